@@ -16,7 +16,8 @@ use crate::command::{finish, program};
 use crate::products;
 use anchor::Source;
 use package::{
-    AMT, BRIDGE, COMPOSED, FAIRNESS, HTTP, KAFKA, LOG, Package, RABBITMQ, RELAY, REVERSE, STREAM, TUNNEL,
+    AMT, BRIDGE, COMPOSED, FAIRNESS, HTTP, KAFKA, LOG, NATS, Package, RABBITMQ, RELAY, REVERSE, STREAM,
+    TUNNEL,
 };
 use rules::Rule;
 use trial::{Trial, Verdict};
@@ -43,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let selected = |rule: &&Rule| only.is_empty() || only.iter().any(|name| rule.name.contains(name));
     for package in [
         &COMPOSED, &STREAM, &FAIRNESS, &RELAY, &TUNNEL, &AMT, &HTTP, &BRIDGE, &REVERSE, &RABBITMQ, &KAFKA,
-        &LOG,
+        &NATS, &LOG,
     ] {
         if rules::all().filter(selected).any(|rule| rule.package == package)
             && let Verdict::Caught { by, .. } = trial.run(package)?

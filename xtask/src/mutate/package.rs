@@ -8,6 +8,8 @@ pub(super) struct Package {
     pub(super) library: &'static str,
     /// The test besides the simulation.
     pub(super) other: &'static str,
+    /// Which tests of that are run, by a part of their names; all, if it is empty.
+    pub(super) selected: &'static str,
     /// The features that the tests need.
     pub(super) features: &'static [&'static str],
     /// Whether its rules must be noticed where it works together with others, by the composed simulation.
@@ -22,12 +24,12 @@ impl Package {
         other: &'static str,
         features: &'static [&'static str],
     ) -> Self {
-        Self { name, library, other, features, is_composed: false }
+        Self { name, library, other, selected: "", features, is_composed: false }
     }
 
     /// Returns a package whose rules the composed simulation notices.
     const fn composed(name: &'static str, library: &'static str) -> Self {
-        Self { name, library, other: "", features: &[], is_composed: true }
+        Self { name, library, other: "", selected: "", features: &[], is_composed: true }
     }
 }
 
@@ -51,6 +53,11 @@ pub(super) static REVERSE: Package = Package::new("mcast-bridge", "mcast_bridge"
 pub(super) static RABBITMQ: Package = Package::new("mcast-bridge", "mcast_bridge", "machine", &["rabbitmq"]);
 /// When bridges to Kafka take over.
 pub(super) static KAFKA: Package = Package::new("mcast-bridge", "mcast_bridge", "machine", &["kafka"]);
+/// Streams with several copies in NATS, by a cluster of real servers.
+pub(super) static NATS: Package = Package {
+    selected: "nats_with_copies",
+    ..Package::new("mcast-bridge", "mcast_bridge", "engines", &["nats", "redis", "rabbitmq", "kafka", "tls"])
+};
 /// The message layer as a whole: its machines, and its log.
 pub(super) static COMPOSED: Package = Package::composed("mcast-stream-proto", "mcast_stream_proto");
 pub(super) static COMPOSED_LOG: Package = Package::composed("mcast-log", "mcast_log");

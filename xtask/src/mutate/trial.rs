@@ -9,6 +9,7 @@ use cargo_metadata::Message;
 
 use super::package::Package;
 use crate::command::{cargo, finish, finish_within};
+use crate::verify::engines;
 
 /// A few seeds catch most broken rules; the others run only if those do not.
 const FIRST_SEEDS: u32 = 60;
@@ -21,6 +22,9 @@ pub(super) enum Verdict {
     },
     Missed,
 }
+
+/// A test, a part of the names of those to run, and if they are not run with their usual seeds, the first and how many.
+struct Round<'t>(&'t Path, &'t str, Option<(u32, u32)>);
 
 pub(super) struct Trial<'t> {
     tree: &'t Path,
@@ -37,24 +41,24 @@ impl<'t> Trial<'t> {
     pub(super) fn run(&self, package: &Package) -> Result<Verdict> {
         if package.is_composed {
             let composed = self.build_test("mcast-sim", &[], &["--test", "composed"], "composed")?;
-            return self.judge(&[(&composed, Some((0, self.seeds)))]);
+            return self.judge(&[Round(&composed, "", Some((0, self.seeds)))]);
         }
         let unit = self.build(package, &["--lib"], package.library)?;
         let simulation = self.build(package, &["--test", "simulation"], "simulation")?;
         let other = self.build(package, &["--test", package.other], package.other)?;
         self.judge(&[
-            (&unit, None),
-            (&simulation, Some((0, FIRST_SEEDS.min(self.seeds)))),
+            Round(&unit, "", None),
+            Round(&simulation, "", Some((0, FIRST_SEEDS.min(self.seeds)))),
             // It has as many seeds as in other runs, if it has any.
-            (&other, None),
-            (&simulation, Some((FIRST_SEEDS, self.seeds.saturating_sub(FIRST_SEEDS)))),
+            Round(&other, package.selected, None),
+            Round(&simulation, "", Some((FIRST_SEEDS, self.seeds.saturating_sub(FIRST_SEEDS)))),
         ])
     }
 
-    /// Runs tests in turn until one fails. Each is run with its usual seeds, or with these: the first, and how many.
-    fn judge(&self, rounds: &[(&PathBuf, Option<(u32, u32)>)]) -> Result<Verdict> {
+    /// Runs tests in turn until one fails.
+    fn judge(&self, rounds: &[Round<'_>]) -> Result<Verdict> {
         let started = Instant::now();
-        for (binary, seeds) in rounds {
+        for Round(binary, selected, seeds) in rounds {
             let mut command = Command::new(binary);
             command
                 .current_dir(self.tree)
@@ -63,6 +67,13 @@ impl<'t> Trial<'t> {
                 .env_remove("MCAST_SEED")
                 .env_remove("MCAST_FIRST_SEED")
                 .env_remove("MCAST_SEEDS");
+            if !selected.is_empty() {
+                // The copy has no servers of its own, and a test that is skipped notices nothing.
+                command
+                    .arg(selected)
+                    .env("MCAST_TEST_ENGINES", engines::home())
+                    .env("MCAST_REQUIRE_ALL", "1");
+            }
             if let Some((first_seed, seeds)) = seeds {
                 command.env("MCAST_FIRST_SEED", first_seed.to_string()).env("MCAST_SEEDS", seeds.to_string());
             }

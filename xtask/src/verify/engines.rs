@@ -14,7 +14,7 @@ pub(super) fn step() -> Step {
 }
 
 /// Where the tests look for the programs.
-fn home() -> PathBuf {
+pub(crate) fn home() -> PathBuf {
     crate::root().join("target/engines")
 }
 

@@ -1,10 +1,10 @@
-//! A group: an IP address known to be multicast; and the flags of an IPv6 group.
+//! A group: an IP address known to be multicast; the flags of an IPv6 group; and why text cannot be parsed.
 
+use alloc::borrow::Cow;
+use alloc::string::String;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
-
-use crate::ParseError;
 
 /// An IPv4 or IPv6 multicast address: 224.0.0.0/4 (RFC 5771) or ff00::/8 (RFC 4291 section 2.7).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -206,6 +206,73 @@ impl fmt::Debug for GroupFlags {
         write!(f, "GroupFlags({self})")
     }
 }
+
+/// Why a text could not be parsed: the text, what is wrong with it, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseError {
+    text: String,
+    part: Option<String>,
+    problem: &'static str,
+    remedy: Option<Cow<'static, str>>,
+}
+
+impl ParseError {
+    pub(crate) fn new(text: &str, problem: &'static str) -> Self {
+        Self { text: text.into(), part: None, problem, remedy: None }
+    }
+
+    /// Adds what to write instead.
+    pub(crate) fn with_remedy(self, remedy: impl Into<Cow<'static, str>>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
+    }
+
+    /// Extends the error to the whole text. The text reported so far becomes the part.
+    pub(crate) fn within(self, whole: &str) -> Self {
+        if self.text == whole {
+            return self;
+        }
+        Self { part: Some(self.part.unwrap_or(self.text)), text: whole.into(), ..self }
+    }
+
+    /// Returns the text that was parsed.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the invalid part of the text, if that is not the whole text.
+    #[must_use]
+    pub fn part(&self) -> Option<&str> {
+        self.part.as_deref()
+    }
+
+    /// Returns what is wrong, as the predicate of a sentence whose subject is the text.
+    #[must_use]
+    pub fn problem(&self) -> &'static str {
+        self.problem
+    }
+
+    /// Returns what to write instead, if known.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" {}", self.text, self.problem)?;
+        if let Some(part) = &self.part {
+            write!(f, " (\"{part}\")")?;
+        }
+        match &self.remedy {
+            Some(remedy) => write!(f, ": write {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl core::error::Error for ParseError {}
 
 #[cfg(test)]
 mod tests {

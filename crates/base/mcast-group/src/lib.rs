@@ -39,17 +39,13 @@
 extern crate alloc;
 
 mod advice;
-mod destination;
 mod ethernet;
 mod expand;
 mod explain;
-mod filter;
 mod group;
 mod host;
-mod interface;
 mod kind;
 mod membership;
-mod parse_error;
 mod pattern;
 mod pick;
 mod plan;
@@ -63,17 +59,13 @@ mod serde;
 mod text;
 
 pub use advice::{Advice, AdviceSeverity, Statement};
-pub use destination::{Destination, GroupAddr};
 pub use ethernet::EthernetAddress;
 pub use expand::{AddrRange, Expand, Expansion, Hints};
 pub use explain::Explanation;
-pub use filter::SourceFilter;
-pub use group::{Family, Group, GroupFlags, NotMulticast};
+pub use group::{Family, Group, GroupFlags, NotMulticast, ParseError};
 pub use host::{HostAddr, IsMulticast};
-pub use interface::{InterfaceIndex, InterfaceSelector};
 pub use kind::{AdHocBlock, AdministrativeRange, GroupKind, Malformation, Prefix, SourceSpecificRange};
-pub use membership::Membership;
-pub use parse_error::ParseError;
+pub use membership::{Destination, GroupAddr, Membership};
 pub use pattern::{GroupPattern, GroupPatternError};
 pub use pick::{PickError, PickOptions, pick};
 pub use plan::{AddressPlan, PlanCheck, PlanEntry, PlanFinding, PlanLine, PlanSeverity};
@@ -84,6 +76,7 @@ pub use registry::{
 pub use safe_text::SafeText;
 pub use scope::Scope;
 pub use sdp::{DescribedStream, SdpError, SessionDescription};
+pub use text::{InterfaceIndex, InterfaceSelector, SourceFilter};
 
 /// The example of the product's README, compiled as a doctest.
 #[cfg(doctest)]

@@ -1,12 +1,14 @@
-//! The syntax that memberships and destinations share: `[SOURCES@]HOST[%INTERFACE][:PORT]`, with brackets around an
-//! IPv6 host.
+//! The syntax that memberships, destinations and interface selectors share, and source filters.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
-use core::fmt;
+use alloc::string::String;
+use core::fmt::{self, Write};
 use core::net::IpAddr;
+use core::num::NonZeroU32;
+use core::str::FromStr;
 
-use crate::{Group, InterfaceSelector, ParseError, SourceFilter};
+use crate::{Group, ParseError};
 
 /// Splits the sources from the rest. An `@` after a `%` is part of an interface name.
 pub(crate) fn split_sources(text: &str) -> (Option<&str>, &str) {
@@ -166,7 +168,7 @@ fn split_interface_in_brackets(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Returns the length of the quoted name at the start of the text, quotes included; `None` if there is none.
-pub(crate) fn quoted_length(text: &str) -> Option<usize> {
+fn quoted_length(text: &str) -> Option<usize> {
     let inside = text.strip_prefix('"')?;
     let mut escaped = false;
     for (position, character) in inside.char_indices() {
@@ -240,5 +242,207 @@ pub(crate) fn write_target(
     match interface {
         None => write!(f, "{open}{address}{close}:{port}"),
         Some(interface) => write!(f, "{open}{address}%{interface}{close}:{port}"),
+    }
+}
+
+/// The interface index assigned by the operating system. It is never zero, which means "any" to kernels.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceIndex(NonZeroU32);
+
+impl InterfaceIndex {
+    /// Creates an index; `None` for zero.
+    #[must_use]
+    pub const fn new(number: u32) -> Option<Self> {
+        match NonZeroU32::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// Returns the index as a number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for InterfaceIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for InterfaceIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Selects an interface by name, index, address or route, or all interfaces.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum InterfaceSelector {
+    /// The interface with this name (`eth0`; on Windows the friendly name). Text form: the name, in double
+    /// quotes if it could be parsed as something else (`"all"`, `"7"`, `"a:b"`).
+    Name(String),
+    /// The interface with this index.
+    Index(InterfaceIndex),
+    /// The interface that has this address.
+    Address(IpAddr),
+    /// The interface of the route to the group. Text form: `default`.
+    Default,
+    /// Every interface that is up, can multicast, is not loopback and is not a port of a bridge or bond. Text
+    /// form: `all`.
+    All,
+}
+
+impl FromStr for InterfaceSelector {
+    type Err = ParseError;
+
+    /// Parses a name, an index, an address, `default` or `all`. Text in double quotes is always a name, with
+    /// `\"` and `\\` for a quote and a backslash.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if text.starts_with('"') {
+            return quoted_name(text);
+        }
+        if text.is_empty() {
+            return Err(ParseError::new(text, "is an empty interface name")
+                .with_remedy("a name, an index or an address"));
+        }
+        if is_number(text) {
+            let index = text.parse().ok().and_then(InterfaceIndex::new);
+            let error = || {
+                ParseError::new(text, "is not a valid interface index")
+                    .with_remedy("a number from 1 to 4294967295")
+            };
+            return index.map(Self::Index).ok_or_else(error);
+        }
+        match text {
+            "default" => Ok(Self::Default),
+            "all" => Ok(Self::All),
+            _ => Ok(text.parse().map_or_else(|_| Self::Name(text.into()), Self::Address)),
+        }
+    }
+}
+
+fn quoted_name(text: &str) -> Result<InterfaceSelector, ParseError> {
+    if quoted_length(text) != Some(text.len()) {
+        return Err(ParseError::new(text, "is not a valid quoted interface name").with_remedy("\"NAME\""));
+    }
+    let mut name = String::new();
+    let mut characters = text[1..text.len() - 1].chars();
+    while let Some(character) = characters.next() {
+        // `quoted_length` has checked that a character follows every backslash.
+        name.extend(if character == '\\' { characters.next() } else { Some(character) });
+    }
+    if name.is_empty() {
+        return Err(
+            ParseError::new(text, "is an empty interface name").with_remedy("a name between the quotes")
+        );
+    }
+    Ok(InterfaceSelector::Name(name))
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Returns whether the unquoted name could be parsed as something else.
+fn needs_quotes(name: &str) -> bool {
+    is_number(name)
+        || matches!(name, "default" | "all")
+        || name.parse::<IpAddr>().is_ok()
+        || name.contains(['"', '\\', '[', ']', ':', '%', '@', ',', '?', '/'])
+        || name.trim() != name
+}
+
+impl fmt::Display for InterfaceSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) if needs_quotes(name) => write_quoted(f, name),
+            Self::Name(name) => f.write_str(name),
+            Self::Index(index) => index.fmt(f),
+            Self::Address(address) => address.fmt(f),
+            Self::Default => f.write_str("default"),
+            Self::All => f.write_str("all"),
+        }
+    }
+}
+
+fn write_quoted(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+    f.write_char('"')?;
+    for character in name.chars() {
+        if matches!(character, '"' | '\\') {
+            f.write_char('\\')?;
+        }
+        f.write_char(character)?;
+    }
+    f.write_char('"')
+}
+
+/// The sources that a membership admits (RFC 3376 section 2).
+///
+/// An any-source membership is `Exclude` of an empty set; a source-specific one is `Include`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceFilter {
+    /// Only these sources. An empty set admits nothing, which is equivalent to no membership.
+    Include(BTreeSet<IpAddr>),
+    /// Every source except these.
+    Exclude(BTreeSet<IpAddr>),
+}
+
+impl SourceFilter {
+    /// Admits every source: an any-source membership.
+    pub const ANY: Self = Self::Exclude(BTreeSet::new());
+    /// Admits no source: equivalent to no membership.
+    pub const NONE: Self = Self::Include(BTreeSet::new());
+
+    /// Returns whether every source is admitted.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        *self == Self::ANY
+    }
+
+    /// Returns whether no source is admitted.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
+
+    /// Returns whether this source is admitted.
+    #[must_use]
+    pub fn admits(&self, source: IpAddr) -> bool {
+        match self {
+            Self::Include(sources) => sources.contains(&source),
+            Self::Exclude(sources) => !sources.contains(&source),
+        }
+    }
+
+    /// Returns the sources that the filter lists, in ascending order.
+    pub fn sources(&self) -> impl ExactSizeIterator<Item = IpAddr> + '_ {
+        let (Self::Include(sources) | Self::Exclude(sources)) = self;
+        sources.iter().copied()
+    }
+
+    /// Returns a filter that admits the sources that both filters admit.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Include(a), Self::Include(b)) => Self::Include(a & b),
+            (Self::Exclude(a), Self::Exclude(b)) => Self::Exclude(a | b),
+            (Self::Exclude(excluded), Self::Include(included))
+            | (Self::Include(included), Self::Exclude(excluded)) => Self::Include(included - excluded),
+        }
+    }
+
+    /// Returns a filter that admits the sources that either filter admits. Hosts merge the filters of their
+    /// sockets by this rule (RFC 3376 section 3.2).
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Include(a), Self::Include(b)) => Self::Include(a | b),
+            (Self::Exclude(a), Self::Exclude(b)) => Self::Exclude(a & b),
+            (Self::Exclude(excluded), Self::Include(included))
+            | (Self::Include(included), Self::Exclude(excluded)) => Self::Exclude(excluded - included),
+        }
     }
 }

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::{ClockTime, Nanos, TokenBucket};
+use crate::{ClockTime, TokenBucket};
 
 /// Maximum number of sources tracked at once.
 const MAX_SOURCES: usize = 4_096;
@@ -26,7 +26,7 @@ pub struct Limiter {
     total: TokenBucket,
     sources: BTreeMap<IpAddr, TokenBucket>,
     /// When full buckets are next removed.
-    sweep_at: Duration,
+    sweep_at: ClockTime,
     refused: u64,
 }
 
@@ -34,12 +34,12 @@ impl Limiter {
     /// Creates a limiter with a quota for each source and one for all sources together.
     #[must_use]
     pub fn new(each: Quota, all: Quota) -> Self {
-        Self { each, total: all.bucket(0), sources: BTreeMap::new(), sweep_at: Duration::ZERO, refused: 0 }
+        Self { each, total: all.bucket(0), sources: BTreeMap::new(), sweep_at: ClockTime::START, refused: 0 }
     }
 
     /// Returns whether this source may be sent a reply now; if so, that reply is counted.
-    pub fn allows(&mut self, source: IpAddr, now: Duration) -> bool {
-        let allowed = self.has_room_for(source, now) && self.take(source, now);
+    pub fn allows(&mut self, now: ClockTime, source: IpAddr) -> bool {
+        let allowed = self.has_room_for(now, source) && self.take(now, source);
         self.refused += u64::from(!allowed);
         allowed
     }
@@ -50,18 +50,17 @@ impl Limiter {
         self.refused
     }
 
-    fn take(&mut self, source: IpAddr, now: Duration) -> bool {
-        let (each, now) = (self.each, Nanos::from(now).0);
-        let own = self.sources.entry(source).or_insert_with(|| each.bucket(now));
-        own.refill(now);
-        self.total.refill(now);
+    fn take(&mut self, now: ClockTime, source: IpAddr) -> bool {
+        let own = self.sources.entry(source).or_insert_with(|| self.each.bucket(now.0));
+        own.refill(now.0);
+        self.total.refill(now.0);
         self.total.level() > 0 && own.take(1) && self.total.take(1)
     }
 
     /// Returns whether the source can be tracked. When the table is full, sources whose bucket is full again
     /// are removed. That scan runs at most once per refill time, so that a flood of forged sources costs
     /// constant time per datagram.
-    fn has_room_for(&mut self, source: IpAddr, now: Duration) -> bool {
+    fn has_room_for(&mut self, now: ClockTime, source: IpAddr) -> bool {
         if self.sources.len() < MAX_SOURCES || self.sources.contains_key(&source) {
             return true;
         }
@@ -69,11 +68,11 @@ impl Limiter {
             return false;
         }
         self.sources.retain(|_, bucket| {
-            bucket.refill(Nanos::from(now).0);
+            bucket.refill(now.0);
             !bucket.is_full()
         });
         let refill = Duration::from_secs(1) / u32::try_from(self.each.per_second).unwrap_or(u32::MAX).max(1);
-        self.sweep_at = now.saturating_add(refill);
+        self.sweep_at = now + refill;
         self.sources.len() < MAX_SOURCES
     }
 }
@@ -257,11 +256,12 @@ mod tests {
     #[test]
     fn sources_have_a_quota_each_and_share_a_total() {
         let mut limiter = Limiter::new(EACH, ALL);
-        let mut allowed = |number| (0..20).filter(|_| limiter.allows(source(number), Duration::ZERO)).count();
+        let mut allowed =
+            |number| (0..20).filter(|_| limiter.allows(ClockTime::START, source(number))).count();
         assert_eq!((allowed(1), allowed(2), allowed(3)), (5, 3, 0));
-        let later = Duration::from_millis(100);
-        assert!(limiter.allows(source(1), later));
-        assert!(!limiter.allows(source(1), later));
+        let later = ClockTime::START + Duration::from_millis(100);
+        assert!(limiter.allows(later, source(1)));
+        assert!(!limiter.allows(later, source(1)));
         assert_eq!(limiter.refused(), 53);
     }
 
@@ -269,10 +269,10 @@ mod tests {
     fn memory_is_bounded_under_forged_sources() {
         let mut limiter = Limiter::new(EACH, Quota { per_second: 1 << 30, burst: 1 << 30 });
         (0..10_000).for_each(|number| {
-            let _ = limiter.allows(source(number), Duration::ZERO);
+            let _ = limiter.allows(ClockTime::START, source(number));
         });
         assert_eq!(limiter.sources.len(), MAX_SOURCES);
-        assert!(limiter.allows(source(99_999), Duration::from_secs(1)));
+        assert!(limiter.allows(at(1), source(99_999)));
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod tests {
         let mut limiter = Limiter::new(EACH, Quota { per_second: 1 << 30, burst: 1 << 30 });
         let start = std::time::Instant::now();
         (0..200_000).for_each(|number| {
-            let _ = limiter.allows(source(number), Duration::ZERO);
+            let _ = limiter.allows(ClockTime::START, source(number));
         });
         // Scanning all known sources for each datagram takes more than ten times as long.
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
@@ -292,12 +292,12 @@ mod tests {
             asks in proptest::collection::vec((0_u32..3, 0_u64..50), 1..500),
         ) {
             let mut limiter = Limiter::new(EACH, ALL);
-            let (mut now, mut given) = (Duration::ZERO, [0; 3]);
+            let (mut now, mut given) = (ClockTime::START, [0; 3]);
             for (number, pause) in asks {
-                now += Duration::from_millis(pause);
-                given[number as usize] += u64::from(limiter.allows(source(number), now));
+                now = now + Duration::from_millis(pause);
+                given[number as usize] += u64::from(limiter.allows(now, source(number)));
             }
-            let quota = |quota: Quota| u128::from(quota.burst) + u128::from(quota.per_second) * now.as_millis() / 1_000;
+            let quota = |quota: Quota| u128::from(quota.burst) + u128::from(quota.per_second) * u128::from(now.0) / 1_000_000_000;
             prop_assert!(given.iter().all(|given| u128::from(*given) <= quota(EACH)));
             prop_assert!(u128::from(given.iter().sum::<u64>()) <= quota(ALL));
         }

@@ -6,13 +6,12 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use etherparse::ArpPacketSlice;
 
 use crate::checksum::{ChecksumStatus, Checksums};
-use crate::cooked::{Cooked, CookedKind};
+use crate::cooked::{Cooked, CookedKind, Wireless, WirelessKind};
 use crate::gmp::{Address, GmpError, GmpMessage};
 use crate::ip::{Ip, protocol};
 use crate::link::{Ethernet, LinkType, MacAddress, Ppp, Vlan, ether_type};
 use crate::pim::{PimError, PimMessage};
 use crate::udp::Udp;
-use crate::wireless::{Wireless, WirelessKind};
 
 /// The layers of one frame. Decoding stops at the first malformed layer and keeps the layers before it.
 ///

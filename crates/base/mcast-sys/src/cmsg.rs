@@ -3,6 +3,8 @@
 use std::mem::{MaybeUninit, size_of};
 use std::net::IpAddr;
 
+use mcast_group::Family;
+
 use crate::SendRequest;
 
 /// Memory for control messages, with the alignment of `cmsghdr`.
@@ -123,5 +125,13 @@ impl<'a, const BYTES: usize> Writer<'a, BYTES> {
             header.msg_control = self.space.as_mut_ptr();
             header.msg_controllen = self.used as _;
         }
+    }
+}
+
+/// Returns the option level of a family, which is also that of its control messages.
+pub(crate) fn option_level(family: Family) -> libc::c_int {
+    match family {
+        Family::V4 => libc::IPPROTO_IP,
+        Family::V6 => libc::IPPROTO_IPV6,
     }
 }

@@ -402,6 +402,37 @@ pub mod wire {
         pub time: Option<u64>,
     }
 
+    /// Never exists.
+    #[derive(Debug)]
+    #[non_exhaustive]
+    pub struct WireProbe {
+        /// The name of the driver.
+        pub driver: String,
+        /// What the driver offers.
+        pub features: Option<WireFeatures>,
+        /// Why nothing can be taken.
+        pub refusal: Option<WireRefusal>,
+    }
+
+    /// Never exists.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct WireFeatures {
+        /// It runs XDP programs itself.
+        pub native: bool,
+        /// Programs may see frames that occupy several buffers.
+        pub multi_buffer: bool,
+        /// It can receive directly into the memory of a socket.
+        pub zero_copy: bool,
+    }
+
+    impl WireProbe {
+        /// Returns an error.
+        pub fn read(_interface: InterfaceIndex) -> io::Result<Self> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
     /// Why the datagrams of an interface cannot be taken off it.
     #[derive(Debug)]
     #[non_exhaustive]

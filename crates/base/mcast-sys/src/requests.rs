@@ -5,10 +5,11 @@ use std::io;
 use std::mem::zeroed;
 use std::net::IpAddr;
 
-use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
+use mcast_group::{Group, InterfaceIndex, SourceFilter};
 
 use super::address::request_address;
 use super::socket::Socket;
+use crate::cmsg::option_level;
 
 impl Socket {
     /// Joins a group on an interface with this source filter.
@@ -59,13 +60,5 @@ impl Socket {
         request.gsr_group = request_address(group.addr());
         request.gsr_source = request_address(source);
         self.set(option_level(group.family()), option, request)
-    }
-}
-
-/// Returns the option level of a family.
-pub(super) fn option_level(family: Family) -> libc::c_int {
-    match family {
-        Family::V4 => libc::IPPROTO_IP,
-        Family::V6 => libc::IPPROTO_IPV6,
     }
 }

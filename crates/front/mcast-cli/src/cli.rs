@@ -1,4 +1,4 @@
-//! The command-line grammar, its short help (`-h`), and the text of `--version`.
+//! The command-line grammar around the subcommands, its short help (`-h`), and the text of `--version`.
 
 use std::ffi::OsString;
 use std::sync::LazyLock;
@@ -7,8 +7,7 @@ use clap::builder::StyledStr;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{CommandFactory, Parser};
 
-use crate::commands::{Command, HEADINGS};
-use crate::{exit, notes};
+use crate::{commands, exit, notes};
 
 /// Show, send, receive and explain IP multicast.
 #[derive(Debug, Parser)]
@@ -25,6 +24,86 @@ pub(crate) struct Cli {
     #[arg(short, long, global = true, help_heading = "Everywhere")]
     pub(crate) verbose: bool,
 }
+
+/// What to do: the work of a subcommand, or to print what this definition contains.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    #[command(flatten)]
+    Work(Box<commands::Command>),
+    Help(HelpArguments),
+    Completions(CompletionArguments),
+}
+
+/// Print this help, or the help of a command
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP_EXAMPLES)]
+pub(crate) struct HelpArguments {
+    /// The command [default: an overview of all]
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+const HELP_EXAMPLES: &str = "\
+Examples:
+  mcast help
+  mcast help recv
+  mcast help perf send";
+
+/// Print the script for completion in a shell
+///
+/// The script asks `mcast` itself, which must be in PATH, for what may come next: options, and also interfaces, names
+/// of groups, findings and networks of labs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = COMPLETION_EXAMPLES)]
+pub(crate) struct CompletionArguments {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+const COMPLETION_EXAMPLES: &str = "\
+Examples:
+  source <(mcast completions bash)           bash: in ~/.bashrc
+  source <(mcast completions zsh)            zsh: in ~/.zshrc, after compinit
+  mcast completions fish | source            fish: in ~/.config/fish/config.fish
+  mcast completions powershell | Out-String | Invoke-Expression
+                                             PowerShell: in $PROFILE
+  eval (mcast completions elvish | slurp)    elvish: in ~/.config/elvish/rc.elv";
+
+/// A shell with completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    #[value(name = "powershell", alias = "pwsh")]
+    Power,
+    Elvish,
+}
+
+/// The headings of `mcast --help`, each with its subcommands.
+pub const HEADINGS: &[(&str, &[&str])] = &[
+    ("Start here", &["demo", "lab"]),
+    ("Inspect", &["interfaces", "groups", "sniff", "top", "explain", "pick", "plan"]),
+    (
+        "Send and receive",
+        &[
+            "send",
+            "recv",
+            "ask",
+            "publish",
+            "subscribe",
+            "record",
+            "replay",
+            "relay",
+            "bridge",
+            "log",
+            "keys",
+        ],
+    ),
+    ("Diagnose and measure", &["doctor", "querier", "ping", "perf"]),
+    ("Help", &["help", "completions"]),
+];
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Yellow.on_default().bold())

@@ -9,22 +9,12 @@ use clap_complete::env::{Bash, CompleteEnv, Elvish, EnvCompleter, Fish, Powershe
 use mcast::group::WellKnown;
 use mcast_doctor::Id;
 
-use crate::cli;
+use crate::cli::{self, Shell};
+use crate::commands;
 
 /// The environment variable that a completion script sets when it requests candidates; its value names the shell.
 const VARIABLE: &str = "MCAST_COMPLETE";
 const PROGRAM: &str = "mcast";
-
-/// A shell with completion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Shell {
-    Bash,
-    Zsh,
-    Fish,
-    #[value(name = "powershell", alias = "pwsh")]
-    Power,
-    Elvish,
-}
 
 impl Shell {
     /// Returns the file name under which the shell finds its script, and what writes the script.
@@ -141,8 +131,11 @@ impl Values {
             Self::Interfaces => interfaces(),
             Self::Groups => groups(),
             Self::Findings => findings(),
-            Self::GroupsAndFindings => groups().into_iter().chain(findings()).collect(),
-            Self::Labs => crate::commands::lab_names().map(CompletionCandidate::new).collect(),
+            Self::GroupsAndFindings => {
+                let terms = commands::explained_terms().map(CompletionCandidate::new);
+                groups().into_iter().chain(findings()).chain(terms).collect()
+            }
+            Self::Labs => commands::lab_names().map(CompletionCandidate::new).collect(),
             Self::Words(words) => words.iter().map(CompletionCandidate::new).collect(),
         }
     }

@@ -1,14 +1,16 @@
-//! Exit statuses, and the mapping from errors to them.
+//! Exit statuses, the mapping from errors to them, and how a failure is printed: what failed, why, and what to do about it.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitStatus;
 
+use clap::error::{ContextKind, ContextValue};
 use mcast::ErrorKind;
 use mcast::group::WellKnown;
 use mcast_stream::publisher::{ConfigError, Refusal};
 use mcast_stream::{KeyFileAccessError, StreamError, UnusedSetting};
 use mcast_sys::{ClassifiedError, FailureClass};
+use mcast_terminal::Console;
 use mcast_traffic::TrafficError;
 use mcast_watch::live::LiveError;
 
@@ -321,8 +323,75 @@ pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     best.filter(|(similarity, _)| *similarity >= MIN_SIMILARITY).map(|(_, known)| known)
 }
 
+/// Prints why the command failed, and returns the exit status.
+pub(crate) fn print_failure(error: &anyhow::Error, console: &Console) -> u8 {
+    let Some((status, remedy)) = judge(error) else {
+        return SUCCESS;
+    };
+    console.error(describe(error));
+    if let Some(remedy) = remedy {
+        console.help(remedy);
+    }
+    status
+}
+
+/// Prints a usage error; help and version, which arrive the same way, are data.
+pub(crate) fn print_usage_error(error: &clap::Error) -> u8 {
+    if error.use_stderr() {
+        // clap quotes the standard library's message for a number that does not parse.
+        let text =
+            error.render().ansi().to_string().replace("invalid digit found in string", "not a whole number");
+        let _ = write!(anstream::stderr(), "{text}");
+        if let Some(command) = command_of_others(error) {
+            let _ = writeln!(anstream::stderr(), "  tip: the command for that is `mcast {command}`");
+        }
+    } else {
+        // A broken pipe cannot be reported: its reader has gone.
+        let _ = error.print();
+    }
+    match error.exit_code() {
+        0 => SUCCESS,
+        _ => USAGE,
+    }
+}
+
+/// Returns the subcommand for a word by which other tools call what it does.
+fn command_of_others(error: &clap::Error) -> Option<&'static str> {
+    const WORDS: [(&str, &str); 11] = [
+        ("capture", "sniff"),
+        ("diagnose", "doctor"),
+        ("dump", "sniff"),
+        ("forward", "relay"),
+        ("iperf", "perf"),
+        ("join", "recv"),
+        ("listen", "recv"),
+        ("maddr", "groups"),
+        ("members", "groups"),
+        ("play", "replay"),
+        ("receive", "recv"),
+    ];
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    WORDS.iter().find(|(other, _)| other == word).map(|(_, command)| *command)
+}
+
+/// Returns the chain of causes as one line. A cause that is already part of its effect is omitted.
+pub(crate) fn describe(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += ": ";
+            text += &cause;
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use anyhow::Context;
+
     use super::*;
 
     fn judged(error: impl std::error::Error + Send + Sync + 'static) -> (u8, Option<String>) {
@@ -362,5 +431,19 @@ mod tests {
         assert_eq!(closest("SDSP"), Some("ssdp"));
         assert_eq!(closest("no-queirer"), Some("no-querier"));
         assert_eq!(closest("weather"), None);
+    }
+
+    #[test]
+    fn a_repeated_cause_is_printed_once() {
+        let system = io::Error::other("disk on fire");
+        let error =
+            Err::<(), _>(system).context("cannot read x: disk on fire").context("no data").unwrap_err();
+        assert_eq!(describe(&error), "no data: cannot read x: disk on fire");
+    }
+
+    #[test]
+    fn a_broken_pipe_is_not_a_failure() {
+        let error = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot write");
+        assert_eq!(judge(&error), None);
     }
 }

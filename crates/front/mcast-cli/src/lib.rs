@@ -2,16 +2,14 @@
 //! pages and the guide's reference from [`definition`].
 //!
 //! A subcommand is a file or folder in `commands`: its arguments, what it does, and what it prints. Shared code is in
-//! `arguments` (what is typed), `output` (what is shown), `sending` and `receiving`, `exit` (the exit statuses) and
-//! `errors` (how a failure is printed).
+//! `arguments` (what is typed), `output` (what is shown), `sending` and `receiving`, `interrupt` (what ends a loop), and
+//! `exit` (the exit statuses, and how a failure is printed).
 #![forbid(unsafe_code)]
 
 mod arguments;
-mod capturing;
 mod cli;
 mod commands;
 mod completion;
-mod errors;
 mod execute;
 mod exit;
 mod interrupt;
@@ -22,18 +20,18 @@ pub mod notes;
 mod output;
 mod probe;
 mod receiving;
-mod rights;
 mod sending;
-mod service;
 mod sys;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use mcast_terminal::Console;
 
-pub use cli::{command, source as definition};
-pub use commands::HEADINGS;
+use crate::exit::Outcome;
+
+pub use cli::{HEADINGS, command, source as definition};
 pub use completion::scripts as completion_scripts;
 pub use exit::{STATUSES as EXIT_STATUSES, VARIABLES as ENVIRONMENT_VARIABLES, statuses_of};
 
@@ -56,19 +54,42 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     match completion::answer(&arguments) {
         Ok(false) => {}
         Ok(true) => return exit::SUCCESS,
-        Err(error) => return errors::print_usage_error(&error),
+        Err(error) => return exit::print_usage_error(&error),
     }
     let cli = match cli::parse(arguments) {
         Ok(cli) => cli,
-        Err(error) => return errors::print_usage_error(&error),
+        Err(error) => return exit::print_usage_error(&error),
     };
     let console = Console::new(cli.quiet, cli.verbose);
     if let Err(error) = tracing::start() {
-        return errors::print(&error, &console);
+        return exit::print_failure(&error, &console);
     }
-    match commands::run(&cli.command, &console) {
+    match execute(&cli.command, &console) {
         Ok(outcome) => outcome.into(),
-        Err(error) => errors::print(&error, &console),
+        Err(error) => exit::print_failure(&error, &console),
+    }
+}
+
+fn execute(command: &cli::Command, console: &Console) -> anyhow::Result<Outcome> {
+    match command {
+        cli::Command::Work(command) => commands::run(command, console),
+        cli::Command::Help(help) => Ok(print_help(&help.command)),
+        cli::Command::Completions(completions) => {
+            let mut out = console.output();
+            out.write_all(&completions.shell.script()?)?;
+            out.flush()?;
+            Ok(Outcome::Yes)
+        }
+    }
+}
+
+/// Prints the same as `--help` of this command, or of the command that includes all others.
+fn print_help(command: &[OsString]) -> Outcome {
+    let words = [OsString::from("mcast")].into_iter().chain(command.iter().cloned());
+    match cli::parse(words.chain(["--help".into()])) {
+        Ok(_) => Outcome::Yes,
+        // clap returns help as an error, as it does for an unknown command.
+        Err(error) => Outcome::Delegated(exit::print_usage_error(&error)),
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) use capabilities::keep_capabilities;
 pub(crate) use mcast_sys::process::{end_group, lead_group};
 pub(crate) use platform::{catch_hangups, catch_interrupts, shell, standard_output};
 
+use anyhow::Context;
+
 /// A capability that may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Capability {
@@ -204,4 +206,14 @@ mod capabilities {
         set_capabilities(None, sets)?;
         Ok(clear_ambient_capability_set()?)
     }
+}
+
+/// The capabilities needed to find the process that owns a socket. Before Linux 5.14, `NetAdmin` is needed to find
+/// the network namespace of a socket.
+pub(crate) const INSPECT_PROCESSES: [Capability; 3] =
+    [Capability::SysPtrace, Capability::DacReadSearch, Capability::NetAdmin];
+
+/// Drops all other rights of the calling thread and of the threads that it starts from now on.
+pub(crate) fn keep_rights(kept: &[Capability]) -> anyhow::Result<()> {
+    keep_capabilities(kept).context("cannot drop rights that are no longer needed")
 }

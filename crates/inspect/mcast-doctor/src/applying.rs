@@ -1,13 +1,12 @@
 //! Applying a remedy, and judging its effect.
 
-use std::env;
-use std::fmt;
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::{env, fmt, fs};
 
-use crate::borrowed;
+use mcast_sys::SocketChange;
+
 use crate::journal::Journal;
 use crate::undo::{self, Inverse};
 use crate::{
@@ -200,7 +199,7 @@ impl Remedy {
             Action::Run { program, args } => self.run(program, args),
             Action::Write { path, text } => write(path, text).map(|()| String::new()),
             Action::Remove { path } => remove(path).map(|()| String::new()),
-            Action::Socket(action) => borrowed::change(action).map(|reverse| reverse.to_string()),
+            Action::Socket(action) => change_socket(action).map(|reverse| reverse.to_string()),
         }
     }
 
@@ -360,6 +359,95 @@ impl fmt::Display for RemedyEffect {
             }
             Self::NotObserved => "is no longer found; whether the program receives is unknown",
         })
+    }
+}
+
+/// Makes the change of an action, and returns the change that reverses it.
+///
+/// # Errors
+/// [`Error::Socket`], with what would allow it.
+fn change_socket(action: &SocketAction) -> Result<SocketChange> {
+    system::change(action).map_err(|source| {
+        let SocketAction { pid, socket, change } = *action;
+        let remedy = what_helps(pid, &source);
+        Error::Socket { program: system::name(pid), socket, change, source, remedy }
+    })
+}
+
+fn what_helps(pid: u32, error: &io::Error) -> Option<String> {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Some(system::what_allows_it(pid)),
+        io::ErrorKind::Unsupported => Some(system::WHY_UNSUPPORTED.to_owned()),
+        io::ErrorKind::NotFound => Some(
+            "examine the program again: it has closed the socket, or another process has it now".to_owned(),
+        ),
+        io::ErrorKind::AlreadyExists => Some("examine the program again: nothing is left to do".to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod system {
+    use std::fs;
+    use std::io;
+
+    use mcast_sys::SocketChange;
+
+    use crate::SocketAction;
+
+    pub(super) const WHY_UNSUPPORTED: &str = "borrowing a socket of another process (pidfd_getfd) needs Linux 5.6, and no seccomp filter that forbids it";
+
+    pub(super) fn change(action: &SocketAction) -> io::Result<SocketChange> {
+        mcast_sys::joined::change(action.pid, action.socket, &action.change)
+    }
+
+    pub(super) fn name(pid: u32) -> String {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        match name.trim() {
+            "" => format!("process {pid}"),
+            name => format!("{name} ({pid})"),
+        }
+    }
+
+    /// Returns what would allow to trace a process.
+    pub(super) fn what_allows_it(pid: u32) -> String {
+        let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/user")).ok();
+        if namespace("self") != namespace(&pid.to_string()) {
+            return "the program is in another user namespace: run as root outside of it, or as root within it".to_owned();
+        }
+        let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+        match scope.trim() {
+            "" | "0" => "run as root, with CAP_SYS_PTRACE, or as the user of the program".to_owned(),
+            "3" => {
+                "the system allows no tracing until it boots again (kernel.yama.ptrace_scope is 3)".to_owned()
+            }
+            value => format!(
+                "run as root or with CAP_SYS_PTRACE: kernel.yama.ptrace_scope is {value}, so that users may not trace their own programs"
+            ),
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod system {
+    use std::io;
+
+    use mcast_sys::SocketChange;
+
+    use crate::SocketAction;
+
+    pub(super) const WHY_UNSUPPORTED: &str = "only Linux lets a program change a socket of another one";
+
+    pub(super) fn change(_action: &SocketAction) -> io::Result<SocketChange> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn name(pid: u32) -> String {
+        format!("process {pid}")
+    }
+
+    pub(super) fn what_allows_it(_pid: u32) -> String {
+        String::new()
     }
 }
 

@@ -11,8 +11,8 @@ use crate::causes::filter_rules::{Suspects, arriving, met_by, responsible};
 use crate::causes::tc_filters::is_filtered;
 use crate::kernel_drops::KernelDrop;
 use crate::netfilter::{Hook, Layer, RuleEffect};
-use crate::observation::{Observation, explains};
-use crate::snapshot::{Bridge, Link, PortState, interface_setting};
+use crate::observation::Observation;
+use crate::snapshot::{Bridge, Link, PortState, explains, interface_setting};
 use crate::wire::{ControlPacket, Flow};
 use crate::{Evidence, EvidenceKind};
 

@@ -4,14 +4,12 @@
 //! that tests can construct drops. `gather` fills it in.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use mcast::{Family, InterfaceIndex};
+use mcast::InterfaceIndex;
 use mcast_packet::MacAddress;
 
-use crate::depth::LostFlow;
-use crate::observation::{Interest, Observation, explains};
-use crate::wire::{Flow, FlowKey, Refusal};
+use crate::wire::{FlowKey, Refusal};
 use crate::{Evidence, EvidenceKind};
 
 /// The IP protocol of IGMP.
@@ -59,32 +57,11 @@ pub(crate) struct KernelDrop {
     pub(crate) packets: u64,
 }
 
-/// The packets from one source to an interest that the kernel dropped for the reasons in question.
-#[derive(Clone, Debug)]
-pub(crate) struct DroppedFlow<'a> {
-    pub(crate) source: SocketAddr,
-    pub(crate) packets: u64,
-    /// The flow on the wire, if the capture recorded it.
-    pub(crate) flow: Option<&'a Flow>,
-    pub(crate) drops: Vec<&'a KernelDrop>,
-}
-
 /// The direction of packets as this machine sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DropDirection {
     Incoming,
     Outgoing,
-}
-
-/// What the kernel's reasons say about the cause of a loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KernelVerdict {
-    /// It dropped datagrams of the flow for this reason.
-    Proven,
-    /// It dropped them for other reasons.
-    Refuted,
-    /// It gives no reason for most of them, or its reasons are not known.
-    Unknown,
 }
 
 impl KernelDrop {
@@ -118,7 +95,7 @@ impl KernelDrop {
 
     /// Returns whether these are IGMP or MLD messages, of which the older versions send reports to the group. MLD begins
     /// with a header of options.
-    fn is_report(&self) -> bool {
+    pub(crate) fn is_report(&self) -> bool {
         match self.destination {
             SocketAddr::V4(_) => self.protocol == IGMP,
             SocketAddr::V6(_) => MLD.contains(&self.protocol),
@@ -152,7 +129,7 @@ impl KernelDrop {
 }
 
 /// Returns whether two addresses are equal, apart from a port of `dropped` that is unknown.
-fn is_same_or_unknown(dropped: SocketAddr, address: SocketAddr) -> bool {
+pub(crate) fn is_same_or_unknown(dropped: SocketAddr, address: SocketAddr) -> bool {
     dropped.ip() == address.ip() && matches!(dropped.port(), port if port == address.port() || port == 0)
 }
 
@@ -197,115 +174,6 @@ pub(crate) fn meaning(reason: &str) -> Option<&'static str> {
     })
 }
 
-impl Observation {
-    /// Returns the flows to an interest that the kernel dropped for one of these reasons, by source. Drops that explain
-    /// no loss are omitted: those of a few packets of a flow, and of flows that the doctor's own socket received.
-    pub(crate) fn dropped_flows(
-        &self,
-        interest: &Interest<'_>,
-        is_reason: impl Fn(&KernelDrop) -> bool,
-    ) -> Vec<DroppedFlow<'_>> {
-        let mut flows: BTreeMap<SocketAddr, DroppedFlow<'_>> = BTreeMap::new();
-        let drops = self.kernel_drops.drops.iter().filter(|drop| {
-            drop.arrived_on == Some(interest.interface)
-                && drop.is_to(interest.destination())
-                && is_reason(drop)
-        });
-        for drop in drops {
-            let new = || DroppedFlow { source: drop.source, packets: 0, flow: None, drops: Vec::new() };
-            let flow = flows.entry(drop.source).or_insert_with(new);
-            flow.packets += drop.packets;
-            flow.drops.push(drop);
-        }
-        let mut flows: Vec<_> = flows.into_values().collect();
-        for flow in &mut flows {
-            flow.flow = self
-                .arrivals(interest)
-                .into_iter()
-                .find(|arrived| is_same_or_unknown(flow.source, arrived.key.source));
-        }
-        flows.retain(|flow| self.is_lost(interest, flow));
-        flows
-    }
-
-    /// Returns the packets that this machine sends to the examined group, or that the examined program sends, and that the
-    /// kernel dropped before they left, for one of these reasons.
-    pub(crate) fn dropped_sending(&self, is_reason: impl Fn(&KernelDrop) -> bool) -> Vec<&KernelDrop> {
-        let interests = self.interests();
-        let is_sender = |port| {
-            let program = self.program().filter(|_| port != 0);
-            program.is_some_and(|program| program.sends_from(port))
-        };
-        let is_examined = |drop: &&KernelDrop| {
-            let is_joined = interests.iter().any(|interest| drop.is_to(interest.destination()));
-            drop.direction() == DropDirection::Outgoing && (is_joined || is_sender(drop.source.port()))
-        };
-        let drops = self.kernel_drops.drops.iter().filter(is_examined);
-        drops.filter(|drop| is_reason(drop) && self.is_many_of_sent(drop)).collect()
-    }
-
-    /// Returns whether the drops are at least 5 % of what left at the same time.
-    fn is_many_of_sent(&self, drop: &KernelDrop) -> bool {
-        let same = |flow: &&Flow| {
-            flow.key.source == drop.source
-                && Some(flow.key.interface) == drop.interface
-                && drop.is_to(flow.destination())
-        };
-        let sent = self.wire.outgoing(drop.destination.ip()).filter(same).map(|flow| flow.datagrams);
-        drop.packets.saturating_mul(20) >= sent.sum()
-    }
-
-    /// Returns the IGMP or MLD reports on an interest's interface that the kernel dropped before they left.
-    pub(crate) fn dropped_reports<'a>(&'a self, interest: &Interest<'_>) -> Vec<&'a KernelDrop> {
-        const REPORTS_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 22));
-        const REPORTS_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16));
-        let (group, family) = (interest.group.addr(), interest.family());
-        let all = if family == Family::V4 { REPORTS_V4 } else { REPORTS_V6 };
-        let is_report = |drop: &&KernelDrop| {
-            drop.direction() == DropDirection::Outgoing
-                && drop.interface == Some(interest.interface)
-                && drop.is_report()
-                && [all, group].contains(&drop.destination.ip())
-        };
-        self.kernel_drops.drops.iter().filter(is_report).collect()
-    }
-
-    /// Returns whether the kernel dropped the datagrams of a lost flow for a reason.
-    pub(crate) fn kernel_verdict(&self, lost: &LostFlow<'_>, reason: &str) -> KernelVerdict {
-        let drops = self.kernel_drops.drops.iter().filter(|drop| drop.is_of(&lost.flow.key));
-        let (own, others): (Vec<_>, Vec<_>) = drops.partition(|drop| drop.reason == reason);
-        let packets = |drops: Vec<&KernelDrop>| drops.iter().map(|drop| drop.packets).sum::<u64>();
-        match packets(own) {
-            own if own > 0 && own.saturating_mul(20) >= lost.lost => KernelVerdict::Proven,
-            _ if explains(packets(others), lost.lost) => KernelVerdict::Refuted,
-            _ => KernelVerdict::Unknown,
-        }
-    }
-
-    /// Returns whether drops explain a loss: at least 5 % of what was on the wire, and what the doctor's own socket did
-    /// not receive.
-    fn is_lost(&self, interest: &Interest<'_>, dropped: &DroppedFlow<'_>) -> bool {
-        let Some(flow) = dropped.flow else {
-            return match self.trial() {
-                // Another program's socket may have lost what the doctor's socket received.
-                Some(trial) => trial.received_from(interest.interface, dropped.source) == 0,
-                // Without a capture, the examined program may have received most of them.
-                None => self.wire.is_tapped(interest.interface),
-            };
-        };
-        // The kernel counts coalesced datagrams as one packet.
-        let is_many = flow.resegmented > 0 || dropped.packets.saturating_mul(20) >= flow.datagrams;
-        let lost = match self.trial() {
-            Some(trial) => {
-                flow.datagrams.saturating_sub(trial.received_from(interest.interface, flow.key.source))
-            }
-            // What another program's socket received is unknown.
-            None => dropped.packets,
-        };
-        lost > 0 && is_many
-    }
-}
-
 /// Returns drops as evidence, one piece for each reason and function.
 pub(crate) fn evidence<'a>(
     drops: impl IntoIterator<Item = &'a KernelDrop>,
@@ -322,41 +190,9 @@ pub(crate) fn evidence<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causes::fixtures::{ETH0, flow, kernel_drop, membership};
+    use crate::causes::fixtures::kernel_drop;
 
     const TO: &str = "239.1.2.3:5000";
-
-    fn verdict(drops: Vec<KernelDrop>) -> KernelVerdict {
-        let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0);
-        observation.kernel_drops.drops = drops;
-        let interests = observation.interests();
-        let lost = observation.lost_flows(&interests[0]);
-        observation.kernel_verdict(&lost[0], "IP_RPFILTER")
-    }
-
-    #[test]
-    fn reasons_prove_or_refute_a_cause_only_for_their_own_flow() {
-        let drop = |reason, packets| kernel_drop(reason, "10.9.0.1:6000", TO, packets);
-        assert_eq!(verdict(vec![]), KernelVerdict::Unknown);
-        assert_eq!(verdict(vec![drop("IP_RPFILTER", 10)]), KernelVerdict::Proven);
-        assert_eq!(verdict(vec![drop("NETFILTER_DROP", 10)]), KernelVerdict::Refuted);
-        assert_eq!(verdict(vec![drop("NETFILTER_DROP", 3)]), KernelVerdict::Unknown);
-        assert_eq!(verdict(vec![drop("NETFILTER_DROP", 9), drop("IP_RPFILTER", 1)]), KernelVerdict::Proven);
-        let other = kernel_drop("IP_RPFILTER", "10.9.0.7:6000", TO, 10);
-        assert_eq!(verdict(vec![other]), KernelVerdict::Unknown);
-    }
-
-    #[test]
-    fn drops_that_explain_no_loss_are_omitted() {
-        let count = |received, packets| {
-            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
-            observation.kernel_drops.drops =
-                vec![kernel_drop("NETFILTER_DROP", "10.9.0.1:6000", TO, packets)];
-            let interests = observation.interests();
-            observation.dropped_flows(&interests[0], |_| true).len()
-        };
-        assert_eq!((count(0, 10), count(10, 10), count(9, 1)), (1, 0, 1));
-    }
 
     #[test]
     fn every_meaning_completes_the_reason() {

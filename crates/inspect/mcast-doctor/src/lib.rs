@@ -20,19 +20,17 @@
 //! from it (`src/gather`). A cause is reported only if nothing else explains the observations equally well,
 //! because a false alarm does more harm than a missed cause. Open questions are in [`Report::open_questions`].
 //!
-//! Two machines measure the path between them: a [`Pinger`], a [`PathTest`], a [`PerfSender`] or a
-//! [`PingPongPlayer`], and a [`Listener`]. These are the sessions of `mcast-measure` on sockets.
+//! Two machines measure the path between them: an [`Asker`] with pings, a ping-pong or a [`PathTest`], or a
+//! [`PerfSender`], and a [`Listener`]. These are the sessions of `mcast-measure` on sockets.
 #![forbid(unsafe_code)]
 
 mod acceptance;
 mod applying;
-mod borrowed;
 mod causes;
 mod classic_filter;
 mod depth;
 mod error;
 mod examine;
-mod exit_status;
 mod finding;
 mod fleet;
 mod forwarding;
@@ -48,24 +46,21 @@ mod measure;
 mod netfilter;
 mod observation;
 mod options;
+mod outcome;
 mod path;
-mod printed_error;
-mod querier_log;
 mod remedies;
 mod remedy;
 mod report;
-mod scope;
 mod snapshot;
-mod socket_losses;
 mod started_program;
 mod undo;
 mod wire;
 
 pub use applying::{AppliedRemedies, RemedyEffect};
 pub use causes::{Id, UnknownId};
-pub use depth::{Depth, FlowStatus};
+pub use depth::{ArrivalStatus, Depth, FlowStatus};
 pub use error::Error;
-pub use examine::{ProgramSelector, examine_machine, examine_membership, examine_program, explain_capture};
+pub use examine::{examine_machine, examine_membership, examine_program, explain_capture};
 pub use finding::{Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
 pub use fleet::{
     FleetCell, FleetEdge, FleetFinding, FleetHost, FleetHostError, FleetHostReport, FleetHostStatus,
@@ -75,20 +70,20 @@ pub use fleet::{
 pub use history::{
     History, HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream, HistoryTimeline, Onset,
 };
-pub use journal::{Journal, JournalEntry};
+pub use journal::{Journal, JournalEntry, QuerierLog, QuerierSighting};
 pub use mcast_sys::{InvalidSocketChange, SocketChange};
 pub use measure::{
-    Listener, ListenerCounts, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender, PingPongPlayer,
-    PingSchedule, Pinger, UNICAST_PROBE_PORT, clock_id,
+    Asker, Listener, ListenerCounts, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender,
+    UNICAST_PROBE_PORT, clock_id,
 };
-pub use options::{Options, Progress, ProgressCallback};
+pub use options::{Options, ProgramSelector, Progress, ProgressCallback};
 pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};
-pub use querier_log::{QuerierLog, QuerierSighting};
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;
-pub use remedy::{Action, Instructions, Persistence, Remedy, SocketAction, Tool, command_line};
-pub use report::{ArrivalStatus, Effect, ExaminedPart, LayerObservation, OpenQuestion, Report, Verdict};
-pub use scope::{Effective, RemedyScope};
+pub use remedy::{
+    Action, Effective, Instructions, Persistence, Remedy, RemedyScope, SocketAction, Tool, command_line,
+};
+pub use report::{Effect, ExaminedPart, LayerObservation, OpenQuestion, Report, Verdict};
 pub use started_program::StartedProgram;
 
 /// Returns what this host has dropped so far, in the network namespace of the calling thread; only the backlog is

@@ -14,8 +14,8 @@ use mcast_sys::SocketOptions;
 
 use crate::kernel_drops::KernelDrops;
 use crate::netfilter::{HookCounts, Outcome};
-use crate::printed_error::{PrintedError, PrintedErrorKind};
-use crate::snapshot::{Counter, Link, Snapshot};
+use crate::outcome::{PrintedError, PrintedErrorKind};
+use crate::snapshot::{Counter, Link, Snapshot, explains};
 use crate::wire::{Flow, FlowKey, Wire};
 use crate::{Evidence, EvidenceKind, Options};
 
@@ -385,11 +385,6 @@ impl Loss {
     pub(crate) fn is_explained_by(self, rise: u64) -> bool {
         explains(rise, self.count())
     }
-}
-
-/// Returns whether the increase of a counter explains at least 80 % of a loss.
-pub(crate) fn explains(rise: u64, lost: u64) -> bool {
-    lost > 0 && rise.saturating_mul(5) >= lost.saturating_mul(4)
 }
 
 impl TrialMembership {

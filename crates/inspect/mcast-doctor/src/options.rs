@@ -1,10 +1,12 @@
-//! How long to listen, and the progress callback.
+//! What to examine, for how long, and the callback for the progress.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// Options of an examination.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// How long to listen. Default: 5 s.
     pub listen: Duration,
@@ -35,6 +37,13 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Returns these options with changes: `Options::default().with(|options| options.experiments = false)`.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
     /// Sets how long to listen.
     #[must_use]
     pub fn listening(self, listen: Duration) -> Self {
@@ -58,6 +67,25 @@ impl Options {
         match self.soak {
             true => self.listen.max(self.membership_interval + Duration::from_secs(15)),
             false => self.listen,
+        }
+    }
+}
+
+/// How to select the program to examine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProgramSelector {
+    /// The process with this id, and its descendants.
+    Process(u32),
+    /// Every program that has this UDP port open.
+    Port(u16),
+}
+
+/// Writes `process ID` or `port PORT`.
+impl fmt::Display for ProgramSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(id) => write!(f, "process {id}"),
+            Self::Port(port) => write!(f, "port {port}"),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::{Depth, Finding, FlowStatus, Id, Severity};
+use crate::{ArrivalStatus, Depth, Finding, FlowStatus, Id, Severity};
 
 /// The result of an examination: findings, open questions and observations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -34,24 +34,6 @@ pub struct ExaminedPart {
     /// Why it could not be examined, at least not completely; `None` if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap: Option<String>,
-}
-
-/// Whether datagrams are received by the socket that has joined the group. It follows from [`Report::flows`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum ArrivalStatus {
-    /// The datagrams of every expected flow arrive.
-    Arrives,
-    /// They arrived, and at least one stream has stopped since (`stream-stopped`).
-    Stopped,
-    /// Some flows arrive, and others do not.
-    Incomplete,
-    /// No flow arrives.
-    Nothing,
-    /// Not observed: a machine or a file was examined, or the examination could not see it.
-    #[default]
-    NotObserved,
 }
 
 /// A question that the examination could not answer.
@@ -249,23 +231,6 @@ fn count_of(number: usize, what: &str) -> Option<String> {
 
 fn new_in<T: PartialEq>(known: &[T], items: Vec<T>) -> Vec<T> {
     items.into_iter().filter(|item| !known.contains(item)).collect()
-}
-
-impl ArrivalStatus {
-    /// Returns the status of two memberships together.
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (one, other) if one == other => one,
-            (Self::Arrives | Self::Stopped, Self::Arrives | Self::Stopped) => Self::Stopped,
-            (Self::Incomplete | Self::Arrives | Self::Stopped, Self::Incomplete | Self::Nothing)
-            | (Self::Incomplete | Self::Nothing, Self::Incomplete | Self::Arrives | Self::Stopped) => {
-                Self::Incomplete
-            }
-            (Self::NotObserved, lost @ (Self::Incomplete | Self::Nothing))
-            | (lost @ (Self::Incomplete | Self::Nothing), Self::NotObserved) => lost,
-            _ => Self::NotObserved,
-        }
-    }
 }
 
 impl LayerObservation {

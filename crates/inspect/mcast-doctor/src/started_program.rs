@@ -13,10 +13,9 @@ use mcast_sys::process;
 use mcast_sys::terminal::PseudoTerminal;
 
 use crate::examine::{examine_started, explain_failure};
-use crate::exit_status::Outcome;
 use crate::gather::{processes, program};
 use crate::observation::Program;
-use crate::printed_error::ProgramOutput;
+use crate::outcome::{Outcome, ProgramOutput};
 use crate::{Error, Options, ProgramSelector, ProgressCallback, Report, Result};
 
 /// How long to wait until the program opens a UDP socket.
@@ -24,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait for the program to end before it is killed.
 const GRACE_PERIOD: Duration = Duration::from_secs(2);
 /// How long the joined groups must stay the same before they count as complete.
-const SETTLING: Duration = Duration::from_secs(1);
+const STABLE_TIME: Duration = Duration::from_secs(1);
 /// The time between two checks.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -148,7 +147,7 @@ impl StartedProgram {
     /// [`examine_program`](crate::examine_program).
     pub fn wait_until_joined(&mut self, is_cancelled: impl Fn() -> bool) -> Result<()> {
         let deadline = Instant::now() + TIMEOUT;
-        let mut settled = None;
+        let mut complete_at = None;
         let mut joined = Vec::new();
         loop {
             let processes = self.processes();
@@ -158,12 +157,13 @@ impl StartedProgram {
             let now = Instant::now();
             if program::has_sockets(self.child.id(), &processes)? {
                 let joins = joins(&processes)?;
-                if settled.is_none() || joins != joined {
+                // A program joins one group after the other, and does not report the last one.
+                if complete_at.is_none() || joins != joined {
                     joined = joins;
-                    settled = Some(now + SETTLING);
+                    complete_at = Some(now + STABLE_TIME);
                 }
             }
-            match settled {
+            match complete_at {
                 Some(time) if now >= time => return Ok(()),
                 None if now >= deadline || is_cancelled() => return Err(Error::NoSocket(self.name.clone())),
                 _ => thread::sleep(POLL_INTERVAL),

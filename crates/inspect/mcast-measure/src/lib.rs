@@ -2,9 +2,10 @@
 //!
 //! `mcast perf`, `mcast ping` and `mcast doctor --probe` are thin loops around this crate. [`wire`] defines their
 //! messages. [`Replier`] is the receiving end of all of them: it replies to probes and pings, and keeps an account of
-//! senders ([`Sessions`]): datagrams sent, received, lost, duplicated and reordered, jitter (RFC 3550), and delays. A
-//! sender sends [`NumberedDatagrams`], and collects [`ReceiverReports`], or plays [`PingPong`]. [`Sweep`] finds the rate
-//! at which loss starts. [`ProbeSession`] compares multicast with unicast, or shows which sizes and hop limits arrive.
+//! senders ([`Sessions`]): datagrams sent, received, lost, duplicated and reordered, jitter (RFC 3550), and delays. The
+//! asking end is an [`Inquiry`]: a [`PerfSession`] around the [`NumberedDatagrams`] of a sender, [`PingPong`], or [`Pings`].
+//! [`Sweep`] finds the rate at which loss starts. [`ProbeSession`] compares multicast with unicast, or shows which sizes and
+//! hop limits arrive.
 //!
 //! [`LossCounter`] and [`Jitter`] are of use to others too.
 //!
@@ -19,21 +20,23 @@ extern crate alloc;
 
 #[cfg(feature = "std")]
 mod arrivals;
-mod drops;
 #[cfg(feature = "std")]
 mod histogram;
-mod jitter;
+#[cfg(feature = "std")]
+mod inquiry;
 mod loss;
 #[cfg(feature = "std")]
 mod message_meter;
-mod numbered;
+#[cfg(feature = "std")]
+mod perf_session;
 #[cfg(feature = "std")]
 mod ping_pong;
+#[cfg(feature = "std")]
+mod pings;
 #[cfg(feature = "std")]
 mod probes;
 #[cfg(feature = "std")]
 mod replier;
-mod reports;
 #[cfg(feature = "std")]
 mod session;
 #[cfg(feature = "std")]
@@ -44,26 +47,28 @@ pub mod wire;
 
 #[cfg(feature = "std")]
 pub use arrivals::SessionArrivals;
-pub use drops::{DropCounts, DropPoint};
 #[cfg(feature = "std")]
 pub use histogram::{Histogram, HistogramBar};
-pub use jitter::Jitter;
-pub use loss::{LossCounter, LossCounts, SequenceOrder, lost_percent};
+#[cfg(feature = "std")]
+pub use inquiry::{Inquiry, Question, Recipient};
+pub use loss::{Jitter, LossCounter, LossCounts, SequenceOrder, lost_percent};
 pub use mcast_pace::ClockTime;
 #[cfg(feature = "std")]
 pub use message_meter::{MessageCounts, MessageMeter};
-pub use numbered::NumberedDatagrams;
+#[cfg(feature = "std")]
+pub use perf_session::{NumberedDatagrams, PerfSession, ReceiverReports, ReportingReceiver};
 #[cfg(feature = "std")]
 pub use ping_pong::{PingPong, PingPongLimit};
+#[cfg(feature = "std")]
+pub use pings::{PingSchedule, Pings};
 #[cfg(feature = "std")]
 pub use probes::{AcceptedReply, ProbeResults, ProbeSession, RespondingHost, SizeLimit};
 #[cfg(feature = "std")]
 pub use replier::{MessageArrival, Replier, ReplierHost, ReplierKind};
-pub use reports::{ReceiverReports, ReportingReceiver};
 #[cfg(feature = "std")]
 pub use session::{Session, SessionTotals, SystemCounters};
 #[cfg(feature = "std")]
 pub use sessions::{EndedSession, RunTally, SessionKey, SessionProgress, Sessions};
 #[cfg(feature = "std")]
 pub use sweep::{Knee, Sweep, SweepStep};
-pub use wire::{ClockRelation, Percentiles, ProbeCase};
+pub use wire::{ClockRelation, DropCounts, DropPoint, Percentiles, ProbeCase};

@@ -8,7 +8,7 @@ use crate::wire::{
 };
 use mcast_pace::{ClockTime, PaceDecision, PaceSchedule, Rate};
 
-use crate::Histogram;
+use crate::{Histogram, Inquiry, Question, Recipient};
 
 /// The number of calls without an answer after which there is no receiver.
 const CALLS: u32 = 30;
@@ -48,14 +48,14 @@ enum PingPongState {
 ///
 /// ```
 /// use mcast_measure::wire::{SessionId, UnixNanos};
-/// use mcast_measure::{ClockTime, PingPong, PingPongLimit};
+/// use mcast_measure::{ClockTime, Inquiry, PingPong, PingPongLimit};
 ///
 /// let mut game = PingPong::new(SessionId(7), 64, 0, PingPongLimit::Count(10), None);
 /// let mut now = ClockTime(0);
 /// while let Some(next) = game.poll_timeout() {
 ///     now = now.max(next);
-///     while let Some(message) = game.poll_transmit(now, UnixNanos(5)) {
-///         // Send it to the group here, and pass what arrives until `poll_timeout` to `handle_datagram`.
+///     while let Some(question) = game.poll_transmit(now, UnixNanos(5)) {
+///         // Send it here, and pass what arrives until `poll_timeout` to `handle_datagram`.
 ///     }
 /// }
 /// assert_eq!(game.partner(), None);
@@ -71,6 +71,8 @@ pub struct PingPong {
     pace: Option<PaceSchedule>,
     state: PingPongState,
     partner: Option<IpAddr>,
+    /// Whether the partner was found by the latest message.
+    is_found: bool,
     /// When the partner was found, and when the last ping was answered or lost.
     start: ClockTime,
     end: Option<ClockTime>,
@@ -110,6 +112,7 @@ impl PingPong {
             pace: rate.map(PaceSchedule::new),
             state: PingPongState::Opening { sent: 0, next: ClockTime(0) },
             partner: None,
+            is_found: false,
             start: ClockTime(0),
             end: None,
             sent: 0,
@@ -120,56 +123,6 @@ impl PingPong {
         }
     }
 
-    /// Returns the next message to send to the group, if one is due. `time` is the time of this host's clock.
-    pub fn poll_transmit(&mut self, now: ClockTime, time: UnixNanos) -> Option<&[u8]> {
-        if let PingPongState::InFlight(since) = self.state
-            && now >= since + TIMEOUT
-        {
-            self.lost += 1;
-            self.state = PingPongState::Ready(now);
-        }
-        if let PingPongState::Ready(from) = self.state
-            && now >= from
-            && self.is_complete(now)
-        {
-            self.close(now);
-        }
-        match self.state {
-            PingPongState::Opening { sent, next } if now >= next => {
-                let (sent, next) = (sent + 1, now + BETWEEN_REPEATS);
-                self.state = match sent {
-                    REPEATS => PingPongState::Calling { calls: 0, next },
-                    _ => PingPongState::Opening { sent, next },
-                };
-                self.message = self.settings.opening(SessionHeader { time, ..self.header });
-                Some(&self.message)
-            }
-            PingPongState::Calling { calls: CALLS, next } if now >= next => {
-                // No receiver answers, so that none has to learn that the session ends.
-                self.state = PingPongState::Over;
-                None
-            }
-            PingPongState::Calling { calls, next } if now >= next => {
-                self.state = PingPongState::Calling { calls: calls + 1, next: now + BETWEEN_CALLS };
-                self.message = self.header.with_kind(MessageType::Call).encode().to_vec();
-                self.message.resize(PING_LENGTH, 0);
-                Some(&self.message)
-            }
-            PingPongState::Ready(from) if now >= from => self.ping(now, time),
-            PingPongState::Closing { sent, next } if now >= next => {
-                let (sent, next) = (sent + 1, now + BETWEEN_REPEATS);
-                self.state = match sent {
-                    REPEATS => PingPongState::Over,
-                    _ => PingPongState::Closing { sent, next },
-                };
-                self.message =
-                    self.settings.closing(SessionHeader { sequence: self.sent, time, ..self.header });
-                Some(&self.message)
-            }
-            _ => None,
-        }
-    }
-
     fn is_complete(&self, now: ClockTime) -> bool {
         match self.limit {
             PingPongLimit::Count(count) => self.sent >= count,
@@ -177,7 +130,7 @@ impl PingPong {
         }
     }
 
-    fn ping(&mut self, now: ClockTime, time: UnixNanos) -> Option<&[u8]> {
+    fn ping(&mut self, now: ClockTime, time: UnixNanos) -> Option<Question<'_>> {
         let size = self.ping.len();
         let pace = self.pace.as_mut().map(|pace| pace.allow(Duration::from_nanos(now.0), [size]));
         if let Some(PaceDecision::After(wait)) = pace {
@@ -187,41 +140,7 @@ impl PingPong {
         SessionHeader::renumber(&mut self.ping, self.sent, time);
         self.sent += 1;
         self.state = PingPongState::InFlight(now);
-        Some(&self.ping)
-    }
-
-    /// Returns when to call [`poll_transmit`](Self::poll_transmit) again, unless a message arrives before; `None` when
-    /// the ping-pong is over. Without a [partner](Self::partner), no receiver answered.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<ClockTime> {
-        match self.state {
-            PingPongState::Opening { next, .. }
-            | PingPongState::Calling { next, .. }
-            | PingPongState::Closing { next, .. }
-            | PingPongState::Ready(next) => Some(next),
-            PingPongState::InFlight(since) => Some(since + TIMEOUT),
-            PingPongState::Over => None,
-        }
-    }
-
-    /// Handles a message from a receiver.
-    pub fn handle_datagram(&mut self, now: ClockTime, message: &[u8], source: SocketAddr) {
-        match SessionMessage::decode(message) {
-            Some((header, _)) if header.session != self.header.session => {}
-            Some((_, SessionMessage::Token(token)))
-                if matches!(self.state, PingPongState::Calling { .. }) =>
-            {
-                self.header.write(&mut self.ping);
-                if let Some(bytes) = self.ping.get_mut(PING_LENGTH - 8..PING_LENGTH) {
-                    bytes.copy_from_slice(&token.to_be_bytes());
-                }
-                self.partner = Some(source.ip());
-                self.start = now;
-                self.state = PingPongState::Ready(now);
-            }
-            Some((header, SessionMessage::Pong)) => self.pong(header.sequence, now),
-            _ => {}
-        }
+        Some(Question { to: Recipient::Targets, message: &self.ping })
     }
 
     fn pong(&mut self, sequence: u64, now: ClockTime) {
@@ -233,16 +152,6 @@ impl PingPong {
         } else {
             self.duplicated += 1;
         }
-    }
-
-    /// Ends the ping-pong: a ping in flight counts as lost, and receivers learn that the session ends.
-    pub fn close(&mut self, now: ClockTime) {
-        if matches!(self.state, PingPongState::Closing { .. } | PingPongState::Over) {
-            return;
-        }
-        self.lost += u64::from(matches!(self.state, PingPongState::InFlight(_)));
-        self.end = Some(now);
-        self.state = PingPongState::Closing { sent: 0, next: now };
     }
 
     /// Returns the receiver that answers; `None` until there is one.
@@ -285,6 +194,105 @@ impl PingPong {
     #[must_use]
     pub const fn times(&self) -> &Histogram {
         &self.times
+    }
+}
+
+impl Inquiry for PingPong {
+    /// The partner, once it is found.
+    type Event = IpAddr;
+
+    fn poll_transmit(&mut self, now: ClockTime, time: UnixNanos) -> Option<Question<'_>> {
+        if let PingPongState::InFlight(since) = self.state
+            && now >= since + TIMEOUT
+        {
+            self.lost += 1;
+            self.state = PingPongState::Ready(now);
+        }
+        if let PingPongState::Ready(from) = self.state
+            && now >= from
+            && self.is_complete(now)
+        {
+            self.close(now);
+        }
+        match self.state {
+            PingPongState::Opening { sent, next } if now >= next => {
+                let (sent, next) = (sent + 1, now + BETWEEN_REPEATS);
+                self.state = match sent {
+                    REPEATS => PingPongState::Calling { calls: 0, next },
+                    _ => PingPongState::Opening { sent, next },
+                };
+                self.message = self.settings.opening(SessionHeader { time, ..self.header });
+                Some(Question { to: Recipient::Targets, message: &self.message })
+            }
+            PingPongState::Calling { calls: CALLS, next } if now >= next => {
+                // No receiver answers, so that none has to learn that the session ends.
+                self.state = PingPongState::Over;
+                None
+            }
+            PingPongState::Calling { calls, next } if now >= next => {
+                self.state = PingPongState::Calling { calls: calls + 1, next: now + BETWEEN_CALLS };
+                self.message = self.header.with_kind(MessageType::Call).encode().to_vec();
+                self.message.resize(PING_LENGTH, 0);
+                Some(Question { to: Recipient::Targets, message: &self.message })
+            }
+            PingPongState::Ready(from) if now >= from => self.ping(now, time),
+            PingPongState::Closing { sent, next } if now >= next => {
+                let (sent, next) = (sent + 1, now + BETWEEN_REPEATS);
+                self.state = match sent {
+                    REPEATS => PingPongState::Over,
+                    _ => PingPongState::Closing { sent, next },
+                };
+                self.message =
+                    self.settings.closing(SessionHeader { sequence: self.sent, time, ..self.header });
+                Some(Question { to: Recipient::Targets, message: &self.message })
+            }
+            _ => None,
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<ClockTime> {
+        match self.state {
+            PingPongState::Opening { next, .. }
+            | PingPongState::Calling { next, .. }
+            | PingPongState::Closing { next, .. }
+            | PingPongState::Ready(next) => Some(next),
+            PingPongState::InFlight(since) => Some(since + TIMEOUT),
+            PingPongState::Over => None,
+        }
+    }
+
+    fn poll_event(&mut self) -> Option<IpAddr> {
+        if std::mem::take(&mut self.is_found) { self.partner } else { None }
+    }
+
+    fn handle_datagram(&mut self, now: ClockTime, message: &[u8], source: SocketAddr, _peer: Option<usize>) {
+        match SessionMessage::decode(message) {
+            Some((header, _)) if header.session != self.header.session => {}
+            Some((_, SessionMessage::Token(token)))
+                if matches!(self.state, PingPongState::Calling { .. }) =>
+            {
+                self.header.write(&mut self.ping);
+                if let Some(bytes) = self.ping.get_mut(PING_LENGTH - 8..PING_LENGTH) {
+                    bytes.copy_from_slice(&token.to_be_bytes());
+                }
+                self.partner = Some(source.ip());
+                self.is_found = true;
+                self.start = now;
+                self.state = PingPongState::Ready(now);
+            }
+            Some((header, SessionMessage::Pong)) => self.pong(header.sequence, now),
+            _ => {}
+        }
+    }
+
+    // A ping in flight counts as lost, and receivers learn that the session ends.
+    fn close(&mut self, now: ClockTime) {
+        if matches!(self.state, PingPongState::Closing { .. } | PingPongState::Over) {
+            return;
+        }
+        self.lost += u64::from(matches!(self.state, PingPongState::InFlight(_)));
+        self.end = Some(now);
+        self.state = PingPongState::Closing { sent: 0, next: now };
     }
 }
 
@@ -341,7 +349,7 @@ mod tests {
     }
 
     fn sent(game: &mut PingPong, now: ClockTime) -> Option<Vec<u8>> {
-        game.poll_transmit(now, UnixNanos(1)).map(<[u8]>::to_vec)
+        game.poll_transmit(now, UnixNanos(1)).map(|question| question.message.to_vec())
     }
 
     fn kinds(messages: &[Vec<u8>]) -> Vec<MessageType> {
@@ -360,7 +368,7 @@ mod tests {
             now = now.max(next);
             while let Some(message) = sent(game, now) {
                 if let Some(reply) = partner.as_mut().and_then(|partner| partner.reply_to(&message)) {
-                    game.handle_datagram(now, &reply, source());
+                    game.handle_datagram(now, &reply, source(), None);
                 }
                 messages.push(message);
             }
@@ -375,7 +383,7 @@ mod tests {
             matches!(game.state, PingPongState::Calling { calls: 1, .. })
         });
         let token = partner.reply_to(&calls.pop().unwrap()).unwrap();
-        game.handle_datagram(micros(0), &token, source());
+        game.handle_datagram(micros(0), &token, source(), None);
         assert_eq!(game.partner(), Some(source().ip()));
         (game, partner)
     }
@@ -407,8 +415,8 @@ mod tests {
         for start in [10, 50] {
             let pong = pong(&mut game, &mut partner, micros(start));
             assert_eq!((sent(&mut game, micros(start)), game.poll_timeout()), (None, Some(second(start))));
-            game.handle_datagram(micros(start + 7), &pong, source());
-            game.handle_datagram(micros(start + 8), &pong, source());
+            game.handle_datagram(micros(start + 7), &pong, source(), None);
+            game.handle_datagram(micros(start + 8), &pong, source(), None);
         }
         assert_eq!(kinds(&[sent(&mut game, micros(60)).unwrap()]), [MessageType::Closing]);
         assert_eq!((game.times().count(), game.times().min()), (2, Some(Duration::from_micros(7))));
@@ -422,8 +430,8 @@ mod tests {
         let (mut game, mut partner) = started(limit, None);
         let late = pong(&mut game, &mut partner, micros(0));
         let in_time = pong(&mut game, &mut partner, second(0));
-        game.handle_datagram(second(1), &late, source());
-        game.handle_datagram(second(5), &in_time, source());
+        game.handle_datagram(second(1), &late, source(), None);
+        game.handle_datagram(second(5), &in_time, source(), None);
         assert_eq!(kinds(&[sent(&mut game, second(5)).unwrap()]), [MessageType::Closing]);
         assert_eq!((game.sent(), game.lost(), game.late(), game.times().count()), (2, 1, 1, 1));
     }
@@ -440,7 +448,7 @@ mod tests {
     fn pings_keep_the_pace() {
         let (mut game, mut partner) = started(PingPongLimit::Count(2), Some(Rate::Datagrams(100.0)));
         let pong = pong(&mut game, &mut partner, micros(0));
-        game.handle_datagram(micros(100), &pong, source());
+        game.handle_datagram(micros(100), &pong, source(), None);
         assert_eq!((sent(&mut game, micros(100)), game.poll_timeout()), (None, Some(micros(10_000))));
         assert!(sent(&mut game, micros(10_000)).is_some());
     }
@@ -449,7 +457,7 @@ mod tests {
     fn messages_of_other_sessions_are_ignored() {
         let (mut game, mut partner) = started(PingPongLimit::Count(2), None);
         let mut other = PingPong::new(SessionId(8), 64, 0, PingPongLimit::Count(2), None);
-        other.handle_datagram(micros(1), &pong(&mut game, &mut partner, micros(0)), source());
+        other.handle_datagram(micros(1), &pong(&mut game, &mut partner, micros(0)), source(), None);
         assert_eq!((other.times().count(), other.late(), other.duplicated()), (0, 0, 0));
     }
 

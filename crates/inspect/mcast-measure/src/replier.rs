@@ -186,12 +186,12 @@ impl Replier {
             Some((_, SessionMessage::Opening(settings))) => self.sessions.open(key, header, &settings, now),
             Some((_, SessionMessage::Closing(settings))) => {
                 let Some(session) = self.sessions.close(key, header, &settings, now) else { return };
-                if self.limiter.allows(key.source, since_start(now)) {
+                if self.limiter.allows(now, key.source) {
                     self.reply = session.report(self.id, &host.counters()).encode(*header);
                 }
             }
             Some((_, SessionMessage::Call)) if pings => {
-                if self.limiter.allows(key.source, since_start(now)) {
+                if self.limiter.allows(now, key.source) {
                     self.reply.extend(header.with_kind(MessageType::Token).encode());
                     self.reply.extend(token().to_be_bytes());
                 }
@@ -225,7 +225,7 @@ impl Replier {
             Some((header, SessionMessage::Probe(probe))) if probe.by_unicast == arrival.by_unicast => {
                 let case = ProbeCase { size: message.len(), hop_limit: probe.hop_limit };
                 self.arrivals.record(header.session, source, case, arrival.by_unicast);
-                if self.limiter.allows(source, since_start(now)) {
+                if self.limiter.allows(now, source) {
                     let length = if probe.short_reply { 0 } else { message.len() };
                     let reply = self.describe(now, &probe, message.len(), arrival);
                     self.reply = reply.encode(header, length);
@@ -233,7 +233,7 @@ impl Replier {
             }
             Some((header, SessionMessage::Examine)) if examinations => {
                 let at_socket = self.arrivals.known_to_group(header.session, source);
-                if self.limiter.allows(source, since_start(now)) {
+                if self.limiter.allows(now, source) {
                     let (on_wire, text) = host.examine(header.session);
                     self.reply = Examination { responder: self.id, on_wire, at_socket, text }.encode(header);
                 }

@@ -25,20 +25,18 @@
 
 mod dispatch;
 mod error;
-mod message_publisher;
-mod message_run;
-mod pace;
+mod messages;
 mod replay;
 
 pub use dispatch::{
-    Dispatch, DispatchCounts, SendTarget, resolve_targets, resolve_targets_with_hosts, vanished_interface,
+    Dispatch, DispatchCounts, MessagePacer, Pace, SendTarget, StopSignal, resolve_targets,
+    resolve_targets_with_hosts, vanished_interface,
 };
 pub use error::TrafficError;
-pub use message_publisher::{
-    BackPressure, MessagePublisher, PublishEvent, PublishPlan, PublishReport, PublishSecond,
+pub use messages::{
+    BackPressure, MessagePublisher, MessageRun, PublishEvent, PublishPlan, PublishReport, PublishSecond,
+    RunEnd, RunEvent, RunSecond, RunStart,
 };
-pub use message_run::{MessageRun, RunEnd, RunEvent, RunSecond, RunStart};
-pub use pace::{MessagePacer, Pace, StopSignal};
 pub use replay::{
     ReplayHops, ReplayNotice, ReplayPlan, ReplayReport, ReplaySender, ReplayTiming, TransmitErrors,
     launch_clock,

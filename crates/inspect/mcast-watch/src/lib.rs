@@ -43,35 +43,27 @@
 
 mod announcements;
 mod clock;
-mod fragments;
-mod history;
+mod flows;
 mod ledger;
 #[cfg(feature = "live")]
 pub mod live;
-mod log;
 mod lru;
 mod members;
 mod queriers;
-mod report;
-mod routers;
-mod rtp_flows;
 mod sequence_meter;
 mod stream;
 mod tally;
 mod watch;
 
 pub use announcements::{AnnouncementContent, StreamAnnouncement};
-pub use clock::Time;
-pub use fragments::FragmentPorts;
-pub use history::{IntervalCounts, JitterBasis, JitterValue};
+pub use clock::{IntervalCounts, JitterBasis, JitterValue, Time};
+pub use flows::{FragmentPorts, RtpFlows};
 pub use ledger::{SequenceInfo, StreamIdentity};
-pub use log::LogEntry;
-pub use members::GroupMember;
-pub use queriers::{ObservedQuerier, ObservedQuery, Protocol, QuerierTable};
-pub use report::{Row, StreamRate, WatchReport, WatchTotals};
-pub use routers::{PimNeighbor, RouterAdvertisement};
-pub use rtp_flows::RtpFlows;
+pub use members::{GroupMember, LogEntry};
+pub use queriers::{
+    ObservedQuerier, ObservedQuery, PimNeighbor, Protocol, QuerierTable, RouterAdvertisement,
+};
 pub use sequence_meter::{Format, SequenceMeter, SequenceStatistics, SequenceUpdate, Unit};
-pub use stream::StreamKey;
+pub use stream::{Row, StreamKey, StreamRate, WatchReport, WatchTotals};
 pub use tally::{FlowVolumes, PacketCounts, PacketFlow, PacketTally, TrafficVolume};
 pub use watch::{ObservedPacket, Watch, WatchOptions};

@@ -10,7 +10,7 @@ use mcast_packet::Payload;
 use mcast_packet::payload::{ContinuityTracker, MpegTs, Rtp, recognize};
 use mcast_packet::sequence::SequenceField;
 
-use crate::history::SendTime;
+use crate::clock::SendTime;
 use crate::ledger::{self, Ledger, SequenceInfo, StreamIdentity};
 
 /// The payload format of a stream.

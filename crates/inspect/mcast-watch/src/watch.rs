@@ -10,13 +10,10 @@ use mcast_packet::{Ip, Packet, Transport, Udp};
 use crate::announcements::{Announcements, StreamAnnouncement};
 use crate::clock::{Clock, Time};
 use crate::ledger::SequenceInfo;
-use crate::log::Log;
 use crate::lru::Lru;
-use crate::members::{Members, PacketOrigin};
-use crate::queriers::ObservedQuery;
-use crate::report::{Row, WatchReport, WatchTotals};
-use crate::routers::Routers;
-use crate::stream::{Datagram, Stream, StreamKey};
+use crate::members::{Log, Members, PacketOrigin};
+use crate::queriers::{ObservedQuery, Routers};
+use crate::stream::{Datagram, Row, Stream, StreamKey, WatchReport, WatchTotals};
 
 /// Configuration of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -64,7 +64,6 @@ mod options;
 mod packet_filter;
 mod replay;
 mod source;
-mod tap;
 
 pub use capture::{Capture, CaptureStatistics, CapturedInterface};
 pub use control::{ControlSender, InterfaceQuerier, QuerierEvent, QuerierState};

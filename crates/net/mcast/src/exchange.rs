@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::batch::Batch;
+use crate::datagram::Outgoing;
 use crate::error::Result;
-use crate::outgoing::Outgoing;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 

@@ -59,7 +59,6 @@ mod error;
 mod exchange;
 pub mod interface;
 pub mod joined;
-mod outgoing;
 mod receiver;
 mod sender;
 mod timing;
@@ -67,7 +66,7 @@ mod timing;
 pub mod tokio;
 
 pub use batch::{Batch, Cursor};
-pub use datagram::{Arrival, Datagram, OwnedDatagram};
+pub use datagram::{Arrival, Datagram, Outgoing, OwnedDatagram};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use exchange::{DatagramSink, DatagramSource};
 pub use interface::{
@@ -79,10 +78,9 @@ pub use mcast_group::{
     Destination, Family, Group, GroupAddr, HostAddr, InterfaceIndex, InterfaceSelector, Membership,
     ParseError, SourceFilter,
 };
-pub use outgoing::Outgoing;
 pub use receiver::{
     Drops, InterfaceStatus, MembershipStatus, Reader, ReaderThread, Receiver, ReceiverBuilder, Statistics,
-    Waker, Wire, WireStatus,
+    Waker, Wire, WireStatus, WireSupport, wire_support,
 };
 pub use sender::{
     PaceDecision, Pacer, ParseRateError, Rate, Reply, SendStatistics, Sender, SenderBuilder, pause,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::{Family, Group, SourceFilter};
-use mcast_pace::{Limiter, Rate, TokenBucket};
+use mcast_pace::{ClockTime, Limiter, Rate, TokenBucket};
 use mcast_packet::MacAddress;
 use mcast_tunnel::RelayPath;
 
@@ -388,7 +388,7 @@ impl Limits {
     /// Returns whether a datagram of this length passes.
     pub(crate) fn allow(&mut self, now: Duration, source: IpAddr, length: usize) -> bool {
         if let Some(limiter) = &mut self.sources
-            && !limiter.allows(source, now)
+            && !limiter.allows(ClockTime::START + now, source)
         {
             return false;
         }

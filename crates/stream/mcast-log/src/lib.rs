@@ -43,12 +43,11 @@
 //! # Modules
 //! | module | its idea |
 //! |---|---|
-//! | `format` | bytes: headers, records, indexes, names |
-//! | `seal` | keys and nonces of a segment |
+//! | `format` | bytes: headers, records and their seals, indexes, names |
 //! | `files` | the operations on files that a log needs, as traits; tests inject faults there |
-//! | `catalog` | which segments there are |
+//! | `catalog`, `segments` | which segments there are, and which are removed |
 //! | `scan` | one segment, record by record, also if it is damaged |
-//! | `writer`, `recovery`, `retention` | appending; what a writer does with what it finds; removing |
+//! | `writer`, `recovery` | appending; what a writer does with what it finds |
 //! | `lineage` | which publishers continued each other, and how far their subscribers were |
 //! | `tail` | the last messages, which the next publisher retains |
 //! | `reader` | from any start to the end, over segments, damage and restarts |
@@ -59,17 +58,15 @@ mod error;
 mod files;
 mod format;
 mod lineage;
-#[cfg_attr(windows, path = "lock_windows.rs")]
 mod lock;
 mod reader;
 mod recovery;
-mod retention;
 mod scan;
-mod seal;
 mod segments;
 mod tail;
 mod writer;
 
+pub use catalog::{Retention, prune};
 pub use error::{FileOperation, LogError};
 pub use files::{Directory, Files, Lock, LogFile};
 pub use format::{
@@ -79,7 +76,6 @@ pub use format::{
 pub use lineage::{Beginning, Confirmed, Ending, Lineage, Lineages, LogStart, Unconfirmed};
 pub use reader::{Damage, LogItem, LogReader, LogRecord};
 pub use recovery::Recovery;
-pub use retention::{Retention, prune};
 pub use segments::{SegmentSummary, missing_at_end, segments};
 pub use tail::{LogTail, Recall, TailItem, Unopened};
 pub use writer::{Appended, CompletedSync, FoundLog, LogOptions, PendingSync, SyncPolicy, Writer};

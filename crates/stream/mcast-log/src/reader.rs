@@ -1,9 +1,8 @@
 //! The reader of a log.
 
-use std::io;
-use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{io, mem};
 
 use mcast_stream_proto::history::{GapCause, HistoryContent, HistoryRecord, Position, RequestedStart};
 use mcast_stream_proto::seal::Keys;
@@ -14,9 +13,9 @@ use crate::LogTime;
 use crate::catalog::{Catalog, latest, length};
 use crate::error::{FileOperation, LogError};
 use crate::files::{Directory, Files};
+use crate::format::SegmentSeal;
 use crate::format::{HeaderError, IndexEntry, RecordHead, SegmentIndex, SegmentName};
 use crate::scan::{Parsed, Scanner};
-use crate::seal::SegmentSeal;
 
 /// The most bytes of messages that [`LogReader::read`] returns, if there is more than one.
 const MOST_BYTES: usize = 1 << 22;

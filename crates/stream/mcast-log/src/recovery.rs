@@ -7,11 +7,10 @@ use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, MessageNumber, StreamId};
 
 use crate::LogTime;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Retention, prune};
 use crate::error::{FileOperation, LogError};
 use crate::files::{Files, write_all, write_file};
 use crate::format::{SegmentIndex, SegmentName};
-use crate::retention::{Retention, prune};
 use crate::scan::{Scanner, Survey};
 
 /// How much is copied at once.

@@ -9,11 +9,11 @@ use mcast_stream_proto::wire::{KeyEpoch, MessageNumber, TAG_LENGTH};
 
 use crate::error::{FileOperation, LogError};
 use crate::files::{Files, LogFile};
+use crate::format::SegmentSeal;
 use crate::format::{
     HeaderError, IndexBuilder, MAX_SEALED_BODY, RECORD_HEAD, RecordError, RecordHead, RecordKind,
     SegmentHeader, SegmentIndex, SegmentName, authenticated,
 };
-use crate::seal::SegmentSeal;
 
 /// How much is read at once.
 const CHUNK: usize = 1 << 18;

@@ -10,13 +10,12 @@ use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, MessageNumber, StreamId};
 
 use crate::LogTime;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Retention, prune};
 use crate::error::{FileOperation, LogError};
 use crate::files::{Directory, Files, Lock, LogFile, write_all, write_file};
+use crate::format::SegmentSeal;
 use crate::format::{IndexBuilder, MAX_BODY, SegmentHeader, SegmentName, write_record};
 use crate::recovery::{ExaminedLog, Recovery, examine};
-use crate::retention::{Retention, prune};
-use crate::seal::SegmentSeal;
 
 /// The smallest size of segments.
 const LEAST_SEGMENT: u64 = 4_096;

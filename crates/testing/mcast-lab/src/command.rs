@@ -12,7 +12,7 @@ use std::process::{self, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Outpu
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcast_sys::lab::{process as sys, watchdog as sys_watchdog};
+use mcast_sys::lab::process as sys;
 use mcast_sys::readable::{is_readable, wait_for_any};
 
 use crate::error::ErrorContext;
@@ -451,27 +451,27 @@ impl Watchdog {
     /// Forks the watchdog. It must be dropped by a thread of the same process, which waits for it then.
     pub(crate) fn start() -> io::Result<Self> {
         let (requests, inbox) = UnixStream::pair()?;
-        let id = sys_watchdog::fork(&inbox)?;
+        let id = sys::fork_watchdog(&inbox)?;
         Ok(Self { id, requests: Some(requests) })
     }
 
     /// Makes the watchdog watch the process group that `command` will lead, from before the program starts.
     pub(crate) fn watch(&self, command: &mut process::Command) {
         if let Some(requests) = &self.requests {
-            sys_watchdog::announce_before_exec(command, requests.as_fd());
+            sys::announce_before_exec(command, requests.as_fd());
         }
     }
 
     /// Makes the watchdog forget a group that has just been killed, because its id may be reused.
     pub(crate) fn forget(&self, group: u32) -> io::Result<()> {
-        self.requests.as_ref().map_or(Ok(()), |requests| sys_watchdog::forget(requests.as_fd(), group))
+        self.requests.as_ref().map_or(Ok(()), |requests| sys::forget(requests.as_fd(), group))
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
         self.requests.take();
-        let _ = sys_watchdog::wait(self.id);
+        let _ = sys::wait_for_watchdog(self.id);
     }
 }
 

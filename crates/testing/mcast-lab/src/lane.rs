@@ -69,6 +69,7 @@ impl Lane {
             context.counters.untouched.fetch_add(1, Relaxed);
             return (context.send)(frame);
         }
+        // By the number of the datagram, not by time: the same seed has the same losses on a fast and on a slow machine.
         let fate = context.impairment.fate(self.direction, self.datagrams);
         self.datagrams += 1;
         context.counters.datagrams.fetch_add(1, Relaxed);
@@ -76,6 +77,7 @@ impl Lane {
             context.counters.lost.fetch_add(1, Relaxed);
             return;
         }
+        // At most one waits, so that a datagram is overtaken by its successor and by no other.
         if fate.reordered && self.awaiting_next.is_none() {
             self.awaiting_next = Some((context.now + MAX_REORDER_WAIT, frame.to_vec()));
             return;
@@ -91,6 +93,7 @@ impl Lane {
     pub(crate) fn send_due(&mut self, context: &mut LaneContext<'_, impl FnMut(&[u8])>) {
         if let Some((_, frame)) = self.awaiting_next.take_if(|(until, _)| *until <= context.now) {
             let delay = context.impairment.delay;
+            // Nothing came that could overtake it: it arrives in its place, and does not count as reordered.
             let fate = Fate { lost: false, duplicated: false, reordered: false, delay };
             self.forward(&frame, fate, context);
         }
@@ -116,6 +119,7 @@ impl Lane {
             return;
         };
         let copies = if fate.duplicated { 2 } else { 1 };
+        // Never past frames in flight: the order is that of arrival, also if the thread was late to send them.
         if due <= context.now && self.in_flight.is_empty() {
             (0..copies).for_each(|_| (context.send)(frame));
         } else {
@@ -147,6 +151,7 @@ impl Lane {
             }
             None => now,
         };
+        // Jitter alone does not reorder, as on a link with one queue; `reorder` does.
         let due = self.last_arrival.map_or(sent + delay, |last| (sent + delay).max(last));
         self.last_arrival = Some(due);
         Some(due)

@@ -1,7 +1,7 @@
 //! The rules of bridges.
 
 use super::Rule;
-use crate::mutate::package::{BRIDGE, KAFKA, RABBITMQ, REVERSE};
+use crate::mutate::package::{BRIDGE, KAFKA, NATS, RABBITMQ, REVERSE};
 
 pub(super) const RULES: &[Rule] = &[
     REVERSE.rule(
@@ -110,6 +110,36 @@ pub(super) const RULES: &[Rule] = &[
         "what other bridges of groups do later does not stop one that stores",
         "        if self.numbering.is_alone {\n            return Ok(());\n        }\n",
         "",
+    ),
+    NATS.rule(
+        "of two bridges, one stores a batch behind the last message of copies in NATS",
+        "headers.set(entry::EXPECTED_SEQUENCE, sequence);",
+        "",
+    ),
+    NATS.rule(
+        "a batch for copies in NATS follows the record that is expected",
+        "if before != known || !self.is_stored(batch, records, sequence)? {",
+        "if !self.is_stored(batch, records, sequence)? {",
+    ),
+    NATS.rule(
+        "a large batch for copies in NATS is stored in parts",
+        "const MOST_IN_BATCH: usize = 1_000;",
+        "const MOST_IN_BATCH: usize = 1_100;",
+    ),
+    NATS.rule(
+        "a part of a batch for copies in NATS follows the one before it",
+        "self.unnamed = (last, sequence + records.len() as u64);",
+        "self.unnamed = (last, sequence);",
+    ),
+    NATS.rule(
+        "the last record of copies in NATS is known after it was removed",
+        "&& last == sequence",
+        "&& last > sequence",
+    ),
+    NATS.rule(
+        "notes have as many copies in NATS as the stream",
+        "\"num_replicas\": self.stream.copies,",
+        "\"num_replicas\": 1,",
     ),
     RABBITMQ.rule(
         "a record in RabbitMQ is effective only behind the one that it names",

@@ -3,8 +3,9 @@
 use core::fmt;
 use core::time::Duration;
 
-use super::{Address, RouterDiscovery};
-use crate::list::{Element, List, u8_at, u16_at, write_separated};
+use super::Address;
+use crate::EmitError;
+use crate::list::{Element, List, Writer, u8_at, u16_at, write_separated};
 
 /// A message of IGMP (`A` is `Ipv4Addr`) or MLD (`A` is `Ipv6Addr`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,5 +311,132 @@ struct Seconds(Duration);
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} s", self.0.as_secs_f64())
+    }
+}
+
+/// Why bytes are not a valid IGMP or MLD message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GmpError {
+    /// The protocol has no message of this type.
+    #[error("has the unknown type {0}")]
+    UnknownType(u8),
+    /// The message is shorter than its fixed fields.
+    #[error("is too short: {0} bytes")]
+    TooShort(usize),
+    /// A query has a length between those of two versions.
+    #[error("is a query with a length that no version defines: {0} bytes")]
+    QueryLength(usize),
+    /// A query ends before the number of sources that it states.
+    #[error("states {0} sources but ends before the last")]
+    Sources(u16),
+    /// A report ends before the number of records that it states.
+    #[error("states {count} records but ends within record {cut_off}")]
+    Records {
+        /// The stated number of records.
+        count: u16,
+        /// The number of the truncated record, counted from 1.
+        cut_off: u16,
+    },
+}
+
+/// A message of multicast router discovery. It is sent as IGMP or ICMPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RouterDiscovery {
+    /// Announces a multicast router.
+    Advertisement {
+        /// The advertisement interval in whole seconds: 4 to 180 according to the RFC; up to 255 here.
+        interval: Duration,
+        /// The query interval used when the router is the querier, in whole seconds; zero if it never is.
+        query_interval: Duration,
+        /// The robustness variable of the router.
+        robustness: u16,
+    },
+    /// Solicits advertisements.
+    Solicitation,
+    /// Announces that a router will stop forwarding multicast.
+    Termination,
+}
+
+impl RouterDiscovery {
+    /// The length of an advertisement in bytes.
+    const ADVERTISEMENT_LENGTH: usize = 8;
+    /// The length of a solicitation or termination in bytes.
+    const OTHER_LENGTH: usize = 4;
+
+    /// Returns whether this message type belongs to router discovery.
+    pub(super) fn has_kind<A: Address>(kind: u8) -> bool {
+        [A::ROUTER_ADVERTISEMENT, A::ROUTER_SOLICITATION, A::ROUTER_TERMINATION].contains(&kind)
+    }
+
+    pub(super) const fn length(&self) -> usize {
+        match self {
+            Self::Advertisement { .. } => Self::ADVERTISEMENT_LENGTH,
+            Self::Solicitation | Self::Termination => Self::OTHER_LENGTH,
+        }
+    }
+
+    /// Returns the destination that the RFC defines.
+    pub(super) const fn destination<A: Address>(&self) -> A {
+        match self {
+            Self::Advertisement { .. } | Self::Termination => A::ALL_SNOOPERS,
+            Self::Solicitation => A::ALL_ROUTERS,
+        }
+    }
+
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Advertisement { .. } => "multicast router advertisement",
+            Self::Solicitation => "multicast router solicitation",
+            Self::Termination => "multicast router termination",
+        }
+    }
+
+    pub(super) fn parse<A: Address>(kind: u8, bytes: &[u8]) -> Result<Self, GmpError> {
+        let too_short = GmpError::TooShort(bytes.len());
+        if bytes.len() < Self::OTHER_LENGTH {
+            return Err(too_short);
+        }
+        if kind == A::ROUTER_SOLICITATION {
+            return Ok(Self::Solicitation);
+        }
+        if kind == A::ROUTER_TERMINATION {
+            return Ok(Self::Termination);
+        }
+        let seconds = |value: u16| Duration::from_secs(u64::from(value));
+        Ok(Self::Advertisement {
+            interval: seconds(u16::from(u8_at(bytes, 1).ok_or(too_short)?)),
+            query_interval: seconds(u16_at(bytes, 4).ok_or(too_short)?),
+            robustness: u16_at(bytes, 6).ok_or(too_short)?,
+        })
+    }
+
+    pub(super) fn put<A: Address>(&self, writer: &mut Writer<'_>) -> Result<(), EmitError> {
+        match *self {
+            Self::Advertisement { interval, query_interval, robustness } => {
+                let interval = u8::try_from(interval.as_secs()).unwrap_or(u8::MAX);
+                let query_interval = u16::try_from(query_interval.as_secs()).unwrap_or(u16::MAX);
+                writer.put(&[A::ROUTER_ADVERTISEMENT, interval, 0, 0])?;
+                writer.put_u16(query_interval)?;
+                writer.put_u16(robustness)
+            }
+            Self::Solicitation => writer.put(&[A::ROUTER_SOLICITATION, 0, 0, 0]),
+            Self::Termination => writer.put(&[A::ROUTER_TERMINATION, 0, 0, 0]),
+        }
+    }
+}
+
+impl core::fmt::Display for RouterDiscovery {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Advertisement { interval, query_interval, robustness } => write!(
+                f,
+                "interval {} s, query interval {} s, robustness {robustness}",
+                interval.as_secs(),
+                query_interval.as_secs()
+            ),
+            Self::Solicitation => f.write_str("solicits advertisements"),
+            Self::Termination => f.write_str("stops forwarding multicast"),
+        }
     }
 }

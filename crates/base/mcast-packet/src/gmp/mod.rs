@@ -23,7 +23,6 @@
 //! ```
 
 mod address;
-mod discovery;
 mod message;
 mod parse;
 pub mod querier;
@@ -31,9 +30,9 @@ pub mod querier;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 pub use address::Address;
-pub use discovery::RouterDiscovery;
-pub use message::{GmpMessage, Query, Record, RecordKind, Records, SourceQuery, Sources};
-pub use parse::GmpError;
+pub use message::{
+    GmpError, GmpMessage, Query, Record, RecordKind, Records, RouterDiscovery, SourceQuery, Sources,
+};
 
 pub use crate::list::{List, ListIter};
 

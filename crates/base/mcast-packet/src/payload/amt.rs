@@ -7,6 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use crate::EmitError;
 use crate::list::{Writer, array_at, u8_at, u16_at, u32_at};
 use crate::packet::Packet;
+use crate::udp::AMT_PORT;
 
 /// A message of AMT (RFC 7450 section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ const HAS_GATEWAY: u8 = 0b01;
 
 impl<'a> AmtMessage<'a> {
     /// The port of relays.
-    pub const PORT: u16 = 2268;
+    pub const PORT: u16 = AMT_PORT;
 
     /// The length of a multicast data message before the IP packet.
     pub const DATA_HEADER_LENGTH: usize = 2;

@@ -17,14 +17,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod address;
 mod hello;
 mod message;
 mod parse;
 
 pub use crate::list::{List, ListIter};
-pub use address::{EncodedGroup, EncodedSource};
-pub use hello::{Bootstrap, CandidateRp, GroupMapping, GroupSet, HelloOption, JoinPrune, RendezvousPoint};
+pub use hello::{
+    Bootstrap, CandidateRp, EncodedGroup, EncodedSource, GroupMapping, GroupSet, HelloOption, JoinPrune,
+    RendezvousPoint,
+};
 pub use message::{Assert, DfElection, DfStep, Metric, PimMessage, Register};
 pub use parse::PimError;
 

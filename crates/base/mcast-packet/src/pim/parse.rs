@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::address::put_unicast;
+use super::hello::put_unicast;
 use super::message::kind;
 use super::{
     Assert, Bootstrap, CandidateRp, DfElection, DfStep, EncodedGroup, JoinPrune, Metric, PimMessage, Register,

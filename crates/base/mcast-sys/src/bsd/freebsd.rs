@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use mcast_group::{Family, InterfaceIndex};
 use socket2::Socket;
 
-use super::receive::system_time;
+use super::socket::system_time;
 use crate::Received;
 use crate::cmsg::Value;
 

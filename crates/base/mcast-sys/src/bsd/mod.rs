@@ -7,9 +7,7 @@ pub mod joined;
 #[cfg_attr(target_os = "freebsd", path = "freebsd.rs")]
 mod os;
 pub mod poller;
-mod receive;
 pub mod route;
-mod send;
 pub mod socket;
 pub mod watch;
 

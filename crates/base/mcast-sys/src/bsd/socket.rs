@@ -5,17 +5,33 @@
 //! datagram. Options of the whole socket are set instead, under a lock.
 
 use std::io;
-use std::mem::size_of;
+use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 use socket2::{Domain, Protocol, SockAddr, Type};
 
 use super::address::request_address;
+use super::layout::is_scoped;
 use super::os;
+use crate::cmsg::{self, Space, Value, Writer};
 pub use crate::fallbacks::plain::ReceiveSlots;
+use crate::{Interface, Received, SendRequest};
+unsafe extern "C" {
+    /// RFC 3678 section 5.2.1; part of the C library of both systems.
+    fn setsourcefilter(
+        socket: libc::c_int,
+        interface: u32,
+        group: *mut libc::sockaddr,
+        group_length: libc::socklen_t,
+        mode: u32,
+        count: u32,
+        sources: *mut libc::sockaddr_storage,
+    ) -> libc::c_int;
+}
 
 /// The send buffer of every socket. It limits the size of a datagram, and the default (9,216 bytes
 /// on macOS) is less than the maximum of UDP.
@@ -268,19 +284,6 @@ fn unspecified(family: Family) -> IpAddr {
 const MCAST_INCLUDE: u32 = 1;
 const MCAST_EXCLUDE: u32 = 2;
 
-unsafe extern "C" {
-    /// RFC 3678 section 5.2.1; part of the C library of both systems.
-    fn setsourcefilter(
-        socket: libc::c_int,
-        interface: u32,
-        group: *mut libc::sockaddr,
-        group_length: libc::socklen_t,
-        mode: u32,
-        count: u32,
-        sources: *mut libc::sockaddr_storage,
-    ) -> libc::c_int;
-}
-
 impl Socket {
     /// Replaces the source filter of a joined group atomically.
     pub fn change_filter(
@@ -310,4 +313,222 @@ impl Socket {
         };
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
+}
+
+impl Socket {
+    /// Receives one datagram. On these systems the metadata costs nothing extra, so it is included.
+    pub fn receive_bare(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.receive(buffer)
+    }
+
+    /// Receives one datagram.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        let mut space = Space::<RECEIVE_SPACE>::new();
+        let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: `msghdr` is plain data, for which zeroes are valid.
+        let mut header: libc::msghdr = unsafe { zeroed() };
+        header.msg_iov = &raw mut vector;
+        header.msg_iovlen = 1;
+        header.msg_control = space.as_mut_ptr();
+        header.msg_controllen = RECEIVE_SPACE as _;
+        // SAFETY: the closure makes the kernel write an address and its length.
+        let (length, source) = unsafe {
+            SockAddr::try_init(|name, name_length| {
+                header.msg_name = name.cast();
+                header.msg_namelen = *name_length;
+                // SAFETY: every pointer in the header points to memory that outlives the call.
+                let length = libc::recvmsg(self.socket.as_raw_fd(), &raw mut header, 0);
+                *name_length = header.msg_namelen;
+                usize::try_from(length).map_err(|_| io::Error::last_os_error())
+            })
+        }?;
+        let source = source.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+        // The system does not report the full length of a truncated datagram.
+        let mut received = Received {
+            truncated: header.msg_flags & libc::MSG_TRUNC != 0,
+            ..Received::bare(length, length, source)
+        };
+        // SAFETY: `recvmsg` succeeded on this header, and its control buffer is alive.
+        unsafe { read(&header, &mut received) };
+        Ok(received)
+    }
+}
+
+/// The size of the control messages of a received datagram: packet info (or a destination and a
+/// link address), hop limit, traffic class and a time.
+pub(crate) const RECEIVE_SPACE: usize = 256;
+/// The size of the control messages of a sent datagram: packet info, hop limit and traffic class.
+pub(crate) const SEND_SPACE: usize = 128;
+
+/// Reads the control messages of a received header into `received`.
+///
+/// # Safety
+/// `header` must be as `recvmsg` left it, and its control buffer must be alive.
+pub(crate) unsafe fn read(header: &libc::msghdr, received: &mut Received) {
+    // SAFETY: the caller guarantees it.
+    unsafe { cmsg::each(header, |level, kind, value| apply(level, kind, &value, received)) };
+}
+
+fn apply(level: libc::c_int, kind: libc::c_int, value: &Value, received: &mut Received) {
+    match (level, kind) {
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+            if let Some(info) = value.get::<libc::in6_pktinfo>() {
+                received.destination = Some(IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr)));
+                received.interface = InterfaceIndex::new(info.ipi6_ifindex);
+            }
+        }
+        (libc::IPPROTO_IP, libc::IP_RECVTTL) => received.hop_limit = value.get(),
+        (libc::IPPROTO_IP, libc::IP_RECVTOS) => received.traffic_class = value.get(),
+        (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => received.hop_limit = small_number(value),
+        (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => received.traffic_class = small_number(value),
+        (libc::SOL_SOCKET, libc::SCM_TIMESTAMP) => {
+            received.time = value.get::<libc::timeval>().and_then(|time| {
+                let microseconds = u32::try_from(time.tv_usec).ok()?;
+                system_time(time.tv_sec, microseconds.checked_mul(1000)?)
+            });
+        }
+        _ => os::apply(level, kind, value, received),
+    }
+}
+
+/// Reads a number of at most 255, which is an `int`, or a byte on some Apple kernels.
+fn small_number(value: &Value) -> Option<u8> {
+    match value.get::<libc::c_int>() {
+        Some(number) => u8::try_from(number).ok(),
+        None => value.get(),
+    }
+}
+
+pub(super) fn system_time(seconds: libc::time_t, nanoseconds: u32) -> Option<SystemTime> {
+    let seconds = u64::try_from(seconds).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds))
+}
+
+impl Socket {
+    /// Sends one datagram.
+    pub fn send(&self, transmit: &SendRequest<'_>) -> io::Result<()> {
+        if !transmit.to.ip().is_multicast() {
+            return self.send_to_one(transmit);
+        }
+        match self.family {
+            Family::V4 => {
+                let mut options = self.multicast_v4.lock().unwrap_or_else(PoisonError::into_inner);
+                self.use_interface(&mut options, transmit.interface)?;
+                let hop_limit = transmit.hop_limit.unwrap_or(options.hop_limit);
+                self.use_hop_limit(&mut options, hop_limit)?;
+                self.send_message(transmit)
+            }
+            Family::V6 => self.send_message(transmit),
+        }
+    }
+
+    /// Sends to a unicast address.
+    ///
+    /// A socket bound to a group would send from the group's address, so another socket sends
+    /// instead. It is bound to the interface's address and the same port, and connected, so that it
+    /// does not receive datagrams that others send to that port.
+    fn send_to_one(&self, transmit: &SendRequest<'_>) -> io::Result<()> {
+        let Some(interface) = transmit.interface.filter(|_| self.bound_to_group) else {
+            return self.send_message(transmit);
+        };
+        let source = match transmit.source {
+            Some(source) => source,
+            None => source_towards(transmit.to.ip(), interface)?,
+        };
+        let substitute = Self::open(self.family)?;
+        substitute.share_port()?;
+        let port = self.local_address()?.port();
+        substitute.bind(scoped(SocketAddr::new(source, port), Some(interface)))?;
+        os::leave_by(&substitute.socket, self.family, interface)?;
+        substitute.socket.connect(&SockAddr::from(scoped(transmit.to, Some(interface))))?;
+        substitute.socket.send(transmit.payload).map(|_| ())
+    }
+
+    fn send_message(&self, transmit: &SendRequest<'_>) -> io::Result<()> {
+        let to = SockAddr::from(scoped(transmit.to, transmit.interface));
+        let mut vector = libc::iovec {
+            iov_base: transmit.payload.as_ptr().cast_mut().cast(),
+            iov_len: transmit.payload.len(),
+        };
+        // SAFETY: `msghdr` is plain data, for which zeroes are valid.
+        let mut header: libc::msghdr = unsafe { zeroed() };
+        header.msg_name = to.as_ptr().cast_mut().cast();
+        header.msg_namelen = to.len();
+        header.msg_iov = &raw mut vector;
+        header.msg_iovlen = 1;
+        let mut space = Space::<SEND_SPACE>::new();
+        let mut control = Writer::new(&mut space);
+        match self.family {
+            Family::V4 => push_control_v4(&mut control, transmit),
+            Family::V6 => control.push_ipv6(transmit),
+        }
+        control.finish(&mut header);
+        // SAFETY: every pointer in the header points to memory that outlives the call.
+        match unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const header, 0) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets the interface for outgoing IPv4 multicast, unless it is already set.
+    fn use_interface(&self, options: &mut MulticastV4, interface: Option<InterfaceIndex>) -> io::Result<()> {
+        if options.interface_set == interface {
+            return Ok(());
+        }
+        let request = libc::ip_mreqn {
+            imr_multiaddr: libc::in_addr { s_addr: 0 },
+            imr_address: libc::in_addr { s_addr: 0 },
+            // Zero returns the choice to the routing table.
+            imr_ifindex: interface.map_or(0, InterfaceIndex::number).cast_signed(),
+        };
+        self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_IF, request)?;
+        options.interface_set = interface;
+        Ok(())
+    }
+
+    /// Sets the hop limit for IPv4 multicast, unless it is already set.
+    pub(super) fn use_hop_limit(&self, options: &mut MulticastV4, hops: u8) -> io::Result<()> {
+        if options.hop_limit_set == hops {
+            return Ok(());
+        }
+        self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, hops)?;
+        options.hop_limit_set = hops;
+        Ok(())
+    }
+}
+
+/// Writes the control messages for IPv4. Interface and hop limit are options of the socket; see
+/// [`Socket::send`].
+fn push_control_v4(control: &mut Writer<'_, SEND_SPACE>, transmit: &SendRequest<'_>) {
+    if let Some(class) = transmit.traffic_class {
+        control.push(libc::IPPROTO_IP, libc::IP_TOS, os::TrafficClassV4::from(class));
+    }
+}
+
+/// Returns the best address of an interface to send to this host from: one in the same network, or
+/// else the first that is ready.
+fn source_towards(to: IpAddr, interface: InterfaceIndex) -> io::Result<IpAddr> {
+    let interfaces = super::interface::list()?;
+    let addresses = interfaces.iter().find(|each| each.index == interface).map(Interface::usable_addresses);
+    let mut candidates =
+        addresses.into_iter().flatten().filter(|each| each.address.is_ipv4() == to.is_ipv4());
+    let first = candidates.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let best = std::iter::once(first).chain(candidates).find(|each| each.contains(to)).unwrap_or(first);
+    Ok(best.address)
+}
+
+/// Adds the interface to an address that is only meaningful on one link.
+fn scoped(address: SocketAddr, interface: Option<InterfaceIndex>) -> SocketAddr {
+    match (address, interface) {
+        (SocketAddr::V6(address), Some(interface))
+            if address.scope_id() == 0 && needs_scope(*address.ip()) =>
+        {
+            SocketAddrV6::new(*address.ip(), address.port(), address.flowinfo(), interface.number()).into()
+        }
+        _ => address,
+    }
+}
+
+fn needs_scope(address: Ipv6Addr) -> bool {
+    address.is_unicast_link_local() || Group::new(address.into()).is_ok_and(is_scoped)
 }

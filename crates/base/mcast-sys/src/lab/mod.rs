@@ -6,7 +6,6 @@
 pub mod ethernet;
 pub mod multicast_routing;
 pub mod process;
-pub mod watchdog;
 
 use crate::socket_option::{self, check};
 

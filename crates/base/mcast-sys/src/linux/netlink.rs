@@ -3,6 +3,7 @@
 //! Unknown attributes and malformed messages are skipped: every kernel release adds attributes, and
 //! a listing must not fail because of one.
 
+use std::ffi::CStr;
 use std::io::{self, Read};
 use std::mem::size_of;
 
@@ -16,6 +17,9 @@ const DUMP_ATTEMPTS: u32 = 20;
 /// `NLA_TYPE_MASK`: the attribute type without the "nested" and "byte order" flags.
 const KIND_MASK: u16 = 0x3fff;
 
+/// The size of `struct genlmsghdr`.
+pub const GENERIC_HEADER: usize = 4;
+
 /// The part of the kernel that a netlink socket talks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NetlinkProtocol {
@@ -25,6 +29,8 @@ pub enum NetlinkProtocol {
     Netfilter,
     /// Policies and associations of IPsec (`ip-xfrm(8)`).
     Ipsec,
+    /// Families by name, such as that of network devices ([`Netlink::family`]).
+    Generic,
 }
 
 /// A socket for requests. It operates in the network namespace it was opened in, whichever thread
@@ -77,6 +83,23 @@ impl Netlink {
     /// refusal by the kernel is returned as the error.
     pub fn request_one(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<NetlinkReply>> {
         Ok(self.exchange(kind, libc::NLM_F_ACK | i32::from(flags), body)?.replies)
+    }
+
+    /// Returns the message type of a family of generic netlink; `None` if the kernel does not have it.
+    pub fn family(&mut self, name: &CStr) -> io::Result<Option<u16>> {
+        const GET_FAMILY: u8 = 3;
+        const FAMILY_ID: u16 = 1;
+        const FAMILY_NAME: u16 = 2;
+        let mut body = generic(GET_FAMILY);
+        push_attribute(&mut body, FAMILY_NAME, name.to_bytes_with_nul());
+        match self.request_one(libc::GENL_ID_CTRL as u16, 0, &body) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(error),
+            Ok(replies) => Ok(replies
+                .iter()
+                .find_map(|reply| attribute(reply.payload.get(GENERIC_HEADER..)?, FAMILY_ID))
+                .and_then(|value| u16_at(value, 0))),
+        }
     }
 
     /// Applies changes of a subsystem of netfilter (`NFNL_SUBSYS_…`), either all of them or none. The first refusal
@@ -174,6 +197,7 @@ fn open_socket(protocol: NetlinkProtocol) -> io::Result<Socket> {
         NetlinkProtocol::Route => libc::NETLINK_ROUTE,
         NetlinkProtocol::Netfilter => libc::NETLINK_NETFILTER,
         NetlinkProtocol::Ipsec => libc::NETLINK_XFRM,
+        NetlinkProtocol::Generic => libc::NETLINK_GENERIC,
     };
     Socket::new(Domain::from(libc::AF_NETLINK), Type::DGRAM, Some(Protocol::from(number)))
 }
@@ -238,6 +262,17 @@ pub fn u16_at(bytes: &[u8], position: usize) -> Option<u16> {
 /// Reads a number in native byte order.
 pub fn u32_at(bytes: &[u8], position: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(position..)?.first_chunk()?))
+}
+
+/// Returns the header of a command of a family of generic netlink, in the first version.
+#[must_use]
+pub fn generic(command: u8) -> Vec<u8> {
+    vec![command, 1, 0, 0]
+}
+
+/// Reads a number in native byte order.
+pub fn u64_at(bytes: &[u8], position: usize) -> Option<u64> {
+    Some(u64::from_ne_bytes(*bytes.get(position..)?.first_chunk()?))
 }
 
 /// Returns the bytes of a request: `nlmsghdr` and its body.

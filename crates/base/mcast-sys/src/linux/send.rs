@@ -237,8 +237,7 @@ fn vector_of(payload: &[u8]) -> libc::iovec {
     libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() }
 }
 
-/// The maximum number of segments: 128 since Linux 6.9, 64 before (`UDP_MAX_SEGMENTS`).
-pub(super) const MAX_SEGMENTS: usize = 128;
+/// The maximum number of segments before Linux 6.9.
 const MAX_SEGMENTS_BEFORE_6_9: usize = 64;
 
 /// Returns the limit that the refusal of a buffer with this number of segments shows.

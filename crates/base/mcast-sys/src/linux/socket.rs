@@ -10,9 +10,11 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 
 use super::address::{outward, request_address};
 pub use super::receive::ReceiveSlots;
-use super::send::MAX_SEGMENTS;
+use crate::cmsg::option_level;
 use crate::gso::Offload;
-use crate::requests::option_level;
+
+/// The maximum number of segments: 128 since Linux 6.9, 64 before (`UDP_MAX_SEGMENTS`).
+const MAX_SEGMENTS: usize = 128;
 
 /// A nonblocking UDP socket.
 #[derive(Debug)]

@@ -13,13 +13,9 @@ use windows_sys::Win32::Networking::WinSock::{
 use super::errors::last_socket_error;
 use super::interface;
 use super::receive::Space;
-use super::socket::{MulticastOptions, Socket, address_of, in_addr};
+use super::socket::{MAX_SEGMENTS, MulticastOptions, Socket, address_of, in_addr};
 use crate::gso::{Lesson, Refused, segmentable_count};
 use crate::{OutgoingDatagram, SendRequest, Sent};
-
-/// The maximum number of segments. Windows accepts more, but no buffer of datagrams of usual
-/// network size holds more than this.
-pub(super) const MAX_SEGMENTS: usize = 64;
 
 impl Socket {
     /// Sets whether equally long datagrams are passed to the system as one segmented buffer.

@@ -26,9 +26,12 @@ use windows_sys::Win32::Networking::WinSock::{
 
 use super::errors::last_socket_error;
 use super::interface;
-use super::send::MAX_SEGMENTS;
 pub use crate::fallbacks::plain::ReceiveSlots;
 use crate::gso::Offload;
+
+/// The maximum number of segments. Windows accepts more, but no buffer of datagrams of usual
+/// network size holds more than this.
+pub(super) const MAX_SEGMENTS: usize = 64;
 
 /// A nonblocking UDP socket.
 #[derive(Debug)]

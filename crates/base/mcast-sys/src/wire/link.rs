@@ -7,8 +7,11 @@ use std::os::unix::fs::MetadataExt;
 
 use mcast_group::InterfaceIndex;
 
-use super::WireRefusal;
-use crate::netlink::{Netlink, NetlinkProtocol, attribute, attributes, text, u16_at, u32_at};
+use super::{WireFeatures, WireRefusal};
+use crate::netlink::{
+    GENERIC_HEADER, Netlink, NetlinkProtocol, attribute, attributes, generic, push_attribute, text, u16_at,
+    u32_at, u64_at,
+};
 use crate::socket_option::ethtool;
 
 /// The size of `struct ifinfomsg`.
@@ -20,6 +23,8 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
 
 const ETHTOOL_GDRVINFO: u32 = 0x3;
 const ETHTOOL_GFLAGS: u32 = 0x25;
@@ -44,6 +49,8 @@ pub(super) struct Link {
     master: Option<String>,
     /// An interface that receives its frames, too, such as one of kind macvlan.
     upper: Option<String>,
+    /// Whether an XDP program runs on it.
+    pub(super) has_program: bool,
 }
 
 /// A row of the table of interfaces.
@@ -58,6 +65,7 @@ struct Row {
     is_lower_elsewhere: bool,
     master: Option<u32>,
     kind: String,
+    has_program: bool,
 }
 
 impl Link {
@@ -85,6 +93,7 @@ impl Link {
             removes_tags: removes_tags(&socket, &own.name).unwrap_or(true),
             master: own.master.map(|index| name_of(index).unwrap_or_else(|| index.to_string())),
             upper: rows.iter().find(receives_all).map(|row| row.name.clone()),
+            has_program: own.has_program,
         })
     }
 
@@ -128,10 +137,31 @@ fn row(payload: &[u8]) -> Option<Row> {
             IFLA_LINK_NETNSID => row.is_lower_elsewhere = true,
             IFLA_MASTER => row.master = u32_at(value, 0),
             IFLA_LINKINFO => row.kind = attribute(value, IFLA_INFO_KIND).map(text).unwrap_or_default(),
+            IFLA_XDP => {
+                let attached = attribute(value, IFLA_XDP_ATTACHED).and_then(|value| value.first());
+                row.has_program = attached.is_some_and(|mode| *mode != 0);
+            }
             _ => {}
         }
     }
     Some(row)
+}
+
+/// Asks the kernel what a driver offers to XDP programs and to `AF_XDP` sockets; `None` before Linux 6.3.
+pub(super) fn features(interface: InterfaceIndex) -> io::Result<Option<WireFeatures>> {
+    const DEVICE_GET: u8 = 1;
+    const DEVICE_INDEX: u16 = 1;
+    const DEVICE_FEATURES: u16 = 3;
+    let mut netlink = Netlink::open(NetlinkProtocol::Generic)?;
+    let Some(family) = netlink.family(c"netdev")? else { return Ok(None) };
+    let mut body = generic(DEVICE_GET);
+    push_attribute(&mut body, DEVICE_INDEX, &interface.number().to_ne_bytes());
+    let replies = netlink.request_one(family, 0, &body)?;
+    let bits = replies
+        .iter()
+        .find_map(|reply| attribute(reply.payload.get(GENERIC_HEADER..)?, DEVICE_FEATURES))
+        .and_then(|value| u64_at(value, 0));
+    Ok(bits.map(WireFeatures::from_bits))
 }
 
 fn driver(socket: &OwnedFd, interface: &str) -> io::Result<String> {

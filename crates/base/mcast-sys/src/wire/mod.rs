@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use mcast_group::{GroupAddr, InterfaceIndex};
 
 use crate::bpf::{self, Attachment, BpfProgram, Map, ProgramKind};
+use crate::socket_option;
 pub use bystanders::{Bystander, Bystanders, inode};
 use link::Link;
 pub use link::in_namespace;
@@ -49,6 +50,79 @@ pub struct WireProgram {
     attachment: Attachment,
     /// Whether frames may hold the sum of the pseudo-header in place of the UDP checksum.
     leaves_checksums: bool,
+}
+
+/// What an interface offers for taking datagrams off it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct WireProbe {
+    /// The name of the driver; the kind of interface if the driver has none.
+    pub driver: String,
+    /// What the driver offers; `None` if the kernel does not report it (before Linux 6.3).
+    pub features: Option<WireFeatures>,
+    /// Why nothing can be taken; `None` if nothing is known to prevent it.
+    pub refusal: Option<WireRefusal>,
+}
+
+/// What a driver offers to XDP programs and to `AF_XDP` sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WireFeatures {
+    /// It runs XDP programs itself and passes frames to `AF_XDP` sockets.
+    pub native: bool,
+    /// Programs may see frames that occupy several buffers.
+    pub multi_buffer: bool,
+    /// It can receive directly into the memory of a socket.
+    pub zero_copy: bool,
+}
+
+impl WireProbe {
+    /// Finds out what an interface of the calling thread's network namespace offers, and whether this process may use
+    /// it. Nothing is changed: no program is loaded, and no socket is bound.
+    ///
+    /// # Errors
+    /// If the interface does not exist, or the system does not describe it.
+    pub fn read(interface: InterfaceIndex) -> io::Result<Self> {
+        let link = Link::read(interface)?;
+        let features = link::features(interface)?;
+        let refusal = refusal(&link, features);
+        Ok(Self { driver: link.driver, features, refusal })
+    }
+}
+
+/// Returns the first of the reasons for which [`WireProgram::open`] would fail, as far as one can see without trying.
+fn refusal(link: &Link, features: Option<WireFeatures>) -> Option<WireRefusal> {
+    if let Err(refusal) = link.check() {
+        return Some(refusal);
+    }
+    if features.is_some_and(|features| !features.native) {
+        return Some(WireRefusal::NoDriverSupport { driver: link.driver.clone() });
+    }
+    if link.removes_tags && (!link.reports_tags() || tag_function().is_none()) {
+        return Some(WireRefusal::RemovesTags);
+    }
+    if link.has_program {
+        return Some(WireRefusal::OtherProgram);
+    }
+    // A map for these sockets needs the rights that a program needs, outside of any namespace of users.
+    let map = Map::xdp_sockets(1).map(drop);
+    let socket = || socket_option::open(libc::AF_XDP, libc::SOCK_RAW, 0).map(drop);
+    map.and_then(|()| socket()).err().map(WireRefusal::from)
+}
+
+impl WireFeatures {
+    /// Reads the bits of `enum netdev_xdp_act`.
+    const fn from_bits(bits: u64) -> Self {
+        const BASIC: u64 = 1;
+        const REDIRECT: u64 = 1 << 1;
+        const ZERO_COPY: u64 = 1 << 3;
+        const SEVERAL_BUFFERS: u64 = 1 << 5;
+        Self {
+            native: bits & (BASIC | REDIRECT) == BASIC | REDIRECT,
+            multi_buffer: bits & SEVERAL_BUFFERS != 0,
+            zero_copy: bits & ZERO_COPY != 0,
+        }
+    }
 }
 
 /// Why the datagrams of an interface cannot be taken off it.

@@ -6,7 +6,7 @@ use mcast_stream::KeyFileAccessError;
 use mcast_stream::seal::Keys;
 use mcast_terminal::Console;
 
-use crate::interrupt::Hangup;
+use crate::interrupt::{Hangup, Service};
 
 /// Reads the secrets, and warns if other users can read the file.
 pub(crate) fn read_keys(path: &Path, console: &Console) -> Result<Keys, KeyFileAccessError> {
@@ -66,6 +66,38 @@ impl<'a> KeyFile<'a> {
     pub(crate) fn read_again(&self, console: &Console) -> Option<Keys> {
         let keys = self.read(console);
         keys.inspect_err(|error| console.warn(format_args!("keeping the current keys: {error}"))).ok()
+    }
+}
+
+/// Reloads of a service whose only file is that of its keys, which it may do without.
+pub(crate) struct KeyReload<'a> {
+    key_file: Option<KeyFile<'a>>,
+    /// Catches hang-ups where there is no key file.
+    hangup: Option<Hangup>,
+}
+
+impl<'a> KeyReload<'a> {
+    pub(crate) fn new(key_file: Option<KeyFile<'a>>, service: &Service) -> anyhow::Result<Self> {
+        let hangup = if key_file.is_none() { service.hangups()? } else { None };
+        Ok(Self { key_file, hangup })
+    }
+
+    /// If a reload was requested, passes the keys of the file to `set`, and reports with this status that the service is
+    /// ready again. An invalid file is reported.
+    pub(crate) fn poll(&self, service: &Service, status: &str, console: &Console, set: impl FnOnce(Keys)) {
+        let is_due = match &self.key_file {
+            Some(file) => file.has_hangup_arrived(),
+            None => self.hangup.as_ref().is_some_and(Hangup::has_arrived),
+        };
+        if !is_due {
+            return;
+        }
+        service.reloading();
+        if let Some(keys) = self.key_file.as_ref().and_then(|file| file.read_again(console)) {
+            console.note(format_args!("read the key file again: its latest epoch is {}", keys.latest()));
+            set(keys);
+        }
+        service.ready(status);
     }
 }
 

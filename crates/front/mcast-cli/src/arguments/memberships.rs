@@ -1,20 +1,14 @@
-//! The memberships of subcommands that receive: typed, from a session description, or found by the name of a stream; and
-//! the options for how they are joined.
+//! What subcommands receive: memberships, typed or found by the name of a stream, or for networks without multicast hosts
+//! and broadcasts; and the options for how they are received.
 
-use std::convert::Infallible;
-use std::fs::File;
-use std::io::Read;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
-use anyhow::Context;
-use mcast::group::{Expand, SessionDescription};
+use mcast::group::{Expand, WellKnown};
 use mcast::{Family, HostAddr, InterfaceSelector, Membership, Receiver, Wire, WireStatus};
 use mcast_terminal::Console;
 
-use super::hosts::{BroadcastOption, hosts_on_each};
-use super::selected::{Admission, Selected, select_memberships};
-use super::{Families, read_targets};
-use crate::exit::Failure;
-use crate::output::count_of;
+use super::selected::{Admission, Families, Selected, is_description, select_memberships};
+use crate::exit::{Failure, closest};
 
 /// The memberships of `recv`, `record` and `perf recv`.
 #[derive(Debug, clap::Args)]
@@ -58,72 +52,6 @@ impl MembershipArguments {
 
     fn select(&self, texts: &[String], console: &Console) -> anyhow::Result<Selected<Membership>> {
         select_memberships(texts, &self.interfaces, &self.admission.sources, self.admission.families, console)
-    }
-}
-
-/// Groups to join while capturing.
-#[derive(Debug, clap::Args)]
-pub(crate) struct JoinOption {
-    /// Also join the given groups, or with --join=MEMBERSHIP that one, so that switches forward them; repeatable
-    #[arg(
-        long,
-        value_name = "MEMBERSHIP",
-        value_parser = parse,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "",
-        conflicts_with = "read"
-    )]
-    join: Vec<JoinTarget>,
-}
-
-#[derive(Clone, Debug)]
-enum JoinTarget {
-    /// `--join` alone: the groups that the command shows.
-    Shown,
-    Membership(String),
-}
-
-fn parse(text: &str) -> Result<JoinTarget, Infallible> {
-    Ok(if text.is_empty() { JoinTarget::Shown } else { JoinTarget::Membership(text.into()) })
-}
-
-impl JoinOption {
-    pub(crate) fn is_given(&self) -> bool {
-        !self.join.is_empty()
-    }
-
-    /// Returns what to join, without duplicates. `shown` are the groups that the command shows.
-    pub(crate) fn memberships(
-        &self,
-        shown: &[String],
-        families: Families,
-        console: &Console,
-    ) -> anyhow::Result<Vec<Membership>> {
-        let mut texts = Vec::new();
-        for target in &self.join {
-            match target {
-                JoinTarget::Shown if shown.is_empty() => {
-                    return Err(Failure::usage("--join needs a group to join")
-                        .remedy("name groups or memberships, or write --join=MEMBERSHIP")
-                        .into());
-                }
-                JoinTarget::Shown => texts.extend_from_slice(shown),
-                JoinTarget::Membership(text) => texts.push(text.clone()),
-            }
-        }
-        let mut memberships: Vec<Membership> = Vec::new();
-        for target in read_targets(&texts, families, console)? {
-            for membership in target.memberships()? {
-                // Ports do not matter: switches do not know them.
-                let key =
-                    |each: &Membership| (each.address.group, each.interface.clone(), each.sources.clone());
-                if !memberships.iter().any(|known| key(known) == key(&membership)) {
-                    memberships.push(membership);
-                }
-            }
-        }
-        Ok(memberships)
     }
 }
 
@@ -190,54 +118,6 @@ pub(crate) fn print_wire_changes(before: &[WireStatus], receiver: &Receiver, con
     }
 }
 
-/// The maximum length of a session description.
-const MAX_LENGTH: u64 = 1 << 20;
-
-/// Returns the memberships of a session description; `None` if the text does not name such a file.
-pub(crate) fn read_description(
-    text: &str,
-    families: Families,
-    console: &Console,
-) -> anyhow::Result<Option<Vec<Membership>>> {
-    if !is_description(text) {
-        return Ok(None);
-    }
-    let description = open(text)?;
-    for line in &description.skipped_media {
-        console.note(format_args!("{text}: ignoring \"{line}\": nothing to join"));
-    }
-    let is_selected = |family| families.only().is_none_or(|only| only == family);
-    let memberships: Vec<Membership> = description
-        .streams
-        .into_iter()
-        .map(|stream| stream.membership)
-        .filter(|membership| is_selected(Family::of(membership.address.group.addr())))
-        .collect();
-    if memberships.is_empty() {
-        let failure = Failure::usage(format!("{text} has no stream of that address family"));
-        return Err(failure.remedy("remove the option -4 or -6").into());
-    }
-    console.detail(format_args!("{text}: {}", count_of(memberships.len() as u64, "stream")));
-    Ok(Some(memberships))
-}
-
-/// Returns whether the text is the name of a session description.
-pub(super) fn is_description(text: &str) -> bool {
-    let has_extension = text.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case("sdp"));
-    has_extension && !text.contains("://")
-}
-
-/// Reads a session description.
-pub(crate) fn open(path: &str) -> anyhow::Result<SessionDescription> {
-    let file = File::open(path).with_context(|| format!("cannot open {path}"))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {path}"))?;
-    if bytes.len() as u64 > MAX_LENGTH {
-        return Err(Failure::usage(format!("{path} is too long for a session description")).into());
-    }
-    String::from_utf8_lossy(&bytes).parse().with_context(|| path.to_owned())
-}
-
 /// The maximum length that fits into an announcement.
 const MAX_NAME_LENGTH: usize = 255;
 
@@ -261,6 +141,139 @@ pub(crate) fn is_stream_name(text: &str) -> bool {
         && Expand::default().memberships(text).is_err()
 }
 
+/// `--broadcast` of the subcommands that send to hosts or listen at them.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct BroadcastOption {
+    /// Use IPv4 broadcasts in place of a group: `PORT` on this link, or `ADDRESS:PORT` with the last address of a subnet
+    #[arg(long)]
+    pub(crate) broadcast: bool,
+}
+
+impl BroadcastOption {
+    /// Divides texts into hosts, or broadcast addresses, and those that name groups.
+    pub(crate) fn split(
+        self,
+        texts: &[String],
+        families: Families,
+    ) -> Result<(Vec<HostAddr>, Vec<String>), Failure> {
+        if self.broadcast {
+            if families.only() == Some(Family::V6) {
+                return Err(no_ipv6());
+            }
+            let hosts = texts.iter().map(|text| parse_broadcast(text)).collect::<Result<_, _>>()?;
+            return Ok((hosts, Vec::new()));
+        }
+        let (hosts, groups): (Vec<_>, Vec<_>) = texts.iter().partition(|text| is_host(text));
+        let host = |text: &String| {
+            let host: HostAddr = text.parse().map_err(|error| Failure::usage(format!("{error}")))?;
+            families.check(text, host.family()).map(|()| host)
+        };
+        let hosts: Result<_, Failure> = hosts.into_iter().map(host).collect();
+        Ok((hosts?, groups.into_iter().cloned().collect()))
+    }
+}
+
+/// Returns whether the text is the address of a host and a port.
+pub(crate) fn is_host(text: &str) -> bool {
+    text.parse::<HostAddr>().is_ok()
+}
+
+/// Returns the address, with its port, for the name of a host such as `receiver.example:5000`, and notes which one it is; `None`
+/// if the text is not such a name.
+pub(crate) fn resolve_host(
+    text: &str,
+    families: Families,
+    console: &Console,
+) -> Result<Option<String>, Failure> {
+    let Some((name, port)) = split_host_name(text) else { return Ok(None) };
+    let found = (name, port).to_socket_addrs().map_err(|error| {
+        Failure::environment(format!("cannot resolve \"{name}\": {error}")).remedy(
+            "write the address of the host, or a group; `mcast explain --names` lists the names of groups",
+        )
+    })?;
+    let found: Vec<SocketAddr> = found.collect();
+    let address = choose_address(name, &found, families)?;
+    let others =
+        found.iter().filter(|other| other.is_ipv4() == address.is_ipv4() && **other != address).count();
+    match others {
+        0 => console.note(format_args!("{name} is {}", address.ip())),
+        others => {
+            console.note(format_args!("{name} is {}, the first of {} addresses", address.ip(), others + 1));
+        }
+    }
+    Ok(Some(address.to_string()))
+}
+
+/// Splits the name of a host and a port. Names of groups are not looked up as hosts, not even misspelled ones: the error about
+/// them is clearer, and nothing is asked on the network.
+fn split_host_name(text: &str) -> Option<(&str, u16)> {
+    let (name, port) = text.split_once(':')?;
+    let port = port.parse().ok().filter(|port| *port > 0)?;
+    let has_form = name.split('.').all(|label| {
+        !label.is_empty()
+            && label.chars().all(|letter| letter.is_alphanumeric() || letter == '-' || letter == '_')
+    });
+    let is_word = name.rsplit('.').next().is_some_and(|last| last.contains(char::is_alphabetic));
+    let is_like_a_group =
+        || !name.contains('.') && closest(name, WellKnown::all().iter().map(|known| known.name)).is_some();
+    (has_form && is_word && !is_like_a_group()).then_some((name, port))
+}
+
+/// Chooses one of the addresses of a host: the first, if all that may be used are of one family.
+fn choose_address(name: &str, found: &[SocketAddr], families: Families) -> Result<SocketAddr, Failure> {
+    let is_selected =
+        |address: &&SocketAddr| families.only().is_none_or(|only| only == Family::of(address.ip()));
+    let mut usable = found.iter().filter(is_selected);
+    let Some(first) = usable.next() else {
+        let family = families.only().map(|only| format!(" {only}")).unwrap_or_default();
+        return Err(Failure::usage(format!("\"{name}\" has no{family} address")));
+    };
+    match usable.find(|other| other.is_ipv4() != first.is_ipv4()) {
+        Some(other) => Err(Failure::usage(format!(
+            "\"{name}\" has addresses of both families: {} and {}",
+            first.ip(),
+            other.ip()
+        ))
+        .remedy("choose one with -4 or -6, or write the address")),
+        None => Ok(*first),
+    }
+}
+
+/// Returns hosts on each interface, unless they name one themselves.
+pub(crate) fn hosts_on_each(hosts: Vec<HostAddr>, interfaces: &[InterfaceSelector]) -> Vec<HostAddr> {
+    let on_each = |host: HostAddr| match host.interface {
+        None if !interfaces.is_empty() => {
+            interfaces.iter().map(|interface| host.clone().on(interface.clone())).collect()
+        }
+        _ => vec![host],
+    };
+    hosts.into_iter().flat_map(on_each).collect()
+}
+
+/// Parses `PORT`, `:PORT` or `ADDRESS[%INTERFACE]:PORT`.
+fn parse_broadcast(text: &str) -> Result<HostAddr, Failure> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let host = match is_port {
+        true => format!("255.255.255.255:{port}").parse::<HostAddr>(),
+        false => text.parse(),
+    };
+    match host {
+        Ok(host) if host.family() == Family::V6 => Err(no_ipv6()),
+        Ok(host) => Ok(host),
+        Err(_) if text.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6()) || text.starts_with('[') => {
+            Err(no_ipv6())
+        }
+        Err(error) => Err(Failure::usage(format!("{error}"))
+            .remedy("with --broadcast, write PORT or ADDRESS:PORT, such as 5000 or 10.0.0.255:5000")),
+    }
+}
+
+fn no_ipv6() -> Failure {
+    Failure::usage("IPv6 has no broadcast")
+        .remedy("use a group of the link, such as [ff02::1234]:PORT, or name each host: [ADDRESS]:PORT")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,5 +290,72 @@ mod tests {
             assert!(!is_stream_name(text), "{text}");
         }
         parse_stream_name(&"x".repeat(256)).unwrap_err();
+    }
+
+    const BOTH: Families = Families { v4: false, v6: false };
+
+    fn split(broadcast: bool, texts: &[&str]) -> Result<(Vec<String>, Vec<String>), String> {
+        let texts: Vec<String> = texts.iter().map(ToString::to_string).collect();
+        let split = BroadcastOption { broadcast }.split(&texts, BOTH);
+        let (hosts, groups) = split.map_err(|failure| failure.to_string())?;
+        Ok((hosts.iter().map(ToString::to_string).collect(), groups))
+    }
+
+    #[test]
+    fn hosts_are_told_from_groups() {
+        let (hosts, groups) =
+            split(false, &["10.0.0.5:5000", "239.1.2.3:5000", "mdns", "[fe80::1%eth0]:5000"]).unwrap();
+        assert_eq!(hosts, ["10.0.0.5:5000", "[fe80::1%eth0]:5000"]);
+        assert_eq!(groups, ["239.1.2.3:5000", "mdns"]);
+    }
+
+    #[test]
+    fn a_broadcast_is_a_port_or_an_address_of_ipv4() {
+        let (hosts, _) = split(true, &["5000", ":5001", "10.0.0.255%eth0:5002"]).unwrap();
+        assert_eq!(hosts, ["255.255.255.255:5000", "255.255.255.255:5001", "10.0.0.255%eth0:5002"]);
+        for text in ["[ff02::1]:5000", "[::]:5000", "ff02::1", "[fe80::1%eth0]:5000"] {
+            assert_eq!(split(true, &[text]).unwrap_err(), "IPv6 has no broadcast", "{text}");
+        }
+        for text in ["", ":", "0", "65536", "mdns", "239.1.2.3:5000", "10.0.0.255"] {
+            split(true, &[text]).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn names_of_hosts_have_a_port_and_are_not_names_of_groups() {
+        assert_eq!(split_host_name("receiver.example:5000"), Some(("receiver.example", 5000)));
+        assert_eq!(split_host_name("localhost:1"), Some(("localhost", 1)));
+        for other in [
+            "localhost",
+            "localhost:0",
+            "localhost:x",
+            "239.1.2.3:5000",
+            "10.0.0.1:5000",
+            "[::1]:5000",
+            "mdns:5353",
+            "mdsn:5353",
+            "udp://239.1.2.3:1",
+            "a..b:1",
+            "a b:1",
+            "a%eth0:1",
+            ":5000",
+        ] {
+            assert_eq!(split_host_name(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_host_with_addresses_of_both_families_needs_a_choice() {
+        let [v4, other_v4, v6] =
+            ["10.0.0.5:1", "10.0.0.6:1", "[fd00::5]:1"].map(|text| text.parse::<SocketAddr>().unwrap());
+        let only = Families::only_in;
+        assert_eq!(choose_address("a", &[v4, other_v4], Families::default()).ok(), Some(v4));
+        assert_eq!(choose_address("a", &[v4, v6], only(Family::V6)).ok(), Some(v6));
+        assert_eq!(choose_address("a", &[v6, v4], only(Family::V4)).ok(), Some(v4));
+        for (found, families) in
+            [(&[v4, v6][..], Families::default()), (&[v4], only(Family::V6)), (&[], Families::default())]
+        {
+            assert!(choose_address("a", found, families).is_err(), "{found:?}");
+        }
     }
 }

@@ -1,19 +1,25 @@
-//! The packet filter of `mcast sniff`: groups, memberships, sources, ports and protocols.
+//! The packets that `mcast sniff` and `mcast top` show: from interfaces or a file, and which of them by group, membership,
+//! source, port and protocol; and the groups to join meanwhile.
 
-use std::fmt;
+use std::convert::Infallible;
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::{fmt, io};
 
 use mcast::group::{Expand, GroupPattern, GroupRange};
 use mcast::{Group, InterfaceSelector, Membership};
-use mcast_capture::{PacketFilter, PacketProtocol};
+use mcast_capture::{CaptureFile, FileError, Frame, PacketFilter, PacketProtocol};
 use mcast_packet::protocol;
+use mcast_stream::seal::Keys;
 use mcast_terminal::Console;
 
-use super::memberships::{self, is_description};
-use super::read_description;
-use super::selected::{Families, PacketInput, Selected, filter_of_sources};
+use super::read_keys;
+use super::selected::{
+    Families, Selected, filter_of_sources, is_description, on_each, open_description, read_description,
+};
 use crate::exit::Failure;
+use crate::output::SafeText;
 
 /// `--port` and `--protocol`.
 #[derive(Debug, Default, clap::Args)]
@@ -158,7 +164,7 @@ impl FromStr for Pattern {
     fn from_str(text: &str) -> Result<Self, String> {
         let groups = match is_description(text) {
             true => {
-                let description = memberships::open(text).map_err(|error| format!("{error:#}"))?;
+                let description = open_description(text).map_err(|error| format!("{error:#}"))?;
                 description.streams.iter().map(|stream| stream.membership.address.group).collect()
             }
             false => text.parse::<GroupPattern>().map_err(|error| error.to_string())?,
@@ -170,6 +176,129 @@ impl FromStr for Pattern {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+/// Opens a capture file; `-` is standard input.
+pub(crate) fn open_file(path: &Path) -> Result<CaptureFile, FileError> {
+    match path.as_os_str() == "-" {
+        true => CaptureFile::from_reader(io::stdin(), "standard input"),
+        false => CaptureFile::open(path),
+    }
+}
+
+/// Returns the name of the frame's interface to show, or its number if it has none. A name in a file is untrusted, so
+/// it is escaped.
+pub(crate) fn interface_name(frame: &Frame<'_>) -> String {
+    match frame.interface_name {
+        Some(name) => SafeText::new(name.as_bytes()).to_string(),
+        None => format!("#{}", frame.interface),
+    }
+}
+
+/// Groups to join while capturing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct JoinOption {
+    /// Also join the given groups, or with --join=MEMBERSHIP that one, so that switches forward them; repeatable
+    #[arg(
+        long,
+        value_name = "MEMBERSHIP",
+        value_parser = parse,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        conflicts_with = "read"
+    )]
+    join: Vec<JoinTarget>,
+}
+
+#[derive(Clone, Debug)]
+enum JoinTarget {
+    /// `--join` alone: the groups that the command shows.
+    Shown,
+    Membership(String),
+}
+
+fn parse(text: &str) -> Result<JoinTarget, Infallible> {
+    Ok(if text.is_empty() { JoinTarget::Shown } else { JoinTarget::Membership(text.into()) })
+}
+
+impl JoinOption {
+    pub(crate) fn is_given(&self) -> bool {
+        !self.join.is_empty()
+    }
+
+    /// Returns what to join, without duplicates. `shown` are the groups that the command shows.
+    pub(crate) fn memberships(
+        &self,
+        shown: &[String],
+        families: Families,
+        console: &Console,
+    ) -> anyhow::Result<Vec<Membership>> {
+        let mut texts = Vec::new();
+        for target in &self.join {
+            match target {
+                JoinTarget::Shown if shown.is_empty() => {
+                    return Err(Failure::usage("--join needs a group to join")
+                        .remedy("name groups or memberships, or write --join=MEMBERSHIP")
+                        .into());
+                }
+                JoinTarget::Shown => texts.extend_from_slice(shown),
+                JoinTarget::Membership(text) => texts.push(text.clone()),
+            }
+        }
+        let mut memberships: Vec<Membership> = Vec::new();
+        for target in read_targets(&texts, families, console)? {
+            for membership in target.memberships()? {
+                // Ports do not matter: switches do not know them.
+                let key =
+                    |each: &Membership| (each.address.group, each.interface.clone(), each.sources.clone());
+                if !memberships.iter().any(|known| key(known) == key(&membership)) {
+                    memberships.push(membership);
+                }
+            }
+        }
+        Ok(memberships)
+    }
+}
+
+/// The packets that `sniff` and `top` show: from where, and which of them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PacketInput {
+    /// Only from this source; with a leading `!`, from all sources except it; repeatable
+    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
+    pub(crate) sources: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) families: Families,
+
+    #[command(flatten)]
+    pub(crate) join: JoinOption,
+
+    /// Decode sealed datagrams with the secrets in this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// Read packets from this file, pcap or pcapng, also compressed (.gz); `-` for standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) read: Option<PathBuf>,
+}
+
+impl PacketInput {
+    /// Returns the memberships of `--join`; `shown` are the groups that the command shows.
+    pub(crate) fn memberships(
+        &self,
+        shown: &[String],
+        interfaces: &[InterfaceSelector],
+        console: &Console,
+    ) -> anyhow::Result<Vec<Membership>> {
+        let memberships = self.join.memberships(shown, self.families, console)?.into_iter();
+        Ok(memberships.flat_map(|membership| on_each(membership, interfaces)).collect())
+    }
+
+    pub(crate) fn keys(&self, console: &Console) -> anyhow::Result<Keys> {
+        let keys = self.key.as_deref().map(|path| read_keys(path, console)).transpose()?;
+        Ok(keys.unwrap_or_default())
     }
 }
 

@@ -1,16 +1,17 @@
-//! Selection of groups, interfaces and sources.
+//! Selection of groups, interfaces and sources, typed or from a session description.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
-use mcast::group::{Expand, Expansion, Hints};
+use anyhow::Context;
+use mcast::group::{Expand, Expansion, Hints, SessionDescription};
 use mcast::{Destination, Family, InterfaceSelector, Membership, SourceFilter};
-use mcast_stream::seal::Keys;
 use mcast_terminal::Console;
 
-use super::{JoinOption, read_description, read_keys};
 use crate::exit::Failure;
+use crate::output::count_of;
 
 /// `-4` and `-6`.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -22,6 +23,37 @@ pub(crate) struct Families {
     /// Use the IPv6 group of a name; reject IPv4 groups
     #[arg(short = '6', long = "ipv6")]
     pub(super) v6: bool,
+}
+
+impl Families {
+    /// Returns the selection of a single address family.
+    pub(crate) fn only_in(family: Family) -> Self {
+        Self { v4: family == Family::V4, v6: family == Family::V6 }
+    }
+
+    pub(crate) fn only(self) -> Option<Family> {
+        match (self.v4, self.v6) {
+            (true, _) => Some(Family::V4),
+            (_, true) => Some(Family::V6),
+            _ => None,
+        }
+    }
+
+    /// Returns the flag that selects a single family.
+    pub(crate) fn flag(self) -> Option<&'static str> {
+        self.only().map(|family| match family {
+            Family::V4 => "-4",
+            Family::V6 => "-6",
+        })
+    }
+
+    pub(super) fn check(self, text: &str, family: Family) -> Result<(), Failure> {
+        match self.only() {
+            Some(only) if only != family => Err(Failure::usage(format!("\"{text}\" is not an {only} group"))
+                .remedy(format!("remove the option, or name an {only} group"))),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// `-s`, `-4` and `-6` of the subcommands that join.
@@ -54,77 +86,6 @@ impl Egress {
     /// Returns the hop limit: the one given, the one that the selected groups imply, or 1.
     pub(crate) fn hop_limit(&self, implied: Option<u8>) -> u8 {
         self.ttl.or(implied).unwrap_or(1)
-    }
-}
-
-/// The packets that `sniff` and `top` show: from where, and which of them.
-#[derive(Debug, clap::Args)]
-pub(crate) struct PacketInput {
-    /// Only from this source; with a leading `!`, from all sources except it; repeatable
-    #[arg(short, long = "source", value_name = "SOURCE", value_delimiter = ',')]
-    pub(crate) sources: Vec<String>,
-
-    #[command(flatten)]
-    pub(crate) families: Families,
-
-    #[command(flatten)]
-    pub(crate) join: JoinOption,
-
-    /// Decode sealed datagrams with the secrets in this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
-
-    /// Read packets from this file, pcap or pcapng, also compressed (.gz); `-` for standard input
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) read: Option<PathBuf>,
-}
-
-impl PacketInput {
-    /// Returns the memberships of `--join`; `shown` are the groups that the command shows.
-    pub(crate) fn memberships(
-        &self,
-        shown: &[String],
-        interfaces: &[InterfaceSelector],
-        console: &Console,
-    ) -> anyhow::Result<Vec<Membership>> {
-        let memberships = self.join.memberships(shown, self.families, console)?.into_iter();
-        Ok(memberships.flat_map(|membership| on_each(membership, interfaces)).collect())
-    }
-
-    pub(crate) fn keys(&self, console: &Console) -> anyhow::Result<Keys> {
-        let keys = self.key.as_deref().map(|path| read_keys(path, console)).transpose()?;
-        Ok(keys.unwrap_or_default())
-    }
-}
-
-impl Families {
-    /// Returns the selection of a single address family.
-    pub(crate) fn only_in(family: Family) -> Self {
-        Self { v4: family == Family::V4, v6: family == Family::V6 }
-    }
-
-    pub(crate) fn only(self) -> Option<Family> {
-        match (self.v4, self.v6) {
-            (true, _) => Some(Family::V4),
-            (_, true) => Some(Family::V6),
-            _ => None,
-        }
-    }
-
-    /// Returns the flag that selects a single family.
-    pub(crate) fn flag(self) -> Option<&'static str> {
-        self.only().map(|family| match family {
-            Family::V4 => "-4",
-            Family::V6 => "-6",
-        })
-    }
-
-    pub(super) fn check(self, text: &str, family: Family) -> Result<(), Failure> {
-        match self.only() {
-            Some(only) if only != family => Err(Failure::usage(format!("\"{text}\" is not an {only} group"))
-                .remedy(format!("remove the option, or name an {only} group"))),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -252,6 +213,54 @@ fn join_sources(sources: &[String]) -> Result<Option<String>, Failure> {
         _ => Err(Failure::usage("--source has both sources to accept and sources to exclude")
             .remedy("give either sources to accept, or sources to exclude (each with a `!` in front)")),
     }
+}
+
+/// The maximum length of a session description.
+const MAX_LENGTH: u64 = 1 << 20;
+
+/// Returns the memberships of a session description; `None` if the text does not name such a file.
+pub(crate) fn read_description(
+    text: &str,
+    families: Families,
+    console: &Console,
+) -> anyhow::Result<Option<Vec<Membership>>> {
+    if !is_description(text) {
+        return Ok(None);
+    }
+    let description = open_description(text)?;
+    for line in &description.skipped_media {
+        console.note(format_args!("{text}: ignoring \"{line}\": nothing to join"));
+    }
+    let is_selected = |family| families.only().is_none_or(|only| only == family);
+    let memberships: Vec<Membership> = description
+        .streams
+        .into_iter()
+        .map(|stream| stream.membership)
+        .filter(|membership| is_selected(Family::of(membership.address.group.addr())))
+        .collect();
+    if memberships.is_empty() {
+        let failure = Failure::usage(format!("{text} has no stream of that address family"));
+        return Err(failure.remedy("remove the option -4 or -6").into());
+    }
+    console.detail(format_args!("{text}: {}", count_of(memberships.len() as u64, "stream")));
+    Ok(Some(memberships))
+}
+
+/// Returns whether the text is the name of a session description.
+pub(super) fn is_description(text: &str) -> bool {
+    let has_extension = text.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case("sdp"));
+    has_extension && !text.contains("://")
+}
+
+/// Reads a session description.
+pub(super) fn open_description(path: &str) -> anyhow::Result<SessionDescription> {
+    let file = File::open(path).with_context(|| format!("cannot open {path}"))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_LENGTH + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {path}"))?;
+    if bytes.len() as u64 > MAX_LENGTH {
+        return Err(Failure::usage(format!("{path} is too long for a session description")).into());
+    }
+    String::from_utf8_lossy(&bytes).parse().with_context(|| path.to_owned())
 }
 
 #[cfg(test)]

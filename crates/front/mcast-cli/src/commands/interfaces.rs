@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use mcast::interface::{AddressState, Warning};
-use mcast::{ErrorKind, Family, Interface, InterfaceChange, InterfaceIndex, InterfaceWatcher};
+use mcast::{ErrorKind, Family, Interface, InterfaceChange, InterfaceIndex, InterfaceWatcher, WireSupport};
 use mcast_terminal::{Console, Output};
 use serde::Serialize;
 
@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
 }
 
 const EXAMPLES: &str = "\
+The column `wire` says whether datagrams can be taken off the interface past the network stack (`recv --wire`), or why
+not (Linux).
+
 Examples:
   mcast interfaces                    all, and the default one for multicast
   mcast interfaces --json             the same for programs
@@ -195,8 +198,18 @@ impl Defaults {
 }
 
 fn table(interfaces: &[Interface], defaults: Defaults, palette: &Palette) -> Table {
-    let titles =
-        ["name", "index", "state", "multicast", "default", "mtu", "hardware address", "addresses", "note"];
+    let titles = [
+        "name",
+        "index",
+        "state",
+        "multicast",
+        "default",
+        "mtu",
+        "hardware address",
+        "addresses",
+        "note",
+        "wire",
+    ];
     let mut table = Table::new(&titles, palette.heading);
     for interface in interfaces {
         let state_style = if interface.running { palette.good } else { palette.dim };
@@ -211,9 +224,16 @@ fn table(interfaces: &[Interface], defaults: Defaults, palette: &Palette) -> Tab
             Cell::new(hardware_address(interface)).style(palette.dim),
             Cell::of_lines(addresses(interface)).style(palette.address),
             Cell::of_lines(warnings).style(palette.warning),
+            Cell::new(wire(interface).map_or_else(String::new, |support| support.to_string()))
+                .style(palette.dim),
         ]);
     }
     table
+}
+
+/// Returns what an interface offers for `--wire`; `None` if it is gone, or the system has nothing of that kind.
+fn wire(interface: &Interface) -> Option<WireSupport> {
+    mcast::wire_support(interface.index).ok()
 }
 
 /// Returns a warning, with the name of the bridge or bond that it is about.
@@ -277,6 +297,21 @@ record! {
         default_v4: Option<bool> = defaults.v4.map(is_it),
         default_v6: Option<bool> = defaults.v6.map(is_it),
         warnings: Vec<String> = interface.warnings().iter().map(ToString::to_string).collect(),
+        wire: Option<WireRecord> = wire(interface).map(WireRecord::new),
+    }
+}
+
+record! {
+    fn new(support: WireSupport) {}
+
+    /// What an interface offers for `--wire`.
+    struct WireRecord {
+        possible: bool = support.reason.is_none(),
+        reason: Option<String> = support.reason,
+        driver: String = support.driver,
+        native: Option<bool> = support.native,
+        multi_buffer: Option<bool> = support.multi_buffer,
+        zero_copy: Option<bool> = support.zero_copy,
     }
 }
 

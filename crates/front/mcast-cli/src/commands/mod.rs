@@ -25,6 +25,7 @@ mod sniff;
 mod subscribe;
 mod top;
 
+pub(crate) use explain::terms as explained_terms;
 pub(crate) use lab::names as lab_names;
 
 use clap::Subcommand;
@@ -61,33 +62,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Keys(keys::Arguments),
     Lab(lab::Arguments),
-    Help(help::Arguments),
-    Completions(completions::Arguments),
 }
-
-/// The headings of `mcast --help`, each with its subcommands.
-pub const HEADINGS: &[(&str, &[&str])] = &[
-    ("Start here", &["demo", "lab"]),
-    ("Inspect", &["interfaces", "groups", "sniff", "top", "explain", "pick", "plan"]),
-    (
-        "Send and receive",
-        &[
-            "send",
-            "recv",
-            "ask",
-            "publish",
-            "subscribe",
-            "record",
-            "replay",
-            "relay",
-            "bridge",
-            "log",
-            "keys",
-        ],
-    ),
-    ("Diagnose and measure", &["doctor", "querier", "ping", "perf"]),
-    ("Help", &["help", "completions"]),
-];
 
 /// Runs a subcommand. No thread has been started before.
 pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcome> {
@@ -117,81 +92,5 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         #[cfg(feature = "seal")]
         Command::Keys(arguments) => keys::run(arguments, console),
         Command::Lab(arguments) => lab::run(arguments, console),
-        Command::Help(arguments) => help::run(arguments, console),
-        Command::Completions(arguments) => completions::run(arguments, console),
-    }
-}
-
-mod help {
-    //! `mcast help`: the same as `--help`.
-
-    use std::ffi::OsString;
-
-    use mcast_terminal::Console;
-
-    use crate::exit::Outcome;
-    use crate::{cli, errors};
-
-    /// Print this help, or the help of a command
-    #[derive(Debug, clap::Args)]
-    #[command(after_help = EXAMPLES)]
-    pub(crate) struct Arguments {
-        /// The command [default: an overview of all]
-        #[arg(value_name = "COMMAND")]
-        command: Vec<OsString>,
-    }
-
-    const EXAMPLES: &str = "\
-Examples:
-  mcast help
-  mcast help recv
-  mcast help perf send";
-
-    pub(crate) fn run(arguments: &Arguments, _console: &Console) -> anyhow::Result<Outcome> {
-        let words = [OsString::from("mcast")].into_iter().chain(arguments.command.iter().cloned());
-        Ok(match cli::parse(words.chain(["--help".into()])) {
-            Ok(_) => Outcome::Yes,
-            // clap returns help as an error, as it does for an unknown command.
-            Err(error) => Outcome::Delegated(errors::print_usage_error(&error)),
-        })
-    }
-}
-
-mod completions {
-    //! `mcast completions`: the script that makes a shell complete what is typed after `mcast`.
-
-    use std::io::Write;
-
-    use mcast_terminal::Console;
-
-    use crate::completion::Shell;
-    use crate::exit::Outcome;
-
-    /// Print the script for completion in a shell
-    ///
-    /// The script asks `mcast` itself, which must be in PATH, for what may come next: options, and also interfaces, names
-    /// of groups, findings and networks of labs.
-    #[derive(Debug, clap::Args)]
-    #[command(after_help = EXAMPLES)]
-    pub(crate) struct Arguments {
-        /// The shell
-        #[arg(value_name = "SHELL")]
-        shell: Shell,
-    }
-
-    const EXAMPLES: &str = "\
-Examples:
-  source <(mcast completions bash)           bash: in ~/.bashrc
-  source <(mcast completions zsh)            zsh: in ~/.zshrc, after compinit
-  mcast completions fish | source            fish: in ~/.config/fish/config.fish
-  mcast completions powershell | Out-String | Invoke-Expression
-                                             PowerShell: in $PROFILE
-  eval (mcast completions elvish | slurp)    elvish: in ~/.config/elvish/rc.elv";
-
-    pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-        let mut out = console.output();
-        out.write_all(&arguments.shell.script()?)?;
-        out.flush()?;
-        Ok(Outcome::Yes)
     }
 }

@@ -15,13 +15,12 @@ use mcast_traffic::{
 };
 use serde::Serialize;
 
-use crate::arguments::{Families, parse_count, parse_duration, parse_speed, select_memberships};
-use crate::capturing::open_file;
+use crate::arguments::{Families, open_file, parse_count, parse_duration, parse_speed, select_memberships};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{count, count_of, record, seconds, traffic_in, write_record};
-use crate::rights::{self, Capability};
 use crate::sending::{self, warn_of_refusal};
+use crate::sys::{self, Capability};
 
 /// Send the datagrams of a capture file again, with their timing
 #[derive(Debug, clap::Args)]
@@ -137,7 +136,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let rounds = if timing.r#loop == 0 { u64::MAX } else { timing.r#loop };
     let replay = Replay::of(open_file(file)?).only(only).map(map.clone()).rounds(rounds);
     let kept: &[Capability] = if is_read_again { &[Capability::DacOverride] } else { &[] };
-    rights::keep(kept)?;
+    sys::keep_rights(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
     let times = capture.map(TransmitTimes::record).transpose().context("cannot start a thread")?;
     let replay_sender = ReplaySender::new(&plan, &sender, times, interrupt.clone());

@@ -1,21 +1,31 @@
-//! Receiving datagrams: what arrived and what was dropped, and where nothing can arrive.
+//! Receiving datagrams: where a stream is, what arrived, by group, interface and source, what was dropped, and where nothing
+//! can arrive.
 
-mod locate_stream;
 mod stream_event;
-mod tally;
+
+pub(crate) use stream_event::{EventRecord, Importance, describe};
 
 use std::collections::BTreeSet;
 use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use mcast::{Error, ErrorKind, Family, HostAddr, Interface, MembershipStatus, ReceiverBuilder};
+use mcast::{
+    Arrival, Drops, Error, ErrorKind, Family, HostAddr, Interface, InterfaceIndex, InterfaceSelector,
+    Membership, MembershipStatus, ReceiverBuilder, Statistics,
+};
+#[cfg(feature = "seal")]
+use mcast_stream::find_signed_stream;
+use mcast_stream::seal::Keys;
+#[cfg(feature = "seal")]
+use mcast_stream::sign::PinnedKeys;
+use mcast_stream::{AnnouncedStream, StreamError, SubscriberBuilder, find_stream};
 use mcast_terminal::Console;
-use mcast_watch::FlowVolumes;
+use mcast_watch::{FlowVolumes, TrafficVolume};
 
-use crate::arguments::BroadcastOption;
-use crate::output::{Cell, Palette, Table, bytes, count, count_of};
-pub(crate) use locate_stream::{StreamPlace, locate_stream};
-pub(crate) use stream_event::{EventRecord, Importance, describe};
-pub(crate) use tally::{FlowSummary, Tally, drops_text};
+use crate::arguments::{Admission, BroadcastOption, hosts_on_each, is_stream_name, select_memberships};
+use crate::exit::Failure;
+use crate::output::{Cell, InterfaceNames, Palette, Table, bytes, count, count_of, record, traffic_in};
 
 /// Prints what was joined where: all of a few memberships, and of many those that were not joined.
 pub(crate) fn print_memberships(statuses: &[MembershipStatus], console: &Console) {
@@ -145,4 +155,274 @@ fn why(interface: &Interface, is_v6: bool) -> Option<String> {
     }
     let has_none = is_v6 && interface.addresses_of(Family::V6).next().is_none();
     has_none.then(|| format!("{name} has no IPv6 address: if IPv6 is disabled, nothing arrives"))
+}
+
+/// The default timeout, long enough for several announcements, because some may be lost.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a stream is published, as arguments name it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamPlace<'a> {
+    /// A membership, a host, or the name that its publisher announces.
+    pub(crate) place: &'a str,
+    /// Redundant paths.
+    pub(crate) paths: &'a [String],
+    pub(crate) interface: Option<&'a InterfaceSelector>,
+    pub(crate) broadcast: BroadcastOption,
+    pub(crate) admission: &'a Admission,
+    /// How long to look for a name.
+    pub(crate) timeout: Option<Duration>,
+    /// The public keys of the publisher: another announcement of the name is ignored.
+    #[cfg(feature = "seal")]
+    pub(crate) signed_by: Option<&'a PinnedKeys>,
+}
+
+/// How a stream is received.
+#[derive(Debug)]
+pub(crate) struct StreamWays {
+    memberships: Vec<Membership>,
+    /// Addresses of this host.
+    pub(crate) hosts: Vec<HostAddr>,
+    broadcast: bool,
+}
+
+impl StreamWays {
+    /// Adds them to a subscriber.
+    pub(crate) fn add_to(&self, builder: SubscriberBuilder) -> SubscriberBuilder {
+        let builder = self.memberships.iter().cloned().fold(builder, SubscriberBuilder::join);
+        self.hosts.iter().cloned().fold(builder, |builder, host| match self.broadcast {
+            true => builder.listen(all_hosts(host)),
+            false => builder.listen(host),
+        })
+    }
+}
+
+/// Returns how a stream is received, and what its publisher announces if it is named.
+pub(crate) fn locate_stream(
+    place: StreamPlace<'_>,
+    keys: &Keys,
+    console: &Console,
+) -> anyhow::Result<(Option<AnnouncedStream>, StreamWays)> {
+    if is_stream_name(place.place) {
+        return find(place, keys, console).map(|(found, ways)| (Some(found), ways));
+    }
+    let StreamPlace { place, paths, interface, broadcast, admission, .. } = place;
+    let texts: Vec<String> =
+        std::iter::once(place).chain(paths.iter().map(String::as_str)).map(str::to_owned).collect();
+    let (hosts, texts) = broadcast.split(&texts, admission.families)?;
+    if !hosts.is_empty() && !admission.sources.is_empty() {
+        return Err(Failure::usage("--source selects the senders to a group, not to a host").into());
+    }
+    let interfaces = interface.map(std::slice::from_ref).unwrap_or_default();
+    let chosen = select_memberships(&texts, interfaces, &admission.sources, admission.families, console)?;
+    if chosen.items.len() > 4 {
+        return Err(Failure::usage(format!("a stream has at most four paths, not {}", chosen.items.len()))
+            .remedy("name single groups, each on one interface")
+            .into());
+    }
+    let hosts = hosts_on_each(hosts, interfaces);
+    Ok((None, StreamWays { memberships: chosen.items, hosts, broadcast: broadcast.broadcast }))
+}
+
+fn find(
+    place: StreamPlace<'_>,
+    keys: &Keys,
+    console: &Console,
+) -> anyhow::Result<(AnnouncedStream, StreamWays)> {
+    let StreamPlace { place: name, paths, interface, admission, timeout, broadcast, .. } = place;
+    if !paths.is_empty() || !admission.sources.is_empty() {
+        return Err(Failure::usage("an announcement already names the groups and sources to join")
+            .remedy("remove --path and --source, or give the groups instead of the name")
+            .into());
+    }
+    let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
+    console.note(format_args!("looking for \"{name}\""));
+    let (family, interface) = (admission.families.only(), interface.cloned());
+    #[cfg(feature = "seal")]
+    let found = match place.signed_by {
+        None => find_stream(name, family, interface, keys, timeout),
+        Some(signed_by) => find_signed_stream(name, family, interface, keys, signed_by, timeout),
+    };
+    #[cfg(not(feature = "seal"))]
+    let found = find_stream(name, family, interface, keys, timeout);
+    let found = match found {
+        Err(StreamError::NoSuchStream(_)) => return Err(not_announced(name, keys, timeout).into()),
+        found => found?,
+    };
+    let hosts = found.hosts.clone();
+    let memberships = found.memberships().unwrap_or_default();
+    if memberships.is_empty() && hosts.is_empty() {
+        return Err(Failure::no(format!("\"{name}\" is announced by {} without a group", found.source.ip()))
+            .remedy("give the group, GROUP:PORT, instead of the name")
+            .into());
+    }
+    console.note(format_args!("\"{name}\" is announced by {}: stream {}", found.source.ip(), found.stream));
+    let memberships = memberships.into_iter().map(by_name).collect();
+    Ok((found, StreamWays { memberships, hosts, broadcast: broadcast.broadcast }))
+}
+
+/// Replaces the index of the interface with its name.
+fn by_name(membership: Membership) -> Membership {
+    match membership.interface.as_ref().map(mcast::find) {
+        Some(Ok(interface)) => membership.on(InterfaceSelector::Name(interface.name)),
+        _ => membership,
+    }
+}
+
+fn not_announced(name: &str, keys: &Keys, timeout: Duration) -> Failure {
+    let remedy = match keys.is_empty() {
+        true => {
+            "check that `mcast publish --announce` runs, and add its --key if the stream is sealed; -i \
+             selects the interface"
+        }
+        false => "check that `mcast publish --announce` runs with the same --key; -i selects the interface",
+    };
+    let seconds = timeout.as_secs_f64();
+    Failure::no(format!("no publisher announced a stream \"{name}\" within {seconds} s")).remedy(remedy)
+}
+
+/// The destination, interface and source of datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Flow {
+    destination: SocketAddr,
+    interface: InterfaceIndex,
+    source: IpAddr,
+}
+
+/// Counts delivered datagrams.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    flows: FlowVolumes<Flow>,
+    truncated: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, arrival: &Arrival) {
+        self.truncated += u64::from(arrival.truncated);
+        let flow = Flow {
+            destination: arrival.destination,
+            interface: arrival.interface,
+            source: arrival.source.ip(),
+        };
+        self.flows.add(flow, arrival.length);
+    }
+
+    pub(crate) fn datagrams(&self) -> u64 {
+        self.flows.total().count
+    }
+
+    /// Returns the bytes of payload.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.flows.total().bytes
+    }
+
+    /// Returns the datagrams of flows beyond the maximum.
+    pub(crate) fn other_datagrams(&self) -> u64 {
+        self.flows.others().count
+    }
+
+    /// Prints the summary on standard error.
+    pub(crate) fn print(
+        &self,
+        statistics: &Statistics,
+        time: Duration,
+        names: &mut InterfaceNames,
+        console: &Console,
+    ) {
+        if console.is_quiet() {
+            return;
+        }
+        let TrafficVolume { count: datagrams, bytes: volume } = self.flows.total();
+        let received = traffic_in(datagrams, "datagram", volume, time, 1);
+        console.note(format_args!("received {received}; {}", self.losses(statistics)));
+        if !self.flows.is_empty() {
+            console.note(self.table(names, console));
+        }
+    }
+
+    /// Returns the counts of dropped, filtered and truncated datagrams as text.
+    fn losses(&self, statistics: &Statistics) -> String {
+        let mut text = format!("dropped by this machine: {}", drops_text(statistics.dropped));
+        if statistics.refused > 0 {
+            text += &format!("; filtered out (not joined here): {}", count(statistics.refused));
+        }
+        if self.truncated > 0 {
+            text += &format!("; truncated: {}", count(self.truncated));
+        }
+        text
+    }
+
+    /// Returns the busiest flows, one line each.
+    pub(crate) fn table(&self, names: &mut InterfaceNames, console: &Console) -> String {
+        flow_table(&self.flows, "datagram", console, |flow| {
+            [flow.destination.to_string(), names.of(flow.interface).to_string(), flow.source.to_string()]
+        })
+    }
+
+    /// Returns all flows for JSON.
+    pub(crate) fn flows(&self, names: &mut InterfaceNames) -> Vec<FlowSummary> {
+        let flows = self.flows.busiest_first().into_iter();
+        flows.map(|(flow, volume)| FlowSummary::new(&flow, volume, names)).collect()
+    }
+
+    /// Returns the summary for JSON.
+    pub(crate) fn summary(
+        &self,
+        statistics: &Statistics,
+        time: Duration,
+        names: &mut InterfaceNames,
+    ) -> Summary {
+        Summary::new(self, statistics, time, names)
+    }
+}
+
+/// Returns the number of dropped datagrams as text.
+pub(crate) fn drops_text(dropped: Drops) -> String {
+    match (dropped.count(), dropped.certainty()) {
+        (None, _) => "unknown".into(),
+        (Some(number), "exactly") | (Some(number @ 0), _) => count(number),
+        (Some(number), certainty) => format!("{certainty} {}", count(number)),
+    }
+}
+
+record! {
+    fn new(tally: &Tally, statistics: &Statistics, time: Duration, names: &mut InterfaceNames) {}
+
+    /// A summary as JSON: `schemas/recv-summary.json`.
+    pub(crate) struct Summary {
+        datagrams: u64 = tally.datagrams(),
+        bytes: u64 = tally.bytes(),
+        seconds: f64 = time.as_secs_f64(),
+        dropped: Option<u64> = statistics.dropped.count(),
+        dropped_certainty: &'static str = statistics.dropped.certainty(),
+        filtered_out: u64 = statistics.refused,
+        truncated: u64 = tally.truncated,
+        flows: Vec<FlowSummary> = tally.flows(names),
+        other_datagrams: u64 = tally.other_datagrams(),
+    }
+}
+
+record! {
+    fn new(flow: &Flow, volume: TrafficVolume, names: &mut InterfaceNames) {}
+
+    pub(crate) struct FlowSummary {
+        group: IpAddr = flow.destination.ip(),
+        port: u16 = flow.destination.port(),
+        interface: String = names.of(flow.interface).to_string(),
+        source: IpAddr = flow.source,
+        datagrams: u64 = volume.count,
+        bytes: u64 = volume.bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_are_shown_with_their_certainty() {
+        let texts = [Drops::Unknown, Drops::Exactly(44_448), Drops::AtLeast(0), Drops::AtLeast(1_200)]
+            .map(drops_text);
+        assert_eq!(texts, ["unknown", "44,448", "0", "at least 1,200"]);
+    }
 }

@@ -7,7 +7,7 @@ use mcast_sim::Dice;
 use crate::audit::{Entry, audit};
 use crate::engine::{Engine, Setup, scenarios};
 use crate::network::{Network, text, write};
-use crate::support::{Running, eventually_within};
+use crate::support::Running;
 
 scenarios! {
     the_engine_is_complete_after_kills_at_random_moments
@@ -70,6 +70,8 @@ enum Kill {
     EngineAndPublisher,
 }
 
+/// Longer than it takes to store what is left, and clients of others to read hundreds of thousands of messages.
+const END: Duration = Duration::from_secs(300);
 const CONNECTED: &str = r#""event":"connected""#;
 const KILLS: [Kill; 10] = [
     Kill::Engine,
@@ -210,7 +212,27 @@ impl<'a> Storm<'a> {
                 self.engine.restart();
             }
         }
+        if matches!(kill, Kill::Publisher | Kill::EngineAndPublisher) {
+            self.settle();
+        }
         self.note(&format!("{kill:?} is over"));
+    }
+
+    /// Waits until everything is stored. What was lost with a publisher has then been recorded, before a bridge that alone has
+    /// the rest of it is killed as well.
+    fn settle(&mut self) {
+        self.write_up_to(100);
+        let (last, until) = (text(self.next - 1), Instant::now() + END);
+        loop {
+            let stored = self.engine.last_text();
+            if stored == last {
+                return;
+            }
+            if Instant::now() > until {
+                let printed = self.bridges.each_ref().map(|bridge| bridge.stdout.text());
+                panic!("{stored:?} is the last one, not {last:?}\n{printed:?}\n{}", self.log.join("\n"));
+            }
+        }
     }
 
     /// Kills the publisher, and starts it again.
@@ -232,19 +254,21 @@ impl<'a> Storm<'a> {
 
     /// Starts a bridge as a service manager does: again, if it ends because the engine is not there yet.
     fn connect(&mut self, index: usize) {
-        eventually_within(Duration::from_secs(60), "a bridge that is connected", || {
-            let bridge = &mut self.bridges[index];
-            if bridge.child.try_wait().unwrap().is_some() {
-                *bridge = start_bridge(self.network, self.engine, index);
+        let until = Instant::now() + END;
+        let mut ends = Vec::new();
+        self.bridges[index] = start_bridge(self.network, self.engine, index);
+        while !self.bridges[index].stdout.text().contains(CONNECTED) {
+            assert!(Instant::now() < until, "{ends:?}\n{}", self.log.join("\n"));
+            if self.bridges[index].child.try_wait().unwrap().is_some() {
+                let started = start_bridge(self.network, self.engine, index);
+                ends.push(std::mem::replace(&mut self.bridges[index], started).end());
             }
-            bridge.stdout.text().contains(CONNECTED)
-        });
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn end(mut self) {
-        self.write_up_to(300);
-        let (engine, last) = (&self.engine, text(self.next - 1));
-        eventually_within(Duration::from_secs(60), "the last message", || engine.last_text() == last);
+        self.settle();
         for bridge in self.bridges {
             let ended = bridge.signalled(libc::SIGINT);
             self.log.push(format!("a bridge had printed:\n{}", String::from_utf8_lossy(&ended.stdout)));

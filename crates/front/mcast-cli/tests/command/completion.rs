@@ -59,6 +59,7 @@ fn names_of_groups_are_offered() {
 fn findings_labs_scopes_and_protocols_are_offered() {
     offers(&["doctor", "--apply", "no-q"], &["no-querier"]);
     offers(&["explain", "no-r"], &["no-route"]);
+    offers(&["explain", "broad"], &["broadcast"]);
     offers(&["lab", "run", "two"], &["two-lans"]);
     offers(&["pick", "--scope", "s"], &["site"]);
     offers(&["sniff", "--protocol", "i"], &["igmp", "icmp"]);

@@ -146,6 +146,58 @@ fn an_unknown_finding_is_reported() {
 }
 
 #[test]
+fn a_range_is_explained_by_its_parts_and_names() {
+    shows(&["explain", "232.1.0.0/16", "224.0.0.0/29", "ff3e::/32"], file!["help/explained-ranges.txt"]);
+    let output = plain(&["explain", "--json", "224.0.0.0/24", "224.0.0.0/4", "ff3e::/32"]);
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let ranges: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    ranges.iter().for_each(|range| crate::schemas::assert_valid("range", range));
+    let [control, all, specific] = &ranges[..] else { panic!("{lines}") };
+    assert_eq!((&control["groups"], &control["is_complete"]), (&"256".into(), &true.into()));
+    assert_eq!(
+        (&all["groups"], &all["last"], &all["is_complete"]),
+        (&"268435456".into(), &"239.255.255.255".into(), &false.into())
+    );
+    assert_eq!(specific["groups"], (1_u128 << 96).to_string());
+    let names = |range: &serde_json::Value| {
+        range["names"].as_array().unwrap().iter().map(|name| name["name"].to_string()).collect::<Vec<_>>()
+    };
+    assert!(
+        names(control).contains(&"\"mDNS\"".to_owned()) && names(all).contains(&"\"mdns\"".to_owned()),
+        "{lines}"
+    );
+    assert_eq!(control["parts"].as_array().unwrap().len(), 1, "{lines}");
+}
+
+#[test]
+fn a_range_that_is_not_one_is_refused() {
+    for (range, reason) in [
+        ("10.0.0.0/8", "not a multicast address"),
+        ("224.0.0.0/33", "from 0 to 32"),
+        ("ff02::/x", "from 0 to 128"),
+    ] {
+        let output = plain(&["explain", range]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn terms_are_explained() {
+    for term in ["anycast", "broadcast", "broker", "ssm", "asm", "ttl", "TTL", "hop-limit", "unicast"] {
+        let output = plain(&["explain", term]);
+        assert_eq!(output.status.code(), Some(0), "{term}: {output:?}");
+        assert!(output.stdout.len() > 300, "{term}: {output:?}");
+        let json = String::from_utf8(plain(&["explain", term, "--json"]).stdout).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        crate::schemas::assert_valid("term", &json);
+        assert!(json["names"].as_array().unwrap().contains(&term.to_lowercase().into()), "{json}");
+    }
+}
+
+#[test]
 fn every_short_name_is_listed() {
     let table = String::from_utf8(plain(&["explain", "--names"]).stdout).unwrap();
     assert!(table.lines().any(|line| line.starts_with("mdns ") && line.contains("224.0.0.251")), "{table}");

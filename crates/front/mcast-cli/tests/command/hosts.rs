@@ -22,6 +22,19 @@ fn unicast_reaches_the_hosts_that_are_named() {
 }
 
 #[test]
+fn the_name_of_a_host_is_resolved_and_its_address_is_noted() {
+    let lan = Lan::new();
+    let receiver = listen(&lan.b, &["127.0.0.1:5000", "-c", "1", "-W", "30", "--format", "text"]);
+    let sent = mcast(&lan.b, &["send", "-4", "localhost:5000", "hello"]).succeeded();
+    assert!(sent.stderr.contains("localhost is 127.0.0.1\n"), "{sent:?}");
+    assert!(sent.stderr.contains("to 127.0.0.1:5000 "), "{sent:?}");
+    assert_eq!(receiver.end().succeeded().lines(), ["hello"]);
+
+    let refused = mcast(&lan.b, &["send", "nowhere.invalid:5000", "hello"]);
+    assert!(refused.stderr.contains("cannot resolve \"nowhere.invalid\""), "{refused:?}");
+}
+
+#[test]
 fn unicast_over_ipv6_is_printed_as_json() {
     let lan = Lan::new();
     let receiver = listen(&lan.b, &["[::]:5000", "--json", "-c", "1", "-W", "30"]);

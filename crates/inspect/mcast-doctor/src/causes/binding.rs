@@ -5,9 +5,9 @@ use mcast::ErrorKind;
 use super::{Cause, Check, Placeholders};
 use crate::acceptance::{Blocked, Refusal};
 use crate::kernel_drops::evidence;
-use crate::observation::{Interest, Observation, Program, explains};
-use crate::printed_error::{self, PrintedErrorKind};
-use crate::snapshot::UdpSocket;
+use crate::observation::{Interest, Observation, Program};
+use crate::outcome::{self, PrintedErrorKind};
+use crate::snapshot::{UdpSocket, explains};
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool, remedies};
 
@@ -246,7 +246,7 @@ fn address_in_use(observation: &Observation) -> Vec<Finding> {
 fn printed(observation: &Observation, program: &Program) -> Option<Finding> {
     let errors = program.failed_with(PrintedErrorKind::AddressInUse, &observation.wire);
     let error = errors.first()?;
-    let arguments = program.arguments.iter().flat_map(|argument| printed_error::ports(argument));
+    let arguments = program.arguments.iter().flat_map(|argument| outcome::ports(argument));
     let ports: Vec<_> = error.ports().chain(arguments).collect();
     let answer = Evidence::new(EvidenceKind::Answer, format!("printed by {}", program.name), &error.line);
     let finding = address_in_use_finding(observation, &ports, answer).in_program(&program.name);

@@ -6,9 +6,10 @@ use mcast::Family;
 
 use super::filter_rules::explained;
 use super::{Cause, Check};
-use crate::kernel_drops::{DroppedFlow, KernelDrop, evidence, meaning};
-use crate::observation::{ExaminationTarget, Interest, Observation, explains};
-use crate::snapshot::Counter;
+use crate::depth::DroppedFlow;
+use crate::kernel_drops::{KernelDrop, evidence, meaning};
+use crate::observation::{ExaminationTarget, Interest, Observation};
+use crate::snapshot::{Counter, explains};
 use crate::wire::{ControlDefect, Defect, Flow};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 

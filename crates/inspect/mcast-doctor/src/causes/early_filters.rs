@@ -3,9 +3,10 @@
 use std::fmt;
 
 use super::{Cause, Check, tc_filters};
+use crate::forwarding::Obstacle;
 use crate::kernel_drops::{KernelDrop, evidence};
-use crate::observation::{Interest, Observation, explains};
-use crate::snapshot::XdpProgram;
+use crate::observation::{Interest, Observation};
+use crate::snapshot::{Link, XdpProgram, explains};
 use crate::wire::Flow;
 use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
@@ -15,7 +16,8 @@ pub(super) const TC_DROPS: Cause = Cause::new(Check::Observation(tc_drops), &["t
 
 fn tc_drops(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
-    let counted = tc_filters::check(observation);
+    let mut counted = tc_filters::check(observation);
+    counted.extend(at_ports(observation));
     let is_counted = |finding: &Finding| {
         let group = &finding.subject.group;
         counted.iter().any(|counted| counted.subject.group.is_none() || counted.subject.group == *group)
@@ -28,6 +30,58 @@ fn tc_drops(observation: &Observation) -> Vec<Finding> {
         findings.extend(interests.iter().filter_map(|interest| reports(observation, interest)));
     }
     findings
+}
+
+/// Returns the findings about what a bridge or router should forward, and about what does not get from a port to its
+/// bridge, or to a macvlan.
+fn at_ports(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    let at_ingress = interests.iter().flat_map(|interest| dropped_below(observation, interest));
+    let mut findings: Vec<_> = at_ingress.collect();
+    for blocked in observation.blocked_flows(Obstacle::TrafficControl) {
+        for leg in &blocked.legs {
+            if tc_filters::is_filtered(observation, leg.flow, leg.lost(), (leg.to, false)) {
+                findings.push(at_port(observation, leg.flow, leg.lost(), (leg.to, false)));
+            }
+        }
+    }
+    findings
+}
+
+fn dropped_below(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
+    let is_below = |flow: &&Flow| {
+        !flow.key.outgoing
+            && observation.is_below(flow.key.interface, interest.interface)
+            && flow.destination() == interest.destination()
+    };
+    let Some(upper) = observation.link(interest.interface) else { return Vec::new() };
+    let flows = observation.wire.ports.flows.iter().chain(&observation.wire.flows).filter(is_below);
+    let findings = flows.filter_map(|flow| {
+        let port = observation.after.link(flow.key.interface)?;
+        let is_short = observation.is_short_on(upper, flow);
+        let lost = flow.datagrams.saturating_sub(observation.passed_to(upper, flow));
+        let is_here = is_short && tc_filters::is_filtered(observation, flow, lost, (port, true));
+        is_here.then(|| at_port(observation, flow, lost, (port, true)))
+    });
+    findings.collect()
+}
+
+fn at_port(observation: &Observation, flow: &Flow, lost: u64, (link, is_ingress): (&Link, bool)) -> Finding {
+    let does = if is_ingress { "go no further than" } else { "do not leave by" };
+    let cause = format!(
+        "{lost} of {} datagrams from {} to {} {does} {}: {}.",
+        flow.datagrams,
+        flow.key.source,
+        flow.destination(),
+        link.name(),
+        tc_filters::culprit(link, is_ingress)
+    );
+    let drops = tc_filters::filter_drops(observation, flow, link);
+    let finding = Finding::fault(Id::TcDrops, cause)
+        .about_flow(link.name(), flow)
+        .with_evidence(observation.packets_of(flow))
+        .with_all_evidence(evidence(drops));
+    tc_filters::with_filters(finding, observation, link, is_ingress)
 }
 
 /// Returns the finding about a flow whose group is not joined where it arrives.

@@ -6,8 +6,8 @@ use mcast::Family;
 
 use crate::depth::LostFlow;
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, Outcome, RuleEffect};
-use crate::observation::{Interest, Observation, explains};
-use crate::snapshot::{Counter, DroppingRule};
+use crate::observation::{Interest, Observation};
+use crate::snapshot::{Counter, DroppingRule, explains};
 use crate::wire::{Flow, FlowKey};
 use crate::{Evidence, EvidenceKind, ExplainedFlow};
 

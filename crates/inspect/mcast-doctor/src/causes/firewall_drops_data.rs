@@ -11,12 +11,12 @@ use super::filter_rules::{
     HookLoss, INCOMING, Suspects, arriving, arriving_for, dropping_beside, hook_losses, legacy_tables,
     loss_at, met_by, responsible,
 };
-use super::{Cause, Check, reverse_path_filter};
-use crate::depth::{Depth, LostFlow};
-use crate::kernel_drops::{FILTERED, KernelVerdict, evidence};
+use super::{Cause, Check, routes};
+use crate::depth::{Depth, KernelVerdict, LostFlow};
+use crate::kernel_drops::{FILTERED, evidence};
 use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
-use crate::observation::{Interest, Observation, TrialMembership, explains};
-use crate::snapshot::{Counter, DroppingRule};
+use crate::observation::{Interest, Observation, TrialMembership};
+use crate::snapshot::{Counter, DroppingRule, explains};
 use crate::wire::Flow;
 use crate::{
     Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,
@@ -185,7 +185,7 @@ fn finding_ahead(
 
 /// Returns the lost flows of an interest that the kernel does not drop before the firewall for another reason.
 fn unfiltered<'a>(observation: &'a Observation, interest: &Interest<'a>) -> Vec<LostFlow<'a>> {
-    let reverse: Vec<_> = reverse_path_filter::dropped(observation, interest);
+    let reverse: Vec<_> = routes::dropped(observation, interest);
     let is_dropped = |flow: &Flow| {
         reverse.iter().any(|lost| lost.flow.key == flow.key)
             || flow.key.source.ip().is_unspecified()

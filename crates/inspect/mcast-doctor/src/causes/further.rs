@@ -8,13 +8,14 @@ use std::net::SocketAddr;
 
 use super::filter_rules::{INCOMING, arriving, arriving_for, loss_at};
 use super::{
-    Check, damage, early_filters, firewall_drops_data, frames_to_another_host, lost_before_this_machine,
-    order, programs, redirected, reverse_path_filter, sources, tunnels, vlan_tagged,
+    Check, damage, early_filters, firewall_drops_data, frames, lost_before_this_machine, order, programs,
+    redirected, routes, sources, tunnels,
 };
 use crate::acceptance::{Blocked, Refusal};
 use crate::finding::Subject;
 use crate::netfilter::{Hook, KnownPacket, Layer};
-use crate::observation::{ExaminationTarget, Interest, Observation, explains};
+use crate::observation::{ExaminationTarget, Interest, Observation};
+use crate::snapshot::explains;
 use crate::wire::{Flow, FlowKey};
 use crate::{Finding, Id, Severity};
 
@@ -83,7 +84,7 @@ pub(super) fn behind_tags(observation: &Observation, found: &[Finding]) -> Vec<F
         findings.iter().chain(found).any(of_tables)
     };
     let first = tagged.iter().find(is_hidden).filter(|_| !found.iter().any(|own| own.id == Id::VlanTagged));
-    findings.extend(first.and_then(|flow| vlan_tagged::of_flow(observation, flow)));
+    findings.extend(first.and_then(|flow| frames::of_flow(observation, flow)));
     findings
 }
 
@@ -132,7 +133,7 @@ fn behind(observation: &Observation, (seen, meant): (&Flow, &Flow), found: &[Fin
     const OF_FLOW: [fn(&Observation, &Flow) -> Option<Finding>; 7] = [
         lost_before_this_machine::judge,
         early_filters::tc_drops_ahead,
-        frames_to_another_host::ahead,
+        frames::ahead,
         damage::defective_flow,
         sources::source_zero_ahead,
         sources::source_is_local_ahead,
@@ -143,11 +144,11 @@ fn behind(observation: &Observation, (seen, meant): (&Flow, &Flow), found: &[Fin
     let (reached, passed) = observation.hooks.at_input(&meant.key).unwrap_or_default();
     // Datagrams to the wrong port are dropped last, so that the filters before have counted what they drop.
     let is_only_last = behind.is_empty() && faults.iter().all(|finding| finding.id == Id::WrongPort);
-    let rise = observation.rise_of(reverse_path_filter::COUNTER).unwrap_or_default();
+    let rise = observation.rise_of(routes::REVERSE_PATH_COUNTER).unwrap_or_default();
     // The interface of a VLAN has a filter of its own, and a source that the system refuses has to change.
     let has_route = meant.key.vlan.is_none() && has_usable_source(observation, meant);
     let by_route = (!has(Id::ReversePathFilter) && reached == 0 && has_route)
-        .then(|| reverse_path_filter::ahead(observation, meant))
+        .then(|| routes::ahead(observation, meant))
         .flatten()
         .filter(|_| !is_only_last || explains(rise, meant.datagrams));
     if passed == 0 {

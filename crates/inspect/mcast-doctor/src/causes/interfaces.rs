@@ -8,7 +8,7 @@ use mcast::{ErrorKind, Family, InterfaceSelector};
 use super::{Cause, Check, routes};
 use crate::finding::list;
 use crate::observation::{Observation, Program, ProgramSocket, TrialMembership, index_of};
-use crate::printed_error::PrintedErrorKind;
+use crate::outcome::PrintedErrorKind;
 use crate::snapshot::Link;
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool, remedies};
 

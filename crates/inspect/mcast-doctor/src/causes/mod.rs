@@ -11,26 +11,23 @@ mod early_filters;
 pub(crate) mod filter_rules;
 mod firewall_drops_data;
 mod firewall_drops_igmp;
-mod frames_to_another_host;
+#[cfg(test)]
+pub(crate) mod fixtures;
+mod frames;
 mod further;
 mod hop_limits;
 mod interfaces;
-mod joined_other_interface;
 mod lost_before_this_machine;
-mod lost_in_this_machine;
 mod memberships;
 mod networks;
 pub(crate) mod no_multicast_route;
 mod no_querier;
 mod not_forwarded;
 mod order;
-mod path_tests;
-mod port_missing;
 mod programs;
 mod queriers;
 mod receive_queues;
 mod redirected;
-mod reverse_path_filter;
 mod routes;
 mod scope_section;
 mod sending;
@@ -44,10 +41,6 @@ mod sources;
 mod streams;
 pub(crate) mod tc_filters;
 mod tunnels;
-mod vlan_tagged;
-
-#[cfg(test)]
-pub(crate) mod fixtures;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -173,11 +166,11 @@ macro_rules! causes {
 
 causes! {
     no_querier::CAUSE: NoQuerier = "no-querier";
-    joined_other_interface::CAUSE: JoinedOtherInterface = "joined-other-interface";
+    memberships::JOINED_OTHER_INTERFACE: JoinedOtherInterface = "joined-other-interface";
     routes::NO_ROUTE: NoRoute = "no-route";
     firewall_drops_data::CAUSE: FirewallDropsData = "firewall-drops-data";
     firewall_drops_igmp::CAUSE: FirewallDropsIgmp = "firewall-drops-igmp";
-    reverse_path_filter::CAUSE: ReversePathFilter = "reverse-path-filter";
+    routes::REVERSE_PATH_FILTER: ReversePathFilter = "reverse-path-filter";
     hop_limits::TTL_TOO_SMALL: TtlTooSmall = "ttl-too-small";
     receive_queues::RECEIVE_BUFFER_OVERFLOW: ReceiveBufferOverflow = "receive-buffer-overflow";
     sending::SENDER_QUEUE_DROPS: SenderQueueDrops = "sender-queue-drops";
@@ -212,16 +205,16 @@ causes! {
     interfaces::INTERFACE_DOWN: InterfaceDown = "interface-down";
     receive_queues::BACKLOG_DROPS: BacklogDrops = "backlog-drops";
     snooping::SNOOPING_TABLE_FULL: SnoopingTableFull = "snooping-table-full";
-    vlan_tagged::CAUSE: VlanTagged = "vlan-tagged";
+    frames::VLAN_TAGGED: VlanTagged = "vlan-tagged";
     binding::CONNECTED_ELSEWHERE: ConnectedElsewhere = "connected-elsewhere";
     memberships::NOT_JOINED: NotJoined = "not-joined";
     not_forwarded::ROUTER_WRONG_INTERFACE: RouterWrongInterface = "router-wrong-interface";
     hop_limits::TTL_THRESHOLD: TtlThreshold = "ttl-threshold";
     sending::FIREWALL_DROPS_OUTPUT: FirewallDropsOutput = "firewall-drops-output";
-    lost_in_this_machine::CAUSE: LostInThisMachine = "lost-in-this-machine";
+    receive_queues::LOST_IN_THIS_MACHINE: LostInThisMachine = "lost-in-this-machine";
     early_filters::TC_DROPS: TcDrops = "tc-drops";
     early_filters::XDP_DROPS: XdpDrops = "xdp-drops";
-    frames_to_another_host::CAUSE: FramesToAnotherHost = "frames-to-another-host";
+    frames::FRAMES_TO_ANOTHER_HOST: FramesToAnotherHost = "frames-to-another-host";
     sources::INVALID_SOURCE: InvalidSource = "invalid-source";
     damage::MALFORMED_PACKETS: MalformedPackets = "malformed-packets";
     sending::DROPPED_WHEN_SENDING: DroppedWhenSending = "dropped-when-sending";
@@ -239,10 +232,10 @@ causes! {
     queriers::QUERIER_MISCONFIGURED: QuerierMisconfigured = "querier-misconfigured";
     sent_to_another_group::CAUSE: SentToAnotherGroup = "sent-to-another-group";
     networks::MACVLAN_ISOLATION: MacvlanIsolation = "macvlan-isolation";
-    path_tests::PATH_LOSS: PathLoss = "path-loss";
-    path_tests::REPLIES_LOST: RepliesLost = "replies-lost";
-    path_tests::UNICAST_ONLY: UnicastOnly = "unicast-only";
-    path_tests::HOST_UNREACHABLE: HostUnreachable = "host-unreachable";
+    PATH_LOSS: PathLoss = "path-loss";
+    REPLIES_LOST: RepliesLost = "replies-lost";
+    UNICAST_ONLY: UnicastOnly = "unicast-only";
+    HOST_UNREACHABLE: HostUnreachable = "host-unreachable";
     bridge_ports::PORT_NOT_FORWARDING: PortNotForwarding = "port-not-forwarding";
     bridge_ports::PORT_ISOLATED: PortIsolated = "port-isolated";
     bridge_ports::PORT_LOCKED: PortLocked = "port-locked";
@@ -254,7 +247,7 @@ causes! {
     sent_elsewhere::SENT_TO_UNICAST: SentToUnicast = "sent-to-unicast";
     tunnels::IPSEC_POLICY: IpsecPolicy = "ipsec-policy";
     tunnels::DECAPSULATED: Decapsulated = "decapsulated";
-    port_missing::CAUSE: PortMissing = "port-missing";
+    bridge_ports::PORT_MISSING: PortMissing = "port-missing";
     snooping::PORT_GROUP_LIMIT: PortGroupLimit = "port-group-limit";
     streams::CONFLICTING_STREAMS: ConflictingStreams = "conflicting-streams";
     streams::STREAM_STOPPED: StreamStopped = "stream-stopped";
@@ -392,10 +385,20 @@ impl Serialize for Id {
     }
 }
 
+/// A host answers neither probes to the group nor by unicast.
+const HOST_UNREACHABLE: Cause = Cause::new(Check::PathTest, &[]);
+/// Part of the probes between two machines is lost, at every size.
+const PATH_LOSS: Cause = Cause::new(Check::PathTest, &["RFC 8085 section 3.1"]);
+/// A listener receives probes, and its replies do not come back.
+const REPLIES_LOST: Cause = Cause::new(Check::PathTest, &[]);
+/// A host answers by unicast, and nothing sent to the group reaches it.
+const UNICAST_ONLY: Cause = Cause::new(Check::PathTest, &["RFC 4541 section 2"]);
+
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::BTreeSet;
+
+    use super::*;
 
     #[test]
     fn findings_that_are_alike_are_put_together() {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mcast::Family;
 
 use super::filter_rules::{met_by, responsible};
-use super::{Cause, Check, reverse_path_filter, sizes, snooping};
+use super::{Cause, Check, routes, sizes, snooping};
 use crate::forwarding::{BlockedFlow, Obstacle};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
@@ -22,9 +22,8 @@ fn not_forwarded(observation: &Observation) -> Vec<Finding> {
     let too_large = observation.blocked_flows(Obstacle::Mtu);
     let down = observation.blocked_flows(Obstacle::Down);
     let mut unknown = observation.blocked_flows(Obstacle::Unknown);
-    unknown.retain(|blocked| {
-        blocked.first.bridge.is_some() || !reverse_path_filter::drops(observation, blocked.first.flow)
-    });
+    unknown
+        .retain(|blocked| blocked.first.bridge.is_some() || !routes::drops(observation, blocked.first.flow));
     let too_large = too_large.iter().map(too_large_packets);
     let down = down.iter().map(interface_down);
     let unknown = unknown.iter().map(|blocked| unexplained(observation, blocked));
@@ -317,7 +316,7 @@ mod tests {
         const TO: &str = "239.1.2.3:5000";
         let outcome = |rise: u64| {
             let observation = membership(TO, vec![flow(ETH0, "192.0.2.1:6000", TO)], 0);
-            let mut observation = with_counters(observation, &[(reverse_path_filter::COUNTER, rise)]);
+            let mut observation = with_counters(observation, &[(routes::REVERSE_PATH_COUNTER, rise)]);
             observation.after.multicast_routes = vec![MulticastRoute {
                 group: "239.1.2.3".parse().unwrap(),
                 source: "192.0.2.1".parse().unwrap(),

@@ -11,13 +11,13 @@ use mcast_sys::capture::FilterInstruction;
 use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
-use crate::exit_status::Outcome;
+use crate::depth::REJECTED;
 use crate::finding::list;
 use crate::kernel_drops::evidence;
 use crate::netfilter::KnownPacket;
 use crate::observation::{Interest, Observation, RunState};
+use crate::outcome::Outcome;
 use crate::snapshot::Counter;
-use crate::socket_losses::REJECTED;
 use crate::{
     Action, Evidence, EvidenceKind, Finding, Id, Persistence, Remedy, RemedyScope, Severity, Tool,
     classic_filter,

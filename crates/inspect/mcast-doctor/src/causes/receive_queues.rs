@@ -1,14 +1,17 @@
-//! Queues that overflow on the receiving machine: of a processor, and of a socket.
+//! Losses on the receiving machine: in queues that overflow, and where no other finding explains them.
+
+use std::collections::BTreeMap;
 
 use mcast::InterfaceIndex;
 
+use super::filter_rules::{INCOMING, arriving, arriving_for, met_by};
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
-use crate::depth::Depth;
-use crate::kernel_drops::evidence;
+use crate::depth::{BUFFER_FULL, Depth, ExpectedFlow};
+use crate::kernel_drops::{KernelDrop, evidence};
+use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::observation::{Interest, Observation, ProgramSocket};
-use crate::snapshot::{Counter, UdpSocket};
-use crate::socket_losses::BUFFER_FULL;
+use crate::snapshot::{Counter, DroppingRule, UdpSocket, explains};
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 
 /// The device's ring or the kernel's backlog queue is full: datagrams are lost before the IP layer.
@@ -236,11 +239,246 @@ fn raise_limit() -> [Remedy; 2] {
     remedies::sysctl("net.core.rmem_max", LARGE_BUFFER, scope)
 }
 
+pub(super) const LOST_IN_THIS_MACHINE: Cause =
+    Cause::new(Check::Unexplained(lost_in_this_machine), &["nft(8): hooks", "tc-bpf(8)", "ip-link(8): xdp"]);
+
+/// The maximum number of sources that a sentence names.
+const MAX_NAMED: usize = 3;
+
+/// The stretch of the way from the wire to the program on which datagrams were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stretch {
+    /// Before the IP layer counts packets.
+    BeforeIp,
+    /// Between the counter of all packets and that of accepted packets to groups: `prerouting` and routing.
+    Routing,
+    /// Between the IP layer and UDP: `input`.
+    Input,
+    /// Between UDP and the socket.
+    Udp,
+    /// The socket has them.
+    Socket,
+    /// Between the wire and the socket: the counters include too much other traffic.
+    Unknown,
+}
+
+fn lost_in_this_machine(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Finding> {
+    let mut groups: BTreeMap<_, Vec<&ExpectedFlow<'_>>> = BTreeMap::new();
+    for flow in unexplained.iter().filter(|flow| flow.status.depth.is_lost_here()) {
+        let (stretch, reason) = (stretch(observation, flow), main_reason(observation, flow));
+        let status = &flow.status;
+        groups
+            .entry((status.destination, status.interface.clone(), status.program.clone(), stretch, reason))
+            .or_default()
+            .push(flow);
+    }
+    let groups = groups.into_iter();
+    groups.map(|((.., stretch, reason), flows)| finding(observation, stretch, reason, &flows)).collect()
+}
+
+/// Returns where a flow was lost, as far as the counters show it.
+fn stretch(observation: &Observation, flow: &ExpectedFlow<'_>) -> Stretch {
+    let family = flow.interest.family();
+    let rise = |counter| observation.rise(counter, family);
+    let lost = lost(flow);
+    let is_small = |count: u64| count.saturating_mul(5) < lost;
+    // The counters count coalesced packets once.
+    let is_counted = flow.flow.is_none_or(|flow| flow.resegmented == 0 && flow.fragmented == 0);
+    let at_input = flow.flow.and_then(|flow| observation.hooks.of_flow(Layer::Ip, Hook::Input, &flow.key));
+    match (flow.status.depth, rise(Counter::InReceives), rise(Counter::InMulticast)) {
+        (Depth::AtSocket, ..) => match drops_of(observation, flow).next() {
+            Some(drop) if drop.reason != BUFFER_FULL => Stretch::Udp,
+            _ => Stretch::Socket,
+        },
+        // The temporary rules count by flow, and the counters everything since before the join.
+        (Depth::AtIp, ..) if at_input.is_some_and(|(_, passed)| explains(passed, lost)) => Stretch::Udp,
+        (Depth::AtIp, ..)
+            if rise(Counter::IgnoredMulticast).is_some_and(|ignored| explains(ignored, lost)) =>
+        {
+            Stretch::Udp
+        }
+        (Depth::AtIp, received, _) => {
+            let delivered = rise(Counter::InDelivers);
+            let undelivered = received.zip(delivered).map(|(all, delivered)| all.saturating_sub(delivered));
+            match undelivered {
+                Some(undelivered) if explains(undelivered, lost) => Stretch::Input,
+                Some(_) => Stretch::Udp,
+                None => Stretch::Unknown,
+            }
+        }
+        (_, Some(received), _) if is_counted && is_small(received) => Stretch::BeforeIp,
+        (_, Some(received), Some(accepted))
+            if is_counted && is_small(accepted) && explains(received, lost) =>
+        {
+            Stretch::Routing
+        }
+        _ => Stretch::Unknown,
+    }
+}
+
+fn lost(flow: &ExpectedFlow<'_>) -> u64 {
+    flow.status.on_wire.unwrap_or_default().saturating_sub(flow.status.received.unwrap_or_default())
+}
+
+fn finding(
+    observation: &Observation,
+    stretch: Stretch,
+    reason: Option<String>,
+    flows: &[&ExpectedFlow<'_>],
+) -> Finding {
+    let Some(one) = flows.first() else {
+        return Finding::fault(Id::LostInThisMachine, stretch.location());
+    };
+    let status = &one.status;
+    let (interface, to) = (&status.interface, status.destination);
+    let lost: u64 = flows.iter().map(|flow| lost(flow)).sum();
+    let all: u64 = flows.iter().filter_map(|flow| flow.status.on_wire).sum();
+    let sources = sources(flows);
+    let reason = reason.map(|reason| format!("; the kernel's reason is {reason}")).unwrap_or_default();
+    let drops = flows.iter().flat_map(|flow| drops_of(observation, flow));
+    let cause = format!(
+        "This machine loses {lost} of {all} datagrams from {sources} to {to} that arrived on {interface}. They stop {}{reason}.",
+        stretch.location()
+    );
+    let packets = flows.iter().take(MAX_NAMED).filter_map(|flow| flow.flow);
+    let counters = stretch.counters().iter();
+    let rules = uncounted_rules(observation, stretch, one)
+        .into_iter()
+        .map(|rule| Evidence::new(EvidenceKind::Rule, rule.location(), "may drop them; it has no counter"));
+    let finding = Finding::fault(Id::LostInThisMachine, cause)
+        .on_interface(interface)
+        .for_group(to)
+        .from_source(&sources)
+        .explaining(flows.iter().map(|flow| ExplainedFlow::from(&flow.status)))
+        .with_all_evidence(evidence(drops))
+        .with_all_evidence(packets.map(|flow| observation.packets_of(flow)))
+        .with_all_evidence(
+            counters.filter_map(|counter| observation.counter_change(*counter, one.interest.family())),
+        )
+        .with_all_evidence(rules)
+        .advise(
+            if stretch == Stretch::Socket { Tool::Program } else { Tool::Network },
+            stretch.candidates(interface),
+        );
+    match &status.program {
+        Some(program) => finding.in_program(program),
+        None => finding,
+    }
+}
+
+/// Returns the reason that the kernel gives for most drops of a flow.
+fn main_reason(observation: &Observation, flow: &ExpectedFlow<'_>) -> Option<String> {
+    drops_of(observation, flow).max_by_key(|drop| drop.packets).map(KernelDrop::describe)
+}
+
+/// Returns the drops of a flow that the kernel reports.
+fn drops_of<'a>(
+    observation: &'a Observation,
+    flow: &ExpectedFlow<'_>,
+) -> impl Iterator<Item = &'a KernelDrop> {
+    observation.kernel_drops.drops.iter().filter(move |drop| match flow.flow {
+        Some(flow) => drop.is_of(&flow.key),
+        None => {
+            drop.arrived_on == Some(flow.interest.interface)
+                && drop.is_to(flow.status.destination)
+                && Some(drop.source) == flow.status.source
+        }
+    })
+}
+
+/// Returns the sources as a list that is cut after a few.
+fn sources(flows: &[&ExpectedFlow<'_>]) -> String {
+    let mut named: Vec<_> = flows
+        .iter()
+        .take(MAX_NAMED)
+        .filter_map(|flow| flow.status.source)
+        .map(|source| source.to_string())
+        .collect();
+    if flows.len() > MAX_NAMED {
+        named.push(format!("{} others", flows.len() - MAX_NAMED));
+    }
+    named.join(", ")
+}
+
+/// Returns the rules without a counter on this stretch that may drop the datagrams of a flow.
+fn uncounted_rules(
+    observation: &Observation,
+    stretch: Stretch,
+    flow: &ExpectedFlow<'_>,
+) -> Vec<DroppingRule> {
+    let hooks: &[Hook] = match stretch {
+        Stretch::BeforeIp => &[Hook::Ingress],
+        Stretch::Routing => &[Hook::Prerouting],
+        Stretch::Input => &[Hook::Input],
+        Stretch::Udp | Stretch::Socket => &[],
+        Stretch::Unknown => &[Hook::Ingress, Hook::Prerouting, Hook::Input],
+    };
+    let packet = flow
+        .flow
+        .map_or_else(|| arriving_for(observation, &flow.interest), |flow| arriving(observation, flow));
+    let places = INCOMING.into_iter().filter(|(_, hook)| hooks.contains(hook));
+    let effects = [RuleEffect::Drop, RuleEffect::Queue];
+    let met = places.flat_map(|place| met_by(observation, &packet, place, &flow.status.interface, &effects));
+    met.map(|outcome| outcome.rule).filter(|rule| rule.packets.is_none()).collect()
+}
+
+impl Stretch {
+    fn location(self) -> &'static str {
+        match self {
+            Self::BeforeIp => "before the IP layer",
+            Self::Routing => "in the IP layer, which does not accept them",
+            Self::Input => "between the IP layer and UDP",
+            Self::Udp => "between UDP and the socket",
+            Self::Socket => "at the socket: the program does not read them",
+            Self::Unknown => "somewhere between the wire and the socket",
+        }
+    }
+
+    /// Returns what loses datagrams here, and how to look it up.
+    fn candidates(self, interface: &str) -> String {
+        match self {
+            Self::BeforeIp => format!(
+                "Look for an XDP program (ip -details link show dev {interface}), a tc filter (tc filter show dev {interface} ingress), and rules of the families netdev and bridge (nft list ruleset)."
+            ),
+            Self::Routing => format!(
+                "Look for rules at the hook prerouting, also those without a counter and \"fib ... missing drop\" (nft list ruleset, iptables-legacy -t raw -S), policy routing (ip rule, ip route get SOURCE), and redirects (nat, tproxy). Compare the route to the source with {interface}."
+            ),
+            Self::Input => {
+                "Look for rules at the hook input (nft list ruleset, iptables-legacy -S).".to_owned()
+            }
+            Self::Udp => {
+                "Look for rules that change or redirect the port (nft list ruleset), a policy of IPsec (ip xfrm policy), a filter on the socket (ss --udp --bpf), and a BPF program on its control group (bpftool cgroup tree)."
+                    .to_owned()
+            }
+            Self::Socket => {
+                "The program may be stopped, busy or waiting for something else: see what it does (ps, strace)."
+                    .to_owned()
+            }
+            Self::Unknown => format!(
+                "Look for packet filters (nft list ruleset, iptables-legacy -S), tc filters (tc filter show dev {interface} ingress), XDP programs (ip -details link show dev {interface}), policy routing (ip rule) and a filter on the socket (ss --udp --bpf)."
+            ),
+        }
+    }
+
+    /// Returns the counters around the stretch.
+    fn counters(self) -> &'static [Counter] {
+        match self {
+            Self::BeforeIp => &[Counter::InReceives],
+            Self::Routing => &[Counter::InReceives, Counter::InMulticast],
+            Self::Input => &[Counter::InMulticast, Counter::InDelivers],
+            Self::Udp => &[Counter::InDelivers, Counter::IgnoredMulticast, Counter::ReceiveBufferErrors],
+            Self::Socket => &[Counter::InDelivers, Counter::DatagramsRead],
+            Self::Unknown => &[Counter::InReceives, Counter::InMulticast, Counter::InDelivers],
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, severities, with_counters};
+    use super::super::judge;
     use super::*;
     use crate::Severity;
-    use crate::causes::fixtures::{ETH0, flow, kernel_drop, membership, severities};
 
     const TO: &str = "239.1.2.3:5000";
 
@@ -269,5 +507,86 @@ mod tests {
         assert_eq!(backlog_drops(&observation), [], "the ring of another interface");
         observation.after.links[1].statistics.receive_missed = 3;
         assert_eq!(backlog_drops(&observation).len(), 1);
+    }
+
+    fn causes(received: u64, rises: [u64; 3]) -> Vec<String> {
+        let observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
+        let names = ["IpInReceives", "IpExtInMcastPkts", "IpInDelivers"];
+        let rises: Vec<_> = names.into_iter().zip(rises).collect();
+        let findings = judge(&with_counters(observation, &rises));
+        let own = findings.into_iter().filter(|finding| finding.id == Id::LostInThisMachine);
+        own.map(|finding| finding.cause).collect()
+    }
+
+    #[test]
+    fn counters_show_where_datagrams_were_lost() {
+        let lost = |rises, location: &str| {
+            let causes = causes(0, rises);
+            assert!(causes.len() == 1 && causes[0].contains(location), "{causes:?}");
+        };
+        lost(
+            [0, 0, 0],
+            "10 of 10 datagrams from 10.9.0.1:6000 to 239.1.2.3:5000 that arrived on eth0. They stop before",
+        );
+        lost([12, 0, 2], "in the IP layer, which does not accept them");
+        lost([12, 10, 12], "between UDP and the socket");
+        lost([100, 1, 100], "in the IP layer");
+    }
+
+    #[test]
+    fn another_finding_explains_the_loss_or_nothing_is_lost() {
+        assert_eq!(causes(0, [10, 10, 0]), Vec::<String>::new(), "the firewall");
+        assert_eq!(causes(10, [10, 10, 10]), Vec::<String>::new(), "received");
+    }
+
+    #[test]
+    fn flows_lost_at_the_same_place_are_one_finding() {
+        let flows = (1..=5).map(|last| flow(ETH0, &format!("10.9.0.{}:6000", last + 10), TO)).collect();
+        let findings = judge(&with_counters(membership(TO, flows, 0), &[("IpInReceives", 0)]));
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!(finding.flows.len(), 5);
+        assert!(
+            finding.cause.contains("50 of 50") && finding.cause.contains("2 others"),
+            "{}",
+            finding.cause
+        );
+    }
+
+    #[test]
+    fn each_source_has_the_reason_of_its_own_drops() {
+        let sources = ["10.9.0.1:6000", "10.9.0.7:6000"];
+        let reasons = [("XFRM_POLICY", 10), ("IP_INHDR", 8)];
+        let drops: Vec<_> = sources
+            .iter()
+            .zip(reasons)
+            .map(|(source, (reason, packets))| kernel_drop(reason, source, TO, packets))
+            .collect();
+        let seen = sources.iter().map(|source| flow(ETH0, source, TO)).collect();
+        // Without a capture of the flows, the drops themselves show them.
+        for flows in [seen, Vec::new()] {
+            let mut observation = membership(TO, flows, 0);
+            observation.kernel_drops.drops = drops.clone();
+            let lost = observation.expected_flows();
+            let findings = lost_in_this_machine(&observation, &lost);
+            assert_eq!(findings.len(), 2, "{findings:#?}");
+            for (source, (reason, _)) in sources.iter().zip(reasons) {
+                let mut of_source = findings.iter().filter(|finding| finding.cause.contains(source));
+                let cause = &of_source.next().unwrap().cause;
+                assert!(cause.contains(reason), "{cause}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_of_two_sources_is_lost() {
+        let flows = vec![flow(ETH0, "10.9.0.1:6000", TO), flow(ETH0, "10.9.0.7:6000", TO)];
+        let mut observation = membership(TO, flows, 10);
+        observation.trial_mut().received.pop();
+        let findings = judge(&observation);
+        let [finding] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!(
+            (finding.id, finding.subject.source.as_deref()),
+            (Id::LostInThisMachine, Some("10.9.0.7:6000"))
+        );
     }
 }

@@ -8,7 +8,7 @@ use mcast::{Family, Group, SourceFilter};
 use super::{Cause, Check};
 use crate::kernel_drops::{FILTERED, KernelDrop};
 use crate::observation::{ExaminationTarget, Interest, Observation};
-use crate::printed_error::PrintedErrorKind;
+use crate::outcome::PrintedErrorKind;
 use crate::snapshot::{Counter, Link};
 use crate::wire::FragmentedDatagram;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};

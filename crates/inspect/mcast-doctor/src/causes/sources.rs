@@ -6,8 +6,8 @@ use mcast::{Family, InterfaceIndex};
 
 use super::scope_section::Placeholders;
 use super::{Cause, Check};
-use crate::depth::LostFlow;
-use crate::kernel_drops::{KernelDrop, KernelVerdict, evidence};
+use crate::depth::{KernelVerdict, LostFlow};
+use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::snapshot::interface_setting;
 use crate::wire::{Flow, FlowKey};

@@ -5,11 +5,10 @@ use mcast::Family;
 
 use super::filter_rules::{arriving, explained, met_by};
 use crate::depth::LostFlow;
-use crate::forwarding::Obstacle;
-use crate::kernel_drops::{KernelDrop, evidence};
+use crate::kernel_drops::KernelDrop;
 use crate::netfilter::{CountedTraffic, Hook, HookCount, Layer, RuleEffect};
-use crate::observation::{Interest, Observation, explains};
-use crate::snapshot::{Counter, Link, TrafficFilter};
+use crate::observation::{Interest, Observation};
+use crate::snapshot::{Counter, Link, TrafficFilter, explains};
 use crate::wire::{ControlPacket, Flow, Wire};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool};
 
@@ -18,65 +17,15 @@ pub(super) fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     let incoming = interests.iter().filter_map(|interest| dropped_at_ingress(observation, interest));
     let outgoing = observation.hooks.counts.iter().filter_map(|count| dropped_at_egress(observation, count));
-    let mut findings: Vec<_> = incoming.chain(outgoing).collect();
-    findings.extend(at_ports(observation));
-    findings
-}
-
-/// Returns the findings about what a bridge or router should forward, and about what does not get from a port to its
-/// bridge, or to a macvlan.
-fn at_ports(observation: &Observation) -> Vec<Finding> {
-    let interests = observation.interests();
-    let at_ingress = interests.iter().flat_map(|interest| dropped_below(observation, interest));
-    let mut findings: Vec<_> = at_ingress.collect();
-    for blocked in observation.blocked_flows(Obstacle::TrafficControl) {
-        for leg in &blocked.legs {
-            if is_filtered(observation, leg.flow, leg.lost(), (leg.to, false)) {
-                findings.push(at_port(observation, leg.flow, leg.lost(), (leg.to, false)));
-            }
-        }
-    }
-    findings
-}
-
-fn dropped_below(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {
-    let is_below = |flow: &&Flow| {
-        !flow.key.outgoing
-            && observation.is_below(flow.key.interface, interest.interface)
-            && flow.destination() == interest.destination()
-    };
-    let Some(upper) = observation.link(interest.interface) else { return Vec::new() };
-    let flows = observation.wire.ports.flows.iter().chain(&observation.wire.flows).filter(is_below);
-    let findings = flows.filter_map(|flow| {
-        let port = observation.after.link(flow.key.interface)?;
-        let is_short = observation.is_short_on(upper, flow);
-        let lost = flow.datagrams.saturating_sub(observation.passed_to(upper, flow));
-        let is_here = is_short && is_filtered(observation, flow, lost, (port, true));
-        is_here.then(|| at_port(observation, flow, lost, (port, true)))
-    });
-    findings.collect()
-}
-
-fn at_port(observation: &Observation, flow: &Flow, lost: u64, (link, is_ingress): (&Link, bool)) -> Finding {
-    let does = if is_ingress { "go no further than" } else { "do not leave by" };
-    let cause = format!(
-        "{lost} of {} datagrams from {} to {} {does} {}: {}.",
-        flow.datagrams,
-        flow.key.source,
-        flow.destination(),
-        link.name(),
-        culprit(link, is_ingress)
-    );
-    let drops = filter_drops(observation, flow, link);
-    let finding = Finding::fault(Id::TcDrops, cause)
-        .about_flow(link.name(), flow)
-        .with_evidence(observation.packets_of(flow))
-        .with_all_evidence(evidence(drops));
-    with_filters(finding, observation, link, is_ingress)
+    incoming.chain(outgoing).collect()
 }
 
 /// Returns the drops of a flow by a filter of an interface on its way through this machine.
-fn filter_drops<'a>(observation: &'a Observation, flow: &Flow, link: &Link) -> Vec<&'a KernelDrop> {
+pub(super) fn filter_drops<'a>(
+    observation: &'a Observation,
+    flow: &Flow,
+    link: &Link,
+) -> Vec<&'a KernelDrop> {
     let is_here = |drop: &&KernelDrop| {
         drop.is_of(&flow.key) && drop.interface == Some(link.index()) && drop.reason.starts_with("TC_")
     };
@@ -264,7 +213,7 @@ const fn side(is_ingress: bool) -> &'static str {
 }
 
 /// Returns what drops them, as a clause.
-fn culprit(link: &Link, is_ingress: bool) -> String {
+pub(super) fn culprit(link: &Link, is_ingress: bool) -> String {
     let (name, side) = (link.name(), side(is_ingress));
     match filters(link, is_ingress)[..] {
         [] => format!("a BPF program at the {side} of {name} (tcx) drops or diverts them"),
@@ -277,7 +226,12 @@ fn culprit(link: &Link, is_ingress: bool) -> String {
 }
 
 /// Adds the filters as evidence, and the remedies.
-fn with_filters(finding: Finding, observation: &Observation, link: &Link, is_ingress: bool) -> Finding {
+pub(super) fn with_filters(
+    finding: Finding,
+    observation: &Observation,
+    link: &Link,
+    is_ingress: bool,
+) -> Finding {
     let (name, side) = (link.name(), side(is_ingress));
     let filters = filters(link, is_ingress);
     let listed = filters.iter().take(4).map(|filter| {

@@ -8,12 +8,11 @@ use super::filter_rules::explained;
 use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
-use crate::depth::LostFlow;
+use crate::depth::{KernelVerdict, LostFlow, UNKNOWN_ESP};
 use crate::finding::list;
-use crate::kernel_drops::{KernelVerdict, evidence};
-use crate::observation::{Interest, Observation, explains};
-use crate::snapshot::{IpsecAction, IpsecPolicy};
-use crate::socket_losses::UNKNOWN_ESP;
+use crate::kernel_drops::evidence;
+use crate::observation::{Interest, Observation};
+use crate::snapshot::{IpsecAction, IpsecPolicy, explains};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 /// An IPsec policy of this machine rejects the datagrams, because they arrive without protection or are not allowed.

@@ -4,18 +4,17 @@
 //! received is known exactly. What another program has read follows only from sums of counters, so its flows have a
 //! known depth only where the sums prove it.
 
-pub(crate) mod program;
-mod status;
+mod losses;
 
 use std::net::{IpAddr, SocketAddr};
 
 use mcast::Family;
 
-use crate::ArrivalStatus;
-use crate::kernel_drops::{DroppedFlow, FRAGMENTS_MISSING};
+pub use crate::finding::{ArrivalStatus, Depth, FlowStatus};
+use crate::kernel_drops::FRAGMENTS_MISSING;
 use crate::observation::{ExaminationTarget, Interest, Loss, Observation, ReceivedCount, TrialMembership};
 use crate::wire::Flow;
-pub use status::{Depth, FlowStatus};
+pub(crate) use losses::{BUFFER_FULL, DroppedFlow, KernelVerdict, REJECTED, UNKNOWN_ESP};
 
 /// Fewer datagrams that this machine sends prove nothing: the last one may still be on its way back.
 const MIN_OWN_DATAGRAMS: u64 = 3;
@@ -178,7 +177,7 @@ impl Observation {
         let depth = match received {
             _ if on_wire == 0 => Depth::NotOnWire,
             Some(received) => self.depth_of_trial(flow, on_wire, received),
-            None => program::depth(self, interest, flow),
+            None => losses::depth(self, interest, flow),
         };
         let status = FlowStatus {
             source: Some(flow.key.source),
@@ -186,7 +185,7 @@ impl Observation {
             received,
             depth,
             some_arrive: received
-                .map_or_else(|| program::reads_some(self, interest, flow), |received| received > 0),
+                .map_or_else(|| losses::reads_some(self, interest, flow), |received| received > 0),
             ..self.status(interest)
         };
         ExpectedFlow { interest: *interest, flow: Some(flow), status }

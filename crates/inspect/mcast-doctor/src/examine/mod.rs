@@ -1,23 +1,24 @@
 //! The four kinds of examination.
 
-mod coverage;
-mod drops;
-mod file;
 mod membership;
-mod program;
 mod summary;
 
-pub use file::explain_capture;
-pub use membership::examine_membership;
-pub use program::{ProgramSelector, examine_program};
-pub(crate) use program::{examine_started, explain_failure};
+use std::path::Path;
 
 use mcast::joined::Visibility;
+use mcast::{Interface, InterfaceIndex};
+use mcast_capture::{CaptureFile, FileError, FileErrorKind};
 
 use crate::gather::program::{add_socket_options, add_socket_owners, all_joined};
 use crate::gather::{snapshot, source_routes};
 use crate::observation::{ExaminationTarget, Observation};
-use crate::{ArrivalStatus, Depth, ExaminedPart, Id, Report, Result, causes, depth, undo};
+use crate::snapshot::{Link, Snapshot};
+use crate::wire::{Recorder, Tap};
+use crate::{
+    ArrivalStatus, Depth, Effect, ExaminedPart, Id, OpenQuestion, Report, Result, causes, depth, undo,
+};
+pub use membership::{examine_membership, examine_program};
+pub(crate) use membership::{examine_started, explain_failure};
 
 /// Examines this machine: its interfaces, routes, settings, bridges and sockets. Joins nothing, sends
 /// nothing, and does not listen.
@@ -82,11 +83,94 @@ fn report(mut observation: Observation) -> Report {
         },
     };
     let mut report =
-        Report { findings, flows, arrival, examined: coverage::parts(observation), ..Report::default() };
+        Report { findings, flows, arrival, examined: summary::parts(observation), ..Report::default() };
     summary::add_to(&mut report, observation);
-    drops::add_to(&mut report, observation);
+    summary::add_drops(&mut report, observation);
     if !matches!(observation.target, ExaminationTarget::File) {
         undo::add_to(&mut report);
     }
     report
+}
+
+/// Examines a capture file and reports the causes that it shows. The capture may come from any machine.
+///
+/// If the file is truncated or damaged, the part before the damage is examined, and the report says so.
+///
+/// # Errors
+/// Returns an error if the file is not a capture file or cannot be read.
+pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
+    let mut file = CaptureFile::open(path)?;
+    let mut recorder = Recorder::default();
+    let damage = record(&mut file, &mut recorder)?;
+    let (links, taps): (Vec<_>, Vec<_>) = (1..)
+        .filter_map(InterfaceIndex::new)
+        .zip(file.interfaces())
+        .map(|(number, interface)| {
+            let link = link(number, interface.name.as_deref());
+            let tap = Tap { dropped: interface.dropped.unwrap_or_default(), ..Tap::on(&link) };
+            (link, tap)
+        })
+        .unzip();
+    let machine = Snapshot { links, ..Snapshot::default() };
+    let mut wire = recorder.finish(taps, None);
+    wire.undecodable = file.statistics().skipped;
+    let observation = Observation {
+        before: machine.clone(),
+        after: machine,
+        wire,
+        target: ExaminationTarget::File,
+        ..Observation::default()
+    };
+    let mut report = report(observation);
+    report.open_questions.extend(damage.map(|error| {
+        OpenQuestion::new("what the rest of the file contains", error.to_string())
+            .with_effect(Effect::NoAnswer)
+    }));
+    Ok(report)
+}
+
+/// Returns the interface with this number in the file. One without a usable name is called by its number.
+fn link(number: InterfaceIndex, name: Option<&str>) -> Link {
+    let name = name.filter(|name| is_plain(name)).map_or_else(|| format!("#{number}"), str::to_owned);
+    let mut interface = Interface::new(number, name);
+    (interface.up, interface.running, interface.multicast) = (true, true, true);
+    interface.into()
+}
+
+/// Records all readable frames; returns the damage that ended reading, if any.
+fn record(file: &mut CaptureFile, recorder: &mut Recorder) -> Result<Option<FileError>> {
+    loop {
+        match file.next() {
+            Ok(Some(frame)) => recorder.record(&frame),
+            Ok(None) => return Ok(None),
+            Err(error) if is_damage(error.kind()) => return Ok(Some(error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Returns whether a name is safe in a command that is pasted into a shell. The names come from the file,
+/// which is untrusted.
+fn is_plain(name: &str) -> bool {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "._:@-".contains(character);
+    !name.is_empty() && !name.starts_with('-') && name.chars().all(is_plain)
+}
+
+fn is_damage(kind: FileErrorKind) -> bool {
+    matches!(kind, FileErrorKind::Truncated { .. } | FileErrorKind::Malformed { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interface_name_with_shell_syntax_is_rejected() {
+        for name in ["eth0", "en0.5", "eth0:1", "veth1@if2", "br-lan", "wlp2s0_x"] {
+            assert!(is_plain(name), "{name}");
+        }
+        for name in ["", "-rf", "eth0;reboot", "$(reboot)", "`x`", "a b", "\u{1b}[31m", "a'b", "ü"] {
+            assert!(!is_plain(name), "{name}");
+        }
+    }
 }

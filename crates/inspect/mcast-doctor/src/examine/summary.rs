@@ -1,16 +1,17 @@
 //! The observations and open questions of a report: how far the datagrams came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use mcast::{Family, InterfaceIndex};
 
 use crate::causes::no_multicast_route::unseen_members;
 use crate::depth::{Depth, FlowStatus};
-use crate::observation::{Interest, Observation, RejoinOutcome};
+use crate::kernel_drops::{DropDirection, KernelDrop};
+use crate::observation::{ExaminationTarget, Interest, Observation, RejoinOutcome};
 use crate::snapshot::Counter;
-use crate::wire::{ControlMessage, Flow};
-use crate::{Effect, LayerObservation, OpenQuestion, Report};
+use crate::wire::{ControlMessage, Flow, Tap};
+use crate::{Effect, ExaminedPart, LayerObservation, OpenQuestion, Report};
 
 /// The maximum number of flows, queriers and sources listed one by one; the others are only counted.
 const MAX_LISTED: usize = 20;
@@ -24,10 +25,10 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     report_socket(observation, report);
     let experiments = observation.experiments.iter();
     report.observations.extend(experiments.map(|what| LayerObservation::new("experiment", what.as_str())));
-    note_refused_taps(observation, report);
-    note_unexamined_frames(observation, report);
-    note_unknown_depths(observation, report);
-    note_idle_program(observation, report);
+    record_refused_taps(observation, report);
+    record_unexamined_frames(observation, report);
+    record_unknown_depths(observation, report);
+    record_idle_program(observation, report);
     report.open_questions.extend(unseen_members(observation));
 }
 
@@ -79,11 +80,11 @@ fn report_queriers(observation: &Observation, report: &mut Report) {
         LayerObservation::new(layer, format!("{protocol}v{version} querier {source}"))
     });
     extend_limited(&mut report.observations, "wire", "queriers", lines);
-    note_unknown_querier(observation, report, &queriers);
+    record_unknown_querier(observation, report, &queriers);
 }
 
 /// Adds observations, and only the number of those beyond a limit: forged sources can cause any number.
-pub(super) fn extend_limited(
+fn extend_limited(
     observations: &mut Vec<LayerObservation>,
     layer: &str,
     what: &str,
@@ -97,7 +98,7 @@ pub(super) fn extend_limited(
 
 /// Adds the open question whether there is a querier, if a group is silent: without one, a switch may have forgotten
 /// the membership. Queries are so rare that a short silence proves nothing.
-fn note_unknown_querier(
+fn record_unknown_querier(
     observation: &Observation,
     report: &mut Report,
     queriers: &BTreeMap<(InterfaceIndex, IpAddr), u8>,
@@ -186,7 +187,7 @@ fn report_socket(observation: &Observation, report: &mut Report) {
     }
 }
 
-fn note_refused_taps(observation: &Observation, report: &mut Report) {
+fn record_refused_taps(observation: &Observation, report: &mut Report) {
     for tap in &observation.wire.taps {
         if let Some(why) = &tap.refused {
             report
@@ -198,7 +199,7 @@ fn note_refused_taps(observation: &Observation, report: &mut Report) {
 
 /// Adds an open question for frames that were captured, or should have been, and were not examined: anything may be wrong with
 /// them.
-fn note_unexamined_frames(observation: &Observation, report: &mut Report) {
+fn record_unexamined_frames(observation: &Observation, report: &mut Report) {
     let wire = &observation.wire;
     let dropped: u64 = wire.taps.iter().map(|tap| tap.dropped).sum();
     let unexamined = [
@@ -216,7 +217,7 @@ fn note_unexamined_frames(observation: &Observation, report: &mut Report) {
 }
 
 /// Adds an open question for each group of which it is unknown whether it arrives: the examination is then undecided.
-fn note_unknown_depths(observation: &Observation, report: &mut Report) {
+fn record_unknown_depths(observation: &Observation, report: &mut Report) {
     let mut known = Vec::new();
     for flow in observation.expected_flows() {
         let key = (flow.status.destination, flow.status.source);
@@ -275,10 +276,161 @@ fn unseen_silence(observation: &Observation, unseen: &Interest<'_>) -> OpenQuest
 }
 
 /// Adds an open question if an examined program has neither joined a group nor sent to one.
-fn note_idle_program(observation: &Observation, report: &mut Report) {
+fn record_idle_program(observation: &Observation, report: &mut Report) {
     if let Some(program) = observation.program().filter(|_| report.flows.is_empty()) {
         let what = format!("whether {} receives or sends multicast", program.name);
         let why = "its sockets have joined no group, and none of their datagrams to groups was seen";
         report.open_questions.push(OpenQuestion::new(what, why).with_effect(Effect::NoAnswer));
+    }
+}
+
+/// Returns the parts of this machine and its network that an examination looked at, or could not look at.
+pub(super) fn parts(observation: &Observation) -> Vec<ExaminedPart> {
+    if matches!(observation.target, ExaminationTarget::File) {
+        let frames = ExaminedPart::new("the frames in the file");
+        let incomplete = observation.wire.taps.iter().filter(|tap| tap.dropped > 0).map(tapped);
+        let parts = std::iter::once(frames).chain(incomplete).chain(unrecorded(observation));
+        return parts.chain(unnumbered_stream(observation)).collect();
+    }
+    let mut parts: Vec<_> = observation.wire.taps.iter().map(tapped).collect();
+    parts.extend(unrecorded(observation));
+    parts.extend(match &observation.target {
+        ExaminationTarget::Membership(trial) if trial.joined.is_empty() => {
+            Some(ExaminedPart::new("a socket").without("the join failed"))
+        }
+        ExaminationTarget::Membership(_) => Some(ExaminedPart::new("a socket")),
+        ExaminationTarget::Program(program) => {
+            let part = ExaminedPart::new(format!("the sockets of {}", program.name));
+            Some(if program.visible { part } else { part.without("some belong to other users") })
+        }
+        ExaminationTarget::Machine | ExaminationTarget::File => None,
+    });
+    parts.push(ExaminedPart::new("interfaces, routes and settings"));
+    if !observation.is_about_machine() {
+        let has_counters = observation.after.counters.value(Counter::InReceives.name(Family::V4)).is_some();
+        let part = ExaminedPart::new("counters of IP and UDP");
+        parts.push(if has_counters { part } else { part.without("the system has none") });
+    }
+    if !observation.is_about_machine() && cfg!(any(target_os = "linux", target_os = "android")) {
+        let part = ExaminedPart::new("drops of the kernel");
+        parts.push(match &observation.kernel_drops.refused {
+            Some(refusal) => part.without(&refusal.why),
+            None => part,
+        });
+    }
+    parts.extend(observation.after.parts.iter().cloned());
+    parts.extend(unnumbered_stream(observation));
+    parts
+}
+
+/// Returns the captured frames that were not recorded, if there are any.
+fn unrecorded(observation: &Observation) -> Option<ExaminedPart> {
+    let frames = observation.wire.unrecorded;
+    let part = || ExaminedPart::new(format!("{frames} captured frames"));
+    (frames > 0).then(|| part().without("they are of more flows, fragments or messages than are recorded"))
+}
+
+/// Returns the gap that a stream leaves whose payloads have no sequence numbers.
+fn unnumbered_stream(observation: &Observation) -> Option<ExaminedPart> {
+    /// A shorter stream is not judged.
+    const ESTABLISHED: u64 = 32;
+    let flows = observation.all_arrivals();
+    let unnumbered =
+        flows.iter().find(|flow| flow.datagrams >= ESTABLISHED && flow.numbering.statistics().is_none())?;
+    let what =
+        format!("loss before this machine from {} to {}", unnumbered.key.source, unnumbered.destination());
+    Some(ExaminedPart::new(what).without("payloads without sequence numbers that mcast recognizes"))
+}
+
+fn tapped(tap: &Tap) -> ExaminedPart {
+    let part = ExaminedPart::new(format!("wire of {}", tap.name));
+    match &tap.refused {
+        Some(refusal) => part.without(&refusal.why),
+        None if tap.dropped > 0 => part.without(format!("the capture dropped {} frames", tap.dropped)),
+        None => part,
+    }
+}
+
+/// Adds the drops of packets to the interests, with the kernel's names for the reasons.
+pub(super) fn add_drops(report: &mut Report, observation: &Observation) {
+    let interests = observation.interests();
+    let flows: Vec<_> =
+        interests.iter().flat_map(|interest| observation.dropped_flows(interest, |_| true)).collect();
+    let arriving = flows.iter().flat_map(|flow| flow.drops.iter().copied());
+    let leaving = observation.dropped_sending(|_| true);
+    let lines: BTreeSet<_> = arriving.chain(leaving).map(|drop| line(observation, drop)).collect();
+    let lines = lines.into_iter().map(|line| LayerObservation::new("kernel", line));
+    extend_limited(&mut report.observations, "kernel", "kinds of drops", lines);
+    let drops = &observation.kernel_drops;
+    if drops.uncounted > 0 {
+        let what = format!(
+            "{} further packets to groups dropped, of too many kinds to distinguish",
+            drops.uncounted
+        );
+        report.observations.push(LayerObservation::new("kernel", what));
+    }
+    // The question matters only after a loss.
+    let has_loss = |interest: &Interest<'_>| {
+        observation.lost_flows(interest).iter().any(|lost| lost.status.depth.is_lost_here())
+    };
+    if let Some(refused) = drops.refused.as_ref().filter(|_| interests.iter().any(has_loss)) {
+        report.open_questions.push(OpenQuestion::new("why the kernel drops datagrams", &refused.why));
+    }
+}
+
+fn line(observation: &Observation, drop: &KernelDrop) -> String {
+    let interface = drop.interface.map(|index| observation.link_name(index)).unwrap_or_default();
+    let how = match drop.direction() {
+        DropDirection::Incoming => "arrived on",
+        DropDirection::Outgoing => "leaving by",
+    };
+    let KernelDrop { packets, source, destination, .. } = drop;
+    format!(
+        "{packets} packets from {source} to {destination} dropped, {how} {interface}: {}",
+        drop.describe()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::fixtures::{ETH0, flow, kernel_drop, membership};
+    use crate::kernel_drops::KernelDrops;
+    use crate::wire::Refusal;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn report(received: u64, drops: KernelDrops) -> Report {
+        let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], received);
+        observation.kernel_drops = drops;
+        let mut report = Report::default();
+        add_drops(&mut report, &observation);
+        report
+    }
+
+    #[test]
+    fn missing_right_is_reported_only_after_a_loss() {
+        let questions = |received| {
+            let refused = Some(Refusal::from("it needs the right to trace"));
+            report(received, KernelDrops { refused, ..KernelDrops::default() }).open_questions.len()
+        };
+        assert_eq!((questions(0), questions(10)), (1, 0));
+    }
+
+    #[test]
+    fn drops_are_listed_with_the_reason_and_those_not_recorded_with_their_number() {
+        let drops = vec![kernel_drop("XFRM_POLICY", "10.9.0.1:6000", TO, 10)];
+        let report = report(0, KernelDrops { drops, uncounted: 7, refused: None });
+        let [drop, uncounted] = &report.observations[..] else { panic!("{report:#?}") };
+        let expected = "10 packets from 10.9.0.1:6000 to 239.1.2.3:5000 dropped, arrived on eth0: XFRM_POLICY (an IPsec policy)";
+        assert_eq!(drop.message, expected);
+        assert!(uncounted.message.starts_with("7 further packets"), "{}", uncounted.message);
+    }
+
+    #[test]
+    fn only_some_of_many_forged_sources_are_listed() {
+        let drops = (0..100).map(|last| kernel_drop("NEW", &format!("10.9.1.{last}:6000"), TO, 10)).collect();
+        let report = report(0, KernelDrops { drops, ..KernelDrops::default() });
+        assert_eq!(report.observations.last().unwrap().message, "and 80 more kinds of drops");
     }
 }

@@ -2,12 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::collection::{Collection, Member};
-use super::hosts::FleetHost;
+use super::hosts::{FleetHost, FleetHostStatus, SessionError, status_of};
 use super::message::{Hello, MemberCommand, MemberEvent, PROTOCOL, Peer};
-use super::report::{FleetHostReport, FleetReport};
-use super::session::{MemberSession, SessionError, SshOptions};
-use super::status::{FleetHostStatus, status_of};
+use super::report::{Collection, FleetHostReport, FleetReport, Member};
+use super::session::{MemberSession, SshOptions};
 
 /// How long a member may take to join, beyond the time for the connection.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::edges::{EdgeFailure, FleetEdge, edges};
-use super::hop_limits::{HopLimits, hop_limits};
+use super::edges::{EdgeFailure, FleetEdge, HopLimits, edges, hop_limits};
 use super::matrix::{FleetCell, FleetMatrix, FleetPair, PathOutcome, UnicastCell};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 

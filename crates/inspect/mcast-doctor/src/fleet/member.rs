@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use mcast::{GroupAddr, Interface, Membership, Outgoing, Sender, Waker};
 use mcast_measure::wire::SessionId;
 
+use super::edges::SwitchPorts;
 use super::message::{
     Arrivals, Hello, MemberCommand, MemberEvent, MemberReport, OwnFinding, PROTOCOL, Peer, Probed,
     ProbedCase, ProbedPeer,
 };
-use super::switch_ports::SwitchPorts;
 use crate::{Error, Listener, PathTest, Result, Severity, UnicastPath, examine_machine};
 
 /// The longest command in bytes.

@@ -4,28 +4,22 @@
 //! [`examine_fleet`] starts the sessions, lets one machine after the other probe, collects the reports, and judges
 //! them with [`judge_fleet`], which is a pure function.
 
-mod collection;
 mod coordinator;
 mod decision;
 mod edges;
-mod hop_limits;
 mod hosts;
 mod matrix;
 mod member;
 mod message;
 mod report;
 mod session;
-mod sizes;
-mod status;
-mod switch_ports;
 
 pub use coordinator::{FleetPlan, examine_fleet};
 pub use decision::{FleetFinding, judge_fleet};
 pub use edges::FleetEdge;
-pub use hosts::{FleetHost, FleetHostError, parse_fleet};
+pub use hosts::{FleetHost, FleetHostError, FleetHostStatus, parse_fleet};
 pub use matrix::{FleetCell, FleetMatrix, FleetPair, FleetTarget, PathOutcome, UnicastCell};
 pub use member::{FleetMember, MemberTarget};
 pub use message::SwitchPort;
 pub use report::{FleetHostReport, FleetReport, FleetVerdict};
 pub use session::SshOptions;
-pub use status::FleetHostStatus;

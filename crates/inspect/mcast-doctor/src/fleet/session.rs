@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use mcast_sys::process;
 
-use super::hosts::FleetHost;
+use super::hosts::{FleetHost, SessionError};
 use super::message::{MemberCommand, MemberEvent};
 use crate::remedy::posix_line;
 
@@ -93,21 +93,6 @@ impl SshOptions {
         words.extend_from_slice(arguments);
         posix_line(&words)
     }
-}
-
-/// Why there is no valid message of a member.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum SessionError {
-    /// ssh could not be started.
-    Start(String),
-    /// The session has ended, with this status and the end of standard error.
-    Ended { status: Option<i32>, errors: String },
-    /// It printed something that a member does not.
-    Garbled(String),
-    /// Nothing came in time.
-    TimedOut,
-    /// The caller stopped waiting.
-    Cancelled,
 }
 
 /// A running ssh session. Dropping it ends the member: first by the end of its input, then by the end of the session.

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use mcast::{Family, InterfaceIndex, Membership};
+use mcast::{Family, Membership};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use super::linux::counting_rules::CountingRules;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 use super::other::counting_rules::CountingRules;
 use crate::Options;
-use crate::netfilter::{CountedTraffic, HookCounts};
+use crate::netfilter::{CountedTraffic, CountingPlan, HookCounts};
 use crate::observation::Program;
 use crate::snapshot::{Link, Snapshot};
 
@@ -18,22 +18,6 @@ use crate::snapshot::{Link, Snapshot};
 const MAX_DESTINATIONS: usize = 16;
 /// The number of devices at which datagrams are counted.
 const MAX_DEVICES: usize = 32;
-
-/// The devices and traffic to count.
-#[cfg_attr(
-    not(any(target_os = "linux", target_os = "android")),
-    expect(dead_code, reason = "other systems have no rules that count")
-)]
-#[derive(Clone, Debug, Default)]
-pub(crate) struct CountingPlan {
-    pub(crate) traffic: Vec<CountedTraffic>,
-    /// The devices at whose ingress and egress hooks datagrams are counted.
-    pub(crate) devices: Vec<(InterfaceIndex, String)>,
-    /// Whether this machine is a bridge.
-    pub(crate) bridges: bool,
-    /// Whether this machine forwards.
-    pub(crate) forwards: bool,
-}
 
 /// The traffic of an examination.
 #[derive(Clone, Debug, Default)]

@@ -10,7 +10,6 @@ pub(crate) mod listen;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod other;
 pub(crate) mod program;
-pub(crate) mod rejoin;
 #[cfg(any(test, windows))]
 mod windows;
 

@@ -87,8 +87,7 @@ fn output(program: &str, arguments: &[&str]) -> String {
 pub(crate) mod counting_rules {
     use std::io;
 
-    use crate::gather::experiment::CountingPlan;
-    use crate::netfilter::HookCounts;
+    use crate::netfilter::{CountingPlan, HookCounts};
 
     /// There are no such rules.
     #[derive(Debug)]

@@ -6,10 +6,9 @@ use mcast::joined::{self, Holder, Holding, JoinedSocket, Process, SocketHolder, 
 use mcast::{GroupAddr, InterfaceSelector, Membership};
 
 use super::processes;
-use crate::examine::ProgramSelector;
 use crate::observation::{Program, ProgramSocket};
 use crate::snapshot::{Snapshot, SocketOwners, UdpSocket};
-use crate::{Error, Result};
+use crate::{Error, ProgramSelector, Result};
 
 const UNKNOWN_OWNER: &str = "an unidentified program";
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::entry::{HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream};
+use super::{HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream};
 
 /// The maximum number of streams and of queriers that are remembered; those heard last stay.
 const MAX_HEARD: usize = 256;

@@ -29,8 +29,8 @@ const MAX_PROBERS: usize = 64;
 pub const UNICAST_PROBE_PORT: u16 = 24_788;
 
 /// The receiving end of a measurement. [`perf`](Self::perf) counts the datagrams of a [`PerfSender`](crate::PerfSender),
-/// reports the counts to it, and replies to the pings of a [`PingPongPlayer`](crate::PingPongPlayer);
-/// [`probes`](Self::probes) and [`path_tests`](Self::path_tests) reply to a [`Pinger`](crate::Pinger) or a
+/// reports the counts to it, and replies to the pings of a [`PingPong`](mcast_measure::PingPong);
+/// [`probes`](Self::probes) and [`path_tests`](Self::path_tests) reply to [`Pings`](mcast_measure::Pings) or a
 /// [`PathTest`](crate::PathTest).
 ///
 /// ```no_run

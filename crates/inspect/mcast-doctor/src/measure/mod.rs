@@ -1,10 +1,8 @@
 //! Measurement of paths with sockets: the loops around the sessions of `mcast-measure`.
 
+mod asker;
 mod listener;
 mod perf_sender;
-mod perf_worker;
-mod ping_pong;
-mod pinger;
 mod self_examination;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -13,10 +11,9 @@ use std::time::Duration;
 
 use mcast::Family;
 
+pub use asker::Asker;
 pub use listener::{Listener, ListenerCounts, UNICAST_PROBE_PORT};
 pub use perf_sender::{PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender};
-pub use ping_pong::PingPongPlayer;
-pub use pinger::{PingSchedule, Pinger};
 pub(crate) use self_examination::{EXAMINED, UNDER_WAY};
 
 use crate::{Error, Result};
@@ -40,14 +37,19 @@ pub fn clock_id() -> u64 {
     }
 }
 
-/// Opens a socket for unicast probes or their replies, at any port if `port` is 0.
-fn unicast_socket(family: Family, port: u16) -> Result<UdpSocket> {
+/// Returns the address to which a socket is bound that uses every address of this host.
+fn unspecified(family: Family, port: u16) -> SocketAddr {
     let any: IpAddr = match family {
         Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
         Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
     };
+    SocketAddr::new(any, port)
+}
+
+/// Opens a socket for unicast probes, at any port if `port` is 0.
+fn unicast_socket(family: Family, port: u16) -> Result<UdpSocket> {
     let open = || {
-        let socket = UdpSocket::bind(SocketAddr::new(any, port))?;
+        let socket = UdpSocket::bind(unspecified(family, port))?;
         socket.set_read_timeout(Some(POLL_INTERVAL))?;
         Ok(socket)
     };

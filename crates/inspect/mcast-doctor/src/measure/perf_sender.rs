@@ -1,21 +1,18 @@
 //! The sending end of a measurement: opening, data, closing, reports.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use mcast::{Family, Outgoing, Rate, Sender};
-use mcast_measure::wire::{HEADER_LENGTH, MessageType, SessionHeader, SessionId, SessionSettings, UnixNanos};
-use mcast_measure::{DropCounts, DropPoint, ReceiverReports};
+use mcast::{ErrorKind, Outgoing, PaceDecision, Pacer, Rate, Sender};
+use mcast_measure::wire::{HEADER_LENGTH, SessionId, SessionSettings, UnixNanos};
+use mcast_measure::{DropCounts, DropPoint, Inquiry, NumberedDatagrams, PerfSession, ReceiverReports};
 
+use super::asker::{Asker, families_of};
 use super::clock_id;
-use super::perf_worker::{PerfWorker, SharedCounts, WorkerTask};
 use crate::{Error, Result, host_drops};
 
-/// The number of opening messages, so that hardly any receiver misses all of them.
-const OPENINGS: u32 = 5;
-const BETWEEN_OPENINGS: Duration = Duration::from_millis(2);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How much a session sends, and how fast.
@@ -100,9 +97,10 @@ impl Drop for WorkerEnd<'_> {
 pub struct PerfSender {
     control: Sender,
     workers: Vec<PerfWorker>,
-    families: Vec<Family>,
+    targets: Vec<Outgoing<'static>>,
     settings: SessionSettings,
-    session: SessionId,
+    /// The latest session.
+    session: Option<PerfSession>,
 }
 
 impl PerfSender {
@@ -118,10 +116,6 @@ impl PerfSender {
         open: impl Fn() -> mcast::Result<Sender>,
     ) -> Result<Self> {
         let size = size.max(HEADER_LENGTH);
-        let groups = targets.iter().filter_map(Outgoing::group);
-        let mut families: Vec<Family> = groups.map(|address| address.group.family()).collect();
-        families.sort();
-        families.dedup();
         let mut workers = Vec::new();
         let number = |stream: usize| u16::try_from(stream).unwrap_or(u16::MAX);
         for first in (0..usize::from(streams)).map(|worker| worker * targets.len()) {
@@ -134,7 +128,7 @@ impl PerfSender {
             streams: number(targets.len() * usize::from(streams)),
             ..SessionSettings::default()
         };
-        Ok(Self { control: open()?, workers, families, settings, session: SessionId(0) })
+        Ok(Self { control: open()?, workers, targets: targets.to_vec(), settings, session: None })
     }
 
     /// Runs a session until it is complete or `keep_going` returns `false`. `each_second` is called while sending; its
@@ -148,24 +142,22 @@ impl PerfSender {
         keep_going: &(dyn Fn() -> bool + Sync),
         each_second: impl FnMut(&PerfSendProgress) -> std::result::Result<(), E>,
     ) -> std::result::Result<PerfSendResult, E> {
-        self.session = SessionId::random();
-        self.settings = SessionSettings {
+        let settings = SessionSettings {
             rate: plan.rate.map(|rate| rate.datagrams_per_second(self.settings.size as usize)),
             gso: self.uses_gso()?,
             more_follows: plan.more_follows,
             ..self.settings
         };
-        let (drops, before) = (drops_in_sending(), self.system_work());
-        for round in 0..OPENINGS {
-            if round > 0 {
-                thread::sleep(BETWEEN_OPENINGS);
-            }
-            self.announce(|header| self.settings.opening(header))?;
-        }
+        let numbers = self.workers.iter().flat_map(PerfWorker::streams).map(|(number, _)| number);
+        let session = PerfSession::new(SessionId::random(), settings, numbers);
+        let (drops, before) = (drops_in_sending(), system_work(&self.workers));
+        let mut asker = Asker::new(&self.control, &self.targets);
+        let session = self.session.insert(session);
+        ask(&mut asker, session)?;
         let counts = SharedCounts::default();
         let start = Instant::now();
         let task = WorkerTask {
-            session: self.session,
+            session: session.id(),
             rate: plan.rate.map(|rate| rate.divided_by(self.workers.len())),
             deadline: plan.duration.and_then(|duration| start.checked_add(duration)),
             count: plan.count,
@@ -174,54 +166,27 @@ impl PerfSender {
         };
         send(&mut self.workers, &task, start, each_second)?;
         let elapsed = start.elapsed();
-        let after = self.system_work();
-        self.settings.gso = after.segmented > before.segmented;
-        let reports = self.close_streams()?;
+        let after = system_work(&self.workers);
+        let sent = self.workers.iter().flat_map(PerfWorker::streams).map(|(_, sent)| sent);
+        session.close_streams(asker.now(), after.segmented > before.segmented, sent);
+        ask(&mut asker, session)?;
         Ok(PerfSendResult {
-            settings: self.settings,
+            settings: *session.settings(),
             sent: counts.sent.load(Ordering::Relaxed),
             refused: counts.refused.load(Ordering::Relaxed),
             elapsed,
             calls: after.calls - before.calls,
-            reports,
+            reports: session.reports().clone(),
             drops: drops_in_sending().since(&drops),
         })
     }
 
     fn uses_gso(&self) -> Result<bool> {
         let mut takes = true;
-        for (family, worker) in self.families.iter().zip(self.workers.iter().cycle()) {
-            takes &= worker.sender().segments_at_once(*family)? > 1;
+        for (family, worker) in families_of(&self.targets).into_iter().zip(self.workers.iter().cycle()) {
+            takes &= worker.sender().segments_at_once(family)? > 1;
         }
         Ok(takes)
-    }
-
-    fn system_work(&self) -> SystemWork {
-        let each = || self.workers.iter().map(|worker| worker.sender().statistics());
-        SystemWork {
-            calls: each().map(|statistics| statistics.calls).sum(),
-            segmented: each().map(|statistics| statistics.trains).sum(),
-        }
-    }
-
-    /// Sends a message of each stream to its group.
-    fn announce(&self, message: impl Fn(SessionHeader) -> Vec<u8>) -> Result<()> {
-        for (target, (stream, sequence)) in self.workers.iter().flat_map(PerfWorker::streams) {
-            let (kind, session, time) = (MessageType::Opening, self.session, UnixNanos::now());
-            let header = SessionHeader { kind, stream, session, sequence, time };
-            self.control.send_one(&target.with_payload(&message(header)))?;
-        }
-        Ok(())
-    }
-
-    /// Repeats the closing message until the receivers have reported.
-    fn close_streams(&self) -> Result<ReceiverReports> {
-        let mut reports = ReceiverReports::new(self.session);
-        while let Some(pause) = reports.next_pause() {
-            self.announce(|header| self.settings.closing(header))?;
-            self.collect(&mut reports, pause)?;
-        }
-        Ok(reports)
     }
 
     /// Announces that no further session follows: a sweep has ended.
@@ -229,32 +194,22 @@ impl PerfSender {
     /// # Errors
     /// If the system cannot send.
     pub fn finish(&mut self) -> Result<()> {
-        self.settings.more_follows = false;
-        for _ in 0..OPENINGS {
-            self.announce(|header| self.settings.closing(header))?;
-            thread::sleep(BETWEEN_OPENINGS);
-        }
-        Ok(())
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let mut asker = Asker::new(&self.control, &self.targets);
+        session.close(asker.now());
+        ask(&mut asker, session)
     }
+}
 
-    /// Collects reports for this time.
-    fn collect(&self, reports: &mut ReceiverReports, time: Duration) -> Result<()> {
-        let end = Instant::now() + time;
-        let mut buffer = [0; 2_048];
-        let share = time / u32::try_from(self.families.len()).unwrap_or(1).max(1);
-        for family in &self.families {
-            let end = end.min(Instant::now() + share);
-            loop {
-                let left = end.saturating_duration_since(Instant::now());
-                let Some(answer) = self.control.recv_answer(*family, &mut buffer, left)? else { break };
-                reports.record(answer.source.ip(), answer.payload);
-                // A flood of datagrams to the port must not prolong this loop.
-                if left.is_zero() {
-                    break;
-                }
-            }
-        }
-        Ok(())
+fn ask(asker: &mut Asker<'_>, session: &mut PerfSession) -> Result<()> {
+    Ok(asker.run(session, || true, |_, event| match event {})?)
+}
+
+fn system_work(workers: &[PerfWorker]) -> SystemWork {
+    let each = || workers.iter().map(|worker| worker.sender().statistics());
+    SystemWork {
+        calls: each().map(|statistics| statistics.calls).sum(),
+        segmented: each().map(|statistics| statistics.trains).sum(),
     }
 }
 
@@ -301,4 +256,163 @@ fn send<E: From<Error>>(
 fn drops_in_sending() -> DropCounts {
     let drops = host_drops().at(DropPoint::InterfaceOut);
     DropCounts::default().with(DropPoint::InterfaceOut, drops)
+}
+
+/// Segmented buffers per call.
+const BUFFERS_PER_CALL: usize = 8;
+/// Datagrams per call without segmentation offload.
+const DATAGRAMS_PER_CALL: usize = 64;
+/// The maximum number of bytes in a segmented buffer.
+const BUFFER_BYTES: usize = 65_000;
+/// The longest sleep before checking whether to continue.
+const MAX_SLEEP: Duration = Duration::from_millis(20);
+
+/// The counts of all workers so far.
+#[derive(Debug, Default)]
+struct SharedCounts {
+    sent: AtomicU64,
+    refused: AtomicU64,
+    is_stopped: AtomicBool,
+}
+
+impl SharedCounts {
+    /// Ends all workers after a failure.
+    fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The task of all workers.
+struct WorkerTask<'a> {
+    session: SessionId,
+    rate: Option<Rate>,
+    deadline: Option<Instant>,
+    /// Datagrams of each stream.
+    count: Option<u64>,
+    counts: &'a SharedCounts,
+    keep_going: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl WorkerTask<'_> {
+    fn is_over(&self) -> bool {
+        !(self.keep_going)()
+            || self.counts.is_stopped.load(Ordering::Relaxed)
+            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}
+
+/// A thread's socket and streams, one per target.
+#[derive(Debug)]
+struct PerfWorker {
+    sender: Sender,
+    targets: Vec<Outgoing<'static>>,
+    datagrams: NumberedDatagrams,
+    size: usize,
+}
+
+impl PerfWorker {
+    /// Creates a worker whose streams have these numbers.
+    fn new(
+        sender: Sender,
+        targets: Vec<Outgoing<'static>>,
+        numbers: impl Iterator<Item = u16>,
+        size: usize,
+    ) -> Self {
+        Self { sender, targets, datagrams: NumberedDatagrams::new(size, numbers), size }
+    }
+
+    /// Returns the number of each stream, and how many datagrams it has sent. There is one per target, in their order.
+    fn streams(&self) -> impl Iterator<Item = (u16, u64)> {
+        self.datagrams.streams()
+    }
+
+    const fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// Sends until the task is done or over.
+    fn run(&mut self, task: &WorkerTask<'_>) -> mcast::Result<()> {
+        let (at_once, segments) = self.portions()?;
+        let Self { sender, targets, datagrams, size } = self;
+        datagrams.begin(task.session, task.count);
+        let mut pacer = task.rate.map(Pacer::new);
+        let mut list = Vec::with_capacity(at_once);
+        while datagrams.left() > 0 && !task.is_over() {
+            let most = usize::try_from(datagrams.left()).map_or(at_once, |left| left.min(at_once));
+            let due = due(pacer.as_mut(), most, *size, task.deadline);
+            if due == 0 {
+                continue;
+            }
+            // With a rate, streams take turns as often as possible.
+            let at_a_time = if pacer.is_some() { segments.min(due / targets.len()) } else { segments };
+            let mut round = emptied(list);
+            datagrams.take_next(due, at_a_time, UnixNanos::now(), |stream, datagram| {
+                round.push(targets[stream].with_payload(datagram));
+            });
+            let refused = send_all(sender, &round)?;
+            task.counts.sent.fetch_add(due as u64 - refused, Ordering::Relaxed);
+            task.counts.refused.fetch_add(refused, Ordering::Relaxed);
+            list = emptied(round);
+        }
+        Ok(())
+    }
+
+    /// Returns the number of datagrams per call, and the number from one stream in a row: whole segmented buffers if
+    /// the system supports segmentation offload.
+    fn portions(&self) -> mcast::Result<(usize, usize)> {
+        let mut segments = usize::MAX;
+        for group in self.targets.iter().filter_map(Outgoing::group) {
+            segments = segments.min(self.sender.segments_at_once(group.group.family())?);
+        }
+        let segments = segments.min(BUFFER_BYTES / self.size).max(1);
+        let at_once = if segments > 1 { segments * BUFFERS_PER_CALL } else { DATAGRAMS_PER_CALL };
+        Ok((at_once.min(self.datagrams.capacity()), segments))
+    }
+}
+
+/// Empties a list but keeps its memory, for datagrams with another lifetime.
+fn emptied<'b>(mut list: Vec<Outgoing<'_>>) -> Vec<Outgoing<'b>> {
+    list.clear();
+    list.into_iter().map(|_| Outgoing::new(&[])).collect()
+}
+
+/// Sends all datagrams, and returns how many the interface's queue refused.
+fn send_all(sender: &Sender, round: &[Outgoing<'_>]) -> mcast::Result<u64> {
+    let (mut rest, mut refused) = (round, 0);
+    while !rest.is_empty() {
+        match sender.send_batch(rest) {
+            Ok(count) => rest = &rest[count..],
+            Err(error) if error.kind() == ErrorKind::QueueFull => {
+                refused += 1;
+                rest = &rest[1..];
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(refused)
+}
+
+/// Returns how many datagrams may be sent now; if none, waits first.
+fn due(pacer: Option<&mut Pacer>, most: usize, size: usize, deadline: Option<Instant>) -> usize {
+    let Some(pacer) = pacer else { return most };
+    let now = Instant::now();
+    match pacer.allow(now, std::iter::repeat_n(size, most)) {
+        PaceDecision::Now(count) => count,
+        PaceDecision::After(time) => {
+            let left = deadline.map_or(time, |deadline| deadline.saturating_duration_since(now).min(time));
+            mcast::pause(left.min(MAX_SLEEP));
+            0
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_keeps_its_memory() {
+        let list: Vec<Outgoing<'_>> = Vec::with_capacity(500);
+        assert!(emptied(list).capacity() >= 500);
+    }
 }

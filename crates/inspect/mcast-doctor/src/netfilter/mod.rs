@@ -1,19 +1,21 @@
 //! The packet filter: its hooks, and how many packets passed each of them.
 
-mod counts;
-mod packet;
 mod ruleset;
 #[cfg(test)]
 mod tests;
 mod trace;
 
-pub(crate) use counts::{CountedTraffic, HookCount, HookCounts};
-pub(crate) use packet::{ControlKind, KnownPacket};
+use std::net::{IpAddr, SocketAddr};
+
+use mcast::{Family, InterfaceIndex};
+
+use crate::snapshot::explains;
+use crate::wire::FlowKey;
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
 pub(crate) use ruleset::{BaseChain, Chain, Expression, Rule, RuleVerdict, TableFamily};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use ruleset::{Comparison, LookupResult, Register, RuleSet, SetElement};
-pub(crate) use ruleset::{Header, RuleEffect, Ruleset};
+pub(crate) use ruleset::{ControlKind, Header, KnownPacket, RuleEffect, Ruleset};
 pub(crate) use trace::Outcome;
 
 /// The part of the network stack that a hook belongs to.
@@ -52,4 +54,131 @@ impl Hook {
             Self::Egress => "egress",
         }
     }
+}
+
+/// The packets that a rule counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CountedTraffic {
+    /// Datagrams to a group and port.
+    Datagrams(SocketAddr),
+    /// Datagrams of this machine from a port to any group.
+    SentFrom(Family, u16),
+    /// IGMP or MLD messages.
+    Control(Family),
+}
+
+/// The devices and traffic to count.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "other systems have no rules that count")
+)]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CountingPlan {
+    pub(crate) traffic: Vec<CountedTraffic>,
+    /// The devices at whose ingress and egress hooks datagrams are counted.
+    pub(crate) devices: Vec<(InterfaceIndex, String)>,
+    /// Whether this machine is a bridge.
+    pub(crate) bridges: bool,
+    /// Whether this machine forwards.
+    pub(crate) forwards: bool,
+}
+
+/// The packets of one source, or to one destination, that reached and passed a hook on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HookCount {
+    pub(crate) layer: Layer,
+    pub(crate) hook: Hook,
+    pub(crate) traffic: CountedTraffic,
+    /// The interface on which they arrived, or by which they were to leave.
+    pub(crate) interface: InterfaceIndex,
+    /// The source, or for [`CountedTraffic::SentFrom`] the destination. The port of IGMP and MLD is 0.
+    pub(crate) peer: SocketAddr,
+    /// Packets that reached the hook.
+    pub(crate) reached: u64,
+    /// Packets that passed all its filters.
+    pub(crate) passed: u64,
+}
+
+/// What the temporary rules counted while the doctor listened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HookCounts {
+    /// The hooks with rules. On a hook that is not listed, nothing was counted.
+    pub(crate) hooks: Vec<(Layer, Hook, CountedTraffic)>,
+    pub(crate) counts: Vec<HookCount>,
+    /// The interfaces at whose ingress and egress hooks packets were counted.
+    pub(crate) devices: Vec<InterfaceIndex>,
+}
+
+impl HookCounts {
+    /// Returns the packets of a flow that reached and passed a hook; `None` if they were not counted there.
+    pub(crate) fn of_flow(&self, layer: Layer, hook: Hook, key: &FlowKey) -> Option<(u64, u64)> {
+        let traffic = CountedTraffic::Datagrams(SocketAddr::new(key.group, key.port));
+        let is_counted = || layer != Layer::Device || self.devices.contains(&key.interface);
+        (self.hooks.contains(&(layer, hook, traffic)) && is_counted()).then_some(())?;
+        let of_flow = |count: &&HookCount| {
+            (count.layer, count.hook, count.traffic) == (layer, hook, traffic)
+                && (count.interface, count.peer) == (key.interface, key.source)
+        };
+        Some(sum(self.counts.iter().filter(of_flow)))
+    }
+
+    /// Returns how many packets of a flow reached and passed the input hook, on whichever interface; `None` if they were not
+    /// counted.
+    pub(crate) fn at_input(&self, key: &FlowKey) -> Option<(u64, u64)> {
+        let traffic = CountedTraffic::Datagrams(SocketAddr::new(key.group, key.port));
+        let (layer, hook) = (Layer::Ip, Hook::Input);
+        self.hooks.contains(&(layer, hook, traffic)).then_some(())?;
+        let of_flow = |count: &&HookCount| {
+            (count.layer, count.hook, count.traffic, count.peer) == (layer, hook, traffic, key.source)
+        };
+        Some(sum(self.counts.iter().filter(of_flow)))
+    }
+
+    /// Returns the IGMP or MLD messages on an interface that reached and passed a hook, of the sources for which
+    /// `is_counted` is true.
+    pub(crate) fn of_control(
+        &self,
+        (layer, hook): (Layer, Hook),
+        family: Family,
+        interface: InterfaceIndex,
+        is_counted: impl Fn(IpAddr) -> bool,
+    ) -> (u64, u64) {
+        let of_family = |count: &&HookCount| {
+            (count.layer, count.hook, count.traffic) == (layer, hook, CountedTraffic::Control(family))
+                && count.interface == interface
+                && is_counted(count.peer.ip())
+        };
+        let (reached, passed) = sum(self.counts.iter().filter(of_family));
+        let of_others = |count: &&HookCount| {
+            (count.layer, count.hook, count.traffic) == (layer, hook, CountedTraffic::Control(family))
+                && count.interface == interface
+                && !is_counted(count.peer.ip())
+        };
+        // Messages that pass from a source from which they did not reach the hook had another before.
+        let translated: u64 = self.counts.iter().filter(of_others).map(HookCount::excess).sum();
+        (reached, passed.saturating_add(translated))
+    }
+
+    /// Returns whether datagrams that reached a hook passed it with another source, or for [`CountedTraffic::SentFrom`]
+    /// another destination: address translation has changed it.
+    pub(crate) fn is_translated(&self, count: &HookCount) -> bool {
+        let same = |other: &&HookCount| {
+            (other.layer, other.hook, other.traffic) == (count.layer, count.hook, count.traffic)
+                && other.interface == count.interface
+                && other.peer != count.peer
+        };
+        let translated = self.counts.iter().filter(same).map(HookCount::excess).sum();
+        explains(translated, count.reached.saturating_sub(count.passed))
+    }
+}
+
+impl HookCount {
+    /// Returns how many more packets passed the hook than reached it.
+    fn excess(&self) -> u64 {
+        self.passed.saturating_sub(self.reached)
+    }
+}
+
+fn sum<'a>(counts: impl Iterator<Item = &'a HookCount>) -> (u64, u64) {
+    counts.fold((0, 0), |(reached, passed), count| (reached + count.reached, passed + count.passed))
 }

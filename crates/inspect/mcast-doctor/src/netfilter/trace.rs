@@ -2,10 +2,9 @@
 
 use std::cmp::Ordering;
 
-use super::packet::KnownPacket;
 use super::ruleset::{
-    Chain, Comparison, Expression, LookupResult, Rule, RuleEffect, RuleSet, RuleVerdict, Ruleset, SetMatch,
-    TableFamily,
+    Chain, Comparison, Expression, KnownPacket, LookupResult, Rule, RuleEffect, RuleSet, RuleVerdict,
+    Ruleset, SetMatch, TableFamily,
 };
 use super::{Hook, Layer};
 use crate::snapshot::DroppingRule;

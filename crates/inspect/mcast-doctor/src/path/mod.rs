@@ -32,14 +32,14 @@ const DEFAULT_MTU: u32 = 1_500;
 ///
 /// ```
 /// use mcast_doctor::{Id, PathTest};
+/// use mcast_measure::ClockTime;
 /// use mcast_measure::wire::SessionId;
-/// use std::time::Duration;
 ///
 /// let mut test = PathTest::new("239.1.2.3:5000".parse()?, None, 1, SessionId(7));
 /// for case in 0..test.session.cases().len() {
-///     let probe = test.session.probe(case, Duration::ZERO).unwrap();
+///     let probe = test.session.probe(ClockTime(0), case).unwrap();
 ///     // Send the probe here.
-///     test.session.record_probe(case, Duration::ZERO);
+///     test.session.handle_sent(ClockTime(0), case);
 /// }
 /// // Nobody replied.
 /// assert_eq!(test.findings(false)[0].id, Id::NothingArrives);
@@ -214,7 +214,7 @@ impl UnicastPath {
     }
 
     /// Records a failure to send or receive; others than those of the path do not count.
-    fn note(&mut self, error: &io::Error) {
+    fn handle_error(&mut self, error: &io::Error) {
         self.failure = match error.kind() {
             io::ErrorKind::ConnectionRefused => Some(UnicastFailure::Refused),
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {

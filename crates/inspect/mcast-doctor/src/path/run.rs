@@ -1,18 +1,23 @@
 //! Sends the probes of a test and receives the replies.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::time::Duration;
 
-use mcast::{ErrorKind, Outgoing, Reply, Sender};
+use mcast::{Outgoing, Sender};
 use mcast_capture::{Capture, CaptureOptions, Filter};
-use mcast_measure::wire::{MessageType, SessionHeader, SessionId, SessionMessage, examination_request};
+use mcast_measure::wire::{
+    MessageType, SessionHeader, SessionId, SessionMessage, UnixNanos, examination_request,
+};
+use mcast_measure::{ClockTime, Inquiry, Question, Recipient};
 use mcast_packet::{Network, Transport};
 
 use super::{ListenerExamination, PathTest};
 use crate::Id;
-use crate::measure::UNDER_WAY;
+use crate::measure::{Asker, UNDER_WAY};
 
 /// The time between two probes. Listeners reply at twice this rate.
 const PACE: Duration = Duration::from_millis(10);
@@ -25,23 +30,8 @@ const REQUEST_PACE: Duration = Duration::from_millis(20);
 const REQUESTS_PER_UNICAST: usize = 10;
 /// How long listeners take to examine themselves.
 const EXAMINATION: Duration = Duration::from_millis(3_500);
-/// More than the longest reply.
-const BUFFER: usize = 65_536;
-
 /// The maximum number of hosts that are probed by unicast.
 const MAX_PEERS: usize = 64;
-
-/// What a test needs while it runs.
-struct Driver<'a, F> {
-    test: &'a mut PathTest,
-    sender: &'a Sender,
-    targets: &'a [Outgoing<'static>],
-    keep_going: F,
-    start: Instant,
-    buffer: Vec<u8>,
-    /// A socket for each unicast path, if one could be opened.
-    sockets: Vec<Option<UdpSocket>>,
-}
 
 impl PathTest {
     /// Sends `count` probes of each case to every target, whose payload is ignored, and one of each size to each peer
@@ -58,17 +48,12 @@ impl PathTest {
         count: u16,
         keep_going: impl Fn() -> bool,
     ) -> mcast::Result<()> {
-        let (start, buffer) = (Instant::now(), vec![0; BUFFER]);
         let port = sender.local_address(self.address.group.family())?.port();
         let mut tap = ReplyTap::open(self.interface.as_deref(), port, self.session.id());
-        let mut driver =
-            Driver { test: self, sender, targets, keep_going, start, buffer, sockets: Vec::new() };
-        driver.probe(count)?;
+        let mut inquiry = PathInquiry::new(self, count);
+        Asker::new(sender, targets).run(&mut inquiry, keep_going, |_, event| match event {})?;
         if let Some(tap) = &mut tap {
             tap.drain();
-        }
-        if driver.test.needs_examinations() {
-            driver.request_examinations()?;
         }
         self.replies_on_wire = tap.map(ReplyTap::into_counts);
         Ok(())
@@ -91,163 +76,7 @@ impl PathTest {
         };
         self.findings(false).iter().any(|finding| is_loss(finding.id))
     }
-}
 
-impl<F: Fn() -> bool> Driver<'_, F> {
-    fn probe(&mut self, count: u16) -> mcast::Result<()> {
-        for _ in 0..count {
-            for case in 0..self.test.session.cases().len() {
-                if !(self.keep_going)() {
-                    return Ok(());
-                }
-                self.send(case)?;
-                self.send_by_unicast(case);
-                self.listen(PACE, |_| false)?;
-            }
-        }
-        // Once everything is answered, there is nothing to wait for.
-        let is_complete = |test: &PathTest| {
-            test.session.all_answered() && test.unicast.iter().all(|path| path.session.all_answered())
-        };
-        self.listen(TIMEOUT, is_complete)
-    }
-
-    /// Sends a probe of this case to each target.
-    fn send(&mut self, case: usize) -> mcast::Result<()> {
-        let (now, session) = (self.start.elapsed(), &self.test.session);
-        let (Some(tried), Some(message)) = (session.cases().get(case).copied(), session.probe(case, now))
-        else {
-            return Ok(());
-        };
-        if self.send_to_targets(&message, tried.hop_limit)? {
-            self.test.session.record_probe(case, now);
-        }
-        Ok(())
-    }
-
-    /// Sends a message to each target; returns whether it was sent to any.
-    fn send_to_targets(&self, message: &[u8], hop_limit: u8) -> mcast::Result<bool> {
-        let mut is_sent = false;
-        for target in self.targets {
-            match self.sender.send_one(&target.with_payload(message).hop_limit(hop_limit)) {
-                Ok(()) => is_sent = true,
-                // As if the probe were dropped on the way, which is what this tests.
-                Err(error) if error.kind() == ErrorKind::QueueFull => is_sent = true,
-                Err(error) if error.kind() == ErrorKind::TooLarge => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(is_sent)
-    }
-
-    /// Sends a probe of this case to each peer.
-    fn send_by_unicast(&mut self, case: usize) {
-        let now = self.start.elapsed();
-        self.open_sockets();
-        for (path, socket) in self.test.unicast.iter_mut().zip(&self.sockets) {
-            let (Some(socket), Some(message)) = (socket, path.session.probe(case, now)) else { continue };
-            // The first error may belong to an earlier probe.
-            let sent = socket.send(&message).or_else(|_| socket.send(&message));
-            match sent {
-                Ok(_) => path.session.record_probe(case, now),
-                Err(error) => path.note(&error),
-            }
-        }
-    }
-
-    fn open_sockets(&mut self) {
-        for path in self.test.unicast.iter_mut().skip(self.sockets.len()) {
-            let socket = connected(path.address);
-            if let Err(error) = &socket {
-                path.note(error);
-            }
-            self.sockets.push(socket.ok());
-        }
-    }
-
-    /// Receives replies for `time`, or until the test `is_complete`.
-    fn listen(&mut self, time: Duration, is_complete: fn(&PathTest) -> bool) -> mcast::Result<()> {
-        let end = self.start.elapsed() + time;
-        let family = self.test.address.group.family();
-        let mut buffer = std::mem::take(&mut self.buffer);
-        while (self.keep_going)() && !is_complete(self.test) {
-            let left = end.saturating_sub(self.start.elapsed());
-            // Replies by unicast arrive at other sockets.
-            let slice = left.min(PACE);
-            match self.sender.recv_answer_while(family, &mut buffer, slice, &self.keep_going)? {
-                Some(reply) => self.record(&reply),
-                None if left <= PACE => break,
-                None => {}
-            }
-            self.drain_unicast(&mut buffer);
-        }
-        self.drain_unicast(&mut buffer);
-        self.buffer = buffer;
-        Ok(())
-    }
-
-    fn record(&mut self, reply: &Reply<'_>) {
-        let address = reply.source.ip();
-        if self.test.record_examination(reply.payload, address) {
-            return;
-        }
-        let now = self.start.elapsed();
-        let accepted = self.test.session.record(reply.payload, address, false, now);
-        let new = accepted.filter(|accepted| accepted.is_new && accepted.reply.unicast_port != 0);
-        if let Some(accepted) = new.filter(|_| self.test.unicast.len() < MAX_PEERS) {
-            let mut peer = reply.source;
-            peer.set_port(accepted.reply.unicast_port);
-            self.test.add_peer(peer);
-        }
-    }
-
-    fn drain_unicast(&mut self, buffer: &mut [u8]) {
-        let now = self.start.elapsed();
-        for (index, socket) in self.sockets.iter().enumerate() {
-            let Some(socket) = socket else { continue };
-            loop {
-                match socket.recv(buffer) {
-                    Ok(length) => {
-                        let Some(path) = self.test.unicast.get_mut(index) else { break };
-                        let (message, address) = (&buffer[..length], path.address.ip());
-                        path.session.record(message, address, true, now);
-                        self.test.record_examination(message, address);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => {
-                        if let Some(path) = self.test.unicast.get_mut(index) {
-                            path.note(&error);
-                        }
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Asks the listeners to examine themselves. The requests go to the group and by unicast, and are what the listeners
-    /// examine.
-    fn request_examinations(&mut self) -> mcast::Result<()> {
-        let end = self.start.elapsed() + EXAMINATION;
-        let header = SessionHeader::new(MessageType::Examine, self.test.session.id());
-        let (message, highest) = (examination_request(header), self.test.highest);
-        for number in 0_usize.. {
-            if !(self.keep_going)() || self.start.elapsed() >= end || self.test.has_all_examinations() {
-                break;
-            }
-            self.send_to_targets(&message, highest)?;
-            let by_unicast = number.is_multiple_of(REQUESTS_PER_UNICAST);
-            for socket in self.sockets.iter().flatten().filter(|_| by_unicast) {
-                // A host that cannot be reached does not answer, which is what counts.
-                let _ = socket.send(&message);
-            }
-            self.listen(REQUEST_PACE, |_| false)?;
-        }
-        Ok(())
-    }
-}
-
-impl PathTest {
     /// Records a message if it is an examination of this session; returns whether it is one.
     fn record_examination(&mut self, message: &[u8], address: IpAddr) -> bool {
         let Some((header, SessionMessage::Examination(result))) = SessionMessage::decode(message) else {
@@ -278,16 +107,148 @@ impl PathTest {
     }
 }
 
-/// Opens a socket that exchanges datagrams with one host only, so that the system reports its ICMP errors.
-fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
-    let any = match to {
-        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-    };
-    let socket = UdpSocket::bind(any)?;
-    socket.connect(to)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
+/// The probes of a test, and the requests for examinations that follow if something is lost.
+struct PathInquiry<'t> {
+    test: &'t mut PathTest,
+    stage: Stage,
+    /// When the next step is due.
+    next: ClockTime,
+    /// The peers that have no message of this step yet.
+    peers: Range<usize>,
+    message: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    /// Each step sends a probe of this case; this number of steps is left.
+    Probing {
+        case: usize,
+        left: usize,
+    },
+    /// Waits for the last replies.
+    Answering,
+    /// Each step sends a request for an examination, which has this number, until this time.
+    Requesting {
+        number: usize,
+        end: ClockTime,
+    },
+    Over,
+}
+
+impl<'t> PathInquiry<'t> {
+    fn new(test: &'t mut PathTest, count: u16) -> Self {
+        let cases = test.session.cases().len();
+        // The first step is that of case 0.
+        let stage =
+            Stage::Probing { case: cases.saturating_sub(1), left: usize::from(count).saturating_mul(cases) };
+        Self { test, stage, next: ClockTime(0), peers: 0..0, message: Vec::new() }
+    }
+
+    /// Returns the peer that gets the next message of this step.
+    fn next_peer(&mut self, now: ClockTime) -> Option<Recipient> {
+        for number in self.peers.by_ref() {
+            let Some(path) = self.test.unicast.get(number) else { continue };
+            if let Stage::Probing { case, .. } = self.stage {
+                let Some(probe) = path.session.probe(now, case) else { continue };
+                self.message = probe;
+            }
+            return Some(Recipient::Peer(number, path.address));
+        }
+        None
+    }
+
+    /// Begins the step that is due; returns who gets its first message.
+    fn begin_step(&mut self, now: ClockTime) -> Option<Recipient> {
+        match &mut self.stage {
+            Stage::Probing { case, left } if *left > 0 => {
+                *left -= 1;
+                *case = (*case + 1) % self.test.session.cases().len();
+                (self.next, self.peers) = (now + PACE, 0..self.test.unicast.len());
+                self.message = self.test.session.probe(now, *case)?;
+                Some(Recipient::TargetsWithin(self.test.session.cases().get(*case)?.hop_limit))
+            }
+            Stage::Probing { .. } => {
+                (self.stage, self.next) = (Stage::Answering, now + TIMEOUT);
+                None
+            }
+            Stage::Answering if self.test.needs_examinations() => {
+                self.stage = Stage::Requesting { number: 0, end: now + EXAMINATION };
+                self.begin_step(now)
+            }
+            Stage::Requesting { number, end } if now < *end && !self.test.has_all_examinations() => {
+                let by_unicast = number.is_multiple_of(REQUESTS_PER_UNICAST);
+                *number += 1;
+                let peers = if by_unicast { self.test.unicast.len() } else { 0 };
+                (self.next, self.peers) = ((now + REQUEST_PACE).min(*end), 0..peers);
+                let header = SessionHeader::new(MessageType::Examine, self.test.session.id());
+                self.message = examination_request(header);
+                Some(Recipient::TargetsWithin(self.test.highest))
+            }
+            Stage::Answering | Stage::Requesting { .. } | Stage::Over => {
+                self.stage = Stage::Over;
+                None
+            }
+        }
+    }
+
+    /// Returns whether everything is answered, so that there is nothing to wait for.
+    fn is_answered(&self) -> bool {
+        self.test.session.all_answered() && self.test.unicast.iter().all(|path| path.session.all_answered())
+    }
+}
+
+impl Inquiry for PathInquiry<'_> {
+    type Event = Infallible;
+
+    fn poll_transmit(&mut self, now: ClockTime, _time: UnixNanos) -> Option<Question<'_>> {
+        let is_due = now >= self.next || (matches!(self.stage, Stage::Answering) && self.is_answered());
+        let to = match self.next_peer(now) {
+            None if is_due => self.begin_step(now),
+            peer => peer,
+        }?;
+        Some(Question { to, message: &self.message })
+    }
+
+    fn poll_timeout(&self) -> Option<ClockTime> {
+        (!matches!(self.stage, Stage::Over)).then_some(self.next)
+    }
+
+    fn handle_datagram(&mut self, now: ClockTime, message: &[u8], source: SocketAddr, peer: Option<usize>) {
+        let address = source.ip();
+        if let Some(path) = peer.and_then(|number| self.test.unicast.get_mut(number)) {
+            path.session.handle_datagram(now, message, address);
+        }
+        if self.test.record_examination(message, address) || peer.is_some() {
+            return;
+        }
+        let accepted = self.test.session.handle_datagram(now, message, address);
+        let new = accepted.filter(|accepted| accepted.is_new && accepted.reply.unicast_port != 0);
+        if let Some(accepted) = new.filter(|_| self.test.unicast.len() < MAX_PEERS) {
+            // With the scope of the source.
+            let mut to = source;
+            to.set_port(accepted.reply.unicast_port);
+            self.test.add_peer(to);
+        }
+    }
+
+    fn handle_sent(&mut self, now: ClockTime, to: Recipient) {
+        let Stage::Probing { case, .. } = self.stage else { return };
+        match to {
+            Recipient::Peer(number, _) => {
+                let path = self.test.unicast.get_mut(number);
+                path.into_iter().for_each(|path| path.session.handle_sent(now, case));
+            }
+            _ => self.test.session.handle_sent(now, case),
+        }
+    }
+
+    fn handle_peer_error(&mut self, peer: usize, error: &io::Error) {
+        self.test.unicast.get_mut(peer).into_iter().for_each(|path| path.handle_error(error));
+    }
+
+    fn close(&mut self, _now: ClockTime) {
+        (self.stage, self.peers) = (Stage::Over, 0..0);
+    }
 }
 
 /// The maximum number of listeners whose replies are counted.

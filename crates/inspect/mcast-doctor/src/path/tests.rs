@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mcast_measure::ClockTime;
 use mcast_measure::wire::{Examination, ProbeReply, SessionId, SessionMessage};
 
 use super::*;
@@ -24,21 +25,14 @@ fn reply(size: usize, hop_limit: u8, hops: u8, interface: u32, by_unicast: bool)
 }
 
 /// Sends `rounds` probes of each case, and records `replies(size, hop limit, round)` replies to each.
-fn answer(
-    session: &mut ProbeSession,
-    rounds: u64,
-    by_unicast: bool,
-    replies: impl Fn(usize, u8, u64) -> Vec<ProbeReply>,
-) {
+fn answer(session: &mut ProbeSession, rounds: u64, replies: impl Fn(usize, u8, u64) -> Vec<ProbeReply>) {
     for round in 0..rounds {
         for (number, case) in session.cases().to_vec().into_iter().enumerate() {
-            let probe = session.probe(number, Duration::ZERO).unwrap();
+            let probe = session.probe(ClockTime(0), number).unwrap();
             let (header, _) = SessionMessage::decode(&probe).unwrap();
-            session.record_probe(number, Duration::ZERO);
+            session.handle_sent(ClockTime(0), number);
             for reply in replies(case.size, case.hop_limit, round) {
-                session
-                    .record(&reply.encode(header, 0), LISTENER.into(), by_unicast, Duration::ZERO)
-                    .unwrap();
+                session.handle_datagram(ClockTime(0), &reply.encode(header, 0), LISTENER.into()).unwrap();
             }
         }
     }
@@ -51,7 +45,7 @@ fn test_of(highest: u8) -> PathTest {
 /// Returns a test of five rounds in which the n-th probe of a size arrives.
 fn lossy(arrives: impl Fn(usize, u64) -> bool) -> PathTest {
     let mut test = test_of(1);
-    answer(&mut test.session, 5, false, |size, hop_limit, round| {
+    answer(&mut test.session, 5, |size, hop_limit, round| {
         if arrives(size, round) { vec![reply(size, hop_limit, 0, 1, false)] } else { Vec::new() }
     });
     test
@@ -60,7 +54,7 @@ fn lossy(arrives: impl Fn(usize, u64) -> bool) -> PathTest {
 /// Adds unicast probes of which the n-th of a size arrives.
 fn with_unicast(test: PathTest, arrives: impl Fn(usize, u64) -> bool) -> PathTest {
     let mut test = test.with_peers([SocketAddr::from((LISTENER, 0))]);
-    answer(&mut test.unicast[0].session, 5, true, |size, _, round| {
+    answer(&mut test.unicast[0].session, 5, |size, _, round| {
         if arrives(size, round) { vec![reply(size, 0, 0, 1, true)] } else { Vec::new() }
     });
     test
@@ -91,7 +85,7 @@ fn findings_of(
     interfaces: u32,
 ) -> Vec<Id> {
     let mut test = test_of(highest);
-    answer(&mut test.session, 2, false, |size, hop_limit, _| {
+    answer(&mut test.session, 2, |size, hop_limit, _| {
         let copies = if arrives(size, hop_limit) { times } else { 0 };
         (0..copies).map(|copy| reply(size, hop_limit, hops, 1 + copy % interfaces, false)).collect()
     });

@@ -86,3 +86,8 @@ impl Counter {
         }
     }
 }
+
+/// Returns whether the increase of a counter explains at least 80 % of a loss.
+pub(crate) fn explains(rise: u64, lost: u64) -> bool {
+    lost > 0 && rise.saturating_mul(5) >= lost.saturating_mul(4)
+}

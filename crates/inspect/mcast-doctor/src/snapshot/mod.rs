@@ -4,7 +4,6 @@
 
 mod counters;
 mod link;
-mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -16,18 +15,16 @@ use mcast_sys::SocketOptions;
 use crate::ExaminedPart;
 use crate::netfilter::Ruleset;
 
-pub(crate) use counters::{Counter, Counters};
+pub(crate) use counters::{Counter, Counters, explains};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use link::Statistics;
 pub(crate) use link::{
-    Bridge, ConfigService, Link, MacvlanMode, PortState, Queue, TrafficFilter, XdpProgram,
+    Bridge, BridgeGroup, ConfigService, DroppingRule, IpsecAction, IpsecPolicy, JoinedGroup, Link,
+    MacvlanMode, MulticastRoute, PortState, Queue, RelayRefusal, Route, SocketOwners, TrafficFilter,
+    UdpSocket, XdpProgram,
 };
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
 pub(crate) use link::{BridgePort, OtherQuerier, VlanLimit};
-pub(crate) use tables::{
-    BridgeGroup, DroppingRule, IpsecAction, IpsecPolicy, JoinedGroup, MulticastRoute, RelayRefusal, Route,
-    SocketOwners, UdpSocket,
-};
 
 /// This machine, or this thread's network namespace, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,19 +1,19 @@
-//! Sorts captured frames into flows.
+//! Sorts captured frames into flows, fragmented datagrams, and messages of control.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::time::SystemTime;
 
 use mcast::InterfaceIndex;
 use mcast_capture::Frame;
-use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, Udp};
+use mcast_packet::{ChecksumStatus, Fragment, Ip, Packet, Transport, Udp};
 
 use super::flow::{DatagramSummary, Defect, Tagging};
 use super::{
-    ControlDefect, ControlMessage, ControlPacket, DamagedControl, Flow, FlowKey, FragmentedDatagram,
-    PortTraffic, Tap, Wire,
+    ControlDefect, ControlMessage, ControlPacket, DamagedControl, Flow, FlowKey, PortTraffic, Tap, Wire,
 };
 
 /// Limits of what is recorded, which bound the memory. A capture of more is not complete.
@@ -275,6 +275,108 @@ fn hash(payload: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// The number of separate stretches of a datagram that are remembered. More arrive only if somebody makes them up.
+const MAX_PARTS: usize = 64;
+
+/// The captured fragments of one datagram.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FragmentedDatagram {
+    pub(crate) interface: InterfaceIndex,
+    pub(crate) outgoing: bool,
+    pub(crate) source: IpAddr,
+    pub(crate) group: IpAddr,
+    pub(crate) identification: u32,
+    pub(crate) last: SystemTime,
+    /// The destination port, which only the first fragment carries.
+    pub(crate) port: Option<u16>,
+    /// The stretches that arrived. They neither overlap nor touch each other.
+    parts: Vec<Range<usize>>,
+    length: Option<usize>,
+}
+
+impl FragmentedDatagram {
+    pub(crate) fn new(
+        interface: InterfaceIndex,
+        outgoing: bool,
+        addresses: (IpAddr, IpAddr),
+        identification: u32,
+        time: SystemTime,
+    ) -> Self {
+        let (source, group) = addresses;
+        let (port, parts, length) = (None, Vec::new(), None);
+        Self { interface, outgoing, source, group, identification, last: time, port, parts, length }
+    }
+
+    pub(crate) fn add(&mut self, fragment: Fragment, length: usize, time: SystemTime) {
+        let end = fragment.offset + length;
+        let mut new = fragment.offset..end;
+        self.parts.retain(|part| {
+            let is_apart = part.end < new.start || new.end < part.start;
+            if !is_apart {
+                new = new.start.min(part.start)..new.end.max(part.end);
+            }
+            is_apart
+        });
+        if self.parts.len() < MAX_PARTS {
+            self.parts.push(new);
+        }
+        self.last = self.last.max(time);
+        if !fragment.more {
+            self.length = Some(end);
+        }
+    }
+
+    /// Returns whether all fragments were captured.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.length.is_some_and(|length| self.parts == std::slice::from_ref(&(0..length)))
+    }
+}
+
+/// The maximum number of flows, which bounds the memory.
+const MAX_UNICAST_FLOWS: usize = 256;
+
+/// Datagrams from one address to another, of which neither is a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnicastFlow {
+    pub(crate) interface: InterfaceIndex,
+    /// Whether this machine sent it.
+    pub(crate) outgoing: bool,
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+    pub(crate) datagrams: u64,
+}
+
+/// Sorts captured frames into flows.
+#[derive(Debug, Default)]
+pub(crate) struct UnicastRecorder(BTreeMap<(InterfaceIndex, bool, SocketAddr, SocketAddr), u64>);
+
+impl UnicastRecorder {
+    pub(crate) fn record(&mut self, frame: &Frame<'_>) {
+        let packet = frame.packet();
+        let (Some(ip), Some(Transport::Udp(udp))) = (packet.ip_layer(), &packet.transport) else { return };
+        if ip.destination.is_multicast() {
+            return;
+        }
+        let source = SocketAddr::new(ip.source, udp.source_port);
+        let destination = SocketAddr::new(ip.destination, udp.destination_port);
+        let key = (frame.interface, frame.direction.is_outgoing(), source, destination);
+        if self.0.len() < MAX_UNICAST_FLOWS || self.0.contains_key(&key) {
+            *self.0.entry(key).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn finish(self) -> Vec<UnicastFlow> {
+        let flow = |((interface, outgoing, source, destination), datagrams)| UnicastFlow {
+            interface,
+            outgoing,
+            source,
+            destination,
+            datagrams,
+        };
+        self.0.into_iter().map(flow).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -344,5 +446,38 @@ mod tests {
             let more = recorded(limit + 7, groups);
             assert_eq!((more.flows.len(), more.unrecorded, more.is_complete(ETH0)), (limit, 7, false));
         }
+    }
+
+    fn fragmented(parts: &[(usize, usize, bool)]) -> FragmentedDatagram {
+        let addresses = ("10.0.0.1".parse().unwrap(), "239.1.2.3".parse().unwrap());
+        let mut datagram = FragmentedDatagram::new(
+            InterfaceIndex::new(2).unwrap(),
+            false,
+            addresses,
+            7,
+            SystemTime::UNIX_EPOCH,
+        );
+        for (offset, length, more) in parts {
+            let fragment = Fragment { identification: 7, offset: *offset, more: *more };
+            datagram.add(fragment, *length, SystemTime::UNIX_EPOCH);
+        }
+        datagram
+    }
+
+    #[test]
+    fn datagram_is_complete_with_all_fragments_in_any_order() {
+        assert!(fragmented(&[(1480, 520, false), (0, 1480, true)]).is_complete());
+        assert!(!fragmented(&[(0, 1480, true)]).is_complete());
+        assert!(!fragmented(&[(1480, 520, false)]).is_complete());
+        assert!(!fragmented(&[(0, 1480, true), (2960, 100, false)]).is_complete());
+        assert!(fragmented(&[(0, 8, true), (16, 8, false), (0, 8, true), (4, 14, true)]).is_complete());
+    }
+
+    #[test]
+    fn memory_is_bounded_for_any_number_of_fragments() {
+        let same = vec![(0, 1480, true); 10_000];
+        assert_eq!(fragmented(&same).parts, std::slice::from_ref(&(0..1480)));
+        let scattered: Vec<_> = (0..8_000).map(|number| (number * 8, 7, true)).collect();
+        assert_eq!(fragmented(&scattered).parts.len(), MAX_PARTS);
     }
 }

@@ -32,7 +32,7 @@ fn ingress(net: &Net, rule: &str) {
 
 /// Examines without the temporary rules that would show the hook.
 fn without_experiments() -> Options {
-    Options { experiments: false, ..briefly() }
+    briefly().with(|options| options.experiments = false)
 }
 
 /// A rule before routing.

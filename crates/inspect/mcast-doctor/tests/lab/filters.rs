@@ -118,7 +118,8 @@ pub(crate) fn one_of_two_sources() -> Report {
 pub(crate) fn input_rule_without_experiments() -> Report {
     let net = filtered(&chain("inet", "input priority 0", "udp dport 5000 drop"));
     let _stream = Stream::to(&net.sender, GROUP);
-    let options = Options { experiments: false, ..Options::default() }.listening(crate::net::LISTEN);
+    let options =
+        Options::default().listening(crate::net::LISTEN).with(|options| options.experiments = false);
     let report = examine_for(&net.receiver, MEMBERSHIP, &options);
     assert_eq!(experiments_of(&report).next(), None);
     report
@@ -533,7 +534,9 @@ fn another_report_is_an_experiment_that_can_be_switched_off() {
     // As another program has joined, the doctor sends the report itself.
     let _member = idle_listener(&net.receiver, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]);
     let reports = |experiments| {
-        let options = Options { experiments, ..Options::default() }.listening(crate::net::LISTEN);
+        let options = Options::default()
+            .listening(crate::net::LISTEN)
+            .with(|options| options.experiments = experiments);
         let report = examine_for(&net.receiver, MEMBERSHIP, &options);
         let reports = experiments_of(&report).filter(|what| what.contains("another report"));
         reports.map(str::to_owned).collect::<Vec<_>>()

@@ -37,11 +37,10 @@ pub(crate) fn a_snooping_switch_with_a_querier() {
             .query_response_interval(Duration::from_millis(500)),
     );
     let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
-    let options = Options {
-        query_interval: Duration::from_secs(2),
-        membership_interval: Duration::from_secs(3),
-        ..Options::default()
-    };
+    let options = Options::default().with(|options| {
+        options.query_interval = Duration::from_secs(2);
+        options.membership_interval = Duration::from_secs(3);
+    });
     assert_received(&examine_for(
         &net.receiver,
         "239.1.2.3%eth0:5000",

@@ -6,11 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{Family, Outgoing, Receiver, Sender};
-use mcast_doctor::{
-    Error, Listener, PathTest, PerfSendPlan, PerfSender, PingPongPlayer, PingSchedule, Pinger, clock_id,
-};
+use mcast_doctor::{Asker, Error, Listener, PathTest, PerfSendPlan, PerfSender, clock_id};
 use mcast_measure::wire::SessionId;
-use mcast_measure::{EndedSession, PingPong, PingPongLimit, ProbeCase};
+use mcast_measure::{EndedSession, PingPong, PingPongLimit, PingSchedule, Pings, ProbeCase};
 
 use crate::net::Net;
 
@@ -82,10 +80,12 @@ fn ping_pong_measures_round_trips() {
     let net = Net::new();
     let ended = with_listener(&net, true, || {
         let sender = Sender::builder().details(false).build().unwrap();
-        let game = PingPong::new(SessionId::random(), 64, clock_id(), PingPongLimit::Count(20), None);
-        let mut player = PingPongPlayer::new(game, &sender, targets()[0], Family::V4, false);
-        assert_eq!(player.call(|| true).unwrap().unwrap().to_string(), "10.9.0.2");
-        let game = player.play(|| true).unwrap();
+        let mut game = PingPong::new(SessionId::random(), 64, clock_id(), PingPongLimit::Count(20), None);
+        let mut partners = Vec::new();
+        let targets = targets();
+        let mut asker = Asker::new(&sender, &targets);
+        asker.run(&mut game, || true, |_, partner| partners.push(partner.to_string())).unwrap();
+        assert_eq!(partners, ["10.9.0.2"]);
         assert_eq!(game.times().count() + game.lost(), 20);
         assert!(game.times().min().unwrap() <= game.elapsed());
     });
@@ -146,12 +146,11 @@ fn ping() {
         PingSchedule { every, wait: TIMEOUT, count: Some(3), timeout: Some(TIMEOUT), expected: Some(1) };
     let case = ProbeCase { size: 64, hop_limit: 1 };
     let sender = Sender::builder().build().unwrap();
-    let pinger = Pinger::new(sender, targets(), Family::V4, case, schedule).unwrap();
-    let replies = Mutex::new(Vec::new());
-    pinger.run(|| true, |_, accepted| replies.lock().unwrap().push(accepted.reply.by_unicast)).unwrap();
-    let by_unicast = replies.into_inner().unwrap();
+    let (mut pings, targets) = (Pings::new(SessionId::random(), case, schedule), targets());
+    let mut by_unicast = Vec::new();
+    let mut asker = Asker::new(&sender, &targets);
+    asker.run(&mut pings, || true, |_, accepted| by_unicast.push(accepted.reply.by_unicast)).unwrap();
     assert_eq!((by_unicast.len(), by_unicast.iter().filter(|is| **is).count()), (5, 2));
-    let session = pinger.session();
-    let responder = &session.responders()[0];
+    let responder = &pings.session().responders()[0];
     assert_eq!((responder.multicast(0).received(), responder.unicast().received()), (3, 2));
 }

@@ -118,12 +118,10 @@ pub(crate) fn stopped_v6() -> Report {
 /// Without snooping and without a querier, a stream that stops is not the fault of a switch.
 #[test]
 fn stream_that_stops_on_a_flat_network_is_not_the_fault_of_a_switch() {
-    let options = Options {
-        listen: Duration::from_secs(8),
-        query_interval: Duration::from_secs(3),
-        membership_interval: Duration::from_secs(3),
-        ..Options::default()
-    };
+    let options = long().with(|options| {
+        options.query_interval = Duration::from_secs(3);
+        options.membership_interval = Duration::from_secs(3);
+    });
     let report = examine_until_it_stops(GROUP, MEMBERSHIP, &options);
     assert_only(&report, Id::StreamStopped);
     let [finding] = &report.findings[..] else { panic!("{report:#?}") };

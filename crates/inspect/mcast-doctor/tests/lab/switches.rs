@@ -16,12 +16,10 @@ pub(crate) fn no_querier() -> Report {
     let net = Net::with(SwitchOptions::default().snooping(true).membership_interval(interval));
     last_query(&net);
     let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
-    let options = Options {
-        listen: Duration::from_secs(9),
-        query_interval: Duration::from_secs(5),
-        membership_interval: interval,
-        ..Options::default()
-    };
+    let options = Options::default().listening(Duration::from_secs(9)).with(|options| {
+        options.query_interval = Duration::from_secs(5);
+        options.membership_interval = interval;
+    });
     examine_for(&net.receiver, "239.1.2.3%eth0:5000", &options)
 }
 

@@ -1,19 +1,18 @@
 //! Probes and replies: the session of `mcast ping` and `mcast doctor --probe`.
 
-mod responder;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
+
 use crate::wire::{
     MessageType, ProbeCase, ProbeReply, ProbeRequest, SessionHeader, SessionId, SessionMessage, UnixNanos,
-    nanoseconds,
 };
-use responder::SentProbes;
-pub use responder::{ProbeResults, RespondingHost};
+use crate::{Histogram, LossCounter, SequenceOrder};
 
 /// Maximum number of responders tracked.
 const MAX_RESPONDERS: usize = 256;
@@ -35,6 +34,15 @@ enum Purpose {
 impl Purpose {
     const fn is_path_test(self) -> bool {
         matches!(self, Self::PathTest | Self::UnicastPathTest)
+    }
+
+    /// Returns whether a reply to a probe by unicast, or to the group, belongs to such a session.
+    const fn expects(self, by_unicast: bool) -> bool {
+        match self {
+            Self::Ping => true,
+            Self::PathTest => !by_unicast,
+            Self::UnicastPathTest => by_unicast,
+        }
     }
 }
 
@@ -69,7 +77,7 @@ pub struct AcceptedReply {
     pub round_trip: Duration,
 }
 
-/// The probes sent and the responders, in bounded memory. All times count from the start of the session.
+/// The probes sent and the responders, in bounded memory.
 #[derive(Clone, Debug)]
 pub struct ProbeSession {
     id: SessionId,
@@ -124,7 +132,7 @@ impl ProbeSession {
 
     /// Returns the next probe of a case to the group; `None` if there is no such case.
     #[must_use]
-    pub fn probe(&self, case: usize, now: Duration) -> Option<Vec<u8>> {
+    pub fn probe(&self, now: ClockTime, case: usize) -> Option<Vec<u8>> {
         let ProbeCase { size, hop_limit } = *self.cases.get(case)?;
         let by_unicast = self.purpose == Purpose::UnicastPathTest;
         let probe = ProbeRequest { hop_limit, by_unicast, short_reply: self.purpose.is_path_test() };
@@ -132,7 +140,7 @@ impl ProbeSession {
     }
 
     /// Counts the next probe of a case as sent now.
-    pub fn record_probe(&mut self, case: usize, now: Duration) {
+    pub fn handle_sent(&mut self, now: ClockTime, case: usize) {
         if let Some(sent) = self.sent.get_mut(case) {
             sent.record(now);
         }
@@ -140,15 +148,15 @@ impl ProbeSession {
 
     /// Counts a unicast probe to a responder as sent now, and returns it; `None` if there is no such
     /// responder.
-    pub fn unicast_probe(&mut self, responder: usize, now: Duration) -> Option<Vec<u8>> {
+    pub fn unicast_probe(&mut self, now: ClockTime, responder: usize) -> Option<Vec<u8>> {
         let number = self.responders.get_mut(responder)?.unicast_sent.record(now);
         let size = self.cases.first()?.size;
         let probe = ProbeRequest { hop_limit: 0, by_unicast: true, short_reply: false };
         Some(probe.encode(self.header(0, number, now), size))
     }
 
-    fn header(&self, stream: u16, sequence: u64, now: Duration) -> SessionHeader {
-        let time = UnixNanos(nanoseconds(now));
+    fn header(&self, stream: u16, sequence: u64, now: ClockTime) -> SessionHeader {
+        let time = UnixNanos(now.0);
         SessionHeader { kind: MessageType::Probe, stream, session: self.id, sequence, time }
     }
 
@@ -162,22 +170,20 @@ impl ProbeSession {
         Some(usize::from(case)).filter(|case| *case < self.cases.len())
     }
 
-    /// Records a message that arrived now, by unicast or at the socket that probes the group. Returns the
-    /// reply, if it answers a probe of this session.
-    pub fn record(
+    /// Handles a message to the socket that sends the probes. Returns the reply, if it answers a probe of this session.
+    pub fn handle_datagram(
         &mut self,
+        now: ClockTime,
         message: &[u8],
         source: IpAddr,
-        by_unicast: bool,
-        now: Duration,
     ) -> Option<AcceptedReply> {
         let decoded = match SessionMessage::decode(message) {
             Some((header, SessionMessage::Reply(reply)))
-                if header.session == self.id && reply.by_unicast == by_unicast =>
+                if header.session == self.id && self.purpose.expects(reply.by_unicast) =>
             {
                 // The reply echoes the send time of its probe.
-                now.checked_sub(Duration::from_nanos(header.time.0))
-                    .map(|round_trip| (header, reply, round_trip))
+                let round_trip = now.0.checked_sub(header.time.0).map(Duration::from_nanos);
+                round_trip.map(|round_trip| (header, reply, round_trip))
             }
             _ => None,
         };
@@ -238,7 +244,7 @@ impl ProbeSession {
         let probes = self.sent.get(case)?;
         let sent = probes.time_of(number)?;
         let start = probes.time_of(0).unwrap_or_default();
-        let joined = sent.checked_sub(reply.joined).filter(|joined| *joined > start);
+        let joined = Some(sent - reply.joined).filter(|joined| *joined > start);
         let first = joined.map_or(0, |joined| probes.before(joined).min(number));
         self.responders.push(RespondingHost {
             address,
@@ -275,21 +281,21 @@ impl ProbeSession {
     /// Returns the number of a ping's probes to the group to include for this responder: those sent since it
     /// joined that have been answered or whose timeout has passed.
     #[must_use]
-    pub fn sent_to_group(&self, responder: &RespondingHost, now: Duration) -> u64 {
+    pub fn sent_to_group(&self, responder: &RespondingHost, now: ClockTime) -> u64 {
         let expired = self.sent.first().map_or(0, |sent| sent.before(self.expired_before(now)));
         responder.multicast(0).sent(expired)
     }
 
     /// Returns the number of unicast probes to include for this responder.
     #[must_use]
-    pub fn sent_to(&self, responder: &RespondingHost, now: Duration) -> u64 {
+    pub fn sent_to(&self, responder: &RespondingHost, now: ClockTime) -> u64 {
         responder.unicast.sent(responder.unicast_sent.before(self.expired_before(now)))
     }
 
     /// Returns the time before which probes without a reply count as lost.
-    fn expired_before(&self, now: Duration) -> Duration {
+    fn expired_before(&self, now: ClockTime) -> ClockTime {
         // A probe that is exactly as old as the timeout has expired.
-        (now + Duration::from_nanos(1)).saturating_sub(self.timeout)
+        now + Duration::from_nanos(1) - self.timeout
     }
 
     /// Returns whether there is a responder and every responder has replied to every probe so far.
@@ -352,5 +358,139 @@ impl ProbeSession {
     #[must_use]
     pub const fn refused(&self) -> u64 {
         self.refused
+    }
+}
+
+/// Maximum number of probes whose send times are retained.
+const MAX_TIMES: usize = 4_096;
+/// The results of a case that a session does not have.
+static NO_RESULTS: ProbeResults = ProbeResults::new(0);
+
+/// The probes sent so far, with the send times of the latest.
+#[derive(Clone, Debug, Default)]
+struct SentProbes {
+    discarded: u64,
+    times: VecDeque<ClockTime>,
+}
+
+impl SentProbes {
+    /// Counts a probe as sent now, and returns its number.
+    fn record(&mut self, now: ClockTime) -> u64 {
+        if self.times.len() == MAX_TIMES {
+            self.times.pop_front();
+            self.discarded += 1;
+        }
+        let number = self.count();
+        self.times.push_back(now);
+        number
+    }
+
+    /// Returns the number of probes sent.
+    fn count(&self) -> u64 {
+        self.discarded + self.times.len() as u64
+    }
+
+    /// Returns the send time of a probe, if it is still retained.
+    fn time_of(&self, number: u64) -> Option<ClockTime> {
+        let index = usize::try_from(number.checked_sub(self.discarded)?).ok()?;
+        self.times.get(index).copied()
+    }
+
+    /// Returns the number of probes sent before `time`.
+    fn before(&self, time: ClockTime) -> u64 {
+        self.discarded + self.times.partition_point(|sent| *sent < time) as u64
+    }
+}
+
+/// The replies to the probes sent by multicast, or to those sent by unicast.
+#[derive(Clone, Debug)]
+pub struct ProbeResults {
+    /// The first probe that is included in the statistics.
+    first: u64,
+    replies: LossCounter,
+    round_trips: Histogram,
+}
+
+impl ProbeResults {
+    /// Creates empty results, which include the probes from `first` on.
+    const fn new(first: u64) -> Self {
+        Self { first, replies: LossCounter::of_session(), round_trips: Histogram::new() }
+    }
+
+    /// Records a reply; a duplicate has no round-trip time.
+    fn record(&mut self, number: u64, round_trip: Duration) {
+        if !matches!(self.replies.record(number), SequenceOrder::Duplicate | SequenceOrder::Stray) {
+            self.round_trips.record_duration(round_trip);
+        }
+    }
+
+    /// Returns the number of probes with a reply.
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.replies.counts().received
+    }
+
+    /// Returns the number of duplicate replies.
+    #[must_use]
+    pub const fn duplicated(&self) -> u64 {
+        self.replies.counts().duplicates
+    }
+
+    /// Returns the round-trip times.
+    #[must_use]
+    pub const fn round_trips(&self) -> &Histogram {
+        &self.round_trips
+    }
+
+    /// Returns the number of probes to include: those that have been answered or whose timeout has passed.
+    fn sent(&self, expired: u64) -> u64 {
+        let end = expired.max(self.replies.next().unwrap_or(0));
+        end.saturating_sub(self.first).max(self.received())
+    }
+}
+
+/// A host that replies to probes.
+#[derive(Clone, Debug)]
+pub struct RespondingHost {
+    /// The address of its first reply.
+    pub address: IpAddr,
+    /// Its random id, because several responders may share an address.
+    pub id: u64,
+    /// The port on which it replies to unicast probes; 0 for none.
+    pub unicast_port: u16,
+    /// Minimum and maximum number of routers on the path, if both ends report hop limits.
+    pub hops: Option<(u8, u8)>,
+    /// The indices of the interfaces on which it received probes to the group, as reported by its host.
+    pub interfaces: BTreeSet<u32>,
+    /// Time from its join to the first probe that reached it, if it joined after probing started; `None` if
+    /// it had joined before.
+    pub join_to_first: Option<Duration>,
+    multicast: Vec<ProbeResults>,
+    unicast: ProbeResults,
+    unicast_sent: SentProbes,
+}
+
+impl RespondingHost {
+    /// Returns the results of the probes of a case that were sent to the group; a ping has one case, 0.
+    #[must_use]
+    pub fn multicast(&self, case: usize) -> &ProbeResults {
+        self.multicast.get(case).unwrap_or(&NO_RESULTS)
+    }
+
+    /// Returns the results of the probes sent to this responder by unicast.
+    #[must_use]
+    pub const fn unicast(&self) -> &ProbeResults {
+        &self.unicast
+    }
+
+    fn update(&mut self, reply: &ProbeReply) {
+        self.unicast_port = reply.unicast_port;
+        if self.interfaces.len() < MAX_RESPONDERS {
+            self.interfaces.insert(reply.interface);
+        }
+        if let Some(hops) = reply.hops() {
+            let (min, max) = self.hops.unwrap_or((hops, hops));
+            self.hops = Some((min.min(hops), max.max(hops)));
+        }
     }
 }

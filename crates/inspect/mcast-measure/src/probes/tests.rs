@@ -2,7 +2,6 @@
 
 use proptest::prelude::*;
 
-use super::responder::MAX_TIMES;
 use super::*;
 
 const ID: SessionId = SessionId(7);
@@ -13,8 +12,8 @@ fn address(last: u8) -> IpAddr {
     [10, 0, 0, last].into()
 }
 
-fn seconds(seconds: f64) -> Duration {
-    Duration::from_secs_f64(seconds)
+fn seconds(seconds: f64) -> ClockTime {
+    ClockTime(0) + Duration::from_secs_f64(seconds)
 }
 
 fn reply() -> ProbeReply {
@@ -32,20 +31,26 @@ fn reply() -> ProbeReply {
 
 /// Delivers a reply to the probe of this stream and number, which was sent a millisecond before.
 fn deliver(session: &mut ProbeSession, from: IpAddr, stream: u16, number: u64, reply: &ProbeReply) -> bool {
-    let header = session.header(stream, number, Duration::from_secs(99));
+    let header = session.header(stream, number, seconds(99.0));
     let message = reply.encode(header, 64);
-    session.record(&message, from, reply.by_unicast, Duration::from_millis(99_001)).is_some()
+    session.handle_datagram(seconds(99.001), &message, from).is_some()
 }
 
 /// Returns a session with one probe per second, starting at 10 s.
 fn pings(count: u64) -> ProbeSession {
     let mut pings = ProbeSession::ping(ID, ProbeCase { size: 64, hop_limit: 3 }, TIMEOUT);
-    (0..count).for_each(|number| pings.record_probe(0, seconds(10.0 + number as f64)));
+    (0..count).for_each(|number| pings.handle_sent(seconds(10.0 + number as f64), 0));
     pings
 }
 
 fn reply_to(pings: &mut ProbeSession, number: u64, by_unicast: bool, joined: f64) -> bool {
-    deliver(pings, address(2), 0, number, &ProbeReply { by_unicast, joined: seconds(joined), ..reply() })
+    deliver(
+        pings,
+        address(2),
+        0,
+        number,
+        &ProbeReply { by_unicast, joined: Duration::from_secs_f64(joined), ..reply() },
+    )
 }
 
 /// Returns a path test with three probes per case.
@@ -54,7 +59,7 @@ fn path(hop_limits: &[u8]) -> ProbeSession {
         hop_limits.iter().flat_map(|hop_limit| SIZES.map(|size| ProbeCase { size, hop_limit: *hop_limit }));
     let mut path = ProbeSession::path_test(ID, cases.collect());
     for case in 0..path.cases().len() {
-        (0..3).for_each(|_| path.record_probe(case, Duration::ZERO));
+        (0..3).for_each(|_| path.handle_sent(ClockTime(0), case));
     }
     path
 }
@@ -74,24 +79,26 @@ fn arrive(path: &mut ProbeSession, case: u16, number: u64) -> bool {
 #[test]
 fn a_reply_to_an_encoded_probe_has_a_round_trip() {
     let mut pings = pings(0);
-    let probe = pings.probe(0, seconds(1.0)).unwrap();
-    pings.record_probe(0, seconds(1.0));
+    let probe = pings.probe(seconds(1.0), 0).unwrap();
+    pings.handle_sent(seconds(1.0), 0);
     let (header, _) = SessionMessage::decode(&probe).unwrap();
     let message = reply().encode(header, probe.len());
-    let accepted = pings.record(&message, address(2), false, seconds(1.25)).unwrap();
-    assert_eq!((accepted.round_trip, accepted.is_new, accepted.number), (seconds(0.25), true, 0));
-    assert_eq!(pings.record(&message, address(2), false, seconds(0.5)), None, "before its probe");
-    assert_eq!(pings.record(&message, address(2), true, seconds(2.0)), None, "at the other socket");
-    assert_eq!(pings.record(b"hello", address(2), false, seconds(2.0)), None);
-    assert_eq!((pings.foreign(), pings.refused()), (3, 0));
-    assert!(pings.probe(1, seconds(1.0)).is_none() && pings.unicast_probe(1, seconds(1.0)).is_none());
+    let accepted = pings.handle_datagram(seconds(1.25), &message, address(2)).unwrap();
+    assert_eq!(
+        (accepted.round_trip, accepted.is_new, accepted.number),
+        (Duration::from_millis(250), true, 0)
+    );
+    assert_eq!(pings.handle_datagram(seconds(0.5), &message, address(2)), None, "before its probe");
+    assert_eq!(pings.handle_datagram(seconds(2.0), b"hello", address(2)), None);
+    assert_eq!((pings.foreign(), pings.refused()), (2, 0));
+    assert!(pings.probe(seconds(1.0), 1).is_none() && pings.unicast_probe(seconds(1.0), 1).is_none());
 }
 
 #[test]
 fn multicast_and_unicast_loss_are_separate() {
     let mut pings = pings(3);
     reply_to(&mut pings, 0, false, 100.0);
-    (0..3).for_each(|number| drop(pings.unicast_probe(0, seconds(10.0 + f64::from(number)))));
+    (0..3).for_each(|number| drop(pings.unicast_probe(seconds(10.0 + f64::from(number)), 0)));
     reply_to(&mut pings, 2, false, 102.0);
     reply_to(&mut pings, 2, false, 102.0);
     reply_to(&mut pings, 0, true, 100.0);
@@ -124,7 +131,7 @@ fn probes_before_the_join_are_not_lost() {
     // The responder joined 1.5 s before the probe at 16 s, so the one at 15 s was lost in transit.
     reply_to(&mut pings, 6, false, 1.5);
     let responder = &pings.responders()[0];
-    assert_eq!(responder.join_to_first, Some(seconds(1.5)));
+    assert_eq!(responder.join_to_first, Some(Duration::from_millis(1_500)));
     assert_eq!(pings.sent_to_group(responder, seconds(17.0)), 2);
 }
 
@@ -169,7 +176,7 @@ fn memory_is_bounded_under_forged_responders() {
         deliver(&mut pings, address(1), 0, 0, &ProbeReply { responder, ..reply() });
     }
     assert_eq!(pings.responders().len(), MAX_RESPONDERS);
-    (0..10_000).for_each(|number| pings.record_probe(0, seconds(20.0 + f64::from(number))));
+    (0..10_000).for_each(|number| pings.handle_sent(seconds(20.0 + f64::from(number)), 0));
     assert_eq!((pings.sent[0].times.len(), pings.sent(0)), (MAX_TIMES, 10_001));
 }
 
@@ -197,8 +204,8 @@ fn inconsistent_sizes_are_unclear() {
 #[test]
 fn unsent_probes_are_not_lost() {
     let mut path = ProbeSession::path_test(ID, SIZES.map(|size| ProbeCase { size, hop_limit: 1 }).to_vec());
-    path.record_probe(0, Duration::ZERO);
-    path.record_probe(1, Duration::ZERO);
+    path.handle_sent(ClockTime(0), 0);
+    path.handle_sent(ClockTime(0), 1);
     arrive(&mut path, 0, 0);
     arrive(&mut path, 1, 0);
     assert_eq!(path.size_limit(&path.responders()[0], 1), SizeLimit::None);
@@ -238,12 +245,12 @@ proptest! {
         let mut pings = pings(0);
         let mut now = seconds(100.0);
         for (last, number, by_unicast, joined, ask) in answers {
-            now += seconds(0.3);
+            now = now + Duration::from_millis(300);
             if ask == 0 {
-                pings.record_probe(0, now);
-                (0..pings.responders().len()).for_each(|index| drop(pings.unicast_probe(index, now)));
+                pings.handle_sent(now, 0);
+                (0..pings.responders().len()).for_each(|index| drop(pings.unicast_probe(now, index)));
             }
-            let reply = ProbeReply { by_unicast, joined: seconds(joined), ..reply() };
+            let reply = ProbeReply { by_unicast, joined: Duration::from_secs_f64(joined), ..reply() };
             deliver(&mut pings, address(last), 0, number, &reply);
             for responder in pings.responders() {
                 let sent = pings.sent_to_group(responder, now);
@@ -274,13 +281,13 @@ proptest! {
 fn a_unicast_path_test_accepts_replies_by_unicast_only() {
     let case = ProbeCase { size: 64, hop_limit: 0 };
     let mut path = ProbeSession::unicast_path_test(ID, vec![case]);
-    let probe = path.probe(0, seconds(1.0)).unwrap();
-    path.record_probe(0, seconds(1.0));
+    let probe = path.probe(seconds(1.0), 0).unwrap();
+    path.handle_sent(seconds(1.0), 0);
     let Some((header, SessionMessage::Probe(probe))) = SessionMessage::decode(&probe) else { panic!() };
     assert!(probe.by_unicast && probe.short_reply);
     let reply = |by_unicast| ProbeReply { by_unicast, hop_limit: 0, ..reply() }.encode(header, 0);
-    assert!(path.record(&reply(false), address(2), true, seconds(1.5)).is_none());
-    assert!(path.record(&reply(true), address(2), true, seconds(1.5)).is_some());
+    assert!(path.handle_datagram(seconds(1.5), &reply(false), address(2)).is_none());
+    assert!(path.handle_datagram(seconds(1.5), &reply(true), address(2)).is_some());
     assert_eq!(path.responders()[0].multicast(0).received(), 1);
     assert!(path.all_answered());
 }

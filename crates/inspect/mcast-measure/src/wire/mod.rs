@@ -19,18 +19,18 @@
 mod header;
 mod probe;
 mod report;
-mod stream_message;
 
 use alloc::boxed::Box;
 
-pub use header::{MessageType, SessionHeader, SessionId, UnixNanos};
+pub use header::{MessageType, STREAM_MESSAGE_LENGTH, SessionHeader, SessionId, StreamMessage, UnixNanos};
 pub use probe::{
     EXAMINATION_LENGTH, Examination, PROBE_LENGTH, ProbeCase, ProbeReply, ProbeRequest, examination_request,
 };
 #[cfg(feature = "std")]
 pub(crate) use report::nanoseconds;
-pub use report::{CLOSING_LENGTH, ClockRelation, Percentiles, ReceiverReport, SessionSettings};
-pub use stream_message::{STREAM_MESSAGE_LENGTH, StreamMessage};
+pub use report::{
+    CLOSING_LENGTH, ClockRelation, DropCounts, DropPoint, Percentiles, ReceiverReport, SessionSettings,
+};
 
 use header::Reader;
 

@@ -18,8 +18,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod active_queriers;
-mod feed;
 mod frames;
 mod group_frames;
 #[cfg(feature = "json")]
@@ -36,8 +34,6 @@ use std::{error, io};
 
 use mcast_sys::{ClassifiedError, FailureClass};
 
-pub use active_queriers::{ActiveQuerierEvent, ActiveQueriers, QuerierTrouble};
-pub use feed::sequence_info;
 pub use frames::{InterfaceFollower, LiveFrames};
 pub use group_frames::{
     FrameLosses, GroupFrameKind, GroupFrames, GroupFramesOptions, NextGroupFrame, SocketFrames, WireFrames,
@@ -45,9 +41,12 @@ pub use group_frames::{
 #[cfg(feature = "json")]
 pub use json::{PacketRecord, PacketSummaryRecord};
 pub use memberships::{HeldMemberships, LocalMember, LocalMembers, LocalMembersWatcher, TrafficMonitor};
-pub use monitor::{Monitor, MonitorOptions, MonitorReport, RecordingStatus};
+pub use monitor::{Monitor, MonitorOptions, MonitorReport, RecordingStatus, sequence_info};
 pub use payload::RecognizedPayload;
-pub use querier_listener::{CapturedQuery, QuerierInterface, QuerierListener, selected_interfaces};
+pub use querier_listener::{
+    ActiveQuerierEvent, ActiveQueriers, CapturedQuery, QuerierInterface, QuerierListener, QuerierTrouble,
+    selected_interfaces,
+};
 pub use recording::StreamFilter;
 
 /// The reason why live traffic cannot be watched.

@@ -4,12 +4,9 @@
 //! here, because that crate rejects files that other programs accept: files with clocks that count in powers
 //! of two, or with option lists without an end marker.
 
-mod pcap;
-mod pcapng;
+mod formats;
 mod reader;
 mod recorder;
-mod series;
-mod spool;
 mod writer;
 
 use std::io;
@@ -18,7 +15,7 @@ use std::path::{Path, PathBuf};
 use mcast_sys::{ClassifiedError, FailureClass};
 
 use crate::error::reason;
-pub use pcap::{FileInterface, LinkNumber};
+pub use formats::{FileInterface, LinkNumber};
 pub use reader::{CaptureFile, FileFormat, FileStatistics};
 pub use recorder::{RecordedFile, Recorder, RecorderEvent, RecorderOptions};
 pub use writer::{CaptureWriter, WriteFormat};

@@ -5,14 +5,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use flate2::read::MultiGzDecoder;
 use mcast_group::InterfaceIndex;
 use mcast_packet::{Checksums, CookedKind, LinkType, Packet};
 
-use super::pcap::{FileInterface, Pcap};
-use super::pcapng::{PcapNg, SECTION_HEADER};
+use super::formats::{FileInterface, ParseOutcome, Pcap, PcapNg, Record, SECTION_HEADER};
 use super::{FileError, FileErrorKind};
 use crate::{Direction, Frame};
 
@@ -53,32 +52,6 @@ pub struct FileStatistics {
     /// Frames skipped because their link type ([`FileInterface::link`]) cannot be decoded, or because their own link layer
     /// cannot: it is encrypted, say.
     pub skipped: u64,
-}
-
-/// A frame in the available bytes.
-#[derive(Debug)]
-pub(super) struct Record {
-    /// The length of the record.
-    pub(super) length: usize,
-    /// The range of the frame in the record.
-    pub(super) data: Range<usize>,
-    pub(super) original_length: usize,
-    /// The index of its interface in the list of all.
-    pub(super) interface: usize,
-    /// Time since 1970.
-    pub(super) time: Duration,
-    pub(super) direction: Direction,
-}
-
-/// The result of parsing the available bytes.
-#[derive(Debug)]
-pub(super) enum ParseOutcome {
-    Frame(Record),
-    /// A record of this length without a frame.
-    Skip(usize),
-    /// Part of a record of at least this length.
-    NeedsMore(usize),
-    Malformed(&'static str),
 }
 
 impl CaptureFile {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mcast_group::{Group, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
-use super::requested::{Key, MembershipId, RequestedMemberships};
 use super::sockets::Sockets;
 use super::status::{InterfaceStatus, MembershipStatus};
+use super::table::{Key, MembershipId, RequestedMemberships};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::interface::{Interface, interfaces, select};
 use mcast_sys::poller::Poller;

@@ -3,10 +3,8 @@
 mod builder;
 mod control;
 mod data_socket;
-mod membership_sockets;
 mod reader;
 mod receive;
-mod requested;
 mod sockets;
 mod status;
 mod table;
@@ -25,7 +23,7 @@ pub use status::{Drops, InterfaceStatus, MembershipStatus, Statistics};
 pub use waiting::Waker;
 #[cfg(feature = "tokio")]
 pub(crate) use waiting::{PollResult, PollerCheck};
-pub use wire::{Wire, WireStatus};
+pub use wire::{Wire, WireStatus, WireSupport, wire_support};
 
 use crate::batch::Batch;
 use crate::datagram::{Arrival, Datagram};
@@ -36,9 +34,9 @@ use mcast_sys::SendRequest;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::WakeReason;
 use receive::SegmentBuffer;
-use requested::Key;
 use sockets::Sockets;
 use status::Counters;
+use table::Key;
 use wire::Wires;
 
 /// Receives the datagrams of the groups that it joined, and no others. Each datagram is delivered

@@ -11,12 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mcast_group::{Family, GroupAddr, HostAddr, InterfaceIndex, SourceFilter};
+use mcast_group::{Family, HostAddr, SourceFilter};
 
-use super::data_socket::{DataSocket, SocketOptions};
-use super::membership_sockets::MembershipSockets;
-use super::requested::Key;
-use super::table::sockets_for;
+use super::data_socket::{BindTarget, DataSocket, MembershipSockets, SocketOptions};
+use super::table::{Key, sockets_for};
 use super::wire::{Shared, WirePort, Wires};
 use crate::datagram::Arrival;
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -47,10 +45,6 @@ pub(crate) struct Sockets {
     /// The interfaces from which frames are taken, past the sockets.
     pub(super) wires: Option<Wires>,
 }
-
-/// An address that a socket can be bound to: a group and port, and for groups that are only
-/// meaningful on an interface (link-local ones), that interface.
-pub(crate) type BindTarget = (GroupAddr, Option<InterfaceIndex>);
 
 /// A number of groups by family and port.
 type Groups = BTreeMap<(Family, u16), usize>;

@@ -1,16 +1,16 @@
-//! The (group, interface) pairs that a datagram is sent to, and sending it there.
+//! The (group, interface) pairs that a datagram is sent to, and sending it there, in sequences that one system call can send.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use mcast_group::{Family, InterfaceIndex};
+use mcast_sys::SendRequest;
 
 use super::egress::{self, Egress};
 use super::pace::{is_busy, send_patiently};
 use super::{ONE, Sender, first_error, no_destination};
+use crate::datagram::Outgoing;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::outgoing::Outgoing;
-use mcast_sys::SendRequest;
 
 impl Sender {
     /// Returns a datagram for every group, host and interface that this one is sent to, for use with
@@ -25,7 +25,7 @@ impl Sender {
         }
     }
 
-    pub(super) fn expand_now<'a>(&self, outgoing: &Outgoing<'a>) -> Result<Vec<Outgoing<'a>>> {
+    fn expand_now<'a>(&self, outgoing: &Outgoing<'a>) -> Result<Vec<Outgoing<'a>>> {
         let mut expanded = Vec::new();
         let mut add = |to: SocketAddr, egress: &Egress| match outgoing.interface {
             Some(_) => {
@@ -83,7 +83,7 @@ impl Sender {
 
     /// Returns the outgoing interfaces for this group or host.
     #[inline]
-    pub(super) fn egress_to(&self, to: SocketAddr) -> &Egress {
+    fn egress_to(&self, to: SocketAddr) -> &Egress {
         let own = self.destinations.iter().find(|(address, _)| *address == to);
         own.map_or(&self.egress, |(_, egress)| egress)
     }
@@ -91,10 +91,7 @@ impl Sender {
     /// Returns the destination if there is only one. Inlined because a call would cost a sixth of
     /// sending a datagram.
     #[inline(always)]
-    pub(super) fn single_destination(
-        &self,
-        outgoing: &Outgoing<'_>,
-    ) -> Option<(SocketAddr, Option<InterfaceIndex>)> {
+    fn single_destination(&self, outgoing: &Outgoing<'_>) -> Option<(SocketAddr, Option<InterfaceIndex>)> {
         let (to, egress) = match outgoing.to {
             Some(to) => (to, self.egress_to(to)),
             None => match &self.destinations[..] {
@@ -124,7 +121,7 @@ impl Sender {
 
     /// Sends by every interface except those that were already used. A failure on one does not
     /// affect the others.
-    pub(super) fn transmit_all(
+    fn transmit_all(
         &self,
         outgoing: &Outgoing<'_>,
         to: SocketAddr,
@@ -154,7 +151,7 @@ impl Sender {
         }
     }
 
-    pub(super) fn transmit_by(
+    fn transmit_by(
         &self,
         outgoing: &Outgoing<'_>,
         to: SocketAddr,
@@ -181,11 +178,7 @@ impl Sender {
 
     /// Returns the source address without looking up the interface, if possible.
     #[inline]
-    pub(super) fn known_source(
-        &self,
-        family: Family,
-        interface: Option<InterfaceIndex>,
-    ) -> Option<Option<IpAddr>> {
+    fn known_source(&self, family: Family, interface: Option<InterfaceIndex>) -> Option<Option<IpAddr>> {
         let given = self.settings.source_address.filter(|source| Family::of(*source) == family);
         match interface {
             Some(index) if given.is_none() => self.addressed.find(family, index),
@@ -237,4 +230,77 @@ pub(super) fn transmit<'a>(
 /// Returns whether the error may mean that the interface has changed.
 pub(crate) fn is_stale(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NoSuchInterface | ErrorKind::NoAddress | ErrorKind::NoRoute)
+}
+
+/// The result of sending a sequence of datagrams.
+pub(crate) enum RunOutcome {
+    /// This many were sent.
+    Sent(usize),
+    /// The buffer of this family's socket is full.
+    Full(Family),
+    /// The first has several destinations, which one call cannot serve.
+    Several,
+}
+
+impl Sender {
+    /// Sends the longest prefix of `outgoing` that one system call can take.
+    pub(super) fn send_run<'a>(&self, outgoing: &[Outgoing<'a>]) -> Result<usize> {
+        loop {
+            match self.try_send_run(outgoing)? {
+                RunOutcome::Sent(count) => return Ok(count),
+                // Several destinations: send to one after the other.
+                RunOutcome::Several => return self.send_everywhere(&outgoing[0]).map(|()| 1),
+                RunOutcome::Full(family) => {
+                    let socket = self.socket(family)?;
+                    self.forget_errors(socket);
+                    super::pace::wait(socket).map_err(|error| Error::os(Operation::Send, error))?;
+                }
+            }
+        }
+    }
+
+    /// Like [`send_run`](Self::send_run), but without waiting.
+    pub(crate) fn try_send_run(&self, outgoing: &[Outgoing<'_>]) -> Result<RunOutcome> {
+        let Some((to, interface)) = self.single_destination(&outgoing[0]) else {
+            return Ok(RunOutcome::Several);
+        };
+        match self.try_send_simple(outgoing, to, interface) {
+            // The interface may have been created again under another index.
+            Err(error) if is_stale(&error) && self.refresh_egress(&outgoing[0])? => {
+                self.single_destination(&outgoing[0]).map_or(Ok(RunOutcome::Several), |(to, interface)| {
+                    self.try_send_simple(outgoing, to, interface)
+                })
+            }
+            result => result,
+        }
+    }
+
+    fn try_send_simple<'a>(
+        &self,
+        outgoing: &[Outgoing<'a>],
+        first: SocketAddr,
+        interface: Option<InterfaceIndex>,
+    ) -> Result<RunOutcome> {
+        self.check_launch(&outgoing[0])?;
+        let family = Family::of(first.ip());
+        let socket = self.socket(family)?;
+        self.source(first, interface)?;
+        // A datagram that does not fit starts the next call, or fails there.
+        let transmit = |each: &Outgoing<'a>| {
+            let (to, interface) = self.single_destination(each)?;
+            let fits = Family::of(to.ip()) == family && self.check_launch(each).is_ok();
+            let source = if fits { self.known_source(family, interface) } else { None };
+            source.map(|source| transmit(each, to, interface, source))
+        };
+        match socket.send_run(outgoing, &transmit) {
+            Ok(sent) => {
+                self.counters.sent(sent);
+                Ok(RunOutcome::Sent(sent.datagrams))
+            }
+            Err(error) if is_busy(&error) => Ok(RunOutcome::Full(family)),
+            // An error about an earlier datagram; none of these has been sent yet.
+            Err(_) if self.forget_errors(socket) => Ok(RunOutcome::Sent(0)),
+            Err(error) => Err(self.failed(error, &outgoing[0], first, interface)),
+        }
+    }
 }

@@ -5,7 +5,6 @@ mod egress;
 mod expand;
 mod pace;
 mod reply;
-mod run;
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -15,15 +14,15 @@ use mcast_group::{Family, GroupAddr};
 
 pub use builder::SenderBuilder;
 #[cfg(feature = "tokio")]
+pub(crate) use expand::RunOutcome;
+#[cfg(feature = "tokio")]
 pub(crate) use expand::is_stale;
 pub(crate) use pace::send_patiently;
 pub use pace::{PaceDecision, Pacer, ParseRateError, Rate, pause};
 pub use reply::{Reply, SendStatistics};
-#[cfg(feature = "tokio")]
-pub(crate) use run::RunOutcome;
 
+use crate::datagram::Outgoing;
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::outgoing::Outgoing;
 use builder::{Addressee, Settings};
 use egress::{Addressed, Egress};
 use mcast_sys::Sent;

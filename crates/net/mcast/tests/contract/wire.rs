@@ -7,6 +7,7 @@ use std::time::Instant;
 use mcast::{ErrorKind, Family, Operation, Receiver, SourceFilter, Wire, WireStatus};
 
 use mcast_packet::{MacAddress, UdpFrame};
+use mcast_sys::bpf::{Assembler, BpfProgram, BpfRegister, ProgramKind};
 use mcast_sys::lab::ethernet::{FrameBatch, FrameSocket};
 
 use crate::net::{Net, PORT, TIMEOUT, next, texts_until, until};
@@ -38,6 +39,10 @@ on_the_wire!(
     frames_of_another_vlan_are_not_taken,
     an_interface_below_another_is_left_alone,
     another_xdp_program_keeps_its_interface,
+    a_program_that_is_not_ours_keeps_its_interface,
+    another_process_that_receives_is_named,
+    a_group_returns_to_the_sockets_when_a_capture_begins,
+    every_queue_of_an_interface_is_read,
     nothing_remains_of_a_killed_process,
 );
 
@@ -361,18 +366,114 @@ fn another_xdp_program_keeps_its_interface(net: &Net) {
     assert_eq!(texts_until(&first, "end"), ["end"]);
 }
 
-fn nothing_remains_of_a_killed_process(net: &Net) {
+fn a_program_that_is_not_ours_keeps_its_interface(net: &Net) {
+    const PASS: i32 = 2;
+    let index = net.index(&net.receiver, "eth0");
+    let attached = net.receiver.run(|| {
+        let mut code = Assembler::new();
+        code.set(BpfRegister::R0, PASS);
+        code.exit();
+        let program = BpfProgram::load(ProgramKind::Xdp, &code.finish()).unwrap();
+        program.attach_to_interface(index).unwrap()
+    });
+    let support = net.receiver.run(|| mcast::wire_support(index)).unwrap().unwrap();
+    assert_eq!(support.reason.as_deref(), Some("another XDP program or AF_XDP socket uses it"));
+    let membership = net.on("eth0", net.group(1));
+    let receiver = net.receiver(|builder| builder.join(membership).wire(Wire::Auto));
+    assert_eq!(status(&receiver).reason, support.reason);
+    net.send("eth0", net.group(1), b"end");
+    assert_eq!(texts_until(&receiver, "end"), ["end"]);
+    assert!(has_xdp(net), "it still runs");
+
+    drop(receiver);
+    attached.unwrap().detach().unwrap();
+    assert_eq!(status(&taking(net, 1)).reason, None);
+}
+
+fn another_process_that_receives_is_named(net: &Net) {
+    let process = receiving_process(net, Wire::Off);
+    let membership = net.on("eth0", net.group(1));
+    let receiver = net.receiver(|builder| builder.join(membership).wire(Wire::Auto));
+    let reason = status(&receiver).reason.unwrap();
+    let name = format!("(process {}) receives on this port, too", process.id());
+    assert!(reason.ends_with(&name), "{reason}");
+    process.kill().unwrap();
+}
+
+fn a_group_returns_to_the_sockets_when_a_capture_begins(net: &Net) {
+    let receiver = taking(net, 1);
+    let capture = net.receiver.run(|| {
+        let protocol = i32::from(0x0003_u16.to_be());
+        socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, Some(protocol.into())).unwrap()
+    });
+    let deadline = Instant::now() + TIMEOUT;
+    let mut sent = 0;
+    while status(&receiver).is_taken() {
+        assert!(Instant::now() < deadline, "it was not noticed");
+        net.send("eth0", net.group(1), b"x");
+        sent += 1;
+    }
+    net.send("eth0", net.group(1), b"end");
+    assert_eq!(texts_until(&receiver, "end").len(), sent + 1, "each arrives once");
+    drop(capture.unwrap());
+}
+
+/// The kernel distributes the flows of a virtual link over its queues.
+fn every_queue_of_an_interface_is_read(net: &Net) {
+    let elsewhere = net.sender.command("sleep").unwrap().arg("600").spawn().unwrap();
+    let queues = ["numtxqueues", "4", "numrxqueues", "4"];
+    let ip = |host: &mcast_lab::Host, arguments: &[&str]| {
+        let status = host.command("ip").unwrap().args(arguments).status().unwrap();
+        assert!(status.success(), "{arguments:?}");
+    };
+    let process = elsewhere.id().to_string();
+    let add = ["link", "add", "many"];
+    let peer = ["type", "veth", "peer", "name", "many", "netns", &process];
+    ip(&net.receiver, &[&add[..], &queues, &peer, &queues].concat());
+    elsewhere.kill().unwrap();
+    for (host, last) in [(&net.sender, 1), (&net.receiver, 2)] {
+        ip(host, &["link", "set", "many", "up"]);
+        host.add_address("many", &format!("10.9.0.{last}/24")).unwrap();
+        ip(host, &["addr", "add", &format!("fd00:9::{last}/64"), "dev", "many", "nodad"]);
+    }
+    let membership = net.on("many", net.group(1));
+    let receiver = net.receiver(|builder| builder.join(membership).wire(Wire::Require));
+
+    // Each sender has a port of its own, and so a flow.
+    let mut sent: Vec<String> = (0..64).map(|number: u32| number.to_string()).collect();
+    for text in &sent {
+        let source = if net.family == Family::V4 { "10.9.0.1" } else { "fd00:9::1" };
+        net.send_with(
+            |builder| builder.interface("many".parse().unwrap()).source_address(source.parse().unwrap()),
+            |sender| sender.send_to(text.as_bytes(), net.group(1)).unwrap(),
+        );
+    }
+    let mut received: Vec<String> = sent.iter().map(|_| next(&receiver).text).collect();
+    received.sort();
+    sent.sort();
+    assert_eq!(received, sent);
+    assert_eq!(net.datagrams_seen_by_the_kernel(), 0, "all were taken");
+}
+
+/// Starts a process that receives the first group, and waits until it has joined.
+fn receiving_process(net: &Net, wire: Wire) -> mcast_lab::Child {
     let mut process = net
         .receiver
         .command(std::env::current_exe().unwrap())
         .unwrap()
-        .args(["--ignored", "--exact", "wire::takes_until_it_is_killed", "--nocapture"])
+        .args(["--ignored", "--exact", "wire::receives_until_it_is_killed", "--nocapture"])
         .env("GROUP", net.group(1).to_string())
+        .env("WIRE", if wire == Wire::Off { "off" } else { "require" })
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains("taking")), "it did not start");
+    assert!(lines.any(|line| line.unwrap().contains("receiving")), "it did not start");
+    process
+}
+
+fn nothing_remains_of_a_killed_process(net: &Net) {
+    let mut process = receiving_process(net, Wire::Require);
     assert!(has_xdp(net), "the program is not listed");
     process.kill().unwrap();
     process.wait().unwrap();
@@ -388,13 +489,14 @@ fn nothing_remains_of_a_killed_process(net: &Net) {
 }
 
 #[test]
-#[ignore = "started by nothing_remains_of_a_killed_process"]
-fn takes_until_it_is_killed() {
+#[ignore = "started by tests that need another process"]
+fn receives_until_it_is_killed() {
     let group = std::env::var("GROUP").unwrap();
+    let wire = if std::env::var("WIRE").unwrap() == "off" { Wire::Off } else { Wire::Require };
     let membership = group.parse::<mcast::GroupAddr>().unwrap();
     let membership = mcast::Membership::new(membership).on(mcast::InterfaceSelector::Name("eth0".into()));
-    let receiver = Receiver::builder().join(membership).wire(Wire::Require).build().unwrap();
-    println!("taking");
+    let receiver = Receiver::builder().join(membership).wire(wire).build().unwrap();
+    println!("receiving");
     receiver.recv(&mut [0; 16]).unwrap();
 }
 

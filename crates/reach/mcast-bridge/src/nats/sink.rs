@@ -30,7 +30,8 @@ const MOST_IN_BATCH: usize = 1_000;
 
 pub(super) struct NatsSink {
     stream: Stream,
-    /// The last record, if the server does not know its id or there are several copies, and the sequence to expect instead.
+    /// The last record, if the server does not know its id or there are several copies, and the sequence to expect instead. Of
+    /// several copies, it outlasts the message.
     unnamed: (Option<Position>, u64),
     /// Batches without a response.
     sent: VecDeque<SentBatch>,
@@ -216,6 +217,13 @@ impl NatsSink {
                 return Err(client::copies_differ(self.client().address()));
             }
             let sequence = known_sequence.max(sequence);
+            // The last message was removed, and nothing was appended since this bridge knew which record it was.
+            if known_sequence < sequence
+                && let (Some(position), last) = self.unnamed
+                && last == sequence
+            {
+                return Ok(Some(LastRecord { position, stream: None, closes: false }));
+            }
             self.unnamed = (known.map(|tail| tail.position), sequence);
             return Ok(known);
         }

@@ -23,6 +23,19 @@ macro_rules! contract {
         mod nats {
             $(#[test] fn $test() { super::test(super::$test::<crate::nats::Nats>); })*
         }
+        mod nats_with_copies {
+            /// One cluster for all; the last one ends it.
+            #[test]
+            fn all() {
+                crate::nats_copies::with_cluster(|| {
+                    crate::nats_copies::own_tests();
+                    $(
+                        eprintln!("{}", stringify!($test));
+                        super::test(super::$test::<crate::nats_copies::ThreeCopies>);
+                    )*
+                });
+            }
+        }
         mod rabbitmq {
             /// One server for all, because it takes long to start.
             #[test]

@@ -10,6 +10,7 @@ mod kafka;
 #[path = "../servers/kafka.rs"]
 mod kafka_server;
 mod nats;
+mod nats_copies;
 #[path = "../servers/nats.rs"]
 mod nats_server;
 #[path = "../servers/client.rs"]

@@ -8,10 +8,12 @@ use std::sync::{Mutex, PoisonError};
 use mcast_lab::{Child, Host};
 use serde_json::Value;
 
-/// Returns a program of the virtual environment that `cargo verify` makes for the tests of engines.
+/// Returns a program of the virtual environment that `cargo verify` makes for the tests of engines, or of the one that
+/// `MCAST_TEST_ENGINES` names.
 pub(crate) fn installed(name: &str) -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
-    let program = root.join("target/engines/bin").join(name);
+    let made = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/engines");
+    let home = std::env::var_os("MCAST_TEST_ENGINES").map_or_else(made, PathBuf::from);
+    let program = home.join("bin").join(name);
     program.exists().then_some(program)
 }
 

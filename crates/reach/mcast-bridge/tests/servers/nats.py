@@ -72,6 +72,11 @@ async def respond(client, request, *arguments):
             await jetstream.purge_stream(stream)
         case "notes":
             return (await jetstream.stream_info("KV_mcast-bridges")).state.messages
+        case "has-note":
+            # As bridges ask: any server that has a copy may respond.
+            request = json.dumps({"multi_last": [f"$KV.mcast-bridges.{stream}.*"]})
+            response = await client.request("$JS.API.DIRECT.GET.KV_mcast-bridges", request.encode(), timeout=5)
+            return (response.headers or {}).get("Status") != "404"
         case "note":
             await jetstream.publish(f"$KV.mcast-bridges.{stream}.{arguments[0]}", arguments[1].encode())
 

@@ -1,4 +1,4 @@
-//! A NATS server on a host of a lab, and what a client that others wrote reads from it.
+//! A NATS server or a cluster of three on a host of a lab, and what a client that others wrote reads from it.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use mcast_lab::{Child, Host};
 use serde_json::{Value, json};
 
+use crate::certificates::Certificates;
 use crate::python_client::{PythonClient, absent, installed};
 
-pub(crate) const SCRIPT: &str = include_str!("nats.py");
+const SCRIPT: &str = include_str!("nats.py");
 
 /// A server, which listens on all addresses of its host.
 pub(crate) struct NatsServer {
@@ -115,4 +116,112 @@ fn spawn(server: &Path, host: &Host, folder: &tempfile::TempDir, options: &[Stri
     command.args(["--jetstream", "--store_dir", "."]).args(&options[usize::from(is_small)..]);
     command.current_dir(folder.path());
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// The files of a client of servers with TLS.
+const CLIENT_FILES: [&str; 3] = ["ca.pem", "bridge.pem", "bridge.key"];
+
+/// Three servers of one cluster, at the ports 4222, 4223 and 4224.
+pub(crate) struct NatsCluster {
+    host: Host,
+    program: PathBuf,
+    folder: tempfile::TempDir,
+    /// If all speak only TLS.
+    pub(crate) certificates: Option<Certificates>,
+    servers: [Option<Child>; 3],
+}
+
+impl NatsCluster {
+    /// Starts three servers, which require TLS and certificates of clients if there are certificates.
+    pub(crate) fn start(host: &Host, certificates: Option<Certificates>) -> Option<Self> {
+        let (Some(program), Some(_)) = (installed("nats-server"), installed("python")) else {
+            return absent("nats-server");
+        };
+        let (host, folder, servers) = (host.clone(), tempfile::tempdir().unwrap(), [None, None, None]);
+        let mut cluster = Self { host, program, folder, certificates, servers };
+        (0..3).for_each(|index| cluster.spawn(index));
+        Some(cluster)
+    }
+
+    pub(crate) fn spawn(&mut self, index: usize) {
+        let folder = self.folder.path().join(index.to_string());
+        std::fs::create_dir_all(&folder).unwrap();
+        let (port, cluster) = ((4222 + index).to_string(), format!("nats://127.0.0.1:{}", 6222 + index));
+        let name = format!("server{index}");
+        let options = ["--jetstream", "--store_dir", ".", "--cluster_name", "test", "--name", &name];
+        let routes = "nats://127.0.0.1:6222,nats://127.0.0.1:6223,nats://127.0.0.1:6224";
+        let addresses = ["--port", &port, "--cluster", &cluster, "--routes", routes];
+        let mut command = self.host.command(&self.program).unwrap();
+        command.args([&options[..], &addresses].concat()).current_dir(folder);
+        if let Some(own) = &self.certificates {
+            let files = [["--tlscacert", "ca.pem"], ["--tlscert", "server.pem"], ["--tlskey", "server.key"]];
+            command.arg("--tlsverify");
+            for [name, file] in files {
+                command.args([name, &own.text(file)]);
+            }
+        }
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        self.servers[index] = Some(child);
+    }
+
+    /// Kills a server without notice.
+    pub(crate) fn kill(&mut self, index: usize) {
+        let mut child = self.servers[index].take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Starts a client for the stream of this name.
+    pub(crate) fn client(&self, stream: &str) -> PythonClient {
+        let urls = [0, 1, 2].map(|index| format!("nats://127.0.0.1:{}", 4222 + index)).join(",");
+        let files = self.certificates.iter().flat_map(|own| CLIENT_FILES.map(|file| own.text(file)));
+        let arguments: Vec<String> = [urls, stream.to_owned()].into_iter().chain(files).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        PythonClient::start(&self.host, &installed("python").unwrap(), SCRIPT, &arguments)
+    }
+
+    /// Returns the folder in which a server keeps streams.
+    #[allow(dead_code)]
+    pub(crate) fn store(&self, index: usize) -> PathBuf {
+        self.folder.path().join(index.to_string()).join("jetstream")
+    }
+}
+
+impl Drop for NatsCluster {
+    fn drop(&mut self) {
+        for server in self.servers.iter_mut().flatten() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
+
+/// Creates a stream with a copy on each server of a cluster, which may still elect its leader.
+pub(crate) fn create_copies(client: &PythonClient, stream: &str, takes_batches: bool) {
+    let settings = json!({
+        "name": stream, "subjects": [format!("mcast.{stream}")], "storage": "file", "num_replicas": 3,
+        "allow_direct": true, "allow_atomic": takes_batches, "duplicate_window": 100_000_000,
+    });
+    let request = json!(["api", format!("STREAM.CREATE.{stream}"), settings]);
+    let until = Instant::now() + Duration::from_secs(60);
+    while !client.request(&request)["config"].is_object() {
+        assert!(Instant::now() < until, "the stream cannot be created");
+    }
+}
+
+/// Returns the server that leads a stream, once each copy is up to date.
+pub(crate) fn leader(client: &PythonClient, stream: &str) -> usize {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let info = client.request(&json!(["api", format!("STREAM.INFO.{stream}"), null]));
+        let cluster = &info["cluster"];
+        let copies = cluster["replicas"].as_array().into_iter().flatten();
+        let number = || cluster["leader"].as_str()?.strip_prefix("server")?.parse().ok();
+        if let Some(leader) = number()
+            && copies.filter(|copy| copy["current"] == true).count() == 2
+        {
+            return leader;
+        }
+        assert!(Instant::now() < until, "the copies are not up to date: {info}");
+    }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::{Group, SourceFilter};
-use mcast_pace::{Limiter, Quota};
+use mcast_pace::{ClockTime, Limiter, Quota};
 use mcast_packet::gmp::{Address, GmpMessage, Query, SourceQuery};
 use mcast_packet::payload::{AmtMac, AmtMessage};
 use mcast_packet::{ChecksumStatus, ControlPacket, Packet, Transport};
@@ -221,7 +221,7 @@ impl AmtRelay {
         answer: impl FnOnce() -> Vec<u8>,
     ) -> Option<Vec<u8>> {
         let limiter = &mut self.answers[usize::from(self.gateways.contains_key(&from))];
-        if limiter.allows(from.ip(), now) {
+        if limiter.allows(ClockTime::START + now, from.ip()) {
             return Some(answer());
         }
         self.counts.unanswered += 1;

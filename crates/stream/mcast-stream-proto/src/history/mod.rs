@@ -5,7 +5,6 @@
 //! asks for from the history, and then the live stream, so that each message is delivered once, in order, or reported as
 //! lost.
 
-mod backlog;
 mod machine;
 mod reading;
 mod record;
@@ -18,8 +17,9 @@ mod wire;
 pub use crate::wire::Position;
 pub use machine::{HistoryMachine, HistoryQuery};
 pub use reading::LONGEST_EXPECTED;
-pub use record::{GapCause, HistoryContent, HistoryRecord};
-pub use record::{HistoryConfig, HistoryStart, HistoryStatistics, LiveIdentity};
+pub use record::{
+    GapCause, HistoryConfig, HistoryContent, HistoryRecord, HistoryStart, HistoryStatistics, LiveIdentity,
+};
 pub use search::{AnnouncementSchedule, HistoryAnnouncement, HistorySearch};
 pub use wire::{
     AnswerFrame, AnswerStatus, FrameWriter, HISTORY_REQUEST, HistoryRequest, MAX_HISTORY_FRAME, RecordReader,

@@ -4,8 +4,8 @@ use core::net::SocketAddr;
 
 use super::members::{Departure, End, Progress, Role};
 use super::pacing::Reception;
-use super::repair::can_repair;
 use super::repair_flow::RepairFlow;
+use super::repair_scheduler::can_repair;
 use super::{PublisherEvent, PublisherMachine};
 use crate::outbox::Target;
 use crate::wire::{

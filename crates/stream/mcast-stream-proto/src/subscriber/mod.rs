@@ -4,11 +4,9 @@ mod account;
 mod arrive;
 mod config;
 mod deliver;
-mod delivery;
 mod event;
 mod feedback;
 mod followed;
-mod incarnations;
 mod naks;
 mod peer;
 mod publisher_state;
@@ -27,8 +25,9 @@ use core::net::SocketAddr;
 pub use crate::wire::Position;
 pub use account::HistoryAccount;
 pub use config::{LocalRepair, OnLoss, Policy, Start, SubscriberConfig};
-pub use event::{Cause, PathStatistics, SubscriberEvent, SubscriberStatistics, VerificationFailure};
-pub use event::{Item, Message, Step};
+pub use event::{
+    Cause, Item, Message, PathStatistics, Step, SubscriberEvent, SubscriberStatistics, VerificationFailure,
+};
 
 use crate::outbox::{Control, Outbox};
 use crate::random::Random;
@@ -37,17 +36,13 @@ use crate::seal::{Ciphers, Keys};
 use crate::sign::PinnedKeys;
 use crate::wire::{Incarnation, MessageNumber, Origin, ServedHistory, StreamId, SubscriberId};
 use crate::{ClockTime, Nanos};
-use account::Account;
-use account::LossAccount;
+use account::{Account, LossAccount};
 use arrive::Paths;
-use delivery::Delivery;
-use delivery::Latest;
-use followed::Followed;
-use incarnations::Incarnations;
+use followed::{Followed, Incarnations};
 use peer::{MAX_ROUND_TRIP, MIN_ROUND_TRIP, Peer};
 use repairers::Repairers;
-use statuses::Reported;
-use statuses::StatusScheduler;
+use statuses::{Reported, StatusScheduler};
+use window::{Delivery, Latest};
 
 /// Limit of the queue of events that were not fetched. Further events are dropped.
 const MAX_EVENTS: usize = 256;

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 
 use super::account::LossAccount;
 use super::event::{Cause, SubscriberEvent};
-use super::incarnations::{FormerIncarnation, IncarnationIdentity, Successor};
+use super::followed::{FormerIncarnation, IncarnationIdentity, Successor};
 use super::naks::Arrival;
 use super::{Start, SubscriberMachine};
 use crate::random::SMALL_GROUP;

@@ -5,8 +5,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::extension::ExtensionKind;
-use super::header::{WireError, array, u16_at, u64_at};
+use super::header::{ExtensionKind, WireError, array, u16_at, u64_at};
 use super::identity::SubscriberId;
 use super::view::{DatagramView, DatagramWriter, WriteError};
 

@@ -19,7 +19,6 @@
 //! panics.
 
 mod announce;
-mod extension;
 mod header;
 mod heartbeat;
 mod identity;
@@ -30,17 +29,17 @@ mod view;
 
 pub use announce::{Announce, AnnouncedPath, ListedRepairer, RepairerList};
 pub(crate) use announce::{put_socket, read_socket};
-pub use extension::{Extension, ExtensionKind, Extensions};
 pub(crate) use header::LONGEST_HEADER;
-pub use header::{Flags, HEADER_LENGTH, Header, Kind, MAGIC, MAJOR, MINOR, WireError};
+pub use header::{
+    Extension, ExtensionKind, Extensions, Flags, HEADER_LENGTH, Header, Kind, MAGIC, MAJOR, MINOR, WireError,
+};
 pub use heartbeat::{FlowControl, Heartbeat, Probe, Reset, ResetReason};
 pub use identity::{
     AddressToken, Incarnation, IncarnationSalt, KeyEpoch, MessageKey, MessageNumber, Position, Sequence,
     SignerId, StreamId, SubscriberId,
 };
 pub(crate) use nak::NAK_INTERVAL;
-pub use nak::{Digest, Manifest, Parity};
-pub use nak::{Nak, NakWriter, Ncf, Ranges};
+pub use nak::{Digest, Manifest, Nak, NakWriter, Ncf, Parity, Ranges};
 pub use origin::{EngineKey, Origin, RecallIndex, ServedHistory, VisitedEngines};
 pub use status::{Acknowledgement, Status, SubscriberName, SubscriberNameError};
 pub use view::{DatagramView, DatagramWriter, Messages, WriteError, batch_overhead, push_message};
@@ -49,6 +48,4 @@ pub use view::{DatagramView, DatagramWriter, Messages, WriteError, batch_overhea
 pub const TAG_LENGTH: usize = 16;
 
 #[cfg(test)]
-mod golden;
-#[cfg(test)]
-mod properties;
+mod tests;

@@ -3,8 +3,7 @@
 use core::fmt;
 use core::net::SocketAddr;
 
-use super::extension::ExtensionKind;
-use super::header::{u32_at, u64_at};
+use super::header::{ExtensionKind, u32_at, u64_at};
 use super::identity::{Incarnation, MessageNumber, Sequence, StreamId};
 use super::view::{DatagramView, DatagramWriter, WriteError};
 

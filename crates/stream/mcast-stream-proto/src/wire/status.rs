@@ -3,8 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use super::extension::{ExtensionKind, Extensions};
-use super::header::{WireError, u32_at, u64_at};
+use super::header::{ExtensionKind, Extensions, WireError, u32_at, u64_at};
 use super::identity::{AddressToken, MessageNumber, Sequence};
 use super::view::{DatagramView, DatagramWriter, WriteError};
 

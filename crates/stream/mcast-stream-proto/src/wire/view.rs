@@ -1,7 +1,6 @@
 //! A datagram as a view over its bytes, its messages, and the writer of datagrams.
 
-use super::extension::{ExtensionKind, Extensions};
-use super::header::{Header, WireError, u16_at};
+use super::header::{ExtensionKind, Extensions, Header, WireError, u16_at};
 use super::identity::{IncarnationSalt, KeyEpoch, SubscriberId};
 
 /// The parts of a datagram.

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::text::{Hexadecimal, kind_name, reason_name, status_names};
-use super::{Body, ParsedDatagram, StreamDatagram};
+use super::{Body, Hexadecimal, ParsedDatagram, StreamDatagram, kind_name, reason_name, status_names};
 use crate::wire::{
     Acknowledgement, Announce, Flags, FlowControl, Header, Heartbeat, KeyEpoch, MessageNumber, Ncf, Ranges,
     Reset, Sequence, Status, SubscriberName,

@@ -191,7 +191,7 @@ fn a_reset_says_whether_it_refuses() {
 
 #[test]
 fn every_flag_of_a_status_has_a_name() {
-    assert_eq!(super::text::status_names(63).count(), 6);
+    assert_eq!(super::status_names(63).count(), 6);
 }
 
 #[test]

@@ -11,7 +11,6 @@ mod publisher;
 mod read_ahead;
 mod side_channel;
 mod snapshot;
-mod state_file;
 mod subscriber;
 #[cfg(feature = "tokio")]
 pub mod tokio;
@@ -21,6 +20,7 @@ mod worker;
 
 use mcast::{InterfaceIndex, InterfaceSelector};
 
+pub use clock::replace as replace_file;
 #[cfg(feature = "seal")]
 pub use discovery::find_signed_stream;
 pub use discovery::{AnnouncedStream, Announcements, DISCOVERY_V4, DISCOVERY_V6, discover, find_stream};
@@ -38,7 +38,6 @@ pub use side_channel::RefusedRequest;
 pub use snapshot::{
     MAX_SNAPSHOT, Snapshot, SnapshotFetcher, SnapshotServer, fetch_snapshot, fetch_snapshot_while,
 };
-pub use state_file::replace as replace_file;
 pub use subscriber::{StallCause, Subscriber, SubscriberBuilder};
 pub use worker::{JobContext, Worker};
 

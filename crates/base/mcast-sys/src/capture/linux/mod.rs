@@ -1,6 +1,5 @@
 //! Linux: packet sockets (`packet(7)`).
 
-mod receive;
 mod ring;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,8 +12,8 @@ use socket2::{SockFilter, SockRef};
 use super::{CaptureSettings, FilterInstruction, LinkLayer, PacketBatch};
 use crate::socket_option::packet_socket;
 use crate::socket_option::{self, check};
-pub use receive::{BATCH_BYTES, BATCH_PACKETS, MAX_FRAME_BYTES};
 use ring::Ring;
+pub use ring::{BATCH_BYTES, BATCH_PACKETS, MAX_FRAME_BYTES};
 
 /// A packet socket, bound to an interface.
 #[derive(Debug)]
@@ -76,7 +75,7 @@ impl CaptureSocket {
 
     /// Fills the batch without waiting; `WouldBlock` when there is nothing.
     pub fn receive(&mut self, batch: &mut PacketBatch) -> io::Result<()> {
-        let Some(ring) = &mut self.ring else { return receive::receive(self.fd.as_fd(), batch) };
+        let Some(ring) = &mut self.ring else { return ring::receive(self.fd.as_fd(), batch) };
         match ring.take(&mut batch.memory) {
             Some(length) => {
                 ring::read(batch, length);

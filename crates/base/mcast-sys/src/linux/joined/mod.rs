@@ -2,7 +2,6 @@
 
 mod accounts;
 mod change;
-mod options;
 mod processes;
 mod socket;
 mod tables;
@@ -21,9 +20,8 @@ use super::netlink::listen;
 use crate::readable::readable;
 use crate::{Holder, Holding, JoinedSocket, Process, SocketHolder, Visibility};
 use accounts::Accounts;
-pub use change::change;
 pub(crate) use change::{GroupRequest, GroupSourceRequest};
-pub use options::socket_options;
+pub use change::{change, socket_options};
 use processes::{Lender, Mark};
 use socket::BorrowedSocket;
 pub use tables::{TableEntry, table};

@@ -16,10 +16,9 @@ use super::figures::{self, Figures, Latest};
 use super::text::BridgeRecord;
 use super::{Arguments, engine, run_one};
 use crate::exit::{Outcome, USAGE};
-use crate::interrupt::{Hangup, Interrupt};
+use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::output::write_json;
-use crate::service::Service;
-use crate::{errors, metrics};
+use crate::{exit, metrics};
 
 /// The longest wait before checking for signals.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -68,7 +67,7 @@ fn check_all(entries: &[Entry], console: &Console) -> anyhow::Result<Outcome> {
         match engine::check(arguments, &console) {
             Ok(outcome) => answer &= outcome == Outcome::Yes,
             Err(error) => {
-                errors::print(&error, &console);
+                exit::print_failure(&error, &console);
                 answer = false;
             }
         }
@@ -190,7 +189,7 @@ impl Bridges<'_> {
         if let Some(bridge) = self.leaving.iter_mut().find(is_it) {
             bridge.state = State::Over;
             return result.map(drop).or_else(|error| {
-                errors::print(&error, &bridge.console);
+                exit::print_failure(&error, &bridge.console);
                 Ok(())
             });
         }
@@ -213,8 +212,8 @@ impl Bridges<'_> {
     fn reload(&mut self) -> anyhow::Result<()> {
         let record = match config::read(self.path, self.arguments, self.console) {
             Err(error) => {
-                self.console.warn(format_args!("keeping the current bridges: {}", errors::describe(&error)));
-                BridgeRecord::not_reloaded(errors::describe(&error))
+                self.console.warn(format_args!("keeping the current bridges: {}", exit::describe(&error)));
+                BridgeRecord::not_reloaded(exit::describe(&error))
             }
             Ok(entries) => {
                 let count = entries.len();
@@ -322,7 +321,7 @@ impl Bridge {
             Ok(_) => return Some(None),
             Err(error) => error,
         };
-        let status = errors::print(&error, &self.console);
+        let status = exit::print_failure(&error, &self.console);
         self.state = match status {
             USAGE => State::Failed,
             _ => {
@@ -333,7 +332,7 @@ impl Bridge {
                 State::Waiting(Instant::now() + after)
             }
         };
-        let reason = errors::describe(&error);
+        let reason = exit::describe(&error);
         self.seat.figures.set(Latest::Failed(reason.as_str().into()));
         self.is_settled = true;
         Some(Some(BridgeRecord::failed(reason, crate::exit::remedy(&error))))

@@ -8,8 +8,7 @@ use mcast_terminal::Console;
 
 use super::{Arguments, engine};
 use crate::arguments::read_keys;
-use crate::errors::describe;
-use crate::exit::{self, Failure};
+use crate::exit::{self, Failure, describe};
 
 /// A bridge in a file.
 #[derive(Debug)]

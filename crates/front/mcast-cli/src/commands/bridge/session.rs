@@ -18,15 +18,14 @@ use super::bridges::Process;
 use super::figures::{Figures, KeepingState, Latest};
 use super::text::{BridgeRecord, Summary, backlog_text, describe_bridge, summary_text};
 use super::{Arguments, History, engine, random};
-use crate::arguments::{KeyFile, select_memberships};
+use crate::arguments::{KeyFile, KeyReload, select_memberships};
 use crate::exit::Outcome;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Service};
 use crate::log_lines::{LogLimiter, LogLines, and_more};
 use crate::message_layer::{ServedHistory, refusal_text};
 use crate::metrics;
 use crate::output::{InterfaceNames, rfc3339, write_json, write_record};
 use crate::receiving::{EventRecord, Importance, describe, print_memberships};
-use crate::service::{KeyReload, Service};
 
 /// The longest wait before checking for the end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);

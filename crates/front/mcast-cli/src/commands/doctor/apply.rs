@@ -1,12 +1,14 @@
-//! `mcast doctor --apply`: applies remedies after asking, examines again, and undoes those that do not help.
+//! `mcast doctor --apply` and `--repair`: applies remedies, after asking or whenever their finding appears, examines again, and
+//! undoes those that do not help.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 use mcast_doctor::{
-    Action, AppliedRemedies, Id, Instructions, Journal, Remedy, RemedyEffect, Report, SocketAction,
-    SocketChange,
+    Action, AppliedRemedies, Finding, Id, Instructions, Journal, Remedy, RemedyEffect, Report, SocketAction,
+    SocketChange, Subject,
 };
 use mcast_terminal::Console;
 
@@ -29,12 +31,14 @@ pub(super) fn run(
     // A remedy may cut the session from which it is applied.
     let hangup = Hangup::catch()?;
     let mut applied = AppliedRemedies::recorded_in(Journal::here());
+    // Each remedy may reveal the next fault, so the findings are looked up in the latest report.
     let (mut now, mut effect) = (Cow::Borrowed(report), None);
     for id in ids {
         let Some(remedy) = remedy_of(*id, &now)? else {
             doctor.console.note(format_args!("{id} was not found: its remedy was not applied"));
             break;
         };
+        // Nobody is asked, and nobody watches: only what can be taken back is run.
         if is_agreed && remedy.undo.is_none() {
             let command = remedy.command().unwrap_or_default();
             let question = "nothing was changed: run it without --yes, which asks, or by hand";
@@ -54,6 +58,7 @@ pub(super) fn run(
             undo(applied, doctor)?;
             return Ok(doctor.interrupt.outcome().unwrap_or(Outcome::No));
         }
+        // Compared with the first report: of two faults that hide each other, the first remedy alone changes nothing visible.
         let own = effect_of(*id, remedy, report, &after, doctor);
         doctor.console.note(format_args!("{id} {own}"));
         effect = Some(own);
@@ -73,6 +78,7 @@ pub(super) fn undo_all(console: &Console) -> anyhow::Result<Outcome> {
             let command = mcast_doctor::command_line(&entry.undo);
             console.note(format_args!("undoing what {} did at {}: {command}", entry.by, entry.time));
         })?);
+        // What could not be undone stays in the journal, for a call in the namespace where it was done.
         left.extend(journal.entries()?);
     }
     for entry in left.iter().filter(|entry| !entry.is_here()) {
@@ -187,4 +193,77 @@ fn confirm(remedy: &Remedy, doctor: &Doctor<'_>) -> anyhow::Result<bool> {
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).context("cannot read the answer")?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// The findings that are repaired.
+#[derive(Debug)]
+pub(super) struct Repairer<'a> {
+    ids: &'a [Id],
+    console: &'a Console,
+    /// What was applied after the last examination, with the finding.
+    fresh: Vec<(Id, Subject, AppliedRemedies)>,
+    /// Findings whose remedy did not help. It is not tried again before they are gone.
+    given_up: BTreeSet<(Id, String)>,
+}
+
+impl<'a> Repairer<'a> {
+    pub(super) const fn new(ids: &'a [Id], console: &'a Console) -> Self {
+        Self { ids, console, fresh: Vec::new(), given_up: BTreeSet::new() }
+    }
+
+    /// Returns whether it repairs anything.
+    pub(super) const fn is_active(&self) -> bool {
+        !self.ids.is_empty()
+    }
+
+    /// Judges what was applied before this examination, and applies what it found. Returns whether anything was applied, which the
+    /// next examination verifies.
+    pub(super) fn handle(&mut self, report: &Report) -> bool {
+        let is_there = |id: Id, subject: &Subject| {
+            report.findings.iter().any(|finding| finding.id == id && finding.subject == *subject)
+        };
+        for (id, subject, applied) in std::mem::take(&mut self.fresh) {
+            if !is_there(id, &subject) {
+                applied.keep();
+                continue;
+            }
+            self.console.warn(format_args!("the remedy of {id} ({subject}) does not help, and is undone"));
+            if let Err(error) = applied.undo() {
+                self.console.warn(error);
+            }
+            self.given_up.insert((id, subject.to_string()));
+        }
+        self.given_up.retain(|(id, subject)| {
+            report.findings.iter().any(|finding| finding.id == *id && finding.subject.to_string() == *subject)
+        });
+        let due = report.findings.iter().filter(|finding| {
+            let key = (finding.id, finding.subject.to_string());
+            self.ids.contains(&finding.id) && !self.given_up.contains(&key)
+        });
+        let due: Vec<_> = due.collect();
+        due.into_iter().for_each(|finding| self.apply(finding));
+        !self.fresh.is_empty()
+    }
+
+    /// Applies the remedy of a finding, unless it cannot be undone.
+    fn apply(&mut self, finding: &Finding) {
+        let (id, subject) = (finding.id, finding.subject.clone());
+        let Some(remedy) = finding.applicable_remedy().filter(|remedy| remedy.undo.is_some()) else {
+            let key = (id, subject.to_string());
+            if self.given_up.insert(key) {
+                self.console
+                    .warn(format_args!("no remedy of {id} ({subject}) can be applied here and undone"));
+            }
+            return;
+        };
+        self.console.note(format_args!("running: {}", remedy.command().unwrap_or_default()));
+        let mut applied = AppliedRemedies::recorded_in(Journal::here());
+        match applied.apply(remedy) {
+            Ok(()) => self.fresh.push((id, subject, applied)),
+            Err(error) => {
+                self.console.warn(error);
+                self.given_up.insert((id, subject.to_string()));
+            }
+        }
+    }
 }

@@ -1,15 +1,20 @@
-//! A report as JSON: findings, observations, open questions, and a verdict.
+//! A report for programs: as JSON (findings, observations, open questions, and a verdict), and as Prometheus metrics of the
+//! latest examination.
 
+use std::fmt::Display;
 use std::io;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use mcast_doctor::{
     ArrivalStatus, ExaminedPart, Finding, FlowStatus, LayerObservation, OpenQuestion, Report, Severity,
     Verdict,
 };
+use mcast_metrics::{BoundExporter, Exporter, Exposition, MetricKind};
 use mcast_terminal::Output;
 use serde::Serialize;
 
+use crate::metrics;
 use crate::output::{record, rfc3339, write_json};
 
 /// `schemas/doctor-*.json`.
@@ -76,5 +81,155 @@ record! {
         time: String = rfc3339(SystemTime::now()),
         #[serde(flatten)]
         finding: &'a Finding = finding,
+    }
+}
+
+/// The examinations so far, shared with the metrics server.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Examinations(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    number: u64,
+    failed: u64,
+    latest: Option<Examination>,
+}
+
+/// A completed examination.
+#[derive(Debug)]
+struct Examination {
+    end: SystemTime,
+    took: Duration,
+    report: Report,
+}
+
+impl Examinations {
+    /// Records a completed examination.
+    pub(super) fn add(&self, report: &Report, took: Duration) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.number += 1;
+        state.latest = Some(Examination { end: SystemTime::now(), took, report: report.clone() });
+    }
+
+    /// Records a failed examination.
+    pub(super) fn fail(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).failed += 1;
+    }
+
+    /// Returns whether an examination has completed.
+    pub(super) fn has_completed(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).latest.is_some()
+    }
+
+    /// Starts to serve metrics.
+    pub(super) fn serve(&self, bound: BoundExporter) -> anyhow::Result<Exporter> {
+        let examinations = self.clone();
+        metrics::start(bound, move || figures(&examinations.0.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+fn figures(state: &State) -> Exposition {
+    let mut out = Exposition::default();
+    out.family("mcast_doctor_examinations_total", MetricKind::Counter, "Completed examinations.")
+        .sample(&[], state.number);
+    out.family(
+        "mcast_doctor_examination_failures_total",
+        MetricKind::Counter,
+        "Failed examinations, for example because the interface is gone.",
+    )
+    .sample(&[], state.failed);
+    if let Some(examination) = &state.latest {
+        of_findings(&mut out, &examination.report);
+        of_examination(&mut out, examination);
+    }
+    out
+}
+
+fn of_findings(out: &mut Exposition, report: &Report) {
+    let findings = &report.findings;
+    let mut family = out.family(
+        "mcast_doctor_finding",
+        MetricKind::Gauge,
+        "Always 1; the labels name a finding of the latest examination and its subject.",
+    );
+    for (number, finding) in findings.iter().enumerate() {
+        // Findings that differ only in their evidence would be the same sample twice.
+        if !findings[..number].iter().any(|earlier| earlier.is_same(finding)) {
+            with_labels(finding, |labels| family.sample(labels, 1));
+        }
+    }
+    let mut family =
+        out.family("mcast_doctor_findings", MetricKind::Gauge, "Number of findings by severity.");
+    for severity in [Severity::Fault, Severity::Warning, Severity::Note] {
+        family.sample(&[("severity", &severity)], report.count(severity));
+    }
+}
+
+fn with_labels(finding: &Finding, then: impl FnOnce(&[(&str, &dyn Display)])) {
+    let subject = &finding.subject;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let (interface, group) = (text(&subject.interface), text(&subject.group));
+    let (source, program) = (text(&subject.source), text(&subject.program));
+    then(&[
+        ("finding", &finding.id),
+        ("severity", &finding.severity),
+        ("interface", &interface),
+        ("group", &group),
+        ("source", &source),
+        ("program", &program),
+    ]);
+}
+
+fn of_examination(out: &mut Exposition, examination: &Examination) {
+    let end = examination.end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    out.family(
+        "mcast_doctor_open_questions",
+        MetricKind::Gauge,
+        "Questions that the latest examination could not answer.",
+    )
+    .sample(&[], examination.report.open_questions.len());
+    out.family(
+        "mcast_doctor_examination_duration_seconds",
+        MetricKind::Gauge,
+        "Duration of the latest examination.",
+    )
+    .sample(&[], examination.took.as_secs_f64());
+    out.family(
+        "mcast_doctor_examination_end_seconds",
+        MetricKind::Gauge,
+        "When the latest examination ended, in seconds since 1970.",
+    )
+    .sample(&[], end.as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast_doctor::Id;
+
+    use super::*;
+
+    #[test]
+    fn findings_that_differ_only_in_evidence_are_one_sample() {
+        let examinations = Examinations::default();
+        let fault = |cause: &str| Finding::new(Id::NoRoute, Severity::Fault, cause).on_interface("eth0");
+        let mut report = Report::default();
+        report.findings.extend([fault("one"), fault("two")]);
+
+        examinations.add(&report, Duration::from_millis(1500));
+        let text = figures(&examinations.0.lock().unwrap()).into_text();
+
+        let finding = "mcast_doctor_finding{finding=\"no-route\",severity=\"fault\",interface=\"eth0\",group=\"\",\
+                       source=\"\",program=\"\"} 1\n";
+        assert_eq!(text.matches(finding).count(), 1, "{text}");
+        assert!(text.contains("mcast_doctor_findings{severity=\"fault\"} 2\n"), "{text}");
+        assert!(text.contains("mcast_doctor_findings{severity=\"note\"} 0\n"), "{text}");
+        assert!(text.contains("mcast_doctor_examination_duration_seconds 1.5\n"), "{text}");
+    }
+
+    #[test]
+    fn before_the_first_examination_there_are_no_findings() {
+        let text = figures(&State::default()).into_text();
+
+        assert!(text.contains("mcast_doctor_examinations_total 0\n") && !text.contains("findings"), "{text}");
     }
 }

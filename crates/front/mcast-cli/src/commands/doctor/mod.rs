@@ -1,14 +1,10 @@
 //! `mcast doctor`: finds out why multicast does not arrive, and suggests remedies.
 
 mod apply;
-mod export;
 mod fleet;
-mod history;
 mod json;
 
 mod path;
-mod progress;
-mod repair;
 mod subject;
 mod text;
 mod watch;
@@ -27,14 +23,13 @@ use mcast_terminal::Console;
 
 use crate::arguments::{Admission, parse_duration};
 use crate::exit::{Failure, Outcome};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Service};
 use crate::metrics;
-use crate::rights::{self, Capability};
-use crate::service::Service;
+use crate::sys::{self, Capability};
 
-use progress::Progress;
-use repair::Repairer;
+use apply::Repairer;
 use subject::Subject;
+use text::Progress;
 
 /// Find out why multicast does not arrive, and how to fix it
 #[derive(Debug, clap::Args)]
@@ -252,7 +247,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let bound = arguments.timing.metrics.as_ref().map(metrics::bind).transpose()?;
     if arguments.results.apply.is_empty() && arguments.results.repair.is_empty() {
         let elsewhere = subject.may_be_elsewhere().then_some(Capability::SysAdmin);
-        rights::keep(&RIGHTS.into_iter().chain(elsewhere).collect::<Vec<_>>())?;
+        sys::keep_rights(&RIGHTS.into_iter().chain(elsewhere).collect::<Vec<_>>())?;
     }
     let interrupt = Interrupt::catch(|| {})?;
     let service = Service::begin();
@@ -270,7 +265,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     };
     if arguments.timing.watch || arguments.runs_a_program() {
         let history = arguments.timing.journal.as_ref();
-        let history = history.map(|path| history::open(path, console)).transpose()?;
+        let history = history.map(|path| watch::open_journal(path, console)).transpose()?;
         let repairer = Repairer::new(&arguments.results.repair, console);
         return watch::run(&doctor, arguments.timing.every, repairer, bound, history, arguments.results.json);
     }
@@ -296,7 +291,7 @@ fn show_history(path: &Path, arguments: &Arguments, console: &Console) -> anyhow
             .remedy("add --watch, or name only the file")
             .into());
     }
-    history::show(path, arguments.results.json, console)
+    watch::show_journal(path, arguments.results.json, console)
 }
 
 impl PathOptions {
@@ -342,7 +337,7 @@ impl Arguments {
             None => Options::default(),
         };
         let options = if self.timing.soak { options.soaking() } else { options };
-        Options { experiments: !self.no_experiments, ..options }
+        options.with(|options| options.experiments = !self.no_experiments)
     }
 }
 

@@ -6,11 +6,13 @@ use std::process::{Command, Stdio};
 
 use mcast::group::WellKnown;
 use mcast::{Family, InterfaceSelector, Membership};
-use mcast_doctor::{Options, ProgramSelector, Report, StartedProgram, examine_machine, examine_membership};
-use mcast_doctor::{examine_program, explain_capture};
+use mcast_doctor::{
+    Options, ProgramSelector, Report, StartedProgram, examine_machine, examine_membership, examine_program,
+    explain_capture,
+};
 use mcast_terminal::Console;
 
-use super::progress::Progress;
+use super::text::Progress;
 use super::{Arguments, path};
 use crate::arguments::{Families, select_memberships};
 use crate::exit::Failure;

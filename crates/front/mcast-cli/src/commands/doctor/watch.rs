@@ -1,21 +1,26 @@
-//! `mcast doctor --watch`: repeats the examination and reports what is new, what is gone, and each new verdict.
+//! `mcast doctor --watch`: repeats the examination and reports what is new, what is gone, and each new verdict; `--journal` keeps
+//! that in a file, from which follows since when something is wrong.
 
 use std::cell::RefMut;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast_doctor::{Finding, History, Report, Severity, StartedProgram, Verdict};
+use anyhow::Context;
+use mcast_doctor::{
+    Finding, History, HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream, HistoryTimeline, Onset,
+    Report, Severity, StartedProgram, Verdict,
+};
 use mcast_metrics::BoundExporter;
 use mcast_terminal::{Console, Level, Output};
+use serde::Serialize;
 
-use super::export::Examinations;
-use super::json::{self, Change};
-use super::repair::Repairer;
-use super::{Doctor, history, text};
+use super::apply::Repairer;
+use super::json::{self, Change, Examinations};
+use super::{Doctor, text};
 use crate::exit::Outcome;
-use crate::interrupt::{Hangup, Interrupt};
-use crate::output::{clock_time, write_json};
-use crate::service::Service;
+use crate::interrupt::{Hangup, Interrupt, Service};
+use crate::output::{clock_time, write_json, write_record};
 
 /// The interval of keep-alives and of checks for hang-ups during a wait.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -66,6 +71,7 @@ pub(super) fn run(
         match examined {
             Ok(report) => {
                 examinations.add(&report, start.elapsed());
+                // What is applied now is judged by an examination that begins at once, not after the interval.
                 let is_to_be_verified = repairer.handle(&report);
                 reporter.report(report)?;
                 if is_to_be_verified {
@@ -155,7 +161,7 @@ impl Reporter<'_> {
         if self.verdict.replace(report.verdict()) != Some(report.verdict()) {
             self.report_verdict(&report)?;
             if let Some(onset) = self.history.as_ref().and_then(History::onset) {
-                history::write_onset(&onset, self.is_json, &mut self.out)?;
+                write_onset(&onset, self.is_json, &mut self.out)?;
             }
         }
         self.known = report.findings;
@@ -284,4 +290,86 @@ fn level(event: &str, severity: Severity) -> Level {
         ("found", Severity::Warning) => Level::Warning,
         _ => Level::Information,
     }
+}
+
+/// `schemas/doctor-since.json`, without the event.
+#[derive(Serialize)]
+struct OnsetRecord<'a> {
+    since: String,
+    healthy_until: Option<String>,
+    stopped: Vec<Stopped<'a>>,
+    queriers: &'a [HistoryQuerier],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<FailingPath<'a>>,
+}
+
+/// A path of a fleet on which not everything arrives.
+#[derive(Serialize)]
+struct FailingPath<'a> {
+    #[serde(flatten)]
+    path: &'a HistoryPath,
+    since: String,
+}
+
+#[derive(Serialize)]
+struct Stopped<'a> {
+    #[serde(flatten)]
+    stream: &'a HistoryStream,
+    last_heard: String,
+}
+
+/// Continues the history in a file, or begins one.
+pub(super) fn open_journal(path: &Path, console: &Console) -> anyhow::Result<History> {
+    let mut history =
+        History::open(path).with_context(|| format!("cannot record a history in {}", path.display()))?;
+    if let Err(error) = history.watch_queriers() {
+        console.note(format_args!("the history does not contain queriers: {error}"));
+    }
+    Ok(history)
+}
+
+/// Prints the changes of a history, and since when something is wrong.
+pub(super) fn show_journal(path: &Path, is_json: bool, console: &Console) -> anyhow::Result<Outcome> {
+    let timeline = HistoryTimeline::read(path)
+        .with_context(|| format!("cannot read the history in {}", path.display()))?;
+    let mut out = console.output();
+    for entry in timeline.changes() {
+        write_change(entry, is_json, console, &mut out)?;
+    }
+    let onset = timeline.onset();
+    if let Some(onset) = &onset {
+        write_onset(onset, is_json, &mut out)?;
+    }
+    out.flush()?;
+    if timeline.changes().next().is_none() {
+        console.note("the history is empty");
+        return Ok(Outcome::Undecided);
+    }
+    Ok(Outcome::of(onset.is_none()))
+}
+
+fn write_change(entry: &HistoryEntry, is_json: bool, console: &Console, out: &mut Output) -> io::Result<()> {
+    if is_json {
+        return write_json(out, entry);
+    }
+    let dim = console.palette().dim;
+    let time = entry.date_and_time().unwrap_or_default();
+    let findings = super::text::safe(&entry.findings.join("; "));
+    writeln!(out, "{dim}{time}{dim:#}  {:<8}  {findings}", super::text::safe(&entry.verdict))
+}
+
+pub(super) fn write_onset(onset: &Onset, is_json: bool, out: &mut Output) -> io::Result<()> {
+    if !is_json {
+        return writeln!(out, "{}", super::text::safe(&onset.to_string()));
+    }
+    let stopped = onset.stopped.iter().map(|(stream, last)| Stopped { stream, last_heard: last.to_string() });
+    let paths = onset.paths.iter().map(|(path, since)| FailingPath { path, since: since.to_string() });
+    let record = OnsetRecord {
+        since: onset.since.to_string(),
+        healthy_until: onset.healthy_until.map(|until| until.to_string()),
+        stopped: stopped.collect(),
+        queriers: &onset.queriers,
+        paths: paths.collect(),
+    };
+    write_record(out, "since", &record)
 }

@@ -20,6 +20,7 @@ use crate::output::write_record;
 #[command(after_help = EXAMPLES)]
 pub(crate) enum Arguments {
     /// Create a key file, which only its owner can read
+    #[command(after_help = MAKE_EXAMPLES)]
     Make {
         /// The new file
         #[arg(value_name = "FILE")]
@@ -36,6 +37,7 @@ pub(crate) enum Arguments {
     ///
     /// Of a group secret: its epoch, its algorithm, and a fingerprint by which two files can be compared. Of a signing key: its
     /// public key, for `subscribe --signed-by`.
+    #[command(after_help = SHOW_EXAMPLES)]
     Show {
         /// The key file
         #[arg(value_name = "FILE")]
@@ -48,6 +50,7 @@ pub(crate) enum Arguments {
     ///
     /// A running publisher uses it once it rereads the file, on SIGHUP. Give it to all subscribers before that: the group
     /// secret itself, or the public key of a signing key.
+    #[command(after_help = ROTATE_EXAMPLES)]
     Rotate {
         /// The key file
         #[arg(value_name = "FILE")]
@@ -57,6 +60,7 @@ pub(crate) enum Arguments {
         output: Format,
     },
     /// Remove the oldest key from a key file
+    #[command(after_help = DROP_EXAMPLES)]
     Drop {
         /// The key file
         #[arg(value_name = "FILE")]
@@ -66,6 +70,23 @@ pub(crate) enum Arguments {
         output: Format,
     },
 }
+
+const MAKE_EXAMPLES: &str = "\
+Examples:
+  mcast keys make prices.key                    the secret of a group
+  mcast keys make --signing publisher.key       a signing key; prints the public key";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  mcast keys show prices.key                    epoch, algorithm and fingerprint of each secret";
+
+const ROTATE_EXAMPLES: &str = "\
+Examples:
+  mcast keys rotate prices.key                  then copy the file to all members";
+
+const DROP_EXAMPLES: &str = "\
+Examples:
+  mcast keys drop prices.key                    once nobody uses the oldest key any more";
 
 /// How to print keys.
 #[derive(Clone, Copy, Debug, clap::Args)]

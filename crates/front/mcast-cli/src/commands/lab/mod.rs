@@ -163,18 +163,30 @@ Examples, in the shell that `mcast lab shell four-hosts eastny` opens:
 
 /// Print the file of a network that comes with mcast, as a template for your own
 #[derive(Debug, clap::Args)]
+#[command(after_help = SHOW_EXAMPLES)]
 pub(crate) struct ShowArguments {
     /// The name of the network
     name: String,
 }
 
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  mcast lab show two-lans > mine.toml
+  mcast lab run mine.toml";
+
 /// List the networks that come with mcast
 #[derive(Debug, clap::Args)]
+#[command(after_help = LIST_EXAMPLES)]
 pub(crate) struct ListArguments {
     /// Print one JSON object per network
     #[arg(long)]
     json: bool,
 }
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  mcast lab list
+  mcast lab list --json                         for programs";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     platform::run(&arguments.action, console)

@@ -5,7 +5,6 @@ mod feed;
 mod rate;
 mod report;
 mod session;
-mod snapshot;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -27,10 +26,9 @@ use crate::arguments::{
 };
 use crate::exit::{Failure, Outcome};
 use acknowledgements::AckOptions;
-use feed::LogArguments;
+use feed::{LogArguments, StateSource};
 use rate::{CorrectionOptions, StreamRate};
 use session::Session;
-use snapshot::StateSource;
 
 /// Publish a stream of messages reliably
 #[derive(Debug, clap::Args)]

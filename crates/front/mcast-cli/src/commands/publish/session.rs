@@ -9,22 +9,20 @@ use mcast_sys::ClassifiedError;
 use mcast_terminal::Console;
 
 use super::acknowledgements::AckReporter;
-use super::feed::{Feed, key_of};
+use super::feed::{Feed, Snapshots, key_of};
 use super::rate::{RateReport, RateReporter, StreamRate};
 use super::report::{self, Report};
-use super::snapshot::Snapshots;
 use super::{Arguments, Plan};
 use crate::arguments::KeyFile;
 #[cfg(feature = "seal")]
 use crate::arguments::SigningFile;
 use crate::exit::Outcome;
-use crate::interrupt::{Hangup, Interrupt};
+use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::message_layer::refusal_text;
 use crate::metrics::StreamMetrics;
 use crate::output::{count_of, seconds};
 use crate::sending::MessagePacer;
-use crate::service::Service;
 
 /// What the manager of a service shows.
 const STATUS: &str = "publishing";

@@ -1,6 +1,5 @@
 //! `mcast record`: records the datagrams of groups into capture files, with the kernel's timestamps.
 
-mod recording;
 mod session;
 
 use std::path::PathBuf;
@@ -16,10 +15,8 @@ use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{InterfaceNames, bytes, count, count_of, record, rfc3339, seconds};
 use crate::receiving::{FlowSummary, Tally, drops_text};
-use crate::rights::{self, Capability};
-use crate::sys;
-use recording::{Limit, Totals};
-use session::Session;
+use crate::sys::{self, Capability};
+use session::{Limit, Session, Totals};
 
 /// Record the datagrams of groups into a capture file
 #[derive(Debug, clap::Args)]
@@ -77,7 +74,7 @@ struct Output {
 
     /// Start a new file before the current one exceeds a size (100MB), an age (60s, 1h), or either (100MB,1h); SIGHUP
     /// also starts one
-    #[arg(long, value_name = "LIMIT", value_parser = recording::parse_limit, value_delimiter = ',')]
+    #[arg(long, value_name = "LIMIT", value_parser = session::parse_limit, value_delimiter = ',')]
     rotate: Vec<Limit>,
 
     /// Keep the newest N files, counting those of earlier runs, and delete older ones
@@ -139,7 +136,7 @@ impl<'a> Plan<'a> {
                 .into());
         }
         let path = if to_standard_output { "standard output".into() } else { output.write.clone() };
-        let (max_bytes, max_age) = recording::smallest(&output.rotate);
+        let (max_bytes, max_age) = session::smallest(&output.rotate);
         let reception = GroupFramesOptions {
             memberships: joining.selected(console)?.items,
             any_source: joining.any_source,
@@ -184,7 +181,7 @@ impl<'a> Plan<'a> {
         let mut kept = Vec::new();
         kept.extend(self.reception.follow.then_some(Capability::NetRaw));
         kept.extend(self.is_series.then_some(Capability::DacOverride));
-        rights::keep(&kept)
+        sys::keep_rights(&kept)
     }
 }
 

@@ -1,21 +1,24 @@
-//! The main loop: records frames, and maintains files and interfaces in between.
+//! The main loop: records frames, counts them, and maintains files and interfaces in between.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use mcast_capture::{ErrorKind, Recorder};
-use mcast_terminal::Console;
+use mcast_capture::{ErrorKind, FileErrorKind, Frame, RecordedFile, Recorder, RecorderEvent};
+use mcast_terminal::{Console, Output};
 use mcast_watch::live::{
-    GroupFrames, GroupFramesOptions, LiveError, NextGroupFrame, SocketFrames, WireFrames,
+    FrameLosses, GroupFrameKind, GroupFrames, GroupFramesOptions, LiveError, NextGroupFrame, SocketFrames,
+    WireFrames,
 };
+use serde::Serialize;
 
-use super::recording::Recording;
-use super::{Plan, Via};
-use crate::arguments::Goal;
+use super::{FileRecord, Plan, SummaryRecord, Via};
+use crate::arguments::{Goal, parse_duration, parse_size};
+use crate::commands::record;
 use crate::exit::{self, Outcome};
-use crate::interrupt::{Hangup, Interrupt};
-use crate::receiving::{UnreachableInterfaces, print_buffer, print_memberships};
-use crate::service::Service;
+use crate::interrupt::{Hangup, Interrupt, Service};
+use crate::output::{InterfaceNames, write_record};
+use crate::receiving::{Tally, UnreachableInterfaces, print_buffer, print_memberships};
 
 /// The silence after which buffered frames are written.
 const FLUSH_AFTER: Duration = Duration::from_millis(5);
@@ -104,6 +107,8 @@ impl<'a> Session<'a> {
     }
 
     fn record(&mut self) -> anyhow::Result<End> {
+        // After a frame the wait is short, so that the end of a burst is soon in the file. Once that is flushed, only signals and
+        // interfaces are waited for.
         let mut max_wait = FLUSH_AFTER;
         loop {
             if self.interrupt.has_arrived() {
@@ -234,4 +239,205 @@ pub(super) fn open(
 /// Returns whether capturing is denied, in which case sockets may be used.
 fn is_denied(error: &mcast_capture::Error) -> bool {
     matches!(error.kind(), ErrorKind::Permission | ErrorKind::Unsupported(_) | ErrorKind::LinkType(_))
+}
+
+/// A recorder, and what it has recorded.
+pub(super) struct Recording<'a> {
+    pub(super) recorder: Recorder,
+    pub(super) counts: Counts<'a>,
+    /// Whether the reader has closed the pipe, so that nothing more can be written.
+    pub(super) is_reader_gone: bool,
+}
+
+/// What was recorded, and where to report it.
+pub(super) struct Counts<'a> {
+    pub(super) tally: Tally,
+    pub(super) totals: Totals,
+    json: bool,
+    console: &'a Console,
+    out: Output,
+    names: InterfaceNames,
+}
+
+/// Counts of frames and files.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Totals {
+    pub(super) frames: u64,
+    /// The fragments among them, except first ones.
+    pub(super) fragments: u64,
+    pub(super) files: u64,
+    pub(super) file_bytes: u64,
+    /// Frames that could not be written.
+    #[serde(skip)]
+    pub(super) unwritten: u64,
+}
+
+impl<'a> Recording<'a> {
+    pub(super) fn new(recorder: Recorder, json: bool, console: &'a Console) -> Self {
+        let counts = Counts {
+            tally: Tally::default(),
+            totals: Totals::default(),
+            json,
+            console,
+            out: console.output(),
+            names: InterfaceNames::new(),
+        };
+        Self { recorder, counts, is_reader_gone: false }
+    }
+
+    pub(super) fn take(&mut self, frame: &Frame<'_>, kind: GroupFrameKind) {
+        let is_taken = self.recorder.write(frame);
+        self.report();
+        if !is_taken {
+            self.counts.totals.unwritten += 1;
+            return;
+        }
+        self.counts.totals.frames += 1;
+        match kind {
+            GroupFrameKind::Datagram(arrival) => self.counts.tally.add(&arrival),
+            GroupFrameKind::Fragment => self.counts.totals.fragments += 1,
+        }
+    }
+
+    /// Starts another file on request.
+    pub(super) fn rotate(&mut self) {
+        if !self.recorder.rotate() {
+            self.counts.console.warn("there is only one file: --rotate sets when another one starts");
+        }
+        self.report();
+    }
+
+    /// Reports what has happened to the files.
+    pub(super) fn report(&mut self) {
+        let console = self.counts.console;
+        while let Some(event) = self.recorder.next_event() {
+            match event {
+                // An error means that the reader of standard output is gone; the recording continues.
+                RecorderEvent::Completed(file) => drop(self.counts.complete(&file)),
+                RecorderEvent::NotDeleted(error) => console.warn(error),
+                RecorderEvent::NotRotated(error) => {
+                    console.warn(format_args!("{error}; continuing in {}", self.recorder.path().display()));
+                }
+                RecorderEvent::Stalled(error) => console
+                    .warn(format_args!("{error}; buffering up to 64 MiB in memory until there is room")),
+                RecorderEvent::Resumed => {
+                    console.note("there is room again: everything buffered is written");
+                }
+                RecorderEvent::ReaderGone => self.is_reader_gone = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends the last file.
+    pub(super) fn end(self) -> anyhow::Result<Counts<'a>> {
+        let Self { recorder, mut counts, .. } = self;
+        counts.complete(&recorder.finish())?;
+        Ok(counts)
+    }
+}
+
+impl Counts<'_> {
+    pub(super) fn print(
+        &mut self,
+        losses: FrameLosses,
+        time: Duration,
+        via: &'static str,
+    ) -> anyhow::Result<()> {
+        let Self { tally, totals, json, console, out, names } = self;
+        if *json {
+            write_record(out, "summary", &SummaryRecord::new(tally, *totals, losses, time, via, names))?;
+            out.flush()?;
+        }
+        record::print_summary(tally, totals, losses, time, names, console);
+        Ok(())
+    }
+
+    /// Counts and reports a complete file.
+    fn complete(&mut self, file: &RecordedFile) -> anyhow::Result<()> {
+        self.totals.files += 1;
+        self.totals.file_bytes += file.bytes;
+        self.totals.frames -= file.unwritten.min(self.totals.frames);
+        // If the reader closed the pipe, nothing is missing.
+        if file.failure.as_ref().is_none_or(|failure| failure.kind() != FileErrorKind::BrokenPipe) {
+            self.totals.unwritten += file.unwritten;
+        }
+        record::print_file(file, self.console);
+        if self.json {
+            write_record(&mut self.out, "file", &FileRecord::new(file))?;
+            self.out.flush()?;
+        }
+        Ok(())
+    }
+}
+
+/// A limit of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    Bytes(u64),
+    Age(Duration),
+}
+
+/// Returns the smallest size and the smallest age; a file ends at whichever it reaches first.
+pub(super) fn smallest(limits: &[Limit]) -> (Option<u64>, Option<Duration>) {
+    let bytes = limits.iter().filter_map(|limit| match limit {
+        Limit::Bytes(bytes) => Some(*bytes),
+        Limit::Age(_) => None,
+    });
+    let age = limits.iter().filter_map(|limit| match limit {
+        Limit::Age(age) => Some(*age),
+        Limit::Bytes(_) => None,
+    });
+    (bytes.min(), age.min())
+}
+
+/// The smallest limits, so that files contain more than a few frames.
+const MIN_SIZE: u64 = 64 << 10;
+const MIN_AGE: Duration = Duration::from_secs(1);
+
+/// Parses a size such as `100MB` or `512k` (k is 1,024), or an age such as `60s`, `10min`, `1h`.
+pub(super) fn parse_limit(text: &str) -> Result<Limit, String> {
+    let error = || "write a size such as 100MB or 512k, or an age such as 60s, 10min or 1h".to_owned();
+    let is_age = text.ends_with(['s', 'h', 'n']) || text.ends_with('m');
+    if is_age {
+        return match parse_duration(text).map_err(|_| error())? {
+            age if age < MIN_AGE => Err("the shortest age is 1s".into()),
+            age => Ok(Limit::Age(age)),
+        };
+    }
+    let size = text.strip_suffix('B').filter(|size| !size.ends_with('i')).unwrap_or(text);
+    match parse_size(size).map_err(|_| error())? as u64 {
+        bytes if bytes < MIN_SIZE => Err("the smallest size is 64k".into()),
+        bytes => Ok(Limit::Bytes(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_distinguishes_sizes_and_ages() {
+        let age = |seconds| Ok(Limit::Age(Duration::from_secs(seconds)));
+        assert_eq!(["60s", "2m", "2min", "1h"].map(parse_limit), [age(60), age(120), age(120), age(3_600)]);
+        let size = |bytes| Ok(Limit::Bytes(bytes));
+        assert_eq!(
+            ["100MB", "100M", "100MiB", "512k", "1GB", "65536"].map(parse_limit),
+            [size(100 << 20), size(100 << 20), size(100 << 20), size(512 << 10), size(1 << 30), size(65_536)]
+        );
+    }
+
+    #[test]
+    fn invalid_and_too_small_limits_are_refused() {
+        for text in ["", "B", "MB", "-1s", "10", "1kB", "10ms", "0s", "1x", "nan", "infs"] {
+            parse_limit(text).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn the_smallest_limit_of_each_kind_counts() {
+        let limits = ["1MB", "1h", "512k", "60s"].map(|text| parse_limit(text).unwrap());
+        assert_eq!(smallest(&limits), (Some(512 << 10), Some(Duration::from_secs(60))));
+        assert_eq!(smallest(&[]), (None, None));
+    }
 }

@@ -1,20 +1,22 @@
-//! The main loop: receives what is available, prints it, and flushes before it blocks.
+//! The main loop: receives what is available, prints it or runs a process per datagram (`--exec`), and flushes before it blocks.
 
-use std::io::Write;
-use std::sync::Arc;
+use std::io::{self, Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast::{Batch, Datagram, Drops, ErrorKind, MembershipStatus, Receiver, Statistics};
+use mcast::{Arrival, Batch, Datagram, Drops, ErrorKind, MembershipStatus, Receiver, Statistics};
 use mcast_terminal::{Console, Output};
 
 use super::OutputOptions;
-use super::execute::Executor;
-use super::format::Printer;
+use super::format::{Printer, time_of};
 use super::platform::AmtInput;
 use crate::arguments::{Goal, Limits};
+use crate::execute::Call;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
-use crate::output::{InterfaceNames, write_record};
+use crate::output::{InterfaceNames, count_of, rfc3339, write_record};
 use crate::receiving::{Tally, UnreachableInterfaces};
 
 /// Buffers of a batch, each for the largest datagram.
@@ -238,4 +240,209 @@ impl Input<'_> {
             amt.stop();
         }
     }
+}
+
+/// One byte more than the longest answer that fits in a datagram, to detect answers that are too long.
+const ANSWER_LIMIT: u64 = 65_528;
+/// The interval of checks for the end while waiting for a free slot.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Runs a shell command for each datagram, with a limit on concurrent commands.
+#[derive(Debug)]
+pub(super) struct Executor {
+    command: Arc<str>,
+    limit: usize,
+    answers: Option<Arc<Receiver>>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    counts: Mutex<Counts>,
+    ended: Condvar,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Counts {
+    running: usize,
+    run: u64,
+    failed: u64,
+    answered: u64,
+    not_run: u64,
+    /// The first problem other than a failed command.
+    first_error: Option<String>,
+}
+
+impl Executor {
+    /// Creates an executor. With a receiver, the output of a command is sent back to the datagram's source.
+    pub(super) fn new(command: &str, limit: u16, answers: Option<Arc<Receiver>>) -> Self {
+        Self { command: command.into(), limit: limit.into(), answers, state: Arc::default() }
+    }
+
+    /// Starts the command for a datagram, after waiting for a free slot. If the deadline passes or an interrupt arrives
+    /// first, counts the datagram as not run and returns `false`.
+    pub(super) fn run(
+        &self,
+        datagram: &Datagram<'_>,
+        interface: &str,
+        deadline: Option<Instant>,
+        interrupt: &Interrupt,
+    ) -> bool {
+        let Some(slot) = self.take_slot(deadline, interrupt) else { return false };
+        let (arrival, answers) = (*datagram.arrival(), self.answers.clone());
+        let (command, input) = (Arc::clone(&self.command), datagram.payload().to_vec());
+        let call = Call { command, input, variables: fields(&arrival, interface) };
+        let job = Job { call, arrival, answers };
+        // The thread owns the slot, so that it is freed however the thread ends, or if none can be started.
+        let run = move || job.run(&slot.0);
+        if let Err(error) = thread::Builder::new().name("exec".into()).spawn(run) {
+            self.state.counts().not_run(format!("cannot start a thread for the command: {error}"));
+        }
+        true
+    }
+
+    /// Counts datagrams for which no command was run.
+    pub(super) fn count_not_run(&self, datagrams: usize) {
+        self.state.counts().not_run += datagrams as u64;
+    }
+
+    /// Waits for the commands that still run.
+    pub(super) fn finish(&self) {
+        let counts = self.state.counts();
+        drop(self.state.ended.wait_while(counts, |counts| counts.running > 0));
+    }
+
+    /// Prints a summary.
+    pub(super) fn print_summary(&self, console: &Console) {
+        let counts = self.state.counts().clone();
+        let mut text = format!("ran {}", count_of(counts.run, "command"));
+        if self.answers.is_some() {
+            text += &format!(", sent {}", count_of(counts.answered, "answer"));
+        }
+        if counts.failed > 0 {
+            text += &format!(", of which {} failed", counts.failed);
+        }
+        console.note(text);
+        if counts.not_run > 0 {
+            console.warn(format_args!("no command was run for {}", count_of(counts.not_run, "datagram")));
+        }
+        if let Some(first_error) = counts.first_error {
+            console.warn(first_error);
+        }
+    }
+
+    fn take_slot(&self, deadline: Option<Instant>, interrupt: &Interrupt) -> Option<Slot> {
+        let is_over =
+            || interrupt.has_arrived() || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let mut counts = self.state.counts();
+        while counts.running >= self.limit {
+            if is_over() {
+                return None;
+            }
+            let woken = self.state.ended.wait_timeout(counts, POLL_INTERVAL);
+            counts = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        counts.running += 1;
+        Some(Slot(Arc::clone(&self.state)))
+    }
+}
+
+impl State {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to run one command, until it is dropped.
+#[derive(Debug)]
+struct Slot(Arc<State>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.counts().running -= 1;
+        self.0.ended.notify_all();
+    }
+}
+
+impl Counts {
+    fn not_run(&mut self, first_error: String) {
+        self.not_run += 1;
+        self.note(first_error);
+    }
+
+    fn note(&mut self, first_error: String) {
+        self.first_error.get_or_insert(first_error);
+    }
+}
+
+/// A command and the datagram that it answers.
+#[derive(Debug)]
+struct Job {
+    call: Call,
+    arrival: Arrival,
+    answers: Option<Arc<Receiver>>,
+}
+
+impl Job {
+    /// Runs the command to its end, sends its answer, and counts the result.
+    fn run(mut self, state: &State) {
+        let set_up = |command: &mut Command| {
+            if self.answers.is_some() {
+                command.stdout(Stdio::piped());
+            }
+        };
+        let mut child = match self.call.start(set_up) {
+            Ok(child) => child,
+            Err(error) => return state.counts().not_run(format!("cannot start the command: {error}")),
+        };
+        let output = exchange(self.call, &mut child);
+        let status = child.wait();
+        let answered = match (&output, &self.answers) {
+            (Ok(answer), Some(receiver)) if !answer.is_empty() => Some(receiver.reply(&self.arrival, answer)),
+            _ => None,
+        };
+        let mut counts = state.counts();
+        counts.run += 1;
+        counts.answered += u64::from(matches!(answered, Some(Ok(()))));
+        let is_success = output.is_ok() && status.as_ref().is_ok_and(ExitStatus::success);
+        counts.failed += u64::from(!is_success);
+        if let Err(error) = output {
+            counts.note(format!("cannot write to the command: {error}"));
+        }
+        if let Err(error) = status {
+            counts.note(format!("cannot wait for the command: {error}"));
+        }
+        if let Some(Err(error)) = answered {
+            counts.note(format!("cannot send an answer: {error}"));
+        }
+    }
+}
+
+/// Writes the input of a command, and returns its output if that is the answer.
+fn exchange(call: Call, child: &mut Child) -> io::Result<Vec<u8>> {
+    // The command is killed, because a partial input could have unwanted effects.
+    call.feed(child).inspect_err(|_| drop(child.kill()))?;
+    let mut answer = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        stdout.take(ANSWER_LIMIT).read_to_end(&mut answer)?;
+    }
+    Ok(answer)
+}
+
+/// Returns the environment variables of a command.
+fn fields(arrival: &Arrival, interface: &str) -> Vec<(&'static str, String)> {
+    let known = |fact: Option<String>| fact.unwrap_or_default();
+    vec![
+        ("MCAST_GROUP", arrival.destination.ip().to_string()),
+        ("MCAST_PORT", arrival.destination.port().to_string()),
+        ("MCAST_INTERFACE", interface.to_owned()),
+        ("MCAST_SOURCE", arrival.source.ip().to_string()),
+        ("MCAST_SOURCE_PORT", arrival.source.port().to_string()),
+        ("MCAST_TTL", known(arrival.hop_limit.map(|hops| hops.to_string()))),
+        ("MCAST_DSCP", known(arrival.dscp().map(|dscp| dscp.to_string()))),
+        ("MCAST_TIME", rfc3339(time_of(arrival))),
+        ("MCAST_LENGTH", arrival.length.to_string()),
+        ("MCAST_LOST", known(arrival.lost.map(|lost| lost.to_string()))),
+        ("MCAST_TRUNCATED", arrival.truncated.to_string()),
+    ]
 }

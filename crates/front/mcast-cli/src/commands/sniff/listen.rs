@@ -12,11 +12,9 @@ use mcast_terminal::{Console, Output};
 use mcast_watch::live::{PacketSummaryRecord, StreamFilter};
 use mcast_watch::{FragmentPorts, PacketTally, Time};
 
-use super::source::{JoinMonitor, Source};
 use super::text::{Ending, Printer, print_summary};
-use super::{Content, Plan};
-use crate::arguments::Goal;
-use crate::capturing::interface_name;
+use super::{Content, JoinMonitor, Plan, Source};
+use crate::arguments::{Goal, interface_name};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count_of, write_record};
@@ -138,6 +136,8 @@ impl<'a> Sniffer<'a> {
                 return Ok(End::TimeOver);
             }
             let left = self.goal.time_left();
+            // Several packets share one look at the clock and one flush; not without limit, so that Ctrl-C and the deadline are
+            // noticed under any load.
             let mut step = Step::Handled;
             for _ in 0..AT_ONCE {
                 step = self.step(Duration::ZERO)?;
@@ -149,6 +149,7 @@ impl<'a> Sniffer<'a> {
                 if left == Some(Duration::ZERO) {
                     return Ok(End::TimeOver);
                 }
+                // Nothing is waiting: what was printed has to be visible before this blocks.
                 self.handler.flush()?;
                 let wait = self.time_to_wait();
                 step = self.step(wait)?;
@@ -255,6 +256,7 @@ impl PacketHandler<'_> {
         if let Some(join_monitor) = join_monitor.filter(|_| !is_control(&packet)) {
             join_monitor.traffic.observe(frame, &packet);
         }
+        // For every frame, selected or not: only the first fragment of a datagram has the port, and later ones are selected by it.
         let port = self.fragments.port_of(frame.interface, &packet);
         let context = frame.context(port);
         let is_selected = match self.plan.content {

@@ -6,25 +6,23 @@ use std::time::{Duration, Instant};
 
 use mcast::Drops;
 use mcast_stream::subscriber::{Cause, Item, Message, SubscriberEvent};
-use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
+use mcast_stream::wire::{MessageNumber, StreamId};
 use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber, Worker};
 use mcast_terminal::Console;
 
 use super::Plan;
-use super::format::{Printer, Summary};
-use super::output_worker::{JobQueue, OutputWorker, Unfinished};
-use super::resume::ResumeFile;
+use super::output_worker::{JobQueue, OutputWorker, Printer, Summary, Tally, Unfinished};
+use super::policy::ResumeFile;
 #[cfg(feature = "seal")]
 use crate::arguments::PublicKeys;
 use crate::arguments::{Goal, KeyFile, Limits};
 use crate::execute::Call;
 use crate::exit::{Failure, Outcome};
-use crate::interrupt::{Hangup, Interrupt};
+use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::metrics::StreamMetrics;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
 use crate::receiving::{Importance, describe, print_hosts};
-use crate::service::Service;
 
 /// What the manager of a service shows.
 const STATUS: &str = "subscribed";
@@ -70,20 +68,6 @@ struct Sink<'a> {
     command: Option<Arc<str>>,
     has_key_file: bool,
     tally: Tally,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) messages: u64,
-    pub(super) bytes: u64,
-    pub(super) lost: u64,
-    /// The number of losses of an unknown number of messages.
-    pub(super) unknown_losses: u64,
-    failed: u64,
-    incarnation: Option<Incarnation>,
-    is_stall_explained: bool,
-    /// Whether a publisher was ignored because of its clock.
-    stale: bool,
 }
 
 /// Why the loop ended.
@@ -614,18 +598,6 @@ fn call_with(command: &Arc<str>, stream: StreamId, number: MessageNumber, input:
         ("MCAST_LENGTH", input.len().to_string()),
     ];
     Call { command: Arc::clone(command), input, variables }
-}
-
-impl Tally {
-    fn note(&mut self, event: &SubscriberEvent) {
-        match *event {
-            SubscriberEvent::Joined { incarnation, .. } => self.incarnation = Some(incarnation),
-            SubscriberEvent::Stale => self.stale = true,
-            SubscriberEvent::LostUnknown { .. } => self.unknown_losses += 1,
-            SubscriberEvent::Lost { first, end, .. } => self.lost += end.ahead_of(first),
-            _ => {}
-        }
-    }
 }
 
 /// Returns the failure of a subscriber that cannot start without a snapshot.

@@ -1,10 +1,8 @@
 //! `mcast subscribe`: receives all messages of a stream in order, and reports losses.
 
-mod format;
 mod listen;
 mod output_worker;
 mod policy;
-mod resume;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,8 +26,7 @@ use crate::arguments::{PublicKeys, SignedBy};
 use crate::exit::{Failure, Outcome};
 use crate::receiving::{StreamPlace, locate_stream};
 use listen::Listener;
-use policy::{AfterLoss, From, PolicyArgument};
-use resume::{ResumeFile, Stored};
+use policy::{AfterLoss, From, PolicyArgument, ResumeFile, Stored};
 
 /// Receive all messages of a stream
 #[derive(Debug, clap::Args)]

@@ -20,14 +20,12 @@ use mcast_watch::live::{
     HeldMemberships, InterfaceFollower, LiveError, LiveFrames, LocalMembersWatcher, Monitor, MonitorOptions,
 };
 
-use crate::arguments::{FilterOptions, PacketInput, on_each, parse_duration, read_targets};
-use crate::capturing::open_file;
+use crate::arguments::{FilterOptions, PacketInput, on_each, open_file, parse_duration, read_targets};
 use crate::exit::{Failure, Outcome};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Service};
 use crate::metrics;
 use crate::output::count_of;
-use crate::rights::{self, Capability};
-use crate::service::Service;
+use crate::sys::{self, Capability};
 use text::Column;
 
 /// Watch live streams: rates, loss, jitter, who joined
@@ -168,9 +166,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     // Frames may be hostile, so they are parsed without the capabilities that the capture required, and on another
     // thread than the one that inspects processes.
     let kept: &[Capability] = if plan.display == Display::Screen { &RIGHTS_TO_RECORD } else { &[] };
-    rights::keep(&[&rights::INSPECT_PROCESSES, kept].concat())?;
+    sys::keep_rights(&[&sys::INSPECT_PROCESSES, kept].concat())?;
     let local_members = (!plan.is_file).then(LocalMembersWatcher::start);
-    rights::keep(kept)?;
+    sys::keep_rights(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
     let service = Service::begin();
     let options = MonitorOptions { watch: plan.watch, filter, keys, local_members };
@@ -321,7 +319,7 @@ fn follow(
     // A join that fails now may succeed after the next change.
     let refresh = move || drop(memberships.as_ref().map(|memberships| memberships.refresh()));
     let work = move || {
-        if rights::keep(&[Capability::NetRaw]).is_ok() {
+        if sys::keep_rights(&[Capability::NetRaw]).is_ok() {
             follower.run(refresh);
         }
     };

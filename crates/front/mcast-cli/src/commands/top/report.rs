@@ -11,9 +11,8 @@ use mcast_watch::Row;
 use super::text::{self, Column};
 use super::{Display, Plan};
 use crate::exit::Failure;
-use crate::interrupt::{Hangup, Interrupt};
+use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::output::{Cell, SafeText, Table, bits_per_second, count, count_of, rfc3339};
-use crate::service::Service;
 use mcast_watch::live::{Monitor, MonitorReport};
 
 /// The interval of checks for the end of a file.

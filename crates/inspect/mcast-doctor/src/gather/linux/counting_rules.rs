@@ -12,18 +12,16 @@ use mcast::{Family, InterfaceIndex};
 use mcast_sys::netlink::{Netlink, NetlinkChange, NetlinkProtocol, attribute, attributes, push_attribute};
 
 use super::nftables::{
-    CREATE, GET_SET_ELEMENTS, NEW_CHAIN, NEW_RULE, NEW_SET, NEW_TABLE, SUBSYSTEM_NUMBER, be32_at, be64_at,
+    CREATE, GET_SET_ELEMENTS, NEW_CHAIN, NEW_RULE, NEW_SET, NEW_TABLE, SUBSYSTEM_NUMBER, TABLE_PREFIX,
+    be32_at, be64_at,
 };
-use crate::gather::experiment::CountingPlan;
-use crate::netfilter::{CountedTraffic, Hook, HookCount, HookCounts, Layer};
+use crate::netfilter::{CountedTraffic, CountingPlan, Hook, HookCount, HookCounts, Layer};
 
 /// The families of nftables tables (`NFPROTO_…`).
 const INET: u8 = 1;
 const NETDEV: u8 = 5;
 const BRIDGE: u8 = 7;
 
-/// What the names of the tables of all doctors begin with.
-pub(super) const TABLE_PREFIX: &str = "mcast-doctor-";
 /// The number of sources that are counted at one hook.
 const MAX_SOURCES: u32 = 4096;
 /// The first 32-bit register, which the key of a set begins with.

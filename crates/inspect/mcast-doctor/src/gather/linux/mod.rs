@@ -1,29 +1,20 @@
 //! Linux: netlink, `/proc/thread-self/net` and `/proc/sys/net`, all in the network namespace of the calling thread.
 
 mod bridges;
-mod counters;
 pub(crate) mod counting_rules;
-mod ipsec;
 mod kernel_drops;
 mod legacy_tables;
 mod links;
-mod multicast_routes;
-mod nft_expressions;
 mod nftables;
 pub(crate) mod processes;
-mod relays;
-mod sockets;
-mod traffic_filters;
-mod xt_extensions;
+mod tables;
 
-pub(crate) use counters::{accepted_packets, host_drops};
 pub(crate) use kernel_drops::DropCounter;
 pub(crate) use links::refused_frames;
-pub(crate) use sockets::queues;
+pub(crate) use tables::{accepted_packets, host_drops, queues};
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
+use std::{fs, io};
 
 use mcast::Family;
 use mcast::joined::Version;
@@ -55,19 +46,19 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         tables = read("groups of bridges", bridges::tables(&mut links), &mut parts);
     }
     if links.iter().any(|link| link.classifier.is_some()) {
-        read("tc filters", traffic_filters::add(&mut links), &mut parts);
+        read("tc filters", links::add(&mut links), &mut parts);
     }
     let mut relay_refusals = BTreeMap::new();
-    match relays::refusals() {
+    match tables::refusals() {
         Ok(refusals) if refusals.is_empty() => {}
         refusals => relay_refusals = read("relays", refusals, &mut parts),
     }
     // Android does not let every app read it.
     let memberships = read("joined groups", mcast_sys::joined::table(), &mut parts);
-    let mut udp_sockets = sockets::parse(&net_table("udp"));
-    udp_sockets.extend(sockets::parse(&net_table("udp6")));
-    let mut routes = multicast_routes::parse_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
-    routes.extend(multicast_routes::parse_v6(&net_table("ip6_mr_cache"), &net_table("ip6_mr_vif")));
+    let mut udp_sockets = tables::udp_sockets(&net_table("udp"));
+    udp_sockets.extend(tables::udp_sockets(&net_table("udp6")));
+    let mut routes = tables::routes_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
+    routes.extend(tables::routes_v6(&net_table("ip6_mr_cache"), &net_table("ip6_mr_vif")));
     Ok(Snapshot {
         counters: counters(),
         settings: settings(&links),
@@ -78,7 +69,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         igmp_versions: memberships.iter().filter_map(igmp_version).collect(),
         udp_sockets,
         multicast_routes: routes,
-        backlog_dropped: counters::backlog(&net_table("softnet_stat")).unwrap_or(0),
+        backlog_dropped: tables::backlog(&net_table("softnet_stat")).unwrap_or(0),
         ruleset,
         firewall: None,
         machine: machine(),
@@ -87,7 +78,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         bridge_groups: tables.groups,
         router_ports: tables.router_ports,
         has_routing_rules: has_routing_rules(),
-        ipsec_policies: ipsec::policies(),
+        ipsec_policies: links::policies(),
         relay_refusals,
         links,
         parts,
@@ -100,11 +91,11 @@ pub(crate) fn refresh_counters(machine: &mut Snapshot) {
 }
 
 fn counters() -> Counters {
-    let mut counters = counters::pairs(&net_table("snmp"));
-    counters.extend(counters::pairs(&net_table("netstat")));
-    counters.extend(counters::lines(&net_table("snmp6")));
+    let mut counters = tables::pairs(&net_table("snmp"));
+    counters.extend(tables::pairs(&net_table("netstat")));
+    counters.extend(tables::lines(&net_table("snmp6")));
     // Kernels without IPsec have none.
-    counters.extend(counters::lines(&net_table("xfrm_stat")));
+    counters.extend(tables::lines(&net_table("xfrm_stat")));
     counters.into_iter().collect()
 }
 

@@ -8,11 +8,11 @@ use mcast_sys::netlink::{
     Netlink, NetlinkProtocol, NetlinkReply, attribute, attributes, push_attribute, text,
 };
 
-use super::counting_rules::TABLE_PREFIX;
-use super::xt_extensions::Owner;
-use super::{dump, nft_expressions};
+use super::dump;
+use super::legacy_tables::{Owner, target};
 use crate::netfilter::{
-    BaseChain, Chain, Expression, Hook, Layer, Rule, RuleSet, Ruleset, SetElement, TableFamily,
+    BaseChain, Chain, Comparison, Expression, Header, Hook, Layer, LookupResult, Register, Rule, RuleEffect,
+    RuleSet, RuleVerdict, Ruleset, SetElement, TableFamily,
 };
 
 // Messages and attributes from linux/netfilter/nf_tables.h.
@@ -26,6 +26,8 @@ const GET_RULE: u16 = SUBSYSTEM | 7;
 pub(super) const NEW_SET: u16 = SUBSYSTEM | 9;
 const GET_SET: u16 = SUBSYSTEM | 10;
 pub(super) const GET_SET_ELEMENTS: u16 = SUBSYSTEM | 13;
+/// What the names of the tables of the counting rules of all doctors begin with.
+pub(super) const TABLE_PREFIX: &str = "mcast-doctor-";
 /// `NLM_F_CREATE`
 pub(super) const CREATE: u16 = 0x400;
 
@@ -153,7 +155,7 @@ fn rule(message: &NetlinkReply, sets: &mut Vec<RuleSet>) -> Option<(ChainId, Rul
         }
         match matching(&name, data, &id, sets) {
             Some(conditions) => rule.expressions.extend(conditions),
-            None => rule.expressions.push(nft_expressions::expression(&name, data)),
+            None => rule.expressions.push(expression(&name, data)),
         }
     }
     Some((id, rule))
@@ -223,7 +225,7 @@ fn element(value: &[u8]) -> SetElement {
         key_end: key(10),
         ends_interval: flags & INTERVAL_END != 0,
         is_catch_all: flags & CATCH_ALL != 0,
-        verdict: attribute(value, 2).and_then(|data| attribute(data, 2)).and_then(nft_expressions::verdict),
+        verdict: attribute(value, 2).and_then(|data| attribute(data, 2)).and_then(verdict),
     }
 }
 
@@ -236,6 +238,146 @@ pub(super) fn be64_at(bytes: &[u8], position: usize) -> Option<u64> {
     Some(u64::from_be_bytes(*bytes.get(position..)?.first_chunk()?))
 }
 
+/// Returns an expression. One that is malformed or of an unknown kind is opaque.
+pub(super) fn expression(name: &str, data: &[u8]) -> Expression {
+    known(name, data).unwrap_or_else(|| Expression::Opaque { name: name.to_owned(), writes: None })
+}
+
+fn known(name: &str, data: &[u8]) -> Option<Expression> {
+    let number = |kind| attribute(data, kind).and_then(|value| be32_at(value, 0));
+    let register = |kind| number(kind).and_then(register);
+    let value = |kind| attribute(data, kind).and_then(|value| attribute(value, 1)).map(<[u8]>::to_vec);
+    let opaque = |writes| Some(Expression::Opaque { name: name.to_owned(), writes });
+    Some(match name {
+        "payload" => payload(header(number(2)?), number(3)? as usize, number(4)? as usize, register(1)),
+        "meta" => match register(1) {
+            Some(to) => Expression::Meta { key: number(2)?, to },
+            None => Expression::Neutral,
+        },
+        "ct" => match (number(2)?, register(1)) {
+            (0, Some(to)) => Expression::ConnectionState { to },
+            (_, Some(to)) => return opaque(Some(to)),
+            (_, None) => Expression::Neutral,
+        },
+        "immediate" => immediate(data)?,
+        "bitwise" => match number(6).unwrap_or_default() {
+            0 => {
+                Expression::Bitwise { from: register(1)?, to: register(2)?, mask: value(4)?, xor: value(5)? }
+            }
+            _ => return opaque(register(2)),
+        },
+        "cmp" => {
+            Expression::Compare { register: register(1)?, operator: comparison(number(2)?)?, with: value(3)? }
+        }
+        "range" => Expression::Range {
+            register: register(1)?,
+            is_negated: number(2) == Some(1),
+            from: value(3)?,
+            to: value(4)?,
+        },
+        "lookup" => Expression::Lookup {
+            register: register(2)?,
+            set: text(attribute(data, 1)?),
+            is_negated: number(5).unwrap_or_default() & 1 != 0,
+            result: match number(3) {
+                None => LookupResult::Membership,
+                Some(0) => LookupResult::Verdict,
+                Some(to) => LookupResult::Value(self::register(to)?),
+            },
+        },
+        "reject" | "synproxy" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Drop)),
+        "redir" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Redirect)),
+        // `NFT_NAT_DNAT`
+        "nat" if number(1) == Some(1) => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Redirect)),
+        "nat" | "masq" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Masquerade)),
+        "tproxy" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Proxy)),
+        "queue" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Queue)),
+        "fwd" => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Divert)),
+        "target" => target(&text(attribute(data, 1)?))?,
+        // Those that add to a set match unless the set is full, or a condition in it fails.
+        "dynset" if attribute(data, 7).is_some() || attribute(data, 10).is_some() => return opaque(None),
+        "counter" | "log" | "dynset" | "last" | "dup" | "objref" | "flow_offload" => Expression::Neutral,
+        "notrack" => Expression::Untrack,
+        "fib" | "rt" | "xfrm" | "osf" | "exthdr" | "numgen" => return opaque(register(1)),
+        "socket" | "tunnel" | "hash" | "byteorder" => return opaque(register(2)),
+        // `limit`, `quota`, `connlimit`
+        _ => return None,
+    })
+}
+
+/// Returns what loads a part of the packet, or writes to it if there is no register to load it to.
+fn payload(header: Header, offset: usize, length: usize, to: Option<Register>) -> Expression {
+    /// The addresses of both families, and neither hop limit nor checksum, end behind it.
+    const BEFORE_ADDRESSES: usize = 12;
+    const DESTINATION_PORT: std::ops::Range<usize> = 2..4;
+    let end = offset.saturating_add(length);
+    let is_address = match header {
+        Header::Network => end > BEFORE_ADDRESSES,
+        Header::Transport => offset < DESTINATION_PORT.end && end > DESTINATION_PORT.start,
+        Header::Link | Header::Other => false,
+    };
+    match to {
+        Some(to) => Expression::Payload { header, offset, length, to },
+        None if is_address => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Rewrite)),
+        None => Expression::Neutral,
+    }
+}
+
+fn immediate(data: &[u8]) -> Option<Expression> {
+    let to = be32_at(attribute(data, 1)?, 0)?;
+    let content = attribute(data, 2)?;
+    Some(match register(to) {
+        Some(to) => Expression::Immediate { value: attribute(content, 1)?.to_vec(), to },
+        None => Expression::Verdict(verdict(attribute(content, 2)?)?),
+    })
+}
+
+/// Reads `NFTA_DATA_VERDICT`.
+pub(super) fn verdict(data: &[u8]) -> Option<RuleVerdict> {
+    let chain = || attribute(data, 2).map(text);
+    Some(match be32_at(attribute(data, 1)?, 0)?.cast_signed() {
+        0 => RuleVerdict::Effect(RuleEffect::Drop),
+        1 => RuleVerdict::Accept,
+        // The upper half is the number of the queue.
+        code if code > 0 && code & 0xff == 3 => RuleVerdict::Effect(RuleEffect::Queue),
+        -1 => RuleVerdict::Continue,
+        -3 => RuleVerdict::Jump(chain()?),
+        -4 => RuleVerdict::Goto(chain()?),
+        -5 => RuleVerdict::Return,
+        _ => return None,
+    })
+}
+
+/// Returns the position of a register; `None` for that of verdicts.
+fn register(number: u32) -> Option<Register> {
+    match number {
+        1..=4 => Some((number as usize - 1) * 16),
+        8..=23 => Some((number as usize - 8) * 4),
+        _ => None,
+    }
+}
+
+const fn header(number: u32) -> Header {
+    match number {
+        0 => Header::Link,
+        1 => Header::Network,
+        2 => Header::Transport,
+        _ => Header::Other,
+    }
+}
+
+const fn comparison(number: u32) -> Option<Comparison> {
+    Some(match number {
+        0 => Comparison::Equal,
+        1 => Comparison::NotEqual,
+        2 => Comparison::Less,
+        3 => Comparison::LessOrEqual,
+        4 => Comparison::Greater,
+        5 => Comparison::GreaterOrEqual,
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
@@ -243,7 +385,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::netfilter::{Comparison, Header, KnownPacket, RuleEffect, RuleVerdict};
+    use crate::netfilter::KnownPacket;
 
     /// What Linux 6.18 reports for `udp dport 5000 counter packets 7 bytes 224 drop` in the chain `c` of `ip t`.
     const RULE: &str = "02000004060001007400000006000200630000000c000300000000000000000220010400340001000c0001007061796c6f616400 \
@@ -338,8 +480,7 @@ mod tests {
             let attribute = |kind: u8, value: u8| [8, 0, kind, 0, 0, 0, 0, value];
             let data =
                 [attribute(2, header), attribute(3, offset), attribute(4, length), attribute(5, 1)].concat();
-            nft_expressions::expression("payload", &data)
-                == Expression::Verdict(RuleVerdict::Effect(RuleEffect::Rewrite))
+            expression("payload", &data) == Expression::Verdict(RuleVerdict::Effect(RuleEffect::Rewrite))
         };
         assert!(write(1, 16, 4) && write(1, 24, 16) && write(2, 2, 2));
         assert!(!write(1, 8, 1) && !write(1, 8, 2) && !write(2, 0, 2) && !write(0, 0, 6));
@@ -365,7 +506,7 @@ mod tests {
                 "lookup", "nat", "target", "dynset", "fib", "socket", "nonsense"]),
             data in proptest::collection::vec(any::<u8>(), 0..80),
         ) {
-            let _ = nft_expressions::expression(name, &data);
+            let _ = expression(name, &data);
         }
     }
 }

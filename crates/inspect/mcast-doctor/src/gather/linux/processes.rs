@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use mcast_sys::SocketOptions;
 
-use super::sockets;
+use super::tables;
 use crate::Error;
 use crate::observation::{ProcessState, RunState};
 use crate::snapshot::{SocketOwners, UdpSocket};
@@ -161,7 +161,7 @@ fn has_sockets_elsewhere(pid: u32) -> bool {
 /// Returns the UDP sockets in the network namespace of a process.
 fn sockets_of(pid: u32) -> Vec<UdpSocket> {
     let table = |name| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default();
-    [table("udp"), table("udp6")].iter().flat_map(|table| sockets::parse(table)).collect()
+    [table("udp"), table("udp6")].iter().flat_map(|table| tables::udp_sockets(table)).collect()
 }
 
 /// Returns the network namespace of a process or thread.

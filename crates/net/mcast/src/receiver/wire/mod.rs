@@ -14,7 +14,7 @@ use std::{fmt, io};
 
 use mcast_group::{Family, Group, GroupAddr, InterfaceIndex, SourceFilter};
 
-use super::requested::Key;
+use super::table::Key;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use mcast_sys::poller::Poller;
 use mcast_sys::wire::{Bystander, Bystanders, WireProgram, WireRefusal, WireSettings, in_namespace};
@@ -54,6 +54,44 @@ pub struct WireStatus {
     pub name: String,
     /// Why they are received by the socket; `None` if they are taken off the interface.
     pub reason: Option<String>,
+}
+
+/// What an interface offers for taking datagrams off it ([`Wire`]).
+///
+/// The `Display` form is one line for people to read: `yes`, or the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WireSupport {
+    /// The name of the driver; the kind of interface if the driver has none.
+    pub driver: String,
+    /// Whether the driver runs XDP programs itself and passes frames to `AF_XDP` sockets, which is necessary; `None` if
+    /// the kernel does not report it (before Linux 6.3), also for the others.
+    pub native: Option<bool>,
+    /// Whether XDP programs may see frames that occupy several buffers. Such frames are left to the socket anyway.
+    pub multi_buffer: Option<bool>,
+    /// Whether the driver can receive directly into the memory of a socket, which is not used.
+    pub zero_copy: Option<bool>,
+    /// Why nothing can be taken; `None` if nothing is known to prevent it. Whether somebody else would miss the datagrams
+    /// of a group is checked when it is joined.
+    pub reason: Option<String>,
+}
+
+/// Finds out what an interface offers for taking datagrams off it, and whether this process may do that; on Linux, an
+/// interface of the calling thread's network namespace. Nothing is changed.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] except on Linux, or the system's error, such as that the interface does not exist.
+pub fn wire_support(interface: InterfaceIndex) -> Result<WireSupport> {
+    let support = mcast_sys::wire::WireProbe::read(interface)
+        .map_err(|error| Error::os(Operation::TakeFrames, error).on_interface(interface.to_string()))?;
+    let features = support.features;
+    Ok(WireSupport {
+        driver: support.driver,
+        native: features.map(|features| features.native),
+        multi_buffer: features.map(|features| features.multi_buffer),
+        zero_copy: features.map(|features| features.zero_copy),
+        reason: support.refusal.map(|refusal| refusal.to_string()),
+    })
 }
 
 /// The interfaces of a receiver from which frames are taken.
@@ -352,6 +390,12 @@ impl WireStatus {
     #[must_use]
     pub const fn is_taken(&self) -> bool {
         self.reason.is_none()
+    }
+}
+
+impl fmt::Display for WireSupport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason.as_deref().unwrap_or("yes"))
     }
 }
 

@@ -10,7 +10,7 @@ use super::Publisher;
 use crate::StreamError;
 use crate::driver::error::UnusedSetting;
 use crate::driver::transmit::Endpoint;
-use crate::driver::{clock, discovery, present_index, state_file};
+use crate::driver::{clock, discovery, present_index};
 use crate::publisher::{AutoRate, Congestion, Fec, PublisherConfig, PublisherRate, Quorum};
 use crate::seal::Keys;
 use crate::sign::Signer;
@@ -128,7 +128,7 @@ impl PublisherBuilder {
     /// Sets an incarnation that is greater than the state file's; returns the one that the file had.
     pub(super) fn begin_incarnation(&mut self) -> Result<Option<Incarnation>, StreamError> {
         let Some(path) = &self.state_file else { return Ok(None) };
-        let begun = state_file::begin(path, self.config.stream, self.config.incarnation);
+        let begun = clock::begin_incarnation(path, self.config.stream, self.config.incarnation);
         let (incarnation, last) =
             begun.map_err(|cause| StreamError::State { path: path.display().to_string(), cause })?;
         self.config.incarnation = incarnation;

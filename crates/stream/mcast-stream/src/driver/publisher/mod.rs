@@ -33,8 +33,7 @@ use crate::publisher::{
 use crate::seal::Keys;
 use crate::sign::Signer;
 use crate::wire::{Incarnation, MessageNumber, ServedHistory, StreamId, SubscriberId};
-use shared::Progress;
-use shared::{Core, Shared};
+use shared::{Core, Progress, Shared};
 
 /// Queued datagrams are sent once there are this many.
 const SEND_THRESHOLD: u64 = 256;

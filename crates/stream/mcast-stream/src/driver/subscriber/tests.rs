@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use mcast_lab::{Host, Lab};
 
+use super::receive::{MAX_BATCHES, UNICAST_BATCH};
 use super::*;
 
 const JUNK: &[u8] = b"not a datagram of a stream";

@@ -17,16 +17,15 @@ use serde::Serialize;
 
 use super::text;
 use super::text::{EventRecord, Summary};
-use crate::arguments::{KeyFile, select_destinations};
+use crate::arguments::{KeyFile, KeyReload, select_destinations};
 use crate::commands::bridge::bridges::Process;
 use crate::commands::bridge::figures::{Figures, Latest, PublishingState};
 use crate::commands::bridge::{Arguments, engine};
 use crate::exit::{Failure, Outcome};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::metrics::Pulse;
 use crate::output::{write_json, write_record};
-use crate::service::{KeyReload, Service};
 
 /// The longest wait before checking for the end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);

@@ -1,30 +1,31 @@
-//! `mcast doctor --fleet` and `--ssh`: the doctor on many machines, and the paths between all of them.
+//! `mcast doctor --fleet` and `--ssh`: the doctor on many machines, and the paths between all of them, once or repeatedly.
 
 mod html;
-mod json;
 mod text;
-mod watch;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use mcast::{Family, Membership, SourceFilter};
 use mcast_doctor::{
-    FleetHost, FleetMember, FleetPlan, FleetReport, FleetVerdict, MemberTarget, examine_fleet, parse_fleet,
+    FleetHost, FleetMember, FleetPlan, FleetReport, FleetVerdict, History, MemberTarget, examine_fleet,
+    parse_fleet,
 };
 use mcast_terminal::{Console, Output};
 
 use super::path::{groups, interface_of, is_here};
-use super::{Arguments, RIGHTS, history};
+use super::watch::{Next, open_journal, wait, write_onset};
+use super::{Arguments, RIGHTS};
 use crate::arguments::{parse_duration, select_destinations, select_memberships};
 use crate::exit::{Failure, Outcome};
-use crate::interrupt::Interrupt;
-use crate::{rights, sending};
+use crate::interrupt::{Interrupt, Service};
+use crate::output::clock_time;
+use crate::{sending, sys};
 
 /// Many machines.
 #[derive(Debug, clap::Args)]
@@ -90,8 +91,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         Fleet { plan, page, is_json: arguments.results.json, interrupt: Interrupt::catch(|| {})?, console };
     if arguments.timing.watch {
         let history = arguments.timing.journal.as_deref();
-        let history = history.map(|path| history::open(path, console)).transpose()?;
-        return watch::run(&fleet, arguments.timing.every, history);
+        let history = history.map(|path| open_journal(path, console)).transpose()?;
+        return watch(&fleet, arguments.timing.every, history);
     }
     let report = fleet.examine();
     fleet.write(&report, &mut console.output())?;
@@ -123,7 +124,7 @@ impl Fleet<'_> {
 
     fn write(&self, report: &FleetReport, out: &mut Output) -> anyhow::Result<()> {
         match self.is_json {
-            true => json::write(report, out)?,
+            true => text::write_objects(report, out)?,
             false => text::write(report, self.console, out)?,
         }
         out.flush()?;
@@ -217,7 +218,7 @@ fn be_member(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome
         }
     }
     let member = FleetMember::join(memberships, probed)?;
-    rights::keep(&RIGHTS)?;
+    sys::keep_rights(&RIGHTS)?;
     member.run(io::stdin(), io::stdout(), arguments.timing.timeout)?;
     Ok(Outcome::Yes)
 }
@@ -254,4 +255,62 @@ fn write_progress(text: &str) {
     let mut stderr = io::stderr();
     // If standard error is closed, progress cannot be shown.
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
+fn watch(fleet: &Fleet<'_>, every: Duration, mut history: Option<History>) -> anyhow::Result<Outcome> {
+    let (console, service) = (fleet.console, Service::begin());
+    let hangup = service.hangups()?;
+    console.note("repeating the examination until Ctrl-C");
+    let status = format!("Examines every {} s", every.as_secs_f64());
+    service.ready(&status);
+    let mut last: Option<FleetReport> = None;
+    let outcome = loop {
+        let start = Instant::now();
+        let report = fleet.examine();
+        if let Some(outcome) = fleet.interrupt.outcome() {
+            // What an interrupted examination has not tested is not broken.
+            break outcome;
+        }
+        if let Some(Err(error)) = history.as_mut().map(|history| history.record_fleet(&report)) {
+            console.warn(format_args!("the history ends: {error}"));
+            history = None;
+        }
+        if last.as_ref().is_none_or(|last| !report.has_same_outcome(last)) {
+            write(fleet, &report, history.as_ref())?;
+        } else {
+            console.detail(format_args!(
+                "{} unchanged: {}",
+                clock_time(SystemTime::now()),
+                text::summary(&report)
+            ));
+        }
+        last = Some(report);
+        match wait(&fleet.interrupt, &service, hangup.as_ref(), start + every) {
+            Next::Examine => {}
+            Next::Reload => {
+                console.note("received SIGHUP: examining now and reporting everything");
+                service.reloading();
+                last = None;
+                service.ready(&status);
+            }
+            Next::End => break fleet.interrupt.outcome().unwrap_or(Outcome::Yes),
+        }
+    };
+    service.stopping();
+    Ok(outcome)
+}
+
+/// Writes a report that differs from the last one, and since when something is wrong.
+fn write(fleet: &Fleet<'_>, report: &FleetReport, history: Option<&History>) -> anyhow::Result<()> {
+    let mut out = fleet.console.output();
+    if !fleet.is_json {
+        let dim = fleet.console.palette().dim;
+        writeln!(out, "{dim}{}{dim:#}", clock_time(SystemTime::now()))?;
+    }
+    fleet.write(report, &mut out)?;
+    if let Some(onset) = history.and_then(History::onset) {
+        write_onset(&onset, fleet.is_json, &mut out)?;
+    }
+    out.flush()?;
+    Ok(())
 }

@@ -11,7 +11,7 @@ use mcast_doctor::Listener;
 use mcast_measure::{EndedSession, Session, SessionProgress, SessionTotals};
 use mcast_terminal::{Console, Output};
 
-use super::figures::{Figures, lines, share, short_time};
+use super::{Figures, lines, share, short_time};
 use crate::arguments::{
     MembershipArguments, WireOption, parse_count, parse_duration, parse_percent, parse_size, print_wire,
     print_wire_changes,

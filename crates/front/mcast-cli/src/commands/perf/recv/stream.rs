@@ -16,7 +16,7 @@ use mcast_traffic::{MessageRun, RunEnd, RunEvent, RunSecond};
 
 use super::{Arguments, Limits};
 use crate::arguments::read_keys;
-use crate::commands::perf::figures::{Micros, micros, percentiles, share, short_time};
+use crate::commands::perf::{Micros, micros, percentiles, share, short_time};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::Arguments;
 use crate::arguments::{parse_size, read_keys, select_destinations};
-use crate::commands::perf::figures::share;
+use crate::commands::perf::share;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::message_layer::Repairs;

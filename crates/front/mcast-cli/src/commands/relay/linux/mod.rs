@@ -25,10 +25,9 @@ use super::Plan;
 use super::tunnels::DialedTunnel;
 use crate::commands::relay::Arguments;
 use crate::exit::Outcome;
-use crate::interrupt::{Hangup, Interrupt};
+use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::metrics;
-use crate::rights::{self, Capability};
-use crate::service::Service;
+use crate::sys::{self, Capability};
 use export::Figures;
 use json::{EventRecord, Names, Summary};
 use text::{EventPrinter, summary_lines};
@@ -107,7 +106,7 @@ fn keep_rights(needs_namespaces: bool) -> anyhow::Result<()> {
     if needs_namespaces {
         kept.extend([Capability::SysAdmin, Capability::SysPtrace, Capability::DacReadSearch]);
     }
-    rights::keep(&kept)
+    sys::keep_rights(&kept)
 }
 
 fn enters_namespaces(rules: &[Rule]) -> bool {

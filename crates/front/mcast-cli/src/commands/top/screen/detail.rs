@@ -8,11 +8,10 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::super::text::trend;
-use super::super::text::{self, short, sources, span};
+use super::super::text::{self, short, sources, span, trend};
 use super::Theme;
-use super::network::scrolled;
 use super::state::State;
+use super::streams::scrolled;
 use crate::output::{SafeText, count, count_of};
 use mcast_watch::live::MonitorReport;
 

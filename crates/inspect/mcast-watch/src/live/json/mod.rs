@@ -1,6 +1,0 @@
-//! Packets and the table as JSON.
-
-mod packet;
-mod table;
-
-pub use packet::{PacketRecord, PacketSummaryRecord};
