@@ -6,8 +6,7 @@ use mcast_stream::wire::{MessageKey, MessageNumber, StreamId, VisitedEngines};
 
 use crate::engine::{LastRecord, parse_trail, trail_text};
 pub(crate) use crate::engine::{id, position};
-use crate::metadata::DatagramMetadata;
-use crate::record::{Content, GapCause, StreamRecord};
+use crate::record::{Content, DatagramMetadata, GapCause, StreamRecord};
 
 /// The headers of a datagram of a plain group, and the names of its fields.
 const METADATA: [(&str, &str); 6] = [

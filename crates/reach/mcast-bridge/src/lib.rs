@@ -17,11 +17,9 @@ mod driver;
 mod engine;
 #[cfg(any(all(feature = "kafka", unix), feature = "nats"))]
 mod headers;
-mod history;
 #[cfg(all(feature = "kafka", unix))]
 pub mod kafka;
 mod machine;
-mod metadata;
 #[cfg(feature = "nats")]
 pub mod nats;
 #[cfg(feature = "rabbitmq")]
@@ -39,13 +37,11 @@ pub use driver::{
     BridgeError, BridgeNotice, GroupReplay, InterfaceNameOf, ReverseBridge, ReverseNotice, StreamBridge,
 };
 pub use engine::{
-    BridgeBeacon, EngineError, LastRecord, PendingGap, RecordBatch, Request, Response, Sink, SinkConnector,
-    Source, SourceConnector, StoredKind, StoredStream, stored_kind,
+    BridgeBeacon, EngineError, EngineHistory, LastRecord, PendingGap, RecordBatch, Request, Response, Sink,
+    SinkConnector, Source, SourceConnector, StoredKind, StoredStream, stored_kind,
 };
-pub use history::EngineHistory;
 pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, BridgeStatistics, RefusedTail};
-pub use metadata::DatagramMetadata;
-pub use record::{Content, GapCause, Position, StreamRecord};
+pub use record::{Content, DatagramMetadata, GapCause, Position, StreamRecord};
 pub use reverse::{
     ObservedHeartbeat, PublisherAction, PublisherState, ReplayConfig, ReplayMachine, ReverseConfig,
     ReverseEvent, ReverseMachine, ReverseRefusal, ReverseStatistics, SourceRequest, SourceResponse, StartAt,

@@ -7,8 +7,8 @@ use lru::LruCache;
 use mcast_packet::MacAddress;
 use mcast_tunnel::{RelayPath, SequenceWindow};
 
-use crate::LegId;
 use crate::event::RefusalReason;
+use crate::rule::LegId;
 
 /// A datagram that arrived on a leg, for a group or for all hosts.
 #[derive(Clone, Copy, Debug)]

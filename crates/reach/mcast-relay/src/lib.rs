@@ -36,7 +36,6 @@
 
 pub mod amt;
 mod arrival;
-mod counts;
 mod demand;
 #[cfg(all(feature = "driver", target_os = "linux"))]
 pub mod driver;
@@ -53,16 +52,15 @@ mod rule;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use arrival::LegArrival;
-pub use counts::RuleCounts;
-pub use event::{CopyPayload, RefusalReason, RelayEvent, RelayOutput};
+pub use event::{CopyPayload, RefusalReason, RelayEvent, RelayOutput, RuleCounts};
 pub use mcast_tunnel::{RelayPath, TunnelWant};
-pub use paths::{PathPort, PathSide};
+pub use paths::{PathId, PathPort, PathSide};
 #[cfg(feature = "seal")]
 pub use peers::AnnouncementKey;
-pub use peers::{AnnouncementError, Authenticator, PortBlock, RelayId};
-pub use relay::{LegId, PairState, PairStatus, PathId, PeerStatus, Relay, RelayConfig, Subnet, TooManyLegs};
+pub use peers::{AnnouncementError, Authenticator, PeerStatus, PortBlock, RelayId};
+pub use relay::{PairState, PairStatus, Relay, RelayConfig, Subnet, TooManyLegs};
 pub use rule::{
-    DiscoveryProtocol, Leg, Namespace, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleFileError,
+    DiscoveryProtocol, Leg, LegId, Namespace, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleFileError,
     RuleTarget, Selection, ServiceFilter, Traffic, parse_rules,
 };
 

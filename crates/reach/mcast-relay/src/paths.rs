@@ -15,7 +15,11 @@ use lru::LruCache;
 use mcast_group::Family;
 
 use crate::peers::PortBlock;
-use crate::{LegId, PathId};
+use crate::rule::LegId;
+
+/// The number of a path, given by the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathId(pub u32);
 
 /// The side of a path: a leg, or the route to a unicast target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

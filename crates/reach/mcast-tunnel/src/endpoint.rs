@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use mcast_stream_proto::seal::Keys;
 
-use crate::counts::{DropReason, LinkCounts};
-use crate::event::{DownReason, LinkId, RefusedBy, TunnelEvent, TunnelTransmit};
+use crate::event::{DownReason, LinkCounts, LinkId, RefusedBy, TunnelEvent, TunnelTransmit};
 use crate::link::{Link, SILENCE};
-use crate::record::{TunnelDatagram, TunnelWant};
-use crate::session::Session;
+use crate::session::{DropReason, Session, TunnelDatagram, TunnelWant};
 use crate::wire::{self, Hello, Packet, Verdict, Welcome};
 
 /// The time between attempts of a dialer.

@@ -1,8 +1,8 @@
-//! What an endpoint reports and what it wants to send.
+//! What an endpoint reports, what it wants to send, and what it counts.
 
 use std::net::SocketAddr;
 
-use crate::record::{TunnelDatagram, TunnelWant};
+use crate::session::{TunnelDatagram, TunnelWant};
 
 /// The number of a tunnel, given by its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,4 +105,27 @@ pub enum TunnelEvent {
         /// What it wants.
         wants: Vec<TunnelWant>,
     },
+}
+
+/// What a tunnel has carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounts {
+    /// Datagrams sent into the tunnel.
+    pub sent: u64,
+    /// Datagrams received from it, whole.
+    pub received: u64,
+    /// Bytes sent to the other end, with everything but headers of UDP and IP.
+    pub sent_bytes: u64,
+    /// Bytes received from the other end.
+    pub received_bytes: u64,
+    /// Pieces sent again because the other end requested them.
+    pub repairs_sent: u64,
+    /// Missing pieces that arrived after a request.
+    pub repaired: u64,
+    /// Missing pieces that did not arrive within the latency bound.
+    pub lost: u64,
+    /// Datagrams of which pieces were missing for too long, or for which there was no room.
+    pub incomplete: u64,
+    /// Records that could not be read.
+    pub malformed: u64,
 }

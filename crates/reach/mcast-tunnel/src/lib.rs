@@ -20,28 +20,21 @@
 //! sent until it has proven that it receives.
 #![forbid(unsafe_code)]
 
-mod counts;
 mod endpoint;
 mod event;
 mod frame;
 mod link;
 mod path_mtu;
-mod reassembly;
-mod record;
 mod repair;
 mod session;
-mod trail;
-mod window;
 mod wire;
 
-pub use counts::{DropReason, LinkCounts};
 pub use endpoint::{EndpointConfig, EndpointRole, LinkStatus, TunnelEndpoint};
-pub use event::{DownReason, LinkId, RefusedBy, TunnelEvent, TunnelTransmit};
+pub use event::{DownReason, LinkCounts, LinkId, RefusedBy, TunnelEvent, TunnelTransmit};
 pub use mcast_stream_proto::seal::Keys;
 pub use path_mtu::MAX_DATAGRAM;
-pub use record::{TunnelDatagram, TunnelWant};
-pub use trail::RelayPath;
-pub use window::SequenceWindow;
+pub use session::{DropReason, SequenceWindow, TunnelDatagram, TunnelWant};
+pub use wire::RelayPath;
 
 /// The longest name of a tunnel.
 pub const MAX_NAME: usize = 64;

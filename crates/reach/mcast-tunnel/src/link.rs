@@ -4,14 +4,11 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::counts::{DropReason, LinkCounts};
-use crate::event::{DownReason, LinkId, TunnelEvent, TunnelTransmit};
-use crate::frame::{Frame, Frames, PIECE_OVERHEAD, RecordPiece};
+use crate::event::{DownReason, LinkCounts, LinkId, TunnelEvent, TunnelTransmit};
+use crate::frame::{Frame, Frames, PIECE_OVERHEAD, Reassembly, RecordPiece};
 use crate::path_mtu::PathMtu;
-use crate::reassembly::Reassembly;
-use crate::record::{Record, TunnelDatagram, TunnelWant, emit_wants};
 use crate::repair::{Arrived, Gaps, RepairBuffer};
-use crate::session::Session;
+use crate::session::{DropReason, Record, Session, TunnelDatagram, TunnelWant, emit_wants};
 use crate::wire::{DATA_HEADER, TAG};
 
 /// The time between pings. It keeps the states of NATs, and finds out soon whether the other end is there.

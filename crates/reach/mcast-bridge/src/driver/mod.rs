@@ -2,10 +2,8 @@
 
 mod connection;
 mod error;
-mod group;
 mod replay;
 mod reverse;
-mod source;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,9 +19,8 @@ use crate::engine::{EngineError, SinkConnector};
 use crate::machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics};
 use connection::{EngineConnection, FIRST_RETRY, LONGEST_RETRY, Report};
 pub use error::BridgeError;
-use group::GroupInput;
-pub use group::InterfaceNameOf;
-pub use replay::GroupReplay;
+use replay::GroupInput;
+pub use replay::{GroupReplay, InterfaceNameOf};
 pub use reverse::{ReverseBridge, ReverseNotice};
 
 /// The longest wait, and the most messages to receive between two looks at the engine.

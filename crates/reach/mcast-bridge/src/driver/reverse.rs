@@ -2,18 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use mcast_stream::PublisherProgress;
 use mcast_stream::publisher::PublisherEvent;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{
-    ClockTime, HeardHeartbeat, HeartbeatListener, Nanos, Publisher, PublisherBuilder, StreamError, Waker,
+    ClockTime, HeardHeartbeat, HeartbeatListener, Nanos, Publisher, PublisherBuilder, PublisherProgress,
+    StreamError, Waker,
 };
 use mcast_sys::trace::{Described, Span};
 use mcast_sys::{trace_event, trace_span};
 
+use super::connection::{SourceConnection, SourceReport};
 use super::error::BridgeError;
-use super::source::{SourceConnection, SourceReport};
 use crate::engine::{EngineError, SourceConnector};
 use crate::record::Content;
 use crate::reverse::{

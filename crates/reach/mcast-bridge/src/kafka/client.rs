@@ -1,4 +1,4 @@
-//! Clients of Kafka, and the topics that they use.
+//! Clients of Kafka, the topics that they use, and what goes wrong.
 
 use std::path::Path;
 use std::pin::pin;
@@ -18,7 +18,6 @@ use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext, Message};
 
-use super::error;
 use super::target::{KafkaTarget, Login};
 use crate::engine::EngineError;
 use crate::tls::TlsOptions;
@@ -32,7 +31,7 @@ const POLL: Duration = Duration::from_millis(1);
 /// How long to wait for the reason of a failure.
 const REASON: Duration = Duration::from_millis(50);
 /// The group of consumers that a bridge names, because the client requires one. It stores nothing there.
-pub(super) const GROUP: &str = "mcast-bridge";
+const GROUP: &str = "mcast-bridge";
 
 /// What a client reports, other than in responses.
 #[derive(Debug, Default)]
@@ -81,7 +80,7 @@ impl ClientContext for Context {
         if let Some(code) = error.rdkafka_error_code()
             && code != RDKafkaErrorCode::PartitionEOF
         {
-            let code = error::of_handshake(code, reason);
+            let code = of_handshake(code, reason);
             use RDKafkaErrorCode::{AllBrokersDown, Authentication, SSL, SaslAuthenticationFailed};
             if [AllBrokersDown, Authentication, SSL, SaslAuthenticationFailed].contains(&code) {
                 self.0.is_final.store(true, Ordering::Relaxed);
@@ -125,7 +124,7 @@ fn config(target: &KafkaTarget) -> Result<ClientConfig, EngineError> {
     config.set("socket.timeout.ms", &timeout).set("reconnect.backoff.max.ms", "1000");
     if let Some(Login { user, password }) = &target.login {
         if user.is_empty() || password.is_empty() {
-            return Err(error::no_password());
+            return Err(no_password());
         }
         config.set("sasl.mechanisms", target.mechanism.name());
         config.set("sasl.username", user).set("sasl.password", password);
@@ -162,7 +161,7 @@ pub(super) fn consumer(target: &KafkaTarget, wait: Duration) -> Result<KafkaCons
     config.set("fetch.wait.max.ms", wait.as_millis().to_string());
     // What is read ahead.
     config.set("queued.max.messages.kbytes", "4096").set("fetch.queue.backoff.ms", "10");
-    config.create_with_context(Context::default()).map_err(|cause| error::client(&cause))
+    config.create_with_context(Context::default()).map_err(|cause| client(&cause))
 }
 
 /// Returns a producer, with these settings besides the common ones.
@@ -176,7 +175,7 @@ pub(super) fn producer(
     for (name, value) in settings {
         config.set(*name, *value);
     }
-    config.create_with_context(Context::default()).map_err(|cause| error::client(&cause))
+    config.create_with_context(Context::default()).map_err(|cause| client(&cause))
 }
 
 /// Waits until `count` records were delivered, or could not be. The client's own `flush` takes at least 100 ms.
@@ -208,10 +207,10 @@ pub(super) fn failed(consumer: &KafkaConsumer, target: &KafkaTarget, cause: &Kaf
     match consumer.client().context().take_problem() {
         // A broker that requires a certificate ends the connection without a reason.
         Some((RDKafkaErrorCode::AllBrokersDown, _)) if target.has_no_certificate() => {
-            error::no_certificate(&target.address())
+            no_certificate(&target.address())
         }
-        Some((code, reason)) => error::reported(&target.address(), code, &reason),
-        None => error::request(&target.address(), cause),
+        Some((code, reason)) => reported(&target.address(), code, &reason),
+        None => request(&target.address(), cause),
     }
 }
 
@@ -248,12 +247,12 @@ pub(super) fn topic_state(
         match code {
             RDKafkaErrorCode::NoError if found.partitions().len() == 1 => return Ok(TopicState::Exists),
             RDKafkaErrorCode::NoError if found.partitions().is_empty() => return Ok(TopicState::Missing),
-            RDKafkaErrorCode::NoError => return Err(error::partitions(topic, found.partitions().len())),
+            RDKafkaErrorCode::NoError => return Err(partitions(topic, found.partitions().len())),
             RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
                 return Ok(TopicState::Missing);
             }
             RDKafkaErrorCode::LeaderNotAvailable if Instant::now() < until => {}
-            code => return Err(error::topic(topic, code)),
+            code => return Err(topic_error(topic, code)),
         }
     }
 }
@@ -277,24 +276,24 @@ pub(super) fn create_topic(
         return Ok(());
     }
     let admin: AdminClient<DefaultClientContext> =
-        config(target)?.create().map_err(|cause| error::client(&cause))?;
+        config(target)?.create().map_err(|cause| client(&cause))?;
     // As many copies as the cluster keeps by default.
     let new =
         settings.iter().fold(NewTopic::new(topic, 1, TopicReplication::Fixed(-1)), |new, (name, value)| {
             new.set(name, value)
         });
     let created = wait(admin.create_topics(&[new], &AdminOptions::new().operation_timeout(Some(TIMEOUT))));
-    let results = created.map_err(|cause| error::request(&target.address(), &cause))?;
+    let results = created.map_err(|cause| request(&target.address(), &cause))?;
     for result in results {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((_, code)) => return Err(error::creation(topic, code)),
+            Err((_, code)) => return Err(creation(topic, code)),
         }
     }
     let until = Instant::now() + TIMEOUT;
     while topic_state(consumer, target, topic)? == TopicState::Missing {
         if Instant::now() > until {
-            return Err(error::creation(topic, RDKafkaErrorCode::UnknownTopicOrPartition));
+            return Err(creation(topic, RDKafkaErrorCode::UnknownTopicOrPartition));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -321,4 +320,152 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
             Poll::Pending => std::thread::park(),
         }
     }
+}
+
+fn error(what: String, remedy: &str, is_transient: bool) -> EngineError {
+    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_transient }
+}
+
+/// Returns what to do about an error, and whether it may pass.
+fn remedy(code: RDKafkaErrorCode) -> (&'static str, bool) {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => (
+            "give the right user and password: kafka://USER@HOST and --password-file; the broker must accept the \
+             mechanism of SASL, which is PLAIN unless the URL ends with ?sasl=scram-sha-512 or ?sasl=scram-sha-256",
+            false,
+        ),
+        Code::SSL => (
+            "name the authority of the brokers with --tls-ca, and a certificate of this bridge with --tls-certificate and \
+             --tls-key if they require one",
+            false,
+        ),
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed => (
+            "allow this user to read, write and describe the topic and TOPIC-bridges, to create them unless they exist, \
+             to write the transactional id mcast-bridge.TOPIC, and to read the group mcast-bridge",
+            false,
+        ),
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize => {
+            ("raise `max.message.bytes` of the topic, or `message.max.bytes` of the broker", false)
+        }
+        Code::KafkaStorageError => {
+            ("make room on the disk of the broker; its log shows what it cannot write", true)
+        }
+        Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
+            ("start the brokers that hold the other copies of the topic", true)
+        }
+        Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
+            ("check that the broker runs and that a firewall admits its port", true)
+        }
+        _ => ("", true),
+    }
+}
+
+/// Distinguishes a broker or bridge that is not trusted from one whose connection ended in the handshake of TLS: the client reports
+/// either with one of two codes.
+fn of_handshake(code: RDKafkaErrorCode, reason: &str) -> RDKafkaErrorCode {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::SSL | Code::BrokerTransportFailure if reason.contains(":SSL routines:") => Code::SSL,
+        Code::SSL => Code::BrokerTransportFailure,
+        code => code,
+    }
+}
+
+/// The error for a client that cannot be made.
+pub(super) fn client(cause: &KafkaError) -> EngineError {
+    error(format!("cannot start a client of Kafka: {cause}"), "", false)
+}
+
+/// The error for brokers that end connections of TLS without a certificate of the bridge, or have just ended.
+fn no_certificate(address: &str) -> EngineError {
+    let remedy = "name a certificate of this bridge with --tls-certificate and --tls-key if brokers require one; otherwise \
+                  check that they run";
+    error(format!("{address} ends connections"), remedy, true)
+}
+
+fn no_password() -> EngineError {
+    let (remedy, is_transient) = remedy(RDKafkaErrorCode::Authentication);
+    error("no user or no password was given".into(), remedy, is_transient)
+}
+
+/// The error that a client reported.
+pub(super) fn reported(address: &str, code: RDKafkaErrorCode, reason: &str) -> EngineError {
+    use RDKafkaErrorCode as Code;
+    let (remedy, is_transient) = remedy(code);
+    let what = match code {
+        Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
+            // How often and when it happened follows in parentheses.
+            format!("{address} cannot be reached: {}", reason.split(" (after ").next().unwrap_or(reason))
+        }
+        _ => format!("{address} replied: {reason}"),
+    };
+    error(what, remedy, is_transient)
+}
+
+/// The error for a request that failed.
+pub(super) fn request(address: &str, cause: &KafkaError) -> EngineError {
+    let code = match cause {
+        KafkaError::Transaction(cause) => Some(cause.code()),
+        cause => cause.rdkafka_error_code(),
+    };
+    match code {
+        Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => silent(address),
+        Some(code) => {
+            let reason = match cause {
+                KafkaError::Transaction(cause) => cause.string(),
+                _ => code.to_string(),
+            };
+            reported(address, code, &reason)
+        }
+        None => error(format!("{address}: {cause}"), "", true),
+    }
+}
+
+pub(super) fn silent(address: &str) -> EngineError {
+    error(format!("{address} does not respond"), "", true)
+}
+
+/// The error for records that were not delivered.
+pub(super) fn undelivered(address: &str, code: RDKafkaErrorCode) -> EngineError {
+    match code {
+        RDKafkaErrorCode::MessageTimedOut => silent(address),
+        code => reported(address, code, &code.to_string()),
+    }
+}
+
+pub(super) fn topic_error(name: &str, code: RDKafkaErrorCode) -> EngineError {
+    let (remedy, is_transient) = remedy(code);
+    error(format!("the topic \"{name}\" cannot be used: {code}"), remedy, is_transient)
+}
+
+pub(super) fn creation(name: &str, code: RDKafkaErrorCode) -> EngineError {
+    let what = format!("the topic \"{name}\" does not exist and cannot be created: {code}");
+    let remedy =
+        format!("create it with one partition: kafka-topics.sh --create --topic {name} --partitions 1");
+    error(what, &remedy, false)
+}
+
+pub(super) fn partitions(name: &str, count: usize) -> EngineError {
+    let what =
+        format!("the topic \"{name}\" has {count} partitions, which would not keep the order of messages");
+    error(what, "choose a topic with one partition, or let the bridge create one: kafka://HOST/TOPIC", false)
+}
+
+/// The error for a record that no bridge wrote.
+pub(super) fn foreign(topic: &str, offset: i64) -> EngineError {
+    let what = format!("no bridge wrote the record at offset {offset} of the topic \"{topic}\"");
+    error(what, "give each stream a topic of its own: kafka://HOST/TOPIC", false)
+}
+
+/// The error for a topic of which records that were listed cannot be read.
+pub(super) fn unreadable(topic: &str) -> EngineError {
+    error(format!("records of the topic \"{topic}\" were removed while they were read"), "", true)
+}
+
+pub(super) fn no_topic() -> EngineError {
+    error("no topic was given".into(), "name one: kafka://HOST/TOPIC", false)
 }

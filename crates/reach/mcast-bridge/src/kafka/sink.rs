@@ -8,15 +8,15 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcast_stream::wire::{EngineKey, StreamId};
+use mcast_stream::wire::EngineKey;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode;
 
-use super::client::TIMEOUT;
-use super::error;
-use super::notes::{Note, Notes};
-use super::reader::{Range, Reader};
-use super::standby::Standby;
+use super::client::{self, KafkaProducer, TIMEOUT};
+use super::notes::{Note, Notes, Standby};
+use super::source::{Range, Reader, engine_key};
 use super::target::KafkaTarget;
-use super::writer::{Appended, Writer};
 use crate::engine::{EngineError, LastRecord, RecordBatch, Request, Response, Sink};
 use crate::headers;
 
@@ -107,7 +107,7 @@ impl KafkaSink {
                         break range;
                     }
                     if Instant::now() >= until {
-                        return Err(error::silent(&self.target.address()));
+                        return Err(client::silent(&self.target.address()));
                     }
                     std::thread::sleep(MARKER);
                 }
@@ -213,11 +213,6 @@ fn present(known: KnownTail, range: Range) -> LastRecord {
     }
 }
 
-/// Returns the number that identifies the topic: from the cluster and its name.
-pub(super) fn engine_key(reader: &Reader) -> Result<EngineKey, EngineError> {
-    Ok(EngineKey(StreamId::named(&format!("{} {}", reader.cluster()?, reader.topic())).0))
-}
-
 impl Sink for KafkaSink {
     fn engine_key(&self) -> Option<EngineKey> {
         Some(self.engine_key)
@@ -237,7 +232,120 @@ impl Sink for KafkaSink {
                 Ok(Response::LastRecord { tail, others: self.notes.holes() })
             }
             Some(Request::Append(batch)) => self.append(&batch),
-            None => Err(error::silent(&self.target.address())),
+            None => Err(client::silent(&self.target.address())),
         }
     }
 }
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Appended {
+    /// It is stored. The last record has this offset.
+    Stored(i64),
+    /// Another bridge has taken over, so it is not stored, or was stored before that.
+    Fenced,
+    /// The topic has lost records that it had acknowledged, so the batch was not appended.
+    Shortened,
+}
+
+/// The only producer of a topic, until another bridge begins.
+pub(super) struct Writer {
+    producer: KafkaProducer,
+    target: KafkaTarget,
+    topic: String,
+}
+
+impl Writer {
+    /// Fences the producers of other bridges. What they produced before is committed or aborted when this returns.
+    pub(super) fn begin(target: &KafkaTarget) -> Result<Self, EngineError> {
+        let topic = target.topic().ok_or_else(client::no_topic)?.to_owned();
+        let timeout = TIMEOUT.as_millis().to_string();
+        let producer = client::producer(
+            target,
+            &[
+                ("transactional.id", &format!("mcast-bridge.{topic}")),
+                // After this time, the broker aborts what a killed bridge has left.
+                ("transaction.timeout.ms", &timeout),
+                ("linger.ms", "1"),
+                ("batch.size", "524288"),
+                ("compression.type", "lz4"),
+                // To see the records of other producers that are not committed.
+                ("isolation.level", "read_uncommitted"),
+            ],
+        )?;
+        let begun = producer.init_transactions(TIMEOUT);
+        begun.map_err(|cause| client::request(&target.address(), &cause))?;
+        Ok(Self { producer, target: target.clone(), topic })
+    }
+
+    /// Returns one past the last offset, committed or not.
+    pub(super) fn end(&self) -> Result<i64, EngineError> {
+        let watermarks = self.producer.client().fetch_watermarks(&self.topic, 0, TIMEOUT);
+        watermarks.map(|(_, end)| end).map_err(|cause| self.failed(&cause))
+    }
+
+    /// Appends a batch, unless the record with the offset `last` is no longer there.
+    pub(super) fn append(&self, batch: &RecordBatch, last: Option<i64>) -> Result<Appended, EngineError> {
+        let stored = self.transaction(batch, last);
+        if !matches!(stored, Ok(Ok(_))) && self.is_fenced(&stored) {
+            return Ok(Appended::Fenced);
+        }
+        stored
+            .map_err(|cause| self.failed(&cause))?
+            .map_err(|code| client::undelivered(&self.target.address(), code))
+    }
+
+    /// Returns whether a batch failed because another bridge has taken over.
+    fn is_fenced<T>(&self, stored: &Result<Result<T, RDKafkaErrorCode>, KafkaError>) -> bool {
+        let code = match stored {
+            Ok(Err(code)) => Some(*code),
+            Err(KafkaError::Transaction(cause)) => Some(cause.code()),
+            Err(cause) => cause.rdkafka_error_code(),
+            Ok(Ok(_)) => None,
+        };
+        let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
+        code.into_iter().chain(fatal).any(|code| FENCED.contains(&code))
+    }
+
+    /// Appends a batch; the inner error is that of a record.
+    fn transaction(
+        &self,
+        batch: &RecordBatch,
+        last: Option<i64>,
+    ) -> Result<Result<Appended, RDKafkaErrorCode>, KafkaError> {
+        self.producer.client().context().take_delivered();
+        self.producer.begin_transaction()?;
+        for record in &batch.records {
+            let (set, payload) = super::write(batch.stream, record, &batch.engines);
+            let key = headers::id(record.position);
+            let time = i64::try_from(record.time).unwrap_or(i64::MAX);
+            let to_send = BaseRecord::to(&self.topic).partition(0).key(&key).payload(payload);
+            self.producer.send(to_send.timestamp(time).headers(set)).map_err(|(cause, _)| cause)?;
+        }
+        let delivered = client::delivered(&self.producer, batch.records.len());
+        if let Some(code) = delivered.error {
+            return Ok(Err(code));
+        }
+        match delivered.offsets {
+            Some((first, greatest)) if delivered.count == batch.records.len() && Some(first) > last => {
+                self.producer.commit_transaction(TIMEOUT)?;
+                Ok(Ok(Appended::Stored(greatest)))
+            }
+            _ => {
+                self.producer.abort_transaction(TIMEOUT)?;
+                Ok(Ok(Appended::Shortened))
+            }
+        }
+    }
+
+    fn failed(&self, cause: &KafkaError) -> EngineError {
+        // A fatal error names its own cause.
+        match self.producer.client().fatal_error() {
+            Some((code, reason)) => client::reported(&self.target.address(), code, &reason),
+            None => client::request(&self.target.address(), cause),
+        }
+    }
+}
+
+const FENCED: [RDKafkaErrorCode; 3] =
+    [RDKafkaErrorCode::Fenced, RDKafkaErrorCode::ProducerFenced, RDKafkaErrorCode::InvalidProducerEpoch];

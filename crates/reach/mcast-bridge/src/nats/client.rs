@@ -1,18 +1,19 @@
-//! A connection to a NATS server.
+//! A connection to a NATS server, and what goes wrong on it.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::error::{self, ApiError};
 use super::nkeys::Credentials;
-use super::protocol::{self, Delivery, Headers, Operation};
+use super::protocol::{self, Delivery, Headers, Operation, ProtocolError};
 use super::target::{Login, NatsTarget};
 use crate::engine::EngineError;
 use crate::server::{ServerAddress, ServerStream, TIMEOUT, is_timeout};
+use crate::tls;
 
 /// The first server that returns several messages in one response, which notes of bridges are read with.
 const VERSION: (u32, u32) = (2, 11);
@@ -56,7 +57,7 @@ impl Client {
         let address = server.to_string();
         // Otherwise TLS follows what the server says of itself.
         let tls = target.tls.as_ref().filter(|_| target.is_tls_first);
-        let stream = server.connect(tls, timeout).map_err(|error| error::unreachable(&address, &error))?;
+        let stream = server.connect(tls, timeout).map_err(|error| unreachable(&address, &error))?;
         let inbox = format!("_INBOX.{:016x}", RandomState::new().build_hasher().finish());
         let (input, output, aside) = (Vec::new(), Vec::new(), VecDeque::new());
         let mut client = Self { stream, address, input, output, inbox, request: 0, aside, max_payload: 0 };
@@ -68,17 +69,17 @@ impl Client {
         let until = Instant::now() + TIMEOUT;
         let operation = self.read(until).map_err(|error| match target.tls {
             // A server that expects TLS first says nothing, or ends the connection.
-            Some(_) if !target.is_tls_first && error.remedy.is_none() => error::may_expect_tls(error),
+            Some(_) if !target.is_tls_first && error.remedy.is_none() => may_expect_tls(error),
             _ => error,
         })?;
-        let Operation::Info(text) = operation else { return Err(error::unexpected(&self.address)) };
-        let (info, version) = info(&text).ok_or_else(|| error::unexpected(&self.address))?;
+        let Operation::Info(text) = operation else { return Err(unexpected(&self.address)) };
+        let (info, version) = info(&text).ok_or_else(|| unexpected(&self.address))?;
         let is_tls = target.tls.is_some() || info["tls_required"] == true;
         if is_tls && !target.is_tls_first {
             self.start_tls(target, host, &info)?;
         }
         if version < VERSION {
-            return Err(error::too_old(&self.address, &info["version"]));
+            return Err(too_old(&self.address, &info["version"]));
         }
         self.max_payload =
             info["max_payload"].as_u64().and_then(|size| size.try_into().ok()).unwrap_or(1 << 20);
@@ -104,7 +105,7 @@ impl Client {
         loop {
             match self.read(until)? {
                 Operation::Pong => return Ok(()),
-                Operation::Error(text) => return Err(error::rejected(&self.address, &text)),
+                Operation::Error(text) => return Err(rejected(&self.address, &text)),
                 _ => {}
             }
         }
@@ -112,15 +113,15 @@ impl Client {
 
     fn start_tls(&mut self, target: &NatsTarget, host: &str, info: &Value) -> Result<(), EngineError> {
         if info["tls_required"] != true && info["tls_available"] != true {
-            return Err(error::no_tls(&self.address));
+            return Err(no_tls(&self.address));
         }
         // Somebody else on the way could have added it, because it is not encrypted.
         if !self.input.is_empty() {
-            return Err(error::unexpected(&self.address));
+            return Err(unexpected(&self.address));
         }
         let options = target.tls.clone().unwrap_or_default();
         let started = self.stream.start_tls(&options, host);
-        started.map_err(|error| error::unreachable(&self.address, &error))
+        started.map_err(|error| unreachable(&self.address, &error))
     }
 
     pub(super) fn address(&self) -> &str {
@@ -150,7 +151,7 @@ impl Client {
     pub(super) fn flush(&mut self) -> Result<(), EngineError> {
         let written = self.stream.write_all(&self.output).and_then(|()| self.stream.flush());
         self.output.clear();
-        written.map_err(|error| error::unreachable(&self.address, &error))
+        written.map_err(|error| unreachable(&self.address, &error))
     }
 
     /// Waits for a response to this request. Responses to earlier ones are dropped.
@@ -172,10 +173,10 @@ impl Client {
                             self.aside.push_back((number, delivery));
                         }
                         Some(number) if number < request => {}
-                        _ => return Err(error::unexpected(&self.address)),
+                        _ => return Err(unexpected(&self.address)),
                     }
                 }
-                Operation::Error(text) => return Err(error::rejected(&self.address, &text)),
+                Operation::Error(text) => return Err(rejected(&self.address, &text)),
                 _ => {}
             }
         }
@@ -188,14 +189,14 @@ impl Client {
         self.flush()?;
         let delivery = self.response(request)?;
         if delivery.headers.status.is_some() {
-            return Err(error::no_jetstream(&self.address));
+            return Err(no_jetstream(&self.address));
         }
         self.json(&delivery.payload)
     }
 
     /// Returns the content of a response of JetStream.
     pub(super) fn json(&self, payload: &[u8]) -> Result<Result<Value, ApiError>, EngineError> {
-        let value: Value = serde_json::from_slice(payload).map_err(|_| error::unexpected(&self.address))?;
+        let value: Value = serde_json::from_slice(payload).map_err(|_| unexpected(&self.address))?;
         Ok(ApiError::of(&value).map_or(Ok(value), Err))
     }
 
@@ -211,7 +212,7 @@ impl Client {
                 None => messages.push(message),
                 // The end, or nothing at all.
                 Some(204 | 404) => return Ok(messages),
-                Some(_) => return Err(error::no_direct_get(&self.address, stream)),
+                Some(_) => return Err(no_direct_get(&self.address, stream)),
             }
         }
     }
@@ -219,8 +220,7 @@ impl Client {
     /// Returns the next operation of the server, other than pings.
     fn read(&mut self, until: Instant) -> Result<Operation, EngineError> {
         loop {
-            let parsed =
-                protocol::parse(&self.input).map_err(|error| error::broken(&self.address, &error))?;
+            let parsed = protocol::parse(&self.input).map_err(|error| broken(&self.address, &error))?;
             if let Some((operation, length)) = parsed {
                 self.input.drain(..length);
                 if operation != Operation::Ping {
@@ -232,7 +232,7 @@ impl Client {
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(error::silent(&self.address));
+                return Err(silent(&self.address));
             }
             let start = self.input.len();
             self.input.resize(start + (64 << 10), 0);
@@ -240,12 +240,164 @@ impl Client {
                 self.stream.set_read_timeout(left).and_then(|()| self.stream.read(&mut self.input[start..]));
             self.input.truncate(start + read.as_ref().copied().unwrap_or(0));
             match read {
-                Ok(0) => return Err(error::closed(&self.address)),
+                Ok(0) => return Err(closed(&self.address)),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => return Err(error::silent(&self.address)),
-                Err(error) => return Err(error::unreachable(&self.address, &error)),
+                Err(error) if is_timeout(&error) => return Err(silent(&self.address)),
+                Err(error) => return Err(unreachable(&self.address, &error)),
             }
         }
     }
+}
+
+/// An error that JetStream reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ApiError {
+    pub(super) code: u64,
+    pub(super) description: String,
+}
+
+/// The codes of errors that are handled, not only reported.
+pub(super) const NO_MESSAGE: u64 = 10037;
+pub(super) const NO_STREAM: u64 = 10059;
+pub(super) const WRONG_LAST_ID: u64 = 10070;
+pub(super) const WRONG_LAST_SEQUENCE: u64 = 10071;
+pub(super) const REPEATED_ID: u64 = 10201;
+
+impl ApiError {
+    /// Returns the error in a response, if it contains one.
+    pub(super) fn of(response: &Value) -> Option<Self> {
+        let error = response.get("error")?;
+        let description = error["description"].as_str().unwrap_or_default().to_owned();
+        Some(Self { code: error["err_code"].as_u64().unwrap_or_default(), description })
+    }
+}
+
+fn error(what: String, remedy: &str, is_transient: bool) -> EngineError {
+    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_transient }
+}
+
+pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
+    if let Some(error) = tls::engine_error(address, cause) {
+        return error;
+    }
+    let remedy = "check that the server runs and that a firewall admits its port";
+    error(format!("{address} cannot be reached: {cause}"), remedy, true)
+}
+
+pub(super) fn silent(address: &str) -> EngineError {
+    error(format!("{address} does not respond"), "", true)
+}
+
+pub(super) fn closed(address: &str) -> EngineError {
+    error(format!("{address} closed the connection"), "", true)
+}
+
+pub(super) fn broken(address: &str, cause: &ProtocolError) -> EngineError {
+    error(format!("{address}: {cause}"), "check host and port: nats://HOST[:PORT]", true)
+}
+
+pub(super) fn unexpected(address: &str) -> EngineError {
+    error(format!("{address} sent a response of an unexpected form"), "", true)
+}
+
+/// The error for a server that says nothing of itself.
+fn may_expect_tls(cause: EngineError) -> EngineError {
+    let remedy = "if the server expects TLS first (`handshake_first`), write tls+first://HOST";
+    EngineError { remedy: Some(remedy.into()), ..cause }
+}
+
+fn no_tls(address: &str) -> EngineError {
+    let remedy = "enable TLS on the server, or write nats://HOST without options of TLS";
+    error(format!("{address} does not speak TLS"), remedy, true)
+}
+
+fn too_old(address: &str, version: &Value) -> EngineError {
+    let version = version.as_str().unwrap_or_default();
+    error(format!("{address} is NATS {version}"), "use NATS 2.11 or later", false)
+}
+
+/// The error for a line `-ERR` of the server.
+pub(super) fn rejected(address: &str, text: &str) -> EngineError {
+    let lower = text.to_ascii_lowercase();
+    let (remedy, is_transient) = if lower.starts_with("authorization")
+        || lower.starts_with("user authentication")
+    {
+        (
+            "give the right user and password: nats://USER@HOST and --password-file FILE, which has a token if there is no \
+             user, or a file of credentials: --credentials FILE",
+            false,
+        )
+    } else if lower.starts_with("permissions") {
+        (
+            "allow this user to publish to $JS.API.> and $KV.mcast-bridges.>, and to the subject of the stream, and to \
+             subscribe to _INBOX.>",
+            false,
+        )
+    } else {
+        ("", true)
+    };
+    error(format!("{address} replied: {text}"), remedy, is_transient)
+}
+
+pub(super) fn no_jetstream(address: &str) -> EngineError {
+    let remedy = "start the server with JetStream (nats-server --jetstream); its log shows whether it was disabled, for \
+                  instance because the disk is full";
+    error(format!("JetStream does not respond at {address}"), remedy, true)
+}
+
+fn no_direct_get(address: &str, stream: &str) -> EngineError {
+    let remedy = format!("allow direct access: nats stream edit {stream} --allow-direct");
+    error(format!("{address} does not return messages of the stream \"{stream}\" directly"), &remedy, true)
+}
+
+/// The error for one that JetStream reports.
+pub(super) fn api(address: &str, cause: &ApiError) -> EngineError {
+    const FULL: &str = "make room: raise the limits of the stream or of JetStream, or remove old messages with \
+                        `nats stream purge --keep`";
+    let remedy = match cause.code {
+        // Resources, storage, and what the store reports, such as the limits of a stream that discards new messages.
+        10023 | 10028 | 10047 | 10077 | 10122 => FULL,
+        // A message, or its headers, of more than the stream allows.
+        10054 | 10097 => "raise the largest size of a message that the stream allows",
+        10039 | 10076 => "enable JetStream for the account of this user",
+        // Other streams have this subject, or have their names in another form.
+        10065 => "choose another stream with ?stream=STREAM: the subject belongs to one of another name",
+        _ => "",
+    };
+    let is_transient = !matches!(cause.code, 10039 | 10054 | 10065 | 10076 | 10097);
+    error(format!("{address} replied: {} ({})", cause.description, cause.code), remedy, is_transient)
+}
+
+/// The error for a message that no bridge wrote.
+pub(super) fn foreign(stream: &str, sequence: impl Display) -> EngineError {
+    let remedy = "give each stream one of its own in NATS: ?stream=STREAM";
+    error(format!("no bridge wrote message {sequence} of the stream \"{stream}\""), remedy, false)
+}
+
+pub(super) fn other_subjects(stream: &str) -> EngineError {
+    let remedy = "choose another one with ?stream=STREAM, or let the bridge create it";
+    error(
+        format!("the stream \"{stream}\" does not have exactly one subject without wildcards"),
+        remedy,
+        false,
+    )
+}
+
+/// The error for a stream with several copies that takes no batches.
+pub(super) fn no_batches(stream: &str) -> EngineError {
+    let what = format!("the stream \"{stream}\" has several copies, and does not take batches");
+    let remedy = format!("set `allow_atomic` of the stream \"{stream}\" (NATS 2.12.1 or later)");
+    error(what, &remedy, false)
+}
+
+/// The error for servers that do not agree on the last message yet.
+pub(super) fn copies_differ(address: &str) -> EngineError {
+    error(format!("the leader of the stream changes ({address})"), "", true)
+}
+
+pub(super) fn too_large(address: &str, size: usize, most: usize) -> EngineError {
+    let what =
+        format!("a message of {size} bytes with its headers exceeds the {most} bytes that {address} allows");
+    error(what, "raise `max_payload` of the server", false)
 }

@@ -11,20 +11,19 @@
 //! received it, in nanoseconds since 1970), `Mcast-TTL` and `Mcast-DSCP`, as far as they are known.
 
 mod client;
-mod entry;
-mod error;
-#[cfg_attr(not(feature = "tls"), path = "no_nkeys.rs")]
+#[cfg(feature = "tls")]
 mod nkeys;
 mod protocol;
 mod sink;
-mod source;
 mod stream;
 mod target;
 
-use crate::engine::{EngineError, Sink, SinkConnector};
+use mcast_stream::wire::StreamId;
+
+use crate::engine::{EngineError, Sink, SinkConnector, Source, SourceConnector, StoredStream};
+use crate::record::{Position, StreamRecord};
 use client::Client;
-pub use source::NatsSource;
-use stream::{Settings, Stream};
+use stream::{Settings, Stored, Stream};
 pub use target::NatsTarget;
 
 /// Makes connections to a stream in NATS JetStream, which is created if it does not exist.
@@ -48,5 +47,167 @@ impl SinkConnector for NatsConnector {
         let client = Client::connect(&self.target)?;
         let stream = Stream::open(client, &self.target, self.settings.clone())?;
         Ok(Box::new(sink::NatsSink::new(stream)))
+    }
+}
+
+/// Reads the records of a stream in NATS.
+#[derive(Debug)]
+pub struct NatsSource {
+    /// `None` as long as it does not exist.
+    stream: Option<Stream>,
+    target: NatsTarget,
+    /// What was stored there when that was asked, so that another stream there is an error.
+    known: Option<StreamId>,
+    /// The sequence after the last record that was read, and the position after it.
+    next: Option<(Position, u64)>,
+}
+
+impl NatsSource {
+    /// Connects to the server.
+    ///
+    /// # Errors
+    /// If it cannot be reached or rejects the user.
+    pub fn connect(target: &NatsTarget) -> Result<Self, EngineError> {
+        let stream = Stream::find(Client::connect(target)?, target)?;
+        Ok(Self { stream, target: target.clone(), known: None, next: None })
+    }
+
+    /// Returns the stream; `None` if it does not exist.
+    fn stream(&mut self) -> Result<Option<&mut Stream>, EngineError> {
+        if self.stream.is_none() {
+            self.stream = Stream::find(Client::connect(&self.target)?, &self.target)?;
+        }
+        Ok(self.stream.as_mut())
+    }
+}
+
+/// Returns the record that a message is. It is an error if that is of another stream than `known`.
+fn record(stream: &Stream, known: Option<StreamId>, stored: &Stored) -> Result<StreamRecord, EngineError> {
+    let (id, record) = stream.record(stored)?;
+    match known.filter(|known| *known != id) {
+        Some(known) => Err(EngineError::other_stream(known, id)),
+        None => Ok(record),
+    }
+}
+
+/// Returns the first message for which `is_before` is false, by bisection: its sequence and its record.
+fn first_not(
+    stream: &mut Stream,
+    is_before: impl Fn(&StreamRecord) -> bool,
+) -> Result<Option<(u64, StreamRecord)>, EngineError> {
+    let Some((first, last)) = stream.info()? else { return Ok(None) };
+    let (mut low, mut high) = (first, last.saturating_add(1));
+    let mut found = None;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match stream.first_from(middle)? {
+            Some(stored) => {
+                let (_, record) = stream.record(&stored)?;
+                if is_before(&record) {
+                    low = stored.sequence.saturating_add(1);
+                } else {
+                    high = middle;
+                    found = Some((stored.sequence, record));
+                }
+            }
+            None => high = middle,
+        }
+    }
+    Ok(found)
+}
+
+impl Source for NatsSource {
+    fn stored(&mut self) -> Result<Option<StoredStream>, EngineError> {
+        let Some(stream) = self.stream()? else { return Ok(None) };
+        let Some(last) = stream.last()? else { return Ok(None) };
+        let (id, _) = stream.record(&last)?;
+        let earlier = stream.engines(&last)?;
+        let missing = client::unexpected(stream.client.address());
+        let key = stream.key.ok_or(missing)?;
+        self.known = Some(id);
+        Ok(Some(StoredStream { stream: id, key, earlier }))
+    }
+
+    fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
+        let known = self.known;
+        let Some(stream) = self.stream()? else { return Ok(None) };
+        let Some(last) = stream.last()? else { return Ok(None) };
+        record(stream, known, &last).map(Some)
+    }
+
+    fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
+        let (stream_id, next) = (self.known, self.next);
+        let known = next.filter(|(position, _)| *position == from).map(|(_, sequence)| sequence);
+        let Some(stream) = self.stream()? else { return Ok(Vec::new()) };
+        let last = stream.info()?.map_or(0, |(_, last)| last);
+        let sequence = match known {
+            Some(sequence) if sequence > last.saturating_add(1) => None,
+            known => known,
+        };
+        let sequence_is_known = sequence.is_some();
+        let sequence = match sequence {
+            // There is nothing behind it yet.
+            Some(sequence) if sequence > last => return Ok(Vec::new()),
+            Some(sequence) => sequence,
+            None => match first_not(stream, |record| record.position < from)? {
+                Some((sequence, _)) => sequence,
+                None => return Ok(Vec::new()),
+            },
+        };
+        let messages = stream.messages(sequence, count)?;
+        let mut records = Vec::with_capacity(messages.len());
+        for stored in &messages {
+            records.push(record(stream, stream_id, stored)?);
+        }
+        // A stream that was deleted or set back, and appended to again, may have other sequences.
+        let is_next = |record: &StreamRecord| {
+            record.position.incarnation == from.incarnation
+                && record.first() <= from.number
+                && from <= record.position
+        };
+        if sequence_is_known && records.first().is_some_and(|record| !is_next(record)) {
+            self.next = None;
+            return self.read(from, count);
+        }
+        if let (Some(record), Some(stored)) = (records.last(), messages.last()) {
+            self.next = Some((record.position.following(), stored.sequence.saturating_add(1)));
+        }
+        Ok(records)
+    }
+
+    fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError> {
+        let Some(stream) = self.stream()? else { return Ok(None) };
+        Ok(first_not(stream, |record| record.time < time)?.map(|(_, record)| record))
+    }
+}
+
+impl SourceConnector for NatsTarget {
+    fn connect(&mut self) -> Result<Box<dyn Source>, EngineError> {
+        Ok(Box::new(NatsSource::connect(self)?))
+    }
+}
+
+/// What stands for keys in a build without them.
+#[cfg(not(feature = "tls"))]
+mod nkeys {
+    use std::path::Path;
+
+    use crate::engine::EngineError;
+
+    /// Credentials, of which there are none.
+    pub(super) struct Credentials(std::convert::Infallible);
+
+    impl Credentials {
+        pub(super) fn read(_: &Path) -> Result<Self, EngineError> {
+            Err(EngineError {
+                what: "this build of mcast has no keys of NATS".into(),
+                remedy: Some("build it with the feature tls, which needs a C compiler".into()),
+                is_transient: false,
+            })
+        }
+
+        pub(super) const fn add_to(&self, _: &mut serde_json::Value, _: &str) {
+            match self.0 {}
+        }
     }
 }

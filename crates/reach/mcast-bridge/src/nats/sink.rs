@@ -12,10 +12,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use mcast_stream::wire::EngineKey;
 use serde_json::json;
 
-use super::error::{self, ApiError};
+use super::client::Client;
+use super::client::{self, ApiError};
 use super::protocol::{Delivery, Headers};
+use super::stream;
 use super::stream::Stream;
-use super::{client::Client, entry};
 use crate::engine::{
     BridgeBeacon, EngineError, LastRecord, PendingGap, RecordBatch, Request, Response, Sink,
 };
@@ -93,15 +94,15 @@ impl NatsSink {
         let mut first = None;
         let mut last = 0;
         for (record, number) in records.iter().zip(1..) {
-            let (mut headers, payload) = entry::write(batch.stream, record, &batch.engines);
-            headers.set(entry::BATCH, &id);
-            headers.set(entry::BATCH_SEQUENCE, number);
+            let (mut headers, payload) = stream::write(batch.stream, record, &batch.engines);
+            headers.set(stream::BATCH, &id);
+            headers.set(stream::BATCH_SEQUENCE, number);
             let is_last = number == records.len();
             if number == 1 {
-                headers.set(entry::EXPECTED_SEQUENCE, sequence);
+                headers.set(stream::EXPECTED_SEQUENCE, sequence);
             }
             if is_last {
-                headers.set(entry::BATCH_COMMIT, 1);
+                headers.set(stream::BATCH_COMMIT, 1);
             }
             self.check_size(&headers, payload)?;
             if number == 1 || is_last {
@@ -125,7 +126,7 @@ impl NatsSink {
     fn check_size(&self, headers: &Headers, payload: &[u8]) -> Result<(), EngineError> {
         let (size, most) = (headers.block().len() + payload.len(), self.stream.client.max_payload());
         match size > most {
-            true => Err(error::too_large(self.stream.client.address(), size, most)),
+            true => Err(client::too_large(self.stream.client.address(), size, most)),
             false => Ok(()),
         }
     }
@@ -138,12 +139,12 @@ impl NatsSink {
         let mut before = batch.expected;
         let (mut first, mut last) = (None, 0);
         for (index, record) in batch.records.iter().enumerate() {
-            let (mut headers, payload) = entry::write(batch.stream, record, &batch.engines);
+            let (mut headers, payload) = stream::write(batch.stream, record, &batch.engines);
             match before {
                 Some(position) if before != self.unnamed.0 => {
-                    headers.set(entry::EXPECTED_ID, entry::id(position));
+                    headers.set(stream::EXPECTED_ID, stream::id(position));
                 }
-                _ => headers.set(entry::EXPECTED_SEQUENCE, self.unnamed.1),
+                _ => headers.set(stream::EXPECTED_SEQUENCE, self.unnamed.1),
             }
             before = Some(record.position);
             self.check_size(&headers, payload)?;
@@ -175,7 +176,7 @@ impl NatsSink {
         let tail = self.tail()?;
         // It would be refused again.
         if batch.expected.is_some() && tail.map(|tail| tail.position) == batch.expected {
-            return Err(error::unexpected(self.client().address()));
+            return Err(client::unexpected(self.client().address()));
         }
         for _ in 0..=behind.len() {
             self.ready.push_back(Response::Refused { tail });
@@ -196,10 +197,10 @@ impl NatsSink {
             Ok(stored) if stored["duplicate"] == true => Ok(Outcome::Refused),
             Ok(_) => Ok(Outcome::Stored),
             Err(ApiError {
-                code: error::WRONG_LAST_ID | error::WRONG_LAST_SEQUENCE | error::REPEATED_ID,
+                code: client::WRONG_LAST_ID | client::WRONG_LAST_SEQUENCE | client::REPEATED_ID,
                 ..
             }) => Ok(Outcome::Refused),
-            Err(error) => Err(error::api(self.client().address(), &error)),
+            Err(error) => Err(client::api(self.client().address(), &error)),
         }
     }
 
@@ -208,12 +209,12 @@ impl NatsSink {
         let sequence = self.stream.create()?;
         let last = self.stream.last()?;
         let known = last.as_ref().map(|last| self.stream.record(last)).transpose()?;
-        let known = known.map(|(stream, record)| entry::tail(stream, &record));
+        let known = known.map(|(stream, record)| stream::tail(stream, &record));
         if self.stream.copies > 1 {
             let known_sequence = last.map_or(0, |last| last.sequence);
             // The last message was removed, or a leader that is new does not have it yet.
             if known_sequence < sequence && self.stream.info()?.is_none_or(|(_, last)| last != sequence) {
-                return Err(error::copies_differ(self.client().address()));
+                return Err(client::copies_differ(self.client().address()));
             }
             let sequence = known_sequence.max(sequence);
             // The last message was removed, and nothing was appended since this bridge knew which record it was.
@@ -233,14 +234,14 @@ impl NatsSink {
         // The last message was removed. The server knows its id until it restarts, and reports it to a message that it
         // refuses.
         let mut headers = Headers::default();
-        headers.set(entry::EXPECTED_ID, "-");
+        headers.set(stream::EXPECTED_ID, "-");
         let subject = self.stream.subject.clone();
         let request = self.client().request(&subject, &headers, b"");
         self.client().flush()?;
         let delivery = self.client().response(request)?;
         let refused = self.client().json(&delivery.payload)?.err();
         let id = refused.and_then(|error| Some(error.description.rsplit_once(": ")?.1.to_owned()));
-        if let Some(position) = id.and_then(|id| entry::position(&id)) {
+        if let Some(position) = id.and_then(|id| stream::position(&id)) {
             return Ok(Some(LastRecord { position, stream: None, closes: false }));
         }
         self.unnamed = (known.map(|tail| tail.position), sequence);
@@ -259,7 +260,7 @@ impl NatsSink {
             let delivery = self.client().response(request)?;
             match self.outcome_of(&delivery)? {
                 Outcome::Gone if !std::mem::replace(&mut is_created, true) => self.create_bucket()?,
-                Outcome::Gone => return Err(error::no_jetstream(self.client().address())),
+                Outcome::Gone => return Err(client::no_jetstream(self.client().address())),
                 _ => break,
             }
         }
@@ -313,6 +314,6 @@ impl Sink for NatsSink {
         {
             self.finish(batch)?;
         }
-        self.ready.pop_front().ok_or_else(|| error::unexpected(self.stream.client.address()))
+        self.ready.pop_front().ok_or_else(|| client::unexpected(self.stream.client.address()))
     }
 }

@@ -1,4 +1,4 @@
-//! A stream in NATS: what it is, and its messages.
+//! A stream in NATS: what it is, its messages, and the records in them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,11 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use mcast_stream::wire::{EngineKey, StreamId, VisitedEngines};
 use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{self, Client};
 use super::protocol::Headers;
 use super::target::NatsTarget;
-use super::{entry, error};
 use crate::engine::EngineError;
+use crate::headers;
+pub(super) use crate::headers::{id, position, tail};
 use crate::record::StreamRecord;
 
 /// How long NATS remembers the ids of messages, the least that it allows, in nanoseconds. Nothing depends on it, but it
@@ -88,8 +89,8 @@ impl Stream {
     pub(super) fn info(&mut self) -> Result<Option<(u64, u64)>, EngineError> {
         let info = match self.client.api(&format!("STREAM.INFO.{}", self.name), &Value::Null)? {
             Ok(info) => info,
-            Err(error) if error.code == error::NO_STREAM => return Ok(None),
-            Err(error) => return Err(error::api(self.client.address(), &error)),
+            Err(error) if error.code == client::NO_STREAM => return Ok(None),
+            Err(error) => return Err(client::api(self.client.address(), &error)),
         };
         let mut settings = info["config"].clone();
         self.subject = usable_subject(&self.name, &settings)?;
@@ -99,11 +100,11 @@ impl Stream {
             settings.remove("metadata");
         }
         self.settings.set(settings);
-        let created = info["created"].as_str().ok_or_else(|| error::unexpected(self.client.address()))?;
+        let created = info["created"].as_str().ok_or_else(|| client::unexpected(self.client.address()))?;
         self.key = Some(EngineKey(StreamId::named(&format!("{} {created}", self.name)).0));
         let number = |name: &str| info["state"][name].as_u64();
         let range = number("first_seq").zip(number("last_seq"));
-        range.map(Some).ok_or_else(|| error::unexpected(self.client.address()))
+        range.map(Some).ok_or_else(|| client::unexpected(self.client.address()))
     }
 
     /// Creates the stream if it does not exist; returns the sequence of its last message.
@@ -120,7 +121,7 @@ impl Stream {
     pub(super) fn created(&mut self, configuration: &Value) -> Result<(), EngineError> {
         let name = configuration["name"].as_str().unwrap_or_default();
         let created = self.client.api(&format!("STREAM.CREATE.{name}"), configuration)?;
-        created.map(|_| ()).map_err(|error| error::api(self.client.address(), &error))
+        created.map(|_| ()).map_err(|error| client::api(self.client.address(), &error))
     }
 
     /// Returns the last message. The stream's leader is asked, because other servers of a cluster may lag behind.
@@ -139,8 +140,8 @@ impl Stream {
     fn message(&mut self, body: &Value) -> Result<Option<Stored>, EngineError> {
         let response = match self.client.api(&format!("STREAM.MSG.GET.{}", self.name), body)? {
             Ok(response) => response,
-            Err(error) if matches!(error.code, error::NO_MESSAGE | error::NO_STREAM) => return Ok(None),
-            Err(error) => return Err(error::api(self.client.address(), &error)),
+            Err(error) if matches!(error.code, client::NO_MESSAGE | client::NO_STREAM) => return Ok(None),
+            Err(error) => return Err(client::api(self.client.address(), &error)),
         };
         let decoded =
             |name: &str| STANDARD.decode(response["message"][name].as_str().unwrap_or_default()).ok();
@@ -150,7 +151,7 @@ impl Stream {
                 if headers.is_empty() { Headers::default() } else { Headers::parse(&headers).ok()? };
             Some(Stored { sequence: response["message"]["seq"].as_u64()?, headers, payload })
         };
-        stored().map(Some).ok_or_else(|| error::unexpected(self.client.address()))
+        stored().map(Some).ok_or_else(|| client::unexpected(self.client.address()))
     }
 
     /// Returns messages from this sequence on, at most `count` of them, and fewer if they are large.
@@ -161,7 +162,7 @@ impl Stream {
         let messages = self.client.messages(&self.name, &body)?;
         let stored = |message: super::protocol::Delivery| {
             let sequence = message.headers.field("Nats-Sequence").and_then(|text| text.parse().ok());
-            let sequence = sequence.ok_or_else(|| error::unexpected(self.client.address()))?;
+            let sequence = sequence.ok_or_else(|| client::unexpected(self.client.address()))?;
             Ok(Stored { sequence, headers: message.headers, payload: message.payload })
         };
         messages.into_iter().map(stored).collect()
@@ -169,13 +170,12 @@ impl Stream {
 
     /// Returns the engines that a message came out of before.
     pub(super) fn engines(&self, stored: &Stored) -> Result<VisitedEngines, EngineError> {
-        entry::engines(&stored.headers).ok_or_else(|| error::foreign(&self.name, stored.sequence))
+        engines(&stored.headers).ok_or_else(|| client::foreign(&self.name, stored.sequence))
     }
 
     /// Returns the record that a message is.
     pub(super) fn record(&self, stored: &Stored) -> Result<(StreamId, StreamRecord), EngineError> {
-        entry::read(&stored.headers, &stored.payload)
-            .ok_or_else(|| error::foreign(&self.name, stored.sequence))
+        read(&stored.headers, &stored.payload).ok_or_else(|| client::foreign(&self.name, stored.sequence))
     }
 }
 
@@ -187,17 +187,55 @@ fn copies(configuration: &Value) -> u64 {
 /// Returns the subject of a stream with this configuration, if a bridge can use it.
 fn usable_subject(name: &str, configuration: &Value) -> Result<String, EngineError> {
     if copies(configuration) > 1 && configuration["allow_atomic"] != true {
-        return Err(error::no_batches(name));
+        return Err(client::no_batches(name));
     }
     match configuration["subjects"].as_array().map(Vec::as_slice) {
         Some([Value::String(subject)]) if !subject.contains(['*', '>']) => Ok(subject.clone()),
-        _ => Err(error::other_subjects(name)),
+        _ => Err(client::other_subjects(name)),
     }
+}
+
+/// The header with the id, which is the position.
+const ID: &str = "Nats-Msg-Id";
+/// A message is only stored behind the one with this id.
+pub(super) const EXPECTED_ID: &str = "Nats-Expected-Last-Msg-Id";
+/// A message is only stored behind the one with this sequence.
+pub(super) const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Sequence";
+
+/// The headers of a batch that is stored as a whole or not at all.
+pub(super) const BATCH: &str = "Nats-Batch-Id";
+pub(super) const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
+pub(super) const BATCH_COMMIT: &str = "Nats-Batch-Commit";
+
+/// Returns the headers of a record, and its payload.
+pub(super) fn write<'a>(
+    stream: StreamId,
+    record: &'a StreamRecord,
+    engines: &VisitedEngines,
+) -> (Headers, &'a [u8]) {
+    let mut headers = Headers::default();
+    headers.set(ID, id(record.position));
+    let payload = headers::write(stream, record, engines, |name, value| headers.set(name, value));
+    (headers, payload)
+}
+
+/// Returns the engines that a record came out of before; `None` if no bridge wrote it.
+pub(super) fn engines(headers: &Headers) -> Option<VisitedEngines> {
+    headers::engines(|name| headers.field(name))
+}
+
+/// Returns the record with these headers and this payload; `None` if no bridge wrote it.
+pub(super) fn read(headers: &Headers, payload: &[u8]) -> Option<(StreamId, StreamRecord)> {
+    headers::read(headers.field(ID)?, |name| headers.field(name), payload)
 }
 
 #[cfg(test)]
 mod tests {
+    use mcast_stream::wire::{EngineKey, Incarnation, MessageNumber};
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::record::{Position, contents};
 
     #[test]
     fn a_stream_needs_one_subject_and_with_copies_batches() {
@@ -211,5 +249,36 @@ mod tests {
         assert!(!error.is_transient && error.remedy.unwrap().contains("allow_atomic"));
         let configuration = json!({ "subjects": ["a.b"], "num_replicas": 3, "allow_atomic": true });
         assert_eq!(subject(&configuration).unwrap(), "a.b");
+    }
+
+    proptest! {
+        #[test]
+        fn records_are_read_as_they_were_written(
+            content in contents(),
+            incarnation: u32,
+            number in 0..u64::MAX - 1,
+            time: u64,
+            keys in prop::collection::vec(any::<u64>(), 0..=VisitedEngines::MAX),
+        ) {
+            let trail = VisitedEngines::of(keys.into_iter().map(EngineKey)).unwrap();
+            let position = Position::new(Incarnation(incarnation), MessageNumber(number));
+            let record = StreamRecord { position, time, content };
+            let (headers, payload) = write(StreamId(255), &record, &trail);
+            let headers = Headers::parse(headers.block().as_bytes()).unwrap();
+            prop_assert_eq!(engines(&headers), Some(trail));
+            prop_assert_eq!(read(&headers, payload), Some((StreamId(255), record.clone())));
+        }
+
+        #[test]
+        fn any_message_is_read_or_refused(id: String, kind: Option<String>, number: String, payload: Vec<u8>) {
+            let mut headers = Headers::default();
+            headers.set(ID, id);
+            headers.set("Mcast-Stream", &number);
+            headers.set("Mcast-Time", &number);
+            headers.set("Mcast-First", &number);
+            headers.set("Mcast-Origin", number);
+            kind.iter().for_each(|kind| headers.set("Mcast-Kind", kind));
+            let _ = (read(&headers, &payload), engines(&headers));
+        }
     }
 }

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::entry;
 use super::nkeys::Credentials;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, position};
 use crate::record::Position;
 use crate::server::{ServerUrl, Servers, UrlForm};
 use crate::tls::TlsOptions;
@@ -131,7 +130,7 @@ impl NatsTarget {
     /// Returns the position of the record with this id (`Nats-Msg-Id`): `INCARNATION-NUMBER`.
     #[must_use]
     pub fn position(id: &str) -> Option<Position> {
-        entry::position(id)
+        position(id)
     }
 
     /// Returns the addresses of the servers, without secrets.

@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::io::{ErrorKind, Read, Write as _};
 use std::time::{Duration, Instant};
 
-use super::bytes::{ProtocolError, Reader, Write};
-use super::error;
 use super::protocol::{self, Frame, key};
+use super::protocol::{ProtocolError, Reader, Write};
+use super::target;
 use super::target::RabbitmqTarget;
 use crate::engine::EngineError;
 use crate::server::{ServerAddress, ServerStream, TIMEOUT, is_timeout};
@@ -87,12 +87,12 @@ impl Client {
         let mut client = Self::connect(target)?;
         client.create(stream, &[])?;
         let Some(leader) = client.other_leader(stream)? else { return Ok(client) };
-        let failed = |cause| error::no_leader(client.address(), &leader, cause);
+        let failed = |cause| target::no_leader(client.address(), &leader, cause);
         let mut client = Self::connect_to(&leader, TIMEOUT, target).map_err(failed)?;
         match client.other_leader(stream)? {
             None => Ok(client),
             // It has just moved.
-            Some(_) => Err(error::changed(client.address(), stream)),
+            Some(_) => Err(target::changed(client.address(), stream)),
         }
     }
 
@@ -107,7 +107,7 @@ impl Client {
             stream.set_write_timeout(WRITE)?;
             Ok(stream)
         };
-        let stream = connect().map_err(|error| error::unreachable(&address, &error))?;
+        let stream = connect().map_err(|error| target::unreachable(&address, &error))?;
         let mut client = Self {
             stream,
             address,
@@ -131,12 +131,12 @@ impl Client {
         let mechanisms = self.called(key::SASL_HANDSHAKE, |_| {})?;
         let mut reader = Reader(&mechanisms);
         let mut has_plain = false;
-        for _ in 0..reader.length().map_err(|error| error::broken(&self.address, error))? {
-            let mechanism = reader.text().map_err(|error| error::broken(&self.address, error))?;
+        for _ in 0..reader.length().map_err(|error| target::broken(&self.address, error))? {
+            let mechanism = reader.text().map_err(|error| target::broken(&self.address, error))?;
             has_plain |= mechanism == "PLAIN";
         }
         if !has_plain {
-            return Err(error::no_plain(&self.address));
+            return Err(target::no_plain(&self.address));
         }
         let secret = format!("\0{}\0{}", target.user, target.password);
         self.called(key::SASL_AUTHENTICATE, |out| {
@@ -149,7 +149,7 @@ impl Client {
             match self.next(until)? {
                 Some(Frame::Tune { frame_max, heartbeat }) => break (frame_max, heartbeat),
                 Some(_) => {}
-                None => return Err(error::silent(&self.address)),
+                None => return Err(target::silent(&self.address)),
             }
         };
         // 0: without a limit.
@@ -191,7 +191,7 @@ impl Client {
             }
             Ok(())
         };
-        read().map_err(|error| error::broken(&self.address, error))?;
+        read().map_err(|error| target::broken(&self.address, error))?;
         Ok(map)
     }
 
@@ -228,8 +228,8 @@ impl Client {
         body: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Vec<u8>, EngineError> {
         match self.call(key, body)? {
-            (error::OK, body) => Ok(body),
-            (code, _) => Err(error::code(&self.address, code)),
+            (target::OK, body) => Ok(body),
+            (code, _) => Err(target::code(&self.address, code)),
         }
     }
 
@@ -238,11 +238,11 @@ impl Client {
         self.flush()?;
         let until = Instant::now() + TIMEOUT;
         loop {
-            match self.read(until)?.ok_or_else(|| error::silent(&self.address))? {
+            match self.read(until)?.ok_or_else(|| target::silent(&self.address))? {
                 Frame::Response { request: number, mut body } if number == request => {
                     let code = match body.split_first_chunk() {
                         Some((code, _)) => u16::from_be_bytes(*code),
-                        None => return Err(error::unexpected(&self.address)),
+                        None => return Err(target::unexpected(&self.address)),
                     };
                     body.drain(..2);
                     return Ok((code, body));
@@ -255,7 +255,7 @@ impl Client {
     fn set_aside(&mut self, frame: Frame) -> Result<(), EngineError> {
         self.aside_bytes += size(&frame);
         if self.aside_bytes > RECEIVED {
-            return Err(error::unexpected(&self.address));
+            return Err(target::unexpected(&self.address));
         }
         self.aside.push_back(frame);
         Ok(())
@@ -275,7 +275,7 @@ impl Client {
     /// Waits for the next frame that is not the response to a request.
     pub(super) fn wait(&mut self) -> Result<Frame, EngineError> {
         self.flush()?;
-        self.next(Instant::now() + TIMEOUT)?.ok_or_else(|| error::silent(&self.address))
+        self.next(Instant::now() + TIMEOUT)?.ok_or_else(|| target::silent(&self.address))
     }
 
     /// Removes the chunks of this subscription that were not read; returns the first one.
@@ -300,11 +300,11 @@ impl Client {
             write_map(out, settings);
         })?;
         match code {
-            error::OK => Ok(true),
-            error::STREAM_EXISTS => Ok(false),
+            target::OK => Ok(true),
+            target::STREAM_EXISTS => Ok(false),
             // It may exist with other settings.
-            error::PRECONDITION_FAILED if self.metadata(stream)?.0 == error::OK => Ok(false),
-            code => Err(error::code(&self.address, code)),
+            target::PRECONDITION_FAILED if self.metadata(stream)?.0 == target::OK => Ok(false),
+            code => Err(target::code(&self.address, code)),
         }
     }
 
@@ -328,7 +328,7 @@ impl Client {
             out.text(stream);
         })?;
         match code {
-            error::PRECONDITION_FAILED => Err(error::blocked(&self.address).into()),
+            target::PRECONDITION_FAILED => Err(target::blocked(&self.address).into()),
             code => self.is_there(code),
         }
     }
@@ -345,7 +345,7 @@ impl Client {
             out.text(stream);
         })?;
         self.is_there(code)?;
-        Ok(Reader(&body).u64().map_err(|error| error::broken(&self.address, error))?)
+        Ok(Reader(&body).u64().map_err(|error| target::broken(&self.address, error))?)
     }
 
     /// Subscribes to a stream.
@@ -371,9 +371,9 @@ impl Client {
 
     fn is_there(&self, code: u16) -> Result<(), Failure> {
         match code {
-            error::OK => Ok(()),
-            error::NO_STREAM => Err(Failure::Gone),
-            code => Err(error::code(&self.address, code).into()),
+            target::OK => Ok(()),
+            target::NO_STREAM => Err(Failure::Gone),
+            code => Err(target::code(&self.address, code).into()),
         }
     }
 
@@ -387,7 +387,7 @@ impl Client {
         let (high, rest) = self.response(request)?;
         let mut bytes = high.to_be_bytes().to_vec();
         bytes.extend(rest);
-        metadata(&bytes).map_err(|error| error::broken(&self.address, error))
+        metadata(&bytes).map_err(|error| target::broken(&self.address, error))
     }
 
     /// Requests something, to notice a broken connection.
@@ -422,11 +422,11 @@ impl Client {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_timeout(&error) => {
                     if Instant::now() > until {
-                        return Err(error::silent(&self.address));
+                        return Err(target::silent(&self.address));
                     }
                     self.receive(Duration::from_millis(1))?;
                 }
-                Err(error) => return Err(error::unreachable(&self.address, &error)),
+                Err(error) => return Err(target::unreachable(&self.address, &error)),
             }
         }
     }
@@ -434,7 +434,8 @@ impl Client {
     /// Returns the next frame; `None` if there is none until then.
     fn read(&mut self, until: Instant) -> Result<Option<Frame>, EngineError> {
         loop {
-            let parsed = protocol::parse(&self.input).map_err(|error| error::broken(&self.address, error))?;
+            let parsed =
+                protocol::parse(&self.input).map_err(|error| target::broken(&self.address, error))?;
             if let Some((frame, length)) = parsed {
                 self.input.drain(..length);
                 match frame {
@@ -447,8 +448,8 @@ impl Client {
                         // The connection is over in any case.
                         let _ = self.flush();
                         return Err(match code {
-                            error::OK => error::closed(&self.address, &reason),
-                            code => error::code(&self.address, code),
+                            target::OK => target::closed(&self.address, &reason),
+                            code => target::code(&self.address, code),
                         });
                     }
                     Frame::Other => {}
@@ -467,18 +468,18 @@ impl Client {
     fn receive(&mut self, timeout: Duration) -> Result<bool, EngineError> {
         let start = self.input.len();
         if start > RECEIVED {
-            return Err(error::unexpected(&self.address));
+            return Err(target::unexpected(&self.address));
         }
         self.input.resize(start + (64 << 10), 0);
         let read =
             self.stream.set_read_timeout(timeout).and_then(|()| self.stream.read(&mut self.input[start..]));
         self.input.truncate(start + read.as_ref().copied().unwrap_or(0));
         match read {
-            Ok(0) => Err(error::closed(&self.address, "")),
+            Ok(0) => Err(target::closed(&self.address, "")),
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
             Err(error) if is_timeout(&error) => Ok(false),
-            Err(error) => Err(error::unreachable(&self.address, &error)),
+            Err(error) => Err(target::unreachable(&self.address, &error)),
         }
     }
 }

@@ -1,11 +1,10 @@
-//! A stream on a connection, and what is effective in it.
+//! A stream on a connection, and which of its records are effective.
 
-use super::chain::{Chain, ChainError, Start, entries};
+use super::amqp::{Entry, Message};
 use super::client::{Client, Failure, Offset};
-use super::entry::Entry;
-use super::error;
 use super::protocol::{Chunk, Frame, key};
-use crate::engine::EngineError;
+use super::target;
+use crate::engine::{EngineError, LastRecord};
 
 /// The subscription that follows the stream, and how many chunks are on their way to it.
 pub(super) const FOLLOW: u8 = 1;
@@ -103,13 +102,13 @@ impl Log {
     }
 
     fn parse<'a>(&self, bytes: &'a [u8]) -> Result<Chunk<'a>, EngineError> {
-        Chunk::parse(bytes).map_err(|error| error::broken(self.client.address(), error))
+        Chunk::parse(bytes).map_err(|error| target::broken(self.client.address(), error))
     }
 
     fn failed(&self, error: ChainError) -> EngineError {
         match error {
-            ChainError::Foreign(offset) => error::foreign(&self.name, offset),
-            ChainError::Missed(_) => error::unexpected(self.client.address()),
+            ChainError::Foreign(offset) => target::foreign(&self.name, offset),
+            ChainError::Missed(_) => target::unexpected(self.client.address()),
         }
     }
 }
@@ -119,4 +118,191 @@ impl Log {
 pub(super) struct ProbedChunk {
     pub(super) first: u64,
     pub(super) entries: Vec<Entry>,
+}
+
+/// Why a chunk cannot be read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChainError {
+    /// No bridge wrote the message at this offset.
+    Foreign(u64),
+    /// The record at this offset is effective, but was not known to be: records before it were removed before they were
+    /// read.
+    Missed(u64),
+}
+
+/// Where to begin to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// With the first record that was ever written.
+    Beginning,
+    /// With the record at this offset or the next one, which is effective.
+    Effective(u64),
+}
+
+/// The state of reading a log: a record is effective if it follows the last effective one.
+#[derive(Clone, Debug)]
+pub(super) struct Chain {
+    /// The offset that is read next.
+    next: u64,
+    /// Whether the next record is effective whatever it follows.
+    is_anchored: bool,
+    /// The last effective record, and its offset.
+    tail: Option<(u64, LastRecord)>,
+}
+
+impl Chain {
+    pub(super) const fn new(start: Start) -> Self {
+        match start {
+            Start::Beginning => Self { next: 0, is_anchored: false, tail: None },
+            Start::Effective(offset) => Self { next: offset, is_anchored: true, tail: None },
+        }
+    }
+
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(super) fn tail(&self) -> Option<LastRecord> {
+        self.tail.map(|(_, tail)| tail)
+    }
+
+    /// Returns the offset of the last effective record.
+    pub(super) fn known(&self) -> Option<u64> {
+        self.tail.map(|(offset, _)| offset)
+    }
+
+    /// Adds the effective records of a chunk with their offsets. What was read before is skipped.
+    pub(super) fn read(&mut self, chunk: &Chunk<'_>, out: &mut Vec<(u64, Entry)>) -> Result<(), ChainError> {
+        for (offset, entry) in entries(chunk) {
+            if offset < self.next {
+                continue;
+            }
+            let entry = entry?;
+            let is_anchored = std::mem::take(&mut self.is_anchored);
+            let is_missed = |known: &u64| *known < offset && self.known().is_none_or(|last| last < *known);
+            if !is_anchored && let Some(missed) = entry.known.filter(is_missed) {
+                return Err(ChainError::Missed(missed));
+            }
+            self.next = offset.saturating_add(1);
+            let follows = entry.after == self.tail().map(|tail| tail.position);
+            if follows || is_anchored {
+                self.tail = Some((offset, entry.tail()));
+                out.push((offset, entry));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the entries of a chunk with their offsets.
+pub(super) fn entries<'a>(
+    chunk: &'a Chunk<'_>,
+) -> impl Iterator<Item = (u64, Result<Entry, ChainError>)> + 'a {
+    (chunk.first..).zip(&chunk.messages).map(|(offset, bytes)| {
+        let message = bytes
+            .ok_or(ChainError::Foreign(offset))
+            .and_then(|bytes| Message::parse(bytes).map_err(|_| ChainError::Foreign(offset)));
+        let entry = message.and_then(|message| Entry::of(&message).ok_or(ChainError::Foreign(offset)));
+        (offset, entry)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast_stream::wire::{Incarnation, MessageNumber, StreamId, VisitedEngines};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::{Content, Position, StreamRecord};
+
+    fn position(number: u64) -> Position {
+        Position::new(Incarnation(1), MessageNumber(number))
+    }
+
+    fn entry(number: u64, after: Option<u64>, known: Option<u64>) -> Entry {
+        let record = StreamRecord { position: position(number), time: 0, content: Content::End };
+        let after = after.map(position);
+        Entry { stream: StreamId(1), record, after, known, writer: None, engines: VisitedEngines::EMPTY }
+    }
+
+    /// Returns the offsets of the effective ones of these entries, the first of which has this offset.
+    fn effective(start: Start, first: u64, all: &[Entry]) -> Result<Vec<u64>, ChainError> {
+        let bytes: Vec<Vec<u8>> = all
+            .iter()
+            .map(|entry| {
+                let mut bytes = Vec::new();
+                entry.message().write(&mut bytes);
+                bytes
+            })
+            .collect();
+        let messages = bytes.iter().map(|bytes| Some(&bytes[..])).collect();
+        let (mut chain, mut out) = (Chain::new(start), Vec::new());
+        chain.read(&Chunk { first, time: 0, messages }, &mut out)?;
+        Ok(out.into_iter().map(|(offset, _)| offset).collect())
+    }
+
+    /// What bridges write that see only a part of what the others have written, with gaps of any length.
+    fn written(choices: &[(u8, u8)]) -> Vec<Entry> {
+        let mut log: Vec<Entry> = Vec::new();
+        for (lag, length) in choices {
+            let seen = log.len().saturating_sub(usize::from(*lag));
+            let known = effective(Start::Beginning, 0, &log[..seen]).unwrap().last().copied();
+            let after = known.map(|offset| log[offset as usize].record.position.number.0);
+            let next = after.map_or(0, |after| after + 1) + u64::from(*length);
+            log.push(entry(next, after, known));
+        }
+        log
+    }
+
+    #[test]
+    fn a_reader_that_missed_an_effective_record_goes_back_to_it() {
+        let log = [entry(0, None, None), entry(1, Some(0), Some(0)), entry(2, Some(0), Some(1))];
+        let mut chain = Chain::new(Start::Beginning);
+        (chain.next, chain.tail) = (1, Some((0, log[0].tail())));
+        let mut bytes = Vec::new();
+        log[2].message().write(&mut bytes);
+        let (chunk, mut out) = (Chunk { first: 2, time: 0, messages: vec![Some(&bytes[..])] }, Vec::new());
+        assert_eq!(chain.read(&chunk, &mut out), Err(ChainError::Missed(1)));
+        assert_eq!(out, []);
+    }
+
+    proptest! {
+        #[test]
+        fn all_readers_agree_wherever_they_begin(choices in prop::collection::vec((0..6_u8, 0..3_u8), 1..60)) {
+            let log = written(&choices);
+            let all = effective(Start::Beginning, 0, &log).unwrap();
+            for offset in &all {
+                let rest: Vec<u64> = all.iter().copied().filter(|other| other >= offset).collect();
+                prop_assert_eq!(effective(Start::Effective(*offset), 0, &log), Ok(rest));
+            }
+            let positions: Vec<_> = all.iter().map(|offset| log[*offset as usize].record.position).collect();
+            prop_assert!(positions.is_sorted_by(|before, after| before < after), "each number once, in order");
+        }
+
+        #[test]
+        fn a_record_that_is_reported_as_missed_is_effective(
+            choices in prop::collection::vec((0..6_u8, 0..3_u8), 20..60),
+            read in 0_usize..10,
+            removed in 1_usize..10,
+        ) {
+            let log = written(&choices);
+            let all = effective(Start::Beginning, 0, &log).unwrap();
+            let mut chain = Chain::new(Start::Beginning);
+            (chain.next, chain.tail) = (read as u64, all.iter().rfind(|offset| **offset < read as u64).map(|offset| {
+                (*offset, log[*offset as usize].tail())
+            }));
+            let bytes: Vec<Vec<u8>> = log[read + removed..].iter().map(|entry| {
+                let mut bytes = Vec::new();
+                entry.message().write(&mut bytes);
+                bytes
+            }).collect();
+            let messages = bytes.iter().map(|bytes| Some(&bytes[..])).collect();
+            let mut out = Vec::new();
+            match chain.read(&Chunk { first: (read + removed) as u64, time: 0, messages }, &mut out) {
+                Ok(()) => {}
+                Err(ChainError::Missed(offset)) => prop_assert!(all.contains(&offset)),
+                Err(error) => prop_assert!(false, "{error:?}"),
+            }
+        }
+    }
 }

@@ -11,13 +11,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use mcast_stream::wire::{EngineKey, Incarnation, StreamId};
 
-use super::bytes::Write as _;
+use super::amqp::Entry;
 use super::client::{Client, Failure};
-use super::entry::Entry;
-use super::error;
 use super::log::{FOLLOW, Log};
 use super::notes::{NOTES, Notes};
-use super::protocol::{Frame, key};
+use super::protocol::{Frame, Write as _, key};
+use super::target;
 use crate::engine::{BridgeBeacon, EngineError, PendingGap, RecordBatch, Request, Response, Sink};
 use crate::record::{Content, Position, StreamRecord};
 
@@ -108,7 +107,7 @@ impl RabbitmqSink {
                 sink.catch_up()?;
                 Ok(sink)
             }
-            Err(Failure::Gone) => Err(error::changed(log.client.address(), &log.name)),
+            Err(Failure::Gone) => Err(target::changed(log.client.address(), &log.name)),
             Err(Failure::Engine(error)) => Err(error),
         }
     }
@@ -116,7 +115,7 @@ impl RabbitmqSink {
     /// Creates the stream again after it was deleted. What was under way is refused.
     fn reopen(&mut self) -> Result<(), EngineError> {
         if !self.log.client.create(&self.log.name, &[])? {
-            return Err(error::changed(self.log.client.address(), &self.log.name));
+            return Err(target::changed(self.log.client.address(), &self.log.name));
         }
         (self.name, self.unnamed) = (None, 0);
         for batch in &mut self.sent {
@@ -127,7 +126,7 @@ impl RabbitmqSink {
         self.log.client.delete_publisher(UNNAMED)?;
         match open(&mut self.log) {
             Ok(()) => Ok(()),
-            Err(Failure::Gone) => Err(error::changed(self.log.client.address(), &self.log.name)),
+            Err(Failure::Gone) => Err(target::changed(self.log.client.address(), &self.log.name)),
             Err(Failure::Engine(error)) => Err(error),
         }
     }
@@ -162,11 +161,11 @@ impl RabbitmqSink {
             }
             Frame::Changed { stream } if stream == self.log.name => self.reopen(),
             Frame::Changed { stream } if stream == self.notes.stream => {
-                Err(error::changed(self.log.client.address(), &stream))
+                Err(target::changed(self.log.client.address(), &stream))
             }
             // What deleted the stream follows, if nothing else is wrong.
-            Frame::Rejected { code: error::NO_STREAM | error::NO_PUBLISHER, .. } => Ok(()),
-            Frame::Rejected { code, .. } => Err(error::code(self.log.client.address(), code)),
+            Frame::Rejected { code: target::NO_STREAM | target::NO_PUBLISHER, .. } => Ok(()),
+            Frame::Rejected { code, .. } => Err(target::code(self.log.client.address(), code)),
             _ => Ok(()),
         }
     }
@@ -279,7 +278,7 @@ impl RabbitmqSink {
             let mut bytes = Vec::new();
             entry.message().write(&mut bytes);
             if bytes.len() + OVERHEAD > most {
-                return Err(error::too_large(self.log.client.address(), bytes.len(), most - OVERHEAD));
+                return Err(target::too_large(self.log.client.address(), bytes.len(), most - OVERHEAD));
             }
             let (publisher, number) = match named_number(record, self.name.map(|(_, last)| last)) {
                 Some(number) => (NAMED, number),
@@ -430,7 +429,7 @@ impl Sink for RabbitmqSink {
         if self.ready.is_empty() && !self.sent.is_empty() {
             self.respond()?;
         }
-        self.ready.pop_front().ok_or_else(|| error::unexpected(self.log.client.address()))
+        self.ready.pop_front().ok_or_else(|| target::unexpected(self.log.client.address()))
     }
 }
 

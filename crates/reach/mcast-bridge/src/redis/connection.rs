@@ -1,12 +1,14 @@
-//! A connection to a Redis server: commands of the client library, on a stream of our own.
+//! A connection to a Redis server: commands of the client library on a stream of our own, their errors, and the keys of a stream.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Read, Write};
 
-use redis::{Cmd, FromRedisValue, Parser, RedisError, Value, cmd};
+use mcast_stream::wire::EngineKey;
+use redis::{Cmd, ErrorKind, FromRedisValue, Parser, RedisError, ServerErrorKind, Value, cmd};
 
-use super::error;
 use crate::engine::EngineError;
-use crate::server::ServerStream;
+use crate::server::{ServerStream, is_timeout};
+use crate::tls;
 
 /// A connection. Commands are executed in the order in which they are sent.
 pub(super) struct RedisConnection {
@@ -51,19 +53,19 @@ impl RedisConnection {
     pub(super) fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, EngineError> {
         self.send(command)?;
         let value = self.receive()?;
-        redis::from_redis_value(value).map_err(|error| error::engine_error(&self.address, &error.into()))
+        redis::from_redis_value(value).map_err(|error| engine_error(&self.address, &error.into()))
     }
 
     pub(super) fn send(&mut self, command: &Cmd) -> Result<(), EngineError> {
         let bytes = command.get_packed_command();
         let sent = self.stream.write_all(&bytes).and_then(|()| self.stream.flush());
-        sent.map_err(|error| error::unreachable(&self.address, &error))
+        sent.map_err(|error| unreachable(&self.address, &error))
     }
 
     /// Waits for the response to the oldest command without one.
     pub(super) fn receive(&mut self) -> Result<Value, EngineError> {
         let reply = self.receive_reply()?;
-        reply.map_err(|error| error::engine_error(&self.address, &error))
+        reply.map_err(|error| engine_error(&self.address, &error))
     }
 
     /// As [`receive`](Self::receive), and an error that the server replies is returned as it is.
@@ -72,11 +74,12 @@ impl RedisConnection {
         let parsed = self.parser.parse_value(&mut input);
         if let Some(failure) = input.failure {
             // What a server that expects TLS does with a command.
-            let is_refused = matches!(failure.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof);
+            let is_refused =
+                matches!(failure.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof);
             let may_need_tls = !self.has_received && matches!(self.stream, ServerStream::Tcp(_));
             return Err(match is_refused && may_need_tls {
-                true => error::may_need_tls(&self.address, &failure),
-                false => error::unreachable(&self.address, &failure),
+                true => may_expect_tls(&self.address, &failure),
+                false => unreachable(&self.address, &failure),
             });
         }
         self.has_received = true;
@@ -100,9 +103,12 @@ impl Read for Input<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = loop {
             match self.stream.read(buffer) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(0) if !buffer.is_empty() => {
-                    break Err(io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection"));
+                    break Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the server closed the connection",
+                    ));
                 }
                 read => break read,
             }
@@ -115,5 +121,165 @@ impl Read for Input<'_> {
                 Err(kind.into())
             }
         }
+    }
+}
+
+/// Returns an error that may pass.
+pub(super) fn passing(what: String) -> EngineError {
+    EngineError { what, remedy: None, is_transient: true }
+}
+
+pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
+    if let Some(error) = tls::engine_error(address, cause) {
+        return error;
+    }
+    let what = match is_timeout(cause) {
+        true => format!("{address} does not respond"),
+        false => format!("{address} cannot be reached: {cause}"),
+    };
+    let remedy = Some("check that the server runs and that a firewall admits its port".into());
+    EngineError { what, remedy, is_transient: true }
+}
+
+/// The error for a server that closed the connection instead of responding to the first command.
+fn may_expect_tls(address: &str, cause: &io::Error) -> EngineError {
+    let remedy = Some("if the server requires TLS, write rediss://HOST; its log may have the reason".into());
+    EngineError { what: format!("{address} does not accept commands: {cause}"), remedy, is_transient: true }
+}
+
+pub(super) fn replica(address: &str) -> EngineError {
+    let remedy =
+        Some("name the primary among the servers, or sentinels: redis+sentinel://HOST/PRIMARY".into());
+    EngineError { what: format!("{address} is a replica"), remedy, is_transient: true }
+}
+
+pub(super) fn unknown_primary(address: &str, name: &str) -> EngineError {
+    let what = format!("the sentinel at {address} does not know a primary with the name \"{name}\"");
+    let remedy = Some("write the name that its `sentinel monitor` has: redis+sentinel://HOST/PRIMARY".into());
+    EngineError { what, remedy, is_transient: false }
+}
+
+/// Returns the error of a server at this address.
+pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
+    let (remedy, is_transient) = match (error.code(), error.kind()) {
+        (_, ErrorKind::AuthenticationFailed) | (Some("WRONGPASS" | "NOAUTH"), _) => {
+            ("give the right user and password: redis://USER@HOST and --password-file FILE", false)
+        }
+        (_, ErrorKind::Server(ServerErrorKind::NoPerm)) => (
+            "allow this user the commands EVALSHA, SCRIPT, EXISTS, TIME, XADD, XINFO, XRANGE, XREVRANGE, HSET, HGETALL, \
+             HDEL, PEXPIRE, GET and SET, on the key of the stream and on KEY:bridges and KEY:engine",
+            false,
+        ),
+        (Some("WRONGTYPE"), _) => ("the key holds something else: choose another one with ?key=KEY", false),
+        (Some("MISCONF"), _) => {
+            ("make room on the disk of the server; its log shows what it cannot write", true)
+        }
+        (Some("OOM"), _) => ("raise `maxmemory` of the server, or shorten the stream with XTRIM", true),
+        (_, ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::CrossSlot)) => (
+            "the slot of the key is at another server: if this is a cluster, write redis+cluster://HOST",
+            true,
+        ),
+        (_, ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain)) => {
+            ("the slot of the key is being moved: the bridge continues when it has moved", true)
+        }
+        (_, ErrorKind::Server(ServerErrorKind::ReadOnly)) => {
+            ("this server is a replica: name the primary", true)
+        }
+        _ => ("", true),
+    };
+    let what = match error.detail() {
+        Some(detail) => {
+            format!("{address} replied: {} {detail}", error.code().unwrap_or_else(|| error.category()))
+        }
+        None => format!("{address}: {error}"),
+    };
+    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_transient }
+}
+
+/// Returns the number, which the first bridge draws.
+pub(super) fn engine_key(
+    connection: &mut RedisConnection,
+    keys: &StreamKeys,
+) -> Result<EngineKey, EngineError> {
+    let beside = keys.engine();
+    for _ in 0..2 {
+        let stored: Option<String> = connection.query(cmd("GET").arg(&beside))?;
+        if let Some(text) = stored {
+            let number = u64::from_str_radix(&text, 16).map_err(|_| foreign(&beside))?;
+            return Ok(EngineKey(number));
+        }
+        let drawn = EngineKey(RandomState::new().build_hasher().finish()).to_string();
+        connection.query::<Option<String>>(cmd("SET").arg(&beside).arg(drawn).arg("NX"))?;
+    }
+    Err(foreign(&beside))
+}
+
+fn foreign(key: &str) -> EngineError {
+    EngineError {
+        what: format!("no bridge wrote the key {key}"),
+        remedy: Some("choose another key for the stream with ?key=KEY".into()),
+        is_transient: false,
+    }
+}
+
+/// The key of a stream, and what the names of those beside it begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StreamKeys {
+    pub(super) stream: String,
+    prefix: String,
+}
+
+impl StreamKeys {
+    /// Those at a single server.
+    pub(super) fn alone(key: &str) -> Self {
+        Self { stream: key.to_owned(), prefix: key.to_owned() }
+    }
+
+    /// Those in a cluster, where scripts need all in the same slot. A slot is chosen by the hash of the key, or of what it
+    /// has between the first `{` and the next `}`, if that is not empty.
+    pub(super) fn in_cluster(key: &str) -> Result<Self, EngineError> {
+        let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+        let prefix = match tag {
+            Some("") => return Err(braces(key)),
+            Some(_) => key.to_owned(),
+            None if key.contains('}') => return Err(braces(key)),
+            None => format!("{{{key}}}"),
+        };
+        Ok(Self { stream: key.to_owned(), prefix })
+    }
+
+    /// The hash in which bridges note themselves.
+    pub(super) fn bridges(&self) -> String {
+        format!("{}:bridges", self.prefix)
+    }
+
+    /// The number that identifies the stream.
+    pub(super) fn engine(&self) -> String {
+        format!("{}:engine", self.prefix)
+    }
+}
+
+fn braces(key: &str) -> EngineError {
+    EngineError {
+        what: format!("the keys beside \"{key}\" cannot be in its slot of the cluster"),
+        remedy: Some("choose a key without braces: ?key=KEY".into()),
+        is_transient: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_in_a_cluster_have_the_hash_tag_of_the_stream() {
+        assert_eq!(StreamKeys::alone("prices").bridges(), "prices:bridges");
+        for (key, engine) in
+            [("prices", "{prices}:engine"), ("a{b}c", "a{b}c:engine"), ("a{b", "{a{b}:engine")]
+        {
+            let keys = StreamKeys::in_cluster(key).unwrap();
+            assert_eq!((&*keys.stream, keys.engine()), (key, engine.to_owned()));
+        }
+        assert!(["{}", "a}b", "x{}y"].into_iter().all(|key| StreamKeys::in_cluster(key).is_err()));
     }
 }

@@ -3,11 +3,9 @@
 use mcast_stream::wire::{EngineKey, Incarnation, MessageNumber, StreamId, VisitedEngines};
 use redis::{Value, cmd};
 
-use super::connection::RedisConnection;
-use super::entry::Field;
-use super::keys::StreamKeys;
-use super::packed::PackedEntries;
-use super::{RedisTarget, entry, identity};
+use super::connection::{RedisConnection, StreamKeys};
+use super::entry::{Field, PackedEntries};
+use super::{RedisTarget, connection, entry};
 use crate::engine::{EngineError, Source, SourceConnector, StoredStream};
 use crate::record::{Position, StreamRecord};
 
@@ -84,7 +82,7 @@ impl Source for RedisSource {
         let (stream, _) = entry::read(id, &fields).ok_or_else(|| entry::foreign(id))?;
         let earlier: VisitedEngines = entry::engines(&fields).ok_or_else(|| entry::foreign(id))?;
         self.stream = Some(stream);
-        let key: EngineKey = identity::engine_key(&mut self.connection, &self.keys)?;
+        let key: EngineKey = connection::engine_key(&mut self.connection, &self.keys)?;
         Ok(Some(StoredStream { stream, key, earlier }))
     }
 

@@ -8,9 +8,8 @@ use redis::{ErrorKind, ServerErrorKind, Value, cmd};
 #[cfg(unix)]
 use url::Url;
 
-use super::connection::RedisConnection;
-use super::keys::StreamKeys;
-use super::{entry, error};
+use super::connection::{RedisConnection, StreamKeys};
+use super::{connection, entry};
 use crate::engine::EngineError;
 use crate::record::Position;
 #[cfg(unix)]
@@ -212,7 +211,7 @@ impl RedisTarget {
 
     /// Connects to the server, or to the primary of several.
     pub(super) fn connect_client(&self) -> Result<(RedisConnection, StreamKeys), EngineError> {
-        let key = self.key.as_deref().ok_or_else(|| error::passing("no key was given".into()))?;
+        let key = self.key.as_deref().ok_or_else(|| connection::passing("no key was given".into()))?;
         let connection = match &self.location {
             #[cfg(unix)]
             Location::Socket(path) => self.connect_to_socket(path)?,
@@ -245,7 +244,7 @@ impl RedisTarget {
             socket.set_write_timeout(Some(TIMEOUT))?;
             Ok(crate::server::ServerStream::Unix(socket))
         };
-        let stream = connect().map_err(|cause| error::unreachable(&address, &cause))?;
+        let stream = connect().map_err(|cause| connection::unreachable(&address, &cause))?;
         let mut connection = RedisConnection::new(stream, address);
         connection.log_in(&self.user, self.password.as_deref(), self.database)?;
         Ok(connection)
@@ -254,7 +253,7 @@ impl RedisTarget {
     fn open(&self, address: &ServerAddress, timeout: Duration) -> Result<RedisConnection, EngineError> {
         let text = address.to_string();
         let stream = address.connect(self.tls.as_ref(), timeout);
-        let stream = stream.map_err(|cause| error::unreachable(&text, &cause))?;
+        let stream = stream.map_err(|cause| connection::unreachable(&text, &cause))?;
         Ok(RedisConnection::new(stream, text))
     }
 
@@ -274,7 +273,7 @@ impl RedisTarget {
         let role: Vec<Value> = connection.query(&cmd("ROLE"))?;
         match role.first() {
             Some(Value::BulkString(role)) if role == b"master" => Ok(connection),
-            _ => Err(error::replica(connection.address())),
+            _ => Err(connection::replica(connection.address())),
         }
     }
 
@@ -292,15 +291,15 @@ impl RedisTarget {
             let Err(refused) = connection.receive_reply()? else { return Ok(connection) };
             let is_move = refused.kind() == ErrorKind::Server(ServerErrorKind::Moved);
             let Some((text, _)) = refused.redirect_node().filter(|_| is_move) else {
-                return Err(error::engine_error(connection.address(), &refused));
+                return Err(connection::engine_error(connection.address(), &refused));
             };
             // A server that does not know its own name in the cluster leaves the host out.
             let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
-            let port = port.parse().map_err(|_| error::engine_error(connection.address(), &refused))?;
+            let port = port.parse().map_err(|_| connection::engine_error(connection.address(), &refused))?;
             let host = if host.is_empty() { address.host } else { host.trim_matches(['[', ']']).to_owned() };
             address = ServerAddress { host, port };
         }
-        Err(error::passing(format!(
+        Err(connection::passing(format!(
             "the servers of the cluster refer to each other, the last one to {address}"
         )))
     }
@@ -323,7 +322,7 @@ impl RedisTarget {
             }
             reply => reply?,
         };
-        let (host, port) = reply.ok_or_else(|| error::unknown_primary(connection.address(), name))?;
+        let (host, port) = reply.ok_or_else(|| connection::unknown_primary(connection.address(), name))?;
         Ok(ServerAddress { host, port })
     }
 }

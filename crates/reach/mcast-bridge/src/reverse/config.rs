@@ -1,9 +1,9 @@
-//! The settings of a bridge out of an engine.
+//! The settings and the events of a bridge out of an engine.
 
 use mcast_stream::Nanos;
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
 
-use crate::record::Position;
+use crate::record::{GapCause, Position};
 
 /// Where in the engine to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,4 +73,110 @@ impl ReverseConfig {
             drain: Nanos::from_secs(10),
         }
     }
+}
+
+/// An event of a bridge out of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReverseEvent {
+    /// Another bridge publishes the stream, and this one is silent.
+    StandingBy {
+        /// The other bridge's incarnation.
+        incarnation: Incarnation,
+    },
+    /// This bridge publishes from now on.
+    Began {
+        /// Its incarnation.
+        incarnation: Incarnation,
+        /// The position in the engine of the first message.
+        position: Position,
+        /// Whether it continues for another bridge.
+        is_takeover: bool,
+    },
+    /// This bridge has waited for subscribers for 5 s. Subscribers that have received messages of a later incarnation in
+    /// the engine, or the end of this one, do not join.
+    WaitingForSubscribers {
+        /// How many have joined.
+        joined: u64,
+        /// How many it waits for.
+        required: u64,
+    },
+    /// The messages from `from` to before `end` are missing in the engine, and subscribers report them as lost.
+    Gap {
+        /// The first missing message.
+        from: Position,
+        /// One past the last missing message.
+        end: MessageNumber,
+        /// Why, from the gap record; `None` if there is none, because records were removed from the engine.
+        cause: Option<GapCause>,
+    },
+    /// An unknown number of messages may be missing in the engine. Subscribers report that when the next incarnation
+    /// begins.
+    OpenGap {
+        /// The first message that may be missing.
+        position: Position,
+        /// Why.
+        cause: GapCause,
+    },
+    /// The stream in the engine was closed.
+    Ended {
+        /// The incarnation.
+        incarnation: Incarnation,
+        /// The number of its messages.
+        messages: u64,
+    },
+}
+
+/// Why a stream is not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReverseRefusal {
+    /// The group carries the stream from a publisher that does not read it from an engine.
+    #[error("the stream is published already, and not by a bridge")]
+    NotABridge,
+    /// The stream is published by a bridge that reads another stream.
+    #[error(
+        "the stream is published already by a bridge that reads stream {there}, and the engine holds stream {here}"
+    )]
+    OtherContent {
+        /// The stream in the engine.
+        here: StreamId,
+        /// The stream that the other bridge reads.
+        there: StreamId,
+    },
+    /// The stream in the engine is the one that is to be published.
+    #[error("the engine holds stream {0} itself, so that its publisher and this bridge would be mixed up")]
+    SameStream(StreamId),
+    /// The engine holds another stream than before.
+    #[error("the engine held stream {from}, and now holds stream {to}")]
+    StreamChanged {
+        /// The stream that it held.
+        from: StreamId,
+        /// The stream that it holds.
+        to: StreamId,
+    },
+    /// The messages came out of too many engines.
+    #[error("the messages came out of {} engines already", mcast_stream::wire::VisitedEngines::MAX)]
+    TooManyEngines,
+}
+
+/// The counters of a bridge out of an engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReverseStatistics {
+    /// Messages published.
+    pub messages: u64,
+    /// Their bytes.
+    pub message_bytes: u64,
+    /// Gaps in the engine.
+    pub gaps: u64,
+    /// Messages in these gaps, as far as their number is known.
+    pub missing: u64,
+    /// How often it has begun to publish.
+    pub begun: u64,
+    /// How often it has taken over from another bridge.
+    pub takeovers: u64,
+    /// The incarnation that it published under last.
+    pub incarnation: Option<Incarnation>,
+    /// The position of the last message that it published.
+    pub published: Option<Position>,
 }

@@ -1,9 +1,6 @@
 //! What a bridge publishes of an engine's records and when, without an engine, sockets or clocks.
 
-mod claim;
 mod config;
-mod event;
-mod pace;
 mod reading;
 mod replay;
 
@@ -14,11 +11,8 @@ use mcast_stream::{ClockTime, Nanos, PublisherMachine};
 
 use crate::engine::StoredStream;
 use crate::record::{Content, Position, StreamRecord};
-use claim::Claim;
-pub use config::{ReverseConfig, StartAt};
-pub use event::{ReverseEvent, ReverseRefusal, ReverseStatistics};
-use pace::Pace;
-use reading::Reading;
+pub use config::{ReverseConfig, ReverseEvent, ReverseRefusal, ReverseStatistics, StartAt};
+use reading::{Claim, Pace, Reading};
 pub use reading::{SourceRequest, SourceResponse};
 pub use replay::{ReplayConfig, ReplayMachine};
 

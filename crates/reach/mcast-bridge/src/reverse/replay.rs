@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use mcast_stream::ClockTime;
 use mcast_stream::wire::MessageNumber;
 
-use super::pace::Pace;
-use super::reading::Reading;
+use super::reading::{Pace, Reading};
 use super::{ReverseEvent, ReverseRefusal, ReverseStatistics, SourceRequest, SourceResponse, StartAt};
 use crate::record::{Content, GapCause, Position, StreamRecord};
 

@@ -5,8 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::TlsOptions;
-use super::error::TlsError;
+use super::{TlsError, TlsOptions};
 
 /// A connection, of which there are none.
 #[derive(Debug)]

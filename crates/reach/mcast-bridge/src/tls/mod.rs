@@ -2,7 +2,6 @@
 
 #[cfg_attr(not(feature = "tls"), path = "absent.rs")]
 mod client;
-mod error;
 
 use std::io;
 use std::net::TcpStream;
@@ -11,8 +10,6 @@ use std::time::Duration;
 
 use crate::engine::EngineError;
 pub(crate) use client::TlsStream;
-use error::TlsError;
-pub(crate) use error::engine_error;
 
 /// How a server proves which one it is, and the bridge who it is.
 ///
@@ -40,5 +37,41 @@ impl TlsOptions {
     /// Makes a connection of TLS with a server of this name.
     pub(crate) fn connect(&self, socket: TcpStream, host: &str, timeout: Duration) -> io::Result<TlsStream> {
         client::connect(self, socket, host, timeout)
+    }
+}
+
+/// Why there is no connection of TLS. It passes from the inside of an [`io::Error`] to an [`EngineError`].
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{what}")]
+struct TlsError {
+    what: String,
+    /// Empty if there is none.
+    remedy: String,
+}
+
+/// Returns the error of a server at this address, if TLS is the cause. It may pass: certificates are renewed.
+pub(crate) fn engine_error(address: &str, cause: &io::Error) -> Option<EngineError> {
+    let cause = TlsError::in_io_error(cause)?.clone();
+    Some(TlsError { what: format!("{address}: {}", cause.what), ..cause }.into_engine_error())
+}
+
+impl TlsError {
+    fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: remedy.into() }
+    }
+
+    fn in_io_error(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    fn into_engine_error(self) -> EngineError {
+        let remedy = Some(self.remedy).filter(|remedy| !remedy.is_empty());
+        EngineError { what: self.what, remedy, is_transient: true }
+    }
+}
+
+impl From<TlsError> for io::Error {
+    fn from(error: TlsError) -> Self {
+        Self::other(error)
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use mcast_group::{Family, Group, SourceFilter};
 use mcast_packet::payload::{AmtMac, AmtMessage};
 
-use super::inner::bytes;
-use super::inner::{InvalidPacket, TunnelledDatagram, general_query, is_host};
-use super::report::{ReportKind, report_packets};
+use super::inner::{
+    InvalidPacket, ReportKind, TunnelledDatagram, bytes, general_query, is_host, report_packets,
+};
 
 /// The time until a discovery or request is sent again. It doubles with each attempt.
 const FIRST_WAIT: Duration = Duration::from_secs(1);

@@ -9,17 +9,11 @@ mod gateway;
 mod inner;
 #[cfg(feature = "seal")]
 mod relay;
-mod relay_name;
-mod report;
-#[cfg(feature = "seal")]
-mod secret;
 
-pub use driad::{DriadRelay, DriadTarget, driad_query, parse_driad_response};
+pub use driad::{AmtRelayName, DriadRelay, DriadTarget, InvalidRelayName, driad_query, parse_driad_response};
 pub use gateway::{AmtGateway, GatewayCounts, GatewayEvent, GatewayOutput, RelayFailure};
-pub use inner::encapsulate;
-pub use inner::{InvalidPacket, TunnelledDatagram};
+pub use inner::{InvalidPacket, TunnelledDatagram, encapsulate};
+#[cfg(feature = "seal")]
+pub use relay::NoRandom;
 #[cfg(feature = "seal")]
 pub use relay::{AmtRelay, AmtRelayCounts, AmtRelayLimits};
-pub use relay_name::{AmtRelayName, InvalidRelayName};
-#[cfg(feature = "seal")]
-pub use secret::NoRandom;

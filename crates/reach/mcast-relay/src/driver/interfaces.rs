@@ -6,10 +6,9 @@ use std::time::Duration;
 use mcast::Interface;
 use mcast_packet::MacAddress;
 
-use super::leg::{DriverLeg, OpenLeg, waits_for_members};
-use super::members::MemberListener;
+use super::leg::{DriverLeg, MemberListener, OpenLeg, waits_for_members};
 use super::namespace::LegNamespace;
-use super::registry::Readable;
+use super::receive::Readable;
 use super::{Driver, DriverError, DriverEvent, describe};
 use crate::{Leg, LegId, Namespace, RelayEvent};
 

@@ -4,26 +4,21 @@
 //! namespace of the leg by a short-lived thread, and used from this one.
 
 mod amt;
-mod error;
 mod event;
 mod http;
-mod http_thread;
 mod interfaces;
 mod leg;
-mod members;
 mod namespace;
 mod outputs;
 mod path;
 mod receive;
-mod registry;
 mod tunnels;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
@@ -31,8 +26,7 @@ use mcast_sys::trace::{Described, Span};
 use mcast_sys::{trace_event, trace_span};
 
 pub use amt::AmtReceiver;
-pub use error::DriverError;
-pub use event::{AmtStatistics, CheckReport, DriverCounts, DriverEvent};
+pub use event::{AmtStatistics, CheckReport, DriverCounts, DriverError, DriverEvent};
 pub use namespace::ContainerLookup;
 pub use tunnels::{TunnelDial, TunnelOptions};
 
@@ -42,11 +36,9 @@ use amt::{AddedListeners, AmtListener, GatewaySocket};
 use http::HttpSide;
 use interfaces::PendingLoop;
 use leg::DriverLeg;
-use namespace::Containers;
-use namespace::LegNamespace;
+use namespace::{Containers, LegNamespace};
 use path::PathSocket;
-use receive::Batches;
-use registry::Registry;
+use receive::{Batches, Registry};
 use tunnels::Tunnels;
 
 const DATAGRAM_BYTES: usize = 65_536;
@@ -371,7 +363,7 @@ impl Driver {
 
     fn deadline(&self) -> Duration {
         let members = self.legs.iter().filter_map(|leg| leg.open.as_ref()?.members.as_ref());
-        let queries = members.filter_map(members::MemberListener::deadline);
+        let queries = members.filter_map(leg::MemberListener::deadline);
         let loops = self.loops.iter().map(|_| self.now() + interfaces::POLL_INTERVAL);
         queries.chain(loops).chain(self.amt_deadline()).chain(self.tunnels.deadline()).fold(
             self.relay.poll_timeout().min(self.next_namespace_check).min(self.next_member_check),

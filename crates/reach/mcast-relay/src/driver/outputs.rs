@@ -4,15 +4,11 @@ use std::borrow::Cow;
 
 use mcast_group::Family;
 
-use super::path::{OutgoingCopy, PathSocket};
-use super::registry::Readable;
+use super::path::{OutgoingCopy, PathSocket, PendingCopies};
+use super::receive::Readable;
 use super::tunnels::TunnelCopy;
 use super::{Driver, DriverError};
 use crate::{CopyPayload, LegId, PathId, PathPort, PathSide, RelayOutput};
-
-/// Copies of a batch that are sent together, so that those of one path become segmented buffers.
-#[derive(Debug, Default)]
-pub(super) struct PendingCopies<'a>(Vec<(PathId, OutgoingCopy<'a>)>);
 
 impl Driver {
     /// Does everything that the state machine requests, after a call that was not about a datagram.

@@ -10,9 +10,13 @@ use mcast_sys::poller::wait_writable;
 use mcast_sys::socket::Socket;
 use mcast_sys::{OutgoingDatagram, SendRequest};
 
-use crate::{ANNOUNCEMENT_GROUPS, PathPort, PathSide, PortBlock};
+use crate::{ANNOUNCEMENT_GROUPS, PathId, PathPort, PathSide, PortBlock};
 
 const SEND_BUFFER: usize = 4 << 20;
+/// Copies of a batch that are sent together, so that those of one path become segmented buffers.
+#[derive(Debug, Default)]
+pub(super) struct PendingCopies<'a>(pub(super) Vec<(PathId, OutgoingCopy<'a>)>);
+
 /// How long a full queue of an interface is waited for. Queues of unicast targets are not: one must not delay others.
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(2);
 

@@ -1,15 +1,18 @@
-//! From readable descriptors to the state machine, and the memory for datagrams that are received at once.
+//! From readable descriptors, and what each belongs to, to the state machine; the memory for datagrams that are received at once.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use mcast::{Arrival, Batch};
 use mcast_sys::Received;
+use mcast_sys::poller::Poller;
 
 use super::http::ServedArrival;
 use super::leg::is_on;
-use super::outputs::PendingCopies;
-use super::registry::Readable;
+use super::path::PendingCopies;
 use super::{Driver, DriverError};
 use crate::{ANNOUNCEMENT_GROUPS, ANNOUNCEMENT_PORT, LegArrival, LegId, PathId, PathSide, RelayPath};
 
@@ -242,5 +245,60 @@ mod batches_tests {
         assert!(receive(&mut batches, 3, 1_316), "the next flood finds room at once");
         assert!(!receive(&mut batches, MANY, 60_000), "coalesced buffers");
         assert!(!receive(&mut batches, FEW, 60_000));
+    }
+}
+
+/// What a descriptor belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readable {
+    /// The groups of a leg.
+    Groups(LegId),
+    /// The broadcast sockets of a leg.
+    Broadcast(LegId),
+    /// The reports of memberships on a leg.
+    Members(LegId),
+    /// The interfaces of a namespace, by its position.
+    Interfaces(usize),
+    /// A path.
+    Path(PathId),
+    /// A socket of tunnels, by its position.
+    Tunnel(usize),
+    /// A leg that is a relay of AMT.
+    AmtGateway(LegId),
+    /// The address at which gateways of AMT send requests.
+    AmtListener(SocketAddr),
+}
+
+/// The poller, and what its tokens stand for. Descriptors leave it when they are closed.
+#[derive(Debug)]
+pub(super) struct Registry {
+    poller: Arc<Poller>,
+    readable: HashMap<usize, Readable>,
+    next: usize,
+}
+
+impl Registry {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { poller: Arc::new(Poller::new()?), readable: HashMap::new(), next: 0 })
+    }
+
+    pub(super) const fn poller(&self) -> &Arc<Poller> {
+        &self.poller
+    }
+
+    pub(super) fn add(&mut self, descriptor: BorrowedFd<'_>, readable: Readable) -> io::Result<()> {
+        self.poller.add_descriptor(descriptor, self.next)?;
+        self.readable.insert(self.next, readable);
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Forgets what a closed descriptor stood for.
+    pub(super) fn forget(&mut self, readable: Readable) {
+        self.readable.retain(|_, known| *known != readable);
+    }
+
+    pub(super) fn get(&self, token: usize) -> Option<Readable> {
+        self.readable.get(&token).copied()
     }
 }

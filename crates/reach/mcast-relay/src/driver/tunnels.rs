@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
+use std::{fmt, io};
 
 use lru::LruCache;
 use mcast_group::{Family, GroupAddr, SourceFilter};
@@ -22,9 +21,8 @@ use mcast_tunnel::{
 };
 
 use super::http::ServedArrival;
-use super::outputs::PendingCopies;
-use super::path::{OutgoingCopy, request, unspecified};
-use super::registry::Readable;
+use super::path::{OutgoingCopy, PendingCopies, request, unspecified};
+use super::receive::Readable;
 use super::{Driver, DriverError, DriverEvent, describe};
 use crate::{LegArrival, LegId, PathId, RelayId};
 

@@ -1,14 +1,15 @@
 //! The memory of recent contents: which source sent each, and how often the relay has sent it on.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use crate::LegId;
+use crate::arrival::OwnedArrival;
+use crate::rule::LegId;
 
 /// A leg and the address of a source on it: the same box has another address on each of its legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -306,5 +307,78 @@ impl Contents {
             Some(content) => Some(content),
             None => self.earlier.get_mut(&key),
         }
+    }
+}
+
+/// A repeat that is held back.
+#[derive(Debug)]
+pub(crate) struct PendingRepeat {
+    pub(crate) key: ContentKey,
+    pub(crate) arrival: OwnedArrival,
+}
+
+impl PendingRepeat {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.arrival.payload.len()
+    }
+}
+
+/// Repeats that are held back, in their order.
+#[derive(Debug, Default)]
+pub(super) struct HeldRepeats {
+    repeats: VecDeque<PendingRepeat>,
+    bytes: usize,
+}
+
+impl HeldRepeats {
+    pub(super) fn push(&mut self, repeat: PendingRepeat) {
+        self.bytes += repeat.bytes();
+        self.repeats.push_back(repeat);
+    }
+
+    /// Takes the oldest.
+    pub(super) fn take(&mut self, count: usize) -> VecDeque<PendingRepeat> {
+        let rest = self.repeats.split_off(count.min(self.repeats.len()));
+        let taken = std::mem::replace(&mut self.repeats, rest);
+        self.bytes -= taken.iter().map(PendingRepeat::bytes).sum::<usize>();
+        taken
+    }
+
+    /// Takes the oldest of these contents.
+    pub(super) fn take_of(
+        &mut self,
+        count: usize,
+        is_wanted: impl Fn(ContentKey) -> bool,
+    ) -> VecDeque<PendingRepeat> {
+        let (mut taken, mut rest) = (VecDeque::new(), VecDeque::new());
+        for repeat in std::mem::take(&mut self.repeats) {
+            let is_taken = taken.len() < count && is_wanted(repeat.key);
+            if is_taken { &mut taken } else { &mut rest }.push_back(repeat);
+        }
+        self.bytes -= taken.iter().map(PendingRepeat::bytes).sum::<usize>();
+        self.repeats = rest;
+        taken
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = ContentKey> {
+        self.repeats.iter().map(|repeat| repeat.key)
+    }
+
+    pub(super) fn into_repeats(self) -> VecDeque<PendingRepeat> {
+        self.repeats
+    }
+
+    /// Drops the latest.
+    pub(super) fn truncate(&mut self, count: usize) {
+        self.bytes -= self.repeats.iter().skip(count).map(PendingRepeat::bytes).sum::<usize>();
+        self.repeats.truncate(count);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.repeats.len()
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 }

@@ -14,8 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::allowance::Rate;
-use super::contents::{ContentArrival, ContentKey, MAX_GAIN, ROUND_TRIP};
-use super::suspect::{HeldRepeats, PendingRepeat};
+use super::contents::{ContentArrival, ContentKey, HeldRepeats, MAX_GAIN, PendingRepeat, ROUND_TRIP};
 
 /// Windows in which the source has sent copies back. One or two may be coincidence.
 const ECHOES: u8 = 3;

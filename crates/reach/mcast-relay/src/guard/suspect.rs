@@ -4,88 +4,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::allowance::{Allowance, Rate};
-use super::contents::{ContentArrival, ContentKey, ROUND_TRIP};
-use super::own::{OwnResult, OwnTest};
+use super::contents::{ContentArrival, ContentKey, HeldRepeats, PendingRepeat, ROUND_TRIP};
 use super::probe::{MOST_OF_OTHERS, Phase, ProbeResult, ProbeTest, Record, Windows};
-use crate::arrival::OwnedArrival;
+use super::{OwnResult, OwnTest};
 
 /// The time after which a source in quarantine is tested again.
 const RECHECK: Duration = Duration::from_secs(5);
 /// A source in quarantine that has repeated nothing for this long is free.
 const SILENCE: Duration = Duration::from_secs(10);
-
-/// A repeat that is held back.
-#[derive(Debug)]
-pub(crate) struct PendingRepeat {
-    pub(crate) key: ContentKey,
-    pub(crate) arrival: OwnedArrival,
-}
-
-impl PendingRepeat {
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + self.arrival.payload.len()
-    }
-}
-
-/// Repeats that are held back, in their order.
-#[derive(Debug, Default)]
-pub(super) struct HeldRepeats {
-    repeats: VecDeque<PendingRepeat>,
-    bytes: usize,
-}
-
-impl HeldRepeats {
-    pub(super) fn push(&mut self, repeat: PendingRepeat) {
-        self.bytes += repeat.bytes();
-        self.repeats.push_back(repeat);
-    }
-
-    /// Takes the oldest.
-    pub(super) fn take(&mut self, count: usize) -> VecDeque<PendingRepeat> {
-        let rest = self.repeats.split_off(count.min(self.repeats.len()));
-        let taken = std::mem::replace(&mut self.repeats, rest);
-        self.bytes -= taken.iter().map(PendingRepeat::bytes).sum::<usize>();
-        taken
-    }
-
-    /// Takes the oldest of these contents.
-    pub(super) fn take_of(
-        &mut self,
-        count: usize,
-        is_wanted: impl Fn(ContentKey) -> bool,
-    ) -> VecDeque<PendingRepeat> {
-        let (mut taken, mut rest) = (VecDeque::new(), VecDeque::new());
-        for repeat in std::mem::take(&mut self.repeats) {
-            let is_taken = taken.len() < count && is_wanted(repeat.key);
-            if is_taken { &mut taken } else { &mut rest }.push_back(repeat);
-        }
-        self.bytes -= taken.iter().map(PendingRepeat::bytes).sum::<usize>();
-        self.repeats = rest;
-        taken
-    }
-
-    pub(super) fn keys(&self) -> impl Iterator<Item = ContentKey> {
-        self.repeats.iter().map(|repeat| repeat.key)
-    }
-
-    pub(super) fn into_repeats(self) -> VecDeque<PendingRepeat> {
-        self.repeats
-    }
-
-    /// Drops the latest.
-    pub(super) fn truncate(&mut self, count: usize) {
-        self.bytes -= self.repeats.iter().skip(count).map(PendingRepeat::bytes).sum::<usize>();
-        self.repeats.truncate(count);
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.repeats.len()
-    }
-
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
 
 /// What to do with an arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,22 +1,41 @@
 //! A group that is received for clients, in each form that they want, and which groups a server wants to receive.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcast_group::{GroupAddr, SourceFilter};
+use mcast_group::{GroupAddr, Membership, SourceFilter};
 use mcast_packet::payload::{MpegTs, Rtp};
 
 use super::HttpDatagram;
 use super::encode::{self, GapReason};
-use super::feed::{Chunk, Cursor, Feed};
 use super::reorder::Reorder;
 use super::resource::StreamKind;
 use crate::LegId;
 
+/// What a channel is received from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ChannelKey {
+    pub(super) leg: LegId,
+    pub(super) address: GroupAddr,
+    pub(super) sources: SourceFilter,
+}
+
+impl ChannelKey {
+    /// Whether nothing can be received, because the group is source-specific, and no source is named.
+    pub(super) fn lacks_source(&self) -> bool {
+        self.address.group.is_source_specific() && matches!(self.sources, SourceFilter::Exclude(_))
+    }
+
+    pub(super) fn membership(&self) -> Membership {
+        Membership::new(self.address).from_sources(self.sources.clone())
+    }
+}
+
 /// The time for which a stream is kept after its last client has left, so that one that returns misses nothing.
-pub(super) const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(2);
 /// The time over which rates are measured.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 
@@ -270,5 +289,174 @@ impl HttpDemand {
     /// Returns the legs with groups to receive.
     pub fn legs(&self) -> impl Iterator<Item = LegId> {
         self.0.keys().map(|(leg, _)| *leg)
+    }
+}
+
+/// What a chunk costs beside its bytes.
+const OVERHEAD: usize = 128;
+
+/// Bytes that are sent to clients: a datagram or a part of it, or an event.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    bytes: Arc<[u8]>,
+    range: Range<usize>,
+    /// The number of the last datagram that it contains or stands for.
+    pub(super) number: u64,
+}
+
+impl Chunk {
+    /// Creates a chunk of a part of these bytes, all of which are kept.
+    pub(super) fn part(bytes: Arc<[u8]>, range: Range<usize>) -> Self {
+        Self { bytes, range, number: 0 }
+    }
+
+    pub(super) fn whole(bytes: impl Into<Arc<[u8]>>) -> Self {
+        let bytes = bytes.into();
+        let range = 0..bytes.len();
+        Self::part(bytes, range)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(self.range.clone()).unwrap_or_default()
+    }
+
+    fn cost(&self) -> usize {
+        self.bytes.len() + OVERHEAD
+    }
+}
+
+/// Where a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    /// The position of the next chunk.
+    pub(super) position: u64,
+    /// The number of the last datagram that was sent to the client, or reported as missed.
+    pub(super) number: u64,
+}
+
+/// The latest chunks of a stream.
+#[derive(Debug)]
+pub(super) struct Feed {
+    chunks: VecDeque<Chunk>,
+    /// The position of the oldest one.
+    first: u64,
+    /// The number of the last datagram before it.
+    gone: u64,
+    /// The number of the last datagram.
+    last: u64,
+    cost: usize,
+}
+
+impl Feed {
+    /// Creates a feed that starts after the datagram with this number.
+    pub(super) const fn after(number: u64) -> Self {
+        Self { chunks: VecDeque::new(), first: 0, gone: number, last: number, cost: 0 }
+    }
+
+    /// Adds a chunk, which stands for datagrams up to this number, and forgets the oldest ones above the capacity. An
+    /// empty chunk is not kept.
+    pub(super) fn push(&mut self, chunk: Chunk, number: u64, capacity: usize) {
+        self.last = number;
+        if chunk.bytes().is_empty() {
+            return;
+        }
+        self.cost += chunk.cost();
+        self.chunks.push_back(Chunk { number, ..chunk });
+        self.trim(capacity);
+    }
+
+    /// Forgets the oldest chunks above the capacity, except for the latest chunk.
+    pub(super) fn trim(&mut self, capacity: usize) {
+        while self.cost > capacity && self.chunks.len() > 1 {
+            let Some(oldest) = self.chunks.pop_front() else { break };
+            self.cost -= oldest.cost();
+            self.gone = oldest.number;
+            self.first += 1;
+        }
+    }
+
+    /// Returns the number of the last datagram.
+    pub(super) const fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Returns the position after the latest chunk.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.chunks.len() as u64
+    }
+
+    /// Returns a cursor after the latest chunk.
+    pub(super) fn live(&self) -> Cursor {
+        Cursor { position: self.end(), number: self.last }
+    }
+
+    /// Returns a cursor after the datagram with this number, or as close after it as chunks are kept.
+    fn after_number(&self, number: u64) -> Cursor {
+        let before = self.chunks.partition_point(|chunk| chunk.number <= number);
+        Cursor { position: self.first + before as u64, number }
+    }
+
+    /// Moves a cursor that has fallen behind to the oldest chunk. Returns how many datagrams it misses.
+    pub(super) fn catch_up(&self, cursor: &mut Cursor) -> u64 {
+        let missed = self.gone.saturating_sub(cursor.number);
+        if cursor.position < self.first || missed > 0 {
+            *cursor =
+                Cursor { position: cursor.position.max(self.first), number: cursor.number.max(self.gone) };
+        }
+        missed
+    }
+
+    /// Returns the chunks at a cursor and after it.
+    pub(super) fn from(&self, cursor: Cursor) -> impl Iterator<Item = &Chunk> {
+        let start = usize::try_from(cursor.position.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.chunks.range(start.min(self.chunks.len())..)
+    }
+
+    #[cfg(test)]
+    pub(super) const fn cost(&self) -> usize {
+        self.cost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_reader_gets_every_number_once_or_is_told_that_it_missed_it(
+            steps in prop::collection::vec((0_usize..2_000, 0_usize..4), 1..200), capacity in 500_usize..5_000
+        ) {
+            let mut feed = Feed::after(10);
+            let (mut cursor, mut read, mut missed) = (feed.live(), 0, 0);
+            for (number, (length, reads)) in (11..).zip(&steps) {
+                feed.push(Chunk::whole(vec![0; *length + 1]), number, capacity);
+                prop_assert!(feed.cost() <= capacity.max(*length + 1 + OVERHEAD));
+                for _ in 0..*reads {
+                    missed += feed.catch_up(&mut cursor);
+                    let Some(chunk) = feed.from(cursor).next() else { break };
+                    prop_assert_eq!(chunk.number, cursor.number + 1);
+                    cursor = Cursor { position: cursor.position + 1, number: chunk.number };
+                    read += 1;
+                }
+            }
+            missed += feed.catch_up(&mut cursor);
+            let rest = feed.from(cursor).count() as u64;
+            prop_assert_eq!(read + missed + rest, steps.len() as u64);
+            prop_assert_eq!(feed.catch_up(&mut cursor), 0);
+        }
+
+        #[test]
+        fn a_reader_resumes_after_any_number(kept in 1_u64..40, asked in 0_u64..60) {
+            let mut feed = Feed::after(10);
+            // Twenty chunks at most.
+            (11..11 + kept).for_each(|number| feed.push(Chunk::whole([0]), number, 20 * (1 + OVERHEAD)));
+            let mut cursor = feed.after_number(asked);
+            let missed = feed.catch_up(&mut cursor);
+            let first = feed.from(cursor).next().map(|chunk| chunk.number);
+            prop_assert_eq!(first, (asked < feed.last()).then_some(asked + missed + 1));
+        }
     }
 }

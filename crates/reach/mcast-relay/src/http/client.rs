@@ -4,11 +4,9 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::channel::Channel;
-use super::feed::{Chunk, Cursor, Feed};
+use super::channel::{Channel, ChannelKey, Chunk, Cursor, Feed};
+use super::encode::FrameReader;
 use super::resource::StreamKind;
-use super::server::ChannelKey;
-use super::websocket::FrameReader;
 
 /// The largest number of chunks that are written together.
 const TOGETHER: usize = 64;

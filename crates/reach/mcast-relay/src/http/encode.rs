@@ -1,4 +1,4 @@
-//! Datagrams as events and messages.
+//! Datagrams as events and messages, and the frames of WebSocket (RFC 6455).
 
 use std::time::SystemTime;
 
@@ -6,10 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::Serialize;
+use sha1::{Digest, Sha1};
 
 use super::HttpDatagram;
 use super::resource::StreamKind;
-use super::websocket::{Opcode, frame};
 
 /// Why a client does not receive datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,4 +104,170 @@ fn to_json(value: &impl Serialize) -> String {
 /// Returns a time as RFC 3339 with nanoseconds; `None` outside the years that it can express.
 fn rfc3339(time: SystemTime) -> Option<String> {
     Timestamp::try_from(time).ok().map(|time| format!("{time:.9}"))
+}
+
+/// RFC 6455 section 1.3.
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const FIN: u8 = 0x80;
+const MASK: u8 = 0x80;
+/// The longest payload of a control frame (section 5.5).
+const MAX_CONTROL: usize = 125;
+
+/// The type of a frame (section 11.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opcode {
+    Text = 1,
+    Binary = 2,
+    Close = 8,
+    Ping = 9,
+    Pong = 10,
+}
+
+/// Why the server closes a connection (section 7.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CloseCode {
+    GoingAway = 1001,
+    Protocol = 1002,
+    Data = 1003,
+}
+
+/// Returns what proves that the handshake was understood; `None` if its key is not one.
+pub(super) fn accept_key(key: &str) -> Option<String> {
+    let is_key = STANDARD.decode(key).is_ok_and(|key| key.len() == 16);
+    is_key.then(|| STANDARD.encode(Sha1::digest([key, GUID].concat())))
+}
+
+/// Returns a whole frame.
+pub(super) fn frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(payload.len() + 10);
+    frame.push(FIN | opcode as u8);
+    match payload.len() {
+        length @ 0..=125 => frame.push(length as u8),
+        length @ 126..=0xffff => {
+            frame.push(126);
+            frame.extend((length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(127);
+            frame.extend((length as u64).to_be_bytes());
+        }
+    }
+    frame.extend(payload);
+    frame
+}
+
+/// Returns a frame that closes the connection.
+pub(super) fn close(code: CloseCode) -> Vec<u8> {
+    frame(Opcode::Close, &(code as u16).to_be_bytes())
+}
+
+/// What a client has sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ClientFrame {
+    /// It wants this back.
+    Ping(Vec<u8>),
+    Pong,
+    /// It closes the connection.
+    Close,
+    /// It has sent something that the server does not accept.
+    Refused(CloseCode),
+}
+
+/// Takes frames of a client from bytes. Only control frames are accepted, so that it keeps little.
+#[derive(Debug, Default)]
+pub(super) struct FrameReader(Vec<u8>);
+
+impl FrameReader {
+    /// Takes bytes, and returns the first frame that is complete with the bytes behind it, if there is one.
+    pub(super) fn read<'b>(&mut self, bytes: &'b [u8]) -> Option<(ClientFrame, &'b [u8])> {
+        for (position, byte) in bytes.iter().enumerate() {
+            self.0.push(*byte);
+            if let Some(frame) = self.complete() {
+                self.0.clear();
+                return Some((frame, &bytes[position + 1..]));
+            }
+        }
+        None
+    }
+
+    fn complete(&self) -> Option<ClientFrame> {
+        let refused = |code| Some(ClientFrame::Refused(code));
+        let (first, second) = (*self.0.first()?, *self.0.get(1)?);
+        let length = usize::from(second & !MASK);
+        // Clients mask what they send (section 5.1), and do not fragment control frames (section 5.5).
+        match first & 0x0f {
+            0..=2 => return refused(CloseCode::Data),
+            8..=10 if second & MASK != 0 && first & !0x0f == FIN && length <= MAX_CONTROL => {}
+            _ => return refused(CloseCode::Protocol),
+        }
+        let mask = self.0.get(2..6)?;
+        let masked = self.0.get(6..6 + length)?;
+        let payload = masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+        Some(match first & 0x0f {
+            8 => ClientFrame::Close,
+            9 => ClientFrame::Ping(payload),
+            _ => ClientFrame::Pong,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_handshake_is_that_of_the_rfc() {
+        // RFC 6455 section 1.3.
+        let accepted = accept_key("dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(accepted.as_deref(), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        assert_eq!(accept_key("dGhlIHNhbXBsZQ=="), None);
+        assert_eq!(accept_key("\r\n"), None);
+    }
+
+    #[test]
+    fn frames_have_the_shortest_length() {
+        // RFC 6455 section 5.7.
+        assert_eq!(frame(Opcode::Text, b"Hello"), [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
+        assert_eq!(frame(Opcode::Binary, &[0; 256])[..4], [0x82, 0x7e, 0x01, 0x00]);
+        assert_eq!(frame(Opcode::Binary, &[0; 65_536])[..10], [0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(close(CloseCode::GoingAway), [0x88, 2, 0x03, 0xe9]);
+    }
+
+    #[test]
+    fn control_frames_of_clients_are_read_in_any_pieces() {
+        // A masked Pong and Ping with "Hello" (section 5.7), and a Close.
+        let frames = [
+            &[0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58][..],
+            &[0x89, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58],
+            &[0x88, 0x80, 1, 2, 3, 4],
+        ]
+        .concat();
+        for size in 1..frames.len() {
+            let (mut reader, mut read) = (FrameReader::default(), Vec::new());
+            for piece in frames.chunks(size) {
+                let mut rest = piece;
+                while let Some((frame, after)) = reader.read(rest) {
+                    read.push(frame);
+                    rest = after;
+                }
+            }
+            assert_eq!(read, [ClientFrame::Pong, ClientFrame::Ping(b"Hello".to_vec()), ClientFrame::Close]);
+        }
+    }
+
+    #[test]
+    fn other_frames_are_refused() {
+        for (bytes, code) in [
+            (&[0x81, 0x85][..], CloseCode::Data),
+            (&[0x02, 0xff], CloseCode::Data),
+            (&[0x89, 0x05], CloseCode::Protocol),
+            (&[0x09, 0x80], CloseCode::Protocol),
+            (&[0x89, 0xfe], CloseCode::Protocol),
+            (&[0xc9, 0x80], CloseCode::Protocol),
+            (&[0x8b, 0x80], CloseCode::Protocol),
+        ] {
+            let read = FrameReader::default().read(bytes);
+            assert_eq!(read, Some((ClientFrame::Refused(code), &[][..])), "{bytes:?}");
+        }
+    }
 }

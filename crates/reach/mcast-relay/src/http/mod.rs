@@ -24,19 +24,15 @@
 //! 4. Datagrams that a client of `/sse` or `/ws` misses are reported as a gap, with their number unless the group was not
 //!    received in between.
 
-mod access;
 mod channel;
 mod client;
 mod encode;
-mod feed;
 mod playlist;
 mod refusal;
 mod reorder;
-mod request;
 mod resource;
 mod server;
 mod status;
-mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

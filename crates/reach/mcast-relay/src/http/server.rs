@@ -1,27 +1,20 @@
 //! The server: connections, and the groups that they receive.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mcast_group::{GroupAddr, Membership, SourceFilter};
+use mcast_group::{AddrRange, Membership, SourceFilter};
 use mcast_pace::{ClockTime, ReportLimiter, ReportQuota, WithheldReport};
 
-use super::access;
-use super::channel::HttpDemand;
-use super::channel::{Channel, Start};
+use super::channel::{Channel, ChannelKey, Feed, HttpDemand, Start};
 use super::client::{Client, ClientState, Outbox, Subscription};
-use super::encode;
-use super::feed::Feed;
-use super::playlist;
+use super::encode::{self, ClientFrame, CloseCode, FrameReader, Opcode};
 use super::playlist::Listings;
 use super::refusal::{HttpCounts, HttpRefusal, Refusal};
-use super::request::{self, MAX_HEAD, Request};
-use super::resource::{self, Resource, StreamKind};
-use super::websocket::{self, ClientFrame, CloseCode, FrameReader, Opcode};
-use super::{HttpChannel, HttpConfig, HttpDatagram, HttpEvent, HttpRule};
-use crate::LegId;
+use super::resource::{self, MAX_HEAD, Request, Resource, StreamKind};
+use super::{HttpChannel, HttpConfig, HttpDatagram, HttpEvent, HttpRule, playlist};
 
 /// The time in which a request must be complete.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
@@ -49,25 +42,6 @@ const PLAYER_PLACE: &str = "/* player.js */";
 /// The number of a connection, given by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HttpClientId(pub u64);
-
-/// What a channel is received from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ChannelKey {
-    pub(super) leg: LegId,
-    pub(super) address: GroupAddr,
-    pub(super) sources: SourceFilter,
-}
-
-impl ChannelKey {
-    /// Whether nothing can be received, because the group is source-specific, and no source is named.
-    pub(super) fn lacks_source(&self) -> bool {
-        self.address.group.is_source_specific() && matches!(self.sources, SourceFilter::Exclude(_))
-    }
-
-    pub(super) fn membership(&self) -> Membership {
-        Membership::new(self.address).from_sources(self.sources.clone())
-    }
-}
 
 /// Serves groups to HTTP clients. Its driver passes connections, what arrives on them, and datagrams; it writes what
 /// [`Self::poll_transmit`] returns, and receives what [`Self::poll_demand`] returns. Times are durations since any fixed
@@ -333,7 +307,7 @@ impl HttpServer {
     }
 
     fn receive_head(&mut self, now: Duration, id: HttpClientId, head: Vec<u8>) {
-        let parsed = match request::parse(&head) {
+        let parsed = match resource::parse(&head) {
             Ok(None) if head.len() > MAX_HEAD => {
                 let text = format!("the request is longer than {MAX_HEAD} bytes");
                 Err(Refusal::new(HttpRefusal::TooLarge, text))
@@ -358,7 +332,7 @@ impl HttpServer {
     }
 
     fn answer(&mut self, now: Duration, id: HttpClientId, request: &Request) -> Result<(), Refusal> {
-        let origin = access::check(request, &self.config)?;
+        let origin = resource::check(request, &self.config)?;
         match resource::find(request)? {
             Resource::Stream { kind, membership } => {
                 self.open_stream(now, id, request, kind, &membership, origin.as_deref())
@@ -411,7 +385,7 @@ impl HttpServer {
         let mut head = match (kind.is_websocket(), &request.websocket_key) {
             (false, _) => resource::stream_head(kind, origin),
             (true, Some(key)) if !request.is_head => {
-                let accept = websocket::accept_key(key).ok_or_else(not_a_websocket)?;
+                let accept = encode::accept_key(key).ok_or_else(not_a_websocket)?;
                 resource::upgrade(&accept)
             }
             (true, _) => return Err(not_a_websocket()),
@@ -506,7 +480,7 @@ impl HttpServer {
             match frame {
                 // A client that does not read the replies receives no more of them.
                 ClientFrame::Ping(payload) if !client.outbox.is_full() => {
-                    client.outbox.push(&websocket::frame(Opcode::Pong, &payload));
+                    client.outbox.push(&encode::frame(Opcode::Pong, &payload));
                 }
                 ClientFrame::Ping(_) | ClientFrame::Pong => {}
                 ClientFrame::Close => self.end_stream(now, id, CloseCode::GoingAway),
@@ -561,7 +535,7 @@ impl HttpServer {
         let ending = ClientState::Ending(now + ENDING_TIME);
         if let ClientState::Stream(subscription) = std::mem::replace(&mut client.state, ending) {
             if subscription.kind.is_websocket() {
-                client.outbox.push(&websocket::close(code));
+                client.outbox.push(&encode::close(code));
             }
             self.unsubscribe(now, &subscription);
         }
@@ -632,4 +606,46 @@ fn not_a_websocket() -> Refusal {
 
 fn busy(problem: &str) -> Refusal {
     Refusal::new(HttpRefusal::Busy, format!("{problem}: try again later, or raise --http-clients"))
+}
+
+impl HttpServer {
+    /// Lists the channels of the playlist, and the groups that rules name one by one.
+    fn list_channels(&mut self) {
+        let listeners: BTreeSet<SocketAddr> = self.rules.iter().map(|rule| rule.listener).collect();
+        self.listings = listeners.into_iter().map(|listener| (listener, self.listing(listener))).collect();
+    }
+
+    fn listing(&self, listener: SocketAddr) -> Vec<HttpChannel> {
+        let named = self.config.channels.iter().filter_map(|channel| {
+            let membership = self.receivable(listener, &channel.membership)?;
+            Some(HttpChannel { membership, ..channel.clone() })
+        });
+        let mut channels: Vec<HttpChannel> = named.collect();
+        let mut listed: BTreeSet<_> = channels.iter().map(|channel| channel.membership.address).collect();
+        for rule in self.rules.iter().filter(|rule| rule.listener == listener) {
+            let alone = rule.traffic.ranges().iter().filter(|range| range.count() == 1);
+            for address in alone.flat_map(AddrRange::addresses).filter(|address| listed.insert(*address)) {
+                channels
+                    .extend(self.receivable(listener, &Membership::new(address)).map(HttpChannel::unnamed));
+            }
+        }
+        channels
+    }
+
+    /// Returns what a client receives that requests this; `None` if nothing.
+    fn receivable(&self, listener: SocketAddr, membership: &Membership) -> Option<Membership> {
+        let (_, key) = self.serving(listener, membership).next()?;
+        (!key.lacks_source()).then(|| key.membership())
+    }
+
+    /// Returns the channels of a listener, and those that clients request there.
+    pub(super) fn channels_at(&self, listener: SocketAddr) -> Vec<HttpChannel> {
+        let mut channels = self.listings.get(&listener).cloned().unwrap_or_default();
+        let listed: BTreeSet<_> = channels.iter().map(|channel| channel.membership.address).collect();
+        let requested = self.channels.keys().filter(|key| !listed.contains(&key.address));
+        let requested = requested.map(ChannelKey::membership);
+        let served = requested.filter(|membership| self.serving(listener, membership).next().is_some());
+        channels.extend(served.map(HttpChannel::unnamed));
+        channels
+    }
 }

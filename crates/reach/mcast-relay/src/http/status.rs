@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::channel::Channel;
+use super::channel::{Channel, ChannelKey};
 use super::client::{Client, Subscription};
 use super::playlist::HttpChannel;
-use super::server::{ChannelKey, HttpServer};
+use super::server::HttpServer;
 
 #[derive(Serialize)]
 struct Status {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 
-use super::feed::Feed;
+use super::channel::Feed;
 use super::resource::StreamKind;
 use super::*;
 use crate::Rule;

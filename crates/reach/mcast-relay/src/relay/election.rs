@@ -9,8 +9,9 @@ use crate::peers::{
     AnnouncedPair, AnnouncedState, Announcement, AnnouncementError, Authenticator, Candidacy, LIFETIME,
     PAIRS_PER_CHUNK, PeerChange, RelayId, UNICAST,
 };
+use crate::relay::Relay;
 use crate::relay::rules::{Pair, PairState};
-use crate::relay::{LegId, Relay};
+use crate::rule::LegId;
 
 /// The longest time between announcements. Three of these are the lifetime of a relay.
 const INTERVAL: Duration = Duration::from_millis(800);

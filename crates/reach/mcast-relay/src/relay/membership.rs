@@ -11,9 +11,9 @@ use mcast_tunnel::TunnelWant;
 use crate::demand::RefusedMemberships;
 use crate::event::{RelayEvent, RelayOutput};
 use crate::paths::PathSide;
+use crate::relay::Relay;
 use crate::relay::rules::{Pair, PairState};
-use crate::relay::{LegId, Relay};
-use crate::rule::{MAX_ALWAYS, RewriteTarget, Rule, Selection};
+use crate::rule::{LegId, MAX_ALWAYS, RewriteTarget, Rule, Selection};
 
 impl Relay {
     /// Handles an IGMP or MLD message that has arrived on a leg. The caller has verified its checksum and hop limit.

@@ -3,8 +3,6 @@
 mod election;
 mod forward;
 mod membership;
-mod neighbours;
-mod replies;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -16,28 +14,16 @@ use std::time::Duration;
 use mcast_group::{Group, SourceFilter};
 
 use crate::arrival::Trails;
-use crate::counts::RuleCounts;
 use crate::demand::{Demand, MAX_GROUPS, MAX_GROUPS_OF_HOST};
-use crate::event::{RelayEvent, RelayOutput};
+use crate::event::{RelayEvent, RelayOutput, RuleCounts};
 use crate::guard::Guard;
 use crate::mdns::ClaimedNames;
-use crate::paths::{PathSide, Paths};
+use crate::paths::{PathId, PathSide, Paths};
 use crate::peers::{Authenticator, Peers, PortBlock, RelayId};
-use crate::rule::{Leg, Rule};
+use crate::rule::{Leg, LegId, Rule};
 use election::Announcer;
-use neighbours::Neighbour;
-pub use neighbours::Subnet;
-pub use rules::PairState;
-use rules::{Pair, RuleState};
-pub use rules::{PairStatus, PeerStatus};
-
-/// The number of a leg, given by the relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LegId(pub u8);
-
-/// The number of a path, given by the relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PathId(pub u32);
+use rules::{Neighbour, Pair, RuleState};
+pub use rules::{PairState, PairStatus, Subnet};
 
 /// What a relay is made of.
 #[derive(Clone, Debug)]

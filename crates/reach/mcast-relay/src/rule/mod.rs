@@ -1,10 +1,8 @@
 //! Rules: what is forwarded, from where, to where.
 
 mod check;
-mod error;
 mod leg;
 mod parse;
-mod rewrite;
 mod traffic;
 
 use std::fmt;
@@ -14,13 +12,10 @@ use std::time::Duration;
 use mcast_pace::Rate;
 
 pub(crate) use check::MAX_ALWAYS;
-pub use error::{RuleError, RuleFileError};
-pub use leg::{Leg, Namespace};
+pub use leg::{Leg, LegId, Namespace, RuleError, RuleFileError};
 use parse::Separated;
 pub use parse::parse_rules;
-pub use rewrite::{Rewrite, RewriteTarget};
-pub use traffic::DiscoveryProtocol;
-pub use traffic::{Selection, Traffic};
+pub use traffic::{DiscoveryProtocol, Rewrite, RewriteTarget, Selection, Traffic};
 
 /// One entry of the allow-list: only what a rule names is forwarded.
 ///

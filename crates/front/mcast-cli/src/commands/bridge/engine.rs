@@ -1,16 +1,27 @@
-//! The engine that a URL names.
+//! The engine that a URL names, how it is reached, and what it holds (`--check`).
 
 #[cfg_attr(not(all(feature = "kafka", unix)), path = "engine/no_kafka.rs")]
 mod kafka;
 
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
 use mcast_bridge::nats::{NatsConnector, NatsTarget};
 use mcast_bridge::rabbitmq::{RabbitmqConnector, RabbitmqTarget};
 use mcast_bridge::redis::RedisTarget;
-use mcast_bridge::{EngineError, Position, SinkConnector, SourceConnector};
+use mcast_bridge::{
+    BridgeError, EngineError, Position, SinkConnector, SourceConnector, StoredKind, StoredStream,
+    StreamRecord, TlsOptions, stored_kind,
+};
+use mcast_stream::wire::StreamId;
+use mcast_terminal::Console;
 
 use super::Arguments;
 use crate::arguments::is_stream_name;
-use crate::exit::Failure;
+use crate::exit::{Failure, Outcome};
+use crate::output::rfc3339;
 
 type SourceMaker = Box<dyn Fn() -> Box<dyn SourceConnector>>;
 
@@ -233,4 +244,109 @@ fn no_credentials(arguments: &Arguments) -> Result<(), EngineError> {
             is_transient: false,
         }),
     }
+}
+
+/// The environment variable with the password of the engine.
+const PASSWORD: &str = "MCAST_ENGINE_PASSWORD";
+
+/// Options of the access to an engine.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Access to the engine")]
+pub(super) struct AccessOptions {
+    /// Read the password of the engine from the first line of this file [default: the environment variable
+    /// MCAST_ENGINE_PASSWORD, if it is set]
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+
+    /// Log in to NATS with the key in this file: credentials as `nsc` makes them, or the seed of an nkey
+    #[arg(long, value_name = "FILE", conflicts_with = "password_file")]
+    pub(super) credentials: Option<PathBuf>,
+
+    /// Trust the authorities in this PEM file for TLS [default: those of the system]
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+
+    /// Show servers that require it the certificate in this PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+
+    /// The key of that certificate, a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+
+    /// Accept servers whose certificate is for NAME [default: the host in the URL]
+    #[arg(long, value_name = "NAME")]
+    tls_server_name: Option<String>,
+}
+
+impl AccessOptions {
+    /// Returns the password, if there is one.
+    pub(super) fn password(&self) -> anyhow::Result<Option<String>> {
+        match &self.password_file {
+            Some(file) => first_line(file).map(Some),
+            None => Ok(std::env::var(PASSWORD).ok()),
+        }
+    }
+
+    /// Returns the options of TLS, if there are some.
+    pub(super) fn tls(&self) -> Option<TlsOptions> {
+        let options = TlsOptions {
+            authorities: self.tls_ca.clone(),
+            certificate: self.tls_certificate.clone().zip(self.tls_key.clone()),
+            server_name: self.tls_server_name.clone(),
+        };
+        (options != TlsOptions::default()).then_some(options)
+    }
+}
+
+fn first_line(path: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// Prints what the engine holds. It succeeds if that can be continued or published.
+pub(super) fn check(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
+    let is_source = arguments.is_reverse();
+    let target = match is_source {
+        true => Target::parse_source(arguments)?,
+        false => Target::parse(arguments)?,
+    };
+    let mut out = console.output();
+    let description = target.description();
+    let Some((stored, last, kind)) = read_last(&target).map_err(BridgeError::Engine)? else {
+        writeln!(out, "{description}: nothing is stored there")?;
+        out.flush()?;
+        return Ok(Outcome::of(true));
+    };
+    let what = match kind {
+        Some(StoredKind::Datagrams) => "datagrams",
+        Some(StoredKind::Stream) | None => "a stream",
+    };
+    let (position, time) = (last.position, SystemTime::UNIX_EPOCH + Duration::from_millis(last.time));
+    writeln!(
+        out,
+        "{description}: {what}, {}; last record: incarnation {}, number {}, at {}",
+        stored.stream,
+        position.incarnation,
+        position.number,
+        rfc3339(time)
+    )?;
+    out.flush()?;
+    let wanted = arguments.stream.name.as_deref().filter(|_| !is_source);
+    let Some(name) = wanted.filter(|name| StreamId::named(name) != stored.stream) else {
+        return Ok(Outcome::of(true));
+    };
+    console.warn(format_args!("it is not the stream \"{name}\", which cannot be stored there"));
+    console.advise("name another place in the engine, or the stream that it holds");
+    Ok(Outcome::of(false))
+}
+
+type LastStored = (StoredStream, StreamRecord, Option<StoredKind>);
+
+fn read_last(target: &Target) -> Result<Option<LastStored>, EngineError> {
+    let mut source = target.source_connector().connect()?;
+    let Some(stored) = source.stored()? else { return Ok(None) };
+    let Some(last) = source.last()? else { return Ok(None) };
+    let kind = stored_kind(&mut *source)?;
+    Ok(Some((stored, last, kind)))
 }

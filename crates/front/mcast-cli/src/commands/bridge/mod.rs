@@ -1,16 +1,9 @@
 //! `mcast bridge`: keeps a stream in a durable engine, or publishes one from there.
 
-mod access;
 mod bridges;
-mod check;
 mod config;
 mod engine;
-mod export;
 mod figures;
-mod group;
-mod history;
-mod json;
-mod process;
 mod reverse;
 mod session;
 mod text;
@@ -20,22 +13,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mcast::InterfaceSelector;
-use mcast_bridge::{BridgeConfig, StreamBridge};
+use mcast_bridge::{BridgeConfig, EngineHistory, StreamBridge};
 use mcast_metrics::ExporterAddress;
-use mcast_stream::Subscriber;
+use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::Start;
 use mcast_stream::wire::StreamId;
+use mcast_stream::{HistoryListener, HistoryServer, HistoryServerStatistics, RefusedRequest, Subscriber};
 use mcast_terminal::Console;
 
 use crate::arguments::{
     Admission, BroadcastOption, KeyFile, parse_bits, parse_duration, parse_positive_size,
 };
 use crate::exit::{Failure, Outcome};
+use crate::message_layer::listen_for_history;
 use crate::metrics;
 use crate::receiving::{StreamPlace, locate_stream, print_hosts};
-use access::AccessOptions;
-use history::History;
-use process::Process;
+use bridges::Process;
+use engine::AccessOptions;
 use session::Session;
 
 /// Keep a stream in a durable engine, or publish it from there
@@ -246,7 +240,7 @@ fn parse_to(word: &str) -> Result<String, String> {
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     match &arguments.config {
         Some(path) => bridges::run(path, arguments, console),
-        None if arguments.check => arguments.check().and_then(|()| check::run(arguments, console)),
+        None if arguments.check => arguments.check().and_then(|()| engine::check(arguments, console)),
         None => run_one(arguments, &Process::default(), console),
     }
 }
@@ -296,7 +290,7 @@ fn run_one(arguments: &Arguments, process: &Process, console: &Console) -> anyho
         return reverse::run(arguments, process, console);
     }
     if arguments.datagrams {
-        return group::run(arguments, process, console);
+        return session::run(arguments, process, console);
     }
     // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
@@ -346,4 +340,65 @@ fn run_one(arguments: &Arguments, process: &Process, console: &Console) -> anyho
 fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
+}
+
+/// The history server of a bridge.
+enum History {
+    /// The address is taken, and the stream is not known yet.
+    Waiting(HistoryListener, EngineHistory, Keys),
+    Serving(HistoryServer),
+}
+
+impl History {
+    /// Listens at this address.
+    fn bind(at: SocketAddr, arguments: &Arguments, keys: Keys) -> anyhow::Result<Self> {
+        let connector = engine::Target::parse(arguments)?.source_connector();
+        let listener = listen_for_history(at, arguments.keeping.serve_rate)?;
+        Ok(Self::Waiting(listener, EngineHistory::new(connector), keys))
+    }
+
+    /// Serves and announces the history once the stream is known.
+    fn poll(self, bridge: &StreamBridge, console: &Console) -> anyhow::Result<Self> {
+        let (listener, history, keys, stream) = match (self, bridge.stream()) {
+            (Self::Waiting(listener, history, keys), Some(stream)) => (listener, history, keys, stream),
+            (other, _) => return Ok(other),
+        };
+        let mut server = listener.serve(stream, keys, Box::new(history))?;
+        let statuses = bridge.subscriber().map(|subscriber| subscriber.receiver().memberships());
+        let statuses = statuses.unwrap_or_default();
+        let mut interfaces: Vec<_> =
+            statuses.iter().flat_map(|status| &status.interfaces).map(|on| on.index).collect();
+        interfaces.sort_unstable();
+        interfaces.dedup();
+        console.note(format_args!("serving the history at {}", server.address()));
+        match interfaces.is_empty() {
+            // The stream is sent to hosts.
+            true => console.note("the history is not announced: subscribers name it with --history-server"),
+            false => server.announce(&interfaces)?,
+        }
+        Ok(Self::Serving(server))
+    }
+
+    /// Returns the address and what the server has done, if it serves.
+    fn statistics(&self) -> Option<(SocketAddr, HistoryServerStatistics)> {
+        match self {
+            Self::Waiting(..) => None,
+            Self::Serving(server) => Some((server.address(), server.statistics())),
+        }
+    }
+
+    /// Returns the next request that was refused and not returned yet.
+    fn take_refused(&self) -> Option<RefusedRequest> {
+        match self {
+            Self::Waiting(..) => None,
+            Self::Serving(server) => server.take_refused(),
+        }
+    }
+
+    fn set_keys(&mut self, new: &Keys) {
+        match self {
+            Self::Waiting(_, _, keys) => *keys = new.clone(),
+            Self::Serving(server) => server.set_keys(new.clone()),
+        }
+    }
 }

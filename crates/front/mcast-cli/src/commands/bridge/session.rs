@@ -1,30 +1,31 @@
-//! The main loop.
+//! The main loop of a bridge into an engine, and the plain groups that it keeps.
 
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::Waker;
-use mcast_bridge::{BridgeError, BridgeNotice, StreamBridge};
+use mcast::{InterfaceIndex, Receiver, Waker};
+use mcast_bridge::{BridgeConfig, BridgeError, BridgeNotice, StreamBridge};
 use mcast_metrics::BoundExporter;
 use mcast_stream::seal::Keys;
+use mcast_stream::wire::StreamId;
 use mcast_stream::{HistoryServerStatistics, RefusedRequest};
 use mcast_terminal::{Console, Output};
 use serde::Serialize;
 
-use super::Arguments;
-use super::export::State;
-use super::figures::{Figures, Latest};
-use super::history::History;
-use super::json::{BridgeRecord, Summary};
-use super::process::Process;
-use super::text::{backlog_text, describe_bridge, summary_text};
-use crate::arguments::{KeyFile, KeyReload};
+use super::bridges::Process;
+use super::figures::{Figures, KeepingState, Latest};
+use super::text::{BridgeRecord, Summary, backlog_text, describe_bridge, summary_text};
+use super::{Arguments, History, engine, random};
+use crate::arguments::{KeyFile, KeyReload, select_memberships};
 use crate::exit::Outcome;
 use crate::interrupt::{Interrupt, Service};
 use crate::log_lines::{LogLimiter, LogLines, and_more};
 use crate::message_layer::{ServedHistory, refusal_text};
-use crate::output::{rfc3339, write_json, write_record};
-use crate::receiving::{EventRecord, Importance, describe};
+use crate::metrics;
+use crate::output::{InterfaceNames, rfc3339, write_json, write_record};
+use crate::receiving::{EventRecord, Importance, describe, print_memberships};
 
 /// The longest wait before checking for the end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -252,7 +253,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.next_figures = now + FIGURES_INTERVAL;
-        self.figures.set(Latest::Keeping(State::of(&self.bridge, self.history_statistics())));
+        self.figures.set(Latest::Keeping(KeepingState::of(&self.bridge, self.history_statistics())));
         self.report_refused()?;
         self.lines.poll();
         let (statistics, lag) = self.bridge.statistics();
@@ -296,4 +297,31 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+pub(super) fn run(arguments: &Arguments, process: &Process, console: &Console) -> anyhow::Result<Outcome> {
+    let target = engine::Target::parse(arguments)?;
+    let bound = arguments.metrics.as_ref().map(metrics::bind).transpose()?;
+    let interfaces = arguments.interface.as_slice();
+    let admission = &arguments.admission;
+    let places = arguments.place.as_slice();
+    let chosen = select_memberships(places, interfaces, &admission.sources, admission.families, console)?;
+    // The groups identify what is stored there, whichever interfaces and sources are admitted.
+    let groups: BTreeSet<String> =
+        chosen.items.iter().map(|membership| membership.address.to_string()).collect();
+    let groups = groups.into_iter().collect::<Vec<_>>().join(" ");
+    let stream = StreamId::named(&format!("datagrams of {groups}"));
+    // Without GRO, because it makes the count of drops a lower bound.
+    let receiver = Receiver::builder().join_all(chosen.items).gro(false).build_raising_limit()?;
+    print_memberships(&receiver.memberships(), console);
+    let config = BridgeConfig { buffer: arguments.keeping.buffer, ..BridgeConfig::new(stream, random()) };
+    let (description, waker) = (target.description(), receiver.waker());
+    let bridge = StreamBridge::start_group(receiver, Box::new(names()), target.connector(), config)?;
+    Session::new(bridge, waker, description, None, arguments, process, console)?.run(bound)
+}
+
+/// Returns a function that returns the names of interfaces.
+fn names() -> impl FnMut(InterfaceIndex) -> Arc<str> + Send {
+    let mut names = InterfaceNames::new();
+    move |index| names.of(index)
 }

@@ -2,10 +2,7 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
-mod profile;
 mod tunnels;
-#[cfg(not(target_os = "linux"))]
-mod unsupported;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,8 +24,7 @@ use mcast_tunnel::Keys;
 use crate::arguments::{parse_duration, read_keys, warn_if_readable};
 use crate::exit::{Failure, Outcome};
 use crate::output::count_of;
-use profile::Profile;
-use tunnels::TunnelArguments;
+use tunnels::{Profile, TunnelArguments};
 
 /// Forward multicast between networks, containers and VLANs
 #[derive(Debug, clap::Args)]
@@ -381,6 +377,21 @@ fn authenticators(path: &Path, console: &Console) -> anyhow::Result<Vec<Arc<dyn 
 fn authenticators(path: &Path, console: &Console) -> anyhow::Result<Vec<Arc<dyn Authenticator>>> {
     read_keys(path, console)?;
     Err(mcast_stream::KeyFileAccessError::NoCiphers.into())
+}
+
+/// Systems on which relays do not run.
+#[cfg(not(target_os = "linux"))]
+mod unsupported {
+    use mcast_terminal::Console;
+
+    use super::Plan;
+    use crate::exit::{Failure, Outcome};
+
+    pub(super) fn run(_plan: Plan<'_>, _console: &Console) -> anyhow::Result<Outcome> {
+        Err(Failure::environment("cannot relay: that needs Linux")
+            .remedy("run it on Linux, also in a virtual machine with a bridged interface per network")
+            .into())
+    }
 }
 
 #[cfg(test)]

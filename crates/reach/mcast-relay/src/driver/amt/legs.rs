@@ -11,7 +11,7 @@ use mcast_group::SourceFilter;
 use super::{AmtListener, AmtReceiver, GatewaySocket};
 use crate::amt::{AmtRelayName, GatewayCounts};
 use crate::driver::leg::DriverLeg;
-use crate::driver::registry::Readable;
+use crate::driver::receive::Readable;
 use crate::driver::{AmtStatistics, Driver, DriverError, DriverEvent};
 use crate::{CopyPayload, Leg, LegId, RelayOutput, Rule};
 

@@ -1,11 +1,6 @@
 //! `mcast bridge ENGINE to GROUP:PORT`: publishes a stream that an engine holds.
 
-mod datagrams;
-pub(super) mod export;
-mod json;
-mod running;
 mod session;
-mod start;
 mod text;
 
 use std::time::Duration;
@@ -13,20 +8,19 @@ use std::time::Duration;
 use mcast::{Destination, Membership};
 use mcast_bridge::{ReverseBridge, ReverseConfig, StartAt};
 use mcast_stream::publisher::PublisherConfig;
-use mcast_stream::wire::StreamId;
+use mcast_stream::wire::{MessageNumber, StreamId};
 use mcast_stream::{HeartbeatListener, Publisher, PublisherBuilder, present_incarnation};
 use mcast_terminal::Console;
 
-use super::process::Process;
-use super::{Arguments, engine, random};
+use super::bridges::Process;
+use super::engine::{self, Target};
+use super::{Arguments, random};
 use crate::arguments::{
-    KeyFile, parse_duration, parse_size, parse_speed, parse_stream_name, select_destinations,
+    KeyFile, parse_duration, parse_moment, parse_size, parse_speed, parse_stream_name, select_destinations,
 };
 use crate::exit::{Failure, Outcome};
 use crate::metrics;
-use running::Running;
-use session::Session;
-use start::StartOption;
+use session::{Running, Session};
 
 /// Options that apply out of an engine.
 #[derive(Debug, clap::Args)]
@@ -34,7 +28,7 @@ use start::StartOption;
 pub(super) struct ReverseOptions {
     /// Where to start: `now`, at the `oldest` message available, with a message NUMBER, an ID of the engine, or a TIME
     /// (`2026-11-22T09:30:00Z`, or `24h` ago) [default: oldest]
-    #[arg(long, value_name = "WHERE", value_parser = start::parse)]
+    #[arg(long, value_name = "WHERE", value_parser = parse)]
     from: Option<StartOption>,
 
     /// Speed up or slow down by FACTOR: 2, or 0.5 [default: as fast as subscribers receive]
@@ -104,8 +98,8 @@ pub(super) fn run(arguments: &Arguments, process: &Process, console: &Console) -
     let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
     let target = engine::Target::parse_source(arguments)?;
     let bound = arguments.metrics.as_ref().map(metrics::bind).transpose()?;
-    if datagrams::are_stored(&target)? {
-        let bridge = datagrams::start(arguments, &target, console)?;
+    if session::are_stored(&target)? {
+        let bridge = session::start(arguments, &target, console)?;
         return Session::new(bridge, target.description(), None, arguments, process, console)?.run(bound);
     }
     let plan = plan(arguments, &target, console)?;
@@ -174,5 +168,66 @@ fn publisher(plan: &Plan, options: &ReverseOptions) -> impl Fn() -> PublisherBui
         let builder = ttl.into_iter().fold(builder, PublisherBuilder::hop_limit);
         let builder = history.into_iter().fold(builder, PublisherBuilder::retransmission_buffer);
         evict_after.into_iter().fold(builder, PublisherBuilder::eviction)
+    }
+}
+
+/// Where to start, as it is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum StartOption {
+    At(StartAt),
+    /// With the record of this id, which each engine numbers in its own way.
+    Id(String),
+}
+
+impl StartOption {
+    /// Returns where that is in this engine.
+    fn resolve(&self, target: &Target) -> anyhow::Result<StartAt> {
+        match self {
+            Self::At(start) => Ok(*start),
+            Self::Id(id) => target.record_position(id).map(StartAt::Position),
+        }
+    }
+}
+
+/// Parses `oldest`, `now`, a message number, an id as the engine shows it, a time of day or an age.
+fn parse(text: &str) -> Result<StartOption, String> {
+    match text {
+        "oldest" => return Ok(StartOption::At(StartAt::Oldest)),
+        "now" | "new" => return Ok(StartOption::At(StartAt::New)),
+        _ => {}
+    }
+    if let Ok(number) = text.parse() {
+        return Ok(StartOption::At(StartAt::Number(MessageNumber(number))));
+    }
+    if let Some((incarnation, number)) = text.split_once('-')
+        && incarnation.parse::<u32>().is_ok()
+        && number.parse::<u64>().is_ok()
+    {
+        return Ok(StartOption::Id(text.to_owned()));
+    }
+    match parse_moment(text) {
+        Some(time) => Ok(StartOption::At(StartAt::Time(time))),
+        None => Err("write oldest, now, a message number, an id of the engine, a time such as \
+                     2026-11-22T09:30:00Z, or an age such as 24h"
+            .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_numbers_ids_times_and_ages_are_told_apart() {
+        assert_eq!(parse("oldest"), Ok(StartOption::At(StartAt::Oldest)));
+        assert_eq!(parse("new"), Ok(StartOption::At(StartAt::New)));
+        assert_eq!(parse("17"), Ok(StartOption::At(StartAt::Number(MessageNumber(17)))));
+        assert_eq!(parse("5-7"), Ok(StartOption::Id("5-7".to_owned())));
+        let time = StartOption::At(StartAt::Time(1_795_339_800_000));
+        assert_eq!(parse("2026-11-22T09:30:00Z"), Ok(time));
+        assert!(matches!(parse("1h"), Ok(StartOption::At(StartAt::Time(_)))));
+        for text in ["", "yesterday", "5-", "-5", "12:00x"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
     }
 }

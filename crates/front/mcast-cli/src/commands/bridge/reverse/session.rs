@@ -1,24 +1,30 @@
-//! The main loop.
+//! The main loop of a bridge out of an engine, which publishes messages or sends datagrams.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use mcast_bridge::ReverseNotice;
+use mcast::{Destination, Sender, SenderBuilder};
+use mcast_bridge::{
+    BridgeError, GroupReplay, ReplayConfig, ReverseBridge, ReverseNotice, ReverseStatistics, StartAt,
+    StoredKind, stored_kind,
+};
 use mcast_metrics::BoundExporter;
+use mcast_stream::Publisher;
+use mcast_stream::seal::Keys;
+use mcast_stream::wire::StreamId;
 use mcast_terminal::{Console, Output};
 use serde::Serialize;
 
-use super::export::State;
-use super::json::{EventRecord, Summary};
-use super::running::Running;
 use super::text;
-use crate::arguments::{KeyFile, KeyReload};
-use crate::commands::bridge::Arguments;
-use crate::commands::bridge::figures::{Figures, Latest};
-use crate::commands::bridge::process::Process;
-use crate::exit::Outcome;
+use super::text::{EventRecord, Summary};
+use crate::arguments::{KeyFile, KeyReload, select_destinations};
+use crate::commands::bridge::bridges::Process;
+use crate::commands::bridge::figures::{Figures, Latest, PublishingState};
+use crate::commands::bridge::{Arguments, engine};
+use crate::exit::{Failure, Outcome};
 use crate::interrupt::{Interrupt, Service};
 use crate::log_lines::LogLines;
+use crate::metrics::Pulse;
 use crate::output::{write_json, write_record};
 
 /// The longest wait before checking for the end.
@@ -107,7 +113,7 @@ impl<'a> Session<'a> {
             self.reload.poll(&self.service, STATUS, self.console, set);
             if self.next_figures <= Instant::now() {
                 self.next_figures = Instant::now() + FIGURES_INTERVAL;
-                self.figures.set(Latest::Publishing(State::of(&self.bridge)));
+                self.figures.set(Latest::Publishing(self.bridge.state()));
             }
         }
         Ok(())
@@ -164,4 +170,153 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+/// A running bridge out of an engine.
+pub(super) enum Running {
+    Stream(Box<ReverseBridge>),
+    Datagrams(Box<GroupReplay>),
+}
+
+impl Running {
+    /// Returns its latest figures.
+    fn state(&self) -> PublishingState {
+        let publisher = self.publisher();
+        PublishingState {
+            statistics: self.statistics(),
+            subscribers: publisher.map_or(0, |publisher| publisher.statistics().subscribers),
+            is_publishing: self.is_publishing(),
+            is_connected: self.is_connected(),
+            pulse: Pulse::now(),
+        }
+    }
+
+    pub(super) fn interrupt(&self) -> anyhow::Result<Interrupt> {
+        match self {
+            Self::Stream(bridge) => Interrupt::waking(bridge.waker()),
+            // It never waits for long.
+            Self::Datagrams(_) => Interrupt::catch(|| {}),
+        }
+    }
+
+    pub(super) fn next(&mut self, timeout: Duration) -> Result<Option<ReverseNotice>, BridgeError> {
+        match self {
+            Self::Stream(bridge) => bridge.next(timeout),
+            Self::Datagrams(replay) => replay.next(timeout),
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        match self {
+            Self::Stream(bridge) => bridge.is_over(),
+            Self::Datagrams(replay) => replay.is_over(),
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        match self {
+            Self::Stream(bridge) => bridge.is_connected(),
+            Self::Datagrams(replay) => replay.is_connected(),
+        }
+    }
+
+    pub(super) fn statistics(&self) -> ReverseStatistics {
+        match self {
+            Self::Stream(bridge) => bridge.statistics(),
+            Self::Datagrams(replay) => replay.statistics(),
+        }
+    }
+
+    /// Waits until subscribers have everything, for at most `timeout`; returns whether they have. Nobody confirms
+    /// datagrams.
+    pub(super) fn finish(&mut self, timeout: Duration) -> bool {
+        match self {
+            Self::Stream(bridge) => bridge.finish(timeout),
+            Self::Datagrams(_) => true,
+        }
+    }
+
+    pub(super) fn set_keys(&mut self, keys: Keys) {
+        if let Self::Stream(bridge) = self {
+            bridge.set_keys(keys);
+        }
+    }
+
+    pub(super) fn stream(&self) -> Option<StreamId> {
+        match self {
+            Self::Stream(bridge) => Some(bridge.stream()),
+            Self::Datagrams(_) => None,
+        }
+    }
+
+    pub(super) fn publisher(&self) -> Option<&Publisher> {
+        match self {
+            Self::Stream(bridge) => bridge.publisher(),
+            Self::Datagrams(_) => None,
+        }
+    }
+
+    /// Whether it publishes.
+    pub(super) fn is_publishing(&self) -> bool {
+        self.publisher().is_some() || matches!(self, Self::Datagrams(_))
+    }
+
+    /// Returns what it publishes.
+    pub(super) const fn unit(&self) -> &'static str {
+        match self {
+            Self::Stream(_) => "message",
+            Self::Datagrams(_) => "datagram",
+        }
+    }
+}
+
+/// Returns whether an engine holds datagrams of a plain group. One that holds nothing yet is taken for that of a stream.
+pub(super) fn are_stored(target: &engine::Target) -> anyhow::Result<bool> {
+    let kind = || stored_kind(&mut *target.source_connector().connect()?);
+    Ok(kind().map_err(BridgeError::Engine)? == Some(StoredKind::Datagrams))
+}
+
+/// Starts to send the datagrams.
+pub(super) fn start(
+    arguments: &Arguments,
+    target: &engine::Target,
+    console: &Console,
+) -> anyhow::Result<Running> {
+    if let Some(option) = option_of_streams(arguments) {
+        let problem =
+            format!("{option} applies to a stream, and the engine holds datagrams of a plain group");
+        return Err(Failure::usage(problem).remedy("remove the option").into());
+    }
+    let options = &arguments.reverse;
+    let texts = arguments.engine.as_slice();
+    let chosen = select_destinations(texts, arguments.admission.families, console)?;
+    let on_interface = |destination: Destination| Destination {
+        interface: destination.interface.clone().or_else(|| arguments.interface.clone()),
+        ..destination
+    };
+    let builder = chosen.items.into_iter().map(on_interface).fold(Sender::builder(), SenderBuilder::to);
+    let sender = options.ttl.into_iter().fold(builder, SenderBuilder::hop_limit).build()?;
+    let config = ReplayConfig {
+        start: options.from.as_ref().map_or(Ok(StartAt::Oldest), |from| from.resolve(target))?,
+        speed: Some(options.speed.unwrap_or(1.0)),
+        stay: arguments.stream.stay,
+    };
+    console.note(format_args!("datagrams from {} to {}", target.description(), arguments.engine()));
+    Ok(Running::Datagrams(Box::new(GroupReplay::start(sender, target.source_connector(), config)?)))
+}
+
+/// Returns the name of an option that was given, and that applies only to streams.
+fn option_of_streams(arguments: &Arguments) -> Option<&'static str> {
+    let (stream, options) = (&arguments.stream, &arguments.reverse);
+    let given = [
+        (!arguments.paths.is_empty(), "--path"),
+        (stream.name.is_some(), "--name"),
+        (stream.key.is_some(), "--key"),
+        (options.announce.is_some(), "--announce"),
+        (options.history.is_some(), "--history"),
+        (options.evict_after.is_some(), "--evict-after"),
+        (options.wait_for.is_some(), "--wait-for"),
+        (options.linger.is_some(), "--linger"),
+    ];
+    given.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
 }

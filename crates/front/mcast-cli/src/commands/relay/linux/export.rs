@@ -9,8 +9,7 @@ use mcast_relay::driver::{AmtStatistics, Driver, DriverCounts};
 use mcast_relay::http::HttpCounts;
 use mcast_relay::{PairState, RuleCounts};
 
-use super::names::Names;
-use super::tunnels::TunnelFigures;
+use super::json::{Names, TunnelFigures};
 use crate::metrics::{self, Pulse};
 
 /// The latest figures of a relay.

@@ -1,28 +1,36 @@
-//! Runs a relay.
+//! Runs a relay, or checks what it would do.
 
-mod check;
-mod containers;
 mod export;
 mod json;
-mod names;
-mod session;
 mod text;
-mod tunnels;
 
+use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use mcast_relay::driver::{Driver, DriverOptions, TunnelDial, TunnelOptions};
-use mcast_relay::http::HttpConfig;
-use mcast_relay::{Leg, Namespace, RelayConfig, Rule};
+use mcast_metrics::BoundExporter;
+use mcast_relay::driver::{CheckReport, Driver, DriverEvent, DriverOptions, TunnelDial, TunnelOptions};
+use mcast_relay::http::{HttpConfig, HttpRule};
+use mcast_relay::{
+    Leg, Namespace, PairState, PairStatus, PathSide, PeerStatus, RelayConfig, RelayEvent, RelayId, Rule,
+};
 use mcast_terminal::Console;
+use mcast_tunnel::LinkStatus;
+use serde_json::Value;
 
 use super::Plan;
 use super::tunnels::DialedTunnel;
+use crate::commands::relay::Arguments;
 use crate::exit::Outcome;
+use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::metrics;
 use crate::sys::{self, Capability};
-use session::Session;
+use export::Figures;
+use json::{EventRecord, Names, Summary};
+use text::{EventPrinter, summary_lines};
 
 pub(super) fn run(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
     let bound = plan.arguments.metrics.as_ref().map(metrics::bind).transpose()?;
@@ -30,7 +38,7 @@ pub(super) fn run(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> 
     let driver = open(&plan, console)?;
     keep_rights(needs_namespaces)?;
     match plan.arguments.check {
-        true => check::run(driver, plan.arguments.json, console),
+        true => check(driver, plan.arguments.json, console),
         false => Session::new(driver, plan.arguments, console)?.run(bound),
     }
 }
@@ -59,7 +67,7 @@ fn open(plan: &Plan<'_>, console: &Console) -> anyhow::Result<Driver> {
     };
     Ok(Driver::open(DriverOptions {
         relay,
-        containers: Arc::new(containers::process_of),
+        containers: Arc::new(process_of),
         sends_queries: !forwarding.no_querier,
         tunnels: TunnelOptions {
             keys: plan.keys.clone(),
@@ -105,4 +113,353 @@ fn enters_namespaces(rules: &[Rule]) -> bool {
     let is_elsewhere =
         |leg: &Leg| !matches!(leg.namespace, Namespace::Own | Namespace::Amt(_) | Namespace::Tunnel);
     rules.iter().flat_map(Rule::legs).any(is_elsewhere)
+}
+
+/// The longest wait before checking for the end.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The interval of figures for metrics.
+const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
+/// The status for the service manager.
+const STATUS: &str = "Relaying";
+
+/// The state of `mcast relay`.
+struct Session<'a> {
+    driver: Driver,
+    names: Names,
+    arguments: &'a Arguments,
+    console: &'a Console,
+    printer: EventPrinter<'a>,
+    figures: Figures,
+    next_figures: Instant,
+    loops: u64,
+    start: Instant,
+    interrupt: Interrupt,
+    hangup: Option<Hangup>,
+    service: Service,
+}
+
+impl<'a> Session<'a> {
+    fn new(driver: Driver, arguments: &'a Arguments, console: &'a Console) -> anyhow::Result<Self> {
+        let (waker, start, service) = (driver.waker(), Instant::now(), Service::begin());
+        Ok(Self {
+            names: Names::of(driver.relay()),
+            driver,
+            arguments,
+            console,
+            printer: EventPrinter::new(arguments.json, console),
+            figures: Figures::default(),
+            next_figures: start,
+            loops: 0,
+            start,
+            // If the waker fails, the wait ends after its longest time.
+            interrupt: Interrupt::catch(move || drop(waker.wake()))?,
+            hangup: match arguments.has_files() {
+                true => Some(Hangup::catch()?),
+                // Rules of the command line cannot change. A service manager may request a reload anyway.
+                false => service.hangups()?,
+            },
+            service,
+        })
+    }
+
+    fn run(mut self, bound: Option<BoundExporter>) -> anyhow::Result<Outcome> {
+        let exporter = bound.map(|bound| self.figures.serve(bound)).transpose()?;
+        if let Some(exporter) = &exporter {
+            self.console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
+        }
+        if let Err(error) = self.figures.serve_locally() {
+            self.console.note(format_args!("mcast doctor will not see what is not forwarded: {error}"));
+        }
+        if let Some(address) = self.arguments.tunnels.listen_tunnel {
+            self.console.note(format_args!("listening for tunnels at {address}"));
+        }
+        self.service.ready(STATUS);
+        self.console.note("waiting 1.7 s for announcements of other relays before forwarding");
+        let ended = self.relay();
+        self.service.stopping();
+        self.driver.count_losses();
+        let (time, lost) = (self.start.elapsed(), self.driver.counts().lost);
+        let summary = Summary::new(&self.driver, self.loops, time);
+        let lines = summary_lines(&self.driver, time);
+        // Another relay takes over at once.
+        let stopped = self.driver.stop();
+        self.print_events()?;
+        self.printer.print_withheld(true)?;
+        if !self.printer.print_json("summary", &summary)? {
+            lines.iter().for_each(|line| self.console.note(line));
+        }
+        ended?;
+        stopped?;
+        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(self.loops == 0 && lost == 0)))
+    }
+
+    fn relay(&mut self) -> anyhow::Result<()> {
+        let end = self.arguments.timeout.and_then(|timeout| self.start.checked_add(timeout));
+        while !self.interrupt.has_arrived() {
+            let left = end.map_or(POLL_INTERVAL, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                break;
+            }
+            self.driver.poll(left.min(POLL_INTERVAL))?;
+            self.print_events()?;
+            self.service.alive();
+            if self.hangup.as_ref().is_some_and(Hangup::has_arrived) {
+                self.reload()?;
+            }
+            if self.next_figures <= Instant::now() {
+                self.next_figures = Instant::now() + FIGURES_INTERVAL;
+                self.figures.update(&self.driver, &self.names, self.loops);
+            }
+        }
+        Ok(())
+    }
+
+    fn print_events(&mut self) -> anyhow::Result<()> {
+        while let Some(event) = self.driver.next_event() {
+            self.loops += u64::from(matches!(event, DriverEvent::Relay(RelayEvent::LoopFound { .. })));
+            self.printer.print(&event, &self.names)?;
+        }
+        self.printer.print_withheld(false)
+    }
+
+    /// Rereads the rules, the key file, and the token and the playlist of HTTP clients. Unless all are valid, the current ones
+    /// remain.
+    fn reload(&mut self) -> anyhow::Result<()> {
+        self.service.reloading();
+        match self.replace() {
+            Ok(count) => {
+                self.names = Names::of(self.driver.relay());
+                let text = format!("reread the rules: {count}");
+                let count = Some(count as u64);
+                self.printer.print_record(EventRecord { count, text, ..EventRecord::new("reloaded") })?;
+            }
+            Err(error) => {
+                self.console.warn(format_args!("keeping the current rules and keys: {error:#}"));
+                let (reason, text) =
+                    (Some(format!("{error:#}")), "kept the current rules and keys".to_owned());
+                self.printer.print_record(EventRecord {
+                    reason,
+                    text,
+                    ..EventRecord::new("not-reloaded")
+                })?;
+            }
+        }
+        self.service.ready(STATUS);
+        Ok(())
+    }
+
+    /// Replaces all of them, or nothing. Returns the number of rules.
+    fn replace(&mut self) -> anyhow::Result<usize> {
+        let rules = self.arguments.read_rules()?;
+        let keys = self.arguments.read_keys(self.console)?;
+        let authenticators = self.arguments.read_authenticators(self.console)?;
+        let token = self.arguments.clients.read_token(self.console)?;
+        let channels = self.arguments.clients.read_channels(self.console)?;
+        let count = rules.len();
+        // Gateways of AMT, for example, cannot be served at every address.
+        self.driver.replace_rules(rules)?;
+        self.driver.set_tunnel_keys(&keys);
+        self.driver.set_authenticators(authenticators);
+        self.driver.set_http_access(token, channels);
+        Ok(count)
+    }
+}
+
+fn check(mut driver: Driver, json: bool, console: &Console) -> anyhow::Result<Outcome> {
+    let names = Names::of(driver.relay());
+    let mut printer = EventPrinter::new(json, console);
+    while let Some(event) = driver.next_event() {
+        printer.print(&event, &names)?;
+    }
+    console.note("listening for other relays");
+    let CheckReport { pairs, peers, tunnels, http } = driver.check()?;
+    peers.iter().try_for_each(|peer| printer.print_record(of_peer(peer, &names)))?;
+    peers
+        .iter()
+        .filter_map(|peer| of_chain(peer, &pairs, &names))
+        .try_for_each(|it| printer.print_record(it))?;
+    tunnels.iter().try_for_each(|tunnel| printer.print_record(of_tunnel(tunnel)))?;
+    pairs.iter().try_for_each(|pair| printer.print_record(of_pair(pair, &names)))?;
+    http.iter().try_for_each(|rule| printer.print_record(of_http(rule, &names)))?;
+    let can_forward = pairs.iter().all(|pair| pair.state != PairState::Down);
+    Ok(Outcome::of(can_forward && http.iter().all(|rule| rule.is_up)))
+}
+
+fn of_http(rule: &HttpRule, names: &Names) -> EventRecord {
+    let (from, to, text) = (&rule.leg_name, format!("http://{}", rule.listener), names.rule(rule.rule));
+    let (event, text) = match rule.is_up {
+        true => ("would-serve", format!("would serve from {from} at {to}, while clients request it: {text}")),
+        false => {
+            ("cannot-serve", format!("cannot serve from {from} at {to}, the interface is unusable: {text}"))
+        }
+    };
+    EventRecord {
+        rule: Some(names.rule(rule.rule).to_owned()),
+        from: Some(from.clone()),
+        to: Some(to),
+        text,
+        ..EventRecord::new(event)
+    }
+}
+
+fn of_peer(peer: &PeerStatus, names: &Names) -> EventRecord {
+    let legs: Vec<_> = peer.legs.iter().map(|leg| names.leg(*leg)).collect();
+    let addresses: Vec<_> = peer.addresses.iter().map(ToString::to_string).collect();
+    EventRecord {
+        relay: Some(peer.relay.to_string()),
+        priority: Some(peer.priority),
+        addresses: Some(peer.addresses.clone()),
+        leg: peer.legs.first().map(|leg| names.leg(*leg).to_owned()),
+        text: format!(
+            "relay {} with priority {} is on {}: {}",
+            peer.relay,
+            peer.priority,
+            legs.join(", "),
+            addresses.join(", ")
+        ),
+        ..EventRecord::new("relay-appeared")
+    }
+}
+
+/// A relay that is on the leg that a rule forwards from, but not on the one that it forwards to.
+fn of_chain(peer: &PeerStatus, pairs: &[PairStatus], names: &Names) -> Option<EventRecord> {
+    let is_chain = |pair: &&PairStatus| {
+        peer.legs.contains(&pair.from) && matches!(pair.to, PathSide::Leg(to) if !peer.legs.contains(&to))
+    };
+    let pair = pairs.iter().find(is_chain)?;
+    let (from, to, relay) = (names.leg(pair.from), names.side(pair.to), peer.relay);
+    Some(EventRecord {
+        rule: Some(names.rule(pair.rule).to_owned()),
+        text: format!(
+            "relay {relay} is on {from} but not on {to}: the copies that it sends on {from} would not be forwarded to {to}"
+        ),
+        relay: Some(relay.to_string()),
+        remedy: Some("forward from where their sources are, or connect the relays by a tunnel".into()),
+        from: Some(from.to_owned()),
+        to: Some(to),
+        ..EventRecord::new("chain-found")
+    })
+}
+
+fn of_tunnel(tunnel: &LinkStatus) -> EventRecord {
+    let leg = format!("tunnel:{}", tunnel.name);
+    match tunnel.peer {
+        Some((relay, address)) => EventRecord {
+            text: format!("{leg} is up: relay {} at {address}", RelayId(relay)),
+            leg: Some(leg),
+            relay: Some(RelayId(relay).to_string()),
+            peer: Some(address.to_string()),
+            ..EventRecord::new("tunnel-up")
+        },
+        None => EventRecord {
+            text: format!("{leg} is down: its other end does not answer or dial, or refuses it"),
+            leg: Some(leg),
+            ..EventRecord::new("tunnel-down")
+        },
+    }
+}
+
+fn of_pair(pair: &PairStatus, names: &Names) -> EventRecord {
+    let (rule, from, to) = (names.rule(pair.rule), names.leg(pair.from), names.side(pair.to));
+    let (event, relay, text) = match pair.state {
+        PairState::Forwarding | PairState::Listening { .. } => {
+            ("would-forward", None, format!("would forward from {from} to {to}: {rule}"))
+        }
+        PairState::Standby(relay) => {
+            let text = format!("would stand by from {from} to {to}, relay {relay} forwards: {rule}");
+            ("would-stand-by", Some(relay.to_string()), text)
+        }
+        PairState::Down => {
+            let text = format!(
+                "cannot forward from {from} to {to}, an interface or tunnel is unusable or both are on the same segment: {rule}"
+            );
+            ("cannot-forward", None, text)
+        }
+    };
+    EventRecord {
+        rule: Some(rule.to_owned()),
+        from: Some(from.to_owned()),
+        to: Some(to),
+        relay,
+        text,
+        ..EventRecord::new(event)
+    }
+}
+
+/// Where the engines listen: Docker, and Podman with the same interface.
+const SOCKETS: [&str; 2] = ["/run/docker.sock", "/run/podman/podman.sock"];
+/// The relay waits for the answer.
+const TIMEOUT: Duration = Duration::from_secs(2);
+const MAX_ANSWER: u64 = 1 << 20;
+
+/// Returns the number of the first process of a container.
+fn process_of(name: &str) -> Result<u32, Box<dyn Error + Send + Sync>> {
+    if !name.chars().all(|sign| sign.is_ascii_alphanumeric() || "_.-".contains(sign)) {
+        return Err(format!("\"{name}\" is not a valid name of a container").into());
+    }
+    let answer = ask(connect()?, name)?;
+    process_in(&answer, name)
+}
+
+fn connect() -> io::Result<UnixStream> {
+    let host = std::env::var("DOCKER_HOST").ok();
+    let named = host.as_deref().and_then(|host| host.strip_prefix("unix://"));
+    let sockets = named.map_or_else(|| SOCKETS.to_vec(), |named| vec![named]);
+    let mut result = Err(io::ErrorKind::NotFound.into());
+    for socket in &sockets {
+        result = UnixStream::connect(socket);
+        match &result {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            _ => break,
+        }
+    }
+    result.map_err(|error| {
+        let sockets = sockets.join(" or ");
+        io::Error::new(error.kind(), format!("cannot connect to the container engine at {sockets}: {error}"))
+    })
+}
+
+fn ask(mut engine: UnixStream, name: &str) -> io::Result<String> {
+    engine.set_read_timeout(Some(TIMEOUT))?;
+    engine.set_write_timeout(Some(TIMEOUT))?;
+    write!(engine, "GET /containers/{name}/json HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = String::new();
+    engine.take(MAX_ANSWER).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn process_in(answer: &str, name: &str) -> Result<u32, Box<dyn Error + Send + Sync>> {
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("the container engine gave no valid answer")?;
+    match head.split_whitespace().nth(1) {
+        Some("200") => {}
+        Some("404") => return Err(format!("there is no container \"{name}\"").into()),
+        status => return Err(format!("the container engine answered {}", status.unwrap_or("nothing")).into()),
+    }
+    let body: Value = serde_json::from_str(body)?;
+    let process = body["State"]["Pid"].as_u64().and_then(|process| u32::try_from(process).ok());
+    process
+        .filter(|process| *process > 0)
+        .ok_or_else(|| format!("container \"{name}\" is not running").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_of_a_running_container_is_found() {
+        let answer = |status: &str, body: &str| format!("HTTP/1.0 {status}\r\nA: b\r\n\r\n{body}");
+        let process = |answer: &str| process_in(answer, "web").map_err(|error| error.to_string());
+        assert_eq!(process(&answer("200 OK", r#"{"State": {"Pid": 4711}}"#)), Ok(4711));
+        let stopped = process(&answer("200 OK", r#"{"State": {"Pid": 0}}"#));
+        assert_eq!(stopped, Err("container \"web\" is not running".into()));
+        let missing = process(&answer("404 Not Found", "{}"));
+        assert_eq!(missing, Err("there is no container \"web\"".into()));
+        assert!(process("").is_err() && process(&answer("200 OK", "no JSON")).is_err());
+    }
+
+    #[test]
+    fn a_name_cannot_change_the_request() {
+        assert!(process_of("web/json HTTP/1.0\r\n").is_err());
+    }
 }

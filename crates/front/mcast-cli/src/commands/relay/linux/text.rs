@@ -9,8 +9,7 @@ use mcast_relay::http::{HttpCounts, HttpEvent, HttpRefusal};
 use mcast_relay::{RefusalReason, RelayEvent, Rule, RuleCounts};
 use mcast_terminal::{Console, Output};
 
-use super::json::{EventKind, EventRecord};
-use super::names::Names;
+use super::json::{EventKind, EventRecord, Names};
 use crate::log_lines::{LogLimiter, and_more};
 use crate::output::{clock_time, count, count_of, seconds, write_json};
 
@@ -106,11 +105,11 @@ fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
         }
         DriverEvent::HttpFailed { problem, .. } => (problem.clone(), None),
         DriverEvent::Http(HttpEvent { client, count, text, reason, .. }) => {
-            let others = super::tunnels::others(*count);
+            let others = super::json::others(*count);
             let what = if *reason == HttpRefusal::Stalled { "client" } else { "request of" };
             (format!("{what} {client}{others}: {text}"), None)
         }
-        _ => super::tunnels::describe(event, names).unwrap_or_default(),
+        _ => super::json::describe(event, names).unwrap_or_default(),
     }
 }
 
@@ -243,7 +242,7 @@ const fn refusal(reason: RefusalReason) -> (&'static str, Option<&'static str>) 
 /// Returns the summary.
 pub(super) fn summary_lines(driver: &Driver, time: Duration) -> Vec<String> {
     let mut lines: Vec<_> = driver.relay().rules().map(|(rule, counts)| summary_line(rule, counts)).collect();
-    lines.extend(super::tunnels::summary_lines(driver));
+    lines.extend(super::json::summary_lines(driver));
     lines.extend(http_line(&driver.http_counts()));
     let amt = driver.amt();
     if amt.sent > 0 || amt.gateways > 0 || !amt.refused.is_empty() {
