@@ -48,7 +48,8 @@ async def respond(client, request, *arguments):
         case "last":
             return (await jetstream.get_last_msg(stream, f"mcast.{stream}")).headers
         case "last-text":
-            return (await jetstream.get_last_msg(stream, f"mcast.{stream}")).data.decode()
+            # A gap has none.
+            return ((await jetstream.get_last_msg(stream, f"mcast.{stream}")).data or b"").decode()
         case "dump":
             return await dump(jetstream, *(arguments or [stream]))
         case "create":
