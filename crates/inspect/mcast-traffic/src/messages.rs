@@ -410,6 +410,7 @@ impl MessageRun {
                 }
                 None => false,
             };
+            // Silence counts only once the publisher is known to be silent: between messages, it sends heartbeats.
             if has_arrived {
                 quiet_since = now;
             } else if subscriber.has_ended() || (self.is_silent && quiet_since.elapsed() > idle) {

@@ -175,11 +175,13 @@ impl SequenceMeter {
         let recognized = self.dissect(group, port, payload, field);
         let is_likely = recognized.is_some();
         let Some(info) = recognized.or_else(|| self.continued_rtp(payload)) else {
+            // One datagram that is something else does not refute numbers that many others had.
             if !self.is_certain() {
                 *self = Self::default();
             }
             return SequenceUpdate { lost: 0, sent: None, is_new_session: false };
         };
+        // Numbers of two formats cannot be compared: gaps between them would be inventions.
         if self.format.is_some_and(|format| !format.is_compatible_with(info.format)) {
             *self = Self::default();
         }

@@ -329,6 +329,8 @@ impl TunnelEndpoint {
             self.events.push_back(TunnelEvent::WrongKey { address: from });
             return Err(DropReason::Unsealed);
         };
+        // The cookie proves that the dialer receives at its address. It is computed from the address, so that nothing is kept
+        // of those who never return it, and the answer is smaller than the question, so that it does not help an attacker.
         let period = now.as_secs() / COOKIE_PERIOD.as_secs();
         let cookie = |period: u64| cookies.hash_one((from, period));
         if hello.cookie != cookie(period) && (period == 0 || hello.cookie != cookie(period - 1)) {
@@ -340,11 +342,13 @@ impl TunnelEndpoint {
         let verdict = match link {
             None => Verdict::UnknownName,
             Some(link) if link.is_of_another(hello.relay) && link.was_heard_within(now, IN_USE) => {
+                // The other relay may be gone without a word: once it has not answered for a while, a hello is accepted.
                 link.ping_now(now);
                 Verdict::InUse
             }
             Some(_) => Verdict::Accepted,
         };
+        // A hello that is repeated, since the welcome was lost, gets the same one: both ends compute one session.
         let is_known = |known: &&Pending| known.session.nonces().0 == hello.nonce && known.address == from;
         let known = pending.iter().find(is_known).map(|known| known.session.nonces().1);
         let listener_nonce = known.unwrap_or_else(|| (self.random)());

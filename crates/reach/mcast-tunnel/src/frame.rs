@@ -220,6 +220,7 @@ impl Reassembly {
             bytes: 0,
             until: now + TIMEOUT + bound,
         });
+        // Counted only if it is new: pieces come again with repairs.
         let is_whole = partial.add(piece);
         let added = if is_whole.is_some() { piece.bytes.len() } else { 0 };
         self.bytes += added;
@@ -230,6 +231,7 @@ impl Reassembly {
             self.bytes -= whole.bytes;
             return Some(Cow::Owned(whole.pieces.into_iter().flatten().flatten().collect()));
         }
+        // The oldest are the least likely to be completed in time.
         while self.partial.len() > MAX_PARTIAL || self.bytes > MAX_BYTES {
             let oldest = self.partial.iter().min_by_key(|(_, partial)| partial.until);
             let oldest = *oldest?.0;

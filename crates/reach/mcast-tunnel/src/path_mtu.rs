@@ -49,8 +49,10 @@ impl PathMtu {
         }
         let (size, tries) = match self.probe {
             Some((size, tries)) => (size, tries + 1),
+            // The largest one first: on most paths it is the answer.
             None if self.ceiling == MAX_DATAGRAM && self.size < MAX_DATAGRAM => (MAX_DATAGRAM, 1),
             None if self.is_searching() => (self.size + (self.ceiling - self.size).div_ceil(2), 1),
+            // Nothing is left to find, but a path may come to carry less.
             None if self.size > BASE => (self.size, 1),
             None => {
                 self.next = self.raise_at;

@@ -176,6 +176,7 @@ fn judge_port_not_forwarding(observation: &Observation, port: &Link) -> Option<F
     let (bridge, settings) = observation.bridge_of(port)?;
     let spanning_tree = settings.spanning_tree;
     let now = port.port?.state;
+    // Spanning tree blocks a port on purpose where there is a loop.
     let is_redundant = now == PortState::Blocking && spanning_tree;
     if is_redundant || !bridge.interface.up {
         return None;

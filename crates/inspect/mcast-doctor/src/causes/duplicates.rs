@@ -141,6 +141,8 @@ fn foreign_groups_leak(observation: &Observation) -> Vec<Finding> {
 }
 
 fn leak(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
+    // Linux delivers every group that anybody on the machine has joined to sockets that are bound to no address, unless they
+    // ask for their own only.
     let local = socket.local.filter(|local| local.ip().is_unspecified())?;
     let membership = socket.memberships.first()?;
     let open = |flow: &&Flow| {

@@ -252,6 +252,7 @@ fn unanswered_query(observation: &Observation, interest: &Interest<'_>) -> Optio
     let (group, v4) = (interest.group.addr(), interest.group.addr().is_ipv4());
     let newest = if v4 { 3 } else { 2 };
     let is_old = |query: &ControlPacket| matches!(query.message, ControlMessage::Query { version, .. } if version < newest);
+    // Before IGMPv3 and MLDv2, a host that hears another member's report keeps its own back, so that one counts.
     let in_use = observation.after.igmp_versions.get(&observation.link_name(interest.interface));
     let suppresses = v4 && in_use.is_some_and(|version| *version < newest)
         || observation.wire.queries(interest.interface, v4).any(is_old);
@@ -265,6 +266,7 @@ fn unanswered_query(observation: &Observation, interest: &Interest<'_>) -> Optio
         let ControlMessage::Query { group: None, response_time, .. } = query.message else {
             return false;
         };
+        // A host chooses a random time within the response time. A query that is too new proves nothing yet.
         let time_allowed = response_time.saturating_add(RESPONSE_GRACE);
         let is_due = until.duration_since(query.time).is_ok_and(|ago| ago >= time_allowed);
         let is_response = |report: &&ControlPacket| {

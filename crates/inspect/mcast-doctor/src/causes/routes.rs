@@ -115,6 +115,7 @@ fn vpn_takes_default(observation: &Observation) -> Vec<Finding> {
             link.is_of_the_host() && link.interface.multicast && !link.is_tunnel() && link.has_address(route.family)
         };
         let other = observation.after.links.iter().find(ordinary)?;
+        // Where something arrives although the route leads into the tunnel, it may be meant.
         let severity = if by_default.is_some() && !observation.received_anything() {
             Severity::Fault
         } else {

@@ -206,8 +206,10 @@ fn judge_fragments_lost(observation: &Observation, interest: &Interest<'_>) -> O
                 && until.duration_since(datagram.last).is_ok_and(|ago| ago >= FRAGMENT_TIMEOUT)
         })
         .count() as u64;
+    // The kernel counts for all groups of the family together: more than these may have been assembled, but not fewer.
     let assembled = observation.rise(Counter::Reassembled, interest.family());
     let unassembled = complete.saturating_sub(assembled.unwrap_or(complete));
+    // A few incomplete datagrams are ordinary loss, and a capture that missed frames proves nothing.
     let in_network =
         broken > 0 && broken * 20 >= complete + broken && observation.wire.is_complete(interest.interface);
     let before_ip_layer =

@@ -449,6 +449,7 @@ impl Rejoin<'_> {
             return Ok(Some((None, format!("not possible: {}", self.description()))));
         }
         let timeout = if was_silent { FIRST_TIMEOUT } else { TIMEOUT };
+        // What the experiment provokes must not count as traffic that was there without it.
         let before = std::mem::take(&mut taps.recorder);
         let begin = Instant::now();
         while begin.elapsed() < timeout && count(taps) == 0 {

@@ -134,10 +134,12 @@ impl PathTest {
 
     /// Returns the finding that datagrams of every size are lost, or their replies.
     pub(super) fn loss(&self, listener: &RespondingHost) -> Option<Finding> {
+        // Sizes that never arrive are another finding, and fragments are lost more often than one frame.
         let limit = self.limit(listener).map_or(usize::MAX, |(_, lost)| lost);
         let in_one_frame = |size| size <= self.frame && size < limit;
         let tally = self.tally(listener, in_one_frame);
         let severity = tally.severity()?;
+        // An answer that is lost looks the same here as a probe that is lost, unless the host reports what it received.
         if let Some(finding) = self.lost_replies(listener) {
             return Some(finding);
         }

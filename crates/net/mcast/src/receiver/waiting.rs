@@ -61,6 +61,8 @@ impl Receiver {
                 PollResult::Again => continue,
                 PollResult::Nothing => check = PollerCheck::Waiting,
             }
+            // Spinning starts again with each call: its length bounds what a quiet group costs, and not how long a busy one is
+            // served without sleeping.
             if !self.spin.is_zero() && !is_over() {
                 let until = *spin_until.get_or_insert_with(|| Instant::now().checked_add(self.spin));
                 if until.is_none_or(|until| Instant::now() < until) {
@@ -73,6 +75,7 @@ impl Receiver {
                 return Ok(None);
             }
             match self.sleep(left) {
+                // The poller names a socket that is readable: the attempt need not ask all of them.
                 Ok(WakeReason::Poller) => check = PollerCheck::First,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

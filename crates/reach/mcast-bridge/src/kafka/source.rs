@@ -117,6 +117,7 @@ impl Source for KafkaSource {
             Some((_, offset)) => {
                 let range = self.reader.range()?.filter(|range| range.end != self.end);
                 let Some(range) = range else { return Ok(records) };
+                // The topic was deleted and made again: offsets start again.
                 if offset > range.end {
                     return self.read_elsewhere(from, count);
                 }
@@ -135,6 +136,7 @@ impl Source for KafkaSource {
             match self.reader.next(TIMEOUT)? {
                 Next::Record(stored) => {
                     let first = Position::new(stored.record.position.incarnation, stored.record.first());
+                    // Records before it were removed or replaced since the last read.
                     if continued.is_some() && records.is_empty() && first != from {
                         return self.read_elsewhere(from, count);
                     }

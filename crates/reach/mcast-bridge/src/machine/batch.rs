@@ -33,6 +33,8 @@ impl BridgeMachine {
         if self.in_flight.len() >= IN_FLIGHT || self.is_refused {
             return None;
         }
+        // A bridge that must not append only looks at the end of the stream from time to time, to notice that the active one has
+        // stopped.
         if !self.may_append() {
             self.deadline = self.poll_at;
             return (now >= self.poll_at).then(|| self.request_tail(now));

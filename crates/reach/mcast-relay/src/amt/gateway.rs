@@ -413,6 +413,7 @@ impl AmtGateway {
                     Some(session) if now >= session.refresh_at && is_needed => {
                         self.request(now, family, relay);
                     }
+                    // Nothing of this family is joined any more: the relay forgets it as well.
                     Some(session) if now >= session.refresh_at => tunnel.session = None,
                     _ => {}
                 },

@@ -116,6 +116,7 @@ impl DriverLeg {
             groups.chain(http.on(id).map(|(address, sources)| (address, sources.clone()))),
             &open.interface,
         );
+        // First, because the system limits how many groups a socket joins.
         let gone = open.joined.iter().filter(|(address, _)| !wanted.contains_key(address));
         let gone: Vec<_> = gone.map(|(address, membership)| (*address, membership.clone())).collect();
         for (address, membership) in gone {
@@ -126,10 +127,11 @@ impl DriverLeg {
         for (address, membership) in wanted {
             match open.joined.get_mut(&address) {
                 Some(known) if known.sources == membership.sources => {}
-                Some(known) => {
-                    result = open.receiver.set_sources(known, membership.sources.clone());
-                    *known = membership;
-                }
+                // The old sources stay known after a failure, so that the next call tries again.
+                Some(known) => match open.receiver.set_sources(known, membership.sources.clone()) {
+                    Ok(()) => *known = membership,
+                    Err(error) => result = Err(error),
+                },
                 None => missing.push(membership),
             }
         }

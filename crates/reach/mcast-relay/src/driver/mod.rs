@@ -323,6 +323,7 @@ impl Driver {
     fn do_due(&mut self) -> Result<(), DriverError> {
         let now = self.now();
         if std::mem::take(&mut self.has_new_rules) {
+            // Legs exist before the outputs that name them are carried out.
             self.add_legs()?;
             self.take_outputs()?;
             self.check_namespaces()?;
@@ -333,6 +334,7 @@ impl Driver {
             self.relay.handle_timeout(now);
             self.take_outputs()?;
         }
+        // What the relay decided above may end in tunnels, at clients and at gateways, so these follow.
         self.report_loops(now);
         self.do_due_in_tunnels()?;
         self.follow_clients()?;

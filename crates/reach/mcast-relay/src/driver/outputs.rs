@@ -27,6 +27,7 @@ impl Driver {
     ) -> Result<(), DriverError> {
         while let Some(output) = self.relay.poll_output() {
             match output {
+                // A check joins and reports as usual, but sends nothing that others would receive.
                 RelayOutput::Send { .. } | RelayOutput::OpenPath { .. } | RelayOutput::Encapsulate { .. }
                     if self.is_checking => {}
                 encapsulated @ RelayOutput::Encapsulate { .. } => self.encapsulate(encapsulated, received),
@@ -47,6 +48,7 @@ impl Driver {
                     self.open_path(path, side, family, port)?;
                 }
                 RelayOutput::ClosePath(path) => {
+                    // Copies that were decided before still leave by it.
                     self.send(std::mem::take(copies));
                     self.tunnels.close_path(path);
                     self.paths.remove(&path);
@@ -58,6 +60,7 @@ impl Driver {
                         true => wanting.wanted.remove(&group),
                         false => wanting.wanted.insert(group, sources),
                     };
+                    // Joined later, together with the others of the leg: a socket joins many groups at once.
                     self.changed.insert(leg);
                 }
                 RelayOutput::Announce { leg, bytes } => {

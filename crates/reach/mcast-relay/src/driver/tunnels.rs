@@ -195,6 +195,7 @@ impl TunnelSocket {
                 Ok(sent) => rest = &rest[sent.datagrams.clamp(1, rest.len())..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Once: while this thread waits, nothing else is forwarded.
                     if !std::mem::take(&mut may_wait)
                         || !wait_writable(socket, Some(QUEUE_TIMEOUT)).unwrap_or(false)
                     {
@@ -205,6 +206,7 @@ impl TunnelSocket {
                     if Socket::is_too_large(&error) {
                         self.endpoint.handle_too_large(now, first.destination);
                     }
+                    // The others may go elsewhere.
                     unsent += 1;
                     rest = &rest[1..];
                 }

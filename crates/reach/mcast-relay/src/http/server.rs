@@ -394,6 +394,7 @@ impl HttpServer {
             self.end(now, id, &head);
             return Ok(());
         }
+        // Nothing is created before all that can refuse the client has been checked.
         let is_new = self.channels.get(&key).is_none_or(|channel| channel.feed(kind).is_none());
         if self.streaming() >= self.config.max_clients || is_new && self.streams() >= MAX_STREAMS {
             return Err(busy("there are too many clients"));
@@ -412,6 +413,7 @@ impl HttpServer {
             head.extend(RETRY);
         }
         head.extend(gap);
+        // The head states what the client missed, so the gap is known before the first item.
         self.counts.served += 1;
         let (behind_since, skipped, frames) = (None, 0, FrameReader::default());
         if let Some(client) = self.clients.get_mut(&id) {

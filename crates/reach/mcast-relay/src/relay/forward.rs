@@ -257,11 +257,13 @@ impl Relay {
             return Err(RefusalReason::Unreachable);
         }
         let rule = &self.rules[pair.rule].rule;
+        // A unicast copy is a new datagram: the system chooses its hop limit, and nobody has to want it.
         if let PathSide::Route(target) = pair.key.to {
             return Ok(Copy { destination: target, hop_limit: None, payload: payload.clone() });
         }
         let hop_limit = match (rule.hop_limit, rule.traffic.protocol) {
             (Some(hop_limit), _) => hop_limit,
+            // Receivers of discovery protocols check it: mDNS wants 255 (RFC 6762 section 11).
             (None, Some(protocol)) => protocol.hop_limit(),
             (None, None) if arrival.hop_limit > 1 => arrival.hop_limit - 1,
             (None, None) => return Err(RefusalReason::HopLimit),
@@ -276,6 +278,7 @@ impl Relay {
             }
             PathSide::AmtGateways(_) | PathSide::Route(_) => return Err(RefusalReason::NotWanted),
         };
+        // At the other end of a tunnel, the other relay chooses the address that it sends from.
         let family = Family::of(destination.ip());
         let has_family =
             |addresses: &[IpAddr]| addresses.iter().any(|address| Family::of(*address) == family);
@@ -289,12 +292,14 @@ impl Relay {
         if rule.traffic.protocol != Some(DiscoveryProtocol::Mdns) {
             return Ok(Copy { destination, hop_limit: Some(hop_limit), payload: payload.clone() });
         }
+        // Copies of datagrams from port 5353 are sent from that port, where a unicast answer would end at this relay.
         let clear_unicast = Some(arrival.source.port()) == DiscoveryProtocol::Mdns.source_port();
         let is_claimed = |name: mcast_packet::payload::Name<'_>| self.names.is_claimed(now, to, name);
         let payload = match filter(arrival.payload, &rule.services, clear_unicast, is_claimed) {
             FilteredMessage::Nothing => return Err(RefusalReason::Filtered),
             FilteredMessage::Whole => payload.clone(),
             FilteredMessage::Part(part) => {
+                // The guard knows only what arrived. Should another relay return this part, it has to be recognized as well.
                 let source = LegSource { leg: arrival.leg, address: arrival.source.ip() };
                 let of_request = (!clear_unicast).then_some(source.address);
                 self.guard.remember(now, destination, &part, of_request, source);
@@ -414,6 +419,7 @@ impl Relay {
             Some(PathKey::Forward { pair, sender: Some(sender), .. }) if can_reply_to(source) => {
                 self.return_path(now, path, &pair, sender, source).map(|path| (path, sender, pair))
             }
+            // Only who asked may continue the conversation: another source on the port could be anyone.
             Some(PathKey::Return { forward, responder }) => match self.paths.touch_id(now, forward) {
                 Some(PathKey::Forward { pair, sender: Some(sender), .. }) if sender.ip() == source.ip() => {
                     Some((forward, responder, pair))

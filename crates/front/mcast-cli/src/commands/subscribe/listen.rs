@@ -390,6 +390,7 @@ impl<'a> Listener<'a> {
         if self.subscriber.has_gaps() {
             self.explain_stall();
         }
+        // What waits behind a gap is delivered now, with the gap reported as lost, instead of vanishing with the process.
         self.subscriber.abandon();
         let until = Instant::now() + GRACE;
         let mut undelivered: Option<Range<MessageNumber>> = None;
@@ -404,6 +405,7 @@ impl<'a> Listener<'a> {
                 None => break,
                 Some(Item::Message(message)) if !has_time || self.sink.output.worker().is_full() => {
                     let (number, position) = (message.number, message.position());
+                    // An acknowledgement says that the message was processed, and this one was not.
                     self.subscriber.withdraw_before(position.following());
                     match &mut undelivered {
                         Some(range) if range.end == number => range.end += 1,

@@ -262,6 +262,7 @@ impl Wires {
         if shared.namespace.is_none() {
             return by_socket(WireRefusal::Unsupported.to_string(), ErrorKind::Unsupported);
         }
+        // Before the program is attached: what it takes reaches no socket any more.
         match bystanders {
             Err(error) => {
                 return by_socket(format!("the sockets here cannot be listed: {error}"), ErrorKind::Other);
@@ -272,6 +273,7 @@ impl Wires {
                 }
             }
         }
+        // Several groups of an interface: it is tried once, and refuses all of them for the same reason.
         if let Some(reason) = refused.get(&key.1) {
             return by_socket(reason.clone(), ErrorKind::Unsupported);
         }
