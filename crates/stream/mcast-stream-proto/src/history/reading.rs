@@ -166,7 +166,7 @@ impl Reading {
         (self.progress_at, self.edge_since) = (run, None);
     }
 
-    /// Returns when the patience is over. Until then, servers can send it away for at most `longest_away`.
+    /// Returns when the timeout is over. Until then, servers can send it away for at most `longest_away`.
     pub(super) fn given_up_at(&self, timeout: Nanos, longest_away: Nanos) -> RunTime {
         let away_until = self.away_until.map(|until| until.min(self.progress_at + longest_away));
         away_until.map_or(self.progress_at, |until| until.max(self.progress_at)) + timeout

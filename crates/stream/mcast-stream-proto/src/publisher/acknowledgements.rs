@@ -25,7 +25,7 @@ const MAX_GIVEN_UP: usize = 256;
 const MOST_DOUBLINGS: u32 = 8;
 /// With more subscribers, reports are evaluated at most once in this time.
 const LARGE_GROUP: usize = 64;
-const SETTLE_INTERVAL: Nanos = Nanos::from_millis(10);
+const EVALUATION_INTERVAL: Nanos = Nanos::from_millis(10);
 
 /// Subscribers with the same name are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -304,8 +304,8 @@ impl Acknowledgements {
         (wait, is_possible)
     }
 
-    /// Settles what can be settled; returns the events.
-    fn settle(&mut self, now: ClockTime, members: &Members, next: MessageNumber) -> Vec<PublisherEvent> {
+    /// Determines what is settled by now; returns the events.
+    fn evaluate(&mut self, now: ClockTime, members: &Members, next: MessageNumber) -> Vec<PublisherEvent> {
         let mut events = Vec::new();
         let all = self.acknowledgers(members);
         let is_possible = loop {
@@ -418,15 +418,15 @@ impl PublisherMachine {
         present.or_else(|| self.members.departed_progress(subscriber))?.acknowledgements.name
     }
 
-    /// Settles messages after a report. In a large group, where that takes long, not after each.
-    pub(super) fn settle_after_report(&mut self, now: ClockTime) {
+    /// Determines what is settled after a report. In a large group, where that takes long, not after each.
+    pub(super) fn evaluate_after_report(&mut self, now: ClockTime) {
         let is_large = self.members.len() > LARGE_GROUP;
         let Some(acknowledgements) = &mut self.acknowledgements else { return };
         if is_large && now < acknowledgements.next_at {
             return;
         }
-        acknowledgements.next_at = now + SETTLE_INTERVAL;
-        self.settle_acknowledgements(now);
+        acknowledgements.next_at = now + EVALUATION_INTERVAL;
+        self.evaluate_acknowledgements(now);
     }
 
     /// Returns whether the status that acknowledges a message may have been lost: its subscriber cannot know that. In a
@@ -438,10 +438,10 @@ impl PublisherMachine {
         self.acknowledgements.as_mut().is_some_and(|known| known.is_late(now, next, timeout) && is_small)
     }
 
-    /// Settles the messages that can be settled by now.
-    pub(super) fn settle_acknowledgements(&mut self, now: ClockTime) {
+    /// Determines which messages are settled by now.
+    pub(super) fn evaluate_acknowledgements(&mut self, now: ClockTime) {
         let Some(acknowledgements) = &mut self.acknowledgements else { return };
-        for event in acknowledgements.settle(now, &self.members, self.next_message) {
+        for event in acknowledgements.evaluate(now, &self.members, self.next_message) {
             self.events.push(event);
         }
     }

@@ -54,7 +54,7 @@ pub(super) struct Ending {
     phase: Phase,
     /// For how long it waits.
     timeout: Nanos,
-    /// Since when: at a low rate, sending may take longer than the patience.
+    /// Since when: at a low rate, sending may take longer than the timeout.
     since: ClockTime,
     /// The data datagrams that had been sent at that time.
     sent: u64,

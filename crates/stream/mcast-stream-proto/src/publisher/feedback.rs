@@ -111,7 +111,7 @@ impl PublisherMachine {
             self.record_name(id);
             self.record_leave(id, view, status);
             self.on_status(now, id, from, view.header.sequence, status);
-            self.settle_after_report(now);
+            self.evaluate_after_report(now);
         }
     }
 

@@ -49,7 +49,7 @@ impl PublisherMachine {
             self.flow.extend_flight(now, &self.ring, &mut self.members);
             self.relax(now);
             self.keep_pace(now);
-            self.settle_acknowledgements(now);
+            self.evaluate_acknowledgements(now);
         }
         self.advance_ending(now);
     }
@@ -283,7 +283,7 @@ impl PublisherMachine {
         self.flow.unblock();
         self.reset(to, id, ResetReason::Evicted);
         self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.ahead_of(next)));
-        self.settle_acknowledgements(now);
+        self.evaluate_acknowledgements(now);
     }
 }
 

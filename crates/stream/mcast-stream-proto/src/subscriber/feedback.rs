@@ -266,9 +266,9 @@ impl SubscriberMachine {
         let round_trip = self.round_trip();
         // Gaps that are due soon share this NAK: one of their own would follow sooner than a repair could arrive.
         let soon = now + round_trip / 4;
-        let timeout = self.followed.naks.repair_patience(round_trip);
-        let repairer_patience = repairer.map_or(Nanos::ZERO, |repairer| {
-            self.followed.naks.repairer_patience(repairer.round_trip, round_trip)
+        let timeout = self.followed.naks.repair_timeout(round_trip);
+        let repairer_timeout = repairer.map_or(Nanos::ZERO, |repairer| {
+            self.followed.naks.repairer_timeout(repairer.round_trip, round_trip)
         });
         let longest = MAX_RETRY_DELAY.max(2 * round_trip);
         // A repair that would arrive after the deadline is not requested.
@@ -295,7 +295,7 @@ impl SubscriberMachine {
                 is_given_up |= self.repairers.record_unanswered(now, asked);
             }
             // A repairer that does not answer must leave time to ask the publisher.
-            let is_in_time = too_late == ClockTime(0) || gap.noticed >= too_late + repairer_patience;
+            let is_in_time = too_late == ClockTime(0) || gap.noticed >= too_late + repairer_timeout;
             let may_ask = |list: &&mut NakList| {
                 is_in_time && gap.is_unrequested() && !list.is_used_up() && self.repairers.is_chosen(list.to)
             };
@@ -315,7 +315,7 @@ impl SubscriberMachine {
             self.add_missing(first..gap.end, replaced, list);
             if is_for_repairer {
                 // It does not count as a try of the publisher, whose first timeout stays the short one.
-                (gap.due, gap.asked_repairer) = (now + repairer_patience, Some(now));
+                (gap.due, gap.asked_repairer) = (now + repairer_timeout, Some(now));
                 continue;
             }
             gap.due = now + ((1 << gap.tries.min(MAX_DOUBLINGS)) * timeout).min(longest) + spread;

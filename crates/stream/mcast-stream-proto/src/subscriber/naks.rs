@@ -196,14 +196,14 @@ impl NakScheduler {
     }
 
     /// Returns the time in which the repair for a NAK to the publisher is expected.
-    pub(super) fn repair_patience(&self, round_trip: Nanos) -> Nanos {
+    pub(super) fn repair_timeout(&self, round_trip: Nanos) -> Nanos {
         self.publisher.timeout(round_trip)
     }
 
     /// Returns the time in which the repair for a NAK to the repairer is expected, from the round trips to it and to the
     /// publisher. One that answers ever later is given no more time than the publisher.
-    pub(super) fn repairer_patience(&self, round_trip: Nanos, to_publisher: Nanos) -> Nanos {
-        let longest = self.repair_patience(to_publisher);
+    pub(super) fn repairer_timeout(&self, round_trip: Nanos, to_publisher: Nanos) -> Nanos {
+        let longest = self.repair_timeout(to_publisher);
         self.repairer.timeout(round_trip).min(longest).max(MIN_REPAIRER_TIMEOUT)
     }
 
@@ -385,17 +385,17 @@ mod tests {
     #[test]
     fn a_repairer_that_answers_ever_later_has_no_more_time_than_the_publisher() {
         let mut naks = NakScheduler::new(ClockTime(0));
-        let longest = naks.repair_patience(ROUND_TRIP);
+        let longest = naks.repair_timeout(ROUND_TRIP);
         let mut now = ClockTime(1);
         for _ in 0..100 {
-            let timeout = naks.repairer_patience(Nanos::from_millis(1), ROUND_TRIP);
+            let timeout = naks.repairer_timeout(Nanos::from_millis(1), ROUND_TRIP);
             assert!(timeout <= longest, "{timeout:?}");
             asked(&mut naks, now);
             now = now + timeout;
             naks.fill(now, Sequence(1), Some(Responder::Repairer));
         }
         // Where the publisher is near, a repairer still has the time that a process needs.
-        assert_eq!(naks.repairer_patience(ROUND_TRIP, Nanos(1)), MIN_REPAIRER_TIMEOUT);
+        assert_eq!(naks.repairer_timeout(ROUND_TRIP, Nanos(1)), MIN_REPAIRER_TIMEOUT);
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl HistoryMachine {
     fn start_healing(&mut self, now: ClockTime, cause: Cause, noticed: RunTime) -> bool {
         let heals = self.heals(cause);
         if heals {
-            // The patience of all losses that wait while no server answers is the same time.
+            // The timeouts of all losses that wait while no server answers run together.
             let since = self.unanswered_since.map_or_else(|| self.clock.now(), |since| since.max(noticed));
             self.source = Source::History(Reading::new(now, since, cause));
         }

@@ -250,7 +250,7 @@ impl SubscriberMachine {
         self.schedule_status_after_progress();
     }
 
-    /// Handles a manifest: it has a sequence of the data, and vouches for the datagrams before it.
+    /// Handles a manifest: it has a sequence of the data, and verifies the datagrams before it.
     pub(super) fn on_manifest(
         &mut self,
         now: ClockTime,
@@ -535,7 +535,7 @@ impl SubscriberMachine {
 /// nothing: the publisher sends it within a millisecond.
 const MANIFEST_TIME: Nanos = Nanos::from_millis(10);
 
-/// A datagram that no manifest has vouched for yet.
+/// A datagram that no manifest has verified yet.
 #[derive(Debug)]
 pub(in crate::subscriber) struct Staged {
     meta: Meta,
