@@ -215,6 +215,7 @@ impl HistoryMachine {
     pub fn handle_frame(&mut self, now: ClockTime, id: u64, server: SocketAddr, frame: Vec<u8>) -> bool {
         self.clock.note(now);
         let run = self.clock.now();
+        // The rest of an answer that nobody waits for any more: the connection may be used again.
         let Some(reading) = self.source.reading_of(id) else { return true };
         match AnswerFrame::read(&frame) {
             Ok(AnswerFrame::Records) => {
@@ -230,6 +231,7 @@ impl HistoryMachine {
             }
             Ok(AnswerFrame::End { .. }) => self.handle_failure(now, id),
             Ok(AnswerFrame::Retry { wait, .. }) => {
+                // A server can make a client neither wait for longer nor ask without a pause.
                 let wait = wait.clamp(SHORTEST_WAIT, LONGEST_WAIT);
                 if reading.send_away(now, run, wait, &mut self.random) {
                     let expected = (2 * wait).into();
@@ -299,6 +301,7 @@ impl HistoryMachine {
         self.clock.note(now);
         let reading = self.source.reading()?;
         let is_abandoned = self.healing == Healing::Abandoned;
+        // The next request starts where the records of these frames end.
         if reading.request().is_some() || !reading.frames.is_empty() || is_abandoned || self.is_reached() {
             return None;
         }
@@ -418,6 +421,7 @@ impl HistoryMachine {
     /// Whether another frame can be passed. If not, deliver what is here first.
     #[must_use]
     pub fn wants_frame(&self) -> bool {
+        // One is taken while the next one arrives, and no more memory is needed.
         self.source.reading().is_none_or(|reading| reading.frames.len() < 2)
     }
 

@@ -105,6 +105,7 @@ impl Reading {
     pub(super) fn is_due(&mut self, now: ClockTime, position: Option<Position>) -> bool {
         if let Exchange::Answered(status) = self.exchange {
             let has_advanced = position != self.requested_from;
+            // At the end of a history, requests become rarer until there is something new.
             self.retry = if has_advanced { FIRST_RETRY } else { (2 * self.retry).min(LONGEST_RETRY) };
             let is_at_once = status == AnswerStatus::More && has_advanced;
             self.next_request_at = if is_at_once { now } else { now + self.retry };

@@ -123,6 +123,7 @@ impl Acknowledgements {
             given_up: VecDeque::new(),
             acknowledged: 0,
             unacknowledged: 0,
+            // Nobody is known at first. That the quorum is present is reported once it is.
             is_lost: true,
             forgotten: MessageNumber(0),
             next_at: ClockTime(0),
@@ -245,6 +246,7 @@ impl Acknowledgements {
             }
             Acknowledgers::Named(names) => {
                 let end = |name: &SubscriberName| ends.get(&Identity::Named(*name)).copied();
+                // `None` is the least: one that does not have the message holds it back.
                 names.iter().map(end).min().flatten()
             }
             Acknowledgers::All if message < self.forgotten => None,
@@ -317,10 +319,12 @@ impl Acknowledgements {
             }
             let is_published = self.settled < next;
             let (_, is_possible) = self.wait_for(&all, self.settled);
+            // After a restart, those that are absent have had no time yet to report.
             let is_kept = self.quorum.on_loss == QuorumLoss::Block || now < self.expected_until;
             if is_possible || !is_published || is_kept {
                 break is_possible;
             }
+            // Who can acknowledge changes only at these messages: what follows the next one is looked at again.
             let changes = all.iter().flat_map(|each| [Some(each.range.0), Some(each.owes.0), each.owes.1]);
             let changes = changes.chain([Some(self.forgotten)]);
             let later = changes.flatten().filter(|change| *change > self.settled);

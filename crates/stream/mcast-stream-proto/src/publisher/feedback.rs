@@ -223,6 +223,7 @@ impl PublisherMachine {
         let has_room = member.has_ample_room() && member.room_end() > sent;
         member.role = match before {
             _ if status.flags & Status::PASSIVE != 0 => Role::BestEffort,
+            // Far behind, or without room, it would soon delay the others again.
             Role::Evicted if !(is_near && has_room) || member.is_below(floor) => Role::Evicted,
             _ => Role::Awaited,
         };

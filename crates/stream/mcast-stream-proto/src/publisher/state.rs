@@ -38,6 +38,7 @@ impl PublisherMachine {
             self.write_manifest(now);
         }
         if now >= self.check_at {
+            // Before anything is judged by its age: time in which the process did not run does not count.
             self.extend_deadlines(now);
             self.recalled.expire(now);
             self.check_at = now + CHECK_INTERVAL;
