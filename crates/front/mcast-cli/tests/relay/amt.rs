@@ -10,7 +10,7 @@ use mcast_packet::payload::AmtMessage;
 use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::network::{Network, of_type, relay, stop};
+use crate::network::{Network, memory, of_type, relay, stop};
 use crate::support::{MCAST, Running, eventually, mcast, program, start};
 
 /// A source on segment 1, a relay between it and segment 2, and a gateway on segment 2 with segment 3 behind it.
@@ -216,13 +216,6 @@ fn a_check_beside_a_running_relay_disturbs_nothing() {
     let checked = mcast(&path.relay, &["relay", "--check", "--json", &rule]).succeeded();
     assert!(checked.text().contains("amt-listen:10.0.2.9"), "{checked:?}");
     stop(running);
-}
-
-/// Returns the resident memory of a program in kilobytes.
-fn memory(running: &Running) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", running.child.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// Returns the bytes that an interface of a host has sent and received.

@@ -96,6 +96,13 @@ pub(crate) fn refused(summary: &Value, reason: &str) -> u64 {
     refused.iter().find(|entry| entry["reason"] == reason).map_or(0, |entry| entry["count"].as_u64().unwrap())
 }
 
+/// Returns the resident memory of a program in kilobytes.
+pub(crate) fn memory(running: &Running) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.child.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 /// Opens a socket that sends to groups by this address, with TTL 8.
 pub(crate) fn sender(host: &Host, own: IpAddr) -> UdpSocket {
     let socket = host.run(|| UdpSocket::bind((own, 0))).unwrap().unwrap();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use mcast_lab::{Host, Impairment};
 use serde_json::Value;
 
-use crate::network::{of_type, refused, relay_unready, sender, stop};
+use crate::network::{memory, of_type, refused, relay_unready, sender, stop};
 use crate::sites::{GROUP, GROUP_IN_TABLE, HUB, Sites, has_nft, wait_for_path};
 use crate::support::{TIMEOUT, eventually, mcast};
 
@@ -72,6 +72,74 @@ fn tunnel<'a>(summary: &'a Value, name: &str) -> &'a Value {
 fn dropped(summary: &Value, reason: &str) -> u64 {
     let dropped = summary["tunnels_dropped"].as_array().unwrap();
     dropped.iter().find(|entry| entry["reason"] == reason).map_or(0, |entry| entry["count"].as_u64().unwrap())
+}
+
+/// Sends datagrams to the hub from 64 ports, 20 in a millisecond at most, until it is over; returns how many. No key of
+/// the hub has sealed any: random bytes of all lengths, some with the beginning of a datagram of a tunnel.
+fn flood(stranger: &Host, is_over: &Arc<AtomicBool>) -> thread::JoinHandle<u64> {
+    let open = || (0..64).map(|_| UdpSocket::bind("0.0.0.0:0").unwrap()).collect::<Vec<_>>();
+    let (sockets, is_over) = (stranger.run(open).unwrap(), Arc::clone(is_over));
+    thread::spawn(move || {
+        let hub: SocketAddr = HUB.parse().unwrap();
+        let (mut count, mut dice, mut bytes) = (0, mcast_sim::Dice::new(7), vec![0; 1_400]);
+        while !is_over.load(Ordering::Relaxed) {
+            for socket in sockets.iter().take(20) {
+                bytes.iter_mut().take(64).for_each(|byte| *byte = dice.below(256) as u8);
+                bytes[0] = dice.below(8) as u8;
+                let length = dice.below(1_400) as usize;
+                count += u64::from(socket.send_to(&bytes[..length], hub).is_ok());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        count
+    })
+}
+
+#[test]
+fn a_flood_from_a_stranger_takes_nothing_from_members_and_fills_neither_memory_nor_log() {
+    let sites = Sites::new();
+    let (hub, paris, oslo) =
+        (sites.open_site("hub", 1), sites.open_site("paris", 11), sites.open_site("oslo", 12));
+    let stranger = sites.open_site("stranger", 66);
+    let of_hub = sites.relay(
+        &hub,
+        &["239.1.2.3:5000 from tunnel:paris to tunnel:oslo repair 1s", "--listen-tunnel", "0.0.0.0:5700"],
+    );
+    let start =
+        |site, rule: &str, name: &str| sites.relay(site, &[rule, "--tunnel", &format!("{name}={HUB}")]);
+    let of_paris = start(&paris, "239.1.2.3:5000 from eth0 to tunnel:paris repair 1s", "paris");
+    let of_oslo = start(&oslo, "239.1.2.3:5000 from tunnel:oslo to eth0", "oslo");
+    // It knows how tunnels are opened, but has another key.
+    let rule = ["239.1.2.3:5000 from eth0 to tunnel:paris", "--tunnel", &format!("paris={HUB}")];
+    let key = sites.file("other.key");
+    let of_stranger = relay_unready(&stranger.relay, &[&rule[..], &["--key", &key]].concat());
+    let (sender, member) = (paris.sender(), oslo.member(GROUP));
+    wait_for_path(&sender, GROUP, &member);
+    let receiver = collect(member);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let flooding = flood(&stranger.relay, &is_over);
+    // What it keeps of strangers is full now, if it keeps anything.
+    stream(&sender, 0..250);
+    let before = memory(&of_hub);
+    stream(&sender, 250..1_000);
+    let after = memory(&of_hub);
+    is_over.store(true, Ordering::Relaxed);
+    let sent = flooding.join().unwrap();
+
+    let mut numbers: Vec<u32> = receiver.join().unwrap().into_iter().map(|(number, _)| number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..1_000).collect::<Vec<_>>(), "during {sent} datagrams of a stranger");
+    assert!(sent > 5_000, "{sent} datagrams are not a flood");
+    assert!(after < before + 1_024, "{before} kB, then {after} kB");
+    for relay in [of_paris, of_oslo, of_stranger] {
+        stop(relay);
+    }
+    let (events, summary) = stop(of_hub);
+    // Each datagram of a stranger is counted, apart from those that the kernel had no room for.
+    let reasons = ["malformed", "unknown-session", "unsealed"];
+    let refused: u64 = reasons.map(|reason| dropped(&summary, reason)).iter().sum();
+    assert!(refused > sent / 4, "{refused} of {sent}: {summary}");
+    assert!(events.len() < 100, "{} events", events.len());
 }
 
 #[test]
