@@ -348,6 +348,7 @@ impl SubscriberMachine {
         if !is_in_window || self.followed.window.has(sequence) {
             return;
         }
+        // A datagram that arrives later is compared with it at once.
         self.followed.verification.expect(sequence, digest);
         let Some(staged) = self.followed.verification.stage.take(sequence) else { return };
         if staged.digest != digest {
@@ -465,6 +466,7 @@ impl SubscriberMachine {
                 let Verification { from_publisher, from_others, text, .. } = &mut self.followed.verification;
                 let refusals = if is_from_publisher { from_publisher } else { from_others };
                 refusals.refill(now.0);
+                // To verify costs far more than to forge. What strangers send has a limit of its own.
                 if !refusals.has(1) {
                     self.statistics.not_verified += 1;
                     return false;
