@@ -216,7 +216,7 @@ mod tests {
         let (ended, has_ended) = mpsc::channel();
         let (started, has_started) = mpsc::channel();
         let (has_ended, has_started) = (Mutex::new(has_ended), Mutex::new(has_started));
-        let patience = Duration::from_secs(60);
+        let timeout = Duration::from_secs(60);
         let steps = [
             Step::new("before", "", move |_| {
                 ended.send(())?;
@@ -229,7 +229,7 @@ mod tests {
             })
             .after("before"),
             Step::new("behind", "", move |_| {
-                has_started.lock().unwrap().recv_timeout(patience)?;
+                has_started.lock().unwrap().recv_timeout(timeout)?;
                 Ok(Outcome::passed(""))
             }),
         ];

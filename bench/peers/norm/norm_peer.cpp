@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SEGMENT = 1400, BLOCK = 64, BUFFER = 16 << 20, LARGEST = 65536, PATIENCE_SECONDS = 20, UNTIMED = 64, FIRST_RECEIVER = 2 };
+enum { SEGMENT = 1400, BLOCK = 64, BUFFER = 16 << 20, LARGEST = 65536, TIMEOUT_SECONDS = 20, UNTIMED = 64, FIRST_RECEIVER = 2 };
 
 /* Marks the number of the last message. */
 static const uint64_t LAST = 1ull << 63;
@@ -115,7 +115,7 @@ static void take_event(struct kept_stream *to, int milliseconds) {
 }
 
 static void write_message(struct kept_stream *to, const char *message, uint64_t size) {
-    uint64_t written = 0, patience = now() + PATIENCE_SECONDS * 1000000000ull;
+    uint64_t written = 0, deadline = now() + TIMEOUT_SECONDS * 1000000000ull;
     while (written < size) {
         unsigned count = 0;
         if (to->kept < to->room) count = NormStreamWrite(to->stream, message + written, (unsigned)(size - written));
@@ -128,17 +128,17 @@ static void write_message(struct kept_stream *to, const char *message, uint64_t 
             to->asked = true;
         }
         if (written < size) take_event(to, 10);
-        if (now() > patience) fail("the stream took nothing for 20 s");
+        if (now() > deadline) fail("the stream took nothing for 20 s");
     }
     NormStreamMarkEom(to->stream);
 }
 
 /* Waits until all receivers have acknowledged everything. */
 static void wait_acknowledged(NormInstanceHandle instance, NormSessionHandle session, NormObjectHandle stream) {
-    uint64_t patience = now() + PATIENCE_SECONDS * 1000000000ull;
+    uint64_t deadline = now() + TIMEOUT_SECONDS * 1000000000ull;
     NormStreamFlush(stream, true, NORM_FLUSH_PASSIVE);
     NormSetWatermark(session, stream, true);
-    while (now() < patience) {
+    while (now() < deadline) {
         NormEvent event;
         if (!next_event(instance, &event, 10) || event.type != NORM_TX_WATERMARK_COMPLETED) continue;
         if (NormGetAckingStatus(session) == NORM_ACK_SUCCESS) return;
@@ -242,7 +242,7 @@ static int subscribe(const struct options *options) {
     char *message = static_cast<char *>(malloc(options->size));
     uint64_t room = 1 << 20, *latencies = static_cast<uint64_t *>(malloc(room * sizeof(uint64_t)));
     if (!message || !latencies) fail("no memory");
-    uint64_t received = 0, filled = 0, timed = 0, first = 0, end = now() + nanoseconds(PATIENCE_SECONDS);
+    uint64_t received = 0, filled = 0, timed = 0, first = 0, end = now() + nanoseconds(TIMEOUT_SECONDS);
     bool in_order = true, complete = false;
     while (!complete && now() < end) {
         NormEvent event;

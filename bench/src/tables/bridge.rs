@@ -24,7 +24,7 @@ const GROUP: &str = "239.77.0.1:7700";
 const PACED: u32 = 40_000;
 /// Records per second while delays are measured.
 const RATE: u32 = 10_000;
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The engine that records are stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +165,7 @@ impl<'a> Trial<'a> {
         })?;
         let trial = Self { bench, engine, network, folder, _server: server };
         if engine == Engine::Nats {
-            trial.helper(&["nats-create", &trial.url()])?.text(PATIENCE)?;
+            trial.helper(&["nats-create", &trial.url()])?.text(TIMEOUT)?;
         }
         Ok(trial)
     }
@@ -219,7 +219,7 @@ impl<'a> Trial<'a> {
         let mut parameters = vec![OsString::from(&input)];
         parameters.extend(self.script(&make));
         let line = r#"file=$1; shift; "$@" > "$file""#;
-        self.shell(self.host(), Cpu::Receiver, line, parameters)?.text(PATIENCE)?;
+        self.shell(self.host(), Cpu::Receiver, line, parameters)?.text(TIMEOUT)?;
         let bridge = (writer == Writer::Bridge).then(|| self.bridge()).transpose()?;
         let began = Instant::now();
         let feed = r#"file=$1; shift; exec "$@" < "$file""#;
@@ -228,15 +228,15 @@ impl<'a> Trial<'a> {
                 let mut parameters = vec![OsString::from(&input)];
                 parameters.extend(self.publisher());
                 let publisher = self.shell(&self.network.sender, Cpu::Sender, feed, parameters)?;
-                bridge.text(PATIENCE)?;
+                bridge.text(TIMEOUT)?;
                 drop(publisher);
             }
             _ if self.engine == Engine::Redis => {
                 let mut parameters = vec![OsString::from(&input)];
                 parameters.extend(words(&["redis-cli", "-s", &self.url(), "--pipe"]));
-                self.shell(self.host(), Cpu::Receiver, feed, parameters)?.text(PATIENCE)?;
+                self.shell(self.host(), Cpu::Receiver, feed, parameters)?.text(TIMEOUT)?;
             }
-            _ => drop(self.helper(&["nats-write", &self.url(), &count, "0"])?.text(PATIENCE)?),
+            _ => drop(self.helper(&["nats-write", &self.url(), &count, "0"])?.text(TIMEOUT)?),
         }
         let seconds = began.elapsed().as_secs_f64();
         let stored = self.count()?;
@@ -262,20 +262,20 @@ impl<'a> Trial<'a> {
         match (writer, bridge) {
             (Writer::Bridge, Some(bridge)) => {
                 let publisher = self.fed(&self.network.sender, "lines", self.publisher())?;
-                bridge.text(PATIENCE)?;
+                bridge.text(TIMEOUT)?;
                 drop(publisher);
             }
             _ if self.engine == Engine::Redis => {
                 let client = words(&["redis-cli", "-s", &self.url(), "--pipe"]);
-                self.fed(self.host(), "redis-commands", client)?.text(PATIENCE)?;
+                self.fed(self.host(), "redis-commands", client)?.text(TIMEOUT)?;
             }
-            _ => drop(self.helper(&["nats-write", &self.url(), &count, &rate])?.text(PATIENCE)?),
+            _ => drop(self.helper(&["nats-write", &self.url(), &count, &rate])?.text(TIMEOUT)?),
         }
         let mut reader = match reader {
             Some(reader) => reader,
             None => self.helper(&["nats-delays", &self.url(), &count])?,
         };
-        let delays: Delays = reader.result(PATIENCE)?;
+        let delays: Delays = reader.result(TIMEOUT)?;
         ensure!(delays.count >= PACED, "the delays of {} records only", delays.count);
         Ok(delays)
     }
@@ -314,7 +314,7 @@ impl<'a> Trial<'a> {
             }
             Engine::Nats => self.helper(&["nats-count", &self.url()])?,
         };
-        let text = counting.text(PATIENCE)?;
+        let text = counting.text(TIMEOUT)?;
         text.trim().parse().with_context(|| format!("the number of records: {text}"))
     }
 }

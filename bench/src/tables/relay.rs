@@ -30,7 +30,7 @@ const WARM_UP: Duration = Duration::from_millis(200);
 /// The time that a forwarder has until it forwards every group.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time without arrivals after which nothing is under way.
-const SETTLED: Duration = Duration::from_millis(100);
+const QUIET_TIME: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Forwarder {
@@ -161,7 +161,7 @@ fn run_once(network: &RoutedNetwork, bench: &Bench, forwarder: Forwarder, link: 
 
 /// Returns the percentage that is lost at a rate, on link (b).
 fn loss(network: &RoutedNetwork, bench: &Bench, rate: f64) -> Result<f64> {
-    settle(network)?;
+    await_silence(network)?;
     let before = Counted::of(network)?;
     let seconds = bench.options.window();
     let pace = format!("{rate:.0}pps");
@@ -169,7 +169,7 @@ fn loss(network: &RoutedNetwork, bench: &Bench, rate: f64) -> Result<f64> {
     let program = flood(bench, Link::Frames, &["--rate", &pace, "--duration", &duration]);
     let paced = start(&network.sender, Cpu::Sender, &program)?;
     paced.text(Duration::from_secs_f64(seconds + 20.0))?;
-    settle(network)?;
+    await_silence(network)?;
     let after = Counted::of(network)?;
     let (sent, arrived) = (after.sent - before.sent, after.arrived - before.arrived);
     Ok(sent.saturating_sub(arrived) as f64 / sent.max(1) as f64 * 100.0)
@@ -234,7 +234,7 @@ fn wait_until_forwarding(network: &RoutedNetwork) -> Result<()> {
         for group in groups() {
             socket.send_to(&[0; SIZE], (group, PORT))?;
         }
-        settle(network)?;
+        await_silence(network)?;
         let after = Counted::of(network)?;
         if after.arrived - before.arrived >= u64::from(GROUPS) * SIZE as u64 {
             return Ok(());
@@ -244,10 +244,10 @@ fn wait_until_forwarding(network: &RoutedNetwork) -> Result<()> {
 }
 
 /// Waits until nothing arrives any more.
-fn settle(network: &RoutedNetwork) -> Result<()> {
+fn await_silence(network: &RoutedNetwork) -> Result<()> {
     let mut last = Counted::of(network)?;
     loop {
-        thread::sleep(SETTLED);
+        thread::sleep(QUIET_TIME);
         let now = Counted::of(network)?;
         // Single frames are those of the networks' own protocols.
         if now.arrived - last.arrived < SIZE as u64 {

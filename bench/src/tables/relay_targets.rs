@@ -26,7 +26,7 @@ const WINDOWS: f64 = 8.0;
 /// Datagrams of a slice: a quarter of a second.
 const SLICE: usize = 1_250;
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-const PATIENCE: Duration = Duration::from_millis(300);
+const READ_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The first target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +135,7 @@ fn receive(target: &UdpSocket, start: Instant) -> Vec<f64> {
 /// Sends until the last target receives, and nothing is under way.
 fn wait_until_forwarding(sender: &UdpSocket, last: &UdpSocket) -> Result<()> {
     let (deadline, mut buffer) = (Instant::now() + START_TIMEOUT, [0; 2_048]);
-    last.set_read_timeout(Some(PATIENCE))?;
+    last.set_read_timeout(Some(READ_TIMEOUT))?;
     loop {
         sender.send_to(&[0; 1], GROUP)?;
         if last.recv(&mut buffer).is_ok() {

@@ -13,7 +13,7 @@ use rusteron_media_driver::testing::EmbeddedDriver;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const STREAM: i32 = 1001;
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 const FRAGMENTS: usize = 64;
 /// Marks the number of the last message.
 const LAST: u64 = 1 << 63;
@@ -87,10 +87,10 @@ fn publish(aeron: &Aeron, options: &Options) -> Result<()> {
     let (rate, receivers) = (options.number_or("--rate", 0)?, options.number_or("--receivers", 1)?);
     let length = options.seconds("--seconds")?;
     let channel = options.channel(&format!("|fc=min,g:/{receivers}"))?;
-    let publication = aeron.async_add_exclusive_publication(&channel, STREAM)?.poll_blocking(PATIENCE)?;
-    let patience = Instant::now() + PATIENCE;
+    let publication = aeron.async_add_exclusive_publication(&channel, STREAM)?.poll_blocking(TIMEOUT)?;
+    let deadline = Instant::now() + TIMEOUT;
     while !publication.is_connected() {
-        if Instant::now() > patience {
+        if Instant::now() > deadline {
             return Err("no receiver came".into());
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -111,14 +111,14 @@ fn publish(aeron: &Aeron, options: &Options) -> Result<()> {
         } else if sent % UNTIMED == 0 {
             ended = begun.elapsed() >= length;
         }
-        let patience = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let number = if ended { sent | LAST } else { sent };
             message[..8].copy_from_slice(&number.to_le_bytes());
             message[8..16].copy_from_slice(&time.to_le_bytes());
             match publication.offer(&message) {
                 Ok(_) => break,
-                Err(error) if error.is_retryable() && Instant::now() < patience => {
+                Err(error) if error.is_retryable() && Instant::now() < deadline => {
                     std::thread::yield_now();
                     // Also check the clock while waiting.
                     ended |= rate == 0 && begun.elapsed() >= length;
@@ -151,14 +151,14 @@ fn subscribe(aeron: &Aeron, options: &Options) -> Result<()> {
     let timeout = options.seconds_or("--timeout", 30.0)?;
     let channel = options.channel("|rcv-wnd=2m")?;
     let subscription =
-        aeron.async_add_subscription(&channel, STREAM, Handlers::NONE, Handlers::NONE)?.poll_blocking(PATIENCE)?;
+        aeron.async_add_subscription(&channel, STREAM, Handlers::NONE, Handlers::NONE)?.poll_blocking(TIMEOUT)?;
     eprintln!("ready");
     let (opened, mut first) = (Instant::now(), None::<Instant>);
     let (mut received, mut in_order, mut complete) = (0_u64, true, false);
     let mut latency = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?;
     let is_over = |first: Option<Instant>| match first {
         Some(first) => first.elapsed() >= timeout,
-        None => opened.elapsed() >= PATIENCE,
+        None => opened.elapsed() >= TIMEOUT,
     };
     while !complete && !is_over(first) {
         let fragments = subscription.poll_fn(

@@ -85,7 +85,7 @@ def connect(other: Host) -> None:
     other.run(_wait_for_routes)
 
 
-async def settle() -> None:
+async def let_tasks_run() -> None:
     """Lets all tasks run until they wait for something external."""
     for _ in range(5):
         await asyncio.sleep(0)

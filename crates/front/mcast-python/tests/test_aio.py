@@ -114,7 +114,7 @@ def test_a_waiter_cancelled_after_waking_wakes_the_next(other: lab.Host, port: i
             for _ in range(20):
                 first = asyncio.ensure_future(receiver.recv())
                 second = asyncio.ensure_future(receiver.recv())
-                await lab.settle()
+                await lab.let_tasks_run()
                 sender.send(b"one")
                 await asyncio.sleep(0)
                 first.cancel()
@@ -153,7 +153,7 @@ def test_closing_ends_loops(other: lab.Host, port: int, run: Run[None]) -> None:
         assert heard == [b"0", b"1", b"2"]
         receiver.open()
         waiting = asyncio.ensure_future(wait())
-        await lab.settle()
+        await lab.let_tasks_run()
         receiver.close()
         await asyncio.wait_for(waiting, 30)
 
@@ -210,7 +210,7 @@ def test_a_reply_survives_a_cancelled_wait(other: lab.Host, port: int, run: Run[
             sender = other.run(lambda: aio.Sender(f"239.5.0.1:{port}", interface="one"))
             async with sender:
                 waiting = asyncio.ensure_future(sender.recv_answer())
-                await lab.settle()
+                await lab.let_tasks_run()
                 waiting.cancel()
                 await asyncio.wait({waiting})
                 await sender.send(b"who?")

@@ -46,7 +46,7 @@ def test_packets_are_captured(other: lab.Host, port: int) -> None:
         async with aio.Capture("one", filter=port) as capture:
             assert capture.interfaces == ["one"]
             waiting = asyncio.ensure_future(capture.next())
-            await lab.settle()
+            await lab.let_tasks_run()
             assert not waiting.done()
             sender = other.run(lambda: pymcast.Sender(f"239.32.0.2%one:{port}"))
             sender.send(b"first")
@@ -77,7 +77,7 @@ def test_closing_a_capture_ends_waiting_calls(other: lab.Host, port: int) -> Non
     async def work() -> None:
         capture = aio.Capture("one", filter=port)
         waiting = [asyncio.ensure_future(capture.next()) for _ in range(2)]
-        await lab.settle()
+        await lab.let_tasks_run()
         capture.close()
         for each in waiting:
             with pytest.raises(pymcast.ClosedError):

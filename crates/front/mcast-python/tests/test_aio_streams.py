@@ -76,7 +76,7 @@ def test_closing_ends_waiting_calls(other: lab.Host, port: int) -> None:
     async def main() -> None:
         subscriber = aio.Subscriber(f"239.31.0.3%one:{port}")
         waiting = asyncio.create_task(subscriber.next())
-        await lab.settle()
+        await lab.let_tasks_run()
         subscriber.close()
         with pytest.raises(pymcast.ClosedError):
             await waiting

@@ -36,7 +36,7 @@ def test_receives(other: lab.Host, port: int, family: int) -> None:
         with AsyncMcastRxSocket(family, GROUPS[family], port, iface="one") as rx:
             tx = talker(other, family)
             waiting = asyncio.ensure_future(rx.recvfrom())
-            await lab.settle()
+            await lab.let_tasks_run()
             tx.sendto(b"hello", (GROUPS[family][1], port))
             payload, address = await waiting
             assert (payload, address[1]) == (b"hello", tx.getsockname()[1])
@@ -62,7 +62,7 @@ def test_a_timeout_raises_timeout_error(other: lab.Host, port: int, family: int)
             assert await rx.recv() == b"there"
             rx.settimeout(5)
             waiting = asyncio.ensure_future(rx.recv())
-            await lab.settle()
+            await lab.let_tasks_run()
             tx.sendto(b"in time", (GROUPS[family][0], port))
             assert await waiting == b"in time"
             tx.__exit__(None, None, None)
@@ -81,7 +81,7 @@ def test_each_datagram_goes_to_one_waiter(
         with AsyncMcastRxSocket(family, GROUPS[family], port, iface="one", timeout=timeout) as rx:
             tx = talker(other, family)
             waiters = [asyncio.ensure_future(rx.recv()) for _ in range(20)]
-            await lab.settle()
+            await lab.let_tasks_run()
             for number in range(20):
                 tx.sendto(b"%d" % number, (GROUPS[family][number % 2], port))
                 if number % 3 == 0:
@@ -118,7 +118,7 @@ def test_its_sockets_work_with_add_reader(other: lab.Host, port: int) -> None:
         with AsyncMcastRxSocket(V4, GROUPS[V4], port, iface="one") as rx:
             tx = talker(other, V4)
             waiting = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(rx.sockets[0], 100))
-            await lab.settle()
+            await lab.let_tasks_run()
             tx.sendto(b"raw", (GROUPS[V4][0], port))
             assert await waiting == b"raw"
             with pytest.raises(MulticastExpertError):

@@ -645,8 +645,8 @@ mod tests {
     fn jitter_converges_to_the_mean_difference() {
         let mut jitter = Jitter::default();
         (0..1_000).for_each(|n| jitter.record((n % 2) * 1_000));
-        let settled = jitter.value().as_nanos();
-        assert!((990..=1_000).contains(&settled), "{settled}");
+        let converged = jitter.value().as_nanos();
+        assert!((990..=1_000).contains(&converged), "{converged}");
         (0..1_000).for_each(|_| jitter.record(0));
         assert!(jitter.value().as_nanos() <= 1);
     }

@@ -115,7 +115,7 @@ pub(super) const RULES: &[Rule] = &[
         "            _ if self.is_unread(member) && self.ring.next.0 == 0 => Some(SubscriberProgress::Unread),\n",
     ),
     COMPOSED.rule(
-        "together: who reads a history is not settled",
+        "together: who reads a history has not confirmed all",
         "            && !progress.is_reading\n    }",
         "            && (!progress.is_reading || self.ring.next.0 > 0)\n    }",
     ),

@@ -63,7 +63,7 @@ fn judge(
             PlanCheck::SsmWithoutSource
         }
         // Other statements that advise against a group, including those added to the registry later.
-        _ if severity == AdviceSeverity::Avoid && !entry.by_name && !is_settled(statement) => {
+        _ if severity == AdviceSeverity::Avoid && !entry.by_name && !is_ignored(statement) => {
             PlanCheck::Reserved
         }
         _ => return None,
@@ -71,7 +71,7 @@ fn judge(
 }
 
 /// Returns whether [`judge`] ignores a statement.
-const fn is_settled(statement: &Statement) -> bool {
+const fn is_ignored(statement: &Statement) -> bool {
     matches!(
         statement,
         Statement::NeedsSource

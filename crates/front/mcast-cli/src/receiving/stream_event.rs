@@ -152,7 +152,7 @@ fn why_not_verified(failure: VerificationFailure) -> String {
         VerificationFailure::WrongSignature(id) => {
             format!("ignoring datagrams whose signature is wrong (key id {id}): they are forged")
         }
-        other => format!("ignoring datagrams that no trusted key vouches for: {}", other.name()),
+        other => format!("ignoring datagrams that no trusted key has verified: {}", other.name()),
     }
 }
 

@@ -213,14 +213,14 @@ impl<'a> Storm<'a> {
             }
         }
         if matches!(kill, Kill::Publisher | Kill::EngineAndPublisher) {
-            self.settle();
+            self.wait_until_stored();
         }
         self.note(&format!("{kill:?} is over"));
     }
 
     /// Waits until everything is stored. What was lost with a publisher has then been recorded, before a bridge that alone has
     /// the rest of it is killed as well.
-    fn settle(&mut self) {
+    fn wait_until_stored(&mut self) {
         self.write_up_to(100);
         let (last, until) = (text(self.next - 1), Instant::now() + END);
         loop {
@@ -268,7 +268,7 @@ impl<'a> Storm<'a> {
     }
 
     fn end(mut self) {
-        self.settle();
+        self.wait_until_stored();
         for bridge in self.bridges {
             let ended = bridge.signalled(libc::SIGINT);
             self.log.push(format!("a bridge had printed:\n{}", String::from_utf8_lossy(&ended.stdout)));

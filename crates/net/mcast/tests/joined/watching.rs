@@ -120,7 +120,7 @@ fn nothing_is_reported_while_nothing_happens() {
     let changes = host
         .run(|| {
             let mut watcher = Watcher::new().unwrap();
-            // First wait until the interfaces' own memberships have settled.
+            // First wait until the interfaces' own memberships are complete.
             while watcher.wait(Some(Duration::from_millis(1500))).unwrap().is_some() {}
             watcher.wait(Some(Duration::from_millis(100))).unwrap()
         })

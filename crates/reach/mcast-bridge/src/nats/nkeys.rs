@@ -14,7 +14,7 @@ const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const SEED: u8 = 18 << 3;
 const USER: u8 = 20 << 3;
 
-/// What a file of credentials contains: a key, and the token in which an account vouches for it. A server that knows the
+/// What a file of credentials contains: a key, and the token in which an account confirms it. A server that knows the
 /// key itself needs no token.
 pub(super) struct Credentials {
     key: Ed25519KeyPair,

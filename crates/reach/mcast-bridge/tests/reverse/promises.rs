@@ -38,20 +38,21 @@ fn expected(engine: &Engine) -> Vec<Delivered> {
 
 /// Removes losses that are followed by an unknown one, which covers them: the last heartbeat of an incarnation, which
 /// reports a gap at its end, may be lost.
-fn settled(delivered: &[Delivered]) -> Vec<Delivered> {
+fn without_covered_losses(delivered: &[Delivered]) -> Vec<Delivered> {
     let is_covered = |index: usize, lost: Incarnation| match delivered.get(index + 1) {
         Some(Delivered::Unknown(incarnation)) => *incarnation == lost,
         _ => false,
     };
-    let is_settled = |(index, delivered): &(usize, &Delivered)| match delivered {
+    let is_counted = |(index, delivered): &(usize, &Delivered)| match delivered {
         Delivered::Lost(incarnation, ..) => !is_covered(*index, *incarnation),
         _ => true,
     };
-    delivered.iter().enumerate().filter(is_settled).map(|(_, delivered)| delivered.clone()).collect()
+    delivered.iter().enumerate().filter(is_counted).map(|(_, delivered)| delivered.clone()).collect()
 }
 
 fn check(subscriber: &Subscriber, expected: &[Delivered]) {
-    let (actual, expected) = (settled(&subscriber.delivered), settled(expected));
+    let (actual, expected) =
+        (without_covered_losses(&subscriber.delivered), without_covered_losses(expected));
     let mut pairs = actual.iter().zip(&expected);
     if let Some((delivered, stored)) = pairs.find(|(delivered, stored)| delivered != stored) {
         panic!("{} instead of {}: {:?}", short(delivered), short(stored), subscriber.events);

@@ -149,13 +149,13 @@ impl World {
             Event::Wake(index, life)
                 if self.bridges[index].life == life && self.bridges[index].wake == self.now =>
             {
-                self.settle(index);
+                self.send_requests(index);
             }
             Event::Connect(index, connection) if self.bridges[index].connection == connection => {
                 if let Some(machine) = &mut self.bridges[index].machine {
                     machine.handle_connected();
                 }
-                self.settle(index);
+                self.send_requests(index);
             }
             Event::Request(index, connection, request) => self.execute(index, connection, request),
             Event::Response(index, connection, response) if self.bridges[index].connection == connection => {
@@ -244,11 +244,11 @@ impl World {
         if let Some(at) = next {
             self.schedule(at, Event::Input(index, life));
         }
-        self.settle(index);
+        self.send_requests(index);
     }
 
     /// Sends what the bridge requests.
-    fn settle(&mut self, index: usize) {
+    fn send_requests(&mut self, index: usize) {
         let now = self.now;
         while let Some(request) =
             self.bridges[index].machine.as_mut().and_then(|machine| machine.poll_request(now))
@@ -307,7 +307,7 @@ impl World {
             bridge.acknowledged.extend(last);
         }
         machine.handle_response(now, response).unwrap();
-        self.settle(index);
+        self.send_requests(index);
     }
 
     fn disconnect(&mut self, index: usize) {

@@ -246,7 +246,7 @@ impl Guard {
         let started = windows.started();
         match windows.phase() {
             Phase::Quiet => windows.start(now, Phase::Probing, None),
-            Phase::Settling | Phase::Probing => {
+            Phase::Draining | Phase::Probing => {
                 let suspects =
                     self.tested.iter().filter_map(|tested| self.suspects.peek(&tested.source)?.probed());
                 let round_trips: Option<Vec<Duration>> =
@@ -317,7 +317,7 @@ struct OwnContent {
     /// The copies since the test started.
     copies: u64,
     /// The copies that the relay had sent, apart from those that may still be under way.
-    settled: u64,
+    delivered: u64,
     /// The copies that the relay had sent before the test.
     before: u64,
     /// The copies once those under way at the start have arrived.
@@ -359,7 +359,7 @@ impl OwnTest {
             content.copies += 1;
             content.late += u64::from(is_late);
             let copies = |before| arrival.total.saturating_sub(before).saturating_mul(MAX_GAIN);
-            self.unexplained += u64::from(content.copies > copies(content.settled));
+            self.unexplained += u64::from(content.copies > copies(content.delivered));
             // Of what the relay sends for the first time, there is one copy, apart from those by others.
             self.originals += u64::from(is_late && content.late > copies(content.before).min(MAX_GAIN));
         }
@@ -401,10 +401,10 @@ impl OwnTest {
 impl OwnContent {
     /// Returns a content of which the first repeat in the test has just arrived.
     fn new(now: Duration, started: Duration, arrival: &ContentArrival) -> Self {
-        let settled = arrival.total.saturating_sub(arrival.emitted.into());
+        let delivered = arrival.total.saturating_sub(arrival.emitted.into());
         let is_sent_in_test =
             arrival.since_emitted().is_some_and(|since| now.saturating_sub(since) >= started);
-        let before = if is_sent_in_test { settled } else { arrival.total };
-        Self { copies: 0, settled, before, late: 0 }
+        let before = if is_sent_in_test { delivered } else { arrival.total };
+        Self { copies: 0, delivered, before, late: 0 }
     }
 }

@@ -77,7 +77,7 @@ pub(super) struct Windows {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Copies from before are under way.
-    Settling,
+    Draining,
     /// Nothing is sent.
     Quiet,
     /// Probes have been sent at its start.
@@ -86,7 +86,7 @@ pub(super) enum Phase {
 
 impl Windows {
     pub(super) const fn new(now: Duration) -> Self {
-        Self { phase: Phase::Settling, started: now, length: ROUND_TRIP }
+        Self { phase: Phase::Draining, started: now, length: ROUND_TRIP }
     }
 
     /// Returns windows of which a quiet one has just passed.

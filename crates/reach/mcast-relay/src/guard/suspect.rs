@@ -214,7 +214,7 @@ impl Suspect {
     pub(super) fn end_window(&mut self, now: Duration, windows: &Windows) -> Option<Outcome> {
         let SuspectState::Probed(test) = &mut self.state else { return None };
         let result = match windows.phase() {
-            Phase::Settling => ProbeResult::Unclear,
+            Phase::Draining => ProbeResult::Unclear,
             Phase::Quiet => test.end_quiet(windows.length()),
             Phase::Probing => test.end_probing(windows.length()),
         };

@@ -103,13 +103,13 @@ fn without_faults_there_is_one_copy_on_each_segment_that_a_rule_names() {
             for to in 0..plan.segments {
                 let count = copies.get(&(number, to)).copied().unwrap_or(0);
                 let is_named = plan.ours.iter().any(|ours| names(ours, from, to));
-                let is_settled = time > 5 * SECOND;
+                let is_converged = time > 5 * SECOND;
                 let most = if is_named { 1 + slack } else { slack };
                 assert!(
                     count <= most,
                     "{count} copies of {number} from {from} on {to} at {time} µs: {plan:#?}"
                 );
-                assert!(count > 0 || !is_named || !is_settled, "{number} from {from} to {to} in {plan:#?}");
+                assert!(count > 0 || !is_named || !is_converged, "{number} from {from} to {to} in {plan:#?}");
             }
         }
     });
@@ -122,14 +122,15 @@ fn with_faults_there_are_never_more_copies_than_relays_and_all_is_well_afterward
         let copies = copies(&world);
         // A relay that was cut off does not know relays that have started in the meantime, nor that its legs are on one
         // segment, until announcements arrive again: after at most 0.8 s if none is lost.
-        let settling = if world.announcement_loss == 0 { SECOND } else { 4 * SECOND };
+        let converging = if world.announcement_loss == 0 { SECOND } else { 4 * SECOND };
         // A datagram that was sent just before is still under way.
-        let is_after = |time: u64, fault: u64| (fault..fault + settling).contains(&(time + 20 * MILLISECOND));
-        let is_settling = |time: u64| plan.faults.iter().any(|(fault, _)| is_after(time, *fault));
+        let is_after =
+            |time: u64, fault: u64| (fault..fault + converging).contains(&(time + 20 * MILLISECOND));
+        let is_converging = |time: u64| plan.faults.iter().any(|(fault, _)| is_after(time, *fault));
         let is_mistake = |ours: &&Ours| ours.segments[0] == ours.segments[1];
         let mistaken = |ours: &Ours| ours.segments.len() * (ours.segments.len() - 1);
         let mistakes: usize = plan.ours.iter().filter(is_mistake).map(mistaken).sum();
-        let unsettled = plan.ours.len() * (1 + mistakes) + mistakes;
+        let unconverged = plan.ours.len() * (1 + mistakes) + mistakes;
         // Relays that have started while they were cut off take each other for those of another make, and pass on 16 repeats
         // each, until the first announcement.
         let joined = plan.faults.iter().filter(|(_, fault)| matches!(fault, Fault::Join(..)));
@@ -140,7 +141,7 @@ fn with_faults_there_are_never_more_copies_than_relays_and_all_is_well_afterward
             for to in 0..plan.segments {
                 let count = copies.get(&(number, to)).copied().unwrap_or(0);
                 let naming = plan.ours.iter().filter(|ours| names(ours, from, to)).count();
-                let most = if is_settling(time) { unsettled + unknown(time) } else { naming };
+                let most = if is_converging(time) { unconverged + unknown(time) } else { naming };
                 assert!(count <= most, "{count} copies of {number} on {to} from {from} in {plan:#?}");
                 if world.announcement_loss == 0 && time > last_fault + 5 * SECOND {
                     assert!(count <= 1 && (count == 1 || naming == 0), "{number} {from} {to} {plan:#?}");

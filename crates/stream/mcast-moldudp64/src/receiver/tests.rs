@@ -374,7 +374,7 @@ fn a_loss_at_the_tail_is_confirmed_by_a_second_heartbeat() {
     assert_eq!(trial.lost, [(2, 4)]);
 }
 
-/// A real loss while a forged number is pending is reported after the patience, neither at once nor never.
+/// A real loss while a forged number is pending is reported after the timeout, neither at once nor never.
 #[test]
 fn a_forged_number_does_not_hide_a_loss() {
     let mut trial = Trial::new(MoldConfig { requests: false, ..MoldConfig::default() });

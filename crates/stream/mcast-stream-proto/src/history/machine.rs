@@ -25,15 +25,15 @@ mod delivery;
 mod live;
 mod records;
 
-/// How long servers can send away a start, again and again, before the patience counts: more than 10,000 turns take.
+/// How long servers can send away a start, again and again, before the timeout counts: more than 10,000 turns take.
 const LONGEST_AWAY: Nanos = Nanos::from_secs(6 * 3_600);
-/// The same for a loss that is healed, while the live stream waits: this many times the patience.
+/// The same for a loss that is healed, while the live stream waits: this many times the timeout.
 const HEALING_AWAY: u64 = 12;
 /// How long a start with a number waits for the live stream, which shows the present incarnation.
 const LIVE_WAIT: Nanos = Nanos::from_millis(1_500);
 /// How long after the end of a closed stream a live one is awaited: a publisher sends heartbeats every second.
 const ABSENCE: Nanos = Nanos::from_secs(3);
-/// How many times the patience a start waits for the first answer: while many connect, the system of the server drops SYNs,
+/// How many times the timeout a start waits for the first answer: while many connect, the system of the server drops SYNs,
 /// which clients repeat after 1, 3 and 7 s.
 const START_TIMEOUT: u64 = 3;
 /// A full backlog ends the healing of a loss if the history has brought nothing for this time.
@@ -215,6 +215,7 @@ impl HistoryMachine {
     pub fn handle_frame(&mut self, now: ClockTime, id: u64, server: SocketAddr, frame: Vec<u8>) -> bool {
         self.clock.note(now);
         let run = self.clock.now();
+        // The rest of an answer that nobody waits for any more: the connection may be used again.
         let Some(reading) = self.source.reading_of(id) else { return true };
         match AnswerFrame::read(&frame) {
             Ok(AnswerFrame::Records) => {
@@ -230,6 +231,7 @@ impl HistoryMachine {
             }
             Ok(AnswerFrame::End { .. }) => self.handle_failure(now, id),
             Ok(AnswerFrame::Retry { wait, .. }) => {
+                // A server can make a client neither wait for longer nor ask without a pause.
                 let wait = wait.clamp(SHORTEST_WAIT, LONGEST_WAIT);
                 if reading.send_away(now, run, wait, &mut self.random) {
                     let expected = (2 * wait).into();
@@ -299,6 +301,7 @@ impl HistoryMachine {
         self.clock.note(now);
         let reading = self.source.reading()?;
         let is_abandoned = self.healing == Healing::Abandoned;
+        // The next request starts where the records of these frames end.
         if reading.request().is_some() || !reading.frames.is_empty() || is_abandoned || self.is_reached() {
             return None;
         }
@@ -418,6 +421,7 @@ impl HistoryMachine {
     /// Whether another frame can be passed. If not, deliver what is here first.
     #[must_use]
     pub fn wants_frame(&self) -> bool {
+        // One is taken while the next one arrives, and no more memory is needed.
         self.source.reading().is_none_or(|reading| reading.frames.len() < 2)
     }
 
@@ -613,7 +617,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_waits_for_three_times_the_patience_for_a_server() {
+    fn a_start_waits_for_three_times_the_timeout_for_a_server() {
         let starts = [
             (HistoryStart::Number(MessageNumber(3)), Shown::Nothing),
             (HistoryStart::Time(1), Shown::Nothing),
@@ -697,7 +701,7 @@ mod tests {
     }
 
     #[test]
-    fn every_loss_has_its_own_patience_although_healing_has_failed_before() {
+    fn every_loss_has_its_own_timeout_although_healing_has_failed_before() {
         let noticed = [0, 1_000, 4_000, 7_000, 7_200, 40_000];
         let timeout = Nanos::from(HistoryConfig::default().timeout).0 / 1_000_000;
         for (noticed, reported) in noticed.iter().zip(reported(&noticed)) {

@@ -105,6 +105,7 @@ impl Reading {
     pub(super) fn is_due(&mut self, now: ClockTime, position: Option<Position>) -> bool {
         if let Exchange::Answered(status) = self.exchange {
             let has_advanced = position != self.requested_from;
+            // At the end of a history, requests become rarer until there is something new.
             self.retry = if has_advanced { FIRST_RETRY } else { (2 * self.retry).min(LONGEST_RETRY) };
             let is_at_once = status == AnswerStatus::More && has_advanced;
             self.next_request_at = if is_at_once { now } else { now + self.retry };
@@ -166,7 +167,7 @@ impl Reading {
         (self.progress_at, self.edge_since) = (run, None);
     }
 
-    /// Returns when the patience is over. Until then, servers can send it away for at most `longest_away`.
+    /// Returns when the timeout is over. Until then, servers can send it away for at most `longest_away`.
     pub(super) fn given_up_at(&self, timeout: Nanos, longest_away: Nanos) -> RunTime {
         let away_until = self.away_until.map(|until| until.min(self.progress_at + longest_away));
         away_until.map_or(self.progress_at, |until| until.max(self.progress_at)) + timeout

@@ -156,7 +156,7 @@ pub struct HistoryConfig {
     /// start waits three times as long for the first answer, from when the live stream is known; with
     /// [`HistoryStart::Oldest`] only 1.5 s if nothing shows that there is a server. The time for which this process does
     /// not run does not count. The time for which servers that serve others first send this
-    /// client away does not count: at most 6 hours of a start, or 12 times the patience of a loss that is healed,
+    /// client away does not count: at most 6 hours of a start, or 12 times the timeout of a loss that is healed,
     /// without a record between.
     pub timeout: Duration,
     /// With [`HistoryStart::At`]: the application has processed all messages from this one on to before that position, and

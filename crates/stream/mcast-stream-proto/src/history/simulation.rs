@@ -623,7 +623,7 @@ fn run_healthy_with(
     {
         return None;
     }
-    // Healing is given up if it is sent away for longer than the patience.
+    // Healing is given up if it is sent away for longer than the timeout.
     world.waits = &[0, 40, 700];
     let is_gap = |(_, record): &(ClockTime, HistoryRecord<Vec<u8>>)| {
         matches!(record.content, HistoryContent::Gap { .. })
@@ -635,7 +635,7 @@ fn run_healthy_with(
     if is_trimmed || world.stored.iter().any(is_gap) {
         return None;
     }
-    // What fills the memory while a server is searched ends the healing of a loss, which waits for the patience of 5 s.
+    // What fills the memory while a server is searched ends the healing of a loss, which has a timeout of 5 s.
     if world.config.searches && world.start.is_none() {
         world.config.backlog = 1 << 20;
         world.machine = HistoryMachine::new(world.config.clone(), world.now);
@@ -669,7 +669,7 @@ fn assert_complete(world: &World) {
 }
 
 /// The process of the subscriber does not run for up to 20 s, again and again, and requests fail meanwhile and afterwards, for
-/// less than the patience.
+/// less than the timeout.
 #[test]
 fn a_healthy_history_heals_every_loss_whenever_the_process_stops() {
     for_seeds(500, |seed| {

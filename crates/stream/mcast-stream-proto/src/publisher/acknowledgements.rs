@@ -25,7 +25,7 @@ const MAX_GIVEN_UP: usize = 256;
 const MOST_DOUBLINGS: u32 = 8;
 /// With more subscribers, reports are evaluated at most once in this time.
 const LARGE_GROUP: usize = 64;
-const SETTLE_INTERVAL: Nanos = Nanos::from_millis(10);
+const EVALUATION_INTERVAL: Nanos = Nanos::from_millis(10);
 
 /// Subscribers with the same name are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,6 +123,7 @@ impl Acknowledgements {
             given_up: VecDeque::new(),
             acknowledged: 0,
             unacknowledged: 0,
+            // Nobody is known at first. That the quorum is present is reported once it is.
             is_lost: true,
             forgotten: MessageNumber(0),
             next_at: ClockTime(0),
@@ -245,6 +246,7 @@ impl Acknowledgements {
             }
             Acknowledgers::Named(names) => {
                 let end = |name: &SubscriberName| ends.get(&Identity::Named(*name)).copied();
+                // `None` is the least: one that does not have the message holds it back.
                 names.iter().map(end).min().flatten()
             }
             Acknowledgers::All if message < self.forgotten => None,
@@ -304,8 +306,8 @@ impl Acknowledgements {
         (wait, is_possible)
     }
 
-    /// Settles what can be settled; returns the events.
-    fn settle(&mut self, now: ClockTime, members: &Members, next: MessageNumber) -> Vec<PublisherEvent> {
+    /// Determines what is settled by now; returns the events.
+    fn evaluate(&mut self, now: ClockTime, members: &Members, next: MessageNumber) -> Vec<PublisherEvent> {
         let mut events = Vec::new();
         let all = self.acknowledgers(members);
         let is_possible = loop {
@@ -317,10 +319,12 @@ impl Acknowledgements {
             }
             let is_published = self.settled < next;
             let (_, is_possible) = self.wait_for(&all, self.settled);
+            // After a restart, those that are absent have had no time yet to report.
             let is_kept = self.quorum.on_loss == QuorumLoss::Block || now < self.expected_until;
             if is_possible || !is_published || is_kept {
                 break is_possible;
             }
+            // Who can acknowledge changes only at these messages: what follows the next one is looked at again.
             let changes = all.iter().flat_map(|each| [Some(each.range.0), Some(each.owes.0), each.owes.1]);
             let changes = changes.chain([Some(self.forgotten)]);
             let later = changes.flatten().filter(|change| *change > self.settled);
@@ -418,15 +422,15 @@ impl PublisherMachine {
         present.or_else(|| self.members.departed_progress(subscriber))?.acknowledgements.name
     }
 
-    /// Settles messages after a report. In a large group, where that takes long, not after each.
-    pub(super) fn settle_after_report(&mut self, now: ClockTime) {
+    /// Determines what is settled after a report. In a large group, where that takes long, not after each.
+    pub(super) fn evaluate_after_report(&mut self, now: ClockTime) {
         let is_large = self.members.len() > LARGE_GROUP;
         let Some(acknowledgements) = &mut self.acknowledgements else { return };
         if is_large && now < acknowledgements.next_at {
             return;
         }
-        acknowledgements.next_at = now + SETTLE_INTERVAL;
-        self.settle_acknowledgements(now);
+        acknowledgements.next_at = now + EVALUATION_INTERVAL;
+        self.evaluate_acknowledgements(now);
     }
 
     /// Returns whether the status that acknowledges a message may have been lost: its subscriber cannot know that. In a
@@ -438,10 +442,10 @@ impl PublisherMachine {
         self.acknowledgements.as_mut().is_some_and(|known| known.is_late(now, next, timeout) && is_small)
     }
 
-    /// Settles the messages that can be settled by now.
-    pub(super) fn settle_acknowledgements(&mut self, now: ClockTime) {
+    /// Determines which messages are settled by now.
+    pub(super) fn evaluate_acknowledgements(&mut self, now: ClockTime) {
         let Some(acknowledgements) = &mut self.acknowledgements else { return };
-        for event in acknowledgements.settle(now, &self.members, self.next_message) {
+        for event in acknowledgements.evaluate(now, &self.members, self.next_message) {
             self.events.push(event);
         }
     }

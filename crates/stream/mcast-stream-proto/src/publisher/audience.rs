@@ -113,7 +113,7 @@ impl PublisherMachine {
     /// history, each with its number of unconfirmed datagrams. Evicted subscribers are included until they depart.
     pub fn behind(&self) -> impl Iterator<Item = (SubscriberId, u64)> {
         let counted = self.members.iter().filter(|(_, member)| self.standing_of_member(member).is_some());
-        let waiting = counted.filter(|(_, member)| !self.is_settled(&member.progress));
+        let waiting = counted.filter(|(_, member)| !self.has_confirmed_all(&member.progress));
         waiting.map(|(id, member)| (id, self.ring.next.ahead_of(member.progress.next)))
     }
 
@@ -126,7 +126,7 @@ impl PublisherMachine {
     }
 
     /// Returns whether a subscriber has confirmed everything, so that it needs nothing more.
-    fn is_settled(&self, progress: &Progress) -> bool {
+    fn has_confirmed_all(&self, progress: &Progress) -> bool {
         progress.next >= self.ring.next
             && (progress.end >= End::Received || !self.closed)
             && !progress.is_reading
@@ -136,8 +136,8 @@ impl PublisherMachine {
     pub(super) fn is_unread(&self, member: &Member) -> bool {
         let progress = &member.progress;
         let is_counted = !matches!(member.role_in_reports(), Role::Unknown | Role::BestEffort);
-        let has_yet_to_read =
-            progress.is_reading || self.closed && self.is_settled(progress) && progress.end < End::Delivered;
+        let has_yet_to_read = progress.is_reading
+            || self.closed && self.has_confirmed_all(progress) && progress.end < End::Delivered;
         is_counted && has_yet_to_read
     }
 
@@ -147,7 +147,7 @@ impl PublisherMachine {
             Role::Unknown | Role::BestEffort => None,
             _ if self.is_unread(member) => Some(SubscriberProgress::Unread),
             _ if progress.is_incomplete() => Some(incomplete(progress)),
-            _ if !self.is_settled(progress) => {
+            _ if !self.has_confirmed_all(progress) => {
                 Some(SubscriberProgress::Behind { datagrams: self.ring.next.ahead_of(progress.next) })
             }
             _ => Some(SubscriberProgress::Complete),

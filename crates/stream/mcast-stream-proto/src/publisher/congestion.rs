@@ -263,6 +263,7 @@ impl RateControl {
         self.loss = loss;
         match self.state {
             State::Free { immune_until, .. } => {
+                // Of two trials at once, each would see the effect of the other.
                 if loss >= HIGH && now >= immune_until && !other_on_trial {
                     self.begin_trial(&sample);
                 }
@@ -283,11 +284,13 @@ impl RateControl {
     /// Judges a trial by all its samples, because one alone may be too small.
     fn judge_trial(&mut self, now: ClockTime, trial: Trial, sample: &Sample) -> Option<RateChange> {
         let Trial { loss: before, before: offered, rate, .. } = trial;
+        // The last sample alone may show it: the first ones contain what was queued at the former rate.
         let has_fallen = trial.has_less_loss() || is_below(before, sample.sent, sample.lost);
         if !has_fallen {
             self.state = State::Trial(trial);
             return if trial.is_complete() { self.end_trial(now, &trial) } else { None };
         }
+        // The rate caused most of the loss, so that the link carries about what is sent now.
         if trial.loss_so_far().min(sample.loss()) < before / 2 {
             (self.state, self.immunity) = (State::Limited { rate }, FIRST_IMMUNITY);
             return Some(RateChange::Slowed { loss: before, rate });
@@ -321,6 +324,7 @@ impl RateControl {
         self.state = match self.state {
             State::Limited { rate } if 2 * rate < self.fastest => State::Limited { rate: 2 * rate },
             State::Free { immune_until, cleared } => State::Free { immune_until, cleared },
+            // Without samples, a trial has no result.
             State::Trial(_) | State::Limited { .. } => State::FREE,
         };
     }
@@ -333,6 +337,7 @@ impl RateControl {
             State::Trial(_) | State::Limited { .. } => Capacity::Measured(arrived),
         };
         let offered = per_second(sample.sent_bytes, sample.elapsed);
+        // The limit is removed at the rate that was sent without one.
         if let State::Free { .. } = self.state {
             self.fastest = offered;
         }
@@ -352,15 +357,18 @@ impl RateControl {
         self.state = State::Free { immune_until: until, cleared: certain };
         self.immunity = (2 * self.immunity).min(LONGEST_IMMUNITY);
         let (loss, immunity) = (self.loss, self.immunity);
+        // Others learn only from a trial in which less was sent. This one waits in any case.
         trial.is_conclusive().then_some(RateChange::Cleared { loss, until, immunity, certain })
     }
 
     fn adjust(&mut self, rate: u64, loss: u32, is_full: bool) -> Option<RateChange> {
         let next = match loss {
             LOW.. => {
+                // What arrives of this rate is what the link carries.
                 self.capacity = Capacity::Measured(rate - rate / 1_000_000 * u64::from(loss));
                 (rate - rate / STEP).max(self.slowest)
             }
+            // What was not sent cannot show that more would arrive.
             _ if !is_full => rate,
             _ => self.capacity.next_rate(rate, loss),
         };

@@ -54,7 +54,7 @@ pub(super) struct Ending {
     phase: Phase,
     /// For how long it waits.
     timeout: Nanos,
-    /// Since when: at a low rate, sending may take longer than the patience.
+    /// Since when: at a low rate, sending may take longer than the timeout.
     since: ClockTime,
     /// The data datagrams that had been sent at that time.
     sent: u64,
@@ -65,6 +65,7 @@ pub(super) struct Ending {
 impl Ending {
     /// Notes that time has passed in which the publisher did not run.
     pub(super) fn extend_deadlines(&mut self, now: ClockTime, pause: Nanos) {
+        // What began during the pause begins now at the latest.
         let later = |at: ClockTime| (at + pause).min(now);
         self.since = later(self.since);
         if let Phase::Reading { since } = &mut self.phase {
@@ -160,6 +161,7 @@ impl PublisherMachine {
             return;
         }
         if self.ending.joining.len() >= MAX_JOINING {
+            // Expired ones are remembered as long as there is room, so that they are not expected again.
             self.ending.joining.retain(|_, joining| matches!(joining, Joining::Expected { .. }));
         }
         if self.ending.joining.len() < MAX_JOINING {
@@ -183,6 +185,7 @@ impl PublisherMachine {
             let repeat_first = Phase::Repeating { left: END_REPEATS, at: now + self.end_interval() };
             let next = match self.ending.phase {
                 Phase::Open | Phase::Over => return,
+                // Those that were not waited for long enough learn at least that the stream has ended.
                 Phase::Receiving if is_time_over => repeat_first,
                 Phase::Receiving if self.is_complete() => Phase::Reading { since: now },
                 Phase::Receiving => return,

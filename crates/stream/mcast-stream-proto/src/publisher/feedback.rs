@@ -111,7 +111,7 @@ impl PublisherMachine {
             self.record_name(id);
             self.record_leave(id, view, status);
             self.on_status(now, id, from, view.header.sequence, status);
-            self.settle_after_report(now);
+            self.evaluate_after_report(now);
         }
     }
 
@@ -223,6 +223,7 @@ impl PublisherMachine {
         let has_room = member.has_ample_room() && member.room_end() > sent;
         member.role = match before {
             _ if status.flags & Status::PASSIVE != 0 => Role::BestEffort,
+            // Far behind, or without room, it would soon delay the others again.
             Role::Evicted if !(is_near && has_room) || member.is_below(floor) => Role::Evicted,
             _ => Role::Awaited,
         };

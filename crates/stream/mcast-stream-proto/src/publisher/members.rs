@@ -82,6 +82,7 @@ impl Progress {
 
     /// Notes whether it reads a history, and has reported an unknown loss, unless a later status has arrived.
     pub(crate) const fn record_reading(&mut self, status: &Status, count: u64) {
+        // Unlike progress, these may become false again, so that the order of the statuses matters.
         if count > self.latest {
             self.latest = count;
             self.is_reading = status.flags & Status::READING != 0;
@@ -205,6 +206,7 @@ impl Member {
             silence = now.since(self.highest_at);
             self.highest_at = now;
         }
+        // `missed` wraps, so that the greater count is not always the later one.
         if status.highest >= self.highest {
             (self.received, self.highest, self.missed) = (status.received, status.highest, status.missed);
         }
@@ -406,6 +408,7 @@ impl Members {
     pub(crate) fn depart(&mut self, id: SubscriberId, departure: Departure) -> Option<Departed> {
         (self.is_stale, self.rates_are_stale) = (true, true);
         let member = self.all.remove(&id)?;
+        // One that has returned, and departs before its first status, keeps the role that it had.
         let (role, Member { address, progress, .. }) = (member.role_in_reports(), *member);
         debug_assert!(self.order.len() <= MAX_DEPARTED, "more departed subscribers than are remembered");
         self.departed.insert(id, Departed { address, departure, progress, role });
@@ -413,6 +416,7 @@ impl Members {
         // One entry is dropped for each that is added, so that the order is bounded, too.
         let forgets = self.order.len() > MAX_DEPARTED;
         let oldest = if forgets { self.order.pop_front() } else { None };
+        // One that is listed again has departed again since, and is not the oldest.
         oldest.filter(|oldest| !self.order.contains(oldest)).and_then(|oldest| self.departed.remove(&oldest))
     }
 
@@ -441,6 +445,7 @@ impl Members {
         let Some(member) = self.all.get_mut(&id) else { return };
         let is_awaited = member.role == Role::Awaited;
         let was_ranked = core::mem::replace(&mut member.is_ranked, is_awaited);
+        // Only awaited subscribers limit the rate.
         self.rates_are_stale |= is_awaited != was_ranked;
         if is_awaited && !was_ranked {
             self.by_next.add(id, member.progress.next);
@@ -516,6 +521,7 @@ impl Members {
             let least_known = self.by_highest.least(|id| Some(awaited(id)?.highest));
             known.least_known = least_known.map_or(Sequence::MAX, |(_, end)| end);
         }
+        // Progress changes with each status, which is why it is ranked. Rates change seldom: all are compared.
         if core::mem::take(&mut self.rates_are_stale) {
             let awaited = || all.values().filter(|member| member.role == Role::Awaited);
             (known.rate, known.rate_of_all) = limits(awaited().map(|member| member.control.rate()));
@@ -531,6 +537,7 @@ fn limits(rates: impl Iterator<Item = Option<u64>>) -> (Option<u64>, Option<u64>
     let all = rates.map(|rate| rate.unwrap_or(u64::MAX));
     let (least, greatest) =
         all.fold((u64::MAX, 0), |(least, greatest), rate| (least.min(rate), greatest.max(rate)));
+    // 0 stands for no subscribers, and the greatest number for one without a limit.
     let known = |rate| Some(rate).filter(|rate| (1..u64::MAX).contains(rate));
     (known(least), known(greatest))
 }

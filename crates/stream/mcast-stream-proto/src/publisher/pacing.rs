@@ -56,6 +56,7 @@ impl PublisherMachine {
             Reception::CatchingUp if member.mark.since.is_none() => return,
             // A subscriber that has been sampled before lost the last datagrams before a heartbeat.
             Reception::CatchingUp | Reception::Steady => {}
+            // What it lost while it was away is not a loss of the link.
             Reception::Interrupted => return member.mark.begin_at(sent),
         }
         let was_held_back = member.mark.held_back != held_back;
@@ -64,6 +65,7 @@ impl PublisherMachine {
         };
         member.mark.held_back = held_back;
         let before = member.control.rate();
+        // Where another link is slower, the rate of that one has held the data back.
         let is_full = was_held_back && before == self.members.rate();
         let other_on_trial = self.other_on_trial(id);
         let Some(member) = self.members.get_mut(id) else { return };
@@ -193,6 +195,7 @@ impl PublisherMachine {
             self.update_auto_rate(now);
             return self.pace_group_repairs();
         }
+        // Without flow control nobody is waited for, so that one slow link does not limit the others.
         let found = if self.has_flow_control() { self.members.rate() } else { self.members.rate_of_all() };
         if self.pacer.limit(now, found) && self.has_flow_control() {
             // More than the limit was never tried: what the links carry is unknown again.

@@ -481,7 +481,7 @@ impl ParitySchedule {
         longest(ring, self.blocks.get(index)?.block).map(symbol_length)
     }
 
-    /// Notes that a block was sent, with its parity. Data is settled once its manifest is.
+    /// Notes that a block was sent, with its parity. Signed data counts up to where a sent manifest verifies it.
     fn record_block_sent(&mut self, now: ClockTime, block: Block) {
         if self.is_one_way {
             let end = block.base + u64::from(block.count);

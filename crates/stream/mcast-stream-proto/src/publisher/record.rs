@@ -166,6 +166,7 @@ impl Ranking {
             let Reverse((known, id)) = *first;
             match number_of(id) {
                 Some(number) if number == known => return Some((id, known)),
+                // Numbers only grow: an entry that is out of date is too small, and so comes up here.
                 Some(number) => *first = Reverse((number, id)),
                 None => _ = PeekMut::pop(first),
             }

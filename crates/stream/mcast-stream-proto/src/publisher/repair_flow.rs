@@ -221,6 +221,7 @@ impl RepairFlow {
     ) -> Result<(), ClockTime> {
         self.end_pause(now, subscribers);
         self.credit.refill(now.0);
+        // Credit first: a subscriber that has none does not count as held back by the rate.
         if !self.credit.has(bytes) {
             return Err(ClockTime(self.credit.available_at(bytes)));
         }
@@ -291,11 +292,13 @@ impl RepairFlow {
         self.singles.forget(until);
         self.paid.forget(until);
         let (sent, paid) = (self.reported.sent - before.sent, self.reported.paid - before.paid);
+        // Repairs to the group that others have requested pass this link, too.
         if sent > 0 {
             self.end_pause(now, report.subscribers);
         }
         self.give_credit(arrived, paid, sent, average);
         let denied = self.pace.denied + group.pace.denied;
+        // What was received or lost during a pause says nothing about the link.
         if !report.is_steady {
             self.pending = Pending { from: now, denied, ..Pending::default() };
             return None;

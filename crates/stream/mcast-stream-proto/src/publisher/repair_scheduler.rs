@@ -77,6 +77,7 @@ impl RepairScheduler {
             share: 0,
             percent: config.repair_percent,
             requested: 0,
+            // A group begins with repairs to all, until losses show that few have them in common.
             shared_loss: HALF + 100,
         }
     }
@@ -132,6 +133,7 @@ impl RepairScheduler {
         let Some(state) = ring.repair_mut(sequence) else { return };
         if state.requested_by.is_some_and(|other| other != id) && !state.is_shared {
             state.is_shared = true;
+            // It rises faster than it falls: what many lack, each of them requests.
             self.shared_loss += (2 * HALF - self.shared_loss) / 4;
         } else if state.requested_by.is_none() {
             self.shared_loss -= self.shared_loss / 16;
@@ -140,13 +142,16 @@ impl RepairScheduler {
         let last_requester = state.requested_by.replace(id);
         let is_recent = |at: ClockTime| now.since(at) < holdoff;
         let target = match (state.repaired, state.pending) {
+            // It waits in this subscriber's queue already.
             (_, Some(RepairTarget::Group)) if last_requester == Some(id) => return,
             // It also waits for this subscriber: the other one's link may be slow.
             (_, Some(RepairTarget::Group)) => RepairTarget::Group,
             (_, Some(RepairTarget::Subscriber(other))) if other == id => return,
+            // Two lack it: one repair serves both.
             (_, Some(RepairTarget::Subscriber(_))) => RepairTarget::Group,
             (Some((at, RepairTarget::Group)), _) if is_recent(at) => return,
             (Some((at, RepairTarget::Subscriber(other))), _) if is_recent(at) && other == id => return,
+            // Another one has lost it as well, so that more may have.
             (Some((at, RepairTarget::Subscriber(_))), _) if is_recent(at) => RepairTarget::Group,
             _ => RepairTarget::Subscriber(id),
         };
@@ -250,6 +255,7 @@ impl RepairScheduler {
                 }
             }
         }
+        // Where nothing waits, the next request is not to be delayed.
         self.next_at = if earliest == ClockTime::NEVER { ClockTime(0) } else { earliest };
         None
     }
@@ -271,6 +277,7 @@ impl RepairScheduler {
                 member.repairs.parity.pop_front();
                 continue;
             }
+            // This allowance first: the next step takes from that of the subscriber.
             if !self.is_admitted(length, pacer) {
                 return Turn::PublisherWaits(self.when(length, pacer));
             }
@@ -434,6 +441,7 @@ impl PublisherMachine {
                 }
                 remaining -= 1;
                 let base = self.parity.block_of(sequence);
+                // All that is requested of a block is answered together: parity may replace several repairs.
                 if let Some((former, requested)) = block.take_if(|(known, _)| base != Some(*known)) {
                     self.repair_block(now, id, former, &requested);
                 }
@@ -448,6 +456,7 @@ impl PublisherMachine {
         }
         if let Some((first, end)) = unrecoverable {
             self.statistics.unrecoverable += end - first;
+            // It shows what is still retained, so that the rest is requested no longer.
             self.confirmations.is_wanted = true;
             self.events.push(PublisherEvent::Unrecoverable(id, first, end));
         }
@@ -515,6 +524,7 @@ impl PublisherMachine {
         let oldest_message = self.message_at(oldest);
         let mut list = NakWriter::new();
         let (most, least_interval) = match &self.signing {
+            // A signature takes room in the datagram, and time.
             Some(_) => (CONFIRMED_ENTRIES, CONFIRMATION_INTERVAL),
             None => (usize::MAX, Nanos::ZERO),
         };

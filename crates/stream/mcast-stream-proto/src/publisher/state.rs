@@ -38,6 +38,7 @@ impl PublisherMachine {
             self.write_manifest(now);
         }
         if now >= self.check_at {
+            // Before anything is judged by its age: time in which the process did not run does not count.
             self.extend_deadlines(now);
             self.recalled.expire(now);
             self.check_at = now + CHECK_INTERVAL;
@@ -49,7 +50,7 @@ impl PublisherMachine {
             self.flow.extend_flight(now, &self.ring, &mut self.members);
             self.relax(now);
             self.keep_pace(now);
-            self.settle_acknowledgements(now);
+            self.evaluate_acknowledgements(now);
         }
         self.advance_ending(now);
     }
@@ -283,7 +284,7 @@ impl PublisherMachine {
         self.flow.unblock();
         self.reset(to, id, ResetReason::Evicted);
         self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.ahead_of(next)));
-        self.settle_acknowledgements(now);
+        self.evaluate_acknowledgements(now);
     }
 }
 

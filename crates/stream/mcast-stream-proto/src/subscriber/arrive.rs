@@ -35,6 +35,7 @@ impl SubscriberMachine {
                 return;
             }
         };
+        // With keys, nothing is accepted in clear text: otherwise a forger could omit the seal.
         if view.header.epoch == KeyEpoch::CLEAR && !self.config.keys.is_empty() {
             self.statistics.refused += 1;
             return;
@@ -69,6 +70,7 @@ impl SubscriberMachine {
             return;
         }
         let (sequence, is_repair) = (Sequence(view.header.sequence), view.header.flags.has(Flags::REPAIR));
+        // Copies count as well: the publisher compares this with the repairs that it sent.
         self.record_repair(arrival, is_repair);
         let is_current = self.followed.current.as_ref().is_some_and(|current| current.sequence == sequence);
         let is_new = match sequence.offset_from(self.followed.base) {
@@ -84,6 +86,7 @@ impl SubscriberMachine {
             self.record_arrival_path(now, arrival, false);
             return;
         }
+        // The next datagram in order is always taken: until it is delivered, the others need their room.
         if sequence != self.followed.base
             && !self.followed.window.has_room(datagram.len() + self.followed.recovery.bytes())
         {
@@ -206,6 +209,7 @@ impl SubscriberMachine {
             self.followed.highest = sequence + 1;
             return;
         }
+        // It was counted as missed, and was only out of order.
         if repaired_by.is_none() {
             self.losses.record_overtaken();
         }
@@ -214,6 +218,7 @@ impl SubscriberMachine {
 
     /// Notes that everything before `end` has been sent: what did not arrive of it is a gap.
     pub(super) fn record_sent_before(&mut self, now: ClockTime, end: Sequence) {
+        // There is no room for what is beyond the window: a repair of it would be discarded.
         let end = end.min(self.followed.base + self.followed.window.length());
         let first = self.followed.highest.max(self.followed.base);
         if first >= end {

@@ -45,6 +45,7 @@ impl SubscriberMachine {
     /// Returns the next message or event without its bytes, so that nothing stays borrowed.
     #[inline]
     pub fn poll_step(&mut self, now: ClockTime, datagram: &[u8]) -> Option<Step> {
+        // An application that calls this takes messages again.
         self.delivery.set_buffering(false);
         loop {
             if let Some(event) = self.events.pop_front() {

@@ -71,10 +71,12 @@ impl SubscriberMachine {
     /// Returns the latest time to call [`poll_transmit`](Self::poll_transmit) and [`poll_item`](Self::poll_item) again.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<ClockTime> {
+        // While buffering, events wait for the application: to wake it for them would be in vain.
         if !self.outbox.is_empty() || !self.events.is_empty() && !self.delivery.is_buffering() {
             return Some(ClockTime(0));
         }
         let mut deadline = self.followed.liveness.after(self.config.publisher_silence.into());
+        // A stream of which nothing more can come may be silent.
         if self.has_everything() {
             deadline = ClockTime::NEVER;
         } else if self.followed.liveness.is_silent() {
@@ -82,10 +84,12 @@ impl SubscriberMachine {
         }
         deadline = deadline.min(self.paths.next_silence_check(self.config.path_silence.into()));
         if self.delivery.has_stopped() {
+            // After a stop, all that is left to do is to leave, once.
             let is_due = !self.has_left && !self.sends_nothing();
             return if is_due { Some(ClockTime(0)) } else { deadline.unless_never() };
         }
         if self.incarnations.current().is_some() && !self.sends_nothing() {
+            // A silent publisher is not probed: that is due once it is heard again.
             let probe =
                 if self.followed.liveness.is_silent() { ClockTime::NEVER } else { self.publisher.probe_at() };
             deadline = deadline.min(probe).min(self.repairer_probe_at()).min(self.local_repair_at());
@@ -134,6 +138,7 @@ impl SubscriberMachine {
             false => ClockTime::NEVER,
         };
         match self.config.policy {
+            // The datagram is here, and only its manifest is missing: the time of a loss does not apply.
             Policy::BestEffort(_) if self.awaits_manifest() => stalled,
             Policy::Deadline(timeout) | Policy::BestEffort(timeout) => stalled.min(
                 noticed
@@ -165,6 +170,7 @@ impl SubscriberMachine {
         if now >= self.repairer_probe_at() {
             self.probe_repairer(now);
         }
+        // Before the NAKs: what waited for the repairer is due with them.
         if self.needs_naks() && self.is_repairer_too_slow() {
             self.followed.naks.stop_awaiting_repairer(now);
         }
@@ -195,6 +201,7 @@ impl SubscriberMachine {
         if self.incarnations.current().is_some() && !self.sends_nothing() && self.publisher.is_proven() {
             // What is buffered for an application that stops will not be delivered.
             let withdrawn = match self.delivery.has_ended() {
+                // An application that fails may not have processed what it was given last.
                 _ if reason != 0 => Status::ENDED | Status::DELIVERED,
                 true => 0,
                 false => Status::ENDED,
@@ -266,9 +273,9 @@ impl SubscriberMachine {
         let round_trip = self.round_trip();
         // Gaps that are due soon share this NAK: one of their own would follow sooner than a repair could arrive.
         let soon = now + round_trip / 4;
-        let timeout = self.followed.naks.repair_patience(round_trip);
-        let repairer_patience = repairer.map_or(Nanos::ZERO, |repairer| {
-            self.followed.naks.repairer_patience(repairer.round_trip, round_trip)
+        let timeout = self.followed.naks.repair_timeout(round_trip);
+        let repairer_timeout = repairer.map_or(Nanos::ZERO, |repairer| {
+            self.followed.naks.repairer_timeout(repairer.round_trip, round_trip)
         });
         let longest = MAX_RETRY_DELAY.max(2 * round_trip);
         // A repair that would arrive after the deadline is not requested.
@@ -295,7 +302,7 @@ impl SubscriberMachine {
                 is_given_up |= self.repairers.record_unanswered(now, asked);
             }
             // A repairer that does not answer must leave time to ask the publisher.
-            let is_in_time = too_late == ClockTime(0) || gap.noticed >= too_late + repairer_patience;
+            let is_in_time = too_late == ClockTime(0) || gap.noticed >= too_late + repairer_timeout;
             let may_ask = |list: &&mut NakList| {
                 is_in_time && gap.is_unrequested() && !list.is_used_up() && self.repairers.is_chosen(list.to)
             };
@@ -309,13 +316,14 @@ impl SubscriberMachine {
                 is_starved = true;
                 continue;
             }
+            // What is delivered by now, or no longer retained, would be requested in vain.
             let first = gap.first.max(self.followed.base).max(self.followed.oldest_retained);
             // Symbols that do not complete their block after all replace nothing for long.
             let replaced = Some(&mut replaced).filter(|_| gap.tries < 2 && !self.followed.recovery.is_idle());
             self.add_missing(first..gap.end, replaced, list);
             if is_for_repairer {
                 // It does not count as a try of the publisher, whose first timeout stays the short one.
-                (gap.due, gap.asked_repairer) = (now + repairer_patience, Some(now));
+                (gap.due, gap.asked_repairer) = (now + repairer_timeout, Some(now));
                 continue;
             }
             gap.due = now + ((1 << gap.tries.min(MAX_DOUBLINGS)) * timeout).min(longest) + spread;
@@ -391,9 +399,11 @@ impl SubscriberMachine {
             next,
             highest: self.known_end().max(next),
             window: (self.room_end() - next) as u32,
+            // What may be merely late does not count yet: it must not slow the publisher down.
             missed: self.losses.missed(&self.statistics).saturating_sub(self.followed.naks.maybe_late(now))
                 as u32,
             clock: self.followed.heartbeat.clock,
+            // The publisher subtracts this from the time since `clock`: what remains is the round trip.
             held: self.followed.liveness.elapsed(now).as_wire_micros(),
             flags,
             token: self.publisher.token(),
@@ -487,6 +497,7 @@ impl SubscriberMachine {
         let reported_room = self.statuses.reported_room();
         let next = self.confirmed();
         let enough = match self.known_end().ahead_of(confirmed) {
+            // Little credit is left: without a status, the publisher would soon have to stop.
             unconfirmed if unconfirmed >= self.followed.credit / 4 * 3 => self.followed.credit / 16,
             _ => self.followed.credit / 4 + self.statuses.spread(),
         };
@@ -502,6 +513,7 @@ impl SubscriberMachine {
 
     /// Counts a repair of the publisher, also one that is a copy, and schedules a status after some of them.
     pub(super) fn record_repair(&mut self, arrival: Arrival, is_repair: bool) {
+        // What was recovered, or repaired by another subscriber, is not a repair that the publisher has sent.
         let Arrival::Path(path) = arrival else { return };
         if !is_repair {
             return;

@@ -214,7 +214,7 @@ impl IncarnationIdentity {
     }
 }
 
-/// A new incarnation of the publisher, which is followed once the current one is settled.
+/// A new incarnation of the publisher, which is followed once all of the current one is delivered or reported as lost.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Successor {
     pub(super) identity: IncarnationIdentity,

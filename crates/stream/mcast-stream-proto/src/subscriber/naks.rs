@@ -134,6 +134,7 @@ struct RepairTime {
 impl RepairTime {
     /// Returns the time in which the repair for a NAK is expected.
     fn timeout(&self, round_trip: Nanos) -> Nanos {
+        // The round trip is all that is known before the first repair, and the least afterwards.
         (3 * round_trip / 2).max(self.smoothed + 4 * self.spread)
     }
 
@@ -196,14 +197,14 @@ impl NakScheduler {
     }
 
     /// Returns the time in which the repair for a NAK to the publisher is expected.
-    pub(super) fn repair_patience(&self, round_trip: Nanos) -> Nanos {
+    pub(super) fn repair_timeout(&self, round_trip: Nanos) -> Nanos {
         self.publisher.timeout(round_trip)
     }
 
     /// Returns the time in which the repair for a NAK to the repairer is expected, from the round trips to it and to the
     /// publisher. One that answers ever later is given no more time than the publisher.
-    pub(super) fn repairer_patience(&self, round_trip: Nanos, to_publisher: Nanos) -> Nanos {
-        let longest = self.repair_patience(to_publisher);
+    pub(super) fn repairer_timeout(&self, round_trip: Nanos, to_publisher: Nanos) -> Nanos {
+        let longest = self.repair_timeout(to_publisher);
         self.repairer.timeout(round_trip).min(longest).max(MIN_REPAIRER_TIMEOUT)
     }
 
@@ -267,6 +268,8 @@ impl NakScheduler {
         let has_overtaken = match (repaired_by, gap.asked_repairer) {
             (None, _) => {
                 let late = now.since(gap.noticed).min(MAX_REORDERING);
+                // One late datagram makes the guard longer at once, and it shrinks slowly: each request
+                // of what is merely late costs a repair.
                 self.reordering = late.max(self.reordering - self.reordering / 64);
                 false
             }
@@ -277,6 +280,7 @@ impl NakScheduler {
             }
             (Some(Responder::Repairer), Some(asked)) => {
                 self.repairer.note(now.since(asked));
+                // What the publisher was asked for meanwhile has its own timeout.
                 let asked_of = |gap: &Gap<Sequence>| gap.asked_repairer.filter(|_| gap.tries == 0);
                 self.gaps.overtaken(asked, sequence, due, asked_of)
             }
@@ -316,6 +320,7 @@ impl NakScheduler {
     pub(super) fn postpone_all(&mut self, until: ClockTime) {
         self.gaps
             .iter_mut()
+            // Gaps without a due time are left to delivery, which gives them up.
             .filter(|gap| gap.due != ClockTime::NEVER)
             .for_each(|gap| gap.due = gap.due.max(until));
         self.at = self.gaps.next_due().unwrap_or(ClockTime::NEVER);
@@ -349,7 +354,7 @@ impl NakScheduler {
         self.not_before = ClockTime(self.allowance.bucket.available_at(NAK)).min(now + NAK_RETRY.max(retry));
     }
 
-    /// Takes the gaps out, to request them; [`record_sent`](Self::note_sent) takes them back.
+    /// Takes the gaps out, to request them; [`record_sent`](Self::record_sent) takes them back.
     pub(super) fn take_gaps(&mut self) -> Gaps<Sequence> {
         core::mem::take(&mut self.gaps)
     }
@@ -385,17 +390,17 @@ mod tests {
     #[test]
     fn a_repairer_that_answers_ever_later_has_no_more_time_than_the_publisher() {
         let mut naks = NakScheduler::new(ClockTime(0));
-        let longest = naks.repair_patience(ROUND_TRIP);
+        let longest = naks.repair_timeout(ROUND_TRIP);
         let mut now = ClockTime(1);
         for _ in 0..100 {
-            let timeout = naks.repairer_patience(Nanos::from_millis(1), ROUND_TRIP);
+            let timeout = naks.repairer_timeout(Nanos::from_millis(1), ROUND_TRIP);
             assert!(timeout <= longest, "{timeout:?}");
             asked(&mut naks, now);
             now = now + timeout;
             naks.fill(now, Sequence(1), Some(Responder::Repairer));
         }
         // Where the publisher is near, a repairer still has the time that a process needs.
-        assert_eq!(naks.repairer_patience(ROUND_TRIP, Nanos(1)), MIN_REPAIRER_TIMEOUT);
+        assert_eq!(naks.repairer_timeout(ROUND_TRIP, Nanos(1)), MIN_REPAIRER_TIMEOUT);
     }
 
     #[test]

@@ -149,8 +149,8 @@ impl Peer {
 
     /// Notes that a probe was sent, and schedules the next one.
     pub(super) fn record_probe(&mut self, now: ClockTime) {
-        let is_settled = self.is_proven() && self.doubtful.is_none();
-        self.probe_at = now + if is_settled { PROBE_INTERVAL } else { (1 << self.probes) * PROBE_AGAIN };
+        let is_undoubted = self.is_proven() && self.doubtful.is_none();
+        self.probe_at = now + if is_undoubted { PROBE_INTERVAL } else { (1 << self.probes) * PROBE_AGAIN };
         self.last_probes.rotate_right(1);
         self.last_probes[0] = now;
         self.probes = (self.probes + 1).min(PROBE_DOUBLINGS);

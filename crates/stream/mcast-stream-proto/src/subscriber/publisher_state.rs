@@ -214,6 +214,7 @@ impl SubscriberMachine {
         self.followed.oldest_retained = self
             .followed
             .oldest_retained
+            // What was never sent is not lost, whatever a forged confirmation claims.
             .max(confirmation.oldest_retained.min(self.followed.heartbeat.next.max(self.followed.highest)));
         let until = now + 2 * self.round_trip();
         for (first, count) in confirmation.coming {

@@ -257,16 +257,16 @@ impl SubscriberMachine {
             self.record_sent_before(now, end);
         }
         self.followed.recovery.trim(self.followed.base);
-        if Sequence::each(parity.base..end).any(|sequence| self.is_unsettled(sequence)) {
+        if Sequence::each(parity.base..end).any(|sequence| self.is_pending(sequence)) {
             self.followed.recovery.add(parity);
         }
         if header.flags.has(Flags::REPAIR) {
             return;
         }
         // No more parity follows for this block, or for those before it: what is still missing is due.
-        let settled = if header.flags.has(Flags::LAST_AHEAD) { end } else { parity.base };
+        let complete_until = if header.flags.has(Flags::LAST_AHEAD) { end } else { parity.base };
         let due = now + self.followed.naks.reorder_guard(self.round_trip());
-        self.followed.naks.schedule_soon(settled, due);
+        self.followed.naks.schedule_soon(complete_until, due);
     }
 
     /// Keeps a copy of a datagram that arrived, verified or not.
@@ -303,14 +303,14 @@ impl SubscriberMachine {
     }
 
     /// Whether a datagram was neither accepted nor given up. It may have arrived, and wait for its manifest.
-    fn is_unsettled(&self, sequence: Sequence) -> bool {
+    fn is_pending(&self, sequence: Sequence) -> bool {
         let is_current = self.followed.current.as_ref().is_some_and(|current| current.sequence == sequence);
         sequence >= self.followed.base && !is_current && !self.followed.window.has(sequence)
     }
 
     /// Whether a datagram neither arrived nor was given up.
     fn is_missing(&self, sequence: Sequence) -> bool {
-        self.is_unsettled(sequence) && !self.followed.verification.stage.has(sequence)
+        self.is_pending(sequence) && !self.followed.verification.stage.has(sequence)
     }
 
     /// Recovers what is missing of a block, if enough of it has arrived. The symbols of a block whose datagrams wait for
@@ -319,7 +319,7 @@ impl SubscriberMachine {
         let Some(range) = self.followed.recovery.blocks.get(&base).map(|block| block.range(base)) else {
             return;
         };
-        if !Sequence::each(range.clone()).any(|sequence| self.is_unsettled(sequence)) {
+        if !Sequence::each(range.clone()).any(|sequence| self.is_pending(sequence)) {
             return self.followed.recovery.remove(base);
         }
         let has_missing = Sequence::each(range.clone()).any(|sequence| self.is_missing(sequence));

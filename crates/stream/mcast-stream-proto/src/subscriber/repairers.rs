@@ -186,6 +186,7 @@ impl Repairers {
         if let Some(chosen) = &mut self.chosen {
             (chosen.unanswered_since, chosen.unanswered) = (None, 0);
             let address = chosen.address;
+            // If it is given up again, that is for the shortest time.
             self.avoided
                 .iter_mut()
                 .filter(|known| known.address == address)
@@ -196,6 +197,7 @@ impl Repairers {
     /// Notes that what was requested at this time did not arrive in time. Returns whether the repairer is given up for that.
     pub(super) fn record_unanswered(&mut self, now: ClockTime, asked: ClockTime) -> bool {
         let Some(chosen) = &mut self.chosen else { return false };
+        // An answer since this request has cleared it: then only this request was lost, or its repair.
         if chosen.unanswered_since.take_if(|since| *since <= asked).is_none() {
             return false;
         }
@@ -213,6 +215,7 @@ impl Repairers {
         let known = self.avoided.iter().position(|avoided| avoided.address == address);
         let times = known.and_then(|at| self.avoided.remove(at)).map_or(0, |avoided| avoided.times);
         if self.avoided.len() == MAX_AVOIDED {
+            // The one that would be free first is forgotten.
             let first = (0..MAX_AVOIDED).min_by_key(|at| self.avoided.get(*at).map(|avoided| avoided.until));
             first.and_then(|at| self.avoided.remove(at));
         }

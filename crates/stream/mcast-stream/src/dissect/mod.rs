@@ -373,7 +373,7 @@ const fn reason_name(reason: ResetReason) -> &'static str {
     match reason {
         ResetReason::Evicted => "evicted",
         ResetReason::Full => "no room",
-        ResetReason::EndConfirmed => "settled",
+        ResetReason::EndConfirmed => "end confirmed",
         _ => "other",
     }
 }

@@ -185,8 +185,11 @@ fn a_reset_says_whether_it_refuses() {
         text(&buffer[..length]).unwrap()
     };
     assert!(shown(ResetReason::Evicted).contains("refuses subscriber"));
-    let settled = shown(ResetReason::EndConfirmed);
-    assert!(settled.contains("confirms the end of the stream") && !settled.contains("refuses"), "{settled}");
+    let confirmation = shown(ResetReason::EndConfirmed);
+    assert!(
+        confirmation.contains("confirms the end of the stream") && !confirmation.contains("refuses"),
+        "{confirmation}"
+    );
 }
 
 #[test]

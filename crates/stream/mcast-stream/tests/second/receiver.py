@@ -39,7 +39,7 @@ class Receiver:
         self.next = self.highest = 0
         self.token = self.clock = self.since = 0
         self.window, self.requests = {}, {}
-        self.copies, self.blocks, self.patience = {}, {}, 0.001
+        self.copies, self.blocks, self.repair_timeout = {}, {}, 0.001
         self.received = self.repaired = self.repairs = self.recovered = self.naks = 0
         self.fragments, self.total = [], 0
         self.messages, self.content = 0, []
@@ -104,7 +104,7 @@ class Receiver:
         fields = HEARTBEAT_BODY.unpack_from(heartbeat.body)
         upcoming, _, oldest_retained, _, self.clock = fields[:5]
         # Parity that is sent without a request comes first.
-        self.patience = 0.011 if fields[16] else 0.001
+        self.repair_timeout = 0.011 if fields[16] else 0.001
         self.since = time.monotonic()
         self.is_to_acknowledge = bool(heartbeat.flags & ACKNOWLEDGE)
         if oldest_retained > self.next:
@@ -116,7 +116,7 @@ class Receiver:
     def know(self, upcoming):
         for number in range(max(self.highest, self.next), upcoming):
             if number not in self.window:
-                self.requests[number] = time.monotonic() + self.patience
+                self.requests[number] = time.monotonic() + self.repair_timeout
         self.highest = max(self.highest, upcoming)
 
     def take_parity(self, parity):

@@ -320,7 +320,7 @@ fn a_restarted_publisher_keeps_what_its_subscribers_may_lack() {
 }
 
 #[test]
-fn the_patience_of_a_start_begins_with_the_live_stream() {
+fn the_timeout_of_a_start_begins_with_the_live_stream() {
     let feed = FeedPlan { messages: 5_000, interval: 6 * MILLISECOND, ..FeedPlan::GOOD };
     let joins = BEGIN + SECOND;
     let cut = ReaderFault::Cut((joins, joins + 14 * SECOND));

@@ -14,7 +14,7 @@ const RESTART_BOUND: u64 = 2 * SECOND;
 const FLOOD_BOUND: u64 = 100_000_000;
 /// What a subscriber sends, besides a datagram for each that it receives.
 const FEEDBACK_PER_SECOND: u64 = 100;
-/// Outages of less than this in all are within the patience of a loss that is healed.
+/// Outages of less than this in all are within the timeout of a loss that is healed.
 const TIMEOUT: u64 = 4 * SECOND;
 
 /// Returns what did not hold.
@@ -230,7 +230,7 @@ fn outage_of_feed(world: &World<'_>) -> u64 {
 /// timeout.
 fn is_lossless(world: &World<'_>, index: usize) -> bool {
     let plan = &world.plan.readers[index];
-    // The time in which the process did not run counts for no patience.
+    // The time in which the process did not run counts for no timeout.
     let outage = |fault: &ReaderFault| match *fault {
         ReaderFault::Cut(span)
         | ReaderFault::Without(Traffic::Tcp | Traffic::Announcements | Traffic::Heartbeats, span) => {
@@ -252,7 +252,7 @@ fn is_lossless(world: &World<'_>, index: usize) -> bool {
     });
     plan.uses_history()
         && world.plan.feed.retained.is_none()
-        // Repairs may fill a narrow link for longer than its patience.
+        // Repairs may fill a narrow link for longer than its timeout.
         && (!is_narrow(plan) || world.plan.feed.waits)
         && !is_left_behind
         && outages + outage_of_feed(world) < TIMEOUT

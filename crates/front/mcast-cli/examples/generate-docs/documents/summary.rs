@@ -110,7 +110,7 @@ const DECISIONS: &[(&str, &str)] = &[
     ("A subscriber acknowledges one range of messages", "design/020-acknowledgements.md"),
     ("Parity is a small Cauchy code over sealed datagrams", "design/021-forward-error-correction.md"),
     (
-        "A manifest vouches for the datagrams before it, and nothing unverified moves state",
+        "A manifest verifies the datagrams before it, and nothing unverified moves state",
         "design/022-signed-streams.md",
     ),
     ("The automatic rate models the path", "design/023-automatic-rate.md"),

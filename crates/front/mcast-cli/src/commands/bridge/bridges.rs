@@ -102,7 +102,7 @@ struct Bridge {
     state: State,
     retry: Duration,
     /// Whether it was connected, or failed, at least once.
-    is_settled: bool,
+    was_tried: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Bridges<'_> {
                 self.reload()?;
                 service.ready(STATUS);
             }
-            if !is_ready && self.running.iter_mut().all(Bridge::is_settled) {
+            if !is_ready && self.running.iter_mut().all(Bridge::was_tried) {
                 is_ready = true;
                 service.ready(STATUS);
             }
@@ -292,7 +292,7 @@ impl Bridge {
             seat: Seat { name, stop: Interrupt::default(), figures: Figures::default(), end },
             state: State::Waiting(Instant::now()),
             retry: RETRY[0],
-            is_settled: false,
+            was_tried: false,
         }
     }
 
@@ -334,14 +334,14 @@ impl Bridge {
         };
         let reason = exit::describe(&error);
         self.seat.figures.set(Latest::Failed(reason.as_str().into()));
-        self.is_settled = true;
+        self.was_tried = true;
         Some(Some(BridgeRecord::failed(reason, crate::exit::remedy(&error))))
     }
 
     /// Whether it was connected, or failed, at least once.
-    fn is_settled(&mut self) -> bool {
-        self.is_settled |= self.state == State::Over || self.seat.figures.latest().is_connected();
-        self.is_settled
+    fn was_tried(&mut self) -> bool {
+        self.was_tried |= self.state == State::Over || self.seat.figures.latest().is_connected();
+        self.was_tried
     }
 
     /// Whether it runs, and has something to finish: not while it looks for its stream or its engine.

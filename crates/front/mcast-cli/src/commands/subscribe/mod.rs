@@ -341,7 +341,7 @@ impl Arguments {
                 .remedy("start its publisher with --sign")
                 .into());
         };
-        console.note(format_args!("trusting {key}, which nothing but its announcement vouches for"));
+        console.note(format_args!("trusting {key}, which only its announcement confirms"));
         Ok(key.pinned())
     }
 }

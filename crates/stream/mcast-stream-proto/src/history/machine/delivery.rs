@@ -130,6 +130,7 @@ impl Delivery {
 
     /// Returns the next item; `None` if nothing waits.
     pub(super) fn poll(&mut self) -> Option<Step> {
+        // Events come before the message: those that are here belong before it in the stream.
         if let Some(event) = self.events.pop_front() {
             return Some(Step::of_event(event));
         }

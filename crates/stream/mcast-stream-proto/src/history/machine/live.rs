@@ -61,6 +61,7 @@ impl HistoryMachine {
         self.record_live(identity, None);
         let at = Position::new(identity.content, message.number);
         self.backlog.next = Some(at.following());
+        // The subscriber has counted it, and delivery from here will count it again.
         let statistics = &mut self.delivery.statistics;
         statistics.messages = statistics.messages.wrapping_sub(1);
         statistics.message_bytes =
@@ -146,6 +147,7 @@ impl HistoryMachine {
     /// Takes the next item of the backlog; `None` if there is none.
     pub(super) fn advance_live(&mut self, now: ClockTime) -> Option<()> {
         let Some(LiveItem { at, content, arrived }) = self.backlog.pop() else {
+            // Nothing waits any more: the live stream is reached.
             if self.healing == Healing::CatchingUp {
                 self.healing = Healing::Reached;
             }
@@ -167,6 +169,7 @@ impl HistoryMachine {
                     self.delivery.position = Some(at);
                 }
             }
+            // The history has brought it.
             LiveContent::Message { .. } if is_past => {}
             LiveContent::Message { key, bytes } => {
                 self.delivery.enter(at);
@@ -207,7 +210,7 @@ impl HistoryMachine {
     fn start_healing(&mut self, now: ClockTime, cause: Cause, noticed: RunTime) -> bool {
         let heals = self.heals(cause);
         if heals {
-            // The patience of all losses that wait while no server answers is the same time.
+            // The timeouts of all losses that wait while no server answers run together.
             let since = self.unanswered_since.map_or_else(|| self.clock.now(), |since| since.max(noticed));
             self.source = Source::History(Reading::new(now, since, cause));
         }

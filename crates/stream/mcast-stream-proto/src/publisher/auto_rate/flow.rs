@@ -107,10 +107,12 @@ impl Flow {
         if let Some(mut reduction) = self.reduction.filter(|_| elapsed >= delay) {
             reduction.add(report);
             self.reduction = Some(reduction);
+            // The reduction shows after one delay. Two more show what others did.
             if elapsed >= 3 * delay {
                 self.judge(now, &reduction, base, delay);
             }
         }
+        // Losses before that are those of the window before the last reduction.
         let is_judged = elapsed >= delay && self.reduction.is_none();
         let reduces = loss.is_some_and(|loss| is_judged && (now >= self.hold_until || loss >= SEVERE));
         if reduces {
@@ -118,6 +120,7 @@ impl Flow {
         } else if is_full {
             self.cubic.grow(now, round_trip, window_at(arrived.max(average), round_trip));
         } else {
+            // A window that the stream does not fill must not grow meanwhile.
             self.cubic.pause(now);
         }
     }
@@ -184,6 +187,7 @@ impl SolitudeTest {
         elapsed: Nanos,
         delay: Nanos,
     ) -> Verdict {
+        // The queue is still that of the rate before the test.
         if now.since(self.since) <= delay {
             self.queue = queue;
             return Verdict::Open;
@@ -267,6 +271,7 @@ impl Cubic {
     /// Reduces the window because of congestion.
     pub(super) fn reduce(&mut self, now: ClockTime) {
         self.end_start(now);
+        // Fast convergence: a flow that did not reach its former window again leaves room to others.
         let has_shrunk = self.window < self.greatest;
         self.greatest = if has_shrunk { self.window * (1.0 + BETA) / 2.0 } else { self.window };
         self.window = (self.window * BETA).max(LEAST);
@@ -282,6 +287,7 @@ impl Cubic {
         let rounds = seconds(now.since(self.updated)) / trip;
         self.updated = now;
         self.friendly += FRIENDLY * rounds;
+        // The target is that of one round trip later, as in the RFC.
         let at = seconds(now.since(self.reduced)) + trip - self.peak;
         let target = (C * at * at * at + self.greatest).max(self.friendly);
         let target = if self.is_starting { 2.0 * arriving } else { target };
@@ -317,6 +323,7 @@ fn cube_root(x: f64) -> f64 {
     if x <= 0.0 {
         return 0.0;
     }
+    // `core` has no `cbrt`.
     let mut root = x.max(1.0);
     for _ in 0..64 {
         root -= (root * root * root - x) / (3.0 * root * root);

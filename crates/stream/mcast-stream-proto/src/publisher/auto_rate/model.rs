@@ -282,6 +282,7 @@ impl PathModel {
         if elapsed < SAMPLE_TIME || !is_enough {
             return Effect::None;
         }
+        // Without a round trip, the queue is unknown: the sample continues.
         let Some((least, greatest)) = self.trips.take() else { return Effect::None };
         self.mark = Some(Mark { at: now, sent, reported });
         // Of what arrives beyond a full window, parity does not count.
@@ -292,6 +293,7 @@ impl PathModel {
         }
         self.stalled_since = None;
         let base = self.base.get().unwrap_or(least.0);
+        // The least round trip of the sample: others were delayed by more than the queue, at an end for instance.
         self.queue = Nanos(least.0.saturating_sub(base));
         self.last_trip = least;
         self.round_trip = match self.round_trip {
@@ -309,6 +311,7 @@ impl PathModel {
         self.overhead += (overhead.min(GREATEST_OVERHEAD) - self.overhead) / 8.0;
         let arrived = received.saturating_mul(sent.average).saturating_add(elsewhere);
         let rate = self.rate.unwrap_or(u64::MAX);
+        // Where the rate of another path is lower, that one holds data back, and this one may carry more.
         let is_limiting = rate == u64::MAX || rate <= sent.rate.saturating_add(sent.rate / 16);
         let sample = Sample {
             elapsed,
@@ -337,6 +340,7 @@ impl PathModel {
             // More was sent than this path carries, although the rate is that of another one.
             self.delivered.restart(sample.arrived);
         } else {
+            // No more was sent: what the path carries is at least this.
             self.delivered.hold(sample.arrived);
         }
         self.average = match self.average {
@@ -386,6 +390,7 @@ impl PathModel {
         let is_queue_long =
             sample.queue_at_loss >= SHORTEST_TARGET / 2 && 2 * sample.queue_at_loss.0 >= self.top.get();
         let is_fresh = self.tried.is_some_and(|tried| now.since(tried) < FRESH);
+        // Without a long queue, only a lower rate can show whether the rate is the cause.
         self.wants_trial |= !is_queue_long && !is_fresh;
         is_queue_long || is_fresh
     }
@@ -398,10 +403,12 @@ impl PathModel {
 
     /// Returns the share of datagrams that are lost whatever the rate.
     fn background(&self) -> f64 {
+        // If less is lost than in the last trials, these are out of date.
         self.trial.share().min(self.recent.share()).min(GREATEST_BACKGROUND)
     }
 
     fn record_congestion(&mut self, sample: &Sample) {
+        // Half of the queue that overflowed, but not less than three quarters of the present target.
         let shorter = (sample.queue_at_loss / 2).max(3 * (self.target() / 4)).max(LEAST_TARGET);
         self.longest_target = shorter.min(self.longest_target);
         let expected = self.background() * sample.datagrams as f64;
@@ -436,6 +443,7 @@ impl PathModel {
                         Mode::Alone { test: None, resume: Some(self.starting_flow(now)), since: now }
                     }
                     (_, true, true) => Mode::Startup { best: delivered, stagnant: 0, since: now },
+                    // As in BBR: three rounds without a quarter more have filled the path.
                     (_, true, false) if stagnant >= 2 => Mode::Alone { test: None, resume: None, since: now },
                     (_, true, false) => Mode::Startup { best, stagnant: stagnant + 1, since: now },
                     _ => self.mode,
@@ -476,6 +484,7 @@ impl PathModel {
                 }
             }
             Mode::Beside { flow, test_at, .. } if now >= test_at => {
+                // The test begins with what arrives now: the greatest rate beside others is out of date.
                 self.delivered.restart(self.delivered.get().min(sample.arrived.max(SLOWEST)));
                 Mode::Alone { test: None, resume: Some(flow), since: now }
             }
@@ -525,6 +534,7 @@ impl PathModel {
     /// Behaves like a TCP flow from now on.
     fn compete(&mut self, now: ClockTime, flow: Flow) -> Mode {
         let test_at = now + self.timeout;
+        // A test yields to the others, so that tests become rare while these stay.
         self.timeout = (2 * self.timeout).min(LONGEST_TIMEOUT);
         Mode::Beside { flow, test_at }
     }
@@ -541,6 +551,7 @@ impl PathModel {
                 let datagrams = GROWTH_DATAGRAMS * self.datagram as f64 / capacity.max(1.0);
                 let growth = if missing > 0.75 { datagrams * Nanos::SECOND.0 as f64 } else { 0.0 };
                 let gain = GREATEST_GAIN.min(target.max(growth) / (2.0 * delay.0 as f64));
+                // What passes the path and is not reported is added only as far as the queue is too short.
                 let unreported = (self.overhead - 1.0) * missing.clamp(0.0, 1.0);
                 let change = (gain * missing).clamp(-GREATEST_CUT, gain);
                 let rate = (capacity * (1.0 + unreported) * (1.0 + change)) as u64;
@@ -585,6 +596,7 @@ struct Sample {
 fn exceeds(sample: &Sample, share: f64) -> bool {
     let expected = share * sample.datagrams as f64;
     let more = sample.lost as f64 - expected;
+    // By more than four standard deviations, and by more than is expected.
     more > 0.0 && more * more > 16.0 * expected + expected * expected
 }
 

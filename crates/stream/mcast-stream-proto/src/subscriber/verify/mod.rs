@@ -250,7 +250,7 @@ impl SubscriberMachine {
         self.schedule_status_after_progress();
     }
 
-    /// Handles a manifest: it has a sequence of the data, and vouches for the datagrams before it.
+    /// Handles a manifest: it has a sequence of the data, and verifies the datagrams before it.
     pub(super) fn on_manifest(
         &mut self,
         now: ClockTime,
@@ -348,6 +348,7 @@ impl SubscriberMachine {
         if !is_in_window || self.followed.window.has(sequence) {
             return;
         }
+        // A datagram that arrives later is compared with it at once.
         self.followed.verification.expect(sequence, digest);
         let Some(staged) = self.followed.verification.stage.take(sequence) else { return };
         if staged.digest != digest {
@@ -465,6 +466,7 @@ impl SubscriberMachine {
                 let Verification { from_publisher, from_others, text, .. } = &mut self.followed.verification;
                 let refusals = if is_from_publisher { from_publisher } else { from_others };
                 refusals.refill(now.0);
+                // To verify costs far more than to forge. What strangers send has a limit of its own.
                 if !refusals.has(1) {
                     self.statistics.not_verified += 1;
                     return false;
@@ -535,7 +537,7 @@ impl SubscriberMachine {
 /// nothing: the publisher sends it within a millisecond.
 const MANIFEST_TIME: Nanos = Nanos::from_millis(10);
 
-/// A datagram that no manifest has vouched for yet.
+/// A datagram that no manifest has verified yet.
 #[derive(Debug)]
 pub(in crate::subscriber) struct Staged {
     meta: Meta,

@@ -71,7 +71,7 @@ impl World<'_> {
         }
     }
 
-    /// Checks an eviction: only subscribers without room, or that lack datagrams that a manifest vouches for, may be
+    /// Checks an eviction: only subscribers without room, or that lack datagrams that a manifest verifies, may be
     /// evicted, and only if their reports show no progress.
     pub(super) fn record_eviction(&mut self, id: SubscriberId) {
         let (sent, verified_through) = self.before_sending;

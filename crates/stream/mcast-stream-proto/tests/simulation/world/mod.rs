@@ -321,8 +321,8 @@ impl<'p> World<'p> {
             evicted: Vec::new(),
             slowed: 0,
             statuses: BTreeMap::new(),
-            verified_through: nothing_vouched(plan),
-            before_sending: (Sequence(1), nothing_vouched(plan)),
+            verified_through: nothing_verified(plan),
+            before_sending: (Sequence(1), nothing_verified(plan)),
             progress: BTreeMap::new(),
             waited_for_absent: BTreeMap::new(),
             acks: AckAudit::default(),
@@ -433,7 +433,7 @@ impl<'p> World<'p> {
 }
 
 /// Returns `World::verified_through` of a publisher that has sent nothing.
-fn nothing_vouched(plan: &Plan) -> Option<Sequence> {
+fn nothing_verified(plan: &Plan) -> Option<Sequence> {
     plan.signed.then_some(Sequence(1))
 }
 

@@ -12,7 +12,7 @@ use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
 
 use super::acknowledgements::name_of;
 use super::former::FormerPublisher;
-use super::{FIRST_INCARNATION, Happening, STREAM, World, nothing_vouched};
+use super::{FIRST_INCARNATION, Happening, STREAM, World, nothing_verified};
 use crate::content;
 use crate::plan::{AckPlan, Acknowledge, MILLISECOND, NextIncarnation, Plan, SECOND};
 use crate::signer;
@@ -113,7 +113,7 @@ impl World<'_> {
             new_publisher(self.plan, self.incarnation, &self.keys, now),
         );
         self.accepted.insert(self.incarnation, 0);
-        let verified_through = std::mem::replace(&mut self.verified_through, nothing_vouched(self.plan));
+        let verified_through = std::mem::replace(&mut self.verified_through, nothing_verified(self.plan));
         self.former =
             self.plan.overlap.map(|left| FormerPublisher::new(publisher, former, verified_through, left));
         if self.former.is_some() {
