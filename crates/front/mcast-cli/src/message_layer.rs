@@ -87,11 +87,18 @@ impl Repairs {
 
 /// What a history server has done.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct ServedHistory {
+    /// Requests received
     requests: u64,
+    /// Records sent
     records: u64,
+    /// Bytes sent
     bytes: u64,
+    /// Requests postponed, because others were served first
     postponed: u64,
+    /// Requests refused: malformed ones, those of clients without the keys, and those for what is not here or
+    /// cannot be read
     refused: u64,
 }
 

@@ -101,6 +101,7 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
 pub fn schemas() -> Vec<mcast_json::RecordSchema> {
     let schemas = [
         ask::schemas(),
+        bridge::schemas(),
         explain::schemas(),
         groups::schemas(),
         keys::schemas(),
@@ -112,12 +113,16 @@ pub fn schemas() -> Vec<mcast_json::RecordSchema> {
         pick::schemas(),
         ping::schemas(),
         plan::schemas(),
+        publish::schemas(),
         querier::schemas(),
         crate::receiving::schemas(),
         record::schemas(),
         recv::schemas(),
+        #[cfg(target_os = "linux")]
+        relay::schemas(),
         replay::schemas(),
         send::schemas(),
+        subscribe::schemas(),
     ];
     schemas.concat()
 }

@@ -11,11 +11,7 @@ use crate::schemas::{check, folder};
 /// The schemas that are written by hand. All others are generated from the types of the records (`schemas()`), and so
 /// is a new one: this list only becomes shorter.
 #[cfg(feature = "schema")]
-const BY_HAND: [&str; 37] = [
-    "bridge-event",
-    "bridge-publish-event",
-    "bridge-publish-summary",
-    "bridge-summary",
+const BY_HAND: [&str; 28] = [
     "demo-fact",
     "demo-verdict",
     "doctor-change",
@@ -35,14 +31,9 @@ const BY_HAND: [&str; 37] = [
     "interface",
     "interface-event",
     "packet",
-    "publish-report",
-    "relay-event",
     "relay-http-event",
     "relay-http-status",
-    "relay-summary",
     "sniff-summary",
-    "stream-event",
-    "subscribe-summary",
     "top-announced",
     "top-member",
     "top-querier",
