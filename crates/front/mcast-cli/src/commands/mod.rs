@@ -104,6 +104,7 @@ pub fn schemas() -> Vec<mcast_json::RecordSchema> {
         bridge::schemas(),
         explain::schemas(),
         groups::schemas(),
+        interfaces::schemas(),
         keys::schemas(),
         #[cfg(target_os = "linux")]
         lab::schemas(),

@@ -11,7 +11,7 @@ use crate::schemas::{check, folder};
 /// The schemas that are written by hand. All others are generated from the types of the records (`schemas()`), and so
 /// is a new one: this list only becomes shorter.
 #[cfg(feature = "schema")]
-const BY_HAND: [&str; 28] = [
+const BY_HAND: [&str; 26] = [
     "demo-fact",
     "demo-verdict",
     "doctor-change",
@@ -28,8 +28,6 @@ const BY_HAND: [&str; 28] = [
     "doctor-path",
     "doctor-since",
     "doctor-verdict",
-    "interface",
-    "interface-event",
     "packet",
     "relay-http-event",
     "relay-http-status",
