@@ -124,6 +124,8 @@ pub fn schemas() -> Vec<mcast_json::RecordSchema> {
         replay::schemas(),
         send::schemas(),
         subscribe::schemas(),
+        mcast_watch::live::MonitorReport::schemas(),
+        vec![mcast_watch::live::PacketSummaryRecord::schema()],
     ];
     schemas.concat()
 }
