@@ -78,11 +78,17 @@ impl RecordSchema {
     /// # Errors
     /// Those of the serializer.
     pub fn to_json(&self) -> serde_json::Result<String> {
-        let mut text = serde_json::to_string_pretty(&Ordered(&self.value))?;
+        let mut value = self.value.clone();
+        // A reader of the file learns where to change it.
+        value["$comment"] = GENERATED.into();
+        let mut text = serde_json::to_string_pretty(&Ordered(&value))?;
         text.push('\n');
         Ok(text)
     }
 }
+
+/// What the files say about themselves.
+const GENERATED: &str = "Generated from the type of the record by `cargo xtask docs`; do not edit";
 
 fn schema_of<T: JsonSchema>() -> Value {
     let settings =
@@ -247,8 +253,9 @@ struct Ordered<'a>(&'a Value);
 
 impl Serialize for Ordered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const ORDER: [&str; 9] = [
+        const ORDER: [&str; 10] = [
             "$schema",
+            "$comment",
             "title",
             "type",
             "description",
@@ -363,6 +370,13 @@ mod tests {
         let text = RecordSchema::new::<Arrival>("arrival", "Arrival").event("arrival").to_json().unwrap();
         let places = ["\"event\": {", "\"sender\": {", "\"age_seconds\": {", "\"port\": {"]
             .map(|name| text.find(name));
+        assert!(places.is_sorted() && places[0].is_some(), "{text}");
+    }
+
+    #[test]
+    fn a_file_says_that_it_is_generated_before_all_else() {
+        let text = RecordSchema::new::<Arrival>("arrival", "Arrival").to_json().unwrap();
+        let places = ["\"$schema\"", "\"$comment\": \"Generated ", "\"title\""].map(|key| text.find(key));
         assert!(places.is_sorted() && places[0].is_some(), "{text}");
     }
 

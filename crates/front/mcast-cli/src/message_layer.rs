@@ -55,13 +55,17 @@ impl<'a> MessageRecord<'a> {
 
 /// The repairs that a publisher has sent.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Repairs {
+    /// Datagrams sent again to the group
     pub(crate) multicast: u64,
+    /// Datagrams sent again to a single subscriber
     pub(crate) unicast: u64,
+    /// Bytes in all repairs
     pub(crate) bytes: u64,
-    /// The number of NAKs received.
+    /// NAKs received
     pub(crate) naks: u64,
-    /// Datagrams that were requested and had left the retransmission buffer.
+    /// Datagrams requested after they had left the retransmission buffer
     pub(crate) unavailable: u64,
 }
 
@@ -83,11 +87,18 @@ impl Repairs {
 
 /// What a history server has done.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct ServedHistory {
+    /// Requests received
     requests: u64,
+    /// Records sent
     records: u64,
+    /// Bytes sent
     bytes: u64,
+    /// Requests postponed, because others were served first
     postponed: u64,
+    /// Requests refused: malformed ones, those of clients without the keys, and those for what is not here or
+    /// cannot be read
     refused: u64,
 }
 

@@ -723,14 +723,21 @@ record! {
 record! {
     fn new(explanation: &RangeExplanation) {}
 
-    /// A range of groups: `schemas/range.json`.
+    /// One object per range.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct RangeRecord {
+        /// First group
         first: String = explanation.range.first.to_string(),
+        /// Last group (inclusive)
         last: String = explanation.range.last.to_string(),
-        /// Text, because it may exceed what a number in JSON holds exactly.
+        /// Number of groups, as text because it may exceed 2^53
         groups: String = explanation.range.count().to_string(),
+        /// Whether parts and names are complete; of a range of more than 65,536 groups, parts are its first and its
+        /// last group, and names only the short ones
         is_complete: bool = explanation.is_complete,
+        /// Consecutive groups of the same kind and scope, in ascending order
         parts: Vec<PartRecord> = explanation.parts.iter().map(PartRecord::new).collect(),
+        /// Names of groups in the range, in ascending order
         names: Vec<RangeNameRecord> = explanation.names.iter().map(RangeNameRecord::new).collect(),
     }
 }
@@ -738,10 +745,16 @@ record! {
 record! {
     fn new(part: &Part) {}
 
+    /// Part of the range
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct PartRecord {
+        /// First group
         first: String = part.range.first.to_string(),
+        /// Last group (inclusive)
         last: String = part.range.last.to_string(),
+        /// Kind of the groups
         kind: StatementRecord = StatementRecord::new(part.kind),
+        /// Scope of the groups
         scope: StatementRecord = StatementRecord::new(part.scope),
     }
 }
@@ -749,8 +762,12 @@ record! {
 record! {
     fn new(named: &(GroupRange, &'static str)) {}
 
+    /// Named groups
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct RangeNameRecord {
+        /// Group, or first and last group, to which the name applies
         addresses: String = named.0.to_string(),
+        /// Name
         name: &'static str = named.1,
     }
 }
@@ -758,9 +775,12 @@ record! {
 record! {
     fn new(term: &Term) {}
 
-    /// A term: `schemas/term.json`.
+    /// One object per term.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct TermRecord {
+        /// Term, and its synonyms
         names: &'static [&'static str] = term.names,
+        /// Explanation, in Markdown
         text: &'static str = term.text,
     }
 }
@@ -786,5 +806,13 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
         RecordSchema::new::<PageRecord>("finding-page", "Guide page on a cause (`mcast explain --json`)")
             .describe("references[]", "Reference")
             .event("page"),
+        RecordSchema::new::<RangeRecord>(
+            "range",
+            "Explanation of a range of groups (`mcast explain --json`)",
+        )
+        .event("range"),
+        RecordSchema::new::<TermRecord>("term", "Explanation of a term (`mcast explain --json`)")
+            .describe("names[]", "Name")
+            .event("term"),
     ]
 }

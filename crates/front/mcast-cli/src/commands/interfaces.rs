@@ -81,7 +81,10 @@ fn show_all(
     let defaults = Defaults::now(console)?;
     if arguments.json {
         for interface in interfaces {
-            write_json(out, &InterfaceRecord::new(time, "present", interface, defaults))?;
+            match time {
+                Some(time) => write_json(out, &ChangeRecord::new(time, "present", interface, defaults))?,
+                None => write_json(out, &InterfaceRecord::new("present", interface, defaults))?,
+            }
         }
     } else {
         table(interfaces, defaults, console.palette()).write(out)?;
@@ -103,7 +106,7 @@ fn show_changes(
             continue;
         };
         if arguments.json {
-            write_json(out, &InterfaceRecord::new(Some(now), event, interface, defaults))?;
+            write_json(out, &ChangeRecord::new(now, event, interface, defaults))?;
             continue;
         }
         let Palette { interface: name_style, dim, .. } = console.palette();
@@ -274,30 +277,57 @@ fn addresses(interface: &Interface) -> Vec<String> {
 }
 
 record! {
-    fn new(time: Option<SystemTime>, event: &'static str, interface: &'a Interface, defaults: Defaults) {
+    fn new(event: &'static str, interface: &'a Interface, defaults: Defaults) {
         let addresses = interface.addresses.iter();
         let is_it = |default| default == Some(interface.index);
     }
 
-    /// An interface as JSON: `schemas/interface.json`. With `--watch` it is a change: `schemas/interface-event.json`.
+    /// One object per interface.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct InterfaceRecord<'a> {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        time: Option<String> = time.map(rfc3339),
+        /// Record type
         event: &'static str = event,
+        /// Name of the interface
         name: &'a str = &interface.name,
+        /// Interface index
         index: u32 = interface.index.number(),
+        /// Whether the interface is administratively up; on Windows, also connected
         up: bool = interface.up,
+        /// Whether the interface is up and has a carrier
         running: bool = interface.running,
+        /// Whether the system marks the interface as capable of multicast
         multicast: bool = interface.multicast,
+        /// Whether this is a loopback interface
         loopback: bool = interface.loopback,
+        /// MTU: size of the largest IP packet, in bytes
         mtu: u32 = interface.mtu,
+        /// Hardware address; null unless it has six bytes
         mac: Option<String> = interface.hardware_address.map(|address| address.to_string()),
+        /// IPv4 and IPv6 addresses
         addresses: Vec<Address> =
             addresses.map(|each| Address { address: each.address, prefix: each.prefix }).collect(),
+        /// Whether this is the default interface for IPv4 multicast; null if the system does not report the default
         default_v4: Option<bool> = defaults.v4.map(is_it),
+        /// Whether this is the default interface for IPv6 multicast; null if the system does not report the default
         default_v6: Option<bool> = defaults.v6.map(is_it),
+        /// Problems that multicast has on this interface
         warnings: Vec<String> = interface.warnings().iter().map(ToString::to_string).collect(),
+        /// What the interface offers for taking datagrams off it (`--wire`); null on systems without AF_XDP
         wire: Option<WireRecord> = wire(interface).map(WireRecord::new),
+    }
+}
+
+record! {
+    fn new(time: SystemTime, event: &'static str, interface: &'a Interface, defaults: Defaults) {}
+
+    /// First one object for each present interface, then one object per change. Each describes the interface after
+    /// the change; for an interface that vanished, its last known state.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    struct ChangeRecord<'a> {
+        /// Time at which the change was noticed (RFC 3339, UTC, with nanoseconds)
+        time: String = rfc3339(time),
+        #[serde(flatten)]
+        interface: InterfaceRecord<'a> = InterfaceRecord::new(event, interface, defaults),
     }
 }
 
@@ -305,18 +335,51 @@ record! {
     fn new(support: WireSupport) {}
 
     /// What an interface offers for `--wire`.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct WireRecord {
+        /// Whether nothing is known to prevent it; who else receives a group is checked when it is joined
         possible: bool = support.reason.is_none(),
+        /// Why it is not possible
         reason: Option<String> = support.reason,
+        /// Name of the driver, or kind of the interface
         driver: String = support.driver,
+        /// Whether the driver runs XDP programs itself and passes frames to AF_XDP sockets; null if the kernel does
+        /// not report it (before Linux 6.3)
         native: Option<bool> = support.native,
+        /// Whether XDP programs may see frames that occupy several buffers; null if the kernel does not report it
+        /// (before Linux 6.3)
         multi_buffer: Option<bool> = support.multi_buffer,
+        /// Whether the driver can receive directly into the memory of a socket; null if the kernel does not report
+        /// it (before Linux 6.3)
         zero_copy: Option<bool> = support.zero_copy,
     }
 }
 
+/// Address with its prefix length
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Address {
+    /// IPv4 or IPv6 address
     address: std::net::IpAddr,
+    /// Prefix length in bits
     prefix: u8,
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<InterfaceRecord<'_>>("interface", "Interface (`mcast interfaces --json`)")
+            .events(["present"])
+            .describe("warnings[]", "Warning"),
+        RecordSchema::new::<ChangeRecord<'_>>(
+            "interface-event",
+            "Interface change (`mcast interfaces --watch --json`)",
+        )
+        .events(["present", "appeared", "vanished", "changed", "recreated"])
+        .describe("event", "Type of change")
+        .describe("warnings[]", "Warning"),
+    ]
 }

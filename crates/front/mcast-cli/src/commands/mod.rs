@@ -101,21 +101,31 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
 pub fn schemas() -> Vec<mcast_json::RecordSchema> {
     let schemas = [
         ask::schemas(),
+        bridge::schemas(),
         explain::schemas(),
         groups::schemas(),
+        interfaces::schemas(),
         keys::schemas(),
         #[cfg(target_os = "linux")]
         lab::schemas(),
         log::schemas(),
         crate::message_layer::schemas(),
+        perf::schemas(),
         pick::schemas(),
+        ping::schemas(),
         plan::schemas(),
+        publish::schemas(),
         querier::schemas(),
         crate::receiving::schemas(),
         record::schemas(),
         recv::schemas(),
+        #[cfg(target_os = "linux")]
+        relay::schemas(),
         replay::schemas(),
         send::schemas(),
+        subscribe::schemas(),
+        mcast_watch::live::MonitorReport::schemas(),
+        vec![mcast_watch::live::PacketSummaryRecord::schema()],
     ];
     schemas.concat()
 }

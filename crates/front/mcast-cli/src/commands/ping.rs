@@ -331,15 +331,24 @@ fn write_json(pings: &ProbeSession, now: ClockTime, console: &Console) -> io::Re
 record! {
     fn new(pings: &ProbeSession, responder: &RespondingHost, now: ClockTime) {}
 
-    /// A responder as JSON: `schemas/ping.json`.
+    /// One object at the end for each host that replied.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Figures {
+        /// Address from which the host replies
         address: IpAddr = responder.address,
+        /// Random ID of the responder, in hexadecimal
         responder: String = format!("{:016x}", responder.id),
+        /// Minimum number of routers on the path; null unless both hosts report hop limits
         hops: Option<u8> = responder.hops.map(|(fewest, _)| fewest),
+        /// Maximum number of routers on the path; null unless both hosts report hop limits
         hops_max: Option<u8> = responder.hops.map(|(_, most)| most),
+        /// Time from the host's join to the first probe that reached it, in milliseconds; null if it had joined
+        /// before probing started
         join_to_first_ms: Option<f64> = responder.join_to_first.map(millis),
+        /// Probes to the group, answered by unicast
         multicast: DirectionFigures =
             DirectionFigures::new(responder.multicast(0), pings.sent_to_group(responder, now)),
+        /// Probes to this host only
         unicast: DirectionFigures = DirectionFigures::new(responder.unicast(), pings.sent_to(responder, now)),
     }
 }
@@ -349,14 +358,35 @@ record! {
         let times = results.round_trips();
     }
 
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct DirectionFigures {
+        /// Probes sent since the host joined that were answered or whose timeout has passed
         sent: u64 = sent,
+        /// Probes that were answered
         received: u64 = results.received(),
+        /// Probes that were not answered
         lost: u64 = sent.saturating_sub(results.received()),
+        /// Loss in percent
         loss_percent: f64 = lost(results, sent),
+        /// Duplicate replies received
         duplicated: u64 = results.duplicated(),
+        /// Minimum round-trip time, in milliseconds; null without replies
         rtt_min_ms: Option<f64> = times.min().map(millis),
+        /// Mean round-trip time, in milliseconds; null without replies
         rtt_mean_ms: Option<f64> = times.mean().map(millis),
+        /// Round-trip time, 99th percentile, in milliseconds; null without replies
         rtt_p99_ms: Option<f64> = times.quantile(0.99).map(millis),
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<Figures>("ping", "Responder (`mcast ping --json`)")
+            .event("responder")
+            .describe("unicast.sent", "Probes that were answered or whose timeout has passed"),
+    ]
 }

@@ -7,10 +7,13 @@ use serde::Serialize;
 
 use crate::output::{count_of, seconds};
 
-/// An event as a JSON object.
+/// One object per event, printed between the messages before and after it.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct EventRecord {
+    /// Event
     event: &'static str,
+    /// Time of the record (RFC 3339, UTC, with nanoseconds)
     time: String,
     #[serde(flatten)]
     fields: Option<EventFields>,
@@ -18,19 +21,29 @@ pub(crate) struct EventRecord {
 
 /// The fields of some events.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 enum EventFields {
     Joined {
+        /// Publisher's incarnation
         incarnation: u32,
+        /// Address and port of the publisher
         publisher: String,
+        /// Number of the first message concerned; for a snapshot, the first message that it does not include
+        #[cfg_attr(feature = "schema", schemars(with = "u64"))]
         sequence: MessageNumber,
     },
     Lost {
+        #[cfg_attr(feature = "schema", schemars(with = "u64"))]
         sequence: MessageNumber,
+        /// Number of messages concerned; for `stalled` and `forged`, number of datagrams
         count: u64,
+        /// Why the messages are lost
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned", "publisher-gone", "not-in-history"])))]
         cause: &'static str,
     },
     Message {
+        #[cfg_attr(feature = "schema", schemars(with = "u64"))]
         sequence: MessageNumber,
     },
     Incarnation {
@@ -40,9 +53,11 @@ enum EventFields {
         count: u64,
     },
     Path {
+        /// Index of the path, from 0
         path: u8,
     },
     Key {
+        /// Epoch of the secret that is missing or does not match
         epoch: u16,
     },
     Continued {
@@ -51,17 +66,23 @@ enum EventFields {
     },
     OtherStream {
         publisher: String,
+        /// ID of the ignored other stream, or of the stream that is followed from now on
         stream: String,
     },
     Stream {
         stream: String,
     },
     Queued {
+        /// Address and port of the history server that serves others first
         server: String,
+        /// Time until it is this subscriber's turn, as the server expects; 120 stands for longer times, too
         expected_seconds: f64,
     },
     VerificationFailure {
+        /// Why datagrams were not verified
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["unsigned", "unknown-key", "wrong-signature"])))]
         reason: &'static str,
+        /// Id of the key that such a datagram names: the first two bytes of the SHA-256 hash of the public key
         #[serde(skip_serializing_if = "Option::is_none")]
         signer: Option<String>,
     },

@@ -11,11 +11,7 @@ use crate::schemas::{check, folder};
 /// The schemas that are written by hand. All others are generated from the types of the records (`schemas()`), and so
 /// is a new one: this list only becomes shorter.
 #[cfg(feature = "schema")]
-const BY_HAND: [&str; 46] = [
-    "bridge-event",
-    "bridge-publish-event",
-    "bridge-publish-summary",
-    "bridge-summary",
+const BY_HAND: [&str; 19] = [
     "demo-fact",
     "demo-verdict",
     "doctor-change",
@@ -32,32 +28,9 @@ const BY_HAND: [&str; 46] = [
     "doctor-path",
     "doctor-since",
     "doctor-verdict",
-    "interface",
-    "interface-event",
     "packet",
-    "perf-latency",
-    "perf-recv",
-    "perf-send",
-    "perf-stream-recv",
-    "perf-stream-send",
-    "perf-sweep",
-    "ping",
-    "publish-report",
-    "range",
-    "relay-event",
     "relay-http-event",
     "relay-http-status",
-    "relay-summary",
-    "sniff-summary",
-    "stream-event",
-    "subscribe-summary",
-    "term",
-    "top-announced",
-    "top-member",
-    "top-querier",
-    "top-router",
-    "top-stream",
-    "top-summary",
 ];
 
 #[cfg(feature = "schema")]

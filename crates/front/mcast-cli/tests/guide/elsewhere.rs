@@ -21,7 +21,7 @@ use crate::nats_server::{NatsCluster, NatsServer};
 use crate::network::Network;
 use crate::python_client::absent;
 use crate::rabbitmq_server::RabbitmqServer;
-use crate::support::{MCAST, Running, TIMEOUT, eventually, eventually_within, program, start};
+use crate::support::{MCAST, Running, TIMEOUT, eventually, eventually_within, program};
 
 /// What a bridge prints when it uses its engine.
 const KEEPING: &str = "keeping the stream in";
@@ -510,6 +510,7 @@ fn a_stream_with_three_copies_is_made_as_the_page_says() {
 #[test]
 fn a_stream_is_kept_in_kafka_by_tls_and_published_again() {
     use crate::kafka_server::{KafkaServer, Security};
+    use crate::support::start;
 
     let (network, folder, certificates) =
         (Network::new(), tempfile::tempdir().unwrap(), Certificates::make());

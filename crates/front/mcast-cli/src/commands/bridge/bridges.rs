@@ -368,11 +368,13 @@ pub(super) struct Seat {
     pub(super) end: Option<Instant>,
 }
 
-/// A record with the name of its bridge, if that is one of several.
+// A record with the name of its bridge, if that is one of several. Its schema has the description of the record.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct Labelled<'a, T> {
     #[serde(flatten)]
     record: &'a T,
+    /// Name of the bridge, if it is one of several (`mcast bridge --config`)
     #[serde(skip_serializing_if = "Option::is_none")]
     bridge: Option<&'a str>,
 }

@@ -402,3 +402,82 @@ impl History {
         }
     }
 }
+
+/// The schemas of its records, and of the events of the stream, some of which are those of a bridge.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use crate::commands::subscribe::SnapshotRecord;
+    use crate::receiving::EventRecord;
+    use bridges::Labelled;
+    use mcast_json::RecordSchema;
+    use text::{BridgeRecord, Summary};
+
+    let own = vec![
+        RecordSchema::new::<Labelled<'_, BridgeRecord>>(
+            "bridge-event",
+            "Bridge event (`mcast bridge --json`)",
+        )
+        .events([
+            "connected",
+            "disconnected",
+            "waiting",
+            "other-bridge",
+            "gap",
+            "superseded",
+            "ahead-of-clock",
+            "engine-lost",
+            "engine-healed",
+            "serving-history",
+            "history-refused",
+            "failed",
+            "reloaded",
+            "not-reloaded",
+            "other",
+        ]),
+        RecordSchema::new::<Labelled<'_, Summary>>(
+            "bridge-summary",
+            "Bridge summary (`mcast bridge --json`)",
+        )
+        .event("summary")
+        .describe("event", "Type of the object"),
+        RecordSchema::new::<Labelled<'_, EventRecord>>(
+            "stream-event",
+            "Stream event (`mcast subscribe --json`)",
+        )
+        .or::<SnapshotRecord<'_>>()
+        .event("snapshot")
+        .events([
+            "joined",
+            "lost",
+            "snapshot-wanted",
+            "snapshot",
+            "restarted",
+            "continued",
+            "ended",
+            "stalled",
+            "path-silent",
+            "path-back",
+            "internal-error",
+            "publisher-silent",
+            "publisher-back",
+            "evicted",
+            "key-missing",
+            "stale",
+            "other-stream",
+            "lost-unknown",
+            "full",
+            "rival",
+            "key-wrong",
+            "stream-changed",
+            "history-failed",
+            "history-queued",
+            "signed",
+            "not-verified",
+            "forged",
+        ])
+        .describe("event", "Event")
+        .describe("text", "Snapshot: state, if it is valid UTF-8")
+        .describe("base64", "Snapshot: state in base64 (RFC 4648, section 4), if it is not valid UTF-8"),
+    ];
+    [own, reverse::schemas()].concat()
+}

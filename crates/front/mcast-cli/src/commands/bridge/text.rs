@@ -108,20 +108,45 @@ pub(super) fn summary_text(statistics: &BridgeStatistics, unit: &str, time: Dura
     )
 }
 
-/// An event of a bridge: `schemas/bridge-event.json`. Fields that do not apply to an event are null.
+/// One object per event of the bridge; events of the stream are as those of `mcast subscribe --json`. Fields that
+/// do not apply to an event are null.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct BridgeRecord {
+    /// Event: there is a connection to the engine (`connected`), or the engine cannot be used at present and
+    /// messages are buffered (`disconnected`); the bridge lacks messages and waits in case another bridge has them
+    /// (`waiting`), or another bridge keeps the datagrams of a plain group there (`other-bridge`), or recorded that
+    /// they are missing (`gap`); messages arrive of an incarnation that is older than what is stored
+    /// (`superseded`), or far ahead of the clock (`ahead-of-clock`); the engine lost records that it had stored
+    /// (`engine-lost`), or has them again (`engine-healed`); the history server is ready (`serving-history`), or
+    /// has refused a request (`history-refused`: at most 10 in 10 s, 3 of them of one address, and then the latest
+    /// every 10 s); a bridge of a file has failed (`failed`), the file was read again (`reloaded`, with the number
+    /// of bridges), or is not valid and the bridges stay as they are (`not-reloaded`)
     event: &'static str,
+    /// Time of the record (RFC 3339, UTC, with nanoseconds)
     time: String,
+    /// The key and the address of the engine, with `connected` and `disconnected`
     engine: Option<String>,
+    /// Address of the history server, with `serving-history`; of its client, with `history-refused`
     address: Option<SocketAddr>,
+    /// Incarnation of the messages; with `engine-lost`, that of the last record that is left
     incarnation: Option<u32>,
+    /// Number of the first missing message; with `engine-lost` and `engine-healed`, that of the last record
+    #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
     sequence: Option<MessageNumber>,
+    /// Number of missing messages, null if it is unknown; with `history-refused`, number of requests that were
+    /// refused so far
     count: Option<u64>,
+    /// Why the messages of a `gap` are missing: as for `lost` of `mcast subscribe --json`, or no bridge was there
+    /// when they were published (`joined-late`), or the engine lost them (`engine-lost`), or the system dropped
+    /// datagrams of a plain group because the receive buffer was full (`receive-buffer-full`)
     cause: Option<&'static str>,
+    /// Why the engine cannot be used, or the request was refused
     reason: Option<String>,
+    /// What to do about it
     remedy: Option<String>,
-    /// How many like it were withheld before it.
+    /// Only with `history-refused`, and only if present: number of others that were refused within the 10 s before
+    /// it and are not reported
     #[serde(skip_serializing_if = "Option::is_none")]
     more: Option<u64>,
 }
@@ -215,23 +240,40 @@ impl BridgeRecord {
     }
 }
 
-/// The summary: `schemas/bridge-summary.json`.
+/// The last object.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct Summary {
+    /// The key and the address of the engine
     engine: String,
+    /// Stream as 16 hexadecimal digits; null if none was found
     stream: Option<String>,
+    /// Time that the bridge ran, in seconds
     seconds: f64,
+    /// Messages received
     messages: u64,
+    /// Bytes of messages received
     bytes: u64,
+    /// Records that this bridge appended
     appended: u64,
+    /// Records that had been stored before
     already_stored: u64,
+    /// Batches that the engine refused, because another bridge was first
     refused: u64,
+    /// Gap records that this bridge appended
     gaps: u64,
+    /// Messages in them, where their number is known
     missing: u64,
+    /// How often the engine lost stored records
     engine_losses: u64,
+    /// Messages that were not stored, because they are of an incarnation that was over
     superseded: u64,
+    /// Messages of the present incarnation that are stored nowhere, because it is older than the stored one or far
+    /// ahead of the clock
     not_stored: u64,
+    /// Records that are not stored
     pending: u64,
+    /// What the history server has done; null without `--serve-history`
     history: Option<ServedHistory>,
 }
 

@@ -58,41 +58,75 @@ record! {
     }
 
     /// A receiver's numbers as JSON: part of `schemas/perf-recv.json` and `schemas/perf-send.json`.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Figures {
+        /// Datagrams sent, according to sequence numbers and the closing message
         sent: u64 = report.sent,
+        /// Datagrams received, excluding duplicates
         received: u64 = report.received,
+        /// Datagrams lost
         lost: u64 = report.lost,
+        /// Duplicates received
         duplicated: u64 = report.duplicated,
+        /// Datagrams received after one that was sent later
         reordered: u64 = report.reordered,
+        /// Time from the first arrival to the last, in seconds
         seconds: f64 = report.elapsed.as_secs_f64(),
+        /// Receive rate in datagrams per second; null if the time is zero
         datagrams_per_second: Option<f64> = per_second(report.received as f64, report.elapsed),
+        /// Receive rate in payload bits per second; null if the time is zero
         bits_per_second: Option<f64> = per_second(report.bytes as f64 * 8.0, report.elapsed),
+        /// One-way delay from sending to arrival, in microseconds; null if the clocks differ or no delay was
+        /// measured
         latency_us: Option<Micros> = report.delays.map(Micros::from),
+        /// Whether the sender uses UDP segmentation offload (GSO); null if unknown
         gso: Option<bool> = settings.map(|settings| settings.gso),
+        /// Whether the receiver's system delivered coalesced datagrams (UDP GRO)
         gro: bool = report.gro,
+        /// Payload bytes received, including duplicates
         bytes: u64 = report.bytes,
+        /// Datagrams sent before the first one received, if the start of the session was not received; counted as
+        /// neither sent nor lost
         before_first: u64 = report.before_first,
+        /// Whether the closing message was received; without it, loss at the end of the session is unknown
         closed: bool = report.closed,
+        /// Interarrival jitter (RFC 3550) of the stream with the highest jitter, in microseconds
         jitter_us: f64 = micros(report.jitter),
+        /// Relation of the clocks of sender and receiver. `same`: delays are exact. `unknown`: delays are as
+        /// accurate as the two clocks agree. `apart`: a datagram arrived before it was sent, so the clocks differ.
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["same", "unknown", "apart"])))]
         clocks: &'static str = clock_relation_name(report.clocks),
+        /// Datagrams per receive call, counting only calls that returned datagrams; null without such calls
         datagrams_per_call: Option<f64> = per_call(report.received + report.duplicated, report.receive_calls),
+        /// Datagrams that the receiver's system dropped during the session, by counter; with UDP GRO, counters may
+        /// count coalesced buffers
         drops: Vec<DropFigure> = drops.collect(),
     }
 }
 
 /// Percentiles in microseconds.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Micros {
+    /// Median, in microseconds
     p50: f64,
+    /// 90th percentile, in microseconds
     p90: f64,
+    /// 99th percentile, in microseconds
     p99: f64,
+    /// 99.9th percentile, in microseconds
     p999: f64,
+    /// Maximum, in microseconds
     max: f64,
 }
 
+/// Counter that increased
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct DropFigure {
+    /// Name of the counter
     counter: &'static str,
+    /// Increase of the counter
     count: u64,
 }
 
@@ -233,11 +267,15 @@ fn bars(times: &Histogram, palette: &Palette) -> Vec<String> {
     bars.iter().map(bar_line).collect()
 }
 
-/// A histogram as JSON.
+/// Histogram bar
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct BarFigure {
+    /// Lower bound in microseconds, inclusive
     from_us: f64,
+    /// Upper bound in microseconds, exclusive
     to_us: f64,
+    /// Number of round trips
     count: u64,
 }
 
@@ -247,6 +285,12 @@ fn bar_figures(times: &Histogram) -> Vec<BarFigure> {
     let figure =
         |bar: HistogramBar| BarFigure { from_us: micros(bar.from), to_us: micros(bar.to), count: bar.count };
     times.bars(BARS).into_iter().map(figure).collect()
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    [recv::schemas(), send::schemas()].concat()
 }
 
 #[cfg(test)]

@@ -216,26 +216,42 @@ pub(super) fn name_of(publisher: &Publisher, subscriber: SubscriberId) -> String
 
 /// What is reported about acknowledgements at the end.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct AckReport {
-    /// Whether all messages were acknowledged as required.
+    /// Whether all messages were acknowledged as required
     complete: bool,
+    /// Messages that were acknowledged as required
     acknowledged: u64,
+    /// Messages that could not be acknowledged as required, with `--ack-lost report`
     unacknowledged: u64,
+    /// Messages that were not acknowledged by the end
     pending: u64,
+    /// What each subscriber has acknowledged; of subscribers that left, only the last few thousand
     watermarks: Vec<Row>,
 }
 
-/// What one subscriber has acknowledged.
+/// Subscriber
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Row {
+    /// ID of the subscriber
     subscriber: String,
+    /// Name that it claims, if any
     name: Option<String>,
+    /// Address and port of the subscriber
     address: String,
+    /// Whether it was present at the end
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["present", "evicted", "left", "failed", "silent"])))]
     presence: &'static str,
+    /// Number of the first message that it has acknowledged: the first after its last loss
     since: u64,
+    /// Number of the first message after those that its application was given
     received: u64,
+    /// Number of the first message after those that its application has processed
     processed: u64,
+    /// Messages that were published after those that it has received
     missing: u64,
+    /// Messages that it has reported as lost to its application
     lost: u64,
 }
 

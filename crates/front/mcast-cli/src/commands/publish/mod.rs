@@ -6,6 +6,9 @@ mod rate;
 mod report;
 mod session;
 
+#[cfg(feature = "schema")]
+pub(super) use report::schemas;
+
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;

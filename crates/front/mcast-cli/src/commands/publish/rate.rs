@@ -92,10 +92,14 @@ impl RateReporter {
 
 /// The automatic rate in the closing report.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct RateReport {
+    /// The rate, in bits per second
     bits_per_second: u64,
+    /// The subscriber whose path limits it, if one does
     #[serde(skip_serializing_if = "Option::is_none")]
     limited_by: Option<String>,
+    /// The queueing delay on that path, in seconds
     queueing_seconds: f64,
 }
 
@@ -159,9 +163,13 @@ fn parse_fec(text: &str) -> Result<Fec, String> {
 
 /// The parity that was sent without a request.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct ParityReport {
+    /// Parity datagrams sent without a request
     pub(super) datagrams: u64,
+    /// Bytes of these datagrams
     bytes: u64,
+    /// Multicast repairs that were parity
     requested: u64,
 }
 

@@ -13,7 +13,7 @@ use super::acknowledgements::{AckReport, name_of};
 use super::rate::{ParityReport, RateReport};
 use crate::log_lines::LogLines;
 use crate::message_layer::{Repairs, ServedHistory};
-use crate::output::{bits_per_second, bytes, count, count_of, seconds, write_record};
+use crate::output::{bits_per_second, bytes, count, count_of, record, seconds, write_record};
 
 /// The possible causes if no subscriber sent feedback.
 const NO_FEEDBACK: &str = "no subscriber reported in: none listened, all are best-effort, or a firewall drops the UDP \
@@ -149,36 +149,86 @@ pub(super) fn path_change(change: &PathChange, lines: &LogLines<'_>) {
     }
 }
 
+/// One object at the end.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct Report {
+    /// Stream ID, 16 hexadecimal digits
     stream: String,
+    /// Messages published
     messages: u64,
+    /// Bytes in the messages
     bytes: u64,
+    /// Time from the start of publishing until all subscribers had everything or the wait for them ended, in
+    /// seconds
     seconds: f64,
+    /// Data datagrams sent, excluding repairs
     datagrams: u64,
+    /// Datagrams that were accepted and never sent
     unsent_datagrams: u64,
+    /// With `--log`: messages in the log that were not sent, which the next publisher sends
     unsent_messages: u64,
+    /// Repairs sent
     repairs: Repairs,
+    /// Parity sent (`--fec`)
     parity: ParityReport,
+    /// Whether subscribers report what they received; false with `--one-way`
     delivery_known: bool,
-    subscriber_counts: Audience,
+    /// Number of subscribers by state, including former ones; best-effort subscribers are not counted
+    subscriber_counts: SubscriberCounts,
+    #[serde(skip)]
+    audience: Audience,
+    /// Subscribers that ever joined, without best-effort subscribers; of subscribers that left, only the last few
+    /// thousand
     subscribers: Vec<Member>,
+    /// Hosts that the stream was sent to, without multicast
     hosts: Vec<Host>,
+    /// With `--ack`: what was acknowledged
     #[serde(skip_serializing_if = "Option::is_none")]
     acknowledgements: Option<AckReport>,
+    /// With `--rate auto`: the rate at the end
     #[serde(skip_serializing_if = "Option::is_none")]
     automatic_rate: Option<RateReport>,
+    /// With `--serve-history`: what the history server has done
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<ServedHistory>,
     #[serde(skip)]
     time: Duration,
 }
 
-/// A host that the stream is sent to.
+record! {
+    fn new(audience: &Audience) {}
+
+    /// The subscribers by state.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    #[derive(Debug)]
+    struct SubscriberCounts {
+        /// Subscribers that have received everything
+        complete: u64 = audience.complete,
+        /// Subscribers whose application is still reading what they have received, or a history
+        unread: u64 = audience.unread,
+        /// Subscribers that have not confirmed everything
+        behind: u64 = audience.behind,
+        /// Subscribers that have permanently lost data
+        incomplete: u64 = audience.incomplete,
+        /// Subscribers that left before the end
+        left: u64 = audience.left,
+        /// Subscribers that left because of an error
+        failed: u64 = audience.failed,
+        /// Subscribers that fell silent before they had confirmed everything
+        unknown: u64 = audience.unknown,
+    }
+}
+
+/// Host
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Host {
+    /// Address and UDP port
     address: String,
+    /// Whether it can be reached: no error was reported, or it has answered since
     reachable: bool,
+    /// Datagrams of data and repairs that were not sent to it because it could not be reached
     skipped_datagrams: u64,
 }
 
@@ -189,12 +239,22 @@ impl Host {
     }
 }
 
+/// Subscriber
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Member {
+    /// ID of the subscriber
     subscriber: String,
+    /// Address and port of the subscriber
     address: String,
+    /// State of the subscriber: `complete` (has received everything), `unread` (its application is still reading
+    /// what it has received, or a history), `behind` (has not confirmed everything), `incomplete` (has permanently
+    /// lost data), `left` (left before the end), `failed` (left because of an error) or `unknown` (fell silent)
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["complete", "unread", "behind", "incomplete", "left", "failed", "unknown"])))]
     state: &'static str,
+    /// Datagrams that the subscriber has not confirmed (`behind`) or has given up (`incomplete`)
     missing: u64,
+    /// Messages that the subscriber has reported as lost to its application
     lost_messages: u64,
 }
 
@@ -255,7 +315,8 @@ impl Report {
             repairs: Repairs::of(statistics),
             parity: ParityReport::of(statistics),
             delivery_known: !closing.is_one_way,
-            subscriber_counts: closing.audience,
+            subscriber_counts: SubscriberCounts::new(&closing.audience),
+            audience: closing.audience,
             subscribers: closing.subscriber_progress.iter().map(Member::new).collect(),
             hosts: hosts.iter().map(Host::new).collect(),
             acknowledgements: closing
@@ -306,11 +367,11 @@ impl Report {
                 count_of(self.unsent_messages, "message")
             ));
         }
-        let complete = self.subscriber_counts.complete;
+        let complete = self.audience.complete;
         if self.parity.datagrams > 0 {
             console.note(format_args!("sent {} of parity", count_of(self.parity.datagrams, "datagram")));
         }
-        match self.subscriber_counts.total() {
+        match self.audience.total() {
             _ if !self.delivery_known => console.note(ONE_WAY),
             0 => console.note(NO_FEEDBACK),
             1 => console.note(format_args!("{complete} of 1 subscriber has everything")),
@@ -342,4 +403,15 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<Report>("publish-report", "Closing report (`mcast publish --json`)")
+            .event("summary"),
+    ]
 }

@@ -4,6 +4,9 @@
 mod linux;
 mod tunnels;
 
+#[cfg(all(feature = "schema", target_os = "linux"))]
+pub(super) use linux::schemas;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;

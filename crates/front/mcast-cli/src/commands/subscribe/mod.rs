@@ -4,6 +4,9 @@ mod listen;
 mod output_worker;
 mod policy;
 
+#[cfg(feature = "schema")]
+pub(super) use output_worker::{SnapshotRecord, schemas};
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;

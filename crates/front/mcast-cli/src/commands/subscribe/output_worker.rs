@@ -233,9 +233,14 @@ enum OutputFormat {
 
 /// A snapshot as JSON.
 #[derive(Debug, Serialize)]
-struct SnapshotRecord<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(in crate::commands) struct SnapshotRecord<'a> {
+    /// Time of the record (RFC 3339, UTC, with nanoseconds)
     time: String,
+    /// Number of the first message concerned; for a snapshot, the first message that it does not include
+    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
     sequence: MessageNumber,
+    /// Snapshot: length in bytes
     length: usize,
     #[serde(flatten)]
     payload: Payload<'a>,
@@ -341,45 +346,69 @@ impl Printer {
     }
 }
 
-/// What was received in all: `schemas/subscribe-summary.json`.
+/// One object at the end.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct Summary {
+    /// Stream ID, 16 hexadecimal digits; absent if none was received
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<String>,
+    /// Messages printed
     messages: u64,
+    /// Bytes in the messages
     bytes: u64,
+    /// Running time, in seconds
     seconds: f64,
+    /// Messages reported as lost
     lost_messages: u64,
+    /// Number of losses of an unknown number of messages
     unknown_losses: u64,
+    /// Messages that came from a history
     messages_from_history: u64,
+    /// Data datagrams received, including repairs, excluding duplicates
     datagrams: u64,
+    /// Missing datagrams that were repaired
     repaired: Repaired,
+    /// Repair requests (NAKs) sent
     naks: Naks,
+    /// With `--repair-for-others`: what was done for other subscribers
     #[serde(skip_serializing_if = "Option::is_none")]
     for_others: Option<ForOthers>,
 }
 
 /// The missing datagrams that arrived after all.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Repaired {
+    /// Repaired by the publisher, including with parity that it was asked for
     by_publisher: u64,
+    /// Repaired by other subscribers (`--repair-for-others`)
     by_subscribers: u64,
+    /// Recovered from parity, including parity that the publisher sent without a request
     recovered: u64,
 }
 
 /// The NAKs that were sent.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Naks {
+    /// To the publisher
     to_publisher: u64,
+    /// To other subscribers
     to_subscribers: u64,
 }
 
 /// What it did for other subscribers.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct ForOthers {
+    /// Repair requests answered
     naks: u64,
+    /// Repairs sent
     datagrams: u64,
+    /// Bytes of these repairs
     bytes: u64,
+    /// Repairs refused because of a limit, and requests that were not valid
     refused: u64,
 }
 
@@ -445,4 +474,15 @@ impl Tally {
             _ => {}
         }
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<Summary>("subscribe-summary", "Summary (`mcast subscribe --json`)")
+            .event("summary"),
+    ]
 }

@@ -213,6 +213,38 @@ fn parse(text: &str) -> Result<StartOption, String> {
     }
 }
 
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use super::bridges::Labelled;
+    use mcast_json::RecordSchema;
+    use text::{EventRecord, Summary};
+
+    vec![
+        RecordSchema::new::<Labelled<'_, EventRecord>>(
+            "bridge-publish-event",
+            "Event of a bridge out of an engine (`mcast bridge ENGINE to GROUP --json`)",
+        )
+        .events([
+            "connected",
+            "disconnected",
+            "standing-by",
+            "began",
+            "took-over",
+            "waiting-for-subscribers",
+            "gap",
+            "ended",
+            "other",
+        ]),
+        RecordSchema::new::<Labelled<'_, Summary>>(
+            "bridge-publish-summary",
+            "Summary of a bridge out of an engine (`mcast bridge ENGINE to GROUP --json`)",
+        )
+        .event("summary")
+        .describe("event", "Type of the object"),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -93,19 +93,36 @@ pub(super) fn summary(statistics: &ReverseStatistics, unit: &str, time: Duration
     )
 }
 
-/// An event of a bridge out of an engine: `schemas/bridge-publish-event.json`. Fields that do not apply to an event are
-/// null.
+/// One object per event. Fields that do not apply to an event are null.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct EventRecord {
+    /// Event: there is a connection to the engine (`connected`), or the engine cannot be used at present
+    /// (`disconnected`); another bridge publishes the stream (`standing-by`); this bridge publishes from now on
+    /// (`began`), in place of another one (`took-over`), and has waited for subscribers for 5 s
+    /// (`waiting-for-subscribers`); messages are missing in the engine (`gap`); the stream in the engine was closed
+    /// (`ended`)
     event: &'static str,
+    /// Time of the record (RFC 3339, UTC, with nanoseconds)
     time: String,
+    /// The key and the address of the engine, with `connected` and `disconnected`
     engine: Option<String>,
+    /// Incarnation that this bridge publishes under (`began`, `took-over`), or another one (`standing-by`)
     publisher_incarnation: Option<u32>,
+    /// Incarnation of the messages in the engine
     incarnation: Option<u32>,
+    /// Number of the first message that is published, or of the first missing one
+    #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
     sequence: Option<MessageNumber>,
+    /// Number of missing messages, null if it is unknown; with `waiting-for-subscribers`, how many more it waits
+    /// for; with `ended`, the number of messages
     count: Option<u64>,
+    /// Why the messages of a `gap` are missing: as in the gap record, or records were removed from the engine
+    /// (`removed`)
     cause: Option<&'static str>,
+    /// Why the engine cannot be used
     reason: Option<String>,
+    /// What to do about it
     remedy: Option<String>,
 }
 
@@ -163,18 +180,29 @@ impl EventRecord {
     }
 }
 
-/// The summary: `schemas/bridge-publish-summary.json`.
+/// The last object.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct Summary {
+    /// The key and the address of the engine
     engine: String,
+    /// Stream that was published, as 16 hexadecimal digits; null if datagrams of a plain group were sent
     stream: Option<String>,
+    /// Time that the bridge ran, in seconds
     seconds: f64,
+    /// Messages published
     messages: u64,
+    /// Bytes of messages published
     bytes: u64,
+    /// Gaps in the engine
     gaps: u64,
+    /// Messages in them, where their number is known
     missing: u64,
+    /// How often this bridge began to publish
     begun: u64,
+    /// How often it took over from another bridge
     takeovers: u64,
+    /// Whether all subscribers have everything that was published
     complete: bool,
 }
 

@@ -230,15 +230,22 @@ record! {
         let settings = session.settings();
     }
 
-    /// A run as JSON: `schemas/perf-recv.json`.
+    /// One object for each session of a sender, after its end.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Summary {
+        /// Source address
         source: IpAddr = key.source,
+        /// Interface on which the session arrived
         interface: String = interface,
+        /// Random session ID, in hexadecimal
         session: String = format!("{:016x}", key.session.0),
+        /// Payload bytes per datagram; null if unknown because the sender's settings were not received
         size: Option<u32> = settings.map(|settings| settings.size),
+        /// Number of streams received
         streams: usize = session.streams(),
         #[serde(flatten)]
         figures: Figures = Figures::new(report, settings),
+        /// Datagrams that arrived too late to be recognized as duplicates or not; counted as lost
         too_late: u64 = session.totals().too_late,
     }
 }
@@ -321,4 +328,16 @@ fn describe(session: &Session) -> String {
     };
     let rate = settings.rate.map(|rate| format!(", target {}/s", count(rate.round() as u64)));
     format!("{kind} of {}, {streams}{}", bytes(settings.size.into()), rate.unwrap_or_default())
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    let own = vec![
+        RecordSchema::new::<Summary>("perf-recv", "Received session (`mcast perf recv --json`)")
+            .event("result"),
+    ];
+    [own, stream::schemas()].concat()
 }

@@ -165,31 +165,58 @@ record! {
         let (MessageCounts { messages, bytes, wrong }, time) = (meter.counts(), meter.elapsed());
     }
 
-    /// `schemas/perf-stream-recv.json`.
+    /// One object per stream, after its end.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Summary {
+        /// Address and port of the publisher; null if unknown
         source: Option<SocketAddr> = run.joined.map(|joined| joined.publisher),
+        /// Stream ID, 16 hexadecimal digits
         stream: String = run.stream.map(|stream| stream.to_string()).unwrap_or_default(),
+        /// Publisher's incarnation; null if unknown
         incarnation: Option<u32> = run.joined.map(|joined| joined.incarnation),
+        /// Whether the stream is sealed
         sealed: bool = sealed,
+        /// Length of the first message in bytes; null without messages
         size: Option<usize> = meter.size(),
+        /// Messages published since this subscriber joined; null if the end of the stream was not received
         sent: Option<u64> = run.sent(),
+        /// Messages received
         received: u64 = messages,
+        /// Messages lost
         lost: u64 = run.lost,
+        /// Messages that differ from what was published under their number
         corrupted: u64 = wrong,
+        /// Bytes in the messages received
         bytes: u64 = bytes,
+        /// Time from the first message to the last, in seconds
         seconds: f64 = time.as_secs_f64(),
+        /// Messages per second; null if the time is zero
         messages_per_second: Option<f64> = per_second(messages as f64, time),
+        /// Message bits per second; null if the time is zero
         bits_per_second: Option<f64> = per_second(bytes as f64 * 8.0, time),
+        /// Interarrival jitter of messages (RFC 3550), in microseconds
         jitter_us: f64 = micros(meter.jitter()),
+        /// Delay from publishing to delivery, including repairs, in microseconds; null unless publisher and
+        /// subscriber share a clock
         latency_us: Option<Micros> = meter.delays().and_then(Histogram::percentiles).map(Micros::from),
+        /// Whether publisher and subscriber share a clock
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["same", "unknown"])))]
         clocks: &'static str = if meter.delays().is_some() { "same" } else { "unknown" },
+        /// Data datagrams received, excluding duplicates
         datagrams: u64 = statistics.received,
+        /// Data datagrams received as repairs
         repaired: u64 = statistics.repaired,
+        /// Data datagrams given up
         unrecoverable: u64 = statistics.given_up,
+        /// Duplicate data datagrams received
         duplicated: u64 = statistics.copies,
+        /// NAKs sent
         naks: u64 = statistics.naks,
+        /// Number of times that delivery stalled while waiting for a repair
         stalls: u64 = run.stalls,
+        /// Round-trip time to the publisher, in microseconds; that of the group until it is measured
         round_trip_us: f64 = micros(statistics.round_trip),
+        /// Whether the end of the stream was received
         closed: bool = run.ended.is_some(),
     }
 }
@@ -238,6 +265,20 @@ impl Summary {
         };
         writeln!(out, "  delay       {delays}; jitter {}", short_time(meter.jitter()))
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<Summary>(
+            "perf-stream-recv",
+            "Received stream (`mcast perf recv --stream --json`)",
+        )
+        .event("result"),
+    ]
 }
 
 #[cfg(test)]

@@ -300,21 +300,51 @@ record! {
         let times = trips.times();
     }
 
-    /// A ping-pong as JSON: `schemas/perf-latency.json`.
+    /// One object at the end.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Summary {
+        /// Address of the receiver that replies
         address: IpAddr = partner,
+        /// Pings sent
         sent: u64 = trips.sent(),
+        /// Pings with a pong in time
         received: u64 = times.count(),
+        /// Pings without a pong in time
         lost: u64 = trips.lost(),
+        /// Duplicate pongs received
         duplicated: u64 = trips.duplicated(),
+        /// Pongs received after the next ping was sent
         late: u64 = trips.late(),
+        /// Duration of the measurement, in seconds
         seconds: f64 = elapsed.as_secs_f64(),
+        /// Payload bytes per datagram
         size: usize = plan.size,
+        /// Whether the command waited for pongs by busy polling
         spin: bool = plan.spin,
+        /// One-way delay (half the round-trip time), in microseconds; null without round trips
         latency_us: Option<Micros> = times.percentiles().map(half).map(Micros::from),
+        /// Round-trip time, in microseconds; null without round trips
         round_trip_us: Option<Micros> = times.percentiles().map(Micros::from),
+        /// Minimum round-trip time, in microseconds; null without round trips
         round_trip_min_us: Option<f64> = times.min().map(micros),
+        /// Mean round-trip time, in microseconds; null without round trips
         round_trip_mean_us: Option<f64> = times.mean().map(micros),
+        /// Histogram of round-trip times, shortest first
         histogram: Vec<BarFigure> = bar_figures(times),
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    let own = vec![
+        RecordSchema::new::<Summary>(
+            "perf-latency",
+            "Latency measurement (`mcast perf send --latency --json`)",
+        )
+        .event("result"),
+    ];
+    [own, sessions::schemas(), stream::schemas()].concat()
 }

@@ -178,24 +178,43 @@ record! {
         let worst = reports.worst().map(|receiver| &receiver.report);
     }
 
-    /// A session as JSON: `schemas/perf-send.json`. The receiver's counts are those of the one with the highest loss, or
-    /// null if none reported.
+    /// One object at the end. Some fields describe the worst receiver: the one with the highest loss. They are null
+    /// if no receiver reported.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Summary {
+        /// Datagrams sent
         sent: u64 = *sent,
+        /// Datagrams received by the worst receiver, excluding duplicates; null if no receiver reported
         received: Option<u64> = worst.map(|report| report.received),
+        /// Datagrams lost by the worst receiver; null if no receiver reported
         lost: Option<u64> = worst.map(|report| report.lost),
+        /// Duplicates received by the worst receiver; null if no receiver reported
         duplicated: Option<u64> = worst.map(|report| report.duplicated),
+        /// Datagrams that the worst receiver received after one that was sent later; null if no receiver reported
         reordered: Option<u64> = worst.map(|report| report.reordered),
+        /// Duration of sending, in seconds
         seconds: f64 = elapsed.as_secs_f64(),
+        /// Send rate in datagrams per second; null if the time is zero
         datagrams_per_second: Option<f64> = per_second(*sent as f64, *elapsed),
+        /// Send rate in payload bits per second; null if the time is zero
         bits_per_second: Option<f64> = per_second((sent * u64::from(settings.size) * 8) as f64, *elapsed),
+        /// One-way delay from sending to arrival at the worst receiver, in microseconds; null if the clocks differ
+        /// or no receiver reported
         latency_us: Option<Micros> = worst.and_then(|report| report.delays).map(Into::into),
+        /// Whether the system segmented datagrams (UDP GSO)
         gso: bool = settings.gso,
+        /// Whether the system of the worst receiver delivered coalesced datagrams (UDP GRO); null if no receiver
+        /// reported
         gro: Option<bool> = worst.map(|report| report.gro),
+        /// Payload bytes per datagram
         size: u32 = settings.size,
+        /// Number of streams sent
         streams: u16 = settings.streams,
+        /// Datagrams refused by the interface's own queue
         refused: u64 = result.refused,
+        /// Datagrams per send call; null without calls
         datagrams_per_call: Option<f64> = per_call(*sent, result.calls),
+        /// Reports of the receivers
         receivers: Vec<ReceiverFigures> =
             reports.sorted().into_iter().map(|receiver| ReceiverFigures::new(receiver, settings)).collect(),
     }
@@ -204,8 +223,12 @@ record! {
 record! {
     fn new(receiver: &ReportingReceiver, settings: &SessionSettings) {}
 
+    /// Report of a receiver
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct ReceiverFigures {
+        /// Address that the report was sent from
         address: IpAddr = receiver.address,
+        /// Random receiver ID, in hexadecimal
         receiver: String = format!("{:016x}", receiver.report.receiver),
         #[serde(flatten)]
         figures: Figures = Figures::new(&receiver.report, Some(settings)),
@@ -275,11 +298,15 @@ struct LossCounters {
     explain_loss: bool,
 }
 
+/// Counter that increased
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct LossCounter {
-    /// The receiver that counts it; `None` for the sender.
+    /// Address of the receiver that counted; null for the sender
     host: Option<IpAddr>,
+    /// Name of the counter
     counter: &'static str,
+    /// Increase of the counter
     count: u64,
     #[serde(skip)]
     remedy: &'static str,
@@ -376,16 +403,27 @@ record! {
         let bits = |rate: Option<f64>| rate.map(|rate| rate * size as f64 * 8.0);
     }
 
-    /// A sweep as JSON: `schemas/perf-sweep.json`.
+    /// One object at the end.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct SweepSummary<'a> {
+        /// Highest rate without loss beyond `--max-loss`, in datagrams per second; null if there was loss at every
+        /// rate
         clean_datagrams_per_second: Option<f64> = clean,
+        /// The same rate in payload bits per second; null if there was loss at every rate
         clean_bits_per_second: Option<f64> = bits(clean),
+        /// Lowest rate with loss beyond `--max-loss`, in datagrams per second; null if there was no such loss
         lossy_datagrams_per_second: Option<f64> = lossy,
+        /// The same rate in payload bits per second; null if there was no such loss
         lossy_bits_per_second: Option<f64> = bits(lossy),
+        /// Whether the highest rate is the most that the sender can do
         sender_limit: bool = sender_limit,
+        /// Payload bytes per datagram
         size: usize = size,
+        /// Number of receivers that reported
         receivers: usize = receivers,
+        /// Counters that showed the loss; empty if the loss happened between sender and receivers
         counters: &'a [LossCounter] = if lossy.is_some() { &loss.counters } else { &[] },
+        /// Rates tried, in order
         steps: Vec<StepFigures> = sweep.steps().iter().map(StepFigures::new).collect(),
     }
 }
@@ -393,9 +431,26 @@ record! {
 record! {
     fn new(step: &SweepStep) {}
 
+    /// Rate
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct StepFigures {
+        /// Requested rate, in datagrams per second
         requested_datagrams_per_second: f64 = step.requested,
+        /// Achieved send rate, in datagrams per second
         datagrams_per_second: f64 = step.achieved,
+        /// Loss at the worst receiver, in percent
         lost_percent: f64 = step.lost_percent,
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<Summary>("perf-send", "Sent session (`mcast perf send --json`)").event("result"),
+        RecordSchema::new::<SweepSummary<'_>>("perf-sweep", "Rate sweep (`mcast perf send --sweep --json`)")
+            .event("sweep"),
+    ]
 }

@@ -164,33 +164,51 @@ record! {
         let BackPressure { for_subscribers, for_sending, time: waited } = *back_pressure;
     }
 
-    /// `schemas/perf-stream-send.json`.
+    /// One object at the end.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Summary {
+        /// Stream ID, 16 hexadecimal digits
         stream: String = stream.to_string(),
+        /// Length of each message in bytes
         size: usize = size,
+        /// Whether the stream was sealed
         sealed: bool = sealed,
+        /// Messages published
         messages: u64 = statistics.messages,
+        /// Bytes in the messages
         bytes: u64 = statistics.message_bytes,
+        /// Duration of publishing, in seconds
         seconds: f64 = time.as_secs_f64(),
+        /// Messages per second; null if the time is zero
         messages_per_second: Option<f64> = per_second(statistics.messages as f64, *time),
+        /// Message bits per second; null if the time is zero
         bits_per_second: Option<f64> = per_second(statistics.message_bytes as f64 * 8.0, *time),
+        /// Data datagrams sent, excluding repairs
         datagrams: u64 = statistics.datagrams,
+        /// Repairs sent
         repairs: Repairs = Repairs::of(statistics),
+        /// Messages that had to wait before they could be published
         back_pressure: BackPressureFigures = BackPressureFigures {
             for_subscribers,
             for_sending,
             seconds: waited.as_secs_f64(),
         },
+        /// Subscribers that received everything
         complete: usize = *complete,
+        /// Subscribers that have not confirmed everything
         behind: usize = *behind,
     }
 }
 
 /// How often messages had to wait for room, for how long in total, and why.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct BackPressureFigures {
+    /// Messages that waited for confirmations from subscribers
     for_subscribers: u64,
+    /// Messages that waited for earlier data to be sent
     for_sending: u64,
+    /// Total waiting time, in seconds
     seconds: f64,
 }
 
@@ -233,4 +251,18 @@ fn write_text(summary: &Summary, report: &PublishReport, console: &Console) -> i
         writeln!(out, "incomplete  {} without everything", count_of(summary.behind as u64, "receiver"))?;
     }
     out.flush()
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<Summary>(
+            "perf-stream-send",
+            "Published stream (`mcast perf send --stream --json`)",
+        )
+        .event("result"),
+    ]
 }

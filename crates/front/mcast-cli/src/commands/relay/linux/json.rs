@@ -16,36 +16,69 @@ use crate::output::{count, count_of, rfc3339};
 /// What is limited together: the name of an event, what it is about in the rules, and a reason.
 pub(super) type EventKind = (&'static str, [Option<String>; 5], Option<String>);
 
-/// An event: `schemas/relay-event.json`. Fields that do not apply to an event are null.
+/// One object per event. Fields that do not apply to an event are null.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct EventRecord {
+    /// Type of the event: an interface is usable (`leg-up`) or not (`leg-down`), something does not work on it
+    /// while the rest continues (`problem`); another relay announces itself (`relay-appeared`) or no longer does
+    /// (`relay-disappeared`); this relay forwards (`forwarding`) or another one does (`standing-by`); two legs are
+    /// on the same segment (`same-segment`); another box returns copies (`loop-found`); a router also forwards what
+    /// the relay forwards (`router-found`), or the copies of another relay would be forwarded farther and are not
+    /// (`chain-found`); the system dropped datagrams, because the receive buffer was full (`receive-lost`);
+    /// datagrams were not forwarded (`not-forwarded`); hosts have joined a group from other sources than the relay
+    /// (`other-sources`), or report nothing (`no-reports`); a relay of AMT accepts memberships (`amt-connected`),
+    /// can no longer be used (`amt-lost`), or none answers (`amt-no-relay`); a tunnel is up, with another relay at
+    /// its other end than before (`tunnel-up`), or down (`tunnel-down`), its other end has another address
+    /// (`tunnel-moved`), refuses it (`tunnel-refused`) or does not answer (`tunnel-unanswered`); somebody dials
+    /// with another key (`tunnel-wrong-key`), or a tunnel that no rule names (`tunnel-unknown`); the rules were
+    /// reread (`reloaded`) or could not be (`not-reloaded`); with `--check`, for each pair of legs:
+    /// `would-forward`, `would-stand-by` or `cannot-forward`
     pub(super) event: &'static str,
+    /// Time of the event (RFC 3339, UTC, with nanoseconds)
     pub(super) time: String,
     /// The same, for text.
     #[serde(skip)]
     pub(super) at: Option<SystemTime>,
+    /// The rule
     pub(super) rule: Option<String>,
+    /// The leg that the traffic arrives on
     pub(super) from: Option<String>,
+    /// The leg or unicast target that it is sent to
     pub(super) to: Option<String>,
+    /// The leg or tunnel that the event is about
     pub(super) leg: Option<String>,
+    /// The other leg on the same segment
     pub(super) other_leg: Option<String>,
+    /// Addresses of the interface, or of the other relay
     pub(super) addresses: Option<Vec<IpAddr>>,
+    /// Identifier of the other relay, another one after each start
     pub(super) relay: Option<String>,
+    /// Priority of the other relay, with `--check`
     pub(super) priority: Option<u8>,
+    /// Address of the box that returns copies
     pub(super) address: Option<IpAddr>,
+    /// Its hardware address; null if the system could not resolve it
     pub(super) mac: Option<String>,
+    /// Group or broadcast address and port that it relays
     pub(super) destination: Option<String>,
+    /// Address and port of the other end of a tunnel
     pub(super) peer: Option<String>,
+    /// The group
     pub(super) group: Option<String>,
+    /// Why: for `not-forwarded` the name of the reason (`hop-limit`, `rate-limit`, `too-many-hops`,
+    /// `too-many-paths`, `too-many-repeats`, `unreachable`), otherwise text
     pub(super) reason: Option<String>,
+    /// Number of datagrams since the last such event, of refusals that the event stands for, or of rules
     pub(super) count: Option<u64>,
+    /// Address and port of the HTTP client
     pub(super) client: Option<SocketAddr>,
-    /// How many like it were withheld before it.
+    /// Only if present: number of other events like this one, within the 10 s before it, that were not printed
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) more: Option<u64>,
-    /// The event in words.
+    /// The event in words
     pub(super) text: String,
-    /// What to do about it.
+    /// What to do about it
     pub(super) remedy: Option<String>,
 }
 
@@ -185,55 +218,87 @@ impl EventRecord {
     }
 }
 
-/// The summary: `schemas/relay-summary.json`.
+/// One object at the end.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct Summary {
+    /// Duration in seconds
     seconds: f64,
+    /// The rules
     rules: Vec<RuleSummary>,
+    /// The tunnels
     tunnels: Vec<TunnelSummary>,
+    /// Datagrams at the sockets of tunnels that were dropped, by reason
     tunnels_dropped: Vec<RefusedCount>,
+    /// Datagrams that the system dropped, because a receive buffer of the relay was full
     lost: u64,
+    /// Copies and replies that the system did not take
     unsent: u64,
+    /// Datagrams to the port of announcements that were not valid announcements
     invalid_announcements: u64,
+    /// Loops found
     loops: u64,
+    /// What HTTP clients have been served
     http: HttpSummary,
+    /// What was received from and sent by AMT
     amt: AmtSummary,
 }
 
 /// What HTTP clients have been served.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct HttpSummary {
+    /// Streams that clients have received
     served: u64,
+    /// Datagrams received for them
     datagrams: u64,
+    /// Bytes sent to clients
     sent_bytes: u64,
+    /// Datagrams that were not sent to a client because it had fallen behind
     skipped: u64,
+    /// Requests that were refused and clients that were dropped, by reason
     refused: Vec<RefusedCount>,
 }
 
 /// The gateways served, and what arrived from relays and gateways of AMT.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct AmtSummary {
+    /// Gateways of AMT that have joined something here
     gateways: u64,
+    /// Datagrams sent to gateways
     sent: u64,
+    /// Datagrams to gateways that the system did not take
     unsent: u64,
+    /// Datagrams of relays and gateways of AMT that were not used, by reason
     refused: Vec<RefusedCount>,
 }
 
-/// What a rule has forwarded and refused.
+/// A rule
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct RuleSummary {
+    /// The rule
     rule: String,
+    /// Datagrams that arrived
     arrived: u64,
+    /// Copies sent
     copies: u64,
+    /// Bytes of payload in the copies
     bytes: u64,
+    /// Replies sent to senders, and answers of senders to these
     replies: u64,
+    /// Datagrams that were not forwarded, by reason
     refused: Vec<RefusedCount>,
 }
 
-/// The datagrams or requests that were refused for one reason.
+/// A reason
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct RefusedCount {
+    /// Name of the reason
     pub(super) reason: &'static str,
+    /// Number of datagrams
     pub(super) count: u64,
 }
 
@@ -387,21 +452,35 @@ pub(super) fn record(event: &DriverEvent, names: &Names) -> Option<EventRecord> 
     })
 }
 
-/// What a tunnel has carried, in the summary.
+/// A tunnel
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct TunnelSummary {
+    /// Its name
     tunnel: String,
+    /// Whether it is up
     up: bool,
+    /// Address and port of its other end, while it is up
     peer: Option<String>,
+    /// Round trip in milliseconds
     round_trip_ms: Option<f64>,
+    /// Datagrams sent into it
     sent: u64,
+    /// Datagrams received from it
     received: u64,
+    /// Bytes sent to the other end
     sent_bytes: u64,
+    /// Bytes received from the other end
     received_bytes: u64,
+    /// Pieces sent again because the other end requested them
     repairs_sent: u64,
+    /// Missing pieces that arrived after a request
     repaired: u64,
+    /// Missing pieces that did not arrive in time
     lost: u64,
+    /// Datagrams of which pieces were missing for too long
     incomplete: u64,
+    /// Records that could not be read
     malformed: u64,
 }
 
@@ -545,4 +624,58 @@ impl Names {
     pub(super) fn rule(&self, rule: usize) -> &str {
         self.rules.get(rule).map_or("?", String::as_str)
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<EventRecord>("relay-event", "Relay event (`mcast relay --json`)")
+            .events([
+                "leg-up",
+                "leg-down",
+                "problem",
+                "relay-appeared",
+                "relay-disappeared",
+                "forwarding",
+                "standing-by",
+                "same-segment",
+                "loop-found",
+                "router-found",
+                "chain-found",
+                "too-many-groups",
+                "receive-lost",
+                "not-forwarded",
+                "other-sources",
+                "no-reports",
+                "tunnel-up",
+                "tunnel-down",
+                "tunnel-moved",
+                "tunnel-refused",
+                "tunnel-unanswered",
+                "tunnel-wrong-key",
+                "tunnel-unknown",
+                "amt-connected",
+                "amt-lost",
+                "amt-no-relay",
+                "reloaded",
+                "not-reloaded",
+                "would-forward",
+                "would-stand-by",
+                "cannot-forward",
+                "http-listening",
+                "http-failed",
+                "http-refused",
+                "would-serve",
+                "cannot-serve",
+                "other",
+            ])
+            .describe("addresses[]", "An address"),
+        RecordSchema::new::<Summary>("relay-summary", "Summary of a relay (`mcast relay --json`)")
+            .event("summary")
+            .describe("event", "Type of the record")
+            .describe("http.refused[].count", "Number of requests or clients"),
+    ]
 }

@@ -4,6 +4,9 @@ mod export;
 mod json;
 mod text;
 
+#[cfg(feature = "schema")]
+pub(in crate::commands) use json::schemas;
+
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
