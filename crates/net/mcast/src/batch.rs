@@ -9,8 +9,8 @@ use crate::datagram::{Arrival, Datagram};
 
 /// A set of reusable receive buffers.
 ///
-/// A receive by a socket fills each buffer with one datagram, or with one coalesced buffer of equally long datagrams
-/// (UDP GRO), which is delivered as the datagrams it holds. Datagrams that are [pushed](Self::push) share buffers.
+/// Each buffer takes one datagram, or one coalesced buffer of equally long datagrams (UDP GRO),
+/// which is delivered as the datagrams it holds.
 ///
 /// The memory is allocated once and reused. A datagram borrows from its buffer; [`Datagram::to_owned_datagram`]
 /// keeps it without a copy, by reference count. A buffer with kept datagrams is replaced by a fresh
@@ -30,8 +30,6 @@ pub struct Batch {
 /// The contents of one buffer.
 struct Message {
     buffer: usize,
-    /// Where the first datagram begins in it.
-    start: usize,
     length: usize,
     /// The size of each datagram but the last; `length` for a single one.
     segment: usize,
@@ -52,8 +50,7 @@ impl Batch {
         Self {
             buffers: (0..count).map(|_| ReceiveBuffer::new(bytes.max(1))).collect(),
             slots: ReceiveSlots::new(count),
-            // After as many as were pushed, sockets may fill the other buffers.
-            messages: Vec::with_capacity(2 * count),
+            messages: Vec::with_capacity(count),
         }
     }
 
@@ -101,16 +98,15 @@ impl Batch {
         self.take_at(&mut cursor.0)
     }
 
-    /// Copies a datagram into free memory, for sources that are not sockets. Returns `false` if the batch already holds as
-    /// many messages as it has buffers, or if no buffer is free.
+    /// Copies a datagram into the next free buffer, for sources that are not sockets. Returns
+    /// `false` if no buffer is free.
     ///
-    /// A payload longer than a buffer is truncated, and the datagram is marked as truncated.
-    #[inline]
+    /// A payload longer than the buffer is truncated, and the datagram is marked as truncated.
     pub fn push(&mut self, payload: &[u8], arrival: Arrival) -> bool {
-        let Some((buffer, start)) = self.place(payload.len()) else {
+        let Some(index) = self.free() else {
             return false;
         };
-        let bytes = &mut self.buffers[buffer].bytes_mut()[start..];
+        let bytes = self.buffers[index].bytes_mut();
         let length = payload.len().min(bytes.len());
         bytes[..length].copy_from_slice(&payload[..length]);
         let arrival = Arrival {
@@ -118,36 +114,14 @@ impl Batch {
             truncated: arrival.truncated || length < payload.len(),
             ..arrival
         };
-        self.messages.push(Message { buffer, start, length, segment: length, count: 1, arrival });
+        self.hold(index, length, length, arrival);
         true
     }
 
     /// Returns the first free buffer: the one behind all that are in use.
     pub(crate) fn free(&self) -> Option<usize> {
         let next = self.messages.last().map_or(0, |message| message.buffer + 1);
-        (next < self.buffers.len() && self.has_room()).then_some(next)
-    }
-
-    /// Returns whether the batch holds fewer messages than it has buffers.
-    #[inline]
-    fn has_room(&self) -> bool {
-        self.messages.len() < self.buffers.len()
-    }
-
-    /// Returns the buffer and the position in it for a datagram of this length: behind the last one, so that small
-    /// datagrams occupy few cache lines. Buffers of equal alignment would compete for the same ones.
-    #[inline]
-    fn place(&self, length: usize) -> Option<(usize, usize)> {
-        const CACHE_LINE: usize = 64;
-        if let Some(last) = self.messages.last()
-            && self.has_room()
-        {
-            let start = (last.start + last.length).next_multiple_of(CACHE_LINE);
-            if start + length <= self.buffer_bytes() {
-                return Some((last.buffer, start));
-            }
-        }
-        self.free().map(|buffer| (buffer, 0))
+        (next < self.buffers.len()).then_some(next)
     }
 
     /// Returns the memory for a receive into the buffers from `first` on.
@@ -163,7 +137,7 @@ impl Batch {
     /// Records the contents of a buffer.
     pub(crate) fn hold(&mut self, buffer: usize, length: usize, segment: usize, arrival: Arrival) {
         let count = if length == 0 { 1 } else { length.div_ceil(segment) };
-        self.messages.push(Message { buffer, start: 0, length, segment, count, arrival });
+        self.messages.push(Message { buffer, length, segment, count, arrival });
     }
 
     /// Returns whether there is a datagram at this position.
@@ -205,8 +179,8 @@ pub(crate) struct Position {
 impl Message {
     #[inline]
     fn datagram<'a>(&self, index: usize, buffers: &'a [ReceiveBuffer]) -> Datagram<'a> {
-        let offset = index * self.segment;
-        let (start, end) = (self.start + offset, self.start + self.length.min(offset + self.segment));
+        let start = index * self.segment;
+        let end = self.length.min(start + self.segment);
         let arrival = if self.count == 1 {
             self.arrival
         } else {
@@ -269,30 +243,6 @@ mod tests {
 
         assert_eq!(kept.payload(), b"first");
         assert_eq!(batch.iter().next().unwrap().payload(), b"second");
-    }
-
-    #[test]
-    fn pushed_datagrams_share_a_buffer_and_kept_ones_stay() {
-        let mut batch = Batch::new(8, 160);
-        assert!(batch.push(b"first", arrival()));
-        let kept = batch.iter().next().unwrap().to_owned_datagram();
-        for payload in [&b"second"[..], &[7; 160], b"", b"last"] {
-            assert!(batch.push(payload, arrival()));
-        }
-
-        let payloads: Vec<_> = batch.iter().map(|datagram| datagram.payload().to_vec()).collect();
-        assert_eq!(payloads, [&b"first"[..], b"second", &[7; 160], b"", b"last"]);
-        let places: Vec<_> = batch.messages.iter().map(|message| (message.buffer, message.start)).collect();
-        assert_eq!(places, [(0, 0), (0, 64), (1, 0), (2, 0), (2, 0)]);
-        assert_eq!((batch.free(), kept.payload()), (Some(3), &b"first"[..]));
-    }
-
-    #[test]
-    fn no_more_messages_are_pushed_than_there_are_buffers() {
-        let mut batch = Batch::new(3, 1024);
-        assert!((0..3).all(|_| batch.push(b"x", arrival())));
-        assert!(!batch.push(b"y", arrival()));
-        assert_eq!((batch.free(), batch.len()), (None, 3));
     }
 
     #[test]
