@@ -25,7 +25,7 @@ pub fn interfaces() -> Result<Vec<Interface>> {
 /// Returns all bridges of this machine; on Linux, those of the calling thread's network namespace.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) except on Linux, or the system's
+/// [`ErrorKind::Unsupported`] except on Linux, or the system's
 /// error.
 pub fn bridges() -> Result<Vec<Bridge>> {
     mcast_sys::bridge::list().map_err(|error| Error::os(Operation::Interfaces, error))
@@ -35,7 +35,7 @@ pub fn bridges() -> Result<Vec<Bridge>> {
 /// one, or one per queue on a device with several queues.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) except on Linux, or the system's
+/// [`ErrorKind::Unsupported`] except on Linux, or the system's
 /// error.
 pub fn queue_disciplines(interface: InterfaceIndex) -> Result<Vec<String>> {
     mcast_sys::bridge::queue_disciplines(interface).map_err(|error| Error::os(Operation::Interfaces, error))
@@ -129,7 +129,7 @@ pub(crate) mod examples {
 /// [`ErrorKind::NoSuchInterface`] if none matches, with a list of the interfaces that exist, or if
 /// several have the address (which is possible for link-local addresses); [`ErrorKind::Mismatch`]
 /// for [`InterfaceSelector::Default`] and [`InterfaceSelector::All`], which do not name a single
-/// interface without a group (see [`default_interface`](crate::default_interface)).
+/// interface without a group (see [`default_interface`]).
 pub fn find(selector: &InterfaceSelector) -> Result<Interface> {
     find_in(&interfaces()?, selector).cloned()
 }
