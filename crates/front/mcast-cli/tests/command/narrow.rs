@@ -135,7 +135,7 @@ fn tables_fit_the_terminal() {
     let (narrow, wide) = (run("60"), run("200"));
     assert_fits(&narrow, 60, |_| false);
     assert!(narrow.contains("    addresses: 10.0.0.1/24, fd00::1/64"), "{narrow}");
-    assert!(wide.lines().next().unwrap().ends_with(" note"), "{wide}");
+    assert!(wide.lines().next().unwrap().ends_with(" wire"), "{wide}");
     let unlimited = program(&lan.a, MCAST, &["interfaces"], false).end().succeeded();
     assert_eq!(unlimited.text(), wide);
 }
