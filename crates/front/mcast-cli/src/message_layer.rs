@@ -53,6 +53,27 @@ impl<'a> MessageRecord<'a> {
     }
 }
 
+/// A snapshot as JSON.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct SnapshotRecord<'a> {
+    /// Time of the record (RFC 3339, UTC, with nanoseconds)
+    time: String,
+    /// Number of the first message concerned; for a snapshot, the first message that it does not include
+    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
+    sequence: MessageNumber,
+    /// Snapshot: length in bytes
+    length: usize,
+    #[serde(flatten)]
+    payload: Payload<'a>,
+}
+
+impl<'a> SnapshotRecord<'a> {
+    pub(crate) fn new(message: MessageNumber, time: SystemTime, bytes: &'a [u8]) -> Self {
+        Self { time: rfc3339(time), sequence: message, length: bytes.len(), payload: Payload::new(bytes) }
+    }
+}
+
 /// The repairs that a publisher has sent.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -406,7 +406,7 @@ impl History {
 /// The schemas of its records, and of the events of the stream, some of which are those of a bridge.
 #[cfg(feature = "schema")]
 pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
-    use crate::commands::subscribe::SnapshotRecord;
+    use crate::message_layer::SnapshotRecord;
     use crate::receiving::EventRecord;
     use bridges::Labelled;
     use mcast_json::RecordSchema;

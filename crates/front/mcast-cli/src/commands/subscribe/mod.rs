@@ -5,7 +5,7 @@ mod output_worker;
 mod policy;
 
 #[cfg(feature = "schema")]
-pub(super) use output_worker::{SnapshotRecord, schemas};
+pub(super) use output_worker::schemas;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

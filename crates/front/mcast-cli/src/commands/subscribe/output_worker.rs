@@ -9,15 +9,15 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use mcast::Waker;
 use mcast_stream::subscriber::{Message, Position, SubscriberEvent};
-use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
+use mcast_stream::wire::{Incarnation, StreamId};
 use mcast_stream::{JobContext, Snapshot, Subscriber, Worker, framing};
 use mcast_terminal::{Output, is_terminal};
 use serde::Serialize;
 
 use super::OutputOptions;
 use crate::execute::Call;
-use crate::message_layer::MessageRecord;
-use crate::output::{Payload, SafeText, rfc3339, write_json, write_record};
+use crate::message_layer::{MessageRecord, SnapshotRecord};
+use crate::output::{SafeText, rfc3339, write_json, write_record};
 use crate::receiving::EventRecord;
 
 /// The number of bytes written at once while more messages arrive.
@@ -231,21 +231,6 @@ enum OutputFormat {
     Nothing,
 }
 
-/// A snapshot as JSON.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(in crate::commands) struct SnapshotRecord<'a> {
-    /// Time of the record (RFC 3339, UTC, with nanoseconds)
-    time: String,
-    /// Number of the first message concerned; for a snapshot, the first message that it does not include
-    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
-    sequence: MessageNumber,
-    /// Snapshot: length in bytes
-    length: usize,
-    #[serde(flatten)]
-    payload: Payload<'a>,
-}
-
 impl Printer {
     pub(super) fn new(show: &OutputOptions) -> Self {
         let format = if show.json {
@@ -311,12 +296,7 @@ impl Printer {
             OutputFormat::Json => write_record(
                 out,
                 "snapshot",
-                &SnapshotRecord {
-                    time: rfc3339(SystemTime::now()),
-                    sequence: snapshot.message,
-                    length: bytes.len(),
-                    payload: Payload::new(bytes),
-                },
+                &SnapshotRecord::new(snapshot.message, SystemTime::now(), bytes),
             ),
         }
     }
