@@ -64,7 +64,7 @@ pub use impairment::{Fate, Impairment, ImpairmentScope, LinkDirection};
 pub use interfaces::Offload;
 pub use lab::Lab;
 pub use router::{RouteGroup, Router};
-pub use skip::{REQUIRE_ALL, SKIPS, Skip, has_program, skip};
+pub use skip::{has_program, skip};
 pub use switch::{SnoopedMember, Switch, SwitchOptions};
 pub use topology::{LabNetwork, Program, Topology};
 

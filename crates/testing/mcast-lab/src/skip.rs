@@ -6,24 +6,25 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 /// With this variable, a test fails instead of leaving something out.
-pub const REQUIRE_ALL: &str = "MCAST_REQUIRE_ALL";
+const REQUIRE_ALL: &str = "MCAST_REQUIRE_ALL";
 /// The file to which what is left out is appended, one [`Skip`] a line as JSON.
-pub const SKIPS: &str = "MCAST_SKIPS";
+const SKIPS: &str = "MCAST_SKIPS";
 
 /// A test that was not tried.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Skip {
-    /// The test, or the thread that it runs on.
-    pub test: String,
+#[derive(serde::Serialize)]
+struct Skip {
+    /// The test: the name of the thread that it runs on.
+    test: String,
     /// What it lacks.
-    pub reason: String,
+    reason: String,
 }
 
-/// Records that the test that runs now is not tried any further, and why. The caller returns from the test.
+/// Records that the test that runs now is not tried any further, and why: on standard error, and as a line of JSON in the file
+/// that the environment variable `MCAST_SKIPS` names, if it is set. The caller returns from the test.
 ///
 /// # Panics
 ///
-/// If the environment has [`REQUIRE_ALL`], or the file of [`SKIPS`] cannot be written.
+/// If the environment has `MCAST_REQUIRE_ALL`, or the file that `MCAST_SKIPS` names cannot be written.
 pub fn skip(reason: impl Display) {
     assert!(std::env::var_os(REQUIRE_ALL).is_none(), "nothing may be left out: {reason}");
     let skip = Skip {

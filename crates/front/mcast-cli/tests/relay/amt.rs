@@ -174,6 +174,40 @@ fn several_gateways_behind_one_nat_each_receive_what_they_have_joined() {
     stop(relay);
 }
 
+/// Limits the descriptors of a program to these many more than it has.
+fn limit_descriptors(running: &Running, more: usize) {
+    let id = running.child.id().to_string();
+    let open = std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count();
+    let limit = format!("--nofile={}:", open + more);
+    assert!(Command::new("prlimit").args(["--pid", &id, &limit]).status().unwrap().success());
+}
+
+/// Linux limits how many sources a socket has in a group, here to one: each needs a socket of its own, and for a while there is
+/// none.
+#[test]
+fn a_source_that_cannot_be_added_is_reported_and_added_when_it_can() {
+    let path = Path::new();
+    path.relay.sysctl("net/ipv4/igmp_max_msf", "1").unwrap();
+    let relay = relay(&path.relay, &["232.1.0.0/16:5000 from eth0 to amt-listen:10.0.2.9"]);
+    let receive = |membership| recv_by_amt(&path.gateway, "10.0.2.9", &[membership, "-c", "3", "-W", "20s"]);
+    // Two gateways: each has a port of its own.
+    let _of_another = receive("10.0.1.77@232.1.2.3:5000");
+    let sources = || path.relay.read_proc_net("mcfilter").unwrap().to_lowercase();
+    eventually("the first source", || sources().contains("0x0a00014d"));
+    limit_descriptors(&relay, 0);
+    let of_source = receive("10.0.1.1@232.1.2.3:5000");
+    relay.stdout.wait_for(r#""event":"problem""#);
+    limit_descriptors(&relay, 100);
+    // What the leg joins changes, which is when it tries again.
+    let _of_other_group = receive("10.0.1.1@232.1.2.4:5000");
+    eventually("both sources, and that of the other group", || {
+        sources().contains("0x0a00014d") && sources().matches("0x0a000101").count() == 2
+    });
+    let _stream = path.stream("232.1.2.3:5000");
+    of_source.end().succeeded();
+    stop(relay);
+}
+
 #[test]
 fn a_gateway_finds_a_relay_again_that_was_killed() {
     let path = Path::new();

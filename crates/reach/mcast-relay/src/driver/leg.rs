@@ -76,6 +76,8 @@ pub(super) struct OpenLeg {
     pub(super) interface: Interface,
     pub(super) receiver: Receiver,
     joined: BTreeMap<GroupAddr, Membership>,
+    /// Those of them that the system left because it could not change their sources. They are joined again when anything changes.
+    left: BTreeSet<GroupAddr>,
     pub(super) broadcasts: Vec<Socket>,
     announcers: Vec<(Family, Socket)>,
     pub(super) members: Option<MemberListener>,
@@ -121,17 +123,25 @@ impl DriverLeg {
         let gone: Vec<_> = gone.map(|(address, membership)| (*address, membership.clone())).collect();
         for (address, membership) in gone {
             open.joined.remove(&address);
+            open.left.remove(&address);
             open.receiver.leave(&membership)?;
         }
         let (mut missing, mut result) = (Vec::new(), Ok(()));
         for (address, membership) in wanted {
             match open.joined.get_mut(&address) {
-                Some(known) if known.sources == membership.sources => {}
-                // The old sources stay known after a failure, so that the next call tries again.
-                Some(known) => match open.receiver.set_sources(known, membership.sources.clone()) {
-                    Ok(()) => *known = membership,
-                    Err(error) => result = Err(error),
-                },
+                Some(known) if known.sources == membership.sources && !open.left.contains(&address) => {}
+                Some(known) => {
+                    let set = open.receiver.set_sources(known, membership.sources.clone());
+                    // The receiver has the new sources either way, but after a failure it has left the group.
+                    *known = membership;
+                    match set {
+                        Ok(()) => _ = open.left.remove(&address),
+                        Err(error) => {
+                            open.left.insert(address);
+                            result = Err(error);
+                        }
+                    }
+                }
                 None => missing.push(membership),
             }
         }
@@ -170,6 +180,7 @@ impl OpenLeg {
                 interface: interface.clone(),
                 receiver: Receiver::builder().build()?,
                 joined: BTreeMap::new(),
+                left: BTreeSet::new(),
                 broadcasts: open_broadcasts(id, interface, relay)
                     .map_err(DriverError::system("receive broadcasts"))?,
                 announcers,
