@@ -217,6 +217,7 @@ fn a_misspelled_name_gets_a_suggestion() {
         (&["explain", "mdsn"][..], "did you mean `mdns`?"),
         (&["recv", "sdsp"], "did you mean `ssdp`?"),
         (&["explain", "no-queirer"], "did you mean `no-querier`?"),
+        (&["explain", "anycst"], "did you mean `anycast`?"),
         (&["lab", "run", "four-host"], "did you mean `four-hosts`?"),
         (&["recv", "udp:239.1.1.1:5"], "write GROUP:PORT or udp://GROUP:PORT"),
         (&["explain", "01:00:5e:01:02:03"], "is an Ethernet address"),

@@ -288,7 +288,7 @@ impl Receiver {
 
     /// Replaces the sources of a membership, atomically and while receiving. From then on, it is
     /// identified by the membership with the new sources, also after an error: if the system refuses the new sources, it leaves
-    /// the group, [`memberships`](Self::memberships) shows the failure, and setting them once more tries again.
+    /// the group, [`memberships`](Self::memberships) shows the failure, and setting them again joins it.
     ///
     /// # Errors
     /// [`ErrorKind::NotJoined`] if no membership equals this one; otherwise those of

@@ -152,6 +152,17 @@ fn subjects_of(text: &str, console: &Console) -> anyhow::Result<Vec<Subject>> {
     if let Some(range) = range_of(text)? {
         return Ok(vec![Subject::Range(range)]);
     }
+    let known = || terms().chain(WellKnown::all().iter().map(|known| known.name));
+    if known().all(|name| name != text)
+        && let Some(term) = closest(text, known()).filter(|name| terms().any(|term| term == *name))
+    {
+        let terms = terms().collect::<Vec<_>>().join(", ");
+        return Err(Failure::usage(format!("\"{text}\" is neither a term nor the name of a group"))
+            .remedy(format!(
+                "did you mean `{term}`? Terms are {terms}; `mcast explain --names` lists the names of groups"
+            ))
+            .into());
+    }
     // Names of findings contain hyphens, those of groups rarely do.
     let is_name = !WellKnown::named(text).is_empty();
     if !is_name
