@@ -479,7 +479,7 @@ impl MemberListener {
     /// Returns when to call [`Self::send_due`], and [`Self::receive`] if it has more.
     pub(super) fn deadline(&self) -> Option<Duration> {
         let queries = self.queriers.iter().filter_map(|querier| querier.state().deadline);
-        let queries = queries.map(|deadline| deadline.since(ClockTime::START).into());
+        let queries = queries.map(|deadline| deadline.since(ClockTime::START));
         queries.chain(self.has_more.then_some(Duration::ZERO)).min()
     }
 }

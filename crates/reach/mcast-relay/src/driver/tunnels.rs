@@ -129,7 +129,7 @@ impl Tunnels {
     pub(super) fn deadline(&self) -> Option<Duration> {
         let of_socket =
             |socket: &TunnelSocket| socket.endpoint.poll_timeout().into_iter().chain(socket.resolve_at).min();
-        let reports = self.strangers.poll_timeout().map(|due| due.since(ClockTime::START).into());
+        let reports = self.strangers.poll_timeout().map(|due| due.since(ClockTime::START));
         self.sockets.iter().filter_map(of_socket).chain(reports).min()
     }
 }

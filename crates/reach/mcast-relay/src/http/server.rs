@@ -241,7 +241,7 @@ impl HttpServer {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let channels = self.channels.values().filter_map(Channel::deadline).min();
         let tick = (!self.clients.is_empty()).then_some(self.next_tick);
-        let reports = self.reports.poll_timeout().map(|due| due.since(ClockTime::START).into());
+        let reports = self.reports.poll_timeout().map(|due| due.since(ClockTime::START));
         channels.into_iter().chain(tick).chain(reports).min()
     }
 
