@@ -384,6 +384,7 @@ impl TunnelEndpoint {
         let (Some(link), Role::Listener { pending, .. }) = (self.link(&hello.name), &mut self.role) else {
             return;
         };
+        // Each attempt of a dialer is one of these, so the oldest is the one that it has most likely given up.
         let of_link = pending.iter().filter(|pending| pending.link == link).count();
         if of_link >= MAX_PENDING
             && let Some(oldest) = pending.iter().position(|pending| pending.link == link)
@@ -461,6 +462,8 @@ impl TunnelEndpoint {
         let due = match link.session() {
             None => ClockTime::START,
             Some((session, _)) if session.epoch() != self.keys.latest() => ClockTime::START,
+            // After a short silence, while the tunnel still counts as up: a listener that has restarted knows no session, and
+            // answers nothing but a handshake.
             Some((_, since)) => (since + REKEY).min(link.silent_at(SILENCE)),
         };
         Some(due.max(dialer.next))

@@ -160,6 +160,7 @@ impl Link {
             self.previous = Some((before.session, now + PREVIOUS_KEYS));
             before.mtu
         });
+        // The size belongs to the path: it outlives the keys, but not the address.
         let mtu = mtu.filter(|_| old_address == Some(address)).unwrap_or_else(|| PathMtu::new(now));
         self.current = Some(Current { session, since: now, address, heard: now, next_ping: now, mtu });
         let is_same = was_up && self.peer == Some(relay);
@@ -255,6 +256,7 @@ impl Link {
         self.counts.received_bytes += length;
         let has_moved = self.current.as_mut().is_some_and(|current| {
             current.heard = now;
+            // A datagram that is late, or that somebody has recorded, must not move the tunnel.
             is_newest && from != current.address
         });
         if has_moved {
@@ -326,6 +328,7 @@ impl Link {
     }
 
     fn measure(&mut self, now: ClockTime, clock: u64) {
+        // The other end returns the clock, so its value may be anything.
         let sample = now.0.checked_sub(clock).map(Duration::from_nanos);
         let Some(sample) = sample.filter(|sample| *sample < DEAD) else { return };
         self.round_trip = Some(self.round_trip.map_or(sample, |known| (known * 7 + sample) / 8));

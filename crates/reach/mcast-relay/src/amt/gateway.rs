@@ -444,6 +444,7 @@ impl AmtGateway {
         let AmtMessage::MembershipQuery { is_full, mac, nonce, packet, gateway } = query else {
             return false;
         };
+        // Anybody can forge the address of the relay, but only who receives the request knows its nonce.
         let is_relay = matches!(self.search, Search::Found { relay, .. } if relay == from);
         let answered = |tunnel: &&mut Tunnel| tunnel.request.is_some_and(|attempt| attempt.nonce == nonce);
         let Some(tunnel) = self.tunnels.iter_mut().find(answered).filter(|_| is_relay) else { return false };
@@ -460,6 +461,7 @@ impl AmtGateway {
         let interval = interval.unwrap_or(DEFAULT_INTERVAL).clamp(INTERVALS.0, INTERVALS.1);
         let session = Session { relay: from, mac, nonce, endpoint: gateway, refresh_at: now + interval };
         (tunnel.request, tunnel.session) = (None, Some(session));
+        // This relay works, so that its next failure is followed by short pauses again.
         self.pause = FIRST_WAIT;
         // The relay would keep sending to an address that the gateway no longer has.
         if let Some(before) = before

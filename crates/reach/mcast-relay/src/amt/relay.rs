@@ -155,6 +155,8 @@ impl AmtRelay {
                 (self.answer(now, from, || bytes(&AmtMessage::RelayAdvertisement { nonce, relay })), false)
             }
             Some(AmtMessage::Request { nonce, wants_mld }) => {
+                // Nothing is kept of a request. The code returns with the update, and proves that the gateway receives at its
+                // address. A full relay answers as well, so that the gateway looks for another one at once.
                 let (is_full, mac) = (!self.admits(from), self.secrets.mac(from, nonce));
                 let interval = self.limits.query_interval;
                 let query = || query(is_full, mac, nonce, wants_mld, from, interval);
@@ -164,6 +166,7 @@ impl AmtRelay {
                 (None, self.is_authentic(from, nonce, mac) && self.update(now, from, packet))
             }
             Some(AmtMessage::Teardown { mac, nonce, gateway }) => {
+                // It comes from the address that the gateway has now, and its code is that of the former one.
                 (None, self.is_authentic(gateway, nonce, mac) && self.remove(gateway))
             }
             Some(_) | None => {

@@ -107,6 +107,7 @@ impl Guard {
             .map(|_| source.address);
         let key = self.contents.key(arrival.destination, arrival.payload, of_request);
         let content = self.contents.arrive(now, key, source);
+        // What a discovery protocol repeats this soon says nothing new, so that a loop ends here without a test.
         if protocol.is_some() && self.contents.is_in_set(now, key, SET_WINDOW) {
             return GuardVerdict::Repeat;
         }
@@ -130,6 +131,7 @@ impl Guard {
             Some(known) => *known = culprit,
             None => self.tested.push(culprit),
         }
+        // The limit is for all sources together, so that many forged ones do not fill the memory.
         let suspects = self.tested.iter().filter_map(|tested| self.suspects.peek(&tested.source));
         let bytes: usize = suspects.map(Suspect::held_bytes).sum();
         match self.suspects.peek_mut(&source) {

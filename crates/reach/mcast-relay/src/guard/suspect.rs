@@ -131,6 +131,7 @@ impl Suspect {
     fn follow(&mut self, now: ClockTime, arrival: &ContentArrival) {
         if let SuspectState::Quarantined { last, recheck } = &mut self.state {
             let silence = now - std::mem::replace(last, now);
+            // A loop of which nothing is sent falls silent as well, so this acquits nobody: the next repeat begins a test.
             if silence >= SILENCE {
                 (self.state, self.allowance) = (SuspectState::Watched, Allowance::none(now));
             } else if now >= *recheck {

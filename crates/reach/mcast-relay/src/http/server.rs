@@ -493,6 +493,7 @@ impl HttpServer {
     fn check_client(&mut self, now: ClockTime, id: HttpClientId) {
         let has_pending = self.has_pending(id);
         let Some(client) = self.clients.get_mut(&id) else { return };
+        // Writing anything resets this, so a client that takes some bytes in this time is not blocked, but it may fall behind.
         if has_pending {
             client.blocked_since.get_or_insert(now);
         } else {
@@ -505,6 +506,7 @@ impl HttpServer {
                 self.refuse(now, id, &Refusal::new(HttpRefusal::Timeout, text), false);
             }
             ClientState::Ending(until) if now >= *until => client.state = ClientState::Gone,
+            // It takes nothing, or less than arrives. The second kind would miss parts as long as it stays.
             ClientState::Stream(own) if is_over(client.blocked_since) || is_over(own.behind_since) => {
                 self.drop_stalled(now, id);
             }
@@ -519,6 +521,7 @@ impl HttpServer {
     fn drop_stalled(&mut self, now: ClockTime, id: HttpClientId) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         let (listener, address) = (client.listener, client.address);
+        // Gone, not ending: a client that takes nothing does not take a last response either.
         if let ClientState::Stream(subscription) = std::mem::replace(&mut client.state, ClientState::Gone) {
             let text = format!(
                 "dropped from {}, because it took less than was sent: {} datagrams behind",

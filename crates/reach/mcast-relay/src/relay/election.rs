@@ -148,6 +148,7 @@ impl Relay {
             self.receive_own(now, leg, &announcement);
             return Ok(());
         }
+        // In any case: the next announcement returns this nonce, by which the other relay recognizes that as new.
         self.peers.greet(now, leg, &announcement);
         if !self.announcer.is_new(now, &announcement) {
             // It has not received an announcement of this one yet.
@@ -242,6 +243,7 @@ impl Relay {
         }
         self.pairs = pairs;
         if has_changed {
+            // Until the others receive the change, two relays may forward, or none.
             self.announcer.schedule_soon(now);
             self.update_joins(now);
         }
@@ -273,6 +275,7 @@ impl Relay {
             self.is_up(from) && to.is_none_or(|to| self.is_up(to) && !self.share_segment(from, to));
         match pair.state {
             _ if !can_forward => return PairState::Down,
+            // Another relay may have taken over while the leg was down. Both would forward until they have heard each other.
             PairState::Down => return PairState::Listening { until: now + LISTENING },
             PairState::Listening { until } if now < until => return pair.state,
             PairState::Listening { .. } | PairState::Standby(_) | PairState::Forwarding => {}

@@ -56,6 +56,7 @@ impl Relay {
     fn release(&mut self, now: ClockTime, repeat: &PendingRepeat) {
         let arrival = repeat.arrival.as_arrival();
         let payload = CopyPayload::Other(arrival.payload.into());
+        // What the limits have answered is about the datagram that has just arrived, and `serve` asks for it later.
         let of_arrival = std::mem::take(&mut self.admitted);
         // The rules may have changed in the meantime.
         self.forward(now, &self.rules_for(&arrival), repeat.key, &arrival, &payload);
@@ -151,11 +152,13 @@ impl Relay {
             return Err(RefusalReason::Routed);
         }
         if let Err(reason) = self.can_send(rules, arrival) {
+            // A relay on standby sees what the other one forwards. Once it takes over, it knows what has just been sent.
             if let Some(protocol) = protocol {
                 self.guard.note(now, protocol, arrival);
             }
             return Err(reason);
         }
+        // Only now, since this uses up the number: a copy that comes by another tunnel may be the one to forward.
         self.trails.arrive(&arrival.trail)?;
         let content = match self.guard.arrive(now, protocol, arrival) {
             GuardVerdict::Pass(content) => content,
@@ -204,6 +207,7 @@ impl Relay {
             let counts = &mut self.rules[rule].counts;
             counts.copies += copies;
             counts.bytes += copies * arrival.payload.len() as u64;
+            // That another rule has sent the copy is not a refusal. A target that cannot be reached is one in any case.
             let is_counted =
                 |reason: &RefusalReason| sent.places.is_empty() || *reason == RefusalReason::Unreachable;
             if let Some(reason) = refusal.filter(is_counted) {
@@ -234,6 +238,7 @@ impl Relay {
                 if sent.places.contains(&place) {
                     return Ok(());
                 }
+                // Asked last: a datagram of which no copy is sent must not use up the limit.
                 if !self.is_admitted(now, rule, arrival.source.ip(), arrival.payload.len()) {
                     return Err(RefusalReason::RateLimit);
                 }
@@ -318,6 +323,7 @@ impl Relay {
         trails: &mut CopyTrails,
     ) -> Result<(), RefusalReason> {
         let pair = &self.pairs[index];
+        // Gateways receive it with its own source inside a datagram of the listener, so it needs no path.
         if let (PathSide::AmtGateways(listener), Some(hop_limit)) = (pair.key.to, copy.hop_limit) {
             let Copy { destination, payload, .. } = copy;
             let source = arrival.source;
