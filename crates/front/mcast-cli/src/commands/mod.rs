@@ -26,7 +26,7 @@ mod subscribe;
 mod top;
 
 pub(crate) use explain::terms as explained_terms;
-pub(crate) use lab::names as lab_names;
+pub(crate) use lab::{hosts as lab_hosts, hosts_of_this_shell, names as lab_names};
 
 use clap::Subcommand;
 use mcast_terminal::Console;
