@@ -47,6 +47,16 @@ impl Sub<Duration> for ClockTime {
     }
 }
 
+/// The time from the other one to this one; 0 if that is later.
+impl Sub for ClockTime {
+    type Output = Duration;
+
+    #[inline]
+    fn sub(self, earlier: Self) -> Duration {
+        self.since(earlier)
+    }
+}
+
 /// Returns the nanoseconds of a span, at most `u64::MAX`.
 #[inline]
 const fn nanos(span: Duration) -> u64 {

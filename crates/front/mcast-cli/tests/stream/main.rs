@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod acknowledged;
+mod audit;
 mod hosts;
 mod leaving;
 mod local;
@@ -23,6 +24,7 @@ mod snapshots;
 #[path = "../command/support.rs"]
 mod support;
 mod whole;
+mod wire;
 
 use std::io::Write;
 
