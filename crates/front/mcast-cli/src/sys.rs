@@ -36,6 +36,8 @@ pub(crate) enum Capability {
     SysAdmin,
     /// To load BPF programs.
     Bpf,
+    /// To lock more memory than the limit on it.
+    IpcLock,
     /// To attach them to tracepoints, and to read the kernel's memory in them.
     PerfMon,
     /// To read the addresses of the kernel's functions.
@@ -190,6 +192,7 @@ mod capabilities {
                 Self::SysPtrace => CapabilitySet::SYS_PTRACE,
                 Self::SysAdmin => CapabilitySet::SYS_ADMIN,
                 Self::Bpf => CapabilitySet::BPF,
+                Self::IpcLock => CapabilitySet::IPC_LOCK,
                 Self::PerfMon => CapabilitySet::PERFMON,
                 Self::SysLog => CapabilitySet::SYSLOG,
             }

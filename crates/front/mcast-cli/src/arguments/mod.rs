@@ -11,7 +11,7 @@ pub(crate) use keys::signatures::{PublicKeys, SignedBy, SigningFile};
 pub(crate) use keys::{KeyFile, KeyReload, read_keys, warn_if_readable};
 pub(crate) use memberships::{
     BroadcastOption, MembershipArguments, WireOption, hosts_on_each, is_host, is_stream_name,
-    parse_stream_name, print_wire, print_wire_changes, resolve_host,
+    parse_stream_name, resolve_host,
 };
 pub(crate) use packet_filter::{
     FilterOptions, PacketInput, Pattern, Target, interface_name, open_file, read_targets,

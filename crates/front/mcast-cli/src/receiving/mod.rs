@@ -2,8 +2,10 @@
 //! can arrive.
 
 mod stream_event;
+mod wire;
 
 pub(crate) use stream_event::{EventRecord, Importance, describe};
+pub(crate) use wire::{WireGroup, WireNotes, check_hosts, wire_groups};
 
 use std::collections::BTreeSet;
 use std::hash::Hash;
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use mcast::{
     Arrival, Drops, Error, ErrorKind, Family, HostAddr, Interface, InterfaceIndex, InterfaceSelector,
-    Membership, MembershipStatus, ReceiverBuilder, Statistics,
+    Membership, MembershipStatus, ReceiverBuilder, Statistics, WireStatus,
 };
 #[cfg(feature = "seal")]
 use mcast_stream::find_signed_stream;
@@ -370,9 +372,10 @@ impl Tally {
         &self,
         statistics: &Statistics,
         time: Duration,
+        wire: &[WireStatus],
         names: &mut InterfaceNames,
     ) -> Summary {
-        Summary::new(self, statistics, time, names)
+        Summary::new(self, statistics, time, wire, names)
     }
 }
 
@@ -386,7 +389,13 @@ pub(crate) fn drops_text(dropped: Drops) -> String {
 }
 
 record! {
-    fn new(tally: &Tally, statistics: &Statistics, time: Duration, names: &mut InterfaceNames) {}
+    fn new(
+        tally: &Tally,
+        statistics: &Statistics,
+        time: Duration,
+        wire: &[WireStatus],
+        names: &mut InterfaceNames,
+    ) {}
 
     /// One object at the end.
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -413,6 +422,9 @@ record! {
         flows: Vec<FlowSummary> = tally.flows(names),
         /// Datagrams of flows that are not listed
         other_datagrams: u64 = tally.other_datagrams(),
+        /// With `--wire`: how each group was received at the end
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        wire: Vec<WireGroup> = wire_groups(wire),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `mcast record`: selection and content.
 
+use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +8,7 @@ use tempfile::tempdir;
 
 use crate::files::{Datagram, read, record, record_without_rights};
 use crate::schemas::assert_valid;
-use crate::support::{Lan, MCAST, eventually, mcast, program, send};
+use crate::support::{Lan, MCAST, eventually, mcast, program, send, start};
 
 const GROUPS: [&str; 2] = ["239.1.2.3:5000", "[ff15::1:3]:5000"];
 const GROUP: &str = GROUPS[0];
@@ -258,4 +259,59 @@ fn recreated_interfaces_are_recorded_with_follow() {
 /// Returns how many joins it has reported.
 fn read_count(running: &crate::support::Running) -> usize {
     running.stderr.text().matches("joined on eth0").count()
+}
+
+#[test]
+fn a_recording_past_the_socket_misses_nothing_when_another_program_begins_to_receive() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("taken.pcapng");
+    let on_b = [GROUP, "-i", "eth0", "-w", path.to_str().unwrap(), "--json", "--wire", "auto"];
+    let running = record(&lan.b, &on_b);
+    let is_taken = running.stderr.text().contains("taken off the interface (AF_XDP)");
+    let needs_rights = running.stderr.text().contains("CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW are needed");
+    assert_ne!(is_taken, needs_rights, "{}", running.stderr.text());
+
+    let mut sender = program(&lan.a, MCAST, &["send", "-q", GROUP, "-i", "eth0", "-t", "7"], true);
+    let mut input = sender.child.stdin.take().unwrap();
+    let mut sent = 0;
+    let mut send_line = || {
+        sent += 1;
+        writeln!(input, "{sent}").unwrap();
+    };
+    (0..100).for_each(|_| send_line());
+    let other = start(&lan.b, &["recv", GROUP, "-i", "eth0", "--format", "text"]);
+    eventually("the recording notices the other program", || {
+        send_line();
+        !is_taken || running.stderr.text().contains("received by the socket: mcast (")
+    });
+    (0..100).for_each(|_| send_line());
+    drop(input);
+    other.stdout.wait_for(&format!("{sent}\n"));
+    let last = sent.to_string();
+    eventually("the last datagram is in the file", || {
+        std::fs::read(&path).unwrap().windows(last.len()).any(|window| window == last.as_bytes())
+    });
+
+    let ended = running.signalled(libc::SIGINT);
+    let numbers: Vec<u32> = read(&path).iter().map(|datagram| datagram.text().parse().unwrap()).collect();
+    let mut sorted = numbers.clone();
+    // What was taken and what arrived by the socket may be in another order.
+    sorted.sort_unstable();
+    assert_eq!(sorted, (1..=sent).collect::<Vec<_>>(), "{ended:?}");
+    assert!(read(&path).iter().all(|datagram| datagram.hop_limit == 7));
+    let summary = ended.json().pop().unwrap();
+    assert_valid("record-summary", &summary);
+    assert_eq!(summary["via"], "sockets");
+    let why = summary["wire"][0]["reason"].as_str().expect("it is received by the socket");
+    assert!(why.contains(if is_taken { "receives on this port, too" } else { "CAP_BPF" }), "{summary}");
+}
+
+#[test]
+fn a_capture_is_not_combined_with_taking_frames_away() {
+    let lan = Lan::new();
+    let arguments = ["record", GROUP, "-w", "/dev/null", "--force", "--via", "wire", "--wire", "auto"];
+    let refused = mcast(&lan.b, &arguments);
+    assert_eq!(refused.status, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("--via wire captures copies of frames"), "{refused:?}");
 }

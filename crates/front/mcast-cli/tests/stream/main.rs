@@ -24,6 +24,7 @@ mod snapshots;
 #[path = "../command/support.rs"]
 mod support;
 mod whole;
+mod wire;
 
 use std::io::Write;
 

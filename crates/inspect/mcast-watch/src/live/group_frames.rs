@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use mcast::{
-    Arrival, Batch, Drops, Family, Group, GroupAddr, Interface, InterfaceIndex, InterfaceSelector,
-    Membership, MembershipStatus, Receiver,
+    Arrival, Batch, Cursor, Drops, Family, Group, GroupAddr, Interface, InterfaceIndex, InterfaceSelector,
+    Membership, MembershipStatus, Receiver, Wire, WireStatus,
 };
 use mcast_capture::{
     Capture, CaptureOptions, CaptureStatistics, Direction, ErrorKind, Filter, Frame, PacketFilter, Recorder,
@@ -26,6 +26,8 @@ pub struct GroupFramesOptions {
     pub follow: bool,
     /// The buffer size to request, in bytes; `None` for the default.
     pub buffer_size: Option<usize>,
+    /// Whether [`SocketFrames`] are taken off the interface before the kernel's network stack.
+    pub wire: Wire,
 }
 
 /// The frames of joined groups, as [`WireFrames`] or [`SocketFrames`].
@@ -38,6 +40,11 @@ pub trait GroupFrames {
 
     /// Returns the state of the memberships.
     fn memberships(&self) -> Vec<MembershipStatus>;
+
+    /// Returns how the datagrams of each group are received; empty unless they may be taken off the interface.
+    fn wire_status(&self) -> Vec<WireStatus> {
+        Vec::new()
+    }
 
     /// Returns the size of the receive buffer in bytes.
     ///
@@ -122,7 +129,7 @@ impl WireFrames {
     /// # Errors
     /// [`LiveError::Capture`] without the right to capture, [`LiveError::Multicast`] if a group cannot be joined.
     pub fn open(options: &GroupFramesOptions) -> Result<Self, LiveError> {
-        let GroupFramesOptions { memberships, any_source, follow, buffer_size } = options;
+        let GroupFramesOptions { memberships, any_source, follow, buffer_size, .. } = options;
         let held = HeldMemberships::join(memberships, *any_source, *follow)?;
         let statuses = held.statuses();
         Ok(Self {
@@ -254,9 +261,8 @@ const LONGEST_PACKET: usize = BUFFER + 48;
 pub struct SocketFrames {
     receiver: Receiver,
     batch: Batch,
-    /// The number of datagrams of the batch already returned.
-    taken: usize,
-    filled: usize,
+    /// The next datagram of the batch.
+    next: Cursor,
     packet: Vec<u8>,
     /// The interface of the latest datagram, and its name.
     interface: Option<(InterfaceIndex, String)>,
@@ -274,6 +280,7 @@ impl SocketFrames {
             .join_all(options.memberships.clone())
             .follow(options.follow)
             .gro(false)
+            .wire(options.wire)
             .allow_any_source(options.any_source);
         let builder = match options.buffer_size {
             Some(bytes) => builder.receive_buffer(bytes),
@@ -282,8 +289,7 @@ impl SocketFrames {
         Ok(Self {
             receiver: builder.build_raising_limit()?,
             batch: Batch::new(BUFFERS, BUFFER),
-            taken: 0,
-            filled: 0,
+            next: Cursor::default(),
             packet: vec![0; LONGEST_PACKET],
             interface: None,
             unreadable: 0,
@@ -293,13 +299,12 @@ impl SocketFrames {
 
 impl GroupFrames for SocketFrames {
     fn next(&mut self, timeout: Duration) -> Result<NextGroupFrame<'_>, LiveError> {
-        if self.taken == self.filled {
-            self.taken = 0;
-            self.filled = 0;
-            self.filled = self.receiver.recv_batch_timeout(&mut self.batch, timeout)?;
+        if self.batch.next_at(&mut self.next.clone()).is_none() {
+            self.batch.clear();
+            self.next = Cursor::default();
+            self.receiver.recv_batch_timeout(&mut self.batch, timeout)?;
         }
-        let Some(datagram) = self.batch.iter().nth(self.taken) else { return Ok(NextGroupFrame::Nothing) };
-        self.taken += 1;
+        let Some(datagram) = self.batch.next_at(&mut self.next) else { return Ok(NextGroupFrame::Nothing) };
         let arrival = *datagram.arrival();
         let Ok(length) = packet(&arrival, datagram.payload()).emit(&mut self.packet) else {
             // An IPv6 datagram that is longer than its header can express.
@@ -326,6 +331,10 @@ impl GroupFrames for SocketFrames {
 
     fn memberships(&self) -> Vec<MembershipStatus> {
         self.receiver.memberships()
+    }
+
+    fn wire_status(&self) -> Vec<WireStatus> {
+        self.receiver.wire_status()
     }
 
     fn buffer_size(&self) -> Result<usize, LiveError> {

@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use mcast::{Wire, WireStatus};
 use mcast_capture::{FileError, FileErrorKind, RecordedFile, Recorder, RecorderOptions};
 use mcast_terminal::Console;
 use mcast_watch::live::{FrameLosses, GroupFramesOptions};
 
-use crate::arguments::{Limits, MembershipArguments, parse_size};
+use crate::arguments::{Limits, MembershipArguments, WireOption, parse_size};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{InterfaceNames, bytes, count, count_of, record, rfc3339, seconds};
-use crate::receiving::{FlowSummary, Tally, drops_text};
+use crate::receiving::{FlowSummary, Tally, WireGroup, drops_text, wire_groups};
 use crate::sys::{self, Capability};
 use session::{Limit, Session, Totals};
 
@@ -38,6 +39,9 @@ pub(crate) struct Arguments {
     via: Via,
 
     #[command(flatten)]
+    wire: WireOption,
+
+    #[command(flatten)]
     output: Output,
 
     #[command(flatten)]
@@ -57,6 +61,20 @@ enum Via {
     Wire,
     /// From sockets, headers made up
     Sockets,
+}
+
+impl Via {
+    /// Returns where to record with a choice of `--wire`. A capture would miss what is taken off the interface.
+    fn with(self, wire: Wire) -> Result<Self, Failure> {
+        match (self, wire) {
+            (via, Wire::Off) => Ok(via),
+            (Self::Wire, _) => Err(Failure::usage(
+                "--via wire captures copies of frames, and --wire takes the frames off the interface",
+            )
+            .remedy("use one of them")),
+            (Self::Auto | Self::Sockets, _) => Ok(Self::Sockets),
+        }
+    }
 }
 
 /// Options for files.
@@ -86,7 +104,8 @@ const EXAMPLES: &str = "\
 From the wire (needs CAP_NET_RAW), every frame is recorded as it was, with the kernel's time to the
 nanosecond, including fragments and this machine's own datagrams. From sockets (needs no permission),
 the payload, addresses, TTL, DSCP and the kernel's time are real, and the other fields of the IP and
-UDP headers are reconstructed; the file's comment says so.
+UDP headers are reconstructed; the file's comment says so. --wire implies --via sockets: it takes the
+datagrams before the network stack, and without a time of the driver it records when it read them.
 
 A frame is in the file at most 0.1 seconds after it arrived. While the disk is full, up to 64 MiB are
 buffered in memory. The file always ends with a complete frame.
@@ -122,7 +141,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 
 impl<'a> Plan<'a> {
     fn new(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Self> {
-        let Arguments { joining, follow, buffer, via, output, limits, json } = arguments;
+        let Arguments { joining, follow, buffer, via, wire, output, limits, json } = arguments;
         let to_standard_output = output.write.as_os_str() == "-";
         if *json && to_standard_output {
             return Err(Failure::usage("--json and `-w -` both mean standard output")
@@ -142,10 +161,11 @@ impl<'a> Plan<'a> {
             any_source: joining.any_source,
             follow: *follow,
             buffer_size: *buffer,
+            wire: wire.policy(),
         };
         Ok(Self {
+            via: via.with(reception.wire)?,
             reception,
-            via: *via,
             files: RecorderOptions::new(path)
                 .overwrite(output.force)
                 .max_bytes(max_bytes)
@@ -179,7 +199,13 @@ impl<'a> Plan<'a> {
     /// new files (`--rotate`) will need.
     fn drop_capabilities(&self) -> anyhow::Result<()> {
         let mut kept = Vec::new();
-        kept.extend(self.reception.follow.then_some(Capability::NetRaw));
+        let GroupFramesOptions { follow, wire, .. } = self.reception;
+        kept.extend(follow.then_some(Capability::NetRaw));
+        if wire != Wire::Off {
+            // To return groups to the sockets, which kernels before 6.0 allow only with the right to load programs.
+            kept.push(Capability::Bpf);
+            kept.extend(follow.then_some([Capability::NetAdmin, Capability::IpcLock]).into_iter().flatten());
+        }
         kept.extend(self.is_series.then_some(Capability::DacOverride));
         sys::keep_rights(&kept)
     }
@@ -261,6 +287,7 @@ record! {
         losses: FrameLosses,
         time: Duration,
         via: &'static str,
+        wire: &[WireStatus],
         names: &mut InterfaceNames,
     ) {}
 
@@ -291,6 +318,9 @@ record! {
         flows: Vec<FlowSummary> = tally.flows(names),
         /// Datagrams of flows beyond the first 10,000
         other_datagrams: u64 = tally.other_datagrams(),
+        /// With `--wire`: how each group was received at the end
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        wire: Vec<WireGroup> = wire_groups(wire),
     }
 }
 

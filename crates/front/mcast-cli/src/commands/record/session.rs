@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use mcast::{Wire, WireStatus};
 use mcast_capture::{ErrorKind, FileErrorKind, Frame, RecordedFile, Recorder, RecorderEvent};
 use mcast_terminal::{Console, Output};
 use mcast_watch::live::{
@@ -18,7 +19,7 @@ use crate::commands::record;
 use crate::exit::{self, Outcome};
 use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::output::{InterfaceNames, write_record};
-use crate::receiving::{Tally, UnreachableInterfaces, print_buffer, print_memberships};
+use crate::receiving::{Tally, UnreachableInterfaces, WireNotes, print_buffer, print_memberships};
 
 /// The silence after which buffered frames are written.
 const FLUSH_AFTER: Duration = Duration::from_millis(5);
@@ -32,6 +33,7 @@ pub(super) struct Session<'a> {
     console: &'a Console,
     kind: &'static SourceKind,
     source: Box<dyn GroupFrames>,
+    wire: WireNotes,
     recording: Recording<'a>,
     buffer: Option<usize>,
     interrupt: Interrupt,
@@ -68,6 +70,7 @@ impl<'a> Session<'a> {
             buffer: plan.reception.buffer_size,
             console,
             kind,
+            wire: WireNotes::default(),
             source,
             interrupt,
             hangup: Hangup::catch()?,
@@ -92,9 +95,11 @@ impl<'a> Session<'a> {
         let end = end?;
         let mut counts = counts?;
         let losses = self.source.losses()?;
+        let wire = self.source.wire_status();
         let misses = self.goal.misses(counts.tally.datagrams(), losses.dropped);
         let is_complete = counts.totals.unwritten == 0 && losses.unreadable == 0;
-        counts.print(losses, time, self.kind.name)?;
+        counts.print(losses, time, self.kind.name, &wire)?;
+        self.wire.update(wire, self.console);
         unreachable_interfaces.warn(&self.source.memberships(), self.console);
         match end {
             End::Interrupted => Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes)),
@@ -163,6 +168,7 @@ impl<'a> Session<'a> {
             self.source.describe(recorder);
         }
         recorder.rotate_if_due();
+        self.wire.update(self.source.wire_status(), self.console);
         self.recording.report();
         Ok(())
     }
@@ -178,9 +184,10 @@ impl<'a> Session<'a> {
     }
 
     /// Prints once what was joined where, into which file it goes, and what was not granted.
-    fn print_start(&self) -> anyhow::Result<()> {
+    fn print_start(&mut self) -> anyhow::Result<()> {
         print_memberships(&self.source.memberships(), self.console);
         print_buffer(self.source.buffer_size()?, self.buffer, "", self.console);
+        self.wire = WireNotes::print(self.source.wire_status(), self.console);
         self.console.note(format_args!("recording {}", self.description()));
         Ok(())
     }
@@ -211,6 +218,14 @@ const SOCKETS: SourceKind = SourceKind {
               fragmented datagrams are whole.",
 };
 
+const TAKEN: SourceKind = SourceKind {
+    comment: "Recorded from sockets and past them (AF_XDP) by mcast record --wire: payload, addresses, ports, TTL \
+              and DSCP are those that arrived; times are those of the driver or the kernel, or when the datagram \
+              was read; all other fields of the IP and UDP headers are reconstructed, and fragmented datagrams \
+              are whole.",
+    ..SOCKETS
+};
+
 /// Joins the groups and starts to receive.
 pub(super) fn open(
     options: &GroupFramesOptions,
@@ -233,7 +248,8 @@ pub(super) fn open(
             Err(error) => return Err(error.into()),
         }
     }
-    Ok((&SOCKETS, Box::new(SocketFrames::open(options)?)))
+    let kind = if options.wire == Wire::Off { &SOCKETS } else { &TAKEN };
+    Ok((kind, Box::new(SocketFrames::open(options)?)))
 }
 
 /// Returns whether capturing is denied, in which case sockets may be used.
@@ -347,10 +363,15 @@ impl Counts<'_> {
         losses: FrameLosses,
         time: Duration,
         via: &'static str,
+        wire: &[WireStatus],
     ) -> anyhow::Result<()> {
         let Self { tally, totals, json, console, out, names } = self;
         if *json {
-            write_record(out, "summary", &SummaryRecord::new(tally, *totals, losses, time, via, names))?;
+            write_record(
+                out,
+                "summary",
+                &SummaryRecord::new(tally, *totals, losses, time, via, wire, names),
+            )?;
             out.flush()?;
         }
         record::print_summary(tally, totals, losses, time, names, console);

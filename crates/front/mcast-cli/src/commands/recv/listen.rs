@@ -147,7 +147,9 @@ impl<'a> Listener<'a> {
     fn summarize(&mut self, time: Duration) -> anyhow::Result<()> {
         let statistics = self.input.statistics();
         if self.show.discard && self.show.json {
-            write_record(&mut self.out, "summary", &self.tally.summary(&statistics, time, &mut self.names))?;
+            let wire = self.input.receiver().map(|receiver| receiver.wire_status()).unwrap_or_default();
+            let summary = self.tally.summary(&statistics, time, &wire, &mut self.names);
+            write_record(&mut self.out, "summary", &summary)?;
             self.out.flush()?;
         }
         self.tally.print(&statistics, time, &mut self.names, self.console);

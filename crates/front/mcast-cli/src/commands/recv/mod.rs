@@ -19,12 +19,11 @@ use mcast_relay::amt::AmtRelayName;
 use mcast_terminal::Console;
 
 use crate::arguments::{
-    BroadcastOption, Limits, MembershipArguments, WireOption, parse_positive_size, parse_size, print_wire,
-    print_wire_changes,
+    BroadcastOption, Limits, MembershipArguments, WireOption, parse_positive_size, parse_size,
 };
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::receiving::{listen_at, print_buffer, print_hosts, print_memberships};
+use crate::receiving::{WireNotes, check_hosts, listen_at, print_buffer, print_hosts, print_memberships};
 use format::Format;
 use listen::{Input, Listener};
 use platform::AmtInput;
@@ -149,10 +148,10 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     print_memberships(&receiver.memberships(), console);
     print_hosts(&hosts, console);
     print_buffer(receiver.receive_buffer(), buffer, " per socket", console);
-    let wire = print_wire(&receiver, console);
+    let mut wire = WireNotes::print(receiver.wire_status(), console);
     let input = Input::Groups(Arc::clone(&receiver));
     let outcome = Listener::new(limits, show, input, interrupt, console).run();
-    print_wire_changes(&wire, &receiver, console);
+    wire.update(receiver.wire_status(), console);
     outcome
 }
 
@@ -187,6 +186,7 @@ impl Arguments {
     fn plan(&self, console: &Console) -> anyhow::Result<Plan<'_>> {
         let Self { joining, broadcast, buffer, limits, show, .. } = self;
         let (hosts, memberships) = joining.selected_with_hosts(*broadcast, console)?;
+        check_hosts(self.wire.policy(), &hosts, console)?;
         // Coalesced buffers are faster, but prevent an exact count of drops.
         let prefers_speed = show.discard && limits.max_loss.is_none();
         let builder = Receiver::builder()

@@ -22,13 +22,16 @@ use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::metrics::StreamMetrics;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
-use crate::receiving::{Importance, describe, print_hosts};
+use crate::receiving::{Importance, WireNotes, describe, print_hosts};
 
 /// What the manager of a service shows.
 const STATUS: &str = "subscribed";
 
 /// The longest wait before checking for the end.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Time between looks at how groups are received.
+const WIRE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the reader and the command may take at the end.
 const GRACE: Duration = Duration::from_secs(1);
@@ -53,6 +56,8 @@ pub(super) struct Listener<'a> {
     follows_restarts: bool,
     is_unnamed: bool,
     repairs_for_others: bool,
+    wire: WireNotes,
+    next_wire_check: Instant,
     metrics: Option<StreamMetrics>,
     service: Service,
     /// A reload, for the manager of the service; without keys, nothing changes.
@@ -102,6 +107,7 @@ impl<'a> Listener<'a> {
         let subscriber = builder.build()?;
         subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
         print_hosts(&hosts, console);
+        let wire = WireNotes::print(subscriber.receiver().wire_status(), console);
         let interrupt = Interrupt::waking(subscriber.waker())?;
         let sink = Sink {
             lines: LogLines::new(console),
@@ -134,6 +140,8 @@ impl<'a> Listener<'a> {
             follows_restarts,
             is_unnamed,
             repairs_for_others,
+            wire,
+            next_wire_check: begun,
         })
     }
 
@@ -161,6 +169,7 @@ impl<'a> Listener<'a> {
         self.sink.tally.failed = self.sink.output.failed();
         self.sink.lines.finish();
         let end = end?;
+        self.wire.update(self.subscriber.receiver().wire_status(), self.console);
         self.summarize();
         self.print_summary(unfinished)?;
         self.report_unfinished(unfinished);
@@ -231,6 +240,7 @@ impl<'a> Listener<'a> {
                     return Ok(End::TimeOver);
                 }
                 self.sink.output.flush();
+                self.note_wire();
                 wait =
                     left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)).max(Duration::from_millis(1));
                 continue;
@@ -256,6 +266,15 @@ impl<'a> Listener<'a> {
             if self.goal.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(End::TimeOver);
             }
+        }
+    }
+
+    /// Reports regularly which groups have returned to the socket.
+    fn note_wire(&mut self) {
+        let now = Instant::now();
+        if now >= self.next_wire_check {
+            self.next_wire_check = now + WIRE_INTERVAL;
+            self.wire.update(self.subscriber.receiver().wire_status(), self.console);
         }
     }
 

@@ -23,11 +23,11 @@ use mcast_stream::wire::{StreamId, SubscriberName};
 use mcast_stream::{SnapshotFetcher, Subscriber, SubscriberBuilder};
 use mcast_terminal::Console;
 
-use crate::arguments::{Admission, BroadcastOption, KeyFile, Limits, is_stream_name, parse_size};
+use crate::arguments::{Admission, BroadcastOption, KeyFile, Limits, WireOption, is_stream_name, parse_size};
 #[cfg(feature = "seal")]
 use crate::arguments::{PublicKeys, SignedBy};
 use crate::exit::{Failure, Outcome};
-use crate::receiving::{StreamPlace, locate_stream};
+use crate::receiving::{StreamPlace, check_hosts, locate_stream};
 use listen::Listener;
 use policy::{AfterLoss, From, PolicyArgument, ResumeFile, Stored};
 
@@ -134,6 +134,9 @@ struct StreamOptions {
     /// Request a receive buffer of SIZE [default: 4M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     buffer: Option<usize>,
+
+    #[command(flatten)]
+    wire: WireOption,
 
     /// When the stream has ended, wait for its publisher to start again
     #[arg(long)]
@@ -261,6 +264,7 @@ impl Arguments {
         let (found, ways) = locate_stream(place, &keys, console)?;
         #[cfg(feature = "seal")]
         let builder = builder.signed_by(self.pinned(pinned.unwrap_or_default(), found.as_ref(), console)?);
+        check_hosts(stream.wire.policy(), &ways.hosts, console)?;
         let mut builder = ways.add_to(builder);
         let id =
             stream.name.as_deref().map(StreamId::named).or_else(|| found.as_ref().map(|found| found.stream));
@@ -294,8 +298,12 @@ impl StreamOptions {
     /// Returns the settings that do not depend on where the stream is; `reached` is where to continue.
     fn builder(&self, keys: Keys, reached: Option<Stored>) -> SubscriberBuilder {
         let policy = self.policy.policy(self.from.start(), self.on_loss);
-        let builder =
-            Subscriber::builder().policy(policy).follow_restarts(self.stay).keys(keys).heal(self.heal);
+        let builder = Subscriber::builder()
+            .policy(policy)
+            .follow_restarts(self.stay)
+            .keys(keys)
+            .heal(self.heal)
+            .wire(self.wire.policy());
         let is_verifying = self.is_verifying();
         let builder = match reached {
             Some(Stored { reached, since, .. }) => builder

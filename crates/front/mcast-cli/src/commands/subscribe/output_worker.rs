@@ -18,7 +18,7 @@ use super::OutputOptions;
 use crate::execute::Call;
 use crate::message_layer::{MessageRecord, SnapshotRecord};
 use crate::output::{SafeText, rfc3339, write_json, write_record};
-use crate::receiving::EventRecord;
+use crate::receiving::{EventRecord, WireGroup, wire_groups};
 
 /// The number of bytes written at once while more messages arrive.
 const AT_ONCE: usize = 64 << 10;
@@ -354,6 +354,9 @@ pub(super) struct Summary {
     /// With `--repair-for-others`: what was done for other subscribers
     #[serde(skip_serializing_if = "Option::is_none")]
     for_others: Option<ForOthers>,
+    /// With `--wire`: how each group was received at the end
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    wire: Vec<WireGroup>,
 }
 
 /// The missing datagrams that arrived after all.
@@ -426,6 +429,7 @@ impl Summary {
                 to_subscribers: counted.naks_to_repairers,
             },
             for_others: repairs_for_others.then_some(for_others),
+            wire: wire_groups(&subscriber.receiver().wire_status()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mcast::{Family, HostAddr, Membership};
+use mcast::{Family, HostAddr, Membership, Wire};
 
 use super::Subscriber;
 use crate::StreamError;
@@ -26,6 +26,7 @@ pub struct SubscriberBuilder {
     pub(super) stream: Option<StreamId>,
     pub(super) config: SubscriberConfig,
     pub(super) receive_buffer: usize,
+    wire: Wire,
     pub(super) follows_restarts: bool,
     pub(super) history: Option<HistoryConfig>,
     pub(super) history_servers: Vec<SocketAddr>,
@@ -39,6 +40,7 @@ impl SubscriberBuilder {
             stream: None,
             config: SubscriberConfig::new(StreamId(0)),
             receive_buffer: 4 << 20,
+            wire: Wire::Off,
             follows_restarts: false,
             history: None,
             history_servers: Vec::new(),
@@ -84,7 +86,7 @@ impl SubscriberBuilder {
 
     /// Returns the settings of the receiver.
     pub(super) fn receiver(&self) -> mcast::ReceiverBuilder {
-        let builder = mcast::Receiver::builder().receive_buffer(self.receive_buffer);
+        let builder = mcast::Receiver::builder().receive_buffer(self.receive_buffer).wire(self.wire);
         let builder = builder.join_all(self.memberships.iter().cloned());
         self.hosts.iter().cloned().fold(builder, mcast::ReceiverBuilder::listen)
     }
@@ -237,6 +239,14 @@ impl SubscriberBuilder {
     /// Sets the size of the receive buffer to request from the system, in bytes. Default: 4 MiB.
     pub const fn receive_buffer(mut self, bytes: usize) -> Self {
         self.receive_buffer = bytes;
+        self
+    }
+
+    /// Sets whether datagrams are taken off the interface before the kernel's network stack, as
+    /// [`ReceiverBuilder::wire`](mcast::ReceiverBuilder::wire) does; [`receiver`](Subscriber::receiver) reports how each
+    /// path is received. What is sent to this host alone, such as repairs, arrives by its socket. Default: [`Wire::Off`].
+    pub const fn wire(mut self, wire: Wire) -> Self {
+        self.wire = wire;
         self
     }
 

@@ -13,14 +13,14 @@ use mcast_terminal::{Console, Output};
 
 use super::{Figures, lines, share, short_time};
 use crate::arguments::{
-    MembershipArguments, WireOption, parse_count, parse_duration, parse_percent, parse_size, print_wire,
-    print_wire_changes,
+    MembershipArguments, WireOption, parse_count, parse_duration, parse_percent, parse_size,
 };
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{
     InterfaceNames, bytes, count, count_of, excess_loss, rates, record, too_few, write_record,
 };
+use crate::receiving::WireNotes;
 
 /// Receive what `mcast perf send` sends, and report rates and loss
 #[derive(Debug, clap::Args)]
@@ -148,7 +148,7 @@ fn measure(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
     let receiver = plan.builder.build()?;
     let interrupt = Interrupt::waking(receiver.waker())?;
     receiver.memberships().iter().for_each(|status| console.detail(status));
-    let wire = print_wire(&receiver, console);
+    let mut wire = WireNotes::print(receiver.wire_status(), console);
     // Created before the note that invites senders, because it reads the system's counters.
     let listener = Listener::perf(receiver, plan.limits.idle, plan.answers_pings);
     console.note(format_args!(
@@ -159,7 +159,7 @@ fn measure(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
     let mut printer = RunPrinter::new(console, plan.json);
     listen(&listener, &mut printer, plan.limits, &interrupt)?;
     printer.summaries(&listener.take_all())?;
-    print_wire_changes(&wire, listener.receiver(), console);
+    wire.update(listener.receiver().wire_status(), console);
     record_strays(&listener, console);
     Ok(interrupt.outcome().unwrap_or_else(|| judge(&listener, plan.limits, console)))
 }

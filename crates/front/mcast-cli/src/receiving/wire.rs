@@ -1,0 +1,89 @@
+//! How the datagrams of each group are received with `--wire`: by the socket or off the interface, and why.
+
+use std::net::IpAddr;
+
+use mcast::{HostAddr, Wire, WireStatus};
+use mcast_terminal::Console;
+
+use crate::exit::Failure;
+use crate::output::record;
+
+/// What was printed of how groups are received.
+#[derive(Debug, Default)]
+pub(crate) struct WireNotes {
+    known: Vec<WireStatus>,
+}
+
+impl WireNotes {
+    /// Prints how the datagrams of each group are received, if `--wire` was given: of many groups, those that are not taken
+    /// off their interface for a reason of their own.
+    pub(crate) fn print(statuses: Vec<WireStatus>, console: &Console) -> Self {
+        const MAX_LISTED: usize = 8;
+
+        if statuses.len() <= MAX_LISTED || console.is_verbose() {
+            statuses.iter().for_each(|status| console.note(status));
+            return Self { known: statuses };
+        }
+        let taken = statuses.iter().filter(|status| status.is_taken()).count();
+        console.note(format_args!("taken off the interface (AF_XDP): {taken} of {} groups", statuses.len()));
+        let mut reasons: Vec<_> = statuses.iter().map(|status| (&status.name, &status.reason)).collect();
+        reasons.sort();
+        reasons.dedup();
+        for (name, reason) in reasons {
+            reason.iter().for_each(|reason| console.note(format_args!("by the socket on {name}: {reason}")));
+        }
+        Self { known: statuses }
+    }
+
+    /// Prints which groups have returned to the sockets, and how those are received that were joined since.
+    pub(crate) fn update(&mut self, statuses: Vec<WireStatus>, console: &Console) {
+        for now in &statuses {
+            let is_same = |old: &&WireStatus| (old.address, old.interface) == (now.address, now.interface);
+            match self.known.iter().find(is_same) {
+                None => console.note(now),
+                Some(old) if old.is_taken() && !now.is_taken() => console.warn(now),
+                Some(_) => {}
+            }
+        }
+        self.known = statuses;
+    }
+}
+
+/// Refuses to require for addresses of this host what is possible for groups only, or notes that.
+pub(crate) fn check_hosts(wire: Wire, hosts: &[HostAddr], console: &Console) -> Result<(), Failure> {
+    let Some(host) = hosts.first() else { return Ok(()) };
+    match wire {
+        Wire::Require => Err(Failure::usage(format!(
+            "--wire require takes datagrams to groups off the interface, and {host} is not a group"
+        ))
+        .remedy("use --wire auto, or remove the address")),
+        Wire::Auto => {
+            console.note("datagrams to this host are received by the socket");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+record! {
+    fn new(status: &WireStatus) {}
+
+    /// How the datagrams of a group are received on an interface.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    #[derive(Debug)]
+    pub(crate) struct WireGroup {
+        /// Group
+        group: IpAddr = status.address.group.addr(),
+        /// UDP destination port
+        port: u16 = status.address.port,
+        /// Name of the interface
+        interface: String = status.name.clone(),
+        /// Why they are received by the socket; null if they are taken off the interface
+        reason: Option<String> = status.reason.clone(),
+    }
+}
+
+/// Returns how each group is received, for JSON.
+pub(crate) fn wire_groups(statuses: &[WireStatus]) -> Vec<WireGroup> {
+    statuses.iter().map(WireGroup::new).collect()
+}
