@@ -41,7 +41,7 @@ pub use engine::{
     SinkConnector, Source, SourceConnector, StoredKind, StoredStream, stored_kind,
 };
 pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, BridgeStatistics, RefusedTail};
-pub use record::{Content, DatagramMetadata, GapCause, Position, StreamRecord};
+pub use record::{ArrivalTime, Content, DatagramMetadata, GapCause, Position, StreamRecord, UnixMillis};
 pub use reverse::{
     ObservedHeartbeat, PublisherAction, PublisherState, ReplayConfig, ReplayMachine, ReverseConfig,
     ReverseEvent, ReverseMachine, ReverseRefusal, ReverseStatistics, SourceRequest, SourceResponse, StartAt,
