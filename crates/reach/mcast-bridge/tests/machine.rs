@@ -1,13 +1,15 @@
 //! Whatever a subscriber delivers and an engine responds, a bridge does not panic, its requests are bounded, and each
 //! batch continues the record that it expects.
 
+use std::time::Duration;
+
 use mcast_bridge::{
     BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, Content, DatagramMetadata, GapCause, LastRecord,
     PendingGap, Position, RefusedTail, Request, Response, StreamRecord, UnixMillis,
 };
+use mcast_stream::ClockTime;
 use mcast_stream::subscriber::{Cause, Message, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
-use mcast_stream::{ClockTime, Nanos};
 use proptest::prelude::*;
 
 const STREAM: StreamId = StreamId(7);
@@ -118,7 +120,7 @@ proptest! {
                 Operation::Respond(response) => bridge.handle_response(now, response).unwrap(),
                 Operation::Connect => bridge.handle_connected(),
                 Operation::Disconnect => bridge.handle_disconnected(),
-                Operation::Wait(milliseconds) => now = now + Nanos::from_millis(milliseconds),
+                Operation::Wait(milliseconds) => now = now + Duration::from_millis(milliseconds),
             }
             let mut polls = 0;
             while let Some(request) = bridge.poll_request(now) {
@@ -234,7 +236,7 @@ fn an_incarnation_far_ahead_of_the_clock_is_stored_on_request() {
 fn group_bridge() -> BridgeMachine {
     let group = Some(Incarnation(7));
     let mut bridge =
-        BridgeMachine::new(BridgeConfig { group, hole_wait: Nanos::ZERO, ..BridgeConfig::new(STREAM, 1) });
+        BridgeMachine::new(BridgeConfig { group, hole_wait: Duration::ZERO, ..BridgeConfig::new(STREAM, 1) });
     bridge.handle_connected();
     assert!(matches!(bridge.poll_request(ClockTime(0)), Some(Request::LastRecord(_))));
     bridge

@@ -11,7 +11,7 @@ use mcast::Receiver;
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::{EngineKey, Origin, StreamId};
-use mcast_stream::{ClockTime, Nanos, StreamError, Subscriber, present_incarnation};
+use mcast_stream::{ClockTime, StreamError, Subscriber, present_incarnation};
 use mcast_sys::trace::{Described, Span};
 use mcast_sys::{trace_event, trace_span};
 
@@ -76,7 +76,7 @@ impl StreamBridge {
         config: BridgeConfig,
     ) -> Result<Self, BridgeError> {
         // After an outage, all bridges are back before one of them gives up waiting for another at a hole.
-        let longest_retry = (Duration::from(config.hole_wait) / 2).clamp(FIRST_RETRY, LONGEST_RETRY);
+        let longest_retry = (config.hole_wait / 2).clamp(FIRST_RETRY, LONGEST_RETRY);
         let engine = EngineConnection::start(connector, subscriber.waker(), longest_retry);
         Self::new(Input::Stream(Box::new(subscriber)), engine, None, config)
     }
@@ -95,7 +95,7 @@ impl StreamBridge {
         let engine = EngineConnection::start(connector, receiver.waker(), LONGEST_RETRY);
         let group = Some(config.group.unwrap_or_else(present_incarnation));
         // No other bridge has what is missing.
-        let config = BridgeConfig { group, hole_wait: Nanos::ZERO, ..config };
+        let config = BridgeConfig { group, hole_wait: Duration::ZERO, ..config };
         let machine = BridgeMachine::new(config.clone());
         let input = Input::Group(Box::new(GroupInput::new(receiver, name_of)));
         Self::new(input, engine, Some(machine), config)
@@ -214,7 +214,7 @@ impl StreamBridge {
     #[must_use]
     pub fn statistics(&self) -> (BridgeStatistics, Duration) {
         let statistics = self.machine.as_ref().map(BridgeMachine::statistics).unwrap_or_default();
-        (statistics, statistics.lag(self.now()).into())
+        (statistics, statistics.lag(self.now()))
     }
 
     fn now(&self) -> ClockTime {
@@ -224,7 +224,7 @@ impl StreamBridge {
     fn until_deadline(&self) -> Duration {
         let deadline =
             self.machine.as_ref().and_then(BridgeMachine::poll_timeout).unwrap_or(ClockTime::NEVER);
-        deadline.since(self.now()).into()
+        deadline.since(self.now())
     }
 
     /// Handles reports of the engine, waiting for the first for at most `timeout`, and sends it what is due.
@@ -372,7 +372,7 @@ impl StreamBridge {
 
 /// Returns the time since the start of a bridge.
 fn clock(start: Instant) -> ClockTime {
-    ClockTime(Nanos::from(start.elapsed()).0)
+    ClockTime::START + start.elapsed()
 }
 
 /// Returns the time of day.

@@ -75,7 +75,7 @@ impl GroupReplay {
             if left.is_zero() || self.machine.is_over() {
                 return Ok(None);
             }
-            let due: Duration = self.machine.poll_timeout(now).unwrap_or(ClockTime::NEVER).since(now).into();
+            let due = self.machine.poll_timeout(now).unwrap_or(ClockTime::NEVER).since(now);
             if let Some(report) = self.source.wait(left.min(due)) {
                 self.handle(report)?;
             }

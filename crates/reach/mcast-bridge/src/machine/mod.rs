@@ -5,10 +5,11 @@ mod tail;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
+use mcast_stream::ClockTime;
 use mcast_stream::subscriber::{Cause, Message, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId, VisitedEngines};
-use mcast_stream::{ClockTime, Nanos};
 
 use crate::engine::{LastRecord, PendingGap, Request};
 use crate::record::{Content, GapCause, Position, StreamRecord, UnixMillis};
@@ -20,10 +21,10 @@ const IN_FLIGHT: usize = 2;
 /// Quarters of a second that an incarnation may be ahead of the clock: an hour.
 const FARTHEST_AHEAD: u32 = 4 * 3_600;
 /// While the bridge waits for another one, it requests the engine's last record this soon, then at doubled intervals.
-const FIRST_POLL: Nanos = Nanos::from_millis(10);
-const LONGEST_POLL: Nanos = Nanos::from_millis(250);
+const FIRST_POLL: Duration = Duration::from_millis(10);
+const LONGEST_POLL: Duration = Duration::from_millis(250);
 /// It does so this often in any case: the engine may lose records at any time, and other bridges may come and go.
-const REGULAR_POLL: Nanos = Nanos::SECOND;
+const REGULAR_POLL: Duration = Duration::from_secs(1);
 
 /// The settings of a bridge.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ pub struct BridgeConfig {
     /// Whether it stores an incarnation that is far ahead of the clock. Default: no, since nothing could be stored after it.
     pub accepts_ahead: bool,
     /// How long it waits for another bridge before it records that messages are missing. Default: 2 s.
-    pub hole_wait: Nanos,
+    pub hole_wait: Duration,
     /// Bytes of records in memory: those that are not stored, and of the stored ones the latest. Default: 64 MiB.
     pub buffer: usize,
     /// The most records in a batch. Default: 1,000.
@@ -46,7 +47,7 @@ pub struct BridgeConfig {
     /// A batch of this many bytes is complete. Default: 1 MiB.
     pub batch_bytes: usize,
     /// The longest time that a record waits for others in its batch. Default: 5 ms.
-    pub batch_delay: Nanos,
+    pub batch_delay: Duration,
 }
 
 impl BridgeConfig {
@@ -58,11 +59,11 @@ impl BridgeConfig {
             id,
             group: None,
             accepts_ahead: false,
-            hole_wait: Nanos::from_secs(2),
+            hole_wait: Duration::from_secs(2),
             buffer: 64 << 20,
             batch_records: 1_000,
             batch_bytes: 1 << 20,
-            batch_delay: Nanos::from_millis(5),
+            batch_delay: Duration::from_millis(5),
         }
     }
 }
@@ -100,7 +101,7 @@ pub struct BridgeMachine {
     /// What the other bridges wait for.
     others: Vec<Option<PendingGap>>,
     poll_at: ClockTime,
-    poll_interval: Nanos,
+    poll_interval: Duration,
     is_finishing: bool,
     deadline: ClockTime,
     events: VecDeque<BridgeEvent>,
@@ -449,8 +450,8 @@ pub struct BridgeStatistics {
 impl BridgeStatistics {
     /// Returns how long the oldest record that is not stored has been waiting.
     #[must_use]
-    pub fn lag(&self, now: ClockTime) -> Nanos {
-        self.pending_since.map_or(Nanos::ZERO, |since| now.since(since))
+    pub fn lag(&self, now: ClockTime) -> Duration {
+        self.pending_since.map_or(Duration::ZERO, |since| now.since(since))
     }
 }
 

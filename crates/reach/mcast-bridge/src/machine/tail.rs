@@ -1,7 +1,9 @@
 //! Responses of the engine, what its last record shows, and which numbers datagrams of a plain group get.
 
+use std::time::Duration;
+
+use mcast_stream::ClockTime;
 use mcast_stream::wire::MessageNumber;
-use mcast_stream::{ClockTime, Nanos};
 
 use super::{
     BridgeEvent, BridgeMachine, BridgeRefusal, Connection, FIRST_POLL, InFlight, RefusedTail, Waiting,
@@ -152,7 +154,7 @@ impl Waiting {
 
 /// How long to wait until a bridge is gone whose presence is noted. One that was killed is noted for
 /// [`BridgeBeacon::KEPT_FOR`].
-const TIMEOUT: Nanos = Nanos::from_millis(BridgeBeacon::KEPT_FOR.as_millis() as u64 + 2_000);
+const TIMEOUT: Duration = Duration::from_millis(BridgeBeacon::KEPT_FOR.as_millis() as u64 + 2_000);
 
 /// The numbers of the datagrams, and whether this bridge may store them.
 #[derive(Clone, Copy, Debug, Default)]

@@ -116,7 +116,7 @@ pub(super) fn run(arguments: &Arguments, process: &Process, console: &Console) -
     let options = &arguments.reverse;
     let config = ReverseConfig {
         step: random as u32 % 4,
-        jitter: mcast_stream::Nanos::from_millis((random >> 8) % 200),
+        jitter: Duration::from_millis((random >> 8) % 200),
         start: options.from.as_ref().map_or(Ok(StartAt::Oldest), |from| from.resolve(&target))?,
         speed: options.speed,
         stay: arguments.stream.stay,
