@@ -17,6 +17,7 @@ use mcast_sys::{trace_event, trace_span};
 
 use crate::engine::{EngineError, SinkConnector};
 use crate::machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics};
+use crate::record::UnixMillis;
 use connection::{EngineConnection, FIRST_RETRY, LONGEST_RETRY, Report};
 pub use error::BridgeError;
 use replay::GroupInput;
@@ -301,7 +302,7 @@ impl StreamBridge {
             match item {
                 Item::Message(message) => {
                     if let Some(machine) = &mut self.machine {
-                        machine.handle_message(now, milliseconds(), &message);
+                        machine.handle_message(now, time_of_day(), &message);
                         let (is_refusing, is_full) = (machine.is_refusing(), machine.is_full());
                         if is_refusing {
                             // A publisher must not believe that it is stored.
@@ -352,7 +353,7 @@ impl StreamBridge {
                 (Restarted { from, .. }, Some(Origin { incarnation: to, .. })) => Restarted { from, to },
                 (event, _) => event,
             };
-            machine.handle_event(now, milliseconds(), &event);
+            machine.handle_event(now, time_of_day(), &event);
         }
         self.notices.push_back(BridgeNotice::Stream(*event));
         Ok(())
@@ -374,8 +375,8 @@ fn clock(start: Instant) -> ClockTime {
     ClockTime::START + start.elapsed()
 }
 
-/// Returns the time in milliseconds since 1970.
-fn milliseconds() -> u64 {
+/// Returns the time of day.
+fn time_of_day() -> UnixMillis {
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    UnixMillis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

@@ -12,7 +12,7 @@ use mcast_stream::subscriber::{Cause, Message, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId, VisitedEngines};
 
 use crate::engine::{LastRecord, PendingGap, Request};
-use crate::record::{Content, GapCause, Position, StreamRecord};
+use crate::record::{Content, GapCause, Position, StreamRecord, UnixMillis};
 use batch::{Backlog, Entry};
 use tail::Numbering;
 
@@ -193,7 +193,7 @@ impl BridgeMachine {
     }
 
     /// Handles a message of the subscriber. `time` is in milliseconds since 1970.
-    pub fn handle_message(&mut self, now: ClockTime, time: u64, message: &Message<'_>) {
+    pub fn handle_message(&mut self, now: ClockTime, time: UnixMillis, message: &Message<'_>) {
         self.statistics.messages += 1;
         self.statistics.message_bytes += message.bytes.len() as u64;
         let content = Content::Message { key: message.key, bytes: Arc::from(message.bytes) };
@@ -201,7 +201,7 @@ impl BridgeMachine {
     }
 
     /// Handles an event of the subscriber. `time` is in milliseconds since 1970.
-    pub fn handle_event(&mut self, now: ClockTime, time: u64, event: &SubscriberEvent) {
+    pub fn handle_event(&mut self, now: ClockTime, time: UnixMillis, event: &SubscriberEvent) {
         match *event {
             SubscriberEvent::Joined { incarnation, .. }
             | SubscriberEvent::Restarted { to: incarnation, .. } => self.follow(time, incarnation),
@@ -306,7 +306,7 @@ impl BridgeMachine {
     }
 
     /// Follows another incarnation, unless it is far ahead of the clock.
-    fn follow(&mut self, time: u64, incarnation: Incarnation) {
+    fn follow(&mut self, time: UnixMillis, incarnation: Incarnation) {
         let present = incarnation_at(time);
         self.is_ahead =
             !self.config.accepts_ahead && incarnation.0 > present.0.saturating_add(FARTHEST_AHEAD);
@@ -325,7 +325,7 @@ impl BridgeMachine {
         self.statistics.not_stored > 0
     }
 
-    fn push(&mut self, now: ClockTime, time: u64, number: MessageNumber, content: Content) {
+    fn push(&mut self, now: ClockTime, time: UnixMillis, number: MessageNumber, content: Content) {
         let is_message = matches!(content, Content::Message { .. });
         self.statistics.not_stored += u64::from(is_message && self.is_ahead);
         let Some(incarnation) = self.incarnation else { return };
@@ -354,12 +354,11 @@ impl BridgeMachine {
     }
 }
 
-/// Returns the incarnation of a publisher that starts at this time, in milliseconds since 1970: quarters of a second since
-/// 2024.
-fn incarnation_at(time: u64) -> Incarnation {
+/// Returns the incarnation of a publisher that starts at this time: quarters of a second since 2024.
+fn incarnation_at(time: UnixMillis) -> Incarnation {
     /// The start of 2024.
     const START: u64 = 1_704_067_200_000;
-    Incarnation(u32::try_from(time.saturating_sub(START) / 250).unwrap_or(u32::MAX))
+    Incarnation(u32::try_from(time.0.saturating_sub(START) / 250).unwrap_or(u32::MAX))
 }
 
 /// Something that happened to a bridge.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
 
-use crate::record::{GapCause, Position};
+use crate::record::{GapCause, Position, UnixMillis};
 
 /// Where in the engine to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub enum StartAt {
     New,
     /// With this message of the latest incarnation.
     Number(MessageNumber),
-    /// With the first record of this time or later, in milliseconds since 1970.
-    Time(u64),
+    /// With the first record of this time or later.
+    Time(UnixMillis),
     /// With the record at this position, or the next one.
     Position(Position),
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast_bridge::{Content, GapCause, Position, StoredStream, StreamRecord};
+use mcast_bridge::{Content, GapCause, Position, StoredStream, StreamRecord, UnixMillis};
 use mcast_stream::ClockTime;
 use mcast_stream::wire::{EngineKey, Incarnation, MessageNumber, StreamId, VisitedEngines};
 
@@ -75,7 +75,7 @@ impl Engine {
     }
 
     fn push(&mut self, time: ClockTime, position: Position, content: Content) {
-        self.records.push((time, StreamRecord { position, time: time.0 / 1_000_000, content }));
+        self.records.push((time, StreamRecord { position, time: UnixMillis(time.0 / 1_000_000), content }));
     }
 
     fn next(&self) -> MessageNumber {

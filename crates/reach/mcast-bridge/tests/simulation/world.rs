@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use mcast_bridge::{BridgeConfig, BridgeEvent, BridgeMachine, Position, Request, Response};
+use mcast_bridge::{BridgeConfig, BridgeEvent, BridgeMachine, Position, Request, Response, UnixMillis};
 use mcast_sim::Dice;
 use mcast_stream::ClockTime;
 use mcast_stream::subscriber::{Message, SubscriberEvent};
@@ -223,7 +223,7 @@ impl World {
                     bridge.received.insert(Position { incarnation, number });
                     machine.handle_message(
                         now,
-                        now.0 / 1_000_000,
+                        UnixMillis(now.0 / 1_000_000),
                         &Message { incarnation, number, key: None, bytes: &bytes },
                     );
                 }
@@ -236,7 +236,7 @@ impl World {
                         SubscriberEvent::Lost { first, end, .. } => bridge.losses.push((first, end)),
                         _ => {}
                     }
-                    machine.handle_event(now, now.0 / 1_000_000, &event);
+                    machine.handle_event(now, UnixMillis(now.0 / 1_000_000), &event);
                 }
             }
         }
