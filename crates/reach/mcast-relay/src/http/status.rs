@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::Serialize;
+
+use mcast_pace::ClockTime;
 
 use super::channel::{Channel, ChannelKey};
 use super::client::{Client, Subscription};
@@ -131,7 +132,7 @@ const STYLE: &str = "body{font-family:sans-serif}table{border-collapse:collapse}
 
 impl HttpServer {
     /// Returns the status, and its content type.
-    pub(super) fn status(&self, now: Duration, listener: SocketAddr, json: bool) -> (&'static str, String) {
+    pub(super) fn status(&self, now: ClockTime, listener: SocketAddr, json: bool) -> (&'static str, String) {
         let status = self.current(now, listener);
         match json {
             // Strings and numbers can always be written.
@@ -140,7 +141,7 @@ impl HttpServer {
         }
     }
 
-    fn current(&self, now: Duration, listener: SocketAddr) -> Status {
+    fn current(&self, now: ClockTime, listener: SocketAddr) -> Status {
         let counts = &self.counts;
         let refused = counts.refusals().map(|(reason, count)| RefusedCount { reason: reason.name(), count });
         let client = |client: &Client| {
@@ -167,21 +168,21 @@ impl HttpServer {
         }
     }
 
-    fn client_status(&self, now: Duration, client: &Client, subscription: &Subscription) -> ClientStatus {
+    fn client_status(&self, now: ClockTime, client: &Client, subscription: &Subscription) -> ClientStatus {
         let feed =
             self.channels.get(&subscription.channel).and_then(|channel| channel.feed(subscription.kind));
         ClientStatus {
             address: client.address.to_string(),
             form: subscription.kind.name(),
             group: text(&subscription.channel),
-            seconds: now.saturating_sub(client.since).as_secs_f64(),
+            seconds: (now - client.since).as_secs_f64(),
             sent_bytes: client.sent,
             skipped: subscription.skipped,
             waiting: feed.map_or(0, |feed| feed.end().saturating_sub(subscription.cursor.position)),
         }
     }
 
-    fn group_status(&self, now: Duration, key: &ChannelKey, channel: &Channel) -> GroupStatus {
+    fn group_status(&self, now: ClockTime, key: &ChannelKey, channel: &Channel) -> GroupStatus {
         let rule = self.rules.iter().find(|rule| rule.leg == key.leg);
         let (rtp_missing, rtp_discarded) = channel.rtp_counts();
         GroupStatus {
