@@ -10,6 +10,7 @@ mod datagrams;
 mod engine;
 mod failover;
 mod faults;
+mod full;
 mod history;
 mod joining;
 #[cfg(feature = "kafka")]
