@@ -20,6 +20,7 @@ const PACKAGES: [(&str, &str); 40] = [
     ("dbus-daemon", "serves avahi"),
     ("debootstrap", "makes the clean system in which packages are tried"),
     ("default-jre-headless", "receives as programs of Java do"),
+    ("faketime", "sets the clocks of programs"),
     ("ffmpeg", "has clients by HTTP"),
     ("fish", "completes commands as its users do"),
     ("g++", "builds the client of Kafka"),

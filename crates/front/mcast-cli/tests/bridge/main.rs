@@ -5,6 +5,7 @@
 mod audit;
 #[path = "../../../../reach/mcast-bridge/tests/servers/certificates.rs"]
 mod certificates;
+mod clock;
 mod config;
 mod datagrams;
 mod engine;
