@@ -51,6 +51,40 @@ static void keep_pace(const struct work *work, double start, uint64_t number)
         ;
 }
 
+/* Memory that payloads come from. */
+struct memory {
+    unsigned char *bytes;
+    size_t length, at;
+};
+
+static struct memory memory_of(const struct work *work, size_t least)
+{
+    struct memory memory = {.length = work->fresh > least ? work->fresh : least};
+
+    memory.bytes = malloc(memory.length);
+    if (!memory.bytes)
+        fail("malloc");
+    /* Each page is its own: pages that were never written are all the same one. */
+    memset(memory.bytes, 0x5a, memory.length);
+    return memory;
+}
+
+/* The payload of the next message, with the numbers of its datagrams if it is fresh. */
+static unsigned char *next_payload(const struct work *work, struct memory *memory, size_t datagrams,
+                                   uint64_t number)
+{
+    unsigned char *payload;
+
+    if (memory->length - memory->at < datagrams * work->size)
+        memory->at = 0;
+    payload = memory->bytes + memory->at;
+    memory->at += datagrams * work->size;
+    if (work->fresh && work->size >= sizeof number)
+        for (size_t i = 0; i < datagrams; i++, number++)
+            memcpy(payload + i * work->size, &number, sizeof number);
+    return payload;
+}
+
 static int hand_over(int socket_, struct mmsghdr *headers, unsigned count_)
 {
     int sent;
@@ -94,7 +128,7 @@ void send_on(const struct work *work)
     unsigned datagrams = datagrams_of(work), messages = messages_of(work), next = 0;
     struct mmsghdr headers[MESSAGES] = {0};
     struct message *space = calloc(messages, sizeof *space);
-    unsigned char *payload = calloc((size_t)messages * datagrams, work->size ? work->size : 1);
+    struct memory memory = memory_of(work, (size_t)messages * datagrams * (work->size ? work->size : 1));
     struct place *places = places_of(work);
     int socket_ = sending_socket(work);
     double start;
@@ -102,7 +136,7 @@ void send_on(const struct work *work)
     errno = EOPNOTSUPP;
     if (work->calls == WIRE)
         fail("sending by AF_XDP");
-    if (!space || !payload)
+    if (!space)
         fail("calloc");
     if (!work->count)
         start_sampler(work);
@@ -112,7 +146,8 @@ void send_on(const struct work *work)
         for (unsigned i = 0; i < messages; i++) {
             space[i].place = places[next];
             next = next + 1 == work->groups ? 0 : next + 1;
-            prepare(work, &space[i], &headers[i], payload + (size_t)i * datagrams * work->size, datagrams);
+            unsigned char *payload = next_payload(work, &memory, datagrams, number + (uint64_t)i * datagrams);
+            prepare(work, &space[i], &headers[i], payload, datagrams);
         }
         if (work->rate)
             keep_pace(work, start, number);

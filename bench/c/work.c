@@ -47,7 +47,7 @@ void parse_work(int count, char **arguments, struct work *work)
         {"buffer", required_argument, 0, 'm'},    {"rate", required_argument, 0, 'r'},
         {"train", required_argument, 0, 't'},     {"warm-up", required_argument, 0, 'w'},
         {"seconds", required_argument, 0, 'd'},   {"count", required_argument, 0, 'k'},
-        {0, 0, 0, 0},
+        {"fresh", required_argument, 0, 'f'},     {0, 0, 0, 0},
     };
     int option;
 
@@ -69,6 +69,7 @@ void parse_work(int count, char **arguments, struct work *work)
         case 'm': work->buffer = atoi(optarg); break;
         case 'r': work->rate = (unsigned)atoi(optarg); break;
         case 'k': work->count = strtoull(optarg, NULL, 10); break;
+        case 'f': work->fresh = (size_t)atoll(optarg); break;
         case 't': work->train = (unsigned)atoi(optarg); break;
         case 'w': work->warm_up = atof(optarg); break;
         case 'd': work->seconds = atof(optarg); break;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
+use mcast_pace::ClockTime;
 use mcast_relay::http::{HttpConfig, HttpDatagram, HttpRule, HttpServer};
 use mcast_relay::{LegId, Rule};
 
@@ -20,12 +21,12 @@ fuzz_target!(|bytes: &[u8]| {
     let (traffic, leg) = (rule.traffic, LegId(0));
     let rule = HttpRule { listener, rule: 0, traffic, leg, leg_name: "s0".into(), is_up: true };
     let mut server = HttpServer::new(HttpConfig { max_clients: MAX_CLIENTS, ..HttpConfig::new(1) });
-    server.set_rules(Duration::ZERO, vec![rule]);
-    let (mut now, mut clients, mut rest) = (Duration::ZERO, Vec::new(), bytes);
+    server.set_rules(ClockTime::START, vec![rule]);
+    let (mut now, mut clients, mut rest) = (ClockTime::START, Vec::new(), bytes);
     // Per step: what happens, the client, the time in units of 20 ms, a choice, a length.
     while let Some(([step, number, time, choice, length], after)) = rest.split_first_chunk::<5>() {
         let (payload, after) = after.split_at(usize::from(*length).min(after.len()));
-        now += Duration::from_millis(u64::from(*time) * 20);
+        now = now + Duration::from_millis(u64::from(*time) * 20);
         server.handle_timeout(now);
         let id = clients.get(usize::from(*number) % clients.len().max(1)).copied();
         match (step % 6, id) {
@@ -60,7 +61,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     server.set_rules(now, Vec::new());
     for _ in 0..100 {
-        now += Duration::from_millis(100);
+        now = now + Duration::from_millis(100);
         server.handle_timeout(now);
     }
     assert!(clients.iter().all(|id| server.is_gone(*id)));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
+use mcast_pace::ClockTime;
 use mcast_stream_proto::seal::{Cipher, Keys, Purpose, Secret};
 use mcast_stream_proto::wire::KeyEpoch;
 use mcast_tunnel::{EndpointConfig, EndpointRole, LinkId, RelayPath, TunnelDatagram, TunnelEndpoint};
@@ -46,7 +47,7 @@ fuzz_target!(|bytes: &[u8]| {
     let (from, to) = (SocketAddr::from(([198, 51, 100, 7], 7)), SocketAddr::from(([203, 0, 113, 1], 7)));
     let mut site = endpoint(EndpointRole::Dialer("paris".into()), 1);
     let mut hub = endpoint(EndpointRole::Listener, 2);
-    let mut now = Duration::ZERO;
+    let mut now = ClockTime::START;
     site.set_address(now, to);
     site.handle_timeout(now);
     exchange(now, &mut site, from, &mut hub, to);
@@ -54,7 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
     // Per step: what happens, the time in units of 10 ms, the address, a length.
     while let Some(([step, time, address, length], after)) = rest.split_first_chunk::<4>() {
         let (content, after) = after.split_at(usize::from(*length).min(after.len()));
-        now += Duration::from_millis(u64::from(*time) * 10);
+        now = now + Duration::from_millis(u64::from(*time) * 10);
         let elsewhere = SocketAddr::from(([192, 0, 2, *address], 9));
         let source = if address % 4 == 0 { elsewhere } else { from };
         match step % 4 {
@@ -97,7 +98,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// Lets both ends talk, for a bounded number of rounds.
 fn exchange(
-    now: Duration,
+    now: ClockTime,
     site: &mut TunnelEndpoint,
     from: SocketAddr,
     hub: &mut TunnelEndpoint,

@@ -8,17 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use syn::{Attribute, Item, Meta, UseTree};
 
-/// The arrows that form circles for now, each with its reason.
-const KNOWN: &str = "docs/design/circles.txt";
-
 /// The arrows from each file.
 type Arrows = BTreeMap<PathBuf, BTreeSet<PathBuf>>;
 type ModulePath = Vec<String>;
 
-/// Fails if files form a circle without an arrow of the list, or if the list has an arrow that forms none.
+/// Fails if files form a circle.
 pub(crate) fn check() -> Result<()> {
-    let list = crate::root().join(KNOWN);
-    let list = fs::read_to_string(&list).with_context(|| format!("reading {}", list.display()))?;
     let mut arrows = Arrows::new();
     for source in sources()? {
         let roots = ["lib.rs", "main.rs"].map(|name| source.join(name));
@@ -27,8 +22,8 @@ pub(crate) fn check() -> Result<()> {
         let files = |file: &Path| fs::read_to_string(crate::root().join(file)).ok();
         arrows.append(&mut Tree::read(&root, &files)?.arrows());
     }
-    let wrong = violations(&arrows, &known(&list)?);
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let circles = circles(&arrows);
+    ensure!(circles.is_empty(), "{}", circles.join("\n"));
     Ok(())
 }
 
@@ -47,40 +42,18 @@ fn sources() -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Parses the list: `FROM -> TO`, one per line, below comments that state the reason.
-fn known(list: &str) -> Result<Vec<(PathBuf, PathBuf)>> {
-    let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let (from, to) = line.split_once(" -> ").with_context(|| format!("{KNOWN}: no arrow: {line}"))?;
-            Ok((from.into(), to.into()))
-        })
-        .collect()
-}
-
-fn violations(arrows: &Arrows, known: &[(PathBuf, PathBuf)]) -> Vec<String> {
-    let mut others = arrows.clone();
-    for (from, to) in known {
-        others.entry(from.clone()).or_default().remove(to);
-    }
-    let unneeded = known.iter().filter(|(from, to)| {
-        !arrows.get(from).is_some_and(|targets| targets.contains(to)) || path(&others, to, from).is_none()
-    });
-    let unneeded = unneeded.map(|(from, to)| {
-        format!("{} -> {} forms no circle: remove it from {KNOWN}", from.display(), to.display())
-    });
-
+/// Returns the circles, one line for each; one that shares a file with those before it is left out.
+fn circles(arrows: &Arrows) -> Vec<String> {
     let mut reported = BTreeSet::new();
     let mut circles = Vec::new();
-    for from in others.keys() {
-        let Some(circle) = path(&others, from, from) else { continue };
+    for from in arrows.keys() {
+        let Some(circle) = path(arrows, from, from) else { continue };
         if circle.iter().all(|file| !reported.contains(file)) {
             let files = circle.iter().map(|file| file.display().to_string());
             circles.push(format!("a circle: {}", files.collect::<Vec<_>>().join(" -> ")));
         }
         reported.extend(circle);
     }
-    circles.extend(unneeded);
     circles
 }
 
@@ -373,26 +346,26 @@ fn name_of(item: &Item) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn violations_of(files: &[(&str, &str)], list: &str) -> Vec<String> {
+    fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
         let files: BTreeMap<_, _> = files.iter().map(|(file, text)| (PathBuf::from(file), *text)).collect();
         let read = |file: &Path| files.get(file).map(|text| (*text).to_owned());
         let tree = Tree::read(Path::new("lib.rs"), &read).unwrap();
-        violations(&tree.arrows(), &known(list).unwrap())
+        circles(&tree.arrows())
     }
 
     const ROOT: (&str, &str) = ("lib.rs", "mod a; mod b; pub use a::A; pub use b::B;");
-    const CIRCLE: [(&str, &str); 3] =
-        [ROOT, ("a.rs", "use crate::B; pub struct A;"), ("b.rs", "use crate::a::A; pub struct B;")];
 
     #[test]
     fn circle_through_a_re_export_is_found() {
-        assert_eq!(violations_of(&CIRCLE, ""), ["a circle: a.rs -> b.rs -> a.rs"]);
+        let files =
+            [ROOT, ("a.rs", "use crate::B; pub struct A;"), ("b.rs", "use crate::a::A; pub struct B;")];
+        assert_eq!(circles_of(&files), ["a circle: a.rs -> b.rs -> a.rs"]);
     }
 
     #[test]
     fn arrows_in_one_direction_are_no_circle() {
         let files = [ROOT, ("a.rs", "use crate::B; pub struct A;"), ("b.rs", "pub struct B;")];
-        assert_eq!(violations_of(&files, ""), [""; 0]);
+        assert_eq!(circles_of(&files), [""; 0]);
     }
 
     #[test]
@@ -402,7 +375,7 @@ mod tests {
             ("a/mod.rs", "mod inner; use inner::Inner; pub struct A;"),
             ("a/inner.rs", "use super::A; pub struct Inner;"),
         ];
-        assert_eq!(violations_of(&files, ""), [""; 0]);
+        assert_eq!(circles_of(&files), [""; 0]);
     }
 
     #[test]
@@ -412,17 +385,7 @@ mod tests {
             ("a.rs", "use crate::B; pub struct A;"),
             ("b.rs", "pub struct B; #[cfg(test)] mod tests { use crate::A; }"),
         ];
-        assert_eq!(violations_of(&files, ""), [""; 0]);
-    }
-
-    #[test]
-    fn known_circle_is_accepted_while_it_exists() {
-        let list = "# reason\nb.rs -> a.rs\n";
-        assert_eq!(violations_of(&CIRCLE, list), [""; 0]);
-
-        let broken = [ROOT, ("a.rs", "use crate::B; pub struct A;"), ("b.rs", "pub struct B;")];
-        let expected = "b.rs -> a.rs forms no circle: remove it from docs/design/circles.txt";
-        assert_eq!(violations_of(&broken, list), [expected]);
+        assert_eq!(circles_of(&files), [""; 0]);
     }
 
     #[test]
@@ -439,6 +402,6 @@ mod tests {
             ("two/a.rs", "pub struct A;"),
             ("two/b.rs", "use super::a::A; pub struct B;"),
         ];
-        assert_eq!(violations_of(&files, ""), [""; 0]);
+        assert_eq!(circles_of(&files), [""; 0]);
     }
 }

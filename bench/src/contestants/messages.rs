@@ -23,7 +23,8 @@ pub struct Messenger {
 enum MessengerKind {
     /// One of this crate, with its way of publishing, and whether it seals.
     Ours(&'static str, Sealed),
-    Aeron,
+    /// With further options of its subscriber.
+    Aeron(&'static [&'static str]),
     /// With further options.
     Norm(&'static [&'static str]),
 }
@@ -59,7 +60,13 @@ pub const MESSENGERS: &[Messenger] = &[
         name: "aeron",
         what: "Aeron: C media driver in the process, C client; `fc=min`, windows of 2 MiB",
         feed: None,
-        kind: MessengerKind::Aeron,
+        kind: MessengerKind::Aeron(&[]),
+    },
+    Messenger {
+        name: "aeron-tuned",
+        what: "Aeron, whose subscriber reports a loss after 50 µs (`nak-delay=50us`), not after a random time of up to 10 ms",
+        feed: None,
+        kind: MessengerKind::Aeron(&["--nak-delay", "50us"]),
     },
     Messenger {
         name: "norm",
@@ -86,6 +93,24 @@ pub const MESSENGERS: &[Messenger] = &[
         feed: None,
         kind: MessengerKind::Norm(&["--acked", "1"]),
     },
+    ours(
+        "mcast-stream-logged-each",
+        "mcast-stream: `LoggedPublisher::publish`, two acknowledgements",
+        "logged",
+        Sealed::No,
+    ),
+    ours(
+        "mcast-stream-logged",
+        "mcast-stream: `LoggedPublisher::publish_all`, two acknowledgements",
+        "logged-all",
+        Sealed::No,
+    ),
+    ours(
+        "mcast-stream-synced",
+        "mcast-stream: the same, each batch synced to the disk before it is sent",
+        "synced-all",
+        Sealed::No,
+    ),
     ours("tcp-acked", "TCP: a connection a receiver, which replies with a byte", "tcp-acked", Sealed::No),
     ours("tcp", "TCP, for context: a connection a receiver, everything written to each", "tcp", Sealed::No),
 ];
@@ -132,7 +157,7 @@ impl Messenger {
     pub const fn need(&self) -> Option<Need> {
         match self.kind {
             MessengerKind::Ours(..) => None,
-            MessengerKind::Aeron => Some(Need::Aeron),
+            MessengerKind::Aeron(_) => Some(Need::Aeron),
             MessengerKind::Norm(_) => Some(Need::Norm),
         }
     }
@@ -144,7 +169,7 @@ impl Messenger {
         match (self.kind, receivers) {
             (MessengerKind::Norm(_), 1) => &["2e9"],
             (MessengerKind::Norm(_), _) => &["1e9", "3e8"],
-            (MessengerKind::Ours(..) | MessengerKind::Aeron, _) => &["unlimited"],
+            (MessengerKind::Ours(..) | MessengerKind::Aeron(_), _) => &["unlimited"],
         }
     }
 
@@ -160,12 +185,19 @@ impl Messenger {
                 let mut program = vec![tools.this().into()];
                 program.extend(words(["messages", role, "--how", how, "--publisher", SENDER]));
                 program.extend((sealed == Sealed::Yes).then(|| "--sealed".into()));
+                if side == Side::Publish && (how.starts_with("logged") || how.starts_with("synced")) {
+                    program.extend(["--log".into(), tools.made().join("durable").into()]);
+                }
                 program
             }
-            MessengerKind::Aeron => {
+            MessengerKind::Aeron(further) => {
                 let mut directory = OsString::from("AERON_DIR=");
                 directory.push(aeron_directory());
-                vec!["env".into(), directory, tools.aeron().into(), role.into()]
+                let mut program = vec!["env".into(), directory, tools.aeron().into(), role.into()];
+                if let Side::Subscribe(_) = side {
+                    program.extend(further.iter().map(Into::into));
+                }
+                program
             }
             MessengerKind::Norm(further) => {
                 let mut program = vec![tools.norm().into(), role.into()];

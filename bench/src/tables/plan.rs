@@ -126,7 +126,12 @@ fn messages() -> impl Iterator<Item = Plan> {
         "Messages, 224 bytes: how long until four receivers have acknowledged each, microseconds",
         Kind::Messages(Subject::Acknowledged(4)),
     );
-    plain.into_iter().chain(lossy).chain([delays, acknowledged])
+    let durable = plan(
+        "messages-durable",
+        "Messages, 700 bytes, in a log and acknowledged by two receivers",
+        Kind::Messages(Subject::Durable),
+    );
+    plain.into_iter().chain(lossy).chain([durable, delays, acknowledged])
 }
 
 fn plan(name: &str, title: &str, kind: Kind) -> Plan {
@@ -187,6 +192,6 @@ mod tests {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());
-        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 3 + 7 + 5 + 2 + 1 + 2);
+        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 3 + 8 + 5 + 2 + 1 + 2);
     }
 }

@@ -11,7 +11,7 @@ use crate::command::{cargo, command_line, finish, is_ci, program, rustup, succee
 use crate::products;
 
 /// Packages, and what the checks do with them. A linker is not among them: this program could not be built without one.
-const PACKAGES: [(&str, &str); 38] = [
+const PACKAGES: [(&str, &str); 40] = [
     ("avahi-daemon", "finds services through a relay"),
     ("avahi-utils", "finds services through a relay"),
     ("bsdutils", "has a terminal for the console of Wine"),
@@ -21,6 +21,7 @@ const PACKAGES: [(&str, &str); 38] = [
     ("debootstrap", "makes the clean system in which packages are tried"),
     ("default-jre-headless", "receives as programs of Java do"),
     ("ffmpeg", "has clients by HTTP"),
+    ("fish", "completes commands as its users do"),
     ("g++", "builds the client of Kafka"),
     ("gcc-mingw-w64-x86-64", "links programs for Windows"),
     ("golang-go", "receives as programs of Go do"),
@@ -51,6 +52,7 @@ const PACKAGES: [(&str, &str); 38] = [
     // The program does not depend on its plugins.
     ("vlc-plugin-base", "lets VLC receive"),
     ("wine64", "runs programs for Windows"),
+    ("zsh", "completes commands as its users do"),
 ];
 
 /// Tools of cargo, with the versions that the checks are written for.

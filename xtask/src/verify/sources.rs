@@ -108,15 +108,6 @@ mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    /// Machines whose times are a `Duration` since their start. The list only becomes shorter.
-    const BY_DURATION: [&str; 5] = [
-        "reach/mcast-relay/src/amt/gateway.rs",
-        "reach/mcast-relay/src/amt/relay.rs",
-        "reach/mcast-relay/src/http/server.rs",
-        "reach/mcast-relay/src/relay/mod.rs",
-        "reach/mcast-tunnel/src/endpoint.rs",
-    ];
-
     fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -144,8 +135,7 @@ mod tests {
                 }
             }
         }
-        others.sort();
-        assert_eq!(others, BY_DURATION);
-        assert!(machines >= 9, "{machines}");
+        assert!(others.is_empty(), "{others:?}");
+        assert!(machines >= 14, "{machines}");
     }
 }

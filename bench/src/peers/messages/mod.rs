@@ -2,6 +2,7 @@
 //!
 //! They have the same command line and output as third-party peers: see `bench/peers/README.md`.
 
+mod logged;
 mod publish;
 mod source;
 mod subscribe;
@@ -9,6 +10,7 @@ mod tally;
 mod tcp;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -48,6 +50,12 @@ enum How {
     All,
     /// A stream: `Publisher::publish`, each sent immediately.
     Each,
+    /// A stream in a log, which two subscribers acknowledge: `LoggedPublisher::publish`, each in the log before it is sent.
+    Logged,
+    /// The same: `LoggedPublisher::publish_all`.
+    LoggedAll,
+    /// The same, each batch synced before it is sent.
+    SyncedAll,
     /// A TCP connection to each subscriber.
     Tcp,
     /// A stream: each message is published when all subscribers have acknowledged the one before.
@@ -83,6 +91,9 @@ struct Work {
     /// How long a subscriber runs after the first message at most, in seconds.
     #[arg(long, default_value_t = 30.0)]
     timeout: f64,
+    /// The directory of a log, which is replaced and removed.
+    #[arg(long)]
+    log: Option<PathBuf>,
     /// The address of the publisher, which a connection needs.
     #[arg(long)]
     publisher: Option<IpAddr>,
@@ -101,6 +112,7 @@ impl Work {
             receivers: 1,
             linger: 1.0,
             timeout: 10.0,
+            log: None,
             publisher: None,
         }
     }
@@ -115,6 +127,7 @@ pub fn run(arguments: &MessagesArguments) -> Result<()> {
     match (role, how) {
         (Role::Publish, How::Tcp | How::TcpAcked) => tcp::publish(work, *how == How::TcpAcked),
         (Role::Subscribe, How::Tcp | How::TcpAcked) => tcp::subscribe(work, *how == How::TcpAcked),
+        (Role::Publish, How::Logged | How::LoggedAll | How::SyncedAll) => logged::publish(work, *how),
         (Role::Publish, how) => publish::run(work, *how, *sealed),
         (Role::Subscribe, _) => subscribe::run(work, *sealed),
     }

@@ -47,7 +47,14 @@ pub(super) fn run(work: &Work, how: How, sealed: bool) -> Result<()> {
                 source.note_acknowledged();
             }
         }
-        How::Queue | How::Corrected | How::Each | How::Tcp | How::TcpAcked => {
+        How::Queue
+        | How::Corrected
+        | How::Each
+        | How::Logged
+        | How::LoggedAll
+        | How::SyncedAll
+        | How::Tcp
+        | How::TcpAcked => {
             while let Some(message) = source.next() {
                 publisher.publish(message)?;
             }

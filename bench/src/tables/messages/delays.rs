@@ -13,7 +13,8 @@ use crate::tables::rounds::{Turn, Values, take_turns};
 use crate::tables::{Bench, fill};
 
 /// The contestants with a rate limit; the first is the reference.
-const CONTESTANTS: [&str; 5] = ["mcast-stream-each", "mcast-stream-sealed", "aeron", "norm", "tcp"];
+const CONTESTANTS: [&str; 6] =
+    ["mcast-stream-each", "mcast-stream-sealed", "aeron", "aeron-tuned", "norm", "tcp"];
 /// Numbers of subscribers for the first contestant, in addition to one.
 const TO_SEVERAL: [usize; 2] = [4, 8];
 /// Percent.

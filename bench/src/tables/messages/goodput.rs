@@ -13,9 +13,26 @@ use crate::tables::{Bench, fill};
 
 const OVER_A_PLAIN_LINK: [&str; 7] =
     ["mcast-stream", "mcast-stream-all", "mcast-stream-sealed", "mcast-stream-each", "aeron", "norm", "tcp"];
-const TO_ONE: [&str; 5] = ["mcast-stream", "mcast-stream-sealed", "aeron", "norm", "tcp"];
-const TO_SEVERAL: [&str; 7] =
-    ["mcast-stream", "mcast-stream-fec", "mcast-stream-fec-feed", "aeron", "norm", "norm-fec", "tcp"];
+const TO_ONE: [&str; 6] = ["mcast-stream", "mcast-stream-sealed", "aeron", "aeron-tuned", "norm", "tcp"];
+const TO_SEVERAL: [&str; 8] = [
+    "mcast-stream",
+    "mcast-stream-fec",
+    "mcast-stream-fec-feed",
+    "aeron",
+    "aeron-tuned",
+    "norm",
+    "norm-fec",
+    "tcp",
+];
+/// Bytes of a message in the table of logs.
+const DURABLE: usize = 700;
+const OF_DURABLE: [&str; 5] = [
+    "mcast-stream-each",
+    "mcast-stream-logged-each",
+    "mcast-stream-all",
+    "mcast-stream-logged",
+    "mcast-stream-synced",
+];
 /// Percent.
 const LOSSES: [f64; 3] = [0.0, 1.0, 5.0];
 /// Additional seconds for a subscriber after publishing ends.
@@ -25,7 +42,8 @@ const TIMEOUT: f64 = 2.0;
 pub(super) fn plain(bench: &Bench, plan: &Plan, size: usize) -> Result<Figures> {
     let about = format!(
         "Messages of {size} bytes as fast as they go, to one receiver, on link (a). `mcast perf` sends bare \
-         datagrams, as long as those that carry a message each, and repairs none: what the link takes. \
+         datagrams, as long as those that carry a message each, and repairs none: what the link takes. `c-fresh` does so \
+         with bytes that are in no cache, as messages are. \
          Aeron's driver and client share the processor of their side."
     );
     let segment = &Segment::new(Link::Whole, 1)?;
@@ -33,15 +51,15 @@ pub(super) fn plain(bench: &Bench, plan: &Plan, size: usize) -> Result<Figures> 
     figures.seconds = window(bench);
     let messages = messages(bench, size, 1);
     // The raw capacity of the link is the best indicator of a steady machine.
-    let bare = raw::is_present(bench, &mut figures).then(|| Turn {
-        name: raw::NAME.to_owned(),
-        run: Box::new(move || raw::run_once(segment, bench, size)) as Box<_>,
+    let bare = raw::present(bench, &mut figures).into_iter().map(|name| Turn {
+        name: name.to_owned(),
+        run: Box::new(move || raw::run_once(segment, bench, name, size)) as Box<_>,
     });
     let others = present(bench, &OVER_A_PLAIN_LINK, &mut figures).into_iter().map(|who| Turn {
         name: who.name.to_owned(),
         run: Box::new(move || run_once(segment, bench, who, &messages, None)) as Box<_>,
     });
-    let turns: Vec<_> = bare.into_iter().chain(others).collect();
+    let turns: Vec<_> = bare.chain(others).collect();
     let rounds = take_turns(&turns, round_options(bench, "goodput"))?;
     fill(&mut figures, rounds, describe);
     Ok(figures)
@@ -76,6 +94,29 @@ pub(super) fn lossy(bench: &Bench, plan: &Plan, receivers: usize) -> Result<Figu
     for row in &mut figures.rows {
         row.beside = Some(self::row(row.contestant(), LOSSES[0]));
     }
+    Ok(figures)
+}
+
+/// Messages that outlast their publisher, to two subscribers on a link without loss.
+pub(super) fn durable(bench: &Bench, plan: &Plan) -> Result<Figures> {
+    let about = format!(
+        "Messages of {DURABLE} bytes as fast as they go, to two receivers, on link (a), without and with a log on the disk of the \
+         target directory. What is logged is in the log before it is sent, and both receivers acknowledge it. The batches \
+         are of 64 KiB. The thread that writes and syncs shares the processor of the publisher."
+    );
+    let segment = &Segment::new(Link::Whole, 2)?;
+    let mut figures = bench.figures(plan, about, "goodput", OF_DURABLE[0]);
+    figures.seconds = window(bench);
+    let messages = messages(bench, DURABLE, 2);
+    let turns: Vec<_> = present(bench, &OF_DURABLE, &mut figures)
+        .into_iter()
+        .map(|who| Turn {
+            name: who.name.to_owned(),
+            run: Box::new(move || run_once(segment, bench, who, &messages, None)) as Box<_>,
+        })
+        .collect();
+    let rounds = take_turns(&turns, round_options(bench, "goodput"))?;
+    fill(&mut figures, rounds, describe);
     Ok(figures)
 }
 
@@ -124,6 +165,7 @@ pub(super) fn without_loss(row: &str) -> &str {
 pub(super) fn describe(name: &str) -> String {
     match name {
         raw::NAME => raw::WHAT.to_owned(),
+        raw::FRESH => raw::FRESH_WHAT.to_owned(),
         name => messenger(name).map_or_else(String::new, |each| each.what.to_owned()),
     }
 }

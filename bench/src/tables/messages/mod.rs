@@ -28,6 +28,8 @@ pub(super) enum Subject {
     Plain(usize),
     /// Throughput to this number of subscribers, on links with loss.
     Lossy(usize),
+    /// Throughput through a log.
+    Durable,
     /// Latency at a constant rate, on a link with loss.
     Delays,
     /// Time until this number of subscribers have acknowledged a message.
@@ -41,6 +43,7 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, subject: Subject) -> Result<Fi
     match subject {
         Subject::Plain(size) => goodput::plain(bench, plan, size),
         Subject::Lossy(receivers) => goodput::lossy(bench, plan, receivers),
+        Subject::Durable => goodput::durable(bench, plan),
         Subject::Delays => delays::measure(bench, plan),
         Subject::Acknowledged(receivers) => acknowledged::measure(bench, plan, receivers),
     }
@@ -48,9 +51,10 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, subject: Subject) -> Result<Fi
 
 /// Returns the tools that are needed.
 pub(super) fn needs(subject: Subject, options: &Measure) -> Vec<Need> {
-    let raw = matches!(subject, Subject::Plain(_)).then_some(Need::Mcast);
+    let raw: &[Need] =
+        if matches!(subject, Subject::Plain(_)) { &[Need::Mcast, Need::Reference] } else { &[] };
     let selected = MESSENGERS.iter().filter(|each| options.wants(each.name));
-    selected.filter_map(Messenger::need).chain([Need::Nft]).chain(raw).collect()
+    selected.filter_map(Messenger::need).chain([Need::Nft]).chain(raw.iter().copied()).collect()
 }
 
 /// Returns the contestants that are selected and available; adds those that are not available to the figures with the

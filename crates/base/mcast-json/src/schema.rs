@@ -51,6 +51,13 @@ impl RecordSchema {
         self
     }
 
+    /// Describes the record, if the documentation of its type says something else.
+    #[must_use]
+    pub fn about(mut self, description: &str) -> Self {
+        self.value["description"] = description.into();
+        self
+    }
+
     /// Describes a field whose type does not know what it stands for here, by its path: `text`, `flows[].bytes`, or
     /// `hosts[]` for each item of `hosts`.
     #[must_use]

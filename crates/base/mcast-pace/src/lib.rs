@@ -12,11 +12,11 @@
 //!
 //! ```
 //! use core::time::Duration;
-//! use mcast_pace::{PaceDecision, PaceSchedule, Rate};
+//! use mcast_pace::{ClockTime, PaceDecision, PaceSchedule, Rate};
 //!
 //! let mut pace = PaceSchedule::new("1000pps".parse::<Rate>()?);
-//! assert_eq!(pace.allow(Duration::ZERO, [1_000, 1_000]), PaceDecision::Now(1));
-//! assert_eq!(pace.allow(Duration::ZERO, [1_000]), PaceDecision::After(Duration::from_millis(1)));
+//! assert_eq!(pace.allow(ClockTime::START, [1_000, 1_000]), PaceDecision::Now(1));
+//! assert_eq!(pace.allow(ClockTime::START, [1_000]), PaceDecision::After(Duration::from_millis(1)));
 //! # Ok::<(), mcast_pace::ParseRateError>(())
 //! ```
 #![cfg_attr(not(test), no_std)]

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::Rate;
+use crate::{ClockTime, Rate};
 
 /// Datagrams that are due within this time are sent together. It is short, so that one segmented
 /// buffer or one call is not a burst to the network.
@@ -22,8 +22,7 @@ pub enum PaceDecision {
     After(Duration),
 }
 
-/// Computes when datagrams are due at an even pace. It does not read a clock; callers pass the time
-/// since any fixed moment.
+/// Computes when datagrams are due at an even pace. It does not read a clock; callers pass the time.
 ///
 /// Up to about 5,000 datagrams per second, each has its own time. At higher rates, those within 200
 /// µs are due together, so that they can be sent in one call or one segmented buffer. A late sender
@@ -31,7 +30,7 @@ pub enum PaceDecision {
 #[derive(Clone, Debug)]
 pub struct PaceSchedule {
     rate: Rate,
-    due: Option<Duration>,
+    due: Option<ClockTime>,
 }
 
 impl PaceSchedule {
@@ -42,21 +41,21 @@ impl PaceSchedule {
     }
 
     /// Returns how many datagrams of these sizes, in bytes, are due. It assumes that they are sent.
-    pub fn allow(&mut self, now: Duration, sizes: impl IntoIterator<Item = usize>) -> PaceDecision {
+    pub fn allow(&mut self, now: ClockTime, sizes: impl IntoIterator<Item = usize>) -> PaceDecision {
         let mut sizes = sizes.into_iter().peekable();
         let missed = sizes.peek().map_or(Duration::ZERO, |size| self.rate.time_for(*size));
-        let earliest = now.saturating_sub(missed.saturating_mul(MOST_MISSED).max(MOST_LATE));
+        let earliest = now - missed.saturating_mul(MOST_MISSED).max(MOST_LATE);
         let start = self.due.unwrap_or(now);
         if start > now {
             return PaceDecision::After(start - now);
         }
-        let (mut due, until) = (start.max(earliest), now.saturating_add(GRAIN));
+        let (mut due, until) = (start.max(earliest), now + GRAIN);
         let mut count = 0;
         for size in sizes {
             if count > 0 && due >= until {
                 break;
             }
-            due = due.saturating_add(self.rate.time_for(size));
+            due = due + self.rate.time_for(size);
             count += 1;
         }
         self.due = Some(due);
@@ -184,9 +183,11 @@ mod tests {
 
     use super::*;
 
+    const START: ClockTime = ClockTime(3_000_000_000);
+
     #[test]
     fn slow_datagrams_are_sent_one_by_one_and_fast_ones_in_small_groups() {
-        let start = Duration::from_secs(3);
+        let start = START;
         let mut slow = PaceSchedule::new(Rate::Datagrams(2_000.0));
         assert_eq!(slow.allow(start, [10; 8]), PaceDecision::Now(1));
         assert_eq!(slow.allow(start, [10; 8]), PaceDecision::After(Duration::from_micros(500)));
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_slow_pace_catches_up_after_a_short_stop() {
-        let start = Duration::from_secs(3);
+        let start = START;
         let mut pacer = PaceSchedule::new(Rate::Datagrams(100.0));
         assert_eq!(pacer.allow(start, [10]), PaceDecision::Now(1));
         let late = start + Duration::from_millis(35);
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn bits_are_counted_by_size() {
-        let start = Duration::from_secs(3);
+        let start = START;
         let mut pacer = PaceSchedule::new(Rate::Bits(8_000_000.0));
         assert_eq!(pacer.allow(start, [1_000]), PaceDecision::Now(1));
         assert_eq!(pacer.allow(start, [1]), PaceDecision::After(Duration::from_millis(1)));
@@ -219,7 +220,7 @@ mod tests {
     #[test]
     fn an_invalid_rate_sends_only_the_first_datagram() {
         for rate in [Rate::Datagrams(0.0), Rate::Datagrams(-1.0), Rate::Bits(f64::NAN)] {
-            let start = Duration::from_secs(3);
+            let start = START;
             let mut pacer = PaceSchedule::new(rate);
             assert_eq!(pacer.allow(start, [1, 1]), PaceDecision::Now(1));
             assert!(
@@ -234,11 +235,11 @@ mod tests {
         /// grain and the catch-up.
         #[test]
         fn no_more_is_sent_than_the_rate_allows(rate in 10.0..1_000_000.0_f64, pauses in prop::collection::vec(0_u64..5_000, 1..200)) {
-            let start = Duration::from_secs(3);
+            let start = START;
             let mut pacer = PaceSchedule::new(Rate::Datagrams(rate));
             let (mut now, mut sent) = (start, 0);
             for pause in pauses {
-                now += Duration::from_micros(pause);
+                 now = now + Duration::from_micros(pause);
                 while let PaceDecision::Now(count) = pacer.allow(now, [100; 64]) {
                     sent += count;
                 }
@@ -250,13 +251,13 @@ mod tests {
         /// A sender that is always on time sends at the rate.
         #[test]
         fn a_punctual_sender_keeps_the_rate(rate in 100.0..500_000.0_f64) {
-            let start = Duration::from_secs(3);
+            let start = START;
             let mut pacer = PaceSchedule::new(Rate::Datagrams(rate));
             let (mut now, mut sent) = (start, 0);
             while now - start < Duration::from_millis(200) {
                 match pacer.allow(now, [100; 256]) {
                     PaceDecision::Now(count) => sent += count,
-                    PaceDecision::After(wait) => now += wait,
+                    PaceDecision::After(wait) =>  now = now + wait,
                 }
             }
             let expected = (now - start).as_secs_f64() * rate;

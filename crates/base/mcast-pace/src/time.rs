@@ -64,6 +64,16 @@ impl Sub<Duration> for ClockTime {
     }
 }
 
+/// The time from the other one to this one; 0 if that is later.
+impl Sub for ClockTime {
+    type Output = Duration;
+
+    #[inline]
+    fn sub(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
 /// A span of time in nanoseconds, at most 584 years. Its arithmetic saturates, unlike that of [`Duration`], which
 /// panics: a span may come from the configuration or from the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

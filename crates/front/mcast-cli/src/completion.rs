@@ -2,12 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::sync::Arc;
 
 use clap::{Arg, Command, ValueEnum, ValueHint};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use clap_complete::env::{Bash, CompleteEnv, Elvish, EnvCompleter, Fish, Powershell, Zsh};
 use mcast::group::WellKnown;
 use mcast_doctor::Id;
+use mcast_relay::DiscoveryProtocol;
 
 use crate::cli::{self, Shell};
 use crate::commands;
@@ -47,29 +49,81 @@ pub fn scripts() -> io::Result<Vec<(&'static str, Vec<u8>)>> {
 /// Prints the candidates if a shell requests them; returns `false` if none does.
 pub(crate) fn answer(arguments: &[OsString]) -> Result<bool, clap::Error> {
     let current = std::env::current_dir().ok();
-    CompleteEnv::with_factory(|| with_candidates(cli::source()))
+    let before: Arc<[String]> = words_before(arguments).into();
+    CompleteEnv::with_factory(|| with_candidates(cli::source(), &before))
         .var(VARIABLE)
         .try_complete(arguments, current.as_deref())
 }
 
-/// Adds the possible values of all arguments, which follow from the value names that help shows.
-fn with_candidates(command: Command) -> Command {
-    let of = command.get_name().to_owned();
-    command.mut_args(|argument| with_values(&of, argument)).mut_subcommands(with_candidates)
+/// Returns the words before the one to complete, which is the last one unless the shell passes its index.
+fn words_before(arguments: &[OsString]) -> Vec<String> {
+    let words = arguments.iter().skip_while(|word| *word != "--").skip(1);
+    let mut words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    let index = std::env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse().ok());
+    words.truncate(index.unwrap_or_else(|| words.len().saturating_sub(1)));
+    words
 }
 
-fn with_values(of: &str, argument: Arg) -> Arg {
+/// Adds the possible values of all arguments, which follow from the value names that help shows, and shortens the help
+/// to what fits beside a candidate.
+fn with_candidates(command: Command, before: &Arc<[String]>) -> Command {
+    let of = command.get_name().to_owned();
+    let about = command.get_about().map(|about| summary(&about.to_string()));
+    let command = match about {
+        Some(about) => command.about(about),
+        None => command,
+    };
+    command
+        .mut_args(|argument| with_values(&of, argument, before))
+        .mut_subcommands(|subcommand| with_candidates(subcommand, before))
+}
+
+fn with_values(of: &str, argument: Arg, before: &Arc<[String]>) -> Arg {
+    let help = argument.get_help().map(|help| summary(&help.to_string()));
+    let argument = match help {
+        Some(help) => argument.help(help),
+        None => argument,
+    };
     let name = argument.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
     let values = match (of, name.as_deref()) {
         // A command of mcast, where it is a program elsewhere.
         ("help", Some("COMMAND")) => Some(Values::Subcommands),
+        ("shell", Some("HOST")) => Some(Values::HostsOfLab),
+        ("on", Some("HOST")) => Some(Values::HostsOfThisShell),
+        ("show", Some("NAME")) => Some(Values::BuiltInLabs),
         (_, name) => name.and_then(Values::named),
     };
     let Some(values) = values else { return argument };
     match values {
         Values::Files => argument.value_hint(ValueHint::AnyPath),
         Values::Commands => argument.value_hint(ValueHint::CommandString),
-        values => argument.add(ArgValueCompleter::new(values)),
+        values => argument.add(ArgValueCompleter::new(Completer { values, before: before.clone() })),
+    }
+}
+
+/// The longest description beside a candidate. fish shows the whole of it in one line.
+const MAX_SUMMARY: usize = 60;
+
+/// Returns the first sentence of a help text, or its beginning.
+fn summary(help: &str) -> String {
+    let first = help.lines().next().unwrap_or_default();
+    let sentence =
+        ["; ", ". ", " [default"].iter().fold(first, |text, end| text.split(end).next().unwrap_or(text));
+    let is_short = |text: &&str| text.chars().count() <= MAX_SUMMARY;
+    let clauses = [": ", " (", ", "].iter().map(|mark| {
+        let ends = sentence.match_indices(mark).map(|(end, _)| &sentence[..end]);
+        ends.take_while(is_short).last()
+    });
+    if is_short(&sentence) {
+        return sentence.to_owned();
+    }
+    match clauses.flatten().next() {
+        Some(clause) => clause.to_owned(),
+        None => {
+            let words = sentence.match_indices(' ').map(|(end, _)| &sentence[..end]);
+            let beginning = words.take_while(|text| text.chars().count() < MAX_SUMMARY).last();
+            format!("{}…", beginning.unwrap_or_default())
+        }
     }
 }
 
@@ -87,6 +141,13 @@ enum Values {
     GroupsAndFindings,
     /// The names of the built-in networks, or a file.
     Labs,
+    BuiltInLabs,
+    /// The hosts of the network that is named before.
+    HostsOfLab,
+    /// The hosts of the lab in whose shell the command runs.
+    HostsOfThisShell,
+    /// The next word of a rule of the relay.
+    Rule,
     Words(&'static [&'static str]),
 }
 
@@ -106,6 +167,7 @@ impl Values {
             "FINDING" => Self::Findings,
             "ADDRESS|FINDING" => Self::GroupsAndFindings,
             "FILE|NAME" => Self::Labs,
+            "RULE" => Self::Rule,
             "PROTOCOL" => Self::Words(&["udp", "igmp", "mld", "pim", "icmp", "icmpv6", "tcp"]),
             "to" => Self::Words(&["to"]),
             "SCOPE" => Self::Words(&[
@@ -124,7 +186,8 @@ impl Values {
         })
     }
 
-    fn candidates(self) -> Vec<CompletionCandidate> {
+    /// Returns the names that are candidates after these words.
+    fn candidates(self, before: &[String]) -> Vec<CompletionCandidate> {
         match self {
             Self::Files | Self::Commands => Vec::new(),
             Self::Subcommands => subcommands(),
@@ -135,7 +198,20 @@ impl Values {
                 let terms = commands::explained_terms().map(CompletionCandidate::new);
                 groups().into_iter().chain(findings()).chain(terms).collect()
             }
-            Self::Labs => commands::lab_names().map(CompletionCandidate::new).collect(),
+            Self::Labs | Self::BuiltInLabs => commands::lab_names().map(CompletionCandidate::new).collect(),
+            Self::HostsOfLab => {
+                let topology = before.iter().rfind(|word| !word.starts_with('-'));
+                let hosts = topology.map(|topology| commands::lab_hosts(topology)).unwrap_or_default();
+                hosts.into_iter().map(CompletionCandidate::new).collect()
+            }
+            Self::HostsOfThisShell => {
+                commands::hosts_of_this_shell().into_iter().map(CompletionCandidate::new).collect()
+            }
+            // The arguments are interfaces, and no rules.
+            Self::Rule if before.iter().any(|word| word.starts_with("--profile")) => {
+                names_of_interfaces().collect()
+            }
+            Self::Rule => in_rule(before),
             Self::Words(words) => words.iter().map(CompletionCandidate::new).collect(),
         }
     }
@@ -154,13 +230,19 @@ fn files_named(ending: &'static str) -> PathCompleter {
     PathCompleter::file().filter(move |path| path.to_string_lossy().ends_with(ending))
 }
 
-impl ValueCompleter for Values {
+/// Completes an argument, whose possible values may depend on the words before it.
+struct Completer {
+    values: Values,
+    before: Arc<[String]>,
+}
+
+impl ValueCompleter for Completer {
     fn complete(&self, current: &OsStr) -> Vec<CompletionCandidate> {
         let start = current.to_string_lossy();
-        let mut candidates = self.candidates();
+        let mut candidates = self.values.candidates(&self.before);
         candidates.retain(|candidate| candidate.get_value().to_string_lossy().starts_with(&*start));
         // Not before anything is typed: folders would clutter the list of names.
-        match self.files() {
+        match self.values.files() {
             Some(files) if !start.is_empty() => candidates.extend(files.complete(current)),
             _ => {}
         }
@@ -169,15 +251,40 @@ impl ValueCompleter for Values {
 }
 
 fn subcommands() -> Vec<CompletionCandidate> {
-    let candidate =
-        |command: &Command| CompletionCandidate::new(command.get_name()).help(command.get_about().cloned());
+    let candidate = |command: &Command| {
+        let about = command.get_about().map(|about| summary(&about.to_string()).into());
+        CompletionCandidate::new(command.get_name()).help(about)
+    };
     cli::source().get_subcommands().filter(|command| !command.is_hide_set()).map(candidate).collect()
 }
 
 fn interfaces() -> Vec<CompletionCandidate> {
+    names_of_interfaces().chain(["all", "default"].map(CompletionCandidate::new)).collect()
+}
+
+fn names_of_interfaces() -> impl Iterator<Item = CompletionCandidate> {
     let interfaces = mcast::interfaces().unwrap_or_default();
-    let names = interfaces.into_iter().map(|interface| CompletionCandidate::new(interface.name));
-    names.chain(["all", "default"].map(CompletionCandidate::new)).collect()
+    interfaces.into_iter().map(|interface| CompletionCandidate::new(interface.name))
+}
+
+/// Returns the candidates for the next word of a rule: `TRAFFIC between LEG and LEG`, or `TRAFFIC from LEG to LEG`.
+fn in_rule(before: &[String]) -> Vec<CompletionCandidate> {
+    let before: Vec<&str> = before.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
+    let words = |words: &[&'static str]| words.iter().map(CompletionCandidate::new).collect();
+    let has = |word: &str| before.contains(&word);
+    match before.last().copied() {
+        Some("relay") => {
+            let names = DiscoveryProtocol::ALL.map(DiscoveryProtocol::name);
+            let others =
+                groups().into_iter().filter(|group| !names.iter().any(|name| group.get_value() == *name));
+            names.map(CompletionCandidate::new).into_iter().chain(others).collect()
+        }
+        Some("between" | "and" | "from" | "to") => names_of_interfaces().collect(),
+        _ if has("between") => words(&["and"]),
+        _ if has("from") && !has("to") => words(&["to"]),
+        _ if has("from") => Vec::new(),
+        _ => words(&["between", "from"]),
+    }
 }
 
 fn groups() -> Vec<CompletionCandidate> {
@@ -188,7 +295,8 @@ fn groups() -> Vec<CompletionCandidate> {
 }
 
 fn findings() -> Vec<CompletionCandidate> {
-    let candidate = |id: &Id| CompletionCandidate::new(id.to_string()).help(Some(id.summary().into()));
+    let candidate =
+        |id: &Id| CompletionCandidate::new(id.to_string()).help(Some(summary(&id.summary()).into()));
     Id::ALL.iter().map(candidate).collect()
 }
 
@@ -225,7 +333,6 @@ mod tests {
         "PORT",
         "RATE",
         "RELAY",
-        "RULE",
         "SIZE",
         "SOURCE",
         "TIME",
@@ -233,6 +340,39 @@ mod tests {
         "WHERE",
         "off|crowd|auto|K+M",
     ];
+
+    #[test]
+    fn descriptions_beside_candidates_are_short_and_whole() {
+        for (help, expected) in [
+            ("Stop after TIME; exit status 1 if a loop was found", "Stop after TIME"),
+            (
+                "Request a receive buffer of SIZE per socket [default: 4M]",
+                "Request a receive buffer of SIZE per socket",
+            ),
+            (
+                "Join on this interface: a name, an index or an address of it, `default` or `all`",
+                "Join on this interface",
+            ),
+            (
+                "Read one two three four five six seven eight nine ten eleven twelve words",
+                "Read one two three four five six seven eight nine ten…",
+            ),
+        ] {
+            assert_eq!(summary(help), expected);
+        }
+    }
+
+    #[test]
+    fn every_description_beside_a_candidate_fits_in_a_line() {
+        fn check(command: &Command) {
+            for argument in command.get_arguments() {
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.chars().count() <= MAX_SUMMARY, "{help}");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&with_candidates(cli::source(), &Arc::from([])));
+    }
 
     fn check(command: &Command) {
         for argument in command.get_arguments().filter(|argument| argument.get_action().takes_values()) {

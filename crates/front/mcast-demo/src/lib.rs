@@ -28,6 +28,8 @@ use std::{error, io};
 use mcast_sys::{ClassifiedError, FailureClass};
 
 pub use crate::listener::{Arguments, run};
+#[cfg(feature = "schema")]
+pub use crate::narrator::schemas;
 pub use crate::narrator::{Endpoint, Event, Scene, Show};
 pub use listener::play as on_loopback;
 

@@ -48,25 +48,59 @@ pub(crate) struct Narrator<'a> {
     begun: Instant,
 }
 
-/// A check as JSON.
+/// One object per event; the fields depend on the event. The last line is a different record: demo-verdict.json.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Line<'a> {
+    /// Part of the demonstration: flooding, snooping, two interfaces or loopback
     part: &'a str,
+    /// Host or switch at which the event occurred
     host: &'a str,
     #[serde(flatten)]
     event: &'a Event,
+    /// Whether the event is the expected one
     as_expected: bool,
+    /// Expected event, if a different one occurred
     #[serde(skip_serializing_if = "Option::is_none")]
     expected: Option<&'a Event>,
 }
 
-/// The result as JSON.
+/// One object at the end.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Verdict {
+    /// Record type
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["verdict"])))]
     event: &'static str,
+    /// Where the demonstration ran: on virtual hosts (`lab`) or on the loopback interface only
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["lab", "loopback"])))]
     environment: &'static str,
+    /// Number of events compared with the expected ones
     checks: usize,
+    /// Number of events that differed from the expected ones; if not 0, the exit status is 1
     failed: usize,
+}
+
+/// Returns the schemas of what `--json` writes. Needs the feature `schema`.
+#[cfg(feature = "schema")]
+#[must_use]
+pub fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    let event = "Event: a receiver joined on given interfaces (`joined`) or let the kernel choose the interface \
+                 (`joined_anywhere`), a sender sent a datagram, a receiver received a datagram or nothing, a capture \
+                 saw a packet or nothing, a captured frame was compared with the tutorial's, or a switch learned the \
+                 members of a group";
+    let mut fact = RecordSchema::new::<Line<'_>>("demo-fact", "Observed event (`mcast demo --json`)")
+        .describe("event", event)
+        .describe("expected.event", event);
+    for event in ["", "expected."] {
+        fact = fact
+            .describe(&format!("{event}interfaces[]"), "Name of an interface")
+            .describe(&format!("{event}differences[]"), "Name of a field")
+            .describe(&format!("{event}hosts[]"), "Name of a host");
+    }
+    vec![fact, RecordSchema::new::<Verdict>("demo-verdict", "Verdict (`mcast demo --json`)")]
 }
 
 impl<'a> Narrator<'a> {
@@ -217,6 +251,7 @@ fn ascii(text: &str) -> String {
 
 /// Something that happened at a host. Its `Display` is the rest of a sentence after the host and the [verb](Self::verb).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields of all variants have the same few names")]
@@ -225,6 +260,7 @@ pub enum Event {
     Joined {
         #[serde(flatten)]
         group: Endpoint,
+        /// `joined`: interfaces on which the receiver joined
         interfaces: Vec<String>,
     },
     /// A receiver joined and left the choice of the interface to the kernel.
@@ -236,7 +272,9 @@ pub enum Event {
     Sent {
         #[serde(flatten)]
         group: Endpoint,
+        /// Interface on which the datagram or packet was sent, received or captured
         interface: String,
+        /// `sent`, `received`: payload
         text: String,
     },
     /// A receiver received a datagram.
@@ -244,7 +282,9 @@ pub enum Event {
         #[serde(flatten)]
         group: Endpoint,
         interface: String,
+        /// `received`: source address of the datagram
         source: IpAddr,
+        /// `received`: TTL on arrival; omitted if the system does not report it
         #[serde(skip_serializing_if = "Option::is_none")]
         ttl: Option<u8>,
         text: String,
@@ -257,16 +297,30 @@ pub enum Event {
     /// A capture saw a packet. `bytes` is empty if they are not shown.
     Captured {
         interface: String,
+        /// `captured`: one-line summary of the packet
         summary: String,
+        /// `captured`: bytes of the frame in hexadecimal; omitted if they are not shown
+        #[cfg_attr(feature = "schema", schemars(with = "String"))]
         #[serde(rename = "hex", serialize_with = "as_hexadecimal", skip_serializing_if = "Vec::is_empty")]
         bytes: Vec<u8>,
     },
     /// A capture saw no such frame.
-    CapturedNothing { interface: String, packet: String },
+    CapturedNothing {
+        interface: String,
+        /// `captured_nothing`: packet that the capture waited for
+        packet: String,
+    },
     /// A captured frame was compared with the tutorial's; these fields differ.
-    Compared { differences: Vec<&'static str> },
+    Compared {
+        /// `compared`: names of the fields that differ
+        differences: Vec<&'static str>,
+    },
     /// A switch has learned which hosts are members of a group.
-    Learned { group: IpAddr, hosts: Vec<String> },
+    Learned {
+        group: IpAddr,
+        /// `learned`: members of the group
+        hosts: Vec<String>,
+    },
 }
 
 impl Event {
@@ -329,10 +383,11 @@ impl fmt::Display for Event {
 
 /// A group and a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Endpoint {
-    /// The group.
+    /// Group
     pub group: IpAddr,
-    /// The UDP port.
+    /// UDP port
     pub port: u16,
 }
 

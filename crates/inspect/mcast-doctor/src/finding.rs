@@ -4,17 +4,19 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
-use serde::ser::{SerializeStruct, Serializer};
 
 use crate::netfilter::Hook;
 use crate::wire::Flow;
 use crate::{Id, Remedy, Tool};
 
 /// A cause that the doctor found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(into = "FindingRecord")]
 #[non_exhaustive]
 pub struct Finding {
     /// The id of the cause.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub id: Id,
     /// The severity.
     pub severity: Severity,
@@ -29,24 +31,27 @@ pub struct Finding {
     /// The flows whose loss it explains; empty if those are all flows of the subject.
     pub flows: Vec<ExplainedFlow>,
     /// The hook of the packet filter that takes the datagrams, if one does.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     pub(crate) hook: Option<Hook>,
 }
 
 /// A flow whose loss a finding explains.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExplainedFlow {
-    /// The group and port.
+    /// Group and port
     #[serde(rename = "group")]
     pub destination: SocketAddr,
-    /// The source; `None` for every source.
+    /// Source address; omitted for every source
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
-    /// The interface on which it arrives.
+    /// Interface on which it arrives
     pub interface: String,
 }
 
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// Information only.
@@ -59,32 +64,35 @@ pub enum Severity {
 
 /// What a finding concerns. Fields that do not apply are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Subject {
-    /// The interface.
+    /// Interface
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
-    /// The group, with its port if the port matters.
+    /// Group, with its port if the port matters
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// The source address, with its port if known.
+    /// Source address, with its port if known
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The program, as `name (pid)`.
+    /// Program, as `name (pid)`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
 }
 
 /// An observed value, with the earlier value if it changed.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Evidence {
-    /// The kind of evidence.
+    /// Kind of evidence: counter, setting, packet, socket, table, interface, route, rule, answer or machine
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub kind: EvidenceKind,
-    /// Where to look it up, such as `/proc/net/netstat IPReversePathFilter`.
+    /// Where to look it up, such as a file, a counter or a setting
     pub location: String,
-    /// The earlier value, if the evidence is a change.
+    /// Earlier value; omitted unless the evidence is a change
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous_value: Option<String>,
-    /// The current value.
+    /// Current value
     pub value: String,
 }
 
@@ -325,22 +333,34 @@ pub(crate) fn list(items: impl IntoIterator<Item = impl fmt::Display>) -> String
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-impl Serialize for Finding {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut finding = serializer.serialize_struct("Finding", 8)?;
-        finding.serialize_field("id", &self.id)?;
-        finding.serialize_field("severity", &self.severity)?;
-        finding.serialize_field("cause", &self.cause)?;
-        finding.serialize_field("subject", &self.subject)?;
-        finding.serialize_field("evidence", &self.evidence)?;
-        finding.serialize_field("remedies", &self.remedies)?;
-        finding.serialize_field("references", self.id.references())?;
-        if self.flows.is_empty() {
-            finding.skip_field("flows")?;
-        } else {
-            finding.serialize_field("flows", &self.flows)?;
-        }
-        finding.end()
+/// A finding as it is serialized.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct FindingRecord {
+    /// Stable ID of the cause; `mcast explain ID` describes it
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    id: Id,
+    /// Severity
+    severity: Severity,
+    /// Cause, in one sentence
+    cause: String,
+    /// What the finding concerns; fields that do not apply are omitted
+    subject: Subject,
+    /// Evidence that supports the finding
+    evidence: Vec<Evidence>,
+    /// Remedies, best first
+    remedies: Vec<Remedy>,
+    /// RFCs and other documents on the cause
+    references: &'static [&'static str],
+    /// Flows whose loss the finding explains; omitted if those are all flows of the subject
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    flows: Vec<ExplainedFlow>,
+}
+
+impl From<Finding> for FindingRecord {
+    fn from(finding: Finding) -> Self {
+        let Finding { id, severity, cause, subject, evidence, remedies, flows, .. } = finding;
+        Self { id, severity, cause, subject, evidence, remedies, references: id.references(), flows }
     }
 }
 
@@ -365,6 +385,7 @@ impl fmt::Display for Evidence {
 
 /// How far the datagrams of a flow came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Depth {
@@ -388,6 +409,7 @@ pub enum Depth {
 
 /// Whether datagrams are received by the socket that has joined the group. It follows from [`Report::flows`](crate::Report::flows).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ArrivalStatus {
@@ -406,26 +428,29 @@ pub enum ArrivalStatus {
 
 /// An expected flow, and how far it came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct FlowStatus {
-    /// The group and port.
+    /// Group and port
     #[serde(rename = "group")]
     pub destination: SocketAddr,
-    /// The source; `None` if no datagram was seen.
+    /// Source address and port; omitted if no datagram was seen
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SocketAddr>,
-    /// The interface on which the group is joined, or by which it is sent.
+    /// Interface on which the group is joined, or by which it is sent
     pub interface: String,
-    /// The program that should receive it, as `name (pid)`; `None` for the doctor itself.
+    /// Program that should receive it, as `name (pid)`; omitted for the doctor itself
     #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
-    /// The number of complete datagrams on the wire; `None` if the wire was not captured.
+    /// Number of complete datagrams on the wire; omitted if the wire was not captured
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_wire: Option<u64>,
-    /// The number of datagrams that the doctor's own socket received; `None` if another program should receive them.
+    /// Number of datagrams that the doctor's own socket received; omitted if another program should receive them
     #[serde(skip_serializing_if = "Option::is_none")]
     pub received: Option<u64>,
-    /// How far the datagrams came.
+    /// How far the datagrams came: sent by another interface of this machine, not on the wire, on the wire and not
+    /// accepted by the IP layer, accepted and not at the socket, at the socket and not read, read, sent by the
+    /// examined program, or not observed
     pub depth: Depth,
     /// Whether some of them arrive although others are lost.
     #[serde(skip)]
@@ -482,6 +507,7 @@ impl fmt::Display for Depth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remedy::{Action, Instructions, Persistence, RemedyScope, SocketAction};
 
     #[test]
     fn finding_serializes_with_its_references() {
@@ -510,5 +536,61 @@ mod tests {
             "references": ["RFC 3704 section 2", "ip-sysctl: rp_filter"],
         });
         assert_eq!(serde_json::to_value(finding).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_field_of_a_finding_is_written_in_order() {
+        let socket =
+            Action::Socket(SocketAction { pid: 7, socket: 12, change: "hops ipv4 16".parse().unwrap() });
+        let file = Action::Write { path: "/etc/x".into(), text: "y".into() };
+        let removal = Instructions::Actions {
+            actions: vec![
+                Action::Remove { path: "/etc/x".into() },
+                Action::Run { program: "sysctl".into(), args: vec!["-w".into()] },
+            ],
+            needs_root: true,
+        };
+        let scope = RemedyScope::after_restart("every group of this host").warning("It can end a session.");
+        let remedy = Remedy {
+            undo: Some(removal),
+            ..Remedy::with_actions(crate::Tool::Socket, Persistence::Now, vec![socket, file])
+                .with_scope(scope)
+        };
+        let undone = Remedy {
+            undo: Some(Instructions::Advice("Join again.".into())),
+            ..Remedy::advice(crate::Tool::Network, "Plug it in.")
+        };
+        let flow = ExplainedFlow {
+            destination: "239.1.2.3:5000".parse().unwrap(),
+            source: Some("10.0.0.1".parse().unwrap()),
+            interface: "eth0".into(),
+        };
+        let finding = Finding::new(Id::NoRoute, Severity::Warning, "It is lost.")
+            .on_interface("eth0")
+            .for_group("239.1.2.3")
+            .from_source("10.0.0.1")
+            .in_program("x (7)")
+            .with_evidence(Evidence::new(EvidenceKind::Socket, "/proc/net/udp", 1))
+            .with_remedies([remedy.clone(), undone])
+            .explaining([flow]);
+
+        let command = serde_json::to_string(&remedy.command().unwrap()).unwrap();
+        let removal = serde_json::to_string(&remedy.undo.unwrap().text()).unwrap();
+        let expected = [
+            r#"{"id":"no-route","severity":"warning","cause":"It is lost.","#,
+            r#""subject":{"interface":"eth0","group":"239.1.2.3","source":"10.0.0.1","#,
+            r#""program":"x (7)"},"evidence":[{"kind":"socket","location":"/proc/net/udp","#,
+            r#""value":"1"}],"remedies":[{"tool":"socket","persistence":"until-reboot","command":"#,
+            &command,
+            r#","needs_root":true,"steps":[{"pid":7,"socket":12,"change":"hops ipv4 16"},"#,
+            r#"{"path":"/etc/x","text":"y"}],"scope":"every group of this host","#,
+            r#""effective":"after-restart","warning":"It can end a session.","undo":{"command":"#,
+            &removal,
+            r#","needs_root":true,"steps":[{"remove":"/etc/x"},{"program":"sysctl","#,
+            r#""args":["-w"]}]}},{"tool":"network","persistence":"permanent","advice":"Plug it in.","#,
+            r#""undo":{"advice":"Join again."}}],"references":["RFC 1112 section 6.1"],"#,
+            r#""flows":[{"group":"239.1.2.3:5000","source":"10.0.0.1","interface":"eth0"}]}"#,
+        ];
+        assert_eq!(serde_json::to_string(&finding).unwrap(), expected.concat());
     }
 }

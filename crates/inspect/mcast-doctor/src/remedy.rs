@@ -4,12 +4,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use mcast_sys::SocketChange;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// What fixes the cause of a finding.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(into = "RemedyRecord")]
 pub struct Remedy {
     /// The tool that applies the remedy: a system program, or the program at fault.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub tool: Tool,
     /// How long the remedy lasts.
     pub persistence: Persistence,
@@ -22,7 +25,9 @@ pub struct Remedy {
 }
 
 /// What to do to apply a remedy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(into = "InstructionsRecord")]
 pub enum Instructions {
     /// Actions that this machine can carry out itself, in order. A failed action stops the sequence.
     Actions {
@@ -35,27 +40,28 @@ pub enum Instructions {
     Advice(String),
 }
 
-/// One action of a remedy.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// Program to run, or file to write or remove, or a change of a socket
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Action {
     /// Run a program without a shell.
     Run {
-        /// The program, looked up in `PATH`.
+        /// Program to run, looked up in `PATH`
         program: String,
-        /// Its arguments, passed as they are.
+        /// Arguments of the program, passed as they are
         args: Vec<String>,
     },
     /// Write a file, replacing its contents. Missing directories are created.
     Write {
-        /// The path of the file.
+        /// Path of the file to write
         path: PathBuf,
-        /// The complete contents of the file.
+        /// Complete new contents of the file
         text: String,
     },
     /// Remove a file.
     Remove {
-        /// The path of the file.
+        /// Path of the file to remove
         #[serde(rename = "remove")]
         path: PathBuf,
     },
@@ -64,13 +70,15 @@ pub enum Action {
 }
 
 /// The change of one option or membership of a socket that a program has open. The program continues to run.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SocketAction {
-    /// The process.
+    /// Process whose socket is changed
     pub pid: u32,
-    /// The inode of the socket, as `/proc/PID/fd` shows it.
+    /// Inode of the socket, as `/proc/PID/fd` shows it
     pub socket: u64,
-    /// The change.
+    /// Change of the socket, such as `join 239.1.2.3%2` or `hops ipv4 16`
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     #[serde(with = "as_text")]
     pub change: SocketChange,
 }
@@ -90,7 +98,8 @@ mod as_text {
 }
 
 /// How long a remedy lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Persistence {
     /// It takes effect at once and lasts until the next boot.
     #[serde(rename = "until-reboot")]
@@ -101,7 +110,7 @@ pub enum Persistence {
 }
 
 /// The tool that applies a remedy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Tool {
@@ -402,46 +411,71 @@ impl Shell {
     }
 }
 
-/// Serializes as `{tool, persistence, command, needs_root, steps}` or `{tool, persistence, advice}`, with `{scope, effective,
-/// warning, undo}` as far as they are known.
-impl Serialize for Remedy {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut remedy = serializer.serialize_map(None)?;
-        remedy.serialize_entry("tool", &self.tool)?;
-        remedy.serialize_entry("persistence", &self.persistence)?;
-        self.instructions.serialize_into(&mut remedy)?;
-        if let Some(scope) = &self.scope {
-            remedy.serialize_entry("scope", &scope.affects)?;
-            remedy.serialize_entry("effective", &scope.effective)?;
-        }
-        if let Some(warning) = self.scope.as_ref().and_then(|scope| scope.warning.as_ref()) {
-            remedy.serialize_entry("warning", warning)?;
-        }
-        if let Some(undo) = &self.undo {
-            remedy.serialize_entry("undo", undo)?;
-        }
-        remedy.end()
+/// A remedy as it is serialized.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct RemedyRecord {
+    /// Tool that applies the remedy, such as sysctl, ip, nft, firewalld, networkd, mcast, program or network
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    tool: Tool,
+    /// How long the remedy lasts: until the next boot or permanently
+    persistence: Persistence,
+    #[serde(flatten)]
+    instructions: InstructionsRecord,
+    /// What the steps change
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    /// When the change takes effect: at once, for programs that are started later, or when the interface is
+    /// connected again
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective: Option<Effective>,
+    /// Risk for other traffic or for a remote session
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
+    /// How to restore the state before the steps; omitted if that is not possible
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undo: Option<InstructionsRecord>,
+}
+
+/// Instructions as they are serialized.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+enum InstructionsRecord {
+    Actions {
+        /// All steps as one quoted shell command line
+        command: String,
+        /// Whether the steps need root privileges
+        needs_root: bool,
+        /// Steps in order, to be carried out without a shell
+        steps: Vec<Action>,
+    },
+    Advice {
+        /// Advice, in one sentence, if no command can apply the remedy
+        advice: String,
+    },
+}
+
+impl From<Remedy> for RemedyRecord {
+    fn from(remedy: Remedy) -> Self {
+        let Remedy { tool, persistence, instructions, scope, undo } = remedy;
+        let (scope, effective, warning) = match scope {
+            Some(RemedyScope { affects, effective, warning }) => (Some(affects), Some(effective), warning),
+            None => (None, None, None),
+        };
+        let undo = undo.map(InstructionsRecord::from);
+        Self { tool, persistence, instructions: instructions.into(), scope, effective, warning, undo }
     }
 }
 
-/// Serializes as `{command, needs_root, steps}` or `{advice}`.
-impl Serialize for Instructions {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut instructions = serializer.serialize_map(None)?;
-        self.serialize_into(&mut instructions)?;
-        instructions.end()
-    }
-}
-
-impl Instructions {
-    fn serialize_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        match self {
-            Self::Actions { actions, needs_root } => {
-                map.serialize_entry("command", &self.text())?;
-                map.serialize_entry("needs_root", needs_root)?;
-                map.serialize_entry("steps", actions)
+impl From<Instructions> for InstructionsRecord {
+    fn from(instructions: Instructions) -> Self {
+        let command = instructions.text();
+        match instructions {
+            Instructions::Actions { actions: steps, needs_root } => {
+                Self::Actions { command, needs_root, steps }
             }
-            Self::Advice(advice) => map.serialize_entry("advice", advice),
+            Instructions::Advice(advice) => Self::Advice { advice },
         }
     }
 }
@@ -454,6 +488,7 @@ impl fmt::Display for Tool {
 
 /// What a remedy changes, when that takes effect, and what may go wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RemedyScope {
     /// What is affected: `every group of this host`.
     pub affects: String,
@@ -464,7 +499,8 @@ pub struct RemedyScope {
 }
 
 /// When a change takes effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Effective {

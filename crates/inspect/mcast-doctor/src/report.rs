@@ -28,34 +28,39 @@ pub struct Report {
 
 /// A part of this machine or its network that was examined, or could not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ExaminedPart {
-    /// The part: `wire of eth0`, `nftables rules`.
+    /// Part, such as the wire of an interface
     pub part: String,
-    /// Why it could not be examined, at least not completely; `None` if it was.
+    /// Why it could not be examined, at least not completely; omitted if it was
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap: Option<String>,
 }
 
 /// A question that the examination could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OpenQuestion {
-    /// The question.
+    /// Question
     pub question: String,
-    /// Why it is open.
+    /// Why the question cannot be answered
     pub reason: String,
-    /// How long to listen to answer it; `None` if listening longer does not help.
+    /// Time to listen until the question can be answered, in seconds; omitted if listening longer does not help
+    #[cfg_attr(feature = "schema", schemars(with = "Option<f64>"))]
     #[serde(
         rename = "known_after_seconds",
         serialize_with = "seconds",
         skip_serializing_if = "Option::is_none"
     )]
     pub known_after: Option<Duration>,
-    /// How the open question affects the verdict.
+    /// Effect on the verdict: none (`minor`), the verdict is unknown (`no-answer`), or the verdict is unknown
+    /// because a privilege is missing (`needs-rights`)
     pub effect: Effect,
 }
 
 /// How an open question affects the verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {
     /// It does not affect the verdict.
@@ -69,6 +74,7 @@ pub enum Effect {
 
 /// The verdict of an examination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Verdict {
@@ -84,10 +90,11 @@ pub enum Verdict {
 
 /// An observation at one layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LayerObservation {
-    /// The layer: `wire eth0`, `IP layer` or `socket`.
+    /// Layer of the observation: the wire, the IP layer or a socket
     pub layer: String,
-    /// What was observed.
+    /// What was observed
     pub message: String,
 }
 

@@ -132,7 +132,7 @@ impl PingPong {
 
     fn ping(&mut self, now: ClockTime, time: UnixNanos) -> Option<Question<'_>> {
         let size = self.ping.len();
-        let pace = self.pace.as_mut().map(|pace| pace.allow(Duration::from_nanos(now.0), [size]));
+        let pace = self.pace.as_mut().map(|pace| pace.allow(now, [size]));
         if let Some(PaceDecision::After(wait)) = pace {
             self.state = PingPongState::Ready(now + wait.min(TIMEOUT));
             return None;

@@ -142,6 +142,16 @@ pub struct EngineError {
     pub remedy: Option<String>,
     /// Whether it may succeed later without a change of the bridge's settings.
     pub is_transient: bool,
+    /// Whether the engine does not accept the user, the password or the key. A bridge that was connected before tries
+    /// again if it reads them from a file.
+    pub is_login_refused: bool,
+}
+
+impl EngineError {
+    /// Returns the error of a connector that reads its login from a file, and was connected before.
+    pub(crate) fn while_login_is_renewed(self) -> Self {
+        Self { is_transient: self.is_transient || self.is_login_refused, ..self }
+    }
 }
 
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
@@ -152,6 +162,7 @@ impl EngineError {
             what: format!("a record there belongs to stream {found}, not to stream {known}"),
             remedy: Some("give each stream one of its own in the engine, and start the bridge again".into()),
             is_transient: false,
+            is_login_refused: false,
         }
     }
 }
@@ -197,6 +208,12 @@ pub trait SinkConnector: Send {
     /// # Errors
     /// If the engine cannot be reached or rejects the bridge.
     fn connect(&mut self) -> Result<Box<dyn Sink>, EngineError>;
+
+    /// Whether it reads the user, the password or the key from a file for each connection. Then a login that was accepted
+    /// before, and is refused now, is tried again. Default: no.
+    fn renews_login(&self) -> bool {
+        false
+    }
 }
 
 /// A stream in an engine.
@@ -248,6 +265,12 @@ pub trait SourceConnector: Send {
     /// # Errors
     /// If the engine cannot be reached or rejects the bridge.
     fn connect(&mut self) -> Result<Box<dyn Source>, EngineError>;
+
+    /// Whether it reads the user, the password or the key from a file for each connection. Then a login that was accepted
+    /// before, and is refused now, is tried again. Default: no.
+    fn renews_login(&self) -> bool {
+        false
+    }
 }
 
 /// Reads records back from an engine. After an error, it is not used again.

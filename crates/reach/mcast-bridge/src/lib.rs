@@ -22,6 +22,8 @@ pub mod kafka;
 mod machine;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
+mod password;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 mod record;
@@ -41,6 +43,8 @@ pub use engine::{
     SinkConnector, Source, SourceConnector, StoredKind, StoredStream, stored_kind,
 };
 pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, BridgeStatistics, RefusedTail};
+#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
+pub use password::EnginePassword;
 pub use record::{Content, DatagramMetadata, GapCause, Position, StreamRecord};
 pub use reverse::{
     ObservedHeartbeat, PublisherAction, PublisherState, ReplayConfig, ReplayMachine, ReverseConfig,

@@ -177,6 +177,7 @@ fn all(errors: Vec<EngineError>) -> EngineError {
     EngineError {
         what: whats.join("; "),
         is_transient: errors.iter().any(|error| error.is_transient),
+        is_login_refused: errors.iter().any(|error| error.is_login_refused),
         remedy: errors.iter().find_map(|error| error.remedy.clone()),
     }
 }
@@ -268,7 +269,12 @@ mod tests {
     const FORM: UrlForm = UrlForm {
         schemes: &[("plain", false, 7), ("safe", true, 8)],
         parameter: "stream",
-        invalid: |why| EngineError { what: why.to_owned(), remedy: None, is_transient: false },
+        invalid: |why| EngineError {
+            what: why.to_owned(),
+            remedy: None,
+            is_transient: false,
+            is_login_refused: false,
+        },
     };
 
     #[test]
@@ -302,6 +308,7 @@ mod tests {
             what: format!("{address} is down"),
             remedy: (address.host == "b").then(|| "start b".into()),
             is_transient: address.host == "b",
+            is_login_refused: false,
         };
         let used = servers
             .first(|address, _| if address.host == "b" { Ok(address.port) } else { Err(down(address)) });

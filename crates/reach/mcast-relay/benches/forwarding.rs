@@ -7,20 +7,22 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use mcast_pace::ClockTime;
 use mcast_relay::{LegArrival, LegId, Relay, RelayConfig, RelayOutput, RelayPath, parse_rules};
 
 /// Datagrams in a coalesced buffer, and buffers of an iteration, each to another group.
 const SEGMENTS: usize = 20;
 const BUFFERS: usize = 32;
 
-fn relay() -> (Relay, Duration) {
+fn relay() -> (Relay, ClockTime) {
     let rules = parse_rules("239.1.2.0/24:5000 from s0 to s1 always").unwrap();
-    let (mut relay, mut now) = (Relay::new(RelayConfig::new(rules, 1)).unwrap(), Duration::ZERO);
+    let (mut relay, mut now) = (Relay::new(RelayConfig::new(rules, 1)).unwrap(), ClockTime::START);
     let legs: Vec<LegId> = relay.legs().map(|(leg, _)| leg).collect();
     legs.into_iter().for_each(|leg| relay.handle_leg_up(now, leg, &[[10, 0, leg.0, 200].into()]));
     // It listens for other relays first.
-    while relay.poll_timeout() <= Duration::from_secs(5) {
-        now = relay.poll_timeout();
+    let end = now + Duration::from_secs(5);
+    while let Some(deadline) = relay.poll_timeout().filter(|deadline| *deadline <= end) {
+        now = now.max(deadline);
         relay.handle_timeout(now);
         while relay.poll_output().is_some() {}
     }
@@ -57,7 +59,7 @@ fn forwarding(criterion: &mut Criterion) {
                         }
                     }
                 }
-                now += Duration::from_micros(100);
+                now = now + Duration::from_micros(100);
             });
         });
         assert_eq!(copies, number, "each is forwarded");

@@ -325,7 +325,7 @@ pub struct RuleCounts {
     /// Replies sent to senders, and answers of senders to these.
     pub replies: u64,
     refused: [u64; RefusalReason::COUNT],
-    reported: [Option<(Duration, u64)>; RefusalReason::COUNT],
+    reported: [Option<(ClockTime, u64)>; RefusalReason::COUNT],
 }
 
 impl RuleCounts {
@@ -341,7 +341,12 @@ impl RuleCounts {
     }
 
     /// Counts a refused datagram. Returns an event if one is due.
-    pub(crate) fn refuse(&mut self, now: Duration, rule: usize, reason: RefusalReason) -> Option<RelayEvent> {
+    pub(crate) fn refuse(
+        &mut self,
+        now: ClockTime,
+        rule: usize,
+        reason: RefusalReason,
+    ) -> Option<RelayEvent> {
         self.refused[reason as usize] += 1;
         if !reason.is_reported() {
             return None;
@@ -386,14 +391,14 @@ impl Limits {
     }
 
     /// Returns whether a datagram of this length passes.
-    pub(crate) fn allow(&mut self, now: Duration, source: IpAddr, length: usize) -> bool {
+    pub(crate) fn allow(&mut self, now: ClockTime, source: IpAddr, length: usize) -> bool {
         if let Some(limiter) = &mut self.sources
-            && !limiter.allows(ClockTime::START + now, source)
+            && !limiter.allows(now, source)
         {
             return false;
         }
         let Some((rate, bucket)) = &mut self.rate else { return true };
-        bucket.refill(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+        bucket.refill(now.0);
         bucket.take(match rate {
             Rate::Datagrams(_) => DATAGRAM,
             Rate::Bits(_) => (length as u64).saturating_mul(8),

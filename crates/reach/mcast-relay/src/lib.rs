@@ -2,7 +2,7 @@
 //! those.
 //!
 //! A [`Relay`] forwards what its [`Rule`]s name. Its driver passes arrivals, replies, announcements, memberships and
-//! interface changes, and does what [`Relay::poll_output`] returns. Times are durations since any fixed moment.
+//! interface changes, and does what [`Relay::poll_output`] returns.
 //!
 //! | module | its idea |
 //! |---|---|

@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use lru::LruCache;
+use mcast_pace::ClockTime;
 use mcast_packet::payload::{Dns, DnsQuestion, DnsRecord, DnsSection, DnsValue, Name};
 
 use crate::rule::{LegId, ServiceFilter};
@@ -118,7 +119,7 @@ const LONGEST: Duration = Duration::from_secs(150);
 /// Names of hosts and services, each with the leg on which it was claimed and until when.
 #[derive(Debug)]
 pub(crate) struct ClaimedNames {
-    names: LruCache<(LegId, u64), Duration>,
+    names: LruCache<(LegId, u64), ClockTime>,
     hasher: RandomState,
 }
 
@@ -128,7 +129,7 @@ impl ClaimedNames {
     }
 
     /// Learns the names that a message of a host on this leg claims: those of unique records, and those it probes for.
-    pub(crate) fn learn(&mut self, now: Duration, leg: LegId, message: &[u8]) {
+    pub(crate) fn learn(&mut self, now: ClockTime, leg: LegId, message: &[u8]) {
         let Some(dns) = Dns::parse(message) else { return };
         for (section, record) in dns.records() {
             let is_proposed = section == DnsSection::Authority && !dns.is_response;
@@ -148,7 +149,7 @@ impl ClaimedNames {
     }
 
     /// Returns whether a host on the leg claims the name.
-    pub(crate) fn is_claimed(&self, now: Duration, leg: LegId, name: Name<'_>) -> bool {
+    pub(crate) fn is_claimed(&self, now: ClockTime, leg: LegId, name: Name<'_>) -> bool {
         self.names.peek(&(leg, self.hash(name))).is_some_and(|until| *until > now)
     }
 
@@ -372,7 +373,7 @@ mod tests {
 
     #[test]
     fn names_that_a_host_on_the_leg_claims_are_not_sent_there() {
-        let (now, leg, other) = (Duration::ZERO, LegId(1), LegId(2));
+        let (now, leg, other) = (ClockTime::START, LegId(1), LegId(2));
         let mut claimed = ClaimedNames::new();
         claimed.learn(now, leg, &message(true, &["answer NAS.local !1 10.0.1.7"]));
         claimed.learn(now, leg, &message(true, &["answer _ipp._tcp.local 12 P._ipp._tcp.local"]));
@@ -394,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_goodbye_ends_a_claim() {
-        let (now, leg) = (Duration::ZERO, LegId(1));
+        let (now, leg) = (ClockTime::START, LegId(1));
         let mut claimed = ClaimedNames::new();
         let mut announcement = message(true, &["answer nas.local !1 10.0.1.7"]);
         claimed.learn(now, leg, &announcement);
@@ -478,7 +479,7 @@ mod tests {
                 bytes[2..12].copy_from_slice(&[if response { 0x84 } else { 0 }, 0, 0, 1, 0, 2, 0, 1, 0, 1]);
             }
             let _ = filter(&bytes, &deny("ipp"), true, |_| false);
-            ClaimedNames::new().learn(Duration::ZERO, LegId(0), &bytes);
+            ClaimedNames::new().learn(ClockTime::START, LegId(0), &bytes);
         }
     }
 }

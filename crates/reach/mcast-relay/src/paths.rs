@@ -13,6 +13,7 @@ use std::time::Duration;
 use ahash::RandomState;
 use lru::LruCache;
 use mcast_group::Family;
+use mcast_pace::ClockTime;
 
 use crate::peers::PortBlock;
 use crate::rule::LegId;
@@ -73,7 +74,7 @@ impl PathKey {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PathEntry {
     pub(crate) id: PathId,
-    last: Duration,
+    last: ClockTime,
     uses: u32,
     /// The port of the relay's block that it has.
     port: Option<u16>,
@@ -127,7 +128,7 @@ impl Paths {
     }
 
     /// Returns the path if it is open, and marks it as used.
-    pub(crate) fn touch(&mut self, now: Duration, key: PathKey) -> Option<PathId> {
+    pub(crate) fn touch(&mut self, now: ClockTime, key: PathKey) -> Option<PathId> {
         let entry = self.table.get_mut(&key)?;
         entry.last = now;
         entry.uses = entry.uses.saturating_add(1);
@@ -140,7 +141,7 @@ impl Paths {
     }
 
     /// Returns what a path is for, and marks it as used.
-    pub(crate) fn touch_id(&mut self, now: Duration, id: PathId) -> Option<PathKey> {
+    pub(crate) fn touch_id(&mut self, now: ClockTime, id: PathId) -> Option<PathKey> {
         let key = *self.by_id.get(&id)?;
         self.touch(now, key)?;
         Some(key)
@@ -150,7 +151,7 @@ impl Paths {
     /// idle for the longest time is closed: its id is returned as well.
     pub(crate) fn open(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         key: PathKey,
         port: Option<PathPort>,
     ) -> Result<(PathId, PathPort, Option<PathId>), TooManyPaths> {
@@ -198,7 +199,7 @@ impl Paths {
     }
 
     /// Closes a path that has been idle for too long. Call again until it returns `None`.
-    pub(crate) fn close_idle(&mut self, now: Duration) -> Option<PathId> {
+    pub(crate) fn close_idle(&mut self, now: ClockTime) -> Option<PathId> {
         let id = self.table.peek_lru().filter(|(_, entry)| now >= entry.last + self.idle)?.1.id;
         self.close(id, false).map(|_| id)
     }
@@ -214,15 +215,15 @@ impl Paths {
     }
 
     /// Returns when to call [`Self::close_idle`].
-    pub(crate) fn deadline(&self) -> Option<Duration> {
+    pub(crate) fn deadline(&self) -> Option<ClockTime> {
         self.table.peek_lru().map(|(_, entry)| entry.last + self.idle)
     }
 
     /// Closes the path, of this address if one is given, that has been idle for the longest time, or is new.
-    fn evict(&mut self, now: Duration, owner: Option<IpAddr>) -> Result<PathId, TooManyPaths> {
+    fn evict(&mut self, now: ClockTime, owner: Option<IpAddr>) -> Result<PathId, TooManyPaths> {
         let is_meant = |(key, _): &(&PathKey, &PathEntry)| owner.is_none() || key.owner() == owner;
         let mut oldest = self.table.iter().rev().take(EXAMINED);
-        let is_free = |entry: &PathEntry| match now.saturating_sub(entry.last) {
+        let is_free = |entry: &PathEntry| match now - entry.last {
             idle if idle >= BUSY => true,
             // One address does not get more by sending from other ports.
             idle => idle >= TRIAL && entry.uses < PROVEN && owner.is_none(),
@@ -257,17 +258,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Whether a unicast target can be reached.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Reachability {
-    pause: Option<(Duration, Duration)>,
+    pause: Option<(ClockTime, Duration)>,
 }
 
 impl Reachability {
     /// Returns whether to send to the target now.
-    pub(crate) fn is_open(&self, now: Duration) -> bool {
+    pub(crate) fn is_open(&self, now: ClockTime) -> bool {
         self.pause.is_none_or(|(until, _)| now >= until)
     }
 
     /// Records an error, such as that of an ICMP message. Several during a pause count once.
-    pub(crate) fn fail(&mut self, now: Duration) {
+    pub(crate) fn fail(&mut self, now: ClockTime) {
         let length = match self.pause {
             Some((until, _)) if now < until => return,
             // It worked for as long as the longest pause, so start again.
@@ -285,7 +286,7 @@ mod target_tests {
 
     #[test]
     fn pauses_double_up_to_a_minute_and_start_again_after_a_minute_without_errors() {
-        let (mut target, mut now) = (Reachability::default(), Duration::ZERO);
+        let (mut target, mut now) = (Reachability::default(), ClockTime::START);
         let mut lengths = Vec::new();
         for _ in 0..8 {
             assert!(target.is_open(now));
@@ -293,12 +294,12 @@ mod target_tests {
             target.fail(now);
             let start = now;
             while !target.is_open(now) {
-                now += Duration::from_millis(500);
+                now = now + Duration::from_millis(500);
             }
             lengths.push((now - start).as_secs());
         }
         assert_eq!(lengths, [1, 2, 4, 8, 16, 32, 60, 60]);
-        now += LONGEST_PAUSE;
+        now = now + LONGEST_PAUSE;
         target.fail(now);
         assert!(target.is_open(now + FIRST_PAUSE));
     }
@@ -313,7 +314,7 @@ mod tests {
         PathKey::Forward { pair, family: Family::V4, sender: Some(sender) }
     }
 
-    fn send(paths: &mut Paths, now: Duration, sender: SocketAddr) -> bool {
+    fn send(paths: &mut Paths, now: ClockTime, sender: SocketAddr) -> bool {
         let key = forward(sender);
         paths.touch(now, key).is_some() || paths.open(now, key, None).is_ok()
     }
@@ -326,7 +327,7 @@ mod tests {
         let (old, new) = (SocketAddr::from(([10, 0, 0, 1], 5000)), SocketAddr::from(([10, 0, 0, 2], 5000)));
         let (mut of_old, mut of_new) = (0, 0);
         for number in 0..60_000_u32 {
-            let now = Duration::from_micros(u64::from(number) * 333);
+            let now = ClockTime::START + Duration::from_micros(u64::from(number) * 333);
             let [_, a, b, c] = number.to_be_bytes();
             // 50 per second.
             of_old += u32::from(number % 60 == 0 && send(&mut paths, now, old));

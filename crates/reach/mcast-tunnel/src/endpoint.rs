@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
 use mcast_stream_proto::seal::Keys;
 
 use crate::event::{DownReason, LinkCounts, LinkId, RefusedBy, TunnelEvent, TunnelTransmit};
@@ -72,15 +73,15 @@ pub struct LinkStatus {
 /// One end of tunnels that share a socket.
 ///
 /// ```
-/// use std::time::Duration;
+/// use mcast_pace::ClockTime;
 /// use mcast_tunnel::{EndpointConfig, EndpointRole, Keys, TunnelEndpoint};
 ///
 /// let role = EndpointRole::Dialer("paris".into());
 /// let mut random = 1..;
 /// let random = Box::new(move || random.next().unwrap_or_default());
 /// let mut site = TunnelEndpoint::new(EndpointConfig { keys: Keys::none(), relay: 7, random, role });
-/// site.set_address(Duration::ZERO, "203.0.113.1:5700".parse()?);
-/// site.handle_timeout(Duration::ZERO);
+/// site.set_address(ClockTime::START, "203.0.113.1:5700".parse()?);
+/// site.handle_timeout(ClockTime::START);
 /// assert!(site.poll_transmit().is_none(), "nothing is sent without a key");
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
@@ -106,7 +107,7 @@ struct Dialer {
     address: Option<SocketAddr>,
     /// The nonce, count and cookie of the present handshake.
     handshake: Option<(u64, u64, u64)>,
-    next: Duration,
+    next: ClockTime,
     attempts: u32,
     /// What the listener has said, until the tunnel is up.
     refused: Option<RefusedBy>,
@@ -119,7 +120,7 @@ struct Pending {
     session: Session,
     relay: u64,
     address: SocketAddr,
-    until: Duration,
+    until: ClockTime,
 }
 
 impl TunnelEndpoint {
@@ -138,7 +139,7 @@ impl TunnelEndpoint {
     }
 
     /// Sets the address that a dialer dials. A tunnel that is up moves there with the next handshake only.
-    pub fn set_address(&mut self, now: Duration, address: SocketAddr) {
+    pub fn set_address(&mut self, now: ClockTime, address: SocketAddr) {
         if let Role::Dialer(dialer) = &mut self.role
             && dialer.address != Some(address)
         {
@@ -166,7 +167,7 @@ impl TunnelEndpoint {
 
     /// Replaces the secrets. Tunnels that are sealed with one that is no longer known are down at once, and dialers
     /// begin a handshake with the latest one.
-    pub fn set_keys(&mut self, now: Duration, keys: Keys) {
+    pub fn set_keys(&mut self, now: ClockTime, keys: Keys) {
         for link in &mut self.links {
             if link.session().is_some_and(|(session, _)| !keys.has(session.epoch())) {
                 link.close(DownReason::KeyRemoved);
@@ -212,7 +213,7 @@ impl TunnelEndpoint {
     }
 
     /// Sets what this end wants to receive from a tunnel.
-    pub fn set_wants(&mut self, now: Duration, link: LinkId, wants: Vec<TunnelWant>) {
+    pub fn set_wants(&mut self, now: ClockTime, link: LinkId, wants: Vec<TunnelWant>) {
         if let Some(link) = self.links.get_mut(link.0) {
             link.set_wants(now, wants);
         }
@@ -222,7 +223,7 @@ impl TunnelEndpoint {
     /// tunnel is up.
     pub fn send(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         link: LinkId,
         datagram: &TunnelDatagram,
         bound: Option<Duration>,
@@ -231,7 +232,7 @@ impl TunnelEndpoint {
     }
 
     /// Handles a datagram, which is decrypted in place.
-    pub fn handle_datagram(&mut self, now: Duration, from: SocketAddr, bytes: &mut [u8]) {
+    pub fn handle_datagram(&mut self, now: ClockTime, from: SocketAddr, bytes: &mut [u8]) {
         let result = match wire::parse(bytes) {
             None => Err(DropReason::Malformed),
             Some(Packet::Data { session, counter }) => {
@@ -249,13 +250,13 @@ impl TunnelEndpoint {
     }
 
     /// Handles that the system has refused a datagram to this address because of its length.
-    pub fn handle_too_large(&mut self, now: Duration, to: SocketAddr) {
+    pub fn handle_too_large(&mut self, now: ClockTime, to: SocketAddr) {
         let is_meant = |link: &&mut Link| link.status().is_some_and(|(_, address, _)| address == to);
         self.links.iter_mut().filter(is_meant).for_each(|link| link.shrink(now));
     }
 
     /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Duration) {
+    pub fn handle_timeout(&mut self, now: ClockTime) {
         self.links.iter_mut().for_each(|link| link.handle_timeout(now));
         if let Role::Listener { pending, .. } = &mut self.role {
             pending.retain(|pending| pending.until > now);
@@ -267,7 +268,7 @@ impl TunnelEndpoint {
 
     /// Returns when to call [`Self::handle_timeout`] next.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Duration> {
+    pub fn poll_timeout(&self) -> Option<ClockTime> {
         self.links.iter().filter_map(Link::deadline).chain(self.dial_at()).min()
     }
 
@@ -296,7 +297,7 @@ impl TunnelEndpoint {
 
     fn receive_data(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         from: SocketAddr,
         (session, counter): (u64, u64),
         bytes: &mut [u8],
@@ -323,7 +324,12 @@ impl TunnelEndpoint {
         Err(DropReason::UnknownSession)
     }
 
-    fn receive_hello(&mut self, now: Duration, from: SocketAddr, bytes: &mut [u8]) -> Result<(), DropReason> {
+    fn receive_hello(
+        &mut self,
+        now: ClockTime,
+        from: SocketAddr,
+        bytes: &mut [u8],
+    ) -> Result<(), DropReason> {
         let Role::Listener { cookies, pending } = &mut self.role else { return Err(DropReason::Malformed) };
         let Some(hello) = Hello::open(&self.keys, bytes) else {
             self.events.push_back(TunnelEvent::WrongKey { address: from });
@@ -331,7 +337,7 @@ impl TunnelEndpoint {
         };
         // The cookie proves that the dialer receives at its address. It is computed from the address, so that nothing is kept
         // of those who never return it, and the answer is smaller than the question, so that it does not help an attacker.
-        let period = now.as_secs() / COOKIE_PERIOD.as_secs();
+        let period = (now - ClockTime::START).as_secs() / COOKIE_PERIOD.as_secs();
         let cookie = |period: u64| cookies.hash_one((from, period));
         if hello.cookie != cookie(period) && (period == 0 || hello.cookie != cookie(period - 1)) {
             let bytes = wire::emit_cookie(&hello, cookie(period));
@@ -374,10 +380,11 @@ impl TunnelEndpoint {
         Ok(())
     }
 
-    fn await_confirmation(&mut self, now: Duration, from: SocketAddr, hello: &Hello, listener_nonce: u64) {
+    fn await_confirmation(&mut self, now: ClockTime, from: SocketAddr, hello: &Hello, listener_nonce: u64) {
         let (Some(link), Role::Listener { pending, .. }) = (self.link(&hello.name), &mut self.role) else {
             return;
         };
+        // Each attempt of a dialer is one of these, so the oldest is the one that it has most likely given up.
         let of_link = pending.iter().filter(|pending| pending.link == link).count();
         if of_link >= MAX_PENDING
             && let Some(oldest) = pending.iter().position(|pending| pending.link == link)
@@ -391,7 +398,7 @@ impl TunnelEndpoint {
 
     fn receive_cookie(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         from: SocketAddr,
         (nonce, count): (u64, u64),
         cookie: u64,
@@ -413,7 +420,7 @@ impl TunnelEndpoint {
 
     fn receive_welcome(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         from: SocketAddr,
         nonce: u64,
         bytes: &mut [u8],
@@ -446,21 +453,23 @@ impl TunnelEndpoint {
     }
 
     /// Returns when a dialer has to begin or repeat a handshake.
-    fn dial_at(&self) -> Option<Duration> {
+    fn dial_at(&self) -> Option<ClockTime> {
         let Role::Dialer(dialer) = &self.role else { return None };
         if dialer.address.is_none() || self.keys.is_empty() {
             return None;
         }
         let link = self.links.first()?;
         let due = match link.session() {
-            None => Duration::ZERO,
-            Some((session, _)) if session.epoch() != self.keys.latest() => Duration::ZERO,
+            None => ClockTime::START,
+            Some((session, _)) if session.epoch() != self.keys.latest() => ClockTime::START,
+            // After a short silence, while the tunnel still counts as up: a listener that has restarted knows no session, and
+            // answers nothing but a handshake.
             Some((_, since)) => (since + REKEY).min(link.silent_at(SILENCE)),
         };
         Some(due.max(dialer.next))
     }
 
-    fn dial(&mut self, now: Duration) {
+    fn dial(&mut self, now: ClockTime) {
         let Role::Dialer(dialer) = &mut self.role else { return };
         if dialer.handshake.is_none() {
             dialer.handshake = Some(((self.random)(), 0, 0));
@@ -475,7 +484,7 @@ impl TunnelEndpoint {
         self.hello(now);
     }
 
-    fn hello(&mut self, now: Duration) {
+    fn hello(&mut self, now: ClockTime) {
         let Role::Dialer(dialer) = &mut self.role else { return };
         let (Some((nonce, count, cookie)), Some(to)) = (&mut dialer.handshake, dialer.address) else {
             return;

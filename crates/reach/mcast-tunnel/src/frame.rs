@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
+
 use crate::session::MAX_RECORD;
 use crate::wire::Reader;
 
@@ -199,14 +201,14 @@ struct Partial {
     pieces: Vec<Option<Box<[u8]>>>,
     missing: u16,
     bytes: usize,
-    until: Duration,
+    until: ClockTime,
 }
 
 impl Reassembly {
     /// Handles a piece. Returns the record once it is whole. `bound` is the time in which missing pieces are repaired.
     pub(crate) fn add<'a>(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         bound: Duration,
         piece: RecordPiece<'a>,
     ) -> Option<Cow<'a, [u8]>> {
@@ -241,12 +243,12 @@ impl Reassembly {
     }
 
     /// Returns the number of records given up since the last call.
-    pub(crate) fn take_incomplete(&mut self, now: Duration) -> u64 {
+    pub(crate) fn take_incomplete(&mut self, now: ClockTime) -> u64 {
         self.expire(now);
         std::mem::replace(&mut self.incomplete, 0)
     }
 
-    fn expire(&mut self, now: Duration) {
+    fn expire(&mut self, now: ClockTime) {
         let expired: Vec<u32> =
             self.partial.iter().filter(|(_, partial)| partial.until <= now).map(|(id, _)| *id).collect();
         expired.into_iter().for_each(|record| self.give_up(record));
@@ -336,7 +338,7 @@ mod tests {
             let mut whole = None;
             for piece in pieces {
                 prop_assert!(whole.is_none());
-                whole = reassembly.add(Duration::ZERO, BOUND, piece);
+                whole = reassembly.add(ClockTime::START, BOUND, piece);
             }
             prop_assert_eq!(whole.as_deref(), Some(bytes.as_slice()));
             prop_assert_eq!((reassembly.bytes, reassembly.partial.len()), (0, 0));
@@ -349,14 +351,14 @@ mod tests {
             let (mut reassembly, content) = (Reassembly::default(), vec![0; 65_000]);
             for (record, index, count, length) in pieces {
                 let piece = RecordPiece { record, index: index % count, count, bytes: &content[..length] };
-                reassembly.add(Duration::ZERO, BOUND, piece);
+                reassembly.add(ClockTime::START, BOUND, piece);
                 let bytes: usize = reassembly.partial.values().map(|partial| partial.bytes).sum();
                 prop_assert!(bytes == reassembly.bytes && bytes <= MAX_BYTES);
                 prop_assert!(reassembly.partial.len() <= MAX_PARTIAL);
             }
             let partial = reassembly.partial.len() as u64;
             let before = reassembly.incomplete;
-            prop_assert_eq!(reassembly.take_incomplete(Duration::from_secs(2)), before + partial);
+            prop_assert_eq!(reassembly.take_incomplete(ClockTime(2_000_000_000)), before + partial);
             prop_assert_eq!(reassembly.bytes, 0);
         }
     }

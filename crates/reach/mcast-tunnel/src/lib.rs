@@ -3,8 +3,7 @@
 //!
 //! A tunnel has two ends and a name, the same at both. One end dials, the other one listens; a listener has any number of
 //! tunnels on one port. A [`TunnelEndpoint`] is one end of these. Its driver passes datagrams that have arrived, sends what
-//! [`TunnelEndpoint::poll_transmit`] returns, and does what [`TunnelEndpoint::poll_event`] returns. Times are durations
-//! since any fixed moment.
+//! [`TunnelEndpoint::poll_transmit`] returns, and does what [`TunnelEndpoint::poll_event`] returns.
 //!
 //! | module | its idea |
 //! |---|---|

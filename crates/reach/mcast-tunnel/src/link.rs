@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
+
 use crate::event::{DownReason, LinkCounts, LinkId, TunnelEvent, TunnelTransmit};
 use crate::frame::{Frame, Frames, PIECE_OVERHEAD, Reassembly, RecordPiece};
 use crate::path_mtu::PathMtu;
@@ -40,7 +42,7 @@ pub(crate) struct Link {
     peer: Option<u64>,
     current: Option<Current>,
     /// The keys before the present ones, and until when they are valid.
-    previous: Option<(Session, Duration)>,
+    previous: Option<(Session, ClockTime)>,
     candidate: Option<Candidate>,
     round_trip: Option<Duration>,
     transport: Transport,
@@ -57,11 +59,11 @@ pub(crate) struct Link {
 #[derive(Debug)]
 struct Current {
     session: Session,
-    since: Duration,
+    since: ClockTime,
     address: SocketAddr,
     /// When the last datagram of the other end arrived.
-    heard: Duration,
-    next_ping: Duration,
+    heard: ClockTime,
+    next_ping: ClockTime,
     mtu: PathMtu,
 }
 
@@ -70,7 +72,7 @@ struct Current {
 struct Candidate {
     address: SocketAddr,
     challenge: u64,
-    at: Duration,
+    at: ClockTime,
 }
 
 /// What starts again when the relay at the other end is another one.
@@ -89,7 +91,7 @@ struct Wants {
     list: Vec<TunnelWant>,
     version: u32,
     is_received: bool,
-    next: Duration,
+    next: ClockTime,
     pause: Duration,
 }
 
@@ -120,18 +122,18 @@ impl Link {
     }
 
     /// Returns the present session, and since when it is.
-    pub(crate) fn session(&self) -> Option<(&Session, Duration)> {
+    pub(crate) fn session(&self) -> Option<(&Session, ClockTime)> {
         self.current.as_ref().map(|current| (&current.session, current.since))
     }
 
     /// Returns whether the other end was received less than this time ago.
-    pub(crate) fn was_heard_within(&self, now: Duration, time: Duration) -> bool {
+    pub(crate) fn was_heard_within(&self, now: ClockTime, time: Duration) -> bool {
         self.current.as_ref().is_some_and(|current| now < current.heard + time)
     }
 
     /// Returns when the other end will have been silent for this time.
-    pub(crate) fn silent_at(&self, time: Duration) -> Duration {
-        self.current.as_ref().map_or(Duration::ZERO, |current| current.heard + time)
+    pub(crate) fn silent_at(&self, time: Duration) -> ClockTime {
+        self.current.as_ref().map_or(ClockTime::START, |current| current.heard + time)
     }
 
     /// Returns whether another relay than this one has the tunnel.
@@ -140,14 +142,14 @@ impl Link {
     }
 
     /// Finds out soon whether the other end is still there.
-    pub(crate) const fn ping_now(&mut self, now: Duration) {
+    pub(crate) const fn ping_now(&mut self, now: ClockTime) {
         if let Some(current) = &mut self.current {
             current.next_ping = now;
         }
     }
 
     /// Continues with the keys of a handshake, at an address that was proven by it.
-    pub(crate) fn adopt(&mut self, now: Duration, session: Session, relay: u64, address: SocketAddr) {
+    pub(crate) fn adopt(&mut self, now: ClockTime, session: Session, relay: u64, address: SocketAddr) {
         if self.is_of_another(relay) {
             self.transport = Transport::default();
         }
@@ -158,6 +160,7 @@ impl Link {
             self.previous = Some((before.session, now + PREVIOUS_KEYS));
             before.mtu
         });
+        // The size belongs to the path: it outlives the keys, but not the address.
         let mtu = mtu.filter(|_| old_address == Some(address)).unwrap_or_else(|| PathMtu::new(now));
         self.current = Some(Current { session, since: now, address, heard: now, next_ping: now, mtu });
         let is_same = was_up && self.peer == Some(relay);
@@ -185,7 +188,7 @@ impl Link {
     }
 
     /// Replaces what this end wants to receive.
-    pub(crate) fn set_wants(&mut self, now: Duration, list: Vec<TunnelWant>) {
+    pub(crate) fn set_wants(&mut self, now: ClockTime, list: Vec<TunnelWant>) {
         let version = match &self.wants {
             Some(wants) if wants.list == list => return,
             Some(wants) => wants.version + 1,
@@ -195,14 +198,19 @@ impl Link {
         self.wants = Some(Wants { list, version, is_received: false, next, pause });
     }
 
-    fn repeat_wants(&mut self, now: Duration) {
+    fn repeat_wants(&mut self, now: ClockTime) {
         if let Some(wants) = &mut self.wants {
             (wants.is_received, wants.next, wants.pause) = (false, now, FIRST_WANTS_PAUSE);
         }
     }
 
     /// Sends a datagram into the tunnel. With a bound, missing pieces of it are repaired in that time.
-    pub(crate) fn send(&mut self, now: Duration, datagram: &TunnelDatagram, bound: Option<Duration>) -> bool {
+    pub(crate) fn send(
+        &mut self,
+        now: ClockTime,
+        datagram: &TunnelDatagram,
+        bound: Option<Duration>,
+    ) -> bool {
         let is_up = self.current.is_some();
         if is_up {
             self.counts.sent += 1;
@@ -211,7 +219,7 @@ impl Link {
         is_up
     }
 
-    fn send_record(&mut self, now: Duration, bytes: &[u8], bound: Option<Duration>) {
+    fn send_record(&mut self, now: ClockTime, bytes: &[u8], bound: Option<Duration>) {
         let Some(room) = self.room() else { return };
         let bound_ms = bound.map(|bound| bound.min(MAX_BOUND).as_millis() as u16);
         let size = room - PIECE_OVERHEAD;
@@ -230,7 +238,7 @@ impl Link {
     /// Handles a datagram for this tunnel. Returns an error if it is dropped.
     pub(crate) fn receive(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         from: SocketAddr,
         (session, counter): (u64, u64),
         bytes: &mut [u8],
@@ -248,6 +256,7 @@ impl Link {
         self.counts.received_bytes += length;
         let has_moved = self.current.as_mut().is_some_and(|current| {
             current.heard = now;
+            // A datagram that is late, or that somebody has recorded, must not move the tunnel.
             is_newest && from != current.address
         });
         if has_moved {
@@ -259,7 +268,7 @@ impl Link {
         Ok(())
     }
 
-    fn handle(&mut self, now: Duration, from: SocketAddr, frame: Frame<'_>) {
+    fn handle(&mut self, now: ClockTime, from: SocketAddr, frame: Frame<'_>) {
         match frame {
             Frame::Ping(clock) => _ = self.put(&Frame::Pong(clock)),
             Frame::Pong(clock) => self.measure(now, clock),
@@ -291,7 +300,7 @@ impl Link {
         }
     }
 
-    fn receive_piece(&mut self, now: Duration, bound: Duration, piece: RecordPiece<'_>) {
+    fn receive_piece(&mut self, now: ClockTime, bound: Duration, piece: RecordPiece<'_>) {
         let Some(bytes) = self.transport.reassembly.add(now, bound, piece) else { return };
         match Record::read(&bytes) {
             Some(Record::Datagram(datagram)) => {
@@ -309,7 +318,7 @@ impl Link {
         }
     }
 
-    fn repair(&mut self, now: Duration, ranges: &[(u64, u16)]) {
+    fn repair(&mut self, now: ClockTime, ranges: &[(u64, u16)]) {
         let mut frames: Vec<Box<[u8]>> = Vec::new();
         for range in ranges {
             self.transport.buffer.answer(now, self.round_trip, *range, |frame| frames.push(frame.into()));
@@ -318,17 +327,16 @@ impl Link {
         frames.iter().for_each(|frame| self.put_bytes(frame));
     }
 
-    fn measure(&mut self, now: Duration, clock: u64) {
-        let Some(sample) = now.checked_sub(Duration::from_nanos(clock)).filter(|sample| *sample < DEAD)
-        else {
-            return;
-        };
+    fn measure(&mut self, now: ClockTime, clock: u64) {
+        // The other end returns the clock, so its value may be anything.
+        let sample = now.0.checked_sub(clock).map(Duration::from_nanos);
+        let Some(sample) = sample.filter(|sample| *sample < DEAD) else { return };
         self.round_trip = Some(self.round_trip.map_or(sample, |known| (known * 7 + sample) / 8));
     }
 
     /// Asks the other end to prove that it receives at an address. The question is not longer than what has come from
     /// there.
-    fn challenge(&mut self, now: Duration, address: SocketAddr, number: impl FnOnce() -> u64) {
+    fn challenge(&mut self, now: ClockTime, address: SocketAddr, number: impl FnOnce() -> u64) {
         let is_recent = |candidate: &Candidate| now < candidate.at + CHALLENGE_INTERVAL;
         if self.candidate.as_ref().is_some_and(is_recent) {
             return;
@@ -341,7 +349,7 @@ impl Link {
     }
 
     /// Follows the other end to an address that it has proven.
-    fn prove(&mut self, now: Duration, from: SocketAddr, number: u64) {
+    fn prove(&mut self, now: ClockTime, from: SocketAddr, number: u64) {
         let is_proof = |candidate: &mut Candidate| candidate.challenge == number && candidate.address == from;
         if self.candidate.take_if(is_proof).is_none() {
             return;
@@ -353,14 +361,14 @@ impl Link {
     }
 
     /// Handles that the system has refused a datagram because of its length.
-    pub(crate) fn shrink(&mut self, now: Duration) {
+    pub(crate) fn shrink(&mut self, now: ClockTime) {
         if let Some(current) = &mut self.current {
             current.mtu.shrink(now);
         }
     }
 
     /// Does what is due.
-    pub(crate) fn handle_timeout(&mut self, now: Duration) {
+    pub(crate) fn handle_timeout(&mut self, now: ClockTime) {
         self.previous.take_if(|(_, until)| *until <= now);
         self.counts.incomplete += self.transport.reassembly.take_incomplete(now);
         if self.current.is_some() && !self.was_heard_within(now, DEAD) {
@@ -381,7 +389,7 @@ impl Link {
         }
         let probe = current.mtu.poll(now);
         if ping {
-            self.put(&Frame::Ping(now.as_nanos() as u64));
+            self.put(&Frame::Ping(now.0));
         }
         if let Some(size) = probe {
             self.probe(size);
@@ -389,7 +397,7 @@ impl Link {
         self.send_wants(now);
     }
 
-    fn send_wants(&mut self, now: Duration) {
+    fn send_wants(&mut self, now: ClockTime) {
         let Some(wants) = self.wants.as_mut().filter(|wants| !wants.is_received && wants.next <= now) else {
             return;
         };
@@ -406,12 +414,12 @@ impl Link {
         self.transmit(&frames, None);
     }
 
-    pub(crate) fn deadline(&self) -> Option<Duration> {
+    pub(crate) fn deadline(&self) -> Option<ClockTime> {
         let current = self.current.as_ref()?;
         let wants = self.wants.as_ref().filter(|wants| !wants.is_received).map(|wants| wants.next);
         let earliest = current.next_ping.min(current.mtu.deadline()).min(current.heard + DEAD);
         let others = [self.transport.gaps.deadline(), self.transport.buffer.deadline(), wants];
-        Some(others.into_iter().flatten().fold(earliest, Duration::min))
+        Some(others.into_iter().flatten().fold(earliest, ClockTime::min))
     }
 
     /// Returns the length of the frames that a datagram can contain.

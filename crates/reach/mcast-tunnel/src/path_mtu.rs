@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
+
 /// What every path has to carry: with headers of IPv6 and UDP, 1,248 bytes.
 const BASE: u16 = 1_200;
 /// The largest datagram: with headers of IPv4 and UDP, 1,500 bytes.
@@ -21,13 +23,13 @@ pub(crate) struct PathMtu {
     ceiling: u16,
     /// The size that is being tried, and how often it was.
     probe: Option<(u16, u8)>,
-    next: Duration,
-    raise_at: Duration,
+    next: ClockTime,
+    raise_at: ClockTime,
 }
 
 impl PathMtu {
     /// Creates the state of a new path.
-    pub(crate) fn new(now: Duration) -> Self {
+    pub(crate) fn new(now: ClockTime) -> Self {
         Self { size: BASE, ceiling: MAX_DATAGRAM, probe: None, next: now, raise_at: now + RAISE_INTERVAL }
     }
 
@@ -37,7 +39,7 @@ impl PathMtu {
     }
 
     /// Returns the length of a probe to send, if one is due.
-    pub(crate) fn poll(&mut self, now: Duration) -> Option<u16> {
+    pub(crate) fn poll(&mut self, now: ClockTime) -> Option<u16> {
         if now < self.next {
             return None;
         }
@@ -65,7 +67,7 @@ impl PathMtu {
     }
 
     /// Handles that a probe of this length has arrived.
-    pub(crate) fn confirm(&mut self, now: Duration, size: u16) {
+    pub(crate) fn confirm(&mut self, now: ClockTime, size: u16) {
         if self.probe.take_if(|(probed, _)| *probed == size).is_some() {
             self.size = self.size.max(size);
             self.next = if self.is_searching() { now } else { now + VERIFY_INTERVAL };
@@ -73,13 +75,13 @@ impl PathMtu {
     }
 
     /// Handles that the system refuses datagrams of the present length.
-    pub(crate) fn shrink(&mut self, now: Duration) {
+    pub(crate) fn shrink(&mut self, now: ClockTime) {
         let refused = self.probe.take().map_or(self.size, |(size, _)| size);
         self.fail(refused);
         self.next = now;
     }
 
-    pub(crate) const fn deadline(&self) -> Duration {
+    pub(crate) const fn deadline(&self) -> ClockTime {
         self.next
     }
 
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
 
     /// Runs for this time on a path that carries datagrams of this length; returns the latest size.
-    fn run(mtu: &mut PathMtu, from: Duration, time: Duration, carries: u16) -> usize {
+    fn run(mtu: &mut PathMtu, from: ClockTime, time: Duration, carries: u16) -> usize {
         let mut now = from;
         while now < from + time {
             if let Some(size) = mtu.poll(now)
@@ -108,7 +110,7 @@ mod tests {
             {
                 mtu.confirm(now + Duration::from_millis(80), size);
             }
-            now += Duration::from_millis(100);
+            now = now + Duration::from_millis(100);
         }
         mtu.size()
     }
@@ -116,8 +118,8 @@ mod tests {
     #[test]
     fn the_size_of_the_path_is_found_and_followed() {
         for carries in [1_200, 1_210, 1_252, 1_372, 1_424, 1_452, 1_472, 9_000] {
-            let mut mtu = PathMtu::new(Duration::ZERO);
-            let found = run(&mut mtu, Duration::ZERO, Duration::from_secs(30), carries);
+            let mut mtu = PathMtu::new(ClockTime::START);
+            let found = run(&mut mtu, ClockTime::START, Duration::from_secs(30), carries);
             let best = usize::from(carries.min(MAX_DATAGRAM));
             assert!(found <= best && found + usize::from(STEP) > best, "{found} of {carries}");
         }
@@ -125,20 +127,20 @@ mod tests {
 
     #[test]
     fn a_path_that_shrinks_without_a_word_is_noticed_and_one_that_grows_too() {
-        let mut mtu = PathMtu::new(Duration::ZERO);
+        let mut mtu = PathMtu::new(ClockTime::START);
         let seconds = Duration::from_secs;
-        assert_eq!(run(&mut mtu, seconds(0), seconds(20), 1_472), 1_472);
-        assert!(run(&mut mtu, seconds(20), seconds(13), 1_252) <= 1_252, "a black hole");
-        assert!(run(&mut mtu, seconds(33), seconds(20), 1_252) > 1_236);
-        assert_eq!(run(&mut mtu, seconds(53), seconds(620), 1_472), 1_472);
+        assert_eq!(run(&mut mtu, ClockTime::START + seconds(0), seconds(20), 1_472), 1_472);
+        assert!(run(&mut mtu, ClockTime::START + seconds(20), seconds(13), 1_252) <= 1_252, "a black hole");
+        assert!(run(&mut mtu, ClockTime::START + seconds(33), seconds(20), 1_252) > 1_236);
+        assert_eq!(run(&mut mtu, ClockTime::START + seconds(53), seconds(620), 1_472), 1_472);
     }
 
     #[test]
     fn what_the_system_refuses_is_not_sent_again() {
-        let mut mtu = PathMtu::new(Duration::ZERO);
-        assert_eq!(mtu.poll(Duration::ZERO), Some(MAX_DATAGRAM));
-        mtu.shrink(Duration::ZERO);
-        assert!(mtu.poll(Duration::ZERO).is_some_and(|size| size < MAX_DATAGRAM));
+        let mut mtu = PathMtu::new(ClockTime::START);
+        assert_eq!(mtu.poll(ClockTime::START), Some(MAX_DATAGRAM));
+        mtu.shrink(ClockTime::START);
+        assert!(mtu.poll(ClockTime::START).is_some_and(|size| size < MAX_DATAGRAM));
         assert_eq!(mtu.size(), 1_200);
     }
 }

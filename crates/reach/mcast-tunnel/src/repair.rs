@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
+
 use crate::frame::{MAX_RANGES, RepairMark};
 
 /// Bytes kept for repairs.
@@ -23,14 +25,14 @@ pub(crate) struct RepairBuffer {
     kept: VecDeque<Kept>,
     bytes: usize,
     /// When to announce the end of a burst next, how often, and the bound of its last piece.
-    tail: Option<(Duration, u8, u16)>,
+    tail: Option<(ClockTime, u8, u16)>,
 }
 
 #[derive(Debug)]
 struct Kept {
     sequence: u64,
-    until: Duration,
-    sent: Duration,
+    until: ClockTime,
+    sent: ClockTime,
     frame: Box<[u8]>,
 }
 
@@ -41,7 +43,7 @@ impl RepairBuffer {
     }
 
     /// Keeps the frame of a piece with [`Self::next_mark`].
-    pub(crate) fn keep(&mut self, now: Duration, mark: RepairMark, frame: &[u8]) {
+    pub(crate) fn keep(&mut self, now: ClockTime, mark: RepairMark, frame: &[u8]) {
         let bound = Duration::from_millis(mark.bound_ms.into());
         self.last = mark.sequence;
         self.bytes += frame.len();
@@ -61,7 +63,7 @@ impl RepairBuffer {
     /// Passes the frames of requested pieces that are still kept. One that has just been sent is not sent again.
     pub(crate) fn answer(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         round_trip: Option<Duration>,
         (first, count): (u64, u16),
         mut send: impl FnMut(&[u8]),
@@ -79,13 +81,13 @@ impl RepairBuffer {
     }
 
     /// Returns the announcement of the end of a burst, if it is due.
-    pub(crate) fn poll_tail(&mut self, now: Duration) -> Option<RepairMark> {
+    pub(crate) fn poll_tail(&mut self, now: ClockTime) -> Option<RepairMark> {
         let (_, left, bound_ms) = self.tail.filter(|(at, ..)| *at <= now)?;
         self.tail = (left > 1).then(|| (now + tail_interval(bound_ms), left - 1, bound_ms));
         Some(self.next_mark(bound_ms))
     }
 
-    pub(crate) fn deadline(&self) -> Option<Duration> {
+    pub(crate) fn deadline(&self) -> Option<ClockTime> {
         self.tail.map(|(at, ..)| at)
     }
 }
@@ -108,8 +110,8 @@ pub(crate) struct Gaps {
 
 #[derive(Clone, Copy, Debug)]
 struct Missing {
-    until: Duration,
-    ask_at: Duration,
+    until: ClockTime,
+    ask_at: ClockTime,
     was_asked: bool,
 }
 
@@ -123,7 +125,7 @@ pub(crate) enum Arrived {
 
 impl Gaps {
     /// Handles the arrival of a piece.
-    pub(crate) fn arrive(&mut self, now: Duration, mark: RepairMark) -> Arrived {
+    pub(crate) fn arrive(&mut self, now: ClockTime, mark: RepairMark) -> Arrived {
         if mark.sequence <= self.last {
             return match self.missing.remove(&mark.sequence) {
                 Some(missing) if missing.was_asked => Arrived::Repaired,
@@ -137,7 +139,7 @@ impl Gaps {
     }
 
     /// Handles that all pieces before this one were sent.
-    pub(crate) fn advance(&mut self, now: Duration, next: RepairMark) {
+    pub(crate) fn advance(&mut self, now: ClockTime, next: RepairMark) {
         if next.sequence <= self.last + 1 {
             return;
         }
@@ -156,7 +158,7 @@ impl Gaps {
     }
 
     /// Gives up what has been missing for too long; returns the ranges to request.
-    pub(crate) fn poll(&mut self, now: Duration, round_trip: Option<Duration>) -> Vec<(u64, u16)> {
+    pub(crate) fn poll(&mut self, now: ClockTime, round_trip: Option<Duration>) -> Vec<(u64, u16)> {
         let before = self.missing.len();
         self.missing.retain(|_, missing| missing.until > now);
         self.lost += (before - self.missing.len()) as u64;
@@ -181,7 +183,7 @@ impl Gaps {
         std::mem::replace(&mut self.lost, 0)
     }
 
-    pub(crate) fn deadline(&self) -> Option<Duration> {
+    pub(crate) fn deadline(&self) -> Option<ClockTime> {
         self.missing.values().map(|missing| missing.until.min(missing.ask_at)).min()
     }
 }
@@ -189,6 +191,10 @@ impl Gaps {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const fn at(milliseconds: u64) -> ClockTime {
+        ClockTime(milliseconds * 1_000_000)
+    }
 
     const fn ms(number: u64) -> Duration {
         Duration::from_millis(number)
@@ -201,28 +207,28 @@ mod tests {
     #[test]
     fn a_missing_piece_is_requested_until_its_bound_and_then_lost_once() {
         let mut gaps = Gaps::default();
-        assert_eq!(gaps.arrive(ms(0), mark(1)), Arrived::New);
-        assert_eq!(gaps.arrive(ms(0), mark(4)), Arrived::New);
-        assert!(gaps.poll(ms(5), None).is_empty(), "it may have been overtaken");
-        assert_eq!(gaps.poll(ms(10), Some(ms(40))), [(2, 2)]);
-        assert!(gaps.poll(ms(40), Some(ms(40))).is_empty());
-        assert_eq!(gaps.arrive(ms(50), mark(2)), Arrived::Repaired);
-        assert_eq!(gaps.arrive(ms(50), mark(2)), Arrived::Duplicate);
-        assert_eq!(gaps.poll(ms(70), Some(ms(40))), [(3, 1)]);
+        assert_eq!(gaps.arrive(at(0), mark(1)), Arrived::New);
+        assert_eq!(gaps.arrive(at(0), mark(4)), Arrived::New);
+        assert!(gaps.poll(at(5), None).is_empty(), "it may have been overtaken");
+        assert_eq!(gaps.poll(at(10), Some(ms(40))), [(2, 2)]);
+        assert!(gaps.poll(at(40), Some(ms(40))).is_empty());
+        assert_eq!(gaps.arrive(at(50), mark(2)), Arrived::Repaired);
+        assert_eq!(gaps.arrive(at(50), mark(2)), Arrived::Duplicate);
+        assert_eq!(gaps.poll(at(70), Some(ms(40))), [(3, 1)]);
         assert_eq!(gaps.take_lost(), 0);
-        assert!(gaps.poll(ms(200), None).is_empty());
+        assert!(gaps.poll(at(200), None).is_empty());
         assert_eq!((gaps.take_lost(), gaps.take_lost()), (1, 0));
-        assert_eq!(gaps.arrive(ms(201), mark(3)), Arrived::Duplicate, "too late");
+        assert_eq!(gaps.arrive(at(201), mark(3)), Arrived::Duplicate, "too late");
         assert_eq!(gaps.deadline(), None);
     }
 
     #[test]
     fn a_long_gap_is_bounded_and_counted() {
         let mut gaps = Gaps::default();
-        gaps.arrive(ms(0), mark(10_000_001));
+        gaps.arrive(at(0), mark(10_000_001));
         assert_eq!(gaps.missing.len(), MAX_MISSING);
         assert_eq!(gaps.take_lost(), 10_000_000 - MAX_MISSING as u64);
-        gaps.advance(ms(0), mark(u64::MAX));
+        gaps.advance(at(0), mark(u64::MAX));
         assert_eq!(gaps.missing.len(), MAX_MISSING);
     }
 
@@ -231,7 +237,7 @@ mod tests {
         let mut buffer = RepairBuffer::default();
         for _ in 0..20 {
             let mark = buffer.next_mark(200);
-            buffer.keep(ms(0), mark, &vec![0; 1 << 20]);
+            buffer.keep(at(0), mark, &vec![0; 1 << 20]);
         }
         assert!(buffer.bytes <= MAX_KEPT);
         let sent = |buffer: &mut RepairBuffer, now, range| {
@@ -239,12 +245,12 @@ mod tests {
             buffer.answer(now, Some(ms(40)), range, |_| sent += 1);
             sent
         };
-        assert_eq!(sent(&mut buffer, ms(10), (1, 20)), 0, "just sent");
-        assert_eq!(sent(&mut buffer, ms(50), (1, 20)), 8);
-        assert_eq!(sent(&mut buffer, ms(60), (20, 1)), 0, "just sent again");
-        assert_eq!(sent(&mut buffer, ms(210), (1, 20)), 0, "too late");
+        assert_eq!(sent(&mut buffer, at(10), (1, 20)), 0, "just sent");
+        assert_eq!(sent(&mut buffer, at(50), (1, 20)), 8);
+        assert_eq!(sent(&mut buffer, at(60), (20, 1)), 0, "just sent again");
+        assert_eq!(sent(&mut buffer, at(210), (1, 20)), 0, "too late");
         let mark = buffer.next_mark(200);
-        buffer.keep(ms(300), mark, b"new");
+        buffer.keep(at(300), mark, b"new");
         assert_eq!(buffer.bytes, 3);
     }
 
@@ -252,7 +258,7 @@ mod tests {
     fn the_end_of_a_burst_is_announced() {
         let (mut buffer, mut gaps) = (RepairBuffer::default(), Gaps::default());
         let mark = buffer.next_mark(200);
-        buffer.keep(ms(0), mark, b"the only one, lost");
+        buffer.keep(at(0), mark, b"the only one, lost");
         let at = buffer.deadline().unwrap();
         let tail = buffer.poll_tail(at).unwrap();
         gaps.advance(at, tail);

@@ -49,7 +49,7 @@ pub(crate) fn publisher_event(span: &Span, event: &PublisherEvent) {
         | SubscriberEvicted(..)
         | SubscriberFailed(_)
         | SubscriberIncomplete { .. }
-        | SubscriberRefused(_)
+        | SubscriberRefused(..)
         | SubscriberSilent(_)
         | Unacknowledged { .. }
         | Unrecoverable(..) => trace_event!(span, WARN, "event", details = details),

@@ -262,6 +262,13 @@ pub fn enter_host(name: &str) -> Result<(), LabError> {
     sys::host_access::enter(*descriptor, name).context(|| format!("enter the host '{name}'"))
 }
 
+/// Returns the names of the hosts that [`enter_host`] can enter; none in a program that was not started in a lab's shell.
+#[must_use]
+pub fn accessible_hosts() -> Vec<String> {
+    let entries = env::var(VARIABLE).unwrap_or_default();
+    entries.split(',').filter_map(parse_entry).map(|(host, _)| host.to_owned()).collect()
+}
+
 fn parse_entry(text: &str) -> Option<(&str, RawFd)> {
     let (host, descriptor) = text.rsplit_once('=')?;
     Some((host, descriptor.parse().ok()?))

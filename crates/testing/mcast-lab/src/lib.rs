@@ -59,7 +59,7 @@ pub use address::{AddressError, CidrAddress};
 pub use bad_link::{BadLink, LinkStatistics};
 pub use command::{Child, Command};
 pub use error::{LabError, LabErrorKind};
-pub use host::{Host, HostInterface, enter_host};
+pub use host::{Host, HostInterface, accessible_hosts, enter_host};
 pub use impairment::{Fate, Impairment, ImpairmentScope, LinkDirection};
 pub use interfaces::Offload;
 pub use lab::Lab;

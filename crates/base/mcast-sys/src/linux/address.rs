@@ -13,6 +13,16 @@ pub(super) fn outward(address: SocketAddr, mapped: bool) -> SocketAddr {
     }
 }
 
+/// Returns the size of an address of the families that are used here.
+#[cfg(target_os = "android")]
+pub fn sockaddr_length(address: &libc::sockaddr) -> usize {
+    match i32::from(address.sa_family) {
+        libc::AF_INET => size_of::<libc::sockaddr_in>(),
+        libc::AF_INET6 => size_of::<libc::sockaddr_in6>(),
+        _ => size_of::<libc::sa_family_t>(),
+    }
+}
+
 pub(super) fn storage(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
     let address = SockAddr::from(address);
     // SAFETY: an all-zero `sockaddr_storage` is valid.

@@ -12,6 +12,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod poller;
 mod receive;
+mod receive_slots;
 pub mod route;
 mod send;
 pub mod socket;
@@ -23,7 +24,7 @@ pub mod xtables;
 
 pub use super::errno::{error_kind, is_gone};
 #[cfg(target_os = "android")]
-pub use without_netlink::sockaddr_length;
+pub use address::sockaddr_length;
 
 /// Returns why an interface that is up has no route to IPv6 groups, and a remedy if it differs from
 /// that of the error kind.

@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use super::address::{outward, storage};
-use super::receive::SEND_SPACE;
 use super::socket::Socket;
 use super::timing::SO_TXTIME;
 use crate::cmsg::{Space, Writer};
@@ -18,6 +17,8 @@ use crate::{OutgoingDatagram, SendRequest, Sent};
 const MESSAGES: usize = 64;
 /// The number of payloads in all these messages (`UIO_MAXIOV` would allow as many in one).
 const PAYLOADS: usize = 1024;
+/// The size of the control messages of a sent buffer.
+const SEND_SPACE: usize = 160;
 
 impl Socket {
     /// Sets whether equally long datagrams are passed to the kernel as one segmented buffer.

@@ -9,7 +9,7 @@ use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 use socket2::{Domain, Protocol, SockAddr, Type};
 
 use super::address::{outward, request_address};
-pub use super::receive::ReceiveSlots;
+pub use super::receive_slots::ReceiveSlots;
 use crate::cmsg::option_level;
 use crate::gso::Offload;
 

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
-use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
@@ -49,15 +48,6 @@ pub(crate) fn interface_towards(address: IpAddr, refusal: io::Error) -> io::Resu
         .into_iter()
         .find(|interface| interface.addresses.iter().any(|entry| entry.address == source))
         .map(|interface| interface.index))
-}
-
-/// Returns the size of an address of the families that are used here.
-pub fn sockaddr_length(address: &libc::sockaddr) -> usize {
-    match i32::from(address.sa_family) {
-        libc::AF_INET => size_of::<libc::sockaddr_in>(),
-        libc::AF_INET6 => size_of::<libc::sockaddr_in6>(),
-        _ => size_of::<libc::sa_family_t>(),
-    }
 }
 
 fn without_addresses(index: InterfaceIndex, entry: &Entry<'_>) -> Interface {

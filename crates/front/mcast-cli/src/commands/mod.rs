@@ -26,7 +26,7 @@ mod subscribe;
 mod top;
 
 pub(crate) use explain::terms as explained_terms;
-pub(crate) use lab::names as lab_names;
+pub(crate) use lab::{hosts as lab_hosts, hosts_of_this_shell, names as lab_names};
 
 use clap::Subcommand;
 use mcast_terminal::Console;
@@ -102,6 +102,7 @@ pub fn schemas() -> Vec<mcast_json::RecordSchema> {
     let schemas = [
         ask::schemas(),
         bridge::schemas(),
+        doctor::schemas(),
         explain::schemas(),
         groups::schemas(),
         interfaces::schemas(),
@@ -124,8 +125,10 @@ pub fn schemas() -> Vec<mcast_json::RecordSchema> {
         replay::schemas(),
         send::schemas(),
         subscribe::schemas(),
+        mcast_demo::schemas(),
+        mcast_relay::http::schemas(),
         mcast_watch::live::MonitorReport::schemas(),
-        vec![mcast_watch::live::PacketSummaryRecord::schema()],
+        vec![mcast_watch::live::PacketRecord::schema(), mcast_watch::live::PacketSummaryRecord::schema()],
     ];
     schemas.concat()
 }

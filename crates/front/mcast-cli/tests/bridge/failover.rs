@@ -20,7 +20,7 @@ use crate::support::{eventually, eventually_within, start};
 const MESSAGES: u64 = 20_000;
 
 /// A server in a folder of its own.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     host: Host,
     folder: tempfile::TempDir,
@@ -28,7 +28,13 @@ struct Server {
 }
 
 impl Server {
-    fn start(host: &Host, program: &Path, port: u16, arguments: &[&str], files: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(
+        host: &Host,
+        program: &Path,
+        port: u16,
+        arguments: &[&str],
+        files: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, content) in files {
             std::fs::write(folder.path().join(name), content).unwrap();
@@ -43,7 +49,7 @@ impl Server {
     }
 
     /// Returns what `redis-cli` prints.
-    fn cli(&self, arguments: &[&str]) -> String {
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
         let mut command = self.host.command("redis-cli").unwrap();
         let output = command.args(["-p", &self.port.to_string()]).args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap()

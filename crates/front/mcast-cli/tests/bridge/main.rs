@@ -31,6 +31,7 @@ mod rabbitmq_cluster;
 mod rabbitmq_server;
 mod redis;
 mod redis_cluster;
+mod renewed;
 mod reverse;
 #[path = "../command/schemas.rs"]
 mod schemas;

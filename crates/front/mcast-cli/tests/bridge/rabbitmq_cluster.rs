@@ -54,7 +54,7 @@ impl Cluster {
     fn spawn(&mut self, index: usize) {
         let server = Path::new(PROGRAMS).join("rabbitmq-server");
         let mut command = rabbitmq_server::program(&self.host, self.folders[index].path(), &server);
-        command.env("RABBITMQ_NODENAME", format!("r{index}@localhost"));
+        command.env("RABBITMQ_NODENAME", node(index));
         command.env("RABBITMQ_DIST_PORT", (25672 + index).to_string());
         self.servers[index] = Some(command.own_group().spawn().unwrap());
         eventually_within(START, "a server", || {
@@ -63,6 +63,7 @@ impl Cluster {
     }
 
     fn kill_server(&mut self, index: usize) {
+        rabbitmq_server::wait_coordinated(self.folders[index].path(), &node(index));
         let mut child = self.servers[index].take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -97,6 +98,11 @@ impl Cluster {
         });
         leader.unwrap()
     }
+}
+
+/// Returns the name of the node of a server.
+fn node(index: usize) -> String {
+    format!("r{index}@localhost")
 }
 
 /// Returns the folder of a server, with its settings.

@@ -21,6 +21,8 @@ fn every_subcommand_has_a_man_page_and_completions() {
     let formats = page("mcast-recv.1");
     let (_, examples) = formats.split_once(".SH EXAMPLES\n").expect(&formats);
     assert!(examples.contains("\\fBmcast recv mdns ssdp\\fR\n"), "{examples}");
+    let synopsis = "[\\fB\\-i\\fR, \\fB\\-\\-interface\\fR \\fI<INTERFACE>\\fR]";
+    assert!(formats.contains(synopsis), "{formats}");
     let overview = page("mcast.1");
     assert!(overview.contains("mcast\\-recv(1)") && overview.contains("Ctrl\\-C"), "{overview}");
     for page in [overview, page("mcast-lab.1"), page("mcast-perf.1")] {

@@ -1187,7 +1187,7 @@ class PublisherEvent:
         """The subscriber that it is about."""
     @property
     def address(self) -> str | None:
-        """Of "joined": the address of the subscriber, as "ADDRESS:PORT"."""
+        """Of "joined" and "refused": the address of the subscriber, as "ADDRESS:PORT"."""
     @property
     def count(self) -> int | None:
         """The number that `kind` describes."""

@@ -24,7 +24,7 @@ pub(crate) struct PublisherEvent {
     kind: &'static str,
     /// The subscriber that it is about.
     subscriber: Option<u64>,
-    /// Of "joined": the address of the subscriber, as "ADDRESS:PORT".
+    /// Of "joined" and "refused": the address of the subscriber, as "ADDRESS:PORT".
     address: Option<String>,
     /// The number that `kind` describes.
     count: Option<u64>,
@@ -48,7 +48,9 @@ impl From<Event> for PublisherEvent {
                 Self { count: Some(behind), ..about("evicted", subscriber) }
             }
             Event::SubscriberReturned(subscriber) => about("returned", subscriber),
-            Event::SubscriberRefused(subscriber) => about("refused", subscriber),
+            Event::SubscriberRefused(subscriber, address) => {
+                Self { address: Some(address.to_string()), ..about("refused", subscriber) }
+            }
             Event::Unrecoverable(subscriber, first, end) => {
                 Self { count: Some(end.ahead_of(first)), ..about("unrecoverable", subscriber) }
             }

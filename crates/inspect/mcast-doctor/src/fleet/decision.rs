@@ -12,16 +12,17 @@ type Pairs = BTreeSet<FleetPair>;
 
 /// A fault of the network between machines, or of one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct FleetFinding {
     /// The finding.
     #[serde(flatten)]
     pub finding: Finding,
-    /// What the failing paths have in common.
+    /// What the failing paths have in common
     pub edge: FleetEdge,
-    /// The machines that send, or those on one side.
+    /// Sending machines, or those on one side
     pub from: Vec<String>,
-    /// The machines that do not receive, or those on the other side.
+    /// Receiving machines, or those on the other side
     pub to: Vec<String>,
 }
 

@@ -18,6 +18,7 @@ type Hosts = BTreeSet<usize>;
 
 /// What failing paths have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum FleetEdge {
     /// All paths between all machines fail.

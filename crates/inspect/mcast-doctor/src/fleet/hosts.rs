@@ -126,6 +126,7 @@ fn interface(word: &str) -> Result<String, FleetHostError> {
 
 /// Whether a machine of a fleet takes part in its examination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum FleetHostStatus {

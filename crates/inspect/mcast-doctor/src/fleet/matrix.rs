@@ -35,24 +35,25 @@ pub struct FleetTarget {
 
 /// The probes of one size and hop limit from one machine to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FleetCell {
-    /// The payload in bytes.
+    /// Payload bytes per probe
     pub size: usize,
-    /// The hop limit.
+    /// Hop limit of the probes
     #[serde(rename = "ttl")]
     pub hop_limit: u8,
-    /// 0 for the first round, 1 for the one after the time given by `--for`.
+    /// 0, or 1 for the probes after the time of `--for`
     pub round: u8,
     /// The largest payload that fits in one frame of the sender.
     #[serde(skip)]
     pub frame: usize,
-    /// The number of routers on the way, if an answer shows it.
+    /// Number of routers on the way; null if no answer shows it
     pub routers: Option<u8>,
-    /// Probes sent.
+    /// Probes sent
     pub sent: u64,
-    /// Probes that the receiving machine has received, duplicates included.
+    /// Probes that the receiving machine received, duplicates included
     pub received: u64,
-    /// Probes whose answers came back.
+    /// Probes whose replies came back
     pub answered: u64,
 }
 
@@ -79,6 +80,7 @@ pub type FleetPair = (usize, usize);
 
 /// What became of the probes from one machine to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PathOutcome {
     /// A machine did not take part, or has not joined a group of this family.

@@ -120,11 +120,12 @@ pub(super) struct OwnFinding {
 
 /// The switch port at the other end of an interface, as LLDP names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SwitchPort {
-    /// The interface of the machine.
+    /// Interface of the machine
     pub interface: String,
-    /// The name of the switch, or its address.
+    /// Name of the switch, or its address
     pub switch: String,
-    /// The port of the switch.
+    /// Port of the switch
     pub port: String,
 }

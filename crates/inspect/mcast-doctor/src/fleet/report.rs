@@ -51,6 +51,7 @@ pub struct FleetHostReport {
 
 /// The verdict on a fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum FleetVerdict {
     /// All machines took part, and everything arrives everywhere.

@@ -152,55 +152,66 @@ const MAX_PATHS: usize = 256;
 
 /// The result of one examination, as a [`History`](super::History) keeps it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename = "history")]
 pub struct HistoryEntry {
-    /// The time of the examination, as in RFC 3339.
+    /// Time of the examination (RFC 3339, UTC)
     pub time: String,
-    /// The verdict.
+    /// Verdict
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["healthy", "warnings", "unknown", "faults"])))]
     pub verdict: String,
-    /// The findings with their subjects.
+    /// Findings with their subjects
     pub findings: Vec<String>,
-    /// The streams of which datagrams were received.
+    /// Streams of which the examination received datagrams
     pub streams: Vec<HistoryStream>,
-    /// The queriers heard since the history was opened.
+    /// Queriers whose queries arrived since the start of the command
     pub queriers: Vec<HistoryQuerier>,
-    /// The paths between the machines of a fleet on which not everything arrives, up to a number.
+    /// Paths between the machines of a fleet on which not everything arrives, up to 256; with `--fleet` only
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<HistoryPath>,
 }
 
 /// A path between two machines of a fleet, on which not everything arrives.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HistoryPath {
-    /// The machine that sends.
+    /// Machine that sends
     pub from: String,
-    /// The machine that should receive.
+    /// Machine that should receive
     pub to: String,
-    /// The group and port.
+    /// Group and port
     pub group: String,
-    /// What became of the probes, as in `schemas/doctor-fleet-path.json`.
+    /// What became of the probes
+    #[cfg_attr(
+        feature = "schema",
+        schemars(extend("enum" = [
+            "not-tested", "silent", "forgotten", "limited", "lossy"
+        ]))
+    )]
     pub outcome: String,
 }
 
 /// A stream of which an examination received datagrams.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HistoryStream {
-    /// The interface.
+    /// Interface
     pub interface: String,
-    /// The source address and port.
+    /// Source address and port
     pub source: String,
-    /// The group and port.
+    /// Group and port
     pub group: String,
 }
 
 /// A querier, and when it was last heard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HistoryQuerier {
-    /// The interface.
+    /// Interface
     pub interface: String,
-    /// The address.
+    /// Address of the querier
     pub address: String,
-    /// The time of its last query, as in RFC 3339.
+    /// Time of its last query (RFC 3339, UTC)
     pub last_heard: String,
 }
 

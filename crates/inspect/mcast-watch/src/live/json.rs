@@ -431,65 +431,132 @@ record! {
     }
 
     /// A packet: `schemas/packet.json` of the crate `mcast-cli`.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(description = "One object per packet. For UDP, either `text` or `base64` is present.")
+    )]
     pub struct PacketRecord<'a> {
+        /// Capture time (RFC 3339, UTC, with nanoseconds), from the kernel or from the file
         time: String = rfc3339(frame.time),
+        /// Name of the interface, or `#` and its index if it has no name
         interface: &'a str = interface,
+        /// Whether this machine received (`in`) or sent (`out`) the packet; null if a file does not record it
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["in", "out"])))]
         direction: Option<&'static str> = direction_name(frame.direction),
+        /// One-line summary of the packet
         summary: String = match carried {
             Some(carried) => packet.summary_with(carried).to_string(),
             None => packet.to_string(),
         },
-        /// The length of the UDP payload.
+        /// Length of the UDP payload in bytes; null for other protocols
         length: Option<usize> = udp.map(|udp| usize::from(udp.length).saturating_sub(Udp::HEADER_LENGTH)),
+        /// Length of the frame in bytes
         frame_length: usize = frame.original_length,
+        /// Number of captured bytes of the frame
         captured_length: usize = frame.bytes.len(),
+        /// Ethernet source address; null without an Ethernet header
         ethernet_source: Option<String> = hardware.map(|(_, source)| source.to_string()),
+        /// Ethernet destination address; null without an Ethernet header
         ethernet_destination: Option<String> = hardware.map(|(destination, _)| destination.to_string()),
+        /// VLAN IDs from the tags, outermost first
         vlans: Vec<u16> = packet.vlans().map(|vlan| vlan.id).collect(),
+        /// IP source address; null without an IP header
         source: Option<IpAddr> = ip.map(|ip| ip.source),
+        /// UDP source port; null for other protocols and for later fragments
         source_port: Option<u16> = udp.map(|udp| udp.source_port),
+        /// Destination group; null if the packet was not sent to a group, as is the case for some PIM messages
         group: Option<IpAddr> = ip.map(|ip| ip.destination).filter(IpAddr::is_multicast),
+        /// IP destination address; null without an IP header
         destination: Option<IpAddr> = ip.map(|ip| ip.destination),
+        /// UDP destination port; null for other protocols and for later fragments
         port: Option<u16> = udp.map(|udp| udp.destination_port),
+        /// Hop limit (IPv4: TTL); null without an IP header
         ttl: Option<u8> = ip.map(|ip| ip.hop_limit),
+        /// Differentiated services code point, 0 to 63; null without an IP header
         dscp: Option<u8> = ip.map(|ip| ip.dscp),
+        /// Protocol in the IP packet: `udp`, `tcp`, `igmp`, `mld`, `pim`, `icmp`, `icmpv6`, or the number of
+        /// another protocol; null without an IP header
         protocol: Option<String> = ip.map(|ip| protocol_of(ip, packet)),
+        /// Status of the transport checksum: `left to the device` if it is offloaded and not yet computed,
+        /// `unknown` if some of the covered bytes are missing; null for protocols other than UDP, IGMP, MLD and PIM
+        #[cfg_attr(
+            feature = "schema",
+            schemars(extend("enum" = [
+                "good", "bad", "absent", "left to the device", "unknown"
+            ]))
+        )]
         checksum: Option<&'static str> = packet.checksum().map(checksum_name),
+        /// Position in a fragmented datagram; null if the datagram is not fragmented
         fragment: Option<Fragment> = ip.and_then(|ip| ip.fragment).map(Fragment::from),
+        /// Layer at which decoding failed, and why; null if the packet was decoded completely
         malformed: Option<String> = packet.malformed.as_ref().map(ToString::to_string),
+        /// IGMP, MLD or PIM message; null for other packets
         control: Option<Control> = Control::of(packet),
+        /// Format of the payload: RTP, MPEG-TS, MoldUDP64, PTP, mDNS, SSDP, the name of another protocol such as
+        /// LLMNR or RTPS, mcast stream, mcast perf, mcast ping or mcast doctor; null if it is not recognized
         payload_format: Option<&'static str> = carried.map(RecognizedPayload::name),
+        /// Sequence number in the payload; null if there is none
         sequence: Option<u64> = carried.and_then(RecognizedPayload::sequence),
+        /// Datagram of `mcast publish` or one of its subscribers (docs/protocol.md); null for other packets.
+        /// Without `--key`, only the header of a sealed datagram is shown.
         stream: Option<&'a StreamDatagram<'a>> = carried.and_then(RecognizedPayload::stream),
+        /// Multicast DNS (mDNS) message; null for other packets
         dns: Option<DnsObject> = carried.and_then(RecognizedPayload::dns).map(DnsObject::new),
         #[serde(flatten)]
         payload: Option<PayloadRecord<'a>> = udp.map(|udp| PayloadRecord::new(udp.payload)),
     }
 }
 
+/// The position in a fragmented datagram.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Fragment {
+    /// Identification that all fragments of the datagram share
     id: u32,
+    /// Offset of the fragment in the datagram, in bytes
     offset: usize,
+    /// Whether more fragments follow
     more: bool,
 }
 
+/// An IGMP, MLD or PIM message.
 #[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Control {
+    /// Protocol, version and type of the message
     message: String,
+    /// Protocol version; null for router discovery, which has none
     version: Option<u8>,
+    /// Content of the message, as text
     text: String,
+    /// Group of a query, report or leave; null for all groups and for messages with records
     group: Option<IpAddr>,
+    /// Query: maximum response time, in seconds; null for other messages
     max_response_seconds: Option<f64>,
+    /// IGMPv3 or MLDv2 query: query interval that the querier announces, in seconds; null for other messages
     interval_seconds: Option<f64>,
+    /// IGMPv3 or MLDv2 query: robustness variable; null for other messages
     robustness: Option<u8>,
+    /// IGMPv3 or MLDv2 report: group records; empty for other messages
     records: Vec<GroupRecord>,
 }
 
+/// Group record
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct GroupRecord {
+    /// Record type (RFC 3376, section 4.2.12): a state or a change of state
+    #[cfg_attr(
+        feature = "schema",
+        schemars(extend("enum" = [
+            "is include", "is exclude", "to include", "to exclude", "allow", "block", "unknown"
+        ]))
+    )]
     kind: &'static str,
+    /// Group
     group: IpAddr,
+    /// Sources in the record
     sources: Vec<IpAddr>,
 }
 
@@ -605,7 +672,11 @@ record! {
     }
 
     /// The summary of packets: `schemas/sniff-summary.json` of the crate `mcast-cli`.
-    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(description = "One object at the end."))]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(description = "One object at the end.")
+    )]
     pub struct PacketSummaryRecord {
         /// Packets captured that match the selection
         packets: u64 = all.count,
@@ -635,6 +706,37 @@ record! {
             flows.map(|(flow, volume)| FlowSummary::new(&flow, volume, name(flow.interface))).collect(),
         /// Packets of flows that are not listed
         other_packets: u64 = tally.flows().others().count,
+    }
+}
+
+#[cfg(feature = "schema")]
+impl PacketRecord<'_> {
+    /// Returns its schema. Needs the feature `schema`.
+    #[must_use]
+    pub fn schema() -> mcast_json::RecordSchema {
+        let dns = ["answers", "authorities", "additional"];
+        let schema = mcast_json::RecordSchema::new::<Self>("packet", "Packet (`mcast sniff --json`)")
+            .event("packet")
+            .describe("vlans[]", "VLAN ID")
+            .describe("text", "UDP payload, if it is valid UTF-8")
+            .describe("base64", "UDP payload in base64 (RFC 4648, section 4), if it is not valid UTF-8")
+            .describe("control.records[].sources[]", "Source address")
+            .describe("stream.repairers[]", "Address and port")
+            .describe(
+                "stream.announcement.paths[]",
+                "`GROUP:PORT`, or `SOURCE@GROUP:PORT` if a source is announced",
+            )
+            .describe(
+                "stream.manifest.digests[]",
+                "First 16 bytes of the SHA-256 hash of the datagram, in hexadecimal",
+            )
+            .describe(
+                "stream.status.flags[]",
+                "Flag: joining, leaving, passive, ended, catching up, delivered or repairs for others",
+            );
+        dns.into_iter().fold(schema, |schema, section| {
+            schema.describe(&format!("dns.{section}[].texts[]"), "String; invalid UTF-8 is replaced")
+        })
     }
 }
 
@@ -680,42 +782,75 @@ record! {
         };
     }
 
-    /// Questions and records by section.
+    /// A message of multicast DNS (mDNS).
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct DnsObject {
+        /// Whether the message is a response; otherwise it is a query
         response: bool = dns.is_response,
+        /// Questions
         questions: Vec<Question> = dns.questions().map(Question::from).collect(),
+        /// Answer section; in a query, the answers already known to the host that sent it
         answers: Vec<Record> = of(DnsSection::Answer),
+        /// Authority section; in a query, the records that the host intends to claim
         authorities: Vec<Record> = of(DnsSection::Authority),
+        /// Additional section: records likely to be requested next
         additional: Vec<Record> = of(DnsSection::Additional),
     }
 }
 
+/// Question
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Question {
+    /// Requested name
     name: String,
+    /// Requested record type, or ANY
     r#type: String,
+    /// Whether the response may be sent by unicast
     unicast_response: bool,
 }
 
-/// A record, with the fields of its type.
+/// Resource record
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Record {
+    /// Name of the record
     name: String,
+    /// Record type: A, AAAA, PTR, SRV, TXT, …
     r#type: String,
+    /// Time to live, in seconds; 0 withdraws the record
     ttl_seconds: u32,
+    /// Whether receivers discard older records of the same name and type
     cache_flush: bool,
     #[serde(flatten)]
     value: Value,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 enum Value {
-    Address { address: IpAddr },
-    Name { target: String },
-    Service { target: String, port: u16 },
-    Texts { texts: Vec<String> },
-    Other { base64: String },
+    Address {
+        /// A, AAAA: address
+        address: IpAddr,
+    },
+    Name {
+        /// PTR, CNAME: target name; SRV: target host
+        target: String,
+    },
+    Service {
+        target: String,
+        /// SRV: port
+        port: u16,
+    },
+    Texts {
+        /// TXT: strings, mostly `key=value`
+        texts: Vec<String>,
+    },
+    Other {
+        /// Other types: record data in base64
+        base64: String,
+    },
 }
 
 impl From<DnsQuestion<'_>> for Question {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use mcast_pace::PaceSchedule;
+use mcast_pace::{ClockTime, PaceSchedule};
 use mcast_sys::SendRequest;
 use mcast_sys::poller::wait_writable;
 use mcast_sys::socket::Socket;
@@ -47,7 +47,7 @@ impl Pacer {
     /// are sent.
     pub fn allow(&mut self, now: Instant, sizes: impl IntoIterator<Item = usize>) -> PaceDecision {
         let start = *self.start.get_or_insert(now);
-        self.schedule.allow(now.saturating_duration_since(start), sizes)
+        self.schedule.allow(ClockTime::START + now.saturating_duration_since(start), sizes)
     }
 }
 

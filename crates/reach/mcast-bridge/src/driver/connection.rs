@@ -82,11 +82,12 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        let mut retry = FIRST_RETRY;
+        let (mut retry, mut has_connected) = (FIRST_RETRY, false);
         loop {
             let failed = match self.connector.connect() {
                 Ok(mut sink) => {
                     self.number += 1;
+                    has_connected = true;
                     if !self.report(Report::Connected(sink.engine_key())) {
                         return;
                     }
@@ -96,6 +97,10 @@ impl Worker {
                     }
                 }
                 Err(error) => error,
+            };
+            let failed = match has_connected && self.connector.renews_login() {
+                true => failed.while_login_is_renewed(),
+                false => failed,
             };
             let is_final = !failed.is_transient;
             if !self.report(Report::Failed(failed)) || is_final || !self.wait(retry) {
@@ -220,10 +225,11 @@ struct SourceWorker {
 
 impl SourceWorker {
     fn run(mut self) {
-        let mut retry = FIRST_RETRY;
+        let (mut retry, mut has_connected) = (FIRST_RETRY, false);
         loop {
             let failed = match self.connector.connect() {
                 Ok(mut source) => {
+                    has_connected = true;
                     if !self.report(SourceReport::Connected) {
                         return;
                     }
@@ -233,6 +239,10 @@ impl SourceWorker {
                     }
                 }
                 Err(error) => error,
+            };
+            let failed = match has_connected && self.connector.renews_login() {
+                true => failed.while_login_is_renewed(),
+                false => failed,
             };
             let is_final = !failed.is_transient;
             if !self.report(SourceReport::Failed(failed)) || is_final || !self.wait(retry) {

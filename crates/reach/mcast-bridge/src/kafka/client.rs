@@ -123,6 +123,7 @@ fn config(target: &KafkaTarget) -> Result<ClientConfig, EngineError> {
     let timeout = TIMEOUT.as_millis().to_string();
     config.set("socket.timeout.ms", &timeout).set("reconnect.backoff.max.ms", "1000");
     if let Some(Login { user, password }) = &target.login {
+        let password = password.read()?;
         if user.is_empty() || password.is_empty() {
             return Err(no_password());
         }
@@ -323,7 +324,12 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn error(what: String, remedy: &str, is_transient: bool) -> EngineError {
-    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_transient }
+    EngineError {
+        what,
+        remedy: (!remedy.is_empty()).then(|| remedy.into()),
+        is_transient,
+        is_login_refused: false,
+    }
 }
 
 /// Returns what to do about an error, and whether it may pass.
@@ -389,7 +395,9 @@ fn no_certificate(address: &str) -> EngineError {
 
 fn no_password() -> EngineError {
     let (remedy, is_transient) = remedy(RDKafkaErrorCode::Authentication);
-    error("no user or no password was given".into(), remedy, is_transient)
+    let error = error("no user or no password was given".into(), remedy, is_transient);
+    // Its file may be empty while it is written.
+    EngineError { is_login_refused: true, ..error }
 }
 
 /// The error that a client reported.
@@ -403,7 +411,8 @@ pub(super) fn reported(address: &str, code: RDKafkaErrorCode, reason: &str) -> E
         }
         _ => format!("{address} replied: {reason}"),
     };
-    error(what, remedy, is_transient)
+    let is_login_refused = matches!(code, Code::Authentication | Code::SaslAuthenticationFailed);
+    EngineError { is_login_refused, ..error(what, remedy, is_transient) }
 }
 
 /// The error for a request that failed.

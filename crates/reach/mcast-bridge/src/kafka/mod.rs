@@ -51,11 +51,19 @@ impl SinkConnector for KafkaConnector {
     fn connect(&mut self) -> Result<Box<dyn Sink>, EngineError> {
         Ok(Box::new(sink::KafkaSink::connect(&self.target, Arc::clone(&self.standby))?))
     }
+
+    fn renews_login(&self) -> bool {
+        self.target.renews_login()
+    }
 }
 
 impl SourceConnector for KafkaTarget {
     fn connect(&mut self) -> Result<Box<dyn Source>, EngineError> {
         Ok(Box::new(KafkaSource::connect(self)?))
+    }
+
+    fn renews_login(&self) -> bool {
+        Self::renews_login(self)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::engine::EngineError;
 use crate::headers;
+use crate::password::EnginePassword;
 use crate::record::Position;
 use crate::tls::TlsOptions;
 
@@ -29,7 +30,7 @@ pub struct KafkaTarget {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Login {
     pub(super) user: String,
-    pub(super) password: String,
+    pub(super) password: EnginePassword,
 }
 
 /// How a password is proven to a broker.
@@ -74,6 +75,7 @@ fn built_with_tls(what: &str) -> Result<(), EngineError> {
                     .into(),
             ),
             is_transient: false,
+            is_login_refused: false,
         }),
     }
 }
@@ -83,6 +85,7 @@ fn invalid(why: &str) -> EngineError {
         what: format!("not a URL of Kafka: {why}"),
         remedy: Some("write kafka://HOST[:PORT][,HOST[:PORT]][/TOPIC], or kafka+tls://… for TLS".into()),
         is_transient: false,
+        is_login_refused: false,
     }
 }
 
@@ -140,7 +143,7 @@ impl KafkaTarget {
         let (login, hosts) = match place.rsplit_once('@') {
             Some((login, hosts)) => {
                 let (user, password) = login.split_once(':').unwrap_or((login, ""));
-                (Some(Login { user: decoded(user)?, password: decoded(password)? }), hosts)
+                (Some(Login { user: decoded(user)?, password: decoded(password)?.into() }), hosts)
             }
             None => (None, place),
         };
@@ -160,18 +163,24 @@ impl KafkaTarget {
     ///
     /// # Errors
     /// If the URL has no user.
-    pub fn password(mut self, password: &str) -> Result<Self, EngineError> {
+    pub fn password(mut self, password: impl Into<EnginePassword>) -> Result<Self, EngineError> {
         match &mut self.login {
-            Some(login) => login.password = password.to_owned(),
+            Some(login) => login.password = password.into(),
             None => {
                 return Err(EngineError {
                     what: "there is a password, but no user".into(),
                     remedy: Some("name the user: kafka://USER@HOST".into()),
                     is_transient: false,
+                    is_login_refused: false,
                 });
             }
         }
         Ok(self)
+    }
+
+    /// Whether the next connection may have another password.
+    pub(super) fn renews_login(&self) -> bool {
+        self.login.as_ref().is_some_and(|login| login.password.is_renewed())
     }
 
     /// Sets the options of TLS.
@@ -184,6 +193,7 @@ impl KafkaTarget {
             what: what.into(),
             remedy: Some(remedy.into()),
             is_transient: false,
+            is_login_refused: false,
         };
         if self.tls.is_none() {
             return Err(error(
@@ -235,6 +245,7 @@ impl KafkaTarget {
                     "choose one of letters, digits, dots, - and _, of at most {NAME}: kafka://HOST/TOPIC"
                 )),
                 is_transient: false,
+                is_login_refused: false,
             });
         }
         Ok(Self { topic: Some(topic), ..self })
@@ -318,7 +329,7 @@ mod tests {
     fn a_password_needs_a_user_and_is_not_shown() {
         assert!(KafkaTarget::parse("kafka://a").unwrap().password("secret").is_err());
         let target = KafkaTarget::parse("kafka://user:first@a").unwrap().password("secret").unwrap();
-        assert!(target.login.as_ref().unwrap().password == "secret");
+        assert!(target.login.as_ref().unwrap().password == "secret".into());
         assert!(!format!("{target:?}").contains("secret"));
     }
 }

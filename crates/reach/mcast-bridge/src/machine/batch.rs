@@ -43,6 +43,7 @@ impl BridgeMachine {
             return Some(self.request_tail(now));
         }
         let records = self.next_records(now, since, assumed);
+        // The bridge may just have come to a hole: it asks the others at once whether they have the messages.
         if now >= self.poll_at {
             return Some(self.request_tail(now));
         }
@@ -121,6 +122,7 @@ impl BridgeMachine {
         let incarnation = position.incarnation;
         let expected = match tail {
             Some(tail) if tail.position.incarnation == incarnation => tail.position.number + 1,
+            // Neither an end nor a gap closes the incarnation in the engine, so more of it may have existed.
             Some(LastRecord { position, closes: false, .. }) => {
                 let start = Position::new(position.incarnation, position.number + 1);
                 let hole = PendingGap { start, end: MessageNumber::MAX };
@@ -178,6 +180,7 @@ impl BridgeMachine {
             Some(_) if is_agreed && waiting.is_announced => waiting.since,
             // Before, the other bridges could not append them.
             Some(stored_before) => stored_before,
+            // What is before the hole is not stored yet, so nobody could append what is in it.
             None => return ClockTime::NEVER,
         };
         from.max(ready) + self.config.hole_wait

@@ -94,9 +94,9 @@ impl Client {
                 let nonce = info["nonce"].as_str().unwrap_or_default();
                 Credentials::read(file)?.add_to(&mut options, nonce);
             }
-            Login::Token(token) => options["auth_token"] = json!(token),
+            Login::Token(token) => options["auth_token"] = json!(token.read()?),
             Login::User(user, password) => {
-                (options["user"], options["pass"]) = (json!(user), json!(password));
+                (options["user"], options["pass"]) = (json!(user), json!(password.read()?));
             }
         }
         let line = format!("CONNECT {options}\r\nSUB {}.* 1\r\nPING\r\n", self.inbox);
@@ -274,7 +274,12 @@ impl ApiError {
 }
 
 fn error(what: String, remedy: &str, is_transient: bool) -> EngineError {
-    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_transient }
+    EngineError {
+        what,
+        remedy: (!remedy.is_empty()).then(|| remedy.into()),
+        is_transient,
+        is_login_refused: false,
+    }
 }
 
 pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
@@ -320,9 +325,11 @@ fn too_old(address: &str, version: &Value) -> EngineError {
 /// The error for a line `-ERR` of the server.
 pub(super) fn rejected(address: &str, text: &str) -> EngineError {
     let lower = text.to_ascii_lowercase();
-    let (remedy, is_transient) = if lower.starts_with("authorization")
-        || lower.starts_with("user authentication")
-    {
+    // Also to a bridge that is connected, when its credentials expire or were revoked.
+    let is_login_refused = ["authorization", "user authentication", "account authentication"]
+        .iter()
+        .any(|start| lower.starts_with(start));
+    let (remedy, is_transient) = if is_login_refused {
         (
             "give the right user and password: nats://USER@HOST and --password-file FILE, which has a token if there is no \
              user, or a file of credentials: --credentials FILE",
@@ -337,7 +344,7 @@ pub(super) fn rejected(address: &str, text: &str) -> EngineError {
     } else {
         ("", true)
     };
-    error(format!("{address} replied: {text}"), remedy, is_transient)
+    EngineError { is_login_refused, ..error(format!("{address} replied: {text}"), remedy, is_transient) }
 }
 
 pub(super) fn no_jetstream(address: &str) -> EngineError {

@@ -48,6 +48,10 @@ impl SinkConnector for NatsConnector {
         let stream = Stream::open(client, &self.target, self.settings.clone())?;
         Ok(Box::new(sink::NatsSink::new(stream)))
     }
+
+    fn renews_login(&self) -> bool {
+        self.target.renews_login()
+    }
 }
 
 /// Reads the records of a stream in NATS.
@@ -185,6 +189,10 @@ impl SourceConnector for NatsTarget {
     fn connect(&mut self) -> Result<Box<dyn Source>, EngineError> {
         Ok(Box::new(NatsSource::connect(self)?))
     }
+
+    fn renews_login(&self) -> bool {
+        Self::renews_login(self)
+    }
 }
 
 /// What stands for keys in a build without them.
@@ -203,6 +211,7 @@ mod nkeys {
                 what: "this build of mcast has no keys of NATS".into(),
                 remedy: Some("build it with the feature tls, which needs a C compiler".into()),
                 is_transient: false,
+                is_login_refused: false,
             })
         }
 

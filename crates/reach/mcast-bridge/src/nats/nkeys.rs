@@ -57,6 +57,7 @@ fn unreadable(file: &Path, cause: &io::Error) -> EngineError {
         what: format!("cannot read the credentials in {}: {cause}", file.display()),
         remedy: Some("check the path and who may read it".into()),
         is_transient: true,
+        is_login_refused: false,
     }
 }
 
@@ -67,6 +68,7 @@ fn no_seed(file: &Path) -> EngineError {
         what: format!("{} has no seed of a user", file.display()),
         remedy: Some(remedy.into()),
         is_transient: true,
+        is_login_refused: false,
     }
 }
 

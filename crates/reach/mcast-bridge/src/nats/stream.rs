@@ -79,8 +79,12 @@ impl Stream {
     }
 
     fn unopened(client: Client, target: &NatsTarget, settings: Settings) -> Result<Self, EngineError> {
-        let missing =
-            || EngineError { what: "no stream was given".into(), remedy: None, is_transient: false };
+        let missing = || EngineError {
+            what: "no stream was given".into(),
+            remedy: None,
+            is_transient: false,
+            is_login_refused: false,
+        };
         let name = target.stream().ok_or_else(missing)?.to_owned();
         Ok(Self { client, name, subject: String::new(), key: None, copies: 1, settings })
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::nkeys::Credentials;
 use crate::engine::{EngineError, position};
+use crate::password::EnginePassword;
 use crate::record::Position;
 use crate::server::{ServerUrl, Servers, UrlForm};
 use crate::tls::TlsOptions;
@@ -34,8 +35,8 @@ pub struct NatsTarget {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Login {
     None,
-    Token(String),
-    User(String, String),
+    Token(EnginePassword),
+    User(String, EnginePassword),
     /// A file with a key, and maybe a token. It is read for each connection.
     File(PathBuf),
 }
@@ -44,7 +45,7 @@ fn invalid(why: &str) -> EngineError {
     EngineError {
         what: format!("not a URL of NATS: {why}"),
         remedy: Some("write nats://HOST[:PORT][,HOST[:PORT]][?stream=STREAM], or tls:// for TLS (tls+first:// with `handshake_first`)".into()),
-        is_transient: false,
+        is_transient: false, is_login_refused: false,
     }
 }
 
@@ -61,9 +62,9 @@ impl NatsTarget {
             return Err(invalid("it has a path"));
         }
         let login = match password {
-            Some(password) => Login::User(user, password),
+            Some(password) => Login::User(user, password.into()),
             None if user.is_empty() => Login::None,
-            None => Login::Token(user),
+            None => Login::Token(user.into()),
         };
         let tls = is_tls.then(TlsOptions::default);
         let is_tls_first = url.split_once("://").is_some_and(|(scheme, _)| scheme == TLS_FIRST);
@@ -76,12 +77,22 @@ impl NatsTarget {
 
     /// Sets the password, so that it need not be in the URL. Without a user, it is a token.
     #[must_use]
-    pub fn password(self, password: &str) -> Self {
+    pub fn password(self, password: impl Into<EnginePassword>) -> Self {
+        let password = password.into();
         let login = match self.login {
-            Login::Token(user) | Login::User(user, _) => Login::User(user, password.to_owned()),
-            Login::None | Login::File(_) => Login::Token(password.to_owned()),
+            Login::Token(EnginePassword::Text(user)) | Login::User(user, _) => Login::User(user, password),
+            Login::Token(_) | Login::None | Login::File(_) => Login::Token(password),
         };
         Self { login, ..self }
+    }
+
+    /// Whether the next connection may have another password, or other credentials.
+    pub(super) const fn renews_login(&self) -> bool {
+        match &self.login {
+            Login::None => false,
+            Login::Token(password) | Login::User(_, password) => password.is_renewed(),
+            Login::File(_) => true,
+        }
     }
 
     /// Sets a file with the key of the user, and the token of the account (JWT), as `nsc` makes it, or only with the seed of
@@ -122,6 +133,7 @@ impl NatsTarget {
                 what: format!("\"{stream}\" cannot be the name of a stream in NATS"),
                 remedy: Some("choose one without spaces, dots, slashes, * and >: ?stream=STREAM".into()),
                 is_transient: false,
+                is_login_refused: false,
             });
         }
         Ok(Self { stream: Some(stream), ..self })

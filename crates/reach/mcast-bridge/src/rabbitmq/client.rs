@@ -138,7 +138,7 @@ impl Client {
         if !has_plain {
             return Err(target::no_plain(&self.address));
         }
-        let secret = format!("\0{}\0{}", target.user, target.password);
+        let secret = format!("\0{}\0{}", target.user, target.password.read()?);
         self.called(key::SASL_AUTHENTICATE, |out| {
             out.text("PLAIN");
             out.number(u32::try_from(secret.len()).unwrap_or_default().to_be_bytes());

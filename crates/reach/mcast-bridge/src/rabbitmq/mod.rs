@@ -50,6 +50,10 @@ impl SinkConnector for RabbitmqConnector {
         let key = engine_key(client.cluster(), &self.0.virtual_host, &name);
         Ok(Box::new(sink::RabbitmqSink::open(client, name, key)?))
     }
+
+    fn renews_login(&self) -> bool {
+        self.0.password.is_renewed()
+    }
 }
 
 /// The size of the records in a response, after which only one more follows.
@@ -234,6 +238,10 @@ impl Source for RabbitmqSource {
 impl SourceConnector for RabbitmqTarget {
     fn connect(&mut self) -> Result<Box<dyn Source>, EngineError> {
         Ok(Box::new(RabbitmqSource::connect(self)?))
+    }
+
+    fn renews_login(&self) -> bool {
+        self.password.is_renewed()
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use super::amqp;
 use super::protocol::ProtocolError;
 use crate::engine::EngineError;
+use crate::password::EnginePassword;
 use crate::record::Position;
 use crate::server::{ServerAddress, ServerUrl, Servers, UrlForm};
 use crate::tls::{self, TlsOptions};
@@ -26,7 +27,7 @@ pub struct RabbitmqTarget {
     pub(super) servers: Servers,
     pub(super) tls: Option<TlsOptions>,
     pub(super) user: String,
-    pub(super) password: String,
+    pub(super) password: EnginePassword,
     pub(super) virtual_host: String,
     stream: Option<String>,
 }
@@ -39,7 +40,7 @@ fn invalid(why: &str) -> EngineError {
              for TLS"
                 .into(),
         ),
-        is_transient: false,
+        is_transient: false, is_login_refused: false,
     }
 }
 
@@ -62,7 +63,7 @@ impl RabbitmqTarget {
             servers,
             tls: is_tls.then(TlsOptions::default),
             user: or(user, "guest"),
-            password: or(password.unwrap_or_default(), "guest"),
+            password: or(password.unwrap_or_default(), "guest").into(),
             virtual_host,
             stream: None,
         };
@@ -74,8 +75,8 @@ impl RabbitmqTarget {
 
     /// Sets the password, so that it need not be in the URL.
     #[must_use]
-    pub fn password(self, password: &str) -> Self {
-        Self { password: password.to_owned(), ..self }
+    pub fn password(self, password: impl Into<EnginePassword>) -> Self {
+        Self { password: password.into(), ..self }
     }
 
     /// Sets the options of TLS.
@@ -88,6 +89,7 @@ impl RabbitmqTarget {
                 what: "there are options of TLS, but the URL is one without TLS".into(),
                 remedy: Some("write rabbitmq-stream+tls://HOST".into()),
                 is_transient: false,
+                is_login_refused: false,
             });
         }
         options.check()?;
@@ -102,8 +104,12 @@ impl RabbitmqTarget {
 
     /// Returns the name of the stream, which is known when it is connected to.
     pub(super) fn named(&self) -> Result<&str, EngineError> {
-        let missing =
-            || EngineError { what: "no stream was given".into(), remedy: None, is_transient: false };
+        let missing = || EngineError {
+            what: "no stream was given".into(),
+            remedy: None,
+            is_transient: false,
+            is_login_refused: false,
+        };
         self.stream().ok_or_else(missing)
     }
 
@@ -119,6 +125,7 @@ impl RabbitmqTarget {
                     "choose one of at most {LONGEST_NAME} bytes that does not begin with \"amq.\": ?stream=STREAM"
                 )),
                 is_transient: false,
+                is_login_refused: false,
             });
         }
         Ok(Self { stream: Some(stream), ..self })
@@ -161,7 +168,12 @@ const MAKE_ROOM: &str = "check that the server runs, and that it has not blocked
                          make room on its disk, or raise disk_free_limit or vm_memory_high_watermark";
 
 fn error(what: String, remedy: &str, is_transient: bool) -> EngineError {
-    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_transient }
+    EngineError {
+        what,
+        remedy: (!remedy.is_empty()).then(|| remedy.into()),
+        is_transient,
+        is_login_refused: false,
+    }
 }
 
 pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
@@ -236,7 +248,8 @@ pub(super) fn code(address: &str, code: u16) -> EngineError {
         ),
         _ => ("an error of the server", "see the log of the server", true),
     };
-    error(format!("{address} replied: {what} ({code})"), remedy, is_transient)
+    let error = error(format!("{address} replied: {what} ({code})"), remedy, is_transient);
+    EngineError { is_login_refused: matches!(code, 8 | 9), ..error }
 }
 
 /// The error for a message that no bridge wrote.
@@ -273,13 +286,15 @@ mod tests {
         let target =
             RabbitmqTarget::parse("rabbitmq-stream://a:b%40c@example.org:7000/v%2Fw?stream=prices").unwrap();
         assert_eq!((target.stream(), &*target.address()), (Some("prices"), "example.org:7000"));
-        assert_eq!((&*target.user, &*target.password, &*target.virtual_host), ("a", "b@c", "v/w"));
+        assert_eq!((&*target.user, &*target.virtual_host), ("a", "v/w"));
+        assert!(target.password == "b@c".into());
         let target = RabbitmqTarget::parse("rabbitmq-stream://feeds@[::1]/").unwrap().password("secret");
         assert_eq!((target.stream(), &*target.address()), (None, "[::1]:5552"));
         let safe = RabbitmqTarget::parse("rabbitmq-stream+tls://one,two:7/").unwrap();
         assert!(safe.tls.is_some() && safe.address() == "one:5551,two:7");
         assert!(target.clone().tls(TlsOptions::default()).is_err());
-        assert_eq!((&*target.user, &*target.password, &*target.virtual_host), ("feeds", "secret", "/"));
+        assert_eq!((&*target.user, &*target.virtual_host), ("feeds", "/"));
+        assert!(target.password == "secret".into());
         assert!(!format!("{target:?}").contains("secret"));
         let long = format!("rabbitmq-stream://a?stream={}", "x".repeat(241));
         for text in [

@@ -126,7 +126,7 @@ impl Read for Input<'_> {
 
 /// Returns an error that may pass.
 pub(super) fn passing(what: String) -> EngineError {
-    EngineError { what, remedy: None, is_transient: true }
+    EngineError { what, remedy: None, is_transient: true, is_login_refused: false }
 }
 
 pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
@@ -138,31 +138,45 @@ pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
         false => format!("{address} cannot be reached: {cause}"),
     };
     let remedy = Some("check that the server runs and that a firewall admits its port".into());
-    EngineError { what, remedy, is_transient: true }
+    EngineError { what, remedy, is_transient: true, is_login_refused: false }
 }
 
 /// The error for a server that closed the connection instead of responding to the first command.
 fn may_expect_tls(address: &str, cause: &io::Error) -> EngineError {
     let remedy = Some("if the server requires TLS, write rediss://HOST; its log may have the reason".into());
-    EngineError { what: format!("{address} does not accept commands: {cause}"), remedy, is_transient: true }
+    EngineError {
+        what: format!("{address} does not accept commands: {cause}"),
+        remedy,
+        is_transient: true,
+        is_login_refused: false,
+    }
 }
 
 pub(super) fn replica(address: &str) -> EngineError {
     let remedy =
         Some("name the primary among the servers, or sentinels: redis+sentinel://HOST/PRIMARY".into());
-    EngineError { what: format!("{address} is a replica"), remedy, is_transient: true }
+    EngineError {
+        what: format!("{address} is a replica"),
+        remedy,
+        is_transient: true,
+        is_login_refused: false,
+    }
 }
 
 pub(super) fn unknown_primary(address: &str, name: &str) -> EngineError {
     let what = format!("the sentinel at {address} does not know a primary with the name \"{name}\"");
     let remedy = Some("write the name that its `sentinel monitor` has: redis+sentinel://HOST/PRIMARY".into());
-    EngineError { what, remedy, is_transient: false }
+    EngineError { what, remedy, is_transient: false, is_login_refused: false }
 }
 
 /// Returns the error of a server at this address.
 pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
+    let is_login_refused = matches!(
+        (error.code(), error.kind()),
+        (_, ErrorKind::AuthenticationFailed) | (Some("WRONGPASS" | "NOAUTH"), _)
+    );
     let (remedy, is_transient) = match (error.code(), error.kind()) {
-        (_, ErrorKind::AuthenticationFailed) | (Some("WRONGPASS" | "NOAUTH"), _) => {
+        _ if is_login_refused => {
             ("give the right user and password: redis://USER@HOST and --password-file FILE", false)
         }
         (_, ErrorKind::Server(ServerErrorKind::NoPerm)) => (
@@ -193,7 +207,7 @@ pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
         }
         None => format!("{address}: {error}"),
     };
-    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_transient }
+    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_transient, is_login_refused }
 }
 
 /// Returns the number, which the first bridge draws.
@@ -219,6 +233,7 @@ fn foreign(key: &str) -> EngineError {
         what: format!("no bridge wrote the key {key}"),
         remedy: Some("choose another key for the stream with ?key=KEY".into()),
         is_transient: false,
+        is_login_refused: false,
     }
 }
 
@@ -264,6 +279,7 @@ fn braces(key: &str) -> EngineError {
         what: format!("the keys beside \"{key}\" cannot be in its slot of the cluster"),
         remedy: Some("choose a key without braces: ?key=KEY".into()),
         is_transient: false,
+        is_login_refused: false,
     }
 }
 

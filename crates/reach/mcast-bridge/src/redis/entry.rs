@@ -153,6 +153,7 @@ pub(super) fn foreign(id: &str) -> EngineError {
         what: format!("no bridge wrote the entry {id} there"),
         remedy: Some("give each stream a key of its own: ?key=KEY".into()),
         is_transient: false,
+        is_login_refused: false,
     }
 }
 
@@ -162,6 +163,7 @@ pub(super) fn unexpected() -> EngineError {
         what: "the server's response has an unexpected form".into(),
         remedy: None,
         is_transient: true,
+        is_login_refused: false,
     }
 }
 

@@ -29,6 +29,10 @@ impl SinkConnector for RedisTarget {
         let (connection, key) = self.connect_client()?;
         Ok(Box::new(RedisSink::new(connection, key)?))
     }
+
+    fn renews_login(&self) -> bool {
+        Self::renews_login(self)
+    }
 }
 
 const SCRIPT: &str = include_str!("bridge.lua");

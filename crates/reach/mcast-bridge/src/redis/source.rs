@@ -120,6 +120,10 @@ impl SourceConnector for RedisTarget {
     fn connect(&mut self) -> Result<Box<dyn Source>, EngineError> {
         Ok(Box::new(RedisSource::connect(self)?))
     }
+
+    fn renews_login(&self) -> bool {
+        Self::renews_login(self)
+    }
 }
 
 /// Returns the place of a position among all positions.

@@ -11,6 +11,7 @@ use url::Url;
 use super::connection::{RedisConnection, StreamKeys};
 use super::{connection, entry};
 use crate::engine::EngineError;
+use crate::password::EnginePassword;
 use crate::record::Position;
 #[cfg(unix)]
 use crate::server::TIMEOUT;
@@ -43,7 +44,7 @@ const MOST_MOVES: usize = 5;
 pub struct RedisTarget {
     location: Location,
     user: String,
-    password: Option<String>,
+    password: Option<EnginePassword>,
     database: i64,
     tls: Option<TlsOptions>,
     key: Option<String>,
@@ -71,6 +72,7 @@ fn invalid(why: &str) -> EngineError {
                 .into(),
         ),
         is_transient: false,
+        is_login_refused: false,
     }
 }
 
@@ -127,6 +129,7 @@ impl RedisTarget {
 
     fn of(location: Location, url: ServerUrl, database: i64) -> Self {
         let ServerUrl { is_tls, user, password, stream: key, .. } = url;
+        let password = password.map(EnginePassword::Text);
         Self { location, user, password, database, tls: is_tls.then(TlsOptions::default), key }
     }
 
@@ -143,7 +146,7 @@ impl RedisTarget {
                 "db" => target.database = parse_database(Some(&value))?,
                 "key" => target.key = Some(value.into_owned()),
                 "user" => target.user = value.into_owned(),
-                "pass" => target.password = Some(value.into_owned()),
+                "pass" => target.password = Some(value.into_owned().into()),
                 _ => return Err(invalid(&format!("it has the unknown parameter \"{name}\""))),
             }
         }
@@ -157,8 +160,13 @@ impl RedisTarget {
 
     /// Sets the password, so that it need not be in the URL.
     #[must_use]
-    pub fn password(self, password: &str) -> Self {
-        Self { password: Some(password.to_owned()), ..self }
+    pub fn password(self, password: impl Into<EnginePassword>) -> Self {
+        Self { password: Some(password.into()), ..self }
+    }
+
+    /// Whether the next connection may have another password.
+    pub(super) fn renews_login(&self) -> bool {
+        self.password.as_ref().is_some_and(EnginePassword::is_renewed)
     }
 
     /// Sets the options of TLS.
@@ -173,6 +181,7 @@ impl RedisTarget {
                     "write rediss://HOST, rediss+sentinel://HOST/PRIMARY or rediss+cluster://HOST".into(),
                 ),
                 is_transient: false,
+                is_login_refused: false,
             });
         }
         options.check()?;
@@ -246,8 +255,13 @@ impl RedisTarget {
         };
         let stream = connect().map_err(|cause| connection::unreachable(&address, &cause))?;
         let mut connection = RedisConnection::new(stream, address);
-        connection.log_in(&self.user, self.password.as_deref(), self.database)?;
+        self.log_in(&mut connection, self.database)?;
         Ok(connection)
+    }
+
+    fn log_in(&self, connection: &mut RedisConnection, database: i64) -> Result<(), EngineError> {
+        let password = self.password.as_ref().map(EnginePassword::read).transpose()?;
+        connection.log_in(&self.user, password.as_deref(), database)
     }
 
     fn open(&self, address: &ServerAddress, timeout: Duration) -> Result<RedisConnection, EngineError> {
@@ -259,7 +273,7 @@ impl RedisTarget {
 
     fn connect_to(&self, address: &ServerAddress, timeout: Duration) -> Result<RedisConnection, EngineError> {
         let mut connection = self.open(address, timeout)?;
-        connection.log_in(&self.user, self.password.as_deref(), self.database)?;
+        self.log_in(&mut connection, self.database)?;
         Ok(connection)
     }
 
@@ -317,7 +331,7 @@ impl RedisTarget {
         let reply: Option<(String, u16)> = match connection.query(&ask) {
             // Sentinels may have a password of their own.
             Err(error) if !error.is_transient && self.password.is_some() => {
-                connection.log_in(&self.user, self.password.as_deref(), 0)?;
+                self.log_in(&mut connection, 0)?;
                 connection.query(&ask)?
             }
             reply => reply?,

@@ -387,6 +387,7 @@ impl ReverseMachine {
         (self.began, self.next, self.is_closed) = (Some(position), Some(position), false);
         self.reading.start(now, position);
         self.pace.restart();
+        // The start waits for subscribers. Later, and after a takeover, those that are there wait for messages.
         let required = if self.statistics.begun == 1 && !is_takeover { self.config.wait_for } else { 0 };
         self.role = Role::Claiming(Claim::new(now, required, subscribers.into(), self.config.claim));
     }
@@ -429,6 +430,7 @@ impl ReverseMachine {
             return;
         }
         let Some(origin) = heard.origin else { return };
+        // The other bridge has published up to there: that is repeated without pauses, for subscribers that miss some of it.
         self.catch_up = heard.next;
         self.begin(now, Position::new(origin.incarnation, heard.oldest), heard.subscribers);
     }
@@ -449,6 +451,7 @@ impl ReverseMachine {
                 ref other => (Some(other.clone()), matches!(other, Content::Gap { .. })),
             };
             let end = position.number + u64::from(is_gap);
+            // No subscriber follows over a gap of this length, so the rest becomes another incarnation.
             if end.ahead_of(next.number) > PublisherMachine::MAX_SKIP {
                 return self.drain(now);
             }

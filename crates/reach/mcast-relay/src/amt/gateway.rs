@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mcast_group::{Family, Group, SourceFilter};
+use mcast_pace::ClockTime;
 use mcast_packet::payload::{AmtMac, AmtMessage};
 
 use super::inner::{
@@ -35,7 +36,7 @@ pub struct AmtGateway {
     pause: Duration,
     tunnels: [Tunnel; 2],
     /// When the latest datagram arrived, if nothing has been done about a silence since.
-    last_data: Option<Duration>,
+    last_data: Option<ClockTime>,
     random: Box<dyn FnMut() -> u32 + Send>,
     outputs: VecDeque<GatewayOutput>,
     counts: GatewayCounts,
@@ -49,7 +50,7 @@ enum Search {
     /// The driver looks for the addresses of relays.
     Finding,
     /// No relay has answered.
-    Pausing { until: Duration },
+    Pausing { until: ClockTime },
     /// Waits for an advertisement.
     Discovering { relays: VecDeque<SocketAddr>, attempt: RelayRequest },
     /// A relay has advertised itself. The others are tried if it fails.
@@ -66,7 +67,7 @@ enum Search {
 struct RelayRequest {
     nonce: u32,
     number: u32,
-    next: Duration,
+    next: ClockTime,
 }
 
 /// What the gateway has with a relay for one protocol.
@@ -77,7 +78,7 @@ struct Tunnel {
     session: Option<Session>,
     /// Groups whose membership is reported again.
     repeated: Vec<Group>,
-    repeat_at: Duration,
+    repeat_at: ClockTime,
 }
 
 /// What an answered request allows.
@@ -89,7 +90,7 @@ struct Session {
     /// The address of the gateway, as the relay sees it.
     endpoint: Option<SocketAddr>,
     /// When to send the next request.
-    refresh_at: Duration,
+    refresh_at: ClockTime,
 }
 
 /// What the driver has to do.
@@ -173,7 +174,7 @@ impl AmtGateway {
             request: None,
             session: None,
             repeated: Vec::new(),
-            repeat_at: Duration::ZERO,
+            repeat_at: ClockTime::START,
         };
         Self {
             memberships: BTreeMap::new(),
@@ -204,7 +205,7 @@ impl AmtGateway {
     }
 
     /// Receives a group from these sources, instead of those before; from none: leaves it.
-    pub fn set_membership(&mut self, now: Duration, group: Group, sources: SourceFilter) {
+    pub fn set_membership(&mut self, now: ClockTime, group: Group, sources: SourceFilter) {
         let is_left = sources.is_none();
         let before = match is_left {
             true => self.memberships.remove(&group),
@@ -230,7 +231,7 @@ impl AmtGateway {
 
     /// Handles the addresses that the driver has found, the best ones first. They may be those of relays, or addresses
     /// that several relays share.
-    pub fn use_relays(&mut self, now: Duration, relays: Vec<SocketAddr>) {
+    pub fn use_relays(&mut self, now: ClockTime, relays: Vec<SocketAddr>) {
         if matches!(self.search, Search::Finding) {
             self.discover(now, relays.into());
         }
@@ -239,7 +240,7 @@ impl AmtGateway {
     /// Handles a datagram. Returns the datagram inside it, if it is data that was requested.
     pub fn handle_datagram<'a>(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         from: SocketAddr,
         datagram: &'a [u8],
     ) -> Option<TunnelledDatagram<'a>> {
@@ -257,7 +258,7 @@ impl AmtGateway {
     }
 
     /// Handles that no relay runs at an address, as an ICMP message reports.
-    pub fn handle_unreachable(&mut self, now: Duration, address: SocketAddr) {
+    pub fn handle_unreachable(&mut self, now: ClockTime, address: SocketAddr) {
         match &mut self.search {
             Search::Found { relay, .. } if *relay == address => self.fail(now, RelayFailure::Unreachable),
             Search::Discovering { relays, attempt } if relays.front() == Some(&address) => {
@@ -270,7 +271,7 @@ impl AmtGateway {
     }
 
     /// Does what is due at this time.
-    pub fn handle_timeout(&mut self, now: Duration) {
+    pub fn handle_timeout(&mut self, now: ClockTime) {
         self.continue_search(now);
         if self.last_data.is_some_and(|last| now >= last + SILENCE) {
             self.last_data = None;
@@ -290,7 +291,7 @@ impl AmtGateway {
 
     /// Returns when to call [`Self::handle_timeout`] next.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Duration> {
+    pub fn poll_timeout(&self) -> Option<ClockTime> {
         let search = match &self.search {
             Search::Idle | Search::Finding => return None,
             Search::Pausing { until } => Some(*until),
@@ -303,7 +304,7 @@ impl AmtGateway {
     }
 
     /// Leaves all groups, and ends the tunnel.
-    pub fn stop(&mut self, now: Duration) {
+    pub fn stop(&mut self, now: ClockTime) {
         let groups: Vec<Group> = self.memberships.keys().copied().collect();
         for group in groups {
             self.set_membership(now, group, SourceFilter::NONE);
@@ -324,7 +325,7 @@ impl AmtGateway {
     }
 
     /// Looks for the first of these relays that answers.
-    fn discover(&mut self, now: Duration, relays: VecDeque<SocketAddr>) {
+    fn discover(&mut self, now: ClockTime, relays: VecDeque<SocketAddr>) {
         let Some(relay) = relays.front().copied() else {
             self.outputs.push_back(GatewayOutput::Event(GatewayEvent::NoRelay));
             self.search = Search::Pausing { until: now + self.pause };
@@ -336,7 +337,7 @@ impl AmtGateway {
         self.search = Search::Discovering { relays, attempt };
     }
 
-    fn continue_search(&mut self, now: Duration) {
+    fn continue_search(&mut self, now: ClockTime) {
         match &mut self.search {
             Search::Pausing { until } if now >= *until => self.find(),
             Search::Discovering { relays, attempt } if now >= attempt.next => {
@@ -358,7 +359,7 @@ impl AmtGateway {
 
     fn receive_advertisement(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         from: SocketAddr,
         nonce: u32,
         relay: SocketAddr,
@@ -377,7 +378,7 @@ impl AmtGateway {
     }
 
     /// Sends a request for each protocol of which groups are joined, if this holds for its tunnel.
-    fn request_where(&mut self, now: Duration, is_missing: impl Fn(&Tunnel) -> bool) {
+    fn request_where(&mut self, now: ClockTime, is_missing: impl Fn(&Tunnel) -> bool) {
         let Search::Found { relay, .. } = self.search else { return };
         for family in [Family::V4, Family::V6] {
             let is_needed = self.memberships.keys().any(|group| group.family() == family);
@@ -387,7 +388,7 @@ impl AmtGateway {
         }
     }
 
-    fn request(&mut self, now: Duration, family: Family, relay: SocketAddr) {
+    fn request(&mut self, now: ClockTime, family: Family, relay: SocketAddr) {
         let attempt = RelayRequest::new(now, (self.random)());
         self.tunnel(family).request = Some(attempt);
         let wants_mld = family == Family::V6;
@@ -395,7 +396,7 @@ impl AmtGateway {
     }
 
     /// Sends the requests that are due: those that were not answered, and those that refresh the memberships.
-    fn continue_requests(&mut self, now: Duration) {
+    fn continue_requests(&mut self, now: ClockTime) {
         let Search::Found { relay, .. } = self.search else { return };
         for family in [Family::V4, Family::V6] {
             let is_needed = self.memberships.keys().any(|group| group.family() == family);
@@ -422,7 +423,7 @@ impl AmtGateway {
     }
 
     /// Gives up the relay, and looks for another one.
-    fn fail(&mut self, now: Duration, failure: RelayFailure) {
+    fn fail(&mut self, now: ClockTime, failure: RelayFailure) {
         let Search::Found { relay, others, .. } = std::mem::replace(&mut self.search, Search::Idle) else {
             return;
         };
@@ -439,10 +440,11 @@ impl AmtGateway {
         }
     }
 
-    fn receive_query(&mut self, now: Duration, from: SocketAddr, query: AmtMessage<'_>) -> bool {
+    fn receive_query(&mut self, now: ClockTime, from: SocketAddr, query: AmtMessage<'_>) -> bool {
         let AmtMessage::MembershipQuery { is_full, mac, nonce, packet, gateway } = query else {
             return false;
         };
+        // Anybody can forge the address of the relay, but only who receives the request knows its nonce.
         let is_relay = matches!(self.search, Search::Found { relay, .. } if relay == from);
         let answered = |tunnel: &&mut Tunnel| tunnel.request.is_some_and(|attempt| attempt.nonce == nonce);
         let Some(tunnel) = self.tunnels.iter_mut().find(answered).filter(|_| is_relay) else { return false };
@@ -459,6 +461,7 @@ impl AmtGateway {
         let interval = interval.unwrap_or(DEFAULT_INTERVAL).clamp(INTERVALS.0, INTERVALS.1);
         let session = Session { relay: from, mac, nonce, endpoint: gateway, refresh_at: now + interval };
         (tunnel.request, tunnel.session) = (None, Some(session));
+        // This relay works, so that its next failure is followed by short pauses again.
         self.pause = FIRST_WAIT;
         // The relay would keep sending to an address that the gateway no longer has.
         if let Some(before) = before
@@ -477,7 +480,7 @@ impl AmtGateway {
 
     fn receive_data<'a>(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         from: SocketAddr,
         packet: &'a [u8],
     ) -> Option<TunnelledDatagram<'a>> {
@@ -508,7 +511,7 @@ impl AmtGateway {
     }
 
     /// Reports these groups now, and again later.
-    fn report(&mut self, now: Duration, family: Family, kind: ReportKind, groups: &[Group]) {
+    fn report(&mut self, now: ClockTime, family: Family, kind: ReportKind, groups: &[Group]) {
         self.send_reports(family, kind, groups);
         let Search::Found { relay, .. } = self.search else { return };
         let tunnel = self.tunnel(family);
@@ -556,12 +559,12 @@ impl AmtGateway {
 }
 
 impl RelayRequest {
-    fn new(now: Duration, nonce: u32) -> Self {
+    fn new(now: ClockTime, nonce: u32) -> Self {
         Self { nonce, number: 1, next: now + FIRST_WAIT }
     }
 
     /// Returns the number to send again, or `None` after the last attempt.
-    fn next(&mut self, now: Duration) -> Option<u32> {
+    fn next(&mut self, now: ClockTime) -> Option<u32> {
         if self.number >= ATTEMPTS {
             return None;
         }
@@ -572,11 +575,11 @@ impl RelayRequest {
 }
 
 impl Tunnel {
-    const fn is_repeat_due(&self, now: Duration) -> bool {
-        !self.repeated.is_empty() && self.repeat_at.as_nanos() <= now.as_nanos()
+    fn is_repeat_due(&self, now: ClockTime) -> bool {
+        !self.repeated.is_empty() && self.repeat_at <= now
     }
 
-    fn deadline(&self) -> Option<Duration> {
+    fn deadline(&self) -> Option<ClockTime> {
         let repeat = (!self.repeated.is_empty()).then_some(self.repeat_at);
         let request = match (&self.request, &self.session) {
             (Some(attempt), _) => Some(attempt.next),

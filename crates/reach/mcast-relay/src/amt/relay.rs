@@ -74,13 +74,13 @@ pub struct AmtRelay {
     limits: AmtRelayLimits,
     secrets: MacSecrets,
     /// The gateways, each with the time of its latest update.
-    gateways: BTreeMap<SocketAddr, Duration>,
+    gateways: BTreeMap<SocketAddr, ClockTime>,
     demand: Demand<SocketAddr>,
     /// What each gateway has joined.
     members: BTreeMap<Group, BTreeMap<SocketAddr, SourceFilter>>,
     /// For gateways that are not known, and for those that are, which a flood must not starve.
     answers: [Limiter; 2],
-    next_check: Duration,
+    next_check: ClockTime,
     counts: AmtRelayCounts,
 }
 
@@ -99,7 +99,7 @@ impl AmtRelay {
             demand: Demand::new(limits.groups_per_gateway, limits.groups_per_gateway),
             members: BTreeMap::new(),
             answers: [(); 2].map(|()| Limiter::new(ANSWERS_EACH, ANSWERS_IN_TOTAL)),
-            next_check: Duration::MAX,
+            next_check: ClockTime::NEVER,
             counts: AmtRelayCounts::default(),
         })
     }
@@ -139,7 +139,7 @@ impl AmtRelay {
     /// Handles a datagram. Returns the answer to its sender, and whether memberships have changed.
     pub fn handle_datagram(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         from: SocketAddr,
         datagram: &[u8],
     ) -> (Option<Vec<u8>>, bool) {
@@ -155,6 +155,8 @@ impl AmtRelay {
                 (self.answer(now, from, || bytes(&AmtMessage::RelayAdvertisement { nonce, relay })), false)
             }
             Some(AmtMessage::Request { nonce, wants_mld }) => {
+                // Nothing is kept of a request. The code returns with the update, and proves that the gateway receives at its
+                // address. A full relay answers as well, so that the gateway looks for another one at once.
                 let (is_full, mac) = (!self.admits(from), self.secrets.mac(from, nonce));
                 let interval = self.limits.query_interval;
                 let query = || query(is_full, mac, nonce, wants_mld, from, interval);
@@ -164,6 +166,7 @@ impl AmtRelay {
                 (None, self.is_authentic(from, nonce, mac) && self.update(now, from, packet))
             }
             Some(AmtMessage::Teardown { mac, nonce, gateway }) => {
+                // It comes from the address that the gateway has now, and its code is that of the former one.
                 (None, self.is_authentic(gateway, nonce, mac) && self.remove(gateway))
             }
             Some(_) | None => {
@@ -180,12 +183,12 @@ impl AmtRelay {
     }
 
     /// Removes gateways that no longer report. Returns whether memberships have changed.
-    pub fn handle_timeout(&mut self, now: Duration) -> bool {
+    pub fn handle_timeout(&mut self, now: ClockTime) -> bool {
         if now < self.next_check {
             return false;
         }
         let lifetime = self.limits.query_interval * ROBUSTNESS.into() + Duration::from_secs(10);
-        let is_gone = |last: &Duration| now >= *last + lifetime;
+        let is_gone = |last: &ClockTime| now >= *last + lifetime;
         let gone: Vec<_> =
             self.gateways.iter().filter(|(_, last)| is_gone(last)).map(|(gateway, _)| *gateway).collect();
         let mut has_changed = false;
@@ -203,25 +206,25 @@ impl AmtRelay {
             }
             has_changed = true;
         }
-        self.next_check = if self.gateways.is_empty() { Duration::MAX } else { now + CHECK_INTERVAL };
+        self.next_check = if self.gateways.is_empty() { ClockTime::NEVER } else { now + CHECK_INTERVAL };
         has_changed
     }
 
     /// Returns when to call [`Self::handle_timeout`] next.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Duration> {
-        (self.next_check != Duration::MAX).then_some(self.next_check)
+    pub fn poll_timeout(&self) -> Option<ClockTime> {
+        self.next_check.unless_never()
     }
 
     /// Returns the answer to a gateway, unless too many have been requested.
     fn answer(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         from: SocketAddr,
         answer: impl FnOnce() -> Vec<u8>,
     ) -> Option<Vec<u8>> {
         let limiter = &mut self.answers[usize::from(self.gateways.contains_key(&from))];
-        if limiter.allows(ClockTime::START + now, from.ip()) {
+        if limiter.allows(now, from.ip()) {
             return Some(answer());
         }
         self.counts.unanswered += 1;
@@ -243,7 +246,7 @@ impl AmtRelay {
     }
 
     /// Applies a report. Returns whether memberships have changed.
-    fn update(&mut self, now: Duration, gateway: SocketAddr, packet: &[u8]) -> bool {
+    fn update(&mut self, now: ClockTime, gateway: SocketAddr, packet: &[u8]) -> bool {
         let packet = Packet::ip(packet);
         let is_whole = packet.malformed.is_none() && packet.ip_layer().is_some_and(|ip| !ip.truncated);
         match packet.transport {
@@ -262,7 +265,7 @@ impl AmtRelay {
 
     fn report<A: Address>(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         gateway: SocketAddr,
         message: &GmpMessage<'_, A>,
     ) -> bool {
@@ -282,7 +285,7 @@ impl AmtRelay {
     }
 
     /// Takes over what a gateway has joined of a group.
-    fn take_over(&mut self, now: Duration, gateway: SocketAddr, group: Group) {
+    fn take_over(&mut self, now: ClockTime, gateway: SocketAddr, group: Group) {
         let sources = self.demand.requested(now, gateway, group);
         match sources.is_none() {
             true => self.forget_member(gateway, group),
@@ -348,7 +351,7 @@ pub(super) struct MacSecrets {
     current: Key,
     previous: Key,
     lifetime: Duration,
-    rotate_at: Duration,
+    rotate_at: ClockTime,
 }
 
 /// The system has no random numbers.
@@ -360,7 +363,12 @@ impl MacSecrets {
     /// Creates secrets that are replaced after this time. A code is valid for at least this long, and for less than twice
     /// as long.
     pub(super) fn new(lifetime: Duration) -> Result<Self, NoRandom> {
-        Ok(Self { current: new_key()?, previous: new_key()?, lifetime, rotate_at: lifetime })
+        Ok(Self {
+            current: new_key()?,
+            previous: new_key()?,
+            lifetime,
+            rotate_at: ClockTime::START + lifetime,
+        })
     }
 
     /// Returns the code of an address and number.
@@ -379,7 +387,7 @@ impl MacSecrets {
     }
 
     /// Replaces the secret if it is due. If there are no random numbers, the secrets stay.
-    fn rotate(&mut self, now: Duration) {
+    fn rotate(&mut self, now: ClockTime) {
         if now < self.rotate_at {
             return;
         }
@@ -449,15 +457,15 @@ mod tests {
         let own = gateway("192.0.2.9:5000");
         let mut secrets = MacSecrets::new(LIFETIME).unwrap();
         let code = secrets.mac(own, 7);
-        secrets.rotate(LIFETIME - Duration::from_nanos(1));
+        secrets.rotate(ClockTime::START + LIFETIME - Duration::from_nanos(1));
         assert_eq!(secrets.mac(own, 7), code);
-        secrets.rotate(LIFETIME);
+        secrets.rotate(ClockTime::START + LIFETIME);
         assert_ne!(secrets.mac(own, 7), code);
         assert!(secrets.verify(own, 7, code));
-        secrets.rotate(LIFETIME * 2);
+        secrets.rotate(ClockTime::START + LIFETIME * 2);
         assert!(!secrets.verify(own, 7, code));
         let late = secrets.mac(own, 8);
-        secrets.rotate(LIFETIME * 10);
+        secrets.rotate(ClockTime::START + LIFETIME * 10);
         assert!(!secrets.verify(own, 8, late), "after a long time without messages");
     }
 }

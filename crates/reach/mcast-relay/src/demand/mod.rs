@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::{Group, SourceFilter};
+use mcast_pace::ClockTime;
 use mcast_packet::gmp::{Address, GmpMessage, RecordKind};
 use mcast_tunnel::TunnelWant;
 
@@ -59,13 +60,13 @@ struct LegDemand {
     owned: BTreeMap<IpAddr, usize>,
     /// Records refused since they were reported, and when that was.
     refused: u64,
-    refusals_reported: Option<Duration>,
+    refusals_reported: Option<ClockTime>,
     /// Groups that programs of the leg's own namespace have joined, whose reports are not received.
     local: BTreeSet<Group>,
     /// What the other end of a tunnel wants.
     site: BTreeMap<SocketAddr, SourceFilter>,
     /// When to report that no host has reported anything. `None` once one has, or that was reported.
-    silent_at: Option<Duration>,
+    silent_at: Option<ClockTime>,
 }
 
 impl<L: Copy + Ord> Demand<L> {
@@ -75,7 +76,7 @@ impl<L: Copy + Ord> Demand<L> {
     }
 
     /// Starts to listen on a leg.
-    pub(crate) fn start(&mut self, now: Duration, leg: L) {
+    pub(crate) fn start(&mut self, now: ClockTime, leg: L) {
         let silent_at = Some(now + SILENCE);
         let demand = LegDemand {
             groups: BTreeMap::new(),
@@ -98,7 +99,7 @@ impl<L: Copy + Ord> Demand<L> {
     /// Handles a message of a host. Returns the groups whose memberships may have changed.
     pub(crate) fn receive<A: Address>(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         leg: L,
         host: IpAddr,
         message: &GmpMessage<'_, A>,
@@ -161,7 +162,7 @@ impl<L: Copy + Ord> Demand<L> {
     }
 
     /// Returns the sources that hosts on the leg have requested of the group.
-    pub(crate) fn requested(&self, now: Duration, leg: L, group: Group) -> SourceFilter {
+    pub(crate) fn requested(&self, now: ClockTime, leg: L, group: Group) -> SourceFilter {
         let Some(leg) = self.legs.get(&leg) else { return SourceFilter::NONE };
         match leg.local.contains(&group) {
             true => SourceFilter::ANY,
@@ -184,7 +185,7 @@ impl<L: Copy + Ord> Demand<L> {
     }
 
     /// Forgets memberships that are no longer reported; returns their groups.
-    pub(crate) fn expire(&mut self, now: Duration) -> Vec<Group> {
+    pub(crate) fn expire(&mut self, now: ClockTime) -> Vec<Group> {
         let mut changed = Vec::new();
         for leg in self.legs.values_mut() {
             let mut ended = Vec::new();
@@ -200,7 +201,7 @@ impl<L: Copy + Ord> Demand<L> {
     }
 
     /// Returns the memberships of a leg that were refused since the last call that returned some, at most once per minute.
-    pub(crate) fn take_refused(&mut self, now: Duration, leg: L) -> Option<RefusedMemberships> {
+    pub(crate) fn take_refused(&mut self, now: ClockTime, leg: L) -> Option<RefusedMemberships> {
         let leg = self.legs.get_mut(&leg)?;
         let is_due = leg.refusals_reported.is_none_or(|last| now >= last + REFUSAL_INTERVAL);
         if leg.refused == 0 || !is_due {
@@ -212,13 +213,13 @@ impl<L: Copy + Ord> Demand<L> {
     }
 
     /// Returns the legs on which no host reports, each once.
-    pub(crate) fn silent(&mut self, now: Duration) -> Vec<L> {
+    pub(crate) fn silent(&mut self, now: ClockTime) -> Vec<L> {
         let silent = |leg: &mut LegDemand| leg.silent_at.take_if(|silent_at| *silent_at <= now).is_some();
         self.legs.iter_mut().filter_map(|(id, leg)| silent(leg).then_some(*id)).collect()
     }
 
     /// Returns when to call [`Self::expire`] and [`Self::silent`].
-    pub(crate) fn deadline(&self) -> Option<Duration> {
+    pub(crate) fn deadline(&self) -> Option<ClockTime> {
         let states = self.legs.values().flat_map(|leg| leg.groups.values().filter_map(GroupState::deadline));
         states.chain(self.legs.values().filter_map(|leg| leg.silent_at)).min()
     }
@@ -227,7 +228,7 @@ impl<L: Copy + Ord> Demand<L> {
 impl LegDemand {
     fn record(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         host: IpAddr,
         version: ReportVersion,
         (kind, group, sources): (RecordKind, IpAddr, &[IpAddr]),
@@ -309,22 +310,22 @@ const LAST_MEMBER: Duration = Duration::from_secs(2);
 const MAX_SOURCES: usize = 256;
 
 /// Until when each source is requested. Of a group in exclude mode, those whose time has passed are excluded.
-type Timers = BTreeMap<IpAddr, Duration>;
+type Timers = BTreeMap<IpAddr, ClockTime>;
 
 #[derive(Debug)]
 struct GroupState {
     /// Until when the group is in exclude mode; `None` in include mode.
-    exclude_until: Option<Duration>,
+    exclude_until: Option<ClockTime>,
     timers: Timers,
     /// Until when there may be hosts with IGMPv2 or MLDv1, and with IGMPv1.
-    older_until: Duration,
-    v1_until: Duration,
+    older_until: ClockTime,
+    v1_until: ClockTime,
 }
 
 impl GroupState {
     fn new() -> Self {
         let (exclude_until, timers) = (None, Timers::new());
-        Self { exclude_until, timers, older_until: Duration::ZERO, v1_until: Duration::ZERO }
+        Self { exclude_until, timers, older_until: ClockTime::START, v1_until: ClockTime::START }
     }
 
     /// Returns whether nobody requests anything.
@@ -333,9 +334,9 @@ impl GroupState {
     }
 
     /// Returns the requested sources.
-    fn filter(&self, now: Duration) -> SourceFilter {
+    fn filter(&self, now: ClockTime) -> SourceFilter {
         let listed = |is_requested: bool| {
-            let is_listed = move |(_, until): &(&IpAddr, &Duration)| (**until > now) == is_requested;
+            let is_listed = move |(_, until): &(&IpAddr, &ClockTime)| (**until > now) == is_requested;
             self.timers.iter().filter(is_listed).map(|(source, _)| *source).collect()
         };
         match self.exclude_until {
@@ -345,7 +346,7 @@ impl GroupState {
     }
 
     /// Handles a record of a report.
-    fn record(&mut self, now: Duration, version: ReportVersion, kind: RecordKind, sources: &[IpAddr]) {
+    fn record(&mut self, now: ClockTime, version: ReportVersion, kind: RecordKind, sources: &[IpAddr]) {
         self.expire(now);
         match version {
             // A leave is a message of version 2 as well, and does not prolong the membership.
@@ -378,15 +379,17 @@ impl GroupState {
 
     /// Applies timers that have passed. Returns whether the filter has changed, and whether somebody still requests
     /// something.
-    fn expire(&mut self, now: Duration) -> (bool, bool) {
+    fn expire(&mut self, now: ClockTime) -> (bool, bool) {
         let mut changed = self.exclude_until.take_if(|until| *until <= now).is_some();
         if self.exclude_until.is_none() {
             let before = self.timers.len();
             self.timers.retain(|_, until| *until > now);
             changed |= self.timers.len() < before;
         } else {
-            for until in self.timers.values_mut().filter(|until| **until <= now && !until.is_zero()) {
-                *until = Duration::ZERO;
+            for until in
+                self.timers.values_mut().filter(|until| **until <= now && **until != ClockTime::START)
+            {
+                *until = ClockTime::START;
                 changed = true;
             }
         }
@@ -394,19 +397,19 @@ impl GroupState {
     }
 
     /// Returns when to call [`Self::expire`].
-    fn deadline(&self) -> Option<Duration> {
-        let running = self.timers.values().filter(|until| !until.is_zero());
+    fn deadline(&self) -> Option<ClockTime> {
+        let running = self.timers.values().filter(|until| **until != ClockTime::START);
         running.copied().chain(self.exclude_until).min()
     }
 
-    fn request(&mut self, now: Duration, sources: &BTreeSet<IpAddr>) {
+    fn request(&mut self, now: ClockTime, sources: &BTreeSet<IpAddr>) {
         self.timers.extend(sources.iter().map(|source| (*source, now + MEMBERSHIP)));
     }
 
     /// Changes to exclude mode. Of the listed sources, those that are new keep being requested until `new_until`, in
     /// include mode they are excluded at once.
-    fn exclude(&mut self, now: Duration, listed: &BTreeSet<IpAddr>, new_until: Duration) {
-        let new_until = if self.exclude_until.is_some() { new_until } else { Duration::ZERO };
+    fn exclude(&mut self, now: ClockTime, listed: &BTreeSet<IpAddr>, new_until: ClockTime) {
+        let new_until = if self.exclude_until.is_some() { new_until } else { ClockTime::START };
         self.timers.retain(|source, _| listed.contains(source));
         for source in listed {
             self.timers.entry(*source).or_insert(new_until);
@@ -414,13 +417,13 @@ impl GroupState {
         self.exclude_until = Some(now + MEMBERSHIP);
     }
 
-    fn change_to_exclude(&mut self, now: Duration, listed: &BTreeSet<IpAddr>) {
+    fn change_to_exclude(&mut self, now: ClockTime, listed: &BTreeSet<IpAddr>) {
         let until = self.exclude_until.unwrap_or_default();
         self.exclude(now, listed, until);
         self.query_sources(now, |source| listed.contains(source));
     }
 
-    fn change_to_include(&mut self, now: Duration, listed: &BTreeSet<IpAddr>) {
+    fn change_to_include(&mut self, now: ClockTime, listed: &BTreeSet<IpAddr>) {
         self.query_sources(now, |source| !listed.contains(source));
         self.request(now, listed);
         if let Some(until) = &mut self.exclude_until {
@@ -428,7 +431,7 @@ impl GroupState {
         }
     }
 
-    fn block(&mut self, now: Duration, listed: &BTreeSet<IpAddr>) {
+    fn block(&mut self, now: ClockTime, listed: &BTreeSet<IpAddr>) {
         if let Some(until) = self.exclude_until {
             for source in listed {
                 self.timers.entry(*source).or_insert(until);
@@ -438,9 +441,9 @@ impl GroupState {
     }
 
     /// Gives the members time to report these sources again, as the querier requests them to.
-    fn query_sources(&mut self, now: Duration, is_queried: impl Fn(&IpAddr) -> bool) {
+    fn query_sources(&mut self, now: ClockTime, is_queried: impl Fn(&IpAddr) -> bool) {
         for (source, until) in &mut self.timers {
-            if !until.is_zero() && is_queried(source) {
+            if *until != ClockTime::START && is_queried(source) {
                 *until = (*until).min(now + LAST_MEMBER);
             }
         }

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use mcast_pace::ClockTime;
 use mcast_packet::gmp::{IgmpMessage, Record};
 use proptest::prelude::*;
 
@@ -16,17 +17,17 @@ fn group() -> Group {
 
 fn demand() -> Demand {
     let mut demand = Demand::new(MAX_GROUPS, MAX_GROUPS_OF_HOST);
-    demand.start(Duration::ZERO, LEG);
+    demand.start(ClockTime::START, LEG);
     demand
 }
 
-fn report(demand: &mut Demand, now: Duration, kind: RecordKind, sources: &[Ipv4Addr]) {
+fn report(demand: &mut Demand, now: ClockTime, kind: RecordKind, sources: &[Ipv4Addr]) {
     let records = [Record { kind, group: GROUP, sources: sources.into() }];
     demand.receive(now, LEG, HOST, &IgmpMessage::V3Report((&records).into()));
 }
 
-fn at(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds)
+fn at(milliseconds: u64) -> ClockTime {
+    ClockTime::START + Duration::from_millis(milliseconds)
 }
 
 #[test]
@@ -174,7 +175,7 @@ fn change(before: &Host, after: &Host) -> Vec<(RecordKind, BTreeSet<IpAddr>)> {
     lists.into_iter().filter(|(_, sources)| !sources.is_empty()).collect()
 }
 
-fn send(demand: &mut Demand, now: Duration, kind: RecordKind, sources: &BTreeSet<IpAddr>) {
+fn send(demand: &mut Demand, now: ClockTime, kind: RecordKind, sources: &BTreeSet<IpAddr>) {
     let sources: Vec<_> = sources
         .iter()
         .filter_map(|source| match source {
@@ -192,7 +193,7 @@ proptest! {
     fn the_request_is_the_union_of_the_hosts(
         changes in prop::collection::vec((0_usize..3, filters(), 1_u64..400), 1..20),
     ) {
-        let (mut demand, mut now) = (demand(), Duration::ZERO);
+        let (mut demand, mut now) = (demand(), ClockTime::START);
         let mut hosts = vec![SourceFilter::NONE; 3];
         let union = |hosts: &[Host]| hosts.iter().fold(SourceFilter::NONE, |all, host| all.union(host));
         for (host, filter, pause) in changes {
@@ -202,7 +203,7 @@ proptest! {
             hosts[host] = filter;
             // The querier asks, and all hosts answer with what they want, before the last member query time passes.
             let queried = now;
-            now += at(pause);
+            now = now + Duration::from_millis(pause);
             for host in &hosts {
                 match host {
                     SourceFilter::Include(sources) if sources.is_empty() => {}
@@ -216,12 +217,12 @@ proptest! {
                     prop_assert!(requested.admits(source) || !wanted.admits(source), "{wanted:?} {requested:?}");
                 }
             }
-            now = queried + at(2_001) + at(pause);
+            now = queried + Duration::from_millis(2_001 + pause);
             demand.expire(now);
         }
         // Nobody has changed anything for two membership intervals, in which all have answered queries.
         for _ in 0..40 {
-            now += Duration::from_secs(20);
+            now = now + Duration::from_secs(20);
             for host in &hosts {
                 match host {
                     SourceFilter::Include(sources) if sources.is_empty() => {}

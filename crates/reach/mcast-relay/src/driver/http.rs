@@ -7,13 +7,15 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use mcast_group::GroupAddr;
+use mcast_pace::ClockTime;
 use mcast_sys::poller::{Interest, Poller};
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
 use socket2::{SockRef, TcpKeepalive};
 
+use super::clock::Clock;
 use super::{Driver, DriverError, DriverEvent, describe};
 use crate::http::{
     HttpChannel, HttpClientId, HttpConfig, HttpCounts, HttpDatagram, HttpDemand, HttpEvent, HttpRule,
@@ -31,7 +33,7 @@ pub(super) struct HttpSide {
     config: Option<HttpConfig>,
     exchange: Option<Arc<Exchange>>,
     thread: Option<JoinHandle<()>>,
-    start: Instant,
+    clock: Clock,
     waker: Arc<Poller>,
     is_changed: bool,
     listening: BTreeSet<SocketAddr>,
@@ -120,12 +122,12 @@ impl Exchange {
 }
 
 impl HttpSide {
-    pub(super) fn new(config: Option<HttpConfig>, start: Instant, waker: &Arc<Poller>) -> Self {
+    pub(super) fn new(config: Option<HttpConfig>, clock: Clock, waker: &Arc<Poller>) -> Self {
         Self {
             config,
             exchange: None,
             thread: None,
-            start,
+            clock,
             waker: Arc::clone(waker),
             is_changed: true,
             listening: BTreeSet::new(),
@@ -142,7 +144,7 @@ impl HttpSide {
         let (None, Some(exchange), Some(config)) = (&self.thread, &self.exchange, &self.config) else {
             return Ok(());
         };
-        let thread = HttpThread::new(config.clone(), Arc::clone(exchange), self.start);
+        let thread = HttpThread::new(config.clone(), Arc::clone(exchange), self.clock);
         self.thread = Some(std::thread::Builder::new().name("http".into()).spawn(move || thread.run())?);
         Ok(())
     }
@@ -276,7 +278,7 @@ impl Driver {
     }
 
     /// Passes a datagram to the thread if a client requests it. The relay has received it before.
-    pub(super) fn serve(&mut self, now: Duration, arrival: ServedArrival, payload: &[u8]) {
+    pub(super) fn serve(&mut self, now: ClockTime, arrival: ServedArrival, payload: &[u8]) {
         let ServedArrival { leg, address, source, time, lost } = arrival;
         let Some(rule) = self.http.demand.rule_for(leg, address, source.ip()) else { return };
         if self.relay.serve(now, rule, source.ip(), payload.len()) {
@@ -318,13 +320,13 @@ const STOPPING: Duration = Duration::from_millis(300);
 pub(super) struct HttpThread {
     server: HttpServer,
     exchange: Arc<Exchange>,
-    start: Instant,
+    clock: Clock,
     listeners: BTreeMap<usize, (SocketAddr, TcpListener)>,
     next_listener: usize,
     /// Until when no connection is accepted.
-    resting: Option<Duration>,
+    resting: Option<ClockTime>,
     connections: HashMap<HttpClientId, Connection>,
-    stop_at: Option<Duration>,
+    stop_at: Option<ClockTime>,
 }
 
 struct Connection {
@@ -335,11 +337,11 @@ struct Connection {
 }
 
 impl HttpThread {
-    pub(super) fn new(config: HttpConfig, exchange: Arc<Exchange>, start: Instant) -> Self {
+    pub(super) fn new(config: HttpConfig, exchange: Arc<Exchange>, clock: Clock) -> Self {
         Self {
             server: HttpServer::new(config),
             exchange,
-            start,
+            clock,
             listeners: BTreeMap::new(),
             next_listener: LISTENERS,
             resting: None,
@@ -364,8 +366,8 @@ impl HttpThread {
         }
     }
 
-    fn now(&self) -> Duration {
-        self.start.elapsed()
+    fn now(&self) -> ClockTime {
+        self.clock.now()
     }
 
     fn take_inbox(&mut self) {
@@ -401,7 +403,7 @@ impl HttpThread {
 
     fn wait(&mut self) {
         let deadline = [self.server.poll_timeout(), self.resting, self.stop_at].into_iter().flatten().min();
-        let timeout = deadline.map(|deadline| deadline.saturating_sub(self.now()));
+        let timeout = deadline.map(|deadline| deadline - self.now());
         let mut ready = Ready::empty();
         // A signal ends the wait early. What else could fail would fail again: the loop continues with its deadlines.
         if self.exchange.poller.wait(timeout).is_err()

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::Interface;
+use mcast_pace::ClockTime;
 use mcast_packet::MacAddress;
 
 use super::leg::{DriverLeg, MemberListener, OpenLeg, waits_for_members};
@@ -262,7 +263,7 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct PendingLoop {
     event: RelayEvent,
-    until: Duration,
+    until: ClockTime,
 }
 
 impl Driver {
@@ -281,7 +282,7 @@ impl Driver {
     }
 
     /// Reports the loops whose culprits have been resolved, or not in time.
-    pub(super) fn report_loops(&mut self, now: Duration) {
+    pub(super) fn report_loops(&mut self, now: ClockTime) {
         for PendingLoop { mut event, until } in std::mem::take(&mut self.loops) {
             let RelayEvent::LoopFound { leg, source, ref mut mac, .. } = event else { continue };
             *mac = self.hardware_address(leg, source);

@@ -44,7 +44,7 @@ pub(super) struct Losses {
     of_receiver: u64,
     /// Those that have not been reported.
     unreported: u64,
-    reported_at: Option<Duration>,
+    reported_at: Option<ClockTime>,
 }
 
 /// Time between two reports of losses.
@@ -61,7 +61,7 @@ impl Losses {
     }
 
     /// Returns the number of losses to report now.
-    pub(super) fn report(&mut self, now: Duration) -> Option<u64> {
+    pub(super) fn report(&mut self, now: ClockTime) -> Option<u64> {
         let is_due = self.reported_at.is_none_or(|reported| now >= reported + REPORT_INTERVAL);
         (self.unreported > 0 && is_due).then(|| {
             self.reported_at = Some(now);
@@ -391,7 +391,7 @@ impl MemberListener {
     /// Starts the queriers of families that have an address for queries by now.
     pub(super) fn start_queriers(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         interface: &Interface,
         namespace: &LegNamespace,
     ) -> Result<(), DriverError> {
@@ -411,7 +411,7 @@ impl MemberListener {
             let settings = QuerierSettings::default()
                 .with_startup_response_interval(STARTUP_RESPONSE)
                 .unwrap_or_default();
-            let open = || InterfaceQuerier::open(self.interface, *own, settings, ClockTime::START + now);
+            let open = || InterfaceQuerier::open(self.interface, *own, settings, now);
             self.queriers.push(namespace.run(open)??);
         }
         Ok(())
@@ -420,7 +420,7 @@ impl MemberListener {
     /// Passes what has arrived to the relay. A flood of reports must not delay the rest, so some may remain.
     pub(super) fn receive(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         leg: LegId,
         relay: &mut Relay,
     ) -> Result<(), DriverError> {
@@ -434,7 +434,7 @@ impl MemberListener {
 
     fn note(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         leg: LegId,
         relay: &mut Relay,
         has_changed: &mut bool,
@@ -447,7 +447,7 @@ impl MemberListener {
             if frame.direction.is_outgoing() {
                 continue;
             }
-            queriers.iter_mut().for_each(|querier| querier.handle(&frame, ClockTime::START + now));
+            queriers.iter_mut().for_each(|querier| querier.handle(&frame, now));
             let packet = frame.packet();
             let (Some(ip), Some(transport)) = (packet.ip_layer(), packet.transport) else { continue };
             match transport {
@@ -467,9 +467,9 @@ impl MemberListener {
     }
 
     /// Sends the queries that are due.
-    pub(super) fn send_due(&mut self, now: Duration) -> Result<(), DriverError> {
+    pub(super) fn send_due(&mut self, now: ClockTime) -> Result<(), DriverError> {
         for querier in &mut self.queriers {
-            while let Some(event) = querier.next_event(ClockTime::START + now) {
+            while let Some(event) = querier.next_event(now) {
                 event?;
             }
         }
@@ -477,10 +477,9 @@ impl MemberListener {
     }
 
     /// Returns when to call [`Self::send_due`], and [`Self::receive`] if it has more.
-    pub(super) fn deadline(&self) -> Option<Duration> {
+    pub(super) fn deadline(&self) -> Option<ClockTime> {
         let queries = self.queriers.iter().filter_map(|querier| querier.state().deadline);
-        let queries = queries.map(|deadline| deadline.since(ClockTime::START).into());
-        queries.chain(self.has_more.then_some(Duration::ZERO)).min()
+        queries.chain(self.has_more.then_some(ClockTime::START)).min()
     }
 }
 

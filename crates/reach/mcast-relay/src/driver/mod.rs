@@ -4,6 +4,7 @@
 //! namespace of the leg by a short-lived thread, and used from this one.
 
 mod amt;
+mod clock;
 mod event;
 mod http;
 mod interfaces;
@@ -17,9 +18,10 @@ mod tunnels;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fmt, io};
 
+use mcast_pace::ClockTime;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
 use mcast_sys::trace::{Described, Span};
@@ -33,6 +35,7 @@ pub use tunnels::{TunnelDial, TunnelOptions};
 use crate::http::{HttpChannel, HttpConfig, HttpCounts};
 use crate::{Authenticator, LegId, PathId, PortBlock, Relay, RelayConfig, Rule};
 use amt::{AddedListeners, AmtListener, GatewaySocket};
+use clock::Clock;
 use http::HttpSide;
 use interfaces::PendingLoop;
 use leg::DriverLeg;
@@ -75,12 +78,12 @@ impl fmt::Debug for DriverOptions {
 pub struct Driver {
     relay: Relay,
     ports: PortBlock,
-    start: Instant,
+    clock: Clock,
     registry: Registry,
     /// The first one is that of the relay itself.
     namespaces: Vec<LegNamespace>,
-    next_namespace_check: Duration,
-    next_member_check: Duration,
+    next_namespace_check: ClockTime,
+    next_member_check: ClockTime,
     legs: Vec<DriverLeg>,
     /// Legs whose groups have to be joined or left.
     changed: BTreeSet<LegId>,
@@ -130,17 +133,17 @@ impl Driver {
     /// Returns an error if a permission is missing, or the rules name too many legs.
     pub fn open(options: DriverOptions) -> Result<Self, DriverError> {
         let (ports, rules) = (options.relay.ports, options.relay.rules.clone());
-        let (start, registry) =
-            (Instant::now(), Registry::new().map_err(DriverError::system("create a poller"))?);
+        let (clock, registry) =
+            (Clock::new(), Registry::new().map_err(DriverError::system("create a poller"))?);
         let mut driver = Self {
             relay: Relay::new(options.relay)?,
             ports,
-            start,
-            http: HttpSide::new(options.http, start, registry.poller()),
+            clock,
+            http: HttpSide::new(options.http, clock, registry.poller()),
             registry,
             namespaces: Vec::new(),
-            next_namespace_check: Duration::ZERO,
-            next_member_check: Duration::ZERO,
+            next_namespace_check: ClockTime::START,
+            next_member_check: ClockTime::START,
             legs: Vec::new(),
             changed: BTreeSet::new(),
             paths: HashMap::new(),
@@ -179,7 +182,7 @@ impl Driver {
     pub fn poll(&mut self, longest: Duration) -> Result<(), DriverError> {
         self.http.start().map_err(DriverError::system("start a thread for HTTP clients"))?;
         self.do_due()?;
-        let wait = self.deadline().saturating_sub(self.now()).min(longest);
+        let wait = (self.deadline() - self.now()).min(longest);
         let failed = DriverError::system("wait for datagrams");
         match self.registry.poller().wait(Some(wait)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
@@ -239,7 +242,7 @@ impl Driver {
         self.is_checking = true;
         let end = self.now() + CHECK_TIME;
         while self.now() < end {
-            self.poll(end.saturating_sub(self.now()))?;
+            self.poll(end - self.now())?;
         }
         let (peers, tunnels) = (self.relay.peers(self.now()), self.tunnels().collect());
         // The state machine decides what it would do, and what it requests for that is not done.
@@ -315,8 +318,8 @@ impl Driver {
         DriverWaker(Arc::clone(self.registry.poller()))
     }
 
-    fn now(&self) -> Duration {
-        self.start.elapsed()
+    fn now(&self) -> ClockTime {
+        self.clock.now()
     }
 
     /// Does what is due.
@@ -330,7 +333,7 @@ impl Driver {
             self.follow_rules()?;
             self.listen_for_clients()?;
         }
-        if self.relay.poll_timeout() <= now {
+        if self.relay.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.relay.handle_timeout(now);
             self.take_outputs()?;
         }
@@ -363,14 +366,13 @@ impl Driver {
         Ok(())
     }
 
-    fn deadline(&self) -> Duration {
+    fn deadline(&self) -> ClockTime {
         let members = self.legs.iter().filter_map(|leg| leg.open.as_ref()?.members.as_ref());
         let queries = members.filter_map(leg::MemberListener::deadline);
         let loops = self.loops.iter().map(|_| self.now() + interfaces::POLL_INTERVAL);
-        queries.chain(loops).chain(self.amt_deadline()).chain(self.tunnels.deadline()).fold(
-            self.relay.poll_timeout().min(self.next_namespace_check).min(self.next_member_check),
-            Duration::min,
-        )
+        let machines = [self.relay.poll_timeout(), self.amt_deadline(), self.tunnels.deadline()];
+        let deadlines = queries.chain(loops).chain(machines.into_iter().flatten());
+        deadlines.fold(self.next_namespace_check.min(self.next_member_check), ClockTime::min)
     }
 
     /// Reports what does not work on a leg, once. While the relay starts, a missing permission is an error.

@@ -103,7 +103,7 @@ impl Driver {
                 let (payload, hop_limit) = (&buffer[..length], hop_limit.unwrap_or(1));
                 let (mac, trail) = (None, RelayPath::default());
                 let arrival = LegArrival { leg, source, destination: local, hop_limit, mac, trail, payload };
-                self.relay.handle_datagram(self.start.elapsed(), &arrival);
+                self.relay.handle_datagram(self.clock.now(), &arrival);
                 let mut copies = PendingCopies::default();
                 self.take_outputs_for(payload, &mut copies)?;
                 self.finish(copies)?;
@@ -130,7 +130,7 @@ impl Driver {
             match path.socket.receive(&mut buffer) {
                 Ok(received) if self.is_unicast_for(path.side, &received) => {
                     let payload = &buffer[..received.length];
-                    self.relay.handle_reply(self.start.elapsed(), id, received.source);
+                    self.relay.handle_reply(self.clock.now(), id, received.source);
                     let mut copies = PendingCopies::default();
                     self.take_outputs_for(payload, &mut copies)?;
                     self.finish(copies)?;
@@ -139,7 +139,7 @@ impl Driver {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
                     if let (true, PathSide::Route(target)) = (path.has_failed(&error), path.side) {
-                        self.relay.handle_target_failure(self.start.elapsed(), target);
+                        self.relay.handle_target_failure(self.clock.now(), target);
                     }
                     break;
                 }

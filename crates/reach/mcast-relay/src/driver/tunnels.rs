@@ -89,7 +89,7 @@ struct TunnelSocket {
     dial: Option<TunnelDial>,
     /// How often the name was resolved, and when it is resolved again after a failure.
     resolutions: usize,
-    resolve_at: Option<Duration>,
+    resolve_at: Option<ClockTime>,
     is_resolving: bool,
     slots: ReceiveSlots,
     buffers: Vec<ReceiveBuffer>,
@@ -126,10 +126,10 @@ impl Tunnels {
         self.up.contains(&leg)
     }
 
-    pub(super) fn deadline(&self) -> Option<Duration> {
+    pub(super) fn deadline(&self) -> Option<ClockTime> {
         let of_socket =
             |socket: &TunnelSocket| socket.endpoint.poll_timeout().into_iter().chain(socket.resolve_at).min();
-        let reports = self.strangers.poll_timeout().map(|due| due.since(ClockTime::START).into());
+        let reports = self.strangers.poll_timeout();
         self.sockets.iter().filter_map(of_socket).chain(reports).min()
     }
 }
@@ -157,7 +157,7 @@ impl TunnelSocket {
     }
 
     /// Receives what has arrived. Returns whether there may be more.
-    fn receive(&mut self, now: Duration) -> bool {
+    fn receive(&mut self, now: ClockTime) -> bool {
         let Self { endpoint, socket, slots, buffers, dial, local, .. } = self;
         let Some((_, socket)) = socket else { return false };
         let Ok(count) = socket.receive_many(slots, buffers) else { return false };
@@ -175,7 +175,7 @@ impl TunnelSocket {
     }
 
     /// Sends what the endpoint wants to send. Returns how much of it the system did not take.
-    fn flush(&mut self, now: Duration) -> u64 {
+    fn flush(&mut self, now: ClockTime) -> u64 {
         let outgoing: Vec<_> = std::iter::from_fn(|| self.endpoint.poll_transmit())
             .map(|TunnelTransmit { to, bytes }| OutgoingCopy {
                 destination: to,
@@ -495,14 +495,12 @@ impl Driver {
             _ => return,
         };
         let now = self.now();
-        let report =
-            self.tunnels.strangers.handle_report(ClockTime::START + now, kind, Some(address.ip()), report);
+        let report = self.tunnels.strangers.handle_report(now, kind, Some(address.ip()), report);
         self.events.extend(report);
     }
 
     /// Reports how many strangers there were beside those that were reported.
-    fn report_withheld_strangers(&mut self, now: Duration) {
-        let now = ClockTime::START + now;
+    fn report_withheld_strangers(&mut self, now: ClockTime) {
         while let Some(WithheldReport { mut latest, more, .. }) = self.tunnels.strangers.poll_report(now) {
             if let DriverEvent::WrongTunnelKey { count, .. } | DriverEvent::UnknownTunnel { count, .. } =
                 &mut latest

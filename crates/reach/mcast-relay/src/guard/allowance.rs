@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast_pace::TokenBucket;
+use mcast_pace::{ClockTime, TokenBucket};
 
 use super::contents::ROUND_TRIP;
 
@@ -25,7 +25,7 @@ pub(super) struct Allowance {
     bucket: TokenBucket,
     /// The repeats after a pause.
     burst: u64,
-    last: Duration,
+    last: ClockTime,
     /// Repeats that it may send before the next test.
     credit: u64,
     /// Repeats that it has sent since the last test.
@@ -33,7 +33,7 @@ pub(super) struct Allowance {
     /// What is known to be original, because it arrived while none was sent, or because tests before and after it found so.
     originals: u64,
     /// When it was learned. `None` before that.
-    learned: Option<Duration>,
+    learned: Option<ClockTime>,
 }
 
 /// Repeats that arrived while none was sent.
@@ -59,22 +59,22 @@ impl Rate {
 
 impl Allowance {
     /// Returns the allowance of a source that is not known.
-    pub(super) fn new(now: Duration) -> Self {
+    pub(super) fn new(now: ClockTime) -> Self {
         Self::with(now, FIRST)
     }
 
     /// Returns that of a source that has been part of a loop.
-    pub(super) fn none(now: Duration) -> Self {
+    pub(super) fn none(now: ClockTime) -> Self {
         Self::with(now, 0)
     }
 
-    fn with(now: Duration, burst: u64) -> Self {
-        let bucket = TokenBucket::new(0, burst, nanoseconds(now));
+    fn with(now: ClockTime, burst: u64) -> Self {
+        let bucket = TokenBucket::new(0, burst, now.0);
         Self { bucket, burst, last: now, credit: burst, sent: 0, originals: 0, learned: None }
     }
 
     /// Learns from the repeats that arrived while none was sent, and from those that are about to be sent.
-    pub(super) fn learn(&mut self, now: Duration, rate: Rate, held: u64) {
+    pub(super) fn learn(&mut self, now: ClockTime, rate: Rate, held: u64) {
         let most = match (rate.count, rate.has_slack) {
             (0, _) => 0,
             (count, true) => count * 3 / 2 + 4,
@@ -82,25 +82,24 @@ impl Allowance {
         };
         let count = rate.count;
         // What was sent since the last test was original if as many still arrive.
-        let confirmed =
-            self.learned.map_or(0, |learned| self.sent.min(rate.within(now.saturating_sub(learned))));
+        let confirmed = self.learned.map_or(0, |learned| self.sent.min(rate.within(now - learned)));
         self.originals = self.originals.saturating_add(confirmed).saturating_add(rate.originals);
         let rate = Rate { count: most, ..rate };
         let least = if rate.is_independent { rate.within(INDEPENDENT_PERIOD).max(LEAST) } else { LEAST };
         self.credit = self.originals.min(rate.within(LONGEST_PERIOD)).max(least);
         let per_second = rate.within(Duration::from_secs(1));
         self.burst = (per_second / 2).max(FIRST + if count == 0 { held } else { 0 });
-        self.bucket = TokenBucket::new(per_second, self.burst, nanoseconds(now));
+        self.bucket = TokenBucket::new(per_second, self.burst, now.0);
         (self.last, self.learned, self.sent) = (now, Some(now), 0);
     }
 
     /// Uses one repeat. Returns whether there was one.
-    pub(super) fn take(&mut self, now: Duration) -> bool {
-        if now.saturating_sub(std::mem::replace(&mut self.last, now)) >= PAUSE {
+    pub(super) fn take(&mut self, now: ClockTime) -> bool {
+        if now - std::mem::replace(&mut self.last, now) >= PAUSE {
             self.bucket.add(u64::MAX);
             self.credit = self.credit.max(self.burst);
         }
-        self.bucket.refill(nanoseconds(now));
+        self.bucket.refill(now.0);
         if self.credit == 0 || !self.bucket.take(1) {
             return false;
         }
@@ -115,16 +114,12 @@ impl Allowance {
     }
 }
 
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Sends a repeat every millisecond until none is allowed; returns how many were.
-    fn spend(allowance: &mut Allowance, from: Duration) -> u64 {
+    fn spend(allowance: &mut Allowance, from: ClockTime) -> u64 {
         (0..1_000_000).take_while(|number| allowance.take(from + Duration::from_millis(*number))).count()
             as u64
     }
@@ -137,19 +132,19 @@ mod tests {
 
     #[test]
     fn a_source_repeats_as_many_datagrams_as_it_has_sent_originals() {
-        let mut allowance = Allowance::new(Duration::ZERO);
-        assert_eq!(spend(&mut allowance, Duration::ZERO), FIRST);
-        allowance.learn(Duration::from_secs(1), rate(700), 0);
-        assert_eq!(spend(&mut allowance, Duration::from_secs(1)), 700);
+        let mut allowance = Allowance::new(ClockTime::START);
+        assert_eq!(spend(&mut allowance, ClockTime::START), FIRST);
+        allowance.learn(ClockTime::START + Duration::from_secs(1), rate(700), 0);
+        assert_eq!(spend(&mut allowance, ClockTime::START + Duration::from_secs(1)), 700);
         // They continued: what was sent was original.
-        allowance.learn(Duration::from_secs(3), rate(700), 0);
-        assert_eq!(spend(&mut allowance, Duration::from_secs(3)), 700 + 700 + 700);
+        allowance.learn(ClockTime::START + Duration::from_secs(3), rate(700), 0);
+        assert_eq!(spend(&mut allowance, ClockTime::START + Duration::from_secs(3)), 700 + 700 + 700);
     }
 
     #[test]
     fn a_source_that_does_not_depend_on_the_relay_is_tested_after_ten_seconds() {
-        let mut allowance = Allowance::new(Duration::ZERO);
-        allowance.learn(Duration::ZERO, Rate { is_independent: true, has_slack: false, ..rate(700) }, 0);
-        assert_eq!(spend(&mut allowance, Duration::ZERO), 10 * 1_001);
+        let mut allowance = Allowance::new(ClockTime::START);
+        allowance.learn(ClockTime::START, Rate { is_independent: true, has_slack: false, ..rate(700) }, 0);
+        assert_eq!(spend(&mut allowance, ClockTime::START), 10 * 1_001);
     }
 }

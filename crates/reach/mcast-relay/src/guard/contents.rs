@@ -10,6 +10,7 @@ use std::time::Duration;
 use ahash::RandomState;
 use indexmap::IndexMap;
 use indexmap::map::Entry;
+use mcast_pace::ClockTime;
 
 use crate::arrival::OwnedArrival;
 use crate::rule::LegId;
@@ -37,14 +38,14 @@ const MAX_SOURCES: usize = 16;
 /// What is known of a content.
 #[derive(Clone, Debug)]
 pub(crate) struct Content {
-    last: Duration,
+    last: ClockTime,
     /// When it last passed the set of a discovery protocol.
-    pub(crate) passed: Option<Duration>,
+    pub(crate) passed: Option<ClockTime>,
     /// Most contents have one source, which needs no memory of its own.
     first: ContentSource,
     others: Vec<ContentSource>,
     emitted: RecentCount,
-    last_emitted: Option<Duration>,
+    last_emitted: Option<ClockTime>,
     /// The copies sent since the content became known.
     total: u64,
 }
@@ -53,7 +54,7 @@ pub(crate) struct Content {
 #[derive(Clone, Copy, Debug)]
 struct ContentSource {
     source: LegSource,
-    last: Duration,
+    last: ClockTime,
     count: RecentCount,
 }
 
@@ -66,18 +67,18 @@ struct RecentCount {
 }
 
 impl RecentCount {
-    fn add(&mut self, now: Duration, count: u32) {
+    fn add(&mut self, now: ClockTime, count: u32) {
         self.advance(now);
         self.current = self.current.saturating_add(count);
     }
 
-    fn count(mut self, now: Duration) -> u32 {
+    fn count(mut self, now: ClockTime) -> u32 {
         self.advance(now);
         self.current.saturating_add(self.previous)
     }
 
-    fn advance(&mut self, now: Duration) {
-        let second = now.as_secs();
+    fn advance(&mut self, now: ClockTime) {
+        let second = (now - ClockTime::START).as_secs();
         if second > self.second {
             self.previous = if second == self.second + 1 { self.current } else { 0 };
             (self.second, self.current) = (second, 0);
@@ -86,7 +87,7 @@ impl RecentCount {
 }
 
 impl ContentSource {
-    fn new(now: Duration, source: LegSource) -> Self {
+    fn new(now: ClockTime, source: LegSource) -> Self {
         let mut count = RecentCount::default();
         count.add(now, 1);
         Self { source, last: now, count }
@@ -94,7 +95,7 @@ impl ContentSource {
 }
 
 impl Content {
-    fn new(now: Duration, source: LegSource) -> Self {
+    fn new(now: ClockTime, source: LegSource) -> Self {
         Self {
             last: now,
             passed: None,
@@ -107,24 +108,24 @@ impl Content {
     }
 
     /// Counts an arrival from the source. Returns the time since the one before, and the recent ones.
-    fn count_source(&mut self, now: Duration, source: LegSource) -> (Option<Duration>, u32) {
+    fn count_source(&mut self, now: ClockTime, source: LegSource) -> (Option<Duration>, u32) {
         let mut sources = iter::once(&mut self.first).chain(&mut self.others);
         if let Some(known) = sources.find(|known| known.source == source) {
-            let interval = now.saturating_sub(std::mem::replace(&mut known.last, now));
+            let interval = now - std::mem::replace(&mut known.last, now);
             known.count.add(now, 1);
             return (Some(interval), known.count.count(now));
         }
         if self.others.len() + 1 == MAX_SOURCES {
             // Too many to count each: all further ones repeat.
-            return (Some(now.saturating_sub(self.last)), 1);
+            return (Some(now - self.last), 1);
         }
         self.others.push(ContentSource::new(now, source));
         (None, 1)
     }
 
     /// Handles an arrival from the source.
-    fn arrive(&mut self, now: Duration, source: LegSource) -> ContentArrival {
-        if now.saturating_sub(self.first.last) > MEMORY && !self.has_another(now, source) {
+    fn arrive(&mut self, now: ClockTime, source: LegSource) -> ContentArrival {
+        if now - self.first.last > MEMORY && !self.has_another(now, source) {
             // It no longer sends it.
             self.others.retain(|other| other.source != source);
             self.first = ContentSource::new(now, source);
@@ -135,14 +136,14 @@ impl Content {
     }
 
     /// Returns whether yet another source sends it: then it may circulate without the one that sent it first.
-    fn has_another(&self, now: Duration, source: LegSource) -> bool {
-        let is_recent = |other: &ContentSource| now.saturating_sub(other.last) <= MEMORY;
+    fn has_another(&self, now: ClockTime, source: LegSource) -> bool {
+        let is_recent = |other: &ContentSource| now - other.last <= MEMORY;
         self.others.iter().any(|other| other.source != source && is_recent(other))
     }
 
     fn seen(
         &self,
-        now: Duration,
+        now: ClockTime,
         interval: Option<Duration>,
         source: LegSource,
         from_source: u32,
@@ -154,7 +155,7 @@ impl Content {
         let has_rival = rivals.peek().is_some();
         ContentArrival {
             interval,
-            since_emitted: self.last_emitted.map(|last| now.saturating_sub(last)),
+            since_emitted: self.last_emitted.map(|last| now - last),
             from_source,
             emitted: self.emitted.count(now),
             total: self.total,
@@ -244,7 +245,7 @@ pub(crate) struct Contents {
     latest: ContentTable,
     earlier: ContentTable,
     /// When `latest` was empty.
-    since: Duration,
+    since: ClockTime,
     capacity: usize,
     hasher: RandomState,
 }
@@ -255,7 +256,7 @@ impl Contents {
         Self {
             latest: ContentTable::default(),
             earlier: ContentTable::default(),
-            since: Duration::ZERO,
+            since: ClockTime::START,
             capacity: capacity.get(),
             // The hash has a random key: otherwise, a sender could make contents collide. SipHash, the standard one, takes
             // three times as long.
@@ -269,13 +270,13 @@ impl Contents {
     }
 
     /// Records that a content has arrived.
-    pub(crate) fn arrive(&mut self, now: Duration, key: ContentKey, source: LegSource) -> ContentArrival {
-        if self.latest.len() >= self.capacity || now.saturating_sub(self.since) >= MEMORY {
+    pub(crate) fn arrive(&mut self, now: ClockTime, key: ContentKey, source: LegSource) -> ContentArrival {
+        if self.latest.len() >= self.capacity || now - self.since >= MEMORY {
             std::mem::swap(&mut self.latest, &mut self.earlier);
             self.latest.clear();
             self.since = now;
         }
-        let is_recent = |content: &Content| now.saturating_sub(content.last) <= MEMORY;
+        let is_recent = |content: &Content| now - content.last <= MEMORY;
         match self.latest.entry(key) {
             Entry::Occupied(mut known) if is_recent(known.get()) => known.get_mut().arrive(now, source),
             Entry::Occupied(mut old) => {
@@ -290,7 +291,7 @@ impl Contents {
     }
 
     /// Records that the relay has sent copies of a content.
-    pub(crate) fn emit(&mut self, now: Duration, key: ContentKey, copies: u32) {
+    pub(crate) fn emit(&mut self, now: ClockTime, key: ContentKey, copies: u32) {
         if let Some(content) = self.get_mut(key).filter(|_| copies > 0) {
             content.emitted.add(now, copies);
             content.last_emitted = Some(now);
@@ -299,9 +300,9 @@ impl Contents {
     }
 
     /// Returns whether the content has passed within the window; if not, it passes now.
-    pub(crate) fn is_in_set(&mut self, now: Duration, key: ContentKey, window: Duration) -> bool {
+    pub(crate) fn is_in_set(&mut self, now: ClockTime, key: ContentKey, window: Duration) -> bool {
         let Some(content) = self.get_mut(key) else { return false };
-        let is_repeat = content.passed.is_some_and(|passed| now.saturating_sub(passed) < window);
+        let is_repeat = content.passed.is_some_and(|passed| now - passed < window);
         if !is_repeat {
             content.passed = Some(now);
         }

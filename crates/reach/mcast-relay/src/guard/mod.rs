@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use lru::LruCache;
+use mcast_pace::ClockTime;
 use mcast_packet::MacAddress;
 
 use crate::arrival::{LegArrival, OwnedArrival};
@@ -96,7 +97,7 @@ impl Guard {
     /// Decides on an arrival. `protocol` is the discovery protocol of the rules that name it.
     pub(crate) fn arrive(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         protocol: Option<DiscoveryProtocol>,
         arrival: &LegArrival<'_>,
     ) -> GuardVerdict {
@@ -106,6 +107,7 @@ impl Guard {
             .map(|_| source.address);
         let key = self.contents.key(arrival.destination, arrival.payload, of_request);
         let content = self.contents.arrive(now, key, source);
+        // What a discovery protocol repeats this soon says nothing new, so that a loop ends here without a test.
         if protocol.is_some() && self.contents.is_in_set(now, key, SET_WINDOW) {
             return GuardVerdict::Repeat;
         }
@@ -129,6 +131,7 @@ impl Guard {
             Some(known) => *known = culprit,
             None => self.tested.push(culprit),
         }
+        // The limit is for all sources together, so that many forged ones do not fill the memory.
         let suspects = self.tested.iter().filter_map(|tested| self.suspects.peek(&tested.source));
         let bytes: usize = suspects.map(Suspect::held_bytes).sum();
         match self.suspects.peek_mut(&source) {
@@ -141,7 +144,7 @@ impl Guard {
     }
 
     /// Records an arrival that is not forwarded now, so that a later repeat is recognized.
-    pub(crate) fn note(&mut self, now: Duration, protocol: DiscoveryProtocol, arrival: &LegArrival<'_>) {
+    pub(crate) fn note(&mut self, now: ClockTime, protocol: DiscoveryProtocol, arrival: &LegArrival<'_>) {
         let of_request = protocol.requests_reply(arrival.source, arrival.payload);
         let source = LegSource { leg: arrival.leg, address: arrival.source.ip() };
         self.remember(
@@ -156,7 +159,7 @@ impl Guard {
     /// Records a copy of a discovery protocol whose payload has changed on the way, so that its echo is recognized.
     pub(crate) fn remember(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         destination: SocketAddr,
         payload: &[u8],
         of_request: Option<IpAddr>,
@@ -168,7 +171,7 @@ impl Guard {
     }
 
     /// Records that the relay has sent copies of a content: each of them may come back.
-    pub(crate) fn emit(&mut self, now: Duration, key: ContentKey, copies: usize) {
+    pub(crate) fn emit(&mut self, now: ClockTime, key: ContentKey, copies: usize) {
         let copies = u32::try_from(copies).unwrap_or(u32::MAX);
         self.contents.emit(now, key, copies);
         for tested in &self.tested {
@@ -179,7 +182,7 @@ impl Guard {
     }
 
     /// Returns what is due, if anything is: call again until it returns `None`.
-    pub(crate) fn poll(&mut self, now: Duration) -> Option<GuardOutput> {
+    pub(crate) fn poll(&mut self, now: ClockTime) -> Option<GuardOutput> {
         if self.released.is_empty()
             && self.found.is_empty()
             && self.dropped.is_empty()
@@ -192,7 +195,7 @@ impl Guard {
         found.or_else(|| self.released.pop_front().map(GuardOutput::Send))
     }
 
-    fn do_due(&mut self, now: Duration) {
+    fn do_due(&mut self, now: ClockTime) {
         let Self { tested, suspects, released, .. } = self;
         tested.retain(|tested| suspects.peek(&tested.source).is_some_and(Suspect::is_active));
         for tested in &*tested {
@@ -205,7 +208,7 @@ impl Guard {
     }
 
     /// Continues the tests that have their windows in common.
-    fn do_due_in_windows(&mut self, now: Duration) {
+    fn do_due_in_windows(&mut self, now: ClockTime) {
         let is_probed = |suspect: &Suspect| suspect.probed().is_some();
         let suspects = self.tested.iter().filter_map(|tested| self.suspects.peek(&tested.source));
         let (probed, others): (Vec<_>, Vec<_>) = suspects.partition(|suspect| is_probed(suspect));
@@ -263,9 +266,9 @@ impl Guard {
     }
 
     /// Returns when to call [`Self::poll`].
-    pub(crate) fn deadline(&self) -> Option<Duration> {
+    pub(crate) fn deadline(&self) -> Option<ClockTime> {
         if !self.released.is_empty() || !self.found.is_empty() || !self.dropped.is_empty() {
-            return Some(Duration::ZERO);
+            return Some(ClockTime::START);
         }
         let tested = self.tested.iter();
         let single = tested.filter_map(|tested| self.suspects.peek(&tested.source)?.deadline());
@@ -296,14 +299,14 @@ enum OwnResult {
 
 #[derive(Debug)]
 struct OwnTest {
-    started: Duration,
+    started: ClockTime,
     /// The time for which it counts, once copies under way have arrived.
     window: Duration,
     count: u64,
     /// Those of them that cannot be copies of what the relay has sent since the test started.
     originals: u64,
     total: u64,
-    latest: Duration,
+    latest: ClockTime,
     contents: BTreeMap<ContentKey, OwnContent>,
     /// Repeats that cannot be copies of what the relay has sent.
     unexplained: u64,
@@ -325,7 +328,7 @@ struct OwnContent {
 }
 
 impl OwnTest {
-    fn new(now: Duration) -> Self {
+    fn new(now: ClockTime) -> Self {
         Self {
             started: now,
             window: ROUND_TRIP,
@@ -345,7 +348,7 @@ impl OwnTest {
     }
 
     /// Counts a repeat.
-    fn arrive(&mut self, now: Duration, key: ContentKey, arrival: &ContentArrival) {
+    fn arrive(&mut self, now: ClockTime, key: ContentKey, arrival: &ContentArrival) {
         let is_late = now >= self.started + ROUND_TRIP;
         self.total += 1;
         self.latest = now;
@@ -366,14 +369,14 @@ impl OwnTest {
     }
 
     /// Returns when to call [`Self::poll`].
-    fn deadline(&self) -> Duration {
+    fn deadline(&self) -> ClockTime {
         // In silence, there is nothing to wait for.
         let end = (self.started + ROUND_TRIP + self.window).min(self.latest + self.window);
         if self.is_unexplained() { end.min(self.started + SHORTEST) } else { end }
     }
 
     /// Returns the result if it is there.
-    fn poll(&self, now: Duration) -> Option<OwnResult> {
+    fn poll(&self, now: ClockTime) -> Option<OwnResult> {
         if now < self.deadline() {
             return None;
         }
@@ -381,7 +384,7 @@ impl OwnTest {
             return Some(OwnResult::Silent);
         }
         let (count, originals, window) = match self.is_unexplained() {
-            true => (self.total, self.unexplained, now.saturating_sub(self.started)),
+            true => (self.total, self.unexplained, now - self.started),
             false => (self.count, self.originals, self.window),
         };
         if count == 0 || self.rivalled * 2 >= self.total {
@@ -400,10 +403,9 @@ impl OwnTest {
 
 impl OwnContent {
     /// Returns a content of which the first repeat in the test has just arrived.
-    fn new(now: Duration, started: Duration, arrival: &ContentArrival) -> Self {
+    fn new(now: ClockTime, started: ClockTime, arrival: &ContentArrival) -> Self {
         let delivered = arrival.total.saturating_sub(arrival.emitted.into());
-        let is_sent_in_test =
-            arrival.since_emitted().is_some_and(|since| now.saturating_sub(since) >= started);
+        let is_sent_in_test = arrival.since_emitted().is_some_and(|since| now - since >= started);
         let before = if is_sent_in_test { delivered } else { arrival.total };
         Self { copies: 0, delivered, before, late: 0 }
     }

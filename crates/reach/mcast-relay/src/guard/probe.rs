@@ -13,6 +13,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
+
 use super::allowance::Rate;
 use super::contents::{ContentArrival, ContentKey, HeldRepeats, MAX_GAIN, PendingRepeat, ROUND_TRIP};
 
@@ -70,7 +72,7 @@ pub(super) enum ProbeResult {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Windows {
     phase: Phase,
-    started: Duration,
+    started: ClockTime,
     length: Duration,
 }
 
@@ -85,12 +87,12 @@ pub(super) enum Phase {
 }
 
 impl Windows {
-    pub(super) const fn new(now: Duration) -> Self {
+    pub(super) const fn new(now: ClockTime) -> Self {
         Self { phase: Phase::Draining, started: now, length: ROUND_TRIP }
     }
 
     /// Returns windows of which a quiet one has just passed.
-    pub(super) const fn after_quiet(now: Duration) -> Self {
+    pub(super) const fn after_quiet(now: ClockTime) -> Self {
         Self { phase: Phase::Quiet, started: now, length: Duration::ZERO }
     }
 
@@ -98,18 +100,18 @@ impl Windows {
         self.phase
     }
 
-    pub(super) fn end(&self) -> Duration {
+    pub(super) fn end(&self) -> ClockTime {
         self.started + self.length
     }
 
-    pub(super) const fn started(&self) -> Duration {
+    pub(super) const fn started(&self) -> ClockTime {
         self.started
     }
 
     /// Starts a window. Its length varies, so that no program repeats itself in the same rhythm.
-    pub(super) fn start(&mut self, now: Duration, phase: Phase, length: Option<Duration>) {
-        let variation = now.as_nanos().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20 & 0xff;
-        let longest = ROUND_TRIP + Duration::from_millis(u64::try_from(variation).unwrap_or_default());
+    pub(super) fn start(&mut self, now: ClockTime, phase: Phase, length: Option<Duration>) {
+        let variation = now.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20 & 0xff;
+        let longest = ROUND_TRIP + Duration::from_millis(variation);
         // Both windows of a pair have the same length.
         if phase != Phase::Probing || self.length.is_zero() {
             self.length = length.unwrap_or(longest).clamp(SHORTEST, longest);
@@ -132,7 +134,7 @@ pub(super) struct ProbeTest {
     takes_part: bool,
     /// Repeats in this window, and the latest.
     count: u64,
-    latest: Duration,
+    latest: ClockTime,
     /// Repeats in the last quiet window.
     quiet_count: u64,
     /// Repeats in all quiet windows.
@@ -169,7 +171,7 @@ struct WindowCounts {
 }
 
 impl ProbeTest {
-    pub(super) fn new(now: Duration, record: Record, held: HeldRepeats) -> Self {
+    pub(super) fn new(now: ClockTime, record: Record, held: HeldRepeats) -> Self {
         let contents = held.keys().take(MAX_CONTENTS).map(|key| (key, WindowCounts::default())).collect();
         Self {
             record,
@@ -198,12 +200,12 @@ impl ProbeTest {
     }
 
     /// Starts one of a source that has sent more while more was sent.
-    pub(super) fn of_likely_loop(now: Duration, record: Record, held: HeldRepeats) -> Self {
+    pub(super) fn of_likely_loop(now: ClockTime, record: Record, held: HeldRepeats) -> Self {
         Self { is_likely_loop: true, ..Self::new(now, record, held) }
     }
 
     /// Starts one of a source that has sent nothing for a window, while nothing was sent.
-    pub(super) fn after_silence(now: Duration, record: Record, held: HeldRepeats) -> Self {
+    pub(super) fn after_silence(now: ClockTime, record: Record, held: HeldRepeats) -> Self {
         Self { is_silent: true, ..Self::new(now, record, held) }
     }
 
@@ -216,7 +218,7 @@ impl ProbeTest {
     }
 
     /// Counts a repeat. Returns whether it is to be kept: few are of contents that others have sent first.
-    pub(super) fn arrive(&mut self, now: Duration, key: ContentKey, arrival: &ContentArrival) -> bool {
+    pub(super) fn arrive(&mut self, now: ClockTime, key: ContentKey, arrival: &ContentArrival) -> bool {
         self.total += 1;
         self.is_silent = false;
         self.count += 1;
@@ -361,8 +363,8 @@ impl ProbeTest {
     }
 
     /// Returns how long copies take, if it is known.
-    pub(super) fn round_trip(&self, window_started: Duration) -> Option<Duration> {
-        (self.quiet_count == 0 && self.echoes > 0).then(|| self.latest.saturating_sub(window_started))
+    pub(super) fn round_trip(&self, window_started: ClockTime) -> Option<Duration> {
+        (self.quiet_count == 0 && self.echoes > 0).then(|| self.latest - window_started)
     }
 
     /// Returns whether what is held should not be sent even if the source is acquitted.

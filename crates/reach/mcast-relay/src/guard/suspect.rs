@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
+
 use super::allowance::{Allowance, Rate};
 use super::contents::{ContentArrival, ContentKey, HeldRepeats, PendingRepeat, ROUND_TRIP};
 use super::probe::{MOST_OF_OTHERS, Phase, ProbeResult, ProbeTest, Record, Windows};
@@ -52,18 +54,18 @@ enum SuspectState {
     /// It has been acquitted.
     Drained(Box<Drain>),
     Quarantined {
-        last: Duration,
-        recheck: Duration,
+        last: ClockTime,
+        recheck: ClockTime,
     },
 }
 
 impl Suspect {
-    pub(super) fn new(now: Duration) -> Self {
+    pub(super) fn new(now: ClockTime) -> Self {
         Self { state: SuspectState::Watched, allowance: Allowance::new(now), record: Record::Clean }
     }
 
     /// Returns when to call [`Self::poll`].
-    pub(super) fn deadline(&self) -> Option<Duration> {
+    pub(super) fn deadline(&self) -> Option<ClockTime> {
         match &self.state {
             SuspectState::Own(test) => Some(test.deadline()),
             SuspectState::Drained(drain) => Some(drain.deadline()),
@@ -100,7 +102,7 @@ impl Suspect {
     }
 
     /// Decides on an arrival of this source.
-    pub(super) fn arrive(&mut self, now: Duration, key: ContentKey, arrival: &ContentArrival) -> Step {
+    pub(super) fn arrive(&mut self, now: ClockTime, key: ContentKey, arrival: &ContentArrival) -> Step {
         let is_held = match &self.state {
             SuspectState::Own(test) => test.holds(key),
             SuspectState::Probed(test) => test.holds(key),
@@ -126,9 +128,10 @@ impl Suspect {
     }
 
     /// Changes the state for a repeat.
-    fn follow(&mut self, now: Duration, arrival: &ContentArrival) {
+    fn follow(&mut self, now: ClockTime, arrival: &ContentArrival) {
         if let SuspectState::Quarantined { last, recheck } = &mut self.state {
-            let silence = now.saturating_sub(std::mem::replace(last, now));
+            let silence = now - std::mem::replace(last, now);
+            // A loop of which nothing is sent falls silent as well, so this acquits nobody: the next repeat begins a test.
             if silence >= SILENCE {
                 (self.state, self.allowance) = (SuspectState::Watched, Allowance::none(now));
             } else if now >= *recheck {
@@ -155,12 +158,12 @@ impl Suspect {
         }
     }
 
-    fn probe(&mut self, now: Duration, held: HeldRepeats) {
+    fn probe(&mut self, now: ClockTime, held: HeldRepeats) {
         self.state = SuspectState::Probed(ProbeTest::new(now, self.record, held).into());
     }
 
     /// Tests a source of which few repeats are kept.
-    fn probe_likely_loop(&mut self, now: Duration, mut held: HeldRepeats) {
+    fn probe_likely_loop(&mut self, now: ClockTime, mut held: HeldRepeats) {
         held.truncate(MOST_OF_OTHERS);
         self.state = SuspectState::Probed(ProbeTest::of_likely_loop(now, self.record, held).into());
     }
@@ -183,7 +186,7 @@ impl Suspect {
     }
 
     /// Does what is due.
-    pub(super) fn poll(&mut self, now: Duration) -> Option<Outcome> {
+    pub(super) fn poll(&mut self, now: ClockTime) -> Option<Outcome> {
         match &mut self.state {
             SuspectState::Own(test) => {
                 let result = test.poll(now)?;
@@ -211,7 +214,7 @@ impl Suspect {
     }
 
     /// Handles the end of a window of the tests of all.
-    pub(super) fn end_window(&mut self, now: Duration, windows: &Windows) -> Option<Outcome> {
+    pub(super) fn end_window(&mut self, now: ClockTime, windows: &Windows) -> Option<Outcome> {
         let SuspectState::Probed(test) = &mut self.state else { return None };
         let result = match windows.phase() {
             Phase::Draining => ProbeResult::Unclear,
@@ -253,7 +256,7 @@ impl Suspect {
         }
     }
 
-    fn acquit(&mut self, now: Duration, rate: Rate, held: HeldRepeats) {
+    fn acquit(&mut self, now: ClockTime, rate: Rate, held: HeldRepeats) {
         self.allowance.learn(now, rate, held.len() as u64);
         self.state = SuspectState::Drained(Drain::new(now, rate, held).into());
         self.record = Record::Clean;
@@ -266,17 +269,17 @@ const AT_ONCE: u32 = 16;
 #[derive(Debug)]
 pub(super) struct Drain {
     pub(super) held: HeldRepeats,
-    next: Duration,
+    next: ClockTime,
     /// The time for [`AT_ONCE`] repeats.
     interval: Duration,
     /// Arrivals in each window that are no more than before.
     expected: u64,
-    window_started: Duration,
+    window_started: ClockTime,
     count: u64,
 }
 
 impl Drain {
-    pub(super) fn new(now: Duration, rate: Rate, held: HeldRepeats) -> Self {
+    pub(super) fn new(now: ClockTime, rate: Rate, held: HeldRepeats) -> Self {
         let expected = rate.within(ROUND_TRIP);
         // Twice as fast as they arrive, and within a window if no more do.
         let in_window = (expected * 2).max(held.len() as u64).max(1);
@@ -285,12 +288,12 @@ impl Drain {
     }
 
     /// Returns when to call [`Self::poll`].
-    pub(super) const fn deadline(&self) -> Duration {
+    pub(super) const fn deadline(&self) -> ClockTime {
         self.next
     }
 
     /// Counts an arrival. Returns whether more arrive than before.
-    pub(super) fn arrive(&mut self, now: Duration) -> bool {
+    pub(super) fn arrive(&mut self, now: ClockTime) -> bool {
         if now >= self.window_started + ROUND_TRIP {
             (self.window_started, self.count) = (now, 0);
         }
@@ -299,7 +302,7 @@ impl Drain {
     }
 
     /// Returns the repeats to send now, if it is time.
-    pub(super) fn poll(&mut self, now: Duration) -> Option<VecDeque<PendingRepeat>> {
+    pub(super) fn poll(&mut self, now: ClockTime) -> Option<VecDeque<PendingRepeat>> {
         if now < self.next || self.held.len() == 0 {
             return None;
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcast_group::{GroupAddr, Membership, SourceFilter};
+use mcast_pace::ClockTime;
 use mcast_packet::payload::{MpegTs, Rtp};
 
 use super::HttpDatagram;
@@ -67,13 +68,13 @@ struct Stream {
     feed: Feed,
     clients: usize,
     /// When the last client has left.
-    idle_since: Option<Duration>,
+    idle_since: Option<ClockTime>,
     reorder: Option<Reorder<Chunk>>,
 }
 
 #[derive(Debug, Default)]
 struct RateMeter {
-    start: Duration,
+    start: ClockTime,
     bytes: u64,
     rate: f64,
 }
@@ -92,7 +93,7 @@ impl Channel {
         Self { rule, epoch, last: 0, streams: BTreeMap::new(), counts, rate }
     }
 
-    pub(super) fn receive(&mut self, now: Duration, datagram: &HttpDatagram, capacity: usize) {
+    pub(super) fn receive(&mut self, now: ClockTime, datagram: &HttpDatagram, capacity: usize) {
         let length = datagram.payload.len();
         self.counts.datagrams += 1;
         self.counts.bytes += length as u64;
@@ -141,7 +142,7 @@ impl Channel {
         Start { cursor, gap }
     }
 
-    pub(super) fn unsubscribe(&mut self, now: Duration, kind: StreamKind) {
+    pub(super) fn unsubscribe(&mut self, now: ClockTime, kind: StreamKind) {
         let Some(stream) = self.streams.get_mut(&kind) else { return };
         stream.clients = stream.clients.saturating_sub(1);
         stream.idle_since = (stream.clients == 0).then_some(now);
@@ -160,7 +161,7 @@ impl Channel {
 
     /// Sends what has been held back for too long, and forgets streams that nobody has received for a while. Returns
     /// whether any remains.
-    pub(super) fn expire(&mut self, now: Duration, capacity: usize) -> bool {
+    pub(super) fn expire(&mut self, now: ClockTime, capacity: usize) -> bool {
         self.streams.retain(|_, stream| {
             stream.release(now, capacity);
             // With more streams, each of them keeps less.
@@ -171,7 +172,7 @@ impl Channel {
     }
 
     /// Returns when to call [`Self::expire`].
-    pub(super) fn deadline(&self) -> Option<Duration> {
+    pub(super) fn deadline(&self) -> Option<ClockTime> {
         let deadlines = |stream: &Stream| {
             let held = stream.reorder.as_ref().and_then(Reorder::deadline);
             [held, stream.idle_since.map(|since| since + LINGER)]
@@ -194,7 +195,7 @@ impl Channel {
     }
 
     /// Returns the present rate in bits per second.
-    pub(super) fn bit_rate(&self, now: Duration) -> f64 {
+    pub(super) fn bit_rate(&self, now: ClockTime) -> f64 {
         self.rate.bits(now)
     }
 }
@@ -206,7 +207,7 @@ impl Stream {
     }
 
     /// Takes a packet of RTP, or a part of a transport stream without it, which some senders change to.
-    fn receive_rtp(&mut self, now: Duration, payload: &Arc<[u8]>, capacity: usize) {
+    fn receive_rtp(&mut self, now: ClockTime, payload: &Arc<[u8]>, capacity: usize) {
         let mut out = Vec::new();
         match (Rtp::parse(payload), &mut self.reorder) {
             (Some(packet), Some(reorder)) => {
@@ -220,7 +221,7 @@ impl Stream {
         self.send(out, capacity);
     }
 
-    fn release(&mut self, now: Duration, capacity: usize) {
+    fn release(&mut self, now: ClockTime, capacity: usize) {
         let mut out = Vec::new();
         if let Some(reorder) = &mut self.reorder {
             reorder.expire(now, &mut out);
@@ -237,8 +238,8 @@ impl Stream {
 }
 
 impl RateMeter {
-    fn add(&mut self, now: Duration, bytes: usize) {
-        let passed = now.saturating_sub(self.start);
+    fn add(&mut self, now: ClockTime, bytes: usize) {
+        let passed = now - self.start;
         if passed >= RATE_WINDOW {
             self.rate =
                 if passed < 2 * RATE_WINDOW { self.bytes as f64 * 8.0 / passed.as_secs_f64() } else { 0.0 };
@@ -247,7 +248,7 @@ impl RateMeter {
         self.bytes += bytes as u64;
     }
 
-    fn bits(&self, now: Duration) -> f64 {
+    fn bits(&self, now: ClockTime) -> f64 {
         if now < self.start + 3 * RATE_WINDOW { self.rate } else { 0.0 }
     }
 }

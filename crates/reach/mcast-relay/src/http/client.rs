@@ -2,7 +2,8 @@
 
 use std::io::IoSlice;
 use std::net::SocketAddr;
-use std::time::Duration;
+
+use mcast_pace::ClockTime;
 
 use super::channel::{Channel, ChannelKey, Chunk, Cursor, Feed};
 use super::encode::FrameReader;
@@ -20,10 +21,10 @@ pub(super) struct Client {
     pub(super) state: ClientState,
     pub(super) outbox: Outbox,
     /// When it connected, and when something was sent to it.
-    pub(super) since: Duration,
-    pub(super) last_sent: Duration,
+    pub(super) since: ClockTime,
+    pub(super) last_sent: ClockTime,
     /// Since when it takes nothing, although there is something.
-    pub(super) blocked_since: Option<Duration>,
+    pub(super) blocked_since: Option<ClockTime>,
     pub(super) sent: u64,
 }
 
@@ -33,7 +34,7 @@ pub(super) enum ClientState {
     Request(Vec<u8>),
     Stream(Subscription),
     /// The connection ends once the outbox is empty, and at this time at the latest.
-    Ending(Duration),
+    Ending(ClockTime),
     /// The connection ends now.
     Gone,
 }
@@ -45,7 +46,7 @@ pub(super) struct Subscription {
     pub(super) kind: StreamKind,
     pub(super) cursor: Cursor,
     /// Since when it has not caught up after it had fallen behind.
-    pub(super) behind_since: Option<Duration>,
+    pub(super) behind_since: Option<ClockTime>,
     pub(super) skipped: u64,
     pub(super) frames: FrameReader,
 }
@@ -60,7 +61,7 @@ pub(super) struct Outbox {
 }
 
 impl Client {
-    pub(super) fn new(now: Duration, listener: SocketAddr, address: SocketAddr) -> Self {
+    pub(super) fn new(now: ClockTime, listener: SocketAddr, address: SocketAddr) -> Self {
         Self {
             listener,
             address,
@@ -104,7 +105,7 @@ impl Client {
     }
 
     /// Records that this many bytes have been written.
-    pub(super) fn wrote(&mut self, now: Duration, count: usize, feed: Option<&Feed>) {
+    pub(super) fn wrote(&mut self, now: ClockTime, count: usize, feed: Option<&Feed>) {
         self.sent += count as u64;
         (self.last_sent, self.blocked_since) = (now, None);
         let mut rest = self.outbox.advance(count);
@@ -122,13 +123,14 @@ impl Client {
                 }
             }
         }
+        // Only a client that has everything is no longer behind. One that takes nine tenths of the traffic never has.
         if subscription.cursor.position >= feed.end() {
             subscription.behind_since = None;
         }
     }
 
     /// Moves on if it has fallen behind. Returns how many datagrams it misses.
-    pub(super) fn catch_up(&mut self, now: Duration, channel: &Channel) -> u64 {
+    pub(super) fn catch_up(&mut self, now: ClockTime, channel: &Channel) -> u64 {
         let Self { state: ClientState::Stream(subscription), outbox, .. } = self else { return 0 };
         let Some((missed, gap)) = channel.catch_up(subscription.kind, &mut subscription.cursor) else {
             return 0;

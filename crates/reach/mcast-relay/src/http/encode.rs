@@ -12,47 +12,61 @@ use super::HttpDatagram;
 use super::resource::StreamKind;
 
 /// Why a client does not receive datagrams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum GapReason {
     /// The datagrams after the last event of the client are no longer kept.
     Expired,
     /// The last event of the client is of another time, since which the group was left, or of another relay.
+    #[serde(rename = "unknown-id")]
     Unknown,
     /// The client was too slow.
+    #[serde(rename = "too-slow")]
     Slow,
     /// They were lost on this host, before they reached the server.
+    #[serde(rename = "lost-on-this-host")]
     Lost,
 }
 
-impl GapReason {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Unknown => "unknown-id",
-            Self::Slow => "too-slow",
-            Self::Lost => "lost-on-this-host",
-        }
-    }
-}
-
+/// One object per datagram, or per gap.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct DatagramEvent<'a> {
+    /// Kind of the event
     event: &'static str,
+    /// Identifies the datagram, or the last one of a gap
     id: &'a str,
+    /// Source of the datagram, address and port
     source: String,
+    /// When the kernel received the datagram (RFC 3339, UTC)
     time: Option<String>,
+    /// Payload, if it is UTF-8
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
+    /// Payload in base64, if it is not UTF-8
     #[serde(skip_serializing_if = "Option::is_none")]
     base64: Option<String>,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct GapEvent<'a> {
     event: &'static str,
     id: &'a str,
-    gap: &'static str,
+    /// Why datagrams are missing
+    gap: GapReason,
+    /// Number of missing datagrams, if known
     missed: Option<u64>,
+}
+
+/// The schema of the events.
+#[cfg(feature = "schema")]
+pub(super) fn schema() -> mcast_json::RecordSchema {
+    let title = "Event of a group for HTTP clients of a relay (`/sse/`, `/ws/`)";
+    mcast_json::RecordSchema::new::<DatagramEvent<'_>>("relay-http-event", title)
+        .or::<GapEvent<'_>>()
+        .events(["datagram", "gap"])
 }
 
 /// Returns the chunk of a datagram for clients of this kind.
@@ -74,7 +88,7 @@ pub(super) fn datagram(kind: StreamKind, id: &str, datagram: &HttpDatagram) -> V
 
 /// Returns the chunk of a gap; `missed` is `None` if the number of datagrams is not known. `id` is that of the last one.
 pub(super) fn gap(kind: StreamKind, id: &str, reason: GapReason, missed: Option<u64>) -> Vec<u8> {
-    let event = GapEvent { event: "gap", id, gap: reason.name(), missed };
+    let event = GapEvent { event: "gap", id, gap: reason, missed };
     wrap(kind, id, "event: gap\n", &to_json(&event))
 }
 

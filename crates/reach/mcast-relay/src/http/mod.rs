@@ -47,6 +47,13 @@ pub use playlist::{HttpChannel, Playlist, PlaylistError};
 pub use refusal::{HttpCounts, HttpRefusal};
 pub use server::{HttpClientId, HttpServer};
 
+/// Returns the schemas of the events and of the status that clients receive as JSON. Needs the feature `schema`.
+#[cfg(feature = "schema")]
+#[must_use]
+pub fn schemas() -> Vec<mcast_json::RecordSchema> {
+    vec![encode::schema(), status::schema()]
+}
+
 /// Settings of an [`HttpServer`].
 #[derive(Clone, Debug)]
 pub struct HttpConfig {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
 use mcast_packet::payload::Rtp;
 
 /// How far ahead of a missing packet others are held back for it.
@@ -20,7 +21,7 @@ const SILENCE: Duration = Duration::from_millis(300);
 pub(super) struct Reorder<T> {
     source: Option<SourceState>,
     /// The packets after the missing one, each with its time of arrival. The last place is not empty.
-    held: VecDeque<Option<(T, Duration)>>,
+    held: VecDeque<Option<(T, ClockTime)>>,
     /// Packets that did not arrive in time.
     pub(super) missing: u64,
     /// Packets that had been sent already, came too late, or were of another source.
@@ -32,7 +33,7 @@ struct SourceState {
     ssrc: u32,
     /// The sequence number that is sent next.
     next: u16,
-    last: Duration,
+    last: ClockTime,
 }
 
 impl<T> Reorder<T> {
@@ -41,7 +42,7 @@ impl<T> Reorder<T> {
     }
 
     /// Takes a packet with its content, and adds what can be sent.
-    pub(super) fn push(&mut self, now: Duration, packet: &Rtp<'_>, content: T, out: &mut Vec<T>) {
+    pub(super) fn push(&mut self, now: ClockTime, packet: &Rtp<'_>, content: T, out: &mut Vec<T>) {
         self.expire(now, out);
         let (ssrc, sequence) = (packet.ssrc, packet.sequence);
         let source = *self.source.get_or_insert(SourceState { ssrc, next: sequence, last: now });
@@ -64,19 +65,19 @@ impl<T> Reorder<T> {
     }
 
     /// Gives up packets for which others have been held back for too long.
-    pub(super) fn expire(&mut self, now: Duration, out: &mut Vec<T>) {
+    pub(super) fn expire(&mut self, now: ClockTime, out: &mut Vec<T>) {
         while self.deadline().is_some_and(|deadline| now >= deadline) {
             self.give_up(out);
         }
     }
 
     /// Returns when to call [`Self::expire`].
-    pub(super) fn deadline(&self) -> Option<Duration> {
+    pub(super) fn deadline(&self) -> Option<ClockTime> {
         self.held.iter().flatten().next().map(|(_, arrived)| *arrived + TIMEOUT)
     }
 
     /// Places a packet that is `distance` after the one that is sent next.
-    fn place(&mut self, now: Duration, mut distance: usize, content: T, out: &mut Vec<T>) {
+    fn place(&mut self, now: ClockTime, mut distance: usize, content: T, out: &mut Vec<T>) {
         while distance > MAX_HELD {
             distance -= self.give_up(out).min(distance);
         }
@@ -133,9 +134,9 @@ mod tests {
 
     /// Packets of one source, each with its number as its content, one per millisecond.
     fn sorted(numbers: impl IntoIterator<Item = u16>) -> (Vec<u16>, Reorder<u16>) {
-        let (mut reorder, mut out, mut now) = (Reorder::new(), Vec::new(), Duration::ZERO);
+        let (mut reorder, mut out, mut now) = (Reorder::new(), Vec::new(), ClockTime::START);
         for number in numbers {
-            now += Duration::from_millis(1);
+            now = now + Duration::from_millis(1);
             reorder.push(now, &packet(7, number), number, &mut out);
         }
         reorder.expire(now + TIMEOUT, &mut out);
@@ -168,9 +169,9 @@ mod tests {
         fn any_packets_are_sent_at_most_once_and_few_are_held(
             packets in prop::collection::vec((0_u32..3, any::<u16>(), 0_u64..200), 0..300)
         ) {
-            let (mut reorder, mut out, mut now) = (Reorder::new(), Vec::new(), Duration::ZERO);
+            let (mut reorder, mut out, mut now) = (Reorder::new(), Vec::new(), ClockTime::START);
             for (number, (ssrc, sequence, pause)) in packets.iter().enumerate() {
-                now += Duration::from_millis(*pause);
+                now = now + Duration::from_millis(*pause);
                 reorder.push(now, &packet(*ssrc, *sequence), number, &mut out);
                 prop_assert!(reorder.held.len() <= MAX_HELD);
                 prop_assert!(reorder.held.back().is_none_or(Option::is_some));
@@ -189,12 +190,12 @@ mod tests {
         let (out, reorder) = sorted([65_534, 65_535, 2, 3]);
         assert_eq!((out, reorder.missing), (vec![65_534, 65_535, 2, 3], 2));
         let (mut reorder, mut out) = (Reorder::new(), Vec::new());
-        reorder.push(Duration::ZERO, &packet(7, 1), 1, &mut out);
-        reorder.push(Duration::ZERO, &packet(7, 5), 5, &mut out);
-        reorder.push(Duration::ZERO, &packet(7, 3), 3, &mut out);
-        assert_eq!((&out[..], reorder.deadline()), (&[1][..], Some(TIMEOUT)));
-        reorder.push(Duration::from_millis(50), &packet(7, 6), 6, &mut out);
-        reorder.expire(TIMEOUT, &mut out);
+        reorder.push(ClockTime::START, &packet(7, 1), 1, &mut out);
+        reorder.push(ClockTime::START, &packet(7, 5), 5, &mut out);
+        reorder.push(ClockTime::START, &packet(7, 3), 3, &mut out);
+        assert_eq!((&out[..], reorder.deadline()), (&[1][..], Some(ClockTime::START + TIMEOUT)));
+        reorder.push(ClockTime::START + Duration::from_millis(50), &packet(7, 6), 6, &mut out);
+        reorder.expire(ClockTime::START + TIMEOUT, &mut out);
         assert_eq!((&out[..], reorder.deadline()), (&[1, 3, 5, 6][..], None));
     }
 
@@ -204,12 +205,12 @@ mod tests {
         assert_eq!(out, [10, 11, 40_000, 40_001]);
         let (mut reorder, mut out) = (Reorder::new(), Vec::new());
         for millisecond in 0..100 {
-            let now = Duration::from_millis(millisecond);
+            let now = ClockTime::START + Duration::from_millis(millisecond);
             reorder.push(now, &packet(1, millisecond as u16), 1, &mut out);
             reorder.push(now, &packet(2, 9_000 + millisecond as u16), 2, &mut out);
         }
         assert_eq!((out.len(), reorder.discarded), (100, 100));
-        reorder.push(Duration::from_millis(99) + SILENCE, &packet(2, 9_999), 2, &mut out);
+        reorder.push(ClockTime::START + Duration::from_millis(99) + SILENCE, &packet(2, 9_999), 2, &mut out);
         assert_eq!(out.last(), Some(&2));
     }
 }

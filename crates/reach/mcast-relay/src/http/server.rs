@@ -44,8 +44,7 @@ const PLAYER_PLACE: &str = "/* player.js */";
 pub struct HttpClientId(pub u64);
 
 /// Serves groups to HTTP clients. Its driver passes connections, what arrives on them, and datagrams; it writes what
-/// [`Self::poll_transmit`] returns, and receives what [`Self::poll_demand`] returns. Times are durations since any fixed
-/// moment.
+/// [`Self::poll_transmit`] returns, and receives what [`Self::poll_demand`] returns.
 #[derive(Debug)]
 pub struct HttpServer {
     pub(super) config: HttpConfig,
@@ -56,7 +55,7 @@ pub struct HttpServer {
     pub(super) counts: HttpCounts,
     next_client: u64,
     epochs: u64,
-    next_tick: Duration,
+    next_tick: ClockTime,
     is_demand_changed: bool,
     events: VecDeque<HttpEvent>,
     reports: ReportLimiter<HttpRefusal, HttpEvent>,
@@ -75,7 +74,7 @@ impl HttpServer {
             counts: HttpCounts::default(),
             next_client: 0,
             epochs: 0,
-            next_tick: Duration::ZERO,
+            next_tick: ClockTime::START,
             is_demand_changed: false,
             events: VecDeque::new(),
             reports: ReportLimiter::new(ReportQuota::LOG),
@@ -89,7 +88,7 @@ impl HttpServer {
     }
 
     /// Replaces the rules. The streams of groups that they no longer name end.
-    pub fn set_rules(&mut self, now: Duration, rules: Vec<HttpRule>) {
+    pub fn set_rules(&mut self, now: ClockTime, rules: Vec<HttpRule>) {
         self.rules = rules;
         self.list_channels();
         self.is_demand_changed = true;
@@ -113,7 +112,7 @@ impl HttpServer {
     /// Handles a connection. Returns `None` if there are too many that receive a stream: it is to be closed.
     pub fn handle_connect(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         listener: SocketAddr,
         address: SocketAddr,
     ) -> Option<HttpClientId> {
@@ -131,7 +130,7 @@ impl HttpServer {
     }
 
     /// Handles bytes of a client.
-    pub fn handle_bytes(&mut self, now: Duration, id: HttpClientId, bytes: &[u8]) {
+    pub fn handle_bytes(&mut self, now: ClockTime, id: HttpClientId, bytes: &[u8]) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         match &mut client.state {
             ClientState::Request(head) => {
@@ -150,7 +149,7 @@ impl HttpServer {
     }
 
     /// Handles that a client has closed its connection, or that it has failed.
-    pub fn handle_disconnected(&mut self, now: Duration, id: HttpClientId) {
+    pub fn handle_disconnected(&mut self, now: ClockTime, id: HttpClientId) {
         if let Some(client) = self.clients.remove(&id)
             && let ClientState::Stream(subscription) = client.state
         {
@@ -159,7 +158,7 @@ impl HttpServer {
     }
 
     /// Handles a datagram.
-    pub fn handle_datagram(&mut self, now: Duration, datagram: &HttpDatagram) {
+    pub fn handle_datagram(&mut self, now: ClockTime, datagram: &HttpDatagram) {
         let capacity = self.capacity();
         let (leg, address) = (datagram.leg, datagram.address);
         let first = ChannelKey { leg, address, sources: SourceFilter::NONE };
@@ -176,7 +175,7 @@ impl HttpServer {
 
     /// Returns what to write to a client. The driver reports what it has written by [`Self::handle_written`] before any other
     /// call.
-    pub fn poll_transmit(&mut self, now: Duration, id: HttpClientId) -> Vec<IoSlice<'_>> {
+    pub fn poll_transmit(&mut self, now: ClockTime, id: HttpClientId) -> Vec<IoSlice<'_>> {
         let Some(client) = self.clients.get_mut(&id) else { return Vec::new() };
         let channel = client.subscription().and_then(|subscription| self.channels.get(&subscription.channel));
         if let Some(channel) = channel {
@@ -193,7 +192,7 @@ impl HttpServer {
     }
 
     /// Handles that this many bytes of [`Self::poll_transmit`] have been written.
-    pub fn handle_written(&mut self, now: Duration, id: HttpClientId, count: usize) {
+    pub fn handle_written(&mut self, now: ClockTime, id: HttpClientId, count: usize) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         self.counts.sent_bytes += count as u64;
         let feed = feed_of(&self.channels, client);
@@ -217,13 +216,12 @@ impl HttpServer {
     }
 
     /// Does what is due at this time.
-    pub fn handle_timeout(&mut self, now: Duration) {
+    pub fn handle_timeout(&mut self, now: ClockTime) {
         let capacity = self.capacity();
         let before = self.channels.len();
         self.channels.retain(|_, channel| channel.expire(now, capacity));
         self.is_demand_changed |= self.channels.len() < before;
-        while let Some(WithheldReport { latest, more, .. }) = self.reports.poll_report(ClockTime::START + now)
-        {
+        while let Some(WithheldReport { latest, more, .. }) = self.reports.poll_report(now) {
             self.events.push_back(HttpEvent { count: more + 1, ..latest });
         }
         if now < self.next_tick {
@@ -238,10 +236,10 @@ impl HttpServer {
 
     /// Returns when to call [`Self::handle_timeout`] next, if ever.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Duration> {
+    pub fn poll_timeout(&self) -> Option<ClockTime> {
         let channels = self.channels.values().filter_map(Channel::deadline).min();
         let tick = (!self.clients.is_empty()).then_some(self.next_tick);
-        let reports = self.reports.poll_timeout().map(|due| due.since(ClockTime::START).into());
+        let reports = self.reports.poll_timeout();
         channels.into_iter().chain(tick).chain(reports).min()
     }
 
@@ -306,7 +304,7 @@ impl HttpServer {
         self.channels.values().map(Channel::streams).sum()
     }
 
-    fn receive_head(&mut self, now: Duration, id: HttpClientId, head: Vec<u8>) {
+    fn receive_head(&mut self, now: ClockTime, id: HttpClientId, head: Vec<u8>) {
         let parsed = match resource::parse(&head) {
             Ok(None) if head.len() > MAX_HEAD => {
                 let text = format!("the request is longer than {MAX_HEAD} bytes");
@@ -331,7 +329,7 @@ impl HttpServer {
         self.handle_bytes(now, id, head.get(request.length..).unwrap_or_default());
     }
 
-    fn answer(&mut self, now: Duration, id: HttpClientId, request: &Request) -> Result<(), Refusal> {
+    fn answer(&mut self, now: ClockTime, id: HttpClientId, request: &Request) -> Result<(), Refusal> {
         let origin = resource::check(request, &self.config)?;
         match resource::find(request)? {
             Resource::Stream { kind, membership } => {
@@ -360,7 +358,7 @@ impl HttpServer {
 
     fn show(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         id: HttpClientId,
         request: &Request,
         (content_type, body): &(&str, String),
@@ -373,7 +371,7 @@ impl HttpServer {
 
     fn open_stream(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         id: HttpClientId,
         request: &Request,
         kind: StreamKind,
@@ -472,7 +470,7 @@ impl HttpServer {
         Ok((rule.rule, key))
     }
 
-    fn receive_frames(&mut self, now: Duration, id: HttpClientId, bytes: &[u8]) {
+    fn receive_frames(&mut self, now: ClockTime, id: HttpClientId, bytes: &[u8]) {
         let mut rest = bytes;
         while let Some(client) = self.clients.get_mut(&id)
             && let ClientState::Stream(subscription) = &mut client.state
@@ -492,21 +490,23 @@ impl HttpServer {
     }
 
     /// Ends what is due to end, and keeps the rest alive.
-    fn check_client(&mut self, now: Duration, id: HttpClientId) {
+    fn check_client(&mut self, now: ClockTime, id: HttpClientId) {
         let has_pending = self.has_pending(id);
         let Some(client) = self.clients.get_mut(&id) else { return };
+        // Writing anything resets this, so a client that takes some bytes in this time is not blocked, but it may fall behind.
         if has_pending {
             client.blocked_since.get_or_insert(now);
         } else {
             client.blocked_since = None;
         }
-        let is_over = |since: Option<Duration>| since.is_some_and(|since| now >= since + self.config.stall);
+        let is_over = |since: Option<ClockTime>| since.is_some_and(|since| now >= since + self.config.stall);
         match &client.state {
             ClientState::Request(_) if now >= client.since + REQUEST_TIME => {
                 let text = format!("the request was not complete within {} s", REQUEST_TIME.as_secs());
                 self.refuse(now, id, &Refusal::new(HttpRefusal::Timeout, text), false);
             }
             ClientState::Ending(until) if now >= *until => client.state = ClientState::Gone,
+            // It takes nothing, or less than arrives. The second kind would miss parts as long as it stays.
             ClientState::Stream(own) if is_over(client.blocked_since) || is_over(own.behind_since) => {
                 self.drop_stalled(now, id);
             }
@@ -518,9 +518,10 @@ impl HttpServer {
         }
     }
 
-    fn drop_stalled(&mut self, now: Duration, id: HttpClientId) {
+    fn drop_stalled(&mut self, now: ClockTime, id: HttpClientId) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         let (listener, address) = (client.listener, client.address);
+        // Gone, not ending: a client that takes nothing does not take a last response either.
         if let ClientState::Stream(subscription) = std::mem::replace(&mut client.state, ClientState::Gone) {
             let text = format!(
                 "dropped from {}, because it took less than was sent: {} datagrams behind",
@@ -532,7 +533,7 @@ impl HttpServer {
     }
 
     /// Ends a stream: what is being sent is completed.
-    fn end_stream(&mut self, now: Duration, id: HttpClientId, code: CloseCode) {
+    fn end_stream(&mut self, now: ClockTime, id: HttpClientId, code: CloseCode) {
         let Some(client) = self.clients.get_mut(&id) else { return };
         let ending = ClientState::Ending(now + ENDING_TIME);
         if let ClientState::Stream(subscription) = std::mem::replace(&mut client.state, ending) {
@@ -543,20 +544,20 @@ impl HttpServer {
         }
     }
 
-    fn unsubscribe(&mut self, now: Duration, subscription: &Subscription) {
+    fn unsubscribe(&mut self, now: ClockTime, subscription: &Subscription) {
         if let Some(channel) = self.channels.get_mut(&subscription.channel) {
             channel.unsubscribe(now, subscription.kind);
         }
     }
 
-    fn refuse(&mut self, now: Duration, id: HttpClientId, refusal: &Refusal, is_head: bool) {
+    fn refuse(&mut self, now: ClockTime, id: HttpClientId, refusal: &Refusal, is_head: bool) {
         let Some(client) = self.clients.get(&id) else { return };
         self.refused(now, client.listener, client.address, refusal);
         self.end(now, id, &resource::refusal(refusal, is_head));
     }
 
     /// Sends a last response.
-    fn end(&mut self, now: Duration, id: HttpClientId, response: &[u8]) {
+    fn end(&mut self, now: ClockTime, id: HttpClientId, response: &[u8]) {
         if let Some(client) = self.clients.get_mut(&id) {
             client.state = ClientState::Ending(now + ENDING_TIME);
             client.outbox = Outbox::default();
@@ -565,16 +566,11 @@ impl HttpServer {
     }
 
     /// Counts a refusal, and reports it if that is due.
-    fn refused(&mut self, now: Duration, listener: SocketAddr, client: SocketAddr, refusal: &Refusal) {
+    fn refused(&mut self, now: ClockTime, listener: SocketAddr, client: SocketAddr, refusal: &Refusal) {
         let Refusal { reason, ref text } = *refusal;
         self.counts.refuse(reason);
         let event = HttpEvent { listener, client, reason, count: 1, text: text.clone() };
-        self.events.extend(self.reports.handle_report(
-            ClockTime::START + now,
-            reason,
-            Some(client.ip()),
-            event,
-        ));
+        self.events.extend(self.reports.handle_report(now, reason, Some(client.ip()), event));
     }
 
     /// Returns a number that no other channel has had, here or after a restart.

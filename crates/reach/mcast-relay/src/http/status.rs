@@ -2,72 +2,129 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::Serialize;
+
+use mcast_pace::ClockTime;
 
 use super::channel::{Channel, ChannelKey};
 use super::client::{Client, Subscription};
 use super::playlist::HttpChannel;
 use super::server::HttpServer;
 
+/// One object.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Status {
+    /// Record type
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["status"])))]
     event: &'static str,
+    /// Clients that receive a stream
     clients: Vec<ClientStatus>,
+    /// Groups that are received
     groups: Vec<GroupStatus>,
+    /// Channels that the rules serve: those of the playlist, single groups of rules, and what clients request
     channels: Vec<ChannelStatus>,
+    /// What is served
     rules: Vec<RuleStatus>,
+    /// Streams that clients have received
     served: u64,
+    /// Datagrams received for them
     datagrams: u64,
+    /// Bytes sent to clients
     sent_bytes: u64,
+    /// Datagrams that were not sent to a client because it had fallen behind
     skipped: u64,
+    /// Requests that were refused and clients that were dropped, by reason
     refused: Vec<RefusedCount>,
 }
 
+/// A client
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct ClientStatus {
+    /// Address and port
     address: String,
+    /// Form of the stream
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["udp", "rtp", "sse", "ws"])))]
     form: &'static str,
+    /// Group and port, with its sources
     group: String,
+    /// Time since it connected, in seconds
     seconds: f64,
+    /// Bytes sent to it
     sent_bytes: u64,
+    /// Datagrams that it missed because it had fallen behind
     skipped: u64,
+    /// Datagrams or events that it has not taken yet
     waiting: u64,
 }
 
+/// A group
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct GroupStatus {
+    /// Group and port, with its sources
     group: String,
+    /// Leg that it is received on
     from: String,
+    /// Number of clients
     clients: usize,
+    /// Datagrams received
     datagrams: u64,
+    /// Bytes of payload received
     bytes: u64,
+    /// Present rate of payload
     bits_per_second: u64,
+    /// Datagrams lost on this host, at most
     lost: u64,
+    /// Packets of RTP that did not arrive in time
     rtp_missing: u64,
+    /// Packets of RTP that were repeated, late or of another source
     rtp_discarded: u64,
 }
 
+/// One channel
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct ChannelStatus {
+    /// Name in the playlist of `--http-playlist`, or the group
     name: String,
+    /// Group and port, with its sources
     group: String,
+    /// Path of its stream
     path: String,
 }
 
+/// A rule
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct RuleStatus {
+    /// Groups and ports
     traffic: String,
+    /// Leg
     from: String,
+    /// Address that clients connect to
     to: String,
+    /// Whether the leg can be used
     is_up: bool,
 }
 
+/// A reason
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct RefusedCount {
+    /// Name of the reason
     reason: &'static str,
+    /// Number of requests or clients
     count: u64,
+}
+
+/// The schema of the status as JSON.
+#[cfg(feature = "schema")]
+pub(super) fn schema() -> mcast_json::RecordSchema {
+    let title = "Status of the HTTP clients of a relay (`/status.json`)";
+    mcast_json::RecordSchema::new::<Status>("relay-http-status", title)
 }
 
 const STYLE: &str = "body{font-family:sans-serif}table{border-collapse:collapse}td,th{padding:.2em .8em;\
@@ -75,7 +132,7 @@ const STYLE: &str = "body{font-family:sans-serif}table{border-collapse:collapse}
 
 impl HttpServer {
     /// Returns the status, and its content type.
-    pub(super) fn status(&self, now: Duration, listener: SocketAddr, json: bool) -> (&'static str, String) {
+    pub(super) fn status(&self, now: ClockTime, listener: SocketAddr, json: bool) -> (&'static str, String) {
         let status = self.current(now, listener);
         match json {
             // Strings and numbers can always be written.
@@ -84,7 +141,7 @@ impl HttpServer {
         }
     }
 
-    fn current(&self, now: Duration, listener: SocketAddr) -> Status {
+    fn current(&self, now: ClockTime, listener: SocketAddr) -> Status {
         let counts = &self.counts;
         let refused = counts.refusals().map(|(reason, count)| RefusedCount { reason: reason.name(), count });
         let client = |client: &Client| {
@@ -111,21 +168,21 @@ impl HttpServer {
         }
     }
 
-    fn client_status(&self, now: Duration, client: &Client, subscription: &Subscription) -> ClientStatus {
+    fn client_status(&self, now: ClockTime, client: &Client, subscription: &Subscription) -> ClientStatus {
         let feed =
             self.channels.get(&subscription.channel).and_then(|channel| channel.feed(subscription.kind));
         ClientStatus {
             address: client.address.to_string(),
             form: subscription.kind.name(),
             group: text(&subscription.channel),
-            seconds: now.saturating_sub(client.since).as_secs_f64(),
+            seconds: (now - client.since).as_secs_f64(),
             sent_bytes: client.sent,
             skipped: subscription.skipped,
             waiting: feed.map_or(0, |feed| feed.end().saturating_sub(subscription.cursor.position)),
         }
     }
 
-    fn group_status(&self, now: Duration, key: &ChannelKey, channel: &Channel) -> GroupStatus {
+    fn group_status(&self, now: ClockTime, key: &ChannelKey, channel: &Channel) -> GroupStatus {
         let rule = self.rules.iter().find(|rule| rule.leg == key.leg);
         let (rtp_missing, rtp_discarded) = channel.rtp_counts();
         GroupStatus {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use mcast_pace::ClockTime;
 use proptest::prelude::*;
 
 use super::channel::Feed;
@@ -16,7 +17,7 @@ const HOST: &str = "Host: 10.0.0.9:4022\r\n";
 
 struct Lan {
     server: HttpServer,
-    now: Duration,
+    now: ClockTime,
 }
 
 fn listener() -> SocketAddr {
@@ -46,9 +47,9 @@ impl Lan {
 
     fn with(config: HttpConfig, traffic: &[&str]) -> Self {
         let mut server = HttpServer::new(config);
-        server.set_rules(Duration::ZERO, rules(traffic));
+        server.set_rules(ClockTime::START, rules(traffic));
         server.poll_demand();
-        Self { server, now: Duration::ZERO }
+        Self { server, now: ClockTime::START }
     }
 
     fn connect(&mut self) -> HttpClientId {
@@ -99,7 +100,7 @@ impl Lan {
     fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
-            self.now += Duration::from_millis(50);
+            self.now = self.now + Duration::from_millis(50);
             self.server.handle_timeout(self.now);
         }
     }
@@ -212,7 +213,7 @@ fn a_stalled_client_is_dropped_and_others_lose_nothing() {
         lan.send(&[0x47; 1_250]);
         sent += 1_250;
         lan.pass(Duration::from_millis(50) / 50);
-        lan.now -= Duration::from_millis(49);
+        lan.now = lan.now - Duration::from_millis(49);
         received += lan.take(good, usize::MAX).len();
     }
     assert!(head > 0 && received == sent, "{received} of {sent}");
@@ -231,7 +232,7 @@ fn a_client_that_is_a_little_too_slow_loses_whole_datagrams_and_is_dropped_in_th
     for number in 0..20_000_u32 {
         lan.send(&number.to_be_bytes().repeat(329));
         received.extend(lan.take(slow, 1_000));
-        lan.now += Duration::from_millis(1);
+        lan.now = lan.now + Duration::from_millis(1);
         if number % 50 == 0 {
             lan.server.handle_timeout(lan.now);
         }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
+
 use crate::rule::LegId;
 #[cfg(feature = "seal")]
 pub use announcement::AnnouncementKey;
@@ -37,7 +39,7 @@ struct Peer {
     priority: u8,
     addresses: Vec<IpAddr>,
     ports: PortBlock,
-    last: Duration,
+    last: ClockTime,
     legs: BTreeMap<LegId, PeerLeg>,
     /// Its pairs, by chunk.
     chunks: BTreeMap<u8, Vec<AnnouncedPair>>,
@@ -48,12 +50,12 @@ struct Peer {
 struct PeerLeg {
     /// The leg that it sent from, by its own numbers.
     its_leg: u8,
-    last: Duration,
+    last: ClockTime,
 }
 
 impl PeerLeg {
-    fn is_alive(&self, now: Duration) -> bool {
-        now.saturating_sub(self.last) < LIFETIME
+    fn is_alive(&self, now: ClockTime) -> bool {
+        now - self.last < LIFETIME
     }
 }
 
@@ -81,13 +83,13 @@ pub(crate) struct Candidacy {
 pub(crate) struct Peers {
     peers: BTreeMap<RelayId, Peer>,
     /// The latest nonce that each relay has sent on each leg, to be sent back to it.
-    nonces: BTreeMap<(LegId, RelayId), (Duration, u64)>,
+    nonces: BTreeMap<(LegId, RelayId), (ClockTime, u64)>,
 }
 
 impl Peers {
     /// Remembers the nonce of an announcement.
-    pub(crate) fn greet(&mut self, now: Duration, leg: LegId, announcement: &Announcement) {
-        self.nonces.retain(|_, (last, _)| now.saturating_sub(*last) < LIFETIME);
+    pub(crate) fn greet(&mut self, now: ClockTime, leg: LegId, announcement: &Announcement) {
+        self.nonces.retain(|_, (last, _)| now - *last < LIFETIME);
         if self.nonces.len() < MAX_PEERS {
             self.nonces.insert((leg, announcement.relay), (now, announcement.nonce));
         }
@@ -97,7 +99,7 @@ impl Peers {
     /// one of its own.
     pub(crate) fn receive(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         leg: LegId,
         announcement: &Announcement,
     ) -> Option<PeerChange> {
@@ -146,7 +148,7 @@ impl Peers {
     }
 
     /// Returns the relays whose announcements arrive.
-    pub(crate) fn statuses(&self, now: Duration) -> Vec<PeerStatus> {
+    pub(crate) fn statuses(&self, now: ClockTime) -> Vec<PeerStatus> {
         let status = |(id, peer): (&RelayId, &Peer)| PeerStatus {
             relay: *id,
             priority: peer.priority,
@@ -157,8 +159,8 @@ impl Peers {
     }
 
     /// Returns the relays received on a leg, each with its latest nonce.
-    pub(crate) fn received_on(&self, now: Duration, leg: LegId) -> Vec<(RelayId, u64)> {
-        let is_recent = |last: Duration| now.saturating_sub(last) < LIFETIME;
+    pub(crate) fn received_on(&self, now: ClockTime, leg: LegId) -> Vec<(RelayId, u64)> {
+        let is_recent = |last: ClockTime| now - last < LIFETIME;
         let on_leg = self.nonces.range((leg, RelayId(0))..=(leg, RelayId(u64::MAX)));
         on_leg.filter(|(_, (last, _))| is_recent(*last)).map(|((_, id), (_, nonce))| (*id, *nonce)).collect()
     }
@@ -167,7 +169,7 @@ impl Peers {
     ///
     /// A candidate that forwards gives way only to a better one that forwards, too, so that there is always one. One that
     /// does not forward leaves a forwarder of the same priority alone, whatever their ids: a change costs a gap.
-    pub(crate) fn preferred_to(&self, now: Duration, candidate: &Candidacy) -> Option<RelayId> {
+    pub(crate) fn preferred_to(&self, now: ClockTime, candidate: &Candidacy) -> Option<RelayId> {
         let is_preferred = |(id, peer): &(&RelayId, &Peer)| {
             let Some(state) = peer.state_of(now, candidate) else { return false };
             let is_better = peer.priority > candidate.priority
@@ -185,7 +187,7 @@ impl Peers {
     }
 
     /// Forgets relays that are gone. Returns those whose announcements have just become too old.
-    pub(crate) fn expire(&mut self, now: Duration) -> Vec<RelayId> {
+    pub(crate) fn expire(&mut self, now: ClockTime) -> Vec<RelayId> {
         let mut gone = Vec::new();
         for (id, peer) in &mut self.peers {
             let had_legs = !peer.legs.is_empty();
@@ -194,12 +196,12 @@ impl Peers {
                 gone.push(*id);
             }
         }
-        self.peers.retain(|_, peer| now.saturating_sub(peer.last) < EGRESS_MEMORY);
+        self.peers.retain(|_, peer| now - peer.last < EGRESS_MEMORY);
         gone
     }
 
     /// Returns when the next announcement becomes too old.
-    pub(crate) fn deadline(&self) -> Option<Duration> {
+    pub(crate) fn deadline(&self) -> Option<ClockTime> {
         self.peers.values().flat_map(|peer| peer.legs.values()).map(|leg| leg.last + LIFETIME).min()
     }
 
@@ -211,7 +213,7 @@ impl Peers {
 
 impl Peer {
     /// Returns what it does for the candidate's pair, if it is on both segments.
-    fn state_of(&self, now: Duration, candidate: &Candidacy) -> Option<AnnouncedState> {
+    fn state_of(&self, now: ClockTime, candidate: &Candidacy) -> Option<AnnouncedState> {
         let its_leg = |leg: LegId| Some(self.legs.get(&leg).filter(|leg| leg.is_alive(now))?.its_leg);
         let number = |leg: Option<LegId>| leg.map_or(Some(UNICAST), its_leg);
         let (from, to) = (number(candidate.from)?, number(candidate.to)?);

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
+
 use crate::event::{RelayEvent, RelayOutput};
 use crate::peers::{
     AnnouncedPair, AnnouncedState, Announcement, AnnouncementError, Authenticator, Candidacy, LIFETIME,
@@ -28,15 +30,15 @@ pub(super) struct Announcer {
     seed: u64,
     count: u64,
     authenticators: Vec<Arc<dyn Authenticator>>,
-    last: Option<Duration>,
-    next: Duration,
+    last: Option<ClockTime>,
+    next: ClockTime,
     /// The latest nonces, each with its time.
-    nonces: VecDeque<(Duration, u64)>,
+    nonces: VecDeque<(ClockTime, u64)>,
 }
 
 impl Announcer {
     pub(super) const fn new(seed: u64, authenticators: Vec<Arc<dyn Authenticator>>) -> Self {
-        Self { seed, count: 0, authenticators, last: None, next: Duration::ZERO, nonces: VecDeque::new() }
+        Self { seed, count: 0, authenticators, last: None, next: ClockTime::START, nonces: VecDeque::new() }
     }
 
     /// Returns the announcement in a datagram, if it has the tag of one of the keys.
@@ -62,25 +64,25 @@ impl Announcer {
         RelayId(mix(self.seed))
     }
 
-    pub(super) fn is_due(&self, now: Duration) -> bool {
+    pub(super) fn is_due(&self, now: ClockTime) -> bool {
         now >= self.next
     }
 
-    pub(super) const fn deadline(&self) -> Duration {
+    pub(super) const fn deadline(&self) -> ClockTime {
         self.next
     }
 
     /// Announces as soon as possible: others have to know something new.
-    pub(super) fn schedule_soon(&mut self, now: Duration) {
+    pub(super) fn schedule_soon(&mut self, now: ClockTime) {
         let earliest = self.last.map_or(now, |last| now.max(last + SHORTEST));
         self.next = self.next.min(earliest);
     }
 
     /// Starts a round of announcements; returns its nonce.
-    fn start_round(&mut self, now: Duration) -> u64 {
+    fn start_round(&mut self, now: ClockTime) -> u64 {
         self.count += 1;
         let nonce = self.nonce();
-        self.nonces.retain(|(time, _)| now.saturating_sub(*time) < LIFETIME);
+        self.nonces.retain(|(time, _)| now - *time < LIFETIME);
         self.nonces.push_back((now, nonce));
         let jitter = Duration::from_micros(mix(self.seed ^ nonce) % JITTER.as_micros() as u64);
         (self.last, self.next) = (Some(now), now + INTERVAL - jitter);
@@ -99,13 +101,13 @@ impl Announcer {
         }
     }
 
-    fn is_recent(&self, now: Duration, nonce: u64) -> bool {
-        self.nonces.iter().any(|(time, known)| *known == nonce && now.saturating_sub(*time) < LIFETIME)
+    fn is_recent(&self, now: ClockTime, nonce: u64) -> bool {
+        self.nonces.iter().any(|(time, known)| *known == nonce && now - *time < LIFETIME)
     }
 
     /// Returns whether the announcement is not an old one that somebody sends again. This needs a key: without one,
     /// anybody can make one.
-    fn is_new(&self, now: Duration, announcement: &Announcement) -> bool {
+    fn is_new(&self, now: ClockTime, announcement: &Announcement) -> bool {
         let is_answer = |(relay, nonce): &(RelayId, u64)| *relay == self.id() && self.is_recent(now, *nonce);
         self.authenticators.is_empty() || announcement.received.iter().any(is_answer)
     }
@@ -122,7 +124,7 @@ const fn mix(value: u64) -> u64 {
 impl Relay {
     /// Replaces what authenticates announcements, as in [`RelayConfig::authenticators`](crate::RelayConfig). A relay with
     /// which it still shares one is not interrupted.
-    pub fn set_authenticators(&mut self, now: Duration, authenticators: Vec<Arc<dyn Authenticator>>) {
+    pub fn set_authenticators(&mut self, now: ClockTime, authenticators: Vec<Arc<dyn Authenticator>>) {
         self.announcer.authenticators = authenticators;
         self.announcer.schedule_soon(now);
     }
@@ -133,7 +135,7 @@ impl Relay {
     /// Returns an error if it is not a valid announcement.
     pub fn handle_announcement(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         leg: LegId,
         bytes: &[u8],
     ) -> Result<(), AnnouncementError> {
@@ -146,6 +148,7 @@ impl Relay {
             self.receive_own(now, leg, &announcement);
             return Ok(());
         }
+        // In any case: the next announcement returns this nonce, by which the other relay recognizes that as new.
         self.peers.greet(now, leg, &announcement);
         if !self.announcer.is_new(now, &announcement) {
             // It has not received an announcement of this one yet.
@@ -167,7 +170,7 @@ impl Relay {
 
     /// Handles an announcement of this relay that has arrived on a leg: if it was sent on another one, both legs are on
     /// the same segment.
-    fn receive_own(&mut self, now: Duration, leg: LegId, announcement: &Announcement) {
+    fn receive_own(&mut self, now: ClockTime, leg: LegId, announcement: &Announcement) {
         let other = LegId(announcement.leg);
         if other == leg || !self.is_up(other) || !self.announcer.is_recent(now, announcement.nonce) {
             return;
@@ -180,7 +183,7 @@ impl Relay {
     }
 
     /// Announces this relay on all legs.
-    pub(super) fn announce(&mut self, now: Duration, goodbye: bool) {
+    pub(super) fn announce(&mut self, now: ClockTime, goodbye: bool) {
         let nonce = self.announcer.start_round(now);
         let pairs: Vec<_> = self.pairs.iter().filter_map(|pair| self.announced(pair)).collect();
         let chunks: Vec<_> = match pairs.is_empty() {
@@ -222,7 +225,7 @@ impl Relay {
     }
 
     /// Decides for each pair whether this relay forwards.
-    pub(super) fn elect(&mut self, now: Duration) {
+    pub(super) fn elect(&mut self, now: ClockTime) {
         let (mut pairs, mut has_changed) = (std::mem::take(&mut self.pairs), false);
         for pair in &mut pairs {
             let state = self.next_state(now, pair);
@@ -240,6 +243,7 @@ impl Relay {
         }
         self.pairs = pairs;
         if has_changed {
+            // Until the others receive the change, two relays may forward, or none.
             self.announcer.schedule_soon(now);
             self.update_joins(now);
         }
@@ -247,8 +251,8 @@ impl Relay {
 
     /// Listens as after a start if the relay did not run for as long as its announcements are valid: another one may forward
     /// by now, and what its sockets have kept is old.
-    pub(super) fn notice_pause(&mut self, now: Duration) {
-        if now.saturating_sub(self.announcer.deadline()) <= LIFETIME {
+    pub(super) fn notice_pause(&mut self, now: ClockTime) {
+        if now - self.announcer.deadline() <= LIFETIME {
             return;
         }
         self.announcer.next = now;
@@ -257,7 +261,7 @@ impl Relay {
     }
 
     /// Returns when a pair stops listening.
-    pub(super) fn listening_until(&self) -> Option<Duration> {
+    pub(super) fn listening_until(&self) -> Option<ClockTime> {
         let until = |pair: &Pair| match pair.state {
             PairState::Listening { until } => Some(until),
             PairState::Down | PairState::Standby(_) | PairState::Forwarding => None,
@@ -265,12 +269,13 @@ impl Relay {
         self.pairs.iter().filter_map(until).min()
     }
 
-    fn next_state(&self, now: Duration, pair: &Pair) -> PairState {
+    fn next_state(&self, now: ClockTime, pair: &Pair) -> PairState {
         let (from, to) = (pair.key.from, pair.key.to_leg());
         let can_forward =
             self.is_up(from) && to.is_none_or(|to| self.is_up(to) && !self.share_segment(from, to));
         match pair.state {
             _ if !can_forward => return PairState::Down,
+            // Another relay may have taken over while the leg was down. Both would forward until they have heard each other.
             PairState::Down => return PairState::Listening { until: now + LISTENING },
             PairState::Listening { until } if now < until => return pair.state,
             PairState::Listening { .. } | PairState::Standby(_) | PairState::Forwarding => {}

@@ -1,9 +1,9 @@
 //! From an arrival to its copies, and from a reply to its way back.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use mcast_group::Family;
+use mcast_pace::ClockTime;
 use mcast_tunnel::RelayPath;
 
 use crate::arrival::{CopyTrails, LegArrival};
@@ -17,7 +17,7 @@ use crate::rule::DiscoveryProtocol;
 
 impl Relay {
     /// Handles a datagram for a group or for all hosts. All outputs of earlier calls must have been taken.
-    pub fn handle_datagram(&mut self, now: Duration, arrival: &LegArrival<'_>) {
+    pub fn handle_datagram(&mut self, now: ClockTime, arrival: &LegArrival<'_>) {
         self.notice_pause(now);
         self.admitted.clear();
         let rules = self.rules_for(arrival);
@@ -36,7 +36,7 @@ impl Relay {
     }
 
     /// Does what follows from the guard's tests.
-    pub(super) fn poll_guard(&mut self, now: Duration) {
+    pub(super) fn poll_guard(&mut self, now: ClockTime) {
         while let Some(output) = self.guard.poll(now) {
             match output {
                 GuardOutput::Send(repeat) => self.release(now, &repeat),
@@ -53,9 +53,10 @@ impl Relay {
     }
 
     /// Sends a datagram that the guard had held back.
-    fn release(&mut self, now: Duration, repeat: &PendingRepeat) {
+    fn release(&mut self, now: ClockTime, repeat: &PendingRepeat) {
         let arrival = repeat.arrival.as_arrival();
         let payload = CopyPayload::Other(arrival.payload.into());
+        // What the limits have answered is about the datagram that has just arrived, and `serve` asks for it later.
         let of_arrival = std::mem::take(&mut self.admitted);
         // The rules may have changed in the meantime.
         self.forward(now, &self.rules_for(&arrival), repeat.key, &arrival, &payload);
@@ -63,7 +64,7 @@ impl Relay {
     }
 
     /// Returns whether the limits of a rule admit the datagram. It counts once, however often and to whatever it is sent.
-    fn is_admitted(&mut self, now: Duration, rule: usize, source: IpAddr, length: usize) -> bool {
+    fn is_admitted(&mut self, now: ClockTime, rule: usize, source: IpAddr, length: usize) -> bool {
         if let Some((_, is_admitted)) = self.admitted.iter().find(|(known, _)| *known == rule) {
             return *is_admitted;
         }
@@ -82,7 +83,7 @@ impl Relay {
 
     /// Handles that a path cannot be opened. `in_use`: because its port is in use; then another one is tried for the next
     /// datagram. Otherwise the pair pauses.
-    pub fn handle_path_failure(&mut self, now: Duration, path: PathId, in_use: bool) {
+    pub fn handle_path_failure(&mut self, now: ClockTime, path: PathId, in_use: bool) {
         match self.paths.close(path, in_use) {
             Some(PathKey::Forward { pair, .. }) if !in_use => self.fail(now, |key| *key == pair),
             Some(_) | None => {}
@@ -90,7 +91,7 @@ impl Relay {
     }
 
     /// Handles that a unicast target cannot be reached, for example because of an ICMP message.
-    pub fn handle_target_failure(&mut self, now: Duration, target: SocketAddr) {
+    pub fn handle_target_failure(&mut self, now: ClockTime, target: SocketAddr) {
         self.fail(now, |key| key.to == PathSide::Route(target));
     }
 
@@ -98,7 +99,7 @@ impl Relay {
     /// after [`Self::handle_datagram`] with the same datagram, which counts once for both.
     ///
     /// Neither the guard nor the election is asked: clients receive like hosts on the leg, and nothing comes back.
-    pub fn serve(&mut self, now: Duration, rule: usize, source: IpAddr, length: usize) -> bool {
+    pub fn serve(&mut self, now: ClockTime, rule: usize, source: IpAddr, length: usize) -> bool {
         let Some(state) = self.rules.get_mut(rule) else { return false };
         // Otherwise it was counted when the relay received it.
         state.counts.arrived += u64::from(state.rule.is_http_only());
@@ -115,11 +116,11 @@ impl Relay {
         true
     }
 
-    fn fail(&mut self, now: Duration, is_meant: impl Fn(&crate::paths::PairKey) -> bool) {
+    fn fail(&mut self, now: ClockTime, is_meant: impl Fn(&crate::paths::PairKey) -> bool) {
         self.pairs.iter_mut().filter(|pair| is_meant(&pair.key)).for_each(|pair| pair.reachability.fail(now));
     }
 
-    pub(super) fn refuse(&mut self, now: Duration, rule: usize, reason: RefusalReason) {
+    pub(super) fn refuse(&mut self, now: ClockTime, rule: usize, reason: RefusalReason) {
         let mut event = self.rules.get_mut(rule).and_then(|state| state.counts.refuse(now, rule, reason));
         if let Some(RelayEvent::NotForwarded { reason: RefusalReason::TooManyPaths, culprit, .. }) =
             &mut event
@@ -132,7 +133,7 @@ impl Relay {
     /// Returns the content of a datagram that may be forwarded, or `None` if the guard keeps it.
     fn admit(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         rules: &[usize],
         arrival: &LegArrival<'_>,
     ) -> Result<Option<ContentKey>, RefusalReason> {
@@ -151,11 +152,13 @@ impl Relay {
             return Err(RefusalReason::Routed);
         }
         if let Err(reason) = self.can_send(rules, arrival) {
+            // A relay on standby sees what the other one forwards. Once it takes over, it knows what has just been sent.
             if let Some(protocol) = protocol {
                 self.guard.note(now, protocol, arrival);
             }
             return Err(reason);
         }
+        // Only now, since this uses up the number: a copy that comes by another tunnel may be the one to forward.
         self.trails.arrive(&arrival.trail)?;
         let content = match self.guard.arrive(now, protocol, arrival) {
             GuardVerdict::Pass(content) => content,
@@ -189,7 +192,7 @@ impl Relay {
     /// Sends the copies of a datagram that these rules name.
     fn forward(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         rules: &[usize],
         content: ContentKey,
         arrival: &LegArrival<'_>,
@@ -204,6 +207,7 @@ impl Relay {
             let counts = &mut self.rules[rule].counts;
             counts.copies += copies;
             counts.bytes += copies * arrival.payload.len() as u64;
+            // That another rule has sent the copy is not a refusal. A target that cannot be reached is one in any case.
             let is_counted =
                 |reason: &RefusalReason| sent.places.is_empty() || *reason == RefusalReason::Unreachable;
             if let Some(reason) = refusal.filter(is_counted) {
@@ -216,7 +220,7 @@ impl Relay {
     /// Sends the copies of a datagram by one rule. Returns why a copy was not sent.
     fn forward_by(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         rule: usize,
         arrival: &LegArrival<'_>,
         payload: &CopyPayload,
@@ -234,6 +238,7 @@ impl Relay {
                 if sent.places.contains(&place) {
                     return Ok(());
                 }
+                // Asked last: a datagram of which no copy is sent must not use up the limit.
                 if !self.is_admitted(now, rule, arrival.source.ip(), arrival.payload.len()) {
                     return Err(RefusalReason::RateLimit);
                 }
@@ -247,7 +252,7 @@ impl Relay {
     /// Returns the copy of a datagram for a pair.
     fn prepare(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         index: usize,
         arrival: &LegArrival<'_>,
         payload: &CopyPayload,
@@ -311,13 +316,14 @@ impl Relay {
 
     fn send(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         index: usize,
         arrival: &LegArrival<'_>,
         copy: Copy,
         trails: &mut CopyTrails,
     ) -> Result<(), RefusalReason> {
         let pair = &self.pairs[index];
+        // Gateways receive it with its own source inside a datagram of the listener, so it needs no path.
         if let (PathSide::AmtGateways(listener), Some(hop_limit)) = (pair.key.to, copy.hop_limit) {
             let Copy { destination, payload, .. } = copy;
             let source = arrival.source;
@@ -362,7 +368,7 @@ impl Relay {
     /// Returns the path for a key, opening it if necessary.
     pub(super) fn path(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         key: PathKey,
         side: PathSide,
         family: Family,
@@ -410,7 +416,7 @@ fn rewritten(rule: &crate::rule::Rule, destination: SocketAddr) -> SocketAddr {
 impl Relay {
     /// Handles a unicast datagram that has arrived at a path: a reply to a copy, or the sender's answer to a reply. All
     /// outputs of earlier calls must have been taken.
-    pub fn handle_reply(&mut self, now: Duration, path: PathId, source: SocketAddr) {
+    pub fn handle_reply(&mut self, now: ClockTime, path: PathId, source: SocketAddr) {
         if let Some(rule) = self.rule_without_replies(path) {
             self.refuse(now, rule, RefusalReason::Reply);
             return;
@@ -459,7 +465,7 @@ impl Relay {
     /// Returns the path on which the sender gets the replies of this host.
     fn return_path(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         forward: PathId,
         pair: &PairKey,
         sender: SocketAddr,

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use mcast_group::{AddrRange, Group, GroupRange, SourceFilter};
+use mcast_pace::ClockTime;
 use mcast_packet::gmp::{Address, GmpMessage};
 use mcast_tunnel::TunnelWant;
 
@@ -22,7 +22,7 @@ impl Relay {
     /// that two relays would keep each other's memberships alive.
     pub fn handle_membership<A: Address>(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         leg: LegId,
         source: IpAddr,
         message: &GmpMessage<'_, A>,
@@ -36,7 +36,7 @@ impl Relay {
     /// [`Self::follow_memberships`] is to be called, once after many messages: that takes time for every group.
     pub fn record_membership<A: Address>(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         leg: LegId,
         source: IpAddr,
         message: &GmpMessage<'_, A>,
@@ -55,20 +55,20 @@ impl Relay {
     }
 
     /// Joins and leaves what has changed since.
-    pub fn follow_memberships(&mut self, now: Duration) {
+    pub fn follow_memberships(&mut self, now: ClockTime) {
         self.update_joins(now);
     }
 
     /// Replaces the groups that programs in the namespace of a leg have joined. Their reports are not received, as those of
     /// other hosts are. Without this, they count as not joined.
-    pub fn set_local_members(&mut self, now: Duration, leg: LegId, groups: &BTreeSet<Group>) {
+    pub fn set_local_members(&mut self, now: ClockTime, leg: LegId, groups: &BTreeSet<Group>) {
         if self.demand.set_local(leg, groups) {
             self.update_joins(now);
         }
     }
 
     /// Replaces what the other end of a tunnel wants to receive.
-    pub fn set_site_wants(&mut self, now: Duration, leg: LegId, wants: Vec<TunnelWant>) {
+    pub fn set_site_wants(&mut self, now: ClockTime, leg: LegId, wants: Vec<TunnelWant>) {
         if self.demand.set_site(leg, wants) {
             self.update_joins(now);
         }
@@ -104,7 +104,7 @@ impl Relay {
     /// Replaces what gateways of AMT have joined at this address.
     pub fn set_amt_members(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         listener: SocketAddr,
         groups: BTreeMap<Group, SourceFilter>,
     ) {
@@ -127,7 +127,7 @@ impl Relay {
     /// Returns whether a host on the leg would receive a datagram to this address.
     pub(super) fn is_wanted(
         &self,
-        now: Duration,
+        now: ClockTime,
         index: usize,
         leg: LegId,
         destination: SocketAddr,
@@ -144,7 +144,7 @@ impl Relay {
     }
 
     /// Joins what is wanted, and leaves the rest.
-    pub(super) fn update_joins(&mut self, now: Duration) {
+    pub(super) fn update_joins(&mut self, now: ClockTime) {
         let mut wanted: BTreeMap<(LegId, Group), SourceFilter> = BTreeMap::new();
         for pair in self.pairs.iter().filter(|pair| pair.state != PairState::Down) {
             let Some(rule) = self.rules.get(pair.rule).map(|state| &state.rule) else { continue };
@@ -182,7 +182,7 @@ impl Relay {
     }
 
     /// Returns the groups that a pair wants to receive, each with the sources.
-    fn wanted_groups(&self, now: Duration, pair: &Pair, rule: &Rule) -> Vec<(GroupRange, SourceFilter)> {
+    fn wanted_groups(&self, now: ClockTime, pair: &Pair, rule: &Rule) -> Vec<(GroupRange, SourceFilter)> {
         let ranges = rule.traffic.ranges();
         let origins = |range: &AddrRange, group: Group| match &rule.rewrite {
             None => range.groups.contains(group).then(|| group.into()),
@@ -209,7 +209,7 @@ impl Relay {
     }
 
     /// Returns whether a host on the leg has requested the group from the relay: its copies come from its own address.
-    fn is_requested(&self, now: Duration, leg: LegId, group: Group) -> bool {
+    fn is_requested(&self, now: ClockTime, leg: LegId, group: Group) -> bool {
         if self.is_tunnel(leg) {
             return self.demand.site_has(leg, group);
         }
@@ -223,7 +223,7 @@ impl Relay {
         }
     }
 
-    fn report_other_sources(&mut self, now: Duration) {
+    fn report_other_sources(&mut self, now: ClockTime) {
         let mut reported = Vec::new();
         for pair in &self.pairs {
             let (Some(to), Some(state)) = (pair.key.to_leg(), self.rules.get(pair.rule)) else { continue };

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcast_group::{Group, SourceFilter};
+use mcast_pace::ClockTime;
 
 use crate::arrival::Trails;
 use crate::demand::{Demand, MAX_GROUPS, MAX_GROUPS_OF_HOST};
@@ -65,13 +66,13 @@ const MAX_LEGS: usize = 255;
 /// Decides what is sent where. Its driver passes what arrives, and does what [`Self::poll_output`] returns.
 ///
 /// ```
-/// use std::time::Duration;
+/// use mcast_pace::ClockTime;
 /// use mcast_relay::{LegId, Relay, RelayConfig, RelayOutput};
 ///
 /// let rules = mcast_relay::parse_rules("mdns between eth0 and eth1")?;
 /// let mut relay = Relay::new(RelayConfig::new(rules, 7))?;
-/// relay.handle_leg_up(Duration::ZERO, LegId(0), &["10.0.0.1".parse()?]);
-/// relay.handle_leg_up(Duration::ZERO, LegId(1), &["10.0.1.1".parse()?]);
+/// relay.handle_leg_up(ClockTime::START, LegId(0), &["10.0.0.1".parse()?]);
+/// relay.handle_leg_up(ClockTime::START, LegId(1), &["10.0.1.1".parse()?]);
 /// assert!(matches!(relay.poll_output(), Some(RelayOutput::Join { leg: LegId(0), .. })));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -88,7 +89,7 @@ pub struct Relay {
     peers: Peers,
     announcer: Announcer,
     /// Legs on the same segment, and until when that is known.
-    same_segment: BTreeMap<(LegId, LegId), Duration>,
+    same_segment: BTreeMap<(LegId, LegId), ClockTime>,
     paths: Paths,
     demand: Demand,
     /// What gateways of AMT have joined, by the address at which they requested it.
@@ -101,7 +102,7 @@ pub struct Relay {
     /// The rules whose limits have been asked about the present datagram, each with the answer.
     admitted: Vec<(usize, bool)>,
     /// Routers and chains that have been reported, and when.
-    reported: BTreeMap<Neighbour, Duration>,
+    reported: BTreeMap<Neighbour, ClockTime>,
     outputs: VecDeque<RelayOutput>,
 }
 
@@ -143,7 +144,7 @@ impl Relay {
             reported: BTreeMap::new(),
             outputs: VecDeque::new(),
         };
-        relay.replace_rules(Duration::ZERO, config.rules)?;
+        relay.replace_rules(ClockTime::START, config.rules)?;
         Ok(relay)
     }
 
@@ -169,7 +170,7 @@ impl Relay {
     }
 
     /// Handles that an interface is up, with these addresses of its own, or that they have changed.
-    pub fn handle_leg_up(&mut self, now: Duration, leg: LegId, addresses: &[IpAddr]) {
+    pub fn handle_leg_up(&mut self, now: ClockTime, leg: LegId, addresses: &[IpAddr]) {
         let Some(state) = self.legs.get_mut(usize::from(leg.0)) else { return };
         if state.addresses.replace(addresses.to_vec()).is_none() {
             self.demand.start(now, leg);
@@ -180,7 +181,7 @@ impl Relay {
     }
 
     /// Handles that an interface is down or gone.
-    pub fn handle_leg_down(&mut self, now: Duration, leg: LegId) {
+    pub fn handle_leg_down(&mut self, now: ClockTime, leg: LegId) {
         let Some(state) = self.legs.get_mut(usize::from(leg.0)) else { return };
         if state.addresses.take().is_none() {
             return;
@@ -195,7 +196,7 @@ impl Relay {
     }
 
     /// Does what is due at this time.
-    pub fn handle_timeout(&mut self, now: Duration) {
+    pub fn handle_timeout(&mut self, now: ClockTime) {
         self.notice_pause(now);
         self.poll_guard(now);
         while let Some(path) = self.paths.close_idle(now) {
@@ -219,7 +220,7 @@ impl Relay {
 
     /// Returns when to call [`Self::handle_timeout`] next.
     #[must_use]
-    pub fn poll_timeout(&self) -> Duration {
+    pub fn poll_timeout(&self) -> Option<ClockTime> {
         [
             self.guard.deadline(),
             self.paths.deadline(),
@@ -230,11 +231,12 @@ impl Relay {
         ]
         .into_iter()
         .flatten()
-        .fold(self.announcer.deadline(), Duration::min)
+        .chain([self.announcer.deadline()])
+        .min()
     }
 
     /// Stops: says goodbye, so that another relay takes over at once, leaves all groups and closes all paths.
-    pub fn stop(&mut self, now: Duration) {
+    pub fn stop(&mut self, now: ClockTime) {
         self.announce(now, true);
         for (leg, group) in std::mem::take(&mut self.joined).into_keys() {
             self.outputs.push_back(RelayOutput::Join { leg, group, sources: SourceFilter::NONE });

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
+
 use crate::LegArrival;
 use crate::event::{Limits, RelayEvent, RelayOutput, RuleCounts};
 use crate::paths::{PairKey, PathKey, PathSide, Reachability};
@@ -37,7 +39,7 @@ pub enum PairState {
     /// It waits for announcements of other relays.
     Listening {
         /// Until when.
-        until: Duration,
+        until: ClockTime,
     },
     /// Another relay forwards.
     Standby(RelayId),
@@ -50,7 +52,7 @@ impl Relay {
     ///
     /// # Errors
     /// Returns [`TooManyLegs`] if more than 255 legs have been named since the start; the old rules then remain.
-    pub fn replace_rules(&mut self, now: Duration, rules: Vec<Rule>) -> Result<(), TooManyLegs> {
+    pub fn replace_rules(&mut self, now: ClockTime, rules: Vec<Rule>) -> Result<(), TooManyLegs> {
         let is_known = |leg: &Leg, legs: &[LegState]| legs.iter().any(|known| known.leg == *leg);
         let mut added: Vec<Leg> = Vec::new();
         for leg in rules.iter().flat_map(Rule::legs) {
@@ -162,7 +164,7 @@ impl Relay {
 
     /// Returns the relays whose announcements arrive.
     #[must_use]
-    pub fn peers(&self, now: Duration) -> Vec<PeerStatus> {
+    pub fn peers(&self, now: ClockTime) -> Vec<PeerStatus> {
         self.peers.statuses(now)
     }
 
@@ -228,7 +230,7 @@ impl Relay {
     }
 
     /// Reports that a router makes copies beside this relay.
-    pub(super) fn report_router(&mut self, now: Duration, arrival: &LegArrival<'_>, home: LegId) {
+    pub(super) fn report_router(&mut self, now: ClockTime, arrival: &LegArrival<'_>, home: LegId) {
         if self.is_news(now, Neighbour::Router { leg: arrival.leg, home }) {
             let (leg, source, destination) = (arrival.leg, arrival.source.ip(), arrival.destination);
             self.report(RelayEvent::RouterFound { leg, home, source, destination });
@@ -236,7 +238,7 @@ impl Relay {
     }
 
     /// Reports that copies of a relay are not forwarded to a leg on which that relay is not.
-    pub(super) fn report_chain(&mut self, now: Duration, relay: RelayId, rules: &[usize], leg: LegId) {
+    pub(super) fn report_chain(&mut self, now: ClockTime, relay: RelayId, rules: &[usize], leg: LegId) {
         let is_reached = |to: LegId| self.is_tunnel(to) || self.peers.is_on(relay, to);
         let pairs = rules.iter().flat_map(|rule| &self.pairs[self.rules[*rule].pairs.clone()]);
         let ends = pairs.filter(|pair| pair.key.from == leg && pair.state == PairState::Forwarding);
@@ -248,7 +250,7 @@ impl Relay {
         }
     }
 
-    fn is_news(&mut self, now: Duration, neighbour: Neighbour) -> bool {
+    fn is_news(&mut self, now: ClockTime, neighbour: Neighbour) -> bool {
         self.reported.retain(|_, reported| now < *reported + REPORT_INTERVAL);
         let is_news = !self.reported.contains_key(&neighbour);
         if is_news {

@@ -111,7 +111,9 @@ pub enum DiscoveryProtocol {
 }
 
 impl DiscoveryProtocol {
-    const ALL: [Self; 6] = [Self::Mdns, Self::Ssdp, Self::WsDiscovery, Self::Llmnr, Self::Coap, Self::Knx];
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Mdns, Self::Ssdp, Self::WsDiscovery, Self::Llmnr, Self::Coap, Self::Knx];
     /// The limits of traffic that stays on one link where it is used as intended.
     pub(crate) const EACH_SOURCE: Quota = Quota { per_second: 100, burst: 200 };
     pub(crate) const ALL_SOURCES: Quota = Quota { per_second: 1_000, burst: 2_000 };

@@ -1,15 +1,15 @@
 //! The gateway against relays that are slow, full, gone, or not the one it asked.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use mcast_group::SourceFilter;
+use mcast_pace::ClockTime;
 use mcast_packet::payload::AmtMessage;
 use mcast_relay::amt::{AmtGateway, AmtRelay, GatewayEvent, GatewayOutput, RelayFailure, encapsulate};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::world::{RELAY, group, new_relay, only, seconds};
+use crate::world::{RELAY, at, group, new_relay, only};
 
 const OWN: &str = "198.51.100.1:5000";
 
@@ -36,7 +36,7 @@ impl Subject {
     }
 
     /// Returns the datagrams that it sends now.
-    fn sent(&mut self, now: Duration) -> Vec<(SocketAddr, Vec<u8>)> {
+    fn sent(&mut self, now: ClockTime) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut sent = Vec::new();
         while let Some(output) = self.gateway.poll_output() {
             match output {
@@ -49,7 +49,7 @@ impl Subject {
     }
 
     /// Lets it talk to a relay until both are silent.
-    fn talk(&mut self, now: Duration, relay: &mut AmtRelay) {
+    fn talk(&mut self, now: ClockTime, relay: &mut AmtRelay) {
         loop {
             let sent = self.sent(now);
             if sent.is_empty() {
@@ -65,12 +65,12 @@ impl Subject {
     }
 
     /// Returns when, and to which address, it sends something of this type within this time.
-    fn times(&mut self, kind: u8, until: Duration) -> Vec<(u64, SocketAddr)> {
+    fn times(&mut self, kind: u8, until: ClockTime) -> Vec<(u64, SocketAddr)> {
         let mut times = Vec::new();
-        let mut now = Duration::ZERO;
+        let mut now = ClockTime::START;
         loop {
             let sent = self.sent(now).into_iter().filter(|(_, bytes)| bytes[0] == kind);
-            times.extend(sent.map(|(to, _)| (now.as_secs(), to)));
+            times.extend(sent.map(|(to, _)| ((now - ClockTime::START).as_secs(), to)));
             match self.gateway.poll_timeout() {
                 Some(next) if next <= until => now = now.max(next),
                 _ => return times,
@@ -82,8 +82,8 @@ impl Subject {
 
 fn connected() -> (Subject, AmtRelay) {
     let (mut subject, mut relay) = (Subject::new(&[RELAY]), new_relay());
-    subject.gateway.set_membership(Duration::ZERO, group("232.1.2.3"), only("192.0.2.7"));
-    subject.talk(Duration::ZERO, &mut relay);
+    subject.gateway.set_membership(ClockTime::START, group("232.1.2.3"), only("192.0.2.7"));
+    subject.talk(ClockTime::START, &mut relay);
     assert_eq!(subject.events, [GatewayEvent::Connected { relay: relay_address() }]);
     subject.events.clear();
     (subject, relay)
@@ -97,9 +97,9 @@ fn data(source: &str, to: &str) -> Vec<u8> {
 fn discovery_backs_off_and_tries_the_next_relay() {
     let other = "203.0.113.2:2268";
     let mut subject = Subject::new(&[RELAY, other]);
-    subject.gateway.set_membership(Duration::ZERO, group("239.1.2.3"), SourceFilter::ANY);
+    subject.gateway.set_membership(ClockTime::START, group("239.1.2.3"), SourceFilter::ANY);
     let (one, two): (SocketAddr, SocketAddr) = (RELAY.parse().unwrap(), other.parse().unwrap());
-    let times = subject.times(1, seconds(20));
+    let times = subject.times(1, at(20));
     let expected =
         [(0, one), (1, one), (3, one), (7, two), (8, two), (10, two), (15, one), (16, one), (18, one)];
     assert_eq!(times[..9], expected);
@@ -109,8 +109,8 @@ fn discovery_backs_off_and_tries_the_next_relay() {
 #[test]
 fn pauses_between_searches_grow_to_two_minutes() {
     let mut subject = Subject::new(&[RELAY]);
-    subject.gateway.set_membership(Duration::ZERO, group("239.1.2.3"), SourceFilter::ANY);
-    let times: Vec<u64> = subject.times(1, seconds(2_000)).into_iter().map(|(time, _)| time).collect();
+    subject.gateway.set_membership(ClockTime::START, group("239.1.2.3"), SourceFilter::ANY);
+    let times: Vec<u64> = subject.times(1, at(2_000)).into_iter().map(|(time, _)| time).collect();
     let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
     assert_eq!(longest, 4 + 120);
     assert!(times.len() < 70, "{}", times.len());
@@ -120,7 +120,7 @@ fn pauses_between_searches_grow_to_two_minutes() {
 fn a_relay_that_stops_answering_is_given_up() {
     let (mut subject, _) = connected();
     // The next request is due after a query interval.
-    let times: Vec<u64> = subject.times(3, seconds(33)).into_iter().map(|(time, _)| time).collect();
+    let times: Vec<u64> = subject.times(3, at(33)).into_iter().map(|(time, _)| time).collect();
     assert_eq!(times, [25, 26, 28]);
     let failure = RelayFailure::Silent;
     assert_eq!(subject.events, [GatewayEvent::Lost { relay: relay_address(), failure }]);
@@ -129,9 +129,9 @@ fn a_relay_that_stops_answering_is_given_up() {
 #[test]
 fn an_unreachable_relay_is_given_up_at_once() {
     let (mut subject, _) = connected();
-    subject.gateway.handle_unreachable(seconds(5), "203.0.113.9:2268".parse().unwrap());
-    subject.gateway.handle_unreachable(seconds(5), relay_address());
-    subject.sent(seconds(5));
+    subject.gateway.handle_unreachable(at(5), "203.0.113.9:2268".parse().unwrap());
+    subject.gateway.handle_unreachable(at(5), relay_address());
+    subject.sent(at(5));
     let failure = RelayFailure::Unreachable;
     assert_eq!(subject.events, [GatewayEvent::Lost { relay: relay_address(), failure }]);
 }
@@ -139,11 +139,11 @@ fn an_unreachable_relay_is_given_up_at_once() {
 #[test]
 fn a_relay_that_was_unreachable_is_asked_for_a_new_code() {
     let (mut subject, _) = connected();
-    subject.gateway.handle_unreachable(seconds(5), relay_address());
+    subject.gateway.handle_unreachable(at(5), relay_address());
     let mut restarted = new_relay();
     for now in 5..8 {
-        subject.gateway.handle_timeout(seconds(now));
-        subject.talk(seconds(now), &mut restarted);
+        subject.gateway.handle_timeout(at(now));
+        subject.talk(at(now), &mut restarted);
     }
     assert_eq!(subject.events.last(), Some(&GatewayEvent::Connected { relay: relay_address() }));
     assert_eq!(restarted.gateways().len(), 1);
@@ -153,8 +153,8 @@ fn a_relay_that_was_unreachable_is_asked_for_a_new_code() {
 fn silence_after_data_is_noticed_within_seconds() {
     let (mut subject, _) = connected();
     let datagram = data("192.0.2.7:4000", "232.1.2.3:5000");
-    assert!(subject.gateway.handle_datagram(seconds(5), relay_address(), &datagram).is_some());
-    let times = subject.times(3, seconds(12));
+    assert!(subject.gateway.handle_datagram(at(5), relay_address(), &datagram).is_some());
+    let times = subject.times(3, at(12));
     assert_eq!(times[0], (8, relay_address()));
 }
 
@@ -162,7 +162,7 @@ fn silence_after_data_is_noticed_within_seconds() {
 fn data_counts_only_from_the_relay_and_as_joined() {
     let (mut subject, _) = connected();
     let good = data("192.0.2.7:4000", "232.1.2.3:5000");
-    let now = Duration::ZERO;
+    let now = ClockTime::START;
     let datagram = subject.gateway.handle_datagram(now, relay_address(), &good).unwrap();
     assert_eq!(datagram.source, "192.0.2.7:4000".parse().unwrap());
     assert_eq!((datagram.group.to_string().as_str(), datagram.payload), ("232.1.2.3:5000", &b"data"[..]));
@@ -188,23 +188,23 @@ fn data_counts_only_from_the_relay_and_as_joined() {
 #[test]
 fn nothing_is_received_before_the_relay_is_known() {
     let mut subject = Subject::new(&[RELAY]);
-    subject.gateway.set_membership(Duration::ZERO, group("232.1.2.3"), only("192.0.2.7"));
-    subject.sent(Duration::ZERO);
+    subject.gateway.set_membership(ClockTime::START, group("232.1.2.3"), only("192.0.2.7"));
+    subject.sent(ClockTime::START);
     let good = data("192.0.2.7:4000", "232.1.2.3:5000");
-    assert!(subject.gateway.handle_datagram(Duration::ZERO, relay_address(), &good).is_none());
+    assert!(subject.gateway.handle_datagram(ClockTime::START, relay_address(), &good).is_none());
 }
 
 #[test]
 fn answers_to_other_numbers_or_from_other_addresses_are_ignored() {
     let mut subject = Subject::new(&[RELAY]);
-    subject.gateway.set_membership(Duration::ZERO, group("239.1.2.3"), SourceFilter::ANY);
-    subject.sent(Duration::ZERO);
+    subject.gateway.set_membership(ClockTime::START, group("239.1.2.3"), SourceFilter::ANY);
+    subject.sent(ClockTime::START);
     let mut emit = |nonce, from: &str, relay: &str| {
         let mut buffer = [0; 64];
         let message = AmtMessage::RelayAdvertisement { nonce, relay: relay.parse().unwrap() };
         let length = message.emit(&mut buffer).unwrap();
-        subject.gateway.handle_datagram(Duration::ZERO, from.parse().unwrap(), &buffer[..length]);
-        subject.sent(Duration::ZERO)
+        subject.gateway.handle_datagram(ClockTime::START, from.parse().unwrap(), &buffer[..length]);
+        subject.sent(ClockTime::START)
     };
     assert!(emit(2, RELAY, "203.0.113.5").is_empty(), "another number");
     assert!(emit(1, "203.0.113.2:2268", "203.0.113.5").is_empty(), "another address");
@@ -220,26 +220,26 @@ fn answers_to_other_numbers_or_from_other_addresses_are_ignored() {
 fn stopping_leaves_and_tears_down() {
     let (mut subject, mut relay) = connected();
     assert_eq!(relay.gateways().len(), 1);
-    subject.gateway.stop(seconds(1));
-    let kinds: Vec<u8> = subject.sent(seconds(1)).iter().map(|(_, bytes)| bytes[0]).collect();
+    subject.gateway.stop(at(1));
+    let kinds: Vec<u8> = subject.sent(at(1)).iter().map(|(_, bytes)| bytes[0]).collect();
     assert_eq!(kinds, [5, 7]);
     assert_eq!(subject.gateway.poll_timeout(), None);
     let (mut subject, _) = connected();
-    subject.gateway.stop(seconds(1));
+    subject.gateway.stop(at(1));
     // The teardown alone suffices. The code in it is that of another relay, which does not accept it.
-    subject.talk(seconds(1), &mut relay);
+    subject.talk(at(1), &mut relay);
     assert_eq!((relay.gateways().len(), relay.counts().wrong_mac), (1, 2));
 }
 
 #[test]
 fn changes_are_reported_at_once_and_repeated() {
     let (mut subject, mut relay) = connected();
-    subject.gateway.set_membership(seconds(5), group("239.9.9.9"), SourceFilter::ANY);
-    let first = subject.sent(seconds(5));
+    subject.gateway.set_membership(at(5), group("239.9.9.9"), SourceFilter::ANY);
+    let first = subject.sent(at(5));
     assert_eq!(first.len(), 1);
-    subject.gateway.handle_timeout(seconds(6));
-    for (_, bytes) in subject.sent(seconds(6)) {
-        relay.handle_datagram(seconds(6), OWN.parse().unwrap(), &bytes);
+    subject.gateway.handle_timeout(at(6));
+    for (_, bytes) in subject.sent(at(6)) {
+        relay.handle_datagram(at(6), OWN.parse().unwrap(), &bytes);
     }
     assert!(relay.wanted().contains_key(&group("239.9.9.9")), "the first report was lost");
 }
@@ -252,12 +252,12 @@ proptest! {
         let (mut subject, mut relay) = connected();
         for (kind, rest) in datagrams {
             let bytes = [&[kind], &rest[..]].concat();
-            subject.gateway.handle_datagram(seconds(1), relay_address(), &bytes);
+            subject.gateway.handle_datagram(at(1), relay_address(), &bytes);
         }
         subject.events.clear();
-        prop_assert!(subject.sent(seconds(1)).len() < 10);
-        subject.gateway.set_membership(seconds(2), group("239.7.7.7"), SourceFilter::ANY);
-        subject.talk(seconds(2), &mut relay);
+        prop_assert!(subject.sent(at(1)).len() < 10);
+        subject.gateway.set_membership(at(2), group("239.7.7.7"), SourceFilter::ANY);
+        subject.talk(at(2), &mut relay);
         prop_assert!(relay.wanted().contains_key(&group("239.7.7.7")));
     }
 }
@@ -268,19 +268,19 @@ fn a_query_that_answers_no_request_of_the_gateway_is_ignored() {
     const QUERY: u8 = 4;
     const NONCE: usize = 11;
     let (mut subject, mut relay) = (Subject::new(&[RELAY]), new_relay());
-    subject.gateway.set_membership(Duration::ZERO, group("232.1.2.3"), only("192.0.2.7"));
+    subject.gateway.set_membership(ClockTime::START, group("232.1.2.3"), only("192.0.2.7"));
     let mut queries = Vec::new();
     loop {
-        let sent = subject.sent(Duration::ZERO);
+        let sent = subject.sent(ClockTime::START);
         if sent.is_empty() {
             break;
         }
         for (to, bytes) in sent {
-            let (answer, _) = relay.handle_datagram(Duration::ZERO, OWN.parse().unwrap(), &bytes);
+            let (answer, _) = relay.handle_datagram(ClockTime::START, OWN.parse().unwrap(), &bytes);
             let Some(answer) = answer else { continue };
             match answer[0] == QUERY {
                 true => queries.push(answer),
-                false => drop(subject.gateway.handle_datagram(Duration::ZERO, to, &answer)),
+                false => drop(subject.gateway.handle_datagram(ClockTime::START, to, &answer)),
             }
         }
     }
@@ -288,10 +288,10 @@ fn a_query_that_answers_no_request_of_the_gateway_is_ignored() {
     let mut forged = query.clone();
     forged[NONCE] ^= 1;
     let before = subject.gateway.counts().invalid_messages;
-    assert!(subject.gateway.handle_datagram(Duration::ZERO, relay_address(), &forged).is_none());
+    assert!(subject.gateway.handle_datagram(ClockTime::START, relay_address(), &forged).is_none());
     assert_eq!(subject.gateway.counts().invalid_messages, before + 1);
-    assert!(subject.sent(Duration::ZERO).is_empty() && subject.events.is_empty(), "{:?}", subject.events);
-    assert!(subject.gateway.handle_datagram(Duration::ZERO, relay_address(), query).is_none());
-    subject.sent(Duration::ZERO);
+    assert!(subject.sent(ClockTime::START).is_empty() && subject.events.is_empty(), "{:?}", subject.events);
+    assert!(subject.gateway.handle_datagram(ClockTime::START, relay_address(), query).is_none());
+    subject.sent(ClockTime::START);
     assert_eq!(subject.events, [GatewayEvent::Connected { relay: relay_address() }]);
 }

@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::SourceFilter;
+use mcast_pace::ClockTime;
 use mcast_packet::payload::{AmtMac, AmtMessage};
 use mcast_relay::amt::{AmtGateway, AmtRelay, AmtRelayLimits, GatewayOutput};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::world::{RELAY, group, new_relay, only, seconds};
+use crate::world::{RELAY, at, group, new_relay, only};
 
 fn emit(message: &AmtMessage<'_>) -> Vec<u8> {
     let mut buffer = vec![0; 2_000];
@@ -21,18 +22,18 @@ fn emit(message: &AmtMessage<'_>) -> Vec<u8> {
 /// Connects a gateway at this address, and returns the updates that it sends.
 fn updates(relay: &mut AmtRelay, own: SocketAddr, text: &str, sources: SourceFilter) -> Vec<Vec<u8>> {
     let mut gateway = AmtGateway::new(|| 7);
-    gateway.set_membership(Duration::ZERO, group(text), sources);
+    gateway.set_membership(ClockTime::START, group(text), sources);
     let mut updates = Vec::new();
     while let Some(output) = gateway.poll_output() {
         match output {
-            GatewayOutput::FindRelays => gateway.use_relays(Duration::ZERO, vec![relay.address()]),
+            GatewayOutput::FindRelays => gateway.use_relays(ClockTime::START, vec![relay.address()]),
             GatewayOutput::Send { to, bytes } if bytes[0] == 5 => {
                 assert_eq!(to, relay.address());
                 updates.push(bytes);
             }
             GatewayOutput::Send { bytes, .. } => {
-                if let (Some(answer), _) = relay.handle_datagram(Duration::ZERO, own, &bytes) {
-                    gateway.handle_datagram(Duration::ZERO, relay.address(), &answer);
+                if let (Some(answer), _) = relay.handle_datagram(ClockTime::START, own, &bytes) {
+                    gateway.handle_datagram(ClockTime::START, relay.address(), &answer);
                 }
             }
             GatewayOutput::Event(_) => {}
@@ -44,7 +45,7 @@ fn updates(relay: &mut AmtRelay, own: SocketAddr, text: &str, sources: SourceFil
 fn connect(relay: &mut AmtRelay, own: &str, text: &str, sources: SourceFilter) {
     let own: SocketAddr = own.parse().unwrap();
     for update in updates(relay, own, text, sources) {
-        assert_eq!(relay.handle_datagram(Duration::ZERO, own, &update).0, None);
+        assert_eq!(relay.handle_datagram(ClockTime::START, own, &update).0, None);
     }
 }
 
@@ -56,7 +57,7 @@ fn a_flood_of_requests_from_forged_addresses_gets_fewer_bytes_than_it_sent() {
     let (mut sent, mut answered) = (0, 0);
     for number in 0..100_000_u32 {
         let from = SocketAddr::new(IpAddr::V4((0x0b00_0000 + number).into()), 4_000);
-        let now = Duration::from_micros(u64::from(number) * 10);
+        let now = ClockTime::START + Duration::from_micros(u64::from(number) * 10);
         sent += request.len() + 28;
         answered += relay.handle_datagram(now, from, &request).0.map_or(0, |answer| answer.len() + 28);
     }
@@ -73,14 +74,15 @@ fn a_known_gateway_is_answered_during_a_flood() {
     let request = emit(&AmtMessage::Request { nonce: 7, wants_mld: false });
     for number in 0..10_000_u32 {
         let from = SocketAddr::new(IpAddr::V4((0x0b00_0000 + number).into()), 4_000);
-        relay.handle_datagram(Duration::ZERO, from, &request);
+        relay.handle_datagram(ClockTime::START, from, &request);
     }
     let stranger = "198.51.100.2:5000".parse().unwrap();
-    assert_eq!(relay.handle_datagram(Duration::ZERO, stranger, &request).0, None);
+    assert_eq!(relay.handle_datagram(ClockTime::START, stranger, &request).0, None);
     let known = "198.51.100.1:5000".parse().unwrap();
-    assert!(relay.handle_datagram(Duration::ZERO, known, &request).0.is_some());
+    assert!(relay.handle_datagram(ClockTime::START, known, &request).0.is_some());
     // Somebody who knows its address cannot flood it either.
-    let answers = (0..10_000).filter(|_| relay.handle_datagram(Duration::ZERO, known, &request).0.is_some());
+    let answers =
+        (0..10_000).filter(|_| relay.handle_datagram(ClockTime::START, known, &request).0.is_some());
     assert!(answers.count() < 256);
 }
 
@@ -91,13 +93,13 @@ fn an_update_counts_only_from_the_address_and_port_of_its_request() {
     let updates = updates(&mut relay, own, "239.1.2.3", SourceFilter::ANY);
     let [update] = updates.as_slice() else { panic!("one update") };
     for other in ["198.51.100.1:5001", "198.51.100.2:5000"] {
-        relay.handle_datagram(Duration::ZERO, other.parse().unwrap(), update);
+        relay.handle_datagram(ClockTime::START, other.parse().unwrap(), update);
     }
     let mut changed = update.clone();
     changed[8] ^= 1;
-    relay.handle_datagram(Duration::ZERO, own, &changed);
+    relay.handle_datagram(ClockTime::START, own, &changed);
     assert_eq!((relay.gateways().len(), relay.counts().wrong_mac), (0, 3));
-    assert!(relay.handle_datagram(Duration::ZERO, own, update).1);
+    assert!(relay.handle_datagram(ClockTime::START, own, update).1);
     assert_eq!(relay.gateways().len(), 1);
 }
 
@@ -107,9 +109,9 @@ fn a_code_expires_with_its_secret() {
     let own = "198.51.100.1:5000".parse().unwrap();
     let updates = updates(&mut relay, own, "239.1.2.3", SourceFilter::ANY);
     let lifetime = AmtRelayLimits::default().query_interval * 2;
-    relay.handle_datagram(lifetime, own, &updates[0]);
+    relay.handle_datagram(ClockTime::START + lifetime, own, &updates[0]);
     assert_eq!(relay.counts().wrong_mac, 0);
-    relay.handle_datagram(lifetime * 2, own, &updates[0]);
+    relay.handle_datagram(ClockTime::START + lifetime * 2, own, &updates[0]);
     assert_eq!(relay.counts().wrong_mac, 1);
 }
 
@@ -122,14 +124,14 @@ fn a_teardown_needs_the_code_of_the_address_that_it_names() {
     let victim = "198.51.100.1:5000".parse().unwrap();
     let attacker = "198.51.100.1:5001".parse().unwrap();
     let request = emit(&AmtMessage::Request { nonce: 9, wants_mld: false });
-    let query = relay.handle_datagram(Duration::ZERO, attacker, &request).0.unwrap();
+    let query = relay.handle_datagram(ClockTime::START, attacker, &request).0.unwrap();
     let Some(AmtMessage::MembershipQuery { mac, nonce, .. }) = AmtMessage::parse(&query) else { panic!() };
     let forged = emit(&AmtMessage::Teardown { mac, nonce, gateway: victim });
-    assert!(!relay.handle_datagram(Duration::ZERO, attacker, &forged).1);
+    assert!(!relay.handle_datagram(ClockTime::START, attacker, &forged).1);
     assert_eq!(relay.gateways().len(), 2);
     // Its own tunnel may be torn down from a new address.
     let own = emit(&AmtMessage::Teardown { mac, nonce, gateway: attacker });
-    assert!(relay.handle_datagram(Duration::ZERO, "192.0.2.77:1".parse().unwrap(), &own).1);
+    assert!(relay.handle_datagram(ClockTime::START, "192.0.2.77:1".parse().unwrap(), &own).1);
     assert_eq!(relay.gateways().collect::<Vec<_>>(), [victim]);
 }
 
@@ -144,7 +146,7 @@ fn a_full_relay_says_so_and_keeps_the_gateways_it_has() {
     assert_eq!(known, ["198.51.100.1:1", "198.51.100.1:2", "198.51.100.2:1"]);
     let request = emit(&AmtMessage::Request { nonce: 9, wants_mld: false });
     let is_full = |relay: &mut AmtRelay, from: &str| {
-        let query = relay.handle_datagram(Duration::ZERO, from.parse().unwrap(), &request).0.unwrap();
+        let query = relay.handle_datagram(ClockTime::START, from.parse().unwrap(), &request).0.unwrap();
         match AmtMessage::parse(&query) {
             Some(AmtMessage::MembershipQuery { is_full, .. }) => is_full,
             other => panic!("{other:?}"),
@@ -173,8 +175,8 @@ fn sources_are_merged_and_each_gateway_gets_its_own() {
 fn a_gateway_that_no_longer_reports_is_forgotten() {
     let mut relay = new_relay();
     connect(&mut relay, "198.51.100.1:1", "239.1.2.3", SourceFilter::ANY);
-    assert!(!relay.handle_timeout(seconds(59)));
-    assert!(relay.handle_timeout(seconds(60)));
+    assert!(!relay.handle_timeout(at(59)));
+    assert!(relay.handle_timeout(at(60)));
     assert_eq!(relay.gateways().len(), 0);
 }
 
@@ -187,7 +189,7 @@ proptest! {
         for (kind, rest, from) in datagrams {
             let from = SocketAddr::new(IpAddr::V4(from.into()), from as u16);
             let bytes = [&[kind & 7], &rest[..]].concat();
-            relay.handle_datagram(Duration::ZERO, from, &bytes);
+            relay.handle_datagram(ClockTime::START, from, &bytes);
         }
         prop_assert_eq!(relay.gateways().len(), 0);
     }
@@ -206,10 +208,10 @@ proptest! {
                 true => update.splice(12.., damage),
                 false => update.splice(12..12, damage),
             };
-            relay.handle_datagram(Duration::ZERO, own, &update);
+            relay.handle_datagram(ClockTime::START, own, &update);
             let groups = relay.wanted().len();
             prop_assert!(groups <= AmtRelayLimits::default().groups_per_gateway);
-            relay.handle_timeout(Duration::ZERO);
+            relay.handle_timeout(ClockTime::START);
         }
     }
 }
@@ -229,9 +231,9 @@ fn codes_of_another_relay_are_worthless() {
     let (mut one, mut other) = (new_relay(), new_relay());
     let own = "198.51.100.1:5000".parse().unwrap();
     let update = updates(&mut one, own, "239.1.2.3", SourceFilter::ANY).remove(0);
-    other.handle_datagram(Duration::ZERO, own, &update);
+    other.handle_datagram(ClockTime::START, own, &update);
     let zero = emit(&AmtMessage::MembershipUpdate { mac: AmtMac([0; 6]), nonce: 7, packet: &update[12..] });
-    other.handle_datagram(Duration::ZERO, own, &zero);
+    other.handle_datagram(ClockTime::START, own, &zero);
     assert_eq!((other.gateways().len(), other.counts().wrong_mac), (0, 2));
 }
 
@@ -246,11 +248,11 @@ fn a_report_with_a_wrong_checksum_is_not_applied() {
             let mut damaged = update.clone();
             // The last octet of the source.
             *damaged.last_mut().unwrap() ^= 1;
-            assert_eq!(relay.handle_datagram(Duration::ZERO, own, &damaged), (None, false));
+            assert_eq!(relay.handle_datagram(ClockTime::START, own, &damaged), (None, false));
         }
         assert!(relay.wanted().is_empty() && relay.gateways().len() == 0, "{text}");
         assert_eq!(relay.counts().invalid, updates.len() as u64);
-        updates.iter().for_each(|update| drop(relay.handle_datagram(Duration::ZERO, own, update)));
+        updates.iter().for_each(|update| drop(relay.handle_datagram(ClockTime::START, own, update)));
         assert_eq!(relay.wanted().len(), 1, "{text}");
     }
 }

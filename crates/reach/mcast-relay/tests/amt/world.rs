@@ -5,12 +5,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::{Group, SourceFilter};
+use mcast_pace::ClockTime;
 use mcast_relay::amt::{AmtGateway, AmtRelay, AmtRelayLimits, GatewayOutput, encapsulate};
 use mcast_sim::{Dice, EventQueue};
 
 pub(crate) const RELAY: &str = "203.0.113.1:2268";
 /// The public address of the NAT.
 pub(crate) const NAT: &str = "198.51.100.1";
+
+pub(crate) fn at(second: u64) -> ClockTime {
+    ClockTime::START + seconds(second)
+}
 
 pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -28,7 +33,7 @@ pub(crate) fn only(source: &str) -> SourceFilter {
 type Flight = (SocketAddr, SocketAddr, Vec<u8>);
 
 pub(crate) struct World {
-    pub(crate) now: Duration,
+    pub(crate) now: ClockTime,
     pub(crate) dice: Dice,
     pub(crate) relay: Option<AmtRelay>,
     pub(crate) gateways: Vec<AmtGateway>,
@@ -41,7 +46,7 @@ pub(crate) struct World {
     pub(crate) received: Vec<BTreeMap<(IpAddr, Group), u64>>,
     /// Bytes that the relay has received and sent as answers.
     pub(crate) relay_bytes: (usize, usize),
-    flights: EventQueue<Duration, Flight>,
+    flights: EventQueue<ClockTime, Flight>,
 }
 
 impl World {
@@ -52,7 +57,7 @@ impl World {
             AmtGateway::new(move || own.next() as u32)
         };
         Self {
-            now: Duration::ZERO,
+            now: ClockTime::START,
             gateways: (0..gateways).map(gateway).collect(),
             ports: (0..gateways).map(|number| 10_000 + number as u16).collect(),
             relay: Some(new_relay()),

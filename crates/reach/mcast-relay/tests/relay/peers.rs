@@ -53,14 +53,14 @@ fn copies_of_another_relay_are_not_forwarded_even_after_it_has_stopped() {
 #[test]
 fn a_relay_that_did_not_run_for_a_while_forwards_nothing_that_its_sockets_kept() {
     let mut subject = Subject::with(config(1));
-    subject.now += Duration::from_secs(2);
+    subject.now = subject.now + Duration::from_secs(2);
     assert_eq!(
         subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", b"1").len(),
         1,
         "nobody has taken over yet"
     );
     subject.wait(Duration::from_secs(1));
-    subject.now += Duration::from_secs(5);
+    subject.now = subject.now + Duration::from_secs(5);
     for number in 0..100_u8 {
         assert_eq!(subject.receive(0, "10.0.0.1:4000", "239.1.2.3:5000", &[2, number]), []);
     }

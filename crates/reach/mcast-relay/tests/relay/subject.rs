@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::{Group, SourceFilter};
+use mcast_pace::ClockTime;
 use mcast_relay::{
     CopyPayload, LegArrival, LegId, PathId, PathPort, PathSide, RefusalReason, Relay, RelayConfig,
     RelayEvent, RelayOutput, RelayPath, Rule,
@@ -11,7 +12,7 @@ use mcast_relay::{
 
 pub(crate) struct Subject {
     pub(crate) relay: Relay,
-    pub(crate) now: Duration,
+    pub(crate) now: ClockTime,
     pub(crate) paths: Vec<(PathId, PathSide, PathPort)>,
     pub(crate) events: Vec<RelayEvent>,
     pub(crate) joins: Vec<(LegId, Group, SourceFilter)>,
@@ -51,7 +52,7 @@ impl Subject {
         let (paths, events, joins) = (Vec::new(), Vec::new(), Vec::new());
         let mut subject = Self {
             relay,
-            now: Duration::ZERO,
+            now: ClockTime::START,
             paths,
             events,
             joins,
@@ -70,8 +71,8 @@ impl Subject {
     /// Lets time pass; returns the copies that are sent in it.
     pub(crate) fn wait(&mut self, time: Duration) -> Vec<SentCopy> {
         let (end, mut copies) = (self.now + time, self.outputs(&[]));
-        while self.relay.poll_timeout() <= end {
-            self.now = self.now.max(self.relay.poll_timeout());
+        while let Some(deadline) = self.relay.poll_timeout().filter(|deadline| *deadline <= end) {
+            self.now = self.now.max(deadline);
             self.relay.handle_timeout(self.now);
             copies.extend(self.outputs(&[]));
         }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mcast_group::Group;
+use mcast_pace::ClockTime;
 use mcast_relay::{
     ANNOUNCEMENT_PORT, CopyPayload, LegArrival, LegId, PathId, PathPort, PathSide, Relay, RelayConfig,
     RelayEvent, RelayOutput, RelayPath,
@@ -352,17 +353,17 @@ impl World {
     }
 
     /// Calls the relay, and does what it asks for.
-    fn with(&mut self, node: Node, payload: Option<&[u8]>, call: impl FnOnce(&mut Relay, Duration)) {
-        let now = Duration::from_micros(self.now);
+    fn with(&mut self, node: Node, payload: Option<&[u8]>, call: impl FnOnce(&mut Relay, ClockTime)) {
+        let now = ClockTime::START + Duration::from_micros(self.now);
         let Some(mut relay) = self.ours[node].relay.take() else { return };
         call(&mut relay, now);
         while let Some(output) = relay.poll_output() {
             self.output(node, payload, output);
         }
-        let deadline = relay.poll_timeout();
+        let deadline = relay.poll_timeout().unwrap();
         self.ours[node].relay = Some(relay);
         // Rounded up, so that the time has come.
-        let timer = (deadline.as_nanos().div_ceil(1_000) as u64).max(self.now + 1);
+        let timer = deadline.0.div_ceil(1_000).max(self.now + 1);
         if self.ours[node].timer.is_none_or(|known| timer < known || known <= self.now) {
             self.ours[node].timer = Some(timer);
             let life = self.ours[node].life;

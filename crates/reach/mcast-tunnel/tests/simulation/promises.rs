@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mcast_group::SourceFilter;
+use mcast_pace::ClockTime;
 use mcast_sim::{Dice, for_seeds};
 use mcast_tunnel::{TunnelEvent, TunnelWant};
 
@@ -149,7 +150,7 @@ fn an_end_that_starts_again_has_its_tunnel_again_in_six_seconds() {
         let before = world.events.len();
         let pause = Duration::from_millis(dice.below(1_000));
         world.run(seconds(6) + pause);
-        let wants = |(_, end, event): &&(Duration, End, TunnelEvent)| {
+        let wants = |(_, end, event): &&(ClockTime, End, TunnelEvent)| {
             *end == End::Hub && matches!(event, TunnelEvent::Wants { wants, .. } if wants.len() == 1)
         };
         assert!(world.events[before..].iter().any(|event| wants(&event)), "{:?}", world.events);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
 use mcast_sim::{Dice, EventQueue};
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream_proto::wire::KeyEpoch;
@@ -43,15 +44,15 @@ struct Flight {
 }
 
 pub(crate) struct World {
-    pub(crate) now: Duration,
+    pub(crate) now: ClockTime,
     pub(crate) dice: Dice,
     pub(crate) network: Network,
     ends: BTreeMap<End, TunnelEndpoint>,
-    flights: EventQueue<Duration, Flight>,
+    flights: EventQueue<ClockTime, Flight>,
     /// The address that the site has outside.
     pub(crate) outside: SocketAddr,
-    pub(crate) received: BTreeMap<End, Vec<(Duration, TunnelDatagram)>>,
-    pub(crate) events: Vec<(Duration, End, TunnelEvent)>,
+    pub(crate) received: BTreeMap<End, Vec<(ClockTime, TunnelDatagram)>>,
+    pub(crate) events: Vec<(ClockTime, End, TunnelEvent)>,
     /// Bytes that were sent to addresses of nobody, and bytes that came from there.
     pub(crate) reflected: BTreeMap<SocketAddr, (usize, usize)>,
     /// Everything that was on the wire.
@@ -69,7 +70,7 @@ pub(crate) fn hub_address() -> SocketAddr {
 impl World {
     pub(crate) fn new(seed: u64, network: Network) -> Self {
         let mut world = Self {
-            now: Duration::ZERO,
+            now: ClockTime::START,
             dice: Dice::new(seed),
             network,
             ends: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
 use mcast_tunnel::EndpointRole;
 use proptest::prelude::*;
 
@@ -14,7 +15,7 @@ proptest! {
     ) {
         let mut site = endpoint(EndpointRole::Dialer("paris".into()), 1, keys(&[1]));
         let mut hub = endpoint(EndpointRole::Listener, 2, keys(&[1]));
-        exchange(Duration::ZERO, &mut site, SITE.into(), &mut hub);
+        exchange(ClockTime::START, &mut site, SITE.into(), &mut hub);
         while hub.poll_event().is_some() {}
         for (has_head, kind, bytes) in datagrams {
             let head: &[u8] = if has_head { &[b'M', b'T', 0x10, kind] } else { &[] };
@@ -22,8 +23,8 @@ proptest! {
             if kind == 1 {
                 datagram.resize(160, 0);
             }
-            hub.handle_datagram(Duration::ZERO, SITE.into(), &mut datagram);
-            site.handle_datagram(Duration::ZERO, HUB.into(), &mut datagram);
+            hub.handle_datagram(ClockTime::START, SITE.into(), &mut datagram);
+            site.handle_datagram(ClockTime::START, HUB.into(), &mut datagram);
             prop_assert!(hub.poll_transmit().is_none() && site.poll_transmit().is_none());
         }
     }
@@ -34,22 +35,22 @@ proptest! {
         let mut hub = endpoint(EndpointRole::Listener, 2, keys(&[1]));
         // Hello, hello with a cookie, the first ping, and a later datagram.
         for number in 0..4 {
-            site.handle_timeout(Duration::from_secs(number as u64));
+            site.handle_timeout(ClockTime::START + Duration::from_secs(number as u64));
             let bytes = site.poll_transmit().unwrap().bytes;
             if number == which {
                 let mut changed = bytes.clone();
                 changed[at.index(bytes.len())] ^= 1 << bit;
                 let before = hub.links().next().unwrap().1;
-                hub.handle_datagram(Duration::ZERO, SITE.into(), &mut changed);
+                hub.handle_datagram(ClockTime::START, SITE.into(), &mut changed);
                 prop_assert!(hub.poll_transmit().is_none());
                 prop_assert_eq!(&hub.links().next().unwrap().1, &before);
             }
-            hub.handle_datagram(Duration::ZERO, SITE.into(), &mut bytes.clone());
+            hub.handle_datagram(ClockTime::START, SITE.into(), &mut bytes.clone());
             while let Some(transmit) = hub.poll_transmit() {
-                site.handle_datagram(Duration::ZERO, HUB.into(), &mut transmit.bytes.clone());
+                site.handle_datagram(ClockTime::START, HUB.into(), &mut transmit.bytes.clone());
             }
         }
-        exchange(Duration::from_secs(4), &mut site, SITE.into(), &mut hub);
+        exchange(ClockTime::START + Duration::from_secs(4), &mut site, SITE.into(), &mut hub);
         prop_assert!(hub.links().next().unwrap().1.peer.is_some());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream_proto::wire::KeyEpoch;
 use mcast_tunnel::{EndpointRole, LinkId, RelayPath, TunnelDatagram, TunnelEndpoint, TunnelEvent};
@@ -29,7 +30,7 @@ fn datagrams(endpoint: &mut TunnelEndpoint) -> Vec<Vec<u8>> {
 fn the_datagrams_of_a_handshake_and_a_copy() {
     let mut site = endpoint(EndpointRole::Dialer("paris".into()), 1, keys());
     let mut hub = endpoint(EndpointRole::Listener, 2, keys());
-    let now = Duration::ZERO;
+    let now = ClockTime::START;
     site.handle_timeout(now);
     let hello = datagrams(&mut site).remove(0);
     hub.handle_datagram(now, SITE.into(), &mut hello.clone());

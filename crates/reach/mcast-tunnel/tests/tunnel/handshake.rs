@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mcast_pace::ClockTime;
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream_proto::wire::KeyEpoch;
 use mcast_tunnel::{
@@ -29,7 +30,7 @@ pub(crate) fn endpoint(role: EndpointRole, relay: u64, keys: Keys) -> TunnelEndp
     });
     let mut endpoint = TunnelEndpoint::new(EndpointConfig { keys, relay, random, role });
     endpoint.set_names(&["paris".to_owned()].into());
-    endpoint.set_address(Duration::ZERO, HUB.into());
+    endpoint.set_address(ClockTime::START, HUB.into());
     endpoint
 }
 
@@ -38,7 +39,12 @@ fn dialer(name: &str, relay: u64, keys: Keys) -> TunnelEndpoint {
 }
 
 /// Lets both ends talk until they have nothing more to say.
-pub(crate) fn exchange(now: Duration, site: &mut TunnelEndpoint, from: SocketAddr, hub: &mut TunnelEndpoint) {
+pub(crate) fn exchange(
+    now: ClockTime,
+    site: &mut TunnelEndpoint,
+    from: SocketAddr,
+    hub: &mut TunnelEndpoint,
+) {
     for endpoint in [&mut *site, &mut *hub] {
         if endpoint.poll_timeout().is_some_and(|deadline| deadline <= now) {
             endpoint.handle_timeout(now);
@@ -76,7 +82,7 @@ fn is_up(endpoint: &TunnelEndpoint) -> bool {
 fn a_tunnel_is_up_after_two_round_trips_at_both_ends() {
     let (mut site, mut hub) =
         (dialer("paris", 1, keys(&[1])), endpoint(EndpointRole::Listener, 2, keys(&[1])));
-    exchange(Duration::ZERO, &mut site, SITE.into(), &mut hub);
+    exchange(ClockTime::START, &mut site, SITE.into(), &mut hub);
     let up =
         |relay, address: ([u8; 4], u16)| TunnelEvent::Up { link: LinkId(0), relay, address: address.into() };
     assert_eq!((events(&mut site), events(&mut hub)), (vec![up(2, HUB)], vec![up(1, SITE)]));
@@ -86,25 +92,25 @@ fn a_tunnel_is_up_after_two_round_trips_at_both_ends() {
 fn a_listener_answers_only_members_and_keeps_nothing_before_the_cookie() {
     let (mut site, mut hub) =
         (dialer("paris", 1, keys(&[1])), endpoint(EndpointRole::Listener, 2, keys(&[2])));
-    site.handle_timeout(Duration::ZERO);
+    site.handle_timeout(ClockTime::START);
     let hello = site.poll_transmit().unwrap().bytes;
-    hub.handle_datagram(Duration::ZERO, SITE.into(), &mut hello.clone());
+    hub.handle_datagram(ClockTime::START, SITE.into(), &mut hello.clone());
     assert_eq!(hub.poll_transmit(), None, "not sealed with its key");
     assert_eq!(hub.dropped().collect::<Vec<_>>(), [(DropReason::Unsealed, 1)]);
 
-    hub.set_keys(Duration::ZERO, keys(&[1]));
-    hub.handle_datagram(Duration::ZERO, SITE.into(), &mut hello.clone());
+    hub.set_keys(ClockTime::START, keys(&[1]));
+    hub.handle_datagram(ClockTime::START, SITE.into(), &mut hello.clone());
     let cookie = hub.poll_transmit().unwrap().bytes;
     assert!(cookie.len() < hello.len());
-    site.handle_datagram(Duration::ZERO, HUB.into(), &mut cookie.clone());
+    site.handle_datagram(ClockTime::START, HUB.into(), &mut cookie.clone());
     let mut second = site.poll_transmit().unwrap().bytes;
-    hub.handle_datagram(Duration::ZERO, OTHER_SITE.into(), &mut second.clone());
+    hub.handle_datagram(ClockTime::START, OTHER_SITE.into(), &mut second.clone());
     let answer = hub.poll_transmit().unwrap().bytes;
     assert_eq!(answer.len(), cookie.len(), "the cookie of another address proves nothing");
-    let later = Duration::from_secs(121);
+    let later = ClockTime::START + Duration::from_secs(121);
     hub.handle_datagram(later, SITE.into(), &mut second.clone());
     assert_eq!(hub.poll_transmit().unwrap().bytes.len(), cookie.len(), "an old cookie proves nothing");
-    hub.handle_datagram(Duration::ZERO, SITE.into(), &mut second);
+    hub.handle_datagram(ClockTime::START, SITE.into(), &mut second);
     assert!(hub.poll_transmit().unwrap().bytes.len() > cookie.len());
     assert!(!is_up(&hub), "the dialer has not confirmed it");
 }
@@ -113,7 +119,7 @@ fn a_listener_answers_only_members_and_keeps_nothing_before_the_cookie() {
 fn a_name_that_no_rule_has_is_refused_at_both_ends() {
     let (mut site, mut hub) =
         (dialer("rome", 1, keys(&[1])), endpoint(EndpointRole::Listener, 2, keys(&[1])));
-    exchange(Duration::ZERO, &mut site, SITE.into(), &mut hub);
+    exchange(ClockTime::START, &mut site, SITE.into(), &mut hub);
     let refused = TunnelEvent::Refused { link: LinkId(0), reason: RefusedBy::UnknownName };
     assert_eq!(events(&mut site), [refused]);
     let unknown = TunnelEvent::UnknownName { name: "rome".into(), address: SITE.into() };
@@ -125,16 +131,16 @@ fn a_second_relay_gets_a_tunnel_only_when_the_first_is_gone() {
     let (mut one, mut hub) =
         (dialer("paris", 1, keys(&[1])), endpoint(EndpointRole::Listener, 2, keys(&[1])));
     let mut other = dialer("paris", 3, keys(&[1]));
-    exchange(Duration::ZERO, &mut one, SITE.into(), &mut hub);
-    let mut now = Duration::ZERO;
-    let step = |now: &mut Duration,
+    exchange(ClockTime::START, &mut one, SITE.into(), &mut hub);
+    let mut now = ClockTime::START;
+    let step = |now: &mut ClockTime,
                 seconds: u64,
                 one: Option<&mut TunnelEndpoint>,
                 other: &mut TunnelEndpoint,
                 hub: &mut TunnelEndpoint| {
         let (end, mut one) = (*now + Duration::from_secs(seconds), one);
         while *now < end {
-            *now += Duration::from_millis(50);
+            *now = *now + Duration::from_millis(50);
             if let Some(one) = one.as_deref_mut() {
                 exchange(*now, one, SITE.into(), hub);
             }
@@ -153,9 +159,9 @@ fn a_second_relay_gets_a_tunnel_only_when_the_first_is_gone() {
 fn a_removed_secret_ends_the_tunnel_and_a_new_one_replaces_the_keys() {
     let (mut site, mut hub) =
         (dialer("paris", 1, keys(&[1])), endpoint(EndpointRole::Listener, 2, keys(&[1])));
-    exchange(Duration::ZERO, &mut site, SITE.into(), &mut hub);
+    exchange(ClockTime::START, &mut site, SITE.into(), &mut hub);
     events(&mut site);
-    let now = Duration::from_secs(1);
+    let now = ClockTime::START + Duration::from_secs(1);
     hub.set_keys(now, keys(&[1, 2]));
     site.set_keys(now, keys(&[1, 2]));
     exchange(now, &mut site, SITE.into(), &mut hub);
@@ -174,25 +180,29 @@ fn a_recorded_handshake_does_not_take_a_tunnel() {
         (dialer("paris", 1, keys(&[1])), endpoint(EndpointRole::Listener, 2, keys(&[1])));
     let mut recorded = Vec::new();
     for _ in 0..3 {
-        site.handle_timeout(Duration::ZERO);
+        site.handle_timeout(ClockTime::START);
         while let Some(transmit) = site.poll_transmit() {
             recorded.push(transmit.bytes.clone());
-            hub.handle_datagram(Duration::ZERO, SITE.into(), &mut transmit.bytes.clone());
+            hub.handle_datagram(ClockTime::START, SITE.into(), &mut transmit.bytes.clone());
         }
         while let Some(transmit) = hub.poll_transmit() {
-            site.handle_datagram(Duration::ZERO, HUB.into(), &mut transmit.bytes.clone());
+            site.handle_datagram(ClockTime::START, HUB.into(), &mut transmit.bytes.clone());
         }
     }
-    exchange(Duration::ZERO, &mut site, SITE.into(), &mut hub);
+    exchange(ClockTime::START, &mut site, SITE.into(), &mut hub);
     events(&mut hub);
     for datagram in &recorded {
         for from in [SITE, OTHER_SITE] {
-            hub.handle_datagram(Duration::from_secs(1), from.into(), &mut datagram.clone());
+            hub.handle_datagram(
+                ClockTime::START + Duration::from_secs(1),
+                from.into(),
+                &mut datagram.clone(),
+            );
         }
     }
     assert_eq!(events(&mut hub), []);
     assert_eq!(hub.links().next().unwrap().1.peer, Some((1, SITE.into())));
-    let now = Duration::from_secs(2);
+    let now = ClockTime::START + Duration::from_secs(2);
     exchange(now, &mut site, SITE.into(), &mut hub);
     assert!(site.links().next().unwrap().1.counts.received_bytes > 0 && is_up(&hub));
 }

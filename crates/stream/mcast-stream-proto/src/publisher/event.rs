@@ -57,8 +57,9 @@ pub enum PublisherEvent {
     SubscriberEvicted(SubscriberId, u64),
     /// An evicted subscriber has caught up, and the publisher waits for it again.
     SubscriberReturned(SubscriberId),
-    /// A subscriber was refused because [`most_subscribers`](super::PublisherConfig::most_subscribers) are known.
-    SubscriberRefused(SubscriberId),
+    /// A subscriber at this address was refused because [`most_subscribers`](super::PublisherConfig::most_subscribers) are
+    /// known.
+    SubscriberRefused(SubscriberId, SocketAddr),
     /// A subscriber lost datagrams because the publisher was faster than its link: it slows down. Other subscribers behind
     /// the same link are not reported.
     Slowed {

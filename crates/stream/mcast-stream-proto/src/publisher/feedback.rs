@@ -135,7 +135,7 @@ impl PublisherMachine {
             if self.members.len() >= self.config.most_subscribers {
                 self.statistics.refused += 1;
                 self.reset(from, id, ResetReason::Full);
-                self.events.push(PublisherEvent::SubscriberRefused(id));
+                self.events.push(PublisherEvent::SubscriberRefused(id, from));
                 return false;
             }
             let repairs = RepairFlow::new(

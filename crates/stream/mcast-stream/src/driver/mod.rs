@@ -2,6 +2,7 @@
 
 mod clock;
 mod discovery;
+mod discovery_group;
 mod error;
 mod health;
 mod heartbeats;
@@ -23,7 +24,8 @@ use mcast::{InterfaceIndex, InterfaceSelector};
 pub use clock::replace as replace_file;
 #[cfg(feature = "seal")]
 pub use discovery::find_signed_stream;
-pub use discovery::{AnnouncedStream, Announcements, DISCOVERY_V4, DISCOVERY_V6, discover, find_stream};
+pub use discovery::{AnnouncedStream, Announcements, discover, find_stream};
+pub use discovery_group::{DISCOVERY_V4, DISCOVERY_V6};
 pub use error::{StreamError, UnusedSetting};
 pub use health::{HostStatus, PathChange};
 pub use heartbeats::{HeardHeartbeat, HeartbeatListener};

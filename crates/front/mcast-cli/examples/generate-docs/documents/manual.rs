@@ -4,9 +4,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use clap::Command;
+use clap::{Arg, Command};
 use clap_mangen::Man;
-use clap_mangen::roff::{Inline, Roff, bold, roman};
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use mcast_cli::notes::{self, Block, Entry};
 use mcast_cli::{ENVIRONMENT_VARIABLES, HEADINGS, statuses_of};
 
@@ -32,6 +32,8 @@ fn page(named: NamedCommand) -> io::Result<Vec<u8>> {
     let see_also = related(&words, &command);
     let has_options = command.get_arguments().next().is_some();
     let has_subcommands = command.has_subcommands();
+    // A usage that is written by hand is the synopsis, too.
+    let synopsis = command.get_overridden_usage().is_none().then(|| synopsis(&command));
     let source = command.get_after_long_help().or_else(|| command.get_after_help());
     let blocks = notes::parse(&source.map(ToString::to_string).unwrap_or_default());
     // Only the main page has the version.
@@ -39,7 +41,10 @@ fn page(named: NamedCommand) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     man.render_title(&mut out)?;
     man.render_name_section(&mut out)?;
-    man.render_synopsis_section(&mut out)?;
+    match synopsis {
+        Some(synopsis) => out.extend(section("SYNOPSIS", synopsis).to_roff().into_bytes()),
+        None => man.render_synopsis_section(&mut out)?,
+    }
     man.render_description_section(&mut out)?;
     out.extend(paragraphs(&blocks).to_roff().into_bytes());
     if has_options {
@@ -55,6 +60,81 @@ fn page(named: NamedCommand) -> io::Result<Vec<u8>> {
     }
     out.extend(section("SEE ALSO", [roman(see_also.join(", "))]).to_roff().into_bytes());
     Ok(out)
+}
+
+/// Returns the synopsis. That of clap_mangen does not name the values of options.
+fn synopsis(command: &Command) -> Vec<Inline> {
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let mut line = vec![bold(name)];
+    let of_group = |group: &clap::ArgGroup| -> Vec<&Arg> {
+        let members =
+            group.get_args().filter_map(|id| command.get_arguments().find(|each| each.get_id() == id));
+        members.collect()
+    };
+    let groups: Vec<Vec<&Arg>> =
+        command.get_groups().filter(|group| group.is_required_set()).map(of_group).collect();
+    let is_alone = |argument: &&Arg| {
+        !argument.is_hide_set() && !groups.iter().flatten().any(|each| each.get_id() == argument.get_id())
+    };
+    let mut options: Vec<&Arg> =
+        command.get_arguments().filter(|argument| !argument.is_positional()).filter(is_alone).collect();
+    // Those that must be there are the last, before the arguments.
+    options.sort_by_key(|option| option.is_required_set());
+    for argument in options.into_iter().chain(command.get_positionals().filter(is_alone)) {
+        let [start, end] = if argument.is_required_set() { ["", ""] } else { ["[", "]"] };
+        line.push(roman(format!(" {start}")));
+        line.extend(form(argument));
+        line.push(roman(end));
+    }
+    for members in &groups {
+        for (number, argument) in members.iter().enumerate() {
+            line.push(roman(if number == 0 { " {" } else { " | " }));
+            line.extend(form(argument));
+        }
+        line.push(roman("}"));
+    }
+    if command.has_subcommands() {
+        let name = command.get_subcommand_value_name().unwrap_or_default();
+        line.push(roman(" "));
+        line.push(match command.is_subcommand_required_set() {
+            true => italic(format!("<{name}>")),
+            false => italic(format!("[{name}]")),
+        });
+    }
+    line
+}
+
+/// Returns how an argument is written: `-i, --interface <INTERFACE>`.
+fn form(argument: &Arg) -> Vec<Inline> {
+    let mut form = Vec::new();
+    if let Some(letter) = argument.get_short() {
+        form.push(bold(format!("-{letter}")));
+    }
+    if let Some(word) = argument.get_long() {
+        if !form.is_empty() {
+            form.push(roman(", "));
+        }
+        form.push(bold(format!("--{word}")));
+    }
+    if !argument.is_positional() && !argument.get_action().takes_values() {
+        return form;
+    }
+    let names = argument.get_value_names().unwrap_or_default();
+    let mut values = names.iter().map(|name| format!("<{name}>")).collect::<Vec<_>>().join(" ");
+    let counts = argument.get_num_args();
+    if counts.is_some_and(|counts| counts.max_values() > names.len()) {
+        values.push_str("...");
+    }
+    let is_optional = !argument.is_positional() && counts.is_some_and(|counts| counts.min_values() == 0);
+    let [start, end] = match (argument.is_positional(), argument.is_require_equals_set(), is_optional) {
+        (true, ..) => ["", ""],
+        (false, false, false) => [" ", ""],
+        (false, false, true) => [" [", "]"],
+        (false, true, false) => ["=", ""],
+        (false, true, true) => ["[=", "]"],
+    };
+    form.extend([roman(start), italic(values), roman(end)]);
+    form
 }
 
 /// Returns the blocks before the first heading, which belong to the description.

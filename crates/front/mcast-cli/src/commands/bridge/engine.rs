@@ -4,7 +4,7 @@
 mod kafka;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
@@ -12,8 +12,8 @@ use mcast_bridge::nats::{NatsConnector, NatsTarget};
 use mcast_bridge::rabbitmq::{RabbitmqConnector, RabbitmqTarget};
 use mcast_bridge::redis::RedisTarget;
 use mcast_bridge::{
-    BridgeError, EngineError, Position, SinkConnector, SourceConnector, StoredKind, StoredStream,
-    StreamRecord, TlsOptions, stored_kind,
+    BridgeError, EngineError, EnginePassword, Position, SinkConnector, SourceConnector, StoredKind,
+    StoredStream, StreamRecord, TlsOptions, stored_kind,
 };
 use mcast_stream::wire::StreamId;
 use mcast_terminal::Console;
@@ -53,16 +53,16 @@ impl Target {
     fn parse_url(url: &str, arguments: &Arguments, name: Option<&String>) -> anyhow::Result<Self> {
         let password = arguments.access.password()?;
         let target = match url.split_once("://") {
-            Some(("kafka" | "kafka+tls", _)) => kafka::target(url, password.as_deref(), name, arguments),
-            Some(("nats" | "tls" | "tls+first", _)) => Self::nats(url, password.as_deref(), name, arguments),
+            Some(("kafka" | "kafka+tls", _)) => kafka::target(url, password, name, arguments),
+            Some(("nats" | "tls" | "tls+first", _)) => Self::nats(url, password, name, arguments),
             Some(("rabbitmq-stream" | "rabbitmq-stream+tls", _)) => {
-                Self::rabbitmq(url, password.as_deref(), name, arguments)
+                Self::rabbitmq(url, password, name, arguments)
             }
             Some((
                 "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel" | "redis+cluster"
                 | "rediss+cluster" | "redis+unix",
                 _,
-            )) => Self::redis(url, password.as_deref(), name, arguments),
+            )) => Self::redis(url, password, name, arguments),
             scheme => Err(EngineError {
                 // What follows may be a password.
                 what: match scheme {
@@ -78,6 +78,7 @@ impl Target {
                         .into(),
                 ),
                 is_transient: false,
+                is_login_refused: false,
             }),
         };
         Ok(target.map_err(|error| {
@@ -88,7 +89,7 @@ impl Target {
 
     fn nats(
         url: &str,
-        password: Option<&str>,
+        password: Option<EnginePassword>,
         name: Option<&String>,
         arguments: &Arguments,
     ) -> Result<Self, EngineError> {
@@ -116,7 +117,7 @@ impl Target {
 
     fn rabbitmq(
         url: &str,
-        password: Option<&str>,
+        password: Option<EnginePassword>,
         name: Option<&String>,
         arguments: &Arguments,
     ) -> Result<Self, EngineError> {
@@ -143,7 +144,7 @@ impl Target {
 
     fn redis(
         url: &str,
-        password: Option<&str>,
+        password: Option<EnginePassword>,
         name: Option<&String>,
         arguments: &Arguments,
     ) -> Result<Self, EngineError> {
@@ -210,6 +211,7 @@ fn unnamed(what: &str, parameter: &str, arguments: &Arguments) -> EngineError {
         what: format!("the {what} in the engine needs a name{why}"),
         remedy: Some(format!("add {parameter} to the URL{alternative}")),
         is_transient: false,
+        is_login_refused: false,
     }
 }
 
@@ -242,6 +244,7 @@ fn no_credentials(arguments: &Arguments) -> Result<(), EngineError> {
             what: "--credentials is for NATS".into(),
             remedy: Some("use --password-file for other engines".into()),
             is_transient: false,
+            is_login_refused: false,
         }),
     }
 }
@@ -253,8 +256,8 @@ const PASSWORD: &str = "MCAST_ENGINE_PASSWORD";
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Access to the engine")]
 pub(super) struct AccessOptions {
-    /// Read the password of the engine from the first line of this file [default: the environment variable
-    /// MCAST_ENGINE_PASSWORD, if it is set]
+    /// Read the password of the engine from the first line of this file, again for each connection [default: the
+    /// environment variable MCAST_ENGINE_PASSWORD, if it is set]
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 
@@ -281,11 +284,13 @@ pub(super) struct AccessOptions {
 
 impl AccessOptions {
     /// Returns the password, if there is one.
-    pub(super) fn password(&self) -> anyhow::Result<Option<String>> {
-        match &self.password_file {
-            Some(file) => first_line(file).map(Some),
-            None => Ok(std::env::var(PASSWORD).ok()),
-        }
+    pub(super) fn password(&self) -> anyhow::Result<Option<EnginePassword>> {
+        let Some(file) = &self.password_file else {
+            return Ok(std::env::var(PASSWORD).ok().map(EnginePassword::Text));
+        };
+        // It is read for each connection, so that a new password needs no restart.
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        Ok(Some(EnginePassword::File(file.clone())))
     }
 
     /// Returns the options of TLS, if there are some.
@@ -297,11 +302,6 @@ impl AccessOptions {
         };
         (options != TlsOptions::default()).then_some(options)
     }
-}
-
-fn first_line(path: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// Prints what the engine holds. It succeeds if that can be continued or published.

@@ -6,6 +6,7 @@ mod engine;
 mod figures;
 mod reverse;
 mod session;
+mod surroundings;
 mod text;
 
 use std::net::SocketAddr;
@@ -25,12 +26,14 @@ use crate::arguments::{
     Admission, BroadcastOption, KeyFile, parse_bits, parse_duration, parse_positive_size,
 };
 use crate::exit::{Failure, Outcome};
+use crate::interrupt::Interrupt;
 use crate::message_layer::listen_for_history;
 use crate::metrics;
 use crate::receiving::{StreamPlace, locate_stream, print_hosts};
 use bridges::Process;
 use engine::AccessOptions;
 use session::Session;
+use surroundings::Surroundings;
 
 /// Keep a stream in a durable engine, or publish it from there
 #[derive(Debug, clap::Args)]
@@ -331,9 +334,9 @@ fn run_one(arguments: &Arguments, process: &Process, console: &Console) -> anyho
     };
     let description = target.description();
     let bridge = StreamBridge::start(subscriber, target.connector(), config)?;
-    Session::new(bridge, waker, description, key_file, arguments, process, console)?
-        .serving(history)
-        .run(bound)
+    let interrupt = || Interrupt::waking(waker);
+    let around = Surroundings::new(description, key_file, interrupt, arguments, process, console)?;
+    Session::new(bridge, around).serving(history).run(bound)
 }
 
 /// Returns a random number.

@@ -82,19 +82,21 @@ pub(super) fn backlog_text(statistics: &BridgeStatistics, lag: Duration) -> Stri
     format!("{pending} ({size}) are not stored yet; the oldest has been waiting for {}", seconds(lag))
 }
 
+/// Returns how many gaps there are, and how much is known to be missing in them.
+pub(super) fn gaps_text(gaps: u64, missing: u64, unit: &str) -> String {
+    match gaps {
+        0 => "no gaps".to_owned(),
+        _ => format!("{} for {}", count_of(gaps, "gap"), count_of(missing, &format!("missing {unit}"))),
+    }
+}
+
 /// Returns the summary. `unit` is what is kept: messages or datagrams.
 pub(super) fn summary_text(statistics: &BridgeStatistics, unit: &str, time: Duration) -> String {
     let others = match statistics.already_stored {
         0 => String::new(),
         records => format!("; {} had been stored before", count_of(records, "record")),
     };
-    let gaps = match statistics.gaps {
-        0 => "no gaps".to_owned(),
-        gaps => {
-            let missing = count_of(statistics.missing, &format!("missing {unit}"));
-            format!("{} for {missing}", count_of(gaps, "gap"))
-        }
-    };
+    let gaps = gaps_text(statistics.gaps, statistics.missing, unit);
     let not_stored = match statistics.not_stored {
         0 => String::new(),
         messages => format!("; not stored: {}", count_of(messages, unit)),

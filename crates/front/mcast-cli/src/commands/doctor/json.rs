@@ -32,15 +32,24 @@ enum Object<'a> {
 record! {
     fn of(report: &Report, time: Option<String>) {}
 
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct VerdictRecord {
-        /// The time of the examination, with `--watch`.
+        /// Time of the verdict (RFC 3339, UTC), with `--watch` only
         #[serde(skip_serializing_if = "Option::is_none")]
         time: Option<String> = time,
+        /// Verdict: `healthy`, `warnings`, `faults`, or `unknown` if the examination is undecided; the exit status
+        /// is 0, 5, 1, or 6; for `unknown`, 3 if only privileges are missing
         verdict: Verdict = report.verdict(),
+        /// Whether the datagrams arrive: all flows, all until a stream stopped (`stopped`), some (`incomplete`),
+        /// none, or not observed
         arrival: ArrivalStatus = report.arrival,
+        /// Number of faults; if not 0, the exit status is 1
         faults: usize = report.count(Severity::Fault),
+        /// Number of warnings; if not 0 and there is no fault, the exit status is 5, or 1 with `--strict`
         warnings: usize = report.count(Severity::Warning),
+        /// Number of notes
         notes: usize = report.count(Severity::Note),
+        /// Number of open questions
         open_questions: usize = report.open_questions.len(),
     }
 }
@@ -76,12 +85,76 @@ record! {
     pub(super) fn new(event: &'static str, finding: &'a Finding) {}
 
     /// A finding that appeared or disappeared: `schemas/doctor-change.json`.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct Change<'a> {
+        /// Whether the finding appeared (`found`) or disappeared (`gone`)
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["found", "gone"])))]
         event: &'static str = event,
+        /// Time at which the change was noticed (RFC 3339, UTC)
         time: String = rfc3339(SystemTime::now()),
         #[serde(flatten)]
         finding: &'a Finding = finding,
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        describe_finding(
+            RecordSchema::new::<Finding>("doctor-finding", "Finding (`mcast doctor --json`)")
+                .event("finding")
+                .about("One object per finding, most severe first."),
+            "",
+        ),
+        describe_finding(
+            RecordSchema::new::<Change<'_>>(
+                "doctor-change",
+                "Change of findings (`mcast doctor --watch --json`)",
+            )
+            .about("One object per change."),
+            "",
+        ),
+        RecordSchema::new::<LayerObservation>("doctor-observation", "Observation (`mcast doctor --json`)")
+            .event("observation")
+            .about("Layers that datagrams reached on this machine: one object per observation."),
+        RecordSchema::new::<OpenQuestion>("doctor-open-question", "Open question (`mcast doctor --json`)")
+            .event("open-question")
+            .about(
+                "One object per question. With `--watch`, one object before each unknown verdict for \
+                 every question that keeps it unknown.",
+            ),
+        RecordSchema::new::<FlowStatus>("doctor-flow", "Flow (`mcast doctor --json`)")
+            .event("flow")
+            .about("One object per flow that should arrive, or that an examined program sends."),
+        RecordSchema::new::<ExaminedPart>("doctor-examined", "Examined part (`mcast doctor --json`)")
+            .event("examined")
+            .about(
+                "One object per part of this machine or its network that was examined, or could not \
+                 be.",
+            ),
+        RecordSchema::new::<VerdictRecord>("doctor-verdict", "Verdict (`mcast doctor --json`)")
+            .event("verdict")
+            .about("One object at the end; with `--watch`, one object whenever the verdict changes."),
+    ]
+}
+
+/// Describes the items of lists in a finding, which is at this path of a schema.
+#[cfg(feature = "schema")]
+pub(super) fn describe_finding(schema: mcast_json::RecordSchema, path: &str) -> mcast_json::RecordSchema {
+    const ITEMS: [(&str, &str); 8] = [
+        ("evidence[]", "Piece of evidence"),
+        ("remedies[]", "Remedy: a command or advice"),
+        ("remedies[].steps[].args[]", "Argument, passed as is"),
+        ("remedies[].undo.steps[].args[]", "Argument, passed as is"),
+        ("remedies[].undo.advice", "What to do, if the steps are known only after the remedy was applied"),
+        ("references[]", "Reference"),
+        ("flows[]", "Flow"),
+        ("subject", "What the finding concerns; fields that do not apply are omitted"),
+    ];
+    ITEMS.iter().fold(schema, |schema, (field, text)| schema.describe(&format!("{path}{field}"), text))
 }
 
 /// The examinations so far, shared with the metrics server.

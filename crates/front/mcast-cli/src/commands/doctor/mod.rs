@@ -419,6 +419,12 @@ impl Doctor<'_> {
     }
 }
 
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    [json::schemas(), path::schemas(), watch::schemas(), fleet::schemas()].concat()
+}
+
 #[cfg(test)]
 mod tests {
     /// This program accepts its own commands that the doctor suggests, in both families.

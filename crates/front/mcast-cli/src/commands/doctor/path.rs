@@ -218,22 +218,50 @@ fn times(listener: &RespondingHost, case: usize) -> [Option<Duration>; 2] {
 
 /// A result as JSON: `schemas/doctor-path.json`.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Object {
+    /// Record type
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["path"])))]
     event: &'static str,
+    /// Address from which the listener replies
     address: IpAddr,
+    /// Random ID of the listener, in hexadecimal; several listeners can share an address
     listener: String,
+    /// Probed group and port
     group: String,
+    /// Interface on which the probes were sent; null if none was selected
     interface: Option<String>,
+    /// Payload bytes per probe
     size: usize,
+    /// Hop limit of the probes
     ttl: u8,
+    /// Minimum number of routers on the path; null unless both hosts report hop limits
     hops: Option<u8>,
+    /// Probes sent; 0 if the system refused to send probes of this size
     sent: u64,
+    /// Probes that the listener replied to
     received: u64,
+    /// Duplicate replies received
     duplicated: u64,
+    /// Unicast probes of this size sent to the listener; null if it is not probed by unicast
     unicast_sent: Option<u64>,
+    /// Unicast probes of this size that the listener replied to; null if it is not probed by unicast
     unicast_received: Option<u64>,
+    /// Minimum round-trip time, in milliseconds; null without replies
     rtt_min_ms: Option<f64>,
+    /// Mean round-trip time, in milliseconds; null without replies
     rtt_mean_ms: Option<f64>,
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<Object>("doctor-path", "Path measurement (`mcast doctor --probe --json`)")
+            .about("One object per listener, probe size and hop limit."),
+    ]
 }
 
 fn objects(one: &PathTest, out: &mut Output) -> io::Result<()> {

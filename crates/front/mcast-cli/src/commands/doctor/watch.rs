@@ -294,28 +294,69 @@ fn level(event: &str, severity: Severity) -> Level {
 
 /// `schemas/doctor-since.json`, without the event.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct OnsetRecord<'a> {
+    /// Time of the first examination that was not healthy (RFC 3339, UTC)
     since: String,
+    /// Time of the last healthy examination before; null if there was none
     healthy_until: Option<String>,
+    /// Streams that arrived until then and no longer arrive
     stopped: Vec<Stopped<'a>>,
+    /// Queriers
     queriers: &'a [HistoryQuerier],
+    /// Paths between the machines of a fleet on which not everything arrives, with `--fleet` only
     #[serde(skip_serializing_if = "Vec::is_empty")]
     paths: Vec<FailingPath<'a>>,
 }
 
 /// A path of a fleet on which not everything arrives.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct FailingPath<'a> {
     #[serde(flatten)]
     path: &'a HistoryPath,
+    /// Time of the first examination that found it (RFC 3339, UTC)
     since: String,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Stopped<'a> {
     #[serde(flatten)]
     stream: &'a HistoryStream,
+    /// Time of the last examination that received it (RFC 3339, UTC)
     last_heard: String,
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    vec![
+        RecordSchema::new::<HistoryEntry>(
+            "doctor-history",
+            "Line of a history (`mcast doctor --watch --journal FILE`)",
+        )
+        .event("history")
+        .about(
+            "One object per examination; `mcast doctor --journal FILE --json` prints those that \
+                 differ from the one before.",
+        )
+        .describe("findings[]", "A finding id and its subject")
+        .describe("streams[]", "One stream")
+        .describe("queriers[]", "One querier")
+        .describe("paths[]", "One path"),
+        RecordSchema::new::<OnsetRecord<'_>>(
+            "doctor-since",
+            "Since when something is wrong (`mcast doctor --journal FILE --json`)",
+        )
+        .event("since")
+        .about("One object after a verdict that is not healthy.")
+        .describe("stopped[]", "One stream")
+        .describe("queriers[]", "One querier")
+        .describe("paths[]", "One path"),
+    ]
 }
 
 /// Continues the history in a file, or begins one.

@@ -259,6 +259,16 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|(name, _)| *name)
 }
 
+/// Returns the names of the hosts of a network; none if there is no such network, or its file is not a topology.
+pub(crate) fn hosts(name: &str) -> Vec<String> {
+    topology(name).map(|topology| topology.hosts().map(str::to_owned).collect()).unwrap_or_default()
+}
+
+/// Returns the names of the hosts of the lab in whose shell this program runs; none elsewhere.
+pub(crate) fn hosts_of_this_shell() -> Vec<String> {
+    mcast_lab::accessible_hosts()
+}
+
 /// Returns the names of the built-in networks as a list in a sentence.
 fn names_listed() -> String {
     names().collect::<Vec<_>>().join(", ")
@@ -339,7 +349,12 @@ struct Object<'a> {
     time: String,
     /// Event: a program started, is ready (programs that wait for it may start), wrote a line, ended, or was
     /// skipped because the event it waits for did not occur; or the time limit was reached
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["started", "ready", "line", "ended", "skipped", "time_limit"])))]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(extend("enum" = [
+            "started", "ready", "line", "ended", "skipped", "time_limit"
+        ]))
+    )]
     event: &'static str,
     /// Host that runs the program; omitted for `time_limit`
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 use linux as platform;
-pub(crate) use platform::names;
+pub(crate) use platform::{hosts, hosts_of_this_shell, names};
 #[cfg(not(target_os = "linux"))]
 use unsupported as platform;
 
@@ -220,5 +220,15 @@ mod unsupported {
     /// Returns the names of the built-in networks: none.
     pub(crate) fn names() -> impl Iterator<Item = &'static str> {
         std::iter::empty()
+    }
+
+    /// Returns the names of the hosts of a network: none.
+    pub(crate) fn hosts(_name: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Returns the names of the hosts of the lab in whose shell this program runs: none.
+    pub(crate) fn hosts_of_this_shell() -> Vec<String> {
+        Vec::new()
     }
 }

@@ -17,8 +17,8 @@ use mcast_stream::publisher::OutgoingMessage;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{MessageKey, MessageNumber};
 use mcast_stream::{
-    Closing, HistoryListener, LogStart, LoggedPublisher, Publisher, PublisherBuilder, ReadAhead, Snapshot,
-    SnapshotServer, StreamError, framing,
+    Closing, HistoryListener, LogStart, LoggedPublisher, Publisher, PublisherBuilder, ReadAhead,
+    RefusedRequest, Snapshot, SnapshotServer, StreamError, framing,
 };
 use mcast_terminal::Console;
 
@@ -26,7 +26,7 @@ use super::Content;
 use crate::arguments::{parse_bits, parse_duration, parse_size};
 use crate::exit::Failure;
 use crate::log_lines::LogLines;
-use crate::message_layer::{listen_for_history, refusal_text};
+use crate::message_layer::listen_for_history;
 use crate::output::{bytes, count_of};
 use crate::sys;
 
@@ -334,12 +334,14 @@ impl Snapshots {
         self.server.export_metrics();
     }
 
-    /// Reports the requests for a snapshot that failed or were refused since the last call.
-    pub(super) fn report(&self, lines: &LogLines<'_>) {
+    /// Reports the snapshots that failed since the last call.
+    pub(super) fn report_failures(&self, lines: &LogLines<'_>) {
         self.failures.try_iter().for_each(|failure| lines.warn(failure));
-        while let Some(refused) = self.server.take_refused() {
-            lines.about(Some(refused.client.ip())).warn(refusal_text("a snapshot", &refused));
-        }
+    }
+
+    /// Returns the next request that was refused and not returned yet.
+    pub(super) fn take_refused(&self) -> Option<RefusedRequest> {
+        self.server.take_refused()
     }
 }
 

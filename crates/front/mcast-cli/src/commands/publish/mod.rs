@@ -3,6 +3,7 @@
 mod acknowledgements;
 mod feed;
 mod rate;
+mod refusals;
 mod report;
 mod session;
 
@@ -95,7 +96,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADDRESS", help_heading = "How to publish")]
     metrics: Option<ExporterAddress>,
 
-    /// Print the closing report as a JSON object on standard output
+    /// Print who was refused, and the closing report, as JSON objects on standard output, one per line
     #[arg(long)]
     json: bool,
 }

@@ -54,11 +54,6 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, lines: &LogLi
         PublisherEvent::SubscriberReturned(subscriber) => {
             lines.note(format_args!("subscriber {} has caught up", name(subscriber)));
         }
-        PublisherEvent::SubscriberRefused(subscriber) => {
-            lines.warn(format_args!(
-                "subscriber {subscriber} exceeds the limit: it is not waited for, and gets no repairs"
-            ));
-        }
         PublisherEvent::Slowed { subscriber, loss, rate } => lines.warn(format_args!(
             "slowed down to {:.1} Mbit/s: subscriber {} loses {:.1} % (--congestion off keeps the rate)",
             rate as f64 * 8.0 / 1e6,
@@ -111,7 +106,6 @@ const fn subscriber_of(event: &PublisherEvent) -> Option<SubscriberId> {
         | PublisherEvent::SubscriberSilent(subscriber)
         | PublisherEvent::SubscriberEvicted(subscriber, _)
         | PublisherEvent::SubscriberReturned(subscriber)
-        | PublisherEvent::SubscriberRefused(subscriber)
         | PublisherEvent::Unrecoverable(subscriber, _, _)
         | PublisherEvent::Slowed { subscriber, .. }
         | PublisherEvent::Limited { subscriber, .. }
@@ -408,10 +402,13 @@ impl Report {
 /// The schemas of its records.
 #[cfg(feature = "schema")]
 pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use super::refusals::{EVENTS, RefusalRecord};
     use mcast_json::RecordSchema;
 
     vec![
         RecordSchema::new::<Report>("publish-report", "Closing report (`mcast publish --json`)")
             .event("summary"),
+        RecordSchema::new::<RefusalRecord>("publish-event", "Publisher event (`mcast publish --json`)")
+            .events(EVENTS),
     ]
 }

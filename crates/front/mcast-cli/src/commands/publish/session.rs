@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcast_stream::publisher::{AckProgress, OutgoingMessage};
+use mcast_stream::publisher::{AckProgress, OutgoingMessage, PublisherEvent};
 use mcast_stream::{HistoryServer, ReadAhead, ReadOutcome, StreamError};
 use mcast_sys::ClassifiedError;
 use mcast_terminal::Console;
@@ -11,6 +11,7 @@ use mcast_terminal::Console;
 use super::acknowledgements::AckReporter;
 use super::feed::{Feed, Snapshots, key_of};
 use super::rate::{RateReport, RateReporter, StreamRate};
+use super::refusals::Refusals;
 use super::report::{self, Report};
 use super::{Arguments, Plan};
 use crate::arguments::KeyFile;
@@ -19,7 +20,6 @@ use crate::arguments::SigningFile;
 use crate::exit::Outcome;
 use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::log_lines::LogLines;
-use crate::message_layer::refusal_text;
 use crate::metrics::StreamMetrics;
 use crate::output::{count_of, seconds};
 use crate::sending::MessagePacer;
@@ -42,6 +42,7 @@ pub(super) struct Session<'a> {
     arguments: &'a Arguments,
     console: &'a Console,
     lines: LogLines<'a>,
+    refusals: Refusals<'a>,
     feed: Arc<Feed>,
     snapshots: Option<Snapshots>,
     history: Option<HistoryServer>,
@@ -113,6 +114,7 @@ impl<'a> Session<'a> {
             arguments,
             console,
             lines: LogLines::new(console),
+            refusals: Refusals::new(console, arguments.json),
             feed,
             snapshots,
             history,
@@ -140,6 +142,7 @@ impl<'a> Session<'a> {
         let complete = self.linger(begun, has_failed);
         self.handle_events();
         self.lines.finish();
+        self.refusals.finish();
         let statistics_time = begun.elapsed();
         let automatic = self.rate.as_ref().and_then(|_| RateReport::of(&self.feed.publisher().statistics()));
         drop(self.snapshots);
@@ -323,7 +326,12 @@ impl<'a> Session<'a> {
         self.update_signing_key();
         let publisher = self.feed.publisher();
         while let Some(event) = publisher.event() {
-            report::event(&event, publisher, &self.lines);
+            match event {
+                PublisherEvent::SubscriberRefused(subscriber, address) => {
+                    self.refusals.subscriber(subscriber, address);
+                }
+                _ => report::event(&event, publisher, &self.lines),
+            }
         }
         self.acks.report(publisher, &self.lines);
         if let Some(rate) = &mut self.rate {
@@ -341,11 +349,15 @@ impl<'a> Session<'a> {
             report::path_change(&change, &self.lines);
         }
         while let Some(refused) = self.history.as_ref().and_then(HistoryServer::take_refused) {
-            self.lines.about(Some(refused.client.ip())).warn(refusal_text("the history", &refused));
+            self.refusals.history(refused);
         }
         if let Some(snapshots) = &self.snapshots {
-            snapshots.report(&self.lines);
+            snapshots.report_failures(&self.lines);
         }
+        while let Some(refused) = self.snapshots.as_ref().and_then(Snapshots::take_refused) {
+            self.refusals.snapshot(refused);
+        }
+        self.refusals.poll();
         self.lines.poll();
         if let Some(keys) = self.key_file.as_ref().and_then(|file| file.reread(self.console)) {
             self.console.note(format_args!("sealing with epoch {} from now on", keys.latest()));

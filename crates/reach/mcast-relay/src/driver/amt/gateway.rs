@@ -6,10 +6,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use mcast::{Arrival, Batch, Drops, Membership, Statistics};
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
+use mcast_pace::ClockTime;
 use mcast_sys::SendRequest;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
@@ -17,6 +18,7 @@ use mcast_sys::socket::Socket;
 
 use super::{AT_ONCE, RECEIVE_BUFFER, plain};
 use crate::amt::{AmtGateway, AmtRelayName, GatewayCounts, GatewayEvent, GatewayOutput, TunnelledDatagram};
+use crate::driver::clock::Clock;
 use crate::driver::path::unspecified;
 use crate::driver::{DriverError, DriverWaker};
 
@@ -65,19 +67,19 @@ impl GatewaySocket {
         self.gateway.counts()
     }
 
-    pub(in crate::driver) fn deadline(&self) -> Option<Duration> {
+    pub(in crate::driver) fn deadline(&self) -> Option<ClockTime> {
         self.gateway.poll_timeout()
     }
 
     /// Receives a group from these sources; from none: leaves it. Call [`Self::do_due`] after this.
-    pub(in crate::driver) fn set_membership(&mut self, now: Duration, group: Group, sources: SourceFilter) {
+    pub(in crate::driver) fn set_membership(&mut self, now: ClockTime, group: Group, sources: SourceFilter) {
         self.gateway.set_membership(now, group, sources);
     }
 
     /// Receives these groups, and leaves all others. Call [`Self::do_due`] after this.
     pub(in crate::driver) fn set_memberships(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         wanted: BTreeMap<Group, SourceFilter>,
     ) {
         let gone: Vec<Group> = self.gateway.groups().filter(|group| !wanted.contains_key(group)).collect();
@@ -87,13 +89,13 @@ impl GatewaySocket {
     }
 
     /// Leaves all groups, and ends the tunnel.
-    pub(in crate::driver) fn stop(&mut self, now: Duration) {
+    pub(in crate::driver) fn stop(&mut self, now: ClockTime) {
         self.gateway.stop(now);
         self.do_due(now);
     }
 
     /// Does what is due. Returns what happened.
-    pub(in crate::driver) fn do_due(&mut self, now: Duration) -> Vec<GatewayEvent> {
+    pub(in crate::driver) fn do_due(&mut self, now: ClockTime) -> Vec<GatewayEvent> {
         match self.search.as_ref().map(Receiver::try_recv) {
             None | Some(Err(TryRecvError::Empty)) => {}
             // Without its thread, the search finds nothing.
@@ -123,7 +125,7 @@ impl GatewaySocket {
     /// until it returns `false`. Call [`Self::do_due`] after this.
     pub(in crate::driver) fn receive(
         &mut self,
-        now: Duration,
+        now: ClockTime,
         buffer: &mut [u8],
         mut deliver: impl FnMut(&TunnelledDatagram<'_>, Option<u32>) -> bool,
     ) {
@@ -150,7 +152,7 @@ impl GatewaySocket {
         }
     }
 
-    fn find(&mut self, now: Duration) {
+    fn find(&mut self, now: ClockTime) {
         match super::find(&self.name, self.source, Arc::clone(&self.poller)) {
             Ok(search) => self.search = Some(search),
             // The gateway tries again later.
@@ -191,7 +193,7 @@ pub struct AmtReceiver {
     socket: GatewaySocket,
     poller: Arc<Poller>,
     memberships: Vec<Membership>,
-    start: Instant,
+    clock: Clock,
     buffer: Vec<u8>,
     events: VecDeque<GatewayEvent>,
     /// The drops of the socket, as its latest datagram reports them.
@@ -230,7 +232,7 @@ impl AmtReceiver {
             socket,
             poller,
             memberships,
-            start: Instant::now(),
+            clock: Clock::new(),
             buffer: vec![0; 65_536],
             events: VecDeque::new(),
             overflow: 0,
@@ -239,7 +241,7 @@ impl AmtReceiver {
             refused: 0,
         };
         for (group, sources) in groups {
-            receiver.socket.set_membership(Duration::ZERO, group, sources);
+            receiver.socket.set_membership(ClockTime::START, group, sources);
         }
         receiver.do_due();
         Ok(receiver)
@@ -270,7 +272,7 @@ impl AmtReceiver {
     pub fn receive(&mut self, batch: &mut Batch, timeout: Option<Duration>) -> Result<usize, DriverError> {
         let failed = DriverError::system("wait for datagrams");
         batch.clear();
-        let due = self.socket.deadline().map(|deadline| deadline.saturating_sub(self.start.elapsed()));
+        let due = self.socket.deadline().map(|deadline| deadline - self.clock.now());
         let wait = match (due, timeout) {
             (Some(due), Some(timeout)) => Some(due.min(timeout)),
             (due, timeout) => due.or(timeout),
@@ -287,7 +289,7 @@ impl AmtReceiver {
 
     /// Leaves all groups, and ends the tunnel.
     pub fn stop(&mut self) {
-        self.socket.stop(self.start.elapsed());
+        self.socket.stop(self.clock.now());
     }
 
     /// Returns the counters: what was refused was not requested, or was not a whole, intact datagram of the relay.
@@ -310,12 +312,12 @@ impl AmtReceiver {
     }
 
     fn do_due(&mut self) {
-        self.events.extend(self.socket.do_due(self.start.elapsed()));
+        self.events.extend(self.socket.do_due(self.clock.now()));
     }
 
     fn take(&mut self, batch: &mut Batch) {
         let Self { socket, memberships, buffer, overflow, refused, .. } = self;
-        socket.receive(self.start.elapsed(), buffer, |datagram, drops| {
+        socket.receive(self.clock.now(), buffer, |datagram, drops| {
             if !memberships.iter().any(|membership| admits(membership, datagram)) {
                 *refused += 1;
                 return true;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mcast::Arrival;
 use mcast_group::SourceFilter;
+use mcast_pace::ClockTime;
 
 use super::{AmtListener, AmtReceiver, GatewaySocket};
 use crate::amt::{AmtRelayName, GatewayCounts};
@@ -151,7 +151,7 @@ impl Driver {
     }
 
     /// Returns when to call [`Self::do_due_for_amt`].
-    pub(in crate::driver) fn amt_deadline(&self) -> Option<Duration> {
+    pub(in crate::driver) fn amt_deadline(&self) -> Option<ClockTime> {
         let gateways = self.gateways.values().filter_map(GatewaySocket::deadline);
         gateways.chain(self.listeners.values().filter_map(AmtListener::deadline)).min()
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use mcast_group::{Family, Group, SourceFilter};
+use mcast_pace::ClockTime;
 use mcast_sys::socket::Socket;
 use mcast_sys::{OutgoingDatagram, SendRequest};
 
@@ -55,7 +55,7 @@ impl AmtListener {
     }
 
     /// Returns when to call [`Self::do_due`].
-    pub(in crate::driver) fn deadline(&self) -> Option<Duration> {
+    pub(in crate::driver) fn deadline(&self) -> Option<ClockTime> {
         self.relay.poll_timeout()
     }
 
@@ -72,7 +72,7 @@ impl AmtListener {
     }
 
     /// Answers what has arrived. Returns whether memberships have changed.
-    pub(in crate::driver) fn receive(&mut self, now: Duration, buffer: &mut [u8]) -> bool {
+    pub(in crate::driver) fn receive(&mut self, now: ClockTime, buffer: &mut [u8]) -> bool {
         let mut has_changed = false;
         for _ in 0..AT_ONCE {
             match self.socket.receive(buffer) {
@@ -94,7 +94,7 @@ impl AmtListener {
     }
 
     /// Removes gateways that no longer report. Returns whether memberships have changed.
-    pub(in crate::driver) fn do_due(&mut self, now: Duration) -> bool {
+    pub(in crate::driver) fn do_due(&mut self, now: ClockTime) -> bool {
         self.relay.handle_timeout(now)
     }
 

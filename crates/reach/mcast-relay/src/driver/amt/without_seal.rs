@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mcast_group::{Group, SourceFilter};
+use mcast_pace::ClockTime;
 use mcast_sys::socket::Socket;
 
 use crate::driver::{AmtStatistics, DriverError};
@@ -31,7 +32,7 @@ impl AmtListener {
         match self.none {}
     }
 
-    pub(in crate::driver) fn deadline(&self) -> Option<Duration> {
+    pub(in crate::driver) fn deadline(&self) -> Option<ClockTime> {
         match self.none {}
     }
 

@@ -13,7 +13,7 @@ use super::NO_INCARNATION;
 use super::reader::{HistoryReader, Job, ReaderConfig, Report};
 use crate::driver::clock::Clock;
 use crate::driver::error::StreamError;
-use crate::driver::{clock, discovery};
+use crate::driver::{clock, discovery_group};
 use crate::history::{
     AnnouncementSchedule, AnswerFrame, HistoryAnnouncement, HistoryConfig, HistoryMachine, HistorySearch,
 };
@@ -215,7 +215,7 @@ impl Announcer {
         keys: Arc<Mutex<Keys>>,
         on: &[InterfaceIndex],
     ) -> Result<Self, StreamError> {
-        let group = discovery::group(Family::of(address.ip()));
+        let group = discovery_group::group(Family::of(address.ip()));
         let places = on.iter().filter_map(|index| Some((group?, InterfaceSelector::Index(*index))));
         let builder = mcast::Sender::builder().follow(true);
         let to = |(address, interface)| Destination { address, interface: Some(interface) };
@@ -340,7 +340,7 @@ impl HistorySearcher {
         interface: Option<&InterfaceSelector>,
         keys: Keys,
     ) -> Result<Self, StreamError> {
-        let receiver = discovery::join(None, interface)?;
+        let receiver = discovery_group::join(None, interface)?;
         let destinations = receiver.memberships().into_iter().flat_map(|each| {
             let joined = each.interfaces.into_iter().filter(|interface| interface.failure.is_none());
             let address = each.membership.address;

@@ -10,7 +10,7 @@ use super::Publisher;
 use crate::StreamError;
 use crate::driver::error::UnusedSetting;
 use crate::driver::transmit::Endpoint;
-use crate::driver::{clock, discovery, present_index};
+use crate::driver::{clock, discovery_group, present_index};
 use crate::publisher::{AutoRate, Congestion, Fec, PublisherConfig, PublisherRate, Quorum};
 use crate::seal::Keys;
 use crate::sign::Signer;
@@ -108,7 +108,10 @@ impl PublisherBuilder {
     pub(super) fn open_discovery(&self, endpoints: &[Endpoint]) -> mcast::Result<mcast::Sender> {
         let builder = mcast::Sender::builder().loopback(self.loopback).broadcast(self.broadcast).follow(true);
         let builder = self.hop_limit.into_iter().fold(builder, mcast::SenderBuilder::hop_limit);
-        discovery::endpoints(endpoints).iter().fold(builder, |builder, each| each.add_to(builder)).build()
+        discovery_group::endpoints(endpoints)
+            .iter()
+            .fold(builder, |builder, each| each.add_to(builder))
+            .build()
     }
 
     /// Waits until the quarter of a second of this incarnation is over, so that a publisher that is killed and

@@ -1,14 +1,14 @@
 //! A topic in Kafka.
 
-use mcast_bridge::EngineError;
 use mcast_bridge::kafka::{KafkaConnector, KafkaTarget};
+use mcast_bridge::{EngineError, EnginePassword};
 
 use super::super::Arguments;
 use super::{Target, no_credentials, source_of, unnamed};
 
 pub(super) fn target(
     url: &str,
-    password: Option<&str>,
+    password: Option<EnginePassword>,
     name: Option<&String>,
     arguments: &Arguments,
 ) -> Result<Target, EngineError> {

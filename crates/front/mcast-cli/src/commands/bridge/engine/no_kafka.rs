@@ -1,13 +1,13 @@
 //! Without Kafka.
 
-use mcast_bridge::EngineError;
+use mcast_bridge::{EngineError, EnginePassword};
 
 use super::super::Arguments;
 use super::Target;
 
 pub(super) fn target(
     _: &str,
-    _: Option<&str>,
+    _: Option<EnginePassword>,
     _: Option<&String>,
     _: &Arguments,
 ) -> Result<Target, EngineError> {
@@ -17,5 +17,6 @@ pub(super) fn target(
             "on Linux and other Unix systems, build it with: cargo install mcast-cli --features kafka".into(),
         ),
         is_transient: false,
+        is_login_refused: false,
     })
 }

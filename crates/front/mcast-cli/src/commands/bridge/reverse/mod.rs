@@ -14,6 +14,7 @@ use mcast_terminal::Console;
 
 use super::bridges::Process;
 use super::engine::{self, Target};
+use super::surroundings::Surroundings;
 use super::{Arguments, random};
 use crate::arguments::{
     KeyFile, parse_duration, parse_moment, parse_size, parse_speed, parse_stream_name, select_destinations,
@@ -100,7 +101,9 @@ pub(super) fn run(arguments: &Arguments, process: &Process, console: &Console) -
     let bound = arguments.metrics.as_ref().map(metrics::bind).transpose()?;
     if session::are_stored(&target)? {
         let bridge = session::start(arguments, &target, console)?;
-        return Session::new(bridge, target.description(), None, arguments, process, console)?.run(bound);
+        let interrupt = || bridge.interrupt();
+        let around = Surroundings::new(target.description(), None, interrupt, arguments, process, console)?;
+        return Session::new(bridge, around).run(bound);
     }
     let plan = plan(arguments, &target, console)?;
     let stream = StreamId::named(&plan.name);
@@ -125,7 +128,9 @@ pub(super) fn run(arguments: &Arguments, process: &Process, console: &Console) -
     let builder = publisher(&plan, options);
     let bridge = ReverseBridge::start(listener, builder, keys, target.source_connector(), config)?;
     let bridge = Running::Stream(Box::new(bridge));
-    Session::new(bridge, description, key_file, arguments, process, console)?.run(bound)
+    let interrupt = || bridge.interrupt();
+    let around = Surroundings::new(description, key_file, interrupt, arguments, process, console)?;
+    Session::new(bridge, around).run(bound)
 }
 
 fn plan(arguments: &Arguments, target: &engine::Target, console: &Console) -> anyhow::Result<Plan> {

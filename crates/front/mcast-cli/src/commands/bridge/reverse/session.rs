@@ -1,7 +1,6 @@
 //! The main loop of a bridge out of an engine, which publishes messages or sends datagrams.
 
-use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mcast::{Destination, Sender, SenderBuilder};
 use mcast_bridge::{
@@ -12,108 +11,51 @@ use mcast_metrics::BoundExporter;
 use mcast_stream::Publisher;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::StreamId;
-use mcast_terminal::{Console, Output};
-use serde::Serialize;
+use mcast_terminal::Console;
 
 use super::text;
 use super::text::{EventRecord, Summary};
-use crate::arguments::{KeyFile, KeyReload, select_destinations};
-use crate::commands::bridge::bridges::Process;
-use crate::commands::bridge::figures::{Figures, Latest, PublishingState};
+use crate::arguments::select_destinations;
+use crate::commands::bridge::figures::{Latest, PublishingState};
+use crate::commands::bridge::surroundings::Surroundings;
 use crate::commands::bridge::{Arguments, engine};
 use crate::exit::{Failure, Outcome};
-use crate::interrupt::{Interrupt, Service};
-use crate::log_lines::LogLines;
+use crate::interrupt::Interrupt;
 use crate::metrics::Pulse;
-use crate::output::{write_json, write_record};
-
-/// The longest wait before checking for the end.
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
-const FIGURES_INTERVAL: Duration = Duration::from_secs(1);
-/// The status for the service manager.
-const STATUS: &str = "Bridging";
 
 /// The state of `mcast bridge` out of an engine.
 pub(super) struct Session<'a> {
     bridge: Running,
-    engine: String,
-    reload: KeyReload<'a>,
-    arguments: &'a Arguments,
-    process: &'a Process,
-    console: &'a Console,
-    lines: LogLines<'a>,
-    out: Output,
-    figures: Figures,
-    start: Instant,
-    next_figures: Instant,
-    was_connected: bool,
-    /// The latest reason why the engine cannot be used, which is reported once.
-    problem: Option<String>,
-    interrupt: Interrupt,
-    service: Service,
+    around: Surroundings<'a>,
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(
-        bridge: Running,
-        engine: String,
-        key_file: Option<KeyFile<'a>>,
-        arguments: &'a Arguments,
-        process: &'a Process,
-        console: &'a Console,
-    ) -> anyhow::Result<Self> {
-        let (start, service) = (Instant::now(), process.service());
-        Ok(Self {
-            interrupt: process.interrupt(|| bridge.interrupt())?,
-            bridge,
-            engine,
-            reload: KeyReload::new(key_file, &service)?,
-            arguments,
-            process,
-            console,
-            lines: LogLines::new(console),
-            out: console.output(),
-            figures: process.figures(),
-            start,
-            next_figures: start,
-            was_connected: false,
-            problem: None,
-            service,
-        })
+    pub(super) const fn new(bridge: Running, around: Surroundings<'a>) -> Self {
+        Self { bridge, around }
     }
 
     pub(super) fn run(mut self, bound: Option<BoundExporter>) -> anyhow::Result<Outcome> {
-        let exporter = bound.map(|bound| self.figures.serve(bound)).transpose()?;
-        if let Some(exporter) = &exporter {
-            self.console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
-        }
+        let _exporter = self.around.serve(bound)?;
         let outcome = self.publish();
-        self.service.stopping();
-        let is_complete = outcome.is_ok() && self.bridge.finish(self.arguments.reverse.linger());
+        self.around.service.stopping();
+        let is_complete = outcome.is_ok() && self.bridge.finish(self.around.arguments.reverse.linger());
         self.summarize(is_complete)?;
         outcome?;
         let has_gaps = self.bridge.statistics().gaps > 0;
-        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_complete && !has_gaps)))
+        Ok(self.around.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_complete && !has_gaps)))
     }
 
     /// Publishes until the end of the stream in the engine, the end of the time, or an interrupt.
     fn publish(&mut self) -> anyhow::Result<()> {
-        let end = self.process.end(self.start, self.arguments.timeout);
-        while !self.interrupt.has_arrived() && !self.bridge.is_over() {
-            let left = end.map_or(POLL_INTERVAL, |end| end.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                break;
-            }
-            if let Some(notice) = self.bridge.next(left.min(POLL_INTERVAL))? {
+        while !self.bridge.is_over()
+            && let Some(timeout) = self.around.wait_at_most()
+        {
+            if let Some(notice) = self.bridge.next(timeout)? {
                 self.handle(&notice)?;
             }
-            self.service.alive();
-            self.lines.poll();
-            let set = |keys| self.bridge.set_keys(keys);
-            self.reload.poll(&self.service, STATUS, self.console, set);
-            if self.next_figures <= Instant::now() {
-                self.next_figures = Instant::now() + FIGURES_INTERVAL;
-                self.figures.set(Latest::Publishing(self.bridge.state()));
+            self.around.handle_timeout(|keys| self.bridge.set_keys(keys));
+            if self.around.are_figures_due() {
+                self.around.figures.set(Latest::Publishing(self.bridge.state()));
             }
         }
         Ok(())
@@ -122,51 +64,39 @@ impl<'a> Session<'a> {
     fn handle(&mut self, notice: &ReverseNotice) -> anyhow::Result<()> {
         match notice {
             ReverseNotice::Bridge(event) => {
-                text::print(event, self.bridge.unit(), &self.lines);
-                self.print(&EventRecord::of(event))
+                text::print(event, self.bridge.unit(), &self.around.lines);
+                self.around.print(&EventRecord::of(event))
             }
             ReverseNotice::Publisher(event) => {
-                text::print_publisher(event, &self.lines);
+                text::print_publisher(event, &self.around.lines);
                 Ok(())
             }
             ReverseNotice::Connected => {
-                self.service.ready(STATUS);
-                (self.was_connected, self.problem) = (true, None);
-                self.print(&EventRecord::connected(&self.engine))
+                self.around.on_connected();
+                self.around.settle_problem();
+                self.around.print(&EventRecord::connected(&self.around.engine))
             }
-            ReverseNotice::Disconnected(error) if !self.was_connected => Err(error.clone().into()),
             ReverseNotice::Disconnected(error) => {
-                if self.problem.as_ref() == Some(&error.what) {
-                    return Ok(());
+                match self.around.on_disconnected(error, "nothing is published")? {
+                    true => self.around.print(&EventRecord::disconnected(&self.around.engine, error)),
+                    false => Ok(()),
                 }
-                self.problem = Some(error.what.clone());
-                let text = format!("nothing is published until the engine can be used: {error}");
-                self.lines.advise(text, error.remedy.clone());
-                self.print(&EventRecord::disconnected(&self.engine, error))
             }
         }
     }
 
     fn summarize(&mut self, is_complete: bool) -> anyhow::Result<()> {
-        self.lines.finish();
-        let (time, statistics) = (self.start.elapsed(), self.bridge.statistics());
-        if self.arguments.json {
-            let summary = Summary::new(&self.engine, self.bridge.stream(), &statistics, time, is_complete);
-            write_record(&mut self.out, "summary", &self.process.label(&summary))?;
-            self.out.flush()?;
-        } else if self.was_connected {
-            self.console.note(text::summary(&statistics, self.bridge.unit(), time));
+        self.around.lines.finish();
+        let (time, statistics) = (self.around.start.elapsed(), self.bridge.statistics());
+        if self.around.arguments.json {
+            let summary =
+                Summary::new(&self.around.engine, self.bridge.stream(), &statistics, time, is_complete);
+            self.around.print_summary(&summary)?;
+        } else if self.around.was_connected {
+            self.around.console.note(text::summary(&statistics, self.bridge.unit(), time));
         }
         if !is_complete && statistics.messages > 0 {
-            self.console.warn("not all subscribers have everything that was published");
-        }
-        Ok(())
-    }
-
-    fn print(&mut self, record: &impl Serialize) -> anyhow::Result<()> {
-        if self.arguments.json {
-            write_json(&mut self.out, &self.process.label(record))?;
-            self.out.flush()?;
+            self.around.console.warn("not all subscribers have everything that was published");
         }
         Ok(())
     }

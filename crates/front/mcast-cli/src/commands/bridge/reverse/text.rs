@@ -7,6 +7,7 @@ use mcast_stream::publisher::PublisherEvent;
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
 use serde::Serialize;
 
+use crate::commands::bridge::text::gaps_text;
 use crate::log_lines::LogLines;
 use crate::output::{bytes, count_of, rfc3339, seconds};
 
@@ -77,13 +78,7 @@ pub(super) fn print_publisher(event: &PublisherEvent, lines: &LogLines<'_>) {
 
 /// Returns the summary. `unit` is what was published: messages or datagrams.
 pub(super) fn summary(statistics: &ReverseStatistics, unit: &str, time: Duration) -> String {
-    let gaps = match statistics.gaps {
-        0 => "no gaps".to_owned(),
-        gaps => {
-            let missing = count_of(statistics.missing, &format!("missing {unit}"));
-            format!("{} for {missing}", count_of(gaps, "gap"))
-        }
-    };
+    let gaps = gaps_text(statistics.gaps, statistics.missing, unit);
     let verb = if unit == "datagram" { "sent" } else { "published" };
     format!(
         "{verb} {} ({}) in {}; {gaps}",

@@ -27,6 +27,9 @@ use crate::interrupt::{Interrupt, Service};
 use crate::output::clock_time;
 use crate::{sending, sys};
 
+#[cfg(feature = "schema")]
+pub(super) use text::schemas;
+
 /// Many machines.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Test the paths between many machines, over ssh")]

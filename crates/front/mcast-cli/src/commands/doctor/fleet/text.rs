@@ -155,13 +155,21 @@ enum Object<'a> {
 record! {
     fn new(host: &'a FleetHostReport) {}
 
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Machine<'a> {
+        /// Name of the machine, as it was given without the user
         machine: &'a str = &host.name,
+        /// Whether the machine took part, and if not, why
         status: FleetHostStatus = host.status,
+        /// Why it did not take part; null if it did
         reason: Option<&'a str> = host.reason.as_deref(),
+        /// Whether it can capture packets, which LLDP and a part of its findings about itself need
         captures: bool = host.captures,
+        /// Groups that it could not probe, with the reason
         not_probed: &'a [String] = &host.not_probed,
+        /// Switch ports at the other end of its interfaces, as LLDP names them
         switch_ports: &'a [SwitchPort] = &host.switch_ports,
+        /// Findings of the machine about itself
         findings: &'a [Finding] = &host.findings,
     }
 }
@@ -176,18 +184,29 @@ record! {
         let FleetTarget { group, interface } = &report.matrix.targets[target];
     }
 
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct Path<'a> {
+        /// Sending machine
         from: &'a str = &report.matrix.hosts[from],
+        /// Receiving machine
         to: &'a str = &report.matrix.hosts[to],
+        /// Address family of the group
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["ipv4", "ipv6"])))]
         family: &'static str = match group.group.family() {
             Family::V4 => "ipv4",
             Family::V6 => "ipv6",
         },
+        /// Group and port that were probed
         group: String = group.to_string(),
+        /// Interface of the sender; null unless a machine probes on several
         interface: Option<&'a str> = interface.as_deref(),
+        /// What became of the probes with the highest hop limit
         outcome: PathOutcome = report.matrix.outcome(target, pair),
+        /// Unicast probes sent
         unicast_sent: u64 = unicast_sent,
+        /// Unicast probes that the receiving machine replied to
         unicast_received: u64 = unicast_received,
+        /// Results by size, hop limit and round
         probes: &'a [FleetCell] = report.matrix.between(target, pair),
     }
 }
@@ -195,13 +214,66 @@ record! {
 record! {
     fn new(report: &FleetReport) {}
 
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     struct VerdictRecord {
+        /// The verdict
         verdict: FleetVerdict = report.verdict(),
+        /// Number of machines
         machines: usize = report.hosts.len(),
+        /// Number of machines that took part
         examined: usize = report.examined(),
+        /// Number of faults
         faults: usize = report.count(Severity::Fault),
+        /// Number of warnings
         warnings: usize = report.count(Severity::Warning),
     }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(in crate::commands::doctor) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use mcast_json::RecordSchema;
+
+    use crate::commands::doctor::json;
+
+    vec![
+        json::describe_finding(
+            RecordSchema::new::<Machine<'_>>(
+                "doctor-fleet-machine",
+                "Machine of a fleet (`mcast doctor --fleet --json`)",
+            )
+            .event("fleet-machine")
+            .about("One object per machine."),
+            "findings[].",
+        )
+        .describe("findings[]", "One finding")
+        .describe("not_probed[]", "Group and reason")
+        .describe("switch_ports[]", "One port"),
+        RecordSchema::new::<Path<'_>>("doctor-fleet-path", "Path of a fleet (`mcast doctor --fleet --json`)")
+            .event("fleet-path")
+            .about(
+                "One object per ordered pair of machines and group, and per interface if machines \
+                 probe on several.",
+            )
+            .describe("probes[]", "One result"),
+        json::describe_finding(
+            RecordSchema::new::<FleetFinding>(
+                "doctor-fleet-finding",
+                "Finding about paths of a fleet (`mcast doctor --fleet --json`)",
+            )
+            .event("fleet-finding")
+            .about("One object per common edge of failing paths."),
+            "",
+        )
+        .describe("from[]", "Name of a machine")
+        .describe("to[]", "Name of a machine"),
+        RecordSchema::new::<VerdictRecord>(
+            "doctor-fleet-verdict",
+            "Verdict on a fleet (`mcast doctor --fleet --json`)",
+        )
+        .event("fleet-verdict")
+        .about("The last object."),
+    ]
 }
 
 pub(super) fn write_objects(report: &FleetReport, out: &mut Output) -> io::Result<()> {

@@ -1,0 +1,84 @@
+//! The password that a bridge logs in with.
+
+use std::path::PathBuf;
+
+use crate::engine::EngineError;
+
+/// The password of an engine.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EnginePassword {
+    /// The password itself.
+    Text(String),
+    /// The password is the first line of this file, which is read for each connection, so that a new one applies from
+    /// the next connection on.
+    File(PathBuf),
+}
+
+impl EnginePassword {
+    /// Returns the password.
+    pub(crate) fn read(&self) -> Result<String, EngineError> {
+        match self {
+            Self::Text(text) => Ok(text.clone()),
+            Self::File(path) => match std::fs::read_to_string(path) {
+                Ok(text) => Ok(text.lines().next().unwrap_or_default().to_owned()),
+                Err(cause) => Err(EngineError {
+                    what: format!("cannot read the password in {}: {cause}", path.display()),
+                    remedy: Some("check the path and who may read it".into()),
+                    is_transient: true,
+                    is_login_refused: false,
+                }),
+            },
+        }
+    }
+
+    /// Whether the next connection may have another one.
+    pub(crate) const fn is_renewed(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+}
+
+impl From<&str> for EnginePassword {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for EnginePassword {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+/// Without secrets.
+impl std::fmt::Debug for EnginePassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_again_each_time_and_only_its_first_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        let password = EnginePassword::File(path.clone());
+        let error = password.read().unwrap_err();
+        assert!(error.is_transient && error.what.contains("cannot read the password in"), "{error:?}");
+        for text in ["first", "second"] {
+            std::fs::write(&path, format!("{text}\nnothing\n")).unwrap();
+            assert_eq!(password.read().unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_text_is_not_shown() {
+        assert_eq!(format!("{:?}", EnginePassword::from("secret")), "Text");
+    }
+}
