@@ -142,7 +142,8 @@ pub(crate) fn wait_coordinated(folder: &Path, node: &str) {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let names = std::fs::read_dir(&folder).into_iter().flatten().map(|entry| entry.unwrap().file_name());
-        let coordinators = names.map(|name| name.into_encoded_bytes()).filter(|name| !name.contains(&b'.'));
+        let coordinators =
+            names.map(std::ffi::OsString::into_encoded_bytes).filter(|name| !name.contains(&b'.'));
         let table = std::fs::read(folder.join("names.dets")).unwrap_or_default();
         let is_known = |name: Vec<u8>| {
             table.get(8..12) == Some(&WRITTEN) && table.windows(name.len()).any(|bytes| bytes == name)
