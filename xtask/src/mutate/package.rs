@@ -56,7 +56,12 @@ pub(super) static KAFKA: Package = Package::new("mcast-bridge", "mcast_bridge", 
 /// Streams with several copies in NATS, by a cluster of real servers.
 pub(super) static NATS: Package = Package {
     selected: "nats_with_copies",
-    ..Package::new("mcast-bridge", "mcast_bridge", "engines", &["nats", "redis", "rabbitmq", "kafka", "tls"])
+    ..Package::new(
+        "mcast-bridge",
+        "mcast_bridge",
+        "engines",
+        &["nats", "redis", "rabbitmq", "kafka-tls", "tls"],
+    )
 };
 /// The message layer as a whole: its machines, and its log.
 pub(super) static COMPOSED: Package = Package::composed("mcast-stream-proto", "mcast_stream_proto");

@@ -11,7 +11,7 @@ use crate::command::{cargo, command_line, finish, is_ci, program, rustup, succee
 use crate::products;
 
 /// Packages, and what the checks do with them. A linker is not among them: this program could not be built without one.
-const PACKAGES: [(&str, &str); 40] = [
+const PACKAGES: [(&str, &str); 41] = [
     ("avahi-daemon", "finds services through a relay"),
     ("avahi-utils", "finds services through a relay"),
     ("bsdutils", "has a terminal for the console of Wine"),
@@ -20,6 +20,7 @@ const PACKAGES: [(&str, &str); 40] = [
     ("dbus-daemon", "serves avahi"),
     ("debootstrap", "makes the clean system in which packages are tried"),
     ("default-jre-headless", "receives as programs of Java do"),
+    ("faketime", "sets the clocks of programs"),
     ("ffmpeg", "has clients by HTTP"),
     ("fish", "completes commands as its users do"),
     ("g++", "builds the client of Kafka"),

@@ -10,6 +10,7 @@ mod arguments;
 mod cli;
 mod commands;
 mod completion;
+mod event_output;
 mod execute;
 mod exit;
 mod interrupt;

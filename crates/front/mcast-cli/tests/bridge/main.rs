@@ -5,11 +5,13 @@
 mod audit;
 #[path = "../../../../reach/mcast-bridge/tests/servers/certificates.rs"]
 mod certificates;
+mod clock;
 mod config;
 mod datagrams;
 mod engine;
 mod failover;
 mod faults;
+mod full;
 mod history;
 mod joining;
 #[cfg(feature = "kafka")]

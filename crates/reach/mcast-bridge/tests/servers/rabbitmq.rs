@@ -1,5 +1,6 @@
 //! A RabbitMQ server on a host of a lab, and what a client that others wrote reads from it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -134,7 +135,7 @@ pub(crate) fn users() -> Value {
 }
 
 /// Waits until a server with a stream has stored what coordinates its streams, which it does a second after the first one was
-/// created. RabbitMQ 3.10.8 that is killed before refuses all streams permanently, with "nodedown" in its log.
+/// created. RabbitMQ 3.10.8 that is killed before permanently refuses all streams, with "nodedown" in its log.
 pub(crate) fn wait_coordinated(folder: &Path, node: &str) {
     /// What the table of names has at its eighth byte once it is written.
     const WRITTEN: [u8; 4] = [0, 0, 0, 1];
@@ -142,8 +143,7 @@ pub(crate) fn wait_coordinated(folder: &Path, node: &str) {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let names = std::fs::read_dir(&folder).into_iter().flatten().map(|entry| entry.unwrap().file_name());
-        let coordinators =
-            names.map(std::ffi::OsString::into_encoded_bytes).filter(|name| !name.contains(&b'.'));
+        let coordinators = names.map(OsString::into_encoded_bytes).filter(|name| !name.contains(&b'.'));
         let table = std::fs::read(folder.join("names.dets")).unwrap_or_default();
         let is_known = |name: Vec<u8>| {
             table.get(8..12) == Some(&WRITTEN) && table.windows(name.len()).any(|bytes| bytes == name)

@@ -104,7 +104,7 @@ impl<'a> Session<'a> {
             self.around.handle_timeout(|keys| {
                 self.history.iter_mut().for_each(|history| history.set_keys(&keys));
                 self.bridge.set_keys(keys);
-            });
+            })?;
             self.update_figures()?;
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Who was refused: warnings, and events of `--json`.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
@@ -8,6 +9,7 @@ use mcast_stream::wire::SubscriberId;
 use mcast_terminal::Console;
 use serde::Serialize;
 
+use crate::event_output::EventOutput;
 use crate::log_lines::{LogLimiter, and_more};
 use crate::message_layer::refusal_text;
 use crate::output::{rfc3339, write_json};
@@ -65,16 +67,16 @@ impl RefusalRecord {
 }
 
 /// Reports who was refused, so limited that nobody can fill a disk with it.
-#[derive(Debug)]
 pub(super) struct Refusals<'a> {
     console: &'a Console,
     is_json: bool,
+    out: EventOutput<'a>,
     limiter: LogLimiter<&'static str, RefusalRecord>,
 }
 
 impl<'a> Refusals<'a> {
     pub(super) fn new(console: &'a Console, is_json: bool) -> Self {
-        Self { console, is_json, limiter: LogLimiter::new() }
+        Self { console, is_json, out: EventOutput::new(console), limiter: LogLimiter::new() }
     }
 
     pub(super) fn history(&mut self, refused: RefusedRequest) {
@@ -96,6 +98,8 @@ impl<'a> Refusals<'a> {
         while let Some((record, more)) = self.limiter.due() {
             self.write(record, more);
         }
+        let polled = self.out.poll();
+        self.warn(polled);
     }
 
     /// Reports what is left at the end.
@@ -103,6 +107,8 @@ impl<'a> Refusals<'a> {
         while let Some((record, more)) = self.limiter.rest() {
             self.write(record, more);
         }
+        let finished = self.out.finish();
+        self.warn(finished);
     }
 
     fn report(&mut self, record: RefusalRecord) {
@@ -111,24 +117,21 @@ impl<'a> Refusals<'a> {
         }
     }
 
-    fn write(&self, record: RefusalRecord, more: u64) {
+    fn write(&mut self, record: RefusalRecord, more: u64) {
         self.console.warn(format_args!("{}{}", record.text(), and_more(more)));
         if !self.is_json {
             return;
         }
         let record = RefusalRecord { more: (more > 0).then_some(more), ..record };
-        // A reader of events that is gone does not end the stream; the closing report fails as well.
-        if let Err(error) = self.print(&record) {
-            self.console.warn(format_args!("cannot write the event {}: {error}", record.event));
-        }
+        let written = write_json(&mut self.out, &record).and_then(|()| self.out.flush());
+        self.warn(written);
     }
 
-    fn print(&self, record: &RefusalRecord) -> std::io::Result<()> {
-        use std::io::Write;
-
-        let mut out = self.console.output();
-        write_json(&mut out, record)?;
-        out.flush()
+    /// A reader of events that is gone does not end the stream. The closing report fails as well.
+    fn warn(&self, written: io::Result<()>) {
+        if let Err(error) = written {
+            self.console.warn(error);
+        }
     }
 }
 

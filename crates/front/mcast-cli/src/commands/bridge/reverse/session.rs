@@ -53,7 +53,7 @@ impl<'a> Session<'a> {
             if let Some(notice) = self.bridge.next(timeout)? {
                 self.handle(&notice)?;
             }
-            self.around.handle_timeout(|keys| self.bridge.set_keys(keys));
+            self.around.handle_timeout(|keys| self.bridge.set_keys(keys))?;
             if self.around.are_figures_due() {
                 self.around.figures.set(Latest::Publishing(self.bridge.state()));
             }

@@ -7,9 +7,10 @@ use mcast_relay::amt::GatewayEvent;
 use mcast_relay::driver::{Driver, DriverEvent};
 use mcast_relay::http::{HttpCounts, HttpEvent, HttpRefusal};
 use mcast_relay::{RefusalReason, RelayEvent, Rule, RuleCounts};
-use mcast_terminal::{Console, Output};
+use mcast_terminal::Console;
 
 use super::json::{EventKind, EventRecord, Names};
+use crate::event_output::EventOutput;
 use crate::log_lines::{LogLimiter, and_more};
 use crate::output::{clock_time, count, count_of, seconds, write_json};
 
@@ -17,13 +18,13 @@ use crate::output::{clock_time, count, count_of, seconds, write_json};
 pub(super) struct EventPrinter<'a> {
     console: &'a Console,
     json: bool,
-    out: Output,
+    out: EventOutput<'a>,
     limiter: LogLimiter<EventKind, EventRecord>,
 }
 
 impl<'a> EventPrinter<'a> {
     pub(super) fn new(json: bool, console: &'a Console) -> Self {
-        Self { console, json, out: console.output(), limiter: LogLimiter::new() }
+        Self { console, json, out: EventOutput::new(console), limiter: LogLimiter::new() }
     }
 
     /// Prints an event of the driver.
@@ -48,7 +49,7 @@ impl<'a> EventPrinter<'a> {
             let text = format!("{}{}", record.text, and_more(more));
             self.print_record(EventRecord { more: (more > 0).then_some(more), text, ..record })?;
         }
-        Ok(())
+        Ok(self.out.poll()?)
     }
 
     pub(super) fn print_record(&mut self, record: EventRecord) -> anyhow::Result<()> {
@@ -62,6 +63,11 @@ impl<'a> EventPrinter<'a> {
         self.out.flush()?;
         record.remedy.iter().for_each(|remedy| self.console.advise(remedy));
         Ok(())
+    }
+
+    /// Writes what is left at the end; an error if the disk is full on which standard output is.
+    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+        Ok(self.out.finish()?)
     }
 
     /// Prints an object as JSON; returns whether that was requested.
