@@ -239,7 +239,7 @@ mod tests {
             let mut pacer = PaceSchedule::new(Rate::Datagrams(rate));
             let (mut now, mut sent) = (start, 0);
             for pause in pauses {
-                 now = now + Duration::from_micros(pause);
+                now = now + Duration::from_micros(pause);
                 while let PaceDecision::Now(count) = pacer.allow(now, [100; 64]) {
                     sent += count;
                 }
@@ -257,7 +257,7 @@ mod tests {
             while now - start < Duration::from_millis(200) {
                 match pacer.allow(now, [100; 256]) {
                     PaceDecision::Now(count) => sent += count,
-                    PaceDecision::After(wait) =>  now = now + wait,
+                    PaceDecision::After(wait) => now = now + wait,
                 }
             }
             let expected = (now - start).as_secs_f64() * rate;
