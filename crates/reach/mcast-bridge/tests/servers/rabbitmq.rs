@@ -134,7 +134,7 @@ pub(crate) fn users() -> Value {
 }
 
 /// Waits until a server with a stream has stored what coordinates its streams, which it does a second after the first one was
-/// created. RabbitMQ 3.10.8 that is killed before refuses all streams for good, with "nodedown" in its log.
+/// created. RabbitMQ 3.10.8 that is killed before refuses all streams permanently, with "nodedown" in its log.
 pub(crate) fn wait_coordinated(folder: &Path, node: &str) {
     /// What the table of names has at its eighth byte once it is written.
     const WRITTEN: [u8; 4] = [0, 0, 0, 1];
