@@ -3,8 +3,10 @@
 
 #![no_main]
 
+use std::time::Duration;
+
 use libfuzzer_sys::fuzz_target;
-use mcast_moldudp64::{ClockTime, MoldConfig, MoldItem, MoldReceiver, MoldSender, Nanos, SessionName};
+use mcast_moldudp64::{ClockTime, MoldConfig, MoldItem, MoldReceiver, MoldSender, SessionName};
 
 const SESSIONS: [SessionName; 2] = [*b"A         ", *b"B         "];
 
@@ -41,7 +43,7 @@ fuzz_target!(|input: (u8, Vec<Arrival<'_>>)| {
     let Ok(mut sender) = MoldSender::new(SESSIONS[0], 1_400, 1 << 10) else { return };
     let (mut now, mut next) = (ClockTime(1), None);
     for (pause, choice, bytes) in datagrams {
-        now = now + Nanos::from_millis(u64::from(pause));
+        now = now + Duration::from_millis(u64::from(pause));
         let mut out = |item: MoldItem<'_>| match item {
             MoldItem::Session(_, first) => next = Some(first),
             MoldItem::Message(number, _) => {

@@ -14,7 +14,7 @@ use mcast_stream_proto::subscriber::{
     Item, LocalRepair, OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent,
 };
 use mcast_stream_proto::wire::{Digest, Incarnation, SignerId, StreamId};
-use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 const WINDOW: usize = 32;
 /// The smallest window of a subscriber that verifies signatures.
@@ -142,7 +142,7 @@ fuzz_target!(|input: (u8, u8, Vec<(u16, &[u8])>)| {
     let addresses = [9, 10].map(|port| SocketAddr::from(([10, 0, 0, 1], port)));
     let mut now = ClockTime(1);
     for (number, (pause, bytes)) in datagrams.into_iter().enumerate() {
-        now = now + Nanos::from_micros(u64::from(pause));
+        now = now + Duration::from_micros(u64::from(pause));
         let datagram = match bytes.split_first() {
             Some((place, changes)) if place % 2 == 1 && !genuine.is_empty() => {
                 changed(&genuine[usize::from(place / 2) % genuine.len()], changes)

@@ -2,7 +2,7 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | name a point in time, and the span between two | [`ClockTime`], [`Nanos`] |
+//! | name a point in time; spans are [`Duration`](core::time::Duration)s | [`ClockTime`] |
 //! | spend a budget that refills | [`TokenBucket`] |
 //! | send evenly at a [`Rate`] | [`PaceSchedule`] |
 //! | limit replies, so that forged requests cannot cause a flood | [`Limiter`] |
@@ -32,4 +32,4 @@ mod time;
 pub use limiter::{Limiter, Quota, ReportLimiter, ReportQuota, WithheldReport};
 pub use pace::{PaceDecision, PaceSchedule, TokenBucket};
 pub use rate::{ParseRateError, Rate};
-pub use time::{ClockTime, Nanos};
+pub use time::ClockTime;

@@ -1,9 +1,10 @@
-//! Times on the clock of a state machine, and the spans between them.
+//! Times on the clock of a state machine.
 
-use core::ops::{Add, AddAssign, Div, Mul, Sub};
+use core::ops::{Add, Sub};
 use core::time::Duration;
 
-/// A time on the monotonic clock of a state machine: nanoseconds since a moment that the caller chooses.
+/// A time on the monotonic clock of a state machine: nanoseconds since a moment that the caller chooses. Its arithmetic
+/// saturates, because a span may come from the configuration or from the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClockTime(pub u64);
 
@@ -23,26 +24,8 @@ impl ClockTime {
     /// Returns the time since another one; 0 if that is later.
     #[inline]
     #[must_use]
-    pub const fn since(self, earlier: Self) -> Nanos {
-        Nanos(self.0.saturating_sub(earlier.0))
-    }
-}
-
-impl Add<Nanos> for ClockTime {
-    type Output = Self;
-
-    #[inline]
-    fn add(self, span: Nanos) -> Self {
-        Self(self.0.saturating_add(span.0))
-    }
-}
-
-impl Sub<Nanos> for ClockTime {
-    type Output = Self;
-
-    #[inline]
-    fn sub(self, span: Nanos) -> Self {
-        Self(self.0.saturating_sub(span.0))
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
@@ -51,7 +34,7 @@ impl Add<Duration> for ClockTime {
 
     #[inline]
     fn add(self, span: Duration) -> Self {
-        self + Nanos::from(span)
+        Self(self.0.saturating_add(nanos(span)))
     }
 }
 
@@ -60,7 +43,7 @@ impl Sub<Duration> for ClockTime {
 
     #[inline]
     fn sub(self, span: Duration) -> Self {
-        self - Nanos::from(span)
+        Self(self.0.saturating_sub(nanos(span)))
     }
 }
 
@@ -70,116 +53,12 @@ impl Sub for ClockTime {
 
     #[inline]
     fn sub(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        self.since(earlier)
     }
 }
 
-/// A span of time in nanoseconds, at most 584 years. Its arithmetic saturates, unlike that of [`Duration`], which
-/// panics: a span may come from the configuration or from the network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Nanos(pub u64);
-
-impl Nanos {
-    /// No time.
-    pub const ZERO: Self = Self(0);
-    /// A second.
-    pub const SECOND: Self = Self(1_000_000_000);
-    /// The longest span.
-    pub const MAX: Self = Self(u64::MAX);
-
-    /// Returns a span of this many microseconds.
-    #[must_use]
-    pub const fn from_micros(count: u64) -> Self {
-        Self(count.saturating_mul(1_000))
-    }
-
-    /// Returns a span of this many milliseconds.
-    #[must_use]
-    pub const fn from_millis(count: u64) -> Self {
-        Self(count.saturating_mul(1_000_000))
-    }
-
-    /// Returns a span of this many seconds.
-    #[must_use]
-    pub const fn from_secs(count: u64) -> Self {
-        Self(count.saturating_mul(Self::SECOND.0))
-    }
-
-    /// Returns the difference to another span.
-    #[must_use]
-    pub const fn abs_diff(self, other: Self) -> Self {
-        Self(self.0.abs_diff(other.0))
-    }
-
-    /// Returns the whole microseconds, at most `u32::MAX`: the unit of spans in datagrams.
-    #[must_use]
-    pub fn as_wire_micros(self) -> u32 {
-        u32::try_from(self.0 / 1_000).unwrap_or(u32::MAX)
-    }
-}
-
-impl From<Duration> for Nanos {
-    #[inline]
-    fn from(duration: Duration) -> Self {
-        Self(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
-    }
-}
-
-impl From<Nanos> for Duration {
-    fn from(span: Nanos) -> Self {
-        Self::from_nanos(span.0)
-    }
-}
-
-impl Add for Nanos {
-    type Output = Self;
-
-    #[inline]
-    fn add(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
-    }
-}
-
-impl AddAssign for Nanos {
-    fn add_assign(&mut self, other: Self) {
-        *self = *self + other;
-    }
-}
-
-/// The difference; 0 if the other span is longer.
-impl Sub for Nanos {
-    type Output = Self;
-
-    #[inline]
-    fn sub(self, other: Self) -> Self {
-        Self(self.0.saturating_sub(other.0))
-    }
-}
-
-impl Mul<Nanos> for u64 {
-    type Output = Nanos;
-
-    #[inline]
-    fn mul(self, span: Nanos) -> Nanos {
-        Nanos(span.0.saturating_mul(self))
-    }
-}
-
-impl Div<u64> for Nanos {
-    type Output = Self;
-
-    #[inline]
-    fn div(self, divisor: u64) -> Self {
-        Self(self.0 / divisor)
-    }
-}
-
-/// How often the other span fits into this one.
-impl Div for Nanos {
-    type Output = u64;
-
-    #[inline]
-    fn div(self, other: Self) -> u64 {
-        self.0 / other.0
-    }
+/// Returns the nanoseconds of a span, at most `u64::MAX`.
+#[inline]
+const fn nanos(span: Duration) -> u64 {
+    span.as_secs().saturating_mul(1_000_000_000).saturating_add(span.subsec_nanos() as u64)
 }

@@ -114,6 +114,7 @@ fn inverse(program: &str, args: &[&str], actions: &[Action], query: Query<'_>) -
             query,
         )?,
         ("sysctl", ["-p", file]) => {
+            // The file may not exist yet: an action before this one writes it.
             let text = actions.iter().find_map(|action| match action {
                 Action::Write { path, text } if path == Path::new(file) => Some(text),
                 _ => None,
@@ -138,6 +139,7 @@ fn inverse(program: &str, args: &[&str], actions: &[Action], query: Query<'_>) -
         }
         ("ethtool", ["-G", name, "rx", _]) => {
             let state = query("ethtool", &["-g", name])?;
+            // The limits of the hardware come first, with the same names.
             let (_, current) = state.split_once("Current hardware settings")?;
             run("ethtool", ["-G", name, "rx", word_after(current, "RX:")?])
         }

@@ -147,7 +147,7 @@ impl PingPong {
         if sequence.checked_add(1) != Some(self.sent) {
             self.late += u64::from(sequence < self.sent);
         } else if let PingPongState::InFlight(since) = self.state {
-            self.times.record_duration(now.since(since).into());
+            self.times.record_duration(now.since(since));
             self.state = PingPongState::Ready(now);
         } else {
             self.duplicated += 1;
@@ -163,7 +163,7 @@ impl PingPong {
     /// Returns the time from finding the partner to the end.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.end.map_or(Duration::ZERO, |end| end.since(self.start).into())
+        self.end.map_or(Duration::ZERO, |end| end.since(self.start))
     }
 
     /// Returns the number of pings sent.

@@ -268,7 +268,7 @@ impl Session {
     /// Returns the time since the latest message.
     #[must_use]
     pub fn silence(&self, now: ClockTime) -> Duration {
-        now.since(self.last_message).into()
+        now.since(self.last_message)
     }
 }
 

@@ -140,6 +140,7 @@ impl Members {
         let Ok(group) = Group::new(group.into()) else { return };
         let key = MemberKey { group, interface, vlan, host };
         let interest = change(self.members.get(&key).map(|state| &state.interest));
+        // An include list without sources is how version 3 leaves (RFC 3376, section 5.1).
         if interest.filter.is_none() {
             self.members.remove(&key);
             return;
@@ -178,6 +179,7 @@ impl Interest {
             RecordKind::ModeIsExclude | RecordKind::ChangeToExclude => {
                 Self { filter: SourceFilter::Exclude(listed()), truncated }
             }
+            // These two change what was reported before. Without a report before them, the host wanted nothing.
             RecordKind::AllowNewSources => match old.filter {
                 SourceFilter::Include(sources) => Self::bounded(sources, named(), old.truncated),
                 SourceFilter::Exclude(sources) => {
@@ -196,6 +198,7 @@ impl Interest {
                     Self { filter: SourceFilter::Exclude(sources), truncated }
                 }
             },
+            // A host may send types that this version does not know; they are ignored (RFC 3376, section 4.2.12).
             RecordKind::Unknown(_) => old,
         }
     }

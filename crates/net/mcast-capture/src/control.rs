@@ -36,7 +36,7 @@ use crate::{Error, Frame, Result};
 ///     while let Some(event) = querier.next_event(now()) {
 ///         println!("{:?}", event?);
 ///     }
-///     let wait = querier.state().deadline.map(|deadline| deadline.since(now()).into());
+///     let wait = querier.state().deadline.map(|deadline| deadline.since(now()));
 ///     if let Some(frame) = capture.next(wait)? {
 ///         querier.handle(&frame, now());
 ///     }

@@ -7,7 +7,7 @@ use mcast_stream::history::{HistoryContent, HistoryRecord, RequestedStart};
 use mcast_stream::wire::{EngineKey, MessageNumber, StreamId, VisitedEngines};
 use mcast_stream::{HistoryProvider, HistorySource, HistoryUnavailable};
 
-use crate::record::{Content, Position, StreamRecord};
+use crate::record::{Content, Position, StreamRecord, UnixMillis};
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
 use mcast_stream::wire::Incarnation;
 
@@ -299,7 +299,7 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// As [`last`](Self::last).
-    fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError>;
+    fn find_time(&mut self, time: UnixMillis) -> Result<Option<StreamRecord>, EngineError>;
 }
 
 /// The history of a stream in an engine, for [`HistoryListener::serve`](mcast_stream::HistoryListener::serve). Each
@@ -338,7 +338,7 @@ impl HistorySource for EngineHistorySource {
             RequestedStart::Oldest => {
                 self.0.read(Position::START, 1).map_err(unreadable)?.into_iter().next().map(first)
             }
-            RequestedStart::Time(time) => self.0.find_time(time).map_err(unreadable)?.map(first),
+            RequestedStart::Time(time) => self.0.find_time(UnixMillis(time)).map_err(unreadable)?.map(first),
             RequestedStart::Latest(number) => {
                 let last = self.0.last().map_err(unreadable)?;
                 last.map(|last| Position::new(last.position.incarnation, number))

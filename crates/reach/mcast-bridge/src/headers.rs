@@ -6,7 +6,7 @@ use mcast_stream::wire::{MessageKey, MessageNumber, StreamId, VisitedEngines};
 
 use crate::engine::{LastRecord, parse_trail, trail_text};
 pub(crate) use crate::engine::{id, position};
-use crate::record::{Content, DatagramMetadata, GapCause, StreamRecord};
+use crate::record::{Content, DatagramMetadata, GapCause, StreamRecord, UnixMillis};
 
 /// The headers of a datagram of a plain group, and the names of its fields.
 const METADATA: [(&str, &str); 6] = [
@@ -26,7 +26,7 @@ pub(crate) fn write<'a>(
     mut set: impl FnMut(&'static str, String),
 ) -> &'a [u8] {
     set("Mcast-Stream", stream.to_string());
-    set("Mcast-Time", record.time.to_string());
+    set("Mcast-Time", record.time.0.to_string());
     if !engines.is_empty() {
         set("Mcast-Origin", trail_text(engines));
     }
@@ -82,7 +82,7 @@ pub(crate) fn read<'a>(
         }
         Some(_) => return None,
     };
-    Some((stream, StreamRecord { position: position(id)?, time: number("Mcast-Time")?, content }))
+    Some((stream, StreamRecord { position: position(id)?, time: UnixMillis(number("Mcast-Time")?), content }))
 }
 
 /// Returns the last record as a bridge sees it.

@@ -45,7 +45,7 @@ pub use engine::{
 pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, BridgeStatistics, RefusedTail};
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
 pub use password::EnginePassword;
-pub use record::{Content, DatagramMetadata, GapCause, Position, StreamRecord};
+pub use record::{ArrivalTime, Content, DatagramMetadata, GapCause, Position, StreamRecord, UnixMillis};
 pub use reverse::{
     ObservedHeartbeat, PublisherAction, PublisherState, ReplayConfig, ReplayMachine, ReverseConfig,
     ReverseEvent, ReverseMachine, ReverseRefusal, ReverseStatistics, SourceRequest, SourceResponse, StartAt,

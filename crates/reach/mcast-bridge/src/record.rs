@@ -7,13 +7,27 @@ use mcast_stream::wire::{MessageKey, MessageNumber};
 
 pub use mcast_stream::history::{GapCause, Position};
 
+/// A time of day in milliseconds since 1970: the unit of records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixMillis(pub u64);
+
+/// When something arrived: a time of day in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ArrivalTime(pub u64);
+
+impl From<UnixMillis> for ArrivalTime {
+    fn from(time: UnixMillis) -> Self {
+        Self(time.0.saturating_mul(1_000_000))
+    }
+}
+
 /// A record of a stream in an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamRecord {
     /// Its position. Of a gap, that of the last missing message, so that none of them can be appended behind it.
     pub position: Position,
-    /// When a bridge received it, in milliseconds since 1970.
-    pub time: u64,
+    /// When a bridge received it.
+    pub time: UnixMillis,
     /// What it is.
     pub content: Content,
 }
@@ -68,15 +82,14 @@ impl StreamRecord {
         matches!(self.content, Content::OpenGap { .. } | Content::End)
     }
 
-    /// Returns when the kernel received the datagram, or else when a bridge received the record, in nanoseconds since
-    /// 1970.
+    /// Returns when the kernel received the datagram, or else when a bridge received the record.
     #[must_use]
-    pub fn arrived(&self) -> u64 {
+    pub fn arrived(&self) -> ArrivalTime {
         let kernel_time = match &self.content {
             Content::Datagram { metadata, .. } => metadata.kernel_time,
             _ => None,
         };
-        kernel_time.unwrap_or_else(|| self.time.saturating_mul(1_000_000))
+        kernel_time.unwrap_or_else(|| self.time.into())
     }
 
     /// Returns the memory that it takes, in bytes.
@@ -117,6 +130,7 @@ pub(crate) fn contents() -> impl proptest::strategy::Strategy<Value = Content> {
             group.set_port(5000);
             group.set_ip(std::net::Ipv4Addr::new(239, 1, 2, 3).into());
             let interface = interface.as_str().into();
+            let kernel_time = kernel_time.map(ArrivalTime);
             let metadata = DatagramMetadata { source, group, interface, kernel_time, hop_limit, dscp };
             Content::Datagram { metadata: Box::new(metadata), bytes: Arc::from(&b"payload"[..]) }
         });
@@ -141,8 +155,8 @@ pub struct DatagramMetadata {
     pub group: SocketAddr,
     /// The name of the interface on which it arrived.
     pub interface: Arc<str>,
-    /// When the kernel received it, in nanoseconds since 1970, if it reports that.
-    pub kernel_time: Option<u64>,
+    /// When the kernel received it, if it reports that.
+    pub kernel_time: Option<ArrivalTime>,
     /// The remaining hop limit (IPv4: TTL), if the system reports it.
     pub hop_limit: Option<u8>,
     /// The differentiated services code point (RFC 2474), if the system reports it.
@@ -159,7 +173,7 @@ impl DatagramMetadata {
             ("interface", self.interface.to_string()),
         ];
         let numbers = [
-            ("kernel", self.kernel_time),
+            ("kernel", self.kernel_time.map(|time| time.0)),
             ("ttl", self.hop_limit.map(u64::from)),
             ("dscp", self.dscp.map(u64::from)),
         ];
@@ -176,7 +190,7 @@ impl DatagramMetadata {
             source: field("source")?.parse().ok()?,
             group: field("group")?.parse().ok()?,
             interface: field("interface")?.into(),
-            kernel_time: number(field("kernel"))?,
+            kernel_time: number(field("kernel"))?.map(ArrivalTime),
             hop_limit: number(field("ttl"))?,
             dscp: number(field("dscp"))?,
         })

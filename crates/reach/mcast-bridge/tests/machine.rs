@@ -1,13 +1,15 @@
 //! Whatever a subscriber delivers and an engine responds, a bridge does not panic, its requests are bounded, and each
 //! batch continues the record that it expects.
 
+use std::time::Duration;
+
 use mcast_bridge::{
     BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, Content, DatagramMetadata, GapCause, LastRecord,
-    PendingGap, Position, RefusedTail, Request, Response, StreamRecord,
+    PendingGap, Position, RefusedTail, Request, Response, StreamRecord, UnixMillis,
 };
+use mcast_stream::ClockTime;
 use mcast_stream::subscriber::{Cause, Message, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
-use mcast_stream::{ClockTime, Nanos};
 use proptest::prelude::*;
 
 const STREAM: StreamId = StreamId(7);
@@ -102,7 +104,7 @@ proptest! {
     #[test]
     fn each_batch_continues_the_record_that_it_expects(operations in operations()) {
         let mut bridge = BridgeMachine::new(BridgeConfig { buffer: 2_000, ..BridgeConfig::new(STREAM, 1) });
-        bridge.handle_event(ClockTime(0), 0, &SubscriberEvent::Joined {
+        bridge.handle_event(ClockTime(0), UnixMillis(0), &SubscriberEvent::Joined {
             incarnation: Incarnation(1),
             publisher: ([10, 0, 0, 1], 7).into(),
             message: MessageNumber(0),
@@ -112,13 +114,13 @@ proptest! {
             match operation {
                 Operation::Message(number) => {
                     let message = Message { incarnation: Incarnation(1), number: MessageNumber(number), key: None, bytes: &[1, 2, 3] };
-                    bridge.handle_message(now, 0, &message);
+                    bridge.handle_message(now, UnixMillis(0), &message);
                 }
-                Operation::Event(event) => bridge.handle_event(now, 0, &event),
+                Operation::Event(event) => bridge.handle_event(now, UnixMillis(0), &event),
                 Operation::Respond(response) => bridge.handle_response(now, response).unwrap(),
                 Operation::Connect => bridge.handle_connected(),
                 Operation::Disconnect => bridge.handle_disconnected(),
-                Operation::Wait(milliseconds) => now = now + Nanos::from_millis(milliseconds),
+                Operation::Wait(milliseconds) => now = now + Duration::from_millis(milliseconds),
             }
             let mut polls = 0;
             while let Some(request) = bridge.poll_request(now) {
@@ -154,11 +156,11 @@ fn an_incarnation_that_is_older_than_what_is_stored_is_reported_once() {
     let tail = Some(LastRecord { position, stream: Some(STREAM), closes: false });
     bridge.handle_response(ClockTime(0), Response::LastRecord { tail, others: Vec::new() }).unwrap();
     let (to, from) = (Incarnation(3), Incarnation(2));
-    bridge.handle_event(ClockTime(0), 0, &SubscriberEvent::Restarted { from, to });
+    bridge.handle_event(ClockTime(0), UnixMillis(0), &SubscriberEvent::Restarted { from, to });
     for number in [0, 1] {
         bridge.handle_message(
             ClockTime(0),
-            0,
+            UnixMillis(0),
             &Message { incarnation: Incarnation(3), number: MessageNumber(number), key: None, bytes: &[] },
         );
     }
@@ -169,7 +171,11 @@ fn an_incarnation_that_is_older_than_what_is_stored_is_reported_once() {
 
 fn message(bridge: &mut BridgeMachine, incarnation: Incarnation, number: u64) {
     let number = MessageNumber(number);
-    bridge.handle_message(ClockTime(0), 0, &Message { incarnation, number, key: None, bytes: &[] });
+    bridge.handle_message(
+        ClockTime(0),
+        UnixMillis(0),
+        &Message { incarnation, number, key: None, bytes: &[] },
+    );
 }
 
 fn joined(bridge: &mut BridgeMachine, time: u64, incarnation: Incarnation) {
@@ -178,7 +184,7 @@ fn joined(bridge: &mut BridgeMachine, time: u64, incarnation: Incarnation) {
         publisher: ([10, 0, 0, 1], 7).into(),
         message: MessageNumber(0),
     };
-    bridge.handle_event(ClockTime(0), time, &event);
+    bridge.handle_event(ClockTime(0), UnixMillis(time), &event);
 }
 
 #[test]
@@ -196,7 +202,7 @@ fn messages_that_came_before_the_tail_was_known_are_not_counted_as_stored_by_oth
     assert!(matches!(bridge.poll_event(), Some(BridgeEvent::Superseded { .. })));
     // Another bridge was faster: this one follows.
     let (from, to) = (Incarnation(3), Incarnation(7));
-    bridge.handle_event(ClockTime(0), 0, &SubscriberEvent::Restarted { from, to });
+    bridge.handle_event(ClockTime(0), UnixMillis(0), &SubscriberEvent::Restarted { from, to });
     assert_eq!(bridge.statistics().not_stored, 0);
 }
 
@@ -230,7 +236,7 @@ fn an_incarnation_far_ahead_of_the_clock_is_stored_on_request() {
 fn group_bridge() -> BridgeMachine {
     let group = Some(Incarnation(7));
     let mut bridge =
-        BridgeMachine::new(BridgeConfig { group, hole_wait: Nanos::ZERO, ..BridgeConfig::new(STREAM, 1) });
+        BridgeMachine::new(BridgeConfig { group, hole_wait: Duration::ZERO, ..BridgeConfig::new(STREAM, 1) });
     bridge.handle_connected();
     assert!(matches!(bridge.poll_request(ClockTime(0)), Some(Request::LastRecord(_))));
     bridge
@@ -251,7 +257,7 @@ fn datagram(bridge: &mut BridgeMachine, now: ClockTime) {
         hop_limit: Some(1),
         dscp: None,
     };
-    bridge.handle_datagram(now, 0, metadata, b"x");
+    bridge.handle_datagram(now, UnixMillis(0), metadata, b"x");
 }
 
 /// Returns the records of the next batch.
@@ -280,8 +286,8 @@ fn datagrams_are_numbered_and_dropped_ones_are_gaps() {
     bridge.handle_response(ClockTime(0), Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
     assert!(bridge.has_begun());
     datagram(&mut bridge, ClockTime(0));
-    bridge.handle_drops(ClockTime(0), 0, 0);
-    bridge.handle_drops(ClockTime(0), 0, 3);
+    bridge.handle_drops(ClockTime(0), UnixMillis(0), 0);
+    bridge.handle_drops(ClockTime(0), UnixMillis(0), 3);
     datagram(&mut bridge, ClockTime(0));
     let records = batch(&mut bridge, LATER);
     assert_eq!(positions_of(&records), [(7, 0, 0), (7, 1, 3), (7, 4, 4)]);

@@ -7,10 +7,10 @@
 //! A unicast target that cannot be reached is left alone for a while, so that it delays no other.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::RandomState;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ahash::RandomState;
 use lru::LruCache;
 use mcast_group::Family;
 use mcast_pace::ClockTime;

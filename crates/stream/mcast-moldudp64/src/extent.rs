@@ -1,8 +1,9 @@
 //! The extent of a session: up to which message it is believed to exist.
 
 use core::cmp::Ordering;
+use core::time::Duration;
 
-use mcast_stream_proto::{ClockTime, Nanos};
+use mcast_stream_proto::ClockTime;
 
 /// The claim of a datagram that all messages before `first` exist, and its time.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +39,7 @@ impl Extent {
 
     /// Takes the claim of a datagram with messages from `first` to before `end`. A copy that arrives within the
     /// reordering time confirms nothing.
-    pub(super) fn claim(&mut self, now: ClockTime, first: u64, end: u64, reordering: Nanos) {
+    pub(super) fn claim(&mut self, now: ClockTime, first: u64, end: u64, reordering: Duration) {
         let believed = match first.cmp(&self.top.first) {
             Ordering::Greater => {
                 let before = core::mem::replace(&mut self.top, Claim { first, at: now });
@@ -60,7 +61,7 @@ impl Extent {
 
     /// Returns whether a datagram with this first message refutes the greatest claim: the session continues before the
     /// claim, which nothing has confirmed for this long.
-    pub(super) fn refutes(&self, now: ClockTime, first: u64, timeout: Nanos) -> bool {
+    pub(super) fn refutes(&self, now: ClockTime, first: u64, timeout: Duration) -> bool {
         first < self.top.first && self.is_stray() && now >= self.top.at + timeout
     }
 

@@ -14,7 +14,7 @@ mod extent;
 mod receiver;
 mod sender;
 
-pub use mcast_stream_proto::{ClockTime, Nanos};
+pub use mcast_stream_proto::ClockTime;
 pub use receiver::{MoldConfig, MoldItem, MoldReceiver, MoldStatistics};
 pub use sender::{MoldError, MoldSender};
 

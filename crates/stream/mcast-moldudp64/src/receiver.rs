@@ -351,7 +351,7 @@ impl MoldReceiver {
     ) {
         let (first, end) = (packet.sequence, packet.sequence + packet.messages.len() as u64);
         self.confirm_start(now, packet.session, first, end, out);
-        if self.extent.refutes(now, first, self.config.timeout.into()) {
+        if self.extent.refutes(now, first, self.config.timeout) {
             self.statistics.strays += 1;
             self.drop_stray(now);
         }
@@ -399,7 +399,7 @@ impl MoldReceiver {
         let due = now + self.config.reordering;
         let before = self.extent.believed;
         let known = self.extent.known;
-        self.extent.claim(now, first, end, self.config.reordering.into());
+        self.extent.claim(now, first, end, self.config.reordering);
         let believed = self.extent.believed;
         if believed > before {
             // Their timers begin when they are known to exist.

@@ -2,15 +2,16 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use mcast_pace::TokenBucket;
 use mcast_packet::payload::MoldUdp64;
-use mcast_stream_proto::{ClockTime, Nanos};
+use mcast_stream_proto::ClockTime;
 
 use super::{HEADER, SessionName, request};
 
 /// The time between the heartbeats of an idle sender.
-const HEARTBEAT: Nanos = Nanos::SECOND;
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// The default bandwidth of replies in bytes per second, and their burst in bytes.
 const ALLOWANCE: (u64, u64) = (12_500_000, 1 << 20);
 const END_OF_SESSION: u16 = 0xffff;

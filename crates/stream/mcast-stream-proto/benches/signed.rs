@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
@@ -10,7 +11,7 @@ use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream_proto::sign::{PinnedKeys, SigningKey};
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig};
 use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, Sequence, StreamId};
-use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 const STREAM: StreamId = StreamId(7);
 const NOW: ClockTime = ClockTime(1_000_000_000);
@@ -76,7 +77,7 @@ fn streams(criterion: &mut Criterion) {
                     |subscriber| {
                         let mut messages = 0;
                         for (at, datagram) in datagrams.iter().enumerate() {
-                            let now = NOW + Nanos(at as u64 * 1_000);
+                            let now = NOW + Duration::from_nanos(at as u64 * 1_000);
                             subscriber.handle_datagram(now, 0, ([10, 0, 0, 1], 7).into(), datagram);
                             while let Some(item) = subscriber.poll_item(now, datagram) {
                                 messages += u64::from(matches!(item, Item::Message(_)));

@@ -31,10 +31,11 @@ mod repairer;
 pub mod seal;
 pub mod side_channel;
 pub mod sign;
+mod span;
 pub mod subscriber;
 pub mod wire;
 
-pub use mcast_pace::{ClockTime, Nanos};
+pub use mcast_pace::ClockTime;
 pub use outbox::{Control, Target};
 pub use publisher::PublisherMachine;
 pub use subscriber::SubscriberMachine;

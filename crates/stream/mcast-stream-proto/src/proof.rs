@@ -3,15 +3,17 @@
 use core::fmt;
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 
 use mcast_pace::TokenBucket;
 
+use crate::ClockTime;
 use crate::random::Random;
+use crate::span::{count, nanos, times};
 use crate::wire::{AddressToken, NAK_INTERVAL};
-use crate::{ClockTime, Nanos};
 
 /// The period of a token. A token is valid in its period and in the next one.
-const TOKEN_TIME: Nanos = Nanos::from_secs(64);
+const TOKEN_TIME: Duration = Duration::from_secs(64);
 
 /// Issues a token for each address, which its owner returns, so that no state is needed before the address is proven.
 #[derive(Clone, Copy)]
@@ -26,12 +28,12 @@ impl AddressProof {
 
     /// Returns the present token of an address.
     pub(crate) fn token(&self, now: ClockTime, address: SocketAddr) -> AddressToken {
-        self.token_of(now.0 / TOKEN_TIME.0, address)
+        self.token_of(now.0 / nanos(TOKEN_TIME), address)
     }
 
     /// Returns whether the token is valid for the address: its owner has received an echo there.
     pub(crate) fn is_valid(&self, now: ClockTime, address: SocketAddr, token: AddressToken) -> bool {
-        let period = now.0 / TOKEN_TIME.0;
+        let period = now.0 / nanos(TOKEN_TIME);
         let is_of = |period| token == self.token_of(period, address);
         token != AddressToken::NONE && (is_of(period) || is_of(period.saturating_sub(1)))
     }
@@ -91,9 +93,9 @@ impl NakLimit {
 
     /// Takes a NAK from the limit, and returns whether it was within.
     pub(crate) fn admits(&mut self, now: ClockTime) -> bool {
-        let gained: u64 = now.since(self.filled) / NAK_INTERVAL;
+        let gained: u64 = count(now.since(self.filled), NAK_INTERVAL);
         let left = self.left.saturating_add(u32::try_from(gained).unwrap_or(NAK_BURST)).min(NAK_BURST);
-        *self = Self { left: left.saturating_sub(1), filled: self.filled + gained * NAK_INTERVAL };
+        *self = Self { left: left.saturating_sub(1), filled: self.filled + times(gained, NAK_INTERVAL) };
         debug_assert!(self.left <= NAK_BURST, "more NAKs than a burst");
         left > 0
     }
@@ -131,19 +133,19 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Nanos;
+    use core::time::Duration;
 
     #[test]
     fn a_burst_is_admitted_and_then_one_in_each_interval() {
         let mut limit = NakLimit::new(ClockTime(0));
-        let at = |interval: u64| ClockTime(0) + interval * NAK_INTERVAL;
+        let at = |interval: u32| ClockTime(0) + interval * NAK_INTERVAL;
         let admitted =
             |limit: &mut NakLimit, interval| (0..100).filter(|_| limit.admits(at(interval))).count();
         assert_eq!(admitted(&mut limit, 0), NAK_BURST as usize);
         assert_eq!(admitted(&mut limit, 1), 1);
         assert_eq!(admitted(&mut limit, 11), 10);
         assert_eq!(admitted(&mut limit, 1_000_000), NAK_BURST as usize);
-        assert!(!limit.admits(at(1_000_000) + (NAK_INTERVAL - Nanos(1))));
+        assert!(!limit.admits(at(1_000_000) + (NAK_INTERVAL - Duration::from_nanos(1))));
     }
 }
 

@@ -3,8 +3,9 @@
 
 use core::f64::consts::{LN_2, LOG2_E};
 use core::hash::Hasher;
+use core::time::Duration;
 
-use crate::Nanos;
+use crate::span::nanos;
 use crate::wire::IncarnationSalt;
 
 /// SplitMix64: small, fast, good enough for timers and identifiers, and not for secrets.
@@ -43,8 +44,8 @@ impl Random {
     }
 
     /// Returns a time from 0 to `end`, excluding `end`; 0 if `end` is 0.
-    pub(crate) const fn below(&mut self, end: Nanos) -> Nanos {
-        Nanos(((self.next() as u128 * end.0 as u128) >> 64) as u64)
+    pub(crate) const fn below(&mut self, end: Duration) -> Duration {
+        Duration::from_nanos(((self.next() as u128 * nanos(end) as u128) >> 64) as u64)
     }
 }
 
@@ -54,14 +55,14 @@ pub(crate) const SMALL_GROUP: u32 = 8;
 
 /// Returns a time of at most `longest` from the truncated exponential distribution: late times are likelier, the more
 /// so the larger the group is. Returns 0 in a small group, where waiting would cost more than it saves.
-pub(crate) fn backoff(longest: Nanos, group_size: u32, random: &mut Random) -> Nanos {
-    if group_size <= SMALL_GROUP || longest == Nanos::ZERO {
-        return Nanos::ZERO;
+pub(crate) fn backoff(longest: Duration, group_size: u32, random: &mut Random) -> Duration {
+    if group_size <= SMALL_GROUP || longest == Duration::ZERO {
+        return Duration::ZERO;
     }
     let lambda = ln(f64::from(group_size)) + 1.0;
     let grown = exp(lambda) - 1.0;
     let share = ln(1.0 + random.unit() * grown) / lambda;
-    Nanos((share * longest.0 as f64) as u64)
+    Duration::from_nanos((share * nanos(longest) as f64) as u64)
 }
 
 /// Returns the natural logarithm of a number of at least 1; `core` has none.
@@ -105,11 +106,11 @@ mod tests {
             let rounds = 20;
             let mut early = 0;
             for _ in 0..rounds {
-                let times: std::vec::Vec<Nanos> =
-                    (0..group).map(|_| backoff(Nanos(6_000), group, &mut random)).collect();
+                let times: std::vec::Vec<Duration> =
+                    (0..group).map(|_| backoff(Duration::from_nanos(6_000), group, &mut random)).collect();
                 let first = times.iter().min().unwrap();
-                assert!(times.iter().all(|time| *time <= Nanos(6_000)));
-                early += times.iter().filter(|time| **time < *first + Nanos(1_000)).count();
+                assert!(times.iter().all(|time| *time <= Duration::from_nanos(6_000)));
+                early += times.iter().filter(|time| **time < *first + Duration::from_nanos(1_000)).count();
             }
             let naks = early as f64 / f64::from(rounds);
             assert!(naks < most, "{naks} of {group} subscribers send a NAK before one of them is answered");
@@ -120,8 +121,9 @@ mod tests {
     fn a_small_group_does_not_wait() {
         let mut random = Random::new(3);
         assert!(
-            (0..=SMALL_GROUP).all(|size| backoff(Nanos::from_millis(1), size, &mut random) == Nanos::ZERO)
+            (0..=SMALL_GROUP)
+                .all(|size| backoff(Duration::from_millis(1), size, &mut random) == Duration::ZERO)
         );
-        assert_ne!(backoff(Nanos::from_millis(1), SMALL_GROUP + 1, &mut random), Nanos::ZERO);
+        assert_ne!(backoff(Duration::from_millis(1), SMALL_GROUP + 1, &mut random), Duration::ZERO);
     }
 }

@@ -48,7 +48,7 @@ pub use mcast::Waker;
 /// The log of a stream in files.
 pub use mcast_log as log;
 pub use mcast_stream_proto::{
-    ClockTime, Control, Nanos, PublisherMachine, SubscriberMachine, Target, history, publisher, seal, sign,
+    ClockTime, Control, PublisherMachine, SubscriberMachine, Target, history, publisher, seal, sign,
     subscriber, wire,
 };
 

@@ -21,8 +21,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     REVERSE.rule(
         "a bridge takes over within 3 s",
-        "silence: Nanos::from_secs(2),",
-        "silence: Nanos::from_secs(3),",
+        "silence: Duration::from_secs(2),",
+        "silence: Duration::from_secs(3),",
     ),
     REVERSE.rule(
         "messages that are missing in the engine are skipped",

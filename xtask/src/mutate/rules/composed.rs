@@ -11,7 +11,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: a start waits for its timeout",
-        "            true => START_TIMEOUT * Nanos::from(self.config.timeout),",
+        "            true => self.config.timeout.saturating_mul(START_TIMEOUT),",
         "            true => (self.config.timeout / 2).into(),",
     ),
     COMPOSED.rule(

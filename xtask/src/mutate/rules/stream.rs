@@ -327,7 +327,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "a datagram is not repaired twice in quick succession",
         "let is_recent = |at: ClockTime| now.since(at) < holdoff;",
-        "let is_recent = |at: ClockTime| at == ClockTime::NEVER && holdoff == Nanos::ZERO;",
+        "let is_recent = |at: ClockTime| at == ClockTime::NEVER && holdoff == Duration::ZERO;",
     ),
     STREAM.rule(
         "silent subscribers are removed",
@@ -441,7 +441,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     FAIRNESS.rule(
         "a reduction is not undone if the stream itself fills the queue",
-        "&& self.arrivals <= self.arrived.saturating_mul(self.samples) / 16 * 15",
+        "&& self.arrivals <= self.arrived.saturating_mul(self.samples.into()) / 16 * 15",
         "&& self.arrivals < u64::MAX",
     ),
     FAIRNESS.rule(
@@ -462,7 +462,7 @@ pub(super) const RULES: &[Rule] = &[
     FAIRNESS.rule(
         "a short queue does not show that others have gone",
         "Mode::Beside { flow, test_at, .. } if now >= test_at => {",
-        "Mode::Beside { flow, test_at, .. } if now >= test_at || self.queue == Nanos::ZERO => {",
+        "Mode::Beside { flow, test_at, .. } if now >= test_at || self.queue == Duration::ZERO => {",
     ),
     FAIRNESS.rule(
         "slow start waits for what is sent to arrive",
@@ -486,7 +486,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     FAIRNESS.rule(
         "a subscriber below the floor is evicted",
-        "if member.slow_since.is_some_and(|since| now.since(since) >= eviction.into()) {",
+        "if member.slow_since.is_some_and(|since| now.since(since) >= eviction) {",
         "if member.slow_since == Some(ClockTime::NEVER) {",
     ),
     STREAM.rule(
@@ -546,13 +546,13 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "in a large group few subscribers send NAKs",
-        "if group_size <= SMALL_GROUP || longest == Nanos::ZERO {",
+        "if group_size <= SMALL_GROUP || longest == Duration::ZERO {",
         "if group_size < u32::MAX {",
     ),
     STREAM.rule(
         "the end of a burst is announced",
         "self.at = tail.min(busy.max(now));",
-        "self.at = now + Nanos::SECOND;",
+        "self.at = now + Duration::from_secs(1);",
     ),
     STREAM.rule(
         "there are no unnecessary wake-ups",
@@ -646,7 +646,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a start waits longer for a server than a loss",
-        "            true => START_TIMEOUT * Nanos::from(self.config.timeout),",
+        "            true => self.config.timeout.saturating_mul(START_TIMEOUT),",
         "            true => self.config.timeout.into(),",
     ),
     STREAM.rule(

@@ -287,7 +287,7 @@ impl Simulation {
             let Some(querier) = querier else { continue };
             querier.check(self.now);
             while querier.poll_transmit(self.now).is_some() {
-                self.longest_silence = self.longest_silence.max(self.now.since(self.last_query).into());
+                self.longest_silence = self.longest_silence.max(self.now.since(self.last_query));
                 self.last_query = self.now;
                 self.network.send(self.now, *own, receivers);
             }

@@ -2,7 +2,8 @@
 //!
 //! `sender$ mcast send …` runs on the host *sender*; without a name it is the receiver; `sender2$` is a second terminal
 //! there. A command waits until the previous one of its terminal has ended, and until those of other terminals have
-//! printed something. Each line that is shown must be printed, in this order; `…` in it matches anything. `^C` is Ctrl-C,
+//! printed something. Each line that is shown must be printed, in this order. Times of day, ports that the system chose, what
+//! the comment before the block lists (`<!-- differs: 951 | 2.004 s -->`), and `…` match anything. `^C` is Ctrl-C,
 //! pressed when all lines before it were printed and all other commands have ended. A command ends with status 0, or 130
 //! after Ctrl-C, unless `(status 1)` follows its output.
 //!
@@ -13,6 +14,7 @@
 //! its client and the feature `kafka`.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
@@ -49,15 +51,58 @@ fn steps(block: &Block) -> Vec<Step> {
                 step.command.pop();
                 step.command.push_str(line.trim_start());
             }
-            (None, Some(step)) => step.shown.push(line.clone()),
+            (None, Some(step)) => step.shown.push(pattern(line, &block.differing)),
             (None, None) => panic!("line {}: output before a command", block.line),
         }
     }
     steps
 }
 
+/// Returns a line with `…` for what differs in each run, and for the spaces around it, which depend on its width.
+fn pattern(line: &str, differing: &[String]) -> String {
+    const MARK: char = '\u{0}';
+    let mut line = differing.iter().fold(line.to_owned(), |line, text| line.replace(text.as_str(), "\u{0}"));
+    while let Some(range) = time_of_day(&line).or_else(|| chosen_port(&line)) {
+        line.replace_range(range, "\u{0}");
+    }
+    let parts: Vec<&str> = line.split(MARK).collect();
+    let last = parts.len() - 1;
+    let trimmed = parts.iter().enumerate().map(|(number, part)| {
+        let part = if number > 0 { part.trim_start() } else { part };
+        if number < last { part.trim_end() } else { part }
+    });
+    trimmed.collect::<Vec<_>>().join("…")
+}
+
+/// Returns where the first time of day with a fraction is: `12:34:56.123456`.
+fn time_of_day(line: &str) -> Option<Range<usize>> {
+    const FORM: &str = "00:00:00.000000";
+    let is_digit = |byte: u8| byte.is_ascii_digit();
+    let fits = |window: &[u8]| {
+        let same = |(byte, form): (&u8, u8)| if form == b'0' { is_digit(*byte) } else { *byte == form };
+        window.iter().zip(FORM.bytes()).all(same)
+    };
+    let start = line.as_bytes().windows(FORM.len()).position(fits)?;
+    Some(start..start + FORM.len())
+}
+
+/// Returns where the first port is that Linux chooses for a socket that is not bound.
+fn chosen_port(line: &str) -> Option<Range<usize>> {
+    line.match_indices(':').find_map(|(colon, _)| {
+        let start = colon + 1;
+        let digits = line[start..].bytes().take_while(u8::is_ascii_digit).count();
+        let port: u16 = line[start..start + digits].parse().ok()?;
+        (32_768..61_000).contains(&port).then_some(start..start + digits)
+    })
+}
+
 /// Runs a block; the error is how its output differs from the page.
 fn run(block: &Block, network: &Network, folder: &Path) -> Result<(), String> {
+    if let Some(text) =
+        block.differing.iter().find(|text| !block.lines.iter().any(|line| line.contains(*text)))
+    {
+        return Err(format!("\"{text}\" differs in each run, but the block does not contain it"));
+    }
     let steps = steps(block);
     let mut running: Vec<(&Step, Running)> = Vec::new();
     let mut interrupted = Vec::new();
@@ -78,7 +123,8 @@ fn run(block: &Block, network: &Network, folder: &Path) -> Result<(), String> {
     }
     for (step, child) in interrupted {
         let before: Vec<_> = step.shown.iter().take_while(|line| *line != INTERRUPT).cloned().collect();
-        eventually("the lines before Ctrl-C", || missing(&before, &child.printed()).is_none());
+        let lines = format!("the lines of `{}` before Ctrl-C", step.command);
+        eventually(&lines, || missing(&before, &child.printed()).is_none());
         check(step, &child.signalled(libc::SIGINT), step.stated_status().unwrap_or(130))?;
     }
     Ok(())
@@ -165,8 +211,16 @@ fn missing(shown: &[String], printed: &[String; 2]) -> Option<String> {
         .cloned()
 }
 
+/// Returns a line with single spaces between words: columns are as wide as their values.
+fn narrowed(line: &str) -> String {
+    let words = line.trim_start();
+    let indent = &line[..line.len() - words.len()];
+    [indent, &words.split_whitespace().collect::<Vec<_>>().join(" ")].concat()
+}
+
 /// Returns whether a line is as shown, where `…` matches anything.
 fn matches(shown: &str, printed: &str) -> bool {
+    let (shown, printed) = (narrowed(shown), narrowed(printed));
     let mut parts = shown.trim_end().split('…');
     let Some(mut rest) = parts.next().and_then(|start| printed.trim_end().strip_prefix(start)) else {
         return false;
@@ -283,7 +337,17 @@ fn every_command_of_the_guide_prints_the_shown_output() {
 #[test]
 fn shown_output_is_compared_with_actual_output() {
     assert!(matches("a…c", "abc") && matches("…", "x") && matches("a", "a  ") && matches("…b…", "abc"));
+    assert!(matches("  a   b", "  a b") && !matches("  a", "a"));
     assert!(!matches("a", "ab") && !matches("a…d", "abc") && !matches("b…", "abc"));
+    let differing = ["951".to_owned(), "2.004 s".to_owned()];
+    let line = "12:34:56.123456  10.0.0.1:40123 > 239.1.2.3:5000  951 datagrams in 2.004 s, 1 lost";
+    let line = pattern(line, &differing);
+    assert!(
+        matches(&line, "01:02:03.000000 10.0.0.1:50001 > 239.1.2.3:5000 7 datagrams in 1.9 s, 1 lost"),
+        "{line}"
+    );
+    assert!(!matches(&line, "01:02:03.000000 10.0.0.1:50001 > 239.1.2.3:5000 7 datagrams in 1.9 s, 2 lost"));
+    assert!(!matches(&line, "01:02:03.000000 10.0.0.1:50001 > 239.1.2.3:5001 7 datagrams in 1.9 s, 1 lost"));
     let printed = ["one\ntwo\n".to_owned(), "three\n".to_owned()];
     let lines = |lines: &[&str]| lines.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(missing(&lines(&["three", "one", "", "two"]), &printed), None);
@@ -296,11 +360,20 @@ fn a_wrong_block_is_detected() {
     let folder = tempfile::tempdir().unwrap();
     let run = |info: &str, lines: &[&str]| {
         let lines = lines.iter().map(ToString::to_string).collect();
-        run(&Block { info: info.into(), line: 1, lines }, &network, folder.path())
+        run(&Block { info: info.into(), line: 1, lines, differing: Vec::new() }, &network, folder.path())
     };
     run("console", &["$ echo so it is", "so … is"]).unwrap();
     run("console", &["$ echo so it is", "so it was"]).unwrap_err();
     run("console", &["$ false"]).unwrap_err();
+    let lines = ["$ echo 951 of 1000".to_owned(), "7 of 1000".to_owned()];
+    let block = |differing: &str| Block {
+        info: "console".into(),
+        line: 1,
+        lines: lines.to_vec(),
+        differing: vec![differing.to_owned()],
+    };
+    self::run(&block("7 of"), &network, folder.path()).unwrap();
+    self::run(&block("8 of"), &network, folder.path()).unwrap_err();
     run("console", &["$ false", "(status 1)", "$ true"]).unwrap();
     run(
         "console",

@@ -13,6 +13,8 @@ pub(crate) struct Block {
     /// The line of the fence, from 1.
     pub(crate) line: usize,
     pub(crate) lines: Vec<String>,
+    /// What differs in each run: the comment before the block lists it, as `<!-- differs: 951 | 2.004 s -->`.
+    pub(crate) differing: Vec<String>,
 }
 
 pub(crate) fn top() -> PathBuf {
@@ -44,7 +46,11 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
             _ => None,
         });
         let lines = code.collect::<String>().lines().map(str::to_owned).collect();
-        blocks.push(Block { info: info.into(), line: text[..range.start].lines().count() + 1, lines });
+        let before = text[..range.start].lines();
+        let comment =
+            before.clone().last().and_then(|line| line.strip_prefix("<!-- differs: ")?.strip_suffix(" -->"));
+        let differing = comment.into_iter().flat_map(|list| list.split(" | ")).map(str::to_owned).collect();
+        blocks.push(Block { info: info.into(), line: before.count() + 1, lines, differing });
     }
     blocks
 }

@@ -12,12 +12,16 @@ use crate::{GROUP, subscriber};
 
 const MESSAGES: usize = 4_000;
 
+/// The delay to the publisher, longer than a process of a loaded machine takes to answer: a subscriber asks no repairer for
+/// ten seconds that seemed farther than the publisher.
+const FAR: Duration = Duration::from_millis(100);
+
 /// The hosts of a publisher, of a repairer, and of a subscriber that loses a twentieth.
 fn site() -> (Lab, [Host; 3], [mcast_lab::BadLink; 2]) {
     let lab = Lab::new().unwrap();
     let switch = lab.switch("lan").unwrap();
     let hosts = ["publisher", "repairer", "lossy"].map(|name| lab.host(name).unwrap());
-    let far = Impairment { delay: Duration::from_millis(10), ..Impairment::default() };
+    let far = Impairment { delay: FAR, ..Impairment::default() };
     let lossy = Impairment { loss: 0.05, ..Impairment::default() };
     let (_, far) = lab.connect_badly(&hosts[0], "eth0", &switch, &["10.0.0.1/24"], far).unwrap();
     hosts[1].connect("eth0", &switch, &["10.0.0.2/24"]).unwrap();

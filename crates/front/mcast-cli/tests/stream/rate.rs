@@ -55,7 +55,9 @@ fn fills_the_bottleneck(options: &[&str]) {
     assert!((4e6..40e6).contains(&rate), "{report}");
     assert!(lines.len() as f64 * 8.0 / taken > 8e6, "it took {taken} s: {report}");
     let statistics = link.statistics_of(LinkDirection::Forward);
-    assert!(statistics.queue_full * 20 < statistics.datagrams, "{statistics:?}");
+    // A rate of more than five quarters of the bottleneck would lose more than a fifth. Less is lost at the start, where the
+    // rate doubles until statuses show the queue, and these come late where the processor is busy.
+    assert!(statistics.queue_full * 5 < statistics.datagrams, "{statistics:?}");
 }
 
 #[test]

@@ -315,7 +315,7 @@ impl From<publisher::PublisherStatistics> for PublisherStatistics {
             subscribers: counted.subscribers,
             rate: counted.rate,
             limited_by: counted.limiting.map(|subscriber| subscriber.0),
-            queueing: mcast_stream::Nanos::from(counted.queueing).0,
+            queueing: u64::try_from(counted.queueing.as_nanos()).unwrap_or(u64::MAX),
         }
     }
 }

@@ -63,6 +63,7 @@ fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
     }
     let elsewhere: Vec<_> =
         enabled.iter().filter(|link| link.index() != arrives.index()).map(|link| link.name()).collect();
+    // With one interface that routes groups, there is nowhere to forward to.
     if elsewhere.is_empty() {
         return None;
     }
@@ -79,6 +80,7 @@ fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
     }
     let routes = || observation.after.multicast_routes.iter().filter(|route| is_for(route, flow));
     let table = table(family);
+    // An entry without an incoming interface is unresolved: the kernel still waits for the routing daemon.
     if let Some(route) = routes().find(|route| route.from.is_some()) {
         if route.from.as_deref() != Some(arrives.name()) {
             return None;

@@ -450,6 +450,7 @@ pub(super) fn dropped<'a>(observation: &'a Observation, interest: &Interest<'a>)
     };
     let mut lost = observation.lost_flows(interest);
     let verdict = |lost: &LostFlow<'_>| observation.kernel_verdict(lost, "IP_RPFILTER");
+    // The counter is that of the whole machine; the kernel's reason belongs to one flow.
     let proven: Vec<_> = lost.iter().filter(|lost| verdict(lost) == KernelVerdict::Proven).cloned().collect();
     if !proven.is_empty() {
         return proven;
@@ -459,6 +460,7 @@ pub(super) fn dropped<'a>(observation: &'a Observation, interest: &Interest<'a>)
     let is_routed_elsewhere = |lost: &&LostFlow<'_>| {
         let interface = lost.flow.key.interface;
         let route = observation.source_routes.get(&lost.flow.key.source.ip());
+        // Loose mode drops only sources to which no route leads at all (RFC 3704, section 2.4).
         route.is_some_and(|route| route.is_none() || (is_strict && *route != Some(interface)))
     };
     let is_explained = |lost: &&LostFlow<'_>| explains(rise, lost.lost);
@@ -467,6 +469,7 @@ pub(super) fn dropped<'a>(observation: &'a Observation, interest: &Interest<'a>)
         return certain;
     }
     let total: u64 = lost.iter().map(|lost| lost.lost).sum();
+    // A source in the network of the interface has its route there, and passes even strict mode.
     let is_outside = |lost: &&LostFlow<'_>| {
         let link = observation.link(lost.flow.key.interface);
         link.is_some_and(|link| !link.is_next_to(lost.flow.key.source.ip()))

@@ -145,6 +145,7 @@ impl FleetMatrix {
     pub fn outcome(&self, target: usize, pair: FleetPair) -> PathOutcome {
         let sizes = self.sizes(target, pair);
         match () {
+            // The first that holds is the answer: what follows assumes that some size arrived at the end.
             () if sizes.is_empty() => PathOutcome::NotTested,
             () if sizes.largest().is_none() => PathOutcome::Silent,
             () if self.is_forgotten(target, pair) => PathOutcome::Forgotten,

@@ -171,7 +171,7 @@ impl<'a> Asker<'a> {
 
     /// Receives an answer if one arrives until this time, and what peers have sent.
     fn receive(&mut self, inquiry: &mut impl Inquiry, until: ClockTime) -> mcast::Result<()> {
-        let left = Duration::from(until.since(self.now())).min(MAX_WAIT);
+        let left = until.since(self.now()).min(MAX_WAIT);
         let (attempts, wait) = match self.is_spinning {
             true => (ATTEMPTS, Duration::ZERO),
             false => (1, left / u32::try_from(self.families.len()).unwrap_or(1).max(1)),

@@ -262,10 +262,12 @@ impl<'a> Tracer<'a> {
                         (Certainly, Some(element)) if *result == LookupResult::Verdict => {
                             return (matches, vec![element.unwrap_or(RuleVerdict::Continue)]);
                         }
+                        // The key is unknown, so each element of the map could be the one that applies.
                         (Possibly, _) if *result == LookupResult::Verdict => {
                             return (Possibly, self.verdicts_of(chain, set));
                         }
                         (found, _) => {
+                            // What a map returns is not followed: a later comparison with it is undecided.
                             if let LookupResult::Value(to) = result {
                                 write(&mut registers, *to, &[None; 16]);
                             }
@@ -275,6 +277,7 @@ impl<'a> Tracer<'a> {
                 }
                 other => step(other, self.packet, &mut registers),
             };
+            // The kernel leaves a rule at the first expression that does not match.
             matches = matches.min(step);
             if matches == Never {
                 break;

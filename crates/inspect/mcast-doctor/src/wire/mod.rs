@@ -226,6 +226,7 @@ impl ControlMessage {
                 group: query.group.map(Into::into),
                 interval: query.source_query.map(|source| source.interval),
                 response_time: match version {
+                    // Version 1 has no such field: it is 0, and hosts answer within a fixed time.
                     1 if query.max_response_time.is_zero() => V1_RESPONSE_TIME,
                     _ => query.max_response_time,
                 },
@@ -246,6 +247,7 @@ impl ControlMessage {
                         sources.extend(record.sources.iter().map(|source| (group, source.into())));
                     }
                     let list = match record.kind {
+                        // Nothing from no source: how version 3 leaves (RFC 3376, section 5.1).
                         RecordKind::ChangeToInclude | RecordKind::ModeIsInclude if none => &mut left,
                         RecordKind::BlockOldSources => &mut left,
                         _ => &mut joined,

@@ -89,6 +89,7 @@ impl Recorder {
                 self.record_control(context, &packet, ip, ControlMessage::of(&control.message));
             }
             Some(Transport::Pim(_)) => self.record_control(context, &packet, ip, Some(ControlMessage::Pim)),
+            // Only data is limited to a time. Queries are rare: those before it count, too.
             _ if !ip.destination.is_multicast() => {}
             _ if self.data_from.is_some_and(|from| context.time < from) => {}
             _ if self.data_until.is_some_and(|until| context.time > until) => {}

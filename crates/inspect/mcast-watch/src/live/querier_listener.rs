@@ -441,7 +441,7 @@ impl ActiveQueriers {
         self.take_events();
         let running = || self.queriers.iter().filter_map(|querier| querier.running.as_ref());
         let due = running().filter_map(|querier| querier.state().deadline).min();
-        let wait = due.map_or(wait, |due| Duration::from(due.since(self.now())).min(wait));
+        let wait = due.map_or(wait, |due| due.since(self.now()).min(wait));
         let frame = match self.capture.next(Some(wait)) {
             Ok(Some(frame)) if !frame.direction.is_outgoing() => frame,
             Ok(_) => return Ok(None),

@@ -11,12 +11,13 @@ use mcast::Receiver;
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, SubscriberEvent};
 use mcast_stream::wire::{EngineKey, Origin, StreamId};
-use mcast_stream::{ClockTime, Nanos, StreamError, Subscriber, present_incarnation};
+use mcast_stream::{ClockTime, StreamError, Subscriber, present_incarnation};
 use mcast_sys::trace::{Described, Span};
 use mcast_sys::{trace_event, trace_span};
 
 use crate::engine::{EngineError, SinkConnector};
 use crate::machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics};
+use crate::record::UnixMillis;
 use connection::{EngineConnection, FIRST_RETRY, LONGEST_RETRY, Report};
 pub use error::BridgeError;
 use replay::GroupInput;
@@ -75,7 +76,7 @@ impl StreamBridge {
         config: BridgeConfig,
     ) -> Result<Self, BridgeError> {
         // After an outage, all bridges are back before one of them gives up waiting for another at a hole.
-        let longest_retry = (Duration::from(config.hole_wait) / 2).clamp(FIRST_RETRY, LONGEST_RETRY);
+        let longest_retry = (config.hole_wait / 2).clamp(FIRST_RETRY, LONGEST_RETRY);
         let engine = EngineConnection::start(connector, subscriber.waker(), longest_retry);
         Self::new(Input::Stream(Box::new(subscriber)), engine, None, config)
     }
@@ -94,7 +95,7 @@ impl StreamBridge {
         let engine = EngineConnection::start(connector, receiver.waker(), LONGEST_RETRY);
         let group = Some(config.group.unwrap_or_else(present_incarnation));
         // No other bridge has what is missing.
-        let config = BridgeConfig { group, hole_wait: Nanos::ZERO, ..config };
+        let config = BridgeConfig { group, hole_wait: Duration::ZERO, ..config };
         let machine = BridgeMachine::new(config.clone());
         let input = Input::Group(Box::new(GroupInput::new(receiver, name_of)));
         Self::new(input, engine, Some(machine), config)
@@ -213,7 +214,7 @@ impl StreamBridge {
     #[must_use]
     pub fn statistics(&self) -> (BridgeStatistics, Duration) {
         let statistics = self.machine.as_ref().map(BridgeMachine::statistics).unwrap_or_default();
-        (statistics, statistics.lag(self.now()).into())
+        (statistics, statistics.lag(self.now()))
     }
 
     fn now(&self) -> ClockTime {
@@ -223,7 +224,7 @@ impl StreamBridge {
     fn until_deadline(&self) -> Duration {
         let deadline =
             self.machine.as_ref().and_then(BridgeMachine::poll_timeout).unwrap_or(ClockTime::NEVER);
-        deadline.since(self.now()).into()
+        deadline.since(self.now())
     }
 
     /// Handles reports of the engine, waiting for the first for at most `timeout`, and sends it what is due.
@@ -301,7 +302,7 @@ impl StreamBridge {
             match item {
                 Item::Message(message) => {
                     if let Some(machine) = &mut self.machine {
-                        machine.handle_message(now, milliseconds(), &message);
+                        machine.handle_message(now, time_of_day(), &message);
                         let (is_refusing, is_full) = (machine.is_refusing(), machine.is_full());
                         if is_refusing {
                             // A publisher must not believe that it is stored.
@@ -352,7 +353,7 @@ impl StreamBridge {
                 (Restarted { from, .. }, Some(Origin { incarnation: to, .. })) => Restarted { from, to },
                 (event, _) => event,
             };
-            machine.handle_event(now, milliseconds(), &event);
+            machine.handle_event(now, time_of_day(), &event);
         }
         self.notices.push_back(BridgeNotice::Stream(*event));
         Ok(())
@@ -371,11 +372,11 @@ impl StreamBridge {
 
 /// Returns the time since the start of a bridge.
 fn clock(start: Instant) -> ClockTime {
-    ClockTime(Nanos::from(start.elapsed()).0)
+    ClockTime::START + start.elapsed()
 }
 
-/// Returns the time in milliseconds since 1970.
-fn milliseconds() -> u64 {
+/// Returns the time of day.
+fn time_of_day() -> UnixMillis {
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    UnixMillis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

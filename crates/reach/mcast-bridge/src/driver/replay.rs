@@ -11,10 +11,10 @@ use mcast_stream::ClockTime;
 
 use super::connection::{SourceConnection, SourceReport};
 use super::reverse::ReverseNotice;
-use super::{BridgeError, clock, milliseconds};
+use super::{BridgeError, clock, time_of_day};
 use crate::engine::SourceConnector;
 use crate::machine::BridgeMachine;
-use crate::record::{Content, DatagramMetadata, StreamRecord};
+use crate::record::{ArrivalTime, Content, DatagramMetadata, StreamRecord};
 use crate::reverse::{ReplayConfig, ReplayMachine, ReverseStatistics};
 
 /// The most datagrams to send between two looks at the engine.
@@ -75,7 +75,7 @@ impl GroupReplay {
             if left.is_zero() || self.machine.is_over() {
                 return Ok(None);
             }
-            let due: Duration = self.machine.poll_timeout(now).unwrap_or(ClockTime::NEVER).since(now).into();
+            let due = self.machine.poll_timeout(now).unwrap_or(ClockTime::NEVER).since(now);
             if let Some(report) = self.source.wait(left.min(due)) {
                 self.handle(report)?;
             }
@@ -193,7 +193,7 @@ impl GroupInput {
             Err(error) if error.kind() == ErrorKind::Woken => return Ok(true),
             received => received?,
         };
-        let (now, time) = (now(), milliseconds());
+        let (now, time) = (now(), time_of_day());
         for datagram in self.batch.iter() {
             self.shown += datagram.arrival().lost.unwrap_or(0);
             machine.handle_drops(now, time, self.shown.saturating_sub(self.noted));
@@ -206,20 +206,22 @@ impl GroupInput {
     /// Passes on what the system dropped after the last datagram.
     pub(super) fn record_dropped(&mut self, machine: &mut BridgeMachine, now: ClockTime) {
         let dropped = self.receiver.statistics().dropped.count().unwrap_or(0);
-        machine.handle_drops(now, milliseconds(), dropped.saturating_sub(self.noted));
+        machine.handle_drops(now, time_of_day(), dropped.saturating_sub(self.noted));
         self.noted = self.noted.max(dropped);
     }
 }
 
 fn metadata(datagram: &Datagram<'_>, name_of: &mut InterfaceNameOf) -> DatagramMetadata {
     let arrival = datagram.arrival();
-    let nanoseconds =
-        |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos().try_into().ok();
+    let kernel_time = |time: SystemTime| {
+        let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        since_1970.as_nanos().try_into().ok().map(ArrivalTime)
+    };
     DatagramMetadata {
         source: arrival.source,
         group: arrival.destination,
         interface: name_of(arrival.interface),
-        kernel_time: arrival.time.and_then(nanoseconds),
+        kernel_time: arrival.time.and_then(kernel_time),
         hop_limit: arrival.hop_limit,
         dscp: arrival.dscp(),
     }

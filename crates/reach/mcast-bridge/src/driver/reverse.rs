@@ -6,7 +6,7 @@ use mcast_stream::publisher::PublisherEvent;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{
-    ClockTime, HeardHeartbeat, HeartbeatListener, Nanos, Publisher, PublisherBuilder, PublisherProgress,
+    ClockTime, HeardHeartbeat, HeartbeatListener, Publisher, PublisherBuilder, PublisherProgress,
     StreamError, Waker,
 };
 use mcast_sys::trace::{Described, Span};
@@ -28,7 +28,7 @@ const ROOM_WAIT: Duration = Duration::from_millis(5);
 /// The most messages to publish between two looks at the group and the engine.
 const MESSAGES: usize = 256;
 /// The longest time between two heartbeats, so that a loss of some is not taken for silence.
-const HEARTBEAT_INTERVAL: Nanos = Nanos::from_millis(250);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Something that a bridge out of an engine reports.
 #[derive(Clone, Debug)]
@@ -185,12 +185,12 @@ impl ReverseBridge {
     }
 
     fn now(&self) -> ClockTime {
-        ClockTime(Nanos::from(self.start.elapsed()).0)
+        ClockTime::START + self.start.elapsed()
     }
 
     fn wait(&mut self, left: Duration) -> Result<(), BridgeError> {
         let now = self.now();
-        let due: Duration = self.machine.poll_timeout(now).unwrap_or(ClockTime::NEVER).since(now).into();
+        let due = self.machine.poll_timeout(now).unwrap_or(ClockTime::NEVER).since(now);
         if let (Some(publisher), Some(since)) = (&self.publisher, self.blocked) {
             publisher.wait_for_room(since, left.min(ROOM_WAIT));
         } else if let Some(heard) = self.listener.next(left.min(due).min(LONGEST_WAIT))? {
@@ -279,7 +279,7 @@ impl ReverseBridge {
                 let builder = builder.drop_timeout(Duration::ZERO).configure(|config| {
                     config.first_message = first;
                     config.origin = Some(origin);
-                    config.idle_interval = HEARTBEAT_INTERVAL.into();
+                    config.idle_interval = HEARTBEAT_INTERVAL;
                 });
                 self.publisher = None;
                 self.publisher = Some(builder.build()?);

@@ -128,7 +128,7 @@ mod tests {
     use rdkafka::message::OwnedMessage;
 
     use super::*;
-    use crate::record::{Position, contents};
+    use crate::record::{Position, UnixMillis, contents};
 
     fn stored(key: Vec<u8>, headers: OwnedHeaders, payload: Vec<u8>) -> OwnedMessage {
         OwnedMessage::new(Some(payload), Some(key), "t".into(), Timestamp::NotAvailable, 0, 7, Some(headers))
@@ -145,7 +145,7 @@ mod tests {
         ) {
             let engines = VisitedEngines::of(keys.into_iter().map(EngineKey)).unwrap();
             let position = Position::new(Incarnation(incarnation), MessageNumber(number));
-            let record = StreamRecord { position, time, content };
+            let record = StreamRecord { position, time: UnixMillis(time), content };
             let (set, payload) = write(StreamId(255), &record, &engines);
             let message = stored(headers::id(position).into_bytes(), set, payload.to_vec());
             let expected = Stored { offset: 7, stream: StreamId(255), record: record.clone(), engines };

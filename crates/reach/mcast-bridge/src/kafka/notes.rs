@@ -236,7 +236,7 @@ mod tests {
     use mcast_stream::wire::{Incarnation, MessageNumber};
 
     use super::*;
-    use crate::record::{GapCause, Position};
+    use crate::record::{GapCause, Position, UnixMillis};
 
     #[test]
     fn notes_are_read_as_they_were_written() {
@@ -257,7 +257,7 @@ mod tests {
     }
 
     fn record(number: u64, content: Content) -> StreamRecord {
-        StreamRecord { position: at(number), time: 0, content }
+        StreamRecord { position: at(number), time: UnixMillis(0), content }
     }
 
     fn message(number: u64) -> StreamRecord {

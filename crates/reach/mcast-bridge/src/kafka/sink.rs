@@ -318,7 +318,7 @@ impl Writer {
         for record in &batch.records {
             let (set, payload) = super::write(batch.stream, record, &batch.engines);
             let key = headers::id(record.position);
-            let time = i64::try_from(record.time).unwrap_or(i64::MAX);
+            let time = i64::try_from(record.time.0).unwrap_or(i64::MAX);
             let to_send = BaseRecord::to(&self.topic).partition(0).key(&key).payload(payload);
             self.producer.send(to_send.timestamp(time).headers(set)).map_err(|(cause, _)| cause)?;
         }

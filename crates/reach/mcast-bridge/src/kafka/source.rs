@@ -12,7 +12,7 @@ use super::Stored;
 use super::client::{self, KafkaConsumer, TIMEOUT, TopicState};
 use super::target::KafkaTarget;
 use crate::engine::{EngineError, Source, StoredStream};
-use crate::record::{Position, StreamRecord};
+use crate::record::{Position, StreamRecord, UnixMillis};
 
 /// The size of the records that are returned at once, after which only one more follows.
 const BYTES: usize = 1 << 20;
@@ -156,7 +156,7 @@ impl Source for KafkaSource {
         Ok(records)
     }
 
-    fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError> {
+    fn find_time(&mut self, time: UnixMillis) -> Result<Option<StreamRecord>, EngineError> {
         let found = self.first_not(|record| record.time < time)?;
         found.map(|stored| self.checked(stored)).transpose()
     }

@@ -5,13 +5,14 @@ mod tail;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
+use mcast_stream::ClockTime;
 use mcast_stream::subscriber::{Cause, Message, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId, VisitedEngines};
-use mcast_stream::{ClockTime, Nanos};
 
 use crate::engine::{LastRecord, PendingGap, Request};
-use crate::record::{Content, GapCause, Position, StreamRecord};
+use crate::record::{Content, GapCause, Position, StreamRecord, UnixMillis};
 use batch::{Backlog, Entry};
 use tail::Numbering;
 
@@ -20,10 +21,10 @@ const IN_FLIGHT: usize = 2;
 /// Quarters of a second that an incarnation may be ahead of the clock: an hour.
 const FARTHEST_AHEAD: u32 = 4 * 3_600;
 /// While the bridge waits for another one, it requests the engine's last record this soon, then at doubled intervals.
-const FIRST_POLL: Nanos = Nanos::from_millis(10);
-const LONGEST_POLL: Nanos = Nanos::from_millis(250);
+const FIRST_POLL: Duration = Duration::from_millis(10);
+const LONGEST_POLL: Duration = Duration::from_millis(250);
 /// It does so this often in any case: the engine may lose records at any time, and other bridges may come and go.
-const REGULAR_POLL: Nanos = Nanos::SECOND;
+const REGULAR_POLL: Duration = Duration::from_secs(1);
 
 /// The settings of a bridge.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ pub struct BridgeConfig {
     /// Whether it stores an incarnation that is far ahead of the clock. Default: no, since nothing could be stored after it.
     pub accepts_ahead: bool,
     /// How long it waits for another bridge before it records that messages are missing. Default: 2 s.
-    pub hole_wait: Nanos,
+    pub hole_wait: Duration,
     /// Bytes of records in memory: those that are not stored, and of the stored ones the latest. Default: 64 MiB.
     pub buffer: usize,
     /// The most records in a batch. Default: 1,000.
@@ -46,7 +47,7 @@ pub struct BridgeConfig {
     /// A batch of this many bytes is complete. Default: 1 MiB.
     pub batch_bytes: usize,
     /// The longest time that a record waits for others in its batch. Default: 5 ms.
-    pub batch_delay: Nanos,
+    pub batch_delay: Duration,
 }
 
 impl BridgeConfig {
@@ -58,11 +59,11 @@ impl BridgeConfig {
             id,
             group: None,
             accepts_ahead: false,
-            hole_wait: Nanos::from_secs(2),
+            hole_wait: Duration::from_secs(2),
             buffer: 64 << 20,
             batch_records: 1_000,
             batch_bytes: 1 << 20,
-            batch_delay: Nanos::from_millis(5),
+            batch_delay: Duration::from_millis(5),
         }
     }
 }
@@ -100,7 +101,7 @@ pub struct BridgeMachine {
     /// What the other bridges wait for.
     others: Vec<Option<PendingGap>>,
     poll_at: ClockTime,
-    poll_interval: Nanos,
+    poll_interval: Duration,
     is_finishing: bool,
     deadline: ClockTime,
     events: VecDeque<BridgeEvent>,
@@ -192,7 +193,7 @@ impl BridgeMachine {
     }
 
     /// Handles a message of the subscriber. `time` is in milliseconds since 1970.
-    pub fn handle_message(&mut self, now: ClockTime, time: u64, message: &Message<'_>) {
+    pub fn handle_message(&mut self, now: ClockTime, time: UnixMillis, message: &Message<'_>) {
         self.statistics.messages += 1;
         self.statistics.message_bytes += message.bytes.len() as u64;
         let content = Content::Message { key: message.key, bytes: Arc::from(message.bytes) };
@@ -200,7 +201,7 @@ impl BridgeMachine {
     }
 
     /// Handles an event of the subscriber. `time` is in milliseconds since 1970.
-    pub fn handle_event(&mut self, now: ClockTime, time: u64, event: &SubscriberEvent) {
+    pub fn handle_event(&mut self, now: ClockTime, time: UnixMillis, event: &SubscriberEvent) {
         match *event {
             SubscriberEvent::Joined { incarnation, .. }
             | SubscriberEvent::Restarted { to: incarnation, .. } => self.follow(time, incarnation),
@@ -305,7 +306,7 @@ impl BridgeMachine {
     }
 
     /// Follows another incarnation, unless it is far ahead of the clock.
-    fn follow(&mut self, time: u64, incarnation: Incarnation) {
+    fn follow(&mut self, time: UnixMillis, incarnation: Incarnation) {
         let present = incarnation_at(time);
         self.is_ahead =
             !self.config.accepts_ahead && incarnation.0 > present.0.saturating_add(FARTHEST_AHEAD);
@@ -324,7 +325,7 @@ impl BridgeMachine {
         self.statistics.not_stored > 0
     }
 
-    fn push(&mut self, now: ClockTime, time: u64, number: MessageNumber, content: Content) {
+    fn push(&mut self, now: ClockTime, time: UnixMillis, number: MessageNumber, content: Content) {
         let is_message = matches!(content, Content::Message { .. });
         self.statistics.not_stored += u64::from(is_message && self.is_ahead);
         let Some(incarnation) = self.incarnation else { return };
@@ -353,12 +354,11 @@ impl BridgeMachine {
     }
 }
 
-/// Returns the incarnation of a publisher that starts at this time, in milliseconds since 1970: quarters of a second since
-/// 2024.
-fn incarnation_at(time: u64) -> Incarnation {
+/// Returns the incarnation of a publisher that starts at this time: quarters of a second since 2024.
+fn incarnation_at(time: UnixMillis) -> Incarnation {
     /// The start of 2024.
     const START: u64 = 1_704_067_200_000;
-    Incarnation(u32::try_from(time.saturating_sub(START) / 250).unwrap_or(u32::MAX))
+    Incarnation(u32::try_from(time.0.saturating_sub(START) / 250).unwrap_or(u32::MAX))
 }
 
 /// Something that happened to a bridge.
@@ -450,8 +450,8 @@ pub struct BridgeStatistics {
 impl BridgeStatistics {
     /// Returns how long the oldest record that is not stored has been waiting.
     #[must_use]
-    pub fn lag(&self, now: ClockTime) -> Nanos {
-        self.pending_since.map_or(Nanos::ZERO, |since| now.since(since))
+    pub fn lag(&self, now: ClockTime) -> Duration {
+        self.pending_since.map_or(Duration::ZERO, |since| now.since(since))
     }
 }
 

@@ -1,13 +1,15 @@
 //! Responses of the engine, what its last record shows, and which numbers datagrams of a plain group get.
 
+use std::time::Duration;
+
+use mcast_stream::ClockTime;
 use mcast_stream::wire::MessageNumber;
-use mcast_stream::{ClockTime, Nanos};
 
 use super::{
     BridgeEvent, BridgeMachine, BridgeRefusal, Connection, FIRST_POLL, InFlight, RefusedTail, Waiting,
 };
 use crate::engine::{BridgeBeacon, LastRecord, PendingGap, Response};
-use crate::record::{Content, DatagramMetadata, GapCause, StreamRecord};
+use crate::record::{Content, DatagramMetadata, GapCause, StreamRecord, UnixMillis};
 
 impl BridgeMachine {
     /// Handles the response to the oldest request without one.
@@ -152,7 +154,7 @@ impl Waiting {
 
 /// How long to wait until a bridge is gone whose presence is noted. One that was killed is noted for
 /// [`BridgeBeacon::KEPT_FOR`].
-const TIMEOUT: Nanos = Nanos::from_millis(BridgeBeacon::KEPT_FOR.as_millis() as u64 + 2_000);
+const TIMEOUT: Duration = Duration::from_millis(BridgeBeacon::KEPT_FOR.as_millis() as u64 + 2_000);
 
 /// The numbers of the datagrams, and whether this bridge may store them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -173,7 +175,13 @@ impl BridgeMachine {
     }
 
     /// Handles a datagram of a plain group. `time` is in milliseconds since 1970.
-    pub fn handle_datagram(&mut self, now: ClockTime, time: u64, metadata: DatagramMetadata, bytes: &[u8]) {
+    pub fn handle_datagram(
+        &mut self,
+        now: ClockTime,
+        time: UnixMillis,
+        metadata: DatagramMetadata,
+        bytes: &[u8],
+    ) {
         self.statistics.messages += 1;
         self.statistics.message_bytes += bytes.len() as u64;
         let number = self.numbering.next;
@@ -183,7 +191,7 @@ impl BridgeMachine {
     }
 
     /// Notes that the system dropped this number of datagrams. `time` is in milliseconds since 1970.
-    pub fn handle_drops(&mut self, now: ClockTime, time: u64, count: u64) {
+    pub fn handle_drops(&mut self, now: ClockTime, time: UnixMillis, count: u64) {
         let first = self.numbering.next;
         let Some(before) = count.checked_sub(1) else { return };
         self.numbering.next = first + count;

@@ -21,7 +21,7 @@ mod target;
 use mcast_stream::wire::StreamId;
 
 use crate::engine::{EngineError, Sink, SinkConnector, Source, SourceConnector, StoredStream};
-use crate::record::{Position, StreamRecord};
+use crate::record::{Position, StreamRecord, UnixMillis};
 use client::Client;
 use stream::{Settings, Stored, Stream};
 pub use target::NatsTarget;
@@ -179,7 +179,7 @@ impl Source for NatsSource {
         Ok(records)
     }
 
-    fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError> {
+    fn find_time(&mut self, time: UnixMillis) -> Result<Option<StreamRecord>, EngineError> {
         let Some(stream) = self.stream()? else { return Ok(None) };
         Ok(first_not(stream, |record| record.time < time)?.map(|(_, record)| record))
     }

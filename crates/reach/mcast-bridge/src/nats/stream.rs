@@ -239,7 +239,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::{Position, contents};
+    use crate::record::{Position, UnixMillis, contents};
 
     #[test]
     fn a_stream_needs_one_subject_and_with_copies_batches() {
@@ -266,7 +266,7 @@ mod tests {
         ) {
             let trail = VisitedEngines::of(keys.into_iter().map(EngineKey)).unwrap();
             let position = Position::new(Incarnation(incarnation), MessageNumber(number));
-            let record = StreamRecord { position, time, content };
+            let record = StreamRecord { position, time: UnixMillis(time), content };
             let (headers, payload) = write(StreamId(255), &record, &trail);
             let headers = Headers::parse(headers.block().as_bytes()).unwrap();
             prop_assert_eq!(engines(&headers), Some(trail));

@@ -7,7 +7,7 @@ use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId, Visit
 use super::protocol::{ProtocolError, Reader, Write};
 use crate::engine::{LastRecord, parse_trail, trail_text};
 pub(super) use crate::engine::{id, position};
-use crate::record::{Content, DatagramMetadata, GapCause, Position, StreamRecord};
+use crate::record::{Content, DatagramMetadata, GapCause, Position, StreamRecord, UnixMillis};
 
 /// The sections of a message that are read, and the formats of values (AMQP 1.0, parts 1.6 and 3.2).
 const PROPERTIES: u8 = 0x74;
@@ -255,7 +255,7 @@ impl Entry {
         let mut number = |name: &str, number: u64| message.set(name, Value::Number(number));
         number("mcast-incarnation", position.incarnation.0.into());
         number("mcast-number", position.number.0);
-        number("mcast-time", *time);
+        number("mcast-time", time.0);
         self.known.iter().for_each(|known| number("mcast-known", *known));
         self.writer.iter().for_each(|writer| number("mcast-bridge", *writer));
         let mut gap = |first: MessageNumber, end: Option<MessageNumber>, cause: GapCause| {
@@ -319,7 +319,11 @@ impl Entry {
         };
         Some(Self {
             stream,
-            record: StreamRecord { position: position_of, time: message.number("mcast-time")?, content },
+            record: StreamRecord {
+                position: position_of,
+                time: UnixMillis(message.number("mcast-time")?),
+                content,
+            },
             after,
             known: message.number("mcast-known"),
             writer: message.number("mcast-bridge"),
@@ -417,7 +421,7 @@ mod tests {
             let place = |(incarnation, number)| Position::new(Incarnation(incarnation), MessageNumber(number));
             let entry = Entry {
                 stream: StreamId(255),
-                record: StreamRecord { position: place((incarnation, number)), time, content },
+                record: StreamRecord { position: place((incarnation, number)), time: UnixMillis(time), content },
                 after: after.map(place),
                 known,
                 writer,

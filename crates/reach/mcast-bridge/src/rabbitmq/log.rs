@@ -213,14 +213,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::{Content, Position, StreamRecord};
+    use crate::record::{Content, Position, StreamRecord, UnixMillis};
 
     fn position(number: u64) -> Position {
         Position::new(Incarnation(1), MessageNumber(number))
     }
 
     fn entry(number: u64, after: Option<u64>, known: Option<u64>) -> Entry {
-        let record = StreamRecord { position: position(number), time: 0, content: Content::End };
+        let record = StreamRecord { position: position(number), time: UnixMillis(0), content: Content::End };
         let after = after.map(position);
         Entry { stream: StreamId(1), record, after, known, writer: None, engines: VisitedEngines::EMPTY }
     }

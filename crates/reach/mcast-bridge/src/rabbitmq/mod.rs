@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 use mcast_stream::wire::{EngineKey, StreamId};
 
 use crate::engine::{EngineError, Sink, SinkConnector, Source, SourceConnector, StoredStream};
-use crate::record::{Position, StreamRecord};
+use crate::record::{Position, StreamRecord, UnixMillis};
 use amqp::Entry;
 use client::{Client, Failure, Offset};
 use log::{Log, Start};
@@ -197,7 +197,7 @@ impl RabbitmqSource {
         Ok(records)
     }
 
-    fn first_since(&mut self, time: u64) -> Result<Option<StreamRecord>, Failure> {
+    fn first_since(&mut self, time: UnixMillis) -> Result<Option<StreamRecord>, Failure> {
         let start = self.start_before(|record| record.time < time)?;
         (self.next, self.read) = (None, VecDeque::new());
         self.log.follow(start)?;
@@ -229,7 +229,7 @@ impl Source for RabbitmqSource {
         self.there(records)
     }
 
-    fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError> {
+    fn find_time(&mut self, time: UnixMillis) -> Result<Option<StreamRecord>, EngineError> {
         let found = self.first_since(time);
         self.there(found)
     }

@@ -438,11 +438,11 @@ mod tests {
     use mcast_stream::wire::MessageNumber;
 
     use super::*;
-    use crate::record::GapCause;
+    use crate::record::{GapCause, UnixMillis};
 
     fn record(incarnation: u32, number: u64, content: Content) -> StreamRecord {
         let position = Position::new(Incarnation(incarnation), MessageNumber(number));
-        StreamRecord { position, time: 0, content }
+        StreamRecord { position, time: UnixMillis(0), content }
     }
 
     fn message(incarnation: u32, number: u64) -> StreamRecord {

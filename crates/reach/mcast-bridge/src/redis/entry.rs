@@ -6,7 +6,7 @@ use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId, Visit
 use redis::Value;
 
 use crate::engine::{EngineError, LastRecord, parse_trail, trail_text};
-use crate::record::{Content, DatagramMetadata, GapCause, Position, StreamRecord};
+use crate::record::{Content, DatagramMetadata, GapCause, Position, StreamRecord, UnixMillis};
 
 /// Returns the id of the record at a position. Redis has no id 0-0, so that numbers start with 1 there.
 pub(super) fn id(position: Position) -> String {
@@ -30,7 +30,7 @@ pub(super) fn write(record: &StreamRecord, engines: &VisitedEngines, command: &m
         Content::Gap { .. } => 10,
     };
     let origin = if engines.is_empty() { 0 } else { 2 };
-    command.arg(id(record.position)).arg(fields + origin).arg("t").arg(record.time);
+    command.arg(id(record.position)).arg(fields + origin).arg("t").arg(record.time.0);
     if !engines.is_empty() {
         command.arg("o").arg(trail_text(engines));
     }
@@ -128,7 +128,7 @@ pub(super) fn read(id: &str, fields: &[Field<'_>]) -> Option<(StreamId, StreamRe
         }
         Some(_) => return None,
     };
-    Some((stream, StreamRecord { position: position(id)?, time: fields.number("t")?, content }))
+    Some((stream, StreamRecord { position: position(id)?, time: UnixMillis(fields.number("t")?), content }))
 }
 
 /// Returns the last record as the script describes it.
@@ -257,7 +257,7 @@ mod tests {
         ) {
             let trail = VisitedEngines::of(keys.into_iter().map(EngineKey)).unwrap();
             let position = Position::new(Incarnation(incarnation), MessageNumber(number));
-            let record = StreamRecord { position, time, content };
+            let record = StreamRecord { position, time: UnixMillis(time), content };
             let mut command = redis::Cmd::new();
             write(&record, &trail, &mut command);
             let mut arguments = command.args_iter().filter_map(|argument| match argument {

@@ -7,7 +7,7 @@ use super::connection::{RedisConnection, StreamKeys};
 use super::entry::{Field, PackedEntries};
 use super::{RedisTarget, connection, entry};
 use crate::engine::{EngineError, Source, SourceConnector, StoredStream};
-use crate::record::{Position, StreamRecord};
+use crate::record::{Position, StreamRecord, UnixMillis};
 
 const SCRIPT: &str = include_str!("read.lua");
 /// The size of the records in a response, after which only one more follows.
@@ -98,7 +98,7 @@ impl Source for RedisSource {
         self.range(&entry::id(from), count)
     }
 
-    fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError> {
+    fn find_time(&mut self, time: UnixMillis) -> Result<Option<StreamRecord>, EngineError> {
         let (Some(first), Some(last)) = (self.range("-", 1)?.pop(), self.last()?) else { return Ok(None) };
         if last.time < time {
             return Ok(None);

@@ -1,9 +1,10 @@
 //! The settings and the events of a bridge out of an engine.
 
-use mcast_stream::Nanos;
+use std::time::Duration;
+
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
 
-use crate::record::{GapCause, Position};
+use crate::record::{GapCause, Position, UnixMillis};
 
 /// Where in the engine to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +15,8 @@ pub enum StartAt {
     New,
     /// With this message of the latest incarnation.
     Number(MessageNumber),
-    /// With the first record of this time or later, in milliseconds since 1970.
-    Time(u64),
+    /// With the first record of this time or later.
+    Time(UnixMillis),
     /// With the record at this position, or the next one.
     Position(Position),
 }
@@ -42,15 +43,15 @@ pub struct ReverseConfig {
     pub wait_for: u64,
     /// How long to listen for another bridge at the start. Default: 1.5 s, in which the incarnation by the time of day
     /// becomes greater than that of a bridge that was killed just before.
-    pub listen: Nanos,
+    pub listen: Duration,
     /// Take over from a bridge that was silent for this time. Default: 2 s.
-    pub silence: Nanos,
+    pub silence: Duration,
     /// A random time by which this bridge listens longer, so that not all take over at once. Default: none.
-    pub jitter: Nanos,
+    pub jitter: Duration,
     /// How long to wait for the subscribers of the former bridge, or of the former incarnation. Default: 700 ms.
-    pub claim: Nanos,
+    pub claim: Duration,
     /// How long to wait until subscribers have everything of an incarnation that is over. Default: 10 s.
-    pub drain: Nanos,
+    pub drain: Duration,
 }
 
 impl ReverseConfig {
@@ -66,11 +67,11 @@ impl ReverseConfig {
             speed: None,
             stay: false,
             wait_for: 0,
-            listen: Nanos::from_millis(1_500),
-            silence: Nanos::from_secs(2),
-            jitter: Nanos::ZERO,
-            claim: Nanos::from_millis(700),
-            drain: Nanos::from_secs(10),
+            listen: Duration::from_millis(1_500),
+            silence: Duration::from_secs(2),
+            jitter: Duration::ZERO,
+            claim: Duration::from_millis(700),
+            drain: Duration::from_secs(10),
         }
     }
 }

@@ -5,9 +5,10 @@ mod reading;
 mod replay;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use mcast_stream::wire::{Incarnation, MessageNumber, Origin, VisitedEngines};
-use mcast_stream::{ClockTime, Nanos, PublisherMachine};
+use mcast_stream::{ClockTime, PublisherMachine};
 
 use crate::engine::StoredStream;
 use crate::record::{Content, Position, StreamRecord};
@@ -17,13 +18,13 @@ pub use reading::{SourceRequest, SourceResponse};
 pub use replay::{ReplayConfig, ReplayMachine};
 
 /// How often to look whether subscribers have everything.
-const DRAIN_INTERVAL: Nanos = Nanos::from_millis(10);
+const DRAIN_INTERVAL: Duration = Duration::from_millis(10);
 /// Incarnations count quarters of a second.
-const QUARTER: Nanos = Nanos::from_millis(250);
+const QUARTER: Duration = Duration::from_millis(250);
 /// A bridge that did not run for longer than this listens first. Another one takes over after a longer time.
-const PAUSE: Nanos = Nanos::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long it listens then: for some heartbeats.
-const LISTEN_AGAIN: Nanos = Nanos::from_millis(600);
+const LISTEN_AGAIN: Duration = Duration::from_millis(600);
 
 /// A heartbeat that was received on the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -366,7 +367,8 @@ impl ReverseMachine {
         let Some(stored) = self.reading.stored() else { return };
         let heard = self.heard.map_or(0, |heard| heard.incarnation.0.saturating_add(self.config.step));
         let own = self.statistics.incarnation.map_or(0, |own| own.0);
-        let quarters = u32::try_from(now.since(self.start) / QUARTER).unwrap_or(u32::MAX);
+        let quarters =
+            u32::try_from(now.since(self.start).as_millis() / QUARTER.as_millis()).unwrap_or(u32::MAX);
         let by_time = self.config.incarnation.0.saturating_add(quarters).saturating_add(self.config.step);
         let incarnation = Incarnation(by_time.max(heard.max(own).saturating_add(1)));
         // It was checked when the stream became known.

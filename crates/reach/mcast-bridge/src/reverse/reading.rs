@@ -1,18 +1,19 @@
 //! Reading records from the engine ahead of publishing them, and when to publish: after subscribers have joined, at the recorded pace.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use mcast_stream::{ClockTime, Nanos};
+use mcast_stream::ClockTime;
 
 use super::{ReverseRefusal, StartAt};
 use crate::engine::StoredStream;
-use crate::record::{Position, StreamRecord};
+use crate::record::{ArrivalTime, Position, StreamRecord};
 
 /// Records are read ahead up to this many bytes, and one response more.
 const AHEAD: usize = 2 << 20;
 /// The first interval at which the end of the stream is read again, which doubles until the longest.
-const FIRST_POLL: Nanos = Nanos::from_millis(2);
-const LONGEST_POLL: Nanos = Nanos::from_millis(64);
+const FIRST_POLL: Duration = Duration::from_millis(2);
+const LONGEST_POLL: Duration = Duration::from_millis(64);
 
 /// What a bridge requests of an engine's source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub(super) struct Reading {
     /// Whether the last response had no records.
     is_at_end: bool,
     poll_at: ClockTime,
-    interval: Nanos,
+    interval: Duration,
 }
 
 impl Reading {
@@ -208,11 +209,11 @@ impl Reading {
 
 /// The shortest time, in which bridges that began at the same time hear each other. Incarnations are counted in such
 /// times, so that they do not get ahead of the time of day.
-const LEAST: Nanos = Nanos::from_millis(250);
+const LEAST: Duration = Duration::from_millis(250);
 /// After this time, a bridge reports that it waits for more subscribers.
-const LONG: Nanos = Nanos::from_secs(5);
+const LONG: Duration = Duration::from_secs(5);
 /// How often to look for subscribers.
-const INTERVAL: Nanos = Nanos::from_millis(10);
+const INTERVAL: Duration = Duration::from_millis(10);
 
 /// A bridge that has begun and publishes nothing yet. A publisher does not wait for subscribers that it does not know,
 /// so that those of the former bridge join first.
@@ -223,12 +224,12 @@ pub(super) struct Claim {
     required: u64,
     /// How many subscribers to wait for until the time is over.
     expected: u64,
-    limit: Nanos,
+    limit: Duration,
     is_reported: bool,
 }
 
 impl Claim {
-    pub(super) const fn new(since: ClockTime, required: u64, expected: u64, limit: Nanos) -> Self {
+    pub(super) const fn new(since: ClockTime, required: u64, expected: u64, limit: Duration) -> Self {
         Self { since, required, expected, limit, is_reported: false }
     }
 
@@ -257,8 +258,8 @@ impl Claim {
 pub(super) struct Pace {
     /// The speed; `None`: as fast as possible.
     speed: Option<f64>,
-    /// When the last message was due, and its recorded time in nanoseconds.
-    last: Option<(ClockTime, u64)>,
+    /// When the last message was due, and its recorded time.
+    last: Option<(ClockTime, ArrivalTime)>,
 }
 
 impl Pace {
@@ -272,15 +273,15 @@ impl Pace {
     }
 
     /// Returns when a message with this recorded time is due.
-    pub(super) fn due(&self, now: ClockTime, time: u64) -> ClockTime {
+    pub(super) fn due(&self, now: ClockTime, time: ArrivalTime) -> ClockTime {
         let (Some(speed), Some((due, last))) = (self.speed, self.last) else { return now };
-        let pause = time.saturating_sub(last) as f64 / speed;
+        let pause = time.0.saturating_sub(last.0) as f64 / speed;
         // Conversions of floating-point numbers saturate.
-        due + Nanos(pause as u64)
+        due + Duration::from_nanos(pause as u64)
     }
 
     /// Notes that a message with this recorded time was published.
-    pub(super) fn advance(&mut self, now: ClockTime, time: u64) {
+    pub(super) fn advance(&mut self, now: ClockTime, time: ArrivalTime) {
         let due = self.due(now, time);
         self.last = Some((due, self.last.map_or(time, |(_, last)| last.max(time))));
     }
@@ -289,33 +290,37 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::UnixMillis;
 
-    const MILLISECOND: u64 = 1_000_000;
-    const START: ClockTime = ClockTime(5_000_000_000 * MILLISECOND);
+    const START: ClockTime = ClockTime(5_000_000_000_000_000);
+
+    fn at(milliseconds: u64) -> ArrivalTime {
+        UnixMillis(milliseconds).into()
+    }
 
     #[test]
     fn recorded_pauses_are_divided_by_the_speed() {
         let mut pace = Pace::new(Some(10.0));
-        pace.advance(START, 70_000 * MILLISECOND);
-        assert_eq!(pace.due(START, 71_000 * MILLISECOND), START + Nanos::from_millis(100));
+        pace.advance(START, at(70_000));
+        assert_eq!(pace.due(START, at(71_000)), START + Duration::from_millis(100));
         // It was published late, and the next one is due at its own time.
-        pace.advance(START + Nanos::SECOND, 71_000 * MILLISECOND);
-        assert_eq!(pace.due(START, 72_000 * MILLISECOND), START + Nanos::from_millis(200));
+        pace.advance(START + Duration::from_secs(1), at(71_000));
+        assert_eq!(pace.due(START, at(72_000)), START + Duration::from_millis(200));
     }
 
     #[test]
     fn times_that_go_back_make_no_pause() {
         let mut pace = Pace::new(Some(1.0));
-        pace.advance(START, 70_000 * MILLISECOND);
-        pace.advance(START, 60_000 * MILLISECOND);
-        assert_eq!(pace.due(START, 65_000 * MILLISECOND), START);
-        assert_eq!(pace.due(START, 70_500 * MILLISECOND), START + Nanos::from_millis(500));
+        pace.advance(START, at(70_000));
+        pace.advance(START, at(60_000));
+        assert_eq!(pace.due(START, at(65_000)), START);
+        assert_eq!(pace.due(START, at(70_500)), START + Duration::from_millis(500));
     }
 
     #[test]
     fn without_a_speed_everything_is_due() {
         let mut pace = Pace::new(None);
-        pace.advance(START, 1);
-        assert_eq!(pace.due(START, u64::MAX), START);
+        pace.advance(START, ArrivalTime(1));
+        assert_eq!(pace.due(START, ArrivalTime(u64::MAX)), START);
     }
 }

@@ -1,6 +1,6 @@
 //! The same for each engine.
 
-use mcast_bridge::{LastRecord, PendingGap, Response, StoredKind, stored_kind};
+use mcast_bridge::{LastRecord, PendingGap, Response, StoredKind, UnixMillis, stored_kind};
 use mcast_stream::wire::MessageNumber;
 
 use super::*;
@@ -147,9 +147,9 @@ fn records_are_read_back_as_they_were_appended<T: Engine>(engine: T) {
     assert_eq!(source.read(position(1, 5), 1).unwrap(), all[2..3], "the gap that contains it");
     assert_eq!(source.read(position(3, 0), 1).unwrap(), []);
     for (time, index) in [(0, 0), (1_001, 1), (1_011, 2), (1_091, 3), (1_101, 4)] {
-        assert_eq!(source.find_time(time).unwrap().as_ref(), Some(&all[index]), "{time}");
+        assert_eq!(source.find_time(UnixMillis(time)).unwrap().as_ref(), Some(&all[index]), "{time}");
     }
-    assert_eq!(source.find_time(2_011).unwrap(), None);
+    assert_eq!(source.find_time(UnixMillis(2_011)).unwrap(), None);
     let response = call(&mut *sink, &presence(1, None));
     assert_eq!(response, Response::LastRecord { tail: tail(position(2, 1), true), others: Vec::new() });
 }

@@ -27,8 +27,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mcast_bridge::{
-    BridgeBeacon, Content, DatagramMetadata, EngineError, GapCause, LastRecord, PendingGap, Position,
-    RecordBatch, Request, Response, Sink, Source, StoredStream, StreamRecord,
+    ArrivalTime, BridgeBeacon, Content, DatagramMetadata, EngineError, GapCause, LastRecord, PendingGap,
+    Position, RecordBatch, Request, Response, Sink, Source, StoredStream, StreamRecord, UnixMillis,
 };
 use mcast_lab::Host;
 use mcast_stream::wire::{EngineKey, Incarnation, MessageKey, MessageNumber, StreamId, VisitedEngines};
@@ -65,7 +65,7 @@ impl Source for InHost<Box<dyn Source>> {
         self.0.run(|| self.1.read(from, count)).unwrap()
     }
 
-    fn find_time(&mut self, time: u64) -> Result<Option<StreamRecord>, EngineError> {
+    fn find_time(&mut self, time: UnixMillis) -> Result<Option<StreamRecord>, EngineError> {
         self.0.run(|| self.1.find_time(time)).unwrap()
     }
 }
@@ -101,7 +101,7 @@ fn message(incarnation: u32, number: u64, bytes: &[u8]) -> StreamRecord {
     let content = Content::Message { key: None, bytes: Arc::from(bytes) };
     StreamRecord {
         position: position(incarnation, number),
-        time: 1_000 * u64::from(incarnation) + 10 * number,
+        time: UnixMillis(1_000 * u64::from(incarnation) + 10 * number),
         content,
     }
 }
@@ -142,7 +142,7 @@ fn datagram(incarnation: u32, number: u64, is_known: bool) -> StreamRecord {
         source: "[fe80::7%2]:40000".parse().unwrap(),
         group: "[ff02::1:3]:5000".parse().unwrap(),
         interface: "eth0".into(),
-        kernel_time: is_known.then_some(1_795_339_800_123_456_789),
+        kernel_time: is_known.then_some(ArrivalTime(1_795_339_800_123_456_789)),
         hop_limit: is_known.then_some(255),
         dscp: is_known.then_some(46),
     };

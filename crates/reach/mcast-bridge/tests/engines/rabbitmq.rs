@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mcast_bridge::rabbitmq::{RabbitmqConnector, RabbitmqSource, RabbitmqTarget};
-use mcast_bridge::{SinkConnector, TlsOptions};
+use mcast_bridge::{SinkConnector, TlsOptions, UnixMillis};
 use mcast_lab::{Host, Lab};
 use serde_json::{Value, json};
 
@@ -336,11 +336,11 @@ fn a_time_and_a_position_are_found_in_a_long_stream(engine: &Rabbitmq) {
         let found = source.read(position(1, number), 2).unwrap();
         assert_eq!(found, messages(number..(number + 2).min(20_000)));
         // Messages are 10 ms apart.
-        let found = source.find_time(1_000 + 10 * number - 5).unwrap();
+        let found = source.find_time(UnixMillis(1_000 + 10 * number - 5)).unwrap();
         assert_eq!(found, Some(message(1, number, b"x")));
     }
     assert_eq!(source.read(position(1, 20_000), 2).unwrap(), []);
-    assert_eq!(source.find_time(1_000 + 10 * 20_000).unwrap(), None);
+    assert_eq!(source.find_time(UnixMillis(1_000 + 10 * 20_000)).unwrap(), None);
 }
 
 fn what_can_not_be_used_is_an_error_with_a_remedy(engine: &Rabbitmq) {

@@ -1,8 +1,10 @@
 //! What the model engine holds, and when each record was appended.
 
-use mcast_bridge::{Content, GapCause, Position, StoredStream, StreamRecord};
+use std::time::Duration;
+
+use mcast_bridge::{Content, GapCause, Position, StoredStream, StreamRecord, UnixMillis};
+use mcast_stream::ClockTime;
 use mcast_stream::wire::{EngineKey, Incarnation, MessageNumber, StreamId, VisitedEngines};
-use mcast_stream::{ClockTime, Nanos};
 
 use crate::{MILLISECOND, SECOND};
 use mcast_sim::Dice;
@@ -32,7 +34,7 @@ impl Engine {
         let mut time = ClockTime(0) + SECOND;
         let count = dice.between(1, 3) as u32;
         for incarnation in 1..=count {
-            let interval = dice.pick(&[Nanos(20_000), MILLISECOND, 10 * MILLISECOND]);
+            let interval = dice.pick(&[Duration::from_nanos(20_000), MILLISECOND, 10 * MILLISECOND]);
             engine.incarnation(dice, Incarnation(10 * incarnation), interval, &mut time);
             let is_last = incarnation == count;
             let number = engine.next();
@@ -43,7 +45,7 @@ impl Engine {
                 false => Content::OpenGap { cause: GapCause::Lost(mcast_stream::subscriber::Cause::Restart) },
             };
             engine.push(time, position, content);
-            time = time + dice.below(3_000) * MILLISECOND;
+            time = time + Duration::from_millis(dice.below(3_000));
         }
         engine
     }
@@ -52,7 +54,7 @@ impl Engine {
         &mut self,
         dice: &mut Dice,
         incarnation: Incarnation,
-        interval: Nanos,
+        interval: Duration,
         time: &mut ClockTime,
     ) {
         let mut next = MessageNumber(0);
@@ -73,7 +75,7 @@ impl Engine {
     }
 
     fn push(&mut self, time: ClockTime, position: Position, content: Content) {
-        self.records.push((time, StreamRecord { position, time: time.0 / 1_000_000, content }));
+        self.records.push((time, StreamRecord { position, time: UnixMillis(time.0 / 1_000_000), content }));
     }
 
     fn next(&self) -> MessageNumber {

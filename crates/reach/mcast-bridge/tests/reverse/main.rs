@@ -9,7 +9,7 @@ mod engine;
 mod promises;
 mod world;
 
-use mcast_stream::Nanos;
+use std::time::Duration;
 
-const MILLISECOND: Nanos = Nanos::from_millis(1);
-const SECOND: Nanos = Nanos::SECOND;
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);

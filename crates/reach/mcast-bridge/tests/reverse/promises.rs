@@ -1,9 +1,11 @@
 //! What bridges out of an engine promise, in random worlds.
 
+use std::time::Duration;
+
 use mcast_bridge::{Content, StreamRecord};
+use mcast_stream::ClockTime;
 use mcast_stream::subscriber::SubscriberEvent;
 use mcast_stream::wire::Incarnation;
-use mcast_stream::{ClockTime, Nanos};
 
 use crate::engine::Engine;
 use crate::world::{Delivered, State, Subscriber, World};
@@ -88,7 +90,7 @@ fn nothing_is_missing_and_nothing_comes_twice_when_bridges_are_killed_stopped_an
         world.start(|_| {});
         world.start(|_| {});
         for _ in 0..world.dice.between(1, 4) {
-            let time = world.dice.between(200, 6_000) * MILLISECOND;
+            let time = Duration::from_millis(world.dice.between(200, 6_000));
             world.run(time);
             let index = world.dice.below(world.bridges.len() as u64) as usize;
             match world.bridges[index].state {
@@ -160,7 +162,7 @@ fn bridges_that_begin_at_the_same_time_agree_on_one() {
         world.loss = 0.0;
         for _ in 0..3 {
             // The same incarnation. Usually these differ.
-            world.start(|config| (config.step, config.jitter) = (0, Nanos::ZERO));
+            world.start(|config| (config.step, config.jitter) = (0, Duration::ZERO));
         }
         world.finish();
         check(&world.subscribers[0], &expected(&world.engine));

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mcast_bridge::{
     Content, ObservedHeartbeat, PublisherAction, PublisherState, ReverseConfig, ReverseEvent, ReverseMachine,
@@ -12,7 +13,7 @@ use mcast_stream::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent};
 use mcast_stream::wire::{
     DatagramView, Flags, Heartbeat, Incarnation, Kind, MessageNumber, Origin, Sequence, StreamId,
 };
-use mcast_stream::{ClockTime, Nanos, PublisherMachine, SubscriberMachine, Target};
+use mcast_stream::{ClockTime, PublisherMachine, SubscriberMachine, Target};
 
 use crate::engine::{DESCRIPTION, Engine};
 use crate::{MILLISECOND, SECOND};
@@ -109,7 +110,7 @@ impl World {
         let incarnation = Incarnation(100 + (self.now.0 / 250_000_000) as u32);
         let mut config = ReverseConfig {
             step: self.dice.below(4) as u32,
-            jitter: self.dice.below(200) * MILLISECOND,
+            jitter: Duration::from_millis(self.dice.below(200)),
             stay: true,
             // Later, subscribers may be ahead of a bridge that begins again, and do not join it.
             wait_for: if index < 2 { self.subscribers.len() as u64 } else { 0 },
@@ -139,7 +140,7 @@ impl World {
         (0..self.bridges.len()).filter(is_publishing).collect()
     }
 
-    pub(crate) fn run(&mut self, time: Nanos) {
+    pub(crate) fn run(&mut self, time: Duration) {
         let until = self.now + time;
         while self.now < until {
             self.step();
@@ -223,7 +224,7 @@ impl World {
                 SourceRequest::Locate(other) => panic!("{other:?}"),
                 SourceRequest::Read(from) => SourceResponse::Records(self.engine.read(now, from, count)),
             };
-            let at = now + self.dice.below(self.latency + 1) * MILLISECOND;
+            let at = now + Duration::from_millis(self.dice.below(self.latency + 1));
             bridge.response = Some((at, number, response));
         }
         let deadline = bridge.machine.poll_timeout(now).unwrap_or(ClockTime::NEVER);
@@ -325,7 +326,7 @@ impl Bridge {
                 let config = PublisherConfig::new(STREAM, incarnation).with(|config| {
                     config.first_message = first;
                     config.origin = Some(origin);
-                    config.idle_interval = (250 * MILLISECOND).into();
+                    config.idle_interval = 250 * MILLISECOND;
                     config.retransmission_buffer = 256 << 10;
                     config.seed = u64::from(incarnation.0) << 32 | u64::from(origin.publisher);
                 });

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use mcast_bridge::{BridgeBeacon, LastRecord, PendingGap, Request, Response, StreamRecord};
+use mcast_stream::ClockTime;
 use mcast_stream::wire::StreamId;
-use mcast_stream::{ClockTime, Nanos};
 
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
@@ -19,7 +19,7 @@ impl Engine {
     pub(crate) fn execute(&mut self, now: ClockTime, request: &Request) -> Response {
         match request {
             Request::LastRecord(BridgeBeacon { bridge, hole }) => {
-                self.bridges.insert(*bridge, (*hole, now + Nanos::from(BridgeBeacon::KEPT_FOR)));
+                self.bridges.insert(*bridge, (*hole, now + BridgeBeacon::KEPT_FOR));
                 self.bridges.retain(|_, (_, until)| now < *until);
                 let others = self.bridges.iter().filter(|(other, _)| *other != bridge);
                 Response::LastRecord {

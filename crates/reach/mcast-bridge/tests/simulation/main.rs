@@ -11,7 +11,7 @@ mod promises;
 mod publisher;
 mod world;
 
-use mcast_stream::Nanos;
+use std::time::Duration;
 
-const MILLISECOND: Nanos = Nanos::from_millis(1);
-const SECOND: Nanos = Nanos::SECOND;
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);

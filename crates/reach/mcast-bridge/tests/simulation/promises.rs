@@ -1,6 +1,7 @@
 //! What bridges promise, in random worlds.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use mcast_bridge::{BridgeEvent, Content, GapCause, Position};
 use mcast_sim::{Dice, for_seeds};
@@ -46,13 +47,13 @@ fn anything(seed: u64) -> (World, bool) {
         for _ in 0..dice.pick(&[0, 0, 2, 6]) {
             let at = some_time(&mut dice, end);
             world.fault(at, dice.pick(&[Fault::Kill(index), Fault::Disconnect(index)]));
-            world.fault(at + dice.below(4_000) * MILLISECOND, Fault::Start(index));
+            world.fault(at + Duration::from_millis(dice.below(4_000)), Fault::Start(index));
         }
         // It is there in the end.
         world.fault(end + SECOND, Fault::Start(index));
     }
     for _ in 0..dice.pick(&[0, 0, 1, 5]) {
-        let time = dice.below(8_000) * MILLISECOND;
+        let time = Duration::from_millis(dice.below(8_000));
         let fault = dice.pick(&[
             Fault::Stall(time),
             Fault::Reject(time),
@@ -93,7 +94,7 @@ fn pair(seed: u64) -> World {
         }
     }
     for _ in 0..dice.below(2) {
-        world.fault(some_time(&mut dice, end), Fault::Stall(dice.below(20_000) * MILLISECOND));
+        world.fault(some_time(&mut dice, end), Fault::Stall(Duration::from_millis(dice.below(20_000))));
     }
     world
 }

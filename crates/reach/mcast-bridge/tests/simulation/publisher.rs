@@ -1,20 +1,19 @@
 //! What is published, and what a subscriber delivers of it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use mcast_sim::Dice;
+use mcast_stream::ClockTime;
 use mcast_stream::subscriber::{Cause, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber};
-use mcast_stream::{ClockTime, Nanos};
-
-use crate::MILLISECOND;
 
 /// An incarnation of the publisher.
 #[derive(Clone, Debug)]
 pub(crate) struct Life {
     pub(crate) incarnation: Incarnation,
     pub(crate) start: ClockTime,
-    pub(crate) interval: Nanos,
+    pub(crate) interval: Duration,
     pub(crate) messages: u64,
     /// Whether it closed its stream.
     pub(crate) ended: bool,
@@ -22,7 +21,7 @@ pub(crate) struct Life {
 
 impl Life {
     pub(crate) fn end(&self) -> ClockTime {
-        self.start + self.messages * self.interval
+        self.start + self.messages as u32 * self.interval
     }
 }
 
@@ -41,7 +40,7 @@ pub(crate) struct Reception {
     /// The most messages of a loss.
     pub(crate) burst: u64,
     /// The longest delay of a message.
-    pub(crate) delay: Nanos,
+    pub(crate) delay: Duration,
     /// How many messages the publisher retains for subscribers that join.
     pub(crate) retained: u64,
     /// Whether it may miss how an incarnation ended.
@@ -59,11 +58,11 @@ pub(crate) fn lives(dice: &mut Dice, count: u64, most: u64) -> Vec<Life> {
             let life = Life {
                 incarnation: Incarnation(3 + 2 * index as u32),
                 start,
-                interval: Nanos::from_micros(dice.pick(&[200, 1_000, 5_000, 20_000])),
+                interval: Duration::from_micros(dice.pick(&[200, 1_000, 5_000, 20_000])),
                 messages: dice.between(u64::from(index == 0), most),
                 ended: dice.chance(0.5),
             };
-            start = life.end() + dice.below(3_000) * MILLISECOND;
+            start = life.end() + Duration::from_millis(dice.below(3_000));
             life
         })
         .collect()
@@ -84,7 +83,7 @@ pub(crate) fn deliveries(
         .iter()
         .filter(|life| life.end() >= joined || life.incarnation == lives.last().unwrap().incarnation);
     for life in heard {
-        let published = joined.since(life.start) / life.interval;
+        let published = (joined.since(life.start).as_nanos() / life.interval.as_nanos()) as u64;
         let first = match former {
             None => MessageNumber(published.min(life.messages).saturating_sub(reception.retained)),
             Some(_) => MessageNumber(0),
@@ -109,8 +108,8 @@ pub(crate) fn deliveries(
         };
         let mut number = first.0;
         while number < ending {
-            let sent = life.start + (number + 1) * life.interval;
-            now = now.max(sent + dice.below(reception.delay.0 + 1) * Nanos(1));
+            let sent = life.start + (number + 1) as u32 * life.interval;
+            now = now.max(sent + Duration::from_nanos(dice.below(reception.delay.as_nanos() as u64 + 1)));
             if dice.chance(reception.loss) {
                 let end = (number + dice.between(1, reception.burst)).min(ending);
                 let (first, end) = (MessageNumber(number), MessageNumber(end));

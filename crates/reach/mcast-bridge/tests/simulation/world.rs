@@ -1,12 +1,13 @@
 //! Bridges, their connections to the engine, and faults.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
-use mcast_bridge::{BridgeConfig, BridgeEvent, BridgeMachine, Position, Request, Response};
+use mcast_bridge::{BridgeConfig, BridgeEvent, BridgeMachine, Position, Request, Response, UnixMillis};
 use mcast_sim::Dice;
+use mcast_stream::ClockTime;
 use mcast_stream::subscriber::{Message, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber};
-use mcast_stream::{ClockTime, Nanos};
 
 use crate::engine::{Engine, STREAM};
 use crate::publisher::{Input, Life, Reception, deliveries};
@@ -22,9 +23,9 @@ pub(crate) enum Fault {
     /// The engine loses up to this many of its last records.
     LoseTail(u64),
     /// The engine executes nothing for this time.
-    Stall(Nanos),
+    Stall(Duration),
     /// The engine rejects everything for this time.
-    Reject(Nanos),
+    Reject(Duration),
 }
 
 #[derive(Debug)]
@@ -72,7 +73,7 @@ pub(crate) struct World {
     queue: BTreeMap<(ClockTime, u64), Event>,
     count: u64,
     /// The longest delay on the way to the engine and back.
-    latency: Nanos,
+    latency: Duration,
     stalled_until: ClockTime,
     rejects_until: ClockTime,
     /// The greatest memory of a bridge, beyond its longest record.
@@ -109,7 +110,7 @@ impl World {
             engine: Engine::default(),
             bridges: receptions.iter().map(bridge).collect(),
             lives,
-            latency: Nanos::from_micros(dice.pick(&[100, 1_000, 30_000])),
+            latency: Duration::from_micros(dice.pick(&[100, 1_000, 30_000])),
             dice,
             config,
             queue: BTreeMap::new(),
@@ -222,7 +223,7 @@ impl World {
                     bridge.received.insert(Position { incarnation, number });
                     machine.handle_message(
                         now,
-                        now.0 / 1_000_000,
+                        UnixMillis(now.0 / 1_000_000),
                         &Message { incarnation, number, key: None, bytes: &bytes },
                     );
                 }
@@ -235,7 +236,7 @@ impl World {
                         SubscriberEvent::Lost { first, end, .. } => bridge.losses.push((first, end)),
                         _ => {}
                     }
-                    machine.handle_event(now, now.0 / 1_000_000, &event);
+                    machine.handle_event(now, UnixMillis(now.0 / 1_000_000), &event);
                 }
             }
         }
@@ -253,7 +254,7 @@ impl World {
         while let Some(request) =
             self.bridges[index].machine.as_mut().and_then(|machine| machine.poll_request(now))
         {
-            let delay = self.dice.below(self.latency.0 + 1) * Nanos(1);
+            let delay = Duration::from_nanos(self.dice.below(self.latency.as_nanos() as u64 + 1));
             let bridge = &mut self.bridges[index];
             let last = match &request {
                 Request::Append(batch) => batch.records.last().map(|record| record.position),
@@ -265,7 +266,7 @@ impl World {
             let (at, connection) = (bridge.floors.0, bridge.connection);
             if self.dice.chance(0.002) {
                 // As if the network had repeated it, or a proxy.
-                let later = at + self.dice.below(3_000) * MILLISECOND;
+                let later = at + Duration::from_millis(self.dice.below(3_000));
                 self.schedule(later, Event::Request(index, u64::MAX, request.clone()));
             }
             self.schedule(at, Event::Request(index, connection, request));
@@ -290,7 +291,7 @@ impl World {
         }
         let is_rejected = self.now < self.rejects_until;
         let response = (!is_rejected).then(|| self.engine.execute(self.now, &request));
-        let delay = self.dice.below(self.latency.0 + 1) * Nanos(1);
+        let delay = Duration::from_nanos(self.dice.below(self.latency.as_nanos() as u64 + 1));
         let floor = &mut self.bridges[index].floors.1;
         *floor = (*floor).max(self.now + delay);
         let at = *floor;
@@ -318,7 +319,7 @@ impl World {
         let connection = bridge.connection;
         if let Some(machine) = &mut bridge.machine {
             machine.handle_disconnected();
-            let at = self.now + self.dice.between(1, 300) * MILLISECOND;
+            let at = self.now + Duration::from_millis(self.dice.between(1, 300));
             self.schedule(at, Event::Connect(index, connection));
         }
     }

@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::ops::Range;
+use core::time::Duration;
 
 use delivery::{Delivery, Reported, Stored};
 
@@ -15,10 +16,10 @@ use super::reading::{LONGEST_WAIT, Reading, RunTime, RunningClock, SHORTEST_WAIT
 use super::record::{HistoryConfig, HistoryStart, HistoryStatistics};
 use super::search::Search;
 use super::wire::{AnswerFrame, AnswerStatus, RecordReader, RequestedStart};
+use crate::ClockTime;
 use crate::random::Random;
 use crate::subscriber::{Cause, HistoryAccount, Item, Message, Step, SubscriberEvent};
 use crate::wire::{Incarnation, Position};
-use crate::{ClockTime, Nanos};
 use live::Backlog;
 
 mod delivery;
@@ -26,18 +27,18 @@ mod live;
 mod records;
 
 /// How long servers can send away a start, again and again, before the timeout counts: more than 10,000 turns take.
-const LONGEST_AWAY: Nanos = Nanos::from_secs(6 * 3_600);
+const LONGEST_AWAY: Duration = Duration::from_secs(6 * 3_600);
 /// The same for a loss that is healed, while the live stream waits: this many times the timeout.
-const HEALING_AWAY: u64 = 12;
+const HEALING_AWAY: u32 = 12;
 /// How long a start with a number waits for the live stream, which shows the present incarnation.
-const LIVE_WAIT: Nanos = Nanos::from_millis(1_500);
+const LIVE_WAIT: Duration = Duration::from_millis(1_500);
 /// How long after the end of a closed stream a live one is awaited: a publisher sends heartbeats every second.
-const ABSENCE: Nanos = Nanos::from_secs(3);
+const ABSENCE: Duration = Duration::from_secs(3);
 /// How many times the timeout a start waits for the first answer: while many connect, the system of the server drops SYNs,
 /// which clients repeat after 1, 3 and 7 s.
-const START_TIMEOUT: u64 = 3;
+const START_TIMEOUT: u32 = 3;
 /// A full backlog ends the healing of a loss if the history has brought nothing for this time.
-const STALL: Nanos = Nanos::SECOND;
+const STALL: Duration = Duration::from_secs(1);
 /// The most records of an answer.
 const RECORDS: u32 = 1 << 16;
 /// The same while it is unknown where the history begins, and so how many are needed.
@@ -234,7 +235,7 @@ impl HistoryMachine {
                 // A server can make a client neither wait for longer nor ask without a pause.
                 let wait = wait.clamp(SHORTEST_WAIT, LONGEST_WAIT);
                 if reading.send_away(now, run, wait, &mut self.random) {
-                    let expected = (2 * wait).into();
+                    let expected = 2 * wait;
                     self.delivery.push_event(SubscriberEvent::HistoryQueued { server, expected });
                 }
                 self.search.record_answer();
@@ -459,6 +460,7 @@ mod tests {
     use super::delivery::UNKNOWN;
     use super::*;
     use crate::side_channel::QueueToken;
+    use crate::span::count;
     use crate::wire::MessageNumber;
 
     const START: ClockTime = ClockTime(1_000_000_000);
@@ -467,7 +469,7 @@ mod tests {
 
     /// Returns how often a machine asks a server that sends it away for this time, again and again, and when the machine
     /// gives up. That it waits is reported once.
-    fn sent_away(config: HistoryConfig, wait: Nanos) -> (u64, Nanos) {
+    fn sent_away(config: HistoryConfig, wait: Duration) -> (u64, Duration) {
         let heals = config.heal;
         let mut machine = HistoryMachine::new(config, START);
         let joined =
@@ -500,7 +502,10 @@ mod tests {
                         AnswerFrame::later(wait, QueueToken::new(1)),
                     );
                 }
-                None => now = machine.poll_timeout().unwrap_or(ClockTime::NEVER).max(now + Nanos(1)),
+                None => {
+                    now =
+                        machine.poll_timeout().unwrap_or(ClockTime::NEVER).max(now + Duration::from_nanos(1));
+                }
             }
         }
         panic!("it does not give up, at {now:?} after {requests} requests");
@@ -508,25 +513,31 @@ mod tests {
 
     #[test]
     fn a_start_is_sent_away_for_at_most_six_hours() {
-        for wait in [Nanos::ZERO, SHORTEST_WAIT, Nanos::SECOND, LONGEST_WAIT, Nanos::from_secs(1 << 20)] {
+        for wait in [
+            Duration::ZERO,
+            SHORTEST_WAIT,
+            Duration::from_secs(1),
+            LONGEST_WAIT,
+            Duration::from_secs(1 << 20),
+        ] {
             let config = HistoryConfig { start: Some(HistoryStart::Oldest), ..HistoryConfig::default() };
-            let timeout = Nanos::from(config.timeout);
+            let timeout = config.timeout;
             let (requests, time) = sent_away(config, wait);
             let most = LONGEST_AWAY + START_TIMEOUT * timeout;
             assert!(time >= LONGEST_AWAY && time <= most, "{wait:?}: {time:?}");
-            assert!(requests <= 1 + most.0 / SHORTEST_WAIT.0, "{wait:?}: {requests} requests");
+            assert!(requests <= 1 + count(most, SHORTEST_WAIT), "{wait:?}: {requests} requests");
         }
     }
 
     #[test]
     fn healing_is_sent_away_for_at_most_a_minute() {
-        for wait in [Nanos::ZERO, Nanos::SECOND, LONGEST_WAIT] {
+        for wait in [Duration::ZERO, Duration::from_secs(1), LONGEST_WAIT] {
             let config = HistoryConfig { heal: true, ..HistoryConfig::default() };
-            let timeout = Nanos::from(config.timeout);
+            let timeout = config.timeout;
             let (requests, time) = sent_away(config, wait);
             let longest = HEALING_AWAY * timeout;
             assert!(time >= longest && time <= longest + timeout, "{wait:?}: {time:?}");
-            assert!(requests <= 1 + (longest + timeout).0 / SHORTEST_WAIT.0, "{wait:?}: {requests} requests");
+            assert!(requests <= 1 + count(longest + timeout, SHORTEST_WAIT), "{wait:?}: {requests} requests");
         }
     }
 
@@ -534,7 +545,7 @@ mod tests {
     fn each_wait_in_the_queue_of_a_server_is_reported_once() {
         let config = HistoryConfig { start: Some(HistoryStart::Oldest), ..HistoryConfig::default() };
         let (mut machine, mut now) = (HistoryMachine::new(config, START), START);
-        let later = || AnswerFrame::later(Nanos::from_secs(3), QueueToken::new(1));
+        let later = || AnswerFrame::later(Duration::from_secs(3), QueueToken::new(1));
         let more = || AnswerFrame::end(AnswerStatus::More, "");
         for (frame, is_reported) in
             [(later(), true), (later(), false), (more(), false), (more(), false), (later(), true)]
@@ -542,7 +553,12 @@ mod tests {
             let query = loop {
                 match machine.poll_query(now) {
                     Some(query) => break query,
-                    None => now = machine.poll_timeout().unwrap_or(ClockTime::NEVER).max(now + Nanos(1)),
+                    None => {
+                        now = machine
+                            .poll_timeout()
+                            .unwrap_or(ClockTime::NEVER)
+                            .max(now + Duration::from_nanos(1));
+                    }
                 }
             };
             assert!(machine.handle_frame(now, query.id, UNKNOWN, frame));
@@ -561,11 +577,11 @@ mod tests {
     }
 
     /// Returns what a machine with this start reports, and after which time, if no server answers.
-    fn unanswered(start: HistoryStart, first: u64, shown: Shown) -> (Vec<SubscriberEvent>, Nanos) {
+    fn unanswered(start: HistoryStart, first: u64, shown: Shown) -> (Vec<SubscriberEvent>, Duration) {
         let config = HistoryConfig { start: Some(start), searches: true, ..HistoryConfig::default() };
         let mut machine = HistoryMachine::new(config, START);
         // Nothing is given up before there is a publisher.
-        let mut now = START + Nanos::from_secs(60);
+        let mut now = START + Duration::from_secs(60);
         run(&mut machine, START, now, shown);
         let begun = now;
         let message = MessageNumber(first);
@@ -579,8 +595,8 @@ mod tests {
         }
         let mut events = Vec::new();
         while !machine.is_live() {
-            events.extend(run(&mut machine, now, now + Nanos::from_millis(1), shown));
-            now = now + Nanos::from_millis(1);
+            events.extend(run(&mut machine, now, now + Duration::from_millis(1), shown));
+            now = now + Duration::from_millis(1);
         }
         (events, now.since(begun))
     }
@@ -603,7 +619,7 @@ mod tests {
             while let Some(step) = machine.poll_step(now) {
                 events.extend(step.event());
             }
-            now = now + Nanos::from_millis(1);
+            now = now + Duration::from_millis(1);
         }
         events
     }
@@ -629,8 +645,8 @@ mod tests {
         for (start, shown) in starts {
             let (events, time) = unanswered(start, 100, shown);
             assert!(events.iter().any(is_failure) && events.iter().any(is_loss), "{start:?}: {events:?}");
-            let timeout = START_TIMEOUT * Nanos::from(HistoryConfig::default().timeout);
-            assert!(time >= timeout && time < timeout + Nanos::SECOND, "{start:?}: {time:?}");
+            let timeout = START_TIMEOUT * HistoryConfig::default().timeout;
+            assert!(time >= timeout && time < timeout + Duration::from_secs(1), "{start:?}: {time:?}");
         }
     }
 
@@ -640,7 +656,7 @@ mod tests {
             let (events, time) = unanswered(HistoryStart::Oldest, first, Shown::Nothing);
             // Nothing is lost: the start promises what the publisher has.
             assert_eq!((events.iter().any(is_failure), events.iter().any(is_loss)), (is_reported, false));
-            assert!(time >= search::SHORT && time < search::SHORT + Nanos::SECOND, "{time:?}");
+            assert!(time >= search::SHORT && time < search::SHORT + Duration::from_secs(1), "{time:?}");
         }
     }
 
@@ -661,13 +677,13 @@ mod tests {
                 machine.poll_timeout().unwrap_or(ClockTime::NEVER) <= now + RunningClock::LONGEST_STEP,
                 "longer pauses show that it is suspended"
             );
-            let end = now + Nanos::SECOND;
+            let end = now + Duration::from_secs(1);
             assert_eq!(run(&mut machine, now, end, Shown::Nothing), []);
-            now = end + Nanos::from_secs(20);
+            now = end + Duration::from_secs(20);
         }
         assert!(!machine.is_live());
         // 10 s, and a step for each pause, have passed.
-        let events = run(&mut machine, now, now + Nanos::from_secs(5), Shown::Nothing);
+        let events = run(&mut machine, now, now + Duration::from_secs(5), Shown::Nothing);
         assert!(events.iter().any(is_failure) && machine.is_live());
     }
 
@@ -692,7 +708,7 @@ mod tests {
                     &Message { incarnation, number, key: None, bytes },
                 );
             }
-            let end = now + Nanos::from_millis(1);
+            let end = now + Duration::from_millis(1);
             let events = run(&mut machine, now, end, Shown::Announced);
             reported.extend(events.iter().filter(|event| is_loss(event)).map(|_| milliseconds));
             now = end;
@@ -703,7 +719,7 @@ mod tests {
     #[test]
     fn every_loss_has_its_own_timeout_although_healing_has_failed_before() {
         let noticed = [0, 1_000, 4_000, 7_000, 7_200, 40_000];
-        let timeout = Nanos::from(HistoryConfig::default().timeout).0 / 1_000_000;
+        let timeout = HistoryConfig::default().timeout.as_millis() as u64;
         for (noticed, reported) in noticed.iter().zip(reported(&noticed)) {
             // Losses behind another one do not wait for longer, so that the live stream is not delayed further and further.
             assert!((noticed + timeout..noticed + timeout + 20).contains(&reported), "{noticed}: {reported}");

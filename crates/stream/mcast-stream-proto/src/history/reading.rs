@@ -6,28 +6,28 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::wire::{AnswerStatus, RecordReader};
+use crate::ClockTime;
 use crate::random::Random;
 use crate::subscriber::Cause;
 use crate::wire::Position;
-use crate::{ClockTime, Nanos};
 
 /// The interval of requests that bring nothing new, which doubles until the longest.
-const FIRST_RETRY: Nanos = Nanos::from_millis(20);
-const LONGEST_RETRY: Nanos = Nanos::from_millis(200);
+const FIRST_RETRY: Duration = Duration::from_millis(20);
+const LONGEST_RETRY: Duration = Duration::from_millis(200);
 /// The longest interval of requests that fail. A part of it is random, so that the clients of a server that restarts do
 /// not come back all at once.
-const LONGEST_FAILED_RETRY: Nanos = Nanos::SECOND;
+const LONGEST_FAILED_RETRY: Duration = Duration::from_secs(1);
 /// A client adds a random time to the one that a server sends it away for: up to one part in this many.
-const WAIT_JITTER: u64 = 8;
+const WAIT_JITTER: u32 = 8;
 /// The shortest and the longest time for which a server can send a client away. Others count as these.
-pub(super) const SHORTEST_WAIT: Nanos = Nanos::from_millis(50);
-pub(super) const LONGEST_WAIT: Nanos = Nanos::from_secs(60);
+pub(super) const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The longest time until its turn that a client can expect, because servers send it away for half of that. It stands for
 /// longer times, too.
-pub const LONGEST_EXPECTED: Duration = Duration::from_nanos(2 * LONGEST_WAIT.0);
+pub const LONGEST_EXPECTED: Duration = LONGEST_WAIT.saturating_mul(2);
 /// All subscribers that search a server see the same announcement. Each waits for a random part of this time before it
 /// connects, so that the server can accept all.
-const SPREAD: Nanos = Nanos::from_millis(500);
+const SPREAD: Duration = Duration::from_millis(500);
 
 /// The request of a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(super) struct Reading {
     /// When the position last advanced.
     pub(super) progress_at: RunTime,
     next_request_at: ClockTime,
-    retry: Nanos,
+    retry: Duration,
     /// Until when the server has sent this client away.
     away_until: Option<RunTime>,
     /// Whether that was reported, and no answer has arrived since.
@@ -147,7 +147,7 @@ impl Reading {
         &mut self,
         now: ClockTime,
         run: RunTime,
-        wait: Nanos,
+        wait: Duration,
         random: &mut Random,
     ) -> bool {
         let wait = wait + random.below(wait / WAIT_JITTER);
@@ -168,7 +168,7 @@ impl Reading {
     }
 
     /// Returns when the timeout is over. Until then, servers can send it away for at most `longest_away`.
-    pub(super) fn given_up_at(&self, timeout: Nanos, longest_away: Nanos) -> RunTime {
+    pub(super) fn given_up_at(&self, timeout: Duration, longest_away: Duration) -> RunTime {
         let away_until = self.away_until.map(|until| until.min(self.progress_at + longest_away));
         away_until.map_or(self.progress_at, |until| until.max(self.progress_at)) + timeout
     }
@@ -176,19 +176,19 @@ impl Reading {
 
 /// A moment in the time for which the process has run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct RunTime(Nanos);
+pub(super) struct RunTime(ClockTime);
 
 impl RunTime {
     /// Returns the time since another moment; 0 if that is later.
-    pub(super) fn since(self, earlier: Self) -> Nanos {
-        self.0 - earlier.0
+    pub(super) fn since(self, earlier: Self) -> Duration {
+        self.0.since(earlier.0)
     }
 }
 
-impl core::ops::Add<Nanos> for RunTime {
+impl core::ops::Add<Duration> for RunTime {
     type Output = Self;
 
-    fn add(self, span: Nanos) -> Self {
+    fn add(self, span: Duration) -> Self {
         Self(self.0 + span)
     }
 }
@@ -203,10 +203,10 @@ pub(super) struct RunningClock {
 
 impl RunningClock {
     /// The longest time between two calls while the process runs. Of a longer one, only this much counts.
-    pub(super) const LONGEST_STEP: Nanos = Nanos::from_millis(250);
+    pub(super) const LONGEST_STEP: Duration = Duration::from_millis(250);
 
     pub(super) const fn new(now: ClockTime) -> Self {
-        Self { seen: now, ran: RunTime(Nanos::ZERO) }
+        Self { seen: now, ran: RunTime(ClockTime::START) }
     }
 
     /// Notes that the process runs.
@@ -239,13 +239,13 @@ mod tests {
     fn a_time_without_calls_counts_as_one_step() {
         let mut clock = RunningClock::new(ClockTime(5));
         let start = clock.now();
-        clock.note(ClockTime(5) + Nanos::from_millis(100));
-        clock.note(ClockTime(5) + Nanos::from_secs(3_600));
+        clock.note(ClockTime(5) + Duration::from_millis(100));
+        clock.note(ClockTime(5) + Duration::from_secs(3_600));
         // A clock that goes back is not followed.
         clock.note(ClockTime(0));
-        assert_eq!(clock.now().since(start), Nanos::from_millis(100) + RunningClock::LONGEST_STEP);
-        let moment = clock.now() + Nanos::SECOND;
-        assert_eq!(clock.earliest(moment), ClockTime(5) + Nanos::from_secs(3_601));
-        assert_eq!(clock.earliest(start), ClockTime(5) + Nanos::from_secs(3_600), "it has been reached");
+        assert_eq!(clock.now().since(start), Duration::from_millis(100) + RunningClock::LONGEST_STEP);
+        let moment = clock.now() + Duration::from_secs(1);
+        assert_eq!(clock.earliest(moment), ClockTime(5) + Duration::from_secs(3_601));
+        assert_eq!(clock.earliest(start), ClockTime(5) + Duration::from_secs(3_600), "it has been reached");
     }
 }

@@ -3,20 +3,21 @@
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use super::reading::RunTime;
+use crate::ClockTime;
 use crate::random::Random;
 use crate::wire::{DatagramWriter, WireError, WriteError, put_socket, read_socket};
-use crate::{ClockTime, Nanos};
 
 /// The interval of searches. A server answers each, so that a few lost datagrams do not matter.
-const INTERVAL: Nanos = Nanos::from_millis(100);
+const INTERVAL: Duration = Duration::from_millis(100);
 /// The same after [`SHORT`], so that many subscribers without a server stay quiet.
-const LONG_INTERVAL: Nanos = Nanos::from_millis(500);
+const LONG_INTERVAL: Duration = Duration::from_millis(500);
 /// For how long a server is searched if nothing shows that there is one.
-pub(super) const SHORT: Nanos = Nanos::from_millis(1_500);
+pub(super) const SHORT: Duration = Duration::from_millis(1_500);
 /// For how long another server than those that have failed is preferred.
-const AVOIDANCE: Nanos = Nanos::from_millis(300);
+const AVOIDANCE: Duration = Duration::from_millis(300);
 /// Limit of the servers that are avoided.
 const MOST_FAILED: usize = 8;
 
@@ -223,11 +224,11 @@ pub struct AnnouncementSchedule {
 
 impl AnnouncementSchedule {
     /// The time between two announcements without a search.
-    pub const INTERVAL: Nanos = Nanos::SECOND;
+    pub const INTERVAL: Duration = Duration::from_secs(1);
     /// The shortest time between two announcements, whatever is searched.
-    pub const SHORTEST_INTERVAL: Nanos = Nanos::from_millis(100);
+    pub const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
     /// The servers of a stream answer a search after a random part of this time.
-    const SPREAD: Nanos = Nanos::from_millis(20);
+    const SPREAD: Duration = Duration::from_millis(20);
 
     /// Returns a schedule whose first announcement is due now. The seed should differ between servers.
     #[must_use]
@@ -282,13 +283,13 @@ mod tests {
         }
 
         /// Searches for this time, every millisecond; returns how many searches were sent.
-        fn run(&mut self, time: Nanos) -> u64 {
+        fn run(&mut self, time: Duration) -> u64 {
             let (end, mut sent) = (self.now + time, 0);
             while self.now < end {
                 self.clock.note(self.now);
                 self.search.proceed(self.now, self.clock.now());
                 sent += u64::from(self.search.poll(self.now, self.clock.now(), &mut self.random));
-                self.now = self.now + Nanos::from_millis(1);
+                self.now = self.now + Duration::from_millis(1);
             }
             sent
         }
@@ -299,7 +300,7 @@ mod tests {
         let mut trial = Trial::new();
         let short = trial.run(SHORT);
         assert!((12..=15).contains(&short), "{short}");
-        let long = trial.run(Nanos::from_secs(10));
+        let long = trial.run(Duration::from_secs(10));
         assert!((15..=21).contains(&long), "{long}");
         assert!(!trial.search.exists());
     }
@@ -307,10 +308,10 @@ mod tests {
     #[test]
     fn the_searches_of_others_replace_its_own() {
         let mut trial = Trial::new();
-        trial.run(Nanos::from_millis(1));
+        trial.run(Duration::from_millis(1));
         for _ in 0..20 {
             trial.search.overhear(trial.now, trial.clock.now(), &mut trial.random);
-            assert_eq!(trial.run(Nanos::from_millis(90)), 0);
+            assert_eq!(trial.run(Duration::from_millis(90)), 0);
         }
     }
 
@@ -318,11 +319,11 @@ mod tests {
     fn the_server_that_the_publisher_advertises_needs_no_search() {
         let mut trial = Trial::new();
         trial.search.record_advertised(Some(server(1)));
-        assert_eq!(trial.run(Nanos::from_millis(1)), 0);
+        assert_eq!(trial.run(Duration::from_millis(1)), 0);
         assert_eq!(trial.search.server(), Some(server(1)));
         // A publisher that was started again serves at another port.
         trial.search.record_advertised(Some(server(2)));
-        trial.run(Nanos::from_millis(1));
+        trial.run(Duration::from_millis(1));
         assert_eq!(trial.search.server(), Some(server(2)));
     }
 
@@ -330,15 +331,15 @@ mod tests {
     fn another_server_replaces_one_that_has_failed_and_otherwise_it_is_asked_again() {
         let mut trial = Trial::new();
         trial.search.record_advertised(Some(server(1)));
-        trial.run(Nanos::from_millis(1));
+        trial.run(Duration::from_millis(1));
         trial.search.record_failure();
-        trial.run(AVOIDANCE - Nanos::from_millis(10));
+        trial.run(AVOIDANCE - Duration::from_millis(10));
         assert_eq!(trial.search.server(), None);
         assert!(!trial.search.find(server(1)), "it has failed");
         assert!(trial.search.find(server(2)));
         assert_eq!(trial.search.server(), Some(server(2)));
         trial.search.record_failure();
-        trial.run(AVOIDANCE + Nanos::from_millis(10));
+        trial.run(AVOIDANCE + Duration::from_millis(10));
         assert_eq!(trial.search.server(), Some(server(2)), "there is no other one");
     }
 }
@@ -395,7 +396,7 @@ mod announcement_tests {
         let (start, mut sent) = (ClockTime(1_000), Vec::new());
         let mut schedule = AnnouncementSchedule::new(start, 1);
         for millisecond in 0..10_000 {
-            let now = start + Nanos::from_millis(millisecond);
+            let now = start + Duration::from_millis(millisecond);
             // Many subscribers search all the time, except in the first seconds.
             if millisecond == 2_500 || millisecond >= 5_000 {
                 schedule.searched(now);

@@ -2,18 +2,19 @@
 //! the live stream and a hostile server do.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use mcast_sim::{Dice, for_seeds};
 
 use super::*;
+use crate::ClockTime;
 use crate::side_channel::QueueToken;
 use crate::subscriber::{Cause, Item, Message, SubscriberEvent, SubscriberStatistics};
 use crate::wire::{Incarnation, MessageNumber};
-use crate::{ClockTime, Nanos};
 
-const STEP: Nanos = Nanos::from_millis(5);
+const STEP: Duration = Duration::from_millis(5);
 
 /// A life of the publisher.
 #[derive(Clone, Debug)]
@@ -94,7 +95,7 @@ impl Announcements {
         let advertised = dice.pick(&[None, Some(None), Some(Some(publisher()))]);
         // Only where the server is advertised, a subscriber can know that one is missing.
         let blocked = if advertised.is_some() { dice.pick(&[0, 2_000, 9_000]) } else { 0 };
-        let blocked = begins..begins + Nanos::from_millis(blocked);
+        let blocked = begins..begins + Duration::from_millis(blocked);
         Self { loss: dice.pick(&[0.0, 0.2]), blocked, under_way: VecDeque::new(), advertised }
     }
 }
@@ -113,18 +114,19 @@ impl World {
         // Each message is published at a time; the live stream begins at one of them.
         let mut at = ClockTime(1_000_000_000);
         let mut published = Vec::new();
-        let gap = dice.pick(&[Nanos::from_micros(200), Nanos::from_millis(3), Nanos::from_millis(20)]);
+        let gap =
+            dice.pick(&[Duration::from_micros(200), Duration::from_millis(3), Duration::from_millis(20)]);
         for life in &lives {
             for number in 0..life.messages {
                 published.push((at, life.clone(), number));
                 at = at + gap;
             }
-            at = at + Nanos::from_millis(dice.below(1_500));
+            at = at + Duration::from_millis(dice.below(1_500));
         }
         let joins_at = dice.below(published.len() as u64) as usize;
         let loss = dice.pick(&[0.0, 0.01, 0.2]);
         let live = Self::live(&mut dice, &published[joins_at..], loss);
-        let lag = Nanos::from_millis(dice.pick(&[0, 10, 400]));
+        let lag = Duration::from_millis(dice.pick(&[0, 10, 400]));
         let (is_hostile, is_busy) = (dice.chance(0.2), dice.chance(0.3));
         let stored = Self::stored(&mut dice, &published, lag);
         let number = MessageNumber(dice.below(200));
@@ -147,7 +149,7 @@ impl World {
         };
         let begins = published[joins_at].0;
         let silent_from = match dice.chance(0.2) {
-            true => begins + Nanos::from_millis(dice.below(2_000)),
+            true => begins + Duration::from_millis(dice.below(2_000)),
             false => ClockTime::NEVER,
         };
         let announcements = Announcements::new(&mut dice, begins);
@@ -257,7 +259,7 @@ impl World {
     fn stored(
         dice: &mut Dice,
         published: &[(ClockTime, Life, u64)],
-        lag: Nanos,
+        lag: Duration,
     ) -> Vec<(ClockTime, HistoryRecord<Vec<u8>>)> {
         let mut all = Vec::new();
         let gaps = dice.pick(&[0.0, 0.01]);
@@ -305,9 +307,9 @@ impl World {
     }
 
     fn run(&mut self) {
-        let end = self.live.back().unwrap().0 + Nanos::from_secs(30);
+        let end = self.live.back().unwrap().0 + Duration::from_secs(30);
         // A server can send it away for longer.
-        let last = end + Nanos::from_secs(600);
+        let last = end + Duration::from_secs(600);
         while self.now < end || !self.machine.is_idle() && self.now < last {
             if let Some(stall) = self.stalls.iter().find(|stall| stall.contains(&self.now)) {
                 self.now = stall.end;
@@ -331,7 +333,7 @@ impl World {
         let Announcements { loss, ref blocked, .. } = self.announcements;
         let is_lost = |dice: &mut Dice| dice.chance(loss) || blocked.contains(&self.now);
         if self.machine.poll_search(self.now) && !is_lost(&mut self.dice) {
-            let at = self.now + Nanos::from_millis(self.dice.between(1, 50));
+            let at = self.now + Duration::from_millis(self.dice.between(1, 50));
             self.announcements.under_way.push_back(at);
         }
         while self.announcements.under_way.front().is_some_and(|at| *at <= self.now) {
@@ -400,7 +402,7 @@ impl World {
     }
 
     fn answer(&mut self, query: &HistoryQuery) {
-        let mut at = self.now + Nanos::from_millis(self.dice.pick(&[0, 1, 60]));
+        let mut at = self.now + Duration::from_millis(self.dice.pick(&[0, 1, 60]));
         if self.now >= self.silent_from {
             return;
         }
@@ -409,7 +411,7 @@ impl World {
             return;
         }
         if self.is_busy && self.dice.chance(0.1) {
-            let wait = Nanos::from_millis(self.dice.pick(self.waits));
+            let wait = Duration::from_millis(self.dice.pick(self.waits));
             let frame = AnswerFrame::later(wait, QueueToken::new(7));
             return self.answers.push_back((at, query.id, frame));
         }
@@ -458,7 +460,7 @@ impl World {
             }
             if self.dice.chance(0.02) {
                 self.answers.extend(writer.take().map(|frame| (at, query.id, frame)));
-                at = at + Nanos::from_millis(self.dice.below(20));
+                at = at + Duration::from_millis(self.dice.below(20));
             }
         }
         self.answers.extend(writer.take().map(|frame| (at, query.id, frame)));
@@ -641,7 +643,7 @@ fn run_healthy_with(
         world.machine = HistoryMachine::new(world.config.clone(), world.now);
     }
     let blocked = &mut world.announcements.blocked;
-    blocked.end = blocked.end.min(world.begins + Nanos::from_secs(2));
+    blocked.end = blocked.end.min(world.begins + Duration::from_secs(2));
     change(&mut world);
     world.run();
     world.audit();
@@ -680,12 +682,12 @@ fn a_healthy_history_heals_every_loss_whenever_the_process_stops() {
             world.machine = HistoryMachine::new(world.config.clone(), world.now);
             let mut at = world.now;
             for _ in 0..world.dice.between(1, 4) {
-                let from = at + Nanos::from_millis(world.dice.below(3_000));
-                at = from + Nanos::from_millis(world.dice.below(20_000));
+                let from = at + Duration::from_millis(world.dice.below(3_000));
+                at = from + Duration::from_millis(world.dice.below(20_000));
                 world.stalls.push(from..at);
             }
             let stall = world.stalls[0].clone();
-            let fails_until = stall.end + Nanos::from_millis(world.dice.below(4_000));
+            let fails_until = stall.end + Duration::from_millis(world.dice.below(4_000));
             world.outage = stall.start..fails_until;
         };
         let Some(world) = run_healthy_with(seed, is_kind, change) else { return };

@@ -4,9 +4,9 @@
 
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::time::Duration;
 
 use super::record::{GapCause, HistoryContent, HistoryRecord};
-use crate::Nanos;
 use crate::side_channel::QueueToken;
 use crate::wire::{Incarnation, MessageKey, MessageNumber, Position, StreamId, WireError};
 
@@ -125,7 +125,7 @@ pub enum AnswerFrame<'a> {
     /// The server serves others first. The client is to connect again.
     Retry {
         /// After this time, in whole milliseconds.
-        wait: Nanos,
+        wait: Duration,
         /// The client's place in the queue.
         ticket: QueueToken,
     },
@@ -152,7 +152,7 @@ impl<'a> AnswerFrame<'a> {
             }
             [LATER, ..] => {
                 let mut reader = Reader { bytes, at: 4 };
-                let wait = Nanos::from_millis(u64::from(reader.u32()?));
+                let wait = Duration::from_millis(u64::from(reader.u32()?));
                 Ok(Self::Retry { wait, ticket: QueueToken::new(reader.u32()?) })
             }
             _ => Err(WireError::Body),
@@ -172,8 +172,8 @@ impl<'a> AnswerFrame<'a> {
 impl AnswerFrame<'_> {
     /// Returns the bytes of the frame that sends a client away for this time, rounded up to milliseconds.
     #[must_use]
-    pub fn later(wait: Nanos, ticket: QueueToken) -> Vec<u8> {
-        let milliseconds = u32::try_from(wait.0.div_ceil(1_000_000)).unwrap_or(u32::MAX);
+    pub fn later(wait: Duration, ticket: QueueToken) -> Vec<u8> {
+        let milliseconds = u32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
         let mut bytes = alloc::vec![LATER, 0, 0, 0];
         bytes.extend_from_slice(&milliseconds.to_be_bytes());
         bytes.extend_from_slice(&ticket.number().to_be_bytes());
@@ -454,7 +454,7 @@ mod tests {
 
         #[test]
         fn the_time_to_come_back_is_read_as_it_was_written(milliseconds: u32, ticket: u32) {
-            let (wait, ticket) = (Nanos::from_millis(u64::from(milliseconds)), QueueToken::new(ticket));
+            let (wait, ticket) = (Duration::from_millis(u64::from(milliseconds)), QueueToken::new(ticket));
             let bytes = AnswerFrame::later(wait, ticket);
             prop_assert_eq!(AnswerFrame::read(&bytes), Ok(AnswerFrame::Retry { wait, ticket }));
             AnswerFrame::read(&bytes[..bytes.len() - 1]).unwrap_err();
@@ -514,7 +514,7 @@ mod tests {
                 .replace(' ', "")
         );
         assert_eq!(hex(&AnswerFrame::end(AnswerStatus::Edge, "")), "02010000");
-        let later = AnswerFrame::later(Nanos(1_499_999_999), QueueToken::new(0x12_3456));
+        let later = AnswerFrame::later(Duration::from_nanos(1_499_999_999), QueueToken::new(0x12_3456));
         assert_eq!(hex(&later), "03000000000005dc00123456");
     }
 }

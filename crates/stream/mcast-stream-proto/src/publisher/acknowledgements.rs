@@ -5,6 +5,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::PublisherMachine;
 use super::event::PublisherEvent;
@@ -14,9 +15,9 @@ use super::quorum::{
     Watermarks,
 };
 use super::record::AckRecord;
+use crate::ClockTime;
 use crate::random::SMALL_GROUP;
 use crate::wire::{Acknowledgement, MessageNumber, SubscriberId, SubscriberName};
-use crate::{ClockTime, Nanos};
 
 /// Ranges of messages that were given up, remembered one by one. Beyond that, the two oldest become one range, which
 /// includes the acknowledged messages between them.
@@ -25,7 +26,7 @@ const MAX_GIVEN_UP: usize = 256;
 const MOST_DOUBLINGS: u32 = 8;
 /// With more subscribers, reports are evaluated at most once in this time.
 const LARGE_GROUP: usize = 64;
-const EVALUATION_INTERVAL: Nanos = Nanos::from_millis(10);
+const EVALUATION_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Subscribers with the same name are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,7 +143,7 @@ impl Acknowledgements {
 
     /// Returns whether the first message that is not settled, of those before `next`, has waited for longer than this,
     /// and then for twice as long, and so on.
-    fn is_late(&mut self, now: ClockTime, next: MessageNumber, timeout: Nanos) -> bool {
+    fn is_late(&mut self, now: ClockTime, next: MessageNumber, timeout: Duration) -> bool {
         if self.settled >= next {
             self.awaited = None;
             return false;

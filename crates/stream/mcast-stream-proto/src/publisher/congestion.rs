@@ -8,7 +8,10 @@
 //! The result of a trial holds for all subscribers that lose no more. If each made its own, twenty subscribers on one
 //! lossy radio network would hold the publisher at half its rate, or half of that again, for most of the time.
 
-use crate::{ClockTime, Nanos};
+use core::time::Duration;
+
+use crate::ClockTime;
+use crate::span::{count, per_second};
 
 /// Loss at which the publisher begins a trial, in parts per million.
 const HIGH: u32 = 200_000;
@@ -17,16 +20,16 @@ const LOW: u32 = 100_000;
 /// Loss below which the link carries more than this rate, in parts per million.
 const NEGLIGIBLE: u32 = 20_000;
 /// Time without trials after the first one that showed another cause; it doubles with each further one.
-const FIRST_IMMUNITY: Nanos = Nanos::from_secs(5);
-const LONGEST_IMMUNITY: Nanos = Nanos::from_secs(60);
+const FIRST_IMMUNITY: Duration = Duration::from_secs(5);
+const LONGEST_IMMUNITY: Duration = Duration::from_secs(60);
 /// A trial ends as failed after this many samples without less loss: the queue on the way may be full at first. A
 /// sample that takes longer than `TRIAL_TIME` counts for several.
 const TRIAL_SAMPLES: u64 = 3;
-const TRIAL_TIME: Nanos = Nanos::from_millis(200);
+const TRIAL_TIME: Duration = Duration::from_millis(200);
 /// A trial does not fail with fewer datagrams than this: with 32 of them, half of a loss of 75 % may be chance.
 const TRIAL_DATAGRAMS: u64 = 64;
 /// A limited rate is doubled when there is no sample for this long.
-pub(crate) const LONGEST_SILENCE: Nanos = Nanos::from_secs(2);
+pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(2);
 /// A trial divides the rate by at most this: what arrives of a burst says little about the link.
 const LARGEST_CUT: u64 = 8;
 /// Near the capacity of the link, the rate grows by one part in this many with each good sample.
@@ -42,7 +45,7 @@ pub(crate) struct Sample {
     pub(crate) sent_bytes: u64,
     pub(crate) arrived_bytes: u64,
     /// The time that they took.
-    pub(crate) elapsed: Nanos,
+    pub(crate) elapsed: Duration,
 }
 
 impl Sample {
@@ -55,11 +58,6 @@ impl Sample {
     fn arrived_rate(&self) -> u64 {
         per_second(self.arrived_bytes, self.elapsed)
     }
-}
-
-pub(super) fn per_second(bytes: u64, elapsed: Nanos) -> u64 {
-    let rate = u128::from(bytes) * u128::from(Nanos::SECOND.0) / u128::from(elapsed.0.max(1));
-    u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
 /// Returns whether this loss is significantly below `loss`: by 3.5 standard deviations, so that random loss at twenty
@@ -82,7 +80,7 @@ pub(crate) enum RateChange {
     Recovered,
     /// The rate is not the cause of this loss. No other trial begins before `until`; the next one that fails is
     /// followed by `immunity`. `certain` is the part of the loss that certainly does not depend on the rate.
-    Cleared { loss: u32, until: ClockTime, immunity: Nanos, certain: u32 },
+    Cleared { loss: u32, until: ClockTime, immunity: Duration, certain: u32 },
 }
 
 /// The publisher has slowed down to see whether loss falls.
@@ -99,7 +97,7 @@ struct Trial {
     sent: u64,
     lost: u64,
     sent_bytes: u64,
-    elapsed: Nanos,
+    elapsed: Duration,
 }
 
 impl Trial {
@@ -112,13 +110,13 @@ impl Trial {
             sent: 0,
             lost: 0,
             sent_bytes: 0,
-            elapsed: Nanos::ZERO,
+            elapsed: Duration::ZERO,
         }
     }
 
     fn with(self, sample: &Sample) -> Self {
         Self {
-            samples: self.samples.saturating_sub(1 + sample.elapsed / TRIAL_TIME),
+            samples: self.samples.saturating_sub(1 + count(sample.elapsed, TRIAL_TIME)),
             sent: self.sent + sample.sent,
             lost: self.lost + sample.lost.min(sample.sent),
             sent_bytes: self.sent_bytes + sample.sent_bytes,
@@ -199,7 +197,7 @@ impl Capacity {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RateControl {
     state: State,
-    immunity: Nanos,
+    immunity: Duration,
     /// The lowest rate, and the rate from which on the limit is removed. Bytes per second.
     slowest: u64,
     fastest: u64,
@@ -302,7 +300,7 @@ impl RateControl {
     }
 
     /// Takes over the result of another subscriber's trial: the rate is not the cause of this loss.
-    pub(crate) fn learn(&mut self, loss: u32, until: ClockTime, immunity: Nanos, certain: u32) {
+    pub(crate) fn learn(&mut self, loss: u32, until: ClockTime, immunity: Duration, certain: u32) {
         if let State::Free { immune_until, cleared } = &mut self.state
             && self.loss <= loss.saturating_add(loss / 2)
         {
@@ -314,8 +312,8 @@ impl RateControl {
 
     /// Doubles a limited rate for each [`LONGEST_SILENCE`] without a sample, so that the estimate does not stay too
     /// low.
-    pub(crate) fn relax_after(&mut self, silence: Nanos) {
-        for _ in 0..(silence / LONGEST_SILENCE).min(u64::from(u64::BITS)) {
+    pub(crate) fn relax_after(&mut self, silence: Duration) {
+        for _ in 0..count(silence, LONGEST_SILENCE).min(u64::from(u64::BITS)) {
             self.relax();
         }
     }
@@ -385,7 +383,7 @@ impl RateControl {
 mod tests {
     use super::*;
 
-    const SECOND: u64 = Nanos::SECOND.0;
+    const SECOND: u64 = 1_000_000_000;
     const INTERVAL: u64 = SECOND / 10;
 
     /// Returns the sample for `rate` bytes per second on a link with this capacity and share of random loss.
@@ -397,7 +395,7 @@ mod tests {
             lost: sent - arrived,
             sent_bytes: sent * 1_000,
             arrived_bytes: arrived * 1_000,
-            elapsed: Nanos(INTERVAL),
+            elapsed: Duration::from_nanos(INTERVAL),
         }
     }
 
@@ -440,10 +438,10 @@ mod tests {
             control.observe(now, sample, false, false);
             control.is_on_trial()
         };
-        assert!(!begins_after_learning(0.3, until - Nanos(1)));
+        assert!(!begins_after_learning(0.3, until - Duration::from_nanos(1)));
         assert!(begins_after_learning(0.3, until));
         assert!(
-            begins_after_learning(0.6, until - Nanos(1)),
+            begins_after_learning(0.6, until - Duration::from_nanos(1)),
             "a trial at lower loss does not explain twice as much"
         );
     }
@@ -476,7 +474,7 @@ mod tests {
             lost,
             sent_bytes: sent * 1_000,
             arrived_bytes: (sent - lost) * 1_000,
-            elapsed: Nanos::SECOND,
+            elapsed: Duration::from_secs(1),
         };
         assert_eq!(control.observe(ClockTime(2 * SECOND), sample(32, 18), true, false), None);
         assert!(control.is_on_trial());

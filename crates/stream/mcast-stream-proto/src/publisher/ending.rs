@@ -7,19 +7,19 @@ use core::time::Duration;
 
 use super::PublisherMachine;
 use super::members::Role;
+use crate::ClockTime;
 use crate::wire::{FlowControl, SubscriberId};
-use crate::{ClockTime, Nanos};
 
 /// How long an ending publisher waits for applications that have not read everything that was received.
-const READ_TIMEOUT: Nanos = Nanos::SECOND;
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the end of the stream is repeated, and at which interval: best-effort subscribers, which request no repairs,
 /// learn of it only by this. At 20 % loss, 1 of 390,625 subscribers misses all repetitions.
 const END_REPEATS: u32 = 8;
-const END_INTERVAL: Nanos = Nanos::from_millis(2);
+const END_INTERVAL: Duration = Duration::from_millis(2);
 /// Without feedback, parity and what was overtaken may arrive a while after the data.
-const ONE_WAY_END_INTERVAL: Nanos = Nanos::from_millis(10);
+const ONE_WAY_END_INTERVAL: Duration = Duration::from_millis(10);
 /// How long a subscriber is expected that has asked for a heartbeat or an echo: its first status follows.
-const JOIN_TIMEOUT: Nanos = Nanos::from_millis(500);
+const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Subscribers that are expected, remembered one by one. Others are waited for once they have joined.
 const MAX_JOINING: usize = 64;
 
@@ -53,7 +53,7 @@ enum Joining {
 pub(super) struct Ending {
     phase: Phase,
     /// For how long it waits.
-    timeout: Nanos,
+    timeout: Duration,
     /// Since when: at a low rate, sending may take longer than the timeout.
     since: ClockTime,
     /// The data datagrams that had been sent at that time.
@@ -64,7 +64,7 @@ pub(super) struct Ending {
 
 impl Ending {
     /// Notes that time has passed in which the publisher did not run.
-    pub(super) fn extend_deadlines(&mut self, now: ClockTime, pause: Nanos) {
+    pub(super) fn extend_deadlines(&mut self, now: ClockTime, pause: Duration) {
         // What began during the pause begins now at the latest.
         let later = |at: ClockTime| (at + pause).min(now);
         self.since = later(self.since);
@@ -97,8 +97,8 @@ impl Ending {
         self.joining.values().any(|joining| matches!(joining, Joining::Expected { .. }))
     }
 
-    fn left(&self, now: ClockTime) -> Nanos {
-        self.timeout - now.since(self.since).min(self.timeout)
+    fn left(&self, now: ClockTime) -> Duration {
+        self.timeout.saturating_sub(now.since(self.since).min(self.timeout))
     }
 }
 
@@ -106,14 +106,14 @@ impl PublisherMachine {
     /// Sets for how long the publisher waits for its subscribers at the end: from now on, or from when the last datagram is
     /// sent, if that is later.
     pub fn wait_at_end(&mut self, now: ClockTime, timeout: Duration) {
-        self.ending.timeout = timeout.into();
+        self.ending.timeout = timeout;
         (self.ending.since, self.ending.sent) = (now, self.statistics.datagrams);
     }
 
     /// Returns how much of the time is left for which it [waits at the end](Self::wait_at_end).
     pub fn left_at_end(&mut self, now: ClockTime) -> Duration {
         self.run_timers(now);
-        self.ending.left(now).into()
+        self.ending.left(now)
     }
 
     /// Ends the stream like [`close`](Self::close), and then waits for the subscribers, for at most this time: until all have
@@ -181,7 +181,7 @@ impl PublisherMachine {
             (self.ending.since, self.ending.sent) = (now, self.statistics.datagrams);
         }
         loop {
-            let is_time_over = self.ending.left(now) == Nanos::ZERO;
+            let is_time_over = self.ending.left(now) == Duration::ZERO;
             let repeat_first = Phase::Repeating { left: END_REPEATS, at: now + self.end_interval() };
             let next = match self.ending.phase {
                 Phase::Open | Phase::Over => return,
@@ -209,7 +209,7 @@ impl PublisherMachine {
     }
 
     /// Returns the time between two repetitions of the end.
-    fn end_interval(&self) -> Nanos {
+    fn end_interval(&self) -> Duration {
         if self.config.flow == FlowControl::OneWay { ONE_WAY_END_INTERVAL } else { END_INTERVAL }
     }
 }

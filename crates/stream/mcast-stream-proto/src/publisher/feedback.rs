@@ -1,25 +1,26 @@
 //! Handles the datagrams of subscribers: probes, NAKs and statuses.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use super::members::{Departure, End, Progress, Role};
 use super::pacing::Reception;
 use super::repair_flow::RepairFlow;
 use super::repair_scheduler::can_repair;
 use super::{PublisherEvent, PublisherMachine};
+use crate::ClockTime;
 use crate::outbox::Target;
 use crate::wire::{
     Acknowledgement, AddressToken, DatagramView, Flags, FlowControl, HEADER_LENGTH, Header, Heartbeat,
     KeyEpoch, Kind, Nak, Probe, Reset, ResetReason, ServedHistory, Status, SubscriberId, SubscriberName,
     TAG_LENGTH,
 };
-use crate::{ClockTime, Nanos};
 
 /// Bytes that the salt and the tag add to a sealed datagram of the publisher.
 const SEALED_EXTRA: usize = 12 + TAG_LENGTH;
 /// Losses of a subscriber that received nothing new for longer than this and four status intervals, although data was
 /// sent, do not count against the rate.
-const MAX_SILENCE: Nanos = Nanos::from_millis(500);
+const MAX_SILENCE: Duration = Duration::from_millis(500);
 
 impl PublisherMachine {
     /// Handles a datagram received on the publisher's own port.

@@ -4,18 +4,19 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use core::fmt;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use super::auto_rate::PathModel;
 use super::congestion::RateControl;
 use super::record::{AckRecord, LossMark, LossMeter, Ranking};
 use super::repair_flow::RepairFlow;
+use crate::ClockTime;
 use crate::proof::{Counts, NakLimit};
 use crate::seal::{Cipher, Purpose};
 use crate::wire::{MessageNumber, Sequence, Status, SubscriberId};
-use crate::{ClockTime, Nanos};
 
 /// A request sooner than this after a repair was sent before the repair arrived.
-const MIN_HOLDOFF: Nanos = Nanos::from_micros(200);
+const MIN_HOLDOFF: Duration = Duration::from_micros(200);
 
 /// The role of a subscriber in flow control.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,11 +120,11 @@ pub(crate) struct Member {
     pub(crate) returned: Option<ClockTime>,
     pub(crate) last_heard: ClockTime,
     /// The round-trip time; 0 before the first sample.
-    pub(crate) round_trip: Nanos,
+    pub(crate) round_trip: Duration,
     /// The last sample of the round-trip time, which includes queues on the way.
-    last_sample: Nanos,
+    last_sample: Duration,
     /// Samples of the round-trip time: their number, the least of the last full eight, the least since.
-    samples: (u32, Nanos, Nanos),
+    samples: (u32, Duration, Duration),
     /// Datagrams that it has received, and one past the greatest sequence that it knows of.
     pub(crate) received: u64,
     pub(crate) highest: Sequence,
@@ -165,9 +166,9 @@ impl Member {
             advanced: (Sequence::default(), now),
             returned: None,
             last_heard: now,
-            round_trip: Nanos::ZERO,
-            last_sample: Nanos::ZERO,
-            samples: (0, Nanos::ZERO, Nanos::ZERO),
+            round_trip: Duration::ZERO,
+            last_sample: Duration::ZERO,
+            samples: (0, Duration::ZERO, Duration::ZERO),
             received: 0,
             highest: Sequence::default(),
             highest_at: now,
@@ -191,9 +192,9 @@ impl Member {
         &mut self,
         status: &Status,
         now: ClockTime,
-        expected: Nanos,
+        expected: Duration,
         verified_through: Option<Sequence>,
-    ) -> Nanos {
+    ) -> Duration {
         let progress = &mut self.progress;
         // A status that was overtaken on the way must not revert progress.
         progress.next = progress.next.max(status.next);
@@ -201,7 +202,7 @@ impl Member {
         progress.given_up = progress.given_up.max(status.given_up);
         progress.lost_messages = progress.lost_messages.max(status.lost_messages);
         let has_received = status.received > self.received;
-        let mut silence = Nanos::ZERO;
+        let mut silence = Duration::ZERO;
         if status.highest > self.highest {
             silence = now.since(self.highest_at);
             self.highest_at = now;
@@ -224,8 +225,9 @@ impl Member {
             self.advanced.1 = now;
         }
         if status.clock != 0 {
-            let held = Nanos::from_micros(status.held.into());
-            let sample = (now.since(ClockTime(status.clock)) - held).max(Nanos(1));
+            let held = Duration::from_micros(status.held.into());
+            let sample =
+                ((now.since(ClockTime(status.clock))).saturating_sub(held)).max(Duration::from_nanos(1));
             self.measure(sample, expected);
         }
         silence
@@ -248,11 +250,11 @@ impl Member {
 
     /// Updates the round-trip time: the least of the last eight to sixteen samples, because a longer sample shows a
     /// queue and not the length of the way.
-    fn measure(&mut self, sample: Nanos, expected: Nanos) {
+    fn measure(&mut self, sample: Duration, expected: Duration) {
         self.last_sample = sample;
-        if self.round_trip == Nanos::ZERO {
+        if self.round_trip == Duration::ZERO {
             // The first sample may be wrong, too: a clock was set, or the subscriber was suspended.
-            let first = sample.min(16 * expected + Nanos::from_millis(10));
+            let first = sample.min(16 * expected + Duration::from_millis(10));
             self.samples = (0, first, first);
         }
         let (count, before, least) = self.samples;
@@ -260,17 +262,17 @@ impl Member {
             0 => (count + 1, least, sample),
             _ => (count + 1, before, least.min(sample)),
         };
-        self.round_trip = self.samples.1.min(self.samples.2).max(Nanos(1));
+        self.round_trip = self.samples.1.min(self.samples.2).max(Duration::from_nanos(1));
     }
 
     /// Returns the time in which a repair that was sent to it arrives.
-    pub(super) fn holdoff(&self) -> Nanos {
+    pub(super) fn holdoff(&self) -> Duration {
         self.answer_time().max(MIN_HOLDOFF)
     }
 
     /// Returns the time in which an answer to a datagram sent now is expected: the round-trip time with plausible
     /// queues on the way.
-    pub(crate) fn answer_time(&self) -> Nanos {
+    pub(crate) fn answer_time(&self) -> Duration {
         self.round_trip.max(self.last_sample.min(LONGEST_QUEUE))
     }
 
@@ -281,7 +283,7 @@ impl Member {
 }
 
 /// The longest plausible time in a queue: a subscriber that takes longer was suspended.
-const LONGEST_QUEUE: Nanos = Nanos::SECOND;
+const LONGEST_QUEUE: Duration = Duration::from_secs(1);
 /// The lowest rate to which a link can limit the publisher, in bytes per second.
 const SLOWEST: u64 = 65_536;
 /// Departed subscribers remembered one by one; of older ones only the sums are kept.
@@ -564,20 +566,30 @@ mod tests {
             ..Status::default()
         };
         for now in [2, 3].map(ClockTime) {
-            member.record(&status(5, 5), now, Nanos(1), None);
+            member.record(&status(5, 5), now, Duration::from_nanos(1), None);
             assert_eq!(member.advanced, (Sequence(15), now));
         }
         for now in [4, 5].map(ClockTime) {
-            member.record(&status(5, 9), now, Nanos(1), None);
+            member.record(&status(5, 9), now, Duration::from_nanos(1), None);
             assert_eq!(member.advanced, (Sequence(15), ClockTime(3)));
         }
         // A repair of another datagram is progress, once.
         for now in [6, 7].map(ClockTime) {
-            member.record(&Status { received: 7, ..status(5, 9) }, now, Nanos(1), Some(Sequence(4)));
+            member.record(
+                &Status { received: 7, ..status(5, 9) },
+                now,
+                Duration::from_nanos(1),
+                Some(Sequence(4)),
+            );
             assert_eq!(member.advanced, (Sequence(15), ClockTime(6)));
         }
         // It is none if nothing that follows can be verified.
-        member.record(&Status { received: 8, ..status(5, 9) }, ClockTime(8), Nanos(1), Some(Sequence(5)));
+        member.record(
+            &Status { received: 8, ..status(5, 9) },
+            ClockTime(8),
+            Duration::from_nanos(1),
+            Some(Sequence(5)),
+        );
         assert_eq!(member.advanced, (Sequence(15), ClockTime(6)));
     }
 
@@ -591,8 +603,8 @@ mod tests {
             given_up,
             ..Status::default()
         };
-        member.record(&status(5, 4, Status::ENDED, 2), ClockTime(2), Nanos(1), None);
-        member.record(&status(3, 6, 0, 0), ClockTime(3), Nanos(1), None);
+        member.record(&status(5, 4, Status::ENDED, 2), ClockTime(2), Duration::from_nanos(1), None);
+        member.record(&status(3, 6, 0, 0), ClockTime(3), Duration::from_nanos(1), None);
         let Progress { next, end, given_up, .. } = member.progress;
         assert_eq!((next, end, given_up), (Sequence(5), End::Received, 2));
         assert_eq!(member.room_end(), Sequence(9), "an overtaken status gave it more room than it has");
@@ -618,7 +630,7 @@ mod tests {
                     // Some claim to know of everything.
                     let highest = if choice == 2 { Sequence::MAX } else { next + random.next() % 8 };
                     let status = Status { next, highest, window: window as u32, ..Status::default() };
-                    member.record(&status, ClockTime(turn), Nanos(1), None);
+                    member.record(&status, ClockTime(turn), Duration::from_nanos(1), None);
                     members.changed(id);
                 }
             }

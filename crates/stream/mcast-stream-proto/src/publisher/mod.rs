@@ -23,6 +23,7 @@ mod transmit;
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 pub use audience::{Audience, SubscriberProgress};
 pub use config::{AutoRate, ConfigError, Congestion, Fec, PublisherConfig, PublisherRate};
@@ -34,12 +35,12 @@ pub use quorum::{
 };
 pub use transmit::Transmit;
 
+use crate::ClockTime;
 use crate::outbox::Outbox;
 use crate::proof::{AddressProof, EchoLimit};
 use crate::random::Random;
 use crate::seal::Keys;
 use crate::wire::{FlowControl, Header, KeyEpoch, Kind, MessageNumber, ServedHistory};
-use crate::{ClockTime, Nanos};
 use acknowledgements::Acknowledgements;
 use auto_rate::AutoControl;
 use ending::Ending;
@@ -56,8 +57,8 @@ use state::HeartbeatSchedule;
 use transmit::FlowState;
 
 /// A shorter timer would be lost in the scheduling delay of the system.
-const MIN_ROUND_TRIP: Nanos = Nanos::from_micros(50);
-const LONGEST_ROUND_TRIP: Nanos = Nanos::from_secs(10);
+const MIN_ROUND_TRIP: Duration = Duration::from_micros(50);
+const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(10);
 /// Echoes to unproven addresses, at once and per second: as many subscribers as may be known may join together.
 const UNPROVEN_ECHOES: (u64, u64) = (16_384, 4_096);
 
@@ -99,7 +100,7 @@ pub struct PublisherMachine {
     slowed_to: Option<u64>,
     heartbeats: HeartbeatSchedule,
     directory: RepairerDirectory,
-    round_trip: Nanos,
+    round_trip: Duration,
     /// The sums over departed subscribers that are no longer remembered one by one.
     forgotten: Audience,
     acknowledgements: Option<Acknowledgements>,
@@ -151,9 +152,9 @@ impl PublisherMachine {
             data_sent_at: now,
             data_resumed_at: now,
             slowed_to: None,
-            heartbeats: HeartbeatSchedule::new(now, config.idle_interval.into()),
+            heartbeats: HeartbeatSchedule::new(now, config.idle_interval),
             directory: RepairerDirectory::new(config.seed, now),
-            round_trip: Nanos::from(config.round_trip).clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),
+            round_trip: config.round_trip.clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),
             forgotten: Audience::default(),
             acknowledgements: config.quorum.clone().map(|quorum| {
                 Acknowledgements::new(quorum, config.first_message.max(config.acknowledge_from))
@@ -300,11 +301,11 @@ impl PublisherMachine {
     #[must_use]
     pub fn statistics(&self) -> PublisherStatistics {
         PublisherStatistics {
-            round_trip: self.round_trip.into(),
+            round_trip: self.round_trip,
             subscribers: self.members.len() as u64,
             rate: self.pacer.rate(),
             limiting: self.auto.and_then(|auto| auto.limiting().0),
-            queueing: self.auto.map_or(Nanos::ZERO, |auto| auto.limiting().1).into(),
+            queueing: self.auto.map_or(Duration::ZERO, |auto| auto.limiting().1),
             ..self.statistics
         }
     }

@@ -1,6 +1,8 @@
 //! The rate of the stream, to which data, repairs and control datagrams keep together, and how far it slows down to
 //! what the links of the subscribers carry, from what they report as lost.
 
+use core::time::Duration;
+
 use mcast_pace::TokenBucket;
 
 use super::congestion::{LONGEST_SILENCE, RateChange, Sample};
@@ -8,14 +10,15 @@ use super::members::{Member, Role};
 use super::record::{LossMark, newly_missed};
 use super::repair_flow::RepairReport;
 use super::{Congestion, PublisherEvent, PublisherMachine};
+use crate::ClockTime;
+use crate::span::{amount, time_for};
 use crate::wire::{Sequence, Status, SubscriberId};
-use crate::{ClockTime, Nanos};
 
 /// The least number of datagrams in a loss sample, and its least duration.
 const SAMPLE_DATAGRAMS: u64 = 128;
 /// The least number while the links are unknown, and in a trial, because a trial slows down all subscribers.
 const FIRST_SAMPLE: u64 = 64;
-const SAMPLE_TIME: Nanos = Nanos::from_millis(50);
+const SAMPLE_TIME: Duration = Duration::from_millis(50);
 /// The least number in a sample that takes a second.
 const FEWEST_DATAGRAMS: u64 = 32;
 
@@ -102,7 +105,7 @@ impl PublisherMachine {
         let until = match status.clock {
             0 => now - member.answer_time(),
             // As long after that heartbeat was sent as this status after it arrived.
-            clock => (ClockTime(clock) + Nanos::from_micros(status.held.into())).min(now),
+            clock => (ClockTime(clock) + Duration::from_micros(status.held.into())).min(now),
         };
         let is_steady = reception != Reception::Interrupted;
         let report = RepairReport {
@@ -177,8 +180,8 @@ impl PublisherMachine {
                 continue;
             }
             let bytes = member.received.saturating_sub(received).saturating_mul(average);
-            let allowed = u128::from(rate) * u128::from(elapsed.0) / u128::from(Nanos::SECOND.0);
-            if bytes == 0 || u128::from(bytes) >= allowed / 4 * 3 {
+            let allowed = amount(rate, elapsed);
+            if bytes == 0 || bytes >= allowed / 4 * 3 {
                 member.control.relax_after(LONGEST_SILENCE);
                 has_changed = true;
             }
@@ -235,10 +238,10 @@ impl Member {
         // A subscriber that knows of a datagram may not count it as lost yet, because it may be merely late. Its fate
         // belongs to the sample in which it is reported: else a small sample after a large one has the losses of both.
         let decided = (sent + mark.undecided).min(lost.saturating_add(received));
-        let least = if is_starting { Nanos::ZERO } else { SAMPLE_TIME.max(4 * self.round_trip) };
+        let least = if is_starting { Duration::ZERO } else { SAMPLE_TIME.max(4 * self.round_trip) };
         let needed = if is_starting || self.control.is_on_trial() { FIRST_SAMPLE } else { SAMPLE_DATAGRAMS };
         let known = sent.min(decided);
-        let is_enough = known >= needed || known >= FEWEST_DATAGRAMS && elapsed >= Nanos::SECOND;
+        let is_enough = known >= needed || known >= FEWEST_DATAGRAMS && elapsed >= Duration::from_secs(1);
         if !is_enough || elapsed < least {
             return None;
         }
@@ -397,8 +400,8 @@ impl Pacer {
     }
 
     /// Returns the shortest time between control datagrams of this size, so that they use little of the rate.
-    pub(super) fn spacing(&self, bytes: u64) -> Nanos {
-        self.rate.map_or(Nanos::ZERO, |rate| bytes * (CONTROL_SHARE * Nanos::SECOND) / rate.max(1))
+    pub(super) fn spacing(&self, bytes: u64) -> Duration {
+        self.rate.map_or(Duration::ZERO, |rate| time_for(bytes.saturating_mul(CONTROL_SHARE), rate))
     }
 }
 

@@ -3,11 +3,13 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::time::Duration;
 
 use super::members::Member;
 use super::record::SAMPLE;
 use super::ring::{Repair, Ring};
 use super::{Fec, PublisherConfig, PublisherMachine, Transmit};
+use crate::ClockTime;
 use crate::fec;
 use crate::fec::{symbol_length, symbol_of};
 use crate::outbox::Target;
@@ -16,14 +18,13 @@ use crate::wire::{
     DatagramView, Flags, FlowControl, HEADER_LENGTH, KeyEpoch, Kind, Parity, Sequence, SubscriberId,
     TAG_LENGTH,
 };
-use crate::{ClockTime, Nanos};
 
 /// Without feedback, what a subscriber lacks this long after the last parity of a block is lost: datagrams that were
 /// overtaken on the way have arrived by then.
-const REORDERING: Nanos = Nanos::from_millis(10);
+const REORDERING: Duration = Duration::from_millis(10);
 
 /// With [`Fec::Auto`], there is no parity any more when nothing was lost for this long.
-const LOSSLESS_TIME: Nanos = Nanos::from_secs(10);
+const LOSSLESS_TIME: Duration = Duration::from_secs(10);
 /// With [`Fec::Auto`], the largest number of symbols that are sent for a whole block without a request.
 const MOST_AHEAD: u64 = 16;
 /// Symbols that answer requests for a block, in addition to two for each of its datagrams; then these are sent themselves.
@@ -198,7 +199,7 @@ pub(super) struct ParitySchedule {
     parity: u8,
     fec: Fec,
     /// A block that is not full ends this long after its first datagram was sent.
-    delay: Nanos,
+    delay: Duration,
     /// The longest datagram whose parity is no longer than a datagram may be.
     longest: usize,
     /// When a loss was last measured, for [`Fec::Auto`].
@@ -233,7 +234,7 @@ impl ParitySchedule {
             data,
             parity,
             fec: config.fec,
-            delay: config.fec_delay.into(),
+            delay: config.fec_delay,
             longest: config.longest_with_parity(),
             lost_at: None,
             crowd: CrowdLoss::default(),
@@ -417,7 +418,7 @@ impl ParitySchedule {
         base: Sequence,
         id: SubscriberId,
         needed: usize,
-        holdoff: Nanos,
+        holdoff: Duration,
     ) -> Option<u8> {
         let mut shared = self.shared;
         let sent = self.sent_mut(base)?;

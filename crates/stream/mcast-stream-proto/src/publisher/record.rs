@@ -3,16 +3,18 @@
 use alloc::collections::binary_heap::PeekMut;
 use alloc::collections::{BinaryHeap, VecDeque};
 use core::cmp::Reverse;
+use core::time::Duration;
 
+use crate::ClockTime;
+use crate::span::{nanos, scaled};
 use crate::wire::{Acknowledgement, MessageNumber, Sequence, SubscriberId, SubscriberName};
-use crate::{ClockTime, Nanos};
 
 /// The least number of datagrams in a measurement of loss.
 pub(super) const SAMPLE: u64 = 64;
 /// The finest resolution.
-const FINEST: Nanos = Nanos::from_micros(250);
+const FINEST: Duration = Duration::from_micros(250);
 /// For how long times are remembered.
-const MEMORY: Nanos = Nanos::SECOND;
+const MEMORY: Duration = Duration::from_secs(1);
 /// The number of intervals that the log of the group has, which is never shortened, and that of a subscriber.
 const GROUP_INTERVALS: usize = 4_096;
 const INTERVALS: usize = 512;
@@ -188,7 +190,7 @@ pub(super) struct SentLog {
     /// The beginning of each interval in which something was sent, and the number sent before it.
     intervals: VecDeque<(ClockTime, u64)>,
     total: u64,
-    resolution: Nanos,
+    resolution: Duration,
     most: usize,
 }
 
@@ -248,7 +250,7 @@ impl SentLog {
             return self.intervals.front().map_or(self.total, |(_, before)| *before);
         };
         let end = self.intervals.get(after).map_or(self.total, |(_, before)| *before);
-        before + (end - before) * time.since(*start).min(self.resolution) / self.resolution
+        before + scaled(end - before, nanos(time.since(*start).min(self.resolution)), nanos(self.resolution))
     }
 }
 
@@ -256,7 +258,7 @@ impl SentLog {
 mod tests {
     use super::*;
 
-    const SECOND: u64 = Nanos::SECOND.0;
+    const SECOND: u64 = 1_000_000_000;
     const MILLISECOND: u64 = SECOND / 1_000;
 
     #[test]
@@ -282,7 +284,7 @@ mod tests {
         let mut log = SentLog::of_subscriber();
         for now in (0..100_000).map(|step| ClockTime(step * 10_000)) {
             log.note(now);
-            log.forget(now - Nanos(MILLISECOND));
+            log.forget(now - Duration::from_nanos(MILLISECOND));
         }
         assert_eq!(log.resolution, FINEST);
         assert!(log.until(ClockTime(SECOND - MILLISECOND)).abs_diff(99_900) <= 25);

@@ -1,13 +1,15 @@
 //! The repairs that one subscriber requests: their queue, their rate, and how many may be on their way.
 
 use alloc::collections::{BTreeSet, VecDeque};
+use core::time::Duration;
 
 use mcast_pace::TokenBucket;
 
-use super::congestion::{LONGEST_SILENCE, RateChange, RateControl, Sample, per_second};
+use super::congestion::{LONGEST_SILENCE, RateChange, RateControl, Sample};
 use super::record::SentLog;
+use crate::ClockTime;
+use crate::span::per_second;
 use crate::wire::Sequence;
-use crate::{ClockTime, Nanos};
 
 /// The burst of repairs to one subscriber, or to the group, in bytes.
 const BURST: u64 = 131_072;
@@ -25,7 +27,7 @@ const MAX_LOSS: u32 = 750_000;
 /// The least number of repairs in a sample, and its least duration: a busy subscriber reads a heartbeat up to some tens
 /// of milliseconds before repairs that were sent earlier, because they wait in different sockets.
 const SAMPLE_REPAIRS: u64 = 64;
-const SAMPLE_TIME: Nanos = Nanos::from_millis(100);
+const SAMPLE_TIME: Duration = Duration::from_millis(100);
 /// Repairs are not limited to less than this part of the rate of new data that arrives: their link carries that, so few of a
 /// short burst that arrive say nothing about it, and new data waits for its repairs.
 const DATA_SHARE: u64 = 4;
@@ -110,12 +112,12 @@ struct Pending {
     /// Repairs that were sent before this time are not counted.
     from: ClockTime,
     /// The time in which repairs were sent or arrived.
-    elapsed: Nanos,
+    elapsed: Duration,
     sent: u64,
     arrived: u64,
     /// Datagrams that arrived, repairs among them, and the time in which they did.
     received: u64,
-    duration: Nanos,
+    duration: Duration,
     /// How often repairs had had to wait before.
     denied: u64,
 }
@@ -202,7 +204,7 @@ impl RepairFlow {
     }
 
     /// Takes over the result of another subscriber's trial.
-    pub(super) fn learn(&mut self, loss: u32, until: ClockTime, immunity: Nanos, certain: u32) {
+    pub(super) fn learn(&mut self, loss: u32, until: ClockTime, immunity: Duration, certain: u32) {
         self.control.learn(loss, until, immunity, certain);
     }
 
@@ -247,7 +249,7 @@ impl RepairFlow {
     /// out of date.
     fn end_pause(&mut self, now: ClockTime, subscribers: u64) {
         let before = self.active_at.replace(now);
-        let pause = before.map_or(Nanos::MAX, |at| now.since(at));
+        let pause = before.map_or(Duration::MAX, |at| now.since(at));
         if pause < LONGEST_SILENCE {
             return;
         }
@@ -269,7 +271,7 @@ impl RepairFlow {
         report: RepairReport,
         group: &GroupRepairs,
         average: u64,
-        round_trip: Nanos,
+        round_trip: Duration,
         other_on_trial: bool,
     ) -> Option<RateChange> {
         let before = self.reported;
@@ -365,7 +367,7 @@ mod tests {
 
     const FLOOR: u64 = 12_500_000;
     const DATAGRAM: u64 = 1_000;
-    const SECOND: u64 = Nanos::SECOND.0;
+    const SECOND: u64 = 1_000_000_000;
     const MILLISECOND: u64 = SECOND / 1_000;
 
     fn flow() -> (RepairFlow, GroupRepairs) {
@@ -395,7 +397,7 @@ mod tests {
                 is_steady: true,
                 subscribers: 1,
             };
-            flow.record_report(now, report, group, DATAGRAM, Nanos(MILLISECOND), false);
+            flow.record_report(now, report, group, DATAGRAM, Duration::from_nanos(MILLISECOND), false);
         }
     }
 
@@ -415,7 +417,7 @@ mod tests {
                     is_steady: true,
                     subscribers: 8,
                 };
-                flow.record_report(now, report, &group, DATAGRAM, Nanos(MILLISECOND), false);
+                flow.record_report(now, report, &group, DATAGRAM, Duration::from_nanos(MILLISECOND), false);
             }
             flow.rate().unwrap()
         };
@@ -463,7 +465,7 @@ mod tests {
             let now = ClockTime(now * MILLISECOND);
             sent += (0..1_000).filter(|_| flow.take(DATAGRAM, None, u64::MAX, now, 1).is_ok()).count() as u64;
             let report = RepairReport { arrived, received: 0, until: now, is_steady: true, subscribers: 1 };
-            flow.record_report(now, report, &group, DATAGRAM, Nanos(MILLISECOND), false);
+            flow.record_report(now, report, &group, DATAGRAM, Duration::from_nanos(MILLISECOND), false);
             assert!(flow.reported.arrived <= sent, "{} of {sent}", flow.reported.arrived);
         }
         flow.take(DATAGRAM, None, u64::MAX, ClockTime(6 * MILLISECOND), 1).unwrap();

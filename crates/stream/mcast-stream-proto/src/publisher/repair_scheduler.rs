@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use mcast_pace::TokenBucket;
 
@@ -14,12 +15,12 @@ use super::repair_flow::{GroupRepairs, RepairPace, RepairReport};
 use super::ring::{Repair, RepairTarget, Ring};
 use super::signing::{CONFIRMATION_INTERVAL, CONFIRMED_ENTRIES};
 use super::{PublisherConfig, PublisherEvent, PublisherMachine, Transmit};
+use crate::ClockTime;
 use crate::outbox::Target;
 use crate::random::Random;
 use crate::wire::{
     Flags, Kind, ListedRepairer, NakWriter, Ranges, RepairerList, Sequence, Status, SubscriberId,
 };
-use crate::{ClockTime, Nanos};
 
 /// If more than this share of recent losses had several requesters, the first request is repaired to the group: a
 /// separate repair would be sent in vain, and waiting would let many subscribers send NAKs. In thousandths.
@@ -189,7 +190,7 @@ impl RepairScheduler {
         now: ClockTime,
         sequence: Sequence,
         id: SubscriberId,
-        holdoff: Nanos,
+        holdoff: Duration,
         ring: &Ring,
     ) -> bool {
         let serves = |target| target == RepairTarget::Group || target == RepairTarget::Subscriber(id);
@@ -372,11 +373,11 @@ fn pending_target(ring: &Ring, sequence: Sequence, id: SubscriberId) -> Option<R
 }
 
 /// The shortest time between two confirmations is a round trip, but at most this.
-const CONFIRM_INTERVAL: Nanos = Nanos::from_millis(10);
+const CONFIRM_INTERVAL: Duration = Duration::from_millis(10);
 /// While repairs wait, confirmations use at most one part in this many of the bytes of repairs, except for one in
 /// `MAX_CONFIRM_INTERVAL`: a slow link must not be filled with them.
 const CONFIRM_SHARE: u64 = 16;
-const MAX_CONFIRM_INTERVAL: Nanos = Nanos::from_millis(500);
+const MAX_CONFIRM_INTERVAL: Duration = Duration::from_millis(500);
 
 /// When to confirm to the group which repairs are coming and what is retained.
 #[derive(Clone, Copy, Debug)]
@@ -406,7 +407,7 @@ impl ConfirmationSchedule {
     }
 
     /// Notes that one of this length was sent.
-    fn record_sent(&mut self, now: ClockTime, interval: Nanos, length: u64, repair_bytes: u64) {
+    fn record_sent(&mut self, now: ClockTime, interval: Duration, length: u64, repair_bytes: u64) {
         *self = Self {
             is_wanted: false,
             at: now + interval,
@@ -526,7 +527,7 @@ impl PublisherMachine {
         let (most, least_interval) = match &self.signing {
             // A signature takes room in the datagram, and time.
             Some(_) => (CONFIRMED_ENTRIES, CONFIRMATION_INTERVAL),
-            None => (usize::MAX, Nanos::ZERO),
+            None => (usize::MAX, Duration::ZERO),
         };
         for sequence in self.repairs.coming(&self.members, &self.ring) {
             if list.len() >= most || !list.add(sequence, 1) {
@@ -544,11 +545,11 @@ impl PublisherMachine {
 }
 
 /// Heartbeats list repairers at most this often: subscribers that lose nothing need none.
-const LIST_INTERVAL: Nanos = Nanos::from_millis(250);
+const LIST_INTERVAL: Duration = Duration::from_millis(250);
 /// A subscriber that has been silent for longer, and for several status intervals, is not listed, and its address counts as
 /// unproven.
-const RECENT: Nanos = Nanos::from_secs(3);
-const RECENT_STATUSES: u64 = 3;
+const RECENT: Duration = Duration::from_secs(3);
+const RECENT_STATUSES: u32 = 3;
 
 /// The schedule of the lists.
 #[derive(Debug)]
@@ -598,7 +599,7 @@ impl PublisherMachine {
     }
 
     /// Returns for how long a subscriber that is silent counts as reached at the address that it has proven.
-    pub(super) fn recent(&self) -> Nanos {
+    pub(super) fn recent(&self) -> Duration {
         RECENT.max(RECENT_STATUSES * self.status_interval())
     }
 }

@@ -6,14 +6,15 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::PublisherMachine;
 use super::event::Refusal;
+use crate::ClockTime;
 use crate::wire::{
     DatagramView, Flags, FlowControl, Header, Kind, MessageKey, MessageNumber, RecallIndex, Sequence,
     SubscriberId,
 };
-use crate::{ClockTime, Nanos};
 
 /// A datagram costs an index entry, however short it is: there is at most one entry for this many bytes of the buffer.
 const BYTES_PER_ENTRY: usize = 64;
@@ -224,7 +225,7 @@ impl Ring {
 }
 
 /// For how long a restarted publisher overwrites nothing, because subscribers have not reported to it yet.
-const CLAIM_TIME: Nanos = Nanos::SECOND;
+const CLAIM_TIME: Duration = Duration::from_secs(1);
 
 /// The datagrams that were recalled.
 #[derive(Clone, Copy, Debug)]
@@ -257,7 +258,7 @@ impl Recalled {
     }
 
     /// Notes that this process did not run for some time, in which no claim was read.
-    pub(super) fn extend_deadlines(&mut self, pause: Nanos) {
+    pub(super) fn extend_deadlines(&mut self, pause: Duration) {
         self.claimed_until = self.claimed_until.map(|until| until + pause);
     }
 }

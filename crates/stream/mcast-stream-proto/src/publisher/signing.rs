@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use mcast_pace::TokenBucket;
 
@@ -13,18 +14,19 @@ use crate::seal;
 use crate::seal::{Cipher, Ciphers, Keys, Purpose, Sealed};
 use crate::sign;
 use crate::sign::{SIGNATURE_EXTENSION, SIGNATURE_LENGTH, Signer};
+use crate::span::amount;
 use crate::wire::{
     DatagramWriter, Digest, ExtensionKind, HEADER_LENGTH, Header, IncarnationSalt, KeyEpoch, Kind, Manifest,
     SignerId, SubscriberId, TAG_LENGTH, WriteError,
 };
-use crate::{ClockTime, Nanos, random};
+use crate::{ClockTime, random};
 
 /// A datagram is covered by a manifest after this time at the latest.
-const LONGEST_WAIT: Nanos = Nanos::from_millis(1);
+const LONGEST_WAIT: Duration = Duration::from_millis(1);
 /// The shortest time between two manifests of a publisher that flushes often: signing takes a few percent of it.
-const SHORTEST_INTERVAL: Nanos = Nanos::from_micros(200);
+const SHORTEST_INTERVAL: Duration = Duration::from_micros(200);
 /// With a fixed rate, a manifest covers what is sent in this time, because subscribers deliver nothing of it before.
-const COVERED_TIME: Nanos = Nanos::from_millis(20);
+const COVERED_TIME: Duration = Duration::from_millis(20);
 /// At a low rate, a manifest covers the bytes of this many datagrams of the greatest length, also if they take longer than
 /// [`COVERED_TIME`]: smaller manifests would take too much of the rate.
 const LEAST_COVERED: u64 = 4;
@@ -32,7 +34,7 @@ const LEAST_COVERED: u64 = 4;
 const REPLIES: u64 = 1_000;
 const REPLIES_AT_ONCE: u64 = 256;
 /// The shortest time between two signed confirmations.
-pub(super) const CONFIRMATION_INTERVAL: Nanos = Nanos::from_millis(1);
+pub(super) const CONFIRMATION_INTERVAL: Duration = Duration::from_millis(1);
 /// The entries of a signed confirmation: ten fewer than those of others make room for the signature.
 pub(super) const CONFIRMED_ENTRIES: usize = 130;
 
@@ -62,7 +64,7 @@ impl Signing {
         let head = HEADER_LENGTH + super::publish::SALT_EXTENSION + SIGNATURE_EXTENSION + Manifest::HEAD;
         let room = datagram.saturating_sub(head + TAG_LENGTH);
         let longest = datagram.max(1) as u64;
-        let in_time = |rate: u64| rate / (Nanos::SECOND.0 / COVERED_TIME.0);
+        let in_time = |rate: u64| amount(rate, COVERED_TIME);
         let enough = rate.map_or(u64::MAX, |rate| in_time(rate).max(LEAST_COVERED * longest));
         let most = (room / Digest::LENGTH).clamp(1, Manifest::MOST);
         Self {

@@ -1,27 +1,29 @@
 //! Timers and control datagrams: when heartbeats are due, and what they show; announcements, departures and evictions.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::members::{Departure, Member, Role};
 use super::publish::SALT_EXTENSION;
 use super::signing::{is_signed, write_room};
 use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
+use crate::ClockTime;
 use crate::outbox::Target;
 use crate::sign::SIGNATURE_EXTENSION;
+use crate::span::{times, wire_micros};
 use crate::wire::{
     Announce, DatagramWriter, Flags, FlowControl, HEADER_LENGTH, Heartbeat, Kind, LONGEST_HEADER, MINOR,
     MessageNumber, RecallIndex, ResetReason, Sequence, ServedHistory, SubscriberId, WriteError,
 };
-use crate::{ClockTime, Nanos};
 
 /// The time between checks of the subscribers and the rate.
-const CHECK_INTERVAL: Nanos = Nanos::from_millis(100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// A check that is later than this was delayed because the process did not run.
-const MAX_CHECK_DELAY: Nanos = Nanos::from_millis(500);
+const MAX_CHECK_DELAY: Duration = Duration::from_millis(500);
 /// The average time between two statuses of all subscribers together.
-const STATUS_SPACING: Nanos = Nanos::from_millis(10);
+const STATUS_SPACING: Duration = Duration::from_millis(10);
 /// The number of eviction times for which a subscriber that returned from an eviction is on probation.
-const PROBATION: u64 = 16;
+const PROBATION: u32 = 16;
 
 impl PublisherMachine {
     /// Runs the timers that are due.
@@ -58,7 +60,7 @@ impl PublisherMachine {
     /// Queues a heartbeat.
     pub(super) fn heartbeat(&mut self, now: ClockTime) {
         self.measure_round_trip();
-        let round_trip = self.round_trip.as_wire_micros().max(1);
+        let round_trip = wire_micros(self.round_trip).max(1);
         let group_size = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
         let sent = self.ring.sent;
         let (block, parity) = self.parity.announced();
@@ -80,7 +82,7 @@ impl PublisherMachine {
             flow: self.config.flow,
             min_minor: 0,
             max_minor: MINOR,
-            status_interval: self.status_interval().as_wire_micros(),
+            status_interval: wire_micros(self.status_interval()),
             datagram: self.config.datagram as u16,
             block,
             parity,
@@ -177,8 +179,8 @@ impl PublisherMachine {
     }
 
     /// Returns the shortest time between two statuses of one subscriber.
-    pub(super) fn status_interval(&self) -> Nanos {
-        (self.members.len() as u64).max(1) * STATUS_SPACING
+    pub(super) fn status_interval(&self) -> Duration {
+        times((self.members.len() as u64).max(1), STATUS_SPACING)
     }
 
     /// Returns what heartbeats show of recalled messages, as far as there is room in a header beside repairers of this length.
@@ -201,7 +203,7 @@ impl PublisherMachine {
     /// Updates the group round-trip time: the longest of all subscribers, which rises at once and falls slowly.
     fn measure_round_trip(&mut self) {
         let longest = self.members.iter().map(|(_, member)| member.round_trip).max().unwrap_or_default();
-        if longest == Nanos::ZERO {
+        if longest == Duration::ZERO {
             return;
         }
         let kept = self.round_trip - self.round_trip / 10 + longest / 10;
@@ -225,8 +227,8 @@ impl PublisherMachine {
 
     fn remove_silent_members(&mut self, now: ClockTime) {
         // In a large group each subscriber sends a status only rarely.
-        let timeout = self.config.subscriber_timeout.max((8 * self.status_interval()).into());
-        let is_silent = |last_heard: ClockTime| now.since(last_heard) > timeout.into();
+        let timeout = self.config.subscriber_timeout.max(8 * self.status_interval());
+        let is_silent = |last_heard: ClockTime| now.since(last_heard) > timeout;
         let silent = |publisher: &Self| {
             publisher.members.iter().find(|(_, member)| is_silent(member.last_heard)).map(|(id, _)| id)
         };
@@ -243,7 +245,7 @@ impl PublisherMachine {
     fn evict_stalled(&mut self, now: ClockTime) {
         let Some(since) = self.flow.blocked_since() else { return };
         // A subscriber that reads reports progress when a heartbeat requests it: allow time for that.
-        if now.since(since) < (self.config.eviction / 4).into() {
+        if now.since(since) < self.config.eviction / 4 {
             return;
         }
         let is_stalled = |member: &Member| {
@@ -261,10 +263,10 @@ impl PublisherMachine {
     }
 
     /// Returns how long a subscriber may block the publisher without progress: a short time while it is on probation.
-    fn eviction_time(&self, member: &Member, now: ClockTime) -> Nanos {
+    fn eviction_time(&self, member: &Member, now: ClockTime) -> Duration {
         let eviction = self.config.eviction;
-        let is_on_probation = |at: ClockTime| now.since(at) < PROBATION * Nanos::from(eviction);
-        if member.returned.is_some_and(is_on_probation) { (eviction / 8).into() } else { eviction.into() }
+        let is_on_probation = |at: ClockTime| now.since(at) < eviction.saturating_mul(PROBATION);
+        if member.returned.is_some_and(is_on_probation) { eviction / 8 } else { eviction }
     }
 
     /// Returns whether a subscriber blocks the publisher: it has no room for the next datagram, or lacks one that the
@@ -289,16 +291,16 @@ impl PublisherMachine {
 }
 
 /// The time between heartbeats while data is sent, and between the first two of an idle publisher.
-const BUSY_INTERVAL: Nanos = Nanos::from_millis(10);
+const BUSY_INTERVAL: Duration = Duration::from_millis(10);
 /// The shortest time between heartbeats that are requested or that follow a burst.
-const MIN_INTERVAL: Nanos = Nanos::from_millis(5);
+const MIN_INTERVAL: Duration = Duration::from_millis(5);
 /// The shortest time between the first two heartbeats of a publisher that waits for subscribers.
-const WAITING_INTERVAL: Nanos = Nanos::from_millis(1);
+const WAITING_INTERVAL: Duration = Duration::from_millis(1);
 /// The longest time that may be chosen for the interval between the heartbeats of an idle publisher.
-const IDLE_INTERVAL: Nanos = Nanos::SECOND;
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Bounds of the delay of the heartbeat after a burst, which is half a round trip.
-const SHORTEST_TAIL: Nanos = Nanos::from_micros(100);
-const LONGEST_TAIL: Nanos = Nanos::from_millis(1);
+const SHORTEST_TAIL: Duration = Duration::from_micros(100);
+const LONGEST_TAIL: Duration = Duration::from_millis(1);
 /// The largest credit for heartbeats on demand, in bytes.
 const MAX_DEMAND_CREDIT: u64 = 4096;
 
@@ -307,9 +309,9 @@ const MAX_DEMAND_CREDIT: u64 = 4096;
 pub(super) struct HeartbeatSchedule {
     at: ClockTime,
     last: ClockTime,
-    interval: Nanos,
+    interval: Duration,
     has_sent_data: bool,
-    longest_interval: Nanos,
+    longest_interval: Duration,
     /// Bytes of heartbeat requests received from unproven addresses.
     demand_credit: u64,
     /// Whether such a request has scheduled the next heartbeat.
@@ -318,7 +320,7 @@ pub(super) struct HeartbeatSchedule {
 
 impl HeartbeatSchedule {
     /// Schedules the first heartbeat at once. Later ones are at most `longest_interval` apart.
-    pub(super) fn new(now: ClockTime, longest_interval: Nanos) -> Self {
+    pub(super) fn new(now: ClockTime, longest_interval: Duration) -> Self {
         Self {
             at: now,
             last: now,
@@ -353,7 +355,7 @@ impl HeartbeatSchedule {
     /// Notes that data was sent: the next heartbeat follows soon after the end of a burst, or at intervals in a long
     /// one.
     #[inline]
-    pub(super) fn record_data(&mut self, now: ClockTime, round_trip: Nanos, spacing: Nanos) {
+    pub(super) fn record_data(&mut self, now: ClockTime, round_trip: Duration, spacing: Duration) {
         self.has_sent_data = true;
         let busy = self.last + BUSY_INTERVAL.max(spacing);
         // The delay is bounded, so that a distant subscriber does not delay the repairs of near ones.
@@ -372,7 +374,7 @@ impl HeartbeatSchedule {
     }
 
     /// Schedules a heartbeat soon, because the publisher waits for the statuses that answer it.
-    pub(super) fn schedule_soon(&mut self, round_trip: Nanos, spacing: Nanos) {
+    pub(super) fn schedule_soon(&mut self, round_trip: Duration, spacing: Duration) {
         self.interval = waiting_interval(round_trip).max(spacing);
         self.at = self.at.min(self.last + self.interval);
     }
@@ -394,8 +396,8 @@ impl HeartbeatSchedule {
         &mut self,
         now: ClockTime,
         is_waiting: bool,
-        round_trip: Nanos,
-        spacing: Nanos,
+        round_trip: Duration,
+        spacing: Duration,
     ) {
         let interval = match self.has_sent_data {
             true if is_waiting => waiting_interval(round_trip),
@@ -410,6 +412,6 @@ impl HeartbeatSchedule {
     }
 }
 
-fn waiting_interval(round_trip: Nanos) -> Nanos {
+fn waiting_interval(round_trip: Duration) -> Duration {
     round_trip.clamp(WAITING_INTERVAL, BUSY_INTERVAL)
 }

@@ -1,16 +1,18 @@
 //! Selects the next datagram to send, as far as flow control permits, and computes the next deadline.
 
+use core::time::Duration;
+
 use super::PublisherMachine;
 use super::members::{Members, Role};
 use super::ring::Ring;
+use crate::ClockTime;
 use crate::outbox::{Control, Target};
 use crate::wire::{HEADER_LENGTH, Heartbeat, Sequence};
-use crate::{ClockTime, Nanos};
 
 /// Datagrams returned in one [`Transmit::Data`]: enough for several calls with segmentation offload.
 const MAX_AT_ONCE: u64 = 132;
 /// Data after a longer pause than this counts as a new beginning.
-const MAX_PAUSE: Nanos = Nanos::from_millis(250);
+const MAX_PAUSE: Duration = Duration::from_millis(250);
 /// A datagram, or several, to be sent.
 #[derive(Debug)]
 pub enum Transmit {
@@ -154,7 +156,7 @@ impl PublisherMachine {
     }
 
     /// Returns the shortest time between two heartbeats that the rate admits.
-    pub(super) fn heartbeat_spacing(&self) -> Nanos {
+    pub(super) fn heartbeat_spacing(&self) -> Duration {
         self.pacer.spacing((HEADER_LENGTH + Heartbeat::LENGTH + self.signature_length()) as u64)
     }
 }
@@ -163,7 +165,7 @@ impl PublisherMachine {
 const FIRST_FLIGHT: u64 = 256;
 const LAST_FLIGHT: u64 = 16_384;
 /// The longest wait for the answers to a flight. The next flight does not grow if they are late.
-const LONGEST_FLIGHT: Nanos = Nanos::from_millis(50);
+const LONGEST_FLIGHT: Duration = Duration::from_millis(50);
 
 /// The limit on data in flight while the capacity of the links is unknown. It doubles when all subscribers know of a
 /// whole flight.
@@ -260,7 +262,7 @@ impl FlowState {
     }
 
     /// Notes that the publisher did not run for some time.
-    pub(super) fn extend_deadlines(&mut self, now: ClockTime, pause: Nanos) {
+    pub(super) fn extend_deadlines(&mut self, now: ClockTime, pause: Duration) {
         self.blocked = self.blocked.map(|since| (since + pause).min(now));
     }
 

@@ -8,19 +8,21 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::ops::Range;
+use core::time::Duration;
 
 use mcast_pace::TokenBucket;
 
+use crate::ClockTime;
 use crate::proof::Counts;
 use crate::proof::NakLimit;
 use crate::proof::{AddressProof, EchoLimit};
 use crate::random::Random;
 use crate::seal;
 use crate::seal::{Ciphers, Keys, Purpose, Sealed};
+use crate::span::amount;
 use crate::wire::{
     AddressToken, DatagramView, Flags, Header, KeyEpoch, Kind, Nak, Probe, Ranges, Sequence, SubscriberId,
 };
-use crate::{ClockTime, Nanos};
 
 /// It repairs for at most this many subscribers. Further ones request repairs from another repairer, or the publisher.
 const MAX_REQUESTERS: usize = 128;
@@ -28,7 +30,7 @@ const MAX_REQUESTERS: usize = 128;
 const MAX_PER_HOST: usize = 8;
 /// A subscriber that is silent for this time may be replaced by another one. Its token has expired by then, so that what
 /// it sent cannot be replayed.
-const IDLE_TIME: Nanos = Nanos::from_secs(130);
+const IDLE_TIME: Duration = Duration::from_secs(130);
 /// All repairs together use at most one part in this many of the bytes that it received, and those for one subscriber half
 /// of that; beyond a burst.
 const SHARE: u64 = 4;
@@ -36,17 +38,17 @@ const REQUESTER_SHARE: u64 = 2 * SHARE;
 const BURST: u64 = 131_072;
 const REQUESTER_BURST: u64 = BURST / 4;
 /// If the stream has a rate, a burst takes no longer than this at that rate, but it may always be `LEAST_BURST` bytes.
-const BURST_TIME: Nanos = Nanos::from_millis(250);
+const BURST_TIME: Duration = Duration::from_millis(250);
 const LEAST_BURST: u64 = 16_384;
 /// Repairs that wait because of the rate for longer than this are dropped: they were requested from the publisher meanwhile.
-const LONGEST_WAIT: Nanos = Nanos::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// Repairs that wait at most, and datagrams of one subscriber whose last repair is remembered.
 const MAX_WAITING: usize = 1_024;
 const MAX_ANSWERED: usize = 1_024;
 /// Datagrams of one NAK that are looked at.
 const MAX_PER_NAK: usize = 1_024;
 /// The same datagram is not sent to the same subscriber again before this time, or a round trip.
-const MIN_HOLDOFF: Nanos = Nanos::from_millis(1);
+const MIN_HOLDOFF: Duration = Duration::from_millis(1);
 /// Echoes at once and per second: twice as many as there may be requesters.
 const ECHOES: u64 = 256;
 
@@ -160,7 +162,7 @@ impl Repairer {
             self.allowance.set_capacity(BURST);
             return;
         }
-        let burst = (rate / (Nanos::SECOND / BURST_TIME)).clamp(LEAST_BURST, BURST);
+        let burst = amount(rate, BURST_TIME).clamp(LEAST_BURST, BURST);
         self.allowance.set_capacity(burst);
         let pace = self.pace.get_or_insert_with(|| TokenBucket::new(rate, LEAST_BURST, now.0));
         pace.refill(now.0);
@@ -173,7 +175,7 @@ impl Repairer {
         &mut self,
         request: &Request<'_>,
         keys: &Keys,
-        round_trip: Nanos,
+        round_trip: Duration,
         is_doubtful: impl Fn(Sequence) -> bool,
     ) -> Answer {
         let Request { now, subscriber, from, view, datagram } = *request;
@@ -261,7 +263,7 @@ impl Repairer {
         &mut self,
         request: &Request<'_>,
         missing: Ranges<'_>,
-        holdoff: Nanos,
+        holdoff: Duration,
         is_doubtful: impl Fn(Sequence) -> bool,
     ) -> Answer {
         let Request { now, subscriber, from: to, view, .. } = *request;

@@ -4,7 +4,7 @@ use super::*;
 use crate::wire::{DatagramWriter, Header, Incarnation, NakWriter, StreamId, WriteError};
 
 const KEYS: Keys = Keys::none();
-const ROUND_TRIP: Nanos = Nanos::from_millis(2);
+const ROUND_TRIP: Duration = Duration::from_millis(2);
 const LENGTH: usize = 1_000;
 
 fn address(host: u8) -> SocketAddr {
@@ -37,7 +37,7 @@ fn nak(id: u64, count: u64, token: AddressToken, first: u64, datagrams: u32) -> 
 fn handle(repairer: &mut Repairer, now: u64, id: u64, host: u8, datagram: &[u8]) -> Answer {
     let view = &DatagramView::parse(datagram).unwrap();
     let request = Request {
-        now: ClockTime(0) + Nanos::from_millis(now),
+        now: ClockTime(0) + Duration::from_millis(now),
         subscriber: SubscriberId(id),
         from: address(host),
         view,
@@ -48,7 +48,7 @@ fn handle(repairer: &mut Repairer, now: u64, id: u64, host: u8, datagram: &[u8])
 
 /// Returns the destinations and the lengths of the repairs that are due.
 fn sent(repairer: &mut Repairer, now: u64) -> Vec<(SocketAddr, usize)> {
-    let now = ClockTime(0) + Nanos::from_millis(now);
+    let now = ClockTime(0) + Duration::from_millis(now);
     let next = || repairer.next(now).map(|(to, bytes)| (to, bytes.len()));
     core::iter::from_fn(next).collect()
 }

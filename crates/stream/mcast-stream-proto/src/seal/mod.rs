@@ -300,9 +300,9 @@ mod tests {
     use crate::publisher::{PublisherConfig, Transmit};
     use crate::subscriber::{Item, SubscriberConfig, SubscriberMachine};
     use crate::wire::{DatagramView, Incarnation, KeyEpoch, StreamId, TAG_LENGTH};
-    use crate::{ClockTime, Nanos, PublisherMachine, Target};
+    use crate::{ClockTime, PublisherMachine, Target};
 
-    const SECOND: u64 = Nanos::SECOND.0;
+    const SECOND: u64 = 1_000_000_000;
 
     fn keys() -> Keys {
         Keys::one(KeyEpoch(1), GroupSecret::new(&[7; 32], Algorithm::Aes128Gcm))

@@ -10,11 +10,13 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 use core::num::NonZeroU64;
+use core::time::Duration;
 
-use crate::{ClockTime, Nanos};
+use crate::ClockTime;
+use crate::span::{share, time_for};
 
 /// Bytes that were not sent for this time may be sent later.
-const BURST: Nanos = Nanos::from_millis(10);
+const BURST: Duration = Duration::from_millis(10);
 
 /// Limits what a server sends to all of its clients. Those that always have something to receive get equal shares,
 /// because each waits for its last frame.
@@ -38,8 +40,8 @@ impl SharedPace {
     }
 
     /// Counts bytes that were sent to a client; returns how long to wait before more is sent to it.
-    pub fn spend(&mut self, now: ClockTime, bytes: usize) -> Nanos {
-        self.due = self.due.max(now - BURST) + bytes as u64 * Nanos::SECOND / self.rate.get();
+    pub fn spend(&mut self, now: ClockTime, bytes: usize) -> Duration {
+        self.due = self.due.max(now - BURST) + time_for(bytes as u64, self.rate.get());
         self.due.since(now)
     }
 }
@@ -47,31 +49,31 @@ impl SharedPace {
 /// A client that has made no request, or is between two of them, may be replaced by a new one after this time, and a turn
 /// without a request ends after it if others wait. A request arrives one or two round trips after the connection was
 /// accepted, or the last answer sent.
-const REQUEST_TIME: Nanos = Nanos::SECOND;
+const REQUEST_TIME: Duration = Duration::from_secs(1);
 /// A client whose turn is over may be replaced after this silence. A turn is held for one that is late by this time.
-const SILENCE: Nanos = Nanos::from_millis(250);
+const SILENCE: Duration = Duration::from_millis(250);
 /// The same for a client with a turn: a slow connection takes time for a frame.
-const STALL: Nanos = Nanos::from_secs(2);
+const STALL: Duration = Duration::from_secs(2);
 /// While others wait, a client goes to the end of the queue after this time.
-const TURN: Nanos = Nanos::from_secs(10);
+const TURN: Duration = Duration::from_secs(10);
 /// How long a turn is expected to take at least before any has ended.
-const FIRST_ESTIMATE: Nanos = Nanos::from_millis(50);
+const FIRST_ESTIMATE: Duration = Duration::from_millis(50);
 /// The average is over about this many turns.
-const AVERAGE: u64 = 32;
+const AVERAGE: u32 = 32;
 /// The most places of an address in the queue, for each turn that it can have. Clients behind a NAT have the same address.
 const PLACES_PER_TURN: usize = 16;
-const SHORTEST_WAIT: Nanos = Nanos::from_millis(50);
-const LONGEST_WAIT: Nanos = Nanos::from_secs(60);
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The wait of a client that still has as many before it as the last time doubles up to this.
-const LONGEST_DOUBLED_WAIT: Nanos = Nanos::SECOND;
+const LONGEST_DOUBLED_WAIT: Duration = Duration::from_secs(1);
 /// How much later than asked a client may come back and keep its place. A lost SYN is repeated after a second.
-const LATENESS: Nanos = Nanos::from_secs(2);
+const LATENESS: Duration = Duration::from_secs(2);
 /// How often a queue is searched for clients that did not come back.
-const CLEANING: Nanos = Nanos::SECOND;
+const CLEANING: Duration = Duration::from_secs(1);
 /// The longest queue. A client that does not fit in comes back without a ticket.
 const MOST_WAITING: usize = 16_384;
 /// How long the caller waits before it passes a connection again for which there is no room.
-const NO_ROOM: Nanos = Nanos::from_millis(20);
+const NO_ROOM: Duration = Duration::from_millis(20);
 
 /// The most clients of a server, in all and of one address.
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +152,7 @@ pub enum ConnectDecision {
     /// Its address has too many connections: it is to be closed.
     Refused,
     /// There is no room: pass it again after this time, and accept no other meanwhile.
-    Full(Nanos),
+    Full(Duration),
 }
 
 /// What to do with a request.
@@ -159,7 +161,7 @@ pub enum Admission {
     /// It is answered now.
     Now,
     /// The client may come back after this time, with this ticket. Its connection is to be closed.
-    Retry(Nanos, QueueToken),
+    Retry(Duration, QueueToken),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,7 +212,7 @@ struct Waiting {
     expires_at: ClockTime,
     /// The turns that have to end before its own, and the time to come back, as of its last request.
     rank: usize,
-    wait: Nanos,
+    wait: Duration,
 }
 
 impl Waiting {
@@ -245,8 +247,8 @@ pub struct AdmissionQueue {
     last_ticket: u64,
     /// How long turns take while others wait, on average, and how many such turns have ended, up to as many as the
     /// average is over.
-    turn_time: Nanos,
-    ended_turns: u64,
+    turn_time: Duration,
+    ended_turns: u32,
     cleaned_at: ClockTime,
 }
 
@@ -485,7 +487,13 @@ impl AdmissionQueue {
     }
 
     /// Returns the time in which this many turns are expected to end, of those that these clients have at a time.
-    fn expected(&self, now: ClockTime, rank: usize, turns: usize, counts: impl Fn(&Client) -> bool) -> Nanos {
+    fn expected(
+        &self,
+        now: ClockTime,
+        rank: usize,
+        turns: usize,
+        counts: impl Fn(&Client) -> bool,
+    ) -> Duration {
         let counted = self.clients.iter().filter(|client| counts(client));
         let mut begun: Vec<ClockTime> = counted.filter_map(Client::turn_since).collect();
         begun.sort_unstable();
@@ -497,8 +505,8 @@ impl AdmissionQueue {
         let turn_time = turn_time.min(TURN);
         // Turns that began together end together.
         let last = begun.get(rank.saturating_sub(1)).or_else(|| begun.last());
-        let left = last.map_or(Nanos::ZERO, |since| turn_time - now.since(*since));
-        left.max(rank as u64 * turn_time / turns.max(1) as u64)
+        let left = last.map_or(Duration::ZERO, |since| turn_time.saturating_sub(now.since(*since)));
+        left.max(share(turn_time, rank as u64, turns as u64))
     }
 
     /// Keeps the place of a client in the queue, or gives it one at the end; returns when it is to come back.

@@ -46,7 +46,7 @@ fn asks(
     (id, turn)
 }
 
-fn later(turn: Admission) -> (Nanos, QueueToken) {
+fn later(turn: Admission) -> (Duration, QueueToken) {
     match turn {
         Admission::Retry(wait, ticket) => (wait, ticket),
         Admission::Now => panic!("it has a turn"),
@@ -130,7 +130,7 @@ fn turns_in_which_nothing_happens_go_to_others() {
     admission.answered(START, clients[0], false);
     assert_eq!(later(asks(&mut admission, START, 100, ticket).1).1, ticket);
     // The next request of a client with a long round trip may be under way.
-    let now = START + Nanos::from_millis(999);
+    let now = START + Duration::from_millis(999);
     assert_eq!(later(asks(&mut admission, now, 100, ticket).1).1, ticket);
     let now = START + REQUEST_TIME;
     assert_eq!(asks(&mut admission, now, 100, ticket).1, Admission::Now);
@@ -157,7 +157,7 @@ fn new_connections_replace_silent_ones_only() {
     let (mut admission, clients) = busy();
     let silent = connected(&mut admission, START, address(50));
     for number in 51..51 + LIMITS.connections - LIMITS.turns - 1 {
-        connected(&mut admission, START + Nanos(1), address(number));
+        connected(&mut admission, START + Duration::from_nanos(1), address(number));
     }
     assert_eq!(admission.connect(START, address(200)), ConnectDecision::Full(NO_ROOM));
     let now = START + REQUEST_TIME;
@@ -174,7 +174,7 @@ fn one_address_cannot_take_all_connections() {
         (0..LIMITS.connections_per_address).map(|_| connected(&mut admission, START, address(1))).collect();
     connected(&mut admission, START, address(2));
     // The requests of the others may be under way.
-    let now = START + Nanos::from_millis(999);
+    let now = START + Duration::from_millis(999);
     assert_eq!(admission.connect(now, address(1)), ConnectDecision::Refused);
     let replaced = admission.connect(START + REQUEST_TIME, address(1));
     assert!(matches!(replaced, ConnectDecision::Admitted(_, Some(id)) if id == clients[0]), "{replaced:?}");
@@ -205,12 +205,12 @@ fn an_address_does_not_replace_its_own_clients_that_are_served() {
 #[test]
 fn a_long_download_does_not_make_a_crowd_wait_for_long() {
     // One that ended before the crowd came, one that ends while it waits, and one that is over when it comes.
-    for ends_at in [Some(Nanos::ZERO), Some(SHORTEST_WAIT), None] {
+    for ends_at in [Some(Duration::ZERO), Some(SHORTEST_WAIT), None] {
         let mut admission = AdmissionQueue::new(LIMITS);
         let (download, turn) = asks(&mut admission, START, 1, QueueToken::NONE);
         assert_eq!(turn, Admission::Now);
-        let now = START + Nanos::from_secs(600);
-        if ends_at == Some(Nanos::ZERO) {
+        let now = START + Duration::from_secs(600);
+        if ends_at == Some(Duration::ZERO) {
             admission.disconnected(now, download);
         }
         for of in 100..100 + LIMITS.turns + 10 {
@@ -224,7 +224,7 @@ fn a_long_download_does_not_make_a_crowd_wait_for_long() {
         let waits: Vec<_> =
             (1_000..2_000).map(|of| later(asks(&mut admission, now, of, QueueToken::NONE).1).0).collect();
         let longest = waits.iter().max();
-        assert!(longest <= Some(&Nanos::from_secs(4)), "{ends_at:?}: {longest:?}");
+        assert!(longest <= Some(&Duration::from_secs(4)), "{ends_at:?}: {longest:?}");
     }
 }
 
@@ -232,7 +232,7 @@ fn a_long_download_does_not_make_a_crowd_wait_for_long() {
 fn a_turn_counts_as_at_most_the_longest() {
     let (mut admission, clients) = busy();
     later(asks(&mut admission, START, 100, QueueToken::NONE).1);
-    let now = START + Nanos::from_secs(600);
+    let now = START + Duration::from_secs(600);
     later(asks(&mut admission, now, 101, QueueToken::NONE).1);
     admission.disconnected(now, clients[0]);
     assert!(admission.turn_time <= TURN, "{:?}", admission.turn_time);
@@ -285,12 +285,12 @@ fn all_clients_together_get_64_mb_per_second_and_each_the_same() {
     let mut pace = SharedPace::new(ClockTime(0), SharedPace::RATE);
     let (mut sent, mut next) = ([0_u64; 3], [ClockTime(0); 3]);
     while let Some(client) = (0..3).min_by_key(|client| next[*client])
-        && next[client] < ClockTime(0) + Nanos::SECOND
+        && next[client] < ClockTime(0) + Duration::from_secs(1)
     {
         let now = next[client];
         sent[client] += MILLISECOND as u64;
         // What is sent takes time of its own.
-        next[client] = now + pace.spend(now, MILLISECOND) + Nanos::from_micros(50);
+        next[client] = now + pace.spend(now, MILLISECOND) + Duration::from_micros(50);
     }
     let total: u64 = sent.iter().sum();
     assert!((64_000_000..66_000_000).contains(&total), "{total}");
@@ -300,13 +300,13 @@ fn all_clients_together_get_64_mb_per_second_and_each_the_same() {
 #[test]
 fn an_idle_server_may_not_catch_up_for_longer_than_the_burst() {
     let mut pace = SharedPace::new(ClockTime(0), SharedPace::RATE);
-    let now = ClockTime(0) + Nanos::from_secs(60);
-    let without_waiting = (0..1_000).take_while(|_| pace.spend(now, MILLISECOND) == Nanos::ZERO).count();
+    let now = ClockTime(0) + Duration::from_secs(60);
+    let without_waiting = (0..1_000).take_while(|_| pace.spend(now, MILLISECOND) == Duration::ZERO).count();
     assert_eq!(without_waiting, 10);
 }
 
 #[test]
 fn the_rate_can_be_chosen() {
     let mut pace = SharedPace::new(ClockTime(0), NonZeroU64::new(1_000_000).unwrap());
-    assert_eq!(pace.spend(ClockTime(0) + Nanos::SECOND, 500_000), Nanos::from_millis(490));
+    assert_eq!(pace.spend(ClockTime(0) + Duration::from_secs(1), 500_000), Duration::from_millis(490));
 }

@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 use core::ops::Range;
+use core::time::Duration;
 
 use super::deliver::Current;
 use super::event::{BodyLocation, PathStatistics, SubscriberEvent};
@@ -11,7 +12,7 @@ use super::window::Meta;
 use super::{Policy, SubscriberMachine};
 use crate::seal::{Purpose, Sealed};
 use crate::wire::{DatagramView, Flags, KeyEpoch, Kind, Sequence, WireError};
-use crate::{ClockTime, Nanos, seal};
+use crate::{ClockTime, seal};
 
 impl SubscriberMachine {
     /// Handles a datagram that arrived on a path (0 to 3) of the group, or on the subscriber's own port.
@@ -323,12 +324,12 @@ impl Paths {
     }
 
     /// When a path next becomes silent; never unless something arrives before.
-    pub(super) fn next_silence_check(&self, silence: Nanos) -> ClockTime {
+    pub(super) fn next_silence_check(&self, silence: Duration) -> ClockTime {
         self.silent_from(silence).map(|(_, at)| at).min().unwrap_or(ClockTime::NEVER)
     }
 
     /// Returns an event for a path on which nothing arrived for this time while another one was active.
-    pub(super) fn take_silent(&mut self, now: ClockTime, silence: Nanos) -> Option<SubscriberEvent> {
+    pub(super) fn take_silent(&mut self, now: ClockTime, silence: Duration) -> Option<SubscriberEvent> {
         let (index, _) = self.silent_from(silence).find(|(_, at)| now >= *at)?;
         self.all[index].silent = true;
         Some(SubscriberEvent::PathSilent(index as u8))
@@ -336,10 +337,10 @@ impl Paths {
 
     /// Returns the paths that are silent from a known time on, because another one was active shortly before that time.
     /// It does not depend on the present time: a check that comes late must find the same, or it would be due forever.
-    fn silent_from(&self, silence: Nanos) -> impl Iterator<Item = (usize, ClockTime)> {
+    fn silent_from(&self, silence: Duration) -> impl Iterator<Item = (usize, ClockTime)> {
         let paths = self.statistics();
         let active_until = paths.iter().map(|path| path.heard).max().unwrap_or_default() + silence / 2;
-        let at = move |path: &PathStatistics| path.heard + silence + Nanos(1);
+        let at = move |path: &PathStatistics| path.heard + silence + Duration::from_nanos(1);
         let due = paths.iter().enumerate().filter(|(_, path)| !path.silent);
         due.map(move |(index, path)| (index, at(path))).filter(move |(_, at)| *at <= active_until)
     }
@@ -349,7 +350,7 @@ impl Paths {
 mod tests {
     use super::*;
 
-    const SILENCE: Nanos = Nanos(1_000);
+    const SILENCE: Duration = Duration::from_nanos(1_000);
 
     #[test]
     fn a_path_is_silent_once_while_another_is_active() {
@@ -359,9 +360,9 @@ mod tests {
         paths.record_activity(1, ClockTime(600));
         let due = paths.next_silence_check(SILENCE);
         assert_eq!(due, ClockTime(1_001));
-        assert_eq!(paths.take_silent(due - Nanos(1), SILENCE), None);
+        assert_eq!(paths.take_silent(due - Duration::from_nanos(1), SILENCE), None);
         assert_eq!(
-            paths.take_silent(due + Nanos(5_000), SILENCE),
+            paths.take_silent(due + Duration::from_nanos(5_000), SILENCE),
             Some(SubscriberEvent::PathSilent(0)),
             "late"
         );

@@ -7,10 +7,10 @@ use super::event::{BodyLocation, Cause, Item, Message, Step, StepKind, Subscribe
 use super::peer::ADDRESS_TIME;
 use super::window::{AssemblyOutcome, Meta, SlotContent};
 use super::{OnLoss, Policy, SubscriberMachine};
+use crate::ClockTime;
 use crate::wire::{
     Flags, FlowControl, Incarnation, MessageKey, MessageNumber, Messages, Sequence, batch_overhead,
 };
-use crate::{ClockTime, Nanos};
 
 /// The datagram whose messages are being delivered.
 #[derive(Clone, Debug)]
@@ -260,19 +260,17 @@ impl SubscriberMachine {
         let noticed = self.followed.naks.first_gap().map_or(now, |gap| gap.noticed);
         // What has arrived waits for its manifest, also if nothing else is waited for.
         let least = self.followed.verification.stage.timeout(self.followed.base);
-        let is_over = |limit: Nanos| now >= noticed + limit.max(least);
+        let is_over = |limit: Duration| now >= noticed + limit.max(least);
         let (end, cause) = match self.config.policy {
             _ if self.followed.base < self.followed.oldest_retained => {
                 (gap_end.min(self.followed.oldest_retained), self.retention_cause())
             }
             _ if self.incarnations.has_successor() => (gap_end, Cause::Restart),
             _ if self.abandoned.is_some() => (gap_end, self.abandoned.unwrap_or(Cause::Abandoned)),
-            Policy::Deadline(limit) if is_over(limit.into()) => (gap_end, Cause::Deadline),
+            Policy::Deadline(limit) if is_over(limit) => (gap_end, Cause::Deadline),
             Policy::BestEffort(_) if self.awaits_manifest() => return false,
-            Policy::BestEffort(limit) if is_over(limit.into()) => (gap_end, Cause::NotRepaired),
-            _ if self.sends_nothing() && is_over(self.config.stalled_after.into()) => {
-                (gap_end, Cause::NotRepaired)
-            }
+            Policy::BestEffort(limit) if is_over(limit) => (gap_end, Cause::NotRepaired),
+            _ if self.sends_nothing() && is_over(self.config.stalled_after) => (gap_end, Cause::NotRepaired),
             _ => return false,
         };
         self.cause = cause;

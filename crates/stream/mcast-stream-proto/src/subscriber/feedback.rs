@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::ops::Range;
+use core::time::Duration;
 
 use super::SubscriberMachine;
 use super::config::{Policy, VERIFIED_WINDOW};
@@ -13,27 +14,28 @@ use super::repairers::UsableRepairer;
 use crate::outbox::Target;
 use crate::random::{SMALL_GROUP, backoff};
 use crate::seal::{Purpose, Sealed};
+use crate::span::wire_micros;
 use crate::wire::{
     AddressToken, DatagramWriter, Flags, FlowControl, Header, Incarnation, KeyEpoch, Kind, NakWriter, Probe,
     Sequence, Status, WriteError,
 };
-use crate::{ClockTime, Nanos, seal};
+use crate::{ClockTime, seal};
 
 /// In a large group, subscribers with a shorter round trip spread their NAKs as if it were this long.
-const MIN_BACKOFF_UNIT: Nanos = Nanos::from_micros(500);
+const MIN_BACKOFF_UNIT: Duration = Duration::from_micros(500);
 /// A subscriber without news sends a status this often.
-const IDLE_STATUS: Nanos = Nanos::SECOND;
+const IDLE_STATUS: Duration = Duration::from_secs(1);
 /// The shortest time between two confirmations of the end.
-const END_CONFIRMATION_INTERVAL: Nanos = Nanos::from_millis(2);
+const END_CONFIRMATION_INTERVAL: Duration = Duration::from_millis(2);
 /// A publisher that has closed its stream and is silent for this time is gone.
-const PUBLISHER_GONE: Nanos = Nanos::from_secs(30);
+const PUBLISHER_GONE: Duration = Duration::from_secs(30);
 /// The mean spacing of the group's statuses when the publisher waits for them.
-const URGENT_SPACING: Nanos = Nanos::from_micros(50);
+const URGENT_SPACING: Duration = Duration::from_micros(50);
 /// The delay before a repeated request doubles at most this often.
 const MAX_DOUBLINGS: u32 = 2;
 /// The delay before a repeated request is at most this, or two round trips, because delivery waits for it. Where
 /// repairs are lost because they are too many, the publisher spaces them itself.
-const MAX_RETRY_DELAY: Nanos = Nanos::from_millis(500);
+const MAX_RETRY_DELAY: Duration = Duration::from_millis(500);
 /// The publisher is always allowed this many datagrams beyond what has arrived.
 const MIN_SOCKET_ROOM: u64 = 16;
 /// The subscribers of a group together send about one status for this many repairs that arrive: their number is the
@@ -75,14 +77,14 @@ impl SubscriberMachine {
         if !self.outbox.is_empty() || !self.events.is_empty() && !self.delivery.is_buffering() {
             return Some(ClockTime(0));
         }
-        let mut deadline = self.followed.liveness.after(self.config.publisher_silence.into());
+        let mut deadline = self.followed.liveness.after(self.config.publisher_silence);
         // A stream of which nothing more can come may be silent.
         if self.has_everything() {
             deadline = ClockTime::NEVER;
         } else if self.followed.liveness.is_silent() {
             deadline = self.gone_at();
         }
-        deadline = deadline.min(self.paths.next_silence_check(self.config.path_silence.into()));
+        deadline = deadline.min(self.paths.next_silence_check(self.config.path_silence));
         if self.delivery.has_stopped() {
             // After a stop, all that is left to do is to leave, once.
             let is_due = !self.has_left && !self.sends_nothing();
@@ -140,17 +142,15 @@ impl SubscriberMachine {
         match self.config.policy {
             // The datagram is here, and only its manifest is missing: the time of a loss does not apply.
             Policy::BestEffort(_) if self.awaits_manifest() => stalled,
-            Policy::Deadline(timeout) | Policy::BestEffort(timeout) => stalled.min(
-                noticed
-                    + Nanos::from(timeout).max(self.followed.verification.stage.timeout(self.followed.base)),
-            ),
+            Policy::Deadline(timeout) | Policy::BestEffort(timeout) => stalled
+                .min(noticed + timeout.max(self.followed.verification.stage.timeout(self.followed.base))),
             _ => stalled,
         }
     }
 
     /// Does everything that is due by now.
     pub(super) fn run_timers(&mut self, now: ClockTime) {
-        if let Some(event) = self.paths.take_silent(now, self.config.path_silence.into()) {
+        if let Some(event) = self.paths.take_silent(now, self.config.path_silence) {
             self.emit(event);
         }
         self.check_publisher_silence(now);
@@ -211,7 +211,7 @@ impl SubscriberMachine {
     }
 
     fn check_publisher_silence(&mut self, now: ClockTime) {
-        let is_silent = now >= self.followed.liveness.after(self.config.publisher_silence.into());
+        let is_silent = now >= self.followed.liveness.after(self.config.publisher_silence);
         let has_fallen_silent =
             is_silent && !self.has_everything() && self.followed.liveness.record_silence();
         if has_fallen_silent && self.incarnations.current().is_some() {
@@ -226,7 +226,7 @@ impl SubscriberMachine {
     /// When a publisher that has closed its stream, and has been silent since, counts as gone.
     fn gone_at(&self) -> ClockTime {
         match self.followed.end.is_some() && self.abandoned.is_none() {
-            true => self.followed.liveness.after(PUBLISHER_GONE.max(self.config.publisher_silence.into())),
+            true => self.followed.liveness.after(PUBLISHER_GONE.max(self.config.publisher_silence)),
             false => ClockTime::NEVER,
         }
     }
@@ -246,9 +246,9 @@ impl SubscriberMachine {
     }
 
     /// Returns a random delay, by which few of many subscribers request the same repair.
-    pub(super) fn backoff(&mut self) -> Nanos {
+    pub(super) fn backoff(&mut self) -> Duration {
         let longest =
-            u64::from(self.followed.heartbeat.backoff.max(1)) * self.round_trip().max(MIN_BACKOFF_UNIT);
+            u32::from(self.followed.heartbeat.backoff.max(1)) * self.round_trip().max(MIN_BACKOFF_UNIT);
         backoff(longest, self.followed.heartbeat.group_size, &mut self.random)
     }
 
@@ -274,13 +274,13 @@ impl SubscriberMachine {
         // Gaps that are due soon share this NAK: one of their own would follow sooner than a repair could arrive.
         let soon = now + round_trip / 4;
         let timeout = self.followed.naks.repair_timeout(round_trip);
-        let repairer_timeout = repairer.map_or(Nanos::ZERO, |repairer| {
+        let repairer_timeout = repairer.map_or(Duration::ZERO, |repairer| {
             self.followed.naks.repairer_timeout(repairer.round_trip, round_trip)
         });
         let longest = MAX_RETRY_DELAY.max(2 * round_trip);
         // A repair that would arrive after the deadline is not requested.
         let too_late = match self.config.policy {
-            Policy::Deadline(timeout) => now + round_trip - Nanos::from(timeout),
+            Policy::Deadline(timeout) => now + round_trip - timeout,
             _ => ClockTime(0),
         };
         // Subscribers that lack the same ask again at different times: the repair for the first one reaches the others.
@@ -404,7 +404,7 @@ impl SubscriberMachine {
                 as u32,
             clock: self.followed.heartbeat.clock,
             // The publisher subtracts this from the time since `clock`: what remains is the round trip.
-            held: self.followed.liveness.elapsed(now).as_wire_micros(),
+            held: wire_micros(self.followed.liveness.elapsed(now)),
             flags,
             token: self.publisher.token(),
             received: self.arrived(),
@@ -528,10 +528,10 @@ impl SubscriberMachine {
     }
 
     /// Returns a random delay, so that the subscribers of a large group do not all send at once.
-    pub(super) fn jitter(&mut self) -> Nanos {
+    pub(super) fn jitter(&mut self) -> Duration {
         match self.has_other_subscribers() {
             true => self.random.below(self.status_interval()),
-            false => Nanos::ZERO,
+            false => Duration::ZERO,
         }
     }
 
@@ -540,16 +540,16 @@ impl SubscriberMachine {
         self.followed.heartbeat.group_size > SMALL_GROUP
     }
 
-    pub(super) fn status_interval(&self) -> Nanos {
-        Nanos::from_micros(self.followed.heartbeat.status_interval.into())
+    pub(super) fn status_interval(&self) -> Duration {
+        Duration::from_micros(self.followed.heartbeat.status_interval.into())
     }
 
     /// The interval when the publisher waits for the status, or will soon.
-    pub(super) fn urgent_interval(&self) -> Nanos {
-        u64::from(self.followed.heartbeat.group_size) * URGENT_SPACING
+    pub(super) fn urgent_interval(&self) -> Duration {
+        self.followed.heartbeat.group_size * URGENT_SPACING
     }
 
-    fn idle_interval(&self) -> Nanos {
+    fn idle_interval(&self) -> Duration {
         IDLE_STATUS.max(4 * self.status_interval())
     }
 

@@ -4,6 +4,7 @@
 use alloc::collections::VecDeque;
 use core::mem;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use super::config::SubscriberConfig;
 use super::deliver::Current;
@@ -11,19 +12,19 @@ use super::naks::NakScheduler;
 use super::recovery::Recovery;
 use super::verify::Verification;
 use super::window::{Assembly, Window};
+use crate::ClockTime;
 use crate::proof::Counts;
 use crate::wire::{
     DatagramView, Flags, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, MessageNumber, Origin,
     RecallIndex, Sequence, ServedHistory,
 };
-use crate::{ClockTime, Nanos};
 
 /// Credit until the heartbeats of a publisher that has just started show how much it retains, in datagrams.
 const MIN_CREDIT: u64 = 256;
 /// The minimum transit time is taken over two periods of this length, so that clocks may drift.
-const PERIOD: Nanos = Nanos::from_secs(5);
+const PERIOD: Duration = Duration::from_secs(5);
 /// No queue delays a datagram for longer. A longer delay is a clock that was stepped.
-const MAX_QUEUEING: Nanos = Nanos::SECOND;
+const MAX_QUEUEING: Duration = Duration::from_secs(1);
 
 /// The incarnation that is followed: what its publisher shows, what has arrived, and what is missing.
 pub(super) struct Followed {
@@ -138,12 +139,12 @@ impl Liveness {
     }
 
     /// Returns when the last heartbeat will have been this long ago.
-    pub(super) fn after(&self, silence: Nanos) -> ClockTime {
+    pub(super) fn after(&self, silence: Duration) -> ClockTime {
         self.heartbeat_at + silence
     }
 
     /// Returns the time since the last heartbeat.
-    pub(super) const fn elapsed(&self, now: ClockTime) -> Nanos {
+    pub(super) const fn elapsed(&self, now: ClockTime) -> Duration {
         now.since(self.heartbeat_at)
     }
 }
@@ -154,7 +155,7 @@ pub(super) struct Transit {
     /// The minimum of the previous period and of this one.
     least: Option<(i128, i128)>,
     began: ClockTime,
-    queueing: Nanos,
+    queueing: Duration,
 }
 
 impl Transit {
@@ -171,17 +172,17 @@ impl Transit {
         };
         self.least = Some((before, current));
         let waited = time - before.min(current);
-        self.queueing = Nanos(u64::try_from(waited).unwrap_or(0)).min(MAX_QUEUEING);
+        self.queueing = Duration::from_nanos(u64::try_from(waited).unwrap_or(0)).min(MAX_QUEUEING);
     }
 
     /// The queueing delay of the last heartbeat.
-    pub(super) const fn queueing(&self) -> Nanos {
+    pub(super) const fn queueing(&self) -> Duration {
         self.queueing
     }
 }
 
 /// Heartbeats of an older incarnation over a longer time than this are not merely late.
-const RIVAL_TIME: Nanos = Nanos::SECOND;
+const RIVAL_TIME: Duration = Duration::from_secs(1);
 
 /// What identifies an incarnation of the publisher, from the header of one of its heartbeats.
 #[derive(Clone, Copy, Debug)]
@@ -477,7 +478,7 @@ mod tests {
             [(1_000, 900_000, 0), (2_000, 901_000, 0), (3_500, 902_000, 500), (4_000, 903_000, 0)]
         {
             transit.note(ClockTime(now), sent);
-            assert_eq!(transit.queueing(), Nanos(queueing));
+            assert_eq!(transit.queueing(), Duration::from_nanos(queueing));
         }
     }
 
@@ -489,7 +490,7 @@ mod tests {
             transit.note(ClockTime(second * 1_000_000_000 + 30_000_000_000), second * 1_000_000_000);
             assert!(transit.queueing() <= MAX_QUEUEING);
         }
-        assert_eq!(transit.queueing(), Nanos::ZERO);
+        assert_eq!(transit.queueing(), Duration::ZERO);
     }
 
     fn former(incarnation: u32, clock: u64) -> FormerIncarnation {

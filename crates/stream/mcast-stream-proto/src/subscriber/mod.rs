@@ -21,6 +21,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 pub use crate::wire::Position;
 pub use account::HistoryAccount;
@@ -29,13 +30,13 @@ pub use event::{
     Cause, Item, Message, PathStatistics, Step, SubscriberEvent, SubscriberStatistics, VerificationFailure,
 };
 
+use crate::ClockTime;
 use crate::outbox::{Control, Outbox};
 use crate::random::Random;
 use crate::repairer::Repairer;
 use crate::seal::{Ciphers, Keys};
 use crate::sign::PinnedKeys;
 use crate::wire::{Incarnation, MessageNumber, Origin, ServedHistory, StreamId, SubscriberId};
-use crate::{ClockTime, Nanos};
 use account::{Account, LossAccount};
 use arrive::Paths;
 use followed::{Followed, Incarnations};
@@ -286,8 +287,8 @@ impl SubscriberMachine {
     #[must_use]
     pub fn statistics(&self) -> SubscriberStatistics {
         SubscriberStatistics {
-            round_trip: self.round_trip().into(),
-            reordering: self.followed.naks.reordering().into(),
+            round_trip: self.round_trip(),
+            reordering: self.followed.naks.reordering(),
             waiting: self.followed.window.len() as u64,
             unverified: self.followed.verification.stage.len() as u64,
             ..self.statistics
@@ -340,16 +341,16 @@ impl SubscriberMachine {
     }
 
     /// This subscriber's own round-trip time, queueing included; the group's until it is measured.
-    fn round_trip(&self) -> Nanos {
+    fn round_trip(&self) -> Duration {
         match self.publisher.round_trip() {
-            Nanos::ZERO => self.group_round_trip(),
+            Duration::ZERO => self.group_round_trip(),
             own => own + self.followed.transit.queueing(),
         }
     }
 
     /// The group's round-trip time.
-    fn group_round_trip(&self) -> Nanos {
-        Nanos::from_micros(self.followed.heartbeat.round_trip.into()).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP)
+    fn group_round_trip(&self) -> Duration {
+        Duration::from_micros(self.followed.heartbeat.round_trip.into()).clamp(MIN_ROUND_TRIP, MAX_ROUND_TRIP)
     }
 
     /// Whether the stream has other subscribers.

@@ -1,22 +1,24 @@
 //! Which datagrams are missing, and when to request them.
 
 use core::ops::Range;
+use core::time::Duration;
 
 use mcast_pace::TokenBucket;
 
+use crate::ClockTime;
 use crate::gaps::{Gap, Gaps};
 use crate::random::SMALL_GROUP;
+use crate::span::{amount, per_second, times};
 use crate::wire::{NAK_INTERVAL, Sequence};
-use crate::{ClockTime, Nanos};
 
 /// The shortest time after which a datagram that is out of order counts as missing.
-const MIN_REORDER_GUARD: Nanos = Nanos::from_micros(50);
+const MIN_REORDER_GUARD: Duration = Duration::from_micros(50);
 /// A datagram that is out of order by more than this counts as lost.
-const MAX_REORDERING: Nanos = Nanos::from_millis(250);
+const MAX_REORDERING: Duration = Duration::from_millis(250);
 /// A longer repair time is not measured in full: the repair was lost on the way, or was delayed by something else.
-const MAX_REPAIR: Nanos = Nanos::from_secs(2);
+const MAX_REPAIR: Duration = Duration::from_secs(2);
 /// A repairer has at least this time: it is a process that must be scheduled to answer, also after a short round trip.
-const MIN_REPAIRER_TIMEOUT: Nanos = Nanos::from_millis(1);
+const MIN_REPAIRER_TIMEOUT: Duration = Duration::from_millis(1);
 /// The NAKs of all subscribers of a small group together: this many per second, plus one per `DATAGRAMS_PER_NAK` datagrams
 /// received.
 const NAK_RATE: u64 = 75;
@@ -30,11 +32,11 @@ const NAK_BURST: u64 = 64;
 const MIN_NAK_BURST: u64 = 4;
 /// The allowance is counted in millionths of a NAK, and checked again after at least `NAK_RETRY` when it is used up.
 const NAK: u64 = 1_000_000;
-const NAK_RETRY: Nanos = Nanos::from_millis(5);
+const NAK_RETRY: Duration = Duration::from_millis(5);
 /// The allowance of a longer time without a NAK than this is not added.
-const LONGEST_REFILL: Nanos = Nanos::from_secs(1_000);
+const LONGEST_REFILL: Duration = Duration::from_secs(1_000);
 /// The shortest interval between the NAKs that a subscriber may always send while a gap fills its window.
-const URGENT_NAK_INTERVAL: Nanos = Nanos::from_millis(100);
+const URGENT_NAK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The gaps, the schedule of the NAKs for them, and what it depends on.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ pub(super) struct NakScheduler {
     allowance: Allowance,
     repairer_allowance: Allowance,
     /// How late datagrams that were out of order have recently arrived.
-    reordering: Nanos,
+    reordering: Duration,
     /// The time from a NAK to its repair: of the publisher, and of the repairer that is asked first.
     publisher: RepairTime,
     repairer: RepairTime,
@@ -86,7 +88,7 @@ impl Allowance {
         }
         // The bucket fills for a second at most, and the share of one of many is less than a NAK in that time.
         let gained = self.bucket.level() - before;
-        let by_time = elapsed.0 / (Nanos::SECOND.0 / NAK) * CROWD_NAK_RATE;
+        let by_time = amount(CROWD_NAK_RATE * NAK, elapsed);
         let by_data = new.saturating_mul(NAK) / DATAGRAMS_PER_CROWD_NAK;
         self.bucket.add((by_time.max(by_data) / group).saturating_sub(gained));
         self.bucket.level() / NAK
@@ -127,21 +129,21 @@ impl Arrival {
 /// The smoothed time from a NAK to its repair, and its mean deviation.
 #[derive(Clone, Copy, Debug, Default)]
 struct RepairTime {
-    smoothed: Nanos,
-    spread: Nanos,
+    smoothed: Duration,
+    spread: Duration,
 }
 
 impl RepairTime {
     /// Returns the time in which the repair for a NAK is expected.
-    fn timeout(&self, round_trip: Nanos) -> Nanos {
+    fn timeout(&self, round_trip: Duration) -> Duration {
         // The round trip is all that is known before the first repair, and the least afterwards.
         (3 * round_trip / 2).max(self.smoothed + 4 * self.spread)
     }
 
     /// Updates both, as in RFC 6298 section 2.
-    fn note(&mut self, took: Nanos) {
+    fn note(&mut self, took: Duration) {
         let took = took.min(MAX_REPAIR);
-        if self.smoothed == Nanos::ZERO {
+        if self.smoothed == Duration::ZERO {
             (self.smoothed, self.spread) = (took, took / 2);
             return;
         }
@@ -158,9 +160,9 @@ impl NakScheduler {
             not_before: ClockTime(0),
             allowance: Allowance::new(now),
             repairer_allowance: Allowance::new(now),
-            reordering: Nanos::ZERO,
-            publisher: RepairTime { smoothed: Nanos::ZERO, spread: Nanos::ZERO },
-            repairer: RepairTime { smoothed: Nanos::ZERO, spread: Nanos::ZERO },
+            reordering: Duration::ZERO,
+            publisher: RepairTime { smoothed: Duration::ZERO, spread: Duration::ZERO },
+            repairer: RepairTime { smoothed: Duration::ZERO, spread: Duration::ZERO },
             may_await_repairer: false,
         }
     }
@@ -181,7 +183,7 @@ impl NakScheduler {
     }
 
     /// Returns how late datagrams that were out of order have recently arrived.
-    pub(super) const fn reordering(&self) -> Nanos {
+    pub(super) const fn reordering(&self) -> Duration {
         self.reordering
     }
 
@@ -192,18 +194,18 @@ impl NakScheduler {
     }
 
     /// Returns how long a missing datagram may be merely out of order.
-    pub(super) fn reorder_guard(&self, round_trip: Nanos) -> Nanos {
+    pub(super) fn reorder_guard(&self, round_trip: Duration) -> Duration {
         MIN_REORDER_GUARD.max(2 * self.reordering).max(round_trip / 8)
     }
 
     /// Returns the time in which the repair for a NAK to the publisher is expected.
-    pub(super) fn repair_timeout(&self, round_trip: Nanos) -> Nanos {
+    pub(super) fn repair_timeout(&self, round_trip: Duration) -> Duration {
         self.publisher.timeout(round_trip)
     }
 
     /// Returns the time in which the repair for a NAK to the repairer is expected, from the round trips to it and to the
     /// publisher. One that answers ever later is given no more time than the publisher.
-    pub(super) fn repairer_timeout(&self, round_trip: Nanos, to_publisher: Nanos) -> Nanos {
+    pub(super) fn repairer_timeout(&self, round_trip: Duration, to_publisher: Duration) -> Duration {
         let longest = self.repair_timeout(to_publisher);
         self.repairer.timeout(round_trip).min(longest).max(MIN_REPAIRER_TIMEOUT)
     }
@@ -334,11 +336,10 @@ impl NakScheduler {
         now: ClockTime,
         group_size: u32,
         received: u64,
-        urgent_interval: Option<Nanos>,
+        urgent_interval: Option<Duration>,
     ) -> u64 {
         let group = u64::from(group_size.max(1));
-        let urgent =
-            urgent_interval.map_or(0, |interval| Nanos::SECOND.0 * NAK / interval.max(URGENT_NAK_INTERVAL).0);
+        let urgent = urgent_interval.map_or(0, |interval| per_second(NAK, interval.max(URGENT_NAK_INTERVAL)));
         self.allowance.share(now, group, received, urgent)
     }
 
@@ -350,7 +351,7 @@ impl NakScheduler {
     }
 
     /// Waits until the allowance admits another NAK, or `retry` is over: datagrams that arrive add to it.
-    pub(super) fn wait_for_allowance(&mut self, now: ClockTime, retry: Nanos) {
+    pub(super) fn wait_for_allowance(&mut self, now: ClockTime, retry: Duration) {
         self.not_before = ClockTime(self.allowance.bucket.available_at(NAK)).min(now + NAK_RETRY.max(retry));
     }
 
@@ -366,8 +367,8 @@ impl NakScheduler {
         self.allowance.bucket.spend(sent * NAK);
         self.repairer_allowance.bucket.spend(to_repairer * NAK);
         // NAKs of one subscriber that follow each other faster are ignored.
-        self.not_before = now + (sent + to_repairer).max(1) * NAK_INTERVAL;
-        self.at = self.gaps.next_due().unwrap_or(ClockTime::NEVER).max(now + Nanos(1));
+        self.not_before = now + times((sent + to_repairer).max(1), NAK_INTERVAL);
+        self.at = self.gaps.next_due().unwrap_or(ClockTime::NEVER).max(now + Duration::from_nanos(1));
     }
 }
 
@@ -375,14 +376,14 @@ impl NakScheduler {
 mod tests {
     use super::*;
 
-    const ROUND_TRIP: Nanos = Nanos::from_millis(10);
+    const ROUND_TRIP: Duration = Duration::from_millis(10);
 
     /// Requests datagram 1 of a repairer at this time, to request it of the publisher a second later.
     fn asked(naks: &mut NakScheduler, at: ClockTime) {
         naks.open_gap(Sequence(1)..Sequence(2), at, at);
         let mut gaps = naks.take_gaps();
         for gap in gaps.iter_mut() {
-            (gap.due, gap.asked_repairer) = (at + Nanos::SECOND, Some(at));
+            (gap.due, gap.asked_repairer) = (at + Duration::from_secs(1), Some(at));
         }
         naks.record_sent(at, 0, 1, gaps);
     }
@@ -393,14 +394,14 @@ mod tests {
         let longest = naks.repair_timeout(ROUND_TRIP);
         let mut now = ClockTime(1);
         for _ in 0..100 {
-            let timeout = naks.repairer_timeout(Nanos::from_millis(1), ROUND_TRIP);
+            let timeout = naks.repairer_timeout(Duration::from_millis(1), ROUND_TRIP);
             assert!(timeout <= longest, "{timeout:?}");
             asked(&mut naks, now);
             now = now + timeout;
             naks.fill(now, Sequence(1), Some(Responder::Repairer));
         }
         // Where the publisher is near, a repairer still has the time that a process needs.
-        assert_eq!(naks.repairer_timeout(ROUND_TRIP, Nanos(1)), MIN_REPAIRER_TIMEOUT);
+        assert_eq!(naks.repairer_timeout(ROUND_TRIP, Duration::from_nanos(1)), MIN_REPAIRER_TIMEOUT);
     }
 
     #[test]

@@ -1,46 +1,47 @@
 //! The address of a party that answers NAKs, the publisher or a repairer, and the proof of this subscriber's address to it.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
+use crate::ClockTime;
 use crate::wire::{AddressToken, Probe};
-use crate::{ClockTime, Nanos};
 
 /// The address is proven again this often.
-const PROBE_INTERVAL: Nanos = Nanos::from_secs(50);
+const PROBE_INTERVAL: Duration = Duration::from_secs(50);
 /// An unanswered probe is repeated after this time, which doubles with each repetition.
-const PROBE_AGAIN: Nanos = Nanos::from_millis(10);
+const PROBE_AGAIN: Duration = Duration::from_millis(10);
 const PROBE_DOUBLINGS: u32 = 9;
 /// Once it is heard again after being silent for this time, unanswered probes are repeated as soon as at first: on the way,
 /// both directions may have failed.
-const OUTAGE: Nanos = Nanos::from_millis(1500);
+const OUTAGE: Duration = Duration::from_millis(1500);
 /// After this many unanswered probes a subscriber gives up confirming the end: its address is not proven.
 const PROBES_WITHOUT_PROOF: u32 = 6;
 /// How many probes are remembered, and how often an echo that answers none of them causes another.
 const REMEMBERED_PROBES: usize = 8;
-const UNEXPECTED_ECHO_INTERVAL: Nanos = Nanos::from_millis(250);
+const UNEXPECTED_ECHO_INTERVAL: Duration = Duration::from_millis(250);
 /// The publisher's address stays valid for this time after its last heartbeat, which is more than two heartbeats.
-pub(super) const ADDRESS_TIME: Nanos = Nanos::from_millis(2500);
+pub(super) const ADDRESS_TIME: Duration = Duration::from_millis(2500);
 /// While heartbeats are frequent, another address replaces it sooner: after this time, if at least this number of
 /// control datagrams came from elsewhere. Otherwise, flow control would stop the publisher, and then evict this
 /// subscriber.
-const FAILOVER_TIME: Nanos = Nanos::from_millis(500);
+const FAILOVER_TIME: Duration = Duration::from_millis(500);
 const FAILOVER_DATAGRAMS: u32 = 8;
 /// Measured round trips are clamped to this range.
-pub(super) const MIN_ROUND_TRIP: Nanos = Nanos::from_micros(50);
-pub(super) const MAX_ROUND_TRIP: Nanos = Nanos::from_secs(10);
+pub(super) const MIN_ROUND_TRIP: Duration = Duration::from_micros(50);
+pub(super) const MAX_ROUND_TRIP: Duration = Duration::from_secs(10);
 
 /// A sample above this, and above this many times the known round trip, is confirmed by another probe: between a probe
 /// and its echo, the process may have been suspended. Shorter ones also occur when a queue fills on the way, and then
 /// repairs must be requested as slowly.
-const PLAUSIBLE_ROUND_TRIP: Nanos = Nanos::SECOND;
-const PLAUSIBLE_GROWTH: u64 = 4;
+const PLAUSIBLE_ROUND_TRIP: Duration = Duration::from_secs(1);
+const PLAUSIBLE_GROWTH: u32 = 4;
 
 /// A measured round trip, when the probe that measured it was sent, and when its echo arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sample {
     probe: ClockTime,
     echo: ClockTime,
-    round_trip: Nanos,
+    round_trip: Duration,
 }
 
 /// The address that the publisher or a repairer sends from, and what it knows of this subscriber's address.
@@ -59,7 +60,7 @@ pub(super) struct Peer {
     /// Probes sent since its address is known, saturating.
     probes: u32,
     /// The smoothed round-trip time to it; 0 until it is measured.
-    round_trip: Nanos,
+    round_trip: Duration,
     /// A sample that is to be confirmed.
     doubtful: Option<Sample>,
 }
@@ -74,7 +75,7 @@ impl Peer {
             probe_at: ClockTime::NEVER,
             last_probes: [ClockTime(0); REMEMBERED_PROBES],
             probes: 0,
-            round_trip: Nanos::ZERO,
+            round_trip: Duration::ZERO,
             doubtful: None,
         }
     }
@@ -99,7 +100,7 @@ impl Peer {
     }
 
     /// Returns the smoothed round-trip time to it; 0 until it is measured.
-    pub(super) const fn round_trip(&self) -> Nanos {
+    pub(super) const fn round_trip(&self) -> Duration {
         self.round_trip
     }
 
@@ -181,7 +182,7 @@ impl Peer {
 
     /// Adds a sample to the round-trip time. Of a doubtful one and the next, the shorter counts.
     fn record_sample(&mut self, now: ClockTime, sample: Sample) {
-        let smoothed = |known: Nanos, sample: Nanos| known - known / 4 + sample / 4;
+        let smoothed = |known: Duration, sample: Duration| known - known / 4 + sample / 4;
         let is_implausible =
             |sample, known| sample > PLAUSIBLE_ROUND_TRIP && sample > PLAUSIBLE_GROWTH * known;
         match (self.doubtful, self.round_trip) {
@@ -195,12 +196,12 @@ impl Peer {
                 self.round_trip = if is_other { round_trip } else { smoothed(known, round_trip) };
             }
             (None, known) if is_implausible(sample.round_trip, known) => {
-                if known == Nanos::ZERO {
+                if known == Duration::ZERO {
                     self.round_trip = sample.round_trip;
                 }
                 (self.doubtful, self.probes, self.probe_at) = (Some(sample), 0, now);
             }
-            (None, Nanos::ZERO) => self.round_trip = sample.round_trip,
+            (None, Duration::ZERO) => self.round_trip = sample.round_trip,
             (None, known) => self.round_trip = smoothed(known, sample.round_trip),
         }
     }
@@ -216,8 +217,8 @@ mod tests {
         let sent = ClockTime(at);
         publisher.record_probe(sent);
         let echo = Probe { clock: sent.0, token: AddressToken(7), subscriber: SubscriberId(1) };
-        publisher.record_echo(sent + Nanos::from_millis(milliseconds), &echo);
-        publisher.round_trip() / Nanos::from_millis(1)
+        publisher.record_echo(sent + Duration::from_millis(milliseconds), &echo);
+        publisher.round_trip().as_millis() as u64
     }
 
     /// Handles the echo of the probe that was sent at one time, which arrives at another.
@@ -227,18 +228,18 @@ mod tests {
     }
 
     const START: ClockTime = ClockTime(1);
-    const MILLISECOND: Nanos = Nanos::from_millis(1);
+    const MILLISECOND: Duration = Duration::from_millis(1);
 
     #[test]
     fn a_round_trip_in_which_the_process_was_suspended_does_not_count() {
         for first in [1, 20_000] {
             let mut publisher = Peer::unknown(START);
             measure(&mut publisher, START.0, first);
-            let second = START + Nanos::from_secs(20);
+            let second = START + Duration::from_secs(20);
             measure(&mut publisher, second.0, 1);
             let third = second + MILLISECOND;
             measure(&mut publisher, third.0, 20_000);
-            let now = third + Nanos::from_secs(20);
+            let now = third + Duration::from_secs(20);
             assert!(publisher.probe_at() <= now, "it is not measured again");
             echo(&mut publisher, third, now + MILLISECOND);
             assert_eq!(measure(&mut publisher, now.0, 1), 1, "first {first} ms");
@@ -250,16 +251,16 @@ mod tests {
         let from = SocketAddr::from(([10, 0, 0, 1], 7000));
         let mut peer = Peer::unknown(ClockTime(0));
         peer.change(ClockTime(0), from);
-        while peer.probe_at() < ClockTime(0) + Nanos::from_millis(1300) {
+        while peer.probe_at() < ClockTime(0) + Duration::from_millis(1300) {
             peer.record_probe(peer.probe_at());
         }
-        let again = ClockTime(0) + Nanos::from_millis(1600);
-        assert_eq!(peer.probe_at(), ClockTime(0) + Nanos::from_millis(2550));
+        let again = ClockTime(0) + Duration::from_millis(1600);
+        assert_eq!(peer.probe_at(), ClockTime(0) + Duration::from_millis(2550));
         assert!(peer.record_heard(again, from));
         assert_eq!(peer.probe_at(), again);
         peer.record_probe(again);
         assert_eq!(peer.probe_at(), again + PROBE_AGAIN);
-        assert!(peer.record_heard(again + Nanos::from_millis(5), from));
+        assert!(peer.record_heard(again + Duration::from_millis(5), from));
         assert_eq!(peer.probe_at(), again + PROBE_AGAIN, "nothing was missing in between");
     }
 
@@ -268,7 +269,7 @@ mod tests {
         let mut publisher = Peer::unknown(START);
         let probes = [START, START + 10 * MILLISECOND];
         probes.iter().for_each(|sent| publisher.record_probe(*sent));
-        let now = START + Nanos::from_secs(5);
+        let now = START + Duration::from_secs(5);
         probes.iter().for_each(|sent| echo(&mut publisher, *sent, now));
         assert!(publisher.probe_at() <= now, "it is not measured again");
         assert_eq!(measure(&mut publisher, now.0, 1), 1);
@@ -277,7 +278,7 @@ mod tests {
     #[test]
     fn a_round_trip_that_has_grown_counts_once_it_is_confirmed() {
         let mut publisher = Peer::unknown(START);
-        let at = |seconds| (START + Nanos::from_secs(seconds)).0;
+        let at = |seconds| (START + Duration::from_secs(seconds)).0;
         assert_eq!(measure(&mut publisher, at(0), 1), 1);
         assert_eq!(measure(&mut publisher, at(10), 2_000), 1);
         assert_eq!(measure(&mut publisher, at(20), 2_400), 2_000);

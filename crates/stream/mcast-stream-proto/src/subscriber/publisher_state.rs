@@ -2,26 +2,28 @@
 //! incarnations.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use super::account::LossAccount;
 use super::event::{Cause, SubscriberEvent};
 use super::followed::{FormerIncarnation, IncarnationIdentity, Successor};
 use super::naks::Arrival;
 use super::{Start, SubscriberMachine};
+use crate::ClockTime;
 use crate::random::SMALL_GROUP;
 use crate::sign::SIGNATURE_EXTENSION;
+use crate::span::nanos;
 use crate::wire::{
     DatagramView, Flags, Header, Heartbeat, Incarnation, KeyEpoch, Kind, MessageNumber, Ncf, Parity, Probe,
     Reset, ResetReason, Sequence, ServedHistory, Status,
 };
-use crate::{ClockTime, Nanos};
 
 /// A sealed publisher whose clock is off by more than this may be a replayed recording.
-const MAX_SKEW: Nanos = Nanos::from_secs(120);
+const MAX_SKEW: Duration = Duration::from_secs(120);
 /// What a request for a signed heartbeat has in addition: the length of the signature, and of the salt.
 const JOINING_PADDING: usize = SIGNATURE_EXTENSION + 12;
 /// The shortest time between two requests to join.
-const JOIN_INTERVAL: Nanos = Nanos::from_millis(50);
+const JOIN_INTERVAL: Duration = Duration::from_millis(50);
 
 impl SubscriberMachine {
     pub(super) fn on_control(
@@ -178,7 +180,7 @@ impl SubscriberMachine {
     fn on_echo(&mut self, now: ClockTime, echo: &Probe) {
         if self.publisher.record_echo(now, echo) {
             // The publisher has ignored statuses and NAKs without this token.
-            let soon = now + self.random.below(self.urgent_interval().max(Nanos(1)));
+            let soon = now + self.random.below(self.urgent_interval().max(Duration::from_nanos(1)));
             self.statuses.schedule(soon);
             self.postpone_naks(now);
         }
@@ -289,7 +291,7 @@ impl SubscriberMachine {
     fn is_stale(&self, now: ClockTime, heartbeat: &Heartbeat) -> bool {
         match (self.config.unix_offset, heartbeat.unix_time) {
             (None, _) | (_, 0) => false,
-            (Some(offset), theirs) => offset.wrapping_add(now.0).abs_diff(theirs) > MAX_SKEW.0,
+            (Some(offset), theirs) => offset.wrapping_add(now.0).abs_diff(theirs) > nanos(MAX_SKEW),
         }
     }
 

@@ -3,19 +3,20 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::time::Duration;
 
 use super::SubscriberMachine;
 use super::event::BodyLocation;
 use super::naks::Arrival;
 use super::window::Meta;
+use crate::ClockTime;
 use crate::fec::{Symbol, SymbolParts, Symbols, datagram_of, decode, symbol_of};
 use crate::wire::{DatagramView, Flags, FlowControl, Header, KeyEpoch, Kind, Messages, Parity, Sequence};
-use crate::{ClockTime, Nanos};
 
 /// A block may have begun this many datagrams before the first one that is missing.
 const BEFORE: u64 = Parity::LONGEST_BLOCK as u64 - 1;
 /// The parity of a block that is not full follows this long after its first datagram.
-const BLOCK_TIME: Nanos = Nanos::from_millis(10);
+const BLOCK_TIME: Duration = Duration::from_millis(10);
 /// Buffers that are kept for reuse.
 const MAX_SPARE: usize = 256;
 
@@ -236,11 +237,11 @@ impl SubscriberMachine {
     }
 
     /// Returns how long the request for a missing datagram waits for the parity of its block.
-    pub(super) const fn parity_delay(&self) -> Nanos {
+    pub(super) const fn parity_delay(&self) -> Duration {
         if self.followed.heartbeat.block > 0 && self.followed.heartbeat.parity > 0 {
             BLOCK_TIME
         } else {
-            Nanos::ZERO
+            Duration::ZERO
         }
     }
 

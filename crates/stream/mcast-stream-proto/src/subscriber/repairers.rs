@@ -2,30 +2,31 @@
 
 use alloc::collections::VecDeque;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use super::SubscriberMachine;
 use super::event::BodyLocation;
 use super::naks::Arrival;
 use super::peer::Peer;
+use crate::ClockTime;
 use crate::outbox::Target;
 use crate::random::Random;
 use crate::repairer::{Answer, Request};
 use crate::wire::{
     AddressToken, DatagramView, Kind, ListedRepairer, Probe, RepairerList, Sequence, SubscriberId,
 };
-use crate::{ClockTime, Nanos};
 
 /// A repairer that leaves this many requests in succession without an answer is avoided.
 const MAX_UNANSWERED: u32 = 3;
 /// It is avoided for this time at first, which doubles each time, up to `MAX_DOUBLINGS` times.
-const AVOIDED_TIME: Nanos = Nanos::from_secs(10);
+const AVOIDED_TIME: Duration = Duration::from_secs(10);
 const MAX_DOUBLINGS: u32 = 6;
 /// Repairers that were given up and are remembered.
 const MAX_AVOIDED: usize = 16;
 /// A repairer is asked if the round trip to it is longer than that to the publisher by no more than a quarter and this.
-const SLACK: Nanos = Nanos::from_micros(200);
+const SLACK: Duration = Duration::from_micros(200);
 /// In a large group, subscribers do not all choose their repairers at once.
-const CHOICE_SPACING: Nanos = Nanos::from_micros(500);
+const CHOICE_SPACING: Duration = Duration::from_micros(500);
 
 /// A repairer that was given up. What it sends later is recognized, and not taken for the publisher's.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +52,7 @@ struct Chosen {
 pub(super) struct UsableRepairer {
     pub(super) address: SocketAddr,
     pub(super) token: AddressToken,
-    pub(super) round_trip: Nanos,
+    pub(super) round_trip: Duration,
 }
 
 /// The repairers that the publisher lists, and the one that was chosen.
@@ -112,7 +113,7 @@ impl Repairers {
             return;
         };
         let mut peer = Peer::unknown(now);
-        let spread = u64::from(group_size) * CHOICE_SPACING;
+        let spread = group_size * CHOICE_SPACING;
         peer.change(now + random.below(spread), repairer.address);
         self.chosen = Some(Chosen { peer, address: repairer.address, unanswered_since: None, unanswered: 0 });
     }
@@ -140,7 +141,7 @@ impl Repairers {
         now: ClockTime,
         from: SocketAddr,
         echo: &Probe,
-        publisher: Nanos,
+        publisher: Duration,
     ) -> bool {
         let Some(chosen) = self.chosen.as_mut().filter(|chosen| chosen.address == from) else {
             return false;
@@ -225,7 +226,7 @@ impl Repairers {
 }
 
 /// The longest time before the same datagram is sent to the same subscriber again.
-const MAX_HOLDOFF: Nanos = Nanos::SECOND;
+const MAX_HOLDOFF: Duration = Duration::from_secs(1);
 
 impl SubscriberMachine {
     /// Whether it repairs for others.
@@ -297,7 +298,7 @@ impl SubscriberMachine {
     /// Chooses a repairer, if this subscriber has lost anything, and knows how far the publisher is.
     fn choose_repairer(&mut self, now: ClockTime) {
         let is_needed = self.requests_repairs()
-            && self.publisher.round_trip() > Nanos::ZERO
+            && self.publisher.round_trip() > Duration::ZERO
             && self.losses.missed(&self.statistics) > 0;
         if is_needed && self.repairers.is_to_choose() {
             self.followed.naks.forget_repairer();
@@ -392,7 +393,7 @@ mod tests {
     const OWN: SubscriberId = SubscriberId(0xabcd_0001);
     const PUBLISHER: SocketAddr =
         SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 1)), 9);
-    const FAR: Nanos = Nanos::from_millis(10);
+    const FAR: Duration = Duration::from_millis(10);
 
     fn listed(host: u8) -> ListedRepairer {
         ListedRepairer { tag: host.into(), address: ([10, 0, 0, host], 7000).into() }
@@ -407,7 +408,7 @@ mod tests {
     }
 
     /// Chooses a repairer, which answers after this time; returns its address if it can be asked.
-    fn meet(repairers: &mut Repairers, now: ClockTime, round_trip: Nanos) -> Option<SocketAddr> {
+    fn meet(repairers: &mut Repairers, now: ClockTime, round_trip: Duration) -> Option<SocketAddr> {
         repairers.choose(now, OWN, Some(PUBLISHER), 1);
         let address = repairers.probe(now)?;
         let echo = Probe { clock: now.0, token: AddressToken(5), subscriber: OWN };
@@ -432,7 +433,7 @@ mod tests {
     fn a_repairer_that_is_farther_than_the_publisher_is_not_asked() {
         for (milliseconds, is_asked) in [(1, true), (12, true), (13, false), (500, false)] {
             let mut repairers = repairers(&[2]);
-            let asked = meet(&mut repairers, ClockTime(1), Nanos::from_millis(milliseconds));
+            let asked = meet(&mut repairers, ClockTime(1), Duration::from_millis(milliseconds));
             assert_eq!(asked.is_some(), is_asked, "{milliseconds} ms");
         }
     }
@@ -453,9 +454,9 @@ mod tests {
             }
             assert!(repairers.knows(listed(2).address) && !repairers.is_chosen(listed(2).address));
             repairers.record_list(list);
-            assert_eq!(meet(&mut repairers, now + FAR + Nanos::from_secs(pause - 1), FAR), None);
+            assert_eq!(meet(&mut repairers, now + FAR + Duration::from_secs(pause - 1), FAR), None);
             repairers.record_list(list);
-            now = now + FAR + Nanos::from_secs(pause);
+            now = now + FAR + Duration::from_secs(pause);
         }
     }
 

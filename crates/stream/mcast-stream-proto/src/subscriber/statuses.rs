@@ -1,12 +1,14 @@
 //! When to send a status, what the last one reported, and which conditions the application knows already.
 
+use core::time::Duration;
+
+use crate::ClockTime;
 use crate::wire::{KeyEpoch, Sequence, Status};
-use crate::{ClockTime, Nanos};
 
 /// How often the end of a stream is confirmed.
 const END_CONFIRMATIONS: u8 = 8;
 /// The interval of confirmations doubles up to this, so that they outlast a short outage.
-const LONGEST_CONFIRMATION_INTERVAL: Nanos = Nanos::from_millis(500);
+const LONGEST_CONFIRMATION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The schedule of the statuses.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +30,7 @@ impl StatusScheduler {
     }
 
     /// Returns when the next status is due; a subscriber without news sends one in each `idle_interval`.
-    pub(super) fn deadline(&self, idle_interval: Nanos) -> ClockTime {
+    pub(super) fn deadline(&self, idle_interval: Duration) -> ClockTime {
         self.at.unwrap_or(ClockTime::NEVER).min(self.last + idle_interval)
     }
 
@@ -74,14 +76,14 @@ impl StatusScheduler {
         &mut self,
         now: ClockTime,
         status: Status,
-        confirmation_interval: Nanos,
+        confirmation_interval: Duration,
         spread: u64,
     ) {
         (self.last, self.reported, self.spread) = (now, status, spread);
         self.end_confirmations = self.end_confirmations.saturating_sub(1);
         let doublings = (END_CONFIRMATIONS - 1).saturating_sub(self.end_confirmations);
         let longest = LONGEST_CONFIRMATION_INTERVAL.max(confirmation_interval);
-        let interval = ((1_u64 << doublings) * confirmation_interval).min(longest);
+        let interval = ((1_u32 << doublings) * confirmation_interval).min(longest);
         self.at = (self.end_confirmations > 0).then_some(now + interval);
     }
 

@@ -5,10 +5,11 @@
 //! from the base and a bitmap of the 32 datagrams after that; a range is an offset and a length. Scattered losses use
 //! spots, which cover up to 33 datagrams each, long losses use ranges.
 
+use core::time::Duration;
+
 use super::header::{WireError, array, u16_at, u32_at, u64_at};
 use super::identity::{AddressToken, KeyEpoch, MessageNumber, Sequence};
 use super::view::{DatagramWriter, WriteError};
-use crate::Nanos;
 
 const LIST_HEADER: usize = 12;
 const ENTRY: usize = 8;
@@ -19,7 +20,7 @@ const LONGEST_RANGE: u32 = 1 << 24;
 
 /// The shortest average time between NAKs of one subscriber after a burst. The publisher ignores the
 /// excess.
-pub(crate) const NAK_INTERVAL: Nanos = Nanos::from_micros(200);
+pub(crate) const NAK_INTERVAL: Duration = Duration::from_micros(200);
 
 /// The body of a NAK: the missing datagrams whose request is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use mcast_stream_proto::publisher::{
 };
 use mcast_stream_proto::subscriber::{Item, SubscriberConfig};
 use mcast_stream_proto::wire::{Incarnation, Sequence, StreamId};
-use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine, Target};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine, Target};
 
 use crate::tcp::{Algorithm, SEGMENT, Tcp};
 use crate::{MILLISECOND, SECOND};
@@ -427,11 +427,8 @@ impl<'s> Network<'s> {
             let back = self.scene.round_trip / 2 + self.scene.subscribers[index].delay;
             self.at(self.now + back, Event::Feedback(index, control.bytes().to_vec()));
         }
-        let deadline = self.subscribers[index]
-            .poll_timeout()
-            .unwrap_or(ClockTime::NEVER)
-            .0
-            .max(self.now + Nanos::from_micros(1).0);
+        let deadline =
+            self.subscribers[index].poll_timeout().unwrap_or(ClockTime::NEVER).0.max(self.now + 1_000);
         if deadline < self.subscriber_at[index] {
             self.subscriber_at[index] = deadline;
             self.at(deadline, Event::Subscriber(index));

@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::sign::{PinnedKeys, SIGNATURE_LENGTH, Signer, Verifier};
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig};
 use mcast_stream_proto::wire::{DatagramView, Digest, Header, Incarnation, Kind, SignerId, StreamId};
-use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::link::Quality;
 use crate::plan::{MILLISECOND, Plan, SECOND, SubscriberPlan};
@@ -166,7 +167,7 @@ impl Pair {
 
     /// Returns what this publisher sends within a millisecond, each with its kind.
     fn sent(&mut self) -> Vec<(Kind, Vec<u8>)> {
-        self.now = self.now + Nanos::from_millis(1);
+        self.now = self.now + Duration::from_millis(1);
         sent(&mut self.publisher, self.now)
     }
 
@@ -286,7 +287,7 @@ fn of_one_incarnation_only_the_first_salt_is_trusted() {
     let mut namesake = publisher(1, 2);
     namesake.publish(pair.now, b"other").unwrap();
     namesake.flush(pair.now);
-    let datagrams = sent(&mut namesake, pair.now + Nanos::from_millis(1));
+    let datagrams = sent(&mut namesake, pair.now + Duration::from_millis(1));
     assert!(datagrams.iter().any(|(kind, _)| *kind == Kind::Manifest));
     for (kind, datagram) in datagrams {
         assert_eq!(pair.deliver(&datagram), <Vec<Vec<u8>>>::new(), "{kind:?}");

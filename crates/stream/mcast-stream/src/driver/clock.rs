@@ -28,7 +28,7 @@ impl Clock {
     }
 
     pub(crate) fn until(&self, deadline: ClockTime) -> Duration {
-        deadline.since(self.now()).into()
+        deadline.since(self.now())
     }
 
     /// Returns the offset from this clock to nanoseconds since 1970.

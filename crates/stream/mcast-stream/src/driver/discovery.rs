@@ -10,12 +10,12 @@ use super::error::StreamError;
 use super::subscriber::{Subscriber, SubscriberBuilder};
 use super::transmit::Endpoint;
 use super::unicast::any_address;
+use crate::ClockTime;
 use crate::seal::Keys;
 use crate::wire::{Announce, AnnouncedPath, DatagramView, Incarnation, KeyEpoch, Kind, MINOR, StreamId};
-use crate::{ClockTime, Nanos};
 
 /// The time between two announcements.
-const INTERVAL: Nanos = Nanos::SECOND;
+const INTERVAL: Duration = Duration::from_secs(1);
 /// Limit of listed streams.
 const MAX_STREAMS: usize = 1024;
 /// Limit of listed streams that one address announces.

@@ -109,7 +109,7 @@ impl Clients {
                 Admitted::Client(Client { clients: self.clone(), id })
             }
             ConnectDecision::Refused => Admitted::Refused,
-            ConnectDecision::Full(wait) => Admitted::Full(wait.into()),
+            ConnectDecision::Full(wait) => Admitted::Full(wait),
         }
     }
 
@@ -131,7 +131,7 @@ impl Client {
         state.admission.record_progress(now, self.id);
         let wait = state.pace.spend(now, bytes);
         drop(state);
-        std::thread::sleep(wait.into());
+        std::thread::sleep(wait);
     }
 
     /// Whether its turn is over, so that others get theirs.

@@ -104,8 +104,7 @@ impl Publisher {
         loop {
             let progress = self.0.next_progress();
             let left = self.run(|machine, now| {
-                (!machine.is_over(now))
-                    .then(|| Duration::from(machine.poll_timeout().unwrap_or(ClockTime::NEVER).since(now)))
+                (!machine.is_over(now)).then(|| machine.poll_timeout().unwrap_or(ClockTime::NEVER).since(now))
             });
             let Some(left) = left.await else { break };
             let _ = tokio::time::timeout(left.clamp(RETRY_INTERVAL, RECHECK_INTERVAL), progress).await;

@@ -26,7 +26,7 @@ use mcast_stream_proto::wire::{
     FlowControl, Incarnation, MessageKey, Origin, ServedHistory, StreamId, SubscriberId, SubscriberName,
     VisitedEngines,
 };
-use mcast_stream_proto::{ClockTime, Nanos, PublisherMachine, Target};
+use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
 
 use crate::audit::{content, key_of};
 use crate::link::SendBuffer;
@@ -44,7 +44,7 @@ const ASIDE_SOCKETS: usize = 4;
 /// While more bytes wait to be sent, nothing is accepted.
 const MOST_WAITING: usize = 4 << 20;
 /// The least time for the last messages to subscribers that have everything.
-const CLOSING: Nanos = Nanos::from_secs(2);
+const CLOSING: Duration = Duration::from_secs(2);
 
 pub(crate) fn name_of(index: usize) -> SubscriberName {
     format!("s{index}").parse().unwrap()
@@ -530,7 +530,7 @@ impl Feed {
         let (time, at) = (self.log_time(now), ClockTime(now));
         let Some(process) = &mut self.process else { return };
         let machine = &mut process.machine;
-        let left = Nanos::from(machine.left_at_end(at));
+        let left = machine.left_at_end(at);
         match process.phase {
             Phase::Publishing if is_input_over => {
                 machine.wait_at_end(at, Duration::from_nanos(self.plan.linger));
@@ -538,22 +538,22 @@ impl Feed {
             }
             Phase::Publishing => {}
             Phase::Draining => {
-                process.deadline = now + left.0;
+                process.deadline = now + left.as_nanos() as u64;
                 if process.waiting.is_empty() && machine.is_sent() {
                     machine.close(at);
                     process.record_end(time);
                     process.phase = Phase::Ending;
-                } else if left == Nanos::ZERO {
-                    process.finish(at, Nanos::ZERO, time);
+                } else if left == Duration::ZERO {
+                    process.finish(at, Duration::ZERO, time);
                 }
             }
             Phase::Ending => {
-                process.deadline = process.deadline.max(now + left.0);
+                process.deadline = process.deadline.max(now + left.as_nanos() as u64);
                 let is_settled = machine.ack_progress().is_none_or(|progress| progress.is_settled());
                 if is_settled && machine.is_read() {
                     process.finish(at, left.max(CLOSING), time);
-                } else if left == Nanos::ZERO {
-                    process.finish(at, Nanos::ZERO, time);
+                } else if left == Duration::ZERO {
+                    process.finish(at, Duration::ZERO, time);
                 }
             }
             Phase::Closing if machine.is_over(at) => self.exit(now),
@@ -687,9 +687,9 @@ impl Process {
     }
 
     /// Ends the stream, or only the process if something was not sent.
-    fn finish(&mut self, now: ClockTime, timeout: Nanos, time: LogTime) {
+    fn finish(&mut self, now: ClockTime, timeout: Duration, time: LogTime) {
         if self.waiting.is_empty() {
-            self.machine.finish(now, timeout.into());
+            self.machine.finish(now, timeout);
             self.record_end(time);
             self.phase = Phase::Closing;
         } else {

@@ -322,7 +322,7 @@ pub(super) fn check(arguments: &Arguments, console: &Console) -> anyhow::Result<
         Some(StoredKind::Datagrams) => "datagrams",
         Some(StoredKind::Stream) | None => "a stream",
     };
-    let (position, time) = (last.position, SystemTime::UNIX_EPOCH + Duration::from_millis(last.time));
+    let (position, time) = (last.position, SystemTime::UNIX_EPOCH + Duration::from_millis(last.time.0));
     writeln!(
         out,
         "{description}: {what}, {}; last record: incarnation {}, number {}, at {}",

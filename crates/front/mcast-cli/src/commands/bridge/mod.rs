@@ -327,7 +327,7 @@ fn run_one(arguments: &Arguments, process: &Process, console: &Console) -> anyho
     let waker = subscriber.waker();
     // The machine takes the stream from the subscriber.
     let config = BridgeConfig {
-        hole_wait: arguments.keeping.hole_wait.into(),
+        hole_wait: arguments.keeping.hole_wait,
         buffer: arguments.keeping.buffer,
         accepts_ahead: arguments.keeping.accept_ahead,
         ..BridgeConfig::new(StreamId(0), random())

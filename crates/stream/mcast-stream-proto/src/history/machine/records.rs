@@ -9,9 +9,9 @@ use super::delivery::{Stored, message_length};
 use super::{
     ABSENCE, HEALING_AWAY, Healing, HistoryMachine, HistoryStart, LONGEST_AWAY, START_TIMEOUT, Source,
 };
+use crate::ClockTime;
 use crate::subscriber::{Cause, SubscriberEvent};
 use crate::wire::{MessageNumber, Position};
-use crate::{ClockTime, Nanos};
 
 impl HistoryMachine {
     /// Takes the next record of the history; `None` if there is none.
@@ -188,16 +188,16 @@ impl HistoryMachine {
     pub(super) fn given_up_at(&self, reading: &Reading) -> RunTime {
         let timeout = match self.is_catching_up() && !reading.is_answered {
             true if self.has_no_server() => {
-                search::SHORT.min(START_TIMEOUT * Nanos::from(self.config.timeout))
+                search::SHORT.min(self.config.timeout.saturating_mul(START_TIMEOUT))
             }
-            true => START_TIMEOUT * Nanos::from(self.config.timeout),
-            false => self.config.timeout.into(),
+            true => self.config.timeout.saturating_mul(START_TIMEOUT),
+            false => self.config.timeout,
         };
         // A server that only ever serves others would hold the client forever.
         let longest_away = if self.is_catching_up() {
             LONGEST_AWAY
         } else {
-            HEALING_AWAY * Nanos::from(self.config.timeout)
+            self.config.timeout.saturating_mul(HEALING_AWAY)
         };
         reading.given_up_at(timeout, longest_away)
     }

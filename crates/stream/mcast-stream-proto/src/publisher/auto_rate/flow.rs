@@ -1,25 +1,28 @@
 //! The stream as one flow beside others that fill the queue: like CUBIC (RFC 9438) beside flows that react to loss, and
 //! not starved by those that do not (BBR). Whether there are others shows when it sends less for a moment.
 
-use crate::{ClockTime, Nanos};
+use core::time::Duration;
+
+use crate::ClockTime;
+use crate::span::share;
 
 /// Loss at which the window is reduced although others did not react to the last reduction.
 const SEVERE: f64 = 0.2;
 /// For how many delays the window is not reduced after others did not react to a reduction: the first time, and twice as
 /// many each time in a row until that is longer than [`LONG_HOLD`].
-const FIRST_HOLD: u64 = 8;
-const LONG_HOLD: Nanos = Nanos::from_millis(640);
+const FIRST_HOLD: u32 = 8;
+const LONG_HOLD: Duration = Duration::from_millis(640);
 
 /// What a sample shows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FlowReport {
     pub(super) now: ClockTime,
-    pub(super) queue: Nanos,
-    pub(super) round_trip: Nanos,
+    pub(super) queue: Duration,
+    pub(super) round_trip: Duration,
     /// The round-trip time without queues.
-    pub(super) base: Nanos,
+    pub(super) base: Duration,
     /// The time until a change of the rate shows.
-    pub(super) delay: Nanos,
+    pub(super) delay: Duration,
     /// Whether the rate held data back.
     pub(super) is_full: bool,
     /// The share of datagrams lost, if that indicates congestion.
@@ -33,11 +36,11 @@ pub(super) struct FlowReport {
 #[derive(Clone, Copy, Debug)]
 struct Reduction {
     before: Cubic,
-    queue: Nanos,
+    queue: Duration,
     arrived: u64,
-    queues: Nanos,
+    queues: Duration,
     arrivals: u64,
-    samples: u64,
+    samples: u32,
 }
 
 impl Reduction {
@@ -51,7 +54,7 @@ impl Reduction {
     /// fifteen sixteenths of the stream at most.
     fn is_without_effect(&self) -> bool {
         10 * self.queues >= 7 * self.samples * self.queue
-            && self.arrivals <= self.arrived.saturating_mul(self.samples) / 16 * 15
+            && self.arrivals <= self.arrived.saturating_mul(self.samples.into()) / 16 * 15
     }
 }
 
@@ -64,7 +67,7 @@ pub(super) struct Flow {
     /// Until when the window is not reduced, unless the loss is severe.
     hold_until: ClockTime,
     /// How many delays the next such time lasts.
-    hold: u64,
+    hold: u32,
 }
 
 impl Flow {
@@ -93,11 +96,11 @@ impl Flow {
     }
 
     /// Reduces the window because of a loss, with this queue, and this much arriving.
-    pub(super) fn reduce(&mut self, now: ClockTime, queue: Nanos, arrived: u64) {
+    pub(super) fn reduce(&mut self, now: ClockTime, queue: Duration, arrived: u64) {
         self.cubic.end_start(now);
         let before = self.cubic;
         self.reduction =
-            Some(Reduction { before, queue, arrived, queues: Nanos::ZERO, arrivals: 0, samples: 0 });
+            Some(Reduction { before, queue, arrived, queues: Duration::ZERO, arrivals: 0, samples: 0 });
         self.cubic.reduce(now);
     }
 
@@ -127,7 +130,7 @@ impl Flow {
 
     /// Undoes a reduction after which the queue is as long as before: others took what the stream left, because they do not
     /// react to loss. A queue of more than one and a half round-trip times is not filled by such flows.
-    fn judge(&mut self, now: ClockTime, reduction: &Reduction, base: Nanos, delay: Nanos) {
+    fn judge(&mut self, now: ClockTime, reduction: &Reduction, base: Duration, delay: Duration) {
         self.reduction = None;
         if reduction.is_without_effect() && 2 * reduction.queue <= 3 * base {
             self.cubic = reduction.before;
@@ -144,7 +147,7 @@ impl Flow {
 }
 
 /// The queue must have had time to shrink by this, and by a quarter, before anything is concluded.
-const CONCLUSIVE: Nanos = Nanos::from_millis(8);
+const CONCLUSIVE: Duration = Duration::from_millis(8);
 
 /// Samples that must agree: some are delayed elsewhere, for instance by a process that is not scheduled.
 const ENOUGH: u8 = 3;
@@ -165,16 +168,16 @@ pub(super) struct SolitudeTest {
     /// What arrived before it, in bytes per second.
     pub(super) rate: u64,
     /// The queue when less sending could show.
-    queue: Nanos,
+    queue: Duration,
     /// By how much it should have shrunk since.
-    expected: Nanos,
+    expected: Duration,
     /// How many samples in a row showed that others fill the queue.
     shared: u8,
 }
 
 impl SolitudeTest {
-    pub(super) const fn new(now: ClockTime, rate: u64, queue: Nanos) -> Self {
-        Self { since: now, rate, queue, expected: Nanos::ZERO, shared: 0 }
+    pub(super) const fn new(now: ClockTime, rate: u64, queue: Duration) -> Self {
+        Self { since: now, rate, queue, expected: Duration::ZERO, shared: 0 }
     }
 
     /// Takes a sample that took `elapsed`, in which `sent` bytes per second were sent. `delay` is the time until a
@@ -182,10 +185,10 @@ impl SolitudeTest {
     pub(super) fn observe(
         &mut self,
         now: ClockTime,
-        queue: Nanos,
+        queue: Duration,
         sent: u64,
-        elapsed: Nanos,
-        delay: Nanos,
+        elapsed: Duration,
+        delay: Duration,
     ) -> Verdict {
         // The queue is still that of the rate before the test.
         if now.since(self.since) <= delay {
@@ -193,9 +196,8 @@ impl SolitudeTest {
             return Verdict::Open;
         }
         let less = self.rate.saturating_sub(sent);
-        let drained = u128::from(elapsed.0) * u128::from(less) / u128::from(self.rate.max(1));
-        self.expected += Nanos(u64::try_from(drained).unwrap_or(u64::MAX));
-        let shrunk = self.queue - queue;
+        self.expected += share(elapsed, less, self.rate);
+        let shrunk = self.queue.saturating_sub(queue);
         let is_conclusive = self.expected >= CONCLUSIVE.max(self.queue / 4);
         let is_shared = is_conclusive && 2 * shrunk < self.expected;
         self.shared = if is_shared { self.shared + 1 } else { 0 };
@@ -282,13 +284,13 @@ impl Cubic {
 
     /// Grows for the time since the last call. In slow start, the window is at most twice what arrives per round trip: time
     /// alone does not show that the path carries it.
-    pub(super) fn grow(&mut self, now: ClockTime, round_trip: Nanos, arriving: f64) {
-        let trip = seconds(round_trip).max(1e-6);
-        let rounds = seconds(now.since(self.updated)) / trip;
+    pub(super) fn grow(&mut self, now: ClockTime, round_trip: Duration, arriving: f64) {
+        let trip = round_trip.as_secs_f64().max(1e-6);
+        let rounds = now.since(self.updated).as_secs_f64() / trip;
         self.updated = now;
         self.friendly += FRIENDLY * rounds;
         // The target is that of one round trip later, as in the RFC.
-        let at = seconds(now.since(self.reduced)) + trip - self.peak;
+        let at = now.since(self.reduced).as_secs_f64() + trip - self.peak;
         let target = (C * at * at * at + self.greatest).max(self.friendly);
         let target = if self.is_starting { 2.0 * arriving } else { target };
         if target > self.window {
@@ -305,17 +307,13 @@ impl Cubic {
 }
 
 /// Returns the window with this rate in bytes per second, in segments.
-pub(super) fn window_at(rate: u64, round_trip: Nanos) -> f64 {
-    rate as f64 * seconds(round_trip) / SEGMENT
+pub(super) fn window_at(rate: u64, round_trip: Duration) -> f64 {
+    rate as f64 * round_trip.as_secs_f64() / SEGMENT
 }
 
 /// Returns the rate with this window, in bytes per second.
-pub(super) fn rate_of(window: f64, round_trip: Nanos) -> u64 {
-    (window * SEGMENT / seconds(round_trip.max(Nanos(1)))) as u64
-}
-
-fn seconds(span: Nanos) -> f64 {
-    span.0 as f64 / Nanos::SECOND.0 as f64
+pub(super) fn rate_of(window: f64, round_trip: Duration) -> u64 {
+    (window * SEGMENT / round_trip.max(Duration::from_nanos(1)).as_secs_f64()) as u64
 }
 
 /// Returns the cube root, by Newton's method from above.
@@ -334,53 +332,53 @@ fn cube_root(x: f64) -> f64 {
 /// The least of the samples of one to two periods.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Least {
-    before: Option<u64>,
-    current: Option<u64>,
+    before: Option<Duration>,
+    current: Option<Duration>,
     began: ClockTime,
 }
 
 impl Least {
-    pub(super) fn note(&mut self, now: ClockTime, sample: u64, period: Nanos) {
+    pub(super) fn note(&mut self, now: ClockTime, sample: Duration, period: Duration) {
         if now.since(self.began) >= period {
             (self.before, self.current, self.began) = (self.current, None, now);
         }
         self.current = Some(self.current.map_or(sample, |least| least.min(sample)));
     }
 
-    pub(super) fn get(&self) -> Option<u64> {
+    pub(super) fn get(&self) -> Option<Duration> {
         self.before.into_iter().chain(self.current).min()
     }
 }
 
 /// The greatest of the samples of one to two periods. Time in which [`hold`](Self::hold) is called does not count.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Greatest {
-    before: u64,
-    current: u64,
-    elapsed: Nanos,
+pub(super) struct Greatest<T> {
+    before: T,
+    current: T,
+    elapsed: Duration,
 }
 
-impl Greatest {
+impl<T: Copy + Ord + Default> Greatest<T> {
     /// Notes a sample that took `elapsed`.
-    pub(super) fn note(&mut self, sample: u64, elapsed: Nanos, period: Nanos) {
+    pub(super) fn note(&mut self, sample: T, elapsed: Duration, period: Duration) {
         if self.elapsed >= period {
-            *self = Self { before: self.current, current: 0, elapsed: Nanos::ZERO };
+            *self = Self { before: self.current, current: T::default(), elapsed: Duration::ZERO };
         }
         self.elapsed += elapsed;
         self.current = self.current.max(sample);
     }
 
     /// Notes a sample that is only a lower bound.
-    pub(super) fn hold(&mut self, sample: u64) {
+    pub(super) fn hold(&mut self, sample: T) {
         self.current = self.current.max(sample);
     }
 
     /// Forgets everything but this sample.
-    pub(super) fn restart(&mut self, sample: u64) {
-        *self = Self { before: 0, current: sample, elapsed: Nanos::ZERO };
+    pub(super) fn restart(&mut self, sample: T) {
+        *self = Self { before: T::default(), current: sample, elapsed: Duration::ZERO };
     }
 
-    pub(super) fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> T {
         self.before.max(self.current)
     }
 }
@@ -389,21 +387,21 @@ impl Greatest {
 mod tests {
     use super::*;
 
-    const START: ClockTime = ClockTime(Nanos::SECOND.0);
+    const START: ClockTime = ClockTime(1_000_000_000);
 
     /// Returns the window some samples after a reduction from 100 segments, if the queue stays as it is and this much of 1,000
     /// arrives. The reduction is judged after eight.
-    fn after_reduction(samples: u64, arrived: u64, loss: Option<f64>) -> f64 {
-        let queue = Nanos::from_millis(20);
+    fn after_reduction(samples: u32, arrived: u64, loss: Option<f64>) -> f64 {
+        let queue = Duration::from_millis(20);
         let mut flow = Flow::new(START, 100.0);
         flow.reduce(START, queue, 1_000);
         for step in 1..=samples {
             flow.observe(&FlowReport {
-                now: START + step * Nanos::from_millis(20),
+                now: START + step * Duration::from_millis(20),
                 queue,
-                round_trip: Nanos::from_millis(40),
-                base: Nanos::from_millis(20),
-                delay: Nanos::from_millis(60),
+                round_trip: Duration::from_millis(40),
+                base: Duration::from_millis(20),
+                delay: Duration::from_millis(60),
                 is_full: true,
                 loss,
                 arrived,
@@ -440,18 +438,18 @@ mod tests {
 mod solitude_tests {
     use super::*;
 
-    const MILLISECOND: Nanos = Nanos::from_millis(1);
+    const MILLISECOND: Duration = Duration::from_millis(1);
 
     /// Sends half of the rate for a while; the queue shrinks by this share of what a lone stream would cause.
     fn test(share: f64) -> Verdict {
         let mut test = SolitudeTest::new(ClockTime(0), 1_000_000, 40 * MILLISECOND);
         let mut queue = 40.0;
         for step in 1..=8 {
-            let now = ClockTime(10 * step * MILLISECOND.0);
+            let now = ClockTime::START + 10 * step * MILLISECOND;
             if step > 2 {
                 queue -= 5.0 * share;
             }
-            let queue = Nanos((queue * 1e6) as u64);
+            let queue = Duration::from_nanos((queue * 1e6) as u64);
             if test.observe(now, queue, 500_000, 10 * MILLISECOND, 20 * MILLISECOND) == Verdict::Shared {
                 return Verdict::Shared;
             }
@@ -486,19 +484,19 @@ mod cubic_tests {
         let mut now = ClockTime(0);
         cubic.reduce(now);
         assert!((cubic.window() - 700.0).abs() < 1.0);
-        let round_trip = Nanos::from_millis(20);
+        let round_trip = Duration::from_millis(20);
         // K is the cube root of 300 / 0.4, 9.1 seconds.
         while cubic.window() < 1_000.0 {
             now = now + round_trip;
             cubic.grow(now, round_trip, 0.0);
-            assert!(now < ClockTime(11 * Nanos::SECOND.0));
+            assert!(now < ClockTime::START + Duration::from_secs(11));
         }
-        assert!(now > ClockTime(8 * Nanos::SECOND.0), "{now:?}");
+        assert!(now > ClockTime::START + Duration::from_secs(8), "{now:?}");
     }
 
     #[test]
     fn slow_start_waits_for_what_is_sent_to_arrive() {
-        let round_trip = Nanos::from_millis(20);
+        let round_trip = Duration::from_millis(20);
         let mut cubic = Cubic::starting(ClockTime(0), 100.0);
         for step in 1..100 {
             cubic.grow(ClockTime(0) + step * round_trip, round_trip, 100.0);
@@ -508,7 +506,7 @@ mod cubic_tests {
 
     #[test]
     fn slow_start_ends_with_the_first_reduction() {
-        let round_trip = Nanos::from_millis(20);
+        let round_trip = Duration::from_millis(20);
         let (mut cubic, mut now) = (Cubic::starting(ClockTime(0), 10.0), ClockTime(0));
         for _ in 0..10 {
             now = now + round_trip;
@@ -530,15 +528,15 @@ mod filter_tests {
     fn extremes_are_forgotten_after_two_periods() {
         let (mut least, mut greatest) = (Least::default(), Greatest::default());
         assert_eq!((least.get(), greatest.get()), (None, 0));
-        let period = Nanos(10);
+        let period = Duration::from_nanos(10);
         for (now, sample) in [(0, 5), (6, 50), (12, 60), (18, 70)] {
-            least.note(ClockTime(now), sample, period);
-            greatest.note(100 - sample, Nanos(6), period);
+            least.note(ClockTime(now), Duration::from_nanos(sample), period);
+            greatest.note(100 - sample, Duration::from_nanos(6), period);
         }
-        assert_eq!((least.get(), greatest.get()), (Some(5), 95));
-        least.note(ClockTime(24), 70, period);
-        greatest.note(30, Nanos(6), period);
-        assert_eq!((least.get(), greatest.get()), (Some(60), 40));
+        assert_eq!((least.get(), greatest.get()), (Some(Duration::from_nanos(5)), 95));
+        least.note(ClockTime(24), Duration::from_nanos(70), period);
+        greatest.note(30, Duration::from_nanos(6), period);
+        assert_eq!((least.get(), greatest.get()), (Some(Duration::from_nanos(60)), 40));
         greatest.hold(45);
         assert_eq!(greatest.get(), 45);
     }

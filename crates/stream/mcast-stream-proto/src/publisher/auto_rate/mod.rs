@@ -8,10 +8,13 @@
 mod flow;
 mod model;
 
+use core::time::Duration;
+
 use super::members::{Member, Role};
 use super::{PublisherEvent, PublisherMachine};
+use crate::ClockTime;
+use crate::span::per_second;
 use crate::wire::{Sequence, Status, SubscriberId};
-use crate::{ClockTime, Nanos};
 use model::{Effect, Reported, SLOWEST, Sent};
 
 pub(crate) use model::PathModel;
@@ -20,16 +23,16 @@ pub(crate) use model::PathModel;
 const UNKNOWN: u64 = 125_000;
 /// Datagrams in each `FIRST_TIME` until the first sample (RFC 6928).
 const FIRST_DATAGRAMS: u64 = 10;
-const FIRST_TIME: Nanos = Nanos::from_millis(10);
+const FIRST_TIME: Duration = Duration::from_millis(10);
 /// The time between trials of a stream that is alone: each empties the queue, so that the round-trip time without one is
 /// seen.
-const TRIAL_INTERVAL: Nanos = Nanos::from_secs(3);
+const TRIAL_INTERVAL: Duration = Duration::from_secs(3);
 /// The least time between trials that a path wants because of losses or a long queue.
-const SHORTEST_INTERVAL: Nanos = Nanos::from_secs(1);
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// In a trial, this many quarters of the rate are sent.
 const TRIAL_QUARTERS: u64 = 3;
 /// The shortest time between two events about the limiting subscriber.
-const EVENT_INTERVAL: Nanos = Nanos::from_secs(1);
+const EVENT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Less is sent, to see whether losses depend on the rate, and how long the way is without a queue.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +48,7 @@ pub(in crate::publisher) struct AutoControl {
     evict_below: Option<u64>,
     rate: u64,
     limiting: Option<SubscriberId>,
-    queue: Nanos,
+    queue: Duration,
     trial: Option<Trial>,
     last_trial: ClockTime,
     /// The subscriber in the last event, and when that was.
@@ -58,7 +61,7 @@ impl AutoControl {
             evict_below,
             rate: UNKNOWN,
             limiting: None,
-            queue: Nanos::ZERO,
+            queue: Duration::ZERO,
             trial: None,
             last_trial: now,
             reported: (None, now),
@@ -66,7 +69,7 @@ impl AutoControl {
     }
 
     /// Returns the subscriber whose path limits the rate, and the queueing delay on it.
-    pub(in crate::publisher) const fn limiting(&self) -> (Option<SubscriberId>, Nanos) {
+    pub(in crate::publisher) const fn limiting(&self) -> (Option<SubscriberId>, Duration) {
         (self.limiting, self.queue)
     }
 }
@@ -89,11 +92,11 @@ impl PublisherMachine {
         if !is_steady {
             return member.path.interrupt();
         }
-        let held = Nanos::from_micros(status.held.into());
+        let held = Duration::from_micros(status.held.into());
         let since_heartbeat = now.since(ClockTime(status.clock));
         let is_timed = status.clock != 0 && held < since_heartbeat;
         if is_timed {
-            member.path.record_round_trip(now, since_heartbeat - held);
+            member.path.record_round_trip(now, since_heartbeat.saturating_sub(held));
         }
         let sent = Sent {
             bytes,
@@ -128,9 +131,9 @@ impl PublisherMachine {
         let least = least(&|member| !member.path.is_stalled(now)).or_else(|| least(&|_| true));
         let has_subscribers = awaited().next().is_some();
         let Some((rate, limiting, queue)) = least else {
-            let first = FIRST_DATAGRAMS * self.config.datagram as u64 * (Nanos::SECOND / FIRST_TIME);
+            let first = per_second(FIRST_DATAGRAMS * self.config.datagram as u64, FIRST_TIME);
             auto.rate = if has_subscribers { first } else { UNKNOWN };
-            (auto.limiting, auto.queue, auto.trial) = (None, Nanos::ZERO, None);
+            (auto.limiting, auto.queue, auto.trial) = (None, Duration::ZERO, None);
             self.apply_auto_rate(now, auto);
             return;
         };
@@ -153,8 +156,8 @@ impl PublisherMachine {
                 let is_wanted = since >= SHORTEST_INTERVAL
                     && self.members.iter().any(|(_, member)| member.path.wants_trial());
                 if is_due || is_wanted {
-                    let delay = path.map_or(Nanos::ZERO, |path| path.delay(self.status_interval()));
-                    let until = now + 4 * delay + Nanos::from_millis(100);
+                    let delay = path.map_or(Duration::ZERO, |path| path.delay(self.status_interval()));
+                    let until = now + 4 * delay + Duration::from_millis(100);
                     let rate = (rate / 4 * TRIAL_QUARTERS).max(SLOWEST);
                     auto.trial = Some(Trial { rate, from: self.ring.sent, until });
                     self.members.iter_mut().for_each(|(_, member)| member.path.begin_trial());
@@ -199,7 +202,7 @@ impl PublisherMachine {
         for (id, member) in self.members.iter_mut() {
             let slow = member.is_below(floor) && !is_common && member.role == Role::Awaited;
             member.slow_since = slow.then(|| member.slow_since.unwrap_or(now));
-            if member.slow_since.is_some_and(|since| now.since(since) >= eviction.into()) {
+            if member.slow_since.is_some_and(|since| now.since(since) >= eviction) {
                 evicted.push(id);
             }
         }

@@ -1,25 +1,28 @@
 //! What the statuses of one subscriber show of the path to it, and the rate that follows from that.
 
+use core::time::Duration;
+
 use super::flow;
 use super::flow::{Flow, FlowReport, Greatest, Least, SolitudeTest, Verdict};
+use crate::ClockTime;
 use crate::publisher::record::newly_missed;
+use crate::span::{self, nanos, share};
 use crate::wire::Sequence;
-use crate::{ClockTime, Nanos};
 
 /// The least duration of a sample, and the datagrams that it takes unless it lasts for `LONG_SAMPLE`.
-const SAMPLE_TIME: Nanos = Nanos::from_millis(20);
+const SAMPLE_TIME: Duration = Duration::from_millis(20);
 const SAMPLE_DATAGRAMS: u64 = 16;
-const LONG_SAMPLE: Nanos = Nanos::from_millis(500);
+const LONG_SAMPLE: Duration = Duration::from_millis(500);
 /// The round-trip time without queues is the least of one to two of these.
-const BASE_PERIOD: Nanos = Nanos::from_secs(30);
+const BASE_PERIOD: Duration = Duration::from_secs(30);
 /// The bounds of the queueing delay to aim at, which is half of the round-trip time without queues.
-const SHORTEST_TARGET: Nanos = Nanos::from_millis(5);
-const LONGEST_TARGET: Nanos = Nanos::from_millis(20);
+const SHORTEST_TARGET: Duration = Duration::from_millis(5);
+const LONGEST_TARGET: Duration = Duration::from_millis(20);
 /// A shorter queue may be a few datagrams, which a lone stream cannot avoid.
-const SHORTEST_QUEUE: Nanos = Nanos::from_micros(2_500);
+const SHORTEST_QUEUE: Duration = Duration::from_micros(2_500);
 /// The shortest target where a longer queue overflows, and the time in which the target doubles after that.
-const LEAST_TARGET: Nanos = Nanos::from_millis(1);
-const TARGET_GROWTH: Nanos = Nanos::from_secs(5);
+const LEAST_TARGET: Duration = Duration::from_millis(1);
+const TARGET_GROWTH: Duration = Duration::from_secs(5);
 /// The lowest rate, in bytes per second.
 pub(super) const SLOWEST: u64 = 16_384;
 /// The highest rate that a sample may show, in bytes per second.
@@ -30,22 +33,22 @@ const GREATEST_CUT: f64 = 0.5;
 /// The datagrams that growth may add to the queue until it shows.
 const GROWTH_DATAGRAMS: f64 = 2.0;
 /// The time from the verdict that others fill the queue to the next test.
-const FIRST_TIMEOUT: Nanos = Nanos::from_secs(2);
-const LONGEST_TIMEOUT: Nanos = Nanos::from_secs(10);
+const FIRST_TIMEOUT: Duration = Duration::from_secs(2);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// For how long the window of the flow beside others is remembered.
-const MEMORY: Nanos = Nanos::from_secs(5);
+const MEMORY: Duration = Duration::from_secs(5);
 /// For how many delays after the search for the rate it is remembered that the stream has no window yet.
-const START_MEMORY: u64 = 8;
+const START_MEMORY: u32 = 8;
 /// The greatest loss for which the rate makes up.
 const GREATEST_BACKGROUND: f64 = 0.6;
 /// Loss beyond that, from which on what arrives is a limit.
 const SEVERE: f64 = 0.1;
 /// A trial's result counts as fresh for this long.
-const FRESH: Nanos = Nanos::from_secs(2);
+const FRESH: Duration = Duration::from_secs(2);
 /// The greatest plausible ratio of all bytes sent to those of new data and its parity.
 const GREATEST_OVERHEAD: f64 = 1.5;
 /// For how long a window may be full before the path counts as unknown: repairs alone may arrive for as long.
-const STALLED: Nanos = Nanos::from_secs(1);
+const STALLED: Duration = Duration::from_secs(1);
 /// The least number of datagrams of a trial.
 const TRIAL_DATAGRAMS: u64 = 32;
 
@@ -100,23 +103,23 @@ enum Mode {
 pub(crate) struct PathModel {
     mark: Option<Mark>,
     /// The least and the greatest round-trip time since the mark.
-    trips: Option<(Nanos, Nanos)>,
+    trips: Option<(Duration, Duration)>,
     base: Least,
     /// The longest queues of the last time.
-    top: Greatest,
+    top: Greatest<Duration>,
     /// What arrived, in bytes per second: the most, and the average of the last samples.
-    delivered: Greatest,
+    delivered: Greatest<u64>,
     average: u64,
     /// The average length of a datagram.
     datagram: u64,
     mode: Mode,
-    timeout: Nanos,
+    timeout: Duration,
     rate: Option<u64>,
-    queue: Nanos,
-    round_trip: Nanos,
-    last_trip: Nanos,
+    queue: Duration,
+    round_trip: Duration,
+    last_trip: Duration,
     /// The queue at which datagrams were lost limits the target.
-    longest_target: Nanos,
+    longest_target: Duration,
     /// What arrived when datagrams were lost limits the rate; it grows by this part of itself.
     ceiling: Option<(u64, f64)>,
     /// Datagrams and losses in the present trial, in trials, and in all.
@@ -176,9 +179,9 @@ impl PathModel {
             mode: Mode::Startup { best: 0, stagnant: 0, since: ClockTime(0) },
             timeout: FIRST_TIMEOUT,
             rate: None,
-            queue: Nanos::ZERO,
-            round_trip: Nanos::ZERO,
-            last_trip: Nanos::ZERO,
+            queue: Duration::ZERO,
+            round_trip: Duration::ZERO,
+            last_trip: Duration::ZERO,
             longest_target: LONGEST_TARGET,
             ceiling: None,
             present_trial: Losses::default(),
@@ -202,7 +205,7 @@ impl PathModel {
     }
 
     /// Returns the queueing delay of the last sample.
-    pub(crate) const fn queue(&self) -> Nanos {
+    pub(crate) const fn queue(&self) -> Duration {
         self.queue
     }
 
@@ -223,7 +226,7 @@ impl PathModel {
 
     /// Returns whether a trial has shown enough.
     pub(super) fn is_drained(&self) -> bool {
-        self.has_tried() && self.queue <= (self.target() / 4).max(Nanos::from_micros(500))
+        self.has_tried() && self.queue <= (self.target() / 4).max(Duration::from_micros(500))
     }
 
     /// Begins to count the losses of a trial.
@@ -255,13 +258,13 @@ impl PathModel {
     }
 
     /// Returns the time until a change of the rate shows in a sample.
-    pub(super) fn delay(&self, elapsed: Nanos) -> Nanos {
+    pub(super) fn delay(&self, elapsed: Duration) -> Duration {
         self.round_trip.max(self.last_trip) + elapsed.max(SAMPLE_TIME)
     }
 
     /// Notes a round-trip time.
-    pub(super) fn record_round_trip(&mut self, now: ClockTime, sample: Nanos) {
-        self.base.note(now, sample.0, BASE_PERIOD);
+    pub(super) fn record_round_trip(&mut self, now: ClockTime, sample: Duration) {
+        self.base.note(now, sample, BASE_PERIOD);
         self.trips = Some(match self.trips {
             None => (sample, sample),
             Some((least, greatest)) => (least.min(sample), greatest.max(sample)),
@@ -292,12 +295,12 @@ impl PathModel {
             return Effect::Updated;
         }
         self.stalled_since = None;
-        let base = self.base.get().unwrap_or(least.0);
+        let base = self.base.get().unwrap_or(least);
         // The least round trip of the sample: others were delayed by more than the queue, at an end for instance.
-        self.queue = Nanos(least.0.saturating_sub(base));
+        self.queue = least.saturating_sub(base);
         self.last_trip = least;
         self.round_trip = match self.round_trip {
-            Nanos::ZERO => least,
+            Duration::ZERO => least,
             smoothed => smoothed - smoothed / 4 + least / 4,
         };
         self.datagram = sent.average;
@@ -319,7 +322,7 @@ impl PathModel {
             sent: per_second(bytes, elapsed),
             datagrams,
             lost,
-            queue_at_loss: Nanos(greatest.0.saturating_sub(base)),
+            queue_at_loss: greatest.saturating_sub(base),
             is_full: is_limiting && sent.held_back != mark.sent.held_back && sent.trial.is_none(),
             is_trial: sent.trial.is_some_and(|from| mark.reported.highest >= from),
             in_trial: sent.trial.is_some(),
@@ -330,9 +333,9 @@ impl PathModel {
 
     fn update(&mut self, now: ClockTime, sample: &Sample) {
         let delay = self.delay(sample.elapsed);
-        self.top.note(sample.queue_at_loss.0, sample.elapsed, Nanos::from_secs(10));
+        self.top.note(sample.queue_at_loss, sample.elapsed, Duration::from_secs(10));
         let cause = self.record_losses(now, sample);
-        let period = (4 * delay).max(Nanos::from_millis(200));
+        let period = (4 * delay).max(Duration::from_millis(200));
         let is_long = self.queue > self.target() + self.target() / 4;
         if sample.is_full {
             self.delivered.note(sample.arrived, sample.elapsed, period);
@@ -350,9 +353,7 @@ impl PathModel {
         if cause != LossCause::Chance {
             self.record_congestion(sample);
         } else if sample.is_full {
-            let growth = u128::from(self.longest_target.0) * u128::from(sample.elapsed.0)
-                / u128::from(TARGET_GROWTH.0);
-            let growth = Nanos(u64::try_from(growth).unwrap_or(u64::MAX));
+            let growth = share(self.longest_target, nanos(sample.elapsed), nanos(TARGET_GROWTH));
             self.longest_target = (self.longest_target + growth).min(LONGEST_TARGET);
             let delivered = self.delivered.get();
             self.ceiling =
@@ -388,7 +389,7 @@ impl PathModel {
         }
         // Where a queue overflows, it is long.
         let is_queue_long =
-            sample.queue_at_loss >= SHORTEST_TARGET / 2 && 2 * sample.queue_at_loss.0 >= self.top.get();
+            sample.queue_at_loss >= SHORTEST_TARGET / 2 && 2 * sample.queue_at_loss >= self.top.get();
         let is_fresh = self.tried.is_some_and(|tried| now.since(tried) < FRESH);
         // Without a long queue, only a lower rate can show whether the rate is the cause.
         self.wants_trial |= !is_queue_long && !is_fresh;
@@ -424,12 +425,12 @@ impl PathModel {
     }
 
     /// Returns the queueing delay to aim at.
-    fn target(&self) -> Nanos {
-        let base = Nanos(self.base.get().unwrap_or_default());
+    fn target(&self) -> Duration {
+        let base = self.base.get().unwrap_or_default();
         (base / 2).clamp(SHORTEST_TARGET, LONGEST_TARGET).min(self.longest_target)
     }
 
-    fn change_mode(&mut self, now: ClockTime, sample: &Sample, cause: LossCause, delay: Nanos) {
+    fn change_mode(&mut self, now: ClockTime, sample: &Sample, cause: LossCause, delay: Duration) {
         let target = self.target();
         let is_long = self.queue > target + target / 4;
         let delivered = self.delivered.get();
@@ -493,7 +494,7 @@ impl PathModel {
                     now,
                     queue: self.queue,
                     round_trip: self.round_trip,
-                    base: Nanos(self.base.get().unwrap_or_default()),
+                    base: self.base.get().unwrap_or_default(),
                     delay,
                     is_full: sample.is_full,
                     loss: (cause != LossCause::Chance)
@@ -539,18 +540,18 @@ impl PathModel {
         Mode::Beside { flow, test_at }
     }
 
-    fn derive_rate(&self, delay: Nanos) -> u64 {
+    fn derive_rate(&self, delay: Duration) -> u64 {
         let capacity = self.compensated(self.delivered.get()) as f64;
         match self.mode {
             Mode::Startup { .. } => (2.0 * capacity) as u64,
             Mode::Alone { .. } => {
-                let target = self.target().0 as f64;
-                let missing = (target - self.queue.0 as f64) / target;
+                let target = self.target().as_secs_f64();
+                let missing = (target - self.queue.as_secs_f64()) / target;
                 // At a low rate samples take long, and a queue cannot be shorter than a few datagrams: growth that adds less to
                 // an empty one would take minutes.
                 let datagrams = GROWTH_DATAGRAMS * self.datagram as f64 / capacity.max(1.0);
-                let growth = if missing > 0.75 { datagrams * Nanos::SECOND.0 as f64 } else { 0.0 };
-                let gain = GREATEST_GAIN.min(target.max(growth) / (2.0 * delay.0 as f64));
+                let growth = if missing > 0.75 { datagrams } else { 0.0 };
+                let gain = GREATEST_GAIN.min(target.max(growth) / (2.0 * delay.as_secs_f64()));
                 // What passes the path and is not reported is added only as far as the queue is too short.
                 let unreported = (self.overhead - 1.0) * missing.clamp(0.0, 1.0);
                 let change = (gain * missing).clamp(-GREATEST_CUT, gain);
@@ -576,14 +577,14 @@ enum LossCause {
 /// What passed between two statuses.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
-    elapsed: Nanos,
+    elapsed: Duration,
     /// Bytes per second that arrived, and that were sent.
     arrived: u64,
     sent: u64,
     datagrams: u64,
     lost: u64,
     /// The longest queueing delay.
-    queue_at_loss: Nanos,
+    queue_at_loss: Duration,
     /// The rate of this path held data back.
     is_full: bool,
     /// All of its datagrams were sent in a trial.
@@ -601,24 +602,23 @@ fn exceeds(sample: &Sample, share: f64) -> bool {
 }
 
 /// Returns a rate in bytes per second, or `FASTEST`: a subscriber may claim anything.
-fn per_second(bytes: u64, elapsed: Nanos) -> u64 {
-    let rate = u128::from(bytes) * u128::from(Nanos::SECOND.0) / u128::from(elapsed.0.max(1));
-    u64::try_from(rate).unwrap_or(FASTEST).min(FASTEST)
+fn per_second(bytes: u64, elapsed: Duration) -> u64 {
+    span::per_second(bytes, elapsed).min(FASTEST)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const START: ClockTime = ClockTime(Nanos::SECOND.0);
-    const DELAY: Nanos = Nanos::from_millis(100);
+    const START: ClockTime = ClockTime(1_000_000_000);
+    const DELAY: Duration = Duration::from_millis(100);
     const SAMPLE: Sample = Sample {
-        elapsed: Nanos::from_millis(20),
+        elapsed: Duration::from_millis(20),
         arrived: 750_000,
         sent: 750_000,
         datagrams: 20,
         lost: 0,
-        queue_at_loss: Nanos::ZERO,
+        queue_at_loss: Duration::ZERO,
         is_full: true,
         is_trial: false,
         in_trial: false,
@@ -627,9 +627,9 @@ mod tests {
     /// A path with 20 ms of round trip, 80 ms of queue, and 750,000 bytes per second of the stream: 50 segments.
     fn model(mode: Mode) -> PathModel {
         let mut model = PathModel::new();
-        model.record_round_trip(START, Nanos::from_millis(20));
-        (model.average, model.round_trip) = (750_000, Nanos::from_millis(100));
-        (model.queue, model.mode) = (Nanos::from_millis(80), mode);
+        model.record_round_trip(START, Duration::from_millis(20));
+        (model.average, model.round_trip) = (750_000, Duration::from_millis(100));
+        (model.queue, model.mode) = (Duration::from_millis(80), mode);
         model
     }
 
@@ -645,9 +645,9 @@ mod tests {
         let resume = Some(Flow::starting(START, 7.0));
         let mut model = model(Mode::Alone { test: None, resume, since: START });
         // The queue is short for a moment, because the others have lost something.
-        model.queue = Nanos::ZERO;
+        model.queue = Duration::ZERO;
         model.change_mode(START + DELAY, &SAMPLE, LossCause::Chance, DELAY);
-        model.queue = Nanos::from_millis(80);
+        model.queue = Duration::from_millis(80);
         model.end_trial(START + 3 * DELAY, true);
         assert!((window(&model) - 50.0).abs() < 0.1, "{model:?}");
         assert!(matches!(model.mode, Mode::Beside { flow, .. } if flow.is_starting()), "{model:?}");
@@ -667,7 +667,7 @@ mod tests {
     fn a_short_queue_does_not_show_that_the_others_have_gone() {
         let flow = Flow::new(START, 30.0);
         let mut model = model(Mode::Beside { flow, test_at: START + 20 * DELAY });
-        model.queue = Nanos::ZERO;
+        model.queue = Duration::ZERO;
         for step in 1..20 {
             model.change_mode(START + step * DELAY, &SAMPLE, LossCause::Chance, DELAY);
             assert!(window(&model) >= 30.0, "{model:?}");

@@ -10,6 +10,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::ops::Range;
+use core::time::Duration;
 
 use mcast_pace::TokenBucket;
 
@@ -20,16 +21,16 @@ use super::{Policy, SubscriberMachine};
 use crate::subscriber::naks::Arrival;
 use crate::subscriber::window::Meta;
 use crate::wire::{DatagramView, Digest, ExtensionKind, Flags, Kind, Manifest, Probe, Sequence};
-use crate::{ClockTime, Nanos, sign};
+use crate::{ClockTime, sign};
 
 /// Signatures per second that are checked in vain, of datagrams from the publisher's address and from others, and at
 /// once: a forger cannot use up the processor, and one that does not forge its address cannot keep out the publisher.
 const REFUSALS: u64 = 1_000;
 const REFUSALS_AT_ONCE: u64 = 100;
 /// Forged data is reported at most this often.
-const REPORT_INTERVAL: Nanos = Nanos::SECOND;
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A publisher that sends nothing new for this time has sent the manifest of its last data.
-const PAUSE: Nanos = Nanos::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(50);
 /// The last symbols of parity, by which copies are recognized: their counts are not signed.
 const REMEMBERED_PARITY: usize = 64;
 /// Datagrams that wait for their manifests at most: in a window of this size, those of several lost manifests.
@@ -74,7 +75,7 @@ impl Suspicion {
     const MOST_DOUBLINGS: u32 = 6;
 
     /// Returns whether datagrams from `first` on may be discarded now: not again before a time that doubles.
-    fn admits(&self, first: Sequence, now: ClockTime, pause: Nanos) -> bool {
+    fn admits(&self, first: Sequence, now: ClockTime, pause: Duration) -> bool {
         self.first != first || now >= self.at + (1 << self.times.min(Self::MOST_DOUBLINGS)) * pause
     }
 
@@ -535,7 +536,7 @@ impl SubscriberMachine {
 
 /// A datagram that has arrived is not given up before its manifest has had this time, also by subscribers that wait for
 /// nothing: the publisher sends it within a millisecond.
-const MANIFEST_TIME: Nanos = Nanos::from_millis(10);
+const MANIFEST_TIME: Duration = Duration::from_millis(10);
 
 /// A datagram that no manifest has verified yet.
 #[derive(Debug)]
@@ -590,8 +591,8 @@ impl Stage {
     }
 
     /// Returns how long a datagram is waited for at least.
-    pub(in crate::subscriber) fn timeout(&self, sequence: Sequence) -> Nanos {
-        if self.has(sequence) { MANIFEST_TIME } else { Nanos::ZERO }
+    pub(in crate::subscriber) fn timeout(&self, sequence: Sequence) -> Duration {
+        if self.has(sequence) { MANIFEST_TIME } else { Duration::ZERO }
     }
 
     /// Returns whether the manifest of a datagram may follow the others: neither it nor any of the later ones before `known` is

@@ -62,7 +62,7 @@ impl Pair {
 
     /// Returns what the publisher sends in a millisecond.
     fn sent(&mut self) -> Vec<Vec<u8>> {
-        self.now = self.now + Nanos::from_millis(1);
+        self.now = self.now + Duration::from_millis(1);
         let mut sent = Vec::new();
         while let Some(transmit) = self.publisher.poll_transmit(self.now) {
             match transmit {
@@ -193,7 +193,7 @@ fn a_repairer_is_blamed_if_what_it_sent_has_taken_the_place_of_a_manifest() {
         pair.subscriber.record_sent_before(pair.now, end);
         pair.subscriber.distrust_staged(pair.now);
         assert!(pair.has_repairer(), "the manifest may still arrive");
-        pair.now = pair.now + Nanos::SECOND;
+        pair.now = pair.now + Duration::from_secs(1);
         pair.subscriber.distrust_staged(pair.now);
         assert_eq!(pair.has_repairer(), !is_blamed, "{arrival:?}");
         assert_eq!(pair.subscriber.statistics().unverified, 0);

@@ -447,7 +447,7 @@ impl SideChannel {
                 ConnectDecision::Refused => self.fail(index),
                 ConnectDecision::Full(wait) => {
                     self.accept_queue.push_front((index, number));
-                    pause = wait.0;
+                    pause = wait.as_nanos() as u64;
                 }
             }
             let connections = self.admission.connections();
@@ -524,7 +524,7 @@ impl SideChannel {
         self.outcome.longest_log = self.outcome.longest_log.max(next * LENGTH as u64);
         let wait = self.pace.spend(now, frame.len());
         self.transmit(index, frame);
-        self.at(self.now + wait.0, Happening::Send(index, number));
+        self.at(self.now + wait.as_nanos() as u64, Happening::Send(index, number));
     }
 
     fn stop_server(&mut self) {

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::time::Duration;
 
 use super::{GREETING, MOST_FRAMES, NO_INCARNATION};
-use crate::Nanos;
 use crate::driver::clock;
 use crate::driver::error::StreamError;
 use crate::driver::side_channel::{Channel, FIRST_ANSWER, StepDeadline, TIMEOUT, connect, invalid};
@@ -129,7 +129,7 @@ struct Preferred {
     /// The place in its queue.
     ticket: QueueToken,
     /// For how long it has sent this client away, and how often in a row.
-    wait: Nanos,
+    wait: Duration,
     postponements: u32,
 }
 
@@ -145,7 +145,7 @@ struct Session {
 enum Answer {
     Complete,
     /// Others are served first: the time to come back, the place in the queue, and the frame, which is not reported yet.
-    Retry(Nanos, QueueToken, Vec<u8>),
+    Retry(Duration, QueueToken, Vec<u8>),
 }
 
 /// Why a request failed.
@@ -171,7 +171,7 @@ impl Worker {
                 self.preferred = server.map(|server| Preferred {
                     server,
                     ticket: QueueToken::NONE,
-                    wait: Nanos::ZERO,
+                    wait: Duration::ZERO,
                     postponements: 0,
                 });
                 continue;
@@ -243,7 +243,7 @@ impl Worker {
     }
 
     /// Whether this server sends the client away for longer than the preferred one.
-    fn is_worse(&self, server: SocketAddr, wait: Nanos) -> bool {
+    fn is_worse(&self, server: SocketAddr, wait: Duration) -> bool {
         self.preferred.is_some_and(|preferred| preferred.server != server && wait > preferred.wait)
     }
 
@@ -446,7 +446,7 @@ mod tests {
         for reader in &served {
             while is_records(next_report(reader)) {}
         }
-        std::thread::sleep(wait.into());
+        std::thread::sleep(wait);
         waiting.ask(job(2, RequestedStart::Oldest, &keys));
         let Report::Frame(2, _, frame) = next_report(&waiting) else { panic!("a frame") };
         assert_eq!(AnswerFrame::read(&frame), Ok(AnswerFrame::Records));
@@ -454,7 +454,7 @@ mod tests {
     }
 
     /// Sends each client away for this time; returns how many it has sent away.
-    fn sends_away(wait: Nanos) -> (SocketAddr, Arc<AtomicU64>) {
+    fn sends_away(wait: Duration) -> (SocketAddr, Arc<AtomicU64>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicU64::new(0)));
         let counted = Arc::clone(&count);
@@ -492,10 +492,11 @@ mod tests {
         let listener = HistoryListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.address();
         let _server = listener.serve(STREAM, Keys::none(), Box::new(Numbers)).unwrap();
-        let (busy, _) = sends_away(Nanos::ZERO);
+        let (busy, _) = sends_away(Duration::ZERO);
         assert_eq!(postponements(vec![busy, address], 20), u64::from(POSTPONEMENTS));
         // It keeps its place with the server that sends it away for a shorter time.
-        let ((busy, count), (busier, others)) = (sends_away(Nanos::ZERO), sends_away(Nanos::SECOND));
+        let ((busy, count), (busier, others)) =
+            (sends_away(Duration::ZERO), sends_away(Duration::from_secs(1)));
         assert_eq!(postponements(vec![busy, busier], 9), 9);
         assert_eq!((count.load(Ordering::Relaxed), others.load(Ordering::Relaxed)), (9, 2));
     }

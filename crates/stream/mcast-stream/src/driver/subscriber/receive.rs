@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 use mcast::{Cursor, ErrorKind};
 
 use super::{CurrentDatagram, MAX_WAIT, Poll, Subscriber};
+use crate::Target;
 use crate::driver::error::StreamError;
 use crate::driver::unicast::{send_aside, wait_for_either};
 use crate::subscriber::Step;
 use crate::wire::{Header, StreamId};
-use crate::{Nanos, Target};
 
 /// The most unicast datagrams that are handled before those of the group again.
 pub(super) const UNICAST_BATCH: usize = 64;
 /// The most batches without a result in one call, so that a flooded group does not block the caller.
 pub(super) const MAX_BATCHES: usize = 8;
 /// How often the time of day is read.
-const CLOCK_INTERVAL: Nanos = Nanos::SECOND;
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 /// After this many steps from the history, the live stream is received again.
 const HISTORY_STEPS: usize = 64;
 
@@ -201,7 +201,7 @@ impl Subscriber {
             return false;
         };
         let has_ended = machine.has_ended();
-        let successor = self.others.successor(self.now, self.config.publisher_silence.into(), has_ended);
+        let successor = self.others.successor(self.now, self.config.publisher_silence, has_ended);
         let successor =
             self.retires_for.or_else(|| successor.filter(|_| !has_ended || self.follows_restarts));
         let Some(to) = successor else { return false };

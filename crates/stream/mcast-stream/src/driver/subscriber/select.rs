@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use mcast::{Arrival, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, MembershipStatus, Receiver};
 
 use super::Subscriber;
+use crate::ClockTime;
 use crate::driver::clock;
 use crate::subscriber::{SubscriberConfig, SubscriberEvent, VerificationFailure};
 use crate::wire::{Header, Heartbeat, KeyEpoch, Kind, StreamId};
-use crate::{ClockTime, Nanos};
 
 /// The state before a stream is followed: datagrams that were refused, and reports about missing and wrong keys.
 #[derive(Debug, Default)]
@@ -102,7 +103,7 @@ pub(super) struct Verifications {
 
 impl Verifications {
     /// The shortest time between two.
-    const INTERVAL: Nanos = Nanos::from_millis(1);
+    const INTERVAL: Duration = Duration::from_millis(1);
 
     fn may_verify(&mut self, now: ClockTime) -> bool {
         let may = now >= self.next;
@@ -142,7 +143,7 @@ fn check_heartbeat(config: &SubscriberConfig, datagram: &[u8]) -> Result<(), Opt
 /// Limit of reported streams, against forged ones.
 const MAX_REPORTED: usize = 16;
 /// A stream is active if a datagram of it arrived within this time, which is more than two heartbeats.
-const ACTIVE_TIME: Nanos = Nanos::from_millis(2_500);
+const ACTIVE_TIME: Duration = Duration::from_millis(2_500);
 
 #[derive(Debug, Default)]
 pub(super) struct OtherStreams {
@@ -186,7 +187,7 @@ impl OtherStreams {
 
     /// Returns the stream to follow instead: an active one, if the followed stream has ended or was silent for
     /// `silence`.
-    pub(super) fn successor(&self, now: ClockTime, silence: Nanos, has_ended: bool) -> Option<StreamId> {
+    pub(super) fn successor(&self, now: ClockTime, silence: Duration, has_ended: bool) -> Option<StreamId> {
         let (stream, at) = self.last?;
         let is_over = has_ended || now >= self.followed_heard_at + silence;
         (is_over && now < at + ACTIVE_TIME).then_some(stream)
@@ -206,7 +207,7 @@ impl OtherStreams {
 }
 
 /// The shortest time between two lookups of unknown interfaces.
-const LOOKUP_INTERVAL: Nanos = Nanos::from_millis(10);
+const LOOKUP_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The paths of a stream, in the order in which they were named.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ mod text;
 use std::time::Duration;
 
 use mcast::{Destination, Membership};
-use mcast_bridge::{ReverseBridge, ReverseConfig, StartAt};
+use mcast_bridge::{ReverseBridge, ReverseConfig, StartAt, UnixMillis};
 use mcast_stream::publisher::PublisherConfig;
 use mcast_stream::wire::{MessageNumber, StreamId};
 use mcast_stream::{HeartbeatListener, Publisher, PublisherBuilder, present_incarnation};
@@ -116,7 +116,7 @@ pub(super) fn run(arguments: &Arguments, process: &Process, console: &Console) -
     let options = &arguments.reverse;
     let config = ReverseConfig {
         step: random as u32 % 4,
-        jitter: mcast_stream::Nanos::from_millis((random >> 8) % 200),
+        jitter: Duration::from_millis((random >> 8) % 200),
         start: options.from.as_ref().map_or(Ok(StartAt::Oldest), |from| from.resolve(&target))?,
         speed: options.speed,
         stay: arguments.stream.stay,
@@ -211,7 +211,7 @@ fn parse(text: &str) -> Result<StartOption, String> {
         return Ok(StartOption::Id(text.to_owned()));
     }
     match parse_moment(text) {
-        Some(time) => Ok(StartOption::At(StartAt::Time(time))),
+        Some(time) => Ok(StartOption::At(StartAt::Time(UnixMillis(time)))),
         None => Err("write oldest, now, a message number, an id of the engine, a time such as \
                      2026-11-22T09:30:00Z, or an age such as 24h"
             .into()),
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(parse("new"), Ok(StartOption::At(StartAt::New)));
         assert_eq!(parse("17"), Ok(StartOption::At(StartAt::Number(MessageNumber(17)))));
         assert_eq!(parse("5-7"), Ok(StartOption::Id("5-7".to_owned())));
-        let time = StartOption::At(StartAt::Time(1_795_339_800_000));
+        let time = StartOption::At(StartAt::Time(UnixMillis(1_795_339_800_000)));
         assert_eq!(parse("2026-11-22T09:30:00Z"), Ok(time));
         assert!(matches!(parse("1h"), Ok(StartOption::At(StartAt::Time(_)))));
         for text in ["", "yesterday", "5-", "-5", "12:00x"] {
