@@ -234,6 +234,12 @@ fn time_to_next(engine: &impl SourceEngine, next: &mut u64, subscription: &Subsc
     began.elapsed()
 }
 
+/// The longest that another bridge may take to take over: after 2 s of silence, and at most 0.2 s that are drawn, it asks the
+/// engine where to continue, whose responses take as long as the machine is busy.
+fn longest_takeover(engine: &impl SourceEngine, next: &mut u64, subscription: &Subscription) -> Duration {
+    Duration::from_secs(3) + 10 * time_to_next(engine, next, subscription)
+}
+
 fn finish(engine: &impl SourceEngine, next: u64, subscriptions: [Subscription; 2]) {
     engine.store(&[mark(5, next, END)]);
     for subscription in subscriptions {
@@ -260,10 +266,11 @@ fn a_standby_takes_over_from_a_bridge_that_is_killed<T: SourceEngine>() {
     for _ in 0..2 {
         let count = subscriptions[0].count();
         append(&engine, &mut next, || subscriptions[0].count() > count + 500);
+        let longest = longest_takeover(&engine, &mut next, &subscriptions[0]);
         bridges[active].child.kill().unwrap();
         let took = time_to_next(&engine, &mut next, &subscriptions[0]);
-        eprintln!("took over after {took:?}");
-        assert!(took < Duration::from_secs(3), "{took:?}");
+        eprintln!("took over after {took:?}, of at most {longest:?}");
+        assert!(took < longest, "{took:?} of at most {longest:?}");
         // A new standby, for the next round.
         let standby = network.bridge(active, &engine, &["--stay"]);
         standby.stdout.wait_for(r#""event":"standing-by""#);
@@ -285,9 +292,10 @@ fn a_bridge_that_was_stopped_goes_silent_when_it_is_woken<T: SourceEngine>() {
     let active = active(&bridges);
     let mut next = 1_000;
     append(&engine, &mut next, || subscriptions[0].count() > 1_500);
+    let longest = longest_takeover(&engine, &mut next, &subscriptions[0]);
     bridges[active].child.signal(libc::SIGSTOP).unwrap();
     let took = time_to_next(&engine, &mut next, &subscriptions[0]);
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < longest, "{took:?} of at most {longest:?}");
     bridges[active].child.signal(libc::SIGCONT).unwrap();
     bridges[active].stdout.wait_for(r#""event":"standing-by""#);
     let count = subscriptions[0].count();
