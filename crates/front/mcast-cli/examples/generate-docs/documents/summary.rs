@@ -118,6 +118,7 @@ const DECISIONS: &[(&str, &str)] = &[
     ("Engines are reached by one kind of connection", "design/025-engine-connections.md"),
     ("Receivers can take frames off the interface, beside their sockets", "design/026-past-the-socket.md"),
     ("Every measurement has one replier and one driver per end", "design/027-one-measurement.md"),
+    ("Events in Python are classes, reports are the records of --json", "design/028-values-of-python.md"),
 ];
 
 /// Returns the text of `SUMMARY.md` in mdBook's format.
