@@ -23,7 +23,7 @@ pub struct Messenger {
 enum MessengerKind {
     /// One of this crate, with its way of publishing, and whether it seals.
     Ours(&'static str, Sealed),
-    /// With further options of its subscriber.
+    /// With further settings of its driver.
     Aeron(&'static [&'static str]),
     /// With further options.
     Norm(&'static [&'static str]),
@@ -64,9 +64,10 @@ pub const MESSENGERS: &[Messenger] = &[
     },
     Messenger {
         name: "aeron-tuned",
-        what: "Aeron, whose subscriber reports a loss after 50 µs (`nak-delay=50us`), not after a random time of up to 10 ms",
+        what: "Aeron, whose subscriber reports a loss after at most 50 µs (`AERON_NAK_MULTICAST_MAX_BACKOFF`), not 10 ms",
         feed: None,
-        kind: MessengerKind::Aeron(&["--nak-delay", "50us"]),
+        // `nak-delay` of a channel is for unicast in the C driver.
+        kind: MessengerKind::Aeron(&["AERON_NAK_MULTICAST_MAX_BACKOFF=50us"]),
     },
     Messenger {
         name: "norm",
@@ -193,10 +194,9 @@ impl Messenger {
             MessengerKind::Aeron(further) => {
                 let mut directory = OsString::from("AERON_DIR=");
                 directory.push(aeron_directory());
-                let mut program = vec!["env".into(), directory, tools.aeron().into(), role.into()];
-                if let Side::Subscribe(_) = side {
-                    program.extend(further.iter().map(Into::into));
-                }
+                let mut program = vec!["env".into(), directory];
+                program.extend(further.iter().map(Into::into));
+                program.extend([tools.aeron().into(), role.into()]);
                 program
             }
             MessengerKind::Norm(further) => {

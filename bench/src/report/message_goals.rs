@@ -76,7 +76,8 @@ pub(super) fn add(results: &Results, goals: &mut Vec<Goal>) {
             let names = (&*row(OURS, loss), &*row(OURS, 0), "goodput");
             let table = format!("messages-lossy-{receivers}");
             goals.push(ratio(results, table.clone(), promise, names, Bound::AtLeast(factor)));
-            let promise = format!("messages at {loss} % loss, at least 2 times Aeron with `nak-delay=50us`");
+            let promise =
+                format!("messages at {loss} % loss, at least 2 times Aeron with a NAK delay of 50 µs");
             let names = (&*row(OURS, loss), &*row(TUNED, loss), "goodput");
             goals.push(ratio(results, table, promise, names, Bound::AtLeast(2.0)));
         }
@@ -129,7 +130,8 @@ fn delays(results: &Results, goals: &mut Vec<Goal>) {
         let place = ("messages-latency", &*who, series);
         goals.push(median(results, place, promise, milliseconds, Bound::AtMost(bound)));
     }
-    let promise = "messages, 20,000 a second at 1 % loss: p99 at most 0.2 of Aeron's with `nak-delay=50us`";
+    let promise =
+        "messages, 20,000 a second at 1 % loss: p99 at most 0.2 of Aeron's with a NAK delay of 50 µs";
     let names = (&*who, &*row(TUNED, 1), "p99");
     goals.push(ratio(results, "messages-latency".to_owned(), promise.to_owned(), names, Bound::AtMost(0.2)));
 }

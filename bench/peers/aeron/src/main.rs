@@ -149,8 +149,7 @@ fn linger(options: &Options) -> Result<()> {
 
 fn subscribe(aeron: &Aeron, options: &Options) -> Result<()> {
     let timeout = options.seconds_or("--timeout", 30.0)?;
-    let delay = options.0.get("--nak-delay").map(|delay| format!("|nak-delay={delay}"));
-    let channel = options.channel(&format!("|rcv-wnd=2m{}", delay.unwrap_or_default()))?;
+    let channel = options.channel("|rcv-wnd=2m")?;
     let subscription =
         aeron.async_add_subscription(&channel, STREAM, Handlers::NONE, Handlers::NONE)?.poll_blocking(TIMEOUT)?;
     eprintln!("ready");
