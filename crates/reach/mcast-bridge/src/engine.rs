@@ -140,30 +140,59 @@ pub struct EngineError {
     pub what: String,
     /// What to do about it.
     pub remedy: Option<String>,
-    /// Whether it may succeed later without a change of the bridge's settings.
-    pub is_transient: bool,
-    /// Whether the engine does not accept the user, the password or the key. A bridge that was connected before tries
-    /// again if it reads them from a file.
-    pub is_login_refused: bool,
+    /// Whether it may pass.
+    pub kind: EngineErrorKind,
+}
+
+/// Whether an error may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineErrorKind {
+    /// It may, without a change of the bridge's settings.
+    Transient,
+    /// The engine does not accept the user, the password or the key. A bridge that was connected before tries again if it
+    /// reads them from a file.
+    LoginRefused,
+    /// It does not.
+    Permanent,
 }
 
 impl EngineError {
-    /// Returns the error of a connector that reads its login from a file, and was connected before.
-    pub(crate) fn while_login_is_renewed(self) -> Self {
-        Self { is_transient: self.is_transient || self.is_login_refused, ..self }
+    /// Whether it may succeed later without a change of the bridge's settings.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self.kind, EngineErrorKind::Transient)
+    }
+
+    /// Returns the error of a connector, which `may_renew` its login from a file: then a refused one may pass.
+    pub(crate) fn with_renewal(self, may_renew: bool) -> Self {
+        match self.kind {
+            EngineErrorKind::LoginRefused if may_renew => Self { kind: EngineErrorKind::Transient, ..self },
+            _ => self,
+        }
     }
 }
 
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
 impl EngineError {
+    /// Returns an error of this kind; an empty remedy is none.
+    pub(crate) fn new(what: impl Into<String>, remedy: &str, kind: EngineErrorKind) -> Self {
+        Self { what: what.into(), remedy: (!remedy.is_empty()).then(|| remedy.into()), kind }
+    }
+
+    pub(crate) fn transient(what: impl Into<String>, remedy: &str) -> Self {
+        Self::new(what, remedy, EngineErrorKind::Transient)
+    }
+
+    pub(crate) fn permanent(what: impl Into<String>, remedy: &str) -> Self {
+        Self::new(what, remedy, EngineErrorKind::Permanent)
+    }
+
     /// The error of a source whose records belong to another stream than before.
     pub(crate) fn other_stream(known: StreamId, found: StreamId) -> Self {
-        Self {
-            what: format!("a record there belongs to stream {found}, not to stream {known}"),
-            remedy: Some("give each stream one of its own in the engine, and start the bridge again".into()),
-            is_transient: false,
-            is_login_refused: false,
-        }
+        Self::permanent(
+            format!("a record there belongs to stream {found}, not to stream {known}"),
+            "give each stream one of its own in the engine, and start the bridge again",
+        )
     }
 }
 

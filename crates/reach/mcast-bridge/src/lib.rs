@@ -32,15 +32,19 @@ pub mod redis;
 mod reverse;
 #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 mod server;
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
+#[cfg_attr(
+    not(any(feature = "nats", feature = "rabbitmq", feature = "redis")),
+    expect(dead_code, reason = "the client of Kafka connects itself; only the options are for it")
+)]
 mod tls;
 
 pub use driver::{
     BridgeError, BridgeNotice, GroupReplay, InterfaceNameOf, ReverseBridge, ReverseNotice, StreamBridge,
 };
 pub use engine::{
-    BridgeBeacon, EngineError, EngineHistory, LastRecord, PendingGap, RecordBatch, Request, Response, Sink,
-    SinkConnector, Source, SourceConnector, StoredKind, StoredStream, stored_kind,
+    BridgeBeacon, EngineError, EngineErrorKind, EngineHistory, LastRecord, PendingGap, RecordBatch, Request,
+    Response, Sink, SinkConnector, Source, SourceConnector, StoredKind, StoredStream, stored_kind,
 };
 pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, BridgeStatistics, RefusedTail};
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]

@@ -22,12 +22,10 @@ impl EnginePassword {
             Self::Text(text) => Ok(text.clone()),
             Self::File(path) => match std::fs::read_to_string(path) {
                 Ok(text) => Ok(text.lines().next().unwrap_or_default().to_owned()),
-                Err(cause) => Err(EngineError {
-                    what: format!("cannot read the password in {}: {cause}", path.display()),
-                    remedy: Some("check the path and who may read it".into()),
-                    is_transient: true,
-                    is_login_refused: false,
-                }),
+                Err(cause) => Err(EngineError::transient(
+                    format!("cannot read the password in {}: {cause}", path.display()),
+                    "check the path and who may read it",
+                )),
             },
         }
     }
@@ -70,7 +68,7 @@ mod tests {
         let path = folder.path().join("password");
         let password = EnginePassword::File(path.clone());
         let error = password.read().unwrap_err();
-        assert!(error.is_transient && error.what.contains("cannot read the password in"), "{error:?}");
+        assert!(error.is_transient() && error.what.contains("cannot read the password in"), "{error:?}");
         for text in ["first", "second"] {
             std::fs::write(&path, format!("{text}\nnothing\n")).unwrap();
             assert_eq!(password.read().unwrap(), text);

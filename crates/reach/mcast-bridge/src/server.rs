@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::engine::EngineError;
+use crate::engine::{EngineError, EngineErrorKind};
 use crate::tls::{TlsOptions, TlsStream};
 
 /// How long to wait for a connection or a response. A server that stands still for longer is connected to again.
@@ -176,8 +176,10 @@ fn all(errors: Vec<EngineError>) -> EngineError {
     let whats: Vec<&str> = errors.iter().map(|error| error.what.as_str()).collect();
     EngineError {
         what: whats.join("; "),
-        is_transient: errors.iter().any(|error| error.is_transient),
-        is_login_refused: errors.iter().any(|error| error.is_login_refused),
+        kind: [EngineErrorKind::Transient, EngineErrorKind::LoginRefused]
+            .into_iter()
+            .find(|kind| errors.iter().any(|error| error.kind == *kind))
+            .unwrap_or(EngineErrorKind::Permanent),
         remedy: errors.iter().find_map(|error| error.remedy.clone()),
     }
 }
@@ -269,12 +271,7 @@ mod tests {
     const FORM: UrlForm = UrlForm {
         schemes: &[("plain", false, 7), ("safe", true, 8)],
         parameter: "stream",
-        invalid: |why| EngineError {
-            what: why.to_owned(),
-            remedy: None,
-            is_transient: false,
-            is_login_refused: false,
-        },
+        invalid: |why| EngineError::permanent(why.to_owned(), ""),
     };
 
     #[test]
@@ -307,8 +304,10 @@ mod tests {
         let down = |address: &ServerAddress| EngineError {
             what: format!("{address} is down"),
             remedy: (address.host == "b").then(|| "start b".into()),
-            is_transient: address.host == "b",
-            is_login_refused: false,
+            kind: match address.host.as_str() {
+                "b" => EngineErrorKind::Transient,
+                _ => EngineErrorKind::Permanent,
+            },
         };
         let used = servers
             .first(|address, _| if address.host == "b" { Ok(address.port) } else { Err(down(address)) });
@@ -321,6 +320,6 @@ mod tests {
         let error = error.unwrap_err();
         assert_eq!(tried, ["b", "c", "a"]);
         assert_eq!(error.what, "b:7 is down; c:7 is down; a:7 is down");
-        assert!(error.is_transient && error.remedy.as_deref() == Some("start b"));
+        assert!(error.is_transient() && error.remedy.as_deref() == Some("start b"));
     }
 }

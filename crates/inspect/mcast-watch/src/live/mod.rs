@@ -20,15 +20,17 @@
 
 mod frames;
 mod group_frames;
-#[cfg(feature = "json")]
-mod json;
 mod memberships;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod monitor;
+#[cfg(feature = "json")]
+mod packet_json;
 mod payload;
 mod querier_listener;
 mod recording;
+#[cfg(feature = "json")]
+mod table_json;
 
 use std::{error, io};
 
@@ -38,10 +40,10 @@ pub use frames::{InterfaceFollower, LiveFrames};
 pub use group_frames::{
     FrameLosses, GroupFrameKind, GroupFrames, GroupFramesOptions, NextGroupFrame, SocketFrames, WireFrames,
 };
-#[cfg(feature = "json")]
-pub use json::{PacketRecord, PacketSummaryRecord};
 pub use memberships::{HeldMemberships, LocalMember, LocalMembers, LocalMembersWatcher, TrafficMonitor};
 pub use monitor::{Monitor, MonitorOptions, MonitorReport, RecordingStatus, sequence_info};
+#[cfg(feature = "json")]
+pub use packet_json::{PacketRecord, PacketSummaryRecord};
 pub use payload::RecognizedPayload;
 pub use querier_listener::{
     ActiveQuerierEvent, ActiveQueriers, CapturedQuery, QuerierInterface, QuerierListener, QuerierTrouble,

@@ -98,11 +98,8 @@ impl Worker {
                 }
                 Err(error) => error,
             };
-            let failed = match has_connected && self.connector.renews_login() {
-                true => failed.while_login_is_renewed(),
-                false => failed,
-            };
-            let is_final = !failed.is_transient;
+            let failed = failed.with_renewal(has_connected && self.connector.renews_login());
+            let is_final = !failed.is_transient();
             if !self.report(Report::Failed(failed)) || is_final || !self.wait(retry) {
                 return;
             }
@@ -240,11 +237,8 @@ impl SourceWorker {
                 }
                 Err(error) => error,
             };
-            let failed = match has_connected && self.connector.renews_login() {
-                true => failed.while_login_is_renewed(),
-                false => failed,
-            };
-            let is_final = !failed.is_transient;
+            let failed = failed.with_renewal(has_connected && self.connector.renews_login());
+            let is_final = !failed.is_transient();
             if !self.report(SourceReport::Failed(failed)) || is_final || !self.wait(retry) {
                 return;
             }

@@ -245,7 +245,7 @@ impl StreamBridge {
                         machine.handle_response(now, response)?;
                     }
                 }
-                Report::Failed(error) if !error.is_transient => return Err(error.into()),
+                Report::Failed(error) if !error.is_transient() => return Err(error.into()),
                 Report::Failed(error) => {
                     self.is_connected = false;
                     self.machine.iter_mut().for_each(BridgeMachine::handle_disconnected);

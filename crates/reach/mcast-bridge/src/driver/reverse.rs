@@ -228,7 +228,7 @@ impl ReverseBridge {
                     let refused = |refusal| BridgeError::NotPublished { refusal, publisher: None };
                     self.machine.handle_response(now, number, response).map_err(refused)?;
                 }
-                SourceReport::Failed(error) if !error.is_transient => return Err(error.into()),
+                SourceReport::Failed(error) if !error.is_transient() => return Err(error.into()),
                 SourceReport::Failed(error) => {
                     self.is_connected = false;
                     self.machine.handle_disconnected();

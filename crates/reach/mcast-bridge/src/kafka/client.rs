@@ -19,7 +19,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext, Message};
 
 use super::target::{KafkaTarget, Login};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, EngineErrorKind};
 use crate::tls::TlsOptions;
 
 /// How long to wait for a connection or a response. A broker that stands still for longer is connected to again.
@@ -323,28 +323,20 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-fn error(what: String, remedy: &str, is_transient: bool) -> EngineError {
-    EngineError {
-        what,
-        remedy: (!remedy.is_empty()).then(|| remedy.into()),
-        is_transient,
-        is_login_refused: false,
-    }
-}
+const LOGIN: &str = "give the right user and password: kafka://USER@HOST and --password-file; the broker must accept the \
+                     mechanism of SASL, which is PLAIN unless the URL ends with ?sasl=scram-sha-512 or ?sasl=scram-sha-256";
 
 /// Returns what to do about an error, and whether it may pass.
-fn remedy(code: RDKafkaErrorCode) -> (&'static str, bool) {
+fn remedy(code: RDKafkaErrorCode) -> (&'static str, EngineErrorKind) {
+    use EngineErrorKind::{LoginRefused, Permanent, Transient};
     use RDKafkaErrorCode as Code;
     match code {
-        Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => (
-            "give the right user and password: kafka://USER@HOST and --password-file; the broker must accept the \
-             mechanism of SASL, which is PLAIN unless the URL ends with ?sasl=scram-sha-512 or ?sasl=scram-sha-256",
-            false,
-        ),
+        Code::Authentication | Code::SaslAuthenticationFailed => (LOGIN, LoginRefused),
+        Code::UnsupportedSASLMechanism => (LOGIN, Permanent),
         Code::SSL => (
             "name the authority of the brokers with --tls-ca, and a certificate of this bridge with --tls-certificate and \
              --tls-key if they require one",
-            false,
+            Permanent,
         ),
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
@@ -352,21 +344,21 @@ fn remedy(code: RDKafkaErrorCode) -> (&'static str, bool) {
         | Code::TransactionalIdAuthorizationFailed => (
             "allow this user to read, write and describe the topic and TOPIC-bridges, to create them unless they exist, \
              to write the transactional id mcast-bridge.TOPIC, and to read the group mcast-bridge",
-            false,
+            Permanent,
         ),
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => {
-            ("raise `max.message.bytes` of the topic, or `message.max.bytes` of the broker", false)
+            ("raise `max.message.bytes` of the topic, or `message.max.bytes` of the broker", Permanent)
         }
         Code::KafkaStorageError => {
-            ("make room on the disk of the broker; its log shows what it cannot write", true)
+            ("make room on the disk of the broker; its log shows what it cannot write", Transient)
         }
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
-            ("start the brokers that hold the other copies of the topic", true)
+            ("start the brokers that hold the other copies of the topic", Transient)
         }
         Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
-            ("check that the broker runs and that a firewall admits its port", true)
+            ("check that the broker runs and that a firewall admits its port", Transient)
         }
-        _ => ("", true),
+        _ => ("", Transient),
     }
 }
 
@@ -383,27 +375,25 @@ fn of_handshake(code: RDKafkaErrorCode, reason: &str) -> RDKafkaErrorCode {
 
 /// The error for a client that cannot be made.
 pub(super) fn client(cause: &KafkaError) -> EngineError {
-    error(format!("cannot start a client of Kafka: {cause}"), "", false)
+    EngineError::permanent(format!("cannot start a client of Kafka: {cause}"), "")
 }
 
 /// The error for brokers that end connections of TLS without a certificate of the bridge, or have just ended.
 fn no_certificate(address: &str) -> EngineError {
     let remedy = "name a certificate of this bridge with --tls-certificate and --tls-key if brokers require one; otherwise \
                   check that they run";
-    error(format!("{address} ends connections"), remedy, true)
+    EngineError::transient(format!("{address} ends connections"), remedy)
 }
 
 fn no_password() -> EngineError {
-    let (remedy, is_transient) = remedy(RDKafkaErrorCode::Authentication);
-    let error = error("no user or no password was given".into(), remedy, is_transient);
     // Its file may be empty while it is written.
-    EngineError { is_login_refused: true, ..error }
+    EngineError::new("no user or no password was given", LOGIN, EngineErrorKind::LoginRefused)
 }
 
 /// The error that a client reported.
 pub(super) fn reported(address: &str, code: RDKafkaErrorCode, reason: &str) -> EngineError {
     use RDKafkaErrorCode as Code;
-    let (remedy, is_transient) = remedy(code);
+    let (remedy, kind) = remedy(code);
     let what = match code {
         Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
             // How often and when it happened follows in parentheses.
@@ -411,8 +401,7 @@ pub(super) fn reported(address: &str, code: RDKafkaErrorCode, reason: &str) -> E
         }
         _ => format!("{address} replied: {reason}"),
     };
-    let is_login_refused = matches!(code, Code::Authentication | Code::SaslAuthenticationFailed);
-    EngineError { is_login_refused, ..error(what, remedy, is_transient) }
+    EngineError::new(what, remedy, kind)
 }
 
 /// The error for a request that failed.
@@ -430,12 +419,12 @@ pub(super) fn request(address: &str, cause: &KafkaError) -> EngineError {
             };
             reported(address, code, &reason)
         }
-        None => error(format!("{address}: {cause}"), "", true),
+        None => EngineError::transient(format!("{address}: {cause}"), ""),
     }
 }
 
 pub(super) fn silent(address: &str) -> EngineError {
-    error(format!("{address} does not respond"), "", true)
+    EngineError::transient(format!("{address} does not respond"), "")
 }
 
 /// The error for records that were not delivered.
@@ -447,34 +436,37 @@ pub(super) fn undelivered(address: &str, code: RDKafkaErrorCode) -> EngineError 
 }
 
 pub(super) fn topic_error(name: &str, code: RDKafkaErrorCode) -> EngineError {
-    let (remedy, is_transient) = remedy(code);
-    error(format!("the topic \"{name}\" cannot be used: {code}"), remedy, is_transient)
+    let (remedy, kind) = remedy(code);
+    EngineError::new(format!("the topic \"{name}\" cannot be used: {code}"), remedy, kind)
 }
 
 pub(super) fn creation(name: &str, code: RDKafkaErrorCode) -> EngineError {
     let what = format!("the topic \"{name}\" does not exist and cannot be created: {code}");
     let remedy =
         format!("create it with one partition: kafka-topics.sh --create --topic {name} --partitions 1");
-    error(what, &remedy, false)
+    EngineError::permanent(what, &remedy)
 }
 
 pub(super) fn partitions(name: &str, count: usize) -> EngineError {
     let what =
         format!("the topic \"{name}\" has {count} partitions, which would not keep the order of messages");
-    error(what, "choose a topic with one partition, or let the bridge create one: kafka://HOST/TOPIC", false)
+    EngineError::permanent(
+        what,
+        "choose a topic with one partition, or let the bridge create one: kafka://HOST/TOPIC",
+    )
 }
 
 /// The error for a record that no bridge wrote.
 pub(super) fn foreign(topic: &str, offset: i64) -> EngineError {
     let what = format!("no bridge wrote the record at offset {offset} of the topic \"{topic}\"");
-    error(what, "give each stream a topic of its own: kafka://HOST/TOPIC", false)
+    EngineError::permanent(what, "give each stream a topic of its own: kafka://HOST/TOPIC")
 }
 
 /// The error for a topic of which records that were listed cannot be read.
 pub(super) fn unreadable(topic: &str) -> EngineError {
-    error(format!("records of the topic \"{topic}\" were removed while they were read"), "", true)
+    EngineError::transient(format!("records of the topic \"{topic}\" were removed while they were read"), "")
 }
 
 pub(super) fn no_topic() -> EngineError {
-    error("no topic was given".into(), "name one: kafka://HOST/TOPIC", false)
+    EngineError::permanent("no topic was given", "name one: kafka://HOST/TOPIC")
 }

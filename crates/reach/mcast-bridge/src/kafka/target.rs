@@ -68,25 +68,18 @@ impl Mechanism {
 fn built_with_tls(what: &str) -> Result<(), EngineError> {
     match cfg!(feature = "kafka-tls") {
         true => Ok(()),
-        false => Err(EngineError {
-            what: format!("this build has no {what} for Kafka"),
-            remedy: Some(
-                "build it with the feature kafka-tls, or use a listener that needs neither TLS nor SCRAM"
-                    .into(),
-            ),
-            is_transient: false,
-            is_login_refused: false,
-        }),
+        false => Err(EngineError::permanent(
+            format!("this build has no {what} for Kafka"),
+            "build it with the feature kafka-tls, or use a listener that needs neither TLS nor SCRAM",
+        )),
     }
 }
 
 fn invalid(why: &str) -> EngineError {
-    EngineError {
-        what: format!("not a URL of Kafka: {why}"),
-        remedy: Some("write kafka://HOST[:PORT][,HOST[:PORT]][/TOPIC], or kafka+tls://… for TLS".into()),
-        is_transient: false,
-        is_login_refused: false,
-    }
+    EngineError::permanent(
+        format!("not a URL of Kafka: {why}"),
+        "write kafka://HOST[:PORT][,HOST[:PORT]][/TOPIC], or kafka+tls://… for TLS",
+    )
 }
 
 fn decoded(text: &str) -> Result<String, EngineError> {
@@ -167,12 +160,10 @@ impl KafkaTarget {
         match &mut self.login {
             Some(login) => login.password = password.into(),
             None => {
-                return Err(EngineError {
-                    what: "there is a password, but no user".into(),
-                    remedy: Some("name the user: kafka://USER@HOST".into()),
-                    is_transient: false,
-                    is_login_refused: false,
-                });
+                return Err(EngineError::permanent(
+                    "there is a password, but no user",
+                    "name the user: kafka://USER@HOST",
+                ));
             }
         }
         Ok(self)
@@ -189,12 +180,7 @@ impl KafkaTarget {
     /// If the URL is not one for TLS, or the options cannot be used: the client reads certificates itself, and checks the
     /// name of each broker against the one by which the cluster refers to it.
     pub fn tls(self, options: TlsOptions) -> Result<Self, EngineError> {
-        let error = |what: &str, remedy: &str| EngineError {
-            what: what.into(),
-            remedy: Some(remedy.into()),
-            is_transient: false,
-            is_login_refused: false,
-        };
+        let error = |what: &str, remedy: &str| EngineError::permanent(what, remedy);
         if self.tls.is_none() {
             return Err(error(
                 "there are options of TLS, but the URL is one without TLS",
@@ -239,14 +225,12 @@ impl KafkaTarget {
     pub fn with_topic(self, topic: String) -> Result<Self, EngineError> {
         let is_allowed = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
         if matches!(&*topic, "" | "." | "..") || topic.len() > NAME || !topic.chars().all(is_allowed) {
-            return Err(EngineError {
-                what: format!("\"{topic}\" cannot be the name of a topic in Kafka"),
-                remedy: Some(format!(
+            return Err(EngineError::permanent(
+                format!("\"{topic}\" cannot be the name of a topic in Kafka"),
+                &format!(
                     "choose one of letters, digits, dots, - and _, of at most {NAME}: kafka://HOST/TOPIC"
-                )),
-                is_transient: false,
-                is_login_refused: false,
-            });
+                ),
+            ));
         }
         Ok(Self { topic: Some(topic), ..self })
     }

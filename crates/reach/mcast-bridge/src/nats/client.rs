@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::nkeys::Credentials;
 use super::protocol::{self, Delivery, Headers, Operation, ProtocolError};
 use super::target::{Login, NatsTarget};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, EngineErrorKind};
 use crate::server::{ServerAddress, ServerStream, TIMEOUT, is_timeout};
 use crate::tls;
 
@@ -273,37 +273,28 @@ impl ApiError {
     }
 }
 
-fn error(what: String, remedy: &str, is_transient: bool) -> EngineError {
-    EngineError {
-        what,
-        remedy: (!remedy.is_empty()).then(|| remedy.into()),
-        is_transient,
-        is_login_refused: false,
-    }
-}
-
 pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
     if let Some(error) = tls::engine_error(address, cause) {
         return error;
     }
     let remedy = "check that the server runs and that a firewall admits its port";
-    error(format!("{address} cannot be reached: {cause}"), remedy, true)
+    EngineError::transient(format!("{address} cannot be reached: {cause}"), remedy)
 }
 
 pub(super) fn silent(address: &str) -> EngineError {
-    error(format!("{address} does not respond"), "", true)
+    EngineError::transient(format!("{address} does not respond"), "")
 }
 
 pub(super) fn closed(address: &str) -> EngineError {
-    error(format!("{address} closed the connection"), "", true)
+    EngineError::transient(format!("{address} closed the connection"), "")
 }
 
 pub(super) fn broken(address: &str, cause: &ProtocolError) -> EngineError {
-    error(format!("{address}: {cause}"), "check host and port: nats://HOST[:PORT]", true)
+    EngineError::transient(format!("{address}: {cause}"), "check host and port: nats://HOST[:PORT]")
 }
 
 pub(super) fn unexpected(address: &str) -> EngineError {
-    error(format!("{address} sent a response of an unexpected form"), "", true)
+    EngineError::transient(format!("{address} sent a response of an unexpected form"), "")
 }
 
 /// The error for a server that says nothing of itself.
@@ -314,12 +305,12 @@ fn may_expect_tls(cause: EngineError) -> EngineError {
 
 fn no_tls(address: &str) -> EngineError {
     let remedy = "enable TLS on the server, or write nats://HOST without options of TLS";
-    error(format!("{address} does not speak TLS"), remedy, true)
+    EngineError::transient(format!("{address} does not speak TLS"), remedy)
 }
 
 fn too_old(address: &str, version: &Value) -> EngineError {
     let version = version.as_str().unwrap_or_default();
-    error(format!("{address} is NATS {version}"), "use NATS 2.11 or later", false)
+    EngineError::permanent(format!("{address} is NATS {version}"), "use NATS 2.11 or later")
 }
 
 /// The error for a line `-ERR` of the server.
@@ -329,33 +320,36 @@ pub(super) fn rejected(address: &str, text: &str) -> EngineError {
     let is_login_refused = ["authorization", "user authentication", "account authentication"]
         .iter()
         .any(|start| lower.starts_with(start));
-    let (remedy, is_transient) = if is_login_refused {
+    let (remedy, kind) = if is_login_refused {
         (
             "give the right user and password: nats://USER@HOST and --password-file FILE, which has a token if there is no \
              user, or a file of credentials: --credentials FILE",
-            false,
+            EngineErrorKind::LoginRefused,
         )
     } else if lower.starts_with("permissions") {
         (
             "allow this user to publish to $JS.API.> and $KV.mcast-bridges.>, and to the subject of the stream, and to \
              subscribe to _INBOX.>",
-            false,
+            EngineErrorKind::Permanent,
         )
     } else {
-        ("", true)
+        ("", EngineErrorKind::Transient)
     };
-    EngineError { is_login_refused, ..error(format!("{address} replied: {text}"), remedy, is_transient) }
+    EngineError::new(format!("{address} replied: {text}"), remedy, kind)
 }
 
 pub(super) fn no_jetstream(address: &str) -> EngineError {
     let remedy = "start the server with JetStream (nats-server --jetstream); its log shows whether it was disabled, for \
                   instance because the disk is full";
-    error(format!("JetStream does not respond at {address}"), remedy, true)
+    EngineError::transient(format!("JetStream does not respond at {address}"), remedy)
 }
 
 fn no_direct_get(address: &str, stream: &str) -> EngineError {
     let remedy = format!("allow direct access: nats stream edit {stream} --allow-direct");
-    error(format!("{address} does not return messages of the stream \"{stream}\" directly"), &remedy, true)
+    EngineError::transient(
+        format!("{address} does not return messages of the stream \"{stream}\" directly"),
+        &remedy,
+    )
 }
 
 /// The error for one that JetStream reports.
@@ -372,22 +366,24 @@ pub(super) fn api(address: &str, cause: &ApiError) -> EngineError {
         10065 => "choose another stream with ?stream=STREAM: the subject belongs to one of another name",
         _ => "",
     };
-    let is_transient = !matches!(cause.code, 10039 | 10054 | 10065 | 10076 | 10097);
-    error(format!("{address} replied: {} ({})", cause.description, cause.code), remedy, is_transient)
+    let kind = match cause.code {
+        10039 | 10054 | 10065 | 10076 | 10097 => EngineErrorKind::Permanent,
+        _ => EngineErrorKind::Transient,
+    };
+    EngineError::new(format!("{address} replied: {} ({})", cause.description, cause.code), remedy, kind)
 }
 
 /// The error for a message that no bridge wrote.
 pub(super) fn foreign(stream: &str, sequence: impl Display) -> EngineError {
     let remedy = "give each stream one of its own in NATS: ?stream=STREAM";
-    error(format!("no bridge wrote message {sequence} of the stream \"{stream}\""), remedy, false)
+    EngineError::permanent(format!("no bridge wrote message {sequence} of the stream \"{stream}\""), remedy)
 }
 
 pub(super) fn other_subjects(stream: &str) -> EngineError {
     let remedy = "choose another one with ?stream=STREAM, or let the bridge create it";
-    error(
+    EngineError::permanent(
         format!("the stream \"{stream}\" does not have exactly one subject without wildcards"),
         remedy,
-        false,
     )
 }
 
@@ -395,16 +391,16 @@ pub(super) fn other_subjects(stream: &str) -> EngineError {
 pub(super) fn no_batches(stream: &str) -> EngineError {
     let what = format!("the stream \"{stream}\" has several copies, and does not take batches");
     let remedy = format!("set `allow_atomic` of the stream \"{stream}\" (NATS 2.12.1 or later)");
-    error(what, &remedy, false)
+    EngineError::permanent(what, &remedy)
 }
 
 /// The error for servers that do not agree on the last message yet.
 pub(super) fn copies_differ(address: &str) -> EngineError {
-    error(format!("the leader of the stream changes ({address})"), "", true)
+    EngineError::transient(format!("the leader of the stream changes ({address})"), "")
 }
 
 pub(super) fn too_large(address: &str, size: usize, most: usize) -> EngineError {
     let what =
         format!("a message of {size} bytes with its headers exceeds the {most} bytes that {address} allows");
-    error(what, "raise `max_payload` of the server", false)
+    EngineError::permanent(what, "raise `max_payload` of the server")
 }

@@ -207,12 +207,10 @@ mod nkeys {
 
     impl Credentials {
         pub(super) fn read(_: &Path) -> Result<Self, EngineError> {
-            Err(EngineError {
-                what: "this build of mcast has no keys of NATS".into(),
-                remedy: Some("build it with the feature tls, which needs a C compiler".into()),
-                is_transient: false,
-                is_login_refused: false,
-            })
+            Err(EngineError::permanent(
+                "this build of mcast has no keys of NATS",
+                "build it with the feature tls, which needs a C compiler",
+            ))
         }
 
         pub(super) const fn add_to(&self, _: &mut serde_json::Value, _: &str) {

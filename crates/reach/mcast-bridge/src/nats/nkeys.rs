@@ -53,23 +53,16 @@ impl Credentials {
 }
 
 fn unreadable(file: &Path, cause: &io::Error) -> EngineError {
-    EngineError {
-        what: format!("cannot read the credentials in {}: {cause}", file.display()),
-        remedy: Some("check the path and who may read it".into()),
-        is_transient: true,
-        is_login_refused: false,
-    }
+    EngineError::transient(
+        format!("cannot read the credentials in {}: {cause}", file.display()),
+        "check the path and who may read it",
+    )
 }
 
 fn no_seed(file: &Path) -> EngineError {
     let remedy =
         "make a file of credentials with `nsc generate creds`, or write the seed of an nkey (SU...) there";
-    EngineError {
-        what: format!("{} has no seed of a user", file.display()),
-        remedy: Some(remedy.into()),
-        is_transient: true,
-        is_login_refused: false,
-    }
+    EngineError::transient(format!("{} has no seed of a user", file.display()), remedy)
 }
 
 /// Returns the key of a user whose seed this is.

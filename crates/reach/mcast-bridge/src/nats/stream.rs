@@ -79,12 +79,7 @@ impl Stream {
     }
 
     fn unopened(client: Client, target: &NatsTarget, settings: Settings) -> Result<Self, EngineError> {
-        let missing = || EngineError {
-            what: "no stream was given".into(),
-            remedy: None,
-            is_transient: false,
-            is_login_refused: false,
-        };
+        let missing = || EngineError::permanent("no stream was given", "");
         let name = target.stream().ok_or_else(missing)?.to_owned();
         Ok(Self { client, name, subject: String::new(), key: None, copies: 1, settings })
     }
@@ -247,10 +242,10 @@ mod tests {
         assert_eq!(subject(&json!({ "subjects": ["a.b"], "num_replicas": 1 })).unwrap(), "a.b");
         for subjects in [json!([]), json!(["a.*"]), json!([">"]), json!(["a", "b"]), json!(null)] {
             let error = subject(&json!({ "subjects": subjects, "num_replicas": 1 })).unwrap_err();
-            assert!(!error.is_transient && error.what.contains("subject"), "{error:?}");
+            assert!(!error.is_transient() && error.what.contains("subject"), "{error:?}");
         }
         let error = subject(&json!({ "subjects": ["a.b"], "num_replicas": 3 })).unwrap_err();
-        assert!(!error.is_transient && error.remedy.unwrap().contains("allow_atomic"));
+        assert!(!error.is_transient() && error.remedy.unwrap().contains("allow_atomic"));
         let configuration = json!({ "subjects": ["a.b"], "num_replicas": 3, "allow_atomic": true });
         assert_eq!(subject(&configuration).unwrap(), "a.b");
     }

@@ -42,11 +42,10 @@ pub(super) enum Login {
 }
 
 fn invalid(why: &str) -> EngineError {
-    EngineError {
-        what: format!("not a URL of NATS: {why}"),
-        remedy: Some("write nats://HOST[:PORT][,HOST[:PORT]][?stream=STREAM], or tls:// for TLS (tls+first:// with `handshake_first`)".into()),
-        is_transient: false, is_login_refused: false,
-    }
+    EngineError::permanent(
+        format!("not a URL of NATS: {why}"),
+        "write nats://HOST[:PORT][,HOST[:PORT]][?stream=STREAM], or tls:// for TLS (tls+first:// with `handshake_first`)",
+    )
 }
 
 impl NatsTarget {
@@ -129,12 +128,10 @@ impl NatsTarget {
             character.is_whitespace() || character.is_control() || ".*>/\\".contains(character)
         };
         if stream.is_empty() || stream.contains(is_reserved) {
-            return Err(EngineError {
-                what: format!("\"{stream}\" cannot be the name of a stream in NATS"),
-                remedy: Some("choose one without spaces, dots, slashes, * and >: ?stream=STREAM".into()),
-                is_transient: false,
-                is_login_refused: false,
-            });
+            return Err(EngineError::permanent(
+                format!("\"{stream}\" cannot be the name of a stream in NATS"),
+                "choose one without spaces, dots, slashes, * and >: ?stream=STREAM",
+            ));
         }
         Ok(Self { stream: Some(stream), ..self })
     }

@@ -4,7 +4,7 @@ use std::io;
 
 use super::amqp;
 use super::protocol::ProtocolError;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, EngineErrorKind};
 use crate::password::EnginePassword;
 use crate::record::Position;
 use crate::server::{ServerAddress, ServerUrl, Servers, UrlForm};
@@ -33,15 +33,11 @@ pub struct RabbitmqTarget {
 }
 
 fn invalid(why: &str) -> EngineError {
-    EngineError {
-        what: format!("not a URL of RabbitMQ: {why}"),
-        remedy: Some(
-            "write rabbitmq-stream://[USER@]HOST[:PORT][,HOST[:PORT]][/VHOST][?stream=STREAM], or rabbitmq-stream+tls:// \
-             for TLS"
-                .into(),
-        ),
-        is_transient: false, is_login_refused: false,
-    }
+    EngineError::permanent(
+        format!("not a URL of RabbitMQ: {why}"),
+        "write rabbitmq-stream://[USER@]HOST[:PORT][,HOST[:PORT]][/VHOST][?stream=STREAM], or rabbitmq-stream+tls:// \
+             for TLS",
+    )
 }
 
 impl RabbitmqTarget {
@@ -85,12 +81,10 @@ impl RabbitmqTarget {
     /// If the URL is not one for TLS, or the files cannot be used.
     pub fn tls(self, options: TlsOptions) -> Result<Self, EngineError> {
         if self.tls.is_none() {
-            return Err(EngineError {
-                what: "there are options of TLS, but the URL is one without TLS".into(),
-                remedy: Some("write rabbitmq-stream+tls://HOST".into()),
-                is_transient: false,
-                is_login_refused: false,
-            });
+            return Err(EngineError::permanent(
+                "there are options of TLS, but the URL is one without TLS",
+                "write rabbitmq-stream+tls://HOST",
+            ));
         }
         options.check()?;
         Ok(Self { tls: Some(options), ..self })
@@ -104,12 +98,7 @@ impl RabbitmqTarget {
 
     /// Returns the name of the stream, which is known when it is connected to.
     pub(super) fn named(&self) -> Result<&str, EngineError> {
-        let missing = || EngineError {
-            what: "no stream was given".into(),
-            remedy: None,
-            is_transient: false,
-            is_login_refused: false,
-        };
+        let missing = || EngineError::permanent("no stream was given", "");
         self.stream().ok_or_else(missing)
     }
 
@@ -119,14 +108,12 @@ impl RabbitmqTarget {
     /// If RabbitMQ does not allow it.
     pub fn with_stream(self, stream: String) -> Result<Self, EngineError> {
         if stream.is_empty() || stream.len() > LONGEST_NAME || stream.starts_with("amq.") {
-            return Err(EngineError {
-                what: format!("\"{stream}\" cannot be the name of a stream in RabbitMQ"),
-                remedy: Some(format!(
+            return Err(EngineError::permanent(
+                format!("\"{stream}\" cannot be the name of a stream in RabbitMQ"),
+                &format!(
                     "choose one of at most {LONGEST_NAME} bytes that does not begin with \"amq.\": ?stream=STREAM"
-                )),
-                is_transient: false,
-                is_login_refused: false,
-            });
+                ),
+            ));
         }
         Ok(Self { stream: Some(stream), ..self })
     }
@@ -167,102 +154,102 @@ pub(super) const NO_PUBLISHER: u16 = 18;
 const MAKE_ROOM: &str = "check that the server runs, and that it has not blocked publishers (rabbitmq-diagnostics alarms): \
                          make room on its disk, or raise disk_free_limit or vm_memory_high_watermark";
 
-fn error(what: String, remedy: &str, is_transient: bool) -> EngineError {
-    EngineError {
-        what,
-        remedy: (!remedy.is_empty()).then(|| remedy.into()),
-        is_transient,
-        is_login_refused: false,
-    }
-}
-
 pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
     if let Some(error) = tls::engine_error(address, cause) {
         return error;
     }
     let remedy = "check that the server runs, that its plugin for streams is enabled (rabbitmq-plugins enable \
                   rabbitmq_stream), and that a firewall admits its port";
-    error(format!("{address} cannot be reached: {cause}"), remedy, true)
+    EngineError::transient(format!("{address} cannot be reached: {cause}"), remedy)
 }
 
 pub(super) fn silent(address: &str) -> EngineError {
-    error(format!("{address} does not respond"), MAKE_ROOM, true)
+    EngineError::transient(format!("{address} does not respond"), MAKE_ROOM)
 }
 
 pub(super) fn blocked(address: &str) -> EngineError {
-    error(format!("{address} does not accept messages at present ({PRECONDITION_FAILED})"), MAKE_ROOM, true)
+    EngineError::transient(
+        format!("{address} does not accept messages at present ({PRECONDITION_FAILED})"),
+        MAKE_ROOM,
+    )
 }
 
 pub(super) fn closed(address: &str, reason: &str) -> EngineError {
     let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-    error(format!("{address} closed the connection{reason}"), "", true)
+    EngineError::transient(format!("{address} closed the connection{reason}"), "")
 }
 
 pub(super) fn broken(address: &str, cause: ProtocolError) -> EngineError {
     let remedy = "check host and port: streams have a port of their own, by default 5552";
-    error(format!("{address}: {cause}"), remedy, true)
+    EngineError::transient(format!("{address}: {cause}"), remedy)
 }
 
 pub(super) fn unexpected(address: &str) -> EngineError {
-    error(format!("{address} sent a response of an unexpected form"), "", true)
+    EngineError::transient(format!("{address} sent a response of an unexpected form"), "")
 }
 
 pub(super) fn no_plain(address: &str) -> EngineError {
     let remedy = "allow PLAIN in auth_mechanisms of the server";
-    error(format!("{address} does not accept passwords"), remedy, false)
+    EngineError::permanent(format!("{address} does not accept passwords"), remedy)
 }
 
 /// The error for a response with this code.
 pub(super) fn code(address: &str, code: u16) -> EngineError {
-    let (what, remedy, is_transient) = match code {
-        NO_STREAM => ("the stream does not exist", "", true),
-        NOT_AVAILABLE => {
-            ("the stream is not available", "check that most servers with a copy of the stream run", true)
-        }
+    use EngineErrorKind::{LoginRefused, Permanent, Transient};
+
+    let (what, remedy, kind) = match code {
+        NO_STREAM => ("the stream does not exist", "", Transient),
+        NOT_AVAILABLE => (
+            "the stream is not available",
+            "check that most servers with a copy of the stream run",
+            Transient,
+        ),
         8 | 9 => (
             "authentication failed",
             "give the right user and password: rabbitmq-stream://USER@HOST and --password-file FILE",
-            false,
+            LoginRefused,
         ),
         11 => (
             "this user may only connect on the server itself",
             "create a user for the bridge: rabbitmqctl add_user USER PASSWORD",
-            false,
+            Permanent,
         ),
         12 => (
             "the virtual host does not exist, or this user has no access to it",
             "check it in the URL (rabbitmq-stream://HOST/VHOST), and grant access with rabbitmqctl set_permissions",
-            false,
+            Permanent,
         ),
-        14 => ("a message exceeds the largest frame", "raise stream.frame_max of the server", false),
+        14 => ("a message exceeds the largest frame", "raise stream.frame_max of the server", Permanent),
         16 => (
             "access refused",
             "grant this user configure, write and read access to the stream and to STREAM.bridges: rabbitmqctl \
              set_permissions",
-            false,
+            Permanent,
         ),
         PRECONDITION_FAILED => (
             "a queue with this name exists that is not a stream, or the stream has impossible settings",
             "choose another name with ?stream=STREAM",
-            false,
+            Permanent,
         ),
-        _ => ("an error of the server", "see the log of the server", true),
+        _ => ("an error of the server", "see the log of the server", Transient),
     };
-    let error = error(format!("{address} replied: {what} ({code})"), remedy, is_transient);
-    EngineError { is_login_refused: matches!(code, 8 | 9), ..error }
+    EngineError::new(format!("{address} replied: {what} ({code})"), remedy, kind)
 }
 
 /// The error for a message that no bridge wrote.
 pub(super) fn foreign(stream: &str, offset: u64) -> EngineError {
     let remedy = "give each stream one of its own in RabbitMQ: ?stream=STREAM";
-    error(format!("no bridge wrote the message at offset {offset} of the stream \"{stream}\""), remedy, false)
+    EngineError::permanent(
+        format!("no bridge wrote the message at offset {offset} of the stream \"{stream}\""),
+        remedy,
+    )
 }
 
 pub(super) fn too_large(address: &str, size: usize, most: usize) -> EngineError {
     let what = format!(
         "a message of {size} bytes with its properties exceeds the {most} bytes that {address} allows"
     );
-    error(what, "raise stream.frame_max of the server", false)
+    EngineError::permanent(what, "raise stream.frame_max of the server")
 }
 
 /// The error for a leader that cannot be connected to.
@@ -274,7 +261,10 @@ pub(super) fn no_leader(address: &str, leader: &ServerAddress, cause: EngineErro
 }
 
 pub(super) fn changed(address: &str, stream: &str) -> EngineError {
-    error(format!("the stream \"{stream}\" at {address} has another leader, or was made again"), "", true)
+    EngineError::transient(
+        format!("the stream \"{stream}\" at {address} has another leader, or was made again"),
+        "",
+    )
 }
 
 #[cfg(test)]

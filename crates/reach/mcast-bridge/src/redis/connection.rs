@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use mcast_stream::wire::EngineKey;
 use redis::{Cmd, ErrorKind, FromRedisValue, Parser, RedisError, ServerErrorKind, Value, cmd};
 
-use crate::engine::EngineError;
+use crate::engine::{EngineError, EngineErrorKind};
 use crate::server::{ServerStream, is_timeout};
 use crate::tls;
 
@@ -124,11 +124,6 @@ impl Read for Input<'_> {
     }
 }
 
-/// Returns an error that may pass.
-pub(super) fn passing(what: String) -> EngineError {
-    EngineError { what, remedy: None, is_transient: true, is_login_refused: false }
-}
-
 pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
     if let Some(error) = tls::engine_error(address, cause) {
         return error;
@@ -137,69 +132,62 @@ pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
         true => format!("{address} does not respond"),
         false => format!("{address} cannot be reached: {cause}"),
     };
-    let remedy = Some("check that the server runs and that a firewall admits its port".into());
-    EngineError { what, remedy, is_transient: true, is_login_refused: false }
+    EngineError::transient(what, "check that the server runs and that a firewall admits its port")
 }
 
 /// The error for a server that closed the connection instead of responding to the first command.
 fn may_expect_tls(address: &str, cause: &io::Error) -> EngineError {
-    let remedy = Some("if the server requires TLS, write rediss://HOST; its log may have the reason".into());
-    EngineError {
-        what: format!("{address} does not accept commands: {cause}"),
-        remedy,
-        is_transient: true,
-        is_login_refused: false,
-    }
+    let what = format!("{address} does not accept commands: {cause}");
+    EngineError::transient(
+        what,
+        "if the server requires TLS, write rediss://HOST; its log may have the reason",
+    )
 }
 
 pub(super) fn replica(address: &str) -> EngineError {
-    let remedy =
-        Some("name the primary among the servers, or sentinels: redis+sentinel://HOST/PRIMARY".into());
-    EngineError {
-        what: format!("{address} is a replica"),
-        remedy,
-        is_transient: true,
-        is_login_refused: false,
-    }
+    let remedy = "name the primary among the servers, or sentinels: redis+sentinel://HOST/PRIMARY";
+    EngineError::transient(format!("{address} is a replica"), remedy)
 }
 
 pub(super) fn unknown_primary(address: &str, name: &str) -> EngineError {
     let what = format!("the sentinel at {address} does not know a primary with the name \"{name}\"");
-    let remedy = Some("write the name that its `sentinel monitor` has: redis+sentinel://HOST/PRIMARY".into());
-    EngineError { what, remedy, is_transient: false, is_login_refused: false }
+    EngineError::permanent(
+        what,
+        "write the name that its `sentinel monitor` has: redis+sentinel://HOST/PRIMARY",
+    )
 }
 
 /// Returns the error of a server at this address.
 pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
-    let is_login_refused = matches!(
-        (error.code(), error.kind()),
-        (_, ErrorKind::AuthenticationFailed) | (Some("WRONGPASS" | "NOAUTH"), _)
-    );
-    let (remedy, is_transient) = match (error.code(), error.kind()) {
-        _ if is_login_refused => {
-            ("give the right user and password: redis://USER@HOST and --password-file FILE", false)
+    use EngineErrorKind::{LoginRefused, Permanent, Transient};
+
+    let (remedy, kind) = match (error.code(), error.kind()) {
+        (_, ErrorKind::AuthenticationFailed) | (Some("WRONGPASS" | "NOAUTH"), _) => {
+            ("give the right user and password: redis://USER@HOST and --password-file FILE", LoginRefused)
         }
         (_, ErrorKind::Server(ServerErrorKind::NoPerm)) => (
             "allow this user the commands EVALSHA, SCRIPT, EXISTS, TIME, XADD, XINFO, XRANGE, XREVRANGE, HSET, HGETALL, \
              HDEL, PEXPIRE, GET and SET, on the key of the stream and on KEY:bridges and KEY:engine",
-            false,
+            Permanent,
         ),
-        (Some("WRONGTYPE"), _) => ("the key holds something else: choose another one with ?key=KEY", false),
-        (Some("MISCONF"), _) => {
-            ("make room on the disk of the server; its log shows what it cannot write", true)
+        (Some("WRONGTYPE"), _) => {
+            ("the key holds something else: choose another one with ?key=KEY", Permanent)
         }
-        (Some("OOM"), _) => ("raise `maxmemory` of the server, or shorten the stream with XTRIM", true),
+        (Some("MISCONF"), _) => {
+            ("make room on the disk of the server; its log shows what it cannot write", Transient)
+        }
+        (Some("OOM"), _) => ("raise `maxmemory` of the server, or shorten the stream with XTRIM", Transient),
         (_, ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::CrossSlot)) => (
             "the slot of the key is at another server: if this is a cluster, write redis+cluster://HOST",
-            true,
+            Transient,
         ),
         (_, ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain)) => {
-            ("the slot of the key is being moved: the bridge continues when it has moved", true)
+            ("the slot of the key is being moved: the bridge continues when it has moved", Transient)
         }
         (_, ErrorKind::Server(ServerErrorKind::ReadOnly)) => {
-            ("this server is a replica: name the primary", true)
+            ("this server is a replica: name the primary", Transient)
         }
-        _ => ("", true),
+        _ => ("", Transient),
     };
     let what = match error.detail() {
         Some(detail) => {
@@ -207,7 +195,7 @@ pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
         }
         None => format!("{address}: {error}"),
     };
-    EngineError { what, remedy: (!remedy.is_empty()).then(|| remedy.into()), is_transient, is_login_refused }
+    EngineError::new(what, remedy, kind)
 }
 
 /// Returns the number, which the first bridge draws.
@@ -229,12 +217,10 @@ pub(super) fn engine_key(
 }
 
 fn foreign(key: &str) -> EngineError {
-    EngineError {
-        what: format!("no bridge wrote the key {key}"),
-        remedy: Some("choose another key for the stream with ?key=KEY".into()),
-        is_transient: false,
-        is_login_refused: false,
-    }
+    EngineError::permanent(
+        format!("no bridge wrote the key {key}"),
+        "choose another key for the stream with ?key=KEY",
+    )
 }
 
 /// The key of a stream, and what the names of those beside it begin with.
@@ -275,12 +261,10 @@ impl StreamKeys {
 }
 
 fn braces(key: &str) -> EngineError {
-    EngineError {
-        what: format!("the keys beside \"{key}\" cannot be in its slot of the cluster"),
-        remedy: Some("choose a key without braces: ?key=KEY".into()),
-        is_transient: false,
-        is_login_refused: false,
-    }
+    EngineError::permanent(
+        format!("the keys beside \"{key}\" cannot be in its slot of the cluster"),
+        "choose a key without braces: ?key=KEY",
+    )
 }
 
 #[cfg(test)]

@@ -149,22 +149,15 @@ pub(super) fn tail(id: &Value, fields: &Value) -> Result<Option<LastRecord>, Eng
 
 /// The error for an entry that no bridge wrote.
 pub(super) fn foreign(id: &str) -> EngineError {
-    EngineError {
-        what: format!("no bridge wrote the entry {id} there"),
-        remedy: Some("give each stream a key of its own: ?key=KEY".into()),
-        is_transient: false,
-        is_login_refused: false,
-    }
+    EngineError::permanent(
+        format!("no bridge wrote the entry {id} there"),
+        "give each stream a key of its own: ?key=KEY",
+    )
 }
 
 /// The error for a response of an unexpected form.
 pub(super) fn unexpected() -> EngineError {
-    EngineError {
-        what: "the server's response has an unexpected form".into(),
-        remedy: None,
-        is_transient: true,
-        is_login_refused: false,
-    }
+    EngineError::transient("the server's response has an unexpected form", "")
 }
 
 /// Reads entries: arrays of an id and an array of fields and values.

@@ -63,17 +63,12 @@ enum Location {
 }
 
 fn invalid(why: &str) -> EngineError {
-    EngineError {
-        what: format!("not a URL of Redis: {why}"),
-        remedy: Some(
-            "write redis://HOST[:PORT][,HOST[:PORT]][/DB][?key=KEY], rediss:// for TLS, \
+    EngineError::permanent(
+        format!("not a URL of Redis: {why}"),
+        "write redis://HOST[:PORT][,HOST[:PORT]][/DB][?key=KEY], rediss:// for TLS, \
              redis+sentinel://HOST[:PORT][,HOST[:PORT]]/PRIMARY[/DB][?key=KEY], or \
-             redis+cluster://HOST[:PORT][,HOST[:PORT]][?key=KEY]"
-                .into(),
-        ),
-        is_transient: false,
-        is_login_refused: false,
-    }
+             redis+cluster://HOST[:PORT][,HOST[:PORT]][?key=KEY]",
+    )
 }
 
 fn parse_database(text: Option<&str>) -> Result<i64, EngineError> {
@@ -175,14 +170,10 @@ impl RedisTarget {
     /// If the URL is not one for TLS, or the files cannot be used.
     pub fn tls(self, options: TlsOptions) -> Result<Self, EngineError> {
         if self.tls.is_none() {
-            return Err(EngineError {
-                what: "there are options of TLS, but the URL is one without TLS".into(),
-                remedy: Some(
-                    "write rediss://HOST, rediss+sentinel://HOST/PRIMARY or rediss+cluster://HOST".into(),
-                ),
-                is_transient: false,
-                is_login_refused: false,
-            });
+            return Err(EngineError::permanent(
+                "there are options of TLS, but the URL is one without TLS",
+                "write rediss://HOST, rediss+sentinel://HOST/PRIMARY or rediss+cluster://HOST",
+            ));
         }
         options.check()?;
         Ok(Self { tls: Some(options), ..self })
@@ -220,7 +211,7 @@ impl RedisTarget {
 
     /// Connects to the server, or to the primary of several.
     pub(super) fn connect_client(&self) -> Result<(RedisConnection, StreamKeys), EngineError> {
-        let key = self.key.as_deref().ok_or_else(|| connection::passing("no key was given".into()))?;
+        let key = self.key.as_deref().ok_or_else(|| EngineError::transient("no key was given", ""))?;
         let connection = match &self.location {
             #[cfg(unix)]
             Location::Socket(path) => self.connect_to_socket(path)?,
@@ -313,9 +304,8 @@ impl RedisTarget {
             let host = if host.is_empty() { address.host } else { host.trim_matches(['[', ']']).to_owned() };
             address = ServerAddress { host, port };
         }
-        Err(connection::passing(format!(
-            "the servers of the cluster refer to each other, the last one to {address}"
-        )))
+        let what = format!("the servers of the cluster refer to each other, the last one to {address}");
+        Err(EngineError::transient(what, ""))
     }
 
     /// Returns the address of the primary, as a sentinel knows it.
@@ -330,7 +320,7 @@ impl RedisTarget {
         ask.arg("get-master-addr-by-name").arg(name);
         let reply: Option<(String, u16)> = match connection.query(&ask) {
             // Sentinels may have a password of their own.
-            Err(error) if !error.is_transient && self.password.is_some() => {
+            Err(error) if !error.is_transient() && self.password.is_some() => {
                 self.log_in(&mut connection, 0)?;
                 connection.query(&ask)?
             }
@@ -393,6 +383,6 @@ mod tests {
     #[test]
     fn options_of_tls_need_a_url_of_tls() {
         let error = RedisTarget::parse("redis://a").unwrap().tls(TlsOptions::default()).unwrap_err();
-        assert!(!error.is_transient && error.remedy.unwrap().contains("rediss://"));
+        assert!(!error.is_transient() && error.remedy.unwrap().contains("rediss://"));
     }
 }

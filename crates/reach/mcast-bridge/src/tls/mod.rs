@@ -65,8 +65,7 @@ impl TlsError {
     }
 
     fn into_engine_error(self) -> EngineError {
-        let remedy = Some(self.remedy).filter(|remedy| !remedy.is_empty());
-        EngineError { what: self.what, remedy, is_transient: true, is_login_refused: false }
+        EngineError::transient(self.what, &self.remedy)
     }
 }
 

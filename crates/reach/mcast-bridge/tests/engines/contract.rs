@@ -229,7 +229,7 @@ fn a_source_finds_its_place_in_a_stream_that_was_stored_again<T: Engine>(engine:
     assert_eq!(append(&mut *sink, None, again), Response::Appended);
     let read = match source.read(position(1, 10), 100) {
         // A bridge connects again after such an error.
-        Err(error) if error.is_transient => engine.source().read(position(1, 10), 100),
+        Err(error) if error.is_transient() => engine.source().read(position(1, 10), 100),
         read => read,
     };
     assert_eq!(read.unwrap(), all[10..]);
@@ -256,7 +256,7 @@ fn another_stream_there_is_an_error_of_a_source<T: Engine>(engine: T) {
     assert_eq!(call(&mut *sink, &Request::Append(batch)), Response::Appended);
     let errors = [source.last().unwrap_err(), source.read(position(1, 0), 9).unwrap_err()];
     assert!(
-        errors.iter().all(|error| !error.is_transient && error.what.contains("belongs to stream")),
+        errors.iter().all(|error| !error.is_transient() && error.what.contains("belongs to stream")),
         "{errors:?}"
     );
 }
@@ -307,14 +307,14 @@ fn what_no_bridge_wrote_is_an_error_that_does_not_pass<T: Engine>(engine: T) {
     let mut sink = engine.sink();
     engine.add_foreign();
     let error = sink.send(&presence(1, None)).and_then(|()| sink.receive()).unwrap_err();
-    assert!(!error.is_transient && error.what.contains("no bridge wrote"), "{error:?}");
+    assert!(!error.is_transient() && error.what.contains("no bridge wrote"), "{error:?}");
 }
 
 fn a_server_that_is_gone_is_an_error_that_passes<T: Engine>(mut engine: T) {
     let mut sink = engine.sink();
     engine.kill();
     let lost = sink.send(&presence(1, None)).and_then(|()| sink.receive().map(|_| ()));
-    assert!(lost.unwrap_err().is_transient);
+    assert!(lost.unwrap_err().is_transient());
     let error = engine.connect().err().unwrap();
-    assert!(error.is_transient && error.what.contains("cannot be reached"), "{error:?}");
+    assert!(error.is_transient() && error.what.contains("cannot be reached"), "{error:?}");
 }

@@ -85,7 +85,7 @@ fn check(configuration: &str, credentials: &str, stranger: &str) {
     for wrong in [Some(file("wrong", stranger)), None] {
         let error = connect(&host, wrong.as_deref()).err().unwrap();
         assert!(
-            !error.is_transient && error.remedy.as_ref().unwrap().contains("--credentials FILE"),
+            !error.is_transient() && error.remedy.as_ref().unwrap().contains("--credentials FILE"),
             "{error:?}"
         );
     }

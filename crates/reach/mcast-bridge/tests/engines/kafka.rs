@@ -187,7 +187,7 @@ fn several_partitions_are_refused() {
     let Some(kafka) = Kafka::start() else { return };
     kafka.server.request(&json!(["create", 3, {}]));
     let error = kafka.connect().err().unwrap();
-    assert!(!error.is_transient && error.what.contains("has 3 partitions"), "{error:?}");
+    assert!(!error.is_transient() && error.what.contains("has 3 partitions"), "{error:?}");
 }
 
 #[test]
@@ -195,11 +195,11 @@ fn a_topic_that_may_not_be_used_or_created_is_an_error_that_does_not_pass() {
     let Some(kafka) = Kafka::start().filter(|kafka| kafka.server.is_of_tests()) else { return };
     let error = kafka.connect_to("kafka://127.0.0.1/denied").err().unwrap();
     assert!(
-        !error.is_transient && error.remedy.as_ref().unwrap().contains("mcast-bridge.TOPIC"),
+        !error.is_transient() && error.remedy.as_ref().unwrap().contains("mcast-bridge.TOPIC"),
         "{error:?}"
     );
     let error = kafka.connect_to("kafka://127.0.0.1/refused").err().unwrap();
-    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("--partitions 1"), "{error:?}");
+    assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("--partitions 1"), "{error:?}");
 }
 
 #[test]
@@ -210,7 +210,10 @@ fn a_message_that_is_too_large_does_not_pass() {
     let noise: Vec<u8> = (0..4_000_u32).map(|number| (number * number / 7) as u8).collect();
     sink.send(&batch(None, vec![message(1, 0, &noise)])).unwrap();
     let error = sink.receive().unwrap_err();
-    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("max.message.bytes"), "{error:?}");
+    assert!(
+        !error.is_transient() && error.remedy.as_ref().unwrap().contains("max.message.bytes"),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -218,7 +221,7 @@ fn a_wrong_password_does_not_pass() {
     let Some(kafka) = Kafka::with(Some("secret")) else { return };
     for url in ["kafka://feeds@127.0.0.1/prices", "kafka://feeds:wrong@127.0.0.1/prices"] {
         let error = kafka.connect_to(url).err().unwrap();
-        assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
+        assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
     }
     let mut sink = kafka.connect_to("kafka://feeds:secret@127.0.0.1/prices").unwrap();
     kafka.append(&mut *sink, 0..1);
@@ -262,11 +265,11 @@ fn passwords_are_proven_by_scram_and_by_tls() {
             }
         };
         let error = connect("wrong", mechanism).err().unwrap();
-        assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
+        assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
         assert!(!format!("{error:?}").contains("wrong"), "{error:?}");
         let other = if mechanism == "PLAIN" { "SCRAM-SHA-256" } else { "PLAIN" };
         let error = connect("secret", other).err().unwrap();
-        assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("?sasl="), "{error:?}");
+        assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("?sasl="), "{error:?}");
         let mut sink = connect("secret", mechanism).unwrap();
         kafka.append(&mut *sink, 0..3);
         assert_eq!(kafka.length(), 3, "{mechanism} {is_tls}");
@@ -289,7 +292,7 @@ fn brokers_and_bridges_prove_who_they_are_by_certificates() {
     {
         let error = kafka.connect_by_tls(url, options).err().unwrap();
         assert!(error.what.contains(expected), "{error:?}");
-        assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("--tls-ca"), "{error:?}");
+        assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("--tls-ca"), "{error:?}");
     }
     let error = kafka.connect_by_tls(url, certificates.trusting()).err().unwrap();
     assert!(error.remedy.as_ref().unwrap().contains("--tls-certificate"), "{error:?}");
@@ -308,7 +311,7 @@ fn headers_that_are_not_text_are_an_error() {
     kafka.server.request(&json!(["garbage", "1-0"]));
     sink.send(&presence(1, None)).unwrap();
     let error = sink.receive().unwrap_err();
-    assert!(!error.is_transient && error.what.contains("no bridge wrote"), "{error:?}");
+    assert!(!error.is_transient() && error.what.contains("no bridge wrote"), "{error:?}");
 }
 
 /// A cluster of the client's library, which is another implementation of the protocol. It has neither fencing nor

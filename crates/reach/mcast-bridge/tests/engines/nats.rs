@@ -169,7 +169,7 @@ fn a_wrong_password_does_not_pass() {
     let Some(nats) = Nats::with(&["--user", "feeds", "--pass", "secret"], "feeds:secret@") else { return };
     for url in [URL, "nats://feeds@127.0.0.1?stream=prices", "nats://feeds:wrong@127.0.0.1?stream=prices"] {
         let error = nats.connect_to(nats.connector(url)).err().unwrap();
-        assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
+        assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
     }
     let target = NatsTarget::parse("nats://feeds@127.0.0.1?stream=prices").unwrap().password("secret");
     let mut sink = nats.connect_to(NatsConnector::new(target)).unwrap();
@@ -186,7 +186,7 @@ fn a_full_stream_is_an_error_that_passes() {
     assert_eq!(append(&mut *sink, None, records), Response::Refused { tail: tail(position(1, 1), false) });
     sink.send(&batch(Some(position(1, 1)), vec![message(1, 2, b"x")])).unwrap();
     let error = sink.receive().unwrap_err();
-    assert!(error.is_transient && error.remedy.as_ref().unwrap().starts_with("make room"), "{error:?}");
+    assert!(error.is_transient() && error.remedy.as_ref().unwrap().starts_with("make room"), "{error:?}");
     let mut sink = nats.sink();
     nats.server.request(&json!(["edit", { "max_msgs": -1 }]));
     assert_eq!(append(&mut *sink, Some(position(1, 1)), vec![message(1, 2, b"x")]), Response::Appended);
@@ -197,10 +197,10 @@ fn what_can_not_be_used_is_an_error_with_a_remedy() {
     let Some(nats) = Nats::start() else { return };
     nats.server.request(&json!(["create", { "subjects": ["a.*"] }]));
     let error = nats.connect().err().unwrap();
-    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("?stream="), "{error:?}");
+    assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("?stream="), "{error:?}");
     let mut sink = nats.connect_to(nats.connector("nats://127.0.0.1?stream=others")).unwrap();
     let error = sink.send(&batch(None, vec![message(1, 0, &vec![b'x'; 1 << 20])])).err().unwrap();
-    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("max_payload"), "{error:?}");
+    assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("max_payload"), "{error:?}");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_full_disk_is_an_error_that_passes() {
             Err(error) => break error,
         }
     };
-    assert!(error.is_transient, "{error:?}");
+    assert!(error.is_transient(), "{error:?}");
     let remedy = error.remedy.as_ref().expect("a remedy");
     assert!(remedy.starts_with("make room") || remedy.contains("because the disk is full"), "{error:?}");
 }
@@ -275,7 +275,7 @@ fn the_documented_permissions_are_enough_and_others_are_an_error() {
     let nats = Nats::with(&options.each_ref().map(String::as_str), "admin:secret@").unwrap();
     let error = nats.connect_to(nats.connector(url)).err().unwrap();
     assert!(
-        !error.is_transient && error.remedy.as_ref().unwrap().contains("$KV.mcast-bridges.>"),
+        !error.is_transient() && error.remedy.as_ref().unwrap().contains("$KV.mcast-bridges.>"),
         "{error:?}"
     );
 }

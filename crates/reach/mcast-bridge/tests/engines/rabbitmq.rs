@@ -165,7 +165,10 @@ fn messages_are_stored_and_read_by_tls(engine: &Rabbitmq) {
     let (trusting, proving) = (server.certificates.trusting(), server.certificates.proving());
     drop(server);
     let error = engine.connect_to(target(trusting)).err().unwrap();
-    assert!(error.is_transient && error.remedy.as_ref().unwrap().contains("--tls-certificate"), "{error:?}");
+    assert!(
+        error.is_transient() && error.remedy.as_ref().unwrap().contains("--tls-certificate"),
+        "{error:?}"
+    );
     let mut sink = engine.connect_to(target(proving.clone())).unwrap();
     // More than the sockets have room for, while the server sends it back.
     let large = |number| message(1, number, &vec![b'x'; 500_000]);
@@ -345,19 +348,19 @@ fn a_time_and_a_position_are_found_in_a_long_stream(engine: &Rabbitmq) {
 
 fn what_can_not_be_used_is_an_error_with_a_remedy(engine: &Rabbitmq) {
     let error = engine.connect_to(engine.target("feeds:wrong")).err().unwrap();
-    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
+    assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
     let mut sink = engine.connect_to(engine.target("limited:secret")).unwrap();
     call(&mut *sink, &presence(1, None));
     assert_eq!(append(&mut *sink, None, messages(0..1)), Response::Appended, "as documented");
     let error = engine.connect_to(engine.target("stranger:secret")).err().unwrap();
-    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("set_permissions"), "{error:?}");
+    assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("set_permissions"), "{error:?}");
     let other = RabbitmqTarget::parse("rabbitmq-stream://feeds:secret@127.0.0.1/other?stream=x").unwrap();
     let error = engine.connect_to(other).err().unwrap();
-    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("/VHOST"), "{error:?}");
+    assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("/VHOST"), "{error:?}");
     let other = RabbitmqTarget::parse("rabbitmq-stream://127.0.0.1:4369?stream=x").unwrap();
     let error = engine.connect_to(other).err().unwrap();
-    assert!(error.is_transient, "a port of another service: {error:?}");
+    assert!(error.is_transient(), "a port of another service: {error:?}");
     let error =
         sink.send(&batch(Some(position(1, 0)), vec![message(1, 1, &vec![b'x'; 1 << 20])])).err().unwrap();
-    assert!(!error.is_transient && error.remedy.as_ref().unwrap().contains("frame_max"), "{error:?}");
+    assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("frame_max"), "{error:?}");
 }

@@ -129,7 +129,7 @@ fn what_tls_refuses_is_an_error_with_a_remedy() {
     use_certificate("old");
     let error = engine.error(proving);
     check(&error, "has expired", "renew");
-    assert!(error.is_transient, "a renewed certificate is accepted");
+    assert!(error.is_transient(), "a renewed certificate is accepted");
 }
 
 #[test]

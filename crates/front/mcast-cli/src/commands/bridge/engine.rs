@@ -12,8 +12,8 @@ use mcast_bridge::nats::{NatsConnector, NatsTarget};
 use mcast_bridge::rabbitmq::{RabbitmqConnector, RabbitmqTarget};
 use mcast_bridge::redis::RedisTarget;
 use mcast_bridge::{
-    BridgeError, EngineError, EnginePassword, Position, SinkConnector, SourceConnector, StoredKind,
-    StoredStream, StreamRecord, TlsOptions, stored_kind,
+    BridgeError, EngineError, EngineErrorKind, EnginePassword, Position, SinkConnector, SourceConnector,
+    StoredKind, StoredStream, StreamRecord, TlsOptions, stored_kind,
 };
 use mcast_stream::wire::StreamId;
 use mcast_terminal::Console;
@@ -77,8 +77,7 @@ impl Target {
                      redis://HOST[:PORT][/DB][?key=KEY]"
                         .into(),
                 ),
-                is_transient: false,
-                is_login_refused: false,
+                kind: EngineErrorKind::Permanent,
             }),
         };
         Ok(target.map_err(|error| {
@@ -210,8 +209,7 @@ fn unnamed(what: &str, parameter: &str, arguments: &Arguments) -> EngineError {
     EngineError {
         what: format!("the {what} in the engine needs a name{why}"),
         remedy: Some(format!("add {parameter} to the URL{alternative}")),
-        is_transient: false,
-        is_login_refused: false,
+        kind: EngineErrorKind::Permanent,
     }
 }
 
@@ -243,8 +241,7 @@ fn no_credentials(arguments: &Arguments) -> Result<(), EngineError> {
         Some(_) => Err(EngineError {
             what: "--credentials is for NATS".into(),
             remedy: Some("use --password-file for other engines".into()),
-            is_transient: false,
-            is_login_refused: false,
+            kind: EngineErrorKind::Permanent,
         }),
     }
 }

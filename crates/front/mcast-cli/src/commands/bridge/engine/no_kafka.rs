@@ -1,6 +1,6 @@
 //! Without Kafka.
 
-use mcast_bridge::{EngineError, EnginePassword};
+use mcast_bridge::{EngineError, EngineErrorKind, EnginePassword};
 
 use super::super::Arguments;
 use super::Target;
@@ -16,7 +16,6 @@ pub(super) fn target(
         remedy: Some(
             "on Linux and other Unix systems, build it with: cargo install mcast-cli --features kafka".into(),
         ),
-        is_transient: false,
-        is_login_refused: false,
+        kind: EngineErrorKind::Permanent,
     })
 }
