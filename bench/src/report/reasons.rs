@@ -16,11 +16,8 @@ const REASONS: &[Reason] = &[
         promise: "`mcast relay`, 200 groups, at least 0.3 times kernel",
         table: "relay-a",
         why: "The kernel forwards a segmented buffer of many datagrams without touching its payload; a program copies each \
-              datagram out of a socket and into one, and the guard against loops reads all of it to hash it. A coalesced \
-              buffer has no hash of its own, because a loop may return its datagrams in other buffers. In a profile of \
-              the relay without sockets (`cargo bench -p mcast-relay`), the hash was 30 % of the time and recording the \
-              contents 42 %, mostly waiting for memory; since then, both take less than half of that, which this figure does \
-              not include.",
+              datagram out of a socket and into one, and the guard against loops hashes all of it and records it. A coalesced \
+              buffer has no hash of its own, because a loop may return its datagrams in other buffers.",
     },
     Reason {
         promise: "`mcast relay`, 200 groups, at least 5 times socat",
@@ -119,10 +116,9 @@ const REASONS: &[Reason] = &[
     Reason {
         promise: "Python, sending one datagram a call by `send`",
         table: "python-",
-        why: "A `sendto` of Python's own socket takes 0.3 µs of processor time in the program and 3.4 µs in the kernel \
-              (`getrusage` around 100,000 calls, veth pair, 64 bytes), so no call that sends one datagram can be more than \
-              1.1 times as fast as that, and it is not faster than multicast_expert's. `Sender.writer` is: it also takes one \
-              datagram per call, but sends them in batches.",
+        why: "Nearly all of the time is the kernel's: a `sendto` of Python's own socket (`python` in the tables of sending) is not \
+              faster than multicast_expert's either, so no call that sends one datagram can be twice as fast. `Sender.writer` is: it \
+              also takes one datagram per call, but sends them in batches.",
     },
 ];
 

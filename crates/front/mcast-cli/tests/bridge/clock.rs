@@ -20,7 +20,8 @@ fn library() -> Option<PathBuf> {
     }
     let folders = std::fs::read_dir("/usr/lib").unwrap();
     let of = |folder: PathBuf| folder.join("faketime/libfaketimeMT.so.1");
-    folders.map(|folder| of(folder.unwrap().path())).find(|library| library.exists())
+    let library = folders.map(|folder| of(folder.unwrap().path())).find(|library| library.exists());
+    Some(library.expect("the library of faketime"))
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Hosts on a switch, and programs running on them.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -142,13 +144,13 @@ pub(crate) fn start_with_processes(
 
     // Where every user may run it.
     let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let mcast = folder.path().join("mcast");
-    std::fs::hard_link(MCAST, &mcast).or_else(|_| std::fs::copy(MCAST, &mcast).map(drop)).unwrap();
+    fs::hard_link(MCAST, &mcast).or_else(|_| fs::copy(MCAST, &mcast).map(drop)).unwrap();
     // The limit does not hold root, and counts what others with the same id have; in a user namespace the
     // caller is neither.
     let user = format!("--reuid={}", 1_000_000 + std::process::id());
-    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     let ordinary = ["--no-new-privs", &user, "--regid=65534", "--clear-groups"];
     let limit = format!("--nproc={most}");
     let mut words = if is_root { ordinary.to_vec() } else { ordinary[..1].to_vec() };
@@ -287,5 +289,44 @@ pub(crate) fn eventually_within(limit: Duration, what: &str, mut is_so: impl FnM
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A disk of 64 KiB that is full, which only one program sees: its standard output is a file there.
+pub(crate) struct FullDisk {
+    folder: tempfile::TempDir,
+}
+
+impl FullDisk {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Starts `command`, a line of a shell, with its standard output on the disk.
+    pub(crate) fn start(&self, host: &Host, command: &str) -> Running {
+        let disk = self.folder.path().to_str().unwrap();
+        let script = format!(
+            "mount -t tmpfs -o size=64k small {disk} && (head -c 100000 /dev/zero > {disk}/ballast || true) && \
+             exec {command} > {disk}/output"
+        );
+        let running = program(host, "unshare", &["-m", "sh", "-c", &script], false);
+        running
+            .stderr
+            .wait_for("No space left on device (os error 28); events are written when there is room");
+        assert_eq!(fs::metadata(self.file(&running, "output")).unwrap().len(), 0);
+        running
+    }
+
+    /// Makes room; returns the output of the program, which can be read after its end.
+    pub(crate) fn make_room(&self, running: &Running) -> fs::File {
+        let output = fs::File::open(self.file(running, "output")).unwrap();
+        fs::remove_file(self.file(running, "ballast")).unwrap();
+        running.stderr.wait_for("standard output can be written again: no event is missing there");
+        output
+    }
+
+    /// Returns a file as this program sees it, whose mounts are its own.
+    fn file(&self, running: &Running, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}/{name}", running.child.id(), self.folder.path().display()))
     }
 }

@@ -3,10 +3,12 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use serde_json::Value;
+
 use crate::network::{Network, of_type, relay, stop};
 use crate::schemas::assert_valid;
 use crate::sites::new_key;
-use crate::support::{Running, eventually, mcast, recv, send};
+use crate::support::{FullDisk, MCAST, Running, eventually, mcast, recv, send, start};
 
 const RULE: &str = "239.1.2.3:5000 from eth0 to eth1 always";
 
@@ -195,4 +197,27 @@ fn rules_and_keys_are_replaced_together_or_not_at_all() {
     let new = of_type(&events, "reloaded");
     assert_eq!((old.len(), &new[0]["count"]), (1, &2.into()), "{events:?}");
     assert_eq!(summary["rules"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_relay_forwards_while_its_events_cannot_be_written_and_writes_them_later() {
+    let network = Network::new(2);
+    let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1, 2]), network.host("b", 2, &[2]));
+    let disk = FullDisk::new();
+    let relay = disk.start(&r, &format!("{MCAST} relay '{RULE}' --json"));
+    let receiver = recv(&b, &["239.1.2.3:5000", "-i", "eth0", "-c", "1", "-W", "30s"]);
+    // It listens for other relays first.
+    let sending =
+        start(&a, &["send", "239.1.2.3:5000", "-i", "eth0", "--ttl", "4", "--every", "100ms", "hello"]);
+    receiver.end().succeeded();
+    sending.signalled(libc::SIGINT);
+
+    let mut output = disk.make_room(&relay);
+    let ended = relay.signalled(libc::SIGINT);
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (summary, events) = records.split_last().unwrap();
+    assert_eq!((of_type(events, "forwarding").len(), &summary["event"]), (1, &"summary".into()), "{text}");
 }
