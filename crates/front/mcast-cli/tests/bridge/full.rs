@@ -5,9 +5,10 @@ use std::io::Read;
 use serde_json::Value;
 
 use crate::engine::{Engine, Setup};
+use crate::full_disk::FullDisk;
 use crate::network::{Network, close, write};
 use crate::redis::Redis;
-use crate::support::{FullDisk, MCAST, eventually};
+use crate::support::{MCAST, eventually};
 
 #[test]
 fn a_bridge_stores_messages_while_its_events_cannot_be_written_and_writes_them_later() {

@@ -12,6 +12,8 @@ mod engine;
 mod failover;
 mod faults;
 mod full;
+#[path = "../command/full_disk.rs"]
+mod full_disk;
 mod history;
 mod joining;
 #[cfg(feature = "kafka")]

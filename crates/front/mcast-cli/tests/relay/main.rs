@@ -7,6 +7,8 @@ mod avahi;
 mod bound;
 mod combinations;
 mod forwarding;
+#[path = "../command/full_disk.rs"]
+mod full_disk;
 mod hostile;
 mod http;
 mod kubernetes;

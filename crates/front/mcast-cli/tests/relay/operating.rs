@@ -5,10 +5,11 @@ use std::net::TcpStream;
 
 use serde_json::Value;
 
+use crate::full_disk::FullDisk;
 use crate::network::{Network, of_type, relay, stop};
 use crate::schemas::assert_valid;
 use crate::sites::new_key;
-use crate::support::{FullDisk, MCAST, Running, eventually, mcast, recv, send, start};
+use crate::support::{MCAST, Running, eventually, mcast, recv, send, start};
 
 const RULE: &str = "239.1.2.3:5000 from eth0 to eth1 always";
 
