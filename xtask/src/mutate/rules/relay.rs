@@ -336,8 +336,33 @@ pub(super) const RULES: &[Rule] = &[
     ),
     RELAY.rule(
         "each copy may come back",
-        "self.guard.emit(now, content, sent.places.len());",
+        "self.guard.emit(now, content, copies);",
         "self.guard.emit(now, content, 0);",
+    ),
+    RELAY.rule(
+        "each copy of a coalesced buffer may come back",
+        "self.guard.emit_together(copies);",
+        "self.guard.emit_together(0);",
+    ),
+    RELAY.rule(
+        "a repeat in a coalesced buffer is recognized",
+        "hash_map::Entry::Vacant(place) if !is_known => place.insert(run),",
+        "hash_map::Entry::Vacant(place) => place.insert(run),",
+    ),
+    RELAY.rule(
+        "the datagrams of a coalesced buffer are remembered one by one",
+        "let run = self.by_key.remove(&key)?;",
+        "let run = self.by_key.remove(&key).filter(|_| false)?;",
+    ),
+    RELAY.rule(
+        "coalesced buffers wait for the test of a source like single datagrams",
+        "if !self.tested.is_empty() { return 0; }",
+        "if false { return 0; }",
+    ),
+    RELAY.rule(
+        "limits count each datagram of a coalesced buffer",
+        "&& !state.limits.limits()",
+        "",
     ),
     RELAY.rule(
         "a group is left once nobody wants it",
