@@ -4,6 +4,7 @@ mod bridge;
 mod engine;
 mod fairness;
 mod groups;
+mod http;
 mod latency;
 mod log;
 mod loss;

@@ -28,6 +28,18 @@ pub struct Batch {
     messages: Vec<Message>,
 }
 
+/// Datagrams that arrived in one buffer, or a single one: see [`Batch::buffers`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CoalescedBuffer<'a> {
+    /// What is known about the arrival of all of them. Losses happened before the first one.
+    pub arrival: Arrival,
+    /// Their payloads, one after the other.
+    pub payload: &'a [u8],
+    /// The length of each datagram but the last, which may be shorter.
+    pub segment: usize,
+}
+
 /// The contents of one buffer.
 struct Message {
     buffer: usize,
@@ -90,6 +102,16 @@ impl Batch {
             .iter()
             .flat_map(|message| (0..message.count).map(move |index| (message, index)))
             .map(|(message, index)| message.datagram(index, &self.buffers))
+    }
+
+    /// Returns the buffers in the order in which they were received, for callers that forward a coalesced
+    /// buffer as a whole. [`Self::iter`] returns the datagrams in them.
+    pub fn buffers(&self) -> impl Iterator<Item = CoalescedBuffer<'_>> + '_ {
+        self.messages.iter().map(|message| CoalescedBuffer {
+            arrival: message.arrival,
+            payload: &self.buffers[message.buffer].memory()[..message.length],
+            segment: message.segment,
+        })
     }
 
     /// Returns the datagram at the cursor and advances the cursor, for callers that own the batch
@@ -259,6 +281,8 @@ mod tests {
             assert_eq!(batch.payload_at(cursor), expected);
             batch.next_at(&mut cursor);
         }
+        let buffers: Vec<_> = batch.buffers().map(|buffer| (buffer.payload, buffer.segment)).collect();
+        assert_eq!(buffers, [(&b"aaaabbbbcc"[..], 4)]);
     }
 
     #[test]
