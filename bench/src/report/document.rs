@@ -155,6 +155,7 @@ impl Layout {
                 vec![
                     ("core", "% of a processor"),
                     ("resident", "resident MB"),
+                    ("own", "of these not of files"),
                     ("missing", "% that did not arrive"),
                 ],
                 numbers::short,

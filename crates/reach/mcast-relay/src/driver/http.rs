@@ -73,7 +73,7 @@ pub(super) struct Inbox {
     /// What requests must have, and the channels with names.
     pub(super) access: Option<(Option<String>, Vec<HttpChannel>)>,
     pub(super) is_stopping: bool,
-    /// Whether the thread looks for datagrams within [`PAUSE`] by itself.
+    /// Whether the thread looks for datagrams within [`PAUSE`] without being woken.
     is_pausing: bool,
 }
 
@@ -592,7 +592,7 @@ mod tests {
         assert_eq!(exchange.take_inbox().datagrams.len(), 1);
         pass();
         pass();
-        assert!(!is_woken(), "it looks for those by itself");
+        assert!(!is_woken(), "it looks for those without being woken");
         assert_eq!(exchange.take_inbox().datagrams.len(), 2);
         assert_eq!(exchange.take_inbox().datagrams.len(), 0);
         pass();

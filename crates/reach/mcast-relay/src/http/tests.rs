@@ -255,7 +255,7 @@ fn what_every_client_has_is_not_kept() {
     let mut lan = Lan::new(&[GROUP]);
     let [quick, slow] = ["/udp/239.1.2.3:5000/"; 2].map(|path| lan.get(path));
     let events = lan.get("/sse/239.1.2.3:5000");
-    [quick, slow, events].map(|id| lan.text(id));
+    [quick, slow, events].into_iter().for_each(|id| drop(lan.text(id)));
     (0..100).for_each(|_| lan.send(&[0x47; 1_316]));
     let kept = |lan: &mut Lan, kind| {
         lan.server.handle_timeout(lan.now);
