@@ -3,6 +3,7 @@
 mod bridge;
 mod fairness;
 mod groups;
+mod http;
 mod latency;
 mod log;
 mod loss;

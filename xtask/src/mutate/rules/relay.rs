@@ -90,6 +90,16 @@ pub(super) const RULES: &[Rule] = &[
         "if request.host.is_some() && host.is_empty() {",
     ),
     HTTP.rule(
+        "what a client lacks is kept",
+        "stream.needed = stream.needed.min(position);",
+        "stream.needed = stream.needed.max(position);",
+    ),
+    HTTP.rule(
+        "what may be requested again is kept",
+        "if matches!(kind, StreamKind::Udp | StreamKind::Rtp) {",
+        "if true {",
+    ),
+    HTTP.rule(
         "pages of other sites read nothing",
         "Some(origin) if origin.strip_prefix(\"http://\") == request.host.as_deref() => Ok(None),",
         "Some(origin) if origin.starts_with(\"http://\") => Ok(None),",
@@ -353,11 +363,6 @@ pub(super) const RULES: &[Rule] = &[
         "the datagrams of a coalesced buffer are remembered one by one",
         "let run = self.by_key.remove(&key)?;",
         "let run = self.by_key.remove(&key).filter(|_| false)?;",
-    ),
-    RELAY.rule(
-        "coalesced buffers wait for the test of a source like single datagrams",
-        "if !self.tested.is_empty() { return 0; }",
-        "if false { return 0; }",
     ),
     RELAY.rule(
         "limits count each datagram of a coalesced buffer",

@@ -49,7 +49,7 @@ impl Driver {
             Ok(_) => self.pass_batch(leg, batch),
             Err(error) => self.tolerate(usize::from(leg.0), error.into()),
         };
-        batches.finish();
+        batches.finish(self.relay.pairs().next().is_some());
         self.batches = Some(batches);
         done
     }
@@ -223,31 +223,36 @@ const SINGLE: usize = 4_096;
 /// Two batches, of which the next receive uses the one that suits what was received before.
 pub(super) struct Batches {
     few: Batch,
-    many: Batch,
+    /// Tens of megabytes: created when it is used for the first time.
+    many: Option<Batch>,
     uses_many: bool,
 }
 
 impl Batches {
     pub(super) fn new() -> Self {
-        let [few, many] = [FEW, MANY].map(|buffers| Batch::new(buffers, BUFFER_BYTES));
-        Self { few, many, uses_many: false }
+        Self { few: Batch::new(FEW, BUFFER_BYTES), many: None, uses_many: false }
     }
 
     /// Returns the batch for the next receive.
-    pub(super) const fn current(&mut self) -> &mut Batch {
-        if self.uses_many { &mut self.many } else { &mut self.few }
+    pub(super) fn current(&mut self) -> &mut Batch {
+        if !self.uses_many {
+            return &mut self.few;
+        }
+        self.many.get_or_insert_with(|| Batch::new(MANY, BUFFER_BYTES))
     }
 
-    /// Empties the batch, after its datagrams were forwarded.
-    pub(super) fn finish(&mut self) {
+    /// Empties the batch, after its datagrams were forwarded. `sends_on`: some to other legs or targets, and not to HTTP
+    /// clients only, for which datagrams gather elsewhere.
+    pub(super) fn finish(&mut self, sends_on: bool) {
         let batch = self.current();
         let bytes: usize = batch.iter().map(|datagram| datagram.payload().len()).sum();
         let is_full = batch.len() >= batch.capacity();
         batch.clear();
-        self.uses_many = match self.uses_many {
-            true => bytes <= MANY * SINGLE,
-            false => is_full && bytes <= FEW * SINGLE,
-        };
+        self.uses_many = sends_on
+            && match self.uses_many {
+                true => bytes <= MANY * SINGLE,
+                false => is_full && bytes <= FEW * SINGLE,
+            };
     }
 }
 
@@ -265,13 +270,17 @@ mod batches_tests {
     use super::*;
 
     fn receive(batches: &mut Batches, datagrams: usize, bytes: usize) -> bool {
+        receive_for(batches, datagrams, bytes, true)
+    }
+
+    fn receive_for(batches: &mut Batches, datagrams: usize, bytes: usize, sends_on: bool) -> bool {
         let destination: SocketAddr = "239.1.2.3:7000".parse().unwrap();
         let interface = mcast::InterfaceIndex::new(1).unwrap();
         let arrival = mcast::Arrival::new(destination, interface, "10.0.0.1:7000".parse().unwrap());
         for _ in 0..datagrams {
             batches.current().push(&vec![0; bytes], arrival);
         }
-        batches.finish();
+        batches.finish(sends_on);
         assert!(batches.current().is_empty());
         batches.uses_many
     }
@@ -284,6 +293,13 @@ mod batches_tests {
         assert!(receive(&mut batches, 3, 1_316), "the next flood finds room at once");
         assert!(!receive(&mut batches, MANY, 60_000), "coalesced buffers");
         assert!(!receive(&mut batches, FEW, 60_000));
+    }
+
+    #[test]
+    fn a_relay_for_http_clients_only_needs_no_memory_for_many_buffers() {
+        let mut batches = Batches::new();
+        assert!(!receive_for(&mut batches, FEW, 1_316, false));
+        assert!(batches.many.is_none());
     }
 }
 

@@ -249,14 +249,14 @@ type ContentTable = IndexMap<ContentKey, Content, BuildHasherDefault<KeyHasher>>
 
 /// Contents that arrived together, and once so far.
 #[derive(Clone, Copy, Debug)]
-struct Run {
+struct ContentRun {
     arrived: ClockTime,
     source: LegSource,
     /// The copies that the relay has sent of each.
     emitted: u32,
 }
 
-impl Run {
+impl ContentRun {
     /// Returns what is known of each of these contents.
     fn content(self) -> Content {
         let mut content = Content::new(self.arrived, self.source);
@@ -269,7 +269,7 @@ impl Run {
 /// each takes a few bytes. One that arrives again moves to a [`ContentTable`].
 #[derive(Debug, Default)]
 struct SingleContents {
-    runs: Vec<Run>,
+    runs: Vec<ContentRun>,
     /// The position of the run of each.
     by_key: HashMap<ContentKey, u32, BuildHasherDefault<KeyHasher>>,
 }
@@ -356,7 +356,7 @@ impl Contents {
             count += 1;
         }
         if count > 0 {
-            self.latest_single.runs.push(Run { arrived: now, source, emitted: 0 });
+            self.latest_single.runs.push(ContentRun { arrived: now, source, emitted: 0 });
         }
         count
     }
