@@ -1,4 +1,4 @@
-/* Ping-pong: one datagram to the group and back to the group, as often as it goes. */
+/* Ping-pong: one datagram to the group and back to the group, as often as it goes or at a rate. */
 #include "reference.h"
 
 #include <errno.h>
@@ -60,6 +60,28 @@ static size_t receive_one(const struct ends *ends, unsigned char *bytes, size_t 
     }
 }
 
+/* Waits until the next datagram is due, and returns when that was: a late one counts from then. */
+static double wait_until_due(const struct work *work, double *due)
+{
+    double time = now();
+
+    if (work->rate == 0)
+        return time;
+    *due = *due == 0 ? time : *due + 1.0 / work->rate;
+    while (time < *due)
+        time = now();
+    return *due;
+}
+
+/* At a rate, a reply begins with the time at which the datagram was received. */
+static void stamp(const struct work *work, unsigned char *payload, size_t length)
+{
+    double time = now();
+
+    if (work->rate != 0 && length >= sizeof time)
+        memcpy(payload, &time, sizeof time);
+}
+
 static int by_size(const void *a, const void *b)
 {
     float left = *(const float *)a, right = *(const float *)b;
@@ -76,24 +98,36 @@ void ping(const struct work *work)
     struct ends ends = open_ends(work);
     float *samples = malloc(sizeof *samples * MOST_SAMPLES);
     unsigned char *payload = calloc(1, 65536);
+    float *one_way = malloc(sizeof *one_way * MOST_SAMPLES);
     size_t count = 0;
     uint64_t lost = 0;
+    double due = 0;
 
-    if (!samples || !payload)
+    if (!samples || !one_way || !payload)
         fail("malloc");
     ready();
     double start = now(), open = start + work->warm_up, end = open + work->seconds;
-    for (double sent = now(); sent < end && count < MOST_SAMPLES; sent = now()) {
+    for (double sent = now(); (sent = wait_until_due(work, &due)) < end && count < MOST_SAMPLES;) {
         send_one(&ends, payload, work->size);
-        if (receive_one(&ends, payload, 65536) == 0)
+        if (receive_one(&ends, payload, 65536) == 0) {
             lost++;
-        else if (sent >= open)
+        } else if (sent >= open) {
+            double there = sent;
+            if (work->rate != 0 && work->size >= sizeof there)
+                memcpy(&there, payload, sizeof there);
+            one_way[count] = (float)((there - sent) * 1e6);
             samples[count++] = (float)((now() - sent) * 1e6);
+        }
     }
     qsort(samples, count, sizeof *samples, by_size);
-    printf("{\"count\":%zu,\"lost\":%llu,\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"p999\":%.3f}\n", count,
+    qsort(one_way, count, sizeof *one_way, by_size);
+    printf("{\"count\":%zu,\"lost\":%llu,\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"p9999\":%.3f", count,
            (unsigned long long)lost, percentile(samples, count, 0.5), percentile(samples, count, 0.9),
-           percentile(samples, count, 0.99), percentile(samples, count, 0.999));
+           percentile(samples, count, 0.99), percentile(samples, count, 0.999), percentile(samples, count, 0.9999));
+    if (work->rate != 0)
+        printf(",\"one_way\":{\"p50\":%.3f,\"p9999\":%.3f}", percentile(one_way, count, 0.5),
+               percentile(one_way, count, 0.9999));
+    printf("}\n");
     exit(0);
 }
 
@@ -107,7 +141,9 @@ void pong(const struct work *work)
     ready();
     for (;;) {
         size_t length = receive_one(&ends, payload, 65536);
-        if (length)
+        if (length) {
+            stamp(work, payload, length);
             send_one(&ends, payload, length);
+        }
     }
 }

@@ -23,6 +23,7 @@ mod work;
 use std::convert::Infallible;
 
 use anyhow::Result;
+use mcast::Wire;
 
 use mcast_single::Details;
 
@@ -38,8 +39,8 @@ pub fn run(peer: &PeerArguments) -> Result<()> {
     match (peer.role, peer.name) {
         (Role::Receive, name) => receive(name, work).map(|never| match never {}),
         (Role::Send, name) => send(name, work).map(|never| match never {}),
-        (Role::Ping, _) => latency::ping(work),
-        (Role::Pong, _) => latency::pong(work).map(|never| match never {}),
+        (Role::Ping, name) => latency::ping(work, wire(name)),
+        (Role::Pong, name) => latency::pong(work, wire(name)).map(|never| match never {}),
     }
 }
 
@@ -57,6 +58,11 @@ fn receive(name: Name, work: &Work) -> Result<Infallible> {
         Name::Quinn => quinn::receive(work),
         Name::Mcrx => mcrx::receive(work),
     }
+}
+
+/// Whether to take datagrams off the interface.
+fn wire(name: Name) -> Wire {
+    if name == Name::McastWire { Wire::Require } else { Wire::Off }
 }
 
 fn send(name: Name, work: &Work) -> Result<Infallible> {

@@ -84,6 +84,9 @@ pub struct Work {
     /// No GSO, no GRO.
     #[arg(long)]
     pub no_trains: bool,
+    /// Datagrams per second of a ping; 0 for one as soon as the last has returned.
+    #[arg(long, default_value_t = 0)]
+    pub rate: u32,
     /// Poll instead of waiting.
     #[arg(long)]
     pub spin: bool,

@@ -188,6 +188,26 @@ fn latency(results: &Results, goals: &mut Vec<Goal>) {
         let names = (name.as_str(), other.as_str(), series);
         goals.push(ratio(results, "latency".to_owned(), promise, names, Bound::AtMost(bound)));
     }
+    let promise = "past the socket, spinning, p99 at most 0.8 of the socket's".to_owned();
+    let names = ("wire-spinning", "mcast-spinning", "p99");
+    goals.push(ratio(results, "latency-wire".to_owned(), promise, names, Bound::AtMost(0.8)));
+    let paced = "latency-paced";
+    let promise = "50,000 a second, there and back, p50 at most 1.15 of C".to_owned();
+    let names = ("mcast-spinning", "c-spinning", "p50");
+    goals.push(ratio(results, paced.to_owned(), promise, names, Bound::AtMost(1.15)));
+    for (series, way) in [("tail", "there and back"), ("one_way_tail", "one way")] {
+        let promise = format!("50,000 a second, {way}, p99.99 at most 4 times p50");
+        let row = results.table(paced).and_then(|figures| figures.row("mcast-spinning"));
+        goals.push(match row.and_then(|row| row.spread(series)) {
+            None => not_measured(promise, paced.to_owned()),
+            Some(spread) => Goal {
+                measured: numbers::ratio(spread),
+                verdict: Bound::AtMost(4.0).judge(spread),
+                promise,
+                table: paced.to_owned(),
+            },
+        });
+    }
 }
 
 fn loss(results: &Results, goals: &mut Vec<Goal>) {
@@ -219,6 +239,12 @@ fn groups(results: &Results, goals: &mut Vec<Goal>) {
         let promise = format!("{row}: processor time within {bound} of one group's");
         let names = (row, "1 joined", "total_ns");
         goals.push(ratio(results, table.to_owned(), promise, names, Bound::AtMost(bound)));
+    }
+    for row in ["100 joined", "100 joined, spread", "1000 joined", "1000 joined, spread"] {
+        let row = format!("past the socket, {row}");
+        let promise = format!("{row}: processor time within 1.1 of one group's");
+        let names = (&*row, "past the socket, 1 joined", "total_ns");
+        goals.push(ratio(results, "groups-v6".to_owned(), promise, names, Bound::AtMost(1.1)));
     }
 }
 

@@ -46,4 +46,17 @@ pub struct Pinged {
     pub p99: f64,
     /// The 99.9th percentile.
     pub p999: f64,
+    /// The 99.99th percentile, of those that report it.
+    pub p9999: Option<f64>,
+    /// The times until the other end received, of pings at a rate.
+    pub one_way: Option<OneWay>,
+}
+
+/// Times one way, in microseconds.
+#[derive(Deserialize, Clone, Copy, Debug, PartialEq)]
+pub struct OneWay {
+    /// The median.
+    pub p50: f64,
+    /// The 99.99th percentile.
+    pub p9999: f64,
 }

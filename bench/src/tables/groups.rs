@@ -19,17 +19,23 @@ use crate::run::{Counted, Cpu, start};
 const SENDER: &str = "c-mmsg";
 /// The receiver: batches, without GRO.
 const RECEIVER: &str = "mcast-mmsg";
+/// The receiver past the socket.
+const WIRE: &str = "mcast-wire";
 
 #[derive(Clone, Copy, Debug)]
 struct Case {
+    /// Whether datagrams are taken off the interface.
+    wire: bool,
     joined: u32,
     sent_to: u32,
 }
 
 impl Case {
     fn name(self) -> String {
-        let Self { joined, sent_to } = self;
-        if sent_to == 1 { format!("{joined} joined") } else { format!("{joined} joined, spread") }
+        let Self { wire, joined, sent_to } = self;
+        let spread = if sent_to == 1 { "" } else { ", spread" };
+        let past = if wire { "past the socket, " } else { "" };
+        format!("{past}{joined} joined{spread}")
     }
 }
 
@@ -42,7 +48,10 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, v6: bool) -> Result<Figures> {
     let mut figures = bench.figures(plan, about.to_owned(), "total_ns", "1 joined");
     let first = if v6 { "ff15::77:1" } else { "239.77.0.1" };
     let most = if v6 { 1_000 } else { 10_000 };
-    let turns: Vec<_> = cases(most)
+    // Sockets of IPv6 are one for each group; past them there is one ring for all.
+    let wire = v6.then(|| cases(most, true)).into_iter().flatten();
+    let turns: Vec<_> = cases(most, false)
+        .chain(wire)
         .map(|case| Turn { name: case.name(), run: Box::new(move || run_once(network, bench, first, case)) })
         .collect();
     let options = RoundOptions {
@@ -55,11 +64,11 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, v6: bool) -> Result<Figures> {
     Ok(figures)
 }
 
-fn cases(most: u32) -> impl Iterator<Item = Case> {
+fn cases(most: u32, wire: bool) -> impl Iterator<Item = Case> {
     let counts = [1, 10, 100, 1_000, 10_000].into_iter().filter(move |count| *count <= most);
-    counts.flat_map(|joined| {
-        let spread = (joined > 1).then_some(Case { joined, sent_to: joined });
-        [Case { joined, sent_to: 1 }].into_iter().chain(spread)
+    counts.flat_map(move |joined| {
+        let spread = (joined > 1).then_some(Case { wire, joined, sent_to: joined });
+        [Case { wire, joined, sent_to: 1 }].into_iter().chain(spread)
     })
 }
 
@@ -73,7 +82,7 @@ fn run_once(network: &Network, bench: &Bench, first: &'static str, case: Case) -
         pace: Pace::Flood,
         groups: Groups { first, count },
     };
-    let receiver = named(RECEIVER).context("on the list")?;
+    let receiver = named(if case.wire { WIRE } else { RECEIVER }).context("on the list")?;
     let sender = named(SENDER).context("on the list")?;
     let time_limit = Duration::from_secs_f64(seconds + 20.0);
     let send = || -> Result<Counted> {

@@ -36,7 +36,7 @@ pub(super) fn ping(network: &Network, tools: &Tools, seconds: f64, spin: bool) -
     let mut ping = start(&network.sender, Cpu::Sender, &program(tools, "send", spin, &options))?;
     let Summary { received, lost, round_trip_us: Percentiles { p50, p90, p99, p999 } } =
         ping.result(Duration::from_secs_f64(seconds + 15.0))?;
-    Ok(Pinged { count: received, lost, p50, p90, p99, p999 })
+    Ok(Pinged { count: received, lost, p50, p90, p99, p999, p9999: None, one_way: None })
 }
 
 fn program(tools: &Tools, side: &str, spin: bool, options: &[&str]) -> Vec<OsString> {

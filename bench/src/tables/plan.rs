@@ -12,6 +12,7 @@ use crate::contestants::{ALL, Contestant};
 use crate::network::Link;
 use crate::report::Figures;
 use crate::tools::Need;
+use latency::Pings;
 use throughput::{Direction, Roster};
 
 /// A table that can be measured.
@@ -26,7 +27,7 @@ pub(crate) struct Plan {
 enum Kind {
     Throughput(Direction, Roster, Link, usize),
     Queue,
-    Latency,
+    Latency(Pings),
     Loss {
         equal_buffers: bool,
     },
@@ -58,7 +59,7 @@ pub(crate) fn all() -> Vec<Plan> {
             }));
         }
     }
-    plans.push(plan("latency", "There and back, 64 bytes, microseconds", Kind::Latency));
+    plans.extend(Pings::ALL.map(|pings| plan(pings.name(), pings.title(), Kind::Latency(pings))));
     let loss = "Loss at 200,000 datagrams a second";
     plans.push(plan(
         "loss-equal",
@@ -156,7 +157,8 @@ impl Plan {
             Kind::Throughput(_, roster, ..) => needs(roster.contestants(), options),
             Kind::Loss { .. } => needs(ALL, options),
             Kind::Queue => vec![Need::Pymcast, Need::MulticastExpert],
-            Kind::Latency => vec![Need::Reference, Need::Mcast, Need::Sockperf],
+            Kind::Latency(Pings::All) => vec![Need::Reference, Need::Mcast, Need::Sockperf],
+            Kind::Latency(Pings::Wire | Pings::Paced) => vec![Need::Reference],
             Kind::Groups { .. } => vec![Need::Reference],
             Kind::Messages(subject) => messages::needs(subject, options),
             Kind::Relay(_) => vec![Need::Mcast, Need::Socat, Need::Smcroute],
@@ -174,7 +176,7 @@ impl Plan {
                 throughput::measure(bench, self, direction, (roster, link, size))
             }
             Kind::Queue => queue::measure(bench, self),
-            Kind::Latency => latency::measure(bench, self),
+            Kind::Latency(pings) => latency::measure(bench, self, pings),
             Kind::Loss { equal_buffers } => loss::measure(bench, self, equal_buffers),
             Kind::Groups { v6 } => groups::measure(bench, self, v6),
             Kind::Messages(subject) => messages::measure(bench, self, subject),
@@ -204,6 +206,6 @@ mod tests {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());
-        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 3 + 2 + 8 + 5 + 2 + 1 + 2 + 2);
+        assert_eq!(plans.len(), 3 * 3 * 2 + 7 + 3 + 2 + 8 + 5 + 2 + 1 + 2 + 2);
     }
 }

@@ -48,6 +48,8 @@ fn read(text: &str) -> Option<Pinged> {
         p90: percentile("90.000")?,
         p99: percentile("99.000")?,
         p999: percentile("99.900")?,
+        p9999: None,
+        one_way: None,
     })
 }
 
@@ -63,7 +65,16 @@ mod tests {
                     sockperf: ---> percentile 99.000 =   33.250\n\
                     sockperf: ---> percentile 90.000 =    6.700\n\
                     sockperf: ---> percentile 50.000 =    6.300\n";
-        let expected = Pinged { count: 32, lost: 1, p50: 6.3, p90: 6.7, p99: 33.25, p999: 930.1 };
+        let expected = Pinged {
+            count: 32,
+            lost: 1,
+            p50: 6.3,
+            p90: 6.7,
+            p99: 33.25,
+            p999: 930.1,
+            p9999: None,
+            one_way: None,
+        };
         assert_eq!(read(text), Some(expected));
     }
 }
