@@ -19,6 +19,8 @@ int main(int count, char **arguments)
         ping(&work);
     if (strcmp(role, "pong") == 0)
         pong(&work);
-    fprintf(stderr, "usage: reference receive|send|ping|pong --group G --port P --interface I ...\n");
+    if (strcmp(role, "http") == 0)
+        serve_http(&work);
+    fprintf(stderr, "usage: reference receive|send|ping|pong|http --group G --port P --interface I ...\n");
     return 2;
 }

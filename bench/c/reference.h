@@ -32,6 +32,7 @@ struct work {
     unsigned groups; /* this many, counting up from `group` */
     uint16_t port;
     const char *interface;
+    const char *address; /* of the host, for HTTP clients */
     unsigned interface_index;
     size_t size;   /* bytes of payload */
     int buffer;    /* receive buffer to ask for; 0: the system's */
@@ -101,6 +102,7 @@ void receive_from_wire(const struct work *work, const struct place *place) __att
 void send_on(const struct work *work) __attribute__((noreturn));
 void ping(const struct work *work) __attribute__((noreturn));
 void pong(const struct work *work) __attribute__((noreturn));
+void serve_http(const struct work *work) __attribute__((noreturn));
 
 /* arrival.c */
 struct arrival {

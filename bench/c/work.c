@@ -64,7 +64,7 @@ void parse_work(int count, char **arguments, struct work *work)
         case 'n': work->groups = (unsigned)atoi(optarg); break;
         case 'p': work->port = (uint16_t)atoi(optarg); break;
         case 'i': work->interface = optarg; break;
-        case 'a': break; /* for peers that know interfaces by address only */
+        case 'a': work->address = optarg; break; /* for HTTP, and peers that know interfaces by address only */
         case 's': work->size = (size_t)atol(optarg); break;
         case 'm': work->buffer = atoi(optarg); break;
         case 'r': work->rate = (unsigned)atoi(optarg); break;

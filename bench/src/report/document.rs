@@ -151,6 +151,14 @@ impl Layout {
                 numbers::rate,
             ),
             "written" => (vec![("written", "MB/s")], numbers::short),
+            "core" => (
+                vec![
+                    ("core", "% of a processor"),
+                    ("resident", "resident MB"),
+                    ("missing", "% that did not arrive"),
+                ],
+                numbers::short,
+            ),
             "stream" => (
                 vec![
                     ("stream", "stream, Mbit/s"),

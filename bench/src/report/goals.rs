@@ -80,6 +80,7 @@ pub(super) fn goals(results: &Results) -> Vec<Goal> {
     loss(results, &mut goals);
     groups(results, &mut goals);
     relay(results, &mut goals);
+    http(results, &mut goals);
     bridge(results, &mut goals);
     let promise = "messages of 1 KiB into a log, a sync for each batch, at least 0.8 times fio".to_owned();
     let names = ("mcast-log, each batch synced", "fio", "written");
@@ -273,9 +274,35 @@ fn relay(results: &Results, goals: &mut Vec<Goal>) {
     }
 }
 
+fn http(results: &Results, goals: &mut Vec<Goal>) {
+    for (table, what) in [("http-same", "of one group"), ("http-different", "of 8 groups")] {
+        let promise = format!("`mcast relay`, 8 clients {what}: processor time within 1.2 of C");
+        let names = ("mcast relay", "C recvmmsg, writev", "core");
+        goals.push(ratio(results, table.to_owned(), promise, names, Bound::AtMost(1.2)));
+        let row = results.table(table).and_then(|figures| figures.row("mcast relay"));
+        for (series, bound, unit) in [("resident", 8.0, "MB resident"), ("missing", 0.5, "% missing")] {
+            let promise = format!("`mcast relay`, 8 clients {what}: at most {bound} {unit}");
+            goals.push(match row.and_then(|row| row.spread(series)) {
+                None => not_measured(promise, table.to_owned()),
+                Some(spread) => Goal {
+                    measured: format!("{} {unit}", numbers::short(spread.median)),
+                    verdict: Bound::AtMost(bound).judge(spread),
+                    promise,
+                    table: table.to_owned(),
+                },
+            });
+        }
+    }
+}
+
 fn bridge(results: &Results, goals: &mut Vec<Goal>) {
-    for (table, client) in [("bridge-redis", "redis-cli --pipe"), ("bridge-nats", "nats-py publish_async")] {
-        let promise = format!("`mcast bridge`, messages per second, at least 0.8 times {client} alone");
+    for (table, client, into) in [
+        ("bridge-redis", "redis-cli --pipe", ""),
+        ("bridge-nats", "nats-py publish_async", ""),
+        ("bridge-nats-copies", "nats-py publish_async", " into three copies"),
+        ("bridge-rabbitmq", "rstream send_batch", ""),
+    ] {
+        let promise = format!("`mcast bridge`, messages per second{into}, at least 0.8 times {client} alone");
         let names = ("mcast bridge", client, "stored");
         goals.push(ratio(results, table.to_owned(), promise, names, Bound::AtLeast(0.8)));
     }

@@ -112,6 +112,12 @@ impl Running {
         Ok(())
     }
 
+    /// Returns the number of its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns the CPU time that it has used so far, in seconds.
     ///
     /// # Errors

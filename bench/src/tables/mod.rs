@@ -1,8 +1,10 @@
 //! The tables: what is measured.
 
 mod bridge;
+mod engine;
 mod fairness;
 mod groups;
+mod http;
 mod latency;
 mod log;
 mod loss;

@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 
-use super::bridge::{self, Engine};
+use super::bridge;
+use super::engine::Engine;
 use super::fairness::{self, Bottleneck};
 use super::messages::{self, LARGE, SMALL, Subject};
-use super::{Bench, groups, latency, log, loss, queue, relay, relay_targets, throughput};
+use super::{Bench, groups, http, latency, log, loss, queue, relay, relay_targets, throughput};
 use crate::arguments::Measure;
 use crate::contestants::{ALL, Contestant};
 use crate::network::Link;
@@ -27,11 +28,17 @@ enum Kind {
     Throughput(Direction, Roster, Link, usize),
     Queue,
     Latency(Pings),
-    Loss { equal_buffers: bool },
-    Groups { v6: bool },
+    Loss {
+        equal_buffers: bool,
+    },
+    Groups {
+        v6: bool,
+    },
     Messages(Subject),
     Relay(Link),
     RelayTargets,
+    /// Clients of this many groups.
+    Http(u8),
     Bridge(Engine),
     Log,
     Fairness(Bottleneck),
@@ -75,6 +82,10 @@ pub(crate) fn all() -> Vec<Plan> {
         "Forwarding to ten unicast targets, one of which cannot be reached, microseconds",
         Kind::RelayTargets,
     ));
+    for (name, what, groups) in [("http-same", "the same group", 1), ("http-different", "8 groups", 8)] {
+        let title = format!("Groups by HTTP, 8 clients of {what}, 40 Mbit/s each");
+        plans.push(plan(name, &title, Kind::Http(groups)));
+    }
     plans.extend(
         Engine::ALL
             .map(|engine| plan(&format!("bridge-{}", engine.name()), engine.title(), Kind::Bridge(engine))),
@@ -152,10 +163,10 @@ impl Plan {
             Kind::Messages(subject) => messages::needs(subject, options),
             Kind::Relay(_) => vec![Need::Mcast, Need::Socat, Need::Smcroute],
             Kind::RelayTargets => vec![Need::Mcast],
+            Kind::Http(_) => vec![Need::Reference, Need::Mcast],
             Kind::Log => vec![Need::Fio],
             Kind::Fairness(_) => Vec::new(),
-            Kind::Bridge(Engine::Redis) => vec![Need::Mcast, Need::NatsServer, Need::Redis],
-            Kind::Bridge(Engine::Nats) => vec![Need::Mcast, Need::NatsServer],
+            Kind::Bridge(engine) => engine.needs(),
         }
     }
 
@@ -171,6 +182,7 @@ impl Plan {
             Kind::Messages(subject) => messages::measure(bench, self, subject),
             Kind::Relay(link) => relay::measure(bench, self, link),
             Kind::RelayTargets => relay_targets::measure(bench, self),
+            Kind::Http(groups) => http::measure(bench, self, groups),
             Kind::Bridge(engine) => bridge::measure(bench, self, engine),
             Kind::Log => log::measure(bench, self),
             Kind::Fairness(bottleneck) => fairness::measure(bench, self, bottleneck),
@@ -194,6 +206,6 @@ mod tests {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());
-        assert_eq!(plans.len(), 3 * 3 * 2 + 7 + 3 + 8 + 5 + 2 + 1 + 2);
+        assert_eq!(plans.len(), 3 * 3 * 2 + 7 + 3 + 2 + 8 + 5 + 2 + 1 + 2 + 2);
     }
 }

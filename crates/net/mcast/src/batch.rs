@@ -1,6 +1,7 @@
 //! Memory for many datagrams at once.
 
 use std::fmt;
+use std::ops::Range;
 
 use mcast_sys::ReceiveBuffer;
 use mcast_sys::socket::ReceiveSlots;
@@ -25,6 +26,18 @@ pub struct Batch {
     buffers: Vec<ReceiveBuffer>,
     slots: ReceiveSlots,
     messages: Vec<Message>,
+}
+
+/// Datagrams that arrived in one buffer, or a single one: see [`Batch::buffers`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CoalescedBuffer<'a> {
+    /// What is known about the arrival of all of them. Losses happened before the first one.
+    pub arrival: Arrival,
+    /// Their payloads, one after the other.
+    pub payload: &'a [u8],
+    /// The length of each datagram but the last, which may be shorter.
+    pub segment: usize,
 }
 
 /// The contents of one buffer.
@@ -91,11 +104,34 @@ impl Batch {
             .map(|(message, index)| message.datagram(index, &self.buffers))
     }
 
+    /// Returns the buffers in the order in which they were received, for callers that forward a coalesced
+    /// buffer as a whole. [`Self::iter`] returns the datagrams in them.
+    pub fn buffers(&self) -> impl Iterator<Item = CoalescedBuffer<'_>> + '_ {
+        self.messages.iter().map(|message| CoalescedBuffer {
+            arrival: message.arrival,
+            payload: &self.buffers[message.buffer].memory()[..message.length],
+            segment: message.segment,
+        })
+    }
+
     /// Returns the datagram at the cursor and advances the cursor, for callers that own the batch
     /// and so cannot keep an iterator over it.
     #[inline]
     pub fn next_at(&self, cursor: &mut Cursor) -> Option<Datagram<'_>> {
         self.take_at(&mut cursor.0)
+    }
+
+    /// Returns the payload of the datagram at the cursor, without the rest of it; empty behind the last one.
+    ///
+    /// ```
+    /// let batch = mcast::Batch::new(1, 2048);
+    /// assert_eq!(batch.payload_at(mcast::Cursor::default()), b"");
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn payload_at(&self, cursor: Cursor) -> &[u8] {
+        let Cursor(Position { message, index }) = cursor;
+        self.messages.get(message).map_or(&[], |message| message.payload(index, &self.buffers))
     }
 
     /// Copies a datagram into the next free buffer, for sources that are not sockets. Returns
@@ -177,10 +213,21 @@ pub(crate) struct Position {
 }
 
 impl Message {
+    /// Returns where in its buffer a datagram is.
+    #[inline]
+    fn range(&self, index: usize) -> Range<usize> {
+        let start = index * self.segment;
+        start..self.length.min(start + self.segment)
+    }
+
+    #[inline]
+    fn payload<'a>(&self, index: usize, buffers: &'a [ReceiveBuffer]) -> &'a [u8] {
+        &buffers[self.buffer].memory()[self.range(index)]
+    }
+
     #[inline]
     fn datagram<'a>(&self, index: usize, buffers: &'a [ReceiveBuffer]) -> Datagram<'a> {
-        let start = index * self.segment;
-        let end = self.length.min(start + self.segment);
+        let Range { start, end } = self.range(index);
         let arrival = if self.count == 1 {
             self.arrival
         } else {
@@ -229,6 +276,13 @@ mod tests {
             [(b"aaaa".to_vec(), Some(3), 4), (b"bbbb".to_vec(), Some(0), 4), (b"cc".to_vec(), Some(0), 2)]
         );
         assert_eq!(batch.len(), 3);
+        let mut cursor = Cursor::default();
+        for expected in [&b"aaaa"[..], b"bbbb", b"cc", b""] {
+            assert_eq!(batch.payload_at(cursor), expected);
+            batch.next_at(&mut cursor);
+        }
+        let buffers: Vec<_> = batch.buffers().map(|buffer| (buffer.payload, buffer.segment)).collect();
+        assert_eq!(buffers, [(&b"aaaabbbbcc"[..], 4)]);
     }
 
     #[test]

@@ -65,7 +65,7 @@ mod timing;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
-pub use batch::{Batch, Cursor};
+pub use batch::{Batch, CoalescedBuffer, Cursor};
 pub use datagram::{Arrival, Datagram, Outgoing, OwnedDatagram};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use exchange::{DatagramSink, DatagramSource};

@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -66,5 +67,39 @@ fn forwarding(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, forwarding);
+fn forwarding_together(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("forward together");
+    group.throughput(Throughput::Elements((SEGMENTS * BUFFERS) as u64));
+    for size in [64, 1316] {
+        let (mut relay, mut now) = relay();
+        let mut payload = vec![0; size * SEGMENTS];
+        let (mut number, mut forwarded) = (0_u64, 0_u64);
+        let segment = NonZeroUsize::new(size).unwrap();
+        group.bench_function(format!("{size} bytes"), |bencher| {
+            bencher.iter(|| {
+                for buffer in 0..BUFFERS {
+                    for datagram in payload.chunks_mut(size) {
+                        number += 1;
+                        datagram[..8].copy_from_slice(&number.to_le_bytes());
+                    }
+                    let arrival = LegArrival {
+                        leg: LegId(0),
+                        source: ([10, 0, 0, 1], 4000).into(),
+                        destination: SocketAddr::from(([239, 1, 2, buffer as u8], 5000)),
+                        hop_limit: 8,
+                        mac: None,
+                        trail: RelayPath::default(),
+                        payload: black_box(&payload),
+                    };
+                    forwarded += relay.handle_coalesced(now, &arrival, segment) as u64;
+                    while relay.poll_output().is_some() {}
+                }
+                now = now + Duration::from_micros(100);
+            });
+        });
+        assert_eq!(forwarded, number, "each is forwarded");
+    }
+}
+
+criterion_group!(benches, forwarding, forwarding_together);
 criterion_main!(benches);

@@ -82,7 +82,7 @@ pub enum RelayOutput {
 /// The payload of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CopyPayload {
-    /// That of the datagram that was passed to the relay last. The driver takes all outputs before it passes another.
+    /// That of the datagram, or of the coalesced datagrams, that were passed to the relay last. The driver takes all outputs before it passes another.
     AsReceived,
     /// These bytes.
     Other(Box<[u8]>),
@@ -388,6 +388,11 @@ impl Limits {
             (rate, TokenBucket::new(tokens, (tokens / 10).max(smallest), 0))
         };
         Self { sources: rule.traffic.protocol.map(limiter), rate: rule.rate.map(bucket) }
+    }
+
+    /// Returns whether there are any.
+    pub(crate) const fn limits(&self) -> bool {
+        self.sources.is_some() || self.rate.is_some()
     }
 
     /// Returns whether a datagram of this length passes.

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ahash::RandomState;
+use foldhash::fast::RandomState;
 use lru::LruCache;
 use mcast_group::Family;
 use mcast_pace::ClockTime;
@@ -115,7 +115,7 @@ const EXAMINED: usize = 4_096;
 impl Paths {
     pub(crate) fn new(block: PortBlock, capacity: usize, idle: Duration) -> Self {
         Self {
-            table: LruCache::unbounded_with_hasher(RandomState::new()),
+            table: LruCache::unbounded_with_hasher(RandomState::default()),
             by_id: HashMap::new(),
             owned: HashMap::new(),
             block,

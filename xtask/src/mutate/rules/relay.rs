@@ -90,6 +90,16 @@ pub(super) const RULES: &[Rule] = &[
         "if request.host.is_some() && host.is_empty() {",
     ),
     HTTP.rule(
+        "what a client lacks is kept",
+        "stream.needed = stream.needed.min(position);",
+        "stream.needed = stream.needed.max(position);",
+    ),
+    HTTP.rule(
+        "what may be requested again is kept",
+        "if matches!(kind, StreamKind::Udp | StreamKind::Rtp) {",
+        "if true {",
+    ),
+    HTTP.rule(
         "pages of other sites read nothing",
         "Some(origin) if origin.strip_prefix(\"http://\") == request.host.as_deref() => Ok(None),",
         "Some(origin) if origin.starts_with(\"http://\") => Ok(None),",
@@ -336,8 +346,28 @@ pub(super) const RULES: &[Rule] = &[
     ),
     RELAY.rule(
         "each copy may come back",
-        "self.guard.emit(now, content, sent.places.len());",
+        "self.guard.emit(now, content, copies);",
         "self.guard.emit(now, content, 0);",
+    ),
+    RELAY.rule(
+        "each copy of a coalesced buffer may come back",
+        "self.guard.emit_together(copies);",
+        "self.guard.emit_together(0);",
+    ),
+    RELAY.rule(
+        "a repeat in a coalesced buffer is recognized",
+        "hash_map::Entry::Vacant(place) if !is_known => place.insert(run),",
+        "hash_map::Entry::Vacant(place) => place.insert(run),",
+    ),
+    RELAY.rule(
+        "the datagrams of a coalesced buffer are remembered one by one",
+        "let run = self.by_key.remove(&key)?;",
+        "let run = self.by_key.remove(&key).filter(|_| false)?;",
+    ),
+    RELAY.rule(
+        "limits count each datagram of a coalesced buffer",
+        "&& !state.limits.limits()",
+        "",
     ),
     RELAY.rule(
         "a group is left once nobody wants it",

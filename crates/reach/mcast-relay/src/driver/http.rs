@@ -73,6 +73,8 @@ pub(super) struct Inbox {
     /// What requests must have, and the channels with names.
     pub(super) access: Option<(Option<String>, Vec<HttpChannel>)>,
     pub(super) is_stopping: bool,
+    /// Whether the thread looks for datagrams within [`PAUSE`] by itself.
+    is_pausing: bool,
 }
 
 /// For the driver.
@@ -97,8 +99,12 @@ impl Exchange {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns what there is for the thread, which pauses now if that is datagrams.
     fn take_inbox(&self) -> Inbox {
-        std::mem::take(&mut self.inbox())
+        let mut inbox = self.inbox();
+        let taken = std::mem::take(&mut *inbox);
+        inbox.is_pausing = !taken.datagrams.is_empty();
+        taken
     }
 
     /// Passes a report to the driver, which is woken if there is something to do.
@@ -198,8 +204,11 @@ impl HttpSide {
                 self.lost.insert(key, datagram.lost + 1);
             }
         }
+        let is_pausing = inbox.is_pausing;
         drop(inbox);
-        exchange.wake();
+        if !is_pausing {
+            exchange.wake();
+        }
     }
 
     fn exchange(&mut self) -> Result<&Arc<Exchange>, DriverError> {
@@ -312,6 +321,9 @@ const READ_BYTES: usize = 4_096;
 const SEND_BUFFER: usize = 512 << 10;
 /// The time after which a connection without traffic is tested, and one that answers nothing is given up.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// The time in which datagrams gather after others, so that those of fast streams are written together. The first one after
+/// a pause does not wait.
+const PAUSE: Duration = Duration::from_millis(4);
 /// The time without accepting connections after that failed, for example without free descriptors.
 const RECOVERY: Duration = Duration::from_millis(100);
 /// The time that clients have to take the end when the relay stops.
@@ -325,6 +337,8 @@ pub(super) struct HttpThread {
     next_listener: usize,
     /// Until when no connection is accepted.
     resting: Option<ClockTime>,
+    /// When it looks for datagrams.
+    pausing: Option<ClockTime>,
     connections: HashMap<HttpClientId, Connection>,
     stop_at: Option<ClockTime>,
 }
@@ -345,6 +359,7 @@ impl HttpThread {
             listeners: BTreeMap::new(),
             next_listener: LISTENERS,
             resting: None,
+            pausing: None,
             connections: HashMap::new(),
             stop_at: None,
         }
@@ -373,6 +388,7 @@ impl HttpThread {
     fn take_inbox(&mut self) {
         let inbox = self.exchange.take_inbox();
         let now = self.now();
+        self.pausing = (!inbox.datagrams.is_empty()).then(|| now + PAUSE);
         for (address, listener) in inbox.listeners {
             let added = self.exchange.poller.add_descriptor(listener.as_fd(), self.next_listener);
             if added.is_ok() {
@@ -402,7 +418,10 @@ impl HttpThread {
     }
 
     fn wait(&mut self) {
-        let deadline = [self.server.poll_timeout(), self.resting, self.stop_at].into_iter().flatten().min();
+        let deadline = [self.server.poll_timeout(), self.resting, self.pausing, self.stop_at]
+            .into_iter()
+            .flatten()
+            .min();
         let timeout = deadline.map(|deadline| deadline - self.now());
         let mut ready = Ready::empty();
         // A signal ends the wait early. What else could fail would fail again: the loop continues with its deadlines.
@@ -544,4 +563,39 @@ fn set_up(stream: &TcpStream) -> io::Result<()> {
 
 fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thread_is_not_woken_while_it_pauses() {
+        let driver = Arc::new(Poller::new().unwrap());
+        let mut side = HttpSide::new(Some(HttpConfig::new(7)), Clock::new(), &driver);
+        let exchange = Arc::clone(side.exchange().unwrap());
+        let mut pass = || {
+            let (address, source) = ("239.1.2.3:5000".parse().unwrap(), "10.0.0.1:4000".parse().unwrap());
+            let payload = Arc::from([0x47; 188]);
+            side.batch.push(HttpDatagram { leg: LegId(0), address, source, time: None, lost: 0, payload });
+            side.pass();
+        };
+        let is_woken = || {
+            let is_ready = exchange.poller.wait(Some(Duration::ZERO)).unwrap();
+            exchange.poller.ready(READY_AT_ONCE, &mut Ready::empty()).unwrap();
+            is_ready
+        };
+
+        pass();
+        assert!(is_woken(), "the first one is sent at once");
+        assert_eq!(exchange.take_inbox().datagrams.len(), 1);
+        pass();
+        pass();
+        assert!(!is_woken(), "it looks for those by itself");
+        assert_eq!(exchange.take_inbox().datagrams.len(), 2);
+        assert_eq!(exchange.take_inbox().datagrams.len(), 0);
+        pass();
+        assert!(is_woken(), "it has paused");
+    }
 }

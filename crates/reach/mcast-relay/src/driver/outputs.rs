@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use mcast_group::Family;
 
-use super::path::{OutgoingCopy, PathSocket, PendingCopies};
+use super::path::{CopyRun, OutgoingCopy, PathSocket, PendingCopies, ReceivedPayload};
 use super::receive::Readable;
 use super::tunnels::TunnelCopy;
 use super::{Driver, DriverError};
@@ -14,7 +14,7 @@ impl Driver {
     /// Does everything that the state machine requests, after a call that was not about a datagram.
     pub(super) fn take_outputs(&mut self) -> Result<(), DriverError> {
         let mut copies = PendingCopies::default();
-        self.take_outputs_for(&[], &mut copies)?;
+        self.take_outputs_for(ReceivedPayload::default(), &mut copies)?;
         self.finish(copies)
     }
 
@@ -22,7 +22,7 @@ impl Driver {
     /// after the last one.
     pub(super) fn take_outputs_for<'a>(
         &mut self,
-        received: &'a [u8],
+        received: ReceivedPayload<'a>,
         copies: &mut PendingCopies<'a>,
     ) -> Result<(), DriverError> {
         while let Some(output) = self.relay.poll_output() {
@@ -30,11 +30,16 @@ impl Driver {
                 // A check joins and reports as usual, but sends nothing that others would receive.
                 RelayOutput::Send { .. } | RelayOutput::OpenPath { .. } | RelayOutput::Encapsulate { .. }
                     if self.is_checking => {}
-                encapsulated @ RelayOutput::Encapsulate { .. } => self.encapsulate(encapsulated, received),
+                encapsulated @ RelayOutput::Encapsulate { .. } => {
+                    self.encapsulate(encapsulated, received.bytes);
+                }
                 RelayOutput::Send { path, source, trail, repair, destination, hop_limit, payload } => {
-                    let payload = match payload {
-                        CopyPayload::AsReceived => Cow::Borrowed(received),
-                        CopyPayload::Other(bytes) => Cow::Owned(bytes.into()),
+                    let (payload, segment) = match payload {
+                        CopyPayload::AsReceived => (Cow::Borrowed(received.bytes), received.segment),
+                        CopyPayload::Other(bytes) => {
+                            let length = bytes.len();
+                            (Cow::Owned(bytes.into()), length)
+                        }
                     };
                     if let Some(leg) = self.tunnels.leg_of(path) {
                         let hop_limit = hop_limit.unwrap_or(0);
@@ -42,7 +47,7 @@ impl Driver {
                         self.send_into_tunnel(leg, copy, repair);
                         continue;
                     }
-                    copies.0.push((path, OutgoingCopy { destination, hop_limit, payload }));
+                    copies.0.push((path, CopyRun { destination, hop_limit, payload, segment }));
                 }
                 RelayOutput::OpenPath { path, side, family, port } => {
                     self.open_path(path, side, family, port)?;
@@ -102,17 +107,14 @@ impl Driver {
     }
 
     fn send(&mut self, copies: PendingCopies<'_>) {
-        let mut copies = copies.0;
+        let mut runs = copies.0;
         // Stable: the datagrams of one sender to one group stay in order.
-        copies.sort_by_key(|(path, copy)| (*path, copy.destination, copy.hop_limit));
-        let mut together = Vec::with_capacity(copies.len());
-        let mut copies = copies.into_iter().peekable();
-        while let Some((path, copy)) = copies.next() {
-            together.push(copy);
-            if copies.peek().is_none_or(|(next, _)| *next != path) {
-                self.send_on(path, &together);
-                together.clear();
-            }
+        runs.sort_by_key(|(path, run)| (*path, run.destination, run.hop_limit));
+        let mut together = Vec::with_capacity(runs.len());
+        for of_path in runs.chunk_by(|(one, _), (other, _)| one == other) {
+            together.extend(of_path.iter().flat_map(|(_, run)| run.copies()));
+            self.send_on(of_path[0].0, &together);
+            together.clear();
         }
     }
 

@@ -15,7 +15,44 @@ use crate::{ANNOUNCEMENT_GROUPS, PathId, PathPort, PathSide, PortBlock};
 const SEND_BUFFER: usize = 4 << 20;
 /// Copies of a batch that are sent together, so that those of one path become segmented buffers.
 #[derive(Debug, Default)]
-pub(super) struct PendingCopies<'a>(pub(super) Vec<(PathId, OutgoingCopy<'a>)>);
+pub(super) struct PendingCopies<'a>(pub(super) Vec<(PathId, CopyRun<'a>)>);
+
+/// Copies of datagrams that arrived together.
+#[derive(Debug)]
+pub(super) struct CopyRun<'a> {
+    pub(super) destination: SocketAddr,
+    pub(super) hop_limit: Option<u8>,
+    /// Their payloads, one after the other.
+    pub(super) payload: Cow<'a, [u8]>,
+    /// The length of each datagram but the last. One datagram has at most this length.
+    pub(super) segment: usize,
+}
+
+impl CopyRun<'_> {
+    /// Returns the datagrams. An empty one is one, too.
+    pub(super) fn copies(&self) -> impl Iterator<Item = OutgoingCopy<'_>> {
+        let count = self.payload.len().div_ceil(self.segment.max(1)).max(1);
+        (0..count).map(|number| {
+            let start = number * self.segment;
+            let end = self.payload.len().min(start + self.segment);
+            let payload = Cow::Borrowed(&self.payload[start..end]);
+            OutgoingCopy { destination: self.destination, hop_limit: self.hop_limit, payload }
+        })
+    }
+}
+
+/// What was passed to the state machine: a datagram, or several that arrived together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ReceivedPayload<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) segment: usize,
+}
+
+impl<'a> From<&'a [u8]> for ReceivedPayload<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self { bytes, segment: bytes.len() }
+    }
+}
 
 /// How long a full queue of an interface is waited for. Queues of unicast targets are not: one must not delay others.
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(2);

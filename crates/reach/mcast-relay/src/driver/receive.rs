@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use mcast::{Arrival, Batch};
+use mcast::{Arrival, Batch, CoalescedBuffer};
+use mcast_pace::ClockTime;
 use mcast_sys::Received;
 use mcast_sys::poller::Poller;
 
 use super::http::ServedArrival;
 use super::leg::is_on;
-use super::path::PendingCopies;
+use super::path::{PendingCopies, ReceivedPayload};
 use super::{Driver, DriverError};
 use crate::{ANNOUNCEMENT_GROUPS, ANNOUNCEMENT_PORT, LegArrival, LegId, PathId, PathSide, RelayPath};
 
@@ -47,42 +49,73 @@ impl Driver {
             Ok(_) => self.pass_batch(leg, batch),
             Err(error) => self.tolerate(usize::from(leg.0), error.into()),
         };
-        batches.finish();
+        batches.finish(self.relay.pairs().next().is_some());
         self.batches = Some(batches);
         done
     }
 
     pub(super) fn pass_batch(&mut self, leg: LegId, batch: &Batch) -> Result<(), DriverError> {
         let (now, mut copies) = (self.now(), PendingCopies::default());
-        for datagram in batch.iter() {
-            let (arrival, payload) = (datagram.arrival(), datagram.payload());
-            if is_announcement(arrival) {
-                if self.relay.handle_announcement(now, leg, payload).is_err() {
-                    self.counts.invalid_announcements += 1;
-                }
-            } else {
-                self.relay.handle_datagram(
-                    now,
-                    &LegArrival {
-                        leg,
-                        source: arrival.source,
-                        destination: arrival.destination,
-                        hop_limit: arrival.hop_limit.unwrap_or(1),
-                        mac: None,
-                        trail: RelayPath::default(),
-                        payload,
-                    },
-                );
+        for CoalescedBuffer { arrival, payload, segment, .. } in batch.buffers() {
+            let together = self.pass_together(now, leg, &arrival, payload, segment);
+            let (passed, rest) = payload.split_at(payload.len().min(together * segment));
+            self.take_outputs_for(ReceivedPayload { bytes: passed, segment }, &mut copies)?;
+            if payload.is_empty() {
+                self.pass_datagram(now, leg, &arrival, payload, &mut copies)?;
             }
-            self.take_outputs_for(payload, &mut copies)?;
-            if let Some(address) = arrival.group() {
-                let (source, time) = (arrival.source, arrival.time);
-                let served = ServedArrival { leg, address, source, time, lost: arrival.lost.unwrap_or(0) };
-                self.serve(now, served, payload);
+            let mut arrival = arrival;
+            for datagram in rest.chunks(segment.max(1)) {
+                self.pass_datagram(now, leg, &arrival, datagram, &mut copies)?;
+                // Losses happened before the first one.
+                arrival.lost = arrival.lost.map(|_| 0);
             }
         }
         self.http.pass();
         self.finish(copies)
+    }
+
+    /// Passes the datagrams of a buffer to the state machine, and returns how many it has handled. What clients request is
+    /// counted one by one, and so are announcements.
+    fn pass_together(
+        &mut self,
+        now: ClockTime,
+        leg: LegId,
+        arrival: &Arrival,
+        payload: &[u8],
+        segment: usize,
+    ) -> usize {
+        let rule_for = |group| self.http.demand().rule_for(leg, group, arrival.source.ip());
+        let is_served = arrival.group().and_then(rule_for).is_some();
+        match NonZeroUsize::new(segment) {
+            Some(segment) if !is_served && !is_announcement(arrival) => {
+                self.relay.handle_coalesced(now, &arrival_on(leg, arrival, payload), segment)
+            }
+            Some(_) | None => 0,
+        }
+    }
+
+    fn pass_datagram<'a>(
+        &mut self,
+        now: ClockTime,
+        leg: LegId,
+        arrival: &Arrival,
+        payload: &'a [u8],
+        copies: &mut PendingCopies<'a>,
+    ) -> Result<(), DriverError> {
+        if is_announcement(arrival) {
+            if self.relay.handle_announcement(now, leg, payload).is_err() {
+                self.counts.invalid_announcements += 1;
+            }
+        } else {
+            self.relay.handle_datagram(now, &arrival_on(leg, arrival, payload));
+        }
+        self.take_outputs_for(payload.into(), copies)?;
+        if let Some(address) = arrival.group() {
+            let (source, time) = (arrival.source, arrival.time);
+            let served = ServedArrival { leg, address, source, time, lost: arrival.lost.unwrap_or(0) };
+            self.serve(now, served, payload);
+        }
+        Ok(())
     }
 
     fn receive_broadcasts(&mut self, leg: LegId) -> Result<(), DriverError> {
@@ -105,7 +138,7 @@ impl Driver {
                 let arrival = LegArrival { leg, source, destination: local, hop_limit, mac, trail, payload };
                 self.relay.handle_datagram(self.clock.now(), &arrival);
                 let mut copies = PendingCopies::default();
-                self.take_outputs_for(payload, &mut copies)?;
+                self.take_outputs_for(payload.into(), &mut copies)?;
                 self.finish(copies)?;
             }
         }
@@ -132,7 +165,7 @@ impl Driver {
                     let payload = &buffer[..received.length];
                     self.relay.handle_reply(self.clock.now(), id, received.source);
                     let mut copies = PendingCopies::default();
-                    self.take_outputs_for(payload, &mut copies)?;
+                    self.take_outputs_for(payload.into(), &mut copies)?;
                     self.finish(copies)?;
                 }
                 Ok(_) => {}
@@ -167,6 +200,12 @@ impl Driver {
     }
 }
 
+fn arrival_on<'a>(leg: LegId, arrival: &Arrival, payload: &'a [u8]) -> LegArrival<'a> {
+    let Arrival { source, destination, hop_limit, .. } = *arrival;
+    let (hop_limit, trail) = (hop_limit.unwrap_or(1), RelayPath::default());
+    LegArrival { leg, source, destination, hop_limit, mac: None, trail, payload }
+}
+
 fn is_announcement(arrival: &Arrival) -> bool {
     let destination = arrival.destination;
     destination.port() == ANNOUNCEMENT_PORT && ANNOUNCEMENT_GROUPS.contains(&destination.ip())
@@ -174,8 +213,8 @@ fn is_announcement(arrival: &Arrival) -> bool {
 
 /// The largest coalesced buffer.
 const BUFFER_BYTES: usize = 65_536;
-/// Few coalesced buffers fill a processor's cache.
-const FEW: usize = 32;
+/// Few coalesced buffers fill a processor's cache, from which they are hashed and sent: these are half a megabyte.
+const FEW: usize = 8;
 /// Of single datagrams, many at once have several to each group, which are sent on together.
 const MANY: usize = 512;
 /// Buffers with more bytes than this on average are coalesced ones.
@@ -184,31 +223,36 @@ const SINGLE: usize = 4_096;
 /// Two batches, of which the next receive uses the one that suits what was received before.
 pub(super) struct Batches {
     few: Batch,
-    many: Batch,
+    /// Tens of megabytes: created when it is used for the first time.
+    many: Option<Batch>,
     uses_many: bool,
 }
 
 impl Batches {
     pub(super) fn new() -> Self {
-        let [few, many] = [FEW, MANY].map(|buffers| Batch::new(buffers, BUFFER_BYTES));
-        Self { few, many, uses_many: false }
+        Self { few: Batch::new(FEW, BUFFER_BYTES), many: None, uses_many: false }
     }
 
     /// Returns the batch for the next receive.
-    pub(super) const fn current(&mut self) -> &mut Batch {
-        if self.uses_many { &mut self.many } else { &mut self.few }
+    pub(super) fn current(&mut self) -> &mut Batch {
+        if !self.uses_many {
+            return &mut self.few;
+        }
+        self.many.get_or_insert_with(|| Batch::new(MANY, BUFFER_BYTES))
     }
 
-    /// Empties the batch, after its datagrams were forwarded.
-    pub(super) fn finish(&mut self) {
+    /// Empties the batch, after its datagrams were forwarded. `sends_on`: some to other legs or targets, and not to HTTP
+    /// clients only, for which datagrams gather elsewhere.
+    pub(super) fn finish(&mut self, sends_on: bool) {
         let batch = self.current();
         let bytes: usize = batch.iter().map(|datagram| datagram.payload().len()).sum();
         let is_full = batch.len() >= batch.capacity();
         batch.clear();
-        self.uses_many = match self.uses_many {
-            true => bytes <= MANY * SINGLE,
-            false => is_full && bytes <= FEW * SINGLE,
-        };
+        self.uses_many = sends_on
+            && match self.uses_many {
+                true => bytes <= MANY * SINGLE,
+                false => is_full && bytes <= FEW * SINGLE,
+            };
     }
 }
 
@@ -226,13 +270,17 @@ mod batches_tests {
     use super::*;
 
     fn receive(batches: &mut Batches, datagrams: usize, bytes: usize) -> bool {
+        receive_for(batches, datagrams, bytes, true)
+    }
+
+    fn receive_for(batches: &mut Batches, datagrams: usize, bytes: usize, sends_on: bool) -> bool {
         let destination: SocketAddr = "239.1.2.3:7000".parse().unwrap();
         let interface = mcast::InterfaceIndex::new(1).unwrap();
         let arrival = mcast::Arrival::new(destination, interface, "10.0.0.1:7000".parse().unwrap());
         for _ in 0..datagrams {
             batches.current().push(&vec![0; bytes], arrival);
         }
-        batches.finish();
+        batches.finish(sends_on);
         assert!(batches.current().is_empty());
         batches.uses_many
     }
@@ -245,6 +293,13 @@ mod batches_tests {
         assert!(receive(&mut batches, 3, 1_316), "the next flood finds room at once");
         assert!(!receive(&mut batches, MANY, 60_000), "coalesced buffers");
         assert!(!receive(&mut batches, FEW, 60_000));
+    }
+
+    #[test]
+    fn a_relay_for_http_clients_only_needs_no_memory_for_many_buffers() {
+        let mut batches = Batches::new();
+        assert!(!receive_for(&mut batches, FEW, 1_316, false));
+        assert!(batches.many.is_none());
     }
 }
 

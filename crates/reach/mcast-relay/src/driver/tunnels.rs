@@ -21,7 +21,7 @@ use mcast_tunnel::{
 };
 
 use super::http::ServedArrival;
-use super::path::{OutgoingCopy, PendingCopies, request, unspecified};
+use super::path::{OutgoingCopy, PendingCopies, ReceivedPayload, request, unspecified};
 use super::receive::Readable;
 use super::{Driver, DriverError, DriverEvent, describe};
 use crate::{LegArrival, LegId, PathId, RelayId};
@@ -389,7 +389,7 @@ impl Driver {
                 TunnelEvent::Datagram { link, datagram } => {
                     let Some(leg) = self.leg_of_link(position, *link) else { continue };
                     self.receive_datagram(leg, datagram);
-                    self.take_outputs_for(&datagram.payload, &mut copies)?;
+                    self.take_outputs_for(datagram.payload[..].into(), &mut copies)?;
                     self.serve_from_tunnel(leg, datagram);
                 }
                 TunnelEvent::Up { link, .. }
@@ -400,7 +400,7 @@ impl Driver {
                 | TunnelEvent::Wants { link, .. } => {
                     if let Some(leg) = self.leg_of_link(position, *link) {
                         self.tunnel_changed(position, leg, event);
-                        self.take_outputs_for(&[], &mut copies)?;
+                        self.take_outputs_for(ReceivedPayload::default(), &mut copies)?;
                     }
                 }
                 _ => self.report_stranger(event),

@@ -1,13 +1,14 @@
 //! The memory of recent contents: which source sent each, and how often the relay has sent it on.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::hash_map::{self, HashMap};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use ahash::RandomState;
+use foldhash::quality::RandomState;
 use indexmap::IndexMap;
 use indexmap::map::Entry;
 use mcast_pace::ClockTime;
@@ -135,6 +136,15 @@ impl Content {
         self.seen(now, interval, source, from_source)
     }
 
+    /// Counts copies that the relay has sent.
+    fn emit(&mut self, now: ClockTime, copies: u32) {
+        if copies > 0 {
+            self.emitted.add(now, copies);
+            self.last_emitted = Some(now);
+            self.total = self.total.saturating_add(copies.into());
+        }
+    }
+
     /// Returns whether yet another source sends it: then it may circulate without the one that sent it first.
     fn has_another(&self, now: ClockTime, source: LegSource) -> bool {
         let is_recent = |other: &ContentSource| now - other.last <= MEMORY;
@@ -237,14 +247,55 @@ impl Hasher for KeyHasher {
 /// wait for memory twice: when it is recorded, and when its copies are.
 type ContentTable = IndexMap<ContentKey, Content, BuildHasherDefault<KeyHasher>>;
 
-/// All recent contents: the latest, and at most as many before these.
+/// Contents that arrived together, and once so far.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    arrived: ClockTime,
+    source: LegSource,
+    /// The copies that the relay has sent of each.
+    emitted: u32,
+}
+
+impl Run {
+    /// Returns what is known of each of these contents.
+    fn content(self) -> Content {
+        let mut content = Content::new(self.arrived, self.source);
+        content.emit(self.arrived, self.emitted);
+        content
+    }
+}
+
+/// Contents that have arrived once. All that is known of one is known of the others that arrived together with it, so that
+/// each takes a few bytes. One that arrives again moves to a [`ContentTable`].
+#[derive(Debug, Default)]
+struct SingleContents {
+    runs: Vec<Run>,
+    /// The position of the run of each.
+    by_key: HashMap<ContentKey, u32, BuildHasherDefault<KeyHasher>>,
+}
+
+impl SingleContents {
+    fn remove(&mut self, key: ContentKey) -> Option<Content> {
+        let run = self.by_key.remove(&key)?;
+        self.runs.get(run as usize).map(|run| run.content())
+    }
+
+    fn clear(&mut self) {
+        self.runs.clear();
+        self.by_key.clear();
+    }
+}
+
+/// All recent contents: the latest, and at most as many before these. Each is in one of the tables.
 ///
 /// A table that is emptied as a whole costs fewer accesses to memory for each datagram than a list in order of use.
 #[derive(Debug)]
 pub(crate) struct Contents {
     latest: ContentTable,
     earlier: ContentTable,
-    /// When `latest` was empty.
+    latest_single: SingleContents,
+    earlier_single: SingleContents,
+    /// When the latest tables were empty.
     since: ClockTime,
     capacity: usize,
     hasher: RandomState,
@@ -256,25 +307,89 @@ impl Contents {
         Self {
             latest: ContentTable::default(),
             earlier: ContentTable::default(),
+            latest_single: SingleContents::default(),
+            earlier_single: SingleContents::default(),
             since: ClockTime::START,
             capacity: capacity.get(),
             // The hash has a random key: otherwise, a sender could make contents collide. SipHash, the standard one, takes
-            // three times as long.
-            hasher: RandomState::new(),
+            // many times as long.
+            hasher: RandomState::default(),
         }
     }
 
     /// Returns the identity of a content; with a source, only of that source's.
     pub(crate) fn key(&self, destination: SocketAddr, payload: &[u8], source: Option<IpAddr>) -> ContentKey {
-        ContentKey(self.hasher.hash_one((destination, payload, source)))
+        self.key_after(self.hasher.hash_one((destination, source)), payload)
+    }
+
+    /// Returns the identity of a content. `prefix` is the hash of the destination and the source.
+    fn key_after(&self, prefix: u64, payload: &[u8]) -> ContentKey {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u64(prefix);
+        payload.hash(&mut hasher);
+        ContentKey(hasher.finish())
+    }
+
+    /// Records the contents of datagrams that arrived together, up to the first one that is known, and returns their number.
+    /// `segment` is the length of each but the last.
+    pub(crate) fn arrive_together(
+        &mut self,
+        now: ClockTime,
+        source: LegSource,
+        destination: SocketAddr,
+        payload: &[u8],
+        segment: NonZeroUsize,
+    ) -> usize {
+        self.make_room(now);
+        let prefix = self.hasher.hash_one((destination, None::<IpAddr>));
+        let run = self.latest_single.runs.len() as u32;
+        let mut count = 0;
+        for datagram in payload.chunks(segment.get()) {
+            let key = self.key_after(prefix, datagram);
+            let is_known = self.latest.contains_key(&key)
+                || self.earlier.contains_key(&key)
+                || self.earlier_single.by_key.contains_key(&key);
+            match self.latest_single.by_key.entry(key) {
+                hash_map::Entry::Vacant(place) if !is_known => place.insert(run),
+                _ => break,
+            };
+            count += 1;
+        }
+        if count > 0 {
+            self.latest_single.runs.push(Run { arrived: now, source, emitted: 0 });
+        }
+        count
+    }
+
+    /// Records that the relay has sent copies of each of the contents that have just arrived together.
+    pub(crate) fn emit_together(&mut self, copies: u32) {
+        if let Some(run) = self.latest_single.runs.last_mut() {
+            run.emitted = copies;
+        }
+    }
+
+    /// Forgets the earlier contents if the tables of the latest ones are full.
+    fn make_room(&mut self, now: ClockTime) {
+        let latest = self.latest.len() + self.latest_single.by_key.len();
+        if latest >= self.capacity || now - self.since >= MEMORY {
+            std::mem::swap(&mut self.latest, &mut self.earlier);
+            std::mem::swap(&mut self.latest_single, &mut self.earlier_single);
+            self.latest.clear();
+            self.latest_single.clear();
+            self.since = now;
+        }
+    }
+
+    /// Removes a content that has arrived once.
+    fn remove_single(&mut self, key: ContentKey) -> Option<Content> {
+        self.latest_single.remove(key).or_else(|| self.earlier_single.remove(key))
     }
 
     /// Records that a content has arrived.
     pub(crate) fn arrive(&mut self, now: ClockTime, key: ContentKey, source: LegSource) -> ContentArrival {
-        if self.latest.len() >= self.capacity || now - self.since >= MEMORY {
-            std::mem::swap(&mut self.latest, &mut self.earlier);
-            self.latest.clear();
-            self.since = now;
+        self.make_room(now);
+        if let Some(single) = self.remove_single(key) {
+            self.latest.insert(key, single);
         }
         let is_recent = |content: &Content| now - content.last <= MEMORY;
         match self.latest.entry(key) {
@@ -292,10 +407,8 @@ impl Contents {
 
     /// Records that the relay has sent copies of a content.
     pub(crate) fn emit(&mut self, now: ClockTime, key: ContentKey, copies: u32) {
-        if let Some(content) = self.get_mut(key).filter(|_| copies > 0) {
-            content.emitted.add(now, copies);
-            content.last_emitted = Some(now);
-            content.total = content.total.saturating_add(copies.into());
+        if let Some(content) = self.get_mut(key) {
+            content.emit(now, copies);
         }
     }
 
@@ -310,6 +423,9 @@ impl Contents {
     }
 
     fn get_mut(&mut self, key: ContentKey) -> Option<&mut Content> {
+        if let Some(single) = self.remove_single(key) {
+            self.latest.insert(key, single);
+        }
         match self.latest.get_mut(&key) {
             Some(content) => Some(content),
             None => self.earlier.get_mut(&key),
@@ -387,5 +503,55 @@ impl HeldRepeats {
 
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CAPACITY: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+    const DESTINATION: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(239, 1, 2, 3)), 7_000);
+    const SEGMENT: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+
+    fn source(number: u8) -> LegSource {
+        LegSource { leg: LegId(number % 2), address: [10, 0, 0, number].into() }
+    }
+
+    proptest! {
+        /// What arrives together is known like what arrives one by one.
+        #[test]
+        fn contents_that_arrive_together_are_recognized_as_exactly_as_single_ones(
+            steps in prop::collection::vec((0_u64..900, 0_u8..3, 0_u32..3, prop::collection::vec(0_u8..40, 1..6)), 1..60)
+        ) {
+            // Both have the same random keys.
+            let (mut together, mut single) = (Contents::new(CAPACITY), Contents::new(CAPACITY));
+            single.hasher = together.hasher.clone();
+            let mut now = ClockTime::START;
+            for (pause, from, copies, numbers) in steps {
+                now = now + Duration::from_millis(pause);
+                let source = source(from);
+                let payload: Vec<u8> = numbers.iter().flat_map(|number| [*number, 0]).collect();
+                let new = together.arrive_together(now, source, DESTINATION, &payload, SEGMENT);
+                if new > 0 {
+                    together.emit_together(copies);
+                }
+                for (position, number) in numbers.iter().enumerate() {
+                    let key = single.key(DESTINATION, &[*number, 0], None);
+                    let known = single.arrive(now, key, source);
+                    if position < new {
+                        prop_assert!(!known.may_be_echo(), "it is new");
+                        prop_assert_eq!((known.emitted, known.is_first, known.from_source), (0, true, 1));
+                    } else {
+                        let found = together.arrive(now, key, source);
+                        prop_assert_eq!(format!("{found:?}"), format!("{known:?}"));
+                        together.emit(now, key, copies);
+                    }
+                    single.emit(now, key, copies);
+                }
+            }
+        }
     }
 }

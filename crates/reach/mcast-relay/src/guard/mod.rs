@@ -123,6 +123,25 @@ impl Guard {
         }
     }
 
+    /// Records datagrams that arrived together, up to the first one that is not new, and returns their number: these pass.
+    /// [`Self::emit_together`] follows if there are any. The others are decided on one by one, and so are all of them while
+    /// a source is tested. `segment` is the length of each but the last.
+    ///
+    /// They are not of a discovery protocol.
+    pub(crate) fn arrive_together(
+        &mut self,
+        now: ClockTime,
+        arrival: &LegArrival<'_>,
+        segment: NonZeroUsize,
+    ) -> usize {
+        if !self.tested.is_empty() {
+            return 0;
+        }
+        let source = LegSource { leg: arrival.leg, address: arrival.source.ip() };
+        self.suspects.promote(&source);
+        self.contents.arrive_together(now, source, arrival.destination, arrival.payload, segment)
+    }
+
     /// Keeps a repeat until its source has been tested, if there is room for it.
     fn keep(&mut self, source: LegSource, repeat: PendingRepeat) -> GuardVerdict {
         let OwnedArrival { mac, destination, .. } = repeat.arrival;
@@ -179,6 +198,11 @@ impl Guard {
                 suspect.emit(key, copies);
             }
         }
+    }
+
+    /// Records that the relay has sent copies of each of the datagrams that have just arrived together.
+    pub(crate) fn emit_together(&mut self, copies: usize) {
+        self.contents.emit_together(u32::try_from(copies).unwrap_or(u32::MAX));
     }
 
     /// Returns what is due, if anything is: call again until it returns `None`.

@@ -70,6 +70,8 @@ struct Stream {
     /// When the last client has left.
     idle_since: Option<ClockTime>,
     reorder: Option<Reorder<Chunk>>,
+    /// The position of the first chunk that a client lacks.
+    needed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -171,6 +173,27 @@ impl Channel {
         !self.streams.is_empty()
     }
 
+    /// Starts to ask what clients lack: [`Self::need`] follows for each of them, then [`Self::forget_sent`].
+    pub(super) fn need_nothing(&mut self) {
+        self.streams.values_mut().for_each(|stream| stream.needed = stream.feed.end());
+    }
+
+    /// Records that a client of this form lacks the chunk at this position.
+    pub(super) fn need(&mut self, kind: StreamKind, position: u64) {
+        if let Some(stream) = self.streams.get_mut(&kind) {
+            stream.needed = stream.needed.min(position);
+        }
+    }
+
+    /// Forgets what every client has, in the forms without identifiers by which somebody could request it again.
+    pub(super) fn forget_sent(&mut self) {
+        for (kind, stream) in &mut self.streams {
+            if matches!(kind, StreamKind::Udp | StreamKind::Rtp) {
+                stream.feed.forget_before(stream.needed);
+            }
+        }
+    }
+
     /// Returns when to call [`Self::expire`].
     pub(super) fn deadline(&self) -> Option<ClockTime> {
         let deadlines = |stream: &Stream| {
@@ -203,7 +226,7 @@ impl Channel {
 impl Stream {
     fn after(kind: StreamKind, number: u64) -> Self {
         let reorder = (kind == StreamKind::Rtp).then(Reorder::new);
-        Self { feed: Feed::after(number), clients: 0, idle_since: None, reorder }
+        Self { feed: Feed::after(number), clients: 0, idle_since: None, reorder, needed: 0 }
     }
 
     /// Takes a packet of RTP, or a part of a transport stream without it, which some senders change to.
@@ -369,7 +392,19 @@ impl Feed {
     /// Forgets the oldest chunks above the capacity, except for the latest chunk.
     pub(super) fn trim(&mut self, capacity: usize) {
         while self.cost > capacity && self.chunks.len() > 1 {
-            let Some(oldest) = self.chunks.pop_front() else { break };
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets the chunks before this position.
+    fn forget_before(&mut self, position: u64) {
+        while self.first < position && !self.chunks.is_empty() {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.chunks.pop_front() {
             self.cost -= oldest.cost();
             self.gone = oldest.number;
             self.first += 1;

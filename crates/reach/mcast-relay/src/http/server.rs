@@ -221,6 +221,7 @@ impl HttpServer {
         let before = self.channels.len();
         self.channels.retain(|_, channel| channel.expire(now, capacity));
         self.is_demand_changed |= self.channels.len() < before;
+        self.forget_sent();
         while let Some(WithheldReport { latest, more, .. }) = self.reports.poll_report(now) {
             self.events.push_back(HttpEvent { count: more + 1, ..latest });
         }
@@ -232,6 +233,17 @@ impl HttpServer {
         for id in ids {
             self.check_client(now, id);
         }
+    }
+
+    /// Keeps only what a client lacks or may request again.
+    fn forget_sent(&mut self) {
+        self.channels.values_mut().for_each(Channel::need_nothing);
+        for subscription in self.clients.values().filter_map(Client::subscription) {
+            if let Some(channel) = self.channels.get_mut(&subscription.channel) {
+                channel.need(subscription.kind, subscription.cursor.position);
+            }
+        }
+        self.channels.values_mut().for_each(Channel::forget_sent);
     }
 
     /// Returns when to call [`Self::handle_timeout`] next, if ever.

@@ -251,6 +251,33 @@ fn a_client_that_is_a_little_too_slow_loses_whole_datagrams_and_is_dropped_in_th
 }
 
 #[test]
+fn what_every_client_has_is_not_kept() {
+    let mut lan = Lan::new(&[GROUP]);
+    let [quick, slow] = ["/udp/239.1.2.3:5000/"; 2].map(|path| lan.get(path));
+    let events = lan.get("/sse/239.1.2.3:5000");
+    [quick, slow, events].map(|id| lan.text(id));
+    (0..100).for_each(|_| lan.send(&[0x47; 1_316]));
+    let kept = |lan: &mut Lan, kind| {
+        lan.server.handle_timeout(lan.now);
+        let mut channels = lan.server.channels.values();
+        channels.find_map(|channel| channel.feed(kind)).map(Feed::cost)
+    };
+    assert_eq!(lan.take(quick, usize::MAX).len(), 131_600);
+    assert!(kept(&mut lan, StreamKind::Udp) > Some(131_600), "one client lacks it");
+    assert_eq!(lan.take(slow, 13_160).len(), 13_160);
+    let most = kept(&mut lan, StreamKind::Udp);
+    assert!(most > Some(90 * 1_316) && most < Some(131_600), "{most:?}");
+
+    assert_eq!(lan.take(slow, usize::MAX).len(), 90 * 1_316);
+
+    assert_eq!(kept(&mut lan, StreamKind::Udp), Some(0));
+    lan.take(events, usize::MAX);
+    assert!(kept(&mut lan, StreamKind::Sse) > Some(131_600), "it may be requested again");
+    lan.send(&[0x48; 10]);
+    assert_eq!([quick, slow].map(|id| lan.take(id, usize::MAX)), [[0x48; 10]; 2]);
+}
+
+#[test]
 fn all_streams_together_keep_a_bounded_number_of_bytes() {
     let config = HttpConfig { max_clients: 1_000, ..HttpConfig::new(7) };
     let mut lan = Lan::with(config, &["239.1.0.0/16:5000"]);

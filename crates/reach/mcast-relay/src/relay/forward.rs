@@ -1,6 +1,7 @@
 //! From an arrival to its copies, and from a reply to its way back.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 
 use mcast_group::Family;
 use mcast_pace::ClockTime;
@@ -33,6 +34,62 @@ impl Relay {
             Err(reason) => rules.iter().for_each(|rule| self.refuse(now, *rule, reason)),
         }
         self.poll_guard(now);
+    }
+
+    /// Handles datagrams that arrived in one coalesced buffer, as far as all are forwarded alike, and returns their number:
+    /// the outputs are for all of these, whose payloads a [`RelayOutput::Send`] contains one after the other. Pass the others
+    /// to [`Self::handle_datagram`] one by one, after the outputs have been taken. `segment` is the length of each datagram
+    /// but the last.
+    pub fn handle_coalesced(
+        &mut self,
+        now: ClockTime,
+        arrival: &LegArrival<'_>,
+        segment: NonZeroUsize,
+    ) -> usize {
+        self.notice_pause(now);
+        self.admitted.clear();
+        let rules = self.rules_for(arrival);
+        if rules.is_empty() {
+            return arrival.payload.len().div_ceil(segment.get());
+        }
+        if !self.decides_together(&rules, arrival) {
+            return 0;
+        }
+        let count = self.guard.arrive_together(now, arrival, segment);
+        if count == 0 {
+            return 0;
+        }
+        let end = arrival.payload.len().min(count * segment.get());
+        let passed = LegArrival { payload: &arrival.payload[..end], ..*arrival };
+        for rule in &rules {
+            self.rules[*rule].counts.arrived += count as u64;
+        }
+        let copies = self.send_copies(now, &rules, &passed, count as u64, &CopyPayload::AsReceived);
+        self.guard.emit_together(copies);
+        count
+    }
+
+    /// Returns whether the datagrams of a coalesced buffer are forwarded alike, if the guard lets them pass. Nothing is
+    /// counted or reported: what is refused, limited, numbered or changed is decided on one by one.
+    fn decides_together(&self, rules: &[usize], arrival: &LegArrival<'_>) -> bool {
+        let is_plain = |side: PathSide| match side {
+            PathSide::Leg(leg) => !self.is_tunnel(leg),
+            PathSide::Route(_) => true,
+            PathSide::AmtGateways(_) => false,
+        };
+        let has_plain_pairs = |rule: &usize| {
+            let state = &self.rules[*rule];
+            let mut pairs = self.pairs[state.pairs.clone()].iter();
+            state.rule.traffic.protocol.is_none()
+                && !state.limits.limits()
+                && pairs.all(|pair| is_plain(pair.key.to))
+        };
+        !self.is_tunnel(arrival.leg)
+            && rules.iter().all(has_plain_pairs)
+            && !self.is_own(arrival.source)
+            && self.peers.sender_of(arrival.source).is_none()
+            && self.home_of_routed(arrival).is_none()
+            && self.can_send(rules, arrival).is_ok()
     }
 
     /// Does what follows from the guard's tests.
@@ -198,6 +255,19 @@ impl Relay {
         arrival: &LegArrival<'_>,
         payload: &CopyPayload,
     ) {
+        let copies = self.send_copies(now, rules, arrival, 1, payload);
+        self.guard.emit(now, content, copies);
+    }
+
+    /// Sends copies of datagrams that arrived together. Returns how many copies each has.
+    fn send_copies(
+        &mut self,
+        now: ClockTime,
+        rules: &[usize],
+        arrival: &LegArrival<'_>,
+        datagrams: u64,
+        payload: &CopyPayload,
+    ) -> usize {
         // Two rules may send it to the same place.
         let mut sent = SentCopies::default();
         for rule in rules.iter().copied() {
@@ -205,16 +275,16 @@ impl Relay {
             let refusal = self.forward_by(now, rule, arrival, payload, &mut sent);
             let copies = (sent.places.len() - before) as u64;
             let counts = &mut self.rules[rule].counts;
-            counts.copies += copies;
+            counts.copies += copies * datagrams;
             counts.bytes += copies * arrival.payload.len() as u64;
             // That another rule has sent the copy is not a refusal. A target that cannot be reached is one in any case.
             let is_counted =
                 |reason: &RefusalReason| sent.places.is_empty() || *reason == RefusalReason::Unreachable;
             if let Some(reason) = refusal.filter(is_counted) {
-                self.refuse(now, rule, reason);
+                (0..datagrams).for_each(|_| self.refuse(now, rule, reason));
             }
         }
-        self.guard.emit(now, content, sent.places.len());
+        sent.places.len()
     }
 
     /// Sends the copies of a datagram by one rule. Returns why a copy was not sent.

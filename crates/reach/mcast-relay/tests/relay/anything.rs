@@ -66,7 +66,10 @@ proptest! {
                 Step::Datagram { leg, source, destination, hop_limit, payload } => {
                     let leg = LegId(leg);
                     let arrival = LegArrival { leg, source, destination, hop_limit, mac: None, trail: RelayPath::default(), payload: &payload };
-                    subject.relay.handle_datagram(now, &arrival);
+                    let length = std::num::NonZeroUsize::new(payload.len());
+                    if length.is_none_or(|length| subject.relay.handle_coalesced(now, &arrival, length) == 0) {
+                        subject.relay.handle_datagram(now, &arrival);
+                    }
                     let copies = subject.outputs(&payload);
                     // What was held back may be sent with it: at most a copy for each target of each repeat.
                     prop_assert!(copies.len() <= 2 * 300, "{}", copies.len());

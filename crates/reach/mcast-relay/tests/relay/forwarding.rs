@@ -256,3 +256,74 @@ fn copies_that_a_router_makes_are_not_forwarded_and_reported_once() {
     // A source that is on the link of no leg comes from farther away.
     assert_eq!(subject.receive(1, "10.7.0.1:4000", "239.1.2.3:5000", b"far").len(), 1);
 }
+
+const GROUP: &str = "239.1.2.3:5000";
+const SENDER: &str = "10.0.0.1:4000";
+
+#[test]
+fn a_coalesced_buffer_is_forwarded_whole_and_counted_datagram_by_datagram() {
+    let mut subject = Subject::new("239.1.2.3:5000 from s0 to s1,s2 always");
+
+    let (count, copies) = subject.receive_coalesced(0, SENDER, GROUP, b"aaaabbbbcc", 4);
+
+    assert_eq!((count, copies.len()), (3, 2));
+    assert!(copies.iter().all(|copy| copy.payload == b"aaaabbbbcc" && copy.hop_limit == Some(7)));
+    let (_, counts) = subject.relay.rules().next().unwrap();
+    assert_eq!((counts.arrived, counts.copies, counts.bytes), (3, 6, 20));
+}
+
+#[test]
+fn a_coalesced_buffer_is_forwarded_up_to_the_first_repeat() {
+    let mut subject = Subject::new("239.1.2.3:5000 from s0 to s1 always");
+    assert_eq!(subject.receive(0, SENDER, GROUP, b"known").len(), 1);
+    assert_eq!(subject.receive_coalesced(0, SENDER, GROUP, b"first1first2knownlast", 6).0, 4, "other limits");
+
+    // Arrived alone, together with others, and in the same buffer.
+    assert_eq!(subject.receive_coalesced(0, SENDER, GROUP, b"thirdknown", 5).0, 1);
+    assert_eq!(subject.receive_coalesced(0, SENDER, GROUP, b"forth1first2forth3", 6).0, 1);
+    assert_eq!(subject.receive_coalesced(0, SENDER, GROUP, b"fifth1fifth1", 6).0, 1);
+    // To another group, it is another content.
+    let mut other = Subject::new("239.1.2.0/24:5000 from s0 to s1 always");
+    assert_eq!(other.receive_coalesced(0, SENDER, GROUP, b"first1first2", 6).0, 2);
+    assert_eq!(other.receive_coalesced(0, SENDER, "239.1.2.4:5000", b"first1first2", 6).0, 2);
+}
+
+#[test]
+fn datagrams_that_come_back_in_other_buffers_are_recognized() {
+    let mut subject = Subject::new("239.1.2.3:5000 between s0 and s1 always");
+    let numbers: Vec<u8> = (0..100).flat_map(|number| [number, 7]).collect();
+    assert_eq!(subject.receive_coalesced(0, SENDER, GROUP, &numbers, 2).0, 100);
+
+    // A box on the other side returns each of them on its own, for as long as it gets any.
+    let (mut returned, mut copies) = (0, 0);
+    for _ in 0..50 {
+        for number in 0..100 {
+            subject.now = subject.now + Duration::from_micros(100);
+            let (together, sent) = subject.receive_coalesced(1, "10.0.1.9:4000", GROUP, &[number, 7], 2);
+            assert_eq!((together, sent), (0, Vec::new()), "it is a repeat");
+            copies += subject.receive(1, "10.0.1.9:4000", GROUP, &[number, 7]).len();
+            returned += 1;
+        }
+    }
+    assert!(copies < 50, "{copies} of {returned}");
+}
+
+#[test]
+fn what_differs_between_datagrams_is_decided_one_by_one() {
+    for rules in [
+        "239.1.2.3:5000 from s0 to s1 rate 10/s always",
+        "239.1.2.3:5000 from s0 to s1,tunnel:site always",
+        "mdns between s0 and s1",
+    ] {
+        let mut subject = Subject::new(rules);
+        let group = if rules.starts_with("mdns") { "224.0.0.251:5353" } else { GROUP };
+        assert_eq!(subject.receive_coalesced(0, SENDER, group, b"onetwo", 3), (0, Vec::new()), "{rules}");
+        let counts = subject.relay.rules().next().unwrap().1;
+        assert_eq!(counts.arrived, 0, "nothing is counted twice");
+    }
+    let mut subject = Subject::new("239.1.2.3:5000 from s0 to s1");
+    assert_eq!(subject.receive_coalesced(0, "10.0.0.200:61440", GROUP, b"onetwo", 3).0, 0, "its own copies");
+    let (count, copies) = subject.receive_coalesced(0, SENDER, GROUP, b"onetwo", 3);
+    assert_eq!((count, copies), (2, Vec::new()));
+    assert_eq!(subject.refused(RefusalReason::NotWanted), 2, "each is counted");
+}

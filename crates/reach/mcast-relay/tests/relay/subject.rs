@@ -1,6 +1,7 @@
 //! The relay under test, and what it asks its driver to do.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use mcast_group::{Group, SourceFilter};
@@ -111,6 +112,23 @@ impl Subject {
         };
         self.relay.handle_datagram(self.now, &arrival);
         self.outputs(payload)
+    }
+
+    /// Passes a coalesced buffer of datagrams with this length; returns how many are forwarded together, and their copies.
+    pub(crate) fn receive_coalesced(
+        &mut self,
+        leg: u8,
+        source: &str,
+        destination: &str,
+        payload: &[u8],
+        segment: usize,
+    ) -> (usize, Vec<SentCopy>) {
+        let (leg, source, destination) = (LegId(leg), address(source), address(destination));
+        let (hop_limit, mac, trail) = (8, None, RelayPath::default());
+        let arrival = LegArrival { leg, source, destination, hop_limit, mac, trail, payload };
+        let segment = NonZeroUsize::new(segment).unwrap();
+        let count = self.relay.handle_coalesced(self.now, &arrival, segment);
+        (count, self.outputs(&payload[..payload.len().min(count * segment.get())]))
     }
 
     /// Passes a unicast datagram that has arrived at a path; returns what is sent on.

@@ -119,6 +119,10 @@ const DECISIONS: &[(&str, &str)] = &[
     ("Receivers can take frames off the interface, beside their sockets", "design/026-past-the-socket.md"),
     ("Every measurement has one replier and one driver per end", "design/027-one-measurement.md"),
     ("Events in Python are classes, reports are the records of --json", "design/028-values-of-python.md"),
+    (
+        "The guard of a relay remembers each datagram, and decides for buffers",
+        "design/029-guard-of-coalesced-buffers.md",
+    ),
 ];
 
 /// Returns the text of `SUMMARY.md` in mdBook's format.

@@ -88,7 +88,7 @@ impl Driver {
             batch.push(datagram.payload, arrival) && batch.len() < batch.capacity()
         });
         let done = self.pass_batch(leg, batch);
-        batches.finish();
+        batches.finish(self.relay.pairs().next().is_some());
         self.batches = Some(batches);
         self.serve_gateway(leg);
         done
