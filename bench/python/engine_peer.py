@@ -5,9 +5,11 @@ redis-commands COUNT RATE          prints commands for `redis-cli --pipe`, paced
 feed KIND COUNT RATE PROGRAM...    writes either of them to a program
 redis-delays SOCKET COUNT          reads records as they are stored; prints how long they took
 nats-create URL                    creates the stream
+nats-copies-create URL             creates it with a copy on each of three servers, once they are a cluster
 nats-write URL COUNT RATE          stores records, paced
 nats-count URL                     prints the number of stored records
 nats-delays URL COUNT              prints how long records took until they were stored
+rabbitmq-create HOST               and so on: the same with RabbitMQ, whose records are read as they are stored
 """
 
 import asyncio
@@ -21,6 +23,8 @@ SIZE = 100
 STREAM = "00000000000000ff"
 # Publications of NATS without an acknowledgement, as many as its client allows by default.
 PENDING = 4000
+# Messages in a frame that the client of RabbitMQ sends, and those without a confirmation.
+BATCH, UNCONFIRMED = 400, 8000
 
 
 def text():
@@ -103,10 +107,15 @@ def redis_delays(path, count):
     report(delays)
 
 
+def servers(url):
+    """Returns the addresses in a URL of several."""
+    return ["nats://" + address for address in url.removeprefix("nats://").split(",")]
+
+
 async def nats_write(url, count, rate):
     import nats
 
-    client = await nats.connect(url)
+    client = await nats.connect(servers(url))
     jetstream = client.jetstream(publish_async_max_pending=PENDING)
     start, rate = time.perf_counter(), int(rate)
     for number in range(int(count)):
@@ -121,26 +130,40 @@ async def nats_write(url, count, rate):
 async def nats_count(url):
     import nats
 
-    client = await nats.connect(url)
+    client = await nats.connect(servers(url))
     print((await client.jetstream().stream_info("prices")).state.messages)
     await client.close()
 
 
-async def nats_create(url):
+async def nats_create(url, copies=1):
     import nats
 
-    client = await nats.connect(url)
-    await client.jetstream().add_stream(
-        name="prices", subjects=["mcast.prices"], duplicate_window=0.1, allow_direct=True
-    )
+    client = await nats.connect(servers(url))
+    settings = {"name": "prices", "subjects": ["mcast.prices"], "duplicate_window": 10**8, "allow_direct": True}
+    # Bridges need batches where there are copies.
+    settings |= {"num_replicas": copies, "allow_atomic": copies > 1, "storage": "file"}
+    deadline, reply = time.monotonic() + 60, {}
+    # A new cluster has no leader at first.
+    while "config" not in reply and time.monotonic() < deadline:
+        try:
+            request = json.dumps(settings).encode()
+            reply = json.loads((await client.request("$JS.API.STREAM.CREATE.prices", request, timeout=2)).data)
+        except nats.errors.Error as error:
+            reply = {"error": str(error)}
+        await asyncio.sleep(0.1)
+    assert "config" in reply, reply
     await client.close()
+
+
+async def nats_copies_create(url):
+    await nats_create(url, 3)
 
 
 async def nats_delays(url, count):
     import nats
     from nats.js.api import AckPolicy, ConsumerConfig
 
-    client = await nats.connect(url)
+    client = await nats.connect(servers(url))
     settings = ConsumerConfig(ack_policy=AckPolicy.NONE, max_deliver=1, mem_storage=True)
     consumer = await client.jetstream().pull_subscribe("mcast.prices", stream="prices", config=settings)
     delays = []
@@ -151,6 +174,82 @@ async def nats_delays(url, count):
             if "Mcast-Kind" not in (message.headers or {}):
                 delays.append(stored - sent_at(message.data))
     await client.close()
+    report(delays)
+
+
+def rabbitmq_producer(host):
+    from rstream import Producer
+
+    return Producer(host, 5552, username="guest", password="guest")
+
+
+async def rabbitmq_create(host):
+    async with rabbitmq_producer(host) as producer:
+        await producer.create_stream("prices")
+
+
+async def rabbitmq_write(host, count, rate):
+    """Stores records of the size that a bridge stores. Their properties are encoded once, so that this takes no time."""
+    from rstream import AMQPMessage
+
+    properties = {"mcast-incarnation": 1 << 30, "mcast-number": 1 << 20, "mcast-time": time.time_ns() // 10**6}
+    properties |= {"mcast-stream": STREAM, "mcast-after": f"{1 << 30}-{1 << 20}"}
+    head = bytes(AMQPMessage(body=text().encode(), application_properties=properties))[:-SIZE]
+    count, rate, sent, confirmed, has_room = int(count), int(rate), 0, 0, asyncio.Event()
+
+    def confirm(status):
+        nonlocal confirmed
+        assert status.is_confirmed, status
+        confirmed += 1
+        has_room.set()
+
+    async with rabbitmq_producer(host) as producer:
+        start, size = time.perf_counter(), max(rate // 1000, 1) if rate else BATCH
+        while sent < count:
+            if rate:
+                await asyncio.sleep(max(start + sent / rate - time.perf_counter(), 0))
+            batch = [head + text().encode() for _ in range(min(size, count - sent))]
+            await producer.send_batch("prices", batch, on_publish_confirm=confirm)
+            sent += len(batch)
+            while confirmed < (count if sent == count else sent - UNCONFIRMED):
+                has_room.clear()
+                await has_room.wait()
+
+
+async def rabbitmq_count(host):
+    from rstream import OffsetType
+    from rstream.client import Client
+    from rstream.schema import Deliver, OffsetSpec
+
+    client = Client(host, 5552, frame_max=1 << 20, heartbeat=60)
+    await client.start()
+    client.add_handler(Deliver, None, name="0")
+    await client.authenticate("/", "guest", "guest")
+    await client.subscribe("prices", 0, OffsetSpec.from_params(OffsetType.LAST, None), initial_credit=1)
+    # The last chunk arrives before the response to this request.
+    await client.unsubscribe(0)
+    last = client._frames[0].get_nowait()
+    print(last.chunk_first_offset + last.num_entries)
+    await client.close()
+
+
+async def rabbitmq_delays(host, count):
+    from rstream import Consumer
+
+    delays, is_over = [], asyncio.Event()
+
+    def received(message, _):
+        text = message[-SIZE:]
+        # Not the record of the end.
+        if text[:19].isdigit():
+            delays.append(time.time_ns() - sent_at(text))
+        if len(delays) == int(count):
+            is_over.set()
+
+    async with Consumer(host, 5552, username="guest", password="guest") as consumer:
+        await consumer.subscribe("prices", received, decoder=bytes)
+        print("ready", flush=True)
+        await asyncio.wait_for(is_over.wait(), 60)
     report(delays)
 
 

@@ -270,8 +270,13 @@ fn http(results: &Results, goals: &mut Vec<Goal>) {
 }
 
 fn bridge(results: &Results, goals: &mut Vec<Goal>) {
-    for (table, client) in [("bridge-redis", "redis-cli --pipe"), ("bridge-nats", "nats-py publish_async")] {
-        let promise = format!("`mcast bridge`, messages per second, at least 0.8 times {client} alone");
+    for (table, client, into) in [
+        ("bridge-redis", "redis-cli --pipe", ""),
+        ("bridge-nats", "nats-py publish_async", ""),
+        ("bridge-nats-copies", "nats-py publish_async", " into three copies"),
+        ("bridge-rabbitmq", "rstream send_batch", ""),
+    ] {
+        let promise = format!("`mcast bridge`, messages per second{into}, at least 0.8 times {client} alone");
         let names = ("mcast bridge", client, "stored");
         goals.push(ratio(results, table.to_owned(), promise, names, Bound::AtLeast(0.8)));
     }

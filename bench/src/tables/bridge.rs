@@ -11,13 +11,13 @@ use anyhow::{Context, Result, ensure};
 use mcast_lab::Host;
 use serde::Deserialize;
 
+use super::engine::{Engine, Server, words};
 use super::plan::Plan;
 use super::rounds::{RoundOptions, Turn, Values, take_turns};
 use super::{Bench, fill};
 use crate::network::{INTERFACE, Link, Network};
 use crate::report::Figures;
 use crate::run::{Cpu, Running, start};
-use crate::tools::Need;
 
 const GROUP: &str = "239.77.0.1:7700";
 /// Records of a run with a pace.
@@ -25,54 +25,6 @@ const PACED: u32 = 40_000;
 /// Records per second while delays are measured.
 const RATE: u32 = 10_000;
 const TIMEOUT: Duration = Duration::from_secs(120);
-
-/// The engine that records are stored in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Engine {
-    Redis,
-    Nats,
-}
-
-impl Engine {
-    pub(super) const ALL: [Self; 2] = [Self::Redis, Self::Nats];
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Redis => "redis",
-            Self::Nats => "nats",
-        }
-    }
-
-    pub(super) const fn title(self) -> &'static str {
-        match self {
-            Self::Redis => "Messages of 100 bytes into Redis Streams",
-            Self::Nats => "Messages of 100 bytes into NATS JetStream",
-        }
-    }
-
-    pub(super) const fn need(self) -> Need {
-        match self {
-            Self::Redis => Need::Redis,
-            Self::Nats => Need::NatsServer,
-        }
-    }
-
-    /// Records of a run without a pace, which takes some seconds, so that starting and ending count for little.
-    const fn records(self) -> u32 {
-        match self {
-            Self::Redis => 2_000_000,
-            Self::Nats => 200_000,
-        }
-    }
-
-    /// The engine's own client.
-    pub(super) const fn client(self) -> &'static str {
-        match self {
-            Self::Redis => "redis-cli --pipe",
-            Self::Nats => "nats-py publish_async",
-        }
-    }
-}
 
 /// Who stores the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +50,7 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, engine: Engine) -> Result<Figu
         engine.records()
     );
     let mut figures = bench.figures(plan, about, "stored", engine.client());
-    if let Some(why) = bench.missing(engine.need()) {
+    if let Some(why) = engine.needs().into_iter().find_map(|need| bench.missing(need)) {
         figures.absent.insert(engine.client().to_owned(), why.to_owned());
         return Ok(figures);
     }
@@ -132,7 +84,7 @@ struct Trial<'a> {
     engine: Engine,
     network: Network,
     folder: PathBuf,
-    _server: Running,
+    server: Server,
 }
 
 impl<'a> Trial<'a> {
@@ -144,50 +96,16 @@ impl<'a> Trial<'a> {
             std::fs::remove_dir_all(&folder).context("removing the records of an earlier run")?;
         }
         std::fs::create_dir_all(&folder).context("making the folder of an engine")?;
-        let socket = folder.join("redis.sock");
-        let program: Vec<OsString> = match engine {
-            Engine::Redis => {
-                let mut program = words(&["redis-server", "--port", "0", "--save", "", "--unixsocket"]);
-                program.push(socket.into());
-                program
-            }
-            Engine::Nats => {
-                let mut program = vec![bench.tools.engines().join("nats-server").into()];
-                program.extend(words(&["--jetstream", "--store_dir"]));
-                program.push(folder.clone().into());
-                program
-            }
-        };
-        let mut server = start(&network.receiver, Cpu::Receiver, &program)?;
-        server.wait_for_text(match engine {
-            Engine::Redis => "eady to accept connections",
-            Engine::Nats => "Server is ready",
-        })?;
-        let trial = Self { bench, engine, network, folder, _server: server };
-        if engine == Engine::Nats {
-            trial.helper(&["nats-create", &trial.url()])?.text(TIMEOUT)?;
+        let server = Server::start(bench, engine, &network.receiver, &folder)?;
+        let trial = Self { bench, engine, network, folder, server };
+        if engine.creates() {
+            trial.helper(&[&engine.command("create"), &trial.server.address])?.text(TIMEOUT)?;
         }
         Ok(trial)
     }
 
     fn host(&self) -> &Host {
         &self.network.receiver
-    }
-
-    /// Returns the address of the server for its own client.
-    fn url(&self) -> String {
-        match self.engine {
-            Engine::Redis => self.folder.join("redis.sock").to_string_lossy().into_owned(),
-            Engine::Nats => "nats://127.0.0.1".to_owned(),
-        }
-    }
-
-    /// Returns the URL of the stream for a bridge.
-    fn target(&self) -> String {
-        match self.engine {
-            Engine::Redis => format!("redis+unix://{}?key=prices", self.url()),
-            Engine::Nats => format!("{}?stream=prices", self.url()),
-        }
     }
 
     /// Returns the command line of the program in Python.
@@ -233,10 +151,13 @@ impl<'a> Trial<'a> {
             }
             _ if self.engine == Engine::Redis => {
                 let mut parameters = vec![OsString::from(&input)];
-                parameters.extend(words(&["redis-cli", "-s", &self.url(), "--pipe"]));
+                parameters.extend(words(&["redis-cli", "-s", &self.server.address, "--pipe"]));
                 self.shell(self.host(), Cpu::Receiver, feed, parameters)?.text(TIMEOUT)?;
             }
-            _ => drop(self.helper(&["nats-write", &self.url(), &count, "0"])?.text(TIMEOUT)?),
+            _ => drop(
+                self.helper(&[&self.engine.command("write"), &self.server.address, &count, "0"])?
+                    .text(TIMEOUT)?,
+            ),
         }
         let seconds = began.elapsed().as_secs_f64();
         let stored = self.count()?;
@@ -250,13 +171,14 @@ impl<'a> Trial<'a> {
 
     fn delays(&self, writer: Writer) -> Result<Delays> {
         let (count, rate) = (PACED.to_string(), RATE.to_string());
-        let reader = match self.engine {
-            Engine::Redis => {
-                let mut reader = self.helper(&["redis-delays", &self.url(), &count])?;
+        let read = || self.helper(&[&self.engine.command("delays"), &self.server.address, &count]);
+        let reader = match self.engine.notes_times() {
+            true => None,
+            false => {
+                let mut reader = read()?;
                 reader.wait_ready()?;
                 Some(reader)
             }
-            Engine::Nats => None,
         };
         let bridge = (writer == Writer::Bridge).then(|| self.bridge()).transpose()?;
         match (writer, bridge) {
@@ -266,14 +188,17 @@ impl<'a> Trial<'a> {
                 drop(publisher);
             }
             _ if self.engine == Engine::Redis => {
-                let client = words(&["redis-cli", "-s", &self.url(), "--pipe"]);
+                let client = words(&["redis-cli", "-s", &self.server.address, "--pipe"]);
                 self.fed(self.host(), "redis-commands", client)?.text(TIMEOUT)?;
             }
-            _ => drop(self.helper(&["nats-write", &self.url(), &count, &rate])?.text(TIMEOUT)?),
+            _ => drop(
+                self.helper(&[&self.engine.command("write"), &self.server.address, &count, &rate])?
+                    .text(TIMEOUT)?,
+            ),
         }
         let mut reader = match reader {
             Some(reader) => reader,
-            None => self.helper(&["nats-delays", &self.url(), &count])?,
+            None => read()?,
         };
         let delays: Delays = reader.result(TIMEOUT)?;
         ensure!(delays.count >= PACED, "the delays of {} records only", delays.count);
@@ -292,7 +217,7 @@ impl<'a> Trial<'a> {
     fn bridge(&self) -> Result<Running> {
         let group = GROUP.replace(':', &format!("%{INTERFACE}:"));
         let mut program = vec![self.bench.tools.mcast().into()];
-        program.extend(words(&["bridge", &group, "to", &self.target(), "--name", "prices", "--json"]));
+        program.extend(words(&["bridge", &group, "to", &self.server.target, "--name", "prices", "--json"]));
         let mut bridge = start(self.host(), Cpu::Receiver, &program)?;
         bridge.wait_for_text(r#""event":"connected""#)?;
         Ok(bridge)
@@ -309,16 +234,12 @@ impl<'a> Trial<'a> {
     fn count(&self) -> Result<u32> {
         let counting = match self.engine {
             Engine::Redis => {
-                let program = words(&["redis-cli", "-s", &self.url(), "XLEN", "prices"]);
+                let program = words(&["redis-cli", "-s", &self.server.address, "XLEN", "prices"]);
                 start(self.host(), Cpu::Receiver, &program)?
             }
-            Engine::Nats => self.helper(&["nats-count", &self.url()])?,
+            _ => self.helper(&[&self.engine.command("count"), &self.server.address])?,
         };
         let text = counting.text(TIMEOUT)?;
         text.trim().parse().with_context(|| format!("the number of records: {text}"))
     }
-}
-
-fn words(words: &[&str]) -> Vec<OsString> {
-    words.iter().map(OsString::from).collect()
 }

@@ -1,6 +1,7 @@
 //! The tables: what is measured.
 
 mod bridge;
+mod engine;
 mod fairness;
 mod groups;
 mod http;

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use super::bridge::{self, Engine};
+use super::bridge;
+use super::engine::Engine;
 use super::fairness::{self, Bottleneck};
 use super::messages::{self, LARGE, SMALL, Subject};
 use super::{Bench, groups, http, latency, log, loss, queue, relay, relay_targets, throughput};
@@ -163,8 +164,7 @@ impl Plan {
             Kind::Http(_) => vec![Need::Reference, Need::Mcast],
             Kind::Log => vec![Need::Fio],
             Kind::Fairness(_) => Vec::new(),
-            Kind::Bridge(Engine::Redis) => vec![Need::Mcast, Need::NatsServer, Need::Redis],
-            Kind::Bridge(Engine::Nats) => vec![Need::Mcast, Need::NatsServer],
+            Kind::Bridge(engine) => engine.needs(),
         }
     }
 
@@ -204,6 +204,6 @@ mod tests {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());
-        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 3 + 2 + 8 + 5 + 2 + 1 + 2);
+        assert_eq!(plans.len(), 3 * 3 * 2 + 5 + 3 + 2 + 8 + 5 + 2 + 1 + 2 + 2);
     }
 }

@@ -45,9 +45,11 @@ pub enum Need {
     Smcroute,
     /// The program `redis-server`, with `redis-cli`.
     Redis,
+    /// The program `rabbitmq-server`, with its plugin for streams.
+    Rabbitmq,
     /// The program of this name, which measures disks.
     Fio,
-    /// A Python environment that has `nats-server` and nats-py, as the tests of bridges have it.
+    /// A Python environment that has `nats-server`, nats-py and rstream, as the tests of bridges have it.
     NatsServer,
     /// The program on Aeron, from `bench/peers/`.
     Aeron,
@@ -105,6 +107,10 @@ impl Tools {
             Need::Smcroute => packages::provide(("smcrouted", "smcroute"), &["-v"], "smcroute", install),
             Need::Redis => {
                 packages::provide(("redis-server", "redis-server"), &["--version"], "redis", install)
+            }
+            Need::Rabbitmq => {
+                let program = ("rabbitmqctl", "rabbitmq-server");
+                Ok(format!("RabbitMQ {}", packages::provide(program, &["version"], ".", install)?))
             }
             Need::Fio => packages::provide(("fio", "fio"), &["--version"], "fio", install),
             Need::NatsServer => python::engines(&self.source, &self.made.join("engines"), install),

@@ -1,6 +1,7 @@
 //! Memory for many datagrams at once.
 
 use std::fmt;
+use std::ops::Range;
 
 use mcast_sys::ReceiveBuffer;
 use mcast_sys::socket::ReceiveSlots;
@@ -120,6 +121,19 @@ impl Batch {
         self.take_at(&mut cursor.0)
     }
 
+    /// Returns the payload of the datagram at the cursor, without the rest of it; empty behind the last one.
+    ///
+    /// ```
+    /// let batch = mcast::Batch::new(1, 2048);
+    /// assert_eq!(batch.payload_at(mcast::Cursor::default()), b"");
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn payload_at(&self, cursor: Cursor) -> &[u8] {
+        let Cursor(Position { message, index }) = cursor;
+        self.messages.get(message).map_or(&[], |message| message.payload(index, &self.buffers))
+    }
+
     /// Copies a datagram into the next free buffer, for sources that are not sockets. Returns
     /// `false` if no buffer is free.
     ///
@@ -199,10 +213,21 @@ pub(crate) struct Position {
 }
 
 impl Message {
+    /// Returns where in its buffer a datagram is.
+    #[inline]
+    fn range(&self, index: usize) -> Range<usize> {
+        let start = index * self.segment;
+        start..self.length.min(start + self.segment)
+    }
+
+    #[inline]
+    fn payload<'a>(&self, index: usize, buffers: &'a [ReceiveBuffer]) -> &'a [u8] {
+        &buffers[self.buffer].memory()[self.range(index)]
+    }
+
     #[inline]
     fn datagram<'a>(&self, index: usize, buffers: &'a [ReceiveBuffer]) -> Datagram<'a> {
-        let start = index * self.segment;
-        let end = self.length.min(start + self.segment);
+        let Range { start, end } = self.range(index);
         let arrival = if self.count == 1 {
             self.arrival
         } else {
@@ -251,6 +276,11 @@ mod tests {
             [(b"aaaa".to_vec(), Some(3), 4), (b"bbbb".to_vec(), Some(0), 4), (b"cc".to_vec(), Some(0), 2)]
         );
         assert_eq!(batch.len(), 3);
+        let mut cursor = Cursor::default();
+        for expected in [&b"aaaa"[..], b"bbbb", b"cc", b""] {
+            assert_eq!(batch.payload_at(cursor), expected);
+            batch.next_at(&mut cursor);
+        }
         let buffers: Vec<_> = batch.buffers().map(|buffer| (buffer.payload, buffer.segment)).collect();
         assert_eq!(buffers, [(&b"aaaabbbbcc"[..], 4)]);
     }

@@ -76,6 +76,21 @@ mod tests {
     }
 
     #[test]
+    fn a_login_that_was_refused_may_pass_only_with_a_password_of_a_file() {
+        let refused = EngineError {
+            what: "wrong".to_owned(),
+            remedy: None,
+            kind: crate::engine::EngineErrorKind::LoginRefused,
+        };
+        for (password, may_pass) in
+            [(EnginePassword::File("password".into()), true), (EnginePassword::from("secret"), false)]
+        {
+            let error = refused.clone().with_renewal(password.is_renewed());
+            assert_eq!(error.is_transient(), may_pass, "{password:?}");
+        }
+    }
+
+    #[test]
     fn a_text_is_not_shown() {
         assert_eq!(format!("{:?}", EnginePassword::from("secret")), "Text");
     }

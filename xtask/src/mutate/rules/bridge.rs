@@ -178,6 +178,16 @@ pub(super) const RULES: &[Rule] = &[
     ),
     RABBITMQ.rule("gap records are published to RabbitMQ alone", "is_gap(before) || is_gap(record) ||", ""),
     RABBITMQ.rule(
+        "a bridge whose login was accepted waits for a new password",
+        "EngineErrorKind::LoginRefused if may_renew =>",
+        "EngineErrorKind::LoginRefused if may_renew && self.what.is_empty() =>",
+    ),
+    RABBITMQ.rule(
+        "only a password in a file can be another one",
+        "matches!(self, Self::File(_))",
+        "matches!(self, Self::File(_) | Self::Text(_))",
+    ),
+    RABBITMQ.rule(
         "incarnations are published to RabbitMQ one after the other",
         " || before.position.incarnation != record.position.incarnation",
         "",

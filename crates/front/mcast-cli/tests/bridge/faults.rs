@@ -1,5 +1,6 @@
 //! Engines that stand still, lose records, run out of space, or reject a bridge.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::audit::{audit, records};
@@ -12,7 +13,8 @@ scenarios! {
     what_the_engine_loses_is_stored_again
     what_is_no_longer_buffered_is_recorded_as_lost_by_the_engine
     what_cannot_work_ends_with_its_cause_and_a_remedy
-    a_key_of_another_stream_is_refused;
+    a_key_of_another_stream_is_refused
+    while_there_is_no_engine_nothing_is_said_to_be_stored_again;
     without kafka:
     an_engine_without_room_is_waited_for
 }
@@ -158,4 +160,23 @@ fn a_key_of_another_stream_is_refused<T: Engine>() {
             && ended.stderr.contains("?key=KEY in Redis, ?stream=STREAM in NATS and RabbitMQ")
     );
     assert_eq!(engine.length(), 1);
+}
+
+fn while_there_is_no_engine_nothing_is_said_to_be_stored_again<T: Engine>() {
+    let network = Network::new([0.0, 0.0]);
+    let Some(mut engine) = T::start(&network, Setup::Durable) else { return };
+    let bridge = network.bridge(0, &engine, &[]);
+    engine.kill();
+    // The bridge has nothing that is not stored. It tries to connect several times, and looks each second.
+    bridge.stderr.wait_for("buffered until the engine can be used");
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(2) {
+        std::thread::yield_now();
+    }
+    assert!(!bridge.stderr.text().contains("stored again"), "{}", bridge.stderr.text());
+    engine.restart();
+    bridge.stderr.wait_for("everything is stored again");
+    let text = bridge.signalled(libc::SIGINT).stderr;
+    let warnings: BTreeSet<&str> = text.lines().filter(|line| line.starts_with("warning: ")).collect();
+    assert_eq!(text.lines().filter(|line| line.starts_with("warning: ")).count(), warnings.len(), "{text}");
 }

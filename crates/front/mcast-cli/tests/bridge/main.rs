@@ -39,6 +39,8 @@ mod renewed;
 mod reverse;
 #[path = "../command/schemas.rs"]
 mod schemas;
+#[path = "../command/set_clock.rs"]
+mod set_clock;
 mod stored;
 #[allow(dead_code)]
 #[path = "../command/support.rs"]

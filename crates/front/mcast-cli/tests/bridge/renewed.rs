@@ -7,10 +7,13 @@ use serde_json::json;
 use crate::audit::records;
 use crate::certificates::Certificates;
 use crate::failover::Server;
+#[cfg(feature = "kafka")]
+use crate::kafka_server::{KafkaServer, Security};
 use crate::nats_server::NatsServer;
 use crate::network::{ENGINE, Network, close, write};
 use crate::python_client::absent;
-use crate::support::{Running, eventually};
+use crate::rabbitmq_server::RabbitmqServer;
+use crate::support::{Running, eventually, start};
 
 const CONNECTED: &str = r#""event":"connected""#;
 const TLS_PORT: &str = "7001";
@@ -128,4 +131,114 @@ fn a_bridge_that_a_server_of_nats_logs_out_continues_with_the_renewed_password()
     close(&mut publisher);
     publisher.end().succeeded();
     check(bridge);
+}
+
+/// A publisher with a stream, a bridge that stores it, and one that publishes what is stored. Both log in with a password of
+/// a file.
+struct Login {
+    bridges: [Running; 2],
+    publisher: Running,
+    subscriber: Running,
+    /// The file of the password.
+    password: tempfile::NamedTempFile,
+}
+
+impl Login {
+    /// Starts everything, once the bridges are connected with the password `secret`.
+    fn start(network: &Network, url: &str, options: &[&str]) -> Self {
+        let password = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(password.path(), "secret\n").unwrap();
+        let options = [options, &["--password-file", password.path().to_str().unwrap()]].concat();
+        let storing = network.start_bridge(0, url, &options);
+        wait_connected(&storing, 1);
+        let publisher = network.publish(&["--wait-for", "1", "--evict-after", "60s"]);
+        let subscribe = ["subscribe", "239.1.2.5%eth1:7000", "--name", "again", "--from", "oldest"];
+        let subscriber = start(&network.publisher, &subscribe);
+        let again =
+            ["bridge", url, "to", "239.1.2.5%eth0:7000", "--name", "again", "--wait-for", "1", "--json"];
+        let publishing = start(&network.bridges[1], &[&again[..], &options].concat());
+        wait_connected(&publishing, 1);
+        Self { bridges: [storing, publishing], publisher, subscriber, password }
+    }
+
+    /// Checks that the bridges continue while their connections last although the server requires the password `renewed` by
+    /// now, are refused and buffer once the connections have ended, and continue with the new password of the file.
+    fn check_renewal(
+        mut self,
+        length: impl Fn() -> u64,
+        change: impl Fn(),
+        disconnect: impl Fn(),
+        refused: &str,
+    ) {
+        let last = |number: u64| format!("message {number} ");
+        write(&mut self.publisher, 0..100);
+        eventually("what was published before", || length() == 100);
+        change();
+        write(&mut self.publisher, 100..200);
+        eventually("what was published after the change", || length() == 200);
+        self.subscriber.stdout.wait_for(&last(199));
+        let connections = |bridge: &Running| bridge.stdout.text().matches(CONNECTED).count();
+        assert_eq!(self.bridges.each_ref().map(connections), [1, 1]);
+        disconnect();
+        self.bridges.iter().for_each(|bridge| bridge.stdout.wait_for(refused));
+        write(&mut self.publisher, 200..300);
+        assert_eq!(length(), 200, "nothing is stored with the old password");
+        std::fs::write(self.password.path(), "renewed\n").unwrap();
+        self.bridges.iter().for_each(|bridge| wait_connected(bridge, 2));
+        eventually("everything", || length() == 300);
+        self.subscriber.stdout.wait_for(&last(299));
+        close(&mut self.publisher);
+        self.publisher.end().succeeded();
+        let [storing, publishing] = self.bridges;
+        check(storing);
+        publishing.end().succeeded();
+        let ended = self.subscriber.end().succeeded();
+        assert!(ended.stderr.contains("lost 0 messages"), "{ended:?}");
+    }
+}
+
+/// A changed password does not end connections to RabbitMQ: an administrator does.
+#[test]
+#[ignore = "the server takes long to start: cargo soak --only bridge"]
+fn a_bridge_that_rabbitmq_refuses_continues_with_the_renewed_password() {
+    let network = Network::new([0.0; 2]);
+    let Some(server) = RabbitmqServer::start(&network.engine, false) else { return };
+    let url = format!("rabbitmq-stream://limited@{ENGINE}?stream=prices");
+    let length = || server.length("prices");
+    let change = || server.control(&["change_password", "limited", "renewed"]);
+    let disconnect = || server.control(&["close_all_connections", "--vhost", "/", "renewed"]);
+    Login::start(&network, &url, &[]).check_renewal(length, change, disconnect, "authentication failed");
+}
+
+/// A broker of Kafka that has another password for a user keeps the connections of that user.
+#[cfg(feature = "kafka")]
+fn kafka_is_renewed(security: &Security<'_>, url: impl Fn(&KafkaServer) -> String, options: &[&str]) {
+    let network = Network::new([0.0; 2]);
+    let Some(server) = KafkaServer::start(&network.engine, ENGINE, "prices", security) else { return };
+    let (length, change) = (|| server.length(), || server.set_password("renewed"));
+    let login = Login::start(&network, &url(&server), options);
+    login.check_renewal(length, change, || server.disconnect(), "Invalid credentials");
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn a_bridge_that_kafka_refuses_continues_with_the_renewed_password() {
+    let security = Security { password: Some("secret"), ..Security::default() };
+    kafka_is_renewed(&security, |server| format!("kafka://feeds@{}/prices", server.address()), &[]);
+}
+
+#[cfg(feature = "kafka-tls")]
+#[test]
+fn a_bridge_that_kafka_refuses_by_scram_continues_with_the_renewed_password() {
+    let certificates = Certificates::make();
+    certificates.name_server(&["127.0.0.1", ENGINE]);
+    let security = Security {
+        password: Some("secret"),
+        mechanism: Some("SCRAM-SHA-512"),
+        certificates: Some(&certificates),
+        proves_clients: false,
+    };
+    let url =
+        |server: &KafkaServer| format!("kafka+tls://feeds@{}/prices?sasl=scram-sha-512", server.address());
+    kafka_is_renewed(&security, url, &["--tls-ca", &certificates.text("ca.pem")]);
 }

@@ -14,6 +14,7 @@ scenarios! {
     a_bridge_starts_at_a_number_a_time_or_an_id_and_follows_new_records
     recorded_times_are_repeated_at_a_speed
     a_standby_takes_over_from_a_bridge_that_is_killed
+    a_bridge_that_stands_by_notices_an_engine_that_is_gone
     a_bridge_that_was_stopped_goes_silent_when_it_is_woken
     messages_are_not_written_back_to_where_they_came_from
     a_bridge_reports_that_it_waits_for_subscribers_that_do_not_join
@@ -281,6 +282,18 @@ fn a_standby_takes_over_from_a_bridge_that_is_killed<T: SourceEngine>() {
     for bridge in bridges {
         bridge.signalled(libc::SIGINT);
     }
+}
+
+fn a_bridge_that_stands_by_notices_an_engine_that_is_gone<T: SourceEngine>() {
+    let network = Network::new();
+    let Some(mut engine) = T::start(&network.engines, Setup::Plain) else { return };
+    engine.store(&messages(5, 0..10));
+    let bridges = [0, 1].map(|index| network.bridge(index, &engine, &["--stay"]));
+    let standby = &bridges[1 - active(&bridges)];
+    engine.kill();
+    let killed = Instant::now();
+    standby.stdout.wait_for(r#""event":"disconnected""#);
+    assert!(killed.elapsed() < Duration::from_secs(20), "{:?}", killed.elapsed());
 }
 
 fn a_bridge_that_was_stopped_goes_silent_when_it_is_woken<T: SourceEngine>() {

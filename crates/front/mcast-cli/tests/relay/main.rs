@@ -5,6 +5,7 @@
 mod amt;
 mod avahi;
 mod bound;
+mod clock;
 mod combinations;
 mod forwarding;
 #[path = "../command/full_disk.rs"]
@@ -20,6 +21,8 @@ mod programs;
 mod replies;
 #[path = "../command/schemas.rs"]
 mod schemas;
+#[path = "../command/set_clock.rs"]
+mod set_clock;
 mod sites;
 mod streams;
 #[allow(dead_code)]

@@ -17,7 +17,8 @@ pub(super) const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// While one request is under way, how long to wait for a second one before waiting for the response.
 const SECOND_REQUEST: Duration = Duration::from_millis(5);
 const IN_FLIGHT: usize = 2;
-/// How often an idle connection is checked: without a stream, a bridge requests nothing.
+/// How often an idle connection is used, which shows an engine that is gone and keeps servers from closing it: without a
+/// stream, or while it stands by, a bridge requests nothing, perhaps for days.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// What the thread reports.
@@ -162,9 +163,6 @@ impl Worker {
 /// The most records to read at once.
 const RECORDS: usize = 4_096;
 
-/// How often an idle connection is used, because servers close silent ones: a bridge may stand by for days.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-
 /// What the thread reports.
 #[derive(Debug)]
 pub(super) enum SourceReport {
@@ -249,7 +247,7 @@ impl SourceWorker {
     /// Executes requests until the connection breaks; `Ok` if the bridge is gone.
     fn serve(&self, source: &mut dyn Source, retry: &mut Duration) -> Result<(), EngineError> {
         loop {
-            let (number, request) = match self.requests.recv_timeout(KEEP_ALIVE) {
+            let (number, request) = match self.requests.recv_timeout(IDLE) {
                 Ok(request) => request,
                 Err(RecvTimeoutError::Timeout) => {
                     source.last()?;

@@ -218,6 +218,10 @@ impl Sink for KafkaSink {
         Some(self.engine_key)
     }
 
+    fn check(&mut self) -> Result<(), EngineError> {
+        self.reader.state().map(|_| ())
+    }
+
     fn send(&mut self, request: &Request) -> Result<(), EngineError> {
         self.requests.push_back(request.clone());
         Ok(())

@@ -17,6 +17,8 @@ use crate::tunnel::Tunnel;
 
 const BROKER: &str = include_str!("kafka_broker.py");
 const SCRIPT: &str = include_str!("kafka.py");
+/// The user of the client at a broker with a password, and the password of that user.
+const READER: &str = "reader";
 /// `HOST:PORT` of a broker of the user, as it names itself to clients.
 const USERS: &str = "MCAST_TEST_KAFKA";
 
@@ -79,10 +81,10 @@ impl Security<'_> {
             (Some(_), Some(_)) => "sasl_ssl",
         };
         let mut settings = json!({ "security.protocol": protocol });
-        if let Some(password) = self.password {
+        if self.password.is_some() {
             settings["sasl.mechanisms"] = self.mechanism.unwrap_or("PLAIN").into();
-            settings["sasl.username"] = "feeds".into();
-            settings["sasl.password"] = password.into();
+            settings["sasl.username"] = READER.into();
+            settings["sasl.password"] = READER.into();
         }
         if let Some(certificates) = self.certificates {
             settings["ssl.ca.location"] = certificates.text("ca.pem").into();
@@ -187,12 +189,26 @@ impl KafkaServer {
     /// Moves the clock of the broker of the tests, or waits.
     #[allow(dead_code)]
     pub(crate) fn advance(&self, time: Duration) {
-        let Broker::Tests(broker) = &self.broker else { return std::thread::sleep(time) };
-        let mut control = broker.host.run(|| TcpStream::connect(("127.0.0.1", 9093))).unwrap().unwrap();
-        writeln!(control, "{}", time.as_millis()).unwrap();
-        // It has read the line when it closes the connection.
-        control.shutdown(std::net::Shutdown::Write).unwrap();
-        let _ = std::io::copy(&mut control, &mut std::io::sink());
+        match &self.broker {
+            Broker::Tests(broker) => broker.control(&format!("advance {}", time.as_millis())),
+            Broker::Users(_) => std::thread::sleep(time),
+        }
+    }
+
+    /// Has the broker of the tests require another password of the user `feeds`, who remains connected, as with Kafka.
+    #[allow(dead_code)]
+    pub(crate) fn set_password(&self, password: &str) {
+        if let Broker::Tests(broker) = &self.broker {
+            broker.control(&format!("password {password}"));
+        }
+    }
+
+    /// Has the broker of the tests end all connections.
+    #[allow(dead_code)]
+    pub(crate) fn disconnect(&self) {
+        if let Broker::Tests(broker) = &self.broker {
+            broker.control("disconnect");
+        }
     }
 
     /// Returns the file in which the broker of the tests keeps everything.
@@ -246,6 +262,15 @@ impl OwnBroker {
         let broker = Self { host: host.clone(), child, folder, options };
         broker.wait();
         broker
+    }
+
+    /// Has it do something of its own.
+    fn control(&self, line: &str) {
+        let mut control = self.host.run(|| TcpStream::connect(("127.0.0.1", 9093))).unwrap().unwrap();
+        writeln!(control, "{line}").unwrap();
+        // It has done so when it closes the connection.
+        control.shutdown(std::net::Shutdown::Write).unwrap();
+        let _ = std::io::copy(&mut control, &mut std::io::sink());
     }
 
     /// Waits until it accepts connections.

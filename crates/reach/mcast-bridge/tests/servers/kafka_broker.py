@@ -119,7 +119,7 @@ class Topic:
 class Broker:
     def __init__(self, options):
         self.options, self.topics, self.transactions, self.next_producer = options, {}, {}, 1
-        self.shift, self.changed = 0, asyncio.Event()
+        self.shift, self.changed, self.connections = 0, asyncio.Event(), set()
         try:
             with open(options.journal, "rb") as journal:
                 while True:
@@ -404,6 +404,7 @@ class Broker:
     async def serve(self, reader, writer):
         login = Login(self.options)
         is_known = self.options.password is None
+        self.connections.add(writer)
         try:
             while True:
                 (length,) = struct.unpack(">i", await reader.readexactly(4))
@@ -420,25 +421,38 @@ class Broker:
                     response = getattr(owner, HANDLERS[key][1])(request)
                     response = await response if asyncio.iscoroutine(response) else response
                 is_known |= login.is_known
+                if writer.is_closing():
+                    break
                 writer.write(struct.pack(">ii", len(response) + 4, number) + response)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
             pass
         finally:
+            self.connections.discard(writer)
             writer.close()
 
     async def control(self, reader, writer):
-        """Moves the clock by milliseconds."""
+        """Moves the clock by milliseconds, sets the password for later logins, or ends all connections."""
         while line := await reader.readline():
-            self.shift += int(line)
+            match line.decode().split():
+                case ["advance", time]:
+                    self.shift += int(time)
+                case ["password", password]:
+                    self.options.password = password
+                case ["disconnect"]:
+                    for connection in self.connections:
+                        connection.close()
         writer.close()
 
 
 class Login:
-    """SASL on a connection: PLAIN (RFC 4616), or SCRAM (RFC 5802, RFC 7677)."""
+    """SASL on a connection: PLAIN (RFC 4616), or SCRAM (RFC 5802, RFC 7677). There is a second user, `reader`, whose password
+    is never changed."""
 
     def __init__(self, options):
-        self.options, self.is_known, self.signed = options, False, None
+        self.is_known, self.signed = False, None
+        self.passwords = {"feeds": (options.password or "").encode(), "reader": b"reader"}
+        self.options = options
         self.hash = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}.get(options.mechanism)
 
     def handshake(self, request):
@@ -446,25 +460,27 @@ class Login:
         return struct.pack(">h", error) + array([text(self.options.mechanism)])
 
     def authenticate(self, request):
-        message, password = request.bytes(request.take("i")), (self.options.password or "").encode()
-        reply = self.scram(message.decode(), password) if self.hash else self.plain(message, password)
+        message = request.bytes(request.take("i"))
+        reply = self.scram(message.decode()) if self.hash else self.plain(message)
         if reply is None:
             return struct.pack(">h", AUTHENTICATION_FAILED) + text("Invalid credentials") + struct.pack(">i", 0)
         return struct.pack(">h", NONE) + text(None) + struct.pack(">i", len(reply)) + reply
 
-    def plain(self, message, password):
-        self.is_known = message.split(b"\0")[1:] == [b"feeds", password]
+    def plain(self, message):
+        user, password = message.split(b"\0")[1:]
+        self.is_known = self.passwords.get(user.decode()) == password
         return b"" if self.is_known else None
 
-    def scram(self, message, password):
+    def scram(self, message):
         def keyed(key, what):
             return hmac.digest(key, what.encode(), self.hash)
 
         if self.signed is None:
             head, bare = message[:3], message[3:]
             fields = dict(field.split("=", 1) for field in bare.split(","))
-            if head != "n,," or fields["n"] != "feeds":
+            if head != "n,," or fields["n"] not in self.passwords:
                 return None
+            password = self.passwords[fields["n"]]
             salt, self.nonce = os.urandom(16), fields["r"] + base64.b64encode(os.urandom(18)).decode()
             first = f"r={self.nonce},s={base64.b64encode(salt).decode()},i=4096"
             self.salted, self.signed = hashlib.pbkdf2_hmac(self.hash, password, salt, 4096), f"{bare},{first}"

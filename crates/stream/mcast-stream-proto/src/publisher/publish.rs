@@ -401,19 +401,24 @@ impl PublisherMachine {
 
     /// Completes and seals the datagram that is being written, if there is one.
     fn close_datagram(&mut self, now: ClockTime) {
-        let Some(open) = self.open.take() else { return };
-        if open.fill == open.body && open.header.flags.has(Flags::BATCH) {
+        // Its fields are read where they are: moving it, just after some were written, stalls the processor.
+        let Some(open) = &self.open else { return };
+        let (fill, flags, is_clear) = (open.fill, open.header.flags, open.header.epoch == KeyEpoch::CLEAR);
+        if fill == open.body && flags.has(Flags::BATCH) {
+            self.open = None;
             return;
         }
-        self.ring.open_mut()[Header::FLAGS_AT] = open.header.flags.0;
-        let begins_message = open.header.flags.has(Flags::BATCH) || open.header.flags.has(Flags::BEGIN);
+        self.ring.open_mut()[Header::FLAGS_AT] = flags.0;
+        let begins_message = flags.has(Flags::BATCH) || flags.has(Flags::BEGIN);
         let next = self.next_message;
         let message = if begins_message { open.first_message(next) } else { next };
-        if !self.seal_open(&open) {
+        let is_sealed = is_clear || self.seal_open();
+        self.open = None;
+        if !is_sealed {
             self.fail(Refusal::CannotSeal);
             return;
         }
-        self.ring.close(open.fill + self.tag_length(), message);
+        self.ring.close(fill + self.tag_length(), message);
         if self.is_sent_but_one() {
             self.heartbeats.defer(now);
         }
@@ -425,10 +430,9 @@ impl PublisherMachine {
         self.ring.sent + 1 == self.ring.next
     }
 
-    fn seal_open(&mut self, open: &OpenDatagram) -> bool {
-        if open.header.epoch == KeyEpoch::CLEAR {
-            return true;
-        }
+    /// Seals the open datagram; returns whether that succeeded.
+    fn seal_open(&mut self) -> bool {
+        let Some(open) = &self.open else { return false };
         let bytes = &mut self.ring.open_mut()[..open.fill + TAG_LENGTH];
         self.sealer.seal_data(&self.config.keys, &open.header, open.body, bytes)
     }

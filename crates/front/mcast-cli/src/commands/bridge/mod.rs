@@ -183,9 +183,9 @@ With --config, each line of the file is a bridge: a name, a colon, and its argum
 quoted as in a shell. Each runs on its own; one that fails is started again after 1 s, and later
 after up to 10 s. Lines of notes, records of JSON (`bridge`) and metrics (label `bridge`) have the
 name. SIGHUP rereads the file: bridges whose line is the same continue, those whose line is gone or
-changed store what they have and end, and those that are new or changed start. If a line is not
-valid, nothing changes. Options of the command (--check, --timeout, --json and --metrics) are not in
-the file, and stay as they are until the command is started again.
+changed end once they have stored what they have, or after 2 s, and those that are new or changed
+start. If a line is not valid, nothing changes. Options of the command (--check, --timeout, --json
+and --metrics) are not in the file, and stay as they are until the command is started again.
 
 Redis: a stream with the entry INCARNATION-(NUMBER + 1) for each message, with the fields `s`
 (stream), `t` (when it was received, in milliseconds since 1970), `k` (key, if there is one) and `d`

@@ -201,7 +201,7 @@ impl<'a> Session<'a> {
         self.around.figures.set(Latest::Keeping(state));
         self.report_refused()?;
         let (statistics, lag) = self.bridge.statistics();
-        if statistics.pending == 0 && self.around.settle_problem() {
+        if statistics.pending == 0 && self.bridge.is_connected() && self.around.settle_problem() {
             self.around.lines.note("everything is stored again");
         }
         let now = Instant::now();

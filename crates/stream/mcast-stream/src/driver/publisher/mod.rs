@@ -266,7 +266,7 @@ impl Publisher {
         let message = message.into();
         let mut core = self.shared.core();
         loop {
-            let now = self.shared.clock.now();
+            let now = core.time_of_message(&self.shared.clock);
             match core.machine.publish(now, message) {
                 Err(refusal) if !refusal.is_temporary() || self.shared.send(&mut core) == 0 => {
                     return Err(refusal.into());
@@ -546,7 +546,7 @@ impl Publisher {
     ) -> Result<MessageNumber, StreamError> {
         let mut core = self.shared.core();
         loop {
-            let now = self.shared.clock.now();
+            let now = core.time_of_message(&self.shared.clock);
             match core.machine.publish(now, message) {
                 Ok(number) => {
                     self.send_soon(&mut core, now);
@@ -635,6 +635,29 @@ mod tests {
         // After a millisecond, not with the next timer in up to a third of a second. The median, because a stall of the
         // machine may delay single ones.
         assert!(late[2] < Duration::from_millis(30), "{late:?}");
+    }
+
+    fn look_while_the_timer_thread_sleeps() {
+        let publisher = publisher();
+        publisher.publish(b"hello").unwrap();
+        let (mut looks, mut late) = (0, 0);
+        while looks < 200 {
+            let core = publisher.shared.core();
+            if core.sleeps_until > ClockTime(0) {
+                looks += 1;
+                late += u32::from(core.oversleeps());
+            }
+            drop(core);
+            std::thread::yield_now();
+        }
+        // Only until it has woken for the message.
+        assert!(late < 100, "each datagram that is sent would wake it, {late} times of {looks}");
+    }
+
+    #[test]
+    fn the_timer_thread_wakes_by_itself_when_something_is_due() {
+        let lab = Lab::new().unwrap();
+        lab.host("alone").unwrap().run(look_while_the_timer_thread_sleeps).unwrap();
     }
 
     #[cfg(feature = "tokio")]

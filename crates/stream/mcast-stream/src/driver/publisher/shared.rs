@@ -19,6 +19,12 @@ use std::sync::TryLockError;
 
 /// How long a listening thread may take to notice that it must end.
 pub(super) const LISTEN_INTERVAL: Duration = Duration::from_millis(100);
+/// Messages that are queued between two reads of the clock.
+const MESSAGES_PER_READ: u8 = 16;
+const MAX_READ_AGE: Duration = Duration::from_millis(1);
+/// How long the timer thread sleeps at least: waking every few microseconds would take the processor from other threads.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// The most feedback datagrams that are handled before the publisher sends again.
 const FEEDBACK_BATCH: usize = 64;
 const MAX_FEEDBACK: usize = 65_536;
@@ -50,6 +56,9 @@ pub(super) struct Core {
     /// Until when the timer thread sleeps.
     pub(super) sleeps_until: ClockTime,
     pub(super) health: PathHealth,
+    /// When the clock was last read for a message, and for how many messages more that will do.
+    read_at: ClockTime,
+    reads_left: u8,
     /// Feedback is handled when this number of data datagrams has been sent.
     feedback_due: u64,
     /// The events of the machine when that was last looked at.
@@ -70,12 +79,35 @@ impl Core {
             machine,
             sleeps_until: ClockTime(0),
             health,
+            read_at: ClockTime(0),
+            reads_left: 0,
             feedback_due: FEEDBACK_EVERY,
             events: 0,
             first_endpoint: 0,
             repairs,
             buffer,
         }
+    }
+}
+
+impl Core {
+    /// Whether something is due before the timer thread wakes, and not just before.
+    pub(super) fn oversleeps(&self) -> bool {
+        let deadline = self.machine.poll_timeout().unwrap_or(ClockTime::NEVER);
+        deadline + SHORTEST_SLEEP < self.sleeps_until
+    }
+
+    /// Returns the time for a message: reading the clock for each would take a tenth of the time of queueing it.
+    ///
+    /// Until the timer thread wakes, which is soon after a message was queued, some messages have the time of the first one.
+    pub(super) fn time_of_message(&mut self, clock: &Clock) -> ClockTime {
+        let is_recent = self.sleeps_until <= self.read_at + self.machine.config().linger.min(MAX_READ_AGE);
+        if self.reads_left > 0 && is_recent {
+            self.reads_left -= 1;
+        } else {
+            (self.read_at, self.reads_left) = (clock.now(), MESSAGES_PER_READ - 1);
+        }
+        self.read_at
     }
 }
 
@@ -105,7 +137,7 @@ impl Shared {
 
     /// Wakes the timer thread if something is due before it would wake.
     pub(super) fn wake_timer(&self, core: &Core) {
-        if core.machine.poll_timeout().unwrap_or(ClockTime::NEVER) < core.sleeps_until {
+        if core.oversleeps() {
             self.timer.notify_one();
         }
     }
@@ -117,6 +149,8 @@ impl Shared {
     pub(super) fn send(&self, core: &mut Core) -> u64 {
         let before = core.machine.datagrams_sent();
         let mut has_sent = false;
+        // No message may be older for the machine than what is sent.
+        core.reads_left = 0;
         while let Some(transmit) = core.machine.poll_transmit(self.clock.now()) {
             self.send_one(core, transmit);
             has_sent = true;
@@ -194,6 +228,7 @@ impl Shared {
             let answer = socket.sender.recv_answer(self.sockets.family, &mut core.buffer, Duration::ZERO);
             let Ok(Some(answer)) = answer else { return received };
             core.health.record_feedback(endpoint);
+            core.reads_left = 0;
             core.machine.handle_datagram(self.clock.now(), answer.source, answer.payload);
         }
         most
@@ -235,9 +270,10 @@ impl Shared {
             core.machine.set_unix_offset(self.clock.unix_offset());
             self.send(&mut core);
             let deadline = core.machine.poll_timeout().unwrap_or(ClockTime::NEVER).min(announce_at);
-            // Waking every few microseconds would take the processor from other threads.
-            let sleep = self.clock.until(deadline).max(Duration::from_micros(50)).min(Duration::from_secs(1));
-            core.sleeps_until = self.clock.now() + sleep;
+            let now = self.clock.now();
+            // Not when the sleep ends, which is a little later: each datagram that is sent would wake it then.
+            core.sleeps_until = deadline.min(now + LONGEST_SLEEP);
+            let sleep = core.sleeps_until.since(now).max(SHORTEST_SLEEP);
             let woken = self.timer.wait_timeout(core, sleep);
             core =
                 usable(woken.map(|(core, _)| core).map_err(|error| PoisonError::new(error.into_inner().0)));

@@ -476,10 +476,7 @@ impl Subscriber {
     fn current_bytes(&self) -> &[u8] {
         match self.current_datagram {
             CurrentDatagram::Nothing => &[],
-            CurrentDatagram::Batch => {
-                let mut cursor = self.current;
-                self.batch.next_at(&mut cursor).map_or(&[], |datagram| datagram.payload())
-            }
+            CurrentDatagram::Batch => self.batch.payload_at(self.current),
             CurrentDatagram::Unicast => &self.unicast[..self.unicast_length],
         }
     }

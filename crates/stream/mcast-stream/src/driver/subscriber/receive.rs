@@ -244,10 +244,7 @@ impl Subscriber {
         };
         let current_datagram = match self.current_datagram {
             CurrentDatagram::Nothing => &[][..],
-            CurrentDatagram::Batch => {
-                let mut cursor = self.current;
-                self.batch.next_at(&mut cursor).map_or(&[][..], |datagram| datagram.payload())
-            }
+            CurrentDatagram::Batch => self.batch.payload_at(self.current),
             CurrentDatagram::Unicast => &self.unicast[..self.unicast_length],
         };
         let step = machine.poll_step(self.now, current_datagram)?;
