@@ -144,30 +144,40 @@ impl Stage {
         }
     }
 
+    /// Whether the thread sleeps for longer than it may when there is a message. It is not woken for each: it has nothing to
+    /// do with those that are on their way.
+    fn is_idle(&self, sync: SyncPolicy) -> bool {
+        let awaits_sync = matches!(sync, SyncPolicy::Interval(_)) && self.unsynced_since.is_none();
+        awaits_sync || self.confirmed.received == Some(self.next)
+    }
+
     const fn has_room(&self) -> bool {
         self.waiting_bytes < MOST_WAITING
     }
 
-    /// Appends messages to the log: all of them, or none. Returns the number of the last one.
+    /// Appends messages to the log: all of them, or none. Returns the number of the first one.
     fn append(&mut self, messages: &[OutgoingMessage<'_>]) -> Result<MessageNumber, StreamError> {
         let writer = self.writer.as_mut().ok_or(Refusal::Closed)?;
-        let mut number = match messages {
+        let appended = match messages {
             [message] => writer.append(LogTime::now(), &[content(message)]),
             messages => {
                 let batch: Vec<_> = messages.iter().map(content).collect();
                 writer.append(LogTime::now(), &batch)
             }
-        }?
-        .first;
-        for OutgoingMessage { bytes, key } in messages {
-            let message = Waiting { number, key: *key, bytes: (*bytes).into() };
-            self.waiting_bytes += message.size();
-            self.accepted = (self.accepted.0 + 1, self.accepted.1 + bytes.len() as u64);
-            self.waiting.push_back(message);
-            number += 1;
-        }
+        }?;
+        let bytes: usize = messages.iter().map(|message| message.bytes.len()).sum();
+        self.accepted = (self.accepted.0 + messages.len() as u64, self.accepted.1 + bytes as u64);
         self.unsynced_since.get_or_insert_with(Instant::now);
-        Ok(MessageNumber(number.0 - 1))
+        Ok(appended.first)
+    }
+
+    /// Keeps messages until they may be sent, the first of which has this number.
+    fn keep(&mut self, first: MessageNumber, messages: &[OutgoingMessage<'_>]) {
+        for (number, OutgoingMessage { bytes, key }) in (first.0..).zip(messages) {
+            let message = Waiting { number: MessageNumber(number), key: *key, bytes: (*bytes).into() };
+            self.waiting_bytes += message.size();
+            self.waiting.push_back(message);
+        }
     }
 }
 
@@ -192,16 +202,29 @@ impl Shared {
             return Err(Refusal::TooLong { length, longest: self.longest }.into());
         }
         let mut stage = self.wait_for_room(wait)?;
-        let last = stage.append(messages)?;
+        let wakes_others = stage.is_idle(self.sync) || !stage.waiting.is_empty();
+        let first = stage.append(messages)?;
+        let last = MessageNumber(first.0 + messages.len().saturating_sub(1) as u64);
         let syncs_each = self.sync == SyncPolicy::Each;
+        let mut sent = 0;
         if !syncs_each {
             self.sendable.store(last.0 + 1, Ordering::Release);
             self.send(&mut stage);
+            // Without a copy, as far as there is room.
+            if stage.waiting.is_empty() {
+                let numbered = (first.0..).map(MessageNumber).zip(messages);
+                sent = numbered
+                    .take_while(|(number, message)| self.queue(&mut stage, *number, **message))
+                    .count();
+            }
         }
+        stage.keep(MessageNumber(first.0 + sent as u64), &messages[sent..]);
         if matches!(wait, Wait::UntilStored(_)) {
             self.publisher.flush();
         }
-        self.changed.notify_all();
+        if syncs_each || wakes_others || sent < messages.len() {
+            self.changed.notify_all();
+        }
         // The thread syncs. What is appended meanwhile shares the next sync.
         while syncs_each && matches!(wait, Wait::UntilStored(_)) && load(&self.sendable) <= last {
             if stage.has_failed() {
@@ -238,26 +261,32 @@ impl Shared {
     fn send(&self, stage: &mut Stage) {
         let sendable = load(&self.sendable);
         stage.refusal = None;
-        while let Some(waiting) = stage.waiting.front().filter(|waiting| waiting.end() <= sendable) {
-            if stage.has_failed() {
+        while stage.waiting.front().is_some_and(|waiting| waiting.end() <= sendable) {
+            let Some(waiting) = stage.waiting.pop_front() else { return };
+            if !self.queue(stage, waiting.number, (waiting.key, &*waiting.bytes).into()) {
+                stage.waiting.push_front(waiting);
                 return;
             }
-            let expected = self.lineage.in_stream(waiting.number);
-            match self.publisher.try_queue((waiting.key, &*waiting.bytes)) {
-                Ok(number) if number != expected => stage.phase = Phase::Bypassed,
-                Ok(_) => {
-                    (stage.next, stage.waiting_bytes) =
-                        (waiting.end(), stage.waiting_bytes.saturating_sub(waiting.size()));
-                    stage.waiting.pop_front();
-                }
-                Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
-                    stage.refusal = Some(refusal);
-                    return;
-                }
-                Err(StreamError::Refused(refusal)) => stage.phase = Phase::Refused(refusal),
-                Err(_) => stage.phase = Phase::Refused(Refusal::Closed),
-            }
+            stage.waiting_bytes = stage.waiting_bytes.saturating_sub(waiting.size());
         }
+    }
+
+    /// Publishes the message that has this number in the log; returns `false` if it stays unsent.
+    fn queue(&self, stage: &mut Stage, number: MessageNumber, message: OutgoingMessage<'_>) -> bool {
+        if stage.has_failed() {
+            return false;
+        }
+        match self.publisher.try_queue(message) {
+            Ok(published) if published == self.lineage.in_stream(number) => {
+                stage.next = MessageNumber(number.0.saturating_add(1));
+                return true;
+            }
+            Ok(_) => stage.phase = Phase::Bypassed,
+            Err(StreamError::Refused(refusal)) if refusal.is_temporary() => stage.refusal = Some(refusal),
+            Err(StreamError::Refused(refusal)) => stage.phase = Phase::Refused(refusal),
+            Err(_) => stage.phase = Phase::Refused(Refusal::Closed),
+        }
+        false
     }
 
     /// Syncs and sends, until the publisher ends.
