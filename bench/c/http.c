@@ -212,5 +212,7 @@ void serve_http(const struct work *work)
             case CLIENT: read_request(work, poll, &clients[number]); break;
             }
         }
+        if (work->gather)
+            usleep(work->gather * 1000);
     }
 }

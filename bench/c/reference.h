@@ -37,6 +37,7 @@ struct work {
     size_t size;   /* bytes of payload */
     int buffer;    /* receive buffer to ask for; 0: the system's */
     unsigned rate; /* datagrams a second; 0: as fast as it goes */
+    unsigned gather; /* milliseconds between two writes to HTTP clients */
     uint64_t count; /* send so many and end; 0: until the window closes */
     size_t fresh;   /* the payloads come from this many bytes in turn, each with its number; 0: from the same few */
     unsigned train; /* datagrams in one message; 0: as many as the kernel takes */

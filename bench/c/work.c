@@ -45,6 +45,7 @@ void parse_work(int count, char **arguments, struct work *work)
         {"port", required_argument, 0, 'p'},      {"interface", required_argument, 0, 'i'},
         {"address", required_argument, 0, 'a'},   {"size", required_argument, 0, 's'},
         {"buffer", required_argument, 0, 'm'},    {"rate", required_argument, 0, 'r'},
+        {"gather", required_argument, 0, 'y'},
         {"train", required_argument, 0, 't'},     {"warm-up", required_argument, 0, 'w'},
         {"seconds", required_argument, 0, 'd'},   {"count", required_argument, 0, 'k'},
         {"fresh", required_argument, 0, 'f'},     {0, 0, 0, 0},
@@ -70,6 +71,7 @@ void parse_work(int count, char **arguments, struct work *work)
         case 'r': work->rate = (unsigned)atoi(optarg); break;
         case 'k': work->count = strtoull(optarg, NULL, 10); break;
         case 'f': work->fresh = (size_t)atoll(optarg); break;
+        case 'y': work->gather = (unsigned)atoi(optarg); break;
         case 't': work->train = (unsigned)atoi(optarg); break;
         case 'w': work->warm_up = atof(optarg); break;
         case 'd': work->seconds = atof(optarg); break;

@@ -33,15 +33,17 @@ const WINDOWS: f64 = 4.0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proxy {
     Reference,
+    Gathering,
     Mcast,
 }
 
 impl Proxy {
-    const ALL: [Self; 2] = [Self::Reference, Self::Mcast];
+    const ALL: [Self; 3] = [Self::Reference, Self::Gathering, Self::Mcast];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Reference => "C recvmmsg, writev",
+            Self::Gathering => "C, every 4 ms",
             Self::Mcast => "mcast relay",
         }
     }
@@ -49,17 +51,19 @@ impl Proxy {
     const fn what(self) -> &'static str {
         match self {
             Self::Reference => "one thread; what it receives at once is written at once to each client",
+            Self::Gathering => "the same, with a pause of 4 ms after each time",
             Self::Mcast => "one rule for all groups; writes at most every 4 ms to each client",
         }
     }
 
     fn program(self, bench: &Bench, groups: u8) -> Vec<OsString> {
         match self {
-            Self::Reference => {
+            Self::Reference | Self::Gathering => {
                 let (groups, port) = (groups.to_string(), PORT.to_string());
                 let words = ["http", "--group", GROUP, "--groups", &groups, "--port", &port];
                 let place = ["--interface", INTERFACE, "--address", SERVER, "--bare"];
-                let words = words.into_iter().chain(place).map(OsString::from);
+                let pause: &[&str] = if self == Self::Gathering { &["--gather", "4"] } else { &[] };
+                let words = words.into_iter().chain(place).chain(pause.iter().copied()).map(OsString::from);
                 [bench.tools.reference().into()].into_iter().chain(words).collect()
             }
             Self::Mcast => {
