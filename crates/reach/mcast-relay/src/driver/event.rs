@@ -142,7 +142,8 @@ impl DriverEvent {
 /// Counters beside those of the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DriverCounts {
-    /// Datagrams that the system dropped, because a receive buffer of the relay was full.
+    /// Datagrams that the system dropped, because a receive buffer of the relay was full. It counts a coalesced buffer of
+    /// several once.
     pub lost: u64,
     /// Copies and replies that the system did not take: queues were full, or there was no route.
     pub unsent: u64,

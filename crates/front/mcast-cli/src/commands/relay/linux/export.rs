@@ -124,7 +124,7 @@ impl State {
         let mut one = |name, kind, help, value: u64| out.family(name, kind, help).sample(&[], value);
         one("mcast_relay_peers", MetricKind::Gauge, "Other relays.", self.peers as u64);
         one("mcast_relay_loops_total", MetricKind::Counter, "Loops found.", self.loops);
-        let help = "Datagrams that the system dropped, because a receive buffer of the relay was full.";
+        let help = "Datagrams or coalesced buffers that the system dropped, because a receive buffer of the relay was full.";
         one("mcast_relay_lost_datagrams_total", MetricKind::Counter, help, self.counts.lost);
         let help = "Copies and replies that the system did not take.";
         one("mcast_relay_unsent_total", MetricKind::Counter, help, self.counts.unsent);

@@ -25,7 +25,7 @@ pub(super) struct EventRecord {
     /// (`relay-disappeared`); this relay forwards (`forwarding`) or another one does (`standing-by`); two legs are
     /// on the same segment (`same-segment`); another box returns copies (`loop-found`); a router also forwards what
     /// the relay forwards (`router-found`), or the copies of another relay would be forwarded farther and are not
-    /// (`chain-found`); the system dropped datagrams, because the receive buffer was full (`receive-lost`);
+    /// (`chain-found`); the system dropped datagrams or coalesced buffers, because the receive buffer was full (`receive-lost`);
     /// datagrams were not forwarded (`not-forwarded`); hosts have joined a group from other sources than the relay
     /// (`other-sources`), or report nothing (`no-reports`); a relay of AMT accepts memberships (`amt-connected`),
     /// can no longer be used (`amt-lost`), or none answers (`amt-no-relay`); a tunnel is up, with another relay at
@@ -230,7 +230,8 @@ pub(super) struct Summary {
     tunnels: Vec<TunnelSummary>,
     /// Datagrams at the sockets of tunnels that were dropped, by reason
     tunnels_dropped: Vec<RefusedCount>,
-    /// Datagrams that the system dropped, because a receive buffer of the relay was full
+    /// Datagrams that the system dropped, because a receive buffer of the relay was full; a coalesced buffer of several
+    /// counts once
     lost: u64,
     /// Copies and replies that the system did not take
     unsent: u64,

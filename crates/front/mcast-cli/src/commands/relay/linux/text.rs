@@ -98,7 +98,7 @@ fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
         DriverEvent::Amt { leg, event } => (describe_amt(names.leg(*leg), event), None),
         DriverEvent::ReceiveLost { leg, count } => (
             format!(
-                "{} lost on {}: the system dropped them, because the receive buffer was full",
+                "{} or coalesced buffers of several lost on {}: the system dropped them, because the receive buffer was full",
                 count_of(*count, "datagram"),
                 names.leg(*leg)
             ),
@@ -265,7 +265,12 @@ pub(super) fn summary_lines(driver: &Driver, time: Duration) -> Vec<String> {
     };
     let lost = match driver.counts().lost {
         0 => String::new(),
-        lost => format!("; lost, because a receive buffer was full: {}", count(lost)),
+        lost => {
+            format!(
+                "; datagrams or coalesced buffers lost, because a receive buffer was full: {}",
+                count(lost)
+            )
+        }
     };
     lines.push(format!("relayed for {}{lost}{unsent}", seconds(time)));
     lines
