@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
@@ -40,18 +41,29 @@ fuzz_target!(|bytes: &[u8]| {
             0..=2 => {
                 let destination = SocketAddr::from(DESTINATIONS[usize::from(choice / 2 % 4)]);
                 let (hop_limit, mac) = (choice % 9, None);
-                relay.handle_datagram(
-                    now,
-                    &LegArrival {
-                        leg: leg_id,
-                        source: from,
-                        destination,
-                        hop_limit,
-                        mac,
-                        trail: RelayPath::default(),
-                        payload,
-                    },
-                );
+                let arrival = LegArrival {
+                    leg: leg_id,
+                    source: from,
+                    destination,
+                    hop_limit,
+                    mac,
+                    trail: RelayPath::default(),
+                    payload,
+                };
+                // Most are datagrams, others coalesced buffers.
+                match NonZeroUsize::new(usize::from(step / 7 % 8)) {
+                    None => relay.handle_datagram(now, &arrival),
+                    Some(segment) => {
+                        let count = relay.handle_coalesced(now, &arrival, segment);
+                        assert!(count <= payload.len().div_ceil(segment.get()));
+                        take(&mut relay, &mut paths);
+                        let rest = &payload[payload.len().min(count * segment.get())..];
+                        for payload in rest.chunks(segment.get()) {
+                            relay.handle_datagram(now, &LegArrival { payload, ..arrival });
+                            take(&mut relay, &mut paths);
+                        }
+                    }
+                }
             }
             3 => relay.handle_reply(now, PathId(u32::from(*choice)), from),
             4 => {

@@ -82,7 +82,8 @@ pub enum RelayOutput {
 /// The payload of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CopyPayload {
-    /// That of the datagram, or of the coalesced datagrams, that were passed to the relay last. The driver takes all outputs before it passes another.
+    /// That of the datagram, or those of the coalesced datagrams, that the relay has handled last. The driver takes all outputs
+    /// before it passes another.
     AsReceived,
     /// These bytes.
     Other(Box<[u8]>),

@@ -311,8 +311,8 @@ impl Contents {
             earlier_single: SingleContents::default(),
             since: ClockTime::START,
             capacity: capacity.get(),
-            // The hash has a random key: otherwise, a sender could make contents collide. SipHash, the standard one, takes
-            // many times as long.
+            // The hash has a random key: otherwise, a sender could make contents collide. That suffices as long as nobody sees
+            // hashes, and here nobody does. SipHash, the standard one, takes longer.
             hasher: RandomState::default(),
         }
     }

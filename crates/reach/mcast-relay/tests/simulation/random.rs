@@ -56,7 +56,8 @@ fn plan(world_dice: &mut Dice, with_faults: bool) -> Plan {
     Plan { segments, ours, faults }
 }
 
-/// Runs the plan with a datagram every 37 ms from any segment; returns the copies of each, by segment.
+/// Runs the plan with a datagram every 37 ms on average, up to eight at a time, from any segment; returns when and where
+/// each was sent.
 fn run(seed: u64, with_faults: bool) -> (World, Plan, BTreeMap<u64, (u64, Segment)>) {
     let mut dice = Dice::new(seed);
     let plan = plan(&mut dice, with_faults);
@@ -66,8 +67,12 @@ fn run(seed: u64, with_faults: bool) -> (World, Plan, BTreeMap<u64, (u64, Segmen
         world.fault(*time, *fault);
     }
     let mut originals = BTreeMap::new();
+    let (burst, mut segment) = (dice.between(1, 8), 0);
     for number in 0..END / (37 * MILLISECOND) {
-        let (time, segment) = (number * 37 * MILLISECOND, dice.below(plan.segments as u64) as usize);
+        if number % burst == 0 {
+            segment = dice.below(plan.segments as u64) as usize;
+        }
+        let time = (number - number % burst) * 37 * MILLISECOND;
         let frame = Frame {
             segment,
             source: host(segment, 1),
@@ -90,6 +95,15 @@ fn copies(world: &World) -> BTreeMap<(u64, Segment), usize> {
         *copies.entry((number, sent.frame.segment)).or_insert(0) += 1;
     }
     copies
+}
+
+#[test]
+fn datagrams_of_a_burst_are_forwarded_in_coalesced_buffers() {
+    let worlds = (0..20).map(|seed| run(seed, true).0);
+    let (together, all) = worlds.fold((0, 0), |(together, all), world| {
+        (together + world.forwarded_together, all + world.sent_by_ours().count())
+    });
+    assert!(together > all / 10, "{together} of {all}");
 }
 
 #[test]

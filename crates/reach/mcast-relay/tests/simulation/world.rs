@@ -87,15 +87,21 @@ pub(crate) enum Fault {
 enum Step {
     Original(Frame),
     Arrive { node: Node, leg: usize, frame: Frame },
+    Coalesced { node: Node, flow: Flow },
     Timer { node: Node, life: u64 },
     Fault(Fault),
 }
+
+/// The datagrams that an interface may coalesce: those with the same leg, source, destination and hop limit.
+type Flow = (usize, SocketAddr, SocketAddr, u8);
 
 struct OurNode {
     plan: Ours,
     relay: Option<Relay>,
     life: u64,
     timer: Option<u64>,
+    /// What has arrived and was not passed to the relay yet.
+    gathering: BTreeMap<Flow, Vec<Rc<[u8]>>>,
     paths: BTreeMap<PathId, (PathSide, u16)>,
     joined: BTreeSet<(LegId, Group)>,
     /// The number that the relay has given to each leg of the plan, if its rules name it.
@@ -128,6 +134,10 @@ pub(crate) struct World {
     pub(crate) announcement_loss: u64,
     /// The longest time from a segment to a relay and through it, in microseconds.
     pub(crate) longest_delay: u64,
+    /// How long datagrams gather in a coalesced buffer at most, in microseconds; 0: each is passed on its own.
+    gather_within: u64,
+    /// The datagrams that were forwarded together with others.
+    pub(crate) forwarded_together: usize,
     pub(crate) sent: Vec<Sent>,
     pub(crate) events: Vec<(u64, Node, RelayEvent)>,
     /// The simulation ends once this many datagrams were sent.
@@ -157,14 +167,25 @@ impl World {
             dice: Dice::new(seed),
             announcement_loss: 0,
             longest_delay: 3_000,
+            gather_within: if seed.is_multiple_of(3) { 0 } else { 2_000 },
+            forwarded_together: 0,
             sent: Vec::new(),
             events: Vec::new(),
             most: 200_000,
         };
         for (node, plan) in ours.into_iter().enumerate() {
             world.fault(plan.start, Fault::Start(node));
-            let (paths, joined, legs) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-            world.ours.push(OurNode { plan, relay: None, life: 0, timer: None, paths, joined, legs });
+            let (gathering, paths, joined, legs) = Default::default();
+            world.ours.push(OurNode {
+                plan,
+                relay: None,
+                life: 0,
+                timer: None,
+                gathering,
+                paths,
+                joined,
+                legs,
+            });
         }
         world
     }
@@ -188,10 +209,11 @@ impl World {
                 Step::Original(frame) => self.wire(None, None, frame),
                 Step::Arrive { node, leg, frame } if node < self.ours.len() => self.arrive(node, leg, &frame),
                 Step::Arrive { node, leg, frame } => self.arrive_foreign(node, leg, &frame),
+                Step::Coalesced { node, flow } => self.pass_coalesced(node, flow),
                 Step::Timer { node, life } => {
                     if self.ours[node].life == life && self.ours[node].timer == Some(self.now) {
                         self.ours[node].timer = None;
-                        self.with(node, None, Relay::handle_timeout);
+                        self.with(node, Relay::handle_timeout);
                     }
                 }
                 Step::Fault(fault) => self.apply(fault),
@@ -251,35 +273,64 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, node: Node, leg: usize, frame: &Frame) {
-        let Some(leg) = self.ours[node].legs.get(&leg).copied() else { return };
+    fn arrive(&mut self, node: Node, leg_number: usize, frame: &Frame) {
+        let Some(leg) = self.ours[node].legs.get(&leg_number).copied() else { return };
         if frame.destination.port() == ANNOUNCEMENT_PORT {
             let bytes = frame.payload.clone();
-            self.with(node, None, |relay, now| relay.handle_announcement(now, leg, &bytes).unwrap());
+            self.with(node, |relay, now| relay.handle_announcement(now, leg, &bytes).unwrap());
             return;
         }
         let group = Group::new(frame.destination.ip()).unwrap();
         if !self.ours[node].joined.contains(&(leg, group)) {
             return;
         }
-        let Frame { source, destination, hop_limit, .. } = *frame;
-        let payload = frame.payload.clone();
-        // Some arrive as a coalesced buffer of one, so that the guard knows contents of both kinds.
-        let coalesced = NonZeroUsize::new(payload.len()).filter(|_| (self.now / 1_000).is_multiple_of(2));
-        self.with(node, Some(&payload), |relay, now| {
-            let arrival = LegArrival {
-                leg,
-                source,
-                destination,
-                hop_limit,
-                mac: None,
-                trail: RelayPath::default(),
-                payload: &payload,
-            };
-            if coalesced.is_none_or(|length| relay.handle_coalesced(now, &arrival, length) == 0) {
-                relay.handle_datagram(now, &arrival);
-            }
+        let flow = (leg_number, frame.source, frame.destination, frame.hop_limit);
+        let gathering = self.ours[node].gathering.entry(flow).or_default();
+        gathering.push(frame.payload.clone());
+        if gathering.len() == 1 {
+            let within = if self.gather_within == 0 { 0 } else { self.dice.below(self.gather_within) };
+            self.push(self.now + within, Step::Coalesced { node, flow });
+        }
+    }
+
+    /// Passes what has gathered: datagrams of one length, of which the last may be shorter, in each buffer.
+    fn pass_coalesced(&mut self, node: Node, flow: Flow) {
+        let gathered = self.ours[node].gathering.remove(&flow).unwrap_or_default();
+        let Some(leg) = self.ours[node].legs.get(&flow.0).copied() else { return };
+        let mut left = &gathered[..];
+        while let Some(first) = left.first() {
+            let is_whole = |datagram: &&Rc<[u8]>| datagram.len() == first.len();
+            let whole = left.iter().take_while(is_whole).count();
+            let has_short = left.get(whole).is_some_and(|last| (1..first.len()).contains(&last.len()));
+            let (buffer, rest) = left.split_at(whole + usize::from(has_short));
+            self.pass_buffer(node, leg, flow, buffer);
+            left = rest;
+        }
+    }
+
+    fn pass_buffer(&mut self, node: Node, leg: LegId, flow: Flow, buffer: &[Rc<[u8]>]) {
+        let (_, source, destination, hop_limit) = flow;
+        let (mac, trail) = (None, RelayPath::default());
+        let whole = buffer.concat();
+        let together = NonZeroUsize::new(buffer[0].len()).map_or(0, |segment| {
+            let arrival = LegArrival { leg, source, destination, hop_limit, mac, trail, payload: &whole };
+            let mut together = 0;
+            self.with_datagrams(node, |relay, now| {
+                together = relay.handle_coalesced(now, &arrival, segment);
+                buffer[..together].to_vec()
+            });
+            together
         });
+        if together > 1 {
+            self.forwarded_together += together;
+        }
+        for payload in &buffer[together..] {
+            let arrival = LegArrival { leg, source, destination, hop_limit, mac, trail, payload };
+            self.with_datagrams(node, |relay, now| {
+                relay.handle_datagram(now, &arrival);
+                vec![payload.clone()]
+            });
+        }
     }
 
     fn arrive_foreign(&mut self, node: Node, leg: usize, frame: &Frame) {
@@ -302,7 +353,7 @@ impl World {
         match fault {
             Fault::Kill(node) => self.stop(node),
             Fault::Stop(node) => {
-                self.with(node, None, Relay::stop);
+                self.with(node, Relay::stop);
                 self.stop(node);
             }
             Fault::Start(node) => self.start(node),
@@ -316,13 +367,13 @@ impl World {
             }
             Fault::Down(node, segment) => {
                 for leg in self.legs_on(node, segment) {
-                    self.with(node, None, |relay, now| relay.handle_leg_down(now, leg));
+                    self.with(node, |relay, now| relay.handle_leg_down(now, leg));
                 }
             }
             Fault::Up(node, segment) => {
                 for leg in self.legs_on(node, segment) {
                     let own = IpAddr::from(address(segment, node));
-                    self.with(node, None, |relay, now| relay.handle_leg_up(now, leg, &[own]));
+                    self.with(node, |relay, now| relay.handle_leg_up(now, leg, &[own]));
                 }
             }
         }
@@ -337,6 +388,7 @@ impl World {
         let ours = &mut self.ours[node];
         (ours.relay, ours.timer) = (None, None);
         ours.life += 1;
+        ours.gathering.clear();
         ours.paths.clear();
         ours.joined.clear();
     }
@@ -357,13 +409,21 @@ impl World {
         }
     }
 
-    /// Calls the relay, and does what it asks for.
-    fn with(&mut self, node: Node, payload: Option<&[u8]>, call: impl FnOnce(&mut Relay, ClockTime)) {
+    /// Calls the relay about something else than datagrams, and does what it asks for.
+    fn with(&mut self, node: Node, call: impl FnOnce(&mut Relay, ClockTime)) {
+        self.with_datagrams(node, |relay, now| {
+            call(relay, now);
+            Vec::new()
+        });
+    }
+
+    /// Calls the relay, and does what it asks for. `call` returns the datagrams that the relay has handled.
+    fn with_datagrams(&mut self, node: Node, call: impl FnOnce(&mut Relay, ClockTime) -> Vec<Rc<[u8]>>) {
         let now = ClockTime::START + Duration::from_micros(self.now);
         let Some(mut relay) = self.ours[node].relay.take() else { return };
-        call(&mut relay, now);
+        let received = call(&mut relay, now);
         while let Some(output) = relay.poll_output() {
-            self.output(node, payload, output);
+            self.output(node, &received, output);
         }
         let deadline = relay.poll_timeout().unwrap();
         self.ours[node].relay = Some(relay);
@@ -376,7 +436,7 @@ impl World {
         }
     }
 
-    fn output(&mut self, node: Node, received: Option<&[u8]>, output: RelayOutput) {
+    fn output(&mut self, node: Node, received: &[Rc<[u8]>], output: RelayOutput) {
         match output {
             RelayOutput::OpenPath { path, side, port, .. } => {
                 let (PathPort::Own(port) | PathPort::Shared(port) | PathPort::Preferred(port)) = port;
@@ -387,17 +447,17 @@ impl World {
                 let (side, port) = self.ours[node].paths[&path];
                 let PathSide::Leg(leg) = side else { panic!("no unicast here") };
                 let segment = self.ours[node].segment(leg);
-                let payload = match &payload {
-                    CopyPayload::AsReceived => received.unwrap(),
-                    CopyPayload::Other(bytes) => bytes,
-                };
                 let source = SocketAddr::from((address(segment, node), port));
                 let hop_limit = hop_limit.unwrap_or(64);
-                self.wire(
-                    Some(node),
-                    None,
-                    Frame { segment, source, destination, hop_limit, payload: payload.into() },
-                );
+                let payloads = match payload {
+                    CopyPayload::AsReceived => received.to_vec(),
+                    CopyPayload::Other(bytes) => vec![bytes.into()],
+                };
+                assert!(!payloads.is_empty(), "a copy of nothing");
+                for payload in payloads {
+                    let frame = Frame { segment, source, destination, hop_limit, payload };
+                    self.wire(Some(node), None, frame);
+                }
             }
             RelayOutput::Join { leg, group, sources } => {
                 match sources.is_none() {
