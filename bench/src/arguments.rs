@@ -41,8 +41,14 @@ pub struct CaptureOptions {
     #[arg(long, default_value_t = 3)]
     pub rounds: usize,
     /// Seconds to send to each program
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 1.0)]
     pub seconds: f64,
+    /// Measure only this rate, in datagrams per second (repeatable). Other rates of the same commit remain in the tables
+    #[arg(long = "rate", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rates: Vec<u64>,
+    /// Measure only this program (repeatable), in the same way
+    #[arg(long = "contestant", value_name = "NAME")]
+    pub contestants: Vec<String>,
     /// Write the tables to FILE, such as docs/capture.md [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub write: Option<std::path::PathBuf>,

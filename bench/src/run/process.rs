@@ -112,6 +112,14 @@ impl Running {
         Ok(())
     }
 
+    /// Requests its end, as Ctrl-C does.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn interrupt(&self) -> Result<()> {
+        Ok(self.child.signal(libc::SIGINT)?)
+    }
+
     /// Returns the number of its process.
     #[must_use]
     pub fn id(&self) -> u32 {
