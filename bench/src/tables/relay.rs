@@ -36,16 +36,18 @@ const QUIET_TIME: Duration = Duration::from_millis(100);
 enum Forwarder {
     Kernel,
     Mcast,
+    Wire,
     Socat,
 }
 
 impl Forwarder {
-    const ALL: [Self; 3] = [Self::Kernel, Self::Mcast, Self::Socat];
+    const ALL: [Self; 4] = [Self::Kernel, Self::Mcast, Self::Wire, Self::Socat];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Kernel => "kernel",
             Self::Mcast => "mcast relay",
+            Self::Wire => "mcast relay --wire",
             Self::Socat => "socat",
         }
     }
@@ -54,6 +56,7 @@ impl Forwarder {
         match self {
             Self::Kernel => "Linux's own forwarding of multicast, set up by smcroute",
             Self::Mcast => "one rule for all groups, in one process",
+            Self::Wire => "the same, with the groups taken off the interface (`AF_XDP`)",
             Self::Socat => "a process for each group",
         }
     }
@@ -61,7 +64,7 @@ impl Forwarder {
     const fn need(self) -> Need {
         match self {
             Self::Kernel => Need::Smcroute,
-            Self::Mcast => Need::Mcast,
+            Self::Mcast | Self::Wire => Need::Mcast,
             Self::Socat => Need::Socat,
         }
     }
@@ -79,10 +82,11 @@ impl Forwarder {
                 program.extend(files.into_iter().flat_map(|(option, path)| [option.into(), path.into()]));
                 vec![program]
             }
-            Self::Mcast => {
+            Self::Mcast | Self::Wire => {
                 let rule = format!("239.77.0.1+{GROUPS}:{PORT} from {INTERFACE} to {DOWNSTREAM} always");
                 let mut program = vec![bench.tools.mcast().into()];
                 program.extend(of(&["relay", &rule]));
+                program.extend((self == Self::Wire).then(|| of(&["--wire", "require"])).into_iter().flatten());
                 vec![program]
             }
             Self::Socat => groups()
@@ -105,7 +109,9 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, link: Link) -> Result<Figures>
     let network = &RoutedNetwork::new(link)?;
     let mut figures = bench.figures(plan, about.to_owned(), "rate", Forwarder::Kernel.name());
     let mut turns = Vec::new();
-    for forwarder in Forwarder::ALL {
+    // Only frames of one datagram each can be taken.
+    let takes_part = |forwarder: &Forwarder| *forwarder != Forwarder::Wire || link == Link::Frames;
+    for forwarder in Forwarder::ALL.into_iter().filter(takes_part) {
         match bench.missing(forwarder.need()) {
             Some(why) => drop(figures.absent.insert(forwarder.name().to_owned(), why.to_owned())),
             None => turns.push(Turn {

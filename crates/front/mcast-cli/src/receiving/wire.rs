@@ -1,5 +1,6 @@
 //! How the datagrams of each group are received with `--wire`: by the socket or off the interface, and why.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use mcast::{HostAddr, Wire, WireStatus};
@@ -18,34 +19,42 @@ impl WireNotes {
     /// Prints how the datagrams of each group are received, if `--wire` was given: of many groups, those that are not taken
     /// off their interface for a reason of their own.
     pub(crate) fn print(statuses: Vec<WireStatus>, console: &Console) -> Self {
-        const MAX_LISTED: usize = 8;
-
-        if statuses.len() <= MAX_LISTED || console.is_verbose() {
-            statuses.iter().for_each(|status| console.note(status));
-            return Self { known: statuses };
-        }
-        let taken = statuses.iter().filter(|status| status.is_taken()).count();
-        console.note(format_args!("taken off the interface (AF_XDP): {taken} of {} groups", statuses.len()));
-        let mut reasons: Vec<_> = statuses.iter().map(|status| (&status.name, &status.reason)).collect();
-        reasons.sort();
-        reasons.dedup();
-        for (name, reason) in reasons {
-            reason.iter().for_each(|reason| console.note(format_args!("by the socket on {name}: {reason}")));
-        }
+        print_each_or_sum(&statuses.iter().collect::<Vec<_>>(), console);
         Self { known: statuses }
     }
 
     /// Prints which groups have returned to the sockets, and how those are received that were joined since.
     pub(crate) fn update(&mut self, statuses: Vec<WireStatus>, console: &Console) {
+        let key = |status: &WireStatus| (status.address, status.interface, status.name.clone());
+        let was_taken: BTreeMap<_, _> = self.known.iter().map(|old| (key(old), old.is_taken())).collect();
+        let mut fresh = Vec::new();
         for now in &statuses {
-            let is_same = |old: &&WireStatus| (old.address, old.interface) == (now.address, now.interface);
-            match self.known.iter().find(is_same) {
-                None => console.note(now),
-                Some(old) if old.is_taken() && !now.is_taken() => console.warn(now),
+            match was_taken.get(&key(now)) {
+                None => fresh.push(now),
+                Some(true) if !now.is_taken() => console.warn(now),
                 Some(_) => {}
             }
         }
+        print_each_or_sum(&fresh, console);
         self.known = statuses;
+    }
+}
+
+/// Prints how each group is received; of many, the number of those that are taken, and why others are not.
+fn print_each_or_sum(statuses: &[&WireStatus], console: &Console) {
+    const MAX_LISTED: usize = 8;
+
+    if statuses.len() <= MAX_LISTED || console.is_verbose() {
+        statuses.iter().for_each(|status| console.note(status));
+        return;
+    }
+    let taken = statuses.iter().filter(|status| status.is_taken()).count();
+    console.note(format_args!("taken off the interface (AF_XDP): {taken} of {} groups", statuses.len()));
+    let mut reasons: Vec<_> = statuses.iter().map(|status| (&status.name, &status.reason)).collect();
+    reasons.sort();
+    reasons.dedup();
+    for (name, reason) in reasons {
+        reason.iter().for_each(|reason| console.note(format_args!("by the socket on {name}: {reason}")));
     }
 }
 

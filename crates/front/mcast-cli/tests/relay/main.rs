@@ -30,3 +30,4 @@ mod streams;
 mod support;
 mod takeover;
 mod tunnels;
+mod wire;

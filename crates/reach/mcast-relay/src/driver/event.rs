@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use mcast_group::GroupAddr;
 use mcast_sys::{ClassifiedError, FailureClass};
 use mcast_tunnel::{DownReason, LinkStatus, RefusedBy};
 
@@ -238,6 +239,18 @@ pub enum DriverError {
         /// The system's error.
         source: io::Error,
     },
+    /// A group that has to be taken off an interface cannot be.
+    #[error("cannot take {address} off {interface}: {reason}")]
+    NotTaken {
+        /// The group.
+        address: GroupAddr,
+        /// The interface.
+        interface: String,
+        /// Why not.
+        reason: String,
+        /// Whether a permission is missing.
+        is_permission: bool,
+    },
     /// A group cannot be joined.
     #[error(transparent)]
     Multicast(#[from] mcast::Error),
@@ -263,6 +276,7 @@ impl DriverError {
             Self::Container { source, .. } => source
                 .downcast_ref::<io::Error>()
                 .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied),
+            Self::NotTaken { is_permission, .. } => *is_permission,
             Self::TooManyLegs(_) | Self::NoNamespace { .. } => false,
         }
     }
@@ -283,7 +297,7 @@ impl ClassifiedError for DriverError {
         match self {
             Self::TooManyLegs(_) => Some(FailureClass::Usage),
             Self::NoNamespace { .. } => Some(FailureClass::Environment),
-            Self::Container { .. } | Self::Listen { .. } if !self.is_permission() => {
+            Self::Container { .. } | Self::Listen { .. } | Self::NotTaken { .. } if !self.is_permission() => {
                 Some(FailureClass::Environment)
             }
             // The cause decides.
@@ -311,6 +325,10 @@ impl ClassifiedError for DriverError {
                 io::ErrorKind::Unsupported => "this build has no hashes, which a relay of AMT needs".into(),
                 _ => return None,
             },
+            Self::NotTaken { is_permission: true, .. } => "run it as root, grant it with `setcap \
+                cap_bpf,cap_net_admin,cap_net_raw,cap_ipc_lock+ep PROGRAM`, or use --wire auto"
+                .into(),
+            Self::NotTaken { .. } => "receive by the sockets where it is not possible: --wire auto".into(),
             Self::Capture(_) if self.is_permission() => "receiving reports of memberships needs CAP_NET_RAW: run it as \
                 root, grant it with `setcap cap_net_raw+ep PROGRAM`, or add the option `always` to the rule, which \
                 then does not wait for members"

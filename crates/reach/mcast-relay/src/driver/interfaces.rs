@@ -7,6 +7,7 @@ use mcast::Interface;
 use mcast_pace::ClockTime;
 use mcast_packet::MacAddress;
 
+use super::joins::ReceivedBy;
 use super::leg::{DriverLeg, MemberListener, OpenLeg, waits_for_members};
 use super::namespace::LegNamespace;
 use super::receive::Readable;
@@ -136,13 +137,20 @@ impl Driver {
         use std::os::fd::AsFd;
 
         let position = usize::from(id.0);
+        if self.is_starting {
+            self.check_wire(id, interface)?;
+        }
         let namespace = &self.namespaces[self.legs[position].namespace];
-        let open = match OpenLeg::open(id, interface, &self.relay, namespace) {
+        let open = match OpenLeg::open(id, interface, &self.relay, self.wire, namespace) {
             Ok(open) => open,
             Err(error) => return self.tolerate(position, error),
         };
         let failed = DriverError::system("wait for datagrams");
-        self.registry.add(open.receiver.as_fd(), Readable::Groups(id)).map_err(failed)?;
+        for by in [ReceivedBy::Sockets, ReceivedBy::Wire] {
+            if let Some(receiver) = open.joins.receiver(by) {
+                self.registry.add(receiver.as_fd(), Readable::Groups(id, by)).map_err(&failed)?;
+            }
+        }
         self.legs[position].open = Some(open);
         self.legs[position].reported.clear();
         self.listen_to_broadcasts(id)?;
@@ -185,7 +193,8 @@ impl Driver {
         }
         if was_open {
             leg.reported.clear();
-            for readable in [Readable::Groups(id), Readable::Broadcast(id), Readable::Members(id)] {
+            let groups = [ReceivedBy::Sockets, ReceivedBy::Wire].map(|by| Readable::Groups(id, by));
+            for readable in groups.into_iter().chain([Readable::Broadcast(id), Readable::Members(id)]) {
                 self.registry.forget(readable);
             }
             self.relay.handle_leg_down(self.now(), id);

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use mcast::{Interface, InterfaceIndex, Membership, Receiver};
+use mcast::{Interface, InterfaceIndex, Membership, Wire};
 use mcast_capture::{Capture, CaptureOptions, Filter, InterfaceQuerier};
 use mcast_group::{Family, Group, GroupAddr, InterfaceSelector, SourceFilter};
 use mcast_packet::Transport;
@@ -14,6 +14,7 @@ use mcast_sys::SendRequest;
 use mcast_sys::joined::{TableEntry, table};
 use mcast_sys::socket::Socket;
 
+use super::joins::LegJoins;
 use super::namespace::LegNamespace;
 use super::path::unspecified;
 use super::{Driver, DriverError};
@@ -74,10 +75,7 @@ impl Losses {
 #[derive(Debug)]
 pub(super) struct OpenLeg {
     pub(super) interface: Interface,
-    pub(super) receiver: Receiver,
-    joined: BTreeMap<GroupAddr, Membership>,
-    /// Those of them that the system left because it could not change their sources. They are joined again when anything changes.
-    left: BTreeSet<GroupAddr>,
+    pub(super) joins: LegJoins,
     pub(super) broadcasts: Vec<Socket>,
     announcers: Vec<(Family, Socket)>,
     pub(super) members: Option<MemberListener>,
@@ -101,62 +99,20 @@ impl DriverLeg {
         })
     }
 
-    /// Joins what is wanted, and leaves the rest. Returns what failed.
-    pub(super) fn sync_joins(
-        &mut self,
+    /// Returns what is to be received on the leg, while it is up.
+    pub(super) fn wanted_memberships(
+        &self,
         id: LegId,
         relay: &Relay,
         http: &HttpDemand,
-        namespace: &LegNamespace,
-    ) -> Result<(), DriverError> {
-        let Some(open) = &mut self.open else { return Ok(()) };
+    ) -> BTreeMap<GroupAddr, Membership> {
+        let Some(open) = &self.open else { return BTreeMap::new() };
         let groups = self.wanted.iter().flat_map(|(group, sources)| {
             let ports = ports_of(relay, id, *group).into_iter();
             ports.map(move |port| (GroupAddr::new(*group, port), sources.clone()))
         });
-        let wanted = memberships(
-            groups.chain(http.on(id).map(|(address, sources)| (address, sources.clone()))),
-            &open.interface,
-        );
-        // First, because the system limits how many groups a socket joins.
-        let gone = open.joined.iter().filter(|(address, _)| !wanted.contains_key(address));
-        let gone: Vec<_> = gone.map(|(address, membership)| (*address, membership.clone())).collect();
-        for (address, membership) in gone {
-            open.joined.remove(&address);
-            open.left.remove(&address);
-            open.receiver.leave(&membership)?;
-        }
-        let (mut missing, mut result) = (Vec::new(), Ok(()));
-        for (address, membership) in wanted {
-            match open.joined.get_mut(&address) {
-                Some(known) if known.sources == membership.sources && !open.left.contains(&address) => {}
-                Some(known) => {
-                    let set = open.receiver.set_sources(known, membership.sources.clone());
-                    // The receiver has the new sources either way, but after a failure it has left the group.
-                    *known = membership;
-                    match set {
-                        Ok(()) => _ = open.left.remove(&address),
-                        Err(error) => {
-                            open.left.insert(address);
-                            result = Err(error);
-                        }
-                    }
-                }
-                None => missing.push(membership),
-            }
-        }
-        let OpenLeg { receiver, joined, .. } = open;
-        if !missing.is_empty() {
-            namespace.run(|| {
-                for membership in missing {
-                    match receiver.join(membership.clone()) {
-                        Ok(()) => _ = joined.insert(membership.address, membership),
-                        Err(error) => result = Err(error),
-                    }
-                }
-            })?;
-        }
-        Ok(result?)
+        let requested = http.on(id).map(|(address, sources)| (address, sources.clone()));
+        memberships(groups.chain(requested), &open.interface)
     }
 }
 
@@ -166,6 +122,7 @@ impl OpenLeg {
         id: LegId,
         interface: &Interface,
         relay: &Relay,
+        wire: Wire,
         namespace: &LegNamespace,
     ) -> Result<Self, DriverError> {
         namespace.run(|| -> Result<Self, DriverError> {
@@ -178,9 +135,7 @@ impl OpenLeg {
             }
             Ok(Self {
                 interface: interface.clone(),
-                receiver: Receiver::builder().build()?,
-                joined: BTreeMap::new(),
-                left: BTreeSet::new(),
+                joins: LegJoins::open(wire)?,
                 broadcasts: open_broadcasts(id, interface, relay)
                     .map_err(DriverError::system("receive broadcasts"))?,
                 announcers,
@@ -202,11 +157,6 @@ impl OpenLeg {
             .run(|| open_broadcasts(id, &self.interface, relay))?
             .map_err(DriverError::system("receive broadcasts"))?;
         Ok(())
-    }
-
-    /// Returns the number of sockets with which the relay has joined a group: one for each port.
-    fn users_of(&self, group: Group) -> u32 {
-        self.joined.keys().filter(|address| address.group == group).count() as u32
     }
 
     /// Returns its addresses that can be used.
@@ -286,8 +236,13 @@ fn memberships(
         .collect()
 }
 
+/// Returns whether relays announce themselves at an address.
+pub(super) fn is_announcement(address: GroupAddr) -> bool {
+    address.port == ANNOUNCEMENT_PORT && ANNOUNCEMENT_GROUPS.contains(&address.group.addr())
+}
+
 /// Returns the rules of which traffic arrives on a leg.
-fn rules_from(relay: &Relay, id: LegId) -> impl Iterator<Item = &Rule> {
+pub(super) fn rules_from(relay: &Relay, id: LegId) -> impl Iterator<Item = &Rule> {
     let leg = relay.legs().find(|(known, _)| *known == id).map(|(_, leg)| leg.clone());
     relay.rules().map(|(rule, _)| rule).filter(move |rule| {
         !rule.is_http_only() && rule.pairs().iter().any(|(from, _)| Some(from) == leg.as_ref())
@@ -506,5 +461,5 @@ impl Driver {
 /// Returns the groups on a leg that have more users than the relay.
 fn joined_by_others(table: &[TableEntry], open: &OpenLeg) -> BTreeSet<Group> {
     let on_leg = table.iter().filter(|entry| entry.interface == open.interface.index);
-    on_leg.filter(|entry| entry.users > open.users_of(entry.group)).map(|entry| entry.group).collect()
+    on_leg.filter(|entry| entry.users > open.joins.users_of(entry.group)).map(|entry| entry.group).collect()
 }

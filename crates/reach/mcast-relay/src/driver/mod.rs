@@ -8,6 +8,7 @@ mod clock;
 mod event;
 mod http;
 mod interfaces;
+mod joins;
 mod leg;
 mod namespace;
 mod outputs;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
+use mcast::Wire;
 use mcast_pace::ClockTime;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
@@ -59,6 +61,11 @@ pub struct DriverOptions {
     pub containers: ContainerLookup,
     /// Whether it sends IGMP and MLD queries where it waits for members, unless another querier does.
     pub sends_queries: bool,
+    /// Whether groups that are forwarded one way only are taken off their interface, past the kernel's network stack. With
+    /// [`Wire::Require`], opening fails if that is not possible, and a group that is joined later and cannot be taken is not
+    /// forwarded, with [`DriverEvent::Problem`]. The group of announcements, and groups that several legs of a network namespace
+    /// receive, stay with the sockets.
+    pub wire: Wire,
     /// Its tunnels.
     pub tunnels: TunnelOptions,
     /// How HTTP clients are served. `None` to find out only what would be done: then nobody can connect.
@@ -99,6 +106,7 @@ pub struct Driver {
     http: HttpSide,
     containers: Containers,
     sends_queries: bool,
+    wire: Wire,
     /// While it starts, a missing permission is an error, later an event.
     is_starting: bool,
     /// Whether it only finds out what it would do: then it sends no copies.
@@ -154,6 +162,7 @@ impl Driver {
             tunnels: Tunnels::new(),
             containers: Containers::new(options.containers),
             sends_queries: options.sends_queries,
+            wire: options.wire,
             is_starting: true,
             is_checking: options.only_checks,
             has_new_rules: false,
@@ -285,8 +294,7 @@ impl Driver {
         let now = self.now();
         for (leg, number) in self.legs.iter_mut().zip(0..) {
             let Some(open) = &leg.open else { continue };
-            let total = open.receiver.statistics().dropped.count().unwrap_or(0);
-            self.counts.lost += leg.losses.update(total);
+            self.counts.lost += leg.losses.update(open.joins.dropped());
             if let Some(count) = leg.losses.report(now) {
                 self.events.push_back(DriverEvent::ReceiveLost { leg: LegId(number), count });
             }

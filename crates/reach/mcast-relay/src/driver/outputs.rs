@@ -98,8 +98,7 @@ impl Driver {
                 self.join_by_amt(leg);
                 continue;
             }
-            let namespace = &self.namespaces[changed.namespace];
-            if let Err(error) = changed.sync_joins(leg, &self.relay, self.http.demand(), namespace) {
+            if let Err(error) = self.sync_joins(leg) {
                 self.tolerate(position, error)?;
             }
         }

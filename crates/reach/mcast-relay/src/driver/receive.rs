@@ -13,6 +13,7 @@ use mcast_sys::Received;
 use mcast_sys::poller::Poller;
 
 use super::http::ServedArrival;
+use super::joins::ReceivedBy;
 use super::leg::is_on;
 use super::path::{PendingCopies, ReceivedPayload};
 use super::{Driver, DriverError};
@@ -25,7 +26,7 @@ impl Driver {
     /// Serves a descriptor that is readable.
     pub(super) fn handle(&mut self, token: usize) -> Result<(), DriverError> {
         match self.registry.get(token) {
-            Some(Readable::Groups(leg)) => self.receive_groups(leg),
+            Some(Readable::Groups(leg, by)) => self.receive_groups(leg, by),
             Some(Readable::Broadcast(leg)) => self.receive_broadcasts(leg),
             Some(Readable::Members(leg)) => self.receive_reports(leg),
             Some(Readable::Interfaces(namespace)) => self.interfaces_changed(namespace),
@@ -40,11 +41,12 @@ impl Driver {
         }
     }
 
-    fn receive_groups(&mut self, leg: LegId) -> Result<(), DriverError> {
+    fn receive_groups(&mut self, leg: LegId, by: ReceivedBy) -> Result<(), DriverError> {
         let Some(mut batches) = self.batches.take() else { return Ok(()) };
         let batch = batches.current();
         let open = self.legs.get(usize::from(leg.0)).and_then(|leg| leg.open.as_ref());
-        let received = open.map_or(Ok(0), |open| open.receiver.try_recv_batch(batch));
+        let receiver = open.and_then(|open| open.joins.receiver(by));
+        let received = receiver.map_or(Ok(0), |receiver| receiver.try_recv_batch(batch));
         let done = match received {
             Ok(_) => self.pass_batch(leg, batch),
             Err(error) => self.tolerate(usize::from(leg.0), error.into()),
@@ -306,8 +308,8 @@ mod batches_tests {
 /// What a descriptor belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readable {
-    /// The groups of a leg.
-    Groups(LegId),
+    /// The groups of a leg that are received in this way.
+    Groups(LegId, ReceivedBy),
     /// The broadcast sockets of a leg.
     Broadcast(LegId),
     /// The reports of memberships on a leg.

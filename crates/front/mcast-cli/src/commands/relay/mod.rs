@@ -24,7 +24,7 @@ use mcast_relay::{Authenticator, PortBlock, Rule};
 use mcast_terminal::Console;
 use mcast_tunnel::Keys;
 
-use crate::arguments::{parse_duration, read_keys, warn_if_readable};
+use crate::arguments::{WireOption, parse_duration, read_keys, warn_if_readable};
 use crate::exit::{Failure, Outcome};
 use crate::output::count_of;
 use tunnels::{Profile, TunnelArguments};
@@ -61,6 +61,9 @@ pub(crate) struct Arguments {
     /// Serve Prometheus metrics at http://ADDRESS/metrics, and its health at /live and /ready
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<ExporterAddress>,
+
+    #[command(flatten)]
+    wire: WireOption,
 
     #[command(flatten)]
     tunnels: TunnelArguments,
@@ -180,6 +183,9 @@ Profiles:
   home                                mdns, ssdp and wsd, for HomeKit, Matter, AirPlay, Chromecast,
                                       speakers, printers, scanners, cameras and televisions, without
                                       what is of use on one network only
+
+With --wire, groups that are forwarded one way only are taken off their interface. Those that several
+legs receive, as by `between`, and the announcements of relays stay with the sockets.
 
 Several relays with the same rule elect one that forwards, and the next one takes over within 3 s.
 Boxes that relay without announcing themselves cannot cause a storm: what they return is dropped,

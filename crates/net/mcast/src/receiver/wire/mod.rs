@@ -388,6 +388,17 @@ impl WireGroup {
 }
 
 impl WireStatus {
+    /// Creates a status, for a program that leaves some groups to a receiver without [`Wire`] and reports all of them.
+    #[must_use]
+    pub const fn new(
+        address: GroupAddr,
+        interface: InterfaceIndex,
+        name: String,
+        reason: Option<String>,
+    ) -> Self {
+        Self { address, interface, name, reason }
+    }
+
     /// Returns whether datagrams are taken off the interface.
     #[must_use]
     pub const fn is_taken(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use mcast::WireStatus;
 use mcast_metrics::{Exposition, MetricKind};
 use mcast_relay::amt::GatewayEvent;
 use mcast_relay::driver::{AmtStatistics, Driver, DriverEvent};
@@ -12,6 +13,7 @@ use mcast_tunnel::{DownReason, DropReason, LinkCounts, LinkStatus, RefusedBy};
 use serde::Serialize;
 
 use crate::output::{count, count_of, rfc3339};
+use crate::receiving::{WireGroup, wire_groups};
 
 /// What is limited together: the name of an event, what it is about in the rules, and a reason.
 pub(super) type EventKind = (&'static str, [Option<String>; 5], Option<String>);
@@ -243,6 +245,9 @@ pub(super) struct Summary {
     http: HttpSummary,
     /// What was received from and sent by AMT
     amt: AmtSummary,
+    /// With `--wire`: how each group was received at the end
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    wire: Vec<WireGroup>,
 }
 
 /// What HTTP clients have been served.
@@ -304,7 +309,7 @@ pub(super) struct RefusedCount {
 }
 
 impl Summary {
-    pub(super) fn new(driver: &Driver, loops: u64, time: Duration) -> Self {
+    pub(super) fn new(driver: &Driver, loops: u64, time: Duration, wire: &[WireStatus]) -> Self {
         let rule = |(rule, counts): (&mcast_relay::Rule, &RuleCounts)| RuleSummary {
             rule: rule.to_string(),
             arrived: counts.arrived,
@@ -327,6 +332,7 @@ impl Summary {
             loops,
             http: HttpSummary::new(&driver.http_counts()),
             amt: AmtSummary::new(driver),
+            wire: wire_groups(wire),
         }
     }
 }

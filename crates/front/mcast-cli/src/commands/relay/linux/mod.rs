@@ -14,6 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mcast::{Wire, WireStatus};
 use mcast_metrics::BoundExporter;
 use mcast_relay::driver::{CheckReport, Driver, DriverEvent, DriverOptions, TunnelDial, TunnelOptions};
 use mcast_relay::http::{HttpConfig, HttpRule};
@@ -30,6 +31,7 @@ use crate::commands::relay::Arguments;
 use crate::exit::Outcome;
 use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::metrics;
+use crate::receiving::WireNotes;
 use crate::sys::{self, Capability};
 use export::Figures;
 use json::{EventRecord, Names, Summary};
@@ -39,7 +41,7 @@ pub(super) fn run(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> 
     let bound = plan.arguments.metrics.as_ref().map(metrics::bind).transpose()?;
     let needs_namespaces = enters_namespaces(&plan.rules);
     let driver = open(&plan, console)?;
-    keep_rights(needs_namespaces)?;
+    keep_rights(needs_namespaces, plan.arguments.wire.policy())?;
     match plan.arguments.check {
         true => check(driver, plan.arguments.json, console),
         false => Session::new(driver, plan.arguments, console)?.run(bound),
@@ -72,6 +74,7 @@ fn open(plan: &Plan<'_>, console: &Console) -> anyhow::Result<Driver> {
         relay,
         containers: Arc::new(process_of),
         sends_queries: !forwarding.no_querier,
+        wire: plan.arguments.wire.policy(),
         tunnels: TunnelOptions {
             keys: plan.keys.clone(),
             dial: plan.arguments.tunnels.tunnel.iter().map(dial).collect(),
@@ -104,8 +107,12 @@ fn dial(dialed: &DialedTunnel) -> TunnelDial {
 }
 
 /// Drops the rights that sockets for interfaces that appear later do not need.
-fn keep_rights(needs_namespaces: bool) -> anyhow::Result<()> {
+fn keep_rights(needs_namespaces: bool, wire: Wire) -> anyhow::Result<()> {
     let mut kept = vec![Capability::NetRaw];
+    if wire != Wire::Off {
+        // Groups are joined when hosts request them, so their frames are taken later.
+        kept.extend([Capability::Bpf, Capability::NetAdmin, Capability::IpcLock]);
+    }
     if needs_namespaces {
         kept.extend([Capability::SysAdmin, Capability::SysPtrace, Capability::DacReadSearch]);
     }
@@ -134,6 +141,7 @@ struct Session<'a> {
     printer: EventPrinter<'a>,
     figures: Figures,
     next_figures: Instant,
+    wire: WireNotes,
     loops: u64,
     start: Instant,
     interrupt: Interrupt,
@@ -152,6 +160,7 @@ impl<'a> Session<'a> {
             printer: EventPrinter::new(arguments.json, console),
             figures: Figures::default(),
             next_figures: start,
+            wire: WireNotes::default(),
             loops: 0,
             start,
             // If the waker fails, the wait ends after its longest time.
@@ -176,13 +185,20 @@ impl<'a> Session<'a> {
         if let Some(address) = self.arguments.tunnels.listen_tunnel {
             self.console.note(format_args!("listening for tunnels at {address}"));
         }
+        if self.arguments.wire.policy() != Wire::Off {
+            self.console.note(
+                "the announcements of relays, and groups that several legs receive, are received by the sockets",
+            );
+        }
         self.service.ready(STATUS);
         self.console.note("waiting 1.7 s for announcements of other relays before forwarding");
         let ended = self.relay();
         self.service.stopping();
         self.driver.count_losses();
         let (time, lost) = (self.start.elapsed(), self.driver.counts().lost);
-        let summary = Summary::new(&self.driver, self.loops, time);
+        let wire = wire_status(&self.driver, &self.names);
+        let summary = Summary::new(&self.driver, self.loops, time, &wire);
+        self.wire.update(wire, self.console);
         let lines = summary_lines(&self.driver, time);
         // Another relay takes over at once.
         let stopped = self.driver.stop();
@@ -213,6 +229,7 @@ impl<'a> Session<'a> {
             if self.next_figures <= Instant::now() {
                 self.next_figures = Instant::now() + FIGURES_INTERVAL;
                 self.figures.update(&self.driver, &self.names, self.loops);
+                self.wire.update(wire_status(&self.driver, &self.names), self.console);
             }
         }
         Ok(())
@@ -267,6 +284,13 @@ impl<'a> Session<'a> {
         self.driver.set_http_access(token, channels);
         Ok(count)
     }
+}
+
+/// Returns how the groups are received, on legs as rules name them.
+fn wire_status(driver: &Driver, names: &Names) -> Vec<WireStatus> {
+    let mut statuses = driver.wire_status();
+    statuses.iter_mut().for_each(|(leg, status)| names.leg(*leg).clone_into(&mut status.name));
+    statuses.into_iter().map(|(_, status)| status).collect()
 }
 
 fn check(mut driver: Driver, json: bool, console: &Console) -> anyhow::Result<Outcome> {
