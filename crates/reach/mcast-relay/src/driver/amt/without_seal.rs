@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use mcast_group::{Group, SourceFilter};
 use mcast_pace::ClockTime;
@@ -24,7 +23,7 @@ impl AmtListener {
         Err(DriverError::AmtListener { address, source })
     }
 
-    pub(in crate::driver) fn receive(&mut self, _: Duration, _: &mut [u8]) -> bool {
+    pub(in crate::driver) fn receive(&mut self, _: ClockTime, _: &mut [u8]) -> bool {
         match self.none {}
     }
 
@@ -40,7 +39,7 @@ impl AmtListener {
         match self.none {}
     }
 
-    pub(in crate::driver) fn do_due(&mut self, _: Duration) -> bool {
+    pub(in crate::driver) fn do_due(&mut self, _: ClockTime) -> bool {
         match self.none {}
     }
 
