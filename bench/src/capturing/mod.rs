@@ -148,10 +148,14 @@ const CONTESTANTS: [Contestant; 7] = [
 /// If a lab cannot be created, or a program fails.
 pub fn measure(options: &CaptureOptions) -> Result<()> {
     let bench = Bench::new(options)?;
-    let is_selected = |name: &str| options.contestants.is_empty() || options.contestants.iter().any(|it| it == name);
+    let is_selected =
+        |name: &str| options.contestants.is_empty() || options.contestants.iter().any(|it| it == name);
     let selected: Vec<&Contestant> = CONTESTANTS.iter().filter(|each| is_selected(each.name)).collect();
     if selected.is_empty() {
-        bail!("there is no contestant of this name; there are: {}", CONTESTANTS.map(|each| each.name).join(", "));
+        bail!(
+            "there is no contestant of this name; there are: {}",
+            CONTESTANTS.map(|each| each.name).join(", ")
+        );
     }
     let present: Vec<&Contestant> = selected.into_iter().filter(|each| bench.has(each)).collect();
     let machine = Machine::here(Vec::new());
@@ -342,7 +346,8 @@ mod tests {
 
     #[test]
     fn drops_are_read_where_each_program_reports_them() {
-        let summary = "note\n{\"event\":\"summary\",\"dropped\":1}\n{\"event\":\"summary\",\"dropped\":7}\nend";
+        let summary =
+            "note\n{\"event\":\"summary\",\"dropped\":1}\n{\"event\":\"summary\",\"dropped\":7}\nend";
         assert_eq!(DropReport::Summary("dropped").read(summary), Some(7));
         assert_eq!(DropReport::Summary("not_captured").read(summary), None);
         assert_eq!(DropReport::Summary("dropped").read("no object"), None);

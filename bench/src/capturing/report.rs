@@ -94,7 +94,8 @@ impl Measured {
 
     /// Returns the highest rate at which every round lost nothing, by what was sent.
     fn loss_free(&self, contestant: &str) -> Option<LossFree> {
-        let steps = self.runs.values().filter_map(|runs| runs.get(contestant)).filter(|runs| !runs.is_empty());
+        let steps =
+            self.runs.values().filter_map(|runs| runs.get(contestant)).filter(|runs| !runs.is_empty());
         let steps = steps.map(|runs| {
             let slowest = runs.iter().map(|run| run.rate).fold(f64::INFINITY, f64::min);
             (slowest, runs.iter().all(|run| run.lost() == 0))
@@ -112,12 +113,43 @@ impl Measured {
         goals
     }
 
+    /// Returns the better setting of tcpdump, and its rate.
+    fn best_of_tcpdump(&self) -> Option<(&'static str, LossFree)> {
+        let settings = TCPDUMP.into_iter().filter_map(|name| Some((name, self.loss_free(name)?)));
+        settings.max_by(|(_, one), (_, other)| one.rate.total_cmp(&other.rate))
+    }
+
+    /// Explains that the promised ratio cannot be shown if the sender does not reach it.
+    fn limit_note(&self) -> Option<String> {
+        let (name, other) = self.best_of_tcpdump()?;
+        let runs = self.runs.values().flat_map(BTreeMap::values).flatten();
+        let most = runs.map(|run| run.rate).fold(0.0, f64::max);
+        if other.rate * PROMISED_RATIO <= most {
+            return None;
+        }
+        let costs = self.runs.iter().rev().find_map(|(rate, _)| {
+            let cost = |name| Spread::of(self.of(*rate, name).iter().map(|run| run.cost));
+            Some((*rate, cost(RECORD_WIRE)?.median, cost(name)?.median))
+        });
+        let costs = costs.map_or_else(String::new, |(rate, own, others)| {
+            format!(
+                " Beside it stands the processor time: when {} a second were sent, `{RECORD_WIRE}` took {own:.0} ns for each that it \
+                 recorded, `{name}` {others:.0} ns.",
+                thousands(rate)
+            )
+        });
+        Some(format!(
+            "\n`{name}` loses nothing up to {} a second, and the sender reaches at most {}. So no program can be shown to \
+             capture {PROMISED_RATIO} times as many here.{costs}\n",
+            thousands(other.rate as u64),
+            thousands(most as u64)
+        ))
+    }
+
     fn ratio_goal(&self) -> (String, String, Verdict) {
-        let promise = format!("`{RECORD_WIRE}`: at least {PROMISED_RATIO} times the loss-free rate of tcpdump");
-        // The better one of its settings.
-        let others = TCPDUMP.into_iter().filter_map(|name| Some((name, self.loss_free(name)?)));
-        let best = others.max_by(|(_, one), (_, other)| one.rate.total_cmp(&other.rate));
-        let (Some(own), Some((name, other))) = (self.loss_free(RECORD_WIRE), best) else {
+        let promise =
+            format!("`{RECORD_WIRE}`: at least {PROMISED_RATIO} times the loss-free rate of tcpdump");
+        let (Some(own), Some((name, other))) = (self.loss_free(RECORD_WIRE), self.best_of_tcpdump()) else {
             return (promise, "–".to_owned(), Verdict::NotMeasured);
         };
         let ratio = own.rate / other.rate;
@@ -132,7 +164,8 @@ impl Measured {
     }
 
     fn counted_goal(&self, name: &str) -> (String, String, Verdict) {
-        let promise = format!("`{name}`: at {} a second, no drop that is not counted", thousands(COUNTED_RATE));
+        let promise =
+            format!("`{name}`: at {} a second, no drop that is not counted", thousands(COUNTED_RATE));
         let runs = self.of(COUNTED_RATE, name);
         if runs.is_empty() {
             return (promise, "–".to_owned(), Verdict::NotMeasured);
@@ -160,6 +193,7 @@ impl Measured {
         for (promise, measured, verdict) in self.goals() {
             let _ = writeln!(text, "| {promise} | {measured} | {} |", verdict.words());
         }
+        text += &self.limit_note().unwrap_or_default();
         text += &self.loss_free_table();
         for (rate, runs) in &self.runs {
             let _ = write!(
@@ -169,16 +203,18 @@ impl Measured {
                 thousands(*rate)
             );
             for contestant in &CONTESTANTS {
-                text += &runs.get(contestant.name).map_or_else(String::new, |runs| row(contestant.name, runs));
+                text +=
+                    &runs.get(contestant.name).map_or_else(String::new, |runs| row(contestant.name, runs));
             }
         }
         text + TAIL
     }
 
     fn loss_free_table(&self) -> String {
-        let mut text = "\n## Without loss\n\nThe highest rate at which no round lost anything, by what was sent.\n\n\
+        let mut text =
+            "\n## Without loss\n\nThe highest rate at which no round lost anything, by what was sent.\n\n\
                         | | datagrams per second |\n|---|---:|\n"
-            .to_owned();
+                .to_owned();
         for contestant in &CONTESTANTS {
             if self.runs.values().any(|runs| runs.contains_key(contestant.name)) {
                 let rate = match self.loss_free(contestant.name) {
@@ -219,7 +255,8 @@ fn head(machine: &Machine) -> String {
 
 fn row(name: &str, runs: &[CaptureRun]) -> String {
     let share = |run: &CaptureRun| run.lost() as f64 * 100.0 / run.sent.max(1) as f64;
-    let median = |value: fn(&CaptureRun) -> f64| Spread::of(runs.iter().map(value)).map_or(0.0, |it| it.median);
+    let median =
+        |value: fn(&CaptureRun) -> f64| Spread::of(runs.iter().map(value)).map_or(0.0, |it| it.median);
     let lost = Spread::of(runs.iter().map(share)).map_or(0.0, |spread| spread.median);
     let uncounted = match runs.iter().map(CaptureRun::uncounted).max() {
         Some(0) | None => "none".to_owned(),
@@ -250,7 +287,13 @@ mod tests {
     use super::*;
 
     fn run(rate: u64, lost: u64, dropped: u64) -> CaptureRun {
-        CaptureRun { sent: rate, captured: rate - lost, dropped: Some(dropped), rate: rate as f64, cost: 100.0 }
+        CaptureRun {
+            sent: rate,
+            captured: rate - lost,
+            dropped: Some(dropped),
+            rate: rate as f64,
+            cost: 100.0,
+        }
     }
 
     fn measured(runs: &[(&str, u64, &[CaptureRun])]) -> Measured {
@@ -287,6 +330,9 @@ mod tests {
         runs.put(1_000_000, TCPDUMP[1], vec![run(1_000_000, 9, 9)]);
         let goal = runs.ratio_goal();
         assert_eq!((goal.1.as_str(), goal.2), ("at least 1.25 (of `tcpdump -B`)", Verdict::Missed));
+        assert!(runs.limit_note().unwrap().contains("`tcpdump -B` loses nothing up to 800,000 a second"));
+        runs.put(800_000, TCPDUMP[1], vec![run(800_000, 9, 9)]);
+        assert_eq!(runs.limit_note(), None, "twice the rate was sent");
         assert_eq!(Measured::default().ratio_goal().2, Verdict::NotMeasured);
     }
 

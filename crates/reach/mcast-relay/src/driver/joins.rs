@@ -133,9 +133,10 @@ impl LegJoins {
     /// Returns how each group is received, except those of announcements; nothing if none is to be taken off the interface.
     fn wire_status(&self, interface: &Interface) -> Vec<WireStatus> {
         let Some(wire) = &self.wire else { return Vec::new() };
-        let shared = self.joined.iter().filter(|(address, group)| {
-            group.by == ReceivedBy::Sockets && !is_announcement(**address)
-        });
+        let shared = self
+            .joined
+            .iter()
+            .filter(|(address, group)| group.by == ReceivedBy::Sockets && !is_announcement(**address));
         let shared = shared.map(|(address, _)| {
             let name = interface.name.clone();
             WireStatus::new(*address, interface.index, name, Some(SHARED.to_owned()))
@@ -153,7 +154,8 @@ impl Driver {
     /// [`DriverOptions::wire`]: super::DriverOptions::wire
     #[must_use]
     pub fn wire_status(&self) -> Vec<(LegId, WireStatus)> {
-        let open = self.legs.iter().zip(0..).filter_map(|(leg, number)| Some((LegId(number), leg.open.as_ref()?)));
+        let open =
+            self.legs.iter().zip(0..).filter_map(|(leg, number)| Some((LegId(number), leg.open.as_ref()?)));
         let statuses = open.map(|(id, open)| (id, open.joins.wire_status(&open.interface)));
         statuses.flat_map(|(id, statuses)| statuses.into_iter().map(move |status| (id, status))).collect()
     }
@@ -190,8 +192,7 @@ impl Driver {
             return Ok(());
         }
         let others = self.neighbours(id);
-        let is_shared =
-            |address: &GroupAddr| others.iter().any(|other| self.is_named_on(*other, *address));
+        let is_shared = |address: &GroupAddr| others.iter().any(|other| self.is_named_on(*other, *address));
         let ranges = rules_from(&self.relay, id).flat_map(|rule| rule.traffic.ranges());
         let addresses = ranges.flat_map(|range| range.addresses().take(MOST_CHECKED));
         let addresses: Vec<_> = addresses.filter(|address| !is_shared(address)).collect();
@@ -217,6 +218,7 @@ impl Driver {
 
     /// Returns whether a rule names a group that arrives on a leg.
     fn is_named_on(&self, id: LegId, address: GroupAddr) -> bool {
-        rules_from(&self.relay, id).any(|rule| rule.traffic.ranges().iter().any(|range| range.contains(address)))
+        rules_from(&self.relay, id)
+            .any(|rule| rule.traffic.ranges().iter().any(|range| range.contains(address)))
     }
 }
