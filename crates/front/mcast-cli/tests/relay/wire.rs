@@ -92,7 +92,7 @@ fn groups_in_both_directions_stay_with_the_sockets_and_require_does_not_concern_
     pass(&from, &to, 0..100);
     let (_, summary) = stop(relay_one);
     let ways = summary["wire"].as_array().unwrap();
-    let of = |group: &str| ways.iter().filter(move |way| way["group"] == group);
+    let of = |group: &'static str| ways.iter().filter(move |way| way["group"] == group);
     assert!(of("239.1.2.4").all(|way| way["reason"] == why), "{summary}");
     assert_eq!(of("239.1.2.4").count(), 2, "{summary}");
     assert!(of("239.1.2.3").all(|way| way["reason"].is_null() == is_taken), "{summary}");
