@@ -19,7 +19,9 @@ fn pass(from: &UdpSocket, to: &UdpSocket, numbers: Range<u32>) {
     let mut buffer = [0; 64];
     let numbers: Vec<u32> = numbers.collect();
     for some in numbers.chunks(AT_ONCE) {
-        some.iter().for_each(|number| drop(from.send_to(&number.to_be_bytes(), GROUP).unwrap()));
+        for number in some {
+            from.send_to(&number.to_be_bytes(), GROUP).unwrap();
+        }
         for number in some {
             let (length, _) = to.recv_from(&mut buffer).unwrap();
             assert_eq!(buffer[..length], number.to_be_bytes(), "{number} was expected");
@@ -51,7 +53,7 @@ fn a_group_passes_without_loss_or_repeat_when_another_program_begins_to_receive(
     let is_taken = reports_way(&relay);
     pass(&from, &to, 0..1_000);
 
-    let other = r.run(|| UdpSocket::bind("0.0.0.0:5000")).unwrap().unwrap();
+    let other = member(&r, GROUP, Ipv4Addr::new(10, 0, 1, 9));
     let mut sent = 1_000;
     eventually("the relay notices the other program", || {
         pass(&from, &to, sent..sent + 32);
@@ -102,7 +104,7 @@ fn groups_in_both_directions_stay_with_the_sockets_and_require_does_not_concern_
 fn what_cannot_be_taken_is_refused_with_the_cause() {
     let network = Network::new(2);
     let r = network.host("r", 9, &[1, 2]);
-    let other = r.run(|| UdpSocket::bind("0.0.0.0:5000")).unwrap().unwrap();
+    let other = member(&r, GROUP, Ipv4Addr::new(10, 0, 1, 9));
     let refused = mcast(&r, &["relay", "239.1.2.0/30:5000 from eth0 to eth1 always", "--wire", "require"]);
     let why = format!("cannot take 239.1.2.0:5000 off eth0: relay-");
     match refused.stderr.contains(NO_RIGHTS) {
@@ -131,7 +133,7 @@ fn a_group_that_is_refused_later_is_reported_and_not_joined() {
         assert_eq!(relay.end().status, Some(3));
         return;
     }
-    let other = r.run(|| UdpSocket::bind("0.0.0.0:5000")).unwrap().unwrap();
+    let other = member(&r, GROUP, Ipv4Addr::new(10, 0, 1, 9));
     let joined = member(&b, GROUP, Ipv4Addr::new(10, 0, 2, 2));
     relay.stdout.wait_for("receives on this port, too");
     let table = r.read_proc_net("igmp").unwrap();
