@@ -14,6 +14,7 @@ use mcast_sys::SendRequest;
 use mcast_sys::joined::{TableEntry, table};
 use mcast_sys::socket::Socket;
 
+use super::gather::Gathering;
 use super::namespace::LegNamespace;
 use super::path::unspecified;
 use super::{Driver, DriverError};
@@ -75,6 +76,7 @@ impl Losses {
 pub(super) struct OpenLeg {
     pub(super) interface: Interface,
     pub(super) receiver: Receiver,
+    pub(super) gathering: Gathering,
     joined: BTreeMap<GroupAddr, Membership>,
     /// Those of them that the system left because it could not change their sources. They are joined again when anything changes.
     left: BTreeSet<GroupAddr>,
@@ -179,6 +181,7 @@ impl OpenLeg {
             Ok(Self {
                 interface: interface.clone(),
                 receiver: Receiver::builder().build()?,
+                gathering: Gathering::default(),
                 joined: BTreeMap::new(),
                 left: BTreeSet::new(),
                 broadcasts: open_broadcasts(id, interface, relay)

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use mcast::{Arrival, Batch, CoalescedBuffer};
 use mcast_pace::ClockTime;
 use mcast_sys::Received;
-use mcast_sys::poller::Poller;
+use mcast_sys::poller::{Interest, Poller};
 
+use super::gather::Gathered;
 use super::http::ServedArrival;
 use super::leg::is_on;
 use super::path::{PendingCopies, ReceivedPayload};
@@ -40,8 +41,24 @@ impl Driver {
         }
     }
 
-    fn receive_groups(&mut self, leg: LegId) -> Result<(), DriverError> {
-        let Some(mut batches) = self.batches.take() else { return Ok(()) };
+    /// Receives datagrams of groups. If only HTTP clients receive any, it takes all that there are, and lets others gather.
+    pub(super) fn receive_groups(&mut self, leg: LegId) -> Result<(), DriverError> {
+        let (only_serves, mut gathered) = (self.relay.pairs().next().is_none(), Gathered::default());
+        loop {
+            let batch = self.receive_batch(leg, !only_serves)?;
+            gathered.add(&batch);
+            if !only_serves || !batch.is_full || gathered.buffers >= MANY {
+                break;
+            }
+        }
+        let open = self.legs.get(usize::from(leg.0)).and_then(|leg| leg.open.as_ref());
+        let has_served = self.http.pass(open.is_some_and(|open| open.gathering.is_longest()));
+        self.gather(leg, &gathered, only_serves && has_served)
+    }
+
+    /// `sends_on`: some to other legs or targets, and not to HTTP clients only.
+    fn receive_batch(&mut self, leg: LegId, sends_on: bool) -> Result<Gathered, DriverError> {
+        let Some(mut batches) = self.batches.take() else { return Ok(Gathered::default()) };
         let batch = batches.current();
         let open = self.legs.get(usize::from(leg.0)).and_then(|leg| leg.open.as_ref());
         let received = open.map_or(Ok(0), |open| open.receiver.try_recv_batch(batch));
@@ -49,9 +66,10 @@ impl Driver {
             Ok(_) => self.pass_batch(leg, batch),
             Err(error) => self.tolerate(usize::from(leg.0), error.into()),
         };
-        batches.finish(self.relay.pairs().next().is_some());
+        let gathered = Gathered::of(batch);
+        batches.finish(sends_on, &gathered);
         self.batches = Some(batches);
-        done
+        done.map(|()| gathered)
     }
 
     pub(super) fn pass_batch(&mut self, leg: LegId, batch: &Batch) -> Result<(), DriverError> {
@@ -70,7 +88,6 @@ impl Driver {
                 arrival.lost = arrival.lost.map(|_| 0);
             }
         }
-        self.http.pass();
         self.finish(copies)
     }
 
@@ -243,11 +260,9 @@ impl Batches {
 
     /// Empties the batch, after its datagrams were forwarded. `sends_on`: some to other legs or targets, and not to HTTP
     /// clients only, for which datagrams gather elsewhere.
-    pub(super) fn finish(&mut self, sends_on: bool) {
-        let batch = self.current();
-        let bytes: usize = batch.iter().map(|datagram| datagram.payload().len()).sum();
-        let is_full = batch.len() >= batch.capacity();
-        batch.clear();
+    pub(super) fn finish(&mut self, sends_on: bool, received: &Gathered) {
+        let Gathered { bytes, is_full, .. } = *received;
+        self.current().clear();
         self.uses_many = sends_on
             && match self.uses_many {
                 true => bytes <= MANY * SINGLE,
@@ -280,7 +295,8 @@ mod batches_tests {
         for _ in 0..datagrams {
             batches.current().push(&vec![0; bytes], arrival);
         }
-        batches.finish(sends_on);
+        let received = Gathered::of(batches.current());
+        batches.finish(sends_on, &received);
         assert!(batches.current().is_empty());
         batches.uses_many
     }
@@ -346,6 +362,17 @@ impl Registry {
         self.readable.insert(self.next, readable);
         self.next += 1;
         Ok(())
+    }
+
+    /// Changes what a descriptor is waited for.
+    pub(super) fn set_interest(
+        &self,
+        descriptor: BorrowedFd<'_>,
+        readable: Readable,
+        interest: Interest,
+    ) -> io::Result<()> {
+        let token = self.readable.iter().find(|(_, known)| **known == readable).map(|(token, _)| *token);
+        token.map_or(Ok(()), |token| self.poller.set_interest(descriptor, token, interest))
     }
 
     /// Forgets what a closed descriptor stood for.
