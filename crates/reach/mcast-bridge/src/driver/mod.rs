@@ -291,8 +291,9 @@ impl StreamBridge {
             self.exchange(wait)?;
             return Ok(false);
         }
+        // Messages that are there without a wait share the time of the first one.
+        let mut times = None;
         for _ in 0..MESSAGES {
-            let now = clock(self.start);
             let Input::Stream(subscriber) = &mut self.input else { break };
             let item = match subscriber.next_timeout(std::mem::take(&mut wait)) {
                 Err(StreamError::Woken) => None,
@@ -302,7 +303,8 @@ impl StreamBridge {
             match item {
                 Item::Message(message) => {
                     if let Some(machine) = &mut self.machine {
-                        machine.handle_message(now, time_of_day(), &message);
+                        let (now, time) = *times.get_or_insert_with(|| (clock(self.start), time_of_day()));
+                        machine.handle_message(now, time, &message);
                         let (is_refusing, is_full) = (machine.is_refusing(), machine.is_full());
                         if is_refusing {
                             // A publisher must not believe that it is stored.

@@ -1,4 +1,4 @@
--- The two requests of a bridge, each atomic. KEYS: the stream, and a hash of the bridges.
+-- The requests of a bridge, each atomic. KEYS: the stream, and a hash of the bridges.
 local key, bridges = KEYS[1], KEYS[2]
 
 -- Returns the id of the last record that was ever added ('' if there is none), and the record's fields if it still exists.
@@ -30,6 +30,12 @@ if ARGV[1] == 'tail' then
   end
   local id, fields = tail()
   return {id, fields, others}
+end
+
+-- last: returns the last record.
+if ARGV[1] == 'last' then
+  local id, fields = tail()
+  return {id, fields}
 end
 
 -- append EXPECTED STREAM {ID COUNT FIELD...}: adds the records if the last one is the expected one.

@@ -4,8 +4,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 
 use mcast_stream::wire::EngineKey;
-use redis::{Cmd, ErrorKind, FromRedisValue, Parser, RedisError, ServerErrorKind, Value, cmd};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, cmd};
 
+use super::entry;
+use super::wire::{Malformed, Replies, Reply};
 use crate::engine::{EngineError, EngineErrorKind};
 use crate::server::{ServerStream, is_timeout};
 use crate::tls;
@@ -13,15 +15,19 @@ use crate::tls;
 /// A connection. Commands are executed in the order in which they are sent.
 pub(super) struct RedisConnection {
     stream: ServerStream,
-    /// Keeps what was received behind the last response.
-    parser: Parser,
+    replies: Replies,
+    /// What is received at once.
+    buffer: Vec<u8>,
     address: String,
     has_received: bool,
 }
 
+const BUFFER_BYTES: usize = 64 << 10;
+
 impl RedisConnection {
     pub(super) fn new(stream: ServerStream, address: String) -> Self {
-        Self { stream, parser: Parser::new(), address, has_received: false }
+        let (replies, buffer) = (Replies::default(), vec![0; BUFFER_BYTES]);
+        Self { stream, replies, buffer, address, has_received: false }
     }
 
     /// Logs in, and selects a database.
@@ -57,8 +63,12 @@ impl RedisConnection {
     }
 
     pub(super) fn send(&mut self, command: &Cmd) -> Result<(), EngineError> {
-        let bytes = command.get_packed_command();
-        let sent = self.stream.write_all(&bytes).and_then(|()| self.stream.flush());
+        self.send_bytes(&command.get_packed_command())
+    }
+
+    /// Sends commands.
+    pub(super) fn send_bytes(&mut self, commands: &[u8]) -> Result<(), EngineError> {
+        let sent = self.stream.write_all(commands).and_then(|()| self.stream.flush());
         sent.map_err(|error| unreachable(&self.address, &error))
     }
 
@@ -70,57 +80,53 @@ impl RedisConnection {
 
     /// As [`receive`](Self::receive), and an error that the server replies is returned as it is.
     pub(super) fn receive_reply(&mut self) -> Result<Result<Value, RedisError>, EngineError> {
-        let mut input = Input { stream: &mut self.stream, failure: None };
-        let parsed = self.parser.parse_value(&mut input);
-        if let Some(failure) = input.failure {
-            // What a server that expects TLS does with a command.
-            let is_refused =
-                matches!(failure.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof);
-            let may_need_tls = !self.has_received && matches!(self.stream, ServerStream::Tcp(_));
-            return Err(match is_refused && may_need_tls {
-                true => may_expect_tls(&self.address, &failure),
-                false => unreachable(&self.address, &failure),
-            });
+        let reply = self.receive_whole()?;
+        Ok(redis::parse_redis_value(reply.bytes).and_then(Value::extract_error))
+    }
+
+    /// As [`receive`](Self::receive), and returns only whether there is a value.
+    pub(super) fn receive_existence(&mut self) -> Result<bool, EngineError> {
+        let reply = self.receive_whole()?;
+        if !reply.has_error {
+            return Ok(!reply.is_nil());
+        }
+        let refused = redis::parse_redis_value(reply.bytes).and_then(Value::extract_error);
+        refused.map(|_| true).map_err(|error| engine_error(&self.address, &error))
+    }
+
+    fn receive_whole(&mut self) -> Result<Reply<'_>, EngineError> {
+        let malformed = |_: Malformed| entry::unexpected();
+        while !self.replies.is_complete().map_err(malformed)? {
+            self.read()?;
         }
         self.has_received = true;
-        Ok(parsed.and_then(Value::extract_error))
+        self.replies.next().map_err(malformed)?.ok_or_else(entry::unexpected)
+    }
+
+    fn read(&mut self) -> Result<(), EngineError> {
+        let failure = match self.stream.read(&mut self.buffer) {
+            Ok(0) => io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection"),
+            Ok(count) => {
+                self.replies.push(&self.buffer[..count]);
+                return Ok(());
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => error,
+        };
+        // What a server that expects TLS does with a command.
+        let is_refused =
+            matches!(failure.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof);
+        let may_need_tls = !self.has_received && matches!(self.stream, ServerStream::Tcp(_));
+        Err(match is_refused && may_need_tls {
+            true => may_expect_tls(&self.address, &failure),
+            false => unreachable(&self.address, &failure),
+        })
     }
 }
 
 impl std::fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RedisConnection").field("stream", &self.stream).finish_non_exhaustive()
-    }
-}
-
-/// What is parsed. The parser does not return errors of it as they are.
-struct Input<'a> {
-    stream: &'a mut ServerStream,
-    failure: Option<io::Error>,
-}
-
-impl Read for Input<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = loop {
-            match self.stream.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(0) if !buffer.is_empty() => {
-                    break Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "the server closed the connection",
-                    ));
-                }
-                read => break read,
-            }
-        };
-        match read {
-            Ok(count) => Ok(count),
-            Err(error) => {
-                let kind = error.kind();
-                self.failure = Some(error);
-                Err(kind.into())
-            }
-        }
     }
 }
 
@@ -167,7 +173,7 @@ pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
         }
         (_, ErrorKind::Server(ServerErrorKind::NoPerm)) => (
             "allow this user the commands EVALSHA, SCRIPT, EXISTS, TIME, XADD, XINFO, XRANGE, XREVRANGE, HSET, HGETALL, \
-             HDEL, PEXPIRE, GET and SET, on the key of the stream and on KEY:bridges and KEY:engine",
+             HDEL, PEXPIRE, GET and SET, MULTI, EXEC, WATCH and UNWATCH, on the key of the stream and on KEY:bridges and KEY:engine",
             Permanent,
         ),
         (Some("WRONGTYPE"), _) => {

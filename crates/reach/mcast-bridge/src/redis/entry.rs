@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId, VisitedEngines};
 use redis::Value;
 
+use super::wire::Commands;
 use crate::engine::{EngineError, LastRecord, parse_trail, trail_text};
 use crate::record::{Content, DatagramMetadata, GapCause, Position, StreamRecord, UnixMillis};
 
@@ -20,39 +21,43 @@ pub(super) fn position(id: &str) -> Option<Position> {
     Some(Position::new(Incarnation(incarnation.parse().ok()?), MessageNumber(number.checked_sub(1)?)))
 }
 
-/// Appends the id of a record, the count of its fields and values, and those, except `s`.
-pub(super) fn write(record: &StreamRecord, engines: &VisitedEngines, command: &mut redis::Cmd) {
-    let fields = match &record.content {
+/// Returns the number of the fields and values of a record, except for `s`.
+pub(super) fn words(record: &StreamRecord, engines: &VisitedEngines) -> usize {
+    let words = match &record.content {
         Content::Message { key: None, .. } | Content::End => 4,
         Content::Message { key: Some(_), .. } => 6,
         Content::Datagram { metadata, .. } => 4 + 2 * metadata.fields().count(),
         Content::OpenGap { .. } => 8,
         Content::Gap { .. } => 10,
     };
-    let origin = if engines.is_empty() { 0 } else { 2 };
-    command.arg(id(record.position)).arg(fields + origin).arg("t").arg(record.time.0);
+    words + if engines.is_empty() { 0 } else { 2 }
+}
+
+/// Appends the fields and values of a record, except for `s`.
+pub(super) fn write(record: &StreamRecord, engines: &VisitedEngines, commands: &mut Commands) {
+    commands.word("t").number(record.time.0);
     if !engines.is_empty() {
-        command.arg("o").arg(trail_text(engines));
+        commands.word("o").word(trail_text(engines));
     }
     match &record.content {
-        Content::Message { key: None, bytes } => command.arg("d").arg(&**bytes),
-        Content::Message { key: Some(key), bytes } => command.arg("k").arg(key.0).arg("d").arg(&**bytes),
+        Content::Message { key: None, bytes } => commands.word("d").word(bytes),
+        Content::Message { key: Some(key), bytes } => commands.word("k").number(key.0).word("d").word(bytes),
         Content::Datagram { metadata, bytes } => {
             metadata.fields().for_each(|(name, value)| {
-                command.arg(name).arg(value);
+                commands.word(name).word(value);
             });
-            command.arg("d").arg(&**bytes)
+            commands.word("d").word(bytes)
         }
         Content::Gap { first, cause } => {
             let end = record.position.number + 1;
-            command.arg("kind").arg("gap").arg("first").arg(first.0);
-            command.arg("end").arg(end.0).arg("cause").arg(cause.name())
+            commands.word("kind").word("gap").word("first").number(first.0);
+            commands.word("end").number(end.0).word("cause").word(cause.name())
         }
         Content::OpenGap { cause } => {
-            command.arg("kind").arg("gap").arg("first").arg(record.position.number.0);
-            command.arg("cause").arg(cause.name())
+            commands.word("kind").word("gap").word("first").number(record.position.number.0);
+            commands.word("cause").word(cause.name())
         }
-        Content::End => command.arg("kind").arg("end"),
+        Content::End => commands.word("kind").word("end"),
     };
 }
 
@@ -251,18 +256,14 @@ mod tests {
             let trail = VisitedEngines::of(keys.into_iter().map(EngineKey)).unwrap();
             let position = Position::new(Incarnation(incarnation), MessageNumber(number));
             let record = StreamRecord { position, time: UnixMillis(time), content };
-            let mut command = redis::Cmd::new();
-            write(&record, &trail, &mut command);
-            let mut arguments = command.args_iter().filter_map(|argument| match argument {
-                redis::Arg::Simple(bytes) => Some(bytes.to_vec()),
-                _ => None,
-            });
-            let id = String::from_utf8(arguments.next().unwrap()).unwrap();
-            let count: usize = String::from_utf8(arguments.next().unwrap()).unwrap().parse().unwrap();
-            let mut fields = vec![b"s".to_vec(), b"00000000000000ff".to_vec()];
-            fields.extend(arguments);
-            prop_assert_eq!(fields.len(), count + 2);
-            let fields = Value::Array(fields.into_iter().map(Value::BulkString).collect());
+            let mut commands = Commands::default();
+            commands.command(3 + words(&record, &trail)).id(position).word("s").word("00000000000000ff");
+            write(&record, &trail, &mut commands);
+            // A command has the form of a response.
+            let Value::Array(mut fields) = redis::parse_redis_value(commands.bytes()).unwrap() else { unreachable!() };
+            let id: String = redis::from_redis_value(fields.remove(0)).unwrap();
+            prop_assert_eq!(&id, &super::id(position));
+            let fields = Value::Array(fields);
             let fields = fields_of(&fields).unwrap();
             prop_assert_eq!(engines(&fields), Some(trail));
             prop_assert_eq!(read(&id, &fields), Some((StreamId(255), record)));

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mcast_bridge::SinkConnector;
 use mcast_bridge::redis::{RedisSource, RedisTarget};
+use mcast_bridge::{Response, SinkConnector};
 
 use super::*;
 
@@ -142,4 +142,25 @@ fn a_wrong_password_does_not_pass_and_a_full_memory_does() {
     sink.send(&Request::Append(batch)).unwrap();
     let error = sink.receive().unwrap_err();
     assert!(error.is_transient() && error.remedy.as_ref().unwrap().contains("maxmemory"), "{error:?}");
+}
+
+#[test]
+fn batches_are_appended_while_entries_are_removed() {
+    let Some(redis) = Redis::start() else { return };
+    let (mut sink, mut refused) = (redis.sink(), 0);
+    append(&mut *sink, None, vec![message(1, 0, b"a")]);
+    for number in 1..20 {
+        // The stream changes after the bridge has read its last record, which stays the same.
+        redis.cli(&["XDEL", "prices", &format!("1-{number}")]);
+        let request = batch(Some(position(1, number - 1)), vec![message(1, number, b"x")]);
+        loop {
+            match call(&mut *sink, &request) {
+                Response::Appended => break,
+                Response::Refused { tail: Some(tail) } => assert_eq!(tail.position, position(1, number - 1)),
+                response => panic!("{response:?}"),
+            }
+            refused += 1;
+        }
+    }
+    assert_eq!((refused, redis.length()), (1, 1), "after the first refusal, nothing can interfere");
 }

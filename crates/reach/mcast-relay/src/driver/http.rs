@@ -16,7 +16,7 @@ use mcast_sys::ready::{READY_AT_ONCE, Ready};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::clock::Clock;
-use super::{Driver, DriverError, DriverEvent, describe};
+use super::{Driver, DriverError, DriverEvent, describe, gather};
 use crate::http::{
     HttpChannel, HttpClientId, HttpConfig, HttpCounts, HttpDatagram, HttpDemand, HttpEvent, HttpRule,
     HttpServer,
@@ -73,8 +73,17 @@ pub(super) struct Inbox {
     /// What requests must have, and the channels with names.
     pub(super) access: Option<(Option<String>, Vec<HttpChannel>)>,
     pub(super) is_stopping: bool,
+    /// Whether the datagrams have gathered before.
+    have_gathered: bool,
     /// Whether the thread looks for datagrams within [`PAUSE`] without being woken.
     is_pausing: bool,
+}
+
+impl Inbox {
+    /// Whether more datagrams are to gather before the thread takes them.
+    fn needs_pause(&self) -> bool {
+        !self.datagrams.is_empty() && !self.have_gathered
+    }
 }
 
 /// For the driver.
@@ -103,7 +112,7 @@ impl Exchange {
     fn take_inbox(&self) -> Inbox {
         let mut inbox = self.inbox();
         let taken = std::mem::take(&mut *inbox);
-        inbox.is_pausing = !taken.datagrams.is_empty();
+        inbox.is_pausing = taken.needs_pause();
         taken
     }
 
@@ -190,10 +199,12 @@ impl HttpSide {
         self.exchange.as_ref().map(|exchange| exchange.outbox().counts.clone()).unwrap_or_default()
     }
 
-    /// Passes the datagrams of a batch to the thread.
-    pub(super) fn pass(&mut self) {
-        let Some(exchange) = self.exchange.as_ref().filter(|_| !self.batch.is_empty()) else { return };
+    /// Passes the datagrams of a batch to the thread. Returns whether there were any. `have_gathered`: before, so that the
+    /// thread need not wait for more of them.
+    pub(super) fn pass(&mut self, have_gathered: bool) -> bool {
+        let Some(exchange) = self.exchange.as_ref().filter(|_| !self.batch.is_empty()) else { return false };
         let mut inbox = exchange.inbox();
+        inbox.have_gathered = have_gathered;
         for mut datagram in self.batch.drain(..) {
             let key = (datagram.leg, datagram.address);
             datagram.lost += self.lost.remove(&key).unwrap_or(0);
@@ -209,6 +220,7 @@ impl HttpSide {
         if !is_pausing {
             exchange.wake();
         }
+        true
     }
 
     fn exchange(&mut self) -> Result<&Arc<Exchange>, DriverError> {
@@ -323,7 +335,7 @@ const SEND_BUFFER: usize = 512 << 10;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// The time in which datagrams gather after others, so that those of fast streams are written together. The first one after
 /// a pause does not wait.
-const PAUSE: Duration = Duration::from_millis(4);
+const PAUSE: Duration = gather::LONGEST;
 /// The time without accepting connections after that failed, for example without free descriptors.
 const RECOVERY: Duration = Duration::from_millis(100);
 /// The time that clients have to take the end when the relay stops.
@@ -388,7 +400,7 @@ impl HttpThread {
     fn take_inbox(&mut self) {
         let inbox = self.exchange.take_inbox();
         let now = self.now();
-        self.pausing = (!inbox.datagrams.is_empty()).then(|| now + PAUSE);
+        self.pausing = inbox.needs_pause().then(|| now + PAUSE);
         for (address, listener) in inbox.listeners {
             let added = self.exchange.poller.add_descriptor(listener.as_fd(), self.next_listener);
             if added.is_ok() {
@@ -579,7 +591,7 @@ mod tests {
             let (address, source) = ("239.1.2.3:5000".parse().unwrap(), "10.0.0.1:4000".parse().unwrap());
             let payload = Arc::from([0x47; 188]);
             side.batch.push(HttpDatagram { leg: LegId(0), address, source, time: None, lost: 0, payload });
-            side.pass();
+            side.pass(false);
         };
         let is_woken = || {
             let is_ready = exchange.poller.wait(Some(Duration::ZERO)).unwrap();

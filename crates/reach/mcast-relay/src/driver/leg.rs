@@ -14,6 +14,7 @@ use mcast_sys::SendRequest;
 use mcast_sys::joined::{TableEntry, table};
 use mcast_sys::socket::Socket;
 
+use super::gather::Gathering;
 use super::joins::LegJoins;
 use super::namespace::LegNamespace;
 use super::path::unspecified;
@@ -76,6 +77,7 @@ impl Losses {
 pub(super) struct OpenLeg {
     pub(super) interface: Interface,
     pub(super) joins: LegJoins,
+    pub(super) gathering: Gathering,
     pub(super) broadcasts: Vec<Socket>,
     announcers: Vec<(Family, Socket)>,
     pub(super) members: Option<MemberListener>,
@@ -136,6 +138,7 @@ impl OpenLeg {
             Ok(Self {
                 interface: interface.clone(),
                 joins: LegJoins::open(wire)?,
+                gathering: Gathering::default(),
                 broadcasts: open_broadcasts(id, interface, relay)
                     .map_err(DriverError::system("receive broadcasts"))?,
                 announcers,

@@ -6,6 +6,7 @@
 mod amt;
 mod clock;
 mod event;
+mod gather;
 mod http;
 mod interfaces;
 mod joins;
@@ -363,6 +364,7 @@ impl Driver {
                 self.receive_reports(LegId(position as u8))?;
             }
         }
+        self.receive_gathered(now)?;
         if now >= self.next_namespace_check {
             self.check_namespaces()?;
             self.listen_for_clients()?;
@@ -377,9 +379,10 @@ impl Driver {
     fn deadline(&self) -> ClockTime {
         let members = self.legs.iter().filter_map(|leg| leg.open.as_ref()?.members.as_ref());
         let queries = members.filter_map(leg::MemberListener::deadline);
+        let gathered = self.legs.iter().filter_map(|leg| leg.open.as_ref()?.gathering.deadline());
         let loops = self.loops.iter().map(|_| self.now() + interfaces::POLL_INTERVAL);
         let machines = [self.relay.poll_timeout(), self.amt_deadline(), self.tunnels.deadline()];
-        let deadlines = queries.chain(loops).chain(machines.into_iter().flatten());
+        let deadlines = queries.chain(gathered).chain(loops).chain(machines.into_iter().flatten());
         deadlines.fold(self.next_namespace_check.min(self.next_member_check), ClockTime::min)
     }
 

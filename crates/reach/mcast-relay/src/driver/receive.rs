@@ -10,8 +10,9 @@ use std::sync::Arc;
 use mcast::{Arrival, Batch, CoalescedBuffer};
 use mcast_pace::ClockTime;
 use mcast_sys::Received;
-use mcast_sys::poller::Poller;
+use mcast_sys::poller::{Interest, Poller};
 
+use super::gather::Gathered;
 use super::http::ServedArrival;
 use super::joins::ReceivedBy;
 use super::leg::is_on;
@@ -41,8 +42,29 @@ impl Driver {
         }
     }
 
-    fn receive_groups(&mut self, leg: LegId, by: ReceivedBy) -> Result<(), DriverError> {
-        let Some(mut batches) = self.batches.take() else { return Ok(()) };
+    /// Receives datagrams of groups. If only HTTP clients receive any, it takes all that there are in the sockets, and lets
+    /// others gather there.
+    pub(super) fn receive_groups(&mut self, leg: LegId, by: ReceivedBy) -> Result<(), DriverError> {
+        let (only_serves, mut gathered) = (self.relay.pairs().next().is_none(), Gathered::default());
+        loop {
+            let batch = self.receive_batch(leg, by, !only_serves)?;
+            gathered.add(&batch);
+            if !only_serves || !batch.is_full || gathered.buffers >= MANY {
+                break;
+            }
+        }
+        if by == ReceivedBy::Wire {
+            self.http.pass(false);
+            return Ok(());
+        }
+        let open = self.legs.get(usize::from(leg.0)).and_then(|leg| leg.open.as_ref());
+        let has_served = self.http.pass(open.is_some_and(|open| open.gathering.is_longest()));
+        self.gather(leg, &gathered, only_serves && has_served)
+    }
+
+    /// `sends_on`: some to other legs or targets, and not to HTTP clients only.
+    fn receive_batch(&mut self, leg: LegId, by: ReceivedBy, sends_on: bool) -> Result<Gathered, DriverError> {
+        let Some(mut batches) = self.batches.take() else { return Ok(Gathered::default()) };
         let batch = batches.current();
         let open = self.legs.get(usize::from(leg.0)).and_then(|leg| leg.open.as_ref());
         let receiver = open.and_then(|open| open.joins.receiver(by));
@@ -51,9 +73,10 @@ impl Driver {
             Ok(_) => self.pass_batch(leg, batch),
             Err(error) => self.tolerate(usize::from(leg.0), error.into()),
         };
-        batches.finish(self.relay.pairs().next().is_some());
+        let gathered = Gathered::of(batch);
+        batches.finish(sends_on, &gathered);
         self.batches = Some(batches);
-        done
+        done.map(|()| gathered)
     }
 
     pub(super) fn pass_batch(&mut self, leg: LegId, batch: &Batch) -> Result<(), DriverError> {
@@ -72,7 +95,6 @@ impl Driver {
                 arrival.lost = arrival.lost.map(|_| 0);
             }
         }
-        self.http.pass();
         self.finish(copies)
     }
 
@@ -222,45 +244,58 @@ const MANY: usize = 512;
 /// Buffers with more bytes than this on average are coalesced ones.
 const SINGLE: usize = 4_096;
 
-/// Two batches, of which the next receive uses the one that suits what was received before.
+/// Of single datagrams for HTTP clients only, which gather in the sockets, this is about half of what is there after a pause.
+const GATHERED: usize = 64;
+
+/// The batches, of which the next receive uses the one that suits what was received before.
 pub(super) struct Batches {
     few: Batch,
-    /// Tens of megabytes: created when it is used for the first time.
+    /// Megabytes, and tens of them: created when they are used for the first time.
+    gathered: Option<Batch>,
     many: Option<Batch>,
-    uses_many: bool,
+    size: BatchSize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BatchSize {
+    Few,
+    Gathered,
+    Many,
 }
 
 impl Batches {
     pub(super) fn new() -> Self {
-        Self { few: Batch::new(FEW, BUFFER_BYTES), many: None, uses_many: false }
+        let few = Batch::new(FEW, BUFFER_BYTES);
+        Self { few, gathered: None, many: None, size: BatchSize::Few }
     }
 
     /// Returns the batch for the next receive.
     pub(super) fn current(&mut self) -> &mut Batch {
-        if !self.uses_many {
-            return &mut self.few;
+        match self.size {
+            BatchSize::Few => &mut self.few,
+            BatchSize::Gathered => self.gathered.get_or_insert_with(|| Batch::new(GATHERED, BUFFER_BYTES)),
+            BatchSize::Many => self.many.get_or_insert_with(|| Batch::new(MANY, BUFFER_BYTES)),
         }
-        self.many.get_or_insert_with(|| Batch::new(MANY, BUFFER_BYTES))
     }
 
     /// Empties the batch, after its datagrams were forwarded. `sends_on`: some to other legs or targets, and not to HTTP
-    /// clients only, for which datagrams gather elsewhere.
-    pub(super) fn finish(&mut self, sends_on: bool) {
-        let batch = self.current();
-        let bytes: usize = batch.iter().map(|datagram| datagram.payload().len()).sum();
-        let is_full = batch.len() >= batch.capacity();
-        batch.clear();
-        self.uses_many = sends_on
-            && match self.uses_many {
-                true => bytes <= MANY * SINGLE,
-                false => is_full && bytes <= FEW * SINGLE,
-            };
+    /// clients only.
+    pub(super) fn finish(&mut self, sends_on: bool, received: &Gathered) {
+        let Gathered { bytes, is_full, .. } = *received;
+        self.current().clear();
+        self.size = match (sends_on, self.size) {
+            (false, BatchSize::Gathered) => BatchSize::Gathered,
+            (false, _) if is_full => BatchSize::Gathered,
+            (true, BatchSize::Many) if bytes <= MANY * SINGLE => BatchSize::Many,
+            (true, BatchSize::Few) if is_full && bytes <= FEW * SINGLE => BatchSize::Many,
+            _ => BatchSize::Few,
+        };
     }
 }
 
 impl std::fmt::Debug for Batches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batches").field("uses_many", &self.uses_many).finish_non_exhaustive()
+        f.debug_struct("Batches").field("size", &self.size).finish_non_exhaustive()
     }
 }
 
@@ -282,9 +317,10 @@ mod batches_tests {
         for _ in 0..datagrams {
             batches.current().push(&vec![0; bytes], arrival);
         }
-        batches.finish(sends_on);
+        let received = Gathered::of(batches.current());
+        batches.finish(sends_on, &received);
         assert!(batches.current().is_empty());
-        batches.uses_many
+        batches.size == BatchSize::Many
     }
 
     #[test]
@@ -300,8 +336,11 @@ mod batches_tests {
     #[test]
     fn a_relay_for_http_clients_only_needs_no_memory_for_many_buffers() {
         let mut batches = Batches::new();
-        assert!(!receive_for(&mut batches, FEW, 1_316, false));
-        assert!(batches.many.is_none());
+        for datagrams in [1, FEW, GATHERED, 1] {
+            assert!(!receive_for(&mut batches, datagrams, 1_316, false));
+        }
+        assert!(batches.size == BatchSize::Gathered && batches.many.is_none());
+        assert!(!receive(&mut batches, 1, 1_316) && receive(&mut batches, FEW, 1_316), "it also sends on");
     }
 }
 
@@ -348,6 +387,17 @@ impl Registry {
         self.readable.insert(self.next, readable);
         self.next += 1;
         Ok(())
+    }
+
+    /// Changes what a descriptor is waited for.
+    pub(super) fn set_interest(
+        &self,
+        descriptor: BorrowedFd<'_>,
+        readable: Readable,
+        interest: Interest,
+    ) -> io::Result<()> {
+        let token = self.readable.iter().find(|(_, known)| **known == readable).map(|(token, _)| *token);
+        token.map_or(Ok(()), |token| self.poller.set_interest(descriptor, token, interest))
     }
 
     /// Forgets what a closed descriptor stood for.

@@ -406,7 +406,7 @@ impl Driver {
                 _ => self.report_stranger(event),
             }
         }
-        self.http.pass();
+        self.http.pass(false);
         self.finish(copies)
     }
 

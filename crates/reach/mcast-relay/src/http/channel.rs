@@ -103,7 +103,6 @@ impl Channel {
         self.rate.add(now, length);
         let before = self.last + datagram.lost;
         self.last = before + 1;
-        let id = event_id(self.epoch, self.last);
         for (kind, stream) in &mut self.streams {
             match kind {
                 StreamKind::Udp => {
@@ -116,7 +115,7 @@ impl Channel {
                         let gap = encode::gap(*kind, &id, GapReason::Lost, lost);
                         stream.feed.push(Chunk::whole(gap), before, capacity);
                     }
-                    let event = encode::datagram(*kind, &id, datagram);
+                    let event = encode::datagram(*kind, &event_id(self.epoch, self.last), datagram);
                     stream.feed.push(Chunk::whole(event), self.last, capacity);
                 }
             }

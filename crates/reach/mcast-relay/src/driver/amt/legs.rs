@@ -10,6 +10,7 @@ use mcast_pace::ClockTime;
 
 use super::{AmtListener, AmtReceiver, GatewaySocket};
 use crate::amt::{AmtRelayName, GatewayCounts};
+use crate::driver::gather::Gathered;
 use crate::driver::leg::DriverLeg;
 use crate::driver::receive::Readable;
 use crate::driver::{AmtStatistics, Driver, DriverError, DriverEvent};
@@ -88,7 +89,9 @@ impl Driver {
             batch.push(datagram.payload, arrival) && batch.len() < batch.capacity()
         });
         let done = self.pass_batch(leg, batch);
-        batches.finish(self.relay.pairs().next().is_some());
+        self.http.pass(false);
+        let received = Gathered::of(batch);
+        batches.finish(self.relay.pairs().next().is_some(), &received);
         self.batches = Some(batches);
         self.serve_gateway(leg);
         done
