@@ -155,7 +155,7 @@ impl RedisSink {
         PreparedRequest { kind, commands }
     }
 
-    /// The stream is watched anew, because a change since it was watched would refuse the next batch.
+    /// The stream is watched again, because a change since it was watched would refuse the next batch.
     fn prepare_last_record(&self, beacon: &BridgeBeacon, commands: &mut Commands) {
         let BridgeBeacon { bridge, hole } = beacon;
         let CommandParts { unwatch, watch, script, .. } = &self.commands;
