@@ -40,6 +40,7 @@
 
 mod address;
 mod bad_link;
+mod cable;
 mod command;
 mod error;
 mod host;
@@ -57,6 +58,7 @@ pub mod topology;
 pub use crate::namespace::enter;
 pub use address::{AddressError, CidrAddress};
 pub use bad_link::{BadLink, LinkStatistics};
+pub use cable::Cable;
 pub use command::{Child, Command};
 pub use error::{LabError, LabErrorKind};
 pub use host::{Host, HostInterface, accessible_hosts, enter_host};
