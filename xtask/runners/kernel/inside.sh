@@ -18,12 +18,8 @@ cd "$CHECKOUT" || exit
 uname -r >/run/exchange/release
 while IFS='	' read -r suite links ignored tests; do
     unset MCAST_TEST_CABLES
-    threads=2
-    if [ "$links" = cables ]; then
-        export MCAST_TEST_CABLES=1
-        threads=1
-    fi
-    "$NEXTEST" nextest run --profile kernel --color never --test-threads "$threads" --run-ignored "$ignored" \
+    [ "$links" = cables ] && export MCAST_TEST_CABLES=1
+    "$NEXTEST" nextest run --profile kernel --color never --run-ignored "$ignored" \
         --binaries-metadata /run/exchange/binaries.json --cargo-metadata /run/exchange/workspace.json \
         --filterset "$tests" </dev/null >>"/run/exchange/$suite" 2>&1
 done </run/exchange/tests

@@ -22,7 +22,7 @@ struct Suite {
     tests: &'static str,
     /// Whether it selects the ignored tests.
     ignored: bool,
-    /// Whether the tests connect their hosts by network cards of the machine, so that they run one after the other.
+    /// Whether the tests connect their hosts by network cards of the machine.
     cables: bool,
 }
 

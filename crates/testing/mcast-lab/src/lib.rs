@@ -2,9 +2,9 @@
 //!
 //! A [`Lab`] builds hosts, switches, routers and links inside one process, through netlink and without
 //! external programs. It is ready within milliseconds, needs no root where user namespaces are
-//! available, touches none of the machine's own interfaces, and leaves nothing behind, even when the
-//! process is killed: its namespaces have no names and exist only as long as the threads and descriptors
-//! in them.
+//! available, touches none of the machine's own interfaces (unless it borrows a [`Cable`]), and leaves
+//! nothing behind, even when the process is killed: its namespaces have no names and exist only as long
+//! as the threads and descriptors in them.
 //!
 //! ```no_run
 //! use mcast_lab::Lab;

@@ -33,9 +33,11 @@ pub(crate) struct Net {
 }
 
 /// Returns a cable of the machine that runs the tests with `cargo verify --only kernel`, by the numbers of the host and the
-/// network. That machine gives its network cards these addresses.
+/// network. That machine gives its network cards these addresses, and has four cables for each test that runs at the same
+/// time.
 fn cable(host: u8, network: u8) -> Cable {
-    let end = |end| [0x02, b'c', b'a', b'b', 2 * host + network, end];
+    let slot = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").map_or(0, |slot| slot.parse().unwrap());
+    let end = |end| [0x02, b'c', b'a', b'b', 4 * slot + 2 * host + network, end];
     Cable::new(end(0), end(1)).unwrap()
 }
 

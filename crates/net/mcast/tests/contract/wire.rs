@@ -58,10 +58,13 @@ fn with_rights(family: Family, test: fn(&Net)) {
     let refused = net
         .try_receiver(|builder| builder.join(net.on("eth0", net.group(99))).wire(Wire::Require))
         .err()
-        .filter(|error| error.kind() == ErrorKind::Permission);
+        .filter(|error| {
+            // Before Linux 6.8, no driver reports the VLAN tags that it removes.
+            error.kind() == ErrorKind::Permission || error.to_string().contains("removes VLAN tags")
+        });
     match refused {
         // The right answer, and there is nothing else to test.
-        Some(_) if is_ordinary_user() => {}
+        Some(error) if error.kind() == ErrorKind::Permission && is_ordinary_user() => {}
         Some(error) => mcast_lab::skip(error),
         None => test(&net),
     }
@@ -116,26 +119,29 @@ fn a_full_ring_is_counted_to_the_datagram(net: &Net) {
     const SENT: u64 = 1000;
     let membership = net.on("eth0", net.group(1));
     let receiver = net.receiver(|builder| builder.join(membership).receive_buffer(0).wire(Wire::Require));
+    // All by one sender: its datagrams arrive by one queue, which has a ring of its own.
     net.send_with(
         |builder| builder.interface("eth0".parse().unwrap()).to(net.group(1).into()),
-        |sender| (0..SENT).for_each(|_| sender.send(&[0; 1400]).unwrap()),
+        |sender| {
+            (0..SENT).for_each(|_| sender.send(&[0; 1400]).unwrap());
+            let mut buffer = [0; 2048];
+            let (mut received, mut lost) = (0, 0);
+            let deadline = Instant::now() + TIMEOUT;
+            while received + receiver.statistics().dropped.count().unwrap() < SENT {
+                assert!(Instant::now() < deadline, "received {received}, {:?}", receiver.statistics());
+                while let Some(datagram) = receiver.try_recv(&mut buffer).unwrap() {
+                    received += 1;
+                    lost += datagram.lost.unwrap();
+                }
+            }
+            assert!(received < SENT, "the ring did not overflow");
+            assert_eq!(receiver.statistics().dropped.count(), Some(SENT - received));
+            sender.send(b"end").unwrap();
+            let last = until(&receiver, "end").pop().unwrap();
+            assert_eq!(lost + last.arrival.lost.unwrap(), SENT - received);
+            assert_eq!(receiver.statistics().received, received + 1);
+        },
     );
-    let mut buffer = [0; 2048];
-    let (mut received, mut lost) = (0, 0);
-    let deadline = Instant::now() + TIMEOUT;
-    while received + receiver.statistics().dropped.count().unwrap() < SENT {
-        assert!(Instant::now() < deadline, "received {received}, {:?}", receiver.statistics());
-        while let Some(datagram) = receiver.try_recv(&mut buffer).unwrap() {
-            received += 1;
-            lost += datagram.lost.unwrap();
-        }
-    }
-    assert!(received < SENT, "the ring did not overflow");
-    assert_eq!(receiver.statistics().dropped.count(), Some(SENT - received));
-    net.send("eth0", net.group(1), b"end");
-    let last = until(&receiver, "end").pop().unwrap();
-    assert_eq!(lost + last.arrival.lost.unwrap(), SENT - received);
-    assert_eq!(receiver.statistics().received, received + 1);
 }
 
 fn sources_are_filtered(net: &Net) {
