@@ -32,22 +32,23 @@ pub(crate) struct Net {
     pub(crate) cables: Option<[[Cable; 2]; 2]>,
 }
 
-/// Returns a cable of the machine that runs the tests with `cargo verify --only kernel`, by the numbers of the host and the
-/// network. That machine gives its network cards these addresses, and has four cables for each test that runs at the same
-/// time.
-fn cable(host: u8, network: u8) -> Cable {
+/// Returns a cable of the machine that runs the tests with `cargo verify --only kernel`. That machine gives its network cards
+/// these addresses, and has the cables once for each test that runs at the same time.
+fn cable(number: u8) -> Cable {
     let slot = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").map_or(0, |slot| slot.parse().unwrap());
-    let end = |end| [0x02, b'c', b'a', b'b', 4 * slot + 2 * host + network, end];
+    let end = |end| [0x02, b'c', b'a', b'b', CABLES_PER_TEST * slot + number, end];
     Cable::new(end(0), end(1)).unwrap()
 }
+
+/// One to each network for the sender and for the receiver, and one whose cards have several queues.
+const CABLES_PER_TEST: u8 = 5;
 
 impl Net {
     pub(crate) fn new(family: Family) -> Self {
         let lab = Lab::new().unwrap();
         let switches = [lab.switch("lan0").unwrap(), lab.switch("lan1").unwrap()];
         let (sender, receiver) = (lab.host("sender").unwrap(), lab.host("receiver").unwrap());
-        let cables =
-            std::env::var_os(CABLES).map(|_| [0, 1].map(|host| [0, 1].map(|network| cable(host, network))));
+        let cables = std::env::var_os(CABLES).map(|_| [[cable(0), cable(1)], [cable(2), cable(3)]]);
         let net = Self { lab, switches, sender, receiver, family, gro: true, wire: Wire::Off, cables };
         for network in [0, 1] {
             net.connect(&net.sender, network);
@@ -84,9 +85,14 @@ impl Net {
         self.cables.as_ref().map(|cables| &cables[number][usize::from(network)])
     }
 
-    /// Returns whether the interfaces are network cards, not virtual ones.
-    pub(crate) fn has_cards(&self) -> bool {
-        self.cables.is_some()
+    /// Connects the receiver's `many`, a network card with several queues, to the network of `eth0`, if the machine has one.
+    pub(crate) fn connect_card_with_queues(&self) -> bool {
+        let has_cards = self.cables.is_some();
+        if has_cards {
+            let addresses = ["10.0.0.3/24", "fd00::3/64"];
+            self.receiver.connect_by(&cable(4), "many", &self.switches[0], &addresses).unwrap();
+        }
+        has_cards
     }
 
     /// Returns the test's group with this number.

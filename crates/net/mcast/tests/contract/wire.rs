@@ -426,9 +426,8 @@ fn a_group_returns_to_the_sockets_when_a_capture_begins(net: &Net) {
 
 /// The kernel distributes the flows of a link over its queues.
 fn every_queue_of_an_interface_is_read(net: &Net) {
-    // The network cards have several.
-    let interface = if net.has_cards() { "eth0" } else { link_with_queues(net) };
-    let membership = net.on(interface, net.group(1));
+    let interface = if net.connect_card_with_queues() { "eth0" } else { link_with_queues(net) };
+    let membership = net.on("many", net.group(1));
     let receiver = net.receiver(|builder| builder.join(membership).wire(Wire::Require));
 
     // Each sender has a port of its own, and so a flow.
@@ -446,7 +445,7 @@ fn every_queue_of_an_interface_is_read(net: &Net) {
     assert_eq!(net.datagrams_seen_by_the_kernel(), 0, "all were taken");
 }
 
-/// Connects the hosts by a virtual link with several queues, and returns the name of its interfaces.
+/// Connects the hosts by a virtual link with several queues, whose interfaces have the returned name.
 fn link_with_queues(net: &Net) -> &'static str {
     let elsewhere = net.sender.command("sleep").unwrap().arg("600").spawn().unwrap();
     let queues = ["numtxqueues", "4", "numrxqueues", "4"];
