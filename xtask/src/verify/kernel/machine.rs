@@ -64,8 +64,9 @@ pub(super) fn run(system: &System, exchange: &Path, options: &RunOptions) -> Res
             let address = format!("02:63:61:62:{cable:02x}:{end:02x}");
             let several =
                 if *queues > 1 { format!(",mq=on,vectors={}", 2 * queues + 2) } else { String::new() };
-            let card =
-                format!("virtio-net-pci,netdev={tap},mac={address},rx_queue_size=1024,romfile={several}");
+            let card = format!(
+                "virtio-net-pci,netdev={tap},mac={address},rx_queue_size=1024,ctrl_vlan=off,romfile={several}"
+            );
             machine.args(["-netdev", &backend, "-device", &card]);
         }
     }
