@@ -10,14 +10,18 @@ mount -t tmpfs tmpfs /dev/shm
 mount --bind "$MODULES" /lib/modules
 echo /run/modprobe >/proc/sys/kernel/modprobe
 /run/modprobe tun
+# Without udev, nothing loads the drivers of devices.
+/run/modprobe virtio_net
 ip link set lo up
 ulimit -n 65536
 cd "$CHECKOUT" || exit
 uname -r >/run/exchange/release
-while IFS='	' read -r ignored tests; do
+while IFS='	' read -r suite links ignored tests; do
+    unset MCAST_TEST_CABLES
+    [ "$links" = cables ] && export MCAST_TEST_CABLES=1
     "$NEXTEST" nextest run --profile kernel --color never --run-ignored "$ignored" \
         --binaries-metadata /run/exchange/binaries.json --cargo-metadata /run/exchange/workspace.json \
-        --filterset "$tests" </dev/null >>/run/exchange/log 2>&1
+        --filterset "$tests" </dev/null >>"/run/exchange/$suite" 2>&1
 done </run/exchange/tests
 cut -d ' ' -f 1 /proc/uptime >/run/exchange/ended
 echo b >/proc/sysrq-trigger

@@ -36,7 +36,8 @@ pub struct Arrival {
     pub hardware_time: Option<SystemTime>,
     /// The number of datagrams that the system dropped on this socket, for lack of buffer space,
     /// between the previous datagram and this one; `None` where the system does not count (macOS,
-    /// BSD, Windows).
+    /// BSD, Windows). Off the interface ([`ReceiverBuilder::wire`](crate::ReceiverBuilder::wire)),
+    /// each of its queues is counted as a socket is.
     ///
     /// Drops after the last datagram appear only in
     /// [`Receiver::statistics`](crate::Receiver::statistics).

@@ -2,9 +2,9 @@
 //!
 //! A [`Lab`] builds hosts, switches, routers and links inside one process, through netlink and without
 //! external programs. It is ready within milliseconds, needs no root where user namespaces are
-//! available, touches none of the machine's own interfaces, and leaves nothing behind, even when the
-//! process is killed: its namespaces have no names and exist only as long as the threads and descriptors
-//! in them.
+//! available, touches none of the machine's own interfaces (unless it borrows a [`Cable`]), and leaves
+//! nothing behind, even when the process is killed: its namespaces have no names and exist only as long
+//! as the threads and descriptors in them.
 //!
 //! ```no_run
 //! use mcast_lab::Lab;
@@ -40,6 +40,7 @@
 
 mod address;
 mod bad_link;
+mod cable;
 mod command;
 mod error;
 mod host;
@@ -57,6 +58,7 @@ pub mod topology;
 pub use crate::namespace::enter;
 pub use address::{AddressError, CidrAddress};
 pub use bad_link::{BadLink, LinkStatistics};
+pub use cable::Cable;
 pub use command::{Child, Command};
 pub use error::{LabError, LabErrorKind};
 pub use host::{Host, HostInterface, accessible_hosts, enter_host};

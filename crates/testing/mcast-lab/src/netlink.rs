@@ -272,6 +272,12 @@ impl Netlink {
         link.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
     }
 
+    /// Returns the interface with this hardware address, if there is one.
+    pub(crate) fn link_of(&mut self, hardware_address: [u8; 6]) -> io::Result<Option<Link>> {
+        let links = self.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+        Ok(links.into_iter().filter_map(parse_link).find(|link| link.hardware_address == hardware_address))
+    }
+
     /// Returns how many outgoing frames an interface has dropped.
     pub(crate) fn dropped(&mut self, index: u32) -> io::Result<u64> {
         let replies = self.query(&RouteNetlinkMessage::GetLink(message_for(index)))?;
@@ -391,6 +397,15 @@ impl Netlink {
     pub(crate) fn rename_link(&mut self, index: u32, name: &str) -> io::Result<()> {
         let mut message = message_for(index);
         message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        self.change(&RouteNetlinkMessage::SetLink(message), 0)
+    }
+
+    /// Moves an interface to another namespace, where it gets this name and is down.
+    pub(crate) fn move_link(&mut self, index: u32, name: &str, namespace: BorrowedFd<'_>) -> io::Result<()> {
+        let mut message = message_for(index);
+        message
+            .attributes
+            .extend([LinkAttribute::IfName(name.to_owned()), LinkAttribute::NetNsFd(namespace.as_raw_fd())]);
         self.change(&RouteNetlinkMessage::SetLink(message), 0)
     }
 

@@ -13,6 +13,13 @@ use crate::verify::skips;
 /// A test, as nextest names it: `mcast::contract exact::v4::ignores_other_interfaces`.
 pub(super) type TestName = String;
 
+/// The tests that a suite is to run. The machine writes their results to a file with its name.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) suite: &'static str,
+    pub(super) tests: Vec<TestName>,
+}
+
 /// How many failed tests the note names at most.
 const MAX_NAMED: usize = 5;
 
@@ -29,21 +36,25 @@ pub(super) fn listed(list: &str) -> Result<Vec<TestName>> {
 }
 
 /// Compares the tests to run with the results that the machine wrote.
-pub(super) fn judge(listed: &[TestName], exchange: &Path, console: &Option<String>) -> Result<Outcome> {
+pub(super) fn judge(listed: &[Listed], exchange: &Path, console: &Option<String>) -> Result<Outcome> {
     let read = |file: &str| fs::read_to_string(exchange.join(file)).unwrap_or_default();
-    let (log, release, ended) = (read("log"), read("release"), read("ended"));
+    let (release, ended) = (read("release"), read("ended"));
     let console = console.as_deref().unwrap_or("stopped after the time limit");
     if release.is_empty() {
         return Ok(Outcome::failed("the machine did not start the tests", format!("{console}\n")));
     }
-    let results = results(&log);
-    let (mut count, mut bad) = (Count::default(), Vec::new());
-    for test in listed {
-        match results.get(test.as_str()) {
-            Some(Verdict::Passed) => count.passed += 1,
-            Some(_) => bad.push(test.clone()),
-            None => bad.push(format!("{test} (did not run)")),
+    let (mut count, mut bad, mut logs) = (Count::default(), Vec::new(), String::new());
+    for Listed { suite, tests } in listed {
+        let log = read(suite);
+        let results = results(&log);
+        for test in tests {
+            match results.get(test.as_str()) {
+                Some(Verdict::Passed) => count.passed += 1,
+                Some(_) => bad.push(format!("{suite}: {test}")),
+                None => bad.push(format!("{suite}: {test} (did not run)")),
+            }
         }
+        logs = logs + &up_to_summary(&log) + "\n";
     }
     count.failed = bad.len();
     let skips = skips::read(&exchange.join("skips"))?;
@@ -52,10 +63,13 @@ pub(super) fn judge(listed: &[TestName], exchange: &Path, console: &Option<Strin
     let kernel = format!("Linux {}, up for {} s", release.trim(), ended.trim());
     let note = match bad.len() {
         0 => format!("{} tests on {kernel}", count.passed),
-        failed => format!("{failed} of {} tests on {kernel}: {}", listed.len(), some(&bad)),
+        failed => {
+            let all: usize = listed.iter().map(|suite| suite.tests.len()).sum();
+            format!("{failed} of {all} tests on {kernel}: {}", some(&bad))
+        }
     };
     let verdict = if bad.is_empty() { Verdict::Passed } else { Verdict::Failed };
-    let evidence = format!("{}\n{}\nthe console:\n{console}\n", bad.join("\n"), up_to_summary(&log));
+    let evidence = format!("{}\n{logs}\nthe console:\n{console}\n", bad.join("\n"));
     Ok(Outcome { verdict, count, note, skips, second_attempts: Vec::new(), evidence })
 }
 
@@ -106,11 +120,11 @@ mod checks {
     fn judged(listed: &[&str], release: &str) -> Outcome {
         let folder = std::env::temp_dir().join(format!("judge-{}-{}", std::process::id(), listed.len()));
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("log"), LOG).unwrap();
+        fs::write(folder.join("one"), LOG).unwrap();
         fs::write(folder.join("release"), release).unwrap();
         fs::write(folder.join("skips"), "{\"test\":\"one\",\"reason\":\"no socat\"}\n").unwrap();
-        let listed: Vec<_> = listed.iter().map(|name| (*name).to_owned()).collect();
-        let outcome = judge(&listed, &folder, &None).unwrap();
+        let listed = Listed { suite: "one", tests: listed.iter().map(|name| (*name).to_owned()).collect() };
+        let outcome = judge(&[listed], &folder, &None).unwrap();
         fs::remove_dir_all(&folder).unwrap();
         outcome
     }
@@ -121,7 +135,7 @@ mod checks {
 
         assert_eq!(outcome.verdict, Verdict::Failed);
         assert_eq!(outcome.count.failed, 2);
-        assert!(outcome.note.contains("a::b three (did not run)"), "{}", outcome.note);
+        assert!(outcome.note.contains("one: a::b three (did not run)"), "{}", outcome.note);
         assert!(outcome.note.contains("a::b two"), "{}", outcome.note);
     }
 

@@ -310,10 +310,10 @@ fn a_sender_of_batches_follows_its_interface(net: &Net) {
         |sender| {
             let batch = |text: &'static str| sender.send_batch(&[Outgoing::new(text.as_bytes()); 2]);
             assert_eq!(batch("before").unwrap(), 2);
-            net.sender.delete_interface("eth0").unwrap();
+            net.disconnect(&net.sender, 0);
             let error = batch("gone").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NoSuchInterface, "{error}");
-            net.sender.connect("eth0", &net.switches[0], &["10.0.0.1/24", "fd00::1/64"]).unwrap();
+            net.connect(&net.sender, 0);
             assert_eq!(batch("after").unwrap(), 2);
             sender.send(b"end").unwrap();
         },
@@ -350,8 +350,8 @@ fn a_returning_interface_causes_no_duplicates_on_the_others(net: &Net) {
             })
         },
         |sender| {
-            net.sender.delete_interface("eth1").unwrap();
-            net.sender.connect("eth1", &net.switches[1], &["10.0.1.1/24", "fd00:1::1/64"]).unwrap();
+            net.disconnect(&net.sender, 1);
+            net.connect(&net.sender, 1);
             sender.send(b"both").unwrap();
         },
     );

@@ -7,12 +7,15 @@ use mcast::{
     Arrival, Family, Group, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, Receiver,
     ReceiverBuilder, Sender, SenderBuilder, Wire,
 };
-use mcast_lab::{Host, Lab, Switch};
+use mcast_lab::{Cable, Host, Lab, Switch};
 
 /// How long a test waits for something that must happen.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// The port that tests use, each on networks of its own.
 pub(crate) const PORT: u16 = 7000;
+
+/// The environment variable that makes the tests use cables of the machine (see [`cable`]) if it is set.
+const CABLES: &str = "MCAST_TEST_CABLES";
 
 /// The hosts `sender` and `receiver`, both with `eth0` on one network and `eth1` on another.
 pub(crate) struct Net {
@@ -25,21 +28,71 @@ pub(crate) struct Net {
     pub(crate) gro: bool,
     /// Whether receivers take datagrams off the interface, unless a test decides.
     pub(crate) wire: Wire,
+    /// The cables of the sender and of the receiver to both networks. Without them, they are virtual.
+    pub(crate) cables: Option<[[Cable; 2]; 2]>,
 }
+
+/// Returns a cable of the machine that runs the tests with `cargo verify --only kernel`. That machine gives its network cards
+/// these addresses, and has the cables once for each test that runs at the same time.
+fn cable(number: u8) -> Cable {
+    let slot = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").map_or(0, |slot| slot.parse().unwrap());
+    let end = |end| [0x02, b'c', b'a', b'b', CABLES_PER_TEST * slot + number, end];
+    Cable::new(end(0), end(1)).unwrap()
+}
+
+/// One to each network for the sender and for the receiver, and one whose cards have several queues.
+const CABLES_PER_TEST: u8 = 5;
 
 impl Net {
     pub(crate) fn new(family: Family) -> Self {
         let lab = Lab::new().unwrap();
         let switches = [lab.switch("lan0").unwrap(), lab.switch("lan1").unwrap()];
         let (sender, receiver) = (lab.host("sender").unwrap(), lab.host("receiver").unwrap());
-        for (number, switch) in switches.iter().enumerate() {
-            let interface = format!("eth{number}");
-            for (host, last) in [(&sender, 1), (&receiver, 2)] {
-                let addresses = [format!("10.0.{number}.{last}/24"), format!("fd00:{number}::{last}/64")];
-                host.connect(&interface, switch, &[&addresses[0], &addresses[1]]).unwrap();
-            }
+        let cables = std::env::var_os(CABLES).map(|_| [[cable(0), cable(1)], [cable(2), cable(3)]]);
+        let net = Self { lab, switches, sender, receiver, family, gro: true, wire: Wire::Off, cables };
+        for network in [0, 1] {
+            net.connect(&net.sender, network);
+            net.connect(&net.receiver, network);
         }
-        Self { lab, switches, sender, receiver, family, gro: true, wire: Wire::Off }
+        net
+    }
+
+    /// Connects the sender or the receiver to a network.
+    pub(crate) fn connect(&self, host: &Host, network: u8) {
+        let last = if host.name() == "sender" { 1 } else { 2 };
+        let addresses = [format!("10.0.{network}.{last}/24"), format!("fd00:{network}::{last}/64")];
+        let addresses = [&*addresses[0], &*addresses[1]];
+        let (name, switch) = (format!("eth{network}"), &self.switches[usize::from(network)]);
+        let connected = match self.cable(host, network) {
+            Some(cable) => host.connect_by(cable, &name, switch, &addresses),
+            None => host.connect(&name, switch, &addresses),
+        };
+        connected.unwrap();
+    }
+
+    /// Deletes the interface of the sender or the receiver on a network.
+    pub(crate) fn disconnect(&self, host: &Host, network: u8) {
+        let name = format!("eth{network}");
+        let deleted = match self.cable(host, network) {
+            Some(cable) => host.give_back(&name, cable),
+            None => host.delete_interface(&name),
+        };
+        deleted.unwrap();
+    }
+
+    fn cable(&self, host: &Host, network: u8) -> Option<&Cable> {
+        let number = usize::from(host.name() != "sender");
+        self.cables.as_ref().map(|cables| &cables[number][usize::from(network)])
+    }
+
+    /// Connects the receiver's `many`, a network card with several queues, to the network of `eth0`, if the machine has one.
+    pub(crate) fn connect_card_with_queues(&self) -> bool {
+        let has_cards = self.cables.is_some();
+        if has_cards {
+            let addresses = ["10.0.0.3/24", "fd00::3/64"];
+            self.receiver.connect_by(&cable(4), "many", &self.switches[0], &addresses).unwrap();
+        }
+        has_cards
     }
 
     /// Returns the test's group with this number.

@@ -214,10 +214,10 @@ fn sends_batches_and_follows_its_interface(net: &Net) {
                 assert_eq!(sender.send_batch(&batch).await.unwrap(), 3);
 
                 for text in ["single", "end"] {
-                    net.sender.delete_interface("eth0").unwrap();
+                    net.disconnect(&net.sender, 0);
                     let error = sender.send(b"gone").await.unwrap_err();
                     assert_eq!(error.kind(), mcast::ErrorKind::NoSuchInterface, "{error}");
-                    net.sender.connect("eth0", &net.switches[0], &["10.0.0.1/24", "fd00::1/64"]).unwrap();
+                    net.connect(&net.sender, 0);
                     match text {
                         "end" => assert_eq!(sender.send_batch(&[Outgoing::new(b"end")]).await.unwrap(), 1),
                         text => sender.send(text.as_bytes()).await.unwrap(),

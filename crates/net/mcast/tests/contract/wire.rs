@@ -58,10 +58,13 @@ fn with_rights(family: Family, test: fn(&Net)) {
     let refused = net
         .try_receiver(|builder| builder.join(net.on("eth0", net.group(99))).wire(Wire::Require))
         .err()
-        .filter(|error| error.kind() == ErrorKind::Permission);
+        .filter(|error| {
+            // Before Linux 6.8, no driver reports the VLAN tags that it removes.
+            error.kind() == ErrorKind::Permission || error.to_string().contains("removes VLAN tags")
+        });
     match refused {
         // The right answer, and there is nothing else to test.
-        Some(_) if is_ordinary_user() => {}
+        Some(error) if error.kind() == ErrorKind::Permission && is_ordinary_user() => {}
         Some(error) => mcast_lab::skip(error),
         None => test(&net),
     }
@@ -116,26 +119,29 @@ fn a_full_ring_is_counted_to_the_datagram(net: &Net) {
     const SENT: u64 = 1000;
     let membership = net.on("eth0", net.group(1));
     let receiver = net.receiver(|builder| builder.join(membership).receive_buffer(0).wire(Wire::Require));
+    // All by one sender: its datagrams arrive by one queue, which has a ring of its own.
     net.send_with(
         |builder| builder.interface("eth0".parse().unwrap()).to(net.group(1).into()),
-        |sender| (0..SENT).for_each(|_| sender.send(&[0; 1400]).unwrap()),
+        |sender| {
+            (0..SENT).for_each(|_| sender.send(&[0; 1400]).unwrap());
+            let mut buffer = [0; 2048];
+            let (mut received, mut lost) = (0, 0);
+            let deadline = Instant::now() + TIMEOUT;
+            while received + receiver.statistics().dropped.count().unwrap() < SENT {
+                assert!(Instant::now() < deadline, "received {received}, {:?}", receiver.statistics());
+                while let Some(datagram) = receiver.try_recv(&mut buffer).unwrap() {
+                    received += 1;
+                    lost += datagram.lost.unwrap();
+                }
+            }
+            assert!(received < SENT, "the ring did not overflow");
+            assert_eq!(receiver.statistics().dropped.count(), Some(SENT - received));
+            sender.send(b"end").unwrap();
+            let last = until(&receiver, "end").pop().unwrap();
+            assert_eq!(lost + last.arrival.lost.unwrap(), SENT - received);
+            assert_eq!(receiver.statistics().received, received + 1);
+        },
     );
-    let mut buffer = [0; 2048];
-    let (mut received, mut lost) = (0, 0);
-    let deadline = Instant::now() + TIMEOUT;
-    while received + receiver.statistics().dropped.count().unwrap() < SENT {
-        assert!(Instant::now() < deadline, "received {received}, {:?}", receiver.statistics());
-        while let Some(datagram) = receiver.try_recv(&mut buffer).unwrap() {
-            received += 1;
-            lost += datagram.lost.unwrap();
-        }
-    }
-    assert!(received < SENT, "the ring did not overflow");
-    assert_eq!(receiver.statistics().dropped.count(), Some(SENT - received));
-    net.send("eth0", net.group(1), b"end");
-    let last = until(&receiver, "end").pop().unwrap();
-    assert_eq!(lost + last.arrival.lost.unwrap(), SENT - received);
-    assert_eq!(receiver.statistics().received, received + 1);
 }
 
 fn sources_are_filtered(net: &Net) {
@@ -418,8 +424,29 @@ fn a_group_returns_to_the_sockets_when_a_capture_begins(net: &Net) {
     drop(capture.unwrap());
 }
 
-/// The kernel distributes the flows of a virtual link over its queues.
+/// The kernel distributes the flows of a link over its queues.
 fn every_queue_of_an_interface_is_read(net: &Net) {
+    let interface = if net.connect_card_with_queues() { "eth0" } else { link_with_queues(net) };
+    let membership = net.on("many", net.group(1));
+    let receiver = net.receiver(|builder| builder.join(membership).wire(Wire::Require));
+
+    // Each sender has a port of its own, and so a flow.
+    let mut sent: Vec<String> = (0..64).map(|number: u32| number.to_string()).collect();
+    for text in &sent {
+        net.send_with(
+            |builder| builder.interface(interface.parse().unwrap()),
+            |sender| sender.send_to(text.as_bytes(), net.group(1)).unwrap(),
+        );
+    }
+    let mut received: Vec<String> = sent.iter().map(|_| next(&receiver).text).collect();
+    received.sort();
+    sent.sort();
+    assert_eq!(received, sent);
+    assert_eq!(net.datagrams_seen_by_the_kernel(), 0, "all were taken");
+}
+
+/// Connects the hosts by a virtual link with several queues, whose interfaces have the returned name.
+fn link_with_queues(net: &Net) -> &'static str {
     let elsewhere = net.sender.command("sleep").unwrap().arg("600").spawn().unwrap();
     let queues = ["numtxqueues", "4", "numrxqueues", "4"];
     let ip = |host: &mcast_lab::Host, arguments: &[&str]| {
@@ -436,23 +463,7 @@ fn every_queue_of_an_interface_is_read(net: &Net) {
         host.add_address("many", &format!("10.9.0.{last}/24")).unwrap();
         ip(host, &["addr", "add", &format!("fd00:9::{last}/64"), "dev", "many", "nodad"]);
     }
-    let membership = net.on("many", net.group(1));
-    let receiver = net.receiver(|builder| builder.join(membership).wire(Wire::Require));
-
-    // Each sender has a port of its own, and so a flow.
-    let mut sent: Vec<String> = (0..64).map(|number: u32| number.to_string()).collect();
-    for text in &sent {
-        let source = if net.family == Family::V4 { "10.9.0.1" } else { "fd00:9::1" };
-        net.send_with(
-            |builder| builder.interface("many".parse().unwrap()).source_address(source.parse().unwrap()),
-            |sender| sender.send_to(text.as_bytes(), net.group(1)).unwrap(),
-        );
-    }
-    let mut received: Vec<String> = sent.iter().map(|_| next(&receiver).text).collect();
-    received.sort();
-    sent.sort();
-    assert_eq!(received, sent);
-    assert_eq!(net.datagrams_seen_by_the_kernel(), 0, "all were taken");
+    "many"
 }
 
 /// Starts a process that receives the first group, and waits until it has joined.

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use mcast_lab::{Lab, LabErrorKind, SwitchOptions};
+use mcast_lab::{Cable, Lab, LabErrorKind, SwitchOptions};
 
 use super::sockets::{GROUP, TIMEOUT, assert_nothing_received, receive, receiver, sender};
 
@@ -234,4 +234,29 @@ fn four_hosts() -> std::time::Duration {
         host.connect("eth0", &lan, &[&format!("10.0.0.{number}/24"), &format!("fd00::{number}/64")]).unwrap();
     }
     start.elapsed()
+}
+
+/// A host of one lab stands for the machine, whose interfaces another lab borrows.
+#[test]
+fn a_cable_of_the_machine_connects_a_host_and_can_be_given_back() {
+    let (outside, lab) = (Lab::new().unwrap(), Lab::new().unwrap());
+    let machine = outside.host("machine").unwrap();
+    let ip = "link add one address 02:00:00:00:00:01 type veth peer name two address 02:00:00:00:00:02";
+    assert!(machine.command("ip").unwrap().args(ip.split(' ')).status().unwrap().success());
+    let ends = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+    let cable = machine.run(|| Cable::new(ends[0], ends[1]).unwrap()).unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+    let b0 = b.connect("eth0", &lan, &["10.0.0.2/24"]).unwrap();
+    let receiver = receiver(&b, &b0, GROUP);
+
+    for text in [b"first", b"again"] {
+        let a0 = a.connect_by(&cable, "eth0", &lan, &["10.0.0.1/24"]).unwrap();
+        assert_eq!(a0.hardware_address, ends[0]);
+        sender(&a, &a0).send(GROUP, text);
+        assert_eq!(receive(&receiver).0, text);
+
+        a.give_back("eth0", &cable).unwrap();
+        assert!(a.interface_index("eth0").is_err());
+    }
 }
