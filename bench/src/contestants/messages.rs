@@ -108,7 +108,13 @@ pub const MESSENGERS: &[Messenger] = &[
     ),
     ours(
         "mcast-stream-synced",
-        "mcast-stream: the same, each batch synced to the disk before it is sent",
+        "mcast-stream: `LoggedPublisher::queue_all`, each batch on the disk before it is sent; batches share syncs",
+        "synced-queue",
+        Sealed::No,
+    ),
+    ours(
+        "mcast-stream-synced-wait",
+        "mcast-stream: `LoggedPublisher::publish_all`, each batch on the disk before the next one is published",
         "synced-all",
         Sealed::No,
     ),

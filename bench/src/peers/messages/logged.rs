@@ -28,7 +28,10 @@ pub(super) fn publish(work: &Work, how: How) -> Result<()> {
 
 fn publish_in(work: &Work, how: How, directory: &Path) -> Result<()> {
     let to = Destination { address: group(work)?, interface: Some(interface(work)) };
-    let sync = if how == How::SyncedAll { SyncPolicy::Each } else { SyncPolicy::None };
+    let sync = match how {
+        How::SyncedQueue | How::SyncedAll => SyncPolicy::Each,
+        _ => SyncPolicy::None,
+    };
     let publisher: LoggedPublisher = Publisher::builder()
         .to(to)
         .loopback(false)
@@ -46,7 +49,10 @@ fn publish_in(work: &Work, how: How, directory: &Path) -> Result<()> {
     } else {
         let size = source.size();
         while let Some(messages) = source.next_many() {
-            publisher.publish_all(messages.chunks(size))?;
+            match how {
+                How::SyncedQueue => publisher.queue_all(messages.chunks(size))?,
+                _ => publisher.publish_all(messages.chunks(size))?,
+            };
         }
     }
     println!("{}", source.report());

@@ -54,7 +54,9 @@ enum How {
     Logged,
     /// The same: `LoggedPublisher::publish_all`.
     LoggedAll,
-    /// The same, each batch synced before it is sent.
+    /// The same, each batch synced before it is sent: `LoggedPublisher::queue_all`, which does not wait for that.
+    SyncedQueue,
+    /// The same, and before the next one is published: `LoggedPublisher::publish_all`.
     SyncedAll,
     /// A TCP connection to each subscriber.
     Tcp,
@@ -127,7 +129,9 @@ pub fn run(arguments: &MessagesArguments) -> Result<()> {
     match (role, how) {
         (Role::Publish, How::Tcp | How::TcpAcked) => tcp::publish(work, *how == How::TcpAcked),
         (Role::Subscribe, How::Tcp | How::TcpAcked) => tcp::subscribe(work, *how == How::TcpAcked),
-        (Role::Publish, How::Logged | How::LoggedAll | How::SyncedAll) => logged::publish(work, *how),
+        (Role::Publish, How::Logged | How::LoggedAll | How::SyncedQueue | How::SyncedAll) => {
+            logged::publish(work, *how)
+        }
         (Role::Publish, how) => publish::run(work, *how, *sealed),
         (Role::Subscribe, _) => subscribe::run(work, *sealed),
     }

@@ -52,6 +52,7 @@ pub(super) fn run(work: &Work, how: How, sealed: bool) -> Result<()> {
         | How::Each
         | How::Logged
         | How::LoggedAll
+        | How::SyncedQueue
         | How::SyncedAll
         | How::Tcp
         | How::TcpAcked => {

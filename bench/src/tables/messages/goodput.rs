@@ -26,12 +26,13 @@ const TO_SEVERAL: [&str; 8] = [
 ];
 /// Bytes of a message in the table of logs.
 const DURABLE: usize = 700;
-const OF_DURABLE: [&str; 5] = [
+const OF_DURABLE: [&str; 6] = [
     "mcast-stream-each",
     "mcast-stream-logged-each",
     "mcast-stream-all",
     "mcast-stream-logged",
     "mcast-stream-synced",
+    "mcast-stream-synced-wait",
 ];
 /// Percent.
 const LOSSES: [f64; 3] = [0.0, 1.0, 5.0];
@@ -102,7 +103,7 @@ pub(super) fn durable(bench: &Bench, plan: &Plan) -> Result<Figures> {
     let about = format!(
         "Messages of {DURABLE} bytes as fast as they go, to two receivers, on link (a), without and with a log on the disk of the \
          target directory. What is logged is in the log before it is sent, and both receivers acknowledge it. The batches \
-         are of 64 KiB. The thread that writes and syncs shares the processor of the publisher."
+         are of 64 KiB. The threads that sync and send share the processor of the publisher."
     );
     let segment = &Segment::new(Link::Whole, 2)?;
     let mut figures = bench.figures(plan, about, "goodput", OF_DURABLE[0]);

@@ -106,8 +106,9 @@ pub struct Writer {
 struct Segment {
     file: Arc<SegmentFile>,
     header: SegmentHeader,
-    /// The length of everything that was accepted.
+    /// The length of everything that was accepted, and of what was synced, or is being synced.
     length: u64,
+    synced: u64,
     first_append: Option<LogTime>,
     index: IndexBuilder,
     seal: Option<SegmentSeal>,
@@ -376,7 +377,7 @@ impl Writer {
     /// # Errors
     /// If a sync failed before.
     pub fn begin_sync(&mut self) -> Result<Option<PendingSync>, LogError> {
-        let segment = match &self.state {
+        let segment = match &mut self.state {
             State::Writing(segment) | State::Broken(segment) => segment,
             State::Closed => return Ok(None),
             State::Failed => return Err(LogError::SyncFailed),
@@ -384,6 +385,7 @@ impl Writer {
         if self.unsynced_since.is_none() {
             return Ok(None);
         }
+        segment.synced = segment.length;
         Ok(Some(PendingSync {
             file: Arc::clone(&segment.file),
             path: self.files.path(&segment.header.name().segment_file()),
@@ -410,6 +412,16 @@ impl Writer {
         // What was appended meanwhile was not appended before the sync was begun.
         self.unsynced_since = if sync.appends == self.appends { None } else { Some(sync.started) };
         Ok(self.durable)
+    }
+
+    /// Returns how many bytes were appended to the segment since the last sync was begun. They are synced at its end at the
+    /// latest: what was synced before does not hold up the append that begins the next one.
+    #[must_use]
+    pub const fn unsynced(&self) -> u64 {
+        match &self.state {
+            State::Writing(segment) | State::Broken(segment) => segment.length - segment.synced,
+            State::Closed | State::Failed => 0,
+        }
     }
 
     /// Returns when the oldest append that is not durable must be synced; `None` if nothing is due by the policy.
@@ -556,7 +568,8 @@ impl Writer {
         let length = header.len() as u64;
         let file = Arc::new(SegmentFile { file, has_failed: Mutex::new(false) });
         let index = IndexBuilder::default();
-        self.state = State::Writing(Segment { file, header, length, first_append: None, index, seal });
+        self.state =
+            State::Writing(Segment { file, header, length, synced: length, first_append: None, index, seal });
         if let Some(empty) = self.empty.take() {
             // One that cannot be removed does no harm.
             let _ = self.files.remove(&empty.index_file());

@@ -428,3 +428,40 @@ fn threads_share_syncs_and_every_message_is_there_once() {
     assert!(matches!(publisher.publish(b"hello"), Ok(_) | Err(StreamError::LogBypassed)));
     assert!(matches!(publisher.publish(b"hello"), Err(StreamError::LogBypassed)));
 }
+
+#[test]
+fn what_is_queued_is_sent_from_the_disk_and_nobody_waits_for_each_sync() {
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let directory = tempfile::tempdir().unwrap();
+    let mut subscriber = net.subscriber(0, |settings| settings);
+    let publisher = net.logged(directory.path(), each(), 1 << 20);
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| receive_stream(&mut subscriber, message));
+        assert!(publisher.publisher().wait_for(1, TIMEOUT));
+        // More than may wait: it also waits for room.
+        for batch in 0..80 {
+            let messages: Vec<_> = (batch * 100..batch * 100 + 100).map(message).collect();
+            let last = publisher.queue_all(&messages).unwrap().unwrap();
+            assert_eq!(last, MessageNumber(batch * 100 + 99));
+            assert!(publisher.publisher().next_message() <= publisher.durable(), "sent before its sync");
+        }
+        assert!(publisher.wait_durable(MessageNumber(7_999), TIMEOUT).unwrap());
+        assert_eq!(publisher.durable(), MessageNumber(8_000));
+        assert!(publisher.close(TIMEOUT).unwrap().is_complete());
+        let received = receiving.join().unwrap();
+        assert_eq!(received.messages, 8_000, "{:?}", received.events);
+    });
+}
+
+#[test]
+fn a_message_is_synced_when_somebody_waits_for_it_whatever_the_policy() {
+    let net = Net::new(Family::V4, 0, Impairment::default());
+    let directory = tempfile::tempdir().unwrap();
+    let options = LogOptions { sync: SyncPolicy::None, ..LogOptions::default() };
+    let publisher = net.logged(directory.path(), options, 1 << 20);
+    publish(&publisher, 0..3);
+    assert_eq!(publisher.durable(), MessageNumber(0));
+    assert!(publisher.wait_durable(MessageNumber(1), TIMEOUT).unwrap());
+    assert_eq!(publisher.durable(), MessageNumber(3));
+    assert!(!publisher.wait_durable(MessageNumber(3), Duration::from_millis(1)).unwrap());
+}

@@ -1,6 +1,7 @@
 //! Publishing through a log: a message is accepted when it is in the log, and sent after that.
 
 mod stage;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -71,7 +72,7 @@ pub struct LoggedPublisher {
     recovery: Recovery,
     start: LogStart,
     unopened: Option<Unopened>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     /// Whether the end of the stream is recorded.
     has_ended: AtomicBool,
     /// Whether it was stopped when all subscribers had everything.
@@ -186,11 +187,12 @@ impl LoggedPublisherBuilder {
             files: Arc::clone(&files),
             sendable: Arc::new(AtomicU64::new(next.0)),
             changed: Condvar::new(),
+            sync_due: Condvar::new(),
         });
-        let worker = Arc::clone(&shared);
-        let thread =
-            std::thread::Builder::new().name("mcast-stream-log".to_owned()).spawn(move || worker.run());
-        let thread = Some(thread.map_err(StreamError::Thread)?);
+        let threads = vec![
+            spawn("mcast-stream-log", &shared, Shared::run)?,
+            spawn("mcast-stream-sync", &shared, Shared::run_sync)?,
+        ];
         let (keys, lineages) = (Arc::new(Mutex::new(keys)), Mutex::new(lineages));
         Ok(LoggedPublisher {
             shared,
@@ -200,12 +202,19 @@ impl LoggedPublisherBuilder {
             recovery,
             start,
             unopened,
-            thread,
+            threads,
             has_ended: AtomicBool::new(false),
             is_delivered: AtomicBool::new(false),
             drop_timeout,
         })
     }
+}
+
+/// Starts a thread of a publisher.
+fn spawn(name: &str, shared: &Arc<Shared>, work: fn(&Shared)) -> Result<JoinHandle<()>, StreamError> {
+    let shared = Arc::clone(shared);
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || work(&shared)).map_err(StreamError::Thread)
 }
 
 impl LoggedPublisher {
@@ -245,6 +254,31 @@ impl LoggedPublisher {
         self.accept_all(messages, Wait::UntilStored(None))
     }
 
+    /// Appends messages to the log with one write, and waits for room, but not for the disk; returns the number of the last
+    /// one. They are sent as soon as they may be: with [`SyncPolicy::Each`], when they are on the disk. What is appended while
+    /// a sync runs shares the next one: this is the fastest way to publish much that must be on the disk.
+    /// [`durable`](Self::durable) and [`wait_durable`](Self::wait_durable) show how far the disk is.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn publish(publisher: &mcast_stream::LoggedPublisher) -> Result<(), mcast_stream::StreamError> {
+    /// let last = publisher.queue_all([b"EUR 1.08", b"CHF 0.94"])?;
+    /// // Later, before it is confirmed to its sender:
+    /// if let Some(last) = last {
+    ///     assert!(publisher.wait_durable(last, Duration::from_secs(1))?);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`publish_all`](Self::publish_all).
+    pub fn queue_all<'m>(
+        &self,
+        messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
+    ) -> Result<Option<MessageNumber>, StreamError> {
+        self.accept_all(messages, Wait::ForRoom)
+    }
+
     /// Appends messages to the log with one write, without waiting; returns the number of the last one. They are sent as
     /// soon as they may be: with [`SyncPolicy::Each`], when they are on the disk.
     ///
@@ -267,6 +301,21 @@ impl LoggedPublisher {
             return Ok(None);
         }
         self.shared.accept(&messages, wait).map(Some)
+    }
+
+    /// Returns the number before which all messages are on the disk.
+    #[must_use]
+    pub fn durable(&self) -> MessageNumber {
+        self.shared.durable()
+    }
+
+    /// Waits until a message, and all before it, are on the disk, whatever the policy says; returns `false` when the time is
+    /// over.
+    ///
+    /// # Errors
+    /// [`StreamError::Log`] if that fails. Then nothing can be published any more.
+    pub fn wait_durable(&self, message: MessageNumber, timeout: Duration) -> Result<bool, StreamError> {
+        self.shared.wait_durable(MessageNumber(message.0.saturating_add(1)), timeout)
     }
 
     /// Waits until everything that was accepted is on the disk.
@@ -450,7 +499,7 @@ impl Drop for LoggedPublisher {
         }
         let has_ended = self.has_ended.load(Ordering::Acquire);
         let ended = self.shared.end();
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
         // If it cannot be recorded, the next publisher knows less about what subscribers have, and says so.

@@ -1,24 +1,25 @@
 //! The messages that are in the log and not sent yet.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mcast_log::{Confirmed, Files, Lineage, LogError, LogTime, SyncPolicy, Writer};
 
+use super::waiting::Waiting;
 use super::{content, load};
 use crate::StreamError;
 use crate::driver::publisher::Publisher;
 use crate::history::HistoryContent;
 use crate::publisher::{OutgoingMessage, Refusal};
 use crate::seal::Keys;
-use crate::wire::{MessageKey, MessageNumber};
+use crate::wire::MessageNumber;
 
 /// While more bytes wait to be sent, nothing is accepted.
 pub(super) const MOST_WAITING: usize = 4 << 20;
-/// What a waiting message takes in addition to its bytes.
-const OVERHEAD: usize = 64;
+/// Bytes after which a sync begins, whatever the policy says: what is left to sync at the end of a segment holds up
+/// publishing.
+const SYNC_AHEAD: u64 = 8 << 20;
 /// How often it is recorded in the log how far subscribers are, at most.
 const CONFIRMED_INTERVAL: Duration = Duration::from_millis(100);
 /// How long to wait for subscribers that have no room, or for the rate, before the next attempt.
@@ -36,16 +37,17 @@ pub(super) struct Shared {
     pub(super) stage: Mutex<Stage>,
     /// The number in the log before which everything may be sent.
     pub(super) sendable: Arc<AtomicU64>,
-    /// Notified when anything of the stage changes that a thread may wait for.
+    /// Notified when anything of the stage changes that a thread may wait for, except the one that syncs.
     pub(super) changed: Condvar,
+    /// Notified when a sync may be due.
+    pub(super) sync_due: Condvar,
 }
 
 #[derive(Debug)]
 pub(super) struct Stage {
     /// `None` after the end.
     writer: Option<Writer>,
-    waiting: VecDeque<Waiting>,
-    waiting_bytes: usize,
+    waiting: Waiting,
     /// The number in the log of the next message to publish.
     next: MessageNumber,
     /// The number in the log that was last recorded as confirmed, and when subscribers were last asked.
@@ -57,6 +59,8 @@ pub(super) struct Stage {
     unsynced_since: Option<Instant>,
     /// Whether a thread waits for a sync, whatever the policy says.
     is_sync_wanted: bool,
+    /// Whether a sync is running.
+    is_syncing: bool,
     /// Why the publisher has no room at present.
     refusal: Option<Refusal>,
     phase: Phase,
@@ -77,31 +81,13 @@ enum Phase {
     Refused(Refusal),
 }
 
-/// A message that is in the log and is to be published. Its number is that in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Waiting {
-    number: MessageNumber,
-    key: Option<MessageKey>,
-    bytes: Box<[u8]>,
-}
-
 /// What to wait for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wait {
     /// For room, for at most this time, and then until the messages may be sent.
     UntilStored(Option<Duration>),
+    ForRoom,
     Never,
-}
-
-impl Waiting {
-    const fn end(&self) -> MessageNumber {
-        MessageNumber(self.number.0.saturating_add(1))
-    }
-
-    /// Returns the bytes of memory that it takes.
-    const fn size(&self) -> usize {
-        self.bytes.len() + OVERHEAD
-    }
 }
 
 impl Stage {
@@ -109,13 +95,13 @@ impl Stage {
         Self {
             next: writer.next_number(),
             writer: Some(writer),
-            waiting_bytes: 0,
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             confirmed: Confirmed::default(),
             confirmed_at: Instant::now(),
             accepted: (0, 0),
             unsynced_since: None,
             is_sync_wanted: false,
+            is_syncing: false,
             refusal: None,
             phase: Phase::Open,
         }
@@ -144,15 +130,14 @@ impl Stage {
         }
     }
 
-    /// Whether the thread sleeps for longer than it may when there is a message. It is not woken for each: it has nothing to
-    /// do with those that are on their way.
-    fn is_idle(&self, sync: SyncPolicy) -> bool {
-        let awaits_sync = matches!(sync, SyncPolicy::Interval(_)) && self.unsynced_since.is_none();
-        awaits_sync || self.confirmed.received == Some(self.next)
+    /// Whether the thread that sends sleeps for longer than it may when there is a message. It is not woken for each: it has
+    /// nothing to do with those that are on their way.
+    fn is_idle(&self) -> bool {
+        self.confirmed.received == Some(self.next)
     }
 
     const fn has_room(&self) -> bool {
-        self.waiting_bytes < MOST_WAITING
+        self.waiting.size() < MOST_WAITING
     }
 
     /// Appends messages to the log: all of them, or none. Returns the number of the first one.
@@ -169,15 +154,6 @@ impl Stage {
         self.accepted = (self.accepted.0 + messages.len() as u64, self.accepted.1 + bytes as u64);
         self.unsynced_since.get_or_insert_with(Instant::now);
         Ok(appended.first)
-    }
-
-    /// Keeps messages until they may be sent, the first of which has this number.
-    fn keep(&mut self, first: MessageNumber, messages: &[OutgoingMessage<'_>]) {
-        for (number, OutgoingMessage { bytes, key }) in (first.0..).zip(messages) {
-            let message = Waiting { number: MessageNumber(number), key: *key, bytes: (*bytes).into() };
-            self.waiting_bytes += message.size();
-            self.waiting.push_back(message);
-        }
     }
 }
 
@@ -202,7 +178,8 @@ impl Shared {
             return Err(Refusal::TooLong { length, longest: self.longest }.into());
         }
         let mut stage = self.wait_for_room(wait)?;
-        let wakes_others = stage.is_idle(self.sync) || !stage.waiting.is_empty();
+        let wakes_others = stage.is_idle() || !stage.waiting.is_empty();
+        let was_synced = stage.unsynced_since.is_none();
         let first = stage.append(messages)?;
         let last = MessageNumber(first.0 + messages.len().saturating_sub(1) as u64);
         let syncs_each = self.sync == SyncPolicy::Each;
@@ -212,20 +189,23 @@ impl Shared {
             self.send(&mut stage);
             // Without a copy, as far as there is room.
             if stage.waiting.is_empty() {
-                let numbered = (first.0..).map(MessageNumber).zip(messages);
-                sent = numbered
-                    .take_while(|(number, message)| self.queue(&mut stage, *number, **message))
-                    .count();
+                sent = self.queue(&mut stage, first, messages.iter().copied());
             }
         }
-        stage.keep(MessageNumber(first.0 + sent as u64), &messages[sent..]);
-        if matches!(wait, Wait::UntilStored(_)) {
-            self.publisher.flush();
+        stage.waiting.extend(MessageNumber(first.0 + sent as u64), &messages[sent..]);
+        if !stage.is_syncing && (was_synced || self.time_to_sync(&stage).is_zero()) {
+            self.sync_due.notify_one();
         }
-        if syncs_each || wakes_others || sent < messages.len() {
-            self.changed.notify_all();
+        // What is not on the disk yet is sent after its sync.
+        if !syncs_each {
+            if matches!(wait, Wait::UntilStored(_)) {
+                self.publisher.flush();
+            }
+            if wakes_others || sent < messages.len() {
+                self.changed.notify_all();
+            }
         }
-        // The thread syncs. What is appended meanwhile shares the next sync.
+        // Another thread syncs. What is appended meanwhile shares the next sync.
         while syncs_each && matches!(wait, Wait::UntilStored(_)) && load(&self.sendable) <= last {
             if stage.has_failed() {
                 stage.check()?;
@@ -238,6 +218,7 @@ impl Shared {
     fn wait_for_room(&self, wait: Wait) -> Result<MutexGuard<'_, Stage>, StreamError> {
         let deadline = match wait {
             Wait::UntilStored(timeout) => timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            Wait::ForRoom => None,
             Wait::Never => Some(Instant::now()),
         };
         let mut stage = self.stage();
@@ -257,55 +238,58 @@ impl Shared {
         }
     }
 
-    /// Publishes what may be sent, as far as the publisher has room.
-    fn send(&self, stage: &mut Stage) {
+    /// Publishes what may be sent, as far as the publisher has room; returns whether that was anything.
+    fn send(&self, stage: &mut Stage) -> bool {
         let sendable = load(&self.sendable);
         stage.refusal = None;
-        while stage.waiting.front().is_some_and(|waiting| waiting.end() <= sendable) {
-            let Some(waiting) = stage.waiting.pop_front() else { return };
-            if !self.queue(stage, waiting.number, (waiting.key, &*waiting.bytes).into()) {
-                stage.waiting.push_front(waiting);
-                return;
-            }
-            stage.waiting_bytes = stage.waiting_bytes.saturating_sub(waiting.size());
-        }
-    }
-
-    /// Publishes the message that has this number in the log; returns `false` if it stays unsent.
-    fn queue(&self, stage: &mut Stage, number: MessageNumber, message: OutgoingMessage<'_>) -> bool {
-        if stage.has_failed() {
+        if stage.waiting.is_empty() || stage.waiting.first() >= sendable {
             return false;
         }
-        match self.publisher.try_queue(message) {
-            Ok(published) if published == self.lineage.in_stream(number) => {
-                stage.next = MessageNumber(number.0.saturating_add(1));
-                return true;
-            }
-            Ok(_) => stage.phase = Phase::Bypassed,
-            Err(StreamError::Refused(refusal)) if refusal.is_temporary() => stage.refusal = Some(refusal),
-            Err(StreamError::Refused(refusal)) => stage.phase = Phase::Refused(refusal),
-            Err(_) => stage.phase = Phase::Refused(Refusal::Closed),
-        }
-        false
+        let mut waiting = std::mem::take(&mut stage.waiting);
+        let sent = self.queue(stage, waiting.first(), waiting.before(sendable));
+        waiting.remove_before(MessageNumber(waiting.first().0.saturating_add(sent as u64)));
+        stage.waiting = waiting;
+        sent > 0
     }
 
-    /// Syncs and sends, until the publisher ends.
+    /// Publishes messages, the first of which has this number in the log; returns how many: the rest stays unsent.
+    fn queue<'m>(
+        &self,
+        stage: &mut Stage,
+        first: MessageNumber,
+        messages: impl Iterator<Item = OutgoingMessage<'m>>,
+    ) -> usize {
+        if stage.has_failed() {
+            return 0;
+        }
+        let (mut next, mut is_bypassed) = (first, false);
+        let queued = self.publisher.try_queue_each(messages, |published| {
+            is_bypassed = published != self.lineage.in_stream(next);
+            next.0 = next.0.saturating_add(u64::from(!is_bypassed));
+            !is_bypassed
+        });
+        if next > first {
+            stage.next = next;
+        }
+        match queued {
+            Ok(()) if is_bypassed => stage.phase = Phase::Bypassed,
+            Ok(()) => {}
+            Err(refusal) if refusal.is_temporary() => stage.refusal = Some(refusal),
+            Err(refusal) => stage.phase = Phase::Refused(refusal),
+        }
+        usize::try_from(next.ahead_of(first)).unwrap_or(usize::MAX)
+    }
+
+    /// Sends, and records how far subscribers are, until the publisher ends.
     pub(super) fn run(&self) {
         let mut stage = self.stage();
         loop {
-            if self.is_sync_due(&stage) {
-                stage = self.sync_now(stage);
-                self.changed.notify_all();
-                continue;
-            }
             if stage.confirmed_at.elapsed() >= CONFIRMED_INTERVAL {
                 stage = self.record_confirmed(stage);
                 continue;
             }
-            let before = stage.waiting.len();
             let progress = self.publisher.progress();
-            self.send(&mut stage);
-            if stage.waiting.len() < before {
+            if self.send(&mut stage) {
                 self.publisher.flush();
                 self.changed.notify_all();
             }
@@ -318,13 +302,23 @@ impl Shared {
                 stage = self.stage();
                 continue;
             }
-            let due = match self.sync {
-                SyncPolicy::Interval(interval) => stage.unsynced_since.map(|since| since + interval),
-                SyncPolicy::None | SyncPolicy::Each => None,
-            };
-            let left = due.map_or(CONFIRMED_INTERVAL, |due| due.saturating_duration_since(Instant::now()));
-            let left = left.min(stage.next_record());
+            let left = stage.next_record().min(CONFIRMED_INTERVAL);
             stage = self.wait(stage, left);
+        }
+    }
+
+    /// Syncs when that is due, until the publisher ends. What is sent meanwhile, and appended, does not wait for it.
+    pub(super) fn run_sync(&self) {
+        let mut stage = self.stage();
+        while stage.phase != Phase::Ending {
+            let left = self.time_to_sync(&stage);
+            if left.is_zero() {
+                stage = self.sync_now(stage);
+                self.changed.notify_all();
+                continue;
+            }
+            let waited = self.sync_due.wait_timeout(stage, left);
+            stage = waited.map_or_else(|error| error.into_inner().0, |(stage, _)| stage);
         }
     }
 
@@ -350,14 +344,16 @@ impl Shared {
         stage
     }
 
-    fn is_sync_due(&self, stage: &Stage) -> bool {
-        let Some(since) = stage.unsynced_since.filter(|_| !stage.has_failed()) else { return false };
-        stage.is_sync_wanted
-            || match self.sync {
-                SyncPolicy::Each => true,
-                SyncPolicy::Interval(interval) => since.elapsed() >= interval,
-                SyncPolicy::None => false,
-            }
+    /// Returns how long it is until a sync is due: zero if one is.
+    fn time_to_sync(&self, stage: &Stage) -> Duration {
+        let Some(since) = stage.unsynced_since.filter(|_| !stage.has_failed()) else { return Duration::MAX };
+        let is_far_behind = stage.writer.as_ref().is_some_and(|writer| writer.unsynced() >= SYNC_AHEAD);
+        match self.sync {
+            _ if stage.is_sync_wanted || is_far_behind => Duration::ZERO,
+            SyncPolicy::Each => Duration::ZERO,
+            SyncPolicy::Interval(interval) => interval.saturating_sub(since.elapsed()),
+            SyncPolicy::None => Duration::MAX,
+        }
     }
 
     /// Syncs everything that was appended, without the lock.
@@ -377,9 +373,11 @@ impl Shared {
             }
             None => return stage,
         };
+        stage.is_syncing = true;
         drop(stage);
         let done = pending.run();
         let mut stage = self.stage();
+        stage.is_syncing = false;
         match stage.writer.as_mut().map(|writer| writer.complete_sync(done)) {
             Some(Ok(_)) => self.let_send(&mut stage),
             Some(Err(_)) => stage.phase = Phase::SyncFailed,
@@ -388,29 +386,50 @@ impl Shared {
         stage
     }
 
-    /// Sends what has become durable.
+    /// Lets be sent what has become durable. It is sent here unless another sync is due: then the disk does not wait.
     fn let_send(&self, stage: &mut Stage) {
         if let (SyncPolicy::Each, Some(writer)) = (self.sync, &stage.writer) {
             self.sendable.fetch_max(writer.durable().0, Ordering::AcqRel);
-            self.send(stage);
-            self.publisher.flush();
+            if !self.time_to_sync(stage).is_zero() {
+                self.send(stage);
+                self.publisher.flush();
+            }
         }
+    }
+
+    /// Returns the number in the stream before which everything is synced.
+    pub(super) fn durable(&self) -> MessageNumber {
+        let stage = self.stage();
+        self.lineage.in_stream(stage.writer.as_ref().map_or(stage.next, Writer::durable))
     }
 
     /// Waits until everything that was appended is synced.
     pub(super) fn sync(&self) -> Result<(), StreamError> {
+        let next = self.stage().writer.as_ref().map(Writer::next_number);
+        next.map_or(Ok(()), |next| self.wait_synced(next, None).map(drop))
+    }
+
+    /// Waits until everything before this number in the stream is synced; returns `false` when the time is over.
+    pub(super) fn wait_durable(&self, end: MessageNumber, timeout: Duration) -> Result<bool, StreamError> {
+        self.wait_synced(self.lineage.in_log(end), Instant::now().checked_add(timeout))
+    }
+
+    fn wait_synced(&self, end: MessageNumber, deadline: Option<Instant>) -> Result<bool, StreamError> {
         let mut stage = self.stage();
-        let Some(next) = stage.writer.as_ref().map(Writer::next_number) else { return Ok(()) };
         loop {
             if stage.has_failed() {
-                return stage.check();
+                return stage.check().map(|()| false);
             }
-            if stage.writer.as_ref().is_none_or(|writer| writer.durable() >= next) {
-                return Ok(());
+            if stage.writer.as_ref().is_none_or(|writer| writer.durable() >= end) {
+                return Ok(true);
+            }
+            let left = super::left_until(deadline);
+            if left.is_zero() {
+                return Ok(false);
             }
             stage.is_sync_wanted = true;
-            self.changed.notify_all();
-            stage = self.wait(stage, Duration::from_secs(1));
+            self.sync_due.notify_one();
+            stage = self.wait(stage, left.min(Duration::from_secs(1)));
         }
     }
 
@@ -457,6 +476,7 @@ impl Shared {
         let writer = stage.writer.take();
         drop(stage);
         self.changed.notify_all();
+        self.sync_due.notify_one();
         match writer {
             Some(_) | None if has_failed => Err(LogError::SyncFailed),
             Some(writer) => {

@@ -266,21 +266,41 @@ impl Publisher {
         &self,
         message: impl Into<OutgoingMessage<'m>>,
     ) -> Result<MessageNumber, StreamError> {
-        let message = message.into();
+        let mut number = Err(Refusal::Unsent);
+        self.try_queue_each([message.into()], |queued| {
+            number = Ok(queued);
+            true
+        })?;
+        Ok(number?)
+    }
+
+    /// Queues messages like [`try_queue`](Self::try_queue), with one lock, and calls `queued` with the number of each. It stops
+    /// before the first one that is refused, and after one for which `queued` returns `false`.
+    pub(in crate::driver) fn try_queue_each<'m>(
+        &self,
+        messages: impl IntoIterator<Item = OutgoingMessage<'m>>,
+        mut queued: impl FnMut(MessageNumber) -> bool,
+    ) -> Result<(), Refusal> {
         let mut core = self.shared.core();
-        loop {
-            let now = core.time_of_message(&self.shared.clock);
-            match core.machine.publish(now, message) {
-                Err(refusal) if !refusal.is_temporary() || self.shared.send(&mut core) == 0 => {
-                    return Err(refusal.into());
+        for message in messages {
+            let number = loop {
+                let now = core.time_of_message(&self.shared.clock);
+                match core.machine.publish(now, message) {
+                    Ok(number) => {
+                        self.send_soon(&mut core, now);
+                        break number;
+                    }
+                    Err(refusal) if !refusal.is_temporary() || self.shared.send(&mut core) == 0 => {
+                        return Err(refusal);
+                    }
+                    Err(_) => {}
                 }
-                Err(_) => {}
-                Ok(number) => {
-                    self.send_soon(&mut core, now);
-                    return Ok(number);
-                }
+            };
+            if !queued(number) {
+                break;
             }
         }
+        Ok(())
     }
 
     /// Returns how far the publisher is, for [`wait_for_room`](Self::wait_for_room).
