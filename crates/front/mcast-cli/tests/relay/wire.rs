@@ -14,7 +14,7 @@ const NO_RIGHTS: &str = "CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW are needed";
 
 /// Sends numbers to the group, and receives them on the other side: each once and in order.
 fn pass(from: &UdpSocket, to: &UdpSocket, numbers: Range<u32>) {
-    /// So many find room in any buffer.
+    /// Datagrams that have room in any receive buffer.
     const AT_ONCE: usize = 32;
     let mut buffer = [0; 64];
     let numbers: Vec<u32> = numbers.collect();
