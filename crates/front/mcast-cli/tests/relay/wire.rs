@@ -14,7 +14,7 @@ const NO_RIGHTS: &str = "CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW are needed";
 
 /// Sends numbers to the group, and receives them on the other side: each once and in order.
 fn pass(from: &UdpSocket, to: &UdpSocket, numbers: Range<u32>) {
-    /// So many find room in any buffer.
+    /// Datagrams that have room in any receive buffer.
     const AT_ONCE: usize = 32;
     let mut buffer = [0; 64];
     let numbers: Vec<u32> = numbers.collect();
@@ -106,13 +106,13 @@ fn what_cannot_be_taken_is_refused_with_the_cause() {
     let r = network.host("r", 9, &[1, 2]);
     let other = member(&r, GROUP, Ipv4Addr::new(10, 0, 1, 9));
     let refused = mcast(&r, &["relay", "239.1.2.0/30:5000 from eth0 to eth1 always", "--wire", "require"]);
-    let why = format!("cannot take 239.1.2.0:5000 off eth0: relay-");
+    let why = "cannot take 239.1.2.0:5000 off eth0: relay-";
     match refused.stderr.contains(NO_RIGHTS) {
         true => assert_eq!(refused.status, Some(3), "{refused:?}"),
         false => {
             assert_eq!(refused.status, Some(4), "{refused:?}");
             let named = format!("(process {}) receives on this port, too", std::process::id());
-            assert!(refused.stderr.contains(&why) && refused.stderr.contains(&named), "{refused:?}");
+            assert!(refused.stderr.contains(why) && refused.stderr.contains(&named), "{refused:?}");
             assert!(refused.stderr.contains("--wire auto"), "{refused:?}");
         }
     }

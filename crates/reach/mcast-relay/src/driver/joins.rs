@@ -75,7 +75,7 @@ impl LegJoins {
     }
 
     /// Joins what is wanted, and leaves the rest. Returns what failed. What several legs receive (`shared`) is not taken off
-    /// the interface; a group that was taken before returns to the sockets by itself.
+    /// the interface; a group that was taken before returns to the sockets automatically.
     pub(super) fn sync(
         &mut self,
         wanted: BTreeMap<GroupAddr, Membership>,
