@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mcast_bridge::{Response, SinkConnector};
 use mcast_bridge::redis::{RedisSource, RedisTarget};
+use mcast_bridge::{Response, SinkConnector};
 
 use super::*;
 
