@@ -15,7 +15,7 @@ const REASONS: &[Reason] = &[
     Reason {
         promise: "`mcast relay`, 8 clients of one group: at most 8 MB resident",
         table: "http-",
-        why: "`smaps` of the relay beside this table: 7.2 MB are code of the command (of 17.3 MB), 1.9 MB its constants, 1.7 MB code \
+        why: "`smaps` of the relay beside this table: 7.2 MB are code of the command (of 17.3 MB), 1.9 MB its constants, 1.9 MB code \
               and constants of libraries, 1.5 MB heap. The kernel maps code in pieces of 64 KiB around each page that is used, \
               and shares it with all other processes of the command.",
     },
@@ -27,12 +27,12 @@ const REASONS: &[Reason] = &[
     Reason {
         promise: "`mcast relay`, 8 clients of one group: processor time within 1.2 of C that also writes every 4 ms",
         table: "http-same",
-        why: "As with 8 groups, but there is one socket to receive from.",
+        why: "The same code as with 8 groups; all datagrams come from one socket.",
     },
     Reason {
         promise: "`mcast relay`, 8 clients of 8 groups: processor time within 1.2 of C that also writes every 4 ms",
         table: "http-different",
-        why: "Profiles of both (`perf record -p` and `strace -c` beside this table): writing costs the same, with 8 calls of \
+        why: "Profiles of both (`perf record -p` and `strace -c` beside this table): writing costs nearly the same, with 8 calls of \
               `writev` in 4 ms. C receives with 8 calls of `recvmmsg` in that time, and the relay with 39 and 25 of `epoll_wait`, \
               because its batches have 8 buffers of 64 KiB; with 64 buffers it used 4 MB more. Its code and the C library take 24 % of \
               its time (C: 3 %): each datagram is copied once to the thread that serves clients.",
