@@ -244,58 +244,43 @@ const MANY: usize = 512;
 /// Buffers with more bytes than this on average are coalesced ones.
 const SINGLE: usize = 4_096;
 
-/// Of single datagrams for HTTP clients only, which gather in the sockets, this is about half of what is there after a pause.
-const GATHERED: usize = 64;
-
-/// The batches, of which the next receive uses the one that suits what was received before.
+/// Two batches, of which the next receive uses the one that suits what was received before.
 pub(super) struct Batches {
     few: Batch,
-    /// Megabytes, and tens of them: created when they are used for the first time.
-    gathered: Option<Batch>,
+    /// Tens of megabytes: created when it is used for the first time.
     many: Option<Batch>,
-    size: BatchSize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BatchSize {
-    Few,
-    Gathered,
-    Many,
+    uses_many: bool,
 }
 
 impl Batches {
     pub(super) fn new() -> Self {
-        let few = Batch::new(FEW, BUFFER_BYTES);
-        Self { few, gathered: None, many: None, size: BatchSize::Few }
+        Self { few: Batch::new(FEW, BUFFER_BYTES), many: None, uses_many: false }
     }
 
     /// Returns the batch for the next receive.
     pub(super) fn current(&mut self) -> &mut Batch {
-        match self.size {
-            BatchSize::Few => &mut self.few,
-            BatchSize::Gathered => self.gathered.get_or_insert_with(|| Batch::new(GATHERED, BUFFER_BYTES)),
-            BatchSize::Many => self.many.get_or_insert_with(|| Batch::new(MANY, BUFFER_BYTES)),
+        if !self.uses_many {
+            return &mut self.few;
         }
+        self.many.get_or_insert_with(|| Batch::new(MANY, BUFFER_BYTES))
     }
 
     /// Empties the batch, after its datagrams were forwarded. `sends_on`: some to other legs or targets, and not to HTTP
-    /// clients only.
+    /// clients only, for which datagrams gather elsewhere.
     pub(super) fn finish(&mut self, sends_on: bool, received: &Gathered) {
         let Gathered { bytes, is_full, .. } = *received;
         self.current().clear();
-        self.size = match (sends_on, self.size) {
-            (false, BatchSize::Gathered) => BatchSize::Gathered,
-            (false, _) if is_full => BatchSize::Gathered,
-            (true, BatchSize::Many) if bytes <= MANY * SINGLE => BatchSize::Many,
-            (true, BatchSize::Few) if is_full && bytes <= FEW * SINGLE => BatchSize::Many,
-            _ => BatchSize::Few,
-        };
+        self.uses_many = sends_on
+            && match self.uses_many {
+                true => bytes <= MANY * SINGLE,
+                false => is_full && bytes <= FEW * SINGLE,
+            };
     }
 }
 
 impl std::fmt::Debug for Batches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Batches").field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("Batches").field("uses_many", &self.uses_many).finish_non_exhaustive()
     }
 }
 
@@ -320,7 +305,7 @@ mod batches_tests {
         let received = Gathered::of(batches.current());
         batches.finish(sends_on, &received);
         assert!(batches.current().is_empty());
-        batches.size == BatchSize::Many
+        batches.uses_many
     }
 
     #[test]
@@ -336,11 +321,8 @@ mod batches_tests {
     #[test]
     fn a_relay_for_http_clients_only_needs_no_memory_for_many_buffers() {
         let mut batches = Batches::new();
-        for datagrams in [1, FEW, GATHERED, 1] {
-            assert!(!receive_for(&mut batches, datagrams, 1_316, false));
-        }
-        assert!(batches.size == BatchSize::Gathered && batches.many.is_none());
-        assert!(!receive(&mut batches, 1, 1_316) && receive(&mut batches, FEW, 1_316), "it also sends on");
+        assert!(!receive_for(&mut batches, FEW, 1_316, false));
+        assert!(batches.many.is_none());
     }
 }
 
