@@ -37,7 +37,7 @@ pub enum Action {
 /// Options of the capture measurement.
 #[derive(Args, Clone, Debug)]
 pub struct CaptureOptions {
-    /// Runs of each program at each rate
+    /// Runs of each program at each rate; 0 only writes the tables
     #[arg(long, default_value_t = 3)]
     pub rounds: usize,
     /// Seconds to send to each program

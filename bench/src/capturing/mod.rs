@@ -174,7 +174,7 @@ pub fn measure(options: &CaptureOptions) -> Result<()> {
     let store = bench.folder.join("runs.json");
     let mut measured = Measured::load(&store, &machine.commit);
     let rates = if options.rates.is_empty() { &RATES[..] } else { &options.rates };
-    for rate in rates {
+    for rate in rates.iter().filter(|_| options.rounds > 0) {
         // Alternate, so that disturbances affect all programs.
         let mut runs: Vec<Vec<CaptureRun>> = vec![Vec::new(); present.len()];
         for _ in 0..options.rounds {

@@ -198,9 +198,10 @@ impl Measured {
         for (rate, runs) in &self.runs {
             let _ = write!(
                 text,
-                "\n## {} a second\n\n| | lost, median | lost, worst | uncounted, worst | its CPU, ns each | sent/s |\n\
+                "\n## {} a second, {}\n\n| | lost, median | lost, worst | uncounted, worst | its CPU, ns each | sent/s |\n\
                  |---|---:|---:|---:|---:|---:|\n",
-                thousands(*rate)
+                thousands(*rate),
+                rounds(runs.values().map(Vec::len).max().unwrap_or(0))
             );
             for contestant in &CONTESTANTS {
                 text +=
@@ -229,6 +230,10 @@ impl Measured {
         }
         text
     }
+}
+
+fn rounds(count: usize) -> String {
+    if count == 1 { "one round".to_owned() } else { format!("{count} rounds") }
 }
 
 fn head(machine: &Machine) -> String {

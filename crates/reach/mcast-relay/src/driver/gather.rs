@@ -9,7 +9,6 @@ use mcast_pace::ClockTime;
 use mcast_sys::poller::Interest;
 
 use super::joins::ReceivedBy;
-use super::leg::OpenLeg;
 use super::receive::Readable;
 use super::{Driver, DriverError};
 use crate::LegId;
@@ -85,7 +84,8 @@ impl Driver {
         let now = self.now();
         let by = ReceivedBy::Sockets;
         let open = self.legs.get_mut(usize::from(leg.0)).and_then(|leg| leg.open.as_mut());
-        let Some(OpenLeg { joins, gathering, .. }) = open else { return Ok(()) };
+        let Some(open) = open else { return Ok(()) };
+        let (joins, gathering) = (&open.joins, &mut open.gathering);
         let Some(receiver) = joins.receiver(by) else { return Ok(()) };
         let was_paused = gathering.until.take().is_some();
         if may_pause {

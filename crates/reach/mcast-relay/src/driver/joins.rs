@@ -7,10 +7,9 @@ use mcast::{Interface, Membership, Receiver, Wire, WireStatus};
 use mcast_group::{Group, GroupAddr};
 use mcast_sys::wire::{Bystander, Bystanders, WireProbe, WireRefusal};
 
-use super::leg::{is_announcement, rules_from};
 use super::namespace::LegNamespace;
 use super::{Driver, DriverError};
-use crate::LegId;
+use crate::{ANNOUNCEMENT_GROUPS, ANNOUNCEMENT_PORT, LegId, Relay, Rule};
 
 /// Why a group stays with the sockets that other legs receive as well: these have sockets at its port.
 const SHARED: &str = "another leg of this relay receives it, too";
@@ -221,4 +220,17 @@ impl Driver {
         rules_from(&self.relay, id)
             .any(|rule| rule.traffic.ranges().iter().any(|range| range.contains(address)))
     }
+}
+
+/// Returns the rules of which traffic arrives on a leg.
+pub(super) fn rules_from(relay: &Relay, id: LegId) -> impl Iterator<Item = &Rule> {
+    let leg = relay.legs().find(|(known, _)| *known == id).map(|(_, leg)| leg.clone());
+    relay.rules().map(|(rule, _)| rule).filter(move |rule| {
+        !rule.is_http_only() && rule.pairs().iter().any(|(from, _)| Some(from) == leg.as_ref())
+    })
+}
+
+/// Returns whether relays announce themselves at an address.
+fn is_announcement(address: GroupAddr) -> bool {
+    address.port == ANNOUNCEMENT_PORT && ANNOUNCEMENT_GROUPS.contains(&address.group.addr())
 }

@@ -15,7 +15,7 @@ use mcast_sys::joined::{TableEntry, table};
 use mcast_sys::socket::Socket;
 
 use super::gather::Gathering;
-use super::joins::LegJoins;
+use super::joins::{LegJoins, rules_from};
 use super::namespace::LegNamespace;
 use super::path::unspecified;
 use super::{Driver, DriverError};
@@ -237,19 +237,6 @@ fn memberships(
             (address, Membership::new(address).from_sources(sources).on(on))
         })
         .collect()
-}
-
-/// Returns whether relays announce themselves at an address.
-pub(super) fn is_announcement(address: GroupAddr) -> bool {
-    address.port == ANNOUNCEMENT_PORT && ANNOUNCEMENT_GROUPS.contains(&address.group.addr())
-}
-
-/// Returns the rules of which traffic arrives on a leg.
-pub(super) fn rules_from(relay: &Relay, id: LegId) -> impl Iterator<Item = &Rule> {
-    let leg = relay.legs().find(|(known, _)| *known == id).map(|(_, leg)| leg.clone());
-    relay.rules().map(|(rule, _)| rule).filter(move |rule| {
-        !rule.is_http_only() && rule.pairs().iter().any(|(from, _)| Some(from) == leg.as_ref())
-    })
 }
 
 /// Returns the ports on which the rules name a group that arrives on a leg.
