@@ -11,7 +11,7 @@ use super::{ordinary_user, runners};
 use crate::command::{finish, finish_within, program};
 use crate::step::RunOptions;
 
-/// Time limit for all tests; they take a third of it with two idle processors.
+/// Time limit for all tests. Those between network cards take about two seconds each.
 const LIMIT: Duration = Duration::from_secs(7200);
 
 /// Cables between two network cards for each of two tests at a time: to each of two networks for each of two hosts, and one
