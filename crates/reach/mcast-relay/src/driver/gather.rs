@@ -1,17 +1,10 @@
 //! When datagrams gather in the sockets of a leg: those that only HTTP clients receive are written together every few
 //! milliseconds, so that a wake-up for each of them would be in vain.
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use mcast::Batch;
 use mcast_pace::ClockTime;
-use mcast_sys::poller::Interest;
-
-use super::joins::ReceivedBy;
-use super::receive::Readable;
-use super::{Driver, DriverError};
-use crate::LegId;
 
 /// The longest time in which datagrams gather.
 pub(super) const LONGEST: Duration = Duration::from_millis(4);
@@ -46,12 +39,12 @@ impl Gathered {
 pub(super) struct Gathering {
     pause: Duration,
     /// Until when nothing is received; meanwhile, the sockets are not waited for.
-    until: Option<ClockTime>,
+    pub(super) until: Option<ClockTime>,
 }
 
 impl Gathering {
     /// Notes what was received after the last pause, by sockets with this memory.
-    fn pause(&mut self, now: ClockTime, gathered: &Gathered, memory: usize) {
+    pub(super) fn pause(&mut self, now: ClockTime, gathered: &Gathered, memory: usize) {
         let taken = gathered.bytes.saturating_add(gathered.buffers.saturating_mul(OVERHEAD));
         if taken > memory / 8 {
             self.pause /= 2;
@@ -69,46 +62,6 @@ impl Gathering {
     /// Returns when to receive.
     pub(super) const fn deadline(&self) -> Option<ClockTime> {
         self.until
-    }
-}
-
-impl Driver {
-    /// Pauses the sockets of a leg after this was received, or waits for them again. `may_pause`: there was something, and
-    /// only for HTTP clients.
-    pub(super) fn gather(
-        &mut self,
-        leg: LegId,
-        gathered: &Gathered,
-        may_pause: bool,
-    ) -> Result<(), DriverError> {
-        let now = self.now();
-        let by = ReceivedBy::Sockets;
-        let open = self.legs.get_mut(usize::from(leg.0)).and_then(|leg| leg.open.as_mut());
-        let Some(open) = open else { return Ok(()) };
-        let (joins, gathering) = (&open.joins, &mut open.gathering);
-        let Some(receiver) = joins.receiver(by) else { return Ok(()) };
-        let was_paused = gathering.until.take().is_some();
-        if may_pause {
-            gathering.pause(now, gathered, receiver.receive_buffer());
-        }
-        let is_paused = gathering.until.is_some();
-        if was_paused == is_paused {
-            return Ok(());
-        }
-        let interest = if is_paused { Interest::Nothing } else { Interest::Readable };
-        let set = self.registry.set_interest(receiver.as_fd(), Readable::Groups(leg, by), interest);
-        set.map_err(DriverError::system("wait for datagrams"))
-    }
-
-    /// Receives what has gathered.
-    pub(super) fn receive_gathered(&mut self, now: ClockTime) -> Result<(), DriverError> {
-        for position in 0..self.legs.len() {
-            let gathering = self.legs[position].open.as_ref().map(|open| &open.gathering);
-            if gathering.and_then(Gathering::deadline).is_some_and(|until| until <= now) {
-                self.receive_groups(LegId(position as u8), ReceivedBy::Sockets)?;
-            }
-        }
-        Ok(())
     }
 }
 

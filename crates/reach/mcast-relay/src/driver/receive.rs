@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use mcast::{Arrival, Batch, CoalescedBuffer};
@@ -12,7 +12,7 @@ use mcast_pace::ClockTime;
 use mcast_sys::Received;
 use mcast_sys::poller::{Interest, Poller};
 
-use super::gather::Gathered;
+use super::gather::{Gathered, Gathering};
 use super::http::ServedArrival;
 use super::joins::ReceivedBy;
 use super::leg::is_on;
@@ -60,6 +60,39 @@ impl Driver {
         let open = self.legs.get(usize::from(leg.0)).and_then(|leg| leg.open.as_ref());
         let has_served = self.http.pass(open.is_some_and(|open| open.gathering.is_longest()));
         self.gather(leg, &gathered, only_serves && has_served)
+    }
+
+    /// Pauses the sockets of a leg after this was received, or waits for them again. `may_pause`: there was something, and
+    /// only for HTTP clients.
+    fn gather(&mut self, leg: LegId, gathered: &Gathered, may_pause: bool) -> Result<(), DriverError> {
+        let now = self.now();
+        let by = ReceivedBy::Sockets;
+        let open = self.legs.get_mut(usize::from(leg.0)).and_then(|leg| leg.open.as_mut());
+        let Some(open) = open else { return Ok(()) };
+        let (joins, gathering) = (&open.joins, &mut open.gathering);
+        let Some(receiver) = joins.receiver(by) else { return Ok(()) };
+        let was_paused = gathering.until.take().is_some();
+        if may_pause {
+            gathering.pause(now, gathered, receiver.receive_buffer());
+        }
+        let is_paused = gathering.until.is_some();
+        if was_paused == is_paused {
+            return Ok(());
+        }
+        let interest = if is_paused { Interest::Nothing } else { Interest::Readable };
+        let set = self.registry.set_interest(receiver.as_fd(), Readable::Groups(leg, by), interest);
+        set.map_err(DriverError::system("wait for datagrams"))
+    }
+
+    /// Receives what has gathered.
+    pub(super) fn receive_gathered(&mut self, now: ClockTime) -> Result<(), DriverError> {
+        for position in 0..self.legs.len() {
+            let gathering = self.legs[position].open.as_ref().map(|open| &open.gathering);
+            if gathering.and_then(Gathering::deadline).is_some_and(|until| until <= now) {
+                self.receive_groups(LegId(position as u8), ReceivedBy::Sockets)?;
+            }
+        }
+        Ok(())
     }
 
     /// `sends_on`: some to other legs or targets, and not to HTTP clients only.
