@@ -22,7 +22,7 @@ pub struct Machine {
     pub versions: Vec<String>,
     /// The day (UTC).
     pub date: String,
-    /// The commit that was measured, with a `+` where files were changed.
+    /// The last commit of what was measured, with a `+` where files of it were changed.
     pub commit: String,
 }
 
@@ -48,8 +48,9 @@ fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {
         said_by(Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(arguments))
     };
-    let commit = git(&["rev-parse", "--short", "HEAD"])?;
-    let changed = git(&["status", "--porcelain", "--", "../crates"])?;
+    // Later commits, such as those of figures, have not changed what is measured.
+    let commit = git(&["log", "-1", "--format=%h", "--", "../crates", "../Cargo.lock"])?;
+    let changed = git(&["status", "--porcelain", "--", "../crates", "../Cargo.lock"])?;
     Some(if changed.is_empty() { commit } else { commit + "+" })
 }
 
