@@ -93,9 +93,10 @@ static double percentile(const float *sorted, size_t count, double part)
     return count ? sorted[(size_t)((double)(count - 1) * part)] : 0;
 }
 
-void ping(const struct work *work)
+/* `silent`: sends nothing, so that the times say how late the machine lets it read the clock. */
+void ping(const struct work *work, int silent)
 {
-    struct ends ends = open_ends(work);
+    struct ends ends = silent ? (struct ends){0} : open_ends(work);
     float *samples = malloc(sizeof *samples * MOST_SAMPLES);
     unsigned char *payload = calloc(1, 65536);
     float *one_way = malloc(sizeof *one_way * MOST_SAMPLES);
@@ -108,12 +109,13 @@ void ping(const struct work *work)
     ready();
     double start = now(), open = start + work->warm_up, end = open + work->seconds;
     for (double sent = now(); (sent = wait_until_due(work, &due)) < end && count < MOST_SAMPLES;) {
-        send_one(&ends, payload, work->size);
-        if (receive_one(&ends, payload, 65536) == 0) {
+        if (!silent)
+            send_one(&ends, payload, work->size);
+        if (!silent && receive_one(&ends, payload, 65536) == 0) {
             lost++;
         } else if (sent >= open) {
             double there = sent;
-            if (work->rate != 0 && work->size >= sizeof there)
+            if (!silent && work->rate != 0 && work->size >= sizeof there)
                 memcpy(&there, payload, sizeof there);
             one_way[count] = (float)((there - sent) * 1e6);
             samples[count++] = (float)((now() - sent) * 1e6);
@@ -124,7 +126,7 @@ void ping(const struct work *work)
     printf("{\"count\":%zu,\"lost\":%llu,\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"p9999\":%.3f", count,
            (unsigned long long)lost, percentile(samples, count, 0.5), percentile(samples, count, 0.9),
            percentile(samples, count, 0.99), percentile(samples, count, 0.999), percentile(samples, count, 0.9999));
-    if (work->rate != 0)
+    if (work->rate != 0 && !silent)
         printf(",\"one_way\":{\"p50\":%.3f,\"p9999\":%.3f}", percentile(one_way, count, 0.5),
                percentile(one_way, count, 0.9999));
     printf("}\n");

@@ -16,11 +16,13 @@ int main(int count, char **arguments)
     if (strcmp(role, "send") == 0)
         send_on(&work);
     if (strcmp(role, "ping") == 0)
-        ping(&work);
+        ping(&work, 0);
+    if (strcmp(role, "clock") == 0)
+        ping(&work, 1);
     if (strcmp(role, "pong") == 0)
         pong(&work);
     if (strcmp(role, "http") == 0)
         serve_http(&work);
-    fprintf(stderr, "usage: reference receive|send|ping|pong|http --group G --port P --interface I ...\n");
+    fprintf(stderr, "usage: reference receive|send|ping|pong|clock|http --group G --port P --interface I ...\n");
     return 2;
 }

@@ -101,7 +101,7 @@ void ready(void);
 void receive(const struct work *work) __attribute__((noreturn));
 void receive_from_wire(const struct work *work, const struct place *place) __attribute__((noreturn));
 void send_on(const struct work *work) __attribute__((noreturn));
-void ping(const struct work *work) __attribute__((noreturn));
+void ping(const struct work *work, int silent) __attribute__((noreturn));
 void pong(const struct work *work) __attribute__((noreturn));
 void serve_http(const struct work *work) __attribute__((noreturn));
 

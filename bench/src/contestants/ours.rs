@@ -68,7 +68,7 @@ fn options(role: &str, task: &Task) -> Vec<OsString> {
     if let (Pace::Even { .. }, "receive") = (task.pace, role) {
         all.push("--to-idle".into());
     }
-    if let (Pace::Even { rate, .. }, "ping" | "pong") = (task.pace, role) {
+    if let (Pace::Even { rate, .. }, "ping" | "pong" | "clock") = (task.pace, role) {
         all.extend(words(["--rate", &rate.to_string()]));
     }
     all

@@ -96,10 +96,14 @@ const WIRE_TURNS: [(&str, &str); 6] = [
     ("wire-blocking", "mcast: the same past the socket (AF_XDP)"),
 ];
 
-const PACED_TURNS: [(&str, &str); 2] = [
+const PACED_TURNS: [(&str, &str); 3] = [
     ("c-spinning", "C: recvmsg again and again"),
     ("mcast-spinning", "mcast: `recv_timeout`, the receiver set to `spin`"),
+    (CLOCK, "C: sends nothing, and reads the clock when a datagram is due: the pauses of the machine"),
 ];
+
+/// The row that only reads the clock.
+const CLOCK: &str = "clock";
 
 /// The contestants, each spinning or blocking.
 const TURNS: [(&str, &str); 8] = [
@@ -160,6 +164,7 @@ fn run_once(network: &Network, bench: &Bench, name: &str, pace: Pace) -> Result<
         Some(("perf", _)) => perf::ping(network, &bench.tools, seconds, spin)?,
         Some(("c", _)) => of("c-plain")?,
         Some(("wire", _)) => of("mcast-wire")?,
+        None => clock(network, bench, pace)?,
         _ => of("mcast-single")?,
     };
     anyhow::ensure!(pinged.count > 0, "nothing came back");
@@ -175,9 +180,9 @@ fn run_once(network: &Network, bench: &Bench, name: &str, pace: Pace) -> Result<
         ("p999", pinged.p999),
         ("lost", pinged.lost as f64),
     ];
+    values.extend(pinged.p9999.map(|p9999| ("p9999", p9999)));
     if let (Some(p9999), Some(one_way)) = (pinged.p9999, pinged.one_way) {
         values.extend([
-            ("p9999", p9999),
             ("tail", p9999 / pinged.p50),
             ("one_way_p50", one_way.p50),
             ("one_way_p9999", one_way.p9999),
@@ -188,13 +193,30 @@ fn run_once(network: &Network, bench: &Bench, name: &str, pace: Pace) -> Result<
 }
 
 fn ping(network: &Network, bench: &Bench, name: &str, spin: bool, pace: Pace) -> Result<Pinged> {
+    run_both(network, bench, name, ["ping", "pong"], spin, pace)
+}
+
+/// Both ends only read the clock.
+fn clock(network: &Network, bench: &Bench, pace: Pace) -> Result<Pinged> {
+    run_both(network, bench, "c-plain", ["clock"; 2], true, pace)
+}
+
+/// Runs a contestant's programs with these roles at the sender and at the receiver.
+fn run_both(
+    network: &Network,
+    bench: &Bench,
+    name: &str,
+    [there, back]: [&str; 2],
+    spin: bool,
+    pace: Pace,
+) -> Result<Pinged> {
     let seconds = bench.options.window();
     let who: &Contestant = named(name).context("on the list")?;
     let task = Task { size: 64, buffer: 0, warm_up: 0.1, seconds, pace, groups: ONE_GROUP };
     let program = |role| who.pinger(&bench.tools, role, spin, &task);
-    let mut pong = start(&network.receiver, Cpu::Receiver, &program("pong"))?;
+    let mut pong = start(&network.receiver, Cpu::Receiver, &program(back))?;
     pong.wait_ready()?;
-    let mut ping = start(&network.sender, Cpu::Sender, &program("ping"))?;
+    let mut ping = start(&network.sender, Cpu::Sender, &program(there))?;
     ping.wait_ready()?;
     ping.result(Duration::from_secs_f64(seconds + 10.0))
 }
