@@ -52,6 +52,11 @@ UNITS = {
     "mcast-subscribe@peer": ("239.1.2.7:7000 -i eth0 --stay --resume position", 0, 0),
 }
 
+# Each unit with arguments for groups that no other service joins.
+PAST_THE_SOCKET = {
+    "mcast-record@wire": "239.1.2.11:5003 -i eth0 --rotate 1h",
+}
+
 
 def packaged_units_are_installed_but_not_started():
     install()
@@ -101,6 +106,37 @@ def lines_are_published_and_messages_received():
     call("ip", "netns", "exec", "peer", "mcast", "publish", "-q", "239.1.2.7:7000", "-i", "eth0", "--name", "peer", "--wait-for", "1", "a message")
     until(lambda: "a message" in journal("mcast-subscribe@peer", "-o", "cat"), "a message in the journal")
     assert os.path.exists("/var/lib/mcast-subscribe/peer/position")
+
+
+def with_the_rights_in_their_unit_services_receive_past_the_socket():
+    for unit, arguments in PAST_THE_SOCKET.items():
+        write(settings_of(unit), f"ARGUMENTS={arguments} --wire require\n")
+        assert not succeeds("systemctl", "start", unit), f"{unit} needs no rights"
+        assert "CAP_BPF" in journal(unit), journal(unit)
+        systemctl("stop", unit)
+        drop_in = f"/run/systemd/system/{unit}.service.d"
+        os.makedirs(drop_in)
+        write(f"{drop_in}/wire.conf", suggested(unit, "With `--wire`"))
+        systemctl("daemon-reload")
+        systemctl("start", unit)
+        assert is_up(unit), unit
+    until(lambda: send_datagram("239.1.2.11:5003") or contains_the_group(glob.glob("/var/lib/mcast/wire_*.pcapng"), "239.1.2.11"), "what was sent in the recording")
+    for unit in PAST_THE_SOCKET:
+        systemctl("stop", unit)
+        os.remove(settings_of(unit))
+
+
+def suggested(unit, begins):
+    """Returns the drop-in that the comments of a unit suggest."""
+    lines = open(f"/lib/systemd/system/{unit.split('@')[0]}@.service").read().split("\n")
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"# {begins}"))
+    suggestion = []
+    for line in lines[start + 1:]:
+        if not line.startswith("#   "):
+            break
+        suggestion.append(line.removeprefix("#   "))
+    assert suggestion, unit
+    return "\n".join(suggestion) + "\n"
 
 
 def messages_have_priorities_in_the_journal():
@@ -273,8 +309,8 @@ def recordings():
     return sorted(glob.glob("/var/lib/mcast/day_*.pcapng"))
 
 
-def contains_the_group(files):
-    return any('"239.1.2.3"' in output("mcast", "sniff", "--json", "-r", file) for file in files)
+def contains_the_group(files, group="239.1.2.3"):
+    return any(f'"{group}"' in output("mcast", "sniff", "--json", "-r", file) for file in files)
 
 
 def settings_of(unit):
@@ -352,6 +388,7 @@ TESTS = [
     services_report_readiness_and_have_minimal_privileges,
     services_do_their_work,
     lines_are_published_and_messages_received,
+    with_the_rights_in_their_unit_services_receive_past_the_socket,
     messages_have_priorities_in_the_journal,
     reload_starts_over_in_the_same_process,
     the_watchdog_restarts_services_that_hang,
