@@ -36,6 +36,13 @@ pub struct Received {
     pub overflow: Option<u32>,
 }
 
+impl Default for Received {
+    /// An empty datagram from nowhere: the memory for a result.
+    fn default() -> Self {
+        Self::bare(0, 0, SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), 0))
+    }
+}
+
 impl Received {
     /// Creates the result for a datagram of which only length and source are known.
     #[inline]

@@ -193,12 +193,15 @@ impl DataSocket {
         self.granted
     }
 
-    /// Receives one datagram.
+    /// Receives one datagram, and writes what is known about it to `received`.
     #[inline]
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+    pub(crate) fn receive(&self, buffer: &mut [u8], received: &mut Received) -> io::Result<()> {
         match self.pktinfo_enabled || self.details {
-            true => self.socket.receive(buffer),
-            false => self.socket.receive_bare(buffer),
+            true => self.socket.receive_into(buffer, &mut [], received),
+            false => {
+                *received = self.socket.receive_bare(buffer)?;
+                Ok(())
+            }
         }
     }
 

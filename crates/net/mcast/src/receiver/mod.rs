@@ -173,8 +173,7 @@ impl Receiver {
     /// # Errors
     /// As [`recv`](Self::recv).
     pub fn try_recv<'b>(&self, buffer: &'b mut [u8]) -> Result<Option<Datagram<'b>>> {
-        let arrived = self.try_receive(buffer)?;
-        Ok(arrived.map(|(arrival, length)| Datagram::new(&buffer[..length], arrival)))
+        self.try_receive(buffer)
     }
 
     /// Waits for datagrams, receives as many as are available and fit the batch, and returns their

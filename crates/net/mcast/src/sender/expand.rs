@@ -72,6 +72,13 @@ impl Sender {
     /// Sends a datagram to all its destinations.
     pub(super) fn send_everywhere(&self, outgoing: &Outgoing<'_>) -> Result<()> {
         self.check_launch(outgoing)?;
+        if let Some((to, interface)) = self.single_destination(outgoing) {
+            match self.transmit_by(outgoing, to, interface) {
+                // The interface may have been created again under another index.
+                Err(error) if is_stale(&error) && self.refresh_egress(outgoing)? => {}
+                result => return result,
+            }
+        }
         match outgoing.to {
             Some(to) => self.transmit(outgoing, to, self.egress_to(to)),
             None if self.destinations.is_empty() => Err(no_destination()),
@@ -151,6 +158,7 @@ impl Sender {
         }
     }
 
+    #[inline]
     fn transmit_by(
         &self,
         outgoing: &Outgoing<'_>,
@@ -168,6 +176,7 @@ impl Sender {
 
     /// Returns the source address; `None` leaves the choice to the system. Sending by an interface
     /// needs an address there, because the kernel would otherwise use another interface's, or none.
+    #[inline]
     pub(super) fn source(&self, to: SocketAddr, interface: Option<InterfaceIndex>) -> Result<Option<IpAddr>> {
         match (self.known_source(Family::of(to.ip()), interface), interface) {
             (Some(source), _) => Ok(source),

@@ -134,6 +134,7 @@ impl Sender {
     ///
     /// # Errors
     /// As [`send`](Self::send).
+    #[inline]
     pub fn send_one_while(&self, outgoing: &Outgoing<'_>, keep_going: impl FnMut() -> bool) -> Result<bool> {
         match self.keep_pace(std::slice::from_ref(outgoing), keep_going) {
             None => Ok(false),
@@ -207,6 +208,7 @@ impl Sender {
     }
 
     /// Returns how many of these datagrams are due.
+    #[inline]
     pub(crate) fn allowance(&self, outgoing: &[Outgoing<'_>]) -> PaceDecision {
         let Some(pacer) = &self.pacer else {
             return PaceDecision::Now(outgoing.len());
