@@ -44,6 +44,23 @@ impl Default for Received {
 }
 
 impl Received {
+    /// Makes this the result for a datagram of which only length and source are known, without a copy of all fields.
+    #[inline]
+    pub fn reset(&mut self, full_length: usize, capacity: usize, source: SocketAddr) {
+        self.length = full_length.min(capacity);
+        self.full_length = full_length;
+        self.truncated = full_length > capacity;
+        self.segment = None;
+        self.source = source;
+        self.destination = None;
+        self.interface = None;
+        self.hop_limit = None;
+        self.traffic_class = None;
+        self.time = None;
+        self.hardware_time = None;
+        self.overflow = None;
+    }
+
     /// Creates the result for a datagram of which only length and source are known.
     #[inline]
     pub fn bare(full_length: usize, capacity: usize, source: SocketAddr) -> Self {

@@ -169,10 +169,8 @@ pub(super) unsafe fn finish(
 ) -> io::Result<()> {
     // SAFETY: the kernel wrote `msg_namelen` bytes of an address of the socket's family.
     let source = unsafe { read_address(header.msg_name.cast()) }.ok_or(io::ErrorKind::InvalidData)?;
-    *received = Received {
-        truncated: header.msg_flags & libc::MSG_TRUNC != 0,
-        ..Received::bare(full_length, capacity, source)
-    };
+    received.reset(full_length, capacity, source);
+    received.truncated = header.msg_flags & libc::MSG_TRUNC != 0;
     // SAFETY: guaranteed by the caller.
     unsafe { read(header, received) };
     Ok(())

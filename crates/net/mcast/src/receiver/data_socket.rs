@@ -206,8 +206,9 @@ impl DataSocket {
     }
 
     /// Returns the metadata of a datagram if the receiver requested it: sent to a joined group,
-    /// arrived on an interface where it is joined, from an admitted source.
-    #[inline]
+    /// arrived on an interface where it is joined, from an admitted source. Inlined so that it is written to where it is
+    /// needed: a call would copy it.
+    #[inline(always)]
     pub(crate) fn arrival(&self, received: &Received) -> Option<Arrival> {
         let interface = received.interface.or(self.implied_interface)?;
         let destination = match &self.hosts {

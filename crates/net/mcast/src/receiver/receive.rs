@@ -21,6 +21,8 @@ use crate::error::{Error, Operation, Result};
 const REFUSED_AT_ONCE: usize = 64;
 
 impl Receiver {
+    // Inlined so that the datagram is written to the caller's memory once.
+    #[inline(always)]
     pub(super) fn recv_until<'b>(
         &self,
         buffer: &'b mut [u8],
@@ -28,7 +30,10 @@ impl Receiver {
     ) -> Result<Option<Datagram<'b>>> {
         let mut arrival = None;
         let length = self.wait_until(deadline, |check| self.attempt(buffer, check, &mut arrival))?;
-        Ok(length.zip(arrival).map(|(length, arrival)| Datagram::new(&buffer[..length], arrival)))
+        match (length, &arrival) {
+            (Some(length), Some(arrival)) => Ok(Some(Datagram::new(&buffer[..length], *arrival))),
+            _ => Ok(None),
+        }
     }
 
     pub(crate) fn recv_batch_until(&self, batch: &mut Batch, deadline: Option<Instant>) -> Result<usize> {
@@ -286,8 +291,8 @@ impl Receiver {
                 Err(error) => return Err(Error::os(Operation::Receive, error)),
             }
             self.counters.count_call();
-            *arrival = data.arrival(&received);
-            if arrival.is_some() {
+            if let Some(admitted) = data.arrival(&received) {
+                *arrival = Some(admitted);
                 self.counters.received(1, received.truncated);
                 return Ok(PollResult::Done(received.length));
             }

@@ -165,8 +165,12 @@ impl Sender {
         to: SocketAddr,
         interface: Option<InterfaceIndex>,
     ) -> Result<()> {
-        let source = self.source(to, interface)?;
-        let socket = self.socket(Family::of(to.ip()))?;
+        let family = Family::of(to.ip());
+        let source = match self.known_source(family, interface) {
+            Some(source) => source,
+            None => self.source(to, interface)?,
+        };
+        let socket = self.socket(family)?;
         let transmit = transmit(outgoing, to, interface, source);
         send_patiently(socket, &transmit, || self.counters.unreachable())
             .map_err(|error| self.failed(error, outgoing, to, interface))?;
@@ -176,7 +180,6 @@ impl Sender {
 
     /// Returns the source address; `None` leaves the choice to the system. Sending by an interface
     /// needs an address there, because the kernel would otherwise use another interface's, or none.
-    #[inline]
     pub(super) fn source(&self, to: SocketAddr, interface: Option<InterfaceIndex>) -> Result<Option<IpAddr>> {
         match (self.known_source(Family::of(to.ip()), interface), interface) {
             (Some(source), _) => Ok(source),
@@ -186,7 +189,7 @@ impl Sender {
     }
 
     /// Returns the source address without looking up the interface, if possible.
-    #[inline]
+    #[inline(always)]
     fn known_source(&self, family: Family, interface: Option<InterfaceIndex>) -> Option<Option<IpAddr>> {
         let given = self.settings.source_address.filter(|source| Family::of(*source) == family);
         match interface {

@@ -136,10 +136,12 @@ impl Sender {
     /// As [`send`](Self::send).
     #[inline]
     pub fn send_one_while(&self, outgoing: &Outgoing<'_>, keep_going: impl FnMut() -> bool) -> Result<bool> {
-        match self.keep_pace(std::slice::from_ref(outgoing), keep_going) {
-            None => Ok(false),
-            Some(_) => self.send_everywhere(outgoing).map(|()| true),
+        let is_due =
+            self.pacer.is_none() || self.keep_pace(std::slice::from_ref(outgoing), keep_going).is_some();
+        if is_due {
+            self.send_everywhere(outgoing)?;
         }
+        Ok(is_due)
     }
 
     /// Sends datagrams in order, each with its own group, interface and hop limit, with as few
@@ -208,7 +210,6 @@ impl Sender {
     }
 
     /// Returns how many of these datagrams are due.
-    #[inline]
     pub(crate) fn allowance(&self, outgoing: &[Outgoing<'_>]) -> PaceDecision {
         let Some(pacer) = &self.pacer else {
             return PaceDecision::Now(outgoing.len());
