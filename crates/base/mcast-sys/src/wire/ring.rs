@@ -36,6 +36,8 @@ pub struct FrameRing {
     fill: SharedRing,
     /// The kernel's counter of taken frames, which is ours to advance.
     taken: u32,
+    /// The value of `taken` before the last frames were taken.
+    before: u32,
     /// The number of slots lent so far.
     lent: u32,
     // Closed last: closing it ends the kernel's access to the memory.
@@ -101,7 +103,8 @@ impl FrameRing {
         let fill = SharedRing::map(fd, fill_page, &offsets.fr, slots, size_of::<u64>())?;
         let receive_page = libc::XDP_PGOFF_RX_RING;
         let receive = SharedRing::map(fd, receive_page, &offsets.rx, slots, size_of::<libc::xdp_desc>())?;
-        let mut ring = Self { slots: memory, slot_bytes, receive, fill, taken: 0, lent: 0, socket };
+        let mut ring =
+            Self { slots: memory, slot_bytes, receive, fill, taken: 0, before: 0, lent: 0, socket };
         (0..slots).for_each(|slot| ring.lend(u64::from(slot) * u64::from(slot_bytes)));
         ring.fill.producer().store(ring.lent, Ordering::Release);
         ring.bind(interface, queue)?;
@@ -115,6 +118,7 @@ impl FrameRing {
         let ready = self.receive.producer().load(Ordering::Acquire).wrapping_sub(self.taken) as usize;
         let mut count = 0;
         let mut more = true;
+        self.before = self.taken;
         while more && count < ready.min(limit) {
             // SAFETY: the index is masked, and the ring has `mask + 1` such entries, of which this one is ours.
             let frame = unsafe { self.receive.entry::<libc::xdp_desc>(self.taken).read() };
@@ -140,6 +144,14 @@ impl FrameRing {
     #[must_use]
     pub fn next_number(&self) -> u32 {
         self.receive.producer().load(Ordering::Acquire)
+    }
+
+    /// Returns whether the ring may have been full since the frames before the last ones were taken. Unless it was, no
+    /// frame was dropped.
+    #[must_use]
+    pub fn may_have_been_full(&self) -> bool {
+        let arrived = self.receive.producer().load(Ordering::Acquire).wrapping_sub(self.before);
+        arrived > self.receive.mask
     }
 
     /// Returns how many frames were dropped so far because the ring was full.

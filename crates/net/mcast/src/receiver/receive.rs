@@ -166,7 +166,10 @@ impl Receiver {
             return Ok(None);
         }
         let sockets = self.sockets();
-        let Some(only) = sockets.only().filter(|_| check.skips_poller(&sockets)) else { return Ok(None) };
+        // A wait for this socket alone follows. Where rings are read, they come first.
+        let Some(only) = sockets.unpooled().filter(|_| check == PollerCheck::Waiting) else {
+            return Ok(None);
+        };
         let batch = stored.refill(segments);
         let mut received = Received::default();
         for _ in 0..REFUSED_AT_ONCE {
