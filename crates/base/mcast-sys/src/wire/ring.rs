@@ -17,6 +17,14 @@ use crate::socket_option;
 /// What the kernel leaves free at the start of each slot (`XDP_PACKET_HEADROOM`).
 pub(super) const HEADROOM: u32 = 256;
 
+/// How many frames before its turn a frame is loaded into the cache.
+const AHEAD: usize = 4;
+/// The size of a line of the cache, on most processors.
+const CACHE_LINE: usize = 64;
+/// The lines of a small datagram with its headers, and of the time before it. Processors load the rest of longer ones by
+/// themselves.
+const PREFETCHED_LINES: usize = 3;
+
 /// A frame taken off an interface.
 #[derive(Clone, Copy, Debug)]
 pub struct WireFrame<'a> {
@@ -119,7 +127,12 @@ impl FrameRing {
         let mut count = 0;
         let mut more = true;
         self.before = self.taken;
-        while more && count < ready.min(limit) {
+        let ready = ready.min(limit);
+        (0..AHEAD.min(ready)).for_each(|ahead| self.prefetch(ahead as u32));
+        while more && count < ready {
+            if count + AHEAD < ready {
+                self.prefetch(AHEAD as u32);
+            }
             // SAFETY: the index is masked, and the ring has `mask + 1` such entries, of which this one is ours.
             let frame = unsafe { self.receive.entry::<libc::xdp_desc>(self.taken).read() };
             more = handle(self.taken, self.frame(&frame));
@@ -132,6 +145,18 @@ impl FrameRing {
             self.fill.producer().store(self.lent, Ordering::Release);
         }
         count
+    }
+
+    /// Loads the frame that is so many behind the next one into the cache. Another processor has just written it, so
+    /// waiting for it would take longer than everything else that is done with a small datagram.
+    #[inline]
+    fn prefetch(&self, ahead: u32) {
+        // SAFETY: the index is masked, and the ring has `mask + 1` such entries.
+        let frame = unsafe { self.receive.entry::<libc::xdp_desc>(self.taken.wrapping_add(ahead)).read() };
+        let start = self.slots.memory.as_ptr().wrapping_add(frame.addr as usize).cast_const();
+        for line in 0..PREFETCHED_LINES {
+            prefetch(start.wrapping_sub(STAMP_BYTES).wrapping_add(line * CACHE_LINE));
+        }
     }
 
     /// Returns whether frames have arrived.
@@ -319,3 +344,17 @@ impl Drop for Mapping {
         unsafe { libc::munmap(self.memory.as_ptr().cast(), self.length) };
     }
 }
+
+/// Loads the line with this address into the cache. Nothing happens if there is no memory.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn prefetch(address: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: every x86-64 processor has this instruction, and it never fails.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+}
+
+/// Does nothing: stable Rust cannot load a line into the cache on this processor.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+fn prefetch(_address: *const u8) {}
