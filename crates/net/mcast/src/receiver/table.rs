@@ -310,6 +310,28 @@ mod tests {
         assert!(table.is_empty());
     }
 
+    #[test]
+    fn groups_are_found_whichever_was_first() {
+        let all = ["239.1.2.3", "239.1.2.4", "ff15::1"].map(group);
+        let source = "10.0.0.1".parse().unwrap();
+        for left in all {
+            let mut table = Table::default();
+            for (group, number) in all.iter().flat_map(|group| [(*group, 2), (*group, 3)]) {
+                assert_eq!(table.put(group, interface(number), &SourceFilter::ANY), None);
+            }
+            assert!(table.put(left, interface(2), &SourceFilter::ANY).is_some());
+            assert!(table.take(left, interface(2)) && !table.take(left, interface(2)));
+            assert!(table.admits(left, interface(3), source) && !table.admits(left, interface(2), source));
+            assert!(table.take(left, interface(3)));
+            assert_eq!(table.put(group("239.9.9.9"), interface(2), &SourceFilter::ANY), None);
+            assert_eq!(table.put(left, interface(2), &SourceFilter::ANY), None);
+            let joined: Vec<_> = table.iter().map(|(group, ..)| group).collect();
+            let distinct: HashSet<_> = joined.iter().collect();
+            assert_eq!((joined.len(), distinct.len()), (6, 4), "after {left} was left");
+            assert!(distinct.iter().all(|group| table.admits(**group, interface(2), source)));
+        }
+    }
+
     /// Counts the distinct low bits and the distinct tags of the hashes: what a table with some
     /// thousand slots uses.
     fn distinct_slots(groups: impl Iterator<Item = Group>) -> (usize, usize) {
