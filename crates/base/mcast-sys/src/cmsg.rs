@@ -28,23 +28,32 @@ impl<const BYTES: usize> Space<BYTES> {
 /// `header` must be as `recvmsg` or `recvmmsg` left it, and its control buffer must be alive.
 #[inline]
 pub(crate) unsafe fn each(header: &libc::msghdr, mut show: impl FnMut(libc::c_int, libc::c_int, Value)) {
-    // SAFETY: the caller guarantees a header whose control buffer is valid for `msg_controllen`.
-    let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
-    while !message.is_null() {
-        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR return null or a complete header inside the buffer.
-        let (level, kind, data) =
-            unsafe { ((*message).cmsg_level, (*message).cmsg_type, libc::CMSG_DATA(message)) };
-        // SAFETY: as above; `cmsg_len` covers header and data.
-        let length = unsafe { (*message).cmsg_len } as usize;
-        show(level, kind, Value { data, length: length.saturating_sub(HEADER) });
-        // SAFETY: `message` is a header of this control buffer.
-        message = unsafe { libc::CMSG_NXTHDR(header, message) };
+    // Like CMSG_FIRSTHDR and CMSG_NXTHDR, which check the same several times.
+    let mut message = header.msg_control.cast::<u8>();
+    let mut left = header.msg_controllen as usize;
+    while left >= HEADER {
+        // SAFETY: the caller guarantees a control buffer that is valid for `msg_controllen`, of which `left` bytes begin
+        // here.
+        let head = unsafe { message.cast::<libc::cmsghdr>().read_unaligned() };
+        let length = head.cmsg_len as usize;
+        if length < HEADER || length > left {
+            break;
+        }
+        let data = message.wrapping_add(HEADER).cast_const();
+        show(head.cmsg_level, head.cmsg_type, Value { data, length: length - HEADER });
+        let whole = length.next_multiple_of(ALIGNMENT);
+        message = message.wrapping_add(whole);
+        left = left.saturating_sub(whole);
     }
 }
 
 /// `CMSG_LEN(0)`: the number of bytes before a message's data.
 // SAFETY: CMSG_LEN only computes a number.
 const HEADER: usize = unsafe { libc::CMSG_LEN(0) } as usize;
+
+/// The alignment of messages.
+// SAFETY: CMSG_SPACE only computes a number.
+const ALIGNMENT: usize = unsafe { libc::CMSG_SPACE(1) } as usize - HEADER;
 
 /// The value of a control message, valid during the callback.
 pub(crate) struct Value {

@@ -36,7 +36,31 @@ pub struct Received {
     pub overflow: Option<u32>,
 }
 
+impl Default for Received {
+    /// An empty datagram from nowhere: the memory for a result.
+    fn default() -> Self {
+        Self::bare(0, 0, SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), 0))
+    }
+}
+
 impl Received {
+    /// Makes this the result for a datagram of which only length and source are known, without a copy of all fields.
+    #[inline]
+    pub fn reset(&mut self, full_length: usize, capacity: usize, source: SocketAddr) {
+        self.length = full_length.min(capacity);
+        self.full_length = full_length;
+        self.truncated = full_length > capacity;
+        self.segment = None;
+        self.source = source;
+        self.destination = None;
+        self.interface = None;
+        self.hop_limit = None;
+        self.traffic_class = None;
+        self.time = None;
+        self.hardware_time = None;
+        self.overflow = None;
+    }
+
     /// Creates the result for a datagram of which only length and source are known.
     #[inline]
     pub fn bare(full_length: usize, capacity: usize, source: SocketAddr) -> Self {

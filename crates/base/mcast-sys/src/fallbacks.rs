@@ -95,6 +95,18 @@ pub(crate) mod plain {
             false
         }
 
+        /// Receives one datagram into `buffer`. Nothing is ever left for the second one, because these systems do not
+        /// coalesce datagrams.
+        pub fn receive_into(
+            &self,
+            buffer: &mut [u8],
+            _rest: &mut [u8],
+            received: &mut Received,
+        ) -> io::Result<()> {
+            *received = self.receive(buffer)?;
+            Ok(())
+        }
+
         /// Receives into as many of `buffers` as there are datagrams, and returns the number.
         ///
         /// [`ReceiveSlots::received`] returns the results. FreeBSD's `recvmmsg` is such a loop in its C
@@ -140,6 +152,12 @@ pub(crate) mod plain {
         /// Returns the result of the last `receive_many` for the buffer with this index.
         pub fn received(&self, index: usize) -> io::Result<Received> {
             self.received.get(index).copied().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+        }
+
+        /// Like [`received`](Self::received), but writes the result to `received`.
+        pub fn read(&self, index: usize, received: &mut Received) -> io::Result<()> {
+            *received = self.received(index)?;
+            Ok(())
         }
     }
 

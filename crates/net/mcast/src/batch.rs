@@ -98,10 +98,8 @@ impl Batch {
 
     /// Returns the datagrams in the order in which they were received.
     pub fn iter(&self) -> impl Iterator<Item = Datagram<'_>> + '_ {
-        self.messages
-            .iter()
-            .flat_map(|message| (0..message.count).map(move |index| (message, index)))
-            .map(|(message, index)| message.datagram(index, &self.buffers))
+        let mut position = Position::default();
+        std::iter::from_fn(move || self.take_at(&mut position))
     }
 
     /// Returns the buffers in the order in which they were received, for callers that forward a coalesced
@@ -165,15 +163,24 @@ impl Batch {
         (&mut self.slots, &mut self.buffers[first..])
     }
 
-    /// Returns the result of the last receive for one slot.
-    pub(crate) fn received(&self, slot: usize) -> std::io::Result<mcast_sys::Received> {
-        self.slots.received(slot)
+    /// Reads the result of the last receive for one slot.
+    #[inline]
+    pub(crate) fn read(&self, slot: usize, received: &mut mcast_sys::Received) -> std::io::Result<()> {
+        self.slots.read(slot, received)
     }
 
-    /// Records the contents of a buffer.
-    pub(crate) fn hold(&mut self, buffer: usize, length: usize, segment: usize, arrival: Arrival) {
-        let count = if length == 0 { 1 } else { length.div_ceil(segment) };
+    /// Returns the memory of one buffer.
+    pub(crate) fn buffer_mut(&mut self, index: usize) -> &mut [u8] {
+        self.buffers[index].bytes_mut()
+    }
+
+    /// Records the contents of a buffer; returns the number of datagrams in it.
+    #[inline]
+    pub(crate) fn hold(&mut self, buffer: usize, length: usize, segment: usize, arrival: Arrival) -> usize {
+        // Divisions are slow, and most buffers hold a single datagram.
+        let count = if length <= segment { 1 } else { length.div_ceil(segment) };
         self.messages.push(Message { buffer, length, segment, count, arrival });
+        count
     }
 
     /// Returns whether there is a datagram at this position.

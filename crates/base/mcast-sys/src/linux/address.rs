@@ -1,9 +1,7 @@
 //! Socket addresses in the layout of the kernel.
 
-use std::mem::zeroed;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-
-use socket2::SockAddr;
 
 /// Converts an address for the calls of a socket: IPv4-mapped if the socket is a dual-stack one.
 pub(super) fn outward(address: SocketAddr, mapped: bool) -> SocketAddr {
@@ -23,25 +21,44 @@ pub fn sockaddr_length(address: &libc::sockaddr) -> usize {
     }
 }
 
-pub(super) fn storage(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
-    let address = SockAddr::from(address);
-    // SAFETY: an all-zero `sockaddr_storage` is valid.
-    let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
-    // SAFETY: `SockAddr` holds `len` bytes, never more than a `sockaddr_storage`.
-    unsafe {
-        std::ptr::copy_nonoverlapping(
-            address.as_ptr().cast::<u8>(),
-            (&raw mut storage).cast::<u8>(),
-            address.len() as usize,
-        );
+/// Writes an address for a call of the kernel, and returns its length. The rest of `storage` is left as it is.
+#[inline]
+pub(super) fn write_address(
+    address: SocketAddr,
+    storage: &mut MaybeUninit<libc::sockaddr_storage>,
+) -> libc::socklen_t {
+    match address {
+        SocketAddr::V4(v4) => {
+            let name = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: a `sockaddr_storage` is large enough, and aligned, for every address.
+            unsafe { storage.as_mut_ptr().cast::<libc::sockaddr_in>().write(name) };
+            size_of::<libc::sockaddr_in>() as libc::socklen_t
+        }
+        SocketAddr::V6(v6) => {
+            let name = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                sin6_scope_id: v6.scope_id(),
+            };
+            // SAFETY: as above.
+            unsafe { storage.as_mut_ptr().cast::<libc::sockaddr_in6>().write(name) };
+            size_of::<libc::sockaddr_in6>() as libc::socklen_t
+        }
     }
-    (storage, address.len())
 }
 
 /// Reads an address that the kernel wrote; an IPv4-mapped address becomes IPv4.
 ///
 /// # Safety
 /// `name` must point to a socket address that the kernel wrote.
+#[inline]
 pub(super) unsafe fn read_address(name: *const libc::sockaddr_storage) -> Option<SocketAddr> {
     // SAFETY: every socket address starts with its family.
     match libc::c_int::from(unsafe { (*name).ss_family }) {
@@ -68,5 +85,8 @@ pub(super) unsafe fn read_address(name: *const libc::sockaddr_storage) -> Option
 
 /// Converts an address for join requests.
 pub(crate) fn request_address(address: IpAddr) -> libc::sockaddr_storage {
-    storage(SocketAddr::new(address, 0)).0
+    let mut storage = MaybeUninit::zeroed();
+    write_address(SocketAddr::new(address, 0), &mut storage);
+    // SAFETY: all-zero bytes with an address in them are a valid `sockaddr_storage`.
+    unsafe { storage.assume_init() }
 }

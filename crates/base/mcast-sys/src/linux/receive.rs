@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
 use super::address::read_address;
-use super::receive_slots::{RECEIVE_SPACE, ReceiveSlots, finish, receive_header};
+use super::receive_slots::{RECEIVE_SPACE, ReceiveSlots, finish, receive_header, vector_of};
 use super::socket::Socket;
 use crate::cmsg::{self, Space};
 use crate::{ReceiveBuffer, Received};
@@ -34,17 +34,31 @@ impl Socket {
     }
 
     /// Receives one datagram.
-    #[inline]
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        let mut received = Received::default();
+        self.receive_into(buffer, &mut [], &mut received)?;
+        Ok(received)
+    }
+
+    /// Receives one datagram into `buffer`, and what does not fit there into `rest`. The result is written to
+    /// `received`, because returning it would copy it several times. It is meaningless after an error.
+    #[inline]
+    pub fn receive_into(
+        &self,
+        buffer: &mut [u8],
+        rest: &mut [u8],
+        received: &mut Received,
+    ) -> io::Result<()> {
         let mut name = MaybeUninit::<libc::sockaddr_storage>::uninit();
         let mut space = Space::<RECEIVE_SPACE>::new();
-        let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-        let mut header = receive_header(name.as_mut_ptr(), &raw mut vector, &raw mut space);
+        let mut vectors = [vector_of(buffer), vector_of(rest)];
+        let count = if rest.is_empty() { 1 } else { 2 };
+        let mut header = receive_header(name.as_mut_ptr(), &mut vectors[..count], &raw mut space);
         // SAFETY: every pointer in the header points to memory that outlives the call.
         let length = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut header, libc::MSG_TRUNC) };
         let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
         // SAFETY: `recvmsg` succeeded on this header, and its buffers are alive.
-        unsafe { finish(&header, length, buffer.len()) }
+        unsafe { finish(&header, length, buffer.len() + rest.len(), received) }
     }
 
     /// Receives one datagram without metadata except its source, by a cheaper call.

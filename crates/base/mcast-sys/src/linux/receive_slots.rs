@@ -101,11 +101,10 @@ impl ReceiveSlots {
     /// Points the headers from `first` on to these buffers.
     fn prepare(&mut self, first: usize, buffers: &mut [ReceiveBuffer]) {
         for (index, buffer) in (first..).zip(buffers) {
-            let bytes = buffer.bytes_mut();
-            self.vectors[index] = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+            self.vectors[index] = vector_of(buffer.bytes_mut());
             self.headers[index].msg_hdr = receive_header(
                 &raw mut self.names[index],
-                &raw mut self.vectors[index],
+                std::slice::from_mut(&mut self.vectors[index]),
                 &raw mut self.spaces[index],
             );
         }
@@ -113,9 +112,18 @@ impl ReceiveSlots {
 
     /// Returns the result of the last `receive_many` for the buffer with this index.
     pub fn received(&self, index: usize) -> io::Result<Received> {
+        let mut received = Received::default();
+        self.read(index, &mut received)?;
+        Ok(received)
+    }
+
+    /// Like [`received`](Self::received), but writes the result to `received`, which saves copies. It is meaningless
+    /// after an error.
+    #[inline]
+    pub fn read(&self, index: usize, received: &mut Received) -> io::Result<()> {
         let header = self.headers[..self.filled].get(index).ok_or(io::ErrorKind::InvalidInput)?;
         // SAFETY: `recvmmsg` filled this header, and `self` owns its name and control memory.
-        unsafe { finish(&header.msg_hdr, header.msg_len as usize, self.vectors[index].iov_len) }
+        unsafe { finish(&header.msg_hdr, header.msg_len as usize, self.vectors[index].iov_len, received) }
     }
 }
 
@@ -125,9 +133,15 @@ impl std::fmt::Debug for ReceiveSlots {
     }
 }
 
+#[inline]
+pub(super) fn vector_of(bytes: &mut [u8]) -> libc::iovec {
+    libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() }
+}
+
+#[inline]
 pub(super) fn receive_header(
     name: *mut libc::sockaddr_storage,
-    vector: *mut libc::iovec,
+    vectors: &mut [libc::iovec],
     space: *mut Space<RECEIVE_SPACE>,
 ) -> libc::msghdr {
     // SAFETY: an all-zero `msghdr` is valid. (A literal is not possible: musl's has private
@@ -135,14 +149,14 @@ pub(super) fn receive_header(
     let mut header: libc::msghdr = unsafe { zeroed() };
     header.msg_name = name.cast();
     header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-    header.msg_iov = vector;
-    header.msg_iovlen = 1;
+    header.msg_iov = vectors.as_mut_ptr();
+    header.msg_iovlen = vectors.len() as _;
     header.msg_control = space.cast();
     header.msg_controllen = RECEIVE_SPACE as _;
     header
 }
 
-/// Reads a header that the kernel filled.
+/// Reads a header that the kernel filled into `received`.
 ///
 /// # Safety
 /// The header must be as `recvmsg` or `recvmmsg` left it on success, and its memory must be alive.
@@ -151,16 +165,15 @@ pub(super) unsafe fn finish(
     header: &libc::msghdr,
     full_length: usize,
     capacity: usize,
-) -> io::Result<Received> {
+    received: &mut Received,
+) -> io::Result<()> {
     // SAFETY: the kernel wrote `msg_namelen` bytes of an address of the socket's family.
     let source = unsafe { read_address(header.msg_name.cast()) }.ok_or(io::ErrorKind::InvalidData)?;
-    let mut received = Received {
-        truncated: header.msg_flags & libc::MSG_TRUNC != 0,
-        ..Received::bare(full_length, capacity, source)
-    };
+    received.reset(full_length, capacity, source);
+    received.truncated = header.msg_flags & libc::MSG_TRUNC != 0;
     // SAFETY: guaranteed by the caller.
-    unsafe { read(header, &mut received) };
-    Ok(received)
+    unsafe { read(header, received) };
+    Ok(())
 }
 
 /// The size of the control messages of a received buffer: both packet infos, hop limits and traffic

@@ -5,7 +5,7 @@ use std::mem::{MaybeUninit, zeroed};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
-use super::address::{outward, storage};
+use super::address::{outward, write_address};
 use super::socket::Socket;
 use super::timing::SO_TXTIME;
 use crate::cmsg::{Space, Writer};
@@ -32,6 +32,7 @@ impl Socket {
     }
 
     /// Sends one datagram.
+    #[inline]
     pub fn send(&self, transmit: &SendRequest<'_>) -> io::Result<()> {
         let mut message = Message::new();
         let mut vector = vector_of(transmit.payload);
@@ -190,10 +191,10 @@ impl Message {
     }
 
     /// Points a zeroed header to this message's destination and control messages.
+    #[inline]
     fn fill(&mut self, header: &mut libc::msghdr, to: &SendRequest<'_>, segment: Option<u16>, mapped: bool) {
-        let (name, length) = storage(outward(to.to, mapped));
-        header.msg_name = std::ptr::from_mut(self.name.write(name)).cast();
-        header.msg_namelen = length;
+        header.msg_namelen = write_address(outward(to.to, mapped), &mut self.name);
+        header.msg_name = self.name.as_mut_ptr().cast();
         let mut control = Writer::new(&mut self.space);
         match to.to {
             SocketAddr::V4(_) => push_control_v4(&mut control, to),
@@ -211,6 +212,7 @@ impl Message {
     }
 }
 
+#[inline]
 fn push_control_v4(control: &mut Writer<'_, SEND_SPACE>, transmit: &SendRequest<'_>) {
     // Packet info overrides the address that the socket is bound to, so it contains both.
     let source = match transmit.source {

@@ -9,7 +9,7 @@ mod ring;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use mcast_group::{GroupAddr, InterfaceIndex};
@@ -19,7 +19,7 @@ use crate::socket_option;
 pub use bystanders::{Bystander, Bystanders, inode};
 use link::Link;
 pub use link::in_namespace;
-use program::{KEY_BYTES, Plan, Tags};
+use program::{KEY_BYTES, Plan, QUICK, Tags};
 pub use ring::{FrameRing, WireFrame};
 
 /// The most groups that an interface's program can list.
@@ -45,6 +45,9 @@ pub struct WireSettings {
 /// The program of an interface, until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct WireProgram {
+    /// The first IPv4 groups, and the map in which the program reads them.
+    quick: Mutex<[u64; QUICK]>,
+    quick_map: Map,
     groups: Map,
     _sockets: Map,
     attachment: Attachment,
@@ -170,10 +173,11 @@ impl WireProgram {
         let fits = |bytes: &u32| bytes - ring::HEADROOM >= longest_possible;
         // Longer frames continue to the kernel.
         let slot_bytes = SLOT_BYTES.into_iter().find(fits).unwrap_or(SLOT_BYTES[1]);
+        let quick_map = Map::single(QUICK * size_of::<u64>())?;
         let groups = Map::hash(KEY_BYTES, size_of::<u32>(), MAX_GROUPS)?;
         let sockets = Map::xdp_sockets(MAX_QUEUES)?;
         let longest = slot_bytes - ring::HEADROOM;
-        let program = load(interface, &link, &groups, &sockets, longest, settings.times)?;
+        let program = load(interface, &link, [&quick_map, &groups, &sockets], longest, settings.times)?;
         // It comes first, because it fails at once where another program runs.
         let attachment = program.attach_to_driver(interface).map_err(|error| match error.raw_os_error() {
             Some(libc::EOPNOTSUPP) => WireRefusal::NoDriverSupport { driver: link.driver.clone() },
@@ -187,17 +191,38 @@ impl WireProgram {
             sockets.insert(&queue.to_ne_bytes(), &descriptor.to_ne_bytes())?;
         }
         let leaves_checksums = link.leaves_checksums();
-        Ok((Self { groups, _sockets: sockets, attachment, leaves_checksums }, rings))
+        let quick = Mutex::default();
+        let program = Self { quick, quick_map, groups, _sockets: sockets, attachment, leaves_checksums };
+        Ok((program, rings))
     }
 
     /// Takes the datagrams of a group from now on.
     pub fn take(&self, address: GroupAddr) -> io::Result<()> {
-        self.groups.insert(&program::key(address), &1_u32.to_ne_bytes())
+        let mut quick = self.quick.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = program::quick_key(address).filter(|key| !quick.contains(key));
+        match (key, quick.iter().position(|other| *other == 0)) {
+            (Some(key), Some(free)) => self.set_quick(&mut quick, free, key),
+            _ => self.groups.insert(&program::key(address), &1_u32.to_ne_bytes()),
+        }
     }
 
     /// Leaves the datagrams of a group to the kernel from now on.
     pub fn leave(&self, address: GroupAddr) -> io::Result<()> {
+        let mut quick = self.quick.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = program::quick_key(address);
+        if let Some(position) = quick.iter().position(|other| Some(*other) == key) {
+            self.set_quick(&mut quick, position, 0)?;
+        }
         self.groups.remove(&program::key(address))
+    }
+
+    fn set_quick(&self, quick: &mut [u64; QUICK], position: usize, key: u64) -> io::Result<()> {
+        let mut changed = *quick;
+        changed[position] = key;
+        let bytes: Vec<u8> = changed.iter().flat_map(|key| key.to_ne_bytes()).collect();
+        self.quick_map.insert(&0_u32.to_ne_bytes(), &bytes)?;
+        *quick = changed;
+        Ok(())
     }
 
     /// Returns whether frames may hold the sum of the pseudo-header in place of the UDP checksum, because the sender's
@@ -248,13 +273,13 @@ fn open_ring(interface: InterfaceIndex, queue: u32, slots: u32, slot_bytes: u32)
 fn load(
     interface: InterfaceIndex,
     link: &Link,
-    groups: &Map,
-    sockets: &Map,
+    [quick, groups, sockets]: [&Map; 3],
     longest: u32,
     times: bool,
 ) -> Result<BpfProgram, WireRefusal> {
     let plan = |tags| {
-        program::assemble(&Plan { groups: groups.as_fd(), sockets: sockets.as_fd(), longest, tags, times })
+        let (quick, groups, sockets) = (quick.as_fd(), groups.as_fd(), sockets.as_fd());
+        program::assemble(&Plan { quick, groups, sockets, longest, tags, times })
     };
     if !link.removes_tags {
         return Ok(BpfProgram::load(ProgramKind::Xdp, &plan(Tags::InFrames))?);

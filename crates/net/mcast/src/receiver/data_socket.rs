@@ -193,18 +193,22 @@ impl DataSocket {
         self.granted
     }
 
-    /// Receives one datagram.
+    /// Receives one datagram, and writes what is known about it to `received`.
     #[inline]
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+    pub(crate) fn receive(&self, buffer: &mut [u8], received: &mut Received) -> io::Result<()> {
         match self.pktinfo_enabled || self.details {
-            true => self.socket.receive(buffer),
-            false => self.socket.receive_bare(buffer),
+            true => self.socket.receive_into(buffer, &mut [], received),
+            false => {
+                *received = self.socket.receive_bare(buffer)?;
+                Ok(())
+            }
         }
     }
 
     /// Returns the metadata of a datagram if the receiver requested it: sent to a joined group,
-    /// arrived on an interface where it is joined, from an admitted source.
-    #[inline]
+    /// arrived on an interface where it is joined, from an admitted source. Inlined so that it is written to where it is
+    /// needed: a call would copy it.
+    #[inline(always)]
     pub(crate) fn arrival(&self, received: &Received) -> Option<Arrival> {
         let interface = received.interface.or(self.implied_interface)?;
         let destination = match &self.hosts {

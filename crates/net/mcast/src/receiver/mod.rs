@@ -153,10 +153,11 @@ impl Receiver {
     /// # Errors
     /// [`ErrorKind::Woken`] when a [`Waker`] ended the wait; otherwise the system's error.
     pub fn recv<'b>(&self, buffer: &'b mut [u8]) -> Result<Datagram<'b>> {
-        match self.recv_until(buffer, None)? {
-            Some(datagram) => Ok(datagram),
+        match self.recv_until(buffer, None) {
+            Ok(Some(datagram)) => Ok(datagram),
             // Without a deadline the wait ends with a datagram or an error.
-            None => Err(Error::new(Operation::Receive, ErrorKind::Woken)),
+            Ok(None) => Err(Error::new(Operation::Receive, ErrorKind::Woken)),
+            Err(error) => Err(error),
         }
     }
 
@@ -173,8 +174,7 @@ impl Receiver {
     /// # Errors
     /// As [`recv`](Self::recv).
     pub fn try_recv<'b>(&self, buffer: &'b mut [u8]) -> Result<Option<Datagram<'b>>> {
-        let arrived = self.try_receive(buffer)?;
-        Ok(arrived.map(|(arrival, length)| Datagram::new(&buffer[..length], arrival)))
+        self.try_receive(buffer)
     }
 
     /// Waits for datagrams, receives as many as are available and fit the batch, and returns their

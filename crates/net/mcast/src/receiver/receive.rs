@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use mcast_sys::Received;
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
 
 use super::Receiver;
@@ -20,13 +21,19 @@ use crate::error::{Error, Operation, Result};
 const REFUSED_AT_ONCE: usize = 64;
 
 impl Receiver {
+    // Inlined so that the datagram is written to the caller's memory once.
+    #[inline(always)]
     pub(super) fn recv_until<'b>(
         &self,
         buffer: &'b mut [u8],
         deadline: Option<Instant>,
     ) -> Result<Option<Datagram<'b>>> {
-        let arrived = self.wait_until(deadline, |check| self.attempt(buffer, check))?;
-        Ok(arrived.map(|(arrival, length)| Datagram::new(&buffer[..length], arrival)))
+        let mut arrival = None;
+        let length = self.wait_until(deadline, |check| self.attempt(buffer, check, &mut arrival))?;
+        match (length, &arrival) {
+            (Some(length), Some(arrival)) => Ok(Some(Datagram::new(&buffer[..length], *arrival))),
+            _ => Ok(None),
+        }
     }
 
     pub(crate) fn recv_batch_until(&self, batch: &mut Batch, deadline: Option<Instant>) -> Result<usize> {
@@ -35,8 +42,10 @@ impl Receiver {
     }
 
     /// Receives one admitted datagram, if there is one.
-    pub(super) fn try_receive(&self, buffer: &mut [u8]) -> Result<Option<(Arrival, usize)>> {
-        retry_while_again(|| self.attempt(buffer, PollerCheck::Last))
+    pub(super) fn try_receive<'b>(&self, buffer: &'b mut [u8]) -> Result<Option<Datagram<'b>>> {
+        let mut arrival = None;
+        let length = retry_while_again(|| self.attempt(buffer, PollerCheck::Last, &mut arrival))?;
+        Ok(length.zip(arrival).map(|(length, arrival)| Datagram::new(&buffer[..length], arrival)))
     }
 
     /// Receives the datagrams that are available and fit the batch, and returns their number.
@@ -44,26 +53,33 @@ impl Receiver {
         Ok(retry_while_again(|| self.attempt_batch(batch, PollerCheck::Last))?.unwrap_or(0))
     }
 
-    /// Makes one attempt to receive a datagram.
+    /// Makes one attempt to receive a datagram: returns its length, and writes what is known about it to `arrival`,
+    /// because returning that would copy it several times.
     #[inline]
     pub(crate) fn attempt(
         &self,
         buffer: &mut [u8],
         check: PollerCheck,
-    ) -> Result<PollResult<(Arrival, usize)>> {
+        arrival: &mut Option<Arrival>,
+    ) -> Result<PollResult<usize>> {
         self.check_woken()?;
         if let Some(stored) = &self.segments {
-            return self.attempt_segments(stored, check, |segments| {
-                let next = segments.next(buffer, |arrival| self.still_admits(stored, arrival))?;
-                self.counters.received(1, next.0.truncated);
-                Some(next)
+            let mut segments = stored.lock();
+            if let Some(length) = self.attempt_directly(stored, &mut segments, buffer, check, arrival)? {
+                return Ok(length);
+            }
+            return self.attempt_segments(stored, segments, check, |segments| {
+                let (next, length) = segments.next(buffer, |arrival| self.still_admits(stored, arrival))?;
+                self.counters.received(1, next.truncated);
+                *arrival = Some(next);
+                Some(length)
             });
         }
         let mut tried = false;
         if check != PollerCheck::First && !self.must_check_interfaces() {
             let sockets = self.sockets();
             if let Some(only) = sockets.only() {
-                match self.take(only, buffer)? {
+                match self.take(only, buffer, arrival)? {
                     PollResult::Nothing if check.skips_poller(&sockets) => return Ok(PollResult::Nothing),
                     PollResult::Nothing => tried = true,
                     result => return Ok(result),
@@ -75,11 +91,11 @@ impl Receiver {
         let sockets = self.sockets();
         let Some(token) = ready.sockets().first() else {
             return match sockets.unpooled() {
-                Some(unpooled) if !tried => self.take(unpooled, buffer),
+                Some(unpooled) if !tried => self.take(unpooled, buffer, arrival),
                 _ => Ok(PollResult::Nothing),
             };
         };
-        match sockets.get(*token).map(|data| self.take(data, buffer)).transpose()? {
+        match sockets.get(*token).map(|data| self.take(data, buffer, arrival)).transpose()? {
             // Another thread took the datagram; another socket may have one.
             None | Some(PollResult::Nothing) => Ok(PollResult::Again),
             Some(result) => Ok(result),
@@ -93,7 +109,7 @@ impl Receiver {
         if let Some(stored) = &self.segments
             && (stored.is_pending() || self.gro && batch.buffer_bytes() < COALESCED_BYTES)
         {
-            return self.attempt_segments(stored, check, |segments| {
+            return self.attempt_segments(stored, stored.lock(), check, |segments| {
                 segments.move_to(batch, |arrival| self.still_admits(stored, arrival));
                 batch.iter().for_each(|datagram| self.counters.received(1, datagram.truncated));
                 Some(batch.len()).filter(|count| *count > 0)
@@ -112,14 +128,17 @@ impl Receiver {
     fn attempt_segments<T>(
         &self,
         stored: &SegmentBuffer,
+        mut segments: MutexGuard<'_, Segments>,
         check: PollerCheck,
         take: impl FnOnce(&mut Segments) -> Option<T>,
     ) -> Result<PollResult<T>> {
-        let mut segments = stored.lock();
         let filled = match segments.is_empty() {
             true => self.fill_once(stored.refill(&mut segments), Counted::Later, check)?,
             false => Filled::All,
         };
+        if filled == Filled::Nothing {
+            segments.traffic = Traffic::Idle;
+        }
         let taken = take(&mut segments);
         let is_pending = !segments.is_empty();
         if stored.set_pending(is_pending) {
@@ -130,6 +149,60 @@ impl Receiver {
             None if filled == Filled::Nothing => PollResult::Nothing,
             None => PollResult::Again,
         })
+    }
+
+    /// Receives a datagram that probably comes alone into the caller's buffer, which saves preparing many buffers and a
+    /// copy. What turns out to be several, or longer than the caller's buffer, goes to the segment buffer instead.
+    /// Returns `None` if the segment buffer must be asked.
+    fn attempt_directly(
+        &self,
+        stored: &SegmentBuffer,
+        segments: &mut Segments,
+        buffer: &mut [u8],
+        check: PollerCheck,
+        arrival: &mut Option<Arrival>,
+    ) -> Result<Option<PollResult<usize>>> {
+        if segments.traffic == Traffic::Dense || !segments.is_empty() || self.must_check_interfaces() {
+            return Ok(None);
+        }
+        let sockets = self.sockets();
+        // A wait for this socket alone follows. Where rings are read, they come first.
+        let Some(only) = sockets.unpooled().filter(|_| check == PollerCheck::Waiting) else {
+            return Ok(None);
+        };
+        let batch = stored.refill(segments);
+        let mut received = Received::default();
+        for _ in 0..REFUSED_AT_ONCE {
+            let rest = batch.buffer_mut(0).get_mut(buffer.len()..).unwrap_or_default();
+            match only.socket.receive_into(buffer, rest, &mut received) {
+                Ok(()) => {}
+                Err(error) if is_nothing(&error) => {
+                    segments.traffic = Traffic::Idle;
+                    return Ok(Some(PollResult::Nothing));
+                }
+                Err(error) => return Err(Error::os(Operation::Receive, error)),
+            }
+            self.counters.count_call();
+            let Some(next) = only.arrival(&received) else {
+                self.counters.refused();
+                continue;
+            };
+            let segment = received.segment.unwrap_or(received.length).max(1);
+            if received.length > buffer.len() || received.length > segment {
+                let begun = received.length.min(buffer.len());
+                batch.buffer_mut(0)[..begun].copy_from_slice(&buffer[..begun]);
+                if batch.hold(0, received.length, segment, next) > 1 {
+                    self.counters.merged();
+                }
+                segments.traffic = Traffic::Dense;
+                return Ok(None);
+            }
+            segments.traffic = segments.traffic.next();
+            self.counters.received(1, next.truncated);
+            *arrival = Some(next);
+            return Ok(Some(PollResult::Done(received.length)));
+        }
+        Ok(Some(PollResult::Again))
     }
 
     /// Returns whether the segment buffer holds datagrams, which another thread may have left there.
@@ -146,7 +219,7 @@ impl Receiver {
                 // What was taken off the interface arrived before what continued to the sockets, and needs no system
                 // call to read.
                 let filled = self.fill_from_rings(batch, wires, counted);
-                if filled != Filled::Nothing {
+                if filled != Filled::Nothing || check.skips_poller(&sockets) {
                     return Ok(filled);
                 }
             } else if let Some(only) = sockets.only() {
@@ -195,23 +268,36 @@ impl Receiver {
 
     /// Returns whether to check for changed interfaces, and for sockets beside rings, although datagrams keep arriving.
     fn must_check_interfaces(&self) -> bool {
-        const EVERY: u32 = 256;
-        (self.follows || self.wired) && self.busy.fetch_add(1, Ordering::Relaxed) % EVERY == EVERY - 1
+        if !self.follows && !self.wired {
+            return false;
+        }
+        // Sockets beside rings have datagrams more often than interfaces change.
+        let every = if self.wired { 32 } else { 256 };
+        // Threads may overwrite each other's count, which is cheaper than counting together.
+        let attempts = self.busy.load(Ordering::Relaxed).wrapping_add(1);
+        self.busy.store(attempts, Ordering::Relaxed);
+        attempts % every == 0
     }
 
     /// Receives from a socket until a datagram is admitted, none is left, or too many were refused.
-    #[inline]
-    fn take(&self, data: &DataSocket, buffer: &mut [u8]) -> Result<PollResult<(Arrival, usize)>> {
+    fn take(
+        &self,
+        data: &DataSocket,
+        buffer: &mut [u8],
+        arrival: &mut Option<Arrival>,
+    ) -> Result<PollResult<usize>> {
+        let mut received = Received::default();
         for _ in 0..REFUSED_AT_ONCE {
-            let received = match data.receive(buffer) {
-                Ok(received) => received,
+            match data.receive(buffer, &mut received) {
+                Ok(()) => {}
                 Err(error) if is_nothing(&error) => return Ok(PollResult::Nothing),
                 Err(error) => return Err(Error::os(Operation::Receive, error)),
-            };
+            }
             self.counters.count_call();
-            if let Some(arrival) = data.arrival(&received) {
-                self.counters.received(1, arrival.truncated);
-                return Ok(PollResult::Done((arrival, received.length)));
+            if let Some(admitted) = data.arrival(&received) {
+                *arrival = Some(admitted);
+                self.counters.received(1, received.truncated);
+                return Ok(PollResult::Done(received.length));
             }
             self.counters.refused();
         }
@@ -262,21 +348,22 @@ impl Receiver {
             Err(error) => return Err(Error::os(Operation::Receive, error)),
         };
         self.counters.count_call();
+        let mut received = Received::default();
         for slot in 0..count {
-            let received = batch.received(slot).map_err(|error| Error::os(Operation::Receive, error))?;
+            batch.read(slot, &mut received).map_err(|error| Error::os(Operation::Receive, error))?;
             let Some(arrival) = data.arrival(&received) else {
                 self.counters.refused();
                 continue;
             };
             let segment = received.segment.unwrap_or(received.length).max(1);
-            let count = received.length.div_ceil(segment).max(1) as u64;
+            let truncated = arrival.truncated;
+            let count = batch.hold(first + slot, received.length, segment, arrival);
             if count > 1 {
                 self.counters.merged();
             }
             if counted == Counted::Now {
-                self.counters.received(count, arrival.truncated);
+                self.counters.received(count as u64, truncated);
             }
-            batch.hold(first + slot, received.length, segment, arrival);
         }
         Ok(if batch.free().is_some() { Filled::Some } else { Filled::All })
     }
@@ -332,6 +419,29 @@ pub(crate) struct SegmentBuffer {
 pub(crate) struct Segments {
     batch: Option<Batch>,
     position: Position,
+    traffic: Traffic,
+}
+
+/// How datagrams arrive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Traffic {
+    /// The last attempt found nothing.
+    #[default]
+    Idle,
+    /// One has arrived since then.
+    Single,
+    /// Several have arrived, so that one system call should receive many.
+    Dense,
+}
+
+impl Traffic {
+    /// Returns what it is after another datagram.
+    const fn next(self) -> Self {
+        match self {
+            Self::Idle => Self::Single,
+            Self::Single | Self::Dense => Self::Dense,
+        }
+    }
 }
 
 impl SegmentBuffer {

@@ -15,9 +15,14 @@ use crate::interface::{Interface, find, interfaces};
 /// The admitted sources by group and interface.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    /// The interfaces of a group are few, so a list is fastest.
-    groups: HashMap<Group, Vec<(InterfaceIndex, SourceFilter)>, BuildHasherDefault<AddressHasher>>,
+    /// The first group, which is the only one of a socket that is bound to it: comparing is faster than hashing.
+    first: Option<(Group, Filters)>,
+    /// All other groups.
+    others: HashMap<Group, Filters, BuildHasherDefault<AddressHasher>>,
 }
+
+/// The interfaces of a group are few, so a list is fastest.
+type Filters = Vec<(InterfaceIndex, SourceFilter)>;
 
 impl Table {
     /// Returns whether a datagram to this group, on this interface, from this source is admitted.
@@ -39,17 +44,21 @@ impl Table {
     /// Returns the filters of this group by interface.
     #[inline]
     pub(crate) fn of(&self, group: Group) -> &[(InterfaceIndex, SourceFilter)] {
-        self.groups.get(&group).map_or(&[][..], Vec::as_slice)
+        match &self.first {
+            Some((first, filters)) if *first == group => filters,
+            _ => self.others.get(&group).map_or(&[][..], Vec::as_slice),
+        }
     }
 
     /// Returns whether nothing is admitted.
     pub(crate) fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.first.is_none() && self.others.is_empty()
     }
 
     /// Returns all filters.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Group, InterfaceIndex, &SourceFilter)> + Clone + '_ {
-        let groups = self.groups.iter();
+        let first = self.first.iter().map(|(group, on)| (group, on));
+        let groups = first.chain(&self.others);
         groups.flat_map(|(group, on)| on.iter().map(|(interface, filter)| (*group, *interface, filter)))
     }
 
@@ -60,7 +69,12 @@ impl Table {
         interface: InterfaceIndex,
         filter: &SourceFilter,
     ) -> Option<SourceFilter> {
-        let on = self.groups.entry(group).or_default();
+        let is_new = self.of(group).is_empty();
+        let on = match &mut self.first {
+            Some((first, on)) if *first == group => on,
+            first @ None if is_new => &mut first.insert((group, Vec::new())).1,
+            _ => self.others.entry(group).or_default(),
+        };
         match on.iter_mut().find(|(joined, _)| *joined == interface) {
             Some((_, before)) => Some(std::mem::replace(before, filter.clone())),
             None => {
@@ -72,14 +86,15 @@ impl Table {
 
     /// Removes a filter; returns whether there was one.
     pub(crate) fn take(&mut self, group: Group, interface: InterfaceIndex) -> bool {
-        let Some(on) = self.groups.get_mut(&group) else {
+        let first = self.first.as_mut().filter(|(first, _)| *first == group).map(|(_, on)| on);
+        let Some(on) = first.or_else(|| self.others.get_mut(&group)) else {
             return false;
         };
         let before = on.len();
         on.retain(|(joined, _)| *joined != interface);
         let taken = on.len() < before;
-        if on.is_empty() {
-            self.groups.remove(&group);
+        if on.is_empty() && self.others.remove(&group).is_none() {
+            self.first = None;
         }
         taken
     }
@@ -293,6 +308,28 @@ mod tests {
         assert!(table.take(group("239.1.2.3"), interface(2)));
         assert!(!table.admits(group("239.1.2.3"), interface(2), one));
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn groups_are_found_whichever_was_first() {
+        let all = ["239.1.2.3", "239.1.2.4", "ff15::1"].map(group);
+        let source = "10.0.0.1".parse().unwrap();
+        for left in all {
+            let mut table = Table::default();
+            for (group, number) in all.iter().flat_map(|group| [(*group, 2), (*group, 3)]) {
+                assert_eq!(table.put(group, interface(number), &SourceFilter::ANY), None);
+            }
+            assert!(table.put(left, interface(2), &SourceFilter::ANY).is_some());
+            assert!(table.take(left, interface(2)) && !table.take(left, interface(2)));
+            assert!(table.admits(left, interface(3), source) && !table.admits(left, interface(2), source));
+            assert!(table.take(left, interface(3)));
+            assert_eq!(table.put(group("239.9.9.9"), interface(2), &SourceFilter::ANY), None);
+            assert_eq!(table.put(left, interface(2), &SourceFilter::ANY), None);
+            let joined: Vec<_> = table.iter().map(|(group, ..)| group).collect();
+            let distinct: HashSet<_> = joined.iter().collect();
+            assert_eq!((joined.len(), distinct.len()), (6, 4), "after {left} was left");
+            assert!(distinct.iter().all(|group| table.admits(**group, interface(2), source)));
+        }
     }
 
     /// Counts the distinct low bits and the distinct tags of the hashes: what a table with some

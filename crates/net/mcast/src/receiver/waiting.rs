@@ -32,15 +32,15 @@ pub(crate) enum PollerCheck {
     First,
     /// When the only socket has nothing.
     Last,
-    /// Never, if the only socket is waited for directly: a wait follows, which notices every event
+    /// Never, if the only socket is waited for directly or rings are read: a wait follows, which notices every event
     /// of the poller.
     Waiting,
 }
 
 impl PollerCheck {
-    /// Returns whether the poller need not be checked after the only socket had nothing.
+    /// Returns whether the poller need not be checked after the only socket, or the rings, had nothing.
     pub(super) fn skips_poller(self, sockets: &Sockets) -> bool {
-        self == Self::Waiting && sockets.unpooled().is_some()
+        self == Self::Waiting && (sockets.unpooled().is_some() || sockets.wires.is_some())
     }
 }
 
@@ -51,32 +51,37 @@ impl Receiver {
         deadline: Option<Instant>,
         mut attempt: impl FnMut(PollerCheck) -> Result<PollResult<T>>,
     ) -> Result<Option<T>> {
-        let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let mut spin_until = None;
         let mut check = PollerCheck::Waiting;
         loop {
             match attempt(check)? {
                 PollResult::Done(result) => return Ok(Some(result)),
-                PollResult::Again if is_over() => return Ok(None),
+                PollResult::Again if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                    return Ok(None);
+                }
                 PollResult::Again => continue,
                 PollResult::Nothing => check = PollerCheck::Waiting,
             }
-            // Spinning starts again with each call: its length bounds what a quiet group costs, and not how long a busy one is
-            // served without sleeping.
-            if !self.spin.is_zero() && !is_over() {
-                let until = *spin_until.get_or_insert_with(|| Instant::now().checked_add(self.spin));
-                if until.is_none_or(|until| Instant::now() < until) {
-                    std::hint::spin_loop();
-                    continue;
-                }
-            }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let spins = !self.spin.is_zero();
+            // Read once for each attempt, because a datagram that arrives meanwhile waits.
+            let now = (spins || deadline.is_some()).then(Instant::now);
+            let left = deadline.zip(now).map(|(deadline, now)| deadline.saturating_duration_since(now));
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(None);
+            }
+            // Spinning starts again with each call: its length bounds what a quiet group costs, and not how long a busy one is
+            // served without sleeping.
+            if let Some(now) = now.filter(|_| spins) {
+                let until = *spin_until.get_or_insert_with(|| now.checked_add(self.spin));
+                if until.is_none_or(|until| now < until) {
+                    continue;
+                }
             }
             match self.sleep(left) {
                 // The poller names a socket that is readable: the attempt need not ask all of them.
                 Ok(WakeReason::Poller) => check = PollerCheck::First,
+                // The event may be that of a socket beside the rings.
+                Ok(_) if self.wired => check = PollerCheck::Last,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::os(Operation::Receive, error)),

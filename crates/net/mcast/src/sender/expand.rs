@@ -72,6 +72,13 @@ impl Sender {
     /// Sends a datagram to all its destinations.
     pub(super) fn send_everywhere(&self, outgoing: &Outgoing<'_>) -> Result<()> {
         self.check_launch(outgoing)?;
+        if let Some((to, interface)) = self.single_destination(outgoing) {
+            match self.transmit_by(outgoing, to, interface) {
+                // The interface may have been created again under another index.
+                Err(error) if is_stale(&error) && self.refresh_egress(outgoing)? => {}
+                result => return result,
+            }
+        }
         match outgoing.to {
             Some(to) => self.transmit(outgoing, to, self.egress_to(to)),
             None if self.destinations.is_empty() => Err(no_destination()),
@@ -151,14 +158,19 @@ impl Sender {
         }
     }
 
+    #[inline]
     fn transmit_by(
         &self,
         outgoing: &Outgoing<'_>,
         to: SocketAddr,
         interface: Option<InterfaceIndex>,
     ) -> Result<()> {
-        let source = self.source(to, interface)?;
-        let socket = self.socket(Family::of(to.ip()))?;
+        let family = Family::of(to.ip());
+        let source = match self.known_source(family, interface) {
+            Some(source) => source,
+            None => self.source(to, interface)?,
+        };
+        let socket = self.socket(family)?;
         let transmit = transmit(outgoing, to, interface, source);
         send_patiently(socket, &transmit, || self.counters.unreachable())
             .map_err(|error| self.failed(error, outgoing, to, interface))?;
@@ -177,7 +189,7 @@ impl Sender {
     }
 
     /// Returns the source address without looking up the interface, if possible.
-    #[inline]
+    #[inline(always)]
     fn known_source(&self, family: Family, interface: Option<InterfaceIndex>) -> Option<Option<IpAddr>> {
         let given = self.settings.source_address.filter(|source| Family::of(*source) == family);
         match interface {

@@ -134,11 +134,14 @@ impl Sender {
     ///
     /// # Errors
     /// As [`send`](Self::send).
+    #[inline]
     pub fn send_one_while(&self, outgoing: &Outgoing<'_>, keep_going: impl FnMut() -> bool) -> Result<bool> {
-        match self.keep_pace(std::slice::from_ref(outgoing), keep_going) {
-            None => Ok(false),
-            Some(_) => self.send_everywhere(outgoing).map(|()| true),
+        let is_due =
+            self.pacer.is_none() || self.keep_pace(std::slice::from_ref(outgoing), keep_going).is_some();
+        if is_due {
+            self.send_everywhere(outgoing)?;
         }
+        Ok(is_due)
     }
 
     /// Sends datagrams in order, each with its own group, interface and hop limit, with as few

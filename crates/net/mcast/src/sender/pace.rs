@@ -86,6 +86,7 @@ pub(crate) fn sleep_until(moment: Instant) {
 
 /// Sends a datagram, waiting while the socket's buffer is full. Calls `on_report` for errors that hosts have reported
 /// about earlier datagrams.
+#[inline]
 pub(crate) fn send_patiently(
     socket: &Socket,
     transmit: &SendRequest<'_>,

@@ -35,6 +35,7 @@ use std::sync::Arc;
 
 use mcast_group::{Family, GroupAddr, Membership, SourceFilter};
 
+use crate::error::{Error, ErrorKind, Operation};
 use crate::receiver::PollerCheck;
 use crate::sender::{RunOutcome, is_stale};
 use crate::{
@@ -82,8 +83,11 @@ impl Receiver {
     /// # Errors
     /// As [`Receiver::recv`](crate::Receiver::recv).
     pub async fn recv<'b>(&self, buffer: &'b mut [u8]) -> Result<Datagram<'b>> {
-        let (arrival, length) =
-            self.readable.when(|| self.receiver.attempt(buffer, PollerCheck::Last)).await?;
+        let mut arrival = None;
+        let attempt = || self.receiver.attempt(buffer, PollerCheck::Last, &mut arrival);
+        let length = self.readable.when(attempt).await?;
+        // An attempt that received something has set it.
+        let arrival = arrival.ok_or_else(|| Error::new(Operation::Receive, ErrorKind::Other))?;
         Ok(Datagram::new(&buffer[..length], arrival))
     }
 

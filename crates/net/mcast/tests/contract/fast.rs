@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::thread;
+use std::time::Duration;
 
 use mcast::{Batch, DatagramSink, DatagramSource, InterfaceSelector, Outgoing};
 
@@ -18,7 +19,9 @@ both_families!(
     datagrams_over_the_mtu_are_not_segmented,
     one_batch_takes_mixed_sizes_groups_and_interfaces,
     without_gro_and_gso_the_same_datagrams_arrive,
-    a_small_batch_never_truncates_a_coalesced_buffer;
+    a_small_batch_never_truncates_a_coalesced_buffer,
+    a_coalesced_buffer_that_ends_a_wait_is_delivered_whole,
+    after_a_wait_a_datagram_longer_than_the_buffer_is_truncated;
     by_the_sockets:
     segmented_buffers_arrive_as_separate_datagrams,
 );
@@ -216,6 +219,36 @@ fn coalesced_and_single_receives_may_be_mixed(net: &Net) {
         assert!(received == sent);
         assert!(receiver.try_recv(&mut buffer).unwrap().is_none());
     }
+}
+
+/// Returns a receiver that has waited in vain, to which `payloads` were sent afterwards.
+fn after_a_wait(net: &Net, payloads: &[Vec<u8>]) -> mcast::Receiver {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    assert!(receiver.recv_timeout(&mut [0], Duration::from_millis(1)).unwrap().is_none());
+    send_all(net, payloads);
+    receiver
+}
+
+fn a_coalesced_buffer_that_ends_a_wait_is_delivered_whole(net: &Net) {
+    let sent: Vec<_> = (0..40).map(|number| vec![number; 100]).collect();
+    // The first datagram fits the buffer or not, and the coalesced buffer is longer in any case.
+    for room in [100, 250, 65_536] {
+        let (receiver, mut buffer) = (after_a_wait(net, &sent), vec![0; room]);
+        for payload in &sent {
+            let datagram = receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap().unwrap();
+            assert_eq!((datagram.payload(), datagram.truncated), (&payload[..], false));
+        }
+        assert_eq!(receiver.statistics().received, 40);
+    }
+}
+
+fn after_a_wait_a_datagram_longer_than_the_buffer_is_truncated(net: &Net) {
+    let sent = [vec![7; 1000], vec![8; 10]];
+    let (receiver, mut buffer) = (after_a_wait(net, &sent), [0; 64]);
+    let first = receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap().unwrap();
+    assert_eq!((first.payload(), first.length, first.truncated), (&[7; 64][..], 1000, true));
+    let second = receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap().unwrap();
+    assert_eq!((second.payload(), second.truncated), (&[8; 10][..], false));
 }
 
 fn datagrams_over_the_mtu_are_not_segmented(net: &Net) {

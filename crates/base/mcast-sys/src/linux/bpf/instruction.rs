@@ -115,9 +115,12 @@ const JUMP_NOT_EQUAL_32: u8 = 0x56;
 /// Compare two registers.
 const JUMP_GREATER: u8 = 0x2d;
 const JUMP_LESS_OR_EQUAL: u8 = 0xbd;
+const JUMP_SAME: u8 = 0x1d;
 const JUMP_ANY_BIT: u8 = 0x45;
 /// In the source register of [`LOAD_IMMEDIATE_64`]: the value is the descriptor of a map.
 const MAP_DESCRIPTOR: u8 = 1;
+/// The second register of an instruction that loads the address of the first value of a map (`BPF_PSEUDO_MAP_VALUE`).
+const MAP_VALUE: u8 = 2;
 /// In the source register of [`CALL`]: the function is given by its identifier in the kernel's type information.
 const KERNEL_FUNCTION: u8 = 2;
 
@@ -216,6 +219,14 @@ impl Assembler {
         self.push(0, 0, 0, 0);
     }
 
+    /// `to` becomes the address of the value of a map with a single one ([`Map::single`](super::Map::single)). The
+    /// descriptor must be open when the program is loaded.
+    pub fn set_map_value(&mut self, to: BpfRegister, map: BorrowedFd<'_>) {
+        self.push(LOAD_IMMEDIATE_64, to as u8 | MAP_VALUE << 4, 0, map.as_raw_fd());
+        // The second half is the offset in the value.
+        self.push(0, 0, 0, 0);
+    }
+
     /// Jumps to a label.
     pub fn jump(&mut self, label: Label) {
         self.jumps.push((self.code.len(), label));
@@ -239,6 +250,12 @@ impl Assembler {
     pub fn jump_if_greater(&mut self, register: BpfRegister, than: BpfRegister, label: Label) {
         self.jumps.push((self.code.len(), label));
         self.push(JUMP_GREATER, registers(register, than), 0, 0);
+    }
+
+    /// Jumps to a label if two registers are equal.
+    pub fn jump_if_same(&mut self, register: BpfRegister, other: BpfRegister, label: Label) {
+        self.jumps.push((self.code.len(), label));
+        self.push(JUMP_SAME, registers(register, other), 0, 0);
     }
 
     /// Jumps to a label if a register is at most another, without sign.

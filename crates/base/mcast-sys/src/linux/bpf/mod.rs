@@ -34,6 +34,7 @@ const DRIVER_MODE: u32 = 1 << 2;
 /// The program runs on one interface only and may call its driver (`BPF_F_XDP_DEV_BOUND_ONLY`).
 const BOUND_TO_INTERFACE: u32 = 1 << 6;
 const MAP_TYPE_HASH: u32 = 1;
+const MAP_TYPE_ARRAY: u32 = 2;
 const MAP_TYPE_XSK: u32 = 17;
 
 /// The kernel offers its helpers that read kernel memory only to programs with a license compatible with the GPL; this
@@ -151,6 +152,12 @@ impl Map {
     /// Creates a hash map of up to `entries` entries, for which the kernel allocates the memory now.
     pub fn hash(key_bytes: usize, value_bytes: usize, entries: u32) -> io::Result<Self> {
         Self::create(MAP_TYPE_HASH, key_bytes, value_bytes, entries)
+    }
+
+    /// Creates an array with a single value, which programs can read without a call ([`Assembler::set_map_value`]). Its
+    /// key is a 32-bit 0.
+    pub fn single(value_bytes: usize) -> io::Result<Self> {
+        Self::create(MAP_TYPE_ARRAY, size_of::<u32>(), value_bytes, 1)
     }
 
     /// Creates a map from numbers below `entries` to `AF_XDP` sockets, given by their descriptors. Keys and values are
