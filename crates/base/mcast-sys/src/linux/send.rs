@@ -37,7 +37,7 @@ impl Socket {
         let mut vector = vector_of(transmit.payload);
         // SAFETY: an all-zero `msghdr` is valid.
         let mut header: libc::msghdr = unsafe { zeroed() };
-        message.fill(&mut header, transmit, None, self.mapped);
+        message.fill(&mut header, transmit, None, self);
         (header.msg_iov, header.msg_iovlen) = (&raw mut vector, 1);
         // SAFETY: the header points to `message`, `vector` and the payload, which outlive the call.
         match unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const header, 0) } {
@@ -112,7 +112,7 @@ impl SendBatch {
                 vectors = self.add_payload(each.payload(), start, vectors);
             }
             let size = head.payload().len();
-            self.add_message(&to, (count > 1).then_some(size as u16), start, vectors, socket.mapped);
+            self.add_message(&to, (count > 1).then_some(size as u16), start, vectors, socket);
             self.counts[self.used - 1] = count as u16;
             first = first.or(Some(Refused { interface: to.interface, size, segments: count }));
             rest = &rest[count..];
@@ -144,11 +144,11 @@ impl SendBatch {
         segment: Option<u16>,
         start: usize,
         end: usize,
-        mapped: bool,
+        socket: &Socket,
     ) {
         // SAFETY: an all-zero `mmsghdr` is valid.
         let header = self.headers[self.used].write(unsafe { zeroed() });
-        self.messages[self.used].fill(&mut header.msg_hdr, to, segment, mapped);
+        self.messages[self.used].fill(&mut header.msg_hdr, to, segment, socket);
         header.msg_hdr.msg_iov = self.vectors[start].as_mut_ptr();
         header.msg_hdr.msg_iovlen = (end - start) as _;
         self.used += 1;
@@ -190,11 +190,19 @@ impl Message {
     }
 
     /// Points a zeroed header to this message's destination and control messages.
-    fn fill(&mut self, header: &mut libc::msghdr, to: &SendRequest<'_>, segment: Option<u16>, mapped: bool) {
-        let (name, length) = storage(outward(to.to, mapped));
+    fn fill(&mut self, header: &mut libc::msghdr, to: &SendRequest<'_>, segment: Option<u16>, socket: &Socket) {
+        let (name, length) = storage(outward(to.to, socket.mapped));
         header.msg_name = std::ptr::from_mut(self.name.write(name)).cast();
         header.msg_namelen = length;
         let mut control = Writer::new(&mut self.space);
+        let trimmed;
+        let to = match socket.default_interface.get() {
+            Some(default) if to.interface == *default && to.source.is_none() => {
+                trimmed = SendRequest { interface: None, ..*to };
+                &trimmed
+            }
+            _ => to,
+        };
         match to.to {
             SocketAddr::V4(_) => push_control_v4(&mut control, to),
             SocketAddr::V6(_) => control.push_ipv6(to),

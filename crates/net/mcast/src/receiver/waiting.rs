@@ -63,9 +63,11 @@ impl Receiver {
             }
             // Spinning starts again with each call: its length bounds what a quiet group costs, and not how long a busy one is
             // served without sleeping.
-            if !self.spin.is_zero() && !is_over() {
-                let until = *spin_until.get_or_insert_with(|| Instant::now().checked_add(self.spin));
-                if until.is_none_or(|until| Instant::now() < until) {
+            if !self.spin.is_zero() {
+                let now = Instant::now();
+                let until = *spin_until
+                    .get_or_insert_with(|| now.checked_add(self.spin).into_iter().chain(deadline).min());
+                if until.is_none_or(|until| now < until) {
                     std::hint::spin_loop();
                     continue;
                 }
