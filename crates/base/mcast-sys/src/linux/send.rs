@@ -190,7 +190,13 @@ impl Message {
     }
 
     /// Points a zeroed header to this message's destination and control messages.
-    fn fill(&mut self, header: &mut libc::msghdr, to: &SendRequest<'_>, segment: Option<u16>, socket: &Socket) {
+    fn fill(
+        &mut self,
+        header: &mut libc::msghdr,
+        to: &SendRequest<'_>,
+        segment: Option<u16>,
+        socket: &Socket,
+    ) {
         let (name, length) = storage(outward(to.to, socket.mapped));
         header.msg_name = std::ptr::from_mut(self.name.write(name)).cast();
         header.msg_namelen = length;

@@ -61,7 +61,13 @@ impl Socket {
         if family == Family::V6 {
             socket.set_only_v6(true)?;
         }
-        Ok(Self { socket, family, mapped: false, offload: Offload::new(MAX_SEGMENTS), default_interface: OnceLock::new() })
+        Ok(Self {
+            socket,
+            family,
+            mapped: false,
+            offload: Offload::new(MAX_SEGMENTS),
+            default_interface: OnceLock::new(),
+        })
     }
 
     /// Opens a receiving socket bound to this group and port, which receives nothing else. Scoped
@@ -108,7 +114,13 @@ impl Socket {
     fn mapped() -> io::Result<Self> {
         let socket = socket2::Socket::new(Domain::IPV6, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
         socket.set_only_v6(false)?;
-        Ok(Self { socket, family: Family::V4, mapped: true, offload: Offload::new(MAX_SEGMENTS), default_interface: OnceLock::new() })
+        Ok(Self {
+            socket,
+            family: Family::V4,
+            mapped: true,
+            offload: Offload::new(MAX_SEGMENTS),
+            default_interface: OnceLock::new(),
+        })
     }
 
     /// Binds to this address; with port 0 the system chooses the port.

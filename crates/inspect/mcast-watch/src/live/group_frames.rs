@@ -261,8 +261,9 @@ const LONGEST_PACKET: usize = BUFFER + 48;
 pub struct SocketFrames {
     receiver: Receiver,
     batch: Batch,
-    /// The next datagram of the batch.
+    /// The next datagram of the batch, and the number of those left.
     next: Cursor,
+    left: usize,
     packet: Vec<u8>,
     /// The interface of the latest datagram, and its name.
     interface: Option<(InterfaceIndex, String)>,
@@ -290,6 +291,7 @@ impl SocketFrames {
             receiver: builder.build_raising_limit()?,
             batch: Batch::new(BUFFERS, BUFFER),
             next: Cursor::default(),
+            left: 0,
             packet: vec![0; LONGEST_PACKET],
             interface: None,
             unreadable: 0,
@@ -299,11 +301,12 @@ impl SocketFrames {
 
 impl GroupFrames for SocketFrames {
     fn next(&mut self, timeout: Duration) -> Result<NextGroupFrame<'_>, LiveError> {
-        if self.batch.next_at(&mut self.next.clone()).is_none() {
+        if self.left == 0 {
             self.batch.clear();
             self.next = Cursor::default();
-            self.receiver.recv_batch_timeout(&mut self.batch, timeout)?;
+            self.left = self.receiver.recv_batch_timeout(&mut self.batch, timeout)?;
         }
+        self.left = self.left.saturating_sub(1);
         let Some(datagram) = self.batch.next_at(&mut self.next) else { return Ok(NextGroupFrame::Nothing) };
         let arrival = *datagram.arrival();
         let Ok(length) = packet(&arrival, datagram.payload()).emit(&mut self.packet) else {
