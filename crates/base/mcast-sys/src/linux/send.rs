@@ -39,8 +39,19 @@ impl Socket {
         let mut header: libc::msghdr = unsafe { zeroed() };
         message.fill(&mut header, transmit, None, self);
         (header.msg_iov, header.msg_iovlen) = (&raw mut vector, 1);
+        let descriptor = self.socket.as_raw_fd();
         // SAFETY: the header points to `message`, `vector` and the payload, which outlive the call.
-        match unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const header, 0) } {
+        let sent = unsafe {
+            match header.msg_controllen {
+                // The cheaper call, where there is nothing that only a header can hold.
+                0 => {
+                    let name = header.msg_name.cast_const().cast();
+                    libc::sendto(descriptor, vector.iov_base, vector.iov_len, 0, name, header.msg_namelen)
+                }
+                _ => libc::sendmsg(descriptor, &raw const header, 0),
+            }
+        };
+        match sent {
             -1 => Err(io::Error::last_os_error()),
             _ => Ok(()),
         }
