@@ -22,7 +22,9 @@ const PROMISED_RATIO: f64 = 2.0;
 const TAIL: &str = "
 Unlike tcpdump, `mcast sniff` decodes every packet, to count groups and sources. The ring has a cost: a frame may take up to
 100 ms to reach the file, and the buffer (`--buffer`, 32 MiB) is memory that the kernel allocates. Before `mcast sniff`
-exits, it waits for the frames received before.
+exits, it waits for the frames received before. `mcast top` has such a ring of 8 MiB for each interface, if there are at
+most four. `mcast record` reads datagrams that arrive less than 20 µs apart every 50 to 100 µs: with `--wire`, the time of those
+without one from the driver is inexact by as much.
 ";
 
 /// The result of one run.

@@ -284,6 +284,10 @@ pub mod socket {
             match *self {}
         }
 
+        pub fn set_default_interface(&self, _index: InterfaceIndex) {
+            match *self {}
+        }
+
         pub fn disable_details(&self) -> io::Result<()> {
             match *self {}
         }

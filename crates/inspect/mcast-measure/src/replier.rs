@@ -121,6 +121,8 @@ pub struct Replier {
     reply: Vec<u8>,
     /// A ping that is not yet counted: the pong is sent first, because the sender measures the time until it arrives.
     latest_ping: Option<(SessionHeader, MessageArrival, ClockTime)>,
+    /// The latest ping with a valid token: the next one is most likely from the same sender, and need not be hashed.
+    proven: Option<(SocketAddr, SessionId, u64)>,
 }
 
 impl Replier {
@@ -140,6 +142,7 @@ impl Replier {
             foreign: 0,
             reply: Vec::new(),
             latest_ping: None,
+            proven: None,
         }
     }
 
@@ -199,7 +202,9 @@ impl Replier {
             Some((_, SessionMessage::Ping(own))) => {
                 // A ping to another receiver counts as data, too.
                 self.latest_ping = Some((*header, *arrival, now));
-                if pings && own == token() {
+                let claim = Some((source, header.session, own));
+                if pings && (self.proven == claim || own == token()) {
+                    self.proven = claim;
                     // The pong is the ping itself.
                     self.reply.extend_from_slice(message);
                     header.with_kind(MessageType::Pong).write(&mut self.reply);
@@ -242,7 +247,9 @@ impl Replier {
         }
     }
 
-    fn count_latest_ping(&mut self) {
+    /// Counts the ping that was answered last, which would otherwise delay its pong. Call it after sending the pong; the
+    /// next message counts it at the latest.
+    pub fn count_latest_ping(&mut self) {
         if let Some((header, arrival, now)) = self.latest_ping.take() {
             self.sessions.data(key(&header, &arrival), &header, arrival.length, arrival.time, now);
         }

@@ -13,6 +13,9 @@ use lru::LruCache;
 pub(crate) struct Lru<K: Eq + Hash, V> {
     newcomers: List<K, V>,
     proven: List<K, V>,
+    /// The key that was found last, if it is proven: packets come in bursts of one flow, and hashing a key takes longer than
+    /// comparing it.
+    latest_proven: Option<K>,
     capacity: usize,
 }
 
@@ -23,7 +26,7 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
     /// Creates a map for at most `capacity` entries; at least 4.
     pub(crate) fn new(capacity: usize) -> Self {
         let list = || List::unbounded_with_hasher(RandomState::new());
-        Self { newcomers: list(), proven: list(), capacity: capacity.max(4) }
+        Self { newcomers: list(), proven: list(), latest_proven: None, capacity: capacity.max(4) }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -37,7 +40,8 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
     /// Returns the value for `key`, inserting `make()` if it is absent, and whether another entry was evicted
     /// for it. The entry becomes the most recently used one of its list.
     pub(crate) fn touch(&mut self, key: K, make: impl FnOnce() -> V) -> (&mut V, bool) {
-        if self.proven.contains(&key) {
+        if self.latest_proven == Some(key) || self.proven.contains(&key) {
+            self.latest_proven = Some(key);
             return (self.proven.get_or_insert_mut(key, make), false);
         }
         let evicted = self.len() >= self.capacity && !self.newcomers.contains(&key) && self.evict();
@@ -47,7 +51,11 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
     /// Moves an entry to the proven list. If that list is then too long, its oldest entry returns to the
     /// newcomers.
     pub(crate) fn prove(&mut self, key: &K) {
+        if self.latest_proven.as_ref() == Some(key) {
+            return;
+        }
         let Some((key, value)) = self.newcomers.pop_entry(key) else { return };
+        self.latest_proven = None;
         self.proven.put(key, value);
         if self.proven.len() > self.capacity - self.capacity / 4
             && let Some((key, value)) = self.proven.pop_lru()
@@ -57,10 +65,12 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        self.latest_proven = None;
         self.proven.pop(key).or_else(|| self.newcomers.pop(key))
     }
 
     pub(crate) fn clear(&mut self) {
+        self.latest_proven = None;
         self.newcomers.clear();
         self.proven.clear();
     }
@@ -80,6 +90,7 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
 
     /// Evicts the least recently used entry, preferring newcomers.
     fn evict(&mut self) -> bool {
+        self.latest_proven = None;
         self.newcomers.pop_lru().or_else(|| self.proven.pop_lru()).is_some()
     }
 }

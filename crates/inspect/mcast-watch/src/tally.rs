@@ -153,13 +153,17 @@ impl TrafficVolume {
 #[derive(Clone, Debug)]
 pub struct FlowVolumes<F> {
     total: TrafficVolume,
-    flows: HashMap<F, TrafficVolume>,
+    flows: Vec<(F, TrafficVolume)>,
+    positions: HashMap<F, usize>,
+    /// The position of the latest flow: packets come in bursts of one, and hashing takes longer than comparing.
+    latest: usize,
     others: TrafficVolume,
 }
 
 impl<F> Default for FlowVolumes<F> {
     fn default() -> Self {
-        Self { total: TrafficVolume::default(), flows: HashMap::new(), others: TrafficVolume::default() }
+        let none = TrafficVolume::default();
+        Self { total: none, flows: Vec::new(), positions: HashMap::new(), latest: 0, others: none }
     }
 }
 
@@ -175,12 +179,24 @@ impl<F: Copy + Eq + Hash + Ord> FlowVolumes<F> {
     /// Counts a packet of this flow.
     pub fn add(&mut self, flow: F, length: usize) {
         self.total.add(length);
-        let has_room = self.flows.len() < Self::MAX_FLOWS;
-        match self.flows.get_mut(&flow) {
-            Some(volume) => volume.add(length),
-            None if has_room => self.flows.entry(flow).or_default().add(length),
-            None => self.others.add(length),
+        if self.flows.get(self.latest).is_none_or(|(latest, _)| *latest != flow) {
+            self.latest = match self.positions.get(&flow) {
+                Some(position) => *position,
+                None if self.flows.len() < Self::MAX_FLOWS => self.add_flow(flow),
+                None => return self.others.add(length),
+            };
         }
+        if let Some((_, volume)) = self.flows.get_mut(self.latest) {
+            volume.add(length);
+        }
+    }
+
+    /// Adds a flow, and returns its position.
+    fn add_flow(&mut self, flow: F) -> usize {
+        let position = self.flows.len();
+        self.positions.insert(flow, position);
+        self.flows.push((flow, TrafficVolume::default()));
+        position
     }
 
     /// Returns the volume of all packets.
@@ -204,7 +220,7 @@ impl<F: Copy + Eq + Hash + Ord> FlowVolumes<F> {
     /// Returns the flows, the busiest first.
     #[must_use]
     pub fn busiest_first(&self) -> Vec<(F, TrafficVolume)> {
-        let mut flows: Vec<_> = self.flows.iter().map(|(flow, volume)| (*flow, *volume)).collect();
+        let mut flows = self.flows.clone();
         flows.sort_by_key(|(flow, volume)| (Reverse(volume.count), *flow));
         flows
     }

@@ -196,6 +196,9 @@ impl Filter {
         if self == Self::GroupAddressed && is_ethernet && bytes.first().is_some_and(|byte| byte & 1 == 1) {
             return true;
         }
+        if self == Self::Multicast && is_ethernet && is_plain_ipv4_to_group(bytes) {
+            return true;
+        }
         // The filter ignores checksums, so they need not be computed.
         let packet = Packet::decode(bytes, link_type, Checksums::LeftToDevice);
         match (self, packet.network, packet.transport) {
@@ -217,6 +220,50 @@ impl Filter {
                 igmp || ip.protocol == protocol::PIM || matches!(transport, Some(Transport::Mld(_)))
             }
             _ => false,
+        }
+    }
+}
+/// Returns whether an Ethernet frame is certainly IPv4 to a group, without tags and options: then it need not be decoded.
+fn is_plain_ipv4_to_group(frame: &[u8]) -> bool {
+    const HEADER: u16 = 20;
+    matches!(frame, [_, _, _, _, _, _, _, _, _, _, _, _, 0x08, 0x00, 0x45, _, high, low,
+        _, _, _, _, _, _, _, _, _, _, _, _, 224..=239, _, _, _, ..]
+        if u16::from_be_bytes([*high, *low]) >= HEADER)
+}
+
+#[cfg(test)]
+mod tests {
+    use mcast_packet::{MacAddress, UdpFrame};
+
+    use super::*;
+
+    #[test]
+    fn what_need_not_be_decoded_would_be_admitted() {
+        let datagram = UdpFrame {
+            mac: MacAddress([2, 0, 0, 0, 0, 1]),
+            source: "10.0.0.7".parse().unwrap(),
+            source_port: 4000,
+            group: "239.1.2.3".parse().unwrap(),
+            destination_port: 5000,
+            hop_limit: 1,
+            payload: b"hello",
+        };
+        let mut buffer = [0; 128];
+        let length = datagram.emit(&mut buffer).unwrap();
+        let frame = &buffer[..length];
+        assert!(is_plain_ipv4_to_group(frame));
+        let decoded = |frame: &[u8]| {
+            let packet = Packet::decode(frame, LinkType::Ethernet, Checksums::LeftToDevice);
+            matches!(packet.network, Some(Network::Ip(ip)) if ip.destination.is_multicast())
+        };
+        for length in 0..=frame.len() {
+            for position in 0..length {
+                for value in [0, 1, 0x45, 0x46, 0x60, 19, 20, 223, 224, 240, 255] {
+                    let mut changed = frame[..length].to_vec();
+                    changed[position] = value;
+                    assert!(!is_plain_ipv4_to_group(&changed) || decoded(&changed), "{changed:?}");
+                }
+            }
         }
     }
 }

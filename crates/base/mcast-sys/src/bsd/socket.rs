@@ -316,6 +316,9 @@ impl Socket {
 }
 
 impl Socket {
+    /// Does nothing: naming the interface with each datagram costs little here.
+    pub fn set_default_interface(&self, _index: InterfaceIndex) {}
+
     /// Receives one datagram. On these systems the metadata costs nothing extra, so it is included.
     pub fn receive_bare(&self, buffer: &mut [u8]) -> io::Result<Received> {
         self.receive(buffer)

@@ -38,10 +38,21 @@ impl Socket {
         let mut vector = vector_of(transmit.payload);
         // SAFETY: an all-zero `msghdr` is valid.
         let mut header: libc::msghdr = unsafe { zeroed() };
-        message.fill(&mut header, transmit, None, self.mapped);
+        message.fill(&mut header, transmit, None, self);
         (header.msg_iov, header.msg_iovlen) = (&raw mut vector, 1);
+        let descriptor = self.socket.as_raw_fd();
         // SAFETY: the header points to `message`, `vector` and the payload, which outlive the call.
-        match unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const header, 0) } {
+        let sent = unsafe {
+            match header.msg_controllen {
+                // The cheaper call, where there is nothing that only a header can hold.
+                0 => {
+                    let name = header.msg_name.cast_const().cast();
+                    libc::sendto(descriptor, vector.iov_base, vector.iov_len, 0, name, header.msg_namelen)
+                }
+                _ => libc::sendmsg(descriptor, &raw const header, 0),
+            }
+        };
+        match sent {
             -1 => Err(io::Error::last_os_error()),
             _ => Ok(()),
         }
@@ -113,7 +124,7 @@ impl SendBatch {
                 vectors = self.add_payload(each.payload(), start, vectors);
             }
             let size = head.payload().len();
-            self.add_message(&to, (count > 1).then_some(size as u16), start, vectors, socket.mapped);
+            self.add_message(&to, (count > 1).then_some(size as u16), start, vectors, socket);
             self.counts[self.used - 1] = count as u16;
             first = first.or(Some(Refused { interface: to.interface, size, segments: count }));
             rest = &rest[count..];
@@ -145,11 +156,11 @@ impl SendBatch {
         segment: Option<u16>,
         start: usize,
         end: usize,
-        mapped: bool,
+        socket: &Socket,
     ) {
         // SAFETY: an all-zero `mmsghdr` is valid.
         let header = self.headers[self.used].write(unsafe { zeroed() });
-        self.messages[self.used].fill(&mut header.msg_hdr, to, segment, mapped);
+        self.messages[self.used].fill(&mut header.msg_hdr, to, segment, socket);
         header.msg_hdr.msg_iov = self.vectors[start].as_mut_ptr();
         header.msg_hdr.msg_iovlen = (end - start) as _;
         self.used += 1;
@@ -192,10 +203,24 @@ impl Message {
 
     /// Points a zeroed header to this message's destination and control messages.
     #[inline]
-    fn fill(&mut self, header: &mut libc::msghdr, to: &SendRequest<'_>, segment: Option<u16>, mapped: bool) {
-        header.msg_namelen = write_address(outward(to.to, mapped), &mut self.name);
+    fn fill(
+        &mut self,
+        header: &mut libc::msghdr,
+        to: &SendRequest<'_>,
+        segment: Option<u16>,
+        socket: &Socket,
+    ) {
+        header.msg_namelen = write_address(outward(to.to, socket.mapped), &mut self.name);
         header.msg_name = self.name.as_mut_ptr().cast();
         let mut control = Writer::new(&mut self.space);
+        let trimmed;
+        let to = match socket.default_interface.get() {
+            Some(default) if to.interface == *default && to.source.is_none() => {
+                trimmed = SendRequest { interface: None, ..*to };
+                &trimmed
+            }
+            _ => to,
+        };
         match to.to {
             SocketAddr::V4(_) => push_control_v4(&mut control, to),
             SocketAddr::V6(_) => control.push_ipv6(to),

@@ -20,6 +20,9 @@ use super::socket::Socket;
 use crate::{Received, SendRequest};
 
 impl Socket {
+    /// Does nothing: naming the interface with each datagram costs little here.
+    pub fn set_default_interface(&self, _index: InterfaceIndex) {}
+
     /// Receives one datagram. On Windows the metadata costs nothing extra, so it is included.
     pub fn receive_bare(&self, buffer: &mut [u8]) -> io::Result<Received> {
         self.receive(buffer)

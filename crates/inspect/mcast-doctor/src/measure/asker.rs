@@ -109,8 +109,10 @@ impl<'a> Asker<'a> {
 
     /// Sends the next message; returns `false` if none is due.
     fn send_next(&mut self, inquiry: &mut impl Inquiry) -> mcast::Result<bool> {
+        // The time of the measurement is read last, immediately before sending.
+        let time = UnixNanos::now();
         let now = self.now();
-        let Some(Question { to, message }) = inquiry.poll_transmit(now, UnixNanos::now()) else {
+        let Some(Question { to, message }) = inquiry.poll_transmit(now, time) else {
             return Ok(false);
         };
         let is_sent = match to {

@@ -273,6 +273,7 @@ impl Listener {
         // A sender that a report does not reach asks again.
         let is_sent = self.receiver.reply(to, reply).is_ok();
         state.count(is_sent);
+        state.replier.count_latest_ping();
         let source = to.source.ip();
         let is_new = state.probers.len() < MAX_PROBERS && state.probers.insert(source);
         is_new.then_some(source)

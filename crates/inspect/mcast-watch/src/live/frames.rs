@@ -2,12 +2,16 @@
 
 use std::collections::HashSet;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcast::{Interface, InterfaceIndex, InterfaceSelector, InterfaceWatcher};
 use mcast_capture::{Capture, CaptureFile, CaptureOptions, Filter, Frame, FrameSource, SourceError};
 
 use super::{LiveError, selected_interfaces};
+
+/// The maximum number of interfaces with a ring of 8 MiB each, which the kernel allocates in full. With more, each frame
+/// takes a system call.
+const MAX_RINGS: usize = 4;
 
 /// The frames of interfaces, or of a file.
 #[derive(Debug)]
@@ -26,8 +30,8 @@ struct LiveCapture {
     interfaces: Vec<Interface>,
     /// From the follower.
     changes: Option<mpsc::Receiver<InterfaceChange>>,
-    /// The interfaces after a change, until the caller has taken all frames that were buffered before it.
-    changed: Option<Vec<Interface>>,
+    /// When the interfaces changed, and those after it, until the caller has taken all frames that were buffered before.
+    changed: Option<(Instant, Vec<Interface>)>,
 }
 
 /// Interfaces have appeared.
@@ -55,7 +59,7 @@ impl LiveFrames {
     /// [`LiveError`].
     pub fn capture(selectors: &[InterfaceSelector]) -> Result<Self, LiveError> {
         let interfaces = interfaces(selectors)?;
-        let capture = capture_on(&interfaces)?;
+        let capture = capture_on(&interfaces, interfaces.len() <= MAX_RINGS)?;
         Ok(Self(Origin::Live(Box::new(LiveCapture { capture, interfaces, changes: None, changed: None }))))
     }
 
@@ -99,12 +103,22 @@ impl LiveFrames {
     /// Adapts to interfaces that have changed since the last call, and returns whether any have. The caller must have
     /// taken all available frames: those of vanished interfaces are discarded.
     pub(super) fn discard_vanished(&mut self) -> bool {
+        let delay = self.longest_delay();
         let Origin::Live(live) = &mut self.0 else { return false };
-        let Some(interfaces) = live.changed.take() else { return false };
+        let settled = live.changed.take_if(|(since, _)| since.elapsed() >= delay);
+        let Some((_, interfaces)) = settled else { return false };
         // If the counts of a vanished interface cannot be read, it stays in the capture, where it is silent.
         let _ = live.capture.retain(|index| interfaces.iter().any(|interface| interface.index == index));
         live.interfaces = interfaces;
         true
+    }
+
+    /// Returns how long the system may keep a frame before it delivers it.
+    pub(super) fn longest_delay(&self) -> Duration {
+        match &self.0 {
+            Origin::Live(live) if live.capture.is_in_blocks() => CaptureOptions::MAX_BLOCK_DELAY,
+            _ => Duration::ZERO,
+        }
     }
 
     pub(super) fn are_over(&mut self) -> bool {
@@ -147,7 +161,7 @@ impl LiveCapture {
                 self.changes.as_ref().map(mpsc::Receiver::try_recv)
         {
             self.capture.append(added)?;
-            self.changed = Some(interfaces);
+            self.changed = Some((Instant::now(), interfaces));
         }
         Ok(())
     }
@@ -166,7 +180,7 @@ impl InterfaceFollower {
                 continue;
             }
             // If an interface has vanished again, another change follows.
-            let Ok(added) = capture_on(&new) else { continue };
+            let Ok(added) = capture_on(&new, false) else { continue };
             self.captured = interfaces.iter().map(|interface| interface.index).collect();
             if self.changes.send(InterfaceChange { added, interfaces }).is_err() {
                 return;
@@ -175,10 +189,11 @@ impl InterfaceFollower {
     }
 }
 
-/// Starts to capture on these interfaces.
-fn capture_on(interfaces: &[Interface]) -> mcast_capture::Result<Capture> {
+/// Starts to capture on these interfaces: in blocks, or one frame per system call.
+fn capture_on(interfaces: &[Interface], in_blocks: bool) -> mcast_capture::Result<Capture> {
     let options = CaptureOptions::on_names(interfaces.iter().map(|interface| &interface.name));
-    Capture::open(options.filter(Filter::Multicast).all_multicast(true).loopback_once(true))
+    let options = options.filter(Filter::Multicast).all_multicast(true).loopback_once(true);
+    Capture::open(options.in_blocks(in_blocks))
 }
 
 /// Returns the selected interfaces without duplicates, in the order in which they were selected.

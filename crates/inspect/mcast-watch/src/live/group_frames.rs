@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use mcast::{
     Arrival, Batch, Cursor, Drops, Family, Group, GroupAddr, Interface, InterfaceIndex, InterfaceSelector,
@@ -255,14 +255,57 @@ const BUFFER: usize = 65_536;
 /// The size of the largest datagram with its headers.
 const LONGEST_PACKET: usize = BUFFER + 48;
 
+/// How densely datagrams arrive. Waking for each of them costs several microseconds: while they arrive densely, many are let
+/// arrive before they are received together.
+#[derive(Debug)]
+struct Load {
+    /// When all that had arrived was received, and the number of datagrams since.
+    since: Instant,
+    datagrams: u32,
+    /// Whether the latest batch had room left.
+    is_drained: bool,
+}
+
+impl Load {
+    /// Datagrams are dense if their mean distance is less than this.
+    const DENSE: Duration = Duration::from_micros(20);
+    /// Much shorter than the time in which a receive buffer fills up.
+    const REST: Duration = Duration::from_micros(50);
+
+    fn new() -> Self {
+        Self { since: Instant::now(), datagrams: 0, is_drained: true }
+    }
+
+    /// Pauses if all was received and datagrams arrive densely.
+    fn rest(&mut self) {
+        if !self.is_drained {
+            return;
+        }
+        let now = Instant::now();
+        let is_dense = now.duration_since(self.since) < Self::DENSE * self.datagrams;
+        (self.since, self.datagrams) = (now, 0);
+        if is_dense {
+            std::thread::sleep(Self::REST);
+        }
+    }
+
+    /// Counts the datagrams of a batch.
+    fn add(&mut self, datagrams: usize) {
+        self.datagrams += datagrams as u32;
+        self.is_drained = datagrams < BUFFERS;
+    }
+}
+
 /// Datagrams as sockets receive them, with reconstructed headers: payload, addresses, ports, hop limit, DSCP and times
 /// are those that the kernel reported, and fragmented datagrams are whole.
 #[derive(Debug)]
 pub struct SocketFrames {
     receiver: Receiver,
     batch: Batch,
-    /// The next datagram of the batch.
+    /// The next datagram of the batch, and the number of those left.
     next: Cursor,
+    left: usize,
+    load: Load,
     packet: Vec<u8>,
     /// The interface of the latest datagram, and its name.
     interface: Option<(InterfaceIndex, String)>,
@@ -290,6 +333,8 @@ impl SocketFrames {
             receiver: builder.build_raising_limit()?,
             batch: Batch::new(BUFFERS, BUFFER),
             next: Cursor::default(),
+            left: 0,
+            load: Load::new(),
             packet: vec![0; LONGEST_PACKET],
             interface: None,
             unreadable: 0,
@@ -299,11 +344,14 @@ impl SocketFrames {
 
 impl GroupFrames for SocketFrames {
     fn next(&mut self, timeout: Duration) -> Result<NextGroupFrame<'_>, LiveError> {
-        if self.batch.next_at(&mut self.next.clone()).is_none() {
+        if self.left == 0 {
             self.batch.clear();
             self.next = Cursor::default();
-            self.receiver.recv_batch_timeout(&mut self.batch, timeout)?;
+            self.load.rest();
+            self.left = self.receiver.recv_batch_timeout(&mut self.batch, timeout)?;
+            self.load.add(self.left);
         }
+        self.left = self.left.saturating_sub(1);
         let Some(datagram) = self.batch.next_at(&mut self.next) else { return Ok(NextGroupFrame::Nothing) };
         let arrival = *datagram.arrival();
         let Ok(length) = packet(&arrival, datagram.payload()).emit(&mut self.packet) else {

@@ -257,7 +257,7 @@ impl Shared {
         while self.waiting.load(Ordering::Acquire) > 0 {
             thread::yield_now();
         }
-        let before = Time::from(SystemTime::now());
+        let before = Time::from(SystemTime::now() - frames.longest_delay());
         for _ in 0..FRAMES_PER_TURN {
             if let Some(frame) = frames.next(Duration::ZERO)? {
                 self.lock().feed.take(&frame);
@@ -380,6 +380,8 @@ impl RecordingStatus {
 pub(super) struct Feed {
     pub(super) watch: Watch,
     pub(super) names: HashMap<InterfaceIndex, Arc<str>>,
+    /// The interface of the latest frame, whose name is known.
+    latest_interface: Option<InterfaceIndex>,
     pub(super) recording: Option<Recording>,
     keys: Keys,
     filter: PacketFilter,
@@ -399,6 +401,7 @@ impl Feed {
         Self {
             watch: Watch::new(watch),
             names: HashMap::new(),
+            latest_interface: None,
             recording: None,
             keys,
             filter,
@@ -413,7 +416,10 @@ impl Feed {
     }
 
     pub(super) fn take(&mut self, frame: &Frame<'_>) {
-        self.names.entry(frame.interface).or_insert_with(|| name_of(frame));
+        if self.latest_interface != Some(frame.interface) {
+            self.names.entry(frame.interface).or_insert_with(|| name_of(frame));
+            self.latest_interface = Some(frame.interface);
+        }
         if !self.filter.watches(&frame.context(None)) {
             return;
         }

@@ -26,8 +26,8 @@ use crate::{CaptureStatistics, CapturedInterface, Frame};
 ///
 /// # Durability
 ///
-/// Frames are written once they amount to 256 KiB, or when a frame arrives and the oldest has been pending
-/// for 100 ms. [`Self::flush`] writes those that are pending: call it whenever the capture has no frame
+/// Frames are written once they amount to 256 KiB, or when the oldest has been pending for 100 ms, which every 16th frame
+/// checks. [`Self::flush`] writes those that are pending: call it whenever the capture has no frame
 /// ready; then only what the kernel still holds is lost if the program is killed. When the disk is full, the
 /// file ends with the last complete frame that fitted, the others stay in memory, and the call returns an
 /// error; a later call tries again. Once 64 MiB are pending, no more frames are accepted; [`Self::frames`]
@@ -71,6 +71,9 @@ struct WrittenInterface {
 impl CaptureWriter {
     /// How long a frame may be pending.
     const MAX_DELAY: Duration = Duration::from_millis(100);
+
+    /// The number of frames between two looks at the clock, which take longer than the rest of a short frame.
+    const FRAMES_PER_CHECK: u64 = 16;
 
     /// An upper limit for the length of frames, the same as tcpdump's.
     const SNAP_LENGTH: u32 = 262_144;
@@ -182,9 +185,14 @@ impl CaptureWriter {
         self.scratch = scratch;
         put?;
         self.frames += 1;
-        let now = Instant::now();
-        let since = *self.pending_since.get_or_insert(now);
-        if self.spool.is_due() || now.saturating_duration_since(since) >= Self::MAX_DELAY {
+        let is_late = match self.pending_since {
+            None => {
+                self.pending_since = Some(Instant::now());
+                false
+            }
+            Some(since) => self.frames % Self::FRAMES_PER_CHECK == 0 && since.elapsed() >= Self::MAX_DELAY,
+        };
+        if self.spool.is_due() || is_late {
             return self.flush();
         }
         Ok(())

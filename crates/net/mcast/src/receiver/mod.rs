@@ -248,6 +248,8 @@ impl Receiver {
             .find(|data| serving(data) && data.has(to))
             .or_else(|| sockets.iter().find(serving))
             .ok_or_else(|| failed(Error::new(Operation::Send, ErrorKind::NotJoined)))?;
+        // Every datagram that the socket sends is a reply, which names its interface.
+        data.socket.set_default_interface(to.interface);
         let transmit = SendRequest {
             payload,
             to: to.source,

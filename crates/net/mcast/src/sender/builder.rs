@@ -38,7 +38,7 @@ pub(crate) struct Settings {
     segmentation: bool,
     pub(crate) pace: Option<Rate>,
     launch_clock: Option<LaunchClock>,
-    details: bool,
+    pub(crate) details: bool,
 }
 
 impl SenderBuilder {

@@ -289,6 +289,13 @@ impl Sender {
             return Ok(socket);
         }
         let socket = self.settings.open(family)?;
+        // Without an interface of its own, a datagram goes by the sender's, or by the route: then none may be set.
+        let by_route = self.destinations.iter().any(|(_, egress)| egress.single() == Some(None));
+        if let Some(Some(interface)) = self.egress.single()
+            && !by_route
+        {
+            socket.set_default_interface(interface);
+        }
         // If another thread was first, its socket is used.
         Ok(cell.get_or_init(|| socket))
     }

@@ -91,7 +91,11 @@ impl Sender {
     pub(crate) fn try_answer(&self, family: Family, buffer: &mut [u8]) -> Result<Option<(Received, usize)>> {
         let socket = self.socket(family)?;
         loop {
-            match socket.receive(buffer) {
+            let received = match self.settings.details {
+                true => socket.receive(buffer),
+                false => socket.receive_bare(buffer),
+            };
+            match received {
                 // A datagram sent to a group is not a reply.
                 Ok(received)
                     if received.destination.is_some_and(|destination| destination.is_multicast()) => {}

@@ -27,6 +27,8 @@ const FLUSH_AFTER: Duration = Duration::from_millis(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The interval of checks for changed interfaces and losses.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The number of frames that may arrive between two looks at the clock, which take as long as a quarter of a frame.
+const FRAMES_PER_CHECK: u32 = 64;
 
 /// The state of `mcast record`.
 pub(super) struct Session<'a> {
@@ -115,6 +117,7 @@ impl<'a> Session<'a> {
         // After a frame the wait is short, so that the end of a burst is soon in the file. Once that is flushed, only signals and
         // interfaces are waited for.
         let mut max_wait = FLUSH_AFTER;
+        let mut unchecked = 0;
         loop {
             if self.interrupt.has_arrived() {
                 return Ok(End::Interrupted);
@@ -134,6 +137,10 @@ impl<'a> Session<'a> {
                     if self.goal.is_reached(self.recording.counts.tally.datagrams()) {
                         return Ok(End::Enough);
                     }
+                    unchecked += 1;
+                    if unchecked < FRAMES_PER_CHECK {
+                        continue;
+                    }
                 }
                 // Frames that are not recorded must not prevent `--idle` from ending the recording.
                 NextGroupFrame::Other if self.goal.is_overdue(CHECK_INTERVAL) => return Ok(End::TimeOver),
@@ -145,6 +152,7 @@ impl<'a> Session<'a> {
                     max_wait = POLL_INTERVAL;
                 }
             }
+            unchecked = 0;
             self.maintain()?;
         }
     }

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mcast::{Rate, Sender, SenderBuilder};
+use mcast::{InterfaceSelector, Rate, Sender, SenderBuilder};
 use mcast_doctor::{Asker, PerfSender, clock_id};
 use mcast_measure::wire::{HEADER_LENGTH, PING_LENGTH, SessionId};
 use mcast_measure::{Percentiles, PingPong, PingPongLimit, lost_percent};
@@ -233,7 +233,12 @@ fn ping_pong(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> anyho
         Some(count) => PingPongLimit::Count(count),
         None => PingPongLimit::Duration(plan.duration.unwrap_or(DURATION)),
     };
-    let sender = plan.builder.clone().build()?;
+    let mut builder = plan.builder.clone();
+    if let Some(interface) = target.interface() {
+        // Set once for the sender, which is faster than naming it with each ping.
+        builder = builder.interface(InterfaceSelector::Index(interface));
+    }
+    let sender = builder.build()?;
     let mut game = PingPong::new(SessionId::random(), plan.size, clock_id(), limit, plan.rate);
     let templates = [target.template()];
     Asker::new(&sender, &templates).spin(plan.spin).run(
