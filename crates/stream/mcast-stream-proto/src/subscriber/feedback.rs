@@ -123,6 +123,14 @@ impl SubscriberMachine {
         self.known_end().ahead_of(self.followed.base)
     }
 
+    /// Whether a NAK may be sent although the share of what the group may send is used up: the publisher waits for this
+    /// subscriber, or will soon, or has sent nothing since its last heartbeat, so that no data adds to the share.
+    fn has_urgent_gaps(&self) -> bool {
+        self.followed.end.is_some()
+            || self.used_credit() >= self.followed.credit / 2
+            || !self.is_large_group() && self.followed.heartbeat.next >= self.followed.highest
+    }
+
     /// Whether there is time to ask a repairer before the publisher has to wait for this subscriber.
     fn has_time_for_repairer(&self) -> bool {
         self.used_credit() < self.followed.credit / 4 * 3
@@ -256,10 +264,7 @@ impl SubscriberMachine {
     fn send_naks(&mut self, now: ClockTime) {
         let Some(publisher) = self.publisher.get() else { return };
         let (group_size, received) = (self.followed.heartbeat.group_size, self.statistics.received);
-        // The publisher waits for this subscriber, or will soon. Then it may send a NAK although its
-        // share of what a large group may send is used up.
-        let is_urgent = self.followed.end.is_some() || self.used_credit() >= self.followed.credit / 2;
-        let urgent_interval = is_urgent.then(|| self.urgent_interval());
+        let urgent_interval = self.has_urgent_gaps().then(|| self.urgent_interval().max(self.round_trip()));
         let allowed = self.followed.naks.allowed(now, group_size, received, urgent_interval).min(MAX_NAKS);
         // Another subscriber is asked first, if there is time to ask the publisher after that.
         let repairer = self.repairers.usable().filter(|_| self.has_time_for_repairer());

@@ -87,6 +87,20 @@ fn the_last_of_a_burst_is_repaired_within_a_few_round_trips() {
     assert!(lost > 3, "only {lost} were lost");
 }
 
+/// A small group does not wait for its share of the NAKs once the publisher has nothing else to do.
+#[test]
+fn what_a_small_group_lost_of_a_burst_is_repaired_within_some_round_trips() {
+    let lossy = Quality { loss: 0.05, ..Quality::GOOD };
+    for seed in 0..8 {
+        let subscriber = SubscriberPlan { down: lossy.clone(), up: lossy.clone(), start: Start::Oldest, ..SubscriberPlan::simple() };
+        let plan = Plan { seed, messages: 4_000, pause: 20_000, ..Plan::simple(vec![subscriber; 8]) };
+        let outcome = World::run(&plan).unwrap();
+        assert_eq!(outcome.messages, 8 * 4_000);
+        let after = outcome.finished - outcome.published;
+        eprintln!("{seed}: {} ms, slowest {}, naks {}, losses {} published {} group {} single {}", after / MILLISECOND, outcome.slowest / MILLISECOND, outcome.naks, outcome.lost_in_links, outcome.published/MILLISECOND, outcome.statistics.group_repairs, outcome.statistics.single_repairs);
+    }
+}
+
 /// A loss near the publisher affects all subscribers: few of them may send NAKs, and one repair must suffice.
 #[test]
 fn few_of_a_thousand_subscribers_request_a_common_loss() {
