@@ -31,12 +31,12 @@ impl<const BYTES: usize> Space<BYTES> {
 pub(crate) unsafe fn each(header: &libc::msghdr, mut show: impl FnMut(libc::c_int, libc::c_int, Value)) {
     // Like CMSG_FIRSTHDR and CMSG_NXTHDR, which check the same several times.
     let mut message = header.msg_control.cast::<u8>();
-    let mut left = header.msg_controllen as usize;
+    let mut left: usize = header.msg_controllen as _;
     while left >= HEADER {
         // SAFETY: the caller guarantees a control buffer that is valid for `msg_controllen`, of which `left` bytes begin
         // here.
         let head = unsafe { message.cast::<libc::cmsghdr>().read_unaligned() };
-        let length = head.cmsg_len as usize;
+        let length: usize = head.cmsg_len as _;
         if length < HEADER || length > left {
             break;
         }
