@@ -27,7 +27,6 @@ impl<const BYTES: usize> Space<BYTES> {
 /// # Safety
 /// `header` must be as `recvmsg` or `recvmmsg` left it, and its control buffer must be alive.
 #[inline]
-#[allow(clippy::unnecessary_cast, reason = "some C libraries have narrower lengths")]
 pub(crate) unsafe fn each(header: &libc::msghdr, mut show: impl FnMut(libc::c_int, libc::c_int, Value)) {
     // Like CMSG_FIRSTHDR and CMSG_NXTHDR, which check the same several times.
     let mut message = header.msg_control.cast::<u8>();
