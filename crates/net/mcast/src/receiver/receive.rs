@@ -276,7 +276,7 @@ impl Receiver {
         // Threads may overwrite each other's count, which is cheaper than counting together.
         let attempts = self.busy.load(Ordering::Relaxed).wrapping_add(1);
         self.busy.store(attempts, Ordering::Relaxed);
-        attempts % every == 0
+        attempts.is_multiple_of(every)
     }
 
     /// Receives from a socket until a datagram is admitted, none is left, or too many were refused.
