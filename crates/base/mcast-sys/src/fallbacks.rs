@@ -503,6 +503,12 @@ pub mod wire {
 
         /// Is never called.
         #[must_use]
+        pub const fn may_have_been_full(&self) -> bool {
+            match *self {}
+        }
+
+        /// Is never called.
+        #[must_use]
         pub const fn next_number(&self) -> u32 {
             match *self {}
         }

@@ -147,7 +147,7 @@ impl FrameRing {
         count
     }
 
-    /// Loads the frame that is so many behind the next one into the cache. Another processor has just written it, so
+    /// Loads the frame that is `ahead` places behind the next one into the cache. Another processor has just written it, so
     /// waiting for it would take longer than everything else that is done with a small datagram.
     #[inline]
     fn prefetch(&self, ahead: u32) {
