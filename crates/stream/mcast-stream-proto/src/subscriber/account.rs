@@ -314,7 +314,7 @@ impl SubscriberMachine {
     }
 
     /// Whether the publisher expects acknowledgements, and the group is small enough to send them at once.
-    pub(super) const fn acknowledges_soon(&self) -> bool {
+    const fn acknowledges_soon(&self) -> bool {
         self.account.is_requested && self.followed.heartbeat.group_size <= SMALL_GROUP
     }
 }

@@ -31,6 +31,8 @@ const END_CONFIRMATION_INTERVAL: Duration = Duration::from_millis(2);
 const PUBLISHER_GONE: Duration = Duration::from_secs(30);
 /// The mean spacing of the group's statuses when the publisher waits for them.
 const URGENT_SPACING: Duration = Duration::from_micros(50);
+/// The mean spacing of the statuses that a small group repeats while the publisher waits for them.
+const REPEAT_SPACING: Duration = Duration::from_millis(1);
 /// The delay before a repeated request doubles at most this often.
 const MAX_DOUBLINGS: u32 = 2;
 /// The delay before a repeated request is at most this, or two round trips, because delivery waits for it. Where
@@ -121,6 +123,14 @@ impl SubscriberMachine {
     /// Returns how much of the credit is in use: what was sent since the first datagram that is missing.
     fn used_credit(&self) -> u64 {
         self.known_end().ahead_of(self.followed.base)
+    }
+
+    /// Whether a NAK may be sent although the share of what the group may send is used up: the publisher waits for this
+    /// subscriber, or will soon, or has sent nothing since its last heartbeat, so that no data adds to the share.
+    fn has_urgent_gaps(&self) -> bool {
+        self.followed.end.is_some()
+            || self.used_credit() >= self.followed.credit / 2
+            || !self.is_large_group() && self.followed.heartbeat.next >= self.followed.highest
     }
 
     /// Whether there is time to ask a repairer before the publisher has to wait for this subscriber.
@@ -256,10 +266,7 @@ impl SubscriberMachine {
     fn send_naks(&mut self, now: ClockTime) {
         let Some(publisher) = self.publisher.get() else { return };
         let (group_size, received) = (self.followed.heartbeat.group_size, self.statistics.received);
-        // The publisher waits for this subscriber, or will soon. Then it may send a NAK although its
-        // share of what a large group may send is used up.
-        let is_urgent = self.followed.end.is_some() || self.used_credit() >= self.followed.credit / 2;
-        let urgent_interval = is_urgent.then(|| self.urgent_interval());
+        let urgent_interval = self.has_urgent_gaps().then(|| self.urgent_interval().max(self.round_trip()));
         let allowed = self.followed.naks.allowed(now, group_size, received, urgent_interval).min(MAX_NAKS);
         // Another subscriber is asked first, if there is time to ask the publisher after that.
         let repairer = self.repairers.usable().filter(|_| self.has_time_for_repairer());
@@ -451,11 +458,23 @@ impl SubscriberMachine {
         self.publisher.record_probe(now);
     }
 
-    /// Returns whether a heartbeat with these flags requests a status of this subscriber soon.
+    /// Returns whether a heartbeat with these flags requests a status of this subscriber soon. In a small group, each may be
+    /// the one that the publisher waits for, because the status that reported its room may have been lost.
     pub(super) fn is_awaited(&self, flags: Flags) -> bool {
-        let concerns =
-            !flags.has(Flags::NO_ROOM) || self.statuses.reported_room() <= self.followed.heartbeat.next;
+        let concerns = !flags.has(Flags::NO_ROOM)
+            || !self.is_large_group()
+            || self.statuses.reported_room() <= self.followed.heartbeat.next;
         flags.has(Flags::URGENT) && concerns
+    }
+
+    /// Returns after which time the last status is repeated, if a heartbeat shows that the publisher may not have received it.
+    fn repeat_interval(&self, is_urgent: bool) -> Duration {
+        match is_urgent && !self.is_large_group() {
+            true => (self.followed.heartbeat.group_size * REPEAT_SPACING)
+                .max(2 * self.round_trip())
+                .min(IDLE_STATUS / 2),
+            false => IDLE_STATUS / 2,
+        }
     }
 
     /// Schedules a status after a heartbeat, if the publisher does not know this subscriber's state yet.
@@ -470,11 +489,7 @@ impl SubscriberMachine {
             || self.flags() & !reported.flags & NEWS != 0
             || self.reports_reading() && !self.is_reading();
         // The status with the last news may have been lost.
-        let timeout = match is_urgent && self.acknowledges_soon() {
-            true => self.status_interval(),
-            false => IDLE_STATUS / 2,
-        };
-        let is_latest = has_news || now >= self.statuses.last() + timeout;
+        let is_latest = has_news || now >= self.statuses.last() + self.repeat_interval(is_urgent);
         let is_late = self.followed.end.is_some() && self.followed.base < self.followed.heartbeat.next;
         // A time that was drawn is kept: the minimum of many draws would be about the same for all subscribers.
         if (is_latest || is_late) && (is_urgent || !self.statuses.is_scheduled()) {

@@ -35,8 +35,9 @@ const NAK: u64 = 1_000_000;
 const NAK_RETRY: Duration = Duration::from_millis(5);
 /// The allowance of a longer time without a NAK than this is not added.
 const LONGEST_REFILL: Duration = Duration::from_secs(1_000);
-/// The shortest interval between the NAKs that a subscriber may always send while a gap fills its window.
-const URGENT_NAK_INTERVAL: Duration = Duration::from_millis(100);
+/// The shortest interval between the urgent NAKs of one subscriber of a crowd, and of a small group.
+const CROWD_URGENT_INTERVAL: Duration = Duration::from_millis(100);
+const URGENT_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The gaps, the schedule of the NAKs for them, and what it depends on.
 #[derive(Debug)]
@@ -329,8 +330,8 @@ impl NakScheduler {
     }
 
     /// Returns how many NAKs this subscriber may send now: its share of the allowance of a group of this size.
-    /// `received` is the number of datagrams received so far. A gap that fills the window soon stops the publisher: for
-    /// that, a NAK in each `urgent_interval` is allowed, because the share of one subscriber of a large group is too small.
+    /// `received` is the number of datagrams received so far. If its gaps are urgent, it may always send a NAK in each
+    /// `urgent_interval`, which has a lower bound, because its share of what the group may send is too small.
     pub(super) fn allowed(
         &mut self,
         now: ClockTime,
@@ -339,7 +340,9 @@ impl NakScheduler {
         urgent_interval: Option<Duration>,
     ) -> u64 {
         let group = u64::from(group_size.max(1));
-        let urgent = urgent_interval.map_or(0, |interval| per_second(NAK, interval.max(URGENT_NAK_INTERVAL)));
+        let is_crowd = group > u64::from(SMALL_GROUP);
+        let shortest = if is_crowd { CROWD_URGENT_INTERVAL } else { URGENT_INTERVAL };
+        let urgent = urgent_interval.map_or(0, |interval| per_second(NAK, interval.max(shortest)));
         self.allowance.share(now, group, received, urgent)
     }
 

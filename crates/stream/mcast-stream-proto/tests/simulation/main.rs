@@ -87,6 +87,27 @@ fn the_last_of_a_burst_is_repaired_within_a_few_round_trips() {
     assert!(lost > 3, "only {lost} were lost");
 }
 
+/// In a small group, neither a lost status nor the allowance of NAKs may hold up everybody for long.
+#[test]
+fn a_small_group_is_repaired_within_some_round_trips_after_a_burst() {
+    let lossy = Quality { loss: 0.05, ..Quality::GOOD };
+    for seed in 0..8 {
+        let subscriber = SubscriberPlan {
+            down: lossy.clone(),
+            up: lossy.clone(),
+            start: Start::Oldest,
+            ..SubscriberPlan::simple()
+        };
+        let plan = Plan { seed, messages: 4_000, pause: 20_000, ..Plan::simple(vec![subscriber; 8]) };
+        let outcome = World::run(&plan).unwrap();
+        assert_eq!(outcome.messages, 8 * 4_000);
+        assert!(outcome.lost_in_links > 1_000, "{outcome:?}");
+        // The window has 128 datagrams, so that publisher and subscribers wait for each other 31 times.
+        assert!(outcome.slowest < 250 * MILLISECOND, "it took {} ns, {seed}", outcome.slowest);
+        assert!(outcome.naks < outcome.lost_in_links / 2, "{outcome:?}");
+    }
+}
+
 /// A loss near the publisher affects all subscribers: few of them may send NAKs, and one repair must suffice.
 #[test]
 fn few_of_a_thousand_subscribers_request_a_common_loss() {
