@@ -514,7 +514,16 @@ impl Members {
         self.narrowest().map_or(Sequence::MAX, |(_, end)| end)
     }
 
-    fn refresh(&mut self) -> Limits {
+    /// Returns the limits, which are computed again only after a change: each message needs them.
+    #[inline]
+    fn refresh(&mut self) -> &Limits {
+        if self.is_stale || self.rates_are_stale {
+            self.compute_limits();
+        }
+        &self.limits
+    }
+
+    fn compute_limits(&mut self) {
         let Self { all, limits: known, .. } = self;
         if core::mem::take(&mut self.is_stale) {
             let awaited = |id| all.get(&id).filter(|member| member.role == Role::Awaited);
@@ -530,7 +539,6 @@ impl Members {
             (known.repair_rate, known.repair_rate_of_all) =
                 limits(awaited().map(|member| member.repairs.rate()));
         }
-        *known
     }
 }
 

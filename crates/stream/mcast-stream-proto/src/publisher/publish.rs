@@ -309,13 +309,13 @@ impl PublisherMachine {
         let slowest = if self.has_flow_control() { self.members.slowest() } else { None };
         let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.oldest_retained, sent));
         let keep = self.recalled.kept().map_or(keep, |kept| keep.min(kept));
-        let is_full = self.data_limit(now) <= sent;
         if self.ring.has_room(count, keep) {
-            if !is_full {
+            if self.flow.is_blocked() && self.data_limit(now) > sent {
                 self.flow.unblock();
             }
             return Ok(());
         }
+        let is_full = self.data_limit(now) <= sent;
         if !is_full && sent < self.ring.next {
             // The datagrams that wait for the rate are sent meanwhile: the publisher does not wait for a subscriber yet.
             return Err(Refusal::Unsent);
