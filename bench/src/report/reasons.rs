@@ -137,7 +137,7 @@ const REASONS: &[Reason] = &[
         why: "A third of all datagrams is lost by at least one of eight subscribers, and is retransmitted. That is work of the \
               publisher's processor, which runs all receiving stacks: in two rounds of this table with \
               `perf record -e sched:sched_switch -C 0`, its threads had that processor for 932 and 938 ms of a run without loss, and for \
-              875 and 890 ms at 5 %, which is one seventh more for each datagram of new data. The counters of such runs: 29 repairs \
+              875 and 890 ms at 5 %, which is about one seventh more for each datagram of new data. The counters of such runs: 29 repairs \
               to one subscriber for 100 datagrams, and 12 to the group, each of which costs as much as new data.",
     },
     Reason {
