@@ -190,7 +190,9 @@ impl CaptureWriter {
                 self.pending_since = Some(Instant::now());
                 false
             }
-            Some(since) => self.frames.is_multiple_of(Self::FRAMES_PER_CHECK) && since.elapsed() >= Self::MAX_DELAY,
+            Some(since) => {
+                self.frames.is_multiple_of(Self::FRAMES_PER_CHECK) && since.elapsed() >= Self::MAX_DELAY
+            }
         };
         if self.spool.is_due() || is_late {
             return self.flush();

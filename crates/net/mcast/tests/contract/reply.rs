@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mcast::{Family, InterfaceSelector, Membership};
+use mcast::{Family, InterfaceSelector, Membership, Receiver};
 
 use crate::net::{Net, PORT, TIMEOUT, both_families};
 
-both_families!(a_reply_comes_from_the_services_port_by_the_arrival_interface, replies_work_with_many_groups,);
+both_families!(
+    a_reply_comes_from_the_services_port_by_the_arrival_interface,
+    replies_work_with_many_groups,
+    each_reply_goes_by_the_interface_of_its_datagram,
+);
 
 fn a_reply_comes_from_the_services_port_by_the_arrival_interface(net: &Net) {
     // The routing table would choose another interface for the way back.
@@ -21,11 +25,27 @@ fn replies_work_with_many_groups(net: &Net) {
     request_reply(net, &memberships);
 }
 
+fn each_reply_goes_by_the_interface_of_its_datagram(net: &Net) {
+    // The routing table would choose the other interface for each way back.
+    for (network, other) in [(0, "eth1"), (1, "eth0")] {
+        let prefix = if net.family == Family::V4 { 32 } else { 128 };
+        net.receiver.add_route(&format!("{}/{prefix}", net.address(network, 1)), other).unwrap();
+    }
+    let receiver = net.joined(&[Membership::new(net.group(1))]);
+    for network in [0, 1, 0, 1] {
+        ask(net, &receiver, network);
+    }
+}
+
 fn request_reply(net: &Net, memberships: &[Membership]) {
-    let receiver = net.joined(memberships);
-    let source = net.address(0, 1);
+    ask(net, &net.joined(memberships), 0);
+}
+
+/// Asks on a network, where the reply must arrive.
+fn ask(net: &Net, receiver: &Receiver, network: u8) {
+    let (name, source) = (format!("eth{network}"), net.address(network, 1));
     let (reply, by) = net.send_with(
-        |builder| builder.interface(InterfaceSelector::Name("eth0".into())).source_address(source),
+        |builder| builder.interface(InterfaceSelector::Name(name.clone())).source_address(source),
         |sender| {
             sender.send_to(b"who?", net.group(1)).unwrap();
             net.receiver
@@ -41,8 +61,8 @@ fn request_reply(net: &Net, memberships: &[Membership]) {
             (reply.source, reply.interface)
         },
     );
-    assert_eq!(reply, SocketAddr::new(net.address(0, 2), PORT));
-    assert_eq!(by, Some(net.index(&net.sender, "eth0")));
+    assert_eq!(reply, SocketAddr::new(net.address(network, 2), PORT));
+    assert_eq!(by, Some(net.index(&net.sender, &name)));
 }
 
 #[test]
