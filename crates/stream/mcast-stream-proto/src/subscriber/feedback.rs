@@ -470,9 +470,11 @@ impl SubscriberMachine {
     /// Returns after which time the last status is repeated, if a heartbeat shows that the publisher may not have received it.
     fn repeat_interval(&self, is_urgent: bool) -> Duration {
         match is_urgent && !self.is_large_group() {
-            true => (self.followed.heartbeat.group_size * REPEAT_SPACING)
-                .max(2 * self.round_trip())
-                .min(IDLE_STATUS / 2),
+            true => {
+                let shortest =
+                    (self.followed.heartbeat.group_size * REPEAT_SPACING).max(2 * self.round_trip());
+                self.statuses.repeat_interval(shortest, IDLE_STATUS / 2)
+            }
             false => IDLE_STATUS / 2,
         }
     }

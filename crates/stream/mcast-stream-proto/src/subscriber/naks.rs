@@ -37,7 +37,7 @@ const NAK_RETRY: Duration = Duration::from_millis(5);
 const LONGEST_REFILL: Duration = Duration::from_secs(1_000);
 /// The shortest interval between the urgent NAKs of one subscriber of a crowd, and of a small group.
 const CROWD_URGENT_INTERVAL: Duration = Duration::from_millis(100);
-const URGENT_INTERVAL: Duration = Duration::from_millis(5);
+const URGENT_INTERVAL: Duration = Duration::from_millis(8);
 
 /// The gaps, the schedule of the NAKs for them, and what it depends on.
 #[derive(Debug)]
@@ -50,6 +50,8 @@ pub(super) struct NakScheduler {
     /// The NAKs that may be sent to the publisher, and to repairers.
     allowance: Allowance,
     repairer_allowance: Allowance,
+    /// The number of NAKs since a datagram arrived.
+    unanswered: u32,
     /// How late datagrams that were out of order have recently arrived.
     reordering: Duration,
     /// The time from a NAK to its repair: of the publisher, and of the repairer that is asked first.
@@ -161,6 +163,7 @@ impl NakScheduler {
             not_before: ClockTime(0),
             allowance: Allowance::new(now),
             repairer_allowance: Allowance::new(now),
+            unanswered: 0,
             reordering: Duration::ZERO,
             publisher: RepairTime { smoothed: Duration::ZERO, spread: Duration::ZERO },
             repairer: RepairTime { smoothed: Duration::ZERO, spread: Duration::ZERO },
@@ -341,7 +344,13 @@ impl NakScheduler {
     ) -> u64 {
         let group = u64::from(group_size.max(1));
         let is_crowd = group > u64::from(SMALL_GROUP);
-        let shortest = if is_crowd { CROWD_URGENT_INTERVAL } else { URGENT_INTERVAL };
+        if received > self.allowance.received {
+            self.unanswered = 0;
+        }
+        let shortest = match is_crowd {
+            true => CROWD_URGENT_INTERVAL,
+            false => (URGENT_INTERVAL * (1 << self.unanswered.min(8))).min(CROWD_URGENT_INTERVAL),
+        };
         let urgent = urgent_interval.map_or(0, |interval| per_second(NAK, interval.max(shortest)));
         self.allowance.share(now, group, received, urgent)
     }
@@ -367,6 +376,7 @@ impl NakScheduler {
     pub(super) fn record_sent(&mut self, now: ClockTime, sent: u64, to_repairer: u64, gaps: Gaps<Sequence>) {
         self.gaps = gaps;
         self.may_await_repairer |= to_repairer > 0;
+        self.unanswered = self.unanswered.saturating_add(sent as u32);
         self.allowance.bucket.spend(sent * NAK);
         self.repairer_allowance.bucket.spend(to_repairer * NAK);
         // NAKs of one subscriber that follow each other faster are ignored.

@@ -16,6 +16,8 @@ pub(super) struct StatusScheduler {
     at: Option<ClockTime>,
     last: ClockTime,
     reported: Status,
+    /// How often it was repeated.
+    repeats: u32,
     /// How often the end is still to be confirmed. Confirmations are not acknowledged, so they are repeated.
     end_confirmations: u8,
     /// How much later than others, in datagrams, the next status for progress is due.
@@ -49,6 +51,11 @@ impl StatusScheduler {
         &self.reported
     }
 
+    /// Returns after which time the last status is repeated: first after `shortest`, then after twice that time, and so on.
+    pub(super) fn repeat_interval(&self, shortest: Duration, longest: Duration) -> Duration {
+        shortest.saturating_mul(1 << self.repeats.min(16)).min(longest)
+    }
+
     /// Returns the end of the room that the last status reported.
     pub(super) fn reported_room(&self) -> Sequence {
         self.reported.next + u64::from(self.reported.window)
@@ -79,6 +86,8 @@ impl StatusScheduler {
         confirmation_interval: Duration,
         spread: u64,
     ) {
+        let has_progress = status.next != self.reported.next || status.window != self.reported.window;
+        self.repeats = if has_progress { 0 } else { self.repeats.saturating_add(1) };
         (self.last, self.reported, self.spread) = (now, status, spread);
         self.end_confirmations = self.end_confirmations.saturating_sub(1);
         let doublings = (END_CONFIRMATIONS - 1).saturating_sub(self.end_confirmations);

@@ -103,7 +103,7 @@ fn a_small_group_is_repaired_within_some_round_trips_after_a_burst() {
         assert_eq!(outcome.messages, 8 * 4_000);
         assert!(outcome.lost_in_links > 1_000, "{outcome:?}");
         // The window has 128 datagrams, so that publisher and subscribers wait for each other 31 times.
-        assert!(outcome.slowest < 250 * MILLISECOND, "it took {} ns, {seed}", outcome.slowest);
+        assert!(outcome.slowest < 350 * MILLISECOND, "it took {} ns, {seed}", outcome.slowest);
         assert!(outcome.naks < outcome.lost_in_links / 2, "{outcome:?}");
     }
 }
