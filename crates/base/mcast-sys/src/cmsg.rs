@@ -3,7 +3,7 @@
 use std::mem::{MaybeUninit, size_of};
 use std::net::IpAddr;
 
-use mcast_group::Family;
+use mcast_group::{Family, InterfaceIndex};
 
 use crate::SendRequest;
 
@@ -107,13 +107,13 @@ impl<'a, const BYTES: usize> Writer<'a, BYTES> {
         self.used += space;
     }
 
-    /// Appends what an IPv6 datagram is to be sent with.
-    pub(crate) fn push_ipv6(&mut self, request: &SendRequest<'_>) {
+    /// Adds what a datagram needs by IPv6. `interface`: if it is to be named.
+    pub(crate) fn push_ipv6(&mut self, request: &SendRequest<'_>, interface: Option<InterfaceIndex>) {
         let source = match request.source {
             Some(IpAddr::V6(source)) => source.octets(),
             _ => [0; 16],
         };
-        if let Some(interface) = request.interface {
+        if let Some(interface) = interface {
             let info = libc::in6_pktinfo {
                 ipi6_addr: libc::in6_addr { s6_addr: source },
                 // The field is signed on Android and unsigned elsewhere.

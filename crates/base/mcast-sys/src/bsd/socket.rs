@@ -463,7 +463,7 @@ impl Socket {
         let mut control = Writer::new(&mut space);
         match self.family {
             Family::V4 => push_control_v4(&mut control, transmit),
-            Family::V6 => control.push_ipv6(transmit),
+            Family::V6 => control.push_ipv6(transmit, transmit.interface),
         }
         control.finish(&mut header);
         // SAFETY: every pointer in the header points to memory that outlives the call.

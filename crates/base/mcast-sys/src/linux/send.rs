@@ -5,6 +5,8 @@ use std::mem::{MaybeUninit, zeroed};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
+use mcast_group::InterfaceIndex;
+
 use super::address::{outward, write_address};
 use super::socket::Socket;
 use super::timing::SO_TXTIME;
@@ -213,17 +215,14 @@ impl Message {
         header.msg_namelen = write_address(outward(to.to, socket.mapped), &mut self.name);
         header.msg_name = self.name.as_mut_ptr().cast();
         let mut control = Writer::new(&mut self.space);
-        let trimmed;
-        let to = match socket.default_interface.get() {
-            Some(default) if to.interface == *default && to.source.is_none() => {
-                trimmed = SendRequest { interface: None, ..*to };
-                &trimmed
-            }
-            _ => to,
+        let is_default = || {
+            to.source.is_none()
+                && socket.default_interface.get().is_some_and(|default| *default == to.interface)
         };
+        let interface = to.interface.filter(|_| !is_default());
         match to.to {
-            SocketAddr::V4(_) => push_control_v4(&mut control, to),
-            SocketAddr::V6(_) => control.push_ipv6(to),
+            SocketAddr::V4(_) => push_control_v4(&mut control, to, interface),
+            SocketAddr::V6(_) => control.push_ipv6(to, interface),
         }
         if let Some(launch) = to.launch {
             // A segmented buffer is sent as a whole, at the launch time of its first datagram.
@@ -238,13 +237,17 @@ impl Message {
 }
 
 #[inline]
-fn push_control_v4(control: &mut Writer<'_, SEND_SPACE>, transmit: &SendRequest<'_>) {
+fn push_control_v4(
+    control: &mut Writer<'_, SEND_SPACE>,
+    transmit: &SendRequest<'_>,
+    interface: Option<InterfaceIndex>,
+) {
     // Packet info overrides the address that the socket is bound to, so it contains both.
     let source = match transmit.source {
         Some(IpAddr::V4(source)) => u32::from_ne_bytes(source.octets()),
         _ => 0,
     };
-    if let Some(interface) = transmit.interface {
+    if let Some(interface) = interface {
         let info = libc::in_pktinfo {
             ipi_ifindex: interface.number().cast_signed(),
             ipi_spec_dst: libc::in_addr { s_addr: source },
