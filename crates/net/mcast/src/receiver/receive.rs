@@ -63,7 +63,6 @@ impl Receiver {
         arrival: &mut Option<Arrival>,
     ) -> Result<PollResult<usize>> {
         self.check_woken()?;
-        let check = self.due_check(check);
         if let Some(stored) = &self.segments {
             let mut segments = stored.lock();
             if let Some(length) = self.attempt_directly(stored, &mut segments, buffer, check, arrival)? {
@@ -77,7 +76,7 @@ impl Receiver {
             });
         }
         let mut tried = false;
-        if check != PollerCheck::First {
+        if check != PollerCheck::First && !self.must_check_interfaces() {
             let sockets = self.sockets();
             if let Some(only) = sockets.only() {
                 match self.take(only, buffer, arrival)? {
@@ -107,7 +106,6 @@ impl Receiver {
     pub(crate) fn attempt_batch(&self, batch: &mut Batch, check: PollerCheck) -> Result<PollResult<usize>> {
         batch.clear();
         self.check_woken()?;
-        let check = self.due_check(check);
         if let Some(stored) = &self.segments
             && (stored.is_pending() || self.gro && batch.buffer_bytes() < COALESCED_BYTES)
         {
@@ -164,7 +162,7 @@ impl Receiver {
         check: PollerCheck,
         arrival: &mut Option<Arrival>,
     ) -> Result<Option<PollResult<usize>>> {
-        if segments.traffic == Traffic::Dense || !segments.is_empty() {
+        if segments.traffic == Traffic::Dense || !segments.is_empty() || self.must_check_interfaces() {
             return Ok(None);
         }
         let sockets = self.sockets();
@@ -215,7 +213,7 @@ impl Receiver {
     /// Fills a batch once, from the only socket or from all that are readable.
     fn fill_once(&self, batch: &mut Batch, counted: Counted, check: PollerCheck) -> Result<Filled> {
         let mut tried = false;
-        if check != PollerCheck::First {
+        if check != PollerCheck::First && !self.must_check_interfaces() {
             let sockets = self.sockets();
             if let Some(wires) = &sockets.wires {
                 // What was taken off the interface arrived before what continued to the sockets, and needs no system
@@ -268,18 +266,17 @@ impl Receiver {
         admits
     }
 
-    /// Returns when an attempt checks the poller: sometimes first although datagrams keep arriving, for changed interfaces,
-    /// and for sockets beside rings. Call it once for each attempt.
-    fn due_check(&self, check: PollerCheck) -> PollerCheck {
+    /// Returns whether to check for changed interfaces, and for sockets beside rings, although datagrams keep arriving.
+    fn must_check_interfaces(&self) -> bool {
         if !self.follows && !self.wired {
-            return check;
+            return false;
         }
         // Sockets beside rings have datagrams more often than interfaces change.
         let every = if self.wired { 32 } else { 256 };
         // Threads may overwrite each other's count, which is cheaper than counting together.
         let attempts = self.busy.load(Ordering::Relaxed).wrapping_add(1);
         self.busy.store(attempts, Ordering::Relaxed);
-        if attempts.is_multiple_of(every) { PollerCheck::First } else { check }
+        attempts.is_multiple_of(every)
     }
 
     /// Receives from a socket until a datagram is admitted, none is left, or too many were refused.
