@@ -65,6 +65,7 @@ impl Receiver {
         self.check_woken()?;
         if let Some(stored) = &self.segments {
             let mut segments = stored.lock();
+            let check = if segments.is_empty() { self.due_check(check) } else { check };
             if let Some(length) = self.attempt_directly(stored, &mut segments, buffer, check, arrival)? {
                 return Ok(length);
             }
@@ -76,7 +77,8 @@ impl Receiver {
             });
         }
         let mut tried = false;
-        if check != PollerCheck::First && !self.must_check_interfaces() {
+        let check = self.due_check(check);
+        if check != PollerCheck::First {
             let sockets = self.sockets();
             if let Some(only) = sockets.only() {
                 match self.take(only, buffer, arrival)? {
@@ -109,13 +111,15 @@ impl Receiver {
         if let Some(stored) = &self.segments
             && (stored.is_pending() || self.gro && batch.buffer_bytes() < COALESCED_BYTES)
         {
-            return self.attempt_segments(stored, stored.lock(), check, |segments| {
+            let segments = stored.lock();
+            let check = if segments.is_empty() { self.due_check(check) } else { check };
+            return self.attempt_segments(stored, segments, check, |segments| {
                 segments.move_to(batch, |arrival| self.still_admits(stored, arrival));
                 batch.iter().for_each(|datagram| self.counters.received(1, datagram.truncated));
                 Some(batch.len()).filter(|count| *count > 0)
             });
         }
-        let filled = self.fill_once(batch, Counted::Now, check)?;
+        let filled = self.fill_once(batch, Counted::Now, self.due_check(check))?;
         Ok(match batch.len() {
             0 if filled == Filled::Nothing && !self.has_pending() => PollResult::Nothing,
             0 => PollResult::Again,
@@ -162,7 +166,7 @@ impl Receiver {
         check: PollerCheck,
         arrival: &mut Option<Arrival>,
     ) -> Result<Option<PollResult<usize>>> {
-        if segments.traffic == Traffic::Dense || !segments.is_empty() || self.must_check_interfaces() {
+        if segments.traffic == Traffic::Dense || !segments.is_empty() {
             return Ok(None);
         }
         let sockets = self.sockets();
@@ -213,7 +217,7 @@ impl Receiver {
     /// Fills a batch once, from the only socket or from all that are readable.
     fn fill_once(&self, batch: &mut Batch, counted: Counted, check: PollerCheck) -> Result<Filled> {
         let mut tried = false;
-        if check != PollerCheck::First && !self.must_check_interfaces() {
+        if check != PollerCheck::First {
             let sockets = self.sockets();
             if let Some(wires) = &sockets.wires {
                 // What was taken off the interface arrived before what continued to the sockets, and needs no system
@@ -266,17 +270,21 @@ impl Receiver {
         admits
     }
 
-    /// Returns whether to check for changed interfaces, and for sockets beside rings, although datagrams keep arriving.
-    fn must_check_interfaces(&self) -> bool {
+    /// Returns when an attempt that asks the kernel checks the poller: sometimes first although datagrams keep arriving,
+    /// for changed interfaces, and for sockets beside rings.
+    ///
+    /// Called once for each such attempt, and not for those that stored datagrams serve: when every second attempt asks,
+    /// counting all or counting twice lets the one that is due always fall on one that does not ask.
+    fn due_check(&self, check: PollerCheck) -> PollerCheck {
         if !self.follows && !self.wired {
-            return false;
+            return check;
         }
         // Sockets beside rings have datagrams more often than interfaces change.
         let every = if self.wired { 32 } else { 256 };
         // Threads may overwrite each other's count, which is cheaper than counting together.
         let attempts = self.busy.load(Ordering::Relaxed).wrapping_add(1);
         self.busy.store(attempts, Ordering::Relaxed);
-        attempts.is_multiple_of(every)
+        if attempts.is_multiple_of(every) { PollerCheck::First } else { check }
     }
 
     /// Receives from a socket until a datagram is admitted, none is left, or too many were refused.

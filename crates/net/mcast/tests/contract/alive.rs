@@ -21,6 +21,8 @@ both_families!(
     follows_an_interface_created_again_with_the_same_index,
     follows_an_interface_that_appears_later,
     follows_all_interfaces,
+    follows_while_spinning,
+    follows_while_datagrams_keep_arriving,
     keeps_its_membership_when_addresses_change_and_the_link_flaps,
     a_sender_follows_its_interface,
     without_following_a_vanished_interface_stays_silent,
@@ -211,6 +213,35 @@ fn follows_all_interfaces(net: &Net) {
     let mut both = [("x".into(), eth1), ("x".into(), eth2)];
     both.sort();
     assert_eq!(by, both);
+}
+
+fn follows_while_spinning(net: &Net) {
+    let (eth0, eth2) = (net.on("eth0", net.group(1)), net.on("eth2", net.group(1)));
+    let receiver = net.receiver(|builder| builder.join(eth0).join(eth2).follow(true).spin(Duration::MAX));
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| texts_until(&receiver, "end"));
+        net.receiver.connect("eth2", &net.switches[1], &[]).unwrap();
+        let deadline = Instant::now() + TIMEOUT / 2;
+        while !receiver.memberships()[1].is_joined() && Instant::now() < deadline {
+            thread::yield_now();
+        }
+        let statuses = receiver.memberships();
+        net.send("eth0", net.group(1), b"end");
+        assert_eq!(waiting.join().unwrap(), ["end"]);
+        assert!(statuses[1].is_joined(), "{statuses:?}");
+    });
+}
+
+fn follows_while_datagrams_keep_arriving(net: &Net) {
+    let (eth0, eth2) = (net.on("eth0", net.group(1)), net.on("eth2", net.group(1)));
+    let receiver = net.receiver(|builder| builder.join(eth0).join(eth2).follow(true));
+    net.send("eth0", net.group(1), b"x");
+    net.receiver.connect("eth2", &net.switches[1], &[]).unwrap();
+    eventually(net, &receiver, "joined", |receiver| {
+        // One more than is received, so that no call waits.
+        net.send("eth0", net.group(1), b"x");
+        receiver.memberships()[1].is_joined()
+    });
 }
 
 fn keeps_its_membership_when_addresses_change_and_the_link_flaps(net: &Net) {
