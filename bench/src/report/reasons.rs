@@ -126,6 +126,28 @@ const REASONS: &[Reason] = &[
               with cold caches.",
     },
     Reason {
+        promise: "`mcast-reader` with its sender at least 20 times multicast_expert",
+        table: "pairs-a-1400",
+        why: "C with the same calls is at 16 times in the same rounds. The receiver uses half of its processor: in a profile of it \
+              (`perf record -C 1` beside this table), 57 % is `recvmmsg`, and half of that the copy of the payload, and 20 % is \
+              `ppoll`, in which it sleeps. What arrives until it is awake does not always fit into the socket's default buffer, and is \
+              lost there (`RcvbufErrors`).",
+    },
+    Reason {
+        promise: "past the socket, spinning, p99",
+        table: "latency-wire",
+        why: "Both rows send by a socket, and the frame is delivered within that call. In a profile of both processors (`perf record -a`, \
+              spinning), 54 % of the time past the socket, which is 4.4 µs at each end of a round trip of 8.2 µs, is `sendmsg`, and 3 % is the program and its \
+              redirection. So all that receiving past the socket can save is `recvmsg`, 1.2 µs there and back. p99 is 3 µs above p50 on \
+              both paths: the pauses of the machine, which do not depend on it.",
+    },
+    Reason {
+        promise: "Python, `recv_into`, at least",
+        table: "python-queue",
+        why: "The number is of a faster machine. In the same rounds, `recv_into` of Python's own socket, which returns no details, is at \
+              0.9 million.",
+    },
+    Reason {
         promise: "50,000 a second, ",
         table: "latency-paced",
         why: "The machine itself is as late: the row `clock` sends nothing, and only reads the clock when a datagram is due. Its \
