@@ -137,9 +137,9 @@ const REASONS: &[Reason] = &[
         promise: "past the socket, spinning, p99",
         table: "latency-wire",
         why: "Both rows send by a socket, and the frame is delivered within that call. In a profile of both processors (`perf record -a`, \
-              spinning), 54 % of the time past the socket, which is 4.4 µs at each end of a round trip of 8.2 µs, is `sendmsg`, and 3 % is the program and its \
-              redirection. So all that receiving past the socket can save is `recvmsg`, 1.2 µs there and back. p99 is 3 µs above p50 on \
-              both paths: the pauses of the machine, which do not depend on it.",
+              spinning), 54 % of the time past the socket is `sendmsg`: 4.4 µs at each end of a round trip of 8.2 µs. The program \
+              and its redirection take 3 %. So receiving past the socket can save little more than the 1.2 µs of both calls of `recvmsg`, \
+              and p99 is 3 µs above p50 on both paths.",
     },
     Reason {
         promise: "Python, `recv_into`, at least",
