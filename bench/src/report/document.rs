@@ -51,9 +51,26 @@ fn head(results: &Results) -> String {
              everything runs.\n\n",
         );
     }
+    text.push_str(&commits(results));
     goals::write(&mut text, &goals::goals(results));
     machines(&mut text, results);
     text
+}
+
+/// Names what was measured.
+fn commits(results: &Results) -> String {
+    let mut commits: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for figures in results.tables() {
+        commits.entry(&figures.machine.commit).or_default().push(&figures.table);
+    }
+    match commits.keys().collect::<Vec<_>>()[..] {
+        [] => String::new(),
+        [commit] => format!("All tables were measured on commit `{commit}`.\n\n"),
+        _ => {
+            let each = commits.iter().map(|(commit, tables)| format!("`{commit}` ({})", tables.join(", ")));
+            format!("The tables were measured on commits {}.\n\n", each.collect::<Vec<_>>().join("; "))
+        }
+    }
 }
 
 fn machines(text: &mut String, results: &Results) {
@@ -73,8 +90,8 @@ fn machines(text: &mut String, results: &Results) {
         let _ = writeln!(
             text,
             "- {processor}, {processors} processors; Linux {kernel}, {system}; `net.core.rmem_max` {rmem_max}; \
-             commit {commit}, {date}. {}.{}",
-            versions.join("; "),
+             commit {commit}, {date}.{}{}",
+            if versions.is_empty() { String::new() } else { format!(" {}.", versions.join("; ")) },
             if alone { String::new() } else { format!(" For: {}.", tables.join(", ")) },
         );
     }

@@ -139,14 +139,14 @@ impl<'a> Trial<'a> {
         let line = r#"file=$1; shift; "$@" > "$file""#;
         self.shell(self.host(), Cpu::Receiver, line, parameters)?.text(TIMEOUT)?;
         let bridge = (writer == Writer::Bridge).then(|| self.bridge()).transpose()?;
-        let began = Instant::now();
+        let (began, mut said) = (Instant::now(), String::new());
         let feed = r#"file=$1; shift; exec "$@" < "$file""#;
         match (writer, bridge) {
             (Writer::Bridge, Some(bridge)) => {
                 let mut parameters = vec![OsString::from(&input)];
                 parameters.extend(self.publisher());
                 let publisher = self.shell(&self.network.sender, Cpu::Sender, feed, parameters)?;
-                bridge.text(TIMEOUT)?;
+                said = bridge.text(TIMEOUT)?;
                 drop(publisher);
             }
             _ if self.engine == Engine::Redis => {
@@ -164,7 +164,7 @@ impl<'a> Trial<'a> {
         // A bridge stores the end, too.
         ensure!(
             stored == self.engine.records() + u32::from(writer == Writer::Bridge),
-            "{stored} records are stored"
+            "{stored} records are stored. {said}"
         );
         Ok(f64::from(self.engine.records()) / seconds)
     }
