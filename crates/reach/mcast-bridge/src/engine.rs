@@ -238,6 +238,12 @@ pub trait SinkConnector: Send {
     /// If the engine cannot be reached or rejects the bridge.
     fn connect(&mut self) -> Result<Box<dyn Sink>, EngineError>;
 
+    /// Returns the most records in a batch that the engine stores at its full rate, for
+    /// [`BridgeConfig::batch_records`](crate::BridgeConfig::batch_records). Default: 1,000.
+    fn batch_records(&self) -> usize {
+        1_000
+    }
+
     /// Whether it reads the user, the password or the key from a file for each connection. Then a login that was accepted
     /// before, and is refused now, is tried again. Default: no.
     fn renews_login(&self) -> bool {

@@ -325,15 +325,16 @@ fn run_one(arguments: &Arguments, process: &Process, console: &Console) -> anyho
     subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
     print_hosts(&ways.hosts, console);
     let waker = subscriber.waker();
+    let (description, connector) = (target.description(), target.connector());
     // The machine takes the stream from the subscriber.
     let config = BridgeConfig {
         hole_wait: arguments.keeping.hole_wait,
         buffer: arguments.keeping.buffer,
         accepts_ahead: arguments.keeping.accept_ahead,
+        batch_records: connector.batch_records(),
         ..BridgeConfig::new(StreamId(0), random())
     };
-    let description = target.description();
-    let bridge = StreamBridge::start(subscriber, target.connector(), config)?;
+    let bridge = StreamBridge::start(subscriber, connector, config)?;
     let interrupt = || Interrupt::waking(waker);
     let around = Surroundings::new(description, key_file, interrupt, arguments, process, console)?;
     Session::new(bridge, around).serving(history).run(bound)

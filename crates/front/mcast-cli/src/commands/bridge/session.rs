@@ -250,9 +250,14 @@ pub(super) fn run(arguments: &Arguments, process: &Process, console: &Console) -
     // Without GRO, because it makes the count of drops a lower bound.
     let receiver = Receiver::builder().join_all(chosen.items).gro(false).build_raising_limit()?;
     print_memberships(&receiver.memberships(), console);
-    let config = BridgeConfig { buffer: arguments.keeping.buffer, ..BridgeConfig::new(stream, random()) };
-    let (description, waker) = (target.description(), receiver.waker());
-    let bridge = StreamBridge::start_group(receiver, Box::new(names()), target.connector(), config)?;
+    let (description, connector) = (target.description(), target.connector());
+    let config = BridgeConfig {
+        buffer: arguments.keeping.buffer,
+        batch_records: connector.batch_records(),
+        ..BridgeConfig::new(stream, random())
+    };
+    let waker = receiver.waker();
+    let bridge = StreamBridge::start_group(receiver, Box::new(names()), connector, config)?;
     let interrupt = || Interrupt::waking(waker);
     let around = Surroundings::new(description, None, interrupt, arguments, process, console)?;
     Session::new(bridge, around).run(bound)
