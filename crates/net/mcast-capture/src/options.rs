@@ -223,6 +223,7 @@ impl Filter {
         }
     }
 }
+
 /// Returns whether an Ethernet frame is certainly IPv4 to a group, without tags and options: then it need not be decoded.
 fn is_plain_ipv4_to_group(frame: &[u8]) -> bool {
     const HEADER: u16 = 20;
