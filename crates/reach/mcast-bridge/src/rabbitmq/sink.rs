@@ -328,7 +328,8 @@ impl RabbitmqSink {
         if !batch.unconfirmed.is_empty() {
             return Ok(false);
         }
-        // Everything is stored, or was dropped because its numbers were not greater than the last one.
+        // Everything is stored, or was dropped because its numbers were not greater than the last one. RabbitMQ 3.10.8 may not
+        // deliver it before something else is requested: with a wait of 50 ms here, bridges stalled for seconds.
         self.catch_up()?;
         if let Some(batch) = self.sent.front_mut() {
             batch.is_refused |= !batch.left.is_empty();
