@@ -521,6 +521,38 @@ fn interface_going_down_is_reported_once() {
 }
 
 #[test]
+fn interface_that_comes_up_while_a_capture_opens_is_captured() {
+    let cable = Cable::new();
+    let sender = cable.sender();
+    for round in 0..40 {
+        cable.b.set_down("eth0").unwrap();
+        let mut capture = std::thread::scope(|scope| {
+            let opening = scope.spawn(|| open(&cable.b, &cable.b0, Filter::UdpPort(5000)));
+            // At another moment of the opening in each round.
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_micros(250 * round) {
+                std::thread::yield_now();
+            }
+            cable.b.set_up("eth0").unwrap();
+            opening.join().unwrap()
+        });
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            assert!(
+                Instant::now() < deadline,
+                "round {round}: nothing is captured of an interface that is up"
+            );
+            sender.send_to(b"up", (GROUP, 5000)).unwrap();
+            match capture.next(Some(Duration::from_millis(50))) {
+                Ok(Some(_)) => break,
+                Ok(None) => {}
+                Err(error) => assert_eq!(error.kind(), ErrorKind::InterfaceDown),
+            }
+        }
+    }
+}
+
+#[test]
 fn interfaces_are_added_and_removed_during_a_capture() {
     let cable = Cable::new();
     let other = cable.lab.switch("other").unwrap();
