@@ -57,7 +57,7 @@ fn head(results: &Results) -> String {
     text
 }
 
-/// Names what was measured.
+/// Names the commits that were measured.
 fn commits(results: &Results) -> String {
     let mut commits: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for figures in results.tables() {

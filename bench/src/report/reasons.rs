@@ -84,8 +84,7 @@ const REASONS: &[Reason] = &[
         promise: "`mcast bridge`, messages per second, at least 0.8 times rstream",
         table: "bridge-rabbitmq",
         why: "Both wait for each other. While a million records are stored, the processor that the engine and the bridge share is \
-              idle for 32 to 41 % of the time (`/proc/stat`, each second), although the publisher has sent everything: \
-              the bridge had at most two batches of 1,000 records under way, and its thread waited in `recvfrom` (`strace -T`, up to \
+              idle for 32 to 41 % of the time, and the publisher's for nine tenths (`/proc/stat`, each second): the bridge had at most two batches of 1,000 records under way, and its thread waited in `recvfrom` (`strace -T`, up to \
               4 ms at a time) for the engine to confirm and deliver them, by which it knows that they are effective. With batches of \
               4,000, which later commits have, a quick run of the same command measures 1.06.",
     },

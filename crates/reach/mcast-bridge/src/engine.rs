@@ -238,7 +238,7 @@ pub trait SinkConnector: Send {
     /// If the engine cannot be reached or rejects the bridge.
     fn connect(&mut self) -> Result<Box<dyn Sink>, EngineError>;
 
-    /// Returns the most records in a batch that the engine stores at its full rate, for
+    /// Returns how many records a batch needs for the full rate of the engine: the value for
     /// [`BridgeConfig::batch_records`](crate::BridgeConfig::batch_records). Default: 1,000.
     fn batch_records(&self) -> usize {
         1_000

@@ -52,7 +52,7 @@ impl SinkConnector for RabbitmqConnector {
     }
 
     /// The server confirms records, and delivers them for comparison, while it stores others. With two batches of 1,000
-    /// under way, it waited for a third of the time.
+    /// under way, it is idle for a third of the time.
     fn batch_records(&self) -> usize {
         4_000
     }
