@@ -94,21 +94,10 @@ pub(crate) mod packet_socket {
     /// Makes the socket receive the packets of all protocols on an interface, as far as the interface
     /// accepts them.
     pub(crate) fn bind(socket: BorrowedFd<'_>, interface: InterfaceIndex) -> io::Result<()> {
-        bind_protocol(socket, interface, libc::ETH_P_ALL)
-    }
-
-    /// Binds a bound socket again, also if the kernel believes that nothing has changed.
-    pub(crate) fn rebind(socket: BorrowedFd<'_>, interface: InterfaceIndex) -> io::Result<()> {
-        // The kernel does nothing unless the protocol or the interface is another one.
-        bind_protocol(socket, interface, libc::ETH_P_LOOPBACK)?;
-        bind(socket, interface)
-    }
-
-    fn bind_protocol(socket: BorrowedFd<'_>, interface: InterfaceIndex, protocol: c_int) -> io::Result<()> {
         // SAFETY: zeros are a valid `sockaddr_ll`.
         let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
         address.sll_family = libc::AF_PACKET as libc::sa_family_t;
-        address.sll_protocol = (protocol as u16).to_be();
+        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
         address.sll_ifindex = index_number(interface)?;
         let length = size_of_val(&address) as libc::socklen_t;
         // SAFETY: `address` is `length` bytes of initialized memory.

@@ -325,15 +325,21 @@ impl Tap {
             InterfaceName::Index(index) => interface::name_of(*index).map_err(failed)?,
             InterfaceName::Name(name) => name.clone(),
         };
-        let mut socket = open_socket(interface, options, ignore_outgoing).map_err(failed)?;
+        let open = |in_blocks| open_socket(interface, options, ignore_outgoing, in_blocks);
+        let (socket, block_error) = match open(options.in_blocks) {
+            Ok(socket) => (socket, None),
+            Err(os) if options.in_blocks => {
+                let socket = open(false).map_err(failed)?;
+                (socket, Some(Error::from_os("enable block delivery", requested, os)))
+            }
+            Err(os) => return Err(failed(os)),
+        };
         let link_type = match socket.link_layer().map_err(failed)? {
             Ok(LinkLayer::Ethernet) => LinkType::Ethernet,
             Ok(LinkLayer::Ip) => LinkType::Ip,
             Ok(LinkLayer::Loopback) => LinkType::Loopback,
             Err(number) => return Err(Error::new("capture", requested, ErrorKind::LinkType(number))),
         };
-        let enabled = if options.in_blocks { socket.enable_blocks(options.buffer_size) } else { Ok(()) };
-        let block_error = enabled.err().map(|os| Error::from_os("enable block delivery", requested, os));
         Ok(Self {
             socket,
             is_in_blocks: options.in_blocks && block_error.is_none(),
@@ -453,6 +459,7 @@ fn open_socket(
     interface: InterfaceIndex,
     options: &CaptureOptions,
     ignore_outgoing: &[InterfaceIndex],
+    in_blocks: bool,
 ) -> io::Result<CaptureSocket> {
     let groups: Vec<_> =
         options.groups.iter().map(|group| HardwareAddress(MacAddress::of_group(*group).0)).collect();
@@ -462,6 +469,7 @@ fn open_socket(
         all_multicast: options.all_multicast,
         hardware_groups: &groups,
         buffer_size: options.buffer_size,
+        in_blocks,
         filter: &kernel_filter::program(options.filter).unwrap_or_default(),
     };
     CaptureSocket::open(interface, &settings)

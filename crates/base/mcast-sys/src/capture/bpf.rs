@@ -92,6 +92,9 @@ impl CaptureSocket {
     /// Opens a capture on the interface. When it returns, the system buffers at least the frames that
     /// the settings accept.
     pub fn open(interface: InterfaceIndex, settings: &CaptureSettings<'_>) -> io::Result<Self> {
+        if settings.in_blocks {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let name = interface::name_of(interface)?;
         let mut socket = Self { fd: open_device()?, length: 0, dropped: Cell::new(0) };
         let mut length = c_uint::try_from(settings.buffer_size.min(BATCH_BYTES)).unwrap_or(c_uint::MAX);
@@ -119,12 +122,6 @@ impl CaptureSocket {
             libc::DLT_NULL | libc::DLT_LOOP => Ok(LinkLayer::Loopback),
             other => Err(u16::try_from(other).unwrap_or(u16::MAX)),
         })
-    }
-
-    /// Delivers frames in blocks from now on, through a buffer of about this size that is shared with
-    /// the system. After an error, frames are delivered as before.
-    pub fn enable_blocks(&mut self, _bytes: usize) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Fills the batch without waiting; `WouldBlock` when there is nothing.

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `CaptureSocket::open` | when it returns, the system buffers at least the frames that the settings accept |
 //! | `CaptureSocket::link_layer` | the kind of link; the inner error is the number of an unknown kind |
-//! | `CaptureSocket::enable_blocks` | delivers frames in blocks from now on, through a buffer of about this size that is shared with the system; after an error, frames are delivered as before |
 //! | `CaptureSocket::receive` | fills the batch without waiting; `WouldBlock` when there is nothing |
 //! | `CaptureSocket::take_dropped` | returns the packets dropped since the last call |
 //! | `Poller::add_capture` | waits for a capture, too |
@@ -57,6 +56,9 @@ pub struct CaptureSettings<'a> {
     pub hardware_groups: &'a [HardwareAddress],
     /// The receive buffer to request, in bytes.
     pub buffer_size: usize,
+    /// Whether frames are delivered in blocks, through a buffer that is shared with the system. Only on Linux; elsewhere,
+    /// opening fails.
+    pub in_blocks: bool,
     /// The program that accepts or rejects packets in the kernel; empty to accept all. Only Linux
     /// runs it.
     pub filter: &'a [FilterInstruction],

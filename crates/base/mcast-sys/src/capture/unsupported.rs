@@ -33,10 +33,6 @@ impl CaptureSocket {
         match *self {}
     }
 
-    pub fn enable_blocks(&mut self, _bytes: usize) -> io::Result<()> {
-        match *self {}
-    }
-
     pub fn receive(&self, _batch: &mut PacketBatch) -> io::Result<()> {
         match *self {}
     }

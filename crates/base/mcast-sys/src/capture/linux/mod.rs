@@ -22,7 +22,6 @@ pub struct CaptureSocket {
     /// socket is closed.
     ring: Option<Ring>,
     fd: OwnedFd,
-    interface: InterfaceIndex,
 }
 
 impl CaptureSocket {
@@ -31,7 +30,7 @@ impl CaptureSocket {
     pub fn open(interface: InterfaceIndex, settings: &CaptureSettings<'_>) -> io::Result<Self> {
         // Protocol 0 receives nothing before the socket is bound.
         let fd = socket_option::open(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK, 0)?;
-        let socket = Self { ring: None, fd, interface };
+        let mut socket = Self { ring: None, fd };
         let on: c_int = 1;
         socket.set(libc::SOL_PACKET, libc::PACKET_VNET_HDR, &on)?;
         socket.set(libc::SOL_PACKET, libc::PACKET_AUXDATA, &on)?;
@@ -41,6 +40,11 @@ impl CaptureSocket {
         }
         socket.set_buffer_size(settings.buffer_size)?;
         socket.attach_filter(settings.filter)?;
+        // Before the socket is bound: while the kernel exchanges the buffers of a bound one, it ignores that the interface
+        // comes up (`packet_set_ring`, Linux 6.18), and nothing is ever received.
+        if settings.in_blocks {
+            socket.ring = Some(Ring::enable(socket.as_fd(), settings.buffer_size)?);
+        }
         packet_socket::bind(socket.as_fd(), interface)?;
         socket.open_address_filter(interface, settings)?;
         Ok(socket)
@@ -65,19 +69,6 @@ impl CaptureSocket {
             | ARPHRD_RAWIP => Ok(LinkLayer::Ip),
             other => Err(other),
         })
-    }
-
-    /// Delivers frames in blocks from now on, through a buffer of about this size that is shared with
-    /// the system. After an error, frames are delivered as before.
-    pub fn enable_blocks(&mut self, bytes: usize) -> io::Result<()> {
-        let ring = Ring::enable(self.fd.as_fd(), bytes);
-        // While the kernel exchanges the buffers of a socket, it ignores that the interface comes up (`packet_set_ring`,
-        // Linux 6.18), and the socket would never receive anything. If the interface was down, there is an error.
-        if self.take_error()?.is_some() {
-            packet_socket::rebind(self.fd.as_fd(), self.interface)?;
-        }
-        self.ring = Some(ring?);
-        Ok(())
     }
 
     /// Fills the batch without waiting; `WouldBlock` when there is nothing.
