@@ -230,6 +230,9 @@ pub trait Sink: Send {
     fn receive(&mut self) -> Result<Response, EngineError>;
 }
 
+/// How many records a batch has at most, by default.
+pub(crate) const BATCH_RECORDS: usize = 1_000;
+
 /// Makes connections to an engine.
 pub trait SinkConnector: Send {
     /// Connects to the engine.
@@ -241,7 +244,7 @@ pub trait SinkConnector: Send {
     /// Returns how many records a batch needs for the full rate of the engine: the value for
     /// [`BridgeConfig::batch_records`](crate::BridgeConfig::batch_records). Default: 1,000.
     fn batch_records(&self) -> usize {
-        1_000
+        BATCH_RECORDS
     }
 
     /// Whether it reads the user, the password or the key from a file for each connection. Then a login that was accepted

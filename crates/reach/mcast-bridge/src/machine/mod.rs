@@ -11,7 +11,7 @@ use mcast_stream::ClockTime;
 use mcast_stream::subscriber::{Cause, Message, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId, VisitedEngines};
 
-use crate::engine::{LastRecord, PendingGap, Request};
+use crate::engine::{BATCH_RECORDS, LastRecord, PendingGap, Request};
 use crate::record::{Content, GapCause, Position, StreamRecord, UnixMillis};
 use batch::{Backlog, Entry};
 use tail::Numbering;
@@ -61,7 +61,7 @@ impl BridgeConfig {
             accepts_ahead: false,
             hole_wait: Duration::from_secs(2),
             buffer: 64 << 20,
-            batch_records: 1_000,
+            batch_records: BATCH_RECORDS,
             batch_bytes: 1 << 20,
             batch_delay: Duration::from_millis(5),
         }
