@@ -128,7 +128,8 @@ impl StartedProgram {
     /// # Errors
     /// [`Error::System`] if the system does not report it.
     pub fn end_status(&mut self) -> Result<Option<ExitStatus>> {
-        Ok(self.exit_status()?.filter(|_| self.processes().is_empty()))
+        // A process that ends while the others are listed may have started one that is not in the list.
+        Ok(self.exit_status()?.filter(|_| (0..2).all(|_| self.processes().is_empty())))
     }
 
     /// Returns whether its sockets have joined other groups than at the last examination.
@@ -151,7 +152,7 @@ impl StartedProgram {
         let mut joined = Vec::new();
         loop {
             let processes = self.processes();
-            if self.exit_status()?.is_some() && processes.is_empty() {
+            if processes.is_empty() && self.end_status()?.is_some() {
                 return Err(self.ended());
             }
             let now = Instant::now();
@@ -254,7 +255,7 @@ impl StartedProgram {
         while Instant::now() < deadline {
             // Processes that have left the group and lost their parent are known from before.
             family = family.into_iter().flat_map(processes::family).chain(self.processes()).collect();
-            if family.is_empty() && !matches!(self.exit_status(), Ok(None)) {
+            if family.is_empty() && !matches!(self.end_status(), Ok(None)) {
                 break;
             }
             thread::sleep(POLL_INTERVAL);

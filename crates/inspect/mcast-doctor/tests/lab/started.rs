@@ -129,6 +129,22 @@ fn program_in_the_background_is_examined_and_ended() {
     assert!(!left.contains(":1388"), "the program was left: {left}");
 }
 
+/// A program that becomes another one again and again, here itself, and then leaves a file.
+const BECOMES_ANOTHER: &str =
+    "[ $1 = 0 ] && { touch \"$2\"; exit; }; exec sh -c \"$0\" \"$0\" $(($1 - 1)) \"$2\"";
+
+#[test]
+fn program_in_the_background_has_not_ended_while_it_becomes_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ended");
+    let detached = "setsid sh -c \"$0\" \"$0\" 300 \"$1\" > /dev/null 2>&1 &";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", detached, BECOMES_ANOTHER]).arg(&file);
+    let mut started = StartedProgram::start(&mut command).unwrap();
+    while started.end_status().unwrap().is_none() {}
+    assert!(file.exists(), "it is called ended while it runs");
+}
+
 #[test]
 fn program_with_a_route_joins_after_the_remedy() {
     if !has_programs() {

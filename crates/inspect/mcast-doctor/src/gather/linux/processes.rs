@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use mcast_sys::SocketOptions;
 
@@ -19,15 +21,27 @@ pub(crate) fn owners() -> SocketOwners {
 /// The variable that marks the environment of a program that the doctor has started, and of the processes that it starts.
 pub(crate) const MARK: &str = "MCAST_DOCTOR_PROGRAM";
 
+/// How long to wait at most for the environment of processes that become other programs.
+const NEW_PROGRAM_TIME: Duration = Duration::from_secs(1);
+
 /// Returns the running processes with a mark. Those that the program has detached from itself keep it.
 pub(crate) fn marked(mark: &str) -> Vec<u32> {
-    let has_mark = |pid: &u32| mark_of(*pid).as_deref() == Some(mark);
+    let deadline = Instant::now() + NEW_PROGRAM_TIME;
+    let has_mark = |pid: &u32| mark_of(*pid, deadline).as_deref() == Some(mark);
     mcast_sys::process::ids().into_iter().flatten().filter(has_mark).collect()
 }
 
-/// Returns the mark of a process.
-fn mark_of(pid: u32) -> Option<String> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+/// Returns the mark of a process. One that becomes another program (`execve`) has no environment for a moment; this is waited
+/// for, because such a process would seem to have ended.
+fn mark_of(pid: u32, deadline: Instant) -> Option<String> {
+    let environment = loop {
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let is_known = !environment.is_empty() || !Process::read(pid)?.has_new_program;
+        if is_known || Instant::now() >= deadline {
+            break environment;
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
     let prefix = format!("{MARK}=");
     let mark = environment.split(|byte| *byte == 0).find_map(|each| each.strip_prefix(prefix.as_bytes()))?;
     Some(String::from_utf8_lossy(mark).into_owned())
@@ -54,7 +68,10 @@ pub(crate) fn state(pid: u32) -> Option<ProcessState> {
 pub(crate) fn family(pid: u32) -> Vec<u32> {
     let all: Vec<_> = mcast_sys::process::ids().into_iter().flatten().filter_map(Process::read).collect();
     let mut family = vec![pid];
-    family.extend(mark_of(pid).into_iter().flat_map(|mark| marked(&mark)).filter(|other| *other != pid));
+    let deadline = Instant::now() + NEW_PROGRAM_TIME;
+    family.extend(
+        mark_of(pid, deadline).into_iter().flat_map(|mark| marked(&mark)).filter(|other| *other != pid),
+    );
     // One pass is not enough, because children may have lower ids than their parents.
     loop {
         let is_new = |process: &&Process| {
@@ -77,6 +94,8 @@ struct Process {
     group: u32,
     /// The state as `ps` shows it: `R`, `S`, `T`…
     state: char,
+    /// Whether it has memory, but no environment yet. Kernel threads have neither.
+    has_new_program: bool,
 }
 
 impl Process {
@@ -84,13 +103,23 @@ impl Process {
         Self::parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    /// Parses `PID (NAME) STATE PARENT GROUP …`. The name may contain any character.
+    /// Parses `PID (NAME) STATE PARENT GROUP …` (proc_pid_stat(5)). The name may contain any character.
     fn parse(pid: u32, stat: &str) -> Option<Self> {
+        // The positions of the size of the memory, and of the end of the environment, after the name.
+        const MEMORY: usize = 20;
+        const ENVIRONMENT_END: usize = 48;
         let (_, rest) = stat.rsplit_once(')')?;
-        let mut words = rest.split_ascii_whitespace();
-        let state = words.next()?.chars().next()?;
-        let (parent, group) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some(Self { pid, parent, group, state })
+        let words: Vec<_> = rest.split_ascii_whitespace().collect();
+        let state = words.first()?.chars().next()?;
+        let (parent, group) = (words.get(1)?.parse().ok()?, words.get(2)?.parse().ok()?);
+        let is_zero = |position: usize| words.get(position).is_none_or(|word| *word == "0");
+        Some(Self {
+            pid,
+            parent,
+            group,
+            state,
+            has_new_program: !is_zero(MEMORY) && is_zero(ENVIRONMENT_END),
+        })
     }
 
     const fn is_alive(&self) -> bool {
@@ -234,6 +263,18 @@ mod tests {
         assert_eq!((process.parent, process.group, process.is_alive()), (3, 5, true));
         assert!(!Process::parse(7, "7 (x) Z 3 5").unwrap().is_alive());
         assert!(Process::parse(7, "7 (x) S").is_none());
+    }
+
+    #[test]
+    fn process_with_memory_and_without_environment_has_a_new_program() {
+        let stat = |memory: &str, environment_end: &str| {
+            let words = ["5"; 17].join(" ");
+            format!("7 (a) S 3 7 {words} {memory} {} {environment_end} 0", ["5"; 27].join(" "))
+        };
+        let has_new_program = |memory, end| Process::parse(7, &stat(memory, end)).unwrap().has_new_program;
+        assert!(has_new_program("4096", "0"));
+        assert!(!has_new_program("4096", "8192"));
+        assert!(!has_new_program("0", "0"), "a kernel thread");
     }
 
     #[test]
