@@ -71,8 +71,9 @@ pub(super) fn base(options: &RunOptions) -> Result<Result<PathBuf, String>> {
     };
     let _ = fs::remove_file(&complete);
     let _ = fs::remove_dir_all(&base);
-    let mut make = program("debootstrap", ["--variant=minbase", &format!("--include={INCLUDED}"), &name]);
-    make.arg(&base).arg(archive);
+    // It mounts `proc` in the folder, and leaves it there if it is killed: not in this namespace.
+    let mut make = program("unshare", ["--mount", "debootstrap", "--variant=minbase"]);
+    make.arg(format!("--include={INCLUDED}")).arg(name).arg(&base).arg(archive);
     let finished = finish(make, options.verbose)?;
     anyhow::ensure!(finished.success, "debootstrap failed:\n{}", finished.output);
     fs::write(&complete, INCLUDED).with_context(|| format!("writing {}", complete.display()))?;
