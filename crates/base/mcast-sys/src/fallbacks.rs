@@ -395,6 +395,11 @@ pub mod wire {
         pub times: bool,
     }
 
+    impl WireSettings {
+        /// The number of frames that receivers request unless they have a receive buffer of another size.
+        pub const DEFAULT_SLOTS: u32 = 8_192;
+    }
+
     /// Never exists.
     #[derive(Debug)]
     pub enum WireProgram {}
@@ -451,6 +456,11 @@ pub mod wire {
         }
     }
 
+    /// Returns an error.
+    pub fn check(_interface: InterfaceIndex) -> Result<(), WireRefusal> {
+        Err(WireRefusal::Unsupported)
+    }
+
     /// Why the datagrams of an interface cannot be taken off it.
     #[derive(Debug)]
     #[non_exhaustive]
@@ -459,6 +469,8 @@ pub mod wire {
         Rights,
         /// The rings need more locked memory than is allowed. Never the reason here.
         LockedMemory,
+        /// The interface does not exist any more. Never the reason here.
+        Gone,
         /// The system does not support it.
         Unsupported,
     }
@@ -479,6 +491,16 @@ pub mod wire {
 
         /// Is never called.
         pub fn leave(&self, _address: GroupAddr) -> io::Result<()> {
+            match *self {}
+        }
+
+        /// Is never called.
+        pub fn renew(&self) -> io::Result<()> {
+            match *self {}
+        }
+
+        /// Is never called.
+        pub fn end(&self) -> io::Result<()> {
             match *self {}
         }
 
@@ -546,18 +568,15 @@ pub mod wire {
             &self,
             _address: GroupAddr,
             _interface: InterfaceIndex,
-            _name: &str,
             _own: &BTreeSet<u64>,
         ) -> Option<Bystander> {
             match *self {}
         }
-    }
 
-    impl Bystander {
         /// Is never called.
         #[must_use]
-        pub fn describe(self) -> String {
-            match self {}
+        pub fn describe(&self, _bystander: Bystander) -> String {
+            match *self {}
         }
     }
 

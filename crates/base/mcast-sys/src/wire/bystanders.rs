@@ -1,6 +1,7 @@
 //! Other sockets of this network namespace that would miss frames taken off an interface.
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,18 +10,23 @@ use std::os::unix::fs::MetadataExt;
 
 use mcast_group::{GroupAddr, InterfaceIndex};
 
+use crate::Process;
 use crate::joined::socket_owners;
+use crate::netlink::{Netlink, NetlinkProtocol, attribute, u32_at};
 use crate::socket::Socket;
 
 /// What receives datagrams, or copies of them, beside this program's sockets.
 #[derive(Clone, Debug, Default)]
 pub struct Bystanders {
-    sockets: Vec<BoundSocket>,
+    /// The inodes of UDP sockets, by the address and port to which they are bound.
+    sockets: BTreeMap<(IpAddr, u16), Vec<u64>>,
     /// Raw sockets for UDP.
     raw: Vec<u64>,
     packet: Vec<PacketSocket>,
-    /// The names of the interfaces from which the kernel forwards multicast.
-    routed: BTreeSet<String>,
+    /// The interfaces from which the kernel forwards multicast.
+    routed: BTreeSet<InterfaceIndex>,
+    /// The processes that have each socket open, once somebody asks: reading all of `/proc` takes long.
+    owners: OnceCell<BTreeMap<u64, Vec<Process>>>,
 }
 
 /// Who would miss the frames of a group.
@@ -59,16 +65,16 @@ impl Bystanders {
     /// # Errors
     /// If the tables cannot be read. Then it is unknown who would miss frames.
     pub fn read() -> io::Result<Self> {
-        let mut sockets = bound(&table("udp")?);
-        sockets.extend(bound(&table("udp6")?));
-        let mut raw = bound(&table("raw")?);
-        raw.extend(bound(&table("raw6")?));
-        let routed = [table("ip_mr_vif")?, table("ip6_mr_vif")?];
+        let [udp, raw] = [["udp", "udp6"], ["raw", "raw6"]].map(|names| {
+            let [v4, v6] = names.map(|name| table(name).map(|table| bound(&table)));
+            v4.and_then(|v4| Ok(v4.into_iter().chain(v6?).collect::<Vec<_>>()))
+        });
         Ok(Self {
-            sockets,
-            raw: raw.iter().filter(|socket| socket.port == UDP).map(|socket| socket.inode).collect(),
+            sockets: by_address(&udp?),
+            raw: raw?.iter().filter(|socket| socket.port == UDP).map(|socket| socket.inode).collect(),
             packet: table("packet")?.lines().filter_map(packet_socket).collect(),
-            routed: routed.iter().flat_map(|table| table.lines().filter_map(routed_interface)).collect(),
+            routed: routed()?,
+            owners: OnceCell::new(),
         })
     }
 
@@ -78,40 +84,39 @@ impl Bystanders {
         &self,
         address: GroupAddr,
         interface: InterfaceIndex,
-        name: &str,
         own: &BTreeSet<u64>,
     ) -> Option<Bystander> {
-        let group = address.group.addr();
-        let receives = |socket: &&BoundSocket| {
-            let is_bound = socket.address == group || socket.address.is_unspecified();
-            // A socket of IPv6 that is bound to any address may receive IPv4, too, but not the other way around.
-            let family = socket.address.is_ipv6() || group.is_ipv4();
-            socket.port == address.port && is_bound && family && !own.contains(&socket.inode)
-        };
-        let sees = |socket: &&PacketSocket| socket.interface.is_none_or(|only| only == interface);
-        if self.routed.contains(name) {
+        if self.routed.contains(&interface) {
             return Some(Bystander::Router);
         }
+        let group = address.group.addr();
+        let other = |inodes: &[u64]| inodes.iter().find(|inode| !own.contains(inode)).copied();
+        let sees = |socket: &&PacketSocket| socket.interface.is_none_or(|only| only == interface);
         let packet = self.packet.iter().find(sees).map(|socket| Bystander::Packet(socket.inode));
-        let raw = || self.raw.iter().find(|inode| !own.contains(inode)).map(|inode| Bystander::Raw(*inode));
-        let udp = || self.sockets.iter().find(receives).map(|socket| Bystander::Udp(socket.inode));
+        let raw = || other(&self.raw).map(Bystander::Raw);
+        // A socket of IPv6 that is bound to any address may receive IPv4, too, but not the other way around.
+        let any_v4 = group.is_ipv4().then_some(Ipv4Addr::UNSPECIFIED.into());
+        let bound_to = [Some(group), Some(Ipv6Addr::UNSPECIFIED.into()), any_v4];
+        let udp = || {
+            let mut inodes =
+                bound_to.iter().flatten().filter_map(|to| self.sockets.get(&(*to, address.port)));
+            inodes.find_map(|inodes| other(inodes)).map(Bystander::Udp)
+        };
         packet.or_else(raw).or_else(udp)
     }
-}
 
-impl Bystander {
     /// Returns who that is, for people, with the name of the program if it may be known.
     #[must_use]
-    pub fn describe(self) -> String {
-        let (inode, what) = match self {
-            Self::Router => return "the kernel forwards multicast from this interface".into(),
-            Self::Udp(inode) => (inode, "receives on this port, too"),
-            Self::Raw(inode) => (inode, "receives all UDP by a raw socket"),
-            Self::Packet(inode) => (inode, "captures packets on this interface"),
+    pub fn describe(&self, bystander: Bystander) -> String {
+        let (inode, what) = match bystander {
+            Bystander::Router => return "the kernel forwards multicast from this interface".into(),
+            Bystander::Udp(inode) => (inode, "receives on this port, too"),
+            Bystander::Raw(inode) => (inode, "receives all UDP by a raw socket"),
+            Bystander::Packet(inode) => (inode, "captures packets on this interface"),
         };
         // Without the names, the reason is still true.
-        let owners = socket_owners().ok().and_then(|mut owners| owners.remove(&inode));
-        match owners.as_deref().and_then(<[_]>::first) {
+        let owners = self.owners.get_or_init(|| socket_owners().unwrap_or_default());
+        match owners.get(&inode).and_then(|owners| owners.first()) {
             Some(process) if process.pid == std::process::id() => {
                 format!("another socket of this program {what}")
             }
@@ -181,15 +186,47 @@ fn packet_socket(line: &str) -> Option<PacketSocket> {
     carries_ip.then(|| PacketSocket { interface: InterfaceIndex::new(interface), inode })
 }
 
-/// Parses `NUMBER NAME …`, a virtual interface of multicast routing. The register of PIM is none of these.
-fn routed_interface(line: &str) -> Option<String> {
-    let mut words = line.split_ascii_whitespace();
-    words.next()?.parse::<u32>().ok()?;
-    words.next().map(str::to_owned)
+fn by_address(sockets: &[BoundSocket]) -> BTreeMap<(IpAddr, u16), Vec<u64>> {
+    let mut by_address: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for socket in sockets {
+        by_address.entry((socket.address, socket.port)).or_default().push(socket.inode);
+    }
+    by_address
+}
+
+/// Returns the interfaces from which the kernel forwards multicast by any of its tables.
+fn routed() -> io::Result<BTreeSet<InterfaceIndex>> {
+    const GET_CONFIGURATION: u16 = 82;
+    let mut netlink = Netlink::open(NetlinkProtocol::Route)?;
+    let mut routed = BTreeSet::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        // `struct netconfmsg`
+        match netlink.dump(GET_CONFIGURATION, &[family as u8, 0, 0, 0]) {
+            Ok(replies) => routed.extend(replies.iter().filter_map(|reply| routed_interface(&reply.payload))),
+            // The kernel has no IPv6.
+            Err(_) if family == libc::AF_INET6 && !std::fs::exists("/proc/thread-self/net/udp6")? => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(routed)
+}
+
+/// Parses a reply (`RTM_NEWNETCONF`); `None` unless multicast is forwarded from the interface.
+fn routed_interface(payload: &[u8]) -> Option<InterfaceIndex> {
+    const HEADER: usize = 4;
+    const INTERFACE: u16 = 1;
+    const FORWARDS_MULTICAST: u16 = 4;
+    let number = |kind| u32_at(attribute(payload.get(HEADER..)?, kind)?, 0);
+    if number(FORWARDS_MULTICAST)? == 0 {
+        return None;
+    }
+    InterfaceIndex::new(number(INTERFACE)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::netlink::push_attribute;
+
     use super::*;
 
     fn index(number: u32) -> InterfaceIndex {
@@ -198,7 +235,7 @@ mod tests {
 
     fn of(bystanders: &Bystanders, address: &str, own: &[u64]) -> Option<Bystander> {
         let own = own.iter().copied().collect();
-        bystanders.of(address.parse().unwrap(), index(2), "eth0", &own)
+        bystanders.of(address.parse().unwrap(), index(2), &own)
     }
 
     #[test]
@@ -211,7 +248,8 @@ mod tests {
         };
         let sockets =
             [line([239, 1, 2, 3], 7000, 11), line([0, 0, 0, 0], 7001, 12), line([10, 0, 0, 1], 7002, 13)];
-        let bystanders = Bystanders { sockets: bound(&sockets.concat()), ..Bystanders::default() };
+        let bystanders =
+            Bystanders { sockets: by_address(&bound(&sockets.concat())), ..Bystanders::default() };
         assert_eq!(of(&bystanders, "239.1.2.3:7000", &[]), Some(Bystander::Udp(11)));
         assert_eq!(of(&bystanders, "239.1.2.3:7000", &[11]), None);
         assert_eq!(of(&bystanders, "239.1.2.4:7000", &[]), None);
@@ -223,7 +261,7 @@ mod tests {
     #[test]
     fn a_socket_of_ipv6_on_any_address_may_receive_ipv4() {
         let any = "1: 00000000000000000000000000000000:1B58 0:0 07 0:0 00:0 0 0 0 21 2 0 0";
-        let bystanders = Bystanders { sockets: bound(any), ..Bystanders::default() };
+        let bystanders = Bystanders { sockets: by_address(&bound(any)), ..Bystanders::default() };
         assert_eq!(of(&bystanders, "239.1.2.3:7000", &[]), Some(Bystander::Udp(21)));
         assert_eq!(of(&bystanders, "[ff15::1]:7000", &[]), Some(Bystander::Udp(21)));
     }
@@ -243,9 +281,14 @@ mod tests {
 
     #[test]
     fn an_interface_that_multicast_is_forwarded_from_is_left_alone() {
-        let table = "Interface      BytesIn  PktsIn  BytesOut PktsOut Flags Local    Remote\n \
-                     0 eth0              0       0         0       0 00000 02000000 00000000\n";
-        let routed = table.lines().filter_map(routed_interface).collect();
+        let reply = |interface: u32, forwards: u32| {
+            let mut payload = vec![libc::AF_INET as u8, 0, 0, 0];
+            push_attribute(&mut payload, 1, &interface.to_ne_bytes());
+            push_attribute(&mut payload, 4, &forwards.to_ne_bytes());
+            payload
+        };
+        assert_eq!(routed_interface(&reply(2, 0)), None);
+        let routed = routed_interface(&reply(2, 1)).into_iter().collect();
         let bystanders = Bystanders { routed, ..Bystanders::default() };
         assert_eq!(of(&bystanders, "239.1.2.3:7000", &[]), Some(Bystander::Router));
     }
@@ -255,6 +298,6 @@ mod tests {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         let read = Bystanders::read().unwrap();
-        assert!(read.sockets.iter().any(|each| each.port == port && each.address.is_loopback()));
+        assert!(read.sockets.keys().any(|(address, bound)| *bound == port && address.is_loopback()));
     }
 }

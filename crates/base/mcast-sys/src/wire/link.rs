@@ -24,6 +24,7 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_XDP: u16 = 43;
+const IFLA_TARGET_NETNSID: u16 = 46;
 const IFLA_XDP_ATTACHED: u16 = 2;
 
 const ETHTOOL_GDRVINFO: u32 = 0x3;
@@ -42,6 +43,8 @@ const LEAVE_CHECKSUMS: [&str; 3] = ["veth", "tun", "virtio_net"];
 pub(super) struct Link {
     is_ethernet: bool,
     pub(super) mtu: u32,
+    /// The MTU of the other end of a veth pair, if it is known.
+    pub(super) peer_mtu: Option<u32>,
     pub(super) driver: String,
     /// Whether the driver removes VLAN tags from frames.
     pub(super) removes_tags: bool,
@@ -62,7 +65,8 @@ struct Row {
     name: String,
     mtu: u32,
     lower: Option<u32>,
-    is_lower_elsewhere: bool,
+    /// The number by which this namespace knows that of `lower`, if it is another one.
+    lower_namespace: Option<u32>,
     master: Option<u32>,
     kind: String,
     has_program: bool,
@@ -70,7 +74,8 @@ struct Row {
 
 impl Link {
     pub(super) fn read(interface: InterfaceIndex) -> io::Result<Self> {
-        let rows: Vec<Row> = Netlink::open(NetlinkProtocol::Route)?
+        let mut netlink = Netlink::open(NetlinkProtocol::Route)?;
+        let rows: Vec<Row> = netlink
             .dump(libc::RTM_GETLINK, &[0; LINK_HEADER])?
             .iter()
             .filter_map(|reply| row(&reply.payload))
@@ -82,12 +87,16 @@ impl Link {
             // Interfaces of kind vlan receive tagged frames, which are never taken. The other end of a veth pair is
             // linked, too.
             let is_apart = ["vlan", "veth"].contains(&row.kind.as_str());
-            row.lower == Some(own.index) && !row.is_lower_elsewhere && row.index != own.index && !is_apart
+            row.lower == Some(own.index)
+                && row.lower_namespace.is_none()
+                && row.index != own.index
+                && !is_apart
         };
         let socket = ethtool::open()?;
         Ok(Self {
             is_ethernet: own.hardware == libc::ARPHRD_ETHER && own.flags & libc::IFF_LOOPBACK as u32 == 0,
             mtu: own.mtu,
+            peer_mtu: peer_mtu(&mut netlink, own, &rows),
             driver: driver(&socket, &own.name).unwrap_or_else(|_| own.kind.clone()),
             // If unknown, it may.
             removes_tags: removes_tags(&socket, &own.name).unwrap_or(true),
@@ -117,6 +126,19 @@ impl Link {
     }
 }
 
+/// Returns the MTU of the other end of a veth pair; `None` if the interface is none, or the system does not say.
+fn peer_mtu(netlink: &mut Netlink, own: &Row, rows: &[Row]) -> Option<u32> {
+    let peer = own.lower.filter(|_| own.kind == "veth")?;
+    let Some(namespace) = own.lower_namespace else {
+        return rows.iter().find(|row| row.index == peer).map(|row| row.mtu);
+    };
+    let mut body = vec![0; LINK_HEADER];
+    body[4..8].copy_from_slice(&peer.to_ne_bytes());
+    push_attribute(&mut body, IFLA_TARGET_NETNSID, &namespace.to_ne_bytes());
+    let replies = netlink.request_one(libc::RTM_GETLINK, 0, &body).ok()?;
+    replies.iter().find_map(|reply| row(&reply.payload)).map(|row| row.mtu)
+}
+
 /// Returns the inode of the calling thread's network namespace.
 pub fn in_namespace() -> io::Result<u64> {
     Ok(File::open("/proc/thread-self/ns/net")?.metadata()?.ino())
@@ -134,7 +156,7 @@ fn row(payload: &[u8]) -> Option<Row> {
             IFLA_IFNAME => row.name = text(value),
             IFLA_MTU => row.mtu = u32_at(value, 0)?,
             IFLA_LINK => row.lower = u32_at(value, 0),
-            IFLA_LINK_NETNSID => row.is_lower_elsewhere = true,
+            IFLA_LINK_NETNSID => row.lower_namespace = Some(u32_at(value, 0)?),
             IFLA_MASTER => row.master = u32_at(value, 0),
             IFLA_LINKINFO => row.kind = attribute(value, IFLA_INFO_KIND).map(text).unwrap_or_default(),
             IFLA_XDP => {

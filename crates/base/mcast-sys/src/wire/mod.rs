@@ -15,11 +15,10 @@ use std::time::{Duration, Instant};
 use mcast_group::{GroupAddr, InterfaceIndex};
 
 use crate::bpf::{self, Attachment, BpfProgram, Map, ProgramKind};
-use crate::socket_option;
 pub use bystanders::{Bystander, Bystanders, inode};
 use link::Link;
 pub use link::in_namespace;
-use program::{KEY_BYTES, Plan, QUICK, Tags};
+use program::{KEY_BYTES, Plan, QUICK, QUICK_BYTES, Tags};
 pub use ring::{FrameRing, WireFrame};
 
 /// The most groups that an interface's program can list.
@@ -28,6 +27,8 @@ const MAX_GROUPS: u32 = 1 << 16;
 const MAX_QUEUES: u32 = 64;
 /// Sizes of a slot, which holds a frame and what the kernel leaves free before it.
 const SLOT_BYTES: [u32; 2] = [2048, 4096];
+/// The largest MTU of the other end of a veth pair that the driver allows beside an XDP program; a little more with some kernels.
+const LONGEST_OF_VETH: u32 = 3_506;
 /// How long the kernel may take to free a queue.
 const RELEASE: Duration = Duration::from_millis(500);
 /// The function by which a program asks the driver for a removed VLAN tag.
@@ -40,6 +41,11 @@ pub struct WireSettings {
     pub slots: u32,
     /// Whether to note the time of each frame.
     pub times: bool,
+}
+
+impl WireSettings {
+    /// The number of frames that receivers request unless they have a receive buffer of another size.
+    pub const DEFAULT_SLOTS: u32 = 8_192;
 }
 
 /// The program of an interface, until it is dropped or the process ends.
@@ -81,7 +87,7 @@ pub struct WireFeatures {
 
 impl WireProbe {
     /// Finds out what an interface of the calling thread's network namespace offers, and whether this process may use
-    /// it. Nothing is changed: no program is loaded, and no socket is bound.
+    /// it with a ring of the usual size. Nothing is changed: no program is loaded, and no socket is bound.
     ///
     /// # Errors
     /// If the interface does not exist, or the system does not describe it.
@@ -107,10 +113,14 @@ fn refusal(link: &Link, features: Option<WireFeatures>) -> Option<WireRefusal> {
     if link.has_program {
         return Some(WireRefusal::OtherProgram);
     }
+    if let Some(mtu) = link.peer_mtu.filter(|mtu| *mtu > LONGEST_OF_VETH) {
+        return Some(WireRefusal::LongFrames { mtu });
+    }
     // A map for these sockets needs the rights that a program needs, outside of any namespace of users.
     let map = Map::xdp_sockets(1).map(drop);
-    let socket = || socket_option::open(libc::AF_XDP, libc::SOCK_RAW, 0).map(drop);
-    map.and_then(|()| socket()).err().map(WireRefusal::from)
+    map.and_then(|()| FrameRing::probe(WireSettings::DEFAULT_SLOTS, SLOT_BYTES[0]))
+        .err()
+        .map(WireRefusal::from)
 }
 
 impl WireFeatures {
@@ -153,8 +163,23 @@ pub enum WireRefusal {
     LockedMemory,
     /// The kernel or the system does not support it.
     Unsupported,
+    /// Its frames, or those that the other end of a virtual link sends, are too long for an XDP program.
+    LongFrames {
+        /// The MTU of the other end, if it is known; else of the interface.
+        mtu: u32,
+    },
+    /// The interface does not exist any more, or is in another network namespace.
+    Gone,
     /// Any other reason.
     Other(io::Error),
+}
+
+/// Returns what prevents frames from being taken off an interface, as far as it depends on other interfaces.
+///
+/// # Errors
+/// [`WireRefusal::PortOf`], [`WireRefusal::Below`] or [`WireRefusal::Gone`], or that the system does not report it.
+pub fn check(interface: InterfaceIndex) -> Result<(), WireRefusal> {
+    Link::read(interface)?.check()
 }
 
 impl WireProgram {
@@ -173,7 +198,7 @@ impl WireProgram {
         let fits = |bytes: &u32| bytes - ring::HEADROOM >= longest_possible;
         // Longer frames continue to the kernel.
         let slot_bytes = SLOT_BYTES.into_iter().find(fits).unwrap_or(SLOT_BYTES[1]);
-        let quick_map = Map::single(QUICK * size_of::<u64>())?;
+        let quick_map = Map::single(QUICK_BYTES)?;
         let groups = Map::hash(KEY_BYTES, size_of::<u32>(), MAX_GROUPS)?;
         let sockets = Map::xdp_sockets(MAX_QUEUES)?;
         let longest = slot_bytes - ring::HEADROOM;
@@ -182,10 +207,10 @@ impl WireProgram {
         let attachment = program.attach_to_driver(interface).map_err(|error| match error.raw_os_error() {
             Some(libc::EOPNOTSUPP) => WireRefusal::NoDriverSupport { driver: link.driver.clone() },
             Some(libc::EBUSY | libc::EEXIST) => WireRefusal::OtherProgram,
+            Some(libc::ERANGE) => WireRefusal::LongFrames { mtu: link.peer_mtu.unwrap_or(link.mtu) },
             _ => error.into(),
         })?;
-        let slots = settings.slots.clamp(64, 1 << 20).next_power_of_two();
-        let rings = open_rings(interface, slots, slot_bytes)?;
+        let rings = open_rings(interface, ring_slots(settings.slots), slot_bytes)?;
         for (queue, ring) in (0_u32..).zip(&rings) {
             let descriptor = ring.as_fd().as_raw_fd();
             sockets.insert(&queue.to_ne_bytes(), &descriptor.to_ne_bytes())?;
@@ -216,13 +241,37 @@ impl WireProgram {
         self.groups.remove(&program::key(address))
     }
 
+    /// Lets the program take frames for another two seconds. Without it, because this process is stopped, they continue to the
+    /// kernel, so that others receive them.
+    ///
+    /// # Errors
+    /// If the system refuses it.
+    pub fn renew(&self) -> io::Result<()> {
+        self.write_quick(&self.quick.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ends the program: all frames continue to the kernel from now on. It is necessary once the interface is in another network
+    /// namespace, because the program moves with it.
+    ///
+    /// # Errors
+    /// If the interface does not exist any more, and so neither the program.
+    pub fn end(&self) -> io::Result<()> {
+        self.attachment.detach()
+    }
+
     fn set_quick(&self, quick: &mut [u64; QUICK], position: usize, key: u64) -> io::Result<()> {
         let mut changed = *quick;
         changed[position] = key;
-        let bytes: Vec<u8> = changed.iter().flat_map(|key| key.to_ne_bytes()).collect();
-        self.quick_map.insert(&0_u32.to_ne_bytes(), &bytes)?;
+        self.write_quick(&changed)?;
         *quick = changed;
         Ok(())
+    }
+
+    fn write_quick(&self, quick: &[u64; QUICK]) -> io::Result<()> {
+        const RENEWED: u64 = 0;
+        let numbers = quick.iter().chain([&RENEWED]);
+        let bytes: Vec<u8> = numbers.flat_map(|number| number.to_ne_bytes()).collect();
+        self.quick_map.insert(&0_u32.to_ne_bytes(), &bytes)
     }
 
     /// Returns whether frames may hold the sum of the pseudo-header in place of the UDP checksum, because the sender's
@@ -238,8 +287,13 @@ impl Drop for WireProgram {
     /// take frames until then, which nobody would receive.
     fn drop(&mut self) {
         // If it fails, the interface is gone, or closing the descriptor detaches the program.
-        let _ = self.attachment.detach();
+        let _ = self.end();
     }
+}
+
+/// Returns the number of slots of a ring that holds this many frames.
+fn ring_slots(frames: u32) -> u32 {
+    frames.clamp(64, 1 << 20).next_power_of_two()
 }
 
 /// Opens a ring for each queue that the interface uses.
@@ -309,6 +363,7 @@ impl From<io::Error> for WireRefusal {
         match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => Self::Rights,
             Some(libc::ENOBUFS) => Self::LockedMemory,
+            Some(libc::ENODEV) => Self::Gone,
             Some(libc::EAFNOSUPPORT | libc::ENOSYS | libc::EPROTONOSUPPORT) => Self::Unsupported,
             _ => Self::Other(error),
         }
@@ -331,6 +386,13 @@ impl fmt::Display for WireRefusal {
                 "its ring exceeds the limit on locked memory (`ulimit -l`), and CAP_IPC_LOCK is not there",
             ),
             Self::Unsupported => f.write_str("this kernel has no AF_XDP"),
+            Self::LongFrames { mtu } => {
+                write!(
+                    f,
+                    "the MTU of the link, {mtu}, is too large for an XDP program (a veth pair allows 3500)"
+                )
+            }
+            Self::Gone => f.write_str("it does not exist any more"),
             Self::Other(error) => write!(f, "the system refused: {error}"),
         }
     }

@@ -13,6 +13,13 @@ pub(super) const KEY_BYTES: usize = 20;
 /// The number of IPv4 groups and ports that the program compares with before it looks up the list: a lookup takes longer
 /// than the rest of the program.
 pub(super) const QUICK: usize = 4;
+/// Until when the program takes frames, in nanoseconds of `CLOCK_MONOTONIC`, behind the quick keys; 0 is a renewal, from which
+/// the program counts [`TAKING`]. A process that is stopped renews nothing, and its frames continue to the kernel.
+const DEADLINE: i16 = (QUICK * size_of::<u64>()) as i16;
+/// The bytes of the quick keys and the deadline.
+pub(super) const QUICK_BYTES: usize = (QUICK + 1) * size_of::<u64>();
+/// How long frames are taken after a renewal, in nanoseconds.
+const TAKING: i32 = 2_000_000_000;
 /// What precedes a frame in its slot: a mark, and the time in nanoseconds of `CLOCK_MONOTONIC`.
 pub(super) const STAMP_BYTES: usize = 16;
 /// The mark: a number that no frame's remains have at this place by chance.
@@ -155,6 +162,7 @@ pub(super) fn assemble(plan: &Plan<'_>) -> Vec<Instruction> {
     if let Tags::Ask(function) = plan.tags {
         pass_tagged(&mut code, function, pass);
     }
+    pass_unless_renewed(&mut code, plan.quick, pass);
     if plan.times {
         stamp(&mut code);
     }
@@ -191,12 +199,26 @@ fn pass_tagged(code: &mut Assembler, function: u32, pass: Label) {
     code.jump_if(R0, Condition::NotEqual32, -libc::ENODATA, pass);
 }
 
-/// Notes the time before the frame, if the driver leaves space there.
+/// Passes frames that arrive after the deadline, and puts the time into `R9`.
+fn pass_unless_renewed(code: &mut Assembler, quick: BorrowedFd<'_>, pass: Label) {
+    use BpfRegister::{R0, R1, R2, R9};
+    let known = code.label();
+    code.call(BpfHelper::MonotonicTime);
+    code.copy(R9, R0);
+    code.set_map_value(R1, quick);
+    code.load(Size::U64, R2, R1, DEADLINE);
+    code.jump_if(R2, Condition::NotEqual, 0, known);
+    code.copy(R2, R9);
+    code.add(R2, TAKING);
+    code.store(Size::U64, R1, DEADLINE, R2);
+    code.place(known);
+    code.jump_if_greater(R9, R2, pass);
+}
+
+/// Notes the time in `R9` before the frame, if the driver leaves space there.
 fn stamp(code: &mut Assembler) {
     use BpfRegister::{R0, R1, R2, R6, R7, R8, R9};
     let done = code.label();
-    code.call(BpfHelper::MonotonicTime);
-    code.copy(R9, R0);
     code.copy(R1, R6);
     code.set(R2, -(STAMP_BYTES as i32));
     code.call(BpfHelper::AdjustMeta);

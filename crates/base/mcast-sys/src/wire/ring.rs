@@ -89,18 +89,8 @@ impl FrameRing {
         slots: u32,
         slot_bytes: u32,
     ) -> io::Result<Self> {
-        let socket = socket_option::open(libc::AF_XDP, libc::SOCK_RAW, 0)?;
-        let memory = Mapping::anonymous(slots as usize * slot_bytes as usize)?;
-        let register = libc::xdp_umem_reg {
-            addr: memory.memory.as_ptr() as u64,
-            len: memory.length as u64,
-            chunk_size: slot_bytes,
-            headroom: 0,
-            flags: 0,
-            tx_metadata_len: 0,
-        };
+        let (socket, memory) = Self::socket(slots, slot_bytes)?;
         let fd = socket.as_fd();
-        socket_option::set(fd, libc::SOL_XDP, libc::XDP_UMEM_REG, &register)?;
         let size = slots.cast_signed();
         socket_option::set(fd, libc::SOL_XDP, libc::XDP_UMEM_FILL_RING, &size)?;
         // Nothing is ever sent, but a socket needs this ring, too.
@@ -117,6 +107,27 @@ impl FrameRing {
         ring.fill.producer().store(ring.lent, Ordering::Release);
         ring.bind(interface, queue)?;
         Ok(ring)
+    }
+
+    /// Finds out whether this process may open a socket with the memory for that many frames.
+    pub(super) fn probe(slots: u32, slot_bytes: u32) -> io::Result<()> {
+        Self::socket(slots, slot_bytes).map(drop)
+    }
+
+    /// Opens a socket with memory for frames.
+    fn socket(slots: u32, slot_bytes: u32) -> io::Result<(OwnedFd, Mapping)> {
+        let socket = socket_option::open(libc::AF_XDP, libc::SOCK_RAW, 0)?;
+        let memory = Mapping::anonymous(slots as usize * slot_bytes as usize)?;
+        let register = libc::xdp_umem_reg {
+            addr: memory.memory.as_ptr() as u64,
+            len: memory.length as u64,
+            chunk_size: slot_bytes,
+            headroom: 0,
+            flags: 0,
+            tx_metadata_len: 0,
+        };
+        socket_option::set(socket.as_fd(), libc::SOL_XDP, libc::XDP_UMEM_REG, &register)?;
+        Ok((socket, memory))
     }
 
     /// Passes the frames that have arrived to `handle`, at most `limit`, until it returns `false`; returns how many.

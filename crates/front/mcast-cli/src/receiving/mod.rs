@@ -348,6 +348,9 @@ impl Tally {
         if statistics.refused > 0 {
             text += &format!("; filtered out (not joined here): {}", count(statistics.refused));
         }
+        if statistics.damaged > 0 {
+            text += &format!("; damaged (wrong checksum or length): {}", count(statistics.damaged));
+        }
         if self.truncated > 0 {
             text += &format!("; truncated: {}", count(self.truncated));
         }
@@ -416,6 +419,8 @@ record! {
         /// Datagrams filtered out: of groups that were not joined here, or from sources that are not accepted; not
         /// counted as loss
         filtered_out: u64 = statistics.refused,
+        /// With `--wire`: damaged datagrams of joined groups, which the system discards and counts itself without `--wire`
+        damaged: u64 = statistics.damaged,
         /// Truncated datagrams
         truncated: u64 = tally.truncated,
         /// Datagrams by group, interface and source, busiest first

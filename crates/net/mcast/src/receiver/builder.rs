@@ -18,6 +18,7 @@ use mcast_sys::wire::WireSettings;
 const RECEIVE_BUFFER: usize = 4 << 20;
 /// A ring has one slot for this number of bytes of the receive buffer: about what a small datagram occupies in a socket's.
 const BYTES_PER_SLOT: usize = 512;
+const _: () = assert!(RECEIVE_BUFFER / BYTES_PER_SLOT == WireSettings::DEFAULT_SLOTS as usize);
 
 /// Settings for a [`Receiver`], created by [`Receiver::builder`].
 #[derive(Clone, Debug)]

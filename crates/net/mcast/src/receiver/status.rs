@@ -88,9 +88,12 @@ pub struct Statistics {
     /// How many of these were truncated because the buffer was too small.
     pub truncated: u64,
     /// Datagrams that reached a socket without being requested: unicast to the port, groups of
-    /// other programs, sources that are not admitted. This is not loss. Of what was taken off an interface
-    /// ([`Wire`](crate::Wire)), also damaged datagrams, which the kernel would have discarded.
+    /// other programs, sources that are not admitted. This is not loss.
     pub refused: u64,
+    /// Damaged datagrams of joined groups, such as those with a wrong checksum, among those that were taken off an
+    /// interface ([`Wire`](crate::Wire)). Those that arrive by sockets are counted by the system only (Linux:
+    /// `InCsumErrors` in `/proc/net/snmp` and `snmp6`).
+    pub damaged: u64,
     /// Datagrams that the system dropped for lack of receive buffer.
     pub dropped: Drops,
     /// Receive calls that returned datagrams, and readings of rings; a batch may take two system calls for one.
@@ -159,6 +162,7 @@ pub(crate) struct Counters {
     received: AtomicU64,
     truncated: AtomicU64,
     refused: AtomicU64,
+    damaged: AtomicU64,
     calls: AtomicU64,
     merged: AtomicU64,
 }
@@ -188,6 +192,9 @@ impl Counters {
         if taken.refused > 0 {
             self.refused.fetch_add(taken.refused, Ordering::Relaxed);
         }
+        if taken.damaged > 0 {
+            self.damaged.fetch_add(taken.damaged, Ordering::Relaxed);
+        }
         if now {
             self.received.fetch_add(taken.received, Ordering::Relaxed);
             self.truncated.fetch_add(taken.truncated, Ordering::Relaxed);
@@ -203,6 +210,7 @@ impl Counters {
             received: self.received.load(Ordering::Relaxed),
             truncated: self.truncated.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
+            damaged: self.damaged.load(Ordering::Relaxed),
             dropped: match (drops, receives_others, merged) {
                 (None, _, _) => Drops::Unknown,
                 (Some(count), true, true) => Drops::About(count),

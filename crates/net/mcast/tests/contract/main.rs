@@ -26,3 +26,4 @@ mod timing;
 mod tokio;
 mod waiting;
 mod wire;
+mod wire_changes;

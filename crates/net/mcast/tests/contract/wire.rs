@@ -16,13 +16,14 @@ use crate::net::{Net, PORT, TIMEOUT, next, texts_until, until};
 macro_rules! on_the_wire {
     ($($name:ident),+ $(,)?) => {
         mod v4 {
-            $(#[test] fn $name() { super::with_rights(mcast::Family::V4, super::$name) })+
+            $(#[test] fn $name() { crate::wire::with_rights(mcast::Family::V4, super::$name) })+
         }
         mod v6 {
-            $(#[test] fn $name() { super::with_rights(mcast::Family::V6, super::$name) })+
+            $(#[test] fn $name() { crate::wire::with_rights(mcast::Family::V6, super::$name) })+
         }
     };
 }
+pub(crate) use on_the_wire;
 
 on_the_wire!(
     plain_datagrams_are_taken_with_all_details,
@@ -53,7 +54,7 @@ fn is_ordinary_user() -> bool {
     !is_root || !read("uid_map").contains("4294967295")
 }
 
-fn with_rights(family: Family, test: fn(&Net)) {
+pub(crate) fn with_rights(family: Family, test: fn(&Net)) {
     let net = Net::new(family);
     let refused = net
         .try_receiver(|builder| builder.join(net.on("eth0", net.group(99))).wire(Wire::Require))
@@ -71,12 +72,12 @@ fn with_rights(family: Family, test: fn(&Net)) {
 }
 
 /// Opens a receiver of a group on `eth0` that must take its datagrams off the interface.
-fn taking(net: &Net, number: u16) -> Receiver {
+pub(crate) fn taking(net: &Net, number: u16) -> Receiver {
     let membership = net.on("eth0", net.group(number));
     net.receiver(|builder| builder.join(membership).wire(Wire::Require))
 }
 
-fn status(receiver: &Receiver) -> WireStatus {
+pub(crate) fn status(receiver: &Receiver) -> WireStatus {
     receiver.wire_status().pop().expect("a group is joined")
 }
 
@@ -253,7 +254,7 @@ fn required_is_refused_where_it_is_impossible(net: &Net) {
 }
 
 /// Opens the socket of a program that shares the port.
-fn program(net: &Net) -> UdpSocket {
+pub(crate) fn program(net: &Net) -> UdpSocket {
     let any: IpAddr = match net.family {
         Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
         Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
@@ -277,14 +278,14 @@ fn program(net: &Net) -> UdpSocket {
         .unwrap()
 }
 
-fn receive(socket: &UdpSocket) -> Vec<u8> {
+pub(crate) fn receive(socket: &UdpSocket) -> Vec<u8> {
     let mut buffer = [0; 64];
     let length = socket.recv(&mut buffer).unwrap();
     buffer[..length].to_vec()
 }
 
 /// Returns a frame to the first group.
-fn frame(net: &Net, source: IpAddr, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(net: &Net, source: IpAddr, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; 200];
     let frame = UdpFrame {
         mac: MacAddress([2, 0, 0, 0, 0, 1]),
@@ -301,7 +302,7 @@ fn frame(net: &Net, source: IpAddr, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Sends a frame ten times from the sender.
-fn send_ten(net: &Net, frame: &[u8]) {
+pub(crate) fn send_ten(net: &Net, frame: &[u8]) {
     let index = net.index(&net.sender, "eth0").number();
     let mut batch = FrameBatch::default();
     (0..10).for_each(|_| batch.push(frame));
@@ -467,7 +468,7 @@ fn link_with_queues(net: &Net) -> &'static str {
 }
 
 /// Starts a process that receives the first group, and waits until it has joined.
-fn receiving_process(net: &Net, wire: Wire) -> mcast_lab::Child {
+pub(crate) fn receiving_process(net: &Net, wire: Wire) -> mcast_lab::Child {
     let mut process = net
         .receiver
         .command(std::env::current_exe().unwrap())
@@ -512,7 +513,7 @@ fn receives_until_it_is_killed() {
 }
 
 /// Returns whether an XDP program runs on the receiver's `eth0`.
-fn has_xdp(net: &Net) -> bool {
+pub(crate) fn has_xdp(net: &Net) -> bool {
     let shown = net.receiver.command("ip").unwrap().args(["link", "show", "eth0"]).output().unwrap();
     String::from_utf8_lossy(&shown.stdout).contains("xdp")
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mcast::{Interface, Membership, Receiver, Wire, WireStatus};
 use mcast_group::{Group, GroupAddr};
-use mcast_sys::wire::{Bystander, Bystanders, WireProbe, WireRefusal};
+use mcast_sys::wire::{Bystanders, WireProbe, WireRefusal};
 
 use super::namespace::LegNamespace;
 use super::{Driver, DriverError};
@@ -208,10 +208,10 @@ impl Driver {
             }
             let bystanders = Bystanders::read().map_err(&failed)?;
             let found = addresses.iter().find_map(|address| {
-                let other = bystanders.of(*address, interface.index, &interface.name, &BTreeSet::new())?;
+                let other = bystanders.of(*address, interface.index, &BTreeSet::new())?;
                 Some((address, other))
             });
-            found.map_or(Ok(()), |(address, other)| refuse(address, Bystander::describe(other), false))
+            found.map_or(Ok(()), |(address, other)| refuse(address, bystanders.describe(other), false))
         })?
     }
 

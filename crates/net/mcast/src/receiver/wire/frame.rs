@@ -45,7 +45,11 @@ impl<'a> WireDatagram<'a> {
         };
         let header = ip.payload.first_chunk::<UDP_HEADER>()?;
         let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-        let length = usize::from(word(4));
+        let length = match usize::from(word(4)) {
+            // As in the kernel, which delivers it: the length of a jumbogram is that of the packet (RFC 2675, section 4).
+            0 if ip.source.is_ipv6() => ip.payload.len(),
+            length => length,
+        };
         let datagram = ip.payload.get(..length).filter(|datagram| datagram.len() >= UDP_HEADER)?;
         if !is_intact(&ip, datagram, word(6), leaves_checksums) {
             return None;
@@ -54,7 +58,8 @@ impl<'a> WireDatagram<'a> {
             IpAddr::V6(v6) if v6.is_unicast_link_local() => {
                 SocketAddrV6::new(v6, word(0), 0, on.number()).into()
             }
-            source => SocketAddr::new(source, word(0)),
+            // An IPv4 address in a packet of IPv6 is reported as by a socket.
+            source => SocketAddr::new(source.to_canonical(), word(0)),
         };
         Some(Self {
             source,
@@ -169,6 +174,33 @@ mod tests {
         let bytes = frame("fe80::1", "ff15::1", b"x");
         let SocketAddr::V6(source) = parse(&bytes).unwrap().source else { panic!("of another family") };
         assert_eq!(source.scope_id(), 3);
+    }
+
+    #[test]
+    fn a_datagram_of_ipv6_without_a_length_is_as_long_as_its_packet() {
+        let mut bytes = frame("fd00::1", "ff15::1", b"jumbo");
+        bytes[58..60].fill(0);
+        // The pseudo-header contains the length of the packet in both, and the field is summed as well.
+        let sum = InternetChecksum::pseudo_header(
+            "fd00::1".parse().unwrap(),
+            "ff15::1".parse().unwrap(),
+            UDP,
+            u32::try_from(bytes.len() - 54).unwrap(),
+        );
+        bytes[60..62].fill(0);
+        let checksum = sum.unwrap().bytes(&bytes[54..]).finish();
+        bytes[60..62].copy_from_slice(&checksum.to_be_bytes());
+        assert_eq!(parse(&bytes).unwrap().payload, b"jumbo");
+        let mut v4 = frame("10.0.0.1", "239.1.2.3", b"x");
+        v4[38..40].fill(0);
+        v4[40..42].fill(0);
+        assert_eq!(parse(&v4), None);
+    }
+
+    #[test]
+    fn a_source_of_ipv4_in_a_packet_of_ipv6_is_one_of_ipv4() {
+        let bytes = frame("::ffff:10.7.0.1", "ff15::1", b"x");
+        assert_eq!(parse(&bytes).unwrap().source, SocketAddr::new("10.7.0.1".parse().unwrap(), 5000));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use mcast_group::{Family, Group, GroupAddr, InterfaceIndex, SourceFilter};
 use super::table::Key;
 use crate::error::{Error, ErrorKind, Operation, Result};
 use mcast_sys::poller::Poller;
-use mcast_sys::wire::{Bystander, Bystanders, WireProgram, WireRefusal, WireSettings, in_namespace};
+use mcast_sys::wire::{Bystanders, WireProgram, WireRefusal, WireSettings, in_namespace};
 use port::Watch;
 pub(crate) use port::{RingCount, WirePort};
 
@@ -101,12 +101,15 @@ pub(crate) struct Wires {
     settings: WireSettings,
     ports: Vec<Option<WirePort>>,
     shared: Arc<Mutex<Shared>>,
-    /// The IPv4 addresses of this host, sorted.
-    own: Arc<[Ipv4Addr]>,
+    own: OwnAddresses,
     /// The drops of rings that were closed.
     retired_drops: u64,
     _watch: Watch,
 }
+
+/// The IPv4 addresses of all interfaces, sorted. The watching thread reads them when an interface changes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OwnAddresses(Arc<Mutex<Arc<[Ipv4Addr]>>>);
 
 /// What the watching thread needs.
 #[derive(Debug)]
@@ -144,13 +147,14 @@ impl Wires {
         all.retain(|other| other.strong_count() > 0);
         all.push(Arc::downgrade(&shared));
         drop(all);
+        let own = OwnAddresses::default();
         Ok(Self {
             policy,
             settings,
             ports: Vec::new(),
-            _watch: Watch::start(Arc::clone(&shared)).map_err(failed)?,
+            _watch: Watch::start(Arc::clone(&shared), own.clone()).map_err(failed)?,
             shared,
-            own: Arc::default(),
+            own,
             retired_drops: 0,
         })
     }
@@ -179,17 +183,16 @@ impl Wires {
             let mut refused = BTreeMap::new();
             for key in fresh {
                 let name = mcast_sys::interface::name_of(key.1).unwrap_or_else(|_| key.1.to_string());
-                let state = self.begin(shared, poller, key, &name, &bystanders, &mut refused);
+                let state = self.begin(shared, poller, key, &bystanders, &mut refused);
                 shared.groups.insert(key, WireGroup { name, state });
             }
         }
         self.close_unused(poller, &keys);
         if self.ports().next().is_some() {
-            // If they cannot be listed now, those that are known remain.
-            self.own = own_addresses().unwrap_or_else(|_| Arc::clone(&self.own));
+            self.own.read();
         }
         for port in self.ports.iter_mut().flatten() {
-            port.admit(joined.clone(), &self.own);
+            port.admit(joined.clone());
         }
     }
 
@@ -251,7 +254,6 @@ impl Wires {
         shared: &Shared,
         poller: &Poller,
         key: Key,
-        name: &str,
         bystanders: &io::Result<Bystanders>,
         refused: &mut BTreeMap<InterfaceIndex, String>,
     ) -> WireState {
@@ -268,8 +270,8 @@ impl Wires {
                 return by_socket(format!("the sockets here cannot be listed: {error}"), ErrorKind::Other);
             }
             Ok(bystanders) => {
-                if let Some(other) = bystanders.of(key.0, key.1, name, &shared.own) {
-                    return by_socket(other.describe(), ErrorKind::AddressInUse);
+                if let Some(other) = bystanders.of(key.0, key.1, &shared.own) {
+                    return by_socket(bystanders.describe(other), ErrorKind::AddressInUse);
                 }
             }
         }
@@ -312,7 +314,7 @@ impl Wires {
         for (number, ring) in rings.iter().enumerate() {
             ring.register(poller, FIRST_TOKEN + vacant * RINGS + number).map_err(refused)?;
         }
-        let port = WirePort::new(interface, Arc::new(program), rings, self.settings.times);
+        let port = WirePort::new(interface, Arc::new(program), rings, self.own.clone(), self.settings.times);
         let program = Arc::clone(&port.program);
         if vacant == self.ports.len() {
             self.ports.push(Some(port));
@@ -345,24 +347,78 @@ impl Wires {
 }
 
 impl Shared {
+    /// Returns the interfaces from which frames are taken, with their programs.
+    fn programs(&self) -> BTreeMap<InterfaceIndex, Arc<WireProgram>> {
+        let taken = self.groups.iter().filter_map(|(key, group)| match &group.state {
+            WireState::Taken(program) => Some((key.1, Arc::clone(program))),
+            WireState::BySocket { .. } => None,
+        });
+        taken.collect()
+    }
+
+    /// Lets the programs take frames for another while.
+    fn renew(&self) {
+        for program in self.programs().values() {
+            // If it fails, frames continue to the sockets.
+            let _ = program.renew();
+        }
+    }
+
+    /// Returns the groups of interfaces to the sockets whose frames another interface receives now, and of those that are gone.
+    fn yield_to_links(&mut self) {
+        for (interface, program) in self.programs() {
+            let Err(refusal) = mcast_sys::wire::check(interface) else { continue };
+            if matches!(refusal, WireRefusal::Gone) {
+                // It fails if the program is gone, too, and not if the interface has only left this namespace.
+                let _ = program.end();
+            }
+            let here = self.groups.iter_mut().filter(|(key, _)| key.1 == interface);
+            here.for_each(|(key, group)| group.give_up(key.0, refusal.to_string(), ErrorKind::Unsupported));
+        }
+    }
+
     /// Returns groups to the sockets that somebody else would receive, too.
     fn yield_to_others(&mut self) {
         if !self.groups.values().any(WireGroup::is_taken) {
             return;
         }
-        let bystanders = Bystanders::read();
         let own = &self.own;
-        for (key, group) in self.groups.iter_mut().filter(|(_, group)| group.is_taken()) {
-            let reason = match &bystanders {
-                Ok(bystanders) => bystanders.of(key.0, key.1, &group.name, own).map(Bystander::describe),
-                Err(error) => Some(format!("the sockets here cannot be listed: {error}")),
-            };
-            if let Some(reason) = reason
-                && group.leave(key.0)
-            {
-                group.state = WireState::BySocket { reason, kind: ErrorKind::AddressInUse };
+        let taken = self.groups.iter_mut().filter(|(_, group)| group.is_taken());
+        match Bystanders::read() {
+            Ok(bystanders) => {
+                let others = taken.filter_map(|(key, group)| {
+                    let other = bystanders.of(key.0, key.1, own)?;
+                    Some((group.leave(key.0), group, other))
+                });
+                // All return before anybody is named, which takes long.
+                let left: Vec<_> = others.collect();
+                for (_, group, other) in left.into_iter().filter(|(is_left, ..)| *is_left) {
+                    let (reason, kind) = (bystanders.describe(other), ErrorKind::AddressInUse);
+                    group.state = WireState::BySocket { reason, kind };
+                }
+            }
+            Err(error) => {
+                let reason = format!("the sockets here cannot be listed: {error}");
+                taken.for_each(|(key, group)| group.give_up(key.0, reason.clone(), ErrorKind::Other));
             }
         }
+    }
+}
+
+impl OwnAddresses {
+    /// Reads them. If they cannot be listed now, those that are known remain.
+    fn read(&self) {
+        if let Ok(addresses) = own_addresses() {
+            *self.lock() = addresses;
+        }
+    }
+
+    fn get(&self) -> Arc<[Ipv4Addr]> {
+        Arc::clone(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<[Ipv4Addr]>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -376,6 +432,13 @@ impl WireGroup {
         match &self.state {
             WireState::Taken(program) => program.leave(address).is_ok(),
             WireState::BySocket { .. } => true,
+        }
+    }
+
+    /// Leaves the frames to the socket for a reason, if the system allows it.
+    fn give_up(&mut self, address: GroupAddr, reason: String, kind: ErrorKind) {
+        if self.is_taken() && self.leave(address) {
+            self.state = WireState::BySocket { reason, kind };
         }
     }
 

@@ -1,9 +1,9 @@
 //! The rings of an interface, and the thread that notices others who would miss frames.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,10 +14,11 @@ use mcast_group::{GroupAddr, InterfaceIndex, SourceFilter};
 use mcast_sys::KernelClock;
 use mcast_sys::poller::Poller;
 use mcast_sys::timing::clock_time;
+use mcast_sys::watch::InterfaceWatch;
 use mcast_sys::wire::{FrameRing, WireFrame, WireProgram};
 
 use super::frame::WireDatagram;
-use super::{Joined, Shared};
+use super::{Joined, OwnAddresses, Shared};
 use crate::batch::Batch;
 use crate::datagram::Arrival;
 use crate::receiver::table::AddressHasher;
@@ -29,8 +30,8 @@ pub(crate) struct WirePort {
     pub(super) program: Arc<WireProgram>,
     rings: Vec<Mutex<Ring>>,
     admitted: HashMap<GroupAddr, SourceFilter, BuildHasherDefault<AddressHasher>>,
-    /// The IPv4 addresses of this host, sorted. The kernel discards what arrives from them.
-    own: Arc<[Ipv4Addr]>,
+    /// The IPv4 addresses of this host. The kernel discards what arrives from them.
+    own: OwnAddresses,
     /// Whether time and loss are reported with each datagram.
     details: bool,
     /// The ring to read first, so that none waits for the others.
@@ -42,10 +43,13 @@ struct Ring {
     frames: FrameRing,
     /// The drops reported so far.
     reported: u64,
-    /// The number of the frame before which more were dropped, and the drops up to it. A full ring drops the
+    /// The numbers of frames before which more were dropped, each with the drops up to it. A full ring drops the
     /// frames that follow, so drops belong before the next frame to arrive when they are noticed.
-    gap: Option<(u32, u64)>,
+    gaps: VecDeque<(u32, u64)>,
 }
+
+/// The most gaps of a ring that are kept apart; later ones are joined to the last.
+const MOST_GAPS: usize = 64;
 
 /// The number of datagrams that one reading of a port delivered and refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +57,7 @@ pub(crate) struct RingCount {
     pub(crate) received: u64,
     pub(crate) truncated: u64,
     pub(crate) refused: u64,
+    pub(crate) damaged: u64,
 }
 
 /// The difference between the clocks of frames and of datagrams, which is the same for all frames that are read at once.
@@ -64,23 +69,24 @@ impl WirePort {
         interface: InterfaceIndex,
         program: Arc<WireProgram>,
         rings: Vec<FrameRing>,
+        own: OwnAddresses,
         details: bool,
     ) -> Self {
-        let ring = |frames| Mutex::new(Ring { frames, reported: 0, gap: None });
+        let ring =
+            |frames| Mutex::new(Ring { frames, reported: 0, gaps: VecDeque::with_capacity(MOST_GAPS) });
         Self {
             interface,
             program,
             rings: rings.into_iter().map(ring).collect(),
             admitted: HashMap::default(),
-            own: Arc::default(),
+            own,
             details,
             next: AtomicUsize::new(0),
         }
     }
 
-    /// Admits the datagrams of what is joined on this interface, and of nothing else, from others than `own`.
-    pub(super) fn admit<'a>(&mut self, joined: impl Iterator<Item = Joined<'a>>, own: &Arc<[Ipv4Addr]>) {
-        self.own = Arc::clone(own);
+    /// Admits the datagrams of what is joined on this interface, and of nothing else.
+    pub(super) fn admit<'a>(&mut self, joined: impl Iterator<Item = Joined<'a>>) {
         let here = joined.filter(|(_, interface, _)| *interface == self.interface);
         self.admitted = here.map(|(address, _, filter)| (address, filter.clone())).collect();
     }
@@ -107,13 +113,16 @@ impl WirePort {
         if self.details && ring.frames.may_have_been_full() {
             ring.note_drops();
         }
-        let Ring { frames, reported, gap } = ring;
+        let Ring { frames, reported, gaps } = ring;
+        let own = self.own.get();
         let leaves_checksums = self.program.leaves_checksums();
+        let is_own =
+            |source: IpAddr| matches!(source, IpAddr::V4(source) if own.binary_search(&source).is_ok());
         // Most datagrams are to the same group as the one before.
         let mut last: Option<(GroupAddr, &SourceFilter)> = None;
         frames.take(usize::MAX, |number, frame| {
             let Some(datagram) = WireDatagram::parse(frame.bytes, self.interface, leaves_checksums) else {
-                taken.refused += 1;
+                taken.damaged += 1;
                 return true;
             };
             let address = datagram.destination;
@@ -123,17 +132,18 @@ impl WirePort {
             };
             last = filter.map(|filter| (address, filter));
             let source = datagram.source.ip();
-            if !filter.is_some_and(|filter| filter.admits(source) && !self.is_own(source)) {
+            if !filter.is_some_and(|filter| filter.admits(source) && !is_own(source)) {
                 taken.refused += 1;
                 return true;
             }
             let mut lost = 0;
-            // The gap may be before a frame that was refused.
-            if let Some((before, total)) = *gap
-                && number.wrapping_sub(before).cast_signed() >= 0
+            // Gaps may be before frames that were refused.
+            while let Some((before, total)) = gaps.front()
+                && number.wrapping_sub(*before).cast_signed() >= 0
             {
-                lost = total - *reported;
-                (*reported, *gap) = (total, None);
+                lost += total - *reported;
+                *reported = *total;
+                gaps.pop_front();
             }
             let arrival = self.arrival(&datagram, clock.time(&frame), lost);
             let truncated = datagram.payload.len() > batch.buffer_bytes();
@@ -144,7 +154,7 @@ impl WirePort {
         });
     }
 
-    /// Stops waiting for a ring whose interface is gone.
+    /// Stops waiting for a ring whose interface is gone. If that is in another network namespace now, its program is there, too.
     pub(crate) fn check(&self, ring: usize, poller: &Poller) {
         if let Some(ring) = self.rings.get(ring).map(lock_ring)
             && !ring.frames.is_readable()
@@ -152,6 +162,8 @@ impl WirePort {
         {
             // Closing it removes it in any case.
             let _ = ring.frames.unregister(poller);
+            // It fails if the program is gone with the interface.
+            let _ = self.program.end();
         }
     }
 
@@ -169,12 +181,6 @@ impl WirePort {
 
     pub(super) fn drops(&self) -> Option<u64> {
         self.rings.iter().try_fold(0, |sum, ring| Some(sum + lock_ring(ring).frames.drops().ok()?))
-    }
-
-    /// Returns whether the kernel would discard a datagram because its source is an address of this host.
-    #[inline]
-    fn is_own(&self, source: IpAddr) -> bool {
-        matches!(source, IpAddr::V4(source) if self.own.binary_search(&source).is_ok())
     }
 
     #[inline]
@@ -197,10 +203,15 @@ impl Ring {
     fn note_drops(&mut self) {
         // If the system does not say, the count of all remains, and the next reading adds it.
         let Ok(total) = self.frames.drops() else { return };
-        let noted = self.gap.map_or(self.reported, |(_, total)| total);
-        if total > noted {
-            let before = self.gap.map_or_else(|| self.frames.next_number(), |(before, _)| before);
-            self.gap = Some((before, total));
+        let noted = self.gaps.back().map_or(self.reported, |(_, total)| *total);
+        if total <= noted {
+            return;
+        }
+        let next = self.frames.next_number();
+        let is_full = self.gaps.len() == MOST_GAPS;
+        match self.gaps.back_mut() {
+            Some((before, last)) if is_full || *before == next => *last = total,
+            _ => self.gaps.push_back((next, total)),
         }
     }
 }
@@ -238,11 +249,22 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Starts watching in the calling thread's network namespace.
-    pub(crate) fn start(shared: Arc<Mutex<Shared>>) -> io::Result<Self> {
+    pub(crate) fn start(shared: Arc<Mutex<Shared>>, own: OwnAddresses) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
+        let links = InterfaceWatch::open()?;
         let watch = move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(INTERVAL) {
-                super::lock(&shared).yield_to_others();
+                // If it is unknown, something may have changed.
+                let has_changed = !matches!(links.wait(Some(Duration::ZERO)), Ok(None));
+                if has_changed {
+                    own.read();
+                }
+                let mut shared = super::lock(&shared);
+                shared.renew();
+                if has_changed {
+                    shared.yield_to_links();
+                }
+                shared.yield_to_others();
             }
         };
         let thread = Builder::new().name("mcast wire".into()).spawn(watch)?;
