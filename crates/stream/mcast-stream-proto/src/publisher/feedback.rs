@@ -218,7 +218,7 @@ impl PublisherMachine {
         let Some(member) = self.members.get_mut(id) else { return };
         let (was_incomplete, before) = (member.progress.is_incomplete(), member.role);
         member.progress.record_reading(status, count);
-        let silence = member.record(status, now, group_round_trip, verified_through);
+        let silence = member.record(status, now, group_round_trip, sent, verified_through);
         // Nobody receives anything new while the stream pauses.
         let silence = silence.min(now.since(self.data_resumed_at));
         let has_room = member.has_ample_room() && member.room_end() > sent;

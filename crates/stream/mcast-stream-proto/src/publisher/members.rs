@@ -186,13 +186,14 @@ impl Member {
         }
     }
 
-    /// Records a status; returns for how long the subscriber had received nothing new of the stream before it. `verified_through`
-    /// is one past the last manifest that was sent, if the publisher signs.
+    /// Records a status; returns for how long the subscriber had received nothing new of the stream before it. `sent` is one past
+    /// the last datagram that was sent, and `verified_through` one past the last manifest, if the publisher signs.
     pub(crate) fn record(
         &mut self,
         status: &Status,
         now: ClockTime,
         expected: Duration,
+        sent: Sequence,
         verified_through: Option<Sequence>,
     ) -> Duration {
         let progress = &mut self.progress;
@@ -218,7 +219,10 @@ impl Member {
         // bottleneck, its repairs may be dropped again and again. Repairs of what follows the last manifest are not: when
         // no room is left for the next manifest, a subscriber that verifies discards that data and requests it, in vain.
         let lacks_nothing = status.next >= status.highest;
-        let has_read_all = lacks_nothing && self.window() > 0 && self.window() == u64::from(self.widest);
+        // To have read everything that it knows of is none for a subscriber that learns of nothing any more, because the group
+        // does not reach it: it would block the publisher for as long as its statuses arrive.
+        let has_read_all =
+            status.next >= sent && self.window() > 0 && self.window() == u64::from(self.widest);
         if has_read_all || self.room_end > self.advanced.0 {
             self.advanced = (self.room_end, now);
         } else if has_received && !lacks_nothing && verified_through != Some(status.next) {
@@ -573,12 +577,14 @@ mod tests {
             window: 10,
             ..Status::default()
         };
+        let sent = Sequence(5);
         for now in [2, 3].map(ClockTime) {
-            member.record(&status(5, 5), now, Duration::from_nanos(1), None);
+            member.record(&status(5, 5), now, Duration::from_nanos(1), sent, None);
             assert_eq!(member.advanced, (Sequence(15), now));
         }
+        let sent = Sequence(9);
         for now in [4, 5].map(ClockTime) {
-            member.record(&status(5, 9), now, Duration::from_nanos(1), None);
+            member.record(&status(5, 9), now, Duration::from_nanos(1), sent, None);
             assert_eq!(member.advanced, (Sequence(15), ClockTime(3)));
         }
         // A repair of another datagram is progress, once.
@@ -587,6 +593,7 @@ mod tests {
                 &Status { received: 7, ..status(5, 9) },
                 now,
                 Duration::from_nanos(1),
+                sent,
                 Some(Sequence(4)),
             );
             assert_eq!(member.advanced, (Sequence(15), ClockTime(6)));
@@ -596,9 +603,23 @@ mod tests {
             &Status { received: 8, ..status(5, 9) },
             ClockTime(8),
             Duration::from_nanos(1),
+            sent,
             Some(Sequence(5)),
         );
         assert_eq!(member.advanced, (Sequence(15), ClockTime(6)));
+    }
+
+    /// The switch does not forward the group to it, while its statuses arrive.
+    #[test]
+    fn to_have_read_all_that_it_knows_of_is_no_progress_for_a_subscriber_that_learns_of_nothing() {
+        let mut member = Member::new(HOME, ClockTime(1), Progress::default(), repairs());
+        let (next, highest) = (Sequence(5), Sequence(5));
+        let status = Status { next, highest, window: 10, ..Status::default() };
+        member.record(&status, ClockTime(2), Duration::from_nanos(1), Sequence(5), None);
+        for now in [3, 4].map(ClockTime) {
+            member.record(&status, now, Duration::from_nanos(1), Sequence(15), None);
+            assert_eq!(member.advanced, (Sequence(15), ClockTime(2)));
+        }
     }
 
     #[test]
@@ -611,8 +632,9 @@ mod tests {
             given_up,
             ..Status::default()
         };
-        member.record(&status(5, 4, Status::ENDED, 2), ClockTime(2), Duration::from_nanos(1), None);
-        member.record(&status(3, 6, 0, 0), ClockTime(3), Duration::from_nanos(1), None);
+        let sent = Sequence(9);
+        member.record(&status(5, 4, Status::ENDED, 2), ClockTime(2), Duration::from_nanos(1), sent, None);
+        member.record(&status(3, 6, 0, 0), ClockTime(3), Duration::from_nanos(1), sent, None);
         let Progress { next, end, given_up, .. } = member.progress;
         assert_eq!((next, end, given_up), (Sequence(5), End::Received, 2));
         assert_eq!(member.room_end(), Sequence(9), "an overtaken status gave it more room than it has");
@@ -638,7 +660,7 @@ mod tests {
                     // Some claim to know of everything.
                     let highest = if choice == 2 { Sequence::MAX } else { next + random.next() % 8 };
                     let status = Status { next, highest, window: window as u32, ..Status::default() };
-                    member.record(&status, ClockTime(turn), Duration::from_nanos(1), None);
+                    member.record(&status, ClockTime(turn), Duration::from_nanos(1), next, None);
                     members.changed(id);
                 }
             }

@@ -144,6 +144,8 @@ pub(crate) struct RepairFlow {
     group_before: u64,
     /// Bytes sent to this subscriber alone.
     single_bytes: u64,
+    /// The bytes of recent repairs that it requested, and their number.
+    lengths: (u64, u64),
     reported: Reported,
     pending: Pending,
     /// Recent repairs that it requested, and those that passed its link.
@@ -166,6 +168,7 @@ impl RepairFlow {
             paid: SentLog::of_subscriber(),
             group_before,
             single_bytes: 0,
+            lengths: (0, 0),
             reported: Reported { at: now, ..Reported::default() },
             pending: Pending::default(),
             recent: (0, 0),
@@ -239,6 +242,10 @@ impl RepairFlow {
         log.note(now);
         self.paid.note(now);
         self.credit.take(bytes);
+        if self.lengths.1 >= 8 * SAMPLE_REPAIRS {
+            self.lengths = (self.lengths.0 / 2, self.lengths.1 / 2);
+        }
+        self.lengths = (self.lengths.0 + bytes, self.lengths.1 + 1);
         if is_single {
             self.single_bytes += bytes;
         }
@@ -264,7 +271,7 @@ impl RepairFlow {
     }
 
     /// Handles the count in a status: gives credit for what arrived, and adapts the rate to the share that did not,
-    /// once a sample is complete. `average` is the length of a datagram.
+    /// once a sample is complete. `average` is the length of a datagram of new data.
     pub(super) fn record_report(
         &mut self,
         now: ClockTime,
@@ -298,7 +305,10 @@ impl RepairFlow {
         if sent > 0 {
             self.end_pause(now, report.subscribers);
         }
-        self.give_credit(arrived, paid, sent, average);
+        // Its repairs may be longer than new data, of which a publisher that recalls its log may have none.
+        let (bytes, repairs) = self.lengths;
+        let average_repair = bytes.checked_div(repairs).unwrap_or(average);
+        self.give_credit(arrived, paid, sent, average_repair);
         let denied = self.pace.denied + group.pace.denied;
         // What was received or lost during a pause says nothing about the link.
         if !report.is_steady {
@@ -324,7 +334,7 @@ impl RepairFlow {
             return None;
         }
         let lost = sent.saturating_sub(arrived);
-        let (sent_bytes, arrived_bytes) = (sent * average, arrived.min(sent) * average);
+        let (sent_bytes, arrived_bytes) = (sent * average_repair, arrived.min(sent) * average_repair);
         let sample = Sample { sent, lost, sent_bytes, arrived_bytes, elapsed };
         // Not more than without a limit, whatever the status says.
         let share = (self.data_rate(average) / DATA_SHARE).min(self.pace.floor);
@@ -425,6 +435,23 @@ mod tests {
         assert!(rate_with(0) < 4_000_000, "{}", rate_with(0));
         // A subscriber may claim anything.
         assert!(rate_with(u64::MAX / 8) <= FLOOR, "{}", rate_with(u64::MAX / 8));
+    }
+
+    /// A publisher that was restarted and has nothing new to send repairs what it recalls from its log.
+    #[test]
+    fn repairs_that_arrive_give_credit_although_no_new_data_was_sent() {
+        let (mut flow, group) = flow();
+        let mut sent = 0;
+        for now in (0..SECOND).step_by(MILLISECOND as usize).map(ClockTime) {
+            while sent < 4 * CREDIT / DATAGRAM && flow.take(DATAGRAM, None, 0, now, 1).is_ok() {
+                sent += 1;
+            }
+            let arrived = sent as u32;
+            let report =
+                RepairReport { arrived, received: sent, until: now, is_steady: true, subscribers: 1 };
+            flow.record_report(now, report, &group, 0, Duration::from_nanos(MILLISECOND), false);
+        }
+        assert_eq!(sent, 4 * CREDIT / DATAGRAM);
     }
 
     #[test]

@@ -27,6 +27,8 @@ const MIN_BACKOFF_UNIT: Duration = Duration::from_micros(500);
 const IDLE_STATUS: Duration = Duration::from_secs(1);
 /// The shortest time between two confirmations of the end.
 const END_CONFIRMATION_INTERVAL: Duration = Duration::from_millis(2);
+/// A check that is later than this was delayed because the process did not run.
+const MAX_CHECK_DELAY: Duration = Duration::from_millis(500);
 /// A publisher that has closed its stream and is silent for this time is gone.
 const PUBLISHER_GONE: Duration = Duration::from_secs(30);
 /// The mean spacing of the group's statuses when the publisher waits for them.
@@ -220,7 +222,26 @@ impl SubscriberMachine {
         }
     }
 
+    /// Gives the publisher more time if this process did not run: what it sent meanwhile is not read yet. A publisher that is called
+    /// silent could lose its subscriber to a rival.
+    fn extend_patience(&mut self, now: ClockTime) {
+        let silence = self.config.publisher_silence;
+        let silent_at = self.followed.liveness.after(silence);
+        if now < silent_at || self.followed.liveness.is_silent() {
+            return;
+        }
+        let sends =
+            self.incarnations.current().is_some() && self.publisher.is_proven() && !self.sends_nothing();
+        let status_at = if sends { self.statuses.deadline(self.idle_interval()) } else { ClockTime::NEVER };
+        // What was due first was delayed by that long.
+        let pause = now.since(silent_at.min(status_at));
+        if pause >= MAX_CHECK_DELAY {
+            self.followed.liveness.extend(now, pause, silence, now + MAX_CHECK_DELAY);
+        }
+    }
+
     fn check_publisher_silence(&mut self, now: ClockTime) {
+        self.extend_patience(now);
         let is_silent = now >= self.followed.liveness.after(self.config.publisher_silence);
         let has_fallen_silent =
             is_silent && !self.has_everything() && self.followed.liveness.record_silence();

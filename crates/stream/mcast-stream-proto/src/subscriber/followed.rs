@@ -138,6 +138,12 @@ impl Liveness {
         self.is_silent
     }
 
+    /// Gives the publisher as much more time as this process did not run, so that it does not count as silent before this
+    /// time.
+    pub(super) fn extend(&mut self, now: ClockTime, pause: Duration, silence: Duration, until: ClockTime) {
+        self.heartbeat_at = (self.heartbeat_at + pause).max(until - silence).min(now);
+    }
+
     /// Returns when the last heartbeat will have been this long ago.
     pub(super) fn after(&self, silence: Duration) -> ClockTime {
         self.heartbeat_at + silence

@@ -362,3 +362,32 @@ fn a_publisher_that_was_stopped_neither_forgets_nor_evicts_a_subscriber() {
         }
     }
 }
+
+/// The time in which the subscriber's process does not run is not the publisher's: its heartbeats wait to be read.
+#[test]
+fn a_subscriber_that_was_stopped_does_not_call_its_publisher_silent() {
+    for (policy, pause) in
+        [(Policy::Reliable(OnLoss::Continue), 8), (Policy::BestEffort(Duration::from_millis(1)), 20)]
+    {
+        let mut two = Two::with(SubscriberConfig::new(STREAM).with(|config| config.policy = policy));
+        two.publish_from(0, 10);
+        two.run(2 * SECOND, Arrivals::Everything, |_| false);
+        two.now += pause * SECOND;
+        let events = |two: &mut Two| {
+            while two.subscriber.poll_transmit(ClockTime(two.now)).is_some() {}
+            let mut silent = false;
+            while let Some(item) = two.subscriber.poll_item(ClockTime(two.now), &[]) {
+                silent |= matches!(item, Item::Event(SubscriberEvent::PublisherSilent));
+            }
+            silent
+        };
+        assert!(!events(&mut two), "it is called silent before what it sent was read");
+        two.now += 100 * MILLISECOND;
+        assert!(!events(&mut two), "it is called silent before what it sent was read");
+        let began = two.now;
+        while !events(&mut two) {
+            two.now += 50 * MILLISECOND;
+            assert!(two.now < began + 6 * SECOND, "a publisher that is gone is not called silent");
+        }
+    }
+}
