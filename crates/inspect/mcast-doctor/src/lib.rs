@@ -68,7 +68,7 @@ pub use fleet::{
     PathOutcome, SshOptions, SwitchPort, UnicastCell, examine_fleet, judge_fleet, parse_fleet,
 };
 pub use history::{
-    History, HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream, HistoryTimeline, Onset,
+    History, HistoryEntry, HistoryError, HistoryPath, HistoryQuerier, HistoryStream, HistoryTimeline, Onset,
 };
 pub use journal::{Journal, JournalEntry, QuerierLog, QuerierSighting};
 pub use mcast_sys::{InvalidSocketChange, SocketChange};

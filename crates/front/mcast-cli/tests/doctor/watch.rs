@@ -109,3 +109,20 @@ fn the_history_says_since_when_a_stream_is_missing_and_when_the_querier_was_last
     assert!(events(&objects, "history").len() >= 2, "{objects:?}");
     assert_eq!(mcast(&ward.lan.b, &["doctor", GROUP, "--journal", file]).status, Some(2));
 }
+
+#[test]
+fn a_file_that_is_not_a_history_is_refused_and_stays_as_it_is() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("group.key");
+    std::fs::write(&path, "# secrets\n1 aes\n").unwrap();
+    let file = path.to_str().unwrap();
+    let watching = ["doctor", GROUP, "-W", "100ms", "--watch", "--every", "1h", "--journal", file];
+    for arguments in [&watching[..], &["doctor", "--journal", file]] {
+        let refused = mcast(&lan.b, arguments);
+        assert_eq!(refused.status, Some(4), "{refused:?}");
+        assert!(refused.stderr.contains("it is not a history of the doctor"), "{refused:?}");
+        assert!(refused.stderr.contains("name a new file"), "{refused:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "# secrets\n1 aes\n");
+}

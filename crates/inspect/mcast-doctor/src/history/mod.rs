@@ -2,6 +2,7 @@
 
 mod timeline;
 
+use std::error;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -10,11 +11,12 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use mcast::GroupAddr;
+use mcast_sys::{ClassifiedError, FailureClass};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Finding, FleetFinding, FleetPair, FleetReport, FleetVerdict, FlowStatus, PathOutcome, QuerierLog,
-    QuerierSighting, Report, Result, Verdict,
+    QuerierSighting, Report, Verdict,
 };
 use timeline::date_and_time;
 pub use timeline::{HistoryTimeline, Onset};
@@ -23,6 +25,42 @@ pub use timeline::{HistoryTimeline, Onset};
 const MAX_SIZE: u64 = 4 << 20;
 /// Longer lines are ignored: they are not from this program.
 const MAX_LINE: u64 = 64 << 10;
+/// How each line starts, even one that a power failure cut off.
+const LINE_START: &[u8] = b"{\"event\":\"history\"";
+
+/// Why a history could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// The file could not be opened, read or written.
+    #[error(transparent)]
+    File(#[from] io::Error),
+    /// The file contains something else, and was not changed.
+    #[error("it is not a history of the doctor: none of its lines is the result of an examination")]
+    NotHistory,
+}
+
+impl ClassifiedError for HistoryError {
+    fn class(&self) -> Option<FailureClass> {
+        match self {
+            Self::File(_) => None,
+            Self::NotHistory => Some(FailureClass::Environment),
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let is_other = matches!(self, Self::NotHistory);
+        is_other
+            .then(|| "name a new file, or one that `mcast doctor --watch --journal FILE` has written".into())
+    }
+
+    fn transparent(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::File(error) => Some(error),
+            Self::NotHistory => None,
+        }
+    }
+}
 
 /// A history that is being recorded: a file with a JSON object per examination.
 #[derive(Debug)]
@@ -39,8 +77,8 @@ impl History {
     /// Continues the history in a file, or begins one.
     ///
     /// # Errors
-    /// When the file cannot be opened, read or written.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    /// When the file cannot be opened, read or written, and when it contains something else; then it stays as it is.
+    pub fn open(path: &Path) -> Result<Self, HistoryError> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut timeline = HistoryTimeline::default();
         let is_complete = read(&file, |entry| timeline.add(&entry))?;
@@ -56,7 +94,7 @@ impl History {
     ///
     /// # Errors
     /// Without the right to capture.
-    pub fn watch_queriers(&mut self) -> Result<()> {
+    pub fn watch_queriers(&mut self) -> crate::Result<()> {
         self.queriers = Some(QuerierLog::start()?);
         Ok(())
     }
@@ -100,19 +138,41 @@ impl History {
         let half = text.len() / 2;
         let start =
             text[half..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| half + end + 1);
-        let mut name = OsString::from(&self.path);
-        name.push(".new");
-        let mut shorter = File::create(&name)?;
-        shorter.set_permissions(self.file.metadata()?.permissions())?;
-        shorter.write_all(&text[start..])?;
-        shorter.sync_all()?;
-        // Windows does not replace a file that is open.
-        self.file = shorter;
-        let replaced = fs::rename(&name, &self.path);
-        self.file = OpenOptions::new().append(true).open(&self.path)?;
+        let (name, mut shorter) = create_beside(&self.path)?;
+        let permissions = self.file.metadata()?.permissions();
+        let written = shorter
+            .set_permissions(permissions)
+            .and_then(|()| shorter.write_all(&text[start..]))
+            .and_then(|()| shorter.sync_all());
+        let replaced = written.and_then(|()| {
+            // Windows does not replace a file that is open.
+            self.file = shorter;
+            let renamed = fs::rename(&name, &self.path);
+            self.file = OpenOptions::new().append(true).open(&self.path)?;
+            renamed
+        });
+        if replaced.is_err() {
+            let _ = fs::remove_file(&name);
+        }
         replaced?;
         self.size = (text.len() - start) as u64;
         Ok(())
+    }
+}
+
+/// Creates a file beside another, under a name that is free: a file `NAME.new` may be the user's.
+fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    let mut number = 0_u32;
+    loop {
+        let mut name = OsString::from(path);
+        name.push(".new");
+        if number > 0 {
+            name.push(number.to_string());
+        }
+        match File::create_new(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            created => return Ok((name.into(), created?)),
+        }
     }
 }
 
@@ -120,8 +180,8 @@ impl HistoryTimeline {
     /// Reads the history in a file.
     ///
     /// # Errors
-    /// When the file cannot be read.
-    pub fn read(path: &Path) -> io::Result<Self> {
+    /// When the file cannot be read, or contains something else.
+    pub fn read(path: &Path) -> Result<Self, HistoryError> {
         let mut timeline = Self::default();
         read(&File::open(path)?, |entry| timeline.add(&entry))?;
         Ok(timeline)
@@ -129,22 +189,26 @@ impl HistoryTimeline {
 }
 
 /// Reads the lines of a history, and returns whether the last one is complete. A damaged line, such as the last one after
-/// a power failure, is skipped.
-fn read(file: &File, mut on_entry: impl FnMut(HistoryEntry)) -> io::Result<bool> {
+/// a power failure, is skipped, unless there are no others.
+fn read(file: &File, mut on_entry: impl FnMut(HistoryEntry)) -> Result<bool, HistoryError> {
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
-    let mut is_complete = true;
+    let (mut is_empty, mut is_history, mut is_complete) = (true, false, true);
     loop {
         line.clear();
         let mut limited = io::Read::take(&mut reader, MAX_LINE);
         if limited.read_until(b'\n', &mut line)? == 0 {
-            return Ok(is_complete);
+            break;
         }
+        is_empty = false;
         is_complete = line.ends_with(b"\n");
+        is_history |= LINE_START.starts_with(&line) || line.starts_with(LINE_START);
         if let Ok(entry) = serde_json::from_slice(&line) {
+            is_history = true;
             on_entry(entry);
         }
     }
+    if is_empty || is_history { Ok(is_complete) } else { Err(HistoryError::NotHistory) }
 }
 
 /// The number of paths in one line, which is shorter than a history reads.
@@ -386,6 +450,39 @@ mod tests {
         assert_eq!(continued.timeline.changes().count(), 1);
         continued.add(&entry(2, "healthy")).unwrap();
         assert_eq!(history(&path).timeline.changes().count(), 2);
+    }
+
+    #[test]
+    fn a_file_with_something_else_is_refused_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes");
+        let line = "x".repeat(2 * MAX_LINE as usize);
+        for text in ["\n", "{}\n{\"time\":1}\n", "secret", &line] {
+            fs::write(&path, text).unwrap();
+            let error = History::open(&path).unwrap_err();
+            assert!(matches!(error, HistoryError::NotHistory) && error.remedy().is_some(), "{error}");
+            assert!(matches!(HistoryTimeline::read(&path), Err(HistoryError::NotHistory)));
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        for text in ["", "{\"ev", "{\"event\":\"history\",\"ti"] {
+            fs::write(&path, text).unwrap();
+            history(&path).add(&entry(1, "faults")).unwrap();
+            assert_eq!(history(&path).timeline.changes().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_file_of_the_user_beside_the_history_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, beside) = (folder.path().join("history"), folder.path().join("history.new"));
+        fs::write(&beside, "mine").unwrap();
+        let mut recorded = history(&path);
+        recorded.add(&entry(1, "healthy")).unwrap();
+        recorded.add(&entry(2, "faults")).unwrap();
+        recorded.shorten().unwrap();
+        assert_eq!(fs::read_to_string(&beside).unwrap(), "mine");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(history(&path).timeline.changes().count(), 1);
     }
 
     #[test]
