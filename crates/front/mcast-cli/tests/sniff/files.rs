@@ -275,6 +275,25 @@ fn a_full_disk_leaves_complete_packets_in_the_file() {
 }
 
 #[test]
+fn only_packets_in_the_file_are_reported_as_written() {
+    let folder = tempdir().unwrap();
+    let payloads: Vec<_> = rtp_on_odd_ports().into_iter().cycle().take(300).collect();
+    let path = pcap_of(&folder, &payloads);
+    let full = folder.path().join("full.pcapng");
+    let script = "trap '' XFSZ; ulimit -f 20; exec \"$0\" sniff -r \"$1\" -w \"$2\" 2>&1 | cat";
+    let output = Command::new("sh").args(["-c", script, MCAST, &path]).arg(&full).output().unwrap();
+    let mut file = CaptureFile::open(&full).unwrap();
+    let mut written = 0;
+    while file.next().unwrap().is_some() {
+        written += 1;
+    }
+    let text = lines(&output).join("\n");
+    assert!((1..300).contains(&written), "{written}");
+    assert!(text.contains(&format!("{written} packets written to ")), "{written} {text}");
+    assert!(text.contains(&format!("{} packets could not be written", 300 - written)), "{written} {text}");
+}
+
+#[test]
 fn a_truncated_file_is_read_up_to_its_end() {
     let (_folder, path) = captured();
     let bytes = std::fs::read(&path).unwrap();

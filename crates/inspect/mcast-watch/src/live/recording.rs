@@ -50,7 +50,7 @@ impl Recording {
 
     /// Returns the number of frames written.
     pub(super) fn frames(&self) -> u64 {
-        self.writer.frames()
+        self.writer.frames() - self.writer.unwritten()
     }
 
     fn may_be_fragment(&self, frame: &Frame<'_>, packet: &Packet<'_>) -> bool {

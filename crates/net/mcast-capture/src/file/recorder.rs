@@ -378,7 +378,7 @@ impl CurrentFile {
     /// to the disk, because frames could be lost during that time.
     fn end(mut self, statistics: BTreeMap<InterfaceIndex, CaptureStatistics>, sync: bool) -> RecordedFile {
         let result = self.writer.flush();
-        let unwritten = (self.writer.pending() as u64).min(self.writer.frames());
+        let unwritten = self.writer.unwritten();
         let result = result.and_then(|()| {
             for (interface, statistics) in statistics {
                 self.writer.write_statistics(interface, &statistics)?;

@@ -256,6 +256,13 @@ impl CaptureWriter {
         self.spool.pending()
     }
 
+    /// Returns the number of frames accepted that are not in the file yet. Pending records about interfaces count as
+    /// frames, as far as there are that many.
+    #[must_use]
+    pub fn unwritten(&self) -> u64 {
+        self.frames.min(self.spool.pending() as u64)
+    }
+
     /// Returns the length of the file in bytes, without pending records.
     #[must_use]
     pub const fn length(&self) -> u64 {

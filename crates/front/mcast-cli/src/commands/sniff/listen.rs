@@ -115,9 +115,11 @@ impl<'a> Sniffer<'a> {
         let time = if self.handler.plan.is_file { self.handler.tally.span() } else { elapsed };
         // Even after a failure, so that earlier packets are printed and written.
         let flushed = self.handler.flush();
+        // Before the statistics of interfaces, which are records, too.
+        let unwritten = self.handler.writer.as_ref().map_or(0, CaptureWriter::unwritten);
         let lost = self.source.frames().lost()?;
         let counted = self.handler.write_statistics(&mut self.source);
-        self.summarize(time, lost)?;
+        self.summarize(time, lost, unwritten)?;
         let end = end?;
         flushed?;
         counted?;
@@ -208,7 +210,7 @@ impl<'a> Sniffer<'a> {
         Ok(if is_enough { Step::Over(End::Enough) } else { Step::Handled })
     }
 
-    fn summarize(&mut self, time: Duration, lost: Option<u64>) -> anyhow::Result<()> {
+    fn summarize(&mut self, time: Duration, lost: Option<u64>, unwritten: u64) -> anyhow::Result<()> {
         let Self { source, handler, console, .. } = self;
         let PacketHandler { plan, names, tally, out, writer, .. } = handler;
         let name = |interface| names.get(&interface).cloned().unwrap_or_default();
@@ -220,8 +222,11 @@ impl<'a> Sniffer<'a> {
         print_summary(tally, ending, name, console);
         source.print_note(console);
         if let Some(writer) = writer {
-            let frames = count_of(writer.frames(), "packet");
+            let frames = count_of(writer.frames() - unwritten, "packet");
             console.note(format_args!("{frames} written to {}", writer.path().display()));
+            if unwritten > 0 {
+                console.error(format_args!("{} could not be written", count_of(unwritten, "packet")));
+            }
         }
         match &mut self.join_monitor {
             Some(join_monitor) => join_monitor.warn(true, console),
