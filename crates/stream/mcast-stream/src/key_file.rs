@@ -182,16 +182,19 @@ impl KeyFile {
             ErrorKind::AlreadyExists => KeyFileAccessError::Exists(self.path.clone()),
             _ => self.write_error(source),
         })?;
-        self.write(file, text)
+        // An empty file would be in the way of the next attempt.
+        self.write(&file, text).inspect_err(|_| drop(std::fs::remove_file(&self.path)))
     }
 
     fn append(&self, text: &str, line: &str) -> Result<(), KeyFileAccessError> {
         let end = if text.ends_with('\n') { "" } else { "\n" };
         let file = File::options().append(true).open(&self.path);
-        self.write(file.map_err(|source| self.write_error(source))?, &format!("{end}{line}"))
+        let file = file.map_err(|source| self.write_error(source))?;
+        // Half a line would make the whole file invalid.
+        self.write(&file, &format!("{end}{line}")).inspect_err(|_| drop(file.set_len(text.len() as u64)))
     }
 
-    fn write(&self, mut file: File, text: &str) -> Result<(), KeyFileAccessError> {
+    fn write(&self, mut file: &File, text: &str) -> Result<(), KeyFileAccessError> {
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
         written.map_err(|source| self.write_error(source))
     }
@@ -341,7 +344,11 @@ impl KeyFile {
             return Err(new.write_error(error));
         }
         new.create_with(text)?;
-        std::fs::rename(&new.path, &self.path).map_err(|source| self.write_error(source))
+        let renamed = std::fs::rename(&new.path, &self.path);
+        renamed.map_err(|source| {
+            let _ = std::fs::remove_file(&new.path);
+            self.write_error(source)
+        })
     }
 
     fn signing_error(&self, source: SigningKeyError) -> KeyFileAccessError {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Lan, mcast};
+use crate::support::{Lan, MCAST, mcast, program};
 use crate::{GROUP, publisher, rotate_while_messages_arrive, subscriber};
 
 #[test]
@@ -50,6 +50,33 @@ fn a_new_key_file_is_private_and_never_overwrites() {
     let broken = mcast(&lan.a, &["publish", "-i", "eth0", GROUP, "--key", &name, "x"]);
     assert_eq!(broken.status, Some(2), "{broken:?}");
     assert!(broken.stderr.contains("line 1"), "{broken:?}");
+}
+
+#[test]
+fn a_full_disk_leaves_no_file_that_is_in_the_way_and_no_half_key() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (key, state) = (path("a.key"), path("state"));
+    // A limit of file sizes, in 512 bytes, acts as a full disk does.
+    let on_full_disk = |limit: u32, arguments: &str| {
+        let script = format!("trap '' XFSZ; ulimit -f {limit}; exec {MCAST} {arguments}");
+        program(&lan.a, "sh", &["-c", &script], false).end()
+    };
+    for _ in 0..2 {
+        let failed = on_full_disk(0, &format!("keys make {key}"));
+        assert!(failed.stderr.contains(&format!("cannot write {key}")), "{failed:?}");
+    }
+    let failed = on_full_disk(0, &format!("publish -i eth0 {GROUP} --name a --state {state} x"));
+    assert_eq!(failed.status, Some(4), "{failed:?}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+
+    mcast(&lan.a, &["keys", "make", &key]).succeeded();
+    let text = format!("# {}\n{}", "x".repeat(300), fs::read_to_string(&key).unwrap());
+    fs::write(&key, &text).unwrap();
+    let failed = on_full_disk(1, &format!("keys rotate {key}"));
+    assert!(failed.stderr.contains(&format!("cannot write {key}")), "{failed:?}");
+    assert_eq!(fs::read_to_string(&key).unwrap(), text);
 }
 
 /// The steps of `docs/how-to/rotate-keys.md`, with a file of keys per host, and nothing is lost.

@@ -79,6 +79,9 @@ pub enum FileErrorKind {
 }
 
 impl FileError {
+    /// The operation while a file is still empty.
+    const WRITE_START: &str = "write the start of";
+
     fn new(operation: &'static str, path: &Path, kind: FileErrorKind) -> Self {
         Self(Box::new(Inner { operation, path: path.to_owned(), kind, os: None }))
     }
@@ -113,6 +116,9 @@ impl FileError {
             kinds.contains(&os.kind())
         };
         match (self.0.kind, &self.0.os) {
+            (FileErrorKind::System, Some(os)) if full(os) && self.0.operation == Self::WRITE_START => {
+                Some("make room or write elsewhere")
+            }
             (FileErrorKind::System, Some(os)) if full(os) => {
                 Some("make room or write elsewhere; the file is readable up to this point")
             }

@@ -177,17 +177,17 @@ impl RecorderOptions {
         Self { keep: keep.into(), ..self }
     }
 
-    /// Opens the single file.
-    fn open(&self) -> Result<File, FileError> {
-        let mut options = OpenOptions::new();
-        options.write(true);
+    /// Opens the single file, and returns whether it is new.
+    fn open(&self) -> Result<(File, bool), FileError> {
         // A device or a pipe is not overwritten.
         let is_special = fs::metadata(&self.path).is_ok_and(|found| !found.is_file());
-        match self.overwrite || is_special {
-            true => options.create(true).truncate(true),
-            false => options.create_new(true),
+        let opened = match File::create_new(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && (self.overwrite || is_special) => {
+                OpenOptions::new().write(true).truncate(true).open(&self.path).map(|file| (file, false))
+            }
+            created => created.map(|file| (file, true)),
         };
-        options.open(&self.path).map_err(|os| FileError::from_os("write", &self.path, os))
+        opened.map_err(|os| FileError::from_os("write", &self.path, os))
     }
 }
 
@@ -204,7 +204,10 @@ impl Recorder {
         let mut series = is_series.then(|| Series::after(&options.path)).transpose()?;
         let current = match &mut series {
             Some(series) => CurrentFile::next(series, &options)?,
-            None => CurrentFile::new(options.open()?, &options.path, SystemTime::now(), &options)?,
+            None => {
+                let (file, is_new) = options.open()?;
+                CurrentFile::new(file, is_new, &options.path, SystemTime::now(), &options)?
+            }
         };
         Ok(Self::with(options, series, current))
     }
@@ -215,7 +218,7 @@ impl Recorder {
     /// # Errors
     /// [`FileErrorKind::System`].
     pub fn from_file(file: File, options: RecorderOptions) -> Result<Self, FileError> {
-        let current = CurrentFile::new(file, &options.path, SystemTime::now(), &options)?;
+        let current = CurrentFile::new(file, false, &options.path, SystemTime::now(), &options)?;
         Ok(Self::with(options, None, current))
     }
 
@@ -365,12 +368,18 @@ impl CurrentFile {
     fn next(series: &mut Series, options: &RecorderOptions) -> Result<Self, FileError> {
         let begin = SystemTime::now();
         let (path, file) = series.create(begin)?;
-        Self::new(file, &path, begin, options)
+        Self::new(file, true, &path, begin, options)
     }
 
-    fn new(file: File, path: &Path, begin: SystemTime, options: &RecorderOptions) -> Result<Self, FileError> {
+    fn new(
+        file: File,
+        is_new: bool,
+        path: &Path,
+        begin: SystemTime,
+        options: &RecorderOptions,
+    ) -> Result<Self, FileError> {
         let comment = options.comment.as_deref();
-        let writer = CaptureWriter::with_comment(file, path, WriteFormat::PcapNg, comment)?;
+        let writer = CaptureWriter::begin(file, path, WriteFormat::PcapNg, comment, is_new)?;
         Ok(Self { writer, started: Instant::now(), begin })
     }
 

@@ -31,7 +31,7 @@ use crate::{CaptureStatistics, CapturedInterface, Frame};
 /// ready; then only what the kernel still holds is lost if the program is killed. When the disk is full, the
 /// file ends with the last complete frame that fitted, the others stay in memory, and the call returns an
 /// error; a later call tries again. Once 64 MiB are pending, no more frames are accepted; [`Self::frames`]
-/// counts those that were.
+/// counts those that were. A file that the writer has created, and to which nothing could be written, is removed in the end.
 ///
 /// # Checksums
 ///
@@ -42,6 +42,8 @@ pub struct CaptureWriter {
     path: PathBuf,
     format: WriteFormat,
     spool: Spool<File>,
+    /// Whether this writer has created the file.
+    is_new: bool,
     /// The interfaces that the file has described, in order.
     interfaces: Vec<WrittenInterface>,
     frames: u64,
@@ -84,8 +86,13 @@ impl CaptureWriter {
     /// [`FileErrorKind::System`].
     pub fn create(path: impl AsRef<Path>, format: WriteFormat) -> Result<Self, FileError> {
         let path = path.as_ref();
-        let file = File::create(path).map_err(|os| FileError::from_os("create", path, os))?;
-        Self::from_file(file, path, format)
+        match Self::create_new(path, format) {
+            Err(error) if error.kind() == FileErrorKind::AlreadyExists => {
+                let file = File::create(path).map_err(|os| FileError::from_os("create", path, os))?;
+                Self::from_file(file, path, format)
+            }
+            created => created,
+        }
     }
 
     /// Creates a file that must not exist, and writes its header.
@@ -95,7 +102,7 @@ impl CaptureWriter {
     pub fn create_new(path: impl AsRef<Path>, format: WriteFormat) -> Result<Self, FileError> {
         let path = path.as_ref();
         let file = File::create_new(path).map_err(|os| FileError::from_os("create", path, os))?;
-        Self::from_file(file, path, format)
+        Self::begin(file, path, format, None, true)
     }
 
     /// Writes to an open file or pipe; errors refer to it as `name`.
@@ -116,10 +123,23 @@ impl CaptureWriter {
         format: WriteFormat,
         comment: Option<&str>,
     ) -> Result<Self, FileError> {
+        Self::begin(file, name.as_ref(), format, comment, false)
+    }
+
+    /// Like [`Self::with_comment`]. A file that `is_new` is removed when the writer is dropped and nothing could be written
+    /// to it: an empty one would only be in the way of the next attempt.
+    pub(super) fn begin(
+        file: File,
+        path: &Path,
+        format: WriteFormat,
+        comment: Option<&str>,
+        is_new: bool,
+    ) -> Result<Self, FileError> {
         let mut writer = Self {
-            path: name.as_ref().to_owned(),
+            path: path.to_owned(),
             format,
             spool: Spool::new(file),
+            is_new,
             interfaces: Vec::new(),
             frames: 0,
             pending_since: None,
@@ -232,7 +252,8 @@ impl CaptureWriter {
     pub fn flush(&mut self) -> Result<(), FileError> {
         let result = self.spool.flush();
         self.pending_since = (self.spool.pending() > 0).then(Instant::now);
-        result.map_err(|os| FileError::from_os("write", &self.path, os))
+        let operation = if self.length() == 0 { FileError::WRITE_START } else { "write" };
+        result.map_err(|os| FileError::from_os(operation, &self.path, os))
     }
 
     /// Writes all pending frames and flushes the file to disk, so that they survive a power failure.
@@ -374,7 +395,9 @@ impl CaptureWriter {
 /// Writes pending records and ignores errors. Call [`CaptureWriter::flush`] first to see them.
 impl Drop for CaptureWriter {
     fn drop(&mut self) {
-        let _ = self.flush();
+        if self.flush().is_err() && self.is_new && self.length() == 0 {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -2,9 +2,12 @@
 //! run again.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use mcast_capture::{CaptureFile, CaptureWriter, FileErrorKind, WriteFormat};
+use mcast_capture::{
+    CaptureFile, CaptureWriter, FileError, FileErrorKind, Recorder, RecorderOptions, WriteFormat,
+};
 use tempfile::tempdir;
 
 use crate::support::{OwnedFrame, datagram, read_all};
@@ -72,6 +75,46 @@ fn writes_until_the_size_limit() {
     assert!(error.remedy().is_some_and(|remedy| remedy.contains("make room")), "{error}");
     assert!(writer.pending() > 0);
     println!("taken {taken} waiting {}", writer.pending());
+}
+
+#[test]
+#[ignore = "run by the test below with a file size limit"]
+fn creates_files_of_which_nothing_can_be_written() {
+    let path = PathBuf::from(std::env::var_os(PATH).unwrap());
+    let check = |error: FileError| {
+        assert_eq!(
+            (error.kind(), error.remedy()),
+            (FileErrorKind::System, Some("make room or write elsewhere"))
+        );
+        assert!(!path.exists(), "an empty file remains");
+    };
+    check(CaptureWriter::create(&path, WriteFormat::PcapNg).unwrap_err());
+    check(CaptureWriter::create_new(&path, WriteFormat::PcapNg).unwrap_err());
+    check(Recorder::create(RecorderOptions::new(&path)).unwrap_err());
+    let mut pcap = CaptureWriter::create(&path, WriteFormat::Pcap).unwrap();
+    pcap.write(&OwnedFrame::new(datagram(&[5; 700]), 0).frame()).unwrap();
+    assert_eq!((pcap.flush().unwrap_err().kind(), pcap.unwritten()), (FileErrorKind::System, 1));
+    drop(pcap);
+    assert!(!path.exists(), "an empty file remains");
+    std::fs::write(&path, "").unwrap();
+    CaptureWriter::create(&path, WriteFormat::PcapNg).unwrap_err();
+    Recorder::create(RecorderOptions::new(&path).overwrite(true)).unwrap_err();
+    assert!(path.exists(), "it existed before");
+}
+
+#[test]
+fn a_new_file_of_which_nothing_can_be_written_does_not_remain() {
+    let folder = tempdir().unwrap();
+    let program = again("survival::creates_files_of_which_nothing_can_be_written");
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\" | cat", "sh"])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .env(PATH, folder.path().join("new"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -114,7 +114,8 @@ fn invalid(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// Replaces a file atomically, and syncs it to the disk: after a crash there is either the old or the new one.
+/// Replaces a file atomically, and syncs it to the disk: after a crash there is either the old or the new one. After an
+/// error, the old one stays alone.
 ///
 /// # Errors
 /// The system's.
@@ -123,10 +124,12 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     name.push(".new");
     let new = PathBuf::from(name);
     let mut file = File::create(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
     drop(file);
-    std::fs::rename(&new, path)?;
+    if let Err(error) = written.and_then(|()| std::fs::rename(&new, path)) {
+        let _ = std::fs::remove_file(&new);
+        return Err(error);
+    }
     sync_folder(path)
 }
 
