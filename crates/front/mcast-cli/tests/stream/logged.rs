@@ -375,6 +375,29 @@ fn a_full_disk_stops_the_publisher_until_there_is_space() {
 }
 
 #[test]
+fn an_interrupt_on_a_full_disk_reports_once_what_was_read_and_not_published() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().to_str().unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=512k small {disk} && head -c 400000 /dev/zero > {disk}/other && \
+         exec {MCAST} publish -i eth0 {GROUP} --name prices --log {disk}/log --sync none --json"
+    );
+    let mut publishing = program(&lan.a, "unshare", &["-m", "sh", "-c", &script], true);
+    let text = (0..3_000).map(|number| format!("{number} {}\n", "x".repeat(40))).collect::<String>();
+    publishing.child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    publishing.stderr.wait_for("nothing is published until it can be written");
+    let ended = publishing.signalled(libc::SIGINT);
+    assert_eq!(ended.stderr.matches("nothing is published until").count(), 1, "{ended:?}");
+    assert!(ended.stderr.contains("messages were read and not published"), "{ended:?}");
+    let summary = ended.json().pop().unwrap();
+    let [published, unpublished] =
+        ["messages", "unpublished_messages"].map(|name| summary[name].as_u64().unwrap());
+    assert!(unpublished > 0, "{summary}");
+    assert_eq!(published + unpublished, 3_000, "{summary}");
+}
+
+#[test]
 fn a_directory_that_cannot_be_written_is_an_error() {
     let lan = Lan::new();
     let arguments = ["publish", "-i", "eth0", GROUP, "--name", "prices", "--log", "/proc/log", "hello"];

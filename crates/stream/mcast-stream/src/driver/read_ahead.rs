@@ -117,6 +117,12 @@ impl<E: Send + 'static> ReadAhead<E> {
         })
     }
 
+    /// Returns how many payloads have been read and not taken.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.0.lock().waiting.iter().filter(|read| read.is_ok()).count()
+    }
+
     /// Returns a function that ends the current wait for payloads, and all later ones.
     pub fn waker(&self) -> impl Fn() + Send + Sync + use<E> {
         let queue = Arc::clone(&self.0);
@@ -240,8 +246,9 @@ mod tests {
             thread::yield_now();
         }
         let mut payloads = Vec::new();
+        assert_eq!(reader.pending(), 2);
         assert_eq!(reader.take(SOON, 9, &mut payloads).unwrap(), ReadOutcome::Some);
-        assert_eq!(payloads, [[1], [0]]);
+        assert_eq!((payloads, reader.pending()), (vec![vec![1], vec![0]], 0));
         assert_eq!(reader.take(SOON, 9, &mut Vec::new()), Err("unreadable"));
         assert_eq!(reader.take(SOON, 9, &mut Vec::new()).unwrap(), ReadOutcome::End);
     }

@@ -162,6 +162,8 @@ pub(super) struct Report {
     unsent_datagrams: u64,
     /// With `--log`: messages in the log that were not sent, which the next publisher sends
     unsent_messages: u64,
+    /// Messages that were read and not published, because of Ctrl-C or an error
+    unpublished_messages: u64,
     /// Repairs sent
     repairs: Repairs,
     /// Parity sent (`--fec`)
@@ -306,6 +308,7 @@ impl Report {
             datagrams: statistics.datagrams,
             unsent_datagrams: closing.unsent,
             unsent_messages: closing.unsent_messages,
+            unpublished_messages: 0,
             repairs: Repairs::of(statistics),
             parity: ParityReport::of(statistics),
             delivery_known: !closing.is_one_way,
@@ -325,6 +328,11 @@ impl Report {
     /// Adds the automatic rate, if it is one.
     pub(super) fn with_rate(self, automatic_rate: Option<RateReport>) -> Self {
         Self { automatic_rate, ..self }
+    }
+
+    /// Adds how many messages were read and not published.
+    pub(super) fn with_unpublished(self, unpublished_messages: u64) -> Self {
+        Self { unpublished_messages, ..self }
     }
 
     /// Returns whether all messages were acknowledged as required, if anything is.
@@ -359,6 +367,12 @@ impl Report {
             console.warn(format_args!(
                 "{} in the log were not sent: the next publisher sends them; --linger allows more time",
                 count_of(self.unsent_messages, "message")
+            ));
+        }
+        if self.unpublished_messages > 0 {
+            console.warn(format_args!(
+                "{} were read and not published: they are in no log, and no publisher sends them",
+                count_of(self.unpublished_messages, "message")
             ));
         }
         let complete = self.audience.complete;

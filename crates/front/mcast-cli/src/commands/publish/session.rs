@@ -53,6 +53,10 @@ pub(super) struct Session<'a> {
     #[cfg(feature = "seal")]
     signing: Option<SigningFile<'a>>,
     acks: AckReporter,
+    /// Whether the log could not take the last message.
+    is_log_refused: bool,
+    /// Messages that were taken from the input and not queued.
+    unpublished: u64,
     /// With an automatic rate.
     rate: Option<RateReporter>,
     metrics: Option<StreamMetrics>,
@@ -124,6 +128,8 @@ impl<'a> Session<'a> {
             #[cfg(feature = "seal")]
             signing: None,
             acks: AckReporter::default(),
+            is_log_refused: false,
+            unpublished: 0,
             rate: matches!(arguments.stream.rate, Some(StreamRate::Auto)).then(RateReporter::new),
         })
     }
@@ -158,6 +164,7 @@ impl<'a> Session<'a> {
         let (stream, history) = (self.feed.publisher().stream(), self.history.as_ref());
         let report =
             Report::new(stream, published, &closing, &hosts, history, statistics_time).with_rate(automatic);
+        let report = report.with_unpublished(self.unpublished + messages.pending() as u64);
         report.print(self.arguments.json, self.console)?;
         if let Some(error) = failed {
             return Err(error);
@@ -195,25 +202,27 @@ impl<'a> Session<'a> {
                 ReadOutcome::NoneYet => continue,
                 ReadOutcome::End => return Ok(()),
             }
-            for message in waiting.drain(..) {
+            let mut batch = waiting.drain(..);
+            while let Some(message) = batch.next() {
                 let meanwhile = || {
                     self.feed.publisher().flush();
                     self.handle_events();
                 };
-                if !due.wait(&interrupt, meanwhile) {
-                    return Ok(());
+                let queued = if due.wait(&interrupt, meanwhile) { self.queue(&message) } else { Ok(false) };
+                if !matches!(queued, Ok(true)) {
+                    self.unpublished = 1 + batch.len() as u64;
+                    return queued.map(drop);
                 }
-                self.queue(&message)?;
             }
+            drop(batch);
             self.feed.publisher().flush();
         }
     }
 
-    /// Queues a message. An interrupt ends a wait for subscribers, or for space on the disk.
-    fn queue(&mut self, message: &[u8]) -> anyhow::Result<()> {
+    /// Queues a message, and returns whether it did. An interrupt ends a wait for subscribers, or for space on the disk.
+    fn queue(&mut self, message: &[u8]) -> anyhow::Result<bool> {
         let key = self.arguments.keyed.then(|| key_of(message));
         let message = OutgoingMessage { bytes: message, key };
-        let mut is_log_refused = false;
         loop {
             let progress = self.feed.publisher().progress();
             match self.feed.try_queue(message) {
@@ -221,7 +230,7 @@ impl<'a> Session<'a> {
                     self.feed.publisher().wait_for_room(progress, POLL_INTERVAL);
                 }
                 Err(StreamError::Log(error)) if error.is_temporary() => {
-                    if !std::mem::replace(&mut is_log_refused, true) {
+                    if !std::mem::replace(&mut self.is_log_refused, true) {
                         let remedy = error.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
                         let failure = anyhow::Error::from(error);
                         self.console.warn(format_args!(
@@ -232,15 +241,15 @@ impl<'a> Session<'a> {
                 }
                 Err(error) => return Err(error.into()),
                 Ok(()) => {
-                    if is_log_refused {
+                    if std::mem::take(&mut self.is_log_refused) {
                         self.console.note("the log can be written again");
                     }
-                    return Ok(());
+                    return Ok(true);
                 }
             }
             self.handle_events();
             if self.interrupt.has_arrived() {
-                return Ok(());
+                return Ok(false);
             }
         }
     }
