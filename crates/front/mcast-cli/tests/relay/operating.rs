@@ -1,7 +1,7 @@
 //! Checks, reloads, metrics, and refusals.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 
 use serde_json::Value;
 
@@ -38,6 +38,37 @@ fn a_check_shows_what_would_be_forwarded_and_who_else_relays() {
     let impossible = check(&["239.1.2.3:5000 from eth0 to eth7 always"]);
     assert_eq!(impossible.status, Some(1), "{impossible:?}");
     assert!(impossible.text().contains("there is no such interface"), "{impossible:?}");
+}
+
+#[test]
+fn a_check_finds_ports_that_another_program_has_to_itself() {
+    let network = Network::new(2);
+    let r = network.host("r", 9, &[1, 2]);
+    let occupied: Vec<_> =
+        [5000, 5001].map(|port| r.run(|| UdpSocket::bind(("0.0.0.0", port)).unwrap()).unwrap()).into();
+    let check = |rules: &[&str]| mcast(&r, &[&["relay", "--check", "--json"], rules].concat());
+    for rule in [RULE, "239.1.2.3:5000 from eth0 to eth1"] {
+        let ended = check(&[rule, "239.1.2.4:5002 from eth0 to eth1"]);
+        assert_eq!(ended.status, Some(1), "{ended:?}");
+        let events = ended.json();
+        events.iter().for_each(|event| assert_valid("relay-event", event));
+        assert_eq!(of_type(&events, "would-forward").len(), 1, "the other rule: {ended:?}");
+        let refused = of_type(&events, "cannot-forward").pop().unwrap().clone();
+        assert_eq!(refused["reason"], "cannot receive 239.1.2.3:5000: Address already in use (os error 98)");
+        assert!(refused["remedy"].as_str().unwrap().contains("stop it"), "{refused}");
+        for problem in of_type(&events, "problem") {
+            assert_eq!(problem["reason"].as_str().unwrap().matches("os error 98").count(), 1, "{problem}");
+            assert!(problem["remedy"].as_str().unwrap().contains("stop it"), "{problem}");
+        }
+    }
+    let ended = check(&["broadcast:5001 from eth0 to eth1"]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(
+        ended.text().contains("cannot receive broadcasts to port 5001: Address already in use"),
+        "{ended:?}"
+    );
+    drop(occupied);
+    assert_eq!(check(&["239.1.2.3:5000 from eth0 to eth1"]).status, Some(0));
 }
 
 #[test]

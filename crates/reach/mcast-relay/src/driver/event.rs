@@ -65,6 +65,8 @@ pub enum DriverEvent {
         leg: LegId,
         /// What does not work, and why.
         problem: String,
+        /// What to do about it, if anything general helps.
+        remedy: Option<String>,
     },
     /// A tunnel is up, with another relay at its other end than before.
     TunnelUp {
@@ -184,6 +186,21 @@ pub struct CheckReport {
     pub tunnels: Vec<LinkStatus>,
     /// What is served to HTTP clients.
     pub http: Vec<HttpRule>,
+    /// What cannot be received, at most one for each rule and leg.
+    pub unreceivable: Vec<Unreceivable>,
+}
+
+/// Something that a rule forwards and that cannot be received on a leg, although its interface is up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreceivable {
+    /// The number of the rule.
+    pub rule: usize,
+    /// The leg that it arrives on.
+    pub from: LegId,
+    /// What cannot be received, and why.
+    pub problem: String,
+    /// What to do about it, if anything general helps.
+    pub remedy: Option<String>,
 }
 
 /// Why a relay cannot run, or a leg cannot be used at present.
@@ -198,6 +215,14 @@ pub enum DriverError {
     System {
         /// What failed.
         operation: &'static str,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The port of a group, or of broadcasts, cannot be used.
+    #[error("cannot receive {what}")]
+    Bind {
+        /// What cannot be received.
+        what: String,
         /// The system's error.
         source: io::Error,
     },
@@ -268,6 +293,7 @@ impl DriverError {
     pub(super) fn is_permission(&self) -> bool {
         match self {
             Self::System { source, .. }
+            | Self::Bind { source, .. }
             | Self::Namespace { source, .. }
             | Self::Listen { source, .. }
             | Self::AmtListener { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
@@ -316,6 +342,11 @@ impl ClassifiedError for DriverError {
             Self::NoNamespace { .. } => "name its network namespace with `ip netns attach NAME PID` while it runs, and write \
                 netns:NAME: it then outlives the process"
                 .into(),
+            Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                "another program uses the port without sharing it (SO_REUSEADDR): stop it, or make it share the port; \
+                 `ss -ulpn` shows which"
+                    .into()
+            }
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 "another program uses this port: name another one in the rule, or stop that program".into()
             }

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mcast::{Interface, Membership, Receiver, Wire, WireStatus};
 use mcast_group::{Group, GroupAddr};
+use mcast_sys::layout::is_scoped;
+use mcast_sys::socket::Socket;
 use mcast_sys::wire::{Bystanders, WireProbe, WireRefusal};
 
 use super::namespace::LegNamespace;
-use super::{Driver, DriverError};
+use super::{Driver, DriverError, Unreceivable, describe, remedy};
 use crate::{ANNOUNCEMENT_GROUPS, ANNOUNCEMENT_PORT, LegId, Relay, Rule};
 
 /// Why a group stays with the sockets that other legs receive as well: these have sockets at its port.
@@ -213,6 +215,33 @@ impl Driver {
             });
             found.map_or(Ok(()), |(address, other)| refuse(address, bystanders.describe(other), false))
         })?
+    }
+
+    /// Returns what cannot be received on legs that are up: a port that another program has to itself, for example. Joins
+    /// nothing, because hosts may not want it.
+    pub(super) fn unreceivable(&self) -> Result<Vec<Unreceivable>, DriverError> {
+        let rules: Vec<&Rule> = self.relay.rules().map(|(rule, _)| rule).collect();
+        let ends: BTreeSet<(usize, LegId)> = self.relay.pairs().map(|pair| (pair.rule, pair.from)).collect();
+        let mut unreceivable = Vec::new();
+        for (rule, from) in ends {
+            let leg = &self.legs[usize::from(from.0)];
+            let (Some(open), Some(named)) = (&leg.open, rules.get(rule)) else { continue };
+            let index = open.interface.index;
+            let failure = self.namespaces[leg.namespace].run(|| {
+                let ranges = named.traffic.ranges();
+                let mut addresses = ranges.iter().flat_map(|range| range.addresses().take(MOST_CHECKED));
+                addresses.find_map(|address| {
+                    let interface = is_scoped(address.group).then_some(index);
+                    let source = Socket::bound_to_group(address.group, address.port, interface).err()?;
+                    Some(DriverError::Bind { what: address.to_string(), source })
+                })
+            })?;
+            unreceivable.extend(failure.map(|failure| {
+                let (problem, remedy) = (describe(&failure), remedy(&failure));
+                Unreceivable { rule, from, problem, remedy }
+            }));
+        }
+        Ok(unreceivable)
     }
 
     /// Returns whether a rule names a group that arrives on a leg.

@@ -139,8 +139,7 @@ impl OpenLeg {
                 interface: interface.clone(),
                 joins: LegJoins::open(wire)?,
                 gathering: Gathering::default(),
-                broadcasts: open_broadcasts(id, interface, relay)
-                    .map_err(DriverError::system("receive broadcasts"))?,
+                broadcasts: open_broadcasts(id, interface, relay)?,
                 announcers,
                 members: None,
             })
@@ -156,9 +155,7 @@ impl OpenLeg {
     ) -> Result<(), DriverError> {
         // Without those from before: what cannot be opened is not received.
         self.broadcasts.clear();
-        self.broadcasts = namespace
-            .run(|| open_broadcasts(id, &self.interface, relay))?
-            .map_err(DriverError::system("receive broadcasts"))?;
+        self.broadcasts = namespace.run(|| open_broadcasts(id, &self.interface, relay))??;
         Ok(())
     }
 
@@ -264,7 +261,7 @@ fn open_announcer(family: Family) -> io::Result<Socket> {
 }
 
 /// Opens a socket for each port and broadcast address. Bound to these, they take no unicast from other programs.
-fn open_broadcasts(id: LegId, interface: &Interface, relay: &Relay) -> io::Result<Vec<Socket>> {
+fn open_broadcasts(id: LegId, interface: &Interface, relay: &Relay) -> Result<Vec<Socket>, DriverError> {
     let ports: BTreeSet<u16> = rules_from(relay, id)
         .filter_map(|rule| match rule.traffic.selection {
             Selection::Broadcast(port) => Some(port),
@@ -274,13 +271,17 @@ fn open_broadcasts(id: LegId, interface: &Interface, relay: &Relay) -> io::Resul
     let mut addresses = BTreeSet::from([Ipv4Addr::BROADCAST]);
     addresses.extend(interface.broadcast_addresses());
     let mut sockets = Vec::new();
+    let open = |address, port| {
+        let socket = Socket::open(Family::V4)?;
+        socket.share_port()?;
+        socket.receive_details()?;
+        socket.bind(SocketAddr::new(address, port)).map(|()| socket)
+    };
     for port in ports {
+        let what = || format!("broadcasts to port {port}");
         for address in &addresses {
-            let socket = Socket::open(Family::V4)?;
-            socket.share_port()?;
-            socket.receive_details()?;
-            socket.bind(SocketAddr::new((*address).into(), port))?;
-            sockets.push(socket);
+            let opened = open((*address).into(), port);
+            sockets.push(opened.map_err(|source| DriverError::Bind { what: what(), source })?);
         }
     }
     Ok(sockets)

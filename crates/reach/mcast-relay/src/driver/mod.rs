@@ -28,10 +28,10 @@ use mcast_pace::ClockTime;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
 use mcast_sys::trace::{Described, Span};
-use mcast_sys::{trace_event, trace_span};
+use mcast_sys::{ClassifiedError, trace_event, trace_span};
 
 pub use amt::AmtReceiver;
-pub use event::{AmtStatistics, CheckReport, DriverCounts, DriverError, DriverEvent};
+pub use event::{AmtStatistics, CheckReport, DriverCounts, DriverError, DriverEvent, Unreceivable};
 pub use namespace::ContainerLookup;
 pub use tunnels::{TunnelDial, TunnelOptions};
 
@@ -260,9 +260,10 @@ impl Driver {
         self.relay.handle_timeout(after);
         let pairs = self.relay.pairs().collect();
         let http = http::http_rules(&self.relay, |leg| self.is_up(leg)).collect();
+        let unreceivable = self.unreceivable()?;
         while self.relay.poll_output().is_some() {}
         self.stop()?;
-        Ok(CheckReport { pairs, peers, tunnels, http })
+        Ok(CheckReport { pairs, peers, tunnels, http, unreceivable })
     }
 
     /// Stops: says goodbye, so that another relay takes over at once.
@@ -394,16 +395,27 @@ impl Driver {
         let Some(leg) = self.legs.get_mut(position) else { return Ok(()) };
         let problem = describe(&error);
         if leg.reported.insert(problem.clone()) {
-            self.events.push_back(DriverEvent::Problem { leg: LegId(position as u8), problem });
+            let remedy = remedy(&error);
+            self.events.push_back(DriverEvent::Problem { leg: LegId(position as u8), problem, remedy });
         }
         Ok(())
     }
 }
 
-/// Returns an error with its causes in one line.
+/// Returns an error with its causes in one line. Some errors contain the system's already.
 fn describe(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let causes = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string);
+    causes.fold(error.to_string(), |text, cause| match text.contains(&cause) {
+        true => text,
+        false => format!("{text}: {cause}"),
+    })
+}
+
+fn remedy(error: &DriverError) -> Option<String> {
+    match error {
+        DriverError::Multicast(error) => error.remedy(),
+        _ => error.remedy(),
+    }
 }
 
 impl fmt::Debug for Driver {

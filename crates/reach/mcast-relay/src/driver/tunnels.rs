@@ -548,7 +548,7 @@ impl Driver {
                 if let Some(leg) = self.leg_of_link(position, LinkId(0)) {
                     let problem = describe(&error);
                     if self.legs[usize::from(leg.0)].reported.insert(problem.clone()) {
-                        self.events.push_back(DriverEvent::Problem { leg, problem });
+                        self.events.push_back(DriverEvent::Problem { leg, problem, remedy: None });
                     }
                 }
             }

@@ -111,7 +111,7 @@ impl EventRecord {
             DriverEvent::LegDown { leg: id, reason } => {
                 Self { leg: leg(*id), reason: Some(reason.clone()), ..Self::new("leg-down") }
             }
-            DriverEvent::Problem { leg: id, problem } => {
+            DriverEvent::Problem { leg: id, problem, .. } => {
                 Self { leg: leg(*id), reason: Some(problem.clone()), ..Self::new("problem") }
             }
             DriverEvent::ReceiveLost { leg: id, count } => {

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use mcast::{Wire, WireStatus};
 use mcast_metrics::BoundExporter;
-use mcast_relay::driver::{CheckReport, Driver, DriverEvent, DriverOptions, TunnelDial, TunnelOptions};
+use mcast_relay::driver::{
+    CheckReport, Driver, DriverEvent, DriverOptions, TunnelDial, TunnelOptions, Unreceivable,
+};
 use mcast_relay::http::{HttpConfig, HttpRule};
 use mcast_relay::{
     Leg, Namespace, PairState, PairStatus, PathSide, PeerStatus, RelayConfig, RelayEvent, RelayId, Rule,
@@ -300,17 +302,19 @@ fn check(mut driver: Driver, json: bool, console: &Console) -> anyhow::Result<Ou
         printer.print(&event, &names)?;
     }
     console.note("listening for other relays");
-    let CheckReport { pairs, peers, tunnels, http } = driver.check()?;
+    let CheckReport { pairs, peers, tunnels, http, unreceivable } = driver.check()?;
     peers.iter().try_for_each(|peer| printer.print_record(of_peer(peer, &names)))?;
     peers
         .iter()
         .filter_map(|peer| of_chain(peer, &pairs, &names))
         .try_for_each(|it| printer.print_record(it))?;
     tunnels.iter().try_for_each(|tunnel| printer.print_record(of_tunnel(tunnel)))?;
-    pairs.iter().try_for_each(|pair| printer.print_record(of_pair(pair, &names)))?;
+    let problem_of =
+        |pair: &PairStatus| unreceivable.iter().find(|it| (it.rule, it.from) == (pair.rule, pair.from));
+    pairs.iter().try_for_each(|pair| printer.print_record(of_pair(pair, problem_of(pair), &names)))?;
     http.iter().try_for_each(|rule| printer.print_record(of_http(rule, &names)))?;
     printer.finish()?;
-    let can_forward = pairs.iter().all(|pair| pair.state != PairState::Down);
+    let can_forward = unreceivable.is_empty() && pairs.iter().all(|pair| pair.state != PairState::Down);
     Ok(Outcome::of(can_forward && http.iter().all(|rule| rule.is_up)))
 }
 
@@ -388,8 +392,19 @@ fn of_tunnel(tunnel: &LinkStatus) -> EventRecord {
     }
 }
 
-fn of_pair(pair: &PairStatus, names: &Names) -> EventRecord {
+fn of_pair(pair: &PairStatus, problem: Option<&Unreceivable>, names: &Names) -> EventRecord {
     let (rule, from, to) = (names.rule(pair.rule), names.leg(pair.from), names.side(pair.to));
+    if let Some(Unreceivable { problem, remedy, .. }) = problem.filter(|_| pair.state != PairState::Down) {
+        return EventRecord {
+            text: format!("cannot forward from {from} to {to}, {problem}: {rule}"),
+            rule: Some(rule.to_owned()),
+            from: Some(from.to_owned()),
+            to: Some(to),
+            reason: Some(problem.clone()),
+            remedy: remedy.clone(),
+            ..EventRecord::new("cannot-forward")
+        };
+    }
     let (event, relay, text) = match pair.state {
         PairState::Forwarding | PairState::Listening { .. } => {
             ("would-forward", None, format!("would forward from {from} to {to}: {rule}"))

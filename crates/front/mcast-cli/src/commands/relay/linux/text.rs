@@ -104,7 +104,9 @@ fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
             ),
             Some("give the relay more processor time, or forward less: name groups in the rules that are needed".into()),
         ),
-        DriverEvent::Problem { leg, problem } => (format!("{}: {problem}", names.leg(*leg)), None),
+        DriverEvent::Problem { leg, problem, remedy } => {
+            (format!("{}: {problem}", names.leg(*leg)), remedy.clone())
+        }
         DriverEvent::Relay(event) => describe_relay(event, names),
         DriverEvent::HttpListening(address) => {
             (format!("serving HTTP clients at http://{address}/status"), None)
