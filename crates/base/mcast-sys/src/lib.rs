@@ -29,7 +29,7 @@
 //! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits for
 //! descriptors. `namespace` (Linux) runs functions in other network namespaces. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers
 //! (GSO) by sockets of the standard library. [`process`] ends processes and groups of them, and raises the limit on
-//! descriptors. `interrupts` (Unix) notes SIGINT and SIGTERM. [`service`] reports to the service manager. `console` (Windows) catches Ctrl-C. [`wire`] takes the datagrams of groups off an interface (Linux). `bpf` (Linux) loads BPF
+//! descriptors. `rights` (Linux) drops capabilities in all threads. `interrupts` (Unix) notes SIGINT and SIGTERM. [`service`] reports to the service manager. `console` (Windows) catches Ctrl-C. [`wire`] takes the datagrams of groups off an interface (Linux). `bpf` (Linux) loads BPF
 //! programs and reads the kernel's type information. `xtables` (Linux) reads the tables of the old `iptables`.
 //!
 //! An operation that a system does not support returns an error of kind

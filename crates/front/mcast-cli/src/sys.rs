@@ -8,12 +8,13 @@
 //! - `standard_output()`: standard output as an unbuffered file.
 //! - `keep_capabilities(kept)`: drops all capabilities except these for the calling thread and the threads that it
 //!   starts later, on systems with capabilities.
+//! - `limit_threads()`: drops all capabilities that the calling thread does not have in the other threads, too.
 //! - `shell(text)`: a process that runs the text in the system's shell.
 //!
 //! Process groups are those of `mcast-sys`.
 
 #[cfg(target_os = "linux")]
-pub(crate) use capabilities::keep_capabilities;
+pub(crate) use capabilities::{keep_capabilities, limit_threads};
 pub(crate) use mcast_sys::process::{end_group, lead_group};
 pub(crate) use platform::{catch_hangups, catch_interrupts, shell, standard_output};
 
@@ -47,6 +48,12 @@ pub(crate) enum Capability {
 /// Does nothing: this system has no capabilities to drop.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn keep_capabilities(_kept: &[Capability]) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Does nothing, as above.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn limit_threads() -> std::io::Result<()> {
     Ok(())
 }
 
@@ -178,6 +185,7 @@ mod capabilities {
 
     use std::io;
 
+    pub(crate) use mcast_sys::rights::limit_threads;
     use rustix::thread::{CapabilitySet, capabilities, clear_ambient_capability_set, set_capabilities};
 
     use super::Capability;
@@ -219,4 +227,10 @@ pub(crate) const INSPECT_PROCESSES: [Capability; 3] =
 /// Drops all other rights of the calling thread and of the threads that it starts from now on.
 pub(crate) fn keep_rights(kept: &[Capability]) -> anyhow::Result<()> {
     keep_capabilities(kept).context("cannot drop rights that are no longer needed")
+}
+
+/// Drops all other rights of this process, also in threads that the libraries have started with its sockets.
+pub(crate) fn keep_rights_everywhere(kept: &[Capability]) -> anyhow::Result<()> {
+    keep_rights(kept)?;
+    limit_threads().context("cannot drop rights that are no longer needed in every thread")
 }

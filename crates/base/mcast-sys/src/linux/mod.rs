@@ -13,6 +13,8 @@ pub mod netlink;
 pub mod poller;
 mod receive;
 mod receive_slots;
+#[cfg(target_os = "linux")]
+pub mod rights;
 pub mod route;
 mod send;
 pub mod socket;

@@ -13,6 +13,7 @@ pub(crate) const DAC_OVERRIDE: u64 = 1 << 1;
 pub(crate) const DAC_READ_SEARCH: u64 = 1 << 2;
 pub(crate) const NET_ADMIN: u64 = 1 << 12;
 pub(crate) const NET_RAW: u64 = 1 << 13;
+const IPC_LOCK: u64 = 1 << 14;
 pub(crate) const SYS_PTRACE: u64 = 1 << 19;
 pub(crate) const SYSLOG: u64 = 1 << 34;
 pub(crate) const PERFMON: u64 = 1 << 38;
@@ -21,6 +22,9 @@ pub(crate) const BPF: u64 = 1 << 39;
 const FIND_OWNERS: u64 = SYS_PTRACE | DAC_READ_SEARCH | NET_ADMIN;
 /// To examine a machine.
 const EXAMINE: u64 = FIND_OWNERS | NET_RAW | BPF | PERFMON | SYSLOG;
+
+/// To take frames off an interface.
+const TAKE_FRAMES: u64 = BPF | NET_ADMIN | NET_RAW | IPC_LOCK;
 
 /// The rights of a process.
 #[derive(Debug)]
@@ -95,8 +99,8 @@ fn every_thread_drops_unneeded_rights() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (sniffed, plain, rotated, followed) =
-        (path("sniffed.pcapng"), path("plain.pcapng"), path("rotated.pcapng"), path("followed.pcapng"));
+    let [sniffed, plain, rotated, followed, taken, both] =
+        ["sniffed", "plain", "rotated", "followed", "taken", "both"].map(path);
     let cases = [
         Case { arguments: &["sniff", "-v", "-i", "eth0", "--join", GROUP], begun: "joined", left: 0 },
         Case {
@@ -134,6 +138,30 @@ fn every_thread_drops_unneeded_rights() {
             arguments: &["record", GROUP, "-i", "eth0", "--follow", "-w", &followed],
             begun: "recording",
             left: NET_RAW,
+        },
+        Case {
+            arguments: &["record", GROUP, "-i", "eth0", "--wire", "require", "-w", &taken],
+            begun: "recording",
+            left: BPF,
+        },
+        Case {
+            arguments: &["record", GROUP, "-i", "eth0", "--wire", "auto", "--follow", "-w", &both],
+            begun: "recording",
+            left: TAKE_FRAMES,
+        },
+        Case {
+            arguments: &[
+                "relay",
+                "--wire",
+                "auto",
+                "239.1.2.3:5000",
+                "from",
+                "eth0",
+                "to",
+                "udp://10.0.0.1:9",
+            ],
+            begun: "forwarding",
+            left: TAKE_FRAMES,
         },
     ];
     for case in cases {

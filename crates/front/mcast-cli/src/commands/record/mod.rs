@@ -207,7 +207,7 @@ impl<'a> Plan<'a> {
             kept.extend(follow.then_some([Capability::NetAdmin, Capability::IpcLock]).into_iter().flatten());
         }
         kept.extend(self.is_series.then_some(Capability::DacOverride));
-        sys::keep_rights(&kept)
+        sys::keep_rights_everywhere(&kept)
     }
 }
 

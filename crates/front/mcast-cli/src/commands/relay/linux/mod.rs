@@ -118,7 +118,7 @@ fn keep_rights(needs_namespaces: bool, wire: Wire) -> anyhow::Result<()> {
     if needs_namespaces {
         kept.extend([Capability::SysAdmin, Capability::SysPtrace, Capability::DacReadSearch]);
     }
-    sys::keep_rights(&kept)
+    sys::keep_rights_everywhere(&kept)
 }
 
 fn enters_namespaces(rules: &[Rule]) -> bool {
