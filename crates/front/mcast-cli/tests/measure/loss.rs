@@ -113,6 +113,34 @@ fn drops_of_the_receive_buffer_are_reported_as_such() {
 }
 
 #[test]
+fn drops_of_the_ring_past_the_socket_are_reported_once_and_as_such() {
+    let lan = Lan::new();
+    let receiver = perf_recv(&lan.b, &[GROUP, "--json", "--wire", "auto", "--buffer", "64k"]);
+    let ways = ["taken off the interface (AF_XDP)", "CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW are needed"];
+    eventually("it reports the way", || ways.iter().any(|way| receiver.stderr.text().contains(way)));
+    if !receiver.stderr.text().contains(ways[0]) {
+        return;
+    }
+    let sender = perf_send(&lan.a, &[GROUP, "--json", "--duration", "2s", "--rate", "20kpps", "--no-gso"]);
+    let dropped = || {
+        let table = lan.b.read_proc_net("dev").unwrap();
+        let line = table.lines().find_map(|line| line.trim().strip_prefix("eth0:")).unwrap();
+        line.split_whitespace().nth(3).unwrap().parse::<u64>().unwrap()
+    };
+    receiver.child.signal(libc::SIGSTOP).unwrap();
+    eventually("drops", || dropped() > 50);
+    receiver.child.signal(libc::SIGCONT).unwrap();
+    let sent = object(&sender.end().succeeded());
+    let received = object(&receiver.end().succeeded());
+    assert!(received["lost"].as_u64().unwrap() > 0, "{received}");
+    for drops in [&received["drops"], &sent["receivers"][0]["drops"]] {
+        let counters: Vec<_> =
+            drops.as_array().unwrap().iter().map(|drop| drop["counter"].as_str().unwrap()).collect();
+        assert_eq!(counters, ["XDP_STATISTICS drops"], "{received} {sent}");
+    }
+}
+
+#[test]
 fn delays_are_those_of_the_link() {
     let delay = Duration::from_millis(20);
     let pair = Pair::new(Impairment { delay, jitter: Duration::from_millis(8), ..Impairment::default() });

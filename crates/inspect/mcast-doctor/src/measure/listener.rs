@@ -427,8 +427,15 @@ impl ReplierHost for Host<'_> {
 
 /// Reads the system's counters, for this number of receive calls that returned datagrams.
 fn system_counters(receiver: &Receiver, receive_calls: u64) -> SystemCounters {
+    // In this order: what a ring drops between the two readings is still taken for drops of the interface, and not the reverse.
     let statistics = receiver.statistics();
-    let drops = host_drops().with(DropPoint::Socket, statistics.dropped.count());
+    let (host, rings) = (host_drops(), statistics.dropped_by_rings);
+    // Drivers count what a ring drops as drops of the interface.
+    let others = |count: Option<u64>| count.map(|count| count.saturating_sub(rings));
+    let drops = host
+        .with(DropPoint::InterfaceIn, others(host.at(DropPoint::InterfaceIn)))
+        .with(DropPoint::Socket, others(statistics.dropped.count()))
+        .with(DropPoint::Ring, Some(rings));
     SystemCounters { drops, receive_calls, coalesced: statistics.merged }
 }
 

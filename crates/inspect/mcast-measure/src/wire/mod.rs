@@ -151,7 +151,7 @@ mod tests {
             delays in proptest::option::of(any::<u64>().prop_map(percentiles)),
             clocks in prop_oneof![Just(ClockRelation::Same), Just(ClockRelation::Apart), Just(ClockRelation::Unknown)],
             flags in any::<(bool, bool)>(),
-            counts in proptest::array::uniform6(proptest::option::of(0..u64::MAX)),
+            counts in proptest::array::uniform7(proptest::option::of(0..u64::MAX)),
         ) -> ReceiverReport {
             ReceiverReport {
                 receiver: n[0], number, sent: n[1], received: n[2], lost: n[3], duplicated: n[4],

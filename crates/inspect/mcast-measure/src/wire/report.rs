@@ -89,7 +89,7 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-const LENGTH: usize = 32 + 184;
+const LENGTH: usize = 32 + 192;
 const CLOSED: u8 = 1;
 const COALESCED: u8 = 2;
 const SAME_CLOCK: u8 = 4;
@@ -277,10 +277,12 @@ pub enum DropPoint {
     InterfaceIn,
     /// Network interfaces, on transmit.
     InterfaceOut,
+    /// The ring of the measuring receiver, for what it takes off an interface.
+    Ring,
 }
 
 impl DropPoint {
-    /// All drop points, from the reading program outwards.
+    /// All drop points, from the reading program outwards, and its ring.
     pub const ALL: [Self; DropCounts::POINTS] = [
         Self::Socket,
         Self::ReceiveBuffers,
@@ -288,6 +290,7 @@ impl DropPoint {
         Self::Backlog,
         Self::InterfaceIn,
         Self::InterfaceOut,
+        Self::Ring,
     ];
 
     /// Returns the name of the Linux counter.
@@ -300,6 +303,7 @@ impl DropPoint {
             Self::Backlog => "softnet_stat dropped",
             Self::InterfaceIn => "interface rx_dropped",
             Self::InterfaceOut => "interface tx_dropped",
+            Self::Ring => "XDP_STATISTICS drops",
         }
     }
 
@@ -327,6 +331,9 @@ impl DropPoint {
             Self::InterfaceOut => {
                 "the interface's transmit queue was full: send less, or enlarge the queue (txqueuelen)"
             }
+            Self::Ring => {
+                "the reader was too slow for the ring of mcast on the interface (--wire): use a larger one (--buffer), or send less"
+            }
         }
     }
 }
@@ -337,7 +344,7 @@ pub struct DropCounts([Option<u64>; Self::POINTS]);
 
 impl DropCounts {
     /// The number of drop points.
-    pub const POINTS: usize = 6;
+    pub const POINTS: usize = 7;
 
     /// Creates counts, in the order of [`DropPoint::ALL`].
     #[must_use]

@@ -325,7 +325,7 @@ impl Receiver {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let sockets = self.sockets();
-        self.counters.statistics(sockets.drops(), sockets.receives_others(), self.gro)
+        self.counters.statistics((sockets.drops(), sockets.ring_drops()), sockets.receives_others(), self.gro)
     }
 
     /// Returns the smallest receive buffer that the system granted to one of the sockets, in bytes.

@@ -185,6 +185,11 @@ impl Sockets {
         Some(total + taken)
     }
 
+    /// Returns how many of them were dropped because a ring was full, as far as that is known.
+    pub(crate) fn ring_drops(&self) -> u64 {
+        self.wires.as_ref().and_then(Wires::drops).unwrap_or(0)
+    }
+
     /// Takes the frames of what is joined now, as far as that is possible and intended.
     pub(super) fn sync_wires(&mut self, shared: &mut Shared, poller: &Poller) {
         let Some(mut wires) = self.wires.take() else { return };

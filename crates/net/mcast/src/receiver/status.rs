@@ -96,6 +96,9 @@ pub struct Statistics {
     pub damaged: u64,
     /// Datagrams that the system dropped for lack of receive buffer.
     pub dropped: Drops,
+    /// How many of these it dropped because a ring for what is taken off an interface ([`Wire`](crate::Wire)) was full.
+    /// Some drivers count them as drops of the interface, too.
+    pub dropped_by_rings: u64,
     /// Receive calls that returned datagrams, and readings of rings; a batch may take two system calls for one.
     pub calls: u64,
     /// Coalesced buffers: those with more than one datagram.
@@ -205,7 +208,12 @@ impl Counters {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn statistics(&self, drops: Option<u64>, receives_others: bool, merged: bool) -> Statistics {
+    pub(crate) fn statistics(
+        &self,
+        (drops, dropped_by_rings): (Option<u64>, u64),
+        receives_others: bool,
+        merged: bool,
+    ) -> Statistics {
         Statistics {
             received: self.received.load(Ordering::Relaxed),
             truncated: self.truncated.load(Ordering::Relaxed),
@@ -218,6 +226,7 @@ impl Counters {
                 (Some(count), false, true) => Drops::AtLeast(count),
                 (Some(count), false, false) => Drops::Exactly(count),
             },
+            dropped_by_rings,
             calls: self.calls.load(Ordering::Relaxed),
             merged: self.merged.load(Ordering::Relaxed),
         }
