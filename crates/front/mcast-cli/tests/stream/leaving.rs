@@ -26,6 +26,20 @@ fn a_subscriber_that_has_enough_does_not_have_everything() {
 }
 
 #[test]
+fn a_subscriber_whose_reader_has_enough_leaves_as_with_a_count() {
+    let lan = Lan::new();
+    let script = format!("{{ {MCAST} subscribe -i eth0 {GROUP}; echo \"status $?\" >&2; }} | head -n 1");
+    let subscribing = program(&lan.b, "sh", &["-c", &script], false);
+    subscribing.stderr.wait_for("joined");
+    let ended = publisher(&lan.a, &arguments(&words())).end();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("left before the end"), "{ended:?}");
+    let ended = subscribing.end();
+    assert_eq!(ended.lines(), ["0"], "{ended:?}");
+    assert!(ended.stderr.contains("status 0") && ended.stderr.contains("received "), "{ended:?}");
+}
+
+#[test]
 fn a_subscriber_that_cannot_write_its_output_has_failed() {
     let lan = Lan::new();
     let script = format!("exec {MCAST} subscribe -i eth0 {GROUP} > /dev/full");

@@ -17,7 +17,7 @@ use super::policy::ResumeFile;
 use crate::arguments::PublicKeys;
 use crate::arguments::{Goal, KeyFile, Limits};
 use crate::execute::Call;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{self, Failure, Outcome};
 use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::metrics::StreamMetrics;
@@ -147,8 +147,14 @@ impl<'a> Listener<'a> {
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
         let outcome = self.receive();
-        if outcome.is_err() {
-            self.subscriber.fail();
+        match &outcome {
+            Ok(_) => {}
+            // The reader of the output has enough, which is not an error: the subscriber leaves as with `--count`.
+            Err(error) if exit::judge(error).is_none() => {
+                self.sink.lines.finish();
+                self.summarize();
+            }
+            Err(_) => self.subscriber.fail(),
         }
         outcome
     }
