@@ -1,6 +1,7 @@
 //! How the datagrams of each group are received with `--wire`: by the socket or off the interface, and why.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use mcast::{HostAddr, Wire, WireStatus};
@@ -19,7 +20,7 @@ impl WireNotes {
     /// Prints how the datagrams of each group are received, if `--wire` was given: of many groups, those that are not taken
     /// off their interface for a reason of their own.
     pub(crate) fn print(statuses: Vec<WireStatus>, console: &Console) -> Self {
-        print_each_or_sum(&statuses.iter().collect::<Vec<_>>(), console);
+        print_each_or_sum(&statuses.iter().collect::<Vec<_>>(), sum_of, console, |line| console.note(line));
         Self { known: statuses }
     }
 
@@ -27,34 +28,46 @@ impl WireNotes {
     pub(crate) fn update(&mut self, statuses: Vec<WireStatus>, console: &Console) {
         let key = |status: &WireStatus| (status.address, status.interface, status.name.clone());
         let was_taken: BTreeMap<_, _> = self.known.iter().map(|old| (key(old), old.is_taken())).collect();
-        let mut fresh = Vec::new();
+        let (mut fresh, mut returned) = (Vec::new(), Vec::new());
         for now in &statuses {
             match was_taken.get(&key(now)) {
                 None => fresh.push(now),
-                Some(true) if !now.is_taken() => console.warn(now),
+                Some(true) if !now.is_taken() => returned.push(now),
                 Some(_) => {}
             }
         }
-        print_each_or_sum(&fresh, console);
+        let sum_of_returned =
+            |_: usize, all: usize| format!("no longer taken off the interface: {all} groups");
+        print_each_or_sum(&returned, sum_of_returned, console, |line| console.warn(line));
+        print_each_or_sum(&fresh, sum_of, console, |line| console.note(line));
         self.known = statuses;
     }
 }
 
-/// Prints how each group is received; of many, the number of those that are taken, and why others are not.
-fn print_each_or_sum(statuses: &[&WireStatus], console: &Console) {
+fn sum_of(taken: usize, all: usize) -> String {
+    format!("taken off the interface (AF_XDP): {taken} of {all} groups")
+}
+
+/// Prints how each group is received; of many, the sum for the number of those that are taken and of all, and why some are not.
+fn print_each_or_sum(
+    statuses: &[&WireStatus],
+    sum: impl FnOnce(usize, usize) -> String,
+    console: &Console,
+    print: impl Fn(&dyn Display),
+) {
     const MAX_LISTED: usize = 8;
 
     if statuses.len() <= MAX_LISTED || console.is_verbose() {
-        statuses.iter().for_each(|status| console.note(status));
+        statuses.iter().for_each(|status| print(status));
         return;
     }
     let taken = statuses.iter().filter(|status| status.is_taken()).count();
-    console.note(format_args!("taken off the interface (AF_XDP): {taken} of {} groups", statuses.len()));
+    print(&sum(taken, statuses.len()));
     let mut reasons: Vec<_> = statuses.iter().map(|status| (&status.name, &status.reason)).collect();
     reasons.sort();
     reasons.dedup();
     for (name, reason) in reasons {
-        reason.iter().for_each(|reason| console.note(format_args!("by the socket on {name}: {reason}")));
+        reason.iter().for_each(|reason| print(&format_args!("by the socket on {name}: {reason}")));
     }
 }
 

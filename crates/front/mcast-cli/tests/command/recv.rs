@@ -278,6 +278,23 @@ fn an_interface_on_which_nothing_can_arrive_is_reported() {
 }
 
 #[test]
+fn many_groups_that_return_to_the_sockets_are_summed_up() {
+    let lan = Lan::new();
+    let groups: Vec<_> = (1..=20).map(|number| format!("239.1.2.{number}:5000")).collect();
+    let groups: Vec<_> = groups.iter().map(String::as_str).collect();
+    let taking = recv(&lan.b, &[&groups[..], &["-i", "eth0", "--wire", "auto"]].concat());
+    taking.stderr.wait_for(" of 20 groups");
+    if !taking.stderr.text().contains("taken off the interface (AF_XDP): 20 of 20 groups") {
+        return;
+    }
+    let other = recv(&lan.b, &[&groups[..], &["-i", "eth0"]].concat());
+    let ended = taking.signalled(libc::SIGINT);
+    drop(other);
+    assert!(ended.stderr.contains("no longer taken off the interface: 20 groups"), "{ended:?}");
+    assert_eq!(ended.stderr.matches("by the socket").count(), 1, "{ended:?}");
+}
+
+#[test]
 fn recv_takes_datagrams_off_the_interface_or_says_why_not() {
     let lan = Lan::new();
     let taking = recv(&lan.b, &[GROUP, "-c", "1", "--format", "text", "--wire", "auto"]);
