@@ -132,7 +132,8 @@ impl InterfaceNames {
         Arc::clone(self.names.entry(index).or_insert_with(|| index.to_string().into()))
     }
 
-    fn list(&mut self) {
+    /// Reads the names of the present interfaces, which may have vanished when they are printed.
+    pub(crate) fn list(&mut self) {
         self.listed = Some(Instant::now());
         // The old names stay, for interfaces that have vanished or can no longer be listed.
         let Ok(interfaces) = mcast::interfaces() else { return };

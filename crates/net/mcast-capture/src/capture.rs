@@ -325,12 +325,13 @@ impl Tap {
             InterfaceName::Index(index) => interface::name_of(*index).map_err(failed)?,
             InterfaceName::Name(name) => name.clone(),
         };
+        let failed = |os| Error::from_os("capture", &name, os);
         let open = |in_blocks| open_socket(interface, options, ignore_outgoing, in_blocks);
         let (socket, block_error) = match open(options.in_blocks) {
             Ok(socket) => (socket, None),
             Err(os) if options.in_blocks => {
                 let socket = open(false).map_err(failed)?;
-                (socket, Some(Error::from_os("enable block delivery", requested, os)))
+                (socket, Some(Error::from_os("enable block delivery", &name, os)))
             }
             Err(os) => return Err(failed(os)),
         };
@@ -338,7 +339,7 @@ impl Tap {
             Ok(LinkLayer::Ethernet) => LinkType::Ethernet,
             Ok(LinkLayer::Ip) => LinkType::Ip,
             Ok(LinkLayer::Loopback) => LinkType::Loopback,
-            Err(number) => return Err(Error::new("capture", requested, ErrorKind::LinkType(number))),
+            Err(number) => return Err(Error::new("capture", &name, ErrorKind::LinkType(number))),
         };
         Ok(Self {
             socket,

@@ -679,5 +679,8 @@ fn ordinary_user_cannot_open_a_capture() {
     let error = Capture::open(CaptureOptions::on_name("lo")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permission);
     assert!(error.to_string().contains("CAP_NET_RAW"));
+    let index = mcast_sys::interface::index_of("lo").unwrap();
+    let by_index = Capture::open(CaptureOptions::on(index)).unwrap_err();
+    assert_eq!((by_index.interface(), by_index.to_string()), ("lo", error.to_string()));
     assert!(error.remedy().unwrap().contains("setcap cap_net_raw+ep"));
 }

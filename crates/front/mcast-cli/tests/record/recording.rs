@@ -315,3 +315,20 @@ fn a_capture_is_not_combined_with_taking_frames_away() {
     assert_eq!(refused.status, Some(2), "{refused:?}");
     assert!(refused.stderr.contains("--via wire captures copies of frames"), "{refused:?}");
 }
+
+#[test]
+fn an_interface_that_has_vanished_keeps_its_name() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("gone.pcapng");
+    let arguments = [GROUP, "-i", "eth0", "-w", path.to_str().unwrap(), "--json", "--follow"];
+    let running = record(&lan.b, &arguments);
+    send(&lan.a, &[GROUP, "-i", "eth0", "before"]);
+    eventually("the datagram in the file", || {
+        std::fs::read(&path).unwrap().windows(6).any(|window| window == b"before")
+    });
+    lan.b.delete_interface("eth0").unwrap();
+    let ended = running.signalled(libc::SIGINT);
+    let summary = ended.json().pop().unwrap();
+    assert_eq!(summary["flows"][0]["interface"], "eth0", "{summary}");
+}

@@ -87,6 +87,7 @@ impl<'a> Session<'a> {
         unreachable_interfaces.warn(&self.source.memberships(), self.console);
         self.print_start()?;
         self.source.describe(&mut self.recording.recorder);
+        self.recording.counts.names.list();
         self.service.ready(&self.status());
         let end = self.record();
         self.service.stopping();
@@ -174,6 +175,7 @@ impl<'a> Session<'a> {
         if self.source.refresh().context("cannot continue after interfaces have changed")? {
             self.source.memberships().iter().for_each(|status| self.console.note(status));
             self.source.describe(recorder);
+            self.recording.counts.names.list();
         }
         recorder.rotate_if_due();
         self.wire.update(self.source.wire_status(), self.console);
