@@ -199,6 +199,20 @@ remedy: give the interface an address: `ip address add ADDRESS/PREFIX dev eth0`
 }
 
 #[test]
+fn an_interface_that_is_down_is_the_cause_that_sending_reports() {
+    let lan = Lan::new();
+    lan.a.remove_address("eth0", "10.0.0.1/24").unwrap();
+    lan.a.set_down("eth0").unwrap();
+    for group in ["[ff15::1]:5000", "239.1.2.3:5000"] {
+        let down = mcast(&lan.a, &["send", group, "-i", "eth0", "hello", "-q"]);
+        assert_eq!(down.status, Some(4), "{down:?}");
+        let expected =
+            format!("error: cannot send to {group} on eth0: the interface is down\nremedy: bring it up: ");
+        assert!(down.stderr.starts_with(&expected), "{down:?}");
+    }
+}
+
+#[test]
 fn every_command_names_a_missing_interface() {
     let lan = Lan::new();
     for (arguments, expected) in [
