@@ -8,7 +8,7 @@ use mcast_terminal::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count, count_of};
-use crate::receiving::SilentInterfaces;
+use crate::receiving::{SilentInterfaces, print_memberships};
 
 /// `same network`, `1 hop`, `2 to 3 hops`, or `?` if the distance is unknown.
 pub(crate) fn distance(hops: Option<(u8, u8)>) -> String {
@@ -37,7 +37,7 @@ pub(crate) fn respond(
 ) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::waking(listener.receiver().waker())?;
     let memberships = || listener.receiver().memberships();
-    memberships().iter().for_each(|status| console.note(status));
+    print_memberships(&memberships(), console);
     let mut silent_interfaces = SilentInterfaces::default();
     silent_interfaces.warn(&memberships(), console);
     let at_port = listener.unicast_port().map(|port| format!(", unicast probes at port {port}"));

@@ -13,6 +13,7 @@ use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use mcast::group::Scope;
 use mcast::{
     Arrival, Drops, HostAddr, InterfaceIndex, InterfaceSelector, Membership, MembershipStatus,
     ReceiverBuilder, Statistics, WireStatus,
@@ -34,6 +35,10 @@ use crate::output::{Cell, InterfaceNames, Palette, Table, bytes, count, count_of
 pub(crate) fn print_memberships(statuses: &[MembershipStatus], console: &Console) {
     const MAX_LISTED: usize = 8;
 
+    let mut groups = statuses.iter().map(|status| status.membership.address.group);
+    if let Some(group) = groups.find(|group| group.scope() == Scope::InterfaceLocal) {
+        console.note(format_args!("{group} never leaves its host: only senders on this host are received"));
+    }
     if statuses.len() <= MAX_LISTED || console.is_verbose() {
         return statuses.iter().for_each(|status| console.note(status));
     }

@@ -22,7 +22,7 @@ use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::metrics::StreamMetrics;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
-use crate::receiving::{Importance, SilentInterfaces, WireNotes, describe, print_hosts};
+use crate::receiving::{Importance, SilentInterfaces, WireNotes, describe, print_hosts, print_memberships};
 
 /// What the manager of a service shows.
 const STATUS: &str = "subscribed";
@@ -106,7 +106,7 @@ impl<'a> Listener<'a> {
             hosts,
         } = plan;
         let subscriber = builder.build()?;
-        subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
+        print_memberships(&subscriber.receiver().memberships(), console);
         print_hosts(&hosts, console);
         let mut silent_interfaces = SilentInterfaces::default();
         silent_interfaces.warn(&subscriber.receiver().memberships(), console);
