@@ -213,6 +213,28 @@ fn an_interface_that_is_down_is_the_cause_that_sending_reports() {
 }
 
 #[test]
+fn a_missing_route_to_a_host_is_not_one_to_groups() {
+    let lan = Lan::new();
+    for (arguments, host) in [
+        (&["send", "192.0.2.1:5000", "hello"][..], "192.0.2.1"),
+        (&["send", "[2001:db8::1]:5000", "hello"], "2001:db8::1"),
+        (&["publish", "192.0.2.1:5000", "hello"], "192.0.2.1"),
+    ] {
+        let ended = mcast(&lan.a, arguments);
+        assert_eq!(ended.status, Some(4), "{ended:?}");
+        assert!(
+            ended.stderr.contains(": no route to the host (Network is unreachable (os error 101))"),
+            "{ended:?}"
+        );
+        assert!(ended.stderr.contains(&format!("`ip route get {host}`")), "{ended:?}");
+        assert!(!ended.stderr.contains("ip route add"), "{ended:?}");
+    }
+    let broadcast = mcast(&lan.a, &["send", "--broadcast", "5000", "hello"]);
+    assert!(broadcast.stderr.contains("no route for broadcasts"), "{broadcast:?}");
+    assert!(broadcast.stderr.contains("remedy: name the interface to send on"), "{broadcast:?}");
+}
+
+#[test]
 fn every_command_names_a_missing_interface() {
     let lan = Lan::new();
     for (arguments, expected) in [

@@ -172,7 +172,7 @@ pub(crate) fn why_unreachable(error: Error, to: SocketAddr, index: Option<Interf
     if !interface.up {
         return error.because(ErrorKind::InterfaceDown);
     }
-    if family == Family::V6 {
+    if family == Family::V6 && to.ip().is_multicast() {
         let (why, remedy) = mcast_sys::why_no_ipv6(interface.loopback);
         let error = error.because(ErrorKind::FamilyUnavailable).detail(why);
         return match remedy {
