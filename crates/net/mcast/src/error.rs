@@ -125,6 +125,16 @@ impl Error {
         }
     }
 
+    /// Adds the reason if the address is that of a host on a link, and the link is not known.
+    pub(crate) fn on_link(self, has_interface: bool) -> Self {
+        match self.host() {
+            Some(IpAddr::V6(host)) if host.is_unicast_link_local() && !has_interface => self
+                .detail("a link-local address needs its interface")
+                .remedied("name the interface: `[ADDRESS%INTERFACE]:PORT`, such as `[fe80::1%eth0]:5000`"),
+            _ => self,
+        }
+    }
+
     /// Returns the address of the host concerned; `None` if it is a group.
     fn host(&self) -> Option<IpAddr> {
         self.0.address.map(|address| address.ip()).filter(|address| !address.is_multicast())

@@ -235,6 +235,17 @@ fn a_missing_route_to_a_host_is_not_one_to_groups() {
 }
 
 #[test]
+fn a_link_local_address_without_its_interface_is_the_cause_that_is_reported() {
+    let lan = Lan::new();
+    for command in ["recv", "subscribe"] {
+        let ended = mcast(&lan.a, &[command, "[fe80::1]:5000"]);
+        assert_eq!(ended.status, Some(4), "{ended:?}");
+        assert!(ended.stderr.contains("a link-local address needs its interface"), "{ended:?}");
+        assert!(ended.stderr.contains("such as `[fe80::1%eth0]:5000`"), "{ended:?}");
+    }
+}
+
+#[test]
 fn every_command_names_a_missing_interface() {
     let lan = Lan::new();
     for (arguments, expected) in [
