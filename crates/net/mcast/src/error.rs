@@ -53,6 +53,13 @@ impl Error {
         error
     }
 
+    /// Replaces the port of the address concerned, for callers that join groups at another port than the one requested.
+    #[must_use]
+    pub fn at_port(mut self, port: u16) -> Self {
+        self.0.address.iter_mut().for_each(|address| address.set_port(port));
+        self
+    }
+
     /// Adds the address of the group or host concerned.
     pub(crate) fn on_address(mut self, address: impl Into<SocketAddr>) -> Self {
         self.0.address = Some(address.into());
