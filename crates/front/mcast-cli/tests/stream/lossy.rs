@@ -99,7 +99,8 @@ fn best_effort_losses_are_reported_with_status_1() {
     let (_lab, a, b, _link) = pair(0.2);
     let running = subscriber(&b, &[GROUP, "--policy", "best-effort", "--json"]);
     let publishing = publish_once_heard(&a, &running);
-    publishing.end();
+    let published = publishing.end();
+    assert!(!published.stderr.contains("warning"), "it knows of the choice: {published:?}");
     let ended = running.end();
     assert_eq!(ended.status, Some(1), "{ended:?}");
     let rows = ended.json();

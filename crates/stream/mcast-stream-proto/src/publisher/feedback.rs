@@ -259,7 +259,8 @@ impl PublisherMachine {
         if before == Role::Unknown && role == Role::Awaited {
             self.events.push(PublisherEvent::SubscriberJoined(id, from));
         }
-        if progress.is_incomplete() && !was_incomplete {
+        // One that requests no repairs expects losses.
+        if progress.is_incomplete() && !was_incomplete && role != Role::BestEffort {
             let Progress { given_up: datagrams, lost_messages: messages, .. } = progress;
             self.events.push(PublisherEvent::SubscriberIncomplete { subscriber: id, datagrams, messages });
         }
