@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use mcast::group::Scope;
-use mcast::{Error, Group, Interface, InterfaceSelector, Outgoing, Sender, interface_towards};
+use mcast::{Error, Family, Group, Interface, InterfaceSelector, Outgoing, Sender, interface_towards};
 use mcast_terminal::Console;
 use mcast_traffic::vanished_interface;
 
@@ -37,6 +37,14 @@ impl<'a> Dispatch<'a> {
 
     pub(crate) fn count(&self) -> Count {
         self.dispatch.counts()
+    }
+}
+
+/// Returns the longest payload of a UDP datagram; the system reports errors for smaller limits.
+pub(crate) const fn longest_payload(family: Family) -> usize {
+    match family {
+        Family::V4 => 65_507,
+        Family::V6 => 65_527,
     }
 }
 
