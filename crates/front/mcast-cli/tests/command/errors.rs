@@ -51,10 +51,14 @@ For more information, try '--help'.
 
 "#]],
     );
-    alone.fails(&["recv", "10.1.2.3"], str![[r#"
-error: "10.1.2.3" is not a multicast address: write one from 224.0.0.0 to 239.255.255.255, or one that begins with ff
+    alone.fails(
+        &["recv", "10.1.2.3"],
+        str![[r#"
+error: "10.1.2.3" is a host without a port
+remedy: write 10.1.2.3:PORT; or for multicast the address of a group
 
-"#]]);
+"#]],
+    );
     alone.fails(
         &["recv", "mdsn"],
         str![[r#"
@@ -243,6 +247,45 @@ fn a_link_local_address_without_its_interface_is_the_cause_that_is_reported() {
         assert!(ended.stderr.contains("a link-local address needs its interface"), "{ended:?}");
         assert!(ended.stderr.contains("such as `[fe80::1%eth0]:5000`"), "{ended:?}");
     }
+}
+
+#[test]
+fn files_and_ports_that_cannot_be_used_have_a_remedy() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, damaged) = (path("file"), path("damaged"));
+    std::fs::write(&file, "text").unwrap();
+    std::fs::create_dir(&damaged).unwrap();
+    std::fs::write(folder.path().join("damaged/lineage"), b"\xff\xfe").unwrap();
+    let held = lan.a.run(|| std::net::TcpListener::bind("0.0.0.0:5001").unwrap()).unwrap();
+    let udp = lan.a.run(|| std::net::UdpSocket::bind("0.0.0.0:5002").unwrap()).unwrap();
+    let group = "239.1.2.3:7000";
+    let in_use = "remedy: another program";
+    fn publish<'a>(more: &[&'a str]) -> Vec<&'a str> {
+        [&["publish", "239.1.2.3:7000", "-i", "eth0", "--name", "x", "hello"], more].concat()
+    }
+    let (log, exe) = (path("log"), "/proc/self/exe");
+    for (arguments, expected) in [
+        (publish(&["--log", &file]), "remedy: name a directory, which need not exist"),
+        (publish(&["--log", &damaged]), "it is damaged; if it is removed"),
+        (publish(&["--log", &log, "--serve-history", "0.0.0.0:5001"]), in_use),
+        (publish(&["--announce", "y", "--snapshot", "date", "--snapshot-port", "5001"]), in_use),
+        (
+            vec!["subscribe", group, "--name", "x", "--resume", exe],
+            "does not have the position of a subscriber",
+        ),
+        (vec!["send", "10.0.0.99", "hello"], "remedy: write 10.0.0.99:PORT"),
+        (vec!["send", "fd00::9", "hello"], "remedy: write [fd00::9]:PORT"),
+        (vec!["publish", "10.0.0.99", "hello"], "\"10.0.0.99\" is a host without a port"),
+        (vec!["publish", group, "--path", group, "hello"], "239.1.2.3:7000 is given twice"),
+        (vec!["top", "--once", "-W", "100ms", "239.1.2.3"], "nothing arrived for the selected streams"),
+    ] {
+        let ended = mcast(&lan.a, &arguments);
+        assert_ne!(ended.status, Some(0), "{ended:?}");
+        assert!(ended.stderr.contains(expected), "{arguments:?}: {ended:?}");
+    }
+    drop((held, udp));
 }
 
 #[test]

@@ -116,6 +116,9 @@ impl FileError {
             (FileErrorKind::System, Some(os)) if full(os) => {
                 Some("make room or write elsewhere; the file is readable up to this point")
             }
+            (FileErrorKind::System, Some(os)) if os.kind() == io::ErrorKind::PermissionDenied => {
+                Some("use a file and a directory for which this user has the permission")
+            }
             (FileErrorKind::LinkTypeMismatch, _) => Some("write pcapng, which has a link type per interface"),
             _ => None,
         }

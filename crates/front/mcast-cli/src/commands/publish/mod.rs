@@ -286,6 +286,13 @@ impl Arguments {
                 .remedy("name each group with --path, at most four in total")
                 .into());
         }
+        let mut names: Vec<&String> = groups.iter().collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Failure::usage(format!("{} is given twice", twice[0]))
+                .remedy("name another group or interface for each --path")
+                .into());
+        }
         let port = hosts
             .first()
             .map(|host| host.port)

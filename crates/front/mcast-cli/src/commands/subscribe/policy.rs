@@ -157,14 +157,16 @@ pub(super) struct ResumeFile {
 impl ResumeFile {
     /// Reads the file, which need not exist, and checks that it can be written.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        let other = || {
+            Failure::usage(format!("{} does not have the position of a subscriber", path.display()))
+                .remedy("name another file, or remove it to start without a position")
+        };
         let (stored, written) = match std::fs::read_to_string(path) {
             Ok(text) => {
-                let stored = parse(&text).ok_or_else(|| {
-                    Failure::usage(format!("{} does not have the position of a subscriber", path.display()))
-                        .remedy("name another file, or remove it to start without a position")
-                })?;
+                let stored = parse(&text).ok_or_else(other)?;
                 (Some(stored), replace_file(path, &text))
             }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(other().into()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, check_folder(path)),
             Err(error) => return Err(unusable(path, &error).into()),
         };

@@ -207,7 +207,11 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if let Some(outcome) = ran?.or_else(|| interrupt.outcome()) {
         return Ok(outcome);
     }
-    Ok(Outcome::of(!names_streams || monitor.has_seen_streams()))
+    let is_missing = names_streams && !monitor.has_seen_streams();
+    if is_missing {
+        console.note("nothing arrived for the selected streams");
+    }
+    Ok(Outcome::of(!is_missing))
 }
 
 impl Plan {
