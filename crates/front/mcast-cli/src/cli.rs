@@ -190,7 +190,7 @@ fn overview(command: &clap::Command) -> String {
     text += "\nRun `mcast COMMAND --help` for the options of a command, with examples.\n\nExit status: ";
     let statuses: Vec<_> =
         exit::STATUSES.iter().map(|(status, meaning)| format!("{status} {meaning}")).collect();
-    text + &statuses.join("; ") + "."
+    text + &statuses.join("; ") + "; doctor also 5, 6."
 }
 
 /// The subcommands with more options than fit one screen, and those of their options that `-h` shows.

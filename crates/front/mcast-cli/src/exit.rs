@@ -22,6 +22,7 @@ pub const STATUSES: &[(&str, &str)] = &[
     ("3", "missing permission"),
     ("4", "environment (no such interface, no route, no such file)"),
     ("130", "Ctrl-C"),
+    ("143", "SIGTERM"),
 ];
 
 /// The exit statuses of `mcast doctor` with their meanings, where they say more than [`STATUSES`].

@@ -8,6 +8,7 @@ use mcast_terminal::Console;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count, count_of};
+use crate::receiving::{SilentInterfaces, print_memberships};
 
 /// `same network`, `1 hop`, `2 to 3 hops`, or `?` if the distance is unknown.
 pub(crate) fn distance(hops: Option<(u8, u8)>) -> String {
@@ -35,7 +36,10 @@ pub(crate) fn respond(
     console: &Console,
 ) -> anyhow::Result<Outcome> {
     let interrupt = Interrupt::waking(listener.receiver().waker())?;
-    listener.receiver().memberships().iter().for_each(|status| console.note(status));
+    let memberships = || listener.receiver().memberships();
+    print_memberships(&memberships(), console);
+    let mut silent_interfaces = SilentInterfaces::default();
+    silent_interfaces.warn(&memberships(), console);
     let at_port = listener.unicast_port().map(|port| format!(", unicast probes at port {port}"));
     console.note(format_args!(
         "answering pings and `mcast doctor --probe` until Ctrl-C{}",
@@ -43,7 +47,10 @@ pub(crate) fn respond(
     ));
     listener.run(
         timeout,
-        |_| Ok::<_, anyhow::Error>(!interrupt.has_arrived()),
+        |_| {
+            silent_interfaces.warn_regularly(memberships, console);
+            Ok::<_, anyhow::Error>(!interrupt.has_arrived())
+        },
         |prober| console.note(format_args!("probes from {prober}")),
     )?;
     if let Some(findings) = listener.own_findings() {

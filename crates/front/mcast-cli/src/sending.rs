@@ -1,6 +1,9 @@
 //! Sending datagrams and messages: what the command prints about targets, and about datagrams that the system refuses.
 
-use mcast::{Error, Outgoing, Sender, interface_towards};
+use std::net::IpAddr;
+
+use mcast::group::Scope;
+use mcast::{Error, Family, Group, Interface, InterfaceSelector, Outgoing, Sender, interface_towards};
 use mcast_terminal::Console;
 use mcast_traffic::vanished_interface;
 
@@ -37,6 +40,14 @@ impl<'a> Dispatch<'a> {
     }
 }
 
+/// Returns the longest payload of a UDP datagram; the system reports errors for smaller limits.
+pub(crate) const fn longest_payload(family: Family) -> usize {
+    match family {
+        Family::V4 => 65_507,
+        Family::V6 => 65_527,
+    }
+}
+
 /// Warns that the system refuses datagrams, because an interface has vanished or for another reason.
 pub(crate) fn warn_of_refusal(error: &Error, vanished: Option<&str>, console: &Console) {
     match vanished {
@@ -56,16 +67,16 @@ pub(crate) fn print(targets: &[Target], hop_limit: u8, is_default: bool, console
     if console.is_quiet() {
         return;
     }
-    let reach = match (hop_limit, is_default) {
-        (0, _) => "hop limit 0: stays on this host".to_owned(),
-        (1, true) => "hop limit 1: stays in this network (-t for more)".to_owned(),
-        (hops, _) => format!("hop limit {hops}"),
-    };
     for target in targets.iter().take(MAX_LISTED) {
-        let (address, route) = (target.address(), route_text(target));
+        let (address, interface) = (target.address(), interface_of(target));
+        let route = route_text(target, interface.as_ref());
+        let is_loopback = interface.is_some_and(|interface| interface.loopback);
         match is_default && !address.ip().is_multicast() {
             true => console.note(format_args!("to {address} {route}")),
-            false => console.note(format_args!("to {address} {route}, {reach}")),
+            false => {
+                let reach = reach(address.ip(), is_loopback, hop_limit, is_default);
+                console.note(format_args!("to {address} {route}, {reach}"));
+            }
         }
     }
     if targets.len() > MAX_LISTED {
@@ -73,15 +84,42 @@ pub(crate) fn print(targets: &[Target], hop_limit: u8, is_default: bool, console
     }
 }
 
-fn route_text(target: &Target) -> String {
-    let address = target.address().ip();
-    let what = if address.is_multicast() { "group" } else { "host" };
+/// Returns how far datagrams reach, which the hop limit decides only within the scope of the group.
+fn reach(to: IpAddr, is_loopback: bool, hop_limit: u8, is_default: bool) -> String {
+    match (Group::new(to).map(Group::scope), hop_limit) {
+        (Ok(Scope::InterfaceLocal), _) => NEVER_LEAVES.to_owned(),
+        _ if is_loopback => "stays on this host".to_owned(),
+        (_, 0) => "hop limit 0: stays on this host".to_owned(),
+        (Ok(Scope::LinkLocal), hops) => {
+            format!("hop limit {hops}: stays in this network (link-local group)")
+        }
+        (_, 1) if is_default => "hop limit 1: stays in this network (-t for more)".to_owned(),
+        (_, hops) => format!("hop limit {hops}"),
+    }
+}
+
+/// What holds for groups of the scope of an interface (`ff01::/16`), on every interface.
+const NEVER_LEAVES: &str = "never leaves this host: its scope is interface-local";
+
+/// Notes which of the groups of a stream never leaves this host, if one does not.
+pub(crate) fn print_scope(groups: impl IntoIterator<Item = Group>, console: &Console) {
+    let local = groups.into_iter().find(|group| group.scope() == Scope::InterfaceLocal);
+    local.into_iter().for_each(|group| console.note(format_args!("{group} {NEVER_LEAVES}")));
+}
+
+/// Returns the interface to send on, if it exists; sending reports the error.
+fn interface_of(target: &Target) -> Option<Interface> {
     match target.interface_name() {
-        Some(name) => format!("on {name}"),
-        None => match interface_towards(address) {
-            Ok(Some(interface)) => format!("on {} (the route to the {what})", interface.name),
-            // Sending reports the error.
-            Ok(None) | Err(_) => format!("by the route to the {what}"),
-        },
+        Some(name) => mcast::find(&InterfaceSelector::Name(name.to_owned())).ok(),
+        None => interface_towards(target.address().ip()).ok().flatten(),
+    }
+}
+
+fn route_text(target: &Target, interface: Option<&Interface>) -> String {
+    let what = if target.address().ip().is_multicast() { "group" } else { "host" };
+    match (target.interface_name(), interface) {
+        (Some(name), _) => format!("on {name}"),
+        (None, Some(interface)) => format!("on {} (the route to the {what})", interface.name),
+        (None, None) => format!("by the route to the {what}"),
     }
 }

@@ -1,6 +1,6 @@
 //! The error type: what was attempted, on which group and interface, why it failed, and what to do.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::{fmt, io};
 
@@ -51,6 +51,13 @@ impl Error {
         let mut error = Self::new(operation, kind);
         error.0.os = Some(Arc::new(os));
         error
+    }
+
+    /// Replaces the port of the address concerned, for callers that join groups at another port than the one requested.
+    #[must_use]
+    pub fn at_port(mut self, port: u16) -> Self {
+        self.0.address.iter_mut().for_each(|address| address.set_port(port));
+        self
     }
 
     /// Adds the address of the group or host concerned.
@@ -110,6 +117,40 @@ impl Error {
         self.0.address
     }
 
+    /// Returns what to do about a missing route.
+    fn no_route(&self) -> String {
+        match self.host() {
+            Some(_) if self.is_about_broadcasts() => "name the interface to send on".into(),
+            Some(host) => format!(
+                "check the address, that the host is up, and that the routing table of this machine has a route to it (Linux: `ip route get {host}`)"
+            ),
+            None => {
+                let way = if self.0.operation == Operation::Join { "join on" } else { "leave by" };
+                let route = remedies::ROUTE;
+                format!("name the interface to {way} (no route is needed then), or add a route: {route}")
+            }
+        }
+    }
+
+    /// Adds the reason if the address is that of a host on a link, and the link is not known.
+    pub(crate) fn on_link(self, has_interface: bool) -> Self {
+        match self.host() {
+            Some(IpAddr::V6(host)) if host.is_unicast_link_local() && !has_interface => self
+                .detail("a link-local address needs its interface")
+                .remedied("name the interface: `[ADDRESS%INTERFACE]:PORT`, such as `[fe80::1%eth0]:5000`"),
+            _ => self,
+        }
+    }
+
+    /// Returns the address of the host concerned; `None` if it is a group.
+    fn host(&self) -> Option<IpAddr> {
+        self.0.address.map(|address| address.ip()).filter(|address| !address.is_multicast())
+    }
+
+    fn is_about_broadcasts(&self) -> bool {
+        self.host() == Some(Ipv4Addr::BROADCAST.into())
+    }
+
     /// Returns the interface concerned, if any, as the caller named it.
     #[must_use]
     pub fn interface(&self) -> Option<&str> {
@@ -136,11 +177,7 @@ impl Error {
                 format!("bring an interface up ({up}), or name one, such as the loopback interface")
             }
             ErrorKind::InterfaceDown => format!("bring it up: {}", remedies::up(interface)),
-            ErrorKind::NoRoute => {
-                let way = if self.0.operation == Operation::Join { "join on" } else { "leave by" };
-                let route = remedies::ROUTE;
-                format!("name the interface to {way} (no route is needed then), or add a route: {route}")
-            }
+            ErrorKind::NoRoute => self.no_route(),
             ErrorKind::NoAddress => format!("give the interface an address: {}", remedies::address(interface)),
             ErrorKind::FamilyUnavailable => format!("enable it: {}", remedies::ipv6(interface)),
             ErrorKind::SourceNeeded => {
@@ -185,7 +222,11 @@ impl fmt::Display for Error {
                 _ => write!(f, " on {interface}")?,
             }
         }
-        write!(f, ": {}", inner.kind)?;
+        match inner.kind {
+            ErrorKind::NoRoute if self.is_about_broadcasts() => f.write_str(": no route for broadcasts")?,
+            ErrorKind::NoRoute if self.host().is_some() => f.write_str(": no route to the host")?,
+            kind => write!(f, ": {kind}")?,
+        }
         if let Some(detail) = &inner.detail {
             write!(f, ": {detail}")?;
         }

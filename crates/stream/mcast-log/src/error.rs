@@ -159,6 +159,12 @@ impl ClassifiedError for LogError {
             Self::Io { cause, .. } if cause.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 "use a directory on a disk that can be written".to_owned()
             }
+            Self::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied => {
+                "use a directory that this user may write, or run the command as its owner".to_owned()
+            }
+            Self::Io { cause, .. } if cause.kind() == io::ErrorKind::NotADirectory => {
+                "name a directory, which need not exist".to_owned()
+            }
             Self::InUse(_) => "stop the other publisher, or use another directory".to_owned(),
             Self::OtherStream { .. } => "use one directory for each stream".to_owned(),
             Self::Header { cause: HeaderError::Version(_), .. } => "use a newer version of mcast".to_owned(),

@@ -114,6 +114,10 @@ impl Directory {
     /// The system's.
     pub fn create(path: &Path) -> io::Result<Self> {
         if !path.is_dir() {
+            if path.exists() {
+                // The system would only report that it exists.
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
             fs::create_dir_all(path)?;
             if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
                 sync_directory(parent)?;

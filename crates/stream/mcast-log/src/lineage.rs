@@ -319,7 +319,8 @@ impl Confirmed {
 
 fn read_text(files: &dyn Files, name: &str) -> io::Result<String> {
     let bytes = read_prefix(&*files.open(name)?, LONGEST)?;
-    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    // Other text is as damaged, and not parsed.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn parse(text: &str) -> Option<Lineages> {

@@ -115,6 +115,9 @@ impl ClassifiedError for KeyFileAccessError {
             Self::Read { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
                 "run the command as the owner of the file"
             }
+            Self::Write { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                "use a directory in which this user may create files, or run the command as its owner"
+            }
             #[cfg(feature = "seal")]
             Self::Full { .. } => "remove the oldest epoch: `mcast keys drop`",
             Self::LastKey(_) => "add the next one first",

@@ -132,6 +132,11 @@ impl BroadcastOption {
             let hosts = texts.iter().map(|text| parse_broadcast(text)).collect::<Result<_, _>>()?;
             return Ok((hosts, Vec::new()));
         }
+        if let Some(host) = texts.iter().find(|text| lacks_port(text)) {
+            let example = if host.contains(':') { format!("[{host}]:PORT") } else { format!("{host}:PORT") };
+            return Err(Failure::usage(format!("\"{host}\" is a host without a port"))
+                .remedy(format!("write {example}; or for multicast the address of a group")));
+        }
         let (hosts, groups): (Vec<_>, Vec<_>) = texts.iter().partition(|text| is_host(text));
         let host = |text: &String| {
             let host: HostAddr = text.parse().map_err(|error| Failure::usage(format!("{error}")))?;
@@ -140,6 +145,11 @@ impl BroadcastOption {
         let hosts: Result<_, Failure> = hosts.into_iter().map(host).collect();
         Ok((hosts?, groups.into_iter().cloned().collect()))
     }
+}
+
+/// Returns whether the text is the address of a host alone.
+fn lacks_port(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok_and(|address| !address.is_multicast())
 }
 
 /// Returns whether the text is the address of a host and a port.

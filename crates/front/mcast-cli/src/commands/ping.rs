@@ -120,9 +120,6 @@ Examples:
 
 /// The minimum interval; responders do not answer faster probes.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
-/// The largest UDP payload over IPv6; the system reports errors for smaller limits.
-const MAX_LENGTH: usize = 65_527;
-
 /// What to ping and how: the arguments, resolved.
 #[derive(Debug)]
 struct Plan {
@@ -142,10 +139,6 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 
 fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
     let Arguments { timing, size, criteria, .. } = arguments;
-    if !(PROBE_LENGTH..=MAX_LENGTH).contains(size) {
-        let remedy = format!("use a size from {PROBE_LENGTH} to {MAX_LENGTH}: an answer must fit in");
-        return Err(Failure::usage(format!("a probe of {size} bytes cannot be sent")).remedy(remedy).into());
-    }
     if timing.every < MIN_INTERVAL {
         return Err(Failure::usage("this is faster than responders answer")
             .remedy("use at least 10ms; `mcast perf send` sends faster")
@@ -153,6 +146,11 @@ fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
     }
     let (destination, implied) =
         select_destination(&arguments.group, arguments.families, "ping one at a time", console)?;
+    let longest = sending::longest_payload(destination.address.group.family());
+    if !(PROBE_LENGTH..=longest).contains(size) {
+        let remedy = format!("use a size from {PROBE_LENGTH} to {longest}: an answer must fit in");
+        return Err(Failure::usage(format!("a probe of {size} bytes cannot be sent")).remedy(remedy).into());
+    }
     let reach = arguments.ttl.or(implied);
     let hop_limit = reach.unwrap_or(1);
     let TimingOptions { every, wait, count, timeout } = *timing;

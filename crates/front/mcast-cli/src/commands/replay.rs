@@ -140,14 +140,22 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let interrupt = Interrupt::catch(|| {})?;
     let times = capture.map(TransmitTimes::record).transpose().context("cannot start a thread")?;
     let replay_sender = ReplaySender::new(&plan, &sender, times, interrupt.clone());
-    let report = replay_sender.run(replay, &mut |notice| print_notice(&notice, plan.hops, console))?;
+    let mut unreadable = None;
+    let mut on_notice = |notice: ReplayNotice<'_>| match notice {
+        ReplayNotice::Damaged(failure) => unreadable = Some(failure.to_string()),
+        notice => print_notice(&notice, plan.hops, console),
+    };
+    let report = replay_sender.run(replay, &mut on_notice)?;
     if arguments.json {
         let mut out = console.output();
         write_record(&mut out, "summary", &Summary::new(&report))?;
         out.flush()?;
     }
     print(&report, console);
-    let has_failed = report.counts.refused > 0 || report.counts.sent == 0 || report.is_damaged;
+    if let Some(failure) = unreadable {
+        return Err(Failure::environment(format!("{failure}; everything before it was sent")).into());
+    }
+    let has_failed = report.counts.refused > 0 || report.counts.sent == 0;
     Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(!has_failed)))
 }
 
@@ -187,9 +195,6 @@ fn print_notice(notice: &ReplayNotice<'_>, hops: Option<ReplayHops>, console: &C
             }
         },
         ReplayNotice::Refused(error, vanished) => warn_of_refusal(error, vanished, console),
-        ReplayNotice::Damaged(failure) => {
-            console.warn(format_args!("{failure}; everything before it was sent"));
-        }
         _ => {}
     }
 }

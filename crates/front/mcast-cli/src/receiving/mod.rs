@@ -1,20 +1,22 @@
 //! Receiving datagrams: where a stream is, what arrived, by group, interface and source, what was dropped, and where nothing
 //! can arrive.
 
+mod silent_interfaces;
 mod stream_event;
 mod wire;
 
+pub(crate) use silent_interfaces::SilentInterfaces;
 pub(crate) use stream_event::{EventRecord, Importance, describe};
 pub(crate) use wire::{WireGroup, WireNotes, check_hosts, wire_groups};
 
-use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use mcast::group::Scope;
 use mcast::{
-    Arrival, Drops, Error, ErrorKind, Family, HostAddr, Interface, InterfaceIndex, InterfaceSelector,
-    Membership, MembershipStatus, ReceiverBuilder, Statistics, WireStatus,
+    Arrival, Drops, HostAddr, InterfaceIndex, InterfaceSelector, Membership, MembershipStatus,
+    ReceiverBuilder, Statistics, WireStatus,
 };
 #[cfg(feature = "seal")]
 use mcast_stream::find_signed_stream;
@@ -33,6 +35,10 @@ use crate::output::{Cell, InterfaceNames, Palette, Table, bytes, count, count_of
 pub(crate) fn print_memberships(statuses: &[MembershipStatus], console: &Console) {
     const MAX_LISTED: usize = 8;
 
+    let mut groups = statuses.iter().map(|status| status.membership.address.group);
+    if let Some(group) = groups.find(|group| group.scope() == Scope::InterfaceLocal) {
+        console.note(format_args!("{group} never leaves its host: only senders on this host are received"));
+    }
     if statuses.len() <= MAX_LISTED || console.is_verbose() {
         return statuses.iter().for_each(|status| console.note(status));
     }
@@ -115,50 +121,6 @@ pub(crate) fn flow_table<F: Copy + Eq + Hash + Ord>(
     text
 }
 
-// Warnings about interfaces on which nothing can arrive, although a group was joined there: Linux allows joining on
-// an interface that is down or has no IPv6, and does not report when one vanishes.
-
-/// Warns of each reason once.
-#[derive(Debug, Default)]
-pub(crate) struct UnreachableInterfaces {
-    warned: BTreeSet<String>,
-}
-
-impl UnreachableInterfaces {
-    pub(crate) fn warn(&mut self, statuses: &[MembershipStatus], console: &Console) {
-        if console.is_quiet() {
-            return;
-        }
-        // If interfaces cannot be listed, no problem with them is known.
-        let Ok(interfaces) = mcast::interfaces() else { return };
-        let joined: BTreeSet<(&str, bool)> = statuses.iter().flat_map(joined_by).collect();
-        for (name, is_v6) in joined {
-            let found = interfaces.iter().find(|interface| interface.name == name);
-            let reason = found.map_or_else(|| Some(format!("{name} is gone")), |found| why(found, is_v6));
-            if let Some(reason) = reason.filter(|reason| self.warned.insert(reason.clone())) {
-                console.warn(reason);
-            }
-        }
-    }
-}
-
-/// Returns the interfaces on which a group was joined, including those deleted since, and whether it is an IPv6 group.
-fn joined_by(status: &MembershipStatus) -> impl Iterator<Item = (&str, bool)> {
-    let is_v6 = status.membership.address.group.family() == Family::V6;
-    let was_joined = |failure: &Error| failure.kind() == ErrorKind::NoSuchInterface;
-    let joined = status.interfaces.iter().filter(move |each| each.failure.as_ref().is_none_or(was_joined));
-    joined.map(move |interface| (interface.name.as_str(), is_v6))
-}
-
-fn why(interface: &Interface, is_v6: bool) -> Option<String> {
-    let name = &interface.name;
-    if !interface.up {
-        return Some(format!("{name} is down: nothing arrives on it until it is up"));
-    }
-    let has_none = is_v6 && interface.addresses_of(Family::V6).next().is_none();
-    has_none.then(|| format!("{name} has no IPv6 address: if IPv6 is disabled, nothing arrives"))
-}
-
 /// The default timeout, long enough for several announcements, because some may be lost.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -239,7 +201,11 @@ fn find(
     }
     let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
     console.note(format_args!("looking for \"{name}\""));
-    let (family, interface) = (admission.families.only(), interface.cloned());
+    let family = admission.families.only();
+    if let Some(interface) = interface {
+        SilentInterfaces::warn_about_selected(interface, family, console);
+    }
+    let interface = interface.cloned();
     #[cfg(feature = "seal")]
     let found = match place.signed_by {
         None => find_stream(name, family, interface, keys, timeout),

@@ -51,10 +51,14 @@ For more information, try '--help'.
 
 "#]],
     );
-    alone.fails(&["recv", "10.1.2.3"], str![[r#"
-error: "10.1.2.3" is not a multicast address: write one from 224.0.0.0 to 239.255.255.255, or one that begins with ff
+    alone.fails(
+        &["recv", "10.1.2.3"],
+        str![[r#"
+error: "10.1.2.3" is a host without a port
+remedy: write 10.1.2.3:PORT; or for multicast the address of a group
 
-"#]]);
+"#]],
+    );
     alone.fails(
         &["recv", "mdsn"],
         str![[r#"
@@ -196,6 +200,92 @@ remedy: give the interface an address: `ip address add ADDRESS/PREFIX dev eth0`
 
 "#]]
     );
+}
+
+#[test]
+fn an_interface_that_is_down_is_the_cause_that_sending_reports() {
+    let lan = Lan::new();
+    lan.a.remove_address("eth0", "10.0.0.1/24").unwrap();
+    lan.a.set_down("eth0").unwrap();
+    for group in ["[ff15::1]:5000", "239.1.2.3:5000"] {
+        let down = mcast(&lan.a, &["send", group, "-i", "eth0", "hello", "-q"]);
+        assert_eq!(down.status, Some(4), "{down:?}");
+        let expected =
+            format!("error: cannot send to {group} on eth0: the interface is down\nremedy: bring it up: ");
+        assert!(down.stderr.starts_with(&expected), "{down:?}");
+    }
+}
+
+#[test]
+fn a_missing_route_to_a_host_is_not_one_to_groups() {
+    let lan = Lan::new();
+    for (arguments, host) in [
+        (&["send", "192.0.2.1:5000", "hello"][..], "192.0.2.1"),
+        (&["send", "[2001:db8::1]:5000", "hello"], "2001:db8::1"),
+        (&["publish", "192.0.2.1:5000", "hello"], "192.0.2.1"),
+    ] {
+        let ended = mcast(&lan.a, arguments);
+        assert_eq!(ended.status, Some(4), "{ended:?}");
+        assert!(
+            ended.stderr.contains(": no route to the host (Network is unreachable (os error 101))"),
+            "{ended:?}"
+        );
+        assert!(ended.stderr.contains(&format!("`ip route get {host}`")), "{ended:?}");
+        assert!(!ended.stderr.contains("ip route add"), "{ended:?}");
+    }
+    let broadcast = mcast(&lan.a, &["send", "--broadcast", "5000", "hello"]);
+    assert!(broadcast.stderr.contains("no route for broadcasts"), "{broadcast:?}");
+    assert!(broadcast.stderr.contains("remedy: name the interface to send on"), "{broadcast:?}");
+}
+
+#[test]
+fn a_link_local_address_without_its_interface_is_the_cause_that_is_reported() {
+    let lan = Lan::new();
+    for command in ["recv", "subscribe"] {
+        let ended = mcast(&lan.a, &[command, "[fe80::1]:5000"]);
+        assert_eq!(ended.status, Some(4), "{ended:?}");
+        assert!(ended.stderr.contains("a link-local address needs its interface"), "{ended:?}");
+        assert!(ended.stderr.contains("such as `[fe80::1%eth0]:5000`"), "{ended:?}");
+    }
+}
+
+#[test]
+fn files_and_ports_that_cannot_be_used_have_a_remedy() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, damaged) = (path("file"), path("damaged"));
+    std::fs::write(&file, "text").unwrap();
+    std::fs::create_dir(&damaged).unwrap();
+    std::fs::write(folder.path().join("damaged/lineage"), b"\xff\xfe").unwrap();
+    let held = lan.a.run(|| std::net::TcpListener::bind("0.0.0.0:5001").unwrap()).unwrap();
+    let udp = lan.a.run(|| std::net::UdpSocket::bind("0.0.0.0:5002").unwrap()).unwrap();
+    let group = "239.1.2.3:7000";
+    let in_use = "remedy: another program";
+    fn publish<'a>(more: &[&'a str]) -> Vec<&'a str> {
+        [&["publish", "239.1.2.3:7000", "-i", "eth0", "--name", "x", "hello"], more].concat()
+    }
+    let (log, exe) = (path("log"), "/proc/self/exe");
+    for (arguments, expected) in [
+        (publish(&["--log", &file]), "remedy: name a directory, which need not exist"),
+        (publish(&["--log", &damaged]), "it is damaged; if it is removed"),
+        (publish(&["--log", &log, "--serve-history", "0.0.0.0:5001"]), in_use),
+        (publish(&["--announce", "y", "--snapshot", "date", "--snapshot-port", "5001"]), in_use),
+        (
+            vec!["subscribe", group, "--name", "x", "--resume", exe],
+            "does not have the position of a subscriber",
+        ),
+        (vec!["send", "10.0.0.99", "hello"], "remedy: write 10.0.0.99:PORT"),
+        (vec!["send", "fd00::9", "hello"], "remedy: write [fd00::9]:PORT"),
+        (vec!["publish", "10.0.0.99", "hello"], "\"10.0.0.99\" is a host without a port"),
+        (vec!["publish", group, "--path", group, "hello"], "239.1.2.3:7000 is given twice"),
+        (vec!["top", "--once", "-W", "100ms", "239.1.2.3"], "nothing arrived for the selected streams"),
+    ] {
+        let ended = mcast(&lan.a, &arguments);
+        assert_ne!(ended.status, Some(0), "{ended:?}");
+        assert!(ended.stderr.contains(expected), "{arguments:?}: {ended:?}");
+    }
+    drop((held, udp));
 }
 
 #[test]

@@ -295,6 +295,44 @@ fn many_groups_that_return_to_the_sockets_are_summed_up() {
 }
 
 #[test]
+fn every_command_that_receives_reports_an_interface_that_is_down() {
+    const WARNING: &str = "warning: eth0 is down: nothing arrives on it until it is up";
+    let lan = Lan::new();
+    let commands: [&[&str]; 8] = [
+        &["subscribe", GROUP],
+        &["subscribe", "prices"],
+        &["perf", "recv", GROUP],
+        &["perf", "recv", GROUP, "--stream"],
+        &["ping", GROUP, "--reply"],
+        &["doctor", "--listen", GROUP],
+        &["top", "--interval", "100ms"],
+        &["top", "--metrics", "127.0.0.1:0"],
+    ];
+    let start = |arguments: &[&str]| start(&lan.b, &[arguments, &["-i", "eth0"]].concat());
+    lan.b.set_down("eth0").unwrap();
+    for arguments in commands {
+        let running = start(arguments);
+        running.stderr.wait_for(WARNING);
+        running.signalled(libc::SIGINT);
+    }
+    lan.b.set_up("eth0").unwrap();
+
+    // Those that run for long also report a change.
+    let is_up =
+        [commands[0], commands[4], commands[6], commands[7]].map(|arguments| (arguments, start(arguments)));
+    for (arguments, running) in &is_up {
+        running.stderr.wait_for(if arguments[0] == "top" { "watching" } else { "joined" });
+        assert!(!running.stderr.text().contains("is down"), "{arguments:?}");
+    }
+    lan.b.set_down("eth0").unwrap();
+    for (_, running) in is_up {
+        running.stderr.wait_for(WARNING);
+        let ended = running.signalled(libc::SIGINT);
+        assert_eq!(ended.stderr.matches(WARNING).count(), 1, "{ended:?}");
+    }
+}
+
+#[test]
 fn recv_takes_datagrams_off_the_interface_or_says_why_not() {
     let lan = Lan::new();
     let taking = recv(&lan.b, &[GROUP, "-c", "1", "--format", "text", "--wire", "auto"]);

@@ -214,6 +214,34 @@ fn the_defaults_are_reported_once() {
 }
 
 #[test]
+fn datagrams_reach_no_further_than_the_scope_of_their_group() {
+    const HERE: &str = "never leaves this host: its scope is interface-local";
+    let lan = Lan::new();
+    let local = "[ff01::1234]:5000";
+    for (arguments, reach) in [
+        (&[local, "-i", "eth0"][..], HERE),
+        (&[local, "-i", "eth0", "-t", "8"], HERE),
+        (&["[ff02::1234]:5000", "-i", "eth0"], "hop limit 1: stays in this network (link-local group)"),
+        (&["224.0.0.200:5000", "-t", "8"], "hop limit 8: stays in this network (link-local group)"),
+        (&[GROUP, "-i", "lo"], "stays on this host"),
+        (&[GROUP, "-t", "0"], "hop limit 0: stays on this host"),
+        (&[GROUP, "-t", "8"], "hop limit 8"),
+    ] {
+        let ended = mcast(&lan.a, &[&["send"], arguments, &["hello"]].concat()).succeeded();
+        assert!(ended.stderr.contains(&format!(", {reach}\n")), "{reach}: {ended:?}");
+    }
+    let pinged = mcast(&lan.a, &["ping", local, "-i", "eth0", "-c", "1", "--wait", "10ms"]);
+    assert!(pinged.stderr.contains(HERE), "{pinged:?}");
+    let published = mcast(&lan.a, &["publish", local, "-i", "eth0", "hello"]);
+    assert!(published.stderr.contains(&format!("ff01::1234 {HERE}\n")), "{published:?}");
+    for command in ["recv", "subscribe"] {
+        let received = mcast(&lan.a, &[command, local, "-i", "eth0", "-W", "10ms"]);
+        let note = "ff01::1234 never leaves its host: only senders on this host are received\n";
+        assert!(received.stderr.contains(note), "{received:?}");
+    }
+}
+
+#[test]
 fn a_timeout_ends_it() {
     let lan = Lan::new();
     let start = std::time::Instant::now();

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::hosts::{GROUP, GROUPS, numbers, responder};
 use crate::schemas::assert_valid;
-use crate::support::{Ended, Lan, Running, start};
+use crate::support::{Ended, Lan, Running, mcast, start};
 
 fn ping(host: &Host, arguments: &[&str]) -> Running {
     start(host, &[&["ping", "-i", "eth0"], arguments].concat())
@@ -51,6 +51,20 @@ fn every_responder_is_a_row_by_multicast_and_by_unicast() {
         }
         for running in running {
             assert_eq!(running.signalled(libc::SIGINT).status, Some(130));
+        }
+    }
+}
+
+#[test]
+fn the_longest_size_is_that_of_the_family() {
+    let lan = Lan::new();
+    for (group, most) in GROUPS.into_iter().zip([65_507, 65_527]) {
+        let size = (most + 1).to_string();
+        for command in [&["ping"][..], &["perf", "send"]] {
+            let refused = mcast(&lan.a, &[command, &[group, "-i", "eth0", "--size", &size]].concat());
+            assert_eq!(refused.status, Some(2), "{refused:?}");
+            let range = refused.stderr.contains(&format!(" to {most}"));
+            assert!(refused.stderr.contains("remedy: use a size from") && range, "{refused:?}");
         }
     }
 }

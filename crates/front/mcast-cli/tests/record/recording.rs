@@ -14,6 +14,20 @@ const GROUPS: [&str; 2] = ["239.1.2.3:5000", "[ff15::1:3]:5000"];
 const GROUP: &str = GROUPS[0];
 
 #[test]
+fn a_group_that_cannot_be_joined_is_reported_with_the_requested_port() {
+    let lan = Lan::new();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("x.pcapng");
+    for (membership, error) in [
+        ("239.1.2.3%eth7:5000", "cannot join 239.1.2.3:5000 on eth7: no such interface"),
+        ("232.1.2.3:5000", "cannot join 232.1.2.3:5000: the group is source-specific"),
+    ] {
+        let refused = mcast(&lan.b, &["record", membership, "-w", path.to_str().unwrap()]);
+        assert!(refused.stderr.contains(error), "{refused:?}");
+    }
+}
+
+#[test]
 fn exactly_the_group_is_recorded_unchanged() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();

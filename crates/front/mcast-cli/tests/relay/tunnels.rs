@@ -453,7 +453,10 @@ fn mistakes_with_tunnels_are_refused_with_a_remedy() {
         (&["239.1.2.3:5000 from eth0 to tunnel:a/b"], "is not the name of a tunnel"),
         (&["239.1.2.3:5000 from eth0 to eth1 repair 200ms"], "repair needs a tunnel"),
         (&[&format!("{rule} repair 1h"), "--tunnel", "oslo=hub:1"], "not a valid time for repairs"),
-        (&[rule, "--listen-tunnel", "203.0.113.77:5700", "--key", &key], "cannot listen for tunnels"),
+        (
+            &[rule, "--listen-tunnel", "203.0.113.77:5700", "--key", &key],
+            "cannot listen for tunnels at 203.0.113.77:5700",
+        ),
     ] {
         let ended = mcast(&site.relay, &[&["relay"], arguments].concat());
         assert!(ended.stderr.contains(expected), "{expected}: {ended:?}");

@@ -223,6 +223,21 @@ fn a_log_is_not_served_too_slowly() {
 }
 
 #[test]
+fn a_disk_without_room_for_the_position_is_reported_before_a_subscriber_joins() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().to_str().unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=64k small {disk} && (head -c 100000 /dev/zero > {disk}/ballast || true) && \
+         exec {MCAST} subscribe {GROUP} --name prices --resume {disk}/other -W 1s"
+    );
+    let full = program(&lan.b, "unshare", &["-m", "sh", "-c", &script], false).end();
+    assert_eq!(full.status, Some(4), "{full:?}");
+    assert!(full.stderr.contains("cannot keep the position in"), "{full:?}");
+    assert!(!full.stderr.contains("joined"), "it does not join before: {full:?}");
+}
+
+#[test]
 fn a_subscriber_that_is_killed_continues_after_what_it_processed() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();

@@ -99,7 +99,9 @@ fn best_effort_losses_are_reported_with_status_1() {
     let (_lab, a, b, _link) = pair(0.2);
     let running = subscriber(&b, &[GROUP, "--policy", "best-effort", "--json"]);
     let publishing = publish_once_heard(&a, &running);
-    publishing.end();
+    let published = publishing.end();
+    let mentions = ["warning", "subscriber"].map(|word| published.stderr.matches(word).count());
+    assert_eq!(mentions, [0, 1], "it knows of the choice, and ends with a note: {published:?}");
     let ended = running.end();
     assert_eq!(ended.status, Some(1), "{ended:?}");
     let rows = ended.json();

@@ -1,5 +1,7 @@
 //! Sockets whose address, connection or options admit other datagrams than those of the groups they have joined.
 
+use std::collections::BTreeSet;
+
 use mcast::ErrorKind;
 
 use super::{Cause, Check, Placeholders};
@@ -267,8 +269,9 @@ fn address_in_use_finding(observation: &Observation, ports: &[u16], answer: Evid
         };
         Evidence::new(EvidenceKind::Socket, format!("{} (socket {})", socket.local, socket.inode), programs)
     });
-    let names: Vec<_> = owners.iter().flat_map(|socket| socket.programs.clone()).collect();
-    let who = if names.is_empty() { "Another program".to_owned() } else { names.join(", ") };
+    // A program may have several sockets there.
+    let names: BTreeSet<_> = owners.iter().flat_map(|socket| socket.programs.iter()).cloned().collect();
+    let who = if names.is_empty() { "Another program".to_owned() } else { Vec::from_iter(names).join(", ") };
     let only = if let [port] = ports { Some(*port) } else { None };
     let port = owners.first().map(|socket| socket.local.port()).or(only);
     let what = port.map_or_else(|| "the port".to_owned(), |port| format!("UDP port {port}"));
@@ -339,6 +342,22 @@ mod tests {
             Severity::Fault,
             "that program does not take them"
         );
+    }
+
+    #[test]
+    fn program_with_several_sockets_is_named_once() {
+        let mut observation = membership(TO, Vec::new(), 0);
+        let socket = |inode| UdpSocket {
+            local: TO.parse().unwrap(),
+            peer: None,
+            inode,
+            drops: 0,
+            programs: vec!["python3 (7)".into()],
+        };
+        observation.before.udp_sockets = vec![socket(1), socket(2)];
+        let answer = Evidence::new(EvidenceKind::Answer, "bind", "EADDRINUSE");
+        let finding = address_in_use_finding(&observation, &[5000], answer);
+        assert_eq!(finding.cause, "python3 (7) has UDP port 5000 open and does not share it.");
     }
 
     #[test]

@@ -43,7 +43,9 @@ impl HeldMemberships {
             ports[position].push(membership.address.port);
         }
         let builder = Receiver::builder().join_all(held).follow(follow).allow_any_source(any_source);
-        Ok(Self { receiver: builder.build_raising_limit()?, ports })
+        let receiver =
+            builder.build_raising_limit().map_err(|error| with_requested_port(error, memberships))?;
+        Ok(Self { receiver, ports })
     }
 
     /// Returns the state of the memberships, with the ports requested.
@@ -68,6 +70,15 @@ impl HeldMemberships {
     pub fn refresh(&self) -> mcast::Result<()> {
         while self.receiver.try_recv(&mut [0; 1])?.is_some() {}
         Ok(())
+    }
+}
+
+/// Returns an error with the port that was requested, instead of the one at which the group is held.
+fn with_requested_port(error: mcast::Error, memberships: &[Membership]) -> mcast::Error {
+    let group = error.group().map(|address| address.group);
+    match memberships.iter().find(|membership| Some(membership.address.group) == group) {
+        Some(requested) => error.at_port(requested.address.port),
+        None => error,
     }
 }
 

@@ -50,7 +50,7 @@ pub enum FileErrorKind {
     NotACapture,
     /// The file ends within a record, because the program that wrote it was stopped or is still writing. All
     /// frames before have been read.
-    #[error("the file ends within the record at byte {offset}")]
+    #[error("the file ends within the record at byte {offset}; all frames before have been read")]
     Truncated {
         /// The position of the record in the file, in bytes.
         offset: u64,
@@ -122,7 +122,9 @@ impl FileError {
             (FileErrorKind::System, Some(os)) if full(os) => {
                 Some("make room or write elsewhere; the file is readable up to this point")
             }
-            (FileErrorKind::Truncated { .. }, _) => Some("all frames before that position have been read"),
+            (FileErrorKind::System, Some(os)) if os.kind() == io::ErrorKind::PermissionDenied => {
+                Some("use a file and a directory for which this user has the permission")
+            }
             (FileErrorKind::LinkTypeMismatch, _) => Some("write pcapng, which has a link type per interface"),
             _ => None,
         }

@@ -286,7 +286,13 @@ impl Sockets {
 
     /// Receives what is sent to this host from now on.
     pub(crate) fn listen(&mut self, poller: &Poller, host: &HostAddr, shares_port: bool) -> Result<()> {
-        let failed = |error| Error::os(Operation::Open, error).on_address(host);
+        let failed = |error| {
+            let error = Error::os(Operation::Open, error).on_address(host);
+            match error.kind() {
+                ErrorKind::Other => error.on_link(host.interface.is_some()),
+                _ => error,
+            }
+        };
         for socket in sockets_for(host)? {
             let data = self.options.open_host(socket, shares_port).map_err(failed)?;
             self.add(poller, data).map_err(failed)?;

@@ -140,9 +140,9 @@ impl Addressed {
                 .on_interface(index));
         };
         let Some(first) = interface.addresses_of(family).next() else {
-            return Err(Error::new(Operation::Send, ErrorKind::NoAddress)
-                .on_address(to)
-                .on_interface(&interface.name));
+            // An interface that is down has lost its IPv6 addresses.
+            let why = if interface.up { ErrorKind::NoAddress } else { ErrorKind::InterfaceDown };
+            return Err(Error::new(Operation::Send, why).on_address(to).on_interface(&interface.name));
         };
         // Linux does not choose a loopback address, whose scope is this host, and would send from
         // 0.0.0.0.
@@ -172,7 +172,7 @@ pub(crate) fn why_unreachable(error: Error, to: SocketAddr, index: Option<Interf
     if !interface.up {
         return error.because(ErrorKind::InterfaceDown);
     }
-    if family == Family::V6 {
+    if family == Family::V6 && to.ip().is_multicast() {
         let (why, remedy) = mcast_sys::why_no_ipv6(interface.loopback);
         let error = error.because(ErrorKind::FamilyUnavailable).detail(why);
         return match remedy {

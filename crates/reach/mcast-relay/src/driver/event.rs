@@ -264,6 +264,14 @@ pub enum DriverError {
         /// The system's error.
         source: io::Error,
     },
+    /// Other ends of tunnels cannot dial.
+    #[error("cannot listen for tunnels at {address}")]
+    TunnelListener {
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
     /// A group that has to be taken off an interface cannot be.
     #[error("cannot take {address} off {interface}: {reason}")]
     NotTaken {
@@ -296,6 +304,7 @@ impl DriverError {
             | Self::Bind { source, .. }
             | Self::Namespace { source, .. }
             | Self::Listen { source, .. }
+            | Self::TunnelListener { source, .. }
             | Self::AmtListener { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
             Self::Multicast(error) => error.kind() == mcast::ErrorKind::Permission,
             Self::Capture(error) => error.kind() == mcast_capture::ErrorKind::Permission,
@@ -350,7 +359,7 @@ impl ClassifiedError for DriverError {
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 "another program uses this port: name another one in the rule, or stop that program".into()
             }
-            Self::AmtListener { source, .. } => match source.kind() {
+            Self::AmtListener { source, .. } | Self::TunnelListener { source, .. } => match source.kind() {
                 io::ErrorKind::AddrInUse => "another program has this port; `ss -ulpn` shows which".into(),
                 io::ErrorKind::AddrNotAvailable => "write an address of this machine: `mcast interfaces`".into(),
                 io::ErrorKind::Unsupported => "this build has no hashes, which a relay of AMT needs".into(),

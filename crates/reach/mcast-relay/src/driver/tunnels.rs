@@ -246,7 +246,7 @@ impl Driver {
         if let Some(address) = options.listen {
             let socket = TunnelSocket::new(EndpointRole::Listener, &options.keys, relay);
             self.tunnels.sockets.push(socket);
-            self.bind_tunnel(0, address).map_err(DriverError::system("listen for tunnels"))?;
+            self.bind_tunnel(0, address).map_err(|source| DriverError::TunnelListener { address, source })?;
         }
         for dial in options.dial {
             let role = EndpointRole::Dialer(dial.name.clone());

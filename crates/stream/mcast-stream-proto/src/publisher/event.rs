@@ -83,7 +83,7 @@ pub enum PublisherEvent {
     Recovered,
     /// A subscriber requested datagrams that have left the retransmission buffer: from the first to before the second.
     Unrecoverable(SubscriberId, Sequence, Sequence),
-    /// A subscriber has given up datagrams, or lost messages, for the first time.
+    /// A subscriber that requests repairs has given up datagrams, or lost messages, for the first time.
     /// [`PublisherMachine::subscriber_progress`](super::PublisherMachine::subscriber_progress) reports what it lacks at the end.
     SubscriberIncomplete {
         /// The subscriber.

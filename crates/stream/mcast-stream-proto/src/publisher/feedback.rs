@@ -259,7 +259,8 @@ impl PublisherMachine {
         if before == Role::Unknown && role == Role::Awaited {
             self.events.push(PublisherEvent::SubscriberJoined(id, from));
         }
-        if progress.is_incomplete() && !was_incomplete {
+        // One that requests no repairs expects losses.
+        if progress.is_incomplete() && !was_incomplete && role != Role::BestEffort {
             let Progress { given_up: datagrams, lost_messages: messages, .. } = progress;
             self.events.push(PublisherEvent::SubscriberIncomplete { subscriber: id, datagrams, messages });
         }
@@ -273,10 +274,12 @@ impl PublisherMachine {
             }
             let has_failed = status.flags & Status::FAILED != 0;
             self.depart(id, if has_failed { Departure::Failed } else { Departure::Left });
-            self.events.push(match has_failed {
-                true => PublisherEvent::SubscriberFailed(id),
-                false => PublisherEvent::SubscriberLeft(id),
-            });
+            if has_failed {
+                self.events.push(PublisherEvent::SubscriberFailed(id));
+            } else if role != Role::BestEffort {
+                // One that requests no repairs was not reported as joined.
+                self.events.push(PublisherEvent::SubscriberLeft(id));
+            }
         } else if self.closed && progress.end == End::Delivered {
             // The subscriber repeats this status until the reset arrives.
             self.reset(from, id, ResetReason::EndConfirmed);

@@ -271,6 +271,27 @@ fn an_evicted_subscriber_that_returns_is_reported_with_its_loss() {
     }
 }
 
+/// A subscriber that requests no repairs expects losses, so its publisher does not warn about them.
+#[test]
+fn losses_of_a_best_effort_subscriber_are_not_reported() {
+    for (policy, is_reported) in
+        [(Policy::Deadline(Duration::ZERO), true), (Policy::BestEffort(Duration::ZERO), false)]
+    {
+        let mut two = Two::with(SubscriberConfig::new(STREAM).with(|config| config.policy = policy));
+        let (mut number, mut events) = (0, Vec::new());
+        let began = two.now;
+        while two.now < began + 3 * SECOND {
+            number = two.publish_from(number, 100);
+            two.step(Arrivals::TwoOfThree);
+            events.extend(std::iter::from_fn(|| two.publisher.poll_event()));
+        }
+        let is_incomplete =
+            |event: &PublisherEvent| matches!(event, PublisherEvent::SubscriberIncomplete { .. });
+        assert!(two.subscriber.statistics().lost_messages > 0);
+        assert_eq!(events.iter().any(is_incomplete), is_reported, "{policy:?}: {events:?}");
+    }
+}
+
 /// A forged heartbeat claims that far more datagrams were sent, and are no longer retained, than can be counted
 /// through.
 #[test]

@@ -144,6 +144,17 @@ impl UnusedSetting {
     }
 }
 
+/// Returns what to do if a server cannot listen at an address.
+fn cannot_listen(cause: &std::io::Error) -> Option<&'static str> {
+    match cause.kind() {
+        std::io::ErrorKind::AddrInUse => Some("another program uses the port: name a free one, or 0 for any"),
+        std::io::ErrorKind::AddrNotAvailable => {
+            Some("use one of this machine's addresses: `mcast interfaces` lists them")
+        }
+        _ => None,
+    }
+}
+
 impl ClassifiedError for StreamError {
     fn class(&self) -> Option<FailureClass> {
         match self {
@@ -171,6 +182,7 @@ impl ClassifiedError for StreamError {
         match self {
             Self::NoAddress(_) => Some("give it one that is not link-local".into()),
             Self::NoEffect(setting) => Some(setting.remedy().into()),
+            Self::History { cause, .. } | Self::Snapshot(cause) => cannot_listen(cause).map(Into::into),
             Self::Log(error) => error.remedy(),
             _ => None,
         }

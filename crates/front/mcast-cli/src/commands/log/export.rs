@@ -64,9 +64,10 @@ pub(super) struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-Without --write, each record is printed as one JSON object: messages as `mcast subscribe --json`
-prints them, gaps, the end of the stream, and what is damaged. Exit status 1 if something is damaged
-or missing, or if a message is too long for a datagram.
+Without --write, each record is printed as one JSON object: messages with the keys of `mcast
+subscribe --json`, gaps, the end of the stream, and what is damaged. `sequence` counts all messages
+of the log; in the stream, numbers begin again at 0 after its end. Exit status 1 if something is
+damaged or missing, or if a message is too long for a datagram.
 
 Examples:
   mcast log export prices-log                                 everything, as JSON

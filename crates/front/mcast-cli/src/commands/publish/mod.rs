@@ -29,6 +29,7 @@ use crate::arguments::{
     parse_stream_name, read_keys, select_destinations,
 };
 use crate::exit::{Failure, Outcome};
+use crate::sending;
 use acknowledgements::AckOptions;
 use feed::{LogArguments, StateSource};
 use rate::{CorrectionOptions, StreamRate};
@@ -285,12 +286,20 @@ impl Arguments {
                 .remedy("name each group with --path, at most four in total")
                 .into());
         }
+        let mut names: Vec<&String> = groups.iter().collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Failure::usage(format!("{} is given twice", twice[0]))
+                .remedy("name another group or interface for each --path")
+                .into());
+        }
         let port = hosts
             .first()
             .map(|host| host.port)
             .or_else(|| chosen.items.first().map(|group| group.address.port));
         let more = self.to.iter().map(|text| parse_host(text, port));
         let hosts = hosts.into_iter().map(Ok).chain(more).collect::<Result<Vec<_>, _>>()?;
+        sending::print_scope(chosen.items.iter().map(|to| to.address.group), console);
         let has_groups = !chosen.items.is_empty();
         let hop_limit = self.ttl.or(chosen.hop_limit);
         let mut builder =

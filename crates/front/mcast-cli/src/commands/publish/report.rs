@@ -74,7 +74,7 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, lines: &LogLi
         PublisherEvent::SubscriberIncomplete { subscriber, datagrams, messages } => {
             let lacking = lacking(datagrams, messages);
             lines
-                .warn(format_args!("subscriber {} {lacking}: it will not have everything", name(subscriber)));
+                .warn(format_args!("subscriber {} {lacking} so far: it will not have everything", name(subscriber)));
         }
         PublisherEvent::NameShared { name: shared, first, second } => lines.warn(format_args!(
             "subscribers {} and {} use the name {shared} at the same time: --ack counts them as one; give each its own with \

@@ -19,7 +19,7 @@ use crate::commands::record;
 use crate::exit::{self, Outcome};
 use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::output::{InterfaceNames, write_record};
-use crate::receiving::{Tally, UnreachableInterfaces, WireNotes, print_buffer, print_memberships};
+use crate::receiving::{SilentInterfaces, Tally, WireNotes, print_buffer, print_memberships};
 
 /// The silence after which buffered frames are written.
 const FLUSH_AFTER: Duration = Duration::from_millis(5);
@@ -83,8 +83,8 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
-        let mut unreachable_interfaces = UnreachableInterfaces::default();
-        unreachable_interfaces.warn(&self.source.memberships(), self.console);
+        let mut silent_interfaces = SilentInterfaces::default();
+        silent_interfaces.warn(&self.source.memberships(), self.console);
         self.print_start()?;
         self.source.describe(&mut self.recording.recorder);
         self.recording.counts.names.list();
@@ -103,7 +103,7 @@ impl<'a> Session<'a> {
         let is_complete = counts.totals.unwritten == 0 && losses.unreadable == 0;
         counts.print(losses, time, self.kind.name, &wire)?;
         self.wire.update(wire, self.console);
-        unreachable_interfaces.warn(&self.source.memberships(), self.console);
+        silent_interfaces.warn(&self.source.memberships(), self.console);
         match end {
             End::Interrupted => Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes)),
             End::ReaderGone => Ok(Outcome::Yes),

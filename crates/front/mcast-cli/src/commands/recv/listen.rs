@@ -17,7 +17,7 @@ use crate::execute::Call;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{InterfaceNames, count_of, rfc3339, write_record};
-use crate::receiving::{Tally, UnreachableInterfaces};
+use crate::receiving::{SilentInterfaces, Tally};
 
 /// Buffers of a batch, each for the largest datagram.
 const BUFFERS: usize = 32;
@@ -70,8 +70,8 @@ impl<'a> Listener<'a> {
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
-        let mut unreachable_interfaces = UnreachableInterfaces::default();
-        unreachable_interfaces.warn(&self.input.memberships(), self.console);
+        let mut silent_interfaces = SilentInterfaces::default();
+        silent_interfaces.warn(&self.input.memberships(), self.console);
         let end = self.listen();
         self.input.stop();
         let time = self.start.elapsed();
@@ -83,7 +83,7 @@ impl<'a> Listener<'a> {
         let is_interrupted = end?;
         printed?;
         self.summarize(time)?;
-        unreachable_interfaces.warn(&self.input.memberships(), self.console);
+        silent_interfaces.warn(&self.input.memberships(), self.console);
         if is_interrupted {
             return Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes));
         }

@@ -36,6 +36,8 @@ pub(super) struct Sniffer<'a> {
     until: Option<SystemTime>,
     goal: Goal<'a>,
     handler: PacketHandler<'a>,
+    /// Why the file ended before its last record was complete.
+    cut_off: Option<SourceError>,
 }
 
 /// Filters, counts, prints and writes packets.
@@ -96,7 +98,7 @@ impl<'a> Sniffer<'a> {
             out: console.output(),
         };
         let goal = Goal::new(plan.limits, start);
-        Ok(Self { source, join_monitor, console, start, until: None, goal, handler })
+        Ok(Self { source, join_monitor, console, start, until: None, goal, handler, cut_off: None })
     }
 
     pub(super) fn print_start(&self) {
@@ -123,6 +125,9 @@ impl<'a> Sniffer<'a> {
         let end = end?;
         flushed?;
         counted?;
+        if let Some(error) = self.cut_off.take() {
+            return Err(error.into());
+        }
         if end == End::Interrupted {
             return Ok(interrupt.outcome().unwrap_or(Outcome::Yes));
         }
@@ -198,6 +203,10 @@ impl<'a> Sniffer<'a> {
             Ok(None) => {
                 let is_over = source.frames().is_at_end();
                 return Ok(if is_over { Step::Over(End::NoMore) } else { Step::Idle });
+            }
+            Err(error) if is_cut_off(&error) => {
+                self.cut_off = Some(error);
+                return Ok(Step::Over(End::NoMore));
             }
             Err(error) => return report_recoverable(error, self.console).map(|()| Step::Handled),
         };
@@ -319,11 +328,15 @@ fn create(path: &Path) -> anyhow::Result<CaptureWriter> {
     Ok(CaptureWriter::create(path, format)?)
 }
 
+/// Returns whether a file ends within a record, of which the frames before are as valid as those of a whole file.
+fn is_cut_off(error: &SourceError) -> bool {
+    matches!(error, SourceError::File(error) if matches!(error.kind(), FileErrorKind::Truncated { .. }))
+}
+
 /// Reports an error after which the source continues; returns any other.
 fn report_recoverable(error: SourceError, console: &Console) -> anyhow::Result<()> {
     let is_recoverable = match &error {
         SourceError::Capture(error) => error.kind() == ErrorKind::InterfaceDown,
-        SourceError::File(error) => matches!(error.kind(), FileErrorKind::Truncated { .. }),
         _ => false,
     };
     if !is_recoverable {

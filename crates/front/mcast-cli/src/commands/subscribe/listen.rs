@@ -22,7 +22,7 @@ use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::metrics::StreamMetrics;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
-use crate::receiving::{Importance, WireNotes, describe, print_hosts};
+use crate::receiving::{Importance, SilentInterfaces, WireNotes, describe, print_hosts, print_memberships};
 
 /// What the manager of a service shows.
 const STATUS: &str = "subscribed";
@@ -58,6 +58,7 @@ pub(super) struct Listener<'a> {
     repairs_for_others: bool,
     wire: WireNotes,
     next_wire_check: Instant,
+    silent_interfaces: SilentInterfaces,
     metrics: Option<StreamMetrics>,
     service: Service,
     /// A reload, for the manager of the service; without keys, nothing changes.
@@ -105,8 +106,10 @@ impl<'a> Listener<'a> {
             hosts,
         } = plan;
         let subscriber = builder.build()?;
-        subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
+        print_memberships(&subscriber.receiver().memberships(), console);
         print_hosts(&hosts, console);
+        let mut silent_interfaces = SilentInterfaces::default();
+        silent_interfaces.warn(&subscriber.receiver().memberships(), console);
         let wire = WireNotes::print(subscriber.receiver().wire_status(), console);
         let interrupt = Interrupt::waking(subscriber.waker())?;
         let sink = Sink {
@@ -142,6 +145,7 @@ impl<'a> Listener<'a> {
             repairs_for_others,
             wire,
             next_wire_check: begun,
+            silent_interfaces,
         })
     }
 
@@ -247,6 +251,8 @@ impl<'a> Listener<'a> {
                 }
                 self.sink.output.flush();
                 self.note_wire();
+                let memberships = || self.subscriber.receiver().memberships();
+                self.silent_interfaces.warn_regularly(memberships, self.console);
                 wait =
                     left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)).max(Duration::from_millis(1));
                 continue;

@@ -1,6 +1,6 @@
 //! `--from`, `--policy` and `--resume`: where to start, how gaps are handled, and how far messages were processed.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -157,14 +157,16 @@ pub(super) struct ResumeFile {
 impl ResumeFile {
     /// Reads the file, which need not exist, and checks that it can be written.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        let other = || {
+            Failure::usage(format!("{} does not have the position of a subscriber", path.display()))
+                .remedy("name another file, or remove it to start without a position")
+        };
         let (stored, written) = match std::fs::read_to_string(path) {
             Ok(text) => {
-                let stored = parse(&text).ok_or_else(|| {
-                    Failure::usage(format!("{} does not have the position of a subscriber", path.display()))
-                        .remedy("name another file, or remove it to start without a position")
-                })?;
+                let stored = parse(&text).ok_or_else(other)?;
                 (Some(stored), replace_file(path, &text))
             }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(other().into()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, check_folder(path)),
             Err(error) => return Err(unusable(path, &error).into()),
         };
@@ -239,13 +241,20 @@ fn parse(text: &str) -> Option<Stored> {
     (since <= number).then_some(Stored { stream, reached, since })
 }
 
-/// Checks that a file can be created there, without creating it: without a position, there is nothing to write yet.
+/// Checks that a position can be written there, without creating the file: there is nothing to write yet. A full disk has
+/// room for an empty file, but not for this one.
 fn check_folder(path: &Path) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
-    std::fs::File::create(&name)?;
-    std::fs::remove_file(&name)
+    let written = std::fs::File::create(&name)
+        .and_then(|mut file| file.write_all(&[b'\n'; LONGEST]).and_then(|()| file.sync_all()));
+    // An error of the attempt matters more.
+    let removed = std::fs::remove_file(&name);
+    written.and(removed)
 }
+
+/// No position is longer, in bytes.
+const LONGEST: usize = 128;
 
 fn unusable(path: &Path, error: &io::Error) -> Failure {
     Failure::environment(format!("cannot keep the position in {}: {error}", path.display()))

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use mcast::{Group, GroupAddr, InterfaceSelector, Membership};
+use mcast::{Group, GroupAddr, Interface, InterfaceSelector, Membership};
 use mcast_capture::{ErrorKind, PacketFilter};
 use mcast_metrics::{Exporter, ExporterAddress};
 use mcast_packet::sequence::SequenceField;
@@ -134,6 +134,14 @@ struct Plan {
     is_file: bool,
 }
 
+/// What is watched.
+#[derive(Clone, Copy, Debug)]
+struct Watched<'a> {
+    monitor: &'a Monitor,
+    /// The interfaces of `-i`. By default, interfaces come and go.
+    named: &'a [Interface],
+}
+
 /// How to show the streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Display {
@@ -182,12 +190,13 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if plan.display != Display::Screen {
         print_start(&monitor, exporter.as_ref(), console);
     }
+    let watched = Watched { monitor: &monitor, named: &named };
     let ran = match plan.display {
-        Display::Screen => screen::run(&plan, &monitor, &interrupt, exporter.as_ref(), console),
+        Display::Screen => screen::run(&plan, watched, &interrupt, exporter.as_ref(), console),
         Display::Headless => {
-            report::wait(plan.timeout, &monitor, &named, &interrupt, &service).map(|()| None)
+            report::wait(plan.timeout, watched, &interrupt, &service, console).map(|()| None)
         }
-        Display::Table | Display::Json => report::run(&plan, &monitor, &interrupt, console).map(|()| None),
+        Display::Table | Display::Json => report::run(&plan, watched, &interrupt, console).map(|()| None),
     };
     service.stopping();
     monitor.stop();
@@ -198,7 +207,11 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if let Some(outcome) = ran?.or_else(|| interrupt.outcome()) {
         return Ok(outcome);
     }
-    Ok(Outcome::of(!names_streams || monitor.has_seen_streams()))
+    let is_missing = names_streams && !monitor.has_seen_streams();
+    if is_missing {
+        console.note("nothing arrived for the selected streams");
+    }
+    Ok(Outcome::of(!is_missing))
 }
 
 impl Plan {

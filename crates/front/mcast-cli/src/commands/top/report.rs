@@ -9,10 +9,11 @@ use mcast_terminal::{Console, Output};
 use mcast_watch::Row;
 
 use super::text::{self, Column};
-use super::{Display, Plan};
+use super::{Display, Plan, Watched};
 use crate::exit::Failure;
 use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::output::{Cell, SafeText, Table, bits_per_second, count, count_of, rfc3339};
+use crate::receiving::SilentInterfaces;
 use mcast_watch::live::{Monitor, MonitorReport};
 
 /// The interval of checks for the end of a file.
@@ -23,10 +24,13 @@ const INTERFACE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Prints at each interval until the timeout or Ctrl-C.
 pub(super) fn run(
     plan: &Plan,
-    monitor: &Monitor,
+    watched: Watched<'_>,
     interrupt: &Interrupt,
     console: &Console,
 ) -> anyhow::Result<()> {
+    let Watched { monitor, named } = watched;
+    let mut silent_interfaces = SilentInterfaces::default();
+    silent_interfaces.warn_about_captured(named, console);
     let mut printer =
         Printer { plan, monitor, console, out: console.output(), printed: 0, has_explained: false };
     if plan.is_file {
@@ -48,6 +52,7 @@ pub(super) fn run(
         if printer.printed == 0 || !(was_interrupted || is_cut) {
             printer.print(now)?;
         }
+        silent_interfaces.warn_about_captured(named, console);
         check_source(monitor)?;
         if was_interrupted || is_cut || plan.once || end == Some(due) {
             return Ok(());
@@ -60,11 +65,14 @@ pub(super) fn run(
 /// if a selected interface vanishes, because nothing more would arrive on it.
 pub(super) fn wait(
     timeout: Option<Duration>,
-    monitor: &Monitor,
-    named: &[Interface],
+    watched: Watched<'_>,
     interrupt: &Interrupt,
     service: &Service,
+    console: &Console,
 ) -> anyhow::Result<()> {
+    let Watched { monitor, named } = watched;
+    let mut silent_interfaces = SilentInterfaces::default();
+    silent_interfaces.warn_about_captured(named, console);
     let start = SystemTime::now();
     let mut last_check = Instant::now();
     let hangup = service.hangups()?;
@@ -78,6 +86,7 @@ pub(super) fn wait(
         if last_check.elapsed() >= INTERFACE_CHECK_INTERVAL {
             last_check = Instant::now();
             check_interfaces(named)?;
+            silent_interfaces.warn_about_captured(named, console);
         }
         // The monitor has answered, so the capturing thread is not stuck.
         service.alive();

@@ -20,7 +20,7 @@ use crate::interrupt::Interrupt;
 use crate::output::{
     InterfaceNames, bytes, count, count_of, excess_loss, rates, record, too_few, write_record,
 };
-use crate::receiving::WireNotes;
+use crate::receiving::{SilentInterfaces, WireNotes};
 
 /// Receive what `mcast perf send` sends, and report rates and loss
 #[derive(Debug, clap::Args)]
@@ -148,6 +148,8 @@ fn measure(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
     let receiver = plan.builder.build()?;
     let interrupt = Interrupt::waking(receiver.waker())?;
     receiver.memberships().iter().for_each(|status| console.detail(status));
+    let mut silent_interfaces = SilentInterfaces::default();
+    silent_interfaces.warn(&receiver.memberships(), console);
     let mut wire = WireNotes::print(receiver.wire_status(), console);
     // Created before the note that invites senders, because it reads the system's counters.
     let listener = Listener::perf(receiver, plan.limits.idle, plan.answers_pings);
@@ -160,6 +162,7 @@ fn measure(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
     listen(&listener, &mut printer, plan.limits, &interrupt)?;
     printer.summaries(&listener.take_all())?;
     wire.update(listener.receiver().wire_status(), console);
+    silent_interfaces.warn(&listener.receiver().memberships(), console);
     record_strays(&listener, console);
     Ok(interrupt.outcome().unwrap_or_else(|| judge(&listener, plan.limits, console)))
 }

@@ -22,6 +22,7 @@ use crate::interrupt::Interrupt;
 use crate::output::{
     count, count_of, excess_loss, per_second, rates, record, seconds, too_few, write_record,
 };
+use crate::receiving::SilentInterfaces;
 
 /// Options for the message layer.
 #[derive(Debug, clap::Args)]
@@ -84,6 +85,8 @@ impl Plan<'_> {
 
 fn measure(plan: &Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
     let mut subscriber = plan.subscriber()?;
+    let mut silent_interfaces = SilentInterfaces::default();
+    silent_interfaces.warn(&subscriber.receiver().memberships(), console);
     let interrupt = Interrupt::waking(subscriber.waker())?;
     console.note(format_args!("waiting for mcast perf send --stream on {}", plan.memberships));
     let Limits { count, keep, timeout, .. } = *plan.limits;
@@ -101,6 +104,7 @@ fn measure(plan: &Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
             is_good &= misses.is_empty();
             runs += 1;
         }
+        silent_interfaces.warn(&subscriber.receiver().memberships(), console);
         if end != RunEnd::Ended || (!keep && runs >= count) {
             let required = if keep { 1 } else { count };
             if runs < required && !interrupt.has_arrived() {

@@ -162,9 +162,9 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 
 fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<'a>> {
     let Arguments { egress, streams, rate, duration, count, criteria, json, .. } = arguments;
-    let size = checked_size(arguments)?;
     let chosen = select_destinations(&arguments.groups, egress.families, console)?;
     let targets = sending::resolve(&chosen.items, &egress.interfaces)?;
+    let size = checked_size(arguments, &targets)?;
     check_streams(&targets, *streams)?;
     let hop_limit = egress.hop_limit(chosen.hop_limit);
     let builder = Sender::builder()
@@ -196,18 +196,17 @@ impl Plan<'_> {
     }
 }
 
-fn checked_size(arguments: &Arguments) -> Result<usize, Failure> {
-    /// The largest UDP payload over IPv6; the system reports errors for smaller limits.
-    const MOST: usize = 65_527;
-
+fn checked_size(arguments: &Arguments, targets: &[Target]) -> Result<usize, Failure> {
+    let families = targets.iter().map(Target::family);
+    let most = families.map(sending::longest_payload).min().unwrap_or(usize::MAX);
     let (least, default) = match arguments.measure.latency {
         true => (PING_LENGTH, 64),
         false => (HEADER_LENGTH, 1_400),
     };
     match arguments.size.unwrap_or(default) {
-        size if (least..=MOST).contains(&size) => Ok(size),
+        size if (least..=most).contains(&size) => Ok(size),
         size => Err(Failure::usage(format!("a datagram of {size} bytes cannot be sent"))
-            .remedy(format!("use a size from {least} (room for numbers and times) to {MOST}"))),
+            .remedy(format!("use a size from {least} (room for numbers and times) to {most}"))),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::message_layer::Repairs;
 use crate::output::{count, count_of, per_second, rates, record, seconds, write_record};
+use crate::sending;
 
 /// Options for the message layer.
 #[derive(Debug, clap::Args)]
@@ -63,6 +64,7 @@ fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
     let Arguments { egress, messages, .. } = arguments;
     let size = checked_size(arguments)?;
     let chosen = select_destinations(&arguments.groups, egress.families, console)?;
+    sending::print_scope(chosen.items.iter().map(|to| to.address.group), console);
     let destination = destination(&chosen.items, &egress.interfaces)?;
     let hop_limit = egress.hop_limit(chosen.hop_limit);
     let mut builder =

@@ -8,9 +8,9 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use mcast::Interface;
 use mcast_metrics::Exporter;
 use mcast_terminal::Console;
-use mcast_watch::live::Monitor;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use ratatui::crossterm::{execute, queue};
@@ -21,9 +21,10 @@ use ratatui::{DefaultTerminal, Frame};
 use state::{State, View};
 use streams::scrolled;
 
-use super::Plan;
+use super::{Plan, Watched};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
+use crate::receiving::SilentInterfaces;
 
 /// The longest wait for a key before checking for a request to terminate.
 const WAIT: Duration = Duration::from_millis(100);
@@ -33,17 +34,18 @@ const INTERRUPTED: u8 = 130;
 /// Shows the screen until `q`, Ctrl-C, a request to terminate, or the timeout.
 pub(super) fn run(
     plan: &Plan,
-    monitor: &Monitor,
+    watched: Watched<'_>,
     interrupt: &Interrupt,
     exporter: Option<&Exporter>,
     console: &Console,
 ) -> anyhow::Result<Option<Outcome>> {
+    let Watched { monitor, named } = watched;
     let mut state = State::new(plan.sort, monitor, console);
     if let Some(exporter) = exporter {
         state.show_message(format!("metrics at http://{}/metrics", exporter.address()));
     }
     let mut screen = Screen::open().context("cannot show a screen on this terminal")?;
-    let ended = show(&mut screen, &mut state, plan, interrupt);
+    let ended = show(&mut screen, &mut state, named, plan, interrupt);
     drop(screen);
     // The terminal is restored, so that notes stay visible.
     if let Some(recording) = monitor.end_recording() {
@@ -56,9 +58,11 @@ pub(super) fn run(
 fn show(
     screen: &mut Screen,
     state: &mut State<'_>,
+    named: &[Interface],
     plan: &Plan,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Option<Outcome>> {
+    let mut silent_interfaces = SilentInterfaces::default();
     let start = Instant::now();
     let mut due = start;
     loop {
@@ -66,6 +70,10 @@ fn show(
         let mut has_changed = now >= due;
         if has_changed {
             state.refresh(SystemTime::now());
+            let silent = silent_interfaces.of_captured(named);
+            if !silent.is_empty() {
+                state.show_message(silent.join("; "));
+            }
             // Missed intervals (for example after a suspend) are skipped.
             due = (due + plan.watch.interval).max(now);
         }
