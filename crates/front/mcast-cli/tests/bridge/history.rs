@@ -42,7 +42,7 @@ impl Lan {
 
     fn keep(&self, redis: &Redis, options: &[&str]) -> Running {
         let url = redis.url();
-        let arguments = ["bridge", GROUP, "to", &url, "--name", "prices", "--stay"];
+        let arguments = ["bridge", GROUP, "to", &url, "--name", "prices"];
         let bridge = start(&self.bridge, &[&arguments, options].concat());
         bridge.stderr.wait_for("keeping the stream in");
         bridge
@@ -61,7 +61,7 @@ fn lines(numbers: std::ops::Range<u64>) -> String {
 fn everything_comes_from_the_history_and_then_from_the_stream(options: &[&str]) {
     let lan = Lan::new();
     let Some(redis) = Redis::launch(Setup::Plain) else { return };
-    let bridge = lan.keep(&redis, &[&["--serve-history", "0.0.0.0:0"], options].concat());
+    let bridge = lan.keep(&redis, &[&["--stay", "--serve-history", "0.0.0.0:0"], options].concat());
     let mut publisher = lan.publish(options);
     write(&mut publisher, 0..20_000);
     eventually("20,000 messages", || redis.length() == 20_000);
@@ -101,11 +101,33 @@ fn the_history_of_a_sealed_stream_is_sealed() {
     everything_comes_from_the_history_and_then_from_the_stream(&["--key", key]);
 }
 
+/// Everything takes 4 s, and the stream ends in the middle of it.
+#[test]
+fn a_bridge_that_ends_with_the_stream_waits_for_those_that_read_its_history() {
+    const LINES: usize = 4_000;
+    let lan = Lan::new();
+    let Some(redis) = Redis::launch(Setup::Plain) else { return };
+    let bridge = lan.keep(&redis, &["--serve-history", "0.0.0.0:0", "--serve-rate", "8Mbit"]);
+    let mut publisher = lan.publish(&["--linger", "1m"]);
+    let lines: String = (0..LINES).map(|number| format!("{number} {}\n", "x".repeat(1_000))).collect();
+    publisher.child.stdin.as_mut().unwrap().write_all(lines.as_bytes()).unwrap();
+    eventually("all messages", || redis.length() == LINES as u64);
+    bridge.stderr.wait_for("serving the history at");
+    let late = lan.subscribe(&["--from", "oldest"]);
+    late.stdout.wait_for("0 x");
+    close(&mut publisher);
+    bridge.stderr.wait_for("waiting for the subscribers that read its history");
+    let ended = late.end().succeeded();
+    assert!(ended.text() == lines, "{}", ended.stderr);
+    publisher.end().succeeded();
+    bridge.end().succeeded();
+}
+
 #[test]
 fn a_subscriber_reads_the_history_of_a_restarted_publisher() {
     let lan = Lan::new();
     let Some(redis) = Redis::launch(Setup::Plain) else { return };
-    let bridge = lan.keep(&redis, &["--serve-history", "0.0.0.0:0"]);
+    let bridge = lan.keep(&redis, &["--stay", "--serve-history", "0.0.0.0:0"]);
     for life in 0..2 {
         let mut publisher = lan.publish(&[]);
         write(&mut publisher, 0..500);
@@ -136,7 +158,7 @@ fn response(host: &Host, to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 fn what_the_history_server_does_is_in_events_metrics_and_the_summary() {
     let lan = Lan::new();
     let Some(redis) = Redis::launch(Setup::Plain) else { return };
-    let options = ["--serve-history", "10.0.0.2:0", "--json", "--metrics", "10.0.0.2:0"];
+    let options = ["--stay", "--serve-history", "10.0.0.2:0", "--json", "--metrics", "10.0.0.2:0"];
     let bridge = lan.keep(&redis, &options);
     let mut publisher = lan.publish(&[]);
     write(&mut publisher, 0..500);

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 
 use crate::schemas::assert_valid;
-use crate::support::{Lan, MCAST, Running, mcast, program};
+use crate::support::{Lan, MCAST, Running, eventually, mcast, program};
 use crate::{GROUP, publisher, subscriber};
 
 /// `mcast publish` of standard input on the first host.
@@ -112,6 +112,40 @@ fn a_message_is_processed_when_its_command_has_succeeded() {
     assert_eq!(ended.status, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("acknowledged 1 of 3 messages"), "{ended:?}");
     assert_eq!(failing.end().status, Some(1));
+}
+
+/// The subscriber reads the log before it hears the publisher, which requests acknowledgements with its heartbeats.
+#[test]
+fn what_is_processed_before_the_publisher_is_heard_is_acknowledged() {
+    if !mcast_lab::has_program("nft", "--version", "a group that does not arrive") {
+        return;
+    }
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log").display().to_string();
+    let nft = |rules: &str| _ = program(&lan.b, "nft", &[rules], false).end().succeeded();
+    nft("add table ip t; add chain ip t c { type filter hook input priority 0; }; \
+         add rule ip t c ip daddr 239.1.2.3 drop");
+    let (at, key) = ("10.0.0.1:7768", folder.path().join("key").display().to_string());
+    mcast(&lan.a, &["keys", "make", &key]).succeeded();
+    let logged = ["--name", "p", "--key", &key, "--log", &log, "--serve-history", at, "--linger", "30s"];
+    let mut publishing =
+        publishing(&lan, &[&logged[..], &["--ack", "db", "--ack-when", "processed"]].concat());
+    publishing.child.stdin.as_mut().unwrap().write_all(b"one\ntwo\n").unwrap();
+    let past = ["--name", "p", "--key", &key, "--as", "db", "--from", "oldest", "--history-server", at];
+    let subscribing = subscriber(&lan.b, &[&[GROUP], &past[..]].concat());
+    subscribing.stdout.wait_for("one\ntwo\n");
+    // It reads the keys after it has noticed what is processed.
+    for times in [1, 2] {
+        subscribing.child.signal(libc::SIGHUP).unwrap();
+        eventually("the keys", || subscribing.stderr.text().matches("read the key file").count() == times);
+    }
+    nft("delete table ip t");
+    publishing.stderr.wait_for("subscriber db (10.0.0.2) joined");
+    drop(publishing.child.stdin.take());
+    let ended = publishing.end().succeeded();
+    assert!(ended.stderr.contains("acknowledged 2 of 2 messages"), "{ended:?}");
+    assert_eq!(subscribing.end().succeeded().text(), "one\ntwo\n");
 }
 
 #[test]

@@ -401,6 +401,12 @@ impl AdmissionQueue {
         self.waiting.len()
     }
 
+    /// Whether a client is connected, or was sent away and is expected back.
+    #[must_use]
+    pub fn is_in_use(&self, now: ClockTime) -> bool {
+        !self.clients.is_empty() || self.waiting.iter().any(|waiting| now < waiting.expires_at)
+    }
+
     fn client(&mut self, id: ClientId) -> Option<&mut Client> {
         self.clients.iter_mut().find(|client| client.id == id)
     }

@@ -89,6 +89,19 @@ fn a_client_that_does_not_come_back_loses_its_place() {
 }
 
 #[test]
+fn a_server_is_in_use_until_the_last_client_is_gone_or_late() {
+    let (mut admission, clients) = busy();
+    let (wait, _) = later(asks(&mut admission, START, 100, QueueToken::NONE).1);
+    clients.into_iter().for_each(|id| admission.disconnected(START, id));
+    assert!(admission.is_in_use(START + wait), "one was sent away");
+    assert!(!admission.is_in_use(START + wait + wait / 4 + LATENESS));
+    let id = connected(&mut admission, START, address(100));
+    assert!(admission.is_in_use(START + LONGEST_WAIT), "one is connected");
+    admission.disconnected(START, id);
+    assert!(!admission.is_in_use(START + LONGEST_WAIT));
+}
+
+#[test]
 fn no_turn_is_held_for_clients_that_are_away_for_long_or_late() {
     let (mut admission, clients) = busy();
     let waiting: Vec<_> =

@@ -113,6 +113,10 @@ impl Clients {
         }
     }
 
+    fn are_there(&self) -> bool {
+        self.state().admission.is_in_use(self.clock.now())
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -170,6 +174,7 @@ pub(in crate::driver) trait Service: Send + Sync + 'static {
 #[derive(Debug)]
 pub(in crate::driver) struct SideServer {
     address: SocketAddr,
+    clients: Clients,
     is_ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -194,10 +199,16 @@ impl SideServer {
         SockRef::from(&listener).listen(BACKLOG)?;
         let is_ending = Arc::new(AtomicBool::new(false));
         let clients = Clients::new(limits, rate);
-        let shared = Arc::new(Shared { service, clients, is_ending: Arc::clone(&is_ending) });
+        let shared = Shared { service, clients: clients.clone(), is_ending: Arc::clone(&is_ending) };
+        let shared = Arc::new(shared);
         let serve = move || accept(&listener, &shared, thread);
         let thread = std::thread::Builder::new().name(format!("{thread}s")).spawn(serve)?;
-        Ok(Self { address, is_ending, thread: Some(thread) })
+        Ok(Self { address, clients, is_ending, thread: Some(thread) })
+    }
+
+    /// Whether a client is connected, or was sent away and is expected back.
+    pub(in crate::driver) fn is_in_use(&self) -> bool {
+        self.clients.are_there()
     }
 
     pub(in crate::driver) const fn address(&self) -> SocketAddr {

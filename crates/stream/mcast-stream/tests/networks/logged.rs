@@ -10,9 +10,9 @@ use mcast::Family;
 use mcast_lab::Impairment;
 use mcast_stream::history::HistoryStart;
 use mcast_stream::log::{LogOptions, SyncPolicy};
-use mcast_stream::publisher::{Acknowledgers, Quorum, QuorumLoss};
+use mcast_stream::publisher::{AckLevel, Acknowledgers, Quorum, QuorumLoss};
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
-use mcast_stream::subscriber::{Cause, Item, SubscriberEvent};
+use mcast_stream::subscriber::{Cause, Item, Position, SubscriberEvent};
 use mcast_stream::wire::{FlowControl, KeyEpoch, MessageNumber, StreamId};
 use mcast_stream::{LogStart, LoggedPublisher, Publisher, PublisherBuilder, StreamError, Subscriber};
 
@@ -271,6 +271,46 @@ fn what_a_subscriber_heals_is_waited_for_and_acknowledged_and_counts_as_lost_on_
         assert!(!received.events.iter().any(is_loss), "{:?}", received.events);
     });
     assert!(server.statistics().records > 1_000, "{:?}", server.statistics());
+}
+
+#[test]
+fn what_is_processed_of_a_history_before_the_publisher_is_heard_is_acknowledged() {
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let directory = tempfile::tempdir().unwrap();
+    let acknowledgers = Acknowledgers::Named(["db".parse().unwrap()].into());
+    let quorum = Quorum { level: AckLevel::Processed, ..Quorum::new(acknowledgers) };
+    let first = net.logged(directory.path(), lazy(), 64 << 10);
+    publish(&first, 0..100);
+    let serve = || first.serve_history(HISTORY.parse::<SocketAddr>().unwrap()).unwrap();
+    let server = net.publisher.run(serve).unwrap();
+    // Its log is still served, and nothing is sent to the group.
+    drop(first.stop(Duration::ZERO));
+    drop(first);
+    let mut subscriber = net.subscriber(0, |settings| {
+        let settings = settings.name("db".parse().unwrap()).stream(StreamId(7));
+        settings.from(HistoryStart::Oldest).history_server(server.address())
+    });
+    let receive = || receive_until(&mut subscriber, 0, 100);
+    let events = net.subscribers[0].0.run(receive).unwrap();
+    let [SubscriberEvent::Joined { incarnation, .. }] = events[..] else { panic!("{events:?}") };
+    assert_eq!(subscriber.acknowledgement(), None, "it has not heard a publisher");
+    subscriber.ack(Position::new(incarnation, MessageNumber(99)));
+    drop(server);
+
+    let second = net.logged_with(directory.path(), lazy(), |builder| builder.acknowledge(quorum));
+    assert_eq!(second.start(), LogStart::Continued);
+    let deadline = Instant::now() + TIMEOUT;
+    let acknowledged = loop {
+        assert!(Instant::now() < deadline, "{:?}", subscriber.acknowledgement());
+        let item = subscriber.next_timeout(Duration::from_millis(5)).unwrap();
+        assert!(!matches!(item, Some(Item::Message(_))), "it has everything: {item:?}");
+        if let Some(all) = subscriber.acknowledgement().filter(|of| of.received == MessageNumber(100)) {
+            break all;
+        }
+    };
+    assert!(subscriber.acks_requested());
+    assert_eq!((acknowledged.since.0, acknowledged.processed.0), (0, 100));
+    drop(second.stop(Duration::ZERO));
 }
 
 /// The log has one stream that ended, and one that is published.

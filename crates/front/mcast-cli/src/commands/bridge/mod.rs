@@ -391,6 +391,14 @@ impl History {
         }
     }
 
+    /// Whether a subscriber reads it.
+    fn is_in_use(&self) -> bool {
+        match self {
+            Self::Waiting(..) => false,
+            Self::Serving(server) => server.is_in_use(),
+        }
+    }
+
     /// Returns the next request that was refused and not returned yet.
     fn take_refused(&self) -> Option<RefusedRequest> {
         match self {

@@ -46,6 +46,8 @@ pub(super) struct Session<'a> {
     history: Option<History>,
     /// Whether it was reported that it serves.
     is_serving: bool,
+    /// Whether it was reported that it waits for those that read the history.
+    waits_for_readers: bool,
 }
 
 impl<'a> Session<'a> {
@@ -59,6 +61,7 @@ impl<'a> Session<'a> {
             ended: None,
             history: None,
             is_serving: false,
+            waits_for_readers: false,
         }
     }
 
@@ -141,7 +144,8 @@ impl<'a> Session<'a> {
         self.around.print(&BridgeRecord::history_refused(refused, total, more))
     }
 
-    /// Whether the stream has ended, everything is stored, and the publisher knows that it was received.
+    /// Whether the stream has ended, everything is stored, the publisher knows that it was received, and nobody reads what
+    /// is stored.
     fn is_over(&mut self) -> bool {
         let Some(subscriber) = self.bridge.subscriber() else { return false };
         if self.around.arguments.stream.stay
@@ -151,7 +155,16 @@ impl<'a> Session<'a> {
             return false;
         }
         let ended = *self.ended.get_or_insert_with(Instant::now);
-        subscriber.is_over() || ended.elapsed() >= CONFIRMATION
+        if !subscriber.is_over() && ended.elapsed() < CONFIRMATION {
+            return false;
+        }
+        let is_read = self.history.as_ref().is_some_and(History::is_in_use);
+        if is_read && !std::mem::replace(&mut self.waits_for_readers, true) {
+            self.around
+                .console
+                .note("the stream has ended; waiting for the subscribers that read its history");
+        }
+        !is_read
     }
 
     fn handle(&mut self, notice: &BridgeNotice) -> anyhow::Result<()> {

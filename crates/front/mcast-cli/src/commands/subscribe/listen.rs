@@ -347,12 +347,10 @@ impl<'a> Listener<'a> {
 
     /// Reports to the publisher which messages are processed, if it requests that, and stores it for `--resume`.
     fn acknowledge(&mut self) -> anyhow::Result<()> {
-        let acks_requested = self.subscriber.acks_requested();
-        let is_awaited = acks_requested || self.resume.is_some();
+        let is_awaited = self.subscriber.acks_requested() || self.resume.is_some();
         if let Some(position) = self.sink.output.processed(is_awaited) {
-            if acks_requested {
-                self.subscriber.ack(position);
-            }
+            // A history may give everything before the heartbeat of the publisher requests it.
+            self.subscriber.ack(position);
             self.resume.iter_mut().for_each(|resume| resume.processed(position));
         }
         let stream = self.subscriber.stream();

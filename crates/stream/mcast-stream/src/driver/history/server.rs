@@ -210,6 +210,13 @@ impl HistoryServer {
         Ok(())
     }
 
+    /// Whether a client reads, or was sent away and is expected back. A connection on which no request arrives ends after a
+    /// minute.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        self.server.is_in_use()
+    }
+
     /// Returns what it has done.
     #[must_use]
     pub fn statistics(&self) -> HistoryServerStatistics {

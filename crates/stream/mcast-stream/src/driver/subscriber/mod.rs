@@ -71,6 +71,8 @@ pub struct Subscriber {
     /// Unicast datagrams that were handled since the last datagram of the group.
     unicast_handled: usize,
     machine: Option<crate::SubscriberMachine>,
+    /// What the application has processed of a history before there was a machine.
+    processed_before: Option<Position>,
     /// The stream that was chosen.
     stream: Option<StreamId>,
     /// The stream to follow next, if none was chosen.
@@ -203,6 +205,7 @@ impl Subscriber {
             unicast_length: 0,
             unicast_handled: 0,
             machine: None,
+            processed_before: None,
             stream,
             successor: None,
             others: OtherStreams::default(),
@@ -342,14 +345,15 @@ impl Subscriber {
     /// Notes that the application has processed the message at this [position](crate::subscriber::Message::position), and
     /// all that were returned before it. A publisher that [waits](crate::PublisherBuilder::acknowledge) for messages to be
     /// processed learns of it with one of the next calls. Messages that have another incarnation than the present one
-    /// count for nothing.
+    /// count for nothing. Messages of a history may be acknowledged before a publisher is heard, which learns of it later.
     ///
     /// With [`Policy::Latest`](crate::subscriber::Policy::Latest), which returns messages out of order, only the message
     /// that was returned last has an effect.
     pub fn ack(&mut self, position: Position) {
         let now = self.clock.now();
-        if let Some(machine) = &mut self.machine {
-            machine.acknowledge(now, position);
+        match &mut self.machine {
+            Some(machine) => machine.acknowledge(now, position),
+            None => self.processed_before = Some(position),
         }
     }
 

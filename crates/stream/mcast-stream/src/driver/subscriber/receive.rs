@@ -269,6 +269,11 @@ impl Subscriber {
         if self.machine.is_none() {
             let chosen = self.stream.or(self.successor);
             self.machine = self.selector.select(chosen, &self.config, payload, self.now);
+            if let Some(machine) = &mut self.machine
+                && let Some(position) = self.processed_before.take()
+            {
+                machine.acknowledge(self.now, position);
+            }
             if let Some(machine) = self.machine.as_mut().filter(|_| self.is_caller_busy) {
                 machine.start_buffering(&[]);
             }
