@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use mcast::{Batch, Cursor, ErrorKind, Membership, Waker};
 
+use super::build_following;
 use super::clock::Clock;
 use super::error::StreamError;
-use super::present_index;
 use crate::seal::Keys;
 use crate::wire::{
     DatagramView, Flags, HEADER_LENGTH, Header, Heartbeat, Incarnation, KeyEpoch, Kind, Origin, StreamId,
@@ -67,14 +67,9 @@ impl HeartbeatListener {
         stream: StreamId,
         keys: Keys,
     ) -> Result<Self, StreamError> {
-        let memberships: Vec<_> = memberships.into_iter().collect();
-        let is_named = |membership: &Membership| Ok(present_index(membership.interface.as_ref())?.is_some());
-        let names = memberships.iter().map(is_named).collect::<mcast::Result<Vec<bool>>>()?;
-        let builder = mcast::Receiver::builder()
-            .receive_buffer(RECEIVE_BUFFER)
-            .follow(!names.is_empty() && !names.contains(&false));
+        let builder = mcast::Receiver::builder().receive_buffer(RECEIVE_BUFFER);
         Ok(Self {
-            receiver: builder.join_all(memberships).build()?,
+            receiver: build_following(builder, memberships.into_iter().collect())?,
             batch: Batch::new(BUFFERS, BYTES),
             next: Cursor::default(),
             stream,

@@ -19,7 +19,7 @@ mod transmit;
 mod unicast;
 mod worker;
 
-use mcast::{InterfaceIndex, InterfaceSelector};
+use mcast::{InterfaceIndex, InterfaceSelector, Membership};
 
 pub use clock::replace as replace_file;
 #[cfg(feature = "seal")]
@@ -56,6 +56,19 @@ fn present_index(selector: Option<&InterfaceSelector>) -> mcast::Result<Option<I
     match selector {
         None | Some(InterfaceSelector::Default | InterfaceSelector::All) => Ok(None),
         Some(selector) => Ok(Some(mcast::find(selector)?.index)),
+    }
+}
+
+/// Builds a receiver of these groups, whose memberships outlive their interfaces. At first, there must be an interface for
+/// each.
+fn build_following(
+    builder: mcast::ReceiverBuilder,
+    memberships: Vec<Membership>,
+) -> mcast::Result<mcast::Receiver> {
+    let receiver = builder.follow(!memberships.is_empty()).join_all(memberships).build()?;
+    match receiver.memberships().into_iter().find_map(|status| status.waiting) {
+        None => Ok(receiver),
+        Some(why) => Err(why),
     }
 }
 

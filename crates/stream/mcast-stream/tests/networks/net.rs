@@ -81,7 +81,15 @@ impl Net {
         number: usize,
         settings: impl FnOnce(SubscriberBuilder) -> SubscriberBuilder + Send,
     ) -> Subscriber {
-        let membership = self.membership();
+        self.subscriber_to(number, self.membership(), settings)
+    }
+
+    pub(crate) fn subscriber_to(
+        &self,
+        number: usize,
+        membership: Membership,
+        settings: impl FnOnce(SubscriberBuilder) -> SubscriberBuilder + Send,
+    ) -> Subscriber {
         let build = || settings(Subscriber::builder()).join(membership).build().unwrap();
         self.subscribers[number].0.run(build).unwrap()
     }

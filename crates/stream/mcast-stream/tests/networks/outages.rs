@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use mcast::Family;
+use mcast::{Family, Membership};
 use mcast_lab::Impairment;
 use mcast_stream::Subscriber;
 
@@ -11,7 +11,14 @@ use crate::net::{Net, Received, TIMEOUT, message, receive_stream};
 /// Publishes half of the messages, disturbs the network, and publishes the rest. Everything must be received.
 fn everything_arrives_although(family: Family, disturb: impl Fn(&Net)) {
     let net = Net::new(family, 2, Impairment::default());
-    let mut subscribers = [net.subscriber(0, |settings| settings), net.subscriber(1, |settings| settings)];
+    let membership = net.membership();
+    everything_arrives_at(&net, &membership, disturb);
+}
+
+/// The same with this membership.
+fn everything_arrives_at(net: &Net, membership: &Membership, disturb: impl Fn(&Net)) {
+    let mut subscribers =
+        [0, 1].map(|number| net.subscriber_to(number, membership.clone(), |settings| settings));
     let publisher = net.publisher(|settings| settings);
     thread::scope(|scope| {
         // On their hosts, because sockets look interfaces up in the network namespace of the calling thread.
@@ -25,7 +32,7 @@ fn everything_arrives_although(family: Family, disturb: impl Fn(&Net)) {
             .collect();
         assert!(publisher.wait_for(2, TIMEOUT));
         (0..200).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
-        disturb(&net);
+        disturb(net);
         (200..400).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
         let closing = publisher.close(TIMEOUT);
         assert_eq!((closing.complete, &closing.behind[..]), (2, &[][..]), "{closing:?}");
@@ -66,6 +73,17 @@ fn a_publishers_interface_for_ipv4() {
 #[test]
 fn a_publishers_interface_for_ipv6() {
     a_publishers_interface_is_gone_and_back(Family::V6, "fd00::1/64");
+}
+
+#[test]
+fn an_interface_that_a_subscriber_does_not_name() {
+    for (family, address) in [(Family::V4, "10.0.0.2/24"), (Family::V6, "fd00::2/64")] {
+        let net = Net::new(family, 2, Impairment::default());
+        let everywhere = Membership { interface: None, ..net.membership() };
+        everything_arrives_at(&net, &everywhere, |net| {
+            net.subscribers[0].0.reconnect("eth0", &net.switch, &[address]).unwrap();
+        });
+    }
 }
 
 /// As when a cable is unplugged: both ends see it.

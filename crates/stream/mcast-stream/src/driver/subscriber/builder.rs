@@ -84,10 +84,9 @@ impl SubscriberBuilder {
         groups.chain(hosts)
     }
 
-    /// Returns the settings of the receiver.
+    /// Returns the settings of the receiver, without the groups.
     pub(super) fn receiver(&self) -> mcast::ReceiverBuilder {
         let builder = mcast::Receiver::builder().receive_buffer(self.receive_buffer).wire(self.wire);
-        let builder = builder.join_all(self.memberships.iter().cloned());
         self.hosts.iter().cloned().fold(builder, mcast::ReceiverBuilder::listen)
     }
 

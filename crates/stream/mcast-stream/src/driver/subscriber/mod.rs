@@ -17,8 +17,8 @@ use mcast_sys::trace_span;
 use super::clock::Clock;
 use super::error::StreamError;
 use super::history::HistorySubscription;
-use super::present_index;
 use super::unicast::{control_socket, wait_for_either};
+use super::{build_following, present_index};
 use crate::ClockTime;
 use crate::seal::Keys;
 use crate::sign::PinnedKeys;
@@ -175,7 +175,7 @@ impl Subscriber {
             super::label(memberships.iter().filter_map(|each| each.interface.as_ref())),
         );
         let span = trace_span!("subscriber", on = super::label(memberships.iter().map(|each| each.address)));
-        let receiver = span.in_scope(|| receiver.follow(paths.name_interfaces()).build())?;
+        let receiver = span.in_scope(|| build_following(receiver, memberships.clone()))?;
         let socket_buffer = receiver.receive_buffer() / usize::from(paths.count().max(1));
         config.socket_buffer = config.socket_buffer.min(socket_buffer.max(MIN_SOCKET_BUFFER));
         let control = control_socket(family, receive_buffer).map_err(StreamError::Control)?;

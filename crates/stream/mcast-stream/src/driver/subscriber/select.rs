@@ -240,11 +240,6 @@ impl Paths {
         self.all.len() as u8 + self.listens as u8
     }
 
-    /// Whether there are groups, and each names an interface.
-    pub(super) fn name_interfaces(&self) -> bool {
-        !self.all.is_empty() && self.all.iter().all(|path| path.interface.is_some())
-    }
-
     /// Returns the path of a datagram. An unknown interface may be one that was created again with another index, so
     /// the interfaces are then looked up.
     #[inline]
