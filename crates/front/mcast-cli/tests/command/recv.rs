@@ -287,7 +287,11 @@ fn many_groups_that_return_to_the_sockets_are_summed_up() {
     if !taking.stderr.text().contains("taken off the interface (AF_XDP): 20 of 20 groups") {
         return;
     }
-    let other = recv(&lan.b, &[&groups[..], &["-i", "eth0"]].concat());
+    let other = recv(&lan.b, &[&groups[..], &["-i", "eth0", "--format", "text"]].concat());
+    eventually("all groups return", || {
+        groups.iter().for_each(|group| send(&lan.a, &[group, group]));
+        groups.iter().all(|group| other.stdout.text().contains(group))
+    });
     let ended = taking.signalled(libc::SIGINT);
     drop(other);
     assert!(ended.stderr.contains("no longer taken off the interface: 20 groups"), "{ended:?}");
