@@ -289,8 +289,8 @@ fn many_groups_that_return_to_the_sockets_are_summed_up() {
     }
     let other = recv(&lan.b, &[&groups[..], &["-i", "eth0", "--format", "text"]].concat());
     eventually("all groups return", || {
-        groups.iter().for_each(|group| send(&lan.a, &[group, group]));
-        groups.iter().all(|group| other.stdout.text().contains(group))
+        groups.iter().for_each(|group| send(&lan.a, &[group, &format!("for {group};")]));
+        groups.iter().all(|group| other.stdout.text().contains(&format!("for {group};")))
     });
     let ended = taking.signalled(libc::SIGINT);
     drop(other);
