@@ -50,6 +50,9 @@ fn a_group_returns_to_the_sockets_when_another_interface_receives_its_frames(net
     net.receiver.macvlan("upper", "eth0", &[]).unwrap();
     let reason = each_arrives_once_until_returned(net, &receiver);
     assert_eq!(reason, "upper receives its frames, too");
+    // The program still runs there, and takes no other group either.
+    net.receiver.run(|| receiver.join(net.on("eth0", net.group(2)))).unwrap().unwrap_err();
+    assert!(receiver.wire_status().iter().all(|status| !status.is_taken()), "{:?}", receiver.wire_status());
 }
 
 fn a_group_returns_to_the_sockets_when_its_interface_becomes_a_port(net: &Net) {

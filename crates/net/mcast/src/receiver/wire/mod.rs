@@ -180,7 +180,12 @@ impl Wires {
         if !fresh.is_empty() {
             // One reading serves all.
             let bystanders = Bystanders::read();
-            let mut refused = BTreeMap::new();
+            // A program that runs already may be on an interface whose frames others need by now.
+            let check = |port: &WirePort| {
+                let refusal = mcast_sys::wire::check(port.interface).err()?;
+                Some((port.interface, refusal.to_string()))
+            };
+            let mut refused: BTreeMap<_, _> = self.ports().filter_map(check).collect();
             for key in fresh {
                 let name = mcast_sys::interface::name_of(key.1).unwrap_or_else(|_| key.1.to_string());
                 let state = self.begin(shared, poller, key, &bystanders, &mut refused);
