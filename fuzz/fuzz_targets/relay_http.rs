@@ -11,7 +11,7 @@ use mcast_relay::http::{HttpConfig, HttpDatagram, HttpRule, HttpServer};
 use mcast_relay::{LegId, Rule};
 
 const RULE: &str = "239.1.2.0/24:5000 from s0 to http://127.0.0.1:4022";
-const REQUESTS: [&str; 5] = ["/udp/", "/rtp/", "/sse/", "/ws/", "/status"];
+const REQUESTS: [&str; 7] = ["/udp/", "/rtp/", "/sse/", "/ws/", "/status", "/playlist.m3u?", "/"];
 const MAX_CLIENTS: usize = 4;
 
 fuzz_target!(|bytes: &[u8]| {

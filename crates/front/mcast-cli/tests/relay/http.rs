@@ -20,12 +20,12 @@ const RULE: &str = "239.1.2.0/24:5000 from eth0 to http://10.0.1.9:4022";
 const GROUP: &str = "239.1.2.3:5000";
 /// 239.1.2.3 as the kernel lists it.
 const GROUP_IN_TABLE: &str = "030201EF";
-const SERVER: &str = "http://10.0.1.9:4022";
+pub(crate) const SERVER: &str = "http://10.0.1.9:4022";
 /// Bytes that a sender is ahead of the client: much less than the system's queues take, on a busy machine too.
 const IN_FLIGHT: usize = 100_000;
 
 /// A relay that serves HTTP clients.
-fn server(host: &Host, arguments: &[&str]) -> Running {
+pub(crate) fn server(host: &Host, arguments: &[&str]) -> Running {
     let running = relay_unready(host, arguments);
     running.stdout.wait_for(r#""event":"http-listening""#);
     running.stdout.wait_for(r#""event":"leg-up""#);
@@ -33,7 +33,7 @@ fn server(host: &Host, arguments: &[&str]) -> Running {
 }
 
 /// Returns how many programs and sockets of the host have joined the group.
-fn users(host: &Host) -> u32 {
+pub(crate) fn users(host: &Host) -> u32 {
     let table = host.read_proc_net("igmp").unwrap();
     let line = table.lines().find(|line| line.contains(GROUP_IN_TABLE));
     line.map_or(0, |line| line.split_whitespace().nth(1).unwrap().parse().unwrap())
@@ -51,12 +51,12 @@ fn get(host: &Host, path: &str, headers: &str) -> (TcpStream, String) {
     (stream, String::from_utf8(head).unwrap())
 }
 
-fn curl(host: &Host, arguments: &[&str]) -> Running {
+pub(crate) fn curl(host: &Host, arguments: &[&str]) -> Running {
     program(host, "curl", &[&["-gsS", "--no-buffer"], arguments].concat(), false)
 }
 
 /// Returns the status and the body of a response.
-fn fetched(host: &Host, arguments: &[&str]) -> (String, String) {
+pub(crate) fn fetched(host: &Host, arguments: &[&str]) -> (String, String) {
     let ended = curl(host, &[&["-w", "\n%{http_code}", "--max-time", "20"], arguments].concat()).end();
     let (body, status) =
         ended.text().rsplit_once('\n').map(|(body, status)| (body.into(), status.into())).unwrap();
@@ -64,7 +64,7 @@ fn fetched(host: &Host, arguments: &[&str]) -> (String, String) {
 }
 
 /// Waits until a program has printed as many bytes.
-fn wait_for_bytes(running: &Running, count: usize) {
+pub(crate) fn wait_for_bytes(running: &Running, count: usize) {
     if running.stdout.len() < count {
         eventually("bytes of a stream", || running.stdout.len() >= count);
     }
@@ -200,7 +200,7 @@ fn curl_receives_what_was_sent_byte_for_byte() {
     assert_eq!((&summary["http"]["skipped"], &summary["unsent"]), (&0.into(), &0.into()), "{summary}");
 }
 
-fn rtp_packet(sequence: u16, content: &[u8]) -> Vec<u8> {
+pub(crate) fn rtp_packet(sequence: u16, content: &[u8]) -> Vec<u8> {
     let number = sequence.to_be_bytes();
     [&[0x80, 33, number[0], number[1], 0, 0, 0, 0, 0, 0, 0, 9], content].concat()
 }

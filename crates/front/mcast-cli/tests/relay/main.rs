@@ -17,6 +17,7 @@ mod loops;
 mod namespaces;
 mod network;
 mod operating;
+mod playlists;
 mod programs;
 mod replies;
 #[path = "../command/schemas.rs"]

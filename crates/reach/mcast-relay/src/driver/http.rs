@@ -18,8 +18,7 @@ use socket2::{SockRef, TcpKeepalive};
 use super::clock::Clock;
 use super::{Driver, DriverError, DriverEvent, describe, gather};
 use crate::http::{
-    HttpChannel, HttpClientId, HttpConfig, HttpCounts, HttpDatagram, HttpDemand, HttpEvent, HttpRule,
-    HttpServer,
+    HttpClientId, HttpConfig, HttpCounts, HttpDatagram, HttpDemand, HttpEvent, HttpRule, HttpServer, Playlist,
 };
 use crate::{LegId, Relay, RuleTarget};
 
@@ -70,8 +69,8 @@ pub(super) struct Inbox {
     bytes: usize,
     pub(super) listeners: Vec<(SocketAddr, TcpListener)>,
     pub(super) rules: Option<Vec<HttpRule>>,
-    /// What requests must have, and the channels with names.
-    pub(super) access: Option<(Option<String>, Vec<HttpChannel>)>,
+    /// What requests must have, and the playlist.
+    pub(super) access: Option<(Option<String>, Playlist)>,
     pub(super) is_stopping: bool,
     /// Whether the datagrams have gathered before.
     have_gathered: bool,
@@ -164,12 +163,12 @@ impl HttpSide {
         Ok(())
     }
 
-    /// Replaces what requests must have, and the channels with names.
-    pub(super) fn set_access(&mut self, token: Option<String>, channels: Vec<HttpChannel>) {
+    /// Replaces what requests must have, and the playlist.
+    pub(super) fn set_access(&mut self, token: Option<String>, playlist: Playlist) {
         let Some(config) = &mut self.config else { return };
-        (config.token, config.channels) = (token.clone(), channels.clone());
+        (config.token, config.playlist) = (token.clone(), playlist.clone());
         if let Some(exchange) = &self.exchange {
-            exchange.inbox().access = Some((token, channels));
+            exchange.inbox().access = Some((token, playlist));
             exchange.wake();
         }
     }
@@ -412,8 +411,8 @@ impl HttpThread {
             self.listeners.retain(|_, (address, _)| rules.iter().any(|rule| rule.listener == *address));
             self.server.set_rules(now, rules);
         }
-        if let Some((token, channels)) = inbox.access {
-            self.server.set_access(token, channels);
+        if let Some((token, playlist)) = inbox.access {
+            self.server.set_access(now, token, playlist);
         }
         inbox.datagrams.iter().for_each(|datagram| self.server.handle_datagram(now, datagram));
         if inbox.is_stopping {

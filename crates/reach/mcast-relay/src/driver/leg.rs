@@ -265,7 +265,7 @@ fn open_broadcasts(id: LegId, interface: &Interface, relay: &Relay) -> Result<Ve
     let ports: BTreeSet<u16> = rules_from(relay, id)
         .filter_map(|rule| match rule.traffic.selection {
             Selection::Broadcast(port) => Some(port),
-            Selection::Groups(_) => None,
+            Selection::Groups(_) | Selection::Playlist => None,
         })
         .collect();
     let mut addresses = BTreeSet::from([Ipv4Addr::BROADCAST]);

@@ -35,7 +35,7 @@ pub use event::{AmtStatistics, CheckReport, DriverCounts, DriverError, DriverEve
 pub use namespace::ContainerLookup;
 pub use tunnels::{TunnelDial, TunnelOptions};
 
-use crate::http::{HttpChannel, HttpConfig, HttpCounts};
+use crate::http::{HttpConfig, HttpCounts, Playlist};
 use crate::{Authenticator, LegId, PathId, PortBlock, Relay, RelayConfig, Rule};
 use amt::{AddedListeners, AmtListener, GatewaySocket};
 use clock::Clock;
@@ -239,9 +239,10 @@ impl Driver {
         self.relay.set_authenticators(self.now(), authenticators);
     }
 
-    /// Replaces what requests of HTTP clients must have, and the channels with names. Streams that are being sent continue.
-    pub fn set_http_access(&mut self, token: Option<String>, channels: Vec<HttpChannel>) {
-        self.http.set_access(token, channels);
+    /// Replaces what requests of HTTP clients must have, and the playlist. Streams that are being sent continue, except for
+    /// those of groups that only the former playlist named.
+    pub fn set_http_access(&mut self, token: Option<String>, playlist: Playlist) {
+        self.http.set_access(token, playlist);
     }
 
     /// Listens for other relays, without forwarding anything, and returns what the relay would do.

@@ -33,7 +33,7 @@ pub(super) enum ClientState {
     /// Its request is not complete.
     Request(Vec<u8>),
     Stream(Subscription),
-    /// The connection ends once the outbox is empty, and at this time at the latest.
+    /// Its response is being sent since this time, and the connection ends after it.
     Ending(ClockTime),
     /// The connection ends now.
     Gone,
@@ -149,6 +149,11 @@ impl Outbox {
 
     pub(super) const fn is_empty(&self) -> bool {
         self.current.is_none() && self.own.is_empty()
+    }
+
+    /// Returns the number of bytes that are kept for this client alone.
+    pub(super) const fn own_len(&self) -> usize {
+        self.own.len()
     }
 
     /// Returns whether more than a request may cause is waiting.

@@ -11,6 +11,7 @@
 //! | `/ws/[SOURCE@]GROUP:PORT` | a message per datagram over WebSocket; with `?raw`, its bytes |
 //! | `/` | a page that lists the channels with their rates, and plays or shows them |
 //! | `/playlist.m3u` | the channels, for a player |
+//! | `/NAME`, `/GROUP/NAME` | the stream of a channel of the playlist |
 //! | `/status` | clients, groups and rates, as a page or as JSON |
 //!
 //! Clients may be hostile. These rules hold:
@@ -24,13 +25,19 @@
 //! 4. Datagrams that a client of `/sse` or `/ws` misses are reported as a gap, with their number unless the group was not
 //!    received in between.
 
+mod access;
+mod address;
 mod channel;
 mod client;
 mod encode;
+mod listing;
 mod playlist;
+mod public_url;
 mod refusal;
 mod reorder;
+mod request;
 mod resource;
+mod response;
 mod server;
 mod status;
 
@@ -43,7 +50,8 @@ use mcast_group::GroupAddr;
 use crate::{LegId, Traffic};
 
 pub use channel::HttpDemand;
-pub use playlist::{HttpChannel, Playlist, PlaylistError};
+pub use playlist::{HttpChannel, OddLine, PassedOver, Playlist};
+pub use public_url::{InvalidProxyNetwork, InvalidPublicUrl, ProxyNetwork, PublicUrl};
 pub use refusal::{HttpCounts, HttpRefusal};
 pub use server::{HttpClientId, HttpServer};
 
@@ -65,10 +73,15 @@ pub struct HttpConfig {
     pub hosts: Vec<String>,
     /// Origins (`https://tv.example`) whose pages may read the streams, or `*` for all. Pages of this server may.
     pub origins: Vec<String>,
-    /// What a request must have as `Authorization: Bearer TOKEN`, or as `?token=TOKEN`. `None`: nothing.
+    /// What a request must have as `?token=TOKEN`, as `Authorization: Bearer TOKEN`, as the cookie `token`, or as `token/TOKEN` in
+    /// `User-Agent`. `None`: nothing.
     pub token: Option<String>,
+    /// What addresses in playlists begin with, if not with the host of the request.
+    pub public_url: Option<PublicUrl>,
+    /// Proxies of which the headers `X-Forwarded-…` count.
+    pub proxies: Vec<ProxyNetwork>,
     /// Channels with names, which the pages list if a rule serves them.
-    pub channels: Vec<HttpChannel>,
+    pub playlist: Playlist,
     /// A random number, another one for each start: identifiers of events contain it.
     pub seed: u64,
 }
@@ -76,14 +89,16 @@ pub struct HttpConfig {
 impl HttpConfig {
     /// Creates a configuration with the defaults: 256 clients, which are dropped after 5 s.
     #[must_use]
-    pub const fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self {
             max_clients: 256,
             stall: Duration::from_secs(5),
             hosts: Vec::new(),
             origins: Vec::new(),
             token: None,
-            channels: Vec::new(),
+            public_url: None,
+            proxies: Vec::new(),
+            playlist: Playlist::default(),
             seed,
         }
     }

@@ -89,7 +89,7 @@ impl HttpRefusal {
     pub(super) const fn header(self) -> &'static str {
         match self {
             Self::Token => "WWW-Authenticate: Bearer realm=\"mcast relay\"\r\n",
-            Self::Method => "Allow: GET, HEAD\r\n",
+            Self::Method => "Allow: GET, HEAD, OPTIONS\r\n",
             Self::Upgrade => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             Self::Busy | Self::LegDown => "Retry-After: 5\r\n",
             _ => "",

@@ -294,8 +294,10 @@ mod tests {
     #[test]
     fn a_sender_that_starts_again_is_followed_from_its_second_packet_on_however_far_it_is_behind() {
         let soon = Duration::from_millis(20);
-        for behind in [1, 2, 10, 32, 99, 100, 101, 500, 512, 513, 999, 1_000, 20_000, 32_768, 40_000, 65_535] {
-            let (clock, zero) = (|number: u16| 360_000 + u32::from(number) * 3_600, |number| u32::from(number));
+        for behind in [1, 2, 10, 32, 99, 100, 101, 500, 512, 513, 999, 1_000, 20_000, 32_768, 40_000, 65_535]
+        {
+            let (clock, zero) =
+                (|number: u16| 360_000 + u32::from(number) * 3_600, |number| u32::from(number));
             let random = |number: u16| 0x8000_1234_u32.wrapping_add(u32::from(number) * 3_600);
             for (what, sent) in [
                 ("the clock goes on", sent_after_a_restart(behind, soon, clock)),
@@ -319,7 +321,9 @@ mod tests {
                 };
                 for first in (0..4_000).step_by(usize::from(burst)) {
                     (first..first + burst).for_each(&mut push);
-                    (first..first + burst).filter_map(|number| number.checked_sub(behind)).for_each(&mut push);
+                    (first..first + burst)
+                        .filter_map(|number| number.checked_sub(behind))
+                        .for_each(&mut push);
                 }
                 assert_eq!(out, (0..4_000).collect::<Vec<_>>(), "{behind} behind, {burst} together");
             }

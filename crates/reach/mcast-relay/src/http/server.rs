@@ -1,25 +1,31 @@
 //! The server: connections, and the groups that they receive.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mcast_group::{AddrRange, Membership, SourceFilter};
+use mcast_group::{Membership, SourceFilter};
 use mcast_pace::{ClockTime, ReportLimiter, ReportQuota, WithheldReport};
 
+use super::access::{self, Access};
 use super::channel::{Channel, ChannelKey, Feed, HttpDemand, Start};
 use super::client::{Client, ClientState, Outbox, Subscription};
 use super::encode::{self, ClientFrame, CloseCode, FrameReader, Opcode};
-use super::playlist::Listings;
+use super::listing::Listing;
 use super::refusal::{HttpCounts, HttpRefusal, Refusal};
-use super::resource::{self, MAX_HEAD, Request, Resource, StreamKind};
-use super::{HttpChannel, HttpConfig, HttpDatagram, HttpEvent, HttpRule, playlist};
+use super::request::{self, MAX_HEAD, Method, Request};
+use super::resource::{self, Resource, StreamKind};
+use super::{HttpConfig, HttpDatagram, HttpEvent, HttpRule, Playlist, response};
 
 /// The time in which a request must be complete.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
-/// The time that a client has to take the end of a response.
+/// The time in which a client must take some of a response, or close the connection after it.
 const ENDING_TIME: Duration = Duration::from_secs(2);
+/// The time that a client has to take a response in any case.
+const RESPONSE_TIME: Duration = Duration::from_secs(60);
+/// The bytes of responses that wait for clients, of all of them together.
+const MAX_WAITING: usize = 64 << 20;
 /// The time without datagrams after which something else is sent to clients of events.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How often clients are looked at.
@@ -38,6 +44,8 @@ const RETRY: &[u8] = b"retry: 1000\n\n";
 const INDEX: &str = include_str!("index.html");
 const PLAYER: &str = include_str!("player.js");
 const PLAYER_PLACE: &str = "/* player.js */";
+/// Where the page has the path under which clients reach the server.
+const ROOT_PLACE: &str = "/* root */";
 
 /// The number of a connection, given by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,10 +56,9 @@ pub struct HttpClientId(pub u64);
 #[derive(Debug)]
 pub struct HttpServer {
     pub(super) config: HttpConfig,
-    pub(super) rules: Vec<HttpRule>,
     pub(super) clients: BTreeMap<HttpClientId, Client>,
     pub(super) channels: BTreeMap<ChannelKey, Channel>,
-    pub(super) listings: Listings,
+    pub(super) listing: Listing,
     pub(super) counts: HttpCounts,
     next_client: u64,
     epochs: u64,
@@ -64,13 +71,13 @@ pub struct HttpServer {
 impl HttpServer {
     /// Creates a server without rules.
     #[must_use]
-    pub fn new(config: HttpConfig) -> Self {
+    pub fn new(mut config: HttpConfig) -> Self {
+        let listing = Listing::new(std::mem::take(&mut config.playlist));
         Self {
             config,
-            rules: Vec::new(),
             clients: BTreeMap::new(),
             channels: BTreeMap::new(),
-            listings: Listings::new(),
+            listing,
             counts: HttpCounts::default(),
             next_client: 0,
             epochs: 0,
@@ -81,25 +88,27 @@ impl HttpServer {
         }
     }
 
-    /// Replaces what requests must have, and the channels with names. Streams that are being sent continue.
-    pub fn set_access(&mut self, token: Option<String>, channels: Vec<HttpChannel>) {
-        (self.config.token, self.config.channels) = (token, channels);
-        self.list_channels();
+    /// Replaces what requests must have, and the playlist. Streams that are being sent continue, except for those of groups that
+    /// only the former playlist named.
+    pub fn set_access(&mut self, now: ClockTime, token: Option<String>, playlist: Playlist) {
+        self.config.token = token;
+        self.listing.set_playlist(playlist);
+        self.end_unnamed(now);
     }
 
     /// Replaces the rules. The streams of groups that they no longer name end.
     pub fn set_rules(&mut self, now: ClockTime, rules: Vec<HttpRule>) {
-        self.rules = rules;
-        self.list_channels();
+        self.listing.set_rules(rules);
+        self.end_unnamed(now);
+    }
+
+    fn end_unnamed(&mut self, now: ClockTime) {
         self.is_demand_changed = true;
         for (key, channel) in &mut self.channels {
-            let rule = self.rules.iter().find(|rule| names(rule, key));
-            channel.rule = rule.map_or(channel.rule, |rule| rule.rule);
+            channel.rule = self.listing.rule_of(key).unwrap_or(channel.rule);
         }
         let is_gone = |client: &Client| {
-            let is_named = |key: &ChannelKey| {
-                self.rules.iter().any(|rule| rule.listener == client.listener && names(rule, key))
-            };
+            let is_named = |key: &ChannelKey| self.listing.names(client.listener, key);
             client.subscription().is_some_and(|subscription| !is_named(&subscription.channel))
         };
         let gone: Vec<_> =
@@ -317,7 +326,7 @@ impl HttpServer {
     }
 
     fn receive_head(&mut self, now: ClockTime, id: HttpClientId, head: Vec<u8>) {
-        let parsed = match resource::parse(&head) {
+        let parsed = match request::parse(&head) {
             Ok(None) if head.len() > MAX_HEAD => {
                 let text = format!("the request is longer than {MAX_HEAD} bytes");
                 Err(Refusal::new(HttpRefusal::TooLarge, text))
@@ -335,48 +344,50 @@ impl HttpServer {
             Err(refusal) => return self.refuse(now, id, &refusal, false),
         };
         if let Err(refusal) = self.answer(now, id, &request) {
-            self.refuse(now, id, &refusal, request.is_head);
+            self.refuse(now, id, &refusal, request.is_head());
         }
         // A client may have sent frames together with its request.
         self.handle_bytes(now, id, head.get(request.length..).unwrap_or_default());
     }
 
     fn answer(&mut self, now: ClockTime, id: HttpClientId, request: &Request) -> Result<(), Refusal> {
-        let origin = resource::check(request, &self.config)?;
-        match resource::find(request)? {
+        let Some(client) = self.clients.get_mut(&id) else { return Ok(()) };
+        let (peer, listener) = (client.address.ip(), client.listener);
+        // Limits and reports are for the client, not for the proxy. Its port is not known.
+        if let Some(address) = access::client(request, &self.config, peer) {
+            client.address = SocketAddr::new(address, 0);
+        }
+        let base = access::base(request, &self.config, peer, &listener.to_string());
+        let access = access::check(request, &self.config, peer, base)?;
+        if request.method == Method::Options {
+            self.end(now, id, &response::preflight(&request.preflight, access.origin.as_deref()));
+            return Ok(());
+        }
+        let page = match resource::find(request, access.base.within(&request.path))? {
             Resource::Stream { kind, membership } => {
-                self.open_stream(now, id, request, kind, &membership, origin.as_deref())
+                return self.open_stream(now, id, request, kind, &membership, &access);
+            }
+            Resource::Channel(name) => {
+                let (kind, membership) =
+                    self.listing.stream_of(listener, &name).ok_or_else(resource::nothing)?;
+                return self.open_stream(now, id, request, kind, &membership, &access);
             }
             Resource::Status { json } => {
-                let Some(client) = self.clients.get(&id) else { return Ok(()) };
-                let page = self.status(now, client.listener, json);
-                self.show(now, id, request, &page, origin.as_deref())
+                let (content_type, body) = self.status(now, listener, json);
+                response::page(content_type, &body, &access, request)
             }
             Resource::Index => {
-                let page = ("text/html; charset=utf-8", INDEX.replacen(PLAYER_PLACE, PLAYER, 1));
-                self.show(now, id, request, &page, origin.as_deref())
+                let page =
+                    INDEX.replacen(PLAYER_PLACE, PLAYER, 1).replacen(ROOT_PLACE, access.base.prefix(), 1);
+                response::page("text/html; charset=utf-8", &page, &access, request)
             }
             Resource::Playlist => {
-                let Some(client) = self.clients.get(&id) else { return Ok(()) };
-                let listener = client.listener.to_string();
-                let host = request.host.as_deref().unwrap_or(&listener);
-                let channels = self.channels_at(client.listener);
-                let text = playlist::write_playlist(&channels, host, self.config.token.as_deref());
-                let page = ("audio/x-mpegurl; charset=utf-8", text);
-                self.show(now, id, request, &page, origin.as_deref())
+                let token = self.config.token.as_deref().map(access::escaped);
+                let (base, requested) = (access.base.to_string(), self.channels.keys());
+                let body = self.listing.write(listener, requested, &base, token.as_deref());
+                response::kept_page("audio/x-mpegurl; charset=utf-8", &body, &access, request)
             }
-        }
-    }
-
-    fn show(
-        &mut self,
-        now: ClockTime,
-        id: HttpClientId,
-        request: &Request,
-        (content_type, body): &(&str, String),
-        origin: Option<&str>,
-    ) -> Result<(), Refusal> {
-        let page = resource::page(content_type, body, origin, request.is_head);
+        };
         self.end(now, id, &page);
         Ok(())
     }
@@ -388,19 +399,19 @@ impl HttpServer {
         request: &Request,
         kind: StreamKind,
         membership: &Membership,
-        origin: Option<&str>,
+        access: &Access,
     ) -> Result<(), Refusal> {
         let Some(client) = self.clients.get(&id) else { return Ok(()) };
-        let (rule, key) = self.find_channel(client.listener, membership)?;
+        let (rule, key) = self.listing.find(client.listener, membership)?;
         let mut head = match (kind.is_websocket(), &request.websocket_key) {
-            (false, _) => resource::stream_head(kind, origin),
-            (true, Some(key)) if !request.is_head => {
+            (false, _) => response::stream_head(kind, access),
+            (true, Some(key)) if !request.is_head() => {
                 let accept = encode::accept_key(key).ok_or_else(not_a_websocket)?;
-                resource::upgrade(&accept)
+                response::upgrade(&accept)
             }
             (true, _) => return Err(not_a_websocket()),
         };
-        if request.is_head {
+        if request.is_head() {
             self.end(now, id, &head);
             return Ok(());
         }
@@ -440,48 +451,6 @@ impl HttpServer {
         Ok(())
     }
 
-    /// Returns the rules of a listener that serve a membership, each with the channel that it is there. Without sources, those of
-    /// the rule are meant.
-    pub(super) fn serving<'a>(
-        &'a self,
-        listener: SocketAddr,
-        membership: &'a Membership,
-    ) -> impl Iterator<Item = (&'a HttpRule, ChannelKey)> {
-        let of_listener = self.rules.iter().filter(move |rule| rule.listener == listener);
-        let channels = of_listener.map(|rule| {
-            let is_any = membership.sources.is_any();
-            let sources = if is_any { &rule.traffic.sources } else { &membership.sources };
-            let (leg, address) = (rule.leg, membership.address);
-            (rule, ChannelKey { leg, address, sources: sources.clone() })
-        });
-        channels.filter(|(rule, key)| names(rule, key))
-    }
-
-    /// Returns the channel of a membership, and the number of its rule.
-    fn find_channel(
-        &self,
-        listener: SocketAddr,
-        membership: &Membership,
-    ) -> Result<(usize, ChannelKey), Refusal> {
-        let address = membership.address;
-        let mut named = self.serving(listener, membership).peekable();
-        let Some((first, _)) = named.peek() else {
-            let text = format!(
-                "no rule of this relay serves {membership}: add one with its group, or request another"
-            );
-            return Err(Refusal::new(HttpRefusal::Group, text));
-        };
-        let down = format!("{} cannot be used at present: try again later", first.leg_name);
-        let Some((rule, key)) = named.find(|(rule, _)| rule.is_up) else {
-            return Err(Refusal::new(HttpRefusal::LegDown, down));
-        };
-        if key.lacks_source() {
-            let text = format!("{} is source-specific: request SOURCE@{address}", address.group);
-            return Err(Refusal::new(HttpRefusal::Invalid, text));
-        }
-        Ok((rule.rule, key))
-    }
-
     fn receive_frames(&mut self, now: ClockTime, id: HttpClientId, bytes: &[u8]) {
         let mut rest = bytes;
         while let Some(client) = self.clients.get_mut(&id)
@@ -517,7 +486,11 @@ impl HttpServer {
                 let text = format!("the request was not complete within {} s", REQUEST_TIME.as_secs());
                 self.refuse(now, id, &Refusal::new(HttpRefusal::Timeout, text), false);
             }
-            ClientState::Ending(until) if now >= *until => client.state = ClientState::Gone,
+            ClientState::Ending(since)
+                if now >= *since + RESPONSE_TIME || now >= client.last_sent.max(*since) + ENDING_TIME =>
+            {
+                client.state = ClientState::Gone;
+            }
             // It takes nothing, or less than arrives. The second kind would miss parts as long as it stays.
             ClientState::Stream(own) if is_over(client.blocked_since) || is_over(own.behind_since) => {
                 self.drop_stalled(now, id);
@@ -547,7 +520,7 @@ impl HttpServer {
     /// Ends a stream: what is being sent is completed.
     fn end_stream(&mut self, now: ClockTime, id: HttpClientId, code: CloseCode) {
         let Some(client) = self.clients.get_mut(&id) else { return };
-        let ending = ClientState::Ending(now + ENDING_TIME);
+        let ending = ClientState::Ending(now);
         if let ClientState::Stream(subscription) = std::mem::replace(&mut client.state, ending) {
             if subscription.kind.is_websocket() {
                 client.outbox.push(&encode::close(code));
@@ -565,15 +538,28 @@ impl HttpServer {
     fn refuse(&mut self, now: ClockTime, id: HttpClientId, refusal: &Refusal, is_head: bool) {
         let Some(client) = self.clients.get(&id) else { return };
         self.refused(now, client.listener, client.address, refusal);
-        self.end(now, id, &resource::refusal(refusal, is_head));
+        self.end(now, id, &response::refusal(refusal, is_head));
     }
 
     /// Sends a last response.
     fn end(&mut self, now: ClockTime, id: HttpClientId, response: &[u8]) {
         if let Some(client) = self.clients.get_mut(&id) {
-            client.state = ClientState::Ending(now + ENDING_TIME);
+            client.state = ClientState::Ending(now);
             client.outbox = Outbox::default();
             client.outbox.push(response);
+        }
+        self.bound_waiting(id);
+    }
+
+    /// Drops clients that do not take their responses until those that wait have a bounded length together.
+    fn bound_waiting(&mut self, latest: HttpClientId) {
+        let waiting = |clients: &BTreeMap<HttpClientId, Client>| -> usize {
+            clients.values().map(|client| client.outbox.own_len()).sum()
+        };
+        while waiting(&self.clients) > MAX_WAITING {
+            let others = self.clients.iter_mut().filter(|(id, _)| **id != latest);
+            let Some((_, longest)) = others.max_by_key(|(_, client)| client.outbox.own_len()) else { return };
+            (longest.state, longest.outbox) = (ClientState::Gone, Outbox::default());
         }
     }
 
@@ -598,17 +584,6 @@ fn feed_of<'a>(channels: &'a BTreeMap<ChannelKey, Channel>, client: &Client) -> 
     channels.get(&subscription.channel)?.feed(subscription.kind)
 }
 
-/// Returns whether a rule names all that a channel receives.
-fn names(rule: &HttpRule, key: &ChannelKey) -> bool {
-    let traffic = &rule.traffic;
-    let has_group = traffic.ranges().iter().any(|range| range.contains(key.address));
-    let has_sources = match &key.sources {
-        SourceFilter::Include(sources) => sources.iter().all(|source| traffic.sources.admits(*source)),
-        SourceFilter::Exclude(_) => key.sources == traffic.sources,
-    };
-    rule.leg == key.leg && has_group && has_sources
-}
-
 fn not_a_websocket() -> Refusal {
     let text = "this is a WebSocket: open it with a program for those, or request /sse/ instead of /ws/";
     Refusal::new(HttpRefusal::Upgrade, text)
@@ -616,46 +591,4 @@ fn not_a_websocket() -> Refusal {
 
 fn busy(problem: &str) -> Refusal {
     Refusal::new(HttpRefusal::Busy, format!("{problem}: try again later, or raise --http-clients"))
-}
-
-impl HttpServer {
-    /// Lists the channels of the playlist, and the groups that rules name one by one.
-    fn list_channels(&mut self) {
-        let listeners: BTreeSet<SocketAddr> = self.rules.iter().map(|rule| rule.listener).collect();
-        self.listings = listeners.into_iter().map(|listener| (listener, self.listing(listener))).collect();
-    }
-
-    fn listing(&self, listener: SocketAddr) -> Vec<HttpChannel> {
-        let named = self.config.channels.iter().filter_map(|channel| {
-            let membership = self.receivable(listener, &channel.membership)?;
-            Some(HttpChannel { membership, ..channel.clone() })
-        });
-        let mut channels: Vec<HttpChannel> = named.collect();
-        let mut listed: BTreeSet<_> = channels.iter().map(|channel| channel.membership.address).collect();
-        for rule in self.rules.iter().filter(|rule| rule.listener == listener) {
-            let alone = rule.traffic.ranges().iter().filter(|range| range.count() == 1);
-            for address in alone.flat_map(AddrRange::addresses).filter(|address| listed.insert(*address)) {
-                channels
-                    .extend(self.receivable(listener, &Membership::new(address)).map(HttpChannel::unnamed));
-            }
-        }
-        channels
-    }
-
-    /// Returns what a client receives that requests this; `None` if nothing.
-    fn receivable(&self, listener: SocketAddr, membership: &Membership) -> Option<Membership> {
-        let (_, key) = self.serving(listener, membership).next()?;
-        (!key.lacks_source()).then(|| key.membership())
-    }
-
-    /// Returns the channels of a listener, and those that clients request there.
-    pub(super) fn channels_at(&self, listener: SocketAddr) -> Vec<HttpChannel> {
-        let mut channels = self.listings.get(&listener).cloned().unwrap_or_default();
-        let listed: BTreeSet<_> = channels.iter().map(|channel| channel.membership.address).collect();
-        let requested = self.channels.keys().filter(|key| !listed.contains(&key.address));
-        let requested = requested.map(ChannelKey::membership);
-        let served = requested.filter(|membership| self.serving(listener, membership).next().is_some());
-        channels.extend(served.map(HttpChannel::unnamed));
-        channels
-    }
 }

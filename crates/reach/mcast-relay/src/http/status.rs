@@ -148,7 +148,7 @@ impl HttpServer {
             let subscription = client.subscription()?;
             Some(self.client_status(now, client, subscription))
         };
-        let rules = self.rules.iter().map(|rule| RuleStatus {
+        let rules = self.listing.rules().iter().map(|rule| RuleStatus {
             traffic: rule.traffic.to_string(),
             from: rule.leg_name.clone(),
             to: format!("http://{}", rule.listener),
@@ -158,7 +158,7 @@ impl HttpServer {
             event: "status",
             clients: self.clients.values().filter_map(client).collect(),
             groups: self.channels.iter().map(|(key, channel)| self.group_status(now, key, channel)).collect(),
-            channels: self.channels_at(listener).iter().map(ChannelStatus::of).collect(),
+            channels: self.listing.channels(listener, self.channels.keys()).map(ChannelStatus::of).collect(),
             rules: rules.collect(),
             served: counts.served,
             datagrams: counts.datagrams,
@@ -183,7 +183,7 @@ impl HttpServer {
     }
 
     fn group_status(&self, now: ClockTime, key: &ChannelKey, channel: &Channel) -> GroupStatus {
-        let rule = self.rules.iter().find(|rule| rule.leg == key.leg);
+        let rule = self.listing.rules().iter().find(|rule| rule.leg == key.leg);
         let (rtp_missing, rtp_discarded) = channel.rtp_counts();
         GroupStatus {
             group: text(key),
@@ -202,7 +202,7 @@ impl HttpServer {
 impl Status {
     fn page(&self) -> String {
         let mut page = format!(
-            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>mcast relay</title>\
+            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>mcast relay</title><link rel=\"icon\" href=\"data:,\">\
              <style>{STYLE}</style></head><body>\n<h1>mcast relay</h1>\n"
         );
         let rules: Vec<_> = self.rules.iter().map(RuleStatus::cells).collect();
@@ -225,8 +225,9 @@ impl Status {
 }
 
 impl ChannelStatus {
-    fn of(channel: &HttpChannel) -> Self {
-        Self { name: channel.name.clone(), group: channel.membership.to_string(), path: channel.path() }
+    fn of(channel: HttpChannel) -> Self {
+        let (group, path) = (channel.membership.to_string(), channel.path());
+        Self { name: channel.name, group, path }
     }
 }
 

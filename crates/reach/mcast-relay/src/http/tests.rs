@@ -123,9 +123,8 @@ fn ids(events: &str) -> Vec<String> {
 fn the_pages_list_channels_that_rules_serve_with_their_names() {
     let text = "#EXTINF:-1,News\nrtp://@239.1.2.7:5000\n#EXTINF:-1,Elsewhere\nudp://@239.9.9.9:5000\n\
                 #EXTINF:-1,One source\nudp://@232.1.2.3:5000\n#EXTINF:-1,No source\nudp://@232.9.9.9:5000\n";
-    let playlist: Playlist = text.parse().unwrap();
-    let config =
-        HttpConfig { channels: playlist.channels, token: Some("s3cret".into()), ..HttpConfig::new(7) };
+    let playlist = Playlist::read(text.as_bytes());
+    let config = HttpConfig { playlist, token: Some("s3cret".into()), ..HttpConfig::new(7) };
     // What clients cannot receive is not listed.
     let rules = ["239.1.2.0/24:5000", "239.8.8.8:6000", "10.0.0.7@232.1.2.3:5000", "232.9.9.9:5000"];
     let mut lan = Lan::with(config, &rules);
@@ -625,6 +624,204 @@ fn a_client_of_events_without_datagrams_is_kept_alive() {
     assert_eq!(lan.text(client), "");
     lan.pass(Duration::from_secs(2));
     assert_eq!(lan.text(client), ":\n\n");
+}
+
+#[test]
+fn a_rule_for_any_port_serves_every_group_on_request_except_those_that_are_never_forwarded() {
+    let mut lan = Lan::new(&["224.0.0.0/4:*", "[ff1e::]/16:5000-9000"]);
+    assert_eq!(lan.joined(), None, "nothing is joined before");
+    for (path, expected) in [
+        ("/udp/239.1.2.3:9584", 200),
+        ("/udp/232.77.8.9:5146", 400),
+        ("/udp/10.0.0.7@232.77.8.9:5146", 200),
+        ("/udp/224.0.0.5:5000", 403),
+        ("/udp/239.1.2.3:319", 403),
+        ("/udp/[ff1e::7]:7777", 200),
+        ("/udp/[ff1e::7]:4999", 403),
+    ] {
+        let id = lan.get(path);
+        let response = lan.text(id);
+        assert!(response.starts_with(&format!("HTTP/1.1 {expected} ")), "{path}: {response}");
+    }
+    assert_eq!(lan.joined(), Some(3));
+    let list = lan.get("/playlist.m3u");
+    assert_eq!(body(&lan.text(list)).lines().filter(|line| line.starts_with("http")).count(), 3);
+}
+
+#[test]
+fn a_rule_for_the_playlist_serves_what_that_names_as_long_as_it_does() {
+    let list = |text: &str| Playlist::read(text.as_bytes());
+    let both = "#EXTINF:-1,A\nrtp://239.1.2.3:5000\n#EXTINF:-1,B\nudp://10.0.0.7@232.1.2.3:9000$HD\n\
+                #EXTINF:-1,Never\nudp://224.0.0.5:5000\n";
+    let mut lan = Lan::with(HttpConfig { playlist: list(both), ..HttpConfig::new(7) }, &["playlist"]);
+    for (path, expected) in [
+        ("/rtp/239.1.2.3:5000", 200),
+        ("/udp/10.0.0.7@239.1.2.3:5000", 200),
+        ("/udp/239.1.2.3:5001", 403),
+        ("/udp/239.1.2.4:5000", 403),
+        ("/udp/232.1.2.3:9000", 200),
+        ("/udp/10.0.0.8@232.1.2.3:9000", 403),
+        ("/udp/224.0.0.5:5000", 403),
+    ] {
+        let id = lan.get(path);
+        let response = lan.text(id);
+        assert!(response.starts_with(&format!("HTTP/1.1 {expected} ")), "{path}: {response}");
+        lan.server.handle_disconnected(lan.now, id);
+    }
+    let playlist = lan.get("/playlist.m3u");
+    let expected = "#EXTM3U\n#EXTINF:-1,A\nhttp://10.0.0.9:4022/rtp/239.1.2.3:5000/\n\
+                    #EXTINF:-1,B\nhttp://10.0.0.9:4022/udp/10.0.0.7@232.1.2.3:9000/$HD\n";
+    assert_eq!(body(&lan.text(playlist)), expected);
+    let (kept, ended) = (lan.get("/rtp/239.1.2.3:5000"), lan.get("/udp/232.1.2.3:9000"));
+    [kept, ended].into_iter().for_each(|id| drop(lan.text(id)));
+    lan.server.set_access(lan.now, None, list("rtp://239.1.2.3:5000\n"));
+    assert!(lan.server.is_ending(ended) && !lan.server.is_ending(kept));
+}
+
+#[test]
+fn a_channel_has_its_name_as_its_path() {
+    let text = "#EXTINF:-1 group-title=\"General\",The news\nrtp://239.1.2.3:5000$HD\nrtp://239.1.2.4:5000$SD\n\
+                #EXTGRP:Täglich\n#EXTINF:-1,Wetter/Sport\nudp://239.1.2.5:5000\n";
+    let playlist = Playlist::read(text.as_bytes());
+    let mut lan = Lan::with(HttpConfig { playlist, ..HttpConfig::new(7) }, &["239.1.2.0/24:5000"]);
+    for (path, expected) in [
+        ("/The%20news", Some("239.1.2.3:5000")),
+        ("/General/The%20news/", Some("239.1.2.3:5000")),
+        ("/The%20news/SD", Some("239.1.2.4:5000")),
+        ("/General/The%20news$SD", Some("239.1.2.4:5000")),
+        ("/General/The%20news/SD$SD", Some("239.1.2.4:5000")),
+        ("/The%20news$4K", Some("239.1.2.3:5000")),
+        ("/T%C3%A4glich/Wetter/Sport", Some("239.1.2.5:5000")),
+        ("/Wetter/Sport", Some("239.1.2.5:5000")),
+        ("/The%20new", None),
+        ("/The%20newss", None),
+        ("/General", None),
+        ("/statuss", None),
+    ] {
+        let head = lan.request(&format!("HEAD {path}"), "");
+        let response = lan.text(head);
+        let status = if expected.is_some() { "200" } else { "404" };
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status} ")) && body(&response).is_empty(),
+            "{path}: {response}"
+        );
+        let id = lan.get(path);
+        lan.text(id);
+        let status = lan.get("/status.json");
+        let status: serde_json::Value = serde_json::from_str(body(&lan.text(status))).unwrap();
+        assert_eq!(status["clients"][0]["group"].as_str(), expected, "{path}");
+        lan.server.handle_disconnected(lan.now, id);
+    }
+}
+
+#[test]
+fn a_playlist_that_has_not_changed_is_not_sent_again() {
+    let playlist = Playlist::read(b"#EXTINF:-1,News\nrtp://239.1.2.3:5000\n");
+    let mut lan = Lan::with(HttpConfig { playlist, ..HttpConfig::new(7) }, &["239.1.2.0/24:5000"]);
+    let get = |lan: &mut Lan, headers: &str| {
+        let id = lan.request("GET /playlist.m3u", headers);
+        lan.text(id)
+    };
+    let first = get(&mut lan, "");
+    let tag = first.lines().find_map(|line| line.strip_prefix("ETag: ")).unwrap().to_owned();
+    assert!(first.starts_with("HTTP/1.1 200 ") && tag.starts_with('"') && tag.ends_with('"'), "{first}");
+    assert_eq!(get(&mut lan, "").lines().find_map(|line| line.strip_prefix("ETag: ")), Some(tag.as_str()));
+    for known in [tag.clone(), format!("\"x\", {tag}"), format!("W/{tag}"), "*".into()] {
+        let again = get(&mut lan, &format!("If-None-Match: {known}\r\n"));
+        assert!(again.starts_with("HTTP/1.1 304 ") && body(&again).is_empty(), "{known}: {again}");
+        assert!(again.contains(&format!("ETag: {tag}\r\n")) && !again.contains("Content-Length"), "{again}");
+    }
+    assert!(get(&mut lan, "If-None-Match: \"other\"\r\n").starts_with("HTTP/1.1 200 "));
+    let head = lan.request("HEAD /playlist.m3u", "");
+    assert!(lan.text(head).contains(&tag));
+    lan.server.set_access(lan.now, None, Playlist::read(b"#EXTINF:-1,Other\nrtp://239.1.2.3:5000\n"));
+    assert!(get(&mut lan, &format!("If-None-Match: {tag}\r\n")).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_browser_learns_what_it_may_send_for_an_allowed_page_and_needs_no_token_to_ask() {
+    let origins = vec!["https://tv.example".to_owned()];
+    let config = HttpConfig { origins, token: Some("s3cret".into()), ..HttpConfig::new(7) };
+    let mut lan = Lan::with(config, &[GROUP]);
+    let preflight = |lan: &mut Lan, origin: &str| {
+        let headers = format!(
+            "{origin}Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization, range\r\n\
+             Access-Control-Request-Private-Network: true\r\n"
+        );
+        let id = lan.request("OPTIONS /rtp/239.1.2.3:5000/", &headers);
+        lan.text(id)
+    };
+    let allowed = preflight(&mut lan, "Origin: https://tv.example\r\n");
+    assert!(allowed.starts_with("HTTP/1.1 204 ") && body(&allowed).is_empty(), "{allowed}");
+    for line in [
+        "Access-Control-Allow-Origin: https://tv.example",
+        "Access-Control-Allow-Methods: GET, HEAD",
+        "Access-Control-Allow-Headers: authorization, range",
+        "Access-Control-Allow-Private-Network: true",
+    ] {
+        assert!(allowed.lines().any(|given| given == line), "{line}: {allowed}");
+    }
+    let foreign = preflight(&mut lan, "Origin: https://evil.example\r\n");
+    assert!(foreign.starts_with("HTTP/1.1 403 ") && !foreign.contains("Access-Control"), "{foreign}");
+    let plain = preflight(&mut lan, "");
+    assert!(plain.contains("Allow: GET, HEAD, OPTIONS\r\n") && !plain.contains("Access-Control"), "{plain}");
+    assert_eq!(lan.joined(), None, "nothing is served");
+}
+
+#[test]
+fn behind_a_proxy_addresses_are_those_of_the_proxy_and_limits_those_of_its_clients() {
+    let proxies = vec!["10.0.0.1".parse().unwrap()];
+    let config = HttpConfig { proxies, max_clients: 4, token: Some("s3cret".into()), ..HttpConfig::new(7) };
+    let mut lan = Lan::with(config, &[GROUP]);
+    let forwarded = |client: &str| {
+        format!(
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Host: tv.example\r\nX-Forwarded-Prefix: /iptv\r\nX-Forwarded-For: {client}\r\n"
+        )
+    };
+    let get = |lan: &mut Lan, path: &str, client: &str| {
+        let id = lan.request(&format!("GET {path}?token=s3cret"), &forwarded(client));
+        lan.text(id)
+    };
+    let list = get(&mut lan, "/playlist.m3u", "203.0.113.7");
+    assert!(list.contains("\nhttps://tv.example/iptv/udp/239.1.2.3:5000/?token=s3cret\n"), "{list}");
+    let page = get(&mut lan, "/iptv/", "203.0.113.7");
+    assert!(page.contains("const root = \"/iptv\";"), "{page}");
+    assert!(
+        page.contains("Set-Cookie: token=s3cret; Path=/iptv/; HttpOnly; SameSite=Strict; Secure\r\n"),
+        "{page}"
+    );
+    for (client, status) in
+        [("203.0.113.7", "200"), ("203.0.113.7", "200"), ("203.0.113.7", "503"), ("203.0.113.8", "200")]
+    {
+        let response = get(&mut lan, "/iptv/udp/239.1.2.3:5000/", client);
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{client}: {response}");
+    }
+    // Without the option, anybody could write these headers.
+    lan.server.config.proxies.clear();
+    let list = get(&mut lan, "/playlist.m3u", "203.0.113.7");
+    assert!(list.contains("\nhttp://10.0.0.9:4022/udp/239.1.2.3:5000/?token=s3cret\n"), "{list}");
+}
+
+#[test]
+fn a_long_playlist_reaches_a_slow_client_and_clients_that_take_nothing_are_bounded() {
+    let text: String = (0..40_000)
+        .map(|number| format!("#EXTINF:-1,{}{number}\nrtp://239.1.2.3:5000\n", "x".repeat(100)))
+        .collect();
+    let playlist = Playlist::read(text.as_bytes());
+    let mut lan = Lan::with(HttpConfig { playlist, ..HttpConfig::new(7) }, &[GROUP]);
+    let slow = lan.get("/playlist.m3u");
+    let mut taken = 0;
+    for _ in 0..30 {
+        taken += lan.take(slow, 250_000).len();
+        lan.pass(Duration::from_secs(1));
+    }
+    assert!(taken > 6_000_000 && lan.server.is_gone(slow), "{taken}");
+    let stalled: Vec<_> = (0..200).map(|_| lan.get("/playlist.m3u")).collect();
+    let waiting: usize = lan.server.clients.values().map(|client| client.outbox.own_len()).sum();
+    assert!(waiting <= 64 << 20, "{waiting}");
+    assert!(stalled.iter().any(|id| !lan.server.is_gone(*id)));
+    lan.pass(Duration::from_secs(3));
+    assert!(stalled.iter().all(|id| lan.server.is_gone(*id)));
 }
 
 /// What may happen.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mcast_group::{AddrRange, GroupRange, SourceFilter};
+use mcast_group::{AddrRange, GroupAddr, GroupRange, SourceFilter};
 
 use super::{Leg, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleTarget, Selection, ServiceFilter};
 use crate::amt::AmtRelayName;
@@ -11,7 +11,7 @@ use crate::rule::DiscoveryProtocol;
 /// The largest number of groups that a rule joins while nobody has joined them.
 pub(crate) const MAX_ALWAYS: usize = 4_096;
 
-/// The largest number of ports of a rule: each of them needs a socket.
+/// The largest number of ports of a rule that forwards: each of them needs a socket.
 const MAX_PORTS: usize = 256;
 
 /// Ports of protocols that forwarding breaks.
@@ -28,7 +28,7 @@ pub(super) fn check(rule: &Rule) -> Result<(), RuleError> {
     check_legs(rule)?;
     check_amt(rule)?;
     if rule.traffic.protocol.is_none() {
-        check_traffic(&rule.traffic.selection)?;
+        check_traffic(rule)?;
     }
     check_http(rule)?;
     if rule.services != ServiceFilter::All && rule.traffic.protocol != Some(DiscoveryProtocol::Mdns) {
@@ -77,7 +77,8 @@ fn check_amt(rule: &Rule) -> Result<(), RuleError> {
     if relay.is_none() && rule.amt_addresses().next().is_none() {
         return Ok(());
     }
-    if rule.traffic.protocol.is_some() || rule.traffic.ranges().is_empty() {
+    let has_groups = !rule.traffic.ranges().is_empty() || rule.traffic.selection == Selection::Playlist;
+    if rule.traffic.protocol.is_some() || !has_groups {
         return Err(RuleError::AmtTraffic);
     }
     let has_one_source =
@@ -88,14 +89,32 @@ fn check_amt(rule: &Rule) -> Result<(), RuleError> {
     }
 }
 
-fn check_traffic(selection: &Selection) -> Result<(), RuleError> {
-    match selection {
+fn check_traffic(rule: &Rule) -> Result<(), RuleError> {
+    match &rule.traffic.selection {
         Selection::Broadcast(port) => check_ports(*port..=*port),
+        Selection::Playlist if rule.is_http_only() => Ok(()),
+        Selection::Playlist => Err(RuleError::Playlist),
+        // A group is received while a client requests it, so a wide range costs nothing.
+        Selection::Groups(ranges) if rule.is_http_only() => ranges.iter().try_for_each(check_requestable),
         Selection::Groups(ranges) => ranges.iter().try_for_each(|range| {
             check_groups(range.groups)?;
             check_ports(range.ports.clone())
         }),
     }
+}
+
+/// Refuses a range of which clients could not request anything.
+fn check_requestable(range: &AddrRange) -> Result<(), RuleError> {
+    let (groups, ports) = (range.groups, &range.ports);
+    let first = check_address(GroupAddr::new(groups.first, *ports.start()));
+    let last = check_address(GroupAddr::new(groups.last, *ports.end()));
+    if last.is_ok() { Ok(()) } else { first }
+}
+
+/// Refuses what no rule forwards. A range for HTTP clients may contain it.
+pub(crate) fn check_address(address: GroupAddr) -> Result<(), RuleError> {
+    check_groups(address.group.into())?;
+    check_ports(address.port..=address.port)
 }
 
 /// Refuses groups of routing protocols, of IGMP and MLD, and of the discovery protocols: those have names.
@@ -150,6 +169,7 @@ fn check_http(rule: &Rule) -> Result<(), RuleError> {
         return Ok(());
     }
     Err(RuleError::HttpOption(match rule {
+        _ if rule.traffic.selection == Selection::Playlist => return Ok(()),
         _ if rule.traffic.ranges().is_empty() => "they request a group, and broadcast has none",
         Rule { rewrite: Some(_), .. } => "they request the group as it is sent; remove as",
         _ if rule.services != ServiceFilter::All => "they would see all services; remove allow and deny",

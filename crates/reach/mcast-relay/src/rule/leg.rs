@@ -165,6 +165,11 @@ pub enum RuleError {
         "\"{0}\" is not an address for HTTP clients; write http://localhost:PORT, or http://ADDRESS:PORT of this host"
     )]
     Http(String),
+    /// A playlist is served to others than HTTP clients.
+    #[error(
+        "only HTTP clients are served from a playlist; send to http://ADDRESS:PORT alone, or name groups"
+    )]
+    Playlist,
     /// What a rule says does not apply to HTTP clients.
     #[error("HTTP clients cannot be served like this: {0}")]
     HttpOption(&'static str),

@@ -1,5 +1,6 @@
 //! The parser of rules and of files of rules.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::iter::Peekable;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use mcast_group::{Expand, Family, Group, SourceFilter};
 
+use super::traffic::{ANY_PORT, PLAYLIST};
 use super::{
     DiscoveryProtocol, Leg, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleFileError, RuleTarget,
     Selection, ServiceFilter, Traffic, check,
@@ -113,7 +115,12 @@ impl FromStr for Traffic {
             let selection = Selection::Broadcast(parse_port(port)?);
             return Ok(Self { selection, sources: parse_sources(sources)?, protocol: None });
         }
-        let expansion = Expand::default().ranges(text)?;
+        if text == PLAYLIST {
+            return Ok(Self { selection: Selection::Playlist, sources: SourceFilter::ANY, protocol: None });
+        }
+        let all = text.strip_suffix(ANY_PORT).filter(|rest| rest.ends_with(':'));
+        let text = all.map_or_else(|| text.into(), |rest| Cow::from(format!("{rest}1-{}", u16::MAX)));
+        let expansion = Expand::default().ranges(&text)?;
         let sources = expansion.items.first().map_or(SourceFilter::ANY, |(_, sources)| sources.clone());
         let ranges = expansion.items.into_iter().map(|(range, _)| range).collect();
         Ok(Self { selection: Selection::Groups(ranges), sources, protocol: None })
@@ -401,6 +408,12 @@ mod tests {
             ("mdns from eth0 to eth1,eth1", "occurs twice"),
             ("mdns from all to eth1", "does not name one interface"),
             ("mdns from eth0 to netns:web", "has no interface"),
+            ("playlist from eth0 to eth1", "only HTTP clients"),
+            ("playlist from eth0 to eth1,http://10.0.0.1:4022", "only HTTP clients"),
+            ("10.0.0.7@playlist from eth0 to http://10.0.0.1:4022", "playlist"),
+            ("239.1.2.0/24:* from eth0 to eth1", "it names 65535 ports"),
+            ("239.1.2.3:319-320 from eth0 to http://10.0.0.1:4022", "PTP"),
+            ("224.0.0.0/24:* from eth0 to http://10.0.0.1:4022", "control the link"),
             ("mdns from eth0 to udp://239.1.2.3:5000", "is not a unicast target"),
             ("mdns from eth0 to udp://10.0.0.1:0", "is not a unicast target"),
             ("mdns from eth0 to eth1 quickly", "\"quickly\" is not an option"),
@@ -429,6 +442,22 @@ mod tests {
         ] {
             assert!(error(text).contains(reason), "{text}: {}", error(text));
         }
+    }
+
+    #[test]
+    fn http_clients_are_served_from_any_port_and_from_a_playlist() {
+        for text in [
+            "239.0.0.0/8:* from eth0 to http://127.0.0.1:4022",
+            "224.0.0.0/4:* from eth0 to http://127.0.0.1:4022",
+            "239.0.0.0/8:5000-10000 from eth0 to http://127.0.0.1:4022,http://10.0.0.1:4022",
+            "fd00::7@[ff3e::/32]:* from eth0 to http://127.0.0.1:4022",
+            "playlist from eth0 to http://127.0.0.1:4022",
+            "playlist from amt:192.0.2.1 to http://127.0.0.1:4022",
+        ] {
+            assert_eq!(rule(text).to_string(), text);
+        }
+        let all = rule("239.0.0.0/8:1-65535 from eth0 to http://127.0.0.1:4022");
+        assert_eq!(all.to_string(), "239.0.0.0/8:* from eth0 to http://127.0.0.1:4022");
     }
 
     #[test]

@@ -25,7 +25,14 @@ pub enum Selection {
     Groups(Vec<AddrRange>),
     /// IPv4 broadcast to this port.
     Broadcast(u16),
+    /// The groups of the playlist that HTTP clients get. They are not known here: it may change while the relay runs.
+    Playlist,
 }
+
+/// What the rule names that serves a playlist.
+pub(super) const PLAYLIST: &str = "playlist";
+/// Stands for all ports.
+pub(super) const ANY_PORT: &str = "*";
 
 impl Traffic {
     /// Returns whether it includes a datagram with these addresses.
@@ -44,7 +51,7 @@ impl Traffic {
     pub fn ranges(&self) -> &[AddrRange] {
         match &self.selection {
             Selection::Groups(ranges) => ranges,
-            Selection::Broadcast(_) => &[],
+            Selection::Broadcast(_) | Selection::Playlist => &[],
         }
     }
 }
@@ -61,6 +68,7 @@ impl fmt::Display for Traffic {
         match (&self.selection, self.protocol) {
             (_, Some(protocol)) => f.write_str(protocol.name()),
             (Selection::Broadcast(port), None) => write!(f, "broadcast:{port}"),
+            (Selection::Playlist, None) => f.write_str(PLAYLIST),
             (Selection::Groups(ranges), None) => ranges.iter().try_for_each(|range| write_range(f, range)),
         }
     }
@@ -80,8 +88,11 @@ fn write_range(f: &mut fmt::Formatter<'_>, range: &AddrRange) -> fmt::Result {
             None => write!(f, "{open}{}{close}+{count}", groups.first)?,
         },
     }
-    let (first, last) = (range.ports.start(), range.ports.end());
-    if first == last { write!(f, ":{first}") } else { write!(f, ":{first}-{last}") }
+    match (*range.ports.start(), *range.ports.end()) {
+        (1, u16::MAX) => write!(f, ":{ANY_PORT}"),
+        (first, last) if first == last => write!(f, ":{first}"),
+        (first, last) => write!(f, ":{first}-{last}"),
+    }
 }
 
 /// Returns the length of the prefix that consists of `count` groups from `first` on, if there is one.

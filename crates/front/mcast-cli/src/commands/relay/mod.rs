@@ -1,5 +1,6 @@
 //! `mcast relay`: forwards multicast between segments, without loops.
 
+mod clients;
 #[cfg(target_os = "linux")]
 mod linux;
 mod tunnels;
@@ -19,14 +20,14 @@ use unsupported as platform;
 use anyhow::Context;
 use mcast::Rate;
 use mcast_metrics::ExporterAddress;
-use mcast_relay::http::{HttpChannel, Playlist};
+use mcast_relay::http::Playlist;
 use mcast_relay::{Authenticator, PortBlock, Rule};
 use mcast_terminal::Console;
 use mcast_tunnel::Keys;
 
-use crate::arguments::{WireOption, parse_duration, read_keys, warn_if_readable};
+use crate::arguments::{WireOption, parse_duration, read_keys};
 use crate::exit::{Failure, Outcome};
-use crate::output::count_of;
+use clients::ClientOptions;
 use tunnels::{Profile, TunnelArguments};
 
 /// Forward multicast between networks, containers and VLANs
@@ -73,39 +74,6 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     clients: ClientOptions,
-}
-
-/// A token of this length cannot be guessed with the requests that a relay answers.
-const SHORTEST_TOKEN: usize = 16;
-
-/// Options for HTTP clients.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "HTTP clients")]
-struct ClientOptions {
-    /// Serve at most N clients at the same time
-    #[arg(long, value_name = "N", default_value = "256", value_parser = clap::value_parser!(u16).range(1..))]
-    http_clients: u16,
-
-    /// Drop a client that takes nothing, or remains too far behind, for TIME
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
-    http_stall: Duration,
-
-    /// Serve requests for this name of the host too, not only for its addresses and localhost; repeatable
-    #[arg(long, value_name = "NAME", value_parser = parse_host)]
-    http_host: Vec<String>,
-
-    /// Let pages of this origin (https://tv.example) read the streams; `*` for all; repeatable
-    #[arg(long, value_name = "ORIGIN", value_parser = parse_origin)]
-    http_origin: Vec<String>,
-
-    /// Serve only requests with the token in the first line of FILE, as `?token=TOKEN` or `Authorization: Bearer TOKEN`;
-    /// SIGHUP rereads it
-    #[arg(long, value_name = "FILE")]
-    http_token_file: Option<PathBuf>,
-
-    /// List the channels of this M3U playlist by their names, at / and /playlist.m3u; SIGHUP rereads it
-    #[arg(long, value_name = "FILE")]
-    http_playlist: Option<PathBuf>,
 }
 
 /// Options for forwarding.
@@ -157,6 +125,8 @@ Traffic:
   239.1.2.0/24:5000                   groups and a port; also [ff15::1]:5000-5003
   10.0.0.7@232.1.2.3:5000             from one source
   broadcast:6000                      IPv4 broadcasts to a port
+  239.0.0.0/8:*                       any port, for HTTP clients
+  playlist                            what --http-playlist names, for HTTP clients
   mdns, ssdp, wsd, llmnr, coap, knx   a discovery protocol; also forwards the replies
 
 Legs and targets:
@@ -199,6 +169,7 @@ Examples:
   mcast relay mdns between eth0 and docker:web
   mcast relay 239.1.2.3:5000 from eth0 to tunnel:paris --tunnel paris=hub.example:5700 --key sites.key
   mcast relay 239.1.2.0/24:5000 from eth0 to http://localhost:4022
+  mcast relay playlist from eth0 to http://192.168.1.1:4022 --http-playlist tv.m3u
   mcast relay 10.0.0.7@232.1.2.3:5000 from amt:relay.example.net to eth0
   mcast relay --config /etc/mcast/relay-home.rules --check";
 
@@ -209,7 +180,7 @@ struct Plan<'a> {
     authenticators: Vec<Arc<dyn Authenticator>>,
     keys: Keys,
     token: Option<String>,
-    channels: Vec<HttpChannel>,
+    playlist: Playlist,
     arguments: &'a Arguments,
 }
 
@@ -220,9 +191,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
     let authenticators = arguments.read_authenticators(console)?;
     let keys = arguments.read_keys(console)?;
-    let (token, channels) =
-        (arguments.clients.read_token(console)?, arguments.clients.read_channels(console)?);
-    platform::run(Plan { rules, authenticators, keys, token, channels, arguments }, console)
+    let (token, playlist) =
+        (arguments.clients.read_token(console)?, arguments.clients.read_playlist(console)?);
+    platform::run(Plan { rules, authenticators, keys, token, playlist, arguments }, console)
 }
 
 impl Arguments {
@@ -246,6 +217,7 @@ impl Arguments {
         let rules: Vec<Rule> =
             rules.into_iter().map(|rule| self.forwarding.complete(rule)).collect::<anyhow::Result<_>>()?;
         self.tunnels.check(&rules, self.forwarding.key.is_some())?;
+        self.clients.check(&rules)?;
         Ok(rules)
     }
 
@@ -261,43 +233,6 @@ impl Arguments {
             Some(path) if !self.tunnels.is_empty() => Ok(read_keys(path, console)?),
             _ => Ok(Keys::none()),
         }
-    }
-}
-
-impl ClientOptions {
-    /// Returns what requests must have.
-    fn read_token(&self, console: &Console) -> anyhow::Result<Option<String>> {
-        let Some(path) = &self.http_token_file else { return Ok(None) };
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let token = text.lines().next().unwrap_or_default().trim();
-        // It is a part of addresses as it is.
-        let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        if token.len() < SHORTEST_TOKEN || !token.bytes().all(is_safe) {
-            let text = format!(
-                "the first line of {} is not a token: at least {SHORTEST_TOKEN} letters, digits or `-._~`",
-                path.display()
-            );
-            let make = "head -c 24 /dev/urandom | base64 | tr '+/' '-_'";
-            let remedy = format!("make one: (umask 077; {make} > {})", path.display());
-            return Err(Failure::usage(text).remedy(remedy).into());
-        }
-        warn_if_readable(&mcast_stream::KeyFile::new(path), path, console);
-        Ok(Some(token.to_owned()))
-    }
-
-    /// Returns the channels with names.
-    fn read_channels(&self, console: &Console) -> anyhow::Result<Vec<HttpChannel>> {
-        let Some(path) = &self.http_playlist else { return Ok(Vec::new()) };
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let Playlist { channels, passed_over, .. } =
-            text.parse().map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-        if passed_over > 0 {
-            let others = count_of(passed_over as u64, "URL");
-            console.note(format_args!("{}: passed over {others} without a group", path.display()));
-        }
-        Ok(channels)
     }
 }
 
@@ -335,25 +270,6 @@ fn parse_ports(text: &str) -> Result<PortBlock, &'static str> {
         (first >= 1_024).then_some(PortBlock { first, count })
     });
     ports.ok_or("write the first and the last port, from 1024 on: 61440-62463")
-}
-
-/// Parses the name of a host, as it is in the header `Host`.
-fn parse_host(text: &str) -> Result<String, &'static str> {
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    match !text.is_empty() && text.bytes().all(is_name) {
-        true => Ok(text.to_owned()),
-        false => Err("write the name of this host without a port: tv.lan"),
-    }
-}
-
-/// Parses an origin, as it is in the header `Origin`.
-fn parse_origin(text: &str) -> Result<String, &'static str> {
-    let is_authority = |rest: &str| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' ']);
-    match text.split_once("://") {
-        _ if ["*", "null"].contains(&text) => Ok(text.to_owned()),
-        Some(("http" | "https", authority)) if is_authority(authority) => Ok(text.to_ascii_lowercase()),
-        _ => Err("write a scheme and a host without a path: https://tv.example, or * for all"),
-    }
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Vec<Rule>> {
@@ -416,18 +332,6 @@ mod tests {
         assert_eq!(texts(&["mdns", "between", "a", "and", "b"]), ["mdns between a and b"]);
         let quoted = ["mdns between a and b", "ssdp between a and b"];
         assert_eq!(texts(&quoted), quoted);
-    }
-
-    #[test]
-    fn hosts_and_origins_are_those_that_a_browser_sends() {
-        assert_eq!(parse_host("tv.lan").unwrap(), "tv.lan");
-        assert!(["", "tv.lan:4022", "http://tv.lan", "[::1]"].iter().all(|text| parse_host(text).is_err()));
-        for origin in ["https://tv.example", "http://10.0.0.1:8000", "null", "*"] {
-            assert_eq!(parse_origin(origin).unwrap(), origin);
-        }
-        for other in ["tv.example", "https://tv.example/", "https://", "file://", "ftp://tv.example"] {
-            assert!(parse_origin(other).is_err(), "{other}");
-        }
     }
 
     #[test]

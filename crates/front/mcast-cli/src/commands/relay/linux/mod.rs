@@ -46,7 +46,7 @@ pub(super) fn run(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> 
     keep_rights(needs_namespaces, plan.arguments.wire.policy())?;
     match plan.arguments.check {
         true => check(driver, plan.arguments.json, console),
-        false => Session::new(driver, plan.arguments, console)?.run(bound),
+        false => Session::new(driver, &plan, console)?.run(bound),
     }
 }
 
@@ -69,7 +69,9 @@ fn open(plan: &Plan<'_>, console: &Console) -> anyhow::Result<Driver> {
         hosts: clients.http_host.clone(),
         origins: clients.http_origin.clone(),
         token: plan.token.clone(),
-        channels: plan.channels.clone(),
+        public_url: clients.http_public_url.clone(),
+        proxies: clients.http_proxy.clone(),
+        playlist: plan.playlist.clone(),
         ..HttpConfig::new(seed)
     };
     Ok(Driver::open(DriverOptions {
@@ -145,6 +147,8 @@ struct Session<'a> {
     next_figures: Instant,
     wire: WireNotes,
     loops: u64,
+    /// Whether the playlist names a group.
+    has_channels: bool,
     start: Instant,
     interrupt: Interrupt,
     hangup: Option<Hangup>,
@@ -152,8 +156,9 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(driver: Driver, arguments: &'a Arguments, console: &'a Console) -> anyhow::Result<Self> {
+    fn new(driver: Driver, plan: &Plan<'a>, console: &'a Console) -> anyhow::Result<Self> {
         let (waker, start, service) = (driver.waker(), Instant::now(), Service::begin());
+        let arguments = plan.arguments;
         Ok(Self {
             names: Names::of(driver.relay()),
             driver,
@@ -164,6 +169,7 @@ impl<'a> Session<'a> {
             next_figures: start,
             wire: WireNotes::default(),
             loops: 0,
+            has_channels: plan.playlist.channels().next().is_some(),
             start,
             // If the waker fails, the wait ends after its longest time.
             interrupt: Interrupt::catch(move || drop(waker.wake()))?,
@@ -277,13 +283,17 @@ impl<'a> Session<'a> {
         let keys = self.arguments.read_keys(self.console)?;
         let authenticators = self.arguments.read_authenticators(self.console)?;
         let token = self.arguments.clients.read_token(self.console)?;
-        let channels = self.arguments.clients.read_channels(self.console)?;
+        let playlist = self.arguments.clients.read_playlist(self.console)?;
+        let has_channels = playlist.channels().next().is_some();
+        // A download that failed leaves a page with an error, or an empty file.
+        anyhow::ensure!(has_channels || !self.has_channels, "the playlist names no group any more");
         let count = rules.len();
         // Gateways of AMT, for example, cannot be served at every address.
         self.driver.replace_rules(rules)?;
         self.driver.set_tunnel_keys(&keys);
         self.driver.set_authenticators(authenticators);
-        self.driver.set_http_access(token, channels);
+        self.has_channels = has_channels;
+        self.driver.set_http_access(token, playlist);
         Ok(count)
     }
 }
