@@ -10,7 +10,6 @@ mod arguments;
 mod cli;
 mod commands;
 mod completion;
-mod event_output;
 mod execute;
 mod exit;
 mod interrupt;
@@ -64,13 +63,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => return exit::print_usage_error(&error),
     };
     let console = Console::new(cli.quiet, cli.verbose);
-    if let Err(error) = tracing::start() {
+    if let Err(error) = tracing::start(&console) {
         return exit::print_failure(&error, &console);
     }
-    match execute(&cli.command, &console) {
+    let status = match execute(&cli.command, &console) {
+        // What is written on a thread of its own may have failed only now.
+        Ok(outcome) => console.finish().map(|()| outcome).map_err(Into::into),
+        Err(error) => Err(error),
+    };
+    let status = match status {
         Ok(outcome) => outcome.into(),
         Err(error) => exit::print_failure(&error, &console),
-    }
+    };
+    // It has been reported already, and a failure of its own.
+    let _ = console.finish();
+    status
 }
 
 fn execute(command: &cli::Command, console: &Console) -> anyhow::Result<Outcome> {
@@ -104,21 +111,23 @@ mod tracing {
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
 
+    use mcast_terminal::Console;
+
     use crate::exit::Failure;
 
     /// A level, or a list of levels of crates.
     const VARIABLE: &str = "MCAST_LOG";
 
     /// Prints from now on what [`VARIABLE`] selects; nothing if it is not set.
-    pub(crate) fn start() -> anyhow::Result<()> {
+    pub(crate) fn start(console: &Console) -> anyhow::Result<()> {
         let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else { return Ok(()) };
         let targets: Targets = text.to_string_lossy().parse().map_err(|error| {
             Failure::usage(format!("{VARIABLE}: {error}")).remedy(
                 "write a level, such as debug, or levels of crates: mcast_stream=debug,mcast_relay=info",
             )
         })?;
-        let is_coloured = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_coloured);
+        let (notes, is_coloured) = (console.notes(), console.palette_for_notes().is_coloured());
+        let lines = tracing_subscriber::fmt::layer().with_writer(move || notes.clone()).with_ansi(is_coloured);
         tracing_subscriber::registry().with(lines.with_filter(targets)).try_init()?;
         Ok(())
     }

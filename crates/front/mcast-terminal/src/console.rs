@@ -1,20 +1,29 @@
 //! Output streams: data goes to standard output, everything else to standard error.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, OnceLock};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use mcast_group::SafeText;
 use mcast_sys::service::journal_reads;
 
+use crate::background::{BackgroundWriter, CAPACITY, Mishap, Reporter, Sink, Stream};
+use crate::same_file;
+
 /// The output streams, with their verbosity and colours.
-#[derive(Debug)]
+///
+/// Writing to them waits for their readers, as it should where the output is what the command is for. A command that does
+/// something else meanwhile calls [`Self::detach`].
+#[derive(Clone, Debug)]
 pub struct Console {
     quiet: bool,
     verbose: bool,
     out: Palette,
     err: Palette,
+    /// Who writes them, if not the thread that prints.
+    writers: Arc<Writers>,
     /// Whether lines on standard error start with their level, for the journal.
     levels: bool,
     /// Whether lines on standard output may start with their level, too.
@@ -51,6 +60,7 @@ impl Console {
             verbose,
             out,
             err,
+            writers: Arc::default(),
             levels: journal_reads(2),
             output_levels: journal_reads(1),
             is_beside: false,
@@ -61,13 +71,112 @@ impl Console {
     /// Returns streams whose lines on standard error start with the name of a part of the program.
     #[must_use]
     pub fn named(&self, part: &str) -> Self {
-        Self { part: Some(part.to_owned()), ..*self }
+        Self { part: Some(part.to_owned()), ..self.clone() }
     }
 
     /// Returns streams that leave standard output to another program: results go to standard error, too.
     #[must_use]
     pub fn beside_a_program(&self) -> Self {
-        Self { out: self.err, output_levels: self.levels, is_beside: true, part: self.part.clone(), ..*self }
+        Self { out: self.err, output_levels: self.levels, is_beside: true, ..self.clone() }
+    }
+
+    /// From now on, lines on standard error are written by a thread of its own, so that whoever does not read them delays nobody.
+    /// What does not fit into a bounded queue is dropped and counted; a line reports that once it is read again.
+    ///
+    /// `prepare` is called in the thread before it writes, for instance to drop rights.
+    ///
+    /// # Errors
+    /// If the thread cannot be started, and those of `prepare`.
+    pub fn detach_notes(&self, prepare: fn() -> io::Result<()>) -> io::Result<()> {
+        if self.writers.error.get().is_none() {
+            let writer = BackgroundWriter::start(CAPACITY, prepare, self.sinks(), self.reporter())?;
+            self.writers.error.get_or_init(|| Arc::new(writer));
+        }
+        Ok(())
+    }
+
+    /// From now on, standard output is written like standard error by [`Self::detach_notes`], which this includes. A file on a
+    /// full disk does not end the command: what waits is written once there is room.
+    ///
+    /// Lines are written, or dropped, together with all up to the next [flush](Output::flush).
+    ///
+    /// # Errors
+    /// If a thread cannot be started, and those of `prepare`.
+    pub fn detach(&self, prepare: fn() -> io::Result<()>) -> io::Result<()> {
+        self.detach_notes(prepare)?;
+        if self.writers.output.get().is_some() {
+            return Ok(());
+        }
+        // In one order, where both are seen together.
+        let shared = self.writers.error.get().filter(|_| same_file::are_outputs_same()).cloned();
+        let writer = match shared {
+            Some(writer) => writer,
+            None => Arc::new(BackgroundWriter::start(CAPACITY, prepare, self.sinks(), self.reporter())?),
+        };
+        self.writers.output.get_or_init(|| writer);
+        Ok(())
+    }
+
+    /// Waits until what was detached is written, or its reader has taken nothing for two seconds.
+    ///
+    /// # Errors
+    /// Why standard output could not be written: a broken pipe, or a full disk. A reader that takes nothing is not an error.
+    pub fn finish(&self) -> io::Result<()> {
+        let written = self.writers.output.get().map_or(Ok(()), |writer| writer.finish(Stream::Output));
+        // If standard error is closed, nothing can be reported anywhere.
+        let _ = self.writers.error.get().map(|writer| writer.finish(Stream::Error));
+        written
+    }
+
+    /// Returns what opens the streams in the thread that writes them.
+    fn sinks(&self) -> impl Fn(Stream) -> Sink + Send + 'static {
+        let (output, error) = (self.choice(), self.choice_for_notes());
+        move |stream| match stream {
+            Stream::Output => Box::new(Data::output(output)),
+            Stream::Error => Box::new(AutoStream::new(io::stderr(), error)),
+        }
+    }
+
+    /// Returns what reports mishaps of the streams by lines on standard error.
+    fn reporter(&self) -> Reporter {
+        // The writers hold the reporter.
+        let (console, writers) = (Self { writers: Arc::default(), ..self.clone() }, Arc::downgrade(&self.writers));
+        Arc::new(move |stream, mishap| {
+            let Some(writers) = writers.upgrade() else { return };
+            let Some(line) = console.mishap_line(stream, &mishap) else { return };
+            if let Some(writer) = writers.error.get() {
+                match stream {
+                    Stream::Error => writer.push_report(Stream::Error, line.into_bytes()),
+                    // If nobody reads standard error either, this line counts among those that are dropped there.
+                    Stream::Output => drop(writer.push(Stream::Error, line.into_bytes())),
+                }
+            }
+        })
+    }
+
+    fn mishap_line(&self, stream: Stream, mishap: &Mishap) -> Option<String> {
+        let name = match stream {
+            Stream::Output => "standard output",
+            Stream::Error => "standard error",
+        };
+        let (level, text) = match mishap {
+            // It is on the same disk, or the next line is lost, too.
+            Mishap::Full(_) if stream == Stream::Error => return None,
+            Mishap::Full(error) => {
+                (Level::Warning, format!("{error}; events are written when there is room"))
+            }
+            Mishap::Writable(0) => (Level::Information, format!("{name} can be written again: no event is missing there")),
+            Mishap::Writable(lines) => {
+                (Level::Warning, format!("{name} can be written again: {} of output dropped", count_lines(*lines)))
+            }
+            Mishap::Unread(lines) => {
+                (Level::Warning, format!("{} of output dropped: {name} was not read", count_lines(*lines)))
+            }
+        };
+        (!self.quiet).then(|| match level {
+            Level::Warning => self.warning(text),
+            level => self.line(level, text),
+        })
     }
 
     /// Returns the styles for standard output: plain unless it is a terminal with colours.
@@ -92,13 +201,32 @@ impl Console {
 
     /// Returns buffered standard output; flush it before blocking.
     pub fn output(&self) -> Output {
-        let choice = if self.out.is_coloured() { ColorChoice::Always } else { ColorChoice::AlwaysAnsi };
-        // `AlwaysAnsi` strips nothing. Plain styles write no escapes, and data may contain any bytes.
-        let stream = match self.is_beside {
-            true => Data::Error(AutoStream::new(io::stderr(), choice)),
-            false => Data::Output(AutoStream::new(io::stdout(), choice)),
+        let choice = self.choice();
+        let (stream, data) = match self.is_beside {
+            true => (Stream::Error, Data::Error(AutoStream::new(io::stderr(), choice))),
+            false => (Stream::Output, Data::output(choice)),
         };
-        Output::with_capacity(64 << 10, stream)
+        Output { buffer: Vec::new(), data, stream, writers: Arc::clone(&self.writers) }
+    }
+
+    fn choice(&self) -> ColorChoice {
+        // `AlwaysAnsi` strips nothing. Plain styles write no escapes, and data may contain any bytes.
+        if self.out.is_coloured() { ColorChoice::Always } else { ColorChoice::AlwaysAnsi }
+    }
+
+    fn choice_for_notes(&self) -> ColorChoice {
+        match (self.err.is_coloured(), io::stderr().is_terminal()) {
+            (true, _) => ColorChoice::Always,
+            // A line that shows progress moves the cursor.
+            (false, true) => ColorChoice::AlwaysAnsi,
+            (false, false) => ColorChoice::Never,
+        }
+    }
+
+    /// Returns a writer to standard error, for lines that others have formatted.
+    #[must_use]
+    pub fn notes(&self) -> NoteWriter {
+        NoteWriter { writers: Arc::clone(&self.writers), choice: self.choice_for_notes() }
     }
 
     /// Returns the prefix of a line on standard output: its level if the journal reads it, otherwise nothing.
@@ -123,8 +251,7 @@ impl Console {
     /// Prints a warning; `-q` silences it.
     pub fn warn(&self, line: impl Display) {
         if !self.quiet {
-            let style = self.err.warning;
-            self.print(Level::Warning, format_args!("{style}warning:{style:#} {line}"));
+            self.write(self.warning(line));
         }
     }
 
@@ -151,14 +278,78 @@ impl Console {
     }
 
     fn print(&self, level: Level, line: impl Display) {
-        // In one call, so that other programs on the same terminal do not write in between. If standard
-        // error is closed, the failure cannot be reported anywhere.
+        self.write(self.line(level, line));
+    }
+
+    fn warning(&self, line: impl Display) -> String {
+        let style = self.err.warning;
+        self.line(Level::Warning, format_args!("{style}warning:{style:#} {line}"))
+    }
+
+    /// Returns a line, or several, as standard error shows it.
+    fn line(&self, level: Level, line: impl Display) -> String {
         let line = match &self.part {
             Some(part) => line.to_string().lines().map(|line| format!("{part}: {line}\n")).collect(),
             None => format!("{line}\n"),
         };
-        let line = if self.levels { with_level(level, &line) } else { line };
-        let _ = AutoStream::auto(io::stderr()).write_all(line.as_bytes());
+        if self.levels { with_level(level, &line) } else { line }
+    }
+
+    fn write(&self, line: String) {
+        // In one call, so that other programs on the same terminal do not write in between. If standard
+        // error is closed, the failure cannot be reported anywhere.
+        let _ = self.writers.write_note(line.into_bytes(), self.choice_for_notes());
+    }
+}
+
+fn count_lines(lines: u64) -> String {
+    if lines == 1 { "1 line".into() } else { format!("{lines} lines") }
+}
+
+/// Who writes the streams that are detached from the threads that print.
+#[derive(Default)]
+struct Writers {
+    output: OnceLock<Arc<BackgroundWriter>>,
+    error: OnceLock<Arc<BackgroundWriter>>,
+}
+
+impl Writers {
+    fn of(&self, stream: Stream) -> Option<&BackgroundWriter> {
+        let writer = match stream {
+            Stream::Output => &self.output,
+            Stream::Error => &self.error,
+        };
+        writer.get().map(|writer| &**writer)
+    }
+
+    fn write_note(&self, line: Vec<u8>, choice: ColorChoice) -> io::Result<()> {
+        match self.of(Stream::Error) {
+            Some(writer) => writer.push(Stream::Error, line),
+            None => AutoStream::new(io::stderr(), choice).write_all(&line),
+        }
+    }
+}
+
+impl fmt::Debug for Writers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Writers")
+    }
+}
+
+/// Writes to standard error as notes are written: each call writes whole lines.
+#[derive(Clone, Debug)]
+pub struct NoteWriter {
+    writers: Arc<Writers>,
+    choice: ColorChoice,
+}
+
+impl Write for NoteWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writers.write_note(bytes.to_vec(), self.choice).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -167,16 +358,78 @@ fn with_level(level: Level, lines: &str) -> String {
     lines.lines().map(|line| format!("<{}>{line}\n", level as u8)).collect()
 }
 
-/// Buffered standard output.
-pub type Output = io::BufWriter<Data>;
+/// Buffered standard output. What is written is passed on with [`Self::flush`], or by the thread that prints as soon as there
+/// is much of it.
+#[derive(Debug)]
+pub struct Output {
+    buffer: Vec<u8>,
+    data: Data,
+    stream: Stream,
+    writers: Arc<Writers>,
+}
+
+impl Output {
+    const CAPACITY: usize = 64 << 10;
+
+    /// Passes on what is buffered.
+    fn drain(&mut self) -> io::Result<()> {
+        if let Some(writer) = self.writers.of(self.stream) {
+            return writer.push(self.stream, std::mem::take(&mut self.buffer));
+        }
+        let (mut written, mut result) = (0, Ok(()));
+        while written < self.buffer.len() && result.is_ok() {
+            match self.data.write(&self.buffer[written..]) {
+                Ok(0) => result = Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => result = Err(error),
+            }
+        }
+        self.buffer.drain(..written);
+        result
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let is_long = self.buffer.len() + bytes.len() > Self::CAPACITY;
+        // The end of a line may be far, and lines are not torn.
+        if is_long && !self.buffer.is_empty() && self.writers.of(self.stream).is_none() {
+            self.drain()?;
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.drain()?;
+        match self.writers.of(self.stream) {
+            Some(_) => Ok(()),
+            None => self.data.flush(),
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // As at the end of a `BufWriter`, nobody is there to whom a failure could be returned.
+        let _ = self.drain();
+    }
+}
 
 /// Where results go; its errors say that writing to it failed.
 #[derive(Debug)]
-pub enum Data {
+enum Data {
     /// Standard output.
     Output(AutoStream<io::Stdout>),
     /// Standard error, beside a program.
     Error(AutoStream<io::Stderr>),
+}
+
+impl Data {
+    fn output(choice: ColorChoice) -> Self {
+        Self::Output(AutoStream::new(io::stdout(), choice))
+    }
 }
 
 impl Write for Data {

@@ -12,10 +12,13 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod background;
 mod console;
+mod same_file;
 mod table;
 
 pub use crate::console::Palette;
 pub use crate::table::{columns, fit_line, text_width, wrap};
-pub use console::{Console, Data, Level, Output, is_terminal, width};
+pub use background::dropped_lines;
+pub use console::{Console, Level, NoteWriter, Output, is_terminal, width};
 pub use table::{Cell, Table};

@@ -28,10 +28,12 @@ mod top;
 pub(crate) use explain::terms as explained_terms;
 pub(crate) use lab::{hosts as lab_hosts, hosts_of_this_shell, names as lab_names};
 
+use anyhow::Context;
 use clap::Subcommand;
 use mcast_terminal::Console;
 
 use crate::exit::Outcome;
+use crate::sys;
 
 /// A subcommand with its arguments. The first doc line of each `Arguments` is its summary in help.
 #[derive(Debug, Subcommand)]
@@ -64,8 +66,56 @@ pub(crate) enum Command {
     Lab(lab::Arguments),
 }
 
+/// What a subcommand does while nobody reads its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UnreadOutput {
+    /// It waits.
+    Waits,
+    /// It waits with its data, on standard output, and with nothing else.
+    HoldsData,
+    /// It goes on with what its output is about.
+    GoesOn,
+}
+
+impl Command {
+    /// Returns what it does while nobody reads its output. In a lab it may not start a thread before it has entered that.
+    fn unread_output(&self) -> UnreadOutput {
+        let goes_on = |is_watching| if is_watching { UnreadOutput::GoesOn } else { UnreadOutput::Waits };
+        match self {
+            Self::Publish(_) | Self::Record(_) | Self::Querier(_) | Self::Perf(_) => UnreadOutput::GoesOn,
+            Self::Relay(arguments) => goes_on(!arguments.only_checks()),
+            Self::Bridge(arguments) => goes_on(!arguments.only_checks()),
+            Self::Doctor(arguments) => goes_on(arguments.watches()),
+            Self::Top(arguments) if arguments.reports_live() => UnreadOutput::GoesOn,
+            Self::Top(_)
+            | Self::Interfaces(_)
+            | Self::Groups(_)
+            | Self::Sniff(_)
+            | Self::Send(_)
+            | Self::Recv(_)
+            | Self::Ask(_)
+            | Self::Subscribe(_)
+            | Self::Ping(_)
+            | Self::Replay(_) => UnreadOutput::HoldsData,
+            Self::Demo(_) | Self::Explain(_) | Self::Pick(_) | Self::Plan(_) | Self::Log(_) | Self::Lab(_) => {
+                UnreadOutput::Waits
+            }
+            #[cfg(feature = "seal")]
+            Self::Keys(_) => UnreadOutput::Waits,
+        }
+    }
+}
+
 /// Runs a subcommand. No thread has been started before.
 pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcome> {
+    // Who writes needs no rights.
+    let drop_rights = || sys::keep_capabilities(&[]);
+    let detached = match command.unread_output() {
+        UnreadOutput::Waits => Ok(()),
+        UnreadOutput::HoldsData => console.detach_notes(drop_rights),
+        UnreadOutput::GoesOn => console.detach(drop_rights),
+    };
+    detached.context("cannot start the thread that writes the output")?;
     match command {
         Command::Demo(arguments) => Ok(Outcome::of(mcast_demo::run(arguments, console, "mcast")?)),
         Command::Interfaces(arguments) => interfaces::run(arguments, console),

@@ -173,13 +173,12 @@ fn ping(plan: Plan, console: &Console) -> anyhow::Result<Outcome> {
     let targets: Vec<_> = plan.targets.iter().map(Target::template).collect();
     let mut pings = Pings::new(SessionId::random(), plan.case, plan.schedule);
     let live = !plan.json && !console.is_quiet();
-    let palette = console.palette_for_notes();
     let mut asker = Asker::new(&sender, &targets);
     asker.run(
         &mut pings,
         || !interrupt.has_arrived(),
         |pings, reply| match pings.session().responders().get(reply.responder) {
-            Some(responder) if live => print_reply(responder, &reply, palette),
+            Some(responder) if live => print_reply(responder, &reply, console),
             _ => {}
         },
     )?;
@@ -229,19 +228,19 @@ fn reply(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
 }
 
 /// Prints an answer on standard error when it arrives.
-fn print_reply(responder: &RespondingHost, accepted: &AcceptedReply, palette: &Palette) {
+fn print_reply(responder: &RespondingHost, accepted: &AcceptedReply, console: &Console) {
     let AcceptedReply { is_new, number, reply, .. } = *accepted;
-    let Palette { address, good, dim, .. } = *palette;
+    let Palette { address, good, dim, .. } = *console.palette_for_notes();
     let results = if reply.by_unicast { "unicast  " } else { "multicast" };
     let hops = reply.hops().map(|hops| format!("  {}", distance(Some((hops, hops))))).unwrap_or_default();
     let new = if is_new { format!("  {good}new{good:#}") } else { String::new() };
-    // If standard error is closed, answers cannot be shown.
-    let _ = writeln!(
-        anstream::stderr(),
-        "{address}{}{address:#}  {dim}{results} {number}{dim:#}  {}{hops}{new}",
+    let line = format!(
+        "{address}{}{address:#}  {dim}{results} {number}{dim:#}  {}{hops}{new}\n",
         responder.address,
         round_trip(Some(accepted.round_trip)),
     );
+    // If standard error is closed, answers cannot be shown.
+    let _ = console.notes().write_all(line.as_bytes());
 }
 
 /// Writes a row per responder.

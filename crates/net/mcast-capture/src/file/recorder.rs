@@ -171,7 +171,7 @@ impl RecorderOptions {
     }
 
     /// Keeps at most this many files of a series, including those of earlier recordings; the oldest are
-    /// deleted when another one is started. `None`, the default, keeps all.
+    /// deleted when a file is started, the first one included. `None`, the default, keeps all.
     #[must_use]
     pub fn keep(self, keep: impl Into<Option<u32>>) -> Self {
         Self { keep: keep.into(), ..self }
@@ -209,7 +209,10 @@ impl Recorder {
                 CurrentFile::new(file, is_new, &options.path, SystemTime::now(), &options)?
             }
         };
-        Ok(Self::with(options, series, current))
+        let mut recorder = Self::with(options, series, current);
+        // Recordings may end before their first rotation, again and again.
+        recorder.delete_surplus();
+        Ok(recorder)
     }
 
     /// Records into an open file or pipe, such as standard output, which is not rotated; errors refer to it
@@ -292,8 +295,7 @@ impl Recorder {
                 let statistics = std::mem::take(&mut self.pending_statistics);
                 let complete = std::mem::replace(&mut self.current, next).end(statistics, false);
                 self.events.push_back(RecorderEvent::Completed(complete));
-                let failures = self.options.keep.map(|keep| series.delete_all_but(keep));
-                self.events.extend(failures.into_iter().flatten().map(RecorderEvent::NotDeleted));
+                self.delete_surplus();
                 self.describe_all();
             }
             Err(error) => {
@@ -337,6 +339,12 @@ impl Recorder {
             && writer.frames() > 0
             && (self.options.max_age.is_some_and(|limit| started.elapsed() >= limit)
                 || self.options.max_bytes.is_some_and(|limit| length() > limit))
+    }
+
+    /// Deletes the oldest files of the series.
+    fn delete_surplus(&mut self) {
+        let Some((series, keep)) = self.series.as_ref().zip(self.options.keep) else { return };
+        self.events.extend(series.delete_all_but(keep).into_iter().map(RecorderEvent::NotDeleted));
     }
 
     fn describe_all(&mut self) {

@@ -67,6 +67,21 @@ fn the_oldest_files_are_deleted_including_those_of_earlier_recordings() {
 }
 
 #[test]
+fn recordings_that_end_before_their_first_rotation_do_not_fill_the_folder() {
+    let folder = tempdir().unwrap();
+    let options = RecorderOptions::new(folder.path().join("crash.pcapng")).max_bytes(10_000).keep(3);
+    for run in 0..9 {
+        let mut recorder = Recorder::create(options.clone()).unwrap();
+        recorder.write(&OwnedFrame::new(datagram(b"x"), 1).frame());
+        assert!(recorder.next_event().is_none());
+        let files = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files, 3.min(run + 1), "while run {run} records");
+        // As after a crash, it is not finished.
+        drop(recorder);
+    }
+}
+
+#[test]
 fn a_file_ends_at_its_age_unless_it_has_no_frames() {
     let folder = tempdir().unwrap();
     let options = RecorderOptions::new(folder.path().join("old.pcapng")).max_age(Duration::ZERO);

@@ -249,6 +249,11 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 }
 
 impl Arguments {
+    /// Returns whether it only looks at the engine.
+    pub(crate) const fn only_checks(&self) -> bool {
+        self.check
+    }
+
     /// Returns what to read from; nothing if that is in a file.
     fn place(&self) -> &str {
         self.place.as_deref().unwrap_or_default()

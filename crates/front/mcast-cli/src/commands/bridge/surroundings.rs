@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 use mcast_bridge::{BridgeError, EngineError};
 use mcast_metrics::{BoundExporter, Exporter};
 use mcast_stream::seal::Keys;
-use mcast_terminal::Console;
+use mcast_terminal::{Console, Output};
 use serde::Serialize;
 
 use super::Arguments;
 use super::bridges::Process;
 use super::figures::Figures;
 use crate::arguments::{KeyFile, KeyReload};
-use crate::event_output::EventOutput;
 use crate::interrupt::{Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::output::{write_json, write_record};
@@ -32,7 +31,7 @@ pub(super) struct Surroundings<'a> {
     process: &'a Process,
     pub(super) console: &'a Console,
     pub(super) lines: LogLines<'a>,
-    out: EventOutput<'a>,
+    out: Output,
     pub(super) figures: Figures,
     pub(super) start: Instant,
     end: Option<Instant>,
@@ -62,7 +61,7 @@ impl<'a> Surroundings<'a> {
             process,
             console,
             lines: LogLines::new(console),
-            out: EventOutput::new(console),
+            out: console.output(),
             figures: process.figures(),
             start,
             end: process.end(start, arguments.timeout),
@@ -92,7 +91,7 @@ impl<'a> Surroundings<'a> {
     /// Does what is due between two notices; `set` replaces the keys, if they were to be read again.
     pub(super) fn handle_timeout(&mut self, set: impl FnOnce(Keys)) -> anyhow::Result<()> {
         self.service.alive();
-        self.out.poll()?;
+        self.out.flush()?;
         self.lines.poll();
         self.reload.poll(&self.service, STATUS, self.console, set);
         Ok(())
@@ -148,7 +147,6 @@ impl<'a> Surroundings<'a> {
     /// Writes the last record.
     pub(super) fn print_summary(&mut self, summary: &impl Serialize) -> anyhow::Result<()> {
         write_record(&mut self.out, "summary", &self.process.label(summary))?;
-        self.out.flush()?;
-        Ok(self.out.finish()?)
+        Ok(self.out.flush()?)
     }
 }

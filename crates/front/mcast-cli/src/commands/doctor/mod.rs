@@ -305,6 +305,11 @@ impl PathOptions {
 }
 
 impl Arguments {
+    /// Returns whether it examines repeatedly.
+    pub(crate) const fn watches(&self) -> bool {
+        self.timing.watch
+    }
+
     /// Returns whether a program is run until it ends, and examined meanwhile.
     fn runs_a_program(&self) -> bool {
         !self.command.is_empty() && (self.timing.watch || !self.results.repair.is_empty())

@@ -266,7 +266,7 @@ impl<'a> Progress<'a> {
         self.service.alive();
         let line = line(&step);
         if self.is_live && line != self.shown {
-            write_line(&format!("\r\x1b[K{line}"));
+            self.write(&format!("\r\x1b[K{line}"));
             self.shown = line;
         }
         match self.ends_early && step.is_enough() {
@@ -276,11 +276,18 @@ impl<'a> Progress<'a> {
     }
 }
 
+impl Progress<'_> {
+    fn write(&self, text: &str) {
+        // If standard error is closed, progress cannot be shown.
+        let _ = self.console.notes().write_all(text.as_bytes());
+    }
+}
+
 /// Clears the line.
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
         if !self.shown.is_empty() {
-            write_line("\r\x1b[K");
+            self.write("\r\x1b[K");
         }
     }
 }
@@ -289,12 +296,6 @@ fn line(step: &Step) -> String {
     let (elapsed, of) = (step.elapsed.as_secs(), step.of.as_secs());
     let (wire, socket) = (count(step.on_wire), count(step.at_socket));
     format!("{elapsed} of {of} s: {wire} on the wire, {socket} at the socket")
-}
-
-fn write_line(text: &str) {
-    let mut stderr = io::stderr();
-    // If standard error is closed, progress cannot be shown.
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
 #[cfg(test)]

@@ -6,10 +6,9 @@ use std::time::SystemTime;
 
 use mcast_stream::RefusedRequest;
 use mcast_stream::wire::SubscriberId;
-use mcast_terminal::Console;
+use mcast_terminal::{Console, Output};
 use serde::Serialize;
 
-use crate::event_output::EventOutput;
 use crate::log_lines::{LogLimiter, and_more};
 use crate::message_layer::refusal_text;
 use crate::output::{rfc3339, write_json};
@@ -70,13 +69,13 @@ impl RefusalRecord {
 pub(super) struct Refusals<'a> {
     console: &'a Console,
     is_json: bool,
-    out: EventOutput<'a>,
+    out: Output,
     limiter: LogLimiter<&'static str, RefusalRecord>,
 }
 
 impl<'a> Refusals<'a> {
     pub(super) fn new(console: &'a Console, is_json: bool) -> Self {
-        Self { console, is_json, out: EventOutput::new(console), limiter: LogLimiter::new() }
+        Self { console, is_json, out: console.output(), limiter: LogLimiter::new() }
     }
 
     pub(super) fn history(&mut self, refused: RefusedRequest) {
@@ -98,8 +97,6 @@ impl<'a> Refusals<'a> {
         while let Some((record, more)) = self.limiter.due() {
             self.write(record, more);
         }
-        let polled = self.out.poll();
-        self.warn(polled);
     }
 
     /// Reports what is left at the end.
@@ -107,8 +104,6 @@ impl<'a> Refusals<'a> {
         while let Some((record, more)) = self.limiter.rest() {
             self.write(record, more);
         }
-        let finished = self.out.finish();
-        self.warn(finished);
     }
 
     fn report(&mut self, record: RefusalRecord) {

@@ -197,6 +197,11 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 }
 
 impl Arguments {
+    /// Returns whether it only prints what it would do.
+    pub(crate) const fn only_checks(&self) -> bool {
+        self.check
+    }
+
     /// Whether files were named that are reread on SIGHUP.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "relays run on Linux only"))]
     fn has_files(&self) -> bool {

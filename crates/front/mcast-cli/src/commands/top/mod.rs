@@ -272,6 +272,11 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
 }
 
 impl Arguments {
+    /// Returns whether it prints tables or objects while it watches interfaces.
+    pub(crate) fn reports_live(&self) -> bool {
+        self.input.read.is_none() && !self.show.once && (self.show.json || !can_show_a_screen())
+    }
+
     /// Joins the groups of `--join` and `--announced`.
     fn join(&self, console: &Console) -> anyhow::Result<Option<Arc<HeldMemberships>>> {
         let Self { input, interfaces, .. } = self;

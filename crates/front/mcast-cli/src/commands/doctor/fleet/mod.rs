@@ -243,21 +243,20 @@ impl<'a> Steps<'a> {
         if !self.is_live {
             return self.console.detail(step);
         }
-        write_progress(&format!("\r\x1b[K{}", super::text::safe(step)));
+        self.write(&format!("\r\x1b[K{}", super::text::safe(step)));
         self.shown.set(true);
     }
 
     fn clear(&self) {
         if self.shown.replace(false) {
-            write_progress("\r\x1b[K");
+            self.write("\r\x1b[K");
         }
     }
-}
 
-fn write_progress(text: &str) {
-    let mut stderr = io::stderr();
-    // If standard error is closed, progress cannot be shown.
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    fn write(&self, text: &str) {
+        // If standard error is closed, progress cannot be shown.
+        let _ = self.console.notes().write_all(text.as_bytes());
+    }
 }
 
 fn watch(fleet: &Fleet<'_>, every: Duration, mut history: Option<History>) -> anyhow::Result<Outcome> {

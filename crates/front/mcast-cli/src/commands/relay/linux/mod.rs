@@ -215,7 +215,6 @@ impl<'a> Session<'a> {
         if !self.printer.print_json("summary", &summary)? {
             lines.iter().for_each(|line| self.console.note(line));
         }
-        self.printer.finish()?;
         ended?;
         stopped?;
         Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(self.loops == 0 && lost == 0)))
@@ -323,7 +322,6 @@ fn check(mut driver: Driver, json: bool, console: &Console) -> anyhow::Result<Ou
         |pair: &PairStatus| unreceivable.iter().find(|it| (it.rule, it.from) == (pair.rule, pair.from));
     pairs.iter().try_for_each(|pair| printer.print_record(of_pair(pair, problem_of(pair), &names)))?;
     http.iter().try_for_each(|rule| printer.print_record(of_http(rule, &names)))?;
-    printer.finish()?;
     let can_forward = unreceivable.is_empty() && pairs.iter().all(|pair| pair.state != PairState::Down);
     Ok(Outcome::of(can_forward && http.iter().all(|rule| rule.is_up)))
 }

@@ -7,10 +7,9 @@ use mcast_relay::amt::GatewayEvent;
 use mcast_relay::driver::{Driver, DriverEvent};
 use mcast_relay::http::{HttpCounts, HttpEvent, HttpRefusal};
 use mcast_relay::{RefusalReason, RelayEvent, Rule, RuleCounts};
-use mcast_terminal::Console;
+use mcast_terminal::{Console, Output};
 
 use super::json::{EventKind, EventRecord, Names};
-use crate::event_output::EventOutput;
 use crate::log_lines::{LogLimiter, and_more};
 use crate::output::{clock_time, count, count_of, seconds, write_json};
 
@@ -18,13 +17,13 @@ use crate::output::{clock_time, count, count_of, seconds, write_json};
 pub(super) struct EventPrinter<'a> {
     console: &'a Console,
     json: bool,
-    out: EventOutput<'a>,
+    out: Output,
     limiter: LogLimiter<EventKind, EventRecord>,
 }
 
 impl<'a> EventPrinter<'a> {
     pub(super) fn new(json: bool, console: &'a Console) -> Self {
-        Self { console, json, out: EventOutput::new(console), limiter: LogLimiter::new() }
+        Self { console, json, out: console.output(), limiter: LogLimiter::new() }
     }
 
     /// Prints an event of the driver.
@@ -43,13 +42,13 @@ impl<'a> EventPrinter<'a> {
         admitted.map_or(Ok(()), |record| self.print_record(record))
     }
 
-    /// Prints what was withheld and is due; at the end, all that is left.
+    /// Prints what was withheld and is due; at the end, all that is left. An error also if earlier events could not be written.
     pub(super) fn print_withheld(&mut self, is_end: bool) -> anyhow::Result<()> {
         while let Some((record, more)) = if is_end { self.limiter.rest() } else { self.limiter.due() } {
             let text = format!("{}{}", record.text, and_more(more));
             self.print_record(EventRecord { more: (more > 0).then_some(more), text, ..record })?;
         }
-        Ok(self.out.poll()?)
+        Ok(self.out.flush()?)
     }
 
     pub(super) fn print_record(&mut self, record: EventRecord) -> anyhow::Result<()> {
@@ -63,11 +62,6 @@ impl<'a> EventPrinter<'a> {
         self.out.flush()?;
         record.remedy.iter().for_each(|remedy| self.console.advise(remedy));
         Ok(())
-    }
-
-    /// Writes what is left at the end; an error if the disk is full on which standard output is.
-    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
-        Ok(self.out.finish()?)
     }
 
     /// Prints an object as JSON; returns whether that was requested.
