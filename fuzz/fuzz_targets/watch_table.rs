@@ -43,6 +43,8 @@ fuzz_target!(|bytes: &[u8]| {
             outgoing: interface % 2 == 1,
             length: frame.len(),
             packet: &packet,
+            state: mcast_watch::PacketState::Whole,
+            tunnel: None,
             sequence_info: sequence_info(frame),
         };
         streams += u64::from(watch.observe(&observed).is_some());

@@ -19,14 +19,32 @@ pub mod protocol {
     pub const ICMP: u8 = 1;
     /// ICMP for IPv6, which MLD is part of.
     pub const ICMPV6: u8 = 58;
+    /// IPv4 in IP (RFC 2003, RFC 2473).
+    pub const IPV4: u8 = 4;
+    /// IPv6 in IP (RFC 4213, RFC 2473).
+    pub const IPV6: u8 = 41;
+    /// GRE (RFC 2784).
+    pub const GRE: u8 = 47;
+    /// ESP (RFC 4303).
+    pub const ESP: u8 = 50;
     /// EIGRP.
     pub const EIGRP: u8 = 88;
     /// OSPF.
     pub const OSPF: u8 = 89;
+    /// Ethernet in IP (RFC 3378).
+    pub const ETHER_IP: u8 = 97;
     /// PIM.
     pub const PIM: u8 = 103;
     /// VRRP.
     pub const VRRP: u8 = 112;
+    /// PGM.
+    pub const PGM: u8 = 113;
+    /// L2TP version 3 (RFC 3931).
+    pub const L2TP: u8 = 115;
+    /// MPLS in IP (RFC 4023).
+    pub const MPLS: u8 = 137;
+    /// Ethernet behind a header of segment routing (RFC 8986).
+    pub const ETHERNET: u8 = 143;
 
     /// Returns the name of a protocol that is common in multicast captures, such as `UDP`.
     #[must_use]
@@ -37,6 +55,15 @@ pub mod protocol {
             TCP => "TCP",
             UDP => "UDP",
             ICMPV6 => "ICMPv6",
+            IPV4 => "IPv4 in IP",
+            IPV6 => "IPv6 in IP",
+            GRE => "GRE",
+            ESP => "ESP",
+            ETHER_IP => "EtherIP",
+            L2TP => "L2TP",
+            MPLS => "MPLS in IP",
+            ETHERNET => "Ethernet in IP",
+            PGM => "PGM",
             EIGRP => "EIGRP",
             OSPF => "OSPF",
             PIM => "PIM",
@@ -213,7 +240,7 @@ fn v4_router_alert(options: &[u8]) -> Option<u16> {
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
+pub(crate) const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 

@@ -29,6 +29,8 @@ extern crate std;
 mod checksum;
 mod compose;
 mod cooked;
+mod encapsulation;
+mod fragments;
 pub mod gmp;
 mod ip;
 mod link;
@@ -44,6 +46,10 @@ mod udp;
 pub use checksum::{ChecksumStatus, Checksums, InternetChecksum};
 pub use compose::{ControlFrame, ControlPacket, PimFrame, Segments, UdpFrame, UdpPacket, fill_udp_checksum};
 pub use cooked::{Cooked, CookedKind, Wireless, WirelessKind};
+pub use encapsulation::{
+    Carried, Encapsulated, Encapsulation, EncapsulationProtocol, Enclosing, Tunnel, UnexaminedReason,
+};
+pub use fragments::{DatagramShape, FragmentParts};
 pub use ip::{Fragment, Ip, protocol};
 pub use link::{Ethernet, LinkType, MacAddress, Vlan, ether_type};
 pub use list::EmitError;

@@ -29,15 +29,72 @@ pub mod ether_type {
     pub const LLDP: u16 = 0x88cc;
     /// PTP over Ethernet (IEEE 1588 annex F).
     pub const PTP: u16 = 0x88f7;
+    /// Audio and video with a reserved bandwidth (IEEE 1722).
+    pub const AVTP: u16 = 0x22f0;
+    /// Ethernet in GRE or GENEVE (RFC 1701).
+    pub const ETHERNET: u16 = 0x6558;
+    /// MPLS (RFC 3032).
+    pub const MPLS: u16 = 0x8847;
+    /// MPLS with an upstream-assigned label (RFC 5332), once that of multicast.
+    pub const MPLS_UPSTREAM: u16 = 0x8848;
+    /// Discovery of PPPoE (RFC 2516).
+    pub const PPPOE_DISCOVERY: u16 = 0x8863;
+    /// A session of PPPoE (RFC 2516).
+    pub const PPPOE: u16 = 0x8864;
+    /// MACsec (IEEE 802.1AE).
+    pub const MACSEC: u16 = 0x88e5;
+    /// Ethernet in Ethernet of a provider (IEEE 802.1ah).
+    pub const PROVIDER_BACKBONE: u16 = 0x88e7;
+    /// TRILL (RFC 6325).
+    pub const TRILL: u16 = 0x22f3;
 
-    /// Returns the name of a protocol that is common among frames to groups.
-    pub(crate) const fn name(number: u16) -> Option<&'static str> {
+    /// Returns the name of a protocol that is common among frames to groups, or carries others.
+    #[must_use]
+    pub const fn name(number: u16) -> Option<&'static str> {
         Some(match number {
             LLDP => "LLDP",
             PTP => "PTP",
+            AVTP => "AVTP",
+            ARP => "ARP",
+            ETHERNET => "Ethernet",
+            MPLS | MPLS_UPSTREAM => "MPLS",
+            PPPOE_DISCOVERY => "PPPoE discovery",
+            PPPOE => "PPPoE",
+            MACSEC => "MACsec",
+            PROVIDER_BACKBONE => "802.1ah",
+            TRILL => "TRILL",
+            0x22ea => "MSRP",
+            0x8808 => "Ethernet flow control",
+            0x8809 => "slow protocol",
+            0x888e => "EAPOL",
+            0x8892 => "PROFINET",
+            0x88a4 => "EtherCAT",
+            0x88b8 => "GOOSE",
+            0x88ba => "sampled values",
+            0x88e3 => "MRP",
+            0x88f5 => "MVRP",
+            0x88f6 => "MMRP",
+            0x8902 => "CFM",
+            0x9000 => "Ethernet loopback",
             ..FIRST => "802.3",
             _ => return None,
         })
+    }
+
+    /// Returns the name of the protocol in a frame that states its length instead of a protocol (IEEE 802.2).
+    pub(crate) fn name_802_3(payload: &[u8]) -> &'static str {
+        match payload {
+            [0x42, 0x42, 0x03, ..] => "STP",
+            [0xfe, 0xfe, 0x03, ..] => "IS-IS",
+            // SNAP with the numbers of Cisco.
+            [0xaa, 0xaa, 0x03, 0, 0, 0x0c, 0x20, 0x00, ..] => "CDP",
+            [0xaa, 0xaa, 0x03, 0, 0, 0x0c, 0x20, 0x03, ..] => "VTP",
+            [0xaa, 0xaa, 0x03, 0, 0, 0x0c, 0x20, 0x04, ..] => "DTP",
+            [0xaa, 0xaa, 0x03, 0, 0, 0x0c, 0x01, 0x0b, ..] => "PVST",
+            [0xaa, 0xaa, 0x03, 0, 0, 0x0c, 0x01, 0x11, ..] => "UDLD",
+            [0xaa, 0xaa, 0x03, ..] => "SNAP",
+            _ => "802.3",
+        }
     }
 
     pub(crate) const fn is_vlan(number: u16) -> bool {

@@ -10,6 +10,7 @@ use crate::cooked::{Cooked, CookedKind, Wireless, WirelessKind};
 use crate::gmp::{Address, GmpError, GmpMessage};
 use crate::ip::{Ip, protocol};
 use crate::link::{Ethernet, LinkType, MacAddress, Ppp, Vlan, ether_type};
+use crate::payload::Service;
 use crate::pim::{PimError, PimMessage};
 use crate::udp::Udp;
 
@@ -375,6 +376,10 @@ impl<'a> Packet<'a> {
                 Ok(udp) => Some(Transport::Udp(udp)),
                 Err(reason) => return self.stop(Layer::Udp, DecodeErrorKind::Text(reason)),
             },
+            // Other protocols share the number of IGMP.
+            (protocol::IGMP, ..) if Service::of_packet(ip.protocol, ip.payload).is_some() => {
+                Some(Transport::Other(ip.payload))
+            }
             (protocol::IGMP, IpAddr::V4(source), IpAddr::V4(destination)) => {
                 self.decode_control(ip, source, destination, Layer::Igmp, checksums).map(Transport::Igmp)
             }

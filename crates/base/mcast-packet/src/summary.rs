@@ -4,12 +4,13 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::checksum::ChecksumStatus;
+use crate::encapsulation::Enclosing;
 use crate::gmp::{Address, GmpMessage};
 use crate::ip::{Ip, protocol};
 use crate::link::ether_type;
 use crate::lldp::Lldp;
 use crate::packet::{Arp, Gmp, Network, Packet, Pim, Transport};
-use crate::payload;
+use crate::payload::{self, Ptp};
 use crate::pim::PimMessage;
 use crate::udp::Udp;
 
@@ -32,8 +33,36 @@ impl Packet<'_> {
         Summary(self, payload)
     }
 
-    fn summarize(&self, f: &mut fmt::Formatter<'_>, payload: Option<&dyn fmt::Display>) -> fmt::Result {
-        let mut line = LineWriter { f, empty: true, payload };
+    /// Returns the summary of a packet inside others: `Ether / IP 192.0.2.1 > 192.0.2.2 / GRE / IP / UDP 10.0.0.1:5000 >
+    /// 239.1.2.3:5000 / Raw`. `payload` describes the UDP payload of this packet, if the caller knows more about it.
+    pub fn summary_within<'s>(
+        &'s self,
+        enclosing: Option<&'s Enclosing<'s>>,
+        payload: Option<&'s dyn fmt::Display>,
+    ) -> impl fmt::Display + 's {
+        struct Summary<'s>(&'s Packet<'s>, Option<&'s Enclosing<'s>>, Option<&'s dyn fmt::Display>);
+        impl fmt::Display for Summary<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                if let Some(enclosing) = self.1 {
+                    enclosing.summarize(f)?;
+                }
+                self.0.summarize(f, self.2)
+            }
+        }
+        Summary(self, enclosing, payload)
+    }
+
+    /// Returns the name of the protocol of a frame that is neither IP nor ARP, if it has one.
+    #[must_use]
+    pub fn link_protocol(&self) -> Option<&'static str> {
+        let Some(Network::Other { ether_type, payload }) = &self.network else { return None };
+        match *ether_type {
+            length if length < ether_type::FIRST => Some(ether_type::name_802_3(payload)),
+            ether_type => ether_type::name(ether_type),
+        }
+    }
+
+    fn link_layers(&self, line: &mut LineWriter<'_, '_>) -> fmt::Result {
         if self.ethernet.is_some() {
             line.layer(format_args!("Ether"))?;
         }
@@ -46,6 +75,12 @@ impl Packet<'_> {
         for vlan in self.vlans() {
             line.layer(format_args!("802.1Q {}", vlan.id))?;
         }
+        Ok(())
+    }
+
+    fn summarize(&self, f: &mut fmt::Formatter<'_>, payload: Option<&dyn fmt::Display>) -> fmt::Result {
+        let mut line = LineWriter { f, empty: true, payload };
+        self.link_layers(&mut line)?;
         match &self.network {
             Some(Network::Ip(ip)) => line.ip(ip, self.transport.as_ref())?,
             Some(Network::Arp(arp)) => line.layer(format_args!("{arp}"))?,
@@ -53,8 +88,11 @@ impl Packet<'_> {
                 Some(unit) => line.layer(format_args!("LLDP {unit}"))?,
                 None => line.layer(format_args!("LLDP"))?,
             },
-            Some(Network::Other { ether_type, .. }) => match ether_type::name(*ether_type) {
-                Some(name) => line.layer(format_args!("{name}"))?,
+            Some(Network::Other { ether_type, payload }) => match self.link_protocol() {
+                Some(name) => match Ptp::parse(payload).filter(|_| *ether_type == ether_type::PTP) {
+                    Some(ptp) => line.layer(format_args!("{ptp}"))?,
+                    None => line.layer(format_args!("{name}"))?,
+                },
                 None => line.layer(format_args!("type {ether_type:#06x}"))?,
             },
             None => {}
@@ -66,6 +104,26 @@ impl Packet<'_> {
             line.layer(format_args!("Padding"))?;
         }
         Ok(())
+    }
+}
+
+impl Enclosing<'_> {
+    /// Writes the layers around another packet, the outermost first, each followed by a slash.
+    fn summarize(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(outer) = self.outer {
+            outer.summarize(f)?;
+        }
+        let mut line = LineWriter { f, empty: true, payload: None };
+        self.packet.link_layers(&mut line)?;
+        if let Some(ip) = self.packet.ip_layer() {
+            let name = if ip.source.is_ipv4() { "IP" } else { "IPv6" };
+            line.layer(format_args!("{name} {} > {}", ip.source, ip.destination))?;
+        }
+        if let Some(udp) = self.packet.udp() {
+            line.layer(format_args!("UDP {}", udp.destination_port))?;
+        }
+        line.layer(format_args!("{}", self.encapsulation))?;
+        f.write_str(" / ")
     }
 }
 

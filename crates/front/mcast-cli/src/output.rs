@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mcast::{Family, InterfaceIndex};
 
 pub(crate) use mcast::group::SafeText;
+use mcast_capture::UnexaminedFrames;
 pub(crate) use mcast_json::{
     PayloadRecord as Payload, as_text, clock_time, record, rfc3339, write_json, write_record,
 };
@@ -23,6 +24,16 @@ pub(crate) fn count(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// Returns how many frames carry packets that were not decoded, and why.
+pub(crate) fn unexamined(frames: &UnexaminedFrames) -> String {
+    let parts: Vec<_> = frames
+        .iter()
+        .map(|(protocol, reason, frames)| format!("{} {protocol} ({reason})", count(frames)))
+        .collect();
+    let frames = count_of(frames.total(), "frame");
+    format!("{frames} with packets inside that were not looked into: {}", parts.join(", "))
 }
 
 /// `1 datagram`, `12,345 datagrams`.

@@ -47,6 +47,8 @@ fn observe(watch: &mut Watch, frame: &[u8]) {
         outgoing: false,
         length: frame.len(),
         packet: &packet,
+        state: mcast_watch::PacketState::Whole,
+        tunnel: None,
         sequence_info: None,
     });
 }

@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use mcast_packet::{MacAddress, Packet, UdpFrame};
-//! use mcast_watch::{ObservedPacket, Time, Watch, WatchOptions};
+//! use mcast_watch::{ObservedPacket, PacketState, Time, Watch, WatchOptions};
 //!
 //! let mut watch = Watch::new(WatchOptions::default());
 //! let mut frame = [0; 128];
@@ -32,6 +32,8 @@
 //!     outgoing: false,
 //!     length,
 //!     packet: &packet,
+//!     state: PacketState::Whole,
+//!     tunnel: None,
 //!     sequence_info: None,
 //! });
 //!
@@ -53,6 +55,7 @@ mod queriers;
 mod sequence_meter;
 mod stream;
 mod tally;
+mod tunnels;
 mod watch;
 
 pub use announcements::{AnnouncementContent, StreamAnnouncement};
@@ -66,4 +69,4 @@ pub use queriers::{
 pub use sequence_meter::{Format, SequenceMeter, SequenceStatistics, SequenceUpdate, Unit};
 pub use stream::{Row, StreamKey, StreamRate, WatchReport, WatchTotals};
 pub use tally::{FlowVolumes, PacketCounts, PacketFlow, PacketTally, TrafficVolume};
-pub use watch::{ObservedPacket, Watch, WatchOptions};
+pub use watch::{ObservedPacket, PacketState, Watch, WatchOptions};

@@ -7,7 +7,7 @@ use mcast_group::Group;
 use mcast_measure::wire::{MessageType, SessionHeader};
 use mcast_measure::{LossCounter, LossCounts, SequenceOrder};
 use mcast_packet::Payload;
-use mcast_packet::payload::{ContinuityTracker, MpegTs, Rtp, recognize};
+use mcast_packet::payload::{ContinuityTracker, MpegTs, Rtp, ServiceProtocol, recognize};
 use mcast_packet::sequence::SequenceField;
 
 use crate::clock::SendTime;
@@ -329,6 +329,7 @@ impl SequenceMeter {
                 PayloadInfo { numbers: Some(numbers), unit: Unit::Messages, ..plain(Format::MoldUdp64) }
             }
             Payload::Ptp(_) => plain(Format::Ptp),
+            Payload::Service(service) if service.protocol() == ServiceProtocol::PtpV1 => plain(Format::Ptp),
             Payload::Mdns(_) => plain(Format::Mdns),
             Payload::Ssdp(_) => plain(Format::Ssdp),
             _ => return None,

@@ -2,11 +2,12 @@
 //! as plain values that can be sorted and printed.
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use mcast_group::{Group, InterfaceIndex};
 use mcast_packet::sequence::SequenceField;
-use mcast_packet::{ChecksumStatus, Ip, Udp};
+use mcast_packet::{ChecksumStatus, Ip, Tunnel, Udp};
 
 use crate::announcements::StreamAnnouncement;
 use crate::clock::{Clock, History, IntervalCounts, JitterMeter, JitterValue, Time};
@@ -30,6 +31,11 @@ pub struct StreamKey {
     pub interface: InterfaceIndex,
     /// The VLAN that the frames are tagged with.
     pub vlan: Option<u16>,
+    /// The VLAN of the next tag, of frames with two.
+    pub inner_vlan: Option<u16>,
+    /// The number of the tunnel that the datagrams were in, which separates copies that came another way: see
+    /// [`Row::tunnel`].
+    pub tunnel: Option<NonZeroU16>,
 }
 
 /// The state of a stream.
@@ -47,6 +53,7 @@ pub(crate) struct Stream {
     hop_limits: (u8, u8),
     bad_checksums: u64,
     fragmented: u64,
+    incomplete: u64,
     outgoing: bool,
     history: History,
     sequence_meter: SequenceMeter,
@@ -59,8 +66,10 @@ pub(crate) struct Datagram<'a> {
     pub(crate) ip: &'a Ip<'a>,
     pub(crate) udp: &'a Udp<'a>,
     pub(crate) group: Group,
-    /// The length of the frame.
+    /// The length of the frame, or of the frames with the fragments.
     pub(crate) length: usize,
+    /// Whether it was put together from fragments.
+    pub(crate) is_reassembled: bool,
     pub(crate) outgoing: bool,
     pub(crate) sequence_info: Option<&'a SequenceInfo>,
 }
@@ -79,6 +88,7 @@ impl Stream {
             hop_limits: (hop_limit, hop_limit),
             bad_checksums: 0,
             fragmented: 0,
+            incomplete: 0,
             outgoing: datagram.outgoing,
             history: History::starting_at(interval),
             sequence_meter: SequenceMeter::default(),
@@ -93,7 +103,7 @@ impl Stream {
         datagram: &Datagram<'_>,
         field: Option<SequenceField>,
     ) {
-        let Datagram { ip, udp, group, length, outgoing, sequence_info } = *datagram;
+        let Datagram { ip, udp, group, length, is_reassembled, outgoing, sequence_info } = *datagram;
         let bytes = payload_length(udp) as u64;
         self.last = self.last.max(now);
         self.datagrams += 1;
@@ -102,7 +112,7 @@ impl Stream {
         self.hop_limit = ip.hop_limit;
         self.hop_limits = (self.hop_limits.0.min(ip.hop_limit), self.hop_limits.1.max(ip.hop_limit));
         self.bad_checksums += u64::from(matches!(udp.checksum, ChecksumStatus::Invalid { .. }));
-        self.fragmented += u64::from(ip.fragment.is_some());
+        self.fragmented += u64::from(is_reassembled);
         self.outgoing = outgoing;
         let update =
             self.sequence_meter.observe(group, udp.destination_port, udp.payload, field, sequence_info);
@@ -111,6 +121,12 @@ impl Stream {
         }
         self.jitter.observe(now, update.sent);
         self.slot(interval, bytes, update.lost);
+    }
+
+    /// Records a datagram of which fragments are missing. Its number is missing like those that did not arrive at all.
+    pub(crate) fn observe_incomplete(&mut self, now: Time) {
+        self.last = self.last.max(now);
+        self.incomplete += 1;
     }
 
     /// Returns whether the stream has been active beyond its first interval.
@@ -122,7 +138,7 @@ impl Stream {
         now.since(self.last)
     }
 
-    pub(crate) fn row(&self, key: StreamKey, clock: &Clock, now: Time) -> Row {
+    pub(crate) fn row(&self, key: StreamKey, tunnel: Option<Tunnel>, clock: &Clock, now: Time) -> Row {
         let current = clock.interval_of(now);
         // The first interval is reported while it is still running; after that, the latest complete one is.
         let (reported, span) = match current {
@@ -132,6 +148,7 @@ impl Stream {
         let slot = self.history.slot(reported);
         Row {
             key,
+            tunnel,
             age: now.since(self.first),
             quiet: self.quiet(now),
             datagrams: self.datagrams,
@@ -150,6 +167,7 @@ impl Stream {
             jitter: self.jitter.value(),
             bad_checksums: self.bad_checksums,
             fragmented: self.fragmented,
+            incomplete: self.incomplete,
             outgoing: self.outgoing,
         }
     }
@@ -199,6 +217,8 @@ pub struct WatchReport {
 pub struct Row {
     /// What identifies the stream.
     pub key: StreamKey,
+    /// The tunnel that the datagrams were in, or the labels and headers around them.
+    pub tunnel: Option<Tunnel>,
     /// Time since its first datagram.
     pub age: Duration,
     /// Time since its latest datagram.
@@ -207,7 +227,7 @@ pub struct Row {
     pub datagrams: u64,
     /// Bytes of payload.
     pub bytes: u64,
-    /// Bytes of the frames that contain a UDP header; later fragments are not counted.
+    /// Bytes of the frames, with those of all fragments.
     pub frame_bytes: u64,
     /// The TTL or hop limit of the latest datagram.
     pub hop_limit: u8,
@@ -235,8 +255,10 @@ pub struct Row {
     pub jitter: Option<JitterValue>,
     /// Datagrams with a wrong checksum, which the system does not deliver to programs.
     pub bad_checksums: u64,
-    /// Datagrams that arrived in fragments.
+    /// Datagrams that arrived in fragments, all of which came.
     pub fragmented: u64,
+    /// Datagrams of which fragments are missing, which count neither as datagrams nor as received.
+    pub incomplete: u64,
     /// Whether this machine sent its latest datagram.
     pub outgoing: bool,
 }
@@ -259,8 +281,10 @@ pub struct WatchTotals {
     pub bytes: u64,
     /// IGMP, MLD, router discovery and PIM messages.
     pub control: u64,
-    /// Packets to groups that are neither: other protocols, and later fragments.
+    /// Packets to groups that are neither: other protocols, and fragments that belong to no datagram of a stream.
     pub other: u64,
+    /// Datagrams to groups of which fragments are missing.
+    pub incomplete: u64,
     /// Packets that could not be decoded completely.
     pub malformed: u64,
     /// Streams evicted because the table was full. A stream that returns and is evicted again counts again.

@@ -1,7 +1,7 @@
 //! Counts of packets for a summary, and volumes by flow, bounded because sources can be forged.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -27,6 +27,8 @@ use crate::clock::Time;
 pub struct PacketTally {
     flows: FlowVolumes<PacketFlow>,
     counts: PacketCounts,
+    /// Other frames to groups of Ethernet, by the name of their protocol.
+    link_protocols: BTreeMap<&'static str, u64>,
     /// The times of the earliest and the latest packet.
     span: Option<(Time, Time)>,
 }
@@ -60,6 +62,10 @@ pub struct PacketCounts {
     pub bad_checksums: u64,
     /// Packets that could not be decoded completely.
     pub malformed: u64,
+    /// Datagrams whose fragments all came.
+    pub reassembled: u64,
+    /// Datagrams of which fragments are missing.
+    pub incomplete: u64,
     /// Other frames to all hosts, such as ARP and DHCP.
     pub broadcast: u64,
     /// Other frames to an Ethernet group, such as spanning tree and LLDP.
@@ -100,7 +106,23 @@ impl PacketTally {
             self.counts.broadcast += 1;
         } else if packet.is_group_addressed() && !is_multicast {
             self.counts.link_multicast += 1;
+            let name = packet.link_protocol().unwrap_or("other");
+            *self.link_protocols.entry(name).or_default() += 1;
         }
+    }
+
+    /// Counts a datagram in fragments, which are counted as packets.
+    pub fn add_fragmented(&mut self, is_complete: bool) {
+        let count = if is_complete { &mut self.counts.reassembled } else { &mut self.counts.incomplete };
+        *count += 1;
+    }
+
+    /// Returns the frames to groups of Ethernet by the name of their protocol, the most frequent first.
+    #[must_use]
+    pub fn link_protocols(&self) -> Vec<(&'static str, u64)> {
+        let mut all: Vec<_> = self.link_protocols.iter().map(|(name, frames)| (*name, *frames)).collect();
+        all.sort_by_key(|(_, frames)| Reverse(*frames));
+        all
     }
 
     /// Returns the volumes by flow.

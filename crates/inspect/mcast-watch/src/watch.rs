@@ -5,7 +5,7 @@ use std::time::Duration;
 use mcast_group::{Group, InterfaceIndex};
 use mcast_packet::gmp::{Address, GmpMessage};
 use mcast_packet::sequence::SequenceField;
-use mcast_packet::{Ip, Packet, Transport, Udp};
+use mcast_packet::{Ip, Packet, Transport, Tunnel, Udp};
 
 use crate::announcements::{Announcements, StreamAnnouncement};
 use crate::clock::{Clock, Time};
@@ -14,6 +14,7 @@ use crate::lru::Lru;
 use crate::members::{Log, Members, PacketOrigin};
 use crate::queriers::{ObservedQuery, Routers};
 use crate::stream::{Datagram, Row, Stream, StreamKey, WatchReport, WatchTotals};
+use crate::tunnels::Tunnels;
 
 /// Configuration of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +56,26 @@ pub struct ObservedPacket<'a> {
     pub outgoing: bool,
     /// Length of its frame in bytes.
     pub length: usize,
-    /// Its decoded layers.
+    /// Its decoded layers. Of a fragmented datagram, those of the whole datagram: a fragment is not counted.
     pub packet: &'a Packet<'a>,
+    /// Whether all of it is there.
+    pub state: PacketState,
+    /// The tunnel that it was in.
+    pub tunnel: Option<Tunnel>,
     /// Sequence information, if the caller knows a protocol that the table does not.
     pub sequence_info: Option<SequenceInfo>,
+}
+
+/// Whether all of a packet is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PacketState {
+    /// It came as it is.
+    #[default]
+    Whole,
+    /// It was put together from fragments.
+    Reassembled,
+    /// Some of its fragments are missing, and with the first one its ports.
+    Incomplete,
 }
 
 /// The table of multicast traffic in a network.
@@ -67,6 +84,7 @@ pub struct Watch {
     options: WatchOptions,
     clock: Clock,
     streams: Lru<StreamKey, Stream>,
+    tunnels: Tunnels,
     members: Members,
     routers: Routers,
     announcements: Announcements,
@@ -85,6 +103,7 @@ impl Watch {
             options,
             clock: Clock::new(options.interval),
             streams: Lru::new(options.capacity),
+            tunnels: Tunnels::default(),
             members: Members::new(options.capacity),
             routers: Routers::new(Self::ROUTERS),
             announcements: Announcements::default(),
@@ -103,6 +122,7 @@ impl Watch {
         self.clock = Clock::new(self.options.interval);
         self.clock.advance(now);
         self.streams.clear();
+        self.tunnels.clear();
         self.members.clear();
         self.routers.clear();
         self.announcements.clear();
@@ -116,10 +136,11 @@ impl Watch {
         let now = self.clock.advance(observed.time);
         let packet = observed.packet;
         let ip = packet.ip_layer()?;
+        let mut vlans = packet.vlans();
         let origin = PacketOrigin {
             time: now,
             interface: observed.interface,
-            vlan: packet.vlans().next().map(|vlan| vlan.id),
+            vlan: vlans.next().map(|vlan| vlan.id),
             source: ip.source,
             outgoing: observed.outgoing,
         };
@@ -133,10 +154,27 @@ impl Watch {
             }
             transport => {
                 let group = Group::new(ip.destination).ok()?;
+                let is_incomplete = observed.state == PacketState::Incomplete;
+                self.totals.incomplete += u64::from(is_incomplete);
                 match transport {
-                    Some(Transport::Udp(udp)) => {
-                        return Some(self.observe_datagram(origin, observed, ip, udp, group));
+                    Some(Transport::Udp(udp)) if ip.fragment.is_none() => {
+                        let key = StreamKey {
+                            group,
+                            port: udp.destination_port,
+                            source: ip.source,
+                            source_port: udp.source_port,
+                            interface: origin.interface,
+                            vlan: origin.vlan,
+                            inner_vlan: vlans.next().map(|vlan| vlan.id),
+                            tunnel: observed.tunnel.and_then(|tunnel| self.tunnels.number(tunnel)),
+                        };
+                        if is_incomplete {
+                            self.observe_incomplete(key, origin, observed, ip, udp);
+                            return None;
+                        }
+                        return Some(self.observe_datagram(key, origin, observed, ip, udp));
                     }
+                    _ if is_incomplete => {}
                     Some(_) => self.totals.other += 1,
                     None => self.totals.malformed += 1,
                 }
@@ -155,12 +193,24 @@ impl Watch {
     #[must_use]
     pub fn report(&mut self, now: Time) -> WatchReport {
         let now = self.clock.advance(now).max(self.clock.latest());
+        self.report_at(now)
+    }
+
+    /// Returns the state of the table at the latest time that it has seen, as at the end of a file.
+    #[must_use]
+    pub fn report_latest(&mut self) -> WatchReport {
+        self.report_at(self.clock.latest())
+    }
+
+    fn report_at(&mut self, now: Time) -> WatchReport {
         self.streams.retain(|_, stream| stream.quiet(now) < self.options.keep);
         self.members.remove_expired(now);
         self.routers.remove_expired(now);
         self.announcements.remove_expired(now, self.options.keep_announced);
-        let mut streams: Vec<Row> =
-            self.streams.iter().map(|(key, stream)| stream.row(*key, &self.clock, now)).collect();
+        let row = |(key, stream): (&StreamKey, &Stream)| {
+            stream.row(*key, key.tunnel.and_then(|number| self.tunnels.get(number)), &self.clock, now)
+        };
+        let mut streams: Vec<Row> = self.streams.iter().map(row).collect();
         streams.sort_unstable_by_key(|row| row.key);
         WatchReport {
             time: now,
@@ -206,17 +256,14 @@ impl Watch {
 
     fn observe_datagram(
         &mut self,
+        key: StreamKey,
         origin: PacketOrigin,
         observed: &ObservedPacket<'_>,
         ip: &Ip<'_>,
         udp: &Udp<'_>,
-        group: Group,
     ) -> StreamKey {
-        let PacketOrigin { time: now, interface, vlan, source, outgoing } = origin;
-        let (port, source_port) = (udp.destination_port, udp.source_port);
-        let key = StreamKey { group, port, source, source_port, interface, vlan };
-        let sequence_info = observed.sequence_info.as_ref();
-        let datagram = Datagram { ip, udp, group, length: observed.length, outgoing, sequence_info };
+        let now = origin.time;
+        let datagram = datagram(key, origin, observed, ip, udp);
         let interval = self.clock.interval_of(now);
         let (stream, evicted) = self.streams.touch(key, || Stream::new(now, interval, &datagram));
         stream.observe(now, interval, &datagram, self.options.sequence);
@@ -227,5 +274,39 @@ impl Watch {
             self.streams.prove(&key);
         }
         key
+    }
+
+    /// Records a datagram of which fragments are missing.
+    fn observe_incomplete(
+        &mut self,
+        key: StreamKey,
+        origin: PacketOrigin,
+        observed: &ObservedPacket<'_>,
+        ip: &Ip<'_>,
+        udp: &Udp<'_>,
+    ) {
+        let (now, interval) = (origin.time, self.clock.interval_of(origin.time));
+        let first = datagram(key, origin, observed, ip, udp);
+        let (stream, evicted) = self.streams.touch(key, || Stream::new(now, interval, &first));
+        stream.observe_incomplete(now);
+        self.totals.streams_evicted += u64::from(evicted);
+    }
+}
+
+fn datagram<'a>(
+    key: StreamKey,
+    origin: PacketOrigin,
+    observed: &'a ObservedPacket<'_>,
+    ip: &'a Ip<'a>,
+    udp: &'a Udp<'a>,
+) -> Datagram<'a> {
+    Datagram {
+        ip,
+        udp,
+        group: key.group,
+        length: observed.length,
+        is_reassembled: observed.state == PacketState::Reassembled,
+        outgoing: origin.outgoing,
+        sequence_info: observed.sequence_info.as_ref(),
     }
 }

@@ -34,6 +34,8 @@
 //! A [`Recorder`] writes a series of files with a maximum size or age. A [`Replay`] reads the datagrams of a
 //! file that can be sent again, and a [`ReplaySchedule`] computes when each is due.
 //!
+//! An [`Unwrapper`] takes frames apart: packets in tunnels, and datagrams from their fragments.
+//!
 //! Code that takes a `dyn `[`FrameSource`] works with live captures and files alike.
 //!
 //! # Capturing does not join
@@ -64,6 +66,7 @@ mod options;
 mod packet_filter;
 mod replay;
 mod source;
+mod unwrap;
 
 pub use capture::{Capture, CaptureStatistics, CapturedInterface};
 pub use control::{ControlSender, InterfaceQuerier, QuerierEvent, QuerierState};
@@ -82,6 +85,7 @@ pub use replay::{
     ReplaySchedule, SkippedFrames, TransmitTimes,
 };
 pub use source::{FrameSource, SourceError};
+pub use unwrap::{Part, UnexaminedFrames, UnwrappedPacket, Unwrapper};
 
 /// The result of a capture operation.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -58,7 +58,10 @@ pub enum Payload<'a> {
 #[must_use]
 pub fn recognize(port: u16, group: IpAddr, payload: &[u8]) -> Option<Payload<'_>> {
     match port {
-        Ptp::EVENT_PORT | Ptp::GENERAL_PORT => return Ptp::parse(payload).map(Payload::Ptp),
+        Ptp::EVENT_PORT | Ptp::GENERAL_PORT => {
+            let first_version = || Service::of_datagram(port, group, payload).map(Payload::Service);
+            return Ptp::parse(payload).map(Payload::Ptp).or_else(first_version);
+        }
         Dns::MDNS_PORT if Dns::is_mdns_group(group) => return Dns::parse(payload).map(Payload::Mdns),
         Ssdp::PORT => return Ssdp::parse(payload).map(Payload::Ssdp),
         // AMT is unicast. A stream may have its port by chance.

@@ -1,4 +1,5 @@
-//! MPEG transport streams (ISO/IEC 13818-1 section 2.4.3): television, in packets of 188 bytes.
+//! MPEG transport streams (ISO/IEC 13818-1 section 2.4.3): television, in packets of 188 bytes, which some systems extend to
+//! 192 or 204.
 
 use core::fmt;
 
@@ -9,22 +10,58 @@ use crate::list::{Writer, u8_at, u16_at};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MpegTs<'a> {
     bytes: &'a [u8],
+    framing: Framing,
+}
+
+/// How packets follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Framing {
+    /// The distance between two packets.
+    stride: usize,
+    /// The bytes before each packet.
+    offset: usize,
+}
+
+impl Framing {
+    /// Nothing but packets.
+    const PLAIN: Self = Self { stride: TsPacket::LENGTH, offset: 0 };
+    /// Packets followed by 16 bytes of a Reed-Solomon code, as between modulators (ETSI EN 300 429).
+    const WITH_PARITY: Self = Self { stride: 204, offset: 0 };
+    /// Packets behind four bytes of arrival time, as on Blu-ray discs (M2TS).
+    const WITH_TIME: Self = Self { stride: 192, offset: 4 };
+
+    /// Returns whether the bytes consist of at least `least` packets that each start with the sync byte.
+    fn fits(self, bytes: &[u8], least: usize) -> bool {
+        bytes.len() >= self.stride * least
+            && bytes.len().is_multiple_of(self.stride)
+            && bytes.chunks(self.stride).all(|packet| packet.get(self.offset) == Some(&TsPacket::SYNC))
+    }
 }
 
 impl<'a> MpegTs<'a> {
     /// Parses the payload of a datagram. Returns `None` unless it consists of complete packets that each
-    /// start with the sync byte.
+    /// start with the sync byte. Packets of 192 and 204 bytes are recognized if there are at least two, because one
+    /// sync byte proves little.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let is_multiple = !bytes.is_empty() && bytes.len().is_multiple_of(TsPacket::LENGTH);
-        let in_sync = || bytes.chunks(TsPacket::LENGTH).all(|packet| packet.first() == Some(&TsPacket::SYNC));
-        (is_multiple && in_sync()).then_some(Self { bytes })
+        if Framing::PLAIN.fits(bytes, 1) {
+            return Some(Self { bytes, framing: Framing::PLAIN });
+        }
+        let mut others = [Framing::WITH_PARITY, Framing::WITH_TIME].into_iter();
+        let framing = others.find(|framing| framing.fits(bytes, 2))?;
+        Some(Self { bytes, framing })
     }
 
     /// Returns the number of packets; at least one.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.bytes.len() / TsPacket::LENGTH
+        self.bytes.len() / self.framing.stride
+    }
+
+    /// Returns the bytes that each packet takes: 188, 192 with arrival times, or 204 with parity.
+    #[must_use]
+    pub const fn packet_length(&self) -> usize {
+        self.framing.stride
     }
 
     /// Returns `false`: there is at least one packet.
@@ -36,7 +73,7 @@ impl<'a> MpegTs<'a> {
     /// Returns an iterator over the packets.
     #[must_use]
     pub const fn packets(&self) -> TsPackets<'a> {
-        TsPackets { bytes: self.bytes }
+        TsPackets { bytes: self.bytes, framing: self.framing }
     }
 }
 
@@ -44,19 +81,20 @@ impl<'a> MpegTs<'a> {
 #[derive(Clone, Debug)]
 pub struct TsPackets<'a> {
     bytes: &'a [u8],
+    framing: Framing,
 }
 
 impl<'a> Iterator for TsPackets<'a> {
     type Item = TsPacket<'a>;
 
     fn next(&mut self) -> Option<TsPacket<'a>> {
-        let (packet, rest) = self.bytes.split_at_checked(TsPacket::LENGTH)?;
+        let (packet, rest) = self.bytes.split_at_checked(self.framing.stride)?;
         self.bytes = rest;
-        TsPacket::parse(packet)
+        TsPacket::parse(packet.get(self.framing.offset..)?.get(..TsPacket::LENGTH)?)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let length = self.bytes.len() / TsPacket::LENGTH;
+        let length = self.bytes.len() / self.framing.stride;
         (length, Some(length))
     }
 }
@@ -164,7 +202,11 @@ impl fmt::Display for MpegTs<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MAX_PIDS: usize = 4;
         let packets = self.len();
-        write!(f, "MPEG-TS, {packets} {}, PID", if packets == 1 { "packet" } else { "packets" })?;
+        write!(f, "MPEG-TS, {packets} {}", if packets == 1 { "packet" } else { "packets" })?;
+        if self.framing != Framing::PLAIN {
+            write!(f, " of {} bytes", self.framing.stride)?;
+        }
+        f.write_str(", PID")?;
         let mut shown = [None; MAX_PIDS];
         let mut count = 0;
         for pid in self.packets().map(|packet| packet.pid) {
@@ -194,11 +236,12 @@ pub struct ContinuityTracker<const PIDS: usize = 64> {
 pub struct ContinuityCounts {
     /// Packets received.
     pub packets: u64,
-    /// Packets whose counter was not the expected one.
+    /// Places where a counter is not the expected one: packets are missing, a packet is repeated more than once, or the
+    /// counter of a packet without payload has moved.
     pub errors: u64,
-    /// Packets missing before those. A lower bound, because the counter wraps around after 16 packets.
+    /// Packets missing at those places. A lower bound, because the counter wraps around after 16 packets.
     pub missing: u64,
-    /// Repetitions of the previous packet, which the standard allows once.
+    /// Repetitions of the previous packet. The standard allows one.
     pub duplicates: u64,
     /// Packets that were damaged before they were sent to the network (transport error indicator).
     pub transport_errors: u64,
@@ -220,9 +263,14 @@ pub struct PidCounts {
 #[derive(Clone, Copy, Debug)]
 struct PidState {
     counts: PidCounts,
+    /// The counter of the latest packet with a payload, or of the first packet.
     continuity: u8,
-    /// Whether the last packet was a duplicate of the one before. A second duplicate is an error.
-    is_duplicated: bool,
+    /// The first and the last bytes of that payload, by which a repetition is told from 16 packets later.
+    payload: [u8; PidState::COMPARED],
+    /// How often that packet has been repeated.
+    repeats: u8,
+    /// The counter of a later packet without payload, if it differs.
+    moved_to: Option<u8>,
 }
 
 impl<const PIDS: usize> Default for ContinuityTracker<PIDS> {
@@ -287,11 +335,16 @@ impl<const PIDS: usize> ContinuityTracker<PIDS> {
 }
 
 impl PidState {
-    const fn new(packet: &TsPacket<'_>) -> Self {
+    /// The bytes of a payload that are compared.
+    const COMPARED: usize = 16;
+
+    fn new(packet: &TsPacket<'_>) -> Self {
         Self {
             counts: PidCounts { pid: packet.pid, packets: 1, errors: 0 },
             continuity: packet.continuity,
-            is_duplicated: false,
+            payload: ends(packet.payload),
+            repeats: 0,
+            moved_to: None,
         }
     }
 
@@ -299,24 +352,65 @@ impl PidState {
     /// A packet may be sent twice with the same counter.
     fn observe(&mut self, packet: &TsPacket<'_>, counts: &mut ContinuityCounts) {
         self.counts.packets += 1;
+        if packet.discontinuity {
+            return self.continue_at(packet);
+        }
         let step = packet.continuity.wrapping_sub(self.continuity) & 0x0f;
-        self.continuity = packet.continuity;
-        let was_duplicated = core::mem::take(&mut self.is_duplicated);
-        match (step, packet.payload.is_some()) {
-            _ if packet.discontinuity => {}
-            (1, true) | (0, false) => {}
-            (0, true) if !was_duplicated => {
-                self.is_duplicated = true;
-                counts.duplicates += 1;
+        match packet.payload {
+            None if step == 0 => {}
+            // Either its counter is wrong or packets are missing, as the next packet with a payload will show.
+            None => {
+                if self.moved_to.replace(packet.continuity) != Some(packet.continuity) {
+                    self.fail(0, counts);
+                }
             }
-            (step, has_payload) => {
-                let expected_step = if has_payload { 1 } else { 0 };
-                self.counts.errors += 1;
-                counts.errors += 1;
-                counts.missing += u64::from(step.wrapping_sub(expected_step) & 0x0f);
+            Some(_) if step == 1 => self.continue_at(packet),
+            Some(_) if step == 0 && ends(packet.payload) == self.payload => self.repeat(counts),
+            Some(_) => {
+                let expected = self.moved_to.map(|moved| moved.wrapping_add(1) & 0x0f);
+                let missing = u64::from(step.wrapping_sub(1) & 0x0f);
+                // A packet without payload has shown the same gap before.
+                if expected == Some(packet.continuity) {
+                    counts.missing += missing;
+                } else {
+                    self.fail(missing, counts);
+                }
+                self.continue_at(packet);
             }
         }
     }
+
+    fn continue_at(&mut self, packet: &TsPacket<'_>) {
+        (self.continuity, self.payload) = (packet.continuity, ends(packet.payload));
+        (self.repeats, self.moved_to) = (0, None);
+    }
+
+    fn repeat(&mut self, counts: &mut ContinuityCounts) {
+        counts.duplicates += 1;
+        self.repeats = self.repeats.saturating_add(1);
+        if self.repeats > 1 {
+            self.fail(0, counts);
+        }
+    }
+
+    const fn fail(&mut self, missing: u64, counts: &mut ContinuityCounts) {
+        self.counts.errors += 1;
+        counts.errors += 1;
+        counts.missing += missing;
+    }
+}
+
+/// Returns the first and the last bytes of a payload.
+fn ends(payload: Option<&[u8]>) -> [u8; PidState::COMPARED] {
+    const HALF: usize = PidState::COMPARED / 2;
+    let mut ends = [0; PidState::COMPARED];
+    let payload = payload.unwrap_or_default();
+    if let (Some(first), Some(last)) = (payload.first_chunk::<HALF>(), payload.last_chunk::<HALF>()) {
+        let (begin, end) = ends.split_at_mut(HALF);
+        begin.copy_from_slice(first);
+        end.copy_from_slice(last);
+    }
+    ends
 }
 
 #[cfg(test)]
@@ -351,7 +445,44 @@ mod tests {
     #[test]
     fn packet_may_be_sent_twice_but_not_three_times() {
         let found = counts(&[packet(100, 0), packet(100, 0), packet(100, 1), packet(100, 1), packet(100, 1)]);
-        assert_eq!((found.duplicates, found.errors), (2, 1));
+        assert_eq!((found.duplicates, found.errors, found.missing), (3, 1, 0));
+    }
+
+    #[test]
+    fn the_same_counter_with_another_payload_is_16_packets_later() {
+        let another = TsPacket { payload: Some(&[7; 184]), ..packet(100, 3) };
+        let found = counts(&[packet(100, 3), another, packet(100, 4)]);
+        assert_eq!((found.duplicates, found.errors, found.missing), (0, 1, 15));
+    }
+
+    #[test]
+    fn a_packet_without_payload_that_moves_the_counter_is_an_error_and_no_loss() {
+        let empty = |continuity| TsPacket { payload: None, ..packet(100, continuity) };
+        let found = counts(&[packet(100, 3), empty(4), empty(4), packet(100, 4), packet(100, 5)]);
+        assert_eq!((found.errors, found.missing), (1, 0));
+        let found = counts(&[packet(100, 3), empty(5), packet(100, 6)]);
+        assert_eq!(
+            (found.errors, found.missing),
+            (1, 2),
+            "4 and 5 are missing, which the empty packet shows"
+        );
+    }
+
+    #[test]
+    fn packets_with_arrival_times_or_parity_are_recognized() {
+        let mut plain = [0; 188];
+        packet(100, 3).emit(&mut plain).unwrap();
+        for (length, before) in [(192, 4), (204, 0)] {
+            let mut bytes = [0; 204 * 2];
+            for packet in bytes[..length * 2].chunks_mut(length) {
+                packet[before..before + 188].copy_from_slice(&plain);
+            }
+            let stream = MpegTs::parse(&bytes[..length * 2]).unwrap();
+            assert_eq!((stream.len(), stream.packet_length()), (2, length));
+            assert!(stream.packets().map(|packet| (packet.pid, packet.continuity)).eq([(100, 3); 2]));
+            assert_eq!(MpegTs::parse(&bytes[..length]), None, "one sync byte proves little");
+            assert_eq!(MpegTs::parse(&bytes[..length * 2 - 1]), None);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Protocols of routers, of hosts and of discovery that use groups: the name, and the fields that a person looks for.
 
+mod routers;
+
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -55,12 +57,35 @@ pub enum ServiceProtocol {
     Sacn,
     /// Art-Net, DMX512 over IP.
     ArtNet,
+    /// PTP version 1 (IEEE 1588-2002), which Dante uses.
+    PtpV1,
+    /// Babel (RFC 8966).
+    Babel,
+    /// Discovery of LDP (RFC 5036).
+    Ldp,
+    /// HNCP (RFC 7788).
+    Hncp,
+    /// SLP (RFC 2165, RFC 2608).
+    Slp,
+    /// RPL (RFC 6550).
+    Rpl,
+    /// PGM (RFC 3208).
+    Pgm,
+    /// DVMRP (RFC 1075).
+    Dvmrp,
+    /// PIM version 1, which has the protocol number of IGMP.
+    PimV1,
+    /// The multicast traceroute that has the protocol number of IGMP.
+    Mtrace,
+    /// RGMP (RFC 3488).
+    Rgmp,
 }
 
 use ServiceProtocol::{
-    ArtNet, Bfd, Coap, Dhcpv6, Eigrp, Glbp, Hsrp, Llmnr, Ndp, Ntp, Ospf, Rip, Rtcp, Rtps, Sacn, Sap, Vrrp,
-    WsDiscovery,
+    ArtNet, Babel, Bfd, Coap, Dhcpv6, Dvmrp, Eigrp, Glbp, Hncp, Hsrp, Ldp, Llmnr, Mtrace, Ndp, Ntp, Ospf,
+    Pgm, PimV1, PtpV1, Rgmp, Rip, Rpl, Rtcp, Rtps, Sacn, Sap, Slp, Vrrp, WsDiscovery,
 };
+use routers::igmp_type;
 
 impl ServiceProtocol {
     /// Returns its usual name.
@@ -85,6 +110,17 @@ impl ServiceProtocol {
             Rtps => "RTPS",
             Sacn => "sACN",
             ArtNet => "Art-Net",
+            PtpV1 => "PTPv1",
+            Babel => "Babel",
+            Ldp => "LDP",
+            Hncp => "HNCP",
+            Slp => "SLP",
+            Rpl => "RPL",
+            Pgm => "PGM",
+            Dvmrp => "DVMRP",
+            PimV1 => "PIMv1",
+            Mtrace => "mtrace",
+            Rgmp => "RGMP",
         }
     }
 
@@ -103,6 +139,11 @@ impl ServiceProtocol {
             (3702, _) => WsDiscovery,
             (5568, _) => Sacn,
             (6454, _) => ArtNet,
+            (319 | 320, _) => PtpV1,
+            (6696, IpAddr::V6(_)) => Babel,
+            (646, _) => Ldp,
+            (8231, IpAddr::V6(_)) => Hncp,
+            (427, _) => Slp,
             _ => return None,
         })
     }
@@ -123,7 +164,16 @@ impl<'a> Service<'a> {
             protocol::VRRP => Vrrp,
             protocol::OSPF => Ospf,
             protocol::EIGRP => Eigrp,
+            protocol::ICMPV6 if bytes.first() == Some(&routers::RPL) => Rpl,
             protocol::ICMPV6 => Ndp,
+            protocol::PGM => Pgm,
+            protocol::IGMP => match *bytes.first()? {
+                igmp_type::DVMRP => Dvmrp,
+                igmp_type::PIM_V1 => PimV1,
+                igmp_type::TRACE | igmp_type::TRACE_RESPONSE => Mtrace,
+                igmp_type::RGMP_LEAVE..=igmp_type::RGMP_HELLO => Rgmp,
+                _ => return None,
+            },
             _ => return None,
         };
         Self::checked(protocol, bytes)
@@ -148,6 +198,8 @@ impl<'a> Service<'a> {
             Ospf => length >= 16 && matches!(first, 2 | 3) && matches!(self.u8(1), 1..=5),
             Eigrp => length >= 20 && first == 2,
             Ndp => length >= 8 && matches!(first, 133..=137),
+            // An advertisement is shorter than the other messages.
+            Hsrp if self.u16(0) == 3 => length >= 8,
             Hsrp => (length >= 20 && first == 0) || (length >= 42 && self.u16(0) == 0x0128),
             Glbp => length >= 12 && first == 1,
             Rip => length >= 4 && matches!(first, 1 | 2) && matches!(self.u8(1), 1 | 2),
@@ -162,6 +214,15 @@ impl<'a> Service<'a> {
             Rtps => length >= 20 && bytes.starts_with(b"RTPS"),
             Sacn => length >= 44 && bytes.get(4..16) == Some(b"ASC-E1.17\0\0\0"),
             ArtNet => length >= 10 && bytes.starts_with(b"Art-Net\0"),
+            PtpV1 => self.is_valid_ptp_v1(),
+            Babel => length >= 4 && self.u16(0) == 0x2a02 && usize::from(self.u16(2)) + 4 <= length,
+            Ldp => length >= 10 && self.u16(0) == 1 && usize::from(self.u16(2)) + 4 <= length,
+            Hncp => self.is_valid_hncp(),
+            Slp => self.is_valid_slp(),
+            Rpl => length >= 4,
+            Pgm => length >= 16,
+            Dvmrp | PimV1 | Rgmp => length >= 8,
+            Mtrace => length >= 24,
         }
     }
 
@@ -288,6 +349,17 @@ impl fmt::Display for Service<'_> {
             Rtps => self.rtps(f),
             Sacn => self.sacn(f),
             ArtNet => self.art_net(f),
+            PtpV1 => self.ptp_v1(f),
+            Babel => self.babel(f),
+            Ldp => self.ldp(f),
+            Hncp => self.hncp(f),
+            Slp => self.slp(f),
+            Rpl => self.rpl(f),
+            Pgm => self.pgm(f),
+            Dvmrp => self.dvmrp(f),
+            PimV1 => self.pim_v1(f),
+            Mtrace => self.trace(f),
+            Rgmp => self.rgmp(f),
         }
     }
 }

@@ -5,6 +5,7 @@
 mod agreement;
 mod amt;
 mod control;
+mod encapsulated;
 mod frames;
 mod payloads;
 mod pim;

@@ -106,8 +106,8 @@ struct TimingOptions {
 
 const EXAMPLES: &str = "\
 Complete UDP datagrams to groups are sent with their payload, DSCP and timing, from this machine's
-own address and a free port. Everything else in the file (other packets, truncated ones, fragments)
-is counted and reported. The TTL is 1 by default, as with every command, so that a recording does
+own address and a free port; those in fragments or in tunnels, too. Everything else in the file
+(other packets, truncated ones, datagrams of which fragments are missing) is counted and reported. The TTL is 1 by default, as with every command, so that a recording does
 not leave this network by accident. Sending times are accurate to microseconds, because replay
 busy-waits shortly before each datagram.
 
@@ -269,7 +269,7 @@ fn skipped_text(skipped: &SkippedFrames) -> Option<String> {
     let reasons = [
         (skipped.not_udp, "not UDP"),
         (skipped.not_multicast, "not to a group"),
-        (skipped.fragments, "fragments"),
+        (skipped.fragments, "fragments of incomplete datagrams"),
         (skipped.truncated, "truncated by the capture"),
         (skipped.malformed, "malformed"),
         (skipped.unsupported_link_type, "of an unsupported link type"),
@@ -345,7 +345,7 @@ struct SkippedRecord {
     not_udp: u64,
     /// UDP to a unicast or broadcast address
     not_multicast: u64,
-    /// Fragments of datagrams
+    /// Fragments of datagrams that are not complete in the file
     fragments: u64,
     /// Frames that the file contains only in part
     truncated: u64,

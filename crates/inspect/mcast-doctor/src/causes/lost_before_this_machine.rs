@@ -73,7 +73,12 @@ pub(super) fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
 impl LostNumbers {
     /// Returns the losses that the numbers of a flow show, if there are any.
     fn of(observation: &Observation, flow: &Flow) -> Option<Self> {
+        /// Longer than a number may be late.
+        const BEHIND_THE_END: Duration = Duration::from_secs(1);
         let (_, until) = observation.wire.span?;
+        // Nothing more arrives in a file.
+        let is_file = matches!(observation.target, ExaminationTarget::File);
+        let until = if is_file { until + BEHIND_THE_END } else { until };
         let numbers = flow.numbering.statistics()?;
         let per_datagram = per_datagram(&numbers, flow);
         let gaps: Vec<Gap> =

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use mcast::joined::Visibility;
 use mcast::{Interface, InterfaceIndex};
-use mcast_capture::{CaptureFile, FileError, FileErrorKind};
+use mcast_capture::{CaptureFile, FileError, FileErrorKind, Unwrapper};
 
 use crate::gather::program::{add_socket_options, add_socket_owners, all_joined};
 use crate::gather::{snapshot, source_routes};
@@ -101,12 +101,12 @@ fn report(mut observation: Observation) -> Report {
 pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
     let mut file = CaptureFile::open(path)?;
     let mut recorder = Recorder::default();
-    let damage = record(&mut file, &mut recorder)?;
-    let (links, taps): (Vec<_>, Vec<_>) = (1..)
-        .filter_map(InterfaceIndex::new)
-        .zip(file.interfaces())
-        .map(|(number, interface)| {
-            let link = link(number, interface.name.as_deref());
+    let mut unwrapper = Unwrapper::new();
+    let damage = record(&mut file, &mut unwrapper, &mut recorder)?;
+    let (links, taps): (Vec<_>, Vec<_>) = file
+        .all_interfaces()
+        .map(|(number, name, interface)| {
+            let link = link(number, name);
             let tap = Tap { dropped: interface.dropped.unwrap_or_default(), ..Tap::on(&link) };
             (link, tap)
         })
@@ -114,6 +114,7 @@ pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
     let machine = Snapshot { links, ..Snapshot::default() };
     let mut wire = recorder.finish(taps, None);
     wire.undecodable = file.statistics().skipped;
+    wire.unexamined = unwrapper.unexamined().clone();
     let observation = Observation {
         before: machine.clone(),
         after: machine,
@@ -138,15 +139,21 @@ fn link(number: InterfaceIndex, name: Option<&str>) -> Link {
 }
 
 /// Records all readable frames; returns the damage that ended reading, if any.
-fn record(file: &mut CaptureFile, recorder: &mut Recorder) -> Result<Option<FileError>> {
-    loop {
+fn record(
+    file: &mut CaptureFile,
+    unwrapper: &mut Unwrapper,
+    recorder: &mut Recorder,
+) -> Result<Option<FileError>> {
+    let damage = loop {
         match file.next() {
-            Ok(Some(frame)) => recorder.record(&frame),
-            Ok(None) => return Ok(None),
-            Err(error) if is_damage(error.kind()) => return Ok(Some(error)),
+            Ok(Some(frame)) => unwrapper.visit(&frame, &mut |packet| recorder.record_unwrapped(packet)),
+            Ok(None) => break None,
+            Err(error) if is_damage(error.kind()) => break Some(error),
             Err(error) => return Err(error.into()),
         }
-    }
+    };
+    unwrapper.finish(&mut |packet| recorder.record_unwrapped(packet));
+    Ok(damage)
 }
 
 /// Returns whether a name is safe in a command that is pasted into a shell. The names come from the file,

@@ -39,7 +39,8 @@ fn report_wire(observation: &Observation, report: &mut Report) {
     flows.sort_by_key(|flow| (!groups.contains(&flow.key.group), std::cmp::Reverse(flow.datagrams)));
     let lines = flows.iter().map(|flow| {
         let LayerObservation { layer, message } = flow_line(observation, "wire", flow);
-        LayerObservation { layer, message: format!("{message}, hop limit {}", flow.hop_limits.1) }
+        let order = out_of_order(flow);
+        LayerObservation { layer, message: format!("{message}, hop limit {}{order}", flow.hop_limits.1) }
     });
     extend_limited(&mut report.observations, "wire", "flows", lines);
     for tap in observation.wire.taps.iter().filter(|tap| tap.dropped > 0) {
@@ -47,6 +48,15 @@ fn report_wire(observation: &Observation, report: &mut Report) {
             format!("wire {}", tap.name),
             format!("{} frames dropped by the capture", tap.dropped),
         ));
+    }
+}
+
+/// Returns how many datagrams of a flow arrived out of order, which are not lost.
+fn out_of_order(flow: &Flow) -> String {
+    let numbers = flow.numbering.statistics();
+    match numbers.and_then(|numbers| Some((numbers.reordered?, numbers.unit))) {
+        Some((late, unit)) if late > 0 => format!(", {late} {unit} out of order (not lost)"),
+        _ => String::new(),
     }
 }
 
@@ -213,6 +223,21 @@ fn record_unexamined_frames(observation: &Observation, report: &mut Report) {
             frames => format!("what {frames} frames contain"),
         };
         report.open_questions.push(OpenQuestion::new(what, why).with_effect(Effect::NoAnswer));
+    }
+    for (protocol, reason, frames) in wire.unexamined.iter() {
+        let plural = if frames == 1 { "" } else { "s" };
+        let what = format!(
+            "what {frames} frame{plural} of {protocol} contain{}",
+            if frames == 1 { "s" } else { "" }
+        );
+        let why = format!("the packets inside were not examined: {reason}");
+        report.open_questions.push(OpenQuestion::new(what, why).with_effect(Effect::NoAnswer));
+    }
+    let is_file = matches!(observation.target, ExaminationTarget::File);
+    if is_file && wire.flows.is_empty() && wire.control.is_empty() && wire.fragmented.is_empty() {
+        let why = "the file contains no datagram to a group, and no message of IGMP, MLD or PIM";
+        let question = OpenQuestion::new("whether multicast arrives where the file was captured", why);
+        report.open_questions.push(question.with_effect(Effect::NoAnswer));
     }
 }
 

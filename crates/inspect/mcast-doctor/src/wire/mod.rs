@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use mcast::{Family, InterfaceIndex};
+use mcast_capture::UnexaminedFrames;
 use mcast_packet::gmp::{Address, GmpMessage, RecordKind};
 
 use crate::snapshot::Link;
@@ -41,6 +42,8 @@ pub(crate) struct Wire {
     pub(crate) unrecorded: u64,
     /// Frames of a file whose link layer cannot be decoded.
     pub(crate) undecodable: u64,
+    /// Frames of a file with packets inside that were not decoded.
+    pub(crate) unexamined: UnexaminedFrames,
     /// What was captured on the ports of tapped bridges and bonds.
     pub(crate) ports: PortTraffic,
     /// All frames that arrived behind the XDP program of an interface that has one, and their bytes.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::time::SystemTime;
 
 use mcast::InterfaceIndex;
-use mcast_capture::Frame;
+use mcast_capture::{Frame, Part, UnexaminedFrames, UnwrappedPacket};
 use mcast_packet::{ChecksumStatus, Fragment, Ip, Packet, Transport, Udp};
 
 use super::flow::{DatagramSummary, Defect, Tagging};
@@ -52,6 +52,7 @@ struct FrameContext {
     outgoing: bool,
     time: SystemTime,
     resegmented: bool,
+    is_reassembled: bool,
 }
 
 impl Recorder {
@@ -74,26 +75,49 @@ impl Recorder {
             outgoing: frame.direction.is_outgoing(),
             time: frame.time,
             resegmented: frame.resegmented,
+            is_reassembled: false,
         };
+        self.record_packet(context, &frame.packet());
+    }
+
+    /// Records a packet of a file, taken apart: of a fragmented datagram, its fragments and the whole datagram.
+    pub(crate) fn record_unwrapped(&mut self, unwrapped: &UnwrappedPacket<'_>) {
+        let context = FrameContext {
+            interface: unwrapped.interface,
+            outgoing: unwrapped.direction.is_outgoing(),
+            time: unwrapped.time,
+            resegmented: false,
+            is_reassembled: matches!(unwrapped.part, Part::Reassembled { .. }),
+        };
+        let port = unwrapped.packet.udp().map(|udp| udp.destination_port);
+        match (unwrapped.part, unwrapped.packet.ip_layer()) {
+            (Part::Fragment, Some(ip)) if ip.destination.is_multicast() => {
+                self.record_fragment(context, ip, port);
+            }
+            (Part::Whole | Part::Reassembled { .. }, _) => self.record_packet(context, unwrapped.packet),
+            _ => {}
+        }
+    }
+
+    fn record_packet(&mut self, context: FrameContext, packet: &Packet<'_>) {
         let (from, until) = self.span.unwrap_or((context.time, context.time));
         self.span = Some((from.min(context.time), until.max(context.time)));
-        let packet = frame.packet();
         let Some(ip) = packet.ip_layer() else { return };
         match &packet.transport {
             Some(Transport::Igmp(control)) => {
                 self.record_damage(context, ip, &control.checksum);
-                self.record_control(context, &packet, ip, ControlMessage::of(&control.message));
+                self.record_control(context, packet, ip, ControlMessage::of(&control.message));
             }
             Some(Transport::Mld(control)) => {
                 self.record_damage(context, ip, &control.checksum);
-                self.record_control(context, &packet, ip, ControlMessage::of(&control.message));
+                self.record_control(context, packet, ip, ControlMessage::of(&control.message));
             }
-            Some(Transport::Pim(_)) => self.record_control(context, &packet, ip, Some(ControlMessage::Pim)),
+            Some(Transport::Pim(_)) => self.record_control(context, packet, ip, Some(ControlMessage::Pim)),
             // Only data is limited to a time. Queries are rare: those before it count, too.
             _ if !ip.destination.is_multicast() => {}
             _ if self.data_from.is_some_and(|from| context.time < from) => {}
             _ if self.data_until.is_some_and(|until| context.time > until) => {}
-            Some(Transport::Udp(udp)) => self.record_datagram(context, &packet, ip, udp),
+            Some(Transport::Udp(udp)) => self.record_datagram(context, packet, ip, udp),
             Some(Transport::Fragment(_)) => self.record_fragment(context, ip, None),
             _ => {}
         }
@@ -114,6 +138,7 @@ impl Recorder {
             other_protocols: BTreeMap::new(),
             unrecorded: self.unrecorded,
             undecodable: 0,
+            unexamined: UnexaminedFrames::default(),
             ports: PortTraffic::default(),
             unfiltered: BTreeMap::new(),
             unicast: Vec::new(),
@@ -197,7 +222,7 @@ impl Recorder {
             length: ip.length(),
             bad_checksum: udp.checksum.is_invalid() && defect.is_none(),
             defect,
-            fragmented: ip.fragment.is_some(),
+            fragmented: ip.fragment.is_some() || context.is_reassembled,
             resegmented: context.resegmented,
             without_checksum: ip.source.is_ipv6() && udp.checksum == ChecksumStatus::Absent,
             like_esp: is_like_esp(udp.payload),

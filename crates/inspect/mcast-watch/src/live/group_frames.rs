@@ -11,7 +11,7 @@ use mcast::{
 use mcast_capture::{
     Capture, CaptureOptions, CaptureStatistics, Direction, ErrorKind, Filter, Frame, PacketFilter, Recorder,
 };
-use mcast_packet::{Checksums, LinkType, UdpPacket};
+use mcast_packet::{Checksums, LinkType, Udp, UdpPacket};
 
 use super::{HeldMemberships, LiveError};
 
@@ -189,7 +189,11 @@ fn kind_of(frame: &Frame<'_>, filter: &PacketFilter) -> Option<GroupFrameKind> {
     }
     let address = GroupAddr::new(Group::new(ip.destination).ok()?, port);
     let mut arrival = Arrival::new(address, frame.interface, SocketAddr::new(ip.source, udp.source_port));
-    arrival.length = udp.payload.len();
+    // Of a fragmented datagram, as long as it states: its other fragments follow.
+    arrival.length = match ip.fragment {
+        Some(_) => usize::from(udp.length).saturating_sub(Udp::HEADER_LENGTH).max(udp.payload.len()),
+        None => udp.payload.len(),
+    };
     arrival.hop_limit = Some(ip.hop_limit);
     Some(GroupFrameKind::Datagram(arrival))
 }

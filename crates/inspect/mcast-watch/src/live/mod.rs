@@ -31,6 +31,8 @@ mod querier_listener;
 mod recording;
 #[cfg(feature = "json")]
 mod table_json;
+#[cfg(feature = "json")]
+mod unexamined_json;
 
 use std::{error, io};
 

@@ -10,9 +10,12 @@ use std::time::{Duration, SystemTime};
 use std::{io, thread};
 
 use mcast::InterfaceIndex;
-use mcast_capture::{ErrorKind, FileError, Frame, PacketFilter, SourceError};
+use mcast_capture::{
+    ErrorKind, FileError, Frame, PacketFilter, Part, SourceError, UnexaminedFrames, UnwrappedPacket,
+    Unwrapper,
+};
 use mcast_group::SafeText;
-use mcast_packet::Transport;
+use mcast_packet::{CookedKind, LinkType, MacAddress, Transport};
 use mcast_stream::dissect::opened;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{self, Announce, Flags, Heartbeat, KeyEpoch, Kind, WireError};
@@ -21,8 +24,8 @@ use super::frames::LiveFrames;
 use super::memberships::{LocalMember, LocalMembers, LocalMembersWatcher};
 use super::recording::Recording;
 use crate::{
-    AnnouncementContent, ObservedPacket, Row, SequenceInfo, StreamAnnouncement, StreamIdentity, StreamKey,
-    StreamRate, Time, Watch, WatchOptions, WatchReport,
+    AnnouncementContent, ObservedPacket, PacketState, Row, SequenceInfo, StreamAnnouncement, StreamIdentity,
+    StreamKey, StreamRate, Time, Watch, WatchOptions, WatchReport,
 };
 
 /// The number of frames handled before other threads get access to the state.
@@ -104,7 +107,7 @@ impl Monitor {
             end: End::NotYet,
         };
         if !is_file {
-            state.feed.watch.begin(begun.into());
+            state.feed.table.watch.begin(begun.into());
         }
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -133,13 +136,21 @@ impl Monitor {
     #[must_use]
     pub fn report(&self, now: SystemTime) -> MonitorReport {
         let mut state = self.shared.lock_first();
-        let at = if state.is_file { state.feed.watch.latest() } else { now.into() };
+        let is_file = state.is_file;
+        if !is_file {
+            state.feed.expire(now);
+        }
         MonitorReport {
-            watch: state.feed.watch.report(at),
-            names: state.feed.names.clone(),
+            watch: if is_file {
+                state.feed.table.watch.report_latest()
+            } else {
+                state.feed.table.watch.report(now.into())
+            },
+            unexamined: state.feed.unwrapper.unexamined().clone(),
+            names: state.feed.table.names.clone(),
             local_members: self.local_members.as_ref().map(LocalMembersWatcher::known).unwrap_or_default(),
             lost: state.lost,
-            recording: state.feed.recording.as_ref().map(RecordingStatus::of),
+            recording: state.feed.table.recording.as_ref().map(RecordingStatus::of),
             is_file: state.is_file,
             is_over: !matches!(state.end, End::NotYet),
         }
@@ -188,7 +199,7 @@ impl Monitor {
     /// Returns whether any selected datagram has arrived.
     #[must_use]
     pub fn has_seen_streams(&self) -> bool {
-        self.shared.lock_first().feed.watch.has_seen_datagrams()
+        self.shared.lock_first().feed.table.watch.has_seen_datagrams()
     }
 
     /// Starts to record a stream to a new file. Another recording ends.
@@ -196,20 +207,20 @@ impl Monitor {
     /// # Errors
     /// If the file exists or cannot be created.
     pub fn record(&self, key: StreamKey, path: PathBuf) -> Result<(), FileError> {
-        self.shared.lock_first().feed.record(key, path)
+        self.shared.lock_first().feed.table.record(key, path)
     }
 
     /// Ends the recording, and returns its state.
     #[must_use = "a recording may have failed"]
     pub fn end_recording(&self) -> Option<RecordingStatus> {
-        let mut recording = self.shared.lock_first().feed.recording.take()?;
+        let mut recording = self.shared.lock_first().feed.table.recording.take()?;
         recording.flush();
         Some(RecordingStatus::of(&recording))
     }
 
     /// Resets all counters.
     pub fn clear(&self) {
-        self.shared.lock_first().feed.watch.clear(SystemTime::now().into());
+        self.shared.lock_first().feed.table.watch.clear(SystemTime::now().into());
     }
 
     /// Ends the capture and the recording.
@@ -243,6 +254,7 @@ impl Shared {
             }
         };
         let mut state = self.lock();
+        state.feed.finish();
         state.lost = frames.lost();
         state.skipped = frames.skipped();
         state.end = end;
@@ -286,7 +298,7 @@ impl State {
     fn has_taken_all(&mut self, moment: Time, lost: Option<u64>) {
         self.caught_up = moment;
         self.lost = lost;
-        if let Some(recording) = &mut self.feed.recording {
+        if let Some(recording) = &mut self.feed.table.recording {
             recording.flush();
         }
     }
@@ -311,6 +323,8 @@ pub struct MonitorReport {
     pub watch: WatchReport,
     pub(super) names: HashMap<InterfaceIndex, Arc<str>>,
     pub(super) local_members: Arc<LocalMembers>,
+    /// Frames with packets inside that were not decoded.
+    pub unexamined: UnexaminedFrames,
     /// The number of packets that arrived too fast to be captured; `None` if it is unknown.
     pub lost: Option<u64>,
     /// The recording, if there is one.
@@ -378,7 +392,15 @@ impl RecordingStatus {
 /// The table, and the state for filling it.
 #[derive(Debug)]
 pub(super) struct Feed {
+    unwrapper: Unwrapper,
+    pub(super) table: FeedTable,
+}
+
+/// The table, and what decides which packets are in it.
+#[derive(Debug)]
+pub(super) struct FeedTable {
     pub(super) watch: Watch,
+    legs: OutgoingLegs,
     pub(super) names: HashMap<InterfaceIndex, Arc<str>>,
     /// The interface of the latest frame, whose name is known.
     latest_interface: Option<InterfaceIndex>,
@@ -398,63 +420,141 @@ struct StreamPacket<'a> {
 impl Feed {
     pub(super) fn new(options: MonitorOptions) -> Self {
         let MonitorOptions { watch, filter, keys, .. } = options;
-        Self {
+        let table = FeedTable {
             watch: Watch::new(watch),
+            legs: OutgoingLegs::default(),
             names: HashMap::new(),
             latest_interface: None,
             recording: None,
             keys,
             filter,
             has_field: watch.sequence.is_some(),
-        }
+        };
+        Self { unwrapper: Unwrapper::new(), table }
     }
 
+    pub(super) fn take(&mut self, frame: &Frame<'_>) {
+        let table = &mut self.table;
+        table.add_name(frame);
+        if !table.filter.watches(&frame.context(None)) {
+            return;
+        }
+        self.unwrapper.visit(frame, &mut |packet| table.take(packet, Some(frame)));
+    }
+
+    /// Gives up datagrams whose fragments have not come by this time.
+    fn expire(&mut self, now: SystemTime) {
+        let table = &mut self.table;
+        self.unwrapper.expire(now, &mut |packet| table.take(packet, None));
+    }
+
+    /// Gives up all datagrams whose fragments have not come.
+    fn finish(&mut self) {
+        let table = &mut self.table;
+        self.unwrapper.finish(&mut |packet| table.take(packet, None));
+    }
+}
+
+impl FeedTable {
     /// Starts to record a stream to a file.
     pub(super) fn record(&mut self, key: StreamKey, path: PathBuf) -> Result<(), FileError> {
         self.recording = Some(Recording::start(key, path)?);
         Ok(())
     }
 
-    pub(super) fn take(&mut self, frame: &Frame<'_>) {
+    fn add_name(&mut self, frame: &Frame<'_>) {
         if self.latest_interface != Some(frame.interface) {
             self.names.entry(frame.interface).or_insert_with(|| name_of(frame));
             self.latest_interface = Some(frame.interface);
         }
-        if !self.filter.watches(&frame.context(None)) {
-            return;
-        }
-        let packet = frame.packet();
+    }
+
+    /// Adds a packet, which is in `frame` unless it was given up.
+    fn take(&mut self, unwrapped: &UnwrappedPacket<'_>, frame: Option<&Frame<'_>>) {
+        let packet = unwrapped.packet;
+        let state = match unwrapped.part {
+            Part::Whole => PacketState::Whole,
+            Part::Reassembled { .. } => PacketState::Reassembled,
+            Part::Incomplete { .. } => PacketState::Incomplete,
+            Part::Fragment => {
+                if let (Some(recording), Some(frame)) = (&mut self.recording, frame) {
+                    recording.write(frame, packet, None);
+                }
+                return;
+            }
+        };
         let of_stream = packet.udp().and_then(|udp| StreamPacket::read(udp.payload));
+        let is_whole = state != PacketState::Incomplete;
         if let (Some(ip), Some(Transport::Udp(udp))) = (packet.ip_layer(), &packet.transport) {
             // Before the selection, because announcements contain the names of selected streams.
-            if let Some(stream) = of_stream.as_ref().filter(|stream| stream.is(Kind::Announce))
+            if let Some(stream) = of_stream.as_ref().filter(|stream| stream.is(Kind::Announce) && is_whole)
                 && let Ok(content) = stream.announced(&self.keys)
             {
                 self.watch.announce(StreamAnnouncement {
-                    time: Time::from(frame.time),
-                    interface: frame.interface,
+                    time: Time::from(unwrapped.time),
+                    interface: unwrapped.interface,
                     source: SocketAddr::new(ip.source, udp.source_port),
                     identity: stream.identity(),
                     content,
                 });
             }
-            if !self.filter.admits(&packet, &frame.context(Some(udp.destination_port))) {
+            if !self.filter.admits(packet, &unwrapped.context(Some(udp.destination_port))) {
                 return;
             }
         }
         let key = self.watch.observe(&ObservedPacket {
-            time: Time::from(frame.time),
-            interface: frame.interface,
-            outgoing: frame.direction.is_outgoing(),
-            length: frame.original_length,
-            packet: &packet,
+            time: Time::from(unwrapped.time),
+            interface: self.legs.interface(unwrapped, &mut self.names),
+            outgoing: unwrapped.direction.is_outgoing(),
+            length: unwrapped.length,
+            packet,
+            state,
+            tunnel: unwrapped.tunnel,
             sequence_info: of_stream
                 .filter(|_| !self.has_field)
                 .and_then(|stream| stream.sequence_info(&self.keys)),
         });
-        if let Some(recording) = &mut self.recording {
-            recording.write(frame, &packet, key);
+        if let (Some(recording), Some(frame)) = (&mut self.recording, frame) {
+            recording.write(frame, packet, key);
         }
+    }
+}
+
+/// Separates the interfaces on which a machine sends, in captures on all its interfaces at once that do not state them
+/// (`LINKTYPE_LINUX_SLL`): by the hardware address of the interface, which is that of the sender. Copies that are forwarded
+/// would otherwise hide what others of them lack.
+#[derive(Debug, Default)]
+struct OutgoingLegs(HashMap<(InterfaceIndex, [u8; 8]), InterfaceIndex>);
+
+impl OutgoingLegs {
+    /// Addresses can be forged: those beyond are not separated.
+    const MAX: usize = 256;
+    /// More than a file can describe.
+    const FIRST: u32 = 0x6000_0000;
+
+    fn interface(
+        &mut self,
+        packet: &UnwrappedPacket<'_>,
+        names: &mut HashMap<InterfaceIndex, Arc<str>>,
+    ) -> InterfaceIndex {
+        let captured = packet.interface;
+        let Some(cooked) = packet.packet.cooked.filter(|cooked| {
+            cooked.kind == CookedKind::Outgoing && cooked.link_type() == LinkType::LinuxCooked
+        }) else {
+            return captured;
+        };
+        let key = (captured, cooked.address);
+        if let Some(known) = self.0.get(&key) {
+            return *known;
+        }
+        let number =
+            u32::try_from(self.0.len()).ok().and_then(|number| InterfaceIndex::new(Self::FIRST + number));
+        let Some(number) = number.filter(|_| self.0.len() < Self::MAX) else { return captured };
+        self.0.insert(key, number);
+        let of = names.get(&captured).cloned().unwrap_or_else(|| format!("#{captured}").into());
+        let [a, b, c, d, e, f, ..] = cooked.address;
+        names.insert(number, format!("{of} out {}", MacAddress([a, b, c, d, e, f])).into());
+        number
     }
 }
 

@@ -1,27 +1,30 @@
 //! The packets of `mcast sniff`, and their summary, as JSON.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::InterfaceIndex;
-use mcast_capture::{Direction, Frame};
+use mcast_capture::{Direction, Frame, UnexaminedFrames};
 use mcast_json::{PayloadRecord, record, rfc3339};
 use mcast_packet::gmp::{self, Address, GmpMessage, RecordKind};
 use mcast_packet::payload::{Dns, DnsKind, DnsQuestion, DnsRecord, DnsSection, DnsValue};
-use mcast_packet::{ChecksumStatus, Ip, Packet, Transport, Udp, protocol};
+use mcast_packet::{ChecksumStatus, Enclosing, Ip, Packet, Transport, Tunnel, Udp, protocol};
 use mcast_stream::dissect::StreamDatagram;
 use serde::Serialize;
 
 use super::RecognizedPayload;
+use super::unexamined_json::UnexaminedRecord;
 use crate::{PacketFlow, PacketTally, TrafficVolume};
 
 record! {
-    /// Creates the record of a packet, from its frame, with the payload that was recognized and the name of the
-    /// interface.
+    /// Creates the record of a packet, from its frame, with the packets around it, the payload that was recognized and
+    /// the name of the interface.
     #[must_use]
     pub fn new(
         frame: &Frame<'_>,
         packet: &Packet<'a>,
+        enclosing: Option<&Enclosing<'_>>,
         carried: Option<&'a RecognizedPayload<'a>>,
         interface: &'a str,
     ) {
@@ -44,10 +47,11 @@ record! {
         #[cfg_attr(feature = "schema", schemars(extend("enum" = ["in", "out"])))]
         direction: Option<&'static str> = direction_name(frame.direction),
         /// One-line summary of the packet
-        summary: String = match carried {
-            Some(carried) => packet.summary_with(carried).to_string(),
-            None => packet.to_string(),
-        },
+        summary: String =
+            packet.summary_within(enclosing, carried.map(|carried| carried as &dyn fmt::Display)).to_string(),
+        /// Tunnels and headers around the packet, outermost first: the protocol, the identifier if there is one, and the
+        /// ends, such as `VXLAN 77 192.0.2.1 > 192.0.2.2`
+        tunnels: Vec<String> = tunnels(enclosing),
         /// Length of the UDP payload in bytes; null for other protocols
         length: Option<usize> = udp.map(|udp| usize::from(udp.length).saturating_sub(Udp::HEADER_LENGTH)),
         /// Length of the frame in bytes
@@ -107,6 +111,16 @@ record! {
     }
 }
 
+/// Frames of one protocol
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct LinkProtocol {
+    /// Name of the protocol, or `other`
+    name: &'static str,
+    /// Number of frames
+    frames: u64,
+}
+
 /// The position in a fragmented datagram.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -157,6 +171,15 @@ struct GroupRecord {
     group: IpAddr,
     /// Sources in the record
     sources: Vec<IpAddr>,
+}
+
+/// Returns the tunnels around a packet, outermost first.
+fn tunnels(enclosing: Option<&Enclosing<'_>>) -> Vec<String> {
+    let mut tunnels: Vec<_> = std::iter::successors(enclosing, |enclosing| enclosing.outer)
+        .map(|enclosing| Tunnel::of(enclosing.packet, enclosing.encapsulation, None).to_string())
+        .collect();
+    tunnels.reverse();
+    tunnels
 }
 
 /// Returns `out` for packets that this machine sent, otherwise `in`; `None` if it is unknown.
@@ -257,11 +280,12 @@ impl GroupRecord {
 }
 
 record! {
-    /// Creates the record of the packets counted in this time. `dropped` is the number of packets that this machine
+    /// Creates the record of the packets counted in this time, and of the frames that were not looked into. `dropped` is the number of packets that this machine
     /// dropped, if it is known; `name` returns the name of an interface.
     #[must_use]
     pub fn new(
         tally: &PacketTally,
+        frames: &UnexaminedFrames,
         time: Duration,
         dropped: Option<u64>,
         name: impl Fn(InterfaceIndex) -> String,
@@ -300,6 +324,17 @@ record! {
         broadcast: u64 = counts.broadcast,
         /// Frames to Ethernet-only groups, such as spanning tree, not included in `packets`
         link_multicast: u64 = counts.link_multicast,
+        /// Frames to Ethernet-only groups, by protocol
+        link_protocols: Vec<LinkProtocol> =
+            tally.link_protocols().into_iter().map(|(name, frames)| LinkProtocol { name, frames }).collect(),
+        /// Datagrams in fragments, all of which came
+        reassembled: u64 = counts.reassembled,
+        /// Datagrams of which fragments are missing
+        incomplete: u64 = counts.incomplete,
+        /// Frames that carry packets which were not decoded, such as encrypted ones
+        unexamined: u64 = frames.total(),
+        /// These frames, by what is around the packets and why they were not decoded
+        unexamined_by_reason: Vec<UnexaminedRecord> = UnexaminedRecord::list(frames),
         /// Packets by destination, port, protocol, interface and source, busiest first
         flows: Vec<FlowSummary> =
             flows.map(|(flow, volume)| FlowSummary::new(&flow, volume, name(flow.interface))).collect(),
@@ -317,6 +352,7 @@ impl PacketRecord<'_> {
         let schema = mcast_json::RecordSchema::new::<Self>("packet", "Packet (`mcast sniff --json`)")
             .event("packet")
             .describe("vlans[]", "VLAN ID")
+            .describe("tunnels[]", "Tunnel or header")
             .describe("text", "UDP payload, if it is valid UTF-8")
             .describe("base64", "UDP payload in base64 (RFC 4648, section 4), if it is not valid UTF-8")
             .describe("control.records[].sources[]", "Source address")

@@ -53,8 +53,15 @@ impl Recording {
         self.writer.frames() - self.writer.unwritten()
     }
 
+    /// Returns whether a packet is a fragment of the stream; of a later one, nothing but the addresses is known.
     fn may_be_fragment(&self, frame: &Frame<'_>, packet: &Packet<'_>) -> bool {
-        let is_piece = matches!(packet.transport, Some(Transport::Fragment(_)));
+        let is_piece = match &packet.transport {
+            Some(Transport::Udp(udp)) => {
+                packet.ip_layer().is_some_and(|ip| ip.fragment.is_some())
+                    && (udp.source_port, udp.destination_port) == (self.key.source_port, self.key.port)
+            }
+            transport => matches!(transport, Some(Transport::Fragment(_))),
+        };
         let ends = packet.ip_layer().map(|ip| (ip.source, ip.destination));
         is_piece
             && frame.interface == self.key.interface

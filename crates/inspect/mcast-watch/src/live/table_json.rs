@@ -8,6 +8,7 @@ use mcast_json::{record, rfc3339, write_record};
 use mcast_stream::wire::StreamId;
 use serde::Serialize;
 
+use super::unexamined_json::UnexaminedRecord;
 use super::{LocalMember, MonitorReport};
 use crate::{
     AnnouncementContent, GroupMember, JitterBasis, ObservedQuerier, PimNeighbor, Protocol,
@@ -120,11 +121,16 @@ record! {
         interface: String = picture.interface(key.interface),
         /// VLAN ID of the frames; null if they are not tagged
         vlan: Option<u16> = key.vlan,
+        /// VLAN ID of the second tag; null if the frames do not have two
+        inner_vlan: Option<u16> = key.inner_vlan,
+        /// Tunnel or header around the datagrams: its protocol, its identifier if it has one, and its ends, such as
+        /// `VXLAN 77 192.0.2.1 > 192.0.2.2`; null if there is none
+        tunnel: Option<String> = row.tunnel.map(|tunnel| tunnel.to_string()),
         /// Datagrams per second in the interval; for a file, over its whole duration
         datagrams_per_second: f64 = rate.datagrams_per_second,
         /// Payload bits per second, over the same time
         bits_per_second: f64 = rate.bits_per_second,
-        /// Total number of datagrams
+        /// Total number of datagrams; of those in fragments, only those of which all fragments came
         datagrams: u64 = row.datagrams,
         /// Payload bytes
         bytes: u64 = row.bytes,
@@ -176,8 +182,10 @@ record! {
         }),
         /// Datagrams with a wrong checksum, which the system does not deliver
         bad_checksums: u64 = row.bad_checksums,
-        /// Datagrams that arrived in fragments
+        /// Datagrams that arrived in fragments, all of which came
         fragmented: u64 = row.fragmented,
+        /// Datagrams of which fragments are missing; they count neither as datagrams nor as received
+        incomplete: u64 = row.incomplete,
         /// Whether this machine sends the stream
         this_machine: bool = row.outgoing,
         /// Time since the first datagram, in seconds
@@ -397,8 +405,14 @@ record! {
         bytes: u64 = totals.bytes,
         /// IGMP, MLD, router discovery and PIM messages
         control: u64 = totals.control,
-        /// Other packets to groups: other protocols and later fragments
+        /// Other packets to groups, of other protocols
         other: u64 = totals.other,
+        /// Datagrams to groups of which fragments are missing
+        incomplete: u64 = totals.incomplete,
+        /// Frames that carry packets which were not decoded, such as encrypted ones
+        unexamined: u64 = picture.unexamined.total(),
+        /// These frames, by what is around the packets and why they were not decoded
+        unexamined_by_reason: Vec<UnexaminedRecord> = UnexaminedRecord::list(&picture.unexamined),
         /// Packets that could not be decoded completely
         malformed: u64 = totals.malformed,
         /// Streams evicted because the table was full

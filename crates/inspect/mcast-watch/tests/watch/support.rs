@@ -90,6 +90,8 @@ impl Table {
             outgoing: false,
             length,
             packet: &packet,
+            state: mcast_watch::PacketState::Whole,
+            tunnel: None,
             sequence_info: None,
         })
     }

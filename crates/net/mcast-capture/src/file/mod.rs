@@ -4,6 +4,7 @@
 //! here, because that crate rejects files that other programs accept: files with clocks that count in powers
 //! of two, or with option lists without an end marker.
 
+mod cooked_interfaces;
 mod formats;
 mod reader;
 mod recorder;

@@ -11,6 +11,7 @@ use flate2::read::MultiGzDecoder;
 use mcast_group::InterfaceIndex;
 use mcast_packet::{Checksums, CookedKind, LinkType, Packet};
 
+use super::cooked_interfaces::{CookedInterfaces, Numbering};
 use super::formats::{FileInterface, ParseOutcome, Pcap, PcapNg, Record, SECTION_HEADER};
 use super::{FileError, FileErrorKind};
 use crate::{Direction, Frame};
@@ -22,6 +23,7 @@ pub struct CaptureFile {
     input: Input,
     format: Format,
     statistics: FileStatistics,
+    cooked: CookedInterfaces,
     /// Whether nothing more can be read.
     ended: bool,
 }
@@ -88,7 +90,8 @@ impl CaptureFile {
         } else {
             return Err(FileError::new("read", &path, FileErrorKind::NotACapture));
         };
-        Ok(Self { path, input, format, statistics: FileStatistics::default(), ended: false })
+        let (statistics, cooked) = (FileStatistics::default(), CookedInterfaces::default());
+        Ok(Self { path, input, format, statistics, cooked, ended: false })
     }
 
     /// Returns the next frame; `None` at the end. Its bytes are valid until the next call.
@@ -117,13 +120,26 @@ impl CaptureFile {
         let data = range.start + record.data.start..range.start + record.data.end;
         self.statistics.frames += 1;
         let bytes = self.input.consumed(data);
-        let interface = interface_index(record.interface);
+        let (described, numbering) = match &self.format {
+            Format::Pcap(pcap) => (Some(&pcap.interface), Numbering::ByIndex),
+            Format::PcapNg(pcapng) => (pcapng.interfaces.get(record.interface), Numbering::After),
+        };
+        let cooked = described
+            .filter(|_| link_type == LinkType::LinuxCooked2)
+            .and_then(|described| self.cooked.of_frame(bytes, record.interface, described, numbering));
+        let (interface, interface_name) = match cooked {
+            Some(cooked) => (cooked.number, cooked.name.as_deref()),
+            None => {
+                let name = described.and_then(|described| described.name.as_deref());
+                (interface_index(record.interface), name)
+            }
+        };
         Ok(Some(Frame {
             bytes,
             original_length: record.original_length.max(bytes.len()),
             link_type,
             interface,
-            interface_name: self.interface(interface).and_then(|interface| interface.name.as_deref()),
+            interface_name,
             direction: match record.direction {
                 Direction::Unknown => direction(bytes, link_type),
                 recorded => recorded,
@@ -160,11 +176,29 @@ impl CaptureFile {
         }
     }
 
-    /// Returns the interface of a frame.
+    /// Returns the description of the interface of a frame. In a capture on all interfaces at once, it is that of all of
+    /// them.
     #[must_use]
     pub fn interface(&self, index: InterfaceIndex) -> Option<&FileInterface> {
+        if let Some(cooked) = self.cooked.with_number(index) {
+            return self.interfaces().get(cooked.described);
+        }
         let index = usize::try_from(index.number()).ok()?.checked_sub(1)?;
         self.interfaces().get(index)
+    }
+
+    /// Returns the number, name and description of each interface: of those that the file describes, and of those that frames
+    /// of a capture on all interfaces at once have stated so far.
+    pub fn all_interfaces(&self) -> impl Iterator<Item = (InterfaceIndex, Option<&str>, &FileInterface)> {
+        let described =
+            self.interfaces().iter().enumerate().map(|(position, interface)| {
+                (interface_index(position), interface.name.as_deref(), interface)
+            });
+        let described = described.filter(|(number, ..)| self.cooked.with_number(*number).is_none());
+        let cooked = self.cooked.all().iter().filter_map(|cooked| {
+            Some((cooked.number, cooked.name.as_deref(), self.interfaces().get(cooked.described)?))
+        });
+        described.chain(cooked)
     }
 
     /// Returns the counts so far.

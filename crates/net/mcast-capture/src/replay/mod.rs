@@ -12,12 +12,13 @@ use std::{io, thread};
 use mcast_group::{Destination, Group, GroupAddr, Membership, ParseError};
 use mcast_packet::{ChecksumStatus, Packet, protocol};
 
-use crate::{CaptureFile, FileError, FileErrorKind, Frame};
+use crate::{CaptureFile, FileError, FileErrorKind, Frame, Part, UnwrappedPacket, Unwrapper};
 pub use schedule::{ReplaySchedule, TransmitTimes};
 
 /// Reads the datagrams of a capture file, to send them again.
 ///
-/// These are all complete UDP datagrams to groups; other frames are counted in [`SkippedFrames`]. The file is
+/// These are all complete UDP datagrams to groups, also those in fragments and in tunnels; other frames are counted in
+/// [`SkippedFrames`]. Of packets inside each other, the outermost to a group is sent. The file is
 /// read ahead on a separate thread, so that sending never waits for the disk. This type sends nothing:
 /// [`ReplaySchedule`] computes when each datagram is due.
 ///
@@ -169,12 +170,17 @@ impl Replay {
         let Self { file, only, mappings, .. } = self;
         let mut round = ReplayRound::default();
         let mut batch = DatagramBatch::default();
+        let mut unwrapper = Unwrapper::new();
         loop {
             match file.next() {
-                Ok(Some(frame)) => match batch.take(&frame, only, mappings, destinations) {
-                    Ok(has_bad_checksum) => round.bad_checksums += u64::from(has_bad_checksum),
-                    Err(reason) => round.skipped.add(reason),
-                },
+                Ok(Some(frame)) => {
+                    let mut outcome = FrameOutcome::default();
+                    unwrapper.visit(&frame, &mut |packet| {
+                        outcome
+                            .take(packet, &frame, |packet| batch.take(packet, only, mappings, destinations));
+                    });
+                    round.add(outcome);
+                }
                 Ok(None) => break,
                 Err(error) => {
                     round.failure = Some(error);
@@ -185,6 +191,9 @@ impl Replay {
                 send(events, ReplayEvent::Batch(std::mem::take(&mut batch)))?;
             }
         }
+        let mut outcome = FrameOutcome::default();
+        unwrapper.finish(&mut |packet| outcome.add_incomplete(packet));
+        round.add(outcome);
         round.skipped.unsupported_link_type = file.statistics().skipped;
         send(events, ReplayEvent::Batch(batch))?;
         Ok(round)
@@ -219,19 +228,15 @@ impl DatagramBatch {
         self.bytes.get(datagram.start..datagram.end).unwrap_or_default()
     }
 
-    /// Adds the frame's datagram; returns whether its checksum is wrong.
+    /// Adds a datagram; returns whether its checksum is wrong.
     fn take(
         &mut self,
-        frame: &Frame<'_>,
+        unwrapped: &UnwrappedPacket<'_>,
         only: &[Membership],
         mappings: &[AddressMapping],
         destinations: &mut HashMap<GroupAddr, usize>,
     ) -> Result<bool, Reason> {
-        let packet = frame.packet();
-        let is_cut_off = frame.original_length > frame.bytes.len();
-        if let Some(reason) = reason_not_to(&packet, is_cut_off) {
-            return Err(reason);
-        }
+        let packet = unwrapped.packet;
         let (Some(ip), Some(udp)) = (packet.ip_layer(), packet.udp()) else { return Err(Reason::Malformed) };
         let group = Group::new(ip.destination).map_err(|_| Reason::NotMulticast)?;
         let address = GroupAddr::new(group, udp.destination_port);
@@ -248,7 +253,7 @@ impl DatagramBatch {
         self.bytes.extend_from_slice(udp.payload);
         let end = self.bytes.len();
         let (hop_limit, dscp) = (ip.hop_limit, ip.dscp);
-        self.datagrams.push(RecordedDatagram { time: frame.time, to, hop_limit, dscp, start, end });
+        self.datagrams.push(RecordedDatagram { time: unwrapped.time, to, hop_limit, dscp, start, end });
         Ok(matches!(udp.checksum, ChecksumStatus::Invalid { .. }))
     }
 
@@ -263,7 +268,61 @@ impl DatagramBatch {
     }
 }
 
+/// What became of the packets of a frame.
+#[derive(Clone, Copy, Debug, Default)]
+struct FrameOutcome {
+    /// Whether a datagram was taken, and whether its checksum is wrong.
+    taken: Option<bool>,
+    /// Why nothing was taken, of the innermost packet.
+    reason: Option<Reason>,
+    /// Fragments of datagrams that are not complete, to groups and to other addresses.
+    fragments: (u64, u64),
+}
+
+impl FrameOutcome {
+    fn take(
+        &mut self,
+        packet: &UnwrappedPacket<'_>,
+        frame: &Frame<'_>,
+        take: impl FnOnce(&UnwrappedPacket<'_>) -> Result<bool, Reason>,
+    ) {
+        match packet.part {
+            // What becomes of it is known when its datagram is complete or given up.
+            Part::Fragment => self.reason = None,
+            Part::Incomplete { .. } => self.add_incomplete(packet),
+            Part::Whole | Part::Reassembled { .. } if self.taken.is_some() => {}
+            Part::Whole | Part::Reassembled { .. } => {
+                let is_cut_off = frame.original_length > frame.bytes.len();
+                let taken = match reason_not_to(packet.packet, is_cut_off) {
+                    Some(reason) => Err(reason),
+                    None => take(packet),
+                };
+                match taken {
+                    Ok(has_bad_checksum) => (self.taken, self.reason) = (Some(has_bad_checksum), None),
+                    Err(reason) => self.reason = Some(reason),
+                }
+            }
+        }
+    }
+
+    fn add_incomplete(&mut self, packet: &UnwrappedPacket<'_>) {
+        let Part::Incomplete { fragments } = packet.part else { return };
+        let is_to_group = packet.packet.ip_layer().is_some_and(|ip| ip.destination.is_multicast());
+        *(if is_to_group { &mut self.fragments.0 } else { &mut self.fragments.1 }) += u64::from(fragments);
+    }
+}
+
 impl ReplayRound {
+    fn add(&mut self, outcome: FrameOutcome) {
+        let FrameOutcome { taken, reason, fragments } = outcome;
+        self.bad_checksums += u64::from(taken == Some(true));
+        self.skipped.fragments += fragments.0;
+        self.skipped.not_multicast += fragments.1;
+        if let Some(reason) = reason.filter(|_| taken.is_none()) {
+            self.skipped.add(reason);
+        }
+    }
+
     /// Returns whether the file is invalid, and not just cut off.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
@@ -290,7 +349,7 @@ pub struct SkippedFrames {
     pub not_udp: u64,
     /// UDP to a unicast or broadcast address.
     pub not_multicast: u64,
-    /// Fragments of datagrams.
+    /// Fragments of datagrams that are not complete.
     pub fragments: u64,
     /// Frames that the file contains only in part.
     pub truncated: u64,

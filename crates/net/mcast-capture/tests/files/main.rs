@@ -17,3 +17,4 @@ mod survival;
 mod together;
 #[cfg(unix)]
 mod tshark;
+mod unwrap;

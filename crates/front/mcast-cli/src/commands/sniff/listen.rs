@@ -6,7 +6,10 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast::{Drops, InterfaceIndex};
-use mcast_capture::{CaptureWriter, ErrorKind, FileErrorKind, Frame, PacketFilter, SourceError, WriteFormat};
+use mcast_capture::{
+    CaptureWriter, ErrorKind, FileErrorKind, Frame, PacketFilter, Part, SourceError, UnwrappedPacket,
+    Unwrapper, WriteFormat,
+};
 use mcast_packet::{Packet, Transport, protocol};
 use mcast_terminal::{Console, Output};
 use mcast_watch::live::{PacketSummaryRecord, StreamFilter};
@@ -42,6 +45,13 @@ pub(super) struct Sniffer<'a> {
 
 /// Filters, counts, prints and writes packets.
 struct PacketHandler<'a> {
+    unwrapper: Unwrapper,
+    packets: PacketPrinter<'a>,
+    writer: Option<CaptureWriter>,
+}
+
+/// Filters, counts and prints packets.
+struct PacketPrinter<'a> {
     plan: &'a Plan<'a>,
     filter: PacketFilter,
     /// The names of the interfaces on which packets were seen.
@@ -50,7 +60,6 @@ struct PacketHandler<'a> {
     streams: StreamFilter,
     tally: PacketTally,
     printer: Printer,
-    writer: Option<CaptureWriter>,
     out: Output,
 }
 
@@ -86,7 +95,7 @@ impl<'a> Sniffer<'a> {
             // Also of interfaces without selected packets, so that the file contains their losses.
             writer.describe_all(capture.interfaces())?;
         }
-        let handler = PacketHandler {
+        let packets = PacketPrinter {
             plan,
             filter,
             names: HashMap::new(),
@@ -94,9 +103,9 @@ impl<'a> Sniffer<'a> {
             streams: StreamFilter::default(),
             tally: PacketTally::default(),
             printer: Printer::new(plan, console),
-            writer,
             out: console.output(),
         };
+        let handler = PacketHandler { unwrapper: Unwrapper::new(), packets, writer };
         let goal = Goal::new(plan.limits, start);
         Ok(Self { source, join_monitor, console, start, until: None, goal, handler, cut_off: None })
     }
@@ -114,7 +123,9 @@ impl<'a> Sniffer<'a> {
             }
             Ok(end)
         });
-        let time = if self.handler.plan.is_file { self.handler.tally.span() } else { elapsed };
+        self.handler.finish();
+        let packets = &self.handler.packets;
+        let time = if packets.plan.is_file { packets.tally.span() } else { elapsed };
         // Even after a failure, so that earlier packets are printed and written.
         let flushed = self.handler.flush();
         // Before the statistics of interfaces, which are records, too.
@@ -221,14 +232,19 @@ impl<'a> Sniffer<'a> {
 
     fn summarize(&mut self, time: Duration, lost: Option<u64>, unwritten: u64) -> anyhow::Result<()> {
         let Self { source, handler, console, .. } = self;
-        let PacketHandler { plan, names, tally, out, writer, .. } = handler;
+        let PacketHandler { packets, writer, unwrapper } = handler;
+        let PacketPrinter { plan, names, tally, out, .. } = packets;
+        let unexamined = unwrapper.unexamined();
         let name = |interface| names.get(&interface).cloned().unwrap_or_default();
         let ending = Ending { time, lost };
         if plan.has_json_summary {
-            write_record(out, "summary", &PacketSummaryRecord::new(tally, time, lost, name))?;
+            write_record(out, "summary", &PacketSummaryRecord::new(tally, unexamined, time, lost, name))?;
             out.flush()?;
         }
         print_summary(tally, ending, name, console);
+        if !unexamined.is_empty() {
+            console.note(crate::output::unexamined(unexamined));
+        }
         source.print_note(console);
         if let Some(writer) = writer {
             let frames = count_of(writer.frames() - unwritten, "packet");
@@ -239,7 +255,7 @@ impl<'a> Sniffer<'a> {
         }
         match &mut self.join_monitor {
             Some(join_monitor) => join_monitor.warn(true, console),
-            None if handler.packets() == 0 && !handler.plan.is_file => console.note(
+            None if tally.flows().total().count == 0 && !plan.is_file => console.note(
                 "nothing was joined: a snooping switch holds back groups that no program here has joined; --join \
                  joins them",
             ),
@@ -259,41 +275,46 @@ impl<'a> Sniffer<'a> {
 impl PacketHandler<'_> {
     /// Returns the number of packets handled.
     fn packets(&self) -> u64 {
-        self.tally.flows().total().count
+        self.packets.tally.flows().total().count
     }
 
     fn handle(&mut self, frame: &Frame<'_>, join_monitor: Option<&mut JoinMonitor>) -> anyhow::Result<()> {
-        if !self.filter.watches(&frame.context(None)) {
+        let Self { unwrapper, packets, writer } = self;
+        if !packets.filter.watches(&frame.context(None)) {
             return Ok(());
         }
-        let packet = frame.packet();
-        if let Some(join_monitor) = join_monitor.filter(|_| !is_control(&packet)) {
-            join_monitor.traffic.observe(frame, &packet);
-        }
-        // For every frame, selected or not: only the first fragment of a datagram has the port, and later ones are selected by it.
-        let port = self.fragments.port_of(frame.interface, &packet);
-        let context = frame.context(port);
-        let is_selected = match self.plan.content {
-            Content::All => self.filter.admits(&packet, &context),
-            Content::Control => is_control(&packet) && self.filter.admits_control(&packet, &context),
-            Content::Messages => self.streams.admit(&packet, &self.filter, &context),
-        };
-        if !is_selected {
-            self.tally.add_other(&packet);
-            return Ok(());
-        }
-        let (time, length) = (Time::from(frame.time), frame.original_length);
-        self.tally.add(time, frame.interface, length, &packet, port);
-        let name = self.names.entry(frame.interface).or_insert_with(|| interface_name(frame));
-        self.printer.print(&mut self.out, frame, &packet, name)?;
-        match &mut self.writer {
+        let mut join_monitor = join_monitor;
+        let (mut is_selected, mut printed) = (false, Ok(()));
+        unwrapper.visit(frame, &mut |packet| {
+            let is_outermost = packet.enclosing.is_none();
+            if let Some(join_monitor) = join_monitor.take().filter(|_| !is_control(packet.packet)) {
+                join_monitor.traffic.observe(frame, packet.packet);
+            }
+            match packets.handle(frame, packet) {
+                Ok(true) => is_selected = true,
+                // What is in a frame decides about it, too.
+                Ok(false) if is_outermost && packet.packet.carried().is_none() => {
+                    packets.tally.add_other(packet.packet);
+                }
+                Ok(false) => {}
+                Err(error) => printed = Err(error),
+            }
+        });
+        printed?;
+        match writer.as_mut().filter(|_| is_selected) {
             Some(writer) => Ok(writer.write(frame)?),
             None => Ok(()),
         }
     }
 
+    /// Counts the datagrams whose fragments have not come.
+    fn finish(&mut self) {
+        let Self { unwrapper, packets, .. } = self;
+        unwrapper.finish(&mut |packet| packets.count_fragmented(packet, false));
+    }
+
     fn flush(&mut self) -> anyhow::Result<()> {
-        self.out.flush()?;
+        self.packets.out.flush()?;
         match &mut self.writer {
             Some(writer) => Ok(writer.flush()?),
             None => Ok(()),
@@ -307,6 +328,49 @@ impl PacketHandler<'_> {
             writer.write_statistics(interface, &statistics)?;
         }
         Ok(writer.flush()?)
+    }
+}
+
+impl PacketPrinter<'_> {
+    /// Prints and counts a packet of a frame if it is selected, and returns whether it is.
+    fn handle(&mut self, frame: &Frame<'_>, unwrapped: &UnwrappedPacket<'_>) -> anyhow::Result<bool> {
+        let packet = unwrapped.packet;
+        match unwrapped.part {
+            // Its fragments have been printed.
+            Part::Reassembled { .. } => {
+                self.count_fragmented(unwrapped, true);
+                return Ok(false);
+            }
+            Part::Incomplete { .. } => {
+                self.count_fragmented(unwrapped, false);
+                return Ok(false);
+            }
+            Part::Whole | Part::Fragment => {}
+        }
+        // For every frame, selected or not: only the first fragment of a datagram has the port, and later ones are selected by it.
+        let port = self.fragments.port_of(unwrapped.interface, packet);
+        let context = unwrapped.context(port);
+        let is_selected = match self.plan.content {
+            Content::All => self.filter.admits(packet, &context),
+            Content::Control => is_control(packet) && self.filter.admits_control(packet, &context),
+            Content::Messages => self.streams.admit(packet, &self.filter, &context),
+        };
+        if !is_selected {
+            return Ok(false);
+        }
+        let (time, length) = (Time::from(unwrapped.time), unwrapped.length);
+        self.tally.add(time, unwrapped.interface, length, packet, port);
+        let name = self.names.entry(unwrapped.interface).or_insert_with(|| interface_name(frame));
+        self.printer.print(&mut self.out, frame, packet, unwrapped.enclosing, name)?;
+        Ok(true)
+    }
+
+    /// Counts a datagram in fragments, if it is to a selected group.
+    fn count_fragmented(&mut self, unwrapped: &UnwrappedPacket<'_>, is_complete: bool) {
+        let port = unwrapped.packet.udp().map(|udp| udp.destination_port);
+        if self.filter.admits(unwrapped.packet, &unwrapped.context(port)) {
+            self.tally.add_fragmented(is_complete);
+        }
     }
 }
 

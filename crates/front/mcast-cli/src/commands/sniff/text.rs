@@ -1,5 +1,6 @@
 //! Prints packets and the summary.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use mcast::InterfaceIndex;
 use mcast_capture::{Direction, Frame};
 use mcast_packet::payload::{Dns, DnsSection};
-use mcast_packet::{Packet, hexdump, protocol};
+use mcast_packet::{Enclosing, Packet, hexdump, protocol};
 use mcast_stream::dissect::opened;
 use mcast_stream::seal::Keys;
 use mcast_terminal::Console;
@@ -55,6 +56,7 @@ impl Printer {
         out: &mut impl Write,
         frame: &Frame<'_>,
         packet: &Packet<'_>,
+        enclosing: Option<&Enclosing<'_>>,
         interface: &str,
     ) -> io::Result<()> {
         let Some(format) = self.format else { return Ok(()) };
@@ -62,11 +64,12 @@ impl Printer {
         let carried = RecognizedPayload::of_flow(packet, opened.as_deref(), &mut self.rtp);
         match format {
             OutputFormat::Json => {
-                write_record(out, "packet", &PacketRecord::new(frame, packet, carried.as_ref(), interface))
+                let record = PacketRecord::new(frame, packet, enclosing, carried.as_ref(), interface);
+                write_record(out, "packet", &record)
             }
-            OutputFormat::Line => self.line(out, frame, packet, carried.as_ref(), interface),
+            OutputFormat::Line => self.line(out, frame, packet, enclosing, carried.as_ref(), interface),
             OutputFormat::Hex => {
-                self.line(out, frame, packet, carried.as_ref(), interface)?;
+                self.line(out, frame, packet, enclosing, carried.as_ref(), interface)?;
                 writeln!(out, "{}", hexdump(frame.bytes))
             }
         }
@@ -77,6 +80,7 @@ impl Printer {
         out: &mut impl Write,
         frame: &Frame<'_>,
         packet: &Packet<'_>,
+        enclosing: Option<&Enclosing<'_>>,
         carried: Option<&RecognizedPayload<'_>>,
         interface: &str,
     ) -> io::Result<()> {
@@ -89,10 +93,8 @@ impl Printer {
         write!(buffer, "{dim}{:3}{dim:#} ", direction(frame.direction))?;
         let is_broken = packet.malformed.is_some() || carried.is_some_and(RecognizedPayload::is_broken);
         let style = if is_broken { warning } else { anstyle::Style::new() };
-        match carried {
-            Some(carried) => write!(buffer, "{style}{}{style:#}", packet.summary_with(carried))?,
-            None => write!(buffer, "{style}{packet}{style:#}")?,
-        }
+        let payload = carried.map(|carried| carried as &dyn fmt::Display);
+        write!(buffer, "{style}{}{style:#}", packet.summary_within(enclosing, payload))?;
         if let Some(ip) = packet.ip_layer() {
             write!(buffer, "  {dim}ttl{dim:#} {}", ip.hop_limit)?;
         }
@@ -170,15 +172,27 @@ pub(super) fn print_summary(
     let flows = tally.flows();
     let TrafficVolume { count: packets, bytes: volume } = flows.total();
     console.note(format_args!(
-        "saw {}; dropped by this machine: {}{}",
+        "saw {}; dropped by this machine: {}{}{}",
         traffic_in(packets, "packet", volume, ending.time, 1),
         ending.lost.map_or_else(|| "unknown".to_owned(), count),
-        remarks(tally.counts())
+        remarks(tally.counts()),
+        link_protocols(tally)
     ));
     if !flows.is_empty() {
         let cells = |flow: &PacketFlow| [target(flow), name(flow.interface), flow.source.to_string()];
         console.note(flow_table(flows, "packet", console, cells));
     }
+}
+
+/// Returns the protocols of the frames to groups of Ethernet, which end the remarks.
+fn link_protocols(tally: &PacketTally) -> String {
+    let all: Vec<_> = tally
+        .link_protocols()
+        .into_iter()
+        .filter(|(name, _)| *name != "other")
+        .map(|(name, frames)| format!("{} {name}", count(frames)))
+        .collect();
+    if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) }
 }
 
 fn remarks(counts: PacketCounts) -> String {
@@ -193,6 +207,7 @@ fn remarks(counts: PacketCounts) -> String {
         part(counts.pim, "PIM"),
         part(counts.bad_checksums, "bad checksums"),
         part(counts.malformed, "malformed"),
+        part(counts.incomplete, "datagrams of which fragments are missing"),
         (!others.is_empty()).then(|| format!("also {}", others.join(", "))),
     ];
     parts.into_iter().flatten().map(|part| format!("; {part}")).collect()

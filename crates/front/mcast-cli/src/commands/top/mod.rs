@@ -1,5 +1,6 @@
 //! `mcast top`: shows live streams, their members, and routers.
 
+mod faults;
 mod report;
 mod screen;
 mod text;
@@ -66,7 +67,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value = "4096", value_parser = clap::value_parser!(u32).range(4..=1_000_000))]
     max_streams: u32,
 
-    /// Forget a stream that has been silent for TIME
+    /// Forget a stream that has been silent for TIME; all streams of a file are shown
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = parse_interval)]
     forget_after: Duration,
 
@@ -99,6 +100,11 @@ const EXAMPLES: &str = "\
 On a terminal this is a screen: press `?` for key bindings. Otherwise a table is printed at each
 interval. top joins nothing on its own: behind a snooping switch only joined groups are seen; --join
 joins them. Interfaces that come and go are followed, unless -i is given.
+
+A datagram in fragments counts once all of them have arrived; those that lack some are counted
+apart. In a file, groups inside tunnels and behind labels are shown, too (GRE, ERSPAN, VXLAN,
+GENEVE, IP in IP, MPLS, PPPoE, SNAP, AMT, TZSP); frames with packets that are not decoded, such as
+encrypted ones, are counted.
 
 Loss is known for streams that number their datagrams: RTP, MPEG-TS, MoldUDP64, `mcast perf` and
 `mcast publish` (with its repairs); for others --seq gives the position of the number. RTP with a
@@ -229,7 +235,11 @@ impl Plan {
             },
             capacity: usize::try_from(arguments.max_streams).unwrap_or(usize::MAX),
             sequence: arguments.seq,
-            keep: arguments.forget_after,
+            keep: match is_file {
+                // A file is shown as a whole, also what ended early in it.
+                true => Duration::MAX,
+                false => arguments.forget_after,
+            },
             keep_announced: match is_file {
                 // An announcement in a file does not expire.
                 true => Duration::MAX,

@@ -9,7 +9,7 @@ use mcast_terminal::{Console, Output};
 use mcast_watch::Row;
 
 use super::text::{self, Column};
-use super::{Display, Plan, Watched};
+use super::{Display, Plan, Watched, faults};
 use crate::exit::Failure;
 use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::output::{Cell, SafeText, Table, bits_per_second, count, count_of, rfc3339};
@@ -232,6 +232,10 @@ impl Printer<'_> {
             self.has_explained = true;
             self.console.note(format_args!("the loss of an mcast stream {}", text::MISSING_IN_THE_GROUP));
         }
+        // With a table at each interval, the notes would be as long as the table.
+        if picture.is_file || self.plan.once || self.console.is_verbose() {
+            self.print_faults(picture);
+        }
         let left_out = report.totals.streams_evicted;
         if left_out > 0 {
             self.console.warn(format_args!(
@@ -250,5 +254,16 @@ impl Printer<'_> {
         if let Some(failure) = self.monitor.local_members_failure() {
             self.console.detail(format_args!("cannot determine which processes have joined: {failure}"));
         }
+    }
+
+    /// Prints what the table has no column for.
+    fn print_faults(&self, picture: &MonitorReport) {
+        let (notes, more) = faults::of_streams(picture);
+        notes.iter().for_each(|note| self.console.note(note));
+        if more > 0 {
+            self.console.note(format_args!("and {} about other streams", count_of(more as u64, "note")));
+        }
+        let others = [faults::without_stream(picture), faults::unexamined(picture)];
+        others.iter().flatten().for_each(|note| self.console.note(note));
     }
 }

@@ -47,6 +47,29 @@ pub(super) fn loss(numbers: Option<&SequenceStatistics>) -> String {
     }
 }
 
+/// Returns the loss of a stream. If its datagrams are not numbered, at least those are lost of which fragments are missing.
+fn loss_of(row: &Row) -> String {
+    match row.incomplete {
+        incomplete if incomplete > 0 && row.numbers.is_none() => {
+            let share = incomplete as f64 / (row.datagrams + incomplete) as f64;
+            format!("≥{:.1}%", share * 100.0)
+        }
+        _ => loss(row.numbers.as_ref()),
+    }
+}
+
+/// Returns the interface with its VLANs, and the tunnel: `eth0.100.200`, `eth0 VXLAN 77`.
+fn interface(row: &Row, picture: &MonitorReport) -> String {
+    let mut text = picture.interface(row.key.interface);
+    for vlan in [row.key.vlan, row.key.inner_vlan].into_iter().flatten() {
+        text += &format!(".{vlan}");
+    }
+    if let Some(tunnel) = row.tunnel {
+        text += &format!(" {}", tunnel.encapsulation);
+    }
+    text
+}
+
 /// Explains missing datagrams of streams whose subscribers may have received repairs.
 pub(super) const MISSING_IN_THE_GROUP: &str = "counts what did not arrive by the group here: repairs for a \
     single receiver are sent by unicast and not seen";
@@ -220,13 +243,10 @@ impl Column {
             Self::Group => SocketAddr::new(row.key.group.addr(), row.key.port).to_string(),
             Self::Name => row.key.group.name_at(row.key.port).unwrap_or_default().into(),
             Self::Source => row.key.source.to_string(),
-            Self::Interface => match row.key.vlan {
-                Some(vlan) => format!("{}.{vlan}", picture.interface(row.key.interface)),
-                None => picture.interface(row.key.interface),
-            },
+            Self::Interface => interface(row, picture),
             Self::Datagrams => short(rate.datagrams_per_second),
             Self::Bits => short(rate.bits_per_second),
-            Self::Loss => loss(row.numbers.as_ref()),
+            Self::Loss => loss_of(row),
             Self::Trend => sparkline(&trend(row), Self::TREND_WIDTH),
             Self::Ttl => row.hop_limit.to_string(),
             Self::Jitter => jitter(row.jitter),

@@ -8,6 +8,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
+use super::super::faults;
 use super::super::text::{self, short, sources, span, trend};
 use super::Theme;
 use super::state::State;
@@ -116,6 +117,9 @@ fn faults(lines: &mut Lines, row: &Row) {
         let described =
             format!("{} arrived in fragments: too long for the path", count_of(row.fragmented, "datagram"));
         lines.add("fragments", described, theme.warning);
+    }
+    if let Some(described) = faults::incomplete(row) {
+        lines.add("incomplete", described, theme.bad);
     }
 }
 
