@@ -222,7 +222,7 @@ fn protocols_of_routers_and_clocks_have_their_names() {
     named(&ethernet(38, &[0x42, 0x42, 3, 0, 0]), "STP");
     let mut sync = [0; 44];
     (sync[1], sync[3], sync[31]) = (2, 44, 9);
-    named(&ethernet(0x88f7, &sync), "PTPv2 sync, domain 0, number 0");
+    named(&ethernet(0x88f7, &sync), "PTPv2 sync, domain 0, number 9");
 }
 
 proptest! {
