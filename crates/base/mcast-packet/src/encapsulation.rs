@@ -173,7 +173,7 @@ const fn unexamined<'a>(protocol: EncapsulationProtocol, reason: UnexaminedReaso
 
 /// Returns the malformed content of this protocol if there is none.
 fn or_malformed(protocol: EncapsulationProtocol, found: Option<Carried<'_>>) -> Carried<'_> {
-    found.unwrap_or(unexamined(protocol, UnexaminedReason::Malformed))
+    found.unwrap_or_else(|| unexamined(protocol, UnexaminedReason::Malformed))
 }
 
 /// Looks into a frame of another protocol than IP.

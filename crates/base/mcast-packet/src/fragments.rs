@@ -157,7 +157,7 @@ mod tests {
         let data = [&[0x0f, 0xa0, 0x13, 0x88, 0, 24, 0, 0][..], &[5; 16]].concat();
         let v4 = |offset: u16, part: &[u8]| {
             let mut bytes = [0x45, 0, 0, 20 + part.len() as u8, 0, 7, 0, 0, 1, 17, 0, 0].to_vec();
-            bytes[6..8].copy_from_slice(&(offset / 8 | if offset == 0 { 0x2000 } else { 0 }).to_be_bytes());
+            bytes[6..8].copy_from_slice(&((offset / 8) | if offset == 0 { 0x2000 } else { 0 }).to_be_bytes());
             bytes.extend([10, 0, 0, 1, 239, 1, 2, 3]);
             bytes.extend(part);
             bytes

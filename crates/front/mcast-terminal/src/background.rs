@@ -190,14 +190,16 @@ impl BackgroundWriter {
             if state.progress != progress {
                 (progress, since) = (state.progress, Instant::now());
             }
-            let left = PATIENCE.saturating_sub(since.elapsed()).min(LONGEST_END.saturating_sub(start.elapsed()));
+            let left =
+                PATIENCE.saturating_sub(since.elapsed()).min(LONGEST_END.saturating_sub(start.elapsed()));
             if left.is_zero() {
                 break;
             }
             let waited = self.shared.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let unread: u64 = state.waiting.iter().filter(|chunk| chunk.stream == stream).map(|it| lines(&it.bytes)).sum();
+        let unread: u64 =
+            state.waiting.iter().filter(|chunk| chunk.stream == stream).map(|it| lines(&it.bytes)).sum();
         state.waiting.retain(|chunk| chunk.stream != stream);
         let known = state.of(stream);
         known.result()?;

@@ -140,7 +140,8 @@ impl Console {
     /// Returns what reports mishaps of the streams by lines on standard error.
     fn reporter(&self) -> Reporter {
         // The writers hold the reporter.
-        let (console, writers) = (Self { writers: Arc::default(), ..self.clone() }, Arc::downgrade(&self.writers));
+        let (console, writers) =
+            (Self { writers: Arc::default(), ..self.clone() }, Arc::downgrade(&self.writers));
         Arc::new(move |stream, mishap| {
             let Some(writers) = writers.upgrade() else { return };
             let Some(line) = console.mishap_line(stream, &mishap) else { return };
@@ -165,10 +166,13 @@ impl Console {
             Mishap::Full(error) => {
                 (Level::Warning, format!("{error}; events are written when there is room"))
             }
-            Mishap::Writable(0) => (Level::Information, format!("{name} can be written again: no event is missing there")),
-            Mishap::Writable(lines) => {
-                (Level::Warning, format!("{name} can be written again: {} of output dropped", count_lines(*lines)))
+            Mishap::Writable(0) => {
+                (Level::Information, format!("{name} can be written again: no event is missing there"))
             }
+            Mishap::Writable(lines) => (
+                Level::Warning,
+                format!("{name} can be written again: {} of output dropped", count_lines(*lines)),
+            ),
             Mishap::Unread(lines) => {
                 (Level::Warning, format!("{} of output dropped: {name} was not read", count_lines(*lines)))
             }

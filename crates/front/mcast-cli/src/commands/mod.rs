@@ -97,9 +97,12 @@ impl Command {
             | Self::Subscribe(_)
             | Self::Ping(_)
             | Self::Replay(_) => UnreadOutput::HoldsData,
-            Self::Demo(_) | Self::Explain(_) | Self::Pick(_) | Self::Plan(_) | Self::Log(_) | Self::Lab(_) => {
-                UnreadOutput::Waits
-            }
+            Self::Demo(_)
+            | Self::Explain(_)
+            | Self::Pick(_)
+            | Self::Plan(_)
+            | Self::Log(_)
+            | Self::Lab(_) => UnreadOutput::Waits,
             #[cfg(feature = "seal")]
             Self::Keys(_) => UnreadOutput::Waits,
         }

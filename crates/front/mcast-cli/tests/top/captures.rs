@@ -73,7 +73,7 @@ fn fragments(identification: u16, datagram: &[u8]) -> Vec<Vec<u8>> {
     let last = data.chunks(PIECE).count() - 1;
     let fragment = |(number, part): (usize, &[u8])| {
         let mut bytes = headers.to_vec();
-        let position = (number * PIECE / 8) as u16 | u16::from(number < last) << 13;
+        let position = (number * PIECE / 8) as u16 | (u16::from(number < last) << 13);
         bytes[2..4].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
         bytes[4..6].copy_from_slice(&identification.to_be_bytes());
         bytes[6..8].copy_from_slice(&position.to_be_bytes());

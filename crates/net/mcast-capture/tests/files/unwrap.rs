@@ -38,7 +38,7 @@ fn fragments(identification: u16, datagram: &[u8], piece: usize) -> Vec<Vec<u8>>
         if is_v4 {
             bytes[2..4].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
             bytes[4..6].copy_from_slice(&identification.to_be_bytes());
-            bytes[6..8].copy_from_slice(&(offset / 8 | u16::from(more) << 13).to_be_bytes());
+            bytes[6..8].copy_from_slice(&((offset / 8) | (u16::from(more) << 13)).to_be_bytes());
         } else {
             bytes[4..6].copy_from_slice(&(8 + part.len() as u16).to_be_bytes());
             bytes[6] = 44;
@@ -212,7 +212,7 @@ proptest! {
             let mut bytes = datagram("10.0.0.1", "239.1.2.3", &vec![0; length + 8])[..20].to_vec();
             bytes[2..4].copy_from_slice(&(20 + length as u16).to_be_bytes());
             bytes[4..6].copy_from_slice(&identification.to_be_bytes());
-            bytes[6..8].copy_from_slice(&(offset | u16::from(more) << 13).to_be_bytes());
+            bytes[6..8].copy_from_slice(&(offset | (u16::from(more) << 13)).to_be_bytes());
             bytes.resize(20 + length, 0);
             sum += length;
             let Capture { unwrapper, .. } = &mut capture;

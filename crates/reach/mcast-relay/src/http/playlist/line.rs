@@ -42,7 +42,9 @@ fn comma_in(text: &str) -> Option<usize> {
 
 fn starts_with_attribute(text: &str) -> bool {
     let name = text.trim_start().split_once("=\"").map(|(name, _)| name);
-    name.is_some_and(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+    name.is_some_and(|name| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    })
 }
 
 /// Returns the value of an attribute.
@@ -84,7 +86,11 @@ mod tests {
             ("-1 tvg-logo=\"a.png,News", "-1 tvg-logo=\"a.png", Some("News")),
             ("-1 tvg-name=\"The news\",", "-1 tvg-name=\"The news\"", Some("The news")),
             (" 0 ,\tNews\u{2028}\u{85}\r ", "0", Some("News")),
-            ("-1, group-title=\"a,b\" tvg-id=\"c\",News, at ten", "-1, group-title=\"a,b\" tvg-id=\"c\"", Some("News, at ten")),
+            (
+                "-1, group-title=\"a,b\" tvg-id=\"c\",News, at ten",
+                "-1, group-title=\"a,b\" tvg-id=\"c\"",
+                Some("News, at ten"),
+            ),
             ("-1 News", "-1 News", None),
             ("", "", None),
         ] {
