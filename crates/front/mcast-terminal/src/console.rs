@@ -80,7 +80,7 @@ impl Console {
         Self { out: self.err, output_levels: self.levels, is_beside: true, ..self.clone() }
     }
 
-    /// From now on, lines on standard error are written by a thread of its own, so that whoever does not read them delays nobody.
+    /// From now on, lines on standard error are written by a thread of its own, so that a reader that has stopped delays nobody.
     /// What does not fit into a bounded queue is dropped and counted; a line reports that once it is read again.
     ///
     /// `prepare` is called in the thread before it writes, for instance to drop rights.
@@ -140,7 +140,8 @@ impl Console {
     /// Returns what reports mishaps of the streams by lines on standard error.
     fn reporter(&self) -> Reporter {
         // The writers hold the reporter.
-        let (console, writers) = (Self { writers: Arc::default(), ..self.clone() }, Arc::downgrade(&self.writers));
+        let (console, writers) =
+            (Self { writers: Arc::default(), ..self.clone() }, Arc::downgrade(&self.writers));
         Arc::new(move |stream, mishap| {
             let Some(writers) = writers.upgrade() else { return };
             let Some(line) = console.mishap_line(stream, &mishap) else { return };
@@ -165,10 +166,13 @@ impl Console {
             Mishap::Full(error) => {
                 (Level::Warning, format!("{error}; events are written when there is room"))
             }
-            Mishap::Writable(0) => (Level::Information, format!("{name} can be written again: no event is missing there")),
-            Mishap::Writable(lines) => {
-                (Level::Warning, format!("{name} can be written again: {} of output dropped", count_lines(*lines)))
+            Mishap::Writable(0) => {
+                (Level::Information, format!("{name} can be written again: no event is missing there"))
             }
+            Mishap::Writable(lines) => (
+                Level::Warning,
+                format!("{name} can be written again: {} of output dropped", count_lines(*lines)),
+            ),
             Mishap::Unread(lines) => {
                 (Level::Warning, format!("{} of output dropped: {name} was not read", count_lines(*lines)))
             }
@@ -412,7 +416,7 @@ impl Write for Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // As at the end of a `BufWriter`, nobody is there to whom a failure could be returned.
+        // As at the end of a `BufWriter`, a failure cannot be returned.
         let _ = self.drain();
     }
 }
