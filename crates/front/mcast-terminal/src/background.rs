@@ -46,9 +46,9 @@ pub(crate) enum Stream {
 pub(crate) enum Mishap {
     /// It is a file on a disk that is full. Reported once until [`Self::Writable`].
     Full(io::Error),
-    /// There is room on the disk again, and so many lines were dropped.
+    /// There is room on the disk again; the number of lines that were dropped.
     Writable(u64),
-    /// So many lines were dropped while nobody read it.
+    /// The number of lines that were dropped while nobody read it.
     Unread(u64),
 }
 
@@ -143,7 +143,7 @@ impl BackgroundWriter {
         Ok(Self { shared })
     }
 
-    /// Adds whole lines, which are dropped together and counted if there is no room for them.
+    /// Adds whole lines, which are dropped together and counted if they do not fit.
     ///
     /// # Errors
     /// Why earlier ones could not be written, such as a broken pipe.
@@ -362,7 +362,7 @@ mod tests {
 
     impl Write for Pipe {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // Without its other end it stalls for ever, as a pipe does.
+            // Without its other end it stalls forever, as a pipe does.
             match self.permits.recv() {
                 Ok(Ok(())) => {}
                 Ok(Err(kind)) => return Err(kind.into()),

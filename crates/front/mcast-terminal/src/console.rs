@@ -80,7 +80,7 @@ impl Console {
         Self { out: self.err, output_levels: self.levels, is_beside: true, ..self.clone() }
     }
 
-    /// From now on, lines on standard error are written by a thread of its own, so that whoever does not read them delays nobody.
+    /// From now on, lines on standard error are written by a thread of its own, so that a reader that has stopped delays nobody.
     /// What does not fit into a bounded queue is dropped and counted; a line reports that once it is read again.
     ///
     /// `prepare` is called in the thread before it writes, for instance to drop rights.
@@ -416,7 +416,7 @@ impl Write for Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // As at the end of a `BufWriter`, nobody is there to whom a failure could be returned.
+        // As at the end of a `BufWriter`, a failure cannot be returned.
         let _ = self.drain();
     }
 }
