@@ -10,7 +10,11 @@ use crate::step::{Outcome, RunOptions, Step};
 const REQUIREMENTS: &str = "crates/reach/mcast-bridge/tests/servers/requirements.txt";
 
 pub(super) fn step() -> Step {
-    Step::new("has:engines", "nats-server and confluent-kafka, for the tests of bridges", install)
+    Step::new(
+        "has:engines",
+        "nats-server, valkey-server and confluent-kafka, for the tests of bridges",
+        install,
+    )
 }
 
 /// Where the tests look for the programs.

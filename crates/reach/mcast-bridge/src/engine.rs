@@ -7,6 +7,7 @@ use mcast_stream::history::{HistoryContent, HistoryRecord, RequestedStart};
 use mcast_stream::wire::{EngineKey, MessageNumber, StreamId, VisitedEngines};
 use mcast_stream::{HistoryProvider, HistorySource, HistoryUnavailable};
 
+use crate::limits::{Retention, UnstorableRecord};
 use crate::record::{Content, Position, StreamRecord, UnixMillis};
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
 use mcast_stream::wire::Incarnation;
@@ -60,6 +61,8 @@ pub enum Request {
     LastRecord(BridgeBeacon),
     /// Append these records.
     Append(RecordBatch),
+    /// What the engine removes on its own. No other request is under way.
+    Retention,
 }
 
 /// The response of an engine.
@@ -79,6 +82,11 @@ pub enum Response {
         /// The last record.
         tail: Option<LastRecord>,
     },
+    /// Nothing was appended, because the engine can never take one of the records, whatever else it stores. What was sent
+    /// behind the batch is refused.
+    Unstorable(UnstorableRecord),
+    /// What the engine removes on its own.
+    Retention(Retention),
 }
 
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
@@ -133,7 +141,7 @@ impl BridgeBeacon {
 }
 
 /// Why an engine cannot be used.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct EngineError {
     /// What failed and why.
@@ -206,6 +214,14 @@ pub trait Sink: Send {
     /// with another identity.
     fn engine_key(&self) -> Option<EngineKey> {
         None
+    }
+
+    /// Returns what the engine removes on its own. No request is under way. Default: nothing.
+    ///
+    /// # Errors
+    /// If the connection is broken.
+    fn retention(&mut self) -> Result<Retention, EngineError> {
+        Ok(Retention::default())
     }
 
     /// Uses the connection, which has not been used for a while and has no request under way, so that it is noticed if it
@@ -318,6 +334,14 @@ pub trait Source: Send {
     /// # Errors
     /// As [`last`](Self::last).
     fn stored(&mut self) -> Result<Option<StoredStream>, EngineError>;
+
+    /// Returns what the engine removes on its own, whether or not the stream exists. Default: nothing.
+    ///
+    /// # Errors
+    /// As [`last`](Self::last).
+    fn retention(&mut self) -> Result<Retention, EngineError> {
+        Ok(Retention::default())
+    }
 
     /// Returns the last record; `None` if there is none.
     ///

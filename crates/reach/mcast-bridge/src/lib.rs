@@ -19,6 +19,7 @@ mod engine;
 mod headers;
 #[cfg(all(feature = "kafka", unix))]
 pub mod kafka;
+mod limits;
 mod machine;
 #[cfg(feature = "nats")]
 pub mod nats;
@@ -46,7 +47,10 @@ pub use engine::{
     BridgeBeacon, EngineError, EngineErrorKind, EngineHistory, LastRecord, PendingGap, RecordBatch, Request,
     Response, Sink, SinkConnector, Source, SourceConnector, StoredKind, StoredStream, stored_kind,
 };
-pub use machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, BridgeStatistics, RefusedTail};
+pub use limits::{RecordRefusal, Retention, RetentionRule, UnstorableRecord};
+pub use machine::{
+    BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, BridgeStatistics, LossCause, RefusedTail,
+};
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
 pub use password::EnginePassword;
 pub use record::{ArrivalTime, Content, DatagramMetadata, GapCause, Position, StreamRecord, UnixMillis};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use mcast_bridge::{
     BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, Content, DatagramMetadata, GapCause, LastRecord,
-    PendingGap, Position, RefusedTail, Request, Response, StreamRecord, UnixMillis,
+    PendingGap, Position, RecordRefusal, RefusedTail, Request, Response, Retention, StreamRecord, UnixMillis,
+    UnstorableRecord,
 };
 use mcast_stream::ClockTime;
 use mcast_stream::subscriber::{Cause, Message, SubscriberEvent};
@@ -49,7 +50,16 @@ fn responses() -> impl Strategy<Value = Response> {
         4 => Just(Response::Appended),
         1 => tails().prop_map(|tail| Response::Refused { tail }),
         2 => (tails(), others).prop_map(|(tail, others)| Response::LastRecord { tail, others }),
+        1 => positions().prop_map(|position| Response::Unstorable(unstorable(position))),
+        2 => prop::option::of(0_u64..3).prop_map(|evictions| {
+            Response::Retention(Retention { evictions, ..Retention::default() })
+        }),
     ]
+}
+
+fn unstorable(position: Position) -> UnstorableRecord {
+    let why = RecordRefusal::TooLarge;
+    UnstorableRecord { position, why, size: Some(9), most: Some(8), remedy: "raise it" }
 }
 
 fn events() -> impl Strategy<Value = SubscriberEvent> {
@@ -117,7 +127,11 @@ proptest! {
                     bridge.handle_message(now, UnixMillis(0), &message);
                 }
                 Operation::Event(event) => bridge.handle_event(now, UnixMillis(0), &event),
-                Operation::Respond(response) => bridge.handle_response(now, response).unwrap(),
+                Operation::Respond(response) => match bridge.handle_response(now, response) {
+                    // Neither a gap nor an end can be replaced by a gap.
+                    Ok(()) | Err(BridgeRefusal::Unstorable(_)) => {}
+                    Err(refusal) => panic!("{refusal}"),
+                },
                 Operation::Connect => bridge.handle_connected(),
                 Operation::Disconnect => bridge.handle_disconnected(),
                 Operation::Wait(milliseconds) => now = now + Duration::from_millis(milliseconds),
@@ -265,7 +279,7 @@ fn batch(bridge: &mut BridgeMachine, now: ClockTime) -> Vec<StreamRecord> {
     loop {
         match bridge.poll_request(now) {
             Some(Request::Append(batch)) => return batch.records,
-            Some(Request::LastRecord(_)) => {}
+            Some(Request::LastRecord(_) | Request::Retention) => {}
             None => return Vec::new(),
         }
     }
@@ -374,4 +388,66 @@ fn a_bridge_of_groups_stops_when_another_one_has_taken_over() {
     }
     datagram(&mut bridge, ClockTime(9_000_000_000));
     assert_eq!(positions_of(&batch(&mut bridge, ClockTime(9_100_000_000))), [(7, 0, 0)]);
+}
+
+/// A bridge with three messages that are under way to an engine, which is empty.
+fn bridge_with_three(stops_at_unstorable: bool) -> BridgeMachine {
+    let mut bridge = BridgeMachine::new(BridgeConfig { stops_at_unstorable, ..BridgeConfig::new(STREAM, 1) });
+    bridge.handle_connected();
+    joined(&mut bridge, 0, Incarnation(1));
+    (0..3).for_each(|number| message(&mut bridge, Incarnation(1), number));
+    bridge.poll_request(ClockTime(0)).unwrap();
+    bridge.handle_response(ClockTime(0), Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
+    assert_eq!(positions_of(&batch(&mut bridge, LATER)), [(1, 0, 0), (1, 1, 1), (1, 2, 2)]);
+    bridge
+}
+
+fn second_message() -> UnstorableRecord {
+    unstorable(Position { incarnation: Incarnation(1), number: MessageNumber(1) })
+}
+
+#[test]
+fn what_an_engine_can_never_take_is_a_gap_in_the_next_batch() {
+    let mut bridge = bridge_with_three(false);
+    bridge.handle_response(LATER, Response::Unstorable(second_message())).unwrap();
+    let records = batch(&mut bridge, LATER);
+    assert_eq!(positions_of(&records), [(1, 0, 0), (1, 1, 1), (1, 2, 2)]);
+    assert_eq!(records[1].content, Content::Gap { first: MessageNumber(1), cause: GapCause::TooLarge });
+    assert_eq!(bridge.poll_event(), Some(BridgeEvent::Unstorable(second_message())));
+    bridge.handle_response(LATER, Response::Appended).unwrap();
+    assert!(matches!(bridge.poll_event(), Some(BridgeEvent::Gap { cause: GapCause::TooLarge, .. })));
+    assert!(bridge.is_idle() && bridge.statistics().unstorable == 1);
+}
+
+#[test]
+fn a_bridge_that_stops_before_what_cannot_be_stored_stores_what_precedes_it() {
+    let mut bridge = bridge_with_three(true);
+    bridge.handle_response(LATER, Response::Unstorable(second_message())).unwrap();
+    assert_eq!(positions_of(&batch(&mut bridge, LATER)), [(1, 0, 0)]);
+    let refused = bridge.handle_response(LATER, Response::Appended).unwrap_err();
+    assert_eq!(refused, BridgeRefusal::Unstorable(second_message()));
+}
+
+#[test]
+fn what_was_evicted_twice_is_a_gap() {
+    let mut bridge = bridge_with_three(false);
+    let retention = |evictions| Retention { evictions: Some(evictions), ..Retention::default() };
+    bridge.handle_retention(LATER, retention(0));
+    bridge.handle_response(LATER, Response::Appended).unwrap();
+    let mut now = LATER;
+    for evictions in 1..=2 {
+        // As a bridge sees it that looks at the last record each second.
+        now = now + Duration::from_secs(1);
+        assert!(matches!(bridge.poll_request(now), Some(Request::LastRecord(_))));
+        bridge.handle_response(now, Response::LastRecord { tail: None, others: Vec::new() }).unwrap();
+        assert_eq!(bridge.poll_request(now), Some(Request::Retention));
+        assert_eq!(bridge.poll_request(now), None, "nothing is appended before it is known why");
+        bridge.handle_response(now, Response::Retention(retention(evictions))).unwrap();
+        if evictions == 1 {
+            assert_eq!(batch(&mut bridge, now).len(), 3, "it is appended again at once");
+            bridge.handle_response(now, Response::Appended).unwrap();
+        }
+    }
+    assert_eq!(positions_of(&batch(&mut bridge, now)), [(1, 0, 2)]);
+    assert_eq!((bridge.statistics().evictions, bridge.statistics().given_up), (2, 3));
 }

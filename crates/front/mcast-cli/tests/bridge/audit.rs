@@ -102,6 +102,8 @@ pub(crate) fn records(ended: &crate::support::Ended) -> (Vec<Value>, Value) {
         "superseded",
         "engine-lost",
         "engine-healed",
+        "retention",
+        "unstorable",
         "serving-history",
         "history-refused",
     ];

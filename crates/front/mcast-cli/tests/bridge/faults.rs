@@ -14,7 +14,9 @@ scenarios! {
     what_is_no_longer_buffered_is_recorded_as_lost_by_the_engine
     what_cannot_work_ends_with_its_cause_and_a_remedy
     a_key_of_another_stream_is_refused
-    while_there_is_no_engine_nothing_is_said_to_be_stored_again;
+    while_there_is_no_engine_nothing_is_said_to_be_stored_again
+    a_message_that_the_engine_never_takes_is_a_gap
+    a_bridge_that_stops_before_such_a_message_has_stored_what_precedes_it;
     without kafka:
     an_engine_without_room_is_waited_for
 }
@@ -84,7 +86,7 @@ fn what_the_engine_loses_is_stored_again<T: Engine>() {
     close(&mut publisher);
     publisher.end();
     let ended = bridge.end().succeeded();
-    assert!(ended.stderr.contains("the stream was deleted"), "{ended:?}");
+    assert!(ended.stderr.contains("no longer has the stream"), "{ended:?}");
     let (events, summary) = records(&ended);
     assert_eq!(summary["engine_losses"], 2, "{events:?}");
     let stored = audit(&engine.entries(), |_, number| Some(text(number)));
@@ -179,4 +181,78 @@ fn while_there_is_no_engine_nothing_is_said_to_be_stored_again<T: Engine>() {
     let text = bridge.signalled(libc::SIGINT).stderr;
     let warnings: BTreeSet<&str> = text.lines().filter(|line| line.starts_with("warning: ")).collect();
     assert_eq!(text.lines().filter(|line| line.starts_with("warning: ")).count(), warnings.len(), "{text}");
+}
+
+/// Publishes messages of which the third is larger than any engine allows, however it is compressed.
+fn publish_large(publisher: &mut crate::support::Running) {
+    use std::io::Write;
+    write(publisher, 0..2);
+    let mut state = 1_u64;
+    let digit = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(33 + (state >> 56) as u8 % 90)
+    };
+    let large: String = std::iter::repeat_with(digit).take(2_000_000).collect();
+    publisher.child.stdin.as_mut().unwrap().write_all((large + "\n").as_bytes()).unwrap();
+    write(publisher, 3..50);
+    close(publisher);
+}
+
+fn a_message_that_the_engine_never_takes_is_a_gap<T: Engine>() {
+    let network = Network::new([0.0, 0.0]);
+    let Some(engine) = T::start(&network, Setup::Plain) else { return };
+    let bridges = [0, 1].map(|index| network.bridge(index, &engine, &[]));
+    let mut publisher = network.publish(&["--wait-for", "2"]);
+    publish_large(&mut publisher);
+    publisher.end();
+    for bridge in bridges {
+        // The one that another bridge was faster than has recorded nothing.
+        bridge.end();
+    }
+    let stored = audit(&engine.entries(), |_, number| Some(text(number)));
+    assert_eq!(stored.messages, 49);
+    assert_eq!(stored.gaps, [(2, Some(3), "too-large".to_owned())]);
+}
+
+fn a_bridge_that_stops_before_such_a_message_has_stored_what_precedes_it<T: Engine>() {
+    let network = Network::new([0.0, 0.0]);
+    let Some(engine) = T::start(&network, Setup::Plain) else { return };
+    let bridge = network.bridge(0, &engine, &["--oversize", "stop"]);
+    let mut publisher = network.publish(&["--wait-for", "1"]);
+    publish_large(&mut publisher);
+    let ended = bridge.end();
+    publisher.child.kill().unwrap();
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+    assert!(
+        ended.stderr.contains("does not take message 2") && ended.stderr.contains("remedy: raise"),
+        "{ended:?}"
+    );
+    assert_eq!(audit(&engine.entries(), |_, number| Some(text(number))).messages, 2);
+}
+
+#[test]
+fn what_a_redis_that_evicts_receives_is_bounded_and_what_it_evicts_is_named() {
+    use crate::redis::Redis;
+    const MESSAGES: u64 = 60_000;
+    let network = Network::new([0.0, 0.0]);
+    let options = &["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"];
+    let Some(redis) = Redis::with(options, &[]) else { return };
+    let bridge = network.bridge(0, &redis, &[]);
+    bridge.stderr.wait_for("maxmemory-policy allkeys-lru");
+    let mut publisher = network.publish(&["--wait-for", "1"]);
+    write(&mut publisher, 0..MESSAGES);
+    close(&mut publisher);
+    publisher.end();
+    let ended = bridge.end();
+    let info = redis.cli(&["INFO", "stats"]);
+    let counter = |name: &str| {
+        let value = info.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'));
+        value.unwrap().parse::<u64>().unwrap()
+    };
+    assert!(counter("evicted_keys") > 0, "{info}");
+    // What is around each message in the protocol of Redis is as long as the message.
+    let published: u64 = (0..MESSAGES).map(|number| text(number).len() as u64 + 100).sum();
+    let input = counter("total_net_input_bytes");
+    assert!(input < 6 * published, "{input} bytes for {published}");
+    assert!(ended.stderr.contains("evicts what it stores") && !ended.stderr.contains("deleted"), "{ended:?}");
 }

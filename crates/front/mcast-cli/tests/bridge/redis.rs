@@ -20,16 +20,21 @@ pub(crate) struct Redis {
 impl Redis {
     /// Starts a server; `None` if it is not installed, unless that is required.
     pub(crate) fn launch(setup: Setup) -> Option<Self> {
-        if !mcast_lab::has_program("redis-server", "--version", "a bridge to Redis") {
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
         let (options, login): (&[&str], &[&str]) = match setup {
             Setup::Plain | Setup::Restorable => (&[], &[]),
             Setup::Durable => (&["--appendonly", "yes"], &[]),
             Setup::Small => (&["--maxmemory", "3mb"], &[]),
             Setup::Password => (&["--requirepass", "secret"], &["-a", "secret"]),
         };
+        Self::with(options, login)
+    }
+
+    /// Starts one with these options, to which `redis-cli` logs in so.
+    pub(crate) fn with(options: &'static [&'static str], login: &'static [&'static str]) -> Option<Self> {
+        if !mcast_lab::has_program("redis-server", "--version", "a bridge to Redis") {
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
         let child = spawn(&folder, options);
         let redis = Self { child, folder, options, login };
         redis.wait();
@@ -176,7 +181,7 @@ impl Drop for Redis {
 
 fn spawn(folder: &tempfile::TempDir, options: &[&str]) -> Child {
     Command::new("redis-server")
-        .args(["--port", "0", "--save", "", "--unixsocket", "redis.sock"])
+        .args(["--port", "0", "--save", "", "--unixsocket", "redis.sock", "--proto-max-bulk-len", "1mb"])
         .args(options)
         .current_dir(folder.path())
         .stdout(Stdio::null())

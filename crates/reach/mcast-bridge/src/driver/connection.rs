@@ -8,6 +8,7 @@ use mcast_stream::Waker;
 use mcast_stream::wire::EngineKey;
 
 use crate::engine::{EngineError, Request, Response, Sink, SinkConnector, Source, SourceConnector};
+use crate::limits::Retention;
 use crate::record::Position;
 use crate::reverse::{SourceRequest, SourceResponse, StartAt};
 
@@ -24,8 +25,8 @@ const IDLE: Duration = Duration::from_secs(5);
 /// What the thread reports.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// The number identifies the engine and the key.
-    Connected(Option<EngineKey>),
+    /// The number identifies the engine and the key. The rest is what the engine removes on its own.
+    Connected(Option<EngineKey>, Retention),
     Response(Response),
     /// The connection broke, or could not be made.
     Failed(EngineError),
@@ -66,7 +67,7 @@ impl EngineConnection {
             true => self.reports.try_recv().ok()?,
             false => self.reports.recv_timeout(timeout).ok()?,
         };
-        self.number += u64::from(matches!(report, Report::Connected(_)));
+        self.number += u64::from(matches!(report, Report::Connected(..)));
         Some(report)
     }
 }
@@ -85,11 +86,15 @@ impl Worker {
     fn run(mut self) {
         let (mut retry, mut has_connected) = (FIRST_RETRY, false);
         loop {
-            let failed = match self.connector.connect() {
-                Ok(mut sink) => {
+            let connected = self.connector.connect().and_then(|mut sink| {
+                let retention = sink.retention()?;
+                Ok((sink, retention))
+            });
+            let failed = match connected {
+                Ok((mut sink, retention)) => {
                     self.number += 1;
                     has_connected = true;
-                    if !self.report(Report::Connected(sink.engine_key())) {
+                    if !self.report(Report::Connected(sink.engine_key(), retention)) {
                         return;
                     }
                     match self.serve(&mut *sink, &mut retry) {

@@ -90,6 +90,7 @@ impl ClassifiedError for BridgeError {
                  NATS and RabbitMQ, /TOPIC in Kafka), or stop the other bridge"
                     .into(),
             ),
+            Self::Refused(BridgeRefusal::Unstorable(record)) => Some(record.remedy.into()),
             Self::Refused(_) => Some(
                 "give each stream one of its own in the engine: ?key=KEY in Redis, ?stream=STREAM in NATS and RabbitMQ, /TOPIC in Kafka"
                     .into(),

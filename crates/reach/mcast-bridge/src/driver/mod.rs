@@ -16,6 +16,7 @@ use mcast_sys::trace::{Described, Span};
 use mcast_sys::{trace_event, trace_span};
 
 use crate::engine::{EngineError, SinkConnector};
+use crate::limits::Retention;
 use crate::machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics};
 use crate::record::UnixMillis;
 use connection::{EngineConnection, FIRST_RETRY, LONGEST_RETRY, Report};
@@ -60,6 +61,8 @@ pub struct StreamBridge {
     is_connected: bool,
     /// Identifies the engine and the key.
     engine_key: Option<EngineKey>,
+    /// What the engine removes on its own, until the machine exists.
+    retention: Retention,
     start: Instant,
     notices: std::collections::VecDeque<BridgeNotice>,
     span: Span,
@@ -115,6 +118,7 @@ impl StreamBridge {
             config,
             is_connected: false,
             engine_key: None,
+            retention: Retention::default(),
             start: Instant::now(),
             notices: std::collections::VecDeque::new(),
             span: trace_span!("bridge"),
@@ -233,12 +237,18 @@ impl StreamBridge {
         while let Some(report) = self.engine.report(std::mem::take(&mut timeout)) {
             let now = self.now();
             match report {
-                Report::Connected(key) => {
+                Report::Connected(key, retention) => {
                     self.is_connected = true;
                     self.engine_key = key;
                     self.check_origin()?;
-                    self.machine.iter_mut().for_each(BridgeMachine::handle_connected);
                     self.notices.push_back(BridgeNotice::Connected);
+                    match &mut self.machine {
+                        Some(machine) => {
+                            machine.handle_connected();
+                            machine.handle_retention(now, retention);
+                        }
+                        None => self.retention = retention,
+                    }
                 }
                 Report::Response(response) => {
                     if let Some(machine) = &mut self.machine {
@@ -337,6 +347,7 @@ impl StreamBridge {
             let mut machine = BridgeMachine::new(BridgeConfig { stream, ..self.config.clone() });
             if self.is_connected {
                 machine.handle_connected();
+                machine.handle_retention(self.now(), std::mem::take(&mut self.retention));
             }
             self.machine = Some(machine);
         }

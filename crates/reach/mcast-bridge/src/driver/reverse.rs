@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mcast_stream::publisher::PublisherEvent;
+use mcast_stream::publisher::{PublisherEvent, Refusal};
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{
@@ -15,7 +15,7 @@ use mcast_sys::{trace_event, trace_span};
 use super::connection::{SourceConnection, SourceReport};
 use super::error::BridgeError;
 use crate::engine::{EngineError, SourceConnector};
-use crate::record::Content;
+use crate::record::{Content, GapCause};
 use crate::reverse::{
     ObservedHeartbeat, PublisherAction, PublisherState, ReverseConfig, ReverseEvent, ReverseMachine,
     ReverseStatistics,
@@ -307,6 +307,11 @@ impl ReverseBridge {
             Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
                 self.blocked = Some(progress);
                 Ok(false)
+            }
+            // It would be refused again, and so would the stream be without this: it is a gap.
+            Err(StreamError::Refused(Refusal::TooLong { .. })) => {
+                self.machine.handle_unpublishable(GapCause::TooLarge);
+                Ok(true)
             }
             Err(error) => Err(error.into()),
         }

@@ -8,7 +8,9 @@ use std::task::{Context as TaskContext, Poll, Wake};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -20,6 +22,7 @@ use rdkafka::{ClientConfig, ClientContext, Message};
 
 use super::target::{KafkaTarget, Login};
 use crate::engine::{EngineError, EngineErrorKind};
+use crate::limits::{RecordRefusal, Retention, RetentionRule};
 use crate::tls::TlsOptions;
 
 /// How long to wait for a connection or a response. A broker that stands still for longer is connected to again.
@@ -299,6 +302,73 @@ pub(super) fn create_topic(
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+/// Returns the settings of a topic; an error of the broker if it does not tell them.
+fn settings(
+    target: &KafkaTarget,
+    topic: &str,
+) -> Result<Result<ConfigResource, RDKafkaErrorCode>, EngineError> {
+    let admin: AdminClient<DefaultClientContext> =
+        config(target)?.create().map_err(|cause| client(&cause))?;
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let described = wait(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options));
+    let code = |cause: &KafkaError| cause.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+    Ok(match described {
+        // An older broker, or another one that is compatible, may not know the request.
+        Err(cause) if is_transient(&cause) => return Err(request(&target.address(), &cause)),
+        Err(cause) => Err(code(&cause)),
+        Ok(mut found) => found.pop().unwrap_or(Err(RDKafkaErrorCode::Unknown)),
+    })
+}
+
+fn setting<T: std::str::FromStr>(settings: &ConfigResource, name: &str) -> Option<T> {
+    settings.get(name)?.value.as_ref()?.parse().ok()
+}
+
+/// Returns the largest message that a topic takes, as it is sent to the broker, if that says so.
+pub(super) fn largest_message(target: &KafkaTarget, topic: &str) -> Result<Option<usize>, EngineError> {
+    let settings = settings(target, topic)?.ok();
+    Ok(settings.and_then(|settings| setting(&settings, "max.message.bytes")))
+}
+
+/// Returns what a topic removes on its own, as far as the broker says so.
+pub(super) fn retention(target: &KafkaTarget, topic: &str) -> Result<Retention, EngineError> {
+    const REMEDY: &str =
+        "change it with kafka-configs.sh --alter, or choose another topic: kafka://HOST/TOPIC";
+    let settings = match settings(target, topic)? {
+        Ok(settings) => settings,
+        // There is nothing to lose yet.
+        Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            return Ok(Retention::default());
+        }
+        Err(code) => {
+            let unknown = format!("the broker does not tell the settings of the topic: {code}");
+            return Ok(Retention { unknown: Some(unknown), ..Retention::default() });
+        }
+    };
+    let mut rules = Vec::new();
+    let policy: String = setting(&settings, "cleanup.policy").unwrap_or_else(|| "delete".to_owned());
+    if policy.contains("delete") {
+        let positive = |name: &str| setting::<i64>(&settings, name).and_then(|most| u64::try_from(most).ok());
+        let age = positive("retention.ms").map(Duration::from_millis);
+        rules.extend(age.map(|most| RetentionRule::age("retention.ms", most, REMEDY)));
+        rules.extend(
+            positive("retention.bytes").map(|most| RetentionRule::bytes("retention.bytes", most, REMEDY)),
+        );
+    }
+    Ok(Retention { rules, ..Retention::default() })
+}
+
+/// Returns why a broker can never take a record, if this is the error for one.
+pub(super) const fn record_refusal(code: RDKafkaErrorCode) -> Option<RecordRefusal> {
+    match code {
+        RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize => {
+            Some(RecordRefusal::TooLarge)
+        }
+        RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidTimestamp => Some(RecordRefusal::Other),
+        _ => None,
+    }
 }
 
 /// Wakes a thread that waits for a future.

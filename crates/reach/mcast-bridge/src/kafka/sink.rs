@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcast_stream::wire::EngineKey;
+use mcast_stream::wire::{EngineKey, StreamId, VisitedEngines};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
@@ -19,6 +19,8 @@ use super::source::{Range, Reader, engine_key};
 use super::target::KafkaTarget;
 use crate::engine::{EngineError, LastRecord, RecordBatch, Request, Response, Sink};
 use crate::headers;
+use crate::limits::{RecordRefusal, Retention, UnstorableRecord};
+use crate::record::StreamRecord;
 
 /// How long a bridge that stands by waits for the active one before it refuses a batch.
 const STANDBY_WAIT: Duration = Duration::from_millis(50);
@@ -26,6 +28,8 @@ const STANDBY_WAIT: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_millis(10);
 /// How often the active bridge looks for the marker of its last transaction, before which nobody sees the records.
 const MARKER: Duration = Duration::from_millis(2);
+/// How many bytes of records the client sends to the broker as one message, at most.
+const BATCH_BYTES: usize = 512 << 10;
 
 /// The last record that is known.
 #[derive(Clone, Copy, Debug)]
@@ -165,16 +169,36 @@ impl KafkaSink {
     }
 
     /// Appends as the active bridge; `None` if it no longer is, or the topic has lost records.
+    ///
+    /// The broker does not say which record it refuses. So the first half of them is appended, and so on, until what remains
+    /// is one record.
     fn append_active(&mut self, batch: &RecordBatch) -> Result<Option<Response>, EngineError> {
-        let (Some(writer), Some(last)) = (&self.writer, batch.records.last()) else { return Ok(None) };
-        match writer.append(batch, self.known.map(|known| known.offset))? {
+        let mut count = batch.records.len();
+        let (stored, last) = loop {
+            let records = &batch.records[..count];
+            let (Some(writer), Some(last)) = (&self.writer, records.last()) else { return Ok(None) };
+            match writer.append(batch, records, self.known.map(|known| known.offset))? {
+                Appended::Refused(why) if count == 1 => {
+                    let record = unstorable(last, why, &batch.engines, batch.stream);
+                    return Ok(Some(Response::Unstorable(record)));
+                }
+                Appended::Refused(_) => count /= 2,
+                stored => break (stored, last),
+            }
+        };
+        match stored {
             Appended::Stored(offset) => {
                 let tail = headers::tail(batch.stream, last);
                 self.known = Some(KnownTail { tail, offset, end: End::Appended });
                 // Until everyone sees it.
-                self.tail()?;
-                Ok(Some(Response::Appended))
+                let tail = self.tail()?;
+                Ok(Some(match count == batch.records.len() {
+                    true => Response::Appended,
+                    // The rest follows.
+                    false => Response::Refused { tail },
+                }))
             }
+            Appended::Refused(_) => Ok(None),
             Appended::Fenced => {
                 self.writer = None;
                 let tail = self.tail()?;
@@ -205,6 +229,26 @@ impl KafkaSink {
     }
 }
 
+/// Returns what is reported of a record that the broker refuses.
+fn unstorable(
+    record: &StreamRecord,
+    why: RecordRefusal,
+    engines: &VisitedEngines,
+    stream: StreamId,
+) -> UnstorableRecord {
+    let (_, payload) = super::write(stream, record, engines);
+    let remedy = match why {
+        RecordRefusal::TooLarge => {
+            "raise `max.message.bytes` of the topic, or `message.max.bytes` of the broker"
+        }
+        RecordRefusal::Other => {
+            "see the log of the broker; of times, `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms` of \
+             the topic"
+        }
+    };
+    UnstorableRecord { position: record.position, why, size: Some(payload.len()), most: None, remedy }
+}
+
 /// Returns the last record as it is in the topic: it may have been removed.
 fn present(known: KnownTail, range: Range) -> LastRecord {
     match known.offset < range.low {
@@ -216,6 +260,10 @@ fn present(known: KnownTail, range: Range) -> LastRecord {
 impl Sink for KafkaSink {
     fn engine_key(&self) -> Option<EngineKey> {
         Some(self.engine_key)
+    }
+
+    fn retention(&mut self) -> Result<Retention, EngineError> {
+        client::retention(&self.target, self.reader.topic())
     }
 
     fn check(&mut self) -> Result<(), EngineError> {
@@ -236,6 +284,7 @@ impl Sink for KafkaSink {
                 Ok(Response::LastRecord { tail, others: self.notes.holes() })
             }
             Some(Request::Append(batch)) => self.append(&batch),
+            Some(Request::Retention) => Ok(Response::Retention(self.retention()?)),
             None => Err(client::silent(&self.target.address())),
         }
     }
@@ -250,6 +299,8 @@ pub(super) enum Appended {
     Fenced,
     /// The topic has lost records that it had acknowledged, so the batch was not appended.
     Shortened,
+    /// The broker refuses a record, and would refuse it again. Nothing was appended.
+    Refused(RecordRefusal),
 }
 
 /// The only producer of a topic, until another bridge begins.
@@ -264,6 +315,9 @@ impl Writer {
     pub(super) fn begin(target: &KafkaTarget) -> Result<Self, EngineError> {
         let topic = target.topic().ok_or_else(client::no_topic)?.to_owned();
         let timeout = TIMEOUT.as_millis().to_string();
+        // Several records are one message to the broker, which has the limit of a single one.
+        let largest = client::largest_message(target, &topic)?.unwrap_or(BATCH_BYTES);
+        let batch_size = BATCH_BYTES.min(largest).to_string();
         let producer = client::producer(
             target,
             &[
@@ -271,7 +325,7 @@ impl Writer {
                 // After this time, the broker aborts what a killed bridge has left.
                 ("transaction.timeout.ms", &timeout),
                 ("linger.ms", "1"),
-                ("batch.size", "524288"),
+                ("batch.size", &batch_size),
                 ("compression.type", "lz4"),
                 // To see the records of other producers that are not committed.
                 ("isolation.level", "read_uncommitted"),
@@ -288,9 +342,21 @@ impl Writer {
         watermarks.map(|(_, end)| end).map_err(|cause| self.failed(&cause))
     }
 
-    /// Appends a batch, unless the record with the offset `last` is no longer there.
-    pub(super) fn append(&self, batch: &RecordBatch, last: Option<i64>) -> Result<Appended, EngineError> {
-        let stored = self.transaction(batch, last);
+    /// Appends records of a batch, unless the record with the offset `last` is no longer there.
+    pub(super) fn append(
+        &self,
+        batch: &RecordBatch,
+        records: &[StreamRecord],
+        last: Option<i64>,
+    ) -> Result<Appended, EngineError> {
+        let stored = self.transaction(batch, records, last);
+        if let Ok(Err(code)) = &stored
+            && let Some(why) = client::record_refusal(*code)
+            && self.producer.client().fatal_error().is_none()
+        {
+            self.producer.abort_transaction(TIMEOUT).map_err(|cause| self.failed(&cause))?;
+            return Ok(Appended::Refused(why));
+        }
         if !matches!(stored, Ok(Ok(_))) && self.is_fenced(&stored) {
             return Ok(Appended::Fenced);
         }
@@ -315,23 +381,24 @@ impl Writer {
     fn transaction(
         &self,
         batch: &RecordBatch,
+        records: &[StreamRecord],
         last: Option<i64>,
     ) -> Result<Result<Appended, RDKafkaErrorCode>, KafkaError> {
         self.producer.client().context().take_delivered();
         self.producer.begin_transaction()?;
-        for record in &batch.records {
+        for record in records {
             let (set, payload) = super::write(batch.stream, record, &batch.engines);
             let key = headers::id(record.position);
             let time = i64::try_from(record.time.0).unwrap_or(i64::MAX);
             let to_send = BaseRecord::to(&self.topic).partition(0).key(&key).payload(payload);
             self.producer.send(to_send.timestamp(time).headers(set)).map_err(|(cause, _)| cause)?;
         }
-        let delivered = client::delivered(&self.producer, batch.records.len());
+        let delivered = client::delivered(&self.producer, records.len());
         if let Some(code) = delivered.error {
             return Ok(Err(code));
         }
         match delivered.offsets {
-            Some((first, greatest)) if delivered.count == batch.records.len() && Some(first) > last => {
+            Some((first, greatest)) if delivered.count == records.len() && Some(first) > last => {
                 self.producer.commit_transaction(TIMEOUT)?;
                 Ok(Ok(Appended::Stored(greatest)))
             }

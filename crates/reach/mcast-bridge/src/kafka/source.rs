@@ -12,6 +12,7 @@ use super::Stored;
 use super::client::{self, KafkaConsumer, TIMEOUT, TopicState};
 use super::target::KafkaTarget;
 use crate::engine::{EngineError, Source, StoredStream};
+use crate::limits::Retention;
 use crate::record::{Position, StreamRecord, UnixMillis};
 
 /// The size of the records that are returned at once, after which only one more follows.
@@ -103,6 +104,10 @@ impl Source for KafkaSource {
         let Some(Stored { stream, engines, .. }) = self.last_stored()? else { return Ok(None) };
         self.stream = Some(stream);
         Ok(Some(StoredStream { stream, key: engine_key(&self.reader)?, earlier: engines }))
+    }
+
+    fn retention(&mut self) -> Result<Retention, EngineError> {
+        client::retention(&self.reader.target, self.reader.topic())
     }
 
     fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {

@@ -33,6 +33,14 @@ impl BridgeMachine {
         if self.in_flight.len() >= IN_FLIGHT || self.is_refused {
             return None;
         }
+        // What the engine has lost is explained before anything is appended again.
+        if self.recovery.asks() && self.in_flight.is_empty() {
+            self.recovery.asked();
+            return Some(Request::Retention);
+        }
+        if self.recovery.is_unexplained() {
+            return None;
+        }
         // A bridge that must not append only looks at the end of the stream from time to time, to notice that the active one has
         // stopped.
         if !self.may_append() {
@@ -41,6 +49,11 @@ impl BridgeMachine {
         }
         if now >= self.poll_at && self.hole.is_none() {
             return Some(self.request_tail(now));
+        }
+        // A full buffer waits for nothing: what is appended again is bounded in any case.
+        if let Some(until) = self.recovery.paused_until(now).filter(|_| !self.backlog.is_full()) {
+            self.deadline = self.poll_at.min(until);
+            return (now >= self.poll_at).then(|| self.request_tail(now));
         }
         let records = self.next_records(now, since, assumed);
         // The bridge may just have come to a hole: it asks the others at once whether they have the messages.
@@ -79,6 +92,9 @@ impl BridgeMachine {
         let mut index = self.backlog.after(assumed.map(|tail| tail.position));
         while records.len() < self.config.batch_records && bytes < self.config.batch_bytes {
             let Some(entry) = self.backlog.get(index) else { break };
+            if self.unstorable.is_some_and(|record| record.position <= entry.record.position) {
+                break;
+            }
             if let Some(missing) = self.missing_before(tail, entry) {
                 let is_next = records.is_empty() && self.in_flight.is_empty();
                 let due = self.wait_at(now, ready, &missing, is_next);
@@ -137,6 +153,8 @@ impl BridgeMachine {
             return Some(Missing { hole, cause: self.cause_at(start), since: None, is_reported: false });
         }
         let (cause, end) = match *content {
+            // No other bridge can store them either.
+            Content::Gap { cause: GapCause::TooLarge | GapCause::Refused, .. } => return None,
             Content::Gap { cause, .. } => (cause, position.number + 1),
             Content::OpenGap { cause } => (cause, MessageNumber::MAX),
             _ => return None,
@@ -191,7 +209,7 @@ impl BridgeMachine {
         let Missing { hole: PendingGap { start, end }, cause, is_reported, .. } = missing;
         // Another bridge has the messages after that.
         let end = end.min(self.hole.map_or(end, |waiting| waiting.least_end));
-        let Some(Entry { record, since }) = self.backlog.get(index).cloned() else { return };
+        let Some(Entry { record, since, .. }) = self.backlog.get(index).cloned() else { return };
         let (number, content) = match end {
             MessageNumber::MAX => (start.number, Content::OpenGap { cause }),
             _ => (MessageNumber(end.0 - 1), Content::Gap { first: start.number, cause }),
@@ -206,7 +224,7 @@ impl BridgeMachine {
             let position = Position::new(start.incarnation, end);
             self.backlog.replace(index, StreamRecord { position, ..record });
         }
-        self.backlog.insert(index, Entry { record: gap, since });
+        self.backlog.insert(index, Entry::new(gap, since));
     }
 
     /// Reports, once, the hole that the bridge waits at.
@@ -225,6 +243,24 @@ impl BridgeMachine {
 pub(super) struct Entry {
     pub(super) record: StreamRecord,
     pub(super) since: ClockTime,
+    /// How often the engine has lost it.
+    losses: u8,
+}
+
+impl Entry {
+    /// Whether it is what a bridge received, not a record about it.
+    const fn holds_data(&self) -> bool {
+        matches!(self.record.content, Content::Message { .. } | Content::Datagram { .. })
+    }
+
+    /// Whether it is a gap of what the engine has lost.
+    const fn is_lost(&self) -> bool {
+        matches!(self.record.content, Content::Gap { cause: GapCause::EngineLost, .. })
+    }
+
+    pub(super) const fn new(record: StreamRecord, since: ClockTime) -> Self {
+        Self { record, since, losses: 0 }
+    }
 }
 
 /// Records in order of their positions.
@@ -280,9 +316,72 @@ impl Backlog {
             self.stored_bytes += self.entries.range(self.stored..stored).map(size).sum::<usize>();
         } else {
             self.stored_bytes -= self.entries.range(stored..self.stored).map(size).sum::<usize>();
+            for entry in self.entries.range_mut(stored..self.stored) {
+                entry.losses = entry.losses.saturating_add(1);
+            }
         }
         self.stored = stored;
         self.evict();
+    }
+
+    /// Whether there is an entry at this position that is not stored.
+    pub(super) fn is_pending(&self, position: Position) -> bool {
+        let index = self.entries.partition_point(|entry| entry.record.position < position);
+        index >= self.stored && self.entries.get(index).is_some_and(|entry| entry.record.position == position)
+    }
+
+    /// Replaces a message that is not stored by a gap of this cause; returns whether it was there.
+    pub(super) fn refuse(&mut self, position: Position, cause: GapCause) -> bool {
+        let index = self.entries.partition_point(|entry| entry.record.position < position);
+        let is_pending = index >= self.stored;
+        let is_message = |entry: &&mut Entry| entry.record.position == position && entry.holds_data();
+        let Some(entry) = self.entries.get_mut(index).filter(is_message).filter(|_| is_pending) else {
+            return false;
+        };
+        let first = entry.record.first();
+        self.bytes -= entry.record.size();
+        entry.record.content = Content::Gap { first, cause };
+        self.bytes += entry.record.size();
+        true
+    }
+
+    /// Whether there is a message that the engine has lost, and that is to be appended again.
+    pub(super) fn has_lost(&self) -> bool {
+        self.pending().any(|entry| entry.losses > 0 && entry.holds_data())
+    }
+
+    /// Replaces what is not stored, and was lost by the engine this often, by gaps; returns how many messages that are.
+    pub(super) fn give_up(&mut self, most_losses: u32) -> u64 {
+        if self.pending().all(|entry| u32::from(entry.losses) < most_losses || !entry.holds_data()) {
+            return 0;
+        }
+        let mut given_up = 0;
+        let mut before: Option<Position> = None;
+        for mut entry in self.entries.split_off(self.stored) {
+            let is_given_up = u32::from(entry.losses) >= most_losses && entry.holds_data();
+            let position = entry.record.position;
+            // A gap that was recorded for what it lost earlier becomes a part of this one.
+            if !is_given_up && !entry.is_lost() {
+                before = None;
+                self.entries.push_back(entry);
+                continue;
+            }
+            self.bytes -= entry.record.size();
+            given_up += u64::from(is_given_up);
+            let first = entry.record.first();
+            let continues =
+                before.is_some_and(|before| before.following() == Position::new(position.incarnation, first));
+            match self.entries.back_mut().filter(|_| continues) {
+                Some(last) => last.record.position = position,
+                None => {
+                    entry.record.content = Content::Gap { first, cause: GapCause::EngineLost };
+                    self.bytes += entry.record.size();
+                    self.entries.push_back(entry);
+                }
+            }
+            before = Some(position);
+        }
+        given_up
     }
 
     /// Returns the index of the first entry after this position.

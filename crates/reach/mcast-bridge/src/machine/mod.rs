@@ -1,6 +1,8 @@
 //! What is appended to an engine and when, without the engine, sockets or clocks.
 
 mod batch;
+mod event;
+mod recovery;
 mod tail;
 
 use std::collections::VecDeque;
@@ -12,8 +14,12 @@ use mcast_stream::subscriber::{Cause, Message, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId, VisitedEngines};
 
 use crate::engine::{BATCH_RECORDS, LastRecord, PendingGap, Request};
+use crate::limits::UnstorableRecord;
 use crate::record::{Content, GapCause, Position, StreamRecord, UnixMillis};
 use batch::{Backlog, Entry};
+pub use event::{BridgeEvent, BridgeRefusal, BridgeStatistics, RefusedTail};
+pub use recovery::LossCause;
+use recovery::Recovery;
 use tail::Numbering;
 
 /// The most requests without a response.
@@ -48,6 +54,8 @@ pub struct BridgeConfig {
     pub batch_bytes: usize,
     /// The longest time that a record waits for others in its batch. Default: 5 ms.
     pub batch_delay: Duration,
+    /// Whether the bridge stops before a record that the engine can never take, instead of recording a gap. Default: no.
+    pub stops_at_unstorable: bool,
 }
 
 impl BridgeConfig {
@@ -64,6 +72,7 @@ impl BridgeConfig {
             batch_records: BATCH_RECORDS,
             batch_bytes: 1 << 20,
             batch_delay: Duration::from_millis(5),
+            stops_at_unstorable: false,
         }
     }
 }
@@ -96,6 +105,9 @@ pub struct BridgeMachine {
     highest: Option<Position>,
     /// Whether the engine lacks what it once had.
     is_healing: bool,
+    recovery: Recovery,
+    /// A record that the engine can never take, before which the bridge stops.
+    unstorable: Option<UnstorableRecord>,
     /// The next hole.
     hole: Option<Waiting>,
     /// What the other bridges wait for.
@@ -128,8 +140,12 @@ enum Connection {
 enum InFlight {
     /// The last record, while the bridge waits for this.
     LastRecord(Option<PendingGap>),
+    Retention,
     /// With this last record afterwards.
-    Append { records: usize, tail: LastRecord },
+    Append {
+        records: usize,
+        tail: LastRecord,
+    },
 }
 
 /// A hole that the bridge waits at.
@@ -165,6 +181,8 @@ impl BridgeMachine {
             tail: None,
             highest: None,
             is_healing: false,
+            recovery: Recovery::default(),
+            unstorable: None,
             hole: None,
             others: Vec::new(),
             poll_at: ClockTime(0),
@@ -181,6 +199,9 @@ impl BridgeMachine {
                 gaps: 0,
                 missing: 0,
                 engine_losses: 0,
+                evictions: 0,
+                given_up: 0,
+                unstorable: 0,
                 superseded: 0,
                 not_stored: 0,
                 pending: 0,
@@ -231,6 +252,7 @@ impl BridgeMachine {
         self.connection = Connection::Down;
         self.in_flight.clear();
         self.is_refused = false;
+        self.recovery.disconnected();
     }
 
     /// Sets the engines that the messages of the stream came out of.
@@ -249,6 +271,7 @@ impl BridgeMachine {
         let request = self.next_request(now)?;
         let in_flight = match &request {
             Request::LastRecord(presence) => InFlight::LastRecord(presence.hole),
+            Request::Retention => InFlight::Retention,
             Request::Append(batch) => {
                 let last = batch.records.last()?;
                 let stream = Some(self.config.stream);
@@ -332,7 +355,7 @@ impl BridgeMachine {
         let position = Position::new(incarnation, number);
         let record = StreamRecord { position, time, content };
         let tail = self.tail.map(|tail| tail.position).filter(|tail| position <= *tail);
-        let is_new = self.backlog.push(Entry { record, since: now });
+        let is_new = self.backlog.push(Entry::new(record, now));
         let newer = tail.or_else(|| self.backlog.last()).filter(|newer| newer.incarnation > incarnation);
         if let Some(newer) = newer.filter(|_| is_message) {
             self.record_superseded(incarnation, newer.incarnation);
@@ -359,125 +382,4 @@ fn incarnation_at(time: UnixMillis) -> Incarnation {
     /// The start of 2024.
     const START: u64 = 1_704_067_200_000;
     Incarnation(u32::try_from(time.0.saturating_sub(START) / 250).unwrap_or(u32::MAX))
-}
-
-/// Something that happened to a bridge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BridgeEvent {
-    /// The bridge lacks messages, and waits in case another bridge has them.
-    Waiting(PendingGap),
-    /// Another bridge keeps datagrams there, or did within the last seconds. Until it is gone, nothing is stored.
-    OtherBridge,
-    /// The bridge recorded that messages are missing.
-    Gap {
-        /// Their incarnation.
-        incarnation: Incarnation,
-        /// The first of them.
-        first: MessageNumber,
-        /// One past the last of them; `None` if their number is unknown.
-        end: Option<MessageNumber>,
-        /// Why.
-        cause: GapCause,
-    },
-    /// Messages arrive of an incarnation that is older than the last record. They are not stored, unless another bridge
-    /// stored them before: the publisher's clock was set back, or this bridge is late.
-    Superseded {
-        /// The incarnation of the messages.
-        incarnation: Incarnation,
-        /// That of the last record.
-        stored: Incarnation,
-    },
-    /// Messages arrive of an incarnation that is far ahead of the clock. They are not stored, because nothing after them
-    /// could be: the clock of the publisher or of this machine is wrong, or somebody forges the stream.
-    Ahead {
-        /// The incarnation of the messages.
-        incarnation: Incarnation,
-        /// The incarnation that a publisher has that starts now.
-        present: Incarnation,
-    },
-    /// The engine has lost records that it had stored.
-    EngineLost {
-        /// Its last record before.
-        before: Position,
-        /// Its last record now; `None` if it has none.
-        now: Option<Position>,
-    },
-    /// The engine has stored again what it had lost.
-    EngineHealed {
-        /// Its last record.
-        now: Position,
-    },
-}
-
-/// The counters of a bridge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BridgeStatistics {
-    /// Messages that were received.
-    pub messages: u64,
-    /// Their bytes.
-    pub message_bytes: u64,
-    /// Records that the bridge appended. A record that the engine lost and that was appended again counts twice.
-    pub appended: u64,
-    /// Records that another bridge had appended before.
-    pub already_stored: u64,
-    /// Batches that the engine refused because its last record was another.
-    pub refused: u64,
-    /// Gap records that the bridge appended.
-    pub gaps: u64,
-    /// The messages in them, where their number is known.
-    pub missing: u64,
-    /// How often the engine had lost records.
-    pub engine_losses: u64,
-    /// Messages that this bridge does not store, because a newer incarnation is stored already.
-    pub superseded: u64,
-    /// Messages of the present incarnation that are stored nowhere, because it is older than the stored one or far ahead
-    /// of the clock.
-    pub not_stored: u64,
-    /// Records that are not stored.
-    pub pending: usize,
-    /// Their bytes.
-    pub pending_bytes: usize,
-    /// Since when the oldest of them waits.
-    pub pending_since: Option<ClockTime>,
-    /// Bytes of all records in memory, including stored ones that the engine may lose.
-    pub buffered_bytes: usize,
-    /// Requests without a response.
-    pub in_flight: usize,
-}
-
-impl BridgeStatistics {
-    /// Returns how long the oldest record that is not stored has been waiting.
-    #[must_use]
-    pub fn lag(&self, now: ClockTime) -> Duration {
-        self.pending_since.map_or(Duration::ZERO, |since| now.since(since))
-    }
-}
-
-/// Why nothing may be stored in an engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BridgeRefusal {
-    /// The engine holds another stream there.
-    #[error(transparent)]
-    OtherStream(#[from] RefusedTail),
-    /// Another bridge keeps datagrams of a plain group there, and the numbers of both would be mixed up.
-    #[error(
-        "another bridge keeps datagrams there, and two bridges number the datagrams of a group differently"
-    )]
-    OtherBridge,
-    /// Another bridge began to keep datagrams of a plain group there while this one could not reach the engine.
-    #[error("another bridge has begun to keep datagrams there, under incarnation {0}")]
-    TakenOver(Incarnation),
-}
-
-/// The engine's last record belongs to another stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the last record there belongs to stream {found}, not to stream {expected}")]
-pub struct RefusedTail {
-    /// The bridge's stream.
-    pub expected: StreamId,
-    /// The other one.
-    pub found: StreamId,
 }

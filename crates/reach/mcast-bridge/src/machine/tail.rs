@@ -9,7 +9,8 @@ use super::{
     BridgeEvent, BridgeMachine, BridgeRefusal, Connection, FIRST_POLL, InFlight, RefusedTail, Waiting,
 };
 use crate::engine::{BridgeBeacon, LastRecord, PendingGap, Response};
-use crate::record::{Content, DatagramMetadata, GapCause, StreamRecord, UnixMillis};
+use crate::limits::UnstorableRecord;
+use crate::record::{Content, DatagramMetadata, GapCause, Position, StreamRecord, UnixMillis};
 
 impl BridgeMachine {
     /// Handles the response to the oldest request without one.
@@ -19,6 +20,7 @@ impl BridgeMachine {
     /// that nothing may be appended.
     pub fn handle_response(&mut self, now: ClockTime, response: Response) -> Result<(), BridgeRefusal> {
         let Some((sent, request)) = self.in_flight.pop_front() else { return Ok(()) };
+        self.recovery.note_response(now, self.is_healing);
         match (request, response) {
             (InFlight::Append { records, tail }, Response::Appended) => {
                 self.statistics.appended += records as u64;
@@ -30,6 +32,15 @@ impl BridgeMachine {
                 self.is_refused = true;
                 self.observe(tail)?;
             }
+            (InFlight::Append { .. }, Response::Unstorable(record)) => {
+                if !self.backlog.is_pending(record.position) {
+                    self.handle_connected();
+                    return Ok(());
+                }
+                self.is_refused = true;
+                self.refuse(record);
+            }
+            (InFlight::Retention, Response::Retention(retention)) => self.handle_retention(now, retention),
             (InFlight::LastRecord(hole), Response::LastRecord { tail, others }) => {
                 self.others = others;
                 // A batch behind this request expects the last record that was known.
@@ -48,7 +59,26 @@ impl BridgeMachine {
             }
         }
         self.record_response(now, sent);
-        Ok(())
+        match self.unstorable.filter(|record| self.is_next(record.position)) {
+            Some(record) => Err(BridgeRefusal::Unstorable(record)),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes that the engine can never take a record.
+    fn refuse(&mut self, record: UnstorableRecord) {
+        if self.config.stops_at_unstorable || !self.backlog.refuse(record.position, record.why.cause()) {
+            self.unstorable = Some(record);
+        } else {
+            self.statistics.unstorable += 1;
+            self.events.push_back(BridgeEvent::Unstorable(record));
+        }
+    }
+
+    /// Whether everything before this record is stored, and nothing is under way.
+    fn is_next(&self, position: Position) -> bool {
+        let next = self.backlog.pending().next();
+        self.in_flight.is_empty() && next.is_some_and(|entry| entry.record.position == position)
     }
 
     /// Notes that the engine responded to a request that was sent at this time.
@@ -108,11 +138,11 @@ impl BridgeMachine {
     fn record_tail(&mut self, tail: Option<LastRecord>) {
         let (before, now) = (self.stored(), tail.map(|tail| tail.position));
         if let Some(before) = before.filter(|_| now < before) {
-            self.is_healing = true;
-            self.statistics.engine_losses += 1;
-            self.events.push_back(BridgeEvent::EngineLost { before, now });
+            self.note_loss(before, now);
         }
         self.tail = tail;
+        // Another bridge may have recorded a gap in its place.
+        self.unstorable = self.unstorable.filter(|record| Some(record.position) > now);
         if now >= self.highest {
             self.highest = now;
             if let Some(now) = now.filter(|_| std::mem::take(&mut self.is_healing)) {

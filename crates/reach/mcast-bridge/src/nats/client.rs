@@ -263,6 +263,9 @@ pub(super) const NO_STREAM: u64 = 10059;
 pub(super) const WRONG_LAST_ID: u64 = 10070;
 pub(super) const WRONG_LAST_SEQUENCE: u64 = 10071;
 pub(super) const REPEATED_ID: u64 = 10201;
+/// A message, or its headers, of more than the stream allows.
+pub(super) const TOO_LARGE: u64 = 10054;
+pub(super) const HEADERS_TOO_LARGE: u64 = 10097;
 
 impl ApiError {
     /// Returns the error in a response, if it contains one.
@@ -359,15 +362,14 @@ pub(super) fn api(address: &str, cause: &ApiError) -> EngineError {
     let remedy = match cause.code {
         // Resources, storage, and what the store reports, such as the limits of a stream that discards new messages.
         10023 | 10028 | 10047 | 10077 | 10122 => FULL,
-        // A message, or its headers, of more than the stream allows.
-        10054 | 10097 => "raise the largest size of a message that the stream allows",
+        TOO_LARGE | HEADERS_TOO_LARGE => "raise the largest size of a message that the stream allows",
         10039 | 10076 => "enable JetStream for the account of this user",
         // Other streams have this subject, or have their names in another form.
         10065 => "choose another stream with ?stream=STREAM: the subject belongs to one of another name",
         _ => "",
     };
     let kind = match cause.code {
-        10039 | 10054 | 10065 | 10076 | 10097 => EngineErrorKind::Permanent,
+        10039 | TOO_LARGE | 10065 | 10076 | HEADERS_TOO_LARGE => EngineErrorKind::Permanent,
         _ => EngineErrorKind::Transient,
     };
     EngineError::new(format!("{address} replied: {} ({})", cause.description, cause.code), remedy, kind)
@@ -397,10 +399,4 @@ pub(super) fn no_batches(stream: &str) -> EngineError {
 /// The error for servers that do not agree on the last message yet.
 pub(super) fn copies_differ(address: &str) -> EngineError {
     EngineError::transient(format!("the leader of the stream changes ({address})"), "")
-}
-
-pub(super) fn too_large(address: &str, size: usize, most: usize) -> EngineError {
-    let what =
-        format!("a message of {size} bytes with its headers exceeds the {most} bytes that {address} allows");
-    EngineError::permanent(what, "raise `max_payload` of the server")
 }

@@ -21,6 +21,7 @@ mod target;
 use mcast_stream::wire::StreamId;
 
 use crate::engine::{EngineError, Sink, SinkConnector, Source, SourceConnector, StoredStream};
+use crate::limits::Retention;
 use crate::record::{Position, StreamRecord, UnixMillis};
 use client::Client;
 use stream::{Settings, Stored, Stream};
@@ -130,6 +131,12 @@ impl Source for NatsSource {
         let key = stream.key.ok_or(missing)?;
         self.known = Some(id);
         Ok(Some(StoredStream { stream: id, key, earlier }))
+    }
+
+    fn retention(&mut self) -> Result<Retention, EngineError> {
+        let Some(stream) = self.stream()? else { return Ok(Retention::default()) };
+        stream.info()?;
+        Ok(stream.retention())
     }
 
     fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {

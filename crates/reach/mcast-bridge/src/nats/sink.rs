@@ -20,6 +20,7 @@ use super::stream::Stream;
 use crate::engine::{
     BridgeBeacon, EngineError, LastRecord, PendingGap, RecordBatch, Request, Response, Sink,
 };
+use crate::limits::{Retention, UnstorableRecord};
 use crate::record::{Position, StreamRecord};
 
 /// The bucket in which bridges note what they wait for.
@@ -34,18 +35,33 @@ pub(super) struct NatsSink {
     /// several copies, it outlasts the message.
     unnamed: (Option<Position>, u64),
     /// Batches without a response.
-    sent: VecDeque<SentBatch>,
+    sent: VecDeque<Sent>,
     /// Responses that were not yet received.
     ready: VecDeque<Response>,
 }
 
 /// A batch without a response.
 #[derive(Clone, Copy, Debug)]
+enum Sent {
+    Published(SentBatch),
+    /// It was not published, because a record of it can never be stored.
+    Unstorable(UnstorableRecord),
+}
+
+#[derive(Clone, Copy, Debug)]
 struct SentBatch {
     expected: Option<Position>,
     /// The requests that are the first and the last message.
     first: u64,
     last: u64,
+    /// The first record, and its size.
+    head: Option<(Position, usize)>,
+}
+
+/// Returns the size of a record as NATS counts it: its headers and its payload.
+fn written_size(batch: &RecordBatch, record: &StreamRecord) -> usize {
+    let (headers, payload) = stream::write(batch.stream, record, &batch.engines);
+    headers.block().len() + payload.len()
 }
 
 /// What became of a message.
@@ -55,6 +71,8 @@ enum Outcome {
     Refused,
     /// There is no stream.
     Gone,
+    /// The message, or its headers, can never be stored.
+    Unstorable,
 }
 
 impl NatsSink {
@@ -104,7 +122,6 @@ impl NatsSink {
             if is_last {
                 headers.set(stream::BATCH_COMMIT, 1);
             }
-            self.check_size(&headers, payload)?;
             if number == 1 || is_last {
                 last = self.stream.client.request(&self.stream.subject, &headers, payload);
                 first = first.or(Some(last));
@@ -123,16 +140,21 @@ impl NatsSink {
         Ok(matches!(self.outcome(last)?, Outcome::Stored))
     }
 
-    fn check_size(&self, headers: &Headers, payload: &[u8]) -> Result<(), EngineError> {
-        let (size, most) = (headers.block().len() + payload.len(), self.stream.client.max_payload());
-        match size > most {
-            true => Err(client::too_large(self.stream.client.address(), size, most)),
-            false => Ok(()),
-        }
+    /// Returns the first record of a batch that is too large.
+    fn too_large(&self, batch: &RecordBatch) -> Option<UnstorableRecord> {
+        let (most, remedy) = self.stream.largest();
+        batch.records.iter().find_map(|record| {
+            let size = written_size(batch, record);
+            (size > most).then(|| UnstorableRecord::too_large(record.position, size, most, remedy))
+        })
     }
 
     /// Publishes a batch.
     fn publish(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+        if let Some(record) = self.too_large(batch) {
+            self.sent.push_back(Sent::Unstorable(record));
+            return Ok(());
+        }
         if self.stream.copies > 1 {
             return self.publish_whole(batch);
         }
@@ -147,7 +169,6 @@ impl NatsSink {
                 _ => headers.set(stream::EXPECTED_SEQUENCE, self.unnamed.1),
             }
             before = Some(record.position);
-            self.check_size(&headers, payload)?;
             if index == 0 || index + 1 == batch.records.len() {
                 last = self.stream.client.request(&self.stream.subject, &headers, payload);
                 first = first.or(Some(last));
@@ -157,31 +178,57 @@ impl NatsSink {
         }
         self.client().flush()?;
         let first = first.unwrap_or(last);
-        self.sent.push_back(SentBatch { expected: batch.expected, first, last });
+        let head = batch.records.first().map(|record| (record.position, written_size(batch, record)));
+        self.sent.push_back(Sent::Published(SentBatch { expected: batch.expected, first, last, head }));
         Ok(())
     }
 
     /// Waits for the response to the oldest batch. If it was refused, so are those that were sent behind it.
-    fn finish(&mut self, batch: SentBatch) -> Result<(), EngineError> {
+    fn finish(&mut self, sent: Sent) -> Result<(), EngineError> {
+        let batch = match sent {
+            Sent::Published(batch) => batch,
+            Sent::Unstorable(record) => return self.refuse_behind(Response::Unstorable(record)),
+        };
         let first = self.outcome(batch.first)?;
         let last = if batch.last == batch.first { None } else { Some(self.outcome(batch.last)?) };
         if matches!(last.as_ref().unwrap_or(&first), Outcome::Stored) {
             self.ready.push_back(Response::Appended);
             return Ok(());
         }
-        let behind: Vec<SentBatch> = self.sent.drain(..).collect();
-        for behind in &behind {
-            self.outcome(behind.last)?;
+        if let (Outcome::Unstorable, Some((position, size))) = (&first, batch.head) {
+            // The limit is another than it was.
+            self.stream.info()?;
+            let (_, remedy) = self.stream.largest();
+            let record =
+                UnstorableRecord { most: None, ..UnstorableRecord::too_large(position, size, 0, remedy) };
+            return self.refuse_behind(Response::Unstorable(record));
         }
-        let tail = self.tail()?;
+        let tail = self.tail_behind()?;
         // It would be refused again.
         if batch.expected.is_some() && tail.map(|tail| tail.position) == batch.expected {
             return Err(client::unexpected(self.client().address()));
         }
-        for _ in 0..=behind.len() {
-            self.ready.push_back(Response::Refused { tail });
-        }
+        self.refuse_behind(Response::Refused { tail })
+    }
+
+    /// Responds to the oldest batch, and refuses those that were sent behind it.
+    fn refuse_behind(&mut self, response: Response) -> Result<(), EngineError> {
+        let tail = self.tail_behind()?;
+        self.ready.push_back(response);
+        let refused = std::iter::repeat_n(Response::Refused { tail }, self.sent.len());
+        self.ready.extend(refused);
+        self.sent.clear();
         Ok(())
+    }
+
+    /// Returns the last record, once what was sent is executed.
+    fn tail_behind(&mut self) -> Result<Option<LastRecord>, EngineError> {
+        for at in 0..self.sent.len() {
+            if let Some(Sent::Published(behind)) = self.sent.get(at).copied() {
+                self.outcome(behind.last)?;
+            }
+        }
+        self.tail()
     }
 
     fn outcome(&mut self, request: u64) -> Result<Outcome, EngineError> {
@@ -200,6 +247,9 @@ impl NatsSink {
                 code: client::WRONG_LAST_ID | client::WRONG_LAST_SEQUENCE | client::REPEATED_ID,
                 ..
             }) => Ok(Outcome::Refused),
+            Err(ApiError { code: client::TOO_LARGE | client::HEADERS_TOO_LARGE, .. }) => {
+                Ok(Outcome::Unstorable)
+            }
             Err(error) => Err(client::api(self.client().address(), &error)),
         }
     }
@@ -288,6 +338,11 @@ impl Sink for NatsSink {
         self.stream.key
     }
 
+    fn retention(&mut self) -> Result<Retention, EngineError> {
+        self.stream.info()?;
+        Ok(self.stream.retention())
+    }
+
     fn check(&mut self) -> Result<(), EngineError> {
         self.stream.info().map(|_| ())
     }
@@ -303,6 +358,11 @@ impl Sink for NatsSink {
                 let others = self.note(*presence)?;
                 let tail = self.tail()?;
                 self.ready.push_back(Response::LastRecord { tail, others });
+                Ok(())
+            }
+            Request::Retention => {
+                let retention = self.retention()?;
+                self.ready.push_back(Response::Retention(retention));
                 Ok(())
             }
         }

@@ -1,6 +1,7 @@
 //! A stream in NATS: what it is, its messages, and the records in them.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +14,7 @@ use super::target::NatsTarget;
 use crate::engine::EngineError;
 use crate::headers;
 pub(super) use crate::headers::{id, position, tail};
+use crate::limits::{Retention, RetentionRule};
 use crate::record::StreamRecord;
 
 /// How long NATS remembers the ids of messages, the least that it allows, in nanoseconds. Nothing depends on it, but it
@@ -61,6 +63,9 @@ pub(super) struct Stream {
     pub(super) key: Option<EngineKey>,
     /// How many servers have it.
     pub(super) copies: u64,
+    /// The largest message that it takes, headers included, if it has a limit of its own.
+    largest: Option<usize>,
+    retention: Retention,
     settings: Settings,
 }
 
@@ -81,7 +86,30 @@ impl Stream {
     fn unopened(client: Client, target: &NatsTarget, settings: Settings) -> Result<Self, EngineError> {
         let missing = || EngineError::permanent("no stream was given", "");
         let name = target.stream().ok_or_else(missing)?.to_owned();
-        Ok(Self { client, name, subject: String::new(), key: None, copies: 1, settings })
+        let retention = Retention::default();
+        Ok(Self {
+            client,
+            name,
+            subject: String::new(),
+            key: None,
+            copies: 1,
+            largest: None,
+            retention,
+            settings,
+        })
+    }
+
+    /// Returns the largest message that it takes, headers included, and what to do to raise that.
+    pub(super) fn largest(&self) -> (usize, &'static str) {
+        let of_server = (self.client.max_payload(), "raise `max_payload` of the server");
+        let of_stream =
+            self.largest.map(|most| (most, "raise `max_msg_size` of the stream: nats stream edit"));
+        of_stream.filter(|(most, _)| *most < of_server.0).unwrap_or(of_server)
+    }
+
+    /// Returns what the stream removes on its own, as of the latest [`info`](Self::info).
+    pub(super) fn retention(&self) -> Retention {
+        self.retention.clone()
     }
 
     /// Returns the first and last sequence of the stream; `None` if it does not exist.
@@ -94,6 +122,8 @@ impl Stream {
         let mut settings = info["config"].clone();
         self.subject = usable_subject(&self.name, &settings)?;
         self.copies = copies(&settings);
+        self.largest = settings["max_msg_size"].as_u64().and_then(|size| size.try_into().ok());
+        self.retention = retention(&settings);
         // The server's own notes, which it adds again.
         if let Some(settings) = settings.as_object_mut() {
             settings.remove("metadata");
@@ -177,6 +207,41 @@ impl Stream {
         read(&stored.headers, &stored.payload).ok_or_else(|| client::foreign(&self.name, stored.sequence))
     }
 }
+
+/// Returns what a stream with this configuration removes on its own.
+fn retention(configuration: &Value) -> Retention {
+    const REMEDY: &str = "change it with `nats stream edit`, or choose another stream with ?stream=STREAM";
+    let limit = |name: &str| configuration[name].as_u64().filter(|limit| *limit > 0);
+    let mut rules = Vec::new();
+    let kept = configuration["retention"].as_str().unwrap_or("limits");
+    if kept != "limits" {
+        let what = format!(
+            "retention {kept}: records are removed as soon as consumers of NATS have them, or if there are none"
+        );
+        rules.push(RetentionRule { what, remedy: REMEDY, is_hasty: true });
+    }
+    // A stream that discards new messages refuses them instead.
+    if configuration["discard"] != "new" {
+        rules.extend(limit("max_bytes").map(|most| RetentionRule::bytes("max_bytes", most, REMEDY)));
+        for name in ["max_msgs", "max_msgs_per_subject"] {
+            rules.extend(limit(name).map(|most| RetentionRule {
+                what: format!("{name} of {most}: the oldest records beyond this number are removed"),
+                remedy: REMEDY,
+                is_hasty: most < FEW,
+            }));
+        }
+    }
+    let age = limit("max_age").map(Duration::from_nanos);
+    rules.extend(age.map(|most| RetentionRule::age("max_age", most, REMEDY)));
+    if configuration["storage"] == "memory" {
+        let what = "storage memory: the stream is gone when the server restarts".to_owned();
+        rules.push(RetentionRule { what, remedy: REMEDY, is_hasty: false });
+    }
+    Retention { rules, ..Retention::default() }
+}
+
+/// A stream that keeps fewer messages than this may remove what was just stored: the most of two batches.
+const FEW: u64 = 2_000;
 
 /// Returns how many copies a stream with this configuration has.
 fn copies(configuration: &Value) -> u64 {

@@ -25,6 +25,7 @@ use std::collections::VecDeque;
 use mcast_stream::wire::{EngineKey, StreamId};
 
 use crate::engine::{EngineError, Sink, SinkConnector, Source, SourceConnector, StoredStream};
+use crate::limits::Retention;
 use crate::record::{Position, StreamRecord, UnixMillis};
 use amqp::Entry;
 use client::{Client, Failure, Offset};
@@ -218,6 +219,10 @@ impl Source for RabbitmqSource {
         self.stream = Some(stream);
         let key = engine_key(self.log.client.cluster(), &self.virtual_host, &self.log.name);
         Ok(Some(StoredStream { stream, key, earlier }))
+    }
+
+    fn retention(&mut self) -> Result<Retention, EngineError> {
+        Ok(target::retention())
     }
 
     fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {

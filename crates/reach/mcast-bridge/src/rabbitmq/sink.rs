@@ -18,6 +18,7 @@ use super::notes::{NOTES, Notes};
 use super::protocol::{Frame, Write as _, key};
 use super::target;
 use crate::engine::{BridgeBeacon, EngineError, PendingGap, RecordBatch, Request, Response, Sink};
+use crate::limits::{Retention, UnstorableRecord};
 use crate::record::{Content, Position, StreamRecord};
 
 /// The publishers: one with a name, and one without.
@@ -25,6 +26,8 @@ const NAMED: u8 = 1;
 const UNNAMED: u8 = 2;
 /// What a frame with a message contains besides it.
 const OVERHEAD: usize = 64;
+/// More than the properties of a record take, however long the engines and the interface are that it names.
+const LONGEST_PROPERTIES: usize = 4_096;
 
 pub(super) struct RabbitmqSink {
     key: EngineKey,
@@ -51,6 +54,8 @@ struct SentBatch {
     /// The publishers and numbers of messages that the server has not confirmed.
     unconfirmed: HashSet<(u8, u64)>,
     is_refused: bool,
+    /// Why it was not published, if a record of it can never be stored.
+    unstorable: Option<UnstorableRecord>,
 }
 
 impl SentBatch {
@@ -193,7 +198,39 @@ impl RabbitmqSink {
         under_way.or_else(|| self.log.chain.tail().map(|tail| tail.position))
     }
 
+    /// Returns the first record of a batch that is too large for a frame.
+    fn too_large(&self, batch: &RecordBatch) -> Option<UnstorableRecord> {
+        let most = self.log.client.frame_max().saturating_sub(OVERHEAD);
+        batch.records.iter().find_map(|record| {
+            // No other one is longer than its own bytes and what is around them, which saves the rest from being written twice.
+            if record.size() + LONGEST_PROPERTIES < most {
+                return None;
+            }
+            let mut bytes = Vec::new();
+            self.entry(batch, record, batch.expected).message().write(&mut bytes);
+            let size = bytes.len();
+            (size > most)
+                .then(|| UnstorableRecord::too_large(record.position, size, most, target::RAISE_FRAME))
+        })
+    }
+
+    /// Returns what is published for a record of a batch that follows this position.
+    fn entry(&self, batch: &RecordBatch, record: &StreamRecord, after: Option<Position>) -> Entry {
+        Entry {
+            stream: batch.stream,
+            record: record.clone(),
+            after,
+            known: self.log.chain.known(),
+            writer: is_gap(record).then_some(self.writer),
+            engines: batch.engines,
+        }
+    }
+
     fn append(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+        if let Some(record) = self.too_large(batch) {
+            self.sent.push_back(SentBatch { unstorable: Some(record), ..SentBatch::refused() });
+            return Ok(());
+        }
         if self.sent.is_empty() && self.assumed() != batch.expected {
             self.catch_up()?;
         }
@@ -267,19 +304,8 @@ impl RabbitmqSink {
         let mut size = 0;
         for record in records {
             let gap = is_gap(record);
-            let entry = Entry {
-                stream: batch.stream,
-                record: record.clone(),
-                after,
-                known: self.log.chain.known(),
-                writer: gap.then_some(self.writer),
-                engines: batch.engines,
-            };
             let mut bytes = Vec::new();
-            entry.message().write(&mut bytes);
-            if bytes.len() + OVERHEAD > most {
-                return Err(target::too_large(self.log.client.address(), bytes.len(), most - OVERHEAD));
-            }
+            self.entry(batch, record, after).message().write(&mut bytes);
             let (publisher, number) = match named_number(record, self.name.map(|(_, last)| last)) {
                 Some(number) => (NAMED, number),
                 None => {
@@ -347,11 +373,12 @@ impl RabbitmqSink {
 
     /// Responds to the oldest batch. If it was refused, so are those that were sent behind it.
     fn respond(&mut self) -> Result<(), EngineError> {
+        let unstorable = self.sent.front().and_then(|batch| batch.unstorable);
         if self.confirm_oldest()? {
             self.ready.push_back(Response::Appended);
             return Ok(());
         }
-        let mut refused = 1;
+        let mut refused = usize::from(unstorable.is_none());
         while !self.sent.is_empty() {
             self.confirm_oldest()?;
             refused += 1;
@@ -362,6 +389,7 @@ impl RabbitmqSink {
             self.log.client.delete_publisher(NAMED)?;
         }
         let tail = self.log.chain.tail();
+        self.ready.extend(unstorable.map(Response::Unstorable));
         self.ready.extend(std::iter::repeat_n(Response::Refused { tail }, refused));
         Ok(())
     }
@@ -407,6 +435,10 @@ impl Sink for RabbitmqSink {
         Some(self.key)
     }
 
+    fn retention(&mut self) -> Result<Retention, EngineError> {
+        Ok(target::retention())
+    }
+
     fn check(&mut self) -> Result<(), EngineError> {
         let name = self.log.name.clone();
         self.log.client.check(&name)
@@ -421,6 +453,11 @@ impl Sink for RabbitmqSink {
                 let others = self.note(*presence)?;
                 self.catch_up()?;
                 self.ready.push_back(Response::LastRecord { tail: self.log.chain.tail(), others });
+                Ok(())
+            }
+            Request::Retention => {
+                self.respond_to_all()?;
+                self.ready.push_back(Response::Retention(target::retention()));
                 Ok(())
             }
         }

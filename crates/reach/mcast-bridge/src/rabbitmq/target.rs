@@ -5,6 +5,7 @@ use std::io;
 use super::amqp;
 use super::protocol::ProtocolError;
 use crate::engine::{EngineError, EngineErrorKind};
+use crate::limits::Retention;
 use crate::password::EnginePassword;
 use crate::record::Position;
 use crate::server::{ServerAddress, ServerUrl, Servers, UrlForm};
@@ -245,11 +246,14 @@ pub(super) fn foreign(stream: &str, offset: u64) -> EngineError {
     )
 }
 
-pub(super) fn too_large(address: &str, size: usize, most: usize) -> EngineError {
-    let what = format!(
-        "a message of {size} bytes with its properties exceeds the {most} bytes that {address} allows"
-    );
-    EngineError::permanent(what, "raise stream.frame_max of the server")
+/// What to do about a message that exceeds the largest frame.
+pub(super) const RAISE_FRAME: &str = "raise `stream.frame_max` of the server";
+
+/// Returns that it is not known what the server removes: the protocol of streams has no request for that.
+pub(super) fn retention() -> Retention {
+    let why = "the protocol of streams does not tell `max-length-bytes` and `max-age`: see `rabbitmqctl list_queues name \
+               arguments policy`";
+    Retention { unknown: Some(why.to_owned()), ..Retention::default() }
 }
 
 /// The error for a leader that cannot be connected to.

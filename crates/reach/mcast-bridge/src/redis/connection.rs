@@ -167,13 +167,15 @@ pub(super) fn unknown_primary(address: &str, name: &str) -> EngineError {
 pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
     use EngineErrorKind::{LoginRefused, Permanent, Transient};
 
-    let (remedy, kind) = match (error.code(), error.kind()) {
+    let (code, detail) = parts(error);
+    let (remedy, kind) = match (code, error.kind()) {
         (_, ErrorKind::AuthenticationFailed) | (Some("WRONGPASS" | "NOAUTH"), _) => {
             ("give the right user and password: redis://USER@HOST and --password-file FILE", LoginRefused)
         }
-        (_, ErrorKind::Server(ServerErrorKind::NoPerm)) => (
+        (Some("NOPERM"), _) | (_, ErrorKind::Server(ServerErrorKind::NoPerm)) => (
             "allow this user the commands EVALSHA, SCRIPT, EXISTS, TIME, XADD, XINFO, XRANGE, XREVRANGE, HSET, HGETALL, \
-             HDEL, PEXPIRE, GET and SET, MULTI, EXEC, WATCH and UNWATCH, on the key of the stream and on KEY:bridges and KEY:engine",
+             HDEL, PEXPIRE, GET and SET, MULTI, EXEC, WATCH and UNWATCH, on the key of the stream and on KEY:bridges and \
+             KEY:engine, and INFO and PTTL, so that the bridge sees what the server evicts",
             Permanent,
         ),
         (Some("WRONGTYPE"), _) => {
@@ -190,18 +192,55 @@ pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
         (_, ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain)) => {
             ("the slot of the key is being moved: the bridge continues when it has moved", Transient)
         }
-        (_, ErrorKind::Server(ServerErrorKind::ReadOnly)) => {
+        (Some("READONLY"), _) | (_, ErrorKind::Server(ServerErrorKind::ReadOnly)) => {
             ("this server is a replica: name the primary", Transient)
         }
         _ => ("", Transient),
     };
-    let what = match error.detail() {
-        Some(detail) => {
-            format!("{address} replied: {} {detail}", error.code().unwrap_or_else(|| error.category()))
-        }
+    let what = match detail {
+        Some(_) => format!("{address} replied: {}", cleaned(error)),
         None => format!("{address}: {error}"),
     };
     EngineError::new(what, remedy, kind)
+}
+
+/// Returns an error that a server replied, without what only the author of the script understands.
+pub(super) fn cleaned(error: &RedisError) -> String {
+    let (code, detail) = parts(error);
+    format!("{} {}", code.unwrap_or_else(|| error.category()), detail.unwrap_or_default())
+        .trim_end()
+        .to_owned()
+}
+
+/// Returns the code and the text of an error that a server replied.
+fn parts(error: &RedisError) -> (Option<&str>, Option<&str>) {
+    match error.detail() {
+        Some(detail) => {
+            let (code, detail) = without_script(error.code(), detail);
+            (code, Some(detail))
+        }
+        None => (error.code(), None),
+    }
+}
+
+/// Removes where in a script an error occurred. Since version 7, that is behind the text: `TEXT script: HASH, on
+/// @user_script:20.`; before, it is in front of the code: `ERR Error running script (call to f_HASH): @user_script:20:
+/// @user_script: 20: -CODE TEXT`.
+fn without_script<'a>(code: Option<&'a str>, detail: &'a str) -> (Option<&'a str>, &'a str) {
+    if let Some((text, behind)) = detail.rsplit_once(" script: ")
+        && behind.contains("@user_script:")
+    {
+        return (code, text);
+    }
+    let inner =
+        detail.starts_with("Error running script").then(|| detail.rsplit_once("@user_script: ")).flatten();
+    match inner.and_then(|(_, inner)| inner.split_once(": ")) {
+        Some((_, inner)) => match inner.strip_prefix('-').and_then(|inner| inner.split_once(' ')) {
+            Some((code, text)) => (Some(code), text),
+            None => (code, inner),
+        },
+        None => (code, detail),
+    }
 }
 
 /// Returns the number, which the first bridge draws.
@@ -276,6 +315,20 @@ fn braces(key: &str) -> EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_of_scripts_are_those_of_their_commands() {
+        let text = "command not allowed when used memory > 'maxmemory'.";
+        let seven = format!("{text} script: 7cf7676f, on @user_script:20.");
+        let six = format!(
+            "Error running script (call to f_7cf7676f): @user_script:20: @user_script: 20: -OOM {text}"
+        );
+        let plain = "Error running script (call to f_7cf7676f): @user_script:20: @user_script: 20: Wrong number of args";
+        assert_eq!(without_script(Some("OOM"), &seven), (Some("OOM"), text));
+        assert_eq!(without_script(Some("ERR"), &six), (Some("OOM"), text));
+        assert_eq!(without_script(Some("ERR"), plain), (Some("ERR"), "Wrong number of args"));
+        assert_eq!(without_script(Some("ERR"), text), (Some("ERR"), text));
+    }
 
     #[test]
     fn keys_in_a_cluster_have_the_hash_tag_of_the_stream() {

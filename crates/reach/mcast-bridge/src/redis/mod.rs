@@ -11,6 +11,7 @@
 
 mod connection;
 mod entry;
+mod limits;
 mod source;
 mod target;
 mod wire;
@@ -23,8 +24,10 @@ use redis::{Value, cmd};
 use crate::engine::{
     BridgeBeacon, EngineError, LastRecord, PendingGap, RecordBatch, Request, Response, Sink, SinkConnector,
 };
+use crate::limits::{Retention, UnstorableRecord};
 use crate::record::Position;
 use connection::{RedisConnection, StreamKeys};
+use limits::Largest;
 pub use source::RedisSource;
 pub use target::RedisTarget;
 use wire::Commands;
@@ -50,6 +53,9 @@ const SCRIPTED: u32 = 64;
 struct RedisSink {
     connection: RedisConnection,
     engine_key: EngineKey,
+    keys: StreamKeys,
+    /// The largest message that the server takes.
+    largest: Largest,
     commands: CommandParts,
     /// Requests without a response. The first one is under way.
     requests: VecDeque<PreparedRequest>,
@@ -67,6 +73,8 @@ struct RedisSink {
 struct PreparedRequest {
     kind: RequestKind,
     commands: Commands,
+    /// The largest record of a batch, which the server names as the reason if it takes no word of that size.
+    largest: Option<UnstorableRecord>,
 }
 
 enum RequestKind {
@@ -77,6 +85,9 @@ enum RequestKind {
         expected: Option<Position>,
     },
     Script,
+    /// It is not sent: the server can never take a record of it.
+    Unstorable(UnstorableRecord),
+    Retention,
 }
 
 /// Commands and parts of them that are the same each time.
@@ -123,9 +134,12 @@ impl RedisSink {
     fn new(mut connection: RedisConnection, keys: &StreamKeys) -> Result<Self, EngineError> {
         let script: String = connection.query(cmd("SCRIPT").arg("LOAD").arg(SCRIPT))?;
         let engine_key = connection::engine_key(&mut connection, keys)?;
+        let largest = Largest::of(&mut connection)?;
         Ok(Self {
             connection,
             engine_key,
+            keys: keys.clone(),
+            largest,
             commands: CommandParts::new(keys, &script),
             requests: VecDeque::new(),
             is_looking: false,
@@ -137,7 +151,17 @@ impl RedisSink {
 
     fn prepare(&mut self, request: &Request) -> PreparedRequest {
         let mut commands = self.spare.pop().unwrap_or_default();
+        let largest = match request {
+            Request::Append(batch) => self.largest.record_of(batch),
+            _ => None,
+        };
         let kind = match request {
+            Request::Append(_)
+                if let Some(record) = largest.filter(|record| self.largest.excludes(record)) =>
+            {
+                RequestKind::Unstorable(record)
+            }
+            Request::Retention => RequestKind::Retention,
             Request::LastRecord(beacon) => {
                 self.prepare_last_record(beacon, &mut commands);
                 RequestKind::LastRecord
@@ -152,7 +176,7 @@ impl RedisSink {
                 RequestKind::Transaction { records: batch.records.len(), expected: batch.expected }
             }
         };
-        PreparedRequest { kind, commands }
+        PreparedRequest { kind, commands, largest }
     }
 
     /// The stream is watched again, because a change since it was watched would refuse the next batch.
@@ -193,10 +217,12 @@ impl RedisSink {
 
     /// Sends the first request.
     fn start(&mut self) -> Result<(), EngineError> {
-        let Some(PreparedRequest { kind, commands }) = self.requests.front() else { return Ok(()) };
+        let Some(PreparedRequest { kind, commands, .. }) = self.requests.front() else { return Ok(()) };
         self.is_looking = match kind {
             RequestKind::Transaction { expected, .. } => self.watched != Some(*expected),
             RequestKind::LastRecord | RequestKind::Script => false,
+            // Nothing is under way, and what it needs is requested when it is responded to.
+            RequestKind::Unstorable(_) | RequestKind::Retention => return Ok(()),
         };
         if self.is_looking {
             let look = [&self.commands.unwatch[..], &self.commands.look].concat();
@@ -209,6 +235,8 @@ impl RedisSink {
     fn respond(&mut self) -> Result<Response, EngineError> {
         let front = self.requests.front().ok_or_else(entry::unexpected)?;
         match front.kind {
+            RequestKind::Unstorable(record) => Ok(Response::Unstorable(record)),
+            RequestKind::Retention => Ok(Response::Retention(self.retention()?)),
             RequestKind::LastRecord => {
                 self.connection.receive_existence()?;
                 self.connection.receive_existence()?;
@@ -288,6 +316,10 @@ impl Sink for RedisSink {
         Some(self.engine_key)
     }
 
+    fn retention(&mut self) -> Result<Retention, EngineError> {
+        limits::retention(&mut self.connection, &self.keys.stream)
+    }
+
     fn check(&mut self) -> Result<(), EngineError> {
         self.connection.send_bytes(&self.commands.unwatch)?;
         self.watched = None;
@@ -301,7 +333,14 @@ impl Sink for RedisSink {
     }
 
     fn receive(&mut self) -> Result<Response, EngineError> {
-        let response = self.respond()?;
+        let response = match self.respond() {
+            // The server has closed the connection: what follows fails, and is tried again on the next one.
+            Err(error) if limits::is_too_large(&error) => {
+                let largest = self.requests.front().and_then(|request| request.largest);
+                Response::Unstorable(largest.ok_or(error)?)
+            }
+            response => response?,
+        };
         if let Some(mut done) = self.requests.pop_front() {
             done.commands.clear();
             self.spare.push(done.commands);

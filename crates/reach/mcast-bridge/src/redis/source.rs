@@ -5,8 +5,9 @@ use redis::{Value, cmd};
 
 use super::connection::{RedisConnection, StreamKeys};
 use super::entry::{Field, PackedEntries};
-use super::{RedisTarget, connection, entry};
+use super::{RedisTarget, connection, entry, limits};
 use crate::engine::{EngineError, Source, SourceConnector, StoredStream};
+use crate::limits::Retention;
 use crate::record::{Position, StreamRecord, UnixMillis};
 
 const SCRIPT: &str = include_str!("read.lua");
@@ -84,6 +85,10 @@ impl Source for RedisSource {
         self.stream = Some(stream);
         let key: EngineKey = connection::engine_key(&mut self.connection, &self.keys)?;
         Ok(Some(StoredStream { stream, key, earlier }))
+    }
+
+    fn retention(&mut self) -> Result<Retention, EngineError> {
+        limits::retention(&mut self.connection, &self.keys.stream)
     }
 
     fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {

@@ -11,7 +11,7 @@ use mcast_stream::wire::{Incarnation, MessageNumber, Origin, VisitedEngines};
 use mcast_stream::{ClockTime, PublisherMachine};
 
 use crate::engine::StoredStream;
-use crate::record::{Content, Position, StreamRecord};
+use crate::record::{Content, GapCause, Position, StreamRecord};
 pub use config::{ReverseConfig, ReverseEvent, ReverseRefusal, ReverseStatistics, StartAt};
 use reading::{Claim, Pace, Reading};
 pub use reading::{SourceRequest, SourceResponse};
@@ -280,6 +280,15 @@ impl ReverseMachine {
         self.next = Some(record.position.following());
     }
 
+    /// Notes that the message that is due can never be published: subscribers report it as lost.
+    pub fn handle_unpublishable(&mut self, cause: GapCause) {
+        let Some(record) = self.reading.pop() else { return };
+        let end = record.position.following();
+        self.actions.push_back(PublisherAction::Skip(end.number));
+        self.next = Some(end);
+        self.report_gap(record.position, end.number, Some(cause));
+    }
+
     /// Returns the next event, if there is one.
     pub fn poll_event(&mut self) -> Option<ReverseEvent> {
         self.events.pop_front()
@@ -495,7 +504,7 @@ impl ReverseMachine {
         (self.is_closed, self.next) = (true, Some(position.following()));
     }
 
-    fn report_gap(&mut self, from: Position, end: MessageNumber, cause: Option<crate::record::GapCause>) {
+    fn report_gap(&mut self, from: Position, end: MessageNumber, cause: Option<GapCause>) {
         self.statistics.gaps += 1;
         self.statistics.missing += end.ahead_of(from.number);
         self.events.push_back(ReverseEvent::Gap { from, end, cause });

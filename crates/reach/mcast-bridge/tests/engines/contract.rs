@@ -11,6 +11,9 @@ macro_rules! contract {
         mod kafka {
             $(#[test] fn $test() { super::test(super::$test::<crate::kafka::Kafka>); })*
         }
+        mod valkey {
+            $(#[test] fn $test() { super::test(super::$test::<crate::redis::Valkey>); })*
+        }
         mod redis {
             $(#[test] fn $test() { super::test(super::$test::<crate::redis::Redis>); })*
         }
@@ -73,6 +76,7 @@ contract! {
     another_stream_there_is_an_error_of_a_source
     bridges_see_what_the_others_wait_for
     a_deleted_stream_is_noticed
+    what_is_too_large_is_refused_alone
     removed_records_are_not_appended_again
     what_no_bridge_wrote_is_an_error_that_does_not_pass
     a_server_that_is_gone_is_an_error_that_passes
@@ -283,6 +287,41 @@ fn a_deleted_stream_is_noticed<T: Engine>(engine: T) {
     engine.delete_stream();
     assert_eq!(call(&mut *sink, &presence(1, None)), Response::LastRecord { tail: None, others: Vec::new() });
     assert_eq!(append(&mut *sink, None, vec![message(1, 0, b"a")]), Response::Appended);
+}
+
+fn what_is_too_large_is_refused_alone<T: Engine>(engine: T) {
+    let mut sink = engine.sink();
+    call(&mut *sink, &presence(1, None));
+    // It cannot be compressed.
+    let mut state = 1_u64;
+    let large: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(1_500_000)
+    .collect();
+    let all = [message(1, 0, b"a"), message(1, 1, b"b"), message(1, 2, &large), message(1, 3, b"d")];
+    // The engine may store what is before it first.
+    let mut stored = 0;
+    let until = Instant::now() + Duration::from_secs(30);
+    let refused = loop {
+        assert!(Instant::now() < until, "neither stored nor refused");
+        let expected = all[..stored].last().map(|record| record.position);
+        match call(&mut *sink, &batch(expected, all[stored..].to_vec())) {
+            Response::Unstorable(refused) => break refused,
+            Response::Refused { tail } => stored = tail.map_or(0, |tail| tail.position.number.0 as usize + 1),
+            response => panic!("{response:?}"),
+        }
+    };
+    assert_eq!((refused.position, refused.why), (position(1, 2), RecordRefusal::TooLarge));
+    assert!(refused.size >= Some(large.len()) && !refused.remedy.is_empty(), "{refused:?}");
+    // As a bridge continues.
+    let gap = Content::Gap { first: MessageNumber(2), cause: refused.why.cause() };
+    let all =
+        [all[0].clone(), all[1].clone(), StreamRecord { content: gap, ..message(1, 2, b"") }, all[3].clone()];
+    let expected = all[..stored].last().map(|record| record.position);
+    assert_eq!(append(&mut *sink, expected, all[stored..].to_vec()), Response::Appended);
+    assert_eq!(engine.source().read(position(1, 0), 9).unwrap(), all);
 }
 
 fn removed_records_are_not_appended_again<T: Engine>(engine: T) {

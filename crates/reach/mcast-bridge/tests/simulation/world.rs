@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     Disconnect(usize),
     /// The engine loses up to this many of its last records.
     LoseTail(u64),
+    /// The engine evicts the stream.
+    Evict,
     /// The engine executes nothing for this time.
     Stall(Duration),
     /// The engine rejects everything for this time.
@@ -155,6 +157,9 @@ impl World {
             Event::Connect(index, connection) if self.bridges[index].connection == connection => {
                 if let Some(machine) = &mut self.bridges[index].machine {
                     machine.handle_connected();
+                    let asked = self.engine.execute(self.now, &Request::Retention);
+                    let Response::Retention(retention) = asked else { panic!("{asked:?}") };
+                    machine.handle_retention(self.now, retention);
                 }
                 self.send_requests(index);
             }
@@ -181,6 +186,10 @@ impl World {
                 let length = self.engine.records.len();
                 let lost = self.dice.below(most + 1) as usize;
                 self.engine.records.truncate(length.saturating_sub(lost));
+            }
+            Fault::Evict => {
+                self.engine.records.clear();
+                self.engine.evictions += 1;
             }
             Fault::Stall(time) => self.stalled_until = self.stalled_until.max(self.now + time),
             Fault::Reject(time) => self.rejects_until = self.now + time,
@@ -258,7 +267,7 @@ impl World {
             let bridge = &mut self.bridges[index];
             let last = match &request {
                 Request::Append(batch) => batch.records.last().map(|record| record.position),
-                Request::LastRecord(_) => None,
+                Request::LastRecord(_) | Request::Retention => None,
             };
             bridge.in_flight.push_back(last);
             assert!(bridge.in_flight.len() <= 2, "more than two requests are under way");

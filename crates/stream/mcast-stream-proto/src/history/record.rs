@@ -16,11 +16,15 @@ pub enum GapCause {
     EngineLost,
     /// The system dropped datagrams of a plain group, because the receive buffer was full.
     ReceiveBufferFull,
+    /// The engine takes no message of that size, or with as long headers.
+    TooLarge,
+    /// The engine refuses these messages for another reason that is theirs alone, and would refuse them again.
+    Refused,
 }
 
 impl GapCause {
     /// All causes, in the order of their numbers on the wire.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Lost(Cause::Unrecoverable),
         Self::Lost(Cause::Deadline),
         Self::Lost(Cause::NotRepaired),
@@ -32,6 +36,8 @@ impl GapCause {
         Self::EngineLost,
         Self::ReceiveBufferFull,
         Self::Lost(Cause::NotInHistory),
+        Self::TooLarge,
+        Self::Refused,
     ];
 
     /// Returns its name, for instance `joined-late`, as in records and in the command's JSON. Names never change.
@@ -42,6 +48,8 @@ impl GapCause {
             Self::JoinedLate => "joined-late",
             Self::EngineLost => "engine-lost",
             Self::ReceiveBufferFull => "receive-buffer-full",
+            Self::TooLarge => "too-large",
+            Self::Refused => "refused",
         }
     }
 
@@ -69,7 +77,11 @@ impl GapCause {
     pub const fn reported(self) -> Cause {
         match self {
             Self::Lost(cause) => cause,
-            Self::JoinedLate | Self::EngineLost | Self::ReceiveBufferFull => Cause::NotInHistory,
+            Self::JoinedLate
+            | Self::EngineLost
+            | Self::ReceiveBufferFull
+            | Self::TooLarge
+            | Self::Refused => Cause::NotInHistory,
         }
     }
 }

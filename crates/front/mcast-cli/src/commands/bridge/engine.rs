@@ -12,8 +12,8 @@ use mcast_bridge::nats::{NatsConnector, NatsTarget};
 use mcast_bridge::rabbitmq::{RabbitmqConnector, RabbitmqTarget};
 use mcast_bridge::redis::RedisTarget;
 use mcast_bridge::{
-    BridgeError, EngineError, EngineErrorKind, EnginePassword, Position, SinkConnector, SourceConnector,
-    StoredKind, StoredStream, StreamRecord, TlsOptions, stored_kind,
+    BridgeError, EngineError, EngineErrorKind, EnginePassword, Position, Retention, SinkConnector, Source,
+    SourceConnector, StoredKind, StoredStream, StreamRecord, TlsOptions, stored_kind,
 };
 use mcast_stream::wire::StreamId;
 use mcast_terminal::Console;
@@ -310,9 +310,13 @@ pub(super) fn check(arguments: &Arguments, console: &Console) -> anyhow::Result<
     };
     let mut out = console.output();
     let description = target.description();
-    let Some((stored, last, kind)) = read_last(&target).map_err(BridgeError::Engine)? else {
+    let mut source = target.source_connector().connect().map_err(BridgeError::Engine)?;
+    let found = read_last(&mut *source).map_err(BridgeError::Engine)?;
+    let retention = source.retention().map_err(BridgeError::Engine)?;
+    let Some((stored, last, kind)) = found else {
         writeln!(out, "{description}: nothing is stored there")?;
         out.flush()?;
+        report_retention(&retention, console);
         return Ok(Outcome::of(true));
     };
     let what = match kind {
@@ -329,6 +333,7 @@ pub(super) fn check(arguments: &Arguments, console: &Console) -> anyhow::Result<
         rfc3339(time)
     )?;
     out.flush()?;
+    report_retention(&retention, console);
     let wanted = arguments.stream.name.as_deref().filter(|_| !is_source);
     let Some(name) = wanted.filter(|name| StreamId::named(name) != stored.stream) else {
         return Ok(Outcome::of(true));
@@ -340,10 +345,28 @@ pub(super) fn check(arguments: &Arguments, console: &Console) -> anyhow::Result<
 
 type LastStored = (StoredStream, StreamRecord, Option<StoredKind>);
 
-fn read_last(target: &Target) -> Result<Option<LastStored>, EngineError> {
-    let mut source = target.source_connector().connect()?;
+/// Says what the engine removes on its own.
+fn report_retention(retention: &Retention, console: &Console) {
+    for rule in &retention.rules {
+        match rule.is_hasty {
+            true => {
+                console.warn(format_args!("the engine may remove what was just stored: {}", rule.what));
+                console.advise(rule.remedy);
+            }
+            false => console.note(&rule.what),
+        }
+    }
+    if let Some(evicted) = retention.evictions.filter(|evicted| *evicted > 0) {
+        console.note(format_args!("it has evicted {evicted} keys since it started"));
+    }
+    if let Some(why) = &retention.unknown {
+        console.note(format_args!("it is not known what the engine removes: {why}"));
+    }
+}
+
+fn read_last(source: &mut dyn Source) -> Result<Option<LastStored>, EngineError> {
     let Some(stored) = source.stored()? else { return Ok(None) };
     let Some(last) = source.last()? else { return Ok(None) };
-    let kind = stored_kind(&mut *source)?;
+    let kind = stored_kind(source)?;
     Ok(Some((stored, last, kind)))
 }

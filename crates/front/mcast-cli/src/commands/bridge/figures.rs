@@ -126,7 +126,7 @@ pub(super) struct KeepingState {
 /// A metric with its help.
 type KeepingMetric = (&'static str, &'static str, fn(&BridgeStatistics) -> u64);
 
-const KEEPING_COUNTERS: [KeepingMetric; 9] = [
+const KEEPING_COUNTERS: [KeepingMetric; 10] = [
     ("mcast_bridge_messages_total", "Messages received.", |counts| counts.messages),
     ("mcast_bridge_message_bytes_total", "Bytes of messages received.", |counts| counts.message_bytes),
     ("mcast_bridge_appended_records_total", "Records appended.", |counts| counts.appended),
@@ -140,6 +140,9 @@ const KEEPING_COUNTERS: [KeepingMetric; 9] = [
     ("mcast_bridge_missing_messages_total", "Messages in gap records.", |counts| counts.missing),
     ("mcast_bridge_engine_losses_total", "Losses of stored records by the engine.", |counts| {
         counts.engine_losses
+    }),
+    ("mcast_bridge_unstorable_messages_total", "Messages that the engine can never take.", |counts| {
+        counts.unstorable
     }),
     ("mcast_bridge_superseded_messages_total", "Messages of incarnations that were over.", |counts| {
         counts.superseded

@@ -134,6 +134,10 @@ struct EngineOptions {
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = parse_positive_size)]
     buffer: usize,
 
+    /// When the engine can never take a message, for instance because it is too large: record a gap and continue, or stop
+    #[arg(long, value_name = "ACTION", default_value = "gap")]
+    oversize: Oversize,
+
     /// Store an incarnation of the publisher that is more than an hour ahead of the clock; nothing of an earlier one can be
     /// stored after it
     #[arg(long)]
@@ -148,6 +152,15 @@ struct EngineOptions {
     /// beside them [default: 512Mbit]
     #[arg(long, value_name = "RATE", requires = "serve_history", value_parser = parse_bits)]
     serve_rate: Option<u64>,
+}
+
+/// What a bridge does about a message that an engine can never take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Oversize {
+    /// It records a gap, and continues.
+    Gap,
+    /// It stores everything before the message, and stops.
+    Stop,
 }
 
 /// What belongs to one bridge, and is in the file if there is one.
@@ -336,6 +349,7 @@ fn run_one(arguments: &Arguments, process: &Process, console: &Console) -> anyho
         hole_wait: arguments.keeping.hole_wait,
         buffer: arguments.keeping.buffer,
         accepts_ahead: arguments.keeping.accept_ahead,
+        stops_at_unstorable: arguments.keeping.oversize == Oversize::Stop,
         batch_records: connector.batch_records(),
         ..BridgeConfig::new(StreamId(0), random())
     };
@@ -444,6 +458,8 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
             "ahead-of-clock",
             "engine-lost",
             "engine-healed",
+            "retention",
+            "unstorable",
             "serving-history",
             "history-refused",
             "failed",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast::{InterfaceIndex, Receiver};
-use mcast_bridge::{BridgeConfig, BridgeNotice, StreamBridge};
+use mcast_bridge::{BridgeConfig, BridgeEvent, BridgeNotice, StreamBridge};
 use mcast_metrics::BoundExporter;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{HistoryServerStatistics, RefusedRequest};
@@ -185,6 +185,7 @@ impl<'a> Session<'a> {
                 let lines = self.around.lines.of(record.event());
                 match is_warning {
                     true => lines.warn(text),
+                    false if matches!(event, BridgeEvent::Retention(_)) => lines.detail(text),
                     false => lines.note(text),
                 }
                 self.around.print(&record)
@@ -266,6 +267,7 @@ pub(super) fn run(arguments: &Arguments, process: &Process, console: &Console) -
     let (description, connector) = (target.description(), target.connector());
     let config = BridgeConfig {
         buffer: arguments.keeping.buffer,
+        stops_at_unstorable: arguments.keeping.oversize == super::Oversize::Stop,
         batch_records: connector.batch_records(),
         ..BridgeConfig::new(stream, random())
     };

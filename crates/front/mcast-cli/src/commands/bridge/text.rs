@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use mcast_bridge::{BridgeEvent, BridgeStatistics, EngineError, GapCause};
+use mcast_bridge::{BridgeEvent, BridgeStatistics, EngineError, GapCause, LossCause, Retention};
 use mcast_stream::wire::MessageNumber;
 use mcast_stream::{HistoryServerStatistics, RefusedRequest};
 use serde::Serialize;
@@ -13,6 +13,56 @@ use crate::output::{bytes, count_of, rfc3339, seconds};
 
 /// Returns an event as text, and whether it is a warning. `unit` is what is kept: messages or datagrams.
 pub(super) fn describe_bridge(event: &BridgeEvent, unit: &str) -> (bool, String) {
+    match event {
+        BridgeEvent::Retention(retention) => return retention_text(retention),
+        BridgeEvent::Unstorable(record) => {
+            let (position, sizes) = (record.position, record.sizes());
+            let text = format!(
+                "the engine does not take {position}{sizes}; a gap is recorded instead: {}",
+                record.remedy
+            );
+            return (true, text);
+        }
+        BridgeEvent::EngineLost { before, now, cause, pause, given_up } => {
+            let left = now.map_or_else(
+                || "no longer has the stream".to_owned(),
+                |now| format!("has records only up to {now}"),
+            );
+            let why = match cause {
+                LossCause::Evicted { evictions } => {
+                    format!("evicts what it stores (evicted_keys is {evictions}), and ")
+                }
+                _ => String::new(),
+            };
+            let again = match (given_up, pause.is_zero()) {
+                (0, true) => String::new(),
+                (0, false) => format!("; what it lost is appended again in {}", seconds(*pause)),
+                (given_up, _) => {
+                    format!("; {} that it lost before are recorded as a gap", count_of(*given_up, unit))
+                }
+            };
+            return (true, format!("the engine {why}{left}, where its last record was {before}{again}"));
+        }
+        _ => {}
+    }
+    describe_other(event, unit)
+}
+
+/// Returns what an engine removes on its own, and whether that endangers what was just stored.
+fn retention_text(retention: &Retention) -> (bool, String) {
+    let is_hasty = retention.rules.iter().any(|rule| rule.is_hasty);
+    let parts: Vec<String> = retention
+        .rules
+        .iter()
+        .filter(|rule| rule.is_hasty == is_hasty)
+        .map(|rule| if is_hasty { format!("{} ({})", rule.what, rule.remedy) } else { rule.what.clone() })
+        .collect();
+    let start =
+        if is_hasty { "the engine may remove what was just stored" } else { "the engine removes records" };
+    (is_hasty, format!("{start}: {}", parts.join("; ")))
+}
+
+fn describe_other(event: &BridgeEvent, unit: &str) -> (bool, String) {
     match *event {
         BridgeEvent::Waiting(hole) => {
             let missing = match hole.end {
@@ -52,13 +102,6 @@ pub(super) fn describe_bridge(event: &BridgeEvent, unit: &str) -> (bool, String)
             );
             (true, text)
         }
-        BridgeEvent::EngineLost { before, now: Some(now) } => (
-            true,
-            format!("the engine lost records that it had stored: its last was {before}, and is now {now}"),
-        ),
-        BridgeEvent::EngineLost { before, now: None } => {
-            (true, format!("the stream was deleted in the engine, where its last record was {before}"))
-        }
         BridgeEvent::EngineHealed { now } => {
             (false, format!("the engine has again what it had lost, up to {now}"))
         }
@@ -69,8 +112,10 @@ pub(super) fn describe_bridge(event: &BridgeEvent, unit: &str) -> (bool, String)
 fn cause_text(cause: GapCause) -> &'static str {
     match cause {
         GapCause::JoinedLate => "no bridge was there when they were published",
-        GapCause::EngineLost => "the engine lost them, and they are no longer buffered (see --buffer)",
+        GapCause::EngineLost => "the engine lost them, and they are not appended again (see --buffer)",
         GapCause::ReceiveBufferFull => "the system dropped them, because the receive buffer was full",
+        GapCause::TooLarge => "they are larger than the engine allows",
+        GapCause::Refused => "the engine refuses them",
         GapCause::Lost(_) => "no bridge received them",
     }
 }
@@ -120,7 +165,8 @@ pub(super) struct BridgeRecord {
     /// (`waiting`), or another bridge keeps the datagrams of a plain group there (`other-bridge`), or recorded that
     /// they are missing (`gap`); messages arrive of an incarnation that is older than what is stored
     /// (`superseded`), or far ahead of the clock (`ahead-of-clock`); the engine lost records that it had stored
-    /// (`engine-lost`), or has them again (`engine-healed`); the history server is ready (`serving-history`), or
+    /// (`engine-lost`), or has them again (`engine-healed`); it removes records on its own
+    /// (`retention`), or can never take a message, for which a gap is recorded (`unstorable`); the history server is ready (`serving-history`), or
     /// has refused a request (`history-refused`: at most 10 in 10 s, 3 of them of one address, and then the latest
     /// every 10 s); a bridge of a file has failed (`failed`), the file was read again (`reloaded`, with the number
     /// of bridges), or is not valid and the bridges stay as they are (`not-reloaded`)
@@ -136,14 +182,18 @@ pub(super) struct BridgeRecord {
     /// Number of the first missing message; with `engine-lost` and `engine-healed`, that of the last record
     #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
     sequence: Option<MessageNumber>,
-    /// Number of missing messages, null if it is unknown; with `history-refused`, number of requests that were
+    /// Number of missing messages, null if it is unknown; with `engine-lost`, number of messages that are not
+    /// appended again, because the engine lost them too often; with `history-refused`, number of requests that were
     /// refused so far
     count: Option<u64>,
     /// Why the messages of a `gap` are missing: as for `lost` of `mcast subscribe --json`, or no bridge was there
     /// when they were published (`joined-late`), or the engine lost them (`engine-lost`), or the system dropped
-    /// datagrams of a plain group because the receive buffer was full (`receive-buffer-full`)
+    /// datagrams of a plain group because the receive buffer was full (`receive-buffer-full`), or the engine can
+    /// never take them (`too-large`, `refused`), as with `unstorable`; with `engine-lost`, that the engine counts
+    /// evictions since (`evicted`), null if the reason is unknown
     cause: Option<&'static str>,
-    /// Why the engine cannot be used, or the request was refused
+    /// Why the engine cannot be used, or the request was refused; with `retention` and `unstorable`, what the engine
+    /// removes or does not take
     reason: Option<String>,
     /// What to do about it
     remedy: Option<String>,
@@ -227,10 +277,24 @@ impl BridgeRecord {
             BridgeEvent::Ahead { incarnation, .. } => {
                 Self { incarnation: Some(incarnation.0), ..Self::new("ahead-of-clock") }
             }
-            BridgeEvent::EngineLost { now, .. } => Self {
+            BridgeEvent::EngineLost { now, ref cause, given_up, .. } => Self {
                 incarnation: now.map(|now| now.incarnation.0),
                 sequence: now.map(|now| now.number),
+                count: Some(given_up),
+                cause: matches!(cause, LossCause::Evicted { .. }).then_some("evicted"),
                 ..Self::new("engine-lost")
+            },
+            BridgeEvent::Retention(ref retention) => {
+                Self { reason: Some(retention_text(retention).1), ..Self::new("retention") }
+            }
+            BridgeEvent::Unstorable(record) => Self {
+                incarnation: Some(record.position.incarnation.0),
+                sequence: Some(record.position.number),
+                count: Some(1),
+                cause: Some(record.why.cause().name()),
+                reason: Some(format!("the engine does not take it{}", record.sizes())),
+                remedy: Some(record.remedy.to_owned()),
+                ..Self::new("unstorable")
             },
             BridgeEvent::EngineHealed { now } => Self {
                 incarnation: Some(now.incarnation.0),
@@ -268,6 +332,12 @@ pub(super) struct Summary {
     missing: u64,
     /// How often the engine lost stored records
     engine_losses: u64,
+    /// How often of these it had evicted streams
+    evictions: u64,
+    /// Messages that were not appended again, because the engine had lost them too often
+    given_up: u64,
+    /// Messages that the engine can never take
+    unstorable: u64,
     /// Messages that were not stored, because they are of an incarnation that was over
     superseded: u64,
     /// Messages of the present incarnation that are stored nowhere, because it is older than the stored one or far
@@ -299,6 +369,9 @@ impl Summary {
             gaps: statistics.gaps,
             missing: statistics.missing,
             engine_losses: statistics.engine_losses,
+            evictions: statistics.evictions,
+            given_up: statistics.given_up,
+            unstorable: statistics.unstorable,
             superseded: statistics.superseded,
             not_stored: statistics.not_stored,
             pending: statistics.pending as u64,

@@ -54,6 +54,8 @@ fn cause_text(cause: GapCause) -> &'static str {
         GapCause::JoinedLate => "no bridge was there when they were published",
         GapCause::EngineLost => "the engine lost them",
         GapCause::ReceiveBufferFull => "the system of the bridge that stored the others dropped them",
+        GapCause::TooLarge => "they are larger than the engine or the stream allows",
+        GapCause::Refused => "the engine refused them",
         GapCause::Lost(_) => "no bridge received them",
     }
 }

@@ -1,0 +1,151 @@
+//! What a bridge reports: its events, its counters, and why nothing may be stored.
+
+use std::time::Duration;
+
+use mcast_stream::ClockTime;
+use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
+
+use super::recovery::LossCause;
+use crate::engine::PendingGap;
+use crate::limits::{Retention, UnstorableRecord};
+use crate::record::{GapCause, Position};
+
+/// Something that happened to a bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BridgeEvent {
+    /// The bridge lacks messages, and waits in case another bridge has them.
+    Waiting(PendingGap),
+    /// Another bridge keeps datagrams there, or did within the last seconds. Until it is gone, nothing is stored.
+    OtherBridge,
+    /// The bridge recorded that messages are missing.
+    Gap {
+        /// Their incarnation.
+        incarnation: Incarnation,
+        /// The first of them.
+        first: MessageNumber,
+        /// One past the last of them; `None` if their number is unknown.
+        end: Option<MessageNumber>,
+        /// Why.
+        cause: GapCause,
+    },
+    /// Messages arrive of an incarnation that is older than the last record. They are not stored, unless another bridge
+    /// stored them before: the publisher's clock was set back, or this bridge is late.
+    Superseded {
+        /// The incarnation of the messages.
+        incarnation: Incarnation,
+        /// That of the last record.
+        stored: Incarnation,
+    },
+    /// Messages arrive of an incarnation that is far ahead of the clock. They are not stored, because nothing after them
+    /// could be: the clock of the publisher or of this machine is wrong, or somebody forges the stream.
+    Ahead {
+        /// The incarnation of the messages.
+        incarnation: Incarnation,
+        /// The incarnation that a publisher has that starts now.
+        present: Incarnation,
+    },
+    /// The engine has lost records that it had stored.
+    EngineLost {
+        /// Its last record before.
+        before: Position,
+        /// Its last record now; `None` if it has none.
+        now: Option<Position>,
+        /// Why.
+        cause: LossCause,
+        /// How long the bridge waits before it appends again what the engine has lost.
+        pause: Duration,
+        /// Messages that it does not append again, because the engine has lost them too often. A gap is recorded instead.
+        given_up: u64,
+    },
+    /// The engine removes records on its own: reported at a connection, and again when its rules change.
+    Retention(Retention),
+    /// The engine can never take a message, and a gap is recorded instead.
+    Unstorable(UnstorableRecord),
+    /// The engine has stored again what it had lost.
+    EngineHealed {
+        /// Its last record.
+        now: Position,
+    },
+}
+
+/// The counters of a bridge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BridgeStatistics {
+    /// Messages that were received.
+    pub messages: u64,
+    /// Their bytes.
+    pub message_bytes: u64,
+    /// Records that the bridge appended. A record that the engine lost and that was appended again counts twice.
+    pub appended: u64,
+    /// Records that another bridge had appended before.
+    pub already_stored: u64,
+    /// Batches that the engine refused because its last record was another.
+    pub refused: u64,
+    /// Gap records that the bridge appended.
+    pub gaps: u64,
+    /// The messages in them, where their number is known.
+    pub missing: u64,
+    /// How often the engine had lost records.
+    pub engine_losses: u64,
+    /// How often of these it had evicted streams.
+    pub evictions: u64,
+    /// Messages that were not appended again, because the engine had lost them too often.
+    pub given_up: u64,
+    /// Messages that the engine can never take.
+    pub unstorable: u64,
+    /// Messages that this bridge does not store, because a newer incarnation is stored already.
+    pub superseded: u64,
+    /// Messages of the present incarnation that are stored nowhere, because it is older than the stored one or far ahead
+    /// of the clock.
+    pub not_stored: u64,
+    /// Records that are not stored.
+    pub pending: usize,
+    /// Their bytes.
+    pub pending_bytes: usize,
+    /// Since when the oldest of them waits.
+    pub pending_since: Option<ClockTime>,
+    /// Bytes of all records in memory, including stored ones that the engine may lose.
+    pub buffered_bytes: usize,
+    /// Requests without a response.
+    pub in_flight: usize,
+}
+
+impl BridgeStatistics {
+    /// Returns how long the oldest record that is not stored has been waiting.
+    #[must_use]
+    pub fn lag(&self, now: ClockTime) -> Duration {
+        self.pending_since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+}
+
+/// Why nothing may be stored in an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BridgeRefusal {
+    /// The engine holds another stream there.
+    #[error(transparent)]
+    OtherStream(#[from] RefusedTail),
+    /// Another bridge keeps datagrams of a plain group there, and the numbers of both would be mixed up.
+    #[error(
+        "another bridge keeps datagrams there, and two bridges number the datagrams of a group differently"
+    )]
+    OtherBridge,
+    /// Another bridge began to keep datagrams of a plain group there while this one could not reach the engine.
+    #[error("another bridge has begun to keep datagrams there, under incarnation {0}")]
+    TakenOver(Incarnation),
+    /// The engine can never take the next message, and everything before it is stored.
+    #[error("the engine does not take message {}{}", .0.position, .0.sizes())]
+    Unstorable(UnstorableRecord),
+}
+
+/// The engine's last record belongs to another stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the last record there belongs to stream {found}, not to stream {expected}")]
+pub struct RefusedTail {
+    /// The bridge's stream.
+    pub expected: StreamId,
+    /// The other one.
+    pub found: StreamId,
+}
