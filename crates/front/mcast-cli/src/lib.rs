@@ -127,7 +127,8 @@ mod tracing {
             )
         })?;
         let (notes, is_coloured) = (console.notes(), console.palette_for_notes().is_coloured());
-        let lines = tracing_subscriber::fmt::layer().with_writer(move || notes.clone()).with_ansi(is_coloured);
+        let lines =
+            tracing_subscriber::fmt::layer().with_writer(move || notes.clone()).with_ansi(is_coloured);
         tracing_subscriber::registry().with(lines.with_filter(targets)).try_init()?;
         Ok(())
     }

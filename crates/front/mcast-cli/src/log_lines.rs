@@ -21,7 +21,8 @@ pub(crate) fn export(out: &mut Exposition) {
                 them, the latest is printed every 10 s.";
     out.family("mcast_log_withheld_total", MetricKind::Counter, help)
         .sample(&[], WITHHELD.load(Ordering::Relaxed));
-    let help = "Lines of output and of the log that were dropped, because nobody read them or their disk was full.";
+    let help =
+        "Lines of output and of the log that were dropped, because nobody read them or their disk was full.";
     out.family("mcast_output_dropped_lines_total", MetricKind::Counter, help)
         .sample(&[], mcast_terminal::dropped_lines());
 }

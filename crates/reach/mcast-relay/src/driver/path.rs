@@ -109,6 +109,15 @@ impl PathSocket {
                 bind_in_block(&socket, family, port, block)?;
                 socket
             }
+            PathPort::Sender(sender) => {
+                let socket = Socket::open(family)?;
+                // Other legs have a path of the same sender.
+                socket.share_port()?;
+                socket.only_own_memberships(true)?;
+                socket.send_as_others()?;
+                socket.bind(sender)?;
+                socket
+            }
             PathPort::Preferred(port) => {
                 let socket = open_unicast(family)?;
                 let bind = |port| socket.bind(SocketAddr::new(unspecified(family), port));
