@@ -276,6 +276,10 @@ pub mod socket {
             match *self {}
         }
 
+        pub fn send_as_others(&self) -> io::Result<()> {
+            match *self {}
+        }
+
         pub fn local_address(&self) -> io::Result<SocketAddr> {
             match *self {}
         }

@@ -178,6 +178,16 @@ pub enum RelayEvent {
         /// The side that does not receive them.
         to: PathSide,
     },
+    /// Copies of a sender have the address of the relay, although the rule keeps sources: it is not in a network of the leg
+    /// that it arrived on, or its address is valid on one link only. Reported at most once per minute, rule and leg.
+    SourceReplaced {
+        /// The number of the rule.
+        rule: usize,
+        /// The leg.
+        leg: LegId,
+        /// The address of the sender.
+        source: IpAddr,
+    },
     /// Datagrams of a rule were not forwarded. Reported at most once per minute, rule and reason, with their number.
     NotForwarded {
         /// The number of the rule.

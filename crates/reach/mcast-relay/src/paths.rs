@@ -42,6 +42,9 @@ pub enum PathPort {
     Shared(u16),
     /// This port if it is available, otherwise any.
     Preferred(u16),
+    /// The address and port of the sender, which are not the relay's (`IP_TRANSPARENT`). It only sends: replies go to the
+    /// sender without the relay.
+    Sender(SocketAddr),
 }
 
 /// What identifies a pair, also after the rules have changed.
@@ -55,8 +58,9 @@ pub(crate) struct PairKey {
 /// What a path is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum PathKey {
-    /// From a sender to a side. `sender` is `None` for a path that all senders share.
-    Forward { pair: PairKey, family: Family, sender: Option<SocketAddr> },
+    /// From a sender to a side. `sender` is `None` for a path that all senders share. With `keeps_source`, copies are sent
+    /// from its address.
+    Forward { pair: PairKey, family: Family, sender: Option<SocketAddr>, keeps_source: bool },
     /// From a host that replied on a forward path to the sender.
     Return { forward: PathId, responder: SocketAddr },
 }
@@ -311,7 +315,7 @@ mod tests {
 
     fn forward(sender: SocketAddr) -> PathKey {
         let pair = PairKey { digest: 1, from: LegId(0), to: PathSide::Leg(LegId(1)) };
-        PathKey::Forward { pair, family: Family::V4, sender: Some(sender) }
+        PathKey::Forward { pair, family: Family::V4, sender: Some(sender), keeps_source: false }
     }
 
     fn send(paths: &mut Paths, now: ClockTime, sender: SocketAddr) -> bool {

@@ -133,6 +133,15 @@ impl Socket {
         self.socket.set_reuse_address(true)
     }
 
+    /// Allows to bind to addresses of other hosts, and to send from these (`IP_TRANSPARENT`, `IPV6_TRANSPARENT`). Needs
+    /// `CAP_NET_RAW`.
+    pub fn send_as_others(&self) -> io::Result<()> {
+        match self.family {
+            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_TRANSPARENT, 1),
+            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT, 1),
+        }
+    }
+
     /// Returns the address that the socket is bound to.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         let address = self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;

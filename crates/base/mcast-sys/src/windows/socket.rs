@@ -119,6 +119,14 @@ impl Socket {
         self.socket.set_reuse_address(true)
     }
 
+    /// Allows to bind to addresses of other hosts, and to send from these.
+    ///
+    /// # Errors
+    /// Always: only Linux has that for multicast.
+    pub fn send_as_others(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Returns the address that the socket is bound to.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         let address = self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;

@@ -73,20 +73,20 @@ enum UnreadOutput {
     Waits,
     /// It waits with its data, on standard output, and with nothing else.
     HoldsData,
-    /// It goes on with what its output is about.
-    GoesOn,
+    /// It continues what its output is about.
+    Continues,
 }
 
 impl Command {
     /// Returns what it does while nobody reads its output. In a lab it may not start a thread before it has entered that.
     fn unread_output(&self) -> UnreadOutput {
-        let goes_on = |is_watching| if is_watching { UnreadOutput::GoesOn } else { UnreadOutput::Waits };
+        let continues = |is_watching| if is_watching { UnreadOutput::Continues } else { UnreadOutput::Waits };
         match self {
-            Self::Publish(_) | Self::Record(_) | Self::Querier(_) | Self::Perf(_) => UnreadOutput::GoesOn,
-            Self::Relay(arguments) => goes_on(!arguments.only_checks()),
-            Self::Bridge(arguments) => goes_on(!arguments.only_checks()),
-            Self::Doctor(arguments) => goes_on(arguments.watches()),
-            Self::Top(arguments) if arguments.reports_live() => UnreadOutput::GoesOn,
+            Self::Publish(_) | Self::Record(_) | Self::Querier(_) | Self::Perf(_) => UnreadOutput::Continues,
+            Self::Relay(arguments) => continues(!arguments.only_checks()),
+            Self::Bridge(arguments) => continues(!arguments.only_checks()),
+            Self::Doctor(arguments) => continues(arguments.watches()),
+            Self::Top(arguments) if arguments.reports_live() => UnreadOutput::Continues,
             Self::Top(_)
             | Self::Interfaces(_)
             | Self::Groups(_)
@@ -116,7 +116,7 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
     let detached = match command.unread_output() {
         UnreadOutput::Waits => Ok(()),
         UnreadOutput::HoldsData => console.detach_notes(drop_rights),
-        UnreadOutput::GoesOn => console.detach(drop_rights),
+        UnreadOutput::Continues => console.detach(drop_rights),
     };
     detached.context("cannot start the thread that writes the output")?;
     match command {

@@ -18,5 +18,7 @@ mod recv;
 mod schema_conventions;
 mod schemas;
 mod send;
+mod stalled;
 mod support;
 mod traced;
+mod unread;

@@ -12,6 +12,7 @@ mod forwarding;
 mod full_disk;
 mod hostile;
 mod http;
+mod kept_sources;
 mod kubernetes;
 mod loops;
 mod namespaces;
@@ -25,6 +26,8 @@ mod schemas;
 #[path = "../command/set_clock.rs"]
 mod set_clock;
 mod sites;
+#[path = "../command/stalled.rs"]
+mod stalled;
 mod streams;
 #[allow(dead_code)]
 #[path = "../command/support.rs"]

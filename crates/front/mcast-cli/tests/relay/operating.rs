@@ -9,6 +9,7 @@ use crate::full_disk::FullDisk;
 use crate::network::{Network, of_type, relay, stop};
 use crate::schemas::assert_valid;
 use crate::sites::new_key;
+use crate::stalled::{Stalled, start_stalled};
 use crate::support::{MCAST, Running, eventually, mcast, recv, send, start};
 
 const RULE: &str = "239.1.2.3:5000 from eth0 to eth1 always";
@@ -252,4 +253,20 @@ fn a_relay_forwards_while_its_events_cannot_be_written_and_writes_them_later() {
     let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let (summary, events) = records.split_last().unwrap();
     assert_eq!((of_type(events, "forwarding").len(), &summary["event"]), (1, &"summary".into()), "{text}");
+}
+
+#[test]
+fn a_relay_forwards_while_nobody_reads_its_events_or_its_notes() {
+    for stalled in Stalled::EACH {
+        let network = Network::new(2);
+        let (a, r, b) =
+            (network.host("a", 1, &[1]), network.host("r", 9, &[1, 2]), network.host("b", 2, &[2]));
+        let relay = start_stalled(&r, stalled, &["relay", RULE, "--json", "-v"], std::process::Stdio::null());
+        let receiver = recv(&b, &["239.1.2.3:5000", "-i", "eth0", "-c", "20", "-W", "30s"]);
+        let sending =
+            start(&a, &["send", "239.1.2.3:5000", "-i", "eth0", "--ttl", "4", "--every", "50ms", "hello"]);
+        receiver.end().succeeded();
+        sending.signalled(libc::SIGINT);
+        assert_eq!(relay.interrupted(), Some(130), "{stalled:?}");
+    }
 }

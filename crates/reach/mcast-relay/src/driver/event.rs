@@ -203,6 +203,9 @@ pub struct Unreceivable {
     pub remedy: Option<String>,
 }
 
+/// What fails without the right to send with the sources of others.
+pub(super) const KEEP_SOURCE: &str = "send with the address of the sender, as keep-source requires";
+
 /// Why a relay cannot run, or a leg cannot be used at present.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -369,6 +372,9 @@ impl ClassifiedError for DriverError {
                 cap_bpf,cap_net_admin,cap_net_raw,cap_ipc_lock+ep PROGRAM`, or use --wire auto"
                 .into(),
             Self::NotTaken { .. } => "receive by the sockets where it is not possible: --wire auto".into(),
+            Self::System { operation: KEEP_SOURCE, .. } if self.is_permission() => "keep-source needs CAP_NET_RAW: run it \
+                as root, grant it with `setcap cap_net_raw+ep PROGRAM`, or remove keep-source"
+                .into(),
             Self::Capture(_) if self.is_permission() => "receiving reports of memberships needs CAP_NET_RAW: run it as \
                 root, grant it with `setcap cap_net_raw+ep PROGRAM`, or add the option `always` to the rule, which \
                 then does not wait for members"

@@ -24,13 +24,16 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use mcast::Wire;
+use mcast_group::Family;
 use mcast_pace::ClockTime;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
+use mcast_sys::socket::Socket;
 use mcast_sys::trace::{Described, Span};
 use mcast_sys::{ClassifiedError, trace_event, trace_span};
 
 pub use amt::AmtReceiver;
+use event::KEEP_SOURCE;
 pub use event::{AmtStatistics, CheckReport, DriverCounts, DriverError, DriverEvent, Unreceivable};
 pub use namespace::ContainerLookup;
 pub use tunnels::{TunnelDial, TunnelOptions};
@@ -174,6 +177,7 @@ impl Driver {
             span: trace_span!("relay", rules = rules.len()),
         };
         driver.add_own_namespace()?;
+        check_right_to_keep_sources(&rules)?;
         if !driver.is_checking {
             driver.open_listeners(&rules)?;
         }
@@ -401,6 +405,15 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// Returns an error if a rule keeps sources and the right for that is missing.
+fn check_right_to_keep_sources(rules: &[Rule]) -> Result<(), DriverError> {
+    if !rules.iter().any(|rule| rule.keep_source) {
+        return Ok(());
+    }
+    let checked = Socket::open(Family::V4).and_then(|socket| socket.send_as_others());
+    checked.map_err(DriverError::system(KEEP_SOURCE))
 }
 
 /// Returns an error with its causes in one line. Some errors contain the system's already.

@@ -64,6 +64,9 @@ pub(super) struct PathSocket {
     pub(super) side: PathSide,
     /// The interface of a leg.
     pub(super) interface: Option<InterfaceIndex>,
+    /// The address of the sender, if copies have that. It goes with each of them: the interface of a datagram would
+    /// choose another one (`ip_cmsg_send`).
+    source: Option<IpAddr>,
 }
 
 /// A datagram to send.
@@ -109,6 +112,15 @@ impl PathSocket {
                 bind_in_block(&socket, family, port, block)?;
                 socket
             }
+            PathPort::Sender(sender) => {
+                let socket = Socket::open(family)?;
+                // Other legs have a path of the same sender.
+                socket.share_port()?;
+                socket.only_own_memberships(true)?;
+                socket.send_as_others()?;
+                socket.bind(sender)?;
+                socket
+            }
             PathPort::Preferred(port) => {
                 let socket = open_unicast(family)?;
                 let bind = |port| socket.bind(SocketAddr::new(unspecified(family), port));
@@ -123,15 +135,19 @@ impl PathSocket {
             socket.report_queue_drops()?;
         }
         socket.set_send_buffer(SEND_BUFFER)?;
-        Ok(Self { socket, side, interface })
+        let source = match port {
+            PathPort::Sender(sender) => Some(sender.ip()),
+            PathPort::Own(_) | PathPort::Shared(_) | PathPort::Preferred(_) => None,
+        };
+        Ok(Self { socket, side, interface, source })
     }
 
     /// Sends these datagrams, as segmented buffers where possible.
     pub(super) fn send(&self, copies: &[OutgoingCopy<'_>]) -> SendOutcome {
         let (mut rest, mut outcome, mut may_wait) = (copies, SendOutcome::default(), true);
-        let interface = self.interface;
+        let (interface, source) = (self.interface, self.source);
         while !rest.is_empty() {
-            match self.socket.send_run(rest, |copy| Some(request(copy, interface))) {
+            match self.socket.send_run(rest, |copy| Some(SendRequest { source, ..request(copy, interface) })) {
                 Ok(sent) => rest = &rest[sent.datagrams.clamp(1, rest.len())..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 4 | `MCRL` |
 //! | 1 | version, 1 |
-//! | 1 | flags: 1 goodbye, 2 authenticated |
+//! | 1 | flags: 1 goodbye, 2 authenticated, 4 copies with the sources of other networks are sent on this leg |
 //! | 1 | priority |
 //! | 1 | the leg that it is sent on |
 //! | 8 | id of the relay, another one after each start |
@@ -26,6 +26,7 @@ const MAGIC: &[u8; 4] = b"MCRL";
 const VERSION: u8 = 1;
 const GOODBYE: u8 = 1;
 const AUTHENTICATED: u8 = 2;
+const KEEPS_SOURCES: u8 = 4;
 /// The number of the leg of a pair that goes to a unicast target.
 pub(crate) const UNICAST: u8 = 255;
 /// With 32 addresses and 16 relays, an announcement of this many pairs fits into the smallest MTU of IPv6, 1,280 bytes.
@@ -104,6 +105,8 @@ pub(crate) struct AnnouncedPair {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Announcement {
     pub(crate) goodbye: bool,
+    /// Whether copies with the sources of other networks are sent on this leg.
+    pub(crate) keeps_sources: bool,
     pub(crate) priority: u8,
     pub(crate) leg: u8,
     pub(crate) relay: RelayId,
@@ -124,7 +127,9 @@ impl Announcement {
         let pairs = &self.pairs[..self.pairs.len().min(PAIRS_PER_CHUNK)];
         let mut bytes = Vec::with_capacity(1_232);
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
-        let flags = flag(self.goodbye, GOODBYE) | flag(authenticator.is_some(), AUTHENTICATED);
+        let flags = flag(self.goodbye, GOODBYE)
+            | flag(authenticator.is_some(), AUTHENTICATED)
+            | flag(self.keeps_sources, KEEPS_SOURCES);
         bytes.extend_from_slice(MAGIC);
         bytes.extend([VERSION, flags, self.priority, self.leg]);
         bytes.extend(self.relay.0.to_be_bytes());
@@ -181,9 +186,10 @@ impl Announcement {
         if chunk >= chunks {
             return Err(AnnouncementError::Malformed);
         }
-        let goodbye = flags & GOODBYE != 0;
+        let (goodbye, keeps_sources) = (flags & GOODBYE != 0, flags & KEEPS_SOURCES != 0);
         Ok(Self {
             goodbye,
+            keeps_sources,
             priority,
             leg,
             relay,
@@ -302,18 +308,23 @@ mod tests {
             let states = [AnnouncedState::Listening, AnnouncedState::Standby, AnnouncedState::Forwarding];
             AnnouncedPair { digest, from, to, state: states[usize::from(state)] }
         });
-        let head = (any::<bool>(), any::<u8>(), any::<u8>(), any::<u64>(), any::<u64>(), any::<u16>());
+        let head =
+            (any::<(bool, bool)>(), any::<u8>(), any::<u8>(), any::<u64>(), any::<u64>(), any::<u16>());
         let lists = (
             prop::collection::vec(any::<IpAddr>(), 0..=MAX_ADDRESSES),
             prop::collection::vec((any::<u64>().prop_map(RelayId), any::<u64>()), 0..=MAX_RECEIVED),
             prop::collection::vec(pair, 0..=PAIRS_PER_CHUNK),
         );
         (head, lists).prop_map(
-            |((goodbye, priority, leg, relay, nonce, first), (addresses, received, pairs))| {
+            |(
+                ((goodbye, keeps_sources), priority, leg, relay, nonce, first),
+                (addresses, received, pairs),
+            )| {
                 let (relay, ports) = (RelayId(relay), PortBlock { first, count: 7 });
                 let (chunk, chunks) = (priority / 2, priority / 2 + 1);
                 Announcement {
                     goodbye,
+                    keeps_sources,
                     priority,
                     leg,
                     relay,

@@ -18,6 +18,8 @@ pub use announcement::{AnnouncementError, Authenticator, PortBlock, RelayId};
 pub(crate) const LIFETIME: Duration = Duration::from_millis(2_400);
 /// Copies of a relay that is gone may still be under way, or its announcements lost. They are still not forwarded.
 const EGRESS_MEMORY: Duration = Duration::from_secs(60);
+/// The same for copies with the sources of other networks. Shorter, because meanwhile nothing of other networks is forwarded.
+const KEPT_SOURCE_MEMORY: Duration = Duration::from_secs(10);
 const MAX_PEERS: usize = 64;
 
 /// Another relay.
@@ -43,6 +45,8 @@ struct Peer {
     legs: BTreeMap<LegId, PeerLeg>,
     /// Its pairs, by chunk.
     chunks: BTreeMap<u8, Vec<AnnouncedPair>>,
+    /// The legs on which it sends copies with the sources of other networks, and when it last announced that.
+    keeps_sources: BTreeMap<LegId, ClockTime>,
 }
 
 /// A leg on which a relay was received.
@@ -121,11 +125,15 @@ impl Peers {
             last: now,
             legs: BTreeMap::new(),
             chunks: BTreeMap::new(),
+            keeps_sources: BTreeMap::new(),
         });
         let was_alive = peer.legs.values().any(|leg| leg.is_alive(now));
         (peer.priority, peer.ports, peer.last) = (announcement.priority, announcement.ports, now);
         peer.addresses.clone_from(&announcement.addresses);
         peer.legs.insert(leg, PeerLeg { its_leg: announcement.leg, last: now });
+        if announcement.keeps_sources {
+            peer.keeps_sources.insert(leg, now);
+        }
         peer.chunks.retain(|chunk, _| *chunk < announcement.chunks);
         peer.chunks.insert(announcement.chunk, announcement.pairs.clone());
         (!was_alive).then_some(PeerChange::Appeared)
@@ -135,6 +143,15 @@ impl Peers {
     pub(crate) fn sender_of(&self, source: SocketAddr) -> Option<RelayId> {
         let sends = |peer: &Peer| peer.ports.contains(source.port()) && peer.addresses.contains(&source.ip());
         self.peers.iter().find(|(_, peer)| sends(peer)).map(|(id, _)| *id)
+    }
+
+    /// Returns the relay that sends copies with the sources of other networks on this leg.
+    pub(crate) fn keeps_sources_on(&self, now: ClockTime, leg: LegId) -> Option<RelayId> {
+        let is_recent = |last: &ClockTime| now - *last < KEPT_SOURCE_MEMORY;
+        self.peers
+            .iter()
+            .find(|(_, peer)| peer.keeps_sources.get(&leg).is_some_and(is_recent))
+            .map(|(id, _)| *id)
     }
 
     /// Returns whether the announcements of a relay arrive on this leg.

@@ -196,6 +196,7 @@ impl Relay {
             for (pairs, chunk) in chunks.iter().zip(0..) {
                 let announcement = Announcement {
                     goodbye,
+                    keeps_sources: self.keeps_sources_to(leg),
                     priority: self.priority,
                     leg: leg.0,
                     relay: self.id,

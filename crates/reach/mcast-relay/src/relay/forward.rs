@@ -14,7 +14,7 @@ use crate::mdns::{FilteredMessage, filter};
 use crate::paths::{PairKey, PathKey, PathPort, PathSide, can_reply_to};
 use crate::relay::rules::PairState;
 use crate::relay::{PathId, Relay};
-use crate::rule::DiscoveryProtocol;
+use crate::rule::{DiscoveryProtocol, is_of_link};
 
 impl Relay {
     /// Handles a datagram for a group or for all hosts. All outputs of earlier calls must have been taken.
@@ -52,7 +52,7 @@ impl Relay {
         if rules.is_empty() {
             return arrival.payload.len().div_ceil(segment.get());
         }
-        if !self.decides_together(&rules, arrival) {
+        if !self.decides_together(now, &rules, arrival) {
             return 0;
         }
         let count = self.guard.arrive_together(now, arrival, segment);
@@ -71,7 +71,7 @@ impl Relay {
 
     /// Returns whether the datagrams of a coalesced buffer are forwarded alike, if the guard lets them pass. Nothing is
     /// counted or reported: what is refused, limited, numbered or changed is decided on one by one.
-    fn decides_together(&self, rules: &[usize], arrival: &LegArrival<'_>) -> bool {
+    fn decides_together(&self, now: ClockTime, rules: &[usize], arrival: &LegArrival<'_>) -> bool {
         let is_plain = |side: PathSide| match side {
             PathSide::Leg(leg) => !self.is_tunnel(leg),
             PathSide::Route(_) => true,
@@ -88,6 +88,7 @@ impl Relay {
             && rules.iter().all(has_plain_pairs)
             && !self.is_own(arrival.source)
             && self.peers.sender_of(arrival.source).is_none()
+            && self.sender_with_kept_source(now, arrival).is_none()
             && self.home_of_routed(arrival).is_none()
             && self.can_send(rules, arrival).is_ok()
     }
@@ -204,7 +205,14 @@ impl Relay {
             self.report_chain(now, relay, rules, arrival.leg);
             return Err(RefusalReason::CopyOfPeer);
         }
+        if let Some(relay) = self.sender_with_kept_source(now, arrival).filter(|_| is_local) {
+            self.report_chain(now, relay, rules, arrival.leg);
+            return Err(RefusalReason::CopyOfPeer);
+        }
         if let Some(home) = self.home_of_routed(arrival).filter(|_| is_local) {
+            if self.keeps_sources(home, arrival.leg) {
+                return Err(RefusalReason::OwnCopy);
+            }
             self.report_router(now, arrival, home);
             return Err(RefusalReason::Routed);
         }
@@ -336,14 +344,16 @@ impl Relay {
         if let PathSide::Route(target) = pair.key.to {
             return Ok(Copy { destination: target, hop_limit: None, payload: payload.clone() });
         }
+        let destination = rewritten(rule, arrival.destination);
         let hop_limit = match (rule.hop_limit, rule.traffic.protocol) {
             (Some(hop_limit), _) => hop_limit,
             // Receivers of discovery protocols check it: mDNS wants 255 (RFC 6762 section 11).
             (None, Some(protocol)) => protocol.hop_limit(),
+            // Senders to these use 1, and no router reduces it.
+            (None, None) if [arrival.destination, destination].iter().any(is_of_one_link) => 1,
             (None, None) if arrival.hop_limit > 1 => arrival.hop_limit - 1,
             (None, None) => return Err(RefusalReason::HopLimit),
         };
-        let destination = rewritten(rule, arrival.destination);
         let to = match pair.key.to {
             PathSide::Leg(to) => to,
             PathSide::AmtGateways(listener)
@@ -419,8 +429,15 @@ impl Relay {
             protocol.and_then(DiscoveryProtocol::source_port).filter(|port| *port == arrival.source.port());
         let sender = shared.is_none().then_some(arrival.source);
         let family = Family::of(copy.destination.ip());
-        let (key, side) = (PathKey::Forward { pair: pair.key, family, sender }, pair.key.to);
-        let path = self.path(now, key, side, family, shared.map(PathPort::Shared))?;
+        let (side, number) = (pair.key.to, pair.rule);
+        let keeps_source = rule.keep_source && self.can_keep_source(arrival, family);
+        if rule.keep_source && !keeps_source {
+            self.report_replaced(now, number, arrival);
+        }
+        let key = PathKey::Forward { pair: self.pairs[index].key, family, sender, keeps_source };
+        let port =
+            if keeps_source { Some(PathPort::Sender(arrival.source)) } else { shared.map(PathPort::Shared) };
+        let path = self.path(now, key, side, family, port)?;
         let Copy { destination, hop_limit, payload } = copy;
         let source = arrival.source;
         self.outputs.push_back(RelayOutput::Send {
@@ -467,6 +484,10 @@ struct Copy {
 struct SentCopies {
     places: Vec<(PathSide, SocketAddr)>,
     trails: CopyTrails,
+}
+
+fn is_of_one_link(destination: &SocketAddr) -> bool {
+    mcast_group::Group::new(destination.ip()).is_ok_and(is_of_link)
 }
 
 /// Returns where the rule sends a datagram to this address.

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
+use mcast_group::Family;
 use mcast_pace::ClockTime;
 
 use crate::LegArrival;
 use crate::event::{Limits, RelayEvent, RelayOutput, RuleCounts};
-use crate::paths::{PairKey, PathKey, PathSide, Reachability};
+use crate::paths::{PairKey, PathKey, PathSide, Reachability, can_reply_to};
 use crate::peers::{PeerStatus, RelayId};
 use crate::relay::{LegState, MAX_LEGS, Relay, TooManyLegs};
 use crate::rule::{Leg, LegId, Rule, RuleTarget};
@@ -204,8 +205,19 @@ impl Subnet {
 /// Something that is reported at most once per minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Neighbour {
-    Router { leg: LegId, home: LegId },
-    Chain { relay: RelayId, leg: LegId },
+    Router {
+        leg: LegId,
+        home: LegId,
+    },
+    Chain {
+        relay: RelayId,
+        leg: LegId,
+    },
+    /// Senders of which a rule does not keep the address.
+    Replaced {
+        rule: usize,
+        leg: LegId,
+    },
 }
 
 impl Relay {
@@ -220,13 +232,65 @@ impl Relay {
     /// Returns the leg on the link of which the source is, if the datagram is a copy that a router has made.
     pub(super) fn home_of_routed(&self, arrival: &LegArrival<'_>) -> Option<LegId> {
         let source = arrival.source.ip();
-        let is_on_link = |leg: LegId| {
-            let state = self.legs.get(usize::from(leg.0)).filter(|state| state.addresses.is_some());
-            state.is_some_and(|state| state.subnets.iter().any(|subnet| subnet.contains(source)))
-        };
         let legs = (0..self.legs.len()).filter_map(|number| u8::try_from(number).ok().map(LegId));
-        let home = legs.into_iter().find(|leg| !self.share_segment(*leg, arrival.leg) && is_on_link(*leg))?;
-        (!is_on_link(arrival.leg)).then_some(home)
+        let home = legs
+            .into_iter()
+            .find(|leg| !self.share_segment(*leg, arrival.leg) && self.is_on_link(*leg, source))?;
+        (!self.is_on_link(arrival.leg, source)).then_some(home)
+    }
+
+    /// Returns whether an address is in a network of a leg that is up.
+    fn is_on_link(&self, leg: LegId, address: IpAddr) -> bool {
+        let state = self.legs.get(usize::from(leg.0)).filter(|state| state.addresses.is_some());
+        state.is_some_and(|state| state.subnets.iter().any(|subnet| subnet.contains(address)))
+    }
+
+    /// Returns whether copies of a datagram can have its source. It has to be in a network of the leg that it arrived on, and of
+    /// that segment alone: then each relay recognizes what arrives with this source elsewhere as a copy, and hosts
+    /// elsewhere have a route to it.
+    pub(super) fn can_keep_source(&self, arrival: &LegArrival<'_>, family: Family) -> bool {
+        let source = arrival.source.ip();
+        let is_of_link = match source {
+            IpAddr::V4(source) => source.is_link_local(),
+            IpAddr::V6(source) => source.is_unicast_link_local(),
+        };
+        let mut legs = (0..self.legs.len()).filter_map(|number| u8::try_from(number).ok().map(LegId));
+        can_reply_to(arrival.source)
+            && !is_of_link
+            && Family::of(source) == family
+            && self.is_on_link(arrival.leg, source)
+            && !legs.any(|leg| !self.share_segment(leg, arrival.leg) && self.is_on_link(leg, source))
+    }
+
+    /// Returns whether this relay sends copies with the sources of one leg on another one.
+    pub(super) fn keeps_sources(&self, from: LegId, to: LegId) -> bool {
+        let is_meant = |pair: &Pair| pair.key.from == from && pair.key.to_leg() == Some(to);
+        self.pairs.iter().any(|pair| is_meant(pair) && self.rules[pair.rule].rule.keep_source)
+    }
+
+    /// Returns whether this relay sends copies with the sources of other legs on this one. Others have to know that before it does
+    /// so: also while it listens or stands by.
+    pub(super) fn keeps_sources_to(&self, to: LegId) -> bool {
+        let is_meant = |pair: &Pair| pair.key.to_leg() == Some(to) && pair.state != PairState::Down;
+        self.pairs.iter().any(|pair| is_meant(pair) && self.rules[pair.rule].rule.keep_source)
+    }
+
+    /// Returns the relay that sends copies with the sources of other networks on the leg, if this may be one of them.
+    pub(super) fn sender_with_kept_source(
+        &self,
+        now: ClockTime,
+        arrival: &LegArrival<'_>,
+    ) -> Option<RelayId> {
+        let relay = self.peers.keeps_sources_on(now, arrival.leg)?;
+        (!self.is_on_link(arrival.leg, arrival.source.ip())).then_some(relay)
+    }
+
+    /// Reports that copies of a sender have the address of the relay, although the rule keeps sources.
+    pub(super) fn report_replaced(&mut self, now: ClockTime, rule: usize, arrival: &LegArrival<'_>) {
+        let leg = arrival.leg;
+        if self.is_news(now, Neighbour::Replaced { rule, leg }) {
+            self.report(RelayEvent::SourceReplaced { rule, leg, source: arrival.source.ip() });
+        }
     }
 
     /// Reports that a router makes copies beside this relay.

@@ -192,7 +192,9 @@ pub enum RuleError {
     #[error("{0} occurs twice: what arrives there is never sent there")]
     SameLeg(String),
     /// An option is unknown.
-    #[error("\"{0}\" is not an option of rules; they are as, ttl, rate, allow, deny, repair and always")]
+    #[error(
+        "\"{0}\" is not an option of rules; they are as, ttl, rate, allow, deny, repair, keep-source, always and no-replies"
+    )]
     UnknownOption(String),
     /// An option occurs twice, or together with one that excludes it.
     #[error("the option {0} is given twice, or with one that excludes it")]
@@ -218,9 +220,12 @@ pub enum RuleError {
     /// Services are given for a rule that does not name mDNS.
     #[error("allow and deny need mdns: other traffic has no services")]
     ServicesWithoutMdns,
+    /// The source cannot be kept.
+    #[error("keep-source is not possible here: {0}")]
+    KeepSource(&'static str),
     /// The range contains groups that control one link.
     #[error(
-        "{0} contains groups that control the link they are on, which are never forwarded; name a discovery protocol, such as mdns"
+        "{0} contains groups that control the link they are on, which are never forwarded; name a discovery protocol, such as mdns, or another group of one link, such as 224.0.0.7:8001"
     )]
     LinkControl(GroupRange),
     /// The port belongs to a protocol that forwarding breaks.

@@ -9,12 +9,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mcast_group::{Family, Group};
 use mcast_pace::Rate;
 
 pub(crate) use check::{MAX_ALWAYS, check_address};
 pub use leg::{Leg, LegId, Namespace, RuleError, RuleFileError};
 use parse::Separated;
 pub use parse::parse_rules;
+pub(crate) use traffic::is_of_link;
 pub use traffic::{DiscoveryProtocol, Rewrite, RewriteTarget, Selection, Traffic};
 
 /// One entry of the allow-list: only what a rule names is forwarded.
@@ -27,7 +29,7 @@ pub use traffic::{DiscoveryProtocol, Rewrite, RewriteTarget, Selection, Traffic}
 /// | `TRAFFIC` | `239.1.2.0/24:5000`, `10.0.0.7@232.1.2.3:5000`, `[ff15::1]:5000-5003`, `broadcast:6000`, or a discovery protocol: `mdns`, `ssdp`, `wsd`, `llmnr`, `coap`, `knx`; for HTTP clients also `239.0.0.0/8:*` with any port, and `playlist` |
 /// | `LEG` | an interface: `eth0`, `netns:NAME/eth0`, `netns:PID/eth0`, `docker:NAME/eth0`; a tunnel to another site: `tunnel:NAME`; after `from` also `amt:RELAY`, a relay of AMT |
 /// | `TARGET` | a leg, `udp://ADDRESS:PORT` for unicast, `http://ADDRESS:PORT` to serve clients there, or `amt-listen:ADDRESS[:PORT]` for gateways of AMT |
-/// | `OPTION` | `as GROUP:PORT`, `as :PORT`, `as broadcast:PORT`, `ttl N`, `rate 10Mbit`, `allow SERVICE,…`, `deny SERVICE,…`, `repair 200ms`, `always`, `no-replies` |
+/// | `OPTION` | `as GROUP:PORT`, `as :PORT`, `as broadcast:PORT`, `ttl N`, `rate 10Mbit`, `allow SERVICE,…`, `deny SERVICE,…`, `repair 200ms`, `always`, `no-replies`, `keep-source` |
 ///
 /// ```
 /// use mcast_relay::Rule;
@@ -45,7 +47,8 @@ pub struct Rule {
     pub route: Route,
     /// The groups and ports it is sent to, if they are not those it arrived with.
     pub rewrite: Option<Rewrite>,
-    /// The hop limit to send with. By default one less than on arrival, or that of the discovery protocol.
+    /// The hop limit to send with. By default one less than on arrival, that of the discovery protocol, or 1 from or to a group
+    /// of a single link (224.0.0.0/24, ff02::/16).
     pub hop_limit: Option<u8>,
     /// The maximum rate of the rule.
     pub rate: Option<Rate>,
@@ -57,6 +60,10 @@ pub struct Rule {
     pub always: bool,
     /// Whether unicast replies to the copies are dropped, so that nothing goes from the targets to the senders.
     pub no_replies: bool,
+    /// Whether copies are sent with the address and port of their sender, so that replies go to it without the relay. Only
+    /// senders in a network of the leg on which they arrive: those of others, and of addresses that are valid on one link only,
+    /// are replaced as usual.
+    pub keep_source: bool,
 }
 
 /// The legs of a rule, and the directions between them.
@@ -126,10 +133,14 @@ impl Rule {
     }
 
     /// Returns whether the rule forwards whether or not somebody downstream has joined. Discovery protocols do: programs
-    /// send requests to a group that they have not joined, and there is little traffic.
+    /// send requests to a group that they have not joined, and there is little traffic. So does a rule with a group of
+    /// 224.0.0.0/24, which hosts join without a report (RFC 4541 section 2.1.2).
     #[must_use]
-    pub const fn is_always(&self) -> bool {
-        self.always || self.traffic.protocol.is_some()
+    pub fn is_always(&self) -> bool {
+        let is_unreported = |group: Group| group.family() == Family::V4 && is_of_link(group);
+        self.always
+            || self.traffic.protocol.is_some()
+            || self.traffic.ranges().iter().any(|range| is_unreported(range.groups.first))
     }
 
     /// Returns whether it only serves HTTP clients, which request each group from the relay.
@@ -218,7 +229,9 @@ impl fmt::Display for Rule {
         if let Some(bound) = self.repair {
             write!(f, " repair {}ms", bound.as_millis())?;
         }
-        for (is_set, name) in [(self.always, " always"), (self.no_replies, " no-replies")] {
+        let flags =
+            [(self.always, " always"), (self.no_replies, " no-replies"), (self.keep_source, " keep-source")];
+        for (is_set, name) in flags {
             f.write_str(if is_set { name } else { "" })?;
         }
         Ok(())

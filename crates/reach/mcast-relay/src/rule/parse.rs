@@ -35,6 +35,7 @@ impl FromStr for Rule {
             repair: None,
             always: false,
             no_replies: false,
+            keep_source: false,
         };
         parse_options(&mut rule, words)?;
         check::check(&rule)?;
@@ -183,6 +184,7 @@ fn parse_options<'a>(rule: &mut Rule, mut words: impl Iterator<Item = &'a str>) 
             "repair" => rule.repair.replace(parse_bound(value("repair")?)?).is_some(),
             "always" => std::mem::replace(&mut rule.always, true),
             "no-replies" => std::mem::replace(&mut rule.no_replies, true),
+            "keep-source" => std::mem::replace(&mut rule.keep_source, true),
             _ => return Err(RuleError::UnknownOption(option.to_owned())),
         };
         if is_repeated {
@@ -394,6 +396,34 @@ mod tests {
         // Groups of the application's own, on one link.
         rule("[ff12::1234]:5000 from a to b");
         assert!(error("239.1.2.3:5000 from a to b as 224.0.0.9").contains("control the link"));
+        for text in [
+            "224.0.0.1:8001",
+            "224.0.0.251:5353",
+            "224.0.0.0/24:8001",
+            "[ff02::fb]:5353",
+            "[ff02::/16]:1",
+            "[ff02::1:2]:1",
+        ] {
+            assert!(error(&format!("{text} from a to b")).contains("control the link"), "{text}");
+        }
+        for (text, protocol) in
+            [("224.0.0.7:520", "RIP"), ("224.0.0.50:640-650", "LDP"), ("[ff02::77]:6696", "Babel")]
+        {
+            assert!(error(&format!("{text} from a to b")).contains(protocol), "{text}");
+        }
+        assert!(error("239.1.2.3:1985 from a to b as 224.0.0.50").contains("HSRP"));
+        assert!(error("239.1.2.3:5 from a to b as 224.0.0.50:1985").contains("HSRP"));
+        // Televisions, gateways for homes, speakers.
+        for text in [
+            "224.0.0.7:8001",
+            "224.0.0.50:9898",
+            "224.0.0.48/30:4321",
+            "[ff02::a1]:1234",
+            "[ff12::5]:5",
+            "239.1.2.3:520",
+        ] {
+            rule(&format!("{text} from a to b"));
+        }
     }
 
     #[test]
@@ -428,6 +458,14 @@ mod tests {
             ("mdns from eth0 to eth1 rate 10", "has no unit"),
             ("mdns from eth0 to eth1 allow a deny b", "given twice"),
             ("mdns from eth0 to eth1 allow a.b", "is not a type of service"),
+            ("239.1.2.3:5 from a to b keep-source keep-source", "given twice"),
+            ("mdns from a to b keep-source", "hosts ignore"),
+            ("239.1.2.3:5 from tunnel:a to b keep-source", "the other site"),
+            ("239.1.2.3:5 from a to udp://10.0.0.1:5 keep-source", "to groups"),
+            ("239.1.2.3:5 from a to b,http://localhost:80 keep-source", "to groups"),
+            ("239.1.2.3:5 from amt:10.0.0.1 to b keep-source", "the other site"),
+            ("239.1.2.3:5 from a to b as [ff15::1]:5 keep-source", "of one family"),
+            ("239.1.2.3:5 from a to b no-replies keep-source", "without the relay"),
             ("ssdp from eth0 to eth1 allow ipp", "need mdns"),
             ("mdns from eth0 to eth1 as 239.1.2.3", "fixed groups"),
             ("239.1.2.3:5000 between a and b as :5001", "a rule for each direction"),

@@ -189,6 +189,14 @@ impl DiscoveryProtocol {
     }
 }
 
+/// Returns whether a group is one of a single link, which no router forwards: in 224.0.0.0/24, or with link-local scope.
+pub(crate) fn is_of_link(group: Group) -> bool {
+    match group.addr() {
+        IpAddr::V4(group) => group.to_bits() <= 0xe000_00ff,
+        IpAddr::V6(group) => group.segments()[0] & 0xf == 2,
+    }
+}
+
 /// The groups and ports that a rule sends to instead of those of arrival. Text form: `239.9.9.9:6000`, `239.9.9.9`,
 /// `239.9.2.0/24:6000`, `:6000`, `broadcast:6000`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 mod amt;
 mod anything;
 mod forwarding;
+mod kept_sources;
 mod mdns;
 mod membership;
 mod peers;

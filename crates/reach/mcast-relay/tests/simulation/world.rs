@@ -10,7 +10,7 @@ use mcast_group::Group;
 use mcast_pace::ClockTime;
 use mcast_relay::{
     ANNOUNCEMENT_PORT, CopyPayload, LegArrival, LegId, PathId, PathPort, PathSide, Relay, RelayConfig,
-    RelayEvent, RelayOutput, RelayPath,
+    RelayEvent, RelayOutput, RelayPath, Subnet,
 };
 use mcast_sim::{Dice, EventQueue};
 
@@ -102,7 +102,8 @@ struct OurNode {
     timer: Option<u64>,
     /// What has arrived and was not passed to the relay yet.
     gathering: BTreeMap<Flow, Vec<Rc<[u8]>>>,
-    paths: BTreeMap<PathId, (PathSide, u16)>,
+    /// With the source, if it is that of the sender, and the port.
+    paths: BTreeMap<PathId, (PathSide, Option<SocketAddr>, u16)>,
     joined: BTreeSet<(LegId, Group)>,
     /// The number that the relay has given to each leg of the plan, if its rules name it.
     legs: BTreeMap<usize, LegId>,
@@ -134,6 +135,8 @@ pub(crate) struct World {
     pub(crate) announcement_loss: u64,
     /// The longest time from a segment to a relay and through it, in microseconds.
     pub(crate) longest_delay: u64,
+    /// Whether the relays know the networks of their legs. Without them, no source is kept.
+    has_subnets: bool,
     /// How long datagrams gather in a coalesced buffer at most, in microseconds; 0: each is passed on its own.
     gather_within: u64,
     /// The datagrams that were forwarded together with others.
@@ -158,7 +161,9 @@ pub(crate) fn address(segment: Segment, node: Node) -> Ipv4Addr {
 
 impl World {
     pub(crate) fn new(seed: u64, ours: Vec<Ours>, foreign: Vec<Foreign>) -> Self {
+        let has_subnets = ours.iter().any(|ours| ours.rules.contains("keep-source"));
         let mut world = Self {
+            has_subnets,
             now: 0,
             steps: EventQueue::new(),
             ours: Vec::new(),
@@ -373,7 +378,12 @@ impl World {
             Fault::Up(node, segment) => {
                 for leg in self.legs_on(node, segment) {
                     let own = IpAddr::from(address(segment, node));
-                    self.with(node, |relay, now| relay.handle_leg_up(now, leg, &[own]));
+                    let subnet = Subnet { address: own, prefix: 24 };
+                    let subnets = if self.has_subnets { &[subnet][..] } else { &[] };
+                    self.with(node, |relay, now| {
+                        relay.set_subnets(leg, subnets);
+                        relay.handle_leg_up(now, leg, &[own]);
+                    });
                 }
             }
         }
@@ -439,15 +449,18 @@ impl World {
     fn output(&mut self, node: Node, received: &[Rc<[u8]>], output: RelayOutput) {
         match output {
             RelayOutput::OpenPath { path, side, port, .. } => {
-                let (PathPort::Own(port) | PathPort::Shared(port) | PathPort::Preferred(port)) = port;
-                assert!(self.ours[node].paths.insert(path, (side, port)).is_none());
+                let (kept, port) = match port {
+                    PathPort::Own(port) | PathPort::Shared(port) | PathPort::Preferred(port) => (None, port),
+                    PathPort::Sender(sender) => (Some(sender), sender.port()),
+                };
+                assert!(self.ours[node].paths.insert(path, (side, kept, port)).is_none());
             }
             RelayOutput::ClosePath(path) => assert!(self.ours[node].paths.remove(&path).is_some()),
             RelayOutput::Send { path, destination, hop_limit, payload, .. } => {
-                let (side, port) = self.ours[node].paths[&path];
+                let (side, kept, port) = self.ours[node].paths[&path];
                 let PathSide::Leg(leg) = side else { panic!("no unicast here") };
                 let segment = self.ours[node].segment(leg);
-                let source = SocketAddr::from((address(segment, node), port));
+                let source = kept.unwrap_or_else(|| SocketAddr::from((address(segment, node), port)));
                 let hop_limit = hop_limit.unwrap_or(64);
                 let payloads = match payload {
                     CopyPayload::AsReceived => received.to_vec(),

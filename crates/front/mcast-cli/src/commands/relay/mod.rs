@@ -142,12 +142,14 @@ Legs and targets:
 
 Options of a rule:
   as 239.9.9.9:6000                   send to another group, port, or broadcast:PORT
-  ttl N                               send with this TTL; otherwise one less than received
+  ttl N                               send with this TTL; otherwise one less than received, and 1
+                                      from or to groups of one link, such as 224.0.0.7:8001
   rate 10Mbit                         forward at most this much
   allow ipp,airplay; deny ipp         services of mdns
   repair 200ms                        repair what a tunnel loses, in this time
   always                              also while no host downstream has joined
   no-replies                          return no unicast answers of receivers to the senders
+  keep-source                         send with the address of the sender, which receivers then answer
 
 Profiles:
   home                                mdns, ssdp and wsd, for HomeKit, Matter, AirPlay, Chromecast,

@@ -12,7 +12,7 @@ use mcast_relay::{LegId, PathSide, Relay, RelayEvent, RuleCounts};
 use mcast_tunnel::{DownReason, DropReason, LinkCounts, LinkStatus, RefusedBy};
 use serde::Serialize;
 
-use crate::output::{count, count_of, rfc3339};
+use crate::output::{SafeText, count, count_of, rfc3339};
 use crate::receiving::{WireGroup, wire_groups};
 
 /// What is limited together: the name of an event, what it is about in the rules, and a reason.
@@ -29,7 +29,8 @@ pub(super) struct EventRecord {
     /// the relay forwards (`router-found`), or the copies of another relay would be forwarded farther and are not
     /// (`chain-found`); the system dropped datagrams or coalesced buffers, because the receive buffer was full (`receive-lost`);
     /// datagrams were not forwarded (`not-forwarded`); hosts have joined a group from other sources than the relay
-    /// (`other-sources`), or report nothing (`no-reports`); a relay of AMT accepts memberships (`amt-connected`),
+    /// (`other-sources`), or report nothing (`no-reports`); copies of a sender have the address of the relay although the
+    /// rule keeps sources (`source-replaced`); a relay of AMT accepts memberships (`amt-connected`),
     /// can no longer be used (`amt-lost`), or none answers (`amt-no-relay`); a tunnel is up, with another relay at
     /// its other end than before (`tunnel-up`), or down (`tunnel-down`), its other end has another address
     /// (`tunnel-moved`), refuses it (`tunnel-refused`) or does not answer (`tunnel-unanswered`); somebody dials
@@ -73,6 +74,9 @@ pub(super) struct EventRecord {
     pub(super) reason: Option<String>,
     /// Number of datagrams since the last such event, of refusals that the event stands for, or of rules
     pub(super) count: Option<u64>,
+    /// With `would-forward`, where unicast answers of hosts go: to the relay (`relay`), from whose address the sender gets
+    /// them, or to the sender itself (`sender`), as `keep-source` requires
+    pub(super) answers: Option<&'static str>,
     /// Address and port of the HTTP client
     pub(super) client: Option<SocketAddr>,
     /// Only if present: number of other events like this one, within the 10 s before it, that were not printed
@@ -210,6 +214,12 @@ impl EventRecord {
                 reason: Some(reason.name().to_owned()),
                 count: Some(*count),
                 ..Self::new("not-forwarded")
+            },
+            RelayEvent::SourceReplaced { rule: number, leg: on, source } => Self {
+                rule: rule(*number),
+                leg: leg(*on),
+                address: Some(*source),
+                ..Self::new("source-replaced")
             },
             RelayEvent::OtherSources { leg: on, group } => {
                 Self { leg: leg(*on), group: Some(group.to_string()), ..Self::new("other-sources") }
@@ -384,11 +394,16 @@ pub(super) fn describe(event: &DriverEvent, names: &Names) -> Option<(String, Op
             Some("give both ends the same key file, and send SIGHUP to both".into()),
         )),
         DriverEvent::UnknownTunnel { name, address, count } => Some((
-            format!("{address}{} dials tunnel:{name}, which no rule here names", others(*count)),
-            Some(format!("add a rule with tunnel:{name} here, or correct the name there")),
+            format!("{address}{} dials tunnel:{}, which no rule here names", others(*count), escaped(name)),
+            Some(format!("add a rule with tunnel:{} here, or correct the name there", escaped(name))),
         )),
         _ => None,
     }
+}
+
+/// Returns a text of others, so that it cannot control the terminal that shows it.
+pub(super) fn escaped(text: &str) -> SafeText<'_> {
+    SafeText::new(text.as_bytes())
 }
 
 /// Returns what follows the last of several that are reported together.
@@ -451,7 +466,7 @@ pub(super) fn record(event: &DriverEvent, names: &Names) -> Option<EventRecord> 
         },
         DriverEvent::UnknownTunnel { name, address, count } => EventRecord {
             count: Some(*count),
-            leg: Some(format!("tunnel:{name}")),
+            leg: Some(format!("tunnel:{}", escaped(name))),
             peer: Some(address.to_string()),
             ..EventRecord::new("tunnel-unknown")
         },
@@ -655,6 +670,7 @@ pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
                 "too-many-groups",
                 "receive-lost",
                 "not-forwarded",
+                "source-replaced",
                 "other-sources",
                 "no-reports",
                 "tunnel-up",
@@ -685,4 +701,21 @@ pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
             .describe("event", "Type of the record")
             .describe("http.refused[].count", "Number of requests or clients"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_tunnel_from_the_other_end_cannot_control_a_terminal() {
+        let names = Names { legs: Vec::new(), rules: Vec::new() };
+        let name = "\x1b[31mevil\n".to_owned();
+        let event = DriverEvent::UnknownTunnel { name, address: ([10, 0, 0, 7], 5700).into(), count: 1 };
+        let (text, remedy) = describe(&event, &names).unwrap();
+        let leg = record(&event, &names).unwrap().leg.unwrap();
+        for text in [text, remedy.unwrap(), leg] {
+            assert!(text.contains("evil") && !text.contains(['\x1b', '\n']), "{text:?}");
+        }
+    }
 }

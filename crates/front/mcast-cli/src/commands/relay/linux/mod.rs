@@ -21,7 +21,8 @@ use mcast_relay::driver::{
 };
 use mcast_relay::http::{HttpConfig, HttpRule};
 use mcast_relay::{
-    Leg, Namespace, PairState, PairStatus, PathSide, PeerStatus, RelayConfig, RelayEvent, RelayId, Rule,
+    DiscoveryProtocol, Leg, Namespace, PairState, PairStatus, PathSide, PeerStatus, RelayConfig, RelayEvent,
+    RelayId, Rule,
 };
 use mcast_terminal::Console;
 use mcast_tunnel::LinkStatus;
@@ -306,6 +307,7 @@ fn wire_status(driver: &Driver, names: &Names) -> Vec<WireStatus> {
 
 fn check(mut driver: Driver, json: bool, console: &Console) -> anyhow::Result<Outcome> {
     let names = Names::of(driver.relay());
+    let rules: Vec<Rule> = driver.relay().rules().map(|(rule, _)| rule.clone()).collect();
     let mut printer = EventPrinter::new(json, console);
     while let Some(event) = driver.next_event() {
         printer.print(&event, &names)?;
@@ -320,7 +322,11 @@ fn check(mut driver: Driver, json: bool, console: &Console) -> anyhow::Result<Ou
     tunnels.iter().try_for_each(|tunnel| printer.print_record(of_tunnel(tunnel)))?;
     let problem_of =
         |pair: &PairStatus| unreceivable.iter().find(|it| (it.rule, it.from) == (pair.rule, pair.from));
-    pairs.iter().try_for_each(|pair| printer.print_record(of_pair(pair, problem_of(pair), &names)))?;
+    let record = |pair: &PairStatus| {
+        let record = of_pair(pair, problem_of(pair), &names);
+        rules.get(pair.rule).map_or(record.clone(), |rule| with_answers(record, rule, pair))
+    };
+    pairs.iter().try_for_each(|pair| printer.print_record(record(pair)))?;
     http.iter().try_for_each(|rule| printer.print_record(of_http(rule, &names)))?;
     let can_forward = unreceivable.is_empty() && pairs.iter().all(|pair| pair.state != PairState::Down);
     Ok(Outcome::of(can_forward && http.iter().all(|rule| rule.is_up)))
@@ -398,6 +404,31 @@ fn of_tunnel(tunnel: &LinkStatus) -> EventRecord {
             ..EventRecord::new("tunnel-down")
         },
     }
+}
+
+/// Adds where unicast answers of hosts go, if there may be any.
+fn with_answers(record: EventRecord, rule: &Rule, pair: &PairStatus) -> EventRecord {
+    let (Some(from), Some(to)) = (&record.from, &record.to) else { return record };
+    // Hosts answer these to the group.
+    let is_by_group = rule.traffic.protocol == Some(DiscoveryProtocol::Mdns);
+    if record.event != "would-forward"
+        || is_by_group
+        || rule.no_replies
+        || !matches!(pair.to, PathSide::Leg(_))
+    {
+        return record;
+    }
+    let (answers, text) = match rule.keep_source {
+        true => (
+            "sender",
+            format!(
+                "hosts on {to} answer the sender itself: they need a route to the network of {from}, and their reverse-path filter \
+                 has to accept it"
+            ),
+        ),
+        false => ("relay", format!("answers have the address of the relay on {from}")),
+    };
+    EventRecord { answers: Some(answers), text: format!("{}; {text}", record.text), ..record }
 }
 
 fn of_pair(pair: &PairStatus, problem: Option<&Unreceivable>, names: &Names) -> EventRecord {

@@ -87,7 +87,8 @@ fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
             (format!("{} is up: {addresses}", names.leg(*leg)), None)
         }
         DriverEvent::LegDown { leg, reason } => {
-            (format!("{} cannot be used: {reason}", names.leg(*leg)), None)
+            // An engine of containers may have given it.
+            (format!("{} cannot be used: {}", names.leg(*leg), super::json::escaped(reason)), None)
         }
         DriverEvent::Amt { leg, event } => (describe_amt(names.leg(*leg), event), None),
         DriverEvent::ReceiveLost { leg, count } => (
@@ -99,7 +100,7 @@ fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
             Some("give the relay more processor time, or forward less: name groups in the rules that are needed".into()),
         ),
         DriverEvent::Problem { leg, problem, remedy } => {
-            (format!("{}: {problem}", names.leg(*leg)), remedy.clone())
+            (format!("{}: {}", names.leg(*leg), super::json::escaped(problem)), remedy.clone())
         }
         DriverEvent::Relay(event) => describe_relay(event, names),
         DriverEvent::HttpListening(address) => {
@@ -109,7 +110,7 @@ fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
         DriverEvent::Http(HttpEvent { client, count, text, reason, .. }) => {
             let others = super::json::others(*count);
             let what = if *reason == HttpRefusal::Stalled { "client" } else { "request of" };
-            (format!("{what} {client}{others}: {text}"), None)
+            (format!("{what} {client}{others}: {}", super::json::escaped(text)), None)
         }
         _ => super::json::describe(event, names).unwrap_or_default(),
     }
@@ -192,6 +193,14 @@ fn describe_relay(event: &RelayEvent, names: &Names) -> (String, Option<String>)
                 names.rule(*rule)
             );
             (text, remedy.map(Into::into))
+        }
+        RelayEvent::SourceReplaced { rule, leg, source } => {
+            let (rule, leg) = (names.rule(*rule), names.leg(*leg));
+            let text = format!(
+                "copies of what {source} sends on {leg} have the address of the relay: it is in no network of {leg} alone, or valid on \
+                 one link only: {rule}"
+            );
+            (text, Some(format!("give {leg} an address in the network of {source}, or remove keep-source")))
         }
         RelayEvent::OtherSources { leg, group } => {
             let text = format!(
