@@ -251,7 +251,7 @@ impl Reassembler {
     /// Returns the datagram as an IP packet. What is missing at its end, or behind a gap, is cut off, as from a frame that was
     /// not captured completely.
     fn datagram(&mut self, pending: Pending) -> Datagram {
-        let whole = pending.end.or(pending.filled.last().map(|(_, end)| *end)).unwrap_or_default();
+        let whole = pending.end.or_else(|| pending.filled.last().map(|(_, end)| *end)).unwrap_or_default();
         let present = pending.present();
         let Pending { origin, headers: mut bytes, data, shape, fragments, ethernet, .. } = pending;
         bytes.extend_from_slice(data.get(..present).unwrap_or_default());

@@ -108,7 +108,7 @@ fn a_batch_that_was_appended_in_part_is_continued<T: Engine>(engine: T) {
     let refused = match append(&mut *other, Some(position(1, 1)), all[2..6].to_vec()) {
         Response::Appended => None,
         Response::Refused { tail } => tail,
-        response @ Response::LastRecord { .. } => panic!("{response:?}"),
+        response => panic!("{response:?}"),
     };
     let stored = refused.map_or(6, |tail| tail.position.number.0 + 1) as usize;
     let before = Some(all[stored - 1].position);

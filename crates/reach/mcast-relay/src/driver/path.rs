@@ -147,7 +147,8 @@ impl PathSocket {
         let (mut rest, mut outcome, mut may_wait) = (copies, SendOutcome::default(), true);
         let (interface, source) = (self.interface, self.source);
         while !rest.is_empty() {
-            match self.socket.send_run(rest, |copy| Some(SendRequest { source, ..request(copy, interface) })) {
+            match self.socket.send_run(rest, |copy| Some(SendRequest { source, ..request(copy, interface) }))
+            {
                 Ok(sent) => rest = &rest[sent.datagrams.clamp(1, rest.len())..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

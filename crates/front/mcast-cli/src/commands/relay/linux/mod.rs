@@ -324,7 +324,10 @@ fn check(mut driver: Driver, json: bool, console: &Console) -> anyhow::Result<Ou
         |pair: &PairStatus| unreceivable.iter().find(|it| (it.rule, it.from) == (pair.rule, pair.from));
     let record = |pair: &PairStatus| {
         let record = of_pair(pair, problem_of(pair), &names);
-        rules.get(pair.rule).map_or(record.clone(), |rule| with_answers(record, rule, pair))
+        match rules.get(pair.rule) {
+            Some(rule) => with_answers(record, rule, pair),
+            None => record,
+        }
     };
     pairs.iter().try_for_each(|pair| printer.print_record(record(pair)))?;
     http.iter().try_for_each(|rule| printer.print_record(of_http(rule, &names)))?;
