@@ -10,8 +10,8 @@ use crate::subscriber::SubscriberEvent;
 /// Records an event of a subscriber.
 pub(crate) fn subscriber_event(span: &Span, event: &SubscriberEvent) {
     use SubscriberEvent::{
-        Evicted, Forged, Full, HistoryFailed, InternalError, KeyMissing, KeyWrong, Lost, LostUnknown,
-        NotVerified, PathSilent, PublisherSilent, SecondPublisher, Signed, Stale, Stalled,
+        Evicted, Forged, Full, HistoryFailed, HistoryWaiting, InternalError, KeyMissing, KeyWrong, Lost,
+        LostUnknown, NotVerified, PathSilent, PublisherSilent, SecondPublisher, Signed, Stale, Stalled,
     };
     let details = Described(event);
     match event {
@@ -20,6 +20,7 @@ pub(crate) fn subscriber_event(span: &Span, event: &SubscriberEvent) {
         | Forged { .. }
         | Full
         | HistoryFailed { .. }
+        | HistoryWaiting { .. }
         | KeyMissing(_)
         | KeyWrong(_)
         | Lost { .. }

@@ -11,8 +11,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: a start waits for its timeout",
-        "            true => self.config.timeout.saturating_mul(START_TIMEOUT),",
-        "            true => (self.config.timeout / 2).into(),",
+        "            (false, true) => timeout.saturating_mul(START_TIMEOUT),",
+        "            (false, true) => (timeout / 2).into(),",
     ),
     COMPOSED.rule(
         "together: what is here waits for a late manifest",
@@ -218,5 +218,25 @@ pub(super) const RULES: &[Rule] = &[
         "together: an unknown subscriber probes again at the end",
         "            self.publisher.probe_at_the_end(now, self.followed.end.is_none());\n",
         "",
+    ),
+    COMPOSED.rule(
+        "together: nothing is given up while the publisher is silent",
+        "        if self.publisher.is_silent(self.clock.now()) {",
+        "        if self.publisher.is_silent(self.clock.now()) && is_lacking && self.has_stream_ended {",
+    ),
+    COMPOSED.rule(
+        "together: a start waits for a server that has answered",
+        "            (false, true) if self.is_reached || self.continues_by_history() => return None,",
+        "            (false, true) if self.continues_by_history() => return None,",
+    ),
+    COMPOSED.rule(
+        "together: a position waits for a server that exists",
+        "            (false, true) if self.is_reached || self.continues_by_history() => return None,",
+        "            (false, true) if self.is_reached => return None,",
+    ),
+    COMPOSED.rule(
+        "together: a stalled connection is replaced",
+        "        if reading.is_stalled(run) {",
+        "        if reading.is_stalled(run) && reading.frames.len() > 1 {",
     ),
 ];

@@ -636,7 +636,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a history that brings nothing ends the wait",
-        "|| self.clock.now() >= self.given_up_at(reading)\n",
+        "|| self.given_up_at(reading).is_some_and(|at| self.clock.now() >= at)\n",
         "\n",
     ),
     STREAM.rule(
@@ -646,8 +646,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a start waits longer for a server than a loss",
-        "            true => self.config.timeout.saturating_mul(START_TIMEOUT),",
-        "            true => self.config.timeout.into(),",
+        "            (false, true) => timeout.saturating_mul(START_TIMEOUT),",
+        "            (false, true) => timeout.into(),",
     ),
     STREAM.rule(
         "a start with the oldest message waits for a server that was shown",

@@ -39,7 +39,7 @@ enum EventFields {
         /// Number of messages concerned; for `stalled` and `forged`, number of datagrams
         count: u64,
         /// Why the messages are lost
-        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned", "publisher-gone", "not-in-history"])))]
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned", "publisher-gone", "not-in-history", "history-unreachable"])))]
         cause: &'static str,
     },
     Message {
@@ -106,6 +106,7 @@ impl EventFields {
                 Self::Lost { sequence: first, count: end.ahead_of(first), cause: cause.name() }
             }
             SubscriberEvent::LostUnknown { first: sequence }
+            | SubscriberEvent::HistoryWaiting { first: Some(sequence) }
             | SubscriberEvent::HistoryFailed { first: Some(sequence) }
             | SubscriberEvent::SnapshotWanted { message: sequence } => Self::Message { sequence },
             SubscriberEvent::Restarted { to: incarnation, .. }
@@ -154,6 +155,9 @@ const fn why(cause: Cause) -> &'static str {
         Cause::Abandoned => "they had not arrived when this subscriber ended",
         Cause::PublisherGone => "the publisher is gone",
         Cause::NotInHistory => "the publisher no longer retains them, and no history has them",
+        Cause::HistoryUnreachable => {
+            "the publisher no longer retains them, and no history server could be reached that might have them"
+        }
         _ => "they could not be repaired",
     }
 }
@@ -211,6 +215,10 @@ pub(crate) fn describe(event: &SubscriberEvent, has_key_file: bool) -> (Importan
             let text = format!("waiting {time} for the history server {server}, which serves others first");
             (Importance::Note, text)
         }
+        SubscriberEvent::HistoryWaiting { .. } => (
+            Importance::Warning,
+            "no history server answers; still waiting for messages that the publisher no longer retains".into(),
+        ),
         SubscriberEvent::HistoryFailed { .. } => (
             Importance::Warning,
             "no history could be read, so that messages that the publisher no longer retains are lost".into(),
@@ -339,6 +347,8 @@ mod tests {
             SubscriberEvent::Signed,
             SubscriberEvent::NotVerified(VerificationFailure::UnknownKey(SignerId(7))),
             SubscriberEvent::Forged { datagrams: 3 },
+            lost(Cause::HistoryUnreachable),
+            SubscriberEvent::HistoryWaiting { first: Some(MessageNumber(4)) },
             SubscriberEvent::HistoryFailed { first: Some(MessageNumber(4)) },
             SubscriberEvent::HistoryQueued {
                 server: ([10, 0, 0, 1], 7).into(),

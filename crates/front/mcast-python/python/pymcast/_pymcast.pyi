@@ -1128,8 +1128,9 @@ class StreamEvent:
         datagrams were discarded that the publisher did not sign), "other-stream" (ignoring another stream on the group,
         from `sender`), "stream-changed" (the followed stream is silent or has ended, and another one is followed), "stale"
         (ignoring a publisher whose clock is off by minutes), "history-queued" (waiting for the history server `server`,
-        which serves others first, for about `expected` seconds), or "history-failed" (no history server can be used; what
-        only a history has is lost).
+        which serves others first, for about `expected` seconds), "history-waiting" (no history server answers; what only
+        a history has is still awaited), or "history-failed" (no history server can be used; what only a history has is
+        lost).
         """
     @property
     def message(self) -> int | None:
@@ -1140,7 +1141,7 @@ class StreamEvent:
     @property
     def cause(self) -> str | None:
         """Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned",
-        "publisher-gone" or "not-in-history". Of "not-verified": "unsigned", "unknown-key" or "wrong-signature".
+        "publisher-gone", "not-in-history" or "history-unreachable". Of "not-verified": "unsigned", "unknown-key" or "wrong-signature".
         """
     @property
     def incarnation(self) -> int | None:

@@ -52,15 +52,16 @@ pub(crate) struct StreamEvent {
     /// datagrams were discarded that the publisher did not sign), "other-stream" (ignoring another stream on the group,
     /// from `sender`), "stream-changed" (the followed stream is silent or has ended, and another one is followed), "stale"
     /// (ignoring a publisher whose clock is off by minutes), "history-queued" (waiting for the history server `server`,
-    /// which serves others first, for about `expected` seconds), or "history-failed" (no history server can be used; what
-    /// only a history has is lost).
+    /// which serves others first, for about `expected` seconds), "history-waiting" (no history server answers; what only
+    /// a history has is still awaited), or "history-failed" (no history server can be used; what only a history has is
+    /// lost).
     kind: &'static str,
     /// The number of a message, or the number of messages.
     message: Option<u64>,
     /// Of "lost": the number after the last lost message.
     end: Option<u64>,
     /// Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned",
-    /// "publisher-gone" or "not-in-history". Of "not-verified": "unsigned", "unknown-key" or "wrong-signature".
+    /// "publisher-gone", "not-in-history" or "history-unreachable". Of "not-verified": "unsigned", "unknown-key" or "wrong-signature".
     cause: Option<&'static str>,
     /// The incarnation of the publisher.
     incarnation: Option<u32>,

@@ -10,6 +10,7 @@ use core::net::SocketAddr;
 use core::ops::Range;
 use core::time::Duration;
 
+use contact::Contact;
 use delivery::{Delivery, Reported, Stored};
 
 use super::reading::{LONGEST_WAIT, Reading, RunTime, RunningClock, SHORTEST_WAIT};
@@ -18,10 +19,11 @@ use super::search::Search;
 use super::wire::{AnswerFrame, AnswerStatus, RecordReader, RequestedStart};
 use crate::ClockTime;
 use crate::random::Random;
-use crate::subscriber::{Cause, HistoryAccount, Item, Message, Step, SubscriberEvent};
+use crate::subscriber::{Cause, HistoryAccount, Item, Message, Step, SubscriberEvent, SubscriberMachine};
 use crate::wire::{Incarnation, Position};
 use live::Backlog;
 
+mod contact;
 mod delivery;
 mod live;
 mod records;
@@ -37,7 +39,10 @@ const ABSENCE: Duration = Duration::from_secs(3);
 /// How many times the timeout a start waits for the first answer: while many connect, the system of the server drops SYNs,
 /// which clients repeat after 1, 3 and 7 s.
 const START_TIMEOUT: u32 = 3;
-/// A full backlog ends the healing of a loss if the history has brought nothing for this time.
+/// How many times the timeout the healing of a loss waits for a server that has answered before, while the live stream waits:
+/// longer than a minute.
+const HEALING_UNREACHED: u32 = 18;
+/// While a loss is healed and the history has brought nothing for this time, a full backlog takes no more of the live stream.
 const STALL: Duration = Duration::from_secs(1);
 /// The most records of an answer.
 const RECORDS: u32 = 1 << 16;
@@ -131,6 +136,12 @@ pub struct HistoryMachine {
     /// When the first message of the backlog arrived.
     filling_since: RunTime,
     last_request: u64,
+    /// Whether the publisher is heard.
+    publisher: Contact,
+    /// Whether the live stream has ended.
+    has_stream_ended: bool,
+    /// Whether a server has answered, and was not given up since.
+    is_reached: bool,
     /// Since when no server has answered, although one was asked or searched.
     unanswered_since: Option<RunTime>,
     random: Random,
@@ -159,6 +170,9 @@ impl HistoryMachine {
             backlog_entered: None,
             filling_since: clock.now(),
             last_request: 0,
+            publisher: Contact::new(clock.now()),
+            has_stream_ended: false,
+            is_reached: false,
             unanswered_since: None,
             random: Random::new(config.seed),
             config,
@@ -181,6 +195,52 @@ impl HistoryMachine {
     /// Notes that the publisher advertises a server of its stream, at this address or at one that is announced.
     pub fn handle_advertisement(&mut self, at: Option<SocketAddr>) {
         self.search.record_advertised(at);
+    }
+
+    /// Notes that the publisher of the live stream is heard. While it is not, nothing is given up, and the time for that begins
+    /// again with it.
+    pub fn handle_heartbeat(&mut self, now: ClockTime) {
+        self.clock.note(now);
+        let run = self.clock.now();
+        if self.publisher.record_heard(run)
+            && let Some(reading) = self.source.reading_mut()
+        {
+            reading.begin_again(now, run, &mut self.random);
+        }
+    }
+
+    /// Notes what the subscriber of the live stream knows of its publisher: whether it is heard, and which server it advertises.
+    pub fn handle_publisher(&mut self, now: ClockTime, subscriber: &SubscriberMachine) {
+        if let (Some(history), Some(publisher)) = (subscriber.served_history(), subscriber.publisher()) {
+            self.handle_advertisement(history.address(publisher));
+        }
+        if self.publisher.is_news(subscriber.last_heartbeat()) {
+            self.handle_heartbeat(now);
+        }
+    }
+
+    /// Notes that bytes of the answer to this request have arrived, also if they are no whole frame yet.
+    pub fn handle_progress(&mut self, now: ClockTime, id: u64) {
+        self.clock.note(now);
+        let run = self.clock.now();
+        if let Some(reading) = self.source.reading_of(id) {
+            reading.record_bytes(run);
+        }
+    }
+
+    /// Gives up a request on whose connection nothing arrives any more: the connection is not to be used again.
+    pub fn handle_timeout(&mut self, now: ClockTime) {
+        self.clock.note(now);
+        let run = self.clock.now();
+        let Some(reading) = self.source.reading_mut() else { return };
+        if !reading.frames.is_empty() {
+            // The application is busy, and so the client does not read on.
+            reading.record_bytes(run);
+        }
+        if reading.is_stalled(run) {
+            reading.give_up_stalled(now, &mut self.random);
+            self.search.record_failure();
+        }
     }
 
     /// Whether it searches a server, so that announcements and the searches of others are to be passed.
@@ -221,7 +281,7 @@ impl HistoryMachine {
         match AnswerFrame::read(&frame) {
             Ok(AnswerFrame::Records) => {
                 let Ok(reader) = RecordReader::new(&frame) else { return self.fail(now) };
-                reading.record_answer();
+                reading.record_answer(run);
                 reading.frames.push_back((frame, reader));
                 self.delivery.server = Some(server);
                 self.record_answer();
@@ -247,7 +307,7 @@ impl HistoryMachine {
 
     fn record_answer(&mut self) {
         self.search.record_answer();
-        self.unanswered_since = None;
+        (self.unanswered_since, self.is_reached) = (None, true);
     }
 
     fn fail(&mut self, now: ClockTime) -> bool {
@@ -309,7 +369,8 @@ impl HistoryMachine {
         let server = self.server(now)?;
         let start = self.due_request(now)?;
         self.last_request += 1;
-        self.source.reading_mut()?.ask(self.last_request, self.delivery.position);
+        let run = self.clock.now();
+        self.source.reading_mut()?.ask(run, self.last_request, self.delivery.position);
         Some(HistoryQuery { id: self.last_request, start, count: self.needed(), server })
     }
 
@@ -356,8 +417,8 @@ impl HistoryMachine {
         }
     }
 
-    /// Returns the latest time for the next call of [`poll_step`](Self::poll_step), [`poll_query`](Self::poll_query) and
-    /// [`poll_search`](Self::poll_search). Much later calls show that the process did not run.
+    /// Returns the latest time for the next call of [`handle_timeout`](Self::handle_timeout), [`poll_step`](Self::poll_step),
+    /// [`poll_query`](Self::poll_query) and [`poll_search`](Self::poll_search). Much later calls show that the process did not run.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<ClockTime> {
         let reading = self.source.reading()?;
@@ -365,7 +426,7 @@ impl HistoryMachine {
         let retry = reading.next_request_at().filter(|_| !needs_search).unwrap_or(ClockTime::NEVER);
         // Without a live stream to continue with, nothing is given up.
         let given_up = match self.backlog.front() {
-            Some(_) => self.clock.earliest(self.given_up_at(reading)),
+            Some(_) => self.given_up_at(reading).map_or(ClockTime::NEVER, |at| self.clock.earliest(at)),
             None => ClockTime::NEVER,
         };
         retry.min(self.search.deadline()).min(given_up).min(self.clock.next_note()).unless_never()
@@ -392,7 +453,8 @@ impl HistoryMachine {
     /// Whether a message of the live stream can be passed. If not, deliver what is here first.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        matches!(self.source, Source::History(_)) || self.backlog.bytes() < self.config.backlog
+        let is_kept = matches!(self.source, Source::Live) || self.is_healing_stalled();
+        !is_kept || self.backlog.bytes() < self.config.backlog
     }
 
     /// Whether the live stream has no publisher, and everything in the history was delivered up to its end.
@@ -482,6 +544,7 @@ mod tests {
         }
         let (mut now, mut requests, mut queued) = (START, 0, 0);
         while now < START + 2 * LONGEST_AWAY && requests < 1_000_000 {
+            machine.handle_heartbeat(now);
             let mut has_failed = false;
             while let Some(step) = machine.poll_step(now) {
                 has_failed |= matches!(step.event(), Some(SubscriberEvent::HistoryFailed { .. }));
@@ -610,6 +673,7 @@ mod tests {
     ) -> Vec<SubscriberEvent> {
         let (mut now, mut events) = (from, Vec::new());
         while now < to {
+            machine.handle_heartbeat(now);
             if machine.poll_search(now) && matches!(shown, Shown::Announced) {
                 machine.handle_server(now, UNKNOWN);
             }
@@ -638,7 +702,7 @@ mod tests {
             (HistoryStart::Number(MessageNumber(3)), Shown::Nothing),
             (HistoryStart::Time(1), Shown::Nothing),
             (HistoryStart::At(Position::new(CONTENT, MessageNumber(3))), Shown::Nothing),
-            (HistoryStart::At(Position::new(CONTENT, MessageNumber(3))), Shown::Announced),
+            (HistoryStart::Number(MessageNumber(3)), Shown::Announced),
             (HistoryStart::Oldest, Shown::Advertised),
             (HistoryStart::Oldest, Shown::Announced),
         ];
@@ -678,7 +742,8 @@ mod tests {
                 "longer pauses show that it is suspended"
             );
             let end = now + Duration::from_secs(1);
-            assert_eq!(run(&mut machine, now, end, Shown::Nothing), []);
+            let events = run(&mut machine, now, end, Shown::Nothing);
+            assert!(!events.iter().any(|event| is_failure(event) || is_loss(event)), "{events:?}");
             now = end + Duration::from_secs(20);
         }
         assert!(!machine.is_live());

@@ -25,6 +25,12 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The longest time until its turn that a client can expect, because servers send it away for half of that. It stands for
 /// longer times, too.
 pub const LONGEST_EXPECTED: Duration = LONGEST_WAIT.saturating_mul(2);
+/// A request on whose connection no byte arrives for this time is made again on another one: after an outage, a connection stays
+/// stalled for as long again. It doubles each time, so that a server that is only slow is not asked again and again.
+const SHORTEST_STALL: Duration = Duration::from_secs(1);
+const LONGEST_STALL: Duration = Duration::from_secs(8);
+/// The longest such time before the first byte: a server greets at once.
+const LONGEST_OPENING: Duration = Duration::from_secs(3);
 /// All subscribers that search a server see the same announcement. Each waits for a random part of this time before it
 /// connects, so that the server can accept all.
 const SPREAD: Duration = Duration::from_millis(500);
@@ -48,10 +54,21 @@ pub(super) struct Reading {
     exchange: Exchange,
     /// The frames of the answer, whose records are still to be taken. A message that is delivered is in the first.
     pub(super) frames: VecDeque<(Vec<u8>, RecordReader)>,
-    /// The backlog is full, and the history brings nothing.
-    pub(super) must_give_up: bool,
     /// When the position last advanced.
     pub(super) progress_at: RunTime,
+    /// When the server last showed that it is there, or else when the reading began.
+    answered_at: RunTime,
+    /// When a byte of the answer last arrived, or else when it was requested.
+    byte_at: RunTime,
+    /// Whether any has.
+    has_bytes: bool,
+    /// The longest time without a byte of this answer, and how long that may be.
+    slowest: Duration,
+    stall: Duration,
+    /// Whether it was reported that no server answers, and none has since.
+    is_wait_reported: bool,
+    /// Since when each answer has ended without anything new.
+    lacks_since: Option<RunTime>,
     next_request_at: ClockTime,
     retry: Duration,
     /// Until when the server has sent this client away.
@@ -73,8 +90,14 @@ impl Reading {
             cause,
             exchange: Exchange::None,
             frames: VecDeque::new(),
-            must_give_up: false,
             progress_at: run,
+            answered_at: run,
+            byte_at: run,
+            has_bytes: false,
+            slowest: Duration::ZERO,
+            stall: SHORTEST_STALL,
+            is_wait_reported: false,
+            lacks_since: None,
             next_request_at: now,
             retry: FIRST_RETRY,
             away_until: None,
@@ -115,8 +138,43 @@ impl Reading {
     }
 
     /// Notes that the request with this number is sent.
-    pub(super) const fn ask(&mut self, id: u64, from: Option<Position>) {
+    pub(super) const fn ask(&mut self, run: RunTime, id: u64, from: Option<Position>) {
         (self.exchange, self.requested_from) = (Exchange::UnderWay(id), from);
+        (self.byte_at, self.has_bytes, self.slowest) = (run, false, Duration::ZERO);
+    }
+
+    /// Notes that bytes of the answer have arrived, or that the records that have arrived are still to be taken.
+    pub(super) fn record_bytes(&mut self, run: RunTime) {
+        self.slowest = self.slowest.max(run.since(self.byte_at));
+        (self.byte_at, self.has_bytes) = (run, true);
+    }
+
+    /// Whether a request is under way on whose connection nothing arrives.
+    pub(super) fn is_stalled(&self, run: RunTime) -> bool {
+        self.stalled_at().is_some_and(|at| run >= at)
+    }
+
+    /// When the request that is under way is stalled, if nothing arrives until then.
+    fn stalled_at(&self) -> Option<RunTime> {
+        let longest = if self.has_bytes { self.stall } else { self.stall.min(LONGEST_OPENING) };
+        self.request().map(|_| self.byte_at + longest)
+    }
+
+    /// Gives up a request on whose connection nothing arrives, and waits for longer the next time.
+    pub(super) fn give_up_stalled(&mut self, now: ClockTime, random: &mut Random) {
+        self.stall = (2 * self.stall).min(LONGEST_STALL);
+        self.fail(now, random);
+    }
+
+    /// Requests again soon, because the publisher is heard again: what is under way may have been stalled meanwhile.
+    pub(super) fn begin_again(&mut self, now: ClockTime, run: RunTime, random: &mut Random) {
+        self.lacks_since = None;
+        let is_moving = self.request().is_some() && run < self.byte_at + SHORTEST_STALL;
+        let is_away = self.away_until.is_some_and(|until| run < until);
+        if !is_moving && !is_away && !matches!(self.exchange, Exchange::Answered(_)) {
+            (self.exchange, self.retry, self.stall) = (Exchange::None, FIRST_RETRY, SHORTEST_STALL);
+            self.next_request_at = now + random.below(SPREAD);
+        }
     }
 
     pub(super) fn postpone_to(&mut self, at: ClockTime) {
@@ -129,17 +187,33 @@ impl Reading {
     }
 
     /// Notes that a server has answered, or continues its answer.
-    pub(super) const fn record_answer(&mut self) {
+    pub(super) fn record_answer(&mut self, run: RunTime) {
+        self.record_bytes(run);
+        (self.answered_at, self.is_wait_reported) = (run, false);
         (self.is_answered, self.is_queue_reported) = (true, false);
     }
 
     /// Notes the end of an answer.
     pub(super) fn record_end(&mut self, run: RunTime, status: AnswerStatus) {
-        self.record_answer();
+        self.record_answer(run);
+        // A server that takes its time is given as much again.
+        self.stall = (2 * self.slowest).clamp(SHORTEST_STALL, LONGEST_STALL);
         if status == AnswerStatus::Edge {
             self.edge_since.get_or_insert(run);
         }
+        // If there is something new among the records, that is not so.
+        self.lacks_since.get_or_insert(run);
         self.exchange = Exchange::Answered(status);
+    }
+
+    /// Whether to report that no server has answered for this time.
+    pub(super) fn reports_wait(&mut self, run: RunTime, timeout: Duration) -> bool {
+        run >= self.answered_at + timeout && !core::mem::replace(&mut self.is_wait_reported, true)
+    }
+
+    /// Whether a server says, each time that it is asked, that it has nothing more.
+    pub(super) const fn lacks_more(&self) -> bool {
+        self.lacks_since.is_some()
     }
 
     /// Comes back after this time; returns whether that is to be reported.
@@ -152,25 +226,36 @@ impl Reading {
     ) -> bool {
         let wait = wait + random.below(wait / WAIT_JITTER);
         (self.away_until, self.next_request_at) = (Some(run + wait), now + wait);
+        (self.answered_at, self.is_wait_reported) = (run + wait, false);
         self.exchange = Exchange::None;
         !core::mem::replace(&mut self.is_queue_reported, true)
     }
 
     /// Requests again after some time, because there is no answer, or no complete one.
     pub(super) fn fail(&mut self, now: ClockTime, random: &mut Random) {
-        self.exchange = Exchange::None;
+        (self.exchange, self.lacks_since) = (Exchange::None, None);
         self.retry = (2 * self.retry).min(LONGEST_FAILED_RETRY);
         self.next_request_at = now + self.retry / 2 + random.below(self.retry / 2);
     }
 
     pub(super) const fn record_progress(&mut self, run: RunTime) {
-        (self.progress_at, self.edge_since) = (run, None);
+        (self.progress_at, self.edge_since, self.lacks_since) = (run, None, None);
     }
 
-    /// Returns when the timeout is over. Until then, servers can send it away for at most `longest_away`.
-    pub(super) fn given_up_at(&self, timeout: Duration, longest_away: Duration) -> RunTime {
+    /// Returns when the timeout is over, which does not begin before `heard_since`. Until then, servers can send it away for at
+    /// most `longest_away`.
+    pub(super) fn given_up_at(
+        &self,
+        heard_since: RunTime,
+        timeout: Duration,
+        longest_away: Duration,
+    ) -> RunTime {
+        let since = self.lacks_since.unwrap_or(self.progress_at).max(heard_since);
         let away_until = self.away_until.map(|until| until.min(self.progress_at + longest_away));
-        away_until.map_or(self.progress_at, |until| until.max(self.progress_at)) + timeout
+        let over_at = away_until.map_or(since, |until| until.max(since)) + timeout;
+        // What a server has said holds until it does not answer any more.
+        let asked_until = self.stalled_at().filter(|_| self.lacks_more());
+        asked_until.map_or(over_at, |until| until.max(over_at))
     }
 }
 

@@ -24,7 +24,7 @@ pub enum GapCause {
 
 impl GapCause {
     /// All causes, in the order of their numbers on the wire.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Lost(Cause::Unrecoverable),
         Self::Lost(Cause::Deadline),
         Self::Lost(Cause::NotRepaired),
@@ -38,6 +38,7 @@ impl GapCause {
         Self::Lost(Cause::NotInHistory),
         Self::TooLarge,
         Self::Refused,
+        Self::Lost(Cause::HistoryUnreachable),
     ];
 
     /// Returns its name, for instance `joined-late`, as in records and in the command's JSON. Names never change.
@@ -164,12 +165,16 @@ pub struct HistoryConfig {
     /// Whether servers are searched: [`search`](super::HistoryMachine::poll_search) returns what is to be sent, and
     /// [`handle_server`](super::HistoryMachine::handle_server) takes what is found. Default: no, because they are named.
     pub searches: bool,
-    /// How long to wait for a history that brings nothing new. Default: 5 s, longer than bridges wait for each other. A
-    /// start waits three times as long for the first answer, from when the live stream is known; with
-    /// [`HistoryStart::Oldest`] only 1.5 s if nothing shows that there is a server. The time for which this process does
-    /// not run does not count. The time for which servers that serve others first send this
-    /// client away does not count: at most 6 hours of a start, or 12 times the timeout of a loss that is healed,
-    /// without a record between.
+    /// How long a server says that it has nothing more before what is missing counts as lost. Default: 5 s, longer than bridges
+    /// wait for each other. A start waits three times as long for the first answer, from when the live stream is known; with
+    /// [`HistoryStart::Oldest`] only 1.5 s if nothing shows that there is a server. Once a server has answered, a start waits for
+    /// as long as it takes, and with [`HistoryStart::At`] also before, if anything shows that there is a server. A loss that is
+    /// healed waits for this time, and 18 times as long for a server that has answered before.
+    ///
+    /// While the publisher is silent, and while this process does not run, nothing is given up, and the time begins again
+    /// afterwards. If the stream has ended, or the server says that it has nothing more, a publisher that is silent for 90 s
+    /// counts as gone. The time for which servers that serve others first send this client away does not count: at most
+    /// 6 hours of a start, or 12 times the timeout of a loss that is healed, without a record between.
     pub timeout: Duration,
     /// With [`HistoryStart::At`]: the application has processed all messages from this one on to before that position, and
     /// none of them was reported as lost. A subscriber with a [name](crate::subscriber::SubscriberConfig::name)

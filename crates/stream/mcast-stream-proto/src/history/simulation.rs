@@ -57,8 +57,8 @@ struct World {
     waits: &'static [u64],
     start: Option<HistoryStart>,
     heals: bool,
-    /// From then on, the server is silent.
-    silent_from: ClockTime,
+    /// When the server is silent. A start waits for one that has answered.
+    silent: core::ops::Range<ClockTime>,
     /// When requests fail.
     outage: core::ops::Range<ClockTime>,
     announcements: Announcements,
@@ -152,6 +152,10 @@ impl World {
             true => begins + Duration::from_millis(dice.below(2_000)),
             false => ClockTime::NEVER,
         };
+        let silent_until = match start {
+            Some(_) => silent_from + Duration::from_millis(dice.below(60_000)),
+            None => ClockTime::NEVER,
+        };
         let announcements = Announcements::new(&mut dice, begins);
         Self {
             announcements,
@@ -164,7 +168,7 @@ impl World {
             waits: &[0, 40, 700, 8_000],
             start,
             heals,
-            silent_from,
+            silent: silent_from..silent_until,
             outage: ClockTime(0)..ClockTime(0),
             stalls: Vec::new(),
             machine: HistoryMachine::new(config.clone(), begins),
@@ -310,10 +314,14 @@ impl World {
         let end = self.live.back().unwrap().0 + Duration::from_secs(30);
         // A server can send it away for longer.
         let last = end + Duration::from_secs(600);
-        while self.now < end || !self.machine.is_idle() && self.now < last {
+        while self.now < end || !(self.live.is_empty() && self.machine.is_idle()) && self.now < last {
             if let Some(stall) = self.stalls.iter().find(|stall| stall.contains(&self.now)) {
                 self.now = stall.end;
             }
+            if self.has_heartbeat {
+                self.machine.handle_heartbeat(self.now);
+            }
+            self.machine.handle_timeout(self.now);
             self.pass_live();
             self.pass_announcements();
             if let Some(query) = self.machine.poll_query(self.now) {
@@ -365,7 +373,7 @@ impl World {
     }
 
     fn pass_live(&mut self) {
-        while self.live.front().is_some_and(|(at, ..)| *at <= self.now) {
+        while self.live.front().is_some_and(|(at, ..)| *at <= self.now) && self.machine.has_room() {
             let (_, incarnation, step) = self.live.pop_front().unwrap();
             self.has_heartbeat = true;
             let identity = Self::identity(incarnation);
@@ -403,7 +411,7 @@ impl World {
 
     fn answer(&mut self, query: &HistoryQuery) {
         let mut at = self.now + Duration::from_millis(self.dice.pick(&[0, 1, 60]));
-        if self.now >= self.silent_from {
+        if self.silent.contains(&self.now) {
             return;
         }
         if self.dice.chance(0.02) || self.outage.contains(&self.now) {
@@ -621,7 +629,10 @@ fn run_healthy_with(
 ) -> Option<World> {
     let mut world = World::new(seed);
     let is_start = |start| matches!(start, Some(HistoryStart::Oldest | HistoryStart::Time(_)) | None);
-    if world.is_hostile || world.silent_from != ClockTime::NEVER || !is_start(world.start) || !is_kind(&world)
+    if world.is_hostile
+        || world.silent.start != ClockTime::NEVER
+        || !is_start(world.start)
+        || !is_kind(&world)
     {
         return None;
     }

@@ -39,6 +39,12 @@ impl SharedPace {
         Self { due: now, rate }
     }
 
+    /// Returns its rate, in bytes per second.
+    #[must_use]
+    pub const fn rate(&self) -> NonZeroU64 {
+        self.rate
+    }
+
     /// Counts bytes that were sent to a client; returns how long to wait before more is sent to it.
     pub fn spend(&mut self, now: ClockTime, bytes: usize) -> Duration {
         self.due = self.due.max(now - BURST) + time_for(bytes as u64, self.rate.get());

@@ -27,6 +27,8 @@ pub enum Cause {
     PublisherGone,
     /// The publisher no longer retains them, and the history does not have them either.
     NotInHistory,
+    /// The publisher no longer retains them, and no history server could be reached that might have them.
+    HistoryUnreachable,
 }
 
 impl Cause {
@@ -41,6 +43,7 @@ impl Cause {
             Self::Abandoned => "abandoned",
             Self::PublisherGone => "publisher-gone",
             Self::NotInHistory => "not-in-history",
+            Self::HistoryUnreachable => "history-unreachable",
         }
     }
 }
@@ -170,6 +173,12 @@ pub enum SubscriberEvent {
         /// [`LONGEST_EXPECTED`](crate::history::LONGEST_EXPECTED) stands for longer times, too.
         expected: Duration,
     },
+    /// No history server has answered for [`timeout`](crate::history::HistoryConfig::timeout). Messages are still awaited that only a
+    /// history has, from this one on if its number is known. Reported once, until a server answers.
+    HistoryWaiting {
+        /// The first message that is wanted.
+        first: Option<MessageNumber>,
+    },
     /// No history server could be used. Messages that only a history has are reported as lost, from this one on if its
     /// number is known.
     HistoryFailed {
@@ -209,6 +218,7 @@ impl SubscriberEvent {
             Self::OtherStream { .. } => "other-stream",
             Self::StreamChanged { .. } => "stream-changed",
             Self::HistoryQueued { .. } => "history-queued",
+            Self::HistoryWaiting { .. } => "history-waiting",
             Self::HistoryFailed { .. } => "history-failed",
             Self::Stale => "stale",
         }

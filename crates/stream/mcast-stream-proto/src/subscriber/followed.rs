@@ -110,18 +110,25 @@ impl Followed {
 /// When the last heartbeat arrived, and whether the publisher counts as silent since.
 #[derive(Debug)]
 pub(super) struct Liveness {
+    /// With the time for which this process did not run.
     heartbeat_at: ClockTime,
+    heard_at: ClockTime,
     is_silent: bool,
 }
 
 impl Liveness {
     pub(super) const fn new(now: ClockTime) -> Self {
-        Self { heartbeat_at: now, is_silent: false }
+        Self { heartbeat_at: now, heard_at: now, is_silent: false }
     }
 
     /// Notes a heartbeat that says something new.
     pub(super) const fn record_heartbeat(&mut self, now: ClockTime) {
-        self.heartbeat_at = now;
+        (self.heartbeat_at, self.heard_at) = (now, now);
+    }
+
+    /// Returns when the last heartbeat arrived.
+    pub(super) const fn heard_at(&self) -> ClockTime {
+        self.heard_at
     }
 
     /// Notes a sign of life; returns whether the publisher was silent before.

@@ -247,6 +247,12 @@ impl SubscriberMachine {
         self.incarnations.history()
     }
 
+    /// Returns when the last heartbeat of that publisher arrived; `None` if there is no publisher.
+    #[must_use]
+    pub fn last_heartbeat(&self) -> Option<ClockTime> {
+        self.incarnations.current().map(|_| self.followed.liveness.heard_at())
+    }
+
     /// Returns the address from which the heartbeats of that publisher arrive.
     #[must_use]
     pub const fn publisher(&self) -> Option<SocketAddr> {

@@ -72,6 +72,10 @@ pub(in crate::driver) struct Client {
     id: ClientId,
 }
 
+/// Pieces that are sent per second to all clients together at least, of which there are at most 16; and the shortest piece.
+const PIECES_PER_SECOND: u64 = 128;
+const SHORTEST_PIECE: usize = 4_096;
+
 /// What became of a connection.
 pub(super) enum Admitted {
     Client(Client),
@@ -136,6 +140,13 @@ impl Client {
         let wait = state.pace.spend(now, bytes);
         drop(state);
         std::thread::sleep(wait);
+    }
+
+    /// Returns how many bytes to send before the next wait: at a low rate, a client that gets a frame at a time would hear nothing
+    /// in between for so long that it takes the connection for stalled.
+    pub(in crate::driver) fn piece(&self) -> usize {
+        let rate = self.clients.state().pace.rate().get();
+        usize::try_from(rate / PIECES_PER_SECOND).unwrap_or(usize::MAX).max(SHORTEST_PIECE)
     }
 
     /// Whether its turn is over, so that others get theirs.
@@ -318,6 +329,8 @@ pub(in crate::driver) struct Channel<'p> {
     /// The four bytes that begin the greeting, and that seals authenticate.
     magic: &'static [u8; 4],
     deadline: StepDeadline<'p>,
+    /// Counts the bytes that arrive, for a caller that watches them.
+    received: Option<Arc<AtomicU64>>,
     /// The random numbers of the server and the client, from which the keys are derived.
     numbers: (u64, u64),
     cipher: Option<Box<dyn Cipher>>,
@@ -332,7 +345,12 @@ impl<'p> Channel<'p> {
         connection.set_read_timeout(Some(CHECK_INTERVAL))?;
         connection.set_write_timeout(Some(CHECK_INTERVAL))?;
         connection.set_nodelay(true)?;
-        Ok(Self { connection, magic, deadline, numbers: (0, 0), cipher: None })
+        Ok(Self { connection, magic, deadline, received: None, numbers: (0, 0), cipher: None })
+    }
+
+    /// Counts the bytes that arrive from here on, there as well.
+    pub(in crate::driver) fn count_received(&mut self, received: Arc<AtomicU64>) {
+        self.received = Some(received);
     }
 
     /// Sets the time limit of each step from here on.
@@ -385,6 +403,17 @@ impl<'p> Channel<'p> {
     }
 
     pub(in crate::driver) fn send(&mut self, count: u64, bytes: &[u8]) -> io::Result<()> {
+        self.send_in_pieces(count, bytes, usize::MAX, |_| {})
+    }
+
+    /// Sends a frame in pieces of at most this length, and calls `sent` after each.
+    pub(in crate::driver) fn send_in_pieces(
+        &mut self,
+        count: u64,
+        bytes: &[u8],
+        longest: usize,
+        mut sent: impl FnMut(usize),
+    ) -> io::Result<()> {
         let tag_length = if self.cipher.is_some() { TAG_LENGTH } else { 0 };
         let mut frame = Vec::with_capacity(LENGTH + bytes.len() + tag_length);
         frame.extend_from_slice(&((bytes.len() + tag_length) as u32).to_be_bytes());
@@ -393,7 +422,11 @@ impl<'p> Channel<'p> {
             let tag = cipher.seal(count, self.magic, &mut frame[LENGTH..]);
             frame.extend_from_slice(&tag.ok_or_else(|| invalid("the cipher failed"))?);
         }
-        self.write(&frame)
+        for piece in frame.chunks(longest) {
+            self.write(piece)?;
+            sent(piece.len());
+        }
+        Ok(())
     }
 
     pub(in crate::driver) fn receive(&mut self, count: u64, longest: usize) -> io::Result<Vec<u8>> {
@@ -420,7 +453,12 @@ impl<'p> Channel<'p> {
         while !bytes.is_empty() {
             match self.connection.read(bytes) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => bytes = &mut bytes[count..],
+                Ok(count) => {
+                    bytes = &mut bytes[count..];
+                    if let Some(received) = &self.received {
+                        received.fetch_add(count as u64, Ordering::Release);
+                    }
+                }
                 Err(error) if is_transient(&error) => {}
                 Err(error) => return Err(error),
             }

@@ -194,6 +194,11 @@ impl Feed {
         u64::try_from(1_700_000_000 * SECOND as i64 + self.wall).ok()
     }
 
+    /// Returns how many processes have begun.
+    pub(crate) const fn lives(&self) -> u32 {
+        self.lives
+    }
+
     /// Returns the first of all messages that the present stream has.
     fn base(&self) -> u64 {
         self.bases.last()

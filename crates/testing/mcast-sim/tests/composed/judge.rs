@@ -14,8 +14,10 @@ const RESTART_BOUND: u64 = 2 * SECOND;
 const FLOOD_BOUND: u64 = 100_000_000;
 /// What a subscriber sends, besides a datagram for each that it receives.
 const FEEDBACK_PER_SECOND: u64 = 100;
-/// Outages of less than this in all are within the timeout of a loss that is healed.
-const TIMEOUT: u64 = 4 * SECOND;
+/// Outages of the history server alone, while the publisher is heard, that no patience is shorter than: of a loss that is healed,
+/// and of a start, before any server has answered.
+const HEAL_TIMEOUT: u64 = 4 * SECOND;
+const START_TIMEOUT: u64 = 14 * SECOND;
 
 /// Returns what did not hold.
 pub(crate) fn judge(world: &World<'_>, is_interrupted: &[bool]) -> Vec<String> {
@@ -215,32 +217,38 @@ fn length((from, to): (u64, u64)) -> u64 {
     to - from
 }
 
-/// For how long the publisher does not serve.
-fn outage_of_feed(world: &World<'_>) -> u64 {
-    let outage = |fault: &FeedFault| match *fault {
-        FeedFault::Stall(span) | FeedFault::DiskFull(span) => length(span),
-        FeedFault::Kill { down, .. } => down + SECOND,
-        FeedFault::Rotate { dropped_after: Some(_), .. } => SECOND,
-        _ => 0,
+/// Whether the history server was away, while the publisher was heard, for longer than a subscriber waits for one that has not
+/// answered. One that has answered is waited for, and so is any by a subscriber that continues where it was.
+fn is_server_given_up(world: &World<'_>, index: usize) -> bool {
+    let (plan, reader) = (&world.plan.readers[index], &world.readers[index]);
+    // The heartbeats of a sealed stream do not show where its history is.
+    let hides_server = |traffic| match traffic {
+        Traffic::Tcp => true,
+        Traffic::Announcements => world.plan.feed.sealed,
+        _ => false,
     };
-    world.plan.feed.faults.iter().map(outage).sum()
-}
-
-/// Whether a subscriber must get everything that it was promised: it uses the history, and the outages are shorter than its
-/// timeout.
-fn is_lossless(world: &World<'_>, index: usize) -> bool {
-    let plan = &world.plan.readers[index];
-    // The time in which the process did not run counts for no timeout.
     let outage = |fault: &ReaderFault| match *fault {
-        ReaderFault::Cut(span)
-        | ReaderFault::Without(Traffic::Tcp | Traffic::Announcements | Traffic::Heartbeats, span) => {
+        ReaderFault::Without(traffic, span)
+            if hides_server(traffic) && reader.answered_at.is_none_or(|at| span.0 <= at) =>
+        {
             length(span)
         }
-        // Another process does not continue where a live one was.
-        ReaderFault::Kill { .. } => 60 * SECOND,
         _ => 0,
     };
     let outages: u64 = plan.faults.iter().map(outage).sum();
+    match plan.begin {
+        Begin::Resume(_) => false,
+        Begin::Live | Begin::Snapshot => outages >= HEAL_TIMEOUT,
+        Begin::Oldest | Begin::Number(_) | Begin::Time(_) => outages >= START_TIMEOUT,
+    }
+}
+
+/// Whether a subscriber must get everything that it was promised, however long it was cut off, or the publisher or itself was
+/// stopped: it uses the history.
+fn is_lossless(world: &World<'_>, index: usize) -> bool {
+    let plan = &world.plan.readers[index];
+    // Another process does not continue where a live one was.
+    let kills = |fault: &ReaderFault| matches!(fault, ReaderFault::Kill { .. });
     let drops_keys = |fault: &FeedFault| matches!(fault, FeedFault::Rotate { dropped_after: Some(_), .. });
     // What was published before it joined, and no log has, is not promised to a subscriber of the live stream.
     // A publisher does not wait for a subscriber that has been silent for too long, and for none for longer than `--linger`.
@@ -255,9 +263,9 @@ fn is_lossless(world: &World<'_>, index: usize) -> bool {
         // Repairs may fill a narrow link for longer than its timeout.
         && (!is_narrow(plan) || world.plan.feed.waits)
         && !is_left_behind
-        && outages + outage_of_feed(world) < TIMEOUT
+        && !plan.faults.iter().any(kills)
+        && !is_server_given_up(world, index)
         && !world.plan.feed.faults.iter().any(drops_keys)
-        // The heartbeats of a sealed stream do not show where its history is.
         && (plan.loss_of_announcements < 0.5 || !world.plan.feed.sealed)
         && is_clock_steady(world)
 }

@@ -43,6 +43,27 @@ pub(crate) struct Link {
     pub(crate) offered: u64,
 }
 
+/// When Linux first sends a segment again that is not acknowledged. Each repetition doubles it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RetransmissionTimeout {
+    /// Of a connection that is to be opened.
+    Opening,
+    /// Of a connection whose round trip is short.
+    Open,
+}
+
+impl RetransmissionTimeout {
+    const fn nanoseconds(self) -> u64 {
+        match self {
+            Self::Opening => SECOND,
+            Self::Open => SECOND / 5,
+        }
+    }
+}
+
+/// The longest time between two repetitions.
+const LONGEST_RETRANSMISSION: u64 = 120 * SECOND;
+
 /// The queue of a narrow link, in bytes.
 const QUEUE: u64 = 64 << 10;
 
@@ -58,21 +79,6 @@ impl Link {
             ReaderFault::Without(kind, span) => *kind == traffic && is_in(*span, now),
             _ => false,
         })
-    }
-
-    /// When traffic of this kind passes again.
-    pub(crate) fn passes_at(&self, mut now: u64, traffic: Traffic) -> u64 {
-        loop {
-            let blocks = |fault: &ReaderFault| match fault {
-                ReaderFault::Cut(span) => is_in(*span, now).then_some(span.1),
-                ReaderFault::Without(kind, span) => (*kind == traffic && is_in(*span, now)).then_some(span.1),
-                _ => None,
-            };
-            match self.plan.faults.iter().find_map(blocks) {
-                Some(end) => now = end,
-                None => return now,
-            }
-        }
     }
 
     /// Whether nothing arrives of this path.
@@ -107,18 +113,23 @@ impl Link {
         (0..copies).map(|_| now + self.plan.delay + self.dice.below(self.plan.jitter + 1)).collect()
     }
 
-    /// Returns when bytes of a TCP connection arrive: retransmissions back off while nothing passes.
-    pub(crate) fn send_by_tcp(&mut self, now: u64, length: usize) -> u64 {
+    /// Returns when a segment of a TCP connection arrives that is sent at this time. While nothing passes, it is sent again
+    /// after this timeout, twice that, and so on: a connection that is stalled stays so until then, however soon the link
+    /// works again.
+    pub(crate) fn send_by_tcp(&mut self, now: u64, length: usize, first: RetransmissionTimeout) -> u64 {
+        let (mut sent_at, mut timeout) = (now, first.nanoseconds());
+        while !self.passes(sent_at, Traffic::Tcp) {
+            sent_at += timeout;
+            timeout = (2 * timeout).min(LONGEST_RETRANSMISSION);
+        }
         let queued = match self.plan.narrow {
             Some(rate) => {
-                self.idle_at = self.idle_at.max(now) + length as u64 * SECOND / rate;
-                self.idle_at - now
+                self.idle_at = self.idle_at.max(sent_at) + length as u64 * SECOND / rate;
+                self.idle_at - sent_at
             }
             None => 0,
         };
-        let passes = self.passes_at(now, Traffic::Tcp);
-        let wait = if passes > now { self.dice.below(passes - now + 1) } else { 0 };
-        passes + wait + queued + self.plan.delay
+        sent_at + queued + self.plan.delay
     }
 }
 

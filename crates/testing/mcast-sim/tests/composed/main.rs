@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod audit;
+mod connection;
 mod defects;
 mod feed;
 mod judge;
 mod link;
+mod outages;
 mod plan;
 mod reader;
 #[path = "../../../../stream/mcast-stream-proto/tests/simulation/signer.rs"]

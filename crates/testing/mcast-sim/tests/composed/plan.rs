@@ -38,6 +38,8 @@ pub(crate) struct FeedPlan {
     pub(crate) syncs_each: bool,
     /// The log is pruned to this many bytes.
     pub(crate) retained: Option<u64>,
+    /// The bytes per second that the history server sends, of which each connection gets as much.
+    pub(crate) serve_rate: Option<u64>,
     pub(crate) signed: bool,
     /// The number of groups that everything is sent to.
     pub(crate) paths: u8,
@@ -208,6 +210,7 @@ impl FeedPlan {
         linger: 40 * SECOND,
         syncs_each: false,
         retained: None,
+        serve_rate: None,
         signed: false,
         paths: 1,
         unlogged: false,
@@ -236,6 +239,7 @@ impl Plan {
             sealed: dice.chance(0.3),
             syncs_each: dice.chance(0.5),
             retained: None,
+            serve_rate: None,
             signed: false,
             paths: 1,
             unlogged: false,
@@ -268,7 +272,46 @@ impl Plan {
         let mut plan = Self { seed, feed, readers };
         plan.draw_transport(&mut Dice::new(seed ^ 0x7061_7468));
         plan.draw_state(&mut Dice::new(seed ^ 0x7374_6174));
+        plan.draw_outages(&mut Dice::new(seed ^ 0x6f75_7461));
         plan
+    }
+
+    /// Draws cuts and stops of any length up to a minute, at any moment of a start, a heal or a resume, which a slow server
+    /// makes long.
+    fn draw_outages(&mut self, dice: &mut Dice) {
+        let Self { feed, readers, .. } = self;
+        if dice.chance(0.4) {
+            // All is read in about this time.
+            let bytes = feed.messages * (feed.length as u64 + 20);
+            feed.serve_rate = Some(bytes / dice.pick(&[2, 5, 10]));
+        }
+        if !dice.chance(0.4) {
+            return;
+        }
+        let named = feed.acks.map_or(0, |acks| acks.named);
+        let index = dice.below(readers.len() as u64) as usize;
+        let ends = feed.ends();
+        let reader = &mut readers[index];
+        if !matches!(reader.begin, Begin::Live | Begin::Snapshot) && index >= named && dice.chance(0.7) {
+            // There is something to read.
+            reader.joins = reader.joins.max(ends - dice.below((ends - BEGIN) / 2));
+        }
+        let begins = match dice.chance(0.5) {
+            true => reader.joins + dice.below(3 * SECOND),
+            // Whenever it may be healing.
+            false => BEGIN + dice.below(ends + SECOND - BEGIN),
+        };
+        let length = match dice.chance(0.5) {
+            true => dice.pick(&[3_300 * MILLISECOND, 3_500 * MILLISECOND, 6 * SECOND, 7 * SECOND]),
+            false => 2 * SECOND + dice.below(58 * SECOND),
+        };
+        let span = (begins, begins + length);
+        match dice.below(6) {
+            0 | 1 => reader.faults.push(ReaderFault::Cut(span)),
+            2 => reader.faults.push(ReaderFault::Without(Traffic::Tcp, span)),
+            3 => reader.faults.push(ReaderFault::Stall(span)),
+            _ => feed.faults.push(FeedFault::Stall(span)),
+        }
     }
 
     /// Draws whether there is a log, and who starts with the state of the publisher.
@@ -378,6 +421,7 @@ impl Plan {
         add(&|plan| plan.feed.parity = false);
         add(&|plan| plan.feed.waits = false);
         add(&|plan| plan.feed.retained = None);
+        add(&|plan| plan.feed.serve_rate = None);
         add(&|plan| plan.feed.one_way = false);
         add(&|plan| plan.feed.unlogged = false);
         add(&|plan| {

@@ -15,6 +15,7 @@ use mcast_stream_proto::wire::{Incarnation, MessageNumber, SubscriberId};
 use mcast_stream_proto::{ClockTime, SubscriberMachine, Target};
 
 use crate::audit::Audit;
+use crate::connection::Connection;
 use crate::feed::{Destination, Feed, STREAM, name_of};
 use crate::link::{Link, SendBuffer};
 use crate::plan::{Begin, Gaps, MILLISECOND, ReaderPlan, SECOND};
@@ -44,17 +45,11 @@ pub(crate) enum Client {
 #[derive(Debug)]
 pub(crate) enum Report {
     Frame(u64, Vec<u8>),
+    /// Some bytes of a frame have arrived.
+    Part(u64),
     Failed(u64),
-}
-
-impl Report {
-    /// Returns how many bytes it takes on the way.
-    pub(crate) const fn length(&self) -> usize {
-        match self {
-            Self::Frame(_, frame) => frame.len(),
-            Self::Failed(_) => 0,
-        }
-    }
+    /// The server has closed the connection.
+    Closed,
 }
 
 /// How a subscriber ended.
@@ -74,6 +69,8 @@ pub(crate) struct Reader {
     pub(crate) audit: Audit,
     pub(crate) exit: Option<ReaderExit>,
     pub(crate) lives: u64,
+    /// When a history server answered it for the first time.
+    pub(crate) answered_at: Option<u64>,
     /// The first number that no process of it has processed.
     pub(crate) processed: u64,
     /// The ids of its former processes.
@@ -91,8 +88,10 @@ pub(crate) struct Process {
     events: VecDeque<SubscriberEvent>,
     is_joining: bool,
     pub(crate) client: Client,
-    pub(crate) is_connected: bool,
-    pub(crate) reports: VecDeque<Report>,
+    pub(crate) connection: Option<Connection>,
+    reports: VecDeque<Report>,
+    /// The request of whose answer bytes have arrived.
+    has_part: Option<u64>,
     pub(crate) inbox: VecDeque<(SocketAddr, u8, Vec<u8>)>,
     control: SendBuffer,
     unprocessed: VecDeque<Position>,
@@ -136,6 +135,7 @@ impl Reader {
             process: None,
             exit: None,
             lives: 0,
+            answered_at: None,
             processed: 0,
             former: Vec::new(),
             feedback: 0,
@@ -219,8 +219,9 @@ impl Reader {
             history,
             events: VecDeque::new(),
             client: Client::Idle,
-            is_connected: false,
+            connection: None,
             reports: VecDeque::new(),
+            has_part: None,
             inbox: VecDeque::new(),
             control: SendBuffer::of(1),
             unprocessed: VecDeque::new(),
@@ -287,7 +288,9 @@ impl Reader {
     /// Does what is due; returns what to send.
     pub(crate) fn run(&mut self, now: u64) -> Vec<Outgoing> {
         let mut out = Vec::new();
-        let Self { process: Some(process), audit, plan, processed, .. } = self else { return out };
+        let Self { process: Some(process), audit, plan, processed, answered_at, .. } = self else {
+            return out;
+        };
         let failures = audit.history_failed.len();
         process.process_messages(now, plan, processed);
         process.receive(now, audit, plan);
@@ -295,6 +298,9 @@ impl Reader {
         process.step_all(now, audit, plan, &[]);
         process.send(now, &mut out);
         process.step_all(now, audit, plan, &[]);
+        if process.is_answered {
+            answered_at.get_or_insert(now);
+        }
         if process.core.kept() > WINDOW {
             audit.violations.push(format!("it keeps {} datagrams at {now}", process.core.kept()));
         }
@@ -363,9 +369,7 @@ impl Reader {
 
     pub(crate) fn wakes_at(&self) -> u64 {
         let Some(process) = &self.process else { return u64::MAX };
-        // A request that is under way wakes it.
-        let history =
-            process.history.as_ref().filter(|_| process.is_joining && process.client == Client::Idle);
+        let history = process.history.as_ref().filter(|_| process.is_joining);
         let client = match process.client {
             _ if !process.is_joining => u64::MAX,
             Client::Asking { until, .. } => until,
@@ -486,8 +490,16 @@ impl Process {
     fn exchange(&mut self, now: u64, out: &mut Vec<Outgoing>) {
         let time = ClockTime(now);
         let Some(history) = &mut self.history else { return };
-        if let (Some(served), Some(publisher)) = (self.core.served_history(), self.core.publisher()) {
-            history.handle_advertisement(served.address(publisher));
+        history.handle_publisher(time, &self.core);
+        if let Some(id) = self.has_part.take() {
+            history.handle_progress(time, id);
+        }
+        history.handle_timeout(time);
+        if let Client::Asking { id, .. } = self.client
+            && history.request() != Some(id)
+        {
+            // The machine has given it up, and with it the connection.
+            (self.client, self.connection) = (Client::Idle, None);
         }
         if let Some(query) = history.poll_query(time) {
             out.push(Outgoing::Request(query));
@@ -499,12 +511,12 @@ impl Process {
         match self.client {
             Client::Asking { id, until } if now >= until => {
                 self.reports.push_back(Report::Failed(id));
-                (self.client, self.is_connected) = (Client::Idle, false);
+                (self.client, self.connection) = (Client::Idle, None);
             }
             _ => {}
         }
         if history.is_live() {
-            self.is_connected = false;
+            self.connection = None;
         }
         while history.wants_frame()
             && let Some(report) = self.reports.pop_front()
@@ -523,6 +535,7 @@ impl Process {
                     self.is_answered = true;
                     history.handle_frame(time, id, crate::world::FEED, frame);
                 }
+                Report::Part(_) | Report::Closed => {}
                 Report::Failed(id) => {
                     if matches!(self.client, Client::Asking { id: of, .. } if of == id) {
                         self.client = Client::Idle;
@@ -530,6 +543,24 @@ impl Process {
                     history.handle_failure(time, id);
                 }
             }
+        }
+    }
+
+    /// Takes what arrives on its connection.
+    pub(crate) fn take_report(&mut self, report: Report) {
+        match (report, self.client) {
+            (Report::Part(id), _) => self.has_part = Some(id),
+            (Report::Closed, client) => {
+                self.connection = None;
+                if let Client::Asking { id, .. } = client {
+                    self.reports.push_back(Report::Failed(id));
+                }
+            }
+            (Report::Failed(id), _) => {
+                self.connection = None;
+                self.reports.push_back(Report::Failed(id));
+            }
+            (report @ Report::Frame(..), _) => self.reports.push_back(report),
         }
     }
 

@@ -9,11 +9,12 @@ use mcast_stream_proto::history::HistoryQuery;
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream_proto::wire::{DatagramWriter, Header, Incarnation, KeyEpoch, Kind, Probe, SubscriberId};
 
+use crate::connection::{Answering, ClientOf};
 use crate::feed::{Destination, Feed, STREAM};
 use crate::judge;
-use crate::link::{is_in, traffic_of};
+use crate::link::{RetransmissionTimeout, is_in, traffic_of};
 use crate::plan::{BEGIN, FeedFault, MILLISECOND, Plan, ReaderFault, SECOND, Span, Traffic};
-use crate::reader::{Client, Outgoing, Reader, Report, StateRequest};
+use crate::reader::{Outgoing, Reader, Report, StateRequest};
 
 pub(crate) const FEED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 7000);
 
@@ -27,7 +28,7 @@ pub(crate) fn exists(address: SocketAddr) -> bool {
 }
 
 #[derive(Debug)]
-enum Event {
+pub(crate) enum Event {
     FeedWakes,
     FeedResumes,
     FeedStarts,
@@ -48,9 +49,13 @@ enum Event {
     Announcement(usize),
     /// A search for history servers arrives at this subscriber, or at the server.
     Search(Option<usize>),
-    /// A request arrives at the server, for this connection.
-    Request(usize, u64, HistoryQuery),
-    Answer(usize, u64, Report),
+    /// A client has connected to the server, for this request.
+    Greet(ClientOf, u64),
+    /// A request arrives at the server.
+    Request(ClientOf, HistoryQuery),
+    /// The server sends the next frame.
+    Serve(Answering),
+    Answer(ClientOf, Report),
     /// A request for the state of the publisher arrives, of this subscriber and its life.
     Fetch(usize, u64, StateRequest),
     State(usize, u64, StateRequest, u64),
@@ -61,13 +66,13 @@ enum Event {
 pub(crate) struct World<'p> {
     pub(crate) plan: &'p Plan,
     pub(crate) now: u64,
-    queue: EventQueue<u64, Event>,
+    pub(crate) queue: EventQueue<u64, Event>,
     pub(crate) feed: Feed,
     pub(crate) readers: Vec<Reader>,
     feed_wakes_at: u64,
     reader_wakes_at: Vec<u64>,
-    /// When the last bytes of each connection arrive.
-    tcp_at: Vec<u64>,
+    /// The number of the last connection to the history server.
+    pub(crate) last_connection: u64,
     strangers: u32,
     /// How often in succession each process was due at once again: the publisher, and the subscribers.
     spins: Vec<u32>,
@@ -108,7 +113,7 @@ impl<'p> World<'p> {
     pub(crate) fn simulate(plan: &'p Plan) -> (Self, Vec<String>) {
         let mut world = Self::new(plan);
         world.schedule();
-        let horizon = plan.feed.ends() + plan.feed.linger + 60 * SECOND;
+        let horizon = (plan.feed.ends() + plan.feed.linger).max(world.last_fault()) + 120 * SECOND;
         while let Some((at, event)) = world.queue.pop_until(horizon) {
             world.now = at;
             world.happen(event);
@@ -139,7 +144,7 @@ impl<'p> World<'p> {
             feed,
             feed_wakes_at: u64::MAX,
             reader_wakes_at: vec![u64::MAX; readers.len()],
-            tcp_at: vec![0; readers.len()],
+            last_connection: 0,
             spins: vec![0; readers.len() + 1],
             readers,
             strangers: 0,
@@ -331,16 +336,10 @@ impl<'p> World<'p> {
                     self.wake_feed(at.max(self.now));
                 }
             }
-            Event::Request(index, id, query) => self.serve(index, id, query),
-            Event::Answer(index, life, report) => {
-                if self.readers[index].lives == life
-                    && let Some(process) = &mut self.readers[index].process
-                {
-                    process.is_connected = !matches!(report, Report::Failed(..));
-                    process.reports.push_back(report);
-                    self.run_reader(index);
-                }
-            }
+            Event::Greet(to, id) => self.greet(to, id),
+            Event::Request(from, query) => self.serve(from, query),
+            Event::Serve(answering) => self.send_frames(answering),
+            Event::Answer(to, report) => self.arrive(to, report),
             Event::Fetch(index, life, wanted) => self.fetch(index, life, wanted),
             Event::State(index, life, wanted, number) => {
                 if self.readers[index].lives == life {
@@ -368,7 +367,7 @@ impl<'p> World<'p> {
         let reader = &mut self.readers[index];
         match state {
             Some(number) => {
-                let at = reader.link.send_by_tcp(self.now, STATE_LENGTH);
+                let at = reader.link.send_by_tcp(self.now, STATE_LENGTH, RetransmissionTimeout::Open);
                 self.queue.push(at, Event::State(index, life, wanted, number));
             }
             None => self.queue.push(self.now + 100 * MILLISECOND, Event::Fetch(index, life, wanted)),
@@ -387,19 +386,7 @@ impl<'p> World<'p> {
             // Half of the processes are killed while they write.
             false => self.feed.kill(self.now, (self.now / MILLISECOND).is_multiple_of(2)),
         }
-        // The system of the server resets its connections.
-        for index in 0..self.readers.len() {
-            let life = self.readers[index].lives;
-            if let Some(process) = &self.readers[index].process
-                && let Client::Asking { id, .. } = process.client
-            {
-                let at = self.tcp_at[index].max(self.readers[index].link.send_by_tcp(self.now, 0));
-                self.queue.push(at, Event::Answer(index, life, Report::Failed(id)));
-            }
-            if let Some(process) = &mut self.readers[index].process {
-                process.is_connected = false;
-            }
-        }
+        self.close_connections(power);
         self.queue.push(self.now + down, Event::FeedStarts);
     }
 
@@ -498,7 +485,7 @@ impl<'p> World<'p> {
         }
     }
 
-    fn run_reader(&mut self, index: usize) {
+    pub(crate) fn run_reader(&mut self, index: usize) {
         if self.reader_is_stalled(index) {
             return;
         }
@@ -514,14 +501,11 @@ impl<'p> World<'p> {
                 Outgoing::Search => self.pass_search(index),
                 Outgoing::Fetch(wanted) => {
                     let life = self.readers[index].lives;
-                    let at = self.readers[index].link.send_by_tcp(self.now, 0);
+                    let link = &mut self.readers[index].link;
+                    let at = link.send_by_tcp(self.now, 0, RetransmissionTimeout::Opening);
                     self.queue.push(at, Event::Fetch(index, life, wanted));
                 }
-                Outgoing::Request(query) => {
-                    let life = self.readers[index].lives;
-                    let at = self.readers[index].link.send_by_tcp(self.now, 0);
-                    self.queue.push(at, Event::Request(index, life, query));
-                }
+                Outgoing::Request(query) => self.request(index, query),
             }
         }
         let due = self.readers[index].wakes_at();
@@ -557,32 +541,6 @@ impl<'p> World<'p> {
                     self.queue.push(at, Event::Search(Some(other)));
                 }
             }
-        }
-    }
-
-    /// The history server answers a request.
-    fn serve(&mut self, index: usize, life: u64, query: HistoryQuery) {
-        let stall = |fault: &FeedFault| match fault {
-            FeedFault::Stall(span) if is_in(*span, self.now) => Some(span.1),
-            _ => None,
-        };
-        if let Some(until) = self.plan.feed.faults.iter().find_map(stall) {
-            return self.queue.push(until + 1, Event::Request(index, life, query));
-        }
-        let failed = Report::Failed(query.id);
-        let reports: Vec<Report> = match self.feed.process.is_some() {
-            true => {
-                let frames = self.feed.answer(query.start, query.count);
-                frames.into_iter().map(|frame| Report::Frame(query.id, frame)).collect()
-            }
-            // Nobody listens.
-            false => vec![failed],
-        };
-        for report in reports {
-            let length = report.length();
-            let at = self.readers[index].link.send_by_tcp(self.now, length).max(self.tcp_at[index]);
-            self.tcp_at[index] = at;
-            self.queue.push(at, Event::Answer(index, life, report));
         }
     }
 

@@ -502,6 +502,7 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
             "rival",
             "key-wrong",
             "stream-changed",
+            "history-waiting",
             "history-failed",
             "history-queued",
             "signed",

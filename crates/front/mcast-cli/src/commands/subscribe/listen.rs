@@ -291,7 +291,8 @@ impl<'a> Listener<'a> {
     }
 
     fn handle_event(&mut self, event: &SubscriberEvent) -> anyhow::Result<()> {
-        let is_failure = matches!(event, SubscriberEvent::HistoryFailed { .. });
+        let is_failure =
+            matches!(event, SubscriberEvent::HistoryWaiting { .. } | SubscriberEvent::HistoryFailed { .. });
         let remedy = if is_failure { self.subscriber.history_problem().map(ToOwned::to_owned) } else { None };
         self.sink.event(event, remedy)?;
         self.resume.iter_mut().for_each(|resume| resume.record_event(event));

@@ -22,6 +22,7 @@ impl HistoryMachine {
         datagram: &[u8],
         mut event: impl FnMut(SubscriberEvent),
     ) {
+        self.handle_publisher(now, subscriber);
         subscriber.join_history(now, self.account());
         loop {
             if !self.has_room() {
@@ -88,6 +89,8 @@ impl HistoryMachine {
         match event {
             Joined { publisher, message, .. } => {
                 self.record_live(identity, Some(publisher));
+                self.has_stream_ended = false;
+                self.handle_heartbeat(now);
                 // What is missing before the first message of a new incarnation is reported as lost.
                 let is_first = self.backlog.next.is_none_or(|next| next.incarnation == identity.content);
                 let next = of_live(if is_first { message } else { MessageNumber(0) });
@@ -129,6 +132,7 @@ impl HistoryMachine {
             }
             Ended { messages } => {
                 self.record_live(identity, None);
+                self.has_stream_ended = true;
                 if is_live {
                     self.delivery.is_tail_known = true;
                     return Some(event);
@@ -221,7 +225,9 @@ impl HistoryMachine {
     fn heals(&self, cause: Cause) -> bool {
         let is_requested = match self.healing {
             Healing::CatchingUp => true,
-            Healing::Reached => self.config.heal || cause == Cause::Unrecoverable,
+            Healing::Reached => {
+                self.config.heal || matches!(cause, Cause::Unrecoverable | Cause::PublisherGone)
+            }
             Healing::AsConfigured => self.config.heal,
             Healing::Abandoned => false,
         };
@@ -258,19 +264,17 @@ impl HistoryMachine {
 
     /// Discards the oldest items of a full backlog: they come from the history as well.
     fn limit_backlog(&mut self) {
-        let is_catching_up = self.is_catching_up();
-        let Source::History(reading) = &mut self.source else { return };
-        while self.backlog.bytes() > self.config.backlog {
-            // While nothing is published, the history brings nothing either.
-            let since = reading.progress_at.max(self.filling_since);
-            let is_stalled = self.clock.now() >= since + STALL && reading.frames.is_empty();
-            if !is_catching_up && is_stalled {
-                // The history does not bring them, and what is here must not get lost as well.
-                reading.must_give_up = true;
-                return;
-            }
+        while matches!(self.source, Source::History(_)) && self.backlog.bytes() > self.config.backlog {
             self.backlog.pop();
         }
+    }
+
+    /// Whether a loss is healed, and the history has brought nothing for a while: what is here must not get lost as well. While
+    /// nothing is published, the history brings nothing either.
+    pub(super) fn is_healing_stalled(&self) -> bool {
+        let Some(reading) = self.source.reading().filter(|_| !self.is_catching_up()) else { return false };
+        let since = reading.progress_at.max(self.filling_since);
+        self.clock.now() >= since + STALL && reading.frames.is_empty()
     }
 }
 

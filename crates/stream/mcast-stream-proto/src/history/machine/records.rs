@@ -7,7 +7,8 @@ use super::super::record::{HistoryContent, HistoryRecord};
 use super::super::search;
 use super::delivery::{Stored, message_length};
 use super::{
-    ABSENCE, HEALING_AWAY, Healing, HistoryMachine, HistoryStart, LONGEST_AWAY, START_TIMEOUT, Source,
+    ABSENCE, HEALING_AWAY, HEALING_UNREACHED, Healing, HistoryMachine, HistoryStart, LONGEST_AWAY,
+    START_TIMEOUT, Source,
 };
 use crate::ClockTime;
 use crate::subscriber::{Cause, SubscriberEvent};
@@ -34,7 +35,23 @@ impl HistoryMachine {
             }
             return Some(());
         }
-        self.end_reading()
+        if self.end_reading().is_some() {
+            return Some(());
+        }
+        self.report_wait()
+    }
+
+    /// Reports, once, that no server answers although messages are missing; `None` if there is nothing to report.
+    fn report_wait(&mut self) -> Option<()> {
+        // Without a live stream, it is the publisher that is missing.
+        self.backlog.front()?;
+        let (run, timeout) = (self.clock.now(), self.config.timeout);
+        if !self.source.reading_mut()?.reports_wait(run, timeout) {
+            return None;
+        }
+        let first = self.delivery.position.map(|position| position.number);
+        self.delivery.push_event(SubscriberEvent::HistoryWaiting { first });
+        Some(())
     }
 
     /// Ends the reading if it is over, or the stream if that is, once all records are taken; `None` if neither is.
@@ -43,8 +60,7 @@ impl HistoryMachine {
         let is_abandoned = self.healing == Healing::Abandoned;
         let is_empty = reading.edge_since.is_some() && self.delivery.position.is_none();
         let is_over = is_abandoned
-            || reading.must_give_up
-            || self.clock.now() >= self.given_up_at(reading)
+            || self.given_up_at(reading).is_some_and(|at| self.clock.now() >= at)
             || is_empty && self.config.start == Some(HistoryStart::Oldest);
         let is_absent = reading.edge_since.is_some_and(|since| self.clock.now() >= since + ABSENCE);
         match self.backlog.front() {
@@ -118,7 +134,14 @@ impl HistoryMachine {
 
     /// Continues with the live stream, which begins at `front`, and reports what is missing before it as lost.
     fn give_up(&mut self, front: Position) {
-        let Some(&Reading { is_answered, cause, progress_at, .. }) = self.source.reading() else { return };
+        let Some(reading) = self.source.reading() else { return };
+        let &Reading { cause, progress_at, .. } = reading;
+        // What no server has said is not claimed.
+        let is_answered = reading.lacks_more();
+        let cause = match cause {
+            Cause::NotInHistory if !is_answered => Cause::HistoryUnreachable,
+            other => other,
+        };
         let is_abandoned = self.healing == Healing::Abandoned;
         // How many messages a start lacks that only a history has is unknown.
         let is_unknown = !is_answered
@@ -138,6 +161,7 @@ impl HistoryMachine {
                 self.healing = Healing::AsConfigured;
             }
             self.search.record_failure();
+            self.is_reached = false;
             self.unanswered_since.get_or_insert(progress_at);
         }
         let cause = if is_abandoned { Cause::Abandoned } else { cause };
@@ -184,22 +208,37 @@ impl HistoryMachine {
         positions.is_some_and(|(position, front)| position >= front)
     }
 
-    /// Returns when the history is given up if it brings nothing new.
-    pub(super) fn given_up_at(&self, reading: &Reading) -> RunTime {
-        let timeout = match self.is_catching_up() && !reading.is_answered {
-            true if self.has_no_server() => {
-                search::SHORT.min(self.config.timeout.saturating_mul(START_TIMEOUT))
-            }
-            true => self.config.timeout.saturating_mul(START_TIMEOUT),
-            false => self.config.timeout,
+    /// Returns when the history is given up if it brings nothing new; `None`: not before something else happens.
+    pub(super) fn given_up_at(&self, reading: &Reading) -> Option<RunTime> {
+        let timeout = self.config.timeout;
+        let is_lacking = reading.lacks_more();
+        if self.publisher.is_silent(self.clock.now()) {
+            // What the network or the publisher's host does not bring at present says nothing about the history. A publisher
+            // that has ended may never come back.
+            return (is_lacking || self.has_stream_ended).then(|| self.publisher.gone_at());
+        }
+        let is_start = self.is_catching_up();
+        let timeout = match (is_lacking, is_start) {
+            (true, _) => timeout,
+            // It is to get what the server has. One that continues where it was would lose that for all time.
+            (false, true) if self.is_reached || self.continues_by_history() => return None,
+            (false, true) if self.has_no_server() => search::SHORT.min(timeout.saturating_mul(START_TIMEOUT)),
+            (false, true) => timeout.saturating_mul(START_TIMEOUT),
+            (false, false) if self.is_reached => timeout.saturating_mul(HEALING_UNREACHED),
+            (false, false) => timeout,
         };
         // A server that only ever serves others would hold the client forever.
-        let longest_away = if self.is_catching_up() {
-            LONGEST_AWAY
-        } else {
-            self.config.timeout.saturating_mul(HEALING_AWAY)
+        let longest_away = match is_start {
+            true => LONGEST_AWAY,
+            false => self.config.timeout.saturating_mul(HEALING_AWAY),
         };
-        reading.given_up_at(timeout, longest_away)
+        Some(reading.given_up_at(self.publisher.heard_since(), timeout, longest_away))
+    }
+
+    /// Whether it continues where an application was, and a server is known to exist.
+    fn continues_by_history(&self) -> bool {
+        matches!(self.config.start, Some(HistoryStart::At(_)))
+            && (!self.config.searches || self.search.exists())
     }
 
     /// Whether it starts with the oldest message that there is, and nothing shows that a server has older ones than the

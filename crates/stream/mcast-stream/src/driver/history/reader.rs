@@ -64,22 +64,26 @@ pub(super) struct HistoryReader {
     reports: Receiver<Report>,
     /// The request that is under way; the thread gives up any other one.
     current: Arc<AtomicU64>,
+    /// The bytes that have arrived.
+    received: Arc<AtomicU64>,
 }
 
 impl HistoryReader {
     pub(super) fn start(config: ReaderConfig) -> Result<Self, StreamError> {
         let ((jobs, incoming), (outgoing, reports)) = (channel(), sync_channel(QUEUE));
         let (current, active) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let wanted = Arc::clone(&current);
+        let (wanted, received) = (Arc::clone(&current), Arc::new(AtomicU64::new(0)));
+        let counted = Arc::clone(&received);
         let work = move || {
             let (jobs, reports) = (incoming, outgoing);
             let (session, preferred) = (None, None);
-            let worker = Worker { config, jobs, reports, current: wanted, active, session, preferred };
+            let (current, received) = (wanted, counted);
+            let worker = Worker { config, jobs, reports, current, active, received, session, preferred };
             worker.run();
         };
         let thread = std::thread::Builder::new().name("mcast-past".to_owned()).spawn(work);
         thread.map_err(StreamError::Thread)?;
-        Ok(Self { jobs, reports, current })
+        Ok(Self { jobs, reports, current, received })
     }
 
     pub(super) fn ask(&self, job: Job) {
@@ -97,6 +101,11 @@ impl HistoryReader {
     /// Gives up every other request than this one.
     pub(super) fn set_current(&self, id: Option<u64>) {
         self.current.store(id.unwrap_or(0), Ordering::Release);
+    }
+
+    /// Returns how many bytes have arrived in all.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Acquire)
     }
 
     pub(super) fn report(&self) -> Option<Report> {
@@ -117,6 +126,7 @@ struct Worker {
     current: Arc<AtomicU64>,
     /// The request that the thread works on.
     active: Arc<AtomicU64>,
+    received: Arc<AtomicU64>,
     session: Option<Session>,
     /// The server to ask next.
     preferred: Option<Preferred>,
@@ -202,6 +212,9 @@ impl Worker {
                 Err(failure) if failure.has_begun => {
                     return Err(unusable(session.server, &failure.error));
                 }
+                Err(failure) if !self.is_wanted() => {
+                    return Err(unusable(session.server, &failure.error));
+                }
                 // The server has closed it meanwhile.
                 Err(_) => {}
             }
@@ -266,6 +279,7 @@ impl Worker {
         let is_wanted = move || current.load(Ordering::Acquire) == active.load(Ordering::Acquire);
         let mut deadline = StepDeadline::new(TIMEOUT, is_wanted);
         let mut channel = Channel::new(connect(server, &mut deadline)?, GREETING, deadline)?;
+        channel.count_received(Arc::clone(&self.received));
         let epoch = channel.receive_greeting(clock::seed())?;
         channel.seal_with(&job.keys, epoch, job.stream, NO_INCARNATION)?;
         Ok(Session { channel, server, requests: 0, frames: 0 })

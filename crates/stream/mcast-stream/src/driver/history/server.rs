@@ -446,10 +446,10 @@ impl Answer<'_, '_> {
             // The client connects again, and gets other keys.
             return Err(io::Error::other("the connection has sent as much as one key may seal"));
         }
-        self.channel.send(self.next, frame)?;
+        let client = self.client;
+        self.channel.send_in_pieces(self.next, frame, client.piece(), |length| client.sent(length))?;
         self.next += 1;
         self.counts.bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
-        self.client.sent(frame.len());
         Ok(())
     }
 }

@@ -36,6 +36,8 @@ pub(in crate::driver) struct HistorySubscription {
     interface: Option<InterfaceSelector>,
     searcher: Option<HistorySearcher>,
     reader: Option<HistoryReader>,
+    /// The bytes that had arrived at the last look.
+    received: u64,
     /// Whether the connection is closed until the next request.
     is_resting: bool,
     /// A report for which the machine has no room yet.
@@ -65,6 +67,7 @@ impl HistorySubscription {
             interface,
             searcher: None,
             reader: None,
+            received: 0,
             is_resting: true,
             held: None,
             events: VecDeque::new(),
@@ -97,10 +100,22 @@ impl HistorySubscription {
         });
     }
 
-    /// Passes the history that the publisher shows.
-    pub(in crate::driver) fn record_publisher(&mut self, core: &SubscriberMachine) {
-        if let (Some(history), Some(publisher)) = (core.served_history(), core.publisher()) {
-            self.machine.handle_advertisement(history.address(publisher));
+    /// Passes what the publisher shows: that it is there, and its history.
+    pub(in crate::driver) fn record_publisher(&mut self, now: ClockTime, core: &SubscriberMachine) {
+        self.machine.handle_publisher(now, core);
+    }
+
+    /// Notes the bytes that have arrived, and gives up a request without any.
+    fn watch(&mut self, now: ClockTime) {
+        let Some((reader, id)) = self.reader.as_ref().zip(self.machine.request()) else { return };
+        let received = reader.received();
+        if core::mem::replace(&mut self.received, received) != received {
+            self.machine.handle_progress(now, id);
+        }
+        self.machine.handle_timeout(now);
+        if self.machine.request().is_none() {
+            reader.set_current(None);
+            self.problem = Some("the history server does not answer".to_owned());
         }
     }
 
@@ -112,7 +127,8 @@ impl HistorySubscription {
         }
         let is_due = self.machine.poll_search(now);
         if is_due && self.searcher.as_ref().is_none_or(|searcher| searcher.stream() != stream) {
-            self.problem = Some("no history server of this stream was found".to_owned());
+            // What is known of a server that was found says more.
+            self.problem.get_or_insert_with(|| "no history server of this stream was found".to_owned());
             self.searcher = HistorySearcher::join(stream, self.interface.as_ref(), keys.clone())
                 .inspect_err(|error| self.problem = Some(format!("cannot search history servers: {error}")))
                 .ok();
@@ -138,6 +154,7 @@ impl HistorySubscription {
         keys: &Keys,
     ) -> Result<(), StreamError> {
         let Some(stream) = stream else { return Ok(()) };
+        self.watch(now);
         if let Some(query) = self.machine.poll_query(now) {
             let reader = match &mut self.reader {
                 Some(reader) => reader,

@@ -132,7 +132,7 @@ impl Subscriber {
         let stream = self.machine.as_ref().map(crate::SubscriberMachine::stream).or(self.stream);
         let Some(history) = &mut self.history else { return Ok(None) };
         if let Some(machine) = &self.machine {
-            history.record_publisher(machine);
+            history.record_publisher(self.now, machine);
         }
         history.exchange(self.now, stream, &self.config.keys)?;
         if self.is_caller_busy {
