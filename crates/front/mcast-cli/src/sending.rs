@@ -1,8 +1,10 @@
 //! Sending datagrams and messages: what the command prints about targets, and about datagrams that the system refuses.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use mcast::group::Scope;
+use mcast::interface::{AddressState, InterfaceAddress};
 use mcast::{Error, Family, Group, Interface, InterfaceSelector, Outgoing, Sender, interface_towards};
 use mcast_terminal::Console;
 use mcast_traffic::vanished_interface;
@@ -58,6 +60,37 @@ pub(crate) fn warn_of_refusal(error: &Error, vanished: Option<&str>, console: &C
     if let Some(remedy) = error.remedy() {
         console.advise(remedy);
     }
+}
+
+/// How long an IPv6 address may take until it is ready. The system waits for at most a second before it asks whether another
+/// host has the address, and for another second for an answer (RFC 4862, section 5.4).
+const ADDRESS_TIME: Duration = Duration::from_secs(5);
+const ADDRESS_INTERVAL: Duration = Duration::from_millis(20);
+
+/// After this failure to send: waits until `works` if the interface has an IPv6 address that is not ready yet, as in the second
+/// after its link came up. Returns whether it works. Nothing shows that an IPv4 address is about to be there, so that none is
+/// waited for.
+pub(crate) fn wait_for_address(failure: &Error, console: &Console, works: impl Fn() -> bool) -> bool {
+    let is_tentative = |entry: &InterfaceAddress| {
+        entry.state == AddressState::Tentative && Family::of(entry.address) == Family::V6
+    };
+    let is_of = |interface: &Interface| failure.interface().is_none_or(|name| name == interface.name);
+    let is_v6 = failure.address().is_some_and(|to| Family::of(to.ip()) == Family::V6);
+    let interfaces = if is_v6 { mcast::interfaces().unwrap_or_default() } else { Vec::new() };
+    let mut awaited = interfaces.iter().filter(|each| is_of(each) && each.addresses.iter().any(is_tentative));
+    let Some(interface) = awaited.next() else { return works() };
+    console.note(format_args!(
+        "waiting for the IPv6 address of {}: the system checks that no other host has it",
+        interface.name
+    ));
+    let until = Instant::now() + ADDRESS_TIME;
+    while !works() {
+        if Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(ADDRESS_INTERVAL);
+    }
+    true
 }
 
 /// Notes the targets, and how far datagrams reach.

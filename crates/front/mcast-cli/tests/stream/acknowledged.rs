@@ -28,6 +28,20 @@ fn a_publisher_that_requires_two_says_that_one_is_present_and_waits_for_the_othe
     }
 }
 
+/// They were there before the publisher, which publishes before it has heard of them.
+#[test]
+fn those_that_wait_for_a_publisher_acknowledge_its_first_message() {
+    for required in ["2", "all", "first,second"] {
+        let lan = Lan::new();
+        let waiting = [(&lan.b, "first"), (&lan.c, "second")]
+            .map(|(host, name)| subscriber(host, &[GROUP, "--name", "p", "--as", name]));
+        let arguments = [GROUP, "--name", "p", "--ack", required, "--ack-lost", "report", "a", "b"];
+        let ended = publisher(&lan.a, &arguments).end().succeeded();
+        assert!(ended.stderr.contains("acknowledged 2 of 2 messages"), "{ended:?}");
+        waiting.into_iter().for_each(|running| assert_eq!(running.end().succeeded().text(), "a\nb\n"));
+    }
+}
+
 #[test]
 fn all_subscribers_must_acknowledge_or_those_with_names() {
     let lan = Lan::new();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod acknowledged;
+mod addresses;
 mod audit;
 mod hosts;
 mod leaving;

@@ -101,7 +101,7 @@ pub(super) struct Acknowledgements {
     /// In a large group, the time until which reports are only collected.
     next_at: ClockTime,
     awaited: Option<Awaited>,
-    /// Until when absent subscribers are expected, because the publisher has restarted.
+    /// Until when absent subscribers are expected, because the publisher has started or restarted.
     expected_until: ClockTime,
 }
 
@@ -116,7 +116,8 @@ struct Awaited {
 }
 
 impl Acknowledgements {
-    pub(super) const fn new(quorum: Quorum, first: MessageNumber) -> Self {
+    /// Subscribers that are absent are expected until this time: those that waited for the publisher report to it soon.
+    pub(super) const fn new(quorum: Quorum, first: MessageNumber, expected_until: ClockTime) -> Self {
         Self {
             quorum,
             first,
@@ -129,7 +130,7 @@ impl Acknowledgements {
             forgotten: MessageNumber(0),
             next_at: ClockTime(0),
             awaited: None,
-            expected_until: ClockTime(0),
+            expected_until,
         }
     }
 
@@ -157,6 +158,11 @@ impl Acknowledgements {
             false => awaited,
         });
         is_late
+    }
+
+    /// Notes that time has passed in which the publisher did not run.
+    pub(super) fn extend_deadlines(&mut self, pause: Duration) {
+        self.expected_until = self.expected_until + pause;
     }
 
     /// Forgets a departed subscriber. What it had to acknowledge, and has not, all subscribers never do.
@@ -252,8 +258,12 @@ impl Acknowledgements {
             }
             Acknowledgers::All if message < self.forgotten => None,
             Acknowledgers::All => {
-                let owing = || all.iter().filter(|each| each.owes(message));
-                let acknowledged = owing().map(|each| ends.get(&each.identity).copied()).min().flatten()?;
+                let mut owing = all.iter().filter(|each| each.owes(message)).peekable();
+                let acknowledged = match owing.peek() {
+                    Some(_) => owing.map(|each| ends.get(&each.identity).copied()).min().flatten()?,
+                    // Nobody was present when it was published: one that has it nevertheless is enough.
+                    None => ends.into_values().max()?,
+                };
                 // After that, others owe the messages.
                 let changes = all.iter().flat_map(|each| [Some(each.owes.0), each.owes.1]).flatten();
                 changes.filter(|change| *change > message).chain([acknowledged]).min()
@@ -290,7 +300,11 @@ impl Acknowledgements {
             Acknowledgers::All => {
                 let owing = by_identity.values().filter(|(_, _, owes, _)| *owes);
                 owing.for_each(|entry| note(&mut wait, *entry));
-                wait.required = (wait.acknowledged + wait.waiting.len() + wait.lacking.len()).max(1);
+                wait.required = wait.acknowledged + wait.waiting.len() + wait.lacking.len();
+                if wait.required == 0 {
+                    by_identity.values().for_each(|entry| note(&mut wait, *entry));
+                    wait.required = 1;
+                }
                 message >= self.forgotten && wait.acknowledged + wait.waiting.len() >= wait.required
             }
             Acknowledgers::Named(names) => {
@@ -320,7 +334,7 @@ impl Acknowledgements {
             }
             let is_published = self.settled < next;
             let (_, is_possible) = self.wait_for(&all, self.settled);
-            // After a restart, those that are absent have had no time yet to report.
+            // After a start, those that are absent have had no time yet to report.
             let is_kept = self.quorum.on_loss == QuorumLoss::Block || now < self.expected_until;
             if is_possible || !is_published || is_kept {
                 break is_possible;
@@ -347,12 +361,17 @@ impl PublisherMachine {
         }
     }
 
-    /// Expects the subscribers of the former publisher, which report to this one soon, for as long as a silent one.
+    /// Expects absent subscribers from now on, for as long as a silent one.
     pub(super) fn expect_acknowledgers(&mut self, now: ClockTime) {
         let until = now + self.config.subscriber_timeout;
         if let Some(acknowledgements) = &mut self.acknowledgements {
             acknowledgements.expected_until = until;
         }
+    }
+
+    /// Whether absent subscribers are still expected that must acknowledge messages.
+    pub(super) fn expects_acknowledgers(&self, now: ClockTime) -> bool {
+        self.acknowledgements.as_ref().is_some_and(|known| now < known.expected_until)
     }
 
     /// Returns how far the messages are acknowledged as required; `None` if nothing is.

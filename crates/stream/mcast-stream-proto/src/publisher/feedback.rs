@@ -108,7 +108,7 @@ impl PublisherMachine {
             return self.heartbeat_on_demand(now, view.head.len() + view.body.len());
         }
         if self.admit(now, id, from, &view.header, status.token) {
-            self.record_acknowledgement(id, view, status);
+            self.record_acknowledgement(now, id, view, status);
             self.record_name(id);
             self.record_leave(id, view, status);
             self.on_status(now, id, from, view.header.sequence, status);
@@ -172,15 +172,21 @@ impl PublisherMachine {
     }
 
     /// Takes the name and the acknowledgement of a status.
-    fn record_acknowledgement(&mut self, id: SubscriberId, view: &DatagramView<'_>, status: &Status) {
-        let next_message = self.next_message;
+    fn record_acknowledgement(
+        &mut self,
+        now: ClockTime,
+        id: SubscriberId,
+        view: &DatagramView<'_>,
+        status: &Status,
+    ) {
+        let (next_message, was_expected) = (self.next_message, self.expects_acknowledgers(now));
         let Some(member) = self.members.get_mut(id) else { return };
         let record = &mut member.progress.acknowledgements;
         record.name = SubscriberName::of(view).or(record.name);
         // No subscriber can have messages that were never published.
         let report = Acknowledgement::of(view).filter(|report| report.received <= next_message);
         if let Some(report) = report.filter(|_| self.acknowledgements.is_some()) {
-            record.record(report, status.given_up > 0 || status.lost_messages > 0);
+            record.record(report, status.given_up > 0 || status.lost_messages > 0, was_expected);
         }
     }
 

@@ -157,7 +157,8 @@ impl PublisherMachine {
             round_trip: config.round_trip.clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),
             forgotten: Audience::default(),
             acknowledgements: config.quorum.clone().map(|quorum| {
-                Acknowledgements::new(quorum, config.first_message.max(config.acknowledge_from))
+                let first = config.first_message.max(config.acknowledge_from);
+                Acknowledgements::new(quorum, first, now + config.subscriber_timeout)
             }),
             names: Names::default(),
             history: None,

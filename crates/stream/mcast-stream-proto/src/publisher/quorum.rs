@@ -31,7 +31,8 @@ impl Quorum {
 pub enum Acknowledgers {
     /// This number of subscribers, at least 1. Those with the same name count once.
     Count(usize),
-    /// All subscribers that were present when it was published, at least one. A subscriber that departs without having
+    /// All subscribers that were present when it was published, at least one; if none was, one that has it. One that is first
+    /// heard soon after the publisher has started, and has its messages from before, counts as present. A subscriber that departs without having
     /// acknowledged it may be replaced by one with the same name.
     All,
     /// The subscribers with these names, at least one.
@@ -55,7 +56,8 @@ pub enum QuorumLoss {
     /// It publishes nothing until that changes.
     #[default]
     Block,
-    /// It reports the message as unacknowledged, and continues.
+    /// It reports the message as unacknowledged, and continues. After it has started, absent subscribers have the time to appear
+    /// after which a silent one [counts as departed](super::PublisherConfig::subscriber_timeout).
     Report,
 }
 

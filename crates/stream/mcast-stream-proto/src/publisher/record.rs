@@ -45,11 +45,15 @@ impl AckRecord {
     }
 
     /// Takes a report. Statuses may be overtaken on the way: the ranges of a subscriber only move forward.
-    pub(super) fn record(&mut self, report: Acknowledgement, has_lost: bool) {
+    ///
+    /// `was_expected`: the publisher has just started, so that a subscriber that begins with an earlier message than the next one
+    /// when it was first heard was there before.
+    pub(super) fn record(&mut self, report: Acknowledgement, has_lost: bool, was_expected: bool) {
         let known = match self.reported {
             // A snapshot may cover messages that were published after the subscriber joined.
             None if !has_lost => {
-                self.owes.0 = self.owes.0.max(report.since);
+                let least = if was_expected { MessageNumber(0) } else { self.owes.0 };
+                self.owes.0 = report.since.max(least);
                 report
             }
             None => report,

@@ -222,6 +222,7 @@ impl PublisherMachine {
         }
         self.flow.extend_deadlines(now, pause);
         self.recalled.extend_deadlines(pause);
+        self.acknowledgements.iter_mut().for_each(|known| known.extend_deadlines(pause));
         self.ending.extend_deadlines(now, pause);
     }
 

@@ -2,6 +2,8 @@
 //! `World::check_acknowledgements` compares what is reported as acknowledged with what subscribers received and processed,
 //! in every network.
 
+use mcast_stream_proto::subscriber::Start;
+
 use crate::link::Quality;
 use crate::plan::{AckPlan, Acknowledge, MILLISECOND, Plan, SECOND, SubscriberPlan};
 use crate::world::{Outcome, World};
@@ -152,4 +154,33 @@ fn messages_that_a_silent_subscriber_must_acknowledge_are_given_up_or_awaited() 
     assert_eq!(reported.acks.acknowledged + reported.acks.given_up, 400);
     assert!(reported.acks.given_up > 50, "{} given up", reported.acks.given_up);
     assert!(reported.published < blocked.published, "it published until {}", reported.published);
+}
+
+/// The subscribers were there before the publisher, and it publishes before it has heard of them.
+#[test]
+fn what_is_published_before_the_first_subscribers_are_known_is_acknowledged_by_them() {
+    for by in [Acknowledge::All, Acknowledge::Count(2), Acknowledge::Named(2), Acknowledge::NamedCount(2)] {
+        let plan = feed(2, 200, MILLISECOND, AckPlan { by, blocks: false, ..RECEIVED });
+        let first = acknowledges_all(&plan).acks.latencies[0];
+        assert!(first > 0, "the first message was acknowledged before a subscriber was known");
+        // One of them takes a while, and has everything then.
+        let mut subscribers = plan.subscribers.clone();
+        subscribers[1].start = Start::Oldest;
+        subscribers[1].joins = 2 * SECOND;
+        let waits = !matches!(by, Acknowledge::All);
+        let outcome = acknowledges_all(&Plan { subscribers, messages: 3_000, slots: 8_192, ..plan });
+        let first = outcome.acks.latencies[0];
+        assert_eq!(first > SECOND, waits, "the first message took {first} ns");
+    }
+}
+
+/// They have the time after which a subscriber counts as silent, and no more.
+#[test]
+fn what_nobody_acknowledges_after_a_first_start_is_given_up_in_time() {
+    let by = Acknowledge::Count(2);
+    let plan = feed(1, 400, 20 * MILLISECOND, AckPlan { by, blocks: false, ..RECEIVED });
+    let outcome = World::run(&Plan { good_from: 20 * SECOND, ..plan }).unwrap();
+    assert_eq!((outcome.acks.acknowledged, outcome.acks.given_up), (0, 400));
+    let at = outcome.acks.gave_up_at.unwrap();
+    assert!((5 * SECOND..6 * SECOND).contains(&at), "given up after {at} ns");
 }

@@ -22,7 +22,7 @@ use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::metrics::StreamMetrics;
 use crate::output::{count_of, seconds};
-use crate::sending::MessagePacer;
+use crate::sending::{MessagePacer, wait_for_address};
 
 /// What the manager of a service shows.
 const STATUS: &str = "publishing";
@@ -81,6 +81,7 @@ impl<'a> Session<'a> {
         // The publisher has sent its first heartbeat. Without a working path there is no point in starting.
         if !publisher.is_any_path_up()
             && let Some(error) = publisher.failure()
+            && !wait_for_address(&error, console, || publisher.is_any_path_up())
         {
             return Err(error.into());
         }

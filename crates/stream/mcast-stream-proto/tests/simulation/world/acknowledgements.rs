@@ -20,6 +20,8 @@ pub(crate) struct AckAudit {
     /// The number of messages that were acknowledged as required, and of those that were given up.
     pub(crate) acknowledged: u64,
     pub(crate) given_up: u64,
+    /// When the first message was given up.
+    pub(crate) gave_up_at: Option<u64>,
     /// The times from publishing to acknowledgement.
     pub(crate) latencies: Vec<u64>,
 }
@@ -54,7 +56,10 @@ impl World<'_> {
                         self.published_at.get(number as usize).map(|at| self.now.saturating_sub(*at)),
                     );
                 }
-                Some(AckState::Unacknowledged) => audit.given_up += 1,
+                Some(AckState::Unacknowledged) => {
+                    audit.given_up += 1;
+                    audit.gave_up_at.get_or_insert(self.now);
+                }
                 state => return Err(format!("message {number} is settled and {state:?}")),
             }
         }
