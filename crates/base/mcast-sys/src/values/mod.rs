@@ -6,7 +6,7 @@ mod interface;
 
 pub use error::{ClassifiedError, ErrorKind, FailureClass, Operation, Warning};
 pub use holding::{
-    Encapsulation, GroupOptions, Holder, Holding, InvalidSocketChange, JoinedSocket, Process, SendInterface,
+    Encapsulation, GroupOptions, Holder, Holding, InvalidSocketChange, JoinedSocket, NetworkId, Process, SendInterface,
     SocketChange, SocketFilter, SocketHolder, SocketKind, SocketMembership, SocketOptions, Version,
     Visibility,
 };
