@@ -206,6 +206,21 @@ pub mod process {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Returns `None`: this system has no network namespaces.
+    pub fn network() -> Option<crate::NetworkId> {
+        None
+    }
+
+    /// Returns `None`: this system has no network namespaces.
+    pub fn network_of(_pid: u32) -> Option<crate::NetworkId> {
+        None
+    }
+
+    /// Returns no ids: the standard library cannot list processes.
+    pub fn ids() -> io::Result<impl Iterator<Item = u32>> {
+        Ok(std::iter::empty())
+    }
+
     /// Does nothing: there are no process groups.
     pub fn lead_group(_command: &mut Command) {}
 

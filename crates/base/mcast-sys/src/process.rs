@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
 
+use crate::NetworkId;
 use crate::platform::layout::most_descriptors;
 
 /// Raises the soft limit on open file descriptors to the hard limit; returns whether it grew.
@@ -53,6 +54,50 @@ pub fn enter_network_of(pid: u32) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Returns the identity of the network namespace of the calling thread; `None` if `/proc` is not mounted.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn network() -> Option<NetworkId> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None);
+    let cookie = socket.ok().and_then(|socket| crate::joined::network_cookie(&socket.into()).ok());
+    Some(NetworkId { cookie, ..network_at("/proc/thread-self/ns/net")? })
+}
+
+/// Returns the identity of the network namespace of a process; `None` if there is no such process, or it may not be inspected. The
+/// cookie needs `CAP_SYS_ADMIN`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn network_of(pid: u32) -> Option<NetworkId> {
+    let path = format!("/proc/{pid}/ns/net");
+    let namespace = crate::namespace::NetworkNamespace::open(path.as_ref()).ok()?;
+    let (id, entered) = (network_at(&path)?, namespace.run(network).ok().flatten());
+    Some(entered.filter(|entered| (entered.device, entered.inode) == (id.device, id.inode)).unwrap_or(id))
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn network_at(path: &str) -> Option<NetworkId> {
+    use std::os::unix::fs::MetadataExt;
+
+    let namespace = std::fs::metadata(path).ok()?;
+    Some(NetworkId { device: namespace.dev(), inode: namespace.ino(), cookie: None })
+}
+
+/// Returns no ids: this system has no `/proc` to list them.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn ids() -> io::Result<impl Iterator<Item = u32>> {
+    Ok(std::iter::empty())
+}
+
+/// Returns `None`: this system has no network namespaces.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn network() -> Option<NetworkId> {
+    None
+}
+
+/// Returns `None`: this system has no network namespaces.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn network_of(_pid: u32) -> Option<NetworkId> {
+    None
 }
 
 /// Returns an error: this system has no network namespaces.

@@ -71,6 +71,15 @@ pub enum Error {
     /// The state before a remedy is unknown, so that it could not be undone completely.
     #[error("the state before the remedy is unknown: it was not undone completely")]
     NotUndone,
+    /// What a remedy changed cannot be read, so that it is not known whether it is still there.
+    #[error("cannot read the present state of {what}")]
+    Unreadable {
+        /// What was changed.
+        what: String,
+    },
+    /// The network namespace that a remedy changed is not reachable: no process is in it.
+    #[error("no process is in the network namespace that was changed")]
+    NetworkGone,
     /// A socket of another program could not be changed.
     #[error("cannot change socket {socket} of {program} ({change}): {source}")]
     Socket {
@@ -133,6 +142,12 @@ impl Error {
                 let hint = if *needs_root { "; it needs root" } else { "" };
                 Some(format!("{program} prints why above{hint}"))
             }
+            Self::Unreadable { .. } => {
+                Some("run as root, with the program that made the change installed".into())
+            }
+            Self::NetworkGone => Some(
+                "run `mcast doctor --undo` in it: `ip netns exec NAME mcast doctor --undo`; if it is gone, nothing is left to undo".into(),
+            ),
             Self::File(_)
             | Self::System { .. }
             | Self::Open { .. }

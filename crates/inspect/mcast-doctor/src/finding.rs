@@ -507,7 +507,9 @@ impl fmt::Display for Depth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remedy::{Action, Instructions, Persistence, RemedyScope, SocketAction};
+    use crate::change::Change;
+    use crate::remedy::{Instructions, Persistence, RemedyScope};
+    use crate::{Action, SocketAction};
 
     #[test]
     fn finding_serializes_with_its_references() {
@@ -540,9 +542,8 @@ mod tests {
 
     #[test]
     fn every_field_of_a_finding_is_written_in_order() {
-        let socket =
-            Action::Socket(SocketAction { pid: 7, socket: 12, change: "hops ipv4 16".parse().unwrap() });
-        let file = Action::Write { path: "/etc/x".into(), text: "y".into() };
+        let socket = SocketAction { pid: 7, socket: 12, change: "hops ipv4 16".parse().unwrap() };
+        let file = Change::File { path: "/etc/x".into(), text: Some("y".into()) };
         let removal = Instructions::Actions {
             actions: vec![
                 Action::Remove { path: "/etc/x".into() },
@@ -553,7 +554,7 @@ mod tests {
         let scope = RemedyScope::after_restart("every group of this host").warning("It can end a session.");
         let remedy = Remedy {
             undo: Some(removal),
-            ..Remedy::with_actions(crate::Tool::Socket, Persistence::Now, vec![socket, file])
+            ..Remedy::of(crate::Tool::Socket, Persistence::Now, [Change::Socket(socket), file])
                 .with_scope(scope)
         };
         let undone = Remedy {

@@ -25,8 +25,11 @@
 #![forbid(unsafe_code)]
 
 mod acceptance;
+mod action;
 mod applying;
+mod carrying_out;
 mod causes;
+mod change;
 mod classic_filter;
 mod depth;
 mod error;
@@ -48,16 +51,19 @@ mod observation;
 mod options;
 mod outcome;
 mod path;
+mod querier_log;
 mod remedies;
 mod remedy;
 mod report;
 mod snapshot;
+mod socket_change;
 mod started_program;
-mod undo;
 mod wire;
 
+pub use action::{Action, SocketAction, command_line};
 pub use applying::{AppliedRemedies, RemedyEffect};
 pub use causes::{Id, UnknownId};
+pub use change::ChangeOutcome;
 pub use depth::{ArrivalStatus, Depth, FlowStatus};
 pub use error::Error;
 pub use examine::{examine_machine, examine_membership, examine_program, explain_capture};
@@ -70,7 +76,7 @@ pub use fleet::{
 pub use history::{
     History, HistoryEntry, HistoryError, HistoryPath, HistoryQuerier, HistoryStream, HistoryTimeline, Onset,
 };
-pub use journal::{Journal, JournalEntry, QuerierLog, QuerierSighting};
+pub use journal::{Journal, JournalEntry, OldJournalEntry, UndoneEntry};
 pub use mcast_sys::{InvalidSocketChange, SocketChange};
 pub use measure::{
     Asker, Listener, ListenerCounts, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender,
@@ -78,11 +84,10 @@ pub use measure::{
 };
 pub use options::{Options, ProgramSelector, Progress, ProgressCallback};
 pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};
+pub use querier_log::{QuerierLog, QuerierSighting};
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;
-pub use remedy::{
-    Action, Effective, Instructions, Persistence, Remedy, RemedyScope, SocketAction, Tool, command_line,
-};
+pub use remedy::{Effective, Instructions, Persistence, Remedy, RemedyScope, Tool};
 pub use report::{Effect, ExaminedPart, LayerObservation, OpenQuestion, Report, Verdict};
 pub use started_program::StartedProgram;
 

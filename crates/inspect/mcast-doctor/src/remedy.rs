@@ -1,10 +1,13 @@
-//! Remedies: actions that run without a shell, and the only place that quotes them for one.
+//! Remedies: what fixes a cause, what that affects, and how it is undone.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use mcast_sys::SocketChange;
 use serde::{Deserialize, Serialize};
+
+use crate::action::{Action, line};
+use crate::carrying_out::Network;
+use crate::change::{self, Change, Recorded};
 
 /// What fixes the cause of a finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,6 +25,12 @@ pub struct Remedy {
     pub scope: Option<RemedyScope>,
     /// How to undo the actions, from the state of this machine before them; `None` if they cannot be undone.
     pub undo: Option<Instructions>,
+    /// What the actions change.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub(crate) changes: Vec<Change>,
+    /// The network that they change.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub(crate) network: Network,
 }
 
 /// What to do to apply a remedy.
@@ -38,63 +47,6 @@ pub enum Instructions {
     },
     /// Advice in prose, for what no command can do.
     Advice(String),
-}
-
-/// Program to run, or file to write or remove, or a change of a socket
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(untagged)]
-pub enum Action {
-    /// Run a program without a shell.
-    Run {
-        /// Program to run, looked up in `PATH`
-        program: String,
-        /// Arguments of the program, passed as they are
-        args: Vec<String>,
-    },
-    /// Write a file, replacing its contents. Missing directories are created.
-    Write {
-        /// Path of the file to write
-        path: PathBuf,
-        /// Complete new contents of the file
-        text: String,
-    },
-    /// Remove a file.
-    Remove {
-        /// Path of the file to remove
-        #[serde(rename = "remove")]
-        path: PathBuf,
-    },
-    /// Change a socket of a program that runs.
-    Socket(SocketAction),
-}
-
-/// The change of one option or membership of a socket that a program has open. The program continues to run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct SocketAction {
-    /// Process whose socket is changed
-    pub pid: u32,
-    /// Inode of the socket, as `/proc/PID/fd` shows it
-    pub socket: u64,
-    /// Change of the socket, such as `join 239.1.2.3%2` or `hops ipv4 16`
-    #[cfg_attr(feature = "schema", schemars(with = "String"))]
-    #[serde(with = "as_text")]
-    pub change: SocketChange,
-}
-
-/// Serializes changes in their text form.
-mod as_text {
-    use mcast_sys::SocketChange;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(change: &SocketChange, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(change)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketChange, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
 }
 
 /// How long a remedy lasts.
@@ -156,42 +108,17 @@ pub enum Tool {
     Socket,
 }
 
-/// A shell that users paste commands into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shell {
-    /// `sh` and compatible shells.
-    Posix,
-    /// The common subset of `cmd.exe` and PowerShell.
-    Windows,
-}
-
-/// Returns words as one line for a POSIX shell, such as that of a remote machine.
-pub(crate) fn posix_line(words: &[String]) -> String {
-    Shell::Posix.words(words)
-}
-
-/// Returns actions as one line to paste into this system's shell; empty if there are none.
-#[must_use]
-pub fn command_line(actions: &[Action]) -> String {
-    line(actions).unwrap_or_default()
-}
-
-/// Returns actions as one line for a POSIX shell.
-pub(crate) fn posix_script(actions: &[Action]) -> String {
-    Shell::Posix.script(actions).unwrap_or_default()
-}
-
 impl Remedy {
-    /// Returns a remedy that runs the tool's program and takes effect at once.
+    /// Returns a remedy that runs the tool's program, takes effect at once, and cannot be undone.
     #[must_use]
     pub fn now(tool: Tool, args: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        Self::with_actions(tool, Persistence::Now, vec![Action::run(tool, args)])
+        Self::of(tool, Persistence::Now, [Change::command(tool.program_or_mcast(), args)])
     }
 
-    /// Returns a remedy that runs the tool's program and is permanent.
+    /// Returns a remedy that runs the tool's program, is permanent, and cannot be undone.
     #[must_use]
     pub fn permanent(tool: Tool, args: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        Self::with_actions(tool, Persistence::Permanent, vec![Action::run(tool, args)])
+        Self::of(tool, Persistence::Permanent, [Change::command(tool.program_or_mcast(), args)])
     }
 
     /// Returns a remedy that writes `text` to the file at `path`.
@@ -202,35 +129,62 @@ impl Remedy {
         path: impl Into<PathBuf>,
         text: impl Into<String>,
     ) -> Self {
-        Self::with_actions(tool, persistence, vec![Action::Write { path: path.into(), text: text.into() }])
+        Self::of(tool, persistence, [Change::File { path: path.into(), text: Some(text.into()) }])
     }
 
     /// Returns a remedy that consists of advice in prose.
     #[must_use]
     pub fn advice(tool: Tool, advice: impl Into<String>) -> Self {
-        Self {
-            tool,
-            persistence: Persistence::Permanent,
-            instructions: Instructions::Advice(advice.into()),
-            scope: None,
-            undo: None,
-        }
+        let instructions = Instructions::Advice(advice.into());
+        Self { instructions, ..Self::of(tool, Persistence::Permanent, []) }
     }
 
     /// Returns a remedy that changes a socket of a program that runs.
     #[must_use]
-    pub fn of_socket(action: Action) -> Self {
-        Self::with_actions(Tool::Socket, Persistence::Now, vec![action])
+    pub fn of_socket(action: crate::SocketAction) -> Self {
+        Self::of(Tool::Socket, Persistence::Now, [Change::Socket(action)])
     }
 
-    pub(crate) fn with_actions(tool: Tool, persistence: Persistence, actions: Vec<Action>) -> Self {
-        let needs_root = tool != Tool::Mcast;
-        Self {
-            tool,
-            persistence,
-            instructions: Instructions::Actions { actions, needs_root },
-            scope: None,
-            undo: None,
+    /// Returns a remedy that makes a change which lasts until the next boot.
+    pub(crate) fn now_changing(tool: Tool, change: Change) -> Self {
+        Self::of(tool, Persistence::Now, [change])
+    }
+
+    /// Returns a remedy that runs the tool's program, and another run that undoes it.
+    pub(crate) fn with_undo<S: AsRef<str>, T: AsRef<str>>(
+        tool: Tool,
+        persistence: Persistence,
+        args: impl IntoIterator<Item = S>,
+        undo: impl IntoIterator<Item = T>,
+    ) -> Self {
+        let program = tool.program_or_mcast();
+        let undo = Some(Action::of(program, undo));
+        Self::of(tool, persistence, [Change::Command { run: Action::of(program, args), undo }])
+    }
+
+    /// Returns a remedy that makes changes, in this order.
+    pub(crate) fn of(
+        tool: Tool,
+        persistence: Persistence,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Self {
+        let changes: Vec<_> = changes.into_iter().collect();
+        let (actions, needs_root) = (change::actions(&changes), tool != Tool::Mcast);
+        let instructions = Instructions::Actions { actions, needs_root };
+        Self { tool, persistence, instructions, scope: None, undo: None, changes, network: Network::Own }
+    }
+
+    /// Returns the remedy with marks in what it makes, by which that is found when it is to be undone.
+    #[must_use]
+    pub fn marked(&self, id: &str) -> Self {
+        let number = |number: usize| if number == 0 { id.to_owned() } else { format!("{id}-{number}") };
+        let changes = self.changes.iter().enumerate();
+        let changes = changes.map(|(index, change)| change.clone().marked(&number(index)));
+        let marked = Self::of(self.tool, self.persistence, changes);
+        let marked = Self { scope: self.scope.clone(), undo: self.undo.clone(), ..marked };
+        match self.network {
+            Network::Own => marked,
+            Network::Of(pid) => marked.in_network_of(pid).unwrap_or_else(|| self.clone()),
         }
     }
 
@@ -238,15 +192,6 @@ impl Remedy {
     #[must_use]
     pub fn with_scope(self, scope: RemedyScope) -> Self {
         Self { scope: Some(scope), ..self }
-    }
-
-    /// Appends another invocation of the tool's program.
-    #[must_use]
-    pub fn then(mut self, args: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        if let Instructions::Actions { actions, .. } = &mut self.instructions {
-            actions.push(Action::run(self.tool, args));
-        }
-        self
     }
 
     /// Returns the remedy for the network namespace of a process; `None` if it would change this machine instead.
@@ -274,7 +219,7 @@ impl Remedy {
         };
         let instructions = enter_all(actions)?;
         let is_lasting = self.persistence == Persistence::Permanent;
-        let remedy = Self { instructions, undo, ..self };
+        let remedy = Self { instructions, undo, network: Network::Of(pid), ..self };
         (!is_lasting).then_some(remedy)
     }
 
@@ -303,6 +248,43 @@ impl Remedy {
     }
 }
 
+impl Remedy {
+    /// Adds how to undo it, from the present state of this machine.
+    pub(crate) fn add_undo(&mut self) {
+        if self.undo.is_none() && self.tool != Tool::Mcast {
+            let mut query = |program: &str, args: &[&str]| self.network.output_of(program, args);
+            self.undo = undo_of(self.changes.iter().map(|change| Recorded::read(change, &mut query)));
+        }
+    }
+
+    /// Returns how to undo it on a machine of which nothing is known, with `VALUE` for a value before.
+    pub(crate) fn undo_with_placeholders(&self) -> Option<Instructions> {
+        let unknown = |change: &Change| Recorded::new(change.clone(), Some(change.placeholder()));
+        self.undo.clone().or_else(|| undo_of(self.changes.iter().map(unknown)))
+    }
+}
+
+/// Returns how to undo changes by hand; `None` if one of them cannot be undone.
+fn undo_of(recorded: impl Iterator<Item = Recorded>) -> Option<Instructions> {
+    let recorded: Vec<_> = recorded.collect();
+    if !recorded.iter().all(Recorded::is_undoable) {
+        return None;
+    }
+    let undoing = change::undoing(&recorded);
+    // With a table that was made, its chains and rules are deleted.
+    let table = undoing.iter().find(|change| matches!(change, Change::Table { .. }));
+    let changes = table.map_or(&undoing[..], std::slice::from_ref);
+    if let [Change::Rule(rule)] = changes
+        && let change::Firewall::Nft { family, table, chain, .. } = &rule.firewall
+    {
+        return Some(Instructions::Advice(format!(
+            "Delete the rule by its handle, which `nft -a list chain {family} {table} {chain}` shows: `nft delete rule {family} {table} {chain} handle N`"
+        )));
+    }
+    let actions = change::actions(changes);
+    (!actions.is_empty()).then_some(Instructions::Actions { actions, needs_root: true })
+}
+
 impl Instructions {
     /// Returns the actions as one line to paste into this system's shell, or the advice.
     #[must_use]
@@ -314,23 +296,16 @@ impl Instructions {
     }
 }
 
-/// Returns actions as one line for this system's shell; `None` if there are none.
-pub(crate) fn line(actions: &[Action]) -> Option<String> {
-    Shell::here().script(actions)
-}
-
-impl Action {
-    fn run(tool: Tool, args: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        let args = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
-        Self::Run { program: tool.program().unwrap_or("mcast").to_owned(), args }
-    }
-}
-
 impl Tool {
     /// Returns the name of the program to run; `None` if no program on this machine applies the remedy.
     #[must_use]
     pub const fn program(self) -> Option<&'static str> {
         self.names().1
+    }
+
+    /// Returns the name of the program to run, which is that of this command if the tool has none.
+    fn program_or_mcast(self) -> &'static str {
+        self.program().unwrap_or("mcast")
     }
 
     /// Returns the name to show, and the name of the program to run.
@@ -356,57 +331,6 @@ impl Tool {
             Self::Container => ("container", None),
             Self::Kill => ("kill", Some("kill")),
             Self::Socket => ("socket", None),
-        }
-    }
-}
-
-impl Shell {
-    const fn here() -> Self {
-        if cfg!(windows) { Self::Windows } else { Self::Posix }
-    }
-
-    fn script(self, actions: &[Action]) -> Option<String> {
-        let lines: Vec<_> = actions.iter().map(|action| self.line(action)).collect();
-        (!lines.is_empty()).then(|| lines.join(" && "))
-    }
-
-    fn line(self, action: &Action) -> String {
-        match action {
-            Action::Run { program, args } => self.words([program].into_iter().chain(args)),
-            Action::Write { path, text } => self.write(path, text),
-            Action::Remove { path } => format!("rm -f {}", self.quote(&path.to_string_lossy())),
-            Action::Socket(SocketAction { pid, socket, change }) => {
-                let change = self.quote(&format!("{socket} {change}"));
-                format!("mcast doctor --pid {pid} --change {change}")
-            }
-        }
-    }
-
-    fn write(self, path: &Path, text: &str) -> String {
-        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-        let path = path.to_string_lossy();
-        let folder = path.rsplit_once('/').map_or(".", |(folder, _)| folder);
-        format!(
-            "mkdir -p {} && printf '%s\\n' {} > {}",
-            self.quote(folder),
-            self.words(&lines),
-            self.quote(&path)
-        )
-    }
-
-    fn words<'a>(self, words: impl IntoIterator<Item = &'a String>) -> String {
-        words.into_iter().map(|word| self.quote(word)).collect::<Vec<_>>().join(" ")
-    }
-
-    /// Quotes a word so that the shell passes it on unchanged.
-    fn quote(self, word: &str) -> String {
-        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_-+=:,./%@".contains(letter);
-        if !word.is_empty() && word.chars().all(is_plain) {
-            return word.to_owned();
-        }
-        match self {
-            Self::Posix => format!("'{}'", word.replace('\'', r"'\''")),
-            Self::Windows => format!("\"{}\"", word.replace('"', "\\\"")),
         }
     }
 }
@@ -458,7 +382,7 @@ enum InstructionsRecord {
 
 impl From<Remedy> for RemedyRecord {
     fn from(remedy: Remedy) -> Self {
-        let Remedy { tool, persistence, instructions, scope, undo } = remedy;
+        let Remedy { tool, persistence, instructions, scope, undo, .. } = remedy;
         let (scope, effective, warning) = match scope {
             Some(RemedyScope { affects, effective, warning }) => (Some(affects), Some(effective), warning),
             None => (None, None, None),
@@ -567,59 +491,11 @@ mod tests {
         }
     }
 
-    /// Interface names that Linux accepts and that contain shell syntax.
-    const HOSTILE: [&str; 7] = ["x;id>y", "$(id)", "`id`", "a'b", "a\"b", "a&b|c", "*"];
-
-    #[test]
-    fn hostile_name_stays_one_argument() {
-        for name in HOSTILE {
-            let remedy = Remedy::now(Tool::Ip, ["link", "set", "dev", name, "up"]);
-            let Action::Run { program, args } = &remedy.actions()[0] else { panic!("{remedy:?}") };
-            assert_eq!((program.as_str(), args[3].as_str()), ("ip", name));
-        }
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn shell_reads_quoted_word_unchanged() {
-        for name in HOSTILE.into_iter().chain(["", "plain", "two words", "-x", "~", "#"]) {
-            let text = format!("printf '%s' {}", Shell::Posix.quote(name));
-            let output = std::process::Command::new("sh").args(["-c", &text]).output().unwrap();
-            assert_eq!(String::from_utf8(output.stdout).unwrap(), name, "{text}");
-        }
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn shell_command_writes_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("new folder").join("x;id>y.conf");
-        let text = "[Route]\nName=$(id) %s 'x'\n";
-        let remedy = Remedy::file(Tool::Networkd, Persistence::Permanent, &path, text);
-        for _ in 0..2 {
-            let command = remedy.command().unwrap();
-            let status = std::process::Command::new("sh").args(["-c", &command]).status().unwrap();
-            assert!(status.success(), "{command}");
-        }
-        assert_eq!(std::fs::read_to_string(path).unwrap(), text, "the second run replaces the file");
-    }
-
-    #[test]
-    fn windows_names_with_spaces_are_quoted() {
-        let remedy = Remedy::now(Tool::Netsh, ["interface", "set", "interface", "Ethernet 2", "enabled"]);
-        assert_eq!(
-            Shell::Windows.script(remedy.actions()).unwrap(),
-            "netsh interface set interface \"Ethernet 2\" enabled"
-        );
-    }
-
     #[test]
     fn remedy_serializes_as_actions_and_command() {
         let remedy = Remedy::now(Tool::Ip, ["link", "set", "dev", "x;id>y", "up"]);
-        let command = match Shell::here() {
-            Shell::Posix => "ip link set dev 'x;id>y' up",
-            Shell::Windows => "ip link set dev \"x;id>y\" up",
-        };
+        let command =
+            if cfg!(windows) { "ip link set dev \"x;id>y\" up" } else { "ip link set dev 'x;id>y' up" };
         let expected = serde_json::json!({
             "tool": "ip",
             "persistence": "until-reboot",

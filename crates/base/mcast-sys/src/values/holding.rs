@@ -270,6 +270,17 @@ pub enum Encapsulation {
     Other(u32),
 }
 
+/// The identity of a network namespace. Device and inode are used again for others when it is gone, and the cookie never is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NetworkId {
+    /// The device of `/proc/PID/ns/net`.
+    pub device: u64,
+    /// Its inode.
+    pub inode: u64,
+    /// The number that the kernel has given to the namespace since the boot, if it does (`SO_NETNS_COOKIE`, Linux 5.14).
+    pub cookie: Option<u64>,
+}
+
 /// A change of one option or membership of a socket. Its text form is read back by [`FromStr`]:
 /// `join 10.0.0.7@239.1.2.3%2`, `send-by ipv4 3 instead-of route`, `hops ipv6 16`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

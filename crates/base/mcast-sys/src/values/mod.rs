@@ -6,9 +6,9 @@ mod interface;
 
 pub use error::{ClassifiedError, ErrorKind, FailureClass, Operation, Warning};
 pub use holding::{
-    Encapsulation, GroupOptions, Holder, Holding, InvalidSocketChange, JoinedSocket, Process, SendInterface,
-    SocketChange, SocketFilter, SocketHolder, SocketKind, SocketMembership, SocketOptions, Version,
-    Visibility,
+    Encapsulation, GroupOptions, Holder, Holding, InvalidSocketChange, JoinedSocket, NetworkId, Process,
+    SendInterface, SocketChange, SocketFilter, SocketHolder, SocketKind, SocketMembership, SocketOptions,
+    Version, Visibility,
 };
 pub use interface::{
     AddressState, Bridge, BridgeQuerier, Direction, HardwareAddress, Interface, InterfaceAddress, Notice,

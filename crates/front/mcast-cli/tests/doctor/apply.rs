@@ -145,7 +145,26 @@ fn a_remedy_after_which_nothing_arrives_is_undone() {
     assert_eq!(rp_filter(&ward), "1");
     let both = ["--apply", "reverse-path-filter", "--apply", "firewall-drops-data", "--yes"];
     let ended = ward.doctor(&[&[GROUP, "-W", "1s"], &both[..]].concat()).succeeded();
-    assert!(ended.stderr.contains("to undo it: nft delete rule ip own leaving handle "), "{ended:?}");
+    // The handle of its rule may be that of another one by then.
+    assert!(ended.stderr.contains("to undo it: mcast doctor --undo"), "{ended:?}");
+    let rules = |ward: &Ward| {
+        let output = ward.lan.b.command("nft").unwrap().args(["list", "ruleset"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(rules(&ward).contains("comment \"mcast-"), "{}", rules(&ward));
+    // The administrator changes one of the two settings, and loads the firewall anew.
+    let reload = "sysctl -w net.ipv4.conf.eth0.rp_filter=2 && nft flush ruleset && nft add table ip own && \
+                  nft 'add chain ip own leaving { type filter hook input priority 0 ; }' && \
+                  nft add rule ip own leaving tcp dport 22 drop && nft add rule ip own leaving tcp dport 23 drop";
+    let mut sh = ward.lan.b.command("sh").unwrap();
+    assert!(sh.args(["-c", reload]).status().unwrap().success());
+    let before = rules(&ward);
+    let undone = ward.doctor(&["--undo", "--yes"]).succeeded();
+    assert!(undone.stderr.contains("left alone: net.ipv4.conf.eth0.rp_filter is 2 now"), "{undone:?}");
+    assert!(undone.stderr.contains("was gone already"), "{undone:?}");
+    assert_eq!((rp_filter(&ward).as_str(), rules(&ward)), ("2", before));
+    let again = ward.doctor(&["--undo"]).succeeded();
+    assert!(again.stderr.contains("nothing to undo"), "{again:?}");
 }
 
 /// The rule that drops reports is in a separate table and chain.

@@ -4,9 +4,12 @@ use std::net::IpAddr;
 
 use super::scope_section::Placeholders;
 use super::{Cause, Check};
+use crate::action;
+use crate::change::{Attribute, Change};
 use crate::finding::list;
 use crate::forwarding::{BlockedFlow, Obstacle, is_link_local};
 use crate::observation::{Interest, Observation};
+use crate::remedies::port_option;
 use crate::snapshot::{Link, PortState};
 use crate::wire::Flow;
 use crate::{
@@ -80,7 +83,7 @@ fn end_isolation(port: &str) -> Remedy {
     let scope = RemedyScope::new(format!("all traffic between {port} and other isolated ports")).warning(
         "the isolation may be intended: without it, the hosts behind this port can reach those behind the others, with all protocols",
     );
-    Remedy::now(Tool::Bridge, ["link", "set", "dev", port, "isolated", "off"]).with_scope(scope)
+    Remedy::now_changing(Tool::Bridge, port_option(port, "isolated", "off")).with_scope(scope)
 }
 
 /// A bridge port is locked: it accepts frames only from hosts that were entered in the forwarding table.
@@ -128,13 +131,13 @@ fn port_locked(observation: &Observation) -> Vec<Finding> {
 
 /// Admits a host, whose address may be a placeholder.
 fn admit_host(port: &str, mac: &str) -> Remedy {
-    let words = ["fdb", "replace", mac, "dev", port, "master", "static"];
+    let admitted = Change::Host { mac: mac.to_owned(), port: port.to_owned(), is_there: true };
     match mac {
         "MAC" => Remedy::advice(
             Tool::Bridge,
-            format!("Admit a host by its Ethernet address: `bridge {}`.", words.join(" ")),
+            format!("Admit a host by its Ethernet address: `{}`.", action::command_line(&admitted.actions())),
         ),
-        _ => Remedy::now(Tool::Bridge, words).with_scope(
+        _ => Remedy::now_changing(Tool::Bridge, admitted).with_scope(
             RemedyScope::new(format!("all traffic from {mac} at {port}"))
                 .warning("every host that uses this address passes the port"),
         ),
@@ -274,7 +277,7 @@ impl ClosedPort<'_> {
                 let scope = RemedyScope::new(format!("all traffic of {name}")).warning(
                     "make sure first that the port closes no loop: without spanning tree, nothing else breaks it",
                 );
-                let forward = Remedy::now(Tool::Bridge, ["link", "set", "dev", name, "state", "3"]);
+                let forward = Remedy::now_changing(Tool::Bridge, port_option(name, "state", "3"));
                 return vec![forward.with_scope(scope)];
             }
         };
@@ -433,7 +436,7 @@ fn put_back(port: &str, bridge: &str) -> Remedy {
     let scope = RemedyScope::new(format!("all traffic of {port} and {bridge}")).warning(
         "it may have been taken out on purpose; make sure first that it closes no loop, and that no other program uses it",
     );
-    Remedy::now(Tool::Ip, ["link", "set", "dev", port, "master", bridge]).with_scope(scope)
+    Remedy::now_changing(Tool::Ip, Change::interface(port, Attribute::Master, bridge)).with_scope(scope)
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ use crate::observation::{Interest, Observation, TrialMembership};
 use crate::snapshot::{Counter, DroppingRule, explains};
 use crate::wire::Flow;
 use crate::{
-    Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,
+    Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Persistence, Remedy, RemedyScope, Severity, Tool,
+    remedies,
 };
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[])
@@ -419,8 +420,9 @@ fn may_be_blocked(observation: &Observation) -> Option<Finding> {
     .for_group(to)
     .evidence(EvidenceKind::Rule, "firewall", state)
     .with_remedies([if state.starts_with("profile") {
-        Remedy::now(
+        Remedy::with_undo(
             Tool::Netsh,
+            Persistence::Now,
             [
                 "advfirewall",
                 "firewall",
@@ -432,6 +434,7 @@ fn may_be_blocked(observation: &Observation) -> Option<Finding> {
                 "protocol=UDP",
                 &format!("localport={}", to.port()),
             ],
+            ["advfirewall", "firewall", "delete", "rule", &format!("name=multicast {to}")],
         )
         .with_scope(RemedyScope::new(format!("everything that arrives on UDP port {}", to.port())))
     } else {

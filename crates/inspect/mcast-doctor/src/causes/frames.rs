@@ -7,6 +7,7 @@ use mcast::Group;
 use mcast_packet::{MacAddress, ether_type};
 
 use super::{Cause, Check};
+use crate::change::{Change, NewInterface};
 use crate::finding::list;
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{ExaminationTarget, Interest, Observation};
@@ -276,12 +277,11 @@ fn create_vlan_interface(interface: &str, tagging: Tagging) -> Vec<Remedy> {
     let name = if own.len() <= MAX_NAME { own } else { format!("vlan{id}") };
     let protocol = if protocol == ether_type::PROVIDER_VLAN { "802.1ad" } else { "802.1Q" };
     let id = id.to_string();
-    let add =
-        ["link", "add", "link", interface, "name", &name, "type", "vlan", "protocol", protocol, "id", &id];
+    let vlan = NewInterface::new(interface, &name, &["vlan", "protocol", protocol, "id", &id]);
     vec![
-        Remedy::now(Tool::Ip, add).then(["link", "set", "dev", &name, "up"]).with_scope(RemedyScope::new(
-            format!("a new interface, {name}; frames with this tag reach it and no longer {interface}"),
-        )),
+        Remedy::now_changing(Tool::Ip, Change::NewInterface(vlan)).with_scope(RemedyScope::new(format!(
+            "a new interface, {name}; frames with this tag reach it and no longer {interface}"
+        ))),
         Remedy::advice(
             Tool::Program,
             format!(

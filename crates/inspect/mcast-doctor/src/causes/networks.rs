@@ -4,6 +4,7 @@ use mcast::InterfaceIndex;
 
 use super::filter_rules::masquerading;
 use super::{Cause, Check};
+use crate::change::{Change, NewInterface};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::MacvlanMode;
 use crate::wire::Flow;
@@ -182,9 +183,9 @@ fn not_listed(observation: &Observation, interest: &Interest<'_>) -> Option<Find
     .from_source(source)
     .with_evidence(observation.packets_of(flow))
     .with_evidence(Evidence::new(EvidenceKind::Packet, name, format!("no datagram to {to}")))
-    .with_remedies([Remedy::now(
+    .with_remedies([Remedy::now_changing(
         Tool::Ip,
-        ["link", "set", "dev", name, "type", "macvlan", "macaddr", "add", &mac],
+        Change::MacvlanSource { interface: name.to_owned(), mac: mac.clone(), is_there: true },
     )
     .with_scope(
         RemedyScope::new(format!("everything that {mac} sends"))
@@ -231,8 +232,8 @@ fn sent_from_above(observation: &Observation, interest: &Interest<'_>) -> Option
 }
 
 fn add_interface(lower: &str, name: &str) -> Remedy {
-    Remedy::now(Tool::Ip, ["link", "add", "link", lower, "name", name, "type", "macvlan", "mode", "bridge"])
-        .then(["link", "set", "dev", name, "up"])
+    let macvlan = NewInterface::new(lower, name, &["macvlan", "mode", "bridge"]);
+    Remedy::now_changing(Tool::Ip, Change::NewInterface(macvlan))
         .with_scope(RemedyScope::new(format!("a new interface, {name}; nothing else changes")))
 }
 

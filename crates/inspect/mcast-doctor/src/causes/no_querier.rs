@@ -8,6 +8,7 @@ use std::time::Duration;
 use mcast::Family;
 
 use super::{Cause, Check};
+use crate::change::{Attribute, Change};
 use crate::observation::{ExaminationTarget, Interest, Observation, RejoinOutcome, protocol};
 use crate::snapshot::Link;
 use crate::wire::{ControlMessage, ControlPacket, Flow};
@@ -96,7 +97,8 @@ fn make_bridge_query(bridge: &Link) -> Vec<Remedy> {
     let name = bridge.name();
     let scope = format!("every host behind {name}: it sends queries, and hosts answer them");
     let scope = RemedyScope::new(scope);
-    let now = Remedy::now(Tool::Ip, ["link", "set", "dev", name, "type", "bridge", "mcast_querier", "1"]);
+    let now = Change::interface(name, Attribute::Bridge("mcast_querier".into()), 1);
+    let now = Remedy::now_changing(Tool::Ip, now);
     remedies::with_networkd(now.with_scope(scope), bridge, "querier", "[Bridge]\nMulticastQuerier=yes\n")
 }
 

@@ -6,6 +6,7 @@ use mcast::Family;
 
 use super::filter_rules::{met_by, responsible};
 use super::{Cause, Check, routes, sizes, snooping};
+use crate::change::{Attribute, Change};
 use crate::forwarding::{BlockedFlow, Obstacle};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
@@ -51,7 +52,7 @@ fn interface_down(blocked: &BlockedFlow<'_>) -> Finding {
     Finding::fault(Id::InterfaceDown, cause)
         .about_flow(of, first.flow)
         .with_all_evidence(blocked.evidence())
-        .with_remedies([Remedy::now(Tool::Ip, ["link", "set", "dev", of, "up"])
+        .with_remedies([Remedy::now_changing(Tool::Ip, Change::interface(of, Attribute::State, "up"))
             .with_scope(RemedyScope::new(format!("all traffic of {of}")))])
 }
 

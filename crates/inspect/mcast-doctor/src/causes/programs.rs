@@ -11,6 +11,7 @@ use mcast_sys::capture::FilterInstruction;
 use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
+use crate::change::Change;
 use crate::depth::REJECTED;
 use crate::finding::list;
 use crate::kernel_drops::evidence;
@@ -18,10 +19,7 @@ use crate::netfilter::KnownPacket;
 use crate::observation::{Interest, Observation, RunState};
 use crate::outcome::Outcome;
 use crate::snapshot::Counter;
-use crate::{
-    Action, Evidence, EvidenceKind, Finding, Id, Persistence, Remedy, RemedyScope, Severity, Tool,
-    classic_filter,
-};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, classic_filter};
 
 /// The program that the doctor has started ended while it was examined.
 pub(super) const PROGRAM_ENDED: Cause =
@@ -124,15 +122,17 @@ fn judge_program_stopped(observation: &Observation, examined: &ExaminedSocket<'_
 fn resume(state: &RunState, pid: u32) -> Remedy {
     match state {
         RunState::Frozen { file, thaw } => {
-            let write = Action::Write { path: file.clone(), text: format!("{thaw}\n") };
+            let write = Change::File { path: file.clone(), text: Some(format!("{thaw}\n")) };
             let scope = RemedyScope::new("every process of the frozen control group");
-            Remedy::with_actions(Tool::Container, Persistence::Now, vec![write]).with_scope(scope)
+            Remedy::now_changing(Tool::Container, write).with_scope(scope)
         }
         RunState::Traced => {
             Remedy::advice(Tool::Program, "Continue it in the debugger, or detach the debugger.")
         }
-        RunState::Stopped | RunState::Running => Remedy::now(Tool::Kill, ["-CONT", &pid.to_string()])
-            .with_scope(RemedyScope::new(format!("process {pid}"))),
+        RunState::Stopped | RunState::Running => {
+            Remedy::now_changing(Tool::Kill, Change::Process { pid, runs: true, started: None })
+                .with_scope(RemedyScope::new(format!("process {pid}")))
+        }
     }
 }
 
@@ -291,6 +291,7 @@ fn admit(unit: &str, sources: &BTreeSet<IpAddr>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::Action;
     use mcast::SourceFilter;
 
     use super::*;

@@ -7,6 +7,7 @@ use mcast::InterfaceIndex;
 use super::filter_rules::{INCOMING, arriving, arriving_for, met_by};
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
+use crate::change::{Attribute, Change};
 use crate::depth::{BUFFER_FULL, Depth, ExpectedFlow};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::netfilter::{Hook, Layer, RuleEffect};
@@ -74,10 +75,11 @@ fn enlarge_backlog() -> [Remedy; 2] {
 }
 
 fn enlarge_ring(interface: &str) -> Remedy {
-    Remedy::now(Tool::Ethtool, ["-G", interface, "rx", "4096"]).with_scope(
-        RemedyScope::new(format!("everything that arrives on {interface}"))
-            .warning("many devices lose their link for some seconds, and with it a remote session"),
-    )
+    Remedy::now_changing(Tool::Ethtool, Change::interface(interface, Attribute::ReceiveRing, 4096))
+        .with_scope(
+            RemedyScope::new(format!("everything that arrives on {interface}"))
+                .warning("many devices lose their link for some seconds, and with it a remote session"),
+        )
 }
 
 fn ring(observation: &Observation, interface: InterfaceIndex) -> Option<Finding> {

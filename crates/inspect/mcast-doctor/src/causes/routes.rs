@@ -7,6 +7,7 @@ use mcast::interface::AddressState;
 use mcast::{ErrorKind, Family, InterfaceSelector};
 
 use super::{Cause, Check};
+use crate::change::{Change, Route};
 use crate::depth::{KernelVerdict, LostFlow};
 use crate::finding::list;
 use crate::observation::{Interest, Observation, Program, ProgramSocket};
@@ -194,7 +195,8 @@ fn ipv6_loopback_route(observation: &Observation) -> Vec<Finding> {
 fn add_route(link: &Link) -> Vec<Remedy> {
     let name = link.name();
     let scope = RemedyScope::new(format!("every IPv6 group that a program sends to on {name}"));
-    let now = Remedy::now(Tool::Ip, ["-6", "route", "add", "local", "ff00::/8", "dev", name]);
+    let now = Route::v6("local", "ff00::/8", name, None).added();
+    let now = Remedy::now_changing(Tool::Ip, Change::Route(now));
     remedies::with_networkd(
         now.with_scope(scope),
         link,
@@ -236,7 +238,7 @@ fn without_route(observation: &Observation, interest: &Interest<'_>) -> Option<F
         .evidence(EvidenceKind::Route, "/proc/net/ipv6_route", format!("no route for ff00::/8 on {}", link.name()))
         .with_all_evidence(lost.first().map(|lost| observation.packets_of(lost.flow)))
         .with_remedies([
-            Remedy::now(Tool::Ip, ["-6", "route", "add", "multicast", "ff00::/8", "dev", link.name(), "table", "local"]).with_scope(scope),
+            Remedy::now_changing(Tool::Ip, Change::Route(Route::v6("multicast", "ff00::/8", link.name(), None).in_table_local().added())).with_scope(scope),
             Remedy::advice(Tool::Network, "The kernel adds this route when the interface comes up: find the script that deletes it, such as one that flushes the table local."),
         ])
     })
@@ -341,23 +343,29 @@ fn scope(link: &Link) -> RemedyScope {
 fn create_address(observation: &Observation, link: &Link) -> Vec<Remedy> {
     /// `IN6_ADDR_GEN_MODE_NONE`.
     const NONE: i64 = 1;
-    let setting = |key| interface_setting(Family::V6, link.name(), key);
-    let generation = setting("addr_gen_mode");
-    match observation.after.number(&generation) {
-        Some(NONE) => remedies::sysctl(&generation, 0, scope(link)).into(),
-        Some(_) => {
-            let disable = setting("disable_ipv6");
-            vec![
-                Remedy::now(Tool::Sysctl, ["-w", &format!("{disable}=1")])
-                    .then(["-w", &format!("{disable}=0")])
-                    .with_scope(scope(link)),
-            ]
-        }
-        None => vec![Remedy::advice(
+    let generation = interface_setting(Family::V6, link.name(), "addr_gen_mode");
+    let Some(mode) = observation.after.number(&generation) else {
+        return vec![Remedy::advice(
             Tool::Network,
             "Enable IPv6 on the interface, so that it gets a link-local address.",
-        )],
-    }
+        )];
+    };
+    // An address can be deleted again, whereas a setting that makes the system create one leaves it behind.
+    let address = link.interface.hardware_address.map(link_local);
+    let now = address.map(|address| {
+        let interface = link.name().to_owned();
+        let change = Change::Address { interface, address: format!("{address}/64"), is_there: true };
+        Remedy::now_changing(Tool::Ip, change).with_scope(scope(link))
+    });
+    let [_, permanent] = remedies::sysctl(&generation, 0, scope(link));
+    now.into_iter().chain((mode == NONE).then_some(permanent)).collect()
+}
+
+/// Returns the link-local address that follows from a hardware address (RFC 4291, appendix A).
+fn link_local(address: mcast_sys::HardwareAddress) -> std::net::Ipv6Addr {
+    let [a, b, c, d, e, f] = address.0.map(u16::from);
+    let word = |high: u16, low: u16| high << 8 | low;
+    std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, word(a ^ 2, b), word(c, 0xff), word(0xfe, d), word(e, f))
 }
 
 pub(super) const REVERSE_PATH_FILTER: Cause =
@@ -572,6 +580,12 @@ mod tests {
         observation.trial_mut().received.pop();
         let findings = REVERSE_PATH_FILTER.judge(&with_counters(observation, &[(REVERSE_PATH_COUNTER, 10)]));
         assert_eq!(findings[0].subject.source.as_deref(), Some("192.0.2.1"));
+    }
+
+    #[test]
+    fn link_local_address_is_that_of_the_kernel() {
+        let address = mcast_sys::HardwareAddress([0x02, 0x42, 0xac, 0x11, 0x00, 0x02]);
+        assert_eq!(link_local(address).to_string(), "fe80::42:acff:fe11:2");
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 
 use mcast::{Interface, InterfaceIndex};
 
+use crate::action::posix_script;
 use crate::netfilter::{Hook, Layer};
 use crate::snapshot::{DroppingRule, Link};
-use crate::{Instructions, Remedy, remedies, remedy, undo};
+use crate::{Instructions, Remedy, remedies};
 
 /// Values for the words in capitals on pages.
 pub(super) const WORDS: [(&str, &str); 8] = [
@@ -93,10 +94,10 @@ pub(super) fn insert(page: &str, offered: &[Remedy]) -> String {
         })
         .map(|(remedy, scope)| {
             let warning = scope.warning.as_ref().map(|warning| format!(" Warning: {warning}."));
-            let command = remedy::posix_script(remedy.actions());
-            let undo = match undo::with_placeholders(remedy) {
+            let command = posix_script(remedy.actions());
+            let undo = match remedy.undo_with_placeholders() {
                 Some(Instructions::Actions { actions, .. }) => {
-                    format!("`{}`", remedy::posix_script(&actions))
+                    format!("`{}`", posix_script(&actions))
                 }
                 Some(Instructions::Advice(advice)) => advice,
                 None => "not possible".to_owned(),

@@ -7,6 +7,7 @@ use mcast::Family;
 
 use super::filter_rules::{OUTGOING, is_serious, leaving, met_by, responsible};
 use super::{Cause, Check};
+use crate::change::{Attribute, Change};
 use crate::kernel_drops::{KernelDrop, UNSPECIFIED, evidence};
 use crate::netfilter::{CountedTraffic, Hook, HookCount, RuleEffect};
 use crate::observation::Observation;
@@ -61,11 +62,13 @@ fn judge_sender_queue_drops(observation: &Observation, link: &Link) -> Option<Fi
 /// other queueing disciplines have limits of their own.
 fn enlarge_queue(queue: &Queue, link: &Link) -> Remedy {
     match queue.kind.as_str() {
-        "pfifo_fast" => Remedy::now(Tool::Ip, ["link", "set", "dev", link.name(), "txqueuelen", "10000"])
-            .with_scope(RemedyScope::new(format!(
-                "everything that leaves by {}: it may wait longer in the queue",
-                link.name()
-            ))),
+        "pfifo_fast" => {
+            Remedy::now_changing(Tool::Ip, Change::interface(link.name(), Attribute::TransmitQueue, 10_000))
+                .with_scope(RemedyScope::new(format!(
+                    "everything that leaves by {}: it may wait longer in the queue",
+                    link.name()
+                )))
+        }
         kind => Remedy::advice(
             Tool::Tc,
             format!(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mcast::{Family, Group, SourceFilter};
 
 use super::{Cause, Check};
+use crate::change::{Attribute, Change};
 use crate::kernel_drops::{FILTERED, KernelDrop};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::outcome::PrintedErrorKind;
@@ -126,7 +127,7 @@ fn tagged_frames(observation: &Observation, interface: mcast::InterfaceIndex) ->
 
 /// Returns the remedy that sets the MTU of an interface.
 pub(super) fn set_mtu(link: &Link, mtu: u32) -> Remedy {
-    let remedy = Remedy::now(Tool::Ip, ["link", "set", "dev", link.name(), "mtu", &mtu.to_string()]);
+    let remedy = Remedy::now_changing(Tool::Ip, Change::interface(link.name(), Attribute::Mtu, mtu));
     remedy.with_scope(RemedyScope::new(format!("all traffic of {}", link.name())).warning(format!(
         "larger packets also leave by {}, which every device behind it must accept; some devices lose their link for a moment, and with it a remote session",
         link.name()

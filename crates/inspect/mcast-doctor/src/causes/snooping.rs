@@ -6,10 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 use mcast::Group;
 
 use super::{Cause, Check};
+use crate::change::{Attribute, Change};
 use crate::observation::{Interest, Observation};
+use crate::remedies::port_option;
 use crate::snapshot::Link;
 use crate::{
-    Action, Evidence, EvidenceKind, Finding, Id, Instructions, Remedy, RemedyScope, Severity, Tool, remedies,
+    Evidence, EvidenceKind, Finding, Id, Instructions, Persistence, Remedy, RemedyScope, Severity, Tool,
+    remedies,
 };
 
 /// A bridge does not flood unregistered groups to a port. 224.0.0.x is never reported, and without snooping no
@@ -54,7 +57,7 @@ fn flood_off(observation: &Observation) -> Vec<Finding> {
 fn flood(port: &Link) -> Vec<Remedy> {
     let name = port.name();
     let scope = RemedyScope::new(format!("every group that no host behind {name} has reported"));
-    let now = Remedy::now(Tool::Bridge, ["link", "set", "dev", name, "mcast_flood", "on"]);
+    let now = Remedy::now_changing(Tool::Bridge, port_option(name, "mcast_flood", "on"));
     remedies::with_networkd(now.with_scope(scope), port, "flood", "[Bridge]\nMulticastFlood=yes\n")
 }
 
@@ -87,7 +90,7 @@ fn leave_slowly(port: &Link) -> Vec<Remedy> {
     let name = port.name();
     let scope = format!("every group that hosts behind {name} leave: it flows there a few seconds longer");
     let scope = RemedyScope::new(scope);
-    let now = Remedy::now(Tool::Bridge, ["link", "set", "dev", name, "fastleave", "off"]);
+    let now = Remedy::now_changing(Tool::Bridge, port_option(name, "fastleave", "off"));
     remedies::with_networkd(now.with_scope(scope), port, "fast-leave", "[Bridge]\nFastLeave=no\n")
 }
 
@@ -252,20 +255,18 @@ fn refused(observation: &Observation, port: &Link) -> Option<(IpAddr, SocketAddr
 
 /// Raises a limit from its value before. Older versions of `bridge` do not show it.
 fn raise(port: &str, reached: Limit, before: impl fmt::Display) -> Remedy {
-    let set = |limit: String| -> Vec<String> {
-        let vlan = reached.vlan.map(|vlan| vlan.to_string());
-        let on = match &vlan {
-            Some(vlan) => vec!["vlan", "set", "vid", vlan, "dev", port],
-            None => vec!["link", "set", "dev", port],
-        };
-        on.into_iter().chain(["mcast_max_groups", &limit]).map(str::to_owned).collect()
+    let option = "mcast_max_groups".to_owned();
+    let attribute = match reached.vlan {
+        Some(vlan) => Attribute::PortVlan(vlan, option),
+        None => Attribute::Port(option),
     };
+    let set = |limit: String| Change::interface(port, attribute.clone(), limit);
     let scope = RemedyScope::new(format!("every group that hosts behind {port} join")).warning(
         "the limit may protect the table of the bridge, or be what the hosts behind the port may receive; the bridge learns members with their next report",
     );
-    let undo = Action::Run { program: "bridge".into(), args: set(before.to_string()) };
-    let remedy = Remedy::now(Tool::Bridge, set(reached.limit.max(16).saturating_mul(4).to_string()));
-    let undo = Some(Instructions::Actions { actions: vec![undo], needs_root: true });
+    let raised = set(reached.limit.max(16).saturating_mul(4).to_string());
+    let remedy = Remedy::now_changing(Tool::Bridge, raised);
+    let undo = Some(Instructions::Actions { actions: set(before.to_string()).actions(), needs_root: true });
     Remedy { undo, ..remedy.with_scope(scope) }
 }
 
@@ -307,10 +308,11 @@ fn snooping_table_full(observation: &Observation) -> Vec<Finding> {
 
 fn enlarge_table(bridge: &str, limit: u32) -> Remedy {
     let limit = limit.max(1024).saturating_mul(4).to_string();
-    let options = ["type", "bridge", "mcast_hash_max", &limit, "mcast_snooping", "1"];
+    let set = |option: &str, value: &str| Change::interface(bridge, Attribute::Bridge(option.into()), value);
+    let options = [set("mcast_hash_max", &limit), set("mcast_snooping", "1")];
     let scope = RemedyScope::new(format!("every group that {bridge} forwards"))
         .warning("the bridge forwards groups only to members again, and learns them with the next query");
-    Remedy::now(Tool::Ip, ["link", "set", "dev", bridge].into_iter().chain(options)).with_scope(scope)
+    Remedy::of(Tool::Ip, Persistence::Now, options).with_scope(scope)
 }
 
 #[cfg(test)]

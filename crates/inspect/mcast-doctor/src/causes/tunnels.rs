@@ -8,6 +8,7 @@ use super::filter_rules::explained;
 use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::acceptance::ExaminedSocket;
+use crate::change::Change;
 use crate::depth::{KernelVerdict, LostFlow, UNKNOWN_ESP};
 use crate::finding::list;
 use crate::kernel_drops::evidence;
@@ -153,9 +154,10 @@ fn remedies(policy: Option<&IpsecPolicy>, source: &str, to: SocketAddr) -> Vec<R
 /// Returns a policy that accepts a stream as it is.
 fn allow(priority: u32, source: &str, to: SocketAddr) -> Remedy {
     let (group, port) = (to.ip().to_string(), to.port().to_string());
-    let policy = ["xfrm", "policy", "add", "dir", "in", "src", source, "dst", &group];
-    let rest = ["proto", "udp", "dport", &port, "priority", &priority.to_string(), "action", "allow"];
-    Remedy::now(Tool::Ip, policy.into_iter().chain(rest)).with_scope(
+    let selector = ["dir", "in", "src", source, "dst", &group, "proto", "udp", "dport", &port];
+    let selector = selector.map(str::to_owned).into();
+    let policy = Change::Policy { selector, priority: priority.to_string(), is_there: true };
+    Remedy::now_changing(Tool::Ip, policy).with_scope(
         RemedyScope::new(format!("datagrams from {source} to {to}"))
             .warning("they are accepted without encryption and without proof of their origin"),
     )

@@ -14,9 +14,7 @@ use crate::gather::{snapshot, source_routes};
 use crate::observation::{ExaminationTarget, Observation};
 use crate::snapshot::{Link, Snapshot};
 use crate::wire::{Recorder, Tap};
-use crate::{
-    ArrivalStatus, Depth, Effect, ExaminedPart, Id, OpenQuestion, Report, Result, causes, depth, undo,
-};
+use crate::{ArrivalStatus, Depth, Effect, ExaminedPart, Id, OpenQuestion, Report, Result, causes, depth};
 pub use membership::{examine_membership, examine_program};
 pub(crate) use membership::{examine_started, explain_failure};
 
@@ -87,7 +85,8 @@ fn report(mut observation: Observation) -> Report {
     summary::add_to(&mut report, observation);
     summary::add_drops(&mut report, observation);
     if !matches!(observation.target, ExaminationTarget::File) {
-        undo::add_to(&mut report);
+        let remedies = report.findings.iter_mut().flat_map(|finding| &mut finding.remedies);
+        remedies.for_each(crate::Remedy::add_undo);
     }
     report
 }

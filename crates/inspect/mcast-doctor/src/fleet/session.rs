@@ -13,7 +13,7 @@ use mcast_sys::process;
 
 use super::hosts::{FleetHost, SessionError};
 use super::message::{MemberCommand, MemberEvent};
-use crate::remedy::posix_line;
+use crate::action::posix_line;
 
 /// The longest line that a member may print.
 const MAX_LINE: u64 = 4 << 20;

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use mcast::Family;
 
 use super::{networkd, scope_of_address, scope_of_group, scope_of_groups, scope_of_interface};
+use crate::change::{Attribute, Change, Route};
 use crate::snapshot::{ConfigService, Link};
-use crate::{Effective, Remedy, Tool};
+use crate::{Effective, Persistence, Remedy, Tool};
 
 pub(crate) const ROUTE_V4: &str = "ip route get 239.255.255.1";
 pub(crate) const ROUTE_V6: &str = "ip -6 route get ff15::1";
@@ -16,15 +17,21 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
         Family::V4 => {
             // `replace`, because an unreachable route may exist.
             let scope = scope_of_groups(family, link.name());
-            let now = Remedy::now(Tool::Ip, ["route", "replace", "224.0.0.0/4", "dev", link.name()]);
+            let now = Remedy::now_changing(Tool::Ip, Change::Route(Route::v4("224.0.0.0/4", link.name())));
             let mut remedies = vec![now.with_scope(scope.clone())];
             let lines = "[Route]\nDestination=224.0.0.0/4\nScope=link\n";
             remedies.extend(networkd(link, "route", lines, scope.clone()));
             if let Some(ConfigService::NetworkManager { connection }) = &link.config_service {
                 remedies.push(
-                    Remedy::permanent(
+                    Remedy::of(
                         Tool::NetworkManager,
-                        ["connection", "modify", "uuid", connection, "+ipv4.routes", "224.0.0.0/4"],
+                        Persistence::Permanent,
+                        [Change::Connection {
+                            uuid: connection.clone(),
+                            option: "ipv4.routes".to_owned(),
+                            value: "224.0.0.0/4".to_owned(),
+                            is_there: true,
+                        }],
                     )
                     .with_scope(scope.effective(Effective::AfterReconnect)),
                 );
@@ -32,11 +39,8 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
             remedies
         }
         Family::V6 => vec![
-            Remedy::now(
-                Tool::Ip,
-                ["-6", "route", "replace", "multicast", "ff00::/8", "dev", link.name(), "table", "local"],
-            )
-            .with_scope(scope_of_groups(family, link.name())),
+            Remedy::now_changing(Tool::Ip, v6("ff00::/8", link))
+                .with_scope(scope_of_groups(family, link.name())),
         ],
     }
 }
@@ -44,23 +48,22 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
 /// Routes a group to an interface. The table `local` comes before all rules for routing, which may choose others.
 pub(crate) fn route_group(group: IpAddr, link: &Link, has_routing_rules: bool) -> Option<Remedy> {
     let to = format!("{group}/{}", if group.is_ipv4() { 32 } else { 128 });
-    let table = if has_routing_rules { ["table", "local"].as_slice() } else { &[] };
-    let remedy = match group {
-        IpAddr::V4(_) => {
-            let route = ["route", "replace", &to, "dev", link.name()];
-            Remedy::now(Tool::Ip, route.iter().chain(table))
-        }
-        IpAddr::V6(_) => Remedy::now(
-            Tool::Ip,
-            ["-6", "route", "replace", "multicast", &to, "dev", link.name(), "table", "local"],
-        ),
+    let route = match group {
+        IpAddr::V4(_) if has_routing_rules => Change::Route(Route::v4(&to, link.name()).in_table_local()),
+        IpAddr::V4(_) => Change::Route(Route::v4(&to, link.name())),
+        IpAddr::V6(_) => v6(&to, link),
     };
-    Some(remedy.with_scope(scope_of_group(group, link.name())))
+    Some(Remedy::now_changing(Tool::Ip, route).with_scope(scope_of_group(group, link.name())))
+}
+
+/// Returns the route of IPv6 groups. With a metric of 1 it comes before those of the kernel (256), which every interface has.
+fn v6(to: &str, link: &Link) -> Change {
+    Change::Route(Route::v6("multicast", to, link.name(), Some(1)).in_table_local())
 }
 
 pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
     let scope = scope_of_interface(link.name());
-    let now = Remedy::now(Tool::Ip, ["link", "set", "dev", link.name(), "up"]);
+    let now = Remedy::now_changing(Tool::Ip, Change::interface(link.name(), Attribute::State, "up"));
     let mut remedies = vec![now.with_scope(scope.clone())];
     if matches!(link.config_service, Some(ConfigService::NetworkManager { .. })) {
         remedies.push(
@@ -75,6 +78,7 @@ pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
 }
 
 pub(crate) fn remove_address(address: IpAddr, prefix: u8, interface: &str) -> Remedy {
-    Remedy::now(Tool::Ip, ["-6", "address", "del", &format!("{address}/{prefix}"), "dev", interface])
-        .with_scope(scope_of_address(address, interface))
+    let address_of = format!("{address}/{prefix}");
+    let removal = Change::Address { interface: interface.to_owned(), address: address_of, is_there: false };
+    Remedy::now_changing(Tool::Ip, removal).with_scope(scope_of_address(address, interface))
 }

@@ -32,13 +32,15 @@ use linux as system;
 use windows as system;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use ::mcast::Family;
 
+use crate::change::{Attribute, Chain, Change, Firewall, Rule, is_pattern};
 use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::observation::protocol;
-use crate::snapshot::{ConfigService, DroppingRule, Link, setting_path};
-use crate::{Action, Persistence, Remedy, RemedyScope, Tool};
+use crate::snapshot::{ConfigService, DroppingRule, Link};
+use crate::{Persistence, Remedy, RemedyScope, Tool};
 pub(crate) use system::{ROUTE_V4, ROUTE_V6, bring_up, remove_address, route_group, route_groups};
 
 /// The scope of a route for all groups of a family.
@@ -65,6 +67,11 @@ fn scope_of_address(address: IpAddr, interface: &str) -> RemedyScope {
     RemedyScope::new(format!("{address} on {interface}")).warning("connections that use this address end")
 }
 
+/// Returns the change of an option of a bridge port.
+pub(crate) fn port_option(port: &str, option: &str, value: &str) -> Change {
+    Change::interface(port, Attribute::Port(option.to_owned()), value)
+}
+
 /// Changes a setting now and permanently.
 pub(crate) fn sysctl(name: &str, value: impl std::fmt::Display, scope: RemedyScope) -> [Remedy; 2] {
     sysctls(&[name], value, scope)
@@ -76,25 +83,13 @@ pub(crate) fn sysctls(names: &[&str], value: impl std::fmt::Display, scope: Reme
 }
 
 fn set(names: &[&str], value: &impl std::fmt::Display) -> Remedy {
-    // `sysctl` would take the name as a pattern and change every interface.
-    if names.iter().any(is_pattern) {
-        let steps =
-            names.iter().map(|name| Action::Write { path: setting_path(name), text: format!("{value}\n") });
-        return Remedy::with_actions(Tool::Sysctl, Persistence::Now, steps.collect());
-    }
-    let settings = names.iter().map(|name| format!("{name}={value}"));
-    Remedy::now(Tool::Sysctl, std::iter::once("-w".to_owned()).chain(settings))
-}
-
-/// Returns whether `sysctl` takes a name as a pattern. Interface names may contain these characters.
-fn is_pattern(name: &&str) -> bool {
-    name.contains(['*', '?', '[', ']'])
+    Remedy::of(Tool::Sysctl, Persistence::Now, names.iter().map(|name| Change::setting(name, value)))
 }
 
 /// Writes the settings to a file of their own, so that applying the remedy twice is harmless, and loads only
 /// that file.
 fn make_permanent(names: &[&str], value: &impl std::fmt::Display, scope: RemedyScope) -> Remedy {
-    if names.iter().any(is_pattern) {
+    if names.iter().any(|name| is_pattern(name)) {
         return Remedy::advice(
             Tool::Sysctl,
             "To make the change permanent, first rename the interface: sysctl.d cannot address a name that contains wildcards.",
@@ -102,8 +97,16 @@ fn make_permanent(names: &[&str], value: &impl std::fmt::Display, scope: RemedyS
     }
     let name = names.last().copied().unwrap_or_default().replace('/', ".");
     let path = format!("/etc/sysctl.d/90-mcast-{name}.conf");
-    let text: String = names.iter().map(|name| format!("{name} = {value}\n")).collect();
-    Remedy::file(Tool::Sysctl, Persistence::Permanent, &path, text).then(["-p", &path]).with_scope(scope)
+    let text = names.iter().map(|name| format!("{name} = {value}\n")).collect();
+    let path = PathBuf::from(path);
+    let file = Change::File { path: path.clone(), text: Some(text) };
+    let load = |name: &&str| Change::Setting {
+        name: (*name).to_owned(),
+        value: value.to_string(),
+        file: Some(path.clone()),
+    };
+    let changes = std::iter::once(file).chain(names.iter().map(load));
+    Remedy::of(Tool::Sysctl, Persistence::Permanent, changes).with_scope(scope)
 }
 
 /// Adds lines to the systemd-networkd configuration of an interface, if networkd manages it. `topic` names the
@@ -111,7 +114,8 @@ fn make_permanent(names: &[&str], value: &impl std::fmt::Display, scope: RemedyS
 pub(crate) fn networkd(link: &Link, topic: &str, lines: &str, scope: RemedyScope) -> Option<Remedy> {
     let Some(ConfigService::Networkd { file }) = &link.config_service else { return None };
     let path = format!("/etc/systemd/network/{file}.d/mcast-{topic}.conf");
-    let remedy = Remedy::file(Tool::Networkd, Persistence::Permanent, path, lines).then(["reload"]);
+    let file = Change::File { path: path.into(), text: Some(lines.to_owned()) };
+    let remedy = Remedy::of(Tool::Networkd, Persistence::Permanent, [file, Change::Reload]);
     let reconfigured = "networkd reloads every interface whose files have changed";
     let warning = scope
         .warning
@@ -151,7 +155,9 @@ pub(crate) fn admit_forwarded(
     let path = ["route", "allow", "in", "on", from, "out", "on", to];
     let permanent = path.into_iter().chain(["to", &group, "port", &port, "proto", "udp"]);
     let mut remedies = admit_by_rule(from, address, rule);
-    let ufw = Remedy::permanent(Tool::Ufw, permanent).with_scope(scope_of_flow(from, address));
+    let permanent = Change::Rule(Rule::new(Firewall::Ufw, permanent));
+    let ufw = Remedy::of(Tool::Ufw, Persistence::Permanent, [permanent]);
+    let ufw = ufw.with_scope(scope_of_flow(from, address));
     remedies.extend(permanently(ufw, rule));
     remedies
 }
@@ -181,31 +187,25 @@ pub(crate) fn keep_destination(
     }
     let (family, group) = (if to.is_ipv4() { "ip" } else { "ip6" }, to.ip().to_string());
     let raw = ["{", "type", "filter", "hook", hook.name(), "priority", "-300", ";", "}"];
-    let chain = ["add", "chain", "inet", "mcast", "untracked"].into_iter().chain(raw);
     let port = to.port().to_string();
     let scope = RemedyScope::new(format!("datagrams to {to}: connection tracking ignores them"));
     let untracked = match rule.and_then(legacy_program) {
         Some(program) => {
             let chain = if matches!(hook, Hook::Output) { "OUTPUT" } else { "PREROUTING" };
-            let at = ["-t", "raw", "-I", chain, "1"];
-            let matches = ["-d", &group, "-p", "udp", "--dport", &port, "-j", "CT", "--notrack"];
-            let action = legacy_run(program, &[&at[..], &matches].concat());
-            Remedy::with_actions(Tool::Iptables, Persistence::Now, vec![action])
+            let words = ["-d", &group, "-p", "udp", "--dport", &port, "-j", "CT", "--notrack"];
+            let firewall = Firewall::Legacy {
+                program: program.to_owned(),
+                table: "raw".to_owned(),
+                chain: chain.to_owned(),
+                place: Some("1".to_owned()),
+            };
+            Remedy::now_changing(Tool::Iptables, Change::Rule(Rule::new(firewall, words)))
         }
-        None => Remedy::now(Tool::Nft, ["add", "table", "inet", "mcast"]).then(chain).then([
-            "add",
-            "rule",
-            "inet",
-            "mcast",
-            "untracked",
-            family,
-            "daddr",
-            &group,
-            "udp",
-            "dport",
-            &port,
-            "notrack",
-        ]),
+        None => Remedy::of(
+            Tool::Nft,
+            Persistence::Now,
+            in_own_table(&raw, [family, "daddr", &group, "udp", "dport", &port, "notrack"]),
+        ),
     };
     vec![
         untracked.with_scope(scope),
@@ -213,6 +213,27 @@ pub(crate) fn keep_destination(
             Tool::Nft,
             "Permanently: restrict the rule to the unicast addresses that it is meant for.",
         ),
+    ]
+}
+
+/// Returns the changes that put a rule into a chain of an own table.
+fn in_own_table<const N: usize>(hook: &[&str], words: [&str; N]) -> [Change; 3] {
+    let own = |word: &str| word.to_owned();
+    let (family, table, name) = (own("inet"), own("mcast"), own("untracked"));
+    let firewall =
+        Firewall::Nft { family: family.clone(), table: table.clone(), chain: name.clone(), is_first: false };
+    let chain = Chain {
+        family: family.clone(),
+        table: table.clone(),
+        name,
+        hook: hook.iter().map(|word| own(word)).collect(),
+        is_there: true,
+        is_used: false,
+    };
+    [
+        Change::Table { family, name: table, is_there: true, is_used: false },
+        Change::Chain(chain),
+        Change::Rule(Rule::new(firewall, words)),
     ]
 }
 
@@ -241,7 +262,8 @@ fn permanently(ufw: Remedy, rule: Option<&DroppingRule>) -> Option<Remedy> {
 fn ufw(direction: &str, interface: &str, to: SocketAddr) -> Remedy {
     let (group, port) = (to.ip().to_string(), to.port().to_string());
     let args = ["allow", direction, "on", interface, "to", &group, "port", &port, "proto", "udp"];
-    Remedy::permanent(Tool::Ufw, args).with_scope(scope_of_flow(interface, to))
+    let rule = Change::Rule(Rule::new(Firewall::Ufw, args));
+    Remedy::of(Tool::Ufw, Persistence::Permanent, [rule]).with_scope(scope_of_flow(interface, to))
 }
 
 /// The scope of a rule that admits the datagrams to one group and port.
@@ -271,11 +293,6 @@ fn legacy_program(rule: &DroppingRule) -> Option<&'static str> {
     }
 }
 
-fn legacy_run(program: &str, args: &[&str]) -> Action {
-    let args = args.iter().map(|word| (*word).to_owned()).collect();
-    Action::Run { program: program.to_owned(), args }
-}
-
 /// Inserts rules of the old `iptables` in front of the one that drops. `None` if that one is of nftables.
 fn accept_by_legacy_rules(
     rule: &DroppingRule,
@@ -292,18 +309,18 @@ fn accept_by_legacy_rules(
         Hook::Ingress | Hook::Egress => None,
     };
     let on = side.map(|side| [side, interface]);
-    let place = match rule.part.strip_prefix("rule ") {
-        Some(number) => ["-I", &rule.chain, number].to_vec(),
-        None => ["-A", &rule.chain].to_vec(),
+    let accept = |matches: &&[&str]| {
+        let firewall = Firewall::Legacy {
+            program: program.to_owned(),
+            table: rule.table.clone(),
+            chain: rule.chain.clone(),
+            place: rule.part.strip_prefix("rule ").map(str::to_owned),
+        };
+        let words = on.iter().flatten().chain(*matches).chain(&["-j", "ACCEPT"]);
+        Change::Rule(Rule::new(firewall, words))
     };
-    let action = |matches: &&[&str]| {
-        let mut args = vec!["-t", &rule.table];
-        args.extend(place.iter().chain(on.iter().flatten()).chain(*matches));
-        args.extend(["-j", "ACCEPT"]);
-        legacy_run(program, &args)
-    };
-    let actions = matches.iter().map(action).collect();
-    Some(Remedy::with_actions(Tool::Iptables, Persistence::Now, actions).with_scope(scope.clone()))
+    let changes = matches.iter().map(accept);
+    Some(Remedy::of(Tool::Iptables, Persistence::Now, changes).with_scope(scope.clone()))
 }
 
 /// Inserts a rule in front of the one that drops, or advises to do so if it is not known.
@@ -373,15 +390,23 @@ fn insert_before(
     };
     // Quotes cannot be escaped in nftables syntax. Without the match, the rule covers all interfaces.
     let side = side.filter(|_| !interface.contains(['"', '*', '\\']));
-    let insert = ["insert", "rule", &rule.family, &rule.table, &rule.chain].map(str::to_owned);
+    let firewall = Firewall::Nft {
+        family: rule.family.clone(),
+        table: rule.table.clone(),
+        chain: rule.chain.clone(),
+        is_first: true,
+    };
     let on = side.map(|side| [side.to_owned(), format!("\"{interface}\"")]);
-    let args = insert.into_iter().chain(on.into_iter().flatten()).chain(matches);
-    Some(Remedy::now(Tool::Nft, args).with_scope(scope.clone()))
+    let words = on.into_iter().flatten().chain(matches);
+    let rule = Change::Rule(Rule::new(firewall, words));
+    Some(Remedy::now_changing(Tool::Nft, rule).with_scope(scope.clone()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Action;
+    use crate::snapshot::setting_path;
     use ::mcast::{Interface, InterfaceIndex};
 
     fn link(name: &str, config_service: Option<ConfigService>) -> Link {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use mcast::{Family, Group, InterfaceIndex, SourceFilter};
 use mcast_sys::{SendInterface, SocketChange, SocketMembership};
 
+use crate::change::Change;
 use crate::observation::ProgramSocket;
 use crate::{Action, Instructions, Persistence, Remedy, RemedyScope, SocketAction, Tool};
 
@@ -27,12 +28,14 @@ pub(crate) fn of_process(pid: u32, owner: &str, inode: u64, changes: &[Reversibl
 /// Does the same on every system, for pages.
 pub(crate) fn changes_of(pid: u32, owner: &str, inode: u64, changes: &[Reversible]) -> Remedy {
     let action = |change: &SocketChange| Action::Socket(SocketAction { pid, socket: inode, change: *change });
-    let actions: Vec<_> = changes.iter().map(|(change, _)| action(change)).collect();
+    let made = changes
+        .iter()
+        .map(|(change, _)| Change::Socket(SocketAction { pid, socket: inode, change: *change }));
     let undo = changes.iter().rev().map(|(_, reverse)| action(reverse)).collect();
     let scope = RemedyScope::new(format!("one socket of {owner}, which continues to run")).warning(
         "it ends when the program closes the socket: a program that is started again needs it again",
     );
-    let remedy = Remedy::with_actions(Tool::Socket, Persistence::Now, actions).with_scope(scope);
+    let remedy = Remedy::of(Tool::Socket, Persistence::Now, made).with_scope(scope);
     let undo = Some(Instructions::Actions { actions: undo, needs_root: true });
     Remedy { undo, ..remedy }
 }

@@ -6,7 +6,7 @@ use mcast::Family;
 
 use super::{scope_of_address, scope_of_groups, scope_of_interface};
 use crate::snapshot::Link;
-use crate::{Remedy, Tool};
+use crate::{Persistence, Remedy, Tool};
 
 pub(crate) const ROUTE_V4: &str = "netsh interface ipv4 show route";
 pub(crate) const ROUTE_V6: &str = "netsh interface ipv6 show route";
@@ -16,11 +16,23 @@ pub(crate) fn route_groups(family: Family, link: &Link) -> Vec<Remedy> {
         Family::V4 => ("ipv4", "224.0.0.0/4"),
         Family::V6 => ("ipv6", "ff00::/8"),
     };
-    let args = |store| ["interface", name, "add", "route", groups, link.name(), store];
+    let args = |verb, store| ["interface", name, verb, "route", groups, link.name(), store];
     let scope = scope_of_groups(family, link.name());
     vec![
-        Remedy::now(Tool::Netsh, args("store=active")).with_scope(scope.clone()),
-        Remedy::permanent(Tool::Netsh, args("store=persistent")).with_scope(scope),
+        Remedy::with_undo(
+            Tool::Netsh,
+            Persistence::Now,
+            args("add", "store=active"),
+            args("delete", "store=active"),
+        )
+        .with_scope(scope.clone()),
+        Remedy::with_undo(
+            Tool::Netsh,
+            Persistence::Permanent,
+            args("add", "store=persistent"),
+            args("delete", "store=persistent"),
+        )
+        .with_scope(scope),
     ]
 }
 
@@ -31,7 +43,8 @@ pub(crate) fn route_group(_group: IpAddr, _link: &Link, _has_routing_rules: bool
 }
 
 pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
-    let remedy = Remedy::permanent(Tool::Netsh, ["interface", "set", "interface", link.name(), "enabled"]);
+    let words = |state| ["interface", "set", "interface", link.name(), state];
+    let remedy = Remedy::with_undo(Tool::Netsh, Persistence::Permanent, words("enabled"), words("disabled"));
     vec![remedy.with_scope(scope_of_interface(link.name()))]
 }
 

@@ -455,7 +455,7 @@ fn apply(host: &Host, report: &Report, id: Id) {
     let remedy = finding.and_then(mcast_doctor::Finding::applicable_remedy);
     let remedy = remedy.unwrap_or_else(|| panic!("no remedy: {report:#?}"));
     let mut applied = AppliedRemedies::default();
-    host.run(|| applied.apply(remedy).unwrap()).unwrap();
+    host.run(|| applied.apply(remedy, |_| ()).unwrap()).unwrap();
     applied.keep();
 }
 

@@ -36,5 +36,6 @@ mod switches;
 mod table;
 mod translation;
 mod treatment;
+mod undo;
 mod unusual;
 mod wire;

@@ -4,9 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use mcast_doctor::{
-    Action, AppliedRemedies, Finding, Id, Journal, Remedy, RemedyEffect, Report, SocketAction, Tool,
-};
+use mcast_doctor::{AppliedRemedies, Finding, Id, Journal, Remedy, RemedyEffect, Report, SocketAction, Tool};
 use mcast_lab::{Child, Host};
 
 use crate::net::{Net, Stream, examine_process, has_programs};
@@ -95,7 +93,7 @@ fn repair(net: &Net, running: &Running, id: Id, is_expected: impl Fn(RemedyEffec
     let before = examine_process(host, running.0.id());
     let remedy = on_socket(&before, id);
     let mut applied = AppliedRemedies::recorded_in(journal());
-    host.run(|| applied.apply(&remedy)).unwrap().unwrap();
+    host.run(|| applied.apply(&remedy, |_| ())).unwrap().unwrap();
     let after = examine_process(host, running.0.id());
     let effect = RemedyEffect::of(id, &before, &after, true);
     assert!(is_expected(effect), "{id}: {effect:?} {after:#?}");
@@ -268,8 +266,8 @@ fn avahi_that_lost_its_group_hears_queries_again() {
         change: format!("leave 224.0.0.251%{eth0}").parse().unwrap(),
     };
     let mut broken = AppliedRemedies::default();
-    let leave = Remedy::of_socket(Action::Socket(leave));
-    net.receiver.run(|| broken.apply(&leave)).unwrap().unwrap();
+    let leave = Remedy::of_socket(leave);
+    net.receiver.run(|| broken.apply(&leave, |_| ())).unwrap().unwrap();
     std::mem::forget(broken);
     let _stream = Stream::to(&net.sender, "224.0.0.251:5353");
     repair_and_undo(&net, &running, Id::NotJoined);
@@ -388,7 +386,7 @@ fn program_is_repaired_and_restored_again_and_again_under_traffic() {
         assert!(!is_member(), "round {round}");
         let before = read_by_programs(host);
         let mut applied = AppliedRemedies::recorded_in(journal());
-        host.run(|| applied.apply(&remedy)).unwrap().unwrap();
+        host.run(|| applied.apply(&remedy, |_| ())).unwrap().unwrap();
         wait_until("it receives", || read_by_programs(host) > before + 3);
         // Every second time, the doctor is killed, and what it changed is undone from the journal.
         if round % 2 == 0 {
@@ -434,7 +432,7 @@ while True: s.recv(2000)";
         assert!(begin.elapsed() < Duration::from_secs(20));
     }
     let mut applied = AppliedRemedies::default();
-    let error = net.receiver.run(|| applied.apply(&remedy)).unwrap().unwrap_err();
+    let error = net.receiver.run(|| applied.apply(&remedy, |_| ())).unwrap().unwrap_err();
     assert!(error.to_string().contains("no longer has this socket open"), "{error}");
     finding(&examine_process(&net.receiver, running.0.id()), Id::NotJoined);
 }

@@ -212,12 +212,115 @@ pub(crate) fn examine_and_treat(host: &Host, examine: impl Fn() -> Report) -> Re
         return report;
     };
     assert!(remedy.undo.is_some(), "{remedy:#?}");
+    let before = machine(host);
     let mut applied = AppliedRemedies::default();
-    host.run(|| applied.apply(remedy).unwrap()).unwrap();
+    host.run(|| applied.apply(remedy, |_| ()).unwrap()).unwrap();
     let after = examine();
     host.run(|| applied.undo().unwrap()).unwrap();
+    assert_as_before(host, &before, remedy);
     TREATED.set(Some((remedy.command().unwrap(), after)));
     report
+}
+
+/// What programs print about the network of a host: everything that a remedy may change.
+pub(crate) type Machine = Vec<(&'static str, String)>;
+
+/// Reads the state of a host.
+pub(crate) fn machine(host: &Host) -> Machine {
+    const COMMANDS: [&str; 12] = [
+        "ip -j -d link show",
+        "ip -j address show",
+        "ip -j -4 route show table all",
+        "ip -j -6 route show table all",
+        "ip -j rule",
+        "ip -6 -j rule",
+        "ip xfrm policy",
+        "bridge -j -d link show",
+        "bridge -j fdb show",
+        "tc -j qdisc show",
+        "nft -j list ruleset",
+        "sysctl -a --pattern ^net[.](ipv[46]|core|bridge)",
+    ];
+    // A program that is not installed prints nothing, before and after.
+    let output = |program: &str, args: &[&str]| {
+        let output = host.command(program).and_then(|mut command| command.args(args).output());
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    };
+    let listing = |command: &'static str| {
+        let words: Vec<_> = command.split(' ').collect();
+        let text = output(words[0], &words[1..]);
+        (command, serde_json::from_str(&text).map_or_else(|_| text, |value| settled(command, value)))
+    };
+    let legacy = ["iptables-legacy-save", "ip6tables-legacy-save"].map(|program| {
+        // Counters and times are in brackets and comments.
+        let text = output(program, &[]);
+        let rules = text.lines().filter(|line| line.starts_with('-')).collect::<Vec<_>>();
+        (program, rules.join("\n"))
+    });
+    COMMANDS.into_iter().map(listing).chain(legacy).collect()
+}
+
+/// Returns what a program printed without what changes by itself: counters, timers, learnt addresses, handles of rules.
+fn settled(command: &str, mut value: serde_json::Value) -> String {
+    const MOVING: [&str; 16] = [
+        "valid_life_time",
+        "preferred_life_time",
+        "expires",
+        "handle",
+        "packets",
+        "bytes",
+        "updated",
+        "used",
+        "hello_timer",
+        "tcn_timer",
+        "topology_change_timer",
+        "gc_timer",
+        "mcast_querier_ipv4_addr",
+        "hold_timer",
+        "message_age_timer",
+        "forward_delay_timer",
+    ];
+    fn strip(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                fields.retain(|name, _| !MOVING.contains(&name.as_str()));
+                fields.values_mut().for_each(strip);
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(strip),
+            _ => {}
+        }
+    }
+    strip(&mut value);
+    let items = value.as_array().cloned().unwrap_or_default().into_iter();
+    let is_lasting = |item: &serde_json::Value| {
+        !command.starts_with("bridge -j fdb") || item["state"] == "permanent" || item["state"] == "static"
+    };
+    // The order of routes and addresses is that in which they were made.
+    let mut lines: Vec<_> = items.filter(is_lasting).map(|item| item.to_string()).collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+/// Asserts that a host is as it was before, as soon as the kernel has settled: addresses take time to become usable.
+pub(crate) fn assert_as_before(host: &Host, before: &Machine, remedy: &Remedy) {
+    let begin = Instant::now();
+    loop {
+        let now = machine(host);
+        let differs = |((command, before), (_, now)): (&(&str, String), &(&str, String))| {
+            let (old, new): (Vec<_>, Vec<_>) = (before.lines().collect(), now.lines().collect());
+            let gone = old.iter().filter(|line| !new.contains(line)).map(|line| format!("- {line}"));
+            let new = new.iter().filter(|line| !old.contains(line)).map(|line| format!("+ {line}"));
+            let lines: Vec<_> = gone.chain(new).collect();
+            (!lines.is_empty()).then(|| format!("{command}:\n{}", lines.join("\n")))
+        };
+        let differences: Vec<_> = before.iter().zip(&now).filter_map(differs).collect();
+        if differences.is_empty() {
+            return;
+        }
+        let text = differences.join("\n");
+        assert!(begin.elapsed() < Duration::from_secs(10), "after undoing {:?}:\n{text}", remedy.command());
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Returns the membership that a remedy receives, if it runs `mcast recv`: such a remedy is verified by joining the same.

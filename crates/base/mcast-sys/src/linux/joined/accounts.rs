@@ -142,7 +142,8 @@ impl Namespace {
     }
 }
 
-fn cookie_of(socket: &OwnedFd) -> io::Result<u64> {
+/// Returns the number of the namespace that a socket belongs to.
+pub(crate) fn cookie_of(socket: &OwnedFd) -> io::Result<u64> {
     option_of(socket, libc::SOL_SOCKET, SO_NETNS_COOKIE)
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
-use mcast_group::{Family, InterfaceIndex};
+use mcast_group::{Family, InterfaceIndex, SourceFilter};
 use socket2::{Domain, Protocol, SockRef, Type};
 
 use super::processes::{self, Lender, Mark};
@@ -29,12 +29,31 @@ use crate::{
 /// `NotFound` if the process no longer has the socket open; `AlreadyExists` if it has joined that already; and the errors of
 /// the system calls.
 pub fn change(pid: u32, inode: u64, change: &SocketChange) -> io::Result<SocketChange> {
+    with_socket(pid, inode, |socket| socket.change(change))
+}
+
+/// Returns the change that results in the present state of what `change` would change: `change` itself if the socket is in that
+/// state already, and for a membership its opposite if it is not. `None` if the kernel does not report the state: an interface
+/// that an IPv4 socket chose by index.
+///
+/// # Errors
+/// `NotFound` if the process no longer has the socket open; and the errors of the system calls.
+pub fn present(pid: u32, inode: u64, change: &SocketChange) -> io::Result<Option<SocketChange>> {
+    with_socket(pid, inode, |socket| socket.present(change))
+}
+
+/// Borrows the socket with this inode.
+fn with_socket<T>(
+    pid: u32,
+    inode: u64,
+    work: impl FnOnce(&BorrowedSocket) -> io::Result<T>,
+) -> io::Result<T> {
     let _mark = Mark::set();
     let open = processes::open(pid)?;
     let lender = Lender::open(pid)?;
     for (descriptor, _) in open.sockets.into_iter().filter(|(_, each)| *each == inode) {
         if let Some(socket) = BorrowedSocket::of(&lender, descriptor, inode)? {
-            return socket.change(change);
+            return work(&socket);
         }
     }
     Err(io::Error::new(io::ErrorKind::NotFound, "the process no longer has this socket open"))
@@ -99,6 +118,40 @@ impl BorrowedSocket {
                 SocketChange::ReceiveBuffer(usize::try_from(bytes).unwrap_or_default())
             }
         })
+    }
+
+    /// Returns the present state of what a change would change.
+    fn present(&self, change: &SocketChange) -> io::Result<Option<SocketChange>> {
+        let is_there = |one: &SocketMembership, admits: fn(&SourceFilter, Option<&IpAddr>) -> bool| {
+            let filter = self.filter(one.group, one.interface);
+            filter.is_some_and(|filter| admits(&filter, one.source.as_ref()))
+        };
+        Ok(Some(match *change {
+            SocketChange::Join(one) | SocketChange::Leave(one) => {
+                let is_member = is_there(&one, |filter, source| match (filter, source) {
+                    (SourceFilter::Include(sources), Some(source)) => sources.contains(source),
+                    (SourceFilter::Include(_), None) => false,
+                    (SourceFilter::Exclude(_), source) => source.is_none(),
+                });
+                if is_member { SocketChange::Join(one) } else { SocketChange::Leave(one) }
+            }
+            SocketChange::Block(one) | SocketChange::Unblock(one) => {
+                let is_blocked = is_there(&one, |filter, source| match (filter, source) {
+                    (SourceFilter::Exclude(sources), Some(source)) => sources.contains(source),
+                    _ => false,
+                });
+                if is_blocked { SocketChange::Block(one) } else { SocketChange::Unblock(one) }
+            }
+            SocketChange::SendBy { family, instead_of, .. } => {
+                let Some(by) = self.sends_by(family)? else { return Ok(None) };
+                SocketChange::SendBy { family, by, instead_of }
+            }
+            // The inverse of setting a value is to set the present one.
+            SocketChange::HopLimit { .. }
+            | SocketChange::Loopback { .. }
+            | SocketChange::AllGroups { .. }
+            | SocketChange::ReceiveBuffer(_) => self.inverse(change)?,
+        }))
     }
 
     /// Returns what chooses the interface for groups; `None` if the kernel does not report it: an index, in IPv4.

@@ -7,8 +7,8 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 use mcast_doctor::{
-    Action, AppliedRemedies, Finding, Id, Instructions, Journal, Remedy, RemedyEffect, Report, SocketAction,
-    SocketChange, Subject,
+    AppliedRemedies, ChangeOutcome, Finding, Id, Instructions, Journal, Remedy, RemedyEffect, Report,
+    SocketAction, SocketChange, Subject, UndoneEntry,
 };
 use mcast_terminal::Console;
 
@@ -51,8 +51,9 @@ pub(super) fn run(
             effect = None;
             break;
         }
-        doctor.console.note(format_args!("running: {}", remedy.command().unwrap_or_default()));
-        applied.apply(remedy)?;
+        applied.apply(remedy, |marked| {
+            doctor.console.note(format_args!("running: {}", marked.command().unwrap_or_default()));
+        })?;
         let after = doctor.examine()?;
         if doctor.interrupt.has_arrived() || hangup.has_arrived() {
             undo(applied, doctor)?;
@@ -70,26 +71,56 @@ pub(super) fn run(
     conclude(effect, applied, &now, doctor)
 }
 
-/// Undoes the remedies that are in the journal: those that were kept, and those of a process that was killed.
+/// Undoes the remedies that are in the journal and were applied in this network namespace: those that were kept, and those of a
+/// process that was killed.
 pub(super) fn undo_all(console: &Console) -> anyhow::Result<Outcome> {
-    let (mut undone, mut left) = (Vec::new(), Vec::new());
+    let (mut undone, mut has_failed) = (0, false);
     for journal in Journal::all() {
-        undone.extend(journal.undo(|entry| {
-            let command = mcast_doctor::command_line(&entry.undo);
-            console.note(format_args!("undoing what {} did at {}: {command}", entry.by, entry.time));
-        })?);
-        // What could not be undone stays in the journal, for a call in the namespace where it was done.
-        left.extend(journal.entries()?);
+        for entry in journal.entries()?.iter().rev().filter(|entry| entry.is_here()) {
+            console.note(format_args!(
+                "to undo: what {} did at {}: {}",
+                entry.by,
+                entry.time,
+                entry.command()
+            ));
+        }
+        let entries = journal.undo(|entry| print_outcomes(entry, console))?;
+        has_failed |= !entries.iter().all(mcast_doctor::UndoneEntry::is_settled);
+        let outcomes = entries.iter().flat_map(|entry| &entry.outcomes);
+        let is_over =
+            |outcome: &ChangeOutcome| matches!(outcome, ChangeOutcome::Undone | ChangeOutcome::Gone);
+        undone += outcomes.filter(|(_, outcome)| is_over(outcome)).count();
+        // What could not be undone was reported. The rest belongs to other network namespaces.
+        for entry in journal.entries()?.iter().filter(|entry| !entry.is_here()) {
+            let command = entry.command();
+            console.note(format_args!("not undone, because it was done in another network namespace: {command}; run `mcast doctor --undo` there"));
+        }
+        for entry in journal.old_entries()? {
+            has_failed = true;
+            let command = mcast_doctor::command_line(&[entry.action]);
+            let (by, time, path) = (entry.by, entry.time, journal.path().display());
+            console.warn(format_args!("not undone: what {by} did at {time} was recorded by an earlier version of mcast, which did not identify what it changed: {command}; undo it by hand, then remove {path}"));
+        }
     }
-    for entry in left.iter().filter(|entry| !entry.is_here()) {
-        let command = mcast_doctor::command_line(&entry.undo);
-        console.note(format_args!("not undone, because it was done in another network namespace: {command}"));
-    }
-    match undone.len() {
+    match undone {
         0 => console.note("nothing to undo"),
         count => console.note(format_args!("undone: {}", count_of(count as u64, "change"))),
     }
-    Ok(Outcome::of(left.is_empty()))
+    if has_failed {
+        return Err(Failure::environment("not everything was undone").into());
+    }
+    Ok(Outcome::Yes)
+}
+
+fn print_outcomes(undone: &UndoneEntry, console: &Console) {
+    for (place, outcome) in &undone.outcomes {
+        match outcome {
+            ChangeOutcome::Undone => console.note(format_args!("undone: {place}")),
+            ChangeOutcome::LeftAlone(sentence) => console.note(format_args!("left alone: {sentence}")),
+            ChangeOutcome::Failed(error) => console.warn(format_args!("not undone: {place}: {error}")),
+            other => console.note(format_args!("{place} {other}")),
+        }
+    }
 }
 
 /// Changes a socket of a process, as a finding suggested.
@@ -102,12 +133,10 @@ pub(super) fn change(pid: u32, text: &str, console: &Console) -> anyhow::Result<
     let (socket, change) = text.trim().split_once(' ').ok_or_else(invalid)?;
     let socket = socket.parse().map_err(|_| invalid())?;
     let change: SocketChange = change.parse().map_err(|_| invalid())?;
-    let action = Action::Socket(SocketAction { pid, socket, change });
+    let action = SocketAction { pid, socket, change };
     let mut applied = AppliedRemedies::recorded_in(Journal::here());
-    applied.apply(&Remedy::of_socket(action))?;
-    if let Some(command) = applied.undo_command() {
-        console.note(format_args!("to undo it: {command} (or `mcast doctor --undo`)"));
-    }
+    applied.apply(&Remedy::of_socket(action), |_| ())?;
+    print_how_to_undo(&applied, console);
     applied.keep();
     Ok(Outcome::Yes)
 }
@@ -148,9 +177,7 @@ fn conclude(
         }
         return Ok(Outcome::No);
     };
-    if let Some(command) = applied.undo_command() {
-        doctor.console.note(format_args!("to undo it: {command} (or `mcast doctor --undo`)"));
-    }
+    print_how_to_undo(&applied, doctor.console);
     applied.keep();
     Ok(match effect {
         RemedyEffect::NeedsRestart => Outcome::Undecided,
@@ -159,13 +186,25 @@ fn conclude(
     })
 }
 
+/// Prints how to undo what was applied. A firewall rule is found by its mark, which only the doctor does: its handle may be that
+/// of another rule by then.
+fn print_how_to_undo(applied: &AppliedRemedies, console: &Console) {
+    match (applied.undo_command(), applied.undo_words()) {
+        (Some(command), _) => {
+            console.note(format_args!("to undo it: {command} (or `mcast doctor --undo`)"));
+        }
+        (None, Some(_)) => console.note("to undo it: mcast doctor --undo"),
+        (None, None) => {}
+    }
+}
+
 fn undo(applied: AppliedRemedies, doctor: &Doctor<'_>) -> anyhow::Result<()> {
-    let command = applied.undo_command();
-    if let Some(command) = &command {
-        doctor.console.note(format_args!("undoing: {command}"));
+    let words = applied.undo_words();
+    if let Some(words) = &words {
+        doctor.console.note(format_args!("undoing: {words}"));
     }
     applied.undo()?;
-    if command.is_some() {
+    if words.is_some() {
         doctor.console.note("undone");
     }
     Ok(())
@@ -256,9 +295,12 @@ impl<'a> Repairer<'a> {
             }
             return;
         };
-        self.console.note(format_args!("running: {}", remedy.command().unwrap_or_default()));
         let mut applied = AppliedRemedies::recorded_in(Journal::here());
-        match applied.apply(remedy) {
+        let console = self.console;
+        let report = |marked: &Remedy| {
+            console.note(format_args!("running: {}", marked.command().unwrap_or_default()));
+        };
+        match applied.apply(remedy, report) {
             Ok(()) => self.fresh.push((id, subject, applied)),
             Err(error) => {
                 self.console.warn(error);

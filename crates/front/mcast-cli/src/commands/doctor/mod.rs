@@ -170,7 +170,8 @@ struct ResultOptions {
     #[arg(long, requires = "apply")]
     yes: bool,
 
-    /// Undo all remedies that --apply has left, also after it was killed, and those of --change
+    /// Undo all remedies that --apply has left in this network namespace, also after it was killed, and those of --change. What
+    /// somebody has changed since is left alone
     #[arg(long, conflicts_with_all = ["memberships", "command", "pid", "port", "read", "apply", "watch", "listen", "probe", "soak"])]
     undo: bool,
 

@@ -78,10 +78,10 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     } else if !holdings.is_empty() {
         output::table(&holdings, console).write(&mut out)?;
     }
-    for entry in Journal::socket_changes() {
-        let Some(action) = entry.socket() else { continue };
+    let entries = Journal::socket_changes();
+    for (entry, action) in entries.iter().flat_map(|entry| entry.sockets().map(move |one| (entry, one))) {
         if plan.json {
-            write_record(&mut out, "borrowed", &SocketChangeRecord::new(action, &entry))?;
+            write_record(&mut out, "borrowed", &SocketChangeRecord::new(action, entry))?;
         } else {
             let SocketAction { pid, socket, change } = action;
             let (by, time) = (&entry.by, &entry.time);
