@@ -11,6 +11,7 @@ mod logged;
 mod lossy;
 mod metrics;
 mod named;
+mod outages;
 mod paths;
 mod rate;
 mod refused;
