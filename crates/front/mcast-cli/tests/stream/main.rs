@@ -12,6 +12,7 @@ mod logged;
 mod lossy;
 mod metrics;
 mod named;
+mod outages;
 mod paths;
 mod rate;
 mod refused;

@@ -327,6 +327,8 @@ impl SideChannel {
             let notices = if reader.connection.sending.is_some() { CHECK_INTERVAL } else { 0 };
             self.at(self.now + notices + self.case.round_trip / 2, Happening::Closed(index, number));
         }
+        // The publisher is heard all the time.
+        self.readers[index].machine.handle_heartbeat(now);
         if let Some(query) = self.readers[index].machine.poll_query(now) {
             let from = match query.start {
                 RequestedStart::At(position) => position.number.0,
@@ -569,7 +571,15 @@ impl Reader {
     fn drain(&mut self, now: ClockTime) {
         while let Some(step) = self.machine.poll_step(now) {
             match (step.event(), self.machine.item()) {
-                (Some(SubscriberEvent::Joined { .. } | SubscriberEvent::HistoryQueued { .. }), _) => {}
+                // Where an address has too many connections, a server may answer none of its clients for a while.
+                (
+                    Some(
+                        SubscriberEvent::Joined { .. }
+                        | SubscriberEvent::HistoryQueued { .. }
+                        | SubscriberEvent::HistoryWaiting { .. },
+                    ),
+                    _,
+                ) => {}
                 (None, Some(Item::Message(message))) => {
                     assert_eq!(message.number.0, self.next, "a message is missing or comes twice");
                     assert_eq!(message.bytes[..8], self.next.to_be_bytes());
