@@ -78,7 +78,7 @@ impl Attribute {
                     (vlan.to_string(), query("bridge", &["-d", "vlan", "show", "dev", name])?);
                 // The options of a VLAN stand in the lines after its number.
                 let mut lines = listing.lines().skip_while(|line| {
-                    !line.trim_start_matches(name).split_whitespace().next().is_some_and(|word| word == vlan)
+                    line.trim_start_matches(name).split_whitespace().next().is_none_or(|word| word != vlan)
                 });
                 lines.find_map(|line| word_after(line, option))?.to_owned()
             }
@@ -150,11 +150,10 @@ impl NewInterface {
             name.split('@').next() == Some(&self.name)
         };
         let own = all.lines().find(of);
-        let mark = own.and_then(|line| word_after(line, "alias")).map(str::to_owned);
-        Some(Self {
-            is_there: own.is_some(),
-            mark: mark.or(own.map_or(self.mark.clone(), |_| None)),
-            ..self.clone()
-        })
+        let mark = match own {
+            Some(line) => word_after(line, "alias").map(str::to_owned),
+            None => self.mark.clone(),
+        };
+        Some(Self { is_there: own.is_some(), mark, ..self.clone() })
     }
 }

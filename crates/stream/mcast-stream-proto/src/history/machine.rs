@@ -66,20 +66,20 @@ pub struct HistoryQuery {
 #[derive(Debug)]
 enum Source {
     /// From the history; the live stream waits in the backlog.
-    History(Reading),
+    History(Box<Reading>),
     /// From the backlog, and then from the live stream.
     Live,
 }
 
 impl Source {
-    const fn reading(&self) -> Option<&Reading> {
+    fn reading(&self) -> Option<&Reading> {
         match self {
             Self::History(reading) => Some(reading),
             Self::Live => None,
         }
     }
 
-    const fn reading_mut(&mut self) -> Option<&mut Reading> {
+    fn reading_mut(&mut self) -> Option<&mut Reading> {
         match self {
             Self::History(reading) => Some(reading),
             Self::Live => None,
@@ -155,7 +155,7 @@ impl HistoryMachine {
         let (source, healing) = match config.start {
             Some(_) => {
                 let reading = Reading::new(now, clock.now(), Cause::NotInHistory);
-                (Source::History(reading), Healing::CatchingUp)
+                (Source::History(Box::new(reading)), Healing::CatchingUp)
             }
             None => (Source::Live, Healing::AsConfigured),
         };

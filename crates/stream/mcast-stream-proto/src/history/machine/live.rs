@@ -216,7 +216,7 @@ impl HistoryMachine {
         if heals {
             // The timeouts of all losses that wait while no server answers run together.
             let since = self.unanswered_since.map_or_else(|| self.clock.now(), |since| since.max(noticed));
-            self.source = Source::History(Reading::new(now, since, cause));
+            self.source = Source::History(Box::new(Reading::new(now, since, cause)));
         }
         heals
     }
