@@ -5,6 +5,7 @@
 //! backlog, that is delivered, and then the live stream. A subscriber that starts in the past begins like this; a loss
 //! that is healed leads back to it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::ops::Range;
