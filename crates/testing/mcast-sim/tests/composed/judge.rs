@@ -259,7 +259,7 @@ fn is_lossless(world: &World<'_>, index: usize) -> bool {
         is_given_up && world.readers[index].exit.is_none_or(|own| own.at > exit.at)
     });
     plan.uses_history()
-        && world.plan.feed.retained.is_none()
+        && !world.plan.feed.is_pruned()
         // Repairs may fill a narrow link for longer than its timeout.
         && (!is_narrow(plan) || world.plan.feed.waits)
         && !is_left_behind
