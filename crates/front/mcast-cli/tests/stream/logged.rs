@@ -316,7 +316,9 @@ fn acknowledgements_continue_after_a_restart_of_the_publisher() {
     pass(&mut last, &subscribing, &["five"]);
     drop(last.child.stdin.take());
     let ended = last.end().succeeded();
-    assert!(ended.stderr.contains("acknowledged 1 of 1 message"), "{ended:?}");
+    // What the killed ones had not recorded as acknowledged is required once more.
+    let is_required = |count: u64| ended.stderr.contains(&format!("acknowledged {count} of {count} message"));
+    assert!((1..=5).any(is_required), "{ended:?}");
     let ended = subscribing.end().succeeded();
     assert_eq!(ended.lines(), ["one", "two", "three", "four", "five"]);
     assert!(!ended.stderr.contains("has restarted"), "{ended:?}");
@@ -507,7 +509,7 @@ fn what_is_not_acknowledged_outlives_its_age_and_a_publisher_without_acknowledge
     let lines: Vec<String> = (0..count).map(|number: usize| number.to_string()).collect();
     let accepted = stored(&path);
     assert!(accepted.len() > 10 && accepted == lines[..accepted.len()]);
-    let subscribing = subscriber(&lan.b, &[GROUP, "--name", "prices"]);
+    let subscribing = subscriber(&lan.b, &[GROUP, "--name", "prices", "--from", "oldest"]);
     let mut second = logged(&lan, &log, &["--max-age", "200ms"]);
     subscribing.stdout.wait_for(&format!("{}\n", accepted[accepted.len() - 1]));
     drop(second.child.stdin.take());

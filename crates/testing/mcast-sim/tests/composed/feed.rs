@@ -478,6 +478,15 @@ impl Feed {
         self.violations.extend(wrong);
     }
 
+    /// Whether it waits, because the log has its size and acknowledgements are missing that block: without a limit, as it is told to.
+    pub(crate) fn waits_for_acknowledgements(&self) -> bool {
+        let Some(process) = &self.process else { return false };
+        let settled = process.machine.ack_progress().map(|progress| progress.settled);
+        let is_unsettled = |end| settled.is_some_and(|settled| settled < end);
+        self.plan.acks.is_some_and(|acks| acks.blocks)
+            && process.writer.held().is_some_and(|held| held.is_too_large && is_unsettled(held.end))
+    }
+
     fn count_accepted(&mut self, now: u64) {
         self.unsent.accept(self.accepted);
         self.accepted += 1;

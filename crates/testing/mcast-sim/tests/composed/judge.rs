@@ -302,6 +302,9 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
     if is_free && is_only_flooded && slowest > FLOOD_BOUND {
         violations.push(format!("message {number} is delayed by {} ms by strangers", slowest / 1_000_000));
     }
+    if feed.waits_for_acknowledgements() {
+        return;
+    }
     let Some(exit) = &feed.exit else {
         violations.push(format!("the publisher does not end; it has accepted {}", feed.accepted));
         return;
