@@ -24,7 +24,7 @@ pub(crate) use platform::{
 
 use anyhow::Context;
 
-/// What standard output is, as far as it matters who has what was written.
+/// What standard output is, which decides what is known of the messages that were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OutputKind {
     /// A file, which can be synced.

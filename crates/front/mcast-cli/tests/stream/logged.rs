@@ -316,7 +316,7 @@ fn acknowledgements_continue_after_a_restart_of_the_publisher() {
     pass(&mut last, &subscribing, &["five"]);
     drop(last.child.stdin.take());
     let ended = last.end().succeeded();
-    // What the killed ones had not recorded as acknowledged is required once more.
+    // What the killed ones had not recorded as acknowledged is required again.
     let is_required = |count: u64| ended.stderr.contains(&format!("acknowledged {count} of {count} message"));
     assert!((1..=5).any(is_required), "{ended:?}");
     let ended = subscribing.end().succeeded();

@@ -478,7 +478,7 @@ impl Feed {
         self.violations.extend(wrong);
     }
 
-    /// Whether it waits, because the log has its size and acknowledgements are missing that block: without a limit, as it is told to.
+    /// Whether it waits without a limit, because the log has its size and acknowledgements are missing that block.
     pub(crate) fn waits_for_acknowledgements(&self) -> bool {
         let Some(process) = &self.process else { return false };
         let settled = process.machine.ack_progress().map(|progress| progress.settled);

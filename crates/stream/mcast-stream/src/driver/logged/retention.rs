@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use mcast_log::{Confirmed, HeldLog, LogTime, Writer};
+use mcast_log::{Confirmed, HeldLog, Lineage, LogTime, Writer};
 
-use super::stage::{Shared, Stage};
 use crate::publisher::{LogNeeds, Refusal};
 use crate::wire::MessageNumber;
 
@@ -63,6 +62,16 @@ impl Needs {
         held.is_too_large && self.unfinished.0 < held.end.0
     }
 
+    /// Determines which messages are needed by now. What is not needed any more, and not to be retained, is removed.
+    pub(super) fn update(&mut self, needs: LogNeeds, lineage: Lineage, writer: &mut Writer) {
+        let LogNeeds { unsent, unfinished, needed } = needs;
+        self.unsent = lineage.in_log(unsent);
+        self.unfinished = lineage.in_log(unfinished);
+        self.needed = lineage.in_log(needed);
+        writer.set_needed(self.needed, LogTime::now());
+        self.note(writer.held(), needed);
+    }
+
     fn note(&mut self, held: Option<HeldLog>, first: MessageNumber) {
         let Some(held) = held else { return };
         let waits = self.waits_for(held) || self.hold().is_some_and(|hold| hold.waits);
@@ -72,23 +81,5 @@ impl Needs {
 
     pub(super) fn hold(&self) -> Option<LogHold> {
         self.hold.filter(|(_, seen)| seen.elapsed() < RELEASED_AFTER).map(|(hold, _)| hold)
-    }
-}
-
-impl Shared {
-    /// Determines which messages are needed by now. What is not needed any more, and not to be retained, is removed.
-    pub(super) fn update_needs(&self, stage: &mut Stage) {
-        let Some(writer) = &mut stage.writer else { return };
-        let LogNeeds { unsent, unfinished, needed } = self.publisher.log_needs();
-        let in_log = |number| self.lineage.in_log(number);
-        let needs = &mut stage.needs;
-        (needs.unsent, needs.unfinished, needs.needed) = (in_log(unsent), in_log(unfinished), in_log(needed));
-        writer.set_needed(needs.needed, LogTime::now());
-        needs.note(writer.held(), needed);
-    }
-
-    /// Returns the state of a log that has more than it is to retain.
-    pub(super) fn hold(&self) -> Option<LogHold> {
-        self.stage().needs.hold()
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mcast_log::{Confirmed, Files, Lineage, LogError, LogTime, SyncPolicy, Writer};
 
-use super::retention::Needs;
+use super::retention::{LogHold, Needs};
 use super::waiting::Waiting;
 use super::{content, load};
 use crate::StreamError;
@@ -47,7 +47,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Stage {
     /// `None` after the end.
-    pub(super) writer: Option<Writer>,
+    writer: Option<Writer>,
     waiting: Waiting,
     /// The number in the log of the next message to publish.
     next: MessageNumber,
@@ -55,7 +55,7 @@ pub(super) struct Stage {
     confirmed: Confirmed,
     confirmed_at: Instant,
     /// What the log must retain.
-    pub(super) needs: Needs,
+    needs: Needs,
     /// The messages that were accepted, and their bytes.
     accepted: (u64, u64),
     /// When the first message was appended that is not synced.
@@ -168,7 +168,7 @@ impl Stage {
 }
 
 impl Shared {
-    pub(super) fn stage(&self) -> MutexGuard<'_, Stage> {
+    fn stage(&self) -> MutexGuard<'_, Stage> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -356,6 +356,18 @@ impl Shared {
             stage.confirmed = Confirmed::default();
         }
         stage
+    }
+
+    /// Determines which messages must stay in the log by now.
+    fn update_needs(&self, stage: &mut Stage) {
+        if let Some(writer) = &mut stage.writer {
+            stage.needs.update(self.publisher.log_needs(), self.lineage, writer);
+        }
+    }
+
+    /// Returns how far the log exceeds its limits.
+    pub(super) fn hold(&self) -> Option<LogHold> {
+        self.stage().needs.hold()
     }
 
     /// Returns how long it is until a sync is due: zero if one is.
