@@ -36,6 +36,29 @@ pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
+/// Opens for reading what this process was started with as this descriptor (a duplicate, which programs that are started do not
+/// inherit). Call it before anything is opened: later, the number may stand for something of this process.
+pub fn open_inherited(descriptor: u32) -> io::Result<std::fs::File> {
+    use std::os::fd::FromRawFd;
+
+    let number = libc::c_int::try_from(descriptor).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    // SAFETY: no pointers; the kernel rejects numbers that are not open.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFL) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if flags & libc::O_ACCMODE == libc::O_WRONLY {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is open for writing only"));
+    }
+    // SAFETY: no pointers. Of numbers that are free from 3 on, the lowest is taken.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and has no other owner.
+    Ok(unsafe { std::fs::File::from_raw_fd(copy) })
+}
+
 /// Returns the ids of all processes that `/proc` shows.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn ids() -> io::Result<impl Iterator<Item = u32>> {

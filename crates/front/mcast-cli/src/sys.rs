@@ -6,6 +6,8 @@
 //! - `catch_hangups(flag)`: from now on a hang-up (SIGHUP) sets the flag instead of ending the process, on systems with
 //!   that signal.
 //! - `standard_output()`: standard output as an unbuffered file.
+//! - `output_kind()`: what standard output is.
+//! - `open_inherited(descriptor)`: what this process was started with as this descriptor, for reading.
 //! - `keep_capabilities(kept)`: drops all capabilities except these for the calling thread and the threads that it
 //!   starts later, on systems with capabilities.
 //! - `limit_threads()`: drops all capabilities that the calling thread does not have in the other threads, too.
@@ -16,9 +18,22 @@
 #[cfg(target_os = "linux")]
 pub(crate) use capabilities::{keep_capabilities, limit_threads};
 pub(crate) use mcast_sys::process::{end_group, lead_group};
-pub(crate) use platform::{catch_hangups, catch_interrupts, shell, standard_output};
+pub(crate) use platform::{
+    catch_hangups, catch_interrupts, open_inherited, output_kind, shell, standard_output,
+};
 
 use anyhow::Context;
+
+/// What standard output is, which decides what is known of the messages that were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OutputKind {
+    /// A file, which can be synced.
+    File,
+    /// A terminal or another device.
+    Device,
+    /// A pipe or a socket: what its reader has done with what was written is not known. Also what is not known.
+    Pipe,
+}
 
 /// A capability that may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,14 +79,18 @@ mod platform {
     use std::fs::File;
     use std::io::{self, Read, Write};
     use std::os::fd::AsFd;
+    use std::os::unix::fs::FileTypeExt;
     use std::os::unix::net::UnixStream;
     use std::process::Command;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use mcast_sys::interrupts;
+    pub(crate) use mcast_sys::process::open_inherited;
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use signal_hook::{flag, low_level::pipe};
+
+    use super::OutputKind;
 
     pub(crate) fn catch_interrupts(action: impl Fn(u8) + Send + 'static) -> io::Result<()> {
         let (mut reader, mut writer) = UnixStream::pair()?;
@@ -113,6 +132,15 @@ mod platform {
         io::stdout().as_fd().try_clone_to_owned().map(File::from)
     }
 
+    pub(crate) fn output_kind() -> OutputKind {
+        let kind = standard_output().and_then(|output| output.metadata()).map(|found| found.file_type());
+        match kind {
+            Ok(kind) if kind.is_file() || kind.is_block_device() => OutputKind::File,
+            Ok(kind) if kind.is_char_device() => OutputKind::Device,
+            Ok(_) | Err(_) => OutputKind::Pipe,
+        }
+    }
+
     pub(crate) fn shell(text: &str) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", text]);
@@ -125,7 +153,7 @@ mod platform {
     //! Windows: console control events.
 
     use std::fs::File;
-    use std::io;
+    use std::io::{self, IsTerminal};
     use std::os::windows::io::AsHandle;
     use std::os::windows::process::CommandExt;
     use std::process::Command;
@@ -134,12 +162,27 @@ mod platform {
 
     pub(crate) use mcast_sys::console::catch_interrupts;
 
+    use super::OutputKind;
+
     pub(crate) fn catch_hangups(_arrived: Arc<AtomicBool>) -> io::Result<()> {
         Ok(())
     }
 
     pub(crate) fn standard_output() -> io::Result<File> {
         io::stdout().as_handle().try_clone_to_owned().map(File::from)
+    }
+
+    pub(crate) fn output_kind() -> OutputKind {
+        let is_file = || standard_output().and_then(|output| output.metadata()).map(|found| found.is_file());
+        match io::stdout().is_terminal() {
+            true => OutputKind::Device,
+            false if is_file().is_ok_and(|is_file| is_file) => OutputKind::File,
+            false => OutputKind::Pipe,
+        }
+    }
+
+    pub(crate) fn open_inherited(_descriptor: u32) -> io::Result<File> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no numbered descriptors"))
     }
 
     pub(crate) fn shell(text: &str) -> Command {
@@ -169,6 +212,14 @@ mod platform {
     }
 
     pub(crate) fn standard_output() -> io::Result<File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn output_kind() -> super::OutputKind {
+        super::OutputKind::Pipe
+    }
+
+    pub(crate) fn open_inherited(_descriptor: u32) -> io::Result<File> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -45,7 +45,8 @@
 //! |---|---|
 //! | `format` | bytes: headers, records and their seals, indexes, names |
 //! | `files` | the operations on files that a log needs, as traits; tests inject faults there |
-//! | `catalog`, `segments` | which segments there are, and which are removed |
+//! | `catalog`, `segments` | which segments there are |
+//! | `retention` | which of them are removed, and which are still needed |
 //! | `scan` | one segment, record by record, also if it is damaged |
 //! | `writer`, `recovery` | appending; what a writer does with what it finds |
 //! | `lineage` | which publishers continued each other, and how far their subscribers were |
@@ -61,12 +62,12 @@ mod lineage;
 mod lock;
 mod reader;
 mod recovery;
+mod retention;
 mod scan;
 mod segments;
 mod tail;
 mod writer;
 
-pub use catalog::{Retention, prune};
 pub use error::{FileOperation, LogError};
 pub use files::{Directory, Files, Lock, LogFile};
 pub use format::{
@@ -76,6 +77,7 @@ pub use format::{
 pub use lineage::{Beginning, Confirmed, Ending, Lineage, Lineages, LogStart, Unconfirmed};
 pub use reader::{Damage, LogItem, LogReader, LogRecord};
 pub use recovery::Recovery;
+pub use retention::{HeldLog, Pruned, Retention, prune};
 pub use segments::{SegmentSummary, missing_at_end, segments};
 pub use tail::{LogTail, Recall, TailItem, Unopened};
 pub use writer::{Appended, CompletedSync, FoundLog, LogOptions, PendingSync, SyncPolicy, Writer};

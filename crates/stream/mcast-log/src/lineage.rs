@@ -22,7 +22,9 @@ const NAME: &str = "lineage";
 /// The name of the file with how far subscribers were.
 const CONFIRMED: &str = "confirmed";
 /// The first word of that file.
-const CONFIRMED_FORMAT: &str = "mcast-log-confirmed-1";
+const CONFIRMED_FORMAT: &str = "mcast-log-confirmed-2";
+/// The same of a file that has only the first two numbers.
+const CONFIRMED_FORMAT_1: &str = "mcast-log-confirmed-1";
 /// Stands for a number that is not known.
 const NOTHING: &str = "-";
 /// More than both files have.
@@ -127,6 +129,36 @@ pub struct Beginning {
     /// The first message in the log that the former publisher did not know to be acknowledged as required, or given up;
     /// `None` if it did not record any.
     pub unsettled: Option<MessageNumber>,
+    /// The first message in the log that the former publisher had not sent; `None` if it did not record any.
+    pub unsent: Option<MessageNumber>,
+    /// The first message that must not be removed from the log; `None` if the former publisher did not record any.
+    needed: Option<MessageNumber>,
+}
+
+impl Beginning {
+    /// Returns the first message that must not be removed from the log: what the former publisher had not sent, or needed for
+    /// another reason. If it did not record that, it is the first one that was `recalled`.
+    #[must_use]
+    pub fn first_needed(&self, recalled: MessageNumber) -> MessageNumber {
+        self.needed.unwrap_or(recalled)
+    }
+
+    /// Returns what the publisher knows of subscribers when it begins, with what it [needs](Self::first_needed) of a log that
+    /// ends before `next`. [`Confirmed::write`] it before anything is accepted: if it is killed at once, the next one knows as
+    /// much as this one.
+    #[must_use]
+    pub fn confirmed(&self, next: MessageNumber, needed: MessageNumber) -> Confirmed {
+        let received = match self.unconfirmed {
+            Unconfirmed::Nothing => Some(next),
+            Unconfirmed::From(number) => Some(number),
+            Unconfirmed::Unknown => None,
+        };
+        let sent = match self.start {
+            LogStart::Continued => self.unsent.unwrap_or(needed),
+            _ => next,
+        };
+        Confirmed { received, settled: self.unsettled, sent: Some(sent), needed: Some(needed) }
+    }
 }
 
 /// What subscribers may lack of the messages that a former publisher accepted. Numbers are those in the log.
@@ -173,22 +205,30 @@ impl Lineages {
         };
         let confirmed = if start == LogStart::Continued { confirmed } else { Confirmed::default() };
         let in_log = |number: MessageNumber| number.min(recovery.next);
-        let unconfirmed = match &last {
-            Some(last) if start == LogStart::Continued => match last.state {
-                LastState::Delivered { .. } => Unconfirmed::Nothing,
-                _ => confirmed
-                    .received
-                    .map_or(Unconfirmed::Unknown, |number| Unconfirmed::From(in_log(number))),
-            },
-            _ => Unconfirmed::Nothing,
-        };
         let unsettled = confirmed.settled.map(in_log);
+        let (unconfirmed, needed) = match &last {
+            Some(last) if start == LogStart::Continued => match last.state {
+                // Those that must acknowledge something may not have been there.
+                LastState::Delivered { .. } => {
+                    let lacking = unsettled.filter(|number| *number < recovery.next);
+                    let unconfirmed = lacking.map_or(Unconfirmed::Nothing, Unconfirmed::From);
+                    (unconfirmed, Some(lacking.unwrap_or(recovery.next)))
+                }
+                _ => {
+                    let lacking = confirmed.lacking().map(in_log);
+                    let unconfirmed = lacking.map_or(Unconfirmed::Unknown, Unconfirmed::From);
+                    (unconfirmed, confirmed.needed().map(in_log))
+                }
+            },
+            _ => (Unconfirmed::Nothing, Some(recovery.next)),
+        };
+        let unsent = confirmed.sent.map(in_log);
         let mut all = last.map(|last| last.all).unwrap_or_default();
         if start != LogStart::Continued {
             all.push(Lineage { incarnation, base: recovery.next });
         }
         let lineages = Self { all, last: incarnation, identity, state };
-        Ok(Beginning { lineages, start, unconfirmed, unsettled })
+        Ok(Beginning { lineages, start, unconfirmed, unsettled, unsent, needed })
     }
 
     /// Records how the publisher ended.
@@ -239,6 +279,24 @@ impl Lineages {
         (self.last, next)
     }
 
+    /// Returns what must not be removed from a log, as its last publisher, or the one that is writing it, has recorded: what it
+    /// has not sent, or needs for another reason. It may be some more than that. Nothing is needed of a log without publishers.
+    ///
+    /// # Errors
+    /// If the file of the lineages cannot be read, or is damaged.
+    pub fn recorded_needs(files: &dyn Files) -> Result<Unconfirmed, LogError> {
+        let Some(lineages) = Self::read(files)? else { return Ok(Unconfirmed::Nothing) };
+        let confirmed = Confirmed::read(files);
+        Ok(match lineages.state {
+            LastState::Over => Unconfirmed::Nothing,
+            LastState::Delivered { next } => {
+                let unsettled = confirmed.settled.filter(|settled| *settled < next);
+                unsettled.map_or(Unconfirmed::Nothing, Unconfirmed::From)
+            }
+            _ => confirmed.needed().map_or(Unconfirmed::Unknown, Unconfirmed::From),
+        })
+    }
+
     /// Reads the lineages of a log; `None` if none were recorded.
     ///
     /// # Errors
@@ -279,13 +337,17 @@ impl Lineages {
     }
 }
 
-/// How far subscribers were. Numbers are those in the log.
+/// How far a publisher and its subscribers were. Numbers are those in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Confirmed {
     /// All subscribers that the publisher waits for have everything before this number; `None`: it is not known.
     pub received: Option<MessageNumber>,
     /// The messages before this number are acknowledged as required, or given up; `None` if nothing is required.
     pub settled: Option<MessageNumber>,
+    /// The messages before this number were sent; `None`: it is not known.
+    pub sent: Option<MessageNumber>,
+    /// No message before this number is needed any more; `None`: it is not known.
+    pub needed: Option<MessageNumber>,
 }
 
 impl Confirmed {
@@ -297,23 +359,41 @@ impl Confirmed {
         let word = |number: Option<MessageNumber>| {
             number.map_or_else(|| NOTHING.to_owned(), |number| number.to_string())
         };
-        let text = format!("{CONFIRMED_FORMAT} {} {}\n", word(self.received), word(self.settled));
+        let numbers = [self.received, self.settled, self.sent, self.needed].map(word);
+        let text = format!("{CONFIRMED_FORMAT} {}\n", numbers.join(" "));
         write_file(files, CONFIRMED, text.as_bytes(), false).map(drop)
     }
 
     /// Returns what was recorded, as far as it can be read.
     fn read(files: &dyn Files) -> Self {
-        let numbers = || {
-            let text = read_text(files, CONFIRMED).ok()?;
-            let words = text.strip_suffix('\n')?.strip_prefix(CONFIRMED_FORMAT)?.strip_prefix(' ')?;
-            let (received, settled) = words.split_once(' ')?;
-            let number = |word: &str| match word {
-                NOTHING => Some(None),
-                word => word.parse().ok().map(|number| Some(MessageNumber(number))),
-            };
-            Some(Self { received: number(received)?, settled: number(settled)? })
+        read_text(files, CONFIRMED).ok().and_then(|text| Self::parse(&text)).unwrap_or_default()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.strip_suffix('\n')?.split(' ');
+        let format = words.next()?;
+        let number = |word: &str| match word {
+            NOTHING => Some(None),
+            word => word.parse().ok().map(|number| Some(MessageNumber(number))),
         };
-        numbers().unwrap_or_default()
+        let numbers: Vec<Option<MessageNumber>> = words.map(number).collect::<Option<_>>()?;
+        match (format, &numbers[..]) {
+            (CONFIRMED_FORMAT, &[received, settled, sent, needed]) => {
+                Some(Self { received, settled, sent, needed })
+            }
+            (CONFIRMED_FORMAT_1, &[received, settled]) => Some(Self { received, settled, ..Self::default() }),
+            _ => None,
+        }
+    }
+
+    /// Returns the first message that is not known as received, or not as settled.
+    fn lacking(&self) -> Option<MessageNumber> {
+        self.received.map(|received| self.settled.map_or(received, |settled| settled.min(received)))
+    }
+
+    /// Returns the first message that is needed; that is what subscribers may lack if the publisher has not recorded another.
+    fn needed(&self) -> Option<MessageNumber> {
+        self.needed.or_else(|| self.lacking())
     }
 }
 
@@ -390,18 +470,33 @@ mod tests {
         std::fs::write(directory.path().join(NAME), "hello").unwrap();
         assert!(matches!(Lineages::read(&files), Err(LogError::Io { operation: FileOperation::Read, .. })));
         assert_eq!(Confirmed::read(&files), Confirmed::default());
-        for (received, settled) in [(Some(17), Some(9)), (None, Some(9)), (Some(17), None), (None, None)] {
-            let confirmed =
-                Confirmed { received: received.map(MessageNumber), settled: settled.map(MessageNumber) };
+        for numbers in [[Some(17), Some(9), Some(20), Some(9)], [None, Some(9), Some(20), None], [None; 4]] {
+            let [received, settled, sent, needed] = numbers.map(|number| number.map(MessageNumber));
+            let confirmed = Confirmed { received, settled, sent, needed };
             confirmed.write(&files).unwrap();
             assert_eq!(Confirmed::read(&files), confirmed);
         }
+        let golden = Confirmed {
+            received: Some(MessageNumber(17)),
+            sent: Some(MessageNumber(20)),
+            ..Confirmed::default()
+        };
+        golden.write(&files).unwrap();
+        let text = std::fs::read_to_string(directory.path().join(CONFIRMED)).unwrap();
+        assert_eq!(text, "mcast-log-confirmed-2 17 - 20 -\n");
+        let former = Confirmed::parse("mcast-log-confirmed-1 17 9\n").unwrap();
+        assert_eq!((former.received, former.sent), (Some(MessageNumber(17)), None));
+        assert_eq!(former.needed(), Some(MessageNumber(9)), "what was not settled");
         for torn in [
             "",
             "mcast-log-confirmed-1",
             "mcast-log-confirmed-1 1\n",
             "mcast-log-confirmed-1 1 2",
             "mcast-log-confirmed-1 1 x\n",
+            "mcast-log-confirmed-1 1 2 3 4\n",
+            "mcast-log-confirmed-2 1 2\n",
+            "mcast-log-confirmed-2 1 2 3 4 5\n",
+            "mcast-log-confirmed-2 1 2 3",
         ] {
             std::fs::write(directory.path().join(CONFIRMED), torn).unwrap();
             assert_eq!(Confirmed::read(&files), Confirmed::default(), "{torn:?}");

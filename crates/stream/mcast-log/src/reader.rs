@@ -77,6 +77,8 @@ pub struct Damage {
     /// The epoch of the secret that sealed these messages, if they are intact and that secret is not among the keys any
     /// more, which have a later one.
     pub sealed: Option<KeyEpoch>,
+    /// Whether nothing is damaged: the oldest segments, these messages among them, were removed while the log was read.
+    pub is_removed: bool,
 }
 
 impl Damage {
@@ -91,6 +93,7 @@ impl Damage {
     pub const fn cause(&self) -> GapCause {
         match self.sealed {
             Some(_) => GapCause::Lost(Cause::Unreadable),
+            None if self.is_removed => GapCause::Lost(Cause::NotInHistory),
             None => GapCause::EngineLost,
         }
     }
@@ -224,6 +227,8 @@ impl LogReader {
         loop {
             match self.advance()? {
                 None => return Ok(None),
+                // What is the oldest one has changed meanwhile.
+                Some(Step::Damage(damage)) if damage.is_removed && start == RequestedStart::Oldest => {}
                 Some(Step::Damage(damage)) if damage.is_loss() => {
                     let first = damage.first;
                     self.pending = Some(damage);
@@ -386,8 +391,15 @@ impl LogReader {
             (self.next, self.resume) = (name.first, name.first);
         }
         if name.first.number > self.next.number {
-            // Segments between this one and the last one were removed, or the end of the last one is damaged.
-            return Ok(Progress::Found(Step::Damage(self.lose(&self.path(&name), 0, 0, name.first.number))));
+            self.catalog.refresh()?;
+            if self.following_listed() != Some(name) {
+                return Ok(Progress::Moved);
+            }
+            // If it is the oldest one by now, those before it were removed as retention does it. Otherwise, segments between this one
+            // and the last one were removed, or the end of the last one is damaged.
+            let is_removed = self.catalog.segments.first() == Some(&name);
+            let lost = self.lose(&self.path(&name), 0, 0, name.first.number);
+            return Ok(Progress::Found(Step::Damage(Damage { is_removed, ..lost })));
         }
         match self.open_segment(&name) {
             Ok(Some(cursor)) => {
@@ -582,7 +594,7 @@ impl LogReader {
         let first = self.next;
         let end = end.max(first.number);
         self.next.number = end;
-        Damage { path: path.to_owned(), offset, bytes, first, end, sealed: None }
+        Damage { path: path.to_owned(), offset, bytes, first, end, sealed: None, is_removed: false }
     }
 
     /// Returns what is not skipped of this.

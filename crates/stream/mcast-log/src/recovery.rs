@@ -7,10 +7,11 @@ use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, MessageNumber, StreamId};
 
 use crate::LogTime;
-use crate::catalog::{Catalog, Retention, prune};
+use crate::catalog::Catalog;
 use crate::error::{FileOperation, LogError};
 use crate::files::{Files, write_all, write_file};
 use crate::format::{SegmentIndex, SegmentName};
+use crate::retention::{HeldLog, Retention, prune};
 use crate::scan::{Scanner, Survey};
 
 /// How much is copied at once.
@@ -98,12 +99,17 @@ impl ExaminedLog {
         self.catalog.segments.iter().map(|name| name.first.incarnation).max()
     }
 
-    /// Makes sure that everything that was found is on the disk.
-    pub(crate) fn secure(self, retention: &Retention) -> Result<Recovery, LogError> {
+    /// Makes sure that everything that was found is on the disk, and removes what is neither retained nor needed. Returns also
+    /// what is needed and was due.
+    pub(crate) fn secure(
+        self,
+        retention: &Retention,
+        needed: MessageNumber,
+    ) -> Result<(Recovery, Option<HeldLog>), LogError> {
         let Self { catalog: Catalog { files, .. }, recovery, unclosed } = self;
         remove_unfinished(&*files)?;
         // The disk may be full. What cannot be removed stays.
-        let _ = prune(&files, retention, LogTime::now());
+        let held = prune(&files, retention, needed, LogTime::now()).ok().and_then(|pruned| pruned.held);
         if let Some(Unclosed { name, scanner, index }) = unclosed {
             rewrite(&*files, scanner, &name, index.length)?;
             if recovery.missing == 0 {
@@ -111,7 +117,7 @@ impl ExaminedLog {
                 let _ = write_file(&*files, &name.index_file(), &index.bytes(), false);
             }
         }
-        Ok(recovery)
+        Ok((recovery, held))
     }
 }
 

@@ -69,7 +69,8 @@ pub fn missing_at_end(files: &Arc<dyn Files>, end: Position) -> Result<Option<Da
         known_end = known_end.max(next.unwrap_or_default());
     }
     let path = files.path(&removed.map_or_else(String::new, |name| name.segment_file()));
-    let damage = Damage { path, offset: 0, bytes: 0, first: end, end: known_end, sealed: None };
+    let damage =
+        Damage { path, offset: 0, bytes: 0, first: end, end: known_end, sealed: None, is_removed: false };
     Ok((is_missing || known_end > end.number).then_some(damage))
 }
 

@@ -100,16 +100,19 @@ pub struct Recall {
     pub least: usize,
     /// How many bytes former publishers can have accepted that a subscriber lacks.
     pub most: usize,
+    /// The first message that was not sent, if that is known: what follows is recalled, however much it is. The former publisher
+    /// had it in memory.
+    pub unsent: Option<MessageNumber>,
 }
 
 impl LogTail {
-    /// Reads the end of a log: what subscribers may lack, but no more than the most that they can lack, and in any case as
-    /// much as a publisher retains.
+    /// Reads the end of a log: what subscribers may lack, but no more than the most that they can lack, and in any case what was
+    /// not sent, and as much as a publisher retains.
     ///
     /// # Errors
     /// If the log cannot be read.
     pub fn read(files: Arc<dyn Files>, keys: Keys, recall: Recall) -> Result<Self, LogError> {
-        let Recall { since, next, unconfirmed, least, most } = recall;
+        let Recall { since, next, unconfirmed, least, most, unsent } = recall;
         if unconfirmed == Unconfirmed::Nothing {
             return Ok(Self::default());
         }
@@ -118,6 +121,7 @@ impl LogTail {
         let starts: Vec<_> = reader.starts()?.into_iter().filter(is_older).collect();
         let Some(oldest) = starts.first().copied() else { return Ok(Self::default()) };
         let is_enough = |tail: &Self, first: MessageNumber| match unconfirmed {
+            _ if unsent.is_some_and(|unsent| unsent < first) => false,
             Unconfirmed::From(confirmed) if first <= confirmed => tail.bytes >= least,
             _ => tail.bytes >= most,
         };
@@ -128,7 +132,7 @@ impl LogTail {
             let start = segment.map_or(oldest, |start| Position { number: from, ..*start });
             let mut tail = Self::read_from(&mut reader, start, next)?;
             if is_enough(&tail, start.number) || start == oldest {
-                tail.shorten(unconfirmed, least, most);
+                tail.shorten(&recall);
                 return Ok(tail);
             }
             count = count.saturating_mul(4);
@@ -174,7 +178,8 @@ impl LogTail {
     }
 
     /// Drops the oldest items that are not needed, and gaps at the beginning.
-    fn shorten(&mut self, unconfirmed: Unconfirmed, least: usize, most: usize) {
+    fn shorten(&mut self, recall: &Recall) {
+        let Recall { unconfirmed, least, most, unsent, .. } = *recall;
         while let Some(first) = self.items.front() {
             let is_confirmed = match unconfirmed {
                 Unconfirmed::From(confirmed) => first.first() < confirmed,
@@ -182,7 +187,8 @@ impl LogTail {
                 Unconfirmed::Unknown => false,
             };
             let is_gap = matches!(first, TailItem::Gap { .. });
-            if self.bytes <= most && !is_gap && !(is_confirmed && self.bytes > least) {
+            let is_sent = unsent.is_none_or(|unsent| first.first() < unsent);
+            if !is_gap && (!is_sent || self.bytes <= most && !(is_confirmed && self.bytes > least)) {
                 break;
             }
             self.bytes -= first.size();

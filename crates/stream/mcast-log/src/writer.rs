@@ -10,12 +10,13 @@ use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, MessageNumber, StreamId};
 
 use crate::LogTime;
-use crate::catalog::{Catalog, Retention, prune};
+use crate::catalog::Catalog;
 use crate::error::{FileOperation, LogError};
 use crate::files::{Directory, Files, Lock, LogFile, write_all, write_file};
 use crate::format::SegmentSeal;
 use crate::format::{IndexBuilder, MAX_BODY, SegmentHeader, SegmentName, write_record};
 use crate::recovery::{ExaminedLog, Recovery, examine};
+use crate::retention::{HeldLog, Retention, prune};
 
 /// The smallest size of segments.
 const LEAST_SEGMENT: u64 = 4_096;
@@ -43,7 +44,7 @@ pub struct LogOptions {
     pub sync: SyncPolicy,
     /// The size of segments in bytes, at least 4 KiB. Segments are the unit of retention. The default is 64 MiB.
     pub segment_bytes: u64,
-    /// What is removed. The default is nothing.
+    /// What is removed, except what is [needed](Writer::set_needed). The default is nothing.
     pub retention: Retention,
     /// The secrets of a sealed stream, of which the latest seals new segments. The default is none: nothing is sealed.
     pub keys: Keys,
@@ -98,6 +99,9 @@ pub struct Writer {
     /// A segment without records. It is removed when there is another one, because it may be the only one that has the
     /// last incarnation.
     empty: Option<SegmentName>,
+    /// Everything from this message on is needed.
+    needed: MessageNumber,
+    held: Option<HeldLog>,
     buffer: Vec<u8>,
 }
 
@@ -238,15 +242,16 @@ impl FoundLog {
     }
 
     /// Opens the log to write. When this returns, the incarnation, and everything that was found, are on the disk. What is
-    /// not to be retained is removed before that.
+    /// neither to be retained nor needed is removed before that: everything from the message `needed` on stays, until
+    /// [`Writer::set_needed`] names a later one. [`Beginning::needed`](crate::Beginning::needed) is what a publisher needs.
     ///
     /// # Errors
     /// If the disk refuses it.
-    pub fn begin(self) -> Result<(Writer, Recovery), LogError> {
+    pub fn begin(self, needed: MessageNumber) -> Result<(Writer, Recovery), LogError> {
         let Self { lock, stream, name, incarnation, options, found } = self;
         let files = Arc::clone(&found.catalog.files);
         let segment = found.catalog.segments.last().map_or(0, |name| name.segment);
-        let recovery = found.secure(&options.retention)?;
+        let (recovery, held) = found.secure(&options.retention, needed)?;
         let mut writer = Writer {
             files,
             _lock: lock,
@@ -262,6 +267,8 @@ impl FoundLog {
             appends: 0,
             unsynced_since: None,
             empty: recovery.empty,
+            needed,
+            held,
             buffer: Vec::new(),
         };
         writer.begin_segment()?;
@@ -272,7 +279,8 @@ impl FoundLog {
 impl Writer {
     /// Opens or begins the log of a stream in a directory, which is created if there is none. The publisher's incarnation
     /// will be the proposed one, or one more than the last one in the log if that is greater. When this returns, the
-    /// incarnation, and everything that was found, are on the disk. What is not to be retained is removed before that.
+    /// incarnation, and everything that was found, are on the disk. What is not to be retained is removed before that,
+    /// because nothing is [needed](Self::set_needed).
     ///
     /// # Errors
     /// If another writer has the log, if it is that of another stream, or if the disk refuses it.
@@ -299,7 +307,7 @@ impl Writer {
         proposed: Incarnation,
         options: LogOptions,
     ) -> Result<(Self, Recovery), LogError> {
-        FoundLog::examine(files, stream, name, proposed, options)?.begin()
+        FoundLog::examine(files, stream, name, proposed, options)?.begin(MessageNumber::MAX)
     }
 
     /// Appends a batch: all of it, or nothing if there is an error. Messages and gaps get the next numbers. With
@@ -442,13 +450,32 @@ impl Writer {
         self.close_segment()
     }
 
-    /// Removes what the retention does not retain; returns how many segments. This also happens whenever a segment is
+    /// Removes what is neither to be retained nor needed; returns how many segments. This also happens whenever a segment is
     /// begun.
     ///
     /// # Errors
     /// If the directory cannot be read or changed.
     pub fn prune(&mut self, now: LogTime) -> Result<usize, LogError> {
-        prune(&self.files, &self.options.retention, now).map(|removed| removed.len())
+        let pruned = prune(&self.files, &self.options.retention, self.needed, now)?;
+        self.held = pruned.held;
+        Ok(pruned.removed.len())
+    }
+
+    /// Sets the first message that is needed, for instance because it was not sent. Neither it nor what follows is removed, also
+    /// if it is not to be retained. What was needed before and is not any more is removed now.
+    pub fn set_needed(&mut self, needed: MessageNumber, now: LogTime) {
+        self.needed = needed;
+        if self.held.is_some_and(|held| held.end <= needed) {
+            // What cannot be removed now is removed with the next segment.
+            let _ = self.prune(now);
+        }
+    }
+
+    /// Returns what is not to be retained, and is still there because it is [needed](Self::set_needed). A writer that must not
+    /// outgrow its size does not append meanwhile.
+    #[must_use]
+    pub const fn held(&self) -> Option<HeldLog> {
+        self.held
     }
 
     /// Replaces the secrets of a sealed stream. The next record begins a new segment.

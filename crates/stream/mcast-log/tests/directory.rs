@@ -269,11 +269,53 @@ fn retention_removes_the_oldest_segments_by_bytes_and_by_age() {
     let middle = retained[retained.len() / 2];
     let files: Arc<dyn Files> = Arc::new(Directory::open(directory.path()).unwrap());
     let age = Retention { bytes: None, age: Some(Duration::from_millis(10)) };
-    let removed = prune(&files, &age, LogTime::from_milliseconds(middle + 10)).unwrap();
+    let now = LogTime::from_milliseconds(middle + 10);
+    let removed = prune(&files, &age, MessageNumber::MAX, now).unwrap().removed;
     assert!(!removed.is_empty());
     let left = numbers(directory.path(), RequestedStart::Oldest);
     assert!(left[0] <= middle && left[0] > retained[0], "{} {middle}", left[0]);
     append(&mut writer, 10);
+}
+
+#[test]
+fn what_retention_removes_while_it_is_read_is_not_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(directory.path(), small());
+    append(&mut writer, 1_000);
+    let files: Arc<dyn Files> = Arc::new(Directory::open(directory.path()).unwrap());
+    let mut reader = LogReader::open(directory.path(), Keys::none()).unwrap();
+    assert!(matches!(reader.next().unwrap(), Some(LogItem::Record(_))));
+    let nothing = Retention { bytes: Some(0), age: None };
+    prune(&files, &nothing, MessageNumber::MAX, LogTime(0)).unwrap();
+    let (mut next, mut removed) = (1, 0);
+    while let Some(item) = reader.next().unwrap() {
+        match item {
+            LogItem::Record(record) => {
+                assert_eq!(record.record.first.number.0, next);
+                next += 1;
+            }
+            LogItem::Damage(damage) => {
+                assert!(damage.is_removed && damage.first.number.0 == next, "{damage:?}");
+                removed += damage.end.0 - next;
+                next = damage.end.0;
+            }
+        }
+    }
+    assert!(next == 1_000 && removed > 500, "{next} {removed}");
+
+    // A segment in the middle, which retention never removes alone.
+    append(&mut writer, 1_000);
+    let mut reader = LogReader::open(directory.path(), Keys::none()).unwrap();
+    let names = segments(files, &Keys::none()).unwrap();
+    fs::remove_file(&names[names.len() / 2].path).unwrap();
+    let mut damaged = 0;
+    while let Some(item) = reader.next().unwrap() {
+        if let LogItem::Damage(damage) = item {
+            assert!(!damage.is_removed && damage.is_loss(), "{damage:?}");
+            damaged += 1;
+        }
+    }
+    assert_eq!(damaged, 1);
 }
 
 #[test]
@@ -285,7 +327,9 @@ fn a_reader_reports_what_was_removed_before_it_was_read() {
     assert_eq!(reader.read(Position::START, 10).unwrap().len(), 10);
     append(&mut writer, 1_000);
     let files: Arc<dyn Files> = Arc::new(Directory::open(directory.path()).unwrap());
-    prune(&files, &Retention { bytes: Some(0), age: None }, LogTime(0)).unwrap();
+    let nothing = Retention { bytes: Some(0), age: None };
+    let pruned = prune(&files, &nothing, MessageNumber::MAX, LogTime(0)).unwrap();
+    assert!(!pruned.removed.is_empty() && pruned.held.is_none());
     let mut next = 10;
     let mut gaps = 0;
     loop {

@@ -35,7 +35,7 @@ pub use driver::tokio;
 pub use driver::{
     AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HeardHeartbeat, HeartbeatListener,
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
-    HistoryUnavailable, HostStatus, JobContext, LogStart, LoggedPublisher, LoggedPublisherBuilder,
+    HistoryUnavailable, HostStatus, JobContext, LogHold, LogStart, LoggedPublisher, LoggedPublisherBuilder,
     MAX_SNAPSHOT, PathChange, Publisher, PublisherBuilder, PublisherProgress, ReadAhead, ReadOutcome,
     RefusedRequest, Snapshot, SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber,
     SubscriberBuilder, UnusedSetting, Worker, discover, fetch_snapshot, fetch_snapshot_while, find_stream,

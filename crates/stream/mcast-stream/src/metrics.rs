@@ -1,6 +1,6 @@
 //! Exports statistics through the [`metrics`](https://docs.rs/metrics) facade (feature `metrics`).
 //!
-//! [`Publisher::export_metrics`], [`Subscriber::export_metrics`], [`HistoryServer::export_metrics`] and
+//! [`Publisher::export_metrics`], [`LoggedPublisher::export_metrics`], [`Subscriber::export_metrics`], [`HistoryServer::export_metrics`] and
 //! [`SnapshotServer::export_metrics`] pass the present counters to the installed recorder. They are not called automatically, so datagrams cost nothing extra: call them at intervals, for example
 //! every second. Without a recorder they do nothing.
 //!
@@ -25,6 +25,7 @@
 //! | `receivers`, `round_trip_seconds` | subscribers known, the group round-trip time |
 //! | `rate_bytes_per_second`, `queueing_seconds` | the present rate, if it is limited, and the queueing delay on the path that limits an [automatic](crate::PublisherBuilder::auto_rate) one |
 //! | `settled_total`, `unacknowledged_total`, `quorum_lost` | with [`acknowledge`](crate::PublisherBuilder::acknowledge): messages acknowledged as required or given up, messages given up, and 1 if messages cannot be acknowledged at present |
+//! | `log_held` | with a [log](crate::LoggedPublisher::export_metrics): 1 if it is larger or older than it is to be, because messages in it were not sent, acknowledged or received |
 //! | `acked_received`, `acked_processed`, `acked_missing` | the same, for each present subscriber with a name, which is the label `subscriber`: the first message that it has not received, the first that it has not processed, and the number of messages after those that it has received |
 //!
 //! | subscriber | |
@@ -68,7 +69,7 @@ use ::metrics::{
 };
 
 use crate::publisher::{SubscriberPresence, Watermarks};
-use crate::{HistoryServer, HistoryServerStatistics, Publisher, SnapshotServer, Subscriber};
+use crate::{HistoryServer, HistoryServerStatistics, LoggedPublisher, Publisher, SnapshotServer, Subscriber};
 
 /// The name, description and present value of a counter.
 type Figure = (&'static str, &'static str, u64);
@@ -96,6 +97,9 @@ pub fn describe() {
     describe_counter!(format!("{PUBLISHER}{SETTLED}"), "messages acknowledged as required, or given up");
     describe_counter!(format!("{PUBLISHER}{UNACKNOWLEDGED}"), "messages given up");
     describe_gauge!(format!("{PUBLISHER}{QUORUM_LOST}"), "1 if messages cannot be acknowledged as required");
+    let held =
+        "1 if the log exceeds its limits because messages in it were not sent, acknowledged or received";
+    describe_gauge!(format!("{PUBLISHER}{LOG_HELD}"), held);
     for (name, meaning, _) in subscriber_gauges(0, 0, 0) {
         describe_gauge!(format!("{PUBLISHER}{name}"), meaning);
     }
@@ -125,6 +129,18 @@ impl Publisher {
                 .set(f64::from(u8::from(progress.is_lost)));
             self.export_watermarks(&labels);
         }
+    }
+}
+
+impl LoggedPublisher {
+    /// Passes the present counters of the publisher, and whether its log is held, to the recorder of the program (see
+    /// [`metrics`](crate::metrics)).
+    pub fn export_metrics(&self) {
+        let publisher = self.publisher();
+        publisher.export_metrics();
+        let labels = labels(publisher.stream().0, publisher.labels());
+        let is_held = self.hold().is_some();
+        gauge!(format!("{PUBLISHER}{LOG_HELD}"), labels).set(f64::from(u8::from(is_held)));
     }
 }
 
@@ -181,6 +197,7 @@ const SNAPSHOTS_REFUSED: &str = "mcast_stream_snapshot_refused_total";
 const SETTLED: &str = "settled_total";
 const UNACKNOWLEDGED: &str = "unacknowledged_total";
 const QUORUM_LOST: &str = "quorum_lost";
+const LOG_HELD: &str = "log_held";
 const NOT_SENT: &str = "datagrams to single addresses that a socket did not accept";
 const INTERNAL_ERRORS: &str = "states that cannot happen";
 

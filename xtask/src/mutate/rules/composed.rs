@@ -196,8 +196,13 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED_LOG.rule(
         "together: as much is recalled as a publisher retains",
-        "            if self.bytes <= most && !is_gap && !(is_confirmed && self.bytes > least) {",
-        "            if self.bytes <= most / 64 && !is_gap && !(is_confirmed && self.bytes > least / 64) {",
+        "            if !is_gap && (!is_sent || self.bytes <= most && !(is_confirmed && self.bytes > least)) {",
+        "            if !is_gap && (self.bytes <= most / 64 && !(is_confirmed && self.bytes > least / 64)) {",
+    ),
+    COMPOSED.rule(
+        "together: what was not sent stays in the log",
+        "let needed = [recalled, lacking].into_iter().flatten().fold(unfinished, Ord::min);",
+        "let needed = [recalled, lacking].into_iter().flatten().fold(self.next_message, Ord::min);",
     ),
     COMPOSED.rule(
         "together: a restarted publisher overwrites nothing at first",

@@ -110,6 +110,21 @@ pub(super) const RULES: &[Rule] = &[
         "Unconfirmed::Unknown => true,",
     ),
     LOG.rule(
+        "what was not sent is in the tail, however much it is",
+        "let is_sent = unsent.is_none_or(|unsent| first.first() < unsent);",
+        "let is_sent = unsent.is_none() || unsent.is_some();",
+    ),
+    LOG.rule(
+        "retention removes nothing that is needed",
+        "if end > needed {",
+        "if end > MessageNumber::MAX {",
+    ),
+    LOG.rule(
+        "what was removed while it was read is not damage",
+        "let is_removed = self.catalog.segments.first() == Some(&name);",
+        "let is_removed = false;",
+    ),
+    LOG.rule(
         "a newest segment that was removed is noticed by its index",
         "let mut is_missing = removed.is_some();",
         "let (removed, mut is_missing) = (removed.filter(|_| false), false);",

@@ -147,7 +147,7 @@ fn what_is_processed_before_the_publisher_is_heard_is_acknowledged() {
         publishing(&lan, &[&logged[..], &["--ack", "db", "--ack-when", "processed"]].concat());
     publishing.child.stdin.as_mut().unwrap().write_all(b"one\ntwo\n").unwrap();
     let past = ["--name", "p", "--key", &key, "--as", "db", "--from", "oldest", "--history-server", at];
-    let subscribing = subscriber(&lan.b, &[&[GROUP], &past[..]].concat());
+    let subscribing = subscriber(&lan.b, &[&[GROUP, "--trust-pipe"], &past[..]].concat());
     subscribing.stdout.wait_for("one\ntwo\n");
     // It reads the keys after it has noticed what is processed.
     for times in [1, 2] {

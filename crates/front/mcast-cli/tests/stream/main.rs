@@ -5,6 +5,7 @@
 mod acknowledged;
 mod addresses;
 mod audit;
+mod confirmed;
 mod hosts;
 mod leaving;
 mod local;

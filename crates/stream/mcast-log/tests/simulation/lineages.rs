@@ -23,7 +23,7 @@ fn found(disk: &Disk) -> FoundLog {
 fn begin(disk: &Disk, boot: &str, sync: SyncPolicy) -> (Writer, Beginning) {
     let found = found(disk);
     let beginning = Lineages::plan(&found, Some(boot).filter(|boot| !boot.is_empty()), sync).unwrap();
-    let (writer, _) = found.begin().unwrap();
+    let (writer, _) = found.begin(MessageNumber::MAX).unwrap();
     beginning.lineages.write(&*disk.files()).unwrap();
     (writer, beginning)
 }
@@ -146,7 +146,9 @@ fn a_log_that_has_less_than_its_subscribers_is_not_continued() {
         let disk = Disk::new(6);
         let (mut writer, _) = begin(&disk, "boot", LAZY);
         append(&mut writer, 10);
-        Confirmed { received: Some(MessageNumber(received)), settled: None }.write(&*disk.files()).unwrap();
+        Confirmed { received: Some(MessageNumber(received)), ..Confirmed::default() }
+            .write(&*disk.files())
+            .unwrap();
         drop(writer);
         disk.kill();
         assert_eq!(begin(&disk, "boot", LAZY).1.start, start);
@@ -162,14 +164,21 @@ fn what_subscribers_may_lack_follows_from_how_far_they_were() {
     disk.kill();
     let (writer, beginning) = begin(&disk, "boot", SyncPolicy::Each);
     assert_eq!(beginning.unconfirmed, Unconfirmed::Unknown);
-    Confirmed { received: Some(MessageNumber(7)), settled: Some(MessageNumber(5)) }
+    Confirmed { received: Some(MessageNumber(7)), settled: Some(MessageNumber(5)), ..Confirmed::default() }
         .write(&*disk.files())
         .unwrap();
     drop(writer);
     disk.kill();
     let (writer, mut beginning) = begin(&disk, "boot", SyncPolicy::Each);
-    assert_eq!(beginning.unconfirmed, Unconfirmed::From(MessageNumber(7)));
+    let unsettled = Unconfirmed::From(MessageNumber(5));
+    assert_eq!(beginning.unconfirmed, unsettled, "those that must acknowledge may have less than all others");
     let next = writer.next_number();
+    beginning.lineages.end(&*disk.files(), Ending::Delivered { next }).unwrap();
+    drop(writer);
+    disk.kill();
+    let (writer, mut beginning) = begin(&disk, "boot", SyncPolicy::Each);
+    assert_eq!((beginning.start, beginning.unconfirmed), (LogStart::Continued, unsettled));
+    Confirmed { settled: Some(next), ..Confirmed::default() }.write(&*disk.files()).unwrap();
     beginning.lineages.end(&*disk.files(), Ending::Delivered { next }).unwrap();
     drop(writer);
     disk.kill();

@@ -5,6 +5,7 @@
 mod damage;
 mod keys;
 mod lineages;
+mod needs;
 mod space;
 mod world;
 

@@ -174,6 +174,11 @@ impl Acknowledgements {
         }
     }
 
+    /// Returns the first message that is not settled, if it waits until it is.
+    pub(super) fn blocking_from(&self) -> Option<MessageNumber> {
+        (self.quorum.on_loss == QuorumLoss::Block).then_some(self.settled)
+    }
+
     /// Returns whether this message may not be published at present.
     #[inline]
     pub(super) fn blocks(&self, next: MessageNumber) -> bool {

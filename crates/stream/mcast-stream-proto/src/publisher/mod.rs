@@ -8,6 +8,7 @@ mod congestion;
 mod ending;
 mod event;
 mod feedback;
+mod log_needs;
 mod members;
 mod pacing;
 mod parity;
@@ -28,6 +29,7 @@ use core::time::Duration;
 pub use audience::{Audience, SubscriberProgress};
 pub use config::{AutoRate, ConfigError, Congestion, Fec, PublisherConfig, PublisherRate};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
+pub use log_needs::LogNeeds;
 pub use publish::OutgoingMessage;
 pub use quorum::{
     AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,

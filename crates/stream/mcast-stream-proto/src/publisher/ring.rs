@@ -235,11 +235,13 @@ pub(super) struct Recalled {
     index: RecallIndex,
     /// Until when subscribers may claim them; `None` once that is over.
     claimed_until: Option<ClockTime>,
+    /// The first message that must stay in the log until a subscriber reports.
+    pub(super) needed: Option<MessageNumber>,
 }
 
 impl Recalled {
     pub(super) const NOTHING: Self =
-        Self { first: Sequence(1), index: RecallIndex::EMPTY, claimed_until: None };
+        Self { first: Sequence(1), index: RecallIndex::EMPTY, claimed_until: None, needed: None };
 
     /// Returns the first datagram that must not be overwritten, because a subscriber may be about to request it.
     pub(super) fn kept(&self) -> Option<Sequence> {
@@ -307,8 +309,8 @@ impl PublisherMachine {
             }
             distance *= 2;
         }
-        self.recalled =
-            Recalled { first: self.ring.oldest_retained, index, claimed_until: Some(now + CLAIM_TIME) };
+        let (first, claimed_until) = (self.ring.oldest_retained, Some(now + CLAIM_TIME));
+        self.recalled = Recalled { first, index, claimed_until, needed: None };
     }
 
     /// Returns whether subscribers of the former publisher still have time to report to this one: until then it is not known
@@ -357,7 +359,7 @@ impl PublisherMachine {
     }
 
     /// Returns the first message of which a part is in this datagram or after it.
-    fn first_unfinished(&self, sequence: Sequence) -> MessageNumber {
+    pub(super) fn first_unfinished(&self, sequence: Sequence) -> MessageNumber {
         for at in Sequence::each(sequence..self.ring.next) {
             if let Ok(view) = DatagramView::parse(self.ring.get(at))
                 && view.header.kind == Kind::Data

@@ -33,7 +33,7 @@ pub use history::{
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
     HistoryUnavailable,
 };
-pub use logged::{LogStart, LoggedPublisher, LoggedPublisherBuilder};
+pub use logged::{LogHold, LogStart, LoggedPublisher, LoggedPublisherBuilder};
 pub use publisher::{Closing, Publisher, PublisherBuilder, PublisherProgress};
 pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use side_channel::RefusedRequest;

@@ -70,7 +70,7 @@ impl Audit {
             begin: plan.begin,
             length: feed.length,
             is_latest: plan.gaps == Gaps::Latest,
-            is_pruned: feed.retained.is_some(),
+            is_pruned: feed.is_pruned(),
             cursor: None,
             most: 0,
             first: None,

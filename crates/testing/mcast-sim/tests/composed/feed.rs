@@ -17,7 +17,7 @@ use mcast_stream_proto::history::{
     RequestedStart,
 };
 use mcast_stream_proto::publisher::{
-    AckLevel, AckProgress, Acknowledgers, Fec, PublisherConfig, PublisherEvent, Quorum, QuorumLoss,
+    AckLevel, AckProgress, Acknowledgers, Fec, LogNeeds, PublisherConfig, PublisherEvent, Quorum, QuorumLoss,
     SubscriberProgress, Transmit,
 };
 use mcast_stream_proto::seal::Keys;
@@ -31,6 +31,7 @@ use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
 use crate::audit::{content, key_of};
 use crate::link::SendBuffer;
 use crate::plan::{FeedPlan, MILLISECOND, SECOND};
+use crate::retention::Unsent;
 use crate::signer;
 
 pub(crate) const STREAM: StreamId = StreamId(0x636f_6d70);
@@ -111,6 +112,7 @@ pub(crate) struct Feed {
     pub(crate) slowest: (u64, u64),
     /// The same of the first message that each process accepted.
     pub(crate) slowest_first: (u64, u64),
+    unsent: Unsent,
     /// Messages of which nobody has the key any more.
     pub(crate) dropped_before: u64,
     pub(crate) violations: Vec<String>,
@@ -180,6 +182,7 @@ impl Feed {
             exit: None,
             slowest: (0, 0),
             slowest_first: (0, 0),
+            unsent: Unsent::default(),
             dropped_before: 0,
             violations: Vec::new(),
             seed,
@@ -216,8 +219,11 @@ impl Feed {
         let base = self.base();
         let options = LogOptions {
             sync: if self.plan.syncs_each { SyncPolicy::Each } else { SyncPolicy::None },
-            segment_bytes: if self.plan.retained.is_some() { 1 << 14 } else { 1 << 16 },
-            retention: Retention { bytes: self.plan.retained, age: None },
+            segment_bytes: if self.plan.is_pruned() { 1 << 12 } else { 1 << 16 },
+            retention: Retention {
+                bytes: self.plan.retained,
+                age: self.plan.retained_age.map(Duration::from_nanos),
+            },
             keys: self.keys.clone(),
             seed: Some(self.seed ^ u64::from(self.lives)),
         };
@@ -245,6 +251,7 @@ impl Feed {
         }
         let lineage = *self.lineage.get_or_insert(incarnation);
         let first = tail.items.front().map_or(next, TailItem::first);
+        let needed = beginning.first_needed(first);
         let config = PublisherConfig::new(STREAM, incarnation).with(|config| {
             config.datagram = DATAGRAM;
             config.retransmission_buffer = match tail.items.is_empty() {
@@ -291,12 +298,14 @@ impl Feed {
         }
         if beginning.start == LogStart::Continued {
             machine.end_recall(ClockTime(now));
+            machine.need_recalled_from(needed);
             if let Some(unsettled) = beginning.unsettled {
                 machine.require_acknowledgements_from(unsettled);
             }
         }
-        let writer = match found.begin().and_then(|(writer, _)| {
+        let writer = match found.begin(needed).and_then(|(writer, _)| {
             beginning.lineages.write(&*files)?;
+            let _ = beginning.confirmed(next, needed).write(&*files);
             Ok(writer)
         }) {
             Ok(writer) => writer,
@@ -314,7 +323,7 @@ impl Feed {
             machine,
             writer,
             files,
-            confirmed: Confirmed::default(),
+            confirmed: beginning.confirmed(next, needed),
             confirm_at: now + CONFIRMED_INTERVAL,
             waiting_bytes: 0,
             waiting: VecDeque::new(),
@@ -331,6 +340,8 @@ impl Feed {
             started: now,
             first_new: base + next.0,
         });
+        self.unsent.begin(base + next.0);
+        self.check_retention();
     }
 
     /// Opens the log, and decides what to begin with. Changes nothing.
@@ -349,6 +360,7 @@ impl Feed {
             unconfirmed: beginning.unconfirmed,
             least: self.plan.buffer,
             most: self.plan.buffer + self.plan.buffer / 3 + MOST_WAITING,
+            unsent: beginning.unsent,
         };
         let tail = LogTail::read(Arc::clone(files), self.keys.clone(), recall)?;
         Ok((found, beginning, tail))
@@ -356,11 +368,13 @@ impl Feed {
 
     /// Records how far all subscribers are, for the next publisher.
     fn record_confirmed(&mut self, now: u64) {
+        let time = self.log_time(now);
         let Some(process) = self.process.as_mut().filter(|process| process.confirm_at <= now) else { return };
         process.confirm_at = now + CONFIRMED_INTERVAL;
         let settled = process.machine.ack_progress().map(|progress| progress.settled);
         let received = process.machine.confirmed().or(process.confirmed.received);
-        let confirmed = Confirmed { received, settled };
+        let needs = process.update_needs(time);
+        let confirmed = Confirmed { received, settled, sent: Some(needs.unsent), needed: Some(needs.needed) };
         if confirmed != process.confirmed && confirmed.write(&*process.files).is_ok() {
             process.confirmed = confirmed;
         }
@@ -424,7 +438,7 @@ impl Feed {
             let _ = due;
             let time = self.log_time(now);
             let Some(process) = &mut self.process else { return };
-            if process.waiting_bytes >= MOST_WAITING || now < process.refused_until {
+            if process.waiting_bytes >= MOST_WAITING || now < process.refused_until || process.is_held(time) {
                 return;
             }
             let bytes = content(self.accepted, self.plan.length);
@@ -443,6 +457,7 @@ impl Feed {
                     process.waiting.push_back((self.accepted, bytes.into()));
                     process.sendable = base + appended.next.0;
                     self.count_accepted(now);
+                    self.check_retention();
                 }
                 Err(error) if error.is_temporary() => process.refused_until = now + LOG_PAUSE,
                 Err(error) => {
@@ -454,7 +469,26 @@ impl Feed {
         }
     }
 
+    /// Checks that the log has what was not sent.
+    fn check_retention(&mut self) {
+        let Some(process) = self.process.as_ref().filter(|_| self.plan.is_pruned()) else { return };
+        let blocks = self.plan.acks.is_some_and(|acks| acks.blocks);
+        let progress = process.machine.ack_progress().filter(|_| blocks);
+        let wrong = self.unsent.check(self.disk.files(), progress.map(|progress| progress.settled.0));
+        self.violations.extend(wrong);
+    }
+
+    /// Whether it waits without a limit, because the log has its size and acknowledgements are missing that block.
+    pub(crate) fn waits_for_acknowledgements(&self) -> bool {
+        let Some(process) = &self.process else { return false };
+        let settled = process.machine.ack_progress().map(|progress| progress.settled);
+        let is_unsettled = |end| settled.is_some_and(|settled| settled < end);
+        self.plan.acks.is_some_and(|acks| acks.blocks)
+            && process.writer.held().is_some_and(|held| held.is_too_large && is_unsettled(held.end))
+    }
+
     fn count_accepted(&mut self, now: u64) {
+        self.unsent.accept(self.accepted);
         self.accepted += 1;
         self.accepted_at.push(now);
         self.accepted_at_wall.push((now as i64 + self.wall) as u64);
@@ -525,7 +559,11 @@ impl Feed {
                     self.slowest_first = self.slowest_first.max((delay, *number));
                 }
             }
+            self.unsent.send(*number);
             process.unsent.pop_front();
+        }
+        if !process.machine.awaits_claims() {
+            self.unsent.end_claims();
         }
     }
 
@@ -597,6 +635,8 @@ impl Feed {
         };
         let input = self.next_input().unwrap_or(u64::MAX).max(process.refused_until);
         let input = if self.next_input().is_some() { input } else { u64::MAX };
+        // Room in the log comes with what is sent and acknowledged.
+        let input = if process.writer.held().is_some() { input.max(now + 5 * MILLISECOND) } else { input };
         let announcement = process.announcements.poll_timeout().unwrap_or(ClockTime::NEVER).0;
         poll.min(input).min(process.machine.poll_timeout().unwrap_or(ClockTime::NEVER).0).min(announcement)
     }
@@ -684,6 +724,22 @@ impl Feed {
 }
 
 impl Process {
+    /// Determines which messages must stay in the log.
+    fn update_needs(&mut self, time: LogTime) -> LogNeeds {
+        let needs = self.machine.log_needs();
+        self.writer.set_needed(needs.needed, time);
+        needs
+    }
+
+    /// Whether the log is too large because of what was not sent, or not settled.
+    fn is_held(&mut self, time: LogTime) -> bool {
+        if self.writer.held().is_none() {
+            return false;
+        }
+        let needs = self.update_needs(time);
+        self.writer.held().is_some_and(|held| held.is_too_large && needs.unfinished < held.end)
+    }
+
     fn record_end(&mut self, time: LogTime) {
         if !self.has_recorded_end {
             self.has_recorded_end =

@@ -259,7 +259,7 @@ fn is_lossless(world: &World<'_>, index: usize) -> bool {
         is_given_up && world.readers[index].exit.is_none_or(|own| own.at > exit.at)
     });
     plan.uses_history()
-        && world.plan.feed.retained.is_none()
+        && !world.plan.feed.is_pruned()
         // Repairs may fill a narrow link for longer than its timeout.
         && (!is_narrow(plan) || world.plan.feed.waits)
         && !is_left_behind
@@ -301,6 +301,9 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
     let is_only_flooded = is_good && floods && !is_forged && !restarts && !is_slowed && plan.rate.is_none();
     if is_free && is_only_flooded && slowest > FLOOD_BOUND {
         violations.push(format!("message {number} is delayed by {} ms by strangers", slowest / 1_000_000));
+    }
+    if feed.waits_for_acknowledgements() {
+        return;
     }
     let Some(exit) = &feed.exit else {
         violations.push(format!("the publisher does not end; it has accepted {}", feed.accepted));

@@ -12,6 +12,7 @@ mod link;
 mod outages;
 mod plan;
 mod reader;
+mod retention;
 #[path = "../../../../stream/mcast-stream-proto/tests/simulation/signer.rs"]
 mod signer;
 mod world;

@@ -40,6 +40,8 @@ pub(crate) struct FeedPlan {
     pub(crate) retained: Option<u64>,
     /// The bytes per second that the history server sends, of which each connection gets as much.
     pub(crate) serve_rate: Option<u64>,
+    /// Messages that are older are removed from the log.
+    pub(crate) retained_age: Option<u64>,
     pub(crate) signed: bool,
     /// The number of groups that everything is sent to.
     pub(crate) paths: u8,
@@ -211,6 +213,7 @@ impl FeedPlan {
         syncs_each: false,
         retained: None,
         serve_rate: None,
+        retained_age: None,
         signed: false,
         paths: 1,
         unlogged: false,
@@ -218,6 +221,11 @@ impl FeedPlan {
         acks: None,
         faults: Vec::new(),
     };
+
+    /// Whether messages are removed from the log.
+    pub(crate) const fn is_pruned(&self) -> bool {
+        self.retained.is_some() || self.retained_age.is_some()
+    }
 
     /// When the last message is due.
     pub(crate) const fn ends(&self) -> u64 {
@@ -240,6 +248,7 @@ impl Plan {
             syncs_each: dice.chance(0.5),
             retained: None,
             serve_rate: None,
+            retained_age: None,
             signed: false,
             paths: 1,
             unlogged: false,
@@ -273,6 +282,7 @@ impl Plan {
         plan.draw_transport(&mut Dice::new(seed ^ 0x7061_7468));
         plan.draw_state(&mut Dice::new(seed ^ 0x7374_6174));
         plan.draw_outages(&mut Dice::new(seed ^ 0x6f75_7461));
+        plan.draw_retention();
         plan
     }
 
@@ -422,6 +432,7 @@ impl Plan {
         add(&|plan| plan.feed.waits = false);
         add(&|plan| plan.feed.retained = None);
         add(&|plan| plan.feed.serve_rate = None);
+        add(&|plan| plan.feed.retained_age = None);
         add(&|plan| plan.feed.one_way = false);
         add(&|plan| plan.feed.unlogged = false);
         add(&|plan| {

@@ -67,7 +67,8 @@ const EXAMPLES: &str = "\
 Without --write, each record is printed as one JSON object: messages with the keys of `mcast
 subscribe --json`, gaps, the end of the stream, and what is damaged. `sequence` counts all messages
 of the log; in the stream, numbers begin again at 0 after its end. Exit status 1 if something is
-damaged or missing, or if a message is too long for a datagram.
+damaged or missing, or if a message is too long for a datagram. What a publisher removes meanwhile
+(--max-size, --max-age) is reported, and is not damage.
 
 Examples:
   mcast log export prices-log                                 everything, as JSON
@@ -111,11 +112,17 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         (Some(path), Some(destination)) => Some(Capture::create(path, arguments.force, destination)?),
         _ => None,
     };
-    let (mut messages, mut missing, mut damaged, mut unopened) = (0, 0, 0_u64, 0);
+    let (mut messages, mut missing, mut damaged, mut unopened, mut removed) = (0, 0, 0_u64, 0, 0);
     reader.seek(arguments.from.0)?;
     while arguments.count.is_none_or(|count| messages < count) {
         match reader.next()? {
             None => break,
+            Some(LogItem::Damage(damage)) if damage.is_removed => {
+                removed += damage.end.0 - damage.first.number.0;
+                if capture.is_none() {
+                    write_record(&mut out, "pruned", &EventRecord::pruned(stream, &damage))?;
+                }
+            }
             Some(LogItem::Damage(damage)) => {
                 let lost = damage.end.0 - damage.first.number.0;
                 match damage.sealed {
@@ -151,6 +158,11 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     console.note(format_args!("{} exported", count_of(messages - too_long, "message")));
     if too_long > 0 {
         console.warn(format_args!("{} too long for a datagram", count_of(too_long, "message")));
+    }
+    if removed > 0 {
+        let messages = count_of(removed, "message");
+        console
+            .warn(format_args!("{messages} not exported: they were removed from the log while it was read"));
     }
     if damaged > 0 {
         let (places, messages) = (count_of(damaged, "place"), count_of(missing, "message"));

@@ -172,8 +172,9 @@ mod prune {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use mcast_log::{LogReader, LogTime, Retention, prune};
+    use mcast_log::{Lineages, LogReader, LogTime, Retention, Unconfirmed, prune};
     use mcast_stream::seal::Keys;
+    use mcast_stream::wire::MessageNumber;
     use mcast_terminal::Console;
 
     use super::files;
@@ -185,7 +186,8 @@ mod prune {
     /// Remove the oldest segments of a log
     ///
     /// Whole segments are removed, and never the newest one. Subscribers that request removed messages get the oldest ones
-    /// that are left.
+    /// that are left. Messages stay that the publisher, or the next one, still has to send, that are not acknowledged as
+    /// `publish --ack` requires, or that a subscriber of it has not received.
     #[derive(Debug, clap::Args)]
     #[command(after_help = EXAMPLES, group = clap::ArgGroup::new("limit").required(true).multiple(true))]
     pub(super) struct Arguments {
@@ -200,6 +202,10 @@ mod prune {
         /// Remove segments whose messages are all older than TIME
         #[arg(long, value_name = "TIME", value_parser = parse_duration, group = "limit")]
         max_age: Option<Duration>,
+
+        /// Also remove messages that were never sent, or not acknowledged as required: nobody gets them any more
+        #[arg(long)]
+        unsent: bool,
 
         /// Print one JSON object per removed segment
         #[arg(long)]
@@ -217,7 +223,17 @@ Examples:
         LogReader::open_files(files.clone(), Keys::none())?;
         let retention =
             Retention { bytes: arguments.max_size.map(|bytes| bytes as u64), age: arguments.max_age };
-        let removed = prune(&files, &retention, LogTime::now())?;
+        let recorded = match arguments.unsent {
+            true => Unconfirmed::Nothing,
+            false => Lineages::recorded_needs(&*files)?,
+        };
+        let needed = match recorded {
+            Unconfirmed::Nothing => MessageNumber::MAX,
+            Unconfirmed::From(number) => number,
+            Unconfirmed::Unknown => MessageNumber(0),
+        };
+        let pruned = prune(&files, &retention, needed, LogTime::now())?;
+        let removed = pruned.removed;
         let mut out = console.output();
         for segment in &removed {
             if arguments.json {
@@ -228,6 +244,15 @@ Examples:
         }
         out.flush()?;
         console.note(format_args!("{} removed", count_of(removed.len() as u64, "segment")));
+        if pruned.held.is_some() {
+            match recorded {
+                Unconfirmed::From(number) => console.warn(format_args!(
+                    "retained what follows message {number}: it was not sent, not acknowledged as required, or not received"
+                )),
+                _ => console.warn("retained everything: it is not known which messages were sent"),
+            }
+            console.help("let its publisher send them (`mcast publish --log`), or remove them: --unsent");
+        }
         Ok(Outcome::Yes)
     }
 }
@@ -258,6 +283,6 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
             "Record of a log that is not a message (`mcast log export`)",
         )
         .event("gap")
-        .events(["gap", "open-gap", "end"]),
+        .events(["gap", "open-gap", "end", "pruned"]),
     ]
 }

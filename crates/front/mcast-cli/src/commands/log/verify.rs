@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::SystemTime;
 
 use mcast_log::{
     Damage, LogItem, LogReader, LogRecord, SegmentName, SegmentSummary, missing_at_end, segments,
@@ -61,6 +62,8 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
                     u64::from(last.is_none_or(|last| last.incarnation != first.incarnation));
                 last = Some(first);
             }
+            // A publisher has removed its oldest segments meanwhile.
+            LogItem::Damage(damage) if damage.is_removed => {}
             LogItem::Damage(damage) => report(&damage, arguments.json, &mut summary, &mut out)?,
         }
     }
@@ -99,7 +102,7 @@ fn report(
 }
 
 fn describe(damage: &Damage) -> String {
-    let Damage { path, offset, bytes, first, end, sealed } = damage;
+    let Damage { path, offset, bytes, first, end, sealed, .. } = damage;
     let messages = count_of(end.0 - first.number.0, "message");
     if let Some(epoch) = sealed {
         let range = format!("{} to {}", first.number, end.0.saturating_sub(1));
@@ -261,7 +264,8 @@ pub(super) struct SummaryRecord {
     pub(super) unopened: u64,
 }
 
-/// One object per gap, and per end of the stream. Messages are as in `message.json`.
+/// One object per gap, per end of the stream, and for messages that were removed while the log was read (`pruned`). Messages are as
+/// in `message.json`.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct EventRecord {
@@ -277,11 +281,23 @@ pub(super) struct EventRecord {
     end: Option<MessageNumber>,
     /// Why messages are missing; null at the end of the stream
     cause: Option<&'static str>,
-    /// Time of the record (RFC 3339, UTC, with nanoseconds)
+    /// Time of the record; of removed messages, when that was noticed (RFC 3339, UTC, with nanoseconds)
     time: String,
 }
 
 impl EventRecord {
+    /// Returns the fields of messages that were removed while the log was read.
+    pub(super) fn pruned(stream: StreamId, removed: &Damage) -> Self {
+        Self {
+            stream: stream.to_string(),
+            incarnation: removed.first.incarnation.0,
+            first: removed.first.number,
+            end: Some(removed.end),
+            cause: Some(removed.cause().name()),
+            time: rfc3339(SystemTime::now()),
+        }
+    }
+
     /// Returns the event with its fields; `None` for a message.
     pub(super) fn new(stream: StreamId, record: &LogRecord<&[u8]>) -> Option<(&'static str, Self)> {
         let first = record.record.first;

@@ -17,7 +17,7 @@ use mcast_stream::publisher::OutgoingMessage;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{MessageKey, MessageNumber};
 use mcast_stream::{
-    Closing, HistoryListener, LogStart, LoggedPublisher, Publisher, PublisherBuilder, ReadAhead,
+    Closing, HistoryListener, LogHold, LogStart, LoggedPublisher, Publisher, PublisherBuilder, ReadAhead,
     RefusedRequest, Snapshot, SnapshotServer, StreamError, framing,
 };
 use mcast_terminal::Console;
@@ -96,6 +96,21 @@ impl Feed {
             Self::Direct(publisher) => Ok(publisher.close(timeout)),
             Self::Logged(publisher) if is_interrupted => publisher.stop(timeout),
             Self::Logged(publisher) => publisher.close(timeout),
+        }
+    }
+
+    /// Returns how far the log exceeds its limits.
+    pub(super) fn hold(&self) -> Option<LogHold> {
+        match self {
+            Self::Direct(_) => None,
+            Self::Logged(publisher) => publisher.hold(),
+        }
+    }
+
+    pub(super) fn export_metrics(&self) {
+        match self {
+            Self::Direct(publisher) => publisher.export_metrics(),
+            Self::Logged(publisher) => publisher.export_metrics(),
         }
     }
 
@@ -234,11 +249,12 @@ pub(super) struct LogArguments {
     #[arg(long, value_name = "WHEN", requires = "directory", default_value = "each", value_parser = parse_sync)]
     sync: SyncPolicy,
 
-    /// Remove segments while the log is larger than SIZE
+    /// Remove segments while the log is larger than SIZE. While that would remove messages that were not sent, or not
+    /// acknowledged as --ack requires, nothing more is accepted
     #[arg(long, value_name = "SIZE", requires = "directory", value_parser = parse_size)]
     max_size: Option<usize>,
 
-    /// Remove segments whose messages are all older than TIME
+    /// Remove segments whose messages are all older than TIME, and were sent, and acknowledged as --ack requires
     #[arg(long, value_name = "TIME", requires = "directory", value_parser = parse_duration)]
     max_age: Option<Duration>,
 

@@ -2,6 +2,7 @@
 
 mod acknowledgements;
 mod feed;
+mod log_hold;
 mod rate;
 mod refusals;
 mod report;

@@ -92,6 +92,14 @@ impl<'a> Refusals<'a> {
         self.report(RefusalRecord { subscriber: Some(subscriber.to_string()), ..record });
     }
 
+    /// Prints another event as JSON.
+    pub(super) fn write_event(&mut self, event: &impl Serialize) {
+        if self.is_json {
+            let written = write_json(&mut self.out, event).and_then(|()| self.out.flush());
+            self.warn(written);
+        }
+    }
+
     /// Reports what was withheld and is due. Call it in the main loop.
     pub(super) fn poll(&mut self) {
         while let Some((record, more)) = self.limiter.due() {
@@ -114,12 +122,7 @@ impl<'a> Refusals<'a> {
 
     fn write(&mut self, record: RefusalRecord, more: u64) {
         self.console.warn(format_args!("{}{}", record.text(), and_more(more)));
-        if !self.is_json {
-            return;
-        }
-        let record = RefusalRecord { more: (more > 0).then_some(more), ..record };
-        let written = write_json(&mut self.out, &record).and_then(|()| self.out.flush());
-        self.warn(written);
+        self.write_event(&RefusalRecord { more: (more > 0).then_some(more), ..record });
     }
 
     /// A reader of events that is gone does not end the stream. The closing report fails as well.

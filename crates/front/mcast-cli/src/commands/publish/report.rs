@@ -416,6 +416,7 @@ impl Report {
 /// The schemas of its records.
 #[cfg(feature = "schema")]
 pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    use super::log_hold::{self, HoldRecord};
     use super::refusals::{EVENTS, RefusalRecord};
     use mcast_json::RecordSchema;
 
@@ -424,5 +425,7 @@ pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
             .event("summary"),
         RecordSchema::new::<RefusalRecord>("publish-event", "Publisher event (`mcast publish --json`)")
             .events(EVENTS),
+        RecordSchema::new::<HoldRecord>("publish-log", "Limits of the log (`mcast publish --json`)")
+            .events(log_hold::EVENTS),
     ]
 }

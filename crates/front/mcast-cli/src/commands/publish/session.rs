@@ -10,6 +10,7 @@ use mcast_terminal::Console;
 
 use super::acknowledgements::AckReporter;
 use super::feed::{Feed, Snapshots, key_of};
+use super::log_hold::HoldReporter;
 use super::rate::{RateReport, RateReporter, StreamRate};
 use super::refusals::Refusals;
 use super::report::{self, Report};
@@ -53,6 +54,7 @@ pub(super) struct Session<'a> {
     #[cfg(feature = "seal")]
     signing: Option<SigningFile<'a>>,
     acks: AckReporter,
+    hold: HoldReporter,
     /// Whether the log could not take the last message.
     is_log_refused: bool,
     /// Messages that were taken from the input and not queued.
@@ -129,6 +131,7 @@ impl<'a> Session<'a> {
             #[cfg(feature = "seal")]
             signing: None,
             acks: AckReporter::default(),
+            hold: HoldReporter::default(),
             is_log_refused: false,
             unpublished: 0,
             rate: matches!(arguments.stream.rate, Some(StreamRate::Auto)).then(RateReporter::new),
@@ -344,12 +347,15 @@ impl<'a> Session<'a> {
             }
         }
         self.acks.report(publisher, &self.lines);
+        if let Some(event) = self.hold.report(self.feed.hold(), &self.lines) {
+            self.refusals.write_event(&event);
+        }
         if let Some(rate) = &mut self.rate {
             rate.report(publisher, &self.lines);
         }
         if let Some(metrics) = &mut self.metrics {
             metrics.poll(true, || {
-                publisher.export_metrics();
+                self.feed.export_metrics();
                 self.history.iter().for_each(HistoryServer::export_metrics);
                 self.snapshots.iter().for_each(Snapshots::export_metrics);
                 (!publisher.is_any_path_up()).then(|| "no interface can send".into())

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use mcast::Drops;
 use mcast_stream::subscriber::{Cause, Item, Message, SubscriberEvent};
 use mcast_stream::wire::{MessageNumber, StreamId};
-use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber, Worker};
+use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber};
 use mcast_terminal::Console;
 
 use super::Plan;
-use super::output_worker::{JobQueue, OutputWorker, Printer, Summary, Tally, Unfinished};
+use super::output_worker::{OutputWorker, Printer, Processing, Summary, Tally, Unfinished};
 use super::policy::ResumeFile;
 #[cfg(feature = "seal")]
 use crate::arguments::PublicKeys;
@@ -33,11 +33,18 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Time between looks at how groups are received.
 const WIRE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The least time between two syncs of a file that the messages are written to, unless their acknowledgement waits for that.
+const SYNC_INTERVAL: Duration = Duration::from_millis(100);
+
 /// How long the reader and the command may take at the end.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// How long to repeat to the publisher that everything was read.
 const CONFIRMATION: Duration = Duration::from_secs(2);
+
+/// For a publisher that waits until messages are processed.
+const HANDED_OVER: &str = "the publisher requires acknowledgements: a message that is handed over to a pipe is acknowledged as \
+                           received, and never as processed (see --confirm-fd, --exec and --trust-pipe)";
 
 /// The state of `mcast subscribe`.
 pub(super) struct Listener<'a> {
@@ -46,6 +53,10 @@ pub(super) struct Listener<'a> {
     subscriber: Subscriber,
     snapshots: Option<SnapshotFetcher>,
     resume: Option<ResumeFile>,
+    /// When the output was synced last.
+    synced_at: Instant,
+    /// Whether messages are only handed over to a pipe, which is still to be said to a publisher that waits for more.
+    is_handed_over: bool,
     interrupt: Interrupt,
     key_file: Option<KeyFile<'a>>,
     #[cfg(feature = "seal")]
@@ -54,7 +65,8 @@ pub(super) struct Listener<'a> {
     sink: Sink<'a>,
     begun: Instant,
     follows_restarts: bool,
-    is_unnamed: bool,
+    /// The stream that was selected, which is not heard yet while a history is read.
+    selected: Option<StreamId>,
     repairs_for_others: bool,
     wire: WireNotes,
     next_wire_check: Instant,
@@ -98,10 +110,11 @@ impl<'a> Listener<'a> {
             builder,
             snapshots,
             resume,
+            processing,
             limits,
             show,
             follows_restarts,
-            is_unnamed,
+            selected,
             repairs_for_others,
             hosts,
         } = plan;
@@ -112,10 +125,11 @@ impl<'a> Listener<'a> {
         silent_interfaces.warn(&subscriber.receiver().memberships(), console);
         let wire = WireNotes::print(subscriber.receiver().wire_status(), console);
         let interrupt = Interrupt::waking(subscriber.waker())?;
+        let is_handed_over = show.exec.is_none() && matches!(processing, Processing::HandedOver);
         let sink = Sink {
             lines: LogLines::new(console),
             printer: Printer::new(show),
-            output: OutputWorker::new(console.output(), subscriber.waker())?,
+            output: OutputWorker::new(console.output(), processing, subscriber.waker())?,
             command: show.exec.as_deref().map(Arc::from),
             has_key_file: key_file.is_some(),
             tally: Tally::default(),
@@ -133,6 +147,8 @@ impl<'a> Listener<'a> {
             subscriber,
             snapshots,
             resume,
+            synced_at: begun,
+            is_handed_over,
             interrupt,
             key_file,
             #[cfg(feature = "seal")]
@@ -141,7 +157,7 @@ impl<'a> Listener<'a> {
             sink,
             begun,
             follows_restarts,
-            is_unnamed,
+            selected,
             repairs_for_others,
             wire,
             next_wire_check: begun,
@@ -168,11 +184,12 @@ impl<'a> Listener<'a> {
         let end = self.listen().and_then(|end| self.account_for_remaining(end).map(|()| end));
         self.service.stopping();
         // Even after a failure, so that earlier data is printed.
-        let unfinished = self.finish_output()?;
+        let unfinished = self.finish_output();
         self.acknowledge()?;
         if let Some(resume) = &mut self.resume {
-            resume.write(self.subscriber.stream())?;
+            resume.write(self.subscriber.stream().or(self.selected))?;
         }
+        let unfinished = unfinished?;
         if matches!(end, Ok(End::StreamEnded)) {
             self.confirm_the_end()?;
         }
@@ -214,8 +231,11 @@ impl<'a> Listener<'a> {
             if self.interrupt.has_arrived() {
                 return Ok(End::Interrupted);
             }
-            if let Some(error) = self.sink.output.worker().error() {
+            if let Some(error) = self.sink.output.error() {
                 return Err(error);
+            }
+            if let Some(failure) = self.sink.output.confirm_error(false) {
+                return Err(failure.into());
             }
             self.service.alive();
             self.sink.lines.poll();
@@ -223,11 +243,12 @@ impl<'a> Listener<'a> {
             self.update_keys();
             if let Some(fetched) = self.snapshots.as_mut().and_then(SnapshotFetcher::fetched) {
                 self.deliver_snapshot(fetched.map_err(without_snapshot)?)?;
-                self.wait_while(Worker::is_full)?;
+                self.wait_while(OutputWorker::is_full)?;
             }
             // Available messages are delivered before anything is flushed.
             let was_waiting = !wait.is_zero();
             let stream = self.subscriber.stream();
+            let selected = stream.or(self.selected);
             if let Some(metrics) = &mut self.metrics {
                 metrics.poll(was_waiting, || {
                     self.subscriber.export_metrics();
@@ -262,9 +283,9 @@ impl<'a> Listener<'a> {
                 Item::Message(message) => {
                     self.goal.record_arrival();
                     if let Some(resume) = &mut self.resume {
-                        resume.given(stream, message.position())?;
+                        resume.given(selected, message.position())?;
                     }
-                    self.sink.message(stream, &message)?;
+                    self.sink.message(selected, &message)?;
                 }
                 Item::Event(event) => self.handle_event(&event)?,
             }
@@ -272,7 +293,7 @@ impl<'a> Listener<'a> {
                 return Ok(End::Enough);
             }
             if self.sink.output.drain() {
-                self.wait_while(Worker::is_full)?;
+                self.wait_while(OutputWorker::is_full)?;
             }
             // After an item, check for another one without waiting.
             if self.goal.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
@@ -297,7 +318,7 @@ impl<'a> Listener<'a> {
         self.sink.event(event, remedy)?;
         self.resume.iter_mut().for_each(|resume| resume.record_event(event));
         match event {
-            SubscriberEvent::Joined { .. } if self.is_unnamed => self.report_stream(),
+            SubscriberEvent::Joined { .. } if self.selected.is_none() => self.report_stream(),
             SubscriberEvent::Stalled { .. } => self.explain_stall(),
             _ => {}
         }
@@ -329,13 +350,13 @@ impl<'a> Listener<'a> {
 
     /// Keeps the stream alive while the reader or the command is slower than the messages, until the deadline or an
     /// interrupt.
-    fn wait_while(&mut self, is_busy: impl Fn(&JobQueue) -> bool) -> anyhow::Result<()> {
-        while !self.must_end() && is_busy(self.sink.output.worker()) {
+    fn wait_while(&mut self, is_busy: impl Fn(&OutputWorker) -> bool) -> anyhow::Result<()> {
+        while !self.must_end() && is_busy(&self.sink.output) {
             let left =
                 self.goal.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let glance = left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL));
             match self.subscriber.is_over() {
-                true => self.sink.output.worker().wait(glance),
+                true => self.sink.output.wait(glance),
                 false => self.subscriber.keep_alive(glance)?,
             }
             self.service.alive();
@@ -343,19 +364,34 @@ impl<'a> Listener<'a> {
             self.acknowledge()?;
             self.update_keys();
         }
-        self.sink.output.worker().error().map_or(Ok(()), Err)
+        self.sink.output.error().map_or(Ok(()), Err)
     }
 
     /// Reports to the publisher which messages are processed, if it requests that, and stores it for `--resume`.
     fn acknowledge(&mut self) -> anyhow::Result<()> {
-        let is_awaited = self.subscriber.acks_requested() || self.resume.is_some();
+        let acks_requested = self.subscriber.acks_requested();
+        let is_awaited = acks_requested || self.resume.is_some() || self.sink.output.is_confirmed();
+        if acks_requested && std::mem::take(&mut self.is_handed_over) {
+            self.console.note(HANDED_OVER);
+        }
+        if is_awaited && self.sink.output.is_sync_due() {
+            self.sync_output(acks_requested);
+        }
         if let Some(position) = self.sink.output.processed(is_awaited) {
             // A history may give everything before the heartbeat of the publisher requests it.
             self.subscriber.ack(position);
             self.resume.iter_mut().for_each(|resume| resume.processed(position));
         }
-        let stream = self.subscriber.stream();
+        let stream = self.subscriber.stream().or(self.selected);
         self.resume.as_mut().map_or(Ok(()), |resume| resume.write_in_time(stream))
+    }
+
+    /// Syncs the file that the messages are written to, if that was not done just before.
+    fn sync_output(&mut self, at_once: bool) {
+        if at_once || self.synced_at.elapsed() >= SYNC_INTERVAL {
+            self.synced_at = Instant::now();
+            self.sink.output.sync();
+        }
     }
 
     /// Rereads the public keys after SIGHUP as well.
@@ -404,11 +440,18 @@ impl<'a> Listener<'a> {
     /// unfinished.
     fn finish_output(&mut self) -> anyhow::Result<Unfinished> {
         self.sink.output.flush();
-        self.wait_while(Worker::is_busy)?;
-        Ok(match self.sink.output.worker().is_busy() {
-            true => self.sink.output.stop(GRACE),
-            false => Unfinished::default(),
-        })
+        self.wait_while(OutputWorker::is_busy)?;
+        if self.resume.is_some() || self.subscriber.acks_requested() {
+            self.sink.output.sync();
+            self.wait_while(OutputWorker::is_busy)?;
+        }
+        if self.sink.output.is_busy() {
+            self.sink.output.stop(GRACE);
+        }
+        match self.sink.output.confirm_error(true) {
+            Some(failure) => Err(failure.into()),
+            None => Ok(self.sink.output.unfinished()),
+        }
     }
 
     /// Accounts for all known messages at the end: delivers those that were received while there is time, and reports
@@ -433,7 +476,7 @@ impl<'a> Listener<'a> {
             };
             match item {
                 None => break,
-                Some(Item::Message(message)) if !has_time || self.sink.output.worker().is_full() => {
+                Some(Item::Message(message)) if !has_time || self.sink.output.is_full() => {
                     let (number, position) = (message.number, message.position());
                     // An acknowledgement says that the message was processed, and this one was not.
                     self.subscriber.withdraw_before(position.following());
@@ -452,7 +495,7 @@ impl<'a> Listener<'a> {
                 }
             }
             if self.sink.output.drain() {
-                self.wait_while(Worker::is_full)?;
+                self.wait_while(OutputWorker::is_full)?;
             }
         }
         self.report_undelivered(undelivered)
@@ -501,7 +544,7 @@ impl<'a> Listener<'a> {
         }
     }
 
-    fn report_unfinished(&self, Unfinished { bytes: left, commands }: Unfinished) {
+    fn report_unfinished(&self, Unfinished { bytes: left, commands, unconfirmed }: Unfinished) {
         if left > 0 {
             self.console.warn(format_args!(
                 "{} were received and not written: the reader is too slow",
@@ -512,6 +555,12 @@ impl<'a> Listener<'a> {
             self.console.warn(format_args!(
                 "{} did not finish in time: stopped, or not started",
                 count_of(commands as u64, "command")
+            ));
+        }
+        if unconfirmed > 0 {
+            self.console.warn(format_args!(
+                "{} handed over and not confirmed: with --resume, they come again",
+                count_of(unconfirmed as u64, "message")
             ));
         }
     }

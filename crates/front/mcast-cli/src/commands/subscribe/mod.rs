@@ -1,5 +1,6 @@
 //! `mcast subscribe`: receives all messages of a stream in order, and reports losses.
 
+mod confirmations;
 mod listen;
 mod output_worker;
 mod policy;
@@ -7,8 +8,9 @@ mod policy;
 #[cfg(feature = "schema")]
 pub(super) use output_worker::schemas;
 
+use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use mcast::{HostAddr, InterfaceSelector};
@@ -28,7 +30,9 @@ use crate::arguments::{Admission, BroadcastOption, KeyFile, Limits, WireOption, 
 use crate::arguments::{PublicKeys, SignedBy};
 use crate::exit::{Failure, Outcome};
 use crate::receiving::{StreamPlace, check_hosts, locate_stream};
+use crate::sys::{self, OutputKind};
 use listen::Listener;
+use output_worker::Processing;
 use policy::{AfterLoss, From, PolicyArgument, ResumeFile, Stored};
 
 /// Receive all messages of a stream
@@ -84,8 +88,9 @@ struct StreamOptions {
     #[arg(long, value_name = "WHERE", default_value = "now", value_parser = policy::parse_from)]
     from: From,
 
-    /// Keep in this file which messages were processed, and continue after them, with a history if necessary: after a
-    /// crash, messages that were processed since the last write come again; the first time, --from applies
+    /// Keep in this file which messages were processed (with --exec, --confirm-fd, or written to a file or a terminal), and
+    /// continue after them, with a history if necessary: after a crash, messages that were processed since the last write
+    /// come again; the first time, --from applies
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
 
@@ -163,10 +168,54 @@ struct OutputOptions {
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<ExporterAddress>,
 
+    /// Count a message as processed, for --resume and `publish --ack-when processed`, when the reader of the messages has
+    /// confirmed it on this file descriptor: per line, the number of a message, which includes all before it, or nothing, for
+    /// the next one
+    #[arg(long, value_name = "N", conflicts_with_all = ["exec", "trust_pipe"], value_parser = parse_descriptor)]
+    confirm_fd: Option<u32>,
+
+    /// Count a message as processed as soon as it is handed over to a pipe: what is in the pipe when its reader crashes is
+    /// lost
+    #[arg(long, conflicts_with = "exec")]
+    trust_pipe: bool,
+
     /// Run this shell command per message, one after the other: the message is its standard input, and
     /// MCAST_STREAM, MCAST_SEQUENCE and MCAST_LENGTH are in its environment, for a snapshot MCAST_SNAPSHOT=1
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["raw", "records"])]
     exec: Option<String>,
+}
+
+/// Parses the number of a descriptor that can be read: standard output and standard error are written.
+fn parse_descriptor(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| !matches!(number, 1 | 2));
+    number.ok_or_else(|| {
+        "write the number of a descriptor that this command is started with, such as 3 (with `3<FIFO`)".into()
+    })
+}
+
+impl OutputOptions {
+    /// Opens the descriptor on which the reader confirms messages.
+    fn confirming(&self) -> Result<Option<File>, Failure> {
+        let Some(number) = self.confirm_fd else { return Ok(None) };
+        sys::open_inherited(number).map(Some).map_err(|error| {
+            Failure::usage(format!("descriptor {number} cannot be read: {error}"))
+                .remedy("open it in the shell: mkfifo confirmations; mcast subscribe ... --confirm-fd 3 3<confirmations")
+        })
+    }
+
+    /// Returns when a message counts as processed that is written.
+    fn processing(&self, confirming: Option<File>, resume: Option<&Path>) -> anyhow::Result<Processing> {
+        if let Some(file) = confirming {
+            return Ok(Processing::Confirmed(file));
+        }
+        Ok(match sys::output_kind() {
+            OutputKind::File => Processing::Synced(sys::standard_output()?),
+            OutputKind::Device => Processing::Written,
+            OutputKind::Pipe if self.trust_pipe => Processing::Written,
+            OutputKind::Pipe if resume.is_some() && self.exec.is_none() => return Err(handed_over().into()),
+            OutputKind::Pipe => Processing::HandedOver,
+        })
+    }
 }
 
 /// The help of `--max-loss`, which here is about messages and not about drops of this machine.
@@ -197,6 +246,7 @@ Examples:
   mcast subscribe 239.255.1.2:7000 --from oldest -c 10      ten messages, starting with the oldest
   mcast subscribe prices --from 24h                         the history of a day, then the stream
   mcast subscribe prices --resume position --exec ./store   continue where it ended, also after a crash
+  mcast subscribe prices --resume position --confirm-fd 3 3<done | ./store >done    the same; done is a FIFO
   mcast subscribe prices --heal                             what repairs cannot bring from the history
   mcast subscribe 239.255.1.2:7000 --repair-for-others      also repair for others on this network
   mcast subscribe 239.255.1.2:7000 --key prices.key --json  sealed; for programs
@@ -213,11 +263,12 @@ struct Plan<'a> {
     /// The fetcher of snapshots, if they are used.
     snapshots: Option<SnapshotFetcher>,
     resume: Option<ResumeFile>,
+    processing: Processing,
     limits: &'a Limits,
     show: &'a OutputOptions,
     follows_restarts: bool,
-    /// Whether no stream was selected, so that the first one is followed.
-    is_unnamed: bool,
+    /// The stream that was selected; otherwise, the first one is followed.
+    selected: Option<StreamId>,
     repairs_for_others: bool,
     /// The addresses to listen at.
     hosts: Vec<HostAddr>,
@@ -225,12 +276,14 @@ struct Plan<'a> {
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
+    // Before anything is opened that could get this number.
+    let confirming = arguments.show.confirming()?;
     // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
     let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
     #[cfg(feature = "seal")]
     let public_keys = arguments.stream.signed_by.as_ref().map(PublicKeys::watch).transpose()?;
-    let plan = arguments.plan(keys, console)?;
+    let plan = arguments.plan(keys, confirming, console)?;
     let listener = Listener::open(plan, key_file, begun, console)?;
     #[cfg(feature = "seal")]
     let listener = listener.rereading(public_keys);
@@ -238,10 +291,11 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 }
 
 impl Arguments {
-    fn plan(&self, keys: Keys, console: &Console) -> anyhow::Result<Plan<'_>> {
+    fn plan(&self, keys: Keys, confirming: Option<File>, console: &Console) -> anyhow::Result<Plan<'_>> {
         let stream = &self.stream;
-        check(stream)?;
+        check(stream, confirming.is_some())?;
         let resume = stream.resume.as_deref().map(ResumeFile::open).transpose()?;
+        let processing = self.show.processing(confirming, stream.resume.as_deref())?;
         let reached = resume.as_ref().and_then(ResumeFile::stored);
         let builder = stream.builder(keys.clone(), reached);
         // Finding the stream may take time.
@@ -284,10 +338,11 @@ impl Arguments {
             builder,
             snapshots: found.filter(|_| stream.from == From::Snapshot).map(fetcher),
             resume,
+            processing,
             limits: &self.limits,
             show: &self.show,
             follows_restarts: stream.stay,
-            is_unnamed: id.is_none(),
+            selected: id,
             repairs_for_others: stream.repair_for_others.is_some(),
             hosts: ways.hosts,
         })
@@ -357,8 +412,13 @@ impl Arguments {
     }
 }
 
-fn check(stream: &StreamOptions) -> Result<(), Failure> {
+fn check(stream: &StreamOptions, is_confirmed: bool) -> Result<(), Failure> {
     match stream.on_loss {
+        _ if is_confirmed && (stream.policy == PolicyArgument::Latest || stream.from == From::Snapshot) => {
+            Err(Failure::usage(
+                "--confirm-fd needs all messages in order, without --policy latest and snapshots",
+            ))
+        }
         _ if stream.resume.is_some()
             && (stream.policy == PolicyArgument::Latest || stream.from == From::Snapshot) =>
         {
@@ -383,6 +443,17 @@ fn check(stream: &StreamOptions) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+fn handed_over() -> Failure {
+    Failure::usage(
+        "--resume keeps which messages were processed, and standard output is a pipe: messages are only handed over, and \
+         those in the pipe are lost if its reader crashes",
+    )
+    .remedy(
+        "let the reader confirm messages (--confirm-fd), run a command per message (--exec), write to a file (>> FILE), or \
+         accept that loss (--trust-pipe)",
+    )
 }
 
 fn no_name() -> Failure {

@@ -1,10 +1,11 @@
 //! Formats of printed messages, and a thread that writes them and runs commands, so that a slow reader or a slow command does
 //! not keep the subscriber from talking to its publisher.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use mcast::Waker;
@@ -15,9 +16,11 @@ use mcast_terminal::{Output, is_terminal};
 use serde::Serialize;
 
 use super::OutputOptions;
+use super::confirmations::{ConfirmError, Confirmations};
 use crate::execute::Call;
+use crate::exit::Failure;
 use crate::message_layer::{MessageRecord, SnapshotRecord};
-use crate::output::{SafeText, rfc3339, write_json, write_record};
+use crate::output::{SafeText, count_of, rfc3339, write_json, write_record};
 use crate::receiving::{EventRecord, WireGroup, wire_groups};
 
 /// The number of bytes written at once while more messages arrive.
@@ -36,15 +39,43 @@ pub(super) struct OutputWorker {
     last: Option<Position>,
     worker: JobQueue,
     counts: Arc<Counts>,
+    confirmations: Option<Confirmations>,
 }
 
 /// The jobs of the thread.
-pub(super) type JobQueue = Worker<Job, anyhow::Error>;
+type JobQueue = Worker<Job, anyhow::Error>;
 
-/// Each with the last message that is processed when it is done.
-pub(super) enum Job {
+/// Each with the last message that it writes, or that the command is run for.
+enum Job {
     Write(Vec<u8>, Option<Position>),
     Call(Call, Option<Position>),
+    /// Syncs what was written.
+    Sync,
+}
+
+/// When a message that is written counts as processed.
+#[derive(Debug)]
+pub(super) enum Processing {
+    /// At once.
+    Written,
+    /// When this file, which is standard output, was synced.
+    Synced(File),
+    /// When its reader has confirmed that on this descriptor.
+    Confirmed(File),
+    /// Never: it was only handed over to a pipe.
+    HandedOver,
+}
+
+/// What the thread does with a message that it writes.
+enum Written {
+    /// It is processed.
+    Processes,
+    /// It is processed after a sync of the file.
+    Syncs(File),
+    /// Its reader is expected to confirm it.
+    Gives(Confirmations),
+    /// Nothing is known of it.
+    HandsOver,
 }
 
 /// The jobs that are left, and the commands that failed.
@@ -54,6 +85,10 @@ struct Counts {
     commands: AtomicUsize,
     failed: AtomicUsize,
     processed: Processed,
+    /// The last message that is written and not synced.
+    unsynced: Mutex<Option<Position>>,
+    /// Whether there is one, and no sync is waiting.
+    is_sync_due: AtomicBool,
 }
 
 /// Which messages are processed.
@@ -81,6 +116,11 @@ impl Processed {
         }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
         self.is_new.store(true, Ordering::Release);
+        self.wake(waker);
+    }
+
+    /// Wakes the subscriber, if it waits for messages to be processed.
+    fn wake(&self, waker: &Waker) {
         if self.is_awaited.load(Ordering::Acquire) {
             // If the waker fails, the caller's wait times out.
             let _ = waker.wake();
@@ -95,17 +135,30 @@ pub(super) struct Unfinished {
     pub(super) bytes: usize,
     /// Commands that were not run, or were stopped.
     pub(super) commands: usize,
+    /// Messages that the reader was given and has not confirmed.
+    pub(super) unconfirmed: usize,
 }
 
 impl OutputWorker {
-    /// Starts the thread. `waker` wakes the subscriber's loop when there is room again.
-    pub(super) fn new(mut out: Output, waker: Waker) -> anyhow::Result<Self> {
+    /// Starts the thread. `waker` wakes the subscriber's loop when there is room again, and when messages are processed.
+    pub(super) fn new(mut out: Output, processing: Processing, waker: Waker) -> anyhow::Result<Self> {
         let counts = Arc::<Counts>::default();
-        let done = Arc::clone(&counts);
-        let wake = waker.clone();
-        let work = move |job, context: &JobContext<'_>| done.work(job, &mut out, context, &wake);
+        let (done, wake) = (Arc::clone(&counts), waker.clone());
+        let (written, confirmations) = match processing {
+            Processing::Written => (Written::Processes, None),
+            Processing::Synced(file) => (Written::Syncs(file), None),
+            Processing::HandedOver => (Written::HandsOver, None),
+            Processing::Confirmed(file) => {
+                let (counts, wake) = (Arc::clone(&counts), waker.clone());
+                let note = move |position| counts.processed.note(position, &wake);
+                let confirmations = Confirmations::read(file, waker.clone(), note)?;
+                (Written::Gives(confirmations.clone()), Some(confirmations))
+            }
+        };
+        let work = move |job, context: &JobContext<'_>| done.work(job, &mut out, &written, context, &wake);
         let worker = Worker::start(MAX_BYTES, waker, work)?;
-        Ok(Self { buffer: Vec::with_capacity(AT_ONCE), has_new_jobs: false, last: None, worker, counts })
+        let buffer = Vec::with_capacity(AT_ONCE);
+        Ok(Self { buffer, has_new_jobs: false, last: None, worker, counts, confirmations })
     }
 
     /// Returns the buffer for output.
@@ -113,9 +166,29 @@ impl OutputWorker {
         &mut self.buffer
     }
 
-    /// Notes that the buffer contains a message, which is processed when it is written.
-    pub(super) const fn note(&mut self, position: Position) {
+    /// Notes that the buffer contains a message.
+    pub(super) fn note(&mut self, position: Position) {
+        if let Some(confirmations) = &self.confirmations {
+            confirmations.expect(position);
+        }
         self.last = Some(position);
+    }
+
+    /// Syncs what was written, if that is a file, and if it was not synced since.
+    pub(super) fn sync(&self) {
+        if self.counts.is_sync_due.swap(false, Ordering::AcqRel) {
+            self.worker.push(Job::Sync, 0);
+        }
+    }
+
+    /// Whether there is anything to sync.
+    pub(super) fn is_sync_due(&self) -> bool {
+        self.counts.is_sync_due.load(Ordering::Acquire)
+    }
+
+    /// Whether the reader confirms messages.
+    pub(super) const fn is_confirmed(&self) -> bool {
+        self.confirmations.is_some()
     }
 
     /// Returns the last message that is processed, with all before it, once.
@@ -139,10 +212,11 @@ impl OutputWorker {
 
     /// Passes the buffer to the thread if it is large enough; returns whether the queue may be full.
     pub(super) fn drain(&mut self) -> bool {
-        if self.buffer.len() >= AT_ONCE {
+        let is_unconfirmed = self.confirmations.as_ref().is_some_and(Confirmations::is_full);
+        if self.buffer.len() >= AT_ONCE || is_unconfirmed {
             self.flush();
         }
-        std::mem::take(&mut self.has_new_jobs)
+        std::mem::take(&mut self.has_new_jobs) || is_unconfirmed
     }
 
     /// Passes the buffer to the thread, without waiting.
@@ -157,22 +231,64 @@ impl OutputWorker {
         self.worker.push(Job::Write(full, self.last.take()), length);
     }
 
-    pub(super) const fn worker(&self) -> &JobQueue {
-        &self.worker
+    /// Whether nothing more is to be added at present.
+    pub(super) fn is_full(&self) -> bool {
+        self.worker.is_full() || self.confirmations.as_ref().is_some_and(Confirmations::is_full)
     }
 
-    /// Waits at most `grace` for the jobs, then stops the running command and starts no other. Returns what is
-    /// unfinished.
-    pub(super) fn stop(&self, grace: Duration) -> Unfinished {
-        if self.worker.wait_idle(grace) {
-            return Unfinished::default();
+    /// Whether something is left to do, or to confirm.
+    pub(super) fn is_busy(&self) -> bool {
+        self.worker.is_busy() || self.confirmations.as_ref().is_some_and(Confirmations::is_awaited)
+    }
+
+    /// Waits until something is done, or confirmed, for at most `timeout`.
+    pub(super) fn wait(&self, timeout: Duration) {
+        match &self.confirmations {
+            Some(confirmations) if !self.worker.is_busy() => confirmations.wait(timeout),
+            _ => self.worker.wait(timeout),
         }
+    }
+
+    /// Returns, once, the error after which nothing more is done.
+    pub(super) fn error(&self) -> Option<anyhow::Error> {
+        let error = self.worker.error()?;
+        // A reader that has gone may have had enough, but not if it was to confirm what it has.
+        let unconfirmed = self.confirmations.as_ref().map_or(0, Confirmations::unconfirmed);
+        match unconfirmed {
+            0 => Some(error),
+            _ => Some(not_confirmed(&ConfirmError::Closed, unconfirmed).into()),
+        }
+    }
+
+    /// Returns why the reader cannot confirm anything any more. If that is all that is wrong, it may have done so before the end.
+    pub(super) fn confirm_error(&self, is_at_end: bool) -> Option<Failure> {
+        let confirmations = self.confirmations.as_ref()?;
+        let error = confirmations.error().filter(|error| !is_at_end || *error != ConfirmError::Closed)?;
+        Some(not_confirmed(&error, confirmations.unconfirmed()))
+    }
+
+    /// Waits at most `grace` for the jobs, then stops the running command and starts no other.
+    pub(super) fn stop(&self, grace: Duration) {
+        let until = Instant::now() + grace;
+        let is_idle = self.worker.wait_idle(grace);
+        while is_idle && self.is_busy() && Instant::now() < until {
+            self.wait(until.saturating_duration_since(Instant::now()));
+        }
+        if !is_idle {
+            // A write cannot be stopped.
+            let has_commands = self.counts.commands.load(Ordering::Relaxed) > 0;
+            self.worker.cancel(if has_commands { STOP } else { Duration::ZERO });
+        }
+    }
+
+    /// Returns what is unfinished.
+    pub(super) fn unfinished(&self) -> Unfinished {
         let Counts { bytes, commands, .. } = &*self.counts;
-        let unfinished =
-            Unfinished { bytes: bytes.load(Ordering::Relaxed), commands: commands.load(Ordering::Relaxed) };
-        // A write cannot be stopped.
-        self.worker.cancel(if unfinished.commands > 0 { STOP } else { Duration::ZERO });
-        unfinished
+        Unfinished {
+            bytes: bytes.load(Ordering::Relaxed),
+            commands: commands.load(Ordering::Relaxed),
+            unconfirmed: self.confirmations.as_ref().map_or(0, Confirmations::unconfirmed),
+        }
     }
 
     /// Returns the number of failed commands.
@@ -181,22 +297,48 @@ impl OutputWorker {
     }
 }
 
+fn not_confirmed(error: &ConfirmError, unconfirmed: usize) -> Failure {
+    let messages = count_of(unconfirmed as u64, "message");
+    Failure::no(format!("{error}; {messages} that it was given or was to be given are not confirmed"))
+        .remedy("start both again: with --resume, these messages come again")
+}
+
 impl Counts {
     fn work(
         &self,
         job: Job,
         out: &mut Output,
+        written: &Written,
         context: &JobContext<'_>,
         waker: &Waker,
     ) -> anyhow::Result<()> {
         match job {
             Job::Write(bytes, last) => {
+                // It may be confirmed before the write returns.
+                if let (Written::Gives(confirmations), Some(last)) = (written, last) {
+                    confirmations.give(last);
+                }
                 out.write_all(&bytes)?;
                 if context.is_last() || last.is_some() {
                     out.flush()?;
                 }
                 self.bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
-                last.inspect(|last| self.processed.note(*last, waker));
+                match (written, last) {
+                    (Written::Processes, Some(last)) => self.processed.note(last, waker),
+                    (Written::Syncs(_), Some(last)) => {
+                        *self.unsynced.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+                        self.is_sync_due.store(true, Ordering::Release);
+                        self.processed.wake(waker);
+                    }
+                    (Written::Gives(_) | Written::HandsOver, Some(_)) | (_, None) => {}
+                }
+            }
+            Job::Sync => {
+                let Written::Syncs(file) = written else { return Ok(()) };
+                out.flush()?;
+                file.sync_data().context("cannot sync standard output")?;
+                let synced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).take();
+                synced.inspect(|last| self.processed.note(*last, waker));
             }
             Job::Call(call, position) => {
                 // The command may print as well.

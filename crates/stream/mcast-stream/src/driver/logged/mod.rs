@@ -1,5 +1,6 @@
 //! Publishing through a log: a message is accepted when it is in the log, and sent after that.
 
+mod retention;
 mod stage;
 mod waiting;
 
@@ -26,6 +27,7 @@ use crate::seal::Keys;
 use crate::subscriber::Cause;
 use crate::wire::{FlowControl, MessageNumber, Origin, StreamId, VisitedEngines};
 pub use mcast_log::LogStart;
+pub use retention::LogHold;
 use stage::{Shared, Stage, Wait};
 
 /// Settings of a [`LoggedPublisher`].
@@ -134,9 +136,11 @@ impl LoggedPublisherBuilder {
             least: if builder.config.flow == FlowControl::OneWay { 0 } else { retained },
             // What it retained, with what headers took, and what was not sent yet.
             most: retained.saturating_add(retained / 3).saturating_add(stage::MOST_WAITING),
+            unsent: beginning.unsent,
         };
         let tail = LogTail::read(Arc::clone(&files), keys.clone(), recall)?;
         let first = tail.items.front().map_or(next, TailItem::first);
+        let needed = beginning.first_needed(first);
         let origin = Origin {
             stream,
             incarnation: lineage.incarnation,
@@ -154,36 +158,43 @@ impl LoggedPublisherBuilder {
         });
         let unopened = tail.unopened;
         let is_one_way = builder.config.flow == FlowControl::OneWay;
-        let (publisher, (writer, recovery, lineages)) = Publisher::prepared(builder, |machine, now| {
-            for item in &tail.items {
-                let passed = match item {
-                    // Nobody can request it.
-                    TailItem::Message { key, bytes, .. } if is_one_way => machine.publish(now, (*key, bytes)),
-                    TailItem::Message { key, bytes, .. } => machine.recall(now, *key, bytes),
-                    TailItem::Gap { .. } => Err(Refusal::Unsent),
-                };
-                // What is missing, or is longer than messages may be now, is omitted.
-                if passed.is_err() {
-                    machine.skip_to(now, lineage.in_stream(item.end()))?;
+        let (publisher, (writer, recovery, lineages, confirmed)) =
+            Publisher::prepared(builder, |machine, now| {
+                for item in &tail.items {
+                    let passed = match item {
+                        // Nobody can request it.
+                        TailItem::Message { key, bytes, .. } if is_one_way => {
+                            machine.publish(now, (*key, bytes))
+                        }
+                        TailItem::Message { key, bytes, .. } => machine.recall(now, *key, bytes),
+                        TailItem::Gap { .. } => Err(Refusal::Unsent),
+                    };
+                    // What is missing, or is longer than messages may be now, is omitted.
+                    if passed.is_err() {
+                        machine.skip_to(now, lineage.in_stream(item.end()))?;
+                    }
                 }
-            }
-            if start == LogStart::Continued && !is_one_way {
-                machine.end_recall(now);
-                if let Some(unsettled) = beginning.unsettled {
-                    machine.require_acknowledgements_from(lineage.in_stream(unsettled));
+                if start == LogStart::Continued && !is_one_way {
+                    machine.end_recall(now);
+                    machine.need_recalled_from(lineage.in_stream(needed));
+                    if let Some(unsettled) = beginning.unsettled {
+                        machine.require_acknowledgements_from(lineage.in_stream(unsettled));
+                    }
                 }
-            }
-            let (writer, recovery) = found.begin()?;
-            beginning.lineages.write(&*files)?;
-            Ok((writer, recovery, beginning.lineages))
-        })?;
+                let (writer, recovery) = found.begin(needed)?;
+                beginning.lineages.write(&*files)?;
+                let confirmed = beginning.confirmed(next, needed);
+                // Without it, the next publisher retains more than subscribers lack.
+                let _ = confirmed.write(&*files);
+                Ok((writer, recovery, beginning.lineages, confirmed))
+            })?;
         let longest = publisher.longest_message();
         let shared = Arc::new(Shared {
             publisher,
             longest,
             lineage,
             sync,
-            stage: Mutex::new(Stage::new(writer)),
+            stage: Mutex::new(Stage::new(writer, needed, confirmed)),
             files: Arc::clone(&files),
             sendable: Arc::new(AtomicU64::new(next.0)),
             changed: Condvar::new(),
@@ -220,7 +231,8 @@ fn spawn(name: &str, shared: &Arc<Shared>, work: fn(&Shared)) -> Result<JoinHand
 impl LoggedPublisher {
     /// Publishes a message, and returns its number. When this returns, the message is in the log, with
     /// [`SyncPolicy::Each`] on the disk: threads that publish at the same time share a sync. While more than 4 MiB of
-    /// what is in the log cannot be sent yet, this blocks.
+    /// what is in the log cannot be sent yet, this blocks; also while the log is larger than its retention says, because what was
+    /// not sent, or not acknowledged where that blocks, is not removed ([`hold`](Self::hold)).
     ///
     /// # Errors
     /// [`StreamError::Refused`] if the message can never be accepted, and [`StreamError::Log`] if it cannot be stored:
@@ -477,6 +489,13 @@ impl LoggedPublisher {
     #[must_use]
     pub fn accepted(&self) -> (u64, u64) {
         self.shared.accepted()
+    }
+
+    /// Returns how far the log exceeds its retention, now or within the last 10 s, because the publisher still needs its oldest
+    /// messages: they were not sent, not acknowledged where that blocks, or not received by a subscriber that it waits for.
+    #[must_use]
+    pub fn hold(&self) -> Option<LogHold> {
+        self.shared.hold()
     }
 
     /// Returns the directory of the log.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use mcast_log::{Confirmed, Files, Lineage, LogError, LogTime, SyncPolicy, Writer};
 
+use super::retention::{LogHold, Needs};
 use super::waiting::Waiting;
 use super::{content, load};
 use crate::StreamError;
@@ -53,6 +54,8 @@ pub(super) struct Stage {
     /// The number in the log that was last recorded as confirmed, and when subscribers were last asked.
     confirmed: Confirmed,
     confirmed_at: Instant,
+    /// What the log must retain.
+    needs: Needs,
     /// The messages that were accepted, and their bytes.
     accepted: (u64, u64),
     /// When the first message was appended that is not synced.
@@ -91,12 +94,14 @@ pub(super) enum Wait {
 }
 
 impl Stage {
-    pub(super) fn new(writer: Writer) -> Self {
+    /// Begins with the writer of a log, in which everything from this message on is needed, and with what is recorded there.
+    pub(super) fn new(writer: Writer, needed: MessageNumber, confirmed: Confirmed) -> Self {
         Self {
             next: writer.next_number(),
+            needs: Needs::new(needed, writer.next_number()),
             writer: Some(writer),
             waiting: Waiting::default(),
-            confirmed: Confirmed::default(),
+            confirmed,
             confirmed_at: Instant::now(),
             accepted: (0, 0),
             unsynced_since: None,
@@ -136,8 +141,13 @@ impl Stage {
         self.confirmed.received == Some(self.next)
     }
 
-    const fn has_room(&self) -> bool {
-        self.waiting.size() < MOST_WAITING
+    fn has_room(&self) -> bool {
+        self.waiting.size() < MOST_WAITING && self.is_within_limits().is_ok()
+    }
+
+    /// Returns why nothing may be appended while the log is too large because of what is in it.
+    fn is_within_limits(&self) -> Result<(), Refusal> {
+        self.writer.as_ref().and_then(|writer| self.needs.refusal(writer)).map_or(Ok(()), Err)
     }
 
     /// Appends messages to the log: all of them, or none. Returns the number of the first one.
@@ -226,12 +236,14 @@ impl Shared {
             stage.check()?;
             if !stage.has_room() {
                 self.send(&mut stage);
+                self.update_needs(&mut stage);
             }
             if stage.has_room() {
                 return Ok(stage);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
+                stage.is_within_limits()?;
                 return Err(stage.refusal.unwrap_or(Refusal::Unsent).into());
             }
             stage = self.wait(stage, left.unwrap_or(Duration::MAX).min(ROOM_WAIT));
@@ -329,7 +341,9 @@ impl Shared {
         let (received, settled) = self.publisher.confirmed();
         // What the former publisher knew counts until more is known.
         let received = received.map(in_log).or(stage.confirmed.received);
-        let confirmed = Confirmed { received, settled: settled.map(in_log) };
+        self.update_needs(&mut stage);
+        let settled = settled.map(in_log);
+        let confirmed = stage.needs.add_to(Confirmed { received, settled, ..Confirmed::default() });
         if confirmed == stage.confirmed {
             return stage;
         }
@@ -342,6 +356,18 @@ impl Shared {
             stage.confirmed = Confirmed::default();
         }
         stage
+    }
+
+    /// Determines which messages must stay in the log by now.
+    fn update_needs(&self, stage: &mut Stage) {
+        if let Some(writer) = &mut stage.writer {
+            stage.needs.update(self.publisher.log_needs(), self.lineage, writer);
+        }
+    }
+
+    /// Returns how far the log exceeds its limits.
+    pub(super) fn hold(&self) -> Option<LogHold> {
+        self.stage().needs.hold()
     }
 
     /// Returns how long it is until a sync is due: zero if one is.

@@ -30,7 +30,7 @@ use super::transmit::{Endpoint, EndpointSocket, PublisherSockets};
 use super::unicast::UnicastSockets;
 use crate::ClockTime;
 use crate::publisher::{
-    Audience, OutgoingMessage, PublisherEvent, PublisherRate, PublisherStatistics, Refusal,
+    Audience, LogNeeds, OutgoingMessage, PublisherEvent, PublisherRate, PublisherStatistics, Refusal,
     SubscriberProgress,
 };
 use crate::seal::Keys;
@@ -387,6 +387,11 @@ impl Publisher {
         let mut core = self.shared.core();
         let settled = core.machine.ack_progress().map(|progress| progress.settled);
         (core.machine.confirmed(), settled)
+    }
+
+    /// Returns which messages must still be in the log.
+    pub(in crate::driver) fn log_needs(&self) -> LogNeeds {
+        self.shared.core().machine.log_needs()
     }
 
     /// Returns the next event, the oldest first.
