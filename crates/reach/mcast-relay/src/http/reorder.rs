@@ -300,9 +300,9 @@ mod tests {
                 (|number: u16| 360_000 + u32::from(number) * 3_600, |number| u32::from(number));
             let random = |number: u16| 0x8000_1234_u32.wrapping_add(u32::from(number) * 3_600);
             for (what, sent) in [
-                ("the clock goes on", sent_after_a_restart(behind, soon, clock)),
+                ("the same clock", sent_after_a_restart(behind, soon, clock)),
                 ("another clock", sent_after_a_restart(behind, soon, random)),
-                ("the same clock, after a pause", sent_after_a_restart(behind, SILENCE, zero)),
+                ("a clock that starts again, after a pause", sent_after_a_restart(behind, SILENCE, zero)),
             ] {
                 assert!(sent >= 399, "{behind} behind, {what}: {sent} of 400");
             }
