@@ -18,14 +18,14 @@ pub enum Carried<'a> {
     /// Another packet.
     Packet(Encapsulated<'a>),
     /// Something that may contain packets and is not decoded.
-    Unexamined(Encapsulation, UnexaminedReason),
+    Unexamined(EncapsulationId, UnexaminedReason),
 }
 
 /// A packet inside another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encapsulated<'a> {
     /// What is around it.
-    pub encapsulation: Encapsulation,
+    pub encapsulation: EncapsulationId,
     /// What its bytes start with.
     pub link_type: LinkType,
     /// Its bytes.
@@ -34,7 +34,7 @@ pub struct Encapsulated<'a> {
 
 /// What is around a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Encapsulation {
+pub struct EncapsulationId {
     /// Its protocol.
     pub protocol: EncapsulationProtocol,
     /// The number that separates several of them: a key, a network identifier, a label or a session.
@@ -164,11 +164,11 @@ const fn packet<'a>(
     link_type: LinkType,
     bytes: &'a [u8],
 ) -> Carried<'a> {
-    Carried::Packet(Encapsulated { encapsulation: Encapsulation { protocol, id }, link_type, bytes })
+    Carried::Packet(Encapsulated { encapsulation: EncapsulationId { protocol, id }, link_type, bytes })
 }
 
 const fn unexamined<'a>(protocol: EncapsulationProtocol, reason: UnexaminedReason) -> Carried<'a> {
-    Carried::Unexamined(Encapsulation { protocol, id: None }, reason)
+    Carried::Unexamined(EncapsulationId { protocol, id: None }, reason)
 }
 
 /// Returns the malformed content of this protocol if there is none.
@@ -527,7 +527,7 @@ pub struct Enclosing<'p> {
     /// The packet.
     pub packet: &'p Packet<'p>,
     /// How it carries the other one.
-    pub encapsulation: Encapsulation,
+    pub encapsulation: EncapsulationId,
     /// The packet around this one, if there is one.
     pub outer: Option<&'p Self>,
 }
@@ -538,7 +538,7 @@ pub struct Enclosing<'p> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tunnel {
     /// What is around the packet.
-    pub encapsulation: Encapsulation,
+    pub encapsulation: EncapsulationId,
     /// The addresses of the IP packet around it, if there is one.
     pub ends: Option<(IpAddr, IpAddr)>,
     /// A number that differs if the tunnel itself is in other tunnels; 0 if it is in none.
@@ -548,7 +548,7 @@ pub struct Tunnel {
 impl Tunnel {
     /// Returns the tunnel that is around what `packet` carries. `outer` is that around `packet` itself.
     #[must_use]
-    pub fn of(packet: &Packet<'_>, encapsulation: Encapsulation, outer: Option<&Self>) -> Self {
+    pub fn of(packet: &Packet<'_>, encapsulation: EncapsulationId, outer: Option<&Self>) -> Self {
         let ends = packet.ip_layer().map(|ip| (ip.source, ip.destination));
         Self { encapsulation, ends, outer: outer.map_or(0, Self::number) }
     }
@@ -581,7 +581,7 @@ impl fmt::Display for EncapsulationProtocol {
     }
 }
 
-impl fmt::Display for Encapsulation {
+impl fmt::Display for EncapsulationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.protocol.name())?;
         match self.id {

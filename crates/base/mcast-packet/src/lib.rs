@@ -47,7 +47,7 @@ pub use checksum::{ChecksumStatus, Checksums, InternetChecksum};
 pub use compose::{ControlFrame, ControlPacket, PimFrame, Segments, UdpFrame, UdpPacket, fill_udp_checksum};
 pub use cooked::{Cooked, CookedKind, Wireless, WirelessKind};
 pub use encapsulation::{
-    Carried, Encapsulated, Encapsulation, EncapsulationProtocol, Enclosing, Tunnel, UnexaminedReason,
+    Carried, Encapsulated, EncapsulationId, EncapsulationProtocol, Enclosing, Tunnel, UnexaminedReason,
 };
 pub use fragments::{DatagramShape, FragmentParts};
 pub use ip::{Fragment, Ip, protocol};

@@ -43,14 +43,14 @@ impl Tunnels {
 
 #[cfg(test)]
 mod tests {
-    use mcast_packet::{Encapsulation, EncapsulationProtocol};
+    use mcast_packet::{EncapsulationId, EncapsulationProtocol};
 
     use super::*;
 
     #[test]
     fn tunnels_keep_their_numbers_and_are_bounded() {
         let tunnel = |id| Tunnel {
-            encapsulation: Encapsulation { protocol: EncapsulationProtocol::Vxlan, id: Some(id) },
+            encapsulation: EncapsulationId { protocol: EncapsulationProtocol::Vxlan, id: Some(id) },
             ends: None,
             outer: 0,
         };

@@ -7,7 +7,7 @@ use mcast_stream::history::{HistoryContent, HistoryRecord, RequestedStart};
 use mcast_stream::wire::{EngineKey, MessageNumber, StreamId, VisitedEngines};
 use mcast_stream::{HistoryProvider, HistorySource, HistoryUnavailable};
 
-use crate::limits::{Retention, UnstorableRecord};
+use crate::limits::{EngineRetention, UnstorableRecord};
 use crate::record::{Content, Position, StreamRecord, UnixMillis};
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
 use mcast_stream::wire::Incarnation;
@@ -86,7 +86,7 @@ pub enum Response {
     /// behind the batch is refused.
     Unstorable(UnstorableRecord),
     /// What the engine removes on its own.
-    Retention(Retention),
+    Retention(EngineRetention),
 }
 
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
@@ -220,8 +220,8 @@ pub trait Sink: Send {
     ///
     /// # Errors
     /// If the connection is broken.
-    fn retention(&mut self) -> Result<Retention, EngineError> {
-        Ok(Retention::default())
+    fn retention(&mut self) -> Result<EngineRetention, EngineError> {
+        Ok(EngineRetention::default())
     }
 
     /// Uses the connection, which has not been used for a while and has no request under way, so that it is noticed if it
@@ -339,8 +339,8 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// As [`last`](Self::last).
-    fn retention(&mut self) -> Result<Retention, EngineError> {
-        Ok(Retention::default())
+    fn retention(&mut self) -> Result<EngineRetention, EngineError> {
+        Ok(EngineRetention::default())
     }
 
     /// Returns the last record; `None` if there is none.

@@ -47,7 +47,7 @@ pub use engine::{
     BridgeBeacon, EngineError, EngineErrorKind, EngineHistory, LastRecord, PendingGap, RecordBatch, Request,
     Response, Sink, SinkConnector, Source, SourceConnector, StoredKind, StoredStream, stored_kind,
 };
-pub use limits::{RecordRefusal, Retention, RetentionRule, UnstorableRecord};
+pub use limits::{EngineRetention, RecordRefusal, RetentionRule, UnstorableRecord};
 pub use machine::{
     BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, BridgeStatistics, LossCause, RefusedTail,
 };

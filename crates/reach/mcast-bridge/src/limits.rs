@@ -71,7 +71,7 @@ impl UnstorableRecord {
 
 /// What an engine removes on its own, as far as it says so.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Retention {
+pub struct EngineRetention {
     /// Its rules. Default: none.
     pub rules: Vec<RetentionRule>,
     /// How many whole streams, or what it counts as such, it has evicted since it started. Default: unknown.

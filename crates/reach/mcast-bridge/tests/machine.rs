@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use mcast_bridge::{
-    BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, Content, DatagramMetadata, GapCause, LastRecord,
-    PendingGap, Position, RecordRefusal, RefusedTail, Request, Response, Retention, StreamRecord, UnixMillis,
-    UnstorableRecord,
+    BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, Content, DatagramMetadata, EngineRetention,
+    GapCause, LastRecord, PendingGap, Position, RecordRefusal, RefusedTail, Request, Response, StreamRecord,
+    UnixMillis, UnstorableRecord,
 };
 use mcast_stream::ClockTime;
 use mcast_stream::subscriber::{Cause, Message, SubscriberEvent};
@@ -52,7 +52,7 @@ fn responses() -> impl Strategy<Value = Response> {
         2 => (tails(), others).prop_map(|(tail, others)| Response::LastRecord { tail, others }),
         1 => positions().prop_map(|position| Response::Unstorable(unstorable(position))),
         2 => prop::option::of(0_u64..3).prop_map(|evictions| {
-            Response::Retention(Retention { evictions, ..Retention::default() })
+            Response::Retention(EngineRetention { evictions, ..EngineRetention::default() })
         }),
     ]
 }
@@ -432,7 +432,7 @@ fn a_bridge_that_stops_before_what_cannot_be_stored_stores_what_precedes_it() {
 #[test]
 fn what_was_evicted_twice_is_a_gap() {
     let mut bridge = bridge_with_three(false);
-    let retention = |evictions| Retention { evictions: Some(evictions), ..Retention::default() };
+    let retention = |evictions| EngineRetention { evictions: Some(evictions), ..EngineRetention::default() };
     bridge.handle_retention(LATER, retention(0));
     bridge.handle_response(LATER, Response::Appended).unwrap();
     let mut now = LATER;

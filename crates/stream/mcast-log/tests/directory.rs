@@ -286,7 +286,7 @@ fn what_retention_removes_while_it_is_read_is_not_damage() {
     let mut reader = LogReader::open(directory.path(), Keys::none()).unwrap();
     assert!(matches!(reader.next().unwrap(), Some(LogItem::Record(_))));
     let nothing = Retention { bytes: Some(0), age: None };
-    prune(&files, &nothing, MessageNumber::MAX, LogTime(0)).unwrap();
+    let _ = prune(&files, &nothing, MessageNumber::MAX, LogTime(0)).unwrap();
     let (mut next, mut removed) = (1, 0);
     while let Some(item) = reader.next().unwrap() {
         match item {

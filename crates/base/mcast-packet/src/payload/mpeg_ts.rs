@@ -265,7 +265,7 @@ struct PidState {
     counts: PidCounts,
     /// The counter of the latest packet with a payload, or of the first packet.
     continuity: u8,
-    /// The first and the last bytes of that payload, by which a repetition is told from 16 packets later.
+    /// The first and the last bytes of that payload, by which a repetition is distinguished from 16 packets later.
     payload: [u8; Self::COMPARED],
     /// How often that packet has been repeated.
     repeats: u8,

@@ -152,7 +152,7 @@ fn a_remedy_after_which_nothing_arrives_is_undone() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert!(rules(&ward).contains("comment \"mcast-"), "{}", rules(&ward));
-    // The administrator changes one of the two settings, and loads the firewall anew.
+    // The administrator changes one of the two settings, and reloads the firewall.
     let reload = "sysctl -w net.ipv4.conf.eth0.rp_filter=2 && nft flush ruleset && nft add table ip own && \
                   nft 'add chain ip own leaving { type filter hook input priority 0 ; }' && \
                   nft add rule ip own leaving tcp dport 22 drop && nft add rule ip own leaving tcp dport 23 drop";

@@ -15,8 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, SocketAction};
-use crate::snapshot::setting_path;
+use crate::action::{Action, SocketAction, setting_path};
 pub(crate) use interface::{Attribute, NewInterface};
 pub(crate) use route::Route;
 pub(crate) use rule::{Chain, Firewall, Rule};
@@ -87,7 +86,7 @@ pub(crate) enum Change {
         is_there: bool,
         is_used: bool,
     },
-    /// A process runs, or is stopped. `started` tells it from a later one with the same id.
+    /// A process runs, or is stopped. `started` distinguishes it from a later one with the same id.
     Process {
         pid: u32,
         runs: bool,

@@ -13,7 +13,7 @@ pub(crate) struct Rule {
     /// What it matches, and what it does.
     pub(crate) words: Vec<String>,
     pub(crate) is_there: bool,
-    /// Its comment. A rule without one cannot be told from those of others.
+    /// Its comment. A rule without one cannot be distinguished from those of others.
     pub(crate) mark: Option<String>,
 }
 
@@ -197,7 +197,7 @@ mod tests {
         serde_json::json!({ "nftables": rules }).to_string()
     }
 
-    /// Handles start again when a ruleset is loaded anew: the one that the rule had may be that of another rule.
+    /// Handles start again when a ruleset is reloaded: the one that the rule had may be that of another rule.
     #[test]
     fn rule_is_deleted_by_its_mark_and_no_other_is() {
         let removal = Rule { is_there: false, ..rule() };

@@ -83,21 +83,21 @@ impl Recorded {
         let Some(inverse) = self.inverse() else { return ChangeOutcome::Failed(Error::NotUndone) };
         let Some(inverse) = inverse else { return ChangeOutcome::Gone };
         match self.look(query) {
-            Ok(Found::Own) => match carry_out(&inverse, network, query) {
+            Ok(Present::Own) => match carry_out(&inverse, network, query) {
                 Ok(()) => ChangeOutcome::Undone,
                 Err(error) if socket_change::is_over(&error) => ChangeOutcome::Gone,
                 Err(error) => ChangeOutcome::Failed(error),
             },
-            Ok(Found::Nothing) => ChangeOutcome::Gone,
-            Ok(Found::Other(sentence)) => ChangeOutcome::LeftAlone(sentence),
+            Ok(Present::Nothing) => ChangeOutcome::Gone,
+            Ok(Present::Other(sentence)) => ChangeOutcome::LeftAlone(sentence),
             Err(error) => ChangeOutcome::Failed(error),
         }
     }
 
     /// Looks what is at the place of the change.
-    fn look(&self, query: Query<'_>) -> Result<Found> {
+    fn look(&self, query: Query<'_>) -> Result<Present> {
         if matches!(self.change, Change::Reload | Change::Command { .. }) {
-            return Ok(Found::Own);
+            return Ok(Present::Own);
         }
         if let (Some(index), Some(name)) = (self.index, self.change.interface_name())
             && index_of(name, query) != Some(index)
@@ -106,10 +106,10 @@ impl Recorded {
         }
         if let Change::Socket(action) = &self.change {
             return match socket_change::present(action) {
-                Err(error) if socket_change::is_over(&error) => Ok(Found::Nothing),
+                Err(error) if socket_change::is_over(&error) => Ok(Present::Nothing),
                 Err(error) => Err(error),
                 // Only an interface that was chosen by index is not reported.
-                Ok(None) => Ok(Found::Own),
+                Ok(None) => Ok(Present::Own),
                 Ok(Some(change)) => {
                     Ok(self.compare(&Change::Socket(crate::SocketAction { change, ..action.clone() })))
                 }
@@ -119,13 +119,13 @@ impl Recorded {
             Some(now) => Ok(self.compare(&now)),
             // Its file in /proc is gone with the interface, or with the process.
             None if matches!(self.change, Change::Setting { .. } | Change::Process { .. }) => {
-                Ok(Found::Nothing)
+                Ok(Present::Nothing)
             }
             None => Err(Error::Unreadable { what: self.change.place() }),
         }
     }
 
-    fn compare(&self, now: &Change) -> Found {
+    fn compare(&self, now: &Change) -> Present {
         let is_before = self.before.as_ref().is_some_and(|before| before.is(now));
         let is_later_process = match (self.before.as_ref(), now) {
             (Some(Change::Process { started: first, .. }), Change::Process { started: now, .. }) => {
@@ -135,13 +135,13 @@ impl Recorded {
         };
         let is_absent = matches!(now, Change::Route(route) if route.is_absent());
         if is_before || is_later_process || is_absent {
-            return Found::Nothing;
+            return Present::Nothing;
         }
         if self.change.is(now) || self.after.as_ref().is_some_and(|after| after.is(now)) {
-            return Found::Own;
+            return Present::Own;
         }
         let (place, was) = (self.change.place(), self.change.state());
-        Found::Other(format!(
+        Present::Other(format!(
             "{place} is {} now and was changed to {was}: somebody has changed it since",
             now.state()
         ))
@@ -149,7 +149,7 @@ impl Recorded {
 }
 
 /// What is at the place of a change.
-enum Found {
+enum Present {
     /// What the change made.
     Own,
     /// Nothing is left of the change.
@@ -210,14 +210,14 @@ fn index_of(name: &str, query: Query<'_>) -> Option<u32> {
 }
 
 /// Looks for an interface that is not there under its name any more.
-fn renamed(name: &str, index: u32, query: Query<'_>) -> Found {
+fn renamed(name: &str, index: u32, query: Query<'_>) -> Present {
     let all = query("ip", &["-o", "link", "show"]).unwrap_or_default();
     let number = format!("{index}:");
     let own = all.lines().find(|line| line.starts_with(&number));
     let now = own.and_then(|line| word_after(line, &number)).map(|now| now.trim_end_matches(':'));
     match now.and_then(|now| now.split('@').next()) {
-        Some(now) => Found::Other(format!("{name} is now called {now}: it was left as it is")),
-        None => Found::Nothing,
+        Some(now) => Present::Other(format!("{name} is now called {now}: it was left as it is")),
+        None => Present::Nothing,
     }
 }
 
@@ -295,7 +295,7 @@ impl Change {
     }
 }
 
-/// Returns whether two changes of a socket have the same result. What a socket sent by before is no part of it.
+/// Returns whether two changes of a socket have the same result. Whether a socket had another interface before is ignored.
 fn same_socket_state(one: &mcast_sys::SocketChange, two: &mcast_sys::SocketChange) -> bool {
     use mcast_sys::SocketChange::SendBy;
     match (one, two) {

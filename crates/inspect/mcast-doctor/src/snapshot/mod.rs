@@ -7,7 +7,6 @@ mod link;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 
 use mcast::{Family, InterfaceIndex};
 use mcast_sys::SocketOptions;
@@ -87,12 +86,6 @@ pub(crate) fn interface_setting(family: Family, interface: &str, key: &str) -> S
         Family::V6 => "ipv6",
     };
     format!("net.{family}.conf.{}.{key}", interface.replace('.', "/"))
-}
-
-/// Returns the path of a setting. In the name of a setting, dots and slashes are swapped.
-pub(crate) fn setting_path(name: &str) -> PathBuf {
-    let parts = name.split('.').map(|part| part.replace('/', "."));
-    Path::new("/proc/sys").join(parts.collect::<PathBuf>())
 }
 
 impl Snapshot {

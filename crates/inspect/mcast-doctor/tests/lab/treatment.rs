@@ -260,7 +260,7 @@ pub(crate) fn machine(host: &Host) -> Machine {
     COMMANDS.into_iter().map(listing).chain(legacy).collect()
 }
 
-/// Returns what a program printed without what changes by itself: counters, timers, learnt addresses, handles of rules.
+/// Returns what a program printed without what changes on its own: counters, timers, learnt addresses, handles of rules.
 fn settled(command: &str, mut value: serde_json::Value) -> String {
     const MOVING: [&str; 16] = [
         "valid_life_time",

@@ -44,7 +44,7 @@ fn rules(host: &Host) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Handles start again with a ruleset that is loaded anew, as Debian's configuration does.
+/// Handles start again with a ruleset that is reloaded, as Debian's configuration does.
 #[test]
 fn rule_of_the_administrator_that_got_its_handle_stays() {
     if !has_programs() {

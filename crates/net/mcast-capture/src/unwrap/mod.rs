@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use mcast_group::InterfaceIndex;
 use mcast_packet::{
-    Carried, Checksums, Encapsulation, EncapsulationProtocol, Enclosing, LinkType, Packet, Tunnel,
+    Carried, Checksums, EncapsulationId, EncapsulationProtocol, Enclosing, LinkType, Packet, Tunnel,
     UnexaminedReason,
 };
 
@@ -115,7 +115,7 @@ impl Unwrapper {
             self.visit_incomplete(visit);
         }
         let level = Level {
-            origin: Place {
+            origin: CapturePoint {
                 interface: frame.interface,
                 interface_name: frame.interface_name,
                 direction: frame.direction,
@@ -167,7 +167,7 @@ impl Unwrapper {
         let mut packet = Packet::decode(&bytes, LinkType::Ip, level.checksums);
         packet.ethernet = ethernet;
         let level = Level {
-            origin: Place { time: origin.time, length: origin.length, ..level.origin },
+            origin: CapturePoint { time: origin.time, length: origin.length, ..level.origin },
             part: Part::Reassembled { fragments },
             ..*level
         };
@@ -242,7 +242,7 @@ impl Unwrapper {
     }
 
     fn origin(&mut self, level: &Level<'_>) -> Origin {
-        let Place { interface, interface_name, direction, time, length } = level.origin;
+        let CapturePoint { interface, interface_name, direction, time, length } = level.origin;
         let is_known = self
             .name
             .as_ref()
@@ -257,7 +257,7 @@ impl Unwrapper {
 
 /// Where and when a packet was captured.
 #[derive(Clone, Copy)]
-struct Place<'p> {
+struct CapturePoint<'p> {
     interface: InterfaceIndex,
     interface_name: Option<&'p str>,
     direction: Direction,
@@ -268,7 +268,7 @@ struct Place<'p> {
 /// What is known of a packet besides its bytes.
 #[derive(Clone, Copy)]
 struct Level<'p> {
-    origin: Place<'p>,
+    origin: CapturePoint<'p>,
     checksums: Checksums,
     part: Part,
     enclosing: Option<&'p Enclosing<'p>>,
@@ -278,7 +278,7 @@ struct Level<'p> {
 
 impl Level<'_> {
     fn unwrapped<'p>(&'p self, packet: &'p Packet<'_>) -> UnwrappedPacket<'p> {
-        let Place { interface, interface_name, direction, time, length } = self.origin;
+        let CapturePoint { interface, interface_name, direction, time, length } = self.origin;
         UnwrappedPacket {
             packet,
             part: self.part,
@@ -303,7 +303,7 @@ impl<'p> UnwrappedPacket<'p> {
 }
 
 impl UnexaminedFrames {
-    fn add(&mut self, encapsulation: Encapsulation, reason: UnexaminedReason, frames: u64) {
+    fn add(&mut self, encapsulation: EncapsulationId, reason: UnexaminedReason, frames: u64) {
         *self.0.entry((encapsulation.protocol, reason)).or_default() += frames;
     }
 

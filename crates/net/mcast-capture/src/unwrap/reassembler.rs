@@ -386,7 +386,7 @@ impl Completed {
     }
 }
 
-/// The time of a capture, which goes on if the recording clock is set back.
+/// The time of a capture, which continues if the recording clock is set back.
 #[derive(Clone, Copy, Debug, Default)]
 struct CaptureClock {
     latest: Duration,

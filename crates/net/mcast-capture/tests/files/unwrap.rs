@@ -54,7 +54,7 @@ fn fragments(identification: u16, datagram: &[u8], piece: usize) -> Vec<Vec<u8>>
 
 /// What an unwrapper has found.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Found {
+struct Contents {
     whole: Vec<Vec<u8>>,
     incomplete: u64,
     without_port: u64,
@@ -62,12 +62,12 @@ struct Found {
 
 struct Capture {
     unwrapper: Unwrapper,
-    found: Found,
+    found: Contents,
 }
 
 impl Capture {
     fn new() -> Self {
-        Self { unwrapper: Unwrapper::new(), found: Found::default() }
+        Self { unwrapper: Unwrapper::new(), found: Contents::default() }
     }
 
     fn add(&mut self, milliseconds: u64, interface: u32, bytes: &[u8]) {
@@ -88,14 +88,14 @@ impl Capture {
         unwrapper.visit(&frame, &mut |packet| found.add(packet));
     }
 
-    fn finish(mut self) -> Found {
+    fn finish(mut self) -> Contents {
         let found = &mut self.found;
         self.unwrapper.finish(&mut |packet| found.add(packet));
         self.found
     }
 }
 
-impl Found {
+impl Contents {
     fn add(&mut self, packet: &mcast_capture::UnwrappedPacket<'_>) {
         match (packet.part, packet.packet.udp()) {
             (Part::Whole | Part::Reassembled { .. }, Some(udp)) => {
@@ -140,7 +140,7 @@ fn fragments_of_two_interfaces_are_not_mixed_and_waiting_ends_by_the_time_of_the
     let pieces = fragments(7, &datagram("10.0.0.1", "239.1.2.3", &payload(1)), PIECE);
     let mut capture = Capture::new();
     pieces.iter().enumerate().for_each(|(number, bytes)| capture.add(0, 1 + number as u32 % 2, bytes));
-    assert_eq!(capture.found, Found::default());
+    assert_eq!(capture.found, Contents::default());
     capture.add(31_000, 1, &datagram("10.0.0.1", "239.1.2.3", b"later"));
     assert_eq!((capture.found.incomplete, capture.found.without_port), (1, 1));
     pieces[1..].iter().for_each(|bytes| capture.add(31_001, 1, bytes));
@@ -199,7 +199,7 @@ proptest! {
         found.whole.sort();
         let mut sent: Vec<_> = (0..3).map(payload).collect();
         sent.sort();
-        prop_assert_eq!(found, Found { whole: sent, ..Found::default() });
+        prop_assert_eq!(found, Contents { whole: sent, ..Contents::default() });
     }
 
     #[test]

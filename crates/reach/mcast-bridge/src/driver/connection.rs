@@ -8,7 +8,7 @@ use mcast_stream::Waker;
 use mcast_stream::wire::EngineKey;
 
 use crate::engine::{EngineError, Request, Response, Sink, SinkConnector, Source, SourceConnector};
-use crate::limits::Retention;
+use crate::limits::EngineRetention;
 use crate::record::Position;
 use crate::reverse::{SourceRequest, SourceResponse, StartAt};
 
@@ -26,7 +26,7 @@ const IDLE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) enum Report {
     /// The number identifies the engine and the key. The rest is what the engine removes on its own.
-    Connected(Option<EngineKey>, Retention),
+    Connected(Option<EngineKey>, EngineRetention),
     Response(Response),
     /// The connection broke, or could not be made.
     Failed(EngineError),

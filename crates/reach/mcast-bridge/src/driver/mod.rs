@@ -16,7 +16,7 @@ use mcast_sys::trace::{Described, Span};
 use mcast_sys::{trace_event, trace_span};
 
 use crate::engine::{EngineError, SinkConnector};
-use crate::limits::Retention;
+use crate::limits::EngineRetention;
 use crate::machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics};
 use crate::record::UnixMillis;
 use connection::{EngineConnection, FIRST_RETRY, LONGEST_RETRY, Report};
@@ -62,7 +62,7 @@ pub struct StreamBridge {
     /// Identifies the engine and the key.
     engine_key: Option<EngineKey>,
     /// What the engine removes on its own, until the machine exists.
-    retention: Retention,
+    retention: EngineRetention,
     start: Instant,
     notices: std::collections::VecDeque<BridgeNotice>,
     span: Span,
@@ -118,7 +118,7 @@ impl StreamBridge {
             config,
             is_connected: false,
             engine_key: None,
-            retention: Retention::default(),
+            retention: EngineRetention::default(),
             start: Instant::now(),
             notices: std::collections::VecDeque::new(),
             span: trace_span!("bridge"),

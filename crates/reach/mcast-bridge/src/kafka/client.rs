@@ -22,7 +22,7 @@ use rdkafka::{ClientConfig, ClientContext, Message};
 
 use super::target::{KafkaTarget, Login};
 use crate::engine::{EngineError, EngineErrorKind};
-use crate::limits::{RecordRefusal, Retention, RetentionRule};
+use crate::limits::{EngineRetention, RecordRefusal, RetentionRule};
 use crate::tls::TlsOptions;
 
 /// How long to wait for a connection or a response. A broker that stands still for longer is connected to again.
@@ -304,7 +304,7 @@ pub(super) fn create_topic(
     Ok(())
 }
 
-/// Returns the settings of a topic; an error of the broker if it does not tell them.
+/// Returns the settings of a topic; an error of the broker if it does not send them.
 fn settings(
     target: &KafkaTarget,
     topic: &str,
@@ -333,18 +333,18 @@ pub(super) fn largest_message(target: &KafkaTarget, topic: &str) -> Result<Optio
 }
 
 /// Returns what a topic removes on its own, as far as the broker says so.
-pub(super) fn retention(target: &KafkaTarget, topic: &str) -> Result<Retention, EngineError> {
+pub(super) fn retention(target: &KafkaTarget, topic: &str) -> Result<EngineRetention, EngineError> {
     const REMEDY: &str =
         "change it with kafka-configs.sh --alter, or choose another topic: kafka://HOST/TOPIC";
     let settings = match settings(target, topic)? {
         Ok(settings) => settings,
         // There is nothing to lose yet.
         Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-            return Ok(Retention::default());
+            return Ok(EngineRetention::default());
         }
         Err(code) => {
-            let unknown = format!("the broker does not tell the settings of the topic: {code}");
-            return Ok(Retention { unknown: Some(unknown), ..Retention::default() });
+            let unknown = format!("the broker does not report the settings of the topic: {code}");
+            return Ok(EngineRetention { unknown: Some(unknown), ..EngineRetention::default() });
         }
     };
     let mut rules = Vec::new();
@@ -357,7 +357,7 @@ pub(super) fn retention(target: &KafkaTarget, topic: &str) -> Result<Retention, 
             positive("retention.bytes").map(|most| RetentionRule::bytes("retention.bytes", most, REMEDY)),
         );
     }
-    Ok(Retention { rules, ..Retention::default() })
+    Ok(EngineRetention { rules, ..EngineRetention::default() })
 }
 
 /// Returns why a broker can never take a record, if this is the error for one.

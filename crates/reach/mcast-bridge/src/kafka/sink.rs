@@ -19,7 +19,7 @@ use super::source::{Range, Reader, engine_key};
 use super::target::KafkaTarget;
 use crate::engine::{EngineError, LastRecord, RecordBatch, Request, Response, Sink};
 use crate::headers;
-use crate::limits::{RecordRefusal, Retention, UnstorableRecord};
+use crate::limits::{EngineRetention, RecordRefusal, UnstorableRecord};
 use crate::record::StreamRecord;
 
 /// How long a bridge that stands by waits for the active one before it refuses a batch.
@@ -262,7 +262,7 @@ impl Sink for KafkaSink {
         Some(self.engine_key)
     }
 
-    fn retention(&mut self) -> Result<Retention, EngineError> {
+    fn retention(&mut self) -> Result<EngineRetention, EngineError> {
         client::retention(&self.target, self.reader.topic())
     }
 

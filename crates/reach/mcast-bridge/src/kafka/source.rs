@@ -12,7 +12,7 @@ use super::Stored;
 use super::client::{self, KafkaConsumer, TIMEOUT, TopicState};
 use super::target::KafkaTarget;
 use crate::engine::{EngineError, Source, StoredStream};
-use crate::limits::Retention;
+use crate::limits::EngineRetention;
 use crate::record::{Position, StreamRecord, UnixMillis};
 
 /// The size of the records that are returned at once, after which only one more follows.
@@ -106,7 +106,7 @@ impl Source for KafkaSource {
         Ok(Some(StoredStream { stream, key: engine_key(&self.reader)?, earlier: engines }))
     }
 
-    fn retention(&mut self) -> Result<Retention, EngineError> {
+    fn retention(&mut self) -> Result<EngineRetention, EngineError> {
         client::retention(&self.reader.target, self.reader.topic())
     }
 

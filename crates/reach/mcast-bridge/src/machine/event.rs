@@ -5,10 +5,22 @@ use std::time::Duration;
 use mcast_stream::ClockTime;
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
 
-use super::recovery::LossCause;
 use crate::engine::PendingGap;
-use crate::limits::{Retention, UnstorableRecord};
+use crate::limits::{EngineRetention, UnstorableRecord};
 use crate::record::{GapCause, Position};
+
+/// Why an engine no longer has what it had stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LossCause {
+    /// It does not say: the stream was deleted, or the server has failed.
+    Unknown,
+    /// It has evicted streams since the bridge last saw these records.
+    Evicted {
+        /// How many it has evicted since it started, as it counts.
+        evictions: u64,
+    },
+}
 
 /// Something that happened to a bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +71,7 @@ pub enum BridgeEvent {
         given_up: u64,
     },
     /// The engine removes records on its own: reported at a connection, and again when its rules change.
-    Retention(Retention),
+    Retention(EngineRetention),
     /// The engine can never take a message, and a gap is recorded instead.
     Unstorable(UnstorableRecord),
     /// The engine has stored again what it had lost.

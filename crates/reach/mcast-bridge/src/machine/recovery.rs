@@ -1,15 +1,15 @@
 //! What an engine has lost, and when and how often that is appended again.
 //!
 //! An engine that fails once is healed at once, from memory. One that throws away what it stores, such as a cache, would
-//! throw it away again: the bridge pauses before it appends anything once more, twice as long each time, and replaces by a
+//! throw it away again: the bridge pauses before it appends anything again, twice as long each time, and replaces by a
 //! gap what the engine has lost too often. So what reaches the engine is a small multiple of what is published.
 
 use std::time::Duration;
 
 use mcast_stream::ClockTime;
 
-use super::{BridgeEvent, BridgeMachine};
-use crate::limits::Retention;
+use super::{BridgeEvent, BridgeMachine, LossCause};
+use crate::limits::EngineRetention;
 use crate::record::Position;
 
 /// The pause before the second attempt within [`CALM`], which doubles until the longest. There is none before the first.
@@ -21,19 +21,6 @@ const CALM: Duration = Duration::from_secs(120);
 /// fails may do so some times in a row, but what was evicted twice does not fit.
 const MOST_LOSSES: u32 = 8;
 const MOST_EVICTIONS: u32 = 2;
-
-/// Why an engine no longer has what it had stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LossCause {
-    /// It does not say: the stream was deleted, or the server has failed.
-    Unknown,
-    /// It has evicted streams since the bridge last saw these records.
-    Evicted {
-        /// How many it has evicted since it started, as it counts.
-        evictions: u64,
-    },
-}
 
 /// The losses of an engine.
 #[derive(Debug, Default)]
@@ -47,7 +34,7 @@ pub(super) struct Recovery {
     latest: ClockTime,
     resume_at: ClockTime,
     /// What the engine removes, as of the connection or of the latest loss.
-    retention: Retention,
+    retention: EngineRetention,
 }
 
 impl Recovery {
@@ -86,7 +73,7 @@ impl Recovery {
 
 impl BridgeMachine {
     /// Notes what the engine removes on its own: when there is a connection, and whenever it has lost something.
-    pub fn handle_retention(&mut self, now: ClockTime, retention: Retention) {
+    pub fn handle_retention(&mut self, now: ClockTime, retention: EngineRetention) {
         let before = std::mem::replace(&mut self.recovery.retention, retention);
         let retention = &self.recovery.retention;
         if retention.rules != before.rules && !retention.rules.is_empty() {

@@ -21,7 +21,7 @@ mod target;
 use mcast_stream::wire::StreamId;
 
 use crate::engine::{EngineError, Sink, SinkConnector, Source, SourceConnector, StoredStream};
-use crate::limits::Retention;
+use crate::limits::EngineRetention;
 use crate::record::{Position, StreamRecord, UnixMillis};
 use client::Client;
 use stream::{Settings, Stored, Stream};
@@ -133,8 +133,8 @@ impl Source for NatsSource {
         Ok(Some(StoredStream { stream: id, key, earlier }))
     }
 
-    fn retention(&mut self) -> Result<Retention, EngineError> {
-        let Some(stream) = self.stream()? else { return Ok(Retention::default()) };
+    fn retention(&mut self) -> Result<EngineRetention, EngineError> {
+        let Some(stream) = self.stream()? else { return Ok(EngineRetention::default()) };
         stream.info()?;
         Ok(stream.retention())
     }

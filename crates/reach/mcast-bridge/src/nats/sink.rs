@@ -20,7 +20,7 @@ use super::stream::Stream;
 use crate::engine::{
     BridgeBeacon, EngineError, LastRecord, PendingGap, RecordBatch, Request, Response, Sink,
 };
-use crate::limits::{Retention, UnstorableRecord};
+use crate::limits::{EngineRetention, UnstorableRecord};
 use crate::record::{Position, StreamRecord};
 
 /// The bucket in which bridges note what they wait for.
@@ -338,7 +338,7 @@ impl Sink for NatsSink {
         self.stream.key
     }
 
-    fn retention(&mut self) -> Result<Retention, EngineError> {
+    fn retention(&mut self) -> Result<EngineRetention, EngineError> {
         self.stream.info()?;
         Ok(self.stream.retention())
     }

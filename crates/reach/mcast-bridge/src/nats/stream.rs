@@ -14,7 +14,7 @@ use super::target::NatsTarget;
 use crate::engine::EngineError;
 use crate::headers;
 pub(super) use crate::headers::{id, position, tail};
-use crate::limits::{Retention, RetentionRule};
+use crate::limits::{EngineRetention, RetentionRule};
 use crate::record::StreamRecord;
 
 /// How long NATS remembers the ids of messages, the least that it allows, in nanoseconds. Nothing depends on it, but it
@@ -65,7 +65,7 @@ pub(super) struct Stream {
     pub(super) copies: u64,
     /// The largest message that it takes, headers included, if it has a limit of its own.
     largest: Option<usize>,
-    retention: Retention,
+    retention: EngineRetention,
     settings: Settings,
 }
 
@@ -86,7 +86,7 @@ impl Stream {
     fn unopened(client: Client, target: &NatsTarget, settings: Settings) -> Result<Self, EngineError> {
         let missing = || EngineError::permanent("no stream was given", "");
         let name = target.stream().ok_or_else(missing)?.to_owned();
-        let retention = Retention::default();
+        let retention = EngineRetention::default();
         Ok(Self {
             client,
             name,
@@ -108,7 +108,7 @@ impl Stream {
     }
 
     /// Returns what the stream removes on its own, as of the latest [`info`](Self::info).
-    pub(super) fn retention(&self) -> Retention {
+    pub(super) fn retention(&self) -> EngineRetention {
         self.retention.clone()
     }
 
@@ -209,7 +209,7 @@ impl Stream {
 }
 
 /// Returns what a stream with this configuration removes on its own.
-fn retention(configuration: &Value) -> Retention {
+fn retention(configuration: &Value) -> EngineRetention {
     const REMEDY: &str = "change it with `nats stream edit`, or choose another stream with ?stream=STREAM";
     let limit = |name: &str| configuration[name].as_u64().filter(|limit| *limit > 0);
     let mut rules = Vec::new();
@@ -237,7 +237,7 @@ fn retention(configuration: &Value) -> Retention {
         let what = "storage memory: the stream is gone when the server restarts".to_owned();
         rules.push(RetentionRule { what, remedy: REMEDY, is_hasty: false });
     }
-    Retention { rules, ..Retention::default() }
+    EngineRetention { rules, ..EngineRetention::default() }
 }
 
 /// A stream that keeps fewer messages than this may remove what was just stored: the most of two batches.

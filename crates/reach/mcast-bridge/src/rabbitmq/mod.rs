@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 use mcast_stream::wire::{EngineKey, StreamId};
 
 use crate::engine::{EngineError, Sink, SinkConnector, Source, SourceConnector, StoredStream};
-use crate::limits::Retention;
+use crate::limits::EngineRetention;
 use crate::record::{Position, StreamRecord, UnixMillis};
 use amqp::Entry;
 use client::{Client, Failure, Offset};
@@ -221,7 +221,7 @@ impl Source for RabbitmqSource {
         Ok(Some(StoredStream { stream, key, earlier }))
     }
 
-    fn retention(&mut self) -> Result<Retention, EngineError> {
+    fn retention(&mut self) -> Result<EngineRetention, EngineError> {
         Ok(target::retention())
     }
 

@@ -18,7 +18,7 @@ use super::notes::{NOTES, Notes};
 use super::protocol::{Frame, Write as _, key};
 use super::target;
 use crate::engine::{BridgeBeacon, EngineError, PendingGap, RecordBatch, Request, Response, Sink};
-use crate::limits::{Retention, UnstorableRecord};
+use crate::limits::{EngineRetention, UnstorableRecord};
 use crate::record::{Content, Position, StreamRecord};
 
 /// The publishers: one with a name, and one without.
@@ -435,7 +435,7 @@ impl Sink for RabbitmqSink {
         Some(self.key)
     }
 
-    fn retention(&mut self) -> Result<Retention, EngineError> {
+    fn retention(&mut self) -> Result<EngineRetention, EngineError> {
         Ok(target::retention())
     }
 

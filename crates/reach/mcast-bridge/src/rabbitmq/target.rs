@@ -5,7 +5,7 @@ use std::io;
 use super::amqp;
 use super::protocol::ProtocolError;
 use crate::engine::{EngineError, EngineErrorKind};
-use crate::limits::Retention;
+use crate::limits::EngineRetention;
 use crate::password::EnginePassword;
 use crate::record::Position;
 use crate::server::{ServerAddress, ServerUrl, Servers, UrlForm};
@@ -250,10 +250,10 @@ pub(super) fn foreign(stream: &str, offset: u64) -> EngineError {
 pub(super) const RAISE_FRAME: &str = "raise `stream.frame_max` of the server";
 
 /// Returns that it is not known what the server removes: the protocol of streams has no request for that.
-pub(super) fn retention() -> Retention {
-    let why = "the protocol of streams does not tell `max-length-bytes` and `max-age`: see `rabbitmqctl list_queues name \
+pub(super) fn retention() -> EngineRetention {
+    let why = "the protocol of streams does not report `max-length-bytes` and `max-age`: see `rabbitmqctl list_queues name \
                arguments policy`";
-    Retention { unknown: Some(why.to_owned()), ..Retention::default() }
+    EngineRetention { unknown: Some(why.to_owned()), ..EngineRetention::default() }
 }
 
 /// The error for a leader that cannot be connected to.

@@ -5,7 +5,7 @@ use redis::{Value, cmd};
 use super::connection::RedisConnection;
 use super::entry;
 use crate::engine::{EngineError, RecordBatch};
-use crate::limits::{RecordRefusal, Retention, RetentionRule, UnstorableRecord};
+use crate::limits::{EngineRetention, RecordRefusal, RetentionRule, UnstorableRecord};
 use crate::record::Content;
 
 /// The largest word of a command that a server takes (`proto-max-bulk-len`), as far as it says.
@@ -54,7 +54,7 @@ impl Largest {
 }
 
 /// Returns what a server removes on its own of the stream with this key, as far as it says.
-pub(super) fn retention(connection: &mut RedisConnection, key: &str) -> Result<Retention, EngineError> {
+pub(super) fn retention(connection: &mut RedisConnection, key: &str) -> Result<EngineRetention, EngineError> {
     connection.send(cmd("INFO").arg("memory"))?;
     connection.send(cmd("INFO").arg("stats"))?;
     connection.send(cmd("PTTL").arg(key))?;
@@ -67,7 +67,7 @@ pub(super) fn retention(connection: &mut RedisConnection, key: &str) -> Result<R
         (Err(error), _) | (_, Err(error)) => {
             let what = super::connection::cleaned(&error);
             let unknown = format!("this user may not ask for its `maxmemory-policy` (INFO): {what}");
-            return Ok(Retention { unknown: Some(unknown), ..Retention::default() });
+            return Ok(EngineRetention { unknown: Some(unknown), ..EngineRetention::default() });
         }
     };
     let expires = match expires {
@@ -84,7 +84,7 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Returns what these replies say; `expires` is after how many milliseconds the key expires.
-fn found(memory: &str, stats: &str, expires: Option<i64>) -> Retention {
+fn found(memory: &str, stats: &str, expires: Option<i64>) -> EngineRetention {
     let (policy, most) = (field(memory, "maxmemory_policy"), field(memory, "maxmemory"));
     let evictions: Option<u64> = field(stats, "evicted_keys").and_then(|text| text.parse().ok());
     let mut rules = Vec::new();
@@ -110,7 +110,7 @@ fn found(memory: &str, stats: &str, expires: Option<i64>) -> Retention {
     }
     let unknown =
         policy.is_none().then(|| "the server does not say what its `maxmemory-policy` is".to_owned());
-    Retention { rules, evictions, unknown }
+    EngineRetention { rules, evictions, unknown }
 }
 
 #[cfg(test)]

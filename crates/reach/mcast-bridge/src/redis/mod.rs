@@ -24,7 +24,7 @@ use redis::{Value, cmd};
 use crate::engine::{
     BridgeBeacon, EngineError, LastRecord, PendingGap, RecordBatch, Request, Response, Sink, SinkConnector,
 };
-use crate::limits::{Retention, UnstorableRecord};
+use crate::limits::{EngineRetention, UnstorableRecord};
 use crate::record::Position;
 use connection::{RedisConnection, StreamKeys};
 use limits::Largest;
@@ -316,7 +316,7 @@ impl Sink for RedisSink {
         Some(self.engine_key)
     }
 
-    fn retention(&mut self) -> Result<Retention, EngineError> {
+    fn retention(&mut self) -> Result<EngineRetention, EngineError> {
         limits::retention(&mut self.connection, &self.keys.stream)
     }
 

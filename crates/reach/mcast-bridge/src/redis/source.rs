@@ -7,7 +7,7 @@ use super::connection::{RedisConnection, StreamKeys};
 use super::entry::{Field, PackedEntries};
 use super::{RedisTarget, connection, entry, limits};
 use crate::engine::{EngineError, Source, SourceConnector, StoredStream};
-use crate::limits::Retention;
+use crate::limits::EngineRetention;
 use crate::record::{Position, StreamRecord, UnixMillis};
 
 const SCRIPT: &str = include_str!("read.lua");
@@ -87,7 +87,7 @@ impl Source for RedisSource {
         Ok(Some(StoredStream { stream, key, earlier }))
     }
 
-    fn retention(&mut self) -> Result<Retention, EngineError> {
+    fn retention(&mut self) -> Result<EngineRetention, EngineError> {
         limits::retention(&mut self.connection, &self.keys.stream)
     }
 

@@ -27,8 +27,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mcast_bridge::{
-    ArrivalTime, BridgeBeacon, Content, DatagramMetadata, EngineError, GapCause, LastRecord, PendingGap,
-    Position, RecordBatch, RecordRefusal, Request, Response, Retention, Sink, Source, StoredStream,
+    ArrivalTime, BridgeBeacon, Content, DatagramMetadata, EngineError, EngineRetention, GapCause, LastRecord,
+    PendingGap, Position, RecordBatch, RecordRefusal, Request, Response, Sink, Source, StoredStream,
     StreamRecord, UnixMillis,
 };
 use mcast_lab::Host;
@@ -44,7 +44,7 @@ impl Sink for InHost<Box<dyn Sink>> {
         self.1.engine_key()
     }
 
-    fn retention(&mut self) -> Result<Retention, EngineError> {
+    fn retention(&mut self) -> Result<EngineRetention, EngineError> {
         self.0.run(|| self.1.retention()).unwrap()
     }
 
@@ -62,7 +62,7 @@ impl Source for InHost<Box<dyn Source>> {
         self.0.run(|| self.1.stored()).unwrap()
     }
 
-    fn retention(&mut self) -> Result<Retention, EngineError> {
+    fn retention(&mut self) -> Result<EngineRetention, EngineError> {
         self.0.run(|| self.1.retention()).unwrap()
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use mcast_bridge::{
-    BridgeBeacon, Content, LastRecord, PendingGap, RecordRefusal, Request, Response, Retention, StreamRecord,
-    UnstorableRecord,
+    BridgeBeacon, Content, EngineRetention, LastRecord, PendingGap, RecordRefusal, Request, Response,
+    StreamRecord, UnstorableRecord,
 };
 use mcast_stream::ClockTime;
 use mcast_stream::wire::StreamId;
@@ -50,7 +50,7 @@ impl Engine {
             }
             Request::Retention => {
                 let evictions = self.counts_evictions.then_some(self.evictions);
-                Response::Retention(Retention { evictions, ..Retention::default() })
+                Response::Retention(EngineRetention { evictions, ..EngineRetention::default() })
             }
             Request::Append(batch) => {
                 self.input += batch.records.iter().map(size).sum::<usize>();

@@ -56,7 +56,7 @@ pub(crate) fn payload(incarnation: Incarnation, number: MessageNumber) -> Vec<u8
     bytes
 }
 
-/// Every so many messages, one has this many bytes. The others have at most 20.
+/// The interval, in messages, at which one has this many bytes. The others have at most 20.
 const LONG_EVERY: u64 = 97;
 pub(crate) const LONG: usize = 60;
 

@@ -105,7 +105,7 @@ impl<T> Reorder<T> {
         }
     }
 
-    /// Begins anew with a packet.
+    /// Restarts with a packet.
     fn restart(&mut self, now: ClockTime, packet: &Rtp<'_>, content: T, out: &mut Vec<T>) {
         out.extend(self.held.drain(..).flatten().map(|(content, _)| content));
         self.source = Some(SourceState::start(now, packet, packet.sequence.wrapping_add(1)));

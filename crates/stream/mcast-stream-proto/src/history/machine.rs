@@ -220,7 +220,7 @@ impl HistoryMachine {
         }
     }
 
-    /// Notes that bytes of the answer to this request have arrived, also if they are no whole frame yet.
+    /// Notes that bytes of the answer to this request have arrived, also if the frame is not complete yet.
     pub fn handle_progress(&mut self, now: ClockTime, id: u64) {
         self.clock.note(now);
         let run = self.clock.now();

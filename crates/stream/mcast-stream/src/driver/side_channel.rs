@@ -142,8 +142,8 @@ impl Client {
         std::thread::sleep(wait);
     }
 
-    /// Returns how many bytes to send before the next wait: at a low rate, a client that gets a frame at a time would hear nothing
-    /// in between for so long that it takes the connection for stalled.
+    /// Returns how many bytes to send before the next wait: at a low rate, a client that gets a frame at a time would receive nothing
+    /// in between, and take the connection for stalled.
     pub(in crate::driver) fn piece(&self) -> usize {
         let rate = self.clients.state().pace.rate().get();
         usize::try_from(rate / PIECES_PER_SECOND).unwrap_or(usize::MAX).max(SHORTEST_PIECE)

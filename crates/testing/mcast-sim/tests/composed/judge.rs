@@ -217,7 +217,7 @@ fn length((from, to): (u64, u64)) -> u64 {
     to - from
 }
 
-/// Whether the history server was away, while the publisher was heard, for longer than a subscriber waits for one that has not
+/// Whether the history server was away, while heartbeats of the publisher arrived, for longer than a subscriber waits for one that has not
 /// answered. One that has answered is waited for, and so is any by a subscriber that continues where it was.
 fn is_server_given_up(world: &World<'_>, index: usize) -> bool {
     let (plan, reader) = (&world.plan.readers[index], &world.readers[index]);

@@ -12,8 +12,8 @@ use mcast_bridge::nats::{NatsConnector, NatsTarget};
 use mcast_bridge::rabbitmq::{RabbitmqConnector, RabbitmqTarget};
 use mcast_bridge::redis::RedisTarget;
 use mcast_bridge::{
-    BridgeError, EngineError, EngineErrorKind, EnginePassword, Position, Retention, SinkConnector, Source,
-    SourceConnector, StoredKind, StoredStream, StreamRecord, TlsOptions, stored_kind,
+    BridgeError, EngineError, EngineErrorKind, EnginePassword, EngineRetention, Position, SinkConnector,
+    Source, SourceConnector, StoredKind, StoredStream, StreamRecord, TlsOptions, stored_kind,
 };
 use mcast_stream::wire::StreamId;
 use mcast_terminal::Console;
@@ -346,7 +346,7 @@ pub(super) fn check(arguments: &Arguments, console: &Console) -> anyhow::Result<
 type LastStored = (StoredStream, StreamRecord, Option<StoredKind>);
 
 /// Says what the engine removes on its own.
-fn report_retention(retention: &Retention, console: &Console) {
+fn report_retention(retention: &EngineRetention, console: &Console) {
     for rule in &retention.rules {
         match rule.is_hasty {
             true => {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use mcast_bridge::{BridgeEvent, BridgeStatistics, EngineError, GapCause, LossCause, Retention};
+use mcast_bridge::{BridgeEvent, BridgeStatistics, EngineError, EngineRetention, GapCause, LossCause};
 use mcast_stream::wire::MessageNumber;
 use mcast_stream::{HistoryServerStatistics, RefusedRequest};
 use serde::Serialize;
@@ -49,7 +49,7 @@ pub(super) fn describe_bridge(event: &BridgeEvent, unit: &str) -> (bool, String)
 }
 
 /// Returns what an engine removes on its own, and whether that endangers what was just stored.
-fn retention_text(retention: &Retention) -> (bool, String) {
+fn retention_text(retention: &EngineRetention) -> (bool, String) {
     let is_hasty = retention.rules.iter().any(|rule| rule.is_hasty);
     let parts: Vec<String> = retention
         .rules

@@ -21,7 +21,8 @@ use mcast::joined::Version;
 use mcast_sys::joined::TableEntry;
 use mcast_sys::netlink::{Netlink, NetlinkProtocol, NetlinkReply};
 
-use crate::snapshot::{Counters, JoinedGroup, Link, Machine, Snapshot, interface_setting, setting_path};
+use crate::action::setting_path;
+use crate::snapshot::{Counters, JoinedGroup, Link, Machine, Snapshot, interface_setting};
 use crate::{ExaminedPart, Result};
 
 /// Takes a snapshot of this machine.

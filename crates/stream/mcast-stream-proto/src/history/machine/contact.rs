@@ -11,12 +11,12 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// minute, what is missing is given up.
 const GONE: Duration = Duration::from_secs(90);
 
-/// When the publisher was heard.
+/// When heartbeats of the publisher arrived.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Contact {
     /// The last heartbeat, by the clock of the subscriber.
     heartbeat: Option<ClockTime>,
-    /// When it was heard last, and since when without a silence.
+    /// When the last one arrived, and since when without a silence.
     heard_at: RunTime,
     since: RunTime,
 }
