@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mcast_disk::Disk;
 use mcast_log::{
-    Confirmed, Files, FoundLog, Lineages, LogItem, LogOptions, LogReader, LogTail, LogTime, Recall,
+    Confirmed, FoundLog, Lineages, LogItem, LogOptions, LogReader, LogTail, LogTime, Recall,
     Retention, SyncPolicy, TailItem, Unconfirmed, Writer, prune,
 };
 use mcast_sim::Dice;

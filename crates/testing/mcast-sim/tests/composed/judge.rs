@@ -316,7 +316,11 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
             exit.subscriber_progress.iter().find(|(known, ..)| known == id).map(|(.., standing)| *standing);
         let mut blame =
             |what: String| violations.push(format!("the publisher, of subscriber {index}: {what}"));
-        let is_whole = audit.is_whole() && audit.cursor == Some(plan.messages) && audit.ended.is_some();
+        // The oldest message may be one past the last: all were sent, and removed, before its start was answered.
+        let is_empty =
+            plan.is_pruned() && world.plan.readers[index].begin == Begin::Oldest && audit.cursor.is_none();
+        let has_reached_end = audit.cursor == Some(plan.messages) || is_empty;
+        let is_whole = audit.is_whole() && has_reached_end && audit.ended.is_some();
         // Statuses account for what was lost of the present publisher's own incarnation.
         let is_comparable = reader.lives == 1 && !restarts;
         let ended_at = reader.exit.map_or(u64::MAX, |exit| exit.at);
