@@ -443,7 +443,6 @@ mod tests {
             ("10.0.0.7@playlist from eth0 to http://10.0.0.1:4022", "playlist"),
             ("239.1.2.0/24:* from eth0 to eth1", "it names 65535 ports"),
             ("239.1.2.3:319-320 from eth0 to http://10.0.0.1:4022", "PTP"),
-            ("224.0.0.0/24:* from eth0 to http://10.0.0.1:4022", "control the link"),
             ("mdns from eth0 to udp://239.1.2.3:5000", "is not a unicast target"),
             ("mdns from eth0 to udp://10.0.0.1:0", "is not a unicast target"),
             ("mdns from eth0 to eth1 quickly", "\"quickly\" is not an option"),

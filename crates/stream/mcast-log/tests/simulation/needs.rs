@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mcast_disk::Disk;
 use mcast_log::{
-    Confirmed, FoundLog, Lineages, LogItem, LogOptions, LogReader, LogTail, LogTime, Recall,
-    Retention, SyncPolicy, TailItem, Unconfirmed, Writer, prune,
+    Confirmed, FoundLog, Lineages, LogItem, LogOptions, LogReader, LogTail, LogTime, Recall, Retention,
+    SyncPolicy, TailItem, Unconfirmed, Writer, prune,
 };
 use mcast_sim::Dice;
 use mcast_stream_proto::history::HistoryContent;

@@ -243,11 +243,6 @@ impl NakScheduler {
         self.gaps.find(sequence).is_some_and(|gap| gap.asked_repairer.is_some())
     }
 
-    /// Returns when a datagram was noticed as missing, if it is.
-    pub(super) fn noticed(&self, sequence: Sequence) -> Option<ClockTime> {
-        self.gaps.find(sequence).map(|gap| gap.noticed)
-    }
-
     /// Forgets all gaps.
     pub(super) fn clear(&mut self) {
         self.gaps.clear();
@@ -260,9 +255,9 @@ impl NakScheduler {
         self.at = self.at.min(due);
     }
 
-    /// Adds a datagram that had arrived and was discarded, or not verified, and is waited for since `noticed`.
-    pub(super) fn reopen(&mut self, sequence: Sequence, noticed: ClockTime, due: ClockTime) {
-        self.gaps.reopen(sequence, noticed, due);
+    /// Adds a datagram that had arrived and was discarded.
+    pub(super) fn reopen(&mut self, sequence: Sequence, now: ClockTime, due: ClockTime) {
+        self.gaps.reopen(sequence, now, due);
         self.at = self.at.min(due);
     }
 
