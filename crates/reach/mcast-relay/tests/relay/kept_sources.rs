@@ -1,6 +1,8 @@
 //! Copies with the source of their sender.
 
-use mcast_relay::{LegId, PathPort, RefusalReason, RelayEvent, Subnet};
+use std::time::Duration;
+
+use mcast_relay::{LegId, PathPort, RefusalReason, RelayConfig, RelayEvent, Subnet};
 
 use crate::subject::{Subject, address, own};
 
@@ -46,16 +48,24 @@ fn a_sender_of_another_network_is_replaced_and_reported_once() {
 #[test]
 fn a_relay_on_the_next_segment_does_not_forward_the_copies_of_another_one() {
     // The other one is on s0 of this relay, and sends copies with the sources of a network that this one is not on.
-    let mut other = subject("239.1.2.3:5000 from s1 to s0 always keep-source");
+    let rules = mcast_relay::parse_rules("239.1.2.3:5000 from s1 to s0 always keep-source").unwrap();
+    let mut other = Subject::with(RelayConfig::new(rules, 2));
+    for leg in [0, 1] {
+        other.relay.handle_leg_up(other.now, LegId(leg), &[[10, 0, leg, 99].into()]);
+    }
+    other.outputs(&[]);
+    other.announcements.clear();
+    other.wait(Duration::from_secs(1));
     let mut here = subject("239.1.2.3:5000 from s0 to s1 always");
     let s0 = other.relay.legs().find(|(_, leg)| leg.to_string() == "s0").map(|(id, _)| id).unwrap();
-    other.wait(std::time::Duration::from_secs(1));
     for (leg, bytes) in std::mem::take(&mut other.announcements) {
         if leg == s0 {
             here.relay.handle_announcement(here.now, LegId(0), &bytes).unwrap();
+            here.outputs(&[]);
         }
     }
     assert_eq!(here.receive(0, "10.7.0.1:4000", "239.1.2.3:5000", b"copy"), []);
+    assert_eq!(here.refused(RefusalReason::CopyOfPeer), 1);
     assert_eq!(here.receive(0, "10.0.0.5:4000", "239.1.2.3:5000", b"of a host there").len(), 1);
 }
 
