@@ -69,7 +69,8 @@ impl AppliedRemedies {
     /// by which it is found again: the remedy that is returned has it, and `report` gets it before anything is changed.
     ///
     /// # Errors
-    /// [`Error::Start`], [`Error::RemedyFailed`], [`Error::Socket`] or [`Error::Write`] for the first action that fails; those
+    /// [`Start`](crate::Error::Start), [`RemedyFailed`](crate::Error::RemedyFailed), [`Socket`](crate::Error::Socket) or
+    /// [`Write`](crate::Error::Write) for the first action that fails; those
     /// after it are not carried out. Those before it are undone with the others.
     pub fn apply(&mut self, remedy: &Remedy, report: impl FnOnce(&Remedy)) -> Result<()> {
         let id = journal::new_id();
@@ -117,7 +118,7 @@ impl AppliedRemedies {
     /// Undoes all remedies, the last one first. What somebody has changed meanwhile is left alone.
     ///
     /// # Errors
-    /// [`Error::NotUndone`] if the former state of something is unknown, and the last error otherwise.
+    /// [`NotUndone`](crate::Error::NotUndone) if the former state of something is unknown, and the last error otherwise.
     /// All others are undone nevertheless.
     pub fn undo(mut self) -> Result<()> {
         self.restore()
