@@ -175,6 +175,12 @@ fn ip(text: &str) -> Option<IpAddr> {
     }
 }
 
+/// Whether a program captures IP packets on an interface of the calling thread's network namespace.
+pub(super) fn captures(interface: InterfaceIndex) -> io::Result<bool> {
+    let sees = |socket: PacketSocket| socket.interface.is_none_or(|only| only == interface);
+    Ok(table("packet")?.lines().filter_map(packet_socket).any(sees))
+}
+
 /// Parses `ADDRESS REFERENCES TYPE PROTOCOL INTERFACE RUNNING MEMORY USER INODE`. Sockets for protocols that carry no IP
 /// do not count.
 fn packet_socket(line: &str) -> Option<PacketSocket> {

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use mcast_group::InterfaceIndex;
 
+use super::sharing::{Shared, Sharing};
 use super::{WireFeatures, WireRefusal};
 use crate::netlink::{
     GENERIC_HEADER, Netlink, NetlinkProtocol, attribute, attributes, generic, push_attribute, text, u16_at,
@@ -16,11 +17,13 @@ use crate::socket_option::ethtool;
 
 /// The size of `struct ifinfomsg`.
 const LINK_HEADER: usize = 16;
+const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_PROMISCUITY: u16 = 30;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_XDP: u16 = 43;
@@ -52,6 +55,8 @@ pub(super) struct Link {
     master: Option<String>,
     /// An interface that receives its frames, too, such as one of kind macvlan.
     upper: Option<String>,
+    /// What else needs its frames, as far as that is visible here.
+    sharing: Option<Sharing>,
     /// Whether an XDP program runs on it.
     pub(super) has_program: bool,
 }
@@ -63,6 +68,9 @@ struct Row {
     hardware: u16,
     flags: u32,
     name: String,
+    address: Vec<u8>,
+    /// How often somebody requested all its frames.
+    promiscuity: u32,
     mtu: u32,
     lower: Option<u32>,
     /// The number by which this namespace knows that of `lower`, if it is another one.
@@ -93,7 +101,15 @@ impl Link {
                 && !is_apart
         };
         let socket = ethtool::open()?;
+        let is_vlan = |row: &&Row| row.kind == "vlan" && row.lower == Some(own.index);
+        let shared = Shared {
+            interface,
+            name: &own.name,
+            promiscuity: own.promiscuity.saturating_sub(u32::from(own.flags & libc::IFF_PROMISC as u32 != 0)),
+            vlan_addresses: rows.iter().filter(is_vlan).map(|row| row.address.as_slice()).collect(),
+        };
         Ok(Self {
+            sharing: shared.with(&mut netlink)?,
             is_ethernet: own.hardware == libc::ARPHRD_ETHER && own.flags & libc::IFF_LOOPBACK as u32 == 0,
             mtu: own.mtu,
             peer_mtu: peer_mtu(&mut netlink, own, &rows),
@@ -110,10 +126,12 @@ impl Link {
         if !self.is_ethernet {
             return Err(WireRefusal::NotEthernet);
         }
-        match (&self.master, &self.upper) {
-            (Some(master), _) => Err(WireRefusal::PortOf(master.clone())),
-            (_, Some(upper)) => Err(WireRefusal::Below(upper.clone())),
-            (None, None) => Ok(()),
+        match (&self.master, &self.upper, self.sharing) {
+            (Some(master), _, _) => Err(WireRefusal::PortOf(master.clone())),
+            (_, Some(upper), _) => Err(WireRefusal::Below(upper.clone())),
+            (_, _, Some(Sharing::Elsewhere)) => Err(WireRefusal::SharedElsewhere),
+            (_, _, Some(Sharing::IngressRules)) => Err(WireRefusal::IngressRules),
+            (None, None, None) => Ok(()),
         }
     }
 
@@ -153,6 +171,8 @@ fn row(payload: &[u8]) -> Option<Row> {
     };
     for (kind, value) in attributes(payload.get(LINK_HEADER..)?) {
         match kind {
+            IFLA_ADDRESS => row.address = value.to_vec(),
+            IFLA_PROMISCUITY => row.promiscuity = u32_at(value, 0)?,
             IFLA_IFNAME => row.name = text(value),
             IFLA_MTU => row.mtu = u32_at(value, 0)?,
             IFLA_LINK => row.lower = u32_at(value, 0),

@@ -5,6 +5,7 @@ mod bystanders;
 mod link;
 mod program;
 mod ring;
+mod sharing;
 
 use std::fmt;
 use std::io;
@@ -148,6 +149,11 @@ pub enum WireRefusal {
     PortOf(String),
     /// This other interface receives its frames, too.
     Below(String),
+    /// Something that is not visible in this network namespace receives its frames, too, such as an interface of kind macvlan
+    /// or ipvlan in a container.
+    SharedElsewhere,
+    /// Traffic control or nftables has rules for frames that arrive, which may drop them or pass them on.
+    IngressRules,
     /// The driver removes VLAN tags, and the program cannot ask it for them.
     RemovesTags,
     /// The driver has no XDP of its own.
@@ -177,7 +183,8 @@ pub enum WireRefusal {
 /// Returns what prevents frames from being taken off an interface, as far as it depends on other interfaces.
 ///
 /// # Errors
-/// [`WireRefusal::PortOf`], [`WireRefusal::Below`] or [`WireRefusal::Gone`], or that the system does not report it.
+/// [`WireRefusal::PortOf`], [`WireRefusal::Below`], [`WireRefusal::SharedElsewhere`], [`WireRefusal::IngressRules`] or
+/// [`WireRefusal::Gone`], or that the system does not report it.
 pub fn check(interface: InterfaceIndex) -> Result<(), WireRefusal> {
     Link::read(interface)?.check()
 }
@@ -376,6 +383,12 @@ impl fmt::Display for WireRefusal {
             Self::NotEthernet => f.write_str("it is not an Ethernet interface"),
             Self::PortOf(master) => write!(f, "it is a port of {master}"),
             Self::Below(upper) => write!(f, "{upper} receives its frames, too"),
+            Self::SharedElsewhere => {
+                f.write_str("something outside of this network namespace receives its frames, too, such as a macvlan of a container")
+            }
+            Self::IngressRules => {
+                f.write_str("rules at its ingress see its frames first (`tc filter show dev INTERFACE ingress`, `nft list ruleset`)")
+            }
             Self::RemovesTags => {
                 f.write_str("its driver removes VLAN tags (`ethtool -K INTERFACE rxvlan off` prevents that)")
             }

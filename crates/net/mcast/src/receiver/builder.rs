@@ -195,7 +195,8 @@ impl ReceiverBuilder {
     /// Therefore a group is left to the sockets while another socket of this network namespace is bound to its port,
     /// captures packets on the interface, or the kernel routes multicast from there. This is checked when the group is
     /// joined and every 100 ms: a program that begins to receive later misses what arrives until then. A group
-    /// that was left to the sockets stays there. Other namespaces that share the interface (macvlan) are not noticed.
+    /// that was left to the sockets stays there. So does one on an interface that something of another network namespace shares,
+    /// such as a macvlan of a container, or that has rules of traffic control or nftables for frames that arrive.
     ///
     /// Needed are `CAP_BPF`, `CAP_NET_ADMIN` and `CAP_NET_RAW`, and an Ethernet interface whose driver has XDP. The
     /// program ends with the receiver, or with the process however that ends. On physical interfaces, attaching it may

@@ -13,6 +13,8 @@ use crate::wire::{frame, on_the_wire, program, receive, receiving_process, send_
 
 on_the_wire!(
     a_group_returns_to_the_sockets_when_another_interface_receives_its_frames,
+    a_group_returns_to_the_sockets_when_a_container_shares_its_interface,
+    a_group_returns_to_the_sockets_when_rules_see_its_frames_first,
     a_group_returns_to_the_sockets_when_its_interface_becomes_a_port,
     an_interface_that_leaves_the_namespace_is_not_followed_by_the_program,
     datagrams_from_an_address_that_this_host_had_are_delivered,
@@ -53,6 +55,35 @@ fn a_group_returns_to_the_sockets_when_another_interface_receives_its_frames(net
     // The program still runs there, and takes no other group either.
     net.receiver.run(|| receiver.join(net.on("eth0", net.group(2)))).unwrap().unwrap_err();
     assert!(receiver.wire_status().iter().all(|status| !status.is_taken()), "{:?}", receiver.wire_status());
+}
+
+/// As the networks of containers do it: nothing of that is an interface of the receiver's namespace.
+fn a_group_returns_to_the_sockets_when_a_container_shares_its_interface(net: &Net) {
+    let receiver = taking(net, 1);
+    let container = net.lab.host("container").unwrap();
+    let inside = container.command("sleep").unwrap().arg("600").spawn().unwrap();
+    let of_container = inside.id().to_string();
+    let kind = ["type", "macvlan", "mode", "bridge"];
+    ip(
+        &net.receiver,
+        &[&["link", "add", "link", "eth0", "name", "shared", "netns", &of_container], &kind[..]].concat(),
+    );
+    ip(&container, &["link", "set", "shared", "up"]);
+    let reason = each_arrives_once_until_returned(net, &receiver);
+    assert!(reason.starts_with("something outside of this network namespace receives its frames"), "{reason}");
+    // Nor does one that joins later take anything.
+    net.receiver.run(|| receiver.join(net.on("eth0", net.group(2)))).unwrap().unwrap_err();
+}
+
+fn a_group_returns_to_the_sockets_when_rules_see_its_frames_first(net: &Net) {
+    let receiver = taking(net, 1);
+    let chain = "table netdev tap { chain copies { type filter hook ingress device eth0 priority 0; }; }";
+    let loaded = net.receiver.command("nft").and_then(|mut nft| nft.arg(chain).output());
+    if !loaded.is_ok_and(|loaded| loaded.status.success()) {
+        return mcast_lab::skip("nft cannot filter frames that arrive here");
+    }
+    let reason = each_arrives_once_until_returned(net, &receiver);
+    assert!(reason.starts_with("rules at its ingress see its frames first"), "{reason}");
 }
 
 fn a_group_returns_to_the_sockets_when_its_interface_becomes_a_port(net: &Net) {

@@ -261,9 +261,8 @@ impl Watch {
                 }
                 let mut shared = super::lock(&shared);
                 shared.renew();
-                if has_changed {
-                    shared.yield_to_links();
-                }
+                // Also without a notice: interfaces elsewhere, and rules, cause none.
+                shared.yield_to_links();
                 shared.yield_to_others();
             }
         };
