@@ -5,7 +5,7 @@ use std::io;
 use mcast_group::InterfaceIndex;
 
 use super::bystanders::captures;
-use crate::netlink::{Netlink, NetlinkProtocol, attribute, attributes, text, u16_at, u32_at};
+use crate::netlink::{Netlink, NetlinkProtocol, attribute, attributes, text, u32_at};
 
 /// `struct ifinfomsg`. A dump of forwarding entries that begins with it is limited to one interface.
 const LINK_HEADER: usize = 16;
