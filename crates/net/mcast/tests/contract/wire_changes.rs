@@ -70,7 +70,10 @@ fn a_group_returns_to_the_sockets_when_a_container_shares_its_interface(net: &Ne
     );
     ip(&container, &["link", "set", "shared", "up"]);
     let reason = each_arrives_once_until_returned(net, &receiver);
-    assert!(reason.starts_with("something outside of this network namespace receives its frames"), "{reason}");
+    assert!(
+        reason.starts_with("something outside of this network namespace receives its frames"),
+        "{reason}"
+    );
     // Nor does one that joins later take anything.
     net.receiver.run(|| receiver.join(net.on("eth0", net.group(2)))).unwrap().unwrap_err();
 }
