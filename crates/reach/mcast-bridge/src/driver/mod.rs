@@ -247,7 +247,11 @@ impl StreamBridge {
                             machine.handle_connected();
                             machine.handle_retention(now, retention);
                         }
-                        None => self.retention = retention,
+                        None => {
+                            let event = BridgeEvent::retention(&self.retention, &retention);
+                            self.notices.extend(event.map(BridgeNotice::StreamBridge));
+                            self.retention = retention;
+                        }
                     }
                 }
                 Report::Response(response) => {
@@ -345,9 +349,9 @@ impl StreamBridge {
         {
             self.stream = Some(stream);
             let mut machine = BridgeMachine::new(BridgeConfig { stream, ..self.config.clone() });
+            machine.set_retention(std::mem::take(&mut self.retention));
             if self.is_connected {
                 machine.handle_connected();
-                machine.handle_retention(self.now(), std::mem::take(&mut self.retention));
             }
             self.machine = Some(machine);
         }

@@ -147,13 +147,14 @@ impl KafkaSink {
 
     fn append(&mut self, batch: &RecordBatch) -> Result<Response, EngineError> {
         let until = Instant::now() + STANDBY_WAIT;
+        let mut count = batch.records.len();
         loop {
             let tail = self.tail()?;
             if tail.map(|tail| tail.position) != batch.expected {
                 return Ok(Response::Refused { tail });
             }
             if self.writer.is_some() {
-                match self.append_active(batch)? {
+                match self.append_active(batch, &mut count)? {
                     Some(response) => return Ok(response),
                     None => continue,
                 }
@@ -168,37 +169,37 @@ impl KafkaSink {
         }
     }
 
-    /// Appends as the active bridge; `None` if it no longer is, or the topic has lost records.
-    ///
-    /// The broker does not say which record it refuses. So the first half of them is appended, and so on, until what remains
-    /// is one record.
-    fn append_active(&mut self, batch: &RecordBatch) -> Result<Option<Response>, EngineError> {
-        let mut count = batch.records.len();
-        let (stored, last) = loop {
-            let records = &batch.records[..count];
-            let (Some(writer), Some(last)) = (&self.writer, records.last()) else { return Ok(None) };
-            match writer.append(batch, records, self.known.map(|known| known.offset))? {
-                Appended::Refused(why) if count == 1 => {
-                    let record = unstorable(last, why, &batch.engines, batch.stream);
-                    return Ok(Some(Response::Unstorable(record)));
-                }
-                Appended::Refused(_) => count /= 2,
-                stored => break (stored, last),
-            }
-        };
-        match stored {
+    /// Appends the first `count` records as the active bridge; `None` if it no longer is, or the topic has lost records, or
+    /// fewer records are to be appended.
+    fn append_active(
+        &mut self,
+        batch: &RecordBatch,
+        count: &mut usize,
+    ) -> Result<Option<Response>, EngineError> {
+        let records = &batch.records[..*count];
+        let (Some(writer), Some(last)) = (&self.writer, records.last()) else { return Ok(None) };
+        match writer.append(batch, records, self.known.map(|known| known.offset))? {
             Appended::Stored(offset) => {
                 let tail = headers::tail(batch.stream, last);
                 self.known = Some(KnownTail { tail, offset, end: End::Appended });
                 // Until everyone sees it.
                 let tail = self.tail()?;
-                Ok(Some(match count == batch.records.len() {
+                Ok(Some(match *count == batch.records.len() {
                     true => Response::Appended,
                     // The rest follows.
                     false => Response::Refused { tail },
                 }))
             }
-            Appended::Refused(_) => Ok(None),
+            Appended::Refused { why, is_aborted } => {
+                // Brokers before 2.5 let no producer recover from a refusal (KIP-360). Another one aborts what this one began.
+                if !is_aborted {
+                    self.writer = None;
+                    self.take_over()?;
+                }
+                *count = before_refused(records, why);
+                Ok((*count == 0)
+                    .then(|| Response::Unstorable(unstorable(last, why, &batch.engines, batch.stream))))
+            }
             Appended::Fenced => {
                 self.writer = None;
                 let tail = self.tail()?;
@@ -226,6 +227,22 @@ impl KafkaSink {
             known.end = End::Unknown;
         }
         self.note(None)
+    }
+}
+
+/// Returns how many of these records to append instead, after the broker has refused one of them; 0 if there is only one.
+///
+/// The broker does not say which. If one is too large, it is most likely the largest, before which the others are stored.
+fn before_refused(records: &[StreamRecord], why: RecordRefusal) -> usize {
+    let most = records.len() - 1;
+    match why {
+        RecordRefusal::TooLarge => {
+            // The first of several.
+            let sizes = records.iter().map(StreamRecord::size).enumerate().rev();
+            let largest = sizes.max_by_key(|(_, size)| *size).map_or(0, |(index, _)| index);
+            largest.clamp(most.min(1), most)
+        }
+        RecordRefusal::Other => records.len() / 2,
     }
 }
 
@@ -299,8 +316,9 @@ pub(super) enum Appended {
     Fenced,
     /// The topic has lost records that it had acknowledged, so the batch was not appended.
     Shortened,
-    /// The broker refuses a record, and would refuse it again. Nothing was appended.
-    Refused(RecordRefusal),
+    /// The broker refuses a record, and would refuse it again. Nothing was appended. If the transaction is not aborted, the
+    /// producer is of no use any more.
+    Refused { why: RecordRefusal, is_aborted: bool },
 }
 
 /// The only producer of a topic, until another bridge begins.
@@ -354,8 +372,11 @@ impl Writer {
             && let Some(why) = client::record_refusal(*code)
             && self.producer.client().fatal_error().is_none()
         {
-            self.producer.abort_transaction(TIMEOUT).map_err(|cause| self.failed(&cause))?;
-            return Ok(Appended::Refused(why));
+            let aborted = self.producer.abort_transaction(TIMEOUT).map(|()| Ok::<_, RDKafkaErrorCode>(()));
+            return Ok(match aborted.is_err() && self.is_fenced(&aborted) {
+                true => Appended::Fenced,
+                false => Appended::Refused { why, is_aborted: aborted.is_ok() },
+            });
         }
         if !matches!(stored, Ok(Ok(_))) && self.is_fenced(&stored) {
             return Ok(Appended::Fenced);

@@ -148,7 +148,7 @@ pub enum BridgeRefusal {
     #[error("another bridge has begun to keep datagrams there, under incarnation {0}")]
     TakenOver(Incarnation),
     /// The engine can never take the next message, and everything before it is stored.
-    #[error("the engine does not take message {}{}", .0.position, .0.sizes())]
+    #[error("the engine does not take {}{}", .0.position, .0.sizes())]
     Unstorable(UnstorableRecord),
 }
 

@@ -71,14 +71,25 @@ impl Recovery {
     }
 }
 
+impl BridgeEvent {
+    /// Returns the event for what an engine removes on its own now, if that is something else than before.
+    pub(crate) fn retention(before: &EngineRetention, now: &EngineRetention) -> Option<Self> {
+        let is_new = now.rules != before.rules && !now.rules.is_empty();
+        is_new.then(|| Self::Retention(now.clone()))
+    }
+}
+
 impl BridgeMachine {
+    /// Sets what the engine removes on its own, which was reported before.
+    pub fn set_retention(&mut self, retention: EngineRetention) {
+        self.recovery.retention = retention;
+    }
+
     /// Notes what the engine removes on its own: when there is a connection, and whenever it has lost something.
     pub fn handle_retention(&mut self, now: ClockTime, retention: EngineRetention) {
         let before = std::mem::replace(&mut self.recovery.retention, retention);
         let retention = &self.recovery.retention;
-        if retention.rules != before.rules && !retention.rules.is_empty() {
-            self.events.push_back(BridgeEvent::Retention(retention.clone()));
-        }
+        self.events.extend(BridgeEvent::retention(&before, retention));
         let Some((lost, left)) = self.recovery.unexplained.take() else { return };
         let cause = match (before.evictions, retention.evictions) {
             (Some(before), Some(evictions)) if evictions > before => LossCause::Evicted { evictions },

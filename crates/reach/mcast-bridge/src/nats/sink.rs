@@ -152,7 +152,11 @@ impl NatsSink {
     /// Publishes a batch.
     fn publish(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
         if let Some(record) = self.too_large(batch) {
-            self.sent.push_back(Sent::Unstorable(record));
+            match self.stream.copies > 1 {
+                // Responses are in order, and those to batches that are stored as a whole are known at once.
+                true => self.ready.push_back(Response::Unstorable(record)),
+                false => self.sent.push_back(Sent::Unstorable(record)),
+            }
             return Ok(());
         }
         if self.stream.copies > 1 {
@@ -187,7 +191,11 @@ impl NatsSink {
     fn finish(&mut self, sent: Sent) -> Result<(), EngineError> {
         let batch = match sent {
             Sent::Published(batch) => batch,
-            Sent::Unstorable(record) => return self.refuse_behind(Response::Unstorable(record)),
+            Sent::Unstorable(record) => {
+                let tail = self.tail_behind()?;
+                self.refuse_behind(Response::Unstorable(record), tail);
+                return Ok(());
+            }
         };
         let first = self.outcome(batch.first)?;
         let last = if batch.last == batch.first { None } else { Some(self.outcome(batch.last)?) };
@@ -195,30 +203,30 @@ impl NatsSink {
             self.ready.push_back(Response::Appended);
             return Ok(());
         }
+        let tail = self.tail_behind()?;
         if let (Outcome::Unstorable, Some((position, size))) = (&first, batch.head) {
             // The limit is another than it was.
             self.stream.info()?;
             let (_, remedy) = self.stream.largest();
             let record =
                 UnstorableRecord { most: None, ..UnstorableRecord::too_large(position, size, 0, remedy) };
-            return self.refuse_behind(Response::Unstorable(record));
+            self.refuse_behind(Response::Unstorable(record), tail);
+            return Ok(());
         }
-        let tail = self.tail_behind()?;
         // It would be refused again.
         if batch.expected.is_some() && tail.map(|tail| tail.position) == batch.expected {
             return Err(client::unexpected(self.client().address()));
         }
-        self.refuse_behind(Response::Refused { tail })
+        self.refuse_behind(Response::Refused { tail }, tail);
+        Ok(())
     }
 
-    /// Responds to the oldest batch, and refuses those that were sent behind it.
-    fn refuse_behind(&mut self, response: Response) -> Result<(), EngineError> {
-        let tail = self.tail_behind()?;
+    /// Responds to the oldest batch, and refuses those that were sent behind it: they are executed.
+    fn refuse_behind(&mut self, response: Response, tail: Option<LastRecord>) {
         self.ready.push_back(response);
         let refused = std::iter::repeat_n(Response::Refused { tail }, self.sent.len());
         self.ready.extend(refused);
         self.sent.clear();
-        Ok(())
     }
 
     /// Returns the last record, once what was sent is executed.

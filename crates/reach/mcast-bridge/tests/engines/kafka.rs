@@ -203,17 +203,16 @@ fn a_topic_that_may_not_be_used_or_created_is_an_error_that_does_not_pass() {
 }
 
 #[test]
-fn a_message_that_is_too_large_does_not_pass() {
+fn the_limit_of_a_topic_is_that_of_its_messages() {
     let Some(kafka) = Kafka::start() else { return };
     kafka.server.request(&json!(["create", 1, { "max.message.bytes": "1000" }]));
     let mut sink = kafka.sink();
     let noise: Vec<u8> = (0..4_000_u32).map(|number| (number * number / 7) as u8).collect();
-    sink.send(&batch(None, vec![message(1, 0, &noise)])).unwrap();
-    let error = sink.receive().unwrap_err();
-    assert!(
-        !error.is_transient() && error.remedy.as_ref().unwrap().contains("max.message.bytes"),
-        "{error:?}"
-    );
+    let refused = append(&mut *sink, None, vec![message(1, 0, &noise)]);
+    let Response::Unstorable(refused) = refused else { panic!("{refused:?}") };
+    assert!(refused.size == Some(4_000) && refused.remedy.contains("max.message.bytes"), "{refused:?}");
+    kafka.append(&mut *sink, 0..1);
+    assert_eq!(kafka.length(), 1);
 }
 
 #[test]

@@ -199,8 +199,9 @@ fn what_can_not_be_used_is_an_error_with_a_remedy() {
     let error = nats.connect().err().unwrap();
     assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("?stream="), "{error:?}");
     let mut sink = nats.connect_to(nats.connector("nats://127.0.0.1?stream=others")).unwrap();
-    let error = sink.send(&batch(None, vec![message(1, 0, &vec![b'x'; 1 << 20])])).err().unwrap();
-    assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("max_payload"), "{error:?}");
+    let refused = call(&mut *sink, &batch(None, vec![message(1, 0, &vec![b'x'; 1 << 20])]));
+    let Response::Unstorable(refused) = refused else { panic!("{refused:?}") };
+    assert!(refused.most == Some(1 << 20) && refused.remedy.contains("max_payload"), "{refused:?}");
 }
 
 #[test]

@@ -360,7 +360,7 @@ fn what_can_not_be_used_is_an_error_with_a_remedy(engine: &Rabbitmq) {
     let other = RabbitmqTarget::parse("rabbitmq-stream://127.0.0.1:4369?stream=x").unwrap();
     let error = engine.connect_to(other).err().unwrap();
     assert!(error.is_transient(), "a port of another service: {error:?}");
-    let error =
-        sink.send(&batch(Some(position(1, 0)), vec![message(1, 1, &vec![b'x'; 1 << 20])])).err().unwrap();
-    assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("frame_max"), "{error:?}");
+    let refused = call(&mut *sink, &batch(Some(position(1, 0)), vec![message(1, 1, &vec![b'x'; 1 << 20])]));
+    let Response::Unstorable(refused) = refused else { panic!("{refused:?}") };
+    assert!(refused.most < Some(1 << 20) && refused.remedy.contains("frame_max"), "{refused:?}");
 }
