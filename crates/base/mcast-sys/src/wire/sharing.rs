@@ -78,7 +78,7 @@ impl Shared<'_> {
         Ok(entries.iter().any(|reply| is_foreign(&reply.payload)))
     }
 
-    /// Whether somebody receives all frames who is not a program that captures here: those are named by [`super::Bystanders`].
+    /// Whether something other than a program that captures here receives all frames: [`super::Bystanders`] names programs.
     fn is_promiscuous_for_others(&self) -> io::Result<bool> {
         Ok(self.promiscuity > 0 && !captures(self.interface)?)
     }
