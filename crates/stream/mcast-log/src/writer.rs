@@ -243,7 +243,8 @@ impl FoundLog {
 
     /// Opens the log to write. When this returns, the incarnation, and everything that was found, are on the disk. What is
     /// neither to be retained nor needed is removed before that: everything from the message `needed` on stays, until
-    /// [`Writer::set_needed`] names a later one. [`Beginning::needed`](crate::Beginning::needed) is what a publisher needs.
+    /// [`Writer::set_needed`] names a later one. [`Beginning::first_needed`](crate::Beginning::first_needed) is what a
+    /// publisher needs.
     ///
     /// # Errors
     /// If the disk refuses it.
