@@ -159,7 +159,8 @@ enum Present {
 }
 
 /// Undoes changes, and returns what became of each, in their order. Files come first, because what is loaded again reads them;
-/// loading comes last; the others are undone in reverse order.
+/// loading comes last; the others are undone in reverse order. Settings beside each other keep theirs: a general one, such as
+/// `all`, may change those of interfaces, which are restored after it.
 pub(crate) fn revert(recorded: &[Recorded], network: Network) -> Vec<ChangeOutcome> {
     let mut query = |program: &str, args: &[&str]| network.output_of(program, args);
     let mut outcomes: Vec<_> = recorded.iter().map(|_| ChangeOutcome::Gone).collect();
@@ -188,6 +189,12 @@ fn order(recorded: &[Recorded]) -> Vec<usize> {
         Change::Reload => 2,
         _ => 1,
     });
+    let is_setting = |number: &usize| matches!(recorded[*number].change, Change::Setting { .. });
+    for settings in order.chunk_by_mut(|one, next| is_setting(one) && is_setting(next)) {
+        if settings.iter().all(is_setting) {
+            settings.reverse();
+        }
+    }
     order
 }
 
