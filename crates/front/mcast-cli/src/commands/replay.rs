@@ -266,10 +266,14 @@ fn print_timing(report: &ReplayReport, console: &Console) {
 
 /// Returns the counts of skipped frames as text; `None` if nothing was skipped.
 fn skipped_text(skipped: &SkippedFrames) -> Option<String> {
+    let fragments = match skipped.fragments {
+        1 => "fragment of an incomplete datagram",
+        _ => "fragments of incomplete datagrams",
+    };
     let reasons = [
         (skipped.not_udp, "not UDP"),
         (skipped.not_multicast, "not to a group"),
-        (skipped.fragments, "fragments of incomplete datagrams"),
+        (skipped.fragments, fragments),
         (skipped.truncated, "truncated by the capture"),
         (skipped.malformed, "malformed"),
         (skipped.unsupported_link_type, "of an unsupported link type"),

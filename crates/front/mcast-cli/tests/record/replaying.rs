@@ -177,7 +177,7 @@ fn incomplete_and_unicast_datagrams_are_counted_and_omitted() {
     for reason in ["not_udp", "not_multicast", "fragments", "truncated", "malformed"] {
         assert_eq!(skipped[reason], 1, "{reason}: {skipped}");
     }
-    let note = "not sent: 1 not UDP, 1 not to a group, 1 fragments, 1 truncated by the capture, 1 malformed";
+    let note = "not sent: 1 not UDP, 1 not to a group, 1 fragment of an incomplete datagram, 1 truncated by the capture, 1 malformed";
     assert!(ended.stderr.contains(note), "{ended:?}");
 }
 

@@ -71,9 +71,10 @@ fn report_ports(observation: &Observation, report: &mut Report) {
 fn flow_line(observation: &Observation, layer: &str, flow: &Flow) -> LayerObservation {
     let direction = if flow.key.outgoing { "out" } else { "in" };
     let (datagrams, source, to) = (flow.datagrams, flow.key.source, flow.destination());
+    let plural = if datagrams == 1 { "" } else { "s" };
     LayerObservation::new(
         format!("{layer} {}", observation.link_name(flow.key.interface)),
-        format!("{datagrams} datagrams {direction} from {source} to {to}"),
+        format!("{datagrams} datagram{plural} {direction} from {source} to {to}"),
     )
 }
 
