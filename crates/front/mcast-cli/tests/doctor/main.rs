@@ -5,6 +5,9 @@
 mod apply;
 mod examine;
 mod fleet;
+#[allow(dead_code)]
+#[path = "../record/frames.rs"]
+mod frames;
 mod path;
 mod patient;
 mod program;
