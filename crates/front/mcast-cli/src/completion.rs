@@ -336,6 +336,7 @@ mod tests {
         "SIZE",
         "SOURCE",
         "TIME",
+        "URL",
         "WHEN",
         "WHERE",
         "off|crowd|auto|K+M",

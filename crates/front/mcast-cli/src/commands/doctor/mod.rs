@@ -170,8 +170,9 @@ struct ResultOptions {
     #[arg(long, requires = "apply")]
     yes: bool,
 
-    /// Undo all remedies that --apply has left in this network namespace, also after it was killed, and those of --change. What
-    /// somebody has changed since is left alone
+    /// Undo what --apply and --change have left in this network namespace, except what was changed since
+    ///
+    /// What an --apply that was killed has left is undone, too
     #[arg(long, conflicts_with_all = ["memberships", "command", "pid", "port", "read", "apply", "watch", "listen", "probe", "soak"])]
     undo: bool,
 

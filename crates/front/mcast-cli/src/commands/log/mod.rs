@@ -195,11 +195,12 @@ mod prune {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
 
-        /// Remove segments while the log is larger than SIZE
+        /// Remove segments while the log is larger than SIZE, except those with messages that were not sent, or not acknowledged
+        /// as required
         #[arg(long, value_name = "SIZE", value_parser = parse_size, group = "limit")]
         max_size: Option<usize>,
 
-        /// Remove segments whose messages are all older than TIME
+        /// Remove segments whose messages are all older than TIME, were sent, and were acknowledged as required
         #[arg(long, value_name = "TIME", value_parser = parse_duration, group = "limit")]
         max_age: Option<Duration>,
 

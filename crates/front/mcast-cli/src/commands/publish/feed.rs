@@ -249,12 +249,14 @@ pub(super) struct LogArguments {
     #[arg(long, value_name = "WHEN", requires = "directory", default_value = "each", value_parser = parse_sync)]
     sync: SyncPolicy,
 
-    /// Remove segments while the log is larger than SIZE. While that would remove messages that were not sent, or not
-    /// acknowledged as --ack requires, nothing more is accepted
+    /// Remove segments while the log is larger than SIZE, except those with messages that were not sent, or not acknowledged
+    /// as required
+    ///
+    /// While those make the log larger, nothing more is accepted
     #[arg(long, value_name = "SIZE", requires = "directory", value_parser = parse_size)]
     max_size: Option<usize>,
 
-    /// Remove segments whose messages are all older than TIME, and were sent, and acknowledged as --ack requires
+    /// Remove segments whose messages are all older than TIME, were sent, and were acknowledged as required
     #[arg(long, value_name = "TIME", requires = "directory", value_parser = parse_duration)]
     max_age: Option<Duration>,
 
