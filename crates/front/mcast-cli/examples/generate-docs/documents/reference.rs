@@ -70,8 +70,7 @@ fn index(subcommands: &[NamedCommand]) -> String {
     for (status, meaning) in EXIT_STATUSES {
         text += &format!("| {status} | {meaning} |\n");
     }
-    text +=
-        "\n`mcast doctor` has two more: 5 if there are warnings and no fault, 6 if it could not decide, such as from a capture without multicast.\n";
+    text += "\n`mcast doctor` has two more: 5 if there are warnings and no fault, 6 if it could not decide, such as from a capture without multicast.\n";
     text += "\nData goes to standard output, notes to standard error.\n\n";
     for (name, meaning) in ENVIRONMENT_VARIABLES {
         text += &format!("- `{name}` {meaning}.\n");
