@@ -104,8 +104,8 @@ fn a_querier_queries_while_nobody_reads_its_events() {
             ],
             Stdio::null(),
         );
-        // It ends when it knows one.
-        mcast(&lan.b, &["querier", "-i", "eth0", "-W", "30s"]).succeeded();
+        // Without a time, it ends when it knows one.
+        mcast(&lan.b, &["querier", "-i", "eth0"]).succeeded();
         assert_eq!(querier.interrupted(), Some(130), "{stalled:?}");
     }
 }
