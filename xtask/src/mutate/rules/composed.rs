@@ -56,7 +56,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: what was discarded since a start is requested",
-        "            Healing::Reached => self.config.heal || cause == Cause::Unrecoverable,",
+        "            Healing::Reached => {\n                self.config.heal || matches!(cause, Cause::Unrecoverable | Cause::PublisherGone)\n            }",
         "            Healing::Reached => self.config.heal,",
     ),
     COMPOSED.rule(
@@ -66,13 +66,13 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: progress begins the timeout again",
-        "        (self.progress_at, self.edge_since) = (run, None);",
-        "        let _ = run;\n        self.edge_since = None;",
+        "        (self.progress_at, self.edge_since, self.lacks_since) = (run, None, None);",
+        "        let _ = run;\n        (self.edge_since, self.lacks_since) = (None, None);",
     ),
     COMPOSED.rule(
         "together: a failed request is repeated",
-        "        self.exchange = Exchange::None;\n        self.retry = (2 * self.retry).min(LONGEST_FAILED_RETRY);",
-        "        self.retry = (2 * self.retry).min(LONGEST_FAILED_RETRY);",
+        "        (self.exchange, self.lacks_since) = (Exchange::None, None);\n        self.retry = (2 * self.retry).min(LONGEST_FAILED_RETRY);",
+        "        self.lacks_since = None;\n        self.retry = (2 * self.retry).min(LONGEST_FAILED_RETRY);",
     ),
     COMPOSED.rule(
         "together: a search is repeated",
@@ -161,8 +161,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: a restarted publisher waits for claims at its end",
-        "            && !self.awaits_claims()\n",
-        "\n",
+        "        self.is_sent()\n            && !self.awaits_claims()\n",
+        "        self.is_sent()\n",
     ),
     COMPOSED.rule(
         "together: what was recalled is not sent",

@@ -86,8 +86,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     HTTP.rule(
         "a name that is not of this host is refused",
-        "if request.host.is_some() && !is_own(host, &config.hosts) {",
-        "if request.host.is_some() && host.is_empty() {",
+        "if is_own(host, &config.hosts) || public.is_some_and(|public| public.eq_ignore_ascii_case(host)) {",
+        "if !host.is_empty() || public.is_some_and(|public| public.eq_ignore_ascii_case(host)) {",
     ),
     HTTP.rule(
         "what a client lacks is kept",
@@ -111,12 +111,12 @@ pub(super) const RULES: &[Rule] = &[
     ),
     HTTP.rule(
         "HTTP clients receive only groups of the rules",
-        "rule.leg == key.leg && has_group && has_sources",
-        "rule.leg == key.leg && has_sources",
+        "ranges.iter().any(|range| range.contains(address)).then_some(&rule.traffic.sources)",
+        "(!ranges.is_empty()).then_some(&rule.traffic.sources)",
     ),
     HTTP.rule(
         "HTTP clients receive only sources of the rules",
-        "SourceFilter::Include(sources) => sources.iter().all(|source| traffic.sources.admits(*source)),",
+        "SourceFilter::Include(sources) => sources.iter().all(|source| named.admits(*source)),",
         "SourceFilter::Include(_) => true,",
     ),
     HTTP.rule(

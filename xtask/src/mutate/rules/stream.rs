@@ -691,7 +691,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a start in the past includes what the publisher discards before it knows the subscriber",
-        "Healing::Reached => self.config.heal || cause == Cause::Unrecoverable,",
+        "Healing::Reached => {\n                self.config.heal || matches!(cause, Cause::Unrecoverable | Cause::PublisherGone)\n            }",
         "Healing::Reached => self.config.heal,",
     ),
     STREAM.rule(
