@@ -816,7 +816,8 @@ fn a_long_playlist_reaches_a_slow_client_and_clients_that_take_nothing_are_bound
         lan.pass(Duration::from_secs(1));
     }
     assert!(taken > 6_000_000 && lan.server.is_gone(slow), "{taken}");
-    let stalled: Vec<_> = (0..200).map(|_| lan.get("/playlist.m3u")).collect();
+    // Several times as much as may wait.
+    let stalled: Vec<_> = (0..40).map(|_| lan.get("/playlist.m3u")).collect();
     let waiting: usize = lan.server.clients.values().map(|client| client.outbox.own_len()).sum();
     assert!(waiting <= 64 << 20, "{waiting}");
     assert!(stalled.iter().any(|id| !lan.server.is_gone(*id)));
