@@ -152,7 +152,7 @@ const fn why(cause: Cause) -> &'static str {
         Cause::Unreadable => {
             "they cannot be read: they are too long or damaged, or the log that has them no longer has their secret"
         }
-        Cause::Abandoned => "they had not arrived when this subscriber ended",
+        Cause::Abandoned => "they were not delivered before this subscriber ended",
         Cause::PublisherGone => "the publisher is gone",
         Cause::NotInHistory => "the publisher no longer retains them, and no history has them",
         Cause::HistoryUnreachable => {

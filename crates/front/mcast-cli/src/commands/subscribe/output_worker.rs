@@ -344,8 +344,11 @@ impl Counts {
                 // The command may print as well.
                 out.flush()?;
                 let succeeded = call.run(|| context.is_cancelled()).context("cannot run the command")?;
-                self.failed.fetch_add(usize::from(!succeeded), Ordering::Relaxed);
-                self.commands.fetch_sub(1, Ordering::Relaxed);
+                // One that was stopped has not failed: it is among those that are left.
+                if succeeded || !context.is_cancelled() {
+                    self.failed.fetch_add(usize::from(!succeeded), Ordering::Relaxed);
+                    self.commands.fetch_sub(1, Ordering::Relaxed);
+                }
                 match position {
                     Some(position) if succeeded => self.processed.note(position, waker),
                     Some(position) => self.processed.fail(position),
