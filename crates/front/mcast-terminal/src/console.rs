@@ -375,6 +375,12 @@ pub struct Output {
 impl Output {
     const CAPACITY: usize = 64 << 10;
 
+    /// Whether nothing is buffered.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// Passes on what is buffered.
     fn drain(&mut self) -> io::Result<()> {
         if let Some(writer) = self.writers.of(self.stream) {

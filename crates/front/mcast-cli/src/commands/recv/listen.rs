@@ -20,7 +20,7 @@ use crate::output::{InterfaceNames, count_of, rfc3339, write_record};
 use crate::receiving::{SilentInterfaces, Tally};
 
 /// Buffers of a batch, each for the largest datagram.
-const BUFFERS: usize = 32;
+const BUFFERS: usize = 64;
 const BUFFER: usize = 65_536;
 
 /// The state of `mcast recv`.
@@ -200,11 +200,14 @@ impl Input<'_> {
                 amt.fill(batch, left)
             }
             Self::Groups(receiver) => {
-                let there = receiver.try_recv_batch(batch)?;
-                if there > 0 || left == Some(Duration::ZERO) {
-                    return Ok(there);
+                // Where nothing is to be printed before a wait, asking first would only cost a system call.
+                if !out.is_empty() {
+                    let there = receiver.try_recv_batch(batch)?;
+                    if there > 0 {
+                        return Ok(there);
+                    }
+                    out.flush()?;
                 }
-                out.flush()?;
                 Ok(match left {
                     None => receiver.recv_batch(batch)?,
                     Some(left) => receiver.recv_batch_timeout(batch, left)?,
