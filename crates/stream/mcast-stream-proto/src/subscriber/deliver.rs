@@ -250,7 +250,10 @@ impl SubscriberMachine {
     fn give_up(&mut self, now: ClockTime) -> bool {
         if self.followed.naks.first_gap().is_none_or(|gap| gap.first > self.followed.base) {
             let due = now + self.round_trip();
-            self.followed.naks.reopen(self.followed.base, now, due);
+            // A datagram that waits for its manifest is as late as it is: the time of each does not begin after that of the
+            // one before.
+            let since = self.followed.verification.stage.since(self.followed.base).unwrap_or(now);
+            self.followed.naks.reopen(self.followed.base, since, due);
         }
         let gap_end = self
             .followed

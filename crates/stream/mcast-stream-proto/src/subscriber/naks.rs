@@ -15,6 +15,10 @@ use crate::wire::{NAK_INTERVAL, Sequence};
 const MIN_REORDER_GUARD: Duration = Duration::from_micros(50);
 /// A datagram that is out of order by more than this counts as lost.
 const MAX_REORDERING: Duration = Duration::from_millis(250);
+/// What is known of reordering shrinks by one part in [`SHRINKING`] at most this often: a burst whose datagrams are all out of
+/// order must not make it too short for the last ones.
+const SHRINK_INTERVAL: Duration = Duration::from_millis(10);
+const SHRINKING: u32 = 64;
 /// A longer repair time is not measured in full: the repair was lost on the way, or was delayed by something else.
 const MAX_REPAIR: Duration = Duration::from_secs(2);
 /// A repairer has at least this time: it is a process that must be scheduled to answer, also after a short round trip.
@@ -54,6 +58,8 @@ pub(super) struct NakScheduler {
     unanswered: u32,
     /// How late datagrams that were out of order have recently arrived.
     reordering: Duration,
+    /// When that shrank last.
+    shrank_at: ClockTime,
     /// The time from a NAK to its repair: of the publisher, and of the repairer that is asked first.
     publisher: RepairTime,
     repairer: RepairTime,
@@ -165,6 +171,7 @@ impl NakScheduler {
             repairer_allowance: Allowance::new(now),
             unanswered: 0,
             reordering: Duration::ZERO,
+            shrank_at: ClockTime(0),
             publisher: RepairTime { smoothed: Duration::ZERO, spread: Duration::ZERO },
             repairer: RepairTime { smoothed: Duration::ZERO, spread: Duration::ZERO },
             may_await_repairer: false,
@@ -243,6 +250,11 @@ impl NakScheduler {
         self.gaps.find(sequence).is_some_and(|gap| gap.asked_repairer.is_some())
     }
 
+    /// Returns when a datagram was noticed as missing, if it is.
+    pub(super) fn noticed(&self, sequence: Sequence) -> Option<ClockTime> {
+        self.gaps.find(sequence).map(|gap| gap.noticed)
+    }
+
     /// Forgets all gaps.
     pub(super) fn clear(&mut self) {
         self.gaps.clear();
@@ -255,9 +267,9 @@ impl NakScheduler {
         self.at = self.at.min(due);
     }
 
-    /// Adds a datagram that had arrived and was discarded.
-    pub(super) fn reopen(&mut self, sequence: Sequence, now: ClockTime, due: ClockTime) {
-        self.gaps.reopen(sequence, now, due);
+    /// Adds a datagram that had arrived and was discarded, or not verified, and is waited for since `noticed`.
+    pub(super) fn reopen(&mut self, sequence: Sequence, noticed: ClockTime, due: ClockTime) {
+        self.gaps.reopen(sequence, noticed, due);
         self.at = self.at.min(due);
     }
 
@@ -276,7 +288,11 @@ impl NakScheduler {
                 let late = now.since(gap.noticed).min(MAX_REORDERING);
                 // One late datagram makes the guard longer at once, and it shrinks slowly: each request
                 // of what is merely late costs a repair.
-                self.reordering = late.max(self.reordering - self.reordering / 64);
+                if now.since(self.shrank_at) >= SHRINK_INTERVAL {
+                    self.reordering -= self.reordering / SHRINKING;
+                    self.shrank_at = now;
+                }
+                self.reordering = self.reordering.max(late);
                 false
             }
             // With several requests it is unknown which one was answered (Karn's algorithm).

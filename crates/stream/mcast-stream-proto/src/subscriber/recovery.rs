@@ -362,7 +362,6 @@ impl SubscriberMachine {
         if view.header.kind == Kind::Manifest {
             let was_noticed = sequence < self.followed.highest;
             if self.open_manifest(now, Arrival::Recovered, None, &datagram, &view) {
-                self.statistics.repaired += 1;
                 self.record_recovered(was_noticed);
             }
             return;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
+use mcast_stream_proto::publisher::{Fec, PublisherConfig, Transmit};
 use mcast_stream_proto::sign::{PinnedKeys, SIGNATURE_LENGTH, Signer, Verifier};
-use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig};
+use mcast_stream_proto::subscriber::{Item, Policy, Start, SubscriberConfig};
 use mcast_stream_proto::wire::{DatagramView, Digest, Header, Incarnation, Kind, SignerId, StreamId};
 use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
@@ -48,6 +48,27 @@ fn a_lossy_signed_stream_is_repaired() {
     let plan = signed(vec![SubscriberPlan { down, ..verifying() }; 4]);
     let outcome = World::run(&Plan { pause: 20_000, flush: false, messages: 4_000, ..plan }).unwrap();
     assert_eq!(outcome.messages, 16_000);
+}
+
+/// A message is delivered, or given up, in the time of the policy: the time of a datagram that waits for a lost manifest does
+/// not begin after that of the one before.
+#[test]
+fn the_deadline_holds_for_a_lossy_signed_stream_with_parity() {
+    let down = Quality { loss: 0.2, ..Quality::GOOD };
+    let deadline = 200 * MILLISECOND;
+    for fec in [Fec::Fixed { data: 10, parity: 3 }, Fec::Off, Fec::Auto] {
+        for seed in 1..=3 {
+            let policy = Policy::Deadline(Duration::from_nanos(deadline));
+            let subscriber = SubscriberPlan { down: down.clone(), policy, window: 2_048, ..verifying() };
+            let plan = signed(vec![subscriber; 2]);
+            let plan = Plan { fec, seed, messages: 6_000, slots: 8_192, good_from: 60 * SECOND, ..plan };
+            let outcome = World::run(&plan).unwrap();
+            assert!(outcome.slowest < deadline, "{fec:?}: a message took {} ns", outcome.slowest);
+            // Repairs take milliseconds: a manifest that was recovered does not delay the requests for others.
+            let lost: u64 = outcome.subscribers.iter().map(|subscriber| subscriber.lost).sum();
+            assert!(lost <= 12, "{fec:?}: {lost} messages were lost");
+        }
+    }
 }
 
 /// A subscriber without the key receives the stream as before.

@@ -234,6 +234,7 @@ impl SubscriberMachine {
         let body = self.followed.window.copy(body.unwrap_or_default());
         self.record_arrival_path(now, arrival, true);
         let is_late = sequence < self.followed.highest;
+        let since = self.followed.naks.noticed(sequence).unwrap_or(now);
         self.record_repair(arrival, is_repair);
         if arrival == Arrival::Repairer {
             self.repairers.record_answer();
@@ -243,7 +244,7 @@ impl SubscriberMachine {
         }
         self.keep_copy(sequence, datagram);
         let is_repair = is_repair || !matches!(arrival, Arrival::Path(_));
-        let staged = Staged { meta: Meta::of(view), digest, body, arrival, is_repair, is_late };
+        let staged = Staged { meta: Meta::of(view), digest, body, arrival, since, is_repair, is_late };
         if let Some((last, staged)) = self.followed.verification.stage.insert(sequence, staged) {
             self.statistics.beyond += 1;
             self.discard_staged(now, last, staged);
@@ -327,10 +328,9 @@ impl SubscriberMachine {
             self.followed.window.reuse(staged.body);
             self.record_forged(now, 1);
         }
-        // A manifest that was recovered was never requested.
+        // One that was recovered was lost: it must not count as late, which would delay all requests.
         let is_repair = view.header.flags.has(Flags::REPAIR);
-        let repaired_by = if arrival == Arrival::Recovered { None } else { arrival.repaired_by(is_repair) };
-        self.record_arrival(now, sequence, repaired_by);
+        self.record_arrival(now, sequence, arrival.repaired_by(is_repair));
         self.keep_copy(sequence, datagram);
         self.followed.window.mark_manifest(sequence);
         if self.is_verifying() {
@@ -401,7 +401,7 @@ impl SubscriberMachine {
         self.followed.window.reuse(staged.body);
         self.forget_copy(sequence);
         if (self.followed.base..self.followed.highest).contains(&sequence) {
-            self.followed.naks.reopen(sequence, now, now);
+            self.followed.naks.reopen(sequence, staged.since, now);
         }
     }
 
@@ -545,6 +545,8 @@ pub(in crate::subscriber) struct Staged {
     digest: Digest,
     body: Vec<u8>,
     arrival: Arrival,
+    /// When it was noticed as missing; when it arrived, if it never was.
+    since: ClockTime,
     is_repair: bool,
     /// It filled a gap.
     is_late: bool,
@@ -588,6 +590,11 @@ impl Stage {
     /// Returns one past the greatest sequence that was ever among them, in this incarnation.
     pub(in crate::subscriber) const fn end(&self) -> Sequence {
         self.end
+    }
+
+    /// Returns since when a datagram that is among them is waited for: since it was noticed as missing, or has arrived.
+    pub(in crate::subscriber) fn since(&self, sequence: Sequence) -> Option<ClockTime> {
+        self.get(sequence).map(|staged| staged.since)
     }
 
     /// Returns how long a datagram is waited for at least.
