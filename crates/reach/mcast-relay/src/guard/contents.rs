@@ -461,8 +461,8 @@ impl HeldRepeats {
 
     /// Takes the oldest.
     pub(super) fn take(&mut self, count: usize) -> VecDeque<PendingRepeat> {
-        let rest = self.repeats.split_off(count.min(self.repeats.len()));
-        let taken = std::mem::replace(&mut self.repeats, rest);
+        // Few are taken of many: those that stay do not move.
+        let taken: VecDeque<_> = self.repeats.drain(..count.min(self.repeats.len())).collect();
         self.bytes -= taken.iter().map(PendingRepeat::bytes).sum::<usize>();
         taken
     }

@@ -85,8 +85,8 @@ pub(crate) enum Fault {
 
 #[derive(Debug)]
 enum Step {
-    Original(Frame),
-    Arrive { node: Node, leg: usize, frame: Frame },
+    Original(Rc<Frame>),
+    Arrive { node: Node, leg: usize, frame: Rc<Frame> },
     Coalesced { node: Node, flow: Flow },
     Timer { node: Node, life: u64 },
     Fault(Fault),
@@ -97,7 +97,8 @@ type Flow = (usize, SocketAddr, SocketAddr, u8);
 
 struct OurNode {
     plan: Ours,
-    relay: Option<Relay>,
+    /// It is large, and moves at each call.
+    relay: Option<Box<Relay>>,
     life: u64,
     timer: Option<u64>,
     /// What has arrived and was not passed to the relay yet.
@@ -121,7 +122,7 @@ impl OurNode {
 pub(crate) struct Sent {
     pub(crate) time: u64,
     pub(crate) by: Option<Node>,
-    pub(crate) frame: Frame,
+    pub(crate) frame: Rc<Frame>,
 }
 
 pub(crate) struct World {
@@ -130,6 +131,8 @@ pub(crate) struct World {
     ours: Vec<OurNode>,
     foreign: Vec<Foreign>,
     cut: BTreeSet<(Node, Segment)>,
+    /// Room for where a datagram arrives.
+    arrivals: Vec<(Node, usize)>,
     pub(crate) dice: Dice,
     /// Announcements that are lost, per thousand.
     pub(crate) announcement_loss: u64,
@@ -169,6 +172,7 @@ impl World {
             ours: Vec::new(),
             foreign,
             cut: BTreeSet::new(),
+            arrivals: Vec::new(),
             dice: Dice::new(seed),
             announcement_loss: 0,
             longest_delay: 3_000,
@@ -196,7 +200,7 @@ impl World {
     }
 
     pub(crate) fn original(&mut self, time: u64, frame: Frame) {
-        self.push(time, Step::Original(frame));
+        self.push(time, Step::Original(Rc::new(frame)));
     }
 
     pub(crate) fn fault(&mut self, time: u64, fault: Fault) {
@@ -245,7 +249,7 @@ impl World {
     }
 
     /// Puts a datagram on a segment: it arrives at all relays there, also at the one that sent it.
-    fn wire(&mut self, by: Option<Node>, foreign: Option<usize>, frame: Frame) {
+    fn wire(&mut self, by: Option<Node>, foreign: Option<usize>, frame: Rc<Frame>) {
         let is_announcement = frame.destination.port() == ANNOUNCEMENT_PORT;
         if by.is_some_and(|by| self.cut.contains(&(by, frame.segment))) {
             return;
@@ -253,7 +257,7 @@ impl World {
         if !is_announcement {
             self.sent.push(Sent { time: self.now, by, frame: frame.clone() });
         }
-        let mut arrivals = Vec::new();
+        let mut arrivals = std::mem::take(&mut self.arrivals);
         for (node, ours) in self.ours.iter().enumerate() {
             let on = |(_, segment): &(usize, &Segment)| **segment == frame.segment;
             arrivals.extend(ours.plan.segments.iter().enumerate().filter(on).map(|(leg, _)| (node, leg)));
@@ -264,7 +268,7 @@ impl World {
             let node = self.ours.len() + number;
             arrivals.extend(relay.segments.iter().enumerate().filter(on).map(|(leg, _)| (node, leg)));
         }
-        for (node, leg) in arrivals {
+        for (node, leg) in arrivals.drain(..) {
             let is_lost = is_announcement && self.dice.below(1_000) < self.announcement_loss;
             if !is_lost && !self.cut.contains(&(node, frame.segment)) {
                 let (least, most) = match node.checked_sub(self.ours.len()) {
@@ -276,6 +280,7 @@ impl World {
                 self.push(time, Step::Arrive { node, leg, frame: frame.clone() });
             }
         }
+        self.arrivals = arrivals;
     }
 
     fn arrive(&mut self, node: Node, leg_number: usize, frame: &Frame) {
@@ -340,17 +345,23 @@ impl World {
 
     fn arrive_foreign(&mut self, node: Node, leg: usize, frame: &Frame) {
         let number = node - self.ours.len();
-        let relay = self.foreign[number].clone();
+        let relay = &self.foreign[number];
         let hop_limit = if relay.decrements { frame.hop_limit - 1 } else { 64 };
         if !relay.is_running || (relay.one_way && leg != 0) || hop_limit == 0 {
             return;
         }
-        for segment in relay.segments.iter().copied().filter(|segment| *segment != frame.segment) {
-            let source = match relay.keeps_source {
+        let keeps_source = relay.keeps_source;
+        for place in 0..relay.segments.len() {
+            let segment = self.foreign[number].segments[place];
+            if segment == frame.segment {
+                continue;
+            }
+            let source = match keeps_source {
                 true => frame.source,
                 false => SocketAddr::from((address(segment, node), 45_000)),
             };
-            self.wire(None, Some(number), Frame { segment, source, hop_limit, ..frame.clone() });
+            let copy = Frame { segment, source, hop_limit, ..frame.clone() };
+            self.wire(None, Some(number), Rc::new(copy));
         }
     }
 
@@ -413,7 +424,7 @@ impl World {
         let relay = Relay::new(config).unwrap();
         let number = |name: String| name.strip_prefix('s').unwrap().parse().unwrap();
         self.ours[node].legs = relay.legs().map(|(id, leg)| (number(leg.to_string()), id)).collect();
-        self.ours[node].relay = Some(relay);
+        self.ours[node].relay = Some(Box::new(relay));
         for segment in BTreeSet::from_iter(plan.segments) {
             self.apply(Fault::Up(node, segment));
         }
@@ -469,7 +480,7 @@ impl World {
                 assert!(!payloads.is_empty(), "a copy of nothing");
                 for payload in payloads {
                     let frame = Frame { segment, source, destination, hop_limit, payload };
-                    self.wire(Some(node), None, frame);
+                    self.wire(Some(node), None, Rc::new(frame));
                 }
             }
             RelayOutput::Join { leg, group, sources } => {
@@ -483,7 +494,8 @@ impl World {
                 let source = SocketAddr::from((address(segment, node), ANNOUNCEMENT_PORT));
                 let destination = SocketAddr::new(mcast_relay::ANNOUNCEMENT_GROUPS[0], ANNOUNCEMENT_PORT);
                 let payload = Rc::from(&*bytes);
-                self.wire(Some(node), None, Frame { segment, source, destination, hop_limit: 1, payload });
+                let frame = Frame { segment, source, destination, hop_limit: 1, payload };
+                self.wire(Some(node), None, Rc::new(frame));
             }
             RelayOutput::Encapsulate { .. } => panic!("no gateways of AMT here"),
             RelayOutput::Event(event) => self.events.push((self.now, node, event)),
