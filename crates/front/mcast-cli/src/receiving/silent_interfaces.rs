@@ -16,12 +16,18 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct SilentInterfaces {
     reported: BTreeSet<String>,
     last_check: Option<Instant>,
+    /// Interfaces that were selected by name, and on which a group was joined, and whether it is an IPv6 group. One that was
+    /// removed or renamed has no membership any more.
+    selected: BTreeSet<(String, bool)>,
 }
 
 impl SilentInterfaces {
     /// Warns about the interfaces on which these memberships are joined.
     pub(crate) fn warn(&mut self, statuses: &[MembershipStatus], console: &Console) {
-        self.warn_about(statuses.iter().flat_map(joined_by), console);
+        self.selected.extend(statuses.iter().flat_map(selected_and_joined));
+        let selected = self.selected.clone();
+        let selected = selected.iter().map(|(name, is_v6)| (name.as_str(), *is_v6));
+        self.warn_about(statuses.iter().flat_map(joined_by).chain(selected), console);
     }
 
     /// Does the same at most once per second, while a command runs.
@@ -71,7 +77,8 @@ impl SilentInterfaces {
         let names: BTreeSet<_> = names.collect();
         let reasons = names.into_iter().filter_map(|(name, is_v6)| {
             let found = interfaces.iter().find(|interface| interface.name == name);
-            found.map_or_else(|| Some(format!("{name} is gone")), |found| why(found, is_v6))
+            let gone = || Some(format!("{name} is gone: nothing arrives on it"));
+            found.map_or_else(gone, |found| why(found, is_v6))
         });
         let before = std::mem::replace(&mut self.reported, reasons.collect());
         self.reported.difference(&before).cloned().collect()
@@ -84,6 +91,12 @@ fn joined_by(status: &MembershipStatus) -> impl Iterator<Item = (&str, bool)> {
     let was_joined = |failure: &Error| failure.kind() == ErrorKind::NoSuchInterface;
     let joined = status.interfaces.iter().filter(move |each| each.failure.as_ref().is_none_or(was_joined));
     joined.map(move |interface| (interface.name.as_str(), is_v6))
+}
+
+/// Returns the interface of a membership that selects it by name, if it is joined there.
+fn selected_and_joined(status: &MembershipStatus) -> Option<(String, bool)> {
+    let Some(InterfaceSelector::Name(name)) = &status.membership.interface else { return None };
+    joined_by(status).find(|(joined, _)| joined == name).map(|(name, is_v6)| (name.to_owned(), is_v6))
 }
 
 fn why(interface: &Interface, is_v6: bool) -> Option<String> {

@@ -160,3 +160,20 @@ fn a_loss_is_healed_although_the_publisher_is_stopped_meanwhile() {
     drop(publishing.child.stdin.take());
     assert_whole(publishing, healed, 0);
 }
+
+/// The publisher only sees that nothing comes from there any more, and calls it too slow, or silent.
+#[test]
+fn an_interface_that_was_renamed_or_removed_is_named() {
+    let lan = Lan::new();
+    let publishing = program(&lan.a, MCAST, &["publish", "-i", "eth0", GROUP], true);
+    publishing.stderr.wait_for("stream ");
+    let [renamed, removed] = [&lan.b, &lan.c].map(|host| subscriber(host, &[GROUP]));
+    renamed.stderr.wait_for("subscribed to");
+    removed.stderr.wait_for("subscribed to");
+    lan.c.delete_interface("eth0").unwrap();
+    removed.stderr.wait_for("warning: eth0 is gone: nothing arrives on it");
+    lan.b.set_down("eth0").unwrap();
+    renamed.stderr.wait_for("warning: eth0 is down");
+    lan.b.rename_interface("eth0", "eth7").unwrap();
+    renamed.stderr.wait_for("warning: eth0 is gone: nothing arrives on it");
+}
