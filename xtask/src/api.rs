@@ -12,16 +12,17 @@ use crate::step::{Lane, Outcome, RunOptions, Step};
 /// The folder of the lists.
 const FOLDER: &str = "docs/api";
 
-/// Writes the lists, and removes those of crates that are not published.
+/// Writes the lists, and removes those of crates that are not published. If one does not compile, nothing has changed.
 pub(crate) fn write() -> Result<bool> {
     let folder = crate::root().join(FOLDER);
+    let lists = products::published()?.into_iter().map(|name| Ok((list_of(&name), public_api(&name)?)));
+    let lists: Vec<(PathBuf, String)> = lists.collect::<Result<_>>()?;
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("emptying {}", folder.display()))?;
     }
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    for name in products::published()? {
-        let path = list_of(&name);
-        fs::write(&path, public_api(&name)?).with_context(|| format!("writing {}", path.display()))?;
+    for (path, list) in lists {
+        fs::write(&path, list).with_context(|| format!("writing {}", path.display()))?;
     }
     anstream::println!("written: {}", folder.display());
     Ok(true)

@@ -15,6 +15,9 @@ use crate::verify::built;
 /// The example of mcast-cli that generates them.
 const GENERATOR: &str = "generate-docs";
 
+/// Where they are generated.
+const FRESH: &str = "target/generated-docs";
+
 /// The folders under `docs/` that contain only generated files.
 const GENERATED: [&str; 4] = ["man", "completions", "reference", "findings"];
 /// The guide's table of contents, which is also generated.
@@ -23,13 +26,19 @@ const CONTENTS: &str = "SUMMARY.md";
 /// The schemas of records, beside the types that they are made from.
 const SCHEMAS: &str = "crates/front/mcast-cli/schemas";
 
-/// Generates them under `docs/`, and removes pages of commands that no longer exist.
+/// Generates them, and then replaces those under `docs/`, without pages of commands that no longer exist. If the command does
+/// not compile, nothing has changed.
 pub(crate) fn write() -> Result<bool> {
     let docs = crate::root().join("docs");
-    let schemas = crate::root().join(SCHEMAS);
+    let fresh = crate::root().join(FRESH);
     let head =
         ["run", "--quiet", "--package", "mcast-cli", "--features", "schema", "--example", GENERATOR, "--"];
-    generate(cargo(head), &docs, &schemas)?;
+    generate(cargo(head), &fresh, &fresh.join("schemas"))?;
+    replace(&docs, &fresh)?;
+    for schema in list(&fresh.join("schemas"))? {
+        let into = crate::root().join(SCHEMAS).join(schema.file_name().unwrap_or_default());
+        fs::copy(&schema, &into).with_context(|| format!("writing {}", into.display()))?;
+    }
     anstream::println!(
         "written: {}, {SCHEMAS}",
         GENERATED.map(|folder| docs.join(folder).display().to_string()).join(", ")
@@ -43,7 +52,7 @@ pub(crate) fn step() -> Step {
 }
 
 fn check(_: &RunOptions) -> Result<Outcome> {
-    let fresh = crate::root().join("target/generated-docs");
+    let fresh = crate::root().join(FRESH);
     match built::program(GENERATOR)? {
         Ok(generator) => generate(program(generator, [""; 0]), &fresh, &fresh.join("schemas"))?,
         Err(failed) => return Ok(failed),
@@ -74,12 +83,30 @@ fn generate(mut command: Command, into: &Path, schemas: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Writes the generated files of `fresh` that those under `docs` lack, or have otherwise, and removes the others.
+fn replace(docs: &Path, fresh: &Path) -> Result<()> {
+    let (committed, fresh) = (files(docs)?, files(fresh)?);
+    for gone in committed.keys().filter(|path| !fresh.contains_key(*path)) {
+        let path = docs.join(gone);
+        fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+    }
+    for (path, bytes) in fresh.iter().filter(|(path, bytes)| committed.get(*path) != Some(bytes)) {
+        let path = docs.join(path);
+        fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("listing {}", folder.display()))?;
+    Ok(entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?)
+}
+
 /// Reads the generated files under `top`; the keys are paths relative to it.
 fn files(top: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut found = BTreeMap::new();
     for folder in GENERATED.iter().filter(|folder| top.join(folder).is_dir()) {
-        for entry in fs::read_dir(top.join(folder)).with_context(|| format!("listing {folder}"))? {
-            let path = entry?.path();
+        for path in list(&top.join(folder))? {
             let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
             found.insert(path.strip_prefix(top)?.to_path_buf(), bytes);
         }
@@ -93,8 +120,7 @@ fn files(top: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
 /// Lists the committed schemas that differ from generated ones. Which are generated is checked by a test of mcast-cli.
 fn stale_schemas(fresh: &Path) -> Result<Vec<String>> {
     let mut stale = Vec::new();
-    for entry in fs::read_dir(fresh).with_context(|| format!("listing {}", fresh.display()))? {
-        let path = entry?.path();
+    for path in list(fresh)? {
         let name = path.strip_prefix(fresh)?;
         let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         if fs::read(crate::root().join(SCHEMAS).join(name)).ok() != Some(bytes) {
@@ -117,6 +143,26 @@ fn differences(committed: &BTreeMap<PathBuf, Vec<u8>>, fresh: &BTreeMap<PathBuf,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn generated_files_are_replaced_and_others_stay() {
+        let folder = std::env::temp_dir().join(format!("xtask-docs-{}", std::process::id()));
+        let (docs, fresh) = (folder.join("docs"), folder.join("fresh"));
+        let write = |path: PathBuf, text: &str| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        for (path, text) in [("man/a.1", "old"), ("man/gone.1", "x"), ("how-to/kept.md", "k")] {
+            write(docs.join(path), text);
+        }
+        for (path, text) in [("man/a.1", "new"), ("man/b.1", "b"), (CONTENTS, "contents")] {
+            write(fresh.join(path), text);
+        }
+        replace(&docs, &fresh).unwrap();
+        assert_eq!(files(&docs).unwrap(), files(&fresh).unwrap());
+        assert_eq!(fs::read_to_string(docs.join("how-to/kept.md")).unwrap(), "k");
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn missing_changed_and_surplus_files_are_listed() {
