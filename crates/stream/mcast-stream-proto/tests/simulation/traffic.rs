@@ -3,7 +3,7 @@
 use mcast_stream_proto::subscriber::Start;
 
 use crate::link::Quality;
-use crate::plan::{Bottleneck, MILLISECOND, Plan, SECOND, Sizes, Stranger, SubscriberPlan};
+use crate::plan::{Bottleneck, MILLISECOND, NextIncarnation, Plan, SECOND, Sizes, Stranger, SubscriberPlan};
 use crate::world::{Outcome, World};
 
 const MEGABIT: u64 = 125_000;
@@ -242,6 +242,27 @@ fn a_subscriber_that_returns_after_its_removal_does_not_slow_the_publisher() {
         let outcome = World::run(&plan).unwrap();
         delivers_all(&outcome, plan.messages);
         assert_eq!(outcome.slowed, 0, "knows_buffer: {knows_buffer}");
+    }
+}
+
+/// To the next publisher it is a new subscriber, which has lost what it did not read of the datagrams before that.
+#[test]
+fn a_subscriber_that_returns_after_the_publisher_has_restarted_does_not_slow_it() {
+    // Its socket buffer holds more or less of what the next publisher sends first.
+    for published in (9_000..10_000).step_by(100) {
+        let stopped = SubscriberPlan {
+            sleeps: Some((4 * SECOND, 9 * SECOND)),
+            knows_buffer: true,
+            ..SubscriberPlan::simple()
+        };
+        let plan = Plan {
+            good_from: 60 * SECOND,
+            slots: 65_536,
+            restart: Some((published, NextIncarnation::Remembered)),
+            ..feed(30_000, 1_000, MILLISECOND / 2, vec![stopped, SubscriberPlan::simple()])
+        };
+        let outcome = World::run(&plan).unwrap();
+        assert_eq!(outcome.slowed, 0, "restarted after {published} messages");
     }
 }
 
