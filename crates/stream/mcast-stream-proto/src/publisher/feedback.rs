@@ -146,8 +146,13 @@ impl PublisherMachine {
                 now,
             );
             self.members.join(id, from, now, repairs, sent);
+            // It did not run when this publisher began, or begins late: what it lost before is not a loss of the link.
+            let is_late = now.since(self.data_resumed_at) > self.longest_silence();
             if let Some(member) = self.members.get_mut(id) {
                 member.progress.acknowledgements.join(self.next_message);
+                if is_late {
+                    member.mark.begin_at(sent);
+                }
             }
         }
         let Some(member) = self.members.get_mut(id) else {
@@ -246,7 +251,7 @@ impl PublisherMachine {
         debug_assert!(member.highest <= sent, "a subscriber knows of what was never sent");
         self.members.changed(id);
         let reception = match status.flags & Status::CATCHING_UP {
-            _ if has_returned || silence > MAX_SILENCE + 4 * self.status_interval() => Reception::Interrupted,
+            _ if has_returned || silence > self.longest_silence() => Reception::Interrupted,
             0 => Reception::Steady,
             _ => Reception::CatchingUp,
         };
@@ -304,6 +309,12 @@ impl PublisherMachine {
         if let Some(standing) = forgotten.and_then(|forgotten| self.standing_of_departed(&forgotten)) {
             self.forgotten.add(standing);
         }
+    }
+
+    /// Returns for how long a subscriber may receive nothing although data is sent. What it loses in a longer time is not a loss
+    /// of its link: it was stopped, cut off, or had no key.
+    fn longest_silence(&self) -> Duration {
+        MAX_SILENCE + 4 * self.status_interval()
     }
 
     /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe. Echoes to

@@ -389,8 +389,8 @@ impl Members {
         known.is_none_or(|progress| progress.counts.is_new(count))
     }
 
-    /// Adds a subscriber. If it was here before, the progress that it reported still counts. What it has lost of the
-    /// datagrams before `sent`, it has lost because it was not there: it was away, or did not run when this publisher began.
+    /// Adds a subscriber. If it was here before, the progress that it reported still counts, and what it lost of the
+    /// datagrams before `sent`, it lost because it was away.
     pub(crate) fn join(
         &mut self,
         id: SubscriberId,
@@ -402,8 +402,8 @@ impl Members {
         let mut member = Member::new(address, now, Progress::default(), repairs);
         if let Some(departed) = self.departed.remove(&id) {
             (member.progress, member.former) = (departed.progress, departed.role);
+            member.mark.begin_at(sent);
         }
-        member.mark.begin_at(sent);
         let former = self.all.insert(id, Box::new(member));
         debug_assert!(former.is_none(), "a subscriber joins twice");
         debug_assert!(!self.departed.contains_key(&id), "a subscriber is present and departed");
