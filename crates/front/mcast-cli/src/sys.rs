@@ -262,6 +262,10 @@ mod capabilities {
     pub(crate) fn keep_capabilities(kept: &[Capability]) -> io::Result<()> {
         let kept: CapabilitySet = kept.iter().map(|capability| capability.set()).collect();
         let mut sets = capabilities(None)?;
+        // There is nothing to drop, and a sandbox may refuse the call. Without inheritable ones there are no ambient ones.
+        if kept.contains(sets.permitted | sets.effective) && sets.inheritable.is_empty() {
+            return Ok(());
+        }
         sets.effective &= kept;
         sets.permitted &= kept;
         sets.inheritable = CapabilitySet::empty();
