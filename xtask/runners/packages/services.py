@@ -49,7 +49,7 @@ UNITS = {
     "mcast-record@day": (f"{GROUP} -i eth0 --rotate 1h", NET_RAW, NET_RAW),
     "mcast-doctor@stream": (f"{GROUP} -i eth0 -W 200ms --every 200ms", EXAMINE, EXAMINE),
     "mcast-publish@prices": ("239.1.2.8:7000 -i eth0 --announce prices --log log", 0, 0),
-    "mcast-subscribe@peer": ("239.1.2.7:7000 -i eth0 --stay --resume position", 0, 0),
+    "mcast-subscribe@peer": ("239.1.2.7:7000 -i eth0 --stay --resume position --trust-pipe", 0, 0),
 }
 
 # Each unit with arguments for groups that no other service joins.
