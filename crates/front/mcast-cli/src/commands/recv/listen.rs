@@ -22,6 +22,8 @@ use crate::receiving::{SilentInterfaces, Tally};
 /// Buffers of a batch, each for the largest datagram.
 const BUFFERS: usize = 64;
 const BUFFER: usize = 65_536;
+/// The time between checks of the interfaces while nothing comes.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The state of `mcast recv`.
 pub(super) struct Listener<'a> {
@@ -37,6 +39,7 @@ pub(super) struct Listener<'a> {
     printer: Printer,
     executor: Option<Executor>,
     out: Output,
+    silent_interfaces: SilentInterfaces,
 }
 
 impl<'a> Listener<'a> {
@@ -66,12 +69,12 @@ impl<'a> Listener<'a> {
             interrupt,
             start,
             executor,
+            silent_interfaces: SilentInterfaces::default(),
         }
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
-        let mut silent_interfaces = SilentInterfaces::default();
-        silent_interfaces.warn(&self.input.memberships(), self.console);
+        self.silent_interfaces.warn(&self.input.memberships(), self.console);
         let end = self.listen();
         self.input.stop();
         let time = self.start.elapsed();
@@ -83,7 +86,7 @@ impl<'a> Listener<'a> {
         let is_interrupted = end?;
         printed?;
         self.summarize(time)?;
-        silent_interfaces.warn(&self.input.memberships(), self.console);
+        self.silent_interfaces.warn(&self.input.memberships(), self.console);
         if is_interrupted {
             return Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes));
         }
@@ -117,12 +120,18 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Receives available datagrams, or waits for one; returns 0 after the deadline.
+    /// Receives available datagrams, or waits for one; returns 0 after the deadline, or an interrupt. While nothing comes, it
+    /// looks whether the interfaces are still there.
     fn fill(&mut self, batch: &mut Batch) -> anyhow::Result<usize> {
-        if self.goal.is_past_deadline() {
-            return Ok(0);
+        while !self.goal.is_past_deadline() {
+            let wait = self.goal.time_left().map_or(CHECK_INTERVAL, |left| left.min(CHECK_INTERVAL));
+            let there = self.input.fill(batch, Some(wait), &mut self.out)?;
+            if there > 0 || self.interrupt.has_arrived() {
+                return Ok(there);
+            }
+            self.silent_interfaces.warn_regularly(|| self.input.memberships(), self.console);
         }
-        self.input.fill(batch, self.goal.time_left(), &mut self.out)
+        Ok(0)
     }
 
     /// Prints a datagram or runs the command for it; returns `false` if the command could not be started in time.
