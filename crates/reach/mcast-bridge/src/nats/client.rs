@@ -263,6 +263,7 @@ pub(super) const NO_STREAM: u64 = 10059;
 pub(super) const WRONG_LAST_ID: u64 = 10070;
 pub(super) const WRONG_LAST_SEQUENCE: u64 = 10071;
 pub(super) const REPEATED_ID: u64 = 10201;
+pub(super) const SEALED: u64 = 10109;
 /// A message, or its headers, of more than the stream allows.
 pub(super) const TOO_LARGE: u64 = 10054;
 pub(super) const HEADERS_TOO_LARGE: u64 = 10097;
@@ -343,7 +344,7 @@ pub(super) fn rejected(address: &str, text: &str) -> EngineError {
 
 pub(super) fn no_jetstream(address: &str) -> EngineError {
     let remedy = "start the server with JetStream (nats-server --jetstream); its log shows whether it was disabled, for \
-                  instance because the disk is full";
+                  instance because the disk is full; at a leaf node without JetStream, name the server that has it";
     EngineError::transient(format!("JetStream does not respond at {address}"), remedy)
 }
 
@@ -355,6 +356,9 @@ fn no_direct_get(address: &str, stream: &str) -> EngineError {
     )
 }
 
+/// What to do about a stream that cannot be changed.
+const OTHER: &str = "choose another one with ?stream=STREAM";
+
 /// The error for one that JetStream reports.
 pub(super) fn api(address: &str, cause: &ApiError) -> EngineError {
     const FULL: &str = "make room: raise the limits of the stream or of JetStream, or remove old messages with \
@@ -364,12 +368,13 @@ pub(super) fn api(address: &str, cause: &ApiError) -> EngineError {
         10023 | 10028 | 10047 | 10077 | 10122 => FULL,
         TOO_LARGE | HEADERS_TOO_LARGE => "raise the largest size of a message that the stream allows",
         10039 | 10076 => "enable JetStream for the account of this user",
+        SEALED => OTHER,
         // Other streams have this subject, or have their names in another form.
         10065 => "choose another stream with ?stream=STREAM: the subject belongs to one of another name",
         _ => "",
     };
     let kind = match cause.code {
-        10039 | TOO_LARGE | 10065 | 10076 | HEADERS_TOO_LARGE => EngineErrorKind::Permanent,
+        10039 | TOO_LARGE | 10065 | 10076 | HEADERS_TOO_LARGE | SEALED => EngineErrorKind::Permanent,
         _ => EngineErrorKind::Transient,
     };
     EngineError::new(format!("{address} replied: {} ({})", cause.description, cause.code), remedy, kind)
@@ -386,6 +391,34 @@ pub(super) fn other_subjects(stream: &str) -> EngineError {
     EngineError::permanent(
         format!("the stream \"{stream}\" does not have exactly one subject without wildcards"),
         remedy,
+    )
+}
+
+/// The error for a stream that stores messages under another subject than that which they were published with.
+pub(super) fn transformed(stream: &str) -> EngineError {
+    let what = format!("the stream \"{stream}\" stores messages under another subject (`subject_transform`)");
+    EngineError::permanent(what, "remove its transform, or choose another one with ?stream=STREAM")
+}
+
+/// The error for a stream that takes no more messages, which cannot be undone.
+pub(super) fn sealed(stream: &str) -> EngineError {
+    EngineError::permanent(format!("the stream \"{stream}\" is sealed"), OTHER)
+}
+
+/// The error for a stream that does not report what it stores.
+pub(super) fn no_acknowledgements(stream: &str) -> EngineError {
+    let remedy = format!("enable them: nats stream edit {stream} --ack");
+    EngineError::permanent(
+        format!("the stream \"{stream}\" does not acknowledge messages (`no_ack`)"),
+        &remedy,
+    )
+}
+
+/// The error for a subject that nobody takes messages of, although it is that of a stream.
+pub(super) fn unheard(address: &str, stream: &str, subject: &str) -> EngineError {
+    EngineError::transient(
+        format!("{address} does not deliver {subject} to the stream \"{stream}\""),
+        "check that the account of this user does not map the subject to another one (`mappings`)",
     )
 }
 

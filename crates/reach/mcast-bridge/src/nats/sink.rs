@@ -203,6 +203,7 @@ impl NatsSink {
             self.ready.push_back(Response::Appended);
             return Ok(());
         }
+        self.check_heard(&first)?;
         let tail = self.tail_behind()?;
         if let (Outcome::Unstorable, Some((position, size))) = (&first, batch.head) {
             // The limit is another than it was.
@@ -219,6 +220,17 @@ impl NatsSink {
         }
         self.refuse_behind(Response::Refused { tail }, tail);
         Ok(())
+    }
+
+    /// Returns an error if nobody took a message, although the stream was there all the time: it would be sent again without
+    /// end.
+    fn check_heard(&mut self, outcome: &Outcome) -> Result<(), EngineError> {
+        let known = self.stream.key;
+        let was_there = matches!(outcome, Outcome::Gone)
+            && self.stream.info()?.is_some()
+            && known.is_some_and(|known| self.stream.key == Some(known));
+        let Stream { client, name, subject, .. } = &self.stream;
+        if was_there { Err(client::unheard(client.address(), name, subject)) } else { Ok(()) }
     }
 
     /// Responds to the oldest batch, and refuses those that were sent behind it: they are executed.

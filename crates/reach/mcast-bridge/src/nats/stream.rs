@@ -66,6 +66,8 @@ pub(super) struct Stream {
     /// The largest message that it takes, headers included, if it has a limit of its own.
     largest: Option<usize>,
     retention: EngineRetention,
+    /// Why nothing can be appended to it.
+    unwritable: Option<EngineError>,
     settings: Settings,
 }
 
@@ -95,6 +97,7 @@ impl Stream {
             copies: 1,
             largest: None,
             retention,
+            unwritable: None,
             settings,
         })
     }
@@ -124,6 +127,7 @@ impl Stream {
         self.copies = copies(&settings);
         self.largest = settings["max_msg_size"].as_u64().and_then(|size| size.try_into().ok());
         self.retention = retention(&settings);
+        self.unwritable = unwritable(&self.name, &settings);
         // The server's own notes, which it adds again.
         if let Some(settings) = settings.as_object_mut() {
             settings.remove("metadata");
@@ -136,10 +140,14 @@ impl Stream {
         range.map(Some).ok_or_else(|| client::unexpected(self.client.address()))
     }
 
-    /// Creates the stream if it does not exist; returns the sequence of its last message.
+    /// Creates the stream if it does not exist; returns the sequence of its last message. It is an error if nothing can be
+    /// appended to it.
     pub(super) fn create(&mut self) -> Result<u64, EngineError> {
         if let Some((_, last)) = self.info()? {
-            return Ok(last);
+            return match &self.unwritable {
+                Some(error) => Err(error.clone()),
+                None => Ok(last),
+            };
         }
         let creation = self.settings.creation(&self.name);
         self.created(&creation)?;
@@ -248,10 +256,23 @@ fn copies(configuration: &Value) -> u64 {
     configuration["num_replicas"].as_u64().unwrap_or(1)
 }
 
+/// Returns why nothing can be appended to a stream with this configuration.
+fn unwritable(name: &str, configuration: &Value) -> Option<EngineError> {
+    if configuration["sealed"] == true {
+        return Some(client::sealed(name));
+    }
+    // A bridge would wait for them in vain, and not know what is stored.
+    (configuration["no_ack"] == true).then(|| client::no_acknowledgements(name))
+}
+
 /// Returns the subject of a stream with this configuration, if a bridge can use it.
 fn usable_subject(name: &str, configuration: &Value) -> Result<String, EngineError> {
     if copies(configuration) > 1 && configuration["allow_atomic"] != true {
         return Err(client::no_batches(name));
+    }
+    // Messages are stored under another subject, by which the last one would not be found.
+    if !configuration["subject_transform"].is_null() {
+        return Err(client::transformed(name));
     }
     match configuration["subjects"].as_array().map(Vec::as_slice) {
         Some([Value::String(subject)]) if !subject.contains(['*', '>']) => Ok(subject.clone()),
@@ -309,6 +330,9 @@ mod tests {
             let error = subject(&json!({ "subjects": subjects, "num_replicas": 1 })).unwrap_err();
             assert!(!error.is_transient() && error.what.contains("subject"), "{error:?}");
         }
+        let transform = json!({ "src": "a.b", "dest": "c.d" });
+        let error = subject(&json!({ "subjects": ["a.b"], "subject_transform": transform })).unwrap_err();
+        assert!(!error.is_transient() && error.what.contains("another subject"), "{error:?}");
         let error = subject(&json!({ "subjects": ["a.b"], "num_replicas": 3 })).unwrap_err();
         assert!(!error.is_transient() && error.remedy.unwrap().contains("allow_atomic"));
         let configuration = json!({ "subjects": ["a.b"], "num_replicas": 3, "allow_atomic": true });

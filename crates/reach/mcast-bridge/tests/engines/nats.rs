@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mcast_bridge::SinkConnector;
 use mcast_bridge::nats::{NatsConnector, NatsSource, NatsTarget};
 use mcast_lab::{Host, Lab};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::certificates::Certificates;
@@ -47,6 +47,16 @@ impl Nats {
             Some(certificates) => target.tls(certificates.proving()).unwrap(),
             None => target,
         }
+    }
+
+    /// Creates the stream with these settings besides its own.
+    fn create(&self, settings: Value) {
+        let mut all = json!({ "name": "prices", "subjects": ["mcast.prices"], "storage": "file" });
+        if let (Some(all), Value::Object(settings)) = (all.as_object_mut(), settings) {
+            all.extend(settings);
+        }
+        let created = self.server.request(&json!(["api", "STREAM.CREATE.prices", all]));
+        assert!(created["config"].is_object(), "{created}");
     }
 
     fn connector(&self, url: &str) -> NatsConnector {
@@ -202,6 +212,47 @@ fn what_can_not_be_used_is_an_error_with_a_remedy() {
     let refused = call(&mut *sink, &batch(None, vec![message(1, 0, &vec![b'x'; 1 << 20])]));
     let Response::Unstorable(refused) = refused else { panic!("{refused:?}") };
     assert!(refused.most == Some(1 << 20) && refused.remedy.contains("max_payload"), "{refused:?}");
+}
+
+#[test]
+fn streams_that_report_nothing_or_take_nothing_are_an_error_that_does_not_pass() {
+    let Some(nats) = Nats::start() else { return };
+    let subject_transform = json!({ "src": "mcast.prices", "dest": "others.prices" });
+    let cases = [
+        (json!({ "no_ack": true }), "--ack"),
+        (json!({ "subject_transform": subject_transform }), "transform"),
+    ];
+    for (settings, remedy) in cases {
+        nats.create(settings);
+        let error = nats.connect().err().unwrap();
+        assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains(remedy), "{error:?}");
+        nats.delete_stream();
+    }
+}
+
+#[test]
+fn a_sealed_stream_is_read_but_not_appended_to() {
+    let Some(nats) = Nats::start() else { return };
+    let mut sink = nats.sink();
+    append(&mut *sink, None, vec![message(1, 0, b"a")]);
+    nats.server.request(&json!(["edit", { "sealed": true, "discard": "new" }]));
+    sink.send(&batch(Some(position(1, 0)), vec![message(1, 1, b"b")])).unwrap();
+    for error in [sink.receive().unwrap_err(), nats.connect().err().unwrap()] {
+        assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("?stream="), "{error:?}");
+    }
+    assert_eq!(nats.source().last().unwrap(), Some(message(1, 0, b"a")));
+}
+
+#[test]
+fn a_subject_that_the_account_maps_to_another_is_an_error_that_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nats.conf");
+    std::fs::write(&file, "mappings: { \"mcast.prices\": \"others.prices\" }").unwrap();
+    let Some(nats) = Nats::with(&["--config", file.to_str().unwrap()], "") else { return };
+    let mut sink = nats.sink();
+    sink.send(&batch(None, vec![message(1, 0, b"a")])).unwrap();
+    let error = sink.receive().unwrap_err();
+    assert!(error.is_transient() && error.remedy.as_ref().unwrap().contains("mappings"), "{error:?}");
 }
 
 #[test]
