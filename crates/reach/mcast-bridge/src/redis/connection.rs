@@ -184,6 +184,21 @@ pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
         (Some("MISCONF"), _) => {
             ("make room on the disk of the server; its log shows what it cannot write", Transient)
         }
+        (Some("NOREPLICAS"), _) => {
+            ("start the replicas, or lower `min-replicas-to-write` of the server", Transient)
+        }
+        (Some("DENIED"), _) => (
+            "set a password on the server (`requirepass`) and name it with --password-file, or set `protected-mode no`",
+            Permanent,
+        ),
+        (Some("ERR"), _) if detail.is_some_and(is_unknown_command) => (
+            "use a Redis of 5.0 or later that has all its commands (`rename-command` and proxies remove some); of a sentinel, \
+             write redis+sentinel://HOST/PRIMARY",
+            Permanent,
+        ),
+        (Some("ERR"), _) if detail.is_some_and(|detail| detail.contains("max number of clients")) => {
+            ("raise `maxclients` of the server", Transient)
+        }
         (Some("OOM"), _) => ("raise `maxmemory` of the server, or shorten the stream with XTRIM", Transient),
         (_, ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::CrossSlot)) => (
             "the slot of the key is at another server: if this is a cluster, write redis+cluster://HOST",
@@ -202,6 +217,12 @@ pub(super) fn engine_error(address: &str, error: &RedisError) -> EngineError {
         None => format!("{address}: {error}"),
     };
     EngineError::new(what, remedy, kind)
+}
+
+/// Whether a server replied that it does not have a command. Words in it are those of the server, or of a proxy.
+fn is_unknown_command(detail: &str) -> bool {
+    let start = detail.get(..32).unwrap_or(detail).to_ascii_lowercase();
+    ["unknown command", "unsupported command"].iter().any(|what| start.starts_with(what))
 }
 
 /// Returns an error that a server replied, without what only the author of the script understands.

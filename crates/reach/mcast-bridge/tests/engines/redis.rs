@@ -226,6 +226,37 @@ fn a_wrong_password_does_not_pass_and_a_full_memory_does() {
 }
 
 #[test]
+fn a_server_without_a_command_is_an_error_that_does_not_pass() {
+    for command in ["SCRIPT", "EVALSHA", "WATCH", "XADD"] {
+        let Some(redis) = Redis::with(&["--rename-command", command, ""]) else { return };
+        let error = redis
+            .target()
+            .connect()
+            .and_then(|mut sink| {
+                sink.send(&batch(None, vec![message(1, 0, b"a")]))?;
+                sink.receive()
+            })
+            .unwrap_err();
+        let remedy = error.remedy.as_ref().expect("a remedy");
+        assert!(!error.is_transient() && remedy.contains("rename-command"), "{command}: {error:?}");
+    }
+}
+
+#[test]
+fn a_server_without_its_replicas_is_an_error_that_passes() {
+    let Some(redis) = Redis::with(&["--min-replicas-to-write", "1"]) else { return };
+    let mut sink = redis.target().connect();
+    let mut append = || {
+        let sink = sink.as_mut().map_err(|error| error.clone())?;
+        sink.send(&batch(None, vec![message(1, 0, b"a")]))?;
+        sink.receive()
+    };
+    let error = append().unwrap_err();
+    let remedy = error.remedy.as_ref().expect("a remedy");
+    assert!(error.is_transient() && remedy.contains("min-replicas-to-write"), "{error:?}");
+}
+
+#[test]
 fn batches_are_appended_while_entries_are_removed() {
     let Some(redis) = Redis::start() else { return };
     let (mut sink, mut refused) = (redis.sink(), 0);
