@@ -27,7 +27,7 @@
 //! the processes that have each socket open, `joined::socket_options` the options of their UDP sockets, and `joined::change`
 //! changes one of them.
 //! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits for
-//! descriptors. `namespace` (Linux) runs functions in other network namespaces. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers
+//! descriptors. `namespace` (Linux) runs functions in other network namespaces. `link` (Linux) sends frames on an interface. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers
 //! (GSO) by sockets of the standard library. [`process`] ends processes and groups of them, and raises the limit on
 //! descriptors. `rights` (Linux) drops capabilities in all threads. `interrupts` (Unix) notes SIGINT and SIGTERM. [`service`] reports to the service manager. `console` (Windows) catches Ctrl-C. [`wire`] takes the datagrams of groups off an interface (Linux). `bpf` (Linux) loads BPF
 //! programs and reads the kernel's type information. `xtables` (Linux) reads the tables of the old `iptables`.

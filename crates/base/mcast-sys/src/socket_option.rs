@@ -74,6 +74,21 @@ pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// Returns a request about an interface that has only its name.
+#[cfg(target_os = "linux")]
+pub(crate) fn ifreq(interface: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: all zeroes is a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    // The last byte stays zero.
+    if interface.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    Ok(request)
+}
+
 #[cfg(target_os = "linux")]
 pub(crate) mod packet_socket {
     //! What all packet sockets share (`packet(7)`).
@@ -130,11 +145,10 @@ pub(crate) mod ethtool {
     //! Requests about the driver of an interface (`SIOCETHTOOL`), in the calling thread's network namespace.
 
     use std::io;
-    use std::mem;
     use std::os::fd::{AsRawFd, OwnedFd};
     use std::ptr;
 
-    use crate::socket_option::{self, check};
+    use crate::socket_option::{self, check, ifreq};
 
     /// Opens a socket that requests can be made with.
     pub(crate) fn open() -> io::Result<OwnedFd> {
@@ -143,14 +157,7 @@ pub(crate) mod ethtool {
 
     /// Makes a request. `words` must be as long as its command, the first word, requires.
     pub(crate) fn request(socket: &OwnedFd, interface: &str, words: &mut [u32]) -> io::Result<()> {
-        // SAFETY: all zeroes is a valid `ifreq`.
-        let mut ioctl: libc::ifreq = unsafe { mem::zeroed() };
-        if interface.len() >= ioctl.ifr_name.len() {
-            return Err(io::Error::from_raw_os_error(libc::ENODEV));
-        }
-        for (to, from) in ioctl.ifr_name.iter_mut().zip(interface.bytes()) {
-            *to = from as libc::c_char;
-        }
+        let mut ioctl = ifreq(interface)?;
         ioctl.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
         // SAFETY: the words are as many as their command requires, and outlive the call.
         check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, ptr::from_mut(&mut ioctl)) })

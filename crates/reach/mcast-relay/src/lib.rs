@@ -14,6 +14,7 @@
 //! | `demand` | what hosts downstream have joined (RFC 4605) |
 //! | `arrival` | datagrams that arrive, also through several tunnels |
 //! | `mdns` | mDNS by service, without conflicts of names |
+//! | `neighbors` | with the feature `driver`: when the addresses of a leg are announced to the hosts on its link |
 //! | `http` | with the feature `http`: groups for HTTP clients |
 //! | [`amt`] | Automatic Multicast Tunneling: gateway and relay |
 //! | [`driver`] | with the feature `driver`, on Linux: the sockets, interfaces and namespaces |
@@ -44,6 +45,8 @@ mod guard;
 #[cfg(feature = "http")]
 pub mod http;
 mod mdns;
+#[cfg(all(feature = "driver", target_os = "linux"))]
+mod neighbors;
 mod paths;
 mod peers;
 mod relay;

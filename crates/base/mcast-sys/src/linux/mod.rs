@@ -8,6 +8,8 @@ pub mod bpf;
 pub mod bridge;
 pub mod interface;
 pub mod joined;
+#[cfg(target_os = "linux")]
+pub mod link;
 pub mod namespace;
 pub mod netlink;
 pub mod poller;

@@ -16,6 +16,7 @@ mod kept_sources;
 mod kubernetes;
 mod loops;
 mod namespaces;
+mod neighbors;
 mod network;
 mod operating;
 mod playlists;

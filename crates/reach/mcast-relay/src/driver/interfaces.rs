@@ -122,6 +122,8 @@ impl Driver {
                 (Some(found), Some(open)) if found.index == open.index => {
                     if found.addresses != open.addresses {
                         self.update_leg(id, found)?;
+                    } else if found.hardware_address != open.hardware_address {
+                        self.note_addresses(id, found);
                     }
                 }
                 (Some(found), _) => {
@@ -166,12 +168,22 @@ impl Driver {
         self.report_up(id)
     }
 
+    /// Takes another hardware address, which hosts on the link of the leg have to learn.
+    fn note_addresses(&mut self, id: LegId, interface: &Interface) {
+        let now = self.now();
+        let Some(open) = &mut self.legs[usize::from(id.0)].open else { return };
+        open.interface = interface.clone();
+        open.note_addresses(now);
+    }
+
     fn report_up(&mut self, id: LegId) -> Result<(), DriverError> {
-        let open = self.legs[usize::from(id.0)].open.as_ref();
-        let addresses = open.map(OpenLeg::addresses).unwrap_or_default();
-        let subnets = open.map(OpenLeg::subnets).unwrap_or_default();
+        let now = self.now();
+        let mut open = self.legs[usize::from(id.0)].open.as_mut();
+        open.iter_mut().for_each(|open| open.note_addresses(now));
+        let addresses = open.as_deref().map(OpenLeg::addresses).unwrap_or_default();
+        let subnets = open.as_deref().map(OpenLeg::subnets).unwrap_or_default();
         self.relay.set_subnets(id, &subnets);
-        self.relay.handle_leg_up(self.now(), id, &addresses);
+        self.relay.handle_leg_up(now, id, &addresses);
         self.events.push_back(DriverEvent::LegUp { leg: id, addresses });
         self.http.rules_changed();
         // An address may have made a family usable.

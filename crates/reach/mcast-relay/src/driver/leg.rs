@@ -8,8 +8,8 @@ use std::time::Duration;
 use mcast::{Interface, InterfaceIndex, Membership, Wire};
 use mcast_capture::{Capture, CaptureOptions, Filter, InterfaceQuerier};
 use mcast_group::{Family, Group, GroupAddr, InterfaceSelector, SourceFilter};
-use mcast_packet::Transport;
 use mcast_packet::gmp::querier::{ClockTime, QuerierSettings};
+use mcast_packet::{MacAddress, Transport};
 use mcast_sys::SendRequest;
 use mcast_sys::joined::{TableEntry, table};
 use mcast_sys::socket::Socket;
@@ -20,6 +20,7 @@ use super::namespace::LegNamespace;
 use super::path::unspecified;
 use super::{Driver, DriverError};
 use crate::http::HttpDemand;
+use crate::neighbors::NeighborNotices;
 use crate::{
     ANNOUNCEMENT_GROUPS, ANNOUNCEMENT_PORT, Leg, LegId, Namespace, Relay, Rule, RuleTarget, Selection, Subnet,
 };
@@ -80,6 +81,7 @@ pub(super) struct OpenLeg {
     pub(super) gathering: Gathering,
     pub(super) broadcasts: Vec<Socket>,
     announcers: Vec<(Family, Socket)>,
+    pub(super) notices: NeighborNotices,
     pub(super) members: Option<MemberListener>,
 }
 
@@ -141,6 +143,7 @@ impl OpenLeg {
                 gathering: Gathering::default(),
                 broadcasts: open_broadcasts(id, interface, relay)?,
                 announcers,
+                notices: NeighborNotices::default(),
                 members: None,
             })
         })?
@@ -162,6 +165,12 @@ impl OpenLeg {
     /// Returns its addresses that can be used.
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         usable_addresses(&self.interface)
+    }
+
+    /// Notes the addresses and the hardware address that the interface has by now, for the hosts on its link.
+    pub(super) fn note_addresses(&mut self, now: ClockTime) {
+        let mac = self.interface.hardware_address.map(|address| MacAddress(address.0));
+        self.notices.handle_interface(now, mac, usable_addresses(&self.interface));
     }
 
     /// Returns the subnets of its addresses.

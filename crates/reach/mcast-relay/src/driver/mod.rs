@@ -12,6 +12,7 @@ mod interfaces;
 mod joins;
 mod leg;
 mod namespace;
+mod neighbors;
 mod outputs;
 mod path;
 mod receive;
@@ -115,6 +116,8 @@ pub struct Driver {
     is_starting: bool,
     /// Whether it only finds out what it would do: then it sends no copies.
     is_checking: bool,
+    /// Whether it has reported that it does not announce addresses to neighbors.
+    has_reported_unannounced: bool,
     /// Whether the rules have been replaced, and nothing else has been done about that.
     has_new_rules: bool,
     batches: Option<Batches>,
@@ -169,6 +172,7 @@ impl Driver {
             wire: options.wire,
             is_starting: true,
             is_checking: options.only_checks,
+            has_reported_unannounced: false,
             has_new_rules: false,
             batches: Some(Batches::new()),
             buffer: vec![0; DATAGRAM_BYTES],
@@ -371,6 +375,7 @@ impl Driver {
             }
         }
         self.receive_gathered(now)?;
+        self.announce_addresses();
         if now >= self.next_namespace_check {
             self.check_namespaces()?;
             self.listen_for_clients()?;
@@ -386,9 +391,11 @@ impl Driver {
         let members = self.legs.iter().filter_map(|leg| leg.open.as_ref()?.members.as_ref());
         let queries = members.filter_map(leg::MemberListener::deadline);
         let gathered = self.legs.iter().filter_map(|leg| leg.open.as_ref()?.gathering.deadline());
+        let notices = self.legs.iter().filter_map(|leg| leg.open.as_ref()?.notices.poll_timeout());
         let loops = self.loops.iter().map(|_| self.now() + interfaces::POLL_INTERVAL);
         let machines = [self.relay.poll_timeout(), self.amt_deadline(), self.tunnels.deadline()];
-        let deadlines = queries.chain(gathered).chain(loops).chain(machines.into_iter().flatten());
+        let deadlines =
+            queries.chain(gathered).chain(notices).chain(loops).chain(machines.into_iter().flatten());
         deadlines.fold(self.next_namespace_check.min(self.next_member_check), ClockTime::min)
     }
 
