@@ -40,7 +40,7 @@ pub(crate) fn subscriber_event(span: &Span, event: &SubscriberEvent) {
 pub(crate) fn publisher_event(span: &Span, event: &PublisherEvent) {
     use PublisherEvent::{
         InternalError, NameShared, QuorumLost, SubscriberEvicted, SubscriberFailed, SubscriberIncomplete,
-        SubscriberRefused, SubscriberSilent, Unacknowledged, Unrecoverable,
+        SubscriberRefused, SubscriberSilent, Superseded, Unacknowledged, Unrecoverable,
     };
     let details = Described(event);
     match event {
@@ -52,6 +52,7 @@ pub(crate) fn publisher_event(span: &Span, event: &PublisherEvent) {
         | SubscriberIncomplete { .. }
         | SubscriberRefused(..)
         | SubscriberSilent(_)
+        | Superseded(_)
         | Unacknowledged { .. }
         | Unrecoverable(..) => trace_event!(span, WARN, "event", details = details),
         _ => trace_event!(span, INFO, "event", details = details),

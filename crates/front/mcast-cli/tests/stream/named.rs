@@ -134,3 +134,27 @@ fn a_takeover_reports_possible_losses_only_to_earlier_subscribers() {
     let ended = late.end().succeeded();
     assert_eq!(ended.text(), "b\n");
 }
+
+/// The subscriber tells it: otherwise it would only see that nobody is there any more.
+#[test]
+fn a_superseded_publisher_is_told_so() {
+    let lan = Lan::new();
+    let first = ["publish", "-i", "eth0", GROUP, "--name", "prices", "--wait-for", "1"];
+    let following = subscriber(&lan.b, &[GROUP, "--name", "prices"]);
+    let mut superseded = program(&lan.a, MCAST, &first, true);
+    superseded.child.stdin.as_mut().unwrap().write_all(b"a\n").unwrap();
+    following.stdout.wait_for("a\n");
+
+    let publishing = start(&lan.c, &["publish", "-i", "eth0", GROUP, "--name", "prices", "--wait-for", "1", "b"]);
+    superseded.stderr.wait_for("superseded: another publisher of this stream was started later");
+    publishing.end().succeeded();
+    assert_eq!(following.end().text(), "a\nb\n");
+    let mut input = superseded.child.stdin.take().unwrap();
+    input.write_all(b"c\n").unwrap();
+    drop(input);
+    let ended = superseded.end();
+    assert_eq!(ended.stderr.matches("superseded").count(), 1, "{ended:?}");
+    assert!(!ended.stderr.contains("gone silent"), "{ended:?}");
+    // Nobody has the last message.
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+}

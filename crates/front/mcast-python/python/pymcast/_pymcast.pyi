@@ -1174,7 +1174,7 @@ class PublisherEvent:
     """An event of a publisher; str() describes it."""
     @property
     def kind(self) -> str:
-        """"joined", "left", "failed" (left because of an error), "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
+        """"joined", "left", "failed" (left because of an error), "superseded" (it follows another publisher of the stream; reported once), "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
         "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
         left the retransmission buffer), "slowed" (it lost datagrams, so the rate was lowered to `count` bytes per second),
         "limited" (its path limits the automatic rate, to `count` bytes per second at present),

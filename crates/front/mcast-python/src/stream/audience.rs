@@ -13,7 +13,7 @@ use crate::error::value_error;
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PublisherEvent {
-    /// "joined", "left", "failed" (left because of an error), "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
+    /// "joined", "left", "failed" (left because of an error), "superseded" (it follows another publisher of the stream; reported once), "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
     /// "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
     /// left the retransmission buffer), "slowed" (it lost datagrams, so the rate was lowered to `count` bytes per second),
     /// "limited" (its path limits the automatic rate, to `count` bytes per second at present),
@@ -63,6 +63,7 @@ impl From<Event> for PublisherEvent {
             }
             Event::Limited { subscriber, rate } => Self { count: Some(rate), ..about("limited", subscriber) },
             Event::Recovered => Self { kind: "recovered", subscriber: None, address: None, count: None },
+            Event::Superseded(subscriber) => about("superseded", subscriber),
             Event::NameShared { first, .. } => about("name-shared", first),
             Event::QuorumLost => Self { kind: "quorum-lost", subscriber: None, address: None, count: None },
             Event::QuorumPresent => {

@@ -77,6 +77,9 @@ pub enum PublisherEvent {
         /// The rate in bytes per second.
         rate: u64,
     },
+    /// A subscriber has left because it follows another publisher of the same stream, which is heard at the same time: it was
+    /// started later, or this one was silent. Subscribers that do the same are not reported until another one joins.
+    Superseded(SubscriberId),
     /// A subscriber has left because of an error.
     SubscriberFailed(SubscriberId),
     /// The publisher is back at its configured rate.

@@ -269,6 +269,7 @@ impl PublisherMachine {
         }
         if before == Role::Unknown && role == Role::Awaited {
             self.events.push(PublisherEvent::SubscriberJoined(id, from));
+            self.is_superseded = false;
         }
         // One that requests no repairs expects losses.
         if progress.is_incomplete() && !was_incomplete && role != Role::BestEffort {
@@ -290,6 +291,9 @@ impl PublisherMachine {
             } else if role != Role::BestEffort {
                 // One that requests no repairs was not reported as joined.
                 self.events.push(PublisherEvent::SubscriberLeft(id));
+            }
+            if status.flags & Status::SUPERSEDED != 0 && !core::mem::replace(&mut self.is_superseded, true) {
+                self.events.push(PublisherEvent::Superseded(id));
             }
         } else if self.closed && progress.end == End::Delivered {
             // The subscriber repeats this status until the reset arrives.

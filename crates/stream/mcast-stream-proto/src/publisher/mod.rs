@@ -100,6 +100,8 @@ pub struct PublisherMachine {
     data_resumed_at: ClockTime,
     /// The rate in the last [`PublisherEvent::Slowed`], until the publisher has recovered.
     slowed_to: Option<u64>,
+    /// Whether a [`PublisherEvent::Superseded`] was reported, and no subscriber has joined since.
+    is_superseded: bool,
     heartbeats: HeartbeatSchedule,
     directory: RepairerDirectory,
     round_trip: Duration,
@@ -154,6 +156,7 @@ impl PublisherMachine {
             data_sent_at: now,
             data_resumed_at: now,
             slowed_to: None,
+            is_superseded: false,
             heartbeats: HeartbeatSchedule::new(now, config.idle_interval),
             directory: RepairerDirectory::new(config.seed, now),
             round_trip: config.round_trip.clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),

@@ -222,6 +222,16 @@ impl SubscriberMachine {
         }
     }
 
+    /// Tells a publisher that is still heard, and whose stream has no end yet, that a successor at another address is followed:
+    /// it would only see its subscribers fall silent, one after the other.
+    pub(super) fn leave_superseded(&mut self, now: ClockTime, successor: SocketAddr) {
+        let is_other = self.publisher.get().is_some_and(|publisher| publisher != successor);
+        let is_live = self.followed.end.is_none() && !self.followed.liveness.is_silent();
+        if is_other && is_live && !self.sends_nothing() && self.publisher.is_proven() {
+            self.status(now, Status::LEAVING | Status::SUPERSEDED | self.flags());
+        }
+    }
+
     /// Gives the publisher more time if this process did not run: what it sent meanwhile is not read yet. A publisher that is called
     /// silent could lose its subscriber to a rival.
     fn extend_patience(&mut self, now: ClockTime) {

@@ -372,6 +372,7 @@ impl SubscriberMachine {
         let Successor { identity, heartbeat, from, .. } = successor;
         self.incarnations.clear_successor();
         let former = self.incarnations.current()?;
+        self.leave_superseded(now, from);
         // A subscriber of the old incarnation gets all of the new one.
         let start = if self.config.start == Start::Snapshot { Start::Snapshot } else { Start::Oldest };
         self.follow(now, identity, heartbeat, from, start);
@@ -390,6 +391,7 @@ impl SubscriberMachine {
         let Successor { identity, heartbeat, from: publisher, .. } = successor;
         let former = self.incarnations.current()?;
         self.incarnations.clear_successor();
+        self.leave_superseded(now, publisher);
         self.remember_current_incarnation();
         self.incarnations.follow(identity);
         self.incarnations.record_control(identity.count, identity.salt);

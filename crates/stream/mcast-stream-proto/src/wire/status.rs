@@ -27,7 +27,7 @@ pub struct Status {
     /// [`JOINING`](Self::JOINING), [`LEAVING`](Self::LEAVING), [`PASSIVE`](Self::PASSIVE), [`ENDED`](Self::ENDED),
     /// [`CATCHING_UP`](Self::CATCHING_UP), [`DELIVERED`](Self::DELIVERED), [`REPAIRS`](Self::REPAIRS),
     /// [`READING`](Self::READING), [`FAILED`](Self::FAILED),
-    /// [`UNKNOWN_LOSS`](Self::UNKNOWN_LOSS).
+    /// [`UNKNOWN_LOSS`](Self::UNKNOWN_LOSS), [`SUPERSEDED`](Self::SUPERSEDED).
     pub flags: u32,
     /// The token of the last echo.
     pub token: AddressToken,
@@ -76,6 +76,9 @@ impl Status {
 
     /// The subscriber has reported to its application that an unknown number of messages of the incarnation is lost.
     pub const UNKNOWN_LOSS: u32 = 512;
+
+    /// The subscriber leaves because it follows another publisher of the same stream.
+    pub const SUPERSEDED: u32 = 1024;
 
     /// Reads a body.
     ///

@@ -448,6 +448,7 @@ fn status_names(flags: u32) -> impl Iterator<Item = &'static str> {
         (Status::READING, "reading a history"),
         (Status::FAILED, "because of an error"),
         (Status::UNKNOWN_LOSS, "unknown loss"),
+        (Status::SUPERSEDED, "for another publisher"),
     ];
     names.into_iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| name)
 }

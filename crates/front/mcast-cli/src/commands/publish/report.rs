@@ -41,6 +41,11 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, lines: &LogLi
         PublisherEvent::SubscriberFailed(subscriber) => {
             lines.warn(format_args!("subscriber {} left because of an error", name(subscriber)));
         }
+        PublisherEvent::Superseded(subscriber) => lines.warn(format_args!(
+            "superseded: another publisher of this stream was started later, and subscriber {} follows it, without any message \
+             that this one still publishes; stop one of the two, or publish under another --name",
+            name(subscriber)
+        )),
         PublisherEvent::SubscriberSilent(subscriber) => {
             lines.warn(format_args!("subscriber {} has gone silent", name(subscriber)));
         }
@@ -103,6 +108,7 @@ const fn subscriber_of(event: &PublisherEvent) -> Option<SubscriberId> {
         PublisherEvent::SubscriberJoined(subscriber, _)
         | PublisherEvent::SubscriberLeft(subscriber)
         | PublisherEvent::SubscriberFailed(subscriber)
+        | PublisherEvent::Superseded(subscriber)
         | PublisherEvent::SubscriberSilent(subscriber)
         | PublisherEvent::SubscriberEvicted(subscriber, _)
         | PublisherEvent::SubscriberReturned(subscriber)

@@ -70,6 +70,9 @@ pub(super) fn print_publisher(event: &PublisherEvent, lines: &LogLines<'_>) {
             "evicted subscriber {subscriber}: too slow, {} behind (--evict-after allows more time)",
             count_of(missing, "datagram")
         )),
+        PublisherEvent::Superseded(subscriber) => lines.warn(format_args!(
+            "superseded: another bridge, or a publisher of the same name, was started later, and subscriber {subscriber} follows it"
+        )),
         PublisherEvent::Unrecoverable(subscriber, first, end) => lines.warn(format_args!(
             "subscriber {subscriber} missed {} that have left the retransmission buffer (--history enlarges it)",
             count_of(end.ahead_of(first), "datagram")
