@@ -341,6 +341,9 @@ impl Feed {
             first_new: base + next.0,
         });
         self.unsent.begin(base + next.0);
+        if let Some(unopened) = tail.unopened {
+            self.unsent.give_up(base + unopened.first.0..base + unopened.end.0);
+        }
         self.check_retention();
     }
 

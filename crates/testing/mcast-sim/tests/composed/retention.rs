@@ -2,6 +2,7 @@
 //! that blocks, settled.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use mcast_log::{Files, LogReader};
@@ -46,6 +47,11 @@ impl Unsent {
     /// A process begins with this message.
     pub(crate) fn begin(&mut self, next: u64) {
         self.recalled = Some(next);
+    }
+
+    /// No process can open these messages any more, because their secret was removed: the publisher reports them.
+    pub(crate) fn give_up(&mut self, unopened: Range<u64>) {
+        self.messages.retain(|number| !unopened.contains(number));
     }
 
     /// The subscribers of the former process have had time to request what was recalled.
