@@ -23,6 +23,7 @@ use rdkafka::{ClientConfig, ClientContext, Message};
 use super::target::{KafkaTarget, Login};
 use crate::engine::{EngineError, EngineErrorKind};
 use crate::limits::{EngineRetention, RecordRefusal, RetentionRule};
+use crate::server::ServerAddress;
 use crate::tls::TlsOptions;
 
 /// How long to wait for a connection or a response. A broker that stands still for longer is connected to again.
@@ -176,6 +177,8 @@ pub(super) fn producer(
     let mut config = config(target)?;
     let timeout = TIMEOUT.as_millis().to_string();
     config.set("message.timeout.ms", &timeout).set("message.max.bytes", "1000000000");
+    // They end before the time does, so that an error names its cause, such as copies that are missing: after 7.5 s.
+    config.set("retries", "10").set("retry.backoff.ms", "100").set("retry.backoff.max.ms", "1000");
     for (name, value) in settings {
         config.set(*name, *value);
     }
@@ -266,7 +269,15 @@ pub(super) fn is_transient(cause: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     let transient =
         [Code::BrokerTransportFailure, Code::AllBrokersDown, Code::Resolve, Code::OperationTimedOut];
-    cause.rdkafka_error_code().is_some_and(|code| transient.contains(&code))
+    code_of(cause).is_some_and(|code| transient.contains(&code))
+}
+
+/// Returns the code of an error, also of administration, which the client leaves out.
+fn code_of(cause: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match cause {
+        KafkaError::AdminOp(code) => Some(*code),
+        cause => cause.rdkafka_error_code(),
+    }
 }
 
 /// Creates a topic of one partition unless it exists, and waits until it does.
@@ -286,8 +297,11 @@ pub(super) fn create_topic(
         settings.iter().fold(NewTopic::new(topic, 1, TopicReplication::Fixed(-1)), |new, (name, value)| {
             new.set(name, value)
         });
-    let created = wait(admin.create_topics(&[new], &AdminOptions::new().operation_timeout(Some(TIMEOUT))));
-    let results = created.map_err(|cause| request(&target.address(), &cause))?;
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
+    let created = wait(admin.create_topics(&[new], &options));
+    let results = created.map_err(|cause| {
+        unreachable(target, topic, &cause).unwrap_or_else(|| request(&target.address(), &cause))
+    })?;
     for result in results {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -313,11 +327,12 @@ fn settings(
         config(target)?.create().map_err(|cause| client(&cause))?;
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
     let described = wait(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options));
-    let code = |cause: &KafkaError| cause.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
     Ok(match described {
-        // An older broker, or another one that is compatible, may not know the request.
-        Err(cause) if is_transient(&cause) => return Err(request(&target.address(), &cause)),
-        Err(cause) => Err(code(&cause)),
+        Err(cause) => match unreachable(target, topic, &cause) {
+            Some(error) => return Err(error),
+            // An older broker, or another one that is compatible, may not know the request.
+            None => Err(code_of(&cause).unwrap_or(RDKafkaErrorCode::Unknown)),
+        },
         Ok(mut found) => found.pop().unwrap_or(Err(RDKafkaErrorCode::Unknown)),
     })
 }
@@ -464,23 +479,54 @@ fn no_password() -> EngineError {
 pub(super) fn reported(address: &str, code: RDKafkaErrorCode, reason: &str) -> EngineError {
     use RDKafkaErrorCode as Code;
     let (remedy, kind) = remedy(code);
-    let what = match code {
+    let named = named_broker(reason).filter(|named| !address.split(',').any(|known| known == *named));
+    let (what, remedy) = match code {
         Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
             // How often and when it happened follows in parentheses.
-            format!("{address} cannot be reached: {}", reason.split(" (after ").next().unwrap_or(reason))
+            let reason = reason.split(" (after ").next().unwrap_or(reason);
+            let remedy = if named.is_some() { ADVERTISED } else { remedy };
+            (format!("{address} cannot be reached: {reason}"), remedy)
         }
-        _ => format!("{address} replied: {reason}"),
+        _ => (format!("{address} replied: {reason}"), remedy),
     };
     EngineError::new(what, remedy, kind)
 }
 
+/// Returns the error for a broker that the cluster refers to and that cannot be reached, if that is why a request of
+/// administration failed: a client for those reports no reasons.
+fn unreachable(target: &KafkaTarget, topic: &str, cause: &KafkaError) -> Option<EngineError> {
+    if !is_transient(cause) {
+        return None;
+    }
+    // A client that knows the brokers no longer asks those in the URL.
+    let consumer = consumer(target, SLICE).ok()?;
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT / 2).ok()?;
+    metadata.brokers().iter().find_map(|broker| {
+        let named =
+            ServerAddress { host: broker.host().to_owned(), port: u16::try_from(broker.port()).ok()? };
+        let cause = named.connect(None, SLICE).err()?;
+        Some(advertised(&target.address(), &named.to_string(), &cause.to_string()))
+    })
+}
+
+/// What to do about a broker that gives itself a name which is not in the URL.
+const ADVERTISED: &str = "check that the broker runs, and that this host can resolve and reach the name that the broker gives \
+                          itself (`advertised.listeners`)";
+
+fn advertised(address: &str, name: &str, cause: &str) -> EngineError {
+    let what = format!("{address} refers to the broker {name}, which cannot be reached: {cause}");
+    EngineError::transient(what, ADVERTISED)
+}
+
+/// Returns the broker that a reason names, which begins with `[PROTOCOL://]HOST:PORT/ID: `.
+fn named_broker(reason: &str) -> Option<&str> {
+    let (name, _) = reason.split_once(": ")?.0.rsplit_once('/')?;
+    Some(name.rsplit_once("://").map_or(name, |(_, name)| name))
+}
+
 /// The error for a request that failed.
 pub(super) fn request(address: &str, cause: &KafkaError) -> EngineError {
-    let code = match cause {
-        KafkaError::Transaction(cause) => Some(cause.code()),
-        cause => cause.rdkafka_error_code(),
-    };
-    match code {
+    match code_of(cause) {
         Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => silent(address),
         Some(code) => {
             let reason = match cause {
@@ -514,7 +560,17 @@ pub(super) fn creation(name: &str, code: RDKafkaErrorCode) -> EngineError {
     let what = format!("the topic \"{name}\" does not exist and cannot be created: {code}");
     let remedy =
         format!("create it with one partition: kafka-topics.sh --create --topic {name} --partitions 1");
-    EngineError::permanent(what, &remedy)
+    // A cluster that starts or whose controller moves, which may last some seconds.
+    let may_pass = [
+        RDKafkaErrorCode::NotController,
+        RDKafkaErrorCode::InvalidReplicationFactor,
+        RDKafkaErrorCode::RequestTimedOut,
+        RDKafkaErrorCode::OperationTimedOut,
+        RDKafkaErrorCode::ThrottlingQuotaExceeded,
+        RDKafkaErrorCode::UnknownTopicOrPartition,
+    ];
+    let kind = if may_pass.contains(&code) { EngineErrorKind::Transient } else { EngineErrorKind::Permanent };
+    EngineError::new(what, &remedy, kind)
 }
 
 pub(super) fn partitions(name: &str, count: usize) -> EngineError {
@@ -539,4 +595,34 @@ pub(super) fn unreadable(topic: &str) -> EngineError {
 
 pub(super) fn no_topic() -> EngineError {
     EngineError::permanent("no topic was given", "name one: kafka://HOST/TOPIC")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_the_url_does_not_name_is_one_that_names_itself() {
+        let remedy = |reason: &str| {
+            reported("one:9092,two:9092", RDKafkaErrorCode::Resolve, reason).remedy.unwrap_or_default()
+        };
+        for named in ["three:9092/1", "sasl_ssl://three:9093/2"] {
+            assert!(
+                remedy(&format!("{named}: Failed to resolve")).contains("advertised.listeners"),
+                "{named}"
+            );
+        }
+        for named in ["two:9092/bootstrap", "ssl://one:9092/1", "sasl_plaintext://two:9092/7"] {
+            assert!(!remedy(&format!("{named}: Connect failed")).contains("advertised"), "{named}");
+        }
+    }
+
+    #[test]
+    fn what_a_cluster_that_starts_replies_passes() {
+        use RDKafkaErrorCode as Code;
+        assert!(creation("prices", Code::NotController).is_transient());
+        assert!(creation("prices", Code::InvalidReplicationFactor).is_transient());
+        assert!(!creation("prices", Code::PolicyViolation).is_transient());
+        assert!(!creation("prices", Code::TopicAuthorizationFailed).is_transient());
+    }
 }

@@ -313,6 +313,34 @@ fn headers_that_are_not_text_are_an_error() {
     assert!(!error.is_transient() && error.what.contains("no bridge wrote"), "{error:?}");
 }
 
+/// Starts the broker of the tests, which refers clients to itself by this host.
+fn broker(name: &str) -> Option<Kafka> {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("engine").unwrap();
+    let server = KafkaServer::start(&host, name, "prices", &Security::default())?;
+    Some(Kafka { server, host, _lab: lab })
+}
+
+#[test]
+fn a_broker_that_cannot_be_reached_by_its_own_name_is_named() {
+    let Some(kafka) = broker("broker.invalid") else { return };
+    let error = kafka.connect_to("kafka://127.0.0.1:9092/prices").err().unwrap();
+    assert!(error.is_transient() && error.what.contains("broker.invalid"), "{error:?}");
+    assert!(error.remedy.as_ref().unwrap().contains("advertised.listeners"), "{error:?}");
+}
+
+#[test]
+fn records_that_are_refused_for_missing_copies_are_an_error_that_says_so() {
+    const NOT_ENOUGH_REPLICAS: i16 = 19;
+    let Some(kafka) = broker("127.0.0.1") else { return };
+    let mut sink = kafka.sink();
+    kafka.append(&mut *sink, 0..1);
+    kafka.server.refuse("prices", NOT_ENOUGH_REPLICAS);
+    sink.send(&batch(Some(position(1, 0)), vec![message(1, 1, b"x")])).unwrap();
+    let error = sink.receive().unwrap_err();
+    assert!(error.is_transient() && error.remedy.as_ref().unwrap().contains("copies"), "{error:?}");
+}
+
 /// A cluster of the client's library, which is another implementation of the protocol. It has neither fencing nor
 /// aborted transactions, loses its content with the process, and has no requests that create topics.
 #[test]

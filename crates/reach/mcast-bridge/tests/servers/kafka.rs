@@ -186,6 +186,14 @@ impl KafkaServer {
         self.request(&json!(["length"])).as_u64().unwrap()
     }
 
+    /// Has the broker of the tests refuse all records of this topic with this error.
+    #[allow(dead_code)]
+    pub(crate) fn refuse(&self, topic: &str, error: i16) {
+        if let Broker::Tests(broker) = &self.broker {
+            broker.control(&format!("refuse {topic} {error}"));
+        }
+    }
+
     /// Moves the clock of the broker of the tests, or waits.
     #[allow(dead_code)]
     pub(crate) fn advance(&self, time: Duration) {

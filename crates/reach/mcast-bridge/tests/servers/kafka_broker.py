@@ -120,6 +120,7 @@ class Broker:
     def __init__(self, options):
         self.options, self.topics, self.transactions, self.next_producer = options, {}, {}, 1
         self.shift, self.changed, self.connections = 0, asyncio.Event(), set()
+        self.refused = {}
         try:
             with open(options.journal, "rb") as journal:
                 while True:
@@ -322,6 +323,8 @@ class Broker:
 
     def append(self, name, transaction, data):
         """Appends a batch; returns an error and its offset."""
+        if name in self.refused:
+            return self.refused[name], -1
         if name not in self.topics:
             return UNKNOWN_TOPIC, -1
         if len(data) > int(self.topics[name].config.get("max.message.bytes", 1048588)):
@@ -432,13 +435,16 @@ class Broker:
             writer.close()
 
     async def control(self, reader, writer):
-        """Moves the clock by milliseconds, sets the password for later logins, or ends all connections."""
+        """Moves the clock by milliseconds, sets the password for later logins, refuses records of a topic with an error, or ends all
+        connections."""
         while line := await reader.readline():
             match line.decode().split():
                 case ["advance", time]:
                     self.shift += int(time)
                 case ["password", password]:
                     self.options.password = password
+                case ["refuse", topic, error]:
+                    self.refused[topic] = int(error)
                 case ["disconnect"]:
                     for connection in self.connections:
                         connection.close()
