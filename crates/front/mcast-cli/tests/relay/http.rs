@@ -9,12 +9,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast_lab::Host;
+use mcast_lab::{Host, Lab, SwitchOptions};
 use serde_json::Value;
 
 use crate::network::{Network, address, of_type, records, relay, relay_unready, sender, stop, texts};
 use crate::schemas::assert_valid;
-use crate::support::{Ended, Running, TIMEOUT, eventually, mcast, program, recv};
+use crate::support::{Ended, Running, TIMEOUT, eventually, mcast, program, recv, start};
 
 const RULE: &str = "239.1.2.0/24:5000 from eth0 to http://10.0.1.9:4022";
 const GROUP: &str = "239.1.2.3:5000";
@@ -118,8 +118,8 @@ fn two_hundred_clients_make_one_join_which_ends_after_the_last() {
     );
     let wire = wire.signalled(libc::SIGINT);
     let joins = wire.text().matches("gaddr 239.1.2.3 to_ex").count();
-    // The kernel repeats each report once.
-    assert!((1..=2).contains(&joins), "{wire:?}");
+    // The kernel repeats each report once, and on a busy machine the silence lasts until the group is joined again.
+    assert!((1..=6).contains(&joins), "{wire:?}");
 }
 
 #[test]
@@ -224,6 +224,43 @@ fn clients_and_a_leg_receive_the_same_datagrams() {
     let (_, summary) = stop(relay);
     let rule = &summary["rules"][0];
     assert!(rule["copies"].as_u64() > rule["arrived"].as_u64(), "{summary}");
+}
+
+#[test]
+fn a_stream_that_the_switch_has_forgotten_comes_back_to_its_client() {
+    let lab = Lab::new().unwrap();
+    // It forgets what is not reported again, and does not ask.
+    let options = SwitchOptions::default().snooping(true).membership_interval(Duration::from_secs(5));
+    let switch = lab.switch_with("s1", options).unwrap();
+    let [a, r, c] = [("a", 1), ("r", 9), ("c", 3)].map(|(name, number)| {
+        let host = lab.host(name).unwrap();
+        host.connect("eth0", &switch, &[&format!("10.0.1.{number}/24")]).unwrap();
+        host
+    });
+    // A querier that has gone: the switch still limits groups to their members.
+    let querier = start(&c, &["querier", "-i", "eth0", "--become"]);
+    querier.stdout.wait_for("sent IGMP");
+    querier.child.kill().unwrap();
+
+    let relay = server(&r, &[RULE]);
+    let (mut client, _) = get(&r, "/udp/239.1.2.3:5000/", "");
+    client.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    let socket = sender(&a, address(1, 1));
+    let mut arrives = |picture: &str| {
+        socket.send_to(picture.as_bytes(), GROUP).unwrap();
+        let mut buffer = [0; 4_096];
+        let length = client.read(&mut buffer).unwrap_or(0);
+        String::from_utf8_lossy(&buffer[..length]).contains(picture)
+    };
+    eventually("the stream", || arrives("first"));
+    let is_member = || switch.members().unwrap().iter().any(|member| member.host == "r");
+    eventually("the switch to forget the relay", || {
+        arrives("first");
+        !is_member()
+    });
+    eventually("the stream again", || arrives("again"));
+    assert!(is_member());
+    stop(relay);
 }
 
 /// Returns the number of clients that receive a stream.

@@ -18,7 +18,8 @@ use socket2::{SockRef, TcpKeepalive};
 use super::clock::Clock;
 use super::{Driver, DriverError, DriverEvent, describe, gather};
 use crate::http::{
-    HttpClientId, HttpConfig, HttpCounts, HttpDatagram, HttpDemand, HttpEvent, HttpRule, HttpServer, Playlist,
+    HttpClientId, HttpConfig, HttpCounts, HttpDatagram, HttpDemand, HttpEvent, HttpLapse, HttpRejoin,
+    HttpRule, HttpServer, Playlist,
 };
 use crate::{LegId, Relay, RuleTarget};
 
@@ -89,6 +90,8 @@ impl Inbox {
 #[derive(Default)]
 pub(super) struct ServerReport {
     pub(super) demand: Option<HttpDemand>,
+    pub(super) rejoins: Vec<HttpRejoin>,
+    pub(super) lapses: Vec<HttpLapse>,
     pub(super) events: Vec<HttpEvent>,
     pub(super) counts: HttpCounts,
 }
@@ -117,10 +120,13 @@ impl Exchange {
 
     /// Passes a report to the driver, which is woken if there is something to do.
     pub(super) fn report(&self, report: ServerReport) {
-        let is_urgent = report.demand.is_some() || !report.events.is_empty();
+        let is_urgent = report.demand.is_some()
+            || !(report.events.is_empty() && report.rejoins.is_empty() && report.lapses.is_empty());
         let mut outbox = self.outbox();
         outbox.counts = report.counts;
         outbox.events.extend(report.events);
+        outbox.rejoins.extend(report.rejoins);
+        outbox.lapses.extend(report.lapses);
         outbox.demand = report.demand.or_else(|| outbox.demand.take());
         drop(outbox);
         if is_urgent {
@@ -286,11 +292,16 @@ impl Driver {
             exchange.inbox().rules = Some(rules);
             exchange.wake();
         }
-        let (demand, events) = {
+        let ServerReport { demand, rejoins, lapses, events, .. } = {
             let mut outbox = exchange.outbox();
-            (outbox.demand.take(), std::mem::take(&mut outbox.events))
+            let counts = outbox.counts.clone();
+            std::mem::replace(&mut *outbox, ServerReport { counts, ..ServerReport::default() })
         };
         self.events.extend(events.into_iter().map(DriverEvent::Http));
+        self.events.extend(lapses.into_iter().map(forgotten));
+        for HttpRejoin { leg, address } in rejoins {
+            self.rejoin(leg, address)?;
+        }
         let Some(demand) = demand else { return Ok(()) };
         self.changed.extend(self.http.demand.legs().chain(demand.legs()));
         self.http.demand = demand;
@@ -305,6 +316,18 @@ impl Driver {
             self.http.batch.push(HttpDatagram { leg, address, source, time, lost, payload: payload.into() });
         }
     }
+}
+
+/// Returns the report about a network that forgets who receives a group.
+fn forgotten(HttpLapse { leg, address, after, every }: HttpLapse) -> DriverEvent {
+    let (after, every) = (after.as_secs(), every.as_secs());
+    let problem = format!(
+        "{address} fell silent {after} s after it was joined, and came back when it was joined again: this network forgets \
+         who receives a group, because no querier asks; from now on, the relay joins it again every {every} s"
+    );
+    let remedy = "turn on a querier in this network, as in a switch or by `mcast querier --become`; \
+                  `mcast doctor` finds out whether there is one";
+    DriverEvent::Problem { leg, problem, remedy: Some(remedy.into()) }
 }
 
 /// Returns what the rules serve to HTTP clients.
@@ -424,8 +447,10 @@ impl HttpThread {
 
     fn report(&mut self) {
         let events = std::iter::from_fn(|| self.server.poll_event()).collect();
+        let rejoins = std::iter::from_fn(|| self.server.poll_rejoin()).collect();
+        let lapses = std::iter::from_fn(|| self.server.poll_lapse()).collect();
         let (demand, counts) = (self.server.poll_demand(), self.server.counts());
-        self.exchange.report(ServerReport { demand, events, counts });
+        self.exchange.report(ServerReport { demand, rejoins, lapses, events, counts });
     }
 
     fn wait(&mut self) {

@@ -93,6 +93,27 @@ impl LegJoins {
         namespace.run(|| self.apply(wanted, shared))?
     }
 
+    /// Leaves a group and joins it again, so that the system reports it to the network. It reports only the first and the last
+    /// membership of a group, so nothing is done if there are others.
+    fn rejoin(&mut self, address: GroupAddr, namespace: &LegNamespace) -> Result<(), DriverError> {
+        if self.users_of(address.group) != 1 {
+            return Ok(());
+        }
+        let Self { sockets, wire, joined } = self;
+        let Some(group) = joined.get(&address).filter(|group| !group.is_left) else { return Ok(()) };
+        let receiver = match (group.by, &*wire) {
+            (ReceivedBy::Wire, Some(wire)) => wire,
+            _ => &*sockets,
+        };
+        let again =
+            || receiver.leave(&group.membership).and_then(|()| receiver.join(group.membership.clone()));
+        let result = namespace.run(again)?;
+        if result.is_err() {
+            joined.remove(&address);
+        }
+        Ok(result?)
+    }
+
     fn apply(
         &mut self,
         wanted: BTreeMap<GroupAddr, Membership>,
@@ -178,6 +199,19 @@ impl Driver {
         let leg = &mut self.legs[position];
         let Some(open) = &mut leg.open else { return Ok(()) };
         open.joins.sync(wanted, &shared, &self.namespaces[leg.namespace])
+    }
+
+    /// Leaves a group on a leg and joins it again.
+    pub(super) fn rejoin(&mut self, id: LegId, address: GroupAddr) -> Result<(), DriverError> {
+        let position = usize::from(id.0);
+        let Some(leg) = self.legs.get_mut(position) else { return Ok(()) };
+        // Tunnels and relays of AMT have no membership of the system.
+        let Some(open) = &mut leg.open else { return Ok(()) };
+        if let Err(error) = open.joins.rejoin(address, &self.namespaces[leg.namespace]) {
+            self.changed.insert(id);
+            return self.tolerate(position, error);
+        }
+        Ok(())
     }
 
     /// Returns the other legs in the network namespace of a leg.

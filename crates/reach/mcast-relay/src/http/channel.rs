@@ -14,6 +14,7 @@ use super::HttpDatagram;
 use super::encode::{self, GapReason};
 use super::reorder::Reorder;
 use super::resource::StreamKind;
+use super::silence::Silence;
 use crate::LegId;
 
 /// What a channel is received from.
@@ -52,6 +53,7 @@ pub(super) struct Channel {
     streams: BTreeMap<StreamKind, Stream>,
     pub(super) counts: ChannelCounts,
     rate: RateMeter,
+    pub(super) silence: Silence,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,9 +92,9 @@ pub(super) struct Start {
 }
 
 impl Channel {
-    pub(super) fn new(rule: usize, epoch: u64) -> Self {
+    pub(super) fn new(now: ClockTime, rule: usize, epoch: u64) -> Self {
         let (counts, rate) = (ChannelCounts::default(), RateMeter::default());
-        Self { rule, epoch, last: 0, streams: BTreeMap::new(), counts, rate }
+        Self { rule, epoch, last: 0, streams: BTreeMap::new(), counts, rate, silence: Silence::new(now) }
     }
 
     pub(super) fn receive(&mut self, now: ClockTime, datagram: &HttpDatagram, capacity: usize) {
@@ -193,13 +195,14 @@ impl Channel {
         }
     }
 
-    /// Returns when to call [`Self::expire`].
+    /// Returns when to call [`Self::expire`] and, for clients, [`Silence::is_due`].
     pub(super) fn deadline(&self) -> Option<ClockTime> {
         let deadlines = |stream: &Stream| {
             let held = stream.reorder.as_ref().and_then(Reorder::deadline);
             [held, stream.idle_since.map(|since| since + LINGER)]
         };
-        self.streams.values().flat_map(deadlines).flatten().min()
+        let silence = (self.clients() > 0).then(|| self.silence.poll_timeout());
+        self.streams.values().flat_map(deadlines).flatten().chain(silence).min()
     }
 
     pub(super) fn streams(&self) -> usize {

@@ -39,6 +39,7 @@ mod request;
 mod resource;
 mod response;
 mod server;
+mod silence;
 mod status;
 
 use std::net::SocketAddr;
@@ -54,6 +55,7 @@ pub use playlist::{HttpChannel, OddLine, PassedOver, Playlist};
 pub use public_url::{InvalidProxyNetwork, InvalidPublicUrl, ProxyNetwork, PublicUrl};
 pub use refusal::{HttpCounts, HttpRefusal};
 pub use server::{HttpClientId, HttpServer};
+pub use silence::{HttpLapse, HttpRejoin};
 
 /// Returns the schemas of the events and of the status that clients receive as JSON. Needs the feature `schema`.
 #[cfg(feature = "schema")]

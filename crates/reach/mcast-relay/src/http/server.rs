@@ -16,6 +16,7 @@ use super::listing::Listing;
 use super::refusal::{HttpCounts, HttpRefusal, Refusal};
 use super::request::{self, MAX_HEAD, Method, Request};
 use super::resource::{self, Resource, StreamKind};
+use super::silence::{HttpLapse, HttpRejoin};
 use super::{HttpConfig, HttpDatagram, HttpEvent, HttpRule, Playlist, response};
 
 /// The time in which a request must be complete.
@@ -64,6 +65,8 @@ pub struct HttpServer {
     epochs: u64,
     next_tick: ClockTime,
     is_demand_changed: bool,
+    rejoins: VecDeque<HttpRejoin>,
+    lapses: VecDeque<HttpLapse>,
     events: VecDeque<HttpEvent>,
     reports: ReportLimiter<HttpRefusal, HttpEvent>,
 }
@@ -83,6 +86,8 @@ impl HttpServer {
             epochs: 0,
             next_tick: ClockTime::START,
             is_demand_changed: false,
+            rejoins: VecDeque::new(),
+            lapses: VecDeque::new(),
             events: VecDeque::new(),
             reports: ReportLimiter::new(ReportQuota::LOG),
         }
@@ -177,6 +182,8 @@ impl HttpServer {
             }
             if key.sources.admits(datagram.source.ip()) {
                 channel.receive(now, datagram, capacity);
+                let found = channel.silence.receive(now);
+                self.lapses.extend(found.map(|(after, every)| HttpLapse { leg, address, after, every }));
                 self.counts.datagrams += 1;
             }
         }
@@ -231,6 +238,7 @@ impl HttpServer {
         self.channels.retain(|_, channel| channel.expire(now, capacity));
         self.is_demand_changed |= self.channels.len() < before;
         self.forget_sent();
+        self.rejoin_silent(now);
         while let Some(WithheldReport { latest, more, .. }) = self.reports.poll_report(now) {
             self.events.push_back(HttpEvent { count: more + 1, ..latest });
         }
@@ -241,6 +249,23 @@ impl HttpServer {
         let ids: Vec<_> = self.clients.keys().copied().collect();
         for id in ids {
             self.check_client(now, id);
+        }
+    }
+
+    /// Requests that groups that have fallen silent are joined again.
+    fn rejoin_silent(&mut self, now: ClockTime) {
+        let due = self.channels.iter_mut().filter(|(_, channel)| channel.clients() > 0);
+        let due = due.filter_map(|(key, channel)| channel.silence.is_due(now).then_some((key, channel)));
+        let due: Vec<_> = due.map(|(key, channel)| (key.clone(), channel.silence.is_silent(now))).collect();
+        for (key, is_silent) in due {
+            // The membership is in order if another source of the group arrives.
+            let arrives = |(other, channel): (&ChannelKey, &Channel)| {
+                (other.leg, other.address.group) == (key.leg, key.address.group)
+                    && !channel.silence.is_silent(now)
+            };
+            if !is_silent || !self.channels.iter().any(arrives) {
+                self.rejoins.push_back(HttpRejoin { leg: key.leg, address: key.address });
+            }
         }
     }
 
@@ -273,6 +298,16 @@ impl HttpServer {
             }
             demand
         })
+    }
+
+    /// Returns the next group to leave and to join again.
+    pub fn poll_rejoin(&mut self) -> Option<HttpRejoin> {
+        self.rejoins.pop_front()
+    }
+
+    /// Returns the next group of which it is known that the network forgets its members.
+    pub fn poll_lapse(&mut self) -> Option<HttpLapse> {
+        self.lapses.pop_front()
     }
 
     /// Returns the next event.
@@ -426,7 +461,7 @@ impl HttpServer {
         }
         self.is_demand_changed |= !self.channels.contains_key(&key);
         let epoch = self.next_epoch();
-        let channel = self.channels.entry(key.clone()).or_insert_with(|| Channel::new(rule, epoch));
+        let channel = self.channels.entry(key.clone()).or_insert_with(|| Channel::new(now, rule, epoch));
         let parameter = request.parameter("last-event-id");
         let last_event_id = request.last_event_id.as_deref().or(parameter.as_deref());
         let Start { cursor, gap } = channel.subscribe(kind, last_event_id);

@@ -120,6 +120,33 @@ fn ids(events: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_group_that_falls_silent_is_joined_again_while_somebody_receives_it() {
+    let mut lan = Lan::new(&["239.1.2.3:5000"]);
+    let client = lan.get("/udp/239.1.2.3:5000/");
+    lan.send(b"one");
+    lan.pass(Duration::from_millis(2_900));
+    assert_eq!(lan.server.poll_rejoin(), None);
+    lan.pass(Duration::from_millis(200));
+    let rejoin = HttpRejoin { leg: LegId(0), address: GROUP.parse().unwrap() };
+    assert_eq!((lan.server.poll_rejoin(), lan.server.poll_rejoin()), (Some(rejoin), None));
+    lan.server.handle_disconnected(lan.now, client);
+    lan.pass(Duration::from_secs(60));
+    assert_eq!(lan.server.poll_rejoin(), None);
+}
+
+#[test]
+fn a_group_of_which_another_source_arrives_is_not_joined_again() {
+    let mut lan = Lan::new(&["239.1.2.3:5000"]);
+    lan.get("/udp/10.0.0.7@239.1.2.3:5000/");
+    lan.get("/udp/10.0.0.8@239.1.2.3:5000/");
+    for _ in 0..50 {
+        lan.send_from("10.0.0.8:4000", b"one", 0);
+        lan.pass(Duration::from_millis(200));
+    }
+    assert_eq!(lan.server.poll_rejoin(), None);
+}
+
+#[test]
 fn the_pages_list_channels_that_rules_serve_with_their_names() {
     let text = "#EXTINF:-1,News\nrtp://@239.1.2.7:5000\n#EXTINF:-1,Elsewhere\nudp://@239.9.9.9:5000\n\
                 #EXTINF:-1,One source\nudp://@232.1.2.3:5000\n#EXTINF:-1,No source\nudp://@232.9.9.9:5000\n";
