@@ -204,7 +204,9 @@ impl Lineages {
             Some(_) => LogStart::Continued,
         };
         let confirmed = if start == LogStart::Continued { confirmed } else { Confirmed::default() };
-        let in_log = |number: MessageNumber| number.min(recovery.next);
+        // What the log no longer has was sent and settled: retention removes nothing else, and the record may be older.
+        let oldest = found.oldest().min(recovery.next);
+        let in_log = |number: MessageNumber| number.clamp(oldest, recovery.next);
         let unsettled = confirmed.settled.map(in_log);
         let (unconfirmed, needed) = match &last {
             Some(last) if start == LogStart::Continued => match last.state {

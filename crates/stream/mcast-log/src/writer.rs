@@ -235,6 +235,11 @@ impl FoundLog {
         &self.found.recovery
     }
 
+    /// Returns the number of the oldest message, or of the next one if there is none.
+    pub(crate) fn oldest(&self) -> MessageNumber {
+        self.found.catalog.segments.first().map_or(self.found.recovery.next, |oldest| oldest.first.number)
+    }
+
     /// Returns the files.
     #[must_use]
     pub fn files(&self) -> &Arc<dyn Files> {

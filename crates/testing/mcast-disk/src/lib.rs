@@ -360,14 +360,16 @@ impl LogFile for Open {
         if dies || state.dice.chance(faults.short_write) {
             count = state.dice.below(count as u64 + 1) as usize;
         }
-        if dies && state.writes_pages && count < bytes.len() {
-            let start = state.files[self.file].cached.len();
-            count = ((start + count) / WRITE_UNIT * WRITE_UNIT).saturating_sub(start);
-        }
         if !dies && state.dice.chance(faults.write_error) {
             return Err(damaged());
         }
+        let is_full = count > state.free;
         count = count.min(state.free);
+        // A disk that is full has filled whole blocks.
+        if (is_full || dies && state.writes_pages) && count < bytes.len() {
+            let start = state.files[self.file].cached.len();
+            count = ((start + count) / WRITE_UNIT * WRITE_UNIT).saturating_sub(start);
+        }
         state.free -= count;
         let file = &mut state.files[self.file];
         let start = file.cached.len();
@@ -379,7 +381,7 @@ impl LogFile for Open {
             return Err(gone());
         }
         match count {
-            0 if !bytes.is_empty() && state.free == 0 => Err(io::ErrorKind::StorageFull.into()),
+            0 if !bytes.is_empty() && is_full => Err(io::ErrorKind::StorageFull.into()),
             0 if !bytes.is_empty() => Err(io::ErrorKind::Interrupted.into()),
             count => Ok(count),
         }

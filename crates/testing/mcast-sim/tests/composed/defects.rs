@@ -406,3 +406,18 @@ fn data_that_waits_for_its_manifest_is_not_lost_without_repairs() {
     let quick = ReaderPlan { joins, gaps: Gaps::BestEffort, delay: 5 * MILLISECOND, ..ReaderPlan::GOOD };
     check(feed, vec![slow, quick]);
 }
+
+/// The record of what is settled is older than what retention has removed since.
+#[test]
+fn what_retention_has_removed_is_settled_for_the_next_process() {
+    let acks = Some(AckPlan { named: 1, processed: true, blocks: true });
+    for step in 0..10 {
+        let at = BEGIN + 700 * MILLISECOND + step * 13 * MILLISECOND;
+        let faults = vec![FeedFault::Kill { at, down: SECOND, power: false }];
+        let (length, interval, retained) = (60, MILLISECOND, Some(1));
+        check(
+            FeedPlan { acks, faults, length, interval, retained, ..FeedPlan::GOOD },
+            vec![ReaderPlan::GOOD],
+        );
+    }
+}

@@ -316,9 +316,10 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
             exit.subscriber_progress.iter().find(|(known, ..)| known == id).map(|(.., standing)| *standing);
         let mut blame =
             |what: String| violations.push(format!("the publisher, of subscriber {index}: {what}"));
-        // The oldest message may be one past the last: all were sent, and removed, before its start was answered.
-        let is_empty =
-            plan.is_pruned() && world.plan.readers[index].begin == Begin::Oldest && audit.cursor.is_none();
+        // The oldest message, or the first one since a time, may be one past the last: all were sent, and removed, before its
+        // start was answered.
+        let begins_in_log = matches!(world.plan.readers[index].begin, Begin::Oldest | Begin::Time(_));
+        let is_empty = plan.is_pruned() && begins_in_log && audit.cursor.is_none();
         let has_reached_end = audit.cursor == Some(plan.messages) || is_empty;
         let is_whole = audit.is_whole() && has_reached_end && audit.ended.is_some();
         // Statuses account for what was lost of the present publisher's own incarnation.
