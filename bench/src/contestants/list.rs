@@ -1,6 +1,6 @@
 //! The list of contestants.
 
-use super::{Contestant, Kind, Metadata, Trains};
+use super::{Contestant, Input, Kind, Metadata, Trains};
 use crate::tools::Need;
 
 /// All contestants, in the order of the tables. Those that are compared with each other are adjacent, so that they run
@@ -48,6 +48,14 @@ pub const PYTHON: &[Contestant] = &[
     SOCKET,
 ];
 
+/// The command beside the library and C; the first is the reference.
+pub const COMMAND: &[Contestant] = &[
+    both("c-mmsg", "C: recvmmsg and sendmmsg", c("mmsg")),
+    receiver("mcast-wire", "mcast: `recv_batch` past the socket (AF_XDP)", rust("mcast-wire")),
+    receiver("command-wire", "`mcast recv --wire require --discard`", Kind::Command(Input::Wire)),
+    receiver("command", "`mcast recv --discard`", Kind::Command(Input::Sockets)),
+];
+
 const EXPERT: Contestant =
     both("multicast_expert", "multicast_expert: `recvfrom`, `sendto`", expert("plain"));
 const SOCKET: Contestant = both(
@@ -59,7 +67,7 @@ const SOCKET: Contestant = both(
 /// Returns the contestant with this name.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Contestant> {
-    ALL.iter().chain(PYTHON).find(|contestant| contestant.name == name)
+    ALL.iter().chain(PYTHON).chain(COMMAND).find(|contestant| contestant.name == name)
 }
 
 const fn both(name: &'static str, what: &'static str, kind: Kind) -> Contestant {
@@ -106,7 +114,7 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        for list in [ALL, PYTHON] {
+        for list in [ALL, PYTHON, COMMAND] {
             let names: HashSet<_> = list.iter().map(|contestant| contestant.name).collect();
             assert_eq!(names.len(), list.len());
         }

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 
 use crate::tools::{Need, Tools};
 
-pub use list::{ALL, PYTHON, named};
+pub use list::{ALL, COMMAND, PYTHON, named};
 pub use messages::{MESSENGERS, Messages, Messenger, Side, messenger};
 
 /// A contestant that sends, receives, or both.
@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     Socat,
     /// iperf 2.
     Iperf,
+    /// `mcast recv --discard`, from sockets or past them.
+    Command(Input),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,13 @@ pub(crate) enum Trains {
 pub(crate) enum Metadata {
     Read,
     Dropped,
+}
+
+/// Where the command receives from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    Sockets,
+    Wire,
 }
 
 /// The work of a contestant.
@@ -106,6 +115,8 @@ pub enum Counts {
     Itself,
     /// By the kernel, for programs that do not count.
     Kernel,
+    /// By the program, over its whole life, in the summary that it prints once it is interrupted.
+    Whole,
 }
 
 impl Contestant {
@@ -118,6 +129,7 @@ impl Contestant {
             Kind::Python(_, _, need) => Some(need),
             Kind::Socat => Some(Need::Socat),
             Kind::Iperf => Some(Need::Iperf),
+            Kind::Command(_) => Some(Need::Mcast),
         }
     }
 
@@ -127,6 +139,7 @@ impl Contestant {
         match self.kind {
             Kind::Socat | Kind::Iperf => Counts::Kernel,
             Kind::Rust(..) | Kind::Reference(..) | Kind::Python(..) => Counts::Itself,
+            Kind::Command(_) => Counts::Whole,
         }
     }
 
@@ -136,6 +149,7 @@ impl Contestant {
         match self.kind {
             Kind::Socat => foreign::socat_receiver(tools, task),
             Kind::Iperf => foreign::iperf_receiver(tools, task),
+            Kind::Command(input) => ours::command(tools, input, task),
             kind => ours::program(kind, tools, "receive", task),
         }
     }

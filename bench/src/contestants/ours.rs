@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{Kind, Metadata, PORT, Pace, Task, Trains, words};
+use super::{Input, Kind, Metadata, PORT, Pace, Task, Trains, words};
 use crate::network::{INTERFACE, RECEIVER, SENDER};
 use crate::tools::Tools;
 
@@ -22,9 +22,25 @@ pub(super) fn program(kind: Kind, tools: &Tools, role: &str, task: &Task) -> Vec
             program.extend(words(["--how", how]));
             program
         }
-        Kind::Reference(..) | Kind::Socat | Kind::Iperf => reference(kind, tools, role, task),
+        Kind::Reference(..) | Kind::Socat | Kind::Iperf | Kind::Command(_) => {
+            reference(kind, tools, role, task)
+        }
     };
     program.extend(options(role, task));
+    program
+}
+
+/// Returns the command line of `mcast recv`.
+pub(super) fn command(tools: &Tools, input: Input, task: &Task) -> Vec<OsString> {
+    let group = format!("{}:{PORT}", task.groups.first);
+    let mut program = vec![tools.mcast().into(), "recv".into(), group.into()];
+    program.extend(words(["-i", INTERFACE, "--discard", "--json"]));
+    if input == Input::Wire {
+        program.extend(words(["--wire", "require"]));
+    }
+    if task.buffer > 0 {
+        program.extend(words(["--buffer", &task.buffer.to_string()]));
+    }
     program
 }
 

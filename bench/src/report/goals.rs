@@ -158,6 +158,13 @@ fn past_the_socket(results: &Results, goals: &mut Vec<Goal>) {
             goals.push(ratio(results, table, promise.to_owned(), names, bound));
         }
     }
+    for (size, bound) in SIZES.into_iter().zip([0.28, 0.4]) {
+        let promise = "`mcast recv --wire require --discard`, processor time per datagram at most 0.28 (64 bytes) and 0.4 \
+                       (1,400 bytes) of C recvmmsg";
+        let names = ("command-wire", "c-mmsg", "cpu_ns");
+        let table = format!("receive-command-{size}");
+        goals.push(ratio(results, table, promise.to_owned(), names, Bound::AtMost(bound)));
+    }
 }
 
 fn single(results: &Results, goals: &mut Vec<Goal>) {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use mcast_lab::Host;
+use serde::Deserialize;
 
 use super::process::{Cpu, Running, start};
 use super::{Counted, UdpCounters};
@@ -53,16 +54,17 @@ pub fn run_pair(
         MeasuredSide::Receiver => (longer, *task),
     };
     let listening = start_receiver(network, tools, receiver, &receiving)?;
+    let idle = listening.cpu_seconds()?;
     let talking = start_sender(network, tools, sender, &sending)?;
     let reading = match judged {
         MeasuredSide::Sender => {
             Reading { sent: Some(count_sent(network, sender, talking, &sending)?), received: None }
         }
         MeasuredSide::Receiver => {
-            let received = count_received(network, receiver, listening, &receiving)?;
+            let received = count_received(network, receiver, (listening, idle), &receiving)?;
             let sent = match sender.counts() {
                 Counts::Itself => Some(count_sent(network, sender, talking, &sending)?),
-                Counts::Kernel => None,
+                Counts::Kernel | Counts::Whole => None,
             };
             Reading { sent, received: Some(received) }
         }
@@ -78,6 +80,7 @@ fn start_receiver(network: &Network, tools: &Tools, who: &Contestant, task: &Tas
     match who.counts() {
         Counts::Itself => running.wait_ready()?,
         Counts::Kernel => wait_until_joined(&network.receiver, task.groups)?,
+        Counts::Whole => running.wait_for_text("joined on")?,
     }
     Ok(running)
 }
@@ -90,8 +93,15 @@ fn start_sender(network: &Network, tools: &Tools, who: &Contestant, task: &Task)
     Ok(running)
 }
 
-fn count_received(network: &Network, who: &Contestant, mut running: Running, task: &Task) -> Result<Counted> {
+/// Counts what was received. `idle`: the processor time that the program had used before.
+fn count_received(
+    network: &Network,
+    who: &Contestant,
+    (mut running, idle): (Running, f64),
+    task: &Task,
+) -> Result<Counted> {
     match who.counts() {
+        Counts::Whole => count_until_interrupted(running, idle, task),
         Counts::Itself => running.result(time_limit(task)),
         Counts::Kernel => count_in_kernel(&network.receiver, &running, task, |counters| counters.received),
     }
@@ -100,12 +110,32 @@ fn count_received(network: &Network, who: &Contestant, mut running: Running, tas
 fn count_sent(network: &Network, who: &Contestant, mut running: Running, task: &Task) -> Result<Counted> {
     match who.counts() {
         Counts::Itself => running.result(time_limit(task)),
-        Counts::Kernel => count_in_kernel(&network.sender, &running, task, |counters| counters.sent),
+        Counts::Kernel | Counts::Whole => {
+            count_in_kernel(&network.sender, &running, task, |counters| counters.sent)
+        }
     }
 }
 
 fn time_limit(task: &Task) -> Duration {
     TIMEOUT + Duration::from_secs_f64(task.warm_up + task.seconds)
+}
+
+/// The summary of `mcast recv --discard --json`.
+#[derive(Deserialize)]
+struct Summary {
+    datagrams: u64,
+    bytes: u64,
+}
+
+/// Counts all that a program receives until it is interrupted after the window, and the processor time that all of it took: the
+/// warm-up counts as well.
+fn count_until_interrupted(mut running: Running, idle: f64, task: &Task) -> Result<Counted> {
+    let begun = Instant::now();
+    thread::sleep(Duration::from_secs_f64(task.warm_up + task.seconds));
+    let (seconds, cpu) = (begun.elapsed().as_secs_f64(), running.cpu_seconds()?);
+    running.interrupt()?;
+    let Summary { datagrams, bytes } = running.result(time_limit(task))?;
+    Ok(Counted { datagrams, bytes, seconds, cpu_seconds: cpu - idle })
 }
 
 /// Counts for a program that does not, with the kernel's counters at both ends of the window.

@@ -63,14 +63,14 @@ fn run_once(network: &Network, bench: &Bench, who: &Contestant, task: &Task) -> 
     let mut listening = start(&network.receiver, Cpu::Receiver, &who.receiver(&bench.tools, task))?;
     match who.counts() {
         Counts::Itself => listening.wait_ready()?,
-        Counts::Kernel => wait_until_joined(&network.receiver, task.groups)?,
+        Counts::Kernel | Counts::Whole => wait_until_joined(&network.receiver, task.groups)?,
     }
     let before = UdpCounters::of(&network.receiver)?;
     let talking = start(&network.sender, Cpu::Sender, &feeder.sender(&bench.tools, task))?;
     let (sent, seconds) = finish_sending(network, feeder, talking, task)?;
     let received = match who.counts() {
         Counts::Itself => listening.result::<Counted>(Duration::from_secs(30))?.datagrams,
-        Counts::Kernel => wait_for_silence(network)?.since(before).received,
+        Counts::Kernel | Counts::Whole => wait_for_silence(network)?.since(before).received,
     };
     let rate = sent as f64 / seconds;
     // If a contestant's own sender misses the rate, the table shows that.

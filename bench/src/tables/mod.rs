@@ -21,7 +21,7 @@ mod throughput;
 use anyhow::{Result, bail};
 
 use crate::arguments::Measure;
-use crate::contestants::{ALL, Contestant, MESSENGERS, PYTHON};
+use crate::contestants::{ALL, COMMAND, Contestant, MESSENGERS, PYTHON};
 use crate::machine::Machine;
 use crate::report::{self, Figures, Results, Row};
 use crate::tools::{Need, Tools};
@@ -85,8 +85,9 @@ fn list(bench: &Bench, plans: &[Plan]) -> Result<()> {
     println!("tables:");
     plans.iter().for_each(|plan| println!("  {:22} {}", plan.name, plan.title));
     println!("contestants:");
-    let python = PYTHON.iter().filter(|each| !ALL.iter().any(|other| other.name == each.name));
-    for contestant in ALL.iter().chain(python) {
+    let others = PYTHON.iter().chain(COMMAND);
+    let others = others.filter(|each| !ALL.iter().any(|other| other.name == each.name));
+    for contestant in ALL.iter().chain(others) {
         let missing = bench.tools.missing(contestant.need());
         let missing = missing.map(|why| format!(" (missing: {why})")).unwrap_or_default();
         println!("  {:22} {}{missing}", contestant.name, contestant.what);

@@ -59,6 +59,11 @@ pub(crate) fn all() -> Vec<Plan> {
             }));
         }
     }
+    plans.extend(SIZES.map(|size| Plan {
+        name: format!("receive-command-{size}"),
+        title: format!("Receiving with the command, {size} bytes, {}", Link::Frames.description()),
+        kind: Kind::Throughput(Direction::Receive, Roster::Command, Link::Frames, size),
+    }));
     plans.extend(Pings::ALL.map(|pings| plan(pings.name(), pings.title(), Kind::Latency(pings))));
     let loss = "Loss at 200,000 datagrams a second";
     plans.push(plan(

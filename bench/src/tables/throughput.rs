@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::plan::Plan;
 use super::rounds::{RoundOptions, Turn, Values, take_turns};
 use super::{Bench, fill};
-use crate::contestants::{ALL, Contestant, ONE_GROUP, PYTHON, Pace, Task, named};
+use crate::contestants::{ALL, COMMAND, Contestant, ONE_GROUP, PYTHON, Pace, Task, named};
 use crate::network::{Link, Network};
 use crate::report::Figures;
 use crate::run::{MeasuredSide, Reading, run_pair};
@@ -77,6 +77,7 @@ impl Direction {
 pub(super) enum Roster {
     All,
     Python,
+    Command,
 }
 
 impl Roster {
@@ -84,6 +85,7 @@ impl Roster {
         match self {
             Self::All => ALL,
             Self::Python => PYTHON,
+            Self::Command => COMMAND,
         }
     }
 }
