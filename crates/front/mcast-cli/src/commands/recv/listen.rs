@@ -120,13 +120,15 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Receives available datagrams, or waits for one; returns 0 after the deadline, or an interrupt. While nothing comes, it
+    /// Receives available datagrams, or waits for one; returns 0 after the deadline, the idle time, or an interrupt. While nothing comes, it
     /// looks whether the interfaces are still there.
     fn fill(&mut self, batch: &mut Batch) -> anyhow::Result<usize> {
         while !self.goal.is_past_deadline() {
-            let wait = self.goal.time_left().map_or(CHECK_INTERVAL, |left| left.min(CHECK_INTERVAL));
+            let left = self.goal.time_left();
+            let wait = left.map_or(CHECK_INTERVAL, |left| left.min(CHECK_INTERVAL));
             let there = self.input.fill(batch, Some(wait), &mut self.out)?;
-            if there > 0 || self.interrupt.has_arrived() {
+            let is_over = left.is_some_and(|left| left <= wait) || self.interrupt.has_arrived();
+            if there > 0 || is_over {
                 return Ok(there);
             }
             self.silent_interfaces.warn_regularly(|| self.input.memberships(), self.console);
