@@ -5,7 +5,7 @@ use super::event::SubscriberStatistics;
 use super::{Policy, SubscriberMachine};
 use crate::ClockTime;
 use crate::random::SMALL_GROUP;
-use crate::wire::{Acknowledgement, Incarnation, MessageNumber, Position, Status};
+use crate::wire::{Acknowledgement, Incarnation, MessageNumber, Position, Sequence, Status};
 
 /// What a [`HistoryMachine`](crate::history::HistoryMachine) has given the application of the incarnation that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -327,6 +327,9 @@ pub(super) struct LossAccount {
     lost_messages_before: u64,
     /// Datagrams that counted as missing, and had only been overtaken.
     overtaken: u64,
+    /// The datagrams that were discarded because there was no room for them, and that do not count as missing yet: from the
+    /// first to before the second, and how many of these.
+    discarded: (Sequence, Sequence, u64),
     /// Datagrams that were given up, and that no snapshot covers.
     given_up: u64,
 }
@@ -338,6 +341,7 @@ impl LossAccount {
             missed_before: statistics.missed,
             lost_messages_before: statistics.lost_messages - lost_messages,
             overtaken: 0,
+            discarded: (Sequence(0), Sequence(0), 0),
             given_up,
         }
     }
@@ -350,6 +354,28 @@ impl LossAccount {
     /// Notes that a missing datagram arrived, and was not a repair.
     pub(super) const fn record_overtaken(&mut self) {
         self.overtaken = self.overtaken.saturating_add(1);
+    }
+
+    /// Notes a datagram that arrived when there was no room for it.
+    pub(super) const fn record_discarded(&mut self, sequence: Sequence) {
+        let (first, end, count) = self.discarded;
+        if count == 0 {
+            self.discarded = (sequence, Sequence(sequence.0 + 1), 1);
+        } else if sequence.0 >= end.0 {
+            // A copy on another path counts once.
+            self.discarded = (first, Sequence(sequence.0 + 1), count + 1);
+        }
+    }
+
+    /// Notes that datagrams count as missing: the link has not lost those of them that were discarded.
+    pub(super) fn record_missing(&mut self, from: Sequence, to: Sequence) {
+        let (first, end, count) = &mut self.discarded;
+        let known = to.0.min(end.0).saturating_sub(from.0.max(first.0)).min(*count);
+        if to.0 > first.0 {
+            *first = to;
+            *count = if to.0 >= end.0 { 0 } else { *count - known };
+        }
+        self.overtaken = self.overtaken.saturating_add(known);
     }
 
     /// Returns how many datagrams were given up.

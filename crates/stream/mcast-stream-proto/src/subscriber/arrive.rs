@@ -77,7 +77,7 @@ impl SubscriberMachine {
         let is_new = match sequence.offset_from(self.followed.base) {
             None => false,
             Some(ahead) if ahead >= self.followed.window.length() => {
-                self.statistics.beyond += 1;
+                self.discard_beyond(view, datagram, is_repair);
                 return;
             }
             Some(_) => !self.followed.window.has(sequence) && !is_current,
@@ -91,7 +91,7 @@ impl SubscriberMachine {
         if sequence != self.followed.base
             && !self.followed.window.has_room(datagram.len() + self.followed.recovery.bytes())
         {
-            self.statistics.beyond += 1;
+            self.discard_beyond(view, datagram, is_repair);
             return;
         }
         let Some((location, range)) = self.open(view, datagram) else { return };
@@ -124,6 +124,15 @@ impl SubscriberMachine {
         self.followed.window.buffer(sequence, meta, body);
         if self.delivery.is_buffering() {
             self.schedule_status_after_progress();
+        }
+    }
+
+    /// Discards a datagram for which there is no room. When it counts as missing later, the link has not lost it.
+    fn discard_beyond(&mut self, view: &DatagramView<'_>, datagram: &[u8], is_repair: bool) {
+        self.statistics.beyond += 1;
+        // One that the group did not seal must not hide a loss.
+        if !is_repair && self.open(view, datagram).is_some() {
+            self.losses.record_discarded(Sequence(view.header.sequence));
         }
     }
 
@@ -232,6 +241,7 @@ impl SubscriberMachine {
         let (Followed { verification, naks, .. }, statistics) = (&mut self.followed, &mut self.statistics);
         for missing in verification.stage.missing(first..end) {
             statistics.missed += missing.end - missing.start;
+            self.losses.record_missing(missing.start, missing.end);
             naks.open_gap(missing, now, due);
         }
     }

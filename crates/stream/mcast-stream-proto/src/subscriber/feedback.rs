@@ -222,7 +222,7 @@ impl SubscriberMachine {
         }
     }
 
-    /// Tells a publisher that is still heard, and whose stream has no end yet, that a successor at another address is followed:
+    /// Reports to a publisher that is still heard, and whose stream has no end yet, that a successor at another address is followed:
     /// it would only see its subscribers fall silent, one after the other.
     pub(super) fn leave_superseded(&mut self, now: ClockTime, successor: SocketAddr) {
         let is_other = self.publisher.get().is_some_and(|publisher| publisher != successor);

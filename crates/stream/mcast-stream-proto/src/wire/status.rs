@@ -18,7 +18,7 @@ pub struct Status {
     /// The room for datagrams from `next` on.
     pub window: u32,
     /// The number of datagrams that were missing when a later one arrived, without those that then arrived and were no
-    /// repairs, or may soon: the lower half of the count.
+    /// repairs, or may soon, and those that arrived and for which there was no room: the lower half of the count.
     pub missed: u32,
     /// The clock of the last heartbeat.
     pub clock: u64,

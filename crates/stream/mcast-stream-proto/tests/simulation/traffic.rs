@@ -228,6 +228,50 @@ fn a_subscriber_that_receives_nothing_for_a_while_does_not_slow_the_publisher() 
     }
 }
 
+/// Without flow control, a subscriber discards what is beyond its full window. That is not a loss of its link, and slows
+/// the stream down for nobody.
+#[test]
+fn what_is_beyond_a_full_window_does_not_slow_a_publisher_without_flow_control() {
+    let mut slowed = Vec::new();
+    for milliseconds in [1_000, 2_000, 3_000, 4_000] {
+        for read in [0, 10, 30, 60] {
+            let stopped = SubscriberPlan {
+                sleeps: Some((4 * SECOND, 4 * SECOND + milliseconds * MILLISECOND)),
+                knows_buffer: true,
+                slow: (read > 0).then_some(read * MILLISECOND / 1_000),
+                ..SubscriberPlan::simple()
+            };
+            let plan = Plan {
+                waits: false,
+                good_from: 60 * SECOND,
+                slots: 32_768,
+                ..feed(40_000, 1_000, MILLISECOND / 4, vec![stopped])
+            };
+            let outcome = World::run(&plan).unwrap();
+            if outcome.slowed > 0 {
+                slowed.push((milliseconds, read, outcome.slowed));
+            }
+        }
+    }
+    for busy in [100, 150, 200, 300, 600] {
+        let slow = SubscriberPlan { busy: Some((200, busy * MILLISECOND)), ..SubscriberPlan::simple() };
+        let plan = Plan {
+            waits: false,
+            good_from: 60 * SECOND,
+            slots: 32_768,
+            ..feed(40_000, 1_000, MILLISECOND / 4, vec![slow])
+        };
+        let outcome = World::run(&plan).unwrap();
+        if outcome.slowed > 0 {
+            slowed.push((0, busy, outcome.slowed));
+        }
+    }
+    assert!(
+        slowed.is_empty(),
+        "(ms without running, µs per datagram or ms per 200 messages, slowdowns): {slowed:?}"
+    );
+}
+
 /// It was removed after five seconds of silence, and joins again with most of what was sent meanwhile missing.
 #[test]
 fn a_subscriber_that_returns_after_its_removal_does_not_slow_the_publisher() {
