@@ -289,6 +289,10 @@ impl Feed {
         let mut machine = PublisherMachine::new(config, ClockTime(now)).unwrap();
         for item in &tail.items {
             let recalled = match item {
+                // Nobody can request it.
+                TailItem::Message { key, bytes, .. } if self.plan.one_way => {
+                    machine.publish(ClockTime(now), (*key, bytes)).is_ok()
+                }
                 TailItem::Message { key, bytes, .. } => machine.recall(ClockTime(now), *key, bytes).is_ok(),
                 TailItem::Gap { .. } => false,
             };
@@ -296,7 +300,7 @@ impl Feed {
                 self.violations.push(format!("{item:?} cannot be omitted: {refusal}"));
             }
         }
-        if beginning.start == LogStart::Continued {
+        if beginning.start == LogStart::Continued && !self.plan.one_way {
             machine.end_recall(ClockTime(now));
             machine.need_recalled_from(needed);
             if let Some(unsettled) = beginning.unsettled {
