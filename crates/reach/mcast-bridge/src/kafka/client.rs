@@ -434,6 +434,11 @@ fn remedy(code: RDKafkaErrorCode) -> (&'static str, EngineErrorKind) {
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => {
             ("raise `max.message.bytes` of the topic, or `message.max.bytes` of the broker", Permanent)
         }
+        Code::UnsupportedFeature => (
+            "use a broker with transactions (KIP-98), as Apache Kafka has them since 0.11: without them, a bridge cannot store \
+             each message once",
+            Permanent,
+        ),
         Code::KafkaStorageError => {
             ("make room on the disk of the broker; its log shows what it cannot write", Transient)
         }

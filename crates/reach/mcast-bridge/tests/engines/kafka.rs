@@ -341,6 +341,17 @@ fn records_that_are_refused_for_missing_copies_are_an_error_that_says_so() {
     assert!(error.is_transient() && error.remedy.as_ref().unwrap().contains("copies"), "{error:?}");
 }
 
+#[test]
+fn a_broker_without_transactions_is_refused() {
+    const END_TXN: i16 = 26;
+    let Some(kafka) = broker("127.0.0.1") else { return };
+    kafka.server.lack(END_TXN);
+    let mut sink = kafka.sink();
+    sink.send(&batch(None, vec![message(1, 0, b"x")])).unwrap();
+    let error = sink.receive().unwrap_err();
+    assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("transactions"), "{error:?}");
+}
+
 /// A cluster of the client's library, which is another implementation of the protocol. It has neither fencing nor
 /// aborted transactions, loses its content with the process, and has no requests that create topics.
 #[test]

@@ -194,6 +194,14 @@ impl KafkaServer {
         }
     }
 
+    /// Has the broker of the tests lack the requests with this key: no version of them is supported.
+    #[allow(dead_code)]
+    pub(crate) fn lack(&self, key: i16) {
+        if let Broker::Tests(broker) = &self.broker {
+            broker.control(&format!("unsupported {key}"));
+        }
+    }
+
     /// Moves the clock of the broker of the tests, or waits.
     #[allow(dead_code)]
     pub(crate) fn advance(&self, time: Duration) {

@@ -120,7 +120,7 @@ class Broker:
     def __init__(self, options):
         self.options, self.topics, self.transactions, self.next_producer = options, {}, {}, 1
         self.shift, self.changed, self.connections = 0, asyncio.Event(), set()
-        self.refused = {}
+        self.refused, self.unsupported = {}, set()
         try:
             with open(options.journal, "rb") as journal:
                 while True:
@@ -194,7 +194,9 @@ class Broker:
 
     def api_versions(self, _):
         return struct.pack(">h", 0) + array(
-            struct.pack(">hhh", key, 0, version) for key, (version, _) in HANDLERS.items()
+            struct.pack(">hhh", key, 0, version)
+            for key, (version, _) in HANDLERS.items()
+            if key not in self.unsupported
         )
 
     def metadata(self, request):
@@ -435,8 +437,8 @@ class Broker:
             writer.close()
 
     async def control(self, reader, writer):
-        """Moves the clock by milliseconds, sets the password for later logins, refuses records of a topic with an error, or ends all
-        connections."""
+        """Moves the clock by milliseconds, sets the password for later logins, refuses records of a topic with an error, lacks a kind of
+        requests, or ends all connections."""
         while line := await reader.readline():
             match line.decode().split():
                 case ["advance", time]:
@@ -445,6 +447,8 @@ class Broker:
                     self.options.password = password
                 case ["refuse", topic, error]:
                     self.refused[topic] = int(error)
+                case ["unsupported", key]:
+                    self.unsupported.add(int(key))
                 case ["disconnect"]:
                     for connection in self.connections:
                         connection.close()
