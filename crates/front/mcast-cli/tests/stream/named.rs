@@ -135,7 +135,7 @@ fn a_takeover_reports_possible_losses_only_to_earlier_subscribers() {
     assert_eq!(ended.text(), "b\n");
 }
 
-/// The subscriber tells it: otherwise it would only see that nobody is there any more.
+/// The subscriber reports that to it: otherwise it would only see that nobody is there any more.
 #[test]
 fn a_superseded_publisher_is_told_so() {
     let lan = Lan::new();
@@ -145,7 +145,8 @@ fn a_superseded_publisher_is_told_so() {
     superseded.child.stdin.as_mut().unwrap().write_all(b"a\n").unwrap();
     following.stdout.wait_for("a\n");
 
-    let publishing = start(&lan.c, &["publish", "-i", "eth0", GROUP, "--name", "prices", "--wait-for", "1", "b"]);
+    let publishing =
+        start(&lan.c, &["publish", "-i", "eth0", GROUP, "--name", "prices", "--wait-for", "1", "b"]);
     superseded.stderr.wait_for("superseded: another publisher of this stream was started later");
     publishing.end().succeeded();
     assert_eq!(following.end().text(), "a\nb\n");

@@ -48,7 +48,7 @@ pub(super) struct Silence {
     joined: ClockTime,
     /// When the last datagram arrived.
     last: Option<ClockTime>,
-    /// The longest pause that ended by itself.
+    /// The longest pause that ended before anything was done.
     longest_pause: Duration,
     /// When to join again if nothing arrives until then.
     next: ClockTime,

@@ -84,7 +84,8 @@ pub enum PublisherEvent {
     SubscriberFailed(SubscriberId),
     /// The publisher is back at its configured rate.
     Recovered,
-    /// A subscriber requested datagrams that have left the retransmission buffer: from the first to before the second.
+    /// A subscriber that reads no history requested datagrams that have left the retransmission buffer: from the first to before the
+    /// second.
     Unrecoverable(SubscriberId, Sequence, Sequence),
     /// A subscriber that requests repairs has given up datagrams, or lost messages, for the first time.
     /// [`PublisherMachine::subscriber_progress`](super::PublisherMachine::subscriber_progress) reports what it lacks at the end.

@@ -459,7 +459,10 @@ impl PublisherMachine {
             self.statistics.unrecoverable += end - first;
             // It shows what is still retained, so that the rest is requested no longer.
             self.confirmations.is_wanted = true;
-            self.events.push(PublisherEvent::Unrecoverable(id, first, end));
+            // A subscriber that reads a history gets them from there.
+            if self.members.get(id).is_none_or(|member| !member.progress.is_reading) {
+                self.events.push(PublisherEvent::Unrecoverable(id, first, end));
+            }
         }
     }
 

@@ -49,6 +49,10 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, lines: &LogLi
         PublisherEvent::SubscriberSilent(subscriber) => {
             lines.warn(format_args!("subscriber {} has gone silent", name(subscriber)));
         }
+        PublisherEvent::SubscriberEvicted(subscriber, 0) => lines.warn(format_args!(
+            "evicted subscriber {}: its application does not read what it has received (--evict-after allows more time)",
+            name(subscriber)
+        )),
         PublisherEvent::SubscriberEvicted(subscriber, missing) => {
             lines.warn(format_args!(
                 "evicted subscriber {}: too slow, {} behind (--evict-after allows more time)",
@@ -72,7 +76,7 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, lines: &LogLi
         )),
         PublisherEvent::Recovered => lines.note("as fast as before again"),
         PublisherEvent::Unrecoverable(subscriber, first, end) => lines.warn(format_args!(
-            "subscriber {} missed {} that have left the retransmission buffer (--history enlarges it)",
+            "subscriber {} missed {}, no longer in the retransmission buffer (--history enlarges it)",
             name(subscriber),
             count_of(end.ahead_of(first), "datagram")
         )),
@@ -377,7 +381,7 @@ impl Report {
         }
         if self.unpublished_messages > 0 {
             console.warn(format_args!(
-                "{} were read and not published: they are in no log, and no publisher sends them",
+                "read and not published: {}, in no log, and sent by no publisher",
                 count_of(self.unpublished_messages, "message")
             ));
         }

@@ -74,7 +74,7 @@ pub(super) fn print_publisher(event: &PublisherEvent, lines: &LogLines<'_>) {
             "superseded: another bridge, or a publisher of the same name, was started later, and subscriber {subscriber} follows it"
         )),
         PublisherEvent::Unrecoverable(subscriber, first, end) => lines.warn(format_args!(
-            "subscriber {subscriber} missed {} that have left the retransmission buffer (--history enlarges it)",
+            "subscriber {subscriber} missed {}, no longer in the retransmission buffer (--history enlarges it)",
             count_of(end.ahead_of(first), "datagram")
         )),
         _ => lines.detail(format_args!("{event:?}")),
