@@ -4,7 +4,7 @@ use std::io::Write;
 
 use mcast_lab::{Host, Impairment, Lab, LinkDirection};
 
-use crate::support::{MCAST, Running, mcast, program};
+use crate::support::{Lan, MCAST, Running, mcast, program};
 use crate::{GROUP, publisher, subscriber};
 
 fn pair(loss: f64) -> (Lab, Host, Host, mcast_lab::BadLink) {
@@ -184,6 +184,26 @@ fn an_interface_whose_mtu_is_too_small_is_named() {
     let ended = running.end();
     assert!(ended.stderr.contains("packets of up to 1500 bytes, but eth0 accepts at most 1280"), "{ended:?}");
     assert_eq!(ended.status, Some(1), "{ended:?}");
+}
+
+/// The hosts have the same MTU, and the switch between them a smaller one.
+#[test]
+fn a_link_on_the_way_that_carries_only_short_packets_is_suspected() {
+    let lan = Lan::new();
+    lan.a.set_mtu("eth0", 9_000).unwrap();
+    lan.b.set_mtu("eth0", 9_000).unwrap();
+    let running = subscriber(&lan.b, &[GROUP, "--idle", "4s"]);
+    let message = "x".repeat(4_000);
+    let options = [GROUP, "--wait-for", "1", "--linger", "3s"];
+    let ended = publisher(&lan.a, &[&options[..], &[&message]].concat()).end();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let ended = running.end();
+    assert!(ended.stderr.contains("nothing of 10.0.0.1 has arrived except short packets"), "{ended:?}");
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+
+    let running = subscriber(&lan.b, &[GROUP]);
+    publisher(&lan.a, &[&options[..], &["--datagram", "1400", &message]].concat()).end().succeeded();
+    assert_eq!(running.end().succeeded().text(), format!("{message}\n"));
 }
 
 #[test]

@@ -26,8 +26,8 @@ use mcast_terminal::Console;
 #[cfg(feature = "seal")]
 use crate::arguments::SigningFile;
 use crate::arguments::{
-    BroadcastOption, Families, KeyFile, hosts_on_each, parse_bits, parse_duration, parse_size,
-    parse_stream_name, read_keys, select_destinations,
+    BroadcastOption, Families, KeyFile, hosts_on_each, parse_bits, parse_duration, parse_positive_size,
+    parse_size, parse_stream_name, read_keys, select_destinations,
 };
 use crate::exit::{Failure, Outcome};
 use crate::sending;
@@ -161,6 +161,11 @@ struct StreamOptions {
     /// Size of the retransmission buffer, also for late joiners [default: 8M]
     #[arg(long, value_name = "SIZE", value_parser = parse_history)]
     history: Option<usize>,
+
+    /// Length of the longest datagram in bytes of UDP payload, where a link on the way has a smaller MTU than the interface
+    /// [default: what the MTU of the interface admits]
+    #[arg(long, value_name = "SIZE", value_parser = parse_positive_size)]
+    datagram: Option<usize>,
 
     /// When the network cannot carry the stream: slow down (`on`), or keep the rate (`off`)
     #[arg(long, value_name = "ON|OFF", default_value = "on", hide_possible_values = true)]
@@ -368,6 +373,9 @@ impl StreamOptions {
         }
         if let Some(bytes) = self.history {
             builder = builder.retransmission_buffer(bytes);
+        }
+        if let Some(bytes) = self.datagram {
+            builder = builder.datagram(bytes);
         }
         if let Some(rate) = self.rate {
             builder = rate.apply_to(builder, self.evict_below)?;

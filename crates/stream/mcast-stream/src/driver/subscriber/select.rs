@@ -295,6 +295,13 @@ pub enum StallCause {
         /// The length of the publisher's longest packets, in bytes.
         packet: u32,
     },
+    /// No datagram with data has arrived from the publisher, although short ones do.
+    OnlyShort {
+        /// The publisher's address.
+        publisher: IpAddr,
+        /// The length of its longest packets, in bytes.
+        packet: u32,
+    },
 }
 
 impl fmt::Display for StallCause {
@@ -309,6 +316,11 @@ impl fmt::Display for StallCause {
                 f,
                 "the publisher sends packets of up to {packet} bytes, but {interface} accepts at most {mtu}: \
                  longer ones cannot arrive; set the same MTU at both ends and between"
+            ),
+            Self::OnlyShort { publisher, packet } => write!(
+                f,
+                "nothing of {publisher} has arrived except short packets: those with data have up to {packet} bytes, which a link \
+                 on the way may not carry; publish shorter datagrams, or set the same MTU at both ends and between"
             ),
         }
     }
@@ -329,7 +341,9 @@ impl Subscriber {
         let memberships = self.receiver.memberships();
         let indexes = memberships.iter().flat_map(|membership| &membership.interfaces).map(|on| on.index);
         let mut interfaces = indexes.filter_map(|index| mcast::find(&InterfaceSelector::Index(index)).ok());
-        let narrow = interfaces.find(|interface| interface.mtu < packet)?;
-        Some(StallCause::MtuTooSmall { interface: narrow.name, mtu: narrow.mtu, packet })
+        if let Some(narrow) = interfaces.find(|interface| interface.mtu < packet) {
+            return Some(StallCause::MtuTooSmall { interface: narrow.name, mtu: narrow.mtu, packet });
+        }
+        (self.statistics().received == 0).then_some(StallCause::OnlyShort { publisher, packet })
     }
 }
