@@ -211,6 +211,6 @@ mod tests {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());
-        assert_eq!(plans.len(), 3 * 3 * 2 + 7 + 3 + 2 + 8 + 5 + 2 + 1 + 2 + 2);
+        assert_eq!(plans.len(), 3 * 3 * 2 + 7 + 3 + 2 + 8 + 5 + 2 + 1 + 2 + 2 + 2);
     }
 }

@@ -244,7 +244,7 @@ fn a_stream_that_the_switch_has_forgotten_comes_back_to_its_client() {
 
     let relay = server(&r, &[RULE]);
     let (mut client, _) = get(&r, "/udp/239.1.2.3:5000/", "");
-    client.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     let socket = sender(&a, address(1, 1));
     let mut arrives = |picture: &str| {
         socket.send_to(picture.as_bytes(), GROUP).unwrap();
@@ -254,12 +254,10 @@ fn a_stream_that_the_switch_has_forgotten_comes_back_to_its_client() {
     };
     eventually("the stream", || arrives("first"));
     let is_member = || switch.members().unwrap().iter().any(|member| member.host == "r");
-    eventually("the switch to forget the relay", || {
-        arrives("first");
-        !is_member()
-    });
+    // For some seconds after a query, it still floods what has no members.
+    eventually("the switch to forget the relay", || !arrives("first") && !is_member());
     eventually("the stream again", || arrives("again"));
-    assert!(is_member());
+    eventually("the relay to be a member", is_member);
     stop(relay);
 }
 

@@ -201,7 +201,7 @@ impl Channel {
             let held = stream.reorder.as_ref().and_then(Reorder::deadline);
             [held, stream.idle_since.map(|since| since + LINGER)]
         };
-        let silence = (self.clients() > 0).then(|| self.silence.poll_timeout());
+        let silence = (self.clients() > 0).then(|| self.silence.due_at());
         self.streams.values().flat_map(deadlines).flatten().chain(silence).min()
     }
 

@@ -95,7 +95,7 @@ impl Silence {
 
     /// Returns whether the group is to be joined again now.
     pub(super) fn is_due(&mut self, now: ClockTime) -> bool {
-        if now < self.poll_timeout() {
+        if now < self.due_at() {
             return false;
         }
         if now >= self.next {
@@ -114,7 +114,7 @@ impl Silence {
     }
 
     /// Returns when to call [`Self::is_due`].
-    pub(super) fn poll_timeout(&self) -> ClockTime {
+    pub(super) fn due_at(&self) -> ClockTime {
         self.refresh.map_or(self.next, |every| self.next.min(self.joined + every))
     }
 
