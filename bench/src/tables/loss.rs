@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::plan::Plan;
 use super::rounds::{RoundOptions, Turn, Values, take_turns};
@@ -63,7 +63,8 @@ fn run_once(network: &Network, bench: &Bench, who: &Contestant, task: &Task) -> 
     let mut listening = start(&network.receiver, Cpu::Receiver, &who.receiver(&bench.tools, task))?;
     match who.counts() {
         Counts::Itself => listening.wait_ready()?,
-        Counts::Kernel | Counts::Whole => wait_until_joined(&network.receiver, task.groups)?,
+        Counts::Kernel => wait_until_joined(&network.receiver, task.groups)?,
+        Counts::Whole => bail!("what {} lost is not known before its end", who.name),
     }
     let before = UdpCounters::of(&network.receiver)?;
     let talking = start(&network.sender, Cpu::Sender, &feeder.sender(&bench.tools, task))?;

@@ -407,7 +407,7 @@ fn an_interrupt_on_a_full_disk_reports_once_what_was_read_and_not_published() {
     publishing.stderr.wait_for("nothing is published until it can be written");
     let ended = publishing.signalled(libc::SIGINT);
     assert_eq!(ended.stderr.matches("nothing is published until").count(), 1, "{ended:?}");
-    assert!(ended.stderr.contains("read and not published: "), "{ended:?}");
+    assert!(ended.stderr.contains("messages read but not published"), "{ended:?}");
     let summary = ended.json().pop().unwrap();
     let [published, unpublished] =
         ["messages", "unpublished_messages"].map(|name| summary[name].as_u64().unwrap());

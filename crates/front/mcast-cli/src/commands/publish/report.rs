@@ -42,8 +42,8 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, lines: &LogLi
             lines.warn(format_args!("subscriber {} left because of an error", name(subscriber)));
         }
         PublisherEvent::Superseded(subscriber) => lines.warn(format_args!(
-            "superseded: another publisher of this stream was started later, and subscriber {} follows it, without any message \
-             that this one still publishes; stop one of the two, or publish under another --name",
+            "superseded: another publisher of this stream was started later, and subscriber {} follows it: what this one still \
+             publishes does not reach it; stop one of the two, or publish under another --name",
             name(subscriber)
         )),
         PublisherEvent::SubscriberSilent(subscriber) => {
@@ -381,7 +381,7 @@ impl Report {
         }
         if self.unpublished_messages > 0 {
             console.warn(format_args!(
-                "read and not published: {}, in no log, and sent by no publisher",
+                "{} read but not published: in no log, and sent by no publisher",
                 count_of(self.unpublished_messages, "message")
             ));
         }

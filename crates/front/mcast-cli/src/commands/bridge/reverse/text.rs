@@ -71,7 +71,8 @@ pub(super) fn print_publisher(event: &PublisherEvent, lines: &LogLines<'_>) {
             count_of(missing, "datagram")
         )),
         PublisherEvent::Superseded(subscriber) => lines.warn(format_args!(
-            "superseded: another bridge, or a publisher of the same name, was started later, and subscriber {subscriber} follows it"
+            "superseded: another bridge, or a publisher of the same name, was started later, and subscriber {subscriber} follows it; \
+             stop one of the two"
         )),
         PublisherEvent::Unrecoverable(subscriber, first, end) => lines.warn(format_args!(
             "subscriber {subscriber} missed {}, no longer in the retransmission buffer (--history enlarges it)",
