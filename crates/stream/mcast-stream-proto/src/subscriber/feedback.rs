@@ -288,8 +288,10 @@ impl SubscriberMachine {
 
     /// Returns a random delay, by which few of many subscribers request the same repair.
     pub(super) fn backoff(&mut self) -> Duration {
-        let longest =
-            u32::from(self.followed.heartbeat.backoff.max(1)) * self.round_trip().max(MIN_BACKOFF_UNIT);
+        // The group's is the greatest of all, from each status. Its own is measured once in 50 s, at first when it joins, perhaps
+        // together with many others.
+        let round_trip = self.round_trip().min(self.group_round_trip()).max(MIN_BACKOFF_UNIT);
+        let longest = u32::from(self.followed.heartbeat.backoff.max(1)) * round_trip;
         backoff(longest, self.followed.heartbeat.group_size, &mut self.random)
     }
 
