@@ -241,7 +241,10 @@ pub(crate) fn describe(event: &SubscriberEvent, has_key_file: bool) -> (Importan
         SubscriberEvent::InternalError(what) => {
             (Importance::Warning, format!("a bug in this program: {what}; please report it"))
         }
-        SubscriberEvent::Evicted => (Importance::Warning, "evicted by the publisher: too slow".into()),
+        SubscriberEvent::Evicted => (
+            Importance::Warning,
+            "evicted by the publisher: too slow, or the group no longer arrives here (`mcast doctor` finds out)".into(),
+        ),
         SubscriberEvent::KeyMissing(epoch) => {
             let remedy = match has_key_file {
                 true => "add it to the file of --key, and send SIGHUP to this process",

@@ -159,3 +159,29 @@ fn a_superseded_publisher_is_told_so() {
     // Nobody has the last message.
     assert_eq!(ended.status, Some(1), "{ended:?}");
 }
+
+/// What it publishes meanwhile is acknowledged once its successor has ended, and the subscriber has come back.
+#[test]
+fn a_superseded_publisher_waits_for_acknowledgements_until_its_subscriber_is_back() {
+    let lan = Lan::new();
+    let following = subscriber(&lan.b, &[GROUP, "--name", "prices", "--stay"]);
+    let publish = ["publish", "-i", "eth0", GROUP, "--name", "prices", "--wait-for", "1"];
+    let mut superseded = program(&lan.a, MCAST, &[&publish[..], &["--ack", "1"]].concat(), true);
+    superseded.child.stdin.as_mut().unwrap().write_all(b"a\n").unwrap();
+    following.stdout.wait_for("a\n");
+
+    let mut successor = program(&lan.c, MCAST, &publish, true);
+    superseded.stderr.wait_for("superseded");
+    successor.child.stdin.as_mut().unwrap().write_all(b"b\n").unwrap();
+    following.stdout.wait_for("b\n");
+    let mut input = superseded.child.stdin.take().unwrap();
+    input.write_all(b"c\n").unwrap();
+    drop(input);
+    superseded.stderr.wait_for("0 are present");
+    drop(successor.child.stdin.take());
+    successor.end().succeeded();
+
+    let ended = superseded.end().succeeded();
+    assert!(ended.stderr.contains("acknowledged 2 of 2 messages"), "{ended:?}");
+    assert_eq!(following.signalled(libc::SIGINT).text(), "a\nb\nc\n");
+}

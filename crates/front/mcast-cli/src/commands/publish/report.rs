@@ -55,7 +55,8 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, lines: &LogLi
         )),
         PublisherEvent::SubscriberEvicted(subscriber, missing) => {
             lines.warn(format_args!(
-                "evicted subscriber {}: too slow, {} behind (--evict-after allows more time)",
+                "evicted subscriber {}: {} behind without progress: too slow, or the group no longer arrives there (--evict-after allows \
+                 more time)",
                 name(subscriber),
                 count_of(missing, "datagram")
             ));

@@ -67,7 +67,8 @@ pub(super) fn print_publisher(event: &PublisherEvent, lines: &LogLines<'_>) {
             lines.about(Some(address.ip())).note(format_args!("subscriber {} joined", address.ip()));
         }
         PublisherEvent::SubscriberEvicted(subscriber, missing) => lines.warn(format_args!(
-            "evicted subscriber {subscriber}: too slow, {} behind (--evict-after allows more time)",
+            "evicted subscriber {subscriber}: {} behind without progress: too slow, or the group no longer arrives there \
+             (--evict-after allows more time)",
             count_of(missing, "datagram")
         )),
         PublisherEvent::Superseded(subscriber) => lines.warn(format_args!(
