@@ -130,7 +130,7 @@ fn print_event(event: &RunEvent, json: bool, console: &Console) {
             console.warn("the publisher has gone silent");
         }
         RunEvent::Subscriber(SubscriberEvent::Evicted) => {
-            console.warn("evicted by the publisher: too slow");
+            console.warn("evicted by the publisher: too slow, or the group no longer arrives here");
         }
         RunEvent::Subscriber(SubscriberEvent::KeyMissing(epoch)) => console
             .warn(format_args!("sealed with the secret of epoch {epoch}, which is not known here (--key)")),
