@@ -153,6 +153,20 @@ fn what_a_bridge_left_uncommitted_is_not_stored() {
     assert_eq!(kafka.length(), 5);
 }
 
+/// As that of a program which hangs: readers of committed records see nothing behind its beginning.
+#[test]
+fn an_open_transaction_of_another_program_hides_nothing_before_it() {
+    let Some(kafka) = Kafka::start() else { return };
+    let mut sink = kafka.sink();
+    kafka.append(&mut *sink, 0..3);
+    kafka.server.request(&json!(["leave", "other", "1-3", "left"]));
+    let mut source = kafka.source();
+    assert_eq!(source.last().unwrap(), Some(message(1, 2, b"x")));
+    let all: Vec<_> = (0..3).map(|number| message(1, number, b"x")).collect();
+    assert_eq!(source.read(position(0, 0), 100).unwrap(), all);
+    assert_eq!(source.read(position(1, 3), 100).unwrap(), vec![]);
+}
+
 #[test]
 fn the_last_record_is_found_before_many_aborted_ones() {
     let Some(kafka) = Kafka::start() else { return };
@@ -335,10 +349,22 @@ fn records_that_are_refused_for_missing_copies_are_an_error_that_says_so() {
     let Some(kafka) = broker("127.0.0.1") else { return };
     let mut sink = kafka.sink();
     kafka.append(&mut *sink, 0..1);
-    kafka.server.refuse("prices", NOT_ENOUGH_REPLICAS);
+    kafka.server.refuse("prices", NOT_ENOUGH_REPLICAS, u32::MAX);
     sink.send(&batch(Some(position(1, 0)), vec![message(1, 1, b"x")])).unwrap();
     let error = sink.receive().unwrap_err();
     assert!(error.is_transient() && error.remedy.as_ref().unwrap().contains("copies"), "{error:?}");
+}
+
+#[test]
+fn records_are_stored_once_when_their_partition_has_a_leader_again() {
+    const NOT_LEADER_OR_FOLLOWER: i16 = 6;
+    let Some(kafka) = broker("127.0.0.1") else { return };
+    let mut sink = kafka.sink();
+    kafka.append(&mut *sink, 0..1);
+    kafka.server.refuse("prices", NOT_LEADER_OR_FOLLOWER, 5);
+    sink.send(&batch(Some(position(1, 0)), vec![message(1, 1, b"x")])).unwrap();
+    assert_eq!(sink.receive().unwrap(), Response::Appended);
+    assert_eq!(kafka.length(), 2);
 }
 
 #[test]

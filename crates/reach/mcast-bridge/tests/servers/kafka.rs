@@ -186,11 +186,11 @@ impl KafkaServer {
         self.request(&json!(["length"])).as_u64().unwrap()
     }
 
-    /// Has the broker of the tests refuse all records of this topic with this error.
+    /// Has the broker of the tests refuse the next requests to append to this topic with this error.
     #[allow(dead_code)]
-    pub(crate) fn refuse(&self, topic: &str, error: i16) {
+    pub(crate) fn refuse(&self, topic: &str, error: i16, times: u32) {
         if let Broker::Tests(broker) = &self.broker {
-            broker.control(&format!("refuse {topic} {error}"));
+            broker.control(&format!("refuse {topic} {error} {times}"));
         }
     }
 

@@ -325,8 +325,10 @@ class Broker:
 
     def append(self, name, transaction, data):
         """Appends a batch; returns an error and its offset."""
-        if name in self.refused:
-            return self.refused[name], -1
+        error, times = self.refused.get(name, (NONE, 0))
+        if times > 0:
+            self.refused[name][1] -= 1
+            return error, -1
         if name not in self.topics:
             return UNKNOWN_TOPIC, -1
         if len(data) > int(self.topics[name].config.get("max.message.bytes", 1048588)):
@@ -445,8 +447,8 @@ class Broker:
                     self.shift += int(time)
                 case ["password", password]:
                     self.options.password = password
-                case ["refuse", topic, error]:
-                    self.refused[topic] = int(error)
+                case ["refuse", topic, error, times]:
+                    self.refused[topic] = [int(error), int(times)]
                 case ["unsupported", key]:
                     self.unsupported.add(int(key))
                 case ["disconnect"]:
