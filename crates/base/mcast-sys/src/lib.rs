@@ -24,8 +24,8 @@
 //!
 //! # Beside the sockets
 //! `joined::table` (Linux) lists the memberships without their holders, which is cheap, and `joined::socket_owners`
-//! the processes that have each socket open, `joined::socket_options` the options of their UDP sockets, and `joined::change`
-//! changes one of them.
+//! the processes that have each socket open, `joined::socket_options` the options of their UDP sockets, `joined::change`
+//! changes one of them, and `joined::answer_to_send` asks the kernel whether one of them could send.
 //! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits for
 //! descriptors. `namespace` (Linux) runs functions in other network namespaces. `link` (Linux) sends frames on an interface. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers
 //! (GSO) by sockets of the standard library. [`process`] ends processes and groups of them, and raises the limit on

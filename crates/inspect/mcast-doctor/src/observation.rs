@@ -10,7 +10,7 @@ use mcast::{
     ErrorKind, Family, Group, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, SourceFilter,
 };
 
-use mcast_sys::SocketOptions;
+use mcast_sys::{SendAnswer, SocketOptions};
 
 use crate::kernel_drops::KernelDrops;
 use crate::netfilter::{HookCounts, Outcome};
@@ -142,6 +142,9 @@ pub(crate) struct ProgramSocket {
     pub(crate) own_groups_only: BTreeSet<Family>,
     /// Its options, if the program may be inspected.
     pub(crate) options: Option<SocketOptions>,
+    /// What the kernel answers, before and after listening, to a datagram that the socket would send to a group; `None` if it
+    /// was not asked, or answered differently.
+    pub(crate) send_answer: Option<(SocketAddr, SendAnswer)>,
     /// The processes that have it open.
     pub(crate) processes: Vec<ProcessState>,
     /// How many bytes waited in its receive queue, several times while listening.
@@ -480,7 +483,7 @@ impl ProgramSocket {
     }
 
     /// Returns whether the socket had joined no group, neither at first nor at last.
-    fn never_joined(&self) -> bool {
+    pub(crate) fn never_joined(&self) -> bool {
         self.memberships.is_empty() && self.memberships_after.is_empty()
     }
 

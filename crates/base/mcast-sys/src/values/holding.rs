@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 
+use super::ErrorKind;
 use crate::capture::FilterInstruction;
 
 /// A membership and its holder.
@@ -250,6 +251,23 @@ pub struct GroupOptions {
     pub loopback: bool,
     /// The hop limit of what it sends (`IP_MULTICAST_TTL`, `IPV6_MULTICAST_HOPS`).
     pub hop_limit: u8,
+    /// What chooses the interface by which it sends (`IP_MULTICAST_IF`, `IPV6_MULTICAST_IF`). `None` if the kernel does not
+    /// report it: in IPv4, an index looks like the choice of the routing table.
+    pub sends_by: Option<SendInterface>,
+}
+
+/// What the kernel answers to a datagram that a socket would send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SendAnswer {
+    /// It finds a route for it.
+    Accepted,
+    /// It refuses it.
+    Refused {
+        /// The class of the error.
+        kind: ErrorKind,
+        /// The error number of the system.
+        number: i32,
+    },
 }
 
 /// A program that decides which datagrams a socket receives.

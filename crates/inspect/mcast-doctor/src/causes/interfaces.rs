@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use mcast::{ErrorKind, Family, InterfaceSelector};
 
-use super::{Cause, Check, routes};
+use super::{Cause, Check, routes, sending_sockets};
 use crate::finding::list;
 use crate::observation::{Observation, Program, ProgramSocket, TrialMembership, index_of};
 use crate::outcome::PrintedErrorKind;
@@ -185,8 +185,9 @@ pub(super) const NO_SUCH_INTERFACE: Cause =
     Cause::new(Check::Observation(no_such_interface), &["RFC 3678 section 4", "ip(7)"]);
 
 fn no_such_interface(observation: &Observation) -> Vec<Finding> {
-    let judged = observation.program().and_then(|program| judge_no_such_interface(observation, program));
-    judged.into_iter().collect()
+    let Some(program) = observation.program() else { return Vec::new() };
+    let printed = judge_no_such_interface(observation, program);
+    printed.into_iter().chain(sending_sockets::judge(observation, program)).collect()
 }
 
 fn judge_no_such_interface(observation: &Observation, program: &Program) -> Option<Finding> {

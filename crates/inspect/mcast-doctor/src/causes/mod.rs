@@ -31,6 +31,7 @@ mod redirected;
 mod routes;
 mod scope_section;
 mod sending;
+mod sending_sockets;
 mod sent_elsewhere;
 mod sent_to_another_group;
 mod silence;

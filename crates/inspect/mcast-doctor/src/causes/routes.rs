@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use mcast::interface::AddressState;
 use mcast::{ErrorKind, Family, InterfaceSelector};
 
-use super::{Cause, Check};
+use super::{Cause, Check, sending_sockets};
 use crate::change::{Change, Route};
 use crate::depth::{KernelVerdict, LostFlow};
 use crate::finding::list;
@@ -69,10 +69,12 @@ pub(super) fn missing_routes(observation: &Observation) -> impl Iterator<Item = 
 }
 
 /// Returns whether a program may be trying to send to groups of a family: it has joined none, has a socket for the family
-/// that is not bound to an interface, and sends to no group.
+/// that needs a route to send, and sends to no group.
 fn is_silent_sender(observation: &Observation, program: &Program, family: Family) -> bool {
     let is_open = |socket: &ProgramSocket| {
-        socket.bound_interface.is_none() && socket.local.is_some_and(|local| Family::of(local.ip()) == family)
+        let needs_route =
+            socket.bound_interface.is_none() && !sending_sockets::needs_no_route(observation, socket);
+        needs_route && socket.local.is_some_and(|local| Family::of(local.ip()) == family)
     };
     program.sockets.iter().any(is_open)
         && program.sockets.iter().all(|socket| socket.memberships.is_empty())

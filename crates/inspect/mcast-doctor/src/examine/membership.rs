@@ -196,6 +196,7 @@ pub(crate) fn examine_started(
         Err(Error::NoProgram(_)) => find(target)?,
         found => found?,
     };
+    program::add_send_answers(&mut found.sockets);
     let memberships = || found.sockets.iter().flat_map(|socket| &socket.memberships);
     let ports = found.sockets.iter().filter_map(|socket| Some(socket.local?.port()));
     let mut taps =
@@ -222,7 +223,8 @@ pub(crate) fn examine_started(
     let experiments = experiments.into_iter().chain(probe.experiment).collect();
     let after = snapshot()?;
     // The program may have exited meanwhile, which closes its sockets.
-    let last = program::find(target, &after).unwrap_or_default();
+    let mut last = program::find(target, &after).unwrap_or_default();
+    program::add_send_answers(&mut last.sockets);
     program::add_later_state(&mut found.sockets, &last.sockets);
     complete(&mut found)?;
     if !found.printed.is_empty() {

@@ -11,7 +11,7 @@ use crate::kernel_drops::{DropDirection, KernelDrop};
 use crate::observation::{ExaminationTarget, Interest, Observation, RejoinOutcome};
 use crate::snapshot::Counter;
 use crate::wire::{ControlMessage, Flow, Tap};
-use crate::{Effect, ExaminedPart, LayerObservation, OpenQuestion, Report};
+use crate::{Effect, ExaminedPart, Finding, Id, LayerObservation, OpenQuestion, Report, Severity};
 
 /// The maximum number of flows, queriers and sources listed one by one; the others are only counted.
 const MAX_LISTED: usize = 20;
@@ -303,6 +303,12 @@ fn unseen_silence(observation: &Observation, unseen: &Interest<'_>) -> OpenQuest
 
 /// Adds an open question if an examined program has neither joined a group nor sent to one.
 fn record_idle_program(observation: &Observation, report: &mut Report) {
+    // A socket that cannot send answers the question.
+    let is_faulty =
+        |finding: &Finding| finding.id == Id::NoSuchInterface && finding.severity == Severity::Fault;
+    if report.findings.iter().any(is_faulty) {
+        return;
+    }
     if let Some(program) = observation.program().filter(|_| report.flows.is_empty()) {
         let what = format!("whether {} receives or sends multicast", program.name);
         let why = "its sockets have joined no group, and none of their datagrams to groups was seen";

@@ -113,8 +113,9 @@ pub(crate) mod counting_rules {
 /// The owners of sockets, which these systems do not report without extra tools.
 pub(crate) mod processes {
     use std::collections::BTreeMap;
+    use std::net::SocketAddr;
 
-    use mcast_sys::SocketOptions;
+    use mcast_sys::{SendAnswer, SocketOptions};
 
     use crate::Error;
     use crate::observation::ProcessState;
@@ -123,6 +124,11 @@ pub(crate) mod processes {
     /// Returns an empty map: the options of other programs' sockets are unknown.
     pub(crate) fn socket_options() -> BTreeMap<u64, SocketOptions> {
         BTreeMap::new()
+    }
+
+    /// Returns `None`: other programs' sockets cannot be borrowed.
+    pub(crate) fn answer_to_send(_pid: u32, _inode: u64, _to: SocketAddr) -> Option<SendAnswer> {
+        None
     }
 
     /// Returns `None`: the state of a process is unknown.

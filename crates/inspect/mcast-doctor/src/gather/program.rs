@@ -1,14 +1,18 @@
 //! The sockets of another program.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use mcast::joined::{self, Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind, Visibility};
-use mcast::{GroupAddr, InterfaceSelector, Membership};
+use mcast::{Family, GroupAddr, InterfaceSelector, Membership};
 
 use super::processes;
 use crate::observation::{Program, ProgramSocket};
 use crate::snapshot::{Snapshot, SocketOwners, UdpSocket};
 use crate::{Error, ProgramSelector, Result};
+
+/// The port of the discard protocol (RFC 863).
+const DISCARD: u16 = 9;
 
 const UNKNOWN_OWNER: &str = "an unidentified program";
 
@@ -110,7 +114,32 @@ pub(crate) fn add_later_state(before: &mut [ProgramSocket], after: &[ProgramSock
         socket.memberships_after = now.memberships.clone();
         socket.drops.1 = now.drops.0;
         socket.processes = now.processes.clone();
+        socket.send_answer = socket.send_answer.filter(|answer| now.send_answer == Some(*answer));
     }
+}
+
+/// Asks the kernel whether the bound sockets that have joined nothing could send to a group. Nothing is sent.
+pub(crate) fn add_send_answers(sockets: &mut [ProgramSocket]) {
+    for socket in sockets.iter_mut().filter(|socket| socket.never_joined()) {
+        let to = any_group(socket);
+        let owner = socket.processes.first();
+        let answer = to.zip(owner).and_then(|(to, owner)| {
+            let answer = processes::answer_to_send(owner.pid, socket.inode, to)?;
+            Some((to, answer))
+        });
+        socket.send_answer = answer;
+    }
+}
+
+/// Returns the group that a bound socket is connected to, or one of its family that no protocol has, with the discard port.
+fn any_group(socket: &ProgramSocket) -> Option<SocketAddr> {
+    let peer = socket.peer.filter(|peer| peer.ip().is_multicast());
+    let family = Family::of(socket.local?.ip());
+    let group = match family {
+        Family::V4 => SocketAddr::from(([239, 255, 255, 1], DISCARD)),
+        Family::V6 => SocketAddr::from(([0xff15, 0, 0, 0, 0, 0, 0, 1], DISCARD)),
+    };
+    Some(peer.unwrap_or(group))
 }
 
 /// Samples the receive queues of sockets.

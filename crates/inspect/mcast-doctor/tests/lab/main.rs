@@ -29,6 +29,7 @@ mod remedies;
 mod repair;
 mod routers;
 mod routing;
+mod senders;
 mod sockets;
 mod started;
 mod streams;

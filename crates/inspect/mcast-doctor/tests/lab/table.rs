@@ -6,7 +6,7 @@ use crate::filters;
 use crate::net::assert_only;
 use crate::{
     boxes, depth, drops, files, firewall, fleet, interfaces, ipsec, ipv6, misaddressed, path, programs,
-    relays, remedies, routers, routing, sockets, started, streams, switches, translation, wire,
+    relays, remedies, routers, routing, senders, sockets, started, streams, switches, translation, wire,
 };
 
 /// An injection and the cause that must be found.
@@ -252,6 +252,9 @@ cases! {
     no_route_printed: NoRoute, "a program prints `ENODEV`, no route for groups", started::no_route;
     no_route_to_send_printed: NoRoute, "a program prints `ENETUNREACH`", started::no_route_to_send;
     no_such_interface: NoSuchInterface, "a program joins with the address of another machine", started::no_such_interface;
+    sender_bound_to_an_address_that_moved: NoSuchInterface, "the address that a sender is bound to deleted", senders::bound_address_moved;
+    sender_with_a_renewed_address: NoSuchInterface, "the address in a sender's `IP_MULTICAST_IF` replaced", senders::interface_address_renewed;
+    sender_with_a_deleted_interface_v6: NoSuchInterface, "the interface in a sender's `IPV6_MULTICAST_IF` deleted", senders::interface_deleted_v6;
     membership_limit_printed: MembershipLimit, "a program joins 30 groups and prints `ENOBUFS`", started::too_many_groups;
     interface_down_of_a_program: InterfaceDown, "the interface is down, program examined", sockets::interface_down_of_program;
     translated_source: Redirected, "`nft` rule with `snat` for groups, the sender examined with its own source", translation::translated_source;

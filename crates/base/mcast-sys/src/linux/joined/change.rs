@@ -43,7 +43,7 @@ pub fn present(pid: u32, inode: u64, change: &SocketChange) -> io::Result<Option
 }
 
 /// Borrows the socket with this inode.
-fn with_socket<T>(
+pub(super) fn with_socket<T>(
     pid: u32,
     inode: u64,
     work: impl FnOnce(&BorrowedSocket) -> io::Result<T>,
@@ -355,6 +355,7 @@ impl BorrowedSocket {
             all: value(all).is_none_or(|value| value != 0),
             loopback: value(loopback)? != 0,
             hop_limit: u8::try_from(value(hops)?).ok()?,
+            sends_by: self.sends_by(family).ok().flatten(),
         })
     }
 
@@ -470,8 +471,23 @@ mod tests {
         socket.set_multicast_loop_v6(false).unwrap();
         let read = options(&socket);
         assert_eq!((read.family, read.v6_only, read.filter), (Family::V6, true, None));
-        assert_eq!(read.groups[&Family::V6], GroupOptions { all: true, loopback: false, hop_limit: 7 });
-        assert_eq!(read.groups[&Family::V4], GroupOptions { all: false, loopback: true, hop_limit: 1 });
+        let sends_by = Some(SendInterface::Route);
+        let v6 = GroupOptions { all: true, loopback: false, hop_limit: 7, sends_by };
+        assert_eq!(read.groups[&Family::V6], v6);
+        let v4 = GroupOptions { all: false, loopback: true, hop_limit: 1, sends_by: None };
+        assert_eq!(read.groups[&Family::V4], v4);
+    }
+
+    #[test]
+    fn chosen_interface_is_read_as_far_as_the_kernel_reports_it() {
+        let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).unwrap();
+        socket.set_multicast_if_v6(1).unwrap();
+        let index = InterfaceIndex::new(1).unwrap();
+        assert_eq!(options(&socket).groups[&Family::V6].sends_by, Some(SendInterface::Index(index)));
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        socket.set_multicast_if_v4(&Ipv4Addr::LOCALHOST).unwrap();
+        let address = SendInterface::Address(Ipv4Addr::LOCALHOST);
+        assert_eq!(options(&socket).groups[&Family::V4].sends_by, Some(address));
     }
 
     #[test]

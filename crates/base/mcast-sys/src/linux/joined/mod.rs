@@ -3,6 +3,7 @@
 mod accounts;
 mod change;
 mod processes;
+mod sending;
 mod socket;
 mod tables;
 
@@ -24,6 +25,7 @@ pub(crate) use accounts::cookie_of as network_cookie;
 pub(crate) use change::{GroupRequest, GroupSourceRequest};
 pub use change::{change, present, socket_options};
 use processes::{Lender, Mark};
+pub use sending::answer_to_send;
 use socket::BorrowedSocket;
 pub use tables::{TableEntry, table};
 

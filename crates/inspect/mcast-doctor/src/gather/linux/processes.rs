@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast_sys::SocketOptions;
+use mcast_sys::{SendAnswer, SocketOptions};
 
 use super::tables;
 use crate::Error;
@@ -50,6 +51,11 @@ fn mark_of(pid: u32, deadline: Instant) -> Option<String> {
 /// Returns the options of the UDP sockets of all processes that may be inspected, by the inode of the socket.
 pub(crate) fn socket_options() -> BTreeMap<u64, SocketOptions> {
     mcast_sys::joined::socket_options().unwrap_or_default()
+}
+
+/// Returns what the kernel answers to a datagram that a socket of a process would send; `None` if it cannot be asked.
+pub(crate) fn answer_to_send(pid: u32, inode: u64, to: SocketAddr) -> Option<SendAnswer> {
+    mcast_sys::joined::answer_to_send(pid, inode, to).ok()
 }
 
 /// Returns whether a process runs, and its cgroup; `None` if it has ended.
