@@ -24,6 +24,7 @@ pub(crate) mod no_multicast_route;
 mod no_querier;
 mod not_forwarded;
 mod order;
+mod policy_rules;
 mod programs;
 mod queriers;
 mod receive_queues;
@@ -254,6 +255,7 @@ causes! {
     streams::STREAM_STOPPED: StreamStopped = "stream-stopped";
     programs::PROGRAM_ENDED: ProgramEnded = "program-ended";
     not_forwarded::NOT_RELAYED: NotRelayed = "not-relayed";
+    policy_rules::CAUSE: PolicyRule = "policy-rule";
 }
 
 impl Id {

@@ -3,7 +3,7 @@
 
 use mcast::Family;
 
-use super::{Cause, Check};
+use super::{Cause, Check, policy_rules};
 use crate::netfilter::{Hook, Layer};
 use crate::observation::Observation;
 use crate::snapshot::{Link, MulticastRoute, interface_setting};
@@ -90,6 +90,16 @@ fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
             true => Some(to_nowhere(observation, flow, arrives, &elsewhere)),
             false => omits_member(observation, flow, arrives, route),
         };
+    }
+    let sentence = format!(
+        "This router does not forward {} from {}, which arrives on {}, to {}",
+        flow.key.group,
+        flow.key.source.ip(),
+        arrives.name(),
+        elsewhere.join(", ")
+    );
+    if let Some(finding) = policy_rules::of_router(observation, flow, arrives, &sentence) {
+        return Some(finding.with_evidence(observation.packets_of(flow)));
     }
     let state = if routes().next().is_some() {
         "unresolved: its routing daemon has not answered"

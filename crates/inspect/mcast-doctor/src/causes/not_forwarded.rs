@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mcast::Family;
 
 use super::filter_rules::{met_by, responsible};
-use super::{Cause, Check, routes, sizes, snooping};
+use super::{Cause, Check, policy_rules, routes, sizes, snooping};
 use crate::change::{Attribute, Change};
 use crate::forwarding::{BlockedFlow, Obstacle};
 use crate::kernel_drops::{KernelDrop, evidence};
@@ -27,7 +27,9 @@ fn not_forwarded(observation: &Observation) -> Vec<Finding> {
         .retain(|blocked| blocked.first.bridge.is_some() || !routes::drops(observation, blocked.first.flow));
     let too_large = too_large.iter().map(too_large_packets);
     let down = down.iter().map(interface_down);
-    let unknown = unknown.iter().map(|blocked| unexplained(observation, blocked));
+    let unknown = unknown.iter().map(|blocked| {
+        policy_rules::of_forwarding(observation, blocked).unwrap_or_else(|| unexplained(observation, blocked))
+    });
     too_large.chain(down).chain(unknown).chain(dropped_by_filters(observation)).collect()
 }
 

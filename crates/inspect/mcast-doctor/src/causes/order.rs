@@ -13,7 +13,7 @@ const ORDER: &[&[Id]] = &[
     &[Id::MalformedPackets],
     &[Id::Redirected],
     &[Id::NotJoined, Id::JoinedOtherInterface, Id::LeftGroup, Id::SourceNotAdmitted],
-    &[Id::SourceZero, Id::SourceIsLocal, Id::InvalidSource, Id::ReversePathFilter],
+    &[Id::SourceZero, Id::SourceIsLocal, Id::InvalidSource, Id::ReversePathFilter, Id::PolicyRule],
     &[Id::FirewallDropsData],
     &[Id::BadChecksum],
     &[Id::WrongPort],

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use mcast::interface::AddressState;
 use mcast::{ErrorKind, Family, InterfaceSelector};
 
-use super::{Cause, Check, sending_sockets};
+use super::{Cause, Check, sending_sockets, sizes};
 use crate::change::{Change, Route};
 use crate::depth::{KernelVerdict, LostFlow};
 use crate::finding::list;
@@ -24,16 +24,37 @@ pub(super) const NO_ROUTE: Cause = Cause::new(Check::Observation(no_route), &["R
     .offering(|on| remedies::linux::route_groups(Family::V4, &on.link));
 
 fn no_route(observation: &Observation) -> Vec<Finding> {
+    // A route does not help behind a rule that rejects groups.
+    let missing = unrouted(observation)
+        .into_iter()
+        .filter(|one| observation.after.routing.rejected(one.family).is_none());
+    let finding = |Unrouted { family, severity, answer, program }: Unrouted| {
+        let finding = no_route_finding(observation, family, severity).with_all_evidence(answer);
+        program.into_iter().fold(finding, Finding::in_program)
+    };
+    missing.map(finding).collect()
+}
+
+/// A family for whose groups there is no route that a program needs.
+pub(super) struct Unrouted {
+    pub(super) family: Family,
+    pub(super) severity: Severity,
+    /// The error that shows it.
+    pub(super) answer: Option<Evidence>,
+    pub(super) program: Option<String>,
+}
+
+/// Returns the families for whose groups a route is missing that is needed, or may be.
+pub(super) fn unrouted(observation: &Observation) -> Vec<Unrouted> {
     if let Some(trial) = observation.trial() {
         let refused = trial.failed_with(ErrorKind::NoRoute);
-        let finding = refused.map(|failure| {
-            no_route_finding(observation, trial.group().family(), Severity::Fault).evidence(
-                EvidenceKind::Answer,
-                "join",
-                &failure.text,
-            )
+        let unrouted = refused.map(|failure| Unrouted {
+            family: trial.group().family(),
+            severity: Severity::Fault,
+            answer: Some(Evidence::new(EvidenceKind::Answer, "join", &failure.text)),
+            program: None,
         });
-        return finding.into_iter().collect();
+        return unrouted.into_iter().collect();
     }
     if let Some(program) = observation.program() {
         let printed = printed(observation, program);
@@ -46,17 +67,19 @@ fn no_route(observation: &Observation) -> Vec<Finding> {
         None => observation.is_about_machine(),
     };
     let missing = missing_routes(observation).filter(|family| is_concerned(*family));
-    missing.map(|family| no_route_finding(observation, family, Severity::Warning)).collect()
+    let unrouted = |family| Unrouted { family, severity: Severity::Warning, answer: None, program: None };
+    missing.map(unrouted).collect()
 }
 
 /// Judges a program that prints that a join found no interface, or sending no route.
-fn printed(observation: &Observation, program: &Program) -> Vec<Finding> {
+fn printed(observation: &Observation, program: &Program) -> Vec<Unrouted> {
     let kinds = [PrintedErrorKind::NoRoute, PrintedErrorKind::NoDevice];
     let mut errors = kinds.into_iter().flat_map(|kind| program.failed_with(kind, &observation.wire));
     let Some(error) = errors.next() else { return Vec::new() };
     let missing = missing_routes(observation).map(|family| {
         let answer = Evidence::new(EvidenceKind::Answer, format!("printed by {}", program.name), &error.line);
-        no_route_finding(observation, family, Severity::Fault).with_evidence(answer).in_program(&program.name)
+        let (answer, program) = (Some(answer), Some(program.name.clone()));
+        Unrouted { family, severity: Severity::Fault, answer, program }
     });
     missing.collect()
 }
@@ -211,7 +234,7 @@ fn add_route(link: &Link) -> Vec<Remedy> {
 /// address is usable only after duplicate address detection.
 pub(super) const IPV6_NOT_READY: Cause =
     Cause::new(Check::Observation(ipv6_not_ready), &["RFC 4862 section 5.4"])
-        .offering(|on| enable(&on.link).into());
+        .offering(|on| enable(&on.link).into_iter().chain([sizes::set_mtu(&on.link, 1280)]).collect());
 
 fn ipv6_not_ready(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -258,6 +281,9 @@ fn without_address(observation: &Observation) -> Vec<Finding> {
     names.extend(
         trial.joined.iter().filter_map(|index| Some(observation.after.link(*index)?.name().to_owned())),
     );
+    let failed =
+        trial.failures.iter().filter_map(|failure| observation.after.link_named(failure.interface.as_ref()?));
+    names.extend(failed.filter(|link| link.is_too_small_for_ipv6()).map(|link| link.name().to_owned()));
     names.sort();
     names.dedup();
     names
@@ -292,6 +318,14 @@ fn judge_ipv6_not_ready(observation: &Observation, link: &Link) -> Option<Findin
     let address_in =
         |state| link.interface.addresses.iter().find(|own| own.address.is_ipv6() && own.state == state);
     let finding = |cause: String| Finding::fault(Id::Ipv6NotReady, cause).on_interface(link.name());
+    if link.is_too_small_for_ipv6() {
+        let (name, mtu) = (link.name(), link.interface.mtu);
+        return Some(
+            finding(format!("The MTU of {name} is {mtu} bytes, and IPv6 needs 1280, so {name} has no IPv6."))
+                .evidence(EvidenceKind::Setting, format!("{name} mtu"), mtu)
+                .with_remedies([sizes::set_mtu(link, 1280)]),
+        );
+    }
     if observation.after.number(&own) == Some(1) {
         return Some(
             finding(format!("IPv6 is disabled on {}.", link.name()))

@@ -11,7 +11,7 @@ use crate::snapshot::{DroppingRule, Link};
 use crate::{Instructions, Remedy, remedies};
 
 /// Values for the words in capitals on pages.
-pub(super) const WORDS: [(&str, &str); 8] = [
+pub(super) const WORDS: [(&str, &str); 9] = [
     ("239.255.77.77:57777", "GROUP:PORT"),
     ("239.255.77.77", "GROUP"),
     ("57777", "PORT"),
@@ -20,6 +20,7 @@ pub(super) const WORDS: [(&str, &str); 8] = [
     ("777777", "PID"),
     ("888888", "INODE"),
     ("666666", "INDEX"),
+    ("555555", "PRIORITY"),
 ];
 
 /// Any index: no command contains it.
@@ -40,6 +41,7 @@ pub(super) struct Placeholders {
 impl Placeholders {
     pub(super) const MAC: &str = WORDS[4].0;
     pub(super) const PID: u32 = 777_777;
+    pub(super) const PRIORITY: u32 = 555_555;
     const INODE: u64 = 888_888;
     pub(super) const INDEX: InterfaceIndex = match InterfaceIndex::new(666_666) {
         Some(index) => index,

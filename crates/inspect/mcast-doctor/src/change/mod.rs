@@ -77,6 +77,13 @@ pub(crate) enum Change {
         is_there: bool,
     },
     Route(Route),
+    /// A rule for routing: the words after `ip`, and those after `add` or `del` as `ip -N rule` lists it, with its priority.
+    RoutingRule {
+        command: Vec<String>,
+        words: Vec<String>,
+        priority: u32,
+        is_there: bool,
+    },
     Rule(Rule),
     Chain(Chain),
     /// A table of nftables. It is deleted only while it is empty.
@@ -189,6 +196,12 @@ impl Change {
                 vec![Action::of("ip", begin.chain(selector.iter().map(String::as_str)))]
             }
             Self::Route(route) => route.actions(),
+            Self::RoutingRule { command, words, priority, is_there } => {
+                let priority = priority.to_string();
+                let begin = command.iter().map(String::as_str).chain([add(*is_there)]);
+                let words = begin.chain(words.iter().map(String::as_str));
+                vec![Action::of("ip", words.chain(["priority", &priority]))]
+            }
             Self::Rule(rule) => rule.actions(),
             Self::Chain(chain) => vec![chain.action()],
             Self::Table { family, name, is_there, .. } => {
@@ -258,6 +271,14 @@ impl Change {
                 }
             }
             Self::Route(route) => return route.present(query).map(Self::Route),
+            Self::RoutingRule { command, words, priority, is_there } => {
+                let begin = ["-N"].into_iter().chain(command.iter().map(String::as_str));
+                let listing = query("ip", &begin.chain(["show"]).collect::<Vec<_>>())?;
+                let priority = format!("{priority}:");
+                let rule =
+                    || std::iter::once(priority.as_str()).chain(words.iter().map(|word| numeric(word)));
+                *is_there = listing.lines().any(|line| line.split_whitespace().eq(rule()));
+            }
             Self::Rule(rule) => rule.is_there = rule.is_present(query)?,
             Self::Chain(chain) => return Some(Self::Chain(chain.present(query))),
             Self::Table { family, name, is_there, is_used } => {
@@ -294,6 +315,7 @@ impl Change {
             | Self::Host { is_there, .. }
             | Self::MacvlanSource { is_there, .. }
             | Self::Policy { is_there, .. }
+            | Self::RoutingRule { is_there, .. }
             | Self::Rule(Rule { is_there, .. })
             | Self::Chain(Chain { is_there, .. })
             | Self::Table { is_there, .. }
@@ -313,6 +335,19 @@ impl Change {
             Self::Host { port, .. } => Some(port),
             _ => None,
         }
+    }
+}
+
+/// Returns the number of a table or an action, as `ip -N` lists it.
+fn numeric(word: &str) -> &str {
+    match word {
+        "blackhole" => "6",
+        "unreachable" => "7",
+        "prohibit" => "8",
+        "local" => "255",
+        "main" => "254",
+        "default" => "253",
+        other => other,
     }
 }
 

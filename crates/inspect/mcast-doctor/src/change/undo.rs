@@ -258,6 +258,9 @@ impl Change {
             Self::MacvlanSource { interface, mac, .. } => format!("source {mac} of {interface}"),
             Self::Policy { selector, .. } => format!("the IPsec policy {}", selector.join(" ")),
             Self::Route(route) => format!("the route to {}", route.to()),
+            Self::RoutingRule { words, priority, .. } => {
+                format!("the routing rule {priority}: {}", words.join(" "))
+            }
             Self::Rule(rule) => {
                 let mark = rule.mark.as_deref().unwrap_or("that was inserted");
                 format!("the firewall rule {mark}")
@@ -287,6 +290,7 @@ impl Change {
             | Self::Host { is_there, .. }
             | Self::MacvlanSource { is_there, .. }
             | Self::Connection { is_there, .. }
+            | Self::RoutingRule { is_there, .. }
             | Self::Rule(super::Rule { is_there, .. }) => there(*is_there),
             Self::Policy { priority, is_there: true, .. } => format!("of priority {priority}"),
             Self::Policy { is_there: false, .. } => "not there".to_owned(),

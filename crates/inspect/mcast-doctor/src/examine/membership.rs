@@ -1,6 +1,6 @@
 //! Examination of a membership: join it, and listen at all layers.
 
-use mcast::{ErrorKind, InterfaceIndex, Membership, Receiver, SourceFilter};
+use mcast::{ErrorKind, Family, InterfaceIndex, Membership, Receiver, SourceFilter};
 
 use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
 use crate::gather::listen::{GroupFilter, Rejoin, RejoinMethod, Taps, listen};
@@ -34,14 +34,14 @@ pub fn examine_membership(
     let mut drop_counter = DropCounter::prepare();
     let mut trial = TrialMembership { other_sockets, ..TrialMembership::new(membership.clone()) };
     refresh_counters(&mut before);
-    let mut receiver = join(&mut taps, &mut trial)?;
+    let mut receiver = join(&mut taps, &mut trial, &before)?;
     if trial.failed_with(ErrorKind::SourceNeeded).is_some()
         && let Some(source) = taps.wait_for_source(group.addr(), port, options.listen.min(SHORT_LISTEN))
     {
         // The rest of the path is examined with the source that sends.
         trial.membership = membership.clone().from_sources(SourceFilter::Include([source].into()));
         refresh_counters(&mut before);
-        receiver = join(&mut taps, &mut trial)?;
+        receiver = join(&mut taps, &mut trial, &before)?;
     }
     drop_counter.start();
     let membership = &trial.membership.clone();
@@ -93,7 +93,7 @@ pub fn examine_membership(
 }
 
 /// Joins the membership of the trial, and counts datagrams from now on. A failure that can be fixed is recorded.
-fn join(taps: &mut Taps, trial: &mut TrialMembership) -> Result<Option<Receiver>> {
+fn join(taps: &mut Taps, trial: &mut TrialMembership, before: &Snapshot) -> Result<Option<Receiver>> {
     let built = Receiver::builder().join(trial.membership.clone()).build();
     // Switches forward the group only after the report.
     taps.begin_counting();
@@ -103,7 +103,14 @@ fn join(taps: &mut Taps, trial: &mut TrialMembership) -> Result<Option<Receiver>
             trial.failures.push(failure(&error));
             Ok(None)
         }
-        Err(error) => Err(error.into()),
+        // Linux has no error of its own for an interface without IPv6.
+        Err(error) => match without_ipv6(&trial.membership, before) {
+            Some(link) => {
+                trial.failures.push(Failure { interface: Some(link.name().to_owned()), ..failure(&error) });
+                Ok(None)
+            }
+            None => Err(error.into()),
+        },
     }
 }
 
@@ -133,6 +140,13 @@ fn named(membership: &Membership, machine: &Snapshot) -> Vec<InterfaceIndex> {
     let found = membership.interface.as_ref().and_then(|selector| mcast::find(selector).ok());
     let index = found.map(|interface| interface.index);
     index.into_iter().filter(|index| machine.link(*index).is_some_and(|link| link.interface.up)).collect()
+}
+
+/// Returns the interface that an IPv6 membership names, if its MTU is too small for IPv6.
+fn without_ipv6<'a>(membership: &Membership, machine: &'a Snapshot) -> Option<&'a Link> {
+    let is_v6 = membership.address.group.family() == Family::V6;
+    let links = named(membership, machine).into_iter().filter_map(|index| machine.link(index));
+    links.into_iter().find(|link| is_v6 && link.is_too_small_for_ipv6())
 }
 
 /// Returns whether a finding explains a failed join; other failures are errors for the caller.

@@ -304,8 +304,9 @@ fn unseen_silence(observation: &Observation, unseen: &Interest<'_>) -> OpenQuest
 /// Adds an open question if an examined program has neither joined a group nor sent to one.
 fn record_idle_program(observation: &Observation, report: &mut Report) {
     // A socket that cannot send answers the question.
-    let is_faulty =
-        |finding: &Finding| finding.id == Id::NoSuchInterface && finding.severity == Severity::Fault;
+    let is_faulty = |finding: &Finding| {
+        matches!(finding.id, Id::NoSuchInterface | Id::PolicyRule) && finding.severity == Severity::Fault
+    };
     if report.findings.iter().any(is_faulty) {
         return;
     }

@@ -278,6 +278,12 @@ impl Link {
     }
 
     /// Returns whether an address is in one of its subnets.
+    /// Returns whether its MTU is below the least of IPv6 (RFC 8200 section 5), so that Linux has no IPv6 on it.
+    pub(crate) fn is_too_small_for_ipv6(&self) -> bool {
+        const LEAST: u32 = 1280;
+        self.interface.mtu < LEAST && !self.has_address(Family::V6)
+    }
+
     pub(crate) fn is_next_to(&self, address: IpAddr) -> bool {
         self.interface.addresses.iter().any(|own| own.contains(address))
     }

@@ -4,6 +4,7 @@
 
 mod counters;
 mod link;
+pub(crate) mod routing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -24,6 +25,12 @@ pub(crate) use link::{
 };
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
 pub(crate) use link::{BridgePort, OtherQuerier, VlanLimit};
+pub(crate) use routing::{
+    Decision, Plane, Prefix, Rejection, RouteKind, RoutedPacket, Routing, RoutingRule, RuleAction,
+    RuleSelector,
+};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use routing::{ForwardedGroup, TableRoute};
 
 /// This machine, or this thread's network namespace, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +71,8 @@ pub(crate) struct Snapshot {
     pub(crate) router_ports: Vec<InterfaceIndex>,
     /// Whether rules for the routing of IPv4 exist besides the three of every machine.
     pub(crate) has_routing_rules: bool,
+    /// The rules for routing and the routes of their tables, if they can be read.
+    pub(crate) routing: Routing,
     /// The IPsec policies for packets that arrive, if they can be read.
     pub(crate) ipsec_policies: Vec<IpsecPolicy>,
     /// How many datagrams the relays on this machine have refused.

@@ -61,3 +61,13 @@ fn remedy_creates_an_address_without_taking_the_interface_down() {
         run(&net.receiver, wait);
     }
 }
+
+/// The MTU is too small for IPv6.
+pub(crate) fn small_mtu() -> Report {
+    let net = Net::new();
+    run(&net.receiver, "ip link set eth0 mtu 1200");
+    let report = net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000");
+    let finding = &report.findings[0];
+    assert!(finding.cause.contains("MTU of eth0 is 1200"), "{finding:?}");
+    report
+}

@@ -29,6 +29,7 @@ mod remedies;
 mod repair;
 mod routers;
 mod routing;
+mod rules;
 mod senders;
 mod sockets;
 mod started;

@@ -6,7 +6,8 @@ use crate::filters;
 use crate::net::assert_only;
 use crate::{
     boxes, depth, drops, files, firewall, fleet, interfaces, ipsec, ipv6, misaddressed, path, programs,
-    relays, remedies, routers, routing, senders, sockets, started, streams, switches, translation, wire,
+    relays, remedies, routers, routing, rules, senders, sockets, started, streams, switches, translation,
+    wire,
 };
 
 /// An injection and the cause that must be found.
@@ -255,6 +256,11 @@ cases! {
     sender_bound_to_an_address_that_moved: NoSuchInterface, "the address that a sender is bound to deleted", senders::bound_address_moved;
     sender_with_a_renewed_address: NoSuchInterface, "the address in a sender's `IP_MULTICAST_IF` replaced", senders::interface_address_renewed;
     sender_with_a_deleted_interface_v6: NoSuchInterface, "the interface in a sender's `IPV6_MULTICAST_IF` deleted", senders::interface_deleted_v6;
+    policy_rule: PolicyRule, "`ip rule` that prohibits groups, the sending program examined", rules::groups_prohibited;
+    policy_rule_of_a_transparent_proxy: PolicyRule, "`ip rule` for a mark with a local route, `src_valid_mark` 1", rules::transparent_proxy;
+    policy_rule_for_a_source: PolicyRule, "`ip -6 rule` before the table `local` that prohibits the source", rules::source_prohibited_v6;
+    policy_rule_of_a_router: PolicyRule, "`ip mrule` that leads to a table without the multicast route, examined on the router", rules::other_multicast_table;
+    ipv6_without_enough_mtu: Ipv6NotReady, "MTU 1200, below the least of IPv6", ipv6::small_mtu;
     membership_limit_printed: MembershipLimit, "a program joins 30 groups and prints `ENOBUFS`", started::too_many_groups;
     interface_down_of_a_program: InterfaceDown, "the interface is down, program examined", sockets::interface_down_of_program;
     translated_source: Redirected, "`nft` rule with `snat` for groups, the sender examined with its own source", translation::translated_source;

@@ -7,6 +7,7 @@ mod legacy_tables;
 mod links;
 mod nftables;
 pub(crate) mod processes;
+mod routing;
 mod tables;
 
 pub(crate) use kernel_drops::DropCounter;
@@ -22,7 +23,10 @@ use mcast_sys::joined::TableEntry;
 use mcast_sys::netlink::{Netlink, NetlinkProtocol, NetlinkReply};
 
 use crate::action::setting_path;
-use crate::snapshot::{Counters, JoinedGroup, Link, Machine, Snapshot, interface_setting};
+use crate::snapshot::{
+    Counters, JoinedGroup, Link, Machine, Plane, Routing, RoutingRule, RuleAction, Snapshot,
+    interface_setting,
+};
 use crate::{ExaminedPart, Result};
 
 /// Takes a snapshot of this machine.
@@ -56,6 +60,11 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     }
     // Android does not let every app read it.
     let memberships = read("joined groups", mcast_sys::joined::table(), &mut parts);
+    let routing = match routing::read() {
+        // Where only the usual rules are, they decide nothing that the routes do not show.
+        Ok(read) if read.rules.iter().all(RoutingRule::is_usual) => read,
+        result => read("routing rules", result, &mut parts),
+    };
     let mut udp_sockets = tables::udp_sockets(&net_table("udp"));
     udp_sockets.extend(tables::udp_sockets(&net_table("udp6")));
     let mut routes = tables::routes_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
@@ -78,7 +87,8 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         socket_processes: BTreeMap::new(),
         bridge_groups: tables.groups,
         router_ports: tables.router_ports,
-        has_routing_rules: has_routing_rules(),
+        has_routing_rules: has_routing_rules(&routing),
+        routing,
         ipsec_policies: links::policies(),
         relay_refusals,
         links,
@@ -101,18 +111,12 @@ fn counters() -> Counters {
 }
 
 /// Returns whether IPv4 has rules for routing (`ip rule`) besides those for the tables `local`, `main` and `default`.
-fn has_routing_rules() -> bool {
-    const NEW_RULE: u16 = 32;
-    const GET_RULE: u16 = 34;
-    const HEADER: usize = 12;
-    const AF_INET: u8 = 2;
-    // `RT_TABLE_DEFAULT`, `RT_TABLE_MAIN` and `RT_TABLE_LOCAL`, in the fifth byte of the header.
-    const TABLES: [u8; 3] = [253, 254, 255];
-    let mut request = [0; HEADER];
-    request[0] = AF_INET;
-    let rules = dump(NetlinkProtocol::Route, GET_RULE, &request).unwrap_or_default();
-    let mut own = rules.iter().filter(|rule| rule.kind == NEW_RULE);
-    own.any(|rule| rule.payload.get(4).is_some_and(|table| !TABLES.contains(table)))
+fn has_routing_rules(routing: &Routing) -> bool {
+    // `RT_TABLE_DEFAULT`, `RT_TABLE_MAIN` and `RT_TABLE_LOCAL`.
+    const TABLES: [u32; 3] = [253, 254, 255];
+    let mut rules =
+        routing.rules.iter().filter(|rule| (rule.plane, rule.family) == (Plane::Packets, Family::V4));
+    rules.any(|rule| !matches!(rule.action, RuleAction::Lookup(table) if TABLES.contains(&table)))
 }
 
 /// Records whether a part of this machine could be read, and returns its default if not.
@@ -156,7 +160,8 @@ fn settings(links: &[Link]) -> BTreeMap<String, String> {
         "net.core.optmem_max",
         "net.core.netdev_max_backlog",
     ];
-    const INTERFACE: [(Family, &str); 8] = [
+    const INTERFACE: [(Family, &str); 9] = [
+        (Family::V4, "src_valid_mark"),
         (Family::V4, "rp_filter"),
         (Family::V4, "force_igmp_version"),
         (Family::V4, "accept_local"),
