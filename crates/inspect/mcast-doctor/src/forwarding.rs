@@ -11,7 +11,7 @@ use crate::causes::filter_rules::{Suspects, arriving, met_by, responsible};
 use crate::causes::tc_filters::is_filtered;
 use crate::kernel_drops::KernelDrop;
 use crate::netfilter::{Hook, Layer, RuleEffect};
-use crate::observation::Observation;
+use crate::observation::{Interest, Observation};
 use crate::snapshot::{Bridge, Link, PortState, explains, interface_setting};
 use crate::wire::{ControlPacket, Flow};
 use crate::{Evidence, EvidenceKind};
@@ -104,6 +104,17 @@ impl Observation {
         let is_port = self.link(lower).is_some_and(|link| link.interface.port_of == Some(upper));
         is_port
             || self.link(upper).is_some_and(|link| link.macvlan_mode.is_some() && link.lower == Some(lower))
+    }
+
+    /// Returns the flows of an interest that arrive, without a VLAN tag, on an interface whose frames are passed on to its own.
+    pub(crate) fn flows_below(&self, interest: &Interest<'_>) -> Vec<&Flow> {
+        let is_below = |flow: &&Flow| {
+            !flow.key.outgoing
+                && flow.key.vlan.is_none()
+                && flow.destination() == interest.destination()
+                && self.is_below(flow.key.interface, interest.interface)
+        };
+        self.wire.ports.flows.iter().chain(&self.wire.flows).filter(is_below).collect()
     }
 
     /// Returns whether the frames of bridges also pass the hooks of the IP layer (`br_netfilter`).

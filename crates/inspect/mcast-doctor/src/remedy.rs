@@ -80,6 +80,8 @@ pub enum Tool {
     Nft,
     /// The old `iptables` and `ip6tables`.
     Iptables,
+    /// `ebtables-nft`.
+    Ebtables,
     /// firewalld's `firewall-cmd`.
     Firewalld,
     /// `ufw`.
@@ -318,6 +320,7 @@ impl Tool {
             Self::Ethtool => ("ethtool", Some("ethtool")),
             Self::Nft => ("nft", Some("nft")),
             Self::Iptables => ("iptables", Some("iptables-legacy")),
+            Self::Ebtables => ("ebtables", Some("ebtables-nft")),
             Self::Firewalld => ("firewalld", Some("firewall-cmd")),
             Self::Ufw => ("ufw", Some("ufw")),
             Self::Networkd => ("networkd", Some("networkctl")),

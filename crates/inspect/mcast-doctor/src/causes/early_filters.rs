@@ -1,14 +1,15 @@
 //! What drops datagrams before the IP layer receives them or after it has sent them: traffic control and XDP.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Cause, Check, tc_filters};
 use crate::forwarding::Obstacle;
-use crate::kernel_drops::{KernelDrop, evidence};
+use crate::kernel_drops::{KernelDrop, evidence, is_same_or_unknown};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::{Link, XdpProgram, explains};
 use crate::wire::Flow;
-use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 /// A traffic control filter drops the datagrams, before the IP layer receives them or after it has sent them.
 pub(super) const TC_DROPS: Cause = Cause::new(Check::Observation(tc_drops), &["tc(8)", "tc-bpf(8)"])
@@ -142,11 +143,62 @@ pub(super) const XDP_DROPS: Cause = Cause::new(Check::Interest(xdp_drops), &["ip
     .offering(|on| vec![detach_program(on.name(), "xdp")]);
 
 fn xdp_drops(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let counted = dropping_program(observation, interest);
-    if counted.as_ref().is_some_and(|finding| finding.severity == Severity::Fault) {
-        return counted;
+    let own =
+        observation.link(interest.interface).and_then(|link| dropping_program(observation, interest, link));
+    if own.as_ref().is_some_and(|finding| finding.severity == Severity::Fault) {
+        return own;
     }
-    by_reason(observation, interest).or(counted)
+    by_reason(observation, interest).or(own).or_else(|| at_places_below(observation, interest))
+}
+
+/// Judges the programs of the ports of a bridge, and of the device that a macvlan is on. Frames that they drop reach neither
+/// the tap of the port nor the joined interface.
+fn at_places_below(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let is_below = |link: &&Link| observation.is_below(link.index(), interest.interface);
+    let below: Vec<_> = observation.after.links.iter().filter(is_below).collect();
+    let by_reason = below.iter().find_map(|link| by_reason_below(observation, interest, link));
+    by_reason.or_else(|| {
+        // Which of the frames at a port are the group's is not known: another port may lead to its sender.
+        let suspected = |link: &&Link| dropping_program(observation, interest, link);
+        let is_unseen = observation.flows_below(interest).is_empty();
+        let finding = below.iter().filter(|_| is_unseen).find_map(suspected)?;
+        Some(Finding { severity: Severity::Warning, ..finding })
+    })
+}
+
+/// Judges by the packets to the group whose drop the kernel reports at a place below the joined interface.
+fn by_reason_below(observation: &Observation, interest: &Interest<'_>, link: &Link) -> Option<Finding> {
+    let (to, above) = (interest.destination(), observation.link_name(interest.interface));
+    let arrives = |drop: &KernelDrop| {
+        let arrivals = observation.arrivals(interest);
+        arrivals.iter().any(|flow| is_same_or_unknown(drop.source, flow.key.source))
+    };
+    let drops = observation.kernel_drops.drops.iter().filter(|drop| {
+        drop.arrived_on == Some(link.index()) && drop.is_to(to) && drop.is_by_xdp() && !arrives(drop)
+    });
+    let drops: Vec<_> = drops.collect();
+    let sources: BTreeSet<_> = drops.iter().map(|drop| drop.source).collect();
+    let packets: u64 = drops.iter().map(|drop| drop.packets).sum();
+    let (name, first) = (link.name(), sources.first()?);
+    let program = link.xdp_program.map(|program| format!(" {}", program.id)).unwrap_or_default();
+    let cause = format!(
+        "The XDP program{program} of {name} drops the datagrams to {to} when they arrive there ({packets} packets), so that they do not get to {above}."
+    );
+    let finding = Finding::fault(Id::XdpDrops, cause)
+        .on_interface(name)
+        .for_group(to)
+        .from_source(first)
+        .explaining([ExplainedFlow { destination: to, source: None, interface: above }])
+        .with_all_evidence(evidence(drops.iter().copied()))
+        .with_remedies(link.xdp_program.map(|program| detach_program(name, program.mode)));
+    Some(finding.advise(Tool::Ip, correct_it(name)))
+}
+
+/// Returns how to find and remove the program of an interface.
+fn correct_it(interface: &str) -> String {
+    format!(
+        "See which program it is: ip -details link show dev {interface}. Remove it with ip link set dev {interface} xdp off, or correct it. It may protect this machine from floods or balance load, and other traffic may depend on it."
+    )
 }
 
 /// Judges by the packets whose drop the kernel reports.
@@ -159,14 +211,11 @@ fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Findi
     let cause = format!(
         "An XDP program of {interface} drops the datagrams to {to}, so that neither a capture nor the IP layer sees them."
     );
-    let advice = format!(
-        "See which program it is: ip -details link show dev {interface}. Remove it with ip link set dev {interface} xdp off, or correct it. It may protect this machine from floods or balance load, and other traffic may depend on it."
-    );
     let finding = Finding::fault(Id::XdpDrops, cause)
         .on_interface(&interface)
         .for_group(to)
         .with_all_evidence(evidence(dropped.iter().flat_map(|flow| flow.drops.iter().copied())))
-        .advise(Tool::Ip, advice);
+        .advise(Tool::Ip, correct_it(&interface));
     Some(finding)
 }
 
@@ -175,8 +224,7 @@ const MIN_FRAMES: u64 = 10;
 
 /// Returns the finding that the counters of the device and a tap without a filter prove: an XDP program drops or diverts
 /// frames before packet taps see them.
-fn dropping_program(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let link = observation.link(interest.interface)?;
+fn dropping_program(observation: &Observation, interest: &Interest<'_>, link: &Link) -> Option<Finding> {
     let XdpProgram { id: program, mode } = link.xdp_program?;
     let (before, after) = (observation.before.link(link.index())?.statistics, link.statistics);
     let (seen, seen_bytes) = *observation.wire.unfiltered.get(&link.index())?;
@@ -274,7 +322,7 @@ mod tests {
         observation
             .interests()
             .iter()
-            .filter_map(|interest| dropping_program(&observation, interest))
+            .filter_map(|interest| dropping_program(&observation, interest, &observation.after.links[1]))
             .map(|finding| finding.severity)
             .collect()
     }

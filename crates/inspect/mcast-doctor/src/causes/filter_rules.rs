@@ -305,7 +305,8 @@ pub(super) fn loss_at<'a>(
     let device = observation.link_name(flow.key.interface);
     let packet = arriving(observation, flow);
     let mut outcomes = trace(observation, &packet, place, &device, None);
-    outcomes.retain(|outcome| outcome.effect != RuleEffect::Masquerade);
+    // What changes a source or a frame drops nothing.
+    outcomes.retain(|outcome| !matches!(outcome.effect, RuleEffect::Masquerade | RuleEffect::Readdress));
     let suspects = responsible(observation, outcomes, reached - passed);
     let effect = suspects.effect().or_else(|| by_legacy_rule(observation, flow, hook, reached - passed));
     Some(HookLoss { flows: vec![flow], hook, reached, passed, suspects, effect })

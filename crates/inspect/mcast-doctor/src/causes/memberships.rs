@@ -408,7 +408,10 @@ fn judge(observation: &Observation, interests: &[Interest<'_>]) -> Option<Findin
             .with_remedies(mismatch.on_socket(interests))
             .with_remedies(mismatch.for_program(observation)),
         None => finding
-            .with_remedies([remedies::mcast::recv_on(mismatch.to, mismatch.arrives_on.name())])
+            .with_remedies([match &mismatch.refused {
+                Some(_) => remedies::mcast::recv_from(&[mismatch.flow.key.source.ip()], mismatch.to),
+                None => remedies::mcast::recv_on(mismatch.to, mismatch.arrives_on.name()),
+            }])
             .with_remedies(mismatch.for_program(observation)),
     })
 }
@@ -438,6 +441,8 @@ struct Mismatch<'a> {
     flow: &'a Flow,
     arrives_on: &'a Link,
     joined_on: Vec<&'a Link>,
+    /// The sources of the membership, if it does not admit that of the flow.
+    refused: Option<SourceFilter>,
 }
 
 impl<'a> Mismatch<'a> {
@@ -461,12 +466,37 @@ impl<'a> Mismatch<'a> {
         let elsewhere = |flow: &&Flow| {
             flow.key.port == one.port
                 && flow.key.vlan.is_none()
-                && one.sources.admits(flow.key.source.ip())
                 && observation.link(flow.key.interface).is_some_and(is_apart)
         };
-        let flow = observation.wire.incoming(one.group.addr()).find(elsewhere)?;
+        let is_admitted =
+            |flow: &&Flow| interests.iter().any(|interest| interest.sources.admits(flow.key.source.ip()));
+        let others = || observation.wire.incoming(one.group.addr()).filter(elsewhere);
+        // If none is admitted, both the interface and the source of the membership differ.
+        let admitted = others().find(is_admitted);
+        let flow = admitted.or_else(|| others().next())?;
         let arrives_on = observation.link(flow.key.interface)?;
-        Some(Self { to: one.destination(), flow, arrives_on, joined_on: joined })
+        let refused = admitted.is_none().then(|| one.sources.clone());
+        Some(Self { to: one.destination(), flow, arrives_on, joined_on: joined, refused })
+    }
+
+    /// Returns the sources with which the group should be joined on the other interface.
+    fn sources(&self, present: &SourceFilter) -> SourceFilter {
+        match &self.refused {
+            Some(_) => SourceFilter::Include([self.flow.key.source.ip()].into()),
+            None => present.clone(),
+        }
+    }
+
+    /// Returns a clause on the source, if the membership does not admit it.
+    fn clause(&self) -> String {
+        let source = self.flow.key.source.ip();
+        match &self.refused {
+            Some(SourceFilter::Include(sources)) => {
+                format!(" for {} only, which does not admit {source}", list(sources))
+            }
+            Some(SourceFilter::Exclude(_)) => format!(", and blocks {source}"),
+            None => String::new(),
+        }
     }
 
     fn finding(&self, observation: &Observation, severity: Severity) -> Finding {
@@ -479,7 +509,15 @@ impl<'a> Mismatch<'a> {
                     arrives_on.name()
                 )
             }
-            _ => format!("{to} arrives on {}, but is joined on {joined_on}.", arrives_on.name()),
+            _ => {
+                let from = self.refused.as_ref().map(|_| format!(" from {}", flow.key.source.ip()));
+                format!(
+                    "{to} arrives on {}{}, but is joined on {joined_on}{}.",
+                    arrives_on.name(),
+                    from.unwrap_or_default(),
+                    self.clause()
+                )
+            }
         };
         Finding::new(Id::JoinedOtherInterface, severity, cause)
             .on_interface(arrives_on.name())
@@ -500,7 +538,8 @@ impl<'a> Mismatch<'a> {
         let own =
             interests.iter().filter(|other| other.socket.is_some_and(|other| other.inode == socket.inode));
         let leave = own.flat_map(|own| remedies::socket::leave(group, own.interface, own.sources));
-        let join = remedies::socket::join(group, self.arrives_on.index(), interest.sources);
+        let sources = self.sources(interest.sources);
+        let join = remedies::socket::join(group, self.arrives_on.index(), &sources);
         remedies::socket::change(socket, &join.into_iter().chain(leave).collect::<Vec<_>>())
     }
 

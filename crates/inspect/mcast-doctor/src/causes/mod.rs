@@ -3,6 +3,7 @@
 //! To add a cause, add its constant and its check to the module of its subject, its page in `pages/`, and its line to the
 //! table below.
 
+mod between;
 mod binding;
 mod bridge_ports;
 mod damage;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mcast::InterfaceIndex;
 
 use super::filter_rules::{INCOMING, arriving, arriving_for, met_by};
-use super::{Cause, Check};
+use super::{Cause, Check, between};
 use crate::acceptance::ExaminedSocket;
 use crate::change::{Attribute, Change};
 use crate::depth::{BUFFER_FULL, Depth, ExpectedFlow};
@@ -275,7 +275,9 @@ fn lost_in_this_machine(observation: &Observation, unexplained: &[ExpectedFlow<'
             .push(flow);
     }
     let groups = groups.into_iter();
-    groups.map(|((.., stretch, reason), flows)| finding(observation, stretch, reason, &flows)).collect()
+    let after_arrival =
+        groups.map(|((.., stretch, reason), flows)| finding(observation, stretch, reason, &flows));
+    after_arrival.chain(between::lost_between(observation, unexplained)).collect()
 }
 
 /// Returns where a flow was lost, as far as the counters show it.

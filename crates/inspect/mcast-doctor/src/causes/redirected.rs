@@ -38,10 +38,49 @@ fn check(observation: &Observation) -> Vec<Finding> {
             let alone = by_rule_alone(observation, interest, &lost);
             let counted = hook_losses(observation, lost).unwrap_or_default();
             let counted = counted.iter().filter_map(|loss| redirected(observation, interest, loss));
-            counted.chain(alone).collect::<Vec<_>>()
+            let below = readdressed(observation, interest);
+            counted.chain(alone).chain(below).collect::<Vec<_>>()
         })
         .chain(sent)
         .collect()
+}
+
+/// Returns the finding about datagrams that arrive at a port of the joined bridge and do not get to it, if a rule changes the
+/// Ethernet address of their frames: a bridge takes only what is sent to a group or to itself.
+fn readdressed(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    const PLACES: [(Layer, Hook); 2] = [(Layer::Device, Hook::Ingress), (Layer::Bridge, Hook::Prerouting)];
+    let above = observation.link(interest.interface).filter(|above| above.bridge.is_some())?;
+    observation.flows_below(interest).into_iter().find_map(|flow| {
+        let passed = observation.passed_to(above, flow);
+        let lost = flow.datagrams.saturating_sub(passed);
+        let (port, to) = (observation.link_name(flow.key.interface), flow.destination());
+        let packet = arriving(observation, flow);
+        let mut met = PLACES
+            .into_iter()
+            .flat_map(|place| met_by(observation, &packet, place, &port, &[RuleEffect::Readdress]));
+        let outcome = met.find(|outcome| outcome.is_certain).filter(|_| observation.is_short_on(above, flow))?;
+        let suspects = responsible(observation, vec![outcome], lost);
+        let rule = suspects.rule()?;
+        let cause = format!(
+            "{lost} of {} datagrams from {} to {to} that arrive at {port} do not get to {}: `{}` changes the Ethernet address that their frames are sent to, so the bridge does not take them for the group.",
+            flow.datagrams,
+            flow.key.source,
+            above.name(),
+            rule.location()
+        );
+        let explained = ExplainedFlow { destination: to, source: None, interface: above.name().to_owned() };
+        let finding = Finding::fault(Id::Redirected, cause)
+            .on_interface(above.name())
+            .for_group(to)
+            .from_source(flow.key.source)
+            .explaining([explained])
+            .at_hook(rule.hook)
+            .with_evidence(observation.packets_of(flow))
+            .evidence(EvidenceKind::Packet, above.name(), format!("{passed} datagrams of this flow"))
+            .with_all_evidence(suspects.evidence(observation))
+            .with_remedies(remedies::keep_destination(rule.hook, &port, to, RuleEffect::Readdress, Some(rule)));
+        Some(finding)
+    })
 }
 
 /// Returns the finding about datagrams of this machine whose destination a rule changes on the way out.

@@ -59,6 +59,7 @@ impl Placeholders {
             hook: Hook::Input,
             is_base: true,
             packets: None,
+            is_of_xtables: false,
         };
         let link = |name: &str| Interface::new(FIRST, name.into()).into();
         Self {

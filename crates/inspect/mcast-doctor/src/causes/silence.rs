@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use mcast::{Group, InterfaceIndex};
 
-use super::{Cause, Check, sent_to_another_group};
+use super::{Cause, Check, between, sent_to_another_group};
 use crate::depth::{Depth, ExpectedFlow};
 use crate::finding::list;
 use crate::observation::{ExaminationTarget, Observation};
@@ -22,7 +22,11 @@ const MAX_NAMED: usize = 3;
 const MIN_PACKETS: u64 = 3;
 
 fn nothing_arrives(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Finding> {
-    let silent: Vec<_> = unexplained.iter().filter(|flow| flow.status.depth.is_silent()).collect();
+    // What was seen below the interface is lost in this machine.
+    let is_silent = |flow: &&ExpectedFlow<'_>| {
+        flow.status.depth.is_silent() && !between::is_seen_below(observation, &flow.interest)
+    };
+    let silent: Vec<_> = unexplained.iter().filter(is_silent).collect();
     let Some(one) = silent.first() else { return Vec::new() };
     let list = |mut texts: Vec<String>| {
         texts.sort();
@@ -86,7 +90,8 @@ fn hints(observation: &Observation, silent: &ExpectedFlow<'_>) -> Vec<String> {
     let macvlan = link.filter(|link| link.kind.as_deref() == Some("macvlan")).map(|link| {
         format!(" {} is a macvlan: it exchanges nothing with the host whose interface it is on.", link.name())
     });
-    own.into_iter().chain(others).chain(macvlan).collect()
+    let elsewhere = between::elsewhere(observation, interest);
+    own.into_iter().chain(others).chain(macvlan).chain(elsewhere).collect()
 }
 
 /// Returns what arrives on the same interface for the same group on another port.

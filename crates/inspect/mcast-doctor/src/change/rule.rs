@@ -25,6 +25,8 @@ pub(crate) enum Firewall {
     Nft { family: String, table: String, chain: String, is_first: bool },
     /// At a place of a chain of the old `iptables` or `ip6tables`, or at its end.
     Legacy { program: String, table: String, chain: String, place: Option<String> },
+    /// At the head of a chain of `ebtables-nft`, whose rules have no comments: it is found again by its words.
+    Ebtables { table: String, chain: String },
     /// In the rules of `ufw`.
     Ufw,
 }
@@ -56,6 +58,12 @@ impl Rule {
                 vec![self.legacy(program, begin.into_iter().chain(place))]
             }
             (Firewall::Legacy { program, chain, .. }, false) => vec![self.legacy(program, ["-D", chain])],
+            (Firewall::Ebtables { table, chain }, true) => {
+                vec![Action::of("ebtables-nft", ["-t", table, "-I", chain, "1"].into_iter().chain(words))]
+            }
+            (Firewall::Ebtables { table, chain }, false) => {
+                vec![Action::of("ebtables-nft", ["-t", table, "-D", chain].into_iter().chain(words))]
+            }
             (Firewall::Ufw, true) => {
                 let comment = self.mark.iter().flat_map(|mark| ["comment", mark]);
                 vec![Action::of("ufw", words.chain(comment))]
@@ -91,6 +99,10 @@ impl Rule {
 
     /// Returns whether a rule with its mark is there; `None` if that cannot be read. A rule without a mark is not known to be.
     pub(super) fn is_present(&self, query: Query<'_>) -> Option<bool> {
+        if let Firewall::Ebtables { table, chain } = &self.firewall {
+            let rules = query("ebtables-nft", &["-t", table, "-L", chain])?;
+            return Some(rules.lines().any(|line| line.split_whitespace().eq(&self.words)));
+        }
         let Some(mark) = &self.mark else { return Some(false) };
         Some(match &self.firewall {
             Firewall::Nft { .. } => !self.with_mark(query)?.is_empty() || !self.restored(query).is_empty(),
@@ -99,6 +111,7 @@ impl Rule {
                 rules.split_whitespace().any(|word| word.trim_matches('"') == mark)
             }
             Firewall::Ufw => query("ufw", &["show", "added"])?.contains(mark.as_str()),
+            Firewall::Ebtables { .. } => return None,
         })
     }
 

@@ -141,7 +141,11 @@ impl Taps {
         // A port that cannot be tapped is not observed.
         let ports = machine.links.iter().filter(is_port).take(MAX_PORTS);
         let open = |link| Some((Tap::on(link), Capture::open(options(link).buffer_size(PORT_BUFFER)).ok()?));
-        taps.ports = ports.filter_map(open).collect();
+        let ports: Vec<_> = ports.collect();
+        taps.ports = ports.iter().copied().filter_map(open).collect();
+        for port in ports {
+            taps.count_behind_program(port);
+        }
         taps
     }
 
@@ -175,6 +179,11 @@ impl Taps {
         if let Ok(capture) = Capture::open(others.buffer_size(PORT_BUFFER)) {
             self.other_protocols.push((link.index(), capture, 0));
         }
+        self.count_behind_program(link);
+    }
+
+    /// Counts all frames that arrive on an interface with an XDP program.
+    fn count_behind_program(&mut self, link: &Link) {
         if link.xdp_program.is_some()
             && let Ok(capture) = Capture::open(CaptureOptions::on(link.index()))
         {

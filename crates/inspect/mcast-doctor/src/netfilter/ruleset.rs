@@ -176,6 +176,8 @@ pub(crate) enum RuleEffect {
     Divert,
     /// The rule writes its addresses or its destination port.
     Rewrite,
+    /// The rule writes the Ethernet address that its frame is sent to, by which bridges decide.
+    Readdress,
 }
 
 /// A set or map.

@@ -210,6 +210,12 @@ impl<'a> Tracer<'a> {
                 self.record(chain, rule, *effect, reach);
                 match effect {
                     RuleEffect::Proxy | RuleEffect::Rewrite => return reach,
+                    // Some of these rules accept, and others continue.
+                    RuleEffect::Readdress => {
+                        let possibly = reach.min(Possibly);
+                        exits.accepted = exits.accepted.max(reach);
+                        return possibly;
+                    }
                     RuleEffect::Redirect | RuleEffect::Masquerade => {
                         exits.accepted = exits.accepted.max(reach);
                     }
@@ -240,7 +246,21 @@ impl<'a> Tracer<'a> {
             hook: self.hook,
             is_base: chain.base.is_some(),
             packets,
+            is_of_xtables: self.is_of_xtables(chain),
         }
+    }
+
+    /// Returns whether the table of a chain has the name and the base chains of one of `iptables-nft` or `ebtables-nft`.
+    fn is_of_xtables(&self, chain: &Chain) -> bool {
+        const TABLES: [&str; 6] = ["filter", "nat", "mangle", "raw", "security", "broute"];
+        const CHAINS: [&str; 6] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "BROUTING"];
+        let has_tools = matches!(chain.family, TableFamily::Ip | TableFamily::Ip6 | TableFamily::Bridge);
+        let mut bases = self.rules.chains.iter().filter(|other| {
+            other.base.is_some() && (other.family, &other.table) == (chain.family, &chain.table)
+        });
+        has_tools
+            && TABLES.contains(&chain.table.as_str())
+            && bases.any(|base| CHAINS.contains(&base.name.as_str()))
     }
 
     fn chain(&self, from: &Chain, name: &str) -> Option<&'a Chain> {

@@ -248,6 +248,19 @@ fn permanently(ufw: Remedy, rule: Option<&DroppingRule>) -> Option<Remedy> {
                 rule.family
             ),
         )),
+        Some(rule) if rule.is_of_ebtables() => Some(Remedy::advice(
+            Tool::Ebtables,
+            "Permanently: save the rules where they are restored at boot: `ebtables-save` prints them, and `ebtables-restore` loads them.".to_owned(),
+        )),
+        Some(rule) if rule.is_of_xtables && !rule.may_be_of_ufw() => {
+            let program = if rule.family == "ip6" { "ip6tables" } else { "iptables" };
+            Some(Remedy::advice(
+                Tool::Iptables,
+                format!(
+                    "Permanently: save the rules where they are restored at boot: `{program}-save` prints them, and `{program}-restore` loads them; `netfilter-persistent save` stores them on Debian and Ubuntu."
+                ),
+            ))
+        }
         Some(rule) if !rule.may_be_of_ufw() => Some(Remedy::advice(
             Tool::Nft,
             format!(
@@ -280,6 +293,13 @@ fn admit_by_rule(interface: &str, to: SocketAddr, rule: Option<&DroppingRule>) -
     let by_legacy = rule.and_then(|rule| {
         let matches = ["-d", &group, "-p", "udp", "--dport", &port];
         accept_by_legacy_rules(rule, interface, &[&matches], &scope)
+    });
+    let by_legacy = by_legacy.or_else(|| {
+        let words = match to.is_ipv4() {
+            true => ["--ip-dst", &group, "--ip-proto", "udp", "--ip-dport", &port],
+            false => ["--ip6-dst", &group, "--ip6-proto", "udp", "--ip6-dport", &port],
+        };
+        accept_by_ebtables(rule?, Family::of(to.ip()), interface, &[&words], &scope)
     });
     vec![by_legacy.unwrap_or_else(|| accept(&matches, interface, rule, &scope))]
 }
@@ -323,6 +343,33 @@ fn accept_by_legacy_rules(
     Some(Remedy::of(Tool::Iptables, Persistence::Now, changes).with_scope(scope.clone()))
 }
 
+/// Inserts rules of `ebtables` at the head of the chain that drops. `None` if that one is not of its tables. The words are in the
+/// order in which `ebtables -L` prints them, by which the rule is found again: it can have no comment.
+fn accept_by_ebtables(
+    rule: &DroppingRule,
+    family: Family,
+    interface: &str,
+    matches: &[&[&str]],
+    scope: &RemedyScope,
+) -> Option<Remedy> {
+    let side = match rule.hook {
+        _ if !rule.is_base || !rule.is_of_ebtables() => None,
+        Hook::Input | Hook::Prerouting | Hook::Forward => Some("-i"),
+        Hook::Output | Hook::Postrouting => Some("-o"),
+        Hook::Ingress | Hook::Egress => None,
+    };
+    let on = side.map(|side| [side, interface]);
+    let protocol = ["-p", if family == Family::V4 { "IPv4" } else { "IPv6" }];
+    let accept = |matches: &&[&str]| {
+        let firewall = Firewall::Ebtables { table: rule.table.clone(), chain: rule.chain.clone() };
+        let words = protocol.iter().chain(on.iter().flatten()).chain(*matches).chain(&["-j", "ACCEPT"]);
+        Change::Rule(Rule::new(firewall, words))
+    };
+    rule.is_of_ebtables().then(|| {
+        Remedy::of(Tool::Ebtables, Persistence::Now, matches.iter().map(accept)).with_scope(scope.clone())
+    })
+}
+
 /// Inserts a rule in front of the one that drops, or advises to do so if it is not known.
 fn accept(matches: &[&str], interface: &str, rule: Option<&DroppingRule>, scope: &RemedyScope) -> Remedy {
     let words = matches.iter().chain(&["accept"]).map(|word| (*word).to_owned());
@@ -356,6 +403,19 @@ pub(crate) fn admit_membership_protocol(
     };
     let scope = RemedyScope::new(format!("{} on {interface}; no other traffic", protocol(family)));
     let by_legacy = rule.and_then(|rule| accept_by_legacy_rules(rule, interface, &legacy, &scope));
+    let by_legacy = by_legacy.or_else(|| {
+        const MLD: [[&str; 4]; 4] = [
+            ["--ip6-proto", "ipv6-icmp", "--ip6-icmp-type", "130/0"],
+            ["--ip6-proto", "ipv6-icmp", "--ip6-icmp-type", "131/0"],
+            ["--ip6-proto", "ipv6-icmp", "--ip6-icmp-type", "132/0"],
+            ["--ip6-proto", "ipv6-icmp", "--ip6-icmp-type", "143/0"],
+        ];
+        let words: Vec<&[&str]> = match family {
+            Family::V4 => vec![&["--ip-proto", "igmp"]],
+            Family::V6 => MLD.iter().map(<[&str; 4]>::as_slice).collect(),
+        };
+        accept_by_ebtables(rule?, family, interface, &words, &scope)
+    });
     let mut remedies = vec![by_legacy.unwrap_or_else(|| accept(matches, interface, rule, &scope))];
     if family == Family::V4 {
         remedies.push(Remedy::advice(
@@ -500,6 +560,7 @@ mod tests {
             hook,
             is_base,
             packets: None,
+            is_of_xtables: false,
         }
     }
 

@@ -338,6 +338,8 @@ pub(crate) struct DroppingRule {
     pub(crate) is_base: bool,
     /// The number of packets dropped, if the rule has a counter.
     pub(crate) packets: Option<u64>,
+    /// Whether `iptables-nft` or `ebtables-nft` manages its table, which does not understand rules of `nft` in it.
+    pub(crate) is_of_xtables: bool,
 }
 
 impl DroppingRule {
@@ -353,6 +355,11 @@ impl DroppingRule {
     /// Returns whether it is a rule of the old `iptables` or `ip6tables`.
     pub(crate) fn is_legacy(&self) -> bool {
         self.family.ends_with("tables")
+    }
+
+    /// Returns whether it is in a table of `ebtables-nft`.
+    pub(crate) fn is_of_ebtables(&self) -> bool {
+        self.is_of_xtables && self.family == "bridge"
     }
 
     /// Returns whether ufw may have created the rule or policy.

@@ -19,11 +19,16 @@ pub(crate) fn drop_all(host: &Host) -> Attachment {
 
 /// Attaches an XDP program to `eth0` with this verdict for every frame.
 pub(crate) fn attach_xdp(host: &Host, verdict: i32) -> Attachment {
+    attach_xdp_to(host, "eth0", verdict)
+}
+
+/// Does the same on another interface.
+pub(crate) fn attach_xdp_to(host: &Host, interface: &str, verdict: i32) -> Attachment {
     let mut program = Assembler::new();
     program.set(BpfRegister::R0, verdict);
     program.exit();
     let program = BpfProgram::load(ProgramKind::Xdp, &program.finish()).unwrap();
-    let index = InterfaceIndex::new(host.interface_index("eth0").unwrap()).unwrap();
+    let index = InterfaceIndex::new(host.interface_index(interface).unwrap()).unwrap();
     host.run(|| program.attach_to_interface(index).unwrap()).unwrap()
 }
 

@@ -23,6 +23,7 @@ mod missed;
 mod net;
 mod pairs;
 mod path;
+mod places;
 mod programs;
 mod relays;
 mod remedies;

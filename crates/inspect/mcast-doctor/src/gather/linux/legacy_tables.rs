@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mcast::Family;
 use mcast_sys::xtables::{self, Table};
 
-use super::net_table;
+use super::{ebtables, net_table};
 use crate::netfilter::{
     BaseChain, Chain, Comparison, Expression, Header, Hook, Layer, LookupResult, Rule, RuleEffect, RuleSet,
     RuleVerdict, Ruleset, SetElement, TableFamily,
@@ -317,6 +317,9 @@ impl Owner<'_> {
             ("addrtype", 1) => address_type(data)?,
             ("iprange", 1) => self.address_range(data)?,
             ("ttl" | "hl", 0) => hop_limit(name == "hl", data)?,
+            ("ip" | "ip6", 0) if self.family == TableFamily::Bridge => {
+                ebtables::matching(name == "ip6", data)?
+            }
             _ => return None,
         })
     }
@@ -387,6 +390,8 @@ pub(super) fn target(name: &str) -> Option<Expression> {
         "SNAT" | "MASQUERADE" => RuleEffect::Masquerade,
         "TPROXY" => RuleEffect::Proxy,
         "NFQUEUE" => RuleEffect::Queue,
+        // Those of `ebtables` have their names in small letters.
+        "dnat" | "redirect" => RuleEffect::Readdress,
         "LOG" | "NFLOG" | "ULOG" | "MARK" | "CONNMARK" | "CLASSIFY" | "TTL" | "HL" | "TEE" | "TRACE"
         | "CHECKSUM" | "DSCP" | "TOS" | "SET" => return Some(Expression::Neutral),
         "CT" | "NOTRACK" => return Some(Expression::Untrack),

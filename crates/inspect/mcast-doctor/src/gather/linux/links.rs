@@ -339,9 +339,11 @@ fn request(interface: u32, parent: u32) -> Vec<u8> {
 fn filter(reply: &NetlinkReply, is_ingress: bool) -> Option<TrafficFilter> {
     let (header, attributes) =
         reply.payload.split_at_checked(FILTER_HEADER).filter(|_| reply.kind == NEW_FILTER)?;
-    let options = attribute(attributes, TCA_OPTIONS);
+    let kind = text(attribute(attributes, TCA_KIND)?);
+    // The attributes of other kinds have other meanings.
+    let options = attribute(attributes, TCA_OPTIONS).filter(|_| kind == "bpf");
     Some(TrafficFilter {
-        kind: text(attribute(attributes, TCA_KIND)?),
+        kind,
         is_ingress,
         preference: u32_at(header, 16)? >> 16,
         name: options
@@ -418,6 +420,21 @@ mod tests {
         let reply = NetlinkReply { kind: NEW_FILTER, payload: bytes(FILTER) };
         let expected = TrafficFilter { kind: "bpf".into(), is_ingress: true, preference: 49_152, name: None };
         assert_eq!(filter(&reply, true), Some(expected));
+    }
+
+    #[test]
+    fn attribute_of_another_kind_of_filter_is_not_a_name() {
+        let as_kind = |kind: &[u8; 4]| {
+            let mut payload = bytes(FILTER);
+            payload[FILTER_HEADER + 4..][..4].copy_from_slice(kind);
+            // The options: their length, and an attribute that is the name of a program only for `bpf`.
+            let options = payload.windows(4).position(|bytes| bytes[2..] == [2, 0]).unwrap();
+            payload.truncate(options);
+            payload.extend([12, 0, 2, 0, 6, 0, 7, 0, b'x', 0, 0, 0]);
+            filter(&NetlinkReply { kind: NEW_FILTER, payload }, true).unwrap().name
+        };
+        assert_eq!(as_kind(b"bpf\0").as_deref(), Some("x"));
+        assert_eq!(as_kind(b"u32\0"), None);
     }
 
     proptest! {

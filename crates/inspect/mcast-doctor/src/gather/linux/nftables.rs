@@ -310,6 +310,8 @@ fn payload(header: Header, offset: usize, length: usize, to: Option<Register>) -
     /// The addresses of both families, and neither hop limit nor checksum, end behind it.
     const BEFORE_ADDRESSES: usize = 12;
     const DESTINATION_PORT: std::ops::Range<usize> = 2..4;
+    /// The header begins with the address of the destination.
+    const ETHERNET_ADDRESS: usize = 6;
     let end = offset.saturating_add(length);
     let is_address = match header {
         Header::Network => end > BEFORE_ADDRESSES,
@@ -318,6 +320,10 @@ fn payload(header: Header, offset: usize, length: usize, to: Option<Register>) -
     };
     match to {
         Some(to) => Expression::Payload { header, offset, length, to },
+        // `ether daddr set`
+        None if header == Header::Link && offset < ETHERNET_ADDRESS => {
+            Expression::Verdict(RuleVerdict::Effect(RuleEffect::Readdress))
+        }
         None if is_address => Expression::Verdict(RuleVerdict::Effect(RuleEffect::Rewrite)),
         None => Expression::Neutral,
     }

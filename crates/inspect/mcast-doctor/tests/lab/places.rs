@@ -1,0 +1,205 @@
+//! What one place of a machine sees and the next does not: a port and its bridge, a membership and the interface on which the group
+//! arrives.
+
+use mcast_doctor::{Finding, Id, Report};
+use mcast_lab::Host;
+
+use crate::drops::{attach_xdp_to, can_trace};
+use crate::net::{
+    Net, Stream, assert_only, assert_received, examine, examine_port, has, has_programs, nft, run,
+};
+
+/// A group, and the membership on an interface.
+const V4: &str = "239.1.2.3:5000";
+const V6: &str = "[ff15::1234]:5000";
+
+fn membership(group: &str, interface: &str) -> String {
+    match group {
+        V4 => format!("239.1.2.3%{interface}:5000"),
+        _ => format!("[ff15::1234%{interface}]:5000"),
+    }
+}
+
+/// Makes `eth0` of the receiver a port of the bridge `br9`, which takes its addresses.
+fn with_bridge() -> Net {
+    let net = Net::new();
+    run(
+        &net.receiver,
+        "ip link add br9 type bridge mcast_snooping 0 && ip link set br9 up && ip address flush dev eth0 scope global \
+        && ip link set eth0 master br9 && ip address add 10.9.0.2/24 dev br9 && ip address add fd09::2/64 dev br9 nodad",
+    );
+    net
+}
+
+fn only<'a>(report: &'a Report, id: Id) -> &'a Finding {
+    assert_only(report, id);
+    report.findings.iter().find(|finding| finding.id == id).unwrap()
+}
+
+fn has_ebtables() -> bool {
+    let found = std::process::Command::new("ebtables-nft").arg("-V").output();
+    let found = found.is_ok_and(|output| output.status.success());
+    if !found {
+        mcast_lab::skip("this test needs ebtables-nft");
+    }
+    found && has_programs()
+}
+
+#[test]
+fn frames_whose_address_ebtables_changes_are_lost_at_its_rule() {
+    if !has_ebtables() {
+        return;
+    }
+    let rule = "-j dnat --to-destination 02:00:00:00:00:09";
+    for (group, matches) in
+        [(V4, "-p IPv4 --ip-destination 239.0.0.0/8"), (V6, "-p IPv6 --ip6-destination ff15::/16")]
+    {
+        let net = with_bridge();
+        let _stream = Stream::to(&net.sender, group);
+        let membership = membership(group, "br9");
+        assert_received(&examine(&net.receiver, &membership));
+        run(&net.receiver, &format!("ebtables-nft -t nat -A PREROUTING {matches} {rule}"));
+        let report = examine(&net.receiver, &membership);
+        let finding = only(&report, Id::Redirected);
+        assert!(finding.cause.contains("`nft bridge nat PREROUTING handle"), "{}", finding.cause);
+        assert!(!has(&report, Id::NothingArrives), "{report:#?}");
+        // A rule of `nft` in this table would keep ebtables from listing it.
+        let remedy = &finding.remedies[0];
+        run(&net.receiver, &remedy.command().unwrap());
+        assert_received(&examine(&net.receiver, &membership));
+        run(&net.receiver, "ebtables-nft -t nat -L | grep -q 5000");
+        run(&net.receiver, &remedy.undo.as_ref().unwrap().text());
+        run(&net.receiver, "! ebtables-nft -t nat -L | grep -q 5000");
+    }
+}
+
+#[test]
+fn frames_whose_address_nft_changes_are_lost_at_its_rule() {
+    if !has_programs() {
+        return;
+    }
+    let net = with_bridge();
+    nft(&net.receiver, "bridge", "hook prerouting", "udp dport 5000 ether daddr set 02:00:00:00:00:09");
+    let _stream = Stream::to(&net.sender, V4);
+    let report = examine(&net.receiver, &membership(V4, "br9"));
+    assert!(only(&report, Id::Redirected).cause.contains("`nft bridge test c handle"), "{report:#?}");
+}
+
+#[test]
+fn frames_that_a_rule_of_ebtables_drops_are_lost_at_the_rule() {
+    if !has_ebtables() {
+        return;
+    }
+    let rules = [
+        (V4, "nat -A PREROUTING -p IPv4 --ip-destination 239.1.2.3"),
+        (V6, "filter -A INPUT -p IPv6 --ip6-proto udp --ip6-dport 5000"),
+    ];
+    for (group, rule) in rules {
+        let net = with_bridge();
+        run(&net.receiver, &format!("ebtables-nft -t {rule} -j DROP"));
+        let _stream = Stream::to(&net.sender, group);
+        let report = examine(&net.receiver, &membership(group, "br9"));
+        let finding = only(&report, Id::FirewallDropsData);
+        assert!(!has(&report, Id::NothingArrives), "{report:#?}");
+        let command = finding.remedies[0].command().unwrap();
+        assert!(command.starts_with("ebtables-nft -t"), "{command}");
+        run(&net.receiver, &command);
+        assert_received(&examine(&net.receiver, &membership(group, "br9")));
+    }
+}
+
+#[test]
+fn group_that_reaches_a_port_and_not_its_bridge_is_lost_between_them() {
+    if !has_programs() {
+        return;
+    }
+    for group in [V4, V6] {
+        let net = with_bridge();
+        // Whether the rule matches cannot be known.
+        let rule = "udp dport 5000 limit rate 100000/second ether daddr set 02:00:00:00:00:09";
+        nft(&net.receiver, "bridge", "hook prerouting", rule);
+        let _stream = Stream::to(&net.sender, group);
+        let report = examine(&net.receiver, &membership(group, "br9"));
+        let finding = only(&report, Id::LostInThisMachine);
+        assert!(finding.cause.contains("between eth0 and br9"), "{}", finding.cause);
+        assert!(finding.evidence.iter().any(|each| each.location.contains("test c handle")), "{finding:#?}");
+        assert!(!has(&report, Id::NothingArrives), "{report:#?}");
+    }
+}
+
+/// Returns the port of the switch that leads to the sender.
+fn port_of_sender(switch: &Host) -> String {
+    let list = "ip -o link show master br0 | head -1 | cut -d: -f2 | cut -d@ -f1 | tr -d ' \n'";
+    let output = switch.command("sh").unwrap().args(["-c", list]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn program_at_the_port_of_a_switch_is_named_where_its_bridge_is_examined() {
+    const XDP_DROP: i32 = 1;
+    const XDP_PASS: i32 = 2;
+    if !has_programs() || !can_trace() {
+        return;
+    }
+    for group in [V4, V6] {
+        let net = Net::new();
+        let switch = net.lan.inside();
+        let port = port_of_sender(&switch);
+        let _stream = Stream::to(&net.sender, group);
+        let program = attach_xdp_to(&switch, &port, XDP_PASS);
+        assert_received(&examine(&switch, &membership(group, "br0")));
+        drop(program);
+        let _program = attach_xdp_to(&switch, &port, XDP_DROP);
+        let report = examine(&switch, &membership(group, "br0"));
+        let finding = only(&report, Id::XdpDrops);
+        assert_eq!(finding.subject.interface.as_deref(), Some(port.as_str()), "{}", finding.cause);
+        assert!(!has(&report, Id::NothingArrives), "{report:#?}");
+    }
+}
+
+/// A program that joins `232.1.2.3` from a source on an interface, until its input ends.
+const JOINS: &str = "import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('', 5000))
+address = lambda text: struct.pack('=HH4s8x', socket.AF_INET, 0, socket.inet_aton(text)).ljust(128, bytes(1))
+index = struct.pack('=I4x', socket.if_nametoindex(sys.argv[1]))
+s.setsockopt(socket.IPPROTO_IP, 46, index + address('232.1.2.3') + address(sys.argv[2]))
+print('joined', flush=True)
+sys.stdin.read()";
+
+#[test]
+fn group_from_another_source_on_another_interface_is_named() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let _second = net.second_lan();
+    let _stream = Stream::to(&net.sender, "232.1.2.3:5000");
+    for (interface, source, expected) in [
+        (
+            "eth1",
+            "10.9.0.99",
+            Some("from 10.9.0.1, but is joined on eth1 for 10.9.0.99 only, which does not admit 10.9.0.1"),
+        ),
+        ("eth1", "10.9.0.1", Some("232.1.2.3:5000 arrives on eth0, but is joined on eth1.")),
+        ("eth0", "10.9.0.1", None),
+    ] {
+        let mut python = net.receiver.command("python3").unwrap();
+        python.args(["-c", JOINS, interface, source]);
+        let pipes = python.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = pipes.spawn().unwrap();
+        let stdout = child.stdout.as_mut().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut String::new()).unwrap();
+        let report = examine_port(&net.receiver, 5000);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        match expected {
+            Some(cause) => {
+                let found = only(&report, Id::JoinedOtherInterface);
+                assert!(found.cause.contains(cause), "{}", found.cause);
+                assert!(!has(&report, Id::NothingArrives), "{report:#?}");
+            }
+            None => assert!(!has(&report, Id::JoinedOtherInterface), "{report:#?}"),
+        }
+    }
+}
