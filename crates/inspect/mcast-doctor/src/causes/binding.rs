@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mcast::ErrorKind;
 
-use super::{Cause, Check, Placeholders};
+use super::{Cause, Check, Placeholders, carriers};
 use crate::acceptance::{Blocked, Refusal};
 use crate::kernel_drops::evidence;
 use crate::observation::{Interest, Observation, Program};
@@ -175,6 +175,10 @@ fn family_mismatch(observation: &Observation, blocked: &Blocked<'_>) -> Option<F
 pub(super) const WRONG_PORT: Cause = Cause::new(Check::Interest(wrong_port), &[]);
 
 fn wrong_port(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    membership_of_another_port(observation, interest).or_else(|| carriers::wrong_port(observation, interest))
+}
+
+fn membership_of_another_port(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let group = interest.group.addr();
     let own_port = |flow: &Flow| flow.key.port == interest.port;
     if observation.wire.incoming(group).any(own_port) || observation.wire.outgoing(group).any(own_port) {
@@ -233,7 +237,8 @@ pub(super) const ADDRESS_IN_USE: Cause =
 
 fn address_in_use(observation: &Observation) -> Vec<Finding> {
     if let Some(trial) = observation.trial() {
-        let failure = trial.failed_with(ErrorKind::AddressInUse);
+        let is_of_kernel = carriers::of_port(&observation.before, trial.port()).is_some();
+        let failure = trial.failed_with(ErrorKind::AddressInUse).filter(|_| !is_of_kernel);
         let finding = failure.map(|failure| {
             let answer = Evidence::new(EvidenceKind::Answer, "bind", &failure.text);
             address_in_use_finding(observation, &[trial.port()], answer).for_group(trial.destination())

@@ -11,7 +11,7 @@ use super::filter_rules::{
     HookLoss, INCOMING, Suspects, arriving, arriving_for, dropping_beside, hook_losses, legacy_tables,
     loss_at, met_by, responsible,
 };
-use super::{Cause, Check, routes};
+use super::{Cause, Check, carriers, routes};
 use crate::depth::{Depth, KernelVerdict, LostFlow};
 use crate::kernel_drops::{FILTERED, evidence};
 use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
@@ -37,6 +37,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<_> = interests.iter().flat_map(|interest| judge(observation, interest)).collect();
     findings.extend(interests.iter().flat_map(|interest| dropped_when_forwarded(observation, interest)));
     findings.extend(interests.iter().flat_map(|interest| dropped_at_ports(observation, interest)));
+    findings.extend(interests.iter().filter_map(|interest| carriers::dropped(observation, interest)));
     findings.extend(may_be_blocked(observation));
     findings
 }

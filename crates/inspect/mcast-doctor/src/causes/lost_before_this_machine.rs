@@ -8,7 +8,7 @@ use mcast_watch::{Format, SequenceStatistics, Unit};
 use super::{Cause, Check};
 use crate::observation::{ExaminationTarget, Observation, TrialMembership};
 use crate::wire::{Flow, FlowKey, Gap, LossPattern};
-use crate::{EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 3550 section 5.1", "RFC 8085 section 3.1"]).without_loss();
@@ -66,8 +66,29 @@ pub(super) fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
         format!("{interface}: {source} > {}", flow.destination()),
         format!("{}: {missing} missing in {} places, {pattern}", described_numbers(flow)?, gaps.len()),
     )
+    .with_all_evidence(queue_of_macvlan(observation, flow).map(|(_, evidence)| evidence))
+    .with_remedies(queue_of_macvlan(observation, flow).map(|(advice, _)| advice))
     .with_remedies(next_steps(*pattern, flow, is_file));
     Some(finding)
+}
+
+/// Returns what to do about the queue in which frames to groups wait for a macvlan, on the host whose device is below it, and its
+/// length. Whether it was full is not known where that device is in another network namespace.
+fn queue_of_macvlan(observation: &Observation, flow: &Flow) -> Option<(Remedy, Evidence)> {
+    let link = observation.link(flow.key.interface)?;
+    let (length, name) = (link.group_queue?, link.name());
+    let refused =
+        link.lower.and_then(|lower| observation.wire.refused.get(&lower).map(|counts| (lower, *counts)));
+    let counted = refused.map(|(lower, (before, after))| {
+        let dropped = after.saturating_sub(before);
+        format!("; {} dropped {dropped} frames meanwhile", observation.link_name(lower))
+    });
+    let advice = format!(
+        "{name} is a macvlan, and this host loses frames to groups itself if they find the queue of the device below full: it takes {length} (bcqueuelen). If `ip -s link show` on the host counts dropped frames at that device, lengthen the queue there: `ip link set dev {name} type macvlan bcqueuelen 10000`."
+    );
+    let text = format!("bcqueuelen {length}{}", counted.unwrap_or_default());
+    let evidence = Evidence::new(EvidenceKind::Setting, format!("ip -details link show dev {name}"), text);
+    Some((Remedy::advice(Tool::Ip, advice), evidence))
 }
 
 impl LostNumbers {
@@ -254,6 +275,18 @@ mod tests {
         assert_eq!(with_loss(|number| number % 20 == 3), [Severity::Fault]);
         assert_eq!(with_loss(|number| number == 500), [Severity::Warning]);
         assert_eq!(with_loss(|_| false), []);
+    }
+
+    #[test]
+    fn queue_of_a_macvlan_is_named_beside_the_switches() {
+        let advice = |queue: Option<u32>| {
+            let mut observation =
+                observed((0..500).filter(|number| number % 20 != 3).map(|number| rtp(number, 7)));
+            observation.after.links[1].group_queue = queue;
+            format!("{:?}", check(&observation)[0])
+        };
+        assert!(advice(Some(1)).contains("eth0 is a macvlan") && advice(Some(1)).contains("bcqueuelen 1"));
+        assert!(!advice(None).contains("macvlan"));
     }
 
     #[test]

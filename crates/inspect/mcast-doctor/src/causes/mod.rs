@@ -6,6 +6,7 @@
 mod between;
 mod binding;
 mod bridge_ports;
+pub(crate) mod carriers;
 mod damage;
 mod duplicates;
 mod early_filters;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use mcast::{Group, InterfaceIndex};
 
-use super::{Cause, Check, between, sent_to_another_group};
+use super::{Cause, Check, between, carriers, sent_to_another_group};
 use crate::depth::{Depth, ExpectedFlow};
 use crate::finding::list;
 use crate::observation::{ExaminationTarget, Observation};
@@ -91,7 +91,8 @@ fn hints(observation: &Observation, silent: &ExpectedFlow<'_>) -> Vec<String> {
         format!(" {} is a macvlan: it exchanges nothing with the host whose interface it is on.", link.name())
     });
     let elsewhere = between::elsewhere(observation, interest);
-    own.into_iter().chain(others).chain(macvlan).chain(elsewhere).collect()
+    let carrier = carriers::hint(observation, interest);
+    own.into_iter().chain(others).chain(macvlan).chain(elsewhere).chain(carrier).collect()
 }
 
 /// Returns what arrives on the same interface for the same group on another port.

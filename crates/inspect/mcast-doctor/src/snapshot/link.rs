@@ -43,6 +43,26 @@ pub(crate) struct Link {
     pub(crate) is_promiscuous: bool,
     /// The VLANs of a port with a limit of groups.
     pub(crate) vlan_limits: Vec<VlanLimit>,
+    /// What carries its frames, if it is a VXLAN.
+    pub(crate) carrier: Option<Carrier>,
+    /// How many frames to groups wait for a macvlan at most on the device below it (`bcqueuelen`).
+    pub(crate) group_queue: Option<u32>,
+}
+
+/// The datagrams that carry the frames of a VXLAN.
+#[cfg_attr(
+    not(any(test, target_os = "linux", target_os = "android")),
+    allow(dead_code, reason = "only Linux reports it, but its judgement is tested on every system")
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Carrier {
+    /// The group that the other ends send to, if they do not send to an address of this machine.
+    pub(crate) group: Option<IpAddr>,
+    pub(crate) port: u16,
+    /// The number of the network (VNI).
+    pub(crate) network: u32,
+    /// The interface on which the group is joined.
+    pub(crate) interface: Option<InterfaceIndex>,
 }
 
 /// A VLAN of a bridge port that may have a limited number of groups.
@@ -238,6 +258,8 @@ impl From<Interface> for Link {
             macvlan_mode: None,
             is_promiscuous: false,
             vlan_limits: Vec::new(),
+            carrier: None,
+            group_queue: None,
         }
     }
 }

@@ -19,7 +19,7 @@ pub(crate) use counters::{Counter, Counters, explains};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use link::Statistics;
 pub(crate) use link::{
-    Bridge, BridgeGroup, ConfigService, DroppingRule, IpsecAction, IpsecPolicy, JoinedGroup, Link,
+    Bridge, BridgeGroup, Carrier, ConfigService, DroppingRule, IpsecAction, IpsecPolicy, JoinedGroup, Link,
     MacvlanMode, MulticastRoute, PortState, Queue, RelayRefusal, Route, SocketOwners, TrafficFilter,
     UdpSocket, XdpProgram,
 };

@@ -31,7 +31,7 @@ fn with_bridge() -> Net {
     net
 }
 
-fn only<'a>(report: &'a Report, id: Id) -> &'a Finding {
+fn only(report: &Report, id: Id) -> &Finding {
     assert_only(report, id);
     report.findings.iter().find(|finding| finding.id == id).unwrap()
 }
@@ -202,4 +202,64 @@ fn group_from_another_source_on_another_interface_is_named() {
             None => assert!(!has(&report, Id::JoinedOtherInterface), "{report:#?}"),
         }
     }
+}
+
+/// Connects both hosts by a VXLAN over the group 239.99.1.1 or ff15::99, which takes datagrams at these ports, and sends a group inside.
+fn with_vxlan(outer: &str, ports: [u16; 2], group: &str) -> (Net, Stream) {
+    let net = Net::new();
+    for (number, host) in [&net.sender, &net.receiver].into_iter().enumerate() {
+        let (address, port) = (number + 1, ports[number]);
+        run(
+            host,
+            &format!(
+                "ip link add vx0 type vxlan id 5 group {outer} dev eth0 dstport {port} ttl 4 && ip link set vx0 up \
+                && ip address add 10.88.0.{address}/24 dev vx0 && ip address add fd88::{address}/64 dev vx0 nodad"
+            ),
+        );
+    }
+    let to: std::net::SocketAddr = group.parse().unwrap();
+    let socket = crate::net::socket(&net.sender, to.ip(), "vx0");
+    let stream = Stream::by(socket.into(), to, 64);
+    (net, stream)
+}
+
+#[test]
+fn what_carries_a_silent_vxlan_is_examined() {
+    if !has_programs() {
+        return;
+    }
+    for (outer, group) in [("239.99.1.1", V4), ("ff15::99", V6), ("239.99.1.1", V6)] {
+        let (net, _stream) = with_vxlan(outer, [4789, 4789], group);
+        assert_received(&examine(&net.receiver, &membership(group, "vx0")));
+        nft(&net.receiver, "inet", "hook input", "udp dport 4789 counter drop");
+        let report = examine(&net.receiver, &membership(group, "vx0"));
+        let finding = only(&report, Id::FirewallDropsData);
+        assert!(
+            finding.cause.contains("carry vx0") && finding.cause.contains("`nft inet test c handle"),
+            "{}",
+            finding.cause
+        );
+        assert!(!has(&report, Id::NothingArrives), "{report:#?}");
+        run(&net.receiver, &finding.remedies[0].command().unwrap());
+        assert_received(&examine(&net.receiver, &membership(group, "vx0")));
+        let (net, _stream) = with_vxlan(outer, [4789, 8472], group);
+        let report = examine(&net.receiver, &membership(group, "vx0"));
+        let cause = &only(&report, Id::WrongPort).cause;
+        assert!(cause.contains("port 8472") && cause.contains("port 4789"), "{cause}");
+        assert!(!has(&report, Id::NothingArrives), "{report:#?}");
+    }
+}
+
+#[test]
+fn port_that_the_kernel_has_open_for_a_vxlan_is_not_of_another_program() {
+    if !has_programs() {
+        return;
+    }
+    let (net, _stream) = with_vxlan("239.99.1.1", [4789, 4789], V4);
+    let report = examine(&net.receiver, "239.99.1.1%eth0:4789");
+    assert_eq!(report.findings, [], "{report:#?}");
+    assert_eq!(report.verdict(), mcast_doctor::Verdict::Unknown, "{report:#?}");
+    let is_kernel =
+        |question: &mcast_doctor::OpenQuestion| question.reason.contains("open for the VXLAN vx0");
+    assert!(report.open_questions.iter().any(is_kernel), "{report:#?}");
 }

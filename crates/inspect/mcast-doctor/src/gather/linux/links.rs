@@ -15,8 +15,8 @@ use mcast_sys::netlink::{
 use super::bridges::{AF_BRIDGE, bridge, bridge_port};
 use super::dump;
 use crate::snapshot::{
-    BridgePort, ConfigService, IpsecAction, IpsecPolicy, Link, MacvlanMode, Queue, Statistics, TrafficFilter,
-    XdpProgram,
+    BridgePort, Carrier, ConfigService, IpsecAction, IpsecPolicy, Link, MacvlanMode, Queue, Statistics,
+    TrafficFilter, XdpProgram,
 };
 use crate::{Error, Result};
 
@@ -154,6 +154,11 @@ fn add_info(link: &mut Link, info: &[u8]) {
     }
     if link.kind.as_deref() == Some("macvlan") {
         link.macvlan_mode = attribute(info, INFO_DATA).and_then(macvlan_mode);
+        link.group_queue =
+            attribute(info, INFO_DATA).and_then(|data| u32_at(attribute(data, GROUP_QUEUE)?, 0));
+    }
+    if link.kind.as_deref() == Some("vxlan") {
+        link.carrier = attribute(info, INFO_DATA).and_then(vxlan);
     }
     link.port = match attribute(info, INFO_SLAVE_KIND).map(text).as_deref() {
         Some("bridge") => attribute(info, INFO_SLAVE_DATA).map(bridge_port),
@@ -162,6 +167,27 @@ fn add_info(link: &mut Link, info: &[u8]) {
         }
         _ => None,
     };
+}
+
+/// `IFLA_MACVLAN_BC_QUEUE_LEN`
+const GROUP_QUEUE: u16 = 7;
+
+/// Reads what carries the frames of a VXLAN (`IFLA_VXLAN_…`).
+fn vxlan(data: &[u8]) -> Option<Carrier> {
+    const NETWORK: u16 = 1;
+    const GROUP: u16 = 2;
+    const INTERFACE: u16 = 3;
+    const PORT: u16 = 15;
+    const GROUP6: u16 = 16;
+    let v4 = attribute(data, GROUP).and_then(v4_address);
+    let v6 = attribute(data, GROUP6).and_then(|group| address(group, 0, true));
+    let port = attribute(data, PORT)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))?;
+    Some(Carrier {
+        group: v4.or(v6).filter(IpAddr::is_multicast),
+        port,
+        network: u32_at(attribute(data, NETWORK)?, 0)?,
+        interface: attribute(data, INTERFACE).and_then(|index| InterfaceIndex::new(u32_at(index, 0)?)),
+    })
 }
 
 /// Reads the mode of a macvlan. The other modes have one macvlan on a device, or none that a mode concerns.
@@ -297,6 +323,10 @@ fn address(header: &[u8], start: usize, is_v6: bool) -> Option<IpAddr> {
     })
 }
 
+fn v4_address(bytes: &[u8]) -> Option<IpAddr> {
+    Some(Ipv4Addr::from(*bytes.first_chunk::<4>()?).into())
+}
+
 const NEW_FILTER: u16 = 44;
 const GET_FILTER: u16 = 46;
 /// The length of `struct tcmsg`.
@@ -402,6 +432,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_parsed_without_panic(payload in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = vxlan(&payload);
             let _ = policy(&NetlinkReply { kind: NEW_POLICY, payload });
         }
     }

@@ -1,0 +1,209 @@
+//! What carries an interface: the datagrams of a VXLAN, which have a group, a port and filters of their own below it.
+//!
+//! Where nothing of a group arrives inside, the datagrams outside are judged. What is inside each of them is not looked at, so
+//! only what concerns all of them is a finding.
+
+use std::net::SocketAddr;
+
+use super::filter_rules::{INCOMING, arriving, met_by, responsible};
+use crate::netfilter::RuleEffect;
+use crate::observation::{Interest, Observation};
+use crate::snapshot::{Carrier, Link, Snapshot};
+use crate::wire::Flow;
+use crate::{Effect, EvidenceKind, ExplainedFlow, Finding, Id, OpenQuestion, Tool, remedies};
+
+/// Fewer datagrams prove nothing.
+const MIN_DATAGRAMS: u64 = 3;
+
+/// An interest on a VXLAN in which nothing of its group arrives.
+struct Carried<'a> {
+    upper: &'a Link,
+    carrier: Carrier,
+    /// The interface below.
+    lower: &'a Link,
+    /// The group and port of the datagrams that carry it.
+    to: SocketAddr,
+    /// The datagrams to this group that arrive below.
+    flows: Vec<&'a Flow>,
+    explained: ExplainedFlow,
+}
+
+impl<'a> Carried<'a> {
+    fn of(observation: &'a Observation, interest: &Interest<'_>) -> Option<Self> {
+        let upper = observation.link(interest.interface)?;
+        let carrier = upper.carrier?;
+        let (group, lower) = (carrier.group?, observation.link(carrier.interface?)?);
+        let is_silent =
+            observation.arrivals(interest).is_empty() && observation.wire.is_complete(upper.index());
+        if !is_silent || !observation.wire.is_tapped(lower.index()) {
+            return None;
+        }
+        let is_below = |flow: &&Flow| flow.key.interface == lower.index() && flow.key.vlan.is_none();
+        let flows = observation.wire.incoming(group).filter(is_below).collect();
+        let name = upper.name().to_owned();
+        let explained = ExplainedFlow { destination: interest.destination(), source: None, interface: name };
+        Some(Self { upper, carrier, lower, to: SocketAddr::new(group, carrier.port), flows, explained })
+    }
+
+    fn at_port(&self) -> impl Iterator<Item = &'a Flow> {
+        let port = self.carrier.port;
+        self.flows.iter().copied().filter(move |flow| flow.key.port == port)
+    }
+}
+
+/// Returns the finding that the other ends of a VXLAN use another port than this one.
+pub(super) fn wrong_port(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let carried = Carried::of(observation, interest)?;
+    let mut others = carried.flows.iter().filter(|flow| flow.datagrams >= MIN_DATAGRAMS);
+    let flow = others.next().filter(|_| carried.at_port().next().is_none())?;
+    // Another VXLAN of this machine may be the one that they are for.
+    if of_port(&observation.after, flow.key.port).is_some() {
+        return None;
+    }
+    let (name, lower, group) = (carried.upper.name(), carried.lower.name(), flow.key.group);
+    let (used, own) = (flow.key.port, carried.carrier.port);
+    let cause = format!(
+        "Nothing to {} arrives in {name}: {name} takes VXLAN datagrams to {group} at UDP port {own}, and those that arrive on {lower} are sent to port {used}.",
+        interest.destination()
+    );
+    let finding = Finding::fault(Id::WrongPort, cause)
+        .on_interface(name)
+        .for_group(interest.destination())
+        .from_source(flow.key.source)
+        .explaining([carried.explained])
+        .with_evidence(observation.packets_of(flow))
+        .evidence(EvidenceKind::Interface, format!("ip -details link show dev {name}"), format!("vxlan dstport {own}"))
+        .advise(Tool::Network, format!("Give all ends of the VXLAN the same port: create {name} with `dstport {used}`, or the other ends with `dstport {own}`. Without dstport, Linux uses 8472, and other systems 4789."));
+    Some(finding)
+}
+
+/// Returns the finding that a rule of this machine drops the datagrams that carry a VXLAN.
+pub(super) fn dropped(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let carried = Carried::of(observation, interest)?;
+    let (name, lower, to) = (carried.upper.name(), carried.lower.name(), carried.to);
+    let judge = |flow: &Flow| {
+        let packet = arriving(observation, flow);
+        let met = INCOMING
+            .into_iter()
+            .flat_map(|place| met_by(observation, &packet, place, lower, &[RuleEffect::Drop]));
+        let mut met: Vec<_> = met.collect();
+        let is_counted = |outcome: &crate::netfilter::Outcome| {
+            observation.rule_counts(outcome).is_some_and(|(before, after)| {
+                crate::snapshot::explains(after.saturating_sub(before), flow.datagrams)
+            })
+        };
+        met.retain(|outcome| outcome.is_certain || is_counted(outcome));
+        Some(responsible(observation, met, flow.datagrams)).filter(|suspects| !suspects.is_empty())
+    };
+    let mut flows = carried.at_port().filter(|flow| flow.datagrams >= MIN_DATAGRAMS);
+    let (flow, suspects) = flows.find_map(|flow| Some((flow, judge(flow)?)))?;
+    let rule = suspects.rule();
+    let cause = format!(
+        "This machine's firewall drops the datagrams from {} to {to} that arrive on {lower} and carry {name}, so nothing to {} arrives in it: {}.",
+        flow.key.source,
+        interest.destination(),
+        suspects.clause()
+    );
+    let finding = Finding::fault(Id::FirewallDropsData, cause)
+        .on_interface(name)
+        .for_group(interest.destination())
+        .explaining([carried.explained.clone()])
+        .with_evidence(observation.packets_of(flow))
+        .with_all_evidence(suspects.evidence(observation))
+        .with_remedies(remedies::admit_datagrams(lower, to, rule));
+    Some(finding)
+}
+
+/// Returns a sentence on the datagrams that carry the interface of a silent group.
+pub(super) fn hint(observation: &Observation, interest: &Interest<'_>) -> Option<String> {
+    let carried = Carried::of(observation, interest)?;
+    let (name, lower, to, network) =
+        (carried.upper.name(), carried.lower.name(), carried.to, carried.carrier.network);
+    let datagrams: u64 = carried.at_port().map(|flow| flow.datagrams).sum();
+    Some(match datagrams {
+        0 if observation.wire.is_complete(carried.lower.index()) => {
+            format!(" {name} is carried by datagrams to {to}, and none of them arrives on {lower} either.")
+        }
+        0 => return None,
+        _ => format!(
+            " {datagrams} datagrams to {to}, which carry {name}, do arrive on {lower}: the frames inside may be of other groups, or of another VXLAN than {network}."
+        ),
+    })
+}
+
+/// Returns the VXLAN for which the kernel has a UDP port open.
+pub(super) fn of_port(machine: &Snapshot, port: u16) -> Option<&Link> {
+    let is_open =
+        |link: &&Link| link.interface.up && link.carrier.is_some_and(|carrier| carrier.port == port);
+    machine.links.iter().find(is_open)
+}
+
+/// Returns the open question whether a group arrives whose port the kernel has open for a VXLAN, which no program can join there.
+pub(crate) fn port_of_kernel(observation: &Observation) -> Option<OpenQuestion> {
+    let trial = observation.trial()?;
+    trial.failed_with(mcast::ErrorKind::AddressInUse)?;
+    let (link, to) = (of_port(&observation.before, trial.port())?, trial.destination());
+    let name = link.name();
+    let why = format!(
+        "the kernel itself has UDP port {} open for the VXLAN {name}, and shares it with no program; examine a group inside: `mcast doctor GROUP:PORT -i {name}`",
+        trial.port()
+    );
+    Some(OpenQuestion::new(format!("whether {to} arrives"), why).with_effect(Effect::NoAnswer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::fixtures::{ETH1, flow, membership, ruleset};
+    use crate::causes::judge;
+    use crate::netfilter::Hook;
+
+    const TO: &str = "239.1.2.3:5000";
+
+    /// A membership on the VXLAN `eth0`, which is carried by 239.99.1.1 on `eth1`, with these datagrams there.
+    fn carried(port: u16, below: &[&str]) -> Observation {
+        let flows = below.iter().map(|to| flow(ETH1, "10.8.0.1:40000", to)).collect();
+        let mut observation = membership(TO, flows, 0);
+        let carrier =
+            Carrier { group: Some("239.99.1.1".parse().unwrap()), port, network: 5, interface: Some(ETH1) };
+        for machine in [&mut observation.before, &mut observation.after] {
+            (machine.links[1].carrier, machine.links[1].kind) = (Some(carrier), Some("vxlan".into()));
+        }
+        observation
+    }
+
+    fn found(observation: &Observation) -> Vec<(Id, String)> {
+        judge(observation).into_iter().map(|finding| (finding.id, finding.cause)).collect()
+    }
+
+    #[test]
+    fn other_port_below_a_vxlan_is_named_with_both() {
+        let found = found(&carried(8472, &["239.99.1.1:4789"]));
+        let [(Id::WrongPort, cause)] = &found[..] else { panic!("{found:?}") };
+        assert!(cause.contains("port 8472") && cause.contains("port 4789"), "{cause}");
+    }
+
+    #[test]
+    fn rule_below_a_vxlan_is_named() {
+        let mut observation = carried(4789, &["239.99.1.1:4789"]);
+        observation.after.ruleset = ruleset(Hook::Input, RuleEffect::Drop, None);
+        let found = found(&observation);
+        let [(Id::FirewallDropsData, cause)] = &found[..] else { panic!("{found:?}") };
+        assert!(cause.contains("`nft ip t c handle 4` matches them"), "{cause}");
+    }
+
+    #[test]
+    fn silence_states_what_carries_the_interface() {
+        for (below, text) in [
+            (
+                &["239.99.1.1:4789"][..],
+                "10 datagrams to 239.99.1.1:4789, which carry eth0, do arrive on eth1",
+            ),
+            (&[], "none of them arrives on eth1 either"),
+        ] {
+            let found = found(&carried(4789, below));
+            let [(Id::NothingArrives, cause)] = &found[..] else { panic!("{found:?}") };
+            assert!(cause.contains(text), "{cause}");
+        }
+    }
+}
