@@ -69,19 +69,21 @@ pub(crate) struct TrialMembership {
     pub(crate) received: Vec<ReceivedCount>,
     /// Datagrams dropped because the buffer of the doctor's socket was full.
     pub(crate) dropped: u64,
-    /// The result of leaving and rejoining after the stream stopped; `None` if the doctor did not rejoin.
+    /// The result of reporting it again; `None` if the doctor did not.
     pub(crate) rejoin: Option<RejoinOutcome>,
     /// Sockets of other programs on this machine that have the port open.
     pub(crate) other_sockets: Vec<ProgramSocket>,
 }
 
-/// The result of leaving and rejoining after a stream stopped.
+/// The result of reporting a membership again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RejoinOutcome {
     /// The new report brought the stream back: a device on the path had forgotten the old one.
     CameBack,
-    /// The stream stayed silent: the sender has stopped.
+    /// A stream that had arrived stayed silent: its sender has stopped, or a device on the path no longer forwards it.
     StayedSilent,
+    /// Nothing had arrived before, and nothing came: which shows nothing of a sender.
+    NothingCame,
 }
 
 /// Why a join failed.

@@ -193,7 +193,9 @@ fn stream_stopped_finding(observation: &Observation, flow: &Flow, silence: Durat
         interest.destination() == to && observation.rejoin(interest) == Some(RejoinOutcome::StayedSilent)
     });
     let why = match stayed_silent {
-        true => "It did not come back when the group was reported again: its sender has stopped.",
+        true => {
+            "It did not come back when the group was reported again: its sender has stopped, or a device on the way no longer forwards it."
+        }
         false => "Its sender has stopped, or the network no longer forwards it.",
     };
     let cause = format!(
@@ -369,6 +371,6 @@ mod tests {
         };
         assert_eq!(outcome(RejoinOutcome::CameBack), None);
         let (severity, cause) = outcome(RejoinOutcome::StayedSilent).unwrap();
-        assert!(severity == Severity::Note && cause.ends_with("its sender has stopped."), "{cause}");
+        assert!(severity == Severity::Note && cause.contains("its sender has stopped, or"), "{cause}");
     }
 }

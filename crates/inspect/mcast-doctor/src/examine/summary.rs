@@ -190,7 +190,7 @@ fn report_socket(observation: &Observation, report: &mut Report) {
     extend_limited(&mut report.observations, "socket", "sources", lines);
     if trial.rejoin == Some(RejoinOutcome::StayedSilent) {
         let what = format!(
-            "{} stopped and stayed silent after rejoining: its sender has stopped",
+            "{} stopped and stayed silent after rejoining: its sender has stopped, or a device on the way no longer forwards it",
             trial.destination()
         );
         report.observations.push(LayerObservation::new("socket", what));

@@ -467,6 +467,7 @@ impl Rejoin<'_> {
             }
         }
         let (outcome, result) = match count(taps) {
+            0 if was_silent => (RejoinOutcome::NothingCame, "nothing arrived"),
             0 => (RejoinOutcome::StayedSilent, "nothing arrived"),
             _ => (RejoinOutcome::CameBack, "datagrams arrived"),
         };
