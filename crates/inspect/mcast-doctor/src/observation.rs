@@ -289,6 +289,15 @@ impl Observation {
         }
     }
 
+    /// Returns every group that a program of the examined machine has joined, once per program and interface.
+    pub(crate) fn joined_by_programs(&self) -> impl Iterator<Item = (&Program, Interest<'_>)> {
+        self.programs.iter().flat_map(|program| {
+            let interests = program.sockets.iter().flat_map(ProgramSocket::interests);
+            let by_place = interests.map(|interest| ((interest.destination(), interest.interface), interest));
+            by_place.collect::<BTreeMap<_, _>>().into_values().map(move |interest| (program, interest))
+        })
+    }
+
     /// Returns the groups that arrive for a socket because another program has joined them. The system delivers them to every
     /// socket that is bound to their port and to no other address.
     fn joined_by_others<'a>(&'a self, socket: &'a ProgramSocket) -> impl Iterator<Item = Interest<'a>> {

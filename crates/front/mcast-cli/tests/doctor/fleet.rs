@@ -401,7 +401,7 @@ fn a_membership_that_a_switch_forgets_is_found_by_the_second_round() {
     let findings = events(&ended, "fleet-finding");
     assert_eq!(
         findings.iter().map(|each| named(each, "id")).collect::<Vec<_>>(),
-        ["no-querier"],
+        ["membership-forgotten"],
         "{ended:?}"
     );
     assert_eq!(findings[0]["to"], serde_json::json!(["10.0.0.2"]), "{ended:?}");

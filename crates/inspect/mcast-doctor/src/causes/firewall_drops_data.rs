@@ -15,7 +15,7 @@ use super::{Cause, Check, carriers, routes};
 use crate::depth::{Depth, KernelVerdict, LostFlow};
 use crate::kernel_drops::{FILTERED, evidence};
 use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
-use crate::observation::{Interest, Observation, TrialMembership};
+use crate::observation::{Interest, Observation, Program, TrialMembership};
 use crate::snapshot::{Counter, DroppingRule, explains};
 use crate::wire::Flow;
 use crate::{
@@ -39,7 +39,31 @@ fn check(observation: &Observation) -> Vec<Finding> {
     findings.extend(interests.iter().flat_map(|interest| dropped_at_ports(observation, interest)));
     findings.extend(interests.iter().filter_map(|interest| carriers::dropped(observation, interest)));
     findings.extend(may_be_blocked(observation));
+    findings.extend(observation.joined_by_programs().filter_map(|joined| for_program(observation, joined)));
     findings
+}
+
+/// Judges a group that a program of the examined machine has joined: whether a rule drops its datagrams, from whomever they come.
+/// Whether any are sent is not observed, so that it is a warning.
+fn for_program(observation: &Observation, (program, interest): (&Program, Interest<'_>)) -> Option<Finding> {
+    let (device, to) = (observation.link_name(interest.interface), interest.destination());
+    let packet = arriving_for(observation, &interest);
+    let mut outcomes =
+        INCOMING.iter().flat_map(|place| met_by(observation, &packet, *place, &device, &DROPS));
+    let rule = outcomes.find(|outcome| outcome.is_certain)?.rule;
+    let (location, hook) = (rule.location(), rule.hook);
+    let cause = format!(
+        "The rule `{location}` drops every datagram to {to} that arrives on {device}, where {} has joined the group.",
+        program.name
+    );
+    let finding = Finding::warning(Id::FirewallDropsData, cause)
+        .on_interface(&device)
+        .for_group(to)
+        .in_program(&program.name)
+        .at_hook(hook)
+        .evidence(EvidenceKind::Rule, location, format!("at {}; matches", hook.name()))
+        .with_remedies(admit(observation, &device, to, (hook, Some(&rule))));
+    Some(finding)
 }
 
 fn judge(observation: &Observation, interest: &Interest<'_>) -> Vec<Finding> {

@@ -8,13 +8,13 @@ use std::time::Duration;
 use mcast::Family;
 
 use super::filter_rules::{INCOMING, OUTGOING, dropping_control, met_by, responsible};
-use super::{Cause, Check, queriers};
+use super::{Cause, Check, no_querier, queriers};
 use crate::kernel_drops::FILTERED;
-use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
+use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, Outcome, RuleEffect};
 use crate::observation::{ExaminationTarget, Interest, Observation, protocol};
 use crate::snapshot::{Counter, Link};
 use crate::wire::{ControlMessage, ControlPacket};
-use crate::{EvidenceKind, Finding, Id, remedies};
+use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 9776 section 4", "RFC 4890 section 4.4.1"])
@@ -28,7 +28,12 @@ const RESPONSE_GRACE: Duration = Duration::from_secs(1);
 fn check(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     let observed = interests.iter().filter_map(|interest| judge(observation, interest));
-    observed.chain(dropped_at_ports(observation)).chain(reports_of_machine(observation)).collect()
+    observed
+        .chain(dropped_at_ports(observation))
+        .chain(reports_of_machine(observation))
+        .chain(queries_of_machine(observation))
+        .chain(nothing_is_admitted(observation))
+        .collect()
 }
 
 /// Returns warnings about rules that certainly drop the reports that arrive at the ports of a snooping bridge.
@@ -73,6 +78,72 @@ fn reports_of_machine(observation: &Observation) -> Vec<Finding> {
     senders.into_iter().filter_map(finding).collect()
 }
 
+/// Returns warnings about rules that certainly drop the queries which arrive at this machine, if the machine is examined and a
+/// program has joined groups that switches forget without an answer. Most switches flood IPv6 groups of the link.
+fn queries_of_machine(observation: &Observation) -> Vec<Finding> {
+    let is_forgotten = |group: IpAddr| match group {
+        IpAddr::V4(_) => is_reported(group),
+        IpAddr::V6(v6) => is_reported(group) && v6.segments()[0] & 0xf != 2,
+    };
+    let interests = observation.joined_by_programs().map(|(_, interest)| interest);
+    let joined = interests.filter(|interest| is_forgotten(interest.group.addr()));
+    let members: BTreeSet<_> = joined.map(|interest| (interest.interface, interest.family())).collect();
+    let finding = |(interface, family)| {
+        let link = observation.link(interface).filter(|link| !link.interface.loopback)?;
+        let text = format!(
+            "{} queries that arrive on {}, so this machine does not answer them, and snooping switches forget the groups that it has joined there",
+            protocol(family),
+            link.name()
+        );
+        let packet =
+            KnownPacket::control(ControlKind::Query, None, family).arriving_on(interface, link.name());
+        static_finding(observation, &packet, &INCOMING, link.name(), (family, &text))
+    };
+    members.into_iter().filter_map(finding).collect()
+}
+
+/// Returns warnings about interfaces of the examined machine at which rules drop both all datagrams to groups and all queries,
+/// while no program has joined a group: none that does so will receive anything.
+fn nothing_is_admitted(observation: &Observation) -> Vec<Finding> {
+    let has_members = observation.joined_by_programs().next().is_some();
+    let is_judged = observation.is_about_machine() && !has_members;
+    let links = observation.after.links.iter().filter(|link| {
+        is_judged && link.is_of_the_host() && link.interface.running && link.interface.multicast
+    });
+    let finding = |link: &Link| {
+        let families = [Family::V4, Family::V6].into_iter();
+        let family = families.clone().find(|family| link.has_address(*family))?;
+        let (index, name) = (link.index(), link.name());
+        let data = KnownPacket::to_any_group(family).arriving_on(index, name);
+        let data = certain_drop(observation, &data, &INCOMING, name)?;
+        let queries = KnownPacket::control(ControlKind::Query, None, family).arriving_on(index, name);
+        let queries = certain_drop(observation, &queries, &INCOMING, name)?;
+        let protocol = protocol(family);
+        let (by, also) = (data.rule.location(), queries.rule.location());
+        let rules = if by == also {
+            format!("The rule `{by}` drops")
+        } else {
+            format!("The rules `{by}` and `{also}` drop")
+        };
+        let cause = format!(
+            "{rules} every UDP datagram to a group and every {protocol} query that arrives on {name}: a program that joins a group there receives nothing."
+        );
+        let evidence = |outcome: &Outcome| {
+            let text = format!("at {}, matches", outcome.rule.hook.name());
+            crate::Evidence::new(EvidenceKind::Rule, outcome.rule.location(), text)
+        };
+        let mut evidence = vec![evidence(&data), evidence(&queries)];
+        evidence.dedup();
+        let finding = Finding::warning(Id::FirewallDropsIgmp, cause)
+            .on_interface(name)
+            .with_all_evidence(evidence)
+            .with_remedies(remedies::admit_membership_protocol(family, name, Some(&queries.rule)))
+            .advise(Tool::Nft, "When a program has joined a group, run `mcast doctor GROUP:PORT`: it prints the command that admits this group and port.");
+        Some(finding)
+    };
+    links.filter_map(finding).collect()
+}
+
 /// Returns a warning if a rule certainly drops a message.
 fn static_finding(
     observation: &Observation,
@@ -81,9 +152,7 @@ fn static_finding(
     interface: &str,
     (family, what): (Family, &str),
 ) -> Option<Finding> {
-    let met =
-        places.iter().flat_map(|place| met_by(observation, packet, *place, interface, &[RuleEffect::Drop]));
-    let outcome = met.into_iter().find(|outcome| outcome.is_certain)?;
+    let outcome = certain_drop(observation, packet, places, interface)?;
     let location = outcome.rule.location();
     let evidence = format!("at {}, matches", outcome.rule.hook.name());
     let finding = Finding::warning(Id::FirewallDropsIgmp, format!("The rule `{location}` drops {what}."))
@@ -93,10 +162,67 @@ fn static_finding(
     Some(finding)
 }
 
+/// Returns a rule that certainly drops a message at one of these places.
+fn certain_drop(
+    observation: &Observation,
+    packet: &KnownPacket,
+    places: &[(Layer, Hook)],
+    interface: &str,
+) -> Option<Outcome> {
+    let met =
+        places.iter().flat_map(|place| met_by(observation, packet, *place, interface, &[RuleEffect::Drop]));
+    met.into_iter().find(|outcome| outcome.is_certain)
+}
+
 fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     dropped_reports(observation, interest)
         .or_else(|| dropped_queries(observation, interest))
         .or_else(|| missing_reports(observation, interest))
+        .or_else(|| queries_would_be_dropped(observation, interest))
+}
+
+/// Returns a rule that certainly drops the queries which arrive on the interface of a group that hosts report, from whomever
+/// they come.
+pub(super) fn certain_drop_of_queries(observation: &Observation, interest: &Interest<'_>) -> Option<Outcome> {
+    let link = observation.link(interest.interface).filter(|link| !link.interface.loopback)?;
+    let packet = KnownPacket::control(ControlKind::Query, None, interest.family())
+        .arriving_on(interest.interface, link.name());
+    let outcome = || certain_drop(observation, &packet, &INCOMING, link.name());
+    is_reported(interest.group.addr()).then(outcome).flatten()
+}
+
+/// Returns a finding about a rule that drops queries, although none came while listening: they are rare. It is a fault if a switch
+/// did not know the membership, which an answer to a query would have renewed.
+fn queries_would_be_dropped(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let outcome = certain_drop_of_queries(observation, interest)?;
+    let (location, protocol) = (outcome.rule.location(), interest.protocol());
+    let (name, to) = (observation.link_name(interest.interface), interest.destination());
+    let dropped = format!(
+        "The rule `{location}` drops the {protocol} queries that arrive on {name}, so this machine does not answer them, and snooping switches forget what it has joined"
+    );
+    let finding = match no_querier::is_forgotten(observation, interest) {
+        true => {
+            let cause = format!(
+                "{dropped}: nothing for {to} reached {name}, although a program has joined it, until the doctor sent an {protocol} report for it."
+            );
+            let finding = Finding::fault(Id::FirewallDropsIgmp, cause);
+            no_querier::with_forgotten_evidence(finding, observation, interest)
+        }
+        false => Finding::warning(
+            Id::FirewallDropsIgmp,
+            format!(
+                "{dropped}, by default {} s after it joined.",
+                observation.options.membership_interval.as_secs()
+            ),
+        ),
+    };
+    let evidence = format!("at {}, matches every {protocol} query", outcome.rule.hook.name());
+    let finding = finding
+        .on_interface(&name)
+        .for_group(interest.group)
+        .evidence(EvidenceKind::Rule, location, evidence)
+        .with_remedies(remedies::admit_membership_protocol(interest.family(), &name, Some(&outcome.rule)));
+    Some(finding)
 }
 
 /// Returns a finding about reports of this machine that temporary rules counted before a hook and not behind it.

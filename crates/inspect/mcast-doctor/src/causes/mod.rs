@@ -258,6 +258,7 @@ causes! {
     programs::PROGRAM_ENDED: ProgramEnded = "program-ended";
     not_forwarded::NOT_RELAYED: NotRelayed = "not-relayed";
     policy_rules::CAUSE: PolicyRule = "policy-rule";
+    no_querier::MEMBERSHIP_FORGOTTEN: MembershipForgotten = "membership-forgotten";
 }
 
 impl Id {

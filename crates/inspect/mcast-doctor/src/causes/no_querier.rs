@@ -1,5 +1,5 @@
-//! The network has no querier. Snooping switches forget a member that has not reported for the membership
-//! interval, and hosts report again only in response to a query.
+//! Switches that have forgotten a member, and networks without a querier. Snooping switches forget a member that has not
+//! reported for the membership interval, and hosts report again only in response to a query.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use mcast::Family;
 
-use super::{Cause, Check};
+use super::filter_rules::dropping_control;
+use super::{Cause, Check, firewall_drops_igmp};
 use crate::change::{Attribute, Change};
+use crate::netfilter::ControlKind;
 use crate::observation::{ExaminationTarget, Interest, Observation, RejoinOutcome, protocol};
 use crate::snapshot::Link;
 use crate::wire::{ControlMessage, ControlPacket, Flow};
@@ -108,8 +110,9 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     let silence = Silence::of(observation, interest)?;
     let rejoin = observation.rejoin(interest);
     let flows = observation.arrivals(interest);
-    if flows.is_empty() && rejoin == Some(RejoinOutcome::CameBack) && silence.last.is_none() {
-        return Some(forgotten(observation, interest));
+    if is_forgotten(observation, interest) && silence.last.is_none() {
+        // A shorter silence does not show that there is no querier: see `membership_forgotten`.
+        return silence.is_conclusive.then(|| without_querier(observation, interest));
     }
     if link.interface.loopback
         || !silence.is_conclusive
@@ -121,9 +124,12 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     let (_, until) = observation.wire.span?;
     let stopped = flows.iter().find(|flow| flow.has_stopped(until));
     let finding = match (stopped, rejoin) {
-        // The sender has stopped; otherwise the stream would have come back after rejoining.
+        // Otherwise, the stream would have come back after rejoining.
         (Some(_), Some(RejoinOutcome::StayedSilent)) => return None,
-        (Some(flow), rejoin) => stopped_stream(observation, interest, flow, rejoin.is_some()),
+        (Some(flow), rejoin) => {
+            let silent_for = silence.last.map_or(listened, |(_, ago)| ago);
+            stopped_stream(observation, interest, flow, silent_for, rejoin.is_some())
+        }
         // A stream that still arrives does not depend on a querier.
         (None, _) if !flows.is_empty() => return None,
         (None, _) => Finding::warning(
@@ -151,23 +157,107 @@ fn with_remedies(finding: Finding, interface: &str, interest: &Interest<'_>) -> 
         .advise(Tool::Network, "Enable the querier on a switch or router of this network (on switches often called \"IGMP snooping querier\").").advise(Tool::Network, "On a Linux bridge, run `ip link set BRIDGE type bridge mcast_querier 1`.").with_remedies([remedies::mcast::become_querier(interface)])
 }
 
-/// Judges a group that a program had joined before, and that arrived only when the doctor reported it again.
-fn forgotten(observation: &Observation, interest: &Interest<'_>) -> Finding {
-    let (interface, to) = (observation.link_name(interest.interface), interest.destination());
-    let protocol = interest.protocol();
-    let cause = format!(
-        "Nothing for {to} reached {interface}, although a program has joined it, until the doctor sent an {protocol} report for it: a switch had forgotten this membership, and there is no querier that would have renewed it."
-    );
-    let seconds = observation.listened().as_secs_f64();
-    let finding = Finding::fault(Id::NoQuerier, cause)
-        .evidence(
-            EvidenceKind::Packet,
-            &interface,
-            format!("no datagram to {to} and no {protocol} query in {seconds:.1} s"),
-        )
-        .evidence(EvidenceKind::Answer, format!("{protocol} report"), format!("datagrams to {to} arrived"));
-    with_remedies(finding, &interface, interest)
+/// Returns whether a group that a program had joined before arrived only when the doctor reported it again.
+pub(super) fn is_forgotten(observation: &Observation, interest: &Interest<'_>) -> bool {
+    observation.rejoin(interest) == Some(RejoinOutcome::CameBack) && observation.arrivals(interest).is_empty()
 }
+
+/// Judges a forgotten membership after a silence longer than the interval of queriers.
+fn without_querier(observation: &Observation, interest: &Interest<'_>) -> Finding {
+    let interface = observation.link_name(interest.interface);
+    let cause = format!(
+        "{}: a switch had forgotten this membership, and no querier has sent a query for {} s.",
+        forgotten_clause(observation, interest),
+        observation.listened().as_secs()
+    );
+    let finding = Finding::fault(Id::NoQuerier, cause);
+    with_remedies(with_forgotten_evidence(finding, observation, interest), &interface, interest)
+}
+
+fn forgotten_clause(observation: &Observation, interest: &Interest<'_>) -> String {
+    format!(
+        "Nothing for {} reached {}, although a program has joined it, until the doctor sent an {} report for it",
+        interest.destination(),
+        observation.link_name(interest.interface),
+        interest.protocol()
+    )
+}
+
+/// Adds what was observed of a forgotten membership.
+pub(super) fn with_forgotten_evidence(
+    finding: Finding,
+    observation: &Observation,
+    interest: &Interest<'_>,
+) -> Finding {
+    let (protocol, to) = (interest.protocol(), interest.destination());
+    let seconds = observation.listened().as_secs_f64();
+    let silence = format!("no datagram to {to} and no {protocol} query in {seconds:.1} s");
+    finding.evidence(EvidenceKind::Packet, observation.link_name(interest.interface), silence).evidence(
+        EvidenceKind::Answer,
+        format!("{protocol} report"),
+        format!("datagrams to {to} arrived"),
+    )
+}
+
+/// A switch does not know a membership, and it is open why: no query came while the doctor listened, which was shorter than the
+/// interval between two queries.
+pub(super) const MEMBERSHIP_FORGOTTEN: Cause = Cause::new(
+    Check::Interest(membership_forgotten),
+    &["RFC 4541 section 2.1.1", "RFC 9776 sections 4 and 8"],
+);
+
+fn membership_forgotten(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let silence = Silence::of(observation, interest)?;
+    if !is_forgotten(observation, interest)
+        || silence.last.is_some()
+        || silence.is_conclusive
+        || firewall_drops_igmp::certain_drop_of_queries(observation, interest).is_some()
+    {
+        return None;
+    }
+    let (interface, protocol) = (observation.link_name(interest.interface), interest.protocol());
+    let cause = format!(
+        "{}: a switch did not know this membership. Whether it had forgotten it, for lack of a querier, or never received the first report, is open: no {protocol} query came in {:.0} s, and queriers send one every {} s.",
+        forgotten_clause(observation, interest),
+        observation.listened().as_secs_f64(),
+        observation.options.query_interval.as_secs()
+    );
+    let seconds = observation.options.querier_timeout().as_secs();
+    let finding = Finding::fault(Id::MembershipForgotten, cause)
+        .on_interface(&interface)
+        .for_group(interest.destination());
+    let finding = with_forgotten_evidence(finding, observation, interest)
+        .with_all_evidence(known_queries(observation, interest))
+        .with_all_evidence(dropping_control(observation, interest, ControlKind::Query).evidence(observation))
+        .with_remedies([remedies::mcast::watch_queriers(&interface)])
+        .advise(Tool::Network, format!("If no query comes in {seconds} s, enable the querier on a switch or router of this network (on switches often called \"IGMP snooping querier\")."))
+        .advise(Tool::Network, "If queries come, the first report was lost: the link or a port of a spanning tree was not up yet when the program joined. Or the switch forgets members sooner than the querier asks again: compare its membership timeout with the query interval.")
+        .advise(Tool::Program, "Until then, let the program leave the group and join it again, or restart it: each join sends a report.");
+    Some(finding)
+}
+
+/// Returns what the machine knows of queries from before the doctor listened.
+fn known_queries(observation: &Observation, interest: &Interest<'_>) -> Vec<Evidence> {
+    let family = interest.family();
+    let counted = observation.after.counters.value(MLD_QUERIES).filter(|_| family == Family::V6);
+    let counted = counted.map(|queries| {
+        Evidence::new(
+            EvidenceKind::Counter,
+            MLD_QUERIES,
+            format!("{queries} since the system started, on all interfaces"),
+        )
+    });
+    let link = observation.link(interest.interface);
+    let bridge = link.and_then(|link| Some((link.name(), link.bridge?.other_querier(family)?)));
+    let bridge = bridge.map(|(name, querier)| {
+        let text = format!("other querier {}, {} s left", querier.address, querier.remaining.as_secs());
+        Evidence::new(EvidenceKind::Table, format!("ip -d link show {name}"), text)
+    });
+    counted.into_iter().chain(bridge).collect()
+}
+
+/// The counter of the MLD queries that the system processed.
+const MLD_QUERIES: &str = "Icmp6InGroupMembQueries";
 
 /// How long no query has arrived.
 struct Silence {
@@ -219,24 +309,25 @@ fn stopped_stream(
     observation: &Observation,
     interest: &Interest<'_>,
     flow: &Flow,
+    silent_for: Duration,
     came_back: bool,
 ) -> Finding {
     let duration = flow
         .last
         .duration_since(last_report(observation, interest).unwrap_or(flow.first))
         .unwrap_or_default();
-    let (to, seconds) = (interest.destination(), duration.as_secs());
+    let (to, seconds, silent_for) = (interest.destination(), duration.as_secs(), silent_for.as_secs());
     let (severity, cause) = match came_back {
         true => (
             Severity::Fault,
             format!(
-                "{to} stopped {seconds} s after the last report for it, there is no querier, and the stream came back after rejoining: the switch had forgotten this membership."
+                "{to} stopped {seconds} s after the last report for it, no querier has sent a query for {silent_for} s, and the stream came back after rejoining: the switch had forgotten this membership."
             ),
         ),
         false => (
             Severity::Warning,
             format!(
-                "{to} stopped {seconds} s after the last report for it, and there is no querier: either the switch has forgotten this membership, or the sender has stopped. Rejoining would show which."
+                "{to} stopped {seconds} s after the last report for it, and no querier has sent a query for {silent_for} s: either the switch has forgotten this membership, or the sender has stopped. Rejoining would show which."
             ),
         ),
     };
@@ -264,8 +355,9 @@ fn is_snooped(interest: &Interest<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, control, flow, membership, query, severities};
+    use super::super::fixtures::{ETH0, control, flow, membership, query, ruleset, severities};
     use super::*;
+    use crate::netfilter::{Hook, RuleEffect, Ruleset};
     use crate::snapshot::{Bridge, OtherQuerier};
 
     const TO: &str = "239.1.2.3:5000";
@@ -282,6 +374,31 @@ mod tests {
         assert_eq!(outcome(Some(RejoinOutcome::CameBack)), [Severity::Fault]);
         assert_eq!(outcome(Some(RejoinOutcome::StayedSilent)), []);
         assert_eq!(outcome(None), [Severity::Warning]);
+    }
+
+    /// Returns the ids of what is found after listening for this time to a group that comes back when it is reported again.
+    fn found_when_it_came_back(to: &str, seconds: u64, ruleset: Ruleset) -> Vec<Id> {
+        let mut observation = membership(to, Vec::new(), 0);
+        let (from, _) = observation.wire.span.unwrap();
+        observation.wire.span = Some((from, from + Duration::from_secs(seconds)));
+        observation.trial_mut().rejoin = Some(RejoinOutcome::CameBack);
+        observation.after.ruleset = ruleset;
+        super::super::judge(&observation).iter().map(|finding| finding.id).collect()
+    }
+
+    #[test]
+    fn short_silence_does_not_show_that_there_is_no_querier() {
+        let found = |seconds| found_when_it_came_back(TO, seconds, Ruleset::default());
+        assert_eq!((found(5), found(275)), (vec![Id::MembershipForgotten], vec![Id::NoQuerier]));
+        let v6 = found_when_it_came_back("[ff15::1234]:5000", 5, Ruleset::default());
+        assert!(v6.contains(&Id::MembershipForgotten) && !v6.contains(&Id::NoQuerier), "{v6:?}");
+    }
+
+    #[test]
+    fn rule_that_drops_queries_is_the_reason_why_a_membership_is_forgotten() {
+        let found = |effect| found_when_it_came_back(TO, 5, ruleset(Hook::Input, effect, None));
+        assert_eq!(found(RuleEffect::Drop), [Id::FirewallDropsIgmp]);
+        assert_eq!(found(RuleEffect::Rewrite), [Id::MembershipForgotten]);
     }
 
     #[test]

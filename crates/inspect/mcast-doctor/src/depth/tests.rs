@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::causes::fixtures::{ETH0, ETH1, flow, joined_socket, membership, program, ruleset, with_counters};
 use crate::causes::judge;
-use crate::netfilter::{CountedTraffic, Hook, HookCount, Layer, RuleEffect};
+use crate::netfilter::{Comparison, CountedTraffic, Expression, Hook, HookCount, Layer, RuleEffect};
 use crate::observation::ReceivedCount;
 use crate::snapshot::{JoinedGroup, UdpSocket};
 use crate::{Report, Severity, Verdict};
@@ -305,7 +305,14 @@ fn observe(fates: &[Fate], noise: Noise, rule: u64, reverse: u64, dropped: u64) 
             ("TcpExtIPReversePathFilter", reverse),
         ],
     );
-    let dropping = |packets| ruleset(Hook::Input, RuleEffect::Drop, Some(packets));
+    // Only UDP, so that the answers to queries are not at stake.
+    let dropping = |packets| {
+        let mut rules = ruleset(Hook::Input, RuleEffect::Drop, Some(packets));
+        let protocol = Expression::Meta { key: 16, to: 0 };
+        let is_udp = Expression::Compare { register: 0, operator: Comparison::Equal, with: vec![17] };
+        rules.chains[0].rules[0].expressions.splice(0..0, [protocol, is_udp]);
+        rules
+    };
     observation.before.ruleset = dropping(0);
     observation.after.ruleset = dropping(rule);
     observation

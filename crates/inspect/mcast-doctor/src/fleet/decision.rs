@@ -209,7 +209,7 @@ impl TargetJudge<'_> {
                 format!("datagrams of {} bytes do not arrive: their fragments are lost", too_large()),
             ),
             Failure::Forgotten => (
-                Id::NoQuerier,
+                Id::MembershipForgotten,
                 Severity::Fault,
                 "probes arrived at first and do not any more: a switch has forgotten the memberships".into(),
             ),
@@ -464,7 +464,7 @@ mod tests {
         };
         assert_eq!(id(of(&|size, _| if size < 1_472 { SENT } else { 0 })), Id::MtuTooSmall);
         assert_eq!(id(of(&|size, _| if size <= 1_472 { SENT } else { 0 })), Id::FragmentsLost);
-        assert_eq!(id(of(&|_, round| if round == 0 { SENT } else { 0 })), Id::NoQuerier);
+        assert_eq!(id(of(&|_, round| if round == 0 { SENT } else { 0 })), Id::MembershipForgotten);
         assert_eq!(id(of(&|_, _| 3)), Id::PathLoss);
         assert_eq!(id(of(&|_, _| 0)), Id::NothingArrives);
     }

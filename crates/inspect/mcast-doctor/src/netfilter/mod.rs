@@ -12,10 +12,12 @@ use mcast::{Family, InterfaceIndex};
 use crate::snapshot::explains;
 use crate::wire::FlowKey;
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
+pub(crate) use ruleset::Comparison;
+#[cfg(any(test, target_os = "linux", target_os = "android"))]
 pub(crate) use ruleset::{BaseChain, Chain, Expression, Rule, RuleVerdict, TableFamily};
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use ruleset::{Comparison, LookupResult, Register, RuleSet, SetElement};
 pub(crate) use ruleset::{ControlKind, Header, KnownPacket, RuleEffect, Ruleset};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use ruleset::{LookupResult, Register, RuleSet, SetElement};
 pub(crate) use trace::Outcome;
 
 /// The part of the network stack that a hook belongs to.

@@ -319,6 +319,21 @@ impl KnownPacket {
         Self::new((None, to.ip()), UDP, None, transport, NEW)
     }
 
+    /// Returns a datagram of which only the family is known, and that it is to a group.
+    pub(crate) fn to_any_group(family: Family) -> Self {
+        let (group, group_bytes) = match family {
+            Family::V4 => (IpAddr::from([224, 0, 0, 0]), 16..20),
+            Family::V6 => (IpAddr::from([0xff00, 0, 0, 0, 0, 0, 0, 0_u16]), 24..40),
+        };
+        let mut packet = Self::new((None, group), UDP, None, vec![None; 8], NEW);
+        // All IPv6 groups have the first byte.
+        let unknown = group_bytes.skip(usize::from(family == Family::V6));
+        unknown.for_each(|position| packet.network[position] = None);
+        let known_mac = if family == Family::V4 { 3 } else { 2 };
+        packet.link[known_mac..6].fill(None);
+        packet
+    }
+
     /// Returns a general query, or a report of the newest version. The source is unknown if it is `None`.
     pub(crate) fn control(kind: ControlKind, source: Option<IpAddr>, family: Family) -> Self {
         let (group, message) = match (family, kind) {
@@ -473,6 +488,16 @@ fn ethernet(to: IpAddr) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_group_is_known_by_its_first_bytes_only() {
+        let v4 = KnownPacket::to_any_group(Family::V4);
+        assert_eq!(v4.bytes(Header::Network, 16, 4), [None; 4]);
+        assert_eq!(v4.bytes(Header::Link, 0, 4), [Some(1), Some(0), Some(0x5e), None]);
+        let v6 = KnownPacket::to_any_group(Family::V6);
+        assert_eq!(v6.bytes(Header::Network, 23, 3), [None, Some(0xff), None]);
+        assert_eq!(v6.bytes(Header::Transport, 2, 2), [None; 2]);
+    }
 
     fn set(has_intervals: bool, elements: Vec<SetElement>) -> RuleSet {
         RuleSet {

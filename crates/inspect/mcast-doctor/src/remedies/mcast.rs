@@ -45,6 +45,11 @@ pub(crate) fn pick() -> Remedy {
     Remedy::now(Tool::Mcast, ["pick", "NAME"])
 }
 
+/// Shows the queriers of a network.
+pub(crate) fn watch_queriers(interface: &str) -> Remedy {
+    Remedy::now(Tool::Mcast, ["querier", "-i", interface])
+}
+
 /// Acts as the querier while it runs.
 pub(crate) fn become_querier(interface: &str) -> Remedy {
     let scope =
@@ -67,6 +72,7 @@ pub fn suggestions(to: SocketAddr, sources: &[IpAddr], interface: &str) -> Vec<V
         listen(to),
         examine_port(to.port()),
         pick(),
+        watch_queriers(interface),
         become_querier(interface),
     ];
     let args = |remedy: &Remedy| match remedy.actions() {

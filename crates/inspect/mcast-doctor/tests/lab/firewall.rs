@@ -1,8 +1,13 @@
 //! Packet filters on the receiving machine.
 
-use mcast_doctor::{ArrivalStatus, Id, Report};
+use std::net::SocketAddr;
 
-use crate::net::{Net, Stream, examine, examine_port, has_programs, inject, listener, nft, run};
+use mcast_doctor::{ArrivalStatus, Id, Report, Verdict};
+
+use crate::net::{
+    Net, Stream, assert_healthy, assert_only, examine, examine_host, examine_port, has_programs, inject,
+    listener, nft, run,
+};
 
 /// A rule in the input chain.
 pub(crate) fn input_rule() -> Report {
@@ -119,4 +124,83 @@ fn some_of_a_flow_that_loses_datagrams_arrive() {
     let net = Net::new();
     nft(&net.receiver, "inet", "hook input", "udp dport 5000 numgen random mod 2 0 drop");
     assert_eq!(net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000").arrival, ArrivalStatus::Incomplete);
+}
+
+/// An input chain that drops what these rules do not admit.
+fn default_drop(net: &Net, rules: &[&str]) {
+    let rules: String = rules.iter().map(|rule| format!(" && nft add rule inet f i {rule}")).collect();
+    run(
+        &net.receiver,
+        &format!(
+            "nft add table inet f && nft 'add chain inet f i {{ type filter hook input priority 0 ; policy drop ; }}'{rules}"
+        ),
+    );
+}
+
+/// What every firewall of a workstation admits.
+const USUAL: [&str; 3] = ["ct state established,related accept", "iif lo accept", "tcp dport 22 accept"];
+
+#[test]
+fn machine_whose_rules_drop_what_a_program_has_joined_is_not_in_order() {
+    if !has_programs() {
+        return;
+    }
+    for (group, control) in
+        [("239.1.2.3", "ip protocol igmp accept"), ("ff15::1234", "meta l4proto icmpv6 accept")]
+    {
+        let net = Net::new();
+        default_drop(&net, &[&USUAL[..], &[control]].concat());
+        let to = SocketAddr::new(group.parse().unwrap(), 5000);
+        let _listener = listener(&net.receiver, &to.to_string(), &[(group, "eth0")]);
+        let report = examine_host(&net.receiver);
+        assert_only(&report, Id::FirewallDropsData);
+        assert_eq!(report.verdict(), Verdict::Warnings, "{report:#?}");
+        assert_eq!(report.findings[0].subject.group, Some(to.to_string()), "{report:#?}");
+    }
+}
+
+#[test]
+fn machine_whose_rules_drop_queries_for_what_a_program_has_joined_is_not_in_order() {
+    if !has_programs() {
+        return;
+    }
+    for group in ["239.1.2.3", "ff15::1234"] {
+        let net = Net::new();
+        default_drop(&net, &[&USUAL[..], &["udp dport 5000 accept"]].concat());
+        let to = SocketAddr::new(group.parse().unwrap(), 5000).to_string();
+        let _listener = listener(&net.receiver, &to, &[(group, "eth0")]);
+        let report = examine_host(&net.receiver);
+        assert_only(&report, Id::FirewallDropsIgmp);
+        assert_eq!(report.verdict(), Verdict::Warnings, "{report:#?}");
+    }
+}
+
+#[test]
+fn machine_without_members_whose_rules_admit_nothing_is_warned_of() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    default_drop(&net, &USUAL);
+    let report = examine_host(&net.receiver);
+    assert_only(&report, Id::FirewallDropsIgmp);
+    assert_eq!((report.findings.len(), report.verdict()), (1, Verdict::Warnings), "{report:#?}");
+}
+
+#[test]
+pub(crate) fn usual_firewalls_that_admit_what_is_used_are_healthy() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    default_drop(&net, &[&USUAL[..], &["ip protocol igmp accept"]].concat());
+    assert_healthy(&examine_host(&net.receiver));
+    for group in ["239.1.2.3", "ff15::1234"] {
+        let net = Net::new();
+        let admitted = ["meta l4proto { igmp, icmpv6 } accept", "udp dport 5000 accept"];
+        default_drop(&net, &[&USUAL[..], &admitted].concat());
+        let to = SocketAddr::new(group.parse().unwrap(), 5000).to_string();
+        let _listener = listener(&net.receiver, &to, &[(group, "eth0")]);
+        assert_healthy(&examine_host(&net.receiver));
+    }
 }

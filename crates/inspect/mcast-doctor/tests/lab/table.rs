@@ -205,8 +205,8 @@ cases! {
     other_group_of_a_program: SentToAnotherGroup, "sent to ff05::1234, a program joins ff15::1234", wire::other_group_for_program;
     jumbo_frames: MtuTooSmall, "receiver's MTU 1500, 4000 bytes sent as jumbo frames", wire::jumbo_frames;
     macvlan_isolation: MacvlanIsolation, "a container with a macvlan interface on the receiver sends", wire::macvlan_isolation;
-    forgotten_membership: NoQuerier, "a snooping switch that has forgotten another program", wire::forgotten_membership;
-    forgotten_membership_of_a_program: NoQuerier, "the same, program examined", wire::forgotten_membership_of_program;
+    forgotten_membership: MembershipForgotten, "a snooping switch that has forgotten another program", wire::forgotten_membership;
+    forgotten_membership_of_a_program: MembershipForgotten, "the same, program examined", wire::forgotten_membership_of_program;
     member_without_datagrams: MembersGetNothing, "a capture of a member and of another group", files::member_without_datagrams;
     path_loss: PathLoss, "`--probe` over a link that loses half of everything", fleet::lossy_link;
     path_loss_of_multicast: PathLoss, "`--probe`, and a switch that limits multicast only", fleet::limited_multicast;

@@ -110,6 +110,7 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
         "the advice is to change another machine, a router or a switch, or the rules of a relay",
         &[
             Id::NoQuerier,
+            Id::MembershipForgotten,
             Id::TwoQueriers,
             Id::QuerierMisconfigured,
             Id::DuplicatePath,

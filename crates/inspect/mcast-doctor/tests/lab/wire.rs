@@ -8,7 +8,7 @@ use mcast_packet::gmp::IgmpMessage;
 use mcast_packet::{ControlFrame, MacAddress};
 
 use crate::net::{
-    Net, Stream, assert_received, briefly, examine, examine_for, examine_many, examine_port,
+    Net, Stream, assert_only, assert_received, briefly, examine, examine_for, examine_many, examine_port,
     examine_port_for_many, examine_while, general_query, has_programs, inject, listener, nft, rtp, run,
     socket,
 };
@@ -184,6 +184,72 @@ pub(crate) fn forgotten_membership() -> Report {
 /// That program examined.
 pub(crate) fn forgotten_membership_of_program() -> Report {
     forgotten(|net| examine_port(&net.receiver, 5000))
+}
+
+/// Examines a program that a switch has forgotten because a rule of its machine drops queries, which come too rarely to be seen.
+fn forgotten_behind(group: &str, family: &str, rule: &str) -> mcast_doctor::Report {
+    let (interval, at_most) = (Duration::from_secs(2), Duration::from_secs(10));
+    let switch =
+        SwitchOptions::managed().query_interval(Duration::from_secs(60)).membership_interval(interval);
+    let net = Net::with(switch);
+    nft(&net.receiver, family, "hook input", rule);
+    let address: std::net::IpAddr = group.parse().unwrap();
+    let to = std::net::SocketAddr::new(address, 5000).to_string();
+    let _listener = listener(&net.receiver, &to, &[(group, "eth0")]);
+    net.lan.wait_for_member(&net.receiver, "eth0", address, at_most).unwrap();
+    net.lan.wait_for_leave(&net.receiver, "eth0", address, at_most).unwrap();
+    let _stream = Stream::to(&net.sender, &to);
+    examine_port(&net.receiver, 5000)
+}
+
+#[test]
+fn rule_that_drops_rare_queries_is_named_and_no_querier_is_not_blamed() {
+    if !crate::net::has_programs() {
+        return;
+    }
+    let cases = [
+        ("239.1.2.3", "ip", "ip protocol igmp drop"),
+        ("ff15::1234", "ip6", "icmpv6 type mld-listener-query drop"),
+    ];
+    for (group, family, rule) in cases {
+        let report = forgotten_behind(group, family, rule);
+        assert_only(&report, mcast_doctor::Id::FirewallDropsIgmp);
+        let finding = &report.findings[0];
+        assert_eq!(finding.severity, mcast_doctor::Severity::Fault, "{report:#?}");
+        assert!(finding.cause.contains(&format!("{family} test c")), "{report:#?}");
+    }
+}
+
+#[test]
+fn forgotten_member_whose_rules_admit_queries_is_not_blamed_on_them() {
+    if !crate::net::has_programs() {
+        return;
+    }
+    for (group, family) in [("239.1.2.3", "ip"), ("ff15::1234", "ip6")] {
+        let report = forgotten_behind(group, family, "udp dport 4000 drop");
+        assert_only(&report, mcast_doctor::Id::MembershipForgotten);
+        let texts: Vec<_> = report.findings.iter().flat_map(|finding| &finding.remedies).collect();
+        assert!(!format!("{texts:?}").contains("--become"), "{report:#?}");
+    }
+}
+
+/// A switch drops the group from the start, and a program had joined, so that the doctor reports it again.
+#[test]
+fn sender_of_which_nothing_has_arrived_is_not_said_to_have_stopped() {
+    if !crate::net::has_programs() {
+        return;
+    }
+    for (group, matches) in [("239.1.2.3", "ip daddr 239.1.2.3"), ("ff15::1234", "ip6 daddr ff15::1234")] {
+        let net = Net::new();
+        nft(&net.lan.inside(), "bridge", "hook forward", &format!("{matches} drop"));
+        let to = std::net::SocketAddr::new(group.parse().unwrap(), 5000).to_string();
+        let _listener = listener(&net.receiver, &to, &[(group, "eth0")]);
+        let _stream = Stream::to(&net.sender, &to);
+        let report = examine(&net.receiver, &to.replace(group, &format!("{group}%eth0")));
+        assert_only(&report, mcast_doctor::Id::NothingArrives);
+        let text = format!("{report:?}");
+        assert!(text.contains("another report") && !text.contains("has stopped"), "{report:#?}");
+    }
 }
 
 #[test]
