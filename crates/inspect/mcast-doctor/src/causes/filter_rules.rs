@@ -205,6 +205,17 @@ pub(crate) fn responsible(observation: &Observation, outcomes: Vec<Outcome>, los
     Suspects { rules: uncounted, is_proven }
 }
 
+/// Selects the rules that drop `lost` packets for certain: one that is certain to match, or those whose counters rose by as much.
+/// Others are suspects that are not proven.
+pub(super) fn proven(observation: &Observation, outcomes: Vec<Outcome>, lost: u64) -> Suspects {
+    if let Some(certain) = outcomes.iter().find(|outcome| outcome.is_certain) {
+        return Suspects { rules: vec![certain.clone()], is_proven: true };
+    }
+    let suspects = responsible(observation, outcomes, lost);
+    let is_counted = suspects.rules.iter().any(|outcome| outcome.rule.packets.is_some());
+    Suspects { is_proven: suspects.is_proven && is_counted, ..suspects }
+}
+
 /// Datagrams that reached a hook and did not pass it.
 #[derive(Clone, Debug)]
 pub(super) struct HookLoss<'a> {

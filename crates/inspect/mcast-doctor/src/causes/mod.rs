@@ -4,6 +4,7 @@
 //! table below.
 
 mod between;
+pub(crate) mod answers;
 mod binding;
 mod bridge_ports;
 pub(crate) mod carriers;
@@ -259,6 +260,7 @@ causes! {
     not_forwarded::NOT_RELAYED: NotRelayed = "not-relayed";
     policy_rules::CAUSE: PolicyRule = "policy-rule";
     no_querier::MEMBERSHIP_FORGOTTEN: MembershipForgotten = "membership-forgotten";
+    answers::CAUSE: AnswersDropped = "answers-dropped";
 }
 
 impl Id {

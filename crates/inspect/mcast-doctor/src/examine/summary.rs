@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use mcast::{Family, InterfaceIndex};
 
 use crate::causes::carriers;
+use crate::causes::answers::unknown_answers;
 use crate::causes::no_multicast_route::unseen_members;
 use crate::depth::{Depth, FlowStatus};
 use crate::kernel_drops::{DropDirection, KernelDrop};
@@ -32,6 +33,7 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     record_idle_program(observation, report);
     report.open_questions.extend(unseen_members(observation));
     report.open_questions.extend(carriers::port_of_kernel(observation));
+    report.open_questions.extend(unknown_answers(observation));
 }
 
 fn report_wire(observation: &Observation, report: &mut Report) {

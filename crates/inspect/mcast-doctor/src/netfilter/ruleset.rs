@@ -290,7 +290,12 @@ pub(crate) struct KnownPacket {
     connection_state: Option<u32>,
     incoming: Option<(InterfaceIndex, String)>,
     outgoing: Option<(InterfaceIndex, String)>,
+    packet_type: u8,
 }
+
+/// The type of a packet that arrives for this machine alone (`PACKET_HOST`), and of one that arrives for a group.
+const FOR_HOST: u8 = 0;
+const FOR_GROUP: u8 = 2;
 
 /// The kind of an IGMP or MLD message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,6 +315,14 @@ impl KnownPacket {
         let ports = [source.port(), to.port()].map(u16::to_be_bytes).concat();
         let transport = known(&ports).into_iter().chain([None; 4]).collect();
         Self::new((Some(source.ip()), to.ip()), UDP, hop_limit, transport, NEW)
+    }
+
+    /// Returns a datagram to an address of this machine that belongs to no connection.
+    pub(crate) fn unicast(source: SocketAddr, to: SocketAddr) -> Self {
+        let mut packet = Self::datagram(source, to, None);
+        // Its hardware address is not that of a group.
+        packet.link[..12].fill(None);
+        Self { packet_type: FOR_HOST, ..packet }
     }
 
     /// Returns a datagram to a group from an unknown source.
@@ -360,7 +373,17 @@ impl KnownPacket {
         };
         let link = ethernet(to);
         let connection_state = Some(connection_state);
-        Self { family, protocol, link, network, transport, connection_state, incoming: None, outgoing: None }
+        Self {
+            family,
+            protocol,
+            link,
+            network,
+            transport,
+            connection_state,
+            incoming: None,
+            outgoing: None,
+            packet_type: FOR_GROUP,
+        }
     }
 
     /// Forgets the state of its connection.
@@ -414,8 +437,7 @@ impl KnownPacket {
             7 => name(&self.outgoing),
             15 => Some(known(&[number])),
             16 => Some(known(&[self.protocol])),
-            // The type of a packet that arrives for a group.
-            19 => self.incoming.as_ref().map(|_| known(&[2])),
+            19 => self.incoming.as_ref().map(|_| known(&[self.packet_type])),
             _ => None,
         }
     }

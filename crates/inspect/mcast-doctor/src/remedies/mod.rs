@@ -145,6 +145,43 @@ pub(crate) fn admit_datagrams(interface: &str, to: SocketAddr, rule: Option<&Dro
     remedies
 }
 
+/// The port by which answers are recognized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AnswerPort {
+    /// They come from the port of the group.
+    From(u16),
+    /// They go to the port from which the program asks.
+    To(u16),
+}
+
+/// Admits unicast answers to what a program sends to a group.
+pub(crate) fn admit_answers(
+    interface: &str,
+    group: SocketAddr,
+    port: AnswerPort,
+    rule: Option<&DroppingRule>,
+) -> Vec<Remedy> {
+    let (side, legacy, number, what) = match port {
+        AnswerPort::From(port) => ("sport", "--sport", port, format!("UDP from port {port} of any host")),
+        AnswerPort::To(port) => ("dport", "--dport", port, format!("UDP to port {port} from any host")),
+    };
+    let number = number.to_string();
+    let family = if group.is_ipv4() { "ipv4" } else { "ipv6" };
+    let scope = RemedyScope::new(format!("{what} on {interface}"))
+        .warning("a host that should not be trusted can send such datagrams as well");
+    let by_legacy = rule
+        .and_then(|rule| accept_by_legacy_rules(rule, interface, &[&["-p", "udp", legacy, &number]], &scope));
+    let matches = ["meta", "nfproto", family, "udp", side, &number];
+    let now = by_legacy.unwrap_or_else(|| accept(&matches, interface, rule, &scope));
+    let permanent = match port {
+        AnswerPort::From(_) => "Permanently: add the same rule where the rules are configured.",
+        AnswerPort::To(_) => {
+            "The program asks from another port when it is started again, unless it chooses one: let it bind to a fixed port, and admit that."
+        }
+    };
+    vec![now, Remedy::advice(Tool::Nft, permanent)]
+}
+
 /// Admits datagrams that this machine forwards from one interface to another.
 pub(crate) fn admit_forwarded(
     (from, to): (&str, &str),

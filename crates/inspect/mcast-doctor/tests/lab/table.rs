@@ -5,9 +5,9 @@ use mcast_doctor::{Id, Report};
 use crate::filters;
 use crate::net::assert_only;
 use crate::{
-    boxes, depth, drops, files, firewall, fleet, interfaces, ipsec, ipv6, misaddressed, path, programs,
-    relays, remedies, routers, routing, rules, senders, sockets, started, streams, switches, translation,
-    wire,
+    answers, boxes, depth, drops, files, firewall, fleet, interfaces, ipsec, ipv6, misaddressed, path,
+    programs, relays, remedies, routers, routing, rules, senders, sockets, started, streams, switches,
+    translation, wire,
 };
 
 /// An injection and the cause that must be found.
@@ -207,6 +207,8 @@ cases! {
     macvlan_isolation: MacvlanIsolation, "a container with a macvlan interface on the receiver sends", wire::macvlan_isolation;
     forgotten_membership: MembershipForgotten, "a snooping switch that has forgotten another program", wire::forgotten_membership;
     forgotten_membership_of_a_program: MembershipForgotten, "the same, program examined", wire::forgotten_membership_of_program;
+    answers_dropped: AnswersDropped, "`nft` input rule for what belongs to no connection, a program searches by SSDP", answers::dropped_by_rule;
+    answers_dropped_v6: AnswersDropped, "the same, IPv6, a rule with a counter", answers::dropped_by_rule_v6;
     member_without_datagrams: MembersGetNothing, "a capture of a member and of another group", files::member_without_datagrams;
     path_loss: PathLoss, "`--probe` over a link that loses half of everything", fleet::lossy_link;
     path_loss_of_multicast: PathLoss, "`--probe`, and a switch that limits multicast only", fleet::limited_multicast;
