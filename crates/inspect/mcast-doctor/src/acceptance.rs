@@ -234,7 +234,14 @@ impl Observation {
             return Vec::new();
         }
         let Arrival { to, interface, .. } = arrival;
-        let refusing = set.sockets.iter().flat_map(|socket| {
+        // If the socket that has joined the group is on the port, it should receive, and the others are for something else.
+        let is_member = |socket: &&ProgramSocket| {
+            let joined = socket.interests().any(|own| own.destination() == to && own.interface == interface);
+            joined && socket.refusal(&arrival, &self.before) != Some(Refusal::Port)
+        };
+        let has_member = set.sockets.iter().copied().any(|socket| is_member(&socket));
+        let concerned = set.sockets.iter().copied().filter(move |socket| !has_member || is_member(socket));
+        let refusing = concerned.flat_map(|socket| {
             let refusals = socket.refusals(&arrival, &self.before).into_iter();
             refusals.filter(|refusal| *refusal != Refusal::Port).map(|refusal| Blocked {
                 program: set.name,
@@ -390,6 +397,40 @@ mod tests {
     }
 
     #[test]
+    fn only_the_socket_that_has_joined_is_to_blame_if_it_is_on_the_port() {
+        let options = |v6_only| {
+            Some(SocketOptions {
+                family: Family::V6,
+                v6_only,
+                bound_interface: None,
+                receive_buffer: 0,
+                filter: None,
+                encapsulation: None,
+                groups: std::collections::BTreeMap::new(),
+            })
+        };
+        let bound = Some("[::]:5000".parse().unwrap());
+        let joined = joined_socket(ETH0, SourceFilter::ANY);
+        let member = ProgramSocket { local: bound, options: options(true), ..joined.clone() };
+        let none = ProgramSocket { memberships: Vec::new(), memberships_after: Vec::new(), ..joined };
+        let own_groups_only = [Family::V4].into();
+        let other =
+            ProgramSocket { inode: 10, local: bound, options: options(false), own_groups_only, ..none };
+        let flows = || vec![flow(ETH0, "10.9.0.1:6000", TO)];
+        let refusals = |sockets| {
+            let observation = program(sockets, flows());
+            observation
+                .blocked()
+                .iter()
+                .map(|blocked| (blocked.socket.inode, blocked.refusal))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(refusals(vec![member.clone(), other.clone()]), [(9, Refusal::Family)]);
+        let joiner = ProgramSocket { local: None, ..member };
+        assert_eq!(refusals(vec![joiner, other]), [(10, Refusal::Membership)], "that joins for the other");
+    }
+
+    #[test]
     fn sockets_take_what_the_kernel_delivers_to_them() {
         let v6_only = |socket: &mut ProgramSocket| {
             socket.local = Some("[::]:5000".parse().unwrap());
@@ -448,7 +489,8 @@ mod tests {
         let observation = program(swapped, flows());
         let blocked = observation.blocked();
         assert!(blocked.iter().all(|one| one.interface == ETH0 && one.flows.len() == 1), "{blocked:?}");
-        assert_eq!(blocked.len(), 2);
+        let sockets: Vec<_> = blocked.iter().map(|one| one.socket.inode).collect();
+        assert_eq!(sockets, [1], "the other one receives what it has joined");
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub fn examine_membership(
     let mut drop_counter = DropCounter::prepare();
     let mut trial = TrialMembership { other_sockets, ..TrialMembership::new(membership.clone()) };
     refresh_counters(&mut before);
+    program::refresh_drops(&mut trial.other_sockets);
     let mut receiver = join(&mut taps, &mut trial, &before)?;
     if trial.failed_with(ErrorKind::SourceNeeded).is_some()
         && let Some(source) = taps.wait_for_source(group.addr(), port, options.listen.min(SHORT_LISTEN))
@@ -41,6 +42,7 @@ pub fn examine_membership(
         // The rest of the path is examined with the source that sends.
         trial.membership = membership.clone().from_sources(SourceFilter::Include([source].into()));
         refresh_counters(&mut before);
+        program::refresh_drops(&mut trial.other_sockets);
         receiver = join(&mut taps, &mut trial, &before)?;
     }
     drop_counter.start();
@@ -219,6 +221,8 @@ pub(crate) fn examine_started(
     let mut drop_counter = DropCounter::prepare();
     // The observation starts now, whether or not anything arrives. The counters may start earlier, but not later.
     refresh_counters(&mut before);
+    program::refresh_drops(&mut found.sockets);
+    let memberships = || found.sockets.iter().flat_map(|socket| &socket.memberships);
     taps.begin_counting();
     drop_counter.start();
     let group = memberships().next().map(|membership| membership.address.group.addr());

@@ -150,6 +150,17 @@ pub(crate) fn sample_queues(sockets: &mut [ProgramSocket]) {
     }
 }
 
+/// Reads the drops of sockets again, from which those while listening are counted. To be called after the counters of UDP were
+/// read: every drop that a socket then counts, those count as well, if they are read last at the end.
+pub(crate) fn refresh_drops(sockets: &mut [ProgramSocket]) {
+    let drops = super::socket_drops();
+    for socket in sockets {
+        if let Some(now) = drops.get(&socket.inode) {
+            socket.drops = (*now, *now);
+        }
+    }
+}
+
 /// The sockets of this machine, with their memberships and owners.
 struct Survey<'a> {
     machine: &'a Snapshot,

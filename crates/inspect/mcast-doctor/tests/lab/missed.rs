@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use mcast_doctor::{Id, Verdict};
+use socket2::{Domain, InterfaceIndexOrAddress, Socket, Type};
 
 use crate::net::{
-    Net, Stream, assert_only, examine, examine_many, examine_port, has_programs, listener, options, rtp, run,
-    socket,
+    Net, Stream, assert_only, examine, examine_many, examine_port, has_programs, idle_listener, listener,
+    options, rtp, run, socket,
 };
 use crate::started::examine_command;
 
@@ -60,6 +61,43 @@ fn reader_of_groups_of_others_is_not_accused_while_it_receives() {
     let report = examine_port(&net.receiver, 5000);
     assert_eq!(report.findings, [], "{report:#?}");
     assert_ne!(report.verdict(), Verdict::Faults, "{report:#?}");
+}
+
+/// A socket whose buffer is full from the first moment of the examination to the last, on a machine that drops many.
+#[test]
+fn full_buffer_is_not_taken_for_a_filter() {
+    for group in [GROUP, "[ff15::1234]:5000"] {
+        let net = Net::new();
+        let to: SocketAddr = group.parse().unwrap();
+        let any = if to.is_ipv4() { "0.0.0.0:5000" } else { "[::]:5000" };
+        let _idle = idle_listener(&net.receiver, any, &[(&to.ip().to_string(), "eth0")]);
+        let _streams = [(); 8].map(|()| Stream::to(&net.sender, group));
+        let report = examine_port(&net.receiver, 5000);
+        assert_only(&report, Id::NotRead);
+        assert!(report.findings.iter().all(|finding| finding.id != Id::SocketFilter), "{report:#?}");
+    }
+}
+
+/// The socket that has joined receives IPv6 only; another one of the program, on the same port, is for another group.
+#[test]
+fn healthy_socket_on_the_port_is_not_offered_a_change() {
+    let net = Net::new();
+    let healthy = listener(&net.receiver, "[::]:5000", &[("ff15::9:9", "eth0")]);
+    let index = net.receiver.interface_index("eth0").unwrap();
+    let failing = net.receiver.run(|| {
+        let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.set_only_v6(true).unwrap();
+        socket.bind(&"[::]:5000".parse::<SocketAddr>().unwrap().into()).unwrap();
+        socket.join_multicast_v4_n(&[239, 1, 2, 3].into(), &InterfaceIndexOrAddress::Index(index)).unwrap();
+        socket
+    });
+    let _failing = failing.unwrap();
+    let _streams = [Stream::to(&net.sender, GROUP), Stream::to(&net.sender, "[ff15::9:9]:5000")];
+    let report = examine_port(&net.receiver, 5000);
+    assert!(report.findings.iter().any(|finding| finding.id == Id::FamilyMismatch), "{report:#?}");
+    assert!(report.findings.iter().all(|finding| finding.id != Id::OwnGroupsOnly), "{report:#?}");
+    drop(healthy);
 }
 
 /// Receives two datagrams on a port, and ends soon after the doctor has begun to listen on its machine; joins before if its

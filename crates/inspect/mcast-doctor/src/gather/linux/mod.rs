@@ -13,7 +13,7 @@ mod tables;
 
 pub(crate) use kernel_drops::DropCounter;
 pub(crate) use links::refused_frames;
-pub(crate) use tables::{accepted_packets, host_drops, queues};
+pub(crate) use tables::{accepted_packets, host_drops, queues, socket_drops};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::{fs, io};

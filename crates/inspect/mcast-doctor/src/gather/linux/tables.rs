@@ -131,6 +131,12 @@ pub(crate) fn queues() -> BTreeMap<u64, u64> {
     ["udp", "udp6"].iter().flat_map(|name| parse_queues(&net_table(name))).collect()
 }
 
+/// Returns how many datagrams each UDP socket has dropped, by its inode.
+pub(crate) fn socket_drops() -> BTreeMap<u64, u64> {
+    let sockets = ["udp", "udp6"].iter().flat_map(|name| udp_sockets(&net_table(name)));
+    sockets.map(|socket| (socket.inode, socket.drops)).collect()
+}
+
 /// Parses the column `TRANSMIT:RECEIVE` of the queues.
 fn parse_queues(table: &str) -> Vec<(u64, u64)> {
     let queue = |line: &str| {
