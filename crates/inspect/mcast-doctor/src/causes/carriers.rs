@@ -188,7 +188,10 @@ mod tests {
         let mut observation = carried(4789, &["239.99.1.1:4789"]);
         observation.after.ruleset = ruleset(Hook::Input, RuleEffect::Drop, None);
         let found = found(&observation);
-        let [(Id::FirewallDropsData, cause)] = &found[..] else { panic!("{found:?}") };
+        // It drops queries, too.
+        let [(Id::FirewallDropsData, cause), (Id::FirewallDropsIgmp, _)] = &found[..] else {
+            panic!("{found:?}")
+        };
         assert!(cause.contains("`nft ip t c handle 4` matches them"), "{cause}");
     }
 

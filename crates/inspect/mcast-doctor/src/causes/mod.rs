@@ -3,8 +3,8 @@
 //! To add a cause, add its constant and its check to the module of its subject, its page in `pages/`, and its line to the
 //! table below.
 
-mod between;
 pub(crate) mod answers;
+mod between;
 mod binding;
 mod bridge_ports;
 pub(crate) mod carriers;

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use mcast::{Family, InterfaceIndex};
 
-use crate::causes::carriers;
 use crate::causes::answers::unknown_answers;
+use crate::causes::carriers;
 use crate::causes::no_multicast_route::unseen_members;
 use crate::depth::{Depth, FlowStatus};
 use crate::kernel_drops::{DropDirection, KernelDrop};
