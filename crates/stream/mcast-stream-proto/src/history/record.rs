@@ -168,8 +168,9 @@ pub struct HistoryConfig {
     /// How long a server says that it has nothing more before what is missing counts as lost. Default: 5 s, longer than bridges
     /// wait for each other. A start waits three times as long for the first answer, from when the live stream is known; with
     /// [`HistoryStart::Oldest`] only 1.5 s if nothing shows that there is a server. Once a server has answered, a start waits for
-    /// as long as it takes, and with [`HistoryStart::At`] also before, if anything shows that there is a server. A loss that is
-    /// healed waits for this time, and 18 times as long for a server that has answered before.
+    /// as long as it takes. With [`HistoryStart::At`], if anything shows that there is a server, it waits for it as long as it takes,
+    /// at the start and for each later loss. Otherwise a loss that is healed waits for this time, and 18 times as long for a server
+    /// that has answered before.
     ///
     /// While the publisher is silent, and while this process does not run, nothing is given up, and the time begins again
     /// afterwards. If the stream has ended, or the server says that it has nothing more, a publisher that is silent for 90 s

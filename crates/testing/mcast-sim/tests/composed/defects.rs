@@ -421,3 +421,50 @@ fn what_retention_has_removed_is_settled_for_the_next_process() {
         );
     }
 }
+
+/// With `--resume`, what is given up is lost for all time. The server was not needed at the start, or was not there, and cannot be
+/// reached when something is lost later.
+#[test]
+fn a_subscriber_that_resumes_waits_for_the_server_after_its_start_too() {
+    let feed = FeedPlan {
+        messages: 1_000,
+        interval: 2 * MILLISECOND,
+        length: 300,
+        linger: 60 * SECOND,
+        ..FeedPlan::GOOD
+    };
+    let at = |milliseconds: u64| BEGIN + milliseconds * MILLISECOND;
+    let faults = vec![
+        ReaderFault::Without(Traffic::Data, (at(380), at(2_730))),
+        ReaderFault::Without(Traffic::Tcp, (at(3_045), at(43_915))),
+    ];
+    check(feed, vec![ReaderPlan { joins: at(90), begin: Begin::Resume(553), faults, ..ReaderPlan::GOOD }]);
+
+    let killed = FeedFault::Kill { at: at(345), down: 4 * SECOND, power: false };
+    let feed = FeedPlan {
+        length: 20,
+        buffer: 32 << 10,
+        linger: 60 * SECOND,
+        faults: vec![killed],
+        ..FeedPlan::GOOD
+    };
+    let faults = vec![ReaderFault::Without(Traffic::Tcp, (at(2_760), at(17_205)))];
+    let begin = Begin::Resume(141);
+    check(feed, vec![ReaderPlan { joins: at(1_785), begin, loss: 0.2, faults, ..ReaderPlan::GOOD }]);
+}
+
+/// Messages that waited for the rate filled the whole retransmission buffer, so that nothing that was sent could be repaired.
+#[test]
+fn messages_that_wait_for_the_rate_leave_room_for_repairs() {
+    let feed = FeedPlan {
+        messages: 3_000,
+        interval: MILLISECOND / 2,
+        length: 300,
+        rate: Some(400_000),
+        paths: 2,
+        linger: 60 * SECOND,
+        ..FeedPlan::GOOD
+    };
+    let reader = ReaderPlan { joins: BEGIN + 630 * MILLISECOND, jitter: 2 * MILLISECOND, ..ReaderPlan::GOOD };
+    check(feed, vec![reader]);
+}

@@ -220,8 +220,10 @@ impl HistoryMachine {
         let is_start = self.is_catching_up();
         let timeout = match (is_lacking, is_start) {
             (true, _) => timeout,
-            // It is to get what the server has. One that continues where it was would lose that for all time.
-            (false, true) if self.is_reached || self.continues_by_history() => return None,
+            // Its position would move past what is given up, which is then lost for all time.
+            (false, _) if self.continues_by_history() => return None,
+            // It is to get what the server has.
+            (false, true) if self.is_reached => return None,
             (false, true) if self.has_no_server() => search::SHORT.min(timeout.saturating_mul(START_TIMEOUT)),
             (false, true) => timeout.saturating_mul(START_TIMEOUT),
             (false, false) if self.is_reached => timeout.saturating_mul(HEALING_UNREACHED),
