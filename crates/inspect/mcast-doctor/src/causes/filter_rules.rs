@@ -1,6 +1,6 @@
 //! Which rules of the packet filter are responsible for a loss. Shared by the causes about filters.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mcast::Family;
 
@@ -175,6 +175,39 @@ pub(super) fn dropping_control(
     let outcomes =
         path.into_iter().flat_map(|place| met_by(observation, &packet, place, &name, &[RuleEffect::Drop]));
     responsible(observation, outcomes.collect(), 1)
+}
+
+/// Returns a rule that certainly drops a message at one of these places.
+pub(super) fn certain_drop(
+    observation: &Observation,
+    packet: &KnownPacket,
+    places: &[(Layer, Hook)],
+    interface: &str,
+) -> Option<Outcome> {
+    let met =
+        places.iter().flat_map(|place| met_by(observation, packet, *place, interface, &[RuleEffect::Drop]));
+    met.into_iter().find(|outcome| outcome.is_certain)
+}
+
+/// Returns a rule that certainly drops the queries which arrive on the interface of a group that hosts report, from whomever
+/// they come.
+pub(super) fn certain_drop_of_queries(observation: &Observation, interest: &Interest<'_>) -> Option<Outcome> {
+    let link = observation.link(interest.interface).filter(|link| !link.interface.loopback)?;
+    let packet = KnownPacket::control(ControlKind::Query, None, interest.family())
+        .arriving_on(interest.interface, link.name());
+    let outcome = || certain_drop(observation, &packet, &INCOMING, link.name());
+    is_reported(interest.group.addr()).then(outcome).flatten()
+}
+
+/// Returns whether hosts report the group. They do not report 224.0.0.0/24 by default, interface-local groups,
+/// and ff02::1 (RFC 9776 section 5).
+pub(super) fn is_reported(group: IpAddr) -> bool {
+    match group {
+        IpAddr::V4(group) => group.octets()[..3] != [224, 0, 0],
+        IpAddr::V6(group) => {
+            group.segments()[0] & 0xf > 1 && group.segments() != [0xff02, 0, 0, 0, 0, 0, 0, 1]
+        }
+    }
 }
 
 /// Selects the rules that explain `lost` packets: those whose counter rose by as much; otherwise those without a

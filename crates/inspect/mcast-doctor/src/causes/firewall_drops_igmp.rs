@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use mcast::Family;
 
-use super::filter_rules::{INCOMING, OUTGOING, dropping_control, met_by, responsible};
+use super::filter_rules::{
+    INCOMING, OUTGOING, certain_drop, certain_drop_of_queries, dropping_control, is_reported, met_by,
+    responsible,
+};
 use super::{Cause, Check, no_querier, queriers};
 use crate::kernel_drops::FILTERED;
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, Outcome, RuleEffect};
@@ -162,33 +165,11 @@ fn static_finding(
     Some(finding)
 }
 
-/// Returns a rule that certainly drops a message at one of these places.
-fn certain_drop(
-    observation: &Observation,
-    packet: &KnownPacket,
-    places: &[(Layer, Hook)],
-    interface: &str,
-) -> Option<Outcome> {
-    let met =
-        places.iter().flat_map(|place| met_by(observation, packet, *place, interface, &[RuleEffect::Drop]));
-    met.into_iter().find(|outcome| outcome.is_certain)
-}
-
 fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     dropped_reports(observation, interest)
         .or_else(|| dropped_queries(observation, interest))
         .or_else(|| missing_reports(observation, interest))
         .or_else(|| queries_would_be_dropped(observation, interest))
-}
-
-/// Returns a rule that certainly drops the queries which arrive on the interface of a group that hosts report, from whomever
-/// they come.
-pub(super) fn certain_drop_of_queries(observation: &Observation, interest: &Interest<'_>) -> Option<Outcome> {
-    let link = observation.link(interest.interface).filter(|link| !link.interface.loopback)?;
-    let packet = KnownPacket::control(ControlKind::Query, None, interest.family())
-        .arriving_on(interest.interface, link.name());
-    let outcome = || certain_drop(observation, &packet, &INCOMING, link.name());
-    is_reported(interest.group.addr()).then(outcome).flatten()
 }
 
 /// Returns a finding about a rule that drops queries, although none came while listening: they are rare. It is a fault if a switch
@@ -333,17 +314,6 @@ fn missing_reports(observation: &Observation, interest: &Interest<'_>) -> Option
     .with_all_evidence(suspects.evidence(observation))
     .with_remedies(remedies::admit_membership_protocol(family, link.name(), suspects.rule()));
     Some(finding)
-}
-
-/// Returns whether hosts report the group. They do not report 224.0.0.0/24 by default, interface-local groups,
-/// and ff02::1 (RFC 9776 section 5).
-fn is_reported(group: IpAddr) -> bool {
-    match group {
-        IpAddr::V4(group) => group.octets()[..3] != [224, 0, 0],
-        IpAddr::V6(group) => {
-            group.segments()[0] & 0xf > 1 && group.segments() != [0xff02, 0, 0, 0, 0, 0, 0, 1]
-        }
-    }
 }
 
 fn unreported_join(observation: &Observation, interest: &Interest<'_>) -> Option<String> {

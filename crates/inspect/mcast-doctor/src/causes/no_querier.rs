@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use mcast::Family;
 
-use super::filter_rules::dropping_control;
-use super::{Cause, Check, firewall_drops_igmp};
+use super::filter_rules::{certain_drop_of_queries, dropping_control};
+use super::{Cause, Check};
 use crate::change::{Attribute, Change};
 use crate::netfilter::ControlKind;
 use crate::observation::{ExaminationTarget, Interest, Observation, RejoinOutcome, protocol};
@@ -211,7 +211,7 @@ fn membership_forgotten(observation: &Observation, interest: &Interest<'_>) -> O
     if !is_forgotten(observation, interest)
         || silence.last.is_some()
         || silence.is_conclusive
-        || firewall_drops_igmp::certain_drop_of_queries(observation, interest).is_some()
+        || certain_drop_of_queries(observation, interest).is_some()
     {
         return None;
     }

@@ -66,6 +66,10 @@ pub(crate) struct RuleSelector {
 }
 
 /// What a rule does.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    allow(dead_code, reason = "only Linux has these rules, but their judgement is tested on every system")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RuleAction {
     Lookup(u32),
@@ -77,6 +81,10 @@ pub(crate) enum RuleAction {
 }
 
 /// How a rule or route rejects.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    allow(dead_code, reason = "only Linux has these rules, but their judgement is tested on every system")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rejection {
     Blackhole,
@@ -93,6 +101,10 @@ pub(crate) struct TableRoute {
     pub(crate) metric: u32,
 }
 
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    allow(dead_code, reason = "only Linux has these rules, but their judgement is tested on every system")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RouteKind {
     /// It leads out of this machine.

@@ -1,11 +1,13 @@
 //! The rules of the old `iptables` and `ip6tables`, as those of nftables.
 
+mod ebtables;
+
 use std::collections::BTreeMap;
 
 use mcast::Family;
 use mcast_sys::xtables::{self, Table};
 
-use super::{ebtables, net_table};
+use super::net_table;
 use crate::netfilter::{
     BaseChain, Chain, Comparison, Expression, Header, Hook, Layer, LookupResult, Rule, RuleEffect, RuleSet,
     RuleVerdict, Ruleset, SetElement, TableFamily,

@@ -2,7 +2,6 @@
 
 mod bridges;
 pub(crate) mod counting_rules;
-mod ebtables;
 mod kernel_drops;
 mod legacy_tables;
 mod links;

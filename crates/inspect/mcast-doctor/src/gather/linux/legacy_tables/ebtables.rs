@@ -1,6 +1,6 @@
 //! The matches of `ebtables` on the headers of IP, which its rules carry in nftables, too.
 
-use super::legacy_tables::{masked, payload, u16_at};
+use super::{comparison, masked, payload, u16_at};
 use crate::netfilter::{Expression, Header};
 
 /// Where a match has what it compares (`struct ebt_ip_info`, `struct ebt_ip6_info`), and where the packet has it.
@@ -39,7 +39,7 @@ pub(super) fn matching(is_ipv6: bool, data: &[u8]) -> Option<Vec<Expression>> {
     }
     if tested & PROTOCOL != 0 {
         conditions.push(payload(Header::Network, layout.protocol, 1));
-        conditions.push(super::legacy_tables::comparison(inverted & PROTOCOL != 0, vec![protocol]));
+        conditions.push(comparison(inverted & PROTOCOL != 0, vec![protocol]));
     }
     for (side, flag) in PORTS.into_iter().enumerate().filter(|(_, flag)| tested & flag != 0) {
         let port =
@@ -78,7 +78,7 @@ mod tests {
             mcast_lab::skip("this test needs ebtables-nft");
             return None;
         }
-        let ruleset: Ruleset = host.run(super::super::nftables::ruleset).unwrap().unwrap();
+        let ruleset: Ruleset = host.run(crate::gather::linux::nftables::ruleset).unwrap().unwrap();
         let to: SocketAddr = to.parse().unwrap();
         let source = if to.is_ipv4() { "10.9.0.1:6000" } else { "[fe80::7]:6000" };
         let packet = KnownPacket::datagram(source.parse().unwrap(), to, Some(1))
