@@ -5,7 +5,7 @@ use super::{Fec, PublisherMachine, Refusal};
 use crate::ClockTime;
 use crate::wire::{
     DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber,
-    Sequence, TAG_LENGTH, batch_overhead,
+    TAG_LENGTH, batch_overhead,
 };
 
 const TOTAL_EXTENSION: usize = 8;
@@ -307,12 +307,7 @@ impl PublisherMachine {
         let count = self.with_manifests(count);
         let sent = self.ring.sent;
         let slowest = if self.has_flow_control() { self.members.slowest() } else { None };
-        let keep = match slowest {
-            Some((_, next)) => next.clamp(self.ring.oldest_retained, sent),
-            // What waits for the rate leaves half of the buffer to repairs of what was sent.
-            None if self.ring.next > sent => Sequence(sent.0.saturating_sub(self.ring.capacity() / 2)),
-            None => sent,
-        };
+        let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.oldest_retained, sent));
         let keep = self.recalled.kept().map_or(keep, |kept| keep.min(kept));
         if self.ring.has_room(count, keep) {
             if self.flow.is_blocked() && self.data_limit(now) > sent {
