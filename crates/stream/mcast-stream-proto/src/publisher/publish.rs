@@ -5,7 +5,7 @@ use super::{Fec, PublisherMachine, Refusal};
 use crate::ClockTime;
 use crate::wire::{
     DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber,
-    TAG_LENGTH, batch_overhead,
+    Sequence, TAG_LENGTH, batch_overhead,
 };
 
 const TOTAL_EXTENSION: usize = 8;
@@ -307,7 +307,15 @@ impl PublisherMachine {
         let count = self.with_manifests(count);
         let sent = self.ring.sent;
         let slowest = if self.has_flow_control() { self.members.slowest() } else { None };
-        let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.oldest_retained, sent));
+        let keep = match slowest {
+            Some((_, next)) => next.clamp(self.ring.oldest_retained, sent),
+            // What waits for the rate leaves half of the buffer to repairs of what was sent. A message that has been begun must
+            // be finished, however long it is.
+            None if self.ring.next > sent && self.long_message.is_none() => {
+                Sequence(sent.0.saturating_sub(self.ring.capacity() / 2))
+            }
+            None => sent,
+        };
         let keep = self.recalled.kept().map_or(keep, |kept| keep.min(kept));
         if self.ring.has_room(count, keep) {
             if self.flow.is_blocked() && self.data_limit(now) > sent {

@@ -452,3 +452,19 @@ fn a_subscriber_that_resumes_waits_for_the_server_after_its_start_too() {
     let begin = Begin::Resume(141);
     check(feed, vec![ReaderPlan { joins: at(1_785), begin, loss: 0.2, faults, ..ReaderPlan::GOOD }]);
 }
+
+/// Messages that waited for the rate filled the whole retransmission buffer, so that nothing that was sent could be repaired.
+#[test]
+fn messages_that_wait_for_the_rate_leave_room_for_repairs() {
+    let feed = FeedPlan {
+        messages: 3_000,
+        interval: MILLISECOND / 2,
+        length: 300,
+        rate: Some(400_000),
+        paths: 2,
+        linger: 60 * SECOND,
+        ..FeedPlan::GOOD
+    };
+    let reader = ReaderPlan { joins: BEGIN + 630 * MILLISECOND, jitter: 2 * MILLISECOND, ..ReaderPlan::GOOD };
+    check(feed, vec![reader]);
+}
