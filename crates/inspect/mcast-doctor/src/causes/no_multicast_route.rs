@@ -58,15 +58,11 @@ fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let arrives = observation.after.link(flow.key.interface)?;
     let enabled: Vec<_> =
         observation.after.links.iter().filter(|link| routes_groups(observation, link, family)).collect();
-    if enabled.is_empty() {
-        return without_routing(observation, flow, arrives);
+    if enabled.iter().all(|link| link.index() == arrives.index()) {
+        return without_routing(observation, flow, arrives, !enabled.is_empty());
     }
     let elsewhere: Vec<_> =
         enabled.iter().filter(|link| link.index() != arrives.index()).map(|link| link.name()).collect();
-    // With one interface that routes groups, there is nowhere to forward to.
-    if elsewhere.is_empty() {
-        return None;
-    }
     if !routes_groups(observation, arrives, family) {
         let cause = format!(
             "This router does not route {} from {}, because it arrives on {}, on which multicast routing is not enabled.",
@@ -91,13 +87,10 @@ fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
             false => omits_member(observation, flow, arrives, route),
         };
     }
-    let sentence = format!(
-        "This router does not forward {} from {}, which arrives on {}, to {}",
-        flow.key.group,
-        flow.key.source.ip(),
-        arrives.name(),
-        elsewhere.join(", ")
-    );
+    let what =
+        format!("{} from {}, which arrives on {}", flow.key.group, flow.key.source.ip(), arrives.name());
+    let elsewhere = elsewhere.join(", ");
+    let sentence = format!("This router does not forward {what}, to {elsewhere}");
     if let Some(finding) = policy_rules::of_router(observation, flow, arrives, &sentence) {
         return Some(finding.with_evidence(observation.packets_of(flow)));
     }
@@ -106,13 +99,8 @@ fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
     } else {
         "no entry"
     };
-    let cause = format!(
-        "This router has no multicast route for {} from {}, which arrives on {}: it does not forward it to {}.",
-        flow.key.group,
-        flow.key.source.ip(),
-        arrives.name(),
-        elsewhere.join(", ")
-    );
+    let cause =
+        format!("This router has no multicast route for {what}: it does not forward it to {elsewhere}.");
     let evidence = Evidence::new(EvidenceKind::Table, table, format!("{}: {state}", flow.key.group));
     Some(finding(observation, flow, arrives, Severity::Fault, cause).with_evidence(evidence))
 }
@@ -221,8 +209,14 @@ fn unseen_legs(observation: &Observation, flow: &Flow) -> Option<String> {
     (!names.is_empty() && !route.to.is_empty()).then_some(names)
 }
 
-/// Judges a machine on which no multicast routing runs: whether it is a router that should forward groups.
-fn without_routing(observation: &Observation, flow: &Flow, arrives: &Link) -> Option<Finding> {
+/// Judges a machine that routes no groups, or has one interface that does, so that there is nowhere to forward to: whether it is a
+/// router that should forward them.
+fn without_routing(
+    observation: &Observation,
+    flow: &Flow,
+    arrives: &Link,
+    is_enabled: bool,
+) -> Option<Finding> {
     let family = Family::of(flow.key.group);
     let setting = match family {
         Family::V4 => "net.ipv4.ip_forward",
@@ -254,18 +248,28 @@ fn without_routing(observation: &Observation, flow: &Flow, arrives: &Link) -> Op
         None => Severity::Warning,
     };
     let hosts = member
+        .as_ref()
         .map(|(host, interface)| format!(", although {host} on {interface} has joined it"))
         .unwrap_or_default();
+    let name = arrives.name();
+    let why = match is_enabled {
+        true => format!("multicast routing is enabled on {name} only"),
+        false => "no multicast routing runs".to_owned(),
+    };
     let cause = format!(
-        "This machine forwards unicast but not groups: no multicast routing runs, so {} from {} goes no further than {}, and hosts behind {} do not receive it{hosts}.",
+        "This machine forwards unicast but not groups: {why}, so {} from {} goes no further than {name}, and hosts behind {} do not receive it{hosts}.",
         flow.key.group,
         flow.key.source.ip(),
-        arrives.name(),
         names.join(", ")
     );
+    let disabled = match (is_enabled, &member) {
+        (true, Some((_, interface))) => interface.as_str(),
+        (true, None) => names.first().copied().unwrap_or(name),
+        (false, _) => "all",
+    };
     let finding = finding(observation, flow, arrives, severity, cause)
         .evidence(EvidenceKind::Setting, setting, 1)
-        .evidence(EvidenceKind::Setting, interface_setting(family, "all", "mc_forwarding"), 0);
+        .evidence(EvidenceKind::Setting, interface_setting(family, disabled, "mc_forwarding"), 0);
     Some(finding)
 }
 
@@ -473,6 +477,17 @@ mod tests {
             passed: 0,
         };
         observation.hooks.counts = vec![count];
+        assert_eq!(severities(&observation), [Severity::Fault]);
+    }
+
+    #[test]
+    fn router_of_one_interface_forwards_to_nowhere() {
+        let settings = [("net.ipv4.ip_forward", "1"), ("net.ipv4.conf.eth0.mc_forwarding", "1")];
+        let mut observation = observation(&settings, vec![]);
+        assert_eq!(severities(&observation), [Severity::Warning]);
+        let (time, _) = observation.wire.span.unwrap();
+        let report = control(time, "10.8.0.9", report("239.1.2.3"));
+        observation.wire.control.push(ControlPacket { interface: ETH1, ..report });
         assert_eq!(severities(&observation), [Severity::Fault]);
     }
 
