@@ -344,8 +344,7 @@ impl Leg<'_> {
 
     fn is_by_firewall(&self, observation: &Observation) -> bool {
         let drops = self.drops(observation);
-        let dropped: u64 =
-            drops.iter().filter(|drop| drop.reason == "NETFILTER_DROP").map(|drop| drop.packets).sum();
+        let dropped: u64 = drops.iter().filter(|drop| drop.is_filtered()).map(|drop| drop.packets).sum();
         let suspects = self.suspects(observation);
         explains(dropped, self.lost()) || (suspects.is_proven && !suspects.is_empty())
     }

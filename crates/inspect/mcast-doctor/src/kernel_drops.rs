@@ -106,6 +106,17 @@ impl KernelDrop {
         if self.arrived_on.is_some() { DropDirection::Incoming } else { DropDirection::Outgoing }
     }
 
+    /// Returns whether the packet filter dropped them. For those of a queue that no program reads, the kernel specifies no reason.
+    pub(crate) fn is_filtered(&self) -> bool {
+        let is_by_queue = self.function.as_deref() == Some("nf_queue");
+        self.reason == FILTERED || (self.reason == UNSPECIFIED && is_by_queue)
+    }
+
+    /// Returns whether they were dropped for this reason.
+    pub(crate) fn is_for(&self, reason: &str) -> bool {
+        self.reason == reason || (reason == FILTERED && self.is_filtered())
+    }
+
     /// Returns whether an XDP program dropped them. Most drivers give no reason for it.
     pub(crate) fn is_by_xdp(&self) -> bool {
         self.reason == "XDP" || self.function.as_ref().is_some_and(|function| function.contains("xdp"))

@@ -137,8 +137,7 @@ fn by_reason_or_counters<'a>(
         }
     };
     let drops = observation.kernel_drops.drops.iter();
-    let drops =
-        drops.filter(|drop| drop.reason == FILTERED && lost.iter().any(|lost| drop.is_of(&lost.flow.key)));
+    let drops = drops.filter(|drop| drop.is_filtered() && lost.iter().any(|lost| drop.is_of(&lost.flow.key)));
     let missing: u64 = lost.iter().map(|lost| lost.lost).sum();
     let expected: u64 = lost.iter().filter_map(|lost| lost.status.on_wire).sum();
     let interface = observation.link_name(interest.interface);
@@ -502,8 +501,9 @@ fn is_dropped_at_input(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, severities, with_counters};
+    use super::super::fixtures::{ETH0, flow, kernel_drop, membership, ruleset, severities, with_counters};
     use super::*;
+    use crate::kernel_drops::KernelDrop;
 
     const TO: &str = "239.1.2.3:5000";
 
@@ -532,6 +532,20 @@ mod tests {
             check(&with_counters(observation, &rises)).len()
         };
         assert_eq!((outcome("NETFILTER_DROP"), outcome("XFRM_POLICY")), (1, 0));
+    }
+
+    #[test]
+    fn queue_that_no_program_reads_is_the_rule_that_leads_to_it() {
+        let found = |function: &str| {
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 0);
+            let drop = kernel_drop("NOT_SPECIFIED", "10.9.0.1:6000", TO, 10);
+            observation.kernel_drops.drops = vec![KernelDrop { function: Some(function.to_owned()), ..drop }];
+            observation.after.ruleset = ruleset(Hook::Input, RuleEffect::Queue, None);
+            let findings = crate::causes::judge(&observation);
+            findings.iter().map(|finding| finding.id).collect::<Vec<_>>()
+        };
+        assert_eq!(found("nf_queue"), [Id::FirewallDropsData]);
+        assert!(found("ip_rcv_core").contains(&Id::LostInThisMachine));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, Outcome, RuleEffec
 use crate::observation::{ExaminationTarget, Interest, Observation, protocol};
 use crate::snapshot::{Counter, Link};
 use crate::wire::{ControlMessage, ControlPacket};
-use crate::{EvidenceKind, Finding, Id, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(check), &["RFC 9776 section 4", "RFC 4890 section 4.4.1"])
@@ -169,6 +169,7 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
     dropped_reports(observation, interest)
         .or_else(|| dropped_queries(observation, interest))
         .or_else(|| missing_reports(observation, interest))
+        .or_else(|| dropped_behind_bridge(observation, interest))
         .or_else(|| queries_would_be_dropped(observation, interest))
 }
 
@@ -204,6 +205,32 @@ fn queries_would_be_dropped(observation: &Observation, interest: &Interest<'_>) 
         .evidence(EvidenceKind::Rule, location, evidence)
         .with_remedies(remedies::admit_membership_protocol(interest.family(), &name, Some(&outcome.rule)));
     Some(finding)
+}
+
+/// Returns a finding about a rule that certainly drops the reports of this machine that leave its bridge by a port. They have passed
+/// the hooks of the IP layer and the tap of the bridge by then. It is a fault if nothing arrives.
+fn dropped_behind_bridge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    const PLACES: [(Layer, Hook); 2] = [(Layer::Bridge, Hook::Output), (Layer::Bridge, Hook::Postrouting)];
+    let bridge = observation.link(interest.interface).filter(|link| link.bridge.is_some())?;
+    let links = observation.after.links.iter();
+    let ports = links.filter(|link| link.interface.port_of == Some(bridge.index()));
+    let (protocol, to, name) = (interest.protocol(), interest.destination(), bridge.name());
+    let is_silent = observation.arrivals(interest).is_empty() && observation.wire.is_complete(bridge.index());
+    let dropped = ports.filter(|_| is_reported(interest.group.addr())).filter_map(|port| {
+        let packet = KnownPacket::control(ControlKind::Report, None, interest.family())
+            .leaving_by(port.index(), port.name());
+        let text = format!(
+            "{protocol} reports of this machine that leave {name} by {}, so switches behind it do not learn that {to} is wanted here",
+            port.name()
+        );
+        static_finding(observation, &packet, &PLACES, port.name(), (interest.family(), &text))
+    });
+    let finding = dropped.into_iter().next()?.for_group(interest.group);
+    Some(if is_silent {
+        Finding { severity: Severity::Fault, ..finding }.on_interface(name)
+    } else {
+        finding
+    })
 }
 
 /// Returns a finding about reports of this machine that temporary rules counted before a hook and not behind it.

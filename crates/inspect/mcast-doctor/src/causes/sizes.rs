@@ -7,7 +7,7 @@ use mcast::{Family, Group, SourceFilter};
 
 use super::{Cause, Check};
 use crate::change::{Attribute, Change};
-use crate::kernel_drops::{FILTERED, KernelDrop};
+use crate::kernel_drops::KernelDrop;
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::outcome::PrintedErrorKind;
 use crate::snapshot::{Counter, Link};
@@ -175,7 +175,7 @@ fn are_missing(
     let sources: BTreeSet<_> = all.iter().map(|datagram| datagram.source).collect();
     let Some(trial) = observation.trial() else {
         let is_dropped = |drop: &&KernelDrop| {
-            drop.reason == FILTERED
+            drop.is_filtered()
                 && drop.arrived_on == Some(interest.interface)
                 && sources.contains(&drop.source.ip())
                 && drop.is_to(interest.destination())

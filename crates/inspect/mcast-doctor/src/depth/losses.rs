@@ -321,7 +321,7 @@ impl Observation {
     /// Returns whether the kernel dropped the datagrams of a lost flow for a reason.
     pub(crate) fn kernel_verdict(&self, lost: &LostFlow<'_>, reason: &str) -> KernelVerdict {
         let drops = self.kernel_drops.drops.iter().filter(|drop| drop.is_of(&lost.flow.key));
-        let (own, others): (Vec<_>, Vec<_>) = drops.partition(|drop| drop.reason == reason);
+        let (own, others): (Vec<_>, Vec<_>) = drops.partition(|drop| drop.is_for(reason));
         let packets = |drops: Vec<&KernelDrop>| drops.iter().map(|drop| drop.packets).sum::<u64>();
         // The kernel gives one reason for each packet. What other causes took cannot have been lost by this one, too.
         match packets(own) {

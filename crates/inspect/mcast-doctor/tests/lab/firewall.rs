@@ -56,6 +56,23 @@ pub(crate) fn every_tenth_for_program() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
+/// A queue that no program reads.
+fn queue(iptables: &str) -> Net {
+    let net = Net::new();
+    run(&net.receiver, &format!("{iptables}-legacy -A INPUT -p udp --dport 5000 -j NFQUEUE --queue-num 5"));
+    net
+}
+
+/// A rule hands the datagrams to a queue that no program reads.
+pub(crate) fn unread_queue() -> Report {
+    queue("iptables").examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
+}
+
+/// The same in IPv6.
+pub(crate) fn unread_queue_v6() -> Report {
+    queue("ip6tables").examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
+}
+
 /// Outgoing IGMP is dropped.
 pub(crate) fn output_igmp() -> Report {
     let net = Net::new();

@@ -2,7 +2,7 @@
 //! arrives.
 
 use mcast_doctor::{Finding, Id, Report};
-use mcast_lab::Host;
+use mcast_lab::{Host, SwitchOptions};
 
 use crate::drops::{attach_xdp_to, can_trace};
 use crate::net::{
@@ -22,7 +22,11 @@ fn membership(group: &str, interface: &str) -> String {
 
 /// Makes `eth0` of the receiver a port of the bridge `br9`, which takes its addresses.
 fn with_bridge() -> Net {
-    let net = Net::new();
+    with_bridge_behind(SwitchOptions::default())
+}
+
+fn with_bridge_behind(switch: SwitchOptions) -> Net {
+    let net = Net::with(switch);
     run(
         &net.receiver,
         "ip link add br9 type bridge mcast_snooping 0 && ip link set br9 up && ip address flush dev eth0 scope global \
@@ -262,4 +266,24 @@ fn port_that_the_kernel_has_open_for_a_vxlan_is_not_of_another_program() {
     let is_kernel =
         |question: &mcast_doctor::OpenQuestion| question.reason.contains("open for the VXLAN vx0");
     assert!(report.open_questions.iter().any(is_kernel), "{report:#?}");
+}
+
+/// The report passes the IP layer and the tap of the bridge, and a rule drops it at the port.
+#[test]
+fn rule_of_a_bridge_that_drops_reports_is_named() {
+    if !has_programs() {
+        return;
+    }
+    for (group, rule) in [
+        (V4, "ether type ip meta l4proto igmp drop"),
+        (V6, "ether type ip6 icmpv6 type { mld-listener-report, mld2-listener-report } drop"),
+    ] {
+        let net = with_bridge_behind(SwitchOptions::managed());
+        nft(&net.receiver, "bridge", "hook output", rule);
+        let _stream = Stream::to(&net.sender, group);
+        let report = examine(&net.receiver, &membership(group, "br9"));
+        let finding = only(&report, Id::FirewallDropsIgmp);
+        assert_eq!(finding.severity, mcast_doctor::Severity::Fault, "{report:#?}");
+        assert!(finding.cause.contains("leave br9 by eth0"), "{report:#?}");
+    }
 }

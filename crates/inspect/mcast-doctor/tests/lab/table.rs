@@ -43,6 +43,8 @@ cases! {
     no_route_on_the_machine: NoRoute, "no route for groups, machine examined", sockets::no_route_of_machine;
     firewall_drops_data: FirewallDropsData, "`nft` input rule", firewall::input_rule;
     firewall_drops_data_by_policy: FirewallDropsData, "`nft` input policy without counters", firewall::input_policy;
+    unread_queue: FirewallDropsData, "`iptables-legacy` rule with a queue that no program reads", firewall::unread_queue;
+    unread_queue_v6: FirewallDropsData, "the same in IPv6 (queue)", firewall::unread_queue_v6;
     firewall_drops_data_at_ingress: FirewallDropsData, "`nft` ingress rule", firewall::ingress_rule;
     firewall_drops_data_of_ipv6: FirewallDropsData, "`nft` input rule, IPv6", firewall::input_rule_v6;
     firewall_drops_data_of_a_program: FirewallDropsData, "`nft` input rule, program examined", firewall::input_rule_for_program;
