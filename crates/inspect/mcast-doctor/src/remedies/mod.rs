@@ -454,12 +454,19 @@ pub(crate) fn admit_membership_protocol(
         accept_by_ebtables(rule?, family, interface, &words, &scope)
     });
     let mut remedies = vec![by_legacy.unwrap_or_else(|| accept(matches, interface, rule, &scope))];
-    if family == Family::V4 {
+    let ufw = Remedy::advice(
+        Tool::Ufw,
+        "With ufw, permanently: add `-A ufw-before-input -p igmp -j ACCEPT` and `-A ufw-before-output -p igmp -j ACCEPT` to the `*filter` section of /etc/ufw/before.rules, before its COMMIT, then run `ufw reload`.",
+    );
+    if family == Family::V4 && rule.is_some_and(DroppingRule::is_of_firewalld) {
         remedies.push(Remedy::advice(
-            Tool::Ufw,
-            "With ufw, permanently: add `-A ufw-before-input -p igmp -j ACCEPT` and `-A ufw-before-output -p igmp -j ACCEPT` to the `*filter` section of /etc/ufw/before.rules, before its COMMIT, then run `ufw reload`.",
+            Tool::Firewalld,
+            format!("To make it permanent, run `firewall-cmd --permanent --zone=ZONE --add-protocol=igmp`, then `firewall-cmd --reload`. `firewall-cmd --get-active-zones` shows the zone of {interface}."),
         ));
     }
+    // ufw admits MLD unless somebody has changed that.
+    let is_of_others = rule.is_some_and(|rule| !rule.may_be_of_ufw());
+    remedies.extend((family == Family::V4 || is_of_others).then(|| permanently(ufw, rule)).flatten());
     remedies
 }
 
