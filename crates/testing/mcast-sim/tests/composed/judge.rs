@@ -14,10 +14,12 @@ const RESTART_BOUND: u64 = 2 * SECOND;
 const FLOOD_BOUND: u64 = 100_000_000;
 /// What a subscriber sends, besides a datagram for each that it receives.
 const FEEDBACK_PER_SECOND: u64 = 100;
-/// Outages of the history server alone, while the publisher is heard, that no patience is shorter than: of a loss that is healed,
-/// and of a start, before any server has answered.
+/// An outage of the history server alone, while the publisher is heard, that is longer than this may outlast the patience of a subscriber
+/// that heals a loss: 5 s.
 const HEAL_TIMEOUT: u64 = 4 * SECOND;
-const START_TIMEOUT: u64 = 14 * SECOND;
+/// The same for a start before any server has answered: 15 s. Up to 4.5 s pass between two requests, so a server that is back in the
+/// last of these may not be asked again.
+const START_TIMEOUT: u64 = 10 * SECOND;
 
 /// Returns what did not hold.
 pub(crate) fn judge(world: &World<'_>, is_interrupted: &[bool]) -> Vec<String> {
