@@ -188,7 +188,7 @@ pub(crate) fn receiver_taken_out() -> Report {
 }
 
 /// Joins the group until the process ends.
-fn join_for_good(host: &Host) {
+pub(crate) fn join_for_good(host: &Host) {
     std::mem::forget(listener(host, "0.0.0.0:5000", &[("239.1.2.3", "eth0")]));
 }
 
@@ -690,15 +690,4 @@ pub(crate) fn switches_and_routers_that_forward_are_healthy() {
     assert_received(&net.examine());
     assert_received(&net.examine_v6());
     assert_healthy(&examine_host(&net.router));
-}
-
-/// A router whose daemon routes groups on one interface only, while a host behind the other one joins.
-pub(crate) fn one_routed_interface() -> Report {
-    let net = Routed::new();
-    let (member, _lan) = net.third_network();
-    let other =
-        RouteGroup { source: None, group: [239, 9, 9, 9].into(), from: "r0", to: &[], ttl_threshold: 1 };
-    net.router.route_group(other).unwrap();
-    let _stream = Stream::to(&net.sender, TO);
-    examine_while(&net.router, "239.1.2.3%r0:5000", &briefly(), || join_for_good(&member))
 }

@@ -4,7 +4,8 @@ use mcast_doctor::Report;
 use mcast_lab::{Host, Lab, RouteGroup, Router};
 use socket2::Socket;
 
-use crate::net::{Stream, assert_received, examine, examine_host, run};
+use crate::boxes::join_for_good;
+use crate::net::{Stream, assert_received, briefly, examine, examine_host, examine_while, run};
 
 /// sender - lan1 - router - lan2
 struct Routed {
@@ -60,6 +61,15 @@ pub(crate) fn wrong_interface() -> Report {
         .unwrap();
     let _stream = Stream::with(&net.sender, "239.1.2.3:5000", hop_limit(4));
     examine(&net.router, "239.1.2.3%r0:5000")
+}
+
+/// A router whose daemon routes groups on one interface only, while a host behind the other one joins.
+pub(crate) fn one_routed_interface() -> Report {
+    let net = routed();
+    let other = RouteGroup { group: [239, 9, 9, 9].into(), ..rule("r0", &[], 1) };
+    net.router.route_group(other).unwrap();
+    let _stream = Stream::with(&net.sender, "239.1.2.3:5000", hop_limit(4));
+    examine_while(&net.router, "239.1.2.3%r0:5000", &briefly(), || join_for_good(&net.far))
 }
 
 /// A host behind a router that forwards unicast but not groups, like a container.

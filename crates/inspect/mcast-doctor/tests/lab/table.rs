@@ -308,7 +308,7 @@ cases! {
     receiver_taken_out: PortMissing, "the interface of a host that joins is taken out of the bridge, examined on the switch", boxes::receiver_taken_out;
     port_group_limit: PortGroupLimit, "`mcast_max_groups` 1 at the port of a host that joins a second group, examined on the switch", boxes::port_group_limit;
     port_group_limit_of_machine: PortGroupLimit, "the same, switch examined without a group (`mcast_max_groups`)", boxes::port_group_limit_of_machine;
-    one_routed_interface: NoMulticastRoute, "a daemon that routes groups on one interface only, and a host behind another one that joins, examined on the router", boxes::one_routed_interface;
+    one_routed_interface: NoMulticastRoute, "a daemon that routes groups on one interface only, and a host behind another one that joins, examined on the router", routers::one_routed_interface;
     omitted_leg: NoMulticastRoute, "a route that omits the network of a host that joins, examined on the router", boxes::omitted_leg;
     omitted_leg_v6: NoMulticastRoute, "the same in IPv6 (route that omits a network)", boxes::omitted_leg_v6;
     conflicting_transport_streams: ConflictingStreams, "two MPEG transport streams to one group and port", streams::conflicting_transport_streams;
