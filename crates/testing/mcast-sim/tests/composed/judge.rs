@@ -1,6 +1,7 @@
 //! Whether the promises were kept.
 
 use mcast_stream_proto::publisher::SubscriberProgress;
+use mcast_stream_proto::subscriber::Cause;
 
 use crate::audit::Audit;
 use crate::link::is_in;
@@ -357,10 +358,13 @@ fn judge_feed(world: &World<'_>, violations: &mut Vec<String>) {
             blame(format!("it reads a history at the end, and is taken for {standing:?}"));
         }
         let deadline = exit.deadline.max(due_at(world));
+        // One that has taken the publisher for gone, which was stopped for long, has reported the rest as lost, to the publisher, too.
+        let has_given_up = audit.lost.iter().any(|loss| matches!(loss, (_, _, Cause::PublisherGone, _)));
         if is_reading
             && exit.at + SECOND / 2 < deadline
             && is_reachable(world, index, exit.at)
             && !is_whole_by_then(world, index)
+            && !has_given_up
         {
             blame(format!("it is abandoned {} s before --linger is over", (deadline - exit.at) / SECOND));
         }
