@@ -231,13 +231,18 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: a start waits for a server that has answered",
-        "            (false, true) if self.is_reached || self.continues_by_history() => return None,",
-        "            (false, true) if self.continues_by_history() => return None,",
+        "            (false, true) if self.is_reached => return None,\n",
+        "",
     ),
     COMPOSED.rule(
         "together: a position waits for a server that exists",
-        "            (false, true) if self.is_reached || self.continues_by_history() => return None,",
-        "            (false, true) if self.is_reached => return None,",
+        "            (false, _) if self.continues_by_history() => return None,\n",
+        "",
+    ),
+    COMPOSED.rule(
+        "together: messages that wait for the rate leave room for repairs",
+        "            None if self.ring.next > sent && self.long_message.is_none() => {",
+        "            None if self.ring.next > sent && self.long_message.is_some() => {",
     ),
     COMPOSED.rule(
         "together: a stalled connection is replaced",

@@ -311,8 +311,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "datagrams that a waited-for subscriber lacks are not overwritten",
-        "let keep = slowest.map_or(sent, |(_, next)| next.clamp(self.ring.oldest_retained, sent));",
-        "let keep = sent;",
+        "            Some((_, next)) => next.clamp(self.ring.oldest_retained, sent),",
+        "            Some(_) => sent,",
     ),
     STREAM.rule(
         "datagrams are not overwritten before they are sent",
