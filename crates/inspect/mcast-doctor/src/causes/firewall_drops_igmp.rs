@@ -11,7 +11,7 @@ use super::filter_rules::{
     INCOMING, OUTGOING, certain_drop, certain_drop_of_queries, dropping_control, is_reported, met_by,
     responsible,
 };
-use super::{Cause, Check, no_querier, queriers};
+use super::{Cause, Check, no_multicast_route, no_querier, queriers};
 use crate::kernel_drops::FILTERED;
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, Outcome, RuleEffect};
 use crate::observation::{ExaminationTarget, Interest, Observation, protocol};
@@ -33,6 +33,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
     let observed = interests.iter().filter_map(|interest| judge(observation, interest));
     observed
         .chain(dropped_at_ports(observation))
+        .chain(dropped_at_router(observation))
         .chain(reports_of_machine(observation))
         .chain(queries_of_machine(observation))
         .chain(nothing_is_admitted(observation))
@@ -56,6 +57,41 @@ fn dropped_at_ports(observation: &Observation) -> Vec<Finding> {
             static_finding(observation, &packet, &places, port.name(), (family, &text))
         })
     });
+    found.collect()
+}
+
+/// Returns findings about rules of a router that certainly drop the reports of the hosts behind an interface, so that its daemon
+/// does not learn what they want. It is a fault if the capture, which sees them before, shows a host that wants an examined group
+/// and does not get it.
+fn dropped_at_router(observation: &Observation) -> Vec<Finding> {
+    let interests = observation.interests();
+    let flows: Vec<_> = interests.iter().flat_map(|interest| observation.arrivals(interest)).collect();
+    let is_judged = observation.is_about_machine() || !flows.is_empty();
+    let behind = observation.after.links.iter().filter(|link| {
+        let is_towards_senders = flows.iter().any(|flow| flow.key.interface == link.index());
+        is_judged && !is_towards_senders && link.is_of_the_host() && !link.interface.loopback
+    });
+    let finding = |link: &Link, family: Family| {
+        let name = link.name();
+        let packet = KnownPacket::control(ControlKind::Report, None, family).arriving_on(link.index(), name);
+        let text = format!(
+            "{} reports that arrive on {name}, so the routing daemon of this machine does not learn which groups hosts behind it have joined",
+            protocol(family)
+        );
+        let finding = static_finding(observation, &packet, &INCOMING, name, (family, &text))?;
+        let mut of_family = flows.iter().filter(|flow| Family::of(flow.key.group) == family);
+        let unserved = of_family.find_map(|flow| {
+            Some((flow.key.group, no_multicast_route::unserved_member(observation, flow, link)?))
+        });
+        let Some((group, host)) = unserved else { return Some(finding) };
+        let report = format!("a report for {group} from {host}, seen before the rule");
+        Some(Finding { severity: Severity::Fault, ..finding }.evidence(EvidenceKind::Packet, name, report))
+    };
+    let families = |link| {
+        let families = [Family::V4, Family::V6].into_iter();
+        families.filter(move |family| no_multicast_route::routes_groups(observation, link, *family))
+    };
+    let found = behind.flat_map(|link| families(link).filter_map(|family| finding(link, family)));
     found.collect()
 }
 

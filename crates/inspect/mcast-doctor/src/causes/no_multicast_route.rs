@@ -1,6 +1,8 @@
 //! This machine is a router and does not route the group: no multicast routing runs, it has no route for the group, or the
 //! route leads nowhere.
 
+use std::net::IpAddr;
+
 use mcast::Family;
 
 use super::{Cause, Check, policy_rules};
@@ -292,8 +294,16 @@ fn finding(
         .advise(Tool::Network, format!("Where a daemon runs (`ip mroute show` lists its routes), have it route the group. smcroute: `smcroutectl add {name} {source} {group} {out}`. pimd, FRR: enable PIM on {name} and IGMP on {out}, and check that the router has learnt the member (`show ip igmp groups`)." )).advise(Tool::Network, "Where none runs: between one network with senders and others with receivers only, an IGMP proxy is enough (igmpproxy, `upstream` towards the senders); otherwise run PIM.")
 }
 
+/// Returns a host behind an interface that reported the group of a flow, to which no route leads.
+pub(super) fn unserved_member(observation: &Observation, flow: &Flow, link: &Link) -> Option<IpAddr> {
+    let mut routes = observation.after.multicast_routes.iter().filter(|route| is_for(route, flow));
+    let is_served = routes.any(|route| route.to.iter().any(|(name, _)| name == link.name()));
+    let member = members(observation, flow).find(|packet| packet.interface == link.index())?;
+    (!is_served).then_some(member.source)
+}
+
 /// Returns a host on another interface of this machine that reported the group of a flow.
-fn member(observation: &Observation, flow: &Flow) -> Option<(std::net::IpAddr, String)> {
+fn member(observation: &Observation, flow: &Flow) -> Option<(IpAddr, String)> {
     let report = members(observation, flow).next()?;
     Some((report.source, observation.link_name(report.interface)))
 }
@@ -336,13 +346,14 @@ fn unresolved(observation: &Observation) -> Vec<Finding> {
         .collect()
 }
 
-fn routes_groups(observation: &Observation, link: &Link, family: Family) -> bool {
+/// Returns whether a routing daemon has enabled multicast routing on an interface.
+pub(super) fn routes_groups(observation: &Observation, link: &Link, family: Family) -> bool {
     let setting = interface_setting(family, link.name(), "mc_forwarding");
     observation.after.number(&setting).is_some_and(|value| value != 0)
 }
 
 fn is_for(route: &MulticastRoute, flow: &Flow) -> bool {
-    let is_or_any = |own: std::net::IpAddr, address| own == address || own.is_unspecified();
+    let is_or_any = |own: IpAddr, address| own == address || own.is_unspecified();
     is_or_any(route.group, flow.key.group) && is_or_any(route.source, flow.key.source.ip())
 }
 

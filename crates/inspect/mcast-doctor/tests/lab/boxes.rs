@@ -399,7 +399,7 @@ pub(crate) struct Routed {
     lab: Lab,
     pub(crate) sender: Host,
     pub(crate) router: Router,
-    receiver: Host,
+    pub(crate) receiver: Host,
 }
 
 impl Routed {

@@ -1,11 +1,13 @@
 //! Routers between sender and receiver, and tunnels.
 
-use mcast_doctor::Report;
+use mcast_doctor::{Id, Report, Severity};
 use mcast_lab::{Host, Lab, RouteGroup, Router};
 use socket2::Socket;
 
 use crate::boxes::join_for_good;
-use crate::net::{Stream, assert_received, briefly, examine, examine_host, examine_while, run};
+use crate::net::{
+    Stream, assert_received, briefly, examine, examine_host, examine_while, listener, nft, run,
+};
 
 /// sender - lan1 - router - lan2
 struct Routed {
@@ -70,6 +72,62 @@ pub(crate) fn one_routed_interface() -> Report {
     net.router.route_group(other).unwrap();
     let _stream = Stream::with(&net.sender, "239.1.2.3:5000", hop_limit(4));
     examine_while(&net.router, "239.1.2.3%r0:5000", &briefly(), || join_for_good(&net.far))
+}
+
+/// Asserts that a rule of a router is named before its consequence: the daemon has no route for what it does not learn.
+fn assert_unlearnt(report: &Report) {
+    let faults = report.findings.iter().filter(|finding| finding.severity == Severity::Fault);
+    let faults: Vec<_> = faults.map(|finding| finding.id).collect();
+    assert_eq!(faults, [Id::FirewallDropsIgmp, Id::NoMulticastRoute], "{report:#?}");
+    assert_eq!(report.findings[0].subject.interface.as_deref(), Some("r1"));
+}
+
+#[test]
+fn rule_that_drops_the_reports_of_hosts_behind_a_router_precedes_the_missing_route() {
+    let net = crate::boxes::Routed::new();
+    nft(&net.router, "ip", "hook prerouting", "iifname r1 ip protocol igmp drop");
+    let _stream = Stream::with(&net.sender, "239.1.2.3:5000", hop_limit(4));
+    let join = || join_for_good(&net.receiver);
+    assert_unlearnt(&examine_while(&net.router, "239.1.2.3%r0:5000", &briefly(), join));
+}
+
+#[test]
+fn rule_that_drops_the_reports_of_hosts_behind_a_router_precedes_the_missing_route_v6() {
+    let net = crate::boxes::Routed::new();
+    nft(&net.router, "ip6", "hook input", "iifname r1 icmpv6 type mld2-listener-report drop");
+    let _stream = Stream::to(&net.sender, "[ff15::1234]:5000");
+    let join = || std::mem::forget(listener(&net.receiver, "[::]:5000", &[("ff15::1234", "eth0")]));
+    assert_unlearnt(&examine_while(&net.router, "[ff15::1234%r0]:5000", &briefly(), join));
+}
+
+/// The same rule is a warning where nobody is known to want the group behind it, or where a route leads to the host.
+#[test]
+fn rule_that_drops_reports_at_a_router_is_a_fault_for_those_whom_it_harms_only() {
+    let severities = |report: &Report| {
+        let igmp = report.findings.iter().filter(|finding| finding.id == Id::FirewallDropsIgmp);
+        igmp.map(|finding| (finding.severity, finding.subject.interface.clone())).collect::<Vec<_>>()
+    };
+    let on = |name: &str, group: &str, member: bool| {
+        let net = crate::boxes::Routed::new();
+        let rule = format!("iifname {name} ip protocol igmp drop");
+        nft(&net.router, "ip", "hook prerouting", &rule);
+        net.route(group, &["r1"]);
+        let _stream = Stream::with(&net.sender, "239.1.2.3:5000", hop_limit(4));
+        let join = || {
+            if member {
+                join_for_good(&net.receiver)
+            }
+        };
+        severities(&examine_while(&net.router, "239.1.2.3%r0:5000", &briefly(), join))
+    };
+    let warning = vec![(Severity::Warning, Some("r1".to_owned()))];
+    assert_eq!(on("r1", "239.9.9.7", false), warning, "nobody wants it");
+    assert_eq!(on("r1", "239.1.2.3", true), warning, "it is routed to whoever wants it");
+    let at_r0 = on("r0", "239.1.2.3", true);
+    assert!(at_r0.iter().all(|(severity, _)| *severity == Severity::Warning), "{at_r0:?}");
+    let net = crate::boxes::Routed::new();
+    nft(&net.router, "ip", "hook prerouting", "iifname r1 ip protocol igmp drop");
+    assert_eq!(severities(&examine_host(&net.router)), warning, "the machine is examined");
 }
 
 /// A host behind a router that forwards unicast but not groups, like a container.
