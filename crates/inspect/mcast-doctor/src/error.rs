@@ -2,6 +2,7 @@
 
 use std::error;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
@@ -116,6 +117,16 @@ pub enum Error {
         /// Its process id.
         pid: u32,
     },
+    /// The program is here, and its sockets belong to another network namespace.
+    #[error("{program} has no UDP socket here: its socket {} belongs to another network namespace{}", socket, name.as_ref().map(|name| format!(", {name}")).unwrap_or_default())]
+    SocketElsewhere {
+        /// The program, as `name (pid)`.
+        program: String,
+        /// The address to which the socket is bound.
+        socket: SocketAddr,
+        /// The name under which `ip netns` lists the namespace, if it does.
+        name: Option<String>,
+    },
     /// This platform does not support this examination.
     #[error("{0}")]
     Unsupported(&'static str),
@@ -135,6 +146,15 @@ impl Error {
             Self::Socket { remedy, .. } => remedy.clone(),
             Self::OtherNamespace { pid, .. } => {
                 Some(format!("nsenter --net=/proc/{pid}/ns/net mcast doctor --pid {pid}"))
+            }
+            Self::SocketElsewhere { socket, name, .. } => {
+                let name = name.as_deref().unwrap_or("NAME");
+                let port = socket.port();
+                let unknown = match name {
+                    "NAME" => "; `lsns --type net` and `ip netns` list the namespaces",
+                    _ => "",
+                };
+                Some(format!("ip netns exec {name} mcast doctor --port {port}{unknown}"))
             }
             Self::Ended { .. } => Some("its output may show why".into()),
             Self::NoSocket(_) => Some("if another process does the work, name it with --pid or --port".into()),
@@ -196,5 +216,12 @@ mod tests {
         assert_eq!(remedy(Error::Hidden("x (7)".into())), "run as the same user, or as root");
         let elsewhere = Error::OtherNamespace { name: "x (7)".into(), pid: 7 };
         assert_eq!(remedy(elsewhere), "nsenter --net=/proc/7/ns/net mcast doctor --pid 7");
+        let socket = |name: Option<&str>| Error::SocketElsewhere {
+            program: "x (7)".into(),
+            socket: ([0; 4], 5000).into(),
+            name: name.map(str::to_owned),
+        };
+        assert_eq!(remedy(socket(Some("blue"))), "ip netns exec blue mcast doctor --port 5000");
+        assert!(remedy(socket(None)).starts_with("ip netns exec NAME mcast doctor --port 5000; "));
     }
 }

@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::ControlFlow;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mcast_doctor::{Id, Remedy, Report};
+use mcast_doctor::{Error, Id, Options, ProgramSelector, Remedy, Report, examine_program};
 use mcast_lab::{Child, Host};
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
@@ -37,6 +38,26 @@ fn join_v4(socket: &UdpSocket, interface: Ipv4Addr) {
 }
 
 const ETH0: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+
+/// A program whose socket was opened in another network namespace than its own: it is said where that is, instead of that there is
+/// no socket.
+#[test]
+fn socket_of_a_program_in_another_namespace_is_named() {
+    let net = Net::new();
+    let socket = bound(&net.sender, "0.0.0.0:5000", |_| {});
+    let start =
+        || std::process::Command::new("sleep").arg("60").stdin(std::os::fd::OwnedFd::from(socket)).spawn();
+    let mut program = net.receiver.run(start).unwrap().unwrap();
+    let select = ProgramSelector::Process(program.id());
+    let examined =
+        net.receiver.run(|| examine_program(select, &Options::default(), &mut |_| ControlFlow::Continue(())));
+    program.kill().unwrap();
+    program.wait().unwrap();
+    let error = examined.unwrap().unwrap_err();
+    let Error::SocketElsewhere { socket, ref name, .. } = error else { panic!("{error}") };
+    assert_eq!((socket.port(), name.as_deref()), (5000, None), "the namespaces of the lab have no name");
+    assert!(error.to_string().starts_with("sleep ("), "{error}");
+}
 
 /// Joined on `eth0`, bound to `eth1`.
 fn bound_to_device(group: &str, bind: &str) -> Report {

@@ -148,7 +148,7 @@ pub(crate) fn cookie_of(socket: &OwnedFd) -> io::Result<u64> {
 }
 
 /// Returns the namespace that a socket belongs to.
-fn namespace_of(socket: &OwnedFd) -> io::Result<File> {
+pub(super) fn namespace_of(socket: &OwnedFd) -> io::Result<File> {
     // SAFETY: this request takes no argument and creates a new descriptor.
     let descriptor = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGSKNS as _) };
     if descriptor < 0 {

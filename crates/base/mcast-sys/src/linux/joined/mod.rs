@@ -2,6 +2,7 @@
 
 mod accounts;
 mod change;
+mod elsewhere;
 mod processes;
 mod sending;
 mod socket;
@@ -24,6 +25,7 @@ use accounts::Accounts;
 pub(crate) use accounts::cookie_of as network_cookie;
 pub(crate) use change::{GroupRequest, GroupSourceRequest};
 pub use change::{change, present, socket_options};
+pub use elsewhere::sockets_elsewhere;
 use processes::{Lender, Mark};
 pub use sending::answer_to_send;
 use socket::BorrowedSocket;

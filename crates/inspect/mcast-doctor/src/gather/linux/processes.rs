@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast_sys::{SendAnswer, SocketOptions};
+use mcast_sys::{NetworkId, SendAnswer, SocketOptions};
 
 use super::tables;
 use crate::Error;
@@ -150,7 +151,25 @@ pub(crate) fn not_found_error(pid: u32, family: &[u32]) -> Error {
     if fs::read_dir(format!("/proc/{pid}/fd")).is_err() {
         return Error::Hidden(name(pid));
     }
-    Error::NoProgram(format!("{} has no UDP socket", name(pid)))
+    let mut elsewhere = family.iter().filter_map(|each| {
+        let sockets = mcast_sys::joined::sockets_elsewhere(*each).ok()?;
+        sockets.into_iter().next().map(|socket| (*each, socket))
+    });
+    match elsewhere.next() {
+        Some((each, (socket, network))) => {
+            Error::SocketElsewhere { program: name(each), socket, name: network.and_then(mounted_name) }
+        }
+        None => Error::NoProgram(format!("{} has no UDP socket", name(pid))),
+    }
+}
+
+/// Returns the name under which `ip netns` lists a network namespace.
+fn mounted_name(network: NetworkId) -> Option<String> {
+    let names = fs::read_dir("/run/netns").ok()?.filter_map(Result::ok);
+    let mut same = names.filter(|name| {
+        name.metadata().is_ok_and(|each| (each.dev(), each.ino()) == (network.device, network.inode))
+    });
+    same.next()?.file_name().into_string().ok()
 }
 
 /// Returns the error for a port that only programs in other network namespaces have open.
