@@ -121,7 +121,8 @@ pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
         target: ExaminationTarget::File,
         ..Observation::default()
     };
-    let mut report = report(observation);
+    let flows_in_file = observation.wire.flows.len();
+    let mut report = Report { flows_in_file, ..report(observation) };
     report.open_questions.extend(damage.map(|error| {
         OpenQuestion::new("what the rest of the file contains", error.to_string())
             .with_effect(Effect::NoAnswer)

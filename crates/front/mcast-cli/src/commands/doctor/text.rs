@@ -18,8 +18,11 @@ use crate::output::{Palette, SafeText, count, seconds, text_width, wrap};
 /// The width of the labels at the left of a finding.
 const LABEL: usize = 10;
 const INDENT: usize = 2;
+/// The lines of evidence for a finding on a terminal; the others are shown with `-v`.
+const MAX_EVIDENCE: usize = 3;
 
-/// Writes findings, observations and open questions, then notes the verdict.
+/// Writes findings, observations and open questions, then notes the verdict. Somebody at a terminal gets the verdict first, and
+/// what was observed and examined only with `-v`.
 pub(super) fn write(
     report: &Report,
     shows_observations: bool,
@@ -27,11 +30,15 @@ pub(super) fn write(
     out: &mut Output,
 ) -> io::Result<()> {
     let palette = console.palette();
+    let is_brief = mcast_terminal::is_terminal() && !console.is_verbose();
+    if is_brief {
+        console.note(report.summary());
+    }
     for finding in &report.findings {
-        write_finding(finding, palette, out)?;
+        write_finding(finding, is_brief, palette, out)?;
         writeln!(out)?;
     }
-    if shows_observations || console.is_verbose() {
+    if shows_observations && !is_brief || console.is_verbose() {
         for observation in &report.observations {
             let text = format!("{}: {}", observation.layer, observation.message);
             labelled("observed", palette.dim, &text, 0, out)?;
@@ -46,11 +53,13 @@ pub(super) fn write(
     for question in &report.open_questions {
         labelled("open", palette.warning, &question.to_string(), 0, out)?;
     }
-    if report.arrival != ArrivalStatus::Arrives || console.is_verbose() {
+    if report.arrival != ArrivalStatus::Arrives && !is_brief || console.is_verbose() {
         write_examined(&report.examined, palette, out)?;
     }
     out.flush()?;
-    console.note(report.summary());
+    if !is_brief {
+        console.note(report.summary());
+    }
     Ok(())
 }
 
@@ -114,22 +123,33 @@ fn write_examined(parts: &[ExaminedPart], palette: &Palette, out: &mut Output) -
     Ok(())
 }
 
-pub(super) fn write_finding(finding: &Finding, palette: &Palette, out: &mut Output) -> io::Result<()> {
+/// Writes a finding: what is wrong, what repairs it, and the evidence.
+pub(super) fn write_finding(
+    finding: &Finding,
+    is_brief: bool,
+    palette: &Palette,
+    out: &mut Output,
+) -> io::Result<()> {
     let (style, group) = (style_of(finding.severity, palette), palette.group);
     write!(out, "{style}{:<LABEL$}{style:#}{group}{}{group:#}", finding.severity, finding.id)?;
     writeln!(out, "{}", about(finding))?;
     for line in wrap(&safe(&finding.cause), text_width() - INDENT) {
         writeln!(out, "{:INDENT$}{line}", "")?;
     }
-    let mut label = "because";
-    for evidence in &finding.evidence {
-        labelled(label, palette.dim, &evidence.to_string(), INDENT, out)?;
-        label = "";
-    }
     let mut last = None;
     for remedy in finding.remedies_here() {
         write_remedy(remedy, last, palette, out)?;
         last = Some(remedy);
+    }
+    let mut label = "because";
+    let shown = if is_brief { MAX_EVIDENCE } else { usize::MAX };
+    for evidence in finding.evidence.iter().take(shown) {
+        labelled(label, palette.dim, &evidence.to_string(), INDENT, out)?;
+        label = "";
+    }
+    match finding.evidence.len().saturating_sub(shown) {
+        0 => {}
+        more => labelled(label, palette.dim, &format!("and {more} more with -v"), INDENT, out)?,
     }
     let references: String =
         finding.id.references().iter().map(|reference| format!("{reference}; ")).collect();

@@ -22,8 +22,9 @@ pub(super) fn write(report: &FleetReport, console: &Console, out: &mut Output) -
         matrix(report, target, palette).write(out)?;
     }
     writeln!(out)?;
+    let is_brief = mcast_terminal::is_terminal() && !console.is_verbose();
     for finding in &report.all_findings() {
-        write_finding(finding, palette, out)?;
+        write_finding(finding, is_brief, palette, out)?;
         writeln!(out)?;
     }
     out.flush()?;
