@@ -122,7 +122,7 @@ fn rule_that_drops_reports_at_a_router_is_a_fault_for_those_whom_it_harms_only()
     };
     let warning = vec![(Severity::Warning, Some("r1".to_owned()))];
     assert_eq!(on("r1", "239.9.9.7", false), warning, "nobody wants it");
-    assert_eq!(on("r1", "239.1.2.3", true), warning, "it is routed to whoever wants it");
+    assert_eq!(on("r1", "239.1.2.3", true), warning, "it is routed to the host that wants it");
     let at_r0 = on("r0", "239.1.2.3", true);
     assert!(at_r0.iter().all(|(severity, _)| *severity == Severity::Warning), "{at_r0:?}");
     let net = crate::boxes::Routed::new();
