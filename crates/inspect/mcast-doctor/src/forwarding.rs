@@ -10,7 +10,7 @@ use mcast::{Family, InterfaceIndex};
 use crate::causes::filter_rules::{Suspects, arriving, met_by, responsible};
 use crate::causes::tc_filters::is_filtered;
 use crate::kernel_drops::KernelDrop;
-use crate::netfilter::{Hook, Layer, RuleEffect};
+use crate::netfilter::{Hook, Layer, Outcome, RuleEffect};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::{Bridge, Link, PortState, explains, interface_setting};
 use crate::wire::{ControlPacket, Flow};
@@ -30,6 +30,8 @@ pub(crate) struct Leg<'a> {
     pub(crate) demand: Demand,
     /// How many datagrams left.
     pub(crate) forwarded: u64,
+    /// Whether the hop limit of the datagrams exceeds 1 and the threshold of the route.
+    exceeds_threshold: bool,
 }
 
 /// Why a flow should leave by an interface.
@@ -45,9 +47,20 @@ pub(crate) enum Demand {
     Routed,
 }
 
+/// How an obstacle is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// It is the first in the way: what is lost shows it.
+    Observed,
+    /// It is behind another, and from its settings certain to keep the flow from being forwarded as soon as that is gone.
+    Predicted,
+}
+
 /// What keeps a flow from being forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Obstacle {
+    /// The hop limit of its datagrams does not exceed the threshold of the route.
+    HopLimit,
     /// The spanning tree state of the port at which it comes in.
     IngressState,
     /// The spanning tree state of the port by which it should leave.
@@ -73,16 +86,18 @@ pub(crate) struct BlockedFlow<'a> {
     /// The first of the legs. All have the same flow and incoming interface.
     pub(crate) first: Leg<'a>,
     pub(crate) legs: Vec<Leg<'a>>,
+    pub(crate) sight: Sight,
 }
 
 impl Observation {
-    /// Returns the flows to the examined groups that this machine should forward and does not, with this obstacle.
+    /// Returns the flows to the examined groups that this machine should forward and does not, with this obstacle in their way.
     pub(crate) fn blocked_flows(&self, obstacle: Obstacle) -> Vec<BlockedFlow<'_>> {
         let mut blocked: BTreeMap<_, BlockedFlow<'_>> = BTreeMap::new();
         let legs = self.bridge_legs().into_iter().chain(self.router_legs());
-        for leg in legs.filter(|leg| leg.is_blocked() && leg.obstacle(self) == obstacle) {
-            let entry = blocked.entry(leg.flow.key);
-            entry.or_insert_with(|| BlockedFlow { first: leg, legs: Vec::new() }).legs.push(leg);
+        for leg in legs.filter(Leg::is_blocked) {
+            let Some(sight) = leg.sight_of(obstacle, self) else { continue };
+            let entry = blocked.entry((leg.flow.key, sight == Sight::Predicted));
+            entry.or_insert_with(|| BlockedFlow { first: leg, legs: Vec::new(), sight }).legs.push(leg);
         }
         blocked.into_values().collect()
     }
@@ -203,7 +218,7 @@ impl Observation {
                 let demand = self.demand(flow, to, &settings)?;
                 let sent = self.wire.ports.flows.iter().filter(|sent| is_sent(sent, flow, to.index()));
                 let forwarded = sent.map(|sent| sent.datagrams).sum();
-                Some(Leg { flow, from, to, bridge: Some(bridge), demand, forwarded })
+                Some(Leg { flow, from, to, bridge: Some(bridge), demand, forwarded, exceeds_threshold: true })
             }));
         }
         legs
@@ -267,11 +282,12 @@ impl Observation {
             for flow in flows {
                 legs.extend(route.to.iter().filter_map(|(name, threshold)| {
                     let to = self.after.link_named(name)?;
-                    let passes = flow.hop_limits.0 > (*threshold).max(1);
+                    let exceeds_threshold = flow.hop_limits.0 > (*threshold).max(1);
                     let is_seen = self.wire.is_complete(to.index()) || !to.interface.up;
                     let forwarded = self.routed_to(flow, to);
-                    let leg = Leg { flow, from, to, bridge: None, demand: Demand::Routed, forwarded };
-                    (passes && is_seen && to.index() != from.index()).then_some(leg)
+                    let demand = Demand::Routed;
+                    let leg = Leg { flow, from, to, bridge: None, demand, forwarded, exceeds_threshold };
+                    (is_seen && to.index() != from.index()).then_some(leg)
                 }));
             }
         }
@@ -319,17 +335,59 @@ impl Leg<'_> {
         is_short(self.flow.datagrams, self.forwarded)
     }
 
+    /// Returns how it is known that an obstacle is in the way; `None` if it is not.
+    fn sight_of(&self, obstacle: Obstacle, observation: &Observation) -> Option<Sight> {
+        if self.obstacle(observation) == obstacle {
+            return Some(Sight::Observed);
+        }
+        self.is_ahead(obstacle, observation).then_some(Sight::Predicted)
+    }
+
+    /// Returns whether an obstacle, if another is in front of it, is certain to be met next.
+    fn is_ahead(&self, obstacle: Obstacle, observation: &Observation) -> bool {
+        match obstacle {
+            Obstacle::Down => !self.to.interface.up,
+            Obstacle::Isolation => self.is_isolated(),
+            Obstacle::Firewall => !self.certain_rule(observation).is_empty(),
+            // A router divides packets that may be fragmented, which the capture does not show.
+            Obstacle::Mtu => self.bridge.is_some() && self.exceeds_mtu(),
+            // They act first, or only what they lose shows them.
+            Obstacle::HopLimit
+            | Obstacle::IngressState
+            | Obstacle::EgressState
+            | Obstacle::Lock
+            | Obstacle::TrafficControl
+            | Obstacle::Unknown => false,
+        }
+    }
+
+    fn is_isolated(&self) -> bool {
+        let isolated = |link: &Link| link.port.is_some_and(|port| port.isolated);
+        isolated(self.from) && isolated(self.to)
+    }
+
+    /// Returns whether this machine routed the datagrams, and lost them before the hook for what is forwarded.
+    fn is_lost_before_forward_hook(&self, observation: &Observation) -> bool {
+        let counts = &observation.hooks;
+        let forwarded = counts.of_flow(Layer::Ip, Hook::Forward, &self.flow.key);
+        let delivered = counts.of_flow(Layer::Ip, Hook::Input, &self.flow.key);
+        self.bridge.is_none()
+            && forwarded.is_some_and(|(reached, _)| reached == 0)
+            && delivered.is_some_and(|(reached, _)| reached > 0)
+    }
+
     fn obstacle(&self, observation: &Observation) -> Obstacle {
         // The state may change while the doctor listens.
         let forwards = |link: &Link| observation.closed_state(link).is_none();
-        let isolated = |link: &Link| link.port.is_some_and(|port| port.isolated);
         let locked = self.from.port.is_some_and(|port| port.locked);
         match () {
+            () if !self.exceeds_threshold => Obstacle::HopLimit,
             () if !forwards(self.from) => Obstacle::IngressState,
             () if !forwards(self.to) => Obstacle::EgressState,
             () if !self.to.interface.up => Obstacle::Down,
-            () if isolated(self.from) && isolated(self.to) => Obstacle::Isolation,
+            () if self.is_isolated() => Obstacle::Isolation,
             () if locked && self.forwarded == 0 => Obstacle::Lock,
+            () if self.exceeds_mtu() && self.is_lost_before_forward_hook(observation) => Obstacle::Mtu,
             () if self.is_by_firewall(observation) => Obstacle::Firewall,
             () if self.is_by_traffic_control(observation) => Obstacle::TrafficControl,
             () if self.exceeds_mtu() => Obstacle::Mtu,
@@ -367,6 +425,16 @@ impl Leg<'_> {
 
     /// Returns the rules on the way through that explain the loss.
     pub(crate) fn suspects(&self, observation: &Observation) -> Suspects {
+        responsible(observation, self.rules(observation), self.lost())
+    }
+
+    /// Returns the first rule on the way through that is certain to drop the flow.
+    pub(crate) fn certain_rule(&self, observation: &Observation) -> Suspects {
+        let rules = self.rules(observation).into_iter();
+        Suspects::certain(rules.filter(|outcome| outcome.is_certain).take(1).collect())
+    }
+
+    fn rules(&self, observation: &Observation) -> Vec<Outcome> {
         let (from, to) = (self.from.name(), self.to.name());
         let bridge = [
             (Layer::Device, Hook::Ingress, from),
@@ -385,7 +453,7 @@ impl Leg<'_> {
         let outcomes = places.iter().flat_map(|(layer, hook, device)| {
             met_by(observation, &packet, (*layer, *hook), device, &[RuleEffect::Drop])
         });
-        responsible(observation, outcomes.collect(), self.lost())
+        outcomes.collect()
     }
 }
 

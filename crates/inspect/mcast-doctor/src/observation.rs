@@ -461,7 +461,11 @@ impl Program {
 
     /// Returns the socket that sends a flow: the only one that is bound to its source port.
     pub(crate) fn socket_of(&self, flow: &Flow) -> Option<&ProgramSocket> {
-        let port = flow.key.source.port();
+        self.socket_at(flow.key.source.port())
+    }
+
+    /// Returns the only socket that is bound to a port.
+    pub(crate) fn socket_at(&self, port: u16) -> Option<&ProgramSocket> {
         let mut sockets =
             self.sockets.iter().filter(|socket| socket.local.is_some_and(|local| local.port() == port));
         let first = sockets.next()?;

@@ -28,6 +28,11 @@ pub(crate) struct Suspects {
 }
 
 impl Suspects {
+    /// Returns rules that are certain to match.
+    pub(crate) const fn certain(rules: Vec<Outcome>) -> Self {
+        Self { rules, is_proven: true }
+    }
+
     /// Returns the rule to name: the first.
     pub(crate) fn rule(&self) -> Option<&DroppingRule> {
         self.rules.first().map(|outcome| &outcome.rule)

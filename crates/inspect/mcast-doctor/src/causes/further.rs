@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 
 use super::filter_rules::{INCOMING, arriving, arriving_for, loss_at};
 use super::{
-    Check, damage, early_filters, firewall_drops_data, frames, lost_before_this_machine, order, programs,
-    redirected, routes, sources, tunnels,
+    Check, damage, early_filters, firewall_drops_data, frames, lost_before_this_machine, not_forwarded,
+    order, programs, redirected, routes, sources, tunnels, unsent,
 };
 use crate::acceptance::{Blocked, Refusal};
 use crate::finding::Subject;
@@ -26,10 +26,16 @@ pub(super) fn findings(observation: &Observation, found: &[Finding]) -> Vec<Find
     let of_flows = flows.flat_map(|flow| behind(observation, (flow, flow), found));
     let meant = found.iter().flat_map(|finding| meant(observation, finding));
     let of_meant = meant.flat_map(|(flow, meant)| behind(observation, (flow, &meant), found));
+    let incoming = observation.wire.flows.iter().filter(|flow| !flow.key.outgoing);
+    let unrouted = incoming.flat_map(|flow| {
+        found.iter().filter_map(|fault| not_forwarded::behind_missing_route(observation, fault, flow))
+    });
     let unseen = found.iter().flat_map(|finding| behind_silence(observation, finding, found));
     of_flows
         .chain(of_meant)
         .chain(unseen)
+        .chain(unrouted)
+        .chain(unsent::ahead(observation, found))
         .filter(|finding| {
             let Subject { interface, group, .. } = finding.subject.clone();
             reported.insert((finding.id, finding.hook.map(Hook::name), interface, group))

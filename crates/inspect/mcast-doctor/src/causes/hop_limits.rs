@@ -2,9 +2,11 @@
 
 use mcast::group::Scope;
 use mcast::{Family, Group};
+use mcast_sys::GroupOptions;
 
-use super::{Cause, Check};
+use super::{Cause, Check, unsent};
 use crate::finding::list;
+use crate::netfilter::Hook;
 use crate::observation::{Interest, Observation, ReceivedCount, TrialMembership};
 use crate::snapshot::{MulticastRoute, UdpSocket};
 use crate::wire::Flow;
@@ -33,21 +35,19 @@ fn ttl_too_small(observation: &Observation) -> Vec<Finding> {
     findings
 }
 
-/// Judges senders on this machine with a hop limit of 0: the sockets of the examined program, or those from which the
-/// doctor's own socket received what did not leave.
+/// Judges senders on this machine with a hop limit of 0: the sockets of the examined program, or those whose datagrams do not
+/// leave, although the doctor's own socket or the output hook received them.
 fn zero_hop_limits(observation: &Observation) -> Vec<Finding> {
     let sockets = observation.before.udp_sockets.iter().filter_map(|socket| {
         let options = observation.before.socket_options.get(&socket.inode)?;
-        let is_zero = |family| options.groups.get(&family).is_some_and(|groups| groups.hop_limit == 0);
-        let family = [Family::V4, Family::V6].into_iter().find(|family| is_zero(*family))?;
+        let is_zero = |family| options.groups.get(&family).is_some_and(|groups| keeps_here(groups, family));
+        // A socket of IPv6 has options for both families.
+        let examined = observation.trial().map(|trial| trial.group().family());
+        let mut families = [Family::V4, Family::V6].into_iter();
+        let family = families.find(|family| examined.is_none_or(|own| own == *family) && is_zero(*family))?;
         match (observation.trial(), observation.program()) {
             (Some(trial), _) => {
-                let is_family = trial.group().family() == family;
-                (is_family && is_kept_here(observation, trial, socket)).then_some((
-                    socket,
-                    family,
-                    Severity::Fault,
-                ))
+                is_kept_here(observation, trial, socket).then_some((socket, family, Severity::Fault))
             }
             (None, Some(program)) => {
                 let own = program.sockets.iter().find(|own| own.inode == socket.inode)?;
@@ -59,6 +59,12 @@ fn zero_hop_limits(observation: &Observation) -> Vec<Finding> {
         }
     });
     sockets.map(|(socket, family, severity)| zero_hop_limit(observation, socket, family, severity)).collect()
+}
+
+/// Returns whether what a socket sends to a group that is joined here does not leave. In IPv6, the kernel looks at the hop limit only
+/// of what it loops back.
+fn keeps_here(options: &GroupOptions, family: Family) -> bool {
+    options.hop_limit == 0 && (family == Family::V4 || options.loopback)
 }
 
 /// A hop limit for all routers of a site.
@@ -83,6 +89,8 @@ fn zero_hop_limit(
         format!("{who} sends to {text} from port {port} with hop limit 0: while a program on this machine has joined the group, nothing leaves the machine."),
     )
     .in_program(who)
+    // The kernel looks at the hop limit behind the output hook.
+    .at_hook(Hook::Postrouting)
     .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("{option} 0"))
     .with_remedies(observation.program().and_then(|program| {
         let own = program.sockets.iter().find(|own| own.inode == socket.inode)?;
@@ -95,13 +103,22 @@ fn zero_hop_limit(
     }
 }
 
-/// Returns whether the doctor's own socket received from a socket of this machine, and nothing of it left.
+/// Returns whether the doctor's own socket received from a socket of this machine, or something else dropped what it sends, and
+/// nothing of it left.
 fn is_kept_here(observation: &Observation, trial: &TrialMembership, socket: &UdpSocket) -> bool {
     let port = socket.local.port();
+    let is_unsent = || {
+        unsent::unsent(observation).iter().any(|unsent| {
+            let family = trial.group().family();
+            let senders = unsent.sockets(observation, |options| keeps_here(options, family));
+            unsent.to == trial.destination() && senders.iter().any(|sender| sender.inode == socket.inode)
+        })
+    };
     let is_sender =
         |count: &ReceivedCount| count.source.port() == port && observation.before.is_own(count.source.ip());
     let mut sent = observation.wire.outgoing(trial.group().addr());
-    trial.received.iter().any(is_sender) && !sent.any(|flow| flow.key.source.port() == port)
+    let is_received = trial.received.iter().any(is_sender);
+    (is_received && !sent.any(|flow| flow.key.source.port() == port)) || is_unsent()
 }
 
 /// Returns the interfaces to which this machine would forward the flow if its hop limit were larger.

@@ -46,6 +46,7 @@ mod sources;
 mod streams;
 pub(crate) mod tc_filters;
 mod tunnels;
+mod unsent;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use mcast::Family;
 
-use super::filter_rules::{met_by, responsible};
+use super::filter_rules::{Suspects, arriving, certain_drop, met_by, responsible};
 use super::{Cause, Check, policy_rules, routes, sizes, snooping};
 use crate::change::{Attribute, Change};
-use crate::forwarding::{BlockedFlow, Obstacle};
+use crate::finding::Subject;
+use crate::forwarding::{BlockedFlow, Obstacle, Sight};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::Observation;
@@ -98,7 +99,12 @@ fn dropped_by_filters(observation: &Observation) -> Vec<Finding> {
 
 fn dropped_flow(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding {
     let (first, names) = (blocked.first, blocked.names());
-    let suspects = first.suspects(observation);
+    let (suspects, what) = match blocked.sight {
+        Sight::Observed => (first.suspects(observation), "the firewall drops them, and"),
+        Sight::Predicted => {
+            (first.certain_rule(observation), "behind what keeps them from it, the firewall drops them, too:")
+        }
+    };
     let to = first.flow.destination();
     // What is dropped before the bridge itself gets it does not arrive on this machine either.
     let arrives = observation
@@ -109,15 +115,42 @@ fn dropped_flow(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding
     let bridge = first.bridge.filter(|_| suspects.rule().is_some_and(|rule| rule.layer == Layer::Ip));
     let from = bridge.unwrap_or(first.from).name();
     let subject = if first.bridge.is_some() && !arrives { first.from.name() } else { &names };
-    Finding::fault(
-        Id::FirewallDropsData,
-        format!("{}: the firewall drops them, and {}.", blocked.sentence(), suspects.clause()),
-    )
-    .about_flow(subject, first.flow)
-    .with_all_evidence(blocked.evidence())
-    .with_all_evidence(suspects.evidence(observation))
-    .with_all_evidence(evidence(first.drops(observation)))
-    .with_remedies(remedies::admit_forwarded((from, first.to.name()), to, suspects.rule()))
+    Finding::fault(Id::FirewallDropsData, format!("{}: {what} {}.", blocked.sentence(), suspects.clause()))
+        .about_flow(subject, first.flow)
+        .with_all_evidence(blocked.evidence())
+        .with_all_evidence(suspects.evidence(observation))
+        .with_all_evidence(evidence(first.drops(observation)))
+        .with_remedies(remedies::admit_forwarded((from, first.to.name()), to, suspects.rule()))
+}
+
+/// Returns the rule that would drop what this router has no multicast route for, by whichever interface it should leave. It matters
+/// as much as the missing route.
+pub(super) fn behind_missing_route(
+    observation: &Observation,
+    fault: &Finding,
+    flow: &Flow,
+) -> Option<Finding> {
+    let device = observation.link_name(flow.key.interface);
+    let Subject { interface, group, source, .. } = &fault.subject;
+    let (to, key) = (flow.destination(), &flow.key);
+    let is_of_flow = fault.id == Id::NoMulticastRoute
+        && interface.as_ref() == Some(&device)
+        && (group.as_ref(), source.as_ref()) == (Some(&to.to_string()), Some(&key.source.to_string()));
+    let packet = arriving(observation, flow);
+    let place = (Layer::Ip, Hook::Forward);
+    let outcome = is_of_flow.then(|| certain_drop(observation, &packet, &[place], &device)).flatten()?;
+    let suspects = Suspects::certain(vec![outcome]);
+    let cause = format!(
+        "This machine's firewall drops the datagrams from {} to {to} as soon as a route leads them on from {device}: {} at its forward hook.",
+        key.source,
+        suspects.clause()
+    );
+    let finding = Finding::new(Id::FirewallDropsData, fault.severity, cause)
+        .about_flow(&device, flow)
+        .at_hook(Hook::Forward)
+        .with_all_evidence(suspects.evidence(observation))
+        .with_remedies(remedies::admit_datagrams(&device, to, suspects.rule()));
+    Some(finding)
 }
 
 /// Returns findings for ports at which hosts report an examined group that the bridge does not learn.

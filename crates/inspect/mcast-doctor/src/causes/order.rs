@@ -36,6 +36,11 @@ pub(super) fn of_finding(finding: &Finding) -> usize {
     match (finding.id, finding.hook) {
         (Id::FirewallDropsData | Id::Redirected, Some(Hook::Ingress)) => behind(Id::TcDrops),
         (Id::FirewallDropsData, Some(Hook::Prerouting)) => behind(Id::MalformedPackets),
+        // Behind the output hook of the sender, and before what acts in the receiver.
+        (
+            Id::TtlTooSmall | Id::LoopbackOff | Id::SentByOtherInterface | Id::FirewallDropsOutput,
+            Some(Hook::Postrouting | Hook::Egress),
+        ) => 1,
         (id, _) => position(id),
     }
 }

@@ -256,6 +256,7 @@ fn judge_firewall_drops_output(observation: &Observation, count: &HookCount) -> 
             .on_interface(&interface)
             .for_group(to)
             .from_source(source)
+            .at_hook(count.hook)
             .evidence(EvidenceKind::Counter, format!("hook {hook}"), counted)
             .with_all_evidence(suspects.evidence(observation))
             .with_remedies(remedies::admit_sent_datagrams(&interface, to, suspects.rule())),

@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use mcast::{Family, InterfaceIndex};
 use mcast_sys::SendInterface;
 
+use super::unsent::{self, Unsent};
 use super::{Cause, Check, Placeholders};
-use crate::observation::{Interest, Observation, Program};
+use crate::netfilter::Hook;
+use crate::observation::{Interest, Observation, Program, TrialMembership};
 use crate::snapshot::{Link, Snapshot, UdpSocket};
 use crate::wire::{Flow, UnicastFlow};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
@@ -33,7 +35,9 @@ fn loopback_off(observation: &Observation, interest: &Interest<'_>) -> Option<Fi
             && interest.sources.admits(source)
             && trial.received_from(interest.interface, flow.key.source) == 0
     };
-    let flow = observation.wire.outgoing(interest.group.addr()).find(is_not_looped_back)?;
+    let Some(flow) = observation.wire.outgoing(interest.group.addr()).find(is_not_looped_back) else {
+        return behind_the_output_hook(observation, interest, trial);
+    };
     let source = flow.key.source;
     let evidence = Evidence::new(
         EvidenceKind::Socket,
@@ -41,6 +45,38 @@ fn loopback_off(observation: &Observation, interest: &Interest<'_>) -> Option<Fi
         format!("0 datagrams from {source}"),
     );
     Some(loopback_off_finding(observation, flow, Severity::Fault, evidence))
+}
+
+/// Judges by their options the sockets whose datagrams reach the output hook and do not leave, so that whether they would be looped
+/// back does not show.
+fn behind_the_output_hook(
+    observation: &Observation,
+    interest: &Interest<'_>,
+    trial: &TrialMembership,
+) -> Option<Finding> {
+    let family = interest.family();
+    let is_off = |unsent: &Unsent| {
+        unsent.interface == interest.interface
+            && unsent.to == interest.destination()
+            && interest.sources.admits(unsent.source.ip())
+            && trial.received_from(unsent.interface, unsent.source) == 0
+    };
+    let unsent = unsent::unsent(observation);
+    let (unsent, socket) = unsent.iter().filter(|unsent| is_off(unsent)).find_map(|unsent| {
+        let senders = unsent.sockets(observation, |options| !options.loopback);
+        senders.first().map(|socket| (unsent, socket.inode))
+    })?;
+    let option = option(family);
+    let cause = loopback_off_cause(unsent.source, unsent.to, option);
+    let finding = Finding::fault(Id::LoopbackOff, cause)
+        .on_interface(observation.link_name(unsent.interface))
+        .for_group(unsent.to)
+        .from_source(unsent.source)
+        .at_hook(Hook::Postrouting)
+        .with_evidence(unsent.evidence())
+        .evidence(EvidenceKind::Socket, format!("socket {socket}"), format!("{option} off"))
+        .with_remedies(on_socket(observation, unsent.source.port(), family));
+    Some(finding.advise(Tool::Program, turn_on(option)))
 }
 
 /// Judges what other programs on this machine send to the examined one, by the options of their sockets.
@@ -76,13 +112,12 @@ fn for_program(observation: &Observation, interest: &Interest<'_>, program: &Pro
 }
 
 /// Returns the remedy for the socket of a sender on this machine, if there is one at its port that has the option off.
-fn on_socket(observation: &Observation, flow: &Flow) -> Option<Remedy> {
-    let family = Family::of(flow.key.group);
+fn on_socket(observation: &Observation, port: u16, family: Family) -> Option<Remedy> {
     let snapshot = &observation.before;
     let is_off = |socket: &&UdpSocket| {
         let options =
             snapshot.socket_options.get(&socket.inode).and_then(|options| options.groups.get(&family));
-        socket.local.port() == flow.key.source.port() && options.is_some_and(|options| !options.loopback)
+        socket.local.port() == port && options.is_some_and(|options| !options.loopback)
     };
     let socket = snapshot.udp_sockets.iter().find(is_off)?;
     let (pid, name) = snapshot.socket_processes.get(&socket.inode)?;
@@ -105,19 +140,26 @@ fn loopback_off_finding(
     let (source, to) = (flow.key.source, flow.destination());
     let interface = observation.link_name(flow.key.interface);
     let option = option(Family::of(to.ip()));
-    Finding::new(
-        Id::LoopbackOff,
-        severity,
-        format!("Datagrams that {source} on this machine sends to {to} do not reach receivers on this machine: the sender has {option} off."),
+    Finding::new(Id::LoopbackOff, severity, loopback_off_cause(source, to, option))
+        .about_flow(&interface, flow)
+        .evidence(
+            EvidenceKind::Packet,
+            &interface,
+            format!("{} datagrams sent, none looped back", flow.datagrams),
+        )
+        .with_evidence(evidence)
+        .with_remedies(on_socket(observation, source.port(), Family::of(to.ip())))
+        .advise(Tool::Program, turn_on(option))
+}
+
+fn loopback_off_cause(source: SocketAddr, to: SocketAddr, option: &str) -> String {
+    format!(
+        "Datagrams that {source} on this machine sends to {to} do not reach receivers on this machine: the sender has {option} off."
     )
-    .about_flow(&interface, flow)
-    .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams sent, none looped back", flow.datagrams))
-    .with_evidence(evidence)
-    .with_remedies(on_socket(observation, flow))
-    .advise(
-        Tool::Program,
-        format!("Set {option} to 1 on the sending socket (on Windows, on the receiving one)."),
-    )
+}
+
+fn turn_on(option: &str) -> String {
+    format!("Set {option} to 1 on the sending socket (on Windows, on the receiving one).")
 }
 
 /// This machine sends the group itself, by another interface than the one on which it is expected.
@@ -160,11 +202,13 @@ fn of_membership(observation: &Observation) -> Option<Finding> {
             && trial.membership.sources.admits(source)
             && observation.after.is_own(source)
     };
-    let flow = observation.wire.outgoing(trial.group().addr()).find(elsewhere)?;
-    let leaves = observation.link_name(flow.key.interface);
+    let flow = observation.wire.outgoing(trial.group().addr()).find(elsewhere);
+    let sent =
+        flow.map(|flow| Sent::of(observation, flow)).or_else(|| unsent_elsewhere(observation, trial))?;
+    let leaves = observation.link_name(sent.interface);
     let cause = format!(
         "This machine sends {} itself, by {leaves} and not by {}: no machine on the network of {} receives it.",
-        flow.destination(),
+        sent.to,
         expected.name(),
         expected.name()
     );
@@ -172,22 +216,50 @@ fn of_membership(observation: &Observation) -> Option<Finding> {
         Tool::Program,
         format!("A program on this machine that should receive it joins on {leaves}."),
     );
-    Some(
-        sent_by_other_interface_finding(observation, flow, expected, Severity::Fault, cause)
-            .with_remedies([join]),
-    )
+    let finding = sent_by_other_interface_finding(observation, &sent, expected, Severity::Fault, cause);
+    Some(finding.with_remedies([join]))
+}
+
+/// Returns what this machine would send by an interface that is not joined if nothing kept it from leaving, unless it also sends
+/// by one that is.
+fn unsent_elsewhere(observation: &Observation, trial: &TrialMembership) -> Option<Sent> {
+    let mut unsent = unsent::unsent(observation);
+    unsent.retain(|unsent| {
+        unsent.to == trial.destination() && trial.membership.sources.admits(unsent.source.ip())
+    });
+    let is_joined = |unsent: &Unsent| trial.joined.contains(&unsent.interface);
+    let first = unsent.first().filter(|_| !unsent.iter().any(is_joined))?;
+    let Unsent { interface, source, to, .. } = *first;
+    Some(Sent { interface, source, to, evidence: first.evidence() })
+}
+
+/// What this machine sends by an interface.
+struct Sent {
+    interface: InterfaceIndex,
+    source: SocketAddr,
+    to: SocketAddr,
+    evidence: Evidence,
+}
+
+impl Sent {
+    fn of(observation: &Observation, flow: &Flow) -> Self {
+        let (interface, source, to) = (flow.key.interface, flow.key.source, flow.destination());
+        let sent = format!("{} datagrams out from {source} to {to}", flow.datagrams);
+        let evidence = Evidence::new(EvidenceKind::Packet, observation.link_name(interface), sent);
+        Self { interface, source, to, evidence }
+    }
 }
 
 /// Judges what the examined program sends: a member reported the group on another interface, or its source address belongs to one.
 fn of_program(observation: &Observation, flow: &Flow, program: &str) -> Option<Finding> {
     let leaves = observation.link_name(flow.key.interface);
-    let to = flow.destination();
+    let (to, sent) = (flow.destination(), Sent::of(observation, flow));
     if let Some((member, expected)) = member_elsewhere(observation, flow) {
         let cause = format!(
             "{program} sends {to} by {leaves}, but {member} has joined it on the network of {}.",
             expected.name()
         );
-        let finding = sent_by_other_interface_finding(observation, flow, expected, Severity::Fault, cause);
+        let finding = sent_by_other_interface_finding(observation, &sent, expected, Severity::Fault, cause);
         let location = observation.link_name(expected.index());
         let report = Evidence::new(EvidenceKind::Packet, location, format!("{member} reports {}", to.ip()));
         return Some(finding.in_program(program).with_evidence(report));
@@ -197,7 +269,7 @@ fn of_program(observation: &Observation, flow: &Flow, program: &str) -> Option<F
             "{program} sends {to} by {leaves}, the loopback interface: the datagrams stay on this machine, and no program has joined the group on {leaves}."
         );
         return Some(
-            sent_by_other_interface_finding(observation, flow, expected, Severity::Fault, cause)
+            sent_by_other_interface_finding(observation, &sent, expected, Severity::Fault, cause)
                 .in_program(program),
         );
     }
@@ -208,7 +280,7 @@ fn of_program(observation: &Observation, flow: &Flow, program: &str) -> Option<F
         expected.name()
     );
     Some(
-        sent_by_other_interface_finding(observation, flow, expected, Severity::Warning, cause)
+        sent_by_other_interface_finding(observation, &sent, expected, Severity::Warning, cause)
             .in_program(program),
     )
 }
@@ -252,31 +324,30 @@ fn owner_of(observation: &Observation, address: IpAddr, sends: InterfaceIndex) -
 
 fn sent_by_other_interface_finding(
     observation: &Observation,
-    flow: &Flow,
+    sent: &Sent,
     expected: &Link,
     severity: Severity,
     cause: String,
 ) -> Finding {
-    let (to, leaves) = (flow.destination(), observation.link_name(flow.key.interface));
+    let (to, leaves) = (sent.to, observation.link_name(sent.interface));
     let option = if to.is_ipv4() { "IP_MULTICAST_IF" } else { "IPV6_MULTICAST_IF" };
     let family = Family::of(to.ip());
     let mut routes = observation.after.group_routes.iter().filter(|route| route.family == family);
-    let by_route = routes.any(|route| route.interface == Some(flow.key.interface));
+    let by_route = routes.any(|route| route.interface == Some(sent.interface));
     // A route decides only if the program leaves the choice to it.
     let route =
         remedies::route_group(to.ip(), expected, observation.after.has_routing_rules).filter(|_| by_route);
-    let sent = format!("{} datagrams out from {} to {to}", flow.datagrams, flow.key.source);
-    let former = if by_route { SendInterface::Route } else { SendInterface::Index(flow.key.interface) };
+    let former = if by_route { SendInterface::Route } else { SendInterface::Index(sent.interface) };
     let send_by = remedies::socket::send_by(family, expected.index(), former);
     let on_socket = observation
         .program()
-        .and_then(|program| remedies::socket::change(program.socket_of(flow)?, &[send_by]));
+        .and_then(|program| remedies::socket::change(program.socket_at(sent.source.port())?, &[send_by]));
     Finding::new(Id::SentByOtherInterface, severity, cause)
         .with_remedies(on_socket)
         .on_interface(&leaves)
         .for_group(to)
-        .from_source(flow.key.source)
-        .evidence(EvidenceKind::Packet, &leaves, sent)
+        .from_source(sent.source)
+        .with_evidence(sent.evidence.clone())
         .advise(
             Tool::Program,
             format!("In the sender, choose the interface: {option} with the index of {}, which is {}. Many programs have an option for it.", expected.name(), expected.index()),

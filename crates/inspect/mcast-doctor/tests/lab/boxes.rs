@@ -18,11 +18,11 @@ const ON_BRIDGE_V6: &str = "[ff15::1234%br0]:5000";
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A stream that a switch forwards to a member.
-struct Switched {
+pub(crate) struct Switched {
     net: Net,
-    switch: Host,
+    pub(crate) switch: Host,
     /// The ports of the sender and of the receiver.
-    ports: [String; 2],
+    pub(crate) ports: [String; 2],
     _listener: Listener,
     _stream: Stream,
 }
@@ -37,11 +37,11 @@ fn ports(switch: &Host) -> [String; 2] {
 }
 
 impl Switched {
-    fn new(to: &str) -> Self {
+    pub(crate) fn new(to: &str) -> Self {
         Self::with(to, 64, SwitchOptions::managed())
     }
 
-    fn with(to: &str, size: usize, options: SwitchOptions) -> Self {
+    pub(crate) fn with(to: &str, size: usize, options: SwitchOptions) -> Self {
         let net = Net::with(options);
         let switch = net.lan.inside();
         let ports = ports(&switch);
@@ -98,7 +98,7 @@ pub(crate) fn isolated_ports_of_machine() -> Report {
     examine_host(&net.switch)
 }
 
-fn isolate(net: &Switched) {
+pub(crate) fn isolate(net: &Switched) {
     (0..2).for_each(|port| net.set(port, "isolated on"));
 }
 

@@ -33,6 +33,7 @@ mod routers;
 mod routing;
 mod rules;
 mod senders;
+mod several;
 mod sockets;
 mod started;
 mod streams;

@@ -348,7 +348,7 @@ fn is_known([first, second]: Pair) -> bool {
 }
 
 /// Adds a rule to a chain of a new table, in addition to that of [`nft`].
-fn nft_named(host: &Host, family: &str, table: &str, hook: &str, rule: &str) {
+pub(crate) fn nft_named(host: &Host, family: &str, table: &str, hook: &str, rule: &str) {
     run(
         host,
         &format!(
