@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use super::filter_rules::{INCOMING, arriving, arriving_for, loss_at};
 use super::{
     Check, damage, early_filters, firewall_drops_data, frames, lost_before_this_machine, not_forwarded,
-    order, programs, redirected, routes, sources, tunnels, unsent,
+    order, programs, redirected, routes, sizes, sources, tunnels, unsent,
 };
 use crate::acceptance::{Blocked, Refusal};
 use crate::finding::Subject;
@@ -105,9 +105,9 @@ fn is_about(finding: &Finding, flow: &Flow) -> bool {
     groups.any(|named| named == group)
 }
 
-/// Returns whether a flow arrives in whole datagrams.
+/// Returns whether a flow arrives. Of datagrams in pieces, the first has the header of UDP: what takes it takes the datagram.
 fn is_usable(flow: &Flow) -> bool {
-    !flow.key.outgoing && flow.fragmented == 0
+    !flow.key.outgoing
 }
 
 /// Returns the flows that are sent to another group than was meant, each with what was meant.
@@ -136,8 +136,9 @@ fn behind(observation: &Observation, (seen, meant): (&Flow, &Flow), found: &[Fin
     if faults.is_empty() || arrives(observation, seen) {
         return Vec::new();
     }
-    const OF_FLOW: [fn(&Observation, &Flow) -> Option<Finding>; 7] = [
+    const OF_FLOW: [fn(&Observation, &Flow) -> Option<Finding>; 8] = [
         lost_before_this_machine::judge,
+        sizes::fragments_lost_ahead,
         early_filters::tc_drops_ahead,
         frames::ahead,
         damage::defective_flow,

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mcast::{Family, Group, SourceFilter};
+use mcast::{Family, Group, InterfaceIndex, SourceFilter};
 
-use super::{Cause, Check};
+use super::{Cause, Check, routes};
 use crate::change::{Attribute, Change};
 use crate::kernel_drops::KernelDrop;
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::outcome::PrintedErrorKind;
 use crate::snapshot::{Counter, Link};
-use crate::wire::FragmentedDatagram;
+use crate::wire::{Flow, FragmentedDatagram};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 /// The MTU of the interface is smaller than the packets that are sent: the device drops them before the IP
@@ -149,6 +149,17 @@ fn fragments_lost(observation: &Observation) -> Vec<Finding> {
     interests.iter().filter_map(|interest| judge_fragments_lost(observation, interest)).collect()
 }
 
+/// Returns the finding about a flow whose pieces are lost on the way, and which does not arrive for another reason as well.
+pub(super) fn fragments_lost_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+    let group = Group::new(flow.key.group).ok().filter(|_| flow.fragmented > 0)?;
+    let (port, interface) = (flow.key.port, flow.key.interface);
+    let interest = Interest { group, port, interface, sources: &SourceFilter::ANY, socket: None };
+    let lost = Fragments::of(observation, &interest)?;
+    lost.are_lost_in_network(observation, interface)
+        .then(|| lost.finding(observation, &interest, "in the network"))
+        .flatten()
+}
+
 /// Returns every group that arrives in fragments in a capture file.
 fn fragmented_groups(observation: &Observation) -> Vec<Interest<'_>> {
     static ANY: SourceFilter = SourceFilter::ANY;
@@ -191,54 +202,80 @@ fn are_missing(
 }
 
 fn judge_fragments_lost(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let (_, until) = observation.wire.span?;
-    let here = |datagram: &&FragmentedDatagram| {
-        !datagram.outgoing
-            && datagram.interface == interest.interface
-            && datagram.group == interest.group.addr()
-            && datagram.port.is_none_or(|port| port == interest.port)
-    };
-    let all: Vec<_> = observation.wire.fragmented.iter().filter(here).collect();
-    let complete = all.iter().filter(|datagram| datagram.is_complete()).count() as u64;
-    let broken = all
-        .iter()
-        .filter(|datagram| {
-            !datagram.is_complete()
-                && until.duration_since(datagram.last).is_ok_and(|ago| ago >= FRAGMENT_TIMEOUT)
-        })
-        .count() as u64;
+    let fragments = Fragments::of(observation, interest)?;
     // The kernel counts for all groups of the family together: more than these may have been assembled, but not fewer.
     let assembled = observation.rise(Counter::Reassembled, interest.family());
+    let complete = fragments.complete;
     let unassembled = complete.saturating_sub(assembled.unwrap_or(complete));
-    // A few incomplete datagrams are ordinary loss, and a capture that missed frames proves nothing.
-    let in_network =
-        broken > 0 && broken * 20 >= complete + broken && observation.wire.is_complete(interest.interface);
-    let before_ip_layer =
-        complete > 0 && unassembled * 2 >= complete && are_missing(observation, interest, &all, complete);
-    if !in_network && !before_ip_layer {
-        return None;
-    }
-    let interface = observation.link_name(interest.interface);
-    let location = if in_network {
-        "in the network"
-    } else {
-        "between the wire and the IP layer, where a filter drops them"
+    let is_reverse_path = || {
+        let dropped = routes::dropped(observation, interest);
+        dropped.iter().any(|lost| fragments.all.iter().any(|one| one.source == lost.flow.key.source.ip()))
     };
-    let source = all.first().map(|datagram| datagram.source)?;
-    let counters = [Counter::ReassemblyRequests, Counter::Reassembled].into_iter();
-    let counters = counters.filter_map(|counter| observation.counter_change(counter, interest.family()));
-    let largest = if interest.group.addr().is_ipv4() { 1472 } else { 1452 };
-    let finding = Finding::fault(
-        Id::FragmentsLost,
-        format!("Datagrams to {} are larger than a packet and arrive in fragments, some of which are lost {location}.", interest.destination()),
-    )
-    .on_interface(&interface)
-    .for_group(interest.destination())
-    .from_source(source)
-    .evidence(EvidenceKind::Packet, &interface, format!("{complete} datagrams with all fragments, {broken} incomplete"))
-    .with_all_evidence(counters)
-    .advise(Tool::Program, format!("On Ethernet, send at most {largest} bytes per datagram to avoid fragmentation.")).advise(Tool::Network, "Let fragments pass the packet filters on the path: only the first fragment carries a port.");
-    Some(finding)
+    let before_ip_layer = complete > 0
+        && unassembled * 2 >= complete
+        && are_missing(observation, interest, &fragments.all, complete)
+        && !is_reverse_path();
+    let location = match fragments.are_lost_in_network(observation, interest.interface) {
+        true => "in the network",
+        false if before_ip_layer => "between the wire and the IP layer, where a filter drops them",
+        false => return None,
+    };
+    fragments.finding(observation, interest, location)
+}
+
+/// The datagrams in pieces of an interest.
+struct Fragments<'a> {
+    all: Vec<&'a FragmentedDatagram>,
+    complete: u64,
+    /// Those that lack a piece for longer than one is on its way.
+    broken: u64,
+}
+
+impl<'a> Fragments<'a> {
+    fn of(observation: &'a Observation, interest: &Interest<'_>) -> Option<Self> {
+        let (_, until) = observation.wire.span?;
+        let here = |datagram: &&FragmentedDatagram| {
+            !datagram.outgoing
+                && datagram.interface == interest.interface
+                && datagram.group == interest.group.addr()
+                && datagram.port.is_none_or(|port| port == interest.port)
+        };
+        let all: Vec<_> = observation.wire.fragmented.iter().filter(here).collect();
+        let is_broken = |datagram: &&&FragmentedDatagram| {
+            !datagram.is_complete()
+                && until.duration_since(datagram.last).is_ok_and(|ago| ago >= FRAGMENT_TIMEOUT)
+        };
+        let complete = all.iter().filter(|datagram| datagram.is_complete()).count() as u64;
+        let broken = all.iter().filter(is_broken).count() as u64;
+        Some(Self { all, complete, broken })
+    }
+
+    /// Returns whether the network loses pieces. A few incomplete datagrams are ordinary loss, and a capture that missed frames
+    /// proves nothing.
+    fn are_lost_in_network(&self, observation: &Observation, interface: InterfaceIndex) -> bool {
+        let Self { complete, broken, .. } = *self;
+        broken > 0 && broken * 20 >= complete + broken && observation.wire.is_complete(interface)
+    }
+
+    fn finding(&self, observation: &Observation, interest: &Interest<'_>, location: &str) -> Option<Finding> {
+        let Self { all, complete, broken } = self;
+        let interface = observation.link_name(interest.interface);
+        let source = all.first().map(|datagram| datagram.source)?;
+        let counters = [Counter::ReassemblyRequests, Counter::Reassembled].into_iter();
+        let counters = counters.filter_map(|counter| observation.counter_change(counter, interest.family()));
+        let largest = if interest.group.addr().is_ipv4() { 1472 } else { 1452 };
+        let finding = Finding::fault(
+            Id::FragmentsLost,
+            format!("Datagrams to {} are larger than a packet and arrive in fragments, some of which are lost {location}.", interest.destination()),
+        )
+        .on_interface(&interface)
+        .for_group(interest.destination())
+        .from_source(source)
+        .evidence(EvidenceKind::Packet, &interface, format!("{complete} datagrams with all fragments, {broken} incomplete"))
+        .with_all_evidence(counters)
+        .advise(Tool::Program, format!("On Ethernet, send at most {largest} bytes per datagram to avoid fragmentation.")).advise(Tool::Network, "Let fragments pass the packet filters on the path: only the first fragment carries a port.");
+        Some(finding)
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use mcast_lab::{Host, RouteGroup, SwitchOptions};
 use socket2::Socket;
 
 use crate::boxes::{Routed, Switched, isolate};
-use crate::net::{Net, Stream, examine, examine_port, has_programs, nft, run, stream_of_program};
+use crate::net::{Net, Stream, examine, examine_port, has_programs, listener, nft, run, stream_of_program};
 use crate::pairs::nft_named;
 
 const GROUP: &str = "239.1.2.3:5000";
@@ -284,4 +284,69 @@ fn rule_of_a_switch_and_the_mtu_of_its_port_are_named() {
     run(&net.switch, &format!("ip link set dev {} mtu 1000 && ip link set dev br0 mtu 1500", net.ports[1]));
     let report = examine(&net.switch, "239.1.2.3%br0:5000");
     assert_faults(&report, &[Id::MtuTooSmall, Id::FirewallDropsData]);
+}
+
+/// Loses the last pieces of all datagrams on the way.
+fn lose_last_pieces(net: &Net) {
+    let rules = "add table bridge t; add chain bridge t c { type filter hook forward priority 0 ; }; \
+        add rule bridge t c ether type ip @nh,50,1 0 @nh,51,13 > 0 drop; \
+        add rule bridge t c ether type ip6 frag more-fragments 0 frag frag-off > 0 drop";
+    run(&net.lan.inside(), &format!("nft '{rules}'"));
+}
+
+/// A stream of datagrams in pieces.
+fn pieces(net: &Net, to: &str) -> Stream {
+    Stream::sized(&net.sender, to, 4000, |_| {})
+}
+
+#[test]
+fn strict_filter_and_lost_pieces_are_named() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    net.second_lan();
+    let _stream = pieces(&net, GROUP);
+    assert_faults(&examine(&net.receiver, MEMBERSHIP), &[]);
+    net.receiver.sysctl("net/ipv4/conf/eth0/rp_filter", "1").unwrap();
+    run(&net.receiver, "ip route add 10.9.0.1/32 dev eth1");
+    assert_faults(&examine(&net.receiver, MEMBERSHIP), &[Id::ReversePathFilter]);
+    lose_last_pieces(&net);
+    assert_faults(&examine(&net.receiver, MEMBERSHIP), &[Id::FragmentsLost, Id::ReversePathFilter]);
+}
+
+#[test]
+fn rule_and_lost_pieces_are_named() {
+    if !has_programs() {
+        return;
+    }
+    for (to, membership) in FAMILIES {
+        let net = Net::new();
+        lose_last_pieces(&net);
+        let _stream = pieces(&net, to);
+        assert_faults(&examine(&net.receiver, membership), &[Id::FragmentsLost]);
+        nft(&net.receiver, "inet", "hook input", "udp dport 5000 drop");
+        assert_faults(&examine(&net.receiver, membership), &[Id::FragmentsLost, Id::FirewallDropsData]);
+    }
+}
+
+#[test]
+fn missing_or_wrong_membership_and_lost_pieces_are_named() {
+    if !has_programs() {
+        return;
+    }
+    for (to, group, bind) in [(GROUP, "239.1.2.3", "0.0.0.0:5000"), (GROUP_V6, "ff15::1234", "[::]:5000")] {
+        let net = Net::new();
+        net.second_lan();
+        let _stream = pieces(&net, to);
+        for (joins, id) in [(&[][..], Id::NotJoined), (&[(group, "eth1")][..], Id::JoinedOtherInterface)] {
+            let _listener = listener(&net.receiver, bind, joins);
+            assert_faults(&examine_port(&net.receiver, 5000), &[id]);
+        }
+        lose_last_pieces(&net);
+        for (joins, id) in [(&[][..], Id::NotJoined), (&[(group, "eth1")][..], Id::JoinedOtherInterface)] {
+            let _listener = listener(&net.receiver, bind, joins);
+            assert_faults(&examine_port(&net.receiver, 5000), &[Id::FragmentsLost, id]);
+        }
+    }
 }
