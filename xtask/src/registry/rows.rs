@@ -48,8 +48,20 @@ pub(super) struct Name {
     pub(super) name: String,
     pub(super) address: IpAddr,
     pub(super) ports: Vec<u16>,
+    /// The IP protocol, if it is not UDP.
+    pub(super) protocol: Option<u8>,
     pub(super) hop_limit: Option<u8>,
+    pub(super) interval: Option<Interval>,
     pub(super) reference: String,
+}
+
+/// How often a protocol sends to its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interval {
+    /// At least once in this time, in seconds.
+    Seconds(u64),
+    /// When something asks, or changes.
+    Asked,
 }
 
 pub(super) fn read_registry(path: &Path) -> Result<Vec<Row>> {
@@ -86,12 +98,20 @@ pub(super) fn read_names(path: &Path) -> Result<Vec<Name>> {
             name.bytes().all(plain) && name.starts_with(|c: char| c.is_ascii_lowercase()),
             "\"{name}\" is not a short name: use lower-case letters, digits and hyphens"
         );
-        let hop_limit = record.field(Column::HopLimit);
+        let number = |column| match record.field(column) {
+            "" => Ok(None),
+            text => text.parse::<u8>().map(Some),
+        };
+        let ports = ports(record.field(Column::Ports))?;
+        let protocol = number(Column::Protocol)?;
+        ensure!(ports.is_empty() || protocol.is_none(), "{name} has UDP ports and another protocol");
         Ok(Some(Name {
             name: name.to_owned(),
             address: record.field(Column::Addresses).parse()?,
-            ports: ports(record.field(Column::Ports))?,
-            hop_limit: if hop_limit.is_empty() { None } else { Some(hop_limit.parse()?) },
+            ports,
+            protocol,
+            hop_limit: number(Column::HopLimit)?,
+            interval: interval(record.field(Column::Interval))?,
             reference: record.field(Column::References).to_owned(),
         }))
     })
@@ -135,7 +155,9 @@ enum Column {
     Registered,
     Name,
     Ports,
+    Protocol,
     HopLimit,
+    Interval,
     Unused,
 }
 
@@ -149,7 +171,9 @@ impl Column {
             "registered" | "date registered" => Self::Registered,
             "name" => Self::Name,
             "ports" => Self::Ports,
+            "protocol" => Self::Protocol,
             "hop_limit" => Self::HopLimit,
+            "interval" => Self::Interval,
             "block" | "scope" | "change controller" | "last reviewed" => Self::Unused,
             _ => return None,
         })
@@ -292,6 +316,19 @@ fn rfcs(text: &str) -> Vec<u16> {
     }
     numbers.dedup();
     numbers
+}
+
+fn interval(text: &str) -> Result<Option<Interval>> {
+    Ok(match text {
+        "" => None,
+        "asked" => Some(Interval::Asked),
+        seconds => {
+            let seconds =
+                seconds.parse().with_context(|| format!("\"{seconds}\" is not a number of seconds"))?;
+            ensure!(seconds > 0, "an interval of 0 s is not valid");
+            Some(Interval::Seconds(seconds))
+        }
+    })
 }
 
 fn ports(text: &str) -> Result<Vec<u16>> {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use anyhow::{Result, ensure};
 
-use super::rows::{DeFacto, Name, Registry, Row, Space};
+use super::rows::{DeFacto, Interval, Name, Registry, Row, Space};
 
 const HEAD: &str = "// Made by `cargo xtask registry`; do not edit.\n";
 
@@ -47,18 +47,24 @@ pub(super) fn names(mut names: Vec<Name>) -> Result<String> {
         let same = pair[0].name == pair[1].name && pair[0].address.is_ipv4() == pair[1].address.is_ipv4();
         ensure!(!same, "the name {} has two groups of one family", pair[0].name);
     }
-    let mut text = begin("Short names.", "WellKnown, v4, v6");
+    let mut text = begin("Short names.", "SendInterval, WellKnown, every, v4, v6");
     text.push_str("use crate::Reference;\n\n#[rustfmt::skip]\npub(super) const NAMES: &[WellKnown] = &[\n");
     for name in &names {
         let group = match name.address {
             IpAddr::V4(address) => format!("v4({})", hex(address.to_bits().into(), 8)),
             IpAddr::V6(address) => format!("v6({})", hex(address.to_bits(), 32)),
         };
+        let interval = match name.interval {
+            None => "None".to_owned(),
+            Some(Interval::Seconds(seconds)) => format!("every({seconds})"),
+            Some(Interval::Asked) => "Some(SendInterval::WhenAsked)".to_owned(),
+        };
         let _ = writeln!(
             text,
-            "    WellKnown {{ name: {:?}, group: {group}, ports: &{:?}, hop_limit: {:?}, reference: {} }},",
+            "    WellKnown {{ name: {:?}, group: {group}, ports: &{:?}, protocol: {:?}, hop_limit: {:?}, interval: {interval}, reference: {} }},",
             name.name,
             name.ports,
+            name.protocol,
             name.hop_limit,
             reference(&name.reference)
         );

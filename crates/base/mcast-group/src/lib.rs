@@ -71,7 +71,8 @@ pub use pick::{PickError, PickOptions, pick};
 pub use plan::{AddressPlan, PlanCheck, PlanEntry, PlanFinding, PlanLine, PlanSeverity};
 pub use reference::{Reference, WithReference};
 pub use registry::{
-    Assignment, GroupRange, IPV4_REGISTRY_DATE, IPV6_REGISTRY_DATE, RegistryStanding, Relative, WellKnown,
+    Assignment, GroupRange, IPV4_REGISTRY_DATE, IPV6_REGISTRY_DATE, RegistryStanding, Relative, SendInterval,
+    WellKnown,
 };
 pub use safe_text::SafeText;
 pub use scope::Scope;

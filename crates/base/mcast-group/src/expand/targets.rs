@@ -193,6 +193,9 @@ fn named_targets(
     let range = |ports| AddrRange { groups: well_known.group.into(), ports };
     match ports {
         Some(ports) => Ok(alloc::vec![range(ports)]),
+        None if well_known.protocol.is_some() => {
+            Err(ParseError::new(well_known.name, "is a protocol over IP without UDP, so it has no port"))
+        }
         None if well_known.ports.is_empty() => {
             let error = ParseError::new(well_known.name, "has no default UDP port");
             Err(error.with_remedy(format!("{}:PORT", well_known.name)))

@@ -9,6 +9,7 @@ mod table_v6;
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
 
 use crate::{Family, Group, Reference};
 use table_names::NAMES;
@@ -358,6 +359,21 @@ fn registered_v6(address: Ipv6Addr) -> [Option<Assignment>; 2] {
     ]
 }
 
+/// When a protocol sends to its group while it runs. Silence for less time means nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SendInterval {
+    /// At least once in this time, with the protocol's default settings.
+    Every(Duration),
+    /// When a program asks for something, or when something changes. Nothing is sent otherwise.
+    WhenAsked,
+}
+
+/// Returns an interval in seconds, for the table.
+const fn every(seconds: u64) -> Option<SendInterval> {
+    Some(SendInterval::Every(Duration::from_secs(seconds)))
+}
+
 /// A group that has a short name, with the ports that its protocol uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WellKnown {
@@ -367,9 +383,13 @@ pub struct WellKnown {
     pub group: Group,
     /// The UDP ports; empty if the protocol does not run over UDP.
     pub ports: &'static [u16],
+    /// The number of the IP protocol, if the protocol does not run over UDP: 112 for VRRP.
+    pub protocol: Option<u8>,
     /// The hop limit that the protocol requires of senders, if it requires one.
     pub hop_limit: Option<u8>,
-    /// The document that defines the group, the ports and the hop limit.
+    /// When the protocol sends to the group; `None` if that is not known.
+    pub interval: Option<SendInterval>,
+    /// The document that defines the group, the ports, the hop limit and the interval.
     pub reference: Reference,
 }
 

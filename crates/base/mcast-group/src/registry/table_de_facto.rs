@@ -29,6 +29,7 @@ pub(super) const FIXED: &[DeFactoRow<Group>] = &[
     DeFactoRow { first: v4(0xefff0001), last: v4(0xefff0001), name: "DDS discovery (RTPS)", ports: &[7400], reference: &[Reference::Document("OMG DDSI-RTPS 2.5")] },
     DeFactoRow { first: v4(0xefff0001), last: v4(0xefff0100), name: "Streaming ACN (universes 1 to 256)", ports: &[5568], reference: &[Reference::Document("ANSI E1.31")] },
     DeFactoRow { first: v4(0xefff0101), last: v4(0xeffff9ff), name: "Streaming ACN (universe in the last two octets)", ports: &[5568], reference: &[Reference::Document("ANSI E1.31")] },
+    DeFactoRow { first: v4(0xeffffad6), last: v4(0xeffffad6), name: "Streaming ACN universe discovery (universe 64214)", ports: &[5568], reference: &[Reference::Document("ANSI E1.31-2018 section 8")] },
     DeFactoRow { first: v4(0xefff0203), last: v4(0xefff0203), name: "Apache ActiveMQ discovery", ports: &[6155], reference: &[Reference::Document("ActiveMQ documentation")] },
     DeFactoRow { first: v4(0xefff4c43), last: v4(0xefff4c43), name: "LCM", ports: &[7667], reference: &[Reference::Document("LCM documentation")] },
     DeFactoRow { first: v4(0xefff4d4d), last: v4(0xefff4d4d), name: "Scream audio", ports: &[4010], reference: &[Reference::Document("Scream documentation")] },
@@ -42,6 +43,7 @@ pub(super) const FIXED: &[DeFactoRow<Group>] = &[
     DeFactoRow { first: v6(0xff1500000000000000000000efc0988f), last: v6(0xff1500000000000000000000efc0988f), name: "BitTorrent local service discovery", ports: &[6771], reference: &[Reference::Document("BEP 14")] },
     DeFactoRow { first: v6(0xff150000000000000000000080004d43), last: v6(0xff150000000000000000000080004d43), name: "mcast stream announcements", ports: &[7767], reference: &[Reference::Document("mcast stream protocol")] },
     DeFactoRow { first: v6(0xff180000000000000000000083000001), last: v6(0xff18000000000000000000008300f9ff), name: "Streaming ACN (universe in the last two octets)", ports: &[5568], reference: &[Reference::Document("ANSI E1.31")] },
+    DeFactoRow { first: v6(0xff18000000000000000000008300fad6), last: v6(0xff18000000000000000000008300fad6), name: "Streaming ACN universe discovery (universe 64214)", ports: &[5568], reference: &[Reference::Document("ANSI E1.31-2018 section 8")] },
 ];
 
 /// In use in every scope, with zero where the scope stands.
