@@ -55,6 +55,7 @@ mod querier_log;
 mod remedies;
 mod remedy;
 mod report;
+mod representatives;
 mod snapshot;
 mod socket_change;
 mod started_program;

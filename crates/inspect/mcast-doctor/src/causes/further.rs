@@ -22,10 +22,14 @@ use crate::{Finding, Id, Severity};
 /// Returns the faults behind those that were found, in the order in which they act.
 pub(super) fn findings(observation: &Observation, found: &[Finding]) -> Vec<Finding> {
     let flows = observation.wire.flows.iter().filter(|flow| is_usable(flow));
+    let arriving = arriving_flows(observation);
     let mut reported = BTreeSet::new();
-    let of_flows = flows.flat_map(|flow| behind(observation, (flow, flow), found));
+    let lost = |flow: &Flow| !arriving.contains(&(flow.destination(), flow.key.source));
+    let of_flows = flows.filter(|flow| lost(flow)).flat_map(|flow| behind(observation, (flow, flow), found));
     let meant = found.iter().flat_map(|finding| meant(observation, finding));
-    let of_meant = meant.flat_map(|(flow, meant)| behind(observation, (flow, &meant), found));
+    let of_meant = meant
+        .filter(|(flow, _)| lost(flow))
+        .flat_map(|(flow, meant)| behind(observation, (flow, &meant), found));
     let incoming = observation.wire.flows.iter().filter(|flow| !flow.key.outgoing);
     let unrouted = incoming.flat_map(|flow| {
         found.iter().filter_map(|fault| not_forwarded::behind_missing_route(observation, fault, flow))
@@ -133,7 +137,7 @@ fn meant<'a>(observation: &'a Observation, finding: &Finding) -> Vec<(&'a Flow, 
 fn behind(observation: &Observation, (seen, meant): (&Flow, &Flow), found: &[Finding]) -> Vec<Finding> {
     let faults: Vec<_> = found.iter().filter(|finding| takes(observation, finding, meant)).collect();
     let has = |id: Id| faults.iter().any(|finding| finding.id == id);
-    if faults.is_empty() || arrives(observation, seen) {
+    if faults.is_empty() {
         return Vec::new();
     }
     const OF_FLOW: [fn(&Observation, &Flow) -> Option<Finding>; 8] = [
@@ -289,13 +293,11 @@ fn takes(observation: &Observation, finding: &Finding, flow: &Flow) -> bool {
     finding.severity == Severity::Fault && finding.id.loses_datagrams() && has_interface && has_group
 }
 
-/// Returns whether datagrams of a flow are received all the same.
-fn arrives(observation: &Observation, flow: &Flow) -> bool {
-    let same = |status: &crate::FlowStatus| {
-        status.destination == flow.destination() && status.source == Some(flow.key.source)
-    };
-    let mut expected = observation.expected_flows().into_iter().map(|expected| expected.status);
-    expected.any(|status| same(&status) && (status.depth == crate::Depth::Arrives || status.some_arrive))
+/// Returns the destinations and sources of the flows of which datagrams are received all the same.
+fn arriving_flows(observation: &Observation) -> BTreeSet<(SocketAddr, SocketAddr)> {
+    let expected = observation.expected_flows().into_iter().map(|expected| expected.status);
+    let arriving = expected.filter(|status| status.depth == crate::Depth::Arrives || status.some_arrive);
+    arriving.filter_map(|status| Some((status.destination, status.source?))).collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::kernel_drops::{DropDirection, KernelDrop, NO_SOCKET, is_same_or_unkno
 use crate::netfilter::{Hook, Layer};
 use crate::observation::{Interest, Observation, ProcessState, ProgramSocket, RunState, TrialMembership};
 use crate::snapshot::{Counter, UdpSocket, explains};
-use crate::wire::Flow;
+use crate::wire::{Destination, Flow};
 
 /// The least memory that the kernel accounts for a queued datagram.
 const MIN_QUEUED: u64 = 512;
@@ -115,6 +115,11 @@ impl Observation {
     fn arrived_for(&self, socket: &ProgramSocket) -> Option<u64> {
         let interfaces = socket.interests().map(|interest| interest.interface);
         let is_observed = interfaces.into_iter().all(|interface| self.wire.is_complete(interface));
+        // What became of datagrams that are counted together is not known for each.
+        let is_alone = |interest: Interest<'_>| {
+            self.wire.datagrams_together(interest.family(), |to| to.address() == interest.destination()) == 0
+        };
+        let is_observed = is_observed && socket.interests().all(is_alone);
         is_observed.then(|| self.taken_by(socket).iter().map(|flow| self.reached_udp(flow)).sum())
     }
 
@@ -266,13 +271,16 @@ impl Observation {
             flow.drops.push(drop);
         }
         let mut flows: Vec<_> = flows.into_values().collect();
+        let arrivals = self.arrivals(interest);
         for flow in &mut flows {
-            flow.flow = self
-                .arrivals(interest)
-                .into_iter()
-                .find(|arrived| is_same_or_unknown(flow.source, arrived.key.source));
+            let mut arrivals = arrivals.iter();
+            flow.flow = arrivals.find(|arrived| is_same_or_unknown(flow.source, arrived.key.source)).copied();
         }
-        flows.retain(|flow| self.is_lost(interest, flow));
+        let is_together =
+            |source| self.wire.may_be_together(interest.interface, source, interest.destination());
+        flows.retain(|flow| {
+            (flow.flow.is_some() || !is_together(flow.source)) && self.is_lost(interest, flow)
+        });
         flows
     }
 
@@ -476,6 +484,13 @@ fn certainly_read(observation: &Observation, interest: &Interest<'_>, flow: &Flo
     };
     let others = observation.wire.flows.iter().filter(is_other);
     let by_others: u64 = others.map(|other| other.datagrams.saturating_mul(sockets(other))).sum();
+    let is_open_for =
+        |to: &Destination| all_sockets().filter(|socket| socket.local.port() == to.port).count() as u64;
+    let together = observation.wire.together.iter().filter(|(to, _)| Family::of(to.group) == family);
+    let together: u64 = together
+        .map(|(to, rest)| rest.datagrams.saturating_add(rest.unrecorded).saturating_mul(is_open_for(to)))
+        .sum();
+    let by_others = by_others.saturating_add(together);
     // If the flow has several sockets, all but this one may have read all of it.
     let by_other_sockets = flow.datagrams.saturating_mul(sockets(flow).saturating_sub(1));
     let own = interest.socket.map(|socket| socket.inode);

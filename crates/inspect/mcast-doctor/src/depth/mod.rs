@@ -8,12 +8,12 @@ mod losses;
 
 use std::net::{IpAddr, SocketAddr};
 
-use mcast::Family;
+use mcast::{Family, SourceFilter};
 
 pub use crate::finding::{ArrivalStatus, Depth, FlowStatus};
 use crate::kernel_drops::FRAGMENTS_MISSING;
 use crate::observation::{ExaminationTarget, Interest, Loss, Observation, ReceivedCount, TrialMembership};
-use crate::wire::Flow;
+use crate::wire::{Destination, Flow};
 pub(crate) use losses::{BUFFER_FULL, DroppedFlow, KernelVerdict, REJECTED, UNKNOWN_ESP};
 
 /// Fewer datagrams that this machine sends prove nothing: the last one may still be on its way back.
@@ -73,7 +73,49 @@ impl Observation {
             })
             .collect();
         let dropped = self.dropped_unseen(interest);
-        seen.into_iter().map(|flow| self.seen(interest, flow)).chain(unseen).chain(dropped).collect()
+        let together = self.together(interest);
+        seen.into_iter()
+            .map(|flow| self.seen(interest, flow))
+            .chain(unseen)
+            .chain(dropped)
+            .chain(together)
+            .collect()
+    }
+
+    /// Returns the entry of the sources of an interest beyond those that are recorded. Those that fare like a recorded one need
+    /// none. Which of them lost datagrams is unknown.
+    fn together<'a>(&'a self, interest: &Interest<'a>) -> Option<ExpectedFlow<'a>> {
+        let destination = Destination {
+            interface: interest.interface,
+            outgoing: false,
+            group: interest.group.addr(),
+            port: interest.port,
+            vlan: None,
+        };
+        let rest = self.wire.together.get(&destination).filter(|rest| rest.unrecorded > 0)?;
+        let is_recorded = |source: &IpAddr| {
+            let mut recorded = self.wire.flows.iter().map(|flow| flow.key.source.ip());
+            recorded.any(|recorded| recorded == *source)
+                || rest.sources.iter().any(|recorded| recorded.ip() == *source)
+        };
+        if let SourceFilter::Include(sources) = interest.sources
+            && sources.iter().all(is_recorded)
+        {
+            return None;
+        }
+        let received = self.trial().map(|_| rest.unrecorded_received);
+        let is_whole = received.is_some_and(|received| {
+            !Loss { expected: rest.unrecorded, received: received.min(rest.unrecorded), dropped: 0 }
+                .is_serious()
+        });
+        let status = FlowStatus {
+            on_wire: Some(rest.unrecorded),
+            received,
+            depth: if is_whole { Depth::Arrives } else { Depth::Unknown },
+            some_arrive: received.is_some_and(|received| received > 0),
+            ..self.status(interest)
+        };
+        Some(ExpectedFlow { interest: *interest, flow: None, status })
     }
 
     /// Returns the flows that the kernel dropped and that no capture shows, because they were dropped before it or do not
@@ -304,6 +346,8 @@ impl Observation {
         }
         let is_joined = |other: &&Flow| self.after.is_joined(other.key.group, other.key.interface);
         let datagrams: u64 = same_family().filter(is_joined).map(|other| other.datagrams).sum();
+        let is_counted = |to: &Destination| self.after.is_joined(to.group, to.interface);
+        let datagrams = datagrams.saturating_add(self.wire.datagrams_together(family, is_counted));
         let control = self.wire.control.iter().filter(|packet| Family::of(packet.source) == family).count();
         let others = datagrams.saturating_sub(flow.datagrams).saturating_add(control as u64);
         Some(counted.saturating_sub(others))

@@ -60,6 +60,7 @@ fn hidden(processes: &[u32]) -> String {
 
 /// Returns the report on an observation.
 fn report(mut observation: Observation) -> Report {
+    observation.keep_representatives();
     let missing = observation.expected_flows().into_iter().map(|flow| flow.status);
     let missing = missing.filter(|flow| flow.depth != Depth::Arrives);
     let sources = missing.filter_map(|flow| Some(flow.source?.ip()));

@@ -47,6 +47,25 @@ fn report_wire(observation: &Observation, report: &mut Report) {
         LayerObservation { layer, message: format!("{message}, hop limit {}{order}", flow.hop_limits.1) }
     });
     extend_limited(&mut report.observations, "wire", "flows", lines);
+    for (to, rest) in observation
+        .wire
+        .together
+        .iter()
+        .filter(|(to, _)| observation.trial().is_none() || groups.contains(&to.group))
+    {
+        let layer = format!("wire {}", observation.link_name(to.interface));
+        let (direction, sources) = (if to.outgoing { "out" } else { "in" }, rest.sources.len());
+        let alike = format!(
+            "{} datagrams {direction} from {sources} more sources to {}, like those above",
+            rest.datagrams,
+            to.address()
+        );
+        let further =
+            format!("{} datagrams {direction} from further sources to {}", rest.unrecorded, to.address());
+        let lines = [(rest.datagrams, alike), (rest.unrecorded, further)];
+        let lines = lines.into_iter().filter(|(datagrams, _)| *datagrams > 0);
+        report.observations.extend(lines.map(|(_, line)| LayerObservation::new(layer.as_str(), line)));
+    }
     for tap in observation.wire.taps.iter().filter(|tap| tap.dropped > 0) {
         report.observations.push(LayerObservation::new(
             format!("wire {}", tap.name),
@@ -219,7 +238,7 @@ fn record_unexamined_frames(observation: &Observation, report: &mut Report) {
     let dropped: u64 = wire.taps.iter().map(|tap| tap.dropped).sum();
     let unexamined = [
         (wire.undecodable, "their link layer cannot be decoded, or is encrypted"),
-        (wire.unrecorded, "they are of more flows, fragments or messages than are recorded"),
+        (unrecorded_frames(observation), "they are of more flows, fragments or messages than are recorded"),
         (dropped, "the capture dropped them"),
     ];
     for (frames, why) in unexamined.into_iter().filter(|(frames, _)| *frames > 0) {
@@ -256,10 +275,24 @@ fn record_unknown_depths(observation: &Observation, report: &mut Report) {
         }
         known.push(key);
         report.open_questions.push(match flow.flow {
+            None if flow.status.on_wire > Some(0) => unknown_together(observation, &flow.status),
             Some(_) => unknown_reading(observation, &flow.status),
             None => unseen_silence(observation, &flow.interest),
         });
     }
+}
+
+/// Returns the open question what became of the datagrams of more sources than are recorded.
+fn unknown_together(observation: &Observation, flow: &FlowStatus) -> OpenQuestion {
+    let datagrams = flow.on_wire.unwrap_or_default();
+    let what = format!("whether {datagrams} datagrams to {} from further sources arrive", flow.destination);
+    let received = match flow.received {
+        Some(received) => format!(", and the socket received {received} of them"),
+        None => String::new(),
+    };
+    let limit = observation.wire.flows.len();
+    let why = format!("they are from more sources than are recorded; {limit} flows were examined{received}");
+    OpenQuestion::new(what, why).with_effect(Effect::NoAnswer)
 }
 
 /// Returns the open question whether a program reads a flow that reaches this machine.
@@ -360,9 +393,19 @@ pub(super) fn parts(observation: &Observation) -> Vec<ExaminedPart> {
     parts
 }
 
+/// Returns how many captured frames were not examined because of their number. Of a file, everything is.
+fn unrecorded_frames(observation: &Observation) -> u64 {
+    let wire = &observation.wire;
+    let further: u64 = wire.together.values().map(|rest| rest.unrecorded).sum();
+    match observation.target {
+        ExaminationTarget::File => wire.unrecorded.saturating_add(further),
+        _ => wire.unrecorded,
+    }
+}
+
 /// Returns the captured frames that were not recorded, if there are any.
 fn unrecorded(observation: &Observation) -> Option<ExaminedPart> {
-    let frames = observation.wire.unrecorded;
+    let frames = unrecorded_frames(observation);
     let part = || ExaminedPart::new(format!("{frames} captured frames"));
     (frames > 0).then(|| part().without("they are of more flows, fragments or messages than are recorded"))
 }

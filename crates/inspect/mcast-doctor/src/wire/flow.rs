@@ -36,6 +36,30 @@ pub(crate) struct FlowKey {
     pub(crate) vlan: Option<Tagging>,
 }
 
+/// A group and port on one interface: the key of a flow without its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Destination {
+    pub(crate) interface: InterfaceIndex,
+    /// Whether this machine sends to it.
+    pub(crate) outgoing: bool,
+    pub(crate) group: IpAddr,
+    pub(crate) port: u16,
+    /// The VLAN tags of the frames.
+    pub(crate) vlan: Option<Tagging>,
+}
+
+impl Destination {
+    pub(crate) const fn of(key: &FlowKey) -> Self {
+        let FlowKey { interface, outgoing, group, port, vlan, .. } = *key;
+        Self { interface, outgoing, group, port, vlan }
+    }
+
+    /// Returns the group and port.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.group, self.port)
+    }
+}
+
 /// The VLAN tags of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Tagging {

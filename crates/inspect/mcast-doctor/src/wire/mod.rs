@@ -3,9 +3,9 @@
 mod flow;
 mod recorder;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use mcast::{Family, InterfaceIndex};
@@ -15,7 +15,7 @@ use mcast_packet::gmp::{Address, GmpMessage, RecordKind};
 use crate::snapshot::Link;
 #[cfg(test)]
 pub(crate) use flow::DatagramSummary;
-pub(crate) use flow::{Defect, Flow, FlowKey, Gap, Tagging};
+pub(crate) use flow::{Defect, Destination, Flow, FlowKey, Gap, Tagging};
 use flow::{Numbering, SLOT};
 pub(crate) use recorder::{FragmentedDatagram, Recorder, UnicastFlow, UnicastRecorder};
 
@@ -25,6 +25,8 @@ pub(crate) struct Wire {
     /// The interfaces that were tapped, or could not be.
     pub(crate) taps: Vec<Tap>,
     pub(crate) flows: Vec<Flow>,
+    /// Datagrams to the same destinations as those of `flows`, from more sources than are examined one by one.
+    pub(crate) together: BTreeMap<Destination, CountedTogether>,
     /// IGMP, MLD and PIM messages.
     pub(crate) control: Vec<ControlPacket>,
     /// Datagrams to groups that arrived in fragments.
@@ -52,6 +54,21 @@ pub(crate) struct Wire {
     pub(crate) unicast: Vec<UnicastFlow>,
     /// Messages of IGMP and MLD that arrived and are ignored, and how many.
     pub(crate) damaged_control: BTreeMap<DamagedControl, u64>,
+}
+
+/// Datagrams to one destination that are counted together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CountedTogether {
+    /// The sources that fare like some that are examined.
+    pub(crate) sources: BTreeSet<SocketAddr>,
+    /// Their datagrams.
+    pub(crate) datagrams: u64,
+    /// How many of them the doctor's own socket received.
+    pub(crate) received: u64,
+    /// The datagrams of sources beyond those that are recorded.
+    pub(crate) unrecorded: u64,
+    /// How many of them the doctor's own socket received.
+    pub(crate) unrecorded_received: u64,
 }
 
 /// What was captured on the ports of bridges and bonds, before it reaches the bridge or after it has left it.
@@ -132,6 +149,34 @@ impl Wire {
     /// Returns the flows to a group that this machine sent.
     pub(crate) fn outgoing(&self, group: IpAddr) -> impl Iterator<Item = &Flow> {
         self.flows.iter().filter(move |flow| flow.key.outgoing && flow.key.group == group)
+    }
+
+    /// Returns how many datagrams of a family are counted together, of the destinations for which `is_counted` is true.
+    pub(crate) fn datagrams_together(
+        &self,
+        family: Family,
+        is_counted: impl Fn(&Destination) -> bool,
+    ) -> u64 {
+        let of_family =
+            self.together.iter().filter(|(to, _)| Family::of(to.group) == family && is_counted(to));
+        of_family.map(|(_, rest)| rest.datagrams.saturating_add(rest.unrecorded)).sum()
+    }
+
+    /// Returns whether the datagrams from a source to an address that arrived on an interface may be counted together with others.
+    pub(crate) fn may_be_together(
+        &self,
+        interface: InterfaceIndex,
+        source: SocketAddr,
+        to: SocketAddr,
+    ) -> bool {
+        let is_one = |known: &SocketAddr| known.ip() == source.ip();
+        let is_of = |(destination, rest): (&Destination, &CountedTogether)| {
+            (destination.interface, destination.address(), destination.outgoing) == (interface, to, false)
+                && (rest.unrecorded > 0
+                    || rest.sources.contains(&source)
+                    || (source.port() == 0 && rest.sources.iter().any(is_one)))
+        };
+        self.together.iter().any(is_of)
     }
 
     /// Returns the queries of one family that were received or sent on an interface.

@@ -11,15 +11,17 @@ use mcast::InterfaceIndex;
 use mcast_capture::{Frame, Part, UnexaminedFrames, UnwrappedPacket};
 use mcast_packet::{ChecksumStatus, Fragment, Ip, Packet, Transport, Udp};
 
-use super::flow::{DatagramSummary, Defect, Tagging};
+use super::flow::{DatagramSummary, Defect, Destination, Tagging};
 use super::{
-    ControlDefect, ControlMessage, ControlPacket, DamagedControl, Flow, FlowKey, PortTraffic, Tap, Wire,
+    ControlDefect, ControlMessage, ControlPacket, CountedTogether, DamagedControl, Flow, FlowKey,
+    PortTraffic, Tap, Wire,
 };
 
 /// Limits of what is recorded, which bound the memory. A capture of more is not complete.
 const MAX_FLOWS: usize = 10_000;
-/// The number of flows to the same destination, which also bounds the time: they are compared with each other.
-const MAX_SOURCES: usize = 1_000;
+/// The number of flows to the same destination. The datagrams of further ones are counted together. The counters of the kernel
+/// keep as many sources apart.
+const MAX_SOURCES: usize = 4_000;
 /// IGMP, MLD and PIM messages, and the groups in them.
 const MAX_CONTROL: usize = 20_000;
 const MAX_FRAGMENTED: usize = 20_000;
@@ -30,7 +32,9 @@ const MAX_DAMAGED: usize = 1_000;
 pub(crate) struct Recorder {
     flows: BTreeMap<FlowKey, Flow>,
     /// The number of flows by destination.
-    destinations: BTreeMap<(InterfaceIndex, IpAddr, u16), usize>,
+    destinations: BTreeMap<Destination, usize>,
+    /// The datagrams of further flows to these destinations.
+    together: BTreeMap<Destination, u64>,
     control: Vec<ControlPacket>,
     /// The number of control messages, and of the groups in them.
     control_parts: usize,
@@ -60,6 +64,7 @@ impl Recorder {
     pub(crate) fn count_data_from(&mut self, time: SystemTime) {
         self.flows.clear();
         self.destinations.clear();
+        self.together.clear();
         self.fragmented.clear();
         self.data_from = Some(time);
     }
@@ -130,6 +135,11 @@ impl Recorder {
         Wire {
             taps,
             flows: self.flows.into_values().collect(),
+            together: self
+                .together
+                .into_iter()
+                .map(|(to, unrecorded)| (to, CountedTogether { unrecorded, ..CountedTogether::default() }))
+                .collect(),
             control: self.control,
             fragmented: self.fragmented.into_values().collect(),
             span: from.zip(until),
@@ -232,7 +242,11 @@ impl Recorder {
                 flow.add(summary);
                 flow.numbering.observe(&key, udp.payload, context.time);
             }
-            None => self.unrecorded += 1,
+            // Of a destination with recorded flows, more are only counted.
+            None => match self.destinations.get(&Destination::of(&key)) {
+                Some(_) => *self.together.entry(Destination::of(&key)).or_default() += 1,
+                None => self.unrecorded += 1,
+            },
         }
     }
 
@@ -242,7 +256,7 @@ impl Recorder {
         match self.flows.entry(key) {
             Entry::Occupied(known) => Some(known.into_mut()),
             Entry::Vacant(new) => {
-                let destination = (key.interface, key.group, key.port);
+                let destination = Destination::of(&key);
                 let sources = self.destinations.get(&destination).copied().unwrap_or_default();
                 if count >= MAX_FLOWS || sources >= MAX_SOURCES {
                     return None;
@@ -468,10 +482,18 @@ mod tests {
             recorder.finish(machine().links.iter().map(Tap::on).collect(), None)
         };
         assert!(recorded(MAX_FLOWS, 10).is_complete(ETH0));
-        for (limit, groups) in [(MAX_FLOWS, 100), (MAX_SOURCES, 1)] {
-            let more = recorded(limit + 7, groups);
-            assert_eq!((more.flows.len(), more.unrecorded, more.is_complete(ETH0)), (limit, 7, false));
-        }
+        let groups = recorded(MAX_FLOWS + 7, MAX_FLOWS + 7);
+        assert_eq!((groups.flows.len(), groups.unrecorded, groups.is_complete(ETH0)), (MAX_FLOWS, 7, false));
+    }
+
+    #[test]
+    fn datagrams_of_more_sources_than_are_recorded_are_counted_together() {
+        let mut recorder = Recorder::default();
+        (0..MAX_SOURCES + 7).for_each(|number| record(&mut recorder, number as u32, 5000, begin()));
+        let wire = recorder.finish(machine().links.iter().map(Tap::on).collect(), None);
+        let together: Vec<_> = wire.together.values().map(|rest| rest.unrecorded).collect();
+        assert_eq!((wire.flows.len(), together), (MAX_SOURCES, vec![7]));
+        assert!(wire.is_complete(ETH0), "silence of other destinations is conclusive");
     }
 
     fn fragmented(parts: &[(usize, usize, bool)]) -> FragmentedDatagram {

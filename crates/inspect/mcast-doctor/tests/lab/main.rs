@@ -18,6 +18,7 @@ mod healthy;
 mod interfaces;
 mod ipsec;
 mod ipv6;
+mod many_sources;
 mod measure;
 mod misaddressed;
 mod missed;

@@ -451,19 +451,30 @@ pub(crate) struct Injection {
 /// Repeatedly sends raw frames on an interface of a host, one every 10 ms. The first frame has been sent when this
 /// returns.
 pub(crate) fn inject(host: &Host, interface: &str, frames: &[Vec<u8>]) -> Injection {
+    inject_every(host, interface, frames, INTERVAL)
+}
+
+/// Like [`inject`], with another interval.
+pub(crate) fn inject_every(
+    host: &Host,
+    interface: &str,
+    frames: &[Vec<u8>],
+    interval: Duration,
+) -> Injection {
     const PROGRAM: &str = "import socket, sys, time
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 s.bind((sys.argv[1], 0))
-frames = [bytes.fromhex(frame) for frame in sys.argv[2:]]
+frames = [bytes.fromhex(frame) for frame in sys.argv[3:]]
 s.send(frames[0])
 print('sent', flush=True)
 while True:
     for frame in frames[1:] + frames[:1]:
-        time.sleep(0.01)
+        time.sleep(float(sys.argv[2]))
         s.send(frame)";
     let hexadecimal = |frame: &Vec<u8>| frame.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut python = host.command("python3").unwrap();
-    python.args(["-c", PROGRAM, interface]).args(frames.iter().map(hexadecimal));
+    let interval = interval.as_secs_f64().to_string();
+    python.args(["-c", PROGRAM, interface, interval.as_str()]).args(frames.iter().map(hexadecimal));
     let mut child = python.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     let stdout = child.stdout.as_mut().unwrap();

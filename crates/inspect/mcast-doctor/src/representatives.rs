@@ -1,0 +1,380 @@
+//! Reduces the flows of many sources to representatives.
+//!
+//! The causes compare flows with each other, with receipts and with drops, and forged sources can cause any number of flows.
+//! Where a destination has more than [`MAX_SOURCES`], sources that fare alike are judged by a few of them, and the others are
+//! counted together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use mcast::InterfaceIndex;
+use mcast_packet::MacAddress;
+
+use crate::netfilter::{CountedTraffic, Hook, Layer};
+use crate::observation::{ExaminationTarget, Interest, Observation, Program};
+use crate::wire::{Destination, Flow};
+
+/// The number of sources of one destination that are examined one by one.
+const MAX_SOURCES: usize = 128;
+/// How many sources are examined of those that fare alike.
+const MAX_ALIKE: usize = 16;
+
+/// What the causes distinguish flows by, apart from the address of the source.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Class<'a> {
+    destination: Destination,
+    source: SourceKind,
+    /// Whether each interest admits the source.
+    admitted: Vec<bool>,
+    /// Whether a socket of the examined program sends it.
+    is_sent: bool,
+    /// What the doctor's own socket received on the interface, and on any.
+    receipts: Option<(Share, Share)>,
+    /// The kernel's reasons for drops.
+    reasons: BTreeSet<&'a str>,
+    /// What passed each hook that it reached.
+    hooks: Vec<(Layer, Hook, Share)>,
+    hop_limits: (u8, u8),
+    ethernet_destinations: &'a BTreeSet<MacAddress>,
+    traits: BTreeSet<Trait>,
+}
+
+/// The kind of a source address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum SourceKind {
+    Unspecified,
+    Loopback,
+    Multicast,
+    /// An address of this machine.
+    Own,
+    /// An address to which a socket of the examined program is connected.
+    Peer,
+    Other,
+}
+
+/// How a flow is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    Examined,
+    /// By others that fare alike.
+    Alike,
+}
+
+/// How much of what was sent came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Share {
+    Nothing,
+    Part,
+    /// At least 95 %.
+    All,
+}
+
+/// A property of some datagrams of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Trait {
+    Fragmented,
+    BadChecksum,
+    Defective,
+    Resegmented,
+    WithoutChecksum,
+    LikeEsp,
+    Repeated,
+    SeveralEthernetSources,
+    Stopped,
+    NumbersMissing,
+    LongerThan1280,
+    LongerThan1500,
+}
+
+impl Share {
+    const fn of(sent: u64, through: u64) -> Self {
+        match through {
+            0 => Self::Nothing,
+            _ if through.saturating_mul(20) >= sent.saturating_mul(19) => Self::All,
+            _ => Self::Part,
+        }
+    }
+}
+
+/// What happened to the datagrams of each source, indexed once.
+#[derive(Default)]
+struct Fates<'a> {
+    received_on: BTreeMap<(InterfaceIndex, SocketAddr), u64>,
+    received: BTreeMap<SocketAddr, u64>,
+    reasons: BTreeMap<(InterfaceIndex, IpAddr), Vec<(SocketAddr, &'a str)>>,
+    hooks: BTreeMap<(InterfaceIndex, SocketAddr, SocketAddr), Vec<(Layer, Hook, Share)>>,
+}
+
+impl<'a> Fates<'a> {
+    fn of(observation: &'a Observation) -> Self {
+        let mut fates = Self::default();
+        for count in observation.trial().into_iter().flat_map(|trial| &trial.received) {
+            *fates.received_on.entry((count.interface, count.source)).or_default() += count.datagrams;
+            *fates.received.entry(count.source).or_default() += count.datagrams;
+        }
+        for drop in &observation.kernel_drops.drops {
+            if let Some(interface) = drop.arrived_on {
+                let of_source = fates.reasons.entry((interface, drop.source.ip())).or_default();
+                of_source.push((drop.destination, &drop.reason));
+            }
+        }
+        for count in &observation.hooks.counts {
+            if let CountedTraffic::Datagrams(to) = count.traffic {
+                let of_flow = fates.hooks.entry((count.interface, count.peer, to)).or_default();
+                of_flow.push((count.layer, count.hook, Share::of(count.reached, count.passed)));
+            }
+        }
+        fates
+    }
+
+    fn reasons_of(&self, flow: &Flow) -> BTreeSet<&'a str> {
+        let key = (flow.key.interface, flow.key.source.ip());
+        let drops = self.reasons.get(&key).filter(|_| !flow.key.outgoing).into_iter().flatten();
+        let is_same = |to: &SocketAddr| to.ip() == flow.key.group && [0, flow.key.port].contains(&to.port());
+        drops.filter(|(to, _)| is_same(to)).map(|(_, reason)| *reason).collect()
+    }
+}
+
+impl Observation {
+    /// Keeps a few of the flows that fare alike, of each destination with many sources. The others are counted together.
+    pub(crate) fn keep_representatives(&mut self) {
+        let mut sources: BTreeMap<Destination, usize> = BTreeMap::new();
+        for flow in &self.wire.flows {
+            *sources.entry(Destination::of(&flow.key)).or_default() += 1;
+        }
+        let has_many = |flow: &Flow| sources.get(&Destination::of(&flow.key)) > Some(&MAX_SOURCES);
+        if !sources.values().any(|count| *count > MAX_SOURCES) && self.wire.together.is_empty() {
+            return;
+        }
+        let (fates, interests) = (Fates::of(self), self.interests());
+        let mut alike: BTreeMap<Class<'_>, usize> = BTreeMap::new();
+        let mut choose = |flow| {
+            let count = alike.entry(self.class(&fates, &interests, flow)).or_default();
+            *count += 1;
+            if *count <= MAX_ALIKE { Choice::Examined } else { Choice::Alike }
+        };
+        let choices: Vec<_> = self
+            .wire
+            .flows
+            .iter()
+            .map(|flow| if has_many(flow) { choose(flow) } else { Choice::Examined })
+            .collect();
+        let recorded: BTreeSet<_> = self.wire.flows.iter().map(|flow| flow.key.source).collect();
+        let flows = std::mem::take(&mut self.wire.flows);
+        for (flow, choice) in flows.into_iter().zip(choices) {
+            match choice {
+                Choice::Examined => self.wire.flows.push(flow),
+                Choice::Alike => {
+                    let rest = self.wire.together.entry(Destination::of(&flow.key)).or_default();
+                    rest.sources.insert(flow.key.source);
+                    rest.datagrams += flow.datagrams;
+                }
+            }
+        }
+        self.count_receipts_together(&recorded);
+    }
+
+    /// Takes the receipts of the sources that are counted together from those that are listed by source.
+    fn count_receipts_together(&mut self, recorded: &BTreeSet<SocketAddr>) {
+        let ExaminationTarget::Membership(trial) = &mut self.target else { return };
+        let to = trial.membership.address.into();
+        let examined: BTreeSet<_> = self.wire.flows.iter().map(|flow| flow.key.source).collect();
+        for (destination, rest) in &mut self.wire.together {
+            if destination.address() != to || destination.outgoing {
+                continue;
+            }
+            trial.received.retain(|count| {
+                let is_alike = rest.sources.contains(&count.source) && !examined.contains(&count.source);
+                let is_unrecorded = rest.unrecorded > 0
+                    && destination.interface == count.interface
+                    && !recorded.contains(&count.source);
+                rest.received += if is_alike { count.datagrams } else { 0 };
+                rest.unrecorded_received += if is_unrecorded { count.datagrams } else { 0 };
+                !is_alike && !is_unrecorded
+            });
+        }
+    }
+
+    fn class<'a>(&'a self, fates: &Fates<'a>, interests: &[Interest<'_>], flow: &'a Flow) -> Class<'a> {
+        let key = &flow.key;
+        let interests = interests.iter().filter(|interest| interest.destination() == flow.destination());
+        let receipts = |_| {
+            let here = fates.received_on.get(&(key.interface, key.source)).copied().unwrap_or_default();
+            let anywhere = fates.received.get(&key.source).copied().unwrap_or_default();
+            (Share::of(flow.datagrams, here), Share::of(flow.datagrams, anywhere))
+        };
+        let hooks = fates.hooks.get(&(key.interface, key.source, flow.destination()));
+        Class {
+            destination: Destination::of(key),
+            source: self.kind_of(key.source),
+            admitted: interests.map(|interest| interest.sources.admits(key.source.ip())).collect(),
+            is_sent: key.outgoing && self.program().is_some_and(|program| program.sends(flow)),
+            receipts: self.trial().map(receipts),
+            reasons: fates.reasons_of(flow),
+            hooks: hooks.cloned().unwrap_or_default(),
+            hop_limits: flow.hop_limits,
+            ethernet_destinations: &flow.ethernet_destinations,
+            traits: self.traits_of(flow),
+        }
+    }
+
+    fn kind_of(&self, source: SocketAddr) -> SourceKind {
+        let is_peer = |program: &Program| {
+            program.sockets.iter().any(|socket| socket.peer.is_some_and(|peer| peer.ip() == source.ip()))
+        };
+        match source.ip() {
+            address if address.is_unspecified() => SourceKind::Unspecified,
+            address if address.is_loopback() => SourceKind::Loopback,
+            address if address.is_multicast() => SourceKind::Multicast,
+            address if self.before.is_own(address) => SourceKind::Own,
+            _ if self.program().is_some_and(is_peer) => SourceKind::Peer,
+            _ => SourceKind::Other,
+        }
+    }
+
+    fn traits_of(&self, flow: &Flow) -> BTreeSet<Trait> {
+        let until = self.wire.span.map(|(_, until)| until);
+        let is_missing = || flow.numbering.statistics().is_some_and(|numbers| numbers.missing > 0);
+        let traits = [
+            (Trait::Fragmented, flow.fragmented > 0),
+            (Trait::BadChecksum, flow.bad_checksums > 0),
+            (Trait::Defective, !flow.defects.is_empty()),
+            (Trait::Resegmented, flow.resegmented > 0),
+            (Trait::WithoutChecksum, flow.without_checksum > 0),
+            (Trait::LikeEsp, flow.like_esp > 0),
+            (Trait::Repeated, flow.repeats > 0),
+            (Trait::SeveralEthernetSources, flow.macs.len() > 1),
+            (Trait::Stopped, until.is_some_and(|until| flow.has_stopped(until))),
+            (Trait::NumbersMissing, is_missing()),
+            (Trait::LongerThan1280, flow.largest > 1280),
+            (Trait::LongerThan1500, flow.largest > 1500),
+        ];
+        traits.into_iter().filter(|(_, has)| *has).map(|(own, _)| own).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::causes::fixtures::{ETH0, flow, kernel_drop, membership, ruleset, with_counters};
+    use crate::kernel_drops::FILTERED;
+    use crate::netfilter::{HookCount, RuleEffect};
+    use crate::observation::ReceivedCount;
+    use crate::{Depth, Id, Severity, causes};
+
+    const TO: &str = "239.1.2.3:5000";
+
+    fn source(number: usize) -> String {
+        format!("10.{}.{}.{}:6000", 100 + number / 62_500, number / 250 % 250, 1 + number % 250)
+    }
+
+    fn flows(count: usize) -> Vec<Flow> {
+        (0..count).map(|number| flow(ETH0, &source(number), TO)).collect()
+    }
+
+    /// Returns an observation of sources whose datagrams a rule at the input hook drops.
+    fn dropped(count: usize) -> Observation {
+        let packets = 10 * count as u64;
+        let counters = [("IpExtInMcastPkts", packets), ("IpInDelivers", 0)];
+        let mut observation = with_counters(membership(TO, flows(count), 0), &counters);
+        observation.before.ruleset = ruleset(Hook::Input, RuleEffect::Drop, Some(0));
+        observation.after.ruleset = ruleset(Hook::Input, RuleEffect::Drop, Some(packets));
+        let sources = (0..count).map(source);
+        observation.kernel_drops.drops =
+            sources.clone().map(|source| kernel_drop(FILTERED, &source, TO, 10)).collect();
+        let traffic = CountedTraffic::Datagrams(TO.parse().unwrap());
+        let (layer, hook) = (Layer::Ip, Hook::Input);
+        observation.hooks.hooks = vec![(layer, hook, traffic)];
+        let counted = |source: String| HookCount {
+            layer,
+            hook,
+            traffic,
+            interface: ETH0,
+            peer: source.parse().unwrap(),
+            reached: 10,
+            passed: 0,
+        };
+        observation.hooks.counts = sources.map(counted).collect();
+        observation
+    }
+
+    fn faults(observation: &Observation) -> Vec<Id> {
+        let findings = causes::judge(observation);
+        let faults = findings.iter().filter(|finding| finding.severity == Severity::Fault);
+        faults.map(|finding| finding.id).collect()
+    }
+
+    #[test]
+    fn few_sources_are_all_examined() {
+        let mut few = dropped(MAX_SOURCES);
+        few.keep_representatives();
+        assert_eq!((few.wire.flows.len(), few.wire.together.len()), (MAX_SOURCES, 0));
+    }
+
+    #[test]
+    fn many_sources_behind_a_dropping_rule_are_one_fault() {
+        let mut many = dropped(10_000);
+        let begin = Instant::now();
+        many.keep_representatives();
+        assert_eq!(faults(&many), [Id::FirewallDropsData]);
+        let elapsed = begin.elapsed();
+        assert_eq!(many.wire.flows.len(), MAX_ALIKE);
+        assert_eq!(
+            many.wire.datagrams_together(mcast::Family::V4, |_| true),
+            100_000 - 10 * MAX_ALIKE as u64
+        );
+        // Without optimization, on a machine that does other things. Comparing each with each takes minutes.
+        assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
+    }
+
+    #[test]
+    fn source_that_fares_differently_is_examined() {
+        let mut observation = membership(TO, flows(2_000), 10);
+        observation.trial_mut().received[1_234].datagrams = 5;
+        let lossy = observation.trial_mut().received.remove(777).source;
+        observation.keep_representatives();
+        let sources: Vec<_> = observation.wire.flows.iter().map(|flow| flow.key.source).collect();
+        assert_eq!(sources.len(), MAX_ALIKE + 2);
+        assert!(sources.contains(&lossy));
+        let depths = observation.expected_flows();
+        let lost = depths.iter().filter(|flow| flow.status.depth != Depth::Arrives);
+        assert_eq!(lost.count(), 2);
+    }
+
+    #[test]
+    fn many_sources_that_arrive_are_healthy() {
+        let mut observation = membership(TO, flows(2_000), 10);
+        observation.keep_representatives();
+        assert_eq!((faults(&observation), observation.wire.flows.len()), (Vec::new(), MAX_ALIKE));
+        let expected = observation.expected_flows();
+        assert!(
+            expected.len() == MAX_ALIKE && expected.iter().all(|flow| flow.status.depth == Depth::Arrives)
+        );
+    }
+
+    #[test]
+    fn datagrams_of_unrecorded_sources_arrive_only_if_as_many_were_received() {
+        let depth = |receipts: usize| {
+            let mut observation = membership(TO, flows(200), 10);
+            let destination = Destination::of(&observation.wire.flows[0].key);
+            observation.wire.together.entry(destination).or_default().unrecorded = 1_000;
+            let further = (0..receipts).map(|number| ReceivedCount {
+                interface: ETH0,
+                source: source(1_000 + number).parse().unwrap(),
+                datagrams: 10,
+            });
+            observation.trial_mut().received.extend(further);
+            observation.keep_representatives();
+            let expected = observation.expected_flows();
+            expected
+                .iter()
+                .find(|flow| flow.flow.is_none())
+                .map(|flow| (flow.status.depth, flow.status.received))
+        };
+        assert_eq!(depth(100), Some((Depth::Arrives, Some(1_000))));
+        assert_eq!(depth(50), Some((Depth::Unknown, Some(500))));
+        assert_eq!(depth(0), Some((Depth::Unknown, Some(0))));
+    }
+}
