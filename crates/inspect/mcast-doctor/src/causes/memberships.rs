@@ -463,6 +463,10 @@ impl<'a> Mismatch<'a> {
         // An interface that nothing uses should be a port of the bridge: `port-missing`.
         let is_bridged = joined.iter().any(|joined| joined.bridge.is_some());
         let is_apart = |other: &Link| is_apart(other) && !(is_bridged && observation.is_unused(other));
+        // A group that is an address of this machine arrives on the loopback interface: `sent-by-other-interface`.
+        let is_address = observation.after.is_own(one.group.addr());
+        let is_kept_here = |link: &Link| is_address && link.interface.loopback;
+        let is_apart = |other: &Link| is_apart(other) && !is_kept_here(other);
         let elsewhere = |flow: &&Flow| {
             flow.key.port == one.port
                 && flow.key.vlan.is_none()

@@ -1,5 +1,6 @@
 //! Datagrams that do not reach sockets of this machine because of how their program sends them.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use mcast::{Family, InterfaceIndex};
@@ -8,7 +9,7 @@ use mcast_sys::SendInterface;
 use super::unsent::{self, Unsent};
 use super::{Cause, Check, Placeholders};
 use crate::netfilter::Hook;
-use crate::observation::{Interest, Observation, Program, TrialMembership};
+use crate::observation::{ExaminationTarget, Interest, Observation, Program, TrialMembership};
 use crate::snapshot::{Link, Snapshot, UdpSocket};
 use crate::wire::{Flow, UnicastFlow};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
@@ -174,12 +175,69 @@ pub(super) const SENT_BY_OTHER_INTERFACE: Cause = Cause::new(
 });
 
 fn sent_by_other_interface(observation: &Observation) -> Vec<Finding> {
+    let kept = kept_here(observation);
+    if !kept.is_empty() {
+        return kept;
+    }
     if observation.trial().is_some() {
         return of_membership(observation).into_iter().collect();
     }
     let Some(program) = observation.program() else { return Vec::new() };
     let sent = observation.wire.flows.iter().filter(|flow| flow.key.outgoing && program.sends(flow));
     sent.filter_map(|flow| of_program(observation, flow, &program.name)).collect()
+}
+
+/// Judges what this machine sends to a group that is one of its addresses (`ip address add GROUP dev INTERFACE autojoin`): it goes
+/// to the loopback interface, whichever interface the program chooses. Receiving alone works with such an address.
+fn kept_here(observation: &Observation) -> Vec<Finding> {
+    let is_examined = |flow: &Flow| match &observation.target {
+        ExaminationTarget::Membership(trial) => flow.destination() == trial.destination(),
+        ExaminationTarget::Program(program) => program.sends(flow),
+        ExaminationTarget::Machine | ExaminationTarget::File => false,
+    };
+    let is_on_loopback =
+        |flow: &Flow| observation.link(flow.key.interface).is_some_and(|link| link.interface.loopback);
+    let mut reported = BTreeSet::new();
+    let sent = observation
+        .wire
+        .flows
+        .iter()
+        .filter(|flow| flow.key.outgoing && is_examined(flow) && is_on_loopback(flow));
+    let judged = sent.filter_map(|flow| {
+        let (link, prefix) = holder(observation, flow.key.group)?;
+        reported.insert(flow.destination()).then(|| kept_here_finding(observation, flow, link, prefix))
+    });
+    judged.collect()
+}
+
+/// Returns the interface that has a group as an address, and the length of its prefix.
+fn holder(observation: &Observation, group: IpAddr) -> Option<(&Link, u8)> {
+    let networks = observation.after.links.iter().filter(|link| !link.interface.loopback);
+    let mut addresses = networks.flat_map(|link| link.interface.addresses.iter().map(move |own| (link, own)));
+    addresses.find(|(_, own)| own.address == group).map(|(link, own)| (link, own.prefix))
+}
+
+fn kept_here_finding(observation: &Observation, flow: &Flow, link: &Link, prefix: u8) -> Finding {
+    let (to, group, name) = (flow.destination(), flow.key.group, link.name());
+    let sends = observation.link_name(flow.key.interface);
+    let joins = observation.after.is_joined(group, link.index());
+    let cause = format!(
+        "{group} is an address of this machine, on {name}: what this machine sends to it goes to {sends} and never leaves."
+    );
+    let finding = Finding::fault(Id::SentByOtherInterface, cause)
+        .on_interface(name)
+        .for_group(to)
+        .evidence(EvidenceKind::Interface, format!("ip address show dev {name}"), format!("{group}/{prefix}"))
+        .with_evidence(observation.packets_of(flow))
+        .with_remedies([remedies::linux::remove_group_address(group, prefix, name, joins)])
+        .advise(
+            Tool::Program,
+            format!("Also remove the address from what configures {name} at boot. If it was added to receive the group (autojoin), join in the program that receives it instead: a program that joins none stops receiving when the address is removed."),
+        );
+    match observation.program() {
+        Some(program) => finding.in_program(&program.name),
+        None => finding,
+    }
 }
 
 /// Judges the examined membership: nothing arrives, and this machine sends the group by an interface that is not joined.

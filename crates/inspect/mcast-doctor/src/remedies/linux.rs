@@ -7,7 +7,7 @@ use mcast::Family;
 use super::{networkd, scope_of_address, scope_of_group, scope_of_groups, scope_of_interface};
 use crate::change::{Attribute, Change, Route};
 use crate::snapshot::{ConfigService, Link};
-use crate::{Effective, Persistence, Remedy, Tool};
+use crate::{Effective, Persistence, Remedy, RemedyScope, Tool};
 
 pub(crate) const ROUTE_V4: &str = "ip route get 239.255.255.1";
 pub(crate) const ROUTE_V6: &str = "ip -6 route get ff15::1";
@@ -75,6 +75,19 @@ pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
         );
     }
     remedies
+}
+
+/// Removes a group from the addresses of an interface. Linux takes one of IPv6 back only with `autojoin`.
+pub(crate) fn remove_group_address(group: IpAddr, prefix: u8, interface: &str, joins: bool) -> Remedy {
+    let address = format!("{group}/{prefix}");
+    let removal = ["address", "del", &address, "dev", interface];
+    let mut undo = vec!["address", "add", &address, "dev", interface];
+    if joins || group.is_ipv6() {
+        undo.push("autojoin");
+    }
+    let scope = RemedyScope::new(format!("{group} on {interface}"))
+        .warning("programs that have not joined the group themselves no longer receive it");
+    Remedy::with_undo(Tool::Ip, Persistence::Now, removal, undo).with_scope(scope)
 }
 
 pub(crate) fn remove_address(address: IpAddr, prefix: u8, interface: &str) -> Remedy {

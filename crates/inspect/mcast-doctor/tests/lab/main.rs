@@ -14,6 +14,7 @@ mod filters;
 mod firewall;
 mod fleet;
 mod goals;
+mod group_addresses;
 mod healthy;
 mod interfaces;
 mod ipsec;
