@@ -1,12 +1,14 @@
 //! Sockets that receive datagrams twice, or those of groups that they have not joined.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mcast::Family;
+use mcast_packet::MacAddress;
 
 use super::{Cause, Check};
-use crate::observation::{Interest, Observation, Program, ProgramSocket};
-use crate::wire::Flow;
+use crate::finding::list;
+use crate::observation::{ExaminationTarget, Interest, Observation, Program, ProgramSocket};
+use crate::wire::{Flow, FlowKey};
 use crate::{EvidenceKind, Finding, Id, Severity, Tool, remedies};
 
 /// The group is joined on two interfaces of one network, so every datagram arrives twice.
@@ -101,7 +103,105 @@ fn duplicate_path(observation: &Observation) -> Vec<Finding> {
     let mut reported = BTreeSet::new();
     let doubled =
         observation.all_arrivals().into_iter().filter(|flow| is_doubled(flow) && reported.insert(flow.key));
-    doubled.map(|flow| duplicate_path_finding(observation, flow)).collect()
+    let mut findings: Vec<_> = doubled.map(|flow| duplicate_path_finding(observation, flow)).collect();
+    let arrivals: Vec<_> = match observation.target {
+        ExaminationTarget::File => vec![observation.all_arrivals()],
+        _ => observation.interests().iter().map(|interest| observation.expected(interest)).collect(),
+    };
+    for flows in arrivals {
+        for finding in per_address(observation, &flows) {
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+    }
+    findings.extend(mirrored_with_tag(observation));
+    findings
+}
+
+/// Returns whether two flows carry nearly the same payloads, and enough different ones.
+fn are_copies(one: &Flow, other: &Flow) -> bool {
+    let least = one.payloads.len().min(other.payloads.len());
+    least >= MIN_PAYLOADS && one.payloads.intersection(&other.payloads).count() * 10 >= least * 9
+}
+
+/// Judges hosts of this network that send every datagram once from each of their addresses.
+fn per_address(observation: &Observation, flows: &[&Flow]) -> Vec<Finding> {
+    let mut by_host: BTreeMap<_, Vec<&Flow>> = BTreeMap::new();
+    for flow in flows {
+        let link = observation.link(flow.key.interface);
+        // Behind a router, all sources have its Ethernet address.
+        let is_next = link.is_some_and(|link| link.is_next_to(flow.key.source.ip()));
+        if let (Some(mac), 1) = (flow.macs.first().filter(|_| is_next), flow.macs.len()) {
+            by_host
+                .entry((flow.key.interface, flow.destination(), flow.key.vlan, *mac))
+                .or_default()
+                .push(flow);
+        }
+    }
+    let judged = by_host.into_iter().filter_map(|((.., mac), flows)| {
+        let copied = |first: &&&Flow| {
+            let is_copy =
+                |other: &&&Flow| other.key.source.ip() != first.key.source.ip() && are_copies(first, other);
+            flows.iter().any(|other| is_copy(&other))
+        };
+        let first = flows.iter().find(copied)?;
+        let mut copies = vec![*first];
+        copies.extend(
+            flows
+                .iter()
+                .filter(|other| other.key.source.ip() != first.key.source.ip() && are_copies(first, other)),
+        );
+        Some(per_address_finding(observation, &copies, mac))
+    });
+    judged.collect()
+}
+
+fn per_address_finding(observation: &Observation, copies: &[&Flow], mac: MacAddress) -> Finding {
+    let sources = list(copies.iter().map(|flow| flow.key.source.ip()));
+    let interface = copies.first().map(|flow| observation.link_name(flow.key.interface)).unwrap_or_default();
+    let to = copies.first().map(|flow| flow.destination().to_string()).unwrap_or_default();
+    let cause = format!(
+        "One host sends each datagram to {to} {} times, from {sources}: all have the Ethernet address {mac}.",
+        copies.len()
+    );
+    let first = copies.first().map(|flow| flow.key.source.ip().to_string()).unwrap_or_default();
+    Finding::warning(Id::DuplicatePath, cause)
+        .on_interface(&interface)
+        .for_group(&to)
+        .from_source(&sources)
+        .with_all_evidence(copies.iter().map(|flow| observation.packets_of(flow)))
+        .evidence(EvidenceKind::Packet, format!("{interface} Ethernet source"), mac)
+        .advise(
+            Tool::Program,
+            format!("The sender opens a socket for each address of its host: let it use one address for each interface. Until then, receivers can join with one source ({first})."),
+        )
+}
+
+/// Judges datagrams that are captured twice on one interface, with and without a VLAN tag.
+fn mirrored_with_tag(observation: &Observation) -> Vec<Finding> {
+    let mut untagged: BTreeMap<_, &Flow> = BTreeMap::new();
+    let incoming = || observation.wire.flows.iter().filter(|flow| !flow.key.outgoing);
+    for flow in incoming().filter(|flow| flow.key.vlan.is_none()) {
+        untagged.insert((flow.key.interface, flow.key.source, flow.destination()), flow);
+    }
+    let judged = incoming().filter_map(|flow| {
+        let vlan = flow.key.vlan.filter(|tagging| tagging.id != 0)?;
+        let key = (flow.key.interface, flow.key.source, flow.destination());
+        let first = untagged.get(&key).filter(|first| are_copies(first, flow))?;
+        let (source, to, interface) = (flow.key.source, flow.destination(), observation.link_name(flow.key.interface));
+        let cause = format!(
+            "The datagrams from {source} to {to} were captured twice on {interface}, without a tag and with that of VLAN {}: as on a mirror port, which copies frames before and behind the port that adds or removes the tag.",
+            vlan.id
+        );
+        let finding = Finding::note(Id::DuplicatePath, cause)
+            .about_flow(&interface, flow)
+            .with_evidence(observation.packets_of(first))
+            .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams in VLAN {}", flow.datagrams, vlan.id))
+            .advise(Tool::Network, "Count only one of the copies. On the switch, mirror one direction, or one port.");
+        Some(finding)
+    });
+    judged.collect()
 }
 
 /// Returns whether at least 40 % of the originals were repeated.
@@ -137,7 +237,96 @@ pub(super) const FOREIGN_GROUPS_LEAK: Cause =
 
 fn foreign_groups_leak(observation: &Observation) -> Vec<Finding> {
     let Some(program) = observation.program() else { return Vec::new() };
-    program.sockets.iter().filter_map(|socket| leak(observation, program, socket)).collect()
+    let leaks = program.sockets.iter().filter_map(|socket| leak(observation, program, socket));
+    leaks.chain(one_socket_per_interface(observation, program)).collect()
+}
+
+/// Judges a program with a socket for each interface, on one port: each socket also receives what the others joined elsewhere.
+fn one_socket_per_interface(observation: &Observation, program: &Program) -> Option<Finding> {
+    let incoming = observation.wire.flows.iter();
+    let mut incoming =
+        incoming.filter(|flow| !flow.key.outgoing && flow.key.vlan.is_none() && flow.sound() > 0);
+    incoming.find_map(|flow| {
+        let mut sockets = program.sockets.iter();
+        let member = sockets.find(|socket| joins(socket, flow) && may_take(socket, flow))?;
+        let other = program.sockets.iter().find(|other| {
+            other.inode != member.inode && other.owner == member.owner && takes_of_others(other, flow)
+        })?;
+        Some(one_socket_per_interface_finding(observation, flow, member, other))
+    })
+}
+
+/// Returns whether a socket has joined the group of a flow on the interface on which it arrives.
+fn joins(socket: &ProgramSocket, flow: &Flow) -> bool {
+    let mut joined = socket.interests();
+    joined.any(|own| own.destination() == flow.destination() && own.interface == flow.key.interface)
+}
+
+/// Returns whether the address that a socket is bound to admits a flow.
+fn may_take(socket: &ProgramSocket, flow: &Flow) -> bool {
+    let FlowKey { interface, group, port, source, .. } = flow.key;
+    let is_bound = |local: std::net::SocketAddr| {
+        local.port() == port
+            && (local.ip() == group || (local.ip().is_unspecified() && local.is_ipv4() == group.is_ipv4()))
+    };
+    socket.local.is_some_and(is_bound)
+        && socket.peer.is_none_or(|peer| peer == source)
+        && socket.bound_interface.is_none_or(|bound| bound == interface)
+}
+
+/// Returns whether a socket that has joined the group of a flow on other interfaces receives it all the same. Linux compares
+/// the interface only for IPv4, and only without `IP_MULTICAST_ALL`.
+fn takes_of_others(socket: &ProgramSocket, flow: &Flow) -> bool {
+    let mut memberships = socket.interests().filter(|own| own.destination() == flow.destination()).peekable();
+    // Its options decide, and are known only if the program may be inspected.
+    let is_known = socket.options.is_some();
+    let is_open = flow.key.group.is_ipv6() || !socket.own_groups_only.contains(&Family::V4);
+    memberships.peek().is_some()
+        && memberships
+            .all(|own| own.interface != flow.key.interface && own.sources.admits(flow.key.source.ip()))
+        && is_known
+        && is_open
+        && may_take(socket, flow)
+}
+
+fn one_socket_per_interface_finding(
+    observation: &Observation,
+    flow: &Flow,
+    member: &ProgramSocket,
+    other: &ProgramSocket,
+) -> Finding {
+    let (to, interface) = (flow.destination(), observation.link_name(flow.key.interface));
+    let own = other.interests().filter(|own| own.destination() == to);
+    let elsewhere = list(own.map(|own| observation.link_name(own.interface)));
+    let cause = format!(
+        "{} receives each datagram to {to} from {interface} twice: one of its sockets has joined it on {interface}, and another, which has joined it on {elsewhere}, receives it as well.",
+        member.owner
+    );
+    let finding = Finding::warning(Id::ForeignGroupsLeak, cause)
+        .about_flow(&interface, flow)
+        .in_program(&member.owner)
+        .evidence(
+            EvidenceKind::Socket,
+            format!("socket {}", member.inode),
+            format!("{} on {interface}", to.ip()),
+        )
+        .evidence(
+            EvidenceKind::Socket,
+            format!("socket {}", other.inode),
+            format!("{} on {elsewhere}", to.ip()),
+        )
+        .with_evidence(observation.packets_of(flow));
+    match Family::of(to.ip()) {
+        Family::V4 => finding
+            .evidence(EvidenceKind::Socket, format!("socket {} IP_MULTICAST_ALL", other.inode), "1")
+            .with_remedies(remedies::socket::change(other, &[remedies::socket::own_groups_only(Family::V4)]))
+            .advise(Tool::Program, "Set IP_MULTICAST_ALL to 0 on each of the sockets."),
+        // Without the option, IPv6 still compares the group alone.
+        Family::V6 => finding.advise(
+            Tool::Program,
+            "Bind each of the sockets to its interface (SO_BINDTODEVICE), or use one socket that joins on all interfaces. IPV6_MULTICAST_ALL does not help: it compares the group, not the interface.",
+        ),
+    }
 }
 
 fn leak(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {

@@ -6,6 +6,7 @@ mod answers;
 mod behind;
 mod boxes;
 mod combined;
+mod copies;
 mod depth;
 mod drawn;
 mod drops;
