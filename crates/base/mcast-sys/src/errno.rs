@@ -28,6 +28,7 @@ pub fn error_kind(operation: Operation, error: &io::Error) -> ErrorKind {
             ErrorKind::LimitReached
         }
         libc::EMSGSIZE => ErrorKind::TooLarge,
+        libc::EACCES if operation == Operation::Send => crate::platform::DENIED_SEND,
         libc::EPERM | libc::EACCES => ErrorKind::Permission,
         libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::EPFNOSUPPORT => ErrorKind::FamilyUnavailable,
         libc::ENOPROTOOPT | libc::EOPNOTSUPP | libc::ENOSYS => ErrorKind::Unsupported,

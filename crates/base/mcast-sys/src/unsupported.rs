@@ -78,6 +78,9 @@ pub mod remedies {
     /// To add a route to groups.
     pub const ROUTE: &str = "with the system's own tools";
 
+    /// To see what rejects.
+    pub const ROUTES: &str = "the system's own tools list the routes";
+
     /// To bring an interface up.
     pub fn up(_: &str) -> String {
         "with the system's own tools".to_owned()

@@ -61,6 +61,8 @@ mod socket_change;
 mod started_program;
 mod wire;
 
+use causes::refused_sends::RefusedOperation;
+
 pub use action::{Action, SocketAction, command_line};
 pub use applying::{AppliedRemedies, RemedyEffect};
 pub use causes::{Id, UnknownId};
@@ -97,6 +99,24 @@ pub use started_program::StartedProgram;
 #[must_use]
 pub fn host_drops() -> mcast_measure::DropCounts {
     gather::host_drops()
+}
+
+/// Returns why this machine refuses to send to a group, or to join it, from its interfaces, routes and rules for routing; `None` if those
+/// do not explain the error. They are those of the network namespace of the calling thread, and of the present.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// if let Err(error) = mcast::Sender::to("239.1.2.3:7000".parse()?)?.send(b"hello") {
+///     eprintln!("{error}");
+///     mcast_doctor::explain_error(&error).into_iter().for_each(|finding| eprintln!("{}", finding.cause));
+/// }
+/// # Ok(()) }
+/// ```
+#[must_use]
+pub fn explain_error(error: &mcast::Error) -> Option<Finding> {
+    let refused = RefusedOperation::of(error).filter(RefusedOperation::is_about_routing)?;
+    // If the routes cannot be read, the cause stays unknown.
+    causes::refused_sends::judge(gather::sending_snapshot().ok()?, &refused)
 }
 
 /// Moves the calling thread, and the threads that it starts from now on, to the network namespace of a process. See

@@ -1,7 +1,7 @@
 //! A datagram and its metadata, and a datagram to send.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -216,6 +216,7 @@ pub struct Outgoing<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) to: Option<SocketAddr>,
     pub(crate) interface: Option<InterfaceIndex>,
+    pub(crate) source: Option<IpAddr>,
     pub(crate) hop_limit: Option<u8>,
     pub(crate) traffic_class: Option<u8>,
     pub(crate) launch: Option<Duration>,
@@ -225,7 +226,15 @@ impl<'a> Outgoing<'a> {
     /// Creates a datagram with the sender's settings.
     #[must_use]
     pub const fn new(payload: &'a [u8]) -> Self {
-        Self { payload, to: None, interface: None, hop_limit: None, traffic_class: None, launch: None }
+        Self {
+            payload,
+            to: None,
+            interface: None,
+            source: None,
+            hop_limit: None,
+            traffic_class: None,
+            launch: None,
+        }
     }
 
     /// Sends it to this group instead of the sender's destinations.
@@ -245,6 +254,13 @@ impl<'a> Outgoing<'a> {
     #[must_use]
     pub const fn by(mut self, interface: InterfaceIndex) -> Self {
         self.interface = Some(interface);
+        self
+    }
+
+    /// Sends it from this address instead of the sender's, if it is of the family of the destination. It must belong to this machine.
+    #[must_use]
+    pub const fn from_address(mut self, source: IpAddr) -> Self {
+        self.source = Some(source);
         self
     }
 
@@ -301,6 +317,7 @@ impl OutgoingDatagram for Outgoing<'_> {
     fn shares_settings(&self, other: &Self) -> bool {
         self.to == other.to
             && self.interface == other.interface
+            && self.source == other.source
             && self.hop_limit == other.hop_limit
             && self.traffic_class == other.traffic_class
             && self.launch == other.launch

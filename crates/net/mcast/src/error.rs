@@ -124,6 +124,7 @@ impl Error {
             Some(host) => format!(
                 "check the address, that the host is up, and that the routing table of this machine has a route to it (Linux: `ip route get {host}`)"
             ),
+            None if self.0.interface.is_some() => remedies::ROUTES.into(),
             None => {
                 let way = if self.0.operation == Operation::Join { "join on" } else { "leave by" };
                 let route = remedies::ROUTE;
@@ -178,6 +179,7 @@ impl Error {
             }
             ErrorKind::InterfaceDown => format!("bring it up: {}", remedies::up(interface)),
             ErrorKind::NoRoute => self.no_route(),
+            ErrorKind::RouteRejects => remedies::ROUTES.into(),
             ErrorKind::NoAddress => format!("give the interface an address: {}", remedies::address(interface)),
             ErrorKind::FamilyUnavailable => format!("enable it: {}", remedies::ipv6(interface)),
             ErrorKind::SourceNeeded => {
@@ -197,7 +199,7 @@ impl Error {
                 "use a port of at least 1024, or give the command the capability CAP_NET_BIND_SERVICE".into()
             }
             ErrorKind::Permission if self.0.operation == Operation::Send => {
-                "a firewall on this machine rejects it: allow outgoing multicast there (`nft list ruleset`)".into()
+                "a firewall on this machine, or a program of a control group, rejects it: allow outgoing multicast there (`nft list ruleset`, `bpftool cgroup tree`)".into()
             }
             _ => return None,
         };
@@ -225,6 +227,9 @@ impl fmt::Display for Error {
         match inner.kind {
             ErrorKind::NoRoute if self.is_about_broadcasts() => f.write_str(": no route for broadcasts")?,
             ErrorKind::NoRoute if self.host().is_some() => f.write_str(": no route to the host")?,
+            ErrorKind::NoRoute if inner.interface.is_some() && inner.operation == Operation::Send => {
+                f.write_str(": no route to the group on this interface")?;
+            }
             kind => write!(f, ": {kind}")?,
         }
         if let Some(detail) = &inner.detail {

@@ -19,6 +19,9 @@ pub fn why_no_ipv6(_loopback: bool) -> (&'static str, Option<&'static str>) {
     ("IPv6 is disabled on the interface, or it has no link-local address yet", None)
 }
 
+/// The meaning of `EACCES` when sending: a firewall, or a broadcast address that is not allowed.
+pub(crate) const DENIED_SEND: crate::ErrorKind = crate::ErrorKind::Permission;
+
 /// Returns the length of an address, which the address contains.
 pub fn sockaddr_length(address: &libc::sockaddr) -> usize {
     address.sa_len.into()
@@ -78,6 +81,9 @@ pub mod remedies {
 
     /// To add a route to groups.
     pub const ROUTE: &str = "`route add -net 224.0.0.0/4 -interface INTERFACE` (IPv6: `route add -inet6 ff00::/8 -interface INTERFACE`)";
+
+    /// To see what rejects.
+    pub const ROUTES: &str = "`netstat -rn` lists the routes";
 
     /// To bring an interface up.
     pub fn up(interface: &str) -> String {

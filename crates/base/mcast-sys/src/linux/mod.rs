@@ -26,12 +26,14 @@ pub mod watch;
 mod without_netlink;
 pub mod xtables;
 
+use crate::ErrorKind;
+
 pub use super::errno::{error_kind, is_gone};
 #[cfg(target_os = "android")]
 pub use address::sockaddr_length;
 
-/// Returns why an interface that is up has no route to IPv6 groups, and a remedy if it differs from
-/// that of the error kind.
+/// Returns why an interface that is up and has no IPv6 address has no route to IPv6 groups, and a remedy if it differs from that of
+/// the error kind.
 pub fn why_no_ipv6(loopback: bool) -> (&'static str, Option<&'static str>) {
     if loopback {
         let remedy = "add one: `ip -6 route add local ff00::/8 dev lo`";
@@ -39,6 +41,10 @@ pub fn why_no_ipv6(loopback: bool) -> (&'static str, Option<&'static str>) {
     }
     ("IPv6 is disabled on the interface", None)
 }
+
+/// The meaning of `EACCES` when sending: a `prohibit` route or rule, or a broadcast address that is not allowed. A firewall refuses
+/// with `EPERM`.
+pub(crate) const DENIED_SEND: ErrorKind = ErrorKind::RouteRejects;
 
 pub mod layout {
     //! The distribution of groups over sockets on Linux. For measurements see docs/design/001-sockets-per-port.md.
@@ -103,6 +109,9 @@ pub mod remedies {
 
     /// To add a route to groups.
     pub const ROUTE: &str = "`ip route add 224.0.0.0/4 dev INTERFACE` (IPv6: `ip -6 route add multicast ff00::/8 dev INTERFACE table local`)";
+
+    /// To see what rejects.
+    pub const ROUTES: &str = "`ip rule` and `ip route show table all` list what is in effect (IPv6: `ip -6 rule`, `ip -6 route show table all`)";
 
     /// To bring an interface up.
     pub fn up(interface: &str) -> String {

@@ -46,6 +46,9 @@ pub enum ErrorKind {
     InterfaceDown,
     /// The routing table has no route to the group, and no interface was given.
     NoRoute,
+    /// A route or a routing rule of this machine rejects what is sent to the address (Linux: a route of type
+    /// `prohibit` or `unreachable`).
+    RouteRejects,
     /// The interface has no address of the group's family to send from.
     NoAddress,
     /// IPv6 (or IPv4) is disabled on this machine or interface, or not configured there.
@@ -102,6 +105,7 @@ impl fmt::Display for ErrorKind {
             Self::NoUsableInterface => "no interface is up and can multicast",
             Self::InterfaceDown => "the interface is down",
             Self::NoRoute => "no route to the group, and no interface was given",
+            Self::RouteRejects => "a route or a routing rule of this machine rejects it",
             Self::NoAddress => "the interface has no address of the group's family",
             Self::FamilyUnavailable => "this address family cannot be used here",
             Self::SourceNeeded => "the group is source-specific and no source was given",

@@ -127,6 +127,10 @@ pub mod remedies {
     /// To add a route to groups.
     pub const ROUTE: &str = "`netsh interface ipv4 add route 224.0.0.0/4 \"INTERFACE\"` (IPv6: `netsh interface ipv6 add route ff00::/8 \"INTERFACE\"`)";
 
+    /// To see what rejects.
+    pub const ROUTES: &str =
+        "`netsh interface ipv4 show route` lists the routes (IPv6: `netsh interface ipv6 show route`)";
+
     /// To bring an interface up.
     pub fn up(interface: &str) -> String {
         format!("`netsh interface set interface \"{interface}\" enabled`")

@@ -25,6 +25,7 @@ __all__ = [
     "ParseError",
     "PermissionDeniedError",
     "QueueFullError",
+    "RouteRejectsError",
     "SourceNeededError",
     "TooLargeError",
     "UnsupportedError",
@@ -89,6 +90,10 @@ class InterfaceDownError(Error):
 
 class NoRouteError(Error):
     """The routing table has no route to the group, and no interface was given."""
+
+
+class RouteRejectsError(Error):
+    """A route or a routing rule of this machine rejects what is sent to the address."""
 
 
 class NoAddressError(Error):
@@ -175,6 +180,7 @@ _KINDS: dict[str, type[Error]] = {
     "NoUsableInterface": NoUsableInterfaceError,
     "InterfaceDown": InterfaceDownError,
     "NoRoute": NoRouteError,
+    "RouteRejects": RouteRejectsError,
     "NoAddress": NoAddressError,
     "FamilyUnavailable": FamilyUnavailableError,
     "SourceNeeded": SourceNeededError,

@@ -32,6 +32,7 @@ mod programs;
 mod queriers;
 mod receive_queues;
 mod redirected;
+pub(crate) mod refused_sends;
 mod routes;
 mod scope_section;
 mod sending;

@@ -76,7 +76,7 @@ fn refused<'a>(observation: &Observation, program: &'a Program, family: Family) 
     program.sockets.iter().find(|socket| {
         let is_refused = matches!(
             socket.send_answer,
-            Some((to, SendAnswer::Refused { kind: ErrorKind::NoRoute | ErrorKind::Permission | ErrorKind::Other, .. }))
+            Some((to, SendAnswer::Refused { kind: ErrorKind::NoRoute | ErrorKind::RouteRejects | ErrorKind::Other, .. }))
                 if Family::of(to.ip()) == family
         );
         is_refused && !sending_sockets::needs_no_route(observation, socket)
@@ -121,7 +121,7 @@ fn sender_finding(family: Family, severity: Severity, decision: Decision<'_>) ->
 }
 
 /// Returns a rule, and the route that it leads to, as evidence.
-fn of_decision(decision: Decision<'_>) -> Vec<Evidence> {
+pub(super) fn of_decision(decision: Decision<'_>) -> Vec<Evidence> {
     let Decision { rule, route, .. } = decision;
     let rule_evidence = Evidence::new(EvidenceKind::Route, rule.command(), rule);
     let route = route.map(|route| Evidence::new(EvidenceKind::Route, "ip route show table all", route));
@@ -129,7 +129,7 @@ fn of_decision(decision: Decision<'_>) -> Vec<Evidence> {
 }
 
 /// Returns the remedy that removes a rule; `None` if it could not be made again.
-fn removal(rule: &RoutingRule) -> Option<Remedy> {
+pub(super) fn removal(rule: &RoutingRule) -> Option<Remedy> {
     let change = Change::RoutingRule {
         command: command(rule),
         words: rule.words()?,
@@ -210,6 +210,7 @@ fn of_lost<'a>(
                 source: None,
                 destination: source,
                 incoming: "lo",
+                outgoing: None,
                 mark: (!has_mark).then_some(0),
             };
             observation.after.routing.chosen(&packet, |kind| kind == RouteKind::Local).filter(|_| !is_own)
@@ -220,6 +221,7 @@ fn of_lost<'a>(
                 source: Some(source),
                 destination: interest.group.addr(),
                 incoming: &interface,
+                outgoing: None,
                 mark: None,
             };
             observation.after.routing.chosen(&packet, |kind| matches!(kind, RouteKind::Reject(_)))
@@ -314,6 +316,7 @@ pub(super) fn of_router(
         source: Some(flow.key.source.ip()),
         destination: flow.key.group,
         incoming: from.name(),
+        outgoing: None,
         mark: None,
     };
     let (rule, table) = observation.after.routing.forwarding_rule(&packet)?;

@@ -252,21 +252,53 @@ fn without_route(observation: &Observation, interest: &Interest<'_>) -> Option<F
         && lost
             .iter()
             .any(|lost| observation.kernel_verdict(lost, "IP_INNOROUTES") != KernelVerdict::Refuted);
-    let scope = RemedyScope::new(format!("every IPv6 group on {}", link.name()));
     is_concerned.then(|| {
         Finding::fault(
             Id::Ipv6NotReady,
-            format!("{} has no route for IPv6 groups, so the system discards what arrives there for {}.", link.name(), interest.destination()),
+            format!(
+                "{} has no route for IPv6 groups, so the system discards what arrives there for {}.",
+                link.name(),
+                interest.destination()
+            ),
         )
         .on_interface(link.name())
         .for_group(interest.destination())
-        .evidence(EvidenceKind::Route, "/proc/net/ipv6_route", format!("no route for ff00::/8 on {}", link.name()))
+        .evidence(
+            EvidenceKind::Route,
+            "/proc/net/ipv6_route",
+            format!("no route for ff00::/8 on {}", link.name()),
+        )
         .with_all_evidence(lost.first().map(|lost| observation.packets_of(lost.flow)))
-        .with_remedies([
-            Remedy::now_changing(Tool::Ip, Change::Route(Route::v6("multicast", "ff00::/8", link.name(), None).in_table_local().added())).with_scope(scope),
-            Remedy::advice(Tool::Network, "The kernel adds this route when the interface comes up: find the script that deletes it, such as one that flushes the table local."),
-        ])
+        .with_remedies(restore_group_route(link))
     })
+}
+
+/// Returns the finding about an interface by which nothing can be sent to a group, because its route for groups is gone.
+pub(super) fn without_route_to_send(group: IpAddr, link: &Link) -> Finding {
+    let cause = format!(
+        "{} has IPv6 addresses, but no route for IPv6 groups, so nothing can be sent to {group} by it.",
+        link.name()
+    );
+    Finding::fault(Id::Ipv6NotReady, cause)
+        .on_interface(link.name())
+        .evidence(
+            EvidenceKind::Route,
+            "/proc/net/ipv6_route",
+            format!("no route for ff00::/8 on {}", link.name()),
+        )
+        .with_remedies(restore_group_route(link))
+}
+
+fn restore_group_route(link: &Link) -> [Remedy; 2] {
+    let scope = RemedyScope::new(format!("every IPv6 group on {}", link.name()));
+    let route = Route::v6("multicast", "ff00::/8", link.name(), None).in_table_local().added();
+    [
+        Remedy::now_changing(Tool::Ip, Change::Route(route)).with_scope(scope),
+        Remedy::advice(
+            Tool::Network,
+            "The kernel adds this route when the interface comes up: find the script that deletes it, such as one that flushes the table local.",
+        ),
+    ]
 }
 
 fn without_address(observation: &Observation) -> Vec<Finding> {
@@ -310,7 +342,7 @@ fn disabled_under_program(observation: &Observation) -> Vec<Finding> {
         .collect()
 }
 
-fn judge_ipv6_not_ready(observation: &Observation, link: &Link) -> Option<Finding> {
+pub(super) fn judge_ipv6_not_ready(observation: &Observation, link: &Link) -> Option<Finding> {
     if link.interface.loopback || !link.interface.up {
         return None;
     }

@@ -21,13 +21,13 @@ use mcast::{Group, InterfaceIndex};
 use crate::snapshot::Route;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use linux::{
-    DropCounter, accepted_packets, host_drops, processes, queues, refresh_counters, refused_frames, snapshot,
-    socket_drops,
+    DropCounter, accepted_packets, host_drops, processes, queues, refresh_counters, refused_frames,
+    sending_snapshot, snapshot, socket_drops,
 };
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) use other::{
-    DropCounter, accepted_packets, host_drops, processes, queues, refresh_counters, refused_frames, snapshot,
-    socket_drops,
+    DropCounter, accepted_packets, host_drops, processes, queues, refresh_counters, refused_frames,
+    sending_snapshot, snapshot, socket_drops,
 };
 
 /// The maximum number of sources that are looked up.

@@ -132,6 +132,8 @@ pub(crate) struct RoutedPacket<'a> {
     pub(crate) destination: IpAddr,
     /// `lo` for what this machine sends itself.
     pub(crate) incoming: &'a str,
+    /// The interface that the program has chosen to send by.
+    pub(crate) outgoing: Option<&'a str>,
     /// `None` if it is not known.
     pub(crate) mark: Option<u32>,
 }
@@ -204,8 +206,14 @@ impl Routing {
             Family::V4 => IpAddr::from([239, 255, 255, 1]),
             Family::V6 => IpAddr::from([0xff15, 0, 0, 0, 0, 0, 0, 1]),
         };
-        let packet =
-            RoutedPacket { plane: Plane::Packets, source: None, destination, incoming: "lo", mark: None };
+        let packet = RoutedPacket {
+            plane: Plane::Packets,
+            source: None,
+            destination,
+            incoming: "lo",
+            outgoing: None,
+            mark: None,
+        };
         self.chosen(&packet, |kind| matches!(kind, RouteKind::Reject(_)))
     }
 
@@ -279,8 +287,7 @@ impl RoutingRule {
         let is_excluded = source.is_some_and(|prefix| !packet.source.is_some_and(|own| prefix.contains(own)))
             || destination.is_some_and(|prefix| !prefix.contains(packet.destination))
             || incoming.as_deref().is_some_and(|name| name != packet.incoming)
-            // What asks has not chosen an interface.
-            || outgoing.is_some()
+            || outgoing.as_deref().is_some_and(|name| Some(name) != packet.outgoing)
             || mark.zip(packet.mark).is_some_and(|((value, mask), own)| own & mask != value & mask);
         let is_unknown = *is_incomplete || !others.is_empty() || (mark.is_some() && packet.mark.is_none());
         match (is_excluded, is_unknown) {
@@ -440,6 +447,7 @@ pub(crate) mod tests {
         source: None,
         destination: IpAddr::V4(std::net::Ipv4Addr::new(239, 1, 2, 3)),
         incoming: "lo",
+        outgoing: None,
         mark: None,
     };
 

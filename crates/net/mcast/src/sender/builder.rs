@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use mcast_group::{Destination, Family, HostAddr, InterfaceSelector};
 
 use super::Sender;
+use super::egress::not_own;
 
 use super::pace::Rate;
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::timing::LaunchClock;
 use mcast_sys::socket::Socket;
 
@@ -218,7 +219,11 @@ impl Settings {
     pub(crate) fn open(&self, family: Family) -> Result<Socket> {
         self.try_open(family).map_err(|error| {
             let error = Error::os(Operation::Open, error);
-            match (self.source_address, self.source_port) {
+            let source = self.source_address.filter(|source| Family::of(*source) == family);
+            match (source, self.source_port) {
+                (Some(address), _) if error.kind() == ErrorKind::AddressNotAvailable => {
+                    not_own(error, address)
+                }
                 (Some(address), port) => {
                     error.detail(format!("to send from {}", SocketAddr::new(address, port)))
                 }

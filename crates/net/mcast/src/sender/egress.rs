@@ -172,7 +172,9 @@ pub(crate) fn why_unreachable(error: Error, to: SocketAddr, index: Option<Interf
     if !interface.up {
         return error.because(ErrorKind::InterfaceDown);
     }
-    if family == Family::V6 && to.ip().is_multicast() {
+    // An interface without IPv6 has no address either. With one, the routes or the rules for routing are at fault.
+    let has_family = interface.addresses_of(family).next().is_some() && !interface.loopback;
+    if family == Family::V6 && to.ip().is_multicast() && !has_family {
         let (why, remedy) = mcast_sys::why_no_ipv6(interface.loopback);
         let error = error.because(ErrorKind::FamilyUnavailable).detail(why);
         return match remedy {
@@ -181,4 +183,36 @@ pub(crate) fn why_unreachable(error: Error, to: SocketAddr, index: Option<Interf
         };
     }
     error
+}
+
+/// Returns whether an address belongs to this machine, as far as its interfaces can be read.
+pub(crate) fn is_own(address: IpAddr) -> bool {
+    let list = interfaces().unwrap_or_default();
+    list.is_empty()
+        || list.iter().flat_map(|interface| &interface.addresses).any(|own| own.address == address)
+}
+
+/// Adds the address to send from, which does not belong to this machine, and those that do.
+pub(crate) fn not_own(error: Error, source: IpAddr) -> Error {
+    let own = own_addresses(Family::of(source));
+    let error = error.because(ErrorKind::AddressNotAvailable);
+    match own.is_empty() {
+        true => error.detail(format!("{source}")),
+        false => error.detail(format!("{source}; this machine has {own}")),
+    }
+}
+
+/// Returns the addresses of a family that this machine can send from, with their interfaces.
+fn own_addresses(family: Family) -> String {
+    const MAX_LISTED: usize = 8;
+    let list = interfaces().unwrap_or_default();
+    let usable = list.iter().filter(|interface| interface.up);
+    let addresses = usable.flat_map(|interface| {
+        interface.addresses_of(family).map(|address| format!("{address} ({})", interface.name))
+    });
+    let all: Vec<_> = addresses.collect();
+    match all.len().saturating_sub(MAX_LISTED) {
+        0 => all.join(", "),
+        more => format!("{} and {more} more", all[..MAX_LISTED].join(", ")),
+    }
 }

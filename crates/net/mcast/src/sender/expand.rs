@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use mcast_group::{Family, InterfaceIndex};
 use mcast_sys::SendRequest;
 
-use super::egress::{self, Egress};
+use super::egress::{self, Egress, is_own, not_own};
 use super::pace::{is_busy, send_patiently};
 use super::{ONE, Sender, first_error, no_destination};
 use crate::datagram::Outgoing;
@@ -206,14 +206,31 @@ impl Sender {
         interface: Option<InterfaceIndex>,
     ) -> Error {
         let error = Error::os(Operation::Send, error).on_address(to);
+        let answer = error.os_error().map(io::Error::kind);
         let error = match interface {
             Some(index) => error.on_interface(egress::name_of(index)),
             None => error,
         };
+        // Linux has no error of its own for it.
+        let source = outgoing.source.filter(|source| source.is_ipv4() == to.is_ipv4() && !is_own(*source));
+        if let Some(source) =
+            source.filter(|_| matches!(error.kind(), ErrorKind::Other | ErrorKind::NoAddress))
+        {
+            return not_own(error, source);
+        }
         match error.kind() {
             ErrorKind::TooLarge => error.detail(format!("{} bytes", outgoing.payload.len())),
+            // No route is `ENETUNREACH`, and nobody is asked for the hardware address of a group.
+            ErrorKind::NoRoute
+                if to.ip().is_multicast() && answer == Some(io::ErrorKind::HostUnreachable) =>
+            {
+                error.because(ErrorKind::RouteRejects)
+            }
             ErrorKind::NoRoute if interface.is_some() => egress::why_unreachable(error, to, interface),
-            ErrorKind::Permission if to.is_ipv4() && !to.ip().is_multicast() && !self.settings.broadcast => {
+            ErrorKind::Permission | ErrorKind::RouteRejects
+                if to.is_ipv4() && !to.ip().is_multicast() && !self.settings.broadcast =>
+            {
+                let error = error.because(ErrorKind::Permission);
                 error.detail("a broadcast address must be allowed").remedied("allow broadcasts (--broadcast)")
             }
             _ => error,
@@ -232,7 +249,7 @@ pub(super) fn transmit<'a>(
         payload: outgoing.payload,
         to,
         interface,
-        source,
+        source: outgoing.source.filter(|source| source.is_ipv4() == to.is_ipv4()).or(source),
         hop_limit: outgoing.hop_limit,
         traffic_class: outgoing.traffic_class,
         launch: outgoing.launch,

@@ -96,6 +96,24 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
     })
 }
 
+/// Takes a snapshot of what decides by which way this machine sends: interfaces, routes, rules for routing and settings.
+///
+/// # Errors
+/// If one of them cannot be read; nothing is known then.
+pub(crate) fn sending_snapshot() -> Result<Snapshot> {
+    let mut links = links::list()?;
+    links::add_config_services(&mut links);
+    let system = |source| crate::Error::System { what: "the rules for routing".to_owned(), source };
+    Ok(Snapshot {
+        settings: settings(&links),
+        group_routes: super::group_routes(),
+        v6_group_routes: Some(v6_group_routes(&net_table("ipv6_route"))),
+        routing: routing::read().map_err(system)?,
+        links,
+        ..Snapshot::default()
+    })
+}
+
 /// Reads the counters of a snapshot again, which begin with the traffic that is compared with them.
 pub(crate) fn refresh_counters(machine: &mut Snapshot) {
     machine.counters = counters();

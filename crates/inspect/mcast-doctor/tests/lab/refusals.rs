@@ -1,0 +1,94 @@
+//! Why this machine refuses to send: what its routes, rules and interfaces decide.
+
+use mcast::{ErrorKind, Sender};
+use mcast_doctor::{Finding, explain_error};
+
+use crate::net::{Net, has_programs, run};
+
+const GROUP: &str = "239.1.2.3:5000";
+const GROUP_V6: &str = "[ff15::1234%eth0]:5000";
+
+/// Sends a datagram from the sender, and returns the kind of the error with what explains it; `None` if it was sent.
+fn refusal(net: &Net, to: &str) -> Option<(ErrorKind, Option<Finding>)> {
+    let refused = || {
+        let sender = Sender::to(to.parse().unwrap());
+        let error = sender.and_then(|sender| sender.send(b"x")).err()?;
+        Some((error.kind(), explain_error(&error)))
+    };
+    net.sender.run(refused).unwrap()
+}
+
+fn explained(net: &Net, to: &str) -> (ErrorKind, String, String) {
+    let (kind, finding) = refusal(net, to).expect("it was sent");
+    let finding = finding.unwrap_or_else(|| panic!("{to}: {kind} is not explained"));
+    let command = finding.remedies.first().and_then(mcast_doctor::Remedy::command);
+    (kind, finding.cause, command.unwrap_or_default())
+}
+
+#[test]
+fn rule_that_rejects_groups_is_named_and_removed() {
+    if !has_programs() {
+        return;
+    }
+    let cases = [
+        ("ip", "224.0.0.0/4", GROUP, "prohibit", ErrorKind::RouteRejects),
+        ("ip", "224.0.0.0/4", GROUP, "unreachable", ErrorKind::RouteRejects),
+        ("ip", "224.0.0.0/4", GROUP, "blackhole", ErrorKind::Other),
+    ];
+    for (ip, groups, to, kind, error) in cases {
+        let net = Net::new();
+        run(&net.sender, &format!("{ip} route add {groups} dev eth0"));
+        assert_eq!(refusal(&net, to), None, "without the rule");
+        run(&net.sender, &format!("{ip} rule add pref 90 to {groups} lookup 90"));
+        run(&net.sender, &format!("{ip} route add {kind} {groups} table 90"));
+        let (found, cause, command) = explained(&net, to);
+        assert_eq!(found, error, "{kind}");
+        assert!(cause.contains(&format!("90: from all to {groups} lookup 90")), "{cause}");
+        assert!(cause.contains(&format!("{kind} {groups} table 90")), "{cause}");
+        run(&net.sender, &command);
+        assert_eq!(refusal(&net, to), None, "{command} helps");
+    }
+}
+
+#[test]
+fn missing_route_for_ipv6_groups_is_added_again() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    assert_eq!(refusal(&net, GROUP_V6), None, "with the route");
+    run(&net.sender, "ip -6 route del multicast ff00::/8 dev eth0 table local");
+    let (kind, cause, command) = explained(&net, GROUP_V6);
+    assert_eq!(kind, ErrorKind::NoRoute, "{cause}");
+    assert_eq!(command, "ip -6 route add multicast ff00::/8 dev eth0 table local");
+    run(&net.sender, &command);
+    assert_eq!(refusal(&net, GROUP_V6), None, "{command} helps");
+}
+
+#[test]
+fn interface_without_ipv6_is_explained_by_its_setting_or_mtu() {
+    for (path, value, word) in
+        [("net/ipv6/conf/eth0/disable_ipv6", "1", "IPv6 is disabled"), ("", "1200", "IPv6 needs 1280")]
+    {
+        let net = Net::new();
+        match path {
+            "" if !has_programs() => continue,
+            "" => run(&net.sender, &format!("ip link set eth0 mtu {value}")),
+            path => net.sender.sysctl(path, value).unwrap(),
+        }
+        let (_, cause, _) = explained(&net, GROUP_V6);
+        assert!(cause.contains(word), "{cause}");
+    }
+}
+
+#[test]
+fn firewall_is_not_explained_by_routes() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    run(&net.sender, "ip route add 224.0.0.0/4 dev eth0");
+    crate::net::nft(&net.sender, "inet", "hook output", "ip daddr 239.1.2.3 drop");
+    let (kind, finding) = refusal(&net, GROUP).expect("the rule drops it");
+    assert_eq!((kind, finding), (ErrorKind::Permission, None));
+}
