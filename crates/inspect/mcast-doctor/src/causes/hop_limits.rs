@@ -1,9 +1,10 @@
 //! Datagrams that do not get as far as their receivers, because of their TTL or of the scope of their group.
 
-use mcast::group::Scope;
+use mcast::group::{Scope, WellKnown};
 use mcast::{Family, Group};
 use mcast_sys::GroupOptions;
 
+use super::intervals::resting;
 use super::{Cause, Check, unsent};
 use crate::finding::list;
 use crate::netfilter::Hook;
@@ -20,6 +21,7 @@ pub(super) const TTL_TOO_SMALL: Cause =
 
 fn ttl_too_small(observation: &Observation) -> Vec<Finding> {
     let mut findings = zero_hop_limits(observation);
+    findings.extend(other_than_required(observation));
     for flow in observation.wire.flows.iter().filter(|flow| flow.hop_limits.1 <= 1) {
         let is_sent_by_program =
             flow.key.outgoing && observation.program().is_some_and(|program| program.sends(flow));
@@ -33,6 +35,45 @@ fn ttl_too_small(observation: &Observation) -> Vec<Finding> {
         findings.push(finding);
     }
     findings
+}
+
+/// Judges datagrams of protocols that require the greatest hop limit: receivers drop others, which may come from another network
+/// (RFC 5082 section 3).
+fn other_than_required(observation: &Observation) -> Vec<Finding> {
+    const GREATEST: u8 = 255;
+    let interests = observation.interests();
+    let is_examined = |flow: &Flow| match flow.key.outgoing {
+        true => observation.program().is_some_and(|program| program.sends(flow)),
+        false => interests.iter().any(|interest| {
+            (interest.group.addr(), interest.port, interest.interface)
+                == (flow.key.group, flow.key.port, flow.key.interface)
+        }),
+    };
+    let other = |flow: &Flow| -> Option<&'static WellKnown> {
+        // Behind a router, a hop limit of less is what is to be expected.
+        let group = Group::new(flow.key.group).ok().filter(|group| group.scope() == Scope::LinkLocal)?;
+        let known = group.well_known().find(|known| known.ports.contains(&flow.key.port))?;
+        (known.hop_limit == Some(GREATEST) && flow.hop_limits.0 != GREATEST).then_some(known)
+    };
+    let examined = observation.wire.flows.iter().filter(|flow| is_examined(flow));
+    let findings = examined.filter_map(|flow| {
+        let known = other(flow)?;
+        let interface = observation.link_name(flow.key.interface);
+        let (destination, source, observed, name) =
+            (flow.destination(), flow.key.source, flow.hop_limits.0, known.name);
+        let verb = if flow.key.outgoing { "is sent" } else { "arrives" };
+        let cause = format!(
+            "{destination} from {source} {verb} with hop limit {observed}, and {name} is sent with {GREATEST} ({}): receivers that check it drop these datagrams.",
+            known.reference
+        );
+        let option = hop_limit_option(Family::of(flow.key.group));
+        let finding = Finding::new(Id::TtlTooSmall, Severity::Warning, cause)
+            .about_flow(&interface, flow)
+            .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams, hop limit {observed}", flow.datagrams))
+            .advise(Tool::Program, format!("In the sender, set {option} to {GREATEST}."));
+        Some(finding)
+    });
+    findings.collect()
 }
 
 /// Judges senders on this machine with a hop limit of 0: the sockets of the examined program, or those whose datagrams do not
@@ -330,8 +371,11 @@ fn silent_link_local_group(observation: &Observation) -> Option<Finding> {
         .filter(|_| interests.iter().all(|interest| observation.arrivals(interest).is_empty()))?;
     let is_captured =
         link_local_interests.iter().all(|interest| observation.wire.is_complete(interest.interface));
-    // Without a complete capture there may be other reasons.
-    let severity = if is_captured { Severity::Fault } else { Severity::Note };
+    let may_rest = link_local_interests
+        .iter()
+        .any(|interest| resting(interest.group, interest.port, observation.listened()).is_some());
+    // Without a complete capture there may be other reasons, and a protocol that sends rarely may have nothing to send.
+    let severity = if is_captured && !may_rest { Severity::Fault } else { Severity::Note };
     let names = list(link_local_interests.iter().map(|interest| observation.link_name(interest.interface)));
     let finding = Finding::new(
         Id::ScopeNeverLeaves,
@@ -369,7 +413,12 @@ mod tests {
 
     #[test]
     fn silent_link_local_group_needs_a_reflector_and_neither_hops_nor_routers() {
-        for to in ["224.0.0.251:5353", "[ff02::fb]:5353"] {
+        for (to, severity) in [
+            ("224.0.0.251:5353", Severity::Note),
+            ("[ff02::fb]:5353", Severity::Note),
+            ("224.0.0.251:5000", Severity::Fault),
+            ("[ff02::fb]:5000", Severity::Fault),
+        ] {
             let mut observation = membership(to, Vec::new(), 0);
             observation.after.links[1]
                 .interface
@@ -377,7 +426,7 @@ mod tests {
                 .push(InterfaceAddress::new("fe80::2".parse().unwrap(), 64));
             let findings = super::super::judge(&observation);
             let causes: Vec<_> = findings.iter().map(|finding| (finding.id, finding.severity)).collect();
-            assert_eq!(causes, [(Id::ScopeNeverLeaves, Severity::Fault)], "{to}");
+            assert_eq!(causes, [(Id::ScopeNeverLeaves, severity)], "{to}");
             let text = format!("{findings:?}");
             assert!(text.contains("avahi reflector") && text.contains("mdns-repeater"), "{text}");
             assert!(!text.contains("hop limit") && !text.contains("must route"), "{text}");
@@ -411,8 +460,26 @@ mod tests {
     }
 
     #[test]
+    fn hop_limit_of_the_protocol_is_beside_the_observed_one() {
+        let causes = |to: &str, source: &str, hops: u8| {
+            let mut flow = flow(ETH0, source, to);
+            flow.hop_limits = (hops, hops);
+            let findings = ttl_too_small(&membership(to, vec![flow], 10));
+            findings.into_iter().map(|finding| (finding.severity, finding.cause)).collect::<Vec<_>>()
+        };
+        for (to, source) in [("224.0.0.251:5353", "10.9.0.1:5353"), ("[ff02::fb]:5353", "[fd09::1]:5353")] {
+            let found = causes(to, source, 1);
+            let [(Severity::Warning, cause)] = &found[..] else { panic!("{found:?}") };
+            assert!(cause.contains("hop limit 1, and mdns is sent with 255 (RFC 6762"), "{cause}");
+            assert_eq!(causes(to, source, 255), []);
+        }
+        assert_eq!(causes("224.0.0.251:5000", "10.9.0.1:6000", 1), [], "another port is another protocol");
+        assert_eq!(causes("224.2.127.254:9875", "10.9.0.1:6000", 15), [], "it may come from another network");
+    }
+
+    #[test]
     fn it_is_a_note_without_a_capture() {
-        let mut observation = membership("224.0.0.251:5353", Vec::new(), 0);
+        let mut observation = membership("224.0.0.251:5000", Vec::new(), 0);
         observation.wire.taps[0].refused = Some("no right".into());
         assert_eq!(scope_never_leaves(&observation)[0].severity, Severity::Note);
     }

@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use mcast::{Group, InterfaceIndex};
 
-use super::{Cause, Check, between, carriers, sent_to_another_group};
+use super::{Cause, Check, between, carriers, intervals, sent_to_another_group};
 use crate::depth::{Depth, ExpectedFlow};
 use crate::finding::list;
 use crate::observation::{ExaminationTarget, Observation};
 use crate::wire::{ControlMessage, Tagging};
-use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, OpenQuestion, Severity, Tool, remedies};
 
 /// Nothing for a group reached this machine, and no other finding explains it.
 pub(super) const NOTHING_ARRIVES: Cause = Cause::new(Check::Unexplained(nothing_arrives), &[]);
@@ -24,7 +24,9 @@ const MIN_PACKETS: u64 = 3;
 fn nothing_arrives(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) -> Vec<Finding> {
     // What was seen below the interface is lost in this machine.
     let is_silent = |flow: &&ExpectedFlow<'_>| {
-        flow.status.depth.is_silent() && !between::is_seen_below(observation, &flow.interest)
+        flow.status.depth.is_silent()
+            && !between::is_seen_below(observation, &flow.interest)
+            && resting_question(observation, flow).is_none()
     };
     let silent: Vec<_> = unexplained.iter().filter(is_silent).collect();
     let Some(one) = silent.first() else { return Vec::new() };
@@ -59,6 +61,25 @@ fn nothing_arrives(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) 
         Some(program) => finding.in_program(&program.name),
         None => finding,
     }]
+}
+
+/// Returns the open question about a silent flow of a protocol that sends rarely; `None` if it should have sent, or if something that
+/// was observed explains the silence.
+fn resting_question(observation: &Observation, flow: &ExpectedFlow<'_>) -> Option<OpenQuestion> {
+    let question = intervals::question(observation, flow).filter(|_| flow.status.depth.is_silent())?;
+    hints(observation, flow).is_empty().then_some(question)
+}
+
+/// Returns the open questions whether groups arrive whose protocols send rarely.
+pub(crate) fn unheard(observation: &Observation) -> Vec<OpenQuestion> {
+    let flows = observation.expected_flows();
+    let mut questions: Vec<OpenQuestion> = Vec::new();
+    for question in flows.iter().filter_map(|flow| resting_question(observation, flow)) {
+        if !questions.contains(&question) {
+            questions.push(question);
+        }
+    }
+    questions
 }
 
 /// Returns sentences on what may explain the silence.
@@ -211,6 +232,7 @@ mod tests {
     use mcast::interface::InterfaceAddress;
 
     use super::*;
+    use crate::Effect;
     use crate::causes::fixtures::{
         self, ETH0, ETH1, control, flow, joined_socket, kernel_drop, membership, program,
     };
@@ -318,5 +340,59 @@ mod tests {
             observation.wire.flows = vec![flow];
         };
         assert_eq!(severities("239.61.7.7", tagged), [Severity::Fault]);
+    }
+
+    const SAP: &str = "224.2.127.254:9875";
+    const MDNS: &str = "224.0.0.251:5353";
+
+    /// Returns the ids of the faults, and the open questions.
+    fn outcome(observation: &Observation) -> (Vec<Id>, Vec<OpenQuestion>) {
+        let findings = judge(observation).into_iter();
+        let faults = findings.filter(|finding| finding.severity == Severity::Fault).map(|finding| finding.id);
+        (faults.collect(), unheard(observation))
+    }
+
+    fn listened(to: &str, seconds: u64) -> Observation {
+        let mut observation = membership(to, Vec::new(), 0);
+        let (start, _) = observation.wire.span.unwrap();
+        observation.wire.span = Some((start, start + Duration::from_secs(seconds)));
+        observation
+    }
+
+    #[test]
+    fn silence_before_the_interval_is_over_is_no_fault() {
+        for (to, known_after) in [(SAP, Some(Duration::from_secs(300))), (MDNS, None)] {
+            let (faults, questions) = outcome(&listened(to, 5));
+            assert_eq!(faults, [], "{to}");
+            let [question] = &questions[..] else { panic!("{questions:?}") };
+            assert_eq!((question.effect, question.known_after), (Effect::NoAnswer, known_after), "{to}");
+            assert!(question.reason.contains("5.0 s"), "{question}");
+        }
+    }
+
+    #[test]
+    fn silence_for_longer_than_the_interval_is_a_fault() {
+        assert_eq!(outcome(&listened(SAP, 301)), (vec![Id::NothingArrives], Vec::new()));
+    }
+
+    #[test]
+    fn another_port_and_another_group_have_no_interval() {
+        for to in ["224.2.127.254:5000", "239.1.2.3:9875"] {
+            assert_eq!(outcome(&listened(to, 5)), (vec![Id::NothingArrives], Vec::new()), "{to}");
+        }
+    }
+
+    #[test]
+    fn what_arrives_is_no_question() {
+        assert_eq!(unheard(&membership(SAP, vec![flow(ETH0, "10.9.0.1:6000", SAP)], 10)), []);
+    }
+
+    #[test]
+    fn observed_reason_is_still_a_fault() {
+        let mut own = flow(ETH1, "10.8.0.2:6000", SAP);
+        own.key.outgoing = true;
+        let mut observation = listened(SAP, 5);
+        observation.wire.flows.push(own);
+        assert_eq!(outcome(&observation), (vec![Id::SentByOtherInterface], Vec::new()));
     }
 }

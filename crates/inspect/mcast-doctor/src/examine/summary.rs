@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use mcast::{Family, InterfaceIndex};
 
 use crate::causes::answers::unknown_answers;
-use crate::causes::carriers;
 use crate::causes::no_multicast_route::unseen_members;
+use crate::causes::{carriers, silence};
 use crate::depth::{Depth, FlowStatus};
 use crate::kernel_drops::{DropDirection, KernelDrop};
 use crate::observation::{ExaminationTarget, Interest, Observation, RejoinOutcome};
@@ -34,6 +34,10 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     report.open_questions.extend(unseen_members(observation));
     report.open_questions.extend(carriers::port_of_kernel(observation));
     report.open_questions.extend(unknown_answers(observation));
+    // What a fault explains is not open.
+    if report.findings.iter().all(|finding| finding.severity != Severity::Fault) {
+        report.open_questions.extend(silence::unheard(observation));
+    }
 }
 
 fn report_wire(observation: &Observation, report: &mut Report) {
