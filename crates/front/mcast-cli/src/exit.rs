@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use clap::error::{ContextKind, ContextValue};
 use mcast::ErrorKind;
 use mcast::group::WellKnown;
+use mcast_doctor::{Instructions, Persistence};
 use mcast_stream::publisher::{ConfigError, Refusal};
 use mcast_stream::{KeyFileAccessError, StreamError, UnusedSetting};
 use mcast_sys::{ClassifiedError, FailureClass};
@@ -311,6 +312,12 @@ fn suggested_name(error: &mcast::ParseError) -> Option<String> {
     if text.contains(':') || !text.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
         return None;
     }
+    if let Some(known) = WellKnown::named(text).first() {
+        let name = known.name;
+        return known.protocol.map(|protocol| {
+            format!("`mcast sniff {name}` shows its packets (IP protocol {protocol}); sockets without root receive UDP only")
+        });
+    }
     let name = closest(text, WellKnown::all().iter().map(|known| known.name))?;
     Some(format!("did you mean `{name}`? `mcast explain --names` lists all names"))
 }
@@ -331,10 +338,27 @@ pub(crate) fn print_failure(error: &anyhow::Error, console: &Console) -> u8 {
         return SUCCESS;
     };
     console.error(describe(error));
-    if let Some(remedy) = remedy {
-        console.help(remedy);
+    let refusal = error.chain().find_map(|cause| cause.downcast_ref::<mcast::Error>());
+    match refusal.and_then(explained) {
+        Some((cause, remedies)) => {
+            console.note(cause);
+            remedies.into_iter().for_each(|remedy| console.help(remedy));
+        }
+        None => remedy.into_iter().for_each(|remedy| console.help(remedy)),
     }
     status
+}
+
+/// Returns why this machine refuses to send to a group or to join it, and what to do about it, if its routes and rules explain it.
+pub(crate) fn explained(error: &mcast::Error) -> Option<(String, Vec<String>)> {
+    let finding = mcast_doctor::explain_error(error)?;
+    let remedies = finding.remedies.iter().filter_map(|remedy| match &remedy.instructions {
+        // What lasts is in `mcast doctor`, with what it changes.
+        Instructions::Actions { .. } if remedy.persistence == Persistence::Permanent => None,
+        Instructions::Actions { .. } => Some(format!("`{}`", remedy.command()?)),
+        Instructions::Advice(advice) => Some(advice.clone()),
+    });
+    Some((finding.cause, remedies.collect()))
 }
 
 /// Prints a usage error; help and version, which arrive the same way, are data.
@@ -433,6 +457,17 @@ mod tests {
         assert_eq!(closest("SDSP"), Some("ssdp"));
         assert_eq!(closest("no-queirer"), Some("no-querier"));
         assert_eq!(closest("weather"), None);
+    }
+
+    #[test]
+    fn name_of_a_protocol_without_ports_leads_to_its_packets() {
+        for name in ["vrrp", "ospf", "pim", "igmp", "mld", "eigrp"] {
+            let error = mcast::group::Expand::default().destinations(name).unwrap_err();
+            let (status, remedy) = judged(error);
+            assert_eq!(status, USAGE);
+            assert!(remedy.unwrap().starts_with(&format!("`mcast sniff {name}`")));
+        }
+        assert_eq!(judged(mcast::group::Expand::default().destinations("all-hosts").unwrap_err()).1, None);
     }
 
     #[test]

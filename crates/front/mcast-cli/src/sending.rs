@@ -9,6 +9,8 @@ use mcast::{Error, Family, Group, Interface, InterfaceSelector, Outgoing, Sender
 use mcast_terminal::Console;
 use mcast_traffic::vanished_interface;
 
+use crate::exit::explained;
+
 pub(crate) use mcast_traffic::{
     DispatchCounts as Count, MessagePacer, Pace, SendTarget as Target, resolve_targets as resolve,
     resolve_targets_with_hosts as resolve_all,
@@ -57,8 +59,12 @@ pub(crate) fn warn_of_refusal(error: &Error, vanished: Option<&str>, console: &C
         Some(name) => console.warn(format_args!("{name} is gone: {error}")),
         None => console.warn(error),
     }
-    if let Some(remedy) = error.remedy() {
-        console.advise(remedy);
+    match explained(error) {
+        Some((cause, remedies)) => {
+            console.note(cause);
+            remedies.into_iter().for_each(|remedy| console.advise(remedy));
+        }
+        None => error.remedy().into_iter().for_each(|remedy| console.advise(remedy)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! When the next datagrams are due, where each goes, and passing it to the system, which accepts or refuses it.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -87,9 +87,17 @@ impl<'a> Dispatch<'a> {
 pub struct SendTarget {
     address: SocketAddr,
     by: Option<(InterfaceIndex, String)>,
+    /// The address by which the interface is named.
+    source: Option<IpAddr>,
 }
 
 impl SendTarget {
+    /// Sends from this address instead of the one that names the interface.
+    #[must_use]
+    pub fn with_source(self, source: IpAddr) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
     /// Returns the group or host, and the port.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
@@ -124,6 +132,7 @@ impl SendTarget {
     #[must_use]
     pub fn outgoing<'a>(&self, payload: &'a [u8]) -> Outgoing<'a> {
         let outgoing = Outgoing::new(payload).to_address(self.address);
+        let outgoing = self.source.into_iter().fold(outgoing, Outgoing::from_address);
         match self.by {
             Some((index, _)) => outgoing.by(index),
             None => outgoing,
@@ -144,7 +153,8 @@ pub fn vanished_interface<'a>(
 }
 
 /// Returns a target for each destination and each of its interfaces, without duplicates. A destination without an
-/// interface of its own is sent on `interfaces`; without those, the route decides.
+/// interface of its own is sent on `interfaces`; without those, the route decides. An interface that is named by one of its addresses
+/// sends from that address.
 ///
 /// # Errors
 /// [`TrafficError::Target`] if there is no such interface, [`TrafficError::NoInterface`] if `all` are selected and none
@@ -175,14 +185,14 @@ pub fn resolve_targets_with_hosts(
         let own = interface.as_slice();
         let chosen = if own.is_empty() { interfaces } else { own };
         if chosen.is_empty() {
-            targets.push(SendTarget { address, by: None });
+            targets.push(SendTarget { address, by: None, source: None });
         }
         for selector in chosen {
             targets.extend(targets_by(address, selector)?);
         }
     }
     let mut known = HashSet::new();
-    targets.retain(|target| known.insert((target.address, target.interface())));
+    targets.retain(|target| known.insert((target.address, target.interface(), target.source)));
     Ok(targets)
 }
 
@@ -191,13 +201,19 @@ fn targets_by(address: SocketAddr, selector: &InterfaceSelector) -> Result<Vec<S
     let by = |interface: &Interface| SendTarget {
         address,
         by: Some((interface.index_for(family), interface.name.clone())),
+        source: None,
     };
     Ok(match selector {
-        InterfaceSelector::Default => vec![SendTarget { address, by: None }],
+        InterfaceSelector::Default => vec![SendTarget { address, by: None, source: None }],
         InterfaceSelector::All => all_for(family)?.iter().map(by).collect(),
         named => {
             let found = mcast::find(named);
-            vec![by(&found.map_err(|source| TrafficError::Target { to: address, source })?)]
+            let target = by(&found.map_err(|source| TrafficError::Target { to: address, source })?);
+            let source = match named {
+                InterfaceSelector::Address(own) if Family::of(*own) == family => Some(*own),
+                _ => None,
+            };
+            vec![SendTarget { source, ..target }]
         }
     })
 }

@@ -4,6 +4,7 @@ mod payloads;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,10 @@ pub(crate) struct Arguments {
     /// Do not deliver to receivers on this host
     #[arg(long)]
     no_loopback: bool,
+
+    /// Send from this address of this machine [default: one of the outgoing interface]
+    #[arg(short, long, value_name = "ADDRESS")]
+    source: Option<IpAddr>,
 
     /// Send from this port
     #[arg(long, value_name = "PORT", default_value = "0", hide_default_value = true)]
@@ -180,8 +185,22 @@ fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<
         .broadcast(broadcast.broadcast)
         .loopback(!arguments.no_loopback)
         .source_port(arguments.source_port);
+    let builder = arguments.source.into_iter().fold(builder, SenderBuilder::source_address);
+    let targets = sending::resolve_all(&chosen.items, &hosts, &egress.interfaces)?;
+    if let Some(source) = arguments.source
+        && let Some(other) = targets.iter().find(|target| target.family() != Family::of(source))
+    {
+        let message = format!(
+            "cannot send to {} from {source}: the addresses are not of the same family",
+            other.address()
+        );
+        return Err(Failure::usage(message).into());
+    }
     Ok(Plan {
-        targets: sending::resolve_all(&chosen.items, &hosts, &egress.interfaces)?,
+        targets: match arguments.source {
+            Some(source) => targets.into_iter().map(|target| target.with_source(source)).collect(),
+            None => targets,
+        },
         hop_limit,
         is_default_reach: egress.ttl.is_none(),
         builder: with_dscp(builder, arguments.dscp),
