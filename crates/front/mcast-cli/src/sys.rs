@@ -10,13 +10,14 @@
 //! - `open_inherited(descriptor)`: what this process was started with as this descriptor, for reading.
 //! - `keep_capabilities(kept)`: drops all capabilities except these for the calling thread and the threads that it
 //!   starts later, on systems with capabilities.
+//! - `holds_capability(capability)`: whether the calling thread has a capability, on systems with capabilities.
 //! - `limit_threads()`: drops all capabilities that the calling thread does not have in the other threads, too.
 //! - `shell(text)`: a process that runs the text in the system's shell.
 //!
 //! Process groups are those of `mcast-sys`.
 
 #[cfg(target_os = "linux")]
-pub(crate) use capabilities::{keep_capabilities, limit_threads};
+pub(crate) use capabilities::{holds_capability, keep_capabilities, limit_threads};
 pub(crate) use mcast_sys::process::{end_group, lead_group};
 pub(crate) use platform::{
     catch_hangups, catch_interrupts, open_inherited, output_kind, shell, standard_output,
@@ -64,6 +65,12 @@ pub(crate) enum Capability {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn keep_capabilities(_kept: &[Capability]) -> std::io::Result<()> {
     Ok(())
+}
+
+/// Returns `false`: this system has no capabilities.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn holds_capability(_capability: Capability) -> bool {
+    false
 }
 
 /// Does nothing, as above.
@@ -256,6 +263,11 @@ mod capabilities {
                 Self::SysLog => CapabilitySet::SYSLOG,
             }
         }
+    }
+
+    /// Returns whether the calling thread has a capability.
+    pub(crate) fn holds_capability(capability: Capability) -> bool {
+        capabilities(None).is_ok_and(|sets| sets.effective.contains(capability.set()))
     }
 
     /// Drops all capabilities except these.

@@ -23,7 +23,7 @@ use crate::arguments::Pattern;
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{Palette, clock_time, count_of, write_json, write_record};
-use crate::sys;
+use crate::sys::{self, Capability};
 
 /// Show which processes on this machine have joined which groups
 #[derive(Debug, clap::Args)]
@@ -172,10 +172,17 @@ fn note_unseen(shown: &[&Holding], visibility: &Visibility, console: &Console) {
                 1 => "1 process".to_owned(),
                 number => format!("{number} processes"),
             };
-            console.warn(format_args!(
-                "cannot determine the process of {unseen}: this user may not examine {processes}"
-            ));
-            console.help("run as root, or with the capability CAP_SYS_PTRACE");
+            if sys::holds_capability(Capability::SysPtrace) {
+                console.note(format_args!(
+                    "{unseen} without a process listed here: held by the kernel (for a tunnel, for example), by a process in \
+                     another container, or by one that not even this user may examine ({processes})"
+                ));
+            } else {
+                console.warn(format_args!(
+                    "cannot determine the process of {unseen}: this user may not examine {processes}"
+                ));
+                console.help("run as root, or with the capability CAP_SYS_PTRACE");
+            }
             let ids: Vec<_> = closed.iter().map(ToString::to_string).collect();
             console.detail(format_args!("not examined: {}", ids.join(" ")));
         }
