@@ -85,7 +85,7 @@ fn written_rows_are_read_back_unchanged() {
 #[test]
 fn errors_name_the_reason() {
     for (name, text, reason) in [
-        ("columns", "Protocol,Keyword\n2,IGMP\n", "unknown column \"Protocol\""),
+        ("columns", "Number,Keyword\n2,IGMP\n", "unknown column \"Number\""),
         ("no-references", "addresses,description\n224.0.0.1,All\n", "no column for References"),
         ("short", "addresses,description,references\n224.0.0.1,All\n", "has 2 fields where the header has 3"),
         ("address", "addresses,description,references\nhello,All,\n", "\"hello\" is not an address"),

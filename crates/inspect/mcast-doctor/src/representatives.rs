@@ -96,13 +96,16 @@ impl Share {
     }
 }
 
+/// An interface, the source and the destination.
+type FlowEnds = (InterfaceIndex, SocketAddr, SocketAddr);
+
 /// What happened to the datagrams of each source, indexed once.
 #[derive(Default)]
 struct Fates<'a> {
     received_on: BTreeMap<(InterfaceIndex, SocketAddr), u64>,
     received: BTreeMap<SocketAddr, u64>,
     reasons: BTreeMap<(InterfaceIndex, IpAddr), Vec<(SocketAddr, &'a str)>>,
-    hooks: BTreeMap<(InterfaceIndex, SocketAddr, SocketAddr), Vec<(Layer, Hook, Share)>>,
+    hooks: BTreeMap<FlowEnds, Vec<(Layer, Hook, Share)>>,
 }
 
 impl<'a> Fates<'a> {

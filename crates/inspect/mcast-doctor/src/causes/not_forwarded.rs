@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mcast::Family;
 
 use super::filter_rules::{Suspects, arriving, certain_drop, met_by, responsible};
-use super::{Cause, Check, policy_rules, routes, sizes, snooping};
+use super::{Cause, Check, policy_rules, routes, snooping};
 use crate::change::{Attribute, Change};
 use crate::finding::Subject;
 use crate::forwarding::{BlockedFlow, Obstacle, Sight};
@@ -46,7 +46,7 @@ fn too_large_packets(blocked: &BlockedFlow<'_>) -> Finding {
         .about_flow(&names, first.flow)
         .with_all_evidence(blocked.evidence())
         .evidence(EvidenceKind::Setting, format!("{of} mtu"), mtu)
-        .with_remedies([sizes::set_mtu(first.to, first.from.interface.mtu)]).advise(Tool::Network, format!("The link behind {of} and the hosts there must accept packets of this size. Otherwise, have the sender send at most {} bytes per datagram.", mtu.saturating_sub(28)))
+        .with_remedies([remedies::linux::set_mtu(first.to, first.from.interface.mtu)]).advise(Tool::Network, format!("The link behind {of} and the hosts there must accept packets of this size. Otherwise, have the sender send at most {} bytes per datagram.", mtu.saturating_sub(28)))
 }
 
 fn interface_down(blocked: &BlockedFlow<'_>) -> Finding {

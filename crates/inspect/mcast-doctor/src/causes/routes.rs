@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use mcast::interface::AddressState;
 use mcast::{ErrorKind, Family, InterfaceSelector};
 
-use super::{Cause, Check, sending_sockets, sizes};
+use super::{Cause, Check, sending_sockets};
 use crate::change::{Change, Route};
 use crate::depth::{KernelVerdict, LostFlow};
 use crate::finding::list;
@@ -233,8 +233,9 @@ fn add_route(link: &Link) -> Vec<Remedy> {
 /// IPv6 is disabled on the interface, or has no usable address, so groups cannot be joined or sent to. A new
 /// address is usable only after duplicate address detection.
 pub(super) const IPV6_NOT_READY: Cause =
-    Cause::new(Check::Observation(ipv6_not_ready), &["RFC 4862 section 5.4"])
-        .offering(|on| enable(&on.link).into_iter().chain([sizes::set_mtu(&on.link, 1280)]).collect());
+    Cause::new(Check::Observation(ipv6_not_ready), &["RFC 4862 section 5.4"]).offering(|on| {
+        enable(&on.link).into_iter().chain([remedies::linux::set_mtu(&on.link, 1280)]).collect()
+    });
 
 fn ipv6_not_ready(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -355,7 +356,7 @@ pub(super) fn judge_ipv6_not_ready(observation: &Observation, link: &Link) -> Op
         return Some(
             finding(format!("The MTU of {name} is {mtu} bytes, and IPv6 needs 1280, so {name} has no IPv6."))
                 .evidence(EvidenceKind::Setting, format!("{name} mtu"), mtu)
-                .with_remedies([sizes::set_mtu(link, 1280)]),
+                .with_remedies([remedies::linux::set_mtu(link, 1280)]),
         );
     }
     if observation.after.number(&own) == Some(1) {

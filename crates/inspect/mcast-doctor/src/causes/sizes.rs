@@ -6,19 +6,18 @@ use std::time::Duration;
 use mcast::{Family, Group, InterfaceIndex, SourceFilter};
 
 use super::{Cause, Check, routes};
-use crate::change::{Attribute, Change};
 use crate::kernel_drops::KernelDrop;
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::outcome::PrintedErrorKind;
-use crate::snapshot::{Counter, Link};
+use crate::snapshot::Counter;
 use crate::wire::{Flow, FragmentedDatagram};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
+use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 /// The MTU of the interface is smaller than the packets that are sent: the device drops them before the IP
 /// layer.
 pub(super) const MTU_TOO_SMALL: Cause =
     Cause::new(Check::Observation(mtu_too_small), &["RFC 8085 section 3.2"])
-        .offering(|on| vec![set_mtu(&on.link, ETHERNET)]);
+        .offering(|on| vec![remedies::linux::set_mtu(&on.link, ETHERNET)]);
 
 /// The MTU of Ethernet, which senders usually assume.
 const ETHERNET: u32 = 1500;
@@ -99,7 +98,7 @@ fn judge_mtu_too_small(observation: &Observation, interest: &Interest<'_>) -> Op
     .evidence(EvidenceKind::Setting, format!("{name} mtu"), mtu)
     .change(EvidenceKind::Counter, format!("{name} rx_dropped + rx_length_errors"), old, new)
     .with_remedies(remedies::with_networkd(
-        set_mtu(after, wanted),
+        remedies::linux::set_mtu(after, wanted),
         after,
         "mtu",
         &format!("[Link]\nMTUBytes={wanted}\n"),
@@ -123,15 +122,6 @@ fn tagged_frames(observation: &Observation, interface: mcast::InterfaceIndex) ->
         .iter()
         .filter(|packet| packet.interface == interface && !packet.outgoing && packet.vlan.is_some());
     datagrams + control.count() as u64
-}
-
-/// Returns the remedy that sets the MTU of an interface.
-pub(super) fn set_mtu(link: &Link, mtu: u32) -> Remedy {
-    let remedy = Remedy::now_changing(Tool::Ip, Change::interface(link.name(), Attribute::Mtu, mtu));
-    remedy.with_scope(RemedyScope::new(format!("all traffic of {}", link.name())).warning(format!(
-        "larger packets also leave by {}, which every device behind it must accept; some devices lose their link for a moment, and with it a remote session",
-        link.name()
-    )))
 }
 
 /// Datagrams arrive in fragments, and fragments are lost: in the network, or before the IP layer.

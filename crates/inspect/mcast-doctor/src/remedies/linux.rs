@@ -77,6 +77,15 @@ pub(crate) fn bring_up(link: &Link) -> Vec<Remedy> {
     remedies
 }
 
+/// Returns the remedy that sets the MTU of an interface.
+pub(crate) fn set_mtu(link: &Link, mtu: u32) -> Remedy {
+    let remedy = Remedy::now_changing(Tool::Ip, Change::interface(link.name(), Attribute::Mtu, mtu));
+    remedy.with_scope(RemedyScope::new(format!("all traffic of {}", link.name())).warning(format!(
+        "larger packets also leave by {}, which every device behind it must accept; some devices lose their link for a moment, and with it a remote session",
+        link.name()
+    )))
+}
+
 /// Removes a group from the addresses of an interface. Linux takes one of IPv6 back only with `autojoin`.
 pub(crate) fn remove_group_address(group: IpAddr, prefix: u8, interface: &str, joins: bool) -> Remedy {
     let address = format!("{group}/{prefix}");

@@ -115,7 +115,7 @@ fn rule_that_drops_reports_at_a_router_is_a_fault_for_those_whom_it_harms_only()
         let _stream = Stream::with(&net.sender, "239.1.2.3:5000", hop_limit(4));
         let join = || {
             if member {
-                join_for_good(&net.receiver)
+                join_for_good(&net.receiver);
             }
         };
         severities(&examine_while(&net.router, "239.1.2.3%r0:5000", &briefly(), join))
