@@ -1,5 +1,7 @@
 //! Datagrams that do not get as far as their receivers, because of their TTL or of the scope of their group.
 
+use std::collections::BTreeMap;
+
 use mcast::group::{Scope, WellKnown};
 use mcast::{Family, Group};
 use mcast_sys::GroupOptions;
@@ -37,10 +39,15 @@ fn ttl_too_small(observation: &Observation) -> Vec<Finding> {
     findings
 }
 
+/// The sources that a finding names; the others are counted.
+const MAX_NAMED: usize = 5;
+
 /// Judges datagrams of protocols that require the greatest hop limit: receivers drop others, which may come from another network
 /// (RFC 5082 section 3).
 fn other_than_required(observation: &Observation) -> Vec<Finding> {
     const GREATEST: u8 = 255;
+    // RFC 4795 section 2.5 recommends it, and not everybody follows.
+    const RECOMMENDED: &str = "llmnr";
     let interests = observation.interests();
     let is_examined = |flow: &Flow| match flow.key.outgoing {
         true => observation.program().is_some_and(|program| program.sends(flow)),
@@ -53,25 +60,44 @@ fn other_than_required(observation: &Observation) -> Vec<Finding> {
         // Behind a router, a hop limit of less is what is to be expected.
         let group = Group::new(flow.key.group).ok().filter(|group| group.scope() == Scope::LinkLocal)?;
         let known = group.well_known().find(|known| known.ports.contains(&flow.key.port))?;
-        (known.hop_limit == Some(GREATEST) && flow.hop_limits.0 != GREATEST).then_some(known)
+        let is_required = known.hop_limit == Some(GREATEST) && known.name != RECOMMENDED;
+        (is_required && flow.hop_limits.0 != GREATEST).then_some(known)
     };
-    let examined = observation.wire.flows.iter().filter(|flow| is_examined(flow));
-    let findings = examined.filter_map(|flow| {
-        let known = other(flow)?;
-        let interface = observation.link_name(flow.key.interface);
-        let (destination, source, observed, name) =
-            (flow.destination(), flow.key.source, flow.hop_limits.0, known.name);
-        let verb = if flow.key.outgoing { "is sent" } else { "arrives" };
+    // In a network with many devices, many senders may be alike.
+    let mut alike: BTreeMap<_, (&WellKnown, Vec<&Flow>)> = BTreeMap::new();
+    for flow in observation.wire.flows.iter().filter(|flow| is_examined(flow)) {
+        if let Some(known) = other(flow) {
+            let key =
+                (flow.key.interface, flow.destination(), flow.key.outgoing, flow.hop_limits.0, known.name);
+            alike.entry(key).or_insert_with(|| (known, Vec::new())).1.push(flow);
+        }
+    }
+    let findings = alike.into_iter().map(|((interface, to, is_sent, observed, name), (known, flows))| {
+        let interface = observation.link_name(interface);
+        let mut sources = list(flows.iter().take(MAX_NAMED).map(|flow| flow.key.source));
+        if flows.len() > MAX_NAMED {
+            sources += &format!(" and {} more", flows.len() - MAX_NAMED);
+        }
+        let verb = if is_sent { "is sent" } else { "arrives" };
         let cause = format!(
-            "{destination} from {source} {verb} with hop limit {observed}, and {name} is sent with {GREATEST} ({}): receivers that check it drop these datagrams.",
+            "{to} from {sources} {verb} with hop limit {observed}, and {name} is sent with {GREATEST} ({}): receivers that check it drop these datagrams.",
             known.reference
         );
-        let option = hop_limit_option(Family::of(flow.key.group));
-        let finding = Finding::new(Id::TtlTooSmall, Severity::Warning, cause)
-            .about_flow(&interface, flow)
-            .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams, hop limit {observed}", flow.datagrams))
-            .advise(Tool::Program, format!("In the sender, set {option} to {GREATEST}."));
-        Some(finding)
+        let datagrams: u64 = flows.iter().map(|flow| flow.datagrams).sum();
+        // Most receivers do not check it, so that it is the sender's business.
+        let severity = if is_sent { Severity::Warning } else { Severity::Note };
+        let finding = Finding::new(Id::TtlTooSmall, severity, cause)
+            .on_interface(&interface)
+            .for_group(to)
+            .evidence(EvidenceKind::Packet, &interface, format!("{datagrams} datagrams, hop limit {observed}"))
+            .advise(
+                Tool::Program,
+                format!("In the sender, set {} to {GREATEST}.", hop_limit_option(Family::of(to.ip()))),
+            );
+        match flows.as_slice() {
+            [flow] => finding.from_source(flow.key.source),
+            _ => finding,
+        }
     });
     findings.collect()
 }
@@ -469,12 +495,25 @@ mod tests {
         };
         for (to, source) in [("224.0.0.251:5353", "10.9.0.1:5353"), ("[ff02::fb]:5353", "[fd09::1]:5353")] {
             let found = causes(to, source, 1);
-            let [(Severity::Warning, cause)] = &found[..] else { panic!("{found:?}") };
+            let [(Severity::Note, cause)] = &found[..] else { panic!("{found:?}") };
             assert!(cause.contains("hop limit 1, and mdns is sent with 255 (RFC 6762"), "{cause}");
             assert_eq!(causes(to, source, 255), []);
         }
         assert_eq!(causes("224.0.0.251:5000", "10.9.0.1:6000", 1), [], "another port is another protocol");
+        assert_eq!(causes("224.0.0.252:5355", "10.9.0.1:6000", 1), [], "it is recommended only");
         assert_eq!(causes("224.2.127.254:9875", "10.9.0.1:6000", 15), [], "it may come from another network");
+    }
+
+    #[test]
+    fn senders_with_another_hop_limit_are_named_together() {
+        let flows = (1..=40).map(|host| {
+            let mut flow = flow(ETH0, &format!("10.9.0.{host}:5353"), "224.0.0.251:5353");
+            flow.hop_limits = (1, 1);
+            flow
+        });
+        let findings = ttl_too_small(&membership("224.0.0.251:5353", flows.collect(), 10));
+        let [only] = &findings[..] else { panic!("{findings:?}") };
+        assert!(only.cause.contains("10.9.0.5:5353 and 35 more arrives with hop limit 1"), "{}", only.cause);
     }
 
     #[test]
