@@ -217,8 +217,7 @@ pub struct Outgoing<'a> {
     pub(crate) to: Option<SocketAddr>,
     pub(crate) interface: Option<InterfaceIndex>,
     pub(crate) source: Option<IpAddr>,
-    pub(crate) hop_limit: Option<u8>,
-    pub(crate) traffic_class: Option<u8>,
+    pub(crate) header: HeaderFields,
     pub(crate) launch: Option<Duration>,
 }
 
@@ -226,15 +225,7 @@ impl<'a> Outgoing<'a> {
     /// Creates a datagram with the sender's settings.
     #[must_use]
     pub const fn new(payload: &'a [u8]) -> Self {
-        Self {
-            payload,
-            to: None,
-            interface: None,
-            source: None,
-            hop_limit: None,
-            traffic_class: None,
-            launch: None,
-        }
+        Self { payload, to: None, interface: None, source: None, header: HeaderFields(0), launch: None }
     }
 
     /// Sends it to this group instead of the sender's destinations.
@@ -267,14 +258,14 @@ impl<'a> Outgoing<'a> {
     /// Sends it with this hop limit (IPv4: TTL) instead of the sender's.
     #[must_use]
     pub const fn hop_limit(mut self, hops: u8) -> Self {
-        self.hop_limit = Some(hops);
+        self.header = self.header.with(0, hops);
         self
     }
 
     /// Sends it with this traffic class (DSCP and ECN) instead of the sender's.
     #[must_use]
     pub const fn traffic_class(mut self, class: u8) -> Self {
-        self.traffic_class = Some(class);
+        self.header = self.header.with(HeaderFields::CLASS, class);
         self
     }
 
@@ -307,6 +298,45 @@ impl<'a> Outgoing<'a> {
     }
 }
 
+/// The hop limit and the traffic class of a datagram, if it has its own. Those of neighbours are compared for each datagram of a
+/// train, which one number makes a single comparison.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeaderFields(u32);
+
+impl HeaderFields {
+    /// The position of the traffic class; that of the hop limit is 0.
+    const CLASS: u32 = 16;
+    /// Beside a value, shows that it is set.
+    const SET: u32 = 1 << 8;
+
+    const fn with(self, position: u32, value: u8) -> Self {
+        let cleared = self.0 & !((Self::SET | 0xff) << position);
+        Self(cleared | (Self::SET | value as u32) << position)
+    }
+
+    fn at(self, position: u32) -> Option<u8> {
+        let field = self.0 >> position;
+        (field & Self::SET != 0).then_some((field & 0xff) as u8)
+    }
+
+    pub(crate) fn hop_limit(self) -> Option<u8> {
+        self.at(0)
+    }
+
+    pub(crate) fn traffic_class(self) -> Option<u8> {
+        self.at(Self::CLASS)
+    }
+}
+
+impl fmt::Debug for HeaderFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeaderFields")
+            .field("hop_limit", &self.hop_limit())
+            .field("traffic_class", &self.traffic_class())
+            .finish()
+    }
+}
+
 impl OutgoingDatagram for Outgoing<'_> {
     #[inline]
     fn payload(&self) -> &[u8] {
@@ -318,8 +348,38 @@ impl OutgoingDatagram for Outgoing<'_> {
         self.to == other.to
             && self.interface == other.interface
             && self.source == other.source
-            && self.hop_limit == other.hop_limit
-            && self.traffic_class == other.traffic_class
+            && self.header == other.header
             && self.launch == other.launch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_fields_are_apart_and_replaced() {
+        let outgoing = Outgoing::new(b"x");
+        assert_eq!((outgoing.header.hop_limit(), outgoing.header.traffic_class()), (None, None));
+        let both = outgoing.hop_limit(255).traffic_class(255).hop_limit(0);
+        assert_eq!((both.header.hop_limit(), both.header.traffic_class()), (Some(0), Some(255)));
+        let replaced = both.traffic_class(1).hop_limit(7);
+        assert_eq!((replaced.header.hop_limit(), replaced.header.traffic_class()), (Some(7), Some(1)));
+    }
+
+    #[test]
+    fn only_datagrams_with_equal_settings_are_sent_as_one_train() {
+        let plain = Outgoing::new(b"x");
+        let others = [
+            plain.hop_limit(0),
+            plain.traffic_class(0),
+            plain.from_address([10, 9, 0, 1].into()),
+            plain.launch_at(Duration::ZERO),
+            plain.to_address(([239, 1, 2, 3], 5000).into()),
+        ];
+        for (number, other) in others.iter().enumerate() {
+            assert!(!plain.shares_settings(other) && other.shares_settings(other), "{number}");
+        }
+        assert!(plain.shares_settings(&Outgoing::new(b"y")));
     }
 }

@@ -250,8 +250,8 @@ pub(super) fn transmit<'a>(
         to,
         interface,
         source: outgoing.source.filter(|source| source.is_ipv4() == to.is_ipv4()).or(source),
-        hop_limit: outgoing.hop_limit,
-        traffic_class: outgoing.traffic_class,
+        hop_limit: outgoing.header.hop_limit(),
+        traffic_class: outgoing.header.traffic_class(),
         launch: outgoing.launch,
     }
 }
