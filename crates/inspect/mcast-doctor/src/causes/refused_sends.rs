@@ -143,7 +143,7 @@ fn other_route(machine: &Snapshot, refused: &RefusedOperation, route: &TableRout
     let family = Family::of(refused.group);
     let usable = machine.links.iter().find(|link| link.is_of_the_host() && link.has_address(family));
     if let Some(link) = usable.filter(|_| !route.destination.address.is_multicast()) {
-        return remedies::route_groups(family, link);
+        return remedies::linux::route_groups(family, link);
     }
     let RouteKind::Reject(rejection) = route.kind else { return Vec::new() };
     let (rejection, to, table) =
