@@ -52,7 +52,8 @@ const MEANINGS: &[(&str, &str)] = &[
     ("reply", "Answer "),
     ("size", "Payload bytes per "),
     ("speed", "Speed up or slow down by FACTOR"),
-    ("source", " this source; with a leading `!`, "),
+    // A sender chooses its own, a receiver those of others.
+    ("source", " this "),
     ("spin", "Busy-poll"),
     ("timeout", "after TIME"),
     ("ttl", "How many networks to cross"),
@@ -67,7 +68,8 @@ const MEANINGS: &[(&str, &str)] = &[
 /// The flags that take a value of another kind in another subcommand.
 const VALUES: &[&str] = &[
     // A publisher sends to a group; a subscriber joins a membership.
-    "path",
+    "path", // A sender has one address; a receiver may exclude a source.
+    "source",
 ];
 
 #[test]

@@ -1,6 +1,6 @@
 //! When the next datagrams are due, where each goes, and passing it to the system, which accepts or refuses it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -191,9 +191,27 @@ pub fn resolve_targets_with_hosts(
             targets.extend(targets_by(address, selector)?);
         }
     }
-    let mut known = HashSet::new();
-    targets.retain(|target| known.insert((target.address, target.interface(), target.source)));
-    Ok(targets)
+    Ok(without_duplicates(targets))
+}
+
+/// Keeps one of the targets that differ at most in that one names the address to send from.
+fn without_duplicates(targets: Vec<SendTarget>) -> Vec<SendTarget> {
+    let mut kept: Vec<SendTarget> = Vec::with_capacity(targets.len());
+    let mut known: HashMap<_, Vec<usize>> = HashMap::new();
+    for target in targets {
+        let alike = known.entry((target.address, target.interface())).or_default();
+        let is_same = |kept: &SendTarget| {
+            kept.source == target.source || kept.source.is_none() || target.source.is_none()
+        };
+        match alike.iter().find(|number| is_same(&kept[**number])) {
+            Some(number) => kept[*number].source = kept[*number].source.or(target.source),
+            None => {
+                alike.push(kept.len());
+                kept.push(target);
+            }
+        }
+    }
+    kept
 }
 
 fn targets_by(address: SocketAddr, selector: &InterfaceSelector) -> Result<Vec<SendTarget>, TrafficError> {

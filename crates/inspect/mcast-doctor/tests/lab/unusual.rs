@@ -1,9 +1,9 @@
-//! Healthy networks of unusual shape, in which the doctor must find nothing.
+//! Healthy networks of unusual shape, in which the doctor must accuse nobody.
 
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use mcast_doctor::{ArrivalStatus, Report, Severity, Verdict};
+use mcast_doctor::{ArrivalStatus, Id, Report, Severity, Verdict};
 use mcast_lab::{Host, Lab, RouteGroup, SwitchOptions};
 
 use crate::net::{
@@ -35,7 +35,10 @@ pub(crate) fn three_senders_of_one_group() {
     }
     let net = Net::new();
     let frames: Vec<_> = (0..20)
-        .flat_map(|number| ["10.9.0.7", "10.9.0.8"].map(|source| net.frame(source, GROUP, number)))
+        .flat_map(|number| {
+            [("10.9.0.7", 0), ("10.9.0.8", 100)]
+                .map(|(source, first)| net.frame(source, GROUP, first + number))
+        })
         .collect();
     let _others = inject(&net.sender, "eth0", &frames);
     assert_received(&net.examine(GROUP, MEMBERSHIP));
@@ -403,6 +406,9 @@ pub(crate) fn a_mirror_of_tagged_frames() {
             [frame, tagged]
         };
         let _injection = inject(&net.sender, "eth0", &(0..20).flat_map(copies).collect::<Vec<_>>());
-        assert_received(&examine(&net.receiver, membership));
+        let report = examine(&net.receiver, membership);
+        let found: Vec<_> = report.findings.iter().map(|finding| (finding.id, finding.severity)).collect();
+        assert_eq!(found, [(Id::DuplicatePath, Severity::Note)], "{report:#?}");
+        assert_eq!(report.verdict(), Verdict::Healthy);
     }
 }
