@@ -65,7 +65,7 @@ pub(crate) struct CountedTogether {
     pub(crate) datagrams: u64,
     /// How many of them the doctor's own socket received.
     pub(crate) received: u64,
-    /// The datagrams of sources beyond those that are recorded.
+    /// The datagrams of sources beyond those that are recorded or examined.
     pub(crate) unrecorded: u64,
     /// How many of them the doctor's own socket received.
     pub(crate) unrecorded_received: u64,

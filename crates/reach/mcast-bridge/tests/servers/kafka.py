@@ -59,7 +59,8 @@ def respond(request, *arguments):
         case "dump":
             return committed(*arguments)
         case "last":
-            return committed()[-1]
+            # Nothing may be stored yet.
+            return (committed() or [["", {}, ""]])[-1]
         case "topics":
             return sorted(name for name in admin.list_topics(timeout=10).topics if name.startswith(topic))
         case "create":
