@@ -101,8 +101,8 @@ pub fn host_drops() -> mcast_measure::DropCounts {
     gather::host_drops()
 }
 
-/// Returns why this machine refuses to send to a group, or to join it, from its interfaces, routes and rules for routing; `None` if those
-/// do not explain the error. They are those of the network namespace of the calling thread, and of the present.
+/// Returns why this machine refuses to send to a group, or to join it, from its interfaces, routes, rules for routing and packet filter;
+/// `None` if those do not explain the error, or may not be read: rules need `CAP_NET_ADMIN`. They are those of the network namespace of the calling thread, and of the present.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -114,9 +114,17 @@ pub fn host_drops() -> mcast_measure::DropCounts {
 /// ```
 #[must_use]
 pub fn explain_error(error: &mcast::Error) -> Option<Finding> {
-    let refused = RefusedOperation::of(error).filter(RefusedOperation::is_about_routing)?;
-    // If the routes cannot be read, the cause stays unknown.
-    causes::refused_sends::judge(gather::sending_snapshot().ok()?, &refused)
+    let refused = RefusedOperation::of(error)?;
+    // What cannot be read leaves the cause unknown.
+    match () {
+        () if refused.is_about_rules() => {
+            causes::refused_sends::judge_rules(gather::snapshot().ok()?, &refused)
+        }
+        () if refused.is_about_routing() => {
+            causes::refused_sends::judge(gather::sending_snapshot().ok()?, &refused)
+        }
+        () => None,
+    }
 }
 
 /// Moves the calling thread, and the threads that it starts from now on, to the network namespace of a process. See

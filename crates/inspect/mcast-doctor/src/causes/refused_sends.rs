@@ -1,12 +1,14 @@
-//! Why this machine refuses to send to a group: what its routes and rules decide, which the number of the error alone does not show.
+//! Why this machine refuses to send to a group: what its routes, rules for routing and packet filter decide, which the number of the
+//! error alone does not show.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mcast::{ErrorKind, Family, Operation};
 
 use super::policy_rules::{of_decision, removal};
 use super::routes::{judge_ipv6_not_ready, without_route_to_send};
+use super::unsent;
 use crate::observation::Observation;
 use crate::snapshot::routing::{TableRoute, table_name};
 use crate::snapshot::{Decision, Plane, Rejection, RouteKind, RoutedPacket, RuleSelector, Snapshot};
@@ -18,6 +20,7 @@ pub(crate) struct RefusedOperation {
     operation: Operation,
     kind: ErrorKind,
     group: IpAddr,
+    port: u16,
     /// The name of the interface that was chosen.
     interface: Option<String>,
     os: Option<io::ErrorKind>,
@@ -26,10 +29,12 @@ pub(crate) struct RefusedOperation {
 impl RefusedOperation {
     /// Returns what an error is about; `None` if that is not a group.
     pub(crate) fn of(error: &mcast::Error) -> Option<Self> {
+        let to = error.address().filter(|to| to.ip().is_multicast())?;
         Some(Self {
             operation: error.operation(),
             kind: error.kind(),
-            group: error.address().map(|to| to.ip()).filter(IpAddr::is_multicast)?,
+            group: to.ip(),
+            port: to.port(),
             interface: error.interface().map(str::to_owned),
             os: error.os_error().map(io::Error::kind),
         })
@@ -47,6 +52,11 @@ impl RefusedOperation {
                 | ErrorKind::NoSuchInterface
         );
         matches!(self.operation, Operation::Send | Operation::Join) && (is_of_kind || is_invalid)
+    }
+
+    /// Returns whether rules of the packet filter may be the reason. Those that drop at the input hook refuse nothing.
+    pub(crate) fn is_about_rules(&self) -> bool {
+        self.operation == Operation::Send && self.kind == ErrorKind::Permission
     }
 
     /// Returns whether the error is the one of a rejection.
@@ -83,6 +93,21 @@ pub(crate) fn judge(machine: Snapshot, refused: &RefusedOperation) -> Option<Fin
     let link = link.filter(|link| link.interface.up && !link.interface.loopback)?;
     let lacks_route = family == Family::V6 && machine.lacks_v6_group_route(link.name());
     (lacks_route && refused.kind == ErrorKind::NoRoute).then(|| without_route_to_send(refused.group, link))
+}
+
+/// Returns the rule of the packet filter by which the system refused; `None` if none that can be read is certain to match.
+pub(crate) fn judge_rules(machine: Snapshot, refused: &RefusedOperation) -> Option<Finding> {
+    let observation = Observation { before: machine.clone(), after: machine, ..Observation::default() };
+    let machine = &observation.after;
+    let link = match &refused.interface {
+        Some(name) => machine.link_named(name)?,
+        None => {
+            let family = Family::of(refused.group);
+            let mut routes = machine.group_routes.iter().filter(|route| route.family == family);
+            machine.link(routes.find_map(|route| route.interface)?)?
+        }
+    };
+    unsent::refused(&observation, link, SocketAddr::new(refused.group, refused.port))
 }
 
 /// Returns what rejects the datagrams with this error: what does so for certain, before what may.
@@ -170,6 +195,7 @@ mod tests {
             operation: Operation::Send,
             kind,
             group: group.parse().unwrap(),
+            port: 5000,
             interface: interface.map(str::to_owned),
             os: Some(os),
         }

@@ -13,7 +13,7 @@ use super::sending;
 use crate::finding::Subject;
 use crate::netfilter::{Hook, HookCount, KnownPacket, Layer, RuleEffect};
 use crate::observation::Observation;
-use crate::snapshot::{DroppingRule, UdpSocket};
+use crate::snapshot::{DroppingRule, Link, UdpSocket};
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
 
@@ -174,17 +174,34 @@ fn certain(
     outcomes.into_iter().find(|outcome| outcome.is_certain).map(|outcome| outcome.rule)
 }
 
-fn finding(rule: &DroppingRule, device: &str, source: Option<SocketAddr>, to: SocketAddr) -> Finding {
-    let (hook, location) = (rule.hook, rule.location());
-    let name = hook.name();
+/// Returns the rule that is certain to refuse what this machine sends to a group by an interface, from whichever source.
+pub(super) fn refused(observation: &Observation, link: &Link, to: SocketAddr) -> Option<Finding> {
+    let packet = KnownPacket::from_anyone(to).leaving_by(link.index(), link.name());
+    let mut places = OUTGOING.into_iter();
+    let rule = places.find_map(|place| certain(observation, &packet, place, link.name()))?;
     let cause = format!(
-        "This machine's firewall drops what this machine sends to {to} by {device} as soon as it gets to its {name} hook: `{location}` matches it."
+        "This machine's firewall drops what this machine sends to {to} by {}: `{}` matches it at the {} hook.",
+        link.name(),
+        rule.location(),
+        rule.hook.name()
     );
-    let finding = Finding::fault(Id::FirewallDropsOutput, cause)
+    Some(of_rule(&rule, link.name(), to, cause))
+}
+
+fn finding(rule: &DroppingRule, device: &str, source: Option<SocketAddr>, to: SocketAddr) -> Finding {
+    let cause = format!(
+        "This machine's firewall drops what this machine sends to {to} by {device} as soon as it gets to its {} hook: `{}` matches it.",
+        rule.hook.name(),
+        rule.location()
+    );
+    source.into_iter().fold(of_rule(rule, device, to, cause), Finding::from_source)
+}
+
+fn of_rule(rule: &DroppingRule, device: &str, to: SocketAddr, cause: String) -> Finding {
+    Finding::fault(Id::FirewallDropsOutput, cause)
         .on_interface(device)
         .for_group(to)
-        .at_hook(hook)
-        .evidence(EvidenceKind::Rule, location, format!("at {name}; matches"))
-        .with_remedies(remedies::admit_sent_datagrams(device, to, Some(rule)));
-    source.into_iter().fold(finding, Finding::from_source)
+        .at_hook(rule.hook)
+        .evidence(EvidenceKind::Rule, rule.location(), format!("at {}; matches", rule.hook.name()))
+        .with_remedies(remedies::admit_sent_datagrams(device, to, Some(rule)))
 }

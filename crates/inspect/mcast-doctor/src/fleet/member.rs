@@ -16,7 +16,9 @@ use super::message::{
     Arrivals, Hello, MemberCommand, MemberEvent, MemberReport, OwnFinding, PROTOCOL, Peer, Probed,
     ProbedCase, ProbedPeer,
 };
-use crate::{Error, Listener, PathTest, Result, Severity, UnicastPath, examine_machine};
+use crate::{
+    Error, Finding, Listener, PathTest, Result, Severity, UnicastPath, examine_machine, explain_error,
+};
 
 /// The longest command in bytes.
 const MAX_COMMAND: u64 = 1 << 20;
@@ -82,7 +84,8 @@ impl FleetMember {
                 self.listener.run(None, |_| Ok::<_, Error>(!stopped.load(Ordering::Relaxed)), |_| ())
             });
             scope.spawn(|| ports.listen(&names, stopped));
-            let mut session = Session { member: self, ports: &ports, is_stopped: stopped, output };
+            let refusals = Vec::new();
+            let mut session = Session { member: self, ports: &ports, is_stopped: stopped, output, refusals };
             let followed = session.follow(&commands, end);
             stopped.store(true, Ordering::Relaxed);
             // If the waker fails, the listener notices with the next datagram.
@@ -149,6 +152,8 @@ struct Session<'a, W> {
     ports: &'a SwitchPorts,
     is_stopped: &'a AtomicBool,
     output: W,
+    /// Why this machine refused to send probes.
+    refusals: Vec<Finding>,
 }
 
 impl<W: Write> Session<'_, W> {
@@ -179,7 +184,7 @@ impl<W: Write> Session<'_, W> {
         written.map_err(|source| Error::Write { path: "standard output".into(), source })
     }
 
-    fn probe(&self, target: &MemberTarget, count: u16, ttl: u8, peers: &[Peer]) -> Probed {
+    fn probe(&mut self, target: &MemberTarget, count: u16, ttl: u8, peers: &[Peer]) -> Probed {
         let id = SessionId::random();
         let routes: Vec<_> = peers.iter().map(|peer| self.member.route(target, peer)).collect();
         let test = PathTest::new(target.address, target.interface.as_ref(), ttl, id);
@@ -188,7 +193,11 @@ impl<W: Write> Session<'_, W> {
         let targets = std::slice::from_ref(&target.outgoing);
         let result =
             Sender::builder().build().and_then(|sender| test.run(&sender, targets, count, keep_going));
-        Probed { error: result.err().map(|error| error.to_string()), ..summary(&test, &routes) }
+        let error = result.err().map(|error| {
+            self.refusals.extend(explain_error(&error));
+            error.to_string()
+        });
+        Probed { error, ..summary(&test, &routes) }
     }
 
     fn report(&self) -> MemberReport {
@@ -202,18 +211,16 @@ impl<W: Write> Session<'_, W> {
         });
         let mut findings: Vec<_> =
             listener.own_findings().unwrap_or_default().lines().filter_map(own_finding).collect();
-        if let Ok(report) = examine_machine() {
-            let serious = report.findings.into_iter().filter(|finding| finding.severity > Severity::Note);
-            let serious = serious.map(|finding| OwnFinding {
-                id: finding.id.to_string(),
-                is_fault: finding.severity == Severity::Fault,
-                remedy: finding.first_remedy(),
-                cause: finding.cause,
-            });
-            for finding in serious {
-                if !findings.iter().any(|known| known.id == finding.id) {
-                    findings.push(finding);
-                }
+        let machine = examine_machine().map(|report| report.findings).unwrap_or_default();
+        let serious = machine.into_iter().filter(|finding| finding.severity > Severity::Note);
+        for finding in self.refusals.iter().cloned().chain(serious) {
+            if !findings.iter().any(|known| known.id == finding.id.as_str()) {
+                findings.push(OwnFinding {
+                    id: finding.id.to_string(),
+                    is_fault: finding.severity == Severity::Fault,
+                    remedy: finding.first_remedy(),
+                    cause: finding.cause,
+                });
             }
         }
         let (arrivals, forgotten) = (arrivals.collect(), listener.counts().forgotten);

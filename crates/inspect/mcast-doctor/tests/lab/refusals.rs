@@ -3,7 +3,7 @@
 use mcast::{ErrorKind, Sender};
 use mcast_doctor::{Finding, explain_error};
 
-use crate::net::{Net, has_programs, run};
+use crate::net::{Net, has_programs, nft, run};
 
 const GROUP: &str = "239.1.2.3:5000";
 const GROUP_V6: &str = "[ff15::1234%eth0]:5000";
@@ -80,13 +80,24 @@ fn interface_without_ipv6_is_explained_by_its_setting_or_mtu() {
     }
 }
 
+/// A rule is named, and the printed exception helps. One for another group, and one that the error does not come from, are not.
 #[test]
-fn firewall_is_not_explained_by_routes() {
+fn rule_of_the_packet_filter_is_named_and_admits_the_group() {
     if !has_programs() {
         return;
     }
-    let net = Net::new();
-    crate::net::nft(&net.sender, "inet", "hook output", "ip daddr 239.1.2.3 drop");
-    let (kind, finding) = refusal(&net, GROUP).expect("the rule drops it");
-    assert_eq!((kind, finding), (ErrorKind::Permission, None));
+    for (to, family, rule, other) in [
+        (GROUP, "ip", "ip daddr 239.1.2.3 drop", "ip daddr 239.9.9.9 drop"),
+        (GROUP_V6, "ip6", "udp dport 5000 drop", "udp dport 5001 drop"),
+    ] {
+        let net = Net::new();
+        nft(&net.sender, family, "hook output", other);
+        assert_eq!(refusal(&net, to), None, "{other}");
+        run(&net.sender, &format!("nft add rule {family} test c {rule}"));
+        let (kind, cause, command) = explained(&net, to);
+        assert_eq!(kind, ErrorKind::Permission);
+        assert!(cause.contains("at the output hook") && cause.contains("eth0"), "{cause}");
+        run(&net.sender, &command);
+        assert_eq!(refusal(&net, to), None, "{command} helps");
+    }
 }
