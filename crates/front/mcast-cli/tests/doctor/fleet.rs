@@ -247,6 +247,47 @@ fn the_machine_that_receives_nothing_is_named_with_its_own_finding() {
     assert!(text.stderr.contains("2 faults; 3 of 3 machines took part"), "{text:?}");
 }
 
+/// The rule of a machine that refuses its own probes is found on it, and its row is not called healthy.
+#[test]
+fn the_rule_that_refuses_the_probes_of_a_machine_is_named() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    drop_at(&fleet.lan.b, "output", "ip daddr 239.0.0.0/8");
+    let ended = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json"]);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert_described(&ended);
+    let own = events(&ended, "fleet-machine").into_iter().map(|machine| {
+        let findings = machine["findings"].as_array().unwrap();
+        findings.iter().map(|each| named(each, "id").to_owned()).collect::<Vec<_>>()
+    });
+    assert_eq!(
+        own.collect::<Vec<_>>(),
+        [vec![], vec!["firewall-drops-output".to_owned()], vec![]],
+        "{ended:?}"
+    );
+}
+
+/// Closed networks have no route to groups: the probes leave by all interfaces.
+#[test]
+fn machines_without_a_route_to_groups_probe_on_all_interfaces() {
+    if !has_sshd() {
+        return;
+    }
+    let fleet = Fleet::new();
+    for host in [&fleet.lan.a, &fleet.lan.b, &fleet.lan.c] {
+        let routes =
+            "ip route flush root 224.0.0.0/4; ip route flush exact 0.0.0.0/0; ip route get 239.192.1.2";
+        assert!(!host.command("sh").unwrap().args(["-c", routes]).status().unwrap().success());
+    }
+    let ended = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1"]);
+    // All paths are complete; the missing route stays a warning of each machine.
+    assert_eq!(ended.status, Some(5), "{ended:?}");
+    assert_eq!(ended.text().matches("   ok").count(), 6, "{ended:?}");
+    assert!(ended.stderr.contains("1 warning; 3 of 3 machines took part"), "{ended:?}");
+}
+
 #[test]
 fn machines_that_do_not_take_part_are_rows_of_the_report() {
     if !has_sshd() {

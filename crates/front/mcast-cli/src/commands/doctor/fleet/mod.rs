@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use mcast::{Family, Membership, SourceFilter};
+use mcast::group::Destination;
+use mcast::{Family, InterfaceSelector, Membership, SourceFilter};
 use mcast_doctor::{
     FleetHost, FleetMember, FleetPlan, FleetReport, FleetVerdict, History, MemberTarget, examine_fleet,
     parse_fleet,
@@ -213,7 +214,7 @@ fn be_member(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome
     let memberships = select_memberships(&groups, interfaces, &admission.sources, families, console)?.items;
     let mut probed = Vec::new();
     for destination in &select_destinations(&groups, families, console)?.items {
-        for target in sending::resolve(std::slice::from_ref(destination), interfaces)? {
+        for target in targets_of(destination, interfaces)? {
             let address = destination.address;
             // Without it, an interface of the usual MTU is assumed.
             let interface = interface_of(std::slice::from_ref(&target), address.group).unwrap_or_default();
@@ -224,6 +225,25 @@ fn be_member(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome
     sys::keep_rights(&RIGHTS)?;
     member.run(io::stdin(), io::stdout(), arguments.timing.timeout)?;
     Ok(Outcome::Yes)
+}
+
+/// Returns how to send to a destination. Without a route to groups, as in closed networks, it is sent on all interfaces, on which the
+/// system joins it as well.
+fn targets_of(
+    destination: &Destination,
+    interfaces: &[InterfaceSelector],
+) -> anyhow::Result<Vec<sending::Target>> {
+    let one = std::slice::from_ref(destination);
+    let is_unrouted =
+        || mcast::default_interface(destination.address.group).is_ok_and(|found| found.is_none());
+    if interfaces.is_empty()
+        && is_unrouted()
+        // If there is none, the failing probe is reported.
+        && let Ok(targets) = sending::resolve(one, &[InterfaceSelector::All])
+    {
+        return Ok(targets);
+    }
+    Ok(sending::resolve(one, interfaces)?)
 }
 
 /// Shows the current step: on a terminal as a line that is updated, otherwise as notes.
