@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use mcast::{ErrorKind, Family, Operation};
 
 use super::policy_rules::{of_decision, removal};
-use super::routes::{judge_ipv6_not_ready, without_route_to_send};
+use super::routes::{judge_ipv6_not_ready, without_route_to_choose, without_route_to_send};
 use super::unsent;
 use crate::observation::Observation;
 use crate::snapshot::routing::{TableRoute, table_name};
@@ -89,6 +89,12 @@ pub(crate) fn judge(machine: Snapshot, refused: &RefusedOperation) -> Option<Fin
     }
     if let Some(decision) = rejection(machine, refused) {
         return Some(rejected(machine, refused, decision));
+    }
+    if refused.interface.is_none() {
+        let to = SocketAddr::new(refused.group, refused.port);
+        return (refused.kind == ErrorKind::NoRoute)
+            .then(|| without_route_to_choose(&observation, to))
+            .flatten();
     }
     let link = link.filter(|link| link.interface.up && !link.interface.loopback)?;
     let lacks_route = family == Family::V6 && machine.lacks_v6_group_route(link.name());

@@ -1,7 +1,7 @@
 //! Routes: by which groups are joined, and back to a source, against which the system checks what arrives (reverse path filter).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mcast::interface::AddressState;
 use mcast::{ErrorKind, Family, InterfaceSelector};
@@ -29,7 +29,10 @@ fn no_route(observation: &Observation) -> Vec<Finding> {
         .into_iter()
         .filter(|one| observation.after.routing.rejected(one.family).is_none());
     let finding = |Unrouted { family, severity, answer, program }: Unrouted| {
-        let finding = no_route_finding(observation, family, severity).with_all_evidence(answer);
+        let finding = no_route_finding(observation, family, severity).with_all_evidence(answer).advise(
+            Tool::Program,
+            "Or choose the interface in the program: with IP_MULTICAST_IF (IPV6_MULTICAST_IF) to send, and by its index to join.",
+        );
         program.into_iter().fold(finding, Finding::in_program)
     };
     missing.map(finding).collect()
@@ -109,6 +112,19 @@ fn usable(observation: &Observation, family: Family) -> Option<&Link> {
     observation.after.links.iter().find(|link| link.is_of_the_host() && link.has_address(family))
 }
 
+/// Returns the finding about what is sent to a group by the route, which does not exist; `None` if it exists, or no interface could
+/// carry the group.
+pub(super) fn without_route_to_choose(observation: &Observation, to: SocketAddr) -> Option<Finding> {
+    let family = missing_routes(observation).find(|family| *family == Family::of(to.ip()))?;
+    let (link, group, port) = (usable(observation, family)?.name(), to.ip(), to.port());
+    let named = match family {
+        Family::V4 => format!("{group}%{link}:{port}"),
+        Family::V6 => format!("[{group}%{link}]:{port}"),
+    };
+    let advice = format!("Or name the interface, which needs no route: `{named}`.");
+    Some(no_route_finding(observation, family, Severity::Fault).advise(Tool::Program, advice))
+}
+
 fn no_route_finding(observation: &Observation, family: Family, severity: Severity) -> Finding {
     let v4 = family == Family::V4;
     Finding::new(
@@ -118,7 +134,6 @@ fn no_route_finding(observation: &Observation, family: Family, severity: Severit
     )
     .evidence(EvidenceKind::Route, if v4 { remedies::ROUTE_V4 } else { remedies::ROUTE_V6 }, "unreachable")
     .with_remedies(usable(observation, family).map(|link| remedies::route_groups(family, link)).unwrap_or_default())
-    .advise(Tool::Program, "Or choose the interface in the program: with IP_MULTICAST_IF (IPV6_MULTICAST_IF) to send, and by its index to join.")
 }
 
 /// The route for groups leads into a tunnel, and most tunnels do not carry multicast.

@@ -1,7 +1,7 @@
 //! Why this machine refuses to send: what its routes, rules and interfaces decide.
 
 use mcast::{ErrorKind, Sender};
-use mcast_doctor::{Finding, explain_error};
+use mcast_doctor::{Finding, Id, Instructions, explain_error};
 
 use crate::net::{Net, has_programs, nft, run};
 
@@ -62,6 +62,27 @@ fn missing_route_for_ipv6_groups_is_added_again() {
     assert_eq!(command, "ip -6 route add multicast ff00::/8 dev eth0 table local");
     run(&net.sender, &command);
     assert_eq!(refusal(&net, GROUP_V6), None, "{command} helps");
+}
+
+/// As after a boot without a default route.
+#[test]
+fn missing_route_is_named_with_the_interface_that_could_carry_the_group() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    run(&net.sender, "ip route flush root 224.0.0.0/4; ip route flush exact 0.0.0.0/0; ip link set lo up");
+    let (kind, finding) = refusal(&net, GROUP).expect("there is no route");
+    let finding = finding.expect("it is explained");
+    assert_eq!((kind, finding.id), (ErrorKind::NoRoute, Id::NoRoute));
+    let advice = finding.remedies.iter().filter_map(|remedy| match &remedy.instructions {
+        Instructions::Advice(advice) => Some(advice.as_str()),
+        Instructions::Actions { .. } => None,
+    });
+    assert!(advice.last().unwrap().contains("`239.1.2.3%eth0:5000`"), "{finding:?}");
+    assert_eq!(refusal(&net, "239.1.2.3%eth0:5000"), None, "the advice helps");
+    run(&net.sender, &finding.remedies[0].command().unwrap());
+    assert_eq!(refusal(&net, GROUP), None, "the route helps");
 }
 
 #[test]
