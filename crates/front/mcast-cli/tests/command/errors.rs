@@ -174,7 +174,8 @@ remedy: `mcast interfaces` lists the interfaces of this machine
         no_route.stderr,
         str![[r#"
 error: cannot send to 239.1.2.3:5000: no route to the group, and no interface was given (Network is unreachable (os error 101))
-remedy: name the interface to leave by (no route is needed then), or add a route: `ip route add 224.0.0.0/4 dev INTERFACE` (IPv6: `ip -6 route add multicast ff00::/8 dev INTERFACE table local`)
+remedy: `ip route replace 224.0.0.0/4 dev eth0`
+remedy: Or name the interface, which needs no route: `239.1.2.3%eth0:5000`.
 
 "#]]
     );
