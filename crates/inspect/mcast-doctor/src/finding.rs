@@ -62,22 +62,51 @@ pub enum Severity {
     Fault,
 }
 
-/// What a finding concerns. Fields that do not apply are `None`.
+/// What a finding concerns. What does not apply is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(into = "SubjectRecord")]
+#[non_exhaustive]
 pub struct Subject {
+    /// The names of the interfaces.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub interfaces: Vec<String>,
+    /// The groups, with their ports if those matter.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub groups: Vec<Endpoint>,
+    /// The sources, with their ports if those are known.
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub sources: Vec<Endpoint>,
+    /// The program, as `name (pid)`.
+    pub program: Option<String>,
+}
+
+/// A group or a source: an address, with a port if it is known and matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// The address.
+    pub address: IpAddr,
+    /// The port; `None` for any, and for an unknown one.
+    pub port: Option<u16>,
+}
+
+/// A subject as it is serialized: lists are separated by `, `.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Subject"))]
+struct SubjectRecord {
     /// Interface
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub interface: Option<String>,
+    interface: Option<String>,
     /// Group, with its port if the port matters
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
+    group: Option<String>,
     /// Source address, with its port if known
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
+    source: Option<String>,
     /// Program, as `name (pid)`
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub program: Option<String>,
+    program: Option<String>,
 }
 
 /// An observed value, with the earlier value if it changed.
@@ -232,22 +261,40 @@ impl Finding {
 
     /// Sets the interface that the finding concerns.
     #[must_use]
-    pub fn on_interface(mut self, interface: impl fmt::Display) -> Self {
-        self.subject.interface = Some(interface.to_string());
+    pub fn on_interface(self, interface: impl Into<String>) -> Self {
+        self.on_interfaces([interface])
+    }
+
+    /// Sets the interfaces that the finding concerns.
+    #[must_use]
+    pub fn on_interfaces(mut self, interfaces: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.subject.interfaces = interfaces.into_iter().map(Into::into).collect();
         self
     }
 
     /// Sets the group that the finding concerns.
     #[must_use]
-    pub fn for_group(mut self, group: impl fmt::Display) -> Self {
-        self.subject.group = Some(group.to_string());
+    pub fn for_group(self, group: impl Into<Endpoint>) -> Self {
+        self.for_groups([group])
+    }
+
+    /// Sets the groups that the finding concerns.
+    #[must_use]
+    pub fn for_groups(mut self, groups: impl IntoIterator<Item = impl Into<Endpoint>>) -> Self {
+        self.subject.groups = groups.into_iter().map(Into::into).collect();
         self
     }
 
     /// Sets the source that the finding concerns.
     #[must_use]
-    pub fn from_source(mut self, source: impl fmt::Display) -> Self {
-        self.subject.source = Some(source.to_string());
+    pub fn from_source(self, source: impl Into<Endpoint>) -> Self {
+        self.from_sources([source])
+    }
+
+    /// Sets the sources that the finding concerns.
+    #[must_use]
+    pub fn from_sources(mut self, sources: impl IntoIterator<Item = impl Into<Endpoint>>) -> Self {
+        self.subject.sources = sources.into_iter().map(Into::into).collect();
         self
     }
 
@@ -268,26 +315,107 @@ impl Finding {
 /// Writes the fields that apply: `on eth0, 239.1.2.3:5000, from 10.0.0.7, player (4711)`.
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let interface = self.interface.as_ref().map(|interface| format!("on {interface}"));
-        let source = self.source.as_ref().map(|source| format!("from {source}"));
-        let parts = [interface, self.group.clone(), source, self.program.clone()];
-        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+        let interface = self.interface().map(|interface| format!("on {interface}"));
+        let source = self.source().map(|source| format!("from {source}"));
+        let parts = [interface, self.group(), source, self.program.clone()];
+        f.write_str(&list(parts.into_iter().flatten()))
     }
 }
 
 impl Subject {
+    /// Returns the interfaces as text.
+    #[must_use]
+    pub fn interface(&self) -> Option<String> {
+        shown(&self.interfaces)
+    }
+
+    /// Returns the groups as text.
+    #[must_use]
+    pub fn group(&self) -> Option<String> {
+        shown(&self.groups)
+    }
+
+    /// Returns the sources as text.
+    #[must_use]
+    pub fn source(&self) -> Option<String> {
+        shown(&self.sources)
+    }
+
+    /// Returns whether it includes an interface.
+    pub(crate) fn has_interface(&self, name: &str) -> bool {
+        self.interfaces.is_empty() || self.interfaces.iter().any(|own| own == name)
+    }
+
+    /// Returns whether it includes a group, on this port.
+    pub(crate) fn has_group(&self, to: SocketAddr) -> bool {
+        self.groups.is_empty() || self.groups.iter().any(|own| own.covers(to))
+    }
+
+    /// Returns whether it includes a source.
+    pub(crate) fn has_source(&self, source: SocketAddr) -> bool {
+        self.sources.is_empty() || self.sources.iter().any(|own| own.covers(source))
+    }
+
     /// Returns whether it includes a flow. A silent flow has no source, and may be sent to another interface.
     fn covers(&self, flow: &FlowStatus) -> bool {
-        let (to, group) = (flow.destination.to_string(), flow.destination.ip().to_string());
-        let is_one_of = |list: &str, texts: &[&str]| list.split(", ").any(|one| texts.contains(&one));
-        let has_group = self.group.as_ref().is_none_or(|own| is_one_of(own, &[&to, &group]));
-        let has_interface = self.interface.as_ref().is_none_or(|own| is_one_of(own, &[&flow.interface]));
-        let Some(source) = flow.source else {
-            return has_group && (self.group.is_some() || has_interface);
-        };
-        let texts = [source.to_string(), source.ip().to_string()];
-        let has_source = |own: &String| is_one_of(own, &[&texts[0], &texts[1]]);
-        has_group && has_interface && self.source.as_ref().is_none_or(has_source)
+        let has_interface = self.has_interface(&flow.interface);
+        self.has_group(flow.destination)
+            && match flow.source {
+                Some(source) => has_interface && self.has_source(source),
+                None => has_interface || !self.groups.is_empty(),
+            }
+    }
+}
+
+impl From<Subject> for SubjectRecord {
+    fn from(subject: Subject) -> Self {
+        let (interface, group, source) = (subject.interface(), subject.group(), subject.source());
+        Self { interface, group, source, program: subject.program }
+    }
+}
+
+impl Endpoint {
+    /// Returns the address with its port, if it has one.
+    pub(crate) fn socket_address(self) -> Option<SocketAddr> {
+        self.port.map(|port| SocketAddr::new(self.address, port))
+    }
+
+    /// Returns whether it is this address, with this port if it has one.
+    fn covers(self, other: SocketAddr) -> bool {
+        self.address == other.ip() && self.port.is_none_or(|port| port == other.port())
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self { address: address.ip(), port: Some(address.port()) }
+    }
+}
+
+impl From<IpAddr> for Endpoint {
+    fn from(address: IpAddr) -> Self {
+        Self { address, port: None }
+    }
+}
+
+impl From<mcast::Group> for Endpoint {
+    fn from(group: mcast::Group) -> Self {
+        group.addr().into()
+    }
+}
+
+impl From<mcast::GroupAddr> for Endpoint {
+    fn from(address: mcast::GroupAddr) -> Self {
+        Self { address: address.group.addr(), port: Some(address.port) }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}", SocketAddr::new(self.address, port)),
+            None => write!(f, "{}", self.address),
+        }
     }
 }
 
@@ -325,6 +453,17 @@ impl Evidence {
         value: impl fmt::Display,
     ) -> Self {
         Self { previous_value: Some(previous.to_string()), ..Self::new(kind, location, value) }
+    }
+}
+
+/// Returns the first of several items as text, and how many others there are; `None` without any.
+fn shown(items: &[impl fmt::Display]) -> Option<String> {
+    const MAX_SHOWN: usize = 5;
+    let first = list(items.iter().take(MAX_SHOWN));
+    match items.len() {
+        0 => None,
+        count if count <= MAX_SHOWN => Some(first),
+        count => Some(format!("{first} and {} others", count - MAX_SHOWN)),
     }
 }
 
@@ -568,8 +707,8 @@ mod tests {
         };
         let finding = Finding::new(Id::NoRoute, Severity::Warning, "It is lost.")
             .on_interface("eth0")
-            .for_group("239.1.2.3")
-            .from_source("10.0.0.1")
+            .for_group(IpAddr::from([239, 1, 2, 3]))
+            .from_source(IpAddr::from([10, 0, 0, 1]))
             .in_program("x (7)")
             .with_evidence(Evidence::new(EvidenceKind::Socket, "/proc/net/udp", 1))
             .with_remedies([remedy.clone(), undone])

@@ -24,19 +24,17 @@
 //! [`PerfSender`], and a [`Listener`]. These are the sessions of `mcast-measure` on sockets.
 #![forbid(unsafe_code)]
 
-mod acceptance;
 mod action;
 mod applying;
 mod carrying_out;
 mod causes;
 mod change;
 mod classic_filter;
-mod depth;
 mod error;
 mod examine;
+mod fate;
 mod finding;
 mod fleet;
-mod forwarding;
 mod gather;
 mod history;
 mod journal;
@@ -67,10 +65,10 @@ pub use action::{Action, SocketAction, command_line};
 pub use applying::{AppliedRemedies, RemedyEffect};
 pub use causes::{Id, UnknownId};
 pub use change::ChangeOutcome;
-pub use depth::{ArrivalStatus, Depth, FlowStatus};
 pub use error::Error;
 pub use examine::{examine_machine, examine_membership, examine_program, explain_capture};
-pub use finding::{Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
+pub use fate::depth::{ArrivalStatus, Depth, FlowStatus};
+pub use finding::{Endpoint, Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
 pub use fleet::{
     FleetCell, FleetEdge, FleetFinding, FleetHost, FleetHostError, FleetHostReport, FleetHostStatus,
     FleetMatrix, FleetMember, FleetPair, FleetPlan, FleetReport, FleetTarget, FleetVerdict, MemberTarget,

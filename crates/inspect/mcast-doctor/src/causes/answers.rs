@@ -184,7 +184,7 @@ fn finding(
     let finding = Finding::fault(Id::AnswersDropped, cause)
         .on_interface(&interface)
         .for_group(to)
-        .from_source(&sources)
+        .from_sources(answers.iter().map(|answer| answer.source))
         .in_program(program)
         .evidence(
             EvidenceKind::Packet,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use mcast::InterfaceIndex;
 
 use super::filter_rules::{arriving, met_by};
-use crate::depth::ExpectedFlow;
+use crate::fate::depth::ExpectedFlow;
 use crate::finding::list;
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::netfilter::{Hook, Layer, Outcome, RuleEffect};
@@ -69,7 +69,7 @@ fn finding(
     let finding = Finding::fault(Id::LostInThisMachine, cause)
         .on_interface(name)
         .for_group(to)
-        .from_source(&sources)
+        .from_sources(flows.iter().map(|flow| flow.key.source))
         .explaining([ExplainedFlow { destination: to, source: None, interface: name.to_owned() }])
         .with_all_evidence(flows.iter().take(MAX_NAMED).map(|flow| observation.packets_of(flow)))
         .evidence(EvidenceKind::Packet, name, format!("no datagram to {to} in {seconds:.1} s"))

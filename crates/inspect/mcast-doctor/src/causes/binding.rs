@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use mcast::ErrorKind;
 
 use super::{Cause, Check, Placeholders, carriers};
-use crate::acceptance::{Blocked, Refusal};
+use crate::fate::Stage;
+use crate::fate::sockets::{Blocked, Refusal};
 use crate::kernel_drops::evidence;
 use crate::observation::{Interest, Observation, Program};
 use crate::outcome::{self, PrintedErrorKind};
@@ -16,7 +17,7 @@ use crate::{Evidence, EvidenceKind, Finding, Id, Severity, Tool, remedies};
 /// The socket has joined a group, but is bound to a unicast address, so it receives only datagrams sent to that
 /// address. (On Windows it would receive the group as well.)
 pub(super) const BOUND_TO_UNICAST: Cause =
-    Cause::new(Check::Blocked(bound_to_unicast), &["RFC 3678 section 4"]);
+    Cause::new(Check::Blocked(bound_to_unicast), &["RFC 3678 section 4"]).at(Stage::Socket);
 
 fn bound_to_unicast(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     // `connect` sets the local address; binding differently would not help.
@@ -37,7 +38,8 @@ fn bound_to_unicast(observation: &Observation, blocked: &Blocked<'_>) -> Option<
 }
 
 /// The socket has joined one group and is bound to another, so it receives only the other.
-pub(super) const BOUND_TO_OTHER_GROUP: Cause = Cause::new(Check::Blocked(bound_to_other_group), &["ip(7)"]);
+pub(super) const BOUND_TO_OTHER_GROUP: Cause =
+    Cause::new(Check::Blocked(bound_to_other_group), &["ip(7)"]).at(Stage::Socket);
 
 fn bound_to_other_group(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     let Refusal::Address(local) = blocked.refusal else { return None };
@@ -58,7 +60,7 @@ fn bound_to_other_group(observation: &Observation, blocked: &Blocked<'_>) -> Opt
 
 /// The socket is bound to another interface (`SO_BINDTODEVICE`) than the one on which it has joined the group.
 pub(super) const BOUND_TO_OTHER_INTERFACE: Cause =
-    Cause::new(Check::Blocked(bound_to_other_interface), &["socket(7): SO_BINDTODEVICE"]);
+    Cause::new(Check::Blocked(bound_to_other_interface), &["socket(7): SO_BINDTODEVICE"]).at(Stage::Socket);
 
 fn bound_to_other_interface(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     let Refusal::Interface(bound) = blocked.refusal else { return None };
@@ -76,7 +78,8 @@ fn bound_to_other_interface(observation: &Observation, blocked: &Blocked<'_>) ->
 }
 
 /// The socket is connected, so it receives only from its peer, and only at the address that `connect` chose.
-pub(super) const CONNECTED_ELSEWHERE: Cause = Cause::new(Check::Blocked(connected_elsewhere), &["udp(7)"]);
+pub(super) const CONNECTED_ELSEWHERE: Cause =
+    Cause::new(Check::Blocked(connected_elsewhere), &["udp(7)"]).at(Stage::Socket);
 
 fn connected_elsewhere(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     let peer = blocked.socket.peer?;
@@ -113,7 +116,9 @@ fn peers_arrive(observation: &Observation, blocked: &Blocked<'_>) -> bool {
 
 /// The socket receives only groups that it has joined itself, and another socket holds the membership.
 pub(super) const OWN_GROUPS_ONLY: Cause =
-    Cause::new(Check::Blocked(own_groups_only), &["ip(7): IP_MULTICAST_ALL"]).offering(Placeholders::join);
+    Cause::new(Check::Blocked(own_groups_only), &["ip(7): IP_MULTICAST_ALL"])
+        .at(Stage::Socket)
+        .offering(Placeholders::join);
 
 fn own_groups_only(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     if blocked.refusal != Refusal::Membership {
@@ -145,7 +150,8 @@ fn own_groups_only(observation: &Observation, blocked: &Blocked<'_>) -> Option<F
 
 /// The socket has joined a group of one address family and receives only the other.
 pub(super) const FAMILY_MISMATCH: Cause =
-    Cause::new(Check::Blocked(family_mismatch), &["RFC 3493 section 5.3", "ipv6(7): IPV6_V6ONLY"]);
+    Cause::new(Check::Blocked(family_mismatch), &["RFC 3493 section 5.3", "ipv6(7): IPV6_V6ONLY"])
+        .at(Stage::Socket);
 
 fn family_mismatch(observation: &Observation, blocked: &Blocked<'_>) -> Option<Finding> {
     if blocked.refusal != Refusal::Family {
@@ -172,7 +178,7 @@ fn family_mismatch(observation: &Observation, blocked: &Blocked<'_>) -> Option<F
 }
 
 /// The group arrives, but on another port.
-pub(super) const WRONG_PORT: Cause = Cause::new(Check::Interest(wrong_port), &[]);
+pub(super) const WRONG_PORT: Cause = Cause::new(Check::Interest(wrong_port), &[]).at(Stage::Port);
 
 fn wrong_port(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     membership_of_another_port(observation, interest).or_else(|| carriers::wrong_port(observation, interest))

@@ -6,8 +6,8 @@ use super::scope_section::Placeholders;
 use super::{Cause, Check};
 use crate::action;
 use crate::change::{Attribute, Change};
+use crate::fate::forwarding::{Barrier, BlockedFlow, is_link_local};
 use crate::finding::list;
-use crate::forwarding::{BlockedFlow, Obstacle, is_link_local};
 use crate::observation::{Interest, Observation};
 use crate::remedies::port_option;
 use crate::snapshot::{Link, PortState};
@@ -23,7 +23,7 @@ pub(super) const PORT_ISOLATED: Cause =
         .offering(|on| vec![end_isolation(on.name())]);
 
 fn port_isolated(observation: &Observation) -> Vec<Finding> {
-    let blocked = observation.blocked_flows(Obstacle::Isolation);
+    let blocked = observation.blocked_flows(Barrier::Isolation);
     if !blocked.is_empty() {
         return blocked.iter().map(isolated_flow).collect();
     }
@@ -72,7 +72,7 @@ fn isolated_ports(observation: &Observation, bridge: &Link) -> Option<Finding> {
     });
     Some(
         Finding::new(Id::PortIsolated, severity, cause)
-            .on_interface(&names)
+            .on_interfaces(ports.iter().map(|port| port.name()))
             .evidence(EvidenceKind::Setting, format!("{names} isolated"), "on")
             .with_all_evidence(member)
             .with_remedies([end_isolation(first.name())]),
@@ -92,7 +92,7 @@ pub(super) const PORT_LOCKED: Cause =
         .offering(|on| vec![admit_host(on.name(), Placeholders::MAC)]);
 
 fn port_locked(observation: &Observation) -> Vec<Finding> {
-    let blocked = observation.blocked_flows(Obstacle::Lock);
+    let blocked = observation.blocked_flows(Barrier::Lock);
     let findings = blocked.iter().map(|blocked| {
         let from = blocked.first.from.name();
         let macs = blocked.first.flow.mac_list();
@@ -214,7 +214,7 @@ fn judge_port_not_forwarding(observation: &Observation, port: &Link) -> Option<F
 
 /// Returns the flows that do not pass because of the state of a port.
 fn blocked_at<'a>(observation: &'a Observation, port: &Link) -> Vec<BlockedFlow<'a>> {
-    let obstacles = [Obstacle::IngressState, Obstacle::EgressState].into_iter();
+    let obstacles = [Barrier::IngressState, Barrier::EgressState].into_iter();
     obstacles
         .flat_map(|obstacle| observation.blocked_flows(obstacle))
         .filter(|blocked| {
@@ -247,7 +247,7 @@ impl ClosedPort<'_> {
             ),
         };
         let (location, kind) = (format!("{name} state"), EvidenceKind::Setting);
-        let finding = Finding::new(Id::PortNotForwarding, severity, cause).on_interface(name);
+        let finding = Finding::new(Id::PortNotForwarding, severity, cause).on_interface(*name);
         let finding = match self.forwards_now {
             true => finding.change(kind, location, state, now),
             false => finding.evidence(kind, location, state),
@@ -443,7 +443,7 @@ fn put_back(port: &str, bridge: &str) -> Remedy {
 mod tests {
     use super::super::fixtures::{ETH0, ETH1, control, flow, machine, report, severities};
     use super::*;
-    use crate::forwarding::tests::{TO, bridged, on_bridge};
+    use crate::fate::forwarding::tests::{TO, bridged, on_bridge};
     use crate::observation::ExaminationTarget;
     use crate::snapshot::BridgePort;
     use crate::wire::{ControlPacket, Tap};
@@ -527,7 +527,7 @@ mod tests {
         let [ingress] = &opened(PortState::Learning, 10, 2)[..] else {
             panic!("it did not reach the bridge")
         };
-        assert_eq!(ingress.subject.interface.as_deref(), Some("eth0"));
+        assert_eq!(ingress.subject.interface().as_deref(), Some("eth0"));
     }
 
     /// Returns the examination of a bridge of which `eth1` is not a port any more.

@@ -1,12 +1,13 @@
 //! Packets that arrive and that a receiver discards, because they are damaged.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use mcast::Family;
 
 use super::filter_rules::explained;
-use super::{Cause, Check};
-use crate::depth::DroppedFlow;
+use super::{Cause, Check, Forecast};
+use crate::fate::Stage;
+use crate::fate::depth::DroppedFlow;
 use crate::kernel_drops::{KernelDrop, evidence, meaning};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::snapshot::{Counter, explains};
@@ -15,7 +16,9 @@ use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 /// Datagrams arrive with a wrong checksum, and UDP drops them.
 pub(super) const BAD_CHECKSUM: Cause =
-    Cause::new(Check::Observation(bad_checksum), &["RFC 768", "RFC 8200 section 8.1"]);
+    Cause::new(Check::Observation(bad_checksum), &["RFC 768", "RFC 8200 section 8.1"])
+        .at(Stage::Checksum)
+        .predicted_by(Forecast::Flow(bad_checksum_ahead));
 
 fn bad_checksum(observation: &Observation) -> Vec<Finding> {
     // Some devices pass on frames without a computed checksum, so UDP's counter must agree if there is one.
@@ -31,7 +34,7 @@ fn bad_checksum(observation: &Observation) -> Vec<Finding> {
 
 /// Returns the finding about a flow that does not get to UDP, because something drops it before. UDP's counter cannot agree, and
 /// some devices pass on frames without a computed checksum.
-pub(super) fn bad_checksum_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+fn bad_checksum_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let is_all = flow.bad_checksums > 0 && flow.bad_checksums == flow.datagrams;
     is_all.then(|| Finding { severity: Severity::Warning, ..bad_checksum_finding(observation, flow) })
 }
@@ -90,7 +93,9 @@ fn bad_checksum_finding(observation: &Observation, flow: &Flow) -> Finding {
 pub(super) const MALFORMED_PACKETS: Cause = Cause::new(
     Check::Observation(malformed_packets),
     &["RFC 1122 sections 3.2.1 and 4.1.3.4", "RFC 8200 sections 3 and 8.1"],
-);
+)
+.at(Stage::Headers)
+.predicted_by(Forecast::Flow(defective_flow));
 
 /// The kernel's reasons for dropping damaged packets.
 const REASONS: [&str; 5] = ["IP_INHDR", "IP_CSUM", "PKT_TOO_SMALL", "HDR_TRUNC", "IPV6_BAD_EXTHDR"];
@@ -101,12 +106,10 @@ fn malformed_packets(observation: &Observation) -> Vec<Finding> {
     let by_reason: Vec<_> =
         interests.iter().flat_map(|interest| of_interest(observation, interest)).collect();
     let is_known = |finding: &Finding| {
-        let source = finding.subject.source.as_deref();
-        let same = |known: &Finding| {
-            let known = known.subject.source.as_ref().and_then(|known| known.parse::<SocketAddr>().ok());
-            known.map(|known| known.ip().to_string()).as_deref() == source
+        let addresses = |finding: &Finding| {
+            finding.subject.sources.iter().map(|source| source.address).collect::<Vec<_>>()
         };
-        findings.iter().any(same)
+        findings.iter().any(|known| addresses(known) == addresses(finding))
     };
     let new: Vec<_> = by_reason.into_iter().filter(|finding| !is_known(finding)).collect();
     findings.extend(new);
@@ -188,7 +191,7 @@ fn defective_flows(observation: &Observation) -> Vec<Finding> {
 }
 
 /// Returns the finding about the defects of a flow, if it has some.
-pub(super) fn defective_flow(observation: &Observation, flow: &Flow) -> Option<Finding> {
+fn defective_flow(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let (defect, count) = flow.defects.iter().max_by_key(|(_, count)| **count)?;
     // A few damaged packets are not why a stream does not arrive.
     let severity =

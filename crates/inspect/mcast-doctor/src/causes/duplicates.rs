@@ -168,8 +168,8 @@ fn per_address_finding(observation: &Observation, copies: &[&Flow], mac: MacAddr
     let first = copies.first().map(|flow| flow.key.source.ip().to_string()).unwrap_or_default();
     Finding::warning(Id::DuplicatePath, cause)
         .on_interface(&interface)
-        .for_group(&to)
-        .from_source(&sources)
+        .for_groups(copies.first().map(|flow| flow.destination()))
+        .from_sources(copies.iter().map(|flow| flow.key.source.ip()))
         .with_all_evidence(copies.iter().map(|flow| observation.packets_of(flow)))
         .evidence(EvidenceKind::Packet, format!("{interface} Ethernet source"), mac)
         .advise(

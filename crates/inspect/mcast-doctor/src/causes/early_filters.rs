@@ -1,18 +1,20 @@
 //! What drops datagrams before the IP layer receives them or after it has sent them: traffic control and XDP.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use super::{Cause, Check, tc_filters};
-use crate::forwarding::Obstacle;
+use super::{Cause, Check, Forecast, tc_filters};
+use crate::fate::Stage;
+use crate::fate::forwarding::Barrier;
 use crate::kernel_drops::{KernelDrop, evidence, is_same_or_unknown};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::{Link, XdpProgram, explains};
 use crate::wire::Flow;
-use crate::{EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool};
+use crate::{Endpoint, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 /// A traffic control filter drops the datagrams, before the IP layer receives them or after it has sent them.
 pub(super) const TC_DROPS: Cause = Cause::new(Check::Observation(tc_drops), &["tc(8)", "tc-bpf(8)"])
+    .at(Stage::TrafficControl)
+    .predicted_by(Forecast::Flow(tc_drops_ahead))
     .offering(|on| vec![tc_filters::delete(on.name(), "ingress", "PREFERENCE")]);
 
 fn tc_drops(observation: &Observation) -> Vec<Finding> {
@@ -20,8 +22,8 @@ fn tc_drops(observation: &Observation) -> Vec<Finding> {
     let mut counted = tc_filters::check(observation);
     counted.extend(at_ports(observation));
     let is_counted = |finding: &Finding| {
-        let group = &finding.subject.group;
-        counted.iter().any(|counted| counted.subject.group.is_none() || counted.subject.group == *group)
+        let groups = &finding.subject.groups;
+        counted.iter().any(|counted| counted.subject.groups.is_empty() || counted.subject.groups == *groups)
     };
     let by_reason = interests.iter().filter_map(|interest| arriving(observation, interest));
     let by_reason = by_reason.chain(leaving(observation)).filter(|finding| !is_counted(finding));
@@ -39,7 +41,7 @@ fn at_ports(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
     let at_ingress = interests.iter().flat_map(|interest| dropped_below(observation, interest));
     let mut findings: Vec<_> = at_ingress.collect();
-    for blocked in observation.blocked_flows(Obstacle::TrafficControl) {
+    for blocked in observation.blocked_flows(Barrier::TrafficControl) {
         for leg in &blocked.legs {
             if tc_filters::is_filtered(observation, leg.flow, leg.lost(), (leg.to, false)) {
                 findings.push(at_port(observation, leg.flow, leg.lost(), (leg.to, false)));
@@ -86,7 +88,7 @@ fn at_port(observation: &Observation, flow: &Flow, lost: u64, (link, is_ingress)
 }
 
 /// Returns the finding about a flow whose group is not joined where it arrives.
-pub(super) fn tc_drops_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+fn tc_drops_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let drops = observation.kernel_drops.drops.iter();
     let drops: Vec<_> = drops.filter(|drop| is_filter(drop) && drop.is_of(&flow.key)).collect();
     let dropped = drops.iter().map(|drop| drop.packets).sum();
@@ -130,7 +132,7 @@ fn reports(observation: &Observation, interest: &Interest<'_>) -> Option<Finding
     Some(tc_drops_finding(&interface, group, &what, "egress").with_all_evidence(evidence(drops)))
 }
 
-fn tc_drops_finding(interface: &str, to: impl fmt::Display, what: &str, direction: &str) -> Finding {
+fn tc_drops_finding(interface: &str, to: impl Into<Endpoint>, what: &str, direction: &str) -> Finding {
     let advice = format!(
         "List the filters: tc -s filter show dev {interface} {direction}, and those attached by BPF: bpftool net show dev {interface}. Delete the one that drops: tc filter del dev {interface} {direction} pref PREF. The network plugin of a container platform may have put it there, and other traffic may depend on it: change the plugin's policy instead."
     );
@@ -140,6 +142,7 @@ fn tc_drops_finding(interface: &str, to: impl fmt::Display, what: &str, directio
 
 /// An XDP program drops the datagrams, before a capture or the IP layer sees them.
 pub(super) const XDP_DROPS: Cause = Cause::new(Check::Interest(xdp_drops), &["ip-link(8): xdp"])
+    .at(Stage::Xdp)
     .offering(|on| vec![detach_program(on.name(), "xdp")]);
 
 fn xdp_drops(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
@@ -187,7 +190,7 @@ fn by_reason_below(observation: &Observation, interest: &Interest<'_>, link: &Li
     let finding = Finding::fault(Id::XdpDrops, cause)
         .on_interface(name)
         .for_group(to)
-        .from_source(first)
+        .from_source(*first)
         .explaining([ExplainedFlow { destination: to, source: None, interface: above }])
         .with_all_evidence(evidence(drops.iter().copied()))
         .with_remedies(link.xdp_program.map(|program| detach_program(name, program.mode)));

@@ -4,8 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use mcast::Family;
 
-use crate::depth::LostFlow;
-use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, Outcome, RuleEffect};
+use crate::fate::depth::LostFlow;
+use crate::netfilter::{
+    ControlKind, CountedTraffic, Hook, HookCount, KnownPacket, Layer, Outcome, RuleEffect,
+};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::{Counter, DroppingRule, explains};
 use crate::wire::{Flow, FlowKey};
@@ -16,7 +18,7 @@ pub(super) const INCOMING: [(Layer, Hook); 3] =
     [(Layer::Device, Hook::Ingress), (Layer::Ip, Hook::Prerouting), (Layer::Ip, Hook::Input)];
 
 /// The hooks that a datagram of this machine passes until it is on the wire.
-pub(super) const OUTGOING: [(Layer, Hook); 3] =
+pub(crate) const OUTGOING: [(Layer, Hook); 3] =
     [(Layer::Ip, Hook::Output), (Layer::Ip, Hook::Postrouting), (Layer::Device, Hook::Egress)];
 
 /// Rules of a hook that match lost packets.
@@ -100,6 +102,19 @@ pub(super) fn leaving(
     to: SocketAddr,
 ) -> KnownPacket {
     KnownPacket::datagram(source, to, None).leaving_by(interface, &observation.link_name(interface))
+}
+
+/// Returns the source and the destination of counted datagrams.
+pub(crate) fn ends(observation: &Observation, count: &HookCount) -> Option<(SocketAddr, SocketAddr)> {
+    match count.traffic {
+        CountedTraffic::Datagrams(to) => Some((count.peer, to)),
+        CountedTraffic::SentFrom(family, port) => {
+            let link = observation.link(count.interface)?;
+            let address = link.interface.addresses_of(family).next()?;
+            Some((SocketAddr::new(address, port), count.peer))
+        }
+        CountedTraffic::Control(_) => None,
+    }
 }
 
 /// Returns the rules that change the source of a flow which leaves with an address that is not one of this machine;

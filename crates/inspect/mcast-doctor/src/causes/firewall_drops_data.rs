@@ -11,8 +11,9 @@ use super::filter_rules::{
     HookLoss, INCOMING, Suspects, arriving, arriving_for, dropping_beside, hook_losses, legacy_tables,
     loss_at, met_by, responsible,
 };
-use super::{Cause, Check, carriers, routes};
-use crate::depth::{Depth, KernelVerdict, LostFlow};
+use super::{Cause, Check, Forecast, carriers, not_forwarded, routes};
+use crate::fate::depth::{Depth, KernelVerdict, LostFlow};
+use crate::fate::{Ahead, Stage, Way, as_known, has_usable_source};
 use crate::kernel_drops::{FILTERED, evidence};
 use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::{Interest, Observation, Program, TrialMembership};
@@ -24,6 +25,8 @@ use crate::{
 };
 
 pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[])
+    .at(Stage::InputHook)
+    .predicted_by(Forecast::Way(predicted))
     .offering(|on| remedies::admit_datagrams(on.name(), on.to, Some(&on.rule)));
 
 /// What rules do that keep datagrams from every socket.
@@ -158,15 +161,61 @@ fn by_reason_or_counters<'a>(
     Some(finding)
 }
 
-/// Returns the findings about datagrams that do not reach rules, because something drops them before, and that each of these
-/// rules is certain to drop. `behind` is the last hook that they reach.
-pub(super) fn ahead(
+/// Returns the findings about datagrams that do not get to rules yet, each of which is certain to drop them.
+fn predicted(ahead: &Ahead<'_>) -> Vec<Finding> {
+    let observation = ahead.observation;
+    match ahead.way {
+        Way::Arriving { meant, .. } => of_arriving(ahead, meant),
+        Way::Silent(interest) if !ahead.has(Id::FirewallDropsData) => {
+            let (device, to) = (observation.link_name(interest.interface), interest.destination());
+            let packet = arriving_for(observation, interest);
+            behind(observation, &packet, (&device, None), (&format!("the datagrams to {to}"), to))
+        }
+        Way::Unrouted(flow) => ahead
+            .faults()
+            .filter_map(|fault| not_forwarded::behind_missing_route(observation, fault, flow))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn of_arriving(ahead: &Ahead<'_>, flow: &Flow) -> Vec<Finding> {
+    let observation = ahead.observation;
+    let (_, passed) = observation.hooks.at_input(&flow.key).unwrap_or_default();
+    if passed > 0 || ahead.is_only_last() {
+        return Vec::new();
+    }
+    let (device, to, source) =
+        (observation.link_name(flow.key.interface), flow.destination(), flow.key.source);
+    let packet = as_known(observation, flow);
+    let what = format!("the datagrams from {source} to {to}");
+    let is_lost_at = |(layer, hook): &(Layer, Hook)| {
+        let counted = observation.hooks.of_flow(*layer, *hook, &flow.key);
+        counted.is_some_and(|(reached, passed)| reached > passed)
+    };
+    let is_found = ahead.has(Id::FirewallDropsData);
+    let place = INCOMING.into_iter().rev().find(is_lost_at).filter(|_| is_found);
+    let loss = place
+        .filter(|_| has_usable_source(observation, flow))
+        .and_then(|place| loss_at(observation, flow, place));
+    let rule = loss.as_ref().and_then(|loss| loss.suspects.rule());
+    let beside = rule.and_then(|rule| beside(observation, &packet, rule, &device, (&what, to)));
+    let mut findings: Vec<_> = beside.into_iter().collect();
+    if !is_found || place.is_some() {
+        let last = place.map(|(_, hook)| hook);
+        findings.extend(behind(observation, &packet, (&device, last), (&what, to)));
+    }
+    findings.into_iter().map(|finding| finding.from_source(source)).collect()
+}
+
+/// Returns the findings about rules behind a hook, the last one that the datagrams reach.
+fn behind(
     observation: &Observation,
     packet: &KnownPacket,
-    (device, behind): (&str, Option<Hook>),
+    (device, last): (&str, Option<Hook>),
     (what, to): (&str, SocketAddr),
 ) -> Vec<Finding> {
-    let reached = INCOMING.iter().position(|(_, hook)| Some(*hook) == behind);
+    let reached = INCOMING.iter().position(|(_, hook)| Some(*hook) == last);
     let places = INCOMING.into_iter().skip(reached.map_or(0, |index| index + 1));
     let finding = |place: (Layer, Hook)| {
         let mut outcomes = met_by(observation, packet, place, device, &DROPS).into_iter();
@@ -178,7 +227,7 @@ pub(super) fn ahead(
 }
 
 /// Returns the finding about datagrams that this rule lets pass, and that another table at the same hook is certain to drop.
-pub(super) fn beside(
+fn beside(
     observation: &Observation,
     packet: &KnownPacket,
     rule: &DroppingRule,

@@ -6,16 +6,18 @@ use std::collections::BTreeSet;
 use mcast::Group;
 use mcast_packet::{MacAddress, ether_type};
 
-use super::{Cause, Check};
+use super::{Cause, Check, Forecast};
 use crate::change::{Change, NewInterface};
-use crate::finding::list;
+use crate::fate::Stage;
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::wire::{Flow, Tagging};
 use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool};
 
 pub(super) const FRAMES_TO_ANOTHER_HOST: Cause =
-    Cause::new(Check::Observation(frames_to_another_host), &["RFC 1112 section 6.4", "RFC 2464 section 7"]);
+    Cause::new(Check::Observation(frames_to_another_host), &["RFC 1112 section 6.4", "RFC 2464 section 7"])
+        .at(Stage::Frame)
+        .predicted_by(Forecast::Flow(ahead));
 
 fn frames_to_another_host(observation: &Observation) -> Vec<Finding> {
     if matches!(observation.target, ExaminationTarget::File) {
@@ -31,7 +33,7 @@ fn frames_to_another_host(observation: &Observation) -> Vec<Finding> {
 }
 
 /// Returns the finding about a flow whose group is not joined where it arrives.
-pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let mac = host_address(flow).filter(|_| !flow.key.outgoing && is_foreign(observation, flow))?;
     let cause = format!(
         "The datagrams from {} to {} arrive on {} in frames for another host, {mac}, so the system drops them.",
@@ -150,7 +152,7 @@ fn wrong_destination(
 }
 
 pub(super) const VLAN_TAGGED: Cause =
-    Cause::new(Check::Observation(vlan_tagged), &["IEEE 802.1Q"]).offering(|on| {
+    Cause::new(Check::Observation(vlan_tagged), &["IEEE 802.1Q"]).at(Stage::Vlan).offering(|on| {
         create_vlan_interface(on.name(), Tagging { id: 7, protocol: ether_type::VLAN, inner: None })
     });
 
@@ -233,15 +235,15 @@ fn judge(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> 
             flow.key.source.ip()
         ),
     };
-    let sources = list(flows.iter().map(|flow| flow.key.source));
-    Some(finding(observation, flow, flow.key.vlan?, &what).for_group(to).from_source(sources))
+    let sources = flows.iter().map(|flow| flow.key.source);
+    Some(finding(observation, flow, flow.key.vlan?, &what).for_group(to).from_sources(sources))
 }
 
 /// Returns the finding about a flow that has only this tag, and whose group need not be joined where it arrives.
-pub(super) fn of_flow(observation: &Observation, flow: &Flow) -> Option<Finding> {
+pub(crate) fn of_flow(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let to = flow.destination();
     let finding = finding(observation, flow, flow.key.vlan?, &to.to_string());
-    Some(finding.for_group(to).from_source(flow.key.source.to_string()))
+    Some(finding.for_group(to).from_source(flow.key.source))
 }
 
 fn finding(observation: &Observation, flow: &Flow, tagging: Tagging, what: &str) -> Finding {
@@ -366,7 +368,7 @@ mod tests {
             tagged.key.vlan = Some(tagging);
             let flows = vec![flow(ETH0, "10.9.0.1:6000", TO), tagged];
             let findings = VLAN_TAGGED.judge(&membership(TO, flows, 1));
-            findings.into_iter().filter_map(|finding| finding.subject.source).collect::<Vec<_>>()
+            findings.into_iter().filter_map(|finding| finding.subject.source()).collect::<Vec<_>>()
         };
         assert_eq!(sources("10.9.0.7:6000"), ["10.9.0.7:6000"]);
         assert!(sources("10.9.0.1:6000").is_empty(), "a copy of what arrives");
@@ -410,7 +412,7 @@ mod tests {
             VLAN_TAGGED
                 .judge(&observation)
                 .into_iter()
-                .filter_map(|finding| finding.subject.interface)
+                .filter_map(|finding| finding.subject.interface())
                 .collect::<Vec<_>>()
         };
         assert_eq!(outcome(&[], ETH1), ["eth0"]);

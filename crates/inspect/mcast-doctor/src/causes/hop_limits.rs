@@ -7,7 +7,8 @@ use mcast::{Family, Group};
 use mcast_sys::GroupOptions;
 
 use super::intervals::resting;
-use super::{Cause, Check, unsent};
+use super::{Cause, Check};
+use crate::fate::leaving;
 use crate::finding::list;
 use crate::netfilter::Hook;
 use crate::observation::{Interest, Observation, ReceivedCount, TrialMembership};
@@ -175,7 +176,7 @@ fn zero_hop_limit(
 fn is_kept_here(observation: &Observation, trial: &TrialMembership, socket: &UdpSocket) -> bool {
     let port = socket.local.port();
     let is_unsent = || {
-        unsent::unsent(observation).iter().any(|unsent| {
+        leaving::unsent(observation).iter().any(|unsent| {
             let family = trial.group().family();
             let senders = unsent.sockets(observation, |options| keeps_here(options, family));
             unsent.to == trial.destination() && senders.iter().any(|sender| sender.inode == socket.inode)
@@ -412,7 +413,7 @@ fn silent_link_local_group(observation: &Observation) -> Option<Finding> {
             observation.listened().as_secs_f64()
         ),
     )
-    .on_interface(&names)
+    .on_interfaces(link_local_interests.iter().map(|interest| observation.link_name(interest.interface)))
     .for_group(one.destination())
     .with_evidence(evidence(one))
     .advise(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mcast::Group;
 use mcast::group::{SendInterval, WellKnown};
 
-use crate::depth::ExpectedFlow;
+use crate::fate::depth::ExpectedFlow;
 use crate::observation::Observation;
 use crate::{Effect, OpenQuestion};
 

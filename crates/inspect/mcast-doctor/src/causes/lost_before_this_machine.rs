@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use mcast_watch::{Format, SequenceStatistics, Unit};
 
-use super::{Cause, Check};
+use super::{Cause, Check, Forecast};
 use crate::observation::{ExaminationTarget, Observation, TrialMembership};
 use crate::wire::{Flow, FlowKey, Gap, LossPattern};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool, remedies};
 
 pub(super) const CAUSE: Cause =
-    Cause::new(Check::Observation(check), &["RFC 3550 section 5.1", "RFC 8085 section 3.1"]).without_loss();
+    Cause::new(Check::Observation(check), &["RFC 3550 section 5.1", "RFC 8085 section 3.1"])
+        .predicted_by(Forecast::Flow(judge))
+        .without_loss();
 
 fn check(observation: &Observation) -> Vec<Finding> {
     let mut flows = observation.all_arrivals();

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use mcast::{ErrorKind, Family, InterfaceSelector, Membership, SourceFilter};
 
 use super::{Cause, Check, Placeholders};
-use crate::acceptance::ExaminedSocket;
+use crate::fate::Stage;
+use crate::fate::sockets::ExaminedSocket;
 use crate::finding::list;
 use crate::observation::{Interest, Observation, Program, ProgramSocket, TrialMembership, index_of};
 use crate::outcome::PrintedErrorKind;
@@ -15,8 +16,9 @@ use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 /// The program has the port open but has not joined the group, so no socket receives it.
-pub(super) const NOT_JOINED: Cause =
-    Cause::new(Check::Observation(not_joined), &["RFC 1112 section 7.1"]).offering(Placeholders::join);
+pub(super) const NOT_JOINED: Cause = Cause::new(Check::Observation(not_joined), &["RFC 1112 section 7.1"])
+    .at(Stage::Membership)
+    .offering(Placeholders::join);
 
 fn not_joined(observation: &Observation) -> Vec<Finding> {
     let Some(program) = observation.program() else { return Vec::new() };
@@ -73,8 +75,9 @@ fn judge_not_joined(observation: &Observation, program: &Program, socket: &Progr
 }
 
 /// The program has left the group while it was examined.
-pub(super) const LEFT_GROUP: Cause =
-    Cause::new(Check::Observation(left_group), &["RFC 1112 section 7.1"]).offering(Placeholders::join);
+pub(super) const LEFT_GROUP: Cause = Cause::new(Check::Observation(left_group), &["RFC 1112 section 7.1"])
+    .at(Stage::Membership)
+    .offering(Placeholders::join);
 
 fn left_group(observation: &Observation) -> Vec<Finding> {
     // Programs beside an examined membership come and go.
@@ -344,9 +347,11 @@ fn restart() -> Remedy {
 }
 
 pub(super) const JOINED_OTHER_INTERFACE: Cause =
-    Cause::new(Check::Observation(joined_other_interface), &["RFC 3678 section 4"]).offering(|on| {
-        on.join().into_iter().chain(remedies::linux::route_group(on.to.ip(), &on.link, false)).collect()
-    });
+    Cause::new(Check::Observation(joined_other_interface), &["RFC 3678 section 4"])
+        .at(Stage::Membership)
+        .offering(|on| {
+            on.join().into_iter().chain(remedies::linux::route_group(on.to.ip(), &on.link, false)).collect()
+        });
 
 fn joined_other_interface(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -525,7 +530,7 @@ impl<'a> Mismatch<'a> {
         };
         Finding::new(Id::JoinedOtherInterface, severity, cause)
             .on_interface(arrives_on.name())
-            .for_group(to)
+            .for_group(*to)
             .from_source(flow.key.source)
             .with_evidence(observation.packets_of(flow))
             .evidence(
@@ -606,7 +611,7 @@ mod tests {
         let both = vec![flow(ETH1, "10.8.0.1:6000", TO), flow(ETH0, "10.9.0.1:6000", TO)];
         assert_eq!(joined_other_interface(&membership(TO, both, 10)), []);
         let wrong = membership(TO, vec![flow(ETH1, "10.8.0.1:6000", TO)], 0);
-        assert_eq!(joined_other_interface(&wrong)[0].subject.interface.as_deref(), Some("eth1"));
+        assert_eq!(joined_other_interface(&wrong)[0].subject.interface().as_deref(), Some("eth1"));
     }
 
     #[test]

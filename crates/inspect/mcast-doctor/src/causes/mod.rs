@@ -16,8 +16,7 @@ mod firewall_drops_data;
 mod firewall_drops_igmp;
 #[cfg(test)]
 pub(crate) mod fixtures;
-mod frames;
-mod further;
+pub(crate) mod frames;
 mod hop_limits;
 mod interfaces;
 mod intervals;
@@ -27,7 +26,6 @@ mod networks;
 pub(crate) mod no_multicast_route;
 mod no_querier;
 mod not_forwarded;
-mod order;
 mod policy_rules;
 mod programs;
 mod queriers;
@@ -57,8 +55,9 @@ use std::str::FromStr;
 use mcast_sys::{trace_event, trace_span};
 use serde::{Serialize, Serializer};
 
-use crate::acceptance::{Blocked, ExaminedSocket};
-use crate::depth::ExpectedFlow;
+use crate::fate::depth::ExpectedFlow;
+use crate::fate::sockets::{Blocked, ExaminedSocket};
+use crate::fate::{self, Ahead, Stage, Way};
 use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
 use crate::{Finding, Remedy};
@@ -67,6 +66,8 @@ use scope_section::Placeholders;
 /// What is known about a cause, declared in the module of its subject.
 struct Cause {
     check: Check,
+    forecast: Forecast,
+    stage: Stage,
     /// The remedies with commands, for its page.
     offers: fn(&Placeholders) -> Vec<Remedy>,
     references: &'static [&'static str],
@@ -90,10 +91,28 @@ enum Check {
     PathTest,
 }
 
+/// The function that judges whether a cause takes datagrams that do not get to it yet, from what is known of its settings. Causes
+/// with [`Check::Blocked`] are asked about the sockets in any case.
+enum Forecast {
+    /// Only what it loses shows it.
+    None,
+    /// Called with what arrives.
+    Flow(fn(&Observation, &Flow) -> Option<Finding>),
+    /// Called for each kind of way.
+    Way(fn(&Ahead<'_>) -> Vec<Finding>),
+}
+
 impl Cause {
     /// Declares a cause with its check, and the RFCs and kernel documentation that it is based on.
     const fn new(check: Check, references: &'static [&'static str]) -> Self {
-        Self { check, offers: |_| Vec::new(), references, loses_datagrams: true }
+        Self {
+            check,
+            forecast: Forecast::None,
+            stage: Stage::Network,
+            offers: |_| Vec::new(),
+            references,
+            loses_datagrams: true,
+        }
     }
 
     fn judge(&self, observation: &Observation) -> Vec<Finding> {
@@ -118,6 +137,31 @@ impl Cause {
             Check::Unexplained(check) => check(observation, flows),
             _ => Vec::new(),
         }
+    }
+
+    fn predicted(&self, id: Id, ahead: &Ahead<'_>) -> Vec<Finding> {
+        let observation = ahead.observation;
+        match (&self.check, &self.forecast, ahead.way) {
+            (_, Forecast::Way(judge), _) => judge(ahead),
+            (_, _, _) if ahead.has(id) => Vec::new(),
+            (_, Forecast::Flow(judge), Way::Arriving { seen, .. }) => {
+                judge(observation, seen).into_iter().collect()
+            }
+            (Check::Blocked(check), ..) => {
+                ahead.blocked().iter().filter_map(|blocked| check(observation, blocked)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Declares where in the receiver it acts; causes without this act before.
+    const fn at(self, stage: Stage) -> Self {
+        Self { stage, ..self }
+    }
+
+    /// Declares how it is predicted.
+    const fn predicted_by(self, forecast: Forecast) -> Self {
+        Self { forecast, ..self }
     }
 
     /// Declares its remedies with commands, whose scope and undo its page then states.
@@ -280,6 +324,21 @@ impl Id {
         scope_section::insert(self.written_page(), &(self.cause().offers)(&Placeholders::new()))
     }
 
+    /// Returns where it acts, apart from the hooks of the packet filter.
+    pub(crate) const fn stage(self) -> Stage {
+        self.cause().stage
+    }
+
+    /// Returns the findings about what was observed.
+    pub(crate) fn judged(self, observation: &Observation) -> Vec<Finding> {
+        self.cause().judge(observation)
+    }
+
+    /// Returns the findings about datagrams that do not get to the cause yet.
+    pub(crate) fn predicted(self, ahead: &Ahead<'_>) -> Vec<Finding> {
+        self.cause().predicted(self, ahead)
+    }
+
     /// Returns whether datagrams that should arrive here are lost by the cause.
     pub(crate) const fn loses_datagrams(self) -> bool {
         self.cause().loses_datagrams
@@ -312,9 +371,9 @@ pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
         }
         found
     };
-    let judged = Id::ALL.iter().flat_map(|id| traced(id, id.cause().judge(observation)));
+    let judged = Id::ALL.iter().flat_map(|id| traced(id, id.judged(observation)));
     let mut findings: Vec<_> = judged.collect();
-    findings.extend(further::behind_tags(observation, &findings));
+    findings.extend(fate::behind_tags(observation, &findings));
     let mut unexplained = observation.expected_flows();
     unexplained.retain(|flow| {
         let is_missing = flow.status.depth.is_lost_here() || flow.status.depth.is_silent();
@@ -333,8 +392,8 @@ pub(crate) fn judge(observation: &Observation) -> Vec<Finding> {
     let judged =
         Id::ALL.iter().flat_map(|id| traced(id, id.cause().judge_unexplained(observation, &unexplained)));
     findings.extend(judged.collect::<Vec<_>>());
-    findings.extend(further::findings(observation, &findings));
-    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), order::of_finding(finding)));
+    findings.extend(fate::predicted(observation, &findings));
+    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), Stage::of(finding)));
     grouped(findings)
 }
 
@@ -408,13 +467,14 @@ const UNICAST_ONLY: Cause = Cause::new(Check::PathTest, &["RFC 4541 section 2"])
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::net::IpAddr;
 
     use super::*;
 
     #[test]
     fn findings_that_are_alike_are_put_together() {
-        let finding = |number: u32, severity| {
-            Finding::new(Id::InvalidSource, severity, "x").from_source(format!("10.0.0.{number}"))
+        let finding = |number: u8, severity| {
+            Finding::new(Id::InvalidSource, severity, "x").from_source(IpAddr::from([10, 0, 0, number]))
         };
         let few: Vec<_> = (0..5).map(|number| finding(number, crate::Severity::Fault)).collect();
         assert_eq!(grouped(few.clone()), few);

@@ -7,8 +7,8 @@ use mcast::Family;
 use super::filter_rules::{Suspects, arriving, certain_drop, met_by, responsible};
 use super::{Cause, Check, policy_rules, routes, snooping};
 use crate::change::{Attribute, Change};
-use crate::finding::Subject;
-use crate::forwarding::{BlockedFlow, Obstacle, Sight};
+use crate::fate::Sight;
+use crate::fate::forwarding::{Barrier, BlockedFlow};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::Observation;
@@ -21,9 +21,9 @@ use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool, remedies};
 pub(super) const NOT_FORWARDED: Cause = Cause::new(Check::Observation(not_forwarded), &[]).without_loss();
 
 fn not_forwarded(observation: &Observation) -> Vec<Finding> {
-    let too_large = observation.blocked_flows(Obstacle::Mtu);
-    let down = observation.blocked_flows(Obstacle::Down);
-    let mut unknown = observation.blocked_flows(Obstacle::Unknown);
+    let too_large = observation.blocked_flows(Barrier::Mtu);
+    let down = observation.blocked_flows(Barrier::Down);
+    let mut unknown = observation.blocked_flows(Barrier::Unknown);
     unknown
         .retain(|blocked| blocked.first.bridge.is_some() || !routes::drops(observation, blocked.first.flow));
     let too_large = too_large.iter().map(too_large_packets);
@@ -90,7 +90,7 @@ fn dropped_by_filters(observation: &Observation) -> Vec<Finding> {
                 .is_some_and(|(reached, passed)| reached > passed)
         })
     };
-    let blocked = observation.blocked_flows(Obstacle::Firewall);
+    let blocked = observation.blocked_flows(Barrier::Firewall);
     let blocked = blocked.iter().filter(|blocked| !is_counted(blocked));
     let mut findings: Vec<_> = blocked.map(|blocked| dropped_flow(observation, blocked)).collect();
     findings.extend(unlearnt_members(observation));
@@ -131,11 +131,11 @@ pub(super) fn behind_missing_route(
     flow: &Flow,
 ) -> Option<Finding> {
     let device = observation.link_name(flow.key.interface);
-    let Subject { interface, group, source, .. } = &fault.subject;
-    let (to, key) = (flow.destination(), &flow.key);
+    let (to, key, subject) = (flow.destination(), &flow.key, &fault.subject);
     let is_of_flow = fault.id == Id::NoMulticastRoute
-        && interface.as_ref() == Some(&device)
-        && (group.as_ref(), source.as_ref()) == (Some(&to.to_string()), Some(&key.source.to_string()));
+        && subject.has_interface(&device)
+        && subject.has_group(to)
+        && subject.has_source(key.source);
     let packet = arriving(observation, flow);
     let place = (Layer::Ip, Hook::Forward);
     let outcome = is_of_flow.then(|| certain_drop(observation, &packet, &[place], &device)).flatten()?;
@@ -344,7 +344,7 @@ mod tests {
     use crate::causes::fixtures::{
         ETH0, ETH1, control, flow, kernel_drop, membership, report, with_counters,
     };
-    use crate::forwarding::tests::{TO, bridged};
+    use crate::fate::forwarding::tests::{TO, bridged};
     use crate::snapshot::BridgeGroup;
 
     #[test]

@@ -11,8 +11,9 @@ use super::routes::{Unrouted, unrouted};
 use super::scope_section::Placeholders;
 use super::{Cause, Check, sending_sockets};
 use crate::change::Change;
-use crate::depth::{KernelVerdict, LostFlow};
-use crate::forwarding::BlockedFlow;
+use crate::fate::Stage;
+use crate::fate::depth::{KernelVerdict, LostFlow};
+use crate::fate::forwarding::BlockedFlow;
 use crate::observation::{Interest, Observation, Program, ProgramSocket};
 use crate::snapshot::{
     Decision, Link, Plane, Prefix, Rejection, RouteKind, RoutedPacket, RoutingRule, RuleAction, RuleSelector,
@@ -23,6 +24,7 @@ use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedySc
 
 pub(super) const CAUSE: Cause =
     Cause::new(Check::Observation(policy_rule), &["ip-rule(8)", "ip-sysctl: src_valid_mark"])
+        .at(Stage::Source)
         .offering(remedies_of_page);
 
 fn policy_rule(observation: &Observation) -> Vec<Finding> {

@@ -8,14 +8,14 @@ use mcast::Family;
 use mcast_sys::SocketFilter;
 use mcast_sys::capture::FilterInstruction;
 
+use super::filter_rules::arriving_for;
 use super::scope_section::Placeholders;
-use super::{Cause, Check};
-use crate::acceptance::ExaminedSocket;
+use super::{Cause, Check, Forecast};
 use crate::change::Change;
-use crate::depth::REJECTED;
-use crate::finding::list;
+use crate::fate::depth::REJECTED;
+use crate::fate::sockets::ExaminedSocket;
+use crate::fate::{Ahead, Stage, Way, as_known};
 use crate::kernel_drops::evidence;
-use crate::netfilter::KnownPacket;
 use crate::observation::{Interest, Observation, RunState};
 use crate::outcome::Outcome;
 use crate::snapshot::Counter;
@@ -57,6 +57,7 @@ fn judge_program_ended(observation: &Observation, program: &str, status: ExitSta
 /// The program is stopped, so it reads nothing, and its receive buffer fills up.
 pub(super) const PROGRAM_STOPPED: Cause =
     Cause::new(Check::Observation(program_stopped), &["signal(7)", "cgroups(7)"])
+        .at(Stage::Queue)
         .offering(|_| vec![resume(&RunState::Stopped, Placeholders::PID)]);
 
 fn program_stopped(observation: &Observation) -> Vec<Finding> {
@@ -137,7 +138,7 @@ fn resume(state: &RunState, pid: u32) -> Remedy {
 }
 
 /// Datagrams reach the socket, and the program does not read them.
-pub(super) const NOT_READ: Cause = Cause::new(Check::Socket(not_read), &["udp(7)"]);
+pub(super) const NOT_READ: Cause = Cause::new(Check::Socket(not_read), &["udp(7)"]).at(Stage::Queue);
 
 fn not_read(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let (program, socket) = (examined.program, examined.socket);
@@ -148,7 +149,6 @@ fn not_read(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<
     let (local, seconds) = (socket.local?, observation.listened().as_secs_f64());
     let flows = observation.taken_by(socket);
     let to = flows.first()?.destination();
-    let sources = list(flows.iter().map(|flow| flow.key.source));
     let (first, last) = (*socket.queued.first()?, *socket.queued.last()?);
     let dropped = socket.drops.1.saturating_sub(socket.drops.0);
     // As long as there is room, nothing is lost.
@@ -164,7 +164,7 @@ fn not_read(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<
         format!("{program} has read nothing from its socket on {local} for at least {seconds:.1} s: {outcome}."),
     )
     .for_group(to)
-    .from_source(sources)
+    .from_sources(flows.iter().map(|flow| flow.key.source))
     .in_program(program)
     .change(EvidenceKind::Socket, format!("bytes in the receive queue of socket {}", socket.inode), first, last)
     .change(EvidenceKind::Counter, format!("drops of socket {}", socket.inode), socket.drops.0, socket.drops.1)
@@ -179,7 +179,9 @@ fn not_read(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<
 pub(super) const SOCKET_FILTER: Cause = Cause::new(
     Check::Socket(socket_filter),
     &["socket(7): SO_ATTACH_FILTER", "systemd.resource-control(5): IPAddressDeny"],
-);
+)
+.at(Stage::SocketFilter)
+.predicted_by(Forecast::Way(socket_filter_ahead));
 
 const ATTACHED: &str = "Remove or correct the filter that the program attaches to the socket (SO_ATTACH_FILTER, SO_ATTACH_BPF; SO_DETACH_FILTER removes it).";
 
@@ -200,7 +202,6 @@ fn socket_filter(observation: &Observation, examined: &ExaminedSocket<'_>) -> Op
     let filter = socket.options.as_ref().and_then(|options| options.filter.as_ref());
     let addresses = flows.iter().map(|flow| flow.key.source.ip()).collect();
     let (who, remedy) = rejecter(program, filter, cgroup, &addresses);
-    let sources: Vec<_> = flows.iter().map(|flow| flow.key.source.to_string()).collect();
     let family = Family::of(to.ip());
     let finding = Finding::new(
         Id::SocketFilter,
@@ -208,6 +209,7 @@ fn socket_filter(observation: &Observation, examined: &ExaminedSocket<'_>) -> Op
         format!("{who} rejects what reaches its socket on {local}: {refused} datagrams were dropped, although its receive buffer has room."),
     )
     .for_group(to)
+    .from_sources(flows.iter().map(|flow| flow.key.source))
     .in_program(program)
     .change(EvidenceKind::Counter, format!("drops of socket {}", socket.inode), socket.drops.0, socket.drops.1)
     .with_all_evidence(observation.counter_change(Counter::ReceiveBufferErrors, family))
@@ -215,7 +217,7 @@ fn socket_filter(observation: &Observation, examined: &ExaminedSocket<'_>) -> Op
     .with_all_evidence(evidence(observation.drops_at(socket, REJECTED)))
     .with_all_evidence(flows.iter().map(|flow| observation.packets_of(flow)))
     .with_remedies([remedy]);
-    Some(if sources.is_empty() { finding } else { finding.from_source(sources.join(", ")) })
+    Some(finding)
 }
 
 /// Returns what rejects datagrams, and what to do about it.
@@ -252,13 +254,24 @@ fn classic(program: &str, instructions: &[FilterInstruction]) -> String {
     format!("The socket filter of {program} (SO_ATTACH_FILTER, {} instruction{plural})", instructions.len())
 }
 
-/// Returns the findings about filters of the examined program's sockets that are certain to reject a datagram, which something
+/// Returns the findings about filters of the examined program's sockets that are certain to reject datagrams, which something
 /// else keeps from them.
-pub(super) fn socket_filter_ahead(
-    observation: &Observation,
-    packet: &KnownPacket,
-    (what, group): (&str, IpAddr),
-) -> Vec<Finding> {
+fn socket_filter_ahead(ahead: &Ahead<'_>) -> Vec<Finding> {
+    let observation = ahead.observation;
+    if ahead.has(Id::SocketFilter) {
+        return Vec::new();
+    }
+    let (packet, what, group) = match ahead.way {
+        Way::Arriving { meant, .. } if observation.program().is_some() => {
+            let (source, group) = (meant.key.source, meant.key.group);
+            (as_known(observation, meant), format!("the datagrams from {source} to {group}"), group)
+        }
+        Way::Silent(interest) => {
+            let to = interest.destination();
+            (arriving_for(observation, interest), format!("the datagrams to {to}"), to.ip())
+        }
+        _ => return Vec::new(),
+    };
     let examined = observation.examined_sockets();
     let finding = |examined: &ExaminedSocket<'_>| {
         let (program, socket) = (examined.program, examined.socket);
@@ -266,7 +279,7 @@ pub(super) fn socket_filter_ahead(
             return None;
         };
         let local = socket.local?;
-        classic_filter::rejects(instructions, packet, local.port()).then_some(())?;
+        classic_filter::rejects(instructions, &packet, local.port()).then_some(())?;
         let who = classic(program, instructions);
         let cause = format!("{who} rejects {what} as soon as they get to its socket on {local}.");
         let location = format!("socket {} of {program}", socket.inode);

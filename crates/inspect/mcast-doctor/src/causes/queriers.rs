@@ -122,7 +122,7 @@ fn querier_misconfigured(observation: &Observation) -> Vec<Finding> {
             format!("The querier {source} on the network of {interface} {cause}"),
         )
         .on_interface(&interface)
-        .from_source(source)
+        .from_source(*source)
         .evidence(EvidenceKind::Packet, &interface, evidence)
         .advise(Tool::Network, remedy);
         Some(finding)

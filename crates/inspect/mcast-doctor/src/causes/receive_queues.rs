@@ -6,9 +6,10 @@ use mcast::InterfaceIndex;
 
 use super::filter_rules::{INCOMING, arriving, arriving_for, met_by};
 use super::{Cause, Check, between};
-use crate::acceptance::ExaminedSocket;
 use crate::change::{Attribute, Change};
-use crate::depth::{BUFFER_FULL, Depth, ExpectedFlow};
+use crate::fate::Stage;
+use crate::fate::depth::{BUFFER_FULL, Depth, ExpectedFlow};
+use crate::fate::sockets::ExaminedSocket;
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::observation::{Interest, Observation, ProgramSocket};
@@ -98,10 +99,12 @@ fn ring(observation: &Observation, interface: InterfaceIndex) -> Option<Finding>
 
 /// A socket's receive buffer is full, so arriving datagrams are dropped.
 pub(super) const RECEIVE_BUFFER_OVERFLOW: Cause =
-    Cause::new(Check::Observation(receive_buffer_overflow), &["socket(7): SO_RCVBUF"]).offering(|on| {
-        let enlarge = remedies::socket::receive_buffer(212_992, LARGE_BUFFER as usize);
-        on.on_socket(&[enlarge]).into_iter().chain(raise_limit()).collect()
-    });
+    Cause::new(Check::Observation(receive_buffer_overflow), &["socket(7): SO_RCVBUF"])
+        .at(Stage::Queue)
+        .offering(|on| {
+            let enlarge = remedies::socket::receive_buffer(212_992, LARGE_BUFFER as usize);
+            on.on_socket(&[enlarge]).into_iter().chain(raise_limit()).collect()
+        });
 
 /// The recommended buffer size: about 1/30 s of traffic at 1 Gbit/s.
 const LARGE_BUFFER: i64 = 4 << 20;
@@ -242,7 +245,8 @@ fn raise_limit() -> [Remedy; 2] {
 }
 
 pub(super) const LOST_IN_THIS_MACHINE: Cause =
-    Cause::new(Check::Unexplained(lost_in_this_machine), &["nft(8): hooks", "tc-bpf(8)", "ip-link(8): xdp"]);
+    Cause::new(Check::Unexplained(lost_in_this_machine), &["nft(8): hooks", "tc-bpf(8)", "ip-link(8): xdp"])
+        .at(Stage::Unknown);
 
 /// The maximum number of sources that a sentence names.
 const MAX_NAMED: usize = 3;
@@ -352,7 +356,7 @@ fn finding(
     let finding = Finding::fault(Id::LostInThisMachine, cause)
         .on_interface(interface)
         .for_group(to)
-        .from_source(&sources)
+        .from_sources(flows.iter().filter_map(|flow| flow.status.source))
         .explaining(flows.iter().map(|flow| ExplainedFlow::from(&flow.status)))
         .with_all_evidence(evidence(drops))
         .with_all_evidence(packets.map(|flow| observation.packets_of(flow)))
@@ -589,7 +593,7 @@ mod tests {
         let findings = judge(&observation);
         let [finding] = &findings[..] else { panic!("{findings:?}") };
         assert_eq!(
-            (finding.id, finding.subject.source.as_deref()),
+            (finding.id, finding.subject.source().as_deref()),
             (Id::LostInThisMachine, Some("10.9.0.7:6000"))
         );
     }

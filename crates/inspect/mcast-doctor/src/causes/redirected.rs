@@ -5,21 +5,25 @@
 use std::net::SocketAddr;
 
 use super::filter_rules::{
-    HookLoss, INCOMING, Suspects, arriving, explained, hook_losses, leaving, legacy_tables, masquerading,
-    met_by, responsible,
+    HookLoss, INCOMING, Suspects, arriving, arriving_for, ends, explained, hook_losses, leaving,
+    legacy_tables, masquerading, met_by, responsible,
 };
-use super::sending::{ends, is_lost};
-use super::{Cause, Check};
-use crate::depth::LostFlow;
+use super::sending::is_lost;
+use super::{Cause, Check, Forecast};
+use crate::fate::depth::LostFlow;
+use crate::fate::{Ahead, Stage, Way, as_known};
 use crate::netfilter::{Hook, HookCount, KnownPacket, Layer, RuleEffect};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::Counter;
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Severity, remedies};
 
-pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[]).offering(|on| {
-    remedies::keep_destination(Hook::Prerouting, on.name(), on.to, RuleEffect::Redirect, None)
-});
+pub(super) const CAUSE: Cause = Cause::new(Check::Observation(check), &[])
+    .at(Stage::Destination)
+    .predicted_by(Forecast::Way(ahead))
+    .offering(|on| {
+        remedies::keep_destination(Hook::Prerouting, on.name(), on.to, RuleEffect::Redirect, None)
+    });
 
 /// What rules do that take datagrams elsewhere.
 const REDIRECTIONS: [RuleEffect; 4] =
@@ -207,9 +211,41 @@ fn by_rule_alone(
     })
 }
 
-/// Returns the finding about datagrams that do not reach a rule, because something drops them before, and that the rule is
-/// certain to take elsewhere.
-pub(super) fn ahead(
+/// Returns the finding about datagrams that do not get to a rule yet, which is certain to take them elsewhere.
+fn ahead(ahead: &Ahead<'_>) -> Vec<Finding> {
+    let observation = ahead.observation;
+    if ahead.has(Id::Redirected) {
+        return Vec::new();
+    }
+    let finding = match ahead.way {
+        Way::Arriving { meant, .. } => {
+            let flow = *meant;
+            let counted = |(layer, hook): (Layer, Hook)| observation.hooks.of_flow(layer, hook, &flow.key);
+            let is_short =
+                |place: (Layer, Hook)| counted(place).is_some_and(|(reached, passed)| reached > passed);
+            let lost_at = INCOMING.into_iter().rev().find(|place| is_short(*place));
+            let lost_at = lost_at.filter(|_| ahead.has(Id::FirewallDropsData));
+            let is_before = lost_at.is_none_or(|(_, hook)| hook == Hook::Ingress);
+            let (_, passed) = observation.hooks.at_input(&flow.key).unwrap_or_default();
+            let what = format!("The datagrams from {} to {}", flow.key.source, flow.destination());
+            let packet = as_known(observation, flow);
+            let device = observation.link_name(flow.key.interface);
+            (passed == 0 && is_before)
+                .then(|| certain(observation, &packet, &device, (&what, flow.destination())))
+                .flatten()
+                .map(|finding| finding.from_source(flow.key.source))
+        }
+        Way::Silent(interest) => {
+            let (device, to) = (observation.link_name(interest.interface), interest.destination());
+            let packet = arriving_for(observation, interest);
+            certain(observation, &packet, &device, (&format!("The datagrams to {to}"), to))
+        }
+        _ => None,
+    };
+    finding.into_iter().collect()
+}
+
+fn certain(
     observation: &Observation,
     packet: &KnownPacket,
     device: &str,

@@ -6,9 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use mcast::interface::AddressState;
 use mcast::{ErrorKind, Family, InterfaceSelector};
 
-use super::{Cause, Check, sending_sockets};
+use super::{Cause, Check, Forecast, sending_sockets};
 use crate::change::{Change, Route};
-use crate::depth::{KernelVerdict, LostFlow};
+use crate::fate::depth::{KernelVerdict, LostFlow};
+use crate::fate::{Ahead, Stage, Way, has_usable_source};
 use crate::finding::list;
 use crate::observation::{Interest, Observation, Program, ProgramSocket};
 use crate::outcome::PrintedErrorKind;
@@ -454,6 +455,8 @@ fn link_local(address: mcast_sys::HardwareAddress) -> std::net::Ipv6Addr {
 
 pub(super) const REVERSE_PATH_FILTER: Cause =
     Cause::new(Check::Interest(reverse_path_filter), &["RFC 3704 section 2", "ip-sysctl: rp_filter"])
+        .at(Stage::Source)
+        .predicted_by(Forecast::Way(filter_ahead))
         .offering(|on| loosen(on.name()).into_iter().chain(turn_off(on.name())).collect());
 
 pub(super) const REVERSE_PATH_COUNTER: &str = "TcpExtIPReversePathFilter";
@@ -481,7 +484,7 @@ fn reverse_path_filter(observation: &Observation, interest: &Interest<'_>) -> Op
     )
     .on_interface(&interface)
     .for_group(interest.destination())
-    .from_source(&sources)
+    .from_sources(dropped.iter().map(|lost| lost.flow.key.source.ip()).collect::<BTreeSet<_>>())
     .explaining(dropped.iter().map(|lost| ExplainedFlow::from(&lost.status)))
     .change(EvidenceKind::Counter, format!("/proc/net/netstat {REVERSE_PATH_COUNTER}"), before, after)
     .with_all_evidence(evidence)
@@ -489,8 +492,23 @@ fn reverse_path_filter(observation: &Observation, interest: &Interest<'_>) -> Op
     Some(finding)
 }
 
-/// Returns the finding about flows that do not reach the filter, because something drops them before, and that it would drop.
-pub(super) fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+/// Returns the finding about datagrams that do not get to the filter yet.
+fn filter_ahead(ahead: &Ahead<'_>) -> Vec<Finding> {
+    let Way::Arriving { meant, .. } = ahead.way else { return Vec::new() };
+    let observation = ahead.observation;
+    let (reached, _) = observation.hooks.at_input(&meant.key).unwrap_or_default();
+    // The interface of a VLAN has a filter of its own, and a source that the system refuses has to change.
+    let has_route = meant.key.vlan.is_none() && has_usable_source(observation, meant);
+    if ahead.has(Id::ReversePathFilter) || reached > 0 || !has_route {
+        return Vec::new();
+    }
+    let rise = observation.rise_of(REVERSE_PATH_COUNTER).unwrap_or_default();
+    let found = of_flow(observation, meant);
+    found.filter(|_| !ahead.is_only_last() || explains(rise, meant.datagrams)).into_iter().collect()
+}
+
+/// Returns the finding about a flow that the filter would drop.
+fn of_flow(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let source = flow.key.source.ip();
     let interface = observation.link_name(flow.key.interface);
     let settings = settings(&interface);
@@ -528,7 +546,7 @@ pub(super) fn drops(observation: &Observation, flow: &Flow) -> bool {
         let mut lost = interests.iter().flat_map(|interest| dropped(observation, interest));
         lost.any(|lost| lost.flow.key == flow.key)
     };
-    lost() || (explains(rise, flow.datagrams) && ahead(observation, flow).is_some())
+    lost() || (explains(rise, flow.datagrams) && of_flow(observation, flow).is_some())
 }
 
 /// Returns the flows of an interest that the filter drops: those that are lost and whose route does not use their
@@ -663,7 +681,7 @@ mod tests {
         let mut observation = membership(TO, flows(), 10);
         observation.trial_mut().received.pop();
         let findings = REVERSE_PATH_FILTER.judge(&with_counters(observation, &[(REVERSE_PATH_COUNTER, 10)]));
-        assert_eq!(findings[0].subject.source.as_deref(), Some("192.0.2.1"));
+        assert_eq!(findings[0].subject.source().as_deref(), Some("192.0.2.1"));
     }
 
     #[test]

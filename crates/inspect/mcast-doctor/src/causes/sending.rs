@@ -1,12 +1,11 @@
 //! Datagrams that the sending machine loses before they leave it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use mcast::Family;
 
-use super::filter_rules::{OUTGOING, is_serious, leaving, met_by, responsible};
-use super::{Cause, Check};
+use super::filter_rules::{OUTGOING, ends, is_serious, leaving, met_by, responsible};
+use super::{Cause, Check, Forecast, unsent};
 use crate::change::{Attribute, Change};
 use crate::kernel_drops::{KernelDrop, UNSPECIFIED, evidence};
 use crate::netfilter::{CountedTraffic, Hook, HookCount, RuleEffect};
@@ -209,6 +208,7 @@ fn remedy(reason: &str, interface: &str) -> Remedy {
 /// Datagrams of this machine do not leave it: its own packet filter drops them at the output or postrouting hook, or at
 /// that of the device. `send` reports an error only for a rule that rejects.
 pub(super) const FIREWALL_DROPS_OUTPUT: Cause = Cause::new(Check::Observation(firewall_drops_output), &[])
+    .predicted_by(Forecast::Way(unsent::ahead))
     .offering(|on| {
         let rule = DroppingRule { hook: Hook::Output, ..on.rule.clone() };
         remedies::admit_sent_datagrams(on.name(), on.to, Some(&rule))
@@ -261,19 +261,6 @@ fn judge_firewall_drops_output(observation: &Observation, count: &HookCount) -> 
             .with_all_evidence(suspects.evidence(observation))
             .with_remedies(remedies::admit_sent_datagrams(&interface, to, suspects.rule())),
     )
-}
-
-/// Returns the source and the destination of counted datagrams.
-pub(super) fn ends(observation: &Observation, count: &HookCount) -> Option<(SocketAddr, SocketAddr)> {
-    match count.traffic {
-        CountedTraffic::Datagrams(to) => Some((count.peer, to)),
-        CountedTraffic::SentFrom(family, port) => {
-            let link = observation.link(count.interface)?;
-            let address = link.interface.addresses_of(family).next()?;
-            Some((SocketAddr::new(address, port), count.peer))
-        }
-        CountedTraffic::Control(_) => None,
-    }
 }
 
 #[cfg(test)]

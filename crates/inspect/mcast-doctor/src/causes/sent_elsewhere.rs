@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use mcast::{Family, InterfaceIndex};
 use mcast_sys::SendInterface;
 
-use super::unsent::{self, Unsent};
 use super::{Cause, Check, Placeholders};
+use crate::fate::leaving::{self, Unsent};
 use crate::netfilter::Hook;
 use crate::observation::{ExaminationTarget, Interest, Observation, Program, TrialMembership};
 use crate::snapshot::{Link, Snapshot, UdpSocket};
@@ -62,7 +62,7 @@ fn behind_the_output_hook(
             && interest.sources.admits(unsent.source.ip())
             && trial.received_from(unsent.interface, unsent.source) == 0
     };
-    let unsent = unsent::unsent(observation);
+    let unsent = leaving::unsent(observation);
     let (unsent, socket) = unsent.iter().filter(|unsent| is_off(unsent)).find_map(|unsent| {
         let senders = unsent.sockets(observation, |options| !options.loopback);
         senders.first().map(|socket| (unsent, socket.inode))
@@ -281,7 +281,7 @@ fn of_membership(observation: &Observation) -> Option<Finding> {
 /// Returns what this machine would send by an interface that is not joined if nothing kept it from leaving, unless it also sends
 /// by one that is.
 fn unsent_elsewhere(observation: &Observation, trial: &TrialMembership) -> Option<Sent> {
-    let mut unsent = unsent::unsent(observation);
+    let mut unsent = leaving::unsent(observation);
     unsent.retain(|unsent| {
         unsent.to == trial.destination() && trial.membership.sources.admits(unsent.source.ip())
     });

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use mcast::{Group, InterfaceIndex};
 
 use super::{Cause, Check, between, carriers, intervals, sent_to_another_group};
-use crate::depth::{Depth, ExpectedFlow};
+use crate::fate::depth::{Depth, ExpectedFlow};
 use crate::finding::list;
 use crate::observation::{ExaminationTarget, Observation};
 use crate::wire::{ControlMessage, Tagging};
@@ -51,7 +51,7 @@ fn nothing_arrives(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) 
         severity,
         format!("Nothing for {groups} reached {names} in {seconds:.1} s.{hints}"),
     )
-    .on_interface(&names)
+    .on_interfaces(silent.iter().map(|flow| flow.status.interface.as_str()).collect::<BTreeSet<_>>())
     .for_group(to)
     .explaining(silent.iter().map(|flow| ExplainedFlow::from(&flow.status)))
     .evidence(EvidenceKind::Packet, &names, format!("no datagram to {groups} in {seconds:.1} s"))
@@ -252,7 +252,7 @@ mod tests {
         let address = "fe80::2".parse().unwrap();
         observation.after.links[1].interface.addresses.push(InterfaceAddress::new(address, 64));
         let finding = silence(&observation).unwrap();
-        assert_eq!(finding.subject.group.as_deref(), Some("[ff15::1234]:5000"));
+        assert_eq!(finding.subject.group().as_deref(), Some("[ff15::1234]:5000"));
         let quote = if cfg!(windows) { '"' } else { '\'' };
         let listen = format!("mcast doctor --listen {quote}[ff15::1234]:5000{quote}");
         assert_eq!(finding.remedies[0].command().unwrap(), listen);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mcast::{Family, Group, InterfaceIndex, SourceFilter};
 
-use super::{Cause, Check, routes};
+use super::{Cause, Check, Forecast, routes};
 use crate::kernel_drops::KernelDrop;
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::outcome::PrintedErrorKind;
@@ -126,7 +126,8 @@ fn tagged_frames(observation: &Observation, interface: mcast::InterfaceIndex) ->
 
 /// Datagrams arrive in fragments, and fragments are lost: in the network, or before the IP layer.
 pub(super) const FRAGMENTS_LOST: Cause =
-    Cause::new(Check::Observation(fragments_lost), &["RFC 8085 section 3.2", "RFC 8900"]);
+    Cause::new(Check::Observation(fragments_lost), &["RFC 8085 section 3.2", "RFC 8900"])
+        .predicted_by(Forecast::Flow(fragments_lost_ahead));
 
 /// The time after which a missing fragment is considered lost.
 const FRAGMENT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -140,7 +141,7 @@ fn fragments_lost(observation: &Observation) -> Vec<Finding> {
 }
 
 /// Returns the finding about a flow whose pieces are lost on the way, and which does not arrive for another reason as well.
-pub(super) fn fragments_lost_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+fn fragments_lost_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let group = Group::new(flow.key.group).ok().filter(|_| flow.fragmented > 0)?;
     let (port, interface) = (flow.key.port, flow.key.interface);
     let interest = Interest { group, port, interface, sources: &SourceFilter::ANY, socket: None };
@@ -341,7 +342,7 @@ mod tests {
         assert_eq!(severities(&FRAGMENTS_LOST, &in_file(observed(0, 0))), []);
         let [finding] = &fragments_lost(&in_file(observed(5, 0)))[..] else { panic!() };
         assert!(finding.cause.contains("some of which are lost in the network"), "{}", finding.cause);
-        assert_eq!(finding.subject.group.as_deref(), Some(TO));
+        assert_eq!(finding.subject.group().as_deref(), Some(TO));
     }
 
     #[test]

@@ -319,7 +319,7 @@ fn enlarge_table(bridge: &str, limit: u32) -> Remedy {
 mod tests {
     use super::*;
     use crate::causes::fixtures::{ETH0, ETH1, control, flow, membership, report, severities};
-    use crate::forwarding::tests::bridged;
+    use crate::fate::forwarding::tests::bridged;
     use crate::snapshot::{BridgeGroup, JoinedGroup, VlanLimit};
     use crate::wire::ControlPacket;
 

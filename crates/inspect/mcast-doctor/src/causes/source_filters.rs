@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use mcast::{ErrorKind, Group, SourceFilter};
 
 use super::{Cause, Check, Placeholders, memberships};
+use crate::fate::Stage;
 use crate::finding::list;
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::wire::ControlMessage;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
+use crate::{Endpoint, Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 /// An old version of IGMP or MLD is in use, which cannot report sources.
 pub(super) const IGMP_VERSION_FORCED: Cause = Cause::new(
@@ -233,15 +234,11 @@ fn in_capture(observation: &Observation) -> Vec<Finding> {
 fn ssm_without_source_finding(observation: &Observation, group: Group, port: Option<u16>) -> Finding {
     let sender = observation.wire.incoming(group.addr()).next().map(|flow| flow.key.source.ip());
     let packets = observation.wire.incoming(group.addr()).map(|flow| observation.packets_of(flow));
-    let target = match port {
-        Some(port) => std::net::SocketAddr::new(group.addr(), port).to_string(),
-        None => group.to_string(),
-    };
     Finding::fault(
         Id::SsmWithoutSource,
         format!("{group} is source-specific but was joined without a source: routers do not forward anything for such a membership."),
     )
-    .for_group(&target)
+    .for_group(Endpoint { address: group.addr(), port })
     .with_all_evidence(packets)
     .with_remedies(sender.zip(port).map(|(sender, port)| {
         remedies::mcast::recv_from(&[sender], std::net::SocketAddr::new(group.addr(), port))
@@ -251,11 +248,13 @@ fn ssm_without_source_finding(observation: &Observation, group: Group, port: Opt
 
 /// The membership names sources, and does not admit the one that sends.
 pub(super) const SOURCE_NOT_ADMITTED: Cause =
-    Cause::new(Check::Interest(source_not_admitted), &["RFC 9776 section 3.2"]).offering(|on| {
-        let any = mcast::SourceFilter::Include([].into());
-        let admit = remedies::socket::admit(on.to.ip(), Placeholders::INDEX, Placeholders::SOURCE, &any);
-        on.on_socket(admit.as_slice())
-    });
+    Cause::new(Check::Interest(source_not_admitted), &["RFC 9776 section 3.2"])
+        .at(Stage::Membership)
+        .offering(|on| {
+            let any = mcast::SourceFilter::Include([].into());
+            let admit = remedies::socket::admit(on.to.ip(), Placeholders::INDEX, Placeholders::SOURCE, &any);
+            on.on_socket(admit.as_slice())
+        });
 
 fn source_not_admitted(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
     let flows = observation.arrivals(interest);
@@ -284,7 +283,7 @@ fn source_not_admitted(observation: &Observation, interest: &Interest<'_>) -> Op
     )
     .on_interface(&interface)
     .for_group(to)
-    .from_source(&text)
+    .from_sources(sources.iter().copied())
     .evidence(EvidenceKind::Packet, &interface, format!("{count} datagrams from {text} to {to}"))
     .evidence(EvidenceKind::Table, "/proc/net/mcfilter", format!("{mode} {listed}"))
     .with_remedies(interest.socket.and_then(|socket| {

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use mcast::{Family, InterfaceIndex};
 
 use super::scope_section::Placeholders;
-use super::{Cause, Check};
-use crate::depth::{KernelVerdict, LostFlow};
+use super::{Cause, Check, Forecast};
+use crate::fate::Stage;
+use crate::fate::depth::{KernelVerdict, LostFlow};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{ExaminationTarget, Interest, Observation};
 use crate::snapshot::interface_setting;
@@ -16,7 +17,9 @@ use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedySc
 /// Datagrams arrive from 0.0.0.0, because the sender had no address. The system drops them without counting
 /// them. On the sender itself, they leave, and its own sockets receive them.
 pub(super) const SOURCE_ZERO: Cause =
-    Cause::new(Check::Observation(source_zero), &["RFC 1122 section 3.2.1.3"]);
+    Cause::new(Check::Observation(source_zero), &["RFC 1122 section 3.2.1.3"])
+        .at(Stage::Source)
+        .predicted_by(Forecast::Flow(source_zero_ahead));
 
 fn source_zero(observation: &Observation) -> Vec<Finding> {
     let interests = observation.interests();
@@ -40,7 +43,7 @@ fn source_zero(observation: &Observation) -> Vec<Finding> {
 }
 
 /// Returns the finding about a flow that does not get to the check of its source, because something drops it before.
-pub(super) fn source_zero_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+fn source_zero_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let source = flow.key.source.ip();
     (source.is_ipv4() && source.is_unspecified()).then(|| source_zero_finding(observation, flow))
 }
@@ -92,6 +95,8 @@ fn sent(observation: &Observation) -> Vec<Finding> {
 /// The system drops them without counting them.
 pub(super) const SOURCE_IS_LOCAL: Cause =
     Cause::new(Check::Interest(source_is_local), &["RFC 1812 section 5.3.7", "ip-sysctl: accept_local"])
+        .at(Stage::Source)
+        .predicted_by(Forecast::Flow(source_is_local_ahead))
         .offering(|on| {
             address_remedies(
                 Placeholders::SOURCE,
@@ -124,7 +129,7 @@ fn source_is_local(observation: &Observation, interest: &Interest<'_>) -> Option
 }
 
 /// Returns the finding about a flow that does not get to the check of its source, because something drops it before.
-pub(super) fn source_is_local_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+fn source_is_local_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let FlowKey { interface, group, source, outgoing, .. } = flow.key;
     let is_local = !outgoing && observation.before.is_own(source.ip());
     (is_local && is_refused(observation, interface, group))
@@ -235,7 +240,9 @@ fn address_remedies(source: IpAddr, is_own: bool, setting: &str) -> Vec<Remedy> 
 pub(super) const INVALID_SOURCE: Cause = Cause::new(
     Check::Observation(invalid_source),
     &["RFC 1122 section 3.2.1.3", "RFC 4291 sections 2.5.3 and 2.7"],
-);
+)
+.at(Stage::Source)
+.predicted_by(Forecast::Flow(invalid_source_ahead));
 
 fn invalid_source(observation: &Observation) -> Vec<Finding> {
     if matches!(observation.target, ExaminationTarget::File) {
@@ -247,7 +254,7 @@ fn invalid_source(observation: &Observation) -> Vec<Finding> {
 }
 
 /// Returns the finding about a flow that does not get to the check of its source, because something drops it before.
-pub(super) fn invalid_source_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
+fn invalid_source_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
     // On the loopback interface, loopback addresses are normal.
     let is_loopback = observation.link(flow.key.interface).is_none_or(|link| link.interface.loopback);
     let kind = kind(flow.key.source.ip()).filter(|_| !flow.key.outgoing && !is_loopback)?;

@@ -95,7 +95,7 @@ fn judge_conflicting_streams(observation: &Observation, flows: &[&Flow]) -> Opti
     let finding = Finding::warning(Id::ConflictingStreams, cause)
         .on_interface(&interface)
         .for_group(to)
-        .from_source(sources)
+        .from_sources(flows.iter().map(|flow| flow.key.source))
         .with_all_evidence(flows.iter().map(|flow| observation.packets_of(flow)))
         .evidence(EvidenceKind::Packet, &interface, "payloads of one sender are not among those of the other")
         .with_remedies(addresses.first().filter(|_| addresses.len() > 1).map(|source| {

@@ -4,7 +4,7 @@
 use mcast::Family;
 
 use super::filter_rules::{arriving, explained, met_by};
-use crate::depth::LostFlow;
+use crate::fate::depth::LostFlow;
 use crate::kernel_drops::KernelDrop;
 use crate::netfilter::{CountedTraffic, Hook, HookCount, Layer, RuleEffect};
 use crate::observation::{Interest, Observation};

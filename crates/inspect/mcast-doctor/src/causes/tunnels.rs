@@ -6,11 +6,11 @@ use mcast_sys::Encapsulation;
 
 use super::filter_rules::explained;
 use super::scope_section::Placeholders;
-use super::{Cause, Check};
-use crate::acceptance::ExaminedSocket;
+use super::{Cause, Check, Forecast};
 use crate::change::Change;
-use crate::depth::{KernelVerdict, LostFlow, UNKNOWN_ESP};
-use crate::finding::list;
+use crate::fate::depth::{KernelVerdict, LostFlow, UNKNOWN_ESP};
+use crate::fate::sockets::ExaminedSocket;
+use crate::fate::{Ahead, Stage, Way, has_usable_source};
 use crate::kernel_drops::evidence;
 use crate::observation::{Interest, Observation};
 use crate::snapshot::{IpsecAction, IpsecPolicy, explains};
@@ -19,6 +19,8 @@ use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, 
 /// An IPsec policy of this machine rejects the datagrams, because they arrive without protection or are not allowed.
 pub(super) const IPSEC_POLICY: Cause =
     Cause::new(Check::Interest(ipsec_policy), &["RFC 4301 section 4.4.1", "ip-xfrm(8)"])
+        .at(Stage::Policy)
+        .predicted_by(Forecast::Way(ipsec_policy_ahead))
         .offering(|on| vec![allow(1, &Placeholders::SOURCE.to_string(), on.to)]);
 
 /// The counters of packets that arrived and that a policy rejected.
@@ -81,8 +83,24 @@ fn ipsec_policy(observation: &Observation, interest: &Interest<'_>) -> Option<Fi
     })
 }
 
-/// Returns the finding about datagrams that do not get to the policies, because something drops them before.
-pub(super) fn ipsec_policy_ahead(
+/// Returns the finding about datagrams that do not get to the policies yet.
+fn ipsec_policy_ahead(ahead: &Ahead<'_>) -> Vec<Finding> {
+    let observation = ahead.observation;
+    let is_before = ahead.faults().any(|fault| Stage::of(fault) < Stage::Policy);
+    let (interface, source, to) = match ahead.way {
+        Way::Arriving { meant, .. } if is_before => {
+            let source = has_usable_source(observation, meant).then_some(meant.key.source);
+            (meant.key.interface, source, meant.destination())
+        }
+        Way::Silent(interest) if !ahead.has(Id::IpsecPolicy) => {
+            (interest.interface, None, interest.destination())
+        }
+        _ => return Vec::new(),
+    };
+    rejected(observation, &observation.link_name(interface), source, to).into_iter().collect()
+}
+
+fn rejected(
     observation: &Observation,
     interface: &str,
     source: Option<SocketAddr>,
@@ -165,7 +183,7 @@ fn allow(priority: u32, source: &str, to: SocketAddr) -> Remedy {
 
 /// The kernel takes the datagrams of a socket for a tunnel, instead of delivering them to the program.
 pub(super) const DECAPSULATED: Cause =
-    Cause::new(Check::Socket(decapsulated), &["RFC 3948 section 2", "udp(7)"]);
+    Cause::new(Check::Socket(decapsulated), &["RFC 3948 section 2", "udp(7)"]).at(Stage::SocketFilter);
 
 fn decapsulated(observation: &Observation, examined: &ExaminedSocket<'_>) -> Option<Finding> {
     let (program, socket) = (examined.program, examined.socket);
@@ -205,8 +223,7 @@ fn decapsulated(observation: &Observation, examined: &ExaminedSocket<'_>) -> Opt
             Tool::Program,
             "Receive the group with a socket of its own, on which UDP_ENCAP is not set. A socket for IKE and ESP is for unicast.",
         );
-    let sources = list(flows.iter().map(|flow| flow.key.source));
-    Some(if sources.is_empty() { finding } else { finding.from_source(sources) })
+    Some(finding.from_sources(flows.iter().map(|flow| flow.key.source)))
 }
 
 /// Returns the counters of IPsec that increased.

@@ -9,12 +9,13 @@ use mcast::joined::Visibility;
 use mcast::{Interface, InterfaceIndex};
 use mcast_capture::{CaptureFile, FileError, FileErrorKind, Unwrapper};
 
+use crate::fate;
 use crate::gather::program::{add_socket_options, add_socket_owners, all_joined};
 use crate::gather::{snapshot, source_routes};
 use crate::observation::{ExaminationTarget, Observation};
 use crate::snapshot::{Link, Snapshot};
 use crate::wire::{Recorder, Tap};
-use crate::{ArrivalStatus, Depth, Effect, ExaminedPart, Id, OpenQuestion, Report, Result, causes, depth};
+use crate::{ArrivalStatus, Depth, Effect, ExaminedPart, Id, OpenQuestion, Report, Result, causes};
 pub use membership::{examine_membership, examine_program};
 pub(crate) use membership::{examine_started, explain_failure};
 
@@ -76,7 +77,7 @@ fn report(mut observation: Observation) -> Report {
     let arrival = match observation.trial() {
         // The join failed.
         Some(trial) if trial.joined.is_empty() => ArrivalStatus::Nothing,
-        _ => match depth::arrival(&flows) {
+        _ => match fate::depth::arrival(&flows) {
             ArrivalStatus::Arrives if has_stopped => ArrivalStatus::Stopped,
             arrival => arrival,
         },

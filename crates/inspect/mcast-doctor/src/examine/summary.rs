@@ -8,7 +8,7 @@ use mcast::{Family, InterfaceIndex};
 use crate::causes::answers::unknown_answers;
 use crate::causes::no_multicast_route::unseen_members;
 use crate::causes::{carriers, silence};
-use crate::depth::{Depth, FlowStatus};
+use crate::fate::depth::{Depth, FlowStatus};
 use crate::kernel_drops::{DropDirection, KernelDrop};
 use crate::observation::{ExaminationTarget, Interest, Observation, RejoinOutcome};
 use crate::snapshot::Counter;

@@ -14,6 +14,11 @@ use crate::net::{
     stream_of_program,
 };
 
+crate::table::cases! {
+    answers_dropped: AnswersDropped, "`nft` input rule for what belongs to no connection, a program searches by SSDP", dropped_by_rule;
+    answers_dropped_v6: AnswersDropped, "the same, IPv6, a rule with a counter", dropped_by_rule_v6;
+}
+
 const SSDP: &str = "239.255.255.250:1900";
 const SSDP_V6: &str = "[ff02::c]:1900";
 

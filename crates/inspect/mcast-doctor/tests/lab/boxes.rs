@@ -11,6 +11,47 @@ use crate::net::{
 };
 use crate::switches::last_query;
 
+crate::table::cases! {
+    port_that_learns: PortNotForwarding, "the port of the sender is in state learning, examined on the switch", learning_port;
+    port_that_is_disabled: PortNotForwarding, "the port of the receiver is disabled, IPv6, examined on the switch", disabled_port_v6;
+    port_that_listens: PortNotForwarding, "a port is in state listening, switch examined without a group", listening_port_of_machine;
+    isolated_ports: PortIsolated, "the ports of sender and receiver are isolated, examined on the switch", isolated_ports;
+    isolated_ports_of_the_machine: PortIsolated, "the same, switch examined without a group", isolated_ports_of_machine;
+    locked_port: PortLocked, "the port of the sender is locked, examined on the switch", locked_port;
+    firewall_of_a_bridge: FirewallDropsData, "`nft` forward rule of a bridge, examined on the switch", bridge_rule;
+    firewall_of_a_bridge_in_ipv6: FirewallDropsData, "the same in IPv6 without a counter", bridge_rule_v6;
+    firewall_of_the_receivers_port: FirewallDropsData, "`nft` egress rule of the receiver's port, examined on the switch", egress_rule_of_port;
+    firewall_of_the_senders_port: FirewallDropsData, "`nft` ingress rule of the sender's port, examined on the switch", ingress_rule_of_port;
+    firewall_drops_igmp_at_a_port: FirewallDropsIgmp, "`nft` rule of a bridge for IGMP, examined on the switch", igmp_dropped_at_port;
+    tc_drops_at_a_port: TcDrops, "a `tc` ingress filter of the sender's port, examined on the switch", tc_at_ingress_of_port;
+    tc_diverts_at_a_port_v6: TcDrops, "one that redirects to another interface, IPv6", tc_diverts_at_port_v6;
+    full_queue_of_a_port: NotForwarded, "a `tc` token bucket of the receiver's port that is too small, examined on the switch", full_queue_of_port;
+    filter_of_a_port: TcDrops, "a `tc` filter of the receiver's port, examined on the switch", tc_at_port;
+    mtu_of_a_port: MtuTooSmall, "a port with MTU 1000, 1400 bytes sent, examined on the switch", small_port;
+    querier_of_the_switch_has_stopped: NoQuerier, "the querier has stopped, switch examined without a group", stopped_querier;
+    router_without_a_route: NoMulticastRoute, "a router without a route for the group, examined there", no_route;
+    router_without_a_route_in_ipv6: NoMulticastRoute, "the same in IPv6", no_route_v6;
+    route_to_nowhere: NoMulticastRoute, "a route without outgoing interfaces, examined on the router", route_to_nowhere;
+    no_multicast_routing: NoMulticastRoute, "`ip_forward` 1 and no multicast routing, examined there", no_routing;
+    forward_chain: FirewallDropsData, "`nft` forward rule of a router, examined there", forward_rule;
+    forward_chain_in_ipv6: FirewallDropsData, "`nft` forward rule of a router without a counter, IPv6", forward_rule_v6;
+    mtu_of_an_outgoing_interface: MtuTooSmall, "a router's outgoing interface with MTU 1000, 1400 bytes sent", small_outgoing_interface;
+    port_of_sender_down: PortMissing, "the port of the sender is down, examined on the switch", port_of_sender_down;
+    port_of_receiver_down_v6: PortMissing, "the port of the receiver is down, IPv6, examined on the switch", port_of_receiver_down_v6;
+    port_down_of_machine: PortMissing, "the port of the receiver is down, switch examined without a group", port_down_of_machine;
+    port_goes_down: PortMissing, "the port of the receiver goes down while the doctor listens on the switch", port_goes_down;
+    sender_taken_out: PortMissing, "the sender's interface is taken out of the bridge, examined on the switch", sender_taken_out;
+    sender_taken_out_v6: PortMissing, "the same in IPv6 (taken out of the bridge)", sender_taken_out_v6;
+    receiver_taken_out: PortMissing, "the interface of a host that joins is taken out of the bridge, examined on the switch", receiver_taken_out;
+    port_group_limit: PortGroupLimit, "`mcast_max_groups` 1 at the port of a host that joins a second group, examined on the switch", port_group_limit;
+    port_group_limit_of_machine: PortGroupLimit, "the same, switch examined without a group (`mcast_max_groups`)", port_group_limit_of_machine;
+    omitted_leg: NoMulticastRoute, "a route that omits the network of a host that joins, examined on the router", omitted_leg;
+    omitted_leg_v6: NoMulticastRoute, "the same in IPv6 (route that omits a network)", omitted_leg_v6;
+    sender_taken_out_of_machine: PortMissing, "the sender's interface is taken out of the bridge, switch examined without a group", sender_taken_out_of_machine;
+    forward_policy_of_a_bridge: FirewallDropsData, "`nft` forward policy of the IP layer and `bridge-nf-call-iptables`, examined on the switch", forward_policy;
+    forward_policy_of_a_bridge_v6: FirewallDropsData, "the same in IPv6 (`bridge-nf-call-ip6tables`)", forward_policy_v6;
+}
+
 const TO: &str = "239.1.2.3:5000";
 const TO_V6: &str = "[ff15::1234]:5000";
 const ON_BRIDGE: &str = "239.1.2.3%br0:5000";

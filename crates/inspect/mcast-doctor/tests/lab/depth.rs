@@ -14,6 +14,21 @@ use crate::net::{
 };
 use crate::treatment::{examine_and_treat, on};
 
+crate::table::cases! {
+    dropped_in_prerouting: FirewallDropsData, "a `nft` prerouting rule that cannot be evaluated, experiments off", prerouting_drop;
+    dropped_in_prerouting_of_ipv6: FirewallDropsData, "the same, IPv6", prerouting_drop_v6;
+    dropped_at_ingress: FirewallDropsData, "such a rule at ingress", ingress_drop;
+    dropped_at_ingress_for_a_program: FirewallDropsData, "the same, program examined", ingress_drop_for_program;
+    dropped_of_one_source: FirewallDropsData, "such a rule at ingress for one of two sources", one_source_dropped;
+    firewall_rewrites_port: Redirected, "`nft` rule that changes the port", rewritten_port;
+    firewall_rewrites_port_of_a_program: Redirected, "the same, program examined", rewritten_port_for_program;
+    firewall_rewrites_port_of_ipv6: Redirected, "`nft` rule that changes the port, IPv6", rewritten_port_v6;
+    firewall_rewrites_port_of_one_source: Redirected, "`nft` rule that changes the port of one of two sources", one_source_rewritten;
+    silent_port: NothingArrives, "no sender, port of a program examined", silent_port;
+    silent_process: NothingArrives, "no sender, process of a program examined", silent_process;
+    sent_by_another_interface_than_joined: NothingArrives, "a sender on the machine of a program uses another interface", sent_by_another_interface;
+}
+
 const GROUP: &str = "239.1.2.3:5000";
 const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
 

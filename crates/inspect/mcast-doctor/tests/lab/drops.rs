@@ -11,6 +11,30 @@ use crate::net::{
     Net, Stream, assert_received, examine, examine_port, has_programs, inject, listener, nft, run, socket,
 };
 
+crate::table::cases! {
+    tc_drops: TcDrops, "a `tc` filter at ingress", tc_ingress;
+    tc_drops_of_a_program: TcDrops, "the same, IPv6, program examined", tc_ingress_for_program;
+    tc_drops_of_a_sender: TcDrops, "a `tc` filter at egress, sender examined", tc_egress;
+    tc_drops_of_reports: TcDrops, "a `tc` filter at egress, MLD dropped", tc_egress_of_reports;
+    xdp_drops: XdpDrops, "an XDP program that drops everything", xdp;
+    frames_to_another_host: FramesToAnotherHost, "frames to another host's Ethernet address", other_hosts_address;
+    frames_to_another_host_of_ipv6: FramesToAnotherHost, "the same, IPv6", other_hosts_address_v6;
+    invalid_source_group: InvalidSource, "a group as the source", group_as_source;
+    invalid_source_group_of_ipv6: InvalidSource, "a group as the source, IPv6", group_as_source_v6;
+    invalid_source_loopback: InvalidSource, "127.0.0.5 as the source", loopback_as_source;
+    invalid_source_loopback_of_ipv6: InvalidSource, "::1 as the source", loopback_as_source_v6;
+    malformed_packets_by_header_checksum: MalformedPackets, "a wrong checksum of the IP header", header_checksum;
+    malformed_packets_by_udp_length: MalformedPackets, "a UDP length beyond the packet", udp_length;
+    malformed_packets_of_ipv6: MalformedPackets, "an IPv6 payload length beyond the packet", packet_length_v6;
+    malformed_packets_by_header_length: MalformedPackets, "a wrong length of the IP header", header_length;
+    malformed_packets_by_version: MalformedPackets, "a wrong version in the IPv6 header", version_v6;
+    dropped_when_sending: DroppedWhenSending, "a tunnel whose program does not read, sender examined", full_tunnel;
+    bad_checksum_absent: BadChecksum, "IPv6 datagrams with the UDP checksum 0", no_checksum_v6;
+    bad_checksum_absent_for_a_program: BadChecksum, "the same, program examined (checksum 0)", no_checksum_v6_for_program;
+    lost_in_this_machine: LostInThisMachine, "datagrams with a source route in the IP header", unexplained;
+    lost_in_this_machine_for_a_program: LostInThisMachine, "the same, program examined (source route)", unexplained_for_program;
+}
+
 /// Attaches an XDP program to `eth0` that drops every frame.
 pub(crate) fn drop_all(host: &Host) -> Attachment {
     const XDP_DROP: i32 = 1;

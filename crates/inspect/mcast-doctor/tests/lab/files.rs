@@ -5,6 +5,10 @@ use mcast_doctor::{Id, Report, Verdict, explain_capture};
 
 use crate::net::{Net, assert_healthy, rtp};
 
+crate::table::cases! {
+    member_without_datagrams: MembersGetNothing, "a capture of a member and of another group", member_without_datagrams;
+}
+
 /// Examines a capture of these frames.
 fn explain(frames: &[Vec<u8>]) -> Report {
     let folder = tempfile::tempdir().unwrap();

@@ -14,6 +14,39 @@ use crate::net::{
     idle_listener, inject, listener, run, socket,
 };
 
+crate::table::cases! {
+    firewall_drops_data_before_routing: FirewallDropsData, "`nft` rule in `raw` without a counter", raw_prerouting;
+    firewall_drops_data_before_routing_of_ipv6: FirewallDropsData, "the same, IPv6", raw_prerouting_v6;
+    firewall_drops_data_of_a_program_before_routing: FirewallDropsData, "the same, program examined", raw_prerouting_of_a_program;
+    firewall_drops_data_of_a_set: FirewallDropsData, "`nft` rule for a set of source networks", set_of_sources;
+    firewall_drops_data_without_a_route_back: FirewallDropsData, "firewalld's reverse path test, IPv6", reverse_path_by_firewalld;
+    firewall_drops_data_of_a_zone: FirewallDropsData, "`nft` map of interfaces to a chain that rejects", rejected_by_a_zone;
+    firewall_drops_data_at_a_device: FirewallDropsData, "`nft` ingress rule without a counter", device_ingress;
+    firewall_drops_data_of_one_source: FirewallDropsData, "`nft` rule for one of two sources", one_of_two_sources;
+    firewall_drops_data_without_experiments: FirewallDropsData, "`nft` input rule, experiments off", input_rule_without_experiments;
+    firewall_drops_output: FirewallDropsOutput, "`nft` output rule, the group examined on the sender", output_rule;
+    firewall_drops_output_of_ipv6: FirewallDropsOutput, "`nft` rule after routing, IPv6, the same", output_rule_v6;
+    firewall_drops_output_at_a_device: FirewallDropsOutput, "`nft` egress rule, the same", egress_rule;
+    firewall_drops_output_of_a_program: FirewallDropsOutput, "`nft` output rule, the sending program examined", output_rule_of_a_program;
+    firewall_drops_igmp_queries: FirewallDropsIgmp, "`nft` input rule for IGMP, an IGMPv3 querier", igmp_queries;
+    firewall_drops_igmp_queries_of_version_2: FirewallDropsIgmp, "`nft` rule in `raw` for IGMP, an IGMPv2 querier", igmp_queries_of_version_2;
+    firewall_drops_mld_queries: FirewallDropsIgmp, "`nft` input rule for MLD queries", mld_queries;
+    firewall_drops_igmp_after_routing: FirewallDropsIgmp, "`nft` rule after routing for IGMP", igmp_reports_after_routing;
+    redirected: Redirected, "`nft` rule with `redirect` for a port", nat_redirect;
+    redirected_v6: Redirected, "`nft` rule with `dnat`, IPv6", nat_dnat_v6;
+    redirected_to_a_proxy: Redirected, "`nft` rule with `tproxy`", transparent_proxy;
+    tc_diverts: TcDrops, "`tc` ingress filter that redirects to another interface", tc_diverts;
+    firewall_drops_data_at_a_bridge: FirewallDropsData, "`nft` bridge input rule, joined on the bridge", bridge_input;
+    firewall_drops_data_before_a_bridge: FirewallDropsData, "`nft` bridge prerouting rule, IPv6, the same", bridge_prerouting_v6;
+    firewall_drops_data_at_a_port: FirewallDropsData, "`nft` ingress rule of a port, the same", port_ingress;
+    firewall_drops_data_when_forwarded: FirewallDropsData, "`nft` bridge forward rule, the switch examined", bridge_forward;
+    firewall_drops_igmp_at_a_bridge: FirewallDropsIgmp, "`nft` bridge rule for IGMP, a snooping switch examined", reports_at_a_bridge;
+    firewall_drops_igmp_of_the_machine: FirewallDropsIgmp, "`nft` output rule for IGMP, machine examined", reports_of_a_machine;
+    firewall_drops_data_by_policy_behind_goto: FirewallDropsData, "`nft` input policy behind chains with `goto` and `return`", policy_behind_goto;
+    firewall_drops_data_first_of_all: FirewallDropsData, "`nft` ingress rule with the lowest priority, IPv6", first_of_all_v6;
+    firewall_drops_data_last_of_all: FirewallDropsData, "`nft` input rule with the highest priority", last_of_all;
+}
+
 const GROUP: &str = "239.1.2.3:5000";
 const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";

@@ -9,6 +9,22 @@ use crate::net::{
     listener, nft, run,
 };
 
+crate::table::cases! {
+    firewall_drops_data: FirewallDropsData, "`nft` input rule", input_rule;
+    firewall_drops_data_by_policy: FirewallDropsData, "`nft` input policy without counters", input_policy;
+    unread_queue: FirewallDropsData, "`iptables-legacy` rule with a queue that no program reads", unread_queue;
+    unread_queue_v6: FirewallDropsData, "the same in IPv6 (queue)", unread_queue_v6;
+    firewall_drops_data_at_ingress: FirewallDropsData, "`nft` ingress rule", ingress_rule;
+    firewall_drops_data_of_ipv6: FirewallDropsData, "`nft` input rule, IPv6", input_rule_v6;
+    firewall_drops_data_of_a_program: FirewallDropsData, "`nft` input rule, program examined", input_rule_for_program;
+    firewall_drops_igmp: FirewallDropsIgmp, "`nft` output rule for IGMP", output_igmp;
+    firewall_drops_mld: FirewallDropsIgmp, "`nft` output rule for MLD", output_mld;
+    reverse_path_filter: ReversePathFilter, "`rp_filter` 1 and a source on another network", strict_reverse_path;
+    reverse_path_filter_of_a_program: ReversePathFilter, "the same for all interfaces, program examined", strict_reverse_path_for_program;
+    firewall_drops_untracked: FirewallDropsData, "`nft` rules `notrack` and `ct state untracked drop`", untracked_dropped;
+    firewall_drops_every_tenth: FirewallDropsData, "`nft` input rule for every tenth datagram, program examined", every_tenth_for_program;
+}
+
 /// A rule in the input chain.
 pub(crate) fn input_rule() -> Report {
     let net = Net::new();
@@ -172,7 +188,7 @@ fn machine_whose_rules_drop_what_a_program_has_joined_is_not_in_order() {
         let report = examine_host(&net.receiver);
         assert_only(&report, Id::FirewallDropsData);
         assert_eq!(report.verdict(), Verdict::Warnings, "{report:#?}");
-        assert_eq!(report.findings[0].subject.group, Some(to.to_string()), "{report:#?}");
+        assert_eq!(report.findings[0].subject.group(), Some(to.to_string()), "{report:#?}");
     }
 }
 

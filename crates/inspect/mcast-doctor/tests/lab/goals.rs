@@ -13,7 +13,7 @@ use std::time::Duration;
 use mcast_doctor::{Evidence, Finding, Report, Severity};
 
 use crate::net::is_blessing;
-use crate::table::{CASES, Case, NOT_IN_A_LAB};
+use crate::table::{self, Case, NOT_IN_A_LAB};
 use crate::{boxes, drawn, filters, healthy, pairs, programs, sockets, streams, treatment, unusual, wire};
 
 /// The smallest share of injections whose cause is named, in percent.
@@ -126,9 +126,10 @@ fn table_has_every_injection_and_meets_the_goals() {
         std::fs::write(DOCUMENT, Results::measure().page()).unwrap();
     }
     let page = std::fs::read_to_string(DOCUMENT).unwrap();
-    let is_named = |case: &&Case| page.contains(&format!("| {} | `{}` | `{}`", case.how, case.id, case.id));
-    let missing: Vec<_> = CASES.iter().filter(|case| !is_named(case)).map(|case| case.how).collect();
-    let named = (CASES.len() - missing.len()) as f64 / CASES.len() as f64;
+    let is_named = |case: &&&Case| page.contains(&format!("| {} | `{}` | `{}`", case.how, case.id, case.id));
+    let cases = table::all();
+    let missing: Vec<_> = cases.iter().filter(|case| !is_named(case)).map(|case| case.how).collect();
+    let named = (cases.len() - missing.len()) as f64 / cases.len() as f64;
     assert!(named * 100.0 >= NAMED_PERCENT, "run with MCAST_BLESS=1: no row has {missing:#?}");
     assert_eq!(number_before(&page, " accused |"), 0.0);
     assert_eq!(number_before(&page, " called healthy |"), 0.0);
@@ -172,11 +173,12 @@ struct Results {
 
 impl Results {
     fn measure() -> Self {
-        let injected = each(CASES, |case| {
+        let cases = table::all();
+        let injected = each(&cases, |case| {
             let report = catch_unwind(case.inject).ok();
             report.map(|report| Injected::new(case, &report, treatment::time()))
         });
-        let failed = CASES.iter().zip(&injected).filter(|(_, injected)| injected.is_none());
+        let failed = cases.iter().zip(&injected).filter(|(_, injected)| injected.is_none());
         let failed = failed.map(|(case, _)| case.how).collect();
         let accused = each(NETWORKS, |network| catch_unwind(network.assert_healthy).is_err());
         let accused = NETWORKS.iter().zip(accused).filter(|(_, accused)| *accused);
@@ -209,7 +211,7 @@ impl Results {
     }
 
     fn goals(&self) -> String {
-        let (count, networks) = (CASES.len(), NETWORKS.len());
+        let (count, networks) = (table::all().len(), NETWORKS.len());
         let named = self.injected.iter().filter(|injected| injected.is_named).count();
         let (accused, failed) = (self.accused.len(), self.failed.len());
         let (median, most) = (self.time(0.5), self.time(0.9));

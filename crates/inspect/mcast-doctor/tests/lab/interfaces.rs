@@ -8,6 +8,20 @@ use crate::net::{
     stream_of_program,
 };
 
+crate::table::cases! {
+    joined_on_port: JoinedOtherInterface, "joined on `eth0`, which is a port of the bridge `br0`", joined_on_port;
+    joined_on_port_v6: JoinedOtherInterface, "the same, IPv6", joined_on_port_v6;
+    program_on_port: JoinedOtherInterface, "the same, program examined", program_on_port;
+    sent_by_loopback: SentByOtherInterface, "a program sends by `lo`, it is examined", sent_by_loopback;
+    sender_without_carrier: InterfaceDown, "the switch port of a sending program is down, it is examined", sender_without_carrier;
+    vxlan_without_remotes: DroppedWhenSending, "a program sends by a VXLAN without remote hosts, it is examined", vxlan_without_remotes;
+    macvlan_in_source_mode: MacvlanIsolation, "joined on a macvlan in source mode", macvlan_in_source_mode;
+    interface_down_of_two: InterfaceDown, "one of two interfaces is down, joined on all", one_of_two_interfaces_is_down;
+    macvlan_behind_a_rule_v6: FirewallDropsData, "`nft` ingress rule of the interface below a macvlan, joined on the macvlan, IPv6", macvlan_behind_a_rule_v6;
+    program_on_macvlan_behind_a_rule_v6: FirewallDropsData, "the same, program examined (macvlan)", program_on_macvlan_behind_a_rule_v6;
+    macvlan_behind_a_filter: TcDrops, "a `tc` ingress filter of the interface below a macvlan", macvlan_behind_a_filter;
+}
+
 const GROUP: &str = "239.1.2.3:5000";
 const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";

@@ -4,6 +4,13 @@ use mcast_doctor::Report;
 
 use crate::net::{Net, Stream, examine_port, listener, run, stream_of_program};
 
+crate::table::cases! {
+    policy_blocks_output: DroppedWhenSending, "an IPsec policy blocks what a program sends, it is examined", policy_blocks_output;
+    ipsec_policy: IpsecPolicy, "an IPsec policy that blocks groups", ipsec_blocks;
+    ipsec_policy_of_ipv6: IpsecPolicy, "an IPsec policy that demands ESP, IPv6", ipsec_demands_esp;
+    ipsec_policy_for_a_program: IpsecPolicy, "an IPsec policy that blocks the group, program examined", ipsec_blocks_program;
+}
+
 const GROUP: &str = "239.1.2.3:5000";
 const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";

@@ -4,6 +4,15 @@ use mcast_doctor::Report;
 
 use crate::net::{Net, Stream, examine, run, socket};
 
+crate::table::cases! {
+    ipv6_not_ready: Ipv6NotReady, "`disable_ipv6` 1", disabled;
+    ipv6_duplicate_address: Ipv6NotReady, "an address that another host also has", duplicate_address;
+    ipv6_loopback_route: Ipv6LoopbackRoute, "`lo` without a route for groups", loopback_route;
+    scope_never_leaves: ScopeNeverLeaves, "ff01::1234 joined on `eth0`", interface_local_scope;
+    scope_reserved: ScopeNeverLeaves, "ff10::1234 joined", reserved_scope;
+    ipv6_without_enough_mtu: Ipv6NotReady, "MTU 1200, below the least of IPv6", small_mtu;
+}
+
 /// IPv6 is disabled on the interface.
 pub(crate) fn disabled() -> Report {
     let net = Net::new();

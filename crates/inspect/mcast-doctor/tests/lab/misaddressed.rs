@@ -8,6 +8,17 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::net::{Net, Stream, examine, examine_port, has, listener};
 
+crate::table::cases! {
+    sent_by_unicast: SentToUnicast, "sent to the receiver's unicast address", sent_by_unicast;
+    sent_by_unicast_v6: SentToUnicast, "the same, IPv6", sent_by_unicast_v6;
+    sent_by_broadcast: SentToUnicast, "sent to the broadcast address, program examined", sent_by_broadcast;
+    sent_by_unicast_by_program: SentToUnicast, "a program sends to a unicast address only, it is examined", sent_by_unicast_by_program;
+    other_group_sent_here: SentToAnotherGroup, "sent to 239.1.3.2, 239.1.2.3 examined on the sender", other_group_sent_here;
+    other_port_sent_here: WrongPort, "sent to port 500, port 5000 examined on the sender, IPv6", other_port_sent_here;
+    other_scope: SentToAnotherGroup, "sent to ff02::1234, joined ff15::1234", other_scope;
+    udp_lite: NothingArrives, "sent by UDP-Lite", udp_lite;
+}
+
 const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";
 const MEMBERSHIP_V6: &str = "[ff15::1234%eth0]:5000";

@@ -9,6 +9,22 @@ use crate::net::{
     Net, Stream, assert_only, examine, examine_for, examine_port, has_programs, inject, listener, nft,
 };
 
+crate::table::cases! {
+    duplicate_path: DuplicatePath, "a link that delivers everything twice", duplicating_link;
+    duplicate_path_by_a_relay: DuplicatePath, "a relay that forwards everything again", relayed_twice;
+    fragments_lost_before_the_ip_layer: FragmentsLost, "`nft` ingress rule for fragments", fragments_filtered;
+    fragments_not_admitted: FragmentsLost, "`nft` input rules that admit a port alone, IPv6, beside a stream that arrives, program examined", fragments_not_admitted;
+    fragments_lost_on_the_way: FragmentsLost, "the switch drops fragments", fragments_lost_on_the_way;
+    mtu_too_small: MtuTooSmall, "receiver's MTU 1000, 1400 bytes sent", small_mtu;
+    bad_checksum: BadChecksum, "one wrong bit in the checksum", bad_checksum;
+    source_zero: SourceZero, "source 0.0.0.0", source_zero;
+    source_is_local: SourceIsLocal, "the receiver's own address as the source", source_is_local;
+    vlan_tagged: VlanTagged, "frames with VLAN tag 42", vlan_tagged;
+    vlan_tagged_in_part: VlanTagged, "every second frame with VLAN tag 42", vlan_tagged_in_part;
+    vlan_tagged_in_part_v6: VlanTagged, "some frames with VLAN tag 42, equal payloads, IPv6", vlan_tagged_in_part_v6;
+    first_fragments_lost: FragmentsLost, "the switch drops first fragments, and the receiver waits 1 s for them", first_fragments_lost_on_the_way;
+}
+
 /// Examines a stream of frames modified by a function.
 fn injected(source: &str, change: impl Fn(&mut Vec<u8>)) -> Report {
     let net = Net::new();

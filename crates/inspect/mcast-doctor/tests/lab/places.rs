@@ -156,7 +156,7 @@ fn program_at_the_port_of_a_switch_is_named_where_its_bridge_is_examined() {
         let _program = attach_xdp_to(&switch, &port, XDP_DROP);
         let report = examine(&switch, &membership(group, "br0"));
         let finding = only(&report, Id::XdpDrops);
-        assert_eq!(finding.subject.interface.as_deref(), Some(port.as_str()), "{}", finding.cause);
+        assert_eq!(finding.subject.interface().as_deref(), Some(port.as_str()), "{}", finding.cause);
         assert!(!has(&report, Id::NothingArrives), "{report:#?}");
     }
 }

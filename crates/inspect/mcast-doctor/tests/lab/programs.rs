@@ -16,6 +16,41 @@ use crate::net::{
     listener, options, run,
 };
 
+crate::table::cases! {
+    receive_buffer_overflow: ReceiveBufferOverflow, "a program that reads slowly", slow_reader;
+    bound_to_other_interface: BoundToOtherInterface, "a program joined on `eth0` and bound to `eth1`", bound_to_other_interface;
+    bound_to_other_interface_v6: BoundToOtherInterface, "the same, IPv6", bound_to_other_interface_v6;
+    bound_to_other_interface_beside: BoundToOtherInterface, "the same, group examined", other_program_bound_to_other_interface;
+    bound_to_other_interface_of_machine: BoundToOtherInterface, "the same, machine examined", bound_to_other_interface_of_machine;
+    bound_to_other_group: BoundToOtherGroup, "a program joined 239.1.2.3 and bound to 239.1.2.4", bound_to_other_group;
+    bound_to_other_group_v6: BoundToOtherGroup, "the same, IPv6", bound_to_other_group_v6;
+    ipv6_only_socket: FamilyMismatch, "an IPv4 membership of a socket with `IPV6_V6ONLY`", ipv6_only_socket;
+    ipv6_address_of_ipv4_group: FamilyMismatch, "an IPv4 membership of a socket bound to an IPv6 address", ipv6_address_of_ipv4_group;
+    own_groups_only: OwnGroupsOnly, "`IP_MULTICAST_ALL` 0 on the socket that reads, another has joined", own_groups_only;
+    own_groups_only_of_ipv6: OwnGroupsOnly, "an IPv6 socket reads, an IPv4 socket has joined", ipv6_reader_of_ipv4_member;
+    connected_to_the_sender: ConnectedElsewhere, "a socket connected to the sender", connected_to_the_sender;
+    program_stopped: ProgramStopped, "a program stopped by SIGSTOP", stopped;
+    program_stopped_v6: ProgramStopped, "the same, IPv6", stopped_v6;
+    program_stopped_beside: ProgramStopped, "the same, group examined", stopped_beside;
+    not_read: NotRead, "a program that never reads, its buffer full", not_read;
+    not_read_yet: NotRead, "a program that never reads, room in its buffer, IPv6", not_read_yet;
+    socket_filter: SocketFilter, "a filter attached to the program's socket", socket_filter;
+    socket_filter_v6: SocketFilter, "the same, IPv6", socket_filter_v6;
+    left_group: LeftGroup, "a program that leaves the group while it is examined", left_group;
+    ttl_zero: TtlTooSmall, "a program that sends with hop limit 0, beside a member", hop_limit_zero_of_program;
+    ttl_zero_v6: TtlTooSmall, "the same, IPv6", hop_limit_zero_of_program_v6;
+    ttl_zero_of_a_membership: TtlTooSmall, "the same, group examined on the sender", hop_limit_zero_of_membership;
+    sent_by_other_interface: SentByOtherInterface, "sent by `eth1`, examined on the sender's `eth0`", sent_by_other_interface;
+    sent_by_other_interface_v6: SentByOtherInterface, "the same, IPv6", sent_by_other_interface_v6;
+    sent_by_other_interface_than_a_member: SentByOtherInterface, "a program sends by `eth1`, a host joins behind `eth0`", sent_by_other_interface_than_that_of_a_member;
+    sent_with_the_address_of_another_interface: SentByOtherInterface, "a program sends by `eth1` with the address of `eth0`", sent_with_the_address_of_another_interface;
+    loopback_off_for_a_program: LoopbackOff, "a local sender with `IP_MULTICAST_LOOP` 0, program examined", loopback_off_for_program;
+    no_route_of_a_sender: NoRoute, "no route for groups, sending program examined", no_route_of_sender;
+    decapsulated: Decapsulated, "a program whose socket decapsulates ESP in UDP", decapsulated;
+    decapsulated_v6: Decapsulated, "the same, IPv6 (ESP in UDP)", decapsulated_v6;
+    slow_reader_of_large_datagrams_v6: ReceiveBufferOverflow, "a program that reads slowly, large datagrams, IPv6", slow_reader_of_large_datagrams_v6;
+}
+
 const GROUP: &str = "239.1.2.3:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";
 

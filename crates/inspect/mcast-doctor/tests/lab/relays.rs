@@ -8,6 +8,11 @@ use mcast_metrics::{Exposition, MetricKind, serve_locally};
 
 use crate::net::{Net, examine, examine_host};
 
+crate::table::cases! {
+    not_relayed: NotRelayed, "a relay whose datagrams have TTL 1, the group examined there", ttl_used_up;
+    not_relayed_of_machine: NotRelayed, "a relay with datagrams above the rate of a rule, machine examined, IPv6", above_the_rate;
+}
+
 /// Serves the refusals of a relay on a host: `more` at every request.
 fn relay(host: &Host, rule: &'static str, reason: &'static str, more: u64) {
     let count = AtomicU64::new(0);

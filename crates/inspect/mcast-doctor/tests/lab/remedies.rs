@@ -6,6 +6,17 @@ use mcast_doctor::Report;
 
 use crate::net::{Net, Stream, examine, run};
 
+crate::table::cases! {
+    joined_by_route: JoinedOtherInterface, "joined on the interface of the route for groups, `eth1`, sent on `eth0`", joined_by_route;
+    joined_by_route_v6: JoinedOtherInterface, "the same, IPv6", joined_by_route_v6;
+    unreachable_route: NoRoute, "a route that rejects groups", unreachable_route;
+    no_route_v6: NoRoute, "no route for IPv6 groups, `%default` joined", no_route_v6;
+    no_address_is_generated: Ipv6NotReady, "`addr_gen_mode` 1, no address", no_address_is_generated;
+    deleted_ipv6_addresses: Ipv6NotReady, "no IPv6 address", deleted_addresses;
+    sent_by_route: SentByOtherInterface, "sent by the route for groups, `eth1`, examined on the sender's `eth0`", sent_by_route;
+    sent_by_route_v6: SentByOtherInterface, "the same, IPv6", sent_by_route_v6;
+}
+
 /// Joined on the interface of the route for groups, which is not the one on which the group arrives.
 pub(crate) fn joined_by_route() -> Report {
     let net = Net::new();

@@ -9,6 +9,15 @@ use crate::net::{
     Stream, assert_received, briefly, examine, examine_host, examine_while, listener, nft, run,
 };
 
+crate::table::cases! {
+    ttl_too_small: TtlTooSmall, "hop limit 1 at a router", ttl_too_small;
+    container_bridge: ContainerBridge, "a host behind a router without multicast routing", container;
+    vpn_takes_default: VpnTakesDefault, "route for groups into a `tun` device", tunnel;
+    router_wrong_interface: RouterWrongInterface, "a multicast route that expects the group on the other interface", wrong_interface;
+    ttl_threshold: TtlThreshold, "a threshold of 16, hop limit 4", ttl_threshold;
+    one_routed_interface: NoMulticastRoute, "a daemon that routes groups on one interface only, and a host behind another one that joins, examined on the router", one_routed_interface;
+}
+
 /// sender - lan1 - router - lan2
 struct Routed {
     _lab: Lab,
@@ -79,7 +88,7 @@ fn assert_unlearnt(report: &Report) {
     let faults = report.findings.iter().filter(|finding| finding.severity == Severity::Fault);
     let faults: Vec<_> = faults.map(|finding| finding.id).collect();
     assert_eq!(faults, [Id::FirewallDropsIgmp, Id::NoMulticastRoute], "{report:#?}");
-    assert_eq!(report.findings[0].subject.interface.as_deref(), Some("r1"));
+    assert_eq!(report.findings[0].subject.interface().as_deref(), Some("r1"));
 }
 
 #[test]
@@ -105,7 +114,7 @@ fn rule_that_drops_the_reports_of_hosts_behind_a_router_precedes_the_missing_rou
 fn rule_that_drops_reports_at_a_router_is_a_fault_for_those_whom_it_harms_only() {
     let severities = |report: &Report| {
         let igmp = report.findings.iter().filter(|finding| finding.id == Id::FirewallDropsIgmp);
-        igmp.map(|finding| (finding.severity, finding.subject.interface.clone())).collect::<Vec<_>>()
+        igmp.map(|finding| (finding.severity, finding.subject.interface())).collect::<Vec<_>>()
     };
     let on = |name: &str, group: &str, member: bool| {
         let net = crate::boxes::Routed::new();

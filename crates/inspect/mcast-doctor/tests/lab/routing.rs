@@ -4,6 +4,14 @@ use mcast_doctor::Report;
 
 use crate::net::{Net, assert_received, examine, has_programs, inject, run};
 
+crate::table::cases! {
+    local_route_covers_source: SourceIsLocal, "a route of type `local` that covers the source", local_route_covers_source;
+    prefix_on_loopback: SourceIsLocal, "the prefix of the network at an address of `lo`", prefix_on_loopback;
+    source_is_broadcast_address: InvalidSource, "the broadcast address of the receiver's network as the source", source_is_broadcast_address;
+    no_v6_group_route: Ipv6NotReady, "no route for IPv6 groups in the table `local`", no_v6_group_route;
+    joined_by_routing_rule: JoinedOtherInterface, "joined on the interface that `ip rule` chooses, `eth1`, sent on `eth0`", joined_by_routing_rule;
+}
+
 const GROUP: &str = "239.1.2.3:5000";
 const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";

@@ -8,6 +8,13 @@ use socket2::SockRef;
 
 use crate::net::{Net, Stream, assert_received, examine, examine_port, has_programs, run};
 
+crate::table::cases! {
+    policy_rule: PolicyRule, "`ip rule` that prohibits groups, the sending program examined", groups_prohibited;
+    policy_rule_of_a_transparent_proxy: PolicyRule, "`ip rule` for a mark with a local route, `src_valid_mark` 1", transparent_proxy;
+    policy_rule_for_a_source: PolicyRule, "`ip -6 rule` before the table `local` that prohibits the source", source_prohibited_v6;
+    policy_rule_of_a_router: PolicyRule, "`ip mrule` that leads to a table without the multicast route, examined on the router", other_multicast_table;
+}
+
 const GROUP: &str = "239.1.2.3:5000";
 const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";

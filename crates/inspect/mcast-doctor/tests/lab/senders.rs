@@ -11,6 +11,12 @@ use socket2::{SockRef, Socket};
 
 use crate::net::{Net, Stream, examine_port, has_programs, run};
 
+crate::table::cases! {
+    sender_bound_to_an_address_that_moved: NoSuchInterface, "the address that a sender is bound to deleted", bound_address_moved;
+    sender_with_a_renewed_address: NoSuchInterface, "the address in a sender's `IP_MULTICAST_IF` replaced", interface_address_renewed;
+    sender_with_a_deleted_interface_v6: NoSuchInterface, "the interface in a sender's `IPV6_MULTICAST_IF` deleted", interface_deleted_v6;
+}
+
 const GROUP: &str = "239.1.2.3:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";
 const PORT: u16 = 6000;

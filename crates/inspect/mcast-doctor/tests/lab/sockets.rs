@@ -10,6 +10,38 @@ use crate::net::{
     idle_listener, listener, options, reading, run, socket,
 };
 
+crate::table::cases! {
+    joined_other_interface: JoinedOtherInterface, "joined on `eth1`, sent on `eth0`", membership_on_other_interface;
+    joined_other_interface_by_a_program: JoinedOtherInterface, "a program, the same", program_on_other_interface;
+    no_route: NoRoute, "no route for groups, `%default` joined", no_route;
+    no_route_on_the_machine: NoRoute, "no route for groups, machine examined", no_route_of_machine;
+    receive_buffer_overflow_earlier: ReceiveBufferOverflow, "a program that does not read, machine examined later", receive_buffer_of_machine;
+    sender_queue_drops: SenderQueueDrops, "`tc` token bucket that is too small", sender_queue;
+    wrong_port: WrongPort, "sent to port 5001, received on port 5000", wrong_port;
+    wrong_port_of_a_program: WrongPort, "a program, the same", wrong_port_of_program;
+    bound_to_unicast: BoundToUnicast, "a program bound to the address of the interface", bound_to_unicast;
+    foreign_groups_leak: ForeignGroupsLeak, "bound to the wildcard address, another program joins another group", foreign_groups;
+    address_in_use: AddressInUse, "a program that does not share its port", address_in_use;
+    duplicate_interfaces: DuplicateInterfaces, "joined on two interfaces of one network", two_interfaces_of_one_lan;
+    duplicate_interfaces_of_a_program: DuplicateInterfaces, "a program, the same", program_on_two_interfaces;
+    loopback_off: LoopbackOff, "a local sender with `IP_MULTICAST_LOOP` 0", loopback_off;
+    membership_limit: MembershipLimit, "a program's socket with 20 groups", membership_limit;
+    membership_limit_and_another_group: MembershipLimit, "a program's socket that may join two groups, and datagrams to a third", third_of_two_groups;
+    membership_limit_of_sources: MembershipLimit, "a program's membership with 10 sources", source_limit;
+    ssm_without_source: SsmWithoutSource, "232.1.2.3 joined without a source", ssm_without_source;
+    ssm_without_source_by_a_program: SsmWithoutSource, "a program, the same", ssm_without_source_in_program;
+    source_not_admitted: SourceNotAdmitted, "joined with another source than the sender", source_not_admitted;
+    source_not_admitted_by_a_program: SourceNotAdmitted, "a program, the same", source_not_admitted_by_program;
+    mac_alias: MacAlias, "239.129.2.3 besides 239.1.2.3", mac_alias;
+    interface_recreated: InterfaceRecreated, "the interface deleted and created again while a program runs", interface_recreated;
+    nothing_arrives: NothingArrives, "no sender", nothing_arrives;
+    interface_down: InterfaceDown, "the interface is down", interface_down;
+    connected_elsewhere: ConnectedElsewhere, "a socket connected to another host", connected_elsewhere;
+    not_joined: NotJoined, "a program that binds but does not join", not_joined;
+    interface_down_of_a_program: InterfaceDown, "the interface is down, program examined", interface_down_of_program;
+    stopped_worker: ProgramStopped, "a process that shares the socket of a waiting parent is stopped", stopped_worker;
+}
+
 /// A membership on the wrong one of two interfaces.
 pub(crate) fn membership_on_other_interface() -> Report {
     let net = Net::new();

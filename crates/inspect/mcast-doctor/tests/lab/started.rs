@@ -9,6 +9,17 @@ use mcast_lab::Host;
 use crate::net::{Net, Stream, assert_healthy, briefly, has_programs, run};
 use crate::treatment::{on, timed};
 
+crate::table::cases! {
+    address_in_use_printed: AddressInUse, "a wrapped program prints `EADDRINUSE`", address_in_use;
+    no_route_printed: NoRoute, "a program prints `ENODEV`, no route for groups", no_route;
+    no_route_to_send_printed: NoRoute, "a program prints `ENETUNREACH`", no_route_to_send;
+    no_such_interface: NoSuchInterface, "a program joins with the address of another machine", no_such_interface;
+    membership_limit_printed: MembershipLimit, "a program joins 30 groups and prints `ENOBUFS`", too_many_groups;
+    message_too_long: MtuTooSmall, "a program that forbids fragments sends 3000 bytes and prints `EMSGSIZE`", message_too_long;
+    program_ended: ProgramEnded, "a program that a signal ends after it has joined", ended_by_signal;
+    address_in_use_printed_to_stdout: AddressInUse, "a program prints `EADDRINUSE` to standard output", address_in_use_on_stdout;
+}
+
 /// Binds to a port, joins a group on the interface with an address, and reads.
 const PLAYER: &str = "import socket, sys
 group, port, interface = sys.argv[1:]

@@ -10,6 +10,15 @@ use crate::net::{
     socket,
 };
 
+crate::table::cases! {
+    conflicting_transport_streams: ConflictingStreams, "two MPEG transport streams to one group and port", conflicting_transport_streams;
+    conflicting_transport_streams_for_a_program: ConflictingStreams, "the same from two hosts, program examined", conflicting_transport_streams_for_a_program;
+    conflicting_rtp_v6: ConflictingStreams, "two streams of RTP with the same SSRC, IPv6", conflicting_rtp_v6;
+    stopped_stream: StreamStopped, "a regular stream whose sender ends", stopped;
+    stopped_stream_v6: StreamStopped, "the same, IPv6 (sender ends)", stopped_v6;
+    two_hosts_with_one_address: ConflictingStreams, "two hosts with the same address", two_hosts_with_one_address;
+}
+
 const GROUP: &str = "239.1.2.3:5000";
 const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";

@@ -10,6 +10,17 @@ use crate::net::{
     has_programs, listener, run,
 };
 
+crate::table::cases! {
+    no_querier: NoQuerier, "a snooping switch that received one query and then none", no_querier;
+    igmp_version_forced: IgmpVersionForced, "`force_igmp_version` 2", forced_version;
+    igmp_version_forced_under_a_program: IgmpVersionForced, "the same for all interfaces, program examined", forced_version_of_program;
+    igmp_version_of_the_querier: IgmpVersionForced, "an IGMPv2 querier, a source-specific membership", old_querier;
+    flood_off: FloodOff, "`mcast_flood off` at a port", flood_off;
+    fast_leave: FastLeave, "`fastleave on` at ports, two hosts behind one", fast_leave;
+    snooping_table_full: SnoopingTableFull, "`mcast_hash_max` 4, ten groups", full_table;
+    forgetful_switch: QuerierMisconfigured, "a bridge that forgets memberships before its next query, switch examined without a group", forgetful_switch;
+}
+
 /// A snooping switch received one query and then none, so it forgets its members.
 pub(crate) fn no_querier() -> Report {
     let interval = Duration::from_secs(4);

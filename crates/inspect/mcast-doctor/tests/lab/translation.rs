@@ -8,6 +8,14 @@ use crate::net::{
     stream_of_program,
 };
 
+crate::table::cases! {
+    translated_source: Redirected, "`nft` rule with `snat` for groups, the sender examined with its own source", translated_source;
+    translated_source_of_program: Redirected, "the same, sending program examined", translated_source_of_program;
+    translated_destination: Redirected, "`nft` output rule with `dnat`, the sender examined", translated_destination;
+    translated_destination_of_program: Redirected, "the same, sending program examined", translated_destination_of_program;
+    destination_rewritten: Redirected, "`nft` rule that writes a unicast address as the destination", destination_rewritten;
+}
+
 const GROUP: &str = "239.1.2.3:5000";
 const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
 

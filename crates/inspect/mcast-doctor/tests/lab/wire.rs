@@ -13,6 +13,28 @@ use crate::net::{
     socket,
 };
 
+crate::table::cases! {
+    loss_of_rtp: LostBeforeThisMachine, "5 % of RTP lost on the way", random_loss;
+    loss_by_storm_control: LostBeforeThisMachine, "20 datagrams per second let through by the switch", storm_control;
+    loss_of_an_unknown_format: LostBeforeThisMachine, "10 % of numbered IPv6 datagrams lost on the way", loss_of_numbered_datagrams;
+    loss_for_a_program: LostBeforeThisMachine, "5 % of RTP lost on the way, program examined", random_loss_for_program;
+    loss_in_bursts: LostBeforeThisMachine, "a switch that drops 30 datagrams in a row, again and again", burst_loss;
+    igmp_queries_blocked: FirewallDropsIgmp, "`nft` input rule for IGMP, an IGMPv2 querier", igmp_queries_blocked;
+    igmpv3_queries_blocked: FirewallDropsIgmp, "`nft` prerouting rule for IGMP, an IGMPv3 querier", igmpv3_queries_blocked;
+    mld_queries_blocked: FirewallDropsIgmp, "`nft` input rule for MLD queries, program examined", mld_queries_blocked;
+    old_mld_querier: IgmpVersionForced, "an MLDv1 querier, a source-specific membership", old_mld_querier;
+    two_queriers: TwoQueriers, "queries from two addresses", two_queriers;
+    frequent_queries: QuerierMisconfigured, "a hundred queries per second", frequent_queries;
+    long_response_time: QuerierMisconfigured, "response time 10 s, query interval 5 s", long_response_time;
+    stopped_querier: NoQuerier, "a querier stops", stopped_querier;
+    other_group: SentToAnotherGroup, "sent to 239.61.7.70, joined 239.61.7.7", other_group;
+    other_group_of_a_program: SentToAnotherGroup, "sent to ff05::1234, a program joins ff15::1234", other_group_for_program;
+    jumbo_frames: MtuTooSmall, "receiver's MTU 1500, 4000 bytes sent as jumbo frames", jumbo_frames;
+    macvlan_isolation: MacvlanIsolation, "a container with a macvlan interface on the receiver sends", macvlan_isolation;
+    forgotten_membership: MembershipForgotten, "a snooping switch that has forgotten another program", forgotten_membership;
+    forgotten_membership_of_a_program: MembershipForgotten, "the same, program examined", forgotten_membership_of_program;
+}
+
 /// A sender, and a receiver behind a bad link.
 struct BadNet {
     _lab: Lab,

@@ -240,9 +240,9 @@ fn of_findings(out: &mut Exposition, report: &Report) {
 
 fn with_labels(finding: &Finding, then: impl FnOnce(&[(&str, &dyn Display)])) {
     let subject = &finding.subject;
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let (interface, group) = (text(&subject.interface), text(&subject.group));
-    let (source, program) = (text(&subject.source), text(&subject.program));
+    let text = Option::<String>::unwrap_or_default;
+    let (interface, group) = (text(subject.interface()), text(subject.group()));
+    let (source, program) = (text(subject.source()), text(subject.program.clone()));
     then(&[
         ("finding", &finding.id),
         ("severity", &finding.severity),

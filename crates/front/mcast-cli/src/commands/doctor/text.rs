@@ -328,7 +328,10 @@ mod tests {
     fn the_subject_of_a_finding_follows_its_name() {
         let finding = Finding::new(Id::NoRoute, Severity::Fault, "x");
         assert_eq!(about(&finding), "");
-        assert_eq!(about(&finding.on_interface("eth0").from_source("10.0.0.7")), "  on eth0, from 10.0.0.7");
+        assert_eq!(
+            about(&finding.on_interface("eth0").from_source(std::net::IpAddr::from([10, 0, 0, 7]))),
+            "  on eth0, from 10.0.0.7"
+        );
     }
 
     #[test]

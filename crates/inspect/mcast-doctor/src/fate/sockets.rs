@@ -89,17 +89,16 @@ impl Blocked<'_> {
         cause: String,
         socket: String,
     ) -> Finding {
-        let sources: Vec<_> = self.flows.iter().map(|flow| flow.key.source.to_string()).collect();
         let location = format!("socket {} of {}", self.socket.inode, self.program);
         let ignored = observation.counter_increase(Counter::IgnoredMulticast, Family::of(self.to.ip()));
-        let finding = Finding::new(id, self.severity, cause)
+        Finding::new(id, self.severity, cause)
             .on_interface(observation.link_name(self.interface))
             .for_group(self.to)
+            .from_sources(self.flows.iter().map(|flow| flow.key.source))
             .in_program(self.program)
             .with_evidence(Evidence::new(EvidenceKind::Socket, location, socket))
             .with_all_evidence(self.flows.iter().map(|flow| observation.packets_of(flow)))
-            .with_all_evidence(ignored.filter(|_| !self.flows.is_empty()));
-        if sources.is_empty() { finding } else { finding.from_source(sources.join(", ")) }
+            .with_all_evidence(ignored.filter(|_| !self.flows.is_empty()))
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use mcast::{Family, InterfaceIndex};
 
+use super::Sight;
 use crate::causes::filter_rules::{Suspects, arriving, met_by, responsible};
 use crate::causes::tc_filters::is_filtered;
 use crate::kernel_drops::KernelDrop;
@@ -47,18 +48,9 @@ pub(crate) enum Demand {
     Routed,
 }
 
-/// How an obstacle is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sight {
-    /// It is the first in the way: what is lost shows it.
-    Observed,
-    /// It is behind another, and from its settings certain to keep the flow from being forwarded as soon as that is gone.
-    Predicted,
-}
-
 /// What keeps a flow from being forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Obstacle {
+pub(crate) enum Barrier {
     /// The hop limit of its datagrams does not exceed the threshold of the route.
     HopLimit,
     /// The spanning tree state of the port at which it comes in.
@@ -91,7 +83,7 @@ pub(crate) struct BlockedFlow<'a> {
 
 impl Observation {
     /// Returns the flows to the examined groups that this machine should forward and does not, with this obstacle in their way.
-    pub(crate) fn blocked_flows(&self, obstacle: Obstacle) -> Vec<BlockedFlow<'_>> {
+    pub(crate) fn blocked_flows(&self, obstacle: Barrier) -> Vec<BlockedFlow<'_>> {
         let mut blocked: BTreeMap<_, BlockedFlow<'_>> = BTreeMap::new();
         let legs = self.bridge_legs().into_iter().chain(self.router_legs());
         for leg in legs.filter(Leg::is_blocked) {
@@ -336,7 +328,7 @@ impl Leg<'_> {
     }
 
     /// Returns how it is known that an obstacle is in the way; `None` if it is not.
-    fn sight_of(&self, obstacle: Obstacle, observation: &Observation) -> Option<Sight> {
+    fn sight_of(&self, obstacle: Barrier, observation: &Observation) -> Option<Sight> {
         if self.obstacle(observation) == obstacle {
             return Some(Sight::Observed);
         }
@@ -344,20 +336,20 @@ impl Leg<'_> {
     }
 
     /// Returns whether an obstacle, if another is in front of it, is certain to be met next.
-    fn is_ahead(&self, obstacle: Obstacle, observation: &Observation) -> bool {
+    fn is_ahead(&self, obstacle: Barrier, observation: &Observation) -> bool {
         match obstacle {
-            Obstacle::Down => !self.to.interface.up,
-            Obstacle::Isolation => self.is_isolated(),
-            Obstacle::Firewall => !self.certain_rule(observation).is_empty(),
+            Barrier::Down => !self.to.interface.up,
+            Barrier::Isolation => self.is_isolated(),
+            Barrier::Firewall => !self.certain_rule(observation).is_empty(),
             // A router divides packets that may be fragmented, which the capture does not show.
-            Obstacle::Mtu => self.bridge.is_some() && self.exceeds_mtu(),
+            Barrier::Mtu => self.bridge.is_some() && self.exceeds_mtu(),
             // They act first, or only what they lose shows them.
-            Obstacle::HopLimit
-            | Obstacle::IngressState
-            | Obstacle::EgressState
-            | Obstacle::Lock
-            | Obstacle::TrafficControl
-            | Obstacle::Unknown => false,
+            Barrier::HopLimit
+            | Barrier::IngressState
+            | Barrier::EgressState
+            | Barrier::Lock
+            | Barrier::TrafficControl
+            | Barrier::Unknown => false,
         }
     }
 
@@ -376,22 +368,22 @@ impl Leg<'_> {
             && delivered.is_some_and(|(reached, _)| reached > 0)
     }
 
-    fn obstacle(&self, observation: &Observation) -> Obstacle {
+    fn obstacle(&self, observation: &Observation) -> Barrier {
         // The state may change while the doctor listens.
         let forwards = |link: &Link| observation.closed_state(link).is_none();
         let locked = self.from.port.is_some_and(|port| port.locked);
         match () {
-            () if !self.exceeds_threshold => Obstacle::HopLimit,
-            () if !forwards(self.from) => Obstacle::IngressState,
-            () if !forwards(self.to) => Obstacle::EgressState,
-            () if !self.to.interface.up => Obstacle::Down,
-            () if self.is_isolated() => Obstacle::Isolation,
-            () if locked && self.forwarded == 0 => Obstacle::Lock,
-            () if self.exceeds_mtu() && self.is_lost_before_forward_hook(observation) => Obstacle::Mtu,
-            () if self.is_by_firewall(observation) => Obstacle::Firewall,
-            () if self.is_by_traffic_control(observation) => Obstacle::TrafficControl,
-            () if self.exceeds_mtu() => Obstacle::Mtu,
-            () => Obstacle::Unknown,
+            () if !self.exceeds_threshold => Barrier::HopLimit,
+            () if !forwards(self.from) => Barrier::IngressState,
+            () if !forwards(self.to) => Barrier::EgressState,
+            () if !self.to.interface.up => Barrier::Down,
+            () if self.is_isolated() => Barrier::Isolation,
+            () if locked && self.forwarded == 0 => Barrier::Lock,
+            () if self.exceeds_mtu() && self.is_lost_before_forward_hook(observation) => Barrier::Mtu,
+            () if self.is_by_firewall(observation) => Barrier::Firewall,
+            () if self.is_by_traffic_control(observation) => Barrier::TrafficControl,
+            () if self.exceeds_mtu() => Barrier::Mtu,
+            () => Barrier::Unknown,
         }
     }
 
@@ -556,16 +548,16 @@ pub(crate) mod tests {
         observation
     }
 
-    fn obstacles(observation: &Observation) -> Vec<Obstacle> {
+    fn obstacles(observation: &Observation) -> Vec<Barrier> {
         let all = [
-            Obstacle::IngressState,
-            Obstacle::EgressState,
-            Obstacle::Isolation,
-            Obstacle::Lock,
-            Obstacle::Mtu,
-            Obstacle::Down,
-            Obstacle::Firewall,
-            Obstacle::Unknown,
+            Barrier::IngressState,
+            Barrier::EgressState,
+            Barrier::Isolation,
+            Barrier::Lock,
+            Barrier::Mtu,
+            Barrier::Down,
+            Barrier::Firewall,
+            Barrier::Unknown,
         ];
         all.into_iter().filter(|obstacle| !observation.blocked_flows(*obstacle).is_empty()).collect()
     }
@@ -574,7 +566,7 @@ pub(crate) mod tests {
     fn flooded_flow_is_blocked_only_if_it_does_not_leave() {
         assert_eq!(obstacles(&bridged(10, |_, _| {})), []);
         assert_eq!(obstacles(&bridged(9, |_, _| {})), [], "the taps do not open at once");
-        assert_eq!(obstacles(&bridged(0, |_, _| {})), [Obstacle::Unknown]);
+        assert_eq!(obstacles(&bridged(0, |_, _| {})), [Barrier::Unknown]);
         let mut overrun = bridged(0, |_, _| {});
         overrun.wire.ports.taps[1].dropped = 1;
         assert_eq!(obstacles(&overrun), [], "the tap on eth1 missed frames");
@@ -587,18 +579,18 @@ pub(crate) mod tests {
         let group = BridgeGroup { port: ETH1, group: [239, 1, 2, 3].into(), source: None, blocked: false };
         observation.before.bridge_groups.push(group);
         observation.after.bridge_groups.push(group);
-        assert_eq!(obstacles(&observation), [Obstacle::Unknown]);
+        assert_eq!(obstacles(&observation), [Barrier::Unknown]);
         observation.after.bridge_groups[0].blocked = true;
         assert_eq!(obstacles(&observation), []);
     }
 
     #[test]
     fn ports_explain_what_they_block() {
-        assert_eq!(obstacles(&bridged(0, |_, port| port.isolated = true)), [Obstacle::Isolation]);
-        assert_eq!(obstacles(&bridged(0, |_, port| port.locked = true)), [Obstacle::Lock]);
+        assert_eq!(obstacles(&bridged(0, |_, port| port.isolated = true)), [Barrier::Isolation]);
+        assert_eq!(obstacles(&bridged(0, |_, port| port.locked = true)), [Barrier::Lock]);
         assert_eq!(
             obstacles(&bridged(0, |_, port| port.state = PortState::Learning)),
-            [Obstacle::IngressState]
+            [Barrier::IngressState]
         );
         assert_eq!(obstacles(&bridged(0, |_, port| port.floods_multicast = false)), [], "flood-off");
         let redundant = bridged(0, |bridge, port| {
@@ -611,7 +603,7 @@ pub(crate) mod tests {
     fn firewall_is_recognised_by_its_drops() {
         let mut observation = bridged(0, |_, _| {});
         observation.kernel_drops.drops = vec![kernel_drop("NETFILTER_DROP", "10.9.0.1:6000", TO, 10)];
-        assert_eq!(obstacles(&observation), [Obstacle::Firewall]);
+        assert_eq!(obstacles(&observation), [Barrier::Firewall]);
     }
 
     #[test]
@@ -628,7 +620,7 @@ pub(crate) mod tests {
             }];
             observation
         };
-        assert_eq!(obstacles(&routed(1)), [Obstacle::Unknown]);
+        assert_eq!(obstacles(&routed(1)), [Barrier::Unknown]);
         assert_eq!(obstacles(&routed(16)), [], "ttl-threshold");
         let mut forwarded = routed(1);
         let mut left = flow(ETH1, "10.9.0.1:6000", TO);
