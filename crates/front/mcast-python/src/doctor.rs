@@ -36,7 +36,7 @@ pub(crate) fn examine(
         }
     };
     let report = py.detach(|| match (membership, pid, port, file) {
-        (None, None, None, None) => Some(mcast_doctor::examine_machine()),
+        (None, None, None, None) => Some(mcast_doctor::examine_programs(&options, &mut check_signals)),
         (Some(Membership(membership)), None, None, None) => {
             Some(mcast_doctor::examine_membership(&membership, &options, &mut check_signals))
         }

@@ -66,7 +66,7 @@ pub use applying::{AppliedRemedies, RemedyEffect};
 pub use causes::{Id, UnknownId};
 pub use change::ChangeOutcome;
 pub use error::Error;
-pub use examine::{examine_machine, examine_membership, examine_program, explain_capture};
+pub use examine::{examine_machine, examine_membership, examine_program, examine_programs, explain_capture};
 pub use fate::depth::{ArrivalStatus, Depth, FlowStatus};
 pub use finding::{Endpoint, Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
 pub use fleet::{

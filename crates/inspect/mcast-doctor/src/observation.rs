@@ -30,6 +30,8 @@ pub(crate) struct Observation {
     /// The interface that the routing table selects towards each source, if there is a route. Sources that were not
     /// looked up are missing.
     pub(crate) source_routes: BTreeMap<IpAddr, Option<InterfaceIndex>>,
+    /// Whether all programs of the machine are examined: nobody has asked about one of them.
+    pub(crate) is_survey: bool,
     /// The programs that have joined groups, if the machine is examined.
     pub(crate) programs: Vec<Program>,
     pub(crate) kernel_drops: KernelDrops,

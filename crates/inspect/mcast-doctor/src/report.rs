@@ -167,6 +167,23 @@ impl Report {
         self
     }
 
+    /// Adds the report on the machine to that on its programs. What it predicts for a program is left out where the program's own
+    /// report has found it.
+    pub(crate) fn and_of_machine(self, machine: Self) -> Self {
+        let is_found = |predicted: &Finding| {
+            let is_same = |found: &Finding| {
+                found.id == predicted.id
+                    && found.subject.program == predicted.subject.program
+                    && found.subject.groups == predicted.subject.groups
+            };
+            self.findings.iter().any(is_same)
+        };
+        let findings = machine.findings.iter().filter(|finding| !is_found(finding)).cloned().collect();
+        // Nothing is expected to arrive for the machine itself.
+        let (arrival, flows) = (self.arrival, self.flows.clone());
+        Self { arrival, flows, ..self.and(Self { findings, ..machine }) }
+    }
+
     /// Returns the verdict.
     #[must_use]
     pub fn verdict(&self) -> Verdict {

@@ -154,7 +154,7 @@ def doctor(
 
     Given a membership, as for `Receiver`, it joins and observes for `listen` seconds at three layers: the wire, the
     counters of the IP layer, and the socket. `pid` or `port` examine another program's sockets, `file` a capture
-    file. Without any of these, it examines the settings of this machine, without listening.
+    file. Without any of these, it examines this machine, and each program that has joined groups.
 
     Raises `pymcast.Error` if the examination fails, `pymcast.CaptureFileError` for a file. Questions that it could
     not answer, for instance because capturing requires permissions, are in the report's `open_questions`.

@@ -21,6 +21,14 @@ pub(super) fn resting(
     (!is_over).then_some((known, interval))
 }
 
+/// Returns whether the silence of a flow is that of a protocol about which nobody has asked.
+pub(crate) fn is_at_rest(observation: &Observation, flow: &ExpectedFlow<'_>) -> bool {
+    let (group, port) = (flow.interest.group, flow.interest.port);
+    observation.is_survey
+        && flow.status.depth.is_silent()
+        && resting(group, port, observation.listened()).is_some()
+}
+
 /// Returns the open question whether a silent flow arrives; `None` if its protocol should have sent.
 pub(super) fn question(observation: &Observation, flow: &ExpectedFlow<'_>) -> Option<OpenQuestion> {
     let (group, port) = (flow.interest.group, flow.interest.port);
@@ -43,5 +51,5 @@ pub(super) fn question(observation: &Observation, flow: &ExpectedFlow<'_>) -> Op
             ),
         ),
     };
-    Some(question.with_effect(Effect::NoAnswer))
+    Some(question.with_effect(if observation.is_survey { Effect::Minor } else { Effect::NoAnswer }))
 }

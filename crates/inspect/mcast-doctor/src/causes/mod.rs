@@ -19,7 +19,7 @@ pub(crate) mod fixtures;
 pub(crate) mod frames;
 mod hop_limits;
 mod interfaces;
-mod intervals;
+pub(crate) mod intervals;
 mod lost_before_this_machine;
 mod memberships;
 mod networks;

@@ -5,7 +5,9 @@ use mcast::{ErrorKind, Family, InterfaceIndex, Membership, Receiver, SourceFilte
 use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
 use crate::gather::listen::{GroupFilter, Rejoin, RejoinMethod, Taps, listen};
 use crate::gather::{DropCounter, program, refresh_counters, snapshot};
-use crate::observation::{ExaminationTarget, Failure, Observation, Program, TrialMembership, index_of};
+use crate::observation::{
+    ExaminationTarget, Failure, Observation, Program, ProgramSocket, TrialMembership, index_of,
+};
 use crate::snapshot::{Link, Snapshot};
 use crate::{Error, Options, ProgramSelector, ProgressCallback, Report, Result};
 
@@ -207,11 +209,66 @@ pub(crate) fn examine_started(
     report_progress: ProgressCallback<'_>,
     complete: impl FnOnce(&mut Program) -> Result<()>,
 ) -> Result<Report> {
-    let (mut before, mut found) = match find(target) {
+    let (before, found) = match find(target) {
         // Between the look at the sockets and that at the processes, a program may have replaced its socket.
         Err(Error::NoProgram(_)) => find(target)?,
         found => found?,
     };
+    let again = |machine: &Snapshot| program::find(target, machine).unwrap_or_default().sockets;
+    let (mut observation, mut found) = observe((before, found), again, options, report_progress)?;
+    complete(&mut found)?;
+    if !found.printed.is_empty() {
+        program::add_socket_owners(&mut observation.before);
+    }
+    Ok(super::report(Observation { target: ExaminationTarget::Program(found), ..observation }))
+}
+
+/// Examines this machine like [`examine_machine`](crate::examine_machine), and each program that has joined groups like
+/// [`examine_program`]. Programs of others, which are hidden, are listed as not examined. That a protocol is silent for less than
+/// its interval leaves nothing undecided: nobody has asked about it.
+///
+/// ```no_run
+/// use mcast_doctor::{Options, examine_programs};
+/// use std::ops::ControlFlow;
+///
+/// let report = examine_programs(&Options::default(), &mut |_| ControlFlow::Continue(()))?;
+/// println!("{}", report.summary());
+/// # Ok::<(), mcast_doctor::Error>(())
+/// ```
+///
+/// # Errors
+/// Returns an error if the system does not list its interfaces.
+pub fn examine_programs(options: &Options, report_progress: ProgressCallback<'_>) -> Result<Report> {
+    let machine = super::examine_machine()?;
+    let mut before = snapshot()?;
+    program::add_socket_options(&mut before);
+    // Why they are not visible is in the report on the machine.
+    let programs = program::all_joined(&before).map(|(programs, _)| programs).unwrap_or_default();
+    if programs.is_empty() {
+        return Ok(machine);
+    }
+    let sockets = programs.iter().flat_map(|program| program.sockets.clone()).collect();
+    let all = Program { sockets, ..Program::default() };
+    let again = |machine: &Snapshot| program::all_owned(machine).unwrap_or_default();
+    let (observation, all) = observe((before, all), again, options, report_progress)?;
+    let observation = Observation { is_survey: true, ..observation };
+    let reports = programs.into_iter().map(|program| {
+        let sockets = all.sockets.iter().filter(|socket| socket.owner == program.name).cloned().collect();
+        let target = ExaminationTarget::Program(Program { sockets, ..program });
+        super::report(Observation { target, ..observation.clone() })
+    });
+    let judged = reports.reduce(Report::and).unwrap_or_default();
+    Ok(judged.and_of_machine(machine))
+}
+
+/// Listens to what arrives for sockets of programs, and what they send. Returns what was observed, and the program with the
+/// later state of its sockets, which `again` finds.
+fn observe(
+    (mut before, mut found): (Snapshot, Program),
+    again: impl FnOnce(&Snapshot) -> Vec<ProgramSocket>,
+    options: &Options,
+    report_progress: ProgressCallback<'_>,
+) -> Result<(Observation, Program)> {
     program::add_send_answers(&mut found.sockets);
     let memberships = || found.sockets.iter().flat_map(|socket| &socket.memberships);
     let ports = found.sockets.iter().filter_map(|socket| Some(socket.local?.port()));
@@ -241,18 +298,13 @@ pub(crate) fn examine_started(
     let experiments = experiments.into_iter().chain(probe.experiment).collect();
     let after = snapshot()?;
     // The program may have exited meanwhile, which closes its sockets.
-    let mut last = program::find(target, &after).unwrap_or_default();
-    program::add_send_answers(&mut last.sockets);
-    program::add_later_state(&mut found.sockets, &last.sockets);
-    complete(&mut found)?;
-    if !found.printed.is_empty() {
-        program::add_socket_owners(&mut before);
-    }
+    let mut last = again(&after);
+    program::add_send_answers(&mut last);
+    program::add_later_state(&mut found.sockets, &last);
     let observation = Observation {
         before,
         after,
         wire,
-        target: ExaminationTarget::Program(found),
         options: options.clone(),
         program_rejoin,
         hooks,
@@ -260,7 +312,7 @@ pub(crate) fn examine_started(
         kernel_drops,
         ..Observation::default()
     };
-    Ok(super::report(observation))
+    Ok((observation, found))
 }
 
 /// Returns the machine and the program as they are now.

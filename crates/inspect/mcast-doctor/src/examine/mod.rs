@@ -9,6 +9,7 @@ use mcast::joined::Visibility;
 use mcast::{Interface, InterfaceIndex};
 use mcast_capture::{CaptureFile, FileError, FileErrorKind, Unwrapper};
 
+use crate::causes::intervals::is_at_rest;
 use crate::fate;
 use crate::gather::program::{add_socket_options, add_socket_owners, all_joined};
 use crate::gather::{snapshot, source_routes};
@@ -16,7 +17,7 @@ use crate::observation::{ExaminationTarget, Observation};
 use crate::snapshot::{Link, Snapshot};
 use crate::wire::{Recorder, Tap};
 use crate::{ArrivalStatus, Depth, Effect, ExaminedPart, Id, OpenQuestion, Report, Result, causes};
-pub use membership::{examine_membership, examine_program};
+pub use membership::{examine_membership, examine_program, examine_programs};
 pub(crate) use membership::{examine_started, explain_failure};
 
 /// Examines this machine: its interfaces, routes, settings, bridges and sockets. Joins nothing, sends
@@ -70,7 +71,8 @@ fn report(mut observation: Observation) -> Report {
     let sources: Vec<_> = sources.chain(others.map(|flow| flow.key.source.ip())).collect();
     observation.source_routes = source_routes(sources);
     let observation = &observation;
-    let expected = observation.expected_flows().into_iter().map(|flow| flow.status);
+    let expected = observation.expected_flows().into_iter();
+    let expected = expected.filter(|flow| !is_at_rest(observation, flow)).map(|flow| flow.status);
     let flows: Vec<_> = expected.chain(observation.sent_flows()).collect();
     let findings = causes::judge(observation);
     let has_stopped = findings.iter().any(|finding| finding.id == Id::StreamStopped);

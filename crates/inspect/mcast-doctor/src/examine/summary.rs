@@ -351,7 +351,8 @@ fn record_idle_program(observation: &Observation, report: &mut Report) {
     if report.findings.iter().any(is_faulty) {
         return;
     }
-    if let Some(program) = observation.program().filter(|_| report.flows.is_empty()) {
+    let is_idle = report.flows.is_empty() && observation.interests().is_empty();
+    if let Some(program) = observation.program().filter(|_| is_idle) {
         let what = format!("whether {} receives or sends multicast", program.name);
         let why = "its sockets have joined no group, and none of their datagrams to groups was seen";
         report.open_questions.push(OpenQuestion::new(what, why).with_effect(Effect::NoAnswer));

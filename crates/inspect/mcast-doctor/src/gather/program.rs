@@ -85,6 +85,12 @@ pub(crate) fn all_joined(machine: &Snapshot) -> Result<(Vec<Program>, Visibility
     Ok((programs, survey.visibility))
 }
 
+/// Returns the UDP sockets of this machine whose programs are known.
+pub(crate) fn all_owned(machine: &Snapshot) -> Result<Vec<ProgramSocket>> {
+    let survey = Survey::of(machine)?;
+    Ok(survey.sockets(|inode, _| survey.owners.contains_key(&inode)))
+}
+
 /// Adds the options of the UDP sockets of this machine.
 pub(crate) fn add_socket_options(machine: &mut Snapshot) {
     machine.socket_options = processes::socket_options();

@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+mod alone;
 mod answers;
 mod behind;
 mod boxes;

@@ -4,9 +4,9 @@ use mcast_doctor::{Id, Report};
 
 use crate::net::assert_only;
 use crate::{
-    answers, boxes, depth, drops, files, filters, firewall, fleet, interfaces, ipsec, ipv6, misaddressed,
-    path, programs, relays, remedies, routers, routing, rules, senders, sockets, started, streams, switches,
-    translation, wire,
+    alone, answers, boxes, depth, drops, files, filters, firewall, fleet, interfaces, ipsec, ipv6,
+    misaddressed, path, programs, relays, remedies, routers, routing, rules, senders, sockets, started,
+    streams, switches, translation, wire,
 };
 
 /// An injection and the cause that must be found.
@@ -42,6 +42,7 @@ pub(crate) use cases;
 /// Returns the injections of all modules.
 pub(crate) fn all() -> Vec<&'static Case> {
     let modules = [
+        alone::CASES,
         answers::CASES,
         boxes::CASES,
         depth::CASES,

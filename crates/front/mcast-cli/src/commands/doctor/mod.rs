@@ -35,7 +35,8 @@ use text::Progress;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// What should arrive: join it and listen [default: examine this machine only]
+    /// What should arrive: join it and listen [default: examine this machine, and each
+    /// program that has joined groups]
     #[arg(value_name = "GROUP:PORT")]
     memberships: Vec<String>,
 

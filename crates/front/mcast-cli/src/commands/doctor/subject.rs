@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use mcast::group::WellKnown;
 use mcast::{Family, InterfaceSelector, Membership};
 use mcast_doctor::{
-    Options, ProgramSelector, Report, StartedProgram, examine_machine, examine_membership, examine_program,
+    Options, ProgramSelector, Report, StartedProgram, examine_membership, examine_program, examine_programs,
     explain_capture,
 };
 use mcast_terminal::Console;
@@ -112,7 +112,13 @@ impl Subject {
 
     pub(super) fn examine(&self, options: &Options, progress: &mut Progress<'_>) -> anyhow::Result<Report> {
         match self {
-            Self::Machine => Ok(examine_machine()?),
+            Self::Machine => {
+                // Where no program has joined a group, there is nothing to listen to.
+                Ok(examine_programs(options, &mut |step| {
+                    progress.begin("the programs that have joined groups", options);
+                    progress.show(step)
+                })?)
+            }
             Self::Memberships(memberships) => examine_each(memberships, options, progress),
             Self::Program(target) => {
                 progress.begin(target, options);
