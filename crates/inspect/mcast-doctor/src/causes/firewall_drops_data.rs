@@ -11,7 +11,7 @@ use super::filter_rules::{
     HookLoss, INCOMING, Suspects, arriving, arriving_for, dropping_beside, hook_losses, legacy_tables,
     loss_at, met_by, responsible,
 };
-use super::{Cause, Check, Forecast, carriers, not_forwarded, routes};
+use super::{Cause, Check, Forecast, carriers, not_forwarded, routes, through};
 use crate::fate::depth::{Depth, KernelVerdict, LostFlow};
 use crate::fate::{Ahead, Stage, Way, as_known, has_usable_source};
 use crate::kernel_drops::{FILTERED, evidence};
@@ -42,6 +42,7 @@ fn check(observation: &Observation) -> Vec<Finding> {
     findings.extend(interests.iter().flat_map(|interest| dropped_at_ports(observation, interest)));
     findings.extend(interests.iter().filter_map(|interest| carriers::dropped(observation, interest)));
     findings.extend(may_be_blocked(observation));
+    findings.extend(through::findings(observation));
     findings.extend(observation.joined_by_programs().filter_map(|joined| for_program(observation, joined)));
     findings
 }

@@ -45,6 +45,7 @@ mod source_filters;
 mod sources;
 mod streams;
 pub(crate) mod tc_filters;
+mod through;
 mod tunnels;
 mod unsent;
 

@@ -291,6 +291,8 @@ pub(crate) struct KnownPacket {
     incoming: Option<(InterfaceIndex, String)>,
     outgoing: Option<(InterfaceIndex, String)>,
     packet_type: u8,
+    /// Whether it has arrived on an interface, which need not be known: the type of others is not that of a group.
+    has_arrived: bool,
 }
 
 /// The type of a packet that arrives for this machine alone (`PACKET_HOST`), and of one that arrives for a group.
@@ -330,6 +332,11 @@ impl KnownPacket {
         let mut transport = vec![None; 8];
         transport[2..4].copy_from_slice(&to.port().to_be_bytes().map(Some));
         Self::new((None, to.ip()), UDP, None, transport, NEW)
+    }
+
+    /// Returns a datagram to a group from an unknown source, to an unknown port.
+    pub(crate) fn to_group(group: IpAddr) -> Self {
+        Self::new((None, group), UDP, None, vec![None; 8], NEW)
     }
 
     /// Returns a datagram of which only the family is known, and that it is to a group.
@@ -383,6 +390,7 @@ impl KnownPacket {
             incoming: None,
             outgoing: None,
             packet_type: FOR_GROUP,
+            has_arrived: false,
         }
     }
 
@@ -393,7 +401,12 @@ impl KnownPacket {
 
     /// Sets the interface on which it arrives.
     pub(crate) fn arriving_on(self, index: InterfaceIndex, name: &str) -> Self {
-        Self { incoming: Some((index, name.to_owned())), ..self }
+        Self { incoming: Some((index, name.to_owned())), has_arrived: true, ..self }
+    }
+
+    /// Returns it as one that has arrived on any interface.
+    pub(crate) fn arriving(self) -> Self {
+        Self { has_arrived: true, ..self }
     }
 
     /// Sets the interface by which it leaves.
@@ -437,7 +450,7 @@ impl KnownPacket {
             7 => name(&self.outgoing),
             15 => Some(known(&[number])),
             16 => Some(known(&[self.protocol])),
-            19 => self.incoming.as_ref().map(|_| known(&[self.packet_type])),
+            19 => self.has_arrived.then(|| known(&[self.packet_type])),
             _ => None,
         }
     }

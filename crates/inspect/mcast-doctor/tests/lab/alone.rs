@@ -1,6 +1,7 @@
 //! A machine that is examined without naming a group or a program: each program that has joined is judged as if it had been named.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use mcast_doctor::{ArrivalStatus, Id, Report, Severity, Verdict, examine_programs};
 
@@ -120,4 +121,44 @@ fn machine_without_programs_is_not_listened_to() {
     };
     let report = on(&net.receiver, || examine_programs(&briefly(), &mut progress).unwrap());
     assert_eq!((report.verdict(), is_called), (Verdict::Healthy, false), "{report:#?}");
+}
+
+/// Asserts what is claimed of an examined switch or router: the one rule, with the groups that it drops.
+fn assert_barred(report: &Report, group: Option<&str>) {
+    let rules: Vec<_> =
+        report.findings.iter().filter(|finding| finding.id == Id::FirewallDropsData).collect();
+    assert_eq!(rules.len(), 1, "{report:#?}");
+    assert_eq!((rules[0].severity, rules[0].subject.group().as_deref()), (Severity::Warning, group));
+    assert_eq!(report.verdict(), Verdict::Warnings, "{report:#?}");
+}
+
+#[test]
+fn rules_that_keep_groups_from_the_ports_of_a_switch_are_named() {
+    if !has_programs() {
+        return;
+    }
+    const CHAIN: &str = "chain c { type filter hook forward priority 0; ";
+    let net = Net::with(mcast_lab::SwitchOptions::managed());
+    let switch = net.lan.inside();
+    let _programs = [program(&net, "0.0.0.0:5000", "239.1.2.3"), program(&net, "[::]:5001", "ff15::1234")];
+    for group in ["239.1.2.3", "ff15::1234"] {
+        net.lan
+            .wait_for_member(&net.receiver, "eth0", group.parse().unwrap(), Duration::from_secs(30))
+            .unwrap();
+    }
+    for (rule, group) in [
+        ("meta pkttype multicast drop", None),
+        ("meta l4proto udp drop", None),
+        ("ip daddr 239.1.2.3 drop", Some("239.1.2.3")),
+        ("ip6 daddr ff15::/16 drop", Some("ff15::1234")),
+    ] {
+        run(&switch, &format!("nft 'table bridge t {{ {CHAIN} {rule}; }}; }}'"));
+        assert_barred(&crate::net::examine_host(&switch), group);
+        run(&switch, "nft delete table bridge t");
+    }
+    for rule in ["udp dport 53 drop", "ip daddr 239.9.9.9 drop", "ether daddr 02:00:00:00:00:01 drop"] {
+        run(&switch, &format!("nft 'table bridge t {{ {CHAIN} {rule}; }}; }}'"));
+        assert_healthy(&crate::net::examine_host(&switch));
+        run(&switch, "nft delete table bridge t");
+    }
 }

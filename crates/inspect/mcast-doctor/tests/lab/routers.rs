@@ -6,7 +6,7 @@ use socket2::Socket;
 
 use crate::boxes::join_for_good;
 use crate::net::{
-    Stream, assert_received, briefly, examine, examine_host, examine_while, listener, nft, run,
+    Stream, assert_received, briefly, examine, examine_host, examine_while, has_programs, listener, nft, run,
 };
 
 crate::table::cases! {
@@ -62,6 +62,35 @@ pub(crate) fn ttl_threshold() -> Report {
     net.router.route_group(rule("r0", &["r1"], 16)).unwrap();
     let _stream = Stream::with(&net.sender, "239.1.2.3:5000", hop_limit(4));
     examine(&net.router, "239.1.2.3%r0:5000")
+}
+
+/// Rules of a router that is examined without a group: those that drop every group, and those that drop one that it routes.
+#[test]
+fn rules_that_keep_groups_from_the_networks_of_a_router_are_named() {
+    if !has_programs() {
+        return;
+    }
+    let net = routed();
+    net.router.route_group(rule("r0", &["r1"], 1)).unwrap();
+    let _stream = Stream::with(&net.sender, "239.1.2.3:5000", hop_limit(4));
+    // The first datagram makes the daemon install the route.
+    run(
+        &net.router,
+        "for i in $(seq 100); do ip mroute show | grep -q 239.1.2.3 && exit 0; sleep 0.05; done; exit 1",
+    );
+    let named = |rule: &str| {
+        let chain = format!("chain c {{ type filter hook forward priority 0; {rule}; }}");
+        run(&net.router, &format!("nft 'table ip t {{ {chain}; }}'"));
+        let report = examine_host(&net.router);
+        run(&net.router, "nft delete table ip t");
+        let rules = report.findings.iter().filter(|finding| finding.id == Id::FirewallDropsData);
+        rules.map(|finding| finding.subject.group()).collect::<Vec<_>>()
+    };
+    assert_eq!(named("policy drop"), [None]);
+    assert_eq!(named("ip daddr 239.0.0.0/8 drop"), [Some("239.1.2.3".to_owned())]);
+    for other in ["accept", "tcp dport 22 drop", "ip daddr 239.9.0.0/16 drop", "ct state established drop"] {
+        assert_eq!(named(other), [], "{other}");
+    }
 }
 
 /// A router that expects the group from the other side.
