@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use mcast::{Family, InterfaceIndex};
 use mcast_sys::GroupOptions;
 
-use super::filter_rules::{OUTGOING, dropping_beside, leaving, met_by};
+use super::filter_rules::{OUTGOING, dropping_beside, ip_sets, leaving, met_by};
 use super::sending;
 use crate::finding::Subject;
-use crate::netfilter::{Hook, HookCount, KnownPacket, Layer, RuleEffect};
+use crate::netfilter::{Hook, HookCount, KnownPacket, Layer, Outcome, RuleEffect};
 use crate::observation::Observation;
-use crate::snapshot::{DroppingRule, Link, UdpSocket};
+use crate::snapshot::{Link, UdpSocket};
 use crate::wire::Flow;
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity, remedies};
 
@@ -133,8 +133,8 @@ fn rules_behind(observation: &Observation, unsent: &Unsent) -> Vec<Finding> {
         behind.filter_map(|place| certain(observation, &packet, place, &device)).collect();
     let at_last = OUTGOING.into_iter().find(|(_, hook)| *hook == unsent.last);
     let first = at_last.and_then(|place| certain(observation, &packet, place, &device));
-    rules.extend(first.and_then(|rule| dropping_beside(observation, &packet, &rule, &device)));
-    rules.iter().map(|rule| finding(rule, &device, Some(unsent.source), unsent.to)).collect()
+    rules.extend(first.and_then(|outcome| dropping_beside(observation, &packet, &outcome.rule, &device)));
+    rules.iter().map(|outcome| finding(outcome, &device, Some(unsent.source), unsent.to)).collect()
 }
 
 /// Returns whether a finding has the rule of another as evidence.
@@ -159,7 +159,7 @@ fn elsewhere(observation: &Observation, fault: &Finding) -> Vec<Finding> {
     let (Some(address), Some(port)) = (source, port.map(|source| source.port())) else { return Vec::new() };
     let packet = leaving(observation, link.index(), SocketAddr::new(address, port), to);
     let rules = OUTGOING.into_iter().filter_map(|place| certain(observation, &packet, place, link.name()));
-    rules.map(|rule| finding(&rule, link.name(), None, to)).collect()
+    rules.map(|outcome| finding(&outcome, link.name(), None, to)).collect()
 }
 
 /// Returns the rule of a hook that is certain to keep a packet from leaving.
@@ -168,40 +168,44 @@ fn certain(
     packet: &KnownPacket,
     place: (Layer, Hook),
     device: &str,
-) -> Option<DroppingRule> {
+) -> Option<Outcome> {
     let effects = [RuleEffect::Drop, RuleEffect::Queue];
     let outcomes = met_by(observation, packet, place, device, &effects);
-    outcomes.into_iter().find(|outcome| outcome.is_certain).map(|outcome| outcome.rule)
+    outcomes.into_iter().find(|outcome| outcome.is_certain)
 }
 
 /// Returns the rule that is certain to refuse what this machine sends to a group by an interface, from whichever source.
 pub(super) fn refused(observation: &Observation, link: &Link, to: SocketAddr) -> Option<Finding> {
     let packet = KnownPacket::from_anyone(to).leaving_by(link.index(), link.name());
     let mut places = OUTGOING.into_iter();
-    let rule = places.find_map(|place| certain(observation, &packet, place, link.name()))?;
+    let outcome = places.find_map(|place| certain(observation, &packet, place, link.name()))?;
+    let rule = &outcome.rule;
     let cause = format!(
         "This machine's firewall drops what this machine sends to {to} by {}: `{}` matches it at the {} hook.",
         link.name(),
         rule.location(),
         rule.hook.name()
     );
-    Some(of_rule(&rule, link.name(), to, cause))
+    Some(of_rule(&outcome, link.name(), to, cause))
 }
 
-fn finding(rule: &DroppingRule, device: &str, source: Option<SocketAddr>, to: SocketAddr) -> Finding {
+fn finding(outcome: &Outcome, device: &str, source: Option<SocketAddr>, to: SocketAddr) -> Finding {
+    let rule = &outcome.rule;
     let cause = format!(
         "This machine's firewall drops what this machine sends to {to} by {device} as soon as it gets to its {} hook: `{}` matches it.",
         rule.hook.name(),
         rule.location()
     );
-    source.into_iter().fold(of_rule(rule, device, to, cause), Finding::from_source)
+    source.into_iter().fold(of_rule(outcome, device, to, cause), Finding::from_source)
 }
 
-fn of_rule(rule: &DroppingRule, device: &str, to: SocketAddr, cause: String) -> Finding {
+fn of_rule(outcome: &Outcome, device: &str, to: SocketAddr, cause: String) -> Finding {
+    let rule = &outcome.rule;
     Finding::fault(Id::FirewallDropsOutput, cause)
         .on_interface(device)
         .for_group(to)
         .at_hook(rule.hook)
         .evidence(EvidenceKind::Rule, rule.location(), format!("at {}; matches", rule.hook.name()))
+        .with_all_evidence(ip_sets(outcome))
         .with_remedies(remedies::admit_sent_datagrams(device, to, Some(rule)))
 }
