@@ -22,7 +22,7 @@ const MAX_ALIKE: usize = 16;
 const MAX_EXAMINED: usize = 256;
 
 /// What the causes distinguish flows by, apart from the address of the source.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Class<'a> {
     destination: Destination,
     source: SourceKind,
@@ -39,7 +39,12 @@ struct Class<'a> {
     hop_limits: (u8, u8),
     ethernet_destinations: &'a BTreeSet<MacAddress>,
     traits: BTreeSet<Trait>,
+    /// The flows of the same datagrams at the ports of bridges.
+    at_ports: PortClass<'a>,
 }
+
+/// The flows of a source to a destination at all ports, each with how much of its datagrams was seen there.
+type PortClass<'a> = Vec<(Class<'a>, Share)>;
 
 /// The kind of a source address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +108,9 @@ impl Share {
 /// An interface, the source and the destination.
 type FlowEnds = (InterfaceIndex, SocketAddr, SocketAddr);
 
+/// A destination and a source.
+type PortKey = (SocketAddr, SocketAddr);
+
 /// What happened to the datagrams of each source, indexed once.
 #[derive(Default)]
 struct Fates<'a> {
@@ -142,6 +150,10 @@ impl<'a> Fates<'a> {
     }
 }
 
+fn port_key(flow: &Flow) -> PortKey {
+    (flow.destination(), flow.key.source)
+}
+
 impl Observation {
     /// Keeps a few of the flows that fare alike, of each destination with many sources. The others are counted together.
     pub(crate) fn keep_representatives(&mut self) {
@@ -150,15 +162,19 @@ impl Observation {
             *sources.entry(Destination::of(&flow.key)).or_default() += 1;
         }
         let has_many = |flow: &Flow| sources.get(&Destination::of(&flow.key)) > Some(&MAX_SOURCES);
-        if !sources.values().any(|count| *count > MAX_SOURCES) && self.wire.together.is_empty() {
+        let crowded = self.crowded_at_ports();
+        let has_crowd = sources.values().any(|count| *count > MAX_SOURCES);
+        if !has_crowd && crowded.is_empty() && self.wire.together.is_empty() {
             return;
         }
         let (fates, interests) = (Fates::of(self), self.interests());
+        let at_ports = self.port_classes(&fates, &interests);
         // How many are examined of each class, and of each destination.
         let mut alike: BTreeMap<Class<'_>, usize> = BTreeMap::new();
         let mut examined: BTreeMap<Destination, usize> = BTreeMap::new();
         let mut choose = |flow| {
-            let class = self.class(&fates, &interests, flow);
+            let mut class = self.class(&fates, &interests, flow);
+            class.at_ports.extend(at_ports.get(&port_key(flow)).into_iter().flatten().cloned());
             let of_destination = examined.entry(class.destination).or_default();
             let of_class = alike.entry(class).or_default();
             match (*of_class, *of_destination) {
@@ -179,6 +195,18 @@ impl Observation {
         let chosen = self.wire.flows.iter().zip(&choices);
         let known = chosen.filter(|(_, choice)| **choice != Choice::Unexamined);
         let known: BTreeSet<_> = known.map(|(flow, _)| flow.key.source).collect();
+        let at_ports = self.chosen_at_ports(&at_ports, &crowded, &choices);
+        let mut unexamined = 0;
+        self.wire.ports.flows.retain(|flow| match at_ports.get(&port_key(flow)) {
+            Some(Choice::Examined) => true,
+            Some(Choice::Alike) => false,
+            Some(Choice::Unexamined) => {
+                unexamined += flow.datagrams;
+                false
+            }
+            None => true,
+        });
+        self.wire.ports.unexamined += unexamined;
         let flows = std::mem::take(&mut self.wire.flows);
         for (flow, choice) in flows.into_iter().zip(choices) {
             match choice {
@@ -195,6 +223,75 @@ impl Observation {
             }
         }
         self.count_receipts_together(&known);
+    }
+
+    /// Returns the destinations with many sources at ports.
+    fn crowded_at_ports(&self) -> BTreeSet<SocketAddr> {
+        let mut sources: BTreeMap<SocketAddr, BTreeSet<SocketAddr>> = BTreeMap::new();
+        for flow in &self.wire.ports.flows {
+            sources.entry(flow.destination()).or_default().insert(flow.key.source);
+        }
+        let many = sources.into_iter().filter(|(_, sources)| sources.len() > MAX_SOURCES);
+        many.map(|(destination, _)| destination).collect()
+    }
+
+    /// Returns how the datagrams of each source fare at the ports of bridges.
+    fn port_classes<'a>(
+        &'a self,
+        fates: &Fates<'a>,
+        interests: &[Interest<'_>],
+    ) -> BTreeMap<PortKey, PortClass<'a>> {
+        let mut most: BTreeMap<PortKey, u64> = BTreeMap::new();
+        for flow in self.wire.ports.flows.iter().chain(&self.wire.flows) {
+            let most = most.entry(port_key(flow)).or_default();
+            *most = flow.datagrams.max(*most);
+        }
+        let mut classes: BTreeMap<PortKey, PortClass<'a>> = BTreeMap::new();
+        for flow in &self.wire.ports.flows {
+            let key = port_key(flow);
+            let share = Share::of(most.get(&key).copied().unwrap_or_default(), flow.datagrams);
+            classes.entry(key).or_default().push((self.class(fates, interests, flow), share));
+        }
+        classes.values_mut().for_each(|class| class.sort());
+        classes
+    }
+
+    /// Returns how the sources of crowded destinations are judged at ports: at all of them alike, as flows are compared between
+    /// ports. Those that are also on an interface are judged as there.
+    fn chosen_at_ports(
+        &self,
+        at_ports: &BTreeMap<PortKey, PortClass<'_>>,
+        crowded: &BTreeSet<SocketAddr>,
+        choices: &[Choice],
+    ) -> BTreeMap<PortKey, Choice> {
+        let on_interfaces = self.wire.flows.iter().map(port_key).zip(choices.iter().copied());
+        let mut chosen: BTreeMap<PortKey, Choice> = BTreeMap::new();
+        for (key, choice) in on_interfaces.filter(|(key, _)| crowded.contains(&key.0)) {
+            // One that is examined on any interface is examined at the ports.
+            let of_source = chosen.entry(key).or_insert(choice);
+            if choice == Choice::Examined {
+                *of_source = choice;
+            }
+        }
+        let mut alike: BTreeMap<(SocketAddr, &PortClass<'_>), usize> = BTreeMap::new();
+        let mut examined: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+        for (key, class) in at_ports.iter().filter(|(key, _)| crowded.contains(&key.0)) {
+            if chosen.contains_key(key) {
+                continue;
+            }
+            let of_class = alike.entry((key.0, class)).or_default();
+            let of_destination = examined.entry(key.0).or_default();
+            let choice = match (*of_class, *of_destination) {
+                (0..MAX_ALIKE, 0..MAX_EXAMINED) => {
+                    (*of_class, *of_destination) = (*of_class + 1, *of_destination + 1);
+                    Choice::Examined
+                }
+                (0, _) => Choice::Unexamined,
+                _ => Choice::Alike,
+            };
+            chosen.insert(*key, choice);
+        }
+        chosen
     }
 
     /// Takes the receipts of the sources that are counted together from those that are listed by source.
@@ -238,6 +335,7 @@ impl Observation {
             hop_limits: flow.hop_limits,
             ethernet_destinations: &flow.ethernet_destinations,
             traits: self.traits_of(flow),
+            at_ports: Vec::new(),
         }
     }
 
@@ -391,6 +489,86 @@ mod tests {
         let depths = observation.expected_flows();
         let lost = depths.iter().filter(|flow| flow.status.depth != Depth::Arrives);
         assert_eq!(lost.count(), 2);
+    }
+
+    /// Returns an observation of sources whose datagrams come in at a port of a bridge, and leave by another.
+    fn through_ports(count: usize) -> Observation {
+        let mut observation = membership(TO, flows(count), 10);
+        for number in 0..count {
+            let came = flow(PORTS[0], &source(number), TO);
+            let mut left = flow(PORTS[1], &source(number), TO);
+            left.key.outgoing = true;
+            observation.wire.ports.flows.extend([came, left]);
+        }
+        observation
+    }
+
+    const PORTS: [InterfaceIndex; 2] = [InterfaceIndex::new(21).unwrap(), InterfaceIndex::new(22).unwrap()];
+
+    /// Returns the sources that are examined at each port, and on the interface.
+    fn examined_at_ports(observation: &Observation) -> [BTreeSet<SocketAddr>; 3] {
+        let at = |port: InterfaceIndex| {
+            let flows = observation.wire.ports.flows.iter().filter(|flow| flow.key.interface == port);
+            flows.map(|flow| flow.key.source).collect()
+        };
+        let flows = observation.wire.flows.iter().map(|flow| flow.key.source);
+        [at(PORTS[0]), at(PORTS[1]), flows.collect()]
+    }
+
+    #[test]
+    fn many_sources_at_ports_are_reduced_to_the_same_as_on_the_interface() {
+        let mut many = through_ports(10_000);
+        let begin = Instant::now();
+        many.keep_representatives();
+        assert_eq!(faults(&many), []);
+        let elapsed = begin.elapsed();
+        let [first, second, interface] = examined_at_ports(&many);
+        assert_eq!((first.len(), &first, &first), (MAX_ALIKE, &second, &interface));
+        assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
+        let mut few = through_ports(MAX_SOURCES);
+        few.keep_representatives();
+        assert_eq!(few.wire.ports.flows.len(), 2 * MAX_SOURCES);
+    }
+
+    #[test]
+    fn source_that_fares_differently_at_ports_is_examined_at_all_of_them() {
+        let mut many = through_ports(2_000);
+        let is_of = |flow: &Flow, number: usize| flow.key.source == source(number).parse().unwrap();
+        many.wire.ports.flows.retain(|flow| !is_of(flow, 777) || !flow.key.outgoing);
+        let partly = many.wire.ports.flows.iter_mut().find(|flow| is_of(flow, 1_234) && flow.key.outgoing);
+        partly.unwrap().datagrams = 5;
+        many.keep_representatives();
+        let [first, second, interface] = examined_at_ports(&many);
+        let [lost, partly] = [777, 1_234].map(|number| source(number).parse().unwrap());
+        assert!(first.contains(&lost) && interface.contains(&lost) && !second.contains(&lost));
+        assert!([&first, &second, &interface].into_iter().all(|sources| sources.contains(&partly)));
+        assert_eq!(first.len(), MAX_ALIKE + 2);
+    }
+
+    /// What does not reach the interface of the bridge is chosen by how it fares at the ports.
+    #[test]
+    fn many_sources_that_are_seen_only_at_ports_are_reduced() {
+        let mut many = through_ports(10_000);
+        many.wire.flows.clear();
+        many.trial_mut().received.clear();
+        many.keep_representatives();
+        let [first, second, interface] = examined_at_ports(&many);
+        assert_eq!((first.len(), &first, interface.len()), (MAX_ALIKE, &second, 0));
+        assert_eq!(many.wire.ports.unexamined, 0);
+    }
+
+    #[test]
+    fn sources_at_ports_that_all_fare_differently_are_bounded_and_counted() {
+        let mut many = through_ports(1_000);
+        many.wire.flows.clear();
+        for (number, flow) in many.wire.ports.flows.iter_mut().enumerate() {
+            let number = number / 2;
+            flow.hop_limits = (1 + (number % 250) as u8, 1 + (number / 20) as u8);
+        }
+        many.keep_representatives();
+        assert_eq!(many.wire.ports.flows.len(), 2 * MAX_EXAMINED);
+        let unexamined = (1_000 - MAX_EXAMINED) as u64 * 2 * 10;
+        assert_eq!(many.wire.ports.unexamined, unexamined);
     }
 
     #[test]

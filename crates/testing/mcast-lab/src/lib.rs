@@ -46,6 +46,7 @@ mod error;
 mod host;
 mod impairment;
 mod interfaces;
+mod ip_set;
 mod lab;
 mod lane;
 mod namespace;

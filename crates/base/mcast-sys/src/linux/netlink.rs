@@ -70,10 +70,24 @@ impl Netlink {
 
     /// Requests a whole table, consistent at one moment.
     pub fn dump(&mut self, kind: u16, body: &[u8]) -> io::Result<Vec<NetlinkReply>> {
+        Ok(self.dump_at_most(kind, body, usize::MAX)?.unwrap_or_default())
+    }
+
+    /// Like [`Self::dump`], unless the table takes more than this number of bytes: returns `None` then. The rest of the table
+    /// remains in the socket, which is to be dropped.
+    pub fn dump_at_most(
+        &mut self,
+        kind: u16,
+        body: &[u8],
+        bytes: usize,
+    ) -> io::Result<Option<Vec<NetlinkReply>>> {
         for _ in 0..DUMP_ATTEMPTS {
-            let collected = self.exchange(kind, libc::NLM_F_DUMP, body)?;
+            let collected = self.exchange(kind, libc::NLM_F_DUMP, body, bytes)?;
+            if !collected.is_complete {
+                return Ok(None);
+            }
             if !collected.is_interrupted {
-                return Ok(collected.replies);
+                return Ok(Some(collected.replies));
             }
         }
         Err(io::Error::new(io::ErrorKind::ResourceBusy, "the table kept changing while it was read"))
@@ -82,7 +96,7 @@ impl Netlink {
     /// Sends a single request, with these flags (`NLM_F_CREATE`, ...) beside the usual ones. A
     /// refusal by the kernel is returned as the error.
     pub fn request_one(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<NetlinkReply>> {
-        Ok(self.exchange(kind, libc::NLM_F_ACK | i32::from(flags), body)?.replies)
+        Ok(self.exchange(kind, libc::NLM_F_ACK | i32::from(flags), body, usize::MAX)?.replies)
     }
 
     /// Returns the message type of a family of generic netlink; `None` if the kernel does not have it.
@@ -127,12 +141,18 @@ impl Netlink {
     }
 
     /// Sends a request and collects the messages up to the end marker, which both a dump and an
-    /// acknowledged request have.
-    fn exchange(&mut self, kind: u16, flags: libc::c_int, body: &[u8]) -> io::Result<CollectedReplies> {
+    /// acknowledged request have, or until there are more than this number of bytes.
+    fn exchange(
+        &mut self,
+        kind: u16,
+        flags: libc::c_int,
+        body: &[u8],
+        most: usize,
+    ) -> io::Result<CollectedReplies> {
         self.sequence = self.sequence.wrapping_add(1);
         self.socket.send(&request(kind, libc::NLM_F_REQUEST | flags, self.sequence, body))?;
         let mut collected = CollectedReplies::to(self.sequence);
-        while !collected.is_complete {
+        while !collected.is_complete && collected.bytes <= most {
             match (&self.socket).read(&mut self.buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 length => collected.take(&self.buffer[..length?])?,
@@ -146,6 +166,8 @@ impl Netlink {
 struct CollectedReplies {
     sequence: u32,
     replies: Vec<NetlinkReply>,
+    /// The length of their payloads.
+    bytes: usize,
     is_complete: bool,
     /// The table changed while it was dumped, so entries may be missing or doubled.
     is_interrupted: bool,
@@ -153,7 +175,7 @@ struct CollectedReplies {
 
 impl CollectedReplies {
     const fn to(sequence: u32) -> Self {
-        Self { sequence, replies: Vec::new(), is_complete: false, is_interrupted: false }
+        Self { sequence, replies: Vec::new(), bytes: 0, is_complete: false, is_interrupted: false }
     }
 
     /// Adds the messages of one read, ignoring those of earlier requests. Returns an error if the
@@ -167,6 +189,7 @@ impl CollectedReplies {
                     return error_number(message.payload);
                 }
                 _ => {
+                    self.bytes += message.payload.len();
                     let (kind, payload) = (message.kind, message.payload.to_vec());
                     self.replies.push(NetlinkReply { kind, payload });
                 }

@@ -6,7 +6,7 @@ use mcast::Family;
 
 use crate::fate::depth::LostFlow;
 use crate::netfilter::{
-    ControlKind, CountedTraffic, Hook, HookCount, KnownPacket, Layer, Outcome, RuleEffect,
+    ControlKind, CountedTraffic, Hook, HookCount, IpSetFinding, KnownPacket, Layer, Outcome, RuleEffect,
 };
 use crate::observation::{Interest, Observation};
 use crate::snapshot::{Counter, DroppingRule, explains};
@@ -76,8 +76,25 @@ impl Suspects {
             };
             Evidence::new(EvidenceKind::Rule, location, what)
         };
-        self.rules.iter().take(4).map(evidence).collect()
+        let rules = self.rules.iter().take(4);
+        rules.flat_map(|outcome| [evidence(outcome)].into_iter().chain(ip_sets(outcome))).collect()
     }
+
+    /// Returns whether both are of the same rules.
+    fn are_like(&self, other: &Self) -> bool {
+        self.is_proven == other.is_proven
+            && self.rules.len() == other.rules.len()
+            && self.rules.iter().zip(&other.rules).all(|(one, other)| one.is_like(other))
+    }
+}
+
+/// Returns what the sets of `ipset` that a rule tests have for the packet that it matches, as evidence.
+pub(super) fn ip_sets(outcome: &Outcome) -> impl Iterator<Item = Evidence> {
+    let evidence = |found: &IpSetFinding| {
+        let text = format!("the set `{}` of ipset: {}", found.set, found.membership);
+        Evidence::new(EvidenceKind::Rule, outcome.rule.location(), text)
+    };
+    outcome.ip_sets.iter().map(evidence)
 }
 
 /// Returns the packet of a flow that arrived.
@@ -152,10 +169,10 @@ pub(super) fn dropping_beside(
     packet: &KnownPacket,
     rule: &DroppingRule,
     device: &str,
-) -> Option<DroppingRule> {
+) -> Option<Outcome> {
     let outcomes = trace(observation, packet, (rule.layer, rule.hook), device, Some(rule));
     let mut outcomes = outcomes.into_iter();
-    Some(outcomes.find(|outcome| outcome.is_certain && outcome.effect == RuleEffect::Drop)?.rule)
+    outcomes.find(|outcome| outcome.is_certain && outcome.effect == RuleEffect::Drop)
 }
 
 /// Returns the rules and policies that a packet meets at a hook. The frames of bridges may also meet those of the IP layer.
@@ -339,7 +356,8 @@ pub(super) fn hook_losses<'a>(
         for place in INCOMING {
             let Some(loss) = loss_at(observation, flow, place) else { continue };
             let same = |each: &&mut HookLoss<'_>| {
-                (each.hook, &each.suspects) == (loss.hook, &loss.suspects)
+                each.hook == loss.hook
+                    && each.suspects.are_like(&loss.suspects)
                     && each.flows.iter().all(|each| each.destination() == flow.destination())
             };
             match losses.iter_mut().find(same) {

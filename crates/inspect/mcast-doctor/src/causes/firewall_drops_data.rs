@@ -8,14 +8,14 @@
 use std::net::SocketAddr;
 
 use super::filter_rules::{
-    HookLoss, INCOMING, Suspects, arriving, arriving_for, dropping_beside, hook_losses, legacy_tables,
-    loss_at, met_by, responsible,
+    HookLoss, INCOMING, Suspects, arriving, arriving_for, dropping_beside, hook_losses, ip_sets,
+    legacy_tables, loss_at, met_by, responsible,
 };
 use super::{Cause, Check, Forecast, carriers, not_forwarded, routes, through};
 use crate::fate::depth::{Depth, KernelVerdict, LostFlow};
 use crate::fate::{Ahead, Stage, Way, as_known, has_usable_source};
 use crate::kernel_drops::{FILTERED, evidence};
-use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
+use crate::netfilter::{Hook, KnownPacket, Layer, Outcome, RuleEffect};
 use crate::observation::{Interest, Observation, Program, TrialMembership};
 use crate::snapshot::{Counter, DroppingRule, explains};
 use crate::wire::Flow;
@@ -54,7 +54,8 @@ fn for_program(observation: &Observation, (program, interest): (&Program, Intere
     let packet = arriving_for(observation, &interest);
     let mut outcomes =
         INCOMING.iter().flat_map(|place| met_by(observation, &packet, *place, &device, &DROPS));
-    let rule = outcomes.find(|outcome| outcome.is_certain)?.rule;
+    let outcome = outcomes.find(|outcome| outcome.is_certain)?;
+    let rule = &outcome.rule;
     let (location, hook) = (rule.location(), rule.hook);
     let cause = format!(
         "The rule `{location}` drops every datagram to {to} that arrives on {device}, where {} has joined the group.",
@@ -66,7 +67,8 @@ fn for_program(observation: &Observation, (program, interest): (&Program, Intere
         .in_program(&program.name)
         .at_hook(hook)
         .evidence(EvidenceKind::Rule, location, format!("at {}; matches", hook.name()))
-        .with_remedies(admit(observation, &device, to, (hook, Some(&rule))));
+        .with_all_evidence(ip_sets(&outcome))
+        .with_remedies(admit(observation, &device, to, (hook, Some(rule))));
     Some(finding)
 }
 
@@ -220,9 +222,9 @@ fn behind(
     let places = INCOMING.into_iter().skip(reached.map_or(0, |index| index + 1));
     let finding = |place: (Layer, Hook)| {
         let mut outcomes = met_by(observation, packet, place, device, &DROPS).into_iter();
-        let rule = outcomes.find(|outcome| outcome.is_certain)?.rule;
-        let beside = beside(observation, packet, &rule, device, (what, to));
-        Some([finding_ahead(observation, &rule, device, (what, to))].into_iter().chain(beside))
+        let outcome = outcomes.find(|outcome| outcome.is_certain)?;
+        let beside = beside(observation, packet, &outcome.rule, device, (what, to));
+        Some([finding_ahead(observation, &outcome, device, (what, to))].into_iter().chain(beside))
     };
     places.filter_map(finding).flatten().collect()
 }
@@ -241,10 +243,11 @@ fn beside(
 
 fn finding_ahead(
     observation: &Observation,
-    rule: &DroppingRule,
+    outcome: &Outcome,
     device: &str,
     (what, to): (&str, SocketAddr),
 ) -> Finding {
+    let rule = &outcome.rule;
     let (hook, location) = (rule.hook, rule.location());
     let cause = format!(
         "This machine's firewall drops {what} as soon as they get to its {} hook: `{location}` matches them.",
@@ -255,6 +258,7 @@ fn finding_ahead(
         .for_group(to)
         .at_hook(hook)
         .evidence(EvidenceKind::Rule, location, format!("at {}; matches", hook.name()))
+        .with_all_evidence(ip_sets(outcome))
         .with_remedies(admit(observation, device, to, (hook, Some(rule))))
 }
 
@@ -326,7 +330,7 @@ fn suspects_on_path(
             for outcome in met_by(observation, &packet, place, &device, &DROPS) {
                 let is_likely = likely.contains(&place.1);
                 // Elsewhere, only what is certain explains the loss: routing may drop as well.
-                if !outcomes.contains(&outcome)
+                if !outcomes.iter().any(|other| outcome.is_like(other))
                     && (is_likely || outcome.is_certain || outcome.rule.packets.is_some())
                 {
                     outcomes.push(outcome);

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use super::filter_rules::{OUTGOING, dropping_beside, leaving, met_by};
+use super::filter_rules::{OUTGOING, dropping_beside, ip_sets, leaving, met_by};
 use crate::fate::leaving::{Elsewhere, Unsent};
 use crate::fate::{Ahead, Way};
-use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
+use crate::netfilter::{Hook, KnownPacket, Layer, Outcome, RuleEffect};
 use crate::observation::Observation;
-use crate::snapshot::{DroppingRule, Link};
+use crate::snapshot::Link;
 use crate::{EvidenceKind, Finding, Id, remedies};
 
 /// Returns the rules that would drop what this machine sends, behind a fault that keeps it here or sends it elsewhere.
@@ -28,8 +28,8 @@ fn rules_behind(observation: &Observation, unsent: &Unsent) -> Vec<Finding> {
         behind.filter_map(|place| certain(observation, &packet, place, &device)).collect();
     let at_last = OUTGOING.into_iter().find(|(_, hook)| *hook == unsent.last);
     let first = at_last.and_then(|place| certain(observation, &packet, place, &device));
-    rules.extend(first.and_then(|rule| dropping_beside(observation, &packet, &rule, &device)));
-    rules.iter().map(|rule| finding(rule, &device, Some(unsent.source), unsent.to)).collect()
+    rules.extend(first.and_then(|outcome| dropping_beside(observation, &packet, &outcome.rule, &device)));
+    rules.iter().map(|outcome| finding(outcome, &device, Some(unsent.source), unsent.to)).collect()
 }
 
 /// Returns the rules that would drop a group on the interface by which it should be sent.
@@ -37,7 +37,7 @@ fn rules_on(observation: &Observation, sent: &Elsewhere<'_>) -> Vec<Finding> {
     let Elsewhere { link, source, to } = *sent;
     let packet = leaving(observation, link.index(), source, to);
     let rules = OUTGOING.into_iter().filter_map(|place| certain(observation, &packet, place, link.name()));
-    rules.map(|rule| finding(&rule, link.name(), None, to)).collect()
+    rules.map(|outcome| finding(&outcome, link.name(), None, to)).collect()
 }
 
 /// Returns the rule of a hook that is certain to keep a packet from leaving.
@@ -46,40 +46,44 @@ fn certain(
     packet: &KnownPacket,
     place: (Layer, Hook),
     device: &str,
-) -> Option<DroppingRule> {
+) -> Option<Outcome> {
     let effects = [RuleEffect::Drop, RuleEffect::Queue];
     let outcomes = met_by(observation, packet, place, device, &effects);
-    outcomes.into_iter().find(|outcome| outcome.is_certain).map(|outcome| outcome.rule)
+    outcomes.into_iter().find(|outcome| outcome.is_certain)
 }
 
 /// Returns the rule that is certain to refuse what this machine sends to a group by an interface, from whichever source.
 pub(super) fn refused(observation: &Observation, link: &Link, to: SocketAddr) -> Option<Finding> {
     let packet = KnownPacket::from_anyone(to).leaving_by(link.index(), link.name());
     let mut places = OUTGOING.into_iter();
-    let rule = places.find_map(|place| certain(observation, &packet, place, link.name()))?;
+    let outcome = places.find_map(|place| certain(observation, &packet, place, link.name()))?;
+    let rule = &outcome.rule;
     let cause = format!(
         "This machine's firewall drops what this machine sends to {to} by {}: `{}` matches it at the {} hook.",
         link.name(),
         rule.location(),
         rule.hook.name()
     );
-    Some(of_rule(&rule, link.name(), to, cause))
+    Some(of_rule(&outcome, link.name(), to, cause))
 }
 
-fn finding(rule: &DroppingRule, device: &str, source: Option<SocketAddr>, to: SocketAddr) -> Finding {
+fn finding(outcome: &Outcome, device: &str, source: Option<SocketAddr>, to: SocketAddr) -> Finding {
+    let rule = &outcome.rule;
     let cause = format!(
         "This machine's firewall drops what this machine sends to {to} by {device} as soon as it gets to its {} hook: `{}` matches it.",
         rule.hook.name(),
         rule.location()
     );
-    source.into_iter().fold(of_rule(rule, device, to, cause), Finding::from_source)
+    source.into_iter().fold(of_rule(outcome, device, to, cause), Finding::from_source)
 }
 
-fn of_rule(rule: &DroppingRule, device: &str, to: SocketAddr, cause: String) -> Finding {
+fn of_rule(outcome: &Outcome, device: &str, to: SocketAddr, cause: String) -> Finding {
+    let rule = &outcome.rule;
     Finding::fault(Id::FirewallDropsOutput, cause)
         .on_interface(device)
         .for_group(to)
         .at_hook(rule.hook)
         .evidence(EvidenceKind::Rule, rule.location(), format!("at {}; matches", rule.hook.name()))
+        .with_all_evidence(ip_sets(outcome))
         .with_remedies(remedies::admit_sent_datagrams(device, to, Some(rule)))
 }

@@ -404,7 +404,7 @@ fn unrecorded_frames(observation: &Observation) -> u64 {
     let further: u64 = wire.together.values().map(|rest| rest.unrecorded).sum();
     match observation.target {
         ExaminationTarget::File => wire.unrecorded.saturating_add(further),
-        _ => wire.unrecorded,
+        _ => wire.unrecorded.saturating_add(wire.ports.unexamined),
     }
 }
 

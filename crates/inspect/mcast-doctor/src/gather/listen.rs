@@ -244,7 +244,8 @@ impl Taps {
         };
         let taps = self.open.into_iter().map(closed).chain(self.refused).collect();
         let ports = self.port_recorder.finish(self.ports.into_iter().map(closed).collect(), Some(until));
-        let ports = PortTraffic { taps: ports.taps, flows: ports.flows, control: ports.control };
+        let ports =
+            PortTraffic { taps: ports.taps, flows: ports.flows, control: ports.control, unexamined: 0 };
         // Frames that the capture dropped would appear to be dropped by the program.
         let is_complete =
             |capture: &mut Capture| capture.statistics().is_ok_and(|counts| counts.dropped == 0);

@@ -1,5 +1,6 @@
 //! The packet filter: its hooks, and how many packets passed each of them.
 
+mod ip_sets;
 mod ruleset;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,12 @@ use mcast::{Family, InterfaceIndex};
 
 use crate::snapshot::explains;
 use crate::wire::FlowKey;
+pub(crate) use ip_sets::IpSetFinding;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use ip_sets::{
+    IpSet, IpSetContent, IpSetElement, IpSetElements, IpSetField, IpSetIndex, IpSetTest, IpSetValue, IpSets,
+    PacketSide, address, cut, octets,
+};
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
 pub(crate) use ruleset::Comparison;
 #[cfg(any(test, target_os = "linux", target_os = "android"))]

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use mcast::{Family, InterfaceIndex};
 
+use super::ip_sets::{IpSetTest, IpSets};
 use super::{Hook, Layer};
 
 /// The tables of the packet filter.
@@ -13,6 +14,8 @@ pub(crate) struct Ruleset {
     pub(crate) sets: Vec<RuleSet>,
     /// The tables of the old `iptables` whose rules could not be read, as `iptables raw`.
     pub(crate) legacy_tables: Vec<String>,
+    /// The sets of `ipset` that rules refer to.
+    pub(crate) ip_sets: IpSets,
 }
 
 /// The family of a table.
@@ -111,6 +114,8 @@ pub(crate) enum Expression {
         is_negated: bool,
         result: LookupResult,
     },
+    /// A test by a set of `ipset`.
+    IpSet(IpSetTest),
     Verdict(RuleVerdict),
     /// An expression whose result is not known here, by its name. It may write a register.
     Opaque {
@@ -416,6 +421,10 @@ impl KnownPacket {
 
     pub(crate) const fn family(&self) -> Family {
         self.family
+    }
+
+    pub(super) const fn protocol(&self) -> u8 {
+        self.protocol
     }
 
     /// Returns bytes of a header; those outside it are unknown.

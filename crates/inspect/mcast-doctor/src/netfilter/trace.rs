@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::ip_sets::IpSetFinding;
 use super::ruleset::{
     Chain, Comparison, Expression, KnownPacket, LookupResult, Rule, RuleEffect, RuleSet, RuleVerdict,
     Ruleset, SetMatch, TableFamily,
@@ -28,6 +29,16 @@ pub(crate) struct Outcome {
     pub(crate) is_certain: bool,
     /// The expressions of the rule whose result is not known, such as `fib` or `limit`.
     pub(crate) opaque: Vec<String>,
+    /// What the sets of `ipset` that the rule tests have for the packet.
+    pub(crate) ip_sets: Vec<IpSetFinding>,
+}
+
+impl Outcome {
+    /// Returns whether both are of the same rule and for the same reasons, be it by other elements of its sets.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (&self.rule, self.effect, self.is_certain, &self.opaque)
+            == (&other.rule, other.effect, other.is_certain, &other.opaque)
+    }
 }
 
 /// Whether a packet reaches a rule, or whether a rule matches it.
@@ -153,6 +164,7 @@ impl<'a> Tracer<'a> {
             effect: RuleEffect::Drop,
             is_certain: reach == Certainly,
             opaque,
+            ip_sets: Vec::new(),
         });
         Never
     }
@@ -232,8 +244,13 @@ impl<'a> Tracer<'a> {
             _ => None,
         });
         let opaque = opaque.collect();
+        let ip_sets = rule.expressions.iter().filter_map(|expression| match expression {
+            Expression::IpSet(test) => Some(self.rules.ip_sets.test(test, self.packet)),
+            _ => None,
+        });
+        let ip_sets = ip_sets.collect();
         let rule = self.location(chain, part_of(chain, rule), rule.packets);
-        self.outcomes.push(Outcome { rule, effect, is_certain: reach == Certainly, opaque });
+        self.outcomes.push(Outcome { rule, effect, is_certain: reach == Certainly, opaque, ip_sets });
     }
 
     fn location(&self, chain: &Chain, part: String, packets: Option<u64>) -> DroppingRule {
@@ -293,6 +310,14 @@ impl<'a> Tracer<'a> {
                             }
                             if *is_negated { negated(found) } else { found }
                         }
+                    }
+                }
+                Expression::IpSet(test) => {
+                    let found = self.rules.ip_sets.test(test, self.packet).membership;
+                    match found.holds(test.wants_exceptions) {
+                        Some(holds) if holds != test.is_negated => Certainly,
+                        Some(_) => Never,
+                        None => Possibly,
                     }
                 }
                 other => step(other, self.packet, &mut registers),
@@ -386,7 +411,11 @@ fn step(
             Some(to) => write(registers, *to, &[None; 16]),
             None => return Possibly,
         },
-        Expression::Lookup { .. } | Expression::Verdict(_) | Expression::Untrack | Expression::Neutral => {}
+        Expression::Lookup { .. }
+        | Expression::IpSet(_)
+        | Expression::Verdict(_)
+        | Expression::Untrack
+        | Expression::Neutral => {}
     }
     Certainly
 }

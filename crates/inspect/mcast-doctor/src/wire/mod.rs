@@ -78,6 +78,8 @@ pub(crate) struct PortTraffic {
     pub(crate) taps: Vec<Tap>,
     pub(crate) flows: Vec<Flow>,
     pub(crate) control: Vec<ControlPacket>,
+    /// The datagrams of sources that are not examined, because there are too many that fare differently.
+    pub(crate) unexamined: u64,
 }
 
 /// A packet tap on an interface, or the failure to open one.

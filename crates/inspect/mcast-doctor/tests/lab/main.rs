@@ -19,6 +19,7 @@ mod goals;
 mod group_addresses;
 mod healthy;
 mod interfaces;
+mod ip_sets;
 mod ipsec;
 mod ipv6;
 mod many_sources;

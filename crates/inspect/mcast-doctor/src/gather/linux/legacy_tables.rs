@@ -9,8 +9,8 @@ use mcast_sys::xtables::{self, Table};
 
 use super::net_table;
 use crate::netfilter::{
-    BaseChain, Chain, Comparison, Expression, Header, Hook, Layer, LookupResult, Rule, RuleEffect, RuleSet,
-    RuleVerdict, Ruleset, SetElement, TableFamily,
+    BaseChain, Chain, Comparison, Expression, Header, Hook, IpSetTest, Layer, LookupResult, PacketSide, Rule,
+    RuleEffect, RuleSet, RuleVerdict, Ruleset, SetElement, TableFamily,
 };
 
 /// Limits the memory for tables with many rules.
@@ -318,6 +318,9 @@ impl Owner<'_> {
             }
             ("addrtype", 1) => address_type(data)?,
             ("iprange", 1) => self.address_range(data)?,
+            ("set", 1..=4) if self.family != TableFamily::Bridge => {
+                vec![Expression::IpSet(ip_set_test(revision, data)?)]
+            }
             ("ttl" | "hl", 0) => hop_limit(name == "hl", data)?,
             ("ip" | "ip6", 0) if self.family == TableFamily::Bridge => {
                 ebtables::matching(name == "ip6", data)?
@@ -496,6 +499,38 @@ fn hop_limit(is_ipv6: bool, data: &[u8]) -> Option<Vec<Expression>> {
     Some(vec![payload(Header::Network, offset, 1), Expression::Compare { register: 0, operator, with }])
 }
 
+/// Returns the test of the match `set`, `struct xt_set_info_match_v1` to `…_v4`; `None` if it also tests the counters of elements.
+fn ip_set_test(revision: u8, data: &[u8]) -> Option<IpSetTest> {
+    /// `IPSET_INV_MATCH`; the bits behind it are those of the dimensions, set for the source.
+    const INVERTED: u8 = 1;
+    /// `IPSET_RETURN_NOMATCH` and `IPSET_FLAG_RETURN_NOMATCH`
+    const RETURN_NOMATCH: u8 = 1 << 7;
+    /// `IPSET_DIM_MAX`
+    const MAX_DIMENSIONS: u8 = 6;
+    /// Where the operators of the counters of packets and bytes are, and where the flags are.
+    const OF_REVISION_3: ([usize; 2], usize) = ([8, 24], 40);
+    const OF_REVISION_4: ([usize; 2], usize) = ([16, 32], 40);
+    let (index, dimensions, flags) = (u16_at(data, 0)?, *data.get(2)?, *data.get(3)?);
+    let wants_exceptions = match revision {
+        1 | 2 => flags & RETURN_NOMATCH != 0,
+        _ => {
+            let (operators, place) = if revision == 3 { OF_REVISION_3 } else { OF_REVISION_4 };
+            for operator in operators {
+                // `IPSET_COUNTER_NONE`
+                (*data.get(operator)? == 0).then_some(())?;
+            }
+            u32_at(data, place)? & u32::from(RETURN_NOMATCH) != 0
+        }
+    };
+    let side = |dimension| match flags & (1_u8 << dimension) {
+        0 => PacketSide::Destination,
+        _ => PacketSide::Source,
+    };
+    (dimensions <= MAX_DIMENSIONS).then_some(())?;
+    let sides = (1..=dimensions).map(side).collect();
+    Some(IpSetTest { index, sides, is_negated: flags & INVERTED != 0, wants_exceptions })
+}
+
 pub(super) fn u16_at(bytes: &[u8], position: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(*bytes.get(position..)?.first_chunk()?))
 }
@@ -514,7 +549,7 @@ mod tests {
     use std::process::Command;
 
     use mcast::InterfaceIndex;
-    use mcast_lab::Lab;
+    use mcast_lab::{Host, Lab};
     use proptest::prelude::*;
 
     use super::*;
@@ -523,15 +558,19 @@ mod tests {
     /// Returns what the tables of a host are after a command of the shell, and whether it succeeded.
     fn tables_after(command: &str) -> Ruleset {
         let lab = Lab::new().unwrap();
-        let host = lab.host("a").unwrap();
+        tables_of(&lab.host("a").unwrap(), command)
+    }
+
+    fn tables_of(host: &Host, command: &str) -> Ruleset {
         host.run(|| {
             let lock = tempfile::NamedTempFile::new().unwrap();
             let done =
                 Command::new("sh").args(["-ec", command]).env("XTABLES_LOCKFILE", lock.path()).status();
             let done = done.unwrap();
             assert!(done.success(), "{command}");
-            let mut ruleset = Ruleset::default();
+            let mut ruleset = super::super::nftables::ruleset().unwrap();
             add_to(&mut ruleset);
+            super::super::ip_sets::add_to(&mut ruleset);
             ruleset
         })
         .unwrap()
@@ -596,6 +635,111 @@ mod tests {
             let taken = taken(&ruleset, "239.1.2.3:5000", "eth0", Hook::Input);
             assert_eq!(taken, Vec::from_iter(expected), "{first} {second}");
             assert_eq!(ruleset.legacy_tables, Vec::<String>::new());
+        }
+    }
+
+    /// A kind of set, its elements, the options of the rule, and whether the rule takes a datagram from 10.9.0.1:6000 to
+    /// 239.1.2.3:5000; `None` if it may.
+    type SetCase = (&'static str, &'static [&'static str], &'static str, Option<bool>);
+
+    const SETS: [SetCase; 27] = [
+        ("hash:ip", &["10.9.0.7", "10.9.0.1"], "s src", Some(true)),
+        ("hash:ip", &["10.9.0.7"], "s src", Some(false)),
+        ("hash:ip timeout 900", &["10.9.0.1 timeout 600"], "s src", Some(true)),
+        ("hash:ip", &["239.1.2.3"], "s dst", Some(true)),
+        ("hash:ip", &["239.1.2.3"], "s src", Some(false)),
+        ("hash:ip netmask 24", &["10.9.0.200"], "s src", Some(true)),
+        ("hash:ip netmask 24", &["10.9.1.1"], "s src", Some(false)),
+        ("hash:net", &["10.0.0.0/8"], "s src", Some(true)),
+        ("hash:net", &["10.0.0.0/8", "10.9.0.0/16 nomatch"], "s src", Some(false)),
+        ("hash:net", &["10.0.0.0/8", "10.9.0.0/16 nomatch", "10.9.0.1"], "s src", Some(true)),
+        ("hash:net", &["10.0.0.0/8", "10.9.0.0/16 nomatch"], "s src --return-nomatch", Some(true)),
+        ("hash:net", &["10.0.0.0/8"], "s src --return-nomatch", Some(false)),
+        ("hash:ip,port", &["10.9.0.1,udp:5000"], "s src,dst", Some(true)),
+        ("hash:ip,port", &["10.9.0.1,tcp:5000"], "s src,dst", Some(false)),
+        ("hash:ip,port", &["10.9.0.1,udp:6000"], "s src,src", Some(true)),
+        ("hash:ip,port", &["10.9.0.1,udp:5000"], "s src", Some(false)),
+        (
+            "hash:net,port",
+            &["239.0.0.0/8,udp:5000", "239.1.0.0/16,udp:5000 nomatch"],
+            "s dst,dst",
+            Some(false),
+        ),
+        ("hash:net,port", &["239.1.0.0/16,udp:5000"], "s dst,dst", Some(true)),
+        ("hash:ip,port,ip", &["10.9.0.1,udp:5000,239.1.2.3"], "s src,dst,dst", Some(true)),
+        ("hash:ip,port,ip", &["10.9.0.1,udp:5000,239.1.2.4"], "s src,dst,dst", Some(false)),
+        ("hash:ip,port,net", &["10.9.0.1,udp:5000,239.1.0.0/16"], "s src,dst,dst", Some(true)),
+        ("bitmap:ip range 10.9.0.0/24", &["10.9.0.1"], "s src", Some(true)),
+        ("bitmap:ip range 10.9.0.0/24", &["10.9.0.2"], "s src", Some(false)),
+        ("bitmap:ip range 10.8.0.0/24", &["10.8.0.1"], "s src", Some(false)),
+        ("bitmap:port range 5000-5010", &["5000"], "s dst", Some(true)),
+        ("bitmap:port range 5000-5010", &["5001"], "s dst", Some(false)),
+        ("bitmap:ip,mac range 10.9.0.0/24", &["10.9.0.1,02:00:00:00:00:09"], "s src,src", None),
+    ];
+
+    /// Returns whether the rule takes the datagram, and the rules that do.
+    fn taken_by_set(program: &str, (kind, elements, options, _): SetCase, to: &str) -> Option<bool> {
+        let lab = Lab::new().unwrap();
+        let host = lab.host("a").unwrap();
+        host.add_ip_set("s", kind, elements).unwrap();
+        let ruleset = tables_of(&host, &format!("{program} -A INPUT -m set {options} -j DROP"));
+        let taken = taken(&ruleset, to, "eth0", Hook::Input);
+        match taken.first() {
+            Some(rule) if rule.ends_with("false") => None,
+            rule => Some(rule.is_some()),
+        }
+    }
+
+    #[test]
+    fn rule_with_a_set_takes_what_the_set_contains() {
+        if !has_programs() {
+            return;
+        }
+        for program in ["iptables-legacy", "iptables-nft"] {
+            for case in SETS {
+                let (kind, elements, options, expected) = case;
+                for (not, is_negated) in [("", false), ("! ", true)] {
+                    let options = format!("{not}--match-set {options}").leak();
+                    let taken = taken_by_set(program, (kind, elements, options, expected), "239.1.2.3:5000");
+                    let expected = expected.map(|is_taken| is_taken != is_negated);
+                    assert_eq!(taken, expected, "{program} {kind} {elements:?} {options}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rule_with_a_set_of_ipv6_takes_what_the_set_contains() {
+        if !has_programs() {
+            return;
+        }
+        let cases: [SetCase; 4] = [
+            ("hash:ip family inet6", &["fe80::7"], "--match-set s src", Some(true)),
+            ("hash:ip family inet6", &["fe80::8"], "--match-set s src", Some(false)),
+            ("hash:net family inet6", &["ff15::/16", "ff15::/112 nomatch"], "--match-set s dst", Some(false)),
+            ("hash:net,port family inet6", &["ff00::/8,udp:5000"], "--match-set s dst,dst", Some(true)),
+        ];
+        for program in ["ip6tables-legacy", "ip6tables-nft"] {
+            for case in cases {
+                assert_eq!(taken_by_set(program, case, "[ff15::7]:5000"), case.3, "{program} {case:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn list_of_sets_has_what_its_members_have() {
+        if !has_programs() {
+            return;
+        }
+        for (source, expected) in [("10.9.0.1", true), ("10.9.0.2", false)] {
+            let lab = Lab::new().unwrap();
+            let host = lab.host("a").unwrap();
+            host.add_ip_set("v6", "hash:ip family inet6", &["fe80::7"]).unwrap();
+            host.add_ip_set("sources", "hash:ip", &[source]).unwrap();
+            host.add_ip_set("all", "list:set", &["v6", "sources"]).unwrap();
+            let ruleset = tables_of(&host, "iptables-legacy -A INPUT -m set --match-set all src -j DROP");
+            let taken = taken(&ruleset, "239.1.2.3:5000", "eth0", Hook::Input);
+            assert_eq!(!taken.is_empty(), expected, "{source}");
         }
     }
 

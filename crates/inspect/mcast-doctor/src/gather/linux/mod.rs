@@ -2,6 +2,7 @@
 
 mod bridges;
 pub(crate) mod counting_rules;
+mod ip_sets;
 mod kernel_drops;
 mod legacy_tables;
 mod links;
@@ -43,6 +44,11 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
         parts.push(
             ExaminedPart::new("rules of iptables-legacy").without(format!("{names} could not be read")),
         );
+    }
+    let unknown_sets = ip_sets::add_to(&mut ruleset);
+    if !ruleset.ip_sets.is_empty() {
+        let part = ExaminedPart::new("sets of ipset");
+        parts.push(if unknown_sets.is_empty() { part } else { part.without(unknown_sets.join(", ")) });
     }
     let mut tables = bridges::BridgeTables::default();
     if links.iter().any(|link| link.bridge.is_some()) {

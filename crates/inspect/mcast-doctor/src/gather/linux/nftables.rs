@@ -68,7 +68,7 @@ pub(super) fn ruleset() -> io::Result<Ruleset> {
     }
     let mut sets = if chains.is_empty() { Vec::new() } else { sets()? };
     sets.append(&mut sets_of_matches);
-    Ok(Ruleset { chains, sets, legacy_tables: Vec::new() })
+    Ok(Ruleset { chains, sets, ..Ruleset::default() })
 }
 
 /// A chain: family, table and name.
