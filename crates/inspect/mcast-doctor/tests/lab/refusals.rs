@@ -75,11 +75,11 @@ fn missing_route_is_named_with_the_interface_that_could_carry_the_group() {
     let (kind, finding) = refusal(&net, GROUP).expect("there is no route");
     let finding = finding.expect("it is explained");
     assert_eq!((kind, finding.id), (ErrorKind::NoRoute, Id::NoRoute));
-    let advice = finding.remedies.iter().filter_map(|remedy| match &remedy.instructions {
+    let mut advice = finding.remedies.iter().filter_map(|remedy| match &remedy.instructions {
         Instructions::Advice(advice) => Some(advice.as_str()),
         Instructions::Actions { .. } => None,
     });
-    assert!(advice.last().unwrap().contains("`239.1.2.3%eth0:5000`"), "{finding:?}");
+    assert!(advice.next_back().unwrap().contains("`239.1.2.3%eth0:5000`"), "{finding:?}");
     assert_eq!(refusal(&net, "239.1.2.3%eth0:5000"), None, "the advice helps");
     run(&net.sender, &finding.remedies[0].command().unwrap());
     assert_eq!(refusal(&net, GROUP), None, "the route helps");
