@@ -51,6 +51,7 @@ mod observation;
 mod options;
 mod outcome;
 mod path;
+mod protocol;
 mod querier_log;
 mod remedies;
 mod remedy;
@@ -69,7 +70,7 @@ pub use causes::{Id, UnknownId};
 pub use change::ChangeOutcome;
 pub use depth::{ArrivalStatus, Depth, FlowStatus};
 pub use error::Error;
-pub use examine::{examine_machine, examine_membership, examine_program, explain_capture};
+pub use examine::{examine_machine, examine_membership, examine_program, examine_protocol, explain_capture};
 pub use finding::{Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
 pub use fleet::{
     FleetCell, FleetEdge, FleetFinding, FleetHost, FleetHostError, FleetHostReport, FleetHostStatus,
@@ -87,6 +88,7 @@ pub use measure::{
 };
 pub use options::{Options, ProgramSelector, Progress, ProgressCallback};
 pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};
+pub use protocol::{IpProtocol, ProtocolTarget, UnknownProtocol};
 pub use querier_log::{QuerierLog, QuerierSighting};
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;

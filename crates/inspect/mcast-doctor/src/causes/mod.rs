@@ -30,6 +30,7 @@ mod not_forwarded;
 mod order;
 mod policy_rules;
 mod programs;
+pub(crate) mod protocols;
 mod queriers;
 mod receive_queues;
 mod redirected;

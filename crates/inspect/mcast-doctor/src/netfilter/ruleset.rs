@@ -332,6 +332,24 @@ impl KnownPacket {
         Self::new((None, to.ip()), UDP, None, transport, NEW)
     }
 
+    /// Returns a packet to a group of a protocol other than UDP. The source and the hop limit may be unknown.
+    pub(crate) fn of_protocol(
+        (source, to): (Option<IpAddr>, IpAddr),
+        protocol: u8,
+        hop_limit: Option<u8>,
+    ) -> Self {
+        // Neighbour discovery and MLD are not tracked.
+        let state = if protocol == ICMPV6 { UNTRACKED } else { NEW };
+        let mut packet = Self::new((source, to), protocol, hop_limit, vec![None; 8], state);
+        // Which headers precede that of the protocol is not known, nor the options of IPv4.
+        match packet.family {
+            Family::V4 => packet.network[0] = None,
+            Family::V6 if protocol == ICMPV6 => packet.network[6] = None,
+            Family::V6 => {}
+        }
+        packet
+    }
+
     /// Returns a datagram of which only the family is known, and that it is to a group.
     pub(crate) fn to_any_group(family: Family) -> Self {
         let (group, group_bytes) = match family {

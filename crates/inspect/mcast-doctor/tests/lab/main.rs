@@ -29,6 +29,7 @@ mod pairs;
 mod path;
 mod places;
 mod programs;
+mod protocols;
 mod refusals;
 mod relays;
 mod remedies;
