@@ -440,7 +440,7 @@ impl Judgement<'_> {
         let sockets = self.joined().map(|interface| {
             let received = self.traffic.received.iter().filter(|((on, _), _)| *on == interface);
             let packets: u64 = received.map(|(_, packets)| packets).sum();
-            let message = format!("a raw socket of the doctor received {packets} packets");
+            let message = format!("a raw socket of the doctor received {packets} packets of {target}");
             LayerObservation::new(format!("socket on {}", self.name(interface)), message)
         });
         flows.chain(more).chain(sockets).collect()

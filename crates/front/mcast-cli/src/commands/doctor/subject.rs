@@ -251,15 +251,14 @@ fn examine_each(
     let present: Vec<_> = reports
         .iter()
         .filter(|(_, report)| !is_silent(report))
-        .filter_map(|(target, _)| target.protocol())
+        .filter_map(|(target, report)| Some((target.protocol()?, report.arrival)))
         .collect();
     // A protocol such as VRRP is often used in one family only.
-    let is_unused = |target: &Target, report: &Report| {
-        is_silent(report) && target.protocol().is_some_and(|protocol| present.contains(&protocol))
-    };
-    for (_, report) in reports.iter_mut().filter(|(target, report)| is_unused(target, report)) {
+    for (target, report) in reports.iter_mut().filter(|(_, report)| is_silent(report)) {
+        let same = |(protocol, _): &&(IpProtocol, ArrivalStatus)| target.protocol() == Some(*protocol);
+        let Some((_, arrival)) = present.iter().find(same) else { continue };
         report.findings.clear();
-        report.arrival = ArrivalStatus::NotObserved;
+        report.arrival = *arrival;
         report.open_questions.retain(|question| question.effect != Effect::NoAnswer);
     }
     Ok(reports.into_iter().map(|(_, report)| report).reduce(Report::and).unwrap_or_default())
