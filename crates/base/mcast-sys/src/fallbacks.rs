@@ -613,3 +613,51 @@ pub mod wire {
 
     impl std::error::Error for WireRefusal {}
 }
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub mod protocol {
+    //! The fallback for systems on which only UDP is received.
+
+    use std::io;
+    use std::net::IpAddr;
+
+    use mcast_group::{Family, Group};
+
+    use crate::Interface;
+
+    /// A receiver of an IP protocol, of which these systems have none.
+    #[derive(Debug)]
+    pub struct ProtocolReceiver(std::convert::Infallible);
+
+    impl ProtocolReceiver {
+        /// Fails: other protocols than UDP are received on Linux only.
+        pub fn join(_group: Group, _protocol: u8, _interface: &Interface) -> io::Result<Self> {
+            Err(unsupported())
+        }
+
+        /// Returns nothing, because there is no such receiver.
+        pub fn try_receive(&self) -> io::Result<Option<IpAddr>> {
+            match self.0 {}
+        }
+    }
+
+    /// A raw socket.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct RawSocket {
+        /// Its inode number.
+        pub inode: u64,
+        /// The family of its packets.
+        pub family: Family,
+        /// The number of its IP protocol.
+        pub protocol: u8,
+    }
+
+    /// Fails: the raw sockets of these systems are not known.
+    pub fn raw_sockets() -> io::Result<Vec<RawSocket>> {
+        Err(unsupported())
+    }
+
+    fn unsupported() -> io::Error {
+        io::Error::new(io::ErrorKind::Unsupported, "protocols other than UDP are examined on Linux only")
+    }
+}

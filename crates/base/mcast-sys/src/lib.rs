@@ -26,7 +26,7 @@
 //! `joined::table` (Linux) lists the memberships without their holders, which is cheap, and `joined::socket_owners`
 //! the processes that have each socket open, `joined::socket_options` the options of their UDP sockets, `joined::change`
 //! changes one of them, and `joined::answer_to_send` asks the kernel whether one of them could send.
-//! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `readable::wait_for_any` (Unix) waits for
+//! [`capture`] has packet sockets and BPF devices, and sends IGMP and MLD. `protocol` (Linux) receives other IP protocols than UDP. `readable::wait_for_any` (Unix) waits for
 //! descriptors. `namespace` (Linux) runs functions in other network namespaces. `link` (Linux) sends frames on an interface. `lab` (Linux) creates namespaces and what a network in them needs. [`unicast`] sends segmented buffers
 //! (GSO) by sockets of the standard library. [`process`] ends processes and groups of them, and raises the limit on
 //! descriptors. `rights` (Linux) drops capabilities in all threads. `interrupts` (Unix) notes SIGINT and SIGTERM. [`service`] reports to the service manager. `console` (Windows) catches Ctrl-C. [`wire`] takes the datagrams of groups off an interface (Linux). `bpf` (Linux) loads BPF
@@ -108,7 +108,7 @@ pub use fallbacks::process;
 #[cfg(any(not(unix), target_os = "android"))]
 pub use fallbacks::terminal;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub use fallbacks::{bridge, timing, unicast};
+pub use fallbacks::{bridge, protocol, timing, unicast};
 #[cfg(not(target_os = "linux"))]
 pub use fallbacks::{service, wire};
 pub use platform::*;

@@ -49,6 +49,7 @@ mod observation;
 mod options;
 mod outcome;
 mod path;
+mod protocol;
 mod querier_log;
 mod remedies;
 mod remedy;
@@ -66,7 +67,9 @@ pub use applying::{AppliedRemedies, RemedyEffect};
 pub use causes::{Id, UnknownId};
 pub use change::ChangeOutcome;
 pub use error::Error;
-pub use examine::{examine_machine, examine_membership, examine_program, examine_programs, explain_capture};
+pub use examine::{
+    examine_machine, examine_membership, examine_program, examine_programs, examine_protocol, explain_capture,
+};
 pub use fate::depth::{ArrivalStatus, Depth, FlowStatus};
 pub use finding::{Endpoint, Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
 pub use fleet::{
@@ -85,6 +88,7 @@ pub use measure::{
 };
 pub use options::{Options, ProgramSelector, Progress, ProgressCallback};
 pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};
+pub use protocol::{IpProtocol, ProtocolTarget, UnknownProtocol};
 pub use querier_log::{QuerierLog, QuerierSighting};
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;

@@ -13,6 +13,7 @@ pub mod link;
 pub mod namespace;
 pub mod netlink;
 pub mod poller;
+pub mod protocol;
 mod receive;
 mod receive_slots;
 #[cfg(target_os = "linux")]

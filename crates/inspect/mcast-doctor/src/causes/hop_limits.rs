@@ -240,7 +240,7 @@ fn ttl_too_small_finding(
         .with_remedies([raise(Family::of(flow.key.group)), remedies::mcast::send_far(flow.destination())])
 }
 
-const fn hop_limit_option(family: Family) -> &'static str {
+pub(super) const fn hop_limit_option(family: Family) -> &'static str {
     match family {
         Family::V4 => "IP_MULTICAST_TTL",
         Family::V6 => "IPV6_MULTICAST_HOPS",

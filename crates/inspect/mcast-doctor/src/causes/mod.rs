@@ -28,6 +28,7 @@ mod no_querier;
 mod not_forwarded;
 mod policy_rules;
 mod programs;
+pub(crate) mod protocols;
 mod queriers;
 mod receive_queues;
 mod redirected;

@@ -612,7 +612,7 @@ fn by_counter_alone(observation: &Observation, interest: &Interest<'_>) -> Optio
 }
 
 /// Returns the narrowest remedies: a loose filter on the one interface, if there is a route to every source.
-fn loosen_or_turn_off(
+pub(super) fn loosen_or_turn_off(
     observation: &Observation,
     interface: &str,
     sources: impl IntoIterator<Item = IpAddr>,
@@ -641,6 +641,13 @@ fn turn_off(interface: &str) -> [Remedy; 2] {
         "packets with forged source addresses are no longer dropped there, unless a firewall does that";
     let [all, own] = settings(interface);
     remedies::sysctls(&[&all, &own], 0, scope.warning(warning))
+}
+
+/// Returns the settings of the filter on an interface as evidence.
+pub(super) fn filter_settings(observation: &Observation, interface: &str) -> Vec<Evidence> {
+    let evidence =
+        |name: &String| Some(Evidence::new(EvidenceKind::Setting, name, observation.after.setting(name)?));
+    settings(interface).iter().filter_map(evidence).collect()
 }
 
 /// Returns the two settings that apply. The larger value is in effect, so both must be changed.

@@ -71,21 +71,23 @@ const TO_AN_INTERFACE: [(Layer, Hook); 3] =
     [(Layer::Ip, Hook::Forward), (Layer::Ip, Hook::Postrouting), (Layer::Device, Hook::Egress)];
 
 type Places = &'static [(Layer, Hook)];
+/// An interface, with a datagram to any group of a family, and the hooks that it passes: as it comes in, and as it leaves.
+type Ways<'a> = (&'a Link, Family, [(KnownPacket, Places); 2]);
 
-/// Returns the interfaces that this machine forwards groups from and to, with a datagram to any group and the hooks that it passes.
-fn ways(observation: &Observation) -> Vec<(&Link, Family, Vec<(KnownPacket, Places)>)> {
+/// Returns the interfaces that this machine forwards groups from and to.
+fn ways(observation: &Observation) -> Vec<Ways<'_>> {
     let links = observation.after.links.iter().filter(|link| link.interface.running);
     let ways = links.flat_map(|link| {
         [Family::V4, Family::V6].into_iter().filter_map(move |family| {
             let packet = || KnownPacket::to_any_group(family).arriving();
             let comes = packet().arriving_on(link.index(), link.name());
             let leaves = packet().leaving_by(link.index(), link.name());
-            let places: Vec<(KnownPacket, Places)> = match () {
+            let places: [(KnownPacket, Places); 2] = match () {
                 () if observation.bridge_of(link).is_some() => {
-                    vec![(comes, &INTO_A_PORT), (leaves, &OUT_OF_A_PORT)]
+                    [(comes, &INTO_A_PORT), (leaves, &OUT_OF_A_PORT)]
                 }
                 () if routes_groups(observation, link, family) => {
-                    vec![(comes, &FROM_AN_INTERFACE), (leaves, &TO_AN_INTERFACE)]
+                    [(comes, &FROM_AN_INTERFACE), (leaves, &TO_AN_INTERFACE)]
                 }
                 () => return None,
             };

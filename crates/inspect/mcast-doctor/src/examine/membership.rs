@@ -2,6 +2,7 @@
 
 use mcast::{ErrorKind, Family, InterfaceIndex, Membership, Receiver, SourceFilter};
 
+use super::protocols::examine_raw_sockets;
 use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
 use crate::gather::listen::{GroupFilter, Rejoin, RejoinMethod, Taps, listen};
 use crate::gather::{DropCounter, program, refresh_counters, snapshot};
@@ -185,13 +186,13 @@ fn failure(error: &mcast::Error) -> Failure {
     Failure { interface: error.interface().map(str::to_owned), kind: error.kind(), text: error.to_string() }
 }
 
-/// Examines the sockets of another program, and the traffic on the wire for them. Joins nothing. If nothing for its
-/// first membership arrives, sends another report for it, which shows whether a switch has forgotten it.
+/// Examines the sockets of another program, and the traffic on the wire for them. Of UDP, joins nothing; the groups of raw sockets of
+/// a process, the doctor joins with its own. If nothing for its first membership arrives, sends another report for it, which shows whether a switch has forgotten it.
 ///
 /// On Linux, the owners of sockets are visible only to the same user and to root.
 ///
 /// # Errors
-/// [`Error::NoProgram`](crate::Error::NoProgram) if the program does not exist or has no UDP socket;
+/// [`Error::NoProgram`](crate::Error::NoProgram) if the program does not exist, or has no UDP socket and no raw socket for groups;
 /// [`Error::Hidden`](crate::Error::Hidden) if it belongs to another user;
 /// [`Error::OtherNamespace`](crate::Error::OtherNamespace) if it is in another network namespace.
 pub fn examine_program(
@@ -199,7 +200,17 @@ pub fn examine_program(
     options: &Options,
     report_progress: ProgressCallback<'_>,
 ) -> Result<Report> {
-    examine_started(target, options, report_progress, |_| Ok(()))
+    let report = examine_started(target, options, report_progress, |_| Ok(()));
+    let ProgramSelector::Process(pid) = target else { return report };
+    match report {
+        Ok(report) => Ok(match examine_raw_sockets(pid, options, report_progress)? {
+            Some(raw) => report.and(raw),
+            None => report,
+        }),
+        // A program of a routing protocol may have raw sockets only.
+        Err(error @ Error::NoProgram(_)) => examine_raw_sockets(pid, options, report_progress)?.ok_or(error),
+        Err(error) => Err(error),
+    }
 }
 
 /// Like [`examine_program`]; after listening, `complete` adds what else is known about the program.

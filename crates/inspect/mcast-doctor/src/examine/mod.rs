@@ -1,6 +1,7 @@
 //! The four kinds of examination.
 
 mod membership;
+mod protocols;
 mod summary;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ use crate::wire::{Recorder, Tap};
 use crate::{ArrivalStatus, Depth, Effect, ExaminedPart, Id, OpenQuestion, Report, Result, causes};
 pub use membership::{examine_membership, examine_program, examine_programs};
 pub(crate) use membership::{examine_started, explain_failure};
+pub use protocols::examine_protocol;
 
 /// Examines this machine: its interfaces, routes, settings, bridges and sockets. Joins nothing, sends
 /// nothing, and does not listen.

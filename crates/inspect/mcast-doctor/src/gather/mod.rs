@@ -10,6 +10,7 @@ pub(crate) mod listen;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod other;
 pub(crate) mod program;
+pub(crate) mod protocols;
 #[cfg(any(test, windows))]
 mod windows;
 

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use mcast::Family;
 
-use super::ruleset::{Header, KnownPacket};
+use super::packet::{Header, KnownPacket};
 
 /// How deep lists of sets contain others. The kernel admits no list in a list.
 const MAX_DEPTH: usize = 3;

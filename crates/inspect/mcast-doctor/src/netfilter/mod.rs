@@ -1,6 +1,7 @@
 //! The packet filter: its hooks, and how many packets passed each of them.
 
 mod ip_sets;
+mod packet;
 mod ruleset;
 #[cfg(test)]
 mod tests;
@@ -18,13 +19,14 @@ pub(crate) use ip_sets::{
     IpSet, IpSetContent, IpSetElement, IpSetElements, IpSetField, IpSetIndex, IpSetTest, IpSetValue, IpSets,
     PacketSide, address, cut, octets,
 };
+pub(crate) use packet::{ControlKind, Header, KnownPacket};
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
 pub(crate) use ruleset::Comparison;
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
 pub(crate) use ruleset::{BaseChain, Chain, Expression, Rule, RuleVerdict, TableFamily};
-pub(crate) use ruleset::{ControlKind, Header, KnownPacket, RuleEffect, Ruleset};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use ruleset::{LookupResult, Register, RuleSet, SetElement};
+pub(crate) use ruleset::{RuleEffect, Ruleset};
 pub(crate) use trace::Outcome;
 
 /// The part of the network stack that a hook belongs to.

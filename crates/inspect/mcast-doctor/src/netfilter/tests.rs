@@ -2,9 +2,10 @@
 
 use mcast::InterfaceIndex;
 
+use super::packet::Header;
 use super::ruleset::{
-    BaseChain, Chain, Comparison, Expression, Header, LookupResult, Rule, RuleEffect, RuleSet, RuleVerdict,
-    Ruleset, SetElement, TableFamily,
+    BaseChain, Chain, Comparison, Expression, LookupResult, Rule, RuleEffect, RuleSet, RuleVerdict, Ruleset,
+    SetElement, TableFamily,
 };
 use super::{Hook, KnownPacket, Layer};
 

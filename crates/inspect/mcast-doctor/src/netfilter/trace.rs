@@ -3,9 +3,10 @@
 use std::cmp::Ordering;
 
 use super::ip_sets::IpSetFinding;
+use super::packet::KnownPacket;
 use super::ruleset::{
-    Chain, Comparison, Expression, KnownPacket, LookupResult, Rule, RuleEffect, RuleSet, RuleVerdict,
-    Ruleset, SetMatch, TableFamily,
+    Chain, Comparison, Expression, LookupResult, Rule, RuleEffect, RuleSet, RuleVerdict, Ruleset, SetMatch,
+    TableFamily,
 };
 use super::{Hook, Layer};
 use crate::snapshot::DroppingRule;

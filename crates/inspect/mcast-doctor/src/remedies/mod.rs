@@ -145,6 +145,23 @@ pub(crate) fn admit_datagrams(interface: &str, to: SocketAddr, rule: Option<&Dro
     remedies
 }
 
+/// Admits the packets of a protocol other than UDP to a group, in or out.
+pub(crate) fn admit_protocol(
+    interface: &str,
+    group: IpAddr,
+    protocol: u8,
+    rule: Option<&DroppingRule>,
+) -> Vec<Remedy> {
+    let family = if group.is_ipv4() { "ip" } else { "ip6" };
+    let (group, number) = (group.to_string(), protocol.to_string());
+    let scope = RemedyScope::new(format!("IP protocol {number} to {group} on {interface}, from any source"));
+    let by_legacy = rule
+        .and_then(|rule| accept_by_legacy_rules(rule, interface, &[&["-d", &group, "-p", &number]], &scope));
+    let matches = [family, "daddr", &group, "meta", "l4proto", &number];
+    let now = by_legacy.unwrap_or_else(|| accept(&matches, interface, rule, &scope));
+    vec![now, Remedy::advice(Tool::Nft, "Permanently: add the same rule where the rules are configured.")]
+}
+
 /// The port by which answers are recognized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AnswerPort {

@@ -31,6 +31,7 @@ mod pairs;
 mod path;
 mod places;
 mod programs;
+mod protocols;
 mod refusals;
 mod relays;
 mod remedies;

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mcast::InterfaceSelector;
-use mcast_doctor::{Effect, Id, Options, Report, Severity, Verdict};
+use mcast_doctor::{Effect, Id, IpProtocol, Options, Report, Severity, Verdict};
 use mcast_metrics::ExporterAddress;
 use mcast_terminal::Console;
 
@@ -83,6 +83,11 @@ struct OtherSubject {
     /// Examine the sockets of this process and its children, in their network namespace
     #[arg(long, value_name = "ID", conflicts_with_all = ["memberships", "command"])]
     pid: Option<u32>,
+
+    /// The groups are those of this IP protocol instead of UDP, and have no port: a name such as vrrp, ospf, pim or icmpv6, or its
+    /// number [default: that of the group, if it is known]
+    #[arg(long, value_name = "PROTOCOL", requires = "memberships", conflicts_with_all = ["listen", "probe"])]
+    protocol: Option<IpProtocol>,
 
     /// Examine the sockets bound to this UDP port
     #[arg(long, value_name = "PORT", conflicts_with_all = ["memberships", "command", "pid"])]
@@ -199,6 +204,7 @@ Examples:
   mcast doctor 239.1.2.3:5000                 why this does not arrive
   mcast doctor 10.0.0.7@232.1.2.3%eth1:5000   from this source, on this interface
   mcast doctor 239.1.2.3:5000 --soak          why it stops after four minutes
+  mcast doctor vrrp%eth1                      packets of a protocol without UDP and ports
   mcast doctor --port 5000                    why the program on that port does not receive
   mcast doctor --pid 4711 --strict            why this process does not receive; warnings count as faults
   mcast doctor -- ./player udp://@239.1.2.3:5000    start this program, and examine it

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use mcast::group::WellKnown;
-use mcast::{Family, InterfaceSelector, Membership};
+use mcast::{Family, Group, InterfaceSelector, Membership};
 use mcast_doctor::{
-    Options, ProgramSelector, Report, StartedProgram, examine_membership, examine_program, examine_programs,
-    explain_capture,
+    ArrivalStatus, Effect, Id, IpProtocol, Options, ProgramSelector, ProtocolTarget, Report, StartedProgram,
+    examine_membership, examine_program, examine_programs, examine_protocol, explain_capture,
 };
 use mcast_terminal::Console;
 
@@ -21,11 +21,29 @@ use crate::exit::Failure;
 #[derive(Debug)]
 pub(super) enum Subject {
     Machine,
-    Memberships(Vec<Membership>),
+    Groups(Vec<Target>),
     Program(ProgramSelector),
     /// A program that this command has started.
     Started(RefCell<StartedProgram>),
     Capture(PathBuf),
+}
+
+/// A group, and what should arrive for it.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// Datagrams to a port.
+    Udp(Membership),
+    /// The packets of another IP protocol.
+    Protocol(ProtocolTarget),
+}
+
+impl Target {
+    const fn protocol(&self) -> Option<IpProtocol> {
+        match self {
+            Self::Udp(_) => None,
+            Self::Protocol(target) => Some(target.protocol),
+        }
+    }
 }
 
 impl Subject {
@@ -63,6 +81,14 @@ impl Subject {
         }
         let mut all = Vec::new();
         for text in memberships {
+            let targets = protocol_targets(text, interfaces, admission.families, other.protocol)?;
+            if !targets.is_empty() {
+                if !admission.sources.is_empty() {
+                    return Err(Failure::usage("--source selects the senders of UDP datagrams").into());
+                }
+                all.extend(targets.into_iter().map(Target::Protocol));
+                continue;
+            }
             for family in families_of(text, admission.families)? {
                 let chosen = select_memberships(
                     std::slice::from_ref(text),
@@ -71,10 +97,10 @@ impl Subject {
                     family,
                     console,
                 )?;
-                all.extend(chosen.items);
+                all.extend(chosen.items.into_iter().map(Target::Udp));
             }
         }
-        Ok(Self::Memberships(all))
+        Ok(Self::Groups(all))
     }
 
     /// Returns whether the subject is traffic, which can arrive or not.
@@ -119,7 +145,7 @@ impl Subject {
                     progress.show(step)
                 })?)
             }
-            Self::Memberships(memberships) => examine_each(memberships, options, progress),
+            Self::Groups(targets) => examine_each(targets, options, progress),
             Self::Program(target) => {
                 progress.begin(target, options);
                 Ok(examine_program(*target, options, &mut |step| progress.show(step))?)
@@ -153,29 +179,101 @@ fn families_of(text: &str, chosen: Families) -> anyhow::Result<Vec<Families>> {
     Ok(if here.is_empty() { vec![chosen] } else { here })
 }
 
+/// Returns the groups that a text names without a port: `vrrp`, `224.0.0.18`, `[ff02::12%eth0]`; empty if it is one for UDP. The
+/// protocol is that of the group, unless one is `given`.
+fn protocol_targets(
+    text: &str,
+    interfaces: &[InterfaceSelector],
+    chosen: Families,
+    given: Option<IpProtocol>,
+) -> anyhow::Result<Vec<ProtocolTarget>> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let (name, interface) = match bare.split_once('%') {
+        Some((name, interface)) => (name, Some(interface.parse::<InterfaceSelector>()?)),
+        None => (bare, None),
+    };
+    let rows = WellKnown::named(name);
+    let groups: Vec<Group> = match name.parse() {
+        Ok(group) => vec![group],
+        Err(_) => rows.iter().map(|row| row.group).collect(),
+    };
+    if given.is_some() && groups.is_empty() {
+        return Err(Failure::usage(format!("\"{text}\" is not a group without a port"))
+            .remedy("with --protocol, write GROUP or GROUP%INTERFACE")
+            .into());
+    }
+    let mut targets = Vec::new();
+    for group in groups {
+        // The ports of a name come first: such a protocol runs over UDP.
+        let is_udp = group.well_known().any(|known| !known.ports.is_empty());
+        let protocol = given.or_else(|| IpProtocol::of_group(group).filter(|_| !is_udp));
+        let is_named = !rows.is_empty();
+        let is_chosen = match chosen.only() {
+            Some(family) => family == group.family(),
+            // A name means the families that this machine has.
+            None => !is_named || path::is_here(group.family())?,
+        };
+        let Some(protocol) = protocol.filter(|_| is_chosen) else { continue };
+        let target = ProtocolTarget::new(group, protocol);
+        let on: Vec<_> = interface.iter().chain(interfaces.iter().filter(|_| interface.is_none())).collect();
+        match on.as_slice() {
+            [] => targets.push(target),
+            on => targets.extend(on.iter().map(|interface| target.clone().on((*interface).clone()))),
+        }
+    }
+    Ok(targets)
+}
+
 /// Examines one membership after the other, because all read the same counters. Findings about the machine are
 /// reported once.
 fn examine_each(
-    memberships: &[Membership],
+    targets: &[Target],
     options: &Options,
     progress: &mut Progress<'_>,
 ) -> anyhow::Result<Report> {
-    let mut reports = Vec::new();
-    for membership in memberships {
-        progress.begin(membership, options);
-        let mut report = examine_membership(membership, options, &mut |step| progress.show(step))?;
-        if memberships.len() > 1 {
+    let mut reports: Vec<(&Target, Report)> = Vec::new();
+    for target in targets {
+        let mut report = match target {
+            Target::Udp(membership) => {
+                progress.begin(membership, options);
+                examine_membership(membership, options, &mut |step| progress.show(step))?
+            }
+            Target::Protocol(target) => {
+                progress.begin(target, options);
+                examine_protocol(target, options, &mut |step| progress.show(step))?
+            }
+        };
+        if let (Target::Udp(membership), true) = (target, targets.len() > 1) {
             report
                 .observations
                 .iter_mut()
                 .for_each(|each| each.message = format!("{membership}: {}", each.message));
         }
-        reports.push(report);
+        reports.push((target, report));
         if progress.is_interrupted() {
             break;
         }
     }
-    Ok(reports.into_iter().reduce(Report::and).unwrap_or_default())
+    let present: Vec<_> = reports
+        .iter()
+        .filter(|(_, report)| !is_silent(report))
+        .filter_map(|(target, report)| Some((target.protocol()?, report.arrival)))
+        .collect();
+    // A protocol such as VRRP is often used in one family only.
+    for (target, report) in reports.iter_mut().filter(|(_, report)| is_silent(report)) {
+        let same = |(protocol, _): &&(IpProtocol, ArrivalStatus)| target.protocol() == Some(*protocol);
+        let Some((_, arrival)) = present.iter().find(same) else { continue };
+        report.findings.clear();
+        report.arrival = *arrival;
+        report.open_questions.retain(|question| question.effect != Effect::NoAnswer);
+    }
+    Ok(reports.into_iter().map(|(_, report)| report).reduce(Report::and).unwrap_or_default())
+}
+
+/// Returns whether nothing was received for a group, and nothing else is known to be wrong.
+fn is_silent(report: &Report) -> bool {
+    let is_quiet = matches!(report.arrival, ArrivalStatus::Nothing | ArrivalStatus::NotObserved);
+    is_quiet && report.findings.iter().all(|finding| finding.id == Id::NothingArrives)
 }
 
 fn examine_started(

@@ -159,7 +159,7 @@ pub(crate) fn not_found_error(pid: u32, family: &[u32]) -> Error {
         Some((each, (socket, network))) => {
             Error::SocketElsewhere { program: name(each), socket, name: network.and_then(mounted_name) }
         }
-        None => Error::NoProgram(format!("{} has no UDP socket", name(pid))),
+        None => Error::NoProgram(format!("{} has no UDP socket, and no raw socket for groups", name(pid))),
     }
 }
 

@@ -1,0 +1,90 @@
+//! Examination of the packets of an IP protocol other than UDP.
+
+use mcast::InterfaceSelector;
+
+use crate::gather::protocols::{ProtocolListener, of_process, routes_of};
+use crate::gather::{DropCounter, snapshot};
+use crate::observation::Observation;
+use crate::protocol::{ProtocolTarget, RawProgram};
+use crate::snapshot::{Link, Snapshot};
+use crate::{Options, ProgressCallback, Report, Result, causes};
+
+/// Joins a group of a protocol that runs directly over IP with a raw socket, and reports whether the packets that arrive on the wire
+/// reach it.
+///
+/// Without the right to open raw sockets and to capture (`CAP_NET_RAW`) nothing is observed, and the report says so. Linux only.
+///
+/// # Errors
+/// Returns an error if the system does not list its interfaces, if the interface does not exist, or if receiving fails.
+pub fn examine_protocol(
+    target: &ProtocolTarget,
+    options: &Options,
+    report_progress: ProgressCallback<'_>,
+) -> Result<Report> {
+    examine(target, None, options, report_progress)
+}
+
+/// Examines the groups that the raw sockets of a process have joined; `None` if it has no raw sockets.
+pub(super) fn examine_raw_sockets(
+    pid: u32,
+    options: &Options,
+    report_progress: ProgressCallback<'_>,
+) -> Result<Option<Report>> {
+    let mut reports: Option<Report> = None;
+    for (target, program) in of_process(pid)? {
+        let report = examine(&target, Some(program), options, report_progress)?;
+        reports = Some(match reports {
+            Some(others) => others.and(report),
+            None => report,
+        });
+    }
+    Ok(reports)
+}
+
+fn examine(
+    target: &ProtocolTarget,
+    program: Option<RawProgram>,
+    options: &Options,
+    report_progress: ProgressCallback<'_>,
+) -> Result<Report> {
+    let before = snapshot()?;
+    let mut drop_counter = DropCounter::prepare();
+    drop_counter.start();
+    let links: Vec<_> = before.links.iter().filter(|link| link.is_of_the_host()).collect();
+    let joined = match &program {
+        Some(program) => {
+            links.iter().copied().filter(|link| program.joined.contains(&link.index())).collect()
+        }
+        None => chosen(target, &before)?,
+    };
+    let listener = ProtocolListener::open(target, program, &joined, &links);
+    let traffic = listener.listen(options, report_progress)?;
+    let kernel_drops = drop_counter.finish();
+    let after = snapshot()?;
+    let observation = Observation {
+        before,
+        after,
+        options: options.clone(),
+        kernel_drops,
+        source_routes: routes_of(&traffic),
+        ..Observation::default()
+    };
+    Ok(causes::protocols::report(&observation, &traffic))
+}
+
+/// Returns the interfaces on which the packets should arrive.
+fn chosen<'a>(target: &ProtocolTarget, machine: &'a Snapshot) -> Result<Vec<&'a Link>> {
+    let suitable = machine.links.iter().filter(|link| link.is_of_the_host() && link.interface.multicast);
+    Ok(match &target.interface {
+        None | Some(InterfaceSelector::All) => suitable.collect(),
+        Some(InterfaceSelector::Default) => {
+            let default = mcast::default_interface(target.group)?;
+            let index = default.map(|interface| interface.index);
+            suitable.filter(|link| Some(link.index()) == index).collect()
+        }
+        Some(selector) => {
+            let index = mcast::find(selector)?.index;
+            machine.links.iter().filter(|link| link.index() == index).collect()
+        }
+    })
+}
