@@ -63,6 +63,8 @@ const MEANINGS: &[(&str, &str)] = &[
     ("path", "(redundant path)"),
     // Each end of `perf --stream` refers to the other.
     ("stream", "essages"),
+    // One shows only its packets, the other expects them.
+    ("protocol", "this protocol"),
 ];
 
 /// The flags that take a value of another kind in another subcommand.

@@ -72,10 +72,10 @@ const TO_AN_INTERFACE: [(Layer, Hook); 3] =
 
 type Places = &'static [(Layer, Hook)];
 /// An interface, with a datagram to any group of a family, and the hooks that it passes: as it comes in, and as it leaves.
-type Ways<'a> = (&'a Link, Family, [(KnownPacket, Places); 2]);
+type Passage<'a> = (&'a Link, Family, [(KnownPacket, Places); 2]);
 
 /// Returns the interfaces that this machine forwards groups from and to.
-fn ways(observation: &Observation) -> Vec<Ways<'_>> {
+fn ways(observation: &Observation) -> Vec<Passage<'_>> {
     let links = observation.after.links.iter().filter(|link| link.interface.running);
     let ways = links.flat_map(|link| {
         [Family::V4, Family::V6].into_iter().filter_map(move |family| {

@@ -84,7 +84,7 @@ struct OtherSubject {
     #[arg(long, value_name = "ID", conflicts_with_all = ["memberships", "command"])]
     pid: Option<u32>,
 
-    /// The groups are those of this IP protocol instead of UDP, and have no port: a name such as vrrp, ospf, pim or icmpv6, or its
+    /// Expect packets of this protocol, without ports, instead of UDP: a name such as vrrp, ospf, pim or icmpv6, or its
     /// number [default: that of the group, if it is known]
     #[arg(long, value_name = "PROTOCOL", requires = "memberships", conflicts_with_all = ["listen", "probe"])]
     protocol: Option<IpProtocol>,
