@@ -55,6 +55,13 @@ pub(crate) struct IpSetElements {
 /// What a field of the elements is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IpSetField {
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android")),
+        expect(
+            dead_code,
+            reason = "only Linux has sets of ipset, but their evaluation is tested on every system"
+        )
+    )]
     Address,
     /// An address with a prefix length.
     Network,
@@ -127,6 +134,13 @@ impl IpSetElements {
         self.elements.insert(element, is_exception);
     }
 
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android")),
+        expect(
+            dead_code,
+            reason = "only Linux has sets of ipset, but their evaluation is tested on every system"
+        )
+    )]
     pub(crate) fn len(&self) -> usize {
         self.elements.len()
     }
@@ -300,6 +314,13 @@ impl KnownField {
 }
 
 impl IpSets {
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android")),
+        expect(
+            dead_code,
+            reason = "only Linux has sets of ipset, but their evaluation is tested on every system"
+        )
+    )]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -112,6 +112,13 @@ pub(crate) enum Expression {
         result: LookupResult,
     },
     /// A test by a set of `ipset`.
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android")),
+        expect(
+            dead_code,
+            reason = "only Linux has sets of ipset, but their evaluation is tested on every system"
+        )
+    )]
     IpSet(IpSetTest),
     Verdict(RuleVerdict),
     /// An expression whose result is not known here, by its name. It may write a register.
