@@ -209,7 +209,7 @@ pub(crate) fn forgotten_membership_of_program() -> Report {
 }
 
 /// Examines a program that a switch has forgotten because a rule of its machine drops queries, which come too rarely to be seen. A
-/// switch whose querier has no address yet floods, and the host reports once more when its own address becomes usable: then there
+/// switch whose querier has no address yet floods, and the host reports again when its own address becomes usable: then there
 /// is nothing to find, and another network is tried.
 fn forgotten_behind(group: &str, family: &str, rule: &str) -> Report {
     const ATTEMPTS: usize = 5;
