@@ -278,6 +278,30 @@ fn a_link_local_name_is_examined_in_both_families() {
     assert!(!one.text().contains("ff02::fb"), "{one:?}");
 }
 
+/// A name may have a group of each family, of which a network uses one. Groups that are named themselves are expected.
+#[test]
+fn a_name_without_ports_may_arrive_in_one_family_only() {
+    const VRRP: &str = "\
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
+s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'eth0')
+print('ready', flush=True)
+while True:
+    s.sendto(bytes(20), ('224.0.0.18', 0))
+    time.sleep(0.05)";
+    let ward = Ward::new();
+    let router = program(&ward.lan.a, "python3", &["-c", VRRP], false);
+    router.stdout.wait_for("ready");
+    let by_name = ward.doctor(&["vrrp", "-W", "2s"]);
+    assert_eq!(by_name.status, Some(0), "{by_name:?}");
+    assert!(by_name.text().contains("ff02::12"), "what is silent is observed: {by_name:?}");
+    let by_group = ward.doctor(&["224.0.0.18", "ff02::12", "-W", "2s"]);
+    assert!(by_group.text().contains("nothing-arrives  on eth0, ff02::12"), "{by_group:?}");
+    assert_eq!(by_group.status, Some(1), "{by_group:?}");
+    router.child.kill().unwrap();
+}
+
 #[test]
 fn a_program_that_joined_another_interface_is_named() {
     const ON_LOOPBACK: &str = "\

@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 use mcast::group::WellKnown;
 use mcast::{Family, Group, InterfaceSelector, Membership};
 use mcast_doctor::{
-    ArrivalStatus, Effect, Id, IpProtocol, Options, ProgramSelector, ProtocolTarget, Report, StartedProgram,
-    examine_membership, examine_program, examine_programs, examine_protocol, explain_capture,
+    ArrivalStatus, Effect, Id, IpProtocol, LayerObservation, Options, ProgramSelector, ProtocolTarget,
+    Report, StartedProgram, examine_membership, examine_program, examine_programs, examine_protocol,
+    explain_capture,
 };
 use mcast_terminal::Console;
 
@@ -33,15 +34,19 @@ pub(super) enum Subject {
 pub(super) enum Target {
     /// Datagrams to a port.
     Udp(Membership),
-    /// The packets of another IP protocol.
-    Protocol(ProtocolTarget),
+    /// The packets of another IP protocol, and the name by which they were chosen, if it was not the group.
+    Protocol(ProtocolTarget, Option<String>),
 }
 
 impl Target {
-    const fn protocol(&self) -> Option<IpProtocol> {
-        match self {
-            Self::Udp(_) => None,
-            Self::Protocol(target) => Some(target.protocol),
+    /// Returns whether both are groups of one name on the same interface, of which a network may use only one, as with VRRP of one
+    /// family.
+    fn is_alternative_to(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Protocol(one, Some(name)), Self::Protocol(other, Some(other_name))) => {
+                name == other_name && one.interface == other.interface
+            }
+            _ => false,
         }
     }
 }
@@ -86,7 +91,9 @@ impl Subject {
                 if !admission.sources.is_empty() {
                     return Err(Failure::usage("--source selects the senders of UDP datagrams").into());
                 }
-                all.extend(targets.into_iter().map(Target::Protocol));
+                let name = text.split('%').next().filter(|name| name.parse::<Group>().is_err());
+                let name = name.filter(|name| !WellKnown::named(name).is_empty()).map(str::to_owned);
+                all.extend(targets.into_iter().map(|target| Target::Protocol(target, name.clone())));
                 continue;
             }
             for family in families_of(text, admission.families)? {
@@ -238,7 +245,7 @@ fn examine_each(
                 progress.begin(membership, options);
                 examine_membership(membership, options, &mut |step| progress.show(step))?
             }
-            Target::Protocol(target) => {
+            Target::Protocol(target, _) => {
                 progress.begin(target, options);
                 examine_protocol(target, options, &mut |step| progress.show(step))?
             }
@@ -254,20 +261,29 @@ fn examine_each(
             break;
         }
     }
-    let present: Vec<_> = reports
-        .iter()
-        .filter(|(_, report)| !is_silent(report))
-        .filter_map(|(target, report)| Some((target.protocol()?, report.arrival)))
+    let (silent, present): (Vec<_>, Vec<_>) = reports.into_iter().partition(|(_, report)| is_silent(report));
+    let silent: Vec<_> = silent
+        .into_iter()
+        .map(|(target, report)| {
+            let other = present.iter().find(|(other, _)| other.is_alternative_to(target));
+            match other {
+                Some((_, other)) => unused(report, other.arrival),
+                None => report,
+            }
+        })
         .collect();
-    // A protocol such as VRRP is often used in one family only.
-    for (target, report) in reports.iter_mut().filter(|(_, report)| is_silent(report)) {
-        let same = |(protocol, _): &&(IpProtocol, ArrivalStatus)| target.protocol() == Some(*protocol);
-        let Some((_, arrival)) = present.iter().find(same) else { continue };
-        report.findings.clear();
-        report.arrival = *arrival;
-        report.open_questions.retain(|question| question.effect != Effect::NoAnswer);
-    }
-    Ok(reports.into_iter().map(|(_, report)| report).reduce(Report::and).unwrap_or_default())
+    let all = present.into_iter().map(|(_, report)| report).chain(silent);
+    Ok(all.reduce(Report::and).unwrap_or_default())
+}
+
+/// Returns the report on a group of a name that the network does not use, as another one is in use: that nothing arrives for it is
+/// an observation only.
+fn unused(mut report: Report, arrival: ArrivalStatus) -> Report {
+    let silence = report.findings.drain(..).map(|finding| finding.cause).next();
+    report.open_questions.retain(|question| question.effect != Effect::NoAnswer);
+    report.observations.extend(silence.map(|cause| LayerObservation::new("wire", cause)));
+    report.arrival = arrival;
+    report
 }
 
 /// Returns whether nothing was received for a group, and nothing else is known to be wrong.
