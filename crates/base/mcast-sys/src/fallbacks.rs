@@ -621,9 +621,9 @@ pub mod protocol {
     use std::io;
     use std::net::IpAddr;
 
-    use mcast_group::{Family, Group};
+    use mcast_group::Group;
 
-    use crate::Interface;
+    use crate::{Interface, RawSocket};
 
     /// A receiver of an IP protocol, of which these systems have none.
     #[derive(Debug)]
@@ -639,17 +639,6 @@ pub mod protocol {
         pub fn try_receive(&self) -> io::Result<Option<IpAddr>> {
             match self.0 {}
         }
-    }
-
-    /// A raw socket.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct RawSocket {
-        /// Its inode number.
-        pub inode: u64,
-        /// The family of its packets.
-        pub family: Family,
-        /// The number of its IP protocol.
-        pub protocol: u8,
     }
 
     /// Fails: the raw sockets of these systems are not known.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use mcast_group::{Family, Group};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
-use crate::Interface;
+use crate::{Interface, RawSocket};
 
 /// The size of the receive buffer, which the kernel may limit.
 const BUFFER: usize = 4 << 20;
@@ -54,17 +54,6 @@ impl ProtocolReceiver {
             Err(error) => Err(error),
         }
     }
-}
-
-/// A raw socket, as the kernel's tables list it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RawSocket {
-    /// Its inode number.
-    pub inode: u64,
-    /// The family of its packets.
-    pub family: Family,
-    /// The number of its IP protocol.
-    pub protocol: u8,
 }
 
 /// Lists the raw sockets of the calling thread's network namespace.

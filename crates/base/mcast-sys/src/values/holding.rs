@@ -481,6 +481,17 @@ fn index(text: &str) -> Option<InterfaceIndex> {
     text.parse().ok().and_then(InterfaceIndex::new)
 }
 
+/// A raw socket, as the kernel's tables list it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawSocket {
+    /// Its inode number.
+    pub inode: u64,
+    /// The family of its packets.
+    pub family: Family,
+    /// The number of its IP protocol.
+    pub protocol: u8,
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

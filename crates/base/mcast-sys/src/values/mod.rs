@@ -7,8 +7,8 @@ mod interface;
 pub use error::{ClassifiedError, ErrorKind, FailureClass, Operation, Warning};
 pub use holding::{
     Encapsulation, GroupOptions, Holder, Holding, InvalidSocketChange, JoinedSocket, NetworkId, Process,
-    SendAnswer, SendInterface, SocketChange, SocketFilter, SocketHolder, SocketKind, SocketMembership,
-    SocketOptions, Version, Visibility,
+    RawSocket, SendAnswer, SendInterface, SocketChange, SocketFilter, SocketHolder, SocketKind,
+    SocketMembership, SocketOptions, Version, Visibility,
 };
 pub use interface::{
     AddressState, Bridge, BridgeQuerier, Direction, HardwareAddress, Interface, InterfaceAddress, Notice,

@@ -6,10 +6,12 @@
 use std::net::SocketAddr;
 
 use super::filter_rules::{INCOMING, arriving, met_by, responsible};
+use super::{Cause, Check};
+use crate::finding::list;
 use crate::netfilter::RuleEffect;
 use crate::observation::{Interest, Observation};
 use crate::snapshot::{Carrier, Link, Snapshot};
-use crate::wire::Flow;
+use crate::wire::{Flow, MAX_NETWORKS};
 use crate::{Effect, EvidenceKind, ExplainedFlow, Finding, Id, OpenQuestion, Tool, remedies};
 
 /// Fewer datagrams prove nothing.
@@ -45,6 +47,59 @@ impl<'a> Carried<'a> {
         Some(Self { upper, carrier, lower, to: SocketAddr::new(group, carrier.port), flows, explained })
     }
 
+    /// Returns the datagrams to its group and port, if all of them carry frames of networks that no VXLAN of this machine takes.
+    fn of_other_network(&self, observation: &Observation) -> Option<&'a Flow> {
+        let is_taken = |network: &u32| {
+            let mut carriers = observation.after.links.iter().filter_map(|link| link.carrier);
+            carriers.any(|carrier| (carrier.network, carrier.port) == (*network, self.carrier.port))
+        };
+        // Each flow inside has a source port of its own outside.
+        let is_other = |flow: &Flow| {
+            let is_complete = !flow.networks.is_empty() && flow.networks.len() < MAX_NETWORKS;
+            is_complete && !flow.networks.iter().any(is_taken)
+        };
+        let datagrams: u64 = self.at_port().map(|flow| flow.datagrams).sum();
+        let most = self.at_port().max_by_key(|flow| flow.datagrams);
+        most.filter(|_| datagrams >= MIN_DATAGRAMS && self.at_port().all(is_other))
+    }
+
+    /// Returns datagrams with frames of its network that are sent to another group, if none are sent to its own.
+    fn to_other_group(&self, observation: &'a Observation) -> Option<&'a Flow> {
+        let is_other = |flow: &&Flow| {
+            !flow.key.outgoing
+                && flow.key.interface == self.lower.index()
+                && flow.key.port == self.carrier.port
+                && flow.key.group != self.to.ip()
+                && flow.datagrams >= MIN_DATAGRAMS
+                && flow.networks.contains(&self.carrier.network)
+        };
+        let mut flows = observation.wire.flows.iter().filter(is_other);
+        flows.next().filter(|_| self.at_port().next().is_none())
+    }
+
+    fn finding(
+        &self,
+        observation: &Observation,
+        interest: &Interest<'_>,
+        flow: &Flow,
+        (why, advice): (String, String),
+    ) -> Finding {
+        let name = self.upper.name();
+        let cause = format!("Nothing to {} arrives in {name}: {name} {why}.", interest.destination());
+        Finding::fault(Id::OtherVxlan, cause)
+            .on_interface(name)
+            .for_group(interest.destination())
+            .from_source(flow.key.source)
+            .explaining([self.explained.clone()])
+            .with_evidence(observation.packets_of(flow))
+            .evidence(
+                EvidenceKind::Interface,
+                format!("ip -details link show dev {name}"),
+                format!("vxlan id {} group {}", self.carrier.network, self.to.ip()),
+            )
+            .advise(Tool::Network, advice)
+    }
+
     fn at_port(&self) -> impl Iterator<Item = &'a Flow> {
         let port = self.carrier.port;
         self.flows.iter().copied().filter(move |flow| flow.key.port == port)
@@ -75,6 +130,26 @@ pub(super) fn wrong_port(observation: &Observation, interest: &Interest<'_>) -> 
         .evidence(EvidenceKind::Interface, format!("ip -details link show dev {name}"), format!("vxlan dstport {own}"))
         .advise(Tool::Network, format!("Give all ends of the VXLAN the same port: create {name} with `dstport {used}`, or the other ends with `dstport {own}`. Without dstport, Linux uses 8472, and other systems 4789."));
     Some(finding)
+}
+
+/// The frames that arrive below a VXLAN are of another one, or are sent to another group than the one that carries it.
+pub(super) const OTHER_VXLAN: Cause = Cause::new(Check::Interest(other_vxlan), &["RFC 7348 section 5"]);
+
+fn other_vxlan(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let carried = Carried::of(observation, interest)?;
+    let own = carried.carrier.network;
+    carried.of_other_network(observation).map(|flow| {
+        let networks = list(&flow.networks);
+        let why = format!("takes the frames of VXLAN {own}, and the datagrams to {} that arrive on {} carry those of VXLAN {networks}", carried.to, carried.lower.name());
+        let advice = format!("If they are meant to be one network, give all ends the same identifier: create {} with `id {networks}`, or the other ends with `id {own}`.", carried.upper.name());
+        carried.finding(observation, interest, flow, (why, advice))
+    }).or_else(|| {
+        let flow = carried.to_other_group(observation)?;
+        let (group, lower) = (flow.key.group, carried.lower.name());
+        let why = format!("is carried by datagrams to {}, and those of VXLAN {own} that arrive on {lower} are sent to {}", carried.to, flow.destination());
+        let advice = format!("Give all ends the same group: create {} with `group {group}`, or the other ends with `group {}`.", carried.upper.name(), carried.to.ip());
+        Some(carried.finding(observation, interest, flow, (why, advice)))
+    })
 }
 
 /// Returns the finding that a rule of this machine drops the datagrams that carry a VXLAN.
@@ -126,7 +201,7 @@ pub(super) fn hint(observation: &Observation, interest: &Interest<'_>) -> Option
         }
         0 => return None,
         _ => format!(
-            " {datagrams} datagrams to {to}, which carry {name}, do arrive on {lower}: the frames inside may be of other groups, or of another VXLAN than {network}."
+            " {datagrams} datagrams to {to}, which carry {name}, do arrive on {lower}: the frames inside are of other groups, or of another VXLAN than {network}."
         ),
     })
 }

@@ -68,6 +68,7 @@ pub(crate) const fn datagram(time: SystemTime, hash: u64) -> DatagramSummary {
         resegmented: false,
         without_checksum: false,
         like_esp: false,
+        network: None,
     }
 }
 

@@ -310,6 +310,7 @@ causes! {
     policy_rules::CAUSE: PolicyRule = "policy-rule";
     no_querier::MEMBERSHIP_FORGOTTEN: MembershipForgotten = "membership-forgotten";
     answers::CAUSE: AnswersDropped = "answers-dropped";
+    carriers::OTHER_VXLAN: OtherVxlan = "other-vxlan";
 }
 
 impl Id {

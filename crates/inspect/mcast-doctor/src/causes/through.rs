@@ -11,7 +11,7 @@ use crate::finding::list;
 use crate::netfilter::{Hook, KnownPacket, Layer};
 use crate::observation::Observation;
 use crate::snapshot::{DroppingRule, Link};
-use crate::{EvidenceKind, Finding, Id, Tool};
+use crate::{Evidence, EvidenceKind, Finding, Id, Tool};
 
 /// How many learnt groups and routes are judged: a host can report any number.
 const MAX_JUDGED: usize = 256;
@@ -55,7 +55,7 @@ pub(super) fn findings(observation: &Observation) -> Vec<Finding> {
             add(outcome.rule, link, Some(group));
         }
     }
-    barred.into_values().map(finding).collect()
+    barred.into_values().map(|barred| finding(observation, barred)).collect()
 }
 
 /// The hooks of a port by which frames come in.
@@ -118,7 +118,7 @@ fn wanted(observation: &Observation) -> Vec<(&Link, IpAddr, KnownPacket, Places)
     learnt.take(MAX_JUDGED).chain(routed.take(MAX_JUDGED)).collect()
 }
 
-fn finding(barred: Barred) -> Finding {
+fn finding(observation: &Observation, barred: Barred) -> Finding {
     let Barred { rule, interfaces, groups } = barred;
     let (location, hook, names) = (rule.location(), rule.hook, list(&interfaces));
     let what = match groups.len() {
@@ -130,12 +130,24 @@ fn finding(barred: Barred) -> Finding {
         "The rule `{location}` drops {what} that this machine forwards by {names}, at its {} hook.",
         hook.name()
     );
-    Finding::warning(Id::FirewallDropsData, cause)
+    let mut links = interfaces.iter().filter_map(|name| observation.after.link_named(name));
+    let is_of_bridges = rule.layer == Layer::Ip && links.any(|link| observation.bridge_of(link).is_some());
+    let settings = ["iptables", "ip6tables"].into_iter().filter_map(|program| {
+        let name = format!("net.bridge.bridge-nf-call-{program}");
+        let value = observation.after.number(&name).filter(|value| is_of_bridges && *value != 0)?;
+        Some(Evidence::new(EvidenceKind::Setting, name, value))
+    });
+    let finding = Finding::warning(Id::FirewallDropsData, cause)
         .on_interfaces(interfaces)
         .for_groups(groups)
         .at_hook(hook)
         .evidence(EvidenceKind::Rule, location, format!("at {}; matches", hook.name()))
-        .advise(Tool::Nft, format!("Accept the groups that are needed before this rule ({tool}), or name one with its port: `mcast doctor GROUP:PORT` offers the command."))
+        .with_all_evidence(settings)
+        .advise(Tool::Nft, format!("Accept the groups that are needed before this rule ({tool}), or name one with its port: `mcast doctor GROUP:PORT` offers the command."));
+    match is_of_bridges {
+        true => finding.advise(Tool::Sysctl, "Frames that a bridge forwards meet this rule because of br_netfilter, which Docker and Kubernetes turn on. If nothing needs it: `sysctl -w net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0`."),
+        false => finding,
+    }
 }
 
 /// How many groups a sentence lists.

@@ -56,7 +56,7 @@ pub(crate) enum Way<'a> {
     Elsewhere(Elsewhere<'a>),
 }
 
-/// What is asked of a cause: whether it takes what does not get to it yet.
+/// A way, as a cause is asked about it that its datagrams do not reach yet: would it take them?
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ahead<'a> {
     pub(crate) observation: &'a Observation,

@@ -22,6 +22,8 @@ const MAX_PAYLOADS: usize = 256;
 
 /// The maximum number of Ethernet source addresses remembered, and of destination addresses.
 const MAX_ADDRESSES: usize = 8;
+/// The maximum number of networks of VXLAN frames remembered.
+pub(crate) const MAX_NETWORKS: usize = 8;
 
 /// The key of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,6 +117,8 @@ pub(crate) struct Flow {
     pub(crate) without_checksum: u64,
     /// Datagrams that a socket which decapsulates ESP does not receive, because they look like ESP.
     pub(crate) like_esp: u64,
+    /// The networks of the VXLAN frames that the datagrams carry, at most [`MAX_NETWORKS`].
+    pub(crate) networks: BTreeSet<u32>,
     recent: VecDeque<DatagramSummary>,
 }
 
@@ -148,6 +152,8 @@ pub(crate) struct DatagramSummary {
     pub(crate) without_checksum: bool,
     /// Whether it looks like ESP in UDP.
     pub(crate) like_esp: bool,
+    /// The network of the VXLAN frame that it carries.
+    pub(crate) network: Option<u32>,
 }
 
 impl Flow {
@@ -173,6 +179,7 @@ impl Flow {
             numbering: Numbering::default(),
             without_checksum: 0,
             like_esp: 0,
+            networks: BTreeSet::new(),
             recent: VecDeque::new(),
         }
     }
@@ -190,6 +197,7 @@ impl Flow {
         self.resegmented += u64::from(summary.resegmented);
         self.without_checksum += u64::from(summary.without_checksum);
         self.like_esp += u64::from(summary.like_esp);
+        self.networks.extend(summary.network.filter(|_| self.networks.len() < MAX_NETWORKS));
         self.longest_pause =
             self.longest_pause.max(summary.time.duration_since(self.last).unwrap_or_default());
         self.last = self.last.max(summary.time);

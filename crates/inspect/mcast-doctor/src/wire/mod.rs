@@ -15,7 +15,7 @@ use mcast_packet::gmp::{Address, GmpMessage, RecordKind};
 use crate::snapshot::Link;
 #[cfg(test)]
 pub(crate) use flow::DatagramSummary;
-pub(crate) use flow::{Defect, Destination, Flow, FlowKey, Gap, Tagging};
+pub(crate) use flow::{Defect, Destination, Flow, FlowKey, Gap, MAX_NETWORKS, Tagging};
 use flow::{Numbering, SLOT};
 pub(crate) use recorder::{FragmentedDatagram, Recorder, UnicastFlow, UnicastRecorder};
 

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use mcast::InterfaceIndex;
 use mcast_capture::{Frame, Part, UnexaminedFrames, UnwrappedPacket};
-use mcast_packet::{ChecksumStatus, Fragment, Ip, Packet, Transport, Udp};
+use mcast_packet::{Carried, ChecksumStatus, EncapsulationProtocol, Fragment, Ip, Packet, Transport, Udp};
 
 use super::flow::{DatagramSummary, Defect, Destination, Tagging};
 use super::{
@@ -236,6 +236,7 @@ impl Recorder {
             resegmented: context.resegmented,
             without_checksum: ip.source.is_ipv6() && udp.checksum == ChecksumStatus::Absent,
             like_esp: is_like_esp(udp.payload),
+            network: network(packet),
         };
         match self.flow(key, &summary) {
             Some(flow) => {
@@ -299,6 +300,16 @@ fn identification(ip: &Ip<'_>) -> u16 {
     match (ip.source, ip.header.get(4..6)) {
         (IpAddr::V4(_), Some(&[high, low])) => u16::from_be_bytes([high, low]),
         _ => 0,
+    }
+}
+
+/// Returns the network of the VXLAN frame that a packet carries.
+fn network(packet: &Packet<'_>) -> Option<u32> {
+    match packet.carried()? {
+        Carried::Packet(inner) if inner.encapsulation.protocol == EncapsulationProtocol::Vxlan => {
+            inner.encapsulation.id
+        }
+        _ => None,
     }
 }
 

@@ -156,6 +156,16 @@ fn rules_that_keep_groups_from_the_ports_of_a_switch_are_named() {
         assert_barred(&crate::net::examine_host(&switch), group);
         run(&switch, "nft delete table bridge t");
     }
+    // Docker drops by default what is forwarded, and turns br_netfilter on.
+    let forward = "nft 'table ip t { chain c { type filter hook forward priority 0; policy drop; }; }'";
+    run(&switch, &format!("{forward} && sysctl -qw net.bridge.bridge-nf-call-iptables=1"));
+    let report = crate::net::examine_host(&switch);
+    assert_barred(&report, None);
+    let named = format!("{:?}", report.findings);
+    assert!(named.contains("br_netfilter") && named.contains("bridge-nf-call-iptables"), "{named}");
+    run(&switch, "sysctl -qw net.bridge.bridge-nf-call-iptables=0");
+    assert_healthy(&crate::net::examine_host(&switch));
+    run(&switch, "nft delete table ip t");
     for rule in ["udp dport 53 drop", "ip daddr 239.9.9.9 drop", "ether daddr 02:00:00:00:00:01 drop"] {
         run(&switch, &format!("nft 'table bridge t {{ {CHAIN} {rule}; }}; }}'"));
         assert_healthy(&crate::net::examine_host(&switch));

@@ -9,6 +9,12 @@ use crate::net::{
     Net, Stream, assert_only, assert_received, examine, examine_port, has, has_programs, nft, run,
 };
 
+crate::table::cases! {
+    vxlan_of_another_network: OtherVxlan, "VXLAN 5 at the sender, VXLAN 6 at the receiver", vxlan_of_another_network;
+    vxlan_of_another_network_v6: OtherVxlan, "the same, carried by IPv6", vxlan_of_another_network_v6;
+    vxlan_in_another_group: OtherVxlan, "a VXLAN in another group at the receiver, the switch floods", vxlan_in_another_group;
+}
+
 /// A group, and the membership on an interface.
 const V4: &str = "239.1.2.3:5000";
 const V6: &str = "[ff15::1234]:5000";
@@ -252,6 +258,30 @@ fn what_carries_a_silent_vxlan_is_examined() {
         assert!(cause.contains("port 8472") && cause.contains("port 4789"), "{cause}");
         assert!(!has(&report, Id::NothingArrives), "{report:#?}");
     }
+}
+
+/// Returns the report on a receiver whose VXLAN is replaced by another one.
+fn with_other_vxlan(outer: &str, options: &str) -> mcast_doctor::Report {
+    let (net, _stream) = with_vxlan(outer, [4789, 4789], V4);
+    run(
+        &net.receiver,
+        &format!(
+            "ip link del vx0 && ip link add vx0 type vxlan {options} dev eth0 dstport 4789 && ip link set vx0 up && ip address add 10.88.0.2/24 dev vx0"
+        ),
+    );
+    examine(&net.receiver, &membership(V4, "vx0"))
+}
+
+pub(crate) fn vxlan_of_another_network() -> mcast_doctor::Report {
+    with_other_vxlan("239.99.1.1", "id 6 group 239.99.1.1")
+}
+
+pub(crate) fn vxlan_of_another_network_v6() -> mcast_doctor::Report {
+    with_other_vxlan("ff15::99", "id 6 group ff15::99")
+}
+
+pub(crate) fn vxlan_in_another_group() -> mcast_doctor::Report {
+    with_other_vxlan("239.99.1.1", "id 5 group 239.99.1.2")
 }
 
 #[test]

@@ -5,8 +5,8 @@ use mcast_doctor::{Id, Report};
 use crate::net::assert_only;
 use crate::{
     alone, answers, boxes, depth, drops, files, filters, firewall, fleet, interfaces, ipsec, ipv6,
-    misaddressed, path, programs, relays, remedies, routers, routing, rules, senders, sockets, started,
-    streams, switches, translation, wire,
+    misaddressed, path, places, programs, relays, remedies, routers, routing, rules, senders, sockets,
+    started, streams, switches, translation, wire,
 };
 
 /// An injection and the cause that must be found.
@@ -56,6 +56,7 @@ pub(crate) fn all() -> Vec<&'static Case> {
         ipv6::CASES,
         misaddressed::CASES,
         path::CASES,
+        places::CASES,
         programs::CASES,
         relays::CASES,
         remedies::CASES,

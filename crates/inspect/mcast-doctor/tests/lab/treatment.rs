@@ -127,6 +127,7 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
             Id::MembersGetNothing,
             Id::NoMulticastRoute,
             Id::NotRelayed,
+            Id::OtherVxlan,
         ],
     ),
     (
