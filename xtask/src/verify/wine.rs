@@ -23,8 +23,17 @@ const COMPILER: &str = "x86_64-w64-mingw32-gcc";
 const FLAGS: &str = "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS";
 const DENY_WARNINGS: &str = "--deny warnings";
 /// The libraries that call the system, or behave differently on Windows.
-const PACKAGES: [&str; 7] =
-    ["mcast-sys", "mcast-capture", "mcast-doctor", "mcast", "mcast-log", "mcast-metrics", "mcast-stream"];
+const PACKAGES: [&str; 9] = [
+    "mcast-sys",
+    "mcast-capture",
+    "mcast-doctor",
+    "mcast-path",
+    "mcast-fleet",
+    "mcast",
+    "mcast-log",
+    "mcast-metrics",
+    "mcast-stream",
+];
 /// Those with a simulation among their tests, and what it needs.
 const SIMULATED: [&str; 3] = ["mcast-sim", "mcast-disk", "mcast-log"];
 

@@ -207,7 +207,7 @@ fn classified(cause: Cause<'_>) -> Option<Classified<'_>> {
         of::<mcast_capture::Error>,
         of::<mcast_capture::FileError>,
         of::<mcast_doctor::Error>,
-        of::<mcast_doctor::HistoryError>,
+        of::<mcast_fleet::HistoryError>,
         of::<mcast_demo::DemoError>,
         of::<StreamError>,
         of::<mcast_bridge::BridgeError>,

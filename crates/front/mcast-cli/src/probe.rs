@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcast_doctor::Listener;
+use mcast_path::Listener;
 use mcast_terminal::Console;
 
 use crate::exit::Outcome;

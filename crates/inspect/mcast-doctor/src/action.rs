@@ -78,7 +78,8 @@ enum Shell {
 }
 
 /// Returns words as one line for a POSIX shell, such as that of a remote machine.
-pub(crate) fn posix_line(words: &[String]) -> String {
+#[must_use]
+pub fn posix_line(words: &[String]) -> String {
     Shell::Posix.words(words)
 }
 

@@ -29,7 +29,8 @@ impl Finding {
     }
 
     /// Returns the command of the best remedy, or its advice; `None` if there is no remedy.
-    pub(crate) fn first_remedy(&self) -> Option<String> {
+    #[must_use]
+    pub fn first_remedy(&self) -> Option<String> {
         let chosen = self.applicable_remedy().or_else(|| self.remedies_here().first().copied());
         chosen.map(|remedy| remedy.instructions.text())
     }

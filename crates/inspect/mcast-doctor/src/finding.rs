@@ -169,17 +169,20 @@ impl Finding {
     }
 
     /// Returns a fault.
-    pub(crate) fn fault(id: Id, cause: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn fault(id: Id, cause: impl Into<String>) -> Self {
         Self::new(id, Severity::Fault, cause)
     }
 
     /// Returns a warning.
-    pub(crate) fn warning(id: Id, cause: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn warning(id: Id, cause: impl Into<String>) -> Self {
         Self::new(id, Severity::Warning, cause)
     }
 
     /// Returns a note.
-    pub(crate) fn note(id: Id, cause: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn note(id: Id, cause: impl Into<String>) -> Self {
         Self::new(id, Severity::Note, cause)
     }
 
@@ -220,17 +223,14 @@ impl Finding {
     }
 
     /// Adds evidence of a current value.
-    pub(crate) fn evidence(
-        self,
-        kind: EvidenceKind,
-        location: impl Into<String>,
-        now: impl fmt::Display,
-    ) -> Self {
+    #[must_use]
+    pub fn evidence(self, kind: EvidenceKind, location: impl Into<String>, now: impl fmt::Display) -> Self {
         self.with_evidence(Evidence::new(kind, location, now))
     }
 
     /// Adds evidence of a value that changed.
-    pub(crate) fn change(
+    #[must_use]
+    pub fn change(
         self,
         kind: EvidenceKind,
         location: impl Into<String>,
@@ -241,7 +241,8 @@ impl Finding {
     }
 
     /// Adds advice.
-    pub(crate) fn advise(self, tool: Tool, advice: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn advise(self, tool: Tool, advice: impl Into<String>) -> Self {
         self.with_remedies([Remedy::advice(tool, advice)])
     }
 

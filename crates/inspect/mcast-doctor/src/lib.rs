@@ -20,8 +20,8 @@
 //! from it (`src/gather`). A cause is reported only if nothing else explains the observations equally well,
 //! because a false alarm does more harm than a missed cause. Open questions are in [`Report::open_questions`].
 //!
-//! Two machines measure the path between them: an [`Asker`] with pings, a ping-pong or a [`PathTest`], or a
-//! [`PerfSender`], and a [`Listener`]. These are the sessions of `mcast-measure` on sockets.
+//! `mcast-path` judges the path between two machines, and `mcast-fleet` examines many machines; both report findings
+//! of the types of this crate.
 #![forbid(unsafe_code)]
 
 mod action;
@@ -34,12 +34,9 @@ mod error;
 mod examine;
 mod fate;
 mod finding;
-mod fleet;
 mod gather;
-mod history;
 mod journal;
 mod kernel_drops;
-mod measure;
 #[cfg_attr(
     not(any(test, target_os = "linux", target_os = "android")),
     expect(dead_code, reason = "only Linux has such rules, but their evaluation is tested on every system")
@@ -48,7 +45,6 @@ mod netfilter;
 mod observation;
 mod options;
 mod outcome;
-mod path;
 mod protocol;
 mod querier_log;
 mod remedies;
@@ -62,7 +58,7 @@ mod wire;
 
 use causes::refused_sends::RefusedOperation;
 
-pub use action::{Action, SocketAction, command_line};
+pub use action::{Action, SocketAction, command_line, posix_line};
 pub use applying::{AppliedRemedies, RemedyEffect};
 pub use causes::{Id, UnknownId};
 pub use change::ChangeOutcome;
@@ -72,22 +68,9 @@ pub use examine::{
 };
 pub use fate::depth::{ArrivalStatus, Depth, FlowStatus};
 pub use finding::{Endpoint, Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
-pub use fleet::{
-    FleetCell, FleetEdge, FleetFinding, FleetHost, FleetHostError, FleetHostReport, FleetHostStatus,
-    FleetMatrix, FleetMember, FleetPair, FleetPlan, FleetReport, FleetTarget, FleetVerdict, MemberTarget,
-    PathOutcome, SshOptions, SwitchPort, UnicastCell, examine_fleet, judge_fleet, parse_fleet,
-};
-pub use history::{
-    History, HistoryEntry, HistoryError, HistoryPath, HistoryQuerier, HistoryStream, HistoryTimeline, Onset,
-};
 pub use journal::{Journal, JournalEntry, OldJournalEntry, UndoneEntry};
 pub use mcast_sys::{InvalidSocketChange, SocketChange};
-pub use measure::{
-    Asker, Listener, ListenerCounts, PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender,
-    UNICAST_PROBE_PORT, clock_id,
-};
 pub use options::{Options, ProgramSelector, Progress, ProgressCallback};
-pub use path::{ListenerExamination, PathTest, UnicastFailure, UnicastPath};
 pub use protocol::{IpProtocol, ProtocolTarget, UnknownProtocol};
 pub use querier_log::{QuerierLog, QuerierSighting};
 #[doc(hidden)]

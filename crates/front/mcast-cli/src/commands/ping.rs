@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::{InterfaceSelector, Sender, SenderBuilder};
-use mcast_doctor::{Asker, Listener};
 use mcast_measure::wire::{PROBE_LENGTH, SessionId};
 use mcast_measure::{
     AcceptedReply, ClockTime, PingSchedule, Pings, ProbeCase, ProbeResults, ProbeSession, RespondingHost,
     lost_percent,
 };
+use mcast_path::{Asker, Listener};
 use mcast_terminal::Console;
 
 use crate::arguments::{

@@ -6,9 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use mcast::{Outgoing, Sender};
-use mcast_doctor::{Error, Listener, PathTest, Report};
+use mcast_doctor::{Error, Report};
 use mcast_lab::{Host, Impairment, Lab};
 use mcast_measure::wire::SessionId;
+use mcast_path::{Listener, PathTest};
 
 use crate::net::{Net, nft, run};
 use crate::treatment::{on, timed};

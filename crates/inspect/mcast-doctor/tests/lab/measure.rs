@@ -6,9 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{Family, Outgoing, Receiver, Sender};
-use mcast_doctor::{Asker, Error, Listener, PathTest, PerfSendPlan, PerfSender, clock_id};
+use mcast_doctor::Error;
 use mcast_measure::wire::SessionId;
 use mcast_measure::{EndedSession, PingPong, PingPongLimit, PingSchedule, Pings, ProbeCase};
+use mcast_path::{Asker, Listener, PathTest, PerfSendPlan, PerfSender, clock_id};
 
 use crate::net::Net;
 

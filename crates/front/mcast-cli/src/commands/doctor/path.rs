@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use mcast::group::{PickOptions, pick};
 use mcast::{Destination, Family, Group, Interface, Sender};
-use mcast_doctor::{Listener, PathTest, Report};
+use mcast_doctor::Report;
 use mcast_measure::RespondingHost;
 use mcast_measure::wire::SessionId;
+use mcast_path::{Listener, PathTest};
 use mcast_terminal::{Console, Output};
 use serde::Serialize;
 

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use mcast_doctor::{
-    Finding, History, HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream, HistoryTimeline, Onset,
-    Report, Severity, StartedProgram, Verdict,
+use mcast_doctor::{Finding, Report, Severity, StartedProgram, Verdict};
+use mcast_fleet::{
+    History, HistoryEntry, HistoryPath, HistoryQuerier, HistoryStream, HistoryTimeline, Onset,
 };
 use mcast_metrics::BoundExporter;
 use mcast_terminal::{Console, Level, Output};

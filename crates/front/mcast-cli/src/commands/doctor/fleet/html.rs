@@ -3,9 +3,8 @@
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 
-use mcast_doctor::{
-    Finding, FleetHostStatus, FleetPair, FleetReport, FleetVerdict, Instructions, PathOutcome, Remedy,
-};
+use mcast_doctor::{Finding, Instructions, Remedy};
+use mcast_fleet::{FleetHostStatus, FleetPair, FleetReport, FleetVerdict, PathOutcome};
 
 use super::text::{LEGEND, not_probed, pairs, ports, reason, summary};
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use mcast::group::Destination;
 use mcast::{Family, InterfaceSelector, Membership, SourceFilter};
-use mcast_doctor::{
+use mcast_fleet::{
     FleetHost, FleetMember, FleetPlan, FleetReport, FleetVerdict, History, MemberTarget, examine_fleet,
     parse_fleet,
 };

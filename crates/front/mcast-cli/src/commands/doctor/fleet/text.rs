@@ -4,9 +4,10 @@ use std::io::{self, Write};
 
 use anstyle::Style;
 use mcast::Family;
-use mcast_doctor::{
-    Finding, FleetCell, FleetFinding, FleetHostReport, FleetHostStatus, FleetPair, FleetReport, FleetTarget,
-    FleetVerdict, PathOutcome, Severity, SwitchPort,
+use mcast_doctor::{Finding, Severity};
+use mcast_fleet::{
+    FleetCell, FleetFinding, FleetHostReport, FleetHostStatus, FleetPair, FleetReport, FleetTarget,
+    FleetVerdict, PathOutcome, SwitchPort,
 };
 use mcast_terminal::{Console, Output};
 use serde::Serialize;

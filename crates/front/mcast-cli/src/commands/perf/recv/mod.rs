@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::{InterfaceIndex, Receiver, ReceiverBuilder};
-use mcast_doctor::Listener;
 use mcast_measure::{EndedSession, Session, SessionProgress, SessionTotals};
+use mcast_path::Listener;
 use mcast_terminal::{Console, Output};
 
 use super::{Figures, lines, share, short_time};

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use mcast::Membership;
-use mcast_doctor::clock_id;
 use mcast_measure::{Histogram, MessageCounts, MessageMeter, lost_percent};
+use mcast_path::clock_id;
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{SubscriberEvent, SubscriberStatistics};
 use mcast_stream::{StreamError, Subscriber, SubscriberBuilder};

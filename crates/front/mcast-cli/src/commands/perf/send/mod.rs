@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::{InterfaceSelector, Rate, Sender, SenderBuilder};
-use mcast_doctor::{Asker, PerfSender, clock_id};
 use mcast_measure::wire::{HEADER_LENGTH, PING_LENGTH, SessionId};
 use mcast_measure::{Percentiles, PingPong, PingPongLimit, lost_percent};
+use mcast_path::{Asker, PerfSender, clock_id};
 use mcast_terminal::Console;
 
 use crate::arguments::{

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::Rate;
-use mcast_doctor::{PerfSendPlan, PerfSendProgress, PerfSendResult};
 use mcast_measure::wire::SessionSettings;
 use mcast_measure::{
     ClockRelation, DropCounts, DropPoint, Knee, ReceiverReports, ReportingReceiver, Sweep, SweepStep,
 };
+use mcast_path::{PerfSendPlan, PerfSendProgress, PerfSendResult};
 use mcast_terminal::Console;
 use serde::Serialize;
 

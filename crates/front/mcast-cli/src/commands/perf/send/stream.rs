@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mcast::{Destination, InterfaceSelector};
-use mcast_doctor::clock_id;
 use mcast_measure::wire::STREAM_MESSAGE_LENGTH;
+use mcast_path::clock_id;
 use mcast_stream::publisher::PublisherEvent;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{Publisher, PublisherBuilder};

@@ -9,9 +9,9 @@ use mcast_capture::{Capture, CaptureOptions, Filter};
 use mcast_packet::{Lldp, Network, ether_type};
 use serde::Serialize;
 
-use super::matrix::{FleetMatrix, FleetPair};
-use super::message::SwitchPort;
-use crate::{Id, Severity};
+use crate::matrix::{FleetMatrix, FleetPair};
+use crate::message::SwitchPort;
+use mcast_doctor::{Id, Severity};
 
 type Pairs = BTreeSet<FleetPair>;
 type Hosts = BTreeSet<usize>;
@@ -306,9 +306,9 @@ fn count(fewest: u8, most: u8) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::matrix::{FleetCell, FleetMatrix, FleetTarget};
     use super::*;
     use crate::judge_fleet;
+    use crate::matrix::{FleetCell, FleetMatrix, FleetTarget};
 
     fn all(hosts: usize) -> Pairs {
         product(&(0..hosts).collect(), &(0..hosts).collect())

@@ -14,7 +14,7 @@ use mcast::{Family, GroupAddr, Interface};
 use mcast_measure::wire::{Examination, SessionId};
 use mcast_measure::{ProbeCase, ProbeSession, RespondingHost};
 
-pub(crate) use loss::{Tally, is_certain};
+pub use loss::{Tally, is_certain};
 
 /// The smallest probe, with which hop limits are tested.
 const SMALLEST: usize = 64;

@@ -11,7 +11,7 @@ use mcast_measure::{DropCounts, DropPoint, Inquiry, NumberedDatagrams, PerfSessi
 
 use super::asker::{Asker, families_of};
 use super::clock_id;
-use crate::{Error, Result, host_drops};
+use mcast_doctor::{Error, Result, host_drops};
 
 const SECOND: Duration = Duration::from_secs(1);
 

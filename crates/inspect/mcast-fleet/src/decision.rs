@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::edges::{EdgeFailure, FleetEdge, HopLimits, edges, hop_limits};
-use super::matrix::{FleetCell, FleetMatrix, FleetPair, PathOutcome, UnicastCell};
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use crate::edges::{EdgeFailure, FleetEdge, HopLimits, edges, hop_limits};
+use crate::matrix::{FleetCell, FleetMatrix, FleetPair, PathOutcome, UnicastCell};
+use mcast_doctor::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 type Pairs = BTreeSet<FleetPair>;
 
@@ -348,9 +348,9 @@ impl TargetJudge<'_> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::matrix::FleetTarget;
-    use super::super::message::SwitchPort;
     use super::*;
+    use crate::matrix::FleetTarget;
+    use crate::message::SwitchPort;
 
     const V4: &str = "239.1.2.3:5000";
     const V6: &str = "[ff15::1]:5000";

@@ -5,18 +5,20 @@ use std::ops::AddAssign;
 use mcast_measure::{RespondingHost, SizeLimit};
 
 use super::PathTest;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use mcast_doctor::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 /// If at least this number of probes was expected to arrive and none did, that cannot be chance.
 const CERTAIN: f64 = 3.0;
 /// Fewer lost probes may be lost by chance.
 const FEWEST: u64 = 2;
 
-/// What was sent and what was answered, or received.
+/// Numbers of probes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
+pub struct Tally {
+    /// What was sent.
+    pub sent: u64,
+    /// What of it was answered, or received.
+    pub received: u64,
 }
 
 impl AddAssign for Tally {
@@ -27,8 +29,8 @@ impl AddAssign for Tally {
 }
 
 /// Returns whether it cannot be chance that nothing arrived of what was `sent`, by size, if what is smaller arrives like
-/// `arrives`. A datagram that needs several frames needs them all.
-pub(crate) fn is_certain(arrives: Tally, sent: impl Iterator<Item = (usize, u64)>, frame: usize) -> bool {
+/// `arrives`. A datagram that needs several frames of `frame` bytes needs them all.
+pub fn is_certain(arrives: Tally, sent: impl Iterator<Item = (usize, u64)>, frame: usize) -> bool {
     let fragments = |size: usize| size.div_ceil(frame.max(1)) as f64;
     let survives = |size: usize| (1.0 - arrives.rate()).powf(fragments(size));
     sent.map(|(size, sent)| sent as f64 * survives(size)).sum::<f64>() >= CERTAIN
@@ -45,7 +47,8 @@ impl Tally {
     }
 
     /// Returns the severity of the loss: a fault from 10 %, a warning from 2 %.
-    pub(crate) const fn severity(self) -> Option<Severity> {
+    #[must_use]
+    pub const fn severity(self) -> Option<Severity> {
         let lost = self.lost();
         match () {
             () if lost < FEWEST || lost * 50 < self.sent => None,

@@ -13,7 +13,7 @@ use mcast_measure::wire::{SessionId, SessionMessage};
 use mcast_packet::{Network, Transport};
 
 use super::POLL_INTERVAL;
-use crate::{Finding, Id, Options, ProgramSelector, Report, Severity, examine_program};
+use mcast_doctor::{Finding, Id, Options, ProgramSelector, Report, Severity, examine_program};
 
 /// How long an examination listens. Probers send their requests for longer.
 const LISTEN: Duration = Duration::from_millis(1_500);

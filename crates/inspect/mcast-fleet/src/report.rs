@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use mcast::GroupAddr;
 use serde::Serialize;
 
-use super::decision::{FleetFinding, judge_fleet};
-use super::hosts::{FleetHost, FleetHostStatus};
-use super::matrix::{FleetCell, FleetMatrix, FleetTarget, UnicastCell};
-use super::message::{Hello, MemberReport, OwnFinding, Probed, ProbedCase, SwitchPort};
-use super::session::MemberSession;
-use crate::{Finding, Id, Remedy, Severity, Tool};
+use crate::decision::{FleetFinding, judge_fleet};
+use crate::hosts::{FleetHost, FleetHostStatus};
+use crate::matrix::{FleetCell, FleetMatrix, FleetTarget, UnicastCell};
+use crate::message::{Hello, MemberReport, OwnFinding, Probed, ProbedCase, SwitchPort};
+use crate::session::MemberSession;
+use mcast_doctor::{Finding, Id, Remedy, Severity, Tool};
 
 /// The maximum number of machines that a sentence names besides the first and the last.
 const MAX_NAMED: usize = 6;
@@ -368,8 +368,8 @@ impl Collection<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::matrix::{FleetCell, FleetTarget};
     use super::*;
+    use crate::matrix::{FleetCell, FleetTarget};
 
     fn report(statuses: &[FleetHostStatus], own: &[Severity]) -> FleetReport {
         let host = |status: &FleetHostStatus| FleetHostReport {

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use mcast::GroupAddr;
 use serde::Serialize;
 
-use super::message::SwitchPort;
-use crate::Severity;
-use crate::path::{Tally, is_certain};
+use crate::message::SwitchPort;
+use mcast_doctor::Severity;
+use mcast_path::{Tally, is_certain};
 
 /// The results of a fleet: which probes of which machine have reached which other.
 #[derive(Clone, Debug, Default, PartialEq)]

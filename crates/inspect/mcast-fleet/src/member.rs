@@ -11,14 +11,13 @@ use std::time::{Duration, Instant};
 use mcast::{GroupAddr, Interface, Membership, Outgoing, Sender, Waker};
 use mcast_measure::wire::SessionId;
 
-use super::edges::SwitchPorts;
-use super::message::{
+use crate::edges::SwitchPorts;
+use crate::message::{
     Arrivals, Hello, MemberCommand, MemberEvent, MemberReport, OwnFinding, PROTOCOL, Peer, Probed,
     ProbedCase, ProbedPeer,
 };
-use crate::{
-    Error, Finding, Listener, PathTest, Result, Severity, UnicastPath, examine_machine, explain_error,
-};
+use mcast_doctor::{Error, Finding, Result, Severity, examine_machine, explain_error};
+use mcast_path::{Listener, PathTest, UnicastPath};
 
 /// The longest command in bytes.
 const MAX_COMMAND: u64 = 1 << 20;

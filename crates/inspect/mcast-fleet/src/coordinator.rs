@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::hosts::{FleetHost, FleetHostStatus, SessionError, status_of};
-use super::message::{Hello, MemberCommand, MemberEvent, PROTOCOL, Peer};
-use super::report::{Collection, FleetHostReport, FleetReport, Member};
-use super::session::{MemberSession, SshOptions};
+use crate::hosts::{FleetHost, FleetHostStatus, SessionError, status_of};
+use crate::message::{Hello, MemberCommand, MemberEvent, PROTOCOL, Peer};
+use crate::report::{Collection, FleetHostReport, FleetReport, Member};
+use crate::session::{MemberSession, SshOptions};
 
 /// How long a member may take to join, beyond the time for the connection.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -16,8 +16,8 @@ use mcast_measure::{ClockTime, Inquiry, Question, Recipient};
 use mcast_packet::{Network, Transport};
 
 use super::{ListenerExamination, PathTest};
-use crate::Id;
 use crate::measure::{Asker, UNDER_WAY};
+use mcast_doctor::Id;
 
 /// The time between two probes. Listeners reply at twice this rate.
 const PACE: Duration = Duration::from_millis(10);

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use mcast_sys::process;
 
-use super::hosts::{FleetHost, SessionError};
-use super::message::{MemberCommand, MemberEvent};
-use crate::action::posix_line;
+use crate::hosts::{FleetHost, SessionError};
+use crate::message::{MemberCommand, MemberEvent};
+use mcast_doctor::posix_line;
 
 /// The longest line that a member may print.
 const MAX_LINE: u64 = 4 << 20;

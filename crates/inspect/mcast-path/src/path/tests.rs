@@ -6,7 +6,7 @@ use mcast_measure::ClockTime;
 use mcast_measure::wire::{Examination, ProbeReply, SessionId, SessionMessage};
 
 use super::*;
-use crate::{Finding, Id, Severity};
+use mcast_doctor::{Finding, Id, Severity};
 
 const FRAME: usize = 1_472;
 const LISTENER: [u8; 4] = [10, 0, 0, 2];

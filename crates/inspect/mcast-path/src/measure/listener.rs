@@ -16,7 +16,7 @@ use mcast_measure::{
 
 use super::self_examination::{self, SeenRequest, SelfExamination};
 use super::{BUFFER, clock_id, serve_unicast, unicast_socket};
-use crate::{Error, Result, host_drops};
+use mcast_doctor::{Error, Result, host_drops};
 
 /// Buffers of a batch, each large enough for coalesced datagrams.
 const BUFFERS: usize = 32;

@@ -14,10 +14,8 @@ use mcast::GroupAddr;
 use mcast_sys::{ClassifiedError, FailureClass};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Finding, FleetFinding, FleetPair, FleetReport, FleetVerdict, FlowStatus, PathOutcome, QuerierLog,
-    QuerierSighting, Report, Verdict,
-};
+use crate::{FleetFinding, FleetPair, FleetReport, FleetVerdict, PathOutcome};
+use mcast_doctor::{Finding, FlowStatus, QuerierLog, QuerierSighting, Report, Verdict};
 use timeline::date_and_time;
 pub use timeline::{HistoryTimeline, Onset};
 
@@ -94,7 +92,7 @@ impl History {
     ///
     /// # Errors
     /// Without the right to capture.
-    pub fn watch_queriers(&mut self) -> crate::Result<()> {
+    pub fn watch_queriers(&mut self) -> mcast_doctor::Result<()> {
         self.queriers = Some(QuerierLog::start()?);
         Ok(())
     }

@@ -16,7 +16,7 @@ pub use listener::{Listener, ListenerCounts, UNICAST_PROBE_PORT};
 pub use perf_sender::{PerfSendPlan, PerfSendProgress, PerfSendResult, PerfSender};
 pub(crate) use self_examination::{EXAMINED, UNDER_WAY};
 
-use crate::{Error, Result};
+use mcast_doctor::{Error, Result};
 
 /// More than the longest datagram.
 const BUFFER: usize = 65_536;

@@ -8,7 +8,7 @@ use mcast_measure::{ProbeResults, RespondingHost};
 
 use super::{PathTest, UnicastFailure, UnicastPath};
 use crate::measure::EXAMINED;
-use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
+use mcast_doctor::{Evidence, EvidenceKind, Finding, Id, Remedy, Severity, Tool};
 
 impl PathTest {
     /// Returns the finding of a missing route, if that is why probes could not be sent to a group.
