@@ -89,7 +89,7 @@ enum Check {
     Socket(fn(&Observation, &ExaminedSocket<'_>) -> Option<Finding>),
     /// Called last, with the flows that do not arrive and that no other finding explains.
     Unexplained(fn(&Observation, &[ExpectedFlow<'_>]) -> Vec<Finding>),
-    /// Judged by a [`PathTest`](crate::PathTest), because an observation of one machine does not show it.
+    /// Judged by the path tests of `mcast-path`, because an observation of one machine does not show it.
     PathTest,
 }
 

@@ -24,7 +24,7 @@ const HOST_HOP_LIMIT: u8 = 64;
 /// use std::time::Duration;
 ///
 /// use mcast::{Outgoing, Sender};
-/// use mcast_doctor::Asker;
+/// use mcast_path::Asker;
 /// use mcast_measure::wire::SessionId;
 /// use mcast_measure::{PingSchedule, Pings, ProbeCase};
 ///

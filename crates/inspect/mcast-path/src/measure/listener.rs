@@ -34,7 +34,8 @@ pub const UNICAST_PROBE_PORT: u16 = 24_788;
 /// [`PathTest`](crate::PathTest).
 ///
 /// ```no_run
-/// use mcast_doctor::{Error, Listener};
+/// use mcast_doctor::Error;
+/// use mcast_path::Listener;
 ///
 /// let listener = Listener::probes(vec!["239.1.2.3%eth0:5000".parse()?], None)?;
 /// listener.run(None, |_| Ok::<_, Error>(true), |prober| println!("probes from {prober}"))?;

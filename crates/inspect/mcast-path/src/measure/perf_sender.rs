@@ -84,7 +84,7 @@ impl Drop for WorkerEnd<'_> {
 ///
 /// ```no_run
 /// use mcast::{Outgoing, Sender};
-/// use mcast_doctor::{PerfSendPlan, PerfSender};
+/// use mcast_path::{PerfSendPlan, PerfSender};
 ///
 /// let targets = [Outgoing::new(&[]).to("239.1.2.3:5000".parse()?)];
 /// let mut sender = PerfSender::new(&targets, 1, 1_400, || Sender::builder().details(false).build())?;

@@ -31,7 +31,8 @@ const DEFAULT_MTU: u32 = 1_500;
 /// Its [`session`](Self::session) creates the probes and records the replies; [`run`](Self::run) sends and receives them.
 ///
 /// ```
-/// use mcast_doctor::{Id, PathTest};
+/// use mcast_doctor::Id;
+/// use mcast_path::PathTest;
 /// use mcast_measure::ClockTime;
 /// use mcast_measure::wire::SessionId;
 ///
