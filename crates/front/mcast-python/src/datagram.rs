@@ -1,7 +1,7 @@
 //! Received datagrams with their metadata, and datagrams to send: any Python object with the buffer protocol.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ use pyo3::types::{PyBytes, PyMemoryView};
 
 use crate::error::OrRaise;
 use crate::group::PyGroup;
-use crate::membership::{Selector, Target};
+use crate::membership::{Address, Selector, Target};
 use crate::sys;
 use crate::values::{HopLimit, Pickled, TrafficClass, nanoseconds_of, pickled, time_of, unpickle_error};
 
@@ -268,6 +268,7 @@ pub(crate) fn seconds(time: SystemTime) -> f64 {
 /// interface: the egress interface: a name, index, address or Interface.
 /// hop_limit: the hop limit (IPv4: TTL).
 /// traffic_class: DSCP in the upper six bits, ECN in the lower two.
+/// source_address: the address to send from, which must be one of this machine's.
 #[pyclass(frozen, module = "pymcast", name = "Outgoing")]
 #[derive(Debug)]
 pub(crate) struct PyOutgoing {
@@ -282,6 +283,7 @@ pub(crate) struct SendOptions {
     interface: Option<InterfaceIndex>,
     hop_limit: Option<u8>,
     traffic_class: Option<u8>,
+    source_address: Option<IpAddr>,
 }
 
 impl SendOptions {
@@ -291,6 +293,7 @@ impl SendOptions {
         interface: Option<Selector>,
         hop_limit: Option<HopLimit>,
         traffic_class: Option<TrafficClass>,
+        source_address: Option<Address>,
     ) -> PyResult<Self> {
         let to = to.map(|target| target.0);
         let given = interface.map(|selector| selector.0);
@@ -301,6 +304,7 @@ impl SendOptions {
             interface,
             hop_limit: hop_limit.map(|hops| hops.0),
             traffic_class: traffic_class.map(|class| class.0),
+            source_address: source_address.map(|address| address.0),
         })
     }
 
@@ -318,6 +322,9 @@ impl SendOptions {
         if let Some(class) = self.traffic_class {
             outgoing = outgoing.traffic_class(class);
         }
+        if let Some(source) = self.source_address {
+            outgoing = outgoing.from_address(source);
+        }
         outgoing
     }
 }
@@ -332,7 +339,7 @@ fn index_of(py: Python<'_>, selector: InterfaceSelector) -> PyResult<InterfaceIn
 #[pymethods]
 impl PyOutgoing {
     #[new]
-    #[pyo3(signature = (payload, *, to=None, interface=None, hop_limit=None, traffic_class=None))]
+    #[pyo3(signature = (payload, *, to=None, interface=None, hop_limit=None, traffic_class=None, source_address=None))]
     fn new(
         py: Python<'_>,
         payload: Payload<'_>,
@@ -340,8 +347,9 @@ impl PyOutgoing {
         interface: Option<Selector>,
         hop_limit: Option<HopLimit>,
         traffic_class: Option<TrafficClass>,
+        source_address: Option<Address>,
     ) -> PyResult<Self> {
-        let options = SendOptions::new(py, to, interface, hop_limit, traffic_class)?;
+        let options = SendOptions::new(py, to, interface, hop_limit, traffic_class, source_address)?;
         Ok(Self { payload: payload.0.unbind(), options })
     }
 

@@ -139,7 +139,8 @@ impl Sender {
     ///
     /// Raises pymcast.Error when the system cannot send it: TooLargeError, NoRouteError,
     /// QueueFullError and so on. Ctrl-C interrupts the wait for the rate limit; then it was not sent.
-    #[pyo3(signature = (payload, *, to=None, interface=None, hop_limit=None, traffic_class=None))]
+    #[pyo3(signature = (payload, *, to=None, interface=None, hop_limit=None, traffic_class=None, source_address=None))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn send(
         &self,
         py: Python<'_>,
@@ -148,9 +149,10 @@ impl Sender {
         interface: Option<Selector>,
         hop_limit: Option<HopLimit>,
         traffic_class: Option<TrafficClass>,
+        source_address: Option<Address>,
     ) -> PyResult<()> {
         let sender = self.opened(py)?;
-        let options = SendOptions::new(py, to, interface, hop_limit, traffic_class)?;
+        let options = SendOptions::new(py, to, interface, hop_limit, traffic_class, source_address)?;
         let outgoing = options.outgoing(payload.bytes());
         let mut pace_wait = PaceWait::new(self, None);
         py.detach(|| sender.send_one_while(&outgoing, || pace_wait.may_continue())).or_raise(py)?;
@@ -160,7 +162,7 @@ impl Sender {
     /// For pymcast.aio: sends the copies of a datagram, one for each destination and interface, starting at copy
     /// number `first`. If sending would block, waits until `abandoned()` is true, or, without `wait`, returns the
     /// number of the copy. Returns None when all copies are sent. The rate limit applies only with `wait`.
-    #[pyo3(signature = (payload, first, wait, abandoned=None, *, to=None, interface=None, hop_limit=None, traffic_class=None))]
+    #[pyo3(signature = (payload, first, wait, abandoned=None, *, to=None, interface=None, hop_limit=None, traffic_class=None, source_address=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn _send_copies(
         &self,
@@ -173,9 +175,10 @@ impl Sender {
         interface: Option<Selector>,
         hop_limit: Option<HopLimit>,
         traffic_class: Option<TrafficClass>,
+        source_address: Option<Address>,
     ) -> PyResult<Option<usize>> {
         let sender = self.opened(py)?;
-        let options = SendOptions::new(py, to, interface, hop_limit, traffic_class)?;
+        let options = SendOptions::new(py, to, interface, hop_limit, traffic_class, source_address)?;
         let outgoing = options.outgoing(payload.bytes());
         let copies = sender.expand(&outgoing).or_raise(py)?;
         if copies.is_empty() {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 import time
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import lab
 import pymcast
+import pymcast.aio
 import pytest
 
 
@@ -32,6 +34,26 @@ def test_each_datagram_may_have_its_own_options(other: lab.Host, port: int) -> N
             got = [receiver.recv(timeout=30) for _ in range(2)]
     facts = {(each.payload, str(each.group), each.interface, each.hop_limit, each.traffic_class) for each in got}
     assert facts == {(b"plain", "239.3.0.2", "one", 1, 0), (b"2", "239.3.0.3", "two", 9, 8)}
+
+
+def test_each_datagram_may_have_its_own_source(other: lab.Host, port: int) -> None:
+    second = lab.address("two", 1)
+    with other.run(lambda: pymcast.Receiver(f"239.3.0.9:{port}", interface="one")) as receiver:
+        with pymcast.Sender(f"239.3.0.9:{port}", interface="one") as sender:
+            sender.send(b"plain")
+            sender.send(b"send", source_address=second)
+            sender.send_batch([pymcast.Outgoing(b"batch", source_address=second)])
+            asyncio.run(aio_send(port, second))
+            got = {(each.payload, str(each.source)) for each in (receiver.recv(timeout=30) for _ in range(4))}
+            with pytest.raises(pymcast.Error):
+                sender.send(b"of another machine", source_address=lab.address("one", 2))
+    first = lab.address("one", 1)
+    assert got == {(b"plain", first), (b"send", second), (b"batch", second), (b"aio", second)}
+
+
+async def aio_send(port: int, source: str) -> None:
+    async with pymcast.aio.Sender(f"239.3.0.9:{port}", interface="one") as sender:
+        await sender.send(b"aio", source_address=source)
 
 
 def test_send_errors_name_the_reason(other: lab.Host, port: int) -> None:

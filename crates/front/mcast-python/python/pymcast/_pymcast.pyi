@@ -488,6 +488,7 @@ class Outgoing:
     interface: the egress interface: a name, index, address or Interface.
     hop_limit: the hop limit (IPv4: TTL).
     traffic_class: DSCP in the upper six bits, ECN in the lower two.
+    source_address: the address to send from, which must be one of this machine's.
     """
     def __new__(
         cls,
@@ -497,6 +498,7 @@ class Outgoing:
         interface: InterfaceLike | None = None,
         hop_limit: int | None = None,
         traffic_class: int | None = None,
+        source_address: SourceLike | None = None,
     ) -> Self: ...
     @property
     def payload(self) -> bytes:
@@ -612,6 +614,7 @@ class Sender:
         interface: InterfaceLike | None = None,
         hop_limit: int | None = None,
         traffic_class: int | None = None,
+        source_address: SourceLike | None = None,
     ) -> None:
         """Sends a datagram to every destination of the sender, or to the group and port `to`. The other keywords
         override the sender's settings.
@@ -630,6 +633,7 @@ class Sender:
         interface: InterfaceLike | None = None,
         hop_limit: int | None = None,
         traffic_class: int | None = None,
+        source_address: SourceLike | None = None,
     ) -> int | None:
         """For pymcast.aio: sends the copies of a datagram, one for each destination and interface, starting at copy
         number `first`. If sending would block, waits until `abandoned()` is true, or, without `wait`, returns the

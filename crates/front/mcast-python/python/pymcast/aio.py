@@ -251,6 +251,7 @@ class Sender:
         interface: InterfaceLike | None = None,
         hop_limit: int | None = None,
         traffic_class: int | None = None,
+        source_address: SourceLike | None = None,
     ) -> None:
         """Sends a datagram; the arguments are those of `pymcast.Sender.send`.
 
@@ -268,6 +269,7 @@ class Sender:
                 interface=interface,
                 hop_limit=hop_limit,
                 traffic_class=traffic_class,
+                source_address=source_address,
             )
 
         first = 0 if sender.paced else send_from(0, None)

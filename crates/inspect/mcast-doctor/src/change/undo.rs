@@ -1,12 +1,18 @@
 //! Undoing changes: what is still as it was changed becomes as it was before, and nothing else is touched.
 
 use std::fmt;
+use std::thread;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Change, Query, word_after};
 use crate::carrying_out::Network;
 use crate::{Error, Result, socket_change};
+
+/// How often a firewall rule is read again that cannot be read, and how long after that.
+const READINGS: usize = 3;
+const READING_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A change that was made, with what was there before and after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +121,7 @@ impl Recorded {
                 }
             };
         }
-        match self.change.present(query) {
+        match self.change.present(query).or_else(|| self.present_soon(query)) {
             Some(now) => Ok(self.compare(&now)),
             // Its file in /proc is gone with the interface, or with the process.
             None if matches!(self.change, Change::Setting { .. } | Change::Process { .. }) => {
@@ -123,6 +129,15 @@ impl Recorded {
             }
             None => Err(Error::Unreadable { what: self.change.place() }),
         }
+    }
+
+    /// Reads a firewall rule again: `nft` fails while another program changes the rules that it lists.
+    fn present_soon(&self, query: Query<'_>) -> Option<Change> {
+        let Change::Rule(_) = &self.change else { return None };
+        (0..READINGS).find_map(|_| {
+            thread::sleep(READING_INTERVAL);
+            self.change.present(query)
+        })
     }
 
     fn compare(&self, now: &Change) -> Present {
@@ -326,5 +341,28 @@ impl fmt::Display for ChangeOutcome {
             Self::LeftAlone(sentence) => f.write_str(sentence),
             Self::Failed(error) => error.fmt(f),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::{Firewall, Rule};
+
+    #[test]
+    fn rules_that_cannot_be_read_for_a_moment_are_read_again() {
+        let [family, table, chain] = ["inet", "filter", "input"].map(str::to_owned);
+        let mut rule = Rule::new(Firewall::Nft { family, table, chain, is_first: true }, ["accept"]);
+        rule.mark = Some("mcast-1".into());
+        let recorded = Recorded { change: Change::Rule(rule), before: None, after: None, index: None };
+        let listing = r#"{"nftables":[{"rule":{"family":"inet","table":"filter","chain":"input","handle":4,"comment":"mcast-1"}}]}"#;
+        let mut failures = 2;
+        let mut query = |program: &str, _: &[&str]| {
+            let fails = program == "nft" && failures > 0;
+            failures -= usize::from(fails);
+            (!fails).then(|| listing.to_owned())
+        };
+        assert!(matches!(recorded.look(&mut query), Ok(Present::Own)));
+        assert!(matches!(recorded.look(&mut |_, _| None), Err(Error::Unreadable { .. })));
     }
 }

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use mcast::Membership;
 use mcast_doctor::{
     Action, AppliedRemedies, ArrivalStatus, FlowStatus, Id, Options, Persistence, Remedy, RemedyEffect,
-    Report, Severity, Tool, Verdict, examine_membership,
+    Report, Severity, Tool, UndoneEntry, Verdict, examine_membership,
 };
 use mcast_lab::Host;
 
-use crate::net::LISTEN;
+use crate::net::{LISTEN, run};
+use crate::undo::Kept;
 
 thread_local! {
     /// The cause whose remedy the next examination applies.
@@ -220,9 +221,40 @@ pub(crate) fn examine_and_treat(host: &Host, examine: impl Fn() -> Report) -> Re
     let after = examine();
     host.run(|| applied.undo().unwrap()).unwrap();
     assert_as_before(host, &before, remedy);
+    MEANWHILE.into_iter().for_each(|others| assert_undone_later(host, &before, remedy, others));
     TREATED.set(Some((remedy.command().unwrap(), after)));
     report
 }
+
+/// Applies a remedy as a doctor that is killed then, and asserts that its journal undoes it after what others have done
+/// meanwhile, which stays.
+fn assert_undone_later(host: &Host, before: &Machine, remedy: &Remedy, [meanwhile, taken_back]: [&str; 2]) {
+    let kept = Kept::new();
+    kept.apply(host, remedy);
+    run(host, meanwhile);
+    let undone = kept.undo(host);
+    assert!(undone.iter().all(UndoneEntry::is_settled), "{undone:?}");
+    run(host, taken_back);
+    assert_as_before(host, before, remedy);
+    assert_eq!(kept.undo(host).len(), 0, "what is undone does not stay in the journal");
+}
+
+/// What others do between a remedy and its undo, and how they take it back: nothing; loading all rules anew, with one more
+/// address. What `nft` prints of matches of iptables cannot be loaded again.
+const MEANWHILE: [[&str; 2]; 2] = [
+    ["true", "true"],
+    [
+        "folder=$(mktemp -d) && cd $folder; \
+         if nft list ruleset > rules && ! nft -j list ruleset | grep -q '\"xt\"'; then \
+             nft flush ruleset && nft -f rules || exit 1; \
+         fi; \
+         for program in iptables-legacy ip6tables-legacy; do \
+             if $program-save > rules && test -s rules; then $program-restore < rules || exit 1; fi; \
+         done; \
+         rm -r $folder && ip address add 192.0.2.77/32 dev lo",
+        "ip address del 192.0.2.77/32 dev lo",
+    ],
+];
 
 /// What programs print about the network of a host: everything that a remedy may change.
 pub(crate) type Machine = Vec<(&'static str, String)>;
@@ -264,7 +296,8 @@ pub(crate) fn machine(host: &Host) -> Machine {
 
 /// Returns what a program printed without what changes on its own: counters, timers, learnt addresses, handles of rules.
 fn settled(command: &str, mut value: serde_json::Value) -> String {
-    const MOVING: [&str; 16] = [
+    // The last two are those of a capture, which the kernel ends some time after its socket is closed.
+    const MOVING: [&str; 18] = [
         "valid_life_time",
         "preferred_life_time",
         "expires",
@@ -281,6 +314,8 @@ fn settled(command: &str, mut value: serde_json::Value) -> String {
         "hold_timer",
         "message_age_timer",
         "forward_delay_timer",
+        "allmulti",
+        "promiscuity",
     ];
     fn strip(value: &mut serde_json::Value) {
         match value {

@@ -10,12 +10,12 @@ const GROUPS: [(&str, &str); 2] =
     [("239.1.2.3:5000", "239.1.2.3%eth0:5000"), ("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")];
 
 /// A journal in a folder of its own.
-struct Kept {
+pub(crate) struct Kept {
     folder: tempfile::TempDir,
 }
 
 impl Kept {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
@@ -23,18 +23,23 @@ impl Kept {
         Journal::at(self.folder.path().join("doctor.jsonl"))
     }
 
-    /// Applies the remedy of a finding, and ends as if the doctor had been killed: nothing is undone.
-    fn apply(&self, host: &Host, report: &Report, id: Id) -> Remedy {
-        let finding = report.findings.iter().find(|finding| finding.id == id);
-        let remedy = finding.and_then(mcast_doctor::Finding::applicable_remedy);
-        let remedy = remedy.unwrap_or_else(|| panic!("no remedy of {id}: {report:#?}"));
+    /// Applies a remedy, and ends as if the doctor had been killed: nothing is undone.
+    pub(crate) fn apply(&self, host: &Host, remedy: &Remedy) {
         let mut applied = AppliedRemedies::recorded_in(self.journal());
         host.run(|| applied.apply(remedy, |_| ()).unwrap()).unwrap();
         std::mem::forget(applied);
+    }
+
+    /// The same with the remedy of a finding.
+    fn treat(&self, host: &Host, report: &Report, id: Id) -> Remedy {
+        let finding = report.findings.iter().find(|finding| finding.id == id);
+        let remedy = finding.and_then(mcast_doctor::Finding::applicable_remedy);
+        let remedy = remedy.unwrap_or_else(|| panic!("no remedy of {id}: {report:#?}"));
+        self.apply(host, remedy);
         remedy.clone()
     }
 
-    fn undo(&self, host: &Host) -> Vec<UndoneEntry> {
+    pub(crate) fn undo(&self, host: &Host) -> Vec<UndoneEntry> {
         host.run(|| self.journal().undo(|_| ()).unwrap()).unwrap()
     }
 }
@@ -54,7 +59,7 @@ fn rule_of_the_administrator_that_got_its_handle_stays() {
         let (net, kept) = (Net::new(), Kept::new());
         nft(&net.receiver, "inet", "hook input", "udp dport 5000 counter drop");
         let _stream = Stream::to(&net.sender, to);
-        kept.apply(&net.receiver, &examine(&net.receiver, membership), Id::FirewallDropsData);
+        kept.treat(&net.receiver, &examine(&net.receiver, membership), Id::FirewallDropsData);
         let reloaded = "nft flush ruleset && nft 'table inet test { chain c { type filter hook input priority 0; \
                         tcp dport 22 ip saddr 192.0.2.0/24 accept; tcp dport 22 drop; udp dport 5000 drop; }; }'";
         run(&net.receiver, reloaded);
@@ -76,7 +81,7 @@ fn rule_that_was_saved_and_loaded_with_others_is_found_by_its_mark() {
     let (net, kept) = (Net::new(), Kept::new());
     nft(&net.receiver, "inet", "hook input", "udp dport 5000 counter drop");
     let _stream = Stream::to(&net.sender, GROUPS[0].0);
-    kept.apply(&net.receiver, &examine(&net.receiver, GROUPS[0].1), Id::FirewallDropsData);
+    kept.treat(&net.receiver, &examine(&net.receiver, GROUPS[0].1), Id::FirewallDropsData);
     let file = kept.folder.path().join("saved");
     let file = file.display();
     run(
@@ -99,7 +104,7 @@ fn value_that_somebody_has_changed_since_is_left_alone() {
     let (net, kept) = (Net::new(), Kept::new());
     net.receiver.sysctl("net/ipv6/conf/eth0/disable_ipv6", "1").unwrap();
     let _stream = Stream::to(&net.sender, GROUPS[1].0);
-    kept.apply(&net.receiver, &examine(&net.receiver, GROUPS[1].1), Id::Ipv6NotReady);
+    kept.treat(&net.receiver, &examine(&net.receiver, GROUPS[1].1), Id::Ipv6NotReady);
     net.receiver.sysctl("net/ipv6/conf/eth0/disable_ipv6", "2").unwrap();
     let undone = kept.undo(&net.receiver);
     assert!(matches!(&undone[0].outcomes[..], [(_, ChangeOutcome::LeftAlone(_))]), "{undone:?}");
@@ -119,7 +124,7 @@ fn route_of_groups_moves_them_and_leaves_those_of_the_kernel_when_it_is_undone()
     run(&net.receiver, tunnel);
     let before = machine(&net.receiver);
     let report = crate::net::examine_host(&net.receiver);
-    let remedy = kept.apply(&net.receiver, &report, Id::VpnTakesDefault);
+    let remedy = kept.treat(&net.receiver, &report, Id::VpnTakesDefault);
     run(&net.receiver, "ip -6 route get ff15::1 | grep -q 'dev eth0'");
     kept.undo(&net.receiver);
     assert_as_before(&net.receiver, &before, &remedy);
@@ -135,7 +140,7 @@ fn what_was_applied_in_another_namespace_is_not_undone() {
     nft(&net.receiver, "inet", "hook input", "udp dport 5000 counter drop");
     let _stream = Stream::to(&net.sender, GROUPS[0].0);
     let before = machine(&net.receiver);
-    let remedy = kept.apply(&net.receiver, &examine(&net.receiver, GROUPS[0].1), Id::FirewallDropsData);
+    let remedy = kept.treat(&net.receiver, &examine(&net.receiver, GROUPS[0].1), Id::FirewallDropsData);
     assert_eq!(kept.undo(&net.sender).len(), 0);
     assert!(rules(&net.receiver).contains("mcast-"));
     assert_eq!(kept.undo(&net.receiver).len(), 1);
