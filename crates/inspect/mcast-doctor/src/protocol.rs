@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mcast::group::{GroupKind, WellKnown};
 use mcast::{Group, InterfaceIndex, InterfaceSelector};
-use mcast_packet::protocol::{ICMPV6, UDP};
+use mcast_packet::protocol::{ICMPV6, IGMP, UDP};
 
 use crate::wire::{Refusal, Tap};
 
@@ -49,9 +49,10 @@ impl IpProtocol {
         self.0
     }
 
-    /// Returns whether its sockets are for groups, so that one which has joined none is remarkable. Programs use ICMPv6 for much else.
+    /// Returns whether its sockets are for groups, so that one which has joined none is remarkable. Programs use ICMPv6 for much else,
+    /// and the socket by which a multicast router sets its routes (`MRT_INIT`) is one of IGMP that receives without joining.
     pub(crate) const fn is_for_groups(self) -> bool {
-        self.0 != ICMPV6
+        !matches!(self.0, ICMPV6 | IGMP)
     }
 
     /// Returns the row of the table of groups for its use of a group.

@@ -16,8 +16,8 @@ use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::Observation;
 use crate::protocol::{ProtocolCount, ProtocolFlow, ProtocolTraffic, RawJoin};
 use crate::{
-    ArrivalStatus, Effect, Evidence, EvidenceKind, ExaminedPart, Finding, Id, LayerObservation, OpenQuestion,
-    Report, Tool, remedies,
+    ArrivalStatus, Depth, Effect, Evidence, EvidenceKind, ExaminedPart, Finding, FlowStatus, Id,
+    LayerObservation, OpenQuestion, Report, Tool, remedies,
 };
 
 /// What rules do that keep packets from every socket.
@@ -49,6 +49,7 @@ pub(crate) fn report(observation: &Observation, traffic: &ProtocolTraffic) -> Re
     findings.extend(judgement.arrives_elsewhere());
     let mut report = Report {
         arrival: judgement.arrival(),
+        flows: judgement.flows(),
         observations: judgement.observations(),
         examined: judgement.parts(),
         ..Report::default()
@@ -59,6 +60,8 @@ pub(crate) fn report(observation: &Observation, traffic: &ProtocolTraffic) -> Re
             Silence::Fault(finding) => findings.push(*finding),
             Silence::Open(question) => {
                 report.arrival = ArrivalStatus::NotObserved;
+                // Nobody has asked about a protocol that rests.
+                report.flows.retain(|flow| !(observation.is_survey && flow.depth.is_silent()));
                 report.open_questions.push(question);
             }
         }
@@ -370,7 +373,8 @@ impl Judgement<'_> {
         let seconds = self.traffic.listened.as_secs_f64();
         let question = |why: String| {
             let what = format!("whether {target} arrives on {names}");
-            OpenQuestion::new(what, why).with_effect(Effect::NoAnswer)
+            let is_asked = !self.observation.is_survey;
+            OpenQuestion::new(what, why).with_effect(if is_asked { Effect::NoAnswer } else { Effect::Minor })
         };
         let known = target.protocol.known(target.group);
         match known.and_then(|known| Some((known, known.interval?))) {
@@ -423,6 +427,58 @@ impl Judgement<'_> {
             OpenQuestion::new(format!("what {lost} frames contain"), "they were too many to record")
         });
         joins.chain(taps).chain(missed).collect()
+    }
+
+    /// Returns the flows that should arrive, those that this machine sends, and one for each interface on which nothing arrives.
+    fn flows(&self) -> Vec<FlowStatus> {
+        let arriving = self.joined().flat_map(|interface| {
+            let arriving: Vec<_> = self.arrived(interface).map(|seen| self.arriving(seen)).collect();
+            let is_silent = arriving.is_empty() && !self.sends();
+            let silent = is_silent.then(|| FlowStatus {
+                on_wire: self.is_tapped(interface).then_some(0),
+                depth: if self.is_tapped(interface) { Depth::NotOnWire } else { Depth::Unknown },
+                ..self.flow(interface)
+            });
+            arriving.into_iter().chain(silent)
+        });
+        let leaving = self.traffic.flows.iter().filter(|(flow, _)| flow.outgoing);
+        let leaving = leaving.map(|(flow, count)| FlowStatus {
+            source: Some(SocketAddr::new(flow.source, 0)),
+            on_wire: Some(count.packets),
+            depth: Depth::Leaves,
+            ..self.flow(flow.interface)
+        });
+        arriving.chain(leaving).collect()
+    }
+
+    fn arriving(&self, (flow, count): (&ProtocolFlow, &ProtocolCount)) -> FlowStatus {
+        let received = self.traffic.received_of(flow);
+        FlowStatus {
+            source: Some(SocketAddr::new(flow.source, 0)),
+            on_wire: Some(count.packets),
+            received: self.traffic.program.is_none().then_some(received),
+            depth: if is_serious(count.packets, received) { Depth::OnWire } else { Depth::Arrives },
+            some_arrive: received > 0,
+            ..self.flow(flow.interface)
+        }
+    }
+
+    /// Returns a flow of which nothing is known.
+    fn flow(&self, interface: InterfaceIndex) -> FlowStatus {
+        FlowStatus {
+            destination: self.destination(),
+            source: None,
+            interface: self.name(interface),
+            program: self.traffic.program.as_ref().map(|program| program.name.clone()),
+            on_wire: None,
+            received: None,
+            depth: Depth::Unknown,
+            some_arrive: false,
+        }
+    }
+
+    fn is_tapped(&self, interface: InterfaceIndex) -> bool {
+        self.traffic.taps.iter().any(|tap| tap.interface == interface && tap.refused.is_none())
     }
 
     fn observations(&self) -> Vec<LayerObservation> {

@@ -6,11 +6,17 @@ use std::ops::ControlFlow;
 use std::process::Stdio;
 
 use mcast::InterfaceSelector;
-use mcast_doctor::{ArrivalStatus, Id, IpProtocol, ProtocolTarget, Report, Verdict, examine_protocol};
+use mcast_doctor::{
+    ArrivalStatus, Depth, Error, Id, IpProtocol, ProgramSelector, ProtocolTarget, Report, Verdict,
+    examine_program, examine_programs, examine_protocol,
+};
 use mcast_lab::{Child, Host};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::net::{Net, Stream, assert_only, briefly, examine_process, has_programs, nft, run};
+use crate::net::{
+    Net, Stream, assert_healthy, assert_only, briefly, examine_process, has_programs, nft, run,
+};
+use crate::started::examine_command;
 use crate::treatment::on;
 
 const VRRP: [&str; 2] = ["224.0.0.18", "ff02::12"];
@@ -31,8 +37,12 @@ struct Program(Child);
 
 impl Program {
     fn receive(host: &Host, group: &str, protocol: u8, interface: &str) -> Self {
+        Self::start(host, &["-c", RECEIVER, group, &protocol.to_string(), interface])
+    }
+
+    fn start(host: &Host, arguments: &[&str]) -> Self {
         let mut python = host.command("python3").unwrap();
-        python.args(["-c", RECEIVER, group, &protocol.to_string(), interface]);
+        python.args(arguments);
         let mut child = python.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -95,7 +105,11 @@ fn packets_of_a_protocol_without_ports_arrive() {
         assert_eq!(report.findings, [], "{report:#?}");
         assert_eq!(report.arrival, ArrivalStatus::Arrives, "{report:#?}");
         assert_eq!(report.verdict(), Verdict::Healthy, "{report:#?}");
+        let flow = serde_json::to_value(&report.flows[0]).unwrap();
+        assert_eq!((&flow["group"], &flow["depth"]), (&group.into(), &"arrives".into()), "{flow}");
+        assert!(flow["source"].as_str().unwrap().parse::<IpAddr>().is_ok(), "{flow}");
         let report = examine(&net.sender, group, protocol, "eth0");
+        assert_eq!(report.flows[0].depth, Depth::Leaves, "{report:#?}");
         assert_eq!(
             (report.findings.as_slice(), report.verdict()),
             (&[][..], Verdict::Healthy),
@@ -224,5 +238,91 @@ fn silence_is_a_fault_only_if_the_protocol_should_have_sent() {
             (&[][..], Verdict::Unknown),
             "{report:#?}"
         );
+    }
+}
+
+fn examine_alone(host: &Host) -> Report {
+    on(host, || examine_programs(&briefly(), &mut |_| ControlFlow::Continue(())).unwrap())
+}
+
+#[test]
+fn raw_sockets_count_where_no_program_is_named() {
+    if !has_programs() {
+        return;
+    }
+    for group in VRRP {
+        let net = Net::new();
+        let _program = Program::receive(&net.receiver, group, 112, "eth0");
+        let _stream = stream(&net.sender, group, 112, 255, None);
+        let report = examine_alone(&net.receiver);
+        assert_healthy(&report);
+        assert_eq!((report.flows.len(), report.arrival), (1, ArrivalStatus::Arrives), "{report:#?}");
+        nft(&net.receiver, "inet", "hook input", "meta l4proto 112 drop");
+        let report = examine_alone(&net.receiver);
+        assert_only(&report, Id::FirewallDropsData);
+        assert!(report.findings[0].subject.program.as_ref().unwrap().contains("python3"), "{report:#?}");
+    }
+}
+
+/// VRRP is over its interval, PIM is not.
+#[test]
+fn protocol_that_rests_leaves_nothing_undecided_where_no_program_is_named() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let pim = Program::receive(&net.receiver, "224.0.0.13", 103, "eth0");
+    let report = examine_alone(&net.receiver);
+    assert_healthy(&report);
+    assert_eq!((report.flows.as_slice(), report.open_questions.len()), (&[][..], 1), "{report:#?}");
+    drop(pim);
+    let _vrrp = Program::receive(&net.receiver, VRRP[0], 112, "eth0");
+    assert_only(&examine_alone(&net.receiver), Id::NothingArrives);
+}
+
+/// A multicast router sets its routes by a raw socket of IGMP, which has joined nothing.
+#[test]
+fn socket_of_a_multicast_router_need_not_join() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let script = "import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 2)
+print('joined', flush=True)
+while True: s.recv(2048)";
+    let _router = Program::start(&net.receiver, &["-c", script]);
+    let _reports = stream(&net.sender, "224.0.0.22", 2, 1, None);
+    assert_healthy(&examine_alone(&net.receiver));
+}
+
+#[test]
+fn program_with_raw_sockets_only_is_started_and_examined() {
+    if !has_programs() {
+        return;
+    }
+    for group in VRRP {
+        let net = Net::new();
+        let _stream = stream(&net.sender, group, 112, 255, None);
+        let command = ["python3", "-c", RECEIVER, group, "112", "eth0"];
+        assert_healthy(&examine_command(&net.receiver, &command));
+        nft(&net.receiver, "inet", "hook input", "meta l4proto 112 drop");
+        assert_only(&examine_command(&net.receiver, &command), Id::FirewallDropsData);
+    }
+}
+
+#[test]
+fn process_with_raw_sockets_in_another_network_is_found_there() {
+    if !has_programs() {
+        return;
+    }
+    for group in VRRP {
+        let net = Net::new();
+        let program = Program::receive(&net.receiver, group, 112, "eth0");
+        let id = program.0.id();
+        let target = ProgramSelector::Process(id);
+        let examine = || examine_program(target, &briefly(), &mut |_| ControlFlow::Continue(()));
+        let error = on(&net.sender, || examine().unwrap_err());
+        assert!(matches!(error, Error::OtherNamespace { pid, .. } if pid == id), "{error}");
     }
 }

@@ -140,7 +140,7 @@ pub(crate) fn name(pid: u32) -> String {
     format!("{} ({pid})", name.trim())
 }
 
-/// Returns the error for a process and its family, whose UDP sockets were not found.
+/// Returns the error for a process and its family, whose sockets were not found.
 pub(crate) fn not_found_error(pid: u32, family: &[u32]) -> Error {
     if let Some(other) = family.iter().find(|other| has_sockets_elsewhere(**other)) {
         return Error::OtherNamespace { name: name(*other), pid: *other };
@@ -201,7 +201,7 @@ fn holders_elsewhere(port: u16) -> Vec<u32> {
     mcast_sys::process::ids().into_iter().flatten().filter_map(holder).collect()
 }
 
-/// Returns whether a process has UDP sockets in another network namespace.
+/// Returns whether a process has UDP sockets or raw sockets in another network namespace.
 fn has_sockets_elsewhere(pid: u32) -> bool {
     let there = network(&pid.to_string());
     if there.is_none() || there == network("thread-self") {
@@ -209,7 +209,9 @@ fn has_sockets_elsewhere(pid: u32) -> bool {
     }
     let owners = owners();
     let is_own = |inode| owners.get(&inode).is_some_and(|all| all.iter().any(|owner| owner.pid == pid));
-    sockets_of(pid).iter().any(|socket| is_own(socket.inode))
+    let raw = mcast_sys::protocol::raw_sockets_around(pid).unwrap_or_default();
+    let raw = raw.into_iter().map(|socket| socket.inode);
+    sockets_of(pid).into_iter().map(|socket| socket.inode).chain(raw).any(is_own)
 }
 
 /// Returns the UDP sockets in the network namespace of a process.
