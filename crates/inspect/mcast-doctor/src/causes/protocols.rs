@@ -9,11 +9,11 @@ use mcast::{Family, InterfaceIndex};
 
 use super::filter_rules::{INCOMING, OUTGOING, Suspects, met_by, responsible};
 use super::hop_limits::hop_limit_option;
-use super::routes;
+use super::{routes, speakers};
 use crate::finding::list;
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
-use crate::observation::Observation;
+use crate::observation::{ExaminationTarget, Observation};
 use crate::protocol::{ProtocolCount, ProtocolFlow, ProtocolTraffic, RawJoin};
 use crate::{
     ArrivalStatus, Depth, Effect, Evidence, EvidenceKind, ExaminedPart, Finding, FlowStatus, Id,
@@ -47,6 +47,7 @@ pub(crate) fn report(observation: &Observation, traffic: &ProtocolTraffic) -> Re
     findings.extend(judgement.joined().flat_map(|interface| judgement.lost(interface)));
     findings.extend(judgement.hop_limits());
     findings.extend(judgement.arrives_elsewhere());
+    findings.extend(speakers::judge(observation, traffic, &findings));
     let mut report = Report {
         arrival: judgement.arrival(),
         flows: judgement.flows(),
@@ -79,6 +80,11 @@ enum Silence {
 }
 
 impl Judgement<'_> {
+    /// Returns whether the packets were captured elsewhere, so that there is nothing to receive them.
+    const fn is_file(&self) -> bool {
+        matches!(self.observation.target, ExaminationTarget::File)
+    }
+
     /// Returns the interfaces on which the doctor has joined.
     fn joined(&self) -> impl Iterator<Item = InterfaceIndex> {
         let joined = self.traffic.joins.iter().filter(|(_, join)| **join == RawJoin::Joined);
@@ -150,6 +156,10 @@ impl Judgement<'_> {
         });
         match (on_wire, received) {
             // One that sends may be the only one.
+            _ if self.is_file() => match self.traffic.flows.is_empty() {
+                true => ArrivalStatus::Nothing,
+                false => ArrivalStatus::NotObserved,
+            },
             (0, _) if self.sends() || self.joined().next().is_none() => ArrivalStatus::NotObserved,
             (0, _) | (_, 0) => ArrivalStatus::Nothing,
             _ if is_serious(on_wire, received) => ArrivalStatus::Incomplete,
@@ -333,7 +343,7 @@ impl Judgement<'_> {
             None => self.traffic.joins.keys().copied().collect(),
         };
         let arrives = |interface: &InterfaceIndex| self.arrived(*interface).next().is_some();
-        if expected.iter().any(arrives) {
+        if self.is_file() || expected.iter().any(arrives) {
             return None;
         }
         let interfaces: BTreeSet<_> = self.traffic.flows.keys().map(|flow| flow.interface).collect();
@@ -369,7 +379,10 @@ impl Judgement<'_> {
     /// Returns what follows from the fact that nothing arrived: that depends on how often the protocol sends.
     fn silence(&self) -> Silence {
         let target = &self.traffic.target;
-        let names = list(self.joined().map(|interface| self.name(interface)));
+        let names = match self.is_file() {
+            true => "any interface of the file".to_owned(),
+            false => list(self.joined().map(|interface| self.name(interface))),
+        };
         let seconds = self.traffic.listened.as_secs_f64();
         let question = |why: String| {
             let what = format!("whether {target} arrives on {names}");
@@ -381,9 +394,10 @@ impl Judgement<'_> {
             Some((known, SendInterval::Every(time))) if time > self.traffic.listened => {
                 let longest = time.as_secs();
                 let why = format!(
-                    "nothing came in {seconds:.1} s, and {} may be silent for {longest} s ({}): listen longer with -W {}s",
+                    "nothing came in {seconds:.1} s, and {} may be silent for {longest} s ({}): {} {}s",
                     known.name,
                     known.reference,
+                    if self.is_file() { "capture for" } else { "listen longer with -W" },
                     longest + longest.div_ceil(10)
                 );
                 Silence::Open(question(why).known_after(time))
@@ -441,11 +455,13 @@ impl Judgement<'_> {
             });
             arriving.into_iter().chain(silent)
         });
-        let leaving = self.traffic.flows.iter().filter(|(flow, _)| flow.outgoing);
+        // What becomes of the packets in a file is not known.
+        let depth = |flow: &ProtocolFlow| if flow.outgoing { Depth::Leaves } else { Depth::Unknown };
+        let leaving = self.traffic.flows.iter().filter(|(flow, _)| flow.outgoing || self.is_file());
         let leaving = leaving.map(|(flow, count)| FlowStatus {
             source: Some(SocketAddr::new(flow.source, 0)),
             on_wire: Some(count.packets),
-            depth: Depth::Leaves,
+            depth: depth(flow),
             ..self.flow(flow.interface)
         });
         arriving.chain(leaving).collect()
@@ -456,7 +472,8 @@ impl Judgement<'_> {
         FlowStatus {
             source: Some(SocketAddr::new(flow.source, 0)),
             on_wire: Some(count.packets),
-            received: self.traffic.program.is_none().then_some(received),
+            // The socket was open before the tap.
+            received: self.traffic.program.is_none().then_some(received.min(count.packets)),
             depth: if is_serious(count.packets, received) { Depth::OnWire } else { Depth::Arrives },
             some_arrive: received > 0,
             ..self.flow(flow.interface)
@@ -510,6 +527,9 @@ impl Judgement<'_> {
                 None => part,
             }
         });
+        if self.is_file() {
+            return taps.collect();
+        }
         let drops = ExaminedPart::new("drops of the kernel");
         let drops = match &self.observation.kernel_drops.refused {
             Some(refusal) => drops.without(&refusal.why),

@@ -1,11 +1,16 @@
 //! Examination of the packets of an IP protocol other than UDP.
 
-use mcast::InterfaceSelector;
+use std::path::Path;
+use std::time::SystemTime;
 
-use crate::gather::protocols::{ProtocolListener, routes_of};
+use mcast::{InterfaceIndex, InterfaceSelector};
+use mcast_capture::UnwrappedPacket;
+
+use super::ReadFile;
+use crate::gather::protocols::{ProtocolListener, record, routes_of};
 use crate::gather::{DropCounter, snapshot};
 use crate::observation::Observation;
-use crate::protocol::{ProtocolTarget, RawProgram};
+use crate::protocol::{ProtocolTarget, ProtocolTraffic, RawProgram};
 use crate::snapshot::{Link, Snapshot};
 use crate::{Options, ProgressCallback, Report, Result, causes};
 
@@ -75,6 +80,38 @@ fn examine(
     };
     let reports = traffic.iter().map(|traffic| causes::protocols::report(&observation, traffic));
     Ok(reports.reduce(Report::and))
+}
+
+/// Examines the packets of a protocol without ports in a capture file, which may come from any machine: whether they are there, and
+/// whether their senders get along.
+///
+/// # Errors
+/// Returns an error if the file is not a capture file or cannot be read.
+pub fn explain_capture_of(path: impl AsRef<Path>, target: &ProtocolTarget) -> Result<Report> {
+    let mut traffic = ProtocolTraffic::new(target, None);
+    let mut ends: Option<(SystemTime, SystemTime)> = None;
+    let mut file = ReadFile::read(path.as_ref(), &mut |packet| {
+        let UnwrappedPacket { interface, direction, time, .. } = *packet;
+        ends = Some(ends.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
+        if is_on(target, interface, packet.interface_name) {
+            record(&mut traffic, packet.packet, (interface, direction), time);
+        }
+    })?;
+    traffic.until = ends.map(|(_, last)| last);
+    let span = ends.and_then(|(first, last)| last.duration_since(first).ok());
+    traffic.listened = span.unwrap_or_default();
+    traffic.taps = std::mem::take(&mut file.taps);
+    let report = causes::protocols::report(&file.observation(), &traffic);
+    Ok(file.with_damage(report))
+}
+
+/// Returns whether an interface of a file is the one that is examined.
+fn is_on(target: &ProtocolTarget, interface: InterfaceIndex, name: Option<&str>) -> bool {
+    match &target.interface {
+        Some(InterfaceSelector::Name(chosen)) => name == Some(chosen),
+        Some(InterfaceSelector::Index(chosen)) => *chosen == interface,
+        _ => true,
+    }
 }
 
 /// Returns the interfaces on which the packets should arrive.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mcast::group::WellKnown;
 use mcast::joined::{self, Holder, SocketKind};
 use mcast::{Group, InterfaceIndex};
-use mcast_capture::{Capture, CaptureOptions, Filter, Frame};
+use mcast_capture::{Capture, CaptureOptions, Direction, Filter, Frame};
+use mcast_packet::Packet;
 use mcast_sys::RawSocket;
 use mcast_sys::protocol::{ProtocolReceiver, raw_sockets};
 
@@ -17,6 +18,7 @@ use crate::protocol::{
     IpProtocol, ProtocolCount, ProtocolFlow, ProtocolTarget, ProtocolTraffic, RawJoin, RawProgram,
 };
 use crate::snapshot::Link;
+use crate::speakers;
 use crate::wire::{Refusal, Tap};
 use crate::{Options, Progress, ProgressCallback, Result};
 
@@ -48,16 +50,7 @@ struct Subject {
 impl ProtocolListener {
     /// Adds a protocol and group, and joins it on these interfaces.
     pub(crate) fn add(&mut self, target: &ProtocolTarget, program: Option<RawProgram>, joined: &[&Link]) {
-        let traffic = ProtocolTraffic {
-            target: target.clone(),
-            program,
-            joins: BTreeMap::new(),
-            taps: Vec::new(),
-            flows: BTreeMap::new(),
-            unrecorded: 0,
-            received: BTreeMap::new(),
-            listened: Duration::ZERO,
-        };
+        let traffic = ProtocolTraffic::new(target, program);
         let mut subject = Subject { sockets: Vec::new(), traffic };
         joined.iter().for_each(|link| subject.join(link));
         self.subjects.push(subject);
@@ -113,9 +106,10 @@ impl ProtocolListener {
     /// Counts what waits at the taps, then what the sockets receive of it.
     fn finish(mut self, listened: Duration) -> Result<Vec<ProtocolTraffic>> {
         self.drain_taps();
-        let until = Instant::now() + GRACE;
+        let until = SystemTime::now();
+        let last = Instant::now() + GRACE;
         loop {
-            let is_last = Instant::now() >= until;
+            let is_last = Instant::now() >= last;
             if !self.drain_sockets()? {
                 if is_last {
                     break;
@@ -127,6 +121,7 @@ impl ProtocolListener {
         let traffic = self.subjects.into_iter().map(|subject| ProtocolTraffic {
             taps: taps.clone(),
             listened,
+            until: Some(until),
             ..subject.traffic
         });
         Ok(traffic.collect())
@@ -147,7 +142,9 @@ impl ProtocolListener {
             for _ in 0..MAX_AT_ONCE {
                 match capture.next(Some(Duration::ZERO)) {
                     Ok(Some(frame)) => {
-                        self.subjects.iter_mut().for_each(|subject| record(&mut subject.traffic, &frame));
+                        self.subjects
+                            .iter_mut()
+                            .for_each(|subject| record_frame(&mut subject.traffic, &frame));
                     }
                     Ok(None) => break,
                     Err(error) => {
@@ -216,20 +213,31 @@ fn closed(mut tap: Tap, capture: Option<Capture>) -> Tap {
     tap
 }
 
-/// Counts a frame, if it carries a packet of the protocol to the group.
-fn record(traffic: &mut ProtocolTraffic, frame: &Frame<'_>) {
+/// Counts a frame that was captured here.
+fn record_frame(traffic: &mut ProtocolTraffic, frame: &Frame<'_>) {
     let packet = frame.packet();
+    // Tagged frames belong to an interface of their VLAN.
+    if packet.vlans().next().is_none() {
+        record(traffic, &packet, (frame.interface, frame.direction), frame.time);
+    }
+}
+
+/// Counts a packet, if it is one of the protocol to the group.
+pub(crate) fn record(
+    traffic: &mut ProtocolTraffic,
+    packet: &Packet<'_>,
+    (interface, direction): (InterfaceIndex, Direction),
+    time: SystemTime,
+) {
     let Some(ip) = packet.ip_layer() else { return };
     let ProtocolTarget { group, protocol, .. } = traffic.target;
-    // Tagged frames belong to an interface of their VLAN; a datagram in pieces counts once.
+    // A datagram in pieces counts once.
     let is_counted = (ip.destination, ip.protocol) == (group.addr(), protocol.number())
-        && packet.vlans().next().is_none()
         && ip.fragment.is_none_or(|fragment| fragment.offset == 0);
     if !is_counted {
         return;
     }
-    let outgoing = frame.direction.is_outgoing();
-    let flow = ProtocolFlow { interface: frame.interface, outgoing, source: ip.source };
+    let flow = ProtocolFlow { interface, outgoing: direction.is_outgoing(), source: ip.source };
     if traffic.flows.len() >= MAX_SOURCES && !traffic.flows.contains_key(&flow) {
         traffic.unrecorded += 1;
         return;
@@ -238,6 +246,7 @@ fn record(traffic: &mut ProtocolTraffic, frame: &Frame<'_>) {
     let count = traffic.flows.entry(flow).or_insert(first);
     count.packets += 1;
     count.hop_limits = (count.hop_limits.0.min(ip.hop_limit), count.hop_limits.1.max(ip.hop_limit));
+    speakers::record(&mut traffic.instances, interface, ip, time);
 }
 
 /// Returns the packets that the raw sockets of a process and its children are for.

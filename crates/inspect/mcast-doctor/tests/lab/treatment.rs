@@ -128,6 +128,8 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
             Id::NoMulticastRoute,
             Id::NotRelayed,
             Id::OtherVxlan,
+            Id::TwoMasters,
+            Id::ProtocolMismatch,
         ],
     ),
     (
