@@ -26,6 +26,8 @@ crate::table::cases! {
     vrrp_of_two_versions: ProtocolMismatch, "two senders of VRRP, versions 2 and 3", versions;
     ospf_hellos_that_differ: ProtocolMismatch, "two senders of OSPF, hello intervals of 10 and 5 s", || hellos("224.0.0.5");
     ospf_hellos_that_differ_v6: ProtocolMismatch, "the same, IPv6", || hellos("ff02::5");
+    ptp_without_udp: NothingArrives, "PTP over Ethernet, and a member that expects it over UDP", || ptp("224.0.1.129%eth0:320");
+    ptp_without_udp_v6: NothingArrives, "the same, IPv6", || ptp("[ff0e::181%eth0]:320");
     vrrp_with_a_wrong_checksum: BadChecksum, "VRRP with a checksum of 0", damaged;
 }
 
@@ -140,6 +142,25 @@ fn masters(group: &str) -> Report {
     let _first = master(&net.sender, group, sources[0], (version, 100));
     let _second = master(&net.sender, group, sources[1], (version, 200));
     examine(&net.receiver, group, 112, "eth0")
+}
+
+/// Sends announcements of PTP, domain 24, as frames on `eth0`.
+const CLOCK: &str = "import socket, time
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(('eth0', 0))
+message = bytes([0x0b, 2, 0, 64, 24]) + bytes(59)
+print('joined', flush=True)
+while True:
+    s.send(bytes.fromhex('011b19000000') + bytes.fromhex('020000000001') + bytes.fromhex('88f7') + message)
+    time.sleep(0.02)";
+
+fn ptp(group: &str) -> Report {
+    let net = Net::new();
+    let _clock = Program::start(&net.sender, &["-c", CLOCK]);
+    let report = crate::net::examine(&net.receiver, group);
+    let cause = &report.findings[0].cause;
+    assert!(cause.contains("over Ethernet alone") && cause.contains("domain 24"), "{cause}");
+    report
 }
 
 fn versions() -> Report {
@@ -529,4 +550,22 @@ fn masters_in_a_file_are_two_only_if_they_send_at_once() {
     frames.push(resigned);
     frames.push((200, [vec![0xff; 12], vec![0x88, 0xcc], vec![0; 46]].concat()));
     assert_healthy(&explain(&frames, VRRP[0], 112));
+}
+
+#[test]
+fn program_with_packet_sockets_only_is_not_called_healthy() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let script = "import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88f7))
+s.bind(('eth0', 0x88f7))
+print('joined', flush=True)
+while True: s.recv(2048)";
+    let clock = Program::start(&net.receiver, &["-c", script]);
+    let target = ProgramSelector::Process(clock.0.id());
+    let examine = || examine_program(target, &briefly(), &mut |_| ControlFlow::Continue(()));
+    let error = on(&net.receiver, || examine().unwrap_err()).to_string();
+    assert!(error.contains("EtherType 0x88f7"), "{error}");
 }
