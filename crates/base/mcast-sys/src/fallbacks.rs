@@ -646,6 +646,11 @@ pub mod protocol {
         Err(unsupported())
     }
 
+    /// Fails like [`raw_sockets`].
+    pub fn raw_sockets_around(_pid: u32) -> io::Result<Vec<RawSocket>> {
+        Err(unsupported())
+    }
+
     fn unsupported() -> io::Error {
         io::Error::new(io::ErrorKind::Unsupported, "protocols other than UDP are examined on Linux only")
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::netfilter::Hook;
 use crate::wire::Flow;
@@ -571,11 +571,13 @@ pub enum ArrivalStatus {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct FlowStatus {
-    /// Group and port
-    #[serde(rename = "group")]
+    /// Group and port; the group alone if the protocol has no ports, or the socket none yet
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    #[serde(rename = "group", serialize_with = "without_zero")]
     pub destination: SocketAddr,
-    /// Source address and port; omitted if no datagram was seen
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Source address and port; the address alone if the protocol has no ports; omitted if no datagram was seen
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "each_without_zero")]
     pub source: Option<SocketAddr>,
     /// Interface on which the group is joined, or by which it is sent
     pub interface: String,
@@ -595,6 +597,33 @@ pub struct FlowStatus {
     /// Whether some of them arrive although others are lost.
     #[serde(skip)]
     pub(crate) some_arrive: bool,
+}
+
+impl FlowStatus {
+    /// Returns its group, with the port if it has one.
+    #[must_use]
+    pub fn group(&self) -> Endpoint {
+        with_port(self.destination)
+    }
+
+    /// Returns its source, with the port if it has one; `None` if no datagram was seen.
+    #[must_use]
+    pub fn sender(&self) -> Option<Endpoint> {
+        self.source.map(with_port)
+    }
+}
+
+/// Returns an address with its port, unless that is zero: protocols without UDP have none.
+fn with_port(address: SocketAddr) -> Endpoint {
+    Endpoint { address: address.ip(), port: Some(address.port()).filter(|port| *port != 0) }
+}
+
+fn without_zero<S: Serializer>(address: &SocketAddr, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&with_port(*address))
+}
+
+fn each_without_zero<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+    address.map(|address| with_port(address).to_string()).serialize(serializer)
 }
 
 impl Depth {

@@ -53,6 +53,7 @@ mod report;
 mod representatives;
 mod snapshot;
 mod socket_change;
+mod speakers;
 mod started_program;
 mod wire;
 
@@ -64,7 +65,8 @@ pub use causes::{Id, UnknownId};
 pub use change::ChangeOutcome;
 pub use error::Error;
 pub use examine::{
-    examine_machine, examine_membership, examine_program, examine_programs, examine_protocol, explain_capture,
+    examine_machine, examine_membership, examine_program, examine_programs, examine_protocol,
+    explain_capture, explain_capture_of,
 };
 pub use fate::depth::{ArrivalStatus, Depth, FlowStatus};
 pub use finding::{Endpoint, Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mcast::group::{GroupKind, WellKnown};
 use mcast::{Group, InterfaceIndex, InterfaceSelector};
-use mcast_packet::protocol::{ICMPV6, UDP};
+use mcast_packet::protocol::{ICMPV6, IGMP, UDP};
 
+use crate::speakers::Instances;
 use crate::wire::{Refusal, Tap};
 
 /// An IP protocol other than UDP.
@@ -49,9 +50,10 @@ impl IpProtocol {
         self.0
     }
 
-    /// Returns whether its sockets are for groups, so that one which has joined none is remarkable. Programs use ICMPv6 for much else.
+    /// Returns whether its sockets are for groups, so that one which has joined none is remarkable. Programs use ICMPv6 for much else,
+    /// and the socket by which a multicast router sets its routes (`MRT_INIT`) is one of IGMP that receives without joining.
     pub(crate) const fn is_for_groups(self) -> bool {
-        self.0 != ICMPV6
+        !matches!(self.0, ICMPV6 | IGMP)
     }
 
     /// Returns the row of the table of groups for its use of a group.
@@ -164,9 +166,28 @@ pub(crate) struct ProtocolTraffic {
     /// What the doctor's raw sockets received, by interface and source.
     pub(crate) received: BTreeMap<(InterfaceIndex, IpAddr), u64>,
     pub(crate) listened: Duration,
+    /// What the senders have announced.
+    pub(crate) instances: Instances,
+    /// The end of the observation, on the clock of the capture; `None` if it is not known.
+    pub(crate) until: Option<SystemTime>,
 }
 
 impl ProtocolTraffic {
+    pub(crate) fn new(target: &ProtocolTarget, program: Option<RawProgram>) -> Self {
+        Self {
+            target: target.clone(),
+            program,
+            joins: BTreeMap::new(),
+            taps: Vec::new(),
+            flows: BTreeMap::new(),
+            unrecorded: 0,
+            received: BTreeMap::new(),
+            listened: Duration::ZERO,
+            instances: Instances::new(),
+            until: None,
+        }
+    }
+
     /// Returns the flows that arrived on an interface, or left by it.
     pub(crate) fn at(
         &self,

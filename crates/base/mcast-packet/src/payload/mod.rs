@@ -8,6 +8,7 @@ use core::fmt;
 use core::net::IpAddr;
 
 mod amt;
+mod announcements;
 mod dns;
 mod mold_udp64;
 mod mpeg_ts;
@@ -17,6 +18,7 @@ mod service;
 mod ssdp;
 
 pub use amt::{AmtMac, AmtMessage};
+pub use announcements::{OspfHello, VrrpAdvertisement, VrrpChecksum};
 pub use dns::{
     Dns, DnsKind, DnsQuestion, DnsQuestions, DnsRecord, DnsRecords, DnsSection, DnsTexts, DnsValue, Name,
 };

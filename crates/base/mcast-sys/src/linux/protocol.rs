@@ -58,9 +58,18 @@ impl ProtocolReceiver {
 
 /// Lists the raw sockets of the calling thread's network namespace.
 pub fn raw_sockets() -> io::Result<Vec<RawSocket>> {
+    raw_sockets_of("thread-self")
+}
+
+/// Lists the raw sockets of a process's network namespace.
+pub fn raw_sockets_around(pid: u32) -> io::Result<Vec<RawSocket>> {
+    raw_sockets_of(&pid.to_string())
+}
+
+fn raw_sockets_of(task: &str) -> io::Result<Vec<RawSocket>> {
     let mut sockets = Vec::new();
     for (family, name) in [(Family::V4, "raw"), (Family::V6, "raw6")] {
-        match std::fs::read_to_string(format!("/proc/thread-self/net/{name}")) {
+        match std::fs::read_to_string(format!("/proc/{task}/net/{name}")) {
             Ok(table) => sockets.extend(table.lines().skip(1).filter_map(|line| raw_socket(family, line))),
             // Without IPv6, there is no such table.
             Err(error) if error.kind() == io::ErrorKind::NotFound && family == Family::V6 => {}

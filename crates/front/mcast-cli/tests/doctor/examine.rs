@@ -199,6 +199,24 @@ fn a_capture_file_is_explained() {
     assert_eq!((none.status, none.stdout.len()), (Some(4), 0), "{none:?}");
 }
 
+/// A file of a moment does not show whether a router is there that sends every second.
+#[test]
+fn a_group_without_a_port_is_examined_in_a_file() {
+    let ward = Ward::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("made.pcap");
+    frames::write(&file, WriteFormat::Pcap, &[Made::new(frames::datagram("x"), 0)]);
+    let examined = |group| ward.doctor(&["-r", file.to_str().unwrap(), group]);
+    for group in ["vrrp", "224.0.0.18", "[ff02::12]"] {
+        let silent = examined(group);
+        assert_eq!(silent.status, Some(6), "{silent:?}");
+        assert!(silent.stderr.contains("vrrp may be silent for 1 s"), "{silent:?}");
+    }
+    let udp = examined("239.1.2.3:5000");
+    assert_eq!(udp.status, Some(2), "{udp:?}");
+    assert!(udp.stderr.contains("is not a group without a port"), "{udp:?}");
+}
+
 #[test]
 fn invalid_combinations_are_refused() {
     let ward = Ward::new();

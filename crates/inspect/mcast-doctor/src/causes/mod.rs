@@ -44,6 +44,7 @@ mod sizes;
 mod snooping;
 mod source_filters;
 mod sources;
+mod speakers;
 mod streams;
 pub(crate) mod tc_filters;
 mod through;
@@ -91,6 +92,8 @@ enum Check {
     Unexplained(fn(&Observation, &[ExpectedFlow<'_>]) -> Vec<Finding>),
     /// Judged by the path tests of `mcast-path`, because an observation of one machine does not show it.
     PathTest,
+    /// Judged from the packets of a protocol without ports.
+    Protocol,
 }
 
 /// The function that judges whether a cause takes datagrams that do not get to it yet, from what is known of its settings. Causes
@@ -130,7 +133,7 @@ impl Cause {
                 let sockets = observation.examined_sockets();
                 sockets.iter().filter_map(|socket| check(observation, socket)).collect()
             }
-            Check::Unexplained(_) | Check::PathTest => Vec::new(),
+            Check::Unexplained(_) | Check::PathTest | Check::Protocol => Vec::new(),
         }
     }
 
@@ -311,6 +314,8 @@ causes! {
     no_querier::MEMBERSHIP_FORGOTTEN: MembershipForgotten = "membership-forgotten";
     answers::CAUSE: AnswersDropped = "answers-dropped";
     carriers::OTHER_VXLAN: OtherVxlan = "other-vxlan";
+    speakers::TWO_MASTERS: TwoMasters = "two-masters";
+    speakers::PROTOCOL_MISMATCH: ProtocolMismatch = "protocol-mismatch";
 }
 
 impl Id {
@@ -347,9 +352,9 @@ impl Id {
         self.cause().loses_datagrams
     }
 
-    /// Returns whether every examination judges the cause; not only a test of a path.
+    /// Returns whether every examination judges the cause; not only one of a path or of a protocol without ports.
     pub(crate) const fn is_judged_by_observation(self) -> bool {
-        !matches!(self.cause().check, Check::PathTest)
+        !matches!(self.cause().check, Check::PathTest | Check::Protocol)
     }
 
     /// Returns the summary, which is the first paragraph of the page.

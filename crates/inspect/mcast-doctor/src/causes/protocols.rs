@@ -9,15 +9,15 @@ use mcast::{Family, InterfaceIndex};
 
 use super::filter_rules::{INCOMING, OUTGOING, Suspects, met_by, responsible};
 use super::hop_limits::hop_limit_option;
-use super::routes;
+use super::{routes, speakers};
 use crate::finding::list;
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect};
-use crate::observation::Observation;
+use crate::observation::{ExaminationTarget, Observation};
 use crate::protocol::{ProtocolCount, ProtocolFlow, ProtocolTraffic, RawJoin};
 use crate::{
-    ArrivalStatus, Effect, Evidence, EvidenceKind, ExaminedPart, Finding, Id, LayerObservation, OpenQuestion,
-    Report, Tool, remedies,
+    ArrivalStatus, Depth, Effect, Evidence, EvidenceKind, ExaminedPart, Finding, FlowStatus, Id,
+    LayerObservation, OpenQuestion, Report, Tool, remedies,
 };
 
 /// What rules do that keep packets from every socket.
@@ -47,8 +47,10 @@ pub(crate) fn report(observation: &Observation, traffic: &ProtocolTraffic) -> Re
     findings.extend(judgement.joined().flat_map(|interface| judgement.lost(interface)));
     findings.extend(judgement.hop_limits());
     findings.extend(judgement.arrives_elsewhere());
+    findings.extend(speakers::judge(observation, traffic, &findings));
     let mut report = Report {
         arrival: judgement.arrival(),
+        flows: judgement.flows(),
         observations: judgement.observations(),
         examined: judgement.parts(),
         ..Report::default()
@@ -59,6 +61,8 @@ pub(crate) fn report(observation: &Observation, traffic: &ProtocolTraffic) -> Re
             Silence::Fault(finding) => findings.push(*finding),
             Silence::Open(question) => {
                 report.arrival = ArrivalStatus::NotObserved;
+                // Nobody has asked about a protocol that rests.
+                report.flows.retain(|flow| !(observation.is_survey && flow.depth.is_silent()));
                 report.open_questions.push(question);
             }
         }
@@ -76,6 +80,11 @@ enum Silence {
 }
 
 impl Judgement<'_> {
+    /// Returns whether the packets were captured elsewhere, so that there is nothing to receive them.
+    const fn is_file(&self) -> bool {
+        matches!(self.observation.target, ExaminationTarget::File)
+    }
+
     /// Returns the interfaces on which the doctor has joined.
     fn joined(&self) -> impl Iterator<Item = InterfaceIndex> {
         let joined = self.traffic.joins.iter().filter(|(_, join)| **join == RawJoin::Joined);
@@ -147,6 +156,10 @@ impl Judgement<'_> {
         });
         match (on_wire, received) {
             // One that sends may be the only one.
+            _ if self.is_file() => match self.traffic.flows.is_empty() {
+                true => ArrivalStatus::Nothing,
+                false => ArrivalStatus::NotObserved,
+            },
             (0, _) if self.sends() || self.joined().next().is_none() => ArrivalStatus::NotObserved,
             (0, _) | (_, 0) => ArrivalStatus::Nothing,
             _ if is_serious(on_wire, received) => ArrivalStatus::Incomplete,
@@ -330,7 +343,7 @@ impl Judgement<'_> {
             None => self.traffic.joins.keys().copied().collect(),
         };
         let arrives = |interface: &InterfaceIndex| self.arrived(*interface).next().is_some();
-        if expected.iter().any(arrives) {
+        if self.is_file() || expected.iter().any(arrives) {
             return None;
         }
         let interfaces: BTreeSet<_> = self.traffic.flows.keys().map(|flow| flow.interface).collect();
@@ -366,20 +379,25 @@ impl Judgement<'_> {
     /// Returns what follows from the fact that nothing arrived: that depends on how often the protocol sends.
     fn silence(&self) -> Silence {
         let target = &self.traffic.target;
-        let names = list(self.joined().map(|interface| self.name(interface)));
+        let names = match self.is_file() {
+            true => "any interface of the file".to_owned(),
+            false => list(self.joined().map(|interface| self.name(interface))),
+        };
         let seconds = self.traffic.listened.as_secs_f64();
         let question = |why: String| {
             let what = format!("whether {target} arrives on {names}");
-            OpenQuestion::new(what, why).with_effect(Effect::NoAnswer)
+            let is_asked = !self.observation.is_survey;
+            OpenQuestion::new(what, why).with_effect(if is_asked { Effect::NoAnswer } else { Effect::Minor })
         };
         let known = target.protocol.known(target.group);
         match known.and_then(|known| Some((known, known.interval?))) {
             Some((known, SendInterval::Every(time))) if time > self.traffic.listened => {
                 let longest = time.as_secs();
                 let why = format!(
-                    "nothing came in {seconds:.1} s, and {} may be silent for {longest} s ({}): listen longer with -W {}s",
+                    "nothing came in {seconds:.1} s, and {} may be silent for {longest} s ({}): {} {}s",
                     known.name,
                     known.reference,
+                    if self.is_file() { "capture for" } else { "listen longer with -W" },
                     longest + longest.div_ceil(10)
                 );
                 Silence::Open(question(why).known_after(time))
@@ -425,6 +443,61 @@ impl Judgement<'_> {
         joins.chain(taps).chain(missed).collect()
     }
 
+    /// Returns the flows that should arrive, those that this machine sends, and one for each interface on which nothing arrives.
+    fn flows(&self) -> Vec<FlowStatus> {
+        let arriving = self.joined().flat_map(|interface| {
+            let arriving: Vec<_> = self.arrived(interface).map(|seen| self.arriving(seen)).collect();
+            let is_silent = arriving.is_empty() && !self.sends();
+            let silent = is_silent.then(|| FlowStatus {
+                on_wire: self.is_tapped(interface).then_some(0),
+                depth: if self.is_tapped(interface) { Depth::NotOnWire } else { Depth::Unknown },
+                ..self.flow(interface)
+            });
+            arriving.into_iter().chain(silent)
+        });
+        // What becomes of the packets in a file is not known.
+        let depth = |flow: &ProtocolFlow| if flow.outgoing { Depth::Leaves } else { Depth::Unknown };
+        let leaving = self.traffic.flows.iter().filter(|(flow, _)| flow.outgoing || self.is_file());
+        let leaving = leaving.map(|(flow, count)| FlowStatus {
+            source: Some(SocketAddr::new(flow.source, 0)),
+            on_wire: Some(count.packets),
+            depth: depth(flow),
+            ..self.flow(flow.interface)
+        });
+        arriving.chain(leaving).collect()
+    }
+
+    fn arriving(&self, (flow, count): (&ProtocolFlow, &ProtocolCount)) -> FlowStatus {
+        let received = self.traffic.received_of(flow);
+        FlowStatus {
+            source: Some(SocketAddr::new(flow.source, 0)),
+            on_wire: Some(count.packets),
+            // The socket was open before the tap.
+            received: self.traffic.program.is_none().then_some(received.min(count.packets)),
+            depth: if is_serious(count.packets, received) { Depth::OnWire } else { Depth::Arrives },
+            some_arrive: received > 0,
+            ..self.flow(flow.interface)
+        }
+    }
+
+    /// Returns a flow of which nothing is known.
+    fn flow(&self, interface: InterfaceIndex) -> FlowStatus {
+        FlowStatus {
+            destination: self.destination(),
+            source: None,
+            interface: self.name(interface),
+            program: self.traffic.program.as_ref().map(|program| program.name.clone()),
+            on_wire: None,
+            received: None,
+            depth: Depth::Unknown,
+            some_arrive: false,
+        }
+    }
+
+    fn is_tapped(&self, interface: InterfaceIndex) -> bool {
+        self.traffic.taps.iter().any(|tap| tap.interface == interface && tap.refused.is_none())
+    }
+
     fn observations(&self) -> Vec<LayerObservation> {
         let target = &self.traffic.target;
         let flows = self.traffic.flows.iter().take(MAX_LISTED).map(|(flow, count)| {
@@ -454,6 +527,9 @@ impl Judgement<'_> {
                 None => part,
             }
         });
+        if self.is_file() {
+            return taps.collect();
+        }
         let drops = ExaminedPart::new("drops of the kernel");
         let drops = match &self.observation.kernel_drops.refused {
             Some(refusal) => drops.without(&refusal.why),

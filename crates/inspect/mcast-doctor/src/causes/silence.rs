@@ -5,12 +5,14 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use mcast::{Group, InterfaceIndex};
+use mcast_packet::ether_type;
+use mcast_packet::payload::Ptp;
 
 use super::{Cause, Check, between, carriers, intervals, sent_to_another_group};
 use crate::fate::depth::{Depth, ExpectedFlow};
 use crate::finding::list;
-use crate::observation::{ExaminationTarget, Observation};
-use crate::wire::{ControlMessage, Tagging};
+use crate::observation::{ExaminationTarget, Interest, Observation};
+use crate::wire::{ControlMessage, PtpFrames, Tagging};
 use crate::{Evidence, EvidenceKind, ExplainedFlow, Finding, Id, OpenQuestion, Severity, Tool, remedies};
 
 /// Nothing for a group reached this machine, and no other finding explains it.
@@ -113,7 +115,24 @@ fn hints(observation: &Observation, silent: &ExpectedFlow<'_>) -> Vec<String> {
     });
     let elsewhere = between::elsewhere(observation, interest);
     let carrier = carriers::hint(observation, interest);
-    own.into_iter().chain(others).chain(macvlan).chain(elsewhere).chain(carrier).collect()
+    let ptp = ptp_without_udp(observation, interest);
+    ptp.into_iter().chain(own).chain(others).chain(macvlan).chain(elsewhere).chain(carrier).collect()
+}
+
+/// Returns that PTP arrives in the other form: it runs over UDP, or over Ethernet alone.
+fn ptp_without_udp(observation: &Observation, interest: &Interest<'_>) -> Option<String> {
+    let is_ptp = interest
+        .group
+        .well_known()
+        .any(|known| known.ports.contains(&Ptp::EVENT_PORT) && known.ports.contains(&interest.port));
+    let mut senders = observation.wire.ptp.iter();
+    let ((interface, sender), PtpFrames { frames, domain }) =
+        senders.find(|((interface, _), _)| is_ptp && *interface == interest.interface)?;
+    let name = observation.link_name(*interface);
+    Some(format!(
+        " {sender} sends PTP on {name} over Ethernet alone, without UDP ({frames} frames, EtherType 0x{:04x}, domain {domain}): configure the same transport at both ends, such as `network_transport` of ptp4l.",
+        ether_type::PTP
+    ))
 }
 
 /// Returns what arrives on the same interface for the same group on another port.

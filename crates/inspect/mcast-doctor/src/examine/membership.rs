@@ -5,10 +5,12 @@ use mcast::{ErrorKind, Family, InterfaceIndex, Membership, Receiver, SourceFilte
 use super::protocols::examine_raw_sockets;
 use crate::gather::experiment::{ExaminedTraffic, HookExperiment};
 use crate::gather::listen::{GroupFilter, Rejoin, RejoinMethod, Taps, listen};
+use crate::gather::protocols::{of_all, of_process};
 use crate::gather::{DropCounter, program, refresh_counters, snapshot};
 use crate::observation::{
     ExaminationTarget, Failure, Observation, Program, ProgramSocket, TrialMembership, index_of,
 };
+use crate::protocol::{ProtocolTarget, RawProgram};
 use crate::snapshot::{Link, Snapshot};
 use crate::{Error, Options, ProgramSelector, ProgressCallback, Report, Result};
 
@@ -200,17 +202,7 @@ pub fn examine_program(
     options: &Options,
     report_progress: ProgressCallback<'_>,
 ) -> Result<Report> {
-    let report = examine_started(target, options, report_progress, |_| Ok(()));
-    let ProgramSelector::Process(pid) = target else { return report };
-    match report {
-        Ok(report) => Ok(match examine_raw_sockets(pid, options, report_progress)? {
-            Some(raw) => report.and(raw),
-            None => report,
-        }),
-        // A program of a routing protocol may have raw sockets only.
-        Err(error @ Error::NoProgram(_)) => examine_raw_sockets(pid, options, report_progress)?.ok_or(error),
-        Err(error) => Err(error),
-    }
+    examine_started(target, options, report_progress, |_| Ok(()))
 }
 
 /// Like [`examine_program`]; after listening, `complete` adds what else is known about the program.
@@ -220,9 +212,20 @@ pub(crate) fn examine_started(
     report_progress: ProgressCallback<'_>,
     complete: impl FnOnce(&mut Program) -> Result<()>,
 ) -> Result<Report> {
-    let (before, found) = match find(target) {
+    let raw = match target {
+        ProgramSelector::Process(pid) => of_process(pid)?,
+        ProgramSelector::Port(_) => Vec::new(),
+    };
+    let found = match find(target) {
         // Between the look at the sockets and that at the processes, a program may have replaced its socket.
-        Err(Error::NoProgram(_)) => find(target)?,
+        Err(Error::NoProgram(_)) => find(target),
+        found => found,
+    };
+    let (before, found) = match found {
+        // A program of a routing protocol may have raw sockets only.
+        Err(Error::NoProgram(_)) if !raw.is_empty() => {
+            return examine_raw_only(raw, options, report_progress, complete);
+        }
         found => found?,
     };
     let again = |machine: &Snapshot| program::find(target, machine).unwrap_or_default().sockets;
@@ -231,7 +234,28 @@ pub(crate) fn examine_started(
     if !found.printed.is_empty() {
         program::add_socket_owners(&mut observation.before);
     }
-    Ok(super::report(Observation { target: ExaminationTarget::Program(found), ..observation }))
+    let report = super::report(Observation { target: ExaminationTarget::Program(found), ..observation });
+    let packets = examine_raw_sockets(raw, false, options, report_progress)?;
+    Ok(packets.into_iter().fold(report, Report::and))
+}
+
+/// Examines a program that has no UDP sockets.
+fn examine_raw_only(
+    raw: Vec<(ProtocolTarget, RawProgram)>,
+    options: &Options,
+    report_progress: ProgressCallback<'_>,
+    complete: impl FnOnce(&mut Program) -> Result<()>,
+) -> Result<Report> {
+    let name = raw.first().map(|(_, program)| program.name.clone()).unwrap_or_default();
+    let report = examine_raw_sockets(raw, false, options, report_progress)?.unwrap_or_default();
+    let mut program = Program { name, ..Program::default() };
+    complete(&mut program)?;
+    if program.printed.is_empty() && program.ended.is_none() {
+        return Ok(report);
+    }
+    let Report { findings, .. } = explain_failure(program)?;
+    let arrival = report.arrival;
+    Ok(report.and(Report { findings, arrival, ..Report::default() }))
 }
 
 /// Examines this machine like [`examine_machine`](crate::examine_machine), and each program that has joined groups like
@@ -255,9 +279,26 @@ pub fn examine_programs(options: &Options, report_progress: ProgressCallback<'_>
     program::add_socket_options(&mut before);
     // Why they are not visible is in the report on the machine.
     let programs = program::all_joined(&before).map(|(programs, _)| programs).unwrap_or_default();
-    if programs.is_empty() {
-        return Ok(machine);
-    }
+    let raw = of_all().unwrap_or_default();
+    let datagrams = match programs.is_empty() {
+        true => None,
+        false => Some(examine_all(before, programs, options, report_progress)?),
+    };
+    let packets = examine_raw_sockets(raw, true, options, report_progress)?;
+    let judged = datagrams.into_iter().chain(packets).reduce(Report::and);
+    Ok(match judged {
+        Some(judged) => judged.and_of_machine(machine),
+        None => machine,
+    })
+}
+
+/// Examines the UDP sockets of programs about which nobody has asked.
+fn examine_all(
+    before: Snapshot,
+    programs: Vec<Program>,
+    options: &Options,
+    report_progress: ProgressCallback<'_>,
+) -> Result<Report> {
     let sockets = programs.iter().flat_map(|program| program.sockets.clone()).collect();
     let all = Program { sockets, ..Program::default() };
     let again = |machine: &Snapshot| program::all_owned(machine).unwrap_or_default();
@@ -268,8 +309,7 @@ pub fn examine_programs(options: &Options, report_progress: ProgressCallback<'_>
         let target = ExaminationTarget::Program(Program { sockets, ..program });
         super::report(Observation { target, ..observation.clone() })
     });
-    let judged = reports.reduce(Report::and).unwrap_or_default();
-    Ok(judged.and_of_machine(machine))
+    Ok(reports.reduce(Report::and).unwrap_or_default())
 }
 
 /// Listens to what arrives for sockets of programs, and what they send. Returns what was observed, and the program with the

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use mcast::joined::Visibility;
 use mcast::{Interface, InterfaceIndex};
-use mcast_capture::{CaptureFile, FileError, FileErrorKind, Unwrapper};
+use mcast_capture::{CaptureFile, FileError, FileErrorKind, UnwrappedPacket, Unwrapper};
 
 use crate::causes::intervals::is_at_rest;
 use crate::fate;
@@ -20,7 +20,7 @@ use crate::wire::{Recorder, Tap};
 use crate::{ArrivalStatus, Depth, Effect, ExaminedPart, Id, OpenQuestion, Report, Result, causes};
 pub use membership::{examine_membership, examine_program, examine_programs};
 pub(crate) use membership::{examine_started, explain_failure};
-pub use protocols::examine_protocol;
+pub use protocols::{examine_protocol, explain_capture_of};
 
 /// Examines this machine: its interfaces, routes, settings, bridges and sockets. Joins nothing, sends
 /// nothing, and does not listen.
@@ -104,36 +104,57 @@ fn report(mut observation: Observation) -> Report {
 /// # Errors
 /// Returns an error if the file is not a capture file or cannot be read.
 pub fn explain_capture(path: impl AsRef<Path>) -> Result<Report> {
-    let mut file = CaptureFile::open(path)?;
     let mut recorder = Recorder::default();
-    let mut unwrapper = Unwrapper::new();
-    let damage = record(&mut file, &mut unwrapper, &mut recorder)?;
-    let (links, taps): (Vec<_>, Vec<_>) = file
-        .all_interfaces()
-        .map(|(number, name, interface)| {
-            let link = link(number, name);
-            let tap = Tap { dropped: interface.dropped.unwrap_or_default(), ..Tap::on(&link) };
-            (link, tap)
-        })
-        .unzip();
-    let machine = Snapshot { links, ..Snapshot::default() };
-    let mut wire = recorder.finish(taps, None);
-    wire.undecodable = file.statistics().skipped;
-    wire.unexamined = unwrapper.unexamined().clone();
-    let observation = Observation {
-        before: machine.clone(),
-        after: machine,
-        wire,
-        target: ExaminationTarget::File,
-        ..Observation::default()
-    };
-    let flows_in_file = observation.wire.flows.len();
-    let mut report = Report { flows_in_file, ..report(observation) };
-    report.open_questions.extend(damage.map(|error| {
-        OpenQuestion::new("what the rest of the file contains", error.to_string())
-            .with_effect(Effect::NoAnswer)
-    }));
-    Ok(report)
+    let read = ReadFile::read(path.as_ref(), &mut |packet| recorder.record_unwrapped(packet))?;
+    let mut wire = recorder.finish(read.taps.clone(), None);
+    wire.undecodable = read.undecodable;
+    wire.unexamined = read.unwrapper.unexamined().clone();
+    let flows_in_file = wire.flows.len();
+    let report = report(Observation { wire, ..read.observation() });
+    Ok(read.with_damage(Report { flows_in_file, ..report }))
+}
+
+/// What was read of a capture file.
+pub(super) struct ReadFile {
+    links: Vec<Link>,
+    pub(super) taps: Vec<Tap>,
+    undecodable: u64,
+    unwrapper: Unwrapper,
+    damage: Option<FileError>,
+}
+
+impl ReadFile {
+    /// Reads a file, and passes each packet on.
+    pub(super) fn read(path: &Path, record: &mut dyn FnMut(&UnwrappedPacket<'_>)) -> Result<Self> {
+        let mut file = CaptureFile::open(path)?;
+        let mut unwrapper = Unwrapper::new();
+        let damage = visit(&mut file, &mut unwrapper, record)?;
+        let (links, taps): (Vec<_>, Vec<_>) = file
+            .all_interfaces()
+            .map(|(number, name, interface)| {
+                let link = link(number, name);
+                let tap = Tap { dropped: interface.dropped.unwrap_or_default(), ..Tap::on(&link) };
+                (link, tap)
+            })
+            .unzip();
+        Ok(Self { links, taps, undecodable: file.statistics().skipped, unwrapper, damage })
+    }
+
+    /// Returns the observation of a file, without its packets.
+    pub(super) fn observation(&self) -> Observation {
+        let machine = Snapshot { links: self.links.clone(), ..Snapshot::default() };
+        let target = ExaminationTarget::File;
+        Observation { before: machine.clone(), after: machine, target, ..Observation::default() }
+    }
+
+    /// Adds the question what the rest of a damaged file contains.
+    pub(super) fn with_damage(self, mut report: Report) -> Report {
+        report.open_questions.extend(self.damage.map(|error| {
+            OpenQuestion::new("what the rest of the file contains", error.to_string())
+                .with_effect(Effect::NoAnswer)
+        }));
+        report
+    }
 }
 
 /// Returns the interface with this number in the file. One without a usable name is called by its number.
@@ -144,21 +165,21 @@ fn link(number: InterfaceIndex, name: Option<&str>) -> Link {
     interface.into()
 }
 
-/// Records all readable frames; returns the damage that ended reading, if any.
-fn record(
+/// Visits all readable frames; returns the damage that ended reading, if any.
+fn visit(
     file: &mut CaptureFile,
     unwrapper: &mut Unwrapper,
-    recorder: &mut Recorder,
+    record: &mut dyn FnMut(&UnwrappedPacket<'_>),
 ) -> Result<Option<FileError>> {
     let damage = loop {
         match file.next() {
-            Ok(Some(frame)) => unwrapper.visit(&frame, &mut |packet| recorder.record_unwrapped(packet)),
+            Ok(Some(frame)) => unwrapper.visit(&frame, &mut *record),
             Ok(None) => break None,
             Err(error) if is_damage(error.kind()) => break Some(error),
             Err(error) => return Err(error.into()),
         }
     };
-    unwrapper.finish(&mut |packet| recorder.record_unwrapped(packet));
+    unwrapper.finish(record);
     Ok(damage)
 }
 

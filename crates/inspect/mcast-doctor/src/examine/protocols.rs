@@ -1,11 +1,16 @@
 //! Examination of the packets of an IP protocol other than UDP.
 
-use mcast::InterfaceSelector;
+use std::path::Path;
+use std::time::SystemTime;
 
-use crate::gather::protocols::{ProtocolListener, of_process, routes_of};
+use mcast::{InterfaceIndex, InterfaceSelector};
+use mcast_capture::UnwrappedPacket;
+
+use super::ReadFile;
+use crate::gather::protocols::{ProtocolListener, record, routes_of};
 use crate::gather::{DropCounter, snapshot};
 use crate::observation::Observation;
-use crate::protocol::{ProtocolTarget, RawProgram};
+use crate::protocol::{ProtocolTarget, ProtocolTraffic, RawProgram};
 use crate::snapshot::{Link, Snapshot};
 use crate::{Options, ProgressCallback, Report, Result, causes};
 
@@ -21,43 +26,46 @@ pub fn examine_protocol(
     options: &Options,
     report_progress: ProgressCallback<'_>,
 ) -> Result<Report> {
-    examine(target, None, options, report_progress)
+    let report = examine(&[(target.clone(), None)], false, options, report_progress)?;
+    Ok(report.unwrap_or_default())
 }
 
-/// Examines the groups that the raw sockets of a process have joined; `None` if it has no raw sockets.
+/// Examines the packets that the raw sockets of programs are for; `None` if there are none. In a survey, nobody has asked about one of
+/// the programs.
 pub(super) fn examine_raw_sockets(
-    pid: u32,
+    expected: Vec<(ProtocolTarget, RawProgram)>,
+    is_survey: bool,
     options: &Options,
     report_progress: ProgressCallback<'_>,
 ) -> Result<Option<Report>> {
-    let mut reports: Option<Report> = None;
-    for (target, program) in of_process(pid)? {
-        let report = examine(&target, Some(program), options, report_progress)?;
-        reports = Some(match reports {
-            Some(others) => others.and(report),
-            None => report,
-        });
+    let subjects: Vec<_> = expected.into_iter().map(|(target, program)| (target, Some(program))).collect();
+    if subjects.is_empty() {
+        return Ok(None);
     }
-    Ok(reports)
+    examine(&subjects, is_survey, options, report_progress)
 }
 
 fn examine(
-    target: &ProtocolTarget,
-    program: Option<RawProgram>,
+    subjects: &[(ProtocolTarget, Option<RawProgram>)],
+    is_survey: bool,
     options: &Options,
     report_progress: ProgressCallback<'_>,
-) -> Result<Report> {
+) -> Result<Option<Report>> {
     let before = snapshot()?;
     let mut drop_counter = DropCounter::prepare();
     drop_counter.start();
     let links: Vec<_> = before.links.iter().filter(|link| link.is_of_the_host()).collect();
-    let joined = match &program {
-        Some(program) => {
-            links.iter().copied().filter(|link| program.joined.contains(&link.index())).collect()
-        }
-        None => chosen(target, &before)?,
-    };
-    let listener = ProtocolListener::open(target, program, &joined, &links);
+    let mut listener = ProtocolListener::default();
+    for (target, program) in subjects {
+        let joined = match program {
+            Some(program) => {
+                links.iter().copied().filter(|link| program.joined.contains(&link.index())).collect()
+            }
+            None => chosen(target, &before)?,
+        };
+        listener.add(target, program.clone(), &joined);
+    }
+    links.iter().for_each(|link| listener.tap(link));
     let traffic = listener.listen(options, report_progress)?;
     let kernel_drops = drop_counter.finish();
     let after = snapshot()?;
@@ -66,10 +74,44 @@ fn examine(
         after,
         options: options.clone(),
         kernel_drops,
+        is_survey,
         source_routes: routes_of(&traffic),
         ..Observation::default()
     };
-    Ok(causes::protocols::report(&observation, &traffic))
+    let reports = traffic.iter().map(|traffic| causes::protocols::report(&observation, traffic));
+    Ok(reports.reduce(Report::and))
+}
+
+/// Examines the packets of a protocol without ports in a capture file, which may come from any machine: whether they are there, and
+/// whether their senders get along.
+///
+/// # Errors
+/// Returns an error if the file is not a capture file or cannot be read.
+pub fn explain_capture_of(path: impl AsRef<Path>, target: &ProtocolTarget) -> Result<Report> {
+    let mut traffic = ProtocolTraffic::new(target, None);
+    let mut ends: Option<(SystemTime, SystemTime)> = None;
+    let mut file = ReadFile::read(path.as_ref(), &mut |packet| {
+        let UnwrappedPacket { interface, direction, time, .. } = *packet;
+        ends = Some(ends.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
+        if is_on(target, interface, packet.interface_name) {
+            record(&mut traffic, packet.packet, (interface, direction), time);
+        }
+    })?;
+    traffic.until = ends.map(|(_, last)| last);
+    let span = ends.and_then(|(first, last)| last.duration_since(first).ok());
+    traffic.listened = span.unwrap_or_default();
+    traffic.taps = std::mem::take(&mut file.taps);
+    let report = causes::protocols::report(&file.observation(), &traffic);
+    Ok(file.with_damage(report))
+}
+
+/// Returns whether an interface of a file is the one that is examined.
+fn is_on(target: &ProtocolTarget, interface: InterfaceIndex, name: Option<&str>) -> bool {
+    match &target.interface {
+        Some(InterfaceSelector::Name(chosen)) => name == Some(chosen),
+        Some(InterfaceSelector::Index(chosen)) => *chosen == interface,
+        _ => true,
+    }
 }
 
 /// Returns the interfaces on which the packets should arrive.

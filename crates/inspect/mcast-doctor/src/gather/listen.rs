@@ -203,8 +203,9 @@ impl Taps {
         }
         for (_, capture, frames) in &mut self.other_protocols {
             for _ in 0..MAX_AT_ONCE {
-                let Ok(Some(_)) = capture.next(Some(Duration::ZERO)) else { break };
+                let Ok(Some(frame)) = capture.next(Some(Duration::ZERO)) else { break };
                 *frames += 1;
+                self.recorder.record_ptp(&frame);
             }
         }
         for (_, capture, (frames, bytes)) in &mut self.unfiltered {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use mcast::joined::{self, Holder, Holding, JoinedSocket, Process, SocketHolder, SocketKind, Visibility};
 use mcast::{Family, GroupAddr, InterfaceSelector, Membership};
 
-use super::processes;
+use super::{processes, protocols};
 use crate::observation::{Program, ProgramSocket};
 use crate::snapshot::{Snapshot, SocketOwners, UdpSocket};
 use crate::{Error, ProgramSelector, Result};
@@ -50,7 +50,7 @@ pub(crate) fn find(target: ProgramSelector, machine: &Snapshot) -> Result<Progra
     Ok(Program { name, sockets, visible, is_one, ..Program::default() })
 }
 
-/// Returns whether processes have a UDP socket that is bound or has joined a group.
+/// Returns whether processes have a socket that has joined a group, a bound UDP socket, or a raw socket for groups.
 ///
 /// # Errors
 /// Like [`find`], if they have their sockets elsewhere, or are hidden.
@@ -62,7 +62,8 @@ pub(crate) fn has_sockets(pid: u32, family: &[u32]) -> Result<bool> {
         Holder::Socket(held) => is_own(&held.socket.inode),
         _ => false,
     };
-    if is_bound || joined::memberships()?.holdings.iter().any(is_member) {
+    let is_raw = protocols::has_sockets(|inode| is_own(&inode));
+    if is_bound || is_raw || joined::memberships()?.holdings.iter().any(is_member) {
         return Ok(true);
     }
     match processes::not_found_error(pid, family) {

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use mcast::{Family, InterfaceIndex};
 use mcast_capture::UnexaminedFrames;
+use mcast_packet::MacAddress;
 use mcast_packet::gmp::{Address, GmpMessage, RecordKind};
 
 use crate::snapshot::Link;
@@ -54,6 +55,15 @@ pub(crate) struct Wire {
     pub(crate) unicast: Vec<UnicastFlow>,
     /// Messages of IGMP and MLD that arrived and are ignored, and how many.
     pub(crate) damaged_control: BTreeMap<DamagedControl, u64>,
+    /// PTP without UDP, by interface and sender.
+    pub(crate) ptp: BTreeMap<(InterfaceIndex, MacAddress), PtpFrames>,
+}
+
+/// The frames of PTP without UDP of one sender, and the domain of the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PtpFrames {
+    pub(crate) frames: u64,
+    pub(crate) domain: u8,
 }
 
 /// Datagrams to one destination that are counted together.

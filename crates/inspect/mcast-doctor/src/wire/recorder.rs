@@ -9,12 +9,16 @@ use std::time::SystemTime;
 
 use mcast::InterfaceIndex;
 use mcast_capture::{Frame, Part, UnexaminedFrames, UnwrappedPacket};
-use mcast_packet::{Carried, ChecksumStatus, EncapsulationProtocol, Fragment, Ip, Packet, Transport, Udp};
+use mcast_packet::payload::Ptp;
+use mcast_packet::{
+    Carried, ChecksumStatus, EncapsulationProtocol, Fragment, Ip, MacAddress, Network, Packet, Transport,
+    Udp, ether_type,
+};
 
 use super::flow::{DatagramSummary, Defect, Destination, Tagging};
 use super::{
     ControlDefect, ControlMessage, ControlPacket, CountedTogether, DamagedControl, Flow, FlowKey,
-    PortTraffic, Tap, Wire,
+    PortTraffic, PtpFrames, Tap, Wire,
 };
 
 /// Limits of what is recorded, which bound the memory. A capture of more is not complete.
@@ -40,6 +44,7 @@ pub(crate) struct Recorder {
     control_parts: usize,
     fragmented: BTreeMap<(InterfaceIndex, bool, IpAddr, IpAddr, u32), FragmentedDatagram>,
     damaged_control: BTreeMap<DamagedControl, u64>,
+    ptp: BTreeMap<(InterfaceIndex, MacAddress), PtpFrames>,
     span: Option<(SystemTime, SystemTime)>,
     /// Frames that exceed a limit.
     unrecorded: u64,
@@ -83,6 +88,18 @@ impl Recorder {
             is_reassembled: false,
         };
         self.record_packet(context, &frame.packet());
+    }
+
+    /// Records a frame of PTP without UDP (IEEE 1588-2019 Annex E).
+    pub(crate) fn record_ptp(&mut self, frame: &Frame<'_>) {
+        let packet = frame.packet();
+        let Some(Network::Other { ether_type: ether_type::PTP, payload }) = packet.network else { return };
+        let (Some(ethernet), Some(message)) = (packet.ethernet, Ptp::parse(payload)) else { return };
+        let key = (frame.interface, ethernet.source);
+        if self.ptp.len() < MAX_DAMAGED || self.ptp.contains_key(&key) {
+            let sender = self.ptp.entry(key).or_default();
+            *sender = PtpFrames { frames: sender.frames + 1, domain: message.domain };
+        }
     }
 
     /// Records a packet of a file, taken apart: of a fragmented datagram, its fragments and the whole datagram.
@@ -153,6 +170,7 @@ impl Recorder {
             unfiltered: BTreeMap::new(),
             unicast: Vec::new(),
             damaged_control: self.damaged_control,
+            ptp: self.ptp,
         }
     }
 

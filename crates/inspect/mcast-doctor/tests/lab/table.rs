@@ -5,8 +5,8 @@ use mcast_doctor::{Id, Report};
 use crate::net::assert_only;
 use crate::{
     alone, answers, boxes, depth, drops, files, filters, firewall, fleet, interfaces, ipsec, ipv6,
-    misaddressed, path, places, programs, relays, remedies, routers, routing, rules, senders, sockets,
-    started, streams, switches, translation, wire,
+    misaddressed, path, places, programs, protocols, relays, remedies, routers, routing, rules, senders,
+    sockets, started, streams, switches, translation, wire,
 };
 
 /// An injection and the cause that must be found.
@@ -58,6 +58,7 @@ pub(crate) fn all() -> Vec<&'static Case> {
         path::CASES,
         places::CASES,
         programs::CASES,
+        protocols::CASES,
         relays::CASES,
         remedies::CASES,
         routers::CASES,

@@ -129,6 +129,8 @@ const NOT_APPLIED: &[(&str, &[Id])] = &[
             Id::NoMulticastRoute,
             Id::NotRelayed,
             Id::OtherVxlan,
+            Id::TwoMasters,
+            Id::ProtocolMismatch,
         ],
     ),
     (

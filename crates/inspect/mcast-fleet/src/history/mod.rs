@@ -283,8 +283,8 @@ impl HistoryEntry {
         let stream = |flow: &FlowStatus| {
             Some(HistoryStream {
                 interface: flow.interface.clone(),
-                source: flow.source?.to_string(),
-                group: flow.destination.to_string(),
+                source: flow.sender()?.to_string(),
+                group: flow.group().to_string(),
             })
         };
         let mut streams: Vec<_> = report.flows.iter().filter(has_arrived).filter_map(stream).collect();

@@ -1,7 +1,7 @@
 //! The subject of an examination.
 
 use std::cell::{RefCell, RefMut};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use mcast::group::WellKnown;
@@ -9,7 +9,7 @@ use mcast::{Family, Group, InterfaceSelector, Membership};
 use mcast_doctor::{
     ArrivalStatus, Effect, Id, IpProtocol, LayerObservation, Options, ProgramSelector, ProtocolTarget,
     Report, StartedProgram, examine_membership, examine_program, examine_programs, examine_protocol,
-    explain_capture,
+    explain_capture, explain_capture_of,
 };
 use mcast_terminal::Console;
 
@@ -26,7 +26,8 @@ pub(super) enum Subject {
     Program(ProgramSelector),
     /// A program that this command has started.
     Started(RefCell<StartedProgram>),
-    Capture(PathBuf),
+    /// A capture file, or the groups without ports in it.
+    Capture(PathBuf, Vec<Target>),
 }
 
 /// A group, and what should arrive for it.
@@ -61,7 +62,7 @@ impl Subject {
             return Ok(Self::Program(ProgramSelector::Port(port)));
         }
         if let Some(file) = &other.read {
-            return Ok(Self::Capture(file.clone()));
+            return Ok(Self::Capture(file.clone(), targets_in_file(arguments)?));
         }
         if let Some((program, words)) = command.split_first() {
             if !memberships.is_empty() {
@@ -91,9 +92,7 @@ impl Subject {
                 if !admission.sources.is_empty() {
                     return Err(Failure::usage("--source selects the senders of UDP datagrams").into());
                 }
-                let name = text.split('%').next().filter(|name| name.parse::<Group>().is_err());
-                let name = name.filter(|name| !WellKnown::named(name).is_empty()).map(str::to_owned);
-                all.extend(targets.into_iter().map(|target| Target::Protocol(target, name.clone())));
+                all.extend(named(text, of_this_machine(text, targets, admission.families)?));
                 continue;
             }
             for family in families_of(text, admission.families)? {
@@ -158,7 +157,8 @@ impl Subject {
                 Ok(examine_program(*target, options, &mut |step| progress.show(step))?)
             }
             Self::Started(program) => Ok(examine_started(&mut program.borrow_mut(), options, progress)?),
-            Self::Capture(file) => Ok(explain_capture(file)?),
+            Self::Capture(file, targets) if targets.is_empty() => Ok(explain_capture(file)?),
+            Self::Capture(file, targets) => explain_each(file, targets),
         }
     }
 }
@@ -214,12 +214,7 @@ fn protocol_targets(
         // The ports of a name come first: such a protocol runs over UDP.
         let is_udp = group.well_known().any(|known| !known.ports.is_empty());
         let protocol = given.or_else(|| IpProtocol::of_group(group).filter(|_| !is_udp));
-        let is_named = !rows.is_empty();
-        let is_chosen = match chosen.only() {
-            Some(family) => family == group.family(),
-            // A name means the families that this machine has.
-            None => !is_named || path::is_here(group.family())?,
-        };
+        let is_chosen = chosen.only().is_none_or(|family| family == group.family());
         let Some(protocol) = protocol.filter(|_| is_chosen) else { continue };
         let target = ProtocolTarget::new(group, protocol);
         let on: Vec<_> = interface.iter().chain(interfaces.iter().filter(|_| interface.is_none())).collect();
@@ -229,6 +224,65 @@ fn protocol_targets(
         }
     }
     Ok(targets)
+}
+
+/// Returns the groups that are chosen in a capture file, which have no ports. It may come from a machine with other families.
+fn targets_in_file(arguments: &Arguments) -> anyhow::Result<Vec<Target>> {
+    let Arguments { memberships, interfaces, admission, other, .. } = arguments;
+    let mut all = Vec::new();
+    for text in memberships {
+        let targets = protocol_targets(text, interfaces, admission.families, other.protocol)?;
+        if targets.is_empty() {
+            return Err(Failure::usage(format!("\"{text}\" is not a group without a port"))
+                .remedy(
+                    "of a file, examine all UDP datagrams with --read alone, or name a protocol such as vrrp",
+                )
+                .into());
+        }
+        all.extend(named(text, targets));
+    }
+    Ok(all)
+}
+
+/// Returns targets with the name by which they were chosen, if it was not the group.
+fn named(text: &str, targets: Vec<ProtocolTarget>) -> impl Iterator<Item = Target> {
+    let name = name_in(text).map(str::to_owned);
+    targets.into_iter().map(move |target| Target::Protocol(target, name.clone()))
+}
+
+/// Returns the name of a protocol in a text such as `vrrp%eth0`.
+fn name_in(text: &str) -> Option<&str> {
+    let name = text.split('%').next().filter(|name| name.parse::<Group>().is_err());
+    name.filter(|name| !WellKnown::named(name).is_empty())
+}
+
+/// Examines the packets of groups in a capture file.
+fn explain_each(file: &Path, targets: &[Target]) -> anyhow::Result<Report> {
+    let mut reports = Vec::new();
+    for each in targets {
+        if let Target::Protocol(target, _) = each {
+            reports.push((each, explain_capture_of(file, target)?));
+        }
+    }
+    Ok(together(reports))
+}
+
+/// Returns the targets of the families that this machine has, if a name was given without a family.
+fn of_this_machine(
+    text: &str,
+    targets: Vec<ProtocolTarget>,
+    chosen: Families,
+) -> anyhow::Result<Vec<ProtocolTarget>> {
+    if chosen.only().is_some() || name_in(text).is_none() {
+        return Ok(targets);
+    }
+    let mut here = Vec::new();
+    for target in targets {
+        if path::is_here(target.group.family())? {
+            here.push(target);
+        }
+    }
+    Ok(here)
 }
 
 /// Examines one membership after the other, because all read the same counters. Findings about the machine are
@@ -261,6 +315,11 @@ fn examine_each(
             break;
         }
     }
+    Ok(together(reports))
+}
+
+/// Returns the reports as one. A group that a network does not use, as it uses another one of the same name, is an observation only.
+fn together(reports: Vec<(&Target, Report)>) -> Report {
     let (silent, present): (Vec<_>, Vec<_>) = reports.into_iter().partition(|(_, report)| is_silent(report));
     let silent: Vec<_> = silent
         .into_iter()
@@ -273,7 +332,7 @@ fn examine_each(
         })
         .collect();
     let all = present.into_iter().map(|(_, report)| report).chain(silent);
-    Ok(all.reduce(Report::and).unwrap_or_default())
+    all.reduce(Report::and).unwrap_or_default()
 }
 
 /// Returns the report on a group of a name that the network does not use, as another one is in use: that nothing arrives for it is

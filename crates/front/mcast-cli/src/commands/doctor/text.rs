@@ -83,7 +83,7 @@ fn grounds(report: &Report) -> String {
 /// Returns a flow, how far it came, by which counts, and what explains it: `10.0.0.7:6000 to 239.1.2.3:5000 on eth0: on the wire,
 /// not accepted by the IP layer (50 on the wire, 0 received), explained by reverse-path-filter`.
 fn description(report: &Report, flow: &FlowStatus) -> String {
-    let source = flow.source.map_or_else(|| "any source".to_owned(), |source| source.to_string());
+    let source = flow.sender().map_or_else(|| "any source".to_owned(), |source| source.to_string());
     let program = flow.program.as_ref().map(|program| format!(", for {program}")).unwrap_or_default();
     let counts = [
         flow.on_wire.map(|count| format!("{count} on the wire")),
@@ -100,10 +100,7 @@ fn description(report: &Report, flow: &FlowStatus) -> String {
         [] => String::new(),
         ids => format!(", explained by {}", ids.join(", ")),
     };
-    format!(
-        "{source} to {} on {}{program}: {}{counts}{explained}",
-        flow.destination, flow.interface, flow.depth
-    )
+    format!("{source} to {} on {}{program}: {}{counts}{explained}", flow.group(), flow.interface, flow.depth)
 }
 
 /// Writes what was examined, and what could not be.

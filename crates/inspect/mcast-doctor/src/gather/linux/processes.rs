@@ -140,7 +140,7 @@ pub(crate) fn name(pid: u32) -> String {
     format!("{} ({pid})", name.trim())
 }
 
-/// Returns the error for a process and its family, whose UDP sockets were not found.
+/// Returns the error for a process and its family, whose sockets were not found.
 pub(crate) fn not_found_error(pid: u32, family: &[u32]) -> Error {
     if let Some(other) = family.iter().find(|other| has_sockets_elsewhere(**other)) {
         return Error::OtherNamespace { name: name(*other), pid: *other };
@@ -159,8 +159,40 @@ pub(crate) fn not_found_error(pid: u32, family: &[u32]) -> Error {
         Some((each, (socket, network))) => {
             Error::SocketElsewhere { program: name(each), socket, name: network.and_then(mounted_name) }
         }
-        None => Error::NoProgram(format!("{} has no UDP socket, and no raw socket for groups", name(pid))),
+        None => Error::NoProgram(format!(
+            "{} has no UDP socket, and no raw socket for groups{}",
+            name(pid),
+            packet_sockets(family)
+        )),
     }
+}
+
+/// Returns a clause on the packet sockets of processes, which receive frames; empty if they have none.
+fn packet_sockets(family: &[u32]) -> String {
+    let owners = owners();
+    let is_own = |inode: u64| {
+        owners.get(&inode).is_some_and(|all| all.iter().any(|owner| family.contains(&owner.pid)))
+    };
+    let table = fs::read_to_string("/proc/thread-self/net/packet").unwrap_or_default();
+    let protocols: BTreeSet<_> = table
+        .lines()
+        .skip(1)
+        .filter_map(packet_socket)
+        .filter(|(_, inode)| is_own(*inode))
+        .map(|(protocol, _)| format!("0x{protocol:04x}"))
+        .collect();
+    match protocols.into_iter().collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => none,
+        protocols => format!(
+            "; it receives frames by packet sockets (EtherType {protocols}), which are not examined: `mcast sniff` shows whether frames arrive"
+        ),
+    }
+}
+
+/// Parses a line `SK REFCOUNT TYPE PROTOCOL INTERFACE RUNNING MEMORY UID INODE` of `/proc/net/packet`.
+fn packet_socket(line: &str) -> Option<(u16, u64)> {
+    let words: Vec<_> = line.split_ascii_whitespace().collect();
+    Some((u16::from_str_radix(words.get(3)?, 16).ok()?, words.get(8)?.parse().ok()?))
 }
 
 /// Returns the name under which `ip netns` lists a network namespace.
@@ -201,7 +233,7 @@ fn holders_elsewhere(port: u16) -> Vec<u32> {
     mcast_sys::process::ids().into_iter().flatten().filter_map(holder).collect()
 }
 
-/// Returns whether a process has UDP sockets in another network namespace.
+/// Returns whether a process has UDP sockets or raw sockets in another network namespace.
 fn has_sockets_elsewhere(pid: u32) -> bool {
     let there = network(&pid.to_string());
     if there.is_none() || there == network("thread-self") {
@@ -209,7 +241,9 @@ fn has_sockets_elsewhere(pid: u32) -> bool {
     }
     let owners = owners();
     let is_own = |inode| owners.get(&inode).is_some_and(|all| all.iter().any(|owner| owner.pid == pid));
-    sockets_of(pid).iter().any(|socket| is_own(socket.inode))
+    let raw = mcast_sys::protocol::raw_sockets_around(pid).unwrap_or_default();
+    let raw = raw.into_iter().map(|socket| socket.inode);
+    sockets_of(pid).into_iter().map(|socket| socket.inode).chain(raw).any(is_own)
 }
 
 /// Returns the UDP sockets in the network namespace of a process.
@@ -318,6 +352,13 @@ mod tests {
         assert!(family.contains(&child.id()) && family.contains(&grandchild), "{family:?}");
         drop(child.stdin.take());
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn line_of_a_packet_socket_is_parsed() {
+        let line = "00000000b1ad2c39 3      3    88f7   2     1 0      0      24817";
+        assert_eq!(packet_socket(line), Some((0x88f7, 24817)));
+        assert_eq!(packet_socket("sk RefCnt"), None);
     }
 
     const TABLE: &str = "12:pids:/a\n3:cpu,freezer:/docker/7f\n1:name=systemd:/b\n0::/user.slice/x:y.scope\n";
