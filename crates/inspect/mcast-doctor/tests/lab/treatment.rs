@@ -5,17 +5,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mcast::Membership;
 use mcast_doctor::{
-    Action, AppliedRemedies, ArrivalStatus, FlowStatus, Id, Options, Persistence, Remedy, RemedyEffect,
-    Report, Severity, Tool, UndoneEntry, Verdict, examine_membership,
+    Action, AppliedRemedies, ArrivalStatus, FlowStatus, Id, Journal, Options, Persistence, Remedy,
+    RemedyEffect, Report, Severity, Tool, UndoneEntry, Verdict, examine_membership,
 };
 use mcast_lab::Host;
 
 use crate::net::{LISTEN, run};
-use crate::undo::Kept;
 
 thread_local! {
     /// The cause whose remedy the next examination applies.
@@ -226,6 +226,36 @@ pub(crate) fn examine_and_treat(host: &Host, examine: impl Fn() -> Report) -> Re
     MEANWHILE.into_iter().for_each(|others| assert_undone_later(host, &before, remedy, others));
     TREATED.set(Some((remedy.command().unwrap(), after)));
     report
+}
+
+/// A journal in a folder of its own.
+pub(crate) struct Kept {
+    folder: tempfile::TempDir,
+}
+
+impl Kept {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn journal(&self) -> Journal {
+        Journal::at(self.folder.path().join("doctor.jsonl"))
+    }
+
+    /// Applies a remedy, and ends as if the doctor had been killed: nothing is undone.
+    pub(crate) fn apply(&self, host: &Host, remedy: &Remedy) {
+        let mut applied = AppliedRemedies::recorded_in(self.journal());
+        host.run(|| applied.apply(remedy, |_| ()).unwrap()).unwrap();
+        std::mem::forget(applied);
+    }
+
+    pub(crate) fn undo(&self, host: &Host) -> Vec<UndoneEntry> {
+        host.run(|| self.journal().undo(|_| ()).unwrap()).unwrap()
+    }
 }
 
 /// Applies a remedy as a doctor that is killed then, and asserts that its journal undoes it after what others have done

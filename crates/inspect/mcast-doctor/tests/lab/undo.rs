@@ -1,47 +1,21 @@
 //! Undoing remedies later: after others have changed the machine, and after the doctor was killed.
 
-use mcast_doctor::{AppliedRemedies, ChangeOutcome, Id, Journal, Remedy, Report, UndoneEntry};
+use mcast_doctor::{ChangeOutcome, Id, Remedy, Report};
 use mcast_lab::Host;
 
 use crate::net::{Net, Stream, examine, has_programs, nft, run};
-use crate::treatment::{assert_as_before, machine};
+use crate::treatment::{Kept, assert_as_before, machine};
 
 const GROUPS: [(&str, &str); 2] =
     [("239.1.2.3:5000", "239.1.2.3%eth0:5000"), ("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")];
 
-/// A journal in a folder of its own.
-pub(crate) struct Kept {
-    folder: tempfile::TempDir,
-}
-
-impl Kept {
-    pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn journal(&self) -> Journal {
-        Journal::at(self.folder.path().join("doctor.jsonl"))
-    }
-
-    /// Applies a remedy, and ends as if the doctor had been killed: nothing is undone.
-    pub(crate) fn apply(&self, host: &Host, remedy: &Remedy) {
-        let mut applied = AppliedRemedies::recorded_in(self.journal());
-        host.run(|| applied.apply(remedy, |_| ()).unwrap()).unwrap();
-        std::mem::forget(applied);
-    }
-
-    /// The same with the remedy of a finding.
-    fn treat(&self, host: &Host, report: &Report, id: Id) -> Remedy {
-        let finding = report.findings.iter().find(|finding| finding.id == id);
-        let remedy = finding.and_then(mcast_doctor::Finding::applicable_remedy);
-        let remedy = remedy.unwrap_or_else(|| panic!("no remedy of {id}: {report:#?}"));
-        self.apply(host, remedy);
-        remedy.clone()
-    }
-
-    pub(crate) fn undo(&self, host: &Host) -> Vec<UndoneEntry> {
-        host.run(|| self.journal().undo(|_| ()).unwrap()).unwrap()
-    }
+/// Applies the remedy of a finding, and ends as if the doctor had been killed: nothing is undone.
+fn treat(kept: &Kept, host: &Host, report: &Report, id: Id) -> Remedy {
+    let finding = report.findings.iter().find(|finding| finding.id == id);
+    let remedy = finding.and_then(mcast_doctor::Finding::applicable_remedy);
+    let remedy = remedy.unwrap_or_else(|| panic!("no remedy of {id}: {report:#?}"));
+    kept.apply(host, remedy);
+    remedy.clone()
 }
 
 fn rules(host: &Host) -> String {
@@ -59,7 +33,7 @@ fn rule_of_the_administrator_that_got_its_handle_stays() {
         let (net, kept) = (Net::new(), Kept::new());
         nft(&net.receiver, "inet", "hook input", "udp dport 5000 counter drop");
         let _stream = Stream::to(&net.sender, to);
-        kept.treat(&net.receiver, &examine(&net.receiver, membership), Id::FirewallDropsData);
+        treat(&kept, &net.receiver, &examine(&net.receiver, membership), Id::FirewallDropsData);
         let reloaded = "nft flush ruleset && nft 'table inet test { chain c { type filter hook input priority 0; \
                         tcp dport 22 ip saddr 192.0.2.0/24 accept; tcp dport 22 drop; udp dport 5000 drop; }; }'";
         run(&net.receiver, reloaded);
@@ -81,8 +55,8 @@ fn rule_that_was_saved_and_loaded_with_others_is_found_by_its_mark() {
     let (net, kept) = (Net::new(), Kept::new());
     nft(&net.receiver, "inet", "hook input", "udp dport 5000 counter drop");
     let _stream = Stream::to(&net.sender, GROUPS[0].0);
-    kept.treat(&net.receiver, &examine(&net.receiver, GROUPS[0].1), Id::FirewallDropsData);
-    let file = kept.folder.path().join("saved");
+    treat(&kept, &net.receiver, &examine(&net.receiver, GROUPS[0].1), Id::FirewallDropsData);
+    let file = kept.folder().join("saved");
     let file = file.display();
     run(
         &net.receiver,
@@ -104,7 +78,7 @@ fn value_that_somebody_has_changed_since_is_left_alone() {
     let (net, kept) = (Net::new(), Kept::new());
     net.receiver.sysctl("net/ipv6/conf/eth0/disable_ipv6", "1").unwrap();
     let _stream = Stream::to(&net.sender, GROUPS[1].0);
-    kept.treat(&net.receiver, &examine(&net.receiver, GROUPS[1].1), Id::Ipv6NotReady);
+    treat(&kept, &net.receiver, &examine(&net.receiver, GROUPS[1].1), Id::Ipv6NotReady);
     net.receiver.sysctl("net/ipv6/conf/eth0/disable_ipv6", "2").unwrap();
     let undone = kept.undo(&net.receiver);
     assert!(matches!(&undone[0].outcomes[..], [(_, ChangeOutcome::LeftAlone(_))]), "{undone:?}");
@@ -124,7 +98,7 @@ fn route_of_groups_moves_them_and_leaves_those_of_the_kernel_when_it_is_undone()
     run(&net.receiver, tunnel);
     let before = machine(&net.receiver);
     let report = crate::net::examine_host(&net.receiver);
-    let remedy = kept.treat(&net.receiver, &report, Id::VpnTakesDefault);
+    let remedy = treat(&kept, &net.receiver, &report, Id::VpnTakesDefault);
     run(&net.receiver, "ip -6 route get ff15::1 | grep -q 'dev eth0'");
     kept.undo(&net.receiver);
     assert_as_before(&net.receiver, &before, &remedy);
@@ -140,7 +114,7 @@ fn what_was_applied_in_another_namespace_is_not_undone() {
     nft(&net.receiver, "inet", "hook input", "udp dport 5000 counter drop");
     let _stream = Stream::to(&net.sender, GROUPS[0].0);
     let before = machine(&net.receiver);
-    let remedy = kept.treat(&net.receiver, &examine(&net.receiver, GROUPS[0].1), Id::FirewallDropsData);
+    let remedy = treat(&kept, &net.receiver, &examine(&net.receiver, GROUPS[0].1), Id::FirewallDropsData);
     assert_eq!(kept.undo(&net.sender).len(), 0);
     assert!(rules(&net.receiver).contains("mcast-"));
     assert_eq!(kept.undo(&net.receiver).len(), 1);
