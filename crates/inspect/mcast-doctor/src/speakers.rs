@@ -11,7 +11,7 @@ use mcast_packet::protocol::{OSPF, VRRP};
 
 /// The number of speakers of an instance that are recorded, which bounds the memory.
 const MAX_SPEAKERS: usize = 64;
-/// A master counts as down after so many intervals (RFC 9568 section 6.1).
+/// A master counts as down after this number of intervals (RFC 9568 section 6.1).
 const MASTER_PATIENCE: u32 = 3;
 
 /// A message of a speaker.

@@ -271,7 +271,7 @@ fn assert_undone_later(host: &Host, before: &Machine, remedy: &Remedy, [meanwhil
     assert_eq!(kept.undo(host).len(), 0, "what is undone does not stay in the journal");
 }
 
-/// What others do between a remedy and its undo, and how they take it back: nothing; loading all rules anew, with one more
+/// What others do between a remedy and its undo, and how they take it back: nothing; loading all rules again, with one more
 /// address. What `nft` prints of matches of iptables cannot be loaded again.
 const MEANWHILE: [[&str; 2]; 2] = [
     ["true", "true"],
