@@ -108,6 +108,8 @@ impl Message {
 
     fn ospf(hello: OspfHello) -> Self {
         let OspfHello { area, instance, interval, dead_interval, mask, authentication, .. } = hello;
+        // On a link between two routers, the mask is not compared.
+        let mask = mask.filter(|_| !hello.designated_router.is_unspecified());
         let mut terms = vec![
             ("area", area.to_string()),
             ("hello interval", format!("{} s", interval.as_secs())),

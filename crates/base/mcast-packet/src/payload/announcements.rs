@@ -86,6 +86,8 @@ pub struct OspfHello {
     pub interval: Duration,
     /// The time without a hello after which a router counts as down.
     pub dead_interval: Duration,
+    /// The designated router; 0.0.0.0 if none is known, or on a link between two routers.
+    pub designated_router: Ipv4Addr,
     /// The mask of the network, which only version 2 has.
     pub mask: Option<Ipv4Addr>,
     /// The type of authentication, which only version 2 has.
@@ -101,9 +103,9 @@ impl OspfHello {
         u8_at(bytes, 1).filter(|kind| *kind == HELLO)?;
         let seconds = |time: u32| Duration::from_secs(u64::from(time));
         let word = |at| u32_at(bytes, at).map(Ipv4Addr::from);
-        let (interval, dead_interval) = match version {
-            2 => (u16_at(bytes, 28)?, u32_at(bytes, 32)?),
-            _ => (u16_at(bytes, 24)?, u32::from(u16_at(bytes, 26)?)),
+        let (interval, dead_interval, designated_router) = match version {
+            2 => (u16_at(bytes, 28)?, u32_at(bytes, 32)?, word(36)?),
+            _ => (u16_at(bytes, 24)?, u32::from(u16_at(bytes, 26)?), word(28)?),
         };
         let is_second = version == 2;
         Some(Self {
@@ -112,6 +114,7 @@ impl OspfHello {
             instance: u8_at(bytes, 14).filter(|_| !is_second),
             interval: seconds(u32::from(interval)),
             dead_interval: seconds(dead_interval),
+            designated_router,
             mask: word(24).filter(|_| is_second),
             authentication: u16_at(bytes, 14).filter(|_| is_second),
         })
@@ -159,12 +162,13 @@ mod tests {
         let mut bytes = [0; 44];
         bytes[..2].copy_from_slice(&[2, 1]);
         bytes[14..16].copy_from_slice(&[0, 2]);
-        bytes[24..36].copy_from_slice(&[255, 255, 255, 0, 0, 10, 0, 1, 0, 0, 0, 40]);
+        bytes[24..40].copy_from_slice(&[255, 255, 255, 0, 0, 10, 0, 1, 0, 0, 0, 40, 10, 9, 0, 1]);
         let second = OspfHello::parse(&bytes).unwrap();
         assert_eq!(
             (second.interval, second.dead_interval),
             (Duration::from_secs(10), Duration::from_secs(40))
         );
+        assert_eq!(second.designated_router, Ipv4Addr::new(10, 9, 0, 1));
         assert_eq!((second.mask, second.authentication), (Some(Ipv4Addr::new(255, 255, 255, 0)), Some(2)));
         bytes[0] = 3;
         bytes[24..28].copy_from_slice(&[0, 5, 0, 20]);

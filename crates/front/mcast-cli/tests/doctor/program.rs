@@ -90,6 +90,28 @@ fn a_program_in_another_network_is_followed_there() {
     running.child.kill().unwrap();
 }
 
+/// A backup of VRRP, which has a raw socket only.
+const ROUTER: &str = "\
+import socket, signal
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('224.0.0.18') + socket.inet_aton('10.0.0.2'))
+print('ready', flush=True)
+signal.pause()";
+
+#[test]
+fn a_program_with_raw_sockets_is_followed_to_another_network() {
+    let ward = Ward::new();
+    let running = program(&ward.lan.b, "python3", &["-c", ROUTER], false);
+    running.stdout.wait_for("ready");
+    let id = running.child.id().to_string();
+    let ended = mcast(&ward.lan.a, &["doctor", "--pid", &id, "-W", "1500ms", "--json"]);
+    assert_eq!((ended.status, ids(&ended)), (Some(1), vec!["nothing-arrives".to_owned()]), "{ended:?}");
+    assert!(ended.stderr.contains("examining in the network namespace of python3"), "{ended:?}");
+    let flow = &events(&ended, "flow")[0];
+    assert_eq!((&flow["group"], &flow["depth"]), (&"224.0.0.18".into(), &"not-on-wire".into()), "{flow}");
+    running.child.kill().unwrap();
+}
+
 /// Programs elsewhere have the same port by chance: what is repaired is the program here, once it is started.
 #[test]
 fn a_repaired_port_is_not_followed_to_another_network() {

@@ -459,8 +459,15 @@ fn routers_that_agree_are_not_accused() {
     }
     let net = Net::new();
     let _first = stream_of(&net.sender, "224.0.0.5", (89, 1), None, hello(false, 10));
-    let _second = stream_of(&net.receiver, "224.0.0.5", (89, 1), None, hello(false, 10));
+    // Without a designated router, the masks are not compared.
+    let with_mask = [&hello(false, 10)[..26], &[0, 0], &hello(false, 10)[28..]].concat();
+    let _second = stream_of(&net.receiver, "224.0.0.5", (89, 1), None, with_mask.clone());
     assert_healthy(&examine(&net.receiver, "224.0.0.5", 89, "eth0"));
+    let designated = |message: &[u8]| [&message[..36], &[10, 9, 0, 1], &message[40..]].concat();
+    let net = Net::new();
+    let _first = stream_of(&net.sender, "224.0.0.5", (89, 1), None, designated(&hello(false, 10)));
+    let _second = stream_of(&net.receiver, "224.0.0.5", (89, 1), None, designated(&with_mask));
+    assert_only(&examine(&net.receiver, "224.0.0.5", 89, "eth0"), Id::ProtocolMismatch);
 }
 
 /// What a master receives and does not take explains that there are two.
