@@ -137,6 +137,11 @@ fn none_usable(observation: &Observation) -> Vec<Finding> {
     if !unusable.is_empty() {
         return unusable;
     }
+    let off: Vec<_> =
+        links().filter(|link| link.interface.up && link.interface.running).map(Link::name).collect();
+    if !off.is_empty() {
+        return vec![switched_off(&off)];
+    }
     let cause =
         "No interface of this machine except the loopback can carry multicast: no group can reach it.";
     let names = list(observation.after.links.iter().map(Link::name));
@@ -147,6 +152,24 @@ fn none_usable(observation: &Observation) -> Vec<Finding> {
             "Connect this machine to a network. If it is a container, start it with a network.",
         );
     vec![finding]
+}
+
+/// Returns the finding about interfaces that work, but not for groups.
+fn switched_off(names: &[&str]) -> Finding {
+    let cause = format!(
+        "Multicast is off on {}, and no other interface except the loopback can carry it: programs find no interface for groups.",
+        list(names)
+    );
+    let commands = list(names.iter().map(|name| format!("`ip link set dev {name} multicast on`")));
+    let advice = match cfg!(any(target_os = "linux", target_os = "android")) {
+        true => format!("Switch it on where the network carries groups: {commands}."),
+        false => "Use an interface to a network that carries groups: most tunnels do not.".to_owned(),
+    };
+    let state = |name: &&str| Evidence::new(EvidenceKind::Interface, *name, "up, without the flag MULTICAST");
+    Finding::fault(Id::InterfaceDown, cause)
+        .on_interfaces(names.iter().copied())
+        .with_all_evidence(names.iter().map(state))
+        .advise(Tool::Network, advice)
 }
 
 fn unusable(link: &Link) -> Finding {
