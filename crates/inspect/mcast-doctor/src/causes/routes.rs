@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use mcast::interface::AddressState;
 use mcast::{ErrorKind, Family, InterfaceSelector};
+use mcast_sys::{SendAnswer, SendInterface};
 
 use super::{Cause, Check, Forecast, sending_sockets};
 use crate::change::{self, Change};
@@ -374,8 +375,9 @@ fn restore_group_route(link: &Link) -> [Remedy; 2] {
 }
 
 fn without_address(observation: &Observation) -> Vec<Finding> {
-    if observation.program().is_some() {
-        return disabled_under_program(observation);
+    if let Some(program) = observation.program() {
+        let sending = refused_by_interface(observation, program);
+        return disabled_under_program(observation).into_iter().chain(sending).collect();
     }
     let Some(trial) = observation.trial().filter(|trial| trial.group().addr().is_ipv6()) else {
         return Vec::new();
@@ -412,6 +414,23 @@ fn disabled_under_program(observation: &Observation) -> Vec<Finding> {
         .filter(is_disabled)
         .filter_map(|link| judge_ipv6_not_ready(observation, link))
         .collect()
+}
+
+/// Judges the interfaces by which sockets of a program have chosen to send, and the system refuses it.
+fn refused_by_interface(observation: &Observation, program: &Program) -> Vec<Finding> {
+    let mut findings: Vec<_> = program
+        .sockets
+        .iter()
+        .filter(|socket| matches!(socket.send_answer, Some((to, SendAnswer::Refused { .. })) if to.is_ipv6()))
+        .filter_map(|socket| {
+            let options = socket.options.as_ref()?.groups.get(&Family::V6)?;
+            let Some(SendInterface::Index(index)) = options.sends_by else { return None };
+            let finding = judge_ipv6_not_ready(observation, observation.link(index)?)?;
+            Some(finding.in_program(&socket.owner))
+        })
+        .collect();
+    findings.dedup_by(|one, other| one.cause == other.cause);
+    findings
 }
 
 pub(super) fn judge_ipv6_not_ready(observation: &Observation, link: &Link) -> Option<Finding> {

@@ -16,6 +16,7 @@ crate::table::cases! {
     sender_bound_to_an_address_that_moved: NoSuchInterface, "the address that a sender is bound to deleted", bound_address_moved;
     sender_with_a_renewed_address: NoSuchInterface, "the address in a sender's `IP_MULTICAST_IF` replaced", interface_address_renewed;
     sender_without_a_route_in_ipv6: NoRoute, "no route for IPv6 groups, sending program examined", without_route_v6;
+    sender_without_an_ipv6_address: Ipv6NotReady, "the interface in a sender's `IPV6_MULTICAST_IF` has lost its IPv6 addresses", without_address_v6;
     sender_into_a_dead_tunnel: InterfaceDown, "the route for a group leads to a tunnel that no program serves", dead_tunnel;
     sender_with_a_deleted_interface_v6: NoSuchInterface, "the interface in a sender's `IPV6_MULTICAST_IF` deleted", interface_deleted_v6;
 }
@@ -87,6 +88,14 @@ pub(crate) fn without_route_v6() -> Report {
     let net = Net::new();
     let _stream = sender(&net, "[::]", |_| {});
     examine_after(&net, "ip -6 route del multicast ff00::/8 dev eth0 table local")
+}
+
+/// The interface that an IPv6 sender has chosen has no address any more.
+pub(crate) fn without_address_v6() -> Report {
+    let net = Net::new();
+    let index = index(&net.sender, "eth0");
+    let _stream = sender(&net, "[::]", move |socket| socket.set_multicast_if_v6(index).unwrap());
+    examine_after(&net, "ip -6 address flush dev eth0")
 }
 
 /// A tunnel whose program has ended.
