@@ -169,7 +169,7 @@ pub(crate) fn meaning(reason: &str) -> Option<&'static str> {
         "IPV6DISABLED" => "IPv6 is disabled on the interface",
         "PKT_TOO_BIG" => "larger than the MTU",
         "QDISC_DROP" | "QDISC_OVERLIMIT" | "QDISC_CONGESTED" | "FQ_FLOW_LIMIT" | "FQ_BAND_LIMIT"
-        | "CAKE_FLOOD" => "the queue of the interface is full",
+        | "CAKE_FLOOD" => "the queue of the interface is full, or it has no carrier",
         "IP_OUTNOROUTES" | "IP_INNOROUTES" => "no route",
         "BPF_CGROUP_EGRESS" => "a filter of the program's control group",
         "SECURITY_HOOK" => "a security module",

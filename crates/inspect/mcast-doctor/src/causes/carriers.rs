@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::filter_rules::{INCOMING, arriving, met_by, responsible};
 use super::{Cause, Check};
 use crate::finding::list;
-use crate::netfilter::RuleEffect;
+use crate::netfilter::{KnownPacket, RuleEffect};
 use crate::observation::{Interest, Observation};
 use crate::snapshot::{Carrier, Link, Snapshot};
 use crate::wire::{Flow, MAX_NETWORKS};
@@ -154,7 +154,9 @@ fn other_vxlan(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
 
 /// Returns the finding that a rule of this machine drops the datagrams that carry a VXLAN.
 pub(super) fn dropped(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
-    let carried = Carried::of(observation, interest)?;
+    let Some(carried) = Carried::of(observation, interest) else {
+        return dropped_unicast(observation, interest);
+    };
     let (name, lower, to) = (carried.upper.name(), carried.lower.name(), carried.to);
     let judge = |flow: &Flow| {
         let packet = arriving(observation, flow);
@@ -186,6 +188,41 @@ pub(super) fn dropped(observation: &Observation, interest: &Interest<'_>) -> Opt
         .with_evidence(observation.packets_of(flow))
         .with_all_evidence(suspects.evidence(observation))
         .with_remedies(remedies::admit_datagrams(lower, to, rule));
+    Some(finding)
+}
+
+/// The same for one whose other ends send to an address of this machine. Those datagrams are not captured: a rule is named that drops
+/// each of them, and whose counter, if it has one, shows that there are any.
+fn dropped_unicast(observation: &Observation, interest: &Interest<'_>) -> Option<Finding> {
+    let upper = observation.link(interest.interface)?;
+    let carrier = upper.carrier.filter(|carrier| carrier.group.is_none())?;
+    let is_silent = observation.arrivals(interest).is_empty() && observation.wire.is_complete(upper.index());
+    let mut links = observation.after.links.iter().filter(|link| is_silent && link.carrier.is_none());
+    let lower = links.find(|link| {
+        let is_below = carrier.interface.is_none_or(|index| index == link.index());
+        is_below && link.is_of_the_host() && link.has_address(carrier.family)
+    })?;
+    let to = SocketAddr::new(lower.interface.addresses_of(carrier.family).next()?, carrier.port);
+    let packet = KnownPacket::unicast_from_anyone(to).arriving_on(lower.index(), lower.name());
+    let met = INCOMING
+        .into_iter()
+        .flat_map(|place| met_by(observation, &packet, place, lower.name(), &[RuleEffect::Drop]));
+    let suspects = responsible(observation, met.filter(|outcome| outcome.is_certain).collect(), 1);
+    let rule = suspects.rule()?;
+    let (name, lower) = (upper.name(), lower.name());
+    let cause = format!(
+        "This machine's firewall drops the datagrams of other hosts to {to} that arrive on {lower} and carry {name}, so nothing to {} arrives in it: {}.",
+        interest.destination(),
+        suspects.clause()
+    );
+    let interface = name.to_owned();
+    let explained = ExplainedFlow { destination: interest.destination(), source: None, interface };
+    let finding = Finding::fault(Id::FirewallDropsData, cause)
+        .on_interface(name)
+        .for_group(interest.destination())
+        .explaining([explained])
+        .with_all_evidence(suspects.evidence(observation))
+        .with_remedies(remedies::admit_datagrams(lower, to, Some(rule)));
     Some(finding)
 }
 
@@ -228,6 +265,8 @@ pub(crate) fn port_of_kernel(observation: &Observation) -> Option<OpenQuestion> 
 
 #[cfg(test)]
 mod tests {
+    use mcast::Family;
+
     use super::*;
     use crate::causes::fixtures::{ETH1, flow, membership, ruleset};
     use crate::causes::judge;
@@ -239,8 +278,13 @@ mod tests {
     fn carried(port: u16, below: &[&str]) -> Observation {
         let flows = below.iter().map(|to| flow(ETH1, "10.8.0.1:40000", to)).collect();
         let mut observation = membership(TO, flows, 0);
-        let carrier =
-            Carrier { group: Some("239.99.1.1".parse().unwrap()), port, network: 5, interface: Some(ETH1) };
+        let carrier = Carrier {
+            group: Some("239.99.1.1".parse().unwrap()),
+            family: Family::V4,
+            port,
+            network: 5,
+            interface: Some(ETH1),
+        };
         for machine in [&mut observation.before, &mut observation.after] {
             (machine.links[1].carrier, machine.links[1].kind) = (Some(carrier), Some("vxlan".into()));
         }

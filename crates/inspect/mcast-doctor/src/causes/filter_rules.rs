@@ -112,7 +112,7 @@ pub(super) fn arriving_for(observation: &Observation, interest: &Interest<'_>) -
 }
 
 /// Returns a datagram of this machine.
-pub(super) fn leaving(
+pub(crate) fn leaving(
     observation: &Observation,
     interface: mcast::InterfaceIndex,
     source: SocketAddr,

@@ -7,6 +7,7 @@ use mcast::{ErrorKind, Family, InterfaceSelector};
 
 use super::{Cause, Check, routes, sending_sockets};
 use crate::finding::list;
+use crate::kernel_drops::{KernelDrop, evidence};
 use crate::observation::{Observation, Program, ProgramSocket, TrialMembership, index_of};
 use crate::outcome::PrintedErrorKind;
 use crate::snapshot::Link;
@@ -19,7 +20,8 @@ pub(super) const INTERFACE_DOWN: Cause =
 fn interface_down(observation: &Observation) -> Vec<Finding> {
     if let Some(program) = observation.program() {
         let is_cut_off = is_cut_off(observation, program);
-        return if is_cut_off { none_usable(observation) } else { of_program(observation, program) };
+        let findings = if is_cut_off { none_usable(observation) } else { of_program(observation, program) };
+        return with_sending(observation, findings);
     }
     let Some(trial) = observation.trial() else {
         return if observation.is_about_machine() { none_usable(observation) } else { Vec::new() };
@@ -41,6 +43,27 @@ fn interface_down(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<_> = links.map(|link| unusable(link).for_group(trial.destination())).collect();
     if findings.is_empty() && trial.failures.is_empty() {
         findings = may_arrive_elsewhere(observation, trial);
+    }
+    with_sending(observation, findings)
+}
+
+/// Adds the interfaces that do not work, and by which the examined datagrams should leave: the kernel drops them before they are
+/// captured, while this machine receives its own copies.
+fn with_sending(observation: &Observation, mut findings: Vec<Finding>) -> Vec<Finding> {
+    let mut cut_off = BTreeMap::<_, (&Link, Vec<&KernelDrop>)>::new();
+    for drop in observation.dropped_sending(|drop| drop.reason.starts_with("QDISC_")) {
+        let link = drop.interface.and_then(|index| observation.after.link(index));
+        if let Some(link) = link.filter(|link| !link.interface.running) {
+            cut_off.entry((link.index(), drop.destination)).or_insert((link, Vec::new())).1.push(drop);
+        }
+    }
+    let is_named = |found: &[Finding], link: &Link| {
+        found.iter().any(|own| own.severity == Severity::Fault && own.subject.has_interface(link.name()))
+    };
+    for ((_, to), (link, drops)) in cut_off {
+        if !is_named(&findings, link) {
+            findings.push(unusable(link).for_group(to).with_all_evidence(evidence(drops)));
+        }
     }
     findings
 }
@@ -114,6 +137,11 @@ fn none_usable(observation: &Observation) -> Vec<Finding> {
     if !unusable.is_empty() {
         return unusable;
     }
+    let off: Vec<_> =
+        links().filter(|link| link.interface.up && link.interface.running).map(Link::name).collect();
+    if !off.is_empty() {
+        return vec![switched_off(&off)];
+    }
     let cause =
         "No interface of this machine except the loopback can carry multicast: no group can reach it.";
     let names = list(observation.after.links.iter().map(Link::name));
@@ -126,17 +154,40 @@ fn none_usable(observation: &Observation) -> Vec<Finding> {
     vec![finding]
 }
 
+/// Returns the finding about interfaces that work, but not for groups.
+fn switched_off(names: &[&str]) -> Finding {
+    let cause = format!(
+        "Multicast is off on {}, and no other interface except the loopback can carry it: programs find no interface for groups.",
+        list(names)
+    );
+    let commands = list(names.iter().map(|name| format!("`ip link set dev {name} multicast on`")));
+    let advice = match cfg!(any(target_os = "linux", target_os = "android")) {
+        true => format!("Switch it on where the network carries groups: {commands}."),
+        false => "Use an interface to a network that carries groups: most tunnels do not.".to_owned(),
+    };
+    let state = |name: &&str| Evidence::new(EvidenceKind::Interface, *name, "up, without the flag MULTICAST");
+    Finding::fault(Id::InterfaceDown, cause)
+        .on_interfaces(names.iter().copied())
+        .with_all_evidence(names.iter().map(state))
+        .advise(Tool::Network, advice)
+}
+
 fn unusable(link: &Link) -> Finding {
     let name = link.name();
-    let (description, state) = if link.interface.up {
-        ("has no carrier: no cable is plugged in, or the other end is down", "no carrier")
-    } else {
-        ("is down", "down")
+    let is_served = link.kind.as_deref() == Some("tun");
+    let (description, state) = match link.interface.up {
+        true if is_served => ("has no carrier: no program serves the tunnel", "no carrier"),
+        true => ("has no carrier: no cable is plugged in, or the other end is down", "no carrier"),
+        false => ("is down", "down"),
     };
     let finding = Finding::fault(Id::InterfaceDown, format!("{name} {description}."))
         .on_interface(name)
         .evidence(EvidenceKind::Interface, name, state);
     match link.interface.up {
+        true if is_served => finding.advise(
+            Tool::Program,
+            "Start the program that serves it, such as a VPN client or a virtual machine, or send by another interface.",
+        ),
         true => finding.advise(Tool::Network, "Check the cable, the radio and the other end."),
         false => finding.with_remedies(remedies::bring_up(link)),
     }

@@ -33,7 +33,7 @@ mod queriers;
 mod receive_queues;
 mod redirected;
 pub(crate) mod refused_sends;
-mod routes;
+pub(crate) mod routes;
 mod scope_section;
 mod sending;
 mod sending_sockets;

@@ -41,7 +41,7 @@ fn policy_rule(observation: &Observation) -> Vec<Finding> {
 fn at_sender(observation: &Observation) -> Vec<Finding> {
     let mut families = BTreeSet::new();
     let mut findings = Vec::new();
-    for Unrouted { family, severity, answer, program } in unrouted(observation) {
+    for Unrouted { family, severity, answer, program, to } in unrouted(observation) {
         let Some(decision) = observation.after.routing.rejected(family).filter(|_| families.insert(family))
         else {
             continue;
@@ -51,7 +51,8 @@ fn at_sender(observation: &Observation) -> Vec<Finding> {
         let severity = if is_sender { Severity::Fault } else { severity };
         let finding = sender_finding(family, severity, decision).with_all_evidence(answer);
         let finding = finding.with_all_evidence(socket.and_then(refusal));
-        findings.push(program.into_iter().fold(finding, Finding::in_program));
+        let finding = program.into_iter().fold(finding, Finding::in_program);
+        findings.push(to.into_iter().fold(finding, Finding::for_group));
     }
     // The rule may be for this program alone: for its user or its mark.
     for (program, family) in observation

@@ -5,19 +5,23 @@ use std::net::{IpAddr, SocketAddr};
 
 use mcast::interface::AddressState;
 use mcast::{ErrorKind, Family, InterfaceSelector};
+use mcast_sys::{SendAnswer, SendInterface};
 
 use super::{Cause, Check, Forecast, sending_sockets};
-use crate::change::{Change, Route};
+use crate::change::{self, Change};
 use crate::fate::depth::{KernelVerdict, LostFlow};
 use crate::fate::{Ahead, Stage, Way, has_usable_source};
 use crate::finding::list;
-use crate::observation::{Interest, Observation, Program, ProgramSocket};
+use crate::observation::{Interest, Observation, Program, ProgramSocket, TrialMembership};
 use crate::outcome::PrintedErrorKind;
-use crate::snapshot::{Link, explains, interface_setting};
+use crate::snapshot::{Counter, Link, Route, explains, interface_setting};
 use crate::wire::Flow;
 use crate::{
     Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,
 };
+
+/// Of fewer datagrams, a single program may have tried one address.
+const MIN_DATAGRAMS: u64 = 3;
 
 /// There is no route for groups, so programs that do not choose an interface can neither send (`ENETUNREACH`)
 /// nor join.
@@ -29,12 +33,13 @@ fn no_route(observation: &Observation) -> Vec<Finding> {
     let missing = unrouted(observation)
         .into_iter()
         .filter(|one| observation.after.routing.rejected(one.family).is_none());
-    let finding = |Unrouted { family, severity, answer, program }: Unrouted| {
+    let finding = |Unrouted { family, severity, answer, program, to }: Unrouted| {
         let finding = no_route_finding(observation, family, severity).with_all_evidence(answer).advise(
             Tool::Program,
             "Or choose the interface in the program: with IP_MULTICAST_IF (IPV6_MULTICAST_IF) to send, and by its index to join.",
         );
-        program.into_iter().fold(finding, Finding::in_program)
+        let finding = program.into_iter().fold(finding, Finding::in_program);
+        to.into_iter().fold(finding, Finding::for_group)
     };
     missing.map(finding).collect()
 }
@@ -46,6 +51,8 @@ pub(super) struct Unrouted {
     /// The error that shows it.
     pub(super) answer: Option<Evidence>,
     pub(super) program: Option<String>,
+    /// The group that a program of this machine may be trying to send to.
+    pub(super) to: Option<SocketAddr>,
 }
 
 /// Returns the families for whose groups a route is missing that is needed, or may be.
@@ -57,8 +64,9 @@ pub(super) fn unrouted(observation: &Observation) -> Vec<Unrouted> {
             severity: Severity::Fault,
             answer: Some(Evidence::new(EvidenceKind::Answer, "join", &failure.text)),
             program: None,
+            to: None,
         });
-        return unrouted.into_iter().collect();
+        return unrouted.or_else(|| unsent(observation, trial)).into_iter().collect();
     }
     if let Some(program) = observation.program() {
         let printed = printed(observation, program);
@@ -71,8 +79,34 @@ pub(super) fn unrouted(observation: &Observation) -> Vec<Unrouted> {
         None => observation.is_about_machine(),
     };
     let missing = missing_routes(observation).filter(|family| is_concerned(*family));
-    let unrouted = |family| Unrouted { family, severity: Severity::Warning, answer: None, program: None };
+    let unrouted = |family| {
+        let answer = sends_without_route(observation, family);
+        // Which program of a machine it is, and whether it sends to groups, is not known.
+        let program = observation.program().filter(|_| answer.is_some()).map(|program| program.name.clone());
+        let severity = if program.is_some() { Severity::Fault } else { Severity::Warning };
+        Unrouted { family, severity, answer, program, to: None }
+    };
     missing.map(unrouted).collect()
+}
+
+/// Returns that programs of this machine may be trying to send a group that is joined and silent.
+fn unsent(observation: &Observation, trial: &TrialMembership) -> Option<Unrouted> {
+    let family = missing_routes(observation).find(|family| *family == trial.group().family())?;
+    let group = trial.group().addr();
+    let is_seen = observation.wire.flows.iter().any(|flow| flow.key.group == group);
+    let answer = sends_without_route(observation, family).filter(|_| !is_seen)?;
+    let to = Some(trial.destination());
+    Some(Unrouted { family, severity: Severity::Warning, answer: Some(answer), program: None, to })
+}
+
+/// Returns the count of what programs of this machine could not send for lack of a route while listening, if there were more than
+/// the doctor has tried itself: it asks for each socket of a program, before and after.
+fn sends_without_route(observation: &Observation, family: Family) -> Option<Evidence> {
+    let asked = observation.program().map_or(0, |program| program.sockets.len() as u64 * 2);
+    let rise = observation.rise(Counter::OutNoRoutes, family)?;
+    (rise >= MIN_DATAGRAMS + asked)
+        .then(|| observation.counter_change(Counter::OutNoRoutes, family))
+        .flatten()
 }
 
 /// Judges a program that prints that a join found no interface, or sending no route.
@@ -83,13 +117,13 @@ fn printed(observation: &Observation, program: &Program) -> Vec<Unrouted> {
     let missing = missing_routes(observation).map(|family| {
         let answer = Evidence::new(EvidenceKind::Answer, format!("printed by {}", program.name), &error.line);
         let (answer, program) = (Some(answer), Some(program.name.clone()));
-        Unrouted { family, severity: Severity::Fault, answer, program }
+        Unrouted { family, severity: Severity::Fault, answer, program, to: None }
     });
     missing.collect()
 }
 
 /// Returns the families for whose groups there is no route, although an interface could carry them.
-pub(super) fn missing_routes(observation: &Observation) -> impl Iterator<Item = Family> {
+pub(crate) fn missing_routes(observation: &Observation) -> impl Iterator<Item = Family> {
     let routes = observation.after.group_routes.iter();
     let missing = routes.filter(|route| route.interface.is_none()).map(|route| route.family);
     missing.filter(|family| usable(observation, *family).is_some())
@@ -109,7 +143,7 @@ fn is_silent_sender(observation: &Observation, program: &Program, family: Family
 }
 
 /// Returns an interface that could carry the groups of a family.
-fn usable(observation: &Observation, family: Family) -> Option<&Link> {
+pub(crate) fn usable(observation: &Observation, family: Family) -> Option<&Link> {
     observation.after.links.iter().find(|link| link.is_of_the_host() && link.has_address(family))
 }
 
@@ -148,7 +182,7 @@ fn vpn_takes_default(observation: &Observation) -> Vec<Finding> {
         .map(|trial| trial.group().family());
     let routes = observation.after.group_routes.iter().filter(|route| match by_default {
         Some(family) => route.family == family,
-        None => observation.is_about_machine(),
+        None => observation.is_about_machine() || is_taken(observation, route),
     });
     let findings = routes.filter_map(|route| {
         let tunnel = observation.after.link(route.interface?).filter(|link| link.is_tunnel())?;
@@ -195,6 +229,28 @@ fn vpn_takes_default(observation: &Observation) -> Vec<Finding> {
     findings.collect()
 }
 
+/// Returns whether what is examined leaves by the tunnel to which the default route of this machine leads. A route for groups is meant
+/// for them.
+fn is_taken(observation: &Observation, route: &Route) -> bool {
+    let is_examined = |flow: &Flow| match observation.program() {
+        Some(program) => program.sends(flow),
+        None => observation.trial().is_some_and(|trial| trial.destination() == flow.destination()),
+    };
+    let mut flows = observation.wire.flows.iter();
+    let flow = flows.find(|flow| {
+        let key = &flow.key;
+        key.outgoing
+            && Some(key.interface) == route.interface
+            && Family::of(key.group) == route.family
+            && is_examined(flow)
+    });
+    let is_for_groups = |group: IpAddr| {
+        let mut routes = observation.after.routing.routes.iter();
+        routes.any(|route| route.destination.address.is_multicast() && route.destination.contains(group))
+    };
+    flow.is_some_and(|flow| !is_for_groups(flow.key.group))
+}
+
 /// The loopback interface has no route for IPv6 groups, so nothing can be sent to them there. A plain route
 /// becomes one that rejects; only a route of type `local` works.
 pub(super) const IPV6_LOOPBACK_ROUTE: Cause =
@@ -236,7 +292,7 @@ fn ipv6_loopback_route(observation: &Observation) -> Vec<Finding> {
 fn add_route(link: &Link) -> Vec<Remedy> {
     let name = link.name();
     let scope = RemedyScope::new(format!("every IPv6 group that a program sends to on {name}"));
-    let now = Route::v6("local", "ff00::/8", name, None).added();
+    let now = change::Route::v6("local", "ff00::/8", name, None).added();
     let now = Remedy::now_changing(Tool::Ip, Change::Route(now));
     remedies::with_networkd(
         now.with_scope(scope),
@@ -308,7 +364,7 @@ pub(super) fn without_route_to_send(group: IpAddr, link: &Link) -> Finding {
 
 fn restore_group_route(link: &Link) -> [Remedy; 2] {
     let scope = RemedyScope::new(format!("every IPv6 group on {}", link.name()));
-    let route = Route::v6("multicast", "ff00::/8", link.name(), None).in_table_local().added();
+    let route = change::Route::v6("multicast", "ff00::/8", link.name(), None).in_table_local().added();
     [
         Remedy::now_changing(Tool::Ip, Change::Route(route)).with_scope(scope),
         Remedy::advice(
@@ -319,8 +375,9 @@ fn restore_group_route(link: &Link) -> [Remedy; 2] {
 }
 
 fn without_address(observation: &Observation) -> Vec<Finding> {
-    if observation.program().is_some() {
-        return disabled_under_program(observation);
+    if let Some(program) = observation.program() {
+        let sending = refused_by_interface(observation, program);
+        return disabled_under_program(observation).into_iter().chain(sending).collect();
     }
     let Some(trial) = observation.trial().filter(|trial| trial.group().addr().is_ipv6()) else {
         return Vec::new();
@@ -357,6 +414,23 @@ fn disabled_under_program(observation: &Observation) -> Vec<Finding> {
         .filter(is_disabled)
         .filter_map(|link| judge_ipv6_not_ready(observation, link))
         .collect()
+}
+
+/// Judges the interfaces by which sockets of a program have chosen to send, and the system refuses it.
+fn refused_by_interface(observation: &Observation, program: &Program) -> Vec<Finding> {
+    let mut findings: Vec<_> = program
+        .sockets
+        .iter()
+        .filter(|socket| matches!(socket.send_answer, Some((to, SendAnswer::Refused { .. })) if to.is_ipv6()))
+        .filter_map(|socket| {
+            let options = socket.options.as_ref()?.groups.get(&Family::V6)?;
+            let Some(SendInterface::Index(index)) = options.sends_by else { return None };
+            let finding = judge_ipv6_not_ready(observation, observation.link(index)?)?;
+            Some(finding.in_program(&socket.owner))
+        })
+        .collect();
+    findings.dedup_by(|one, other| one.cause == other.cause);
+    findings
 }
 
 pub(super) fn judge_ipv6_not_ready(observation: &Observation, link: &Link) -> Option<Finding> {

@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 
+use mcast::Family;
+
 use super::filter_rules::{OUTGOING, dropping_beside, ip_sets, leaving, met_by};
 use crate::fate::leaving::{Elsewhere, Unsent};
 use crate::fate::{Ahead, Way};
 use crate::netfilter::{Hook, KnownPacket, Layer, Outcome, RuleEffect};
 use crate::observation::Observation;
 use crate::snapshot::Link;
-use crate::{EvidenceKind, Finding, Id, remedies};
+use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
 /// Returns the rules that would drop what this machine sends, behind a fault that keeps it here or sends it elsewhere.
 pub(super) fn ahead(ahead: &Ahead<'_>) -> Vec<Finding> {
@@ -32,12 +34,15 @@ fn rules_behind(observation: &Observation, unsent: &Unsent) -> Vec<Finding> {
     rules.iter().map(|outcome| finding(outcome, &device, Some(unsent.source), unsent.to)).collect()
 }
 
-/// Returns the rules that would drop a group on the interface by which it should be sent.
+/// Returns the rules that would drop what should be sent by an interface.
 fn rules_on(observation: &Observation, sent: &Elsewhere<'_>) -> Vec<Finding> {
-    let Elsewhere { link, source, to } = *sent;
-    let packet = leaving(observation, link.index(), source, to);
-    let rules = OUTGOING.into_iter().filter_map(|place| certain(observation, &packet, place, link.name()));
-    rules.map(|outcome| finding(&outcome, link.name(), None, to)).collect()
+    let name = sent.link.name();
+    let rules = OUTGOING.into_iter().filter_map(|place| certain(observation, &sent.packet, place, name));
+    let finding = |outcome: Outcome| match sent.to {
+        Some(to) => finding(&outcome, name, None, to),
+        None => of_any_group(&outcome, name, sent.packet.family()),
+    };
+    rules.map(|outcome| Finding { severity: sent.severity, ..finding(outcome) }).collect()
 }
 
 /// Returns the rule of a hook that is certain to keep a packet from leaving.
@@ -78,12 +83,32 @@ fn finding(outcome: &Outcome, device: &str, source: Option<SocketAddr>, to: Sock
 }
 
 fn of_rule(outcome: &Outcome, device: &str, to: SocketAddr, cause: String) -> Finding {
+    by_rule(outcome, device, cause).for_group(to).with_remedies(remedies::admit_sent_datagrams(
+        device,
+        to,
+        Some(&outcome.rule),
+    ))
+}
+
+fn of_any_group(outcome: &Outcome, device: &str, family: Family) -> Finding {
+    let rule = &outcome.rule;
+    let cause = format!(
+        "This machine's firewall drops every UDP datagram to an {family} group that leaves by {device}, at its {} hook: `{}` matches it.",
+        rule.hook.name(),
+        rule.location()
+    );
+    let tool = if rule.is_of_xtables { Tool::Iptables } else { Tool::Nft };
+    by_rule(outcome, device, cause).advise(
+        tool,
+        "Accept what the program sends before this rule. When the program can send, run the doctor for it again: it then offers the command.",
+    )
+}
+
+fn by_rule(outcome: &Outcome, device: &str, cause: String) -> Finding {
     let rule = &outcome.rule;
     Finding::fault(Id::FirewallDropsOutput, cause)
         .on_interface(device)
-        .for_group(to)
         .at_hook(rule.hook)
         .evidence(EvidenceKind::Rule, rule.location(), format!("at {}; matches", rule.hook.name()))
         .with_all_evidence(ip_sets(outcome))
-        .with_remedies(remedies::admit_sent_datagrams(device, to, Some(rule)))
 }

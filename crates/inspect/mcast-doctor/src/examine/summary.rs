@@ -13,7 +13,7 @@ use crate::kernel_drops::{DropDirection, KernelDrop};
 use crate::observation::{ExaminationTarget, Interest, Observation, RejoinOutcome};
 use crate::snapshot::Counter;
 use crate::wire::{ControlMessage, Flow, Tap};
-use crate::{Effect, ExaminedPart, Finding, Id, LayerObservation, OpenQuestion, Report, Severity};
+use crate::{Effect, ExaminedPart, Finding, LayerObservation, OpenQuestion, Report, Severity};
 
 /// The maximum number of flows, queriers and sources listed one by one; the others are only counted.
 const MAX_LISTED: usize = 20;
@@ -344,17 +344,18 @@ fn unseen_silence(observation: &Observation, unseen: &Interest<'_>) -> OpenQuest
 
 /// Adds an open question if an examined program has neither joined a group nor sent to one.
 fn record_idle_program(observation: &Observation, report: &mut Report) {
-    // A socket that cannot send answers the question.
-    let is_faulty = |finding: &Finding| {
-        matches!(finding.id, Id::NoSuchInterface | Id::PolicyRule) && finding.severity == Severity::Fault
-    };
+    // What keeps it from sending answers the question.
+    let is_faulty = |finding: &Finding| finding.severity == Severity::Fault && finding.id.loses_datagrams();
     if report.findings.iter().any(is_faulty) {
         return;
     }
     let is_idle = report.flows.is_empty() && observation.interests().is_empty();
     if let Some(program) = observation.program().filter(|_| is_idle) {
         let what = format!("whether {} receives or sends multicast", program.name);
-        let why = "its sockets have joined no group, and none of their datagrams to groups was seen";
+        let has_joined = program.sockets.iter().any(|socket| !socket.memberships.is_empty());
+        // Routing daemons join in this way.
+        let joined = if has_joined { "joined groups without a port" } else { "joined no group" };
+        let why = format!("its sockets have {joined}, and none of their datagrams to groups was seen");
         report.open_questions.push(OpenQuestion::new(what, why).with_effect(Effect::NoAnswer));
     }
 }

@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use mcast::{Family, InterfaceIndex};
 use mcast_sys::GroupOptions;
 
-use crate::causes::filter_rules::{OUTGOING, ends};
-use crate::netfilter::{Hook, HookCount, Layer};
+use crate::causes::filter_rules::{OUTGOING, ends, leaving};
+use crate::causes::routes::{missing_routes, usable};
+use crate::netfilter::{Hook, HookCount, KnownPacket, Layer};
 use crate::observation::Observation;
 use crate::snapshot::{Link, UdpSocket};
 use crate::wire::Flow;
@@ -101,23 +102,53 @@ impl Unsent {
     }
 }
 
-/// Datagrams that their sender sends by another interface than the one by which they should leave.
-#[derive(Clone, Copy, Debug)]
+/// Datagrams of this machine that should leave by an interface and do not get there: they leave by another, or there is no route.
+#[derive(Clone, Debug)]
 pub(crate) struct Elsewhere<'a> {
     pub(crate) link: &'a Link,
-    /// What would be their source: the sender takes the address of the other interface.
-    pub(crate) source: SocketAddr,
-    pub(crate) to: SocketAddr,
+    /// One of them, as it would leave.
+    pub(crate) packet: KnownPacket,
+    /// `None` if the group of a program that sends nothing is not known.
+    pub(crate) to: Option<SocketAddr>,
+    /// That of the fault that keeps them from the interface.
+    pub(crate) severity: Severity,
 }
 
-/// Returns what a sender sends by another interface than it should, if a fault is about it.
-pub(crate) fn elsewhere<'a>(observation: &'a Observation, fault: &Finding) -> Option<Elsewhere<'a>> {
-    let is_fault = fault.id == Id::SentByOtherInterface && fault.severity == Severity::Fault;
+/// Returns what a sender sends by another interface than it should, or cannot send for lack of a route, if a fault is about it.
+pub(crate) fn elsewhere<'a>(observation: &'a Observation, fault: &Finding) -> Vec<Elsewhere<'a>> {
+    match fault.id {
+        Id::SentByOtherInterface => by_other_interface(observation, fault).into_iter().collect(),
+        // Without a count, it is not known that anything is sent.
+        Id::NoRoute if fault.evidence.iter().any(|each| each.kind == EvidenceKind::Counter) => {
+            without_route(observation, fault)
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn by_other_interface<'a>(observation: &'a Observation, fault: &Finding) -> Option<Elsewhere<'a>> {
+    let is_fault = fault.severity == Severity::Fault;
     let to = fault.subject.groups.first().filter(|_| is_fault)?.socket_address()?;
     let link = observation.link(*observation.trial()?.joined.first()?)?;
+    // The sender takes the address of the other interface.
     let address = link.interface.addresses_of(Family::of(to.ip())).next()?;
-    let port = fault.subject.sources.first()?.port?;
-    Some(Elsewhere { link, source: SocketAddr::new(address, port), to })
+    let source = SocketAddr::new(address, fault.subject.sources.first()?.port?);
+    let packet = leaving(observation, link.index(), source, to);
+    Some(Elsewhere { link, packet, to: Some(to), severity: Severity::Fault })
+}
+
+/// Returns what cannot be sent, as it leaves once groups are routed by the interface that the remedy names.
+fn without_route<'a>(observation: &'a Observation, fault: &Finding) -> Vec<Elsewhere<'a>> {
+    let to = fault.subject.groups.first().and_then(|group| group.socket_address());
+    let families =
+        missing_routes(observation).filter(|family| to.is_none_or(|to| Family::of(to.ip()) == *family));
+    let unsent = |family| {
+        let link = usable(observation, family)?;
+        let packet = to.map_or_else(|| KnownPacket::to_any_group(family), KnownPacket::from_anyone);
+        let packet = packet.leaving_by(link.index(), link.name());
+        Some(Elsewhere { link, packet, to, severity: fault.severity })
+    };
+    families.filter_map(unsent).collect()
 }
 
 /// Returns whether a fault explains why datagrams do not leave.

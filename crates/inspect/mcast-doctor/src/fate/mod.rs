@@ -52,7 +52,7 @@ pub(crate) enum Way<'a> {
     Unrouted(&'a Flow),
     /// This machine sends them, and they do not leave it.
     Leaving(Unsent),
-    /// This machine sends them by another interface than it should.
+    /// This machine sends them by another interface than it should, or has no route for them.
     Elsewhere(Elsewhere<'a>),
 }
 
@@ -173,7 +173,8 @@ fn ways<'a>(
             let unrouted = incoming.iter().copied().filter(|flow| is_about(observation, fault, flow));
             ways.extend(unrouted.map(|flow| (Way::Unrouted(flow), vec![fault])));
         }
-        ways.extend(leaving::elsewhere(observation, fault).map(|sent| (Way::Elsewhere(sent), vec![fault])));
+        let elsewhere = leaving::elsewhere(observation, fault).into_iter();
+        ways.extend(elsewhere.map(|sent| (Way::Elsewhere(sent), vec![fault])));
     }
     for unsent in leaving::unsent(observation) {
         let faults = found.iter().filter(|fault| leaving::explains(observation, fault, &unsent)).collect();

@@ -62,10 +62,18 @@ impl KnownPacket {
 
     /// Returns a datagram to an address of this machine that belongs to no connection.
     pub(crate) fn unicast(source: SocketAddr, to: SocketAddr) -> Self {
-        let mut packet = Self::datagram(source, to, None);
+        Self::datagram(source, to, None).for_host()
+    }
+
+    /// Returns a datagram to an address of this machine from an unknown source, which belongs to no connection.
+    pub(crate) fn unicast_from_anyone(to: SocketAddr) -> Self {
+        Self::from_anyone(to).for_host()
+    }
+
+    fn for_host(mut self) -> Self {
         // Its hardware address is not that of a group.
-        packet.link[..12].fill(None);
-        Self { packet_type: FOR_HOST, ..packet }
+        self.link[..12].fill(None);
+        Self { packet_type: FOR_HOST, ..self }
     }
 
     /// Returns a datagram to a group from an unknown source.

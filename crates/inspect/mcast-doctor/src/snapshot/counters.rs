@@ -49,6 +49,8 @@ pub(crate) enum Counter {
     OutRequests,
     /// Packets that left the machine.
     OutTransmits,
+    /// Datagrams that programs could not send because there was no route.
+    OutNoRoutes,
     /// Outgoing packets that were dropped.
     OutDiscards,
     /// Datagrams dropped because a queue or send buffer was full.
@@ -74,6 +76,7 @@ impl Counter {
             Self::Reassembled => ("IpReasmOKs", "Ip6ReasmOKs"),
             Self::OutRequests => ("IpOutRequests", "Ip6OutRequests"),
             Self::OutTransmits => ("IpOutTransmits", "Ip6OutTransmits"),
+            Self::OutNoRoutes => ("IpOutNoRoutes", "Ip6OutNoRoutes"),
             Self::OutDiscards => ("IpOutDiscards", "Ip6OutDiscards"),
             Self::SendBufferErrors => ("UdpSndbufErrors", "Udp6SndbufErrors"),
             Self::DatagramsRead => ("UdpInDatagrams", "Udp6InDatagrams"),

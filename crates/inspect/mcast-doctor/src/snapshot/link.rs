@@ -58,10 +58,12 @@ pub(crate) struct Link {
 pub(crate) struct Carrier {
     /// The group that the other ends send to, if they do not send to an address of this machine.
     pub(crate) group: Option<IpAddr>,
+    /// That of the datagrams that carry it.
+    pub(crate) family: Family,
     pub(crate) port: u16,
     /// The number of the network (VNI).
     pub(crate) network: u32,
-    /// The interface on which the group is joined.
+    /// The interface below it: the one on which the group is joined.
     pub(crate) interface: Option<InterfaceIndex>,
 }
 

@@ -14,6 +14,7 @@ crate::table::cases! {
     program_on_port: JoinedOtherInterface, "the same, program examined", program_on_port;
     sent_by_loopback: SentByOtherInterface, "a program sends by `lo`, it is examined", sent_by_loopback;
     sender_without_carrier: InterfaceDown, "the switch port of a sending program is down, it is examined", sender_without_carrier;
+    multicast_switched_off: InterfaceDown, "`ip link set eth0 multicast off`, joined on all interfaces", multicast_switched_off;
     vxlan_without_remotes: DroppedWhenSending, "a program sends by a VXLAN without remote hosts, it is examined", vxlan_without_remotes;
     macvlan_in_source_mode: MacvlanIsolation, "joined on a macvlan in source mode", macvlan_in_source_mode;
     interface_down_of_two: InterfaceDown, "one of two interfaces is down, joined on all", one_of_two_interfaces_is_down;
@@ -26,6 +27,15 @@ const GROUP: &str = "239.1.2.3:5000";
 const MEMBERSHIP: &str = "239.1.2.3%eth0:5000";
 const GROUP_V6: &str = "[ff15::1234]:5000";
 const MEMBERSHIP_V6: &str = "[ff15::1234%eth0]:5000";
+
+/// The only interface to a network is without its flag for groups.
+pub(crate) fn multicast_switched_off() -> Report {
+    let net = Net::new();
+    run(&net.receiver, "ip link set eth0 multicast off");
+    let report = net.examine(GROUP, GROUP);
+    assert!(format!("{report:?}").contains("ip link set dev eth0 multicast on"), "{report:#?}");
+    report
+}
 
 /// A macvlan in source mode without a list.
 pub(crate) fn macvlan_in_source_mode() -> Report {

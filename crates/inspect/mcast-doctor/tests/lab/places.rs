@@ -216,13 +216,19 @@ fn group_from_another_source_on_another_interface_is_named() {
 
 /// Connects both hosts by a VXLAN over the group 239.99.1.1 or ff15::99, which takes datagrams at these ports, and sends a group inside.
 fn with_vxlan(outer: &str, ports: [u16; 2], group: &str) -> (Net, Stream) {
+    let outer = format!("group {outer}");
+    carried_by([&outer, &outer], ports, group)
+}
+
+/// The same, over these other ends.
+fn carried_by(outer: [&str; 2], ports: [u16; 2], group: &str) -> (Net, Stream) {
     let net = Net::new();
     for (number, host) in [&net.sender, &net.receiver].into_iter().enumerate() {
-        let (address, port) = (number + 1, ports[number]);
+        let (address, outer, port) = (number + 1, outer[number], ports[number]);
         run(
             host,
             &format!(
-                "ip link add vx0 type vxlan id 5 group {outer} dev eth0 dstport {port} ttl 4 && ip link set vx0 up \
+                "ip link add vx0 type vxlan id 5 {outer} dev eth0 dstport {port} ttl 4 && ip link set vx0 up \
                 && ip address add 10.88.0.{address}/24 dev vx0 && ip address add fd88::{address}/64 dev vx0 nodad"
             ),
         );
@@ -231,6 +237,38 @@ fn with_vxlan(outer: &str, ports: [u16; 2], group: &str) -> (Net, Stream) {
     let socket = crate::net::socket(&net.sender, to.ip(), "vx0");
     let stream = Stream::by(socket.into(), to, 64);
     (net, stream)
+}
+
+#[test]
+fn rule_below_a_vxlan_between_two_addresses_is_named() {
+    if !has_programs() {
+        return;
+    }
+    for (outer, group) in
+        [(["remote 10.9.0.2", "remote 10.9.0.1"], V4), (["remote fd09::2", "remote fd09::1"], V6)]
+    {
+        let (net, _stream) = carried_by(outer, [4789, 4789], group);
+        assert_received(&examine(&net.receiver, &membership(group, "vx0")));
+        nft(&net.receiver, "inet", "hook input", "udp dport 4789 reject");
+        let report = examine(&net.receiver, &membership(group, "vx0"));
+        let cause = &only(&report, Id::FirewallDropsData).cause;
+        assert!(cause.contains(":4789 that arrive on eth0 and carry vx0"), "{cause}");
+        assert!(!has(&report, Id::NothingArrives), "{report:#?}");
+    }
+}
+
+#[test]
+fn innocent_rules_below_a_silent_vxlan_are_not_accused() {
+    if !has_programs() {
+        return;
+    }
+    let (net, stream) = carried_by(["remote 10.9.0.2", "remote 10.9.0.1"], [4789, 4789], V4);
+    drop(stream);
+    // It would drop what another family carries, and nothing that carries this one has the other port.
+    nft(&net.receiver, "ip6", "hook input", "udp dport 4789 drop");
+    nft(&net.receiver, "ip", "hook input", "udp dport 4788 drop");
+    let report = examine(&net.receiver, &membership(V4, "vx0"));
+    assert!(!has(&report, Id::FirewallDropsData), "{report:#?}");
 }
 
 #[test]

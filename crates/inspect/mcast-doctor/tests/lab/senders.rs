@@ -1,6 +1,7 @@
 //! Programs that cannot send, because of what their sockets have chosen, or because of the routes of their machine.
 
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -9,11 +10,14 @@ use mcast_doctor::{Finding, Id, Report, Severity, Verdict};
 use mcast_lab::Host;
 use socket2::{SockRef, Socket};
 
-use crate::net::{Net, Stream, examine_port, has_programs, run};
+use crate::net::{Net, Stream, examine, examine_port, has_programs, run};
 
 crate::table::cases! {
     sender_bound_to_an_address_that_moved: NoSuchInterface, "the address that a sender is bound to deleted", bound_address_moved;
     sender_with_a_renewed_address: NoSuchInterface, "the address in a sender's `IP_MULTICAST_IF` replaced", interface_address_renewed;
+    sender_without_a_route_in_ipv6: NoRoute, "no route for IPv6 groups, sending program examined", without_route_v6;
+    sender_without_an_ipv6_address: Ipv6NotReady, "the interface in a sender's `IPV6_MULTICAST_IF` has lost its IPv6 addresses", without_address_v6;
+    sender_into_a_dead_tunnel: InterfaceDown, "the route for a group leads to a tunnel that no program serves", dead_tunnel;
     sender_with_a_deleted_interface_v6: NoSuchInterface, "the interface in a sender's `IPV6_MULTICAST_IF` deleted", interface_deleted_v6;
 }
 
@@ -77,6 +81,156 @@ pub(crate) fn interface_deleted_v6() -> Report {
     let report = examine_after(&net, "ip link del eth1");
     assert_names(&report, &[&format!("index {index} (IPV6_MULTICAST_IF)")]);
     report
+}
+
+/// No route for IPv6 groups.
+pub(crate) fn without_route_v6() -> Report {
+    let net = Net::new();
+    let _stream = sender(&net, "[::]", |_| {});
+    examine_after(&net, "ip -6 route del multicast ff00::/8 dev eth0 table local")
+}
+
+/// The interface that an IPv6 sender has chosen has no address any more.
+pub(crate) fn without_address_v6() -> Report {
+    let net = Net::new();
+    let index = index(&net.sender, "eth0");
+    let _stream = sender(&net, "[::]", move |socket| socket.set_multicast_if_v6(index).unwrap());
+    examine_after(&net, "ip -6 address flush dev eth0")
+}
+
+/// A tunnel whose program has ended.
+const DEAD_TUNNEL: &str =
+    "ip tuntap add tun0 mode tun && ip link set tun0 up && ip address add 10.8.0.2/24 dev tun0";
+
+/// What the sender sends goes into the tunnel.
+pub(crate) fn dead_tunnel() -> Report {
+    let net = Net::new();
+    let _stream = sender(&net, "0.0.0.0", |_| {});
+    examine_after(&net, &format!("{DEAD_TUNNEL} && ip route replace 239.0.0.0/8 dev tun0"))
+}
+
+/// The rules that drop what leaves, for a family.
+fn dropping(family: &str, rule: &str) -> String {
+    format!(
+        "nft 'table {family} f {{ chain o {{ type filter hook output priority 0; policy accept; {rule}; }}; }}'"
+    )
+}
+
+/// The routes for groups of a family that a sender uses, deleted.
+const ROUTES: [(&str, &str, &str, &str, &str); 2] = [
+    ("ip", "0.0.0.0", "ip route del 224.0.0.0/4", GROUP, "ip daddr 239.0.0.0/8 drop"),
+    (
+        "ip6",
+        "[::]",
+        "ip -6 route del multicast ff00::/8 dev eth0 table local",
+        GROUP_V6,
+        "ip6 daddr ff15::/16 drop",
+    ),
+];
+
+fn faults(report: &Report) -> Vec<Id> {
+    let faults = report.findings.iter().filter(|finding| finding.severity == Severity::Fault);
+    faults.map(|finding| finding.id).collect()
+}
+
+#[test]
+fn sender_that_finds_no_route_is_at_fault_with_the_rule_behind() {
+    if !has_programs() {
+        return;
+    }
+    for (family, local, change, _, _) in ROUTES {
+        let net = Net::new();
+        let _stream = sender(&net, local, |_| {});
+        let report = examine_after(&net, change);
+        assert_eq!((faults(&report), report.verdict()), (vec![Id::NoRoute], Verdict::Faults), "{report:#?}");
+        assert!(report.open_questions.is_empty(), "{report:#?}");
+        let report = examine_after(&net, &dropping(family, "meta l4proto udp drop"));
+        assert_eq!(faults(&report), [Id::NoRoute, Id::FirewallDropsOutput], "{report:#?}");
+    }
+}
+
+#[test]
+fn idle_program_without_a_route_is_not_said_to_send() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    run(&net.sender, "ip route del 224.0.0.0/4");
+    run(&net.sender, &dropping("ip", "meta l4proto udp drop"));
+    let _socket = net.sender.run(|| UdpSocket::bind(("0.0.0.0", PORT)).unwrap()).unwrap();
+    let report = examine_port(&net.sender, PORT);
+    assert_eq!((faults(&report), report.verdict()), (Vec::new(), Verdict::Unknown), "{report:#?}");
+    assert!(has(&report, Id::NoRoute) && !has(&report, Id::FirewallDropsOutput), "{report:#?}");
+}
+
+#[test]
+fn group_that_a_program_cannot_send_is_named_with_the_rule_behind() {
+    if !has_programs() {
+        return;
+    }
+    for (family, local, change, to, rule) in ROUTES {
+        let net = Net::new();
+        let _stream = sender(&net, local, |_| {});
+        run(&net.sender, &format!("{change} && {}", dropping(family, rule)));
+        let report =
+            examine(&net.sender, &to.replace("239.1.2.3", "239.1.2.3%eth0").replace("1234]", "1234%eth0]"));
+        let warned = |id| {
+            let mut own = report.findings.iter().filter(|finding| finding.id == id);
+            own.any(|finding| finding.severity == Severity::Warning && finding.subject.groups.len() == 1)
+        };
+        assert!(warned(Id::NoRoute) && warned(Id::FirewallDropsOutput), "{report:#?}");
+        assert_eq!(faults(&report), [Id::NothingArrives], "{report:#?}");
+    }
+}
+
+#[test]
+fn receiver_on_the_machine_of_a_dead_tunnel_is_no_all_clear() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    let _stream = sender(&net, "0.0.0.0", |_| {});
+    run(&net.sender, &format!("{DEAD_TUNNEL} && ip route replace 239.0.0.0/8 dev tun0"));
+    let report = examine(&net.sender, "239.1.2.3%tun0:5000");
+    assert_eq!(
+        (faults(&report), report.verdict()),
+        (vec![Id::InterfaceDown], Verdict::Faults),
+        "{report:#?}"
+    );
+}
+
+/// A tunnel that a program serves, and the default route by it.
+const SERVED_TUNNEL: &str = "import fcntl, os, struct, subprocess
+tunnel = os.open('/dev/net/tun', os.O_RDWR)
+fcntl.ioctl(tunnel, 0x400454ca, struct.pack('16sH22x', b'tun0', 0x1001))
+for words in ['link set tun0 up', 'address add 10.8.0.2/24 dev tun0', 'route add 0.0.0.0/1 dev tun0', 'route add 128.0.0.0/1 dev tun0']:
+    subprocess.run(['ip', *words.split()], check=True)
+print('served', flush=True)
+while True:
+    os.read(tunnel, 2000)";
+
+#[test]
+fn sender_whose_groups_a_vpn_takes_is_warned() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    run(&net.sender, "ip route del 224.0.0.0/4");
+    let mut python = net.sender.command("python3").unwrap();
+    let mut child = python.args(["-c", SERVED_TUNNEL]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufRead::read_line(&mut BufReader::new(child.stdout.as_mut().unwrap()), &mut line).unwrap();
+    let _stream = sender(&net, "0.0.0.0", |_| {});
+    let reports = [examine_port(&net.sender, PORT), examine(&net.sender, GROUP)];
+    // A route for groups is meant for them.
+    run(&net.sender, "ip route add 239.0.0.0/8 dev tun0");
+    let meant = examine_port(&net.sender, PORT);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for report in reports {
+        assert!(has(&report, Id::VpnTakesDefault), "{report:#?}");
+    }
+    assert!(!has(&meant, Id::VpnTakesDefault), "{meant:#?}");
 }
 
 /// Asserts that the finding has these words, and that the sender is not advised to add a route.

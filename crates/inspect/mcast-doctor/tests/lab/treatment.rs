@@ -168,6 +168,8 @@ const CASES_NOT_APPLIED: &[(&str, &str)] = &[
     ("no_route_printed", "the program has ended"),
     ("message_too_long", "the program has ended"),
     ("sender_without_carrier", "the advice is to check the cable and the other end"),
+    ("multicast_switched_off", "only the administrator knows whether the network carries groups"),
+    ("sender_into_a_dead_tunnel", "the advice is to start the program that serves the tunnel"),
     ("sent_by_loopback", "the advice is to change the program, which chose the interface"),
     ("policy_blocks_output", "only its owner knows what the policy is for"),
     ("no_route_to_send_printed", "the program has ended"),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::{fs, io};
 
-use mcast::InterfaceIndex;
+use mcast::{Family, InterfaceIndex};
 use mcast_sys::netlink::{
     Netlink, NetlinkProtocol, NetlinkReply, attribute, attributes, text, u16_at, u32_at,
 };
@@ -179,10 +179,13 @@ fn vxlan(data: &[u8]) -> Option<Carrier> {
     const INTERFACE: u16 = 3;
     const PORT: u16 = 15;
     const GROUP6: u16 = 16;
+    const LOCAL6: u16 = 17;
     let v4 = attribute(data, GROUP).and_then(v4_address);
     let v6 = attribute(data, GROUP6).and_then(|group| address(group, 0, true));
     let port = attribute(data, PORT)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))?;
+    let is_v6 = v6.is_some() || attribute(data, LOCAL6).is_some();
     Some(Carrier {
+        family: if is_v6 { Family::V6 } else { Family::V4 },
         group: v4.or(v6).filter(IpAddr::is_multicast),
         port,
         network: u32_at(attribute(data, NETWORK)?, 0)?,
