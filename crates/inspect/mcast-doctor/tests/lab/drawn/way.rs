@@ -143,6 +143,9 @@ kinds! {
 /// sends from the wire and from the kernel's reasons for dropping, and these faults leave neither.
 const UNNAMED: &[&str] = &["a filter that steals at egress", "a route that rejects the group"];
 
+/// Two that leave a router in order: a group that may not pass it needs no route there.
+const HARMLESS: [&str; 2] = ["a hop limit of 1", "no multicast route"];
+
 /// Something in order at one of the machines, or at both.
 type Orderly = (&'static [Role], fn(&mut Way));
 
@@ -449,6 +452,10 @@ impl Way {
     }
 }
 
+fn is_harmless(first: &Kind, second: &Kind) -> bool {
+    HARMLESS.contains(&first.name) && HARMLESS.contains(&second.name)
+}
+
 /// Draws a fault, and in a third of the draws another one that can exist beside it.
 fn draw(dice: &mut Dice, role: Role) -> Vec<&'static Kind> {
     let selected = std::env::var("MCAST_KIND").ok();
@@ -456,7 +463,8 @@ fn draw(dice: &mut Dice, role: Role) -> Vec<&'static Kind> {
     let chosen: Vec<_> =
         of_role().filter(|kind| selected.as_deref().is_none_or(|only| only == kind.name)).collect();
     let first = dice.pick(if chosen.is_empty() { of_role().collect() } else { chosen }.as_slice());
-    let others: Vec<_> = of_role().filter(|kind| kind.part != first.part).collect();
+    let others: Vec<_> =
+        of_role().filter(|kind| kind.part != first.part && !is_harmless(first, kind)).collect();
     let second = dice.pick(&others);
     if dice.below(3) == 0 { vec![first, second] } else { vec![first] }
 }
