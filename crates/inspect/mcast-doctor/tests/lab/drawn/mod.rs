@@ -7,6 +7,7 @@
 mod faults;
 mod orderly;
 mod scene;
+mod way;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,9 +21,10 @@ use crate::net::has_programs;
 use faults::{KINDS, Kind};
 use orderly::ORDERLY;
 use scene::Scene;
+use way::Role;
 
 /// How many are drawn.
-const DRAWN: u64 = 30;
+const DRAWN: u64 = 20;
 /// How many networks are examined at a time.
 const AT_A_TIME: usize = 6;
 
@@ -89,11 +91,36 @@ fn examine_orderly(seed: u64) -> Result<(), String> {
 /// Returns the row of these faults in the table of goals.
 pub(crate) fn row() -> String {
     let kinds: BTreeSet<_> = KINDS.iter().map(|(name, _)| name).collect();
+    let [sender, router] = [Role::Sender, Role::Router].map(way::counts);
     format!(
-        "| faults that are drawn by seed are named, nothing else is claimed, nothing lost gets the all-clear, and what is in order gets it | {} kinds of faults, and pairs of {} things that are in order | a sample by `cargo nextest run -p mcast-doctor -E 'test(drawn::)'`, 400 of each with `MCAST_INJECTIONS=400` |",
+        "| faults that are drawn by seed are named, nothing else is claimed, nothing lost gets the all-clear, and what is in order gets it | {} kinds of faults at a receiver, {} at a sender and {} at a router (there, two at once in a third of the draws, of which one is named at least), and {} things that are in order at a receiver (two at a time), {} at a sender and {} at a router | a sample by `cargo nextest run -p mcast-doctor -E 'test(drawn::)'`, 400 of each with `MCAST_INJECTIONS=400` |",
         kinds.len(),
-        ORDERLY.len()
+        sender[0],
+        router[0],
+        ORDERLY.len(),
+        sender[1],
+        router[1],
     )
+}
+
+#[test]
+fn faults_at_a_sender_are_named() {
+    for_drawn(|seed| way::examine_faults(Role::Sender, seed));
+}
+
+#[test]
+fn faults_at_a_router_are_named() {
+    for_drawn(|seed| way::examine_faults(Role::Router, seed));
+}
+
+#[test]
+fn senders_in_order_get_the_all_clear() {
+    for_drawn(|seed| way::examine_orderly(Role::Sender, seed));
+}
+
+#[test]
+fn routers_in_order_get_the_all_clear() {
+    for_drawn(|seed| way::examine_orderly(Role::Router, seed));
 }
 
 #[test]
