@@ -174,10 +174,11 @@ fn predicted(ahead: &Ahead<'_>) -> Vec<Finding> {
             let packet = arriving_for(observation, interest);
             behind(observation, &packet, (&device, None), (&format!("the datagrams to {to}"), to))
         }
-        Way::Unrouted(flow) => ahead
-            .faults()
-            .filter_map(|fault| not_forwarded::behind_missing_route(observation, fault, flow))
-            .collect(),
+        Way::Routed(flow) => {
+            let severity = ahead.faults().map(|fault| fault.severity).max();
+            severity
+                .map_or_else(Vec::new, |severity| not_forwarded::behind_routing(observation, severity, flow))
+        }
         _ => Vec::new(),
     }
 }

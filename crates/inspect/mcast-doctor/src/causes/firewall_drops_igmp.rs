@@ -89,7 +89,7 @@ fn dropped_at_router(observation: &Observation) -> Vec<Finding> {
     };
     let families = |link| {
         let families = [Family::V4, Family::V6].into_iter();
-        families.filter(move |family| no_multicast_route::routes_groups(observation, link, *family))
+        families.filter(move |family| observation.routes_groups(link, *family))
     };
     let found = behind.flat_map(|link| families(link).filter_map(|family| finding(link, family)));
     found.collect()

@@ -270,14 +270,12 @@ fn ttl_threshold(observation: &Observation) -> Vec<Finding> {
     for route in &observation.after.multicast_routes {
         let Some(from) = &route.from else { continue };
         let flow = observation.wire.incoming(route.group).find(|flow| {
-            flow.key.source.ip() == route.source
-                && observation.link_name(flow.key.interface) == *from
-                && flow.hop_limits.1 > 1
+            flow.key.source.ip() == route.source && observation.link_name(flow.key.interface) == *from
         });
         let Some(flow) = flow else { continue };
-        // The kernel forwards only datagrams whose hop limit exceeds the threshold.
-        let strict: Vec<_> =
-            route.to.iter().filter(|(_, threshold)| *threshold >= flow.hop_limits.1).collect();
+        // The kernel forwards only datagrams whose hop limit exceeds the threshold, and none with a hop limit of 1.
+        let is_strict = |threshold: u8| threshold > 1 && threshold >= flow.hop_limits.1;
+        let strict: Vec<_> = route.to.iter().filter(|(_, threshold)| is_strict(*threshold)).collect();
         let Some((interface, threshold)) = strict.first() else { continue };
         findings.push(
             Finding::fault(Id::TtlThreshold, format!(

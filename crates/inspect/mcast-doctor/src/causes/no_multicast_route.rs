@@ -59,13 +59,13 @@ fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let family = Family::of(flow.key.group);
     let arrives = observation.after.link(flow.key.interface)?;
     let enabled: Vec<_> =
-        observation.after.links.iter().filter(|link| routes_groups(observation, link, family)).collect();
+        observation.after.links.iter().filter(|link| observation.routes_groups(link, family)).collect();
     if enabled.iter().all(|link| link.index() == arrives.index()) {
         return without_routing(observation, flow, arrives, !enabled.is_empty());
     }
     let elsewhere: Vec<_> =
         enabled.iter().filter(|link| link.index() != arrives.index()).map(|link| link.name()).collect();
-    if !routes_groups(observation, arrives, family) {
+    if !observation.routes_groups(arrives, family) {
         let cause = format!(
             "This router does not route {} from {}, because it arrives on {}, on which multicast routing is not enabled.",
             flow.key.group,
@@ -76,7 +76,7 @@ fn judge(observation: &Observation, flow: &Flow) -> Option<Finding> {
         let evidence = Evidence::new(EvidenceKind::Setting, setting, 0);
         return Some(finding(observation, flow, arrives, Severity::Fault, cause).with_evidence(evidence));
     }
-    let routes = || observation.after.multicast_routes.iter().filter(|route| is_for(route, flow));
+    let routes = || observation.after.multicast_routes.iter().filter(|route| route.is_for(&flow.key));
     let table = table(family);
     // An entry without an incoming interface is unresolved: the kernel still waits for the routing daemon.
     if let Some(route) = routes().find(|route| route.from.is_some()) {
@@ -196,12 +196,12 @@ pub(crate) fn unseen_members(observation: &Observation) -> Vec<OpenQuestion> {
 fn unseen_legs(observation: &Observation, flow: &Flow) -> Option<String> {
     let arrives = observation.link_name(flow.key.interface);
     let mut routes = observation.after.multicast_routes.iter();
-    let route = routes.find(|route| is_for(route, flow) && route.from.as_ref() == Some(&arrives))?;
+    let route = routes.find(|route| route.is_for(&flow.key) && route.from.as_ref() == Some(&arrives))?;
     let is_unseen = |link: &&Link| {
         let mut copies = observation.wire.incoming(flow.key.group);
         link.is_of_the_host()
             && link.name() != arrives
-            && routes_groups(observation, link, Family::of(flow.key.group))
+            && observation.routes_groups(link, Family::of(flow.key.group))
             && !route.to.iter().any(|(name, _)| name == link.name())
             && !members(observation, flow).any(|packet| packet.interface == link.index())
             && !copies.any(|copy| copy.key.interface == link.index())
@@ -296,7 +296,7 @@ fn finding(
 
 /// Returns a host behind an interface that reported the group of a flow, to which no route leads.
 pub(super) fn unserved_member(observation: &Observation, flow: &Flow, link: &Link) -> Option<IpAddr> {
-    let mut routes = observation.after.multicast_routes.iter().filter(|route| is_for(route, flow));
+    let mut routes = observation.after.multicast_routes.iter().filter(|route| route.is_for(&flow.key));
     let is_served = routes.any(|route| route.to.iter().any(|(name, _)| name == link.name()));
     let member = members(observation, flow).find(|packet| packet.interface == link.index())?;
     (!is_served).then_some(member.source)
@@ -344,17 +344,6 @@ fn unresolved(observation: &Observation) -> Vec<Finding> {
                 .advise(Tool::Network, format!("Have the daemon route the group, or find out why it does not (smcroute: `smcroutectl show`; pimd, FRR: `show ip mroute`). `mcast doctor {}:PORT -i INTERFACE` examines it on the interface on which it arrives.", route.group))
         })
         .collect()
-}
-
-/// Returns whether a routing daemon has enabled multicast routing on an interface.
-pub(super) fn routes_groups(observation: &Observation, link: &Link, family: Family) -> bool {
-    let setting = interface_setting(family, link.name(), "mc_forwarding");
-    observation.after.number(&setting).is_some_and(|value| value != 0)
-}
-
-fn is_for(route: &MulticastRoute, flow: &Flow) -> bool {
-    let is_or_any = |own: IpAddr, address| own == address || own.is_unspecified();
-    is_or_any(route.group, flow.key.group) && is_or_any(route.source, flow.key.source.ip())
 }
 
 const fn table(family: Family) -> &'static str {

@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use mcast::Family;
 
 use super::filter_rules::{Suspects, arriving, certain_drop, met_by, responsible};
-use super::{Cause, Check, policy_rules, routes, snooping};
+use super::{Cause, Check, Forecast, policy_rules, routes, snooping};
 use crate::change::{Attribute, Change};
-use crate::fate::Sight;
 use crate::fate::forwarding::{Barrier, BlockedFlow};
+use crate::fate::{Ahead, Sight, Way};
 use crate::kernel_drops::{KernelDrop, evidence};
 use crate::netfilter::{ControlKind, Hook, KnownPacket, Layer, RuleEffect};
 use crate::observation::Observation;
 use crate::snapshot::{Link, MulticastRoute, RelayRefusal};
 use crate::wire::Flow;
-use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Tool, remedies};
+use crate::{EvidenceKind, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies};
 
 /// This machine should forward a flow as a bridge or router, and does not. No setting that the doctor knows explains it,
 /// apart from the MTU and the state of the outgoing interface.
@@ -123,34 +123,29 @@ fn dropped_flow(observation: &Observation, blocked: &BlockedFlow<'_>) -> Finding
         .with_remedies(remedies::admit_forwarded((from, first.to.name()), to, suspects.rule()))
 }
 
-/// Returns the rule that would drop what this router has no multicast route for, by whichever interface it should leave. It matters
-/// as much as the missing route.
-pub(super) fn behind_missing_route(
-    observation: &Observation,
-    fault: &Finding,
-    flow: &Flow,
-) -> Option<Finding> {
+/// Returns the rules that would drop what this router does not get to forwarding, by whichever interface it should leave. They
+/// matter as much as what keeps it from there.
+pub(super) fn behind_routing(observation: &Observation, severity: Severity, flow: &Flow) -> Vec<Finding> {
     let device = observation.link_name(flow.key.interface);
-    let (to, key, subject) = (flow.destination(), &flow.key, &fault.subject);
-    let is_of_flow = fault.id == Id::NoMulticastRoute
-        && subject.has_interface(&device)
-        && subject.has_group(to)
-        && subject.has_source(key.source);
+    let to = flow.destination();
     let packet = arriving(observation, flow);
-    let place = (Layer::Ip, Hook::Forward);
-    let outcome = is_of_flow.then(|| certain_drop(observation, &packet, &[place], &device)).flatten()?;
-    let suspects = Suspects::certain(vec![outcome]);
-    let cause = format!(
-        "This machine's firewall drops the datagrams from {} to {to} as soon as a route leads them on from {device}: {} at its forward hook.",
-        key.source,
-        suspects.clause()
-    );
-    let finding = Finding::new(Id::FirewallDropsData, fault.severity, cause)
-        .about_flow(&device, flow)
-        .at_hook(Hook::Forward)
-        .with_all_evidence(suspects.evidence(observation))
-        .with_remedies(remedies::admit_datagrams(&device, to, suspects.rule()));
-    Some(finding)
+    let finding = |hook: Hook| {
+        let outcome = certain_drop(observation, &packet, &[(Layer::Ip, hook)], &device)?;
+        let suspects = Suspects::certain(vec![outcome]);
+        let cause = format!(
+            "This machine's firewall drops the datagrams from {} to {to} as soon as it forwards them from {device}: {} at its {} hook.",
+            flow.key.source,
+            suspects.clause(),
+            hook.name()
+        );
+        let finding = Finding::new(Id::FirewallDropsData, severity, cause)
+            .about_flow(&device, flow)
+            .at_hook(hook)
+            .with_all_evidence(suspects.evidence(observation))
+            .with_remedies(remedies::admit_datagrams(&device, to, suspects.rule()));
+        Some(finding)
+    };
+    [Hook::Forward, Hook::Postrouting].into_iter().filter_map(finding).collect()
 }
 
 /// Returns findings for ports at which hosts report an examined group that the bridge does not learn.
@@ -221,7 +216,9 @@ fn reports_dropped_at<'a>(observation: &'a Observation, port: &Link, family: Fam
 
 /// This machine routes the group, but receives it on another interface than its multicast route expects.
 pub(super) const ROUTER_WRONG_INTERFACE: Cause =
-    Cause::new(Check::Observation(router_wrong_interface), &["RFC 7761 section 4.2"]).without_loss();
+    Cause::new(Check::Observation(router_wrong_interface), &["RFC 7761 section 4.2"])
+        .predicted_by(Forecast::Way(wrong_interface_ahead))
+        .without_loss();
 
 fn router_wrong_interface(observation: &Observation) -> Vec<Finding> {
     let mut reported = BTreeSet::new();
@@ -249,18 +246,53 @@ fn router_wrong_interface(observation: &Observation) -> Vec<Finding> {
         .filter(|(route, from, _)| !is_own_copy(route, from))
         .map(|(route, from, before)| {
             let actual = actual(route, from);
-            let by = actual.map_or_else(|| "another interface".to_owned(), |flow| observation.link_name(flow.key.interface));
-            Finding::fault(
-                Id::RouterWrongInterface,
-                format!("{} arrives on {by}, but its multicast route expects it on {from}, so it is not forwarded.", route.group),
+            let by = actual.map_or_else(
+                || "another interface".to_owned(),
+                |flow| observation.link_name(flow.key.interface),
+            );
+            expected_elsewhere(route, &by, from).change(
+                EvidenceKind::Counter,
+                "/proc/net/ip_mr_cache Wrong",
+                before,
+                route.wrong_interface,
             )
-            .on_interface(from)
-            .for_group(route.group)
-            .from_source(route.source)
-            .change(EvidenceKind::Counter, "/proc/net/ip_mr_cache Wrong", before, route.wrong_interface)
-            .advise(Tool::Network, format!("Route {} by unicast through the interface on which the group arrives, or change the incoming interface of the multicast route (smcroute, PIM).", route.source))
         })
         .collect()
+}
+
+/// Returns the routes that expect what does not get to routing yet on another interface.
+fn wrong_interface_ahead(ahead: &Ahead<'_>) -> Vec<Finding> {
+    let Way::Routed(flow) = ahead.way else { return Vec::new() };
+    let arrives = ahead.observation.link_name(flow.key.interface);
+    let routes = ahead.observation.after.multicast_routes.iter();
+    let expects = |route: &MulticastRoute| {
+        let is_wrong =
+            |from: &&String| **from != arrives && !route.source.is_unspecified() && route.is_for(&flow.key);
+        let from = route.from.as_ref().filter(is_wrong)?;
+        let evidence = format!("{} from {}: in by {from}", route.group, route.source);
+        let finding = expected_elsewhere(route, &arrives, from);
+        Some(finding.evidence(EvidenceKind::Table, "/proc/net/ip_mr_cache", evidence))
+    };
+    match ahead.has(Id::RouterWrongInterface) {
+        true => Vec::new(),
+        false => routes.filter_map(expects).collect(),
+    }
+}
+
+fn expected_elsewhere(route: &MulticastRoute, arrives: &str, expected: &str) -> Finding {
+    let cause = format!(
+        "{} arrives on {arrives}, but its multicast route expects it on {expected}, so it is not forwarded.",
+        route.group
+    );
+    let advice = format!(
+        "Route {} by unicast through the interface on which the group arrives, or change the incoming interface of the multicast route (smcroute, PIM).",
+        route.source
+    );
+    Finding::fault(Id::RouterWrongInterface, cause)
+        .on_interface(expected)
+        .for_group(route.group)
+        .from_source(route.source)
+        .advise(Tool::Network, advice)
 }
 
 /// A relay on this machine (`mcast relay`) does not forward datagrams, and states why.

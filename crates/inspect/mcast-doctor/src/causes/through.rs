@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use mcast::Family;
 
 use super::filter_rules::certain_drop;
-use super::no_multicast_route::routes_groups;
 use crate::finding::list;
 use crate::netfilter::{Hook, KnownPacket, Layer};
 use crate::observation::Observation;
@@ -86,7 +85,7 @@ fn ways(observation: &Observation) -> Vec<Passage<'_>> {
                 () if observation.bridge_of(link).is_some() => {
                     [(comes, &INTO_A_PORT), (leaves, &OUT_OF_A_PORT)]
                 }
-                () if routes_groups(observation, link, family) => {
+                () if observation.routes_groups(link, family) => {
                     [(comes, &FROM_AN_INTERFACE), (leaves, &TO_AN_INTERFACE)]
                 }
                 () => return None,

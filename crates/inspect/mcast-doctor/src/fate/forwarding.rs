@@ -13,7 +13,7 @@ use crate::causes::tc_filters::is_filtered;
 use crate::kernel_drops::KernelDrop;
 use crate::netfilter::{Hook, Layer, Outcome, RuleEffect};
 use crate::observation::{Interest, Observation};
-use crate::snapshot::{Bridge, Link, PortState, explains, interface_setting};
+use crate::snapshot::{Bridge, Link, MulticastRoute, PortState, explains, interface_setting};
 use crate::wire::{ControlPacket, Flow};
 use crate::{Evidence, EvidenceKind};
 
@@ -94,6 +94,27 @@ impl Observation {
         blocked.into_values().collect()
     }
 
+    /// Returns whether this machine routes groups on the interface on which a flow arrives, and has no route on which it would
+    /// leave. What has one is judged as a [`Leg`].
+    pub(crate) fn is_to_be_routed(&self, flow: &Flow) -> bool {
+        let (group, family) = (flow.key.group, Family::of(flow.key.group));
+        let leaves_link = mcast::Group::new(group).is_ok_and(|group| !group.scope().stays_on_link());
+        let Some(link) = self.after.link(flow.key.interface) else { return false };
+        let leads_on = |route: &MulticastRoute| {
+            route.is_for(&flow.key) && route.from.as_deref() == Some(link.name()) && !route.to.is_empty()
+        };
+        leaves_link
+            && !self.before.is_own(flow.key.source.ip())
+            && self.routes_groups(link, family)
+            && !self.after.multicast_routes.iter().any(leads_on)
+    }
+
+    /// Returns whether multicast routing is enabled on an interface.
+    pub(crate) fn routes_groups(&self, link: &Link, family: Family) -> bool {
+        let setting = interface_setting(family, link.name(), "mc_forwarding");
+        self.after.number(&setting).is_some_and(|value| value != 0)
+    }
+
     /// Returns whether a flow is to an examined group and port.
     fn is_examined(&self, flow: &Flow) -> bool {
         self.interests().iter().any(|interest| interest.destination() == flow.destination())
@@ -164,17 +185,13 @@ impl Observation {
         // Of a pair of veth interfaces, each is the other's peer.
         let is_above =
             |upper: &Link| upper.lower == Some(interface.index) && upper.kind.as_deref() != Some("veth");
-        let is_routed = |family| {
-            let setting = interface_setting(family, link.name(), "mc_forwarding");
-            self.after.number(&setting).is_some_and(|value| value != 0)
-        };
         interface.running
             && link.is_of_the_host()
             && link.bridge.is_none()
             && !link.is_tunnel()
             && interface.addresses.iter().all(|own| is_link_local(own.address))
             && !self.after.links.iter().any(is_above)
-            && ![Family::V4, Family::V6].into_iter().any(is_routed)
+            && ![Family::V4, Family::V6].into_iter().any(|family| self.routes_groups(link, family))
     }
 
     /// Returns the report of a host behind a port that has joined a group and not left it, if snooping should have learnt the
@@ -510,7 +527,7 @@ impl BlockedFlow<'_> {
 pub(crate) mod tests {
     use super::*;
     use crate::causes::fixtures::{ETH0, ETH1, flow, kernel_drop, membership};
-    use crate::snapshot::{BridgeGroup, BridgePort, MulticastRoute};
+    use crate::snapshot::{BridgeGroup, BridgePort};
     use crate::wire::Tap;
     use mcast::Interface;
 

@@ -3,6 +3,7 @@
 //! Of datagrams that are dropped on their way out, a capture shows nothing. The temporary rules at the output hook count them, so
 //! that the socket that sends them, and the rules behind, can be judged all the same.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use mcast::{Family, InterfaceIndex};
@@ -120,10 +121,24 @@ pub(crate) fn elsewhere<'a>(observation: &'a Observation, fault: &Finding) -> Ve
         Id::SentByOtherInterface => by_other_interface(observation, fault).into_iter().collect(),
         // Without a count, it is not known that anything is sent.
         Id::NoRoute if fault.evidence.iter().any(|each| each.kind == EvidenceKind::Counter) => {
-            without_route(observation, fault)
+            unsent_of(observation, fault, missing_routes(observation))
+        }
+        // Of a program whose socket cannot send, and of what IPsec drops, the group is not known.
+        Id::NoSuchInterface | Id::DroppedWhenSending
+            if fault.severity == Severity::Fault && fault.subject.groups.is_empty() =>
+        {
+            unsent_of(observation, fault, sending_families(observation))
         }
         _ => Vec::new(),
     }
+}
+
+/// Returns the families in which the examined program may send: of a socket of both, only IPv6 is certain.
+fn sending_families(observation: &Observation) -> impl Iterator<Item = Family> {
+    let sockets = observation.program().into_iter().flat_map(|program| &program.sockets);
+    let local = sockets.filter(|socket| socket.never_joined()).filter_map(|socket| socket.local);
+    let families: BTreeSet<_> = local.map(|local| Family::of(local.ip())).collect();
+    families.into_iter()
 }
 
 fn by_other_interface<'a>(observation: &'a Observation, fault: &Finding) -> Option<Elsewhere<'a>> {
@@ -137,11 +152,14 @@ fn by_other_interface<'a>(observation: &'a Observation, fault: &Finding) -> Opti
     Some(Elsewhere { link, packet, to: Some(to), severity: Severity::Fault })
 }
 
-/// Returns what cannot be sent, as it leaves once groups are routed by the interface that the remedy names.
-fn without_route<'a>(observation: &'a Observation, fault: &Finding) -> Vec<Elsewhere<'a>> {
+/// Returns what cannot be sent, as it would leave by the interface that is used for groups of these families otherwise.
+fn unsent_of<'a>(
+    observation: &'a Observation,
+    fault: &Finding,
+    families: impl Iterator<Item = Family>,
+) -> Vec<Elsewhere<'a>> {
     let to = fault.subject.groups.first().and_then(|group| group.socket_address());
-    let families =
-        missing_routes(observation).filter(|family| to.is_none_or(|to| Family::of(to.ip()) == *family));
+    let families = families.filter(|family| to.is_none_or(|to| Family::of(to.ip()) == *family));
     let unsent = |family| {
         let link = usable(observation, family)?;
         let packet = to.map_or_else(|| KnownPacket::to_any_group(family), KnownPacket::from_anyone);

@@ -48,8 +48,8 @@ pub(crate) enum Way<'a> {
     Arriving { seen: &'a Flow, meant: &'a Flow },
     /// Nothing of them is captured.
     Silent(Interest<'a>),
-    /// They arrive, and this router has no route for them.
-    Unrouted(&'a Flow),
+    /// They arrive at this router, which does not get to forwarding them.
+    Routed(&'a Flow),
     /// This machine sends them, and they do not leave it.
     Leaving(Unsent),
     /// This machine sends them by another interface than it should, or has no route for them.
@@ -169,18 +169,32 @@ fn ways<'a>(
     for fault in found {
         let hidden = hidden(observation, fault).into_iter();
         ways.extend(hidden.map(|interest| (Way::Silent(interest), found.iter().collect())));
-        if fault.id == Id::NoMulticastRoute {
-            let unrouted = incoming.iter().copied().filter(|flow| is_about(observation, fault, flow));
-            ways.extend(unrouted.map(|flow| (Way::Unrouted(flow), vec![fault])));
-        }
         let elsewhere = leaving::elsewhere(observation, fault).into_iter();
         ways.extend(elsewhere.map(|sent| (Way::Elsewhere(sent), vec![fault])));
+    }
+    for flow in incoming.into_iter().filter(|flow| observation.is_to_be_routed(flow)) {
+        let faults: Vec<_> =
+            found.iter().filter(|fault| keeps_from_forwarding(observation, fault, flow)).collect();
+        ways.push((Way::Routed(flow), faults));
     }
     for unsent in leaving::unsent(observation) {
         let faults = found.iter().filter(|fault| leaving::explains(observation, fault, &unsent)).collect();
         ways.push((Way::Leaving(unsent), faults));
     }
     ways
+}
+
+/// Returns whether a router does not get to forwarding a flow because of a finding.
+fn keeps_from_forwarding(observation: &Observation, finding: &Finding, flow: &Flow) -> bool {
+    match finding.id {
+        Id::NoMulticastRoute => is_about(observation, finding, flow),
+        // It names the interface that the route expects.
+        Id::RouterWrongInterface => {
+            let subject = &finding.subject;
+            subject.has_group(flow.destination()) && subject.has_source(flow.key.source)
+        }
+        _ => Stage::of(finding).is_before_routing() && takes(observation, finding, flow),
+    }
 }
 
 /// Returns whether a finding is about the interface, group and source of a flow.

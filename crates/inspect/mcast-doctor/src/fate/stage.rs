@@ -53,6 +53,32 @@ impl Stage {
         causes
     }
 
+    /// Returns whether it acts on what a router forwards, too, and before it looks for the route.
+    pub(super) const fn is_before_routing(self) -> bool {
+        match self {
+            Self::Xdp
+            | Self::TrafficControl
+            | Self::IngressHook
+            | Self::Vlan
+            | Self::Frame
+            | Self::PreroutingHook
+            | Self::Source => true,
+            Self::Network
+            | Self::SenderFilter
+            | Self::Headers
+            | Self::Destination
+            | Self::Membership
+            | Self::InputHook
+            | Self::Checksum
+            | Self::Port
+            | Self::Socket
+            | Self::Policy
+            | Self::SocketFilter
+            | Self::Queue
+            | Self::Unknown => false,
+        }
+    }
+
     /// Returns where the cause of a finding acts. The packet filter has several hooks.
     pub(crate) fn of(finding: &Finding) -> Self {
         match (finding.id, finding.hook) {

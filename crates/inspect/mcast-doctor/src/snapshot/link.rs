@@ -10,6 +10,7 @@ use mcast::joined::Process;
 use mcast::{Family, Interface, InterfaceIndex};
 
 use crate::netfilter::{Hook, Layer};
+use crate::wire::FlowKey;
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -344,6 +345,16 @@ pub(crate) struct MulticastRoute {
     pub(crate) wrong_interface: u64,
     /// The outgoing interfaces, each with the threshold that the hop limit must exceed.
     pub(crate) to: Vec<(String, u8)>,
+}
+
+impl MulticastRoute {
+    /// Returns whether it is for the group and source of a flow; either may be any of its family.
+    pub(crate) fn is_for(&self, key: &FlowKey) -> bool {
+        let is_or_any = |own: IpAddr, address: IpAddr| {
+            own == address || (own.is_unspecified() && own.is_ipv4() == address.is_ipv4())
+        };
+        is_or_any(self.group, key.group) && is_or_any(self.source, key.source.ip())
+    }
 }
 
 /// An nftables rule or chain policy that drops or diverts packets.

@@ -93,6 +93,34 @@ fn rules_that_keep_groups_from_the_networks_of_a_router_are_named() {
     }
 }
 
+/// What acts behind a fault before routing: the group has no route yet, and every rule for what is forwarded meets it in any case.
+#[test]
+fn rules_for_what_is_forwarded_are_named_behind_faults_before_routing() {
+    if !has_programs() {
+        return;
+    }
+    let net = routed();
+    net.router.route_group(rule("r0", &["r1"], 1)).unwrap();
+    let _stream = Stream::with(&net.sender, "239.1.2.3:5000", hop_limit(4));
+    let named = |hook: &str, rule: &str| {
+        let chain = format!("chain c {{ type filter hook {hook} priority 0; {rule}; }}");
+        run(&net.router, &format!("nft 'table ip behind {{ {chain}; }}'"));
+        let report = examine(&net.router, "239.1.2.3%r0:5000");
+        run(&net.router, "nft delete table ip behind");
+        let faults = report.findings.iter().filter(|finding| finding.severity == Severity::Fault);
+        faults.map(|finding| finding.id).collect::<Vec<_>>()
+    };
+    let strict = "sysctl -qw net.ipv4.conf.r0.rp_filter=1 && ip route add 10.1.0.1/32 dev r1";
+    run(&net.router, strict);
+    for hook in ["forward", "postrouting"] {
+        let both = [Id::ReversePathFilter, Id::FirewallDropsData];
+        assert_eq!(named(hook, "ip daddr 239.1.2.3 drop"), both, "{hook}");
+        for other in ["ip daddr 239.1.2.4 drop", "udp dport 5000 accept", "oifname r9 drop"] {
+            assert_eq!(named(hook, other), [Id::ReversePathFilter], "{hook}: {other}");
+        }
+    }
+}
+
 /// A router that expects the group from the other side.
 pub(crate) fn wrong_interface() -> Report {
     let net = routed();

@@ -29,6 +29,8 @@ enum Part {
     Socket,
     MulticastRoute,
     ReversePath,
+    /// Rules of an interface by which it leaves.
+    EgressRules,
 }
 
 /// A fault at one of the machines.
@@ -110,10 +112,12 @@ kinds! {
         way.nft(family, &format!("hook {hook} priority {priority}"), &format!("{condition} {verdict}"));
     };
     "a rule behind forwarding": Router, FirewallDropsData, Rules, |way| {
-        let own = way.family();
-        let (family, hook) = way.dice.pick(&[("inet", "postrouting"), (own, "postrouting"), ("netdev", "egress device r1")]);
+        let (family, condition) = (way.dice.pick(&["inet", way.family()]), way.condition());
+        way.nft(family, "hook postrouting priority 0", &format!("{condition} drop"));
+    };
+    "a rule where it leaves": Router, FirewallDropsData, EgressRules, |way| {
         let condition = way.condition();
-        way.nft(family, &format!("hook {hook} priority 0"), &format!("{condition} drop"));
+        way.nft("netdev", "hook egress device r1 priority 0", &format!("{condition} drop"));
     };
     "a policy at forwarding": Router, FirewallDropsData, Rules, |way| {
         way.nft("inet", "hook forward priority 0", "ct state established accept");
@@ -298,7 +302,9 @@ impl Way {
     }
 
     fn use_v4(&mut self) {
-        self.group = self.another_of(false);
+        if self.group.is_ipv6() {
+            self.group = self.another_of(false);
+        }
     }
 
     fn another_of(&mut self, is_v6: bool) -> IpAddr {
@@ -469,21 +475,44 @@ fn draw(dice: &mut Dice, role: Role) -> Vec<&'static Kind> {
     if dice.below(3) == 0 { vec![first, second] } else { vec![first] }
 }
 
-/// Returns what is wrong with the report about these faults. Of two, one may hide the other.
+/// Returns whether something shows a fault beside another one. A router asks for the route of what gets to routing only: before,
+/// it does not know by which interface it leaves, nor what a hop limit of 1 keeps from there. Of what a sender cannot send, the
+/// group is not known, so that only what drops everything is certain.
+fn is_shown(kind: &Kind, other: &Kind) -> bool {
+    match kind.role {
+        Role::Router => {
+            let needs_route = matches!(kind.part, Part::HopLimit | Part::MulticastRoute | Part::EgressRules);
+            !needs_route || !MAY_ACT_BEFORE_ROUTING.contains(&other.part)
+        }
+        Role::Sender => match (kind.part, other.part) {
+            // Only what reaches a filter of traffic control or an IPsec policy shows what it does.
+            (Part::TrafficControl | Part::Policy, _) => false,
+            (Part::Rules | Part::LegacyRules, Part::Socket | Part::Policy) => {
+                kind.name == "a policy at output"
+            }
+            _ => true,
+        },
+    }
+}
+
+const MAY_ACT_BEFORE_ROUTING: [Part; 5] =
+    [Part::Rules, Part::LegacyRules, Part::TrafficControl, Part::ReversePath, Part::MulticastRoute];
+
+/// Returns what is wrong with the report about these faults.
 fn judge(report: &Report, kinds: &[&Kind]) -> Vec<String> {
     let least = |least| move |finding: &&Finding| finding.severity >= least;
-    let is_named = |kind: &&&Kind| {
-        report.findings.iter().filter(least(Severity::Warning)).any(|each| each.id == kind.id)
+    let is_named =
+        |kind: &Kind| report.findings.iter().filter(least(Severity::Warning)).any(|each| each.id == kind.id);
+    let is_shown = |kind: &Kind| {
+        let mut others = kinds.iter().filter(|other| other.name != kind.name);
+        !UNNAMED.contains(&kind.name) && others.all(|other| is_shown(kind, other))
     };
     let is_expected = |finding: &&Finding| kinds.iter().any(|kind| kind.id == finding.id);
     let faults = report.findings.iter().filter(least(Severity::Fault));
     let others = faults.filter(|finding| !is_expected(finding));
     let mut problems: Vec<_> = others.map(|finding| format!("{} is claimed", finding.id)).collect();
-    let is_hidden = kinds.iter().any(|kind| UNNAMED.contains(&kind.name));
-    if !is_hidden && !kinds.iter().any(|kind| is_named(&kind)) {
-        let names: Vec<_> = kinds.iter().map(|kind| format!("{} ({})", kind.name, kind.id)).collect();
-        problems.push(format!("{} is not named", names.join(" nor ")));
-    }
+    let missing = kinds.iter().filter(|kind| is_shown(kind) && !is_named(kind));
+    problems.extend(missing.map(|kind| format!("{} ({}) is not named", kind.name, kind.id)));
     if report.verdict() == Verdict::Healthy {
         problems.push(format!("all-clear: {:?}", report.arrival));
     }
@@ -494,6 +523,10 @@ fn judge(report: &Report, kinds: &[&Kind]) -> Vec<String> {
 pub(super) fn examine_faults(role: Role, seed: u64) -> Result<(), String> {
     let mut way = Way::new(role, seed);
     let kinds = draw(&mut way.dice, role);
+    // What is drawn for a group of IPv6 would not be about one of IPv4.
+    if kinds.iter().any(|kind| matches!(kind.part, Part::Socket | Part::ReversePath | Part::MulticastRoute)) {
+        way.use_v4();
+    }
     kinds.iter().for_each(|kind| (kind.inject)(&mut way));
     let report = way.examine();
     way.result(&judge(&report, &kinds), &report)
