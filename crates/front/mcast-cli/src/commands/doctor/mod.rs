@@ -93,8 +93,9 @@ struct OtherSubject {
     #[arg(long, value_name = "PORT", conflicts_with_all = ["memberships", "command", "pid"])]
     port: Option<u16>,
 
-    /// Read packets from this file, pcap or pcapng, also compressed (.gz), and examine them: all, or those of a group without
-    /// ports, such as vrrp
+    /// Read packets from this file, pcap or pcapng, also compressed (.gz), and examine them
+    ///
+    /// With a group without ports, such as vrrp, its packets are examined.
     #[arg(short, long = "read", value_name = "FILE", conflicts_with_all = ["command", "pid", "port"])]
     read: Option<PathBuf>,
 }
