@@ -140,7 +140,7 @@ impl Error {
             Self::Multicast(error) => error.remedy(),
             Self::Capture(error) => error.remedy().map(str::to_owned),
             Self::NoProgram(_) => Some(
-                "start it first, or give its process id (--pid): the port is the one to which the program is bound, not the one to which it sends; `mcast groups` lists the programs and their groups".into(),
+                "name the process that has the socket, once it is open: `mcast groups` lists the programs and their groups; a port is the one to which a program is bound, not the one to which it sends".into(),
             ),
             Self::Hidden(_) => Some("run as the same user, or as root".into()),
             Self::Socket { remedy, .. } => remedy.clone(),
