@@ -51,12 +51,9 @@ macro_rules! kinds {
 kinds! {
     "a rule at output": Sender, FirewallDropsOutput, Rules, |way| {
         let own = way.family();
-        let (family, hook) = way.dice.pick(&[
+        way.rule(&[
             ("inet", "output"), (own, "output"), ("inet", "postrouting"), (own, "postrouting"), ("netdev", "egress device eth0"),
         ]);
-        let (condition, priority) = (way.condition(), way.dice.pick(&["-150", "-5", "0", "10", "300"]));
-        let verdict = way.dice.pick(&["drop", "counter drop", "jump d", "goto d"]);
-        way.nft(family, &format!("hook {hook} priority {priority}"), &format!("{condition} {verdict}"));
     };
     "a policy at output": Sender, FirewallDropsOutput, Rules, |way| {
         way.nft("inet", "hook output priority 0", "meta l4proto { igmp, icmpv6 } accept");
@@ -106,10 +103,7 @@ kinds! {
 
     "a rule at forwarding": Router, FirewallDropsData, Rules, |way| {
         let own = way.family();
-        let (family, hook) = way.dice.pick(&[("inet", "forward"), (own, "forward"), ("inet", "prerouting"), (own, "prerouting")]);
-        let (condition, priority) = (way.condition(), way.dice.pick(&["-150", "-5", "0", "10", "300"]));
-        let verdict = way.dice.pick(&["drop", "counter drop", "jump d", "goto d"]);
-        way.nft(family, &format!("hook {hook} priority {priority}"), &format!("{condition} {verdict}"));
+        way.rule(&[("inet", "forward"), (own, "forward"), ("inet", "prerouting"), (own, "prerouting")]);
     };
     "a rule behind forwarding": Router, FirewallDropsData, Rules, |way| {
         let (family, condition) = (way.dice.pick(&["inet", way.family()]), way.condition());
@@ -349,6 +343,14 @@ impl Way {
             "nft add table {family} t && nft 'add chain {family} t d' && nft add rule {family} t d drop && \
              nft 'add chain {family} t c {{ type filter {hook} ; }}' && nft 'add rule {family} t c {rule}'"
         ));
+    }
+
+    /// Adds a rule that drops the datagrams, of any kind, to a chain of one of these families and hooks.
+    fn rule(&mut self, places: &[(&'static str, &'static str)]) {
+        let (family, hook) = self.dice.pick(places);
+        let (condition, priority) = (self.condition(), self.dice.pick(&["-150", "-5", "0", "10", "300"]));
+        let verdict = self.dice.pick(&["drop", "counter drop", "jump d", "goto d"]);
+        self.nft(family, &format!("hook {hook} priority {priority}"), &format!("{condition} {verdict}"));
     }
 
     fn iptables(&mut self, place: &str, verdict: &str) {
