@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn remedy_depends_on_why_the_program_cannot_be_examined() {
         let remedy = |error: Error| error.remedy().unwrap();
-        assert!(remedy(Error::NoProgram("x".into())).starts_with("start it first"));
+        assert!(remedy(Error::NoProgram("x".into())).starts_with("name the process that has the socket"));
         assert_eq!(remedy(Error::Hidden("x (7)".into())), "run as the same user, or as root");
         let elsewhere = Error::OtherNamespace { name: "x (7)".into(), pid: 7 };
         assert_eq!(remedy(elsewhere), "nsenter --net=/proc/7/ns/net mcast doctor --pid 7");
