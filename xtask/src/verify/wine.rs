@@ -23,9 +23,10 @@ const COMPILER: &str = "x86_64-w64-mingw32-gcc";
 const FLAGS: &str = "CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUSTFLAGS";
 const DENY_WARNINGS: &str = "--deny warnings";
 /// The libraries that call the system, or behave differently on Windows.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "mcast-sys",
     "mcast-capture",
+    "mcast-host",
     "mcast-doctor",
     "mcast-path",
     "mcast-fleet",

@@ -436,7 +436,10 @@ mod tests {
 
     #[test]
     fn the_class_of_an_error_determines_the_status() {
-        assert_eq!(judged(mcast_doctor::Error::Hidden("x (7)".into())).0, PERMISSION);
+        assert_eq!(
+            judged(mcast_doctor::Error::from(mcast_doctor::HostError::Hidden("x (7)".into()))).0,
+            PERMISSION
+        );
         assert_eq!(judged(StreamError::NoSuchStream("x".into())), (NO, None));
         assert_eq!(judged(StreamError::MixedFamilies).0, USAGE);
         assert_eq!(judged("mdsn".parse::<mcast::Membership>().unwrap_err()).0, USAGE);

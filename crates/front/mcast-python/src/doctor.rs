@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use mcast_doctor::{Error, Options, ProgramSelector, Progress, Report};
+use mcast_doctor::{Error, HostError, Options, ProgramSelector, Progress, Report};
 use pyo3::prelude::*;
 
 use crate::capture;
@@ -65,9 +65,9 @@ fn exception(py: Python<'_>, error: &Error) -> PyErr {
         Error::Multicast(error) => return raise(py, error),
         Error::Capture(error) => return capture::raise(py, error),
         Error::File(error) => return capture::raise_file(py, error),
-        Error::Unsupported(_) => ("Unsupported", None),
-        Error::Hidden(_) => ("Permission", None),
-        Error::NoProgram(_) | Error::OtherNamespace { .. } => ("NoProgram", None),
+        Error::Host(HostError::Unsupported(_)) => ("Unsupported", None),
+        Error::Host(HostError::Hidden(_)) => ("Permission", None),
+        Error::Host(HostError::NoProgram(_) | HostError::OtherNamespace { .. }) => ("NoProgram", None),
         Error::System { source, .. } => ("Other", source.raw_os_error()),
         _ => ("Other", None),
     };

@@ -34,12 +34,6 @@ pub enum Action {
     Socket(SocketAction),
 }
 
-/// Returns the path of a setting. In the name of a setting, dots and slashes are swapped.
-pub(crate) fn setting_path(name: &str) -> PathBuf {
-    let parts = name.split('.').map(|part| part.replace('/', "."));
-    Path::new("/proc/sys").join(parts.collect::<PathBuf>())
-}
-
 /// The change of one option or membership of a socket that a program has open. The program continues to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -2,10 +2,10 @@
 
 use std::error;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
+use mcast_host::Error as HostError;
 use mcast_sys::{ClassifiedError, FailureClass, SocketChange};
 
 /// The reason why an examination or a measurement failed. What could not be observed is not an error: it is listed in
@@ -103,33 +103,9 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
-    /// The program does not exist, or has no UDP socket.
-    #[error("{0}")]
-    NoProgram(String),
-    /// The program belongs to another user, and the system hides its sockets.
-    #[error("no permission to examine {0}")]
-    Hidden(String),
-    /// The program is in another network namespace.
-    #[error("{name} is in another network namespace")]
-    OtherNamespace {
-        /// The program, as `name (pid)`.
-        name: String,
-        /// Its process id.
-        pid: u32,
-    },
-    /// The program is here, and its sockets belong to another network namespace.
-    #[error("{program} has no UDP socket here: its socket {} belongs to another network namespace{}", socket, name.as_ref().map(|name| format!(", {name}")).unwrap_or_default())]
-    SocketElsewhere {
-        /// The program, as `name (pid)`.
-        program: String,
-        /// The address to which the socket is bound.
-        socket: SocketAddr,
-        /// The name under which `ip netns` lists the namespace, if it does.
-        name: Option<String>,
-    },
-    /// This platform does not support this examination.
-    #[error("{0}")]
-    Unsupported(&'static str),
+    /// The program to examine does not exist, has no UDP socket, or has its sockets where they cannot be examined.
+    #[error(transparent)]
+    Host(HostError),
 }
 
 impl Error {
@@ -139,23 +115,8 @@ impl Error {
         match self {
             Self::Multicast(error) => error.remedy(),
             Self::Capture(error) => error.remedy().map(str::to_owned),
-            Self::NoProgram(_) => Some(
-                "name the process that has the socket, once it is open: `mcast groups` lists the programs and their groups; a port is the one to which a program is bound, not the one to which it sends".into(),
-            ),
-            Self::Hidden(_) => Some("run as the same user, or as root".into()),
+            Self::Host(error) => of_host(error),
             Self::Socket { remedy, .. } => remedy.clone(),
-            Self::OtherNamespace { pid, .. } => {
-                Some(format!("nsenter --net=/proc/{pid}/ns/net mcast doctor --pid {pid}"))
-            }
-            Self::SocketElsewhere { socket, name, .. } => {
-                let name = name.as_deref().unwrap_or("NAME");
-                let port = socket.port();
-                let unknown = match name {
-                    "NAME" => "; `lsns --type net` and `ip netns` list the namespaces",
-                    _ => "",
-                };
-                Some(format!("ip netns exec {name} mcast doctor --port {port}{unknown}"))
-            }
             Self::Ended { .. } => Some("its output may show why".into()),
             Self::NoSocket(_) => Some("if another process does the work, name it with --pid or --port".into()),
             Self::RemedyFailed { program, needs_root, .. } => {
@@ -173,8 +134,40 @@ impl Error {
             | Self::Open { .. }
             | Self::Start { .. }
             | Self::Write { .. }
-            | Self::NotUndone
-            | Self::Unsupported(_) => None,
+            | Self::NotUndone => None,
+        }
+    }
+}
+
+/// Returns what the user can do about sockets that were not found.
+fn of_host(error: &HostError) -> Option<String> {
+    match error {
+        HostError::NoProgram(_) => Some(
+            "name the process that has the socket, once it is open: `mcast groups` lists the programs and their groups; a port is the one to which a program is bound, not the one to which it sends".into(),
+        ),
+        HostError::OtherNamespace { pid, .. } => {
+            Some(format!("nsenter --net=/proc/{pid}/ns/net mcast doctor --pid {pid}"))
+        }
+        HostError::SocketElsewhere { socket, name, .. } => {
+            let name = name.as_deref().unwrap_or("NAME");
+            let port = socket.port();
+            let unknown = match name {
+                "NAME" => "; `lsns --type net` and `ip netns` list the namespaces",
+                _ => "",
+            };
+            Some(format!("ip netns exec {name} mcast doctor --port {port}{unknown}"))
+        }
+        other => ClassifiedError::remedy(other),
+    }
+}
+
+/// What fails in both crates is one error for those who match it.
+impl From<HostError> for Error {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Multicast(error) => Self::Multicast(error),
+            HostError::System { what, source } => Self::System { what, source },
+            error => Self::Host(error),
         }
     }
 }
@@ -183,7 +176,7 @@ impl ClassifiedError for Error {
     fn class(&self) -> Option<FailureClass> {
         match self {
             Self::System { .. } | Self::Open { .. } | Self::Start { .. } | Self::Write { .. } => None,
-            Self::Hidden(_) => Some(FailureClass::Permission),
+            Self::Host(error) => error.class(),
             Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some(FailureClass::Permission)
             }
@@ -211,12 +204,12 @@ mod tests {
 
     #[test]
     fn remedy_depends_on_why_the_program_cannot_be_examined() {
-        let remedy = |error: Error| error.remedy().unwrap();
-        assert!(remedy(Error::NoProgram("x".into())).starts_with("name the process that has the socket"));
-        assert_eq!(remedy(Error::Hidden("x (7)".into())), "run as the same user, or as root");
-        let elsewhere = Error::OtherNamespace { name: "x (7)".into(), pid: 7 };
+        let remedy = |error: HostError| Error::from(error).remedy().unwrap();
+        assert!(remedy(HostError::NoProgram("x".into())).starts_with("name the process that has the socket"));
+        assert_eq!(remedy(HostError::Hidden("x (7)".into())), "run as the same user, or as root");
+        let elsewhere = HostError::OtherNamespace { name: "x (7)".into(), pid: 7 };
         assert_eq!(remedy(elsewhere), "nsenter --net=/proc/7/ns/net mcast doctor --pid 7");
-        let socket = |name: Option<&str>| Error::SocketElsewhere {
+        let socket = |name: Option<&str>| HostError::SocketElsewhere {
             program: "x (7)".into(),
             socket: ([0; 4], 5000).into(),
             name: name.map(str::to_owned),

@@ -29,7 +29,6 @@ mod applying;
 mod carrying_out;
 mod causes;
 mod change;
-mod classic_filter;
 mod error;
 mod examine;
 mod fate;
@@ -37,11 +36,6 @@ mod finding;
 mod gather;
 mod journal;
 mod kernel_drops;
-#[cfg_attr(
-    not(any(test, target_os = "linux", target_os = "android")),
-    expect(dead_code, reason = "only Linux has such rules, but their evaluation is tested on every system")
-)]
-mod netfilter;
 mod observation;
 mod options;
 mod outcome;
@@ -51,13 +45,13 @@ mod remedies;
 mod remedy;
 mod report;
 mod representatives;
-mod snapshot;
 mod socket_change;
 mod speakers;
 mod started_program;
 mod wire;
 
 use causes::refused_sends::RefusedOperation;
+use mcast_host::{classic_filter, netfilter, snapshot};
 
 pub use action::{Action, SocketAction, command_line, posix_line};
 pub use applying::{AppliedRemedies, RemedyEffect};
@@ -71,6 +65,7 @@ pub use examine::{
 pub use fate::depth::{ArrivalStatus, Depth, FlowStatus};
 pub use finding::{Endpoint, Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};
 pub use journal::{Journal, JournalEntry, OldJournalEntry, UndoneEntry};
+pub use mcast_host::{Error as HostError, ExaminedPart, host_drops};
 pub use mcast_sys::{InvalidSocketChange, SocketChange};
 pub use options::{Options, ProgramSelector, Progress, ProgressCallback};
 pub use protocol::{IpProtocol, ProtocolTarget, UnknownProtocol};
@@ -78,15 +73,8 @@ pub use querier_log::{QuerierLog, QuerierSighting};
 #[doc(hidden)]
 pub use remedies::mcast::suggestions;
 pub use remedy::{Effective, Instructions, Persistence, Remedy, RemedyScope, Tool};
-pub use report::{Effect, ExaminedPart, LayerObservation, OpenQuestion, Report, Verdict};
+pub use report::{Effect, LayerObservation, OpenQuestion, Report, Verdict};
 pub use started_program::StartedProgram;
-
-/// Returns what this host has dropped so far, in the network namespace of the calling thread; only the backlog is
-/// counted for all namespaces together. What the system does not count is unknown.
-#[must_use]
-pub fn host_drops() -> mcast_measure::DropCounts {
-    gather::host_drops()
-}
 
 /// Returns why this machine refuses to send to a group, or to join it, from its interfaces, routes, rules for routing and packet filter;
 /// `None` if those do not explain the error, or may not be read: rules need `CAP_NET_ADMIN`. They are those of the network namespace of the calling thread, and of the present.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use crate::outcome::{PrintedError, PrintedErrorKind};
 use crate::snapshot::{Counter, Link, Snapshot, explains};
 use crate::wire::{Flow, FlowKey, Wire};
 use crate::{Evidence, EvidenceKind, Options};
+pub(crate) use mcast_host::{ProcessState, RunState};
 
 /// Everything that an examination observed.
 #[derive(Clone, Debug, Default)]
@@ -155,38 +155,6 @@ pub(crate) struct ProgramSocket {
     pub(crate) queued: Vec<u64>,
     /// Whether it was closed while listening.
     pub(crate) closed: bool,
-}
-
-/// A process, and whether it runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ProcessState {
-    pub(crate) pid: u32,
-    pub(crate) run_state: RunState,
-    /// Its path in the unified hierarchy of cgroups.
-    pub(crate) cgroup: Option<String>,
-}
-
-/// Whether a process runs.
-#[cfg_attr(
-    not(any(test, target_os = "linux", target_os = "android")),
-    expect(dead_code, reason = "other systems do not report the state of processes")
-)]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum RunState {
-    /// It runs, or waits for something.
-    #[default]
-    Running,
-    /// A signal has stopped it.
-    Stopped,
-    /// A debugger has stopped it.
-    Traced,
-    /// A cgroup is frozen.
-    Frozen {
-        /// The file that thaws it.
-        file: PathBuf,
-        /// What to write there.
-        thaw: &'static str,
-    },
 }
 
 /// A membership in effect on one interface, of the doctor or of the examined program.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::{ArrivalStatus, Depth, Finding, FlowStatus, Id, Severity};
+use crate::{ArrivalStatus, Depth, ExaminedPart, Finding, FlowStatus, Id, Severity};
 
 /// The result of an examination: findings, open questions and observations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -27,17 +27,6 @@ pub struct Report {
     /// The number of flows in an examined file.
     #[serde(skip)]
     pub(crate) flows_in_file: usize,
-}
-
-/// A part of this machine or its network that was examined, or could not be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ExaminedPart {
-    /// Part, such as the wire of an interface
-    pub part: String,
-    /// Why it could not be examined, at least not completely; omitted if it was
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gap: Option<String>,
 }
 
 /// A question that the examination could not answer.
@@ -273,20 +262,6 @@ impl LayerObservation {
     #[must_use]
     pub fn new(layer: impl Into<String>, message: impl Into<String>) -> Self {
         Self { layer: layer.into(), message: message.into() }
-    }
-}
-
-impl ExaminedPart {
-    /// Returns a part that was examined.
-    #[must_use]
-    pub fn new(part: impl Into<String>) -> Self {
-        Self { part: part.into(), gap: None }
-    }
-
-    /// Sets why it could not be examined.
-    #[must_use]
-    pub fn without(self, reason: impl fmt::Display) -> Self {
-        Self { gap: Some(reason.to_string()), ..self }
     }
 }
 

@@ -90,10 +90,8 @@ impl Suspects {
 
 /// Returns what the sets of `ipset` that a rule tests have for the packet that it matches, as evidence.
 pub(super) fn ip_sets(outcome: &Outcome) -> impl Iterator<Item = Evidence> {
-    let evidence = |found: &IpSetFinding| {
-        let text = format!("the set `{}` of ipset: {}", found.set, found.membership);
-        Evidence::new(EvidenceKind::Rule, outcome.rule.location(), text)
-    };
+    let evidence =
+        |found: &IpSetFinding| Evidence::new(EvidenceKind::Rule, outcome.rule.location(), found.to_string());
     outcome.ip_sets.iter().map(evidence)
 }
 

@@ -3,44 +3,16 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use mcast::interface::InterfaceAddress;
-use mcast::{Family, GroupAddr, Interface, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
+use mcast::{Family, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, SourceFilter};
 
 use super::Cause;
 use crate::Severity;
-use crate::kernel_drops::KernelDrop;
-use crate::netfilter::{
-    BaseChain, Chain, Expression, Hook, Layer, Rule, RuleEffect, RuleVerdict, Ruleset, TableFamily,
-};
 use crate::observation::{
     ExaminationTarget, Observation, Program, ProgramSocket, ReceivedCount, TrialMembership,
 };
-use crate::snapshot::{Counter, Counters, JoinedGroup, Link, Snapshot};
+use crate::snapshot::{Counter, Counters, JoinedGroup, Snapshot};
 use crate::wire::{ControlMessage, ControlPacket, DatagramSummary, Flow, FlowKey, Tap, Wire};
-
-pub(crate) const LO: InterfaceIndex = InterfaceIndex::new(1).unwrap();
-pub(crate) const ETH0: InterfaceIndex = InterfaceIndex::new(2).unwrap();
-pub(crate) const ETH1: InterfaceIndex = InterfaceIndex::new(3).unwrap();
-
-/// Returns a machine with `lo`, `eth0` (10.9.0.2) and `eth1` (10.8.0.2).
-pub(crate) fn machine() -> Snapshot {
-    let link = |index, name: &str, address: &str| {
-        let mut interface = Interface::new(index, name.into());
-        (interface.up, interface.running) = (true, true);
-        (interface.multicast, interface.loopback) = (index != LO, index == LO);
-        interface.mtu = 1500;
-        interface.addresses = vec![InterfaceAddress::new(address.parse().unwrap(), 24)];
-        Link::from(interface)
-    };
-    Snapshot {
-        links: vec![
-            link(LO, "lo", "127.0.0.1"),
-            link(ETH0, "eth0", "10.9.0.2"),
-            link(ETH1, "eth1", "10.8.0.2"),
-        ],
-        ..Snapshot::default()
-    }
-}
+pub(crate) use mcast_host::fixtures::{ETH0, ETH1, LO, for_udp, kernel_drop, machine, ruleset};
 
 /// Returns a flow of 10 datagrams per second for one second, each with a distinct payload.
 pub(crate) fn flow(interface: InterfaceIndex, source: &str, to: &str) -> Flow {
@@ -171,21 +143,6 @@ fn counters_increase_by_the_given_values() {
     assert_eq!(observation.before.counters, Counters::default().with("IpInReceives", 0));
 }
 
-/// Returns datagrams that arrived on `eth0` and that the kernel dropped.
-pub(crate) fn kernel_drop(reason: &str, source: &str, to: &str, packets: u64) -> KernelDrop {
-    KernelDrop {
-        reason: reason.to_owned(),
-        function: None,
-        interface: Some(ETH0),
-        arrived_on: Some(ETH0),
-        source: source.parse().unwrap(),
-        destination: to.parse().unwrap(),
-        protocol: 17,
-        mac: None,
-        packets,
-    }
-}
-
 /// Returns a socket of another program, bound to port 5000, that has joined 239.1.2.3 on an interface.
 pub(crate) fn joined_socket(interface: InterfaceIndex, sources: SourceFilter) -> ProgramSocket {
     let address = GroupAddr::new("239.1.2.3".parse().unwrap(), 5000);
@@ -196,19 +153,4 @@ pub(crate) fn joined_socket(interface: InterfaceIndex, sources: SourceFilter) ->
         memberships_after: vec![membership],
         ..ProgramSocket::new(9, "player (7)".into())
     }
-}
-
-/// Returns rules that consist of one without a condition, at a hook of the IP layer, with the packets it has counted.
-pub(crate) fn ruleset(hook: Hook, effect: RuleEffect, packets: Option<u64>) -> Ruleset {
-    let base =
-        BaseChain { layer: Layer::Ip, hook, priority: 0, devices: Vec::new(), drops: false, packets: None };
-    let expressions = vec![Expression::Verdict(RuleVerdict::Effect(effect))];
-    let chain = Chain {
-        family: TableFamily::Ip,
-        table: "t".into(),
-        name: "c".into(),
-        base: Some(base),
-        rules: vec![Rule { handle: 4, expressions, packets }],
-    };
-    Ruleset { chains: vec![chain], ..Ruleset::default() }
 }

@@ -341,8 +341,8 @@ pub(super) fn of_router(
 mod tests {
     use super::*;
     use crate::causes::fixtures::{ETH0, flow, kernel_drop, membership, program};
-    use crate::snapshot::routing::tests::{prefix, route, rule};
     use crate::snapshot::{Route, Routing};
+    use mcast_host::fixtures::{prefix, route, rule};
 
     const TO: &str = "239.1.2.3:5000";
     const PROHIBIT: RuleAction = RuleAction::Reject(Rejection::Prohibit);

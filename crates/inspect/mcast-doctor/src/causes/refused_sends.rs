@@ -10,8 +10,9 @@ use super::policy_rules::{of_decision, removal};
 use super::routes::{judge_ipv6_not_ready, without_route_to_choose, without_route_to_send};
 use super::unsent;
 use crate::observation::Observation;
-use crate::snapshot::routing::{TableRoute, table_name};
-use crate::snapshot::{Decision, Plane, Rejection, RouteKind, RoutedPacket, RuleSelector, Snapshot};
+use crate::snapshot::{
+    Decision, Plane, Rejection, RouteKind, RoutedPacket, RuleSelector, Snapshot, TableRoute, table_name,
+};
 use crate::{Evidence, EvidenceKind, Finding, Id, Remedy, Tool, remedies};
 
 /// What the system refused.
@@ -190,8 +191,8 @@ mod tests {
 
     use super::*;
     use crate::causes::fixtures;
-    use crate::snapshot::routing::tests::{route, rule};
     use crate::snapshot::{Routing, RoutingRule, RuleAction};
+    use mcast_host::fixtures::{route, rule};
 
     const LOCAL: u32 = 255;
     const MAIN: u32 = 254;

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, SocketAction, setting_path};
+use crate::action::{Action, SocketAction};
+use crate::snapshot::setting_path;
 pub(crate) use interface::{Attribute, NewInterface};
 pub(crate) use route::Route;
 pub(crate) use rule::{Chain, Firewall, Rule};

@@ -12,7 +12,7 @@ use crate::observation::{
 };
 use crate::protocol::{ProtocolTarget, RawProgram};
 use crate::snapshot::{Link, Snapshot};
-use crate::{Error, Options, ProgramSelector, ProgressCallback, Report, Result};
+use crate::{Error, HostError, Options, ProgramSelector, ProgressCallback, Report, Result};
 
 /// Joins the group, listens at three layers at once (the wire, the counters of the IP layer, the socket), and
 /// reports the layer at which datagrams were lost.
@@ -194,9 +194,9 @@ fn failure(error: &mcast::Error) -> Failure {
 /// On Linux, the owners of sockets are visible only to the same user and to root.
 ///
 /// # Errors
-/// [`Error::NoProgram`](crate::Error::NoProgram) if the program does not exist, or has no UDP socket and no raw socket for groups;
-/// [`Error::Hidden`](crate::Error::Hidden) if it belongs to another user;
-/// [`Error::OtherNamespace`](crate::Error::OtherNamespace) if it is in another network namespace.
+/// [`HostError::NoProgram`](crate::HostError::NoProgram) if the program does not exist, or has no UDP socket and no raw socket for groups;
+/// [`HostError::Hidden`](crate::HostError::Hidden) if it belongs to another user;
+/// [`HostError::OtherNamespace`](crate::HostError::OtherNamespace) if it is in another network namespace.
 pub fn examine_program(
     target: ProgramSelector,
     options: &Options,
@@ -218,12 +218,12 @@ pub(crate) fn examine_started(
     };
     let found = match find(target) {
         // Between the look at the sockets and that at the processes, a program may have replaced its socket.
-        Err(Error::NoProgram(_)) => find(target),
+        Err(Error::Host(HostError::NoProgram(_))) => find(target),
         found => found,
     };
     let (before, found) = match found {
         // A program of a routing protocol may have raw sockets only.
-        Err(Error::NoProgram(_)) if !raw.is_empty() => {
+        Err(Error::Host(HostError::NoProgram(_))) if !raw.is_empty() => {
             return examine_raw_only(raw, options, report_progress, complete);
         }
         found => found?,

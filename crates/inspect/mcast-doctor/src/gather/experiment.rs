@@ -5,14 +5,11 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use mcast::{Family, Membership};
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use super::linux::counting_rules::CountingRules;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-use super::other::counting_rules::CountingRules;
 use crate::Options;
 use crate::netfilter::{CountedTraffic, CountingPlan, HookCounts};
 use crate::observation::Program;
 use crate::snapshot::{Link, Snapshot};
+use mcast_host::CountingRules;
 
 /// The number of destinations that are counted.
 const MAX_DESTINATIONS: usize = 16;

@@ -12,7 +12,7 @@ use mcast_packet::gmp::{Address, GmpMessage, Record, RecordKind};
 use super::{accepted_packets, refused_frames};
 use crate::observation::{ReceivedCount, RejoinOutcome};
 use crate::snapshot::{Link, Snapshot};
-use crate::wire::{PortTraffic, Recorder, Refusal, Tap, UnicastRecorder, Wire};
+use crate::wire::{PortTraffic, Recorder, Tap, UnicastRecorder, Wire, refusal};
 use crate::{Options, Progress, ProgressCallback, Result};
 
 /// The pause between two polls while nothing arrives.
@@ -171,7 +171,7 @@ impl Taps {
         match Capture::open(options(link)) {
             Ok(capture) => self.open.push((tap, capture)),
             Err(error) => {
-                tap.refused = Some(Refusal::new(&error));
+                tap.refused = Some(refusal(&error));
                 self.refused.push(tap);
             }
         }
@@ -296,7 +296,7 @@ fn drain(taps: &mut [(Tap, Capture)], recorder: &mut Recorder) -> bool {
 /// was tapped.
 fn record_failure(tap: &mut Tap, error: &mcast_capture::Error) {
     if !matches!(error.kind(), ErrorKind::InterfaceDown | ErrorKind::NoSuchInterface) {
-        tap.refused.get_or_insert_with(|| Refusal::new(error));
+        tap.refused.get_or_insert_with(|| refusal(error));
     }
 }
 

@@ -1,56 +1,11 @@
-//! Gathers the observations. All input and output of this crate is here.
+//! Gathers the observations: what is captured, joined and tried here, and the facts of the machine from `mcast-host`.
 
-// `bsd` and `windows` compile everywhere for the tests, which give them the output of the systems' tools.
-#[cfg(any(test, target_vendor = "apple", target_os = "freebsd"))]
-mod bsd;
 pub(crate) mod experiment;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod linux;
 pub(crate) mod listen;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod other;
 pub(crate) mod program;
 pub(crate) mod protocols;
-#[cfg(any(test, windows))]
-mod windows;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-
-use mcast::{Group, InterfaceIndex};
-
-use crate::snapshot::Route;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use linux::{
-    DropCounter, accepted_packets, host_drops, processes, queues, refresh_counters, refused_frames,
-    sending_snapshot, snapshot, socket_drops,
+pub(crate) use mcast_host::{
+    DropCounter, accepted_packets, processes, queues, refresh_counters, refused_frames, sending_snapshot,
+    snapshot, socket_drops, source_routes,
 };
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) use other::{
-    DropCounter, accepted_packets, host_drops, processes, queues, refresh_counters, refused_frames,
-    sending_snapshot, snapshot, socket_drops,
-};
-
-/// The maximum number of sources that are looked up.
-const MAX_SOURCES: usize = 256;
-
-/// Looks up the interface towards each source, the first ones first.
-pub(crate) fn source_routes(
-    sources: impl IntoIterator<Item = IpAddr>,
-) -> BTreeMap<IpAddr, Option<InterfaceIndex>> {
-    let route = |source| Some((source, mcast_sys::route::interface_towards(source).ok()?));
-    let mut known = BTreeSet::new();
-    let sources = sources.into_iter().filter(|source| known.insert(*source));
-    sources.take(MAX_SOURCES).filter_map(route).collect()
-}
-
-/// Looks up the route of an ordinary group of each family.
-fn group_routes() -> Vec<Route> {
-    let groups = [IpAddr::from([239, 255, 255, 1]), IpAddr::from([0xff15_u16, 0, 0, 0, 0, 0, 0, 1])];
-    let route = |address| {
-        let group = Group::new(address).ok()?;
-        let interface = mcast::default_interface(group).ok()?;
-        Some(Route { family: group.family(), interface: interface.map(|interface| interface.index) })
-    };
-    groups.into_iter().filter_map(route).collect()
-}

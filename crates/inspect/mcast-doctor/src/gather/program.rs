@@ -9,7 +9,7 @@ use mcast::{Family, GroupAddr, InterfaceSelector, Membership};
 use super::{processes, protocols};
 use crate::observation::{Program, ProgramSocket};
 use crate::snapshot::{Snapshot, SocketOwners, UdpSocket};
-use crate::{Error, ProgramSelector, Result};
+use crate::{HostError, ProgramSelector, Result};
 
 /// The port of the discard protocol (RFC 863).
 const DISCARD: u16 = 9;
@@ -29,7 +29,7 @@ pub(crate) fn find(target: ProgramSelector, machine: &Snapshot) -> Result<Progra
         ProgramSelector::Port(target_port) => port == Some(target_port),
     });
     if sockets.is_empty() {
-        return Err(not_found(target));
+        return Err(not_found(target).into());
     }
     if let ProgramSelector::Port(_) = target {
         // Sockets that only hold memberships for the ones on the port.
@@ -67,8 +67,8 @@ pub(crate) fn has_sockets(pid: u32, family: &[u32]) -> Result<bool> {
         return Ok(true);
     }
     match processes::not_found_error(pid, family) {
-        Error::NoProgram(_) => Ok(false),
-        error => Err(error),
+        HostError::NoProgram(_) => Ok(false),
+        error => Err(error.into()),
     }
 }
 
@@ -284,11 +284,11 @@ fn first_owner(sockets: &[ProgramSocket]) -> String {
     owner.cloned().unwrap_or_else(|| UNKNOWN_OWNER.to_owned())
 }
 
-fn not_found(target: ProgramSelector) -> Error {
+fn not_found(target: ProgramSelector) -> HostError {
     match target {
         ProgramSelector::Process(pid) => processes::not_found_error(pid, &processes::family(pid)),
         ProgramSelector::Port(port) => processes::elsewhere(port).unwrap_or_else(|| {
-            Error::NoProgram(format!("no UDP socket on this machine is bound to port {port}"))
+            HostError::NoProgram(format!("no UDP socket on this machine is bound to port {port}"))
         }),
     }
 }

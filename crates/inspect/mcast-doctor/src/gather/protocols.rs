@@ -19,7 +19,7 @@ use crate::protocol::{
 };
 use crate::snapshot::Link;
 use crate::speakers;
-use crate::wire::{Refusal, Tap};
+use crate::wire::{Refusal, Tap, refusal};
 use crate::{Options, Progress, ProgressCallback, Result};
 
 /// The pause between two polls while nothing arrives.
@@ -61,7 +61,7 @@ impl ProtocolListener {
         let options = CaptureOptions::on(link.index()).filter(Filter::Multicast).all_multicast(true);
         let mut tap = Tap::on(link);
         let capture = Capture::open(options);
-        tap.refused = capture.as_ref().err().map(Refusal::new);
+        tap.refused = capture.as_ref().err().map(refusal);
         self.taps.push((tap, capture.ok()));
     }
 
@@ -148,7 +148,7 @@ impl ProtocolListener {
                     }
                     Ok(None) => break,
                     Err(error) => {
-                        tap.refused.get_or_insert_with(|| Refusal::new(&error));
+                        tap.refused.get_or_insert_with(|| refusal(&error));
                         break;
                     }
                 }
@@ -207,7 +207,7 @@ impl Subject {
 fn closed(mut tap: Tap, capture: Option<Capture>) -> Tap {
     match capture.map(|mut capture| capture.statistics()) {
         Some(Ok(statistics)) => tap.dropped = statistics.dropped,
-        Some(Err(error)) => tap.refused = Some(Refusal::new(&error)),
+        Some(Err(error)) => tap.refused = Some(refusal(&error)),
         None => {}
     }
     tap

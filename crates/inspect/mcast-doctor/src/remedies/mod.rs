@@ -527,7 +527,7 @@ fn insert_before(
 mod tests {
     use super::*;
     use crate::Action;
-    use crate::action::setting_path;
+    use crate::snapshot::setting_path;
     use ::mcast::{Interface, InterfaceIndex};
 
     fn link(name: &str, config_service: Option<ConfigService>) -> Link {

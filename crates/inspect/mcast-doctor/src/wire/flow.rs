@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use mcast::{Group, InterfaceIndex};
+use mcast_host::{FlowKey, Tagging};
+use mcast_packet::MacAddress;
 use mcast_packet::payload::Rtp;
 use mcast_packet::sequence::SequenceField;
-use mcast_packet::{MacAddress, Vlan};
 use mcast_watch::live::sequence_info;
 use mcast_watch::{Format, SequenceMeter, SequenceStatistics};
 
@@ -24,19 +25,6 @@ const MAX_PAYLOADS: usize = 256;
 const MAX_ADDRESSES: usize = 8;
 /// The maximum number of networks of VXLAN frames remembered.
 pub(crate) const MAX_NETWORKS: usize = 8;
-
-/// The key of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct FlowKey {
-    pub(crate) interface: InterfaceIndex,
-    /// Whether this machine sent it.
-    pub(crate) outgoing: bool,
-    pub(crate) source: SocketAddr,
-    pub(crate) group: IpAddr,
-    pub(crate) port: u16,
-    /// The VLAN tags of the frames.
-    pub(crate) vlan: Option<Tagging>,
-}
 
 /// A group and port on one interface: the key of a flow without its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,24 +47,6 @@ impl Destination {
     /// Returns the group and port.
     pub(crate) const fn address(&self) -> SocketAddr {
         SocketAddr::new(self.group, self.port)
-    }
-}
-
-/// The VLAN tags of frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Tagging {
-    /// The VLAN id in the outermost tag.
-    pub(crate) id: u16,
-    /// The EtherType of the outermost tag: 802.1Q or 802.1ad.
-    pub(crate) protocol: u16,
-    /// The VLAN id in the next tag, if there is one.
-    pub(crate) inner: Option<u16>,
-}
-
-impl Tagging {
-    pub(crate) fn of(mut vlans: impl Iterator<Item = Vlan>) -> Option<Self> {
-        let outer = vlans.next()?;
-        Some(Self { id: outer.id, protocol: outer.protocol, inner: vlans.next().map(|inner| inner.id) })
     }
 }
 

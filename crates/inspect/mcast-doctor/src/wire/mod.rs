@@ -16,8 +16,9 @@ use mcast_packet::gmp::{Address, GmpMessage, RecordKind};
 use crate::snapshot::Link;
 #[cfg(test)]
 pub(crate) use flow::DatagramSummary;
-pub(crate) use flow::{Defect, Destination, Flow, FlowKey, Gap, MAX_NETWORKS, Tagging};
+pub(crate) use flow::{Defect, Destination, Flow, Gap, MAX_NETWORKS};
 use flow::{Numbering, SLOT};
+pub(crate) use mcast_host::{FlowKey, Refusal, Tagging};
 pub(crate) use recorder::{FragmentedDatagram, Recorder, UnicastFlow, UnicastRecorder};
 
 /// What was captured on the wire.
@@ -103,14 +104,6 @@ pub(crate) struct Tap {
     pub(crate) dropped: u64,
 }
 
-/// Why an interface could not be tapped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) why: String,
-    /// Whether a privilege is missing.
-    pub(crate) needs_rights: bool,
-}
-
 impl Tap {
     /// Returns a tap that has captured everything so far.
     pub(crate) fn on(link: &Link) -> Self {
@@ -118,18 +111,10 @@ impl Tap {
     }
 }
 
-impl Refusal {
-    pub(crate) fn new(error: &mcast_capture::Error) -> Self {
-        let needs_rights = error.kind() == mcast_capture::ErrorKind::Permission;
-        Self { why: error.to_string(), needs_rights }
-    }
-}
-
-#[cfg(test)]
-impl From<&str> for Refusal {
-    fn from(why: &str) -> Self {
-        Self { why: why.to_owned(), needs_rights: true }
-    }
+/// Returns why a capture could not be opened.
+pub(crate) fn refusal(error: &mcast_capture::Error) -> Refusal {
+    let needs_rights = error.kind() == mcast_capture::ErrorKind::Permission;
+    Refusal { why: error.to_string(), needs_rights }
 }
 
 impl Wire {

@@ -15,10 +15,10 @@ use mcast_packet::{
     Udp, ether_type,
 };
 
-use super::flow::{DatagramSummary, Defect, Destination, Tagging};
+use super::flow::{DatagramSummary, Defect, Destination};
 use super::{
     ControlDefect, ControlMessage, ControlPacket, CountedTogether, DamagedControl, Flow, FlowKey,
-    PortTraffic, PtpFrames, Tap, Wire,
+    PortTraffic, PtpFrames, Tagging, Tap, Wire,
 };
 
 /// Limits of what is recorded, which bound the memory. A capture of more is not complete.

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{Family, Outgoing, Receiver, Sender};
-use mcast_doctor::Error;
+use mcast_doctor::{Error, HostError};
 use mcast_measure::wire::SessionId;
 use mcast_measure::{EndedSession, PingPong, PingPongLimit, PingSchedule, Pings, ProbeCase};
 use mcast_path::{Asker, Listener, PathTest, PerfSendPlan, PerfSender, clock_id};
@@ -70,7 +70,7 @@ fn failure_of_the_caller_ends_a_session() {
     let failed = net.sender.run(|| {
         let mut sender = PerfSender::new(&targets(), 1, 100, || Sender::builder().build()).unwrap();
         let plan = PerfSendPlan { duration: Some(TIMEOUT), ..PerfSendPlan::default() };
-        sender.run(&plan, &|| true, |_| Err(Error::NoProgram("enough".into()))).unwrap_err()
+        sender.run(&plan, &|| true, |_| Err(Error::Host(HostError::NoProgram("enough".into())))).unwrap_err()
     });
     assert_eq!(failed.unwrap().to_string(), "enough");
     assert!(begun.elapsed() < TIMEOUT);

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mcast_doctor::{Error, Id, Options, ProgramSelector, Remedy, Report, examine_program};
+use mcast_doctor::{Error, HostError, Id, Options, ProgramSelector, Remedy, Report, examine_program};
 use mcast_lab::{Child, Host};
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
@@ -89,7 +89,7 @@ fn socket_of_a_program_in_another_namespace_is_named() {
     program.kill().unwrap();
     program.wait().unwrap();
     let error = examined.unwrap().unwrap_err();
-    let Error::SocketElsewhere { socket, ref name, .. } = error else { panic!("{error}") };
+    let Error::Host(HostError::SocketElsewhere { socket, ref name, .. }) = error else { panic!("{error}") };
     assert_eq!((socket.port(), name.as_deref()), (5000, None), "the namespaces of the lab have no name");
     assert!(error.to_string().starts_with("sleep ("), "{error}");
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use mcast::InterfaceSelector;
 use mcast_doctor::{
-    ArrivalStatus, Depth, Error, Id, IpProtocol, ProgramSelector, ProtocolTarget, Report, Verdict,
+    ArrivalStatus, Depth, Error, HostError, Id, IpProtocol, ProgramSelector, ProtocolTarget, Report, Verdict,
     examine_program, examine_programs, examine_protocol, explain_capture_of,
 };
 use mcast_lab::{Child, Host};
@@ -441,7 +441,7 @@ fn process_with_raw_sockets_in_another_network_is_found_there() {
         let target = ProgramSelector::Process(id);
         let examine = || examine_program(target, &briefly(), &mut |_| ControlFlow::Continue(()));
         let error = on(&net.sender, || examine().unwrap_err());
-        assert!(matches!(error, Error::OtherNamespace { pid, .. } if pid == id), "{error}");
+        assert!(matches!(error, Error::Host(HostError::OtherNamespace { pid, .. }) if pid == id), "{error}");
     }
 }
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mcast::InterfaceSelector;
-use mcast_doctor::{Effect, Id, IpProtocol, Options, Report, Severity, Verdict};
+use mcast_doctor::{Effect, Error, HostError, Id, IpProtocol, Options, Report, Severity, Verdict};
 use mcast_metrics::ExporterAddress;
 use mcast_terminal::Console;
 
@@ -398,7 +398,7 @@ impl Doctor<'_> {
         let examined = self.subject.examine(&self.options, &mut progress);
         let elsewhere = examined.as_ref().err().and_then(|error| error.downcast_ref());
         let examined = match elsewhere {
-            Some(mcast_doctor::Error::OtherNamespace { name, pid }) if self.may_follow() => {
+            Some(Error::Host(HostError::OtherNamespace { name, pid })) if self.may_follow() => {
                 // Without the right to enter it, the error explains how to do it.
                 if mcast_doctor::enter_network_of(*pid).is_err() {
                     return examined;

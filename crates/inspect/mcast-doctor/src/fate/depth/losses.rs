@@ -11,7 +11,7 @@ use mcast_sys::Encapsulation;
 use super::{Depth, LostFlow};
 use crate::kernel_drops::{DropDirection, KernelDrop, NO_SOCKET, is_same_or_unknown};
 use crate::netfilter::{Hook, Layer};
-use crate::observation::{Interest, Observation, ProcessState, ProgramSocket, RunState, TrialMembership};
+use crate::observation::{Interest, Observation, ProcessState, ProgramSocket, TrialMembership};
 use crate::snapshot::{Counter, UdpSocket, explains};
 use crate::wire::{Destination, Flow};
 
@@ -206,12 +206,6 @@ impl ProgramSocket {
     /// Returns a process that has the socket open and does not run, if there is one.
     pub(crate) fn stopped(&self) -> Option<&ProcessState> {
         self.processes.iter().find(|process| process.is_stopped())
-    }
-}
-
-impl ProcessState {
-    fn is_stopped(&self) -> bool {
-        self.run_state != RunState::Running
     }
 }
 
@@ -517,6 +511,7 @@ mod tests {
     use crate::causes::fixtures::{
         ETH0, flow, joined_socket, kernel_drop, membership, program, with_counters,
     };
+    use crate::observation::RunState;
     use crate::snapshot::JoinedGroup;
 
     #[test]

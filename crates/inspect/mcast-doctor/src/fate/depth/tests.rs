@@ -4,9 +4,11 @@ use mcast::SourceFilter;
 use proptest::prelude::*;
 
 use super::*;
-use crate::causes::fixtures::{ETH0, ETH1, flow, joined_socket, membership, program, ruleset, with_counters};
+use crate::causes::fixtures::{
+    ETH0, ETH1, flow, for_udp, joined_socket, membership, program, ruleset, with_counters,
+};
 use crate::causes::judge;
-use crate::netfilter::{Comparison, CountedTraffic, Expression, Hook, HookCount, Layer, RuleEffect};
+use crate::netfilter::{CountedTraffic, Hook, HookCount, Layer, RuleEffect};
 use crate::observation::ReceivedCount;
 use crate::snapshot::{JoinedGroup, UdpSocket};
 use crate::{Report, Severity, Verdict};
@@ -306,13 +308,7 @@ fn observe(fates: &[Fate], noise: Noise, rule: u64, reverse: u64, dropped: u64) 
         ],
     );
     // Only UDP, so that the answers to queries are not at stake.
-    let dropping = |packets| {
-        let mut rules = ruleset(Hook::Input, RuleEffect::Drop, Some(packets));
-        let protocol = Expression::Meta { key: 16, to: 0 };
-        let is_udp = Expression::Compare { register: 0, operator: Comparison::Equal, with: vec![17] };
-        rules.chains[0].rules[0].expressions.splice(0..0, [protocol, is_udp]);
-        rules
-    };
+    let dropping = |packets| for_udp(ruleset(Hook::Input, RuleEffect::Drop, Some(packets)));
     observation.before.ruleset = dropping(0);
     observation.after.ruleset = dropping(rule);
     observation

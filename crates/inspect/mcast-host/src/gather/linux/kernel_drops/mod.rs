@@ -15,15 +15,15 @@ use mcast::InterfaceIndex;
 use mcast_packet::MacAddress;
 use mcast_sys::bpf::{Attachment, BpfProgram, Map, ProgramKind};
 
+use crate::Refusal;
 use crate::kernel_drops::{KernelDrop, KernelDrops, UNSPECIFIED};
-use crate::wire::Refusal;
 use program::KernelLayout;
 
 /// The number of kinds of drops to distinguish. A busy host has a few hundred.
 const MAX_KINDS: u32 = 4096;
 
 /// Counts drops until it is finished or dropped.
-pub(crate) struct DropCounter(Result<Counting, Refusal>);
+pub struct DropCounter(Result<Counting, Refusal>);
 
 struct Counting {
     map: Map,
@@ -36,12 +36,12 @@ struct Counting {
 
 impl DropCounter {
     /// Loads the program, which takes some milliseconds, without counting yet.
-    pub(crate) fn prepare() -> Self {
+    pub fn prepare() -> Self {
         Self(Counting::prepare())
     }
 
     /// Counts from now on.
-    pub(crate) fn start(&mut self) {
+    pub fn start(&mut self) {
         if let Ok(counting) = &mut self.0
             && let Err(error) = counting.start()
         {
@@ -50,7 +50,7 @@ impl DropCounter {
     }
 
     /// Returns what was dropped since the start.
-    pub(crate) fn finish(self) -> KernelDrops {
+    pub fn finish(self) -> KernelDrops {
         match self.0.and_then(|counting| counting.finish().map_err(|error| refusal(&error))) {
             Ok(drops) => drops,
             Err(refused) => KernelDrops { refused: Some(refused), ..KernelDrops::default() },

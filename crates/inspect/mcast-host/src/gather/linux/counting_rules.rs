@@ -31,13 +31,13 @@ const COMPARISON_REGISTER: u32 = 1;
 
 /// Counting rules that are in place until this is dropped.
 #[derive(Debug)]
-pub(crate) struct CountingRules {
+pub struct CountingRules {
     netlink: Netlink,
     table: String,
     points: Vec<CountingPoint>,
     devices: Vec<InterfaceIndex>,
     /// The number of rules.
-    pub(crate) rules: usize,
+    pub rules: usize,
 }
 
 /// A pair of chains that count one kind of traffic: before and behind the other filters of a hook.
@@ -55,7 +55,7 @@ impl CountingRules {
     /// # Errors
     /// Returns an error if no rule could be added: the process has no right to (`CAP_NET_ADMIN`), or the kernel is too
     /// old.
-    pub(crate) fn add(plan: &CountingPlan) -> io::Result<Self> {
+    pub fn add(plan: &CountingPlan) -> io::Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let netlink = Netlink::open(NetlinkProtocol::Netfilter)?;
@@ -84,14 +84,14 @@ impl CountingRules {
     }
 
     /// Returns the name of the tables.
-    pub(crate) fn table(&self) -> &str {
+    pub fn table(&self) -> &str {
         &self.table
     }
 
     /// Returns what was counted so far. The hooks are read in the order in which packets pass them, so that packets
     /// that arrive meanwhile do not appear to be lost. A hook at which a set is full did not count all sources, and is
     /// omitted.
-    pub(crate) fn read(&mut self) -> io::Result<HookCounts> {
+    pub fn read(&mut self) -> io::Result<HookCounts> {
         let mut counts = HookCounts { devices: self.devices.clone(), ..HookCounts::default() };
         for point in self.points.clone() {
             let CountingPoint { layer, hook, traffic, sets: [first, last] } = point;

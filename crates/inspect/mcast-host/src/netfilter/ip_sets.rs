@@ -104,7 +104,7 @@ pub(crate) struct IpSetTest {
 
 /// What the set of a test has for a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct IpSetFinding {
+pub struct IpSetFinding {
     /// The name of the set, or that of the member of a list.
     pub(crate) set: String,
     pub(crate) membership: Membership,
@@ -429,6 +429,13 @@ impl fmt::Display for IpSetElement {
             }
         }
         Ok(())
+    }
+}
+
+/// Writes it as evidence: `the set `NAME` of ipset: contains 239.1.2.3`.
+impl fmt::Display for IpSetFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the set `{}` of ipset: {}", self.set, self.membership)
     }
 }
 

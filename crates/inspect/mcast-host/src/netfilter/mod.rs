@@ -11,27 +11,26 @@ use std::net::{IpAddr, SocketAddr};
 
 use mcast::{Family, InterfaceIndex};
 
+use crate::FlowKey;
 use crate::snapshot::explains;
-use crate::wire::FlowKey;
-pub(crate) use ip_sets::IpSetFinding;
+pub use ip_sets::IpSetFinding;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use ip_sets::{
     IpSet, IpSetContent, IpSetElement, IpSetElements, IpSetField, IpSetIndex, IpSetTest, IpSetValue, IpSets,
     PacketSide, address, cut, octets,
 };
-pub(crate) use packet::{ControlKind, Header, KnownPacket};
-#[cfg(any(test, target_os = "linux", target_os = "android"))]
-pub(crate) use ruleset::Comparison;
-#[cfg(any(test, target_os = "linux", target_os = "android"))]
-pub(crate) use ruleset::{BaseChain, Chain, Expression, Rule, RuleVerdict, TableFamily};
+pub(crate) use packet::Header;
+pub use packet::{ControlKind, KnownPacket};
+#[cfg(any(test, feature = "fixtures", target_os = "linux", target_os = "android"))]
+pub(crate) use ruleset::{BaseChain, Chain, Comparison, Expression, Rule, RuleVerdict, TableFamily};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use ruleset::{LookupResult, Register, RuleSet, SetElement};
-pub(crate) use ruleset::{RuleEffect, Ruleset};
-pub(crate) use trace::Outcome;
+pub use ruleset::{RuleEffect, Ruleset};
+pub use trace::Outcome;
 
 /// The part of the network stack that a hook belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Layer {
+pub enum Layer {
     /// One device: the family `netdev`.
     Device,
     /// The frames that a bridge forwards or passes up: the family `bridge`.
@@ -42,7 +41,7 @@ pub(crate) enum Layer {
 
 /// A point on the path of a packet at which filters act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Hook {
+pub enum Hook {
     Ingress,
     Prerouting,
     Input,
@@ -54,7 +53,7 @@ pub(crate) enum Hook {
 
 impl Hook {
     /// Returns its name in `nft` syntax.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Ingress => "ingress",
             Self::Prerouting => "prerouting",
@@ -69,7 +68,7 @@ impl Hook {
 
 /// The packets that a rule counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CountedTraffic {
+pub enum CountedTraffic {
     /// Datagrams to a group and port.
     Datagrams(SocketAddr),
     /// Datagrams of this machine from a port to any group.
@@ -79,50 +78,46 @@ pub(crate) enum CountedTraffic {
 }
 
 /// The devices and traffic to count.
-#[cfg_attr(
-    not(any(target_os = "linux", target_os = "android")),
-    expect(dead_code, reason = "other systems have no rules that count")
-)]
 #[derive(Clone, Debug, Default)]
-pub(crate) struct CountingPlan {
-    pub(crate) traffic: Vec<CountedTraffic>,
+pub struct CountingPlan {
+    pub traffic: Vec<CountedTraffic>,
     /// The devices at whose ingress and egress hooks datagrams are counted.
-    pub(crate) devices: Vec<(InterfaceIndex, String)>,
+    pub devices: Vec<(InterfaceIndex, String)>,
     /// Whether this machine is a bridge.
-    pub(crate) bridges: bool,
+    pub bridges: bool,
     /// Whether this machine forwards.
-    pub(crate) forwards: bool,
+    pub forwards: bool,
 }
 
 /// The packets of one source, or to one destination, that reached and passed a hook on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct HookCount {
-    pub(crate) layer: Layer,
-    pub(crate) hook: Hook,
-    pub(crate) traffic: CountedTraffic,
+pub struct HookCount {
+    pub layer: Layer,
+    pub hook: Hook,
+    pub traffic: CountedTraffic,
     /// The interface on which they arrived, or by which they were to leave.
-    pub(crate) interface: InterfaceIndex,
+    pub interface: InterfaceIndex,
     /// The source, or for [`CountedTraffic::SentFrom`] the destination. The port of IGMP and MLD is 0.
-    pub(crate) peer: SocketAddr,
+    pub peer: SocketAddr,
     /// Packets that reached the hook.
-    pub(crate) reached: u64,
+    pub reached: u64,
     /// Packets that passed all its filters.
-    pub(crate) passed: u64,
+    pub passed: u64,
 }
 
 /// What the temporary rules counted while the doctor listened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct HookCounts {
+pub struct HookCounts {
     /// The hooks with rules. On a hook that is not listed, nothing was counted.
-    pub(crate) hooks: Vec<(Layer, Hook, CountedTraffic)>,
-    pub(crate) counts: Vec<HookCount>,
+    pub hooks: Vec<(Layer, Hook, CountedTraffic)>,
+    pub counts: Vec<HookCount>,
     /// The interfaces at whose ingress and egress hooks packets were counted.
-    pub(crate) devices: Vec<InterfaceIndex>,
+    pub devices: Vec<InterfaceIndex>,
 }
 
 impl HookCounts {
     /// Returns the packets of a flow that reached and passed a hook; `None` if they were not counted there.
-    pub(crate) fn of_flow(&self, layer: Layer, hook: Hook, key: &FlowKey) -> Option<(u64, u64)> {
+    pub fn of_flow(&self, layer: Layer, hook: Hook, key: &FlowKey) -> Option<(u64, u64)> {
         let traffic = CountedTraffic::Datagrams(SocketAddr::new(key.group, key.port));
         let is_counted = || layer != Layer::Device || self.devices.contains(&key.interface);
         (self.hooks.contains(&(layer, hook, traffic)) && is_counted()).then_some(())?;
@@ -135,7 +130,7 @@ impl HookCounts {
 
     /// Returns how many packets of a flow reached and passed the input hook, on whichever interface; `None` if they were not
     /// counted.
-    pub(crate) fn at_input(&self, key: &FlowKey) -> Option<(u64, u64)> {
+    pub fn at_input(&self, key: &FlowKey) -> Option<(u64, u64)> {
         let traffic = CountedTraffic::Datagrams(SocketAddr::new(key.group, key.port));
         let (layer, hook) = (Layer::Ip, Hook::Input);
         self.hooks.contains(&(layer, hook, traffic)).then_some(())?;
@@ -147,7 +142,7 @@ impl HookCounts {
 
     /// Returns the IGMP or MLD messages on an interface that reached and passed a hook, of the sources for which
     /// `is_counted` is true.
-    pub(crate) fn of_control(
+    pub fn of_control(
         &self,
         (layer, hook): (Layer, Hook),
         family: Family,
@@ -172,7 +167,7 @@ impl HookCounts {
 
     /// Returns whether datagrams that reached a hook passed it with another source, or for [`CountedTraffic::SentFrom`]
     /// another destination: address translation has changed it.
-    pub(crate) fn is_translated(&self, count: &HookCount) -> bool {
+    pub fn is_translated(&self, count: &HookCount) -> bool {
         let same = |other: &&HookCount| {
             (other.layer, other.hook, other.traffic) == (count.layer, count.hook, count.traffic)
                 && other.interface == count.interface

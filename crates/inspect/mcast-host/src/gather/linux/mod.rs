@@ -1,19 +1,19 @@
 //! Linux: netlink, `/proc/thread-self/net` and `/proc/sys/net`, all in the network namespace of the calling thread.
 
 mod bridges;
-pub(crate) mod counting_rules;
+pub(super) mod counting_rules;
 mod ip_sets;
 mod kernel_drops;
 mod legacy_tables;
 mod links;
 mod nftables;
-pub(crate) mod processes;
+pub mod processes;
 mod routing;
 mod tables;
 
-pub(crate) use kernel_drops::DropCounter;
-pub(crate) use links::refused_frames;
-pub(crate) use tables::{accepted_packets, host_drops, queues, socket_drops};
+pub use kernel_drops::DropCounter;
+pub use links::refused_frames;
+pub use tables::{accepted_packets, host_drops, queues, socket_drops};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::{fs, io};
@@ -23,15 +23,14 @@ use mcast::joined::Version;
 use mcast_sys::joined::TableEntry;
 use mcast_sys::netlink::{Netlink, NetlinkProtocol, NetlinkReply};
 
-use crate::action::setting_path;
 use crate::snapshot::{
     Counters, JoinedGroup, Link, Machine, Plane, Routing, RoutingRule, RuleAction, Snapshot,
-    interface_setting,
+    interface_setting, setting_path,
 };
 use crate::{ExaminedPart, Result};
 
 /// Takes a snapshot of this machine.
-pub(crate) fn snapshot() -> Result<Snapshot> {
+pub fn snapshot() -> Result<Snapshot> {
     let mut links = links::list()?;
     links::add_config_services(&mut links);
     let mut parts = Vec::new();
@@ -106,7 +105,7 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
 ///
 /// # Errors
 /// If one of them cannot be read; nothing is known then.
-pub(crate) fn sending_snapshot() -> Result<Snapshot> {
+pub fn sending_snapshot() -> Result<Snapshot> {
     let mut links = links::list()?;
     links::add_config_services(&mut links);
     let system = |source| crate::Error::System { what: "the rules for routing".to_owned(), source };
@@ -121,7 +120,7 @@ pub(crate) fn sending_snapshot() -> Result<Snapshot> {
 }
 
 /// Reads the counters of a snapshot again, which begin with the traffic that is compared with them.
-pub(crate) fn refresh_counters(machine: &mut Snapshot) {
+pub fn refresh_counters(machine: &mut Snapshot) {
     machine.counters = counters();
 }
 

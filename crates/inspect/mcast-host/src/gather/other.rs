@@ -21,7 +21,7 @@ mod tools {
 }
 
 /// Takes a snapshot of this machine.
-pub(crate) fn snapshot() -> Result<Snapshot> {
+pub fn snapshot() -> Result<Snapshot> {
     let part = ExaminedPart::new("joined groups");
     let (holdings, part) = match mcast::joined::memberships() {
         Ok(all) => (all.holdings, part),
@@ -41,50 +41,50 @@ pub(crate) fn snapshot() -> Result<Snapshot> {
 
 /// Returns an empty snapshot: what these systems have instead of rules is not known.
 #[allow(clippy::unnecessary_wraps, reason = "it fails on Linux")]
-pub(crate) fn sending_snapshot() -> Result<Snapshot> {
+pub fn sending_snapshot() -> Result<Snapshot> {
     Ok(Snapshot::default())
 }
 
 /// Returns no counts: these systems do not count what their IP layer accepts for groups.
-pub(crate) fn accepted_packets() -> BTreeMap<mcast::Family, u64> {
+pub fn accepted_packets() -> BTreeMap<mcast::Family, u64> {
     BTreeMap::new()
 }
 
 /// Returns no counts: the tools that report them are slow.
-pub(crate) fn refused_frames() -> BTreeMap<mcast::InterfaceIndex, u64> {
+pub fn refused_frames() -> BTreeMap<mcast::InterfaceIndex, u64> {
     BTreeMap::new()
 }
 
 /// Keeps the counters: the tools that report them are slow.
-pub(crate) fn refresh_counters(_machine: &mut Snapshot) {}
+pub fn refresh_counters(_machine: &mut Snapshot) {}
 
 /// Returns no counts, because no tool reports them cheaply.
-pub(crate) fn host_drops() -> mcast_measure::DropCounts {
+pub fn host_drops() -> mcast_measure::DropCounts {
     mcast_measure::DropCounts::default()
 }
 
 /// Counts nothing: these systems report no reasons for drops.
-pub(crate) struct DropCounter;
+pub struct DropCounter;
 
 impl DropCounter {
-    pub(crate) fn prepare() -> Self {
+    pub fn prepare() -> Self {
         Self
     }
 
-    pub(crate) fn start(&mut self) {}
+    pub fn start(&mut self) {}
 
-    pub(crate) fn finish(self) -> KernelDrops {
+    pub fn finish(self) -> KernelDrops {
         KernelDrops::default()
     }
 }
 
 /// Returns an empty map: these systems do not report the queues of sockets.
-pub(crate) fn queues() -> BTreeMap<u64, u64> {
+pub fn queues() -> BTreeMap<u64, u64> {
     BTreeMap::new()
 }
 
 /// Returns no drops, because no tool reports them cheaply.
-pub(crate) fn socket_drops() -> BTreeMap<u64, u64> {
+pub fn socket_drops() -> BTreeMap<u64, u64> {
     BTreeMap::new()
 }
 
@@ -95,88 +95,87 @@ fn output(program: &str, arguments: &[&str]) -> String {
 }
 
 /// Counting rules at the hooks of a packet filter, which these systems do not have.
-pub(crate) mod counting_rules {
+pub(super) mod counting_rules {
     use std::io;
 
     use crate::netfilter::{CountingPlan, HookCounts};
 
     /// There are no such rules.
     #[derive(Debug)]
-    pub(crate) struct CountingRules {
-        pub(crate) rules: usize,
+    pub struct CountingRules {
+        pub rules: usize,
     }
 
     impl CountingRules {
-        pub(crate) fn add(_plan: &CountingPlan) -> io::Result<Self> {
+        pub fn add(_plan: &CountingPlan) -> io::Result<Self> {
             Err(io::ErrorKind::Unsupported.into())
         }
 
-        pub(crate) fn table(&self) -> &str {
+        pub fn table(&self) -> &str {
             ""
         }
 
-        pub(crate) fn read(&mut self) -> io::Result<HookCounts> {
+        pub fn read(&mut self) -> io::Result<HookCounts> {
             Err(io::ErrorKind::Unsupported.into())
         }
     }
 }
 
 /// The owners of sockets, which these systems do not report without extra tools.
-pub(crate) mod processes {
+pub mod processes {
     use std::collections::BTreeMap;
     use std::net::SocketAddr;
 
     use mcast_sys::{SendAnswer, SocketOptions};
 
-    use crate::Error;
-    use crate::observation::ProcessState;
     use crate::snapshot::SocketOwners;
+    use crate::{Error, ProcessState};
 
     /// Returns an empty map: the options of other programs' sockets are unknown.
-    pub(crate) fn socket_options() -> BTreeMap<u64, SocketOptions> {
+    pub fn socket_options() -> BTreeMap<u64, SocketOptions> {
         BTreeMap::new()
     }
 
     /// Returns `None`: other programs' sockets cannot be borrowed.
-    pub(crate) fn answer_to_send(_pid: u32, _inode: u64, _to: SocketAddr) -> Option<SendAnswer> {
+    pub fn answer_to_send(_pid: u32, _inode: u64, _to: SocketAddr) -> Option<SendAnswer> {
         None
     }
 
     /// Returns `None`: the state of a process is unknown.
-    pub(crate) fn state(_pid: u32) -> Option<ProcessState> {
+    pub fn state(_pid: u32) -> Option<ProcessState> {
         None
     }
 
     /// Returns an empty map: the owners are unknown.
-    pub(crate) fn owners() -> SocketOwners {
+    pub fn owners() -> SocketOwners {
         SocketOwners::new()
     }
 
     /// The variable that marks the environment of a program that the doctor has started.
-    pub(crate) const MARK: &str = "MCAST_DOCTOR_PROGRAM";
+    pub const MARK: &str = "MCAST_DOCTOR_PROGRAM";
 
     /// Returns an empty list: the environments of processes are unknown.
-    pub(crate) fn marked(_mark: &str) -> Vec<u32> {
+    pub fn marked(_mark: &str) -> Vec<u32> {
         Vec::new()
     }
 
     /// Returns an empty list: descendants are unknown.
-    pub(crate) fn family(_pid: u32) -> Vec<u32> {
+    pub fn family(_pid: u32) -> Vec<u32> {
         Vec::new()
     }
 
     /// Returns a process as `process PID`, because its name is unknown.
-    pub(crate) fn name(pid: u32) -> String {
+    pub fn name(pid: u32) -> String {
         format!("process {pid}")
     }
 
     /// Returns `None`: these systems have no network namespaces.
-    pub(crate) fn elsewhere(_port: u16) -> Option<Error> {
+    pub fn elsewhere(_port: u16) -> Option<Error> {
         None
     }
 
     /// Returns the error for a process whose UDP sockets were not found.
-    pub(crate) fn not_found_error(_pid: u32, _family: &[u32]) -> Error {
+    pub fn not_found_error(_pid: u32, _family: &[u32]) -> Error {
         Error::Unsupported(
             "this system does not report the owners of sockets; examine the membership instead",
         )

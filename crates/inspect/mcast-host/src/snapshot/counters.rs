@@ -6,16 +6,19 @@ use mcast::Family;
 
 /// The counters of the IP layer and of UDP, by their `nstat` names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counters(BTreeMap<String, u64>);
+pub struct Counters(BTreeMap<String, u64>);
 
 impl Counters {
-    #[cfg(test)]
-    pub(crate) fn with(mut self, name: &str, value: u64) -> Self {
+    /// Sets a counter.
+    #[cfg(any(test, feature = "fixtures"))]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with(mut self, name: &str, value: u64) -> Self {
         self.0.insert(name.to_owned(), value);
         self
     }
 
-    pub(crate) fn value(&self, name: &str) -> Option<u64> {
+    pub fn value(&self, name: &str) -> Option<u64> {
         self.0.get(name).copied()
     }
 }
@@ -28,7 +31,7 @@ impl FromIterator<(String, u64)> for Counters {
 
 /// A counter that exists for both families, under different names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Counter {
+pub enum Counter {
     /// Packets that reached the IP layer.
     InReceives,
     /// Multicast packets that the IP layer accepted.
@@ -64,7 +67,7 @@ pub(crate) enum Counter {
 }
 
 impl Counter {
-    pub(crate) const fn name(self, family: Family) -> &'static str {
+    pub const fn name(self, family: Family) -> &'static str {
         let (v4, v6) = match self {
             Self::InReceives => ("IpInReceives", "Ip6InReceives"),
             Self::InMulticast => ("IpExtInMcastPkts", "Ip6InMcastPkts"),
@@ -91,6 +94,6 @@ impl Counter {
 }
 
 /// Returns whether the increase of a counter explains at least 80 % of a loss.
-pub(crate) fn explains(rise: u64, lost: u64) -> bool {
+pub fn explains(rise: u64, lost: u64) -> bool {
     lost > 0 && rise.saturating_mul(5) >= lost.saturating_mul(4)
 }

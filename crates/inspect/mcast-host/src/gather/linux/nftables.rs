@@ -471,7 +471,7 @@ mod tests {
                 },
             ];
             rule.expressions.splice(0..0, state);
-            let mut ruleset = crate::causes::fixtures::ruleset(Hook::Input, RuleEffect::Drop, None);
+            let mut ruleset = crate::fixtures::ruleset(Hook::Input, RuleEffect::Drop, None);
             ruleset.chains[0].rules = vec![Rule { expressions: first, ..Rule::default() }, rule];
             let (source, to) = ("10.9.0.1:6000".parse().unwrap(), "239.1.2.3:5000".parse().unwrap());
             ruleset.trace(&KnownPacket::datagram(source, to, None), Layer::Ip, Hook::Input, "eth0").len()

@@ -52,7 +52,7 @@ fn interfaces(table: &str, columns: &[usize]) -> Option<u64> {
 }
 
 /// Returns how many packets to groups the IP layer has accepted so far.
-pub(crate) fn accepted_packets() -> BTreeMap<Family, u64> {
+pub fn accepted_packets() -> BTreeMap<Family, u64> {
     let counters: Counters =
         pairs(&net_table("netstat")).into_iter().chain(lines(&net_table("snmp6"))).collect();
     let count = |family| Some((family, counters.value(Counter::InMulticast.name(family))?));
@@ -60,7 +60,7 @@ pub(crate) fn accepted_packets() -> BTreeMap<Family, u64> {
 }
 
 /// Returns what this host has dropped so far.
-pub(crate) fn host_drops() -> DropCounts {
+pub fn host_drops() -> DropCounts {
     drops(&net_table("snmp"), &net_table("snmp6"), &net_table("softnet_stat"), &net_table("dev"))
 }
 
@@ -127,12 +127,12 @@ fn route(
 }
 
 /// Returns how many bytes of memory wait in the receive queue of each UDP socket, by the inode of the socket.
-pub(crate) fn queues() -> BTreeMap<u64, u64> {
+pub fn queues() -> BTreeMap<u64, u64> {
     ["udp", "udp6"].iter().flat_map(|name| parse_queues(&net_table(name))).collect()
 }
 
 /// Returns how many datagrams each UDP socket has dropped, by its inode.
-pub(crate) fn socket_drops() -> BTreeMap<u64, u64> {
+pub fn socket_drops() -> BTreeMap<u64, u64> {
     let sockets = ["udp", "udp6"].iter().flat_map(|name| udp_sockets(&net_table(name)));
     sockets.map(|socket| (socket.inode, socket.drops)).collect()
 }

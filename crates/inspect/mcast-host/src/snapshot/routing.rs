@@ -11,26 +11,26 @@ const TABLES: [(u32, &str); 3] = [(253, "default"), (254, "main"), (255, "local"
 
 /// The rules for routing, in the order in which the kernel asks them, and the routes of the tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Routing {
-    pub(crate) rules: Vec<RoutingRule>,
+pub struct Routing {
+    pub rules: Vec<RoutingRule>,
     /// Those that cover groups, those of tables that only rules of this machine lead to, and those that do not lead out of it.
-    pub(crate) routes: Vec<TableRoute>,
+    pub routes: Vec<TableRoute>,
     /// The multicast routes of a router, of all tables.
-    pub(crate) forwarded: Vec<ForwardedGroup>,
+    pub forwarded: Vec<ForwardedGroup>,
 }
 
 /// A multicast route of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ForwardedGroup {
-    pub(crate) table: u32,
-    pub(crate) group: IpAddr,
+pub struct ForwardedGroup {
+    pub table: u32,
+    pub group: IpAddr,
     /// `None` for every source.
-    pub(crate) source: Option<IpAddr>,
+    pub source: Option<IpAddr>,
 }
 
 /// What a rule is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Plane {
+pub enum Plane {
     /// Every packet (`ip rule`).
     Packets,
     /// Groups that the machine forwards as a router (`ip mrule`).
@@ -39,39 +39,35 @@ pub(crate) enum Plane {
 
 /// A rule for routing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RoutingRule {
-    pub(crate) plane: Plane,
-    pub(crate) family: Family,
-    pub(crate) priority: u32,
-    pub(crate) selector: RuleSelector,
-    pub(crate) action: RuleAction,
+pub struct RoutingRule {
+    pub plane: Plane,
+    pub family: Family,
+    pub priority: u32,
+    pub selector: RuleSelector,
+    pub action: RuleAction,
     /// Routes with a prefix of at most this length count as missing.
-    pub(crate) suppressed_length: Option<u8>,
+    pub suppressed_length: Option<u8>,
 }
 
 /// The packets that a rule is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RuleSelector {
-    pub(crate) is_inverted: bool,
-    pub(crate) source: Option<Prefix>,
-    pub(crate) destination: Option<Prefix>,
-    pub(crate) incoming: Option<String>,
-    pub(crate) outgoing: Option<String>,
+pub struct RuleSelector {
+    pub is_inverted: bool,
+    pub source: Option<Prefix>,
+    pub destination: Option<Prefix>,
+    pub incoming: Option<String>,
+    pub outgoing: Option<String>,
     /// The mark and its mask.
-    pub(crate) mark: Option<(u32, u32)>,
+    pub mark: Option<(u32, u32)>,
     /// What else it selects by, in the words of `ip rule`: ports, users and the like.
-    pub(crate) others: Vec<String>,
+    pub others: Vec<String>,
     /// Whether it selects by something that is not known here.
-    pub(crate) is_incomplete: bool,
+    pub is_incomplete: bool,
 }
 
 /// What a rule does.
-#[cfg_attr(
-    not(any(target_os = "linux", target_os = "android")),
-    allow(dead_code, reason = "only Linux has these rules, but their judgement is tested on every system")
-)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RuleAction {
+pub enum RuleAction {
     Lookup(u32),
     Goto(u32),
     Nothing,
@@ -81,12 +77,8 @@ pub(crate) enum RuleAction {
 }
 
 /// How a rule or route rejects.
-#[cfg_attr(
-    not(any(target_os = "linux", target_os = "android")),
-    allow(dead_code, reason = "only Linux has these rules, but their judgement is tested on every system")
-)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rejection {
+pub enum Rejection {
     Blackhole,
     Unreachable,
     Prohibit,
@@ -94,19 +86,15 @@ pub(crate) enum Rejection {
 
 /// A route of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TableRoute {
-    pub(crate) table: u32,
-    pub(crate) kind: RouteKind,
-    pub(crate) destination: Prefix,
-    pub(crate) metric: u32,
+pub struct TableRoute {
+    pub table: u32,
+    pub kind: RouteKind,
+    pub destination: Prefix,
+    pub metric: u32,
 }
 
-#[cfg_attr(
-    not(any(target_os = "linux", target_os = "android")),
-    allow(dead_code, reason = "only Linux has these rules, but their judgement is tested on every system")
-)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RouteKind {
+pub enum RouteKind {
     /// It leads out of this machine.
     Out,
     /// It leads to this machine.
@@ -118,35 +106,35 @@ pub(crate) enum RouteKind {
 
 /// An address with the length of its prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Prefix {
-    pub(crate) address: IpAddr,
-    pub(crate) length: u8,
+pub struct Prefix {
+    pub address: IpAddr,
+    pub length: u8,
 }
 
 /// A packet, as far as rules ask for it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RoutedPacket<'a> {
-    pub(crate) plane: Plane,
+pub struct RoutedPacket<'a> {
+    pub plane: Plane,
     /// `None` before the system has chosen one.
-    pub(crate) source: Option<IpAddr>,
-    pub(crate) destination: IpAddr,
+    pub source: Option<IpAddr>,
+    pub destination: IpAddr,
     /// `lo` for what this machine sends itself.
-    pub(crate) incoming: &'a str,
+    pub incoming: &'a str,
     /// The interface that the program has chosen to send by.
-    pub(crate) outgoing: Option<&'a str>,
+    pub outgoing: Option<&'a str>,
     /// `None` if it is not known.
-    pub(crate) mark: Option<u32>,
+    pub mark: Option<u32>,
 }
 
 /// What a rule would decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Decision<'a> {
-    pub(crate) rule: &'a RoutingRule,
+pub struct Decision<'a> {
+    pub rule: &'a RoutingRule,
     /// The route in the table that the rule leads to.
-    pub(crate) route: Option<&'a TableRoute>,
-    pub(crate) kind: RouteKind,
+    pub route: Option<&'a TableRoute>,
+    pub kind: RouteKind,
     /// Whether the rule is for the packet; otherwise that depends on what is not known.
-    pub(crate) is_certain: bool,
+    pub is_certain: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -158,7 +146,7 @@ enum Matching {
 
 impl Routing {
     /// Returns what the rules may decide for a packet, in their order, up to the first that decides it for certain.
-    pub(crate) fn decisions(&self, packet: &RoutedPacket<'_>) -> Vec<Decision<'_>> {
+    pub fn decisions(&self, packet: &RoutedPacket<'_>) -> Vec<Decision<'_>> {
         let family = Family::of(packet.destination);
         let rules: Vec<_> =
             self.rules.iter().filter(|rule| rule.family == family && rule.plane == packet.plane).collect();
@@ -201,7 +189,7 @@ impl Routing {
 
     /// Returns what a rule decides about the groups of a family that this machine sends: that they are rejected. A route for groups in
     /// the main table does not help then.
-    pub(crate) fn rejected(&self, family: Family) -> Option<Decision<'_>> {
+    pub fn rejected(&self, family: Family) -> Option<Decision<'_>> {
         let destination = match family {
             Family::V4 => IpAddr::from([239, 255, 255, 1]),
             Family::V6 => IpAddr::from([0xff15, 0, 0, 0, 0, 0, 0, 1]),
@@ -218,7 +206,7 @@ impl Routing {
     }
 
     /// Returns the rule besides the usual ones that leads to a kind of route: one that is for the packet, before others that may be.
-    pub(crate) fn chosen(
+    pub fn chosen(
         &self,
         packet: &RoutedPacket<'_>,
         is_wanted: fn(RouteKind) -> bool,
@@ -230,7 +218,7 @@ impl Routing {
 
     /// Returns the rule besides the usual ones that keeps a group from being forwarded: it rejects, or leads to a table without a
     /// multicast route for it. The kernel asks no further rule then.
-    pub(crate) fn forwarding_rule(&self, packet: &RoutedPacket<'_>) -> Option<(&RoutingRule, Option<u32>)> {
+    pub fn forwarding_rule(&self, packet: &RoutedPacket<'_>) -> Option<(&RoutingRule, Option<u32>)> {
         let family = Family::of(packet.destination);
         let rules = self.rules.iter().filter(|rule| (rule.plane, rule.family) == (packet.plane, family));
         let rule = rules.into_iter().find(|rule| {
@@ -262,7 +250,7 @@ impl Routing {
 
 impl RoutingRule {
     /// Returns whether it is one of those of every machine, which lead everything to the tables `local`, `main` and `default`.
-    pub(crate) fn is_usual(&self) -> bool {
+    pub fn is_usual(&self) -> bool {
         let is_usual = |table| TABLES.iter().any(|(usual, _)| *usual == table);
         self.selector == RuleSelector::default()
             && self.suppressed_length.is_none()
@@ -300,7 +288,7 @@ impl RoutingRule {
     }
 
     /// Returns the words after `ip`, which add or delete it; `None` if it cannot be described completely.
-    pub(crate) fn words(&self) -> Option<Vec<String>> {
+    pub fn words(&self) -> Option<Vec<String>> {
         let words = self.to_string();
         let (_, words) = words.split_once(": ")?;
         let is_known = !self.selector.is_incomplete && self.action != RuleAction::Vrf;
@@ -308,7 +296,7 @@ impl RoutingRule {
     }
 
     /// Returns the command that lists it.
-    pub(crate) const fn command(&self) -> &'static str {
+    pub const fn command(&self) -> &'static str {
         match (self.plane, self.family) {
             (Plane::Packets, Family::V4) => "ip rule",
             (Plane::Packets, Family::V6) => "ip -6 rule",
@@ -319,7 +307,7 @@ impl RoutingRule {
 }
 
 impl Prefix {
-    pub(crate) fn contains(self, address: IpAddr) -> bool {
+    pub fn contains(self, address: IpAddr) -> bool {
         let same = |own: u128, other: u128, bits: u8| {
             let unused = bits.saturating_sub(self.length);
             own.checked_shr(unused.into()) == other.checked_shr(unused.into())
@@ -395,7 +383,7 @@ impl fmt::Display for TableRoute {
     }
 }
 
-pub(crate) fn table_name(table: u32) -> String {
+pub fn table_name(table: u32) -> String {
     let usual = TABLES.iter().find(|(number, _)| *number == table);
     usual.map_or_else(|| table.to_string(), |(_, name)| (*name).to_owned())
 }
@@ -422,25 +410,9 @@ impl fmt::Display for Prefix {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    pub(crate) fn prefix(text: &str) -> Prefix {
-        let (address, length) = text.split_once('/').unwrap();
-        Prefix { address: address.parse().unwrap(), length: length.parse().unwrap() }
-    }
-
-    /// Returns a rule for packets to a prefix.
-    pub(crate) fn rule(priority: u32, to: Option<&str>, action: RuleAction) -> RoutingRule {
-        let destination = to.map(prefix);
-        let family = destination.map_or(Family::V4, |to| Family::of(to.address));
-        let selector = RuleSelector { destination, ..RuleSelector::default() };
-        RoutingRule { plane: Plane::Packets, family, priority, selector, action, suppressed_length: None }
-    }
-
-    pub(crate) fn route(table: u32, kind: RouteKind, to: &str) -> TableRoute {
-        TableRoute { table, kind, destination: prefix(to), metric: 0 }
-    }
+    use crate::fixtures::{prefix, route, rule};
 
     const OWN: RoutedPacket<'static> = RoutedPacket {
         plane: Plane::Packets,

@@ -23,20 +23,20 @@ const REGISTERS: usize = 80;
 
 /// A rule or policy that keeps a packet from its sockets, or may do so.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    pub(crate) rule: DroppingRule,
-    pub(crate) effect: RuleEffect,
+pub struct Outcome {
+    pub rule: DroppingRule,
+    pub effect: RuleEffect,
     /// Whether all that is known suffices: the packet reaches the rule, and the rule matches it.
-    pub(crate) is_certain: bool,
+    pub is_certain: bool,
     /// The expressions of the rule whose result is not known, such as `fib` or `limit`.
-    pub(crate) opaque: Vec<String>,
+    pub opaque: Vec<String>,
     /// What the sets of `ipset` that the rule tests have for the packet.
-    pub(crate) ip_sets: Vec<IpSetFinding>,
+    pub ip_sets: Vec<IpSetFinding>,
 }
 
 impl Outcome {
     /// Returns whether both are of the same rule and for the same reasons, be it by other elements of its sets.
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
+    pub fn is_like(&self, other: &Self) -> bool {
         (&self.rule, self.effect, self.is_certain, &self.opaque)
             == (&other.rule, other.effect, other.is_certain, &other.opaque)
     }
@@ -72,7 +72,7 @@ struct Tracer<'a> {
 
 impl Ruleset {
     /// Returns the number of packets that a rule or policy has counted, if it has a counter.
-    pub(crate) fn packets_of(&self, rule: &DroppingRule) -> Option<u64> {
+    pub fn packets_of(&self, rule: &DroppingRule) -> Option<u64> {
         let same = |chain: &&Chain| {
             (chain.family.name(), &chain.table, &chain.name)
                 == (rule.family.as_str(), &rule.table, &rule.chain)
@@ -86,13 +86,13 @@ impl Ruleset {
 
     /// The same for all tables.
     #[cfg(test)]
-    pub(crate) fn trace(&self, packet: &KnownPacket, layer: Layer, hook: Hook, device: &str) -> Vec<Outcome> {
+    pub fn trace(&self, packet: &KnownPacket, layer: Layer, hook: Hook, device: &str) -> Vec<Outcome> {
         self.trace_beside(packet, (layer, hook), device, None)
     }
 
     /// Returns the rules and policies of a hook that drop or divert a packet, or may do so. `device` is that of a hook of a
     /// device. The table of the rule `beside` is left out, as if it let the packet pass.
-    pub(crate) fn trace_beside(
+    pub fn trace_beside(
         &self,
         packet: &KnownPacket,
         (layer, hook): (Layer, Hook),

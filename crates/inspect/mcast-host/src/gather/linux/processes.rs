@@ -11,23 +11,23 @@ use std::time::{Duration, Instant};
 use mcast_sys::{NetworkId, SendAnswer, SocketOptions};
 
 use super::tables;
-use crate::Error;
-use crate::observation::{ProcessState, RunState};
+use crate::{Error, ProcessState, RunState};
+
 use crate::snapshot::{SocketOwners, UdpSocket};
 
 /// Returns the processes that have each socket open, by the inode of the socket.
-pub(crate) fn owners() -> SocketOwners {
+pub fn owners() -> SocketOwners {
     mcast_sys::joined::socket_owners().unwrap_or_default()
 }
 
 /// The variable that marks the environment of a program that the doctor has started, and of the processes that it starts.
-pub(crate) const MARK: &str = "MCAST_DOCTOR_PROGRAM";
+pub const MARK: &str = "MCAST_DOCTOR_PROGRAM";
 
 /// How long to wait at most for the environment of processes that become other programs.
 const NEW_PROGRAM_TIME: Duration = Duration::from_secs(1);
 
 /// Returns the running processes with a mark. Those that the program has detached from itself keep it.
-pub(crate) fn marked(mark: &str) -> Vec<u32> {
+pub fn marked(mark: &str) -> Vec<u32> {
     let deadline = Instant::now() + NEW_PROGRAM_TIME;
     let has_mark = |pid: &u32| mark_of(*pid, deadline).as_deref() == Some(mark);
     mcast_sys::process::ids().into_iter().flatten().filter(has_mark).collect()
@@ -50,17 +50,17 @@ fn mark_of(pid: u32, deadline: Instant) -> Option<String> {
 }
 
 /// Returns the options of the UDP sockets of all processes that may be inspected, by the inode of the socket.
-pub(crate) fn socket_options() -> BTreeMap<u64, SocketOptions> {
+pub fn socket_options() -> BTreeMap<u64, SocketOptions> {
     mcast_sys::joined::socket_options().unwrap_or_default()
 }
 
 /// Returns what the kernel answers to a datagram that a socket of a process would send; `None` if it cannot be asked.
-pub(crate) fn answer_to_send(pid: u32, inode: u64, to: SocketAddr) -> Option<SendAnswer> {
+pub fn answer_to_send(pid: u32, inode: u64, to: SocketAddr) -> Option<SendAnswer> {
     mcast_sys::joined::answer_to_send(pid, inode, to).ok()
 }
 
 /// Returns whether a process runs, and its cgroup; `None` if it has ended.
-pub(crate) fn state(pid: u32) -> Option<ProcessState> {
+pub fn state(pid: u32) -> Option<ProcessState> {
     let run_state = match Process::read(pid)?.state {
         'Z' | 'X' => return None,
         'T' => RunState::Stopped,
@@ -72,7 +72,7 @@ pub(crate) fn state(pid: u32) -> Option<ProcessState> {
 
 /// Returns the running processes among `pid`, its descendants, the members of the process group that it leads, and those
 /// with the same mark.
-pub(crate) fn family(pid: u32) -> Vec<u32> {
+pub fn family(pid: u32) -> Vec<u32> {
     let all: Vec<_> = mcast_sys::process::ids().into_iter().flatten().filter_map(Process::read).collect();
     let mut family = vec![pid];
     let deadline = Instant::now() + NEW_PROGRAM_TIME;
@@ -135,13 +135,13 @@ impl Process {
 }
 
 /// Returns a process as `name (pid)`.
-pub(crate) fn name(pid: u32) -> String {
+pub fn name(pid: u32) -> String {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     format!("{} ({pid})", name.trim())
 }
 
 /// Returns the error for a process and its family, whose sockets were not found.
-pub(crate) fn not_found_error(pid: u32, family: &[u32]) -> Error {
+pub fn not_found_error(pid: u32, family: &[u32]) -> Error {
     if let Some(other) = family.iter().find(|other| has_sockets_elsewhere(**other)) {
         return Error::OtherNamespace { name: name(*other), pid: *other };
     }
@@ -205,7 +205,7 @@ fn mounted_name(network: NetworkId) -> Option<String> {
 }
 
 /// Returns the error for a port that only programs in other network namespaces have open.
-pub(crate) fn elsewhere(port: u16) -> Option<Error> {
+pub fn elsewhere(port: u16) -> Option<Error> {
     let holders = holders_elsewhere(port);
     let names: Vec<_> = holders.iter().map(|pid| name(*pid)).collect();
     match holders.as_slice() {

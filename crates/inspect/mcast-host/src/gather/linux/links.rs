@@ -74,7 +74,7 @@ fn add_details(links: &mut BTreeMap<InterfaceIndex, Link>) -> io::Result<()> {
 }
 
 /// Returns how many frames each interface has received and not passed on; none if the system does not list them.
-pub(crate) fn refused_frames() -> BTreeMap<InterfaceIndex, u64> {
+pub fn refused_frames() -> BTreeMap<InterfaceIndex, u64> {
     const RX_DROPPED: usize = 6;
     const RX_LENGTH_ERRORS: usize = 10;
     let replies = dump(NetlinkProtocol::Route, GET_LINK, &[0; LINK_HEADER]).unwrap_or_default();

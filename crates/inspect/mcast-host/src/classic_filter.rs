@@ -30,7 +30,7 @@ struct State {
 
 /// Returns whether a filter rejects every datagram that is like this one, at a socket on this port: whether each path through
 /// it that the known parts allow returns 0.
-pub(crate) fn rejects(program: &[FilterInstruction], packet: &KnownPacket, port: u16) -> bool {
+pub fn rejects(program: &[FilterInstruction], packet: &KnownPacket, port: u16) -> bool {
     let start = State { next: 0, accumulator: Some(0), index: Some(0), cells: [Some(0); CELLS] };
     let (mut open, mut seen, mut steps) = (vec![start], BTreeSet::new(), 0);
     while let Some(state) = open.pop() {

@@ -9,64 +9,63 @@ use std::net::SocketAddr;
 use mcast::InterfaceIndex;
 use mcast_packet::MacAddress;
 
-use crate::wire::{FlowKey, Refusal};
-use crate::{Evidence, EvidenceKind};
+use crate::{FlowKey, Refusal};
 
 /// The IP protocol of IGMP.
 const IGMP: u8 = 2;
 /// The IPv6 next headers that MLD messages begin with: options, and ICMPv6.
 const MLD: [u8; 2] = [0, 58];
 /// The kernel's reason for datagrams that no socket takes.
-pub(crate) const NO_SOCKET: &str = "NO_SOCKET";
+pub const NO_SOCKET: &str = "NO_SOCKET";
 /// The kernel's reason if it specifies none.
-pub(crate) const UNSPECIFIED: &str = "NOT_SPECIFIED";
+pub const UNSPECIFIED: &str = "NOT_SPECIFIED";
 /// The kernel's reason for packets that its packet filter drops.
-pub(crate) const FILTERED: &str = "NETFILTER_DROP";
+pub const FILTERED: &str = "NETFILTER_DROP";
 /// The kernel's reason for fragments of a datagram of which others never arrived.
-pub(crate) const FRAGMENTS_MISSING: &str = "FRAG_REASM_TIMEOUT";
+pub const FRAGMENTS_MISSING: &str = "FRAG_REASM_TIMEOUT";
 
 /// The packets to groups that the kernel dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct KernelDrops {
-    pub(crate) drops: Vec<KernelDrop>,
+pub struct KernelDrops {
+    pub drops: Vec<KernelDrop>,
     /// Further packets, of which only the number is known because they were of too many kinds.
-    pub(crate) uncounted: u64,
+    pub uncounted: u64,
     /// Why the drops could not be counted; `None` if they were, and on systems that report no reasons.
-    pub(crate) refused: Option<Refusal>,
+    pub refused: Option<Refusal>,
 }
 
 /// Packets that the kernel dropped for the same reason at the same place, with the same addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct KernelDrop {
+pub struct KernelDrop {
     /// The kernel's name for the reason, such as `NETFILTER_DROP`.
-    pub(crate) reason: String,
+    pub reason: String,
     /// The kernel's function that dropped them, if the kernel specifies no reason.
-    pub(crate) function: Option<String>,
+    pub function: Option<String>,
     /// The interface that they arrived on, or were about to leave by.
-    pub(crate) interface: Option<InterfaceIndex>,
+    pub interface: Option<InterfaceIndex>,
     /// The interface that they arrived on; `None` if this machine sent them.
-    pub(crate) arrived_on: Option<InterfaceIndex>,
+    pub arrived_on: Option<InterfaceIndex>,
     /// The source. The port is 0 if it is unknown.
-    pub(crate) source: SocketAddr,
+    pub source: SocketAddr,
     /// The destination. The port is 0 if it is unknown, as in fragments.
-    pub(crate) destination: SocketAddr,
+    pub destination: SocketAddr,
     /// The IP protocol: 17 is UDP.
-    pub(crate) protocol: u8,
+    pub protocol: u8,
     /// The Ethernet destination, if there is one.
-    pub(crate) mac: Option<MacAddress>,
-    pub(crate) packets: u64,
+    pub mac: Option<MacAddress>,
+    pub packets: u64,
 }
 
 /// The direction of packets as this machine sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DropDirection {
+pub enum DropDirection {
     Incoming,
     Outgoing,
 }
 
 impl KernelDrop {
     /// Returns whether packets of a flow that arrived may be among these.
-    pub(crate) fn is_of(&self, key: &FlowKey) -> bool {
+    pub fn is_of(&self, key: &FlowKey) -> bool {
         !key.outgoing
             && self.arrived_on == Some(key.interface)
             && self.is_to(SocketAddr::new(key.group, key.port))
@@ -74,14 +73,14 @@ impl KernelDrop {
     }
 
     /// Returns whether datagrams to this group and port may be among these.
-    pub(crate) fn is_to(&self, destination: SocketAddr) -> bool {
+    pub fn is_to(&self, destination: SocketAddr) -> bool {
         !self.is_report()
             && self.other_protocol().is_none()
             && is_same_or_unknown(self.destination, destination)
     }
 
     /// Returns the name of their protocol, if it is one that carries no UDP datagrams as such.
-    pub(crate) fn other_protocol(&self) -> Option<&'static str> {
+    pub fn other_protocol(&self) -> Option<&'static str> {
         Some(match self.protocol {
             4 => "IPv4 in IP",
             41 => "IPv6 in IP",
@@ -95,35 +94,35 @@ impl KernelDrop {
 
     /// Returns whether these are IGMP or MLD messages, of which the older versions send reports to the group. MLD begins
     /// with a header of options.
-    pub(crate) fn is_report(&self) -> bool {
+    pub fn is_report(&self) -> bool {
         match self.destination {
             SocketAddr::V4(_) => self.protocol == IGMP,
             SocketAddr::V6(_) => MLD.contains(&self.protocol),
         }
     }
 
-    pub(crate) fn direction(&self) -> DropDirection {
+    pub fn direction(&self) -> DropDirection {
         if self.arrived_on.is_some() { DropDirection::Incoming } else { DropDirection::Outgoing }
     }
 
     /// Returns whether the packet filter dropped them. For those of a queue that no program reads, the kernel specifies no reason.
-    pub(crate) fn is_filtered(&self) -> bool {
+    pub fn is_filtered(&self) -> bool {
         let is_by_queue = self.function.as_deref() == Some("nf_queue");
         self.reason == FILTERED || (self.reason == UNSPECIFIED && is_by_queue)
     }
 
     /// Returns whether they were dropped for this reason.
-    pub(crate) fn is_for(&self, reason: &str) -> bool {
+    pub fn is_for(&self, reason: &str) -> bool {
         self.reason == reason || (reason == FILTERED && self.is_filtered())
     }
 
     /// Returns whether an XDP program dropped them. Most drivers give no reason for it.
-    pub(crate) fn is_by_xdp(&self) -> bool {
+    pub fn is_by_xdp(&self) -> bool {
         self.reason == "XDP" || self.function.as_ref().is_some_and(|function| function.contains("xdp"))
     }
 
     /// Returns whether no socket took them. For groups, kernels up to 6.18 at least specify no reason for it.
-    pub(crate) fn is_without_socket(&self) -> bool {
+    pub fn is_without_socket(&self) -> bool {
         const RECEIVING: [&str; 4] =
             ["__udp4_lib_rcv", "__udp4_lib_mcast_deliver", "__udp6_lib_rcv", "__udp6_lib_mcast_deliver"];
         let is_receiving = |function: &String| RECEIVING.contains(&function.as_str());
@@ -131,7 +130,7 @@ impl KernelDrop {
     }
 
     /// Returns the reason with the function, if that is known, and what it means.
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         let place = self.function.as_ref().map(|function| format!(" in {function}")).unwrap_or_default();
         let reason = if self.is_without_socket() { NO_SOCKET } else { &self.reason };
         let meaning = meaning(reason).map(|meaning| format!(" ({meaning})")).unwrap_or_default();
@@ -140,12 +139,12 @@ impl KernelDrop {
 }
 
 /// Returns whether two addresses are equal, apart from a port of `dropped` that is unknown.
-pub(crate) fn is_same_or_unknown(dropped: SocketAddr, address: SocketAddr) -> bool {
+pub fn is_same_or_unknown(dropped: SocketAddr, address: SocketAddr) -> bool {
     dropped.ip() == address.ip() && matches!(dropped.port(), port if port == address.port() || port == 0)
 }
 
 /// Returns what a reason means in a few words; `None` if its name says it or it is rare.
-pub(crate) fn meaning(reason: &str) -> Option<&'static str> {
+pub fn meaning(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "NETFILTER_DROP" => "a firewall rule",
         "TC_INGRESS" | "TC_EGRESS" => "a traffic control filter",
@@ -185,23 +184,19 @@ pub(crate) fn meaning(reason: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns drops as evidence, one piece for each reason and function.
-pub(crate) fn evidence<'a>(
-    drops: impl IntoIterator<Item = &'a KernelDrop>,
-) -> impl Iterator<Item = Evidence> {
+/// Returns the packets for each reason and function, as [`KernelDrop::describe`] names them.
+pub fn by_reason<'a>(drops: impl IntoIterator<Item = &'a KernelDrop>) -> BTreeMap<String, u64> {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for drop in drops {
         *counts.entry(drop.describe()).or_default() += drop.packets;
     }
-    counts.into_iter().map(|(reason, packets)| {
-        Evidence::new(EvidenceKind::Counter, "kernel drop reason", format!("{packets} packets: {reason}"))
-    })
+    counts
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causes::fixtures::kernel_drop;
+    use crate::fixtures::kernel_drop;
 
     const TO: &str = "239.1.2.3:5000";
 

@@ -9,81 +9,73 @@ use std::time::Duration;
 use mcast::joined::Process;
 use mcast::{Family, Interface, InterfaceIndex};
 
+use crate::FlowKey;
 use crate::netfilter::{Hook, Layer};
-use crate::wire::FlowKey;
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Link {
-    pub(crate) interface: Interface,
-    pub(crate) wireless: bool,
+pub struct Link {
+    pub interface: Interface,
+    pub wireless: bool,
     /// The kind of virtual interface: `veth`, `bridge`, `tun`, `wireguard`; `None` for a physical device.
-    pub(crate) kind: Option<String>,
+    pub kind: Option<String>,
     /// The interface below it (VLAN, macvlan) or its peer (veth), if that is in this namespace.
-    pub(crate) lower: Option<InterfaceIndex>,
+    pub lower: Option<InterfaceIndex>,
     /// Whether the interface below it, or its peer, is in another namespace.
-    pub(crate) peer_elsewhere: bool,
-    pub(crate) statistics: Statistics,
+    pub peer_elsewhere: bool,
+    pub statistics: Statistics,
     /// The multicast settings, if it is a bridge.
-    pub(crate) bridge: Option<Bridge>,
+    pub bridge: Option<Bridge>,
     /// The port settings, if it is a port of a bridge or bond.
-    pub(crate) port: Option<BridgePort>,
+    pub port: Option<BridgePort>,
     /// Its queueing disciplines.
-    pub(crate) queues: Vec<Queue>,
+    pub queues: Vec<Queue>,
     /// The service that configures it at boot, if there is one.
-    pub(crate) config_service: Option<ConfigService>,
+    pub config_service: Option<ConfigService>,
     /// The XDP program that is attached to it.
-    pub(crate) xdp_program: Option<XdpProgram>,
+    pub xdp_program: Option<XdpProgram>,
     /// The queueing discipline that filters of traffic control are attached to (`clsact`, `ingress`).
-    pub(crate) classifier: Option<Queue>,
+    pub classifier: Option<Queue>,
     /// The filters of traffic control at ingress and egress.
-    pub(crate) filters: Vec<TrafficFilter>,
+    pub filters: Vec<TrafficFilter>,
     /// The mode, if it is a macvlan.
-    pub(crate) macvlan_mode: Option<MacvlanMode>,
+    pub macvlan_mode: Option<MacvlanMode>,
     /// Whether it takes frames to all addresses, because a program or a device above it wants them.
-    pub(crate) is_promiscuous: bool,
+    pub is_promiscuous: bool,
     /// The VLANs of a port with a limit of groups.
-    pub(crate) vlan_limits: Vec<VlanLimit>,
+    pub vlan_limits: Vec<VlanLimit>,
     /// What carries its frames, if it is a VXLAN.
-    pub(crate) carrier: Option<Carrier>,
+    pub carrier: Option<Carrier>,
     /// How many frames to groups wait for a macvlan at most on the device below it (`bcqueuelen`).
-    pub(crate) group_queue: Option<u32>,
+    pub group_queue: Option<u32>,
 }
 
 /// The datagrams that carry the frames of a VXLAN.
-#[cfg_attr(
-    not(any(test, target_os = "linux", target_os = "android")),
-    allow(dead_code, reason = "only Linux reports it, but its judgement is tested on every system")
-)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Carrier {
+pub struct Carrier {
     /// The group that the other ends send to, if they do not send to an address of this machine.
-    pub(crate) group: Option<IpAddr>,
+    pub group: Option<IpAddr>,
     /// That of the datagrams that carry it.
-    pub(crate) family: Family,
-    pub(crate) port: u16,
+    pub family: Family,
+    pub port: u16,
     /// The number of the network (VNI).
-    pub(crate) network: u32,
+    pub network: u32,
     /// The interface below it: the one on which the group is joined.
-    pub(crate) interface: Option<InterfaceIndex>,
+    pub interface: Option<InterfaceIndex>,
 }
 
 /// A VLAN of a bridge port that may have a limited number of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct VlanLimit {
-    pub(crate) vlan: u16,
+pub struct VlanLimit {
+    pub vlan: u16,
     /// The number of groups that snooping has learnt in it behind the port.
-    pub(crate) groups: u32,
-    pub(crate) limit: u32,
+    pub groups: u32,
+    pub limit: u32,
 }
 
 /// With which other macvlan interfaces on the same device a macvlan exchanges frames.
-#[cfg_attr(
-    not(any(target_os = "linux", target_os = "android")),
-    allow(dead_code, reason = "only Linux reports it, but its judgement is tested on every system")
-)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MacvlanMode {
+pub enum MacvlanMode {
     /// With none.
     Private,
     /// With those that the switch sends the frames back to.
@@ -96,34 +88,27 @@ pub(crate) enum MacvlanMode {
 
 /// An XDP program that is attached to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct XdpProgram {
-    pub(crate) id: u32,
+pub struct XdpProgram {
+    pub id: u32,
     /// Where it runs, as in `ip link set`: `xdpgeneric`, `xdpdrv`, `xdpoffload`; `xdp` if it is not known.
-    pub(crate) mode: &'static str,
+    pub mode: &'static str,
 }
 
 /// A filter of traffic control.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TrafficFilter {
+pub struct TrafficFilter {
     /// `u32`, `bpf`, `flower`…
-    pub(crate) kind: String,
+    pub kind: String,
     /// Whether it is at ingress; otherwise at egress.
-    pub(crate) is_ingress: bool,
-    pub(crate) preference: u32,
+    pub is_ingress: bool,
+    pub preference: u32,
     /// The name of its BPF program.
-    pub(crate) name: Option<String>,
+    pub name: Option<String>,
 }
 
 /// The service that configures an interface at boot.
-#[cfg_attr(
-    not(any(test, target_os = "linux", target_os = "android")),
-    expect(
-        dead_code,
-        reason = "these services exist only on Linux, but the remedies for it are tested on every system"
-    )
-)]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ConfigService {
+pub enum ConfigService {
     /// systemd-networkd, with the name of the `.network` file.
     Networkd { file: String },
     /// NetworkManager, with the UUID of the connection.
@@ -132,48 +117,48 @@ pub(crate) enum ConfigService {
 
 /// The counters of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Statistics {
-    pub(crate) received: u64,
-    pub(crate) received_bytes: u64,
+pub struct Statistics {
+    pub received: u64,
+    pub received_bytes: u64,
     /// Frames dropped because the device's ring was full.
-    pub(crate) receive_missed: u64,
+    pub receive_missed: u64,
 }
 
 /// The multicast settings of a bridge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bridge {
-    pub(crate) snooping: bool,
-    pub(crate) table_limit: u32,
-    pub(crate) table_entries: u32,
+pub struct Bridge {
+    pub snooping: bool,
+    pub table_limit: u32,
+    pub table_entries: u32,
     /// Whether spanning tree runs, in the kernel or in a program.
-    pub(crate) spanning_tree: bool,
+    pub spanning_tree: bool,
     /// Whether it sends queries itself.
-    pub(crate) querier: bool,
+    pub querier: bool,
     /// How long it keeps a membership that is not reported again.
-    pub(crate) membership_interval: Duration,
+    pub membership_interval: Duration,
     /// How long it considers another querier present after that querier's last query.
-    pub(crate) querier_interval: Duration,
+    pub querier_interval: Duration,
     /// The other querier of IPv4 that it considers present.
-    pub(crate) other_querier_v4: Option<OtherQuerier>,
+    pub other_querier_v4: Option<OtherQuerier>,
     /// The same for IPv6.
-    pub(crate) other_querier_v6: Option<OtherQuerier>,
+    pub other_querier_v6: Option<OtherQuerier>,
     /// How often it sends queries.
-    pub(crate) query_interval: Duration,
+    pub query_interval: Duration,
 }
 
 /// A querier on the network of a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OtherQuerier {
-    pub(crate) address: IpAddr,
+pub struct OtherQuerier {
+    pub address: IpAddr,
     /// The port behind which it is.
-    pub(crate) port: Option<InterfaceIndex>,
+    pub port: Option<InterfaceIndex>,
     /// How long the bridge still considers it present without another query.
-    pub(crate) remaining: Duration,
+    pub remaining: Duration,
 }
 
 impl Bridge {
     /// Returns the querier of a family, other than itself, that the bridge considers present.
-    pub(crate) fn other_querier(&self, family: Family) -> Option<OtherQuerier> {
+    pub fn other_querier(&self, family: Family) -> Option<OtherQuerier> {
         match family {
             Family::V4 => self.other_querier_v4,
             Family::V6 => self.other_querier_v6,
@@ -181,39 +166,35 @@ impl Bridge {
     }
 
     /// Returns whether it forwards groups of a family to their members only. Without a querier, it floods them.
-    pub(crate) fn limits_groups(&self, family: Family) -> bool {
+    pub fn limits_groups(&self, family: Family) -> bool {
         self.snooping && (self.querier || self.other_querier(family).is_some())
     }
 }
 
 /// A port of a bridge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct BridgePort {
+pub struct BridgePort {
     /// Whether unregistered groups are flooded to it.
-    pub(crate) floods_multicast: bool,
-    pub(crate) fast_leave: bool,
+    pub floods_multicast: bool,
+    pub fast_leave: bool,
     /// Whether it is a router port, which receives every group.
-    pub(crate) leads_to_router: bool,
+    pub leads_to_router: bool,
     /// The number of hosts learnt behind it.
-    pub(crate) hosts: u32,
-    pub(crate) state: PortState,
+    pub hosts: u32,
+    pub state: PortState,
     /// Whether it exchanges no frames with other isolated ports.
-    pub(crate) isolated: bool,
+    pub isolated: bool,
     /// Whether it accepts frames only from hosts in the forwarding table (802.1X).
-    pub(crate) locked: bool,
+    pub locked: bool,
     /// The number of groups that snooping has learnt behind it.
-    pub(crate) groups: u32,
+    pub groups: u32,
     /// How many of them it may have; 0 for any number.
-    pub(crate) group_limit: u32,
+    pub group_limit: u32,
 }
 
 /// The spanning tree state of a port.
-#[cfg_attr(
-    not(any(test, target_os = "linux", target_os = "android")),
-    expect(dead_code, reason = "only Linux reports it, but its judgement is tested on every system")
-)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum PortState {
+pub enum PortState {
     Disabled,
     Listening,
     Learning,
@@ -236,9 +217,9 @@ impl fmt::Display for PortState {
 
 /// A queueing discipline (qdisc) of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Queue {
-    pub(crate) kind: String,
-    pub(crate) dropped: u64,
+pub struct Queue {
+    pub kind: String,
+    pub dropped: u64,
 }
 
 impl From<Interface> for Link {
@@ -268,88 +249,88 @@ impl From<Interface> for Link {
 }
 
 impl Link {
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.interface.name
     }
 
-    pub(crate) fn index(&self) -> InterfaceIndex {
+    pub fn index(&self) -> InterfaceIndex {
         self.interface.index
     }
 
     /// Returns whether the host receives groups on it: it is up, not the loopback, and not a port of a bridge.
-    pub(crate) fn is_of_the_host(&self) -> bool {
+    pub fn is_of_the_host(&self) -> bool {
         self.interface.up && !self.interface.loopback && self.interface.port_of.is_none()
     }
 
     /// Returns whether it is a tunnel.
-    pub(crate) fn is_tunnel(&self) -> bool {
+    pub fn is_tunnel(&self) -> bool {
         const TUNNELS: [&str; 10] =
             ["tun", "wireguard", "ppp", "ipip", "sit", "gre", "ip6gre", "vti", "xfrm", "ip6tnl"];
         self.interface.point_to_point || self.kind.as_deref().is_some_and(|kind| TUNNELS.contains(&kind))
     }
 
     /// Returns whether one of both is on the other, and takes the same frames without a VLAN tag.
-    pub(crate) fn has_frames_of(&self, other: &Self) -> bool {
+    pub fn has_frames_of(&self, other: &Self) -> bool {
         let is_above = |upper: &Self, lower: &Self| upper.lower == Some(lower.index()) && !upper.is_vlan();
         is_above(self, other) || is_above(other, self)
     }
 
-    pub(crate) fn is_vlan(&self) -> bool {
+    pub fn is_vlan(&self) -> bool {
         self.kind.as_deref() == Some("vlan")
     }
 
-    pub(crate) fn has_address(&self, family: Family) -> bool {
+    pub fn has_address(&self, family: Family) -> bool {
         self.interface.addresses_of(family).next().is_some()
     }
 
     /// Returns whether an address is in one of its subnets.
     /// Returns whether its MTU is below the least of IPv6 (RFC 8200 section 5), so that Linux has no IPv6 on it.
-    pub(crate) fn is_too_small_for_ipv6(&self) -> bool {
+    pub fn is_too_small_for_ipv6(&self) -> bool {
         const LEAST: u32 = 1280;
         self.interface.mtu < LEAST && !self.has_address(Family::V6)
     }
 
-    pub(crate) fn is_next_to(&self, address: IpAddr) -> bool {
+    pub fn is_next_to(&self, address: IpAddr) -> bool {
         self.interface.addresses.iter().any(|own| own.contains(address))
     }
 }
 
 /// The interface that a family's groups leave by if the program chooses none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Route {
-    pub(crate) family: Family,
+pub struct Route {
+    pub family: Family,
     /// `None` if there is no route.
-    pub(crate) interface: Option<InterfaceIndex>,
+    pub interface: Option<InterfaceIndex>,
 }
 
 /// An entry of the group table of a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BridgeGroup {
-    pub(crate) port: InterfaceIndex,
-    pub(crate) group: IpAddr,
+pub struct BridgeGroup {
+    pub port: InterfaceIndex,
+    pub group: IpAddr,
     /// `None` for every source.
-    pub(crate) source: Option<IpAddr>,
+    pub source: Option<IpAddr>,
     /// Whether the members behind the port excluded the source.
-    pub(crate) blocked: bool,
+    pub blocked: bool,
 }
 
 /// An entry of the kernel's multicast routing table, on a machine that is a multicast router.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MulticastRoute {
-    pub(crate) group: IpAddr,
-    pub(crate) source: IpAddr,
+pub struct MulticastRoute {
+    pub group: IpAddr,
+    pub source: IpAddr,
     /// The name of the incoming interface; `None` if the entry is unresolved.
-    pub(crate) from: Option<String>,
-    pub(crate) packets: u64,
+    pub from: Option<String>,
+    pub packets: u64,
     /// Packets that arrived on another interface and were dropped.
-    pub(crate) wrong_interface: u64,
+    pub wrong_interface: u64,
     /// The outgoing interfaces, each with the threshold that the hop limit must exceed.
-    pub(crate) to: Vec<(String, u8)>,
+    pub to: Vec<(String, u8)>,
 }
 
 impl MulticastRoute {
     /// Returns whether it is for the group and source of a flow; either may be any of its family.
-    pub(crate) fn is_for(&self, key: &FlowKey) -> bool {
+    pub fn is_for(&self, key: &FlowKey) -> bool {
         let is_or_any = |own: IpAddr, address: IpAddr| {
             own == address || (own.is_unspecified() && own.is_ipv4() == address.is_ipv4())
         };
@@ -359,28 +340,28 @@ impl MulticastRoute {
 
 /// An nftables rule or chain policy that drops or diverts packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DroppingRule {
+pub struct DroppingRule {
     /// `inet`, `ip`, `ip6`, `netdev`…; `iptables` or `ip6tables` for rules of the old programs.
-    pub(crate) family: String,
-    pub(crate) table: String,
-    pub(crate) chain: String,
+    pub family: String,
+    pub table: String,
+    pub chain: String,
     /// The rule in the chain: `handle 4`, `rule 4` or `policy drop`.
-    pub(crate) part: String,
-    pub(crate) layer: Layer,
+    pub part: String,
+    pub layer: Layer,
     /// The hook from which packets reach it.
-    pub(crate) hook: Hook,
+    pub hook: Hook,
     /// Whether its chain begins at the hook; others are jumped to, maybe from other hooks as well.
-    pub(crate) is_base: bool,
+    pub is_base: bool,
     /// The number of packets dropped, if the rule has a counter.
-    pub(crate) packets: Option<u64>,
+    pub packets: Option<u64>,
     /// Whether `iptables-nft` or `ebtables-nft` manages its table, which does not understand rules of `nft` in it.
-    pub(crate) is_of_xtables: bool,
+    pub is_of_xtables: bool,
 }
 
 impl DroppingRule {
     /// Returns its location in `nft` syntax: `nft inet filter input handle 4`; that of a rule of the old `iptables` as its
     /// options name it: `iptables-legacy -t filter INPUT rule 4`.
-    pub(crate) fn location(&self) -> String {
+    pub fn location(&self) -> String {
         match self.is_legacy() {
             true => format!("{}-legacy -t {} {} {}", self.family, self.table, self.chain, self.part),
             false => format!("nft {} {} {} {}", self.family, self.table, self.chain, self.part),
@@ -388,48 +369,44 @@ impl DroppingRule {
     }
 
     /// Returns whether it is a rule of the old `iptables` or `ip6tables`.
-    pub(crate) fn is_legacy(&self) -> bool {
+    pub fn is_legacy(&self) -> bool {
         self.family.ends_with("tables")
     }
 
     /// Returns whether it is in a table of `ebtables-nft`.
-    pub(crate) fn is_of_ebtables(&self) -> bool {
+    pub fn is_of_ebtables(&self) -> bool {
         self.is_of_xtables && self.family == "bridge"
     }
 
     /// Returns whether ufw may have created the rule or policy.
-    pub(crate) fn may_be_of_ufw(&self) -> bool {
+    pub fn may_be_of_ufw(&self) -> bool {
         self.table == "filter" && (self.chain.starts_with("ufw") || self.part.starts_with("policy"))
     }
 
     /// Returns whether firewalld created the rule.
-    pub(crate) fn is_of_firewalld(&self) -> bool {
+    pub fn is_of_firewalld(&self) -> bool {
         self.table == "firewalld"
     }
 }
 
 /// An IPsec policy for packets that arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct IpsecPolicy {
+pub struct IpsecPolicy {
     /// The addresses that it selects, as networks.
-    pub(crate) source: (IpAddr, u8),
-    pub(crate) destination: (IpAddr, u8),
+    pub source: (IpAddr, u8),
+    pub destination: (IpAddr, u8),
     /// The protocol that it selects; 0 for all.
-    pub(crate) protocol: u8,
+    pub protocol: u8,
     /// The destination port that it selects; `None` for all.
-    pub(crate) port: Option<u16>,
+    pub port: Option<u16>,
     /// Of the policies that select a packet, the one with the lowest number decides.
-    pub(crate) priority: u32,
-    pub(crate) action: IpsecAction,
+    pub priority: u32,
+    pub action: IpsecAction,
 }
 
 /// What an IPsec policy does with the packets that it selects.
-#[cfg_attr(
-    not(any(target_os = "linux", target_os = "android")),
-    allow(dead_code, reason = "only Linux reports it, but its judgement is tested on every system")
-)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IpsecAction {
+pub enum IpsecAction {
     Allow,
     Block,
     /// It accepts them only if they arrived by an IPsec association.
@@ -438,7 +415,7 @@ pub(crate) enum IpsecAction {
 
 impl IpsecPolicy {
     /// Returns whether it selects the datagrams from a source.
-    pub(crate) fn applies_to(&self, source: IpAddr, to: SocketAddr) -> bool {
+    pub fn applies_to(&self, source: IpAddr, to: SocketAddr) -> bool {
         const UDP: u8 = 17;
         contains(self.source, source)
             && contains(self.destination, to.ip())
@@ -447,7 +424,7 @@ impl IpsecPolicy {
     }
 
     /// Returns the packets that it selects, in the syntax of `ip xfrm`.
-    pub(crate) fn selector(&self) -> String {
+    pub fn selector(&self) -> String {
         let ((source, from), (destination, to)) = (self.source, self.destination);
         let protocol = match self.protocol {
             0 => String::new(),
@@ -482,34 +459,34 @@ fn contains((network, prefix): (IpAddr, u8), address: IpAddr) -> bool {
 }
 
 /// The processes that have each socket open, by the inode of the socket, as far as they can be determined.
-pub(crate) type SocketOwners = BTreeMap<u64, Vec<Process>>;
+pub type SocketOwners = BTreeMap<u64, Vec<Process>>;
 
 /// A bound UDP socket of any program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UdpSocket {
-    pub(crate) local: SocketAddr,
+pub struct UdpSocket {
+    pub local: SocketAddr,
     /// The address that it is connected to.
-    pub(crate) peer: Option<SocketAddr>,
-    pub(crate) inode: u64,
+    pub peer: Option<SocketAddr>,
+    pub inode: u64,
     /// Datagrams dropped since the socket was opened, because its receive buffer was full.
-    pub(crate) drops: u64,
+    pub drops: u64,
     /// The programs that have it open, if they can be determined.
-    pub(crate) programs: Vec<String>,
+    pub programs: Vec<String>,
 }
 
 /// What a relay on this machine does not forward.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct RelayRefusal {
-    pub(crate) pid: u32,
+pub struct RelayRefusal {
+    pub pid: u32,
     /// The rule, as the relay was given it.
-    pub(crate) rule: String,
+    pub rule: String,
     /// The relay's name for the reason.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 /// A group that is joined on an interface, by any program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct JoinedGroup {
-    pub(crate) group: IpAddr,
-    pub(crate) interface: InterfaceIndex,
+pub struct JoinedGroup {
+    pub group: IpAddr,
+    pub interface: InterfaceIndex,
 }

@@ -21,7 +21,7 @@ type Bytes = Vec<Option<u8>>;
 
 /// A packet as far as it is known.
 #[derive(Clone, Debug)]
-pub(crate) struct KnownPacket {
+pub struct KnownPacket {
     family: Family,
     protocol: u8,
     link: Bytes,
@@ -42,7 +42,7 @@ const FOR_GROUP: u8 = 2;
 
 /// The kind of an IGMP or MLD message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ControlKind {
+pub enum ControlKind {
     Query,
     Report,
 }
@@ -54,19 +54,19 @@ const UNTRACKED: u32 = 64;
 
 impl KnownPacket {
     /// Returns a datagram. The hop limit may be unknown.
-    pub(crate) fn datagram(source: SocketAddr, to: SocketAddr, hop_limit: Option<u8>) -> Self {
+    pub fn datagram(source: SocketAddr, to: SocketAddr, hop_limit: Option<u8>) -> Self {
         let ports = [source.port(), to.port()].map(u16::to_be_bytes).concat();
         let transport = known(&ports).into_iter().chain([None; 4]).collect();
         Self::new((Some(source.ip()), to.ip()), UDP, hop_limit, transport, NEW)
     }
 
     /// Returns a datagram to an address of this machine that belongs to no connection.
-    pub(crate) fn unicast(source: SocketAddr, to: SocketAddr) -> Self {
+    pub fn unicast(source: SocketAddr, to: SocketAddr) -> Self {
         Self::datagram(source, to, None).for_host()
     }
 
     /// Returns a datagram to an address of this machine from an unknown source, which belongs to no connection.
-    pub(crate) fn unicast_from_anyone(to: SocketAddr) -> Self {
+    pub fn unicast_from_anyone(to: SocketAddr) -> Self {
         Self::from_anyone(to).for_host()
     }
 
@@ -77,23 +77,19 @@ impl KnownPacket {
     }
 
     /// Returns a datagram to a group from an unknown source.
-    pub(crate) fn from_anyone(to: SocketAddr) -> Self {
+    pub fn from_anyone(to: SocketAddr) -> Self {
         let mut transport = vec![None; 8];
         transport[2..4].copy_from_slice(&to.port().to_be_bytes().map(Some));
         Self::new((None, to.ip()), UDP, None, transport, NEW)
     }
 
     /// Returns a datagram to a group from an unknown source, to an unknown port.
-    pub(crate) fn to_group(group: IpAddr) -> Self {
+    pub fn to_group(group: IpAddr) -> Self {
         Self::new((None, group), UDP, None, vec![None; 8], NEW)
     }
 
     /// Returns a packet to a group of a protocol other than UDP. The source and the hop limit may be unknown.
-    pub(crate) fn of_protocol(
-        (source, to): (Option<IpAddr>, IpAddr),
-        protocol: u8,
-        hop_limit: Option<u8>,
-    ) -> Self {
+    pub fn of_protocol((source, to): (Option<IpAddr>, IpAddr), protocol: u8, hop_limit: Option<u8>) -> Self {
         // Neighbour discovery and MLD are not tracked.
         let state = if protocol == ICMPV6 { UNTRACKED } else { NEW };
         let mut packet = Self::new((source, to), protocol, hop_limit, vec![None; 8], state);
@@ -107,7 +103,7 @@ impl KnownPacket {
     }
 
     /// Returns a datagram of which only the family is known, and that it is to a group.
-    pub(crate) fn to_any_group(family: Family) -> Self {
+    pub fn to_any_group(family: Family) -> Self {
         let (group, group_bytes) = match family {
             Family::V4 => (IpAddr::from([224, 0, 0, 0]), 16..20),
             Family::V6 => (IpAddr::from([0xff00, 0, 0, 0, 0, 0, 0, 0_u16]), 24..40),
@@ -122,7 +118,7 @@ impl KnownPacket {
     }
 
     /// Returns a general query, or a report of the newest version. The source is unknown if it is `None`.
-    pub(crate) fn control(kind: ControlKind, source: Option<IpAddr>, family: Family) -> Self {
+    pub fn control(kind: ControlKind, source: Option<IpAddr>, family: Family) -> Self {
         let (group, message) = match (family, kind) {
             (Family::V4, ControlKind::Query) => (IpAddr::from([224, 0, 0, 1]), 0x11),
             (Family::V4, ControlKind::Report) => (IpAddr::from([224, 0, 0, 22]), 0x22),
@@ -167,21 +163,22 @@ impl KnownPacket {
     }
 
     /// Sets the interface on which it arrives.
-    pub(crate) fn arriving_on(self, index: InterfaceIndex, name: &str) -> Self {
+    pub fn arriving_on(self, index: InterfaceIndex, name: &str) -> Self {
         Self { incoming: Some((index, name.to_owned())), has_arrived: true, ..self }
     }
 
     /// Returns it as one that has arrived on any interface.
-    pub(crate) fn arriving(self) -> Self {
+    pub fn arriving(self) -> Self {
         Self { has_arrived: true, ..self }
     }
 
     /// Sets the interface by which it leaves.
-    pub(crate) fn leaving_by(self, index: InterfaceIndex, name: &str) -> Self {
+    pub fn leaving_by(self, index: InterfaceIndex, name: &str) -> Self {
         Self { outgoing: Some((index, name.to_owned())), ..self }
     }
 
-    pub(crate) const fn family(&self) -> Family {
+    /// Returns the family of its addresses.
+    pub const fn family(&self) -> Family {
         self.family
     }
 

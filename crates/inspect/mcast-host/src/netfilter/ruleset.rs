@@ -6,11 +6,11 @@ use super::{Hook, Layer};
 
 /// The tables of the packet filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ruleset {
+pub struct Ruleset {
     pub(crate) chains: Vec<Chain>,
     pub(crate) sets: Vec<RuleSet>,
     /// The tables of the old `iptables` whose rules could not be read, as `iptables raw`.
-    pub(crate) legacy_tables: Vec<String>,
+    pub legacy_tables: Vec<String>,
     /// The sets of `ipset` that rules refer to.
     pub(crate) ip_sets: IpSets,
 }
@@ -163,7 +163,7 @@ pub(crate) enum RuleVerdict {
 
 /// How a rule keeps a packet from the sockets that joined its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RuleEffect {
+pub enum RuleEffect {
     Drop,
     /// Its destination changes (`redirect`, `dnat`).
     Redirect,
