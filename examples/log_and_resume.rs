@@ -57,7 +57,7 @@ fn subscribe(from: Membership, file: PathBuf, count: u32) -> Result<(), Box<dyn 
         Ok(text) => HistoryStart::At(read_position(&text).ok_or("the file holds no position")?),
         Err(_) => HistoryStart::Oldest,
     };
-    let mut subscriber = Subscriber::builder().join(from).from(start).build()?;
+    let mut subscriber = Subscriber::builder().join(from).history_from(start).build()?;
     let mut received = 0;
     while received < count {
         match subscriber.next()? {

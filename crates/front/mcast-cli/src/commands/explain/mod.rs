@@ -307,7 +307,11 @@ impl GroupWriter<'_> {
         let text = format_args!("{}{}{hops}", known.name, port_list(known.ports));
         self.fact("short", text, &[known.reference])?;
         let Some(&port) = known.ports.first() else { return Ok(()) };
-        self.fact("receive", format_args!("mcast recv {} -i INTERFACE", GroupAddr::new(known.group, port)), &[])
+        self.fact(
+            "receive",
+            format_args!("mcast recv {} -i INTERFACE", GroupAddr::new(known.group, port)),
+            &[],
+        )
     }
 
     /// Writes how many others there are, if any.
