@@ -1,7 +1,7 @@
-//! Packets to groups that the kernel dropped while the doctor listened, with its reasons.
+//! Packets to groups that the kernel dropped, with its reasons.
 //!
 //! Linux reports a reason for each packet that it drops (`enum skb_drop_reason`, Linux 5.17 and later). Plain data, so
-//! that tests can construct drops. `gather` fills it in.
+//! that tests can construct drops. [`DropCounter`](crate::DropCounter) fills it in.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,6 +27,7 @@ pub const FRAGMENTS_MISSING: &str = "FRAG_REASM_TIMEOUT";
 /// The packets to groups that the kernel dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelDrops {
+    /// The drops, one for each reason, place and pair of addresses.
     pub drops: Vec<KernelDrop>,
     /// Further packets, of which only the number is known because they were of too many kinds.
     pub uncounted: u64,
@@ -53,13 +54,16 @@ pub struct KernelDrop {
     pub protocol: u8,
     /// The Ethernet destination, if there is one.
     pub mac: Option<MacAddress>,
+    /// The number of packets.
     pub packets: u64,
 }
 
 /// The direction of packets as this machine sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropDirection {
+    /// They arrived.
     Incoming,
+    /// This machine was about to send them.
     Outgoing,
 }
 
@@ -101,6 +105,7 @@ impl KernelDrop {
         }
     }
 
+    /// Returns whether they arrived, or were to be sent.
     pub fn direction(&self) -> DropDirection {
         if self.arrived_on.is_some() { DropDirection::Incoming } else { DropDirection::Outgoing }
     }

@@ -1,8 +1,8 @@
 //! The facts of a machine that decide what happens to multicast: interfaces, bridges, routes, rules for routing, the packet
 //! filter, traffic control, counters, sockets and the processes that hold them.
 //!
-//! [`snapshot`](fn@snapshot) reads them at one moment, in the network namespace of the calling thread. It reads only, needs no rights, and lists
-//! what it could not read in [`Snapshot::parts`](snapshot::Snapshot::parts).
+//! [`snapshot()`] reads them at one moment, in the network namespace of the calling thread. It changes nothing and works
+//! without privileges; what could not be read is listed in [`Snapshot::parts`](snapshot::Snapshot::parts).
 //!
 //! ```
 //! let machine = mcast_host::snapshot()?;
@@ -15,14 +15,14 @@
 //! # Ok::<(), mcast_host::Error>(())
 //! ```
 //!
-//! [`netfilter`] holds the rules of the packet filter and evaluates them for a packet of which only a part is known, and
-//! [`snapshot::Routing`] does so for the rules for routing: what is not known stays undecided. Both are plain data, so that what judges them
-//! can be tested on every system. Linux reports everything; on other systems, most is empty.
+//! [`netfilter`] evaluates the rules of the packet filter for a packet of which only a part is known, and
+//! [`snapshot::Routing`] does so for the rules for routing: what depends on the rest stays undecided. Facts are plain data, so
+//! that what judges them is tested on every system. Linux reports all of them; on other systems, most are empty.
 //!
-//! Two observations last longer than a moment: [`DropCounter`] counts what the kernel drops, with its reasons, and [`CountingRules`]
-//! count what passes each hook of the packet filter.
+//! Two observations take time: [`DropCounter`] counts what the kernel drops, with its reasons, and [`CountingRules`] adds
+//! temporary rules that count what passes each hook of the packet filter.
 //!
-//! What the facts mean for a program that receives nothing is judged by `mcast-doctor`.
+//! `mcast-doctor` judges what the facts mean for a program that receives nothing.
 #![forbid(unsafe_code)]
 
 pub mod classic_filter;
@@ -33,6 +33,10 @@ pub mod fixtures;
 mod flow;
 mod gather;
 pub mod kernel_drops;
+#[cfg_attr(
+    not(any(test, target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "only Linux has such rules, but their evaluation is tested on every system")
+)]
 pub mod netfilter;
 mod part;
 mod process;

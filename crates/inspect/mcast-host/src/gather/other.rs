@@ -21,6 +21,9 @@ mod tools {
 }
 
 /// Takes a snapshot of this machine.
+///
+/// # Errors
+/// If the interfaces cannot be listed.
 pub fn snapshot() -> Result<Snapshot> {
     let part = ExaminedPart::new("joined groups");
     let (holdings, part) = match mcast::joined::memberships() {
@@ -40,6 +43,9 @@ pub fn snapshot() -> Result<Snapshot> {
 }
 
 /// Returns an empty snapshot: what these systems have instead of rules is not known.
+///
+/// # Errors
+/// None on these systems.
 #[allow(clippy::unnecessary_wraps, reason = "it fails on Linux")]
 pub fn sending_snapshot() -> Result<Snapshot> {
     Ok(Snapshot::default())
@@ -64,15 +70,19 @@ pub fn host_drops() -> mcast_measure::DropCounts {
 }
 
 /// Counts nothing: these systems report no reasons for drops.
+#[derive(Debug)]
 pub struct DropCounter;
 
 impl DropCounter {
+    /// Prepares nothing.
     pub fn prepare() -> Self {
         Self
     }
 
+    /// Starts nothing.
     pub fn start(&mut self) {}
 
+    /// Returns no drops, and no reason: these systems report none.
     pub fn finish(self) -> KernelDrops {
         KernelDrops::default()
     }
@@ -103,18 +113,28 @@ pub(super) mod counting_rules {
     /// There are no such rules.
     #[derive(Debug)]
     pub struct CountingRules {
+        /// The number of rules.
         pub rules: usize,
     }
 
     impl CountingRules {
+        /// Adds nothing.
+        ///
+        /// # Errors
+        /// Always [`io::ErrorKind::Unsupported`].
         pub fn add(_plan: &CountingPlan) -> io::Result<Self> {
             Err(io::ErrorKind::Unsupported.into())
         }
 
+        /// Returns no name.
         pub fn table(&self) -> &str {
             ""
         }
 
+        /// Reads nothing.
+        ///
+        /// # Errors
+        /// Always [`io::ErrorKind::Unsupported`].
         pub fn read(&mut self) -> io::Result<HookCounts> {
             Err(io::ErrorKind::Unsupported.into())
         }

@@ -42,12 +42,19 @@ pub enum Layer {
 /// A point on the path of a packet at which filters act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hook {
+    /// Behind the driver, and behind captures (`netdev`).
     Ingress,
+    /// Of everything that arrives, before routing decides.
     Prerouting,
+    /// Of what is for this machine.
     Input,
+    /// Of what the machine forwards, as a router or a bridge.
     Forward,
+    /// Of what programs of this machine send.
     Output,
+    /// Of everything that leaves, behind routing.
     Postrouting,
+    /// Before the driver (`netdev`, Linux 5.16).
     Egress,
 }
 
@@ -80,20 +87,24 @@ pub enum CountedTraffic {
 /// The devices and traffic to count.
 #[derive(Clone, Debug, Default)]
 pub struct CountingPlan {
+    /// The packets to count at each hook.
     pub traffic: Vec<CountedTraffic>,
-    /// The devices at whose ingress and egress hooks datagrams are counted.
+    /// The devices at whose ingress and egress hooks datagrams are counted, with their names.
     pub devices: Vec<(InterfaceIndex, String)>,
-    /// Whether this machine is a bridge.
+    /// Whether to count at the hooks of bridges.
     pub bridges: bool,
-    /// Whether this machine forwards.
+    /// Whether to count at the forward hook of the IP layer.
     pub forwards: bool,
 }
 
 /// The packets of one source, or to one destination, that reached and passed a hook on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HookCount {
+    /// The layer of the hook.
     pub layer: Layer,
+    /// The hook.
     pub hook: Hook,
+    /// The packets that were counted.
     pub traffic: CountedTraffic,
     /// The interface on which they arrived, or by which they were to leave.
     pub interface: InterfaceIndex,
@@ -105,11 +116,12 @@ pub struct HookCount {
     pub passed: u64,
 }
 
-/// What the temporary rules counted while the doctor listened.
+/// What [`CountingRules`](crate::CountingRules) have counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HookCounts {
     /// The hooks with rules. On a hook that is not listed, nothing was counted.
     pub hooks: Vec<(Layer, Hook, CountedTraffic)>,
+    /// The counts of each source or destination. One that is not listed was not seen at the hook.
     pub counts: Vec<HookCount>,
     /// The interfaces at whose ingress and egress hooks packets were counted.
     pub devices: Vec<InterfaceIndex>,

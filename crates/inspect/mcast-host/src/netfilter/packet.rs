@@ -43,7 +43,9 @@ const FOR_GROUP: u8 = 2;
 /// The kind of an IGMP or MLD message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlKind {
+    /// A general query.
     Query,
+    /// A report of the newest version: IGMPv3, MLDv2.
     Report,
 }
 

@@ -164,6 +164,7 @@ pub(crate) enum RuleVerdict {
 /// How a rule keeps a packet from the sockets that joined its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleEffect {
+    /// It ends here (`drop`, `reject`).
     Drop,
     /// Its destination changes (`redirect`, `dnat`).
     Redirect,

@@ -24,7 +24,9 @@ const REGISTERS: usize = 80;
 /// A rule or policy that keeps a packet from its sockets, or may do so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
+    /// Where the rule or policy is.
     pub rule: DroppingRule,
+    /// What it does to the packet.
     pub effect: RuleEffect,
     /// Whether all that is known suffices: the packet reaches the rule, and the rule matches it.
     pub is_certain: bool,

@@ -18,6 +18,7 @@ impl Counters {
         self
     }
 
+    /// Returns a counter by its `nstat` name; `None` if the system does not count it.
     pub fn value(&self, name: &str) -> Option<u64> {
         self.0.get(name).copied()
     }
@@ -67,6 +68,7 @@ pub enum Counter {
 }
 
 impl Counter {
+    /// Returns its `nstat` name, such as `IpExtInMcastPkts`.
     pub const fn name(self, family: Family) -> &'static str {
         let (v4, v6) = match self {
             Self::InReceives => ("IpInReceives", "Ip6InReceives"),

@@ -15,7 +15,9 @@ use crate::netfilter::{Hook, Layer};
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
+    /// Its name, index, flags, MTU and addresses.
     pub interface: Interface,
+    /// Whether it is a wireless device, by its name (`wl…`).
     pub wireless: bool,
     /// The kind of virtual interface: `veth`, `bridge`, `tun`, `wireguard`; `None` for a physical device.
     pub kind: Option<String>,
@@ -23,12 +25,13 @@ pub struct Link {
     pub lower: Option<InterfaceIndex>,
     /// Whether the interface below it, or its peer, is in another namespace.
     pub peer_elsewhere: bool,
+    /// Its counters since it exists (`IFLA_STATS64`).
     pub statistics: Statistics,
     /// The multicast settings, if it is a bridge.
     pub bridge: Option<Bridge>,
     /// The port settings, if it is a port of a bridge or bond.
     pub port: Option<BridgePort>,
-    /// Its queueing disciplines.
+    /// Its root queueing disciplines (netlink `RTM_GETQDISC`).
     pub queues: Vec<Queue>,
     /// The service that configures it at boot, if there is one.
     pub config_service: Option<ConfigService>,
@@ -40,9 +43,10 @@ pub struct Link {
     pub filters: Vec<TrafficFilter>,
     /// The mode, if it is a macvlan.
     pub macvlan_mode: Option<MacvlanMode>,
-    /// Whether it takes frames to all addresses, because a program or a device above it wants them.
+    /// Whether it takes frames to all addresses, because a program or a device above it wants them
+    /// (`IFLA_PROMISCUITY`).
     pub is_promiscuous: bool,
-    /// The VLANs of a port with a limit of groups.
+    /// The VLANs of a port with a limit of groups (netlink `RTM_GETVLAN`).
     pub vlan_limits: Vec<VlanLimit>,
     /// What carries its frames, if it is a VXLAN.
     pub carrier: Option<Carrier>,
@@ -55,8 +59,9 @@ pub struct Link {
 pub struct Carrier {
     /// The group that the other ends send to, if they do not send to an address of this machine.
     pub group: Option<IpAddr>,
-    /// That of the datagrams that carry it.
+    /// The family of the datagrams that carry it.
     pub family: Family,
+    /// The UDP port of the other ends.
     pub port: u16,
     /// The number of the network (VNI).
     pub network: u32,
@@ -67,9 +72,11 @@ pub struct Carrier {
 /// A VLAN of a bridge port that may have a limited number of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VlanLimit {
+    /// The VLAN id.
     pub vlan: u16,
     /// The number of groups that snooping has learnt in it behind the port.
     pub groups: u32,
+    /// How many groups it may have; not 0.
     pub limit: u32,
 }
 
@@ -89,6 +96,7 @@ pub enum MacvlanMode {
 /// An XDP program that is attached to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct XdpProgram {
+    /// The number of the program, as `bpftool prog` lists it.
     pub id: u32,
     /// Where it runs, as in `ip link set`: `xdpgeneric`, `xdpdrv`, `xdpoffload`; `xdp` if it is not known.
     pub mode: &'static str,
@@ -97,10 +105,11 @@ pub struct XdpProgram {
 /// A filter of traffic control.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrafficFilter {
-    /// `u32`, `bpf`, `flower`…
+    /// The kind of classifier: `u32`, `bpf`, `flower`…
     pub kind: String,
     /// Whether it is at ingress; otherwise at egress.
     pub is_ingress: bool,
+    /// Its place: filters with a lower number are asked first (`pref`).
     pub preference: u32,
     /// The name of its BPF program.
     pub name: Option<String>,
@@ -110,15 +119,23 @@ pub struct TrafficFilter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigService {
     /// systemd-networkd, with the name of the `.network` file.
-    Networkd { file: String },
+    Networkd {
+        /// The name of the file, without its folder.
+        file: String,
+    },
     /// NetworkManager, with the UUID of the connection.
-    NetworkManager { connection: String },
+    NetworkManager {
+        /// The UUID, in the words of `nmcli`.
+        connection: String,
+    },
 }
 
 /// The counters of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
+    /// Frames received.
     pub received: u64,
+    /// Bytes received.
     pub received_bytes: u64,
     /// Frames dropped because the device's ring was full.
     pub receive_missed: u64,
@@ -127,8 +144,11 @@ pub struct Statistics {
 /// The multicast settings of a bridge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bridge {
+    /// Whether it forwards groups to their members only (`mcast_snooping`).
     pub snooping: bool,
+    /// How many groups its table holds at most (`mcast_hash_max`).
     pub table_limit: u32,
+    /// How many groups its table holds.
     pub table_entries: u32,
     /// Whether spanning tree runs, in the kernel or in a program.
     pub spanning_tree: bool,
@@ -149,6 +169,7 @@ pub struct Bridge {
 /// A querier on the network of a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtherQuerier {
+    /// Its address.
     pub address: IpAddr,
     /// The port behind which it is.
     pub port: Option<InterfaceIndex>,
@@ -176,11 +197,13 @@ impl Bridge {
 pub struct BridgePort {
     /// Whether unregistered groups are flooded to it.
     pub floods_multicast: bool,
+    /// Whether a member that leaves is taken for the last one, without a query (`mcast_fast_leave`).
     pub fast_leave: bool,
     /// Whether it is a router port, which receives every group.
     pub leads_to_router: bool,
-    /// The number of hosts learnt behind it.
+    /// The number of hosts learnt behind it (netlink `RTM_GETNEIGH`).
     pub hosts: u32,
+    /// Its spanning tree state.
     pub state: PortState,
     /// Whether it exchanges no frames with other isolated ports.
     pub isolated: bool,
@@ -195,11 +218,16 @@ pub struct BridgePort {
 /// The spanning tree state of a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PortState {
+    /// Administratively off, or without a carrier: nothing passes.
     Disabled,
+    /// It will learn soon: nothing passes.
     Listening,
+    /// It learns hosts: nothing passes yet.
     Learning,
+    /// Everything passes.
     #[default]
     Forwarding,
+    /// Another path leads there: nothing passes.
     Blocking,
 }
 
@@ -218,7 +246,9 @@ impl fmt::Display for PortState {
 /// A queueing discipline (qdisc) of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
+    /// `pfifo_fast`, `fq_codel`, `htb`…
     pub kind: String,
+    /// Packets that it and those below it have dropped since it exists.
     pub dropped: u64,
 }
 
@@ -249,10 +279,12 @@ impl From<Interface> for Link {
 }
 
 impl Link {
+    /// Returns its name.
     pub fn name(&self) -> &str {
         &self.interface.name
     }
 
+    /// Returns its index.
     pub fn index(&self) -> InterfaceIndex {
         self.interface.index
     }
@@ -275,21 +307,24 @@ impl Link {
         is_above(self, other) || is_above(other, self)
     }
 
+    /// Returns whether it is the interface of a VLAN.
     pub fn is_vlan(&self) -> bool {
         self.kind.as_deref() == Some("vlan")
     }
 
+    /// Returns whether it has an address of a family.
     pub fn has_address(&self, family: Family) -> bool {
         self.interface.addresses_of(family).next().is_some()
     }
 
-    /// Returns whether an address is in one of its subnets.
-    /// Returns whether its MTU is below the least of IPv6 (RFC 8200 section 5), so that Linux has no IPv6 on it.
+    /// Returns whether its MTU is below the least of IPv6 (RFC 8200 section 5), so that Linux has no IPv6 on
+    /// it.
     pub fn is_too_small_for_ipv6(&self) -> bool {
         const LEAST: u32 = 1280;
         self.interface.mtu < LEAST && !self.has_address(Family::V6)
     }
 
+    /// Returns whether an address is in one of its subnets.
     pub fn is_next_to(&self, address: IpAddr) -> bool {
         self.interface.addresses.iter().any(|own| own.contains(address))
     }
@@ -298,6 +333,7 @@ impl Link {
 /// The interface that a family's groups leave by if the program chooses none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
+    /// The family of the groups.
     pub family: Family,
     /// `None` if there is no route.
     pub interface: Option<InterfaceIndex>,
@@ -306,7 +342,9 @@ pub struct Route {
 /// An entry of the group table of a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BridgeGroup {
+    /// The port behind which the members are, or the bridge itself for those of this machine.
     pub port: InterfaceIndex,
+    /// The group.
     pub group: IpAddr,
     /// `None` for every source.
     pub source: Option<IpAddr>,
@@ -317,10 +355,13 @@ pub struct BridgeGroup {
 /// An entry of the kernel's multicast routing table, on a machine that is a multicast router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MulticastRoute {
+    /// The group.
     pub group: IpAddr,
+    /// The address of the sender.
     pub source: IpAddr,
     /// The name of the incoming interface; `None` if the entry is unresolved.
     pub from: Option<String>,
+    /// Packets for it, also those that arrived on another interface.
     pub packets: u64,
     /// Packets that arrived on another interface and were dropped.
     pub wrong_interface: u64,
@@ -343,10 +384,13 @@ impl MulticastRoute {
 pub struct DroppingRule {
     /// `inet`, `ip`, `ip6`, `netdev`…; `iptables` or `ip6tables` for rules of the old programs.
     pub family: String,
+    /// The name of the table.
     pub table: String,
+    /// The name of the chain.
     pub chain: String,
     /// The rule in the chain: `handle 4`, `rule 4` or `policy drop`.
     pub part: String,
+    /// The layer of the hook.
     pub layer: Layer,
     /// The hook from which packets reach it.
     pub hook: Hook,
@@ -392,8 +436,9 @@ impl DroppingRule {
 /// An IPsec policy for packets that arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IpsecPolicy {
-    /// The addresses that it selects, as networks.
+    /// The source addresses that it selects, as a network.
     pub source: (IpAddr, u8),
+    /// The destination addresses that it selects, as a network.
     pub destination: (IpAddr, u8),
     /// The protocol that it selects; 0 for all.
     pub protocol: u8,
@@ -401,13 +446,16 @@ pub struct IpsecPolicy {
     pub port: Option<u16>,
     /// Of the policies that select a packet, the one with the lowest number decides.
     pub priority: u32,
+    /// What it does with them.
     pub action: IpsecAction,
 }
 
 /// What an IPsec policy does with the packets that it selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IpsecAction {
+    /// It accepts them as they are.
     Allow,
+    /// It drops them.
     Block,
     /// It accepts them only if they arrived by an IPsec association.
     Protect,
@@ -464,19 +512,23 @@ pub type SocketOwners = BTreeMap<u64, Vec<Process>>;
 /// A bound UDP socket of any program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UdpSocket {
+    /// The address and port that it is bound to.
     pub local: SocketAddr,
     /// The address that it is connected to.
     pub peer: Option<SocketAddr>,
+    /// The inode by which `/proc/PID/fd` names it.
     pub inode: u64,
     /// Datagrams dropped since the socket was opened, because its receive buffer was full.
     pub drops: u64,
-    /// The programs that have it open, if they can be determined.
+    /// The programs that have it open, if they can be determined. Empty unless
+    /// [`processes::owners`](crate::processes::owners) has been asked.
     pub programs: Vec<String>,
 }
 
 /// What a relay on this machine does not forward.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RelayRefusal {
+    /// The process id of the relay.
     pub pid: u32,
     /// The rule, as the relay was given it.
     pub rule: String,
@@ -487,6 +539,8 @@ pub struct RelayRefusal {
 /// A group that is joined on an interface, by any program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JoinedGroup {
+    /// The group.
     pub group: IpAddr,
+    /// The interface.
     pub interface: InterfaceIndex,
 }

@@ -1,6 +1,6 @@
-//! The state of this machine at one moment, which the causes are judged by.
+//! The state of this machine at one moment.
 //!
-//! Plain data, so that tests can construct machines. `gather` fills it in.
+//! Plain data, so that tests can construct machines. [`snapshot()`](crate::snapshot()) fills it in.
 
 mod counters;
 mod link;
@@ -30,37 +30,50 @@ pub use routing::{
 /// This machine, or this thread's network namespace, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
+    /// The interfaces of this network namespace (netlink `RTM_GETLINK`).
     pub links: Vec<Link>,
+    /// The counters of the IP layer, UDP and IPsec since boot (`/proc/net/{snmp,netstat,snmp6,xfrm_stat}`).
     pub counters: Counters,
-    /// Settings by their dotted names, as in `sysctl`.
+    /// The settings that decide about multicast, by their dotted names as in `sysctl`. One that the system
+    /// does not have is missing.
     pub settings: BTreeMap<String, String>,
-    /// The interface that groups leave by if the program chooses none, by family.
+    /// The interface that ordinary groups leave by if the program chooses none, by family. A family whose
+    /// route could not be looked up is missing.
     pub group_routes: Vec<Route>,
-    /// The names of the interfaces that a default route with a gateway uses.
+    /// The names of the interfaces that an IPv4 default route with a gateway uses (`/proc/net/route`).
     pub gateways: Vec<String>,
-    /// The names of the interfaces with a route for IPv6 groups that does not reject; `None` if the routes are not known.
+    /// The names of the interfaces with a route for IPv6 groups that does not reject
+    /// (`/proc/net/ipv6_route`); `None` if the routes are not known.
     pub v6_group_routes: Option<BTreeSet<String>>,
-    /// The groups that are joined, with their interfaces.
+    /// The groups that are joined, with their interfaces (`/proc/net/{igmp,igmp6}`).
     pub joined: Vec<JoinedGroup>,
-    /// The IGMP version in use, by interface name.
+    /// The IGMP version in use, 1 to 3, by interface name (`/proc/net/igmp`).
     pub igmp_versions: BTreeMap<String, u8>,
+    /// The bound UDP sockets of all programs (`/proc/net/{udp,udp6}`).
     pub udp_sockets: Vec<UdpSocket>,
+    /// The multicast routes of a router (`/proc/net/{ip_mr_cache,ip6_mr_cache}`); empty on a machine that is
+    /// none.
     pub multicast_routes: Vec<MulticastRoute>,
-    /// Packets dropped from the per-CPU backlog queues, summed over all CPUs. Counts the whole machine, even in
-    /// a network namespace.
+    /// Packets dropped from the per-CPU backlog queues since boot, summed over all CPUs
+    /// (`/proc/net/softnet_stat`). Counts the whole machine, even in a network namespace.
     pub backlog_dropped: u64,
-    /// The rules of nftables, if they can be read.
+    /// The rules of nftables and of the old iptables, if they can be read: it needs `CAP_NET_ADMIN`.
+    /// [`parts`](Self::parts) has what is missing.
     pub ruleset: Ruleset,
-    /// The state of a firewall that blocks incoming traffic by default, on systems whose rules cannot be read.
+    /// The state of a firewall that blocks incoming traffic by default, on systems whose rules cannot be read
+    /// (Windows, macOS).
     pub firewall: Option<String>,
+    /// Whether it is a cloud machine or a container.
     pub machine: Machine,
     /// What was read besides interfaces, routes, settings and counters, and what could not be.
     pub parts: Vec<ExaminedPart>,
-    /// The options of UDP sockets, by the inode of the socket, as far as programs may be inspected.
+    /// The options of UDP sockets, by the inode of the socket, as far as programs may be inspected. Empty
+    /// unless [`processes::socket_options`](crate::processes::socket_options) has been asked.
     pub socket_options: BTreeMap<u64, SocketOptions>,
-    /// A process that has each socket open, with its name, by the inode of the socket.
+    /// A process that has each socket open, with its name, by the inode of the socket. Empty unless
+    /// [`processes::owners`](crate::processes::owners) has been asked.
     pub socket_processes: BTreeMap<u64, (u32, String)>,
-    /// The groups that bridges have learnt by snooping.
+    /// The groups that bridges have learnt by snooping (netlink `RTM_GETMDB`).
     pub bridge_groups: Vec<BridgeGroup>,
     /// The ports of bridges behind which there are routers or queriers, which get every group.
     pub router_ports: Vec<InterfaceIndex>,
@@ -68,16 +81,18 @@ pub struct Snapshot {
     pub has_routing_rules: bool,
     /// The rules for routing and the routes of their tables, if they can be read.
     pub routing: Routing,
-    /// The IPsec policies for packets that arrive, if they can be read.
+    /// The IPsec policies for packets that arrive (netlink `XFRM_MSG_GETPOLICY`); empty if they cannot be
+    /// read, which needs `CAP_NET_ADMIN`.
     pub ipsec_policies: Vec<IpsecPolicy>,
-    /// How many datagrams the relays on this machine have refused.
+    /// How many datagrams the relays on this machine have refused, from their metrics.
     pub relay_refusals: BTreeMap<RelayRefusal, u64>,
 }
 
 /// The kind of machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
-    /// The name of the cloud provider, if it is a cloud machine.
+    /// The name of the cloud provider that the firmware names (`/sys/class/dmi/id`), if it is a cloud
+    /// machine.
     pub cloud: Option<String>,
     /// The file that marks this as a container, if it is one.
     pub container: Option<String>,
@@ -100,18 +115,22 @@ pub fn setting_path(name: &str) -> PathBuf {
 }
 
 impl Snapshot {
+    /// Returns the interface with an index.
     pub fn link(&self, index: InterfaceIndex) -> Option<&Link> {
         self.links.iter().find(|link| link.index() == index)
     }
 
+    /// Returns the interface with a name.
     pub fn link_named(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|link| link.name() == name)
     }
 
+    /// Returns a setting by its dotted name; `None` if the system does not have it, or does not show it.
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.settings.get(name).map(String::as_str)
     }
 
+    /// Returns a setting that is a number.
     pub fn number(&self, name: &str) -> Option<i64> {
         self.setting(name)?.trim().parse().ok()
     }
@@ -126,6 +145,7 @@ impl Snapshot {
         self.links.iter().flat_map(|link| &link.interface.addresses).any(|own| own.address == address)
     }
 
+    /// Returns whether any program has joined a group on an interface.
     pub fn is_joined(&self, group: IpAddr, interface: InterfaceIndex) -> bool {
         self.joined.iter().any(|joined| joined.group == group && joined.interface == interface)
     }

@@ -12,6 +12,7 @@ const TABLES: [(u32, &str); 3] = [(253, "default"), (254, "main"), (255, "local"
 /// The rules for routing, in the order in which the kernel asks them, and the routes of the tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routing {
+    /// The rules of both families and both planes, by priority.
     pub rules: Vec<RoutingRule>,
     /// Those that cover groups, those of tables that only rules of this machine lead to, and those that do not lead out of it.
     pub routes: Vec<TableRoute>,
@@ -22,7 +23,9 @@ pub struct Routing {
 /// A multicast route of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForwardedGroup {
+    /// The number of the table.
     pub table: u32,
+    /// The group.
     pub group: IpAddr,
     /// `None` for every source.
     pub source: Option<IpAddr>,
@@ -40,10 +43,15 @@ pub enum Plane {
 /// A rule for routing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutingRule {
+    /// What it is asked for.
     pub plane: Plane,
+    /// The family of the packets.
     pub family: Family,
+    /// Rules with a lower number are asked first.
     pub priority: u32,
+    /// The packets that it is for.
     pub selector: RuleSelector,
+    /// What it does with them.
     pub action: RuleAction,
     /// Routes with a prefix of at most this length count as missing.
     pub suppressed_length: Option<u8>,
@@ -52,12 +60,17 @@ pub struct RoutingRule {
 /// The packets that a rule is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleSelector {
+    /// Whether it is for all other packets (`not`).
     pub is_inverted: bool,
+    /// The network of the source (`from`); `None` for all.
     pub source: Option<Prefix>,
+    /// The network of the destination (`to`); `None` for all.
     pub destination: Option<Prefix>,
+    /// The name of the interface that they arrive on (`iif`): `lo` for those of this machine.
     pub incoming: Option<String>,
+    /// The name of the interface that the socket is bound to (`oif`).
     pub outgoing: Option<String>,
-    /// The mark and its mask.
+    /// The mark and its mask (`fwmark`).
     pub mark: Option<(u32, u32)>,
     /// What else it selects by, in the words of `ip rule`: ports, users and the like.
     pub others: Vec<String>,
@@ -68,9 +81,13 @@ pub struct RuleSelector {
 /// What a rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleAction {
+    /// It looks in the table with this number. Without a route there, the next rule is asked.
     Lookup(u32),
+    /// It continues with the rule of this priority.
     Goto(u32),
+    /// The next rule is asked (`nop`).
     Nothing,
+    /// It drops the packet.
     Reject(Rejection),
     /// The table of the VRF.
     Vrf,
@@ -79,26 +96,35 @@ pub enum RuleAction {
 /// How a rule or route rejects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
+    /// Silently for packets that are forwarded; senders get `EINVAL`.
     Blackhole,
+    /// Senders get `EHOSTUNREACH` from a route, and `ENETUNREACH` from a rule.
     Unreachable,
+    /// Senders get `EACCES`.
     Prohibit,
 }
 
 /// A route of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableRoute {
+    /// The number of the table.
     pub table: u32,
+    /// Where it leads.
     pub kind: RouteKind,
+    /// The addresses that it is for.
     pub destination: Prefix,
+    /// Of routes for the same addresses, the one with the lowest number is taken.
     pub metric: u32,
 }
 
+/// Where a route leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteKind {
     /// It leads out of this machine.
     Out,
     /// It leads to this machine.
     Local,
+    /// It drops the packet.
     Reject(Rejection),
     /// The next rule is asked.
     Throw,
@@ -107,16 +133,20 @@ pub enum RouteKind {
 /// An address with the length of its prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix {
+    /// The first address of the network.
     pub address: IpAddr,
+    /// The number of bits that all addresses of it share.
     pub length: u8,
 }
 
 /// A packet, as far as rules ask for it.
 #[derive(Clone, Copy, Debug)]
 pub struct RoutedPacket<'a> {
+    /// What the rules are asked for.
     pub plane: Plane,
     /// `None` before the system has chosen one.
     pub source: Option<IpAddr>,
+    /// The group or address that it is sent to.
     pub destination: IpAddr,
     /// `lo` for what this machine sends itself.
     pub incoming: &'a str,
@@ -129,9 +159,11 @@ pub struct RoutedPacket<'a> {
 /// What a rule would decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision<'a> {
+    /// The rule.
     pub rule: &'a RoutingRule,
     /// The route in the table that the rule leads to.
     pub route: Option<&'a TableRoute>,
+    /// Where the packet goes by it.
     pub kind: RouteKind,
     /// Whether the rule is for the packet; otherwise that depends on what is not known.
     pub is_certain: bool,
@@ -307,6 +339,7 @@ impl RoutingRule {
 }
 
 impl Prefix {
+    /// Returns whether an address is in the network.
     pub fn contains(self, address: IpAddr) -> bool {
         let same = |own: u128, other: u128, bits: u8| {
             let unused = bits.saturating_sub(self.length);
@@ -383,6 +416,7 @@ impl fmt::Display for TableRoute {
     }
 }
 
+/// Returns the name of a table of every machine, or the number of another one.
 pub fn table_name(table: u32) -> String {
     let usual = TABLES.iter().find(|(number, _)| *number == table);
     usual.map_or_else(|| table.to_string(), |(_, name)| (*name).to_owned())

@@ -29,8 +29,9 @@ const KEY_REGISTER: u32 = 8;
 /// Another register, for comparisons.
 const COMPARISON_REGISTER: u32 = 1;
 
-/// Counting rules that are in place until this is dropped.
+/// Rules that count packets at the hooks of the packet filter. They are in place until this is dropped.
 #[derive(Debug)]
+#[must_use = "dropping it removes the rules"]
 pub struct CountingRules {
     netlink: Netlink,
     table: String,
@@ -91,6 +92,9 @@ impl CountingRules {
     /// Returns what was counted so far. The hooks are read in the order in which packets pass them, so that packets
     /// that arrive meanwhile do not appear to be lost. A hook at which a set is full did not count all sources, and is
     /// omitted.
+    ///
+    /// # Errors
+    /// If the sets cannot be read.
     pub fn read(&mut self) -> io::Result<HookCounts> {
         let mut counts = HookCounts { devices: self.devices.clone(), ..HookCounts::default() };
         for point in self.points.clone() {

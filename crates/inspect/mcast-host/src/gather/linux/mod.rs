@@ -29,7 +29,10 @@ use crate::snapshot::{
 };
 use crate::{ExaminedPart, Result};
 
-/// Takes a snapshot of this machine.
+/// Takes a snapshot of this machine, in the network namespace of the calling thread.
+///
+/// # Errors
+/// If the interfaces cannot be listed. What else cannot be read is in [`Snapshot::parts`].
 pub fn snapshot() -> Result<Snapshot> {
     let mut links = links::list()?;
     links::add_config_services(&mut links);

@@ -22,9 +22,12 @@ use program::KernelLayout;
 /// The number of kinds of drops to distinguish. A busy host has a few hundred.
 const MAX_KINDS: u32 = 4096;
 
-/// Counts drops until it is finished or dropped.
+/// Counts the drops of the kernel until it is finished or dropped.
+#[derive(Debug)]
+#[must_use = "dropping it stops counting"]
 pub struct DropCounter(Result<Counting, Refusal>);
 
+#[derive(Debug)]
 struct Counting {
     map: Map,
     program: BpfProgram,
