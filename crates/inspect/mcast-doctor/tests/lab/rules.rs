@@ -62,6 +62,11 @@ pub(crate) fn source_prohibited_v6() -> Report {
     net.examine(GROUP_V6, MEMBERSHIP_V6)
 }
 
+/// Programs that make the table 100 of multicast routes, which stays (`MRT_TABLE`, `MRT6_TABLE`).
+pub(crate) const TABLE_V4: &str = "import socket; socket.socket(2, 3, 2).setsockopt(0, 209, b'd\\0\\0\\0')";
+pub(crate) const TABLE_V6: &str =
+    "import socket; socket.socket(10, 3, 58).setsockopt(41, 209, b'd\\0\\0\\0')";
+
 /// Examines a router whose rule leads what arrives on `r0` to a table of multicast routes without one.
 fn router_with(family: &str, to: &str, group: &str) -> Report {
     let net = crate::boxes::Routed::new();
@@ -69,11 +74,7 @@ fn router_with(family: &str, to: &str, group: &str) -> Report {
     let (source, group_address) = (Some(source.parse().unwrap()), group.parse().unwrap());
     let to_r1 = RouteGroup { source, group: group_address, from: "r0", to: &["r1"], ttl_threshold: 1 };
     net.router.route_group(to_r1).unwrap();
-    // `MRT_TABLE` (`MRT6_TABLE`) makes the table, which stays.
-    let table = match family {
-        "-4" => "import socket; socket.socket(2, 3, 2).setsockopt(0, 209, b'd\\0\\0\\0')",
-        _ => "import socket; socket.socket(10, 3, 58).setsockopt(41, 209, b'd\\0\\0\\0')",
-    };
+    let table = if family == "-4" { TABLE_V4 } else { TABLE_V6 };
     run(&net.router, &format!("python3 -c \"{table}\" && ip {family} mrule add iif r0 lookup 100 pref 10"));
     let _stream = Stream::with(&net.sender, to, |socket| {
         let _ = (socket.set_multicast_ttl_v4(8), socket.set_multicast_hops_v6(8));
