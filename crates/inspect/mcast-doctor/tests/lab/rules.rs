@@ -6,7 +6,7 @@ use mcast_doctor::{Id, Remedy, Report, Severity, Verdict};
 use mcast_lab::RouteGroup;
 use socket2::SockRef;
 
-use crate::net::{Net, Stream, assert_received, examine, examine_port, has_programs, run};
+use crate::net::{Net, Stream, assert_only, assert_received, examine, examine_port, has_programs, run};
 
 crate::table::cases! {
     policy_rule: PolicyRule, "`ip rule` that prohibits groups, the sending program examined", groups_prohibited;
@@ -54,12 +54,28 @@ pub(crate) fn transparent_proxy() -> Report {
 
 /// A rule before the table local that prohibits the sender, IPv6.
 pub(crate) fn source_prohibited_v6() -> Report {
+    source_rejected_v6("prohibit")
+}
+
+fn source_rejected_v6(kind: &str) -> Report {
     let net = Net::new();
     run(
         &net.receiver,
-        "ip -6 rule add pref 100 lookup local && ip -6 rule del pref 0 && ip -6 rule add from fd09::1 prohibit pref 50",
+        &format!(
+            "ip -6 rule add pref 100 lookup local && ip -6 rule del pref 0 && ip -6 rule add from fd09::1 {kind} pref 50"
+        ),
     );
     net.examine(GROUP_V6, MEMBERSHIP_V6)
+}
+
+#[test]
+fn rule_that_rejects_the_source_is_named_whatever_its_kind() {
+    if !has_programs() {
+        return;
+    }
+    for kind in ["blackhole", "unreachable"] {
+        assert_only(&source_rejected_v6(kind), Id::PolicyRule);
+    }
 }
 
 /// Programs that make the table 100 of multicast routes, which stays (`MRT_TABLE`, `MRT6_TABLE`).

@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::flow::bracketed;
 use super::scene::{Join, Reader, Scene, Subject, Traffic, admit_the_port_alone};
-use super::{Kind, kinds};
+use super::{Kind, Part, kinds};
 use crate::net::{idle_listener, run};
 use crate::programs::Player;
+use mcast_doctor::Id;
 
 kinds! {
     Scene;
@@ -47,12 +48,16 @@ kinds! {
         scene.change(move |frame| frame[14] = 0x40 | words);
     };
     "a route that the source chooses": LostInThisMachine, Frame, V4, |scene| scene.change(crate::drops::add_source_route);
-    "no source": SourceZero, Source, V4, |scene| scene.source = Ipv4Addr::UNSPECIFIED.into();
-    "the receiver's own source": SourceIsLocal, Source, V4, |scene| scene.source = Ipv4Addr::new(10, 9, 0, 2).into();
-    "a group as the source": InvalidSource, Source, Any, |scene| scene.source = scene.another_group();
+    "no source": SourceZero, Source, V4, |scene| scene.set_wrong_source(Ipv4Addr::UNSPECIFIED.into());
+    "the receiver's own source": SourceIsLocal, Source, V4, |scene| scene.set_wrong_source(Ipv4Addr::new(10, 9, 0, 2).into());
+    "a group as the source": InvalidSource, Source, Any, |scene| {
+        let group = scene.another_group();
+        scene.set_wrong_source(group);
+    };
     "a source on the loopback": InvalidSource, Source, Any, |scene| {
         let last = scene.dice.between(2, 250) as u8;
-        scene.source = if scene.is_v6() { "::1".parse().unwrap() } else { Ipv4Addr::new(127, 0, 0, last).into() };
+        let source = if scene.is_v6() { "::1".parse().unwrap() } else { Ipv4Addr::new(127, 0, 0, last).into() };
+        scene.set_wrong_source(source);
     };
     "a strict reverse path": ReversePathFilter, Source, V4, |scene| reverse_path(scene, "1", "");
     "a strict reverse path by another interface": ReversePathFilter, Source, V4, |scene| {
@@ -119,13 +124,13 @@ kinds! {
     };
     "a rule with a set": FirewallDropsData, Rules, Any, |scene| scene.rule_with_a_set();
     "a rule with a map": FirewallDropsData, Rules, Any, |scene| scene.rule_with_a_map();
-    "a rule with a mark": FirewallDropsData, Rules, Any, |scene| scene.rule_with_a_mark("hook prerouting");
-    "a rule for new connections": FirewallDropsData, Rules, Any, |scene| {
+    "a rule with a mark": FirewallDropsData, States, Any, |scene| scene.rule_with_a_mark("hook prerouting");
+    "a rule for new connections": FirewallDropsData, States, Any, |scene| {
         let condition = scene.condition();
         let state = scene.dice.pick(&["ct state new", "ct state != established", "ct state { new, invalid }"]);
         scene.nft("inet", "hook input priority 0", &format!("{condition} {state} drop"));
     };
-    "a rule for what is not tracked": FirewallDropsData, Rules, Any, |scene| {
+    "a rule for what is not tracked": FirewallDropsData, States, Any, |scene| {
         let condition = scene.condition();
         let other = format!("chain b {{ type filter hook prerouting priority -300 ; {condition} notrack ; }} ;");
         scene.table("inet", &other, "type filter hook input priority 0 ; ct state untracked meta l4proto udp drop");
@@ -192,22 +197,26 @@ kinds! {
     };
     "no route for groups of IPv6": Ipv6NotReady, All, V6, |scene| scene.run("ip -6 route del multicast ff00::/8 dev eth0 table local");
     "IPv6 is disabled": Ipv6NotReady, All, V6, |scene| {
-        scene.subject = Subject::Membership;
+        (scene.subject, scene.is_alone) = (Subject::Membership, true);
         scene.run("sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1");
     };
     "an MTU that ends IPv6": Ipv6NotReady, All, V6, |scene| {
-        scene.subject = Subject::Membership;
+        (scene.subject, scene.is_alone) = (Subject::Membership, true);
         let mtu = scene.dice.between(600, 1_279);
         scene.run(&format!("ip link set eth0 mtu {mtu}"));
     };
 
     // Its program.
     "the interface": JoinedOtherInterface, Join, Any, |scene| scene.receive_by("eth1");
-    "the admitted source": SourceNotAdmitted, Join, Any, |scene| {
+    "the admitted source": SourceNotAdmitted, Join, V4, |scene| {
         let wrong = Ipv4Addr::new(10, 9, 0, scene.dice.between(20, 200) as u8);
         scene.join = Join::From(wrong);
-        let wrong = if scene.is_v6() { "fd09::77".parse().unwrap() } else { IpAddr::V4(wrong) };
-        scene.membership = Some(format!("{wrong}@{}%eth0:{}", bracketed(scene.group), scene.port));
+        scene.membership = Some(format!("{wrong}@{}%eth0:{}", scene.group, scene.port));
+    };
+    "the admitted source of IPv6": SourceNotAdmitted, All, V6, |scene| {
+        // The standard library's sockets admit sources of IPv4 alone.
+        scene.subject = Subject::Membership;
+        scene.membership = Some(format!("fd09::77@{}%eth0:{}", bracketed(scene.group), scene.port));
     };
     "no membership": NotJoined, Join, Any, |scene| (scene.subject, scene.join) = (Subject::Program, Join::No);
     "own groups only": OwnGroupsOnly, Join, V4, |scene| {
@@ -312,6 +321,19 @@ fn losses(scene: &mut Scene) {
 }
 
 /// Returns whether something shows a fault beside another one.
-pub(super) fn is_shown(_: &Kind<Scene>, _: &Kind<Scene>) -> bool {
-    true
+pub(super) fn is_shown(kind: &Kind<Scene>, other: &Kind<Scene>) -> bool {
+    match (kind.part, other.part) {
+        // Only what gets there shows it: what connection tracking and earlier rules do with it, and whether it is read.
+        (Part::States | Part::Reader, _) => false,
+        // A device that runs the program shows no frames.
+        (Part::Source | Part::Frame | Part::PolicyRules, Part::Device) => false,
+        // The interface of the VLAN, which does not exist yet, has a filter and routes of its own.
+        (Part::Source | Part::PolicyRules, Part::Frame) => other.id != Id::VlanTagged,
+        // Connection tracking translates nothing that is damaged.
+        (Part::Translation, Part::Frame) => false,
+        // A program that has joined nothing, and that nothing reaches, shows no interest in the group.
+        (Part::Bind, Part::Join) | (Part::Join, Part::Bind) => false,
+        // Nothing states what takes datagrams that no known cause takes.
+        _ => kind.id != Id::LostInThisMachine,
+    }
 }

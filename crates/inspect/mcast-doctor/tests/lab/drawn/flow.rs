@@ -37,6 +37,8 @@ pub(super) struct Flow {
     pub(super) group: IpAddr,
     pub(super) port: u16,
     pub(super) source: IpAddr,
+    /// Whether the source can stay as it is. Otherwise nothing that depends on it is certain.
+    pub(super) keeps_source: bool,
     tables: u32,
 }
 
@@ -44,7 +46,17 @@ impl Flow {
     pub(super) fn new(mut dice: Dice, is_v6: bool, sources: [&str; 2]) -> Self {
         let (group, port) = (draw_group(&mut dice, is_v6), dice.between(7_000, 50_000) as u16);
         let (source, place) = (sources[usize::from(is_v6)].parse().unwrap(), Place::default());
-        Self { dice, host: None, place, how: String::new(), group, port, source, tables: 0 }
+        Self {
+            dice,
+            host: None,
+            place,
+            how: String::new(),
+            group,
+            port,
+            source,
+            keeps_source: true,
+            tables: 0,
+        }
     }
 
     /// Sets the machine that is examined.
@@ -223,11 +235,14 @@ impl Flow {
         let mut all = vec![
             format!("-d {group}"),
             format!("-p udp --dport {port}"),
-            format!("-p udp -s {source} --dport {}:{}", port - 5, port + 5),
+            format!("-p udp --dport {}:{}", port - 5, port + 5),
             format!("-p udp -m multiport --dports 53,{port}"),
-            format!("-p udp --sport {FROM} -d {}", self.net_of_group()),
             format!("-p udp ! -d {} --dport {port}", if self.is_v6() { "ff02::/16" } else { "224.0.0.0/8" }),
         ];
+        if self.keeps_source {
+            all.push(format!("-p udp -s {source} --dport {port}"));
+            all.push(format!("-p udp --sport {FROM} -d {}", self.net_of_group()));
+        }
         if let Some(arrives) = &self.place.arrives {
             all.push(format!("-i {arrives} -p udp -d {}", self.net_of_group()));
             all.push("-p udp -m pkttype --pkt-type multicast".to_owned());
@@ -269,14 +284,16 @@ impl Flow {
             format!("udp dport {}-{}", port - 3, port + 3),
             format!("{ip} daddr {group}"),
             format!("{ip} daddr {}", self.net_of_group()),
-            format!("{ip} saddr {source} udp dport != 53"),
             format!("meta l4proto udp {ip} daddr {{ {group} }}"),
             format!("th dport {{ {port}, 53 }}"),
-            format!("udp sport {FROM} {ip} daddr {group}"),
             format!("udp dport & 0xffff == {port}"),
             format!("{ip} daddr . udp dport {{ {group} . {port} }}"),
             format!("@th,16,16 {port}"),
         ];
+        if self.keeps_source {
+            all.push(format!("{ip} saddr {source} udp dport != 53"));
+            all.push(format!("udp sport {FROM} {ip} daddr {group}"));
+        }
         if let Some(arrives) = &self.place.arrives {
             all.push(format!("iifname {arrives} udp dport {port}"));
             all.push("udp length > 8 meta pkttype multicast".to_owned());

@@ -50,6 +50,8 @@ enum Part {
     IngressRules,
     EgressRules,
     Rules,
+    /// Rules that ask what earlier rules or connection tracking have done.
+    States,
     LegacyRules,
     Translation,
     PolicyRules,
@@ -215,9 +217,9 @@ impl<S: Drawn> Role<S> {
         scene.decorate();
         let report = scene.examine();
         let is_shown = |kind: &Kind<S>| {
+            let is_known = |kind: &Kind<S>| !self.unnamed.contains(&kind.name) && scene.is_known(kind.id);
             let mut others = kinds.iter().filter(|other| other.name != kind.name);
-            let is_known = !self.unnamed.contains(&kind.name) && scene.is_known(kind.id);
-            is_known && others.all(|other| (self.is_shown)(kind, other))
+            is_known(kind) && others.all(|other| is_known(other) && (self.is_shown)(kind, other))
         };
         let names: Vec<_> = kinds.iter().map(|kind| kind.name).collect();
         result(self.name, &names.join(" and "), &scene, &judge(&report, &kinds, is_shown), &report)

@@ -92,6 +92,8 @@ pub(super) struct Scene {
     pub(super) has_own_groups_only: bool,
     pub(super) reader: Reader,
     pub(super) is_down: bool,
+    /// Whether no other program can receive.
+    pub(super) is_alone: bool,
     pub(super) kept: Vec<Box<dyn Any + Send + Sync>>,
 }
 
@@ -146,6 +148,7 @@ impl Scene {
             has_own_groups_only: false,
             reader: Reader::Reads,
             is_down: false,
+            is_alone: false,
             kept: Vec::new(),
             flow,
         }
@@ -156,7 +159,11 @@ impl Scene {
         (self.interface, self.join) = (interface, Join::On(interface));
     }
 
-    /// Changes the frames after what they are changed by already.
+    /// Sends from a source that must be another one.
+    pub(super) fn set_wrong_source(&mut self, source: IpAddr) {
+        (self.source, self.keeps_source) = (source, false);
+    }
+
     pub(super) fn change(&mut self, change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) {
         self.change = Box::new(change);
     }
@@ -263,7 +270,7 @@ impl Drawn for Scene {
     }
 
     fn decorate(&mut self) {
-        if self.dice.chance(0.3) {
+        if self.dice.chance(0.3) && !self.is_alone {
             self.note("another stream");
             let other = SocketAddr::new(self.another_group(), 60_001);
             let (group, any) =
