@@ -12,6 +12,7 @@ use crate::change::{self, Change};
 use crate::fate::depth::{KernelVerdict, LostFlow};
 use crate::fate::{Ahead, Stage, Way, has_usable_source};
 use crate::finding::list;
+use crate::kernel_drops::UNROUTED;
 use crate::observation::{Interest, Observation, Program, ProgramSocket, TrialMembership};
 use crate::outcome::PrintedErrorKind;
 use crate::snapshot::{Counter, Link, Route, explains, interface_setting};
@@ -322,9 +323,7 @@ fn without_route(observation: &Observation, interest: &Interest<'_>) -> Option<F
     let lost = observation.lost_flows(interest);
     let is_concerned = interest.group.addr().is_ipv6()
         && observation.after.lacks_v6_group_route(link.name())
-        && lost
-            .iter()
-            .any(|lost| observation.kernel_verdict(lost, "IP_INNOROUTES") != KernelVerdict::Refuted);
+        && lost.iter().any(|lost| observation.kernel_verdict(lost, UNROUTED) != KernelVerdict::Refuted);
     is_concerned.then(|| {
         Finding::fault(
             Id::Ipv6NotReady,

@@ -151,8 +151,8 @@ fn is_reported(drop: &KernelDrop) -> bool {
         Some(function) => function.contains("_output"),
         None => drop.reason == UNSPECIFIED,
     };
-    let others = ["TC_", "QDISC_", "FQ_", "CAKE_", "NETFILTER_"];
-    !is_of_hop_limit && !others.iter().any(|other| drop.reason.starts_with(other))
+    let others = ["TC_", "QDISC_", "FQ_", "CAKE_"];
+    !is_of_hop_limit && !drop.is_filtered() && !others.iter().any(|other| drop.reason.starts_with(other))
 }
 
 fn dropped_when_sending_finding(observation: &Observation, drops: Vec<&KernelDrop>) -> Option<Finding> {
@@ -294,6 +294,7 @@ mod tests {
         assert_eq!(findings("BPF_CGROUP_EGRESS", None, 10), 1);
         assert_eq!((findings("NETFILTER_DROP", None, 10), findings("TC_EGRESS", None, 10)), (0, 0));
         assert_eq!(findings("NOT_SPECIFIED", Some("ip_mc_output"), 10), 0);
+        assert_eq!(findings("NOT_SPECIFIED", Some("nf_queue"), 10), 0);
         assert_eq!(findings("NOT_SPECIFIED", Some("tun_net_xmit"), 10), 1);
     }
 

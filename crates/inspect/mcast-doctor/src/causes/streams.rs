@@ -50,10 +50,16 @@ fn conflicting_streams(observation: &Observation) -> Vec<Finding> {
     findings
 }
 
-/// Judges a flow from an address of this network: whether several hosts have it and send in turn.
+/// Judges a flow whose frames come from several devices in turn: whether several hosts have its address. From another network, or
+/// in a capture, the devices may be routers that share the load, unless the numbers of the payloads contradict each other.
 fn shared_address(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let source = flow.key.source.ip();
-    let link = observation.link(flow.key.interface).filter(|link| link.is_next_to(source))?;
+    let contradicts = || {
+        let numbers = flow.numbering.statistics();
+        numbers.is_some_and(|numbers| numbers.duplicates + numbers.restarts >= MIN_CHANGES)
+    };
+    let link =
+        observation.link(flow.key.interface).filter(|link| link.is_next_to(source) || contradicts())?;
     // A router or bond that takes over changes it once, and the copies of a redundant path repeat the payloads.
     if flow.mac_changes < MIN_CHANGES || flow.repeats_by_other_path.saturating_mul(10) >= flow.datagrams {
         return None;

@@ -128,6 +128,20 @@ const ROUTES: [(&str, &str, &str, &str, &str); 2] = [
     ),
 ];
 
+#[test]
+fn queue_that_no_program_reads_is_the_only_fault_of_its_sender() {
+    if !has_programs() {
+        return;
+    }
+    for (local, program) in [("0.0.0.0", "iptables-legacy"), ("[::]", "ip6tables-legacy")] {
+        let net = Net::new();
+        let _stream = sender(&net, local, |_| {});
+        let report =
+            examine_after(&net, &format!("{program} -A OUTPUT -p udp --dport 5000 -j NFQUEUE --queue-num 5"));
+        assert_eq!(faults(&report), [Id::FirewallDropsOutput], "{report:#?}");
+    }
+}
+
 fn faults(report: &Report) -> Vec<Id> {
     let faults = report.findings.iter().filter(|finding| finding.severity == Severity::Fault);
     faults.map(|finding| finding.id).collect()
