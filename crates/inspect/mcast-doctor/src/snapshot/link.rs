@@ -46,6 +46,8 @@ pub(crate) struct Link {
     pub(crate) vlan_limits: Vec<VlanLimit>,
     /// What carries its frames, if it is a VXLAN.
     pub(crate) carrier: Option<Carrier>,
+    /// Where a VXLAN sends frames to groups.
+    pub(crate) remotes: Vec<Remote>,
     /// How many frames to groups wait for a macvlan at most on the device below it (`bcqueuelen`).
     pub(crate) group_queue: Option<u32>,
 }
@@ -66,6 +68,31 @@ pub(crate) struct Carrier {
     pub(crate) network: u32,
     /// The interface below it: the one on which the group is joined.
     pub(crate) interface: Option<InterfaceIndex>,
+}
+
+/// Another end of a VXLAN, or the group of all of them.
+#[cfg_attr(
+    not(any(test, target_os = "linux", target_os = "android")),
+    allow(dead_code, reason = "only Linux reports it, but its judgement is tested on every system")
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    pub(crate) address: IpAddr,
+    /// `None` without a route.
+    pub(crate) hop: Option<NextHop>,
+}
+
+/// The next host on the way to an address.
+#[cfg_attr(
+    not(any(test, target_os = "linux", target_os = "android")),
+    allow(dead_code, reason = "only Linux reports it, but its judgement is tested on every system")
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NextHop {
+    pub(crate) interface: InterfaceIndex,
+    pub(crate) address: IpAddr,
+    /// Whether it does not answer, so that its Ethernet address is not known.
+    pub(crate) is_silent: bool,
 }
 
 /// A VLAN of a bridge port that may have a limited number of groups.
@@ -262,6 +289,7 @@ impl From<Interface> for Link {
             is_promiscuous: false,
             vlan_limits: Vec::new(),
             carrier: None,
+            remotes: Vec::new(),
             group_queue: None,
         }
     }

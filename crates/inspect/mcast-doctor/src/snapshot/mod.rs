@@ -17,20 +17,22 @@ use crate::netfilter::Ruleset;
 
 pub(crate) use counters::{Counter, Counters, explains};
 #[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use link::NextHop;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use link::Statistics;
 pub(crate) use link::{
     Bridge, BridgeGroup, Carrier, ConfigService, DroppingRule, IpsecAction, IpsecPolicy, JoinedGroup, Link,
-    MacvlanMode, MulticastRoute, PortState, Queue, RelayRefusal, Route, SocketOwners, TrafficFilter,
+    MacvlanMode, MulticastRoute, PortState, Queue, RelayRefusal, Remote, Route, SocketOwners, TrafficFilter,
     UdpSocket, XdpProgram,
 };
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
 pub(crate) use link::{BridgePort, OtherQuerier, VlanLimit};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use routing::ForwardedGroup;
 pub(crate) use routing::{
     Decision, Plane, Prefix, Rejection, RouteKind, RoutedPacket, Routing, RoutingRule, RuleAction,
-    RuleSelector,
+    RuleSelector, TableRoute,
 };
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use routing::{ForwardedGroup, TableRoute};
 
 /// This machine, or this thread's network namespace, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -139,7 +139,7 @@ kinds! {
 
 /// Faults that the doctor does not name yet: it must not give the all-clear, nor claim another one. It knows what a socket
 /// sends from the wire and from the kernel's reasons for dropping, and these faults leave neither.
-const UNNAMED: &[&str] = &["a filter that steals at egress", "a route that rejects the group"];
+const UNNAMED: &[&str] = &["a filter that steals at egress"];
 
 /// Two that leave a router in order: a group that may not pass it needs no route there.
 const HARMLESS: [&str; 2] = ["a hop limit of 1", "no multicast route"];
