@@ -19,8 +19,8 @@ use crate::netfilter::Ruleset;
 pub use counters::{Counter, Counters, explains};
 pub use link::{
     Bridge, BridgeGroup, BridgePort, Carrier, ConfigService, DroppingRule, IpsecAction, IpsecPolicy,
-    JoinedGroup, Link, MacvlanMode, MulticastRoute, OtherQuerier, PortState, Queue, RelayRefusal, Route,
-    SocketOwners, Statistics, TrafficFilter, UdpSocket, VlanLimit, XdpProgram,
+    JoinedGroup, Link, MacvlanMode, MulticastRoute, NextHop, OtherQuerier, PortState, Queue, RelayRefusal,
+    Remote, Route, SocketOwners, Statistics, TrafficFilter, UdpSocket, VlanLimit, XdpProgram,
 };
 pub use routing::{
     Decision, ForwardedGroup, Plane, Prefix, Rejection, RouteKind, RoutedPacket, Routing, RoutingRule,

@@ -122,7 +122,7 @@ kinds! {
 }
 
 /// The doctor knows what a socket sends from the wire and from the kernel's reasons for dropping, and these faults leave neither.
-pub(super) const UNNAMED: &[&str] = &["a filter that steals at egress", "a route that rejects the group"];
+pub(super) const UNNAMED: &[&str] = &["a filter that steals at egress"];
 
 /// Adds another interface.
 fn another_device(way: &mut Way) {

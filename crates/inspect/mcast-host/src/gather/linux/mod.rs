@@ -8,6 +8,7 @@ mod legacy_tables;
 mod links;
 mod nftables;
 pub mod processes;
+mod remotes;
 mod routing;
 mod tables;
 
@@ -57,6 +58,9 @@ pub fn snapshot() -> Result<Snapshot> {
         read("hosts behind the ports of bridges", links::add_hosts(&mut links), &mut parts);
         read("VLANs of bridges", bridges::add_vlan_limits(&mut links), &mut parts);
         tables = read("groups of bridges", bridges::tables(&mut links), &mut parts);
+    }
+    if links.iter().any(|link| link.carrier.is_some()) {
+        read("other ends of VXLANs", remotes::add(&mut links), &mut parts);
     }
     if links.iter().any(|link| link.classifier.is_some()) {
         read("tc filters", links::add(&mut links), &mut parts);
