@@ -219,7 +219,7 @@ fn what_the_publisher_no_longer_retains_is_served_from_the_log() {
     let mut all = net.subscriber(0, |settings| settings.history_from(HistoryStart::Oldest));
     let at = server.address();
     let later = HistoryStart::Number(MessageNumber(500));
-    let mut half = net.subscriber(1, |settings| settings.from(later).history_server(at));
+    let mut half = net.subscriber(1, |settings| settings.history_from(later).history_server(at));
     thread::scope(|scope| {
         // Their connections are made while they receive.
         let [at_first, at_second] = [0, 1].map(|number| &net.subscribers[number].0);
