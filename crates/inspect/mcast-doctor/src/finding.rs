@@ -305,6 +305,15 @@ impl Finding {
         self.on_interface(interface).for_group(flow.destination()).from_source(flow.key.source)
     }
 
+    /// Adds something where it is known.
+    #[must_use]
+    pub(crate) fn with<T>(self, known: Option<T>, add: impl FnOnce(Self, T) -> Self) -> Self {
+        match known {
+            Some(known) => add(self, known),
+            None => self,
+        }
+    }
+
     /// Sets the program that the finding concerns.
     #[must_use]
     pub fn in_program(mut self, program: impl fmt::Display) -> Self {

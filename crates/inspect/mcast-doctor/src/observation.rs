@@ -192,7 +192,13 @@ impl Observation {
 
     /// Returns the change of a counter as evidence, if it increased.
     pub(crate) fn counter_increase(&self, counter: Counter, family: Family) -> Option<Evidence> {
-        self.rise(counter, family).filter(|rise| *rise > 0).and_then(|_| self.counter_change(counter, family))
+        self.increase_of(counter.name(family))
+    }
+
+    /// The same for a counter by its `nstat` name.
+    pub(crate) fn increase_of(&self, name: &str) -> Option<Evidence> {
+        let (before, after) = self.values(name).filter(|(before, after)| after > before)?;
+        Some(Evidence::change(EvidenceKind::Counter, name, before, after))
     }
 
     /// Returns the counts of a rule before and after listening, if it has a counter.
@@ -495,6 +501,11 @@ pub(crate) const fn protocol(family: Family) -> &'static str {
 }
 
 impl Interest<'_> {
+    /// Returns the program that has joined, as `name (pid)`; `None` for the doctor.
+    pub(crate) fn owner(&self) -> Option<&str> {
+        self.socket.map(|socket| socket.owner.as_str())
+    }
+
     /// Returns the protocol that reports the group.
     pub(crate) fn protocol(&self) -> &'static str {
         protocol(self.family())

@@ -76,10 +76,7 @@ fn finding(
         .with_all_evidence(evidence(drops.iter().copied()))
         .with_all_evidence(flows.first().into_iter().flat_map(|flow| possible_rules(observation, flow)))
         .advise(Tool::Network, candidates(below, above, &drops));
-    match interest.socket {
-        Some(socket) => finding.in_program(&socket.owner),
-        None => finding,
-    }
+    finding.with(interest.owner(), Finding::in_program)
 }
 
 /// Returns the rules at the port that may take a flow.

@@ -206,10 +206,7 @@ fn judge_port_not_forwarding(observation: &Observation, port: &Link) -> Option<F
     let finding = closed
         .finding(loses, now)
         .with_all_evidence(blocked.first().map(BlockedFlow::evidence).unwrap_or_default());
-    Some(match group {
-        Some(group) => finding.for_group(group),
-        None => finding,
-    })
+    Some(finding.with(group, Finding::for_group))
 }
 
 /// Returns the flows that do not pass because of the state of a port.
@@ -355,10 +352,7 @@ fn down(observation: &Observation, port: &Link) -> Option<Finding> {
         .on_interface(name)
         .evidence(EvidenceKind::Interface, name, format!("down, port of {of}, {frames} frames received"))
         .with_remedies(remedies::bring_up(port));
-    Some(match interest {
-        Some(interest) => finding.for_group(interest.destination()),
-        None => finding,
-    })
+    Some(finding.with(interest.map(Interest::destination), Finding::for_group))
 }
 
 /// Judges a group that is joined on a bridge: whether its source or a member of it is behind an interface that nothing

@@ -200,10 +200,8 @@ fn defective_flow(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let interface = observation.link_name(flow.key.interface);
     let is_file = matches!(observation.target, ExaminationTarget::File);
     let consequence = if is_file { "receivers drop them" } else { "the system drops them" };
-    let counters = counters(*defect, Family::of(flow.key.group)).iter().filter_map(|name| {
-        let (before, after) = observation.values(name).filter(|(before, after)| after > before)?;
-        Some(Evidence::change(EvidenceKind::Counter, *name, before, after))
-    });
+    let counters =
+        counters(*defect, Family::of(flow.key.group)).iter().filter_map(|name| observation.increase_of(name));
     let finding = Finding::new(
         Id::MalformedPackets,
         severity,

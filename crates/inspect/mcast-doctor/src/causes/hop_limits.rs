@@ -165,10 +165,7 @@ fn zero_hop_limit(
         remedies::socket::change(own, &[remedies::socket::hop_limit(family, 0, 1)])
     }))
     .with_remedies([raise(family)]);
-    match to {
-        Some(to) => finding.for_group(to).with_remedies([remedies::mcast::send_far(to)]),
-        None => finding,
-    }
+    finding.with(to, |finding, to| finding.for_group(to).with_remedies([remedies::mcast::send_far(to)]))
 }
 
 /// Returns whether the doctor's own socket received from a socket of this machine, or something else dropped what it sends, and

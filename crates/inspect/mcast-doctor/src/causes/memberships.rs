@@ -260,12 +260,9 @@ fn full(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
         .with_remedies(remedies::sysctl(MEMBERSHIPS, limit.saturating_mul(10), scope()))
         .with_remedies([restart()])
         .advise(Tool::Program, format!("Or open another socket for every {limit} groups."));
-    Some(match lacking.first() {
-        Some(flow) => {
-            finding.for_group(flow.destination()).on_interface(observation.link_name(flow.key.interface))
-        }
-        None => finding,
-    })
+    Some(finding.with(lacking.first(), |finding, flow| {
+        finding.for_group(flow.destination()).on_interface(observation.link_name(flow.key.interface))
+    }))
 }
 
 /// Returns the flows to the port of a socket whose groups no program on this machine has joined.
@@ -394,10 +391,7 @@ fn joined_on_port(observation: &Observation, interest: &Interest<'_>) -> Option<
                 format!("Join on {above}. If the address of this machine is still on {port}, move it: `ip address show dev {port}` lists it, and {above} should have it instead. This cuts connections by way of {port} for a moment."),
             ),
         ]);
-    Some(match interest.socket {
-        Some(socket) => finding.in_program(&socket.owner),
-        None => finding,
-    })
+    Some(finding.with(interest.owner(), Finding::in_program))
 }
 
 /// Judges the doctor's own membership, or those of the examined program.

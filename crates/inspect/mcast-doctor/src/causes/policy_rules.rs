@@ -52,8 +52,7 @@ fn at_sender(observation: &Observation) -> Vec<Finding> {
         let severity = if is_sender { Severity::Fault } else { severity };
         let finding = sender_finding(family, severity, decision).with_all_evidence(answer);
         let finding = finding.with_all_evidence(socket.and_then(refusal));
-        let finding = program.into_iter().fold(finding, Finding::in_program);
-        findings.push(to.into_iter().fold(finding, Finding::for_group));
+        findings.push(finding.with(program, Finding::in_program).with(to, Finding::for_group));
     }
     // The rule may be for this program alone: for its user or its mark.
     for (program, family) in observation

@@ -48,10 +48,7 @@ fn judge_program_ended(observation: &Observation, program: &str, status: ExitSta
             "Its output may show why. After a signal: `coredumpctl info` or `dmesg` shows where it crashed, and whether the kernel ended it for lack of memory.",
         );
     let group = observation.interests().first().map(Interest::destination);
-    Some(match group.filter(|_| !status.success()) {
-        Some(group) => finding.for_group(group),
-        None => finding,
-    })
+    Some(finding.with(group.filter(|_| !status.success()), Finding::for_group))
 }
 
 /// The program is stopped, so it reads nothing, and its receive buffer fills up.
@@ -114,10 +111,7 @@ fn judge_program_stopped(observation: &Observation, examined: &ExaminedSocket<'_
         .evidence(EvidenceKind::Socket, location, value)
         .with_all_evidence((after > before).then_some(drops))
         .with_remedies([resume(state, process.pid)]);
-    Some(match group {
-        Some(group) => finding.for_group(group),
-        None => finding,
-    })
+    Some(finding.with(group, Finding::for_group))
 }
 
 fn resume(state: &RunState, pid: u32) -> Remedy {

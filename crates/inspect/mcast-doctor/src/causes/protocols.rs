@@ -106,10 +106,7 @@ impl Judgement<'_> {
 
     /// Adds the program, if one is examined.
     fn in_program(&self, finding: Finding) -> Finding {
-        match &self.traffic.program {
-            Some(program) => finding.in_program(&program.name),
-            None => finding,
-        }
+        finding.with(self.traffic.program.as_ref().map(|program| &program.name), Finding::in_program)
     }
 
     fn fault(&self, id: Id, cause: impl Into<String>) -> Finding {

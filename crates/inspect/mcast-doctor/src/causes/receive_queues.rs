@@ -368,10 +368,7 @@ fn finding(
             if stretch == Stretch::Socket { Tool::Program } else { Tool::Network },
             stretch.candidates(interface),
         );
-    match &status.program {
-        Some(program) => finding.in_program(program),
-        None => finding,
-    }
+    finding.with(status.program.as_ref(), Finding::in_program)
 }
 
 /// Returns the reason that the kernel gives for most drops of a flow.

@@ -41,8 +41,7 @@ fn no_route(observation: &Observation) -> Vec<Finding> {
             Tool::Program,
             "Or choose the interface in the program: with IP_MULTICAST_IF (IPV6_MULTICAST_IF) to send, and by its index to join.",
         );
-        let finding = program.into_iter().fold(finding, Finding::in_program);
-        to.into_iter().fold(finding, Finding::for_group)
+        finding.with(program, Finding::in_program).with(to, Finding::for_group)
     };
     let mut findings: Vec<_> = missing.into_iter().map(finding).collect();
     for family in [Family::V4, Family::V6] {
@@ -211,13 +210,12 @@ pub(super) fn without_route_to_choose(observation: &Observation, to: SocketAddr)
 }
 
 fn no_route_finding(observation: &Observation, family: Family, severity: Severity) -> Finding {
-    let v4 = family == Family::V4;
     Finding::new(
         Id::NoRoute,
         severity,
         format!("There is no {family} route for groups, so programs that do not choose an interface can neither send nor join."),
     )
-    .evidence(EvidenceKind::Route, if v4 { remedies::ROUTE_V4 } else { remedies::ROUTE_V6 }, "unreachable")
+    .evidence(EvidenceKind::Route, remedies::group_route(family), "unreachable")
     .with_remedies(usable(observation, family).map(|link| remedies::route_groups(family, link)).unwrap_or_default())
 }
 
@@ -236,7 +234,6 @@ fn vpn_takes_default(observation: &Observation) -> Vec<Finding> {
     });
     let findings = routes.filter_map(|route| {
         let tunnel = observation.after.link(route.interface?).filter(|link| link.is_tunnel())?;
-        let v4 = route.family == Family::V4;
         let ordinary = |link: &&Link| {
             link.is_of_the_host() && link.interface.multicast && !link.is_tunnel() && link.has_address(route.family)
         };
@@ -256,11 +253,7 @@ fn vpn_takes_default(observation: &Observation) -> Vec<Finding> {
             ),
         )
         .on_interface(tunnel.name())
-        .evidence(
-            EvidenceKind::Route,
-            if v4 { "ip route get 239.255.255.1" } else { "ip -6 route get ff15::1" },
-            format!("dev {}", tunnel.name()),
-        )
+        .evidence(EvidenceKind::Route, remedies::group_route(route.family), format!("dev {}", tunnel.name()))
         .evidence(
             EvidenceKind::Interface,
             tunnel.name(),
@@ -374,23 +367,13 @@ fn without_route(observation: &Observation, interest: &Interest<'_>) -> Option<F
         && observation.after.lacks_v6_group_route(link.name())
         && lost.iter().any(|lost| observation.kernel_verdict(lost, UNROUTED) != KernelVerdict::Refuted);
     is_concerned.then(|| {
-        Finding::fault(
-            Id::Ipv6NotReady,
-            format!(
-                "{} has no route for IPv6 groups, so the system discards what arrives there for {}.",
-                link.name(),
-                interest.destination()
-            ),
-        )
-        .on_interface(link.name())
-        .for_group(interest.destination())
-        .evidence(
-            EvidenceKind::Route,
-            "/proc/net/ipv6_route",
-            format!("no route for ff00::/8 on {}", link.name()),
-        )
-        .with_all_evidence(lost.first().map(|lost| observation.packets_of(lost.flow)))
-        .with_remedies(restore_group_route(link))
+        let (name, to) = (link.name(), interest.destination());
+        let cause = format!(
+            "{name} has no route for IPv6 groups, so the system discards what arrives there for {to}."
+        );
+        without_group_route(cause, link)
+            .for_group(to)
+            .with_all_evidence(lost.first().map(|lost| observation.packets_of(lost.flow)))
     })
 }
 
@@ -400,6 +383,10 @@ pub(super) fn without_route_to_send(group: IpAddr, link: &Link) -> Finding {
         "{} has IPv6 addresses, but no route for IPv6 groups, so nothing can be sent to {group} by it.",
         link.name()
     );
+    without_group_route(cause, link)
+}
+
+fn without_group_route(cause: String, link: &Link) -> Finding {
     Finding::fault(Id::Ipv6NotReady, cause)
         .on_interface(link.name())
         .evidence(
@@ -597,9 +584,6 @@ fn reverse_path_filter(observation: &Observation, interest: &Interest<'_>) -> Op
     let settings = settings(&interface);
     let mode = if is_strict(observation, &settings) { "strict" } else { "loose" };
     let (before, after) = observation.values(REVERSE_PATH_COUNTER)?;
-    let evidence = settings.iter().filter_map(|name| {
-        Some(Evidence::new(EvidenceKind::Setting, name, observation.after.setting(name)?))
-    });
     let finding = Finding::fault(
         Id::ReversePathFilter,
         format!("The reverse path filter of {interface} ({mode}) drops the datagrams from {sources}, because the route to {sources} does not use {interface}."),
@@ -609,7 +593,7 @@ fn reverse_path_filter(observation: &Observation, interest: &Interest<'_>) -> Op
     .from_sources(dropped.iter().map(|lost| lost.flow.key.source.ip()).collect::<BTreeSet<_>>())
     .explaining(dropped.iter().map(|lost| ExplainedFlow::from(&lost.status)))
     .change(EvidenceKind::Counter, format!("/proc/net/netstat {REVERSE_PATH_COUNTER}"), before, after)
-    .with_all_evidence(evidence)
+    .with_all_evidence(filter_settings(observation, &interface))
     .with_remedies(loosen_or_turn_off(observation, &interface, dropped.iter().map(|lost| lost.flow.key.source.ip())));
     Some(finding)
 }
@@ -646,16 +630,13 @@ fn of_flow(observation: &Observation, flow: &Flow) -> Option<Finding> {
     }
     let mode = if strictest == 1 { "strict" } else { "loose" };
     let route = route.map_or_else(|| "no route".to_owned(), |route| observation.link_name(route));
-    let evidence = settings.iter().filter_map(|name| {
-        Some(Evidence::new(EvidenceKind::Setting, name, observation.after.setting(name)?))
-    });
     let finding = Finding::fault(
         Id::ReversePathFilter,
         format!("The reverse path filter of {interface} ({mode}) drops the datagrams from {source} as soon as they get to it, because the route to {source} does not use {interface}."),
     )
     .about_flow(&interface, flow)
     .evidence(EvidenceKind::Route, format!("ip route get {source}"), route)
-    .with_all_evidence(evidence)
+    .with_all_evidence(filter_settings(observation, &interface))
     .with_remedies(loosen_or_turn_off(observation, &interface, [source]));
     Some(finding)
 }

@@ -234,10 +234,7 @@ fn kept_here_finding(observation: &Observation, flow: &Flow, link: &Link, prefix
             Tool::Program,
             format!("Also remove the address from what configures {name} at boot. If it was added to receive the group (autojoin), join in the program that receives it instead: a program that joins none stops receiving when the address is removed."),
         );
-    match observation.program() {
-        Some(program) => finding.in_program(&program.name),
-        None => finding,
-    }
+    finding.with(observation.program().map(|program| &program.name), Finding::in_program)
 }
 
 /// Judges the examined membership: nothing arrives, and this machine sends the group by an interface that is not joined.

@@ -59,10 +59,7 @@ fn nothing_arrives(observation: &Observation, unexplained: &[ExpectedFlow<'_>]) 
     .evidence(EvidenceKind::Packet, &names, format!("no datagram to {groups} in {seconds:.1} s"))
     .with_all_evidence(others(observation, one))
     .with_remedies([remedies::mcast::listen(to)]).advise(Tool::Network, format!("Meanwhile, run `mcast {}` on the sender: the probes that arrive show where the path ends.", remedies::mcast::probe(to).join(" "))).advise(Tool::Network, "Also run `mcast doctor` on the sender: the datagrams must leave on the right interface, with a hop limit above 1 if there is a router in between, and that router must route the group.");
-    vec![match observation.program() {
-        Some(program) => finding.in_program(&program.name),
-        None => finding,
-    }]
+    vec![finding.with(observation.program().map(|program| &program.name), Finding::in_program)]
 }
 
 /// Returns the open question about a silent flow of a protocol that sends rarely; `None` if it should have sent, or if something that

@@ -238,10 +238,7 @@ fn judge_port_group_limit(observation: &Observation, port: &Link, reached: Limit
         .with_all_evidence(report)
         .with_remedies([raise(name, reached, limit)])
         .advise(Tool::Network, format!("`bridge mdb show dev {of}` lists the groups. IPv6 hosts join several by themselves, one for each address."));
-    Some(match refused {
-        Some((_, to)) => finding.for_group(to),
-        None => finding,
-    })
+    Some(finding.with(refused, |finding, (_, to)| finding.for_group(to)))
 }
 
 /// Returns an examined group that a host behind the port has reported and that snooping has not learnt there, and the host.

@@ -166,7 +166,7 @@ fn dropped_at_egress(observation: &Observation, count: &HookCount) -> Option<Fin
         culprit(link, false)
     );
     let finding = Finding::fault(Id::TcDrops, cause).on_interface(link.name());
-    let finding = to.into_iter().fold(finding, Finding::for_group);
+    let finding = finding.with(to, Finding::for_group);
     let passed = format!("{} packets passed it", count.passed);
     let finding = finding.evidence(EvidenceKind::Counter, format!("hook {}", last.name()), passed);
     Some(with_filters(finding, observation, link, false))

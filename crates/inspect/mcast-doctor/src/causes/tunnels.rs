@@ -77,10 +77,7 @@ fn ipsec_policy(observation: &Observation, interest: &Interest<'_>) -> Option<Fi
         .with_all_evidence(evidence(drops))
         .with_all_evidence(policy_counters(observation))
         .with_remedies(remedies(policy, &first.key.source.ip().to_string(), to));
-    Some(match interest.socket {
-        Some(socket) => finding.in_program(&socket.owner),
-        None => finding,
-    })
+    Some(finding.with(interest.owner(), Finding::in_program))
 }
 
 /// Returns the finding about datagrams that do not get to the policies yet.
@@ -124,10 +121,7 @@ fn rejected(
         .for_group(to)
         .evidence(EvidenceKind::Setting, "ip xfrm policy", policy)
         .with_remedies(remedies(Some(policy), &address.to_string(), to));
-    Some(match source {
-        Some(source) => finding.from_source(source),
-        None => finding,
-    })
+    Some(finding.with(source, Finding::from_source))
 }
 
 /// Judges without a capture: policies rejected packets while nothing was received.
@@ -149,10 +143,7 @@ fn by_counters_alone(observation: &Observation, interest: &Interest<'_>) -> Opti
 
 /// Returns the counters that increased.
 fn policy_counters(observation: &Observation) -> impl Iterator<Item = Evidence> {
-    COUNTERS.iter().filter_map(|name| {
-        let (before, after) = observation.values(name).filter(|(before, after)| after > before)?;
-        Some(Evidence::change(EvidenceKind::Counter, *name, before, after))
-    })
+    COUNTERS.iter().filter_map(|name| observation.increase_of(name))
 }
 
 /// Lets the datagrams pass with a policy in front of the one that rejects them, if there can be one.
@@ -228,10 +219,7 @@ fn decapsulated(observation: &Observation, examined: &ExaminedSocket<'_>) -> Opt
 
 /// Returns the counters of IPsec that increased.
 fn tunnel_counters(observation: &Observation) -> impl Iterator<Item = Evidence> {
-    UNKNOWN_ESP.iter().filter_map(|name| {
-        let (before, after) = observation.values(name).filter(|(before, after)| after > before)?;
-        Some(Evidence::change(EvidenceKind::Counter, *name, before, after))
-    })
+    UNKNOWN_ESP.iter().filter_map(|name| observation.increase_of(name))
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ fn finding(outcome: &Outcome, device: &str, source: Option<SocketAddr>, to: Sock
         rule.hook.name(),
         rule.location()
     );
-    source.into_iter().fold(of_rule(outcome, device, to, cause), Finding::from_source)
+    of_rule(outcome, device, to, cause).with(source, Finding::from_source)
 }
 
 fn of_rule(outcome: &Outcome, device: &str, to: SocketAddr, cause: String) -> Finding {

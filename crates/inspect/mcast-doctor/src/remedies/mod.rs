@@ -41,7 +41,16 @@ use crate::netfilter::{Hook, Layer, RuleEffect};
 use crate::observation::protocol;
 use crate::snapshot::{ConfigService, DroppingRule, Link};
 use crate::{Persistence, Remedy, RemedyScope, Tool};
-pub(crate) use system::{ROUTE_V4, ROUTE_V6, bring_up, remove_address, route_group, route_groups};
+use system::{ROUTE_V4, ROUTE_V6};
+pub(crate) use system::{bring_up, remove_address, route_group, route_groups};
+
+/// Returns the command that shows the interface by which the groups of a family leave.
+pub(crate) const fn group_route(family: Family) -> &'static str {
+    match family {
+        Family::V4 => ROUTE_V4,
+        Family::V6 => ROUTE_V6,
+    }
+}
 
 /// The scope of a route for all groups of a family.
 fn scope_of_groups(family: Family, interface: &str) -> RemedyScope {
