@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mcast::joined::Process;
 use mcast::{Family, Interface, InterfaceIndex};
+use mcast_packet::MacAddress;
 
 use crate::netfilter::{Hook, Layer};
 use crate::wire::FlowKey;
@@ -93,6 +94,18 @@ pub(crate) struct NextHop {
     pub(crate) address: IpAddr,
     /// Whether it does not answer, so that its Ethernet address is not known.
     pub(crate) is_silent: bool,
+}
+
+/// A group of Ethernet without IP, and the packet sockets on its interface, by their inodes.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    allow(dead_code, reason = "only Linux lists them")
+)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FrameMembership {
+    pub(crate) interface: InterfaceIndex,
+    pub(crate) address: MacAddress,
+    pub(crate) sockets: Vec<u64>,
 }
 
 /// A VLAN of a bridge port that may have a limited number of groups.

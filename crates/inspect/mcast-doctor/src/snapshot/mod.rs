@@ -21,9 +21,9 @@ pub(crate) use link::NextHop;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use link::Statistics;
 pub(crate) use link::{
-    Bridge, BridgeGroup, Carrier, ConfigService, DroppingRule, IpsecAction, IpsecPolicy, JoinedGroup, Link,
-    MacvlanMode, MulticastRoute, PortState, Queue, RelayRefusal, Remote, Route, SocketOwners, TrafficFilter,
-    UdpSocket, XdpProgram,
+    Bridge, BridgeGroup, Carrier, ConfigService, DroppingRule, FrameMembership, IpsecAction, IpsecPolicy,
+    JoinedGroup, Link, MacvlanMode, MulticastRoute, PortState, Queue, RelayRefusal, Remote, Route,
+    SocketOwners, TrafficFilter, UdpSocket, XdpProgram,
 };
 #[cfg(any(test, target_os = "linux", target_os = "android"))]
 pub(crate) use link::{BridgePort, OtherQuerier, VlanLimit};
@@ -51,6 +51,8 @@ pub(crate) struct Snapshot {
     pub(crate) joined: Vec<JoinedGroup>,
     /// The IGMP version in use, by interface name.
     pub(crate) igmp_versions: BTreeMap<String, u8>,
+    /// The groups without IP that packet sockets may have joined.
+    pub(crate) frame_memberships: Vec<FrameMembership>,
     pub(crate) udp_sockets: Vec<UdpSocket>,
     pub(crate) multicast_routes: Vec<MulticastRoute>,
     /// Packets dropped from the per-CPU backlog queues, summed over all CPUs. Counts the whole machine, even in
