@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mcast::joined::Process;
 use mcast::{Family, Interface, InterfaceIndex};
+use mcast_packet::MacAddress;
 
 use crate::FlowKey;
 use crate::netfilter::{Hook, Layer};
@@ -89,6 +90,17 @@ pub struct NextHop {
     pub address: IpAddr,
     /// Whether it does not answer, so that its Ethernet address is not known.
     pub is_silent: bool,
+}
+
+/// A group of Ethernet without IP, and the packet sockets on its interface, by their inodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameMembership {
+    /// The interface.
+    pub interface: InterfaceIndex,
+    /// The group.
+    pub address: MacAddress,
+    /// The inodes of the packet sockets that may have joined it.
+    pub sockets: Vec<u64>,
 }
 
 /// A VLAN of a bridge port that may have a limited number of groups.

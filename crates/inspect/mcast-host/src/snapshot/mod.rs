@@ -18,9 +18,9 @@ use crate::netfilter::Ruleset;
 
 pub use counters::{Counter, Counters, explains};
 pub use link::{
-    Bridge, BridgeGroup, BridgePort, Carrier, ConfigService, DroppingRule, IpsecAction, IpsecPolicy,
-    JoinedGroup, Link, MacvlanMode, MulticastRoute, NextHop, OtherQuerier, PortState, Queue, RelayRefusal,
-    Remote, Route, SocketOwners, Statistics, TrafficFilter, UdpSocket, VlanLimit, XdpProgram,
+    Bridge, BridgeGroup, BridgePort, Carrier, ConfigService, DroppingRule, FrameMembership, IpsecAction,
+    IpsecPolicy, JoinedGroup, Link, MacvlanMode, MulticastRoute, NextHop, OtherQuerier, PortState, Queue,
+    RelayRefusal, Remote, Route, SocketOwners, Statistics, TrafficFilter, UdpSocket, VlanLimit, XdpProgram,
 };
 pub use routing::{
     Decision, ForwardedGroup, Plane, Prefix, Rejection, RouteKind, RoutedPacket, Routing, RoutingRule,
@@ -84,6 +84,8 @@ pub struct Snapshot {
     /// The IPsec policies for packets that arrive (netlink `XFRM_MSG_GETPOLICY`); empty if they cannot be
     /// read, which needs `CAP_NET_ADMIN`.
     pub ipsec_policies: Vec<IpsecPolicy>,
+    /// The groups without IP that packet sockets may have joined (`/proc/net/dev_mcast`, `/proc/net/packet`).
+    pub frame_memberships: Vec<FrameMembership>,
     /// How many datagrams the relays on this machine have refused, from their metrics.
     pub relay_refusals: BTreeMap<RelayRefusal, u64>,
 }

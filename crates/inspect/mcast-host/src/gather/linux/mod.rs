@@ -2,6 +2,7 @@
 
 mod bridges;
 pub(super) mod counting_rules;
+mod frame_memberships;
 mod ip_sets;
 mod kernel_drops;
 mod legacy_tables;
@@ -89,6 +90,7 @@ pub fn snapshot() -> Result<Snapshot> {
         v6_group_routes: Some(v6_group_routes(&net_table("ipv6_route"))),
         joined: memberships.iter().map(joined_group).collect(),
         igmp_versions: memberships.iter().filter_map(igmp_version).collect(),
+        frame_memberships: frame_memberships::read(&net_table("dev_mcast"), &net_table("packet")),
         udp_sockets,
         multicast_routes: routes,
         backlog_dropped: tables::backlog(&net_table("softnet_stat")).unwrap_or(0),
