@@ -50,8 +50,22 @@ mod speakers;
 mod started_program;
 mod wire;
 
+/// The packet filter, under the names that this crate uses.
+mod netfilter {
+    pub(crate) use mcast_host::netfilter::FilterLayer as Layer;
+    pub(crate) use mcast_host::netfilter::*;
+}
+
+/// The facts of the machine, under the names that this crate uses.
+mod snapshot {
+    pub(crate) use mcast_host::snapshot::*;
+    pub(crate) use mcast_host::snapshot::{
+        AddressPrefix as Prefix, BridgeSettings as Bridge, GroupRoute as Route, HostSnapshot as Snapshot,
+    };
+}
+
 use causes::refused_sends::RefusedOperation;
-use mcast_host::{classic_filter, netfilter, snapshot};
+use mcast_host::classic_filter;
 
 pub use action::{Action, SocketAction, command_line, posix_line};
 pub use applying::{AppliedRemedies, RemedyEffect};

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use mcast_sys::{ClassifiedError, FailureClass};
 
 /// The reason why the facts of a machine, or the sockets of a program, could not be read. What could not be read of a
-/// snapshot is not an error: it is listed in [`Snapshot::parts`](crate::snapshot::Snapshot::parts).
+/// snapshot is not an error: it is listed in [`HostSnapshot::parts`](crate::snapshot::HostSnapshot::parts).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -4,14 +4,14 @@
 use mcast::interface::InterfaceAddress;
 use mcast::{Family, Interface, InterfaceIndex};
 
-use crate::Refusal;
+use crate::ObservationRefusal;
 use crate::kernel_drops::KernelDrop;
 use crate::netfilter::{
-    BaseChain, Chain, Comparison, Expression, Hook, Layer, Rule, RuleEffect, RuleVerdict, Ruleset,
+    BaseChain, Chain, Comparison, Expression, FilterLayer, Hook, Rule, RuleEffect, RuleVerdict, Ruleset,
     TableFamily,
 };
 use crate::snapshot::{
-    Link, Plane, Prefix, RouteKind, RoutingRule, RuleAction, RuleSelector, Snapshot, TableRoute,
+    AddressPrefix, HostSnapshot, Link, Plane, RouteKind, RoutingRule, RuleAction, RuleSelector, TableRoute,
 };
 
 /// The loopback of [`machine`].
@@ -22,7 +22,7 @@ pub const ETH0: InterfaceIndex = InterfaceIndex::new(2).unwrap();
 pub const ETH1: InterfaceIndex = InterfaceIndex::new(3).unwrap();
 
 /// Returns a machine with `lo`, `eth0` (10.9.0.2) and `eth1` (10.8.0.2).
-pub fn machine() -> Snapshot {
+pub fn machine() -> HostSnapshot {
     let link = |index, name: &str, address: &str| {
         let mut interface = Interface::new(index, name.into());
         (interface.up, interface.running) = (true, true);
@@ -31,13 +31,13 @@ pub fn machine() -> Snapshot {
         interface.addresses = vec![InterfaceAddress::new(address.parse().unwrap(), 24)];
         Link::from(interface)
     };
-    Snapshot {
+    HostSnapshot {
         links: vec![
             link(LO, "lo", "127.0.0.1"),
             link(ETH0, "eth0", "10.9.0.2"),
             link(ETH1, "eth1", "10.8.0.2"),
         ],
-        ..Snapshot::default()
+        ..HostSnapshot::default()
     }
 }
 
@@ -58,8 +58,14 @@ pub fn kernel_drop(reason: &str, source: &str, to: &str, packets: u64) -> Kernel
 
 /// Returns rules that consist of one without a condition, at a hook of the IP layer, with the packets it has counted.
 pub fn ruleset(hook: Hook, effect: RuleEffect, packets: Option<u64>) -> Ruleset {
-    let base =
-        BaseChain { layer: Layer::Ip, hook, priority: 0, devices: Vec::new(), drops: false, packets: None };
+    let base = BaseChain {
+        layer: FilterLayer::Ip,
+        hook,
+        priority: 0,
+        devices: Vec::new(),
+        drops: false,
+        packets: None,
+    };
     let expressions = vec![Expression::Verdict(RuleVerdict::Effect(effect))];
     let chain = Chain {
         family: TableFamily::Ip,
@@ -80,16 +86,16 @@ pub fn for_udp(mut rules: Ruleset) -> Ruleset {
 }
 
 /// Returns a refusal for lack of a privilege.
-impl From<&str> for Refusal {
+impl From<&str> for ObservationRefusal {
     fn from(why: &str) -> Self {
         Self { why: why.to_owned(), needs_rights: true }
     }
 }
 
 /// Returns an address with the length of its prefix, as `239.0.0.0/8`.
-pub fn prefix(text: &str) -> Prefix {
+pub fn prefix(text: &str) -> AddressPrefix {
     let (address, length) = text.split_once('/').unwrap();
-    Prefix { address: address.parse().unwrap(), length: length.parse().unwrap() }
+    AddressPrefix { address: address.parse().unwrap(), length: length.parse().unwrap() }
 }
 
 /// Returns a rule for packets to a prefix.

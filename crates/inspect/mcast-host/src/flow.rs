@@ -1,4 +1,4 @@
-//! The addresses by which packets are told apart: flows, and the VLAN tags of their frames.
+//! What identifies packets: their flow, and the VLAN tags of their frames.
 
 use std::net::{IpAddr, SocketAddr};
 

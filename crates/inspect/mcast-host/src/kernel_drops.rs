@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use mcast::InterfaceIndex;
 use mcast_packet::MacAddress;
 
-use crate::{FlowKey, Refusal};
+use crate::{FlowKey, ObservationRefusal};
 
 /// The IP protocol of IGMP.
 const IGMP: u8 = 2;
@@ -34,7 +34,7 @@ pub struct KernelDrops {
     /// Further packets, of which only the number is known because they were of too many kinds.
     pub uncounted: u64,
     /// Why the drops could not be counted; `None` if they were, and on systems that report no reasons.
-    pub refused: Option<Refusal>,
+    pub refused: Option<ObservationRefusal>,
 }
 
 /// Packets that the kernel dropped for the same reason at the same place, with the same addresses.

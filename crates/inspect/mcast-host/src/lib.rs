@@ -2,7 +2,7 @@
 //! filter, traffic control, counters, sockets and the processes that hold them.
 //!
 //! [`snapshot()`] reads them at one moment, in the network namespace of the calling thread. It changes nothing and works
-//! without privileges; what could not be read is listed in [`Snapshot::parts`](snapshot::Snapshot::parts).
+//! without privileges; what could not be read is listed in [`HostSnapshot::parts`](snapshot::HostSnapshot::parts).
 //!
 //! ```
 //! let machine = mcast_host::snapshot()?;
@@ -48,5 +48,5 @@ pub use gather::{
     CountingRules, DropCounter, accepted_packets, host_drops, processes, queues, refresh_counters,
     refused_frames, sending_snapshot, snapshot, socket_drops, source_routes,
 };
-pub use part::{ExaminedPart, Refusal};
+pub use part::{ExaminedPart, ObservationRefusal};
 pub use process::{ProcessState, RunState};

@@ -31,7 +31,7 @@ impl ExaminedPart {
 
 /// Why the system refused an observation, such as the frames of an interface or the drops of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ObservationRefusal {
     /// The reason, as a clause: `it needs the right to trace the kernel`.
     pub why: String,
     /// Whether a privilege is missing.

@@ -18,7 +18,7 @@ use crate::snapshot::Link;
 pub(crate) use flow::DatagramSummary;
 pub(crate) use flow::{Defect, Destination, Flow, Gap, MAX_NETWORKS};
 use flow::{Numbering, SLOT};
-pub(crate) use mcast_host::{FlowKey, Refusal, Tagging};
+pub(crate) use mcast_host::{FlowKey, ObservationRefusal as Refusal, Tagging};
 pub(crate) use recorder::{FragmentedDatagram, Recorder, UnicastFlow, UnicastRecorder};
 
 /// What was captured on the wire.

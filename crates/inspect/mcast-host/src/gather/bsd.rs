@@ -1,6 +1,6 @@
 //! macOS and FreeBSD: what `netstat` and `sysctl` report.
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::HostSnapshot;
 
 /// The protocol, the text, and the name of the corresponding `nstat` counter on Linux.
 const NAMES: [(&str, &str, &str); 8] = [
@@ -15,15 +15,15 @@ const NAMES: [(&str, &str, &str); 8] = [
 ];
 
 /// Returns what the tools report, which `run` runs with their arguments; everything else is empty.
-pub(super) fn query(run: impl Fn(&str, &[&str]) -> String) -> Snapshot {
+pub(super) fn query(run: impl Fn(&str, &[&str]) -> String) -> HostSnapshot {
     let of_protocol = |protocol| counters(&run("netstat", &["-s", "-p", protocol]));
     let names = ["net.inet.igmp.default_version", "kern.ipc.maxsockbuf"];
     let firewall = run("/usr/libexec/ApplicationFirewall/socketfilterfw", &["--getglobalstate"]);
-    Snapshot {
+    HostSnapshot {
         counters: ["ip", "udp"].into_iter().flat_map(of_protocol).collect(),
         settings: settings(&run("sysctl", &names)).into_iter().collect(),
         firewall: is_firewall_on(&firewall).then(|| "the application firewall is on".to_owned()),
-        ..Snapshot::default()
+        ..HostSnapshot::default()
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
         \t\t57 broadcast/multicast datagrams undelivered\n\t\t196 dropped due to full socket buffers\n\
         \t\t42647 delivered\n\t40213 datagrams output\n";
 
-    fn machine(firewall: &str) -> Snapshot {
+    fn machine(firewall: &str) -> HostSnapshot {
         query(|program, arguments| {
             let output = match (program, arguments.last()) {
                 ("netstat", Some(&"ip")) => IP,

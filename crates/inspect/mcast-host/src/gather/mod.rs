@@ -15,7 +15,7 @@ use std::net::IpAddr;
 
 use mcast::{Group, InterfaceIndex};
 
-use crate::snapshot::Route;
+use crate::snapshot::GroupRoute;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux as system;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -39,12 +39,12 @@ pub fn source_routes(sources: impl IntoIterator<Item = IpAddr>) -> BTreeMap<IpAd
 }
 
 /// Looks up the route of an ordinary group of each family.
-fn group_routes() -> Vec<Route> {
+fn group_routes() -> Vec<GroupRoute> {
     let groups = [IpAddr::from([239, 255, 255, 1]), IpAddr::from([0xff15_u16, 0, 0, 0, 0, 0, 0, 1])];
     let route = |address| {
         let group = Group::new(address).ok()?;
         let interface = mcast::default_interface(group).ok()?;
-        Some(Route { family: group.family(), interface: interface.map(|interface| interface.index) })
+        Some(GroupRoute { family: group.family(), interface: interface.map(|interface| interface.index) })
     };
     groups.into_iter().filter_map(route).collect()
 }

@@ -9,14 +9,14 @@ use super::bsd as tools;
 #[cfg(windows)]
 use super::windows as tools;
 use crate::kernel_drops::KernelDrops;
-use crate::snapshot::{JoinedGroup, Link, Snapshot};
+use crate::snapshot::{HostSnapshot, JoinedGroup, Link};
 use crate::{ExaminedPart, Result};
 
 /// Other systems, for which no suitable tools are known.
 #[cfg(not(any(target_vendor = "apple", target_os = "freebsd", windows)))]
 mod tools {
-    pub(super) fn query(_run: impl Fn(&str, &[&str]) -> String) -> crate::snapshot::Snapshot {
-        crate::snapshot::Snapshot::default()
+    pub(super) fn query(_run: impl Fn(&str, &[&str]) -> String) -> crate::snapshot::HostSnapshot {
+        crate::snapshot::HostSnapshot::default()
     }
 }
 
@@ -24,7 +24,7 @@ mod tools {
 ///
 /// # Errors
 /// If the interfaces cannot be listed.
-pub fn snapshot() -> Result<Snapshot> {
+pub fn snapshot() -> Result<HostSnapshot> {
     let part = ExaminedPart::new("joined groups");
     let (holdings, part) = match mcast::joined::memberships() {
         Ok(all) => (all.holdings, part),
@@ -33,7 +33,7 @@ pub fn snapshot() -> Result<Snapshot> {
     let joined = holdings
         .iter()
         .map(|holding| JoinedGroup { group: holding.group.addr(), interface: holding.interface });
-    Ok(Snapshot {
+    Ok(HostSnapshot {
         parts: vec![part],
         group_routes: super::group_routes(),
         joined: joined.collect(),
@@ -47,8 +47,8 @@ pub fn snapshot() -> Result<Snapshot> {
 /// # Errors
 /// None on these systems.
 #[allow(clippy::unnecessary_wraps, reason = "it fails on Linux")]
-pub fn sending_snapshot() -> Result<Snapshot> {
-    Ok(Snapshot::default())
+pub fn sending_snapshot() -> Result<HostSnapshot> {
+    Ok(HostSnapshot::default())
 }
 
 /// Returns no counts: these systems do not count what their IP layer accepts for groups.
@@ -62,7 +62,7 @@ pub fn refused_frames() -> BTreeMap<mcast::InterfaceIndex, u64> {
 }
 
 /// Keeps the counters: the tools that report them are slow.
-pub fn refresh_counters(_machine: &mut Snapshot) {}
+pub fn refresh_counters(_machine: &mut HostSnapshot) {}
 
 /// Returns no counts, because no tool reports them cheaply.
 pub fn host_drops() -> mcast_measure::DropCounts {

@@ -1,13 +1,13 @@
 //! Windows: what `netsh` reports in English; output in other languages is ignored.
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::HostSnapshot;
 
 /// Returns what `netsh` reports, which `run` runs with its arguments; everything else is empty.
-pub(super) fn query(run: impl Fn(&str, &[&str]) -> String) -> Snapshot {
-    Snapshot {
+pub(super) fn query(run: impl Fn(&str, &[&str]) -> String) -> HostSnapshot {
+    HostSnapshot {
         firewall: blocking_profile(&run("netsh", &["advfirewall", "show", "currentprofile"])),
         settings: igmp(&run("netsh", &["interface", "ipv4", "show", "global"])).into_iter().collect(),
-        ..Snapshot::default()
+        ..HostSnapshot::default()
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
     const GLOBAL: &str = "General Global Parameters\r\nDefault Hop Limit                     : 128 hops\r\n\
         MLD Level                             : all\r\nMLD Version                           : version2\r\n";
 
-    fn machine(profile: &str) -> Snapshot {
+    fn machine(profile: &str) -> HostSnapshot {
         query(|_, arguments| if arguments[0] == "advfirewall" { profile } else { GLOBAL }.to_owned())
     }
 

@@ -30,7 +30,7 @@ pub use trace::Outcome;
 
 /// The part of the network stack that a hook belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Layer {
+pub enum FilterLayer {
     /// One device: the family `netdev`.
     Device,
     /// The frames that a bridge forwards or passes up: the family `bridge`.
@@ -101,7 +101,7 @@ pub struct CountingPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HookCount {
     /// The layer of the hook.
-    pub layer: Layer,
+    pub layer: FilterLayer,
     /// The hook.
     pub hook: Hook,
     /// The packets that were counted.
@@ -120,7 +120,7 @@ pub struct HookCount {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HookCounts {
     /// The hooks with rules. On a hook that is not listed, nothing was counted.
-    pub hooks: Vec<(Layer, Hook, CountedTraffic)>,
+    pub hooks: Vec<(FilterLayer, Hook, CountedTraffic)>,
     /// The counts of each source or destination. One that is not listed was not seen at the hook.
     pub counts: Vec<HookCount>,
     /// The interfaces at whose ingress and egress hooks packets were counted.
@@ -129,9 +129,9 @@ pub struct HookCounts {
 
 impl HookCounts {
     /// Returns the packets of a flow that reached and passed a hook; `None` if they were not counted there.
-    pub fn of_flow(&self, layer: Layer, hook: Hook, key: &FlowKey) -> Option<(u64, u64)> {
+    pub fn of_flow(&self, layer: FilterLayer, hook: Hook, key: &FlowKey) -> Option<(u64, u64)> {
         let traffic = CountedTraffic::Datagrams(SocketAddr::new(key.group, key.port));
-        let is_counted = || layer != Layer::Device || self.devices.contains(&key.interface);
+        let is_counted = || layer != FilterLayer::Device || self.devices.contains(&key.interface);
         (self.hooks.contains(&(layer, hook, traffic)) && is_counted()).then_some(())?;
         let of_flow = |count: &&HookCount| {
             (count.layer, count.hook, count.traffic) == (layer, hook, traffic)
@@ -144,7 +144,7 @@ impl HookCounts {
     /// counted.
     pub fn at_input(&self, key: &FlowKey) -> Option<(u64, u64)> {
         let traffic = CountedTraffic::Datagrams(SocketAddr::new(key.group, key.port));
-        let (layer, hook) = (Layer::Ip, Hook::Input);
+        let (layer, hook) = (FilterLayer::Ip, Hook::Input);
         self.hooks.contains(&(layer, hook, traffic)).then_some(())?;
         let of_flow = |count: &&HookCount| {
             (count.layer, count.hook, count.traffic, count.peer) == (layer, hook, traffic, key.source)
@@ -156,7 +156,7 @@ impl HookCounts {
     /// `is_counted` is true.
     pub fn of_control(
         &self,
-        (layer, hook): (Layer, Hook),
+        (layer, hook): (FilterLayer, Hook),
         family: Family,
         interface: InterfaceIndex,
         is_counted: impl Fn(IpAddr) -> bool,

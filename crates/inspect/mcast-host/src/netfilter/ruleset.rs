@@ -2,7 +2,7 @@
 
 use super::ip_sets::{IpSetTest, IpSets};
 use super::packet::Header;
-use super::{Hook, Layer};
+use super::{FilterLayer, Hook};
 
 /// The tables of the packet filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub(crate) struct Chain {
 /// Where a chain begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BaseChain {
-    pub(crate) layer: Layer,
+    pub(crate) layer: FilterLayer,
     pub(crate) hook: Hook,
     pub(crate) priority: i32,
     /// The devices of an ingress or egress hook.

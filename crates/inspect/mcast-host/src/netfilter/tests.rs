@@ -7,7 +7,7 @@ use super::ruleset::{
     BaseChain, Chain, Comparison, Expression, LookupResult, Rule, RuleEffect, RuleSet, RuleVerdict, Ruleset,
     SetElement, TableFamily,
 };
-use super::{Hook, KnownPacket, Layer};
+use super::{FilterLayer, Hook, KnownPacket};
 
 use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
 
@@ -31,7 +31,7 @@ fn rule(handle: u64, expressions: Vec<Expression>, verdict: RuleVerdict) -> Rule
 /// Returns a chain at the input hook.
 fn input(rules: Vec<Rule>) -> Chain {
     let base = BaseChain {
-        layer: Layer::Ip,
+        layer: FilterLayer::Ip,
         hook: Hook::Input,
         priority: 0,
         devices: Vec::new(),
@@ -42,7 +42,7 @@ fn input(rules: Vec<Rule>) -> Chain {
 }
 
 /// Returns the rules and policies that drop a datagram to 239.1.2.3:5000, each with whether it is certain.
-fn traced(ruleset: &Ruleset, layer: Layer, hook: Hook, device: &str) -> Vec<(String, bool)> {
+fn traced(ruleset: &Ruleset, layer: FilterLayer, hook: Hook, device: &str) -> Vec<(String, bool)> {
     let (source, to) = ("10.9.0.1:6000".parse().unwrap(), "239.1.2.3:5000".parse().unwrap());
     let index = InterfaceIndex::new(2).unwrap();
     let packet = KnownPacket::datagram(source, to, None).arriving_on(index, "eth0");
@@ -51,7 +51,7 @@ fn traced(ruleset: &Ruleset, layer: Layer, hook: Hook, device: &str) -> Vec<(Str
 }
 
 fn drops_at_input(chains: Vec<Chain>, sets: Vec<RuleSet>) -> Vec<(String, bool)> {
-    traced(&Ruleset { chains, sets, ..Ruleset::default() }, Layer::Ip, Hook::Input, "")
+    traced(&Ruleset { chains, sets, ..Ruleset::default() }, FilterLayer::Ip, Hook::Input, "")
 }
 
 /// Returns whether a rule drops the datagram: with certainty, possibly (`Some(false)`), or not.
@@ -156,13 +156,14 @@ fn chains_are_met_by_their_family_hook_and_device() {
         assert_eq!(traced(&ruleset, layer, Hook::Forward, device), [], "another hook");
         !traced(&ruleset, layer, Hook::Input, device).is_empty()
     };
-    let are_met = |families: [TableFamily; 3]| families.map(|family| is_met(family, Layer::Ip, &[], ""));
+    let are_met =
+        |families: [TableFamily; 3]| families.map(|family| is_met(family, FilterLayer::Ip, &[], ""));
     assert_eq!(are_met([TableFamily::Inet, TableFamily::Ip, TableFamily::Iptables]), [true; 3]);
     let others = [TableFamily::Ip6, TableFamily::Ip6tables, TableFamily::Other];
     assert_eq!(are_met(others), [false, false, true]);
-    let on_device = |devices: &[&str]| is_met(TableFamily::Netdev, Layer::Device, devices, "eth0");
+    let on_device = |devices: &[&str]| is_met(TableFamily::Netdev, FilterLayer::Device, devices, "eth0");
     assert!(on_device(&["eth0"]) && on_device(&["eth1", "eth*"]) && !on_device(&["eth1"]));
-    assert!(is_met(TableFamily::Bridge, Layer::Bridge, &[], ""));
+    assert!(is_met(TableFamily::Bridge, FilterLayer::Bridge, &[], ""));
 }
 
 #[test]
@@ -178,20 +179,20 @@ fn of_two_tables_at_the_same_place_both_may_be_first() {
         chains: vec![table("a", 0, drops(1)), table("b", second, drops(2))],
         ..Ruleset::default()
     };
-    let traced = |second| traced(&ruleset(second), Layer::Ip, Hook::Input, "");
+    let traced = |second| traced(&ruleset(second), FilterLayer::Ip, Hook::Input, "");
     assert_eq!(traced(0), [("handle 1".to_owned(), true), ("handle 2".to_owned(), true)]);
     let third = Ruleset {
         chains: vec![table("a", 0, drops(1)), table("b", 0, Vec::new()), table("c", 5, drops(3))],
         ..Ruleset::default()
     };
     // Behind a rule that drops everything, nothing is reached.
-    assert_eq!(self::traced(&third, Layer::Ip, Hook::Input, ""), [("handle 1".to_owned(), true)]);
+    assert_eq!(self::traced(&third, FilterLayer::Ip, Hook::Input, ""), [("handle 1".to_owned(), true)]);
     assert_eq!(traced(5), [("handle 1".to_owned(), true)]);
     let ruleset = ruleset(5);
     let (source, to) = ("10.9.0.1:6000".parse().unwrap(), "239.1.2.3:5000".parse().unwrap());
     let packet = KnownPacket::datagram(source, to, None);
-    let first = &ruleset.trace(&packet, Layer::Ip, Hook::Input, "")[0].rule;
-    let beside = ruleset.trace_beside(&packet, (Layer::Ip, Hook::Input), "", Some(first));
+    let first = &ruleset.trace(&packet, FilterLayer::Ip, Hook::Input, "")[0].rule;
+    let beside = ruleset.trace_beside(&packet, (FilterLayer::Ip, Hook::Input), "", Some(first));
     assert_eq!(
         beside.iter().map(|outcome| outcome.rule.location()).collect::<Vec<_>>(),
         ["nft inet b input handle 2"]

@@ -8,7 +8,7 @@ use super::ruleset::{
     Chain, Comparison, Expression, LookupResult, Rule, RuleEffect, RuleSet, RuleVerdict, Ruleset, SetMatch,
     TableFamily,
 };
-use super::{Hook, Layer};
+use super::{FilterLayer, Hook};
 use crate::snapshot::DroppingRule;
 use mcast::Family;
 
@@ -66,7 +66,7 @@ struct Exits {
 struct Tracer<'a> {
     rules: &'a Ruleset,
     packet: &'a KnownPacket,
-    layer: Layer,
+    layer: FilterLayer,
     hook: Hook,
     outcomes: Vec<Outcome>,
     budget: usize,
@@ -88,7 +88,7 @@ impl Ruleset {
 
     /// The same for all tables.
     #[cfg(test)]
-    pub fn trace(&self, packet: &KnownPacket, layer: Layer, hook: Hook, device: &str) -> Vec<Outcome> {
+    pub fn trace(&self, packet: &KnownPacket, layer: FilterLayer, hook: Hook, device: &str) -> Vec<Outcome> {
         self.trace_beside(packet, (layer, hook), device, None)
     }
 
@@ -97,7 +97,7 @@ impl Ruleset {
     pub fn trace_beside(
         &self,
         packet: &KnownPacket,
-        (layer, hook): (Layer, Hook),
+        (layer, hook): (FilterLayer, Hook),
         device: &str,
         beside: Option<&DroppingRule>,
     ) -> Vec<Outcome> {
@@ -114,7 +114,7 @@ impl Ruleset {
             family
                 && is_beside(chain)
                 && base.is_some_and(|base| {
-                    layer != Layer::Device || base.devices.iter().any(|each| is_device(each, device))
+                    layer != FilterLayer::Device || base.devices.iter().any(|each| is_device(each, device))
                 })
         };
         let mut chains: Vec<_> = self.chains.iter().filter(is_met).collect();

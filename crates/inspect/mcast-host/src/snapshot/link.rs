@@ -11,7 +11,7 @@ use mcast::{Family, Interface, InterfaceIndex};
 use mcast_packet::MacAddress;
 
 use crate::FlowKey;
-use crate::netfilter::{Hook, Layer};
+use crate::netfilter::{FilterLayer, Hook};
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +27,9 @@ pub struct Link {
     /// Whether the interface below it, or its peer, is in another namespace.
     pub peer_elsewhere: bool,
     /// Its counters since it exists (`IFLA_STATS64`).
-    pub statistics: Statistics,
+    pub statistics: DeviceStatistics,
     /// The multicast settings, if it is a bridge.
-    pub bridge: Option<Bridge>,
+    pub bridge: Option<BridgeSettings>,
     /// The port settings, if it is a port of a bridge or bond.
     pub port: Option<BridgePort>,
     /// Its root queueing disciplines (netlink `RTM_GETQDISC`).
@@ -166,7 +166,7 @@ pub enum ConfigService {
 
 /// The counters of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
+pub struct DeviceStatistics {
     /// Frames received.
     pub received: u64,
     /// Bytes received.
@@ -177,7 +177,7 @@ pub struct Statistics {
 
 /// The multicast settings of a bridge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bridge {
+pub struct BridgeSettings {
     /// Whether it forwards groups to their members only (`mcast_snooping`).
     pub snooping: bool,
     /// How many groups its table holds at most (`mcast_hash_max`).
@@ -211,7 +211,7 @@ pub struct OtherQuerier {
     pub remaining: Duration,
 }
 
-impl Bridge {
+impl BridgeSettings {
     /// Returns the querier of a family, other than itself, that the bridge considers present.
     pub fn other_querier(&self, family: Family) -> Option<OtherQuerier> {
         match family {
@@ -295,7 +295,7 @@ impl From<Interface> for Link {
             kind: None,
             lower: None,
             peer_elsewhere: false,
-            statistics: Statistics::default(),
+            statistics: DeviceStatistics::default(),
             bridge: None,
             port: None,
             queues: Vec::new(),
@@ -367,7 +367,7 @@ impl Link {
 
 /// The interface that a family's groups leave by if the program chooses none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
+pub struct GroupRoute {
     /// The family of the groups.
     pub family: Family,
     /// `None` if there is no route.
@@ -426,7 +426,7 @@ pub struct DroppingRule {
     /// The rule in the chain: `handle 4`, `rule 4` or `policy drop`.
     pub part: String,
     /// The layer of the hook.
-    pub layer: Layer,
+    pub layer: FilterLayer,
     /// The hook from which packets reach it.
     pub hook: Hook,
     /// Whether its chain begins at the hook; others are jumped to, maybe from other hooks as well.

@@ -18,18 +18,19 @@ use crate::netfilter::Ruleset;
 
 pub use counters::{Counter, Counters, explains};
 pub use link::{
-    Bridge, BridgeGroup, BridgePort, Carrier, ConfigService, DroppingRule, FrameMembership, IpsecAction,
-    IpsecPolicy, JoinedGroup, Link, MacvlanMode, MulticastRoute, NextHop, OtherQuerier, PortState, Queue,
-    RelayRefusal, Remote, Route, SocketOwners, Statistics, TrafficFilter, UdpSocket, VlanLimit, XdpProgram,
+    BridgeGroup, BridgePort, BridgeSettings, Carrier, ConfigService, DeviceStatistics, DroppingRule,
+    FrameMembership, GroupRoute, IpsecAction, IpsecPolicy, JoinedGroup, Link, MacvlanMode, MulticastRoute,
+    NextHop, OtherQuerier, PortState, Queue, RelayRefusal, Remote, SocketOwners, TrafficFilter, UdpSocket,
+    VlanLimit, XdpProgram,
 };
 pub use routing::{
-    Decision, ForwardedGroup, Plane, Prefix, Rejection, RouteKind, RoutedPacket, Routing, RoutingRule,
+    AddressPrefix, Decision, ForwardedGroup, Plane, Rejection, RouteKind, RoutedPacket, Routing, RoutingRule,
     RuleAction, RuleSelector, TableRoute, table_name,
 };
 
 /// This machine, or this thread's network namespace, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct HostSnapshot {
     /// The interfaces of this network namespace (netlink `RTM_GETLINK`).
     pub links: Vec<Link>,
     /// The counters of the IP layer, UDP and IPsec since boot (`/proc/net/{snmp,netstat,snmp6,xfrm_stat}`).
@@ -39,7 +40,7 @@ pub struct Snapshot {
     pub settings: BTreeMap<String, String>,
     /// The interface that ordinary groups leave by if the program chooses none, by family. A family whose
     /// route could not be looked up is missing.
-    pub group_routes: Vec<Route>,
+    pub group_routes: Vec<GroupRoute>,
     /// The names of the interfaces that an IPv4 default route with a gateway uses (`/proc/net/route`).
     pub gateways: Vec<String>,
     /// The names of the interfaces with a route for IPv6 groups that does not reject
@@ -116,7 +117,7 @@ pub fn setting_path(name: &str) -> PathBuf {
     Path::new("/proc/sys").join(parts.collect::<PathBuf>())
 }
 
-impl Snapshot {
+impl HostSnapshot {
     /// Returns the interface with an index.
     pub fn link(&self, index: InterfaceIndex) -> Option<&Link> {
         self.links.iter().find(|link| link.index() == index)

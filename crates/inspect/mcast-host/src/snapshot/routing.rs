@@ -63,9 +63,9 @@ pub struct RuleSelector {
     /// Whether it is for all other packets (`not`).
     pub is_inverted: bool,
     /// The network of the source (`from`); `None` for all.
-    pub source: Option<Prefix>,
+    pub source: Option<AddressPrefix>,
     /// The network of the destination (`to`); `None` for all.
-    pub destination: Option<Prefix>,
+    pub destination: Option<AddressPrefix>,
     /// The name of the interface that they arrive on (`iif`): `lo` for those of this machine.
     pub incoming: Option<String>,
     /// The name of the interface that the socket is bound to (`oif`).
@@ -112,7 +112,7 @@ pub struct TableRoute {
     /// Where it leads.
     pub kind: RouteKind,
     /// The addresses that it is for.
-    pub destination: Prefix,
+    pub destination: AddressPrefix,
     /// Of routes for the same addresses, the one with the lowest number is taken.
     pub metric: u32,
 }
@@ -132,7 +132,7 @@ pub enum RouteKind {
 
 /// An address with the length of its prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prefix {
+pub struct AddressPrefix {
     /// The first address of the network.
     pub address: IpAddr,
     /// The number of bits that all addresses of it share.
@@ -245,7 +245,7 @@ impl Routing {
     pub fn rejecting(&self, family: Family) -> Vec<&TableRoute> {
         let all_groups = if family == Family::V4 { 4 } else { 8 };
         let decides = |route: &&TableRoute| {
-            let Prefix { address, length } = route.destination;
+            let AddressPrefix { address, length } = route.destination;
             let is_about = Family::of(address) == family && address.is_multicast() && length > all_groups;
             let decisions = self.decisions(&RoutedPacket::sent_to(address));
             let is_this =
@@ -357,7 +357,7 @@ impl RoutingRule {
     }
 }
 
-impl Prefix {
+impl AddressPrefix {
     /// Returns whether an address is in the network.
     pub fn contains(self, address: IpAddr) -> bool {
         let same = |own: u128, other: u128, bits: u8| {
@@ -452,7 +452,7 @@ impl fmt::Display for Rejection {
 }
 
 /// Writes a single address without its length.
-impl fmt::Display for Prefix {
+impl fmt::Display for AddressPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = if self.address.is_ipv4() { 32 } else { 128 };
         match self.length == whole {

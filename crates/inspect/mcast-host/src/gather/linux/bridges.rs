@@ -8,7 +8,7 @@ use mcast::InterfaceIndex;
 use mcast_sys::netlink::{NetlinkProtocol, NetlinkReply, attribute, attributes, u16_at, u32_at};
 
 use super::dump;
-use crate::snapshot::{Bridge, BridgeGroup, BridgePort, Link, OtherQuerier, PortState, VlanLimit};
+use crate::snapshot::{BridgeGroup, BridgePort, BridgeSettings, Link, OtherQuerier, PortState, VlanLimit};
 
 pub(super) const AF_BRIDGE: u8 = 7;
 const GET_GROUPS: u16 = 86;
@@ -157,11 +157,11 @@ fn address(bytes: &[u8], is_v6: bool) -> Option<IpAddr> {
 }
 
 /// Reads the settings of a bridge.
-pub(super) fn bridge(data: &[u8]) -> Bridge {
+pub(super) fn bridge(data: &[u8]) -> BridgeSettings {
     let flag = |kind| attribute(data, kind).and_then(|value| value.first()).is_some_and(|value| *value != 0);
     let time = |kind| attribute(data, kind).and_then(ticks).unwrap_or_default();
     let state = attribute(data, BR_MCAST_QUERIER_STATE).unwrap_or_default();
-    Bridge {
+    BridgeSettings {
         snooping: flag(BR_MCAST_SNOOPING),
         table_limit: attribute(data, BR_MCAST_HASH_MAX)
             .and_then(|value| u32_at(value, 0))

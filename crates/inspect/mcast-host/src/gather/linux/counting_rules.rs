@@ -15,7 +15,7 @@ use super::nftables::{
     CREATE, GET_SET_ELEMENTS, NEW_CHAIN, NEW_RULE, NEW_SET, NEW_TABLE, SUBSYSTEM_NUMBER, TABLE_PREFIX,
     be32_at, be64_at,
 };
-use crate::netfilter::{CountedTraffic, CountingPlan, Hook, HookCount, HookCounts, Layer};
+use crate::netfilter::{CountedTraffic, CountingPlan, FilterLayer, Hook, HookCount, HookCounts};
 
 /// The families of nftables tables (`NFPROTO_…`).
 const INET: u8 = 1;
@@ -44,7 +44,7 @@ pub struct CountingRules {
 /// A pair of chains that count one kind of traffic: before and behind the other filters of a hook.
 #[derive(Clone, Debug)]
 struct CountingPoint {
-    layer: Layer,
+    layer: FilterLayer,
     hook: Hook,
     traffic: CountedTraffic,
     sets: [String; 2],
@@ -63,17 +63,20 @@ impl CountingRules {
         let table = format!("{TABLE_PREFIX}{}-{number}", std::process::id());
         let devices = plan.devices.iter().map(|(index, _)| *index).collect();
         let mut rules = Self { netlink, table, points: Vec::new(), devices, rules: 0 };
-        let mut places = vec![(Layer::Ip, Hook::Prerouting), (Layer::Ip, Hook::Input)];
+        let mut places = vec![(FilterLayer::Ip, Hook::Prerouting), (FilterLayer::Ip, Hook::Input)];
         if plan.forwards {
-            places.push((Layer::Ip, Hook::Forward));
+            places.push((FilterLayer::Ip, Hook::Forward));
         }
-        places.extend([(Layer::Ip, Hook::Output), (Layer::Ip, Hook::Postrouting)]);
+        places.extend([(FilterLayer::Ip, Hook::Output), (FilterLayer::Ip, Hook::Postrouting)]);
         rules.add_table(INET, &places, plan)?;
-        let mut optional =
-            vec![(NETDEV, (Layer::Device, Hook::Ingress)), (NETDEV, (Layer::Device, Hook::Egress))];
+        let mut optional = vec![
+            (NETDEV, (FilterLayer::Device, Hook::Ingress)),
+            (NETDEV, (FilterLayer::Device, Hook::Egress)),
+        ];
         if plan.bridges {
             optional.extend(
-                [Hook::Prerouting, Hook::Input, Hook::Forward].map(|hook| (BRIDGE, (Layer::Bridge, hook))),
+                [Hook::Prerouting, Hook::Input, Hook::Forward]
+                    .map(|hook| (BRIDGE, (FilterLayer::Bridge, hook))),
             );
         }
         for (family, place) in optional {
@@ -122,7 +125,7 @@ impl CountingRules {
 
     fn elements(
         &mut self,
-        layer: Layer,
+        layer: FilterLayer,
         traffic: CountedTraffic,
         set: &str,
     ) -> io::Result<BTreeMap<ElementKey, u64>> {
@@ -137,13 +140,18 @@ impl CountingRules {
     }
 
     /// Adds a table of one family with its chains, in one transaction.
-    fn add_table(&mut self, family: u8, places: &[(Layer, Hook)], plan: &CountingPlan) -> io::Result<()> {
+    fn add_table(
+        &mut self,
+        family: u8,
+        places: &[(FilterLayer, Hook)],
+        plan: &CountingPlan,
+    ) -> io::Result<()> {
         let mut changes = vec![self.table_change(family)];
         let mut points = Vec::new();
         for (layer, hook) in places {
             let devices = match layer {
-                Layer::Device => plan.devices.iter().map(|(_, device)| Some(device.as_str())).collect(),
-                Layer::Bridge | Layer::Ip => vec![None],
+                FilterLayer::Device => plan.devices.iter().map(|(_, device)| Some(device.as_str())).collect(),
+                FilterLayer::Bridge | FilterLayer::Ip => vec![None],
             };
             for (number, traffic) in plan.traffic.iter().enumerate() {
                 if is_counted_at(*layer, *hook, *traffic) {
@@ -273,20 +281,20 @@ impl Side {
     }
 }
 
-fn family_of(layer: Layer) -> u8 {
+fn family_of(layer: FilterLayer) -> u8 {
     match layer {
-        Layer::Device => NETDEV,
-        Layer::Bridge => BRIDGE,
-        Layer::Ip => INET,
+        FilterLayer::Device => NETDEV,
+        FilterLayer::Bridge => BRIDGE,
+        FilterLayer::Ip => INET,
     }
 }
 
 /// Returns a number that grows along the path of a packet.
-fn place_on_path(layer: Layer, hook: Hook) -> u8 {
+fn place_on_path(layer: FilterLayer, hook: Hook) -> u8 {
     match (layer, hook) {
         (_, Hook::Ingress) => 0,
-        (Layer::Bridge, Hook::Prerouting) => 1,
-        (Layer::Bridge, _) => 2,
+        (FilterLayer::Bridge, Hook::Prerouting) => 1,
+        (FilterLayer::Bridge, _) => 2,
         (_, Hook::Prerouting) => 3,
         (_, Hook::Input) => 4,
         (_, Hook::Forward) => 5,
@@ -357,11 +365,11 @@ fn matches(family: u8, traffic: CountedTraffic) -> Vec<Vec<u8>> {
 }
 
 /// Returns whether a kind of traffic is counted at a hook. A bridge carries the IGMP and MLD messages of all hosts.
-fn is_counted_at(layer: Layer, hook: Hook, traffic: CountedTraffic) -> bool {
+fn is_counted_at(layer: FilterLayer, hook: Hook, traffic: CountedTraffic) -> bool {
     match traffic {
         CountedTraffic::Datagrams(_) => true,
         CountedTraffic::SentFrom(..) => matches!(hook, Hook::Output | Hook::Postrouting | Hook::Egress),
-        CountedTraffic::Control(_) => layer != Layer::Bridge,
+        CountedTraffic::Control(_) => layer != FilterLayer::Bridge,
     }
 }
 

@@ -9,8 +9,8 @@ use mcast_sys::xtables::{self, Table};
 
 use super::net_table;
 use crate::netfilter::{
-    BaseChain, Chain, Comparison, Expression, Header, Hook, IpSetTest, Layer, LookupResult, PacketSide, Rule,
-    RuleEffect, RuleSet, RuleVerdict, Ruleset, SetElement, TableFamily,
+    BaseChain, Chain, Comparison, Expression, FilterLayer, Header, Hook, IpSetTest, LookupResult, PacketSide,
+    Rule, RuleEffect, RuleSet, RuleVerdict, Ruleset, SetElement, TableFamily,
 };
 
 /// Limits the memory for tables with many rules.
@@ -199,7 +199,7 @@ fn base_chain(table: &str, number: usize, (drops, packets): (bool, u64)) -> Base
         _ => 0,
     };
     let devices = Vec::new();
-    BaseChain { layer: Layer::Ip, hook, priority, devices, drops, packets: Some(packets) }
+    BaseChain { layer: FilterLayer::Ip, hook, priority, devices, drops, packets: Some(packets) }
 }
 
 fn rule(
@@ -583,7 +583,7 @@ mod tests {
         let index = InterfaceIndex::new(4).unwrap();
         let packet =
             KnownPacket::datagram(source.parse().unwrap(), to, Some(1)).arriving_on(index, interface);
-        let outcomes = ruleset.trace(&packet, Layer::Ip, hook, interface);
+        let outcomes = ruleset.trace(&packet, FilterLayer::Ip, hook, interface);
         outcomes
             .iter()
             .map(|outcome| format!("{}, {}", outcome.rule.location(), outcome.is_certain))

@@ -15,7 +15,7 @@ use mcast_sys::netlink::{
 use super::bridges::{AF_BRIDGE, bridge, bridge_port};
 use super::dump;
 use crate::snapshot::{
-    BridgePort, Carrier, ConfigService, IpsecAction, IpsecPolicy, Link, MacvlanMode, Queue, Statistics,
+    BridgePort, Carrier, ConfigService, DeviceStatistics, IpsecAction, IpsecPolicy, Link, MacvlanMode, Queue,
     TrafficFilter, XdpProgram,
 };
 use crate::{Error, Result};
@@ -136,9 +136,9 @@ fn xdp_program(value: &[u8]) -> Option<XdpProgram> {
 }
 
 /// Reads `rx_packets`, `rx_bytes` and `rx_missed_errors`.
-fn statistics(value: &[u8]) -> Statistics {
+fn statistics(value: &[u8]) -> DeviceStatistics {
     let [received, received_bytes, receive_missed] = [0, 2, 15].map(|number| statistic(value, number));
-    Statistics { received, received_bytes, receive_missed }
+    DeviceStatistics { received, received_bytes, receive_missed }
 }
 
 /// Returns a number of `struct rtnl_link_stats64`; 0 if it is missing.

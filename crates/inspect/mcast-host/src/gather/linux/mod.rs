@@ -26,7 +26,7 @@ use mcast_sys::joined::TableEntry;
 use mcast_sys::netlink::{Netlink, NetlinkProtocol, NetlinkReply};
 
 use crate::snapshot::{
-    Counters, JoinedGroup, Link, Machine, Plane, Routing, RoutingRule, RuleAction, Snapshot,
+    Counters, HostSnapshot, JoinedGroup, Link, Machine, Plane, Routing, RoutingRule, RuleAction,
     interface_setting, setting_path,
 };
 use crate::{ExaminedPart, Result};
@@ -34,8 +34,8 @@ use crate::{ExaminedPart, Result};
 /// Takes a snapshot of this machine, in the network namespace of the calling thread.
 ///
 /// # Errors
-/// If the interfaces cannot be listed. What else cannot be read is in [`Snapshot::parts`].
-pub fn snapshot() -> Result<Snapshot> {
+/// If the interfaces cannot be listed. What else cannot be read is in [`HostSnapshot::parts`].
+pub fn snapshot() -> Result<HostSnapshot> {
     let mut links = links::list()?;
     links::add_config_services(&mut links);
     let mut parts = Vec::new();
@@ -82,7 +82,7 @@ pub fn snapshot() -> Result<Snapshot> {
     udp_sockets.extend(tables::udp_sockets(&net_table("udp6")));
     let mut routes = tables::routes_v4(&net_table("ip_mr_cache"), &net_table("ip_mr_vif"));
     routes.extend(tables::routes_v6(&net_table("ip6_mr_cache"), &net_table("ip6_mr_vif")));
-    Ok(Snapshot {
+    Ok(HostSnapshot {
         counters: counters(),
         settings: settings(&links),
         group_routes: super::group_routes(),
@@ -114,22 +114,22 @@ pub fn snapshot() -> Result<Snapshot> {
 ///
 /// # Errors
 /// If one of them cannot be read; nothing is known then.
-pub fn sending_snapshot() -> Result<Snapshot> {
+pub fn sending_snapshot() -> Result<HostSnapshot> {
     let mut links = links::list()?;
     links::add_config_services(&mut links);
     let system = |source| crate::Error::System { what: "the rules for routing".to_owned(), source };
-    Ok(Snapshot {
+    Ok(HostSnapshot {
         settings: settings(&links),
         group_routes: super::group_routes(),
         v6_group_routes: Some(v6_group_routes(&net_table("ipv6_route"))),
         routing: routing::read().map_err(system)?,
         links,
-        ..Snapshot::default()
+        ..HostSnapshot::default()
     })
 }
 
 /// Reads the counters of a snapshot again, which begin with the traffic that is compared with them.
-pub fn refresh_counters(machine: &mut Snapshot) {
+pub fn refresh_counters(machine: &mut HostSnapshot) {
     machine.counters = counters();
 }
 

@@ -11,8 +11,8 @@ use mcast_sys::netlink::{
 use super::dump;
 use super::legacy_tables::{Owner, target};
 use crate::netfilter::{
-    BaseChain, Chain, Comparison, Expression, Header, Hook, Layer, LookupResult, Register, Rule, RuleEffect,
-    RuleSet, RuleVerdict, Ruleset, SetElement, TableFamily,
+    BaseChain, Chain, Comparison, Expression, FilterLayer, Header, Hook, LookupResult, Register, Rule,
+    RuleEffect, RuleSet, RuleVerdict, Ruleset, SetElement, TableFamily,
 };
 
 // Messages and attributes from linux/netfilter/nf_tables.h.
@@ -114,14 +114,14 @@ fn base_chain(family: TableFamily, hook: &[u8], body: &[u8]) -> Option<BaseChain
     })
 }
 
-fn layer_and_hook(family: TableFamily, number: u32) -> Option<(Layer, Hook)> {
+fn layer_and_hook(family: TableFamily, number: u32) -> Option<(FilterLayer, Hook)> {
     const INET_INGRESS: u32 = 5;
     let layer = match family {
-        TableFamily::Inet if number == INET_INGRESS => return Some((Layer::Device, Hook::Ingress)),
-        TableFamily::Netdev if number == 0 => return Some((Layer::Device, Hook::Ingress)),
-        TableFamily::Netdev => return Some((Layer::Device, Hook::Egress)),
-        TableFamily::Bridge => Layer::Bridge,
-        TableFamily::Inet | TableFamily::Ip | TableFamily::Ip6 => Layer::Ip,
+        TableFamily::Inet if number == INET_INGRESS => return Some((FilterLayer::Device, Hook::Ingress)),
+        TableFamily::Netdev if number == 0 => return Some((FilterLayer::Device, Hook::Ingress)),
+        TableFamily::Netdev => return Some((FilterLayer::Device, Hook::Egress)),
+        TableFamily::Bridge => FilterLayer::Bridge,
+        TableFamily::Inet | TableFamily::Ip | TableFamily::Ip6 => FilterLayer::Ip,
         TableFamily::Iptables | TableFamily::Ip6tables | TableFamily::Other => return None,
     };
     let hook = match number {
@@ -430,7 +430,7 @@ mod tests {
     fn rule_drops_only_the_port_that_it_names() {
         let (_, rule) = parsed_rule();
         let base = BaseChain {
-            layer: Layer::Ip,
+            layer: FilterLayer::Ip,
             hook: Hook::Input,
             priority: 0,
             devices: Vec::new(),
@@ -448,7 +448,7 @@ mod tests {
         let outcomes = |to: &str, hook| {
             let (source, to): (SocketAddr, SocketAddr) =
                 ("10.9.0.1:6000".parse().unwrap(), to.parse().unwrap());
-            ruleset.trace(&KnownPacket::datagram(source, to, None), Layer::Ip, hook, "eth0")
+            ruleset.trace(&KnownPacket::datagram(source, to, None), FilterLayer::Ip, hook, "eth0")
         };
         let [only] = &outcomes("239.1.2.3:5000", Hook::Input)[..] else { panic!("one rule") };
         assert!(only.is_certain);
@@ -474,7 +474,9 @@ mod tests {
             let mut ruleset = crate::fixtures::ruleset(Hook::Input, RuleEffect::Drop, None);
             ruleset.chains[0].rules = vec![Rule { expressions: first, ..Rule::default() }, rule];
             let (source, to) = ("10.9.0.1:6000".parse().unwrap(), "239.1.2.3:5000".parse().unwrap());
-            ruleset.trace(&KnownPacket::datagram(source, to, None), Layer::Ip, Hook::Input, "eth0").len()
+            ruleset
+                .trace(&KnownPacket::datagram(source, to, None), FilterLayer::Ip, Hook::Input, "eth0")
+                .len()
         };
         assert_eq!((outcomes(vec![]), outcomes(vec![Expression::Untrack])), (0, 1));
     }

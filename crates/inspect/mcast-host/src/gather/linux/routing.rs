@@ -8,8 +8,8 @@ use mcast_sys::netlink::{NetlinkProtocol, NetlinkReply, attribute, attributes, t
 
 use super::dump;
 use crate::snapshot::{
-    ForwardedGroup, Plane, Prefix, Rejection, RouteKind, Routing, RoutingRule, RuleAction, RuleSelector,
-    TableRoute,
+    AddressPrefix, ForwardedGroup, Plane, Rejection, RouteKind, Routing, RoutingRule, RuleAction,
+    RuleSelector, TableRoute,
 };
 
 // `linux/rtnetlink.h`, `linux/fib_rules.h`.
@@ -153,7 +153,7 @@ fn route(payload: &[u8], family: Family) -> Option<TableRoute> {
     let number = |kind| attribute(rest, kind).and_then(|value| u32_at(value, 0));
     let destination = match attribute(rest, DESTINATION) {
         Some(value) => prefix(family, value, length)?,
-        None => Prefix { address: unspecified, length: 0 },
+        None => AddressPrefix { address: unspecified, length: 0 },
     };
     let table = number(TABLE).unwrap_or_else(|| table.into());
     Some(TableRoute { table, kind, destination, metric: number(METRIC).unwrap_or_default() })
@@ -177,12 +177,12 @@ fn forwarded(payload: &[u8], family: Family) -> Option<ForwardedGroup> {
     Some(ForwardedGroup { table, group: address(GROUP)?, source })
 }
 
-fn prefix(family: Family, value: &[u8], length: u8) -> Option<Prefix> {
+fn prefix(family: Family, value: &[u8], length: u8) -> Option<AddressPrefix> {
     let address = match family {
         Family::V4 => IpAddr::from(*value.first_chunk::<4>()?),
         Family::V6 => IpAddr::from(*value.first_chunk::<16>()?),
     };
-    Some(Prefix { address, length })
+    Some(AddressPrefix { address, length })
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use mcast::InterfaceIndex;
 use mcast_packet::MacAddress;
 use mcast_sys::bpf::{Attachment, BpfProgram, Map, ProgramKind};
 
-use crate::Refusal;
+use crate::ObservationRefusal;
 use crate::kernel_drops::{KernelDrop, KernelDrops, UNSPECIFIED};
 use program::KernelLayout;
 
@@ -25,7 +25,7 @@ const MAX_KINDS: u32 = 4096;
 /// Counts the drops of the kernel until it is finished or dropped.
 #[derive(Debug)]
 #[must_use = "dropping it stops counting"]
-pub struct DropCounter(Result<Counting, Refusal>);
+pub struct DropCounter(Result<Counting, ObservationRefusal>);
 
 #[derive(Debug)]
 struct Counting {
@@ -62,8 +62,8 @@ impl DropCounter {
 }
 
 impl Counting {
-    fn prepare() -> Result<Self, Refusal> {
-        let (layout, reasons) = KernelLayout::of_this_kernel().map_err(Refusal::unsupported)?;
+    fn prepare() -> Result<Self, ObservationRefusal> {
+        let (layout, reasons) = KernelLayout::of_this_kernel().map_err(ObservationRefusal::unsupported)?;
         let load = || {
             // The low half of the number is all that the kernel keeps.
             let namespace = std::fs::metadata("/proc/thread-self/ns/net")?.ino() as u32;
@@ -119,17 +119,17 @@ fn is_harmless(drop: &KernelDrop) -> bool {
     drop.function.as_ref().is_some_and(is_harmless)
 }
 
-fn refusal(error: &io::Error) -> Refusal {
+fn refusal(error: &io::Error) -> ObservationRefusal {
     let needs_rights = error.kind() == io::ErrorKind::PermissionDenied;
     let why = if needs_rights {
         "it needs the right to trace the kernel (CAP_BPF and CAP_PERFMON)".to_owned()
     } else {
         format!("the kernel refuses to count its drops: {error}")
     };
-    Refusal { why, needs_rights }
+    ObservationRefusal { why, needs_rights }
 }
 
-impl Refusal {
+impl ObservationRefusal {
     fn unsupported(why: String) -> Self {
         Self { why, needs_rights: false }
     }

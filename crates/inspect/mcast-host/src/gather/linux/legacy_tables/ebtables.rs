@@ -64,7 +64,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::netfilter::{Hook, KnownPacket, Layer, RuleEffect, Ruleset};
+    use crate::netfilter::{FilterLayer, Hook, KnownPacket, RuleEffect, Ruleset};
 
     /// Returns the effects that rules of ebtables have on datagrams to this destination, each with its certainty.
     fn effects(rules: &[&str], to: &str) -> Option<Vec<(RuleEffect, bool)>> {
@@ -83,7 +83,7 @@ mod tests {
         let source = if to.is_ipv4() { "10.9.0.1:6000" } else { "[fe80::7]:6000" };
         let packet = KnownPacket::datagram(source.parse().unwrap(), to, Some(1))
             .arriving_on(InterfaceIndex::new(4).unwrap(), "e0");
-        let outcomes = ruleset.trace(&packet, Layer::Bridge, Hook::Prerouting, "e0");
+        let outcomes = ruleset.trace(&packet, FilterLayer::Bridge, Hook::Prerouting, "e0");
         Some(outcomes.iter().map(|outcome| (outcome.effect, outcome.is_certain)).collect())
     }
 
