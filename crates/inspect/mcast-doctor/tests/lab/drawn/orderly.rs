@@ -124,11 +124,11 @@ pub(super) const RECEIVER: &[Orderly<Scene>] = &[
     }),
     (Family::Any, |scene| scene.device = Some("eth0")),
     (Family::Any, |scene| {
-        scene.nft("inet", "hook prerouting priority -300", "fib saddr . iif oif missing drop")
+        scene.nft("inet", "hook prerouting priority -300", "fib saddr . iif oif missing drop");
     }),
     (Family::Any, |scene| scene.nft("inet", "hook prerouting priority -300", "meta l4proto udp notrack")),
     (Family::Any, |scene| scene.nft("inet", "hook output priority 0", "meta l4proto udp drop")),
     (Family::Any, |scene| {
-        scene.nft("netdev", "hook ingress device eth1 priority 0", "meta l4proto udp drop")
+        scene.nft("netdev", "hook ingress device eth1 priority 0", "meta l4proto udp drop");
     }),
 ];
