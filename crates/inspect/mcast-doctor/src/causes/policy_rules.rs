@@ -15,6 +15,7 @@ use crate::fate::Stage;
 use crate::fate::depth::{KernelVerdict, LostFlow};
 use crate::fate::forwarding::BlockedFlow;
 use crate::kernel_drops::UNROUTED;
+use crate::netfilter::Hook;
 use crate::observation::{Interest, Observation, Program, ProgramSocket};
 use crate::snapshot::{
     Decision, Link, Plane, Prefix, Rejection, RouteKind, RoutedPacket, RoutingRule, RuleAction, RuleSelector,
@@ -106,7 +107,9 @@ fn sender_finding(family: Family, severity: Severity, decision: Decision<'_>) ->
         "A routing rule of this machine rejects {family} groups before a route for them is looked up: {rule} ({}).",
         rule.command()
     );
-    let finding = Finding::new(Id::PolicyRule, severity, cause).with_all_evidence(of_decision(decision));
+    let finding = Finding::new(Id::PolicyRule, severity, cause)
+        .at_hook(Hook::Output)
+        .with_all_evidence(of_decision(decision));
     let is_about_groups =
         rule.selector.destination.is_some_and(|destination| destination.address.is_multicast());
     let removal = removal(rule).filter(|_| decision.route.is_none() || is_about_groups);

@@ -131,8 +131,8 @@ fn source_is_local(observation: &Observation, interest: &Interest<'_>) -> Option
 /// Returns the finding about a flow that does not get to the check of its source, because something drops it before.
 fn source_is_local_ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let FlowKey { interface, group, source, outgoing, .. } = flow.key;
-    let is_local = !outgoing && observation.before.is_own(source.ip());
-    (is_local && is_refused(observation, interface, group))
+    let is_local = observation.before.is_own(source.ip()) || is_certainly_local(observation, source.ip());
+    (is_local && !outgoing && is_refused(observation, interface, group))
         .then(|| source_is_local_finding(observation, &[flow]))
 }
 
@@ -210,6 +210,14 @@ fn is_routed_locally(observation: &Observation, source: IpAddr) -> bool {
     }
     let route = observation.source_routes.get(&source).copied().flatten();
     route.and_then(|index| observation.link(index)).is_some_and(|link| link.interface.loopback)
+}
+
+/// Returns whether a local route covers an address that is not one of the loopback interface's addresses: the system looks for the
+/// latter only if there are rules for routing.
+fn is_certainly_local(observation: &Observation, source: IpAddr) -> bool {
+    let mut links = observation.after.links.iter();
+    let is_on_loopback = links.any(|link| link.interface.loopback && link.is_next_to(source));
+    !source.is_unspecified() && is_routed_locally(observation, source) && !is_on_loopback
 }
 
 /// Returns the remedies. A source in 127.0.0.0/8 is dropped whatever the setting (RFC 1122 section 3.2.1.3).

@@ -124,7 +124,7 @@ pub(crate) fn elsewhere<'a>(observation: &'a Observation, fault: &Finding) -> Ve
             unsent_of(observation, fault, missing_routes(observation))
         }
         // Of a program whose socket cannot send, and of what IPsec drops, the group is not known.
-        Id::NoSuchInterface | Id::DroppedWhenSending
+        Id::NoSuchInterface | Id::Ipv6NotReady | Id::PolicyRule | Id::DroppedWhenSending
             if fault.severity == Severity::Fault && fault.subject.groups.is_empty() =>
         {
             unsent_of(observation, fault, sending_families(observation))
@@ -160,8 +160,12 @@ fn unsent_of<'a>(
 ) -> Vec<Elsewhere<'a>> {
     let to = fault.subject.groups.first().and_then(|group| group.socket_address());
     let families = families.filter(|family| to.is_none_or(|to| Family::of(to.ip()) == *family));
+    let named = || {
+        let mut links = observation.after.links.iter();
+        links.find(|link| link.is_of_the_host() && fault.subject.has_interface(link.name()))
+    };
     let unsent = |family| {
-        let link = usable(observation, family)?;
+        let link = usable(observation, family).or_else(named)?;
         let packet = to.map_or_else(|| KnownPacket::to_any_group(family), KnownPacket::from_anyone);
         let packet = packet.leaving_by(link.index(), link.name());
         Some(Elsewhere { link, packet, to, severity: fault.severity })

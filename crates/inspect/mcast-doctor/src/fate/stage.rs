@@ -88,6 +88,8 @@ impl Stage {
                 Id::TtlTooSmall | Id::LoopbackOff | Id::SentByOtherInterface | Id::FirewallDropsOutput,
                 Some(Hook::Postrouting | Hook::Egress),
             ) => Self::SenderFilter,
+            // The system looks for a route before that hook.
+            (Id::PolicyRule, Some(Hook::Output)) => Self::Network,
             (id, _) => id.stage(),
         }
     }

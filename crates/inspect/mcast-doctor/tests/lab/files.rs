@@ -192,16 +192,12 @@ fn capture_shows_two_hosts_with_one_address() {
             }
             other
         };
-        let frames = rtp_frames(300, |_| {}).into_iter();
-        match is_changed {
-            true => explain(&frames.flat_map(|frame| [other(&frame), frame]).collect::<Vec<_>>()),
-            false => {
-                let frames = frames.enumerate();
-                let frames =
-                    frames.map(|(number, frame)| if number % 2 == 0 { other(&frame) } else { frame });
-                explain(&frames.collect::<Vec<_>>())
-            }
-        }
+        let frames = rtp_frames(300, |_| {});
+        let frames: Vec<_> = match is_changed {
+            true => frames.iter().flat_map(|frame| [other(frame), frame.clone()]).collect(),
+            false => frames.chunks(2).flat_map(|pair| [other(&pair[0]), pair[1].clone()]).collect(),
+        };
+        explain(&frames)
     };
     let report = in_turn(true);
     assert_eq!((ids(&report), report.verdict()), (vec![Id::ConflictingStreams], Verdict::Warnings));

@@ -1,8 +1,8 @@
 //! Routes, rules for routing and addresses of a host.
 
-use mcast_doctor::Report;
+use mcast_doctor::{Id, Report};
 
-use crate::net::{Net, assert_received, examine, has_programs, inject, run};
+use crate::net::{Net, assert_received, examine, has_programs, inject, nft, run};
 
 crate::table::cases! {
     local_route_covers_source: SourceIsLocal, "a route of type `local` that covers the source", local_route_covers_source;
@@ -61,6 +61,25 @@ pub(crate) fn joined_by_routing_rule() -> Report {
         "ip route add default dev eth1 table 50 && ip rule add to 224.0.0.0/4 lookup 50 pref 20",
     );
     net.examine(GROUP, "239.1.2.3%default:5000")
+}
+
+#[test]
+fn local_route_is_named_behind_a_rule_that_drops() {
+    if !has_programs() {
+        return;
+    }
+    for (change, expected) in [
+        ("ip route add local 10.9.0.0/29 dev lo", &[Id::FirewallDropsData, Id::SourceIsLocal][..]),
+        // Without rules for routing, the system does not look for it.
+        ("ip address add 10.9.0.2/24 dev lo", &[Id::FirewallDropsData]),
+    ] {
+        let net = Net::new();
+        run(&net.receiver, change);
+        nft(&net.receiver, "ip", "hook prerouting", "udp dport 5000 drop");
+        let report = net.examine(GROUP, MEMBERSHIP);
+        let found: Vec<_> = report.findings.iter().map(|finding| finding.id).collect();
+        assert_eq!(found, expected, "{report:#?}");
+    }
 }
 
 #[test]

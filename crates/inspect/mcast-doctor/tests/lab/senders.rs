@@ -129,6 +129,28 @@ const ROUTES: [(&str, &str, &str, &str, &str); 2] = [
 ];
 
 #[test]
+fn policy_behind_what_keeps_a_program_from_sending_is_named() {
+    if !has_programs() {
+        return;
+    }
+    let cases = [
+        ("0.0.0.0", "ip rule add to 224.0.0.0/4 prohibit pref 50", Id::PolicyRule),
+        ("[::]", "ip -6 address flush dev eth0", Id::Ipv6NotReady),
+    ];
+    for (local, change, first) in cases {
+        let net = Net::new();
+        let index = index(&net.sender, "eth0");
+        let _stream = sender(&net, local, move |socket| {
+            let is_v6 = local.starts_with('[');
+            if is_v6 { socket.set_multicast_if_v6(index) } else { socket.set_multicast_ttl_v4(4) }.unwrap();
+        });
+        run(&net.sender, &dropping("inet", "meta l4proto udp drop"));
+        let report = examine_after(&net, change);
+        assert_eq!(faults(&report), [first, Id::FirewallDropsOutput], "{report:#?}");
+    }
+}
+
+#[test]
 fn queue_that_no_program_reads_is_the_only_fault_of_its_sender() {
     if !has_programs() {
         return;

@@ -327,8 +327,14 @@ pub(super) fn is_shown(kind: &Kind<Scene>, other: &Kind<Scene>) -> bool {
         (Part::States | Part::Reader, _) => false,
         // A device that runs the program shows no frames.
         (Part::Source | Part::Frame | Part::PolicyRules, Part::Device) => false,
+        // Whether the datagrams of another packet have a way back is known once they get there.
+        (Part::Source, Part::Frame) if kind.id == Id::FirewallDropsData => false,
         // The interface of the VLAN, which does not exist yet, has a filter and routes of its own.
         (Part::Source | Part::PolicyRules, Part::Frame) => other.id != Id::VlanTagged,
+        // It asks for what the frame begins with.
+        (Part::TrafficControl, Part::Frame) => other.id != Id::VlanTagged,
+        // A mark is known once the datagrams have got it.
+        (Part::PolicyRules, _) => kind.name != "a transparent proxy",
         // Connection tracking translates nothing that is damaged.
         (Part::Translation, Part::Frame) => false,
         // A program that has joined nothing, and that nothing reaches, shows no interest in the group.

@@ -93,6 +93,8 @@ const CONSEQUENCES: &[(Id, Id)] = &[(Id::FirewallDropsIgmp, Id::NoMulticastRoute
 
 /// Something in order.
 type Orderly<S> = (Family, fn(&mut S));
+/// The same, for rules of every machine, too.
+type Arrangement<S> = Box<dyn Fn(&mut S)>;
 
 macro_rules! kinds {
     ($scene:ident; $($name:literal: $id:ident, $part:ident, $family:ident, $inject:expr;)+) => {
@@ -227,27 +229,17 @@ impl<S: Drawn> Role<S> {
 
     fn examine_orderly(&self, seed: u64) -> Result<(), String> {
         let mut dice = Dice::new(seed);
-        let rules = if self.has_rules { orderly::RULES } else { &[] };
-        let count = rules.len() + self.orderly.len();
-        let drawn = BTreeSet::from([0, 1].map(|_| dice.below(count as u64) as usize));
-        let family = |index: &usize| {
-            if *index < rules.len() { Family::Any } else { self.orderly[*index - rules.len()].0 }
-        };
-        let families: Vec<_> = drawn.iter().map(family).collect();
-        // Not every two can be in one family.
-        let drawn: Vec<_> = drawn
-            .into_iter()
-            .filter(|index| {
-                family(index) == Family::Any || family(index) == *families.last().unwrap_or(&Family::Any)
-            })
-            .collect();
-        let is_v6 = draw_family(&mut dice, drawn.iter().map(family));
+        let all = self.all_orderly();
+        let drawn = [0, 1].map(|_| dice.below(all.len() as u64) as usize);
+        let is_v6 = draw_family(&mut dice, drawn.iter().map(|index| all[*index].0));
         let mut scene = (self.new)(dice, is_v6);
-        for index in drawn {
-            scene.note(&format!("orderly {index}"));
-            match rules.get(index) {
-                Some(arrange) => arrange(&mut scene),
-                None => (self.orderly[index - rules.len()].1)(&mut scene),
+        let family = if is_v6 { Family::V6 } else { Family::V4 };
+        // The same one twice changes nothing more, and not every two can be in one family.
+        for index in BTreeSet::from(drawn) {
+            let (own, arrange) = &all[index];
+            if [family, Family::Any].contains(own) {
+                scene.note(&format!("in order: {index}"));
+                arrange(&mut scene);
             }
         }
         scene.decorate();
@@ -260,14 +252,23 @@ impl<S: Drawn> Role<S> {
         result(self.name, "in order", &scene, &problems, &report)
     }
 
+    fn all_orderly(&self) -> Vec<(Family, Arrangement<S>)> {
+        let rules = orderly::RULES.iter().filter(|_| self.has_rules).map(|arrange| {
+            let arrange: Arrangement<S> = Box::new(|scene| arrange(scene));
+            (Family::Any, arrange)
+        });
+        let own = self.orderly.iter().map(|(family, arrange)| {
+            let arrange: Arrangement<S> = Box::new(arrange);
+            (*family, arrange)
+        });
+        rules.chain(own).collect()
+    }
+
     /// Returns how many kinds of faults there are, and how many things in order.
     fn counts(&self) -> [usize; 2] {
         let names: BTreeSet<_> = self.all().map(|kind| kind.name).collect();
         assert_eq!(names.len(), self.all().count(), "two kinds of one name");
-        [
-            names.len() - self.unnamed.len(),
-            self.orderly.len() + if self.has_rules { orderly::RULES.len() } else { 0 },
-        ]
+        [names.len() - self.unnamed.len(), self.all_orderly().len()]
     }
 }
 

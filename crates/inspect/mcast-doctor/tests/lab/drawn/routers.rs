@@ -21,8 +21,8 @@ kinds! {
     };
     "a rule with a set": FirewallDropsData, Rules, Any, |way| way.rule_with_a_set();
     "a rule with a map": FirewallDropsData, Rules, Any, |way| way.rule_with_a_map();
-    "a rule with a mark": FirewallDropsData, Rules, Any, |way| way.rule_with_a_mark("hook prerouting");
-    "a rule between two interfaces": FirewallDropsData, Rules, Any, |way| {
+    "a rule with a mark": FirewallDropsData, States, Any, |way| way.rule_with_a_mark("hook prerouting");
+    "a rule between two interfaces": FirewallDropsData, EgressRules, Any, |way| {
         let rule = way.dice.pick(&["iifname r0 oifname r1 drop", "iifname . oifname { r0 . r1 } drop", "oifname \"r1\" udp dport != 53 drop"]);
         way.nft("inet", "hook forward priority 0", rule);
     };
@@ -97,17 +97,19 @@ pub(super) const ORDERLY: &[Orderly<Way>] = &[
 ];
 
 /// Returns whether something shows a fault beside another one. A router asks for the route of what gets to routing only: before,
-/// it does not know by which interface it leaves, nor what a hop limit of 1 keeps from there.
+/// it does not know by which interface it leaves, nor what a hop limit of 1 keeps from there. Of a device that runs a program,
+/// nothing is seen, and of earlier rules only what they have done.
 pub(super) fn is_shown(kind: &Kind<Way>, other: &Kind<Way>) -> bool {
     let needs_route =
         matches!(kind.part, Part::HopLimit | Part::MulticastRoute | Part::EgressRules | Part::EgressControl);
-    !needs_route || !MAY_ACT_BEFORE_ROUTING.contains(&other.part)
+    let may_be_seen = kind.part != Part::States && other.part != Part::Device;
+    may_be_seen && !(needs_route && MAY_ACT_BEFORE_ROUTING.contains(&other.part))
 }
 
 const MAY_ACT_BEFORE_ROUTING: [Part; 8] = [
-    Part::Device,
     Part::IngressRules,
     Part::Rules,
+    Part::States,
     Part::LegacyRules,
     Part::Translation,
     Part::TrafficControl,

@@ -21,12 +21,14 @@ kinds! {
     };
     "a rule with a set": FirewallDropsOutput, Rules, Any, |way| way.rule_with_a_set();
     "a rule with a map": FirewallDropsOutput, Rules, Any, |way| way.rule_with_a_map();
-    "a rule with a mark": FirewallDropsOutput, Rules, Any, |way| way.rule_with_a_mark("hook output");
+    "a rule with a mark": FirewallDropsOutput, States, Any, |way| way.rule_with_a_mark("hook output");
     "a rule for an interface": FirewallDropsOutput, Rules, Any, |way| {
         let (hook, port) = (way.hook(), way.port);
         way.nft("inet", &format!("{hook} priority 0"), &format!("oifname \"eth*\" udp dport {port} drop"));
     };
-    "a policy at output": FirewallDropsOutput, Rules, Any, |way| way.policy();
+    "a policy at output": FirewallDropsOutput, Rules, Any, |way| {
+        way.nft("inet", "hook output priority 0 ; policy drop", "meta l4proto { igmp, icmpv6 } accept");
+    };
     "a rule of iptables in filter": FirewallDropsOutput, LegacyRules, Any, |way| way.iptables("-A OUTPUT", "DROP");
     "a rule of iptables that rejects": FirewallDropsOutput, LegacyRules, Any, |way| way.iptables("-A OUTPUT", "REJECT");
     "a rule of iptables in mangle": FirewallDropsOutput, LegacyRules, Any, |way| way.iptables("-t mangle -A OUTPUT", "DROP");
@@ -100,15 +102,19 @@ kinds! {
     };
     "a route that rejects the group": NoRoute, Socket, V4, |way| {
         way.choice = Choice::Route;
-        let (kind, group) = (way.dice.pick(&["unreachable", "prohibit", "blackhole"]), way.group);
+        let (kind, group) = (way.dice.pick(&REJECTS), way.group);
         let prefix = way.dice.pick(&[format!("{group}/32"), "239.0.0.0/8".to_owned()]);
         way.run(&format!("ip route add {kind} {prefix}"));
     };
     "a rule of routing that rejects groups": PolicyRule, Socket, V4, |way| {
         way.choice = Choice::Route;
-        let (kind, group) = (way.dice.pick(&["prohibit", "unreachable", "blackhole"]), way.group);
-        let prefix = way.dice.pick(&[group.to_string(), "239.0.0.0/8".to_owned(), "224.0.0.0/4".to_owned()]);
+        let (kind, prefix) = (way.dice.pick(&REJECTS), way.dice.pick(&["239.0.0.0/8", "224.0.0.0/4"]));
         way.run(&format!("ip rule add to {prefix} {kind} pref 50"));
+    };
+    "a rule of routing that rejects the group": PolicyRule, Socket, V4, |way| {
+        way.choice = Choice::Route;
+        let (kind, group) = (way.dice.pick(&REJECTS), way.group);
+        way.run(&format!("ip rule add to {group} {kind} pref 50"));
     };
     "a rule of routing to a table that rejects": PolicyRule, Socket, V4, |way| {
         way.choice = Choice::Route;
@@ -122,7 +128,12 @@ kinds! {
 }
 
 /// The doctor knows what a socket sends from the wire and from the kernel's reasons for dropping, and these faults leave neither.
-pub(super) const UNNAMED: &[&str] = &["a filter that steals at egress"];
+pub(super) const UNNAMED: &[&str] = &[
+    "a filter that steals at egress",
+    "a rule of routing that rejects the group",
+];
+
+const REJECTS: [&str; 3] = ["unreachable", "prohibit", "blackhole"];
 
 /// Adds another interface.
 fn another_device(way: &mut Way) {
@@ -156,14 +167,17 @@ pub(super) const ORDERLY: &[Orderly<Way>] = &[
 ];
 
 /// Returns whether something shows a fault beside another one. Of what a sender cannot send, the group is not known, so that only
-/// what drops everything is certain.
+/// what drops everything is certain; of what is translated, the rules behind see another address.
 pub(super) fn is_shown(kind: &Kind<Way>, other: &Kind<Way>) -> bool {
     match (kind.part, other.part) {
-        // Only what reaches a filter of traffic control or an IPsec policy shows what it does.
-        (Part::TrafficControl | Part::Ipsec, _) => false,
+        // Only what reaches it shows what a filter of traffic control, an IPsec policy or a rule that asks for a mark does.
+        (Part::TrafficControl | Part::Ipsec | Part::States, _) => false,
+        // Nor what a translation does behind the rules.
+        (Part::Translation, Part::Rules | Part::States | Part::LegacyRules) => false,
         (Part::Rules | Part::LegacyRules | Part::EgressRules, Part::Socket | Part::Ipsec) => {
             kind.name == "a policy at output"
         }
+        (Part::Rules | Part::LegacyRules | Part::EgressRules, Part::Translation) => false,
         _ => true,
     }
 }

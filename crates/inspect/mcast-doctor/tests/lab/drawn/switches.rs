@@ -1,7 +1,7 @@
 //! Kinds of faults at a switch, and what is in order there.
 
 use super::way::Way;
-use super::{Family, Kind, Orderly, kinds};
+use super::{Family, Kind, Orderly, Part, kinds};
 
 /// The ports of the sender and of the receiver.
 const IN: usize = 0;
@@ -12,7 +12,6 @@ kinds! {
     "a port that is disabled": PortNotForwarding, Port, Any, |way| set_state(way, "0");
     "a port that listens": PortNotForwarding, Port, Any, |way| set_state(way, "1");
     "a port that learns": PortNotForwarding, Port, Any, |way| set_state(way, "2");
-    "a port that blocks": PortNotForwarding, Port, Any, |way| set_state(way, "4");
     "isolated ports": PortIsolated, Isolation, Any, |way| [IN, OUT].into_iter().for_each(|port| way.set_port(port, "isolated on"));
     "a locked port": PortLocked, All, Any, |way| {
         let port = way.ports[IN].clone();
@@ -32,7 +31,7 @@ kinds! {
     };
     "a rule between two ports": FirewallDropsData, Rules, Any, |way| {
         let [from, to] = way.ports.clone();
-        let rule = way.dice.pick(&[format!("iifname {from} oifname {to}"), format!("oifname {to}"), format!("meta ibrname br0 iifname {from}")]);
+        let rule = way.dice.pick(&[format!("iifname {from} oifname {to}"), format!("oifname {to}"), format!("iifname {from}")]);
         way.nft("bridge", "hook forward priority 0", &format!("{rule} meta l4proto udp drop"));
     };
     "a rule of ebtables": FirewallDropsData, LegacyRules, Any, |way| {
@@ -111,7 +110,8 @@ pub(super) const ORDERLY: &[Orderly<Way>] = &[
     (Family::Any, |way| way.size = way.dice.between(100, 1_400) as usize),
 ];
 
-/// Returns whether something shows a fault beside another one.
-pub(super) fn is_shown(_: &Kind<Way>, _: &Kind<Way>) -> bool {
-    true
+/// Returns whether something shows a fault beside another one: a filter of traffic control and a queue where it leaves only by what
+/// they lose.
+pub(super) fn is_shown(kind: &Kind<Way>, _: &Kind<Way>) -> bool {
+    kind.part != Part::EgressControl
 }
