@@ -198,6 +198,16 @@ impl Finding {
         (self.id, self.severity, &self.subject) == (other.id, other.severity, &other.subject)
     }
 
+    /// Returns whether it has the rule of another finding of its cause as evidence.
+    pub(crate) fn names_the_rule_of(&self, other: &Self) -> bool {
+        let rules = |finding: &Self| {
+            let rules = finding.evidence.iter().filter(|evidence| evidence.kind == EvidenceKind::Rule);
+            rules.map(|evidence| evidence.location.clone()).collect::<Vec<_>>()
+        };
+        let others = rules(other);
+        self.id == other.id && rules(self).iter().any(|rule| others.contains(rule))
+    }
+
     /// Returns whether it explains why the datagrams of a flow do not arrive. Only a fault does, and only if its cause
     /// loses datagrams. A warning is enough for datagrams that wait at the socket, where the program may read them later.
     pub(crate) fn explains(&self, flow: &FlowStatus) -> bool {

@@ -160,10 +160,14 @@ impl Report {
     /// report has found it.
     pub(crate) fn and_of_machine(self, machine: Self) -> Self {
         let is_found = |predicted: &Finding| {
+            // What is found may be about each program that gets the group, and what is predicted about each group.
             let is_same = |found: &Finding| {
+                let (own, other) = (&found.subject, &predicted.subject);
+                let is_of_program = own.program.is_none() || own.program == other.program;
                 found.id == predicted.id
-                    && found.subject.program == predicted.subject.program
-                    && found.subject.groups == predicted.subject.groups
+                    && is_of_program
+                    && (own.groups == other.groups
+                        || (other.groups.is_empty() && found.names_the_rule_of(predicted)))
             };
             self.findings.iter().any(is_same)
         };

@@ -237,11 +237,13 @@ pub(super) fn unsent(observation: &Observation) -> Vec<Finding> {
 }
 
 fn unsent_by(observation: &Observation, upper: &Link) -> Vec<Finding> {
+    // A bridge floods what others send to all its ports; a router chooses where it leaves.
+    let is_chosen = |source| upper.interface.port_of.is_none() || observation.after.is_own(source);
     let is_sent = |flow: &&Flow| {
         flow.key.outgoing
             && flow.key.interface == upper.index()
             && flow.datagrams >= MIN_DATAGRAMS
-            && observation.after.is_own(flow.key.source.ip())
+            && is_chosen(flow.key.source.ip())
             && is_examined(observation, flow)
     };
     // It may be a port of the bridge by which they leave.

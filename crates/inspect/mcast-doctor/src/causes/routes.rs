@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use mcast::interface::AddressState;
+use mcast::interface::{AddressState, InterfaceAddress};
 use mcast::{ErrorKind, Family, InterfaceSelector};
 use mcast_sys::{SendAnswer, SendInterface};
 
@@ -414,6 +414,9 @@ fn without_address(observation: &Observation) -> Vec<Finding> {
         let sending = refused_by_interface(observation, program);
         return disabled_under_program(observation).into_iter().chain(sending).collect();
     }
+    if observation.is_about_machine() {
+        return duplicates(observation);
+    }
     let Some(trial) = observation.trial().filter(|trial| trial.group().addr().is_ipv6()) else {
         return Vec::new();
     };
@@ -431,6 +434,15 @@ fn without_address(observation: &Observation) -> Vec<Finding> {
         .iter()
         .filter_map(|name| judge_ipv6_not_ready(observation, observation.after.link_named(name)?))
         .collect()
+}
+
+/// Judges the interfaces of a machine with an address that another host has. Whether a program needs it is not known.
+fn duplicates(observation: &Observation) -> Vec<Finding> {
+    let is_duplicate = |own: &InterfaceAddress| own.address.is_ipv6() && own.state == AddressState::Duplicate;
+    let has_duplicate = |link: &&Link| link.interface.addresses.iter().any(is_duplicate);
+    let links = observation.after.links.iter().filter(has_duplicate);
+    let findings = links.filter_map(|link| judge_ipv6_not_ready(observation, link));
+    findings.map(|finding| Finding { severity: Severity::Warning, ..finding }).collect()
 }
 
 /// Judges the interfaces on which a program has joined IPv6 groups, and IPv6 was disabled since.

@@ -8,7 +8,7 @@ use mcast_sys::SendInterface;
 
 use super::{Cause, Check, Placeholders};
 use crate::fate::leaving::{self, Unsent};
-use crate::netfilter::Hook;
+use crate::netfilter::{CountedTraffic, Hook, HookCount};
 use crate::observation::{ExaminationTarget, Interest, Observation, Program, TrialMembership};
 use crate::snapshot::{Link, Snapshot, UdpSocket};
 use crate::wire::{Flow, UnicastFlow};
@@ -472,7 +472,13 @@ fn of_interest(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
 /// Judges a program that has joined no group and sends to none.
 fn of_sender(observation: &Observation) -> Option<Finding> {
     let program = observation.program()?;
-    if observation.wire.flows.iter().any(|flow| flow.key.outgoing && program.sends(flow)) {
+    // What a rule drops or sends elsewhere has reached the output hook.
+    let is_counted = |count: &HookCount| match count.traffic {
+        CountedTraffic::SentFrom(_, port) => count.reached > 0 && program.sends_from(port),
+        _ => false,
+    };
+    let sends = |flow: &Flow| flow.key.outgoing && program.sends(flow);
+    if observation.wire.flows.iter().any(sends) || observation.hooks.counts.iter().any(is_counted) {
         return None;
     }
     let mut sent = observation.wire.unicast.iter().filter(|flow| {

@@ -19,7 +19,7 @@ use crate::causes::filter_rules::arriving;
 use crate::netfilter::{Hook, KnownPacket};
 use crate::observation::{Interest, Observation};
 use crate::wire::{Flow, FlowKey};
-use crate::{EvidenceKind, Finding, Id, Severity};
+use crate::{Finding, Id, Severity};
 use leaving::{Elsewhere, Unsent};
 use sockets::{Blocked, Refusal};
 pub(crate) use stage::Stage;
@@ -137,7 +137,7 @@ pub(crate) fn predicted(observation: &Observation, found: &[Finding]) -> Vec<Fin
         .map(|obstacle| obstacle.finding.into_owned())
         // The rule that takes what leaves by one interface may be the one that is found at another.
         .filter(|finding| {
-            let is_own = |own: &Finding| names_the_rule_of(own, finding);
+            let is_own = |own: &Finding| own.names_the_rule_of(finding);
             finding.id != Id::FirewallDropsOutput || !found.iter().any(is_own)
         })
         .filter(|finding| {
@@ -276,14 +276,4 @@ fn arriving_flows(observation: &Observation) -> BTreeSet<(SocketAddr, SocketAddr
     let expected = observation.expected_flows().into_iter().map(|expected| expected.status);
     let arriving = expected.filter(|status| status.depth == crate::Depth::Arrives || status.some_arrive);
     arriving.filter_map(|status| Some((status.destination, status.source?))).collect()
-}
-
-/// Returns whether a finding has the rule of another as evidence.
-fn names_the_rule_of(own: &Finding, other: &Finding) -> bool {
-    let rules = |finding: &Finding| {
-        let rules = finding.evidence.iter().filter(|evidence| evidence.kind == EvidenceKind::Rule);
-        rules.map(|evidence| evidence.location.clone()).collect::<Vec<_>>()
-    };
-    let others = rules(other);
-    own.id == other.id && rules(own).iter().any(|rule| others.contains(rule))
 }

@@ -201,3 +201,27 @@ s.recv(2000)";
     assert!(question.question.contains("01:80:c2:00:00:0e") && question.question.contains(&id), "{question}");
     assert!(question.reason.contains("do not forward"), "{question}");
 }
+
+/// What a rule drops is found for the program; that it drops every group, or queries of every group, is the same rule.
+#[test]
+fn rule_that_is_found_for_a_program_is_not_named_again_for_the_machine() {
+    if !has_programs() {
+        return;
+    }
+    for (family, to, group, bind) in
+        [("ip", GROUP, "239.1.2.3", "0.0.0.0:5000"), ("ip6", GROUP_V6, "ff15::1234", "[::]:5000")]
+    {
+        let net = Net::new();
+        let accept = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept";
+        let accept = if family == "ip" { "ct state established accept" } else { accept };
+        crate::net::nft(&net.receiver, family, "hook input", accept);
+        run(&net.receiver, &format!("nft 'chain {family} test c {{ policy drop ; }}'"));
+        let _program = program(&net, bind, group);
+        let _stream = Stream::to(&net.sender, to);
+        let report = examine_alone(&net);
+        for id in [Id::FirewallDropsData, Id::FirewallDropsIgmp] {
+            let found = report.findings.iter().filter(|finding| finding.id == id).count();
+            assert_eq!(found, 1, "{id}: {report:#?}");
+        }
+    }
+}

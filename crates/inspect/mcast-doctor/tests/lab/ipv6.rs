@@ -1,8 +1,8 @@
 //! Causes specific to IPv6.
 
-use mcast_doctor::Report;
+use mcast_doctor::{Id, Report, Verdict};
 
-use crate::net::{Net, Stream, examine, run, socket};
+use crate::net::{Net, Stream, examine, examine_host, has_programs, run, socket};
 
 crate::table::cases! {
     ipv6_not_ready: Ipv6NotReady, "`disable_ipv6` 1", disabled;
@@ -20,14 +20,13 @@ pub(crate) fn disabled() -> Report {
     net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
 }
 
+const DUPLICATE: &str = "ip -6 address add fd09::1/64 dev eth0 && for i in $(seq 100); do ip -6 address show dev eth0 | grep -q dadfailed && exit 0; sleep 0.05; done; exit 1";
+
 /// Another host has the same address.
 pub(crate) fn duplicate_address() -> Report {
     let net = Net::new();
     net.receiver.sysctl("net/ipv6/conf/eth0/accept_dad", "1").unwrap();
-    run(
-        &net.receiver,
-        "ip -6 address add fd09::1/64 dev eth0 && for i in $(seq 100); do ip -6 address show dev eth0 | grep -q dadfailed && exit 0; sleep 0.05; done; exit 1",
-    );
+    run(&net.receiver, DUPLICATE);
     net.examine("[ff15::1234]:5000", "[ff15::1234%eth0]:5000")
 }
 
@@ -79,4 +78,19 @@ pub(crate) fn small_mtu() -> Report {
     let finding = &report.findings[0];
     assert!(finding.cause.contains("MTU of eth0 is 1200"), "{finding:?}");
     report
+}
+
+/// No program needs it, as far as is known.
+#[test]
+fn duplicate_address_of_a_machine_is_a_warning() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    assert_eq!(examine_host(&net.receiver).findings, []);
+    net.receiver.sysctl("net/ipv6/conf/eth0/accept_dad", "1").unwrap();
+    run(&net.receiver, DUPLICATE);
+    let report = examine_host(&net.receiver);
+    let [warning] = report.findings.as_slice() else { panic!("{report:#?}") };
+    assert_eq!((warning.id, report.verdict()), (Id::Ipv6NotReady, Verdict::Warnings));
 }

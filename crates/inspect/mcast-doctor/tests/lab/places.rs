@@ -4,6 +4,7 @@
 use mcast_doctor::{Finding, Id, Report, Verdict};
 use mcast_lab::{Host, SwitchOptions};
 
+use crate::boxes::Routed;
 use crate::drops::{attach_xdp_to, can_trace};
 use crate::net::{
     Net, Stream, assert_only, assert_received, examine, examine_port, has, has_programs, nft, options, run,
@@ -320,6 +321,43 @@ fn vxlan_that_gets_to_one_of_its_other_ends_is_a_warning() {
     let report = examine_port(&net.sender, FROM);
     assert_eq!(report.verdict(), Verdict::Warnings, "{report:#?}");
     assert!(only(&report, Id::DroppedWhenSending).cause.contains("answers for 10.9.0.77"), "{report:#?}");
+}
+
+#[test]
+fn router_whose_vxlan_gets_nowhere_is_named() {
+    if !has_programs() {
+        return;
+    }
+    for (remote, group, membership) in
+        [("10.2.0.77", V4, "239.1.2.3%r0:5000"), ("fd02::77", V6, "[ff15::1234%r0]:5000")]
+    {
+        let net = Routed::new();
+        let vxlan = format!("ip link add vx0 type vxlan id 5 remote {remote} dev r1 dstport 4789");
+        run(&net.router, &format!("{vxlan} && ip link set vx0 up && ip address add 10.88.0.9/24 dev vx0"));
+        let to: std::net::SocketAddr = group.parse().unwrap();
+        net.route(&to.ip().to_string(), &["vx0"]);
+        let _stream = Stream::to(&net.sender, group);
+        let report = examine(&net.router, membership);
+        let cause = &only(&report, Id::DroppedWhenSending).cause;
+        assert!(cause.contains(&format!("no host on r1 answers for {remote}")), "{cause}");
+    }
+}
+
+/// A bridge floods what others send to a VXLAN, too: that is not what a receiver there is about.
+#[test]
+fn receiver_beside_a_vxlan_that_gets_nowhere_is_healthy() {
+    if !has_programs() {
+        return;
+    }
+    let net = with_bridge();
+    let (_lan, _port) = net.second_lan();
+    run(
+        &net.receiver,
+        "ip link add vx0 type vxlan id 5 remote 10.8.0.77 dev eth1 dstport 4789 && ip link set vx0 up && ip link set vx0 master br9",
+    );
+    let report = net.examine(V4, &membership(V4, "br9"));
+    assert_received(&report);
+    assert!(format!("{:?}", report.observations).contains("port vx0"), "{report:#?}");
 }
 
 /// The port from which a group is sent by a VXLAN.

@@ -1,6 +1,6 @@
 //! Rules that write other addresses, ports or hop limits into datagrams.
 
-use mcast_doctor::{ArrivalStatus, Report};
+use mcast_doctor::{ArrivalStatus, Id, Report};
 use mcast_lab::Host;
 
 use crate::net::{
@@ -60,6 +60,20 @@ pub(crate) fn translated_destination_of_program() -> Report {
     load(&net.sender, "type nat hook output priority -100", "udp dport 5000 dnat to 239.9.9.9");
     let (_stream, port) = stream_of_program(&net.sender, GROUP, "eth0");
     examine_port(&net.sender, port)
+}
+
+/// The program sends to the group: a rule makes it unicast.
+#[test]
+fn program_whose_group_a_rule_makes_unicast_is_not_accused() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    load(&net.sender, "type nat hook output priority -100", "udp dport 5000 dnat to 10.9.0.2");
+    let (_stream, port) = stream_of_program(&net.sender, GROUP, "eth0");
+    let report = examine_port(&net.sender, port);
+    let found: Vec<_> = report.findings.iter().map(|finding| finding.id).collect();
+    assert_eq!(found, [Id::Redirected], "{report:#?}");
 }
 
 #[test]
