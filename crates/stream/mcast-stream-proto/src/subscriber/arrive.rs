@@ -96,7 +96,7 @@ impl SubscriberMachine {
         }
         let Some((location, range)) = self.open(view, datagram) else { return };
         self.record_arrival_path(now, arrival, true);
-        self.record_arrival(now, sequence, arrival.repaired_by(is_repair));
+        self.record_arrival(now, sequence, datagram.len(), arrival.repaired_by(is_repair));
         self.keep_copy(sequence, datagram);
         let meta = Meta::of(view);
         let is_delivered_now =
@@ -206,9 +206,11 @@ impl SubscriberMachine {
         &mut self,
         now: ClockTime,
         sequence: Sequence,
+        length: usize,
         repaired_by: Option<Responder>,
     ) {
         self.statistics.received += 1;
+        self.followed.naks.record_arrived(length);
         if repaired_by == Some(Responder::Repairer) {
             self.statistics.repaired_locally += 1;
             self.repairers.record_answer();

@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::SubscriberMachine;
 use super::config::{Policy, VERIFIED_WINDOW};
 use super::event::{Cause, SubscriberEvent, SubscriberStatistics};
-use super::naks::Arrival;
+use super::naks::{Arrival, SentNaks};
 use super::recovery::Replaced;
 use super::repairers::UsableRepairer;
 use crate::outbox::Target;
@@ -57,16 +57,16 @@ struct NakList {
     missing: NakWriter,
     /// NAKs that may be sent in this call, and those that were.
     allowed: u64,
-    sent: u64,
+    sent: SentNaks,
 }
 
 impl NakList {
     fn new(to: SocketAddr, token: AddressToken, allowed: u64) -> Self {
-        Self { to, token, missing: NakWriter::new(), allowed, sent: 0 }
+        Self { to, token, missing: NakWriter::new(), allowed, sent: SentNaks::default() }
     }
 
     const fn is_used_up(&self) -> bool {
-        self.sent >= self.allowed
+        self.sent.count >= self.allowed
     }
 }
 
@@ -298,13 +298,13 @@ impl SubscriberMachine {
     /// Requests everything that is due, in as few NAKs as possible and within the allowance.
     fn send_naks(&mut self, now: ClockTime) {
         let Some(publisher) = self.publisher.get() else { return };
-        let (group_size, received) = (self.followed.heartbeat.group_size, self.statistics.received);
+        let group_size = self.followed.heartbeat.group_size;
         let urgent_interval = self.has_urgent_gaps().then(|| self.urgent_interval().max(self.round_trip()));
-        let allowed = self.followed.naks.allowed(now, group_size, received, urgent_interval).min(MAX_NAKS);
+        let allowed = self.followed.naks.allowed(now, group_size, urgent_interval).min(MAX_NAKS);
         // Another subscriber is asked first, if there is time to ask the publisher after that.
         let repairer = self.repairers.usable().filter(|_| self.has_time_for_repairer());
         let mut to_repairer = repairer.map(|UsableRepairer { address, token, .. }| {
-            let allowed = self.followed.naks.allowed_for_repairer(now, group_size, received).min(MAX_NAKS);
+            let allowed = self.followed.naks.allowed_for_repairer(now, group_size).min(MAX_NAKS);
             NakList::new(address, token, allowed)
         });
         if allowed == 0 && to_repairer.as_ref().is_none_or(NakList::is_used_up) {
@@ -370,16 +370,16 @@ impl SubscriberMachine {
             gap.asked = now;
             gap.tries += 1;
         }
-        let mut sent_to_repairer = 0;
+        let mut sent_to_repairer = SentNaks::default();
         if let Some(list) = &mut to_repairer {
             self.send_last_nak(list);
             sent_to_repairer = list.sent;
-            if list.sent > 0 {
+            if list.sent.count > 0 {
                 self.repairers.record_request(now);
             }
         }
         self.send_last_nak(&mut to_publisher);
-        self.statistics.naks_to_repairers += sent_to_repairer;
+        self.statistics.naks_to_repairers += sent_to_repairer.count;
         // Also if nothing was sent: what was missing may have been replaced by parity, and the next gap is due later.
         self.followed.naks.record_sent(now, to_publisher.sent, sent_to_repairer, gaps);
         if is_given_up {
@@ -423,9 +423,9 @@ impl SubscriberMachine {
         };
         let NakList { to, token, ref missing, .. } = *list;
         let to = if self.publisher.get() == Some(to) { Target::Address(to) } else { Target::Aside(to) };
-        self.push_control(to, incarnation, Kind::Nak, |writer| missing.write_nak(token, writer));
+        let length = self.push_control(to, incarnation, Kind::Nak, |writer| missing.write_nak(token, writer));
         self.statistics.naks += 1;
-        list.sent += 1;
+        list.sent.add(length);
         list.missing.clear();
     }
 
@@ -662,13 +662,14 @@ impl SubscriberMachine {
         self.delivery.has_ended() || self.followed.end.is_some_and(|(end, _)| self.confirmed() >= end)
     }
 
+    /// Queues a control datagram; returns its length.
     pub(super) fn push_control(
         &mut self,
         to: Target,
         incarnation: Incarnation,
         kind: Kind,
         write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
-    ) {
+    ) -> usize {
         self.control_count += 1;
         let header = Header::new(kind, self.config.stream, incarnation, self.control_count);
         let header = Header { epoch: self.control_epoch(), ..header };
@@ -684,7 +685,7 @@ impl SubscriberMachine {
             writer.subscriber(id)?;
             write(writer)
         };
-        outbox.push(to, &header, whole, seal);
+        outbox.push(to, &header, whole, seal)
     }
 
     /// The publisher's key epoch; the latest of its own keys until that is known.

@@ -23,9 +23,14 @@ const SHRINKING: u32 = 64;
 const MAX_REPAIR: Duration = Duration::from_secs(2);
 /// A repairer has at least this time: it is a process that must be scheduled to answer, also after a short round trip.
 const MIN_REPAIRER_TIMEOUT: Duration = Duration::from_millis(1);
-/// The NAKs of all subscribers of a small group together: this many per second, plus one per `DATAGRAMS_PER_NAK` datagrams
-/// received.
+/// A subscriber of a small group may send NAKs of one byte for each `BYTES_PER_NAK_BYTE` bytes of data that it receives: they
+/// take 5 % of what the stream takes of its link. Where little is received, all of the group may send `NAK_RATE` per second.
+const BYTES_PER_NAK_BYTE: u64 = 20;
 const NAK_RATE: u64 = 75;
+/// A NAK with one entry has this length, and counts as one; a longer one counts as more.
+const NAK_LENGTH: u64 = 72;
+/// The NAKs of a small group together are at most one in `NAK_INTERVAL`, or one per `DATAGRAMS_PER_NAK` datagrams if that is
+/// more: each costs the publisher about as much of its processor as sending a datagram does.
 const DATAGRAMS_PER_NAK: u64 = 64;
 /// The NAKs of all subscribers of a crowd: this many per second, or one per `DATAGRAMS_PER_CROWD_NAK` datagrams received if
 /// that is more.
@@ -54,6 +59,8 @@ pub(super) struct NakScheduler {
     /// The NAKs that may be sent to the publisher, and to repairers.
     allowance: Allowance,
     repairer_allowance: Allowance,
+    /// What has arrived.
+    arrived: Arrived,
     /// The number of NAKs since a datagram arrived.
     unanswered: u32,
     /// How late datagrams that were out of order have recently arrived.
@@ -67,41 +74,109 @@ pub(super) struct NakScheduler {
     may_await_repairer: bool,
 }
 
-/// NAKs that may be sent, in millionths, and the time and the number of datagrams received at the last refill.
+/// What has arrived of the data: datagrams, and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Arrived {
+    datagrams: u64,
+    bytes: u64,
+}
+
+/// NAKs that were sent, and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SentNaks {
+    pub(super) count: u64,
+    pub(super) bytes: u64,
+}
+
+impl SentNaks {
+    /// Adds one of this length.
+    pub(super) const fn add(&mut self, length: usize) {
+        self.count += 1;
+        self.bytes += length as u64;
+    }
+}
+
+/// NAKs that may be sent, in millionths, and the time and what had arrived at the last refill.
 #[derive(Clone, Copy, Debug)]
 struct Allowance {
     bucket: TokenBucket,
     at: ClockTime,
-    received: u64,
+    arrived: Arrived,
+    /// How much was added per second before the last refill.
+    rate: u64,
+    /// Whether each NAK counts as one, however long it is.
+    is_crowd: bool,
 }
 
 impl Allowance {
     const fn new(now: ClockTime) -> Self {
-        Self { bucket: TokenBucket::new(0, NAK_BURST * NAK, now.0), at: now, received: 0 }
+        let bucket = TokenBucket::new(0, NAK_BURST * NAK, now.0);
+        Self { bucket, at: now, arrived: Arrived { datagrams: 0, bytes: 0 }, rate: 0, is_crowd: false }
     }
 
-    /// Returns the share of one of `group` subscribers, which has received this many datagrams so far. At least `urgent`
-    /// millionths of a NAK are added per second.
-    fn share(&mut self, now: ClockTime, group: u64, received: u64, urgent: u64) -> u64 {
-        let new = received - core::mem::replace(&mut self.received, received);
+    /// Returns the share of one of `group` subscribers, at which this much has arrived so far, of the NAKs to this responder. At
+    /// least `urgent` millionths of a NAK are added per second.
+    fn share(&mut self, now: ClockTime, to: Responder, group: u64, arrived: Arrived, urgent: u64) -> u64 {
+        let before = core::mem::replace(&mut self.arrived, arrived);
+        let new =
+            Arrived { datagrams: arrived.datagrams - before.datagrams, bytes: arrived.bytes - before.bytes };
         let elapsed = now.since(core::mem::replace(&mut self.at, now)).min(LONGEST_REFILL);
-        let is_crowd = group > u64::from(SMALL_GROUP);
-        let rate = if is_crowd { CROWD_NAK_RATE } else { NAK_RATE } * NAK;
+        self.is_crowd = group > u64::from(SMALL_GROUP);
+        let rate = if self.is_crowd { CROWD_NAK_RATE } else { NAK_RATE } * NAK;
         self.bucket.set_rate((rate / group).max(urgent));
         self.bucket.set_capacity((NAK_BURST / group).max(MIN_NAK_BURST) * NAK);
         let before = self.bucket.level();
         self.bucket.refill(now.0);
-        if !is_crowd {
-            self.bucket.add(new.saturating_mul(NAK) / DATAGRAMS_PER_NAK / group);
-            return self.bucket.level() / NAK;
-        }
-        // The bucket fills for a second at most, and the share of one of many is less than a NAK in that time.
         let gained = self.bucket.level() - before;
-        let by_time = amount(CROWD_NAK_RATE * NAK, elapsed);
-        let by_data = new.saturating_mul(NAK) / DATAGRAMS_PER_CROWD_NAK;
-        self.bucket.add((by_time.max(by_data) / group).saturating_sub(gained));
+        let earned = match to {
+            // The bucket fills for a second at most, and the share of one of many is less than a NAK in that time.
+            _ if self.is_crowd => (earned_by_crowd(elapsed, new) / group).saturating_sub(gained),
+            Responder::Publisher => earned_by_bytes(new).min(earned_by_processor(elapsed, new) / group),
+            // What a repairer is not asked for, the publisher is, at once.
+            Responder::Repairer => earned_by_datagrams(new) / group,
+        };
+        self.bucket.add(earned);
+        if elapsed > Duration::ZERO {
+            self.rate = per_second(gained + earned, elapsed);
+        }
         self.bucket.level() / NAK
     }
+
+    /// Takes what was sent.
+    const fn spend(&mut self, sent: SentNaks) {
+        let by_bytes = sent.bytes.saturating_mul(NAK) / NAK_LENGTH;
+        let by_count = sent.count * NAK;
+        self.bucket.spend(if self.is_crowd || by_bytes < by_count { by_count } else { by_bytes });
+    }
+
+    /// Returns when another NAK may be sent if as much is added as before.
+    fn available_at(&self) -> ClockTime {
+        let mut bucket = self.bucket;
+        let by_time = bucket.available_at(NAK);
+        bucket.set_rate(self.rate);
+        ClockTime(bucket.available_at(NAK).min(by_time))
+    }
+}
+
+/// Returns what the data adds to the allowance of one subscriber of a small group.
+const fn earned_by_bytes(new: Arrived) -> u64 {
+    new.bytes.saturating_mul(NAK) / (BYTES_PER_NAK_BYTE * NAK_LENGTH)
+}
+
+/// Returns what a processor that has sent the data can bear of all subscribers of a small group.
+const fn earned_by_datagrams(new: Arrived) -> u64 {
+    new.datagrams.saturating_mul(NAK) / DATAGRAMS_PER_NAK
+}
+
+/// Returns what the publisher's processor can bear.
+fn earned_by_processor(elapsed: Duration, new: Arrived) -> u64 {
+    amount(per_second(NAK, NAK_INTERVAL), elapsed).max(earned_by_datagrams(new))
+}
+
+/// Returns the allowance of all subscribers of a crowd.
+fn earned_by_crowd(elapsed: Duration, new: Arrived) -> u64 {
+    let by_data = new.datagrams.saturating_mul(NAK) / DATAGRAMS_PER_CROWD_NAK;
+    amount(CROWD_NAK_RATE * NAK, elapsed).max(by_data)
 }
 
 /// Who answers NAKs.
@@ -169,6 +244,7 @@ impl NakScheduler {
             not_before: ClockTime(0),
             allowance: Allowance::new(now),
             repairer_allowance: Allowance::new(now),
+            arrived: Arrived { datagrams: 0, bytes: 0 },
             unanswered: 0,
             reordering: Duration::ZERO,
             shrank_at: ClockTime(0),
@@ -348,19 +424,24 @@ impl NakScheduler {
         self.at = self.gaps.next_due().unwrap_or(ClockTime::NEVER);
     }
 
+    /// Counts a datagram of this length that has arrived, or was recovered.
+    pub(super) const fn record_arrived(&mut self, length: usize) {
+        self.arrived.datagrams += 1;
+        self.arrived.bytes += length as u64;
+    }
+
     /// Returns how many NAKs this subscriber may send now: its share of the allowance of a group of this size.
-    /// `received` is the number of datagrams received so far. If its gaps are urgent, it may always send a NAK in each
-    /// `urgent_interval`, which has a lower bound, because its share of what the group may send is too small.
+    /// If its gaps are urgent, it may always send a NAK in each `urgent_interval`, which has a lower bound, because its share
+    /// of what the group may send is too small.
     pub(super) fn allowed(
         &mut self,
         now: ClockTime,
         group_size: u32,
-        received: u64,
         urgent_interval: Option<Duration>,
     ) -> u64 {
         let group = u64::from(group_size.max(1));
         let is_crowd = group > u64::from(SMALL_GROUP);
-        if received > self.allowance.received {
+        if self.arrived.datagrams > self.allowance.arrived.datagrams {
             self.unanswered = 0;
         }
         let shortest = match is_crowd {
@@ -368,19 +449,20 @@ impl NakScheduler {
             false => (URGENT_INTERVAL * (1 << self.unanswered.min(8))).min(CROWD_URGENT_INTERVAL),
         };
         let urgent = urgent_interval.map_or(0, |interval| per_second(NAK, interval.max(shortest)));
-        self.allowance.share(now, group, received, urgent)
+        self.allowance.share(now, Responder::Publisher, group, self.arrived, urgent)
     }
 
     /// Returns how many NAKs this subscriber may send to a repairer now. That is not the publisher, which must bear those of
     /// the whole group: the share is that in a small group, which subscribers that ask the same repairer are.
-    pub(super) fn allowed_for_repairer(&mut self, now: ClockTime, group_size: u32, received: u64) -> u64 {
+    pub(super) fn allowed_for_repairer(&mut self, now: ClockTime, group_size: u32) -> u64 {
         let group = u64::from(group_size.clamp(1, SMALL_GROUP));
-        self.repairer_allowance.share(now, group, received, 0)
+        self.repairer_allowance.share(now, Responder::Repairer, group, self.arrived, 0)
     }
 
     /// Waits until the allowance admits another NAK, or `retry` is over: datagrams that arrive add to it.
     pub(super) fn wait_for_allowance(&mut self, now: ClockTime, retry: Duration) {
-        self.not_before = ClockTime(self.allowance.bucket.available_at(NAK)).min(now + NAK_RETRY.max(retry));
+        let latest = now + NAK_RETRY.max(retry);
+        self.not_before = self.allowance.available_at().max(now + NAK_INTERVAL).min(latest);
     }
 
     /// Takes the gaps out, to request them; [`record_sent`](Self::record_sent) takes them back.
@@ -388,15 +470,21 @@ impl NakScheduler {
         core::mem::take(&mut self.gaps)
     }
 
-    /// Takes back the gaps, after this many NAKs for them to the publisher and to a repairer, and schedules the next one.
-    pub(super) fn record_sent(&mut self, now: ClockTime, sent: u64, to_repairer: u64, gaps: Gaps<Sequence>) {
+    /// Takes back the gaps, after these NAKs for them to the publisher and to a repairer, and schedules the next one.
+    pub(super) fn record_sent(
+        &mut self,
+        now: ClockTime,
+        sent: SentNaks,
+        to_repairer: SentNaks,
+        gaps: Gaps<Sequence>,
+    ) {
         self.gaps = gaps;
-        self.may_await_repairer |= to_repairer > 0;
-        self.unanswered = self.unanswered.saturating_add(sent as u32);
-        self.allowance.bucket.spend(sent * NAK);
-        self.repairer_allowance.bucket.spend(to_repairer * NAK);
+        self.may_await_repairer |= to_repairer.count > 0;
+        self.unanswered = self.unanswered.saturating_add(sent.count as u32);
+        self.allowance.spend(sent);
+        self.repairer_allowance.spend(to_repairer);
         // NAKs of one subscriber that follow each other faster are ignored.
-        self.not_before = now + times((sent + to_repairer).max(1), NAK_INTERVAL);
+        self.not_before = now + times((sent.count + to_repairer.count).max(1), NAK_INTERVAL);
         self.at = self.gaps.next_due().unwrap_or(ClockTime::NEVER).max(now + Duration::from_nanos(1));
     }
 }
@@ -414,7 +502,7 @@ mod tests {
         for gap in gaps.iter_mut() {
             (gap.due, gap.asked_repairer) = (at + Duration::from_secs(1), Some(at));
         }
-        naks.record_sent(at, 0, 1, gaps);
+        naks.record_sent(at, SentNaks::default(), SentNaks { count: 1, bytes: NAK_LENGTH }, gaps);
     }
 
     #[test]
@@ -442,5 +530,75 @@ mod tests {
         naks.stop_awaiting_repairer(now);
         assert!(!naks.may_await_repairer());
         assert_eq!(naks.at(), now);
+    }
+
+    fn share(allowance: &mut Allowance, now: ClockTime, group: u64, arrived: Arrived, urgent: u64) -> u64 {
+        allowance.share(now, Responder::Publisher, group, arrived, urgent)
+    }
+
+    /// Returns how many NAKs per second one of `group` subscribers may send, of one entry each, when this many datagrams of
+    /// `length` bytes arrive per second.
+    fn admitted(group: u64, length: u64, rate: u64) -> f64 {
+        const SECONDS: u64 = 20;
+        let mut allowance = Allowance::new(ClockTime(0));
+        allowance.bucket.spend(NAK_BURST * NAK);
+        let mut sent = 0;
+        for millisecond in 1..=SECONDS * 1_000 {
+            let datagrams = rate * millisecond / 1_000;
+            let arrived = Arrived { datagrams, bytes: datagrams * length };
+            let count = share(&mut allowance, ClockTime(millisecond * 1_000_000), group, arrived, 0);
+            allowance.spend(SentNaks { count, bytes: count * NAK_LENGTH });
+            sent += count;
+        }
+        sent as f64 / SECONDS as f64
+    }
+
+    /// The loss at which the NAKs for single datagrams are as many as the allowance admits, for groups of several sizes.
+    fn row(length: u64, rate: u64) -> std::string::String {
+        let loss = |group| match 100.0 * admitted(group, length, rate) / rate as f64 {
+            100.0.. => "never".into(),
+            percent @ 10.0.. => std::format!("{percent:.0} %"),
+            percent @ 1.0.. => std::format!("{percent:.1} %"),
+            percent => std::format!("{percent:.2} %"),
+        };
+        let cells: std::vec::Vec<std::string::String> = [1, 4, 8, 10, 100].map(loss).into();
+        let rate = match rate {
+            1_000.. => std::format!("{},000", rate / 1_000),
+            _ => std::format!("{rate}"),
+        };
+        std::format!("| {length} | {rate} | {} |", cells.join(" | "))
+    }
+
+    #[test]
+    fn the_page_says_at_which_loss_the_allowance_binds() {
+        let rows = [100, 300, 1_400]
+            .into_iter()
+            .flat_map(|length| [200, 2_000, 20_000, 100_000].into_iter().map(move |rate| row(length, rate)));
+        let table = rows.collect::<std::vec::Vec<_>>().join("\n");
+        let page = include_str!("../../../../../docs/scale.md");
+        assert!(page.contains(&table), "docs/scale.md does not have this table:\n{table}");
+    }
+
+    #[test]
+    fn a_subscriber_may_send_nothing_for_datagrams_that_do_not_arrive() {
+        assert!(admitted(8, 1_400, 0) <= NAK_RATE as f64 / 8.0);
+        assert!(admitted(1, 1_400, 0) <= NAK_RATE as f64);
+    }
+
+    /// What a long NAK costs is repaid before the next one.
+    #[test]
+    fn a_long_nak_counts_as_its_bytes() {
+        let mut allowance = Allowance::new(ClockTime(0));
+        let burst = share(&mut allowance, ClockTime(1), 8, Arrived::default(), 0);
+        allowance.spend(SentNaks { count: 1, bytes: 2 * burst * NAK_LENGTH });
+        let half = ClockTime(500_000_000);
+        assert_eq!(share(&mut allowance, half, 8, Arrived::default(), 0), 0, "it is in debt");
+        let arrived = Arrived { datagrams: 1, bytes: burst * BYTES_PER_NAK_BYTE * NAK_LENGTH };
+        assert_ne!(share(&mut allowance, half + Duration::from_millis(500), 8, arrived, 0), 0);
+        // Of a crowd, each counts as one.
+        let mut allowance = Allowance::new(ClockTime(0));
+        let burst = share(&mut allowance, ClockTime(1), 100, Arrived::default(), 0);
+        allowance.spend(SentNaks { count: 1, bytes: 2 * burst * NAK_LENGTH });
+        assert_eq!(share(&mut allowance, ClockTime(1), 100, Arrived::default(), 0), burst - 1);
     }
 }

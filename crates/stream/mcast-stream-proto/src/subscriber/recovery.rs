@@ -380,7 +380,7 @@ impl SubscriberMachine {
         if view.header.flags.has(Flags::BATCH) && Messages::read(body).is_err() {
             self.statistics.malformed += 1;
         } else {
-            self.record_arrival(now, sequence, Arrival::Recovered.repaired_by(true));
+            self.record_arrival(now, sequence, datagram.len(), Arrival::Recovered.repaired_by(true));
             self.record_recovered(true);
             self.followed.recovery.keep(self.followed.base, sequence, &datagram);
             self.retain_for_others(sequence, &datagram);

@@ -127,7 +127,9 @@ fn a_repairer_that_dawdles_is_not_waited_for() {
     assert!(with.local.naks > 0);
     for share in [990, 999, 1_000] {
         let (slowest, before) = (latency(&with, share), latency(&without, share));
-        assert!(slowest <= before + 4 * FAR, "{slowest} ns, {before} ns without");
+        // Until its answers are known, the publisher has three round trips.
+        let limit = before + 6 * FAR + 2 * MILLISECOND;
+        assert!(slowest <= limit, "{slowest} ns, {before} ns without");
     }
 }
 

@@ -15,6 +15,7 @@ mod cipher;
 mod clocks;
 mod content;
 mod continued;
+mod cost;
 mod crowd;
 mod feedback;
 mod healed;

@@ -61,12 +61,21 @@ fn feedback_of_a_thousand_subscribers_stays_below_200_per_second_plus_windows() 
     is_bounded(&feed(120, 100, 100 * MILLISECOND, vec![SubscriberPlan::simple(); 1_000]));
 }
 
-/// With high loss, too: NAKs are feedback.
+/// With high loss, NAKs are sent in addition, which take at most 5 % of the bytes that arrive.
 #[test]
-fn feedback_of_lossy_subscribers_stays_below_200_per_second_plus_windows() {
+fn naks_of_lossy_subscribers_take_a_twentieth_of_what_they_receive() {
     let down = Quality { loss: 0.05, ..Quality::GOOD };
     let lossy = SubscriberPlan { down, start: Start::Oldest, ..SubscriberPlan::simple() };
-    is_bounded(&feed(6_000, 100, MILLISECOND, vec![lossy; 8]));
+    let plan = feed(6_000, 100, MILLISECOND, vec![lossy; 8]);
+    let outcome = World::run(&plan).unwrap();
+    assert_eq!(outcome.messages, plan.messages * 8);
+    let meter = &outcome.meter;
+    assert!(outcome.naks > 1_000, "{} NAKs", outcome.naks);
+    assert!(20 * meter.nak_bytes <= meter.received_bytes, "{meter:?}");
+    for (second, count) in meter.feedback.range(2..outcome.published / SECOND) {
+        let statuses = count - meter.naks.get(second).copied().unwrap_or_default();
+        assert!(statuses <= 208, "{statuses} statuses in second {second}");
+    }
 }
 
 /// The publisher waits for it 625 times. The statuses of the others would not help it.

@@ -330,7 +330,7 @@ impl SubscriberMachine {
         }
         // One that was recovered was lost: it must not count as late, which would delay all requests.
         let is_repair = view.header.flags.has(Flags::REPAIR);
-        self.record_arrival(now, sequence, arrival.repaired_by(is_repair));
+        self.record_arrival(now, sequence, datagram.len(), arrival.repaired_by(is_repair));
         self.keep_copy(sequence, datagram);
         self.followed.window.mark_manifest(sequence);
         if self.is_verifying() {

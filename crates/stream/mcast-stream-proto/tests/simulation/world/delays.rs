@@ -2,6 +2,7 @@
 
 use mcast_stream_proto::wire::{DatagramView, Kind, Sequence, Status, SubscriberId};
 
+use super::meter::Meter;
 use super::subscribers::address;
 use super::{Delivery, World};
 use crate::plan::{MILLISECOND, SECOND, Stuck, SubscriberPlan};
@@ -20,6 +21,14 @@ const MAX_STANDSTILL: u64 = 60 * SECOND;
 const SLACK: u64 = 100 * MILLISECOND;
 /// The credit with which subscribers begin, before any of them has reported what arrives of the repairs.
 const FIRST_CREDIT: u64 = 524_288;
+/// The greatest number of subscribers of a small group.
+const SMALL_GROUP: usize = 8;
+/// The NAKs of a small group take one byte for this many bytes of data; one of the usual length has this many.
+const BYTES_PER_NAK_BYTE: u64 = 20;
+const NAK_LENGTH: u64 = 72;
+/// The publisher bears this many NAKs of a small group per second, and one more for this many datagrams.
+const NAKS_PER_SECOND: u64 = 5_000;
+const DATAGRAMS_PER_NAK: u64 = 64;
 
 /// The progress that a subscriber has reported to the present publisher.
 #[derive(Clone, Copy, Debug, Default)]
@@ -182,7 +191,7 @@ impl World<'_> {
     }
 
     /// Checks for at most about 200 statuses and NAKs per second of all subscribers, plus a few of each subscriber per
-    /// window and at the start and the end.
+    /// window and at the start and the end. In a small group, NAKs may take a part of the bytes in addition.
     fn judge_feedback(&self) -> Result<(), String> {
         let seconds = self.now / SECOND + 1;
         let windows = |window: usize| self.meter.data_datagrams / window.min(self.plan.slots) as u64 + 1;
@@ -193,11 +202,16 @@ impl World<'_> {
         // Two publishers of one stream divide it among their subscribers each.
         let publishers = 1 + u64::from(self.plan.overlap.is_some());
         let most = 220 * seconds * publishers + few * 11 / 10;
-        if feedback > most {
+        let is_small = self.plan.subscribers.len() <= SMALL_GROUP;
+        let counted = if is_small { feedback - self.naks } else { feedback };
+        if counted > most {
             return Err(format!(
-                "{feedback} statuses and NAKs, {} of them NAKs (limit {most}) in {seconds} s",
-                self.naks
+                "{counted} statuses and NAKs, {} of them NAKs (limit {most}) in {seconds} s",
+                feedback - counted
             ));
+        }
+        if is_small {
+            self.judge_naks(seconds * publishers, most)?;
         }
         // Each subscriber has the share of one of eight, and a burst.
         let subscribers = self.plan.subscribers.len() as u64;
@@ -211,6 +225,21 @@ impl World<'_> {
         }
         match heartbeats > most * 5 / 4 {
             true => Err(format!("{heartbeats} heartbeats (limit {most}) in {seconds} s")),
+            false => Ok(()),
+        }
+    }
+
+    /// Checks that the NAKs of a small group take at most 5 % of the bytes that it receives, and of the publisher's processor what
+    /// it can bear, in addition to `few`.
+    fn judge_naks(&self, seconds: u64, few: u64) -> Result<(), String> {
+        let Meter { nak_bytes, received_bytes, data_datagrams, .. } = self.meter;
+        let most = received_bytes / BYTES_PER_NAK_BYTE + few * NAK_LENGTH * 3 / 2;
+        if nak_bytes > most {
+            return Err(format!("{nak_bytes} bytes of NAKs (limit {most}) for {received_bytes} of data"));
+        }
+        let most = NAKS_PER_SECOND * seconds + data_datagrams / DATAGRAMS_PER_NAK + few;
+        match self.naks > most {
+            true => Err(format!("{} NAKs (limit {most}) in {seconds} s", self.naks)),
             false => Ok(()),
         }
     }

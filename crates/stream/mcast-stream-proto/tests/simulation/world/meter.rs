@@ -23,8 +23,12 @@ pub(crate) struct Meter {
     pub(crate) feedback: BTreeMap<u64, u64>,
     /// The NAKs to the publisher among them.
     pub(crate) naks: BTreeMap<u64, u64>,
+    /// Their bytes.
+    pub(crate) nak_bytes: u64,
     /// NAKs to repairers.
     pub(crate) local_naks: u64,
+    /// Bytes of data that subscribers have read.
+    pub(crate) received_bytes: u64,
     /// The allowed bytes per second.
     rate: Option<u64>,
     /// The bytes beyond the rate, in parts of a billion, so that nothing is rounded, and when they were computed.
@@ -74,12 +78,13 @@ impl Meter {
         }
     }
 
-    pub(super) fn feedback(&mut self, now: u64, kind: Option<Kind>) {
+    pub(super) fn feedback(&mut self, now: u64, kind: Option<Kind>, length: usize) {
         if matches!(kind, Some(Kind::Status | Kind::Nak)) {
             *self.feedback.entry(now / SECOND).or_default() += 1;
         }
         if kind == Some(Kind::Nak) {
             *self.naks.entry(now / SECOND).or_default() += 1;
+            self.nak_bytes += length as u64;
         }
     }
 

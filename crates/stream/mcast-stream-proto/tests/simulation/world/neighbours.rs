@@ -91,7 +91,9 @@ impl World<'_> {
     pub(super) fn record_received(&mut self, index: usize, bytes: &[u8]) {
         let is_counted = DatagramView::parse(bytes)
             .is_ok_and(|view| matches!(view.header.kind, Kind::Data | Kind::Manifest | Kind::Parity));
-        self.nodes[index].received += if is_counted { bytes.len() as u64 } else { 0 };
+        let length = if is_counted { bytes.len() as u64 } else { 0 };
+        self.nodes[index].received += length;
+        self.meter.received_bytes += length;
     }
 
     /// Forgets what a subscriber that starts again had sent and received before.

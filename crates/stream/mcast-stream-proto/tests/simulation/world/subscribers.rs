@@ -253,7 +253,7 @@ impl World<'_> {
                 continue;
             }
             self.naks += u64::from(kind == Ok(Kind::Nak));
-            self.meter.feedback(now, kind.ok());
+            self.meter.feedback(now, kind.ok(), bytes.len());
             if self.plan.subscribers[index].firewalled || self.is_partitioned(index) {
                 continue;
             }
