@@ -128,7 +128,7 @@ fn ptp_without_udp(observation: &Observation, interest: &Interest<'_>) -> Option
     let here = |(interface, _): &(InterfaceIndex, Option<MacAddress>)| *interface == interest.interface;
     let senders: Vec<_> = observation.wire.ptp.iter().filter(|(key, _)| is_ptp && here(key)).collect();
     let ((interface, first), PtpFrames { frames, domain }) =
-        senders.iter().find(|((_, sender), _)| sender.is_some()).or(senders.first())?;
+        senders.iter().find(|((_, sender), _)| sender.is_some()).or_else(|| senders.first())?;
     let name = observation.link_name(*interface);
     let sender = first.map_or_else(|| "One of many hosts".to_owned(), |sender| sender.to_string());
     let others: u64 = senders.iter().map(|(_, other)| other.frames).sum::<u64>() - frames;
