@@ -34,6 +34,7 @@
 //! With the feature `serde`, [`Group`], [`GroupAddr`], [`Destination`], [`Membership`], [`HostAddr`] and
 //! [`InterfaceSelector`] are serialized as their text forms, and [`InterfaceIndex`] as a number.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 
 extern crate alloc;

@@ -225,6 +225,7 @@ impl Report {
             ArrivalStatus::Stopped => "a stream has stopped",
             ArrivalStatus::Incomplete => "not all datagrams arrive",
             ArrivalStatus::Nothing => "nothing arrives",
+            ArrivalStatus::NotObserved if self.worst() == Some(Severity::Fault) => return None,
             ArrivalStatus::NotObserved if self.flows.iter().any(|flow| flow.depth == Depth::Leaves) => {
                 "datagrams leave this machine"
             }

@@ -21,6 +21,8 @@ pub const NO_SOCKET: &str = "NO_SOCKET";
 pub const UNSPECIFIED: &str = "NOT_SPECIFIED";
 /// The kernel's reason for packets that its packet filter drops.
 pub const FILTERED: &str = "NETFILTER_DROP";
+/// The kernel's reason for packets that arrive and that its routes reject.
+pub const UNROUTED: &str = "IP_INNOROUTES";
 /// The kernel's reason for fragments of a datagram of which others never arrived.
 pub const FRAGMENTS_MISSING: &str = "FRAG_REASM_TIMEOUT";
 
@@ -116,9 +118,17 @@ impl KernelDrop {
         self.reason == FILTERED || (self.reason == UNSPECIFIED && is_by_queue)
     }
 
+    /// Returns whether a route or a rule for routing dropped them. For those of kind `blackhole`, the kernel specifies no reason.
+    fn is_unrouted(&self) -> bool {
+        let is_discarded = self.function.as_ref().is_some_and(|function| function.starts_with("dst_discard"));
+        self.reason == UNROUTED || (self.reason == UNSPECIFIED && is_discarded)
+    }
+
     /// Returns whether they were dropped for this reason.
     pub fn is_for(&self, reason: &str) -> bool {
-        self.reason == reason || (reason == FILTERED && self.is_filtered())
+        self.reason == reason
+            || (reason == FILTERED && self.is_filtered())
+            || (reason == UNROUTED && self.is_unrouted())
     }
 
     /// Returns whether an XDP program dropped them. Most drivers give no reason for it.
@@ -174,7 +184,7 @@ pub fn meaning(reason: &str) -> Option<&'static str> {
         "PKT_TOO_BIG" => "larger than the MTU",
         "QDISC_DROP" | "QDISC_OVERLIMIT" | "QDISC_CONGESTED" | "FQ_FLOW_LIMIT" | "FQ_BAND_LIMIT"
         | "CAKE_FLOOD" => "the queue of the interface is full, or it has no carrier",
-        "IP_OUTNOROUTES" | "IP_INNOROUTES" => "no route",
+        "IP_OUTNOROUTES" | UNROUTED => "no route",
         "BPF_CGROUP_EGRESS" => "a filter of the program's control group",
         "SECURITY_HOOK" => "a security module",
         "BRIDGE_INGRESS_STP_STATE" => "spanning tree blocks the port",

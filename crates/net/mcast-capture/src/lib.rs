@@ -54,6 +54,7 @@
 //! | Windows | [`ErrorKind::Unsupported`]: only drivers can see frames; files can be read and written |
 //! | Android and others | [`ErrorKind::Unsupported`] |
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod capture;
 mod control;

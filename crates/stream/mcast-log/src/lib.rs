@@ -53,6 +53,7 @@
 //! | `tail` | the last messages, which the next publisher retains |
 //! | `reader` | from any start to the end, over segments, damage and restarts |
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod catalog;
 mod error;

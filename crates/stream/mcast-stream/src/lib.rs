@@ -4,6 +4,41 @@
 //! are lost. `docs/protocol.md` specifies the protocol; `mcast-stream-proto` implements it as state machines, whose
 //! settings, events and identifiers are re-exported here.
 //!
+//! ```no_run
+//! use std::error::Error;
+//! use std::thread;
+//! use std::time::Duration;
+//!
+//! use mcast_stream::subscriber::Item;
+//! use mcast_stream::{Publisher, Subscriber};
+//!
+//! type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+//!
+//! fn subscribe() -> Result<()> {
+//!     let mut subscriber = Subscriber::join_one("239.255.1.3:7000".parse()?)?;
+//!     while let Some(item) = subscriber.next()? {
+//!         match item {
+//!             Item::Message(message) => println!("{}", String::from_utf8_lossy(message.bytes)),
+//!             Item::Event(event) => eprintln!("{event:?}"),
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//!
+//! fn main() -> Result<()> {
+//!     let subscribing = thread::spawn(subscribe);
+//!     let publisher = Publisher::to("239.255.1.3:7000".parse()?)?;
+//!     if publisher.wait_for(1, Duration::from_secs(5)) {
+//!         publisher.publish(b"pears 101")?;
+//!     }
+//!     let closing = publisher.close(Duration::from_secs(5));
+//!     println!("{} subscriber has everything", closing.complete);
+//!     subscribing.join().map_err(|_| "the subscriber panicked")?
+//! }
+//! ```
+//!
+//! `docs/rust/ten-minutes.md` goes through publishing, events, slow subscribers, tokio, keys and tests.
+//!
 //! # Diagnosis
 //! With the feature `tracing`, publishers and subscribers record their events, fetched or not, in
 //! spans `publisher{stream, to}` and `subscriber{on}`. Losses, evictions and paths that are down are warnings. Nothing is
@@ -17,6 +52,7 @@
 //! # Ok(()) }
 //! ```
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod dissect;
 mod driver;

@@ -241,6 +241,13 @@ fn run_script(block: &Block, network: &Network, folder: &Path) -> Result<(), Str
     check(&step, &end(&step, start(&step, network, folder))?, 0)
 }
 
+impl Block {
+    /// Whether [`perform`] has something to do for it.
+    fn is_performed(&self) -> bool {
+        ["console", "sh"].contains(&self.info.as_str()) || self.info.contains(" from=")
+    }
+}
+
 /// Carries out a block; `None` if there is nothing to do.
 fn perform(block: &Block, network: &Network, folder: &Path) -> Option<Result<(), String>> {
     let words: Vec<&str> = block.info.split_whitespace().collect();
@@ -294,7 +301,7 @@ fn broker(network: &Network) -> Option<KafkaServer> {
 fn follow(file: &Path) -> (usize, Vec<String>) {
     let text = fs::read_to_string(file).unwrap();
     let all = blocks(&text);
-    if !all.iter().any(|block| ["console", "sh"].contains(&block.info.as_str())) || !has_programs(&text) {
+    if !all.iter().any(Block::is_performed) || !has_programs(&text) {
         return (0, Vec::new());
     }
     let (network, folder) = (Network::of(&text), tempfile::tempdir().unwrap());

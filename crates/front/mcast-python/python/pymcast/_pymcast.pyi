@@ -1184,8 +1184,8 @@ class PublisherEvent:
         "limited" (its path limits the automatic rate, to `count` bytes per second at present),
         "quorum-lost" (messages cannot be acknowledged as required), "quorum-present" (they can again), "unacknowledged"
         (`count` messages were given up), "name-shared" (another present subscriber uses the same name: acknowledgements count both
-        as one), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams, or lost as many messages), "missed" (`count`
-        events were discarded because they were not fetched), or "other".
+        as one), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams, or lost as many messages), "internal-error" (a bug: please report it), or "missed" (`count`
+        events were discarded because they were not fetched).
         """
     @property
     def subscriber(self) -> int | None:

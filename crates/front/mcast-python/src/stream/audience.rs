@@ -19,8 +19,8 @@ pub(crate) struct PublisherEvent {
     /// "limited" (its path limits the automatic rate, to `count` bytes per second at present),
     /// "quorum-lost" (messages cannot be acknowledged as required), "quorum-present" (they can again), "unacknowledged"
     /// (`count` messages were given up), "name-shared" (another present subscriber uses the same name: acknowledgements count both
-    /// as one), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams, or lost as many messages), "missed" (`count`
-    /// events were discarded because they were not fetched), or "other".
+    /// as one), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams, or lost as many messages), "internal-error" (a bug: please report it), or "missed" (`count`
+    /// events were discarded because they were not fetched).
     kind: &'static str,
     /// The subscriber that it is about.
     subscriber: Option<u64>,
@@ -32,54 +32,31 @@ pub(crate) struct PublisherEvent {
 
 impl From<Event> for PublisherEvent {
     fn from(event: Event) -> Self {
-        let about = |kind, subscriber: mcast_stream::wire::SubscriberId| Self {
-            kind,
-            subscriber: Some(subscriber.0),
-            address: None,
-            count: None,
-        };
-        match event {
-            Event::SubscriberJoined(subscriber, address) => {
-                Self { address: Some(address.to_string()), ..about("joined", subscriber) }
+        let (subscriber, address, count) = match event {
+            Event::SubscriberJoined(subscriber, address) | Event::SubscriberRefused(subscriber, address) => {
+                (Some(subscriber), Some(address.to_string()), None)
             }
-            Event::SubscriberLeft(subscriber) => about("left", subscriber),
-            Event::SubscriberSilent(subscriber) => about("silent", subscriber),
-            Event::SubscriberEvicted(subscriber, behind) => {
-                Self { count: Some(behind), ..about("evicted", subscriber) }
-            }
-            Event::SubscriberReturned(subscriber) => about("returned", subscriber),
-            Event::SubscriberRefused(subscriber, address) => {
-                Self { address: Some(address.to_string()), ..about("refused", subscriber) }
-            }
+            Event::SubscriberEvicted(subscriber, behind) => (Some(subscriber), None, Some(behind)),
             Event::Unrecoverable(subscriber, first, end) => {
-                Self { count: Some(end.ahead_of(first)), ..about("unrecoverable", subscriber) }
+                (Some(subscriber), None, Some(end.ahead_of(first)))
             }
-            Event::SubscriberFailed(subscriber) => about("failed", subscriber),
             Event::SubscriberIncomplete { subscriber, datagrams, messages } => {
-                Self { count: Some(datagrams.max(messages)), ..about("incomplete", subscriber) }
+                (Some(subscriber), None, Some(datagrams.max(messages)))
             }
-            Event::Slowed { subscriber, rate, .. } => {
-                Self { count: Some(rate), ..about("slowed", subscriber) }
+            Event::Slowed { subscriber, rate, .. } | Event::Limited { subscriber, rate } => {
+                (Some(subscriber), None, Some(rate))
             }
-            Event::Limited { subscriber, rate } => Self { count: Some(rate), ..about("limited", subscriber) },
-            Event::Recovered => Self { kind: "recovered", subscriber: None, address: None, count: None },
-            Event::Superseded(subscriber) => about("superseded", subscriber),
-            Event::NameShared { first, .. } => about("name-shared", first),
-            Event::QuorumLost => Self { kind: "quorum-lost", subscriber: None, address: None, count: None },
-            Event::QuorumPresent => {
-                Self { kind: "quorum-present", subscriber: None, address: None, count: None }
-            }
-            Event::Unacknowledged { first, end } => Self {
-                kind: "unacknowledged",
-                subscriber: None,
-                address: None,
-                count: Some(end.ahead_of(first)),
-            },
-            Event::Missed(events) => {
-                Self { kind: "missed", subscriber: None, address: None, count: Some(events) }
-            }
-            _ => Self { kind: "other", subscriber: None, address: None, count: None },
-        }
+            Event::SubscriberLeft(subscriber)
+            | Event::SubscriberSilent(subscriber)
+            | Event::SubscriberReturned(subscriber)
+            | Event::SubscriberFailed(subscriber)
+            | Event::Superseded(subscriber)
+            | Event::NameShared { first: subscriber, .. } => (Some(subscriber), None, None),
+            Event::Unacknowledged { first, end } => (None, None, Some(end.ahead_of(first))),
+            Event::Missed(events) => (None, None, Some(events)),
+            _ => (None, None, None),
+        };
+        Self { kind: event.name(), subscriber: subscriber.map(|subscriber| subscriber.0), address, count }
     }
 }
 

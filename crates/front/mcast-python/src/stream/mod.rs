@@ -97,9 +97,9 @@ impl StartAt {
         match self {
             // The latest message of each key needs no history, and a history is not signed.
             Self::Oldest if policy == Policy::Latest || is_verifying => builder,
-            Self::Oldest => builder.from(HistoryStart::Oldest),
-            Self::Number(number) => builder.from(HistoryStart::Number(number)),
-            Self::Time(time) => builder.from(HistoryStart::Time(time)),
+            Self::Oldest => builder.history_from(HistoryStart::Oldest),
+            Self::Number(number) => builder.history_from(HistoryStart::Number(number)),
+            Self::Time(time) => builder.history_from(HistoryStart::Time(time)),
             Self::Now | Self::Snapshot => builder,
         }
     }

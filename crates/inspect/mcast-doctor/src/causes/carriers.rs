@@ -3,16 +3,20 @@
 //! Where nothing of a group arrives inside, the datagrams outside are judged. What is inside each of them is not looked at, so
 //! only what concerns all of them is a finding.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::filter_rules::{INCOMING, arriving, met_by, responsible};
+use super::interfaces::unusable;
+use super::sending::is_examined;
+use super::unsent::refused;
 use super::{Cause, Check};
 use crate::finding::list;
 use crate::netfilter::{KnownPacket, RuleEffect};
 use crate::observation::{Interest, Observation};
-use crate::snapshot::{Carrier, Link, Snapshot};
+use crate::snapshot::{Carrier, Link, Remote, Snapshot};
 use crate::wire::{Flow, MAX_NETWORKS};
-use crate::{Effect, EvidenceKind, ExplainedFlow, Finding, Id, OpenQuestion, Tool, remedies};
+use crate::{Effect, EvidenceKind, ExplainedFlow, Finding, Id, OpenQuestion, Severity, Tool, remedies};
 
 /// Fewer datagrams prove nothing.
 const MIN_DATAGRAMS: u64 = 3;
@@ -224,6 +228,75 @@ fn dropped_unicast(observation: &Observation, interest: &Interest<'_>) -> Option
         .with_all_evidence(suspects.evidence(observation))
         .with_remedies(remedies::admit_datagrams(lower, to, Some(rule)));
     Some(finding)
+}
+
+/// Returns why what is examined, and this machine sends by a VXLAN, does not get to the other ends of it: the datagrams that carry it
+/// have a way of their own.
+pub(super) fn unsent(observation: &Observation) -> Vec<Finding> {
+    observation.after.links.iter().flat_map(|link| unsent_by(observation, link)).collect()
+}
+
+fn unsent_by(observation: &Observation, upper: &Link) -> Vec<Finding> {
+    let is_sent = |flow: &&Flow| {
+        flow.key.outgoing
+            && flow.key.interface == upper.index()
+            && flow.datagrams >= MIN_DATAGRAMS
+            && observation.after.is_own(flow.key.source.ip())
+            && is_examined(observation, flow)
+    };
+    // It may be a port of the bridge by which they leave.
+    let mut flows = observation.wire.flows.iter().chain(&observation.wire.ports.flows);
+    let Some(flow) = flows.find(is_sent) else { return Vec::new() };
+    let lost = upper.remotes.iter().filter_map(|remote| lost_outside(observation, upper, remote));
+    let mut lost: Vec<_> = lost.map(|finding| finding.about_flow(upper.name(), flow)).collect();
+    // The others get it.
+    if lost.len() < upper.remotes.len() {
+        lost.iter_mut().for_each(|finding| finding.severity = Severity::Warning);
+    }
+    let mut reported = BTreeSet::new();
+    lost.retain(|finding| reported.insert(finding.cause.clone()));
+    lost
+}
+
+/// Returns what keeps the datagrams that carry a VXLAN from another end.
+fn lost_outside(observation: &Observation, upper: &Link, remote: &Remote) -> Option<Finding> {
+    let (name, to) = (upper.name(), remote.address);
+    let carries =
+        |cause: &str| format!("{cause} It is on the way to {to}, to which {name} sends what leaves by it.");
+    let below = upper.carrier.and_then(|carrier| carrier.interface);
+    let index = remote.hop.map(|hop| hop.interface).or(below);
+    let lower = index.and_then(|index| observation.link(index));
+    if let Some(lower) = lower.filter(|lower| !lower.interface.up || !lower.interface.running) {
+        let down = unusable(lower);
+        return Some(Finding { cause: carries(&down.cause), ..down });
+    }
+    let dropped = |cause: String| Finding::fault(Id::DroppedWhenSending, cause);
+    let Some(hop) = remote.hop else {
+        let cause = format!(
+            "What this machine sends by {name} does not leave it: there is no route to {to}, to which {name} sends it."
+        );
+        let finding =
+            dropped(cause).evidence(EvidenceKind::Route, format!("ip route get {to}"), "unreachable");
+        let advice = format!(
+            "Add a route to {to}, or correct the other end of {name}: `bridge fdb show dev {name}` lists those in use."
+        );
+        return Some(finding.advise(Tool::Ip, advice));
+    };
+    let port = upper.carrier?.port;
+    if let Some(rule) = refused(observation, lower?, SocketAddr::new(to, port)) {
+        let cause = format!("{} They carry {name}.", rule.cause);
+        return Some(Finding { cause, ..rule });
+    }
+    let (lower, hop) = (lower?.name(), Some(hop.address).filter(|_| hop.is_silent)?);
+    let cause = format!(
+        "What this machine sends by {name} does not leave it: {name} sends it to {to}, and no host on {lower} answers for {hop}."
+    );
+    let finding = dropped(cause).evidence(
+        EvidenceKind::Route,
+        format!("ip neigh show {hop} dev {lower}"),
+        "no Ethernet address",
+    );
+    Some(finding.advise(Tool::Network, format!("Start the host that has {hop}, or correct the other end of {name}: `bridge fdb show dev {name}` lists those in use.")))
 }
 
 /// Returns a sentence on the datagrams that carry the interface of a silent group.

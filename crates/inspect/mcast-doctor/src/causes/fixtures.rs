@@ -41,6 +41,7 @@ pub(crate) const fn datagram(time: SystemTime, hash: u64) -> DatagramSummary {
         without_checksum: false,
         like_esp: false,
         network: None,
+        domain: None,
     }
 }
 

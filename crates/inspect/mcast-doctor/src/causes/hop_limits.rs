@@ -148,7 +148,9 @@ fn zero_hop_limit(
     let sent =
         || observation.wire.flows.iter().find(|flow| flow.key.outgoing && flow.key.source.port() == port);
     let to = observation.trial().map(TrialMembership::destination).or_else(|| Some(sent()?.destination()));
-    let who = observation.program().map_or("A program on this machine", |program| &program.name);
+    let process = observation.before.socket_processes.get(&socket.inode).map(|(_, name)| name);
+    let who = observation.program().map(|program| &program.name).or(process);
+    let who = who.map_or("A program on this machine", |name| name);
     let option = hop_limit_option(family);
     let text = to.map_or_else(|| "groups".to_owned(), |to| to.to_string());
     let finding = Finding::new(

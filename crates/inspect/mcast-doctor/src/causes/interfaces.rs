@@ -172,7 +172,7 @@ fn switched_off(names: &[&str]) -> Finding {
         .advise(Tool::Network, advice)
 }
 
-fn unusable(link: &Link) -> Finding {
+pub(super) fn unusable(link: &Link) -> Finding {
     let name = link.name();
     let is_served = link.kind.as_deref() == Some("tun");
     let (description, state) = match link.interface.up {

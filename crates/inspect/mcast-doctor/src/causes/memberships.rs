@@ -234,12 +234,7 @@ fn printed(observation: &Observation, program: &Program) -> Option<Finding> {
 /// Judges a socket of a program that has as many memberships as the system allows, so that the next join fails. What arrives on
 /// its port for a group that nobody has joined is what it could not join.
 fn full(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
-    let limit = usize::try_from(observation.after.number(MEMBERSHIPS)?).ok().filter(|limit| *limit > 0)?;
-    let is_v4 = |membership: &&Membership| membership.address.group.addr().is_ipv4();
-    let count = socket.memberships.iter().filter(is_v4).count();
-    if count < limit {
-        return None;
-    }
+    let (count, limit) = reached_limit(observation, socket)?;
     let lacking = refused_groups(observation, socket);
     let (severity, lacks) = match lacking.as_slice() {
         [] => (Severity::Warning, String::new()),
@@ -268,17 +263,31 @@ fn full(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
 /// Returns the flows to the port of a socket whose groups no program on this machine has joined.
 fn refused_groups<'a>(observation: &'a Observation, socket: &ProgramSocket) -> Vec<&'a Flow> {
     const MAX_SHOWN: usize = 3;
-    let Some(local) = socket.local else { return Vec::new() };
-    let is_joined_elsewhere =
-        |flow: &Flow| observation.after.joined.iter().any(|joined| joined.group == flow.key.group);
-    let is_refused = |flow: &&Flow| {
-        !flow.key.outgoing
-            && flow.key.group.is_ipv4()
-            && flow.key.port == local.port()
-            && !is_joined_elsewhere(flow)
-            && socket.memberships.iter().any(|own| index_of(own) == Some(flow.key.interface))
-    };
-    observation.wire.flows.iter().filter(is_refused).take(MAX_SHOWN).collect()
+    let flows = observation.wire.flows.iter();
+    flows.filter(|flow| is_refused(observation, socket, flow)).take(MAX_SHOWN).collect()
+}
+
+fn is_refused(observation: &Observation, socket: &ProgramSocket, flow: &Flow) -> bool {
+    !flow.key.outgoing
+        && flow.key.group.is_ipv4()
+        && socket.local.is_some_and(|local| local.port() == flow.key.port)
+        && !observation.after.joined.iter().any(|joined| joined.group == flow.key.group)
+        && socket.memberships.iter().any(|own| index_of(own) == Some(flow.key.interface))
+}
+
+/// Returns how many IPv4 groups a socket has joined, and the limit, if it has reached it.
+fn reached_limit(observation: &Observation, socket: &ProgramSocket) -> Option<(usize, usize)> {
+    let limit = usize::try_from(observation.after.number(MEMBERSHIPS)?).ok().filter(|limit| *limit > 0)?;
+    let is_v4 = |membership: &&Membership| membership.address.group.addr().is_ipv4();
+    let count = socket.memberships.iter().filter(is_v4).count();
+    (count >= limit).then_some((count, limit))
+}
+
+/// Returns whether the examined program may want what arrives, and was refused to join it because of the limit.
+pub(super) fn may_be_refused(observation: &Observation, flow: &Flow) -> bool {
+    let mut sockets = observation.program().into_iter().flat_map(|program| &program.sockets);
+    sockets
+        .any(|socket| reached_limit(observation, socket).is_some() && is_refused(observation, socket, flow))
 }
 
 /// Judges a membership of a program that names as many sources as the system allows.

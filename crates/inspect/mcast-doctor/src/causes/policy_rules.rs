@@ -14,6 +14,7 @@ use crate::change::Change;
 use crate::fate::Stage;
 use crate::fate::depth::{KernelVerdict, LostFlow};
 use crate::fate::forwarding::BlockedFlow;
+use crate::kernel_drops::UNROUTED;
 use crate::observation::{Interest, Observation, Program, ProgramSocket};
 use crate::snapshot::{
     Decision, Link, Plane, Prefix, Rejection, RouteKind, RoutedPacket, RoutingRule, RuleAction, RuleSelector,
@@ -154,7 +155,7 @@ fn at_receiver(observation: &Observation, interest: &Interest<'_>) -> Option<Fin
     let family = interest.family();
     let reason = match family {
         Family::V4 => "IP_LOCAL_SOURCE",
-        Family::V6 => "IP_INNOROUTES",
+        Family::V6 => UNROUTED,
     };
     let lost = observation.lost_flows(interest);
     let judged = |lost: &LostFlow<'_>| {
@@ -411,7 +412,7 @@ mod tests {
         own.selector.destination = None;
         own.selector.source = Some(prefix("fd61::1/128"));
         observation.after.routing.rules = vec![own];
-        observation.kernel_drops.drops = vec![kernel_drop("IP_INNOROUTES", "[fd61::1]:6000", to, 10)];
+        observation.kernel_drops.drops = vec![kernel_drop(UNROUTED, "[fd61::1]:6000", to, 10)];
         let findings = policy_rule(&observation);
         let [finding] = &findings[..] else { panic!("{findings:?}") };
         assert!(finding.cause.contains("50: from fd61::1 prohibit (ip -6 rule)"), "{}", finding.cause);

@@ -12,9 +12,10 @@ use crate::change::{self, Change};
 use crate::fate::depth::{KernelVerdict, LostFlow};
 use crate::fate::{Ahead, Stage, Way, has_usable_source};
 use crate::finding::list;
+use crate::kernel_drops::UNROUTED;
 use crate::observation::{Interest, Observation, Program, ProgramSocket, TrialMembership};
 use crate::outcome::PrintedErrorKind;
-use crate::snapshot::{Counter, Link, Route, explains, interface_setting};
+use crate::snapshot::{Counter, Link, Route, TableRoute, explains, interface_setting};
 use crate::wire::Flow;
 use crate::{
     Evidence, EvidenceKind, ExplainedFlow, Finding, Id, Remedy, RemedyScope, Severity, Tool, remedies,
@@ -33,6 +34,8 @@ fn no_route(observation: &Observation) -> Vec<Finding> {
     let missing = unrouted(observation)
         .into_iter()
         .filter(|one| observation.after.routing.rejected(one.family).is_none());
+    let rejecting = |family| observation.after.routing.rejecting(family);
+    let (rejected, missing): (Vec<_>, Vec<_>) = missing.partition(|one| !rejecting(one.family).is_empty());
     let finding = |Unrouted { family, severity, answer, program, to }: Unrouted| {
         let finding = no_route_finding(observation, family, severity).with_all_evidence(answer).advise(
             Tool::Program,
@@ -40,7 +43,54 @@ fn no_route(observation: &Observation) -> Vec<Finding> {
         );
         finding.with(program, Finding::in_program).with(to, Finding::for_group)
     };
-    missing.map(finding).collect()
+    let mut findings: Vec<_> = missing.into_iter().map(finding).collect();
+    for family in [Family::V4, Family::V6] {
+        let known = rejected.iter().find(|one| one.family == family);
+        let may_send =
+            || observation.program().is_some_and(|program| may_send_by_route(observation, program, family));
+        if known.is_some() || may_send() {
+            let routes = rejecting(family).into_iter();
+            findings.extend(routes.map(|route| rejected_by_route(observation, route, known)));
+        }
+    }
+    findings
+}
+
+/// Returns the finding about a route that rejects groups. Which group a program sends to that sends nothing is not known.
+fn rejected_by_route(observation: &Observation, route: &TableRoute, known: Option<&Unrouted>) -> Finding {
+    let family = Family::of(route.destination.address);
+    let command = if family == Family::V4 { "ip route" } else { "ip -6 route" };
+    let (prefix, severity) = (route.destination, known.map_or(Severity::Warning, |one| one.severity));
+    let cause = format!(
+        "A route of this machine rejects groups in {prefix}: {route}. Programs that choose no interface cannot send to them, and no counter shows it."
+    );
+    let finding = Finding::new(Id::NoRoute, severity, cause).evidence(EvidenceKind::Route, command, route);
+    let program = observation.program().map(|program| program.name.clone());
+    let finding = program.into_iter().fold(finding, Finding::in_program);
+    let finding = known.and_then(|one| one.to).into_iter().fold(finding, Finding::for_group);
+    finding
+        .with_all_evidence(known.and_then(|one| one.answer.clone()))
+        .advise(Tool::Ip, format!("If the program should send to one of them, delete the route, also where it is made at boot: `{command} del {route}`. It may be there to keep groups out of a network."))
+        .advise(Tool::Program, "Or choose the interface in the program, with IP_MULTICAST_IF (IPV6_MULTICAST_IF).")
+}
+
+/// Returns whether a program may be trying to send to groups by their route: it sends to none, and a socket has joined nothing and
+/// chosen no interface.
+fn may_send_by_route(observation: &Observation, program: &Program, family: Family) -> bool {
+    let follows_route = |socket: &ProgramSocket| {
+        let groups = socket.options.as_ref().and_then(|options| options.groups.get(&family));
+        let by = groups.and_then(|groups| groups.sends_by);
+        // In IPv4, an address that the socket is bound to is the choice of its interface.
+        let is_open = |local: SocketAddr| {
+            Family::of(local.ip()) == family && (local.ip().is_unspecified() || local.is_ipv6())
+        };
+        socket.local.is_some_and(is_open)
+            && socket.bound_interface.is_none()
+            && matches!(by, None | Some(SendInterface::Route))
+    };
+    program.sockets.iter().all(ProgramSocket::never_joined)
+        && program.sockets.iter().any(follows_route)
+        && !observation.wire.flows.iter().any(|flow| flow.key.outgoing && program.sends(flow))
 }
 
 /// A family for whose groups there is no route that a program needs.
@@ -315,9 +365,7 @@ fn without_route(observation: &Observation, interest: &Interest<'_>) -> Option<F
     let lost = observation.lost_flows(interest);
     let is_concerned = interest.group.addr().is_ipv6()
         && observation.after.lacks_v6_group_route(link.name())
-        && lost
-            .iter()
-            .any(|lost| observation.kernel_verdict(lost, "IP_INNOROUTES") != KernelVerdict::Refuted);
+        && lost.iter().any(|lost| observation.kernel_verdict(lost, UNROUTED) != KernelVerdict::Refuted);
     is_concerned.then(|| {
         let (name, to) = (link.name(), interest.destination());
         let cause = format!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mcast::Family;
 
 use super::filter_rules::{OUTGOING, ends, is_serious, leaving, met_by, responsible};
-use super::{Cause, Check, Forecast, unsent};
+use super::{Cause, Check, Forecast, carriers, unsent};
 use crate::change::{Attribute, Change};
 use crate::kernel_drops::{KernelDrop, UNSPECIFIED, evidence};
 use crate::netfilter::{CountedTraffic, Hook, HookCount, RuleEffect};
@@ -87,7 +87,7 @@ fn dropping_queue<'a>(observation: &Observation, link: &'a Link) -> Option<(&'a 
 }
 
 /// Returns whether a flow belongs to the examined program or group.
-fn is_examined(observation: &Observation, flow: &Flow) -> bool {
+pub(super) fn is_examined(observation: &Observation, flow: &Flow) -> bool {
     if let Some(program) = observation.program() {
         return program.sends(flow);
     }
@@ -104,8 +104,15 @@ fn dropped_when_sending(observation: &Observation) -> Vec<Finding> {
     for drop in observation.dropped_sending(is_reported) {
         flows.entry((drop.destination, drop.interface)).or_default().push(drop);
     }
-    let by_reason = flows.into_values().filter_map(|drops| dropped_when_sending_finding(observation, drops));
-    by_reason.chain(by_policy(observation)).collect()
+    // What is wrong below a VXLAN is the cause of the kernel's reason.
+    let mut findings = carriers::unsent(observation);
+    flows.retain(|(_, interface), _| {
+        let name = interface.map(|index| observation.link_name(index));
+        !name.is_some_and(|name| findings.iter().any(|finding| finding.subject.has_interface(&name)))
+    });
+    findings.extend(flows.into_values().filter_map(|drops| dropped_when_sending_finding(observation, drops)));
+    findings.extend(by_policy(observation));
+    findings
 }
 
 /// The counters of packets that IPsec keeps from leaving: by a policy that blocks, for lack of a key, and by a state that
@@ -151,8 +158,8 @@ fn is_reported(drop: &KernelDrop) -> bool {
         Some(function) => function.contains("_output"),
         None => drop.reason == UNSPECIFIED,
     };
-    let others = ["TC_", "QDISC_", "FQ_", "CAKE_", "NETFILTER_"];
-    !is_of_hop_limit && !others.iter().any(|other| drop.reason.starts_with(other))
+    let others = ["TC_", "QDISC_", "FQ_", "CAKE_"];
+    !is_of_hop_limit && !drop.is_filtered() && !others.iter().any(|other| drop.reason.starts_with(other))
 }
 
 fn dropped_when_sending_finding(observation: &Observation, drops: Vec<&KernelDrop>) -> Option<Finding> {
@@ -294,6 +301,7 @@ mod tests {
         assert_eq!(findings("BPF_CGROUP_EGRESS", None, 10), 1);
         assert_eq!((findings("NETFILTER_DROP", None, 10), findings("TC_EGRESS", None, 10)), (0, 0));
         assert_eq!(findings("NOT_SPECIFIED", Some("ip_mc_output"), 10), 0);
+        assert_eq!(findings("NOT_SPECIFIED", Some("nf_queue"), 10), 0);
         assert_eq!(findings("NOT_SPECIFIED", Some("tun_net_xmit"), 10), 1);
     }
 

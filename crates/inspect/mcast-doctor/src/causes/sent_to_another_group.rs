@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 
+use super::memberships::may_be_refused;
 use super::{Cause, Check};
 use crate::observation::{Interest, Observation};
 use crate::wire::Flow;
@@ -118,6 +119,7 @@ fn is_candidate(observation: &Observation, interest: &Interest<'_>, flow: &Flow)
         && flow.key.vlan.is_none()
         && flow.key.port == interest.port
         && !is_joined
+        && !may_be_refused(observation, flow)
 }
 
 fn remedies(actual: SocketAddr, to: SocketAddr) -> [Remedy; 2] {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use mcast::{Group, InterfaceIndex};
-use mcast_packet::ether_type;
 use mcast_packet::payload::Ptp;
+use mcast_packet::{MacAddress, ether_type};
 
 use super::{Cause, Check, between, carriers, intervals, sent_to_another_group};
 use crate::fate::depth::{Depth, ExpectedFlow};
@@ -122,12 +122,16 @@ fn ptp_without_udp(observation: &Observation, interest: &Interest<'_>) -> Option
         .group
         .well_known()
         .any(|known| known.ports.contains(&Ptp::EVENT_PORT) && known.ports.contains(&interest.port));
-    let mut senders = observation.wire.ptp.iter();
-    let ((interface, sender), PtpFrames { frames, domain }) =
-        senders.find(|((interface, _), _)| is_ptp && *interface == interest.interface)?;
+    let here = |(interface, _): &(InterfaceIndex, Option<MacAddress>)| *interface == interest.interface;
+    let senders: Vec<_> = observation.wire.ptp.iter().filter(|(key, _)| is_ptp && here(key)).collect();
+    let ((interface, first), PtpFrames { frames, domain }) =
+        senders.iter().find(|((_, sender), _)| sender.is_some()).or(senders.first())?;
     let name = observation.link_name(*interface);
+    let sender = first.map_or_else(|| "One of many hosts".to_owned(), |sender| sender.to_string());
+    let others: u64 = senders.iter().map(|(_, other)| other.frames).sum::<u64>() - frames;
+    let others = if others > 0 { format!(", beside {others} frames of others") } else { String::new() };
     Some(format!(
-        " {sender} sends PTP on {name} over Ethernet alone, without UDP ({frames} frames, EtherType 0x{:04x}, domain {domain}): configure the same transport at both ends, such as `network_transport` of ptp4l.",
+        " {sender} sends PTP on {name} over Ethernet alone, without UDP ({frames} frames{others}, EtherType 0x{:04x}, domain {domain}): configure the same transport at both ends, such as `network_transport` of ptp4l.",
         ether_type::PTP
     ))
 }

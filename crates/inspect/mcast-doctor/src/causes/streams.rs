@@ -1,6 +1,7 @@
 //! Streams that disturb each other, or that end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use mcast_watch::Format;
@@ -40,8 +41,12 @@ fn conflicting_streams(observation: &Observation) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     let flows = groups.iter().flatten();
     let shared = flows.filter_map(|flow| shared_address(observation, flow));
-    for finding in
-        groups.iter().filter_map(|flows| judge_conflicting_streams(observation, flows)).chain(shared)
+    let domains = groups.iter().filter_map(|flows| several_domains(observation, flows));
+    for finding in groups
+        .iter()
+        .filter_map(|flows| judge_conflicting_streams(observation, flows))
+        .chain(shared)
+        .chain(domains)
     {
         if !findings.contains(&finding) {
             findings.push(finding);
@@ -50,10 +55,41 @@ fn conflicting_streams(observation: &Observation) -> Vec<Finding> {
     findings
 }
 
-/// Judges a flow from an address of this network: whether several hosts have it and send in turn.
+/// Returns the note that the PTP messages to one group and port are of several domains, of which a clock follows one.
+fn several_domains(observation: &Observation, flows: &[&Flow]) -> Option<Finding> {
+    let mut sources: BTreeMap<u8, Vec<IpAddr>> = BTreeMap::new();
+    for flow in flows {
+        flow.domains.iter().for_each(|domain| sources.entry(*domain).or_default().push(flow.key.source.ip()));
+    }
+    let first = flows.first().filter(|_| sources.len() > 1)?;
+    let (to, interface) = (first.destination(), observation.link_name(first.key.interface));
+    let domains = sources.iter().map(|(domain, sources)| format!("domain {domain} from {}", list(sources)));
+    let domains: Vec<_> = domains.collect();
+    let cause = format!(
+        "PTP to {to} on {interface} is of several domains: {}. A clock follows one of them, and ignores the rest.",
+        domains.join("; ")
+    );
+    let finding = Finding::note(Id::ConflictingStreams, cause)
+        .on_interface(&interface)
+        .for_group(to)
+        .with_all_evidence(flows.iter().map(|flow| observation.packets_of(flow)))
+        .advise(
+            Tool::Program,
+            "Compare the domain in the configuration of the clock, such as `domainNumber` of ptp4l.",
+        );
+    Some(finding)
+}
+
+/// Judges a flow whose frames come from several devices in turn: whether several hosts have its address. From another network, or
+/// in a capture, the devices may be routers that share the load, unless the numbers of the payloads contradict each other.
 fn shared_address(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let source = flow.key.source.ip();
-    let link = observation.link(flow.key.interface).filter(|link| link.is_next_to(source))?;
+    let contradicts = || {
+        let numbers = flow.numbering.statistics();
+        numbers.is_some_and(|numbers| numbers.duplicates + numbers.restarts >= MIN_CHANGES)
+    };
+    let link =
+        observation.link(flow.key.interface).filter(|link| link.is_next_to(source) || contradicts())?;
     // A router or bond that takes over changes it once, and the copies of a redundant path repeat the payloads.
     if flow.mac_changes < MIN_CHANGES || flow.repeats_by_other_path.saturating_mul(10) >= flow.datagrams {
         return None;

@@ -57,9 +57,13 @@ fn certain(
     outcomes.into_iter().find(|outcome| outcome.is_certain)
 }
 
-/// Returns the rule that is certain to refuse what this machine sends to a group by an interface, from whichever source.
+/// Returns the rule that is certain to refuse what this machine sends to an address by an interface, from whichever source.
 pub(super) fn refused(observation: &Observation, link: &Link, to: SocketAddr) -> Option<Finding> {
-    let packet = KnownPacket::from_anyone(to).leaving_by(link.index(), link.name());
+    let packet = match to.ip().is_multicast() {
+        true => KnownPacket::from_anyone(to),
+        false => KnownPacket::unicast_from_anyone(to),
+    };
+    let packet = packet.leaving_by(link.index(), link.name());
     let mut places = OUTGOING.into_iter();
     let outcome = places.find_map(|place| certain(observation, &packet, place, link.name()))?;
     let rule = &outcome.rule;

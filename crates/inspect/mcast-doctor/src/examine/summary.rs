@@ -9,9 +9,10 @@ use crate::causes::answers::unknown_answers;
 use crate::causes::no_multicast_route::unseen_members;
 use crate::causes::{carriers, silence};
 use crate::fate::depth::{Depth, FlowStatus};
+use crate::finding::list;
 use crate::kernel_drops::{DropDirection, KernelDrop};
 use crate::observation::{ExaminationTarget, Interest, Observation, RejoinOutcome};
-use crate::snapshot::Counter;
+use crate::snapshot::{Counter, FrameMembership};
 use crate::wire::{ControlMessage, Flow, Tap};
 use crate::{Effect, ExaminedPart, Finding, LayerObservation, OpenQuestion, Report, Severity};
 
@@ -31,6 +32,7 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     record_unexamined_frames(observation, report);
     record_unknown_depths(observation, report);
     record_idle_program(observation, report);
+    report.open_questions.extend(unseen_frames(observation));
     report.open_questions.extend(unseen_members(observation));
     report.open_questions.extend(carriers::port_of_kernel(observation));
     report.open_questions.extend(unknown_answers(observation));
@@ -38,6 +40,28 @@ pub(super) fn add_to(report: &mut Report, observation: &Observation) {
     if report.findings.iter().all(|finding| finding.severity != Severity::Fault) {
         report.open_questions.extend(silence::unheard(observation));
     }
+}
+
+/// Returns the open questions about frames without IP that programs of the examined machine take with packet sockets.
+fn unseen_frames(observation: &Observation) -> Vec<OpenQuestion> {
+    let machine = &observation.after;
+    let question = |membership: &FrameMembership| {
+        let (address, name) = (membership.address, observation.link_name(membership.interface));
+        let label = |inode: &u64| machine.socket_processes.get(inode).map(|(_, label)| label.as_str());
+        let programs: BTreeSet<_> = membership.sockets.iter().filter_map(label).collect();
+        let programs = if programs.is_empty() { "a program".to_owned() } else { list(programs) };
+        let is_link_local = address.0.starts_with(&[0x01, 0x80, 0xc2, 0, 0]) && address.0[5] < 0x10;
+        let bridges = match is_link_local {
+            true => "; bridges and switches do not forward them (`group_fwd_mask` of a bridge of Linux)",
+            false => "",
+        };
+        OpenQuestion::new(
+            format!("whether frames to {address} arrive on {name}, where {programs} has a packet socket"),
+            format!("they carry no IP, and only groups of IP are examined{bridges}"),
+        )
+    };
+    let memberships = machine.frame_memberships.iter().filter(|_| observation.is_about_machine());
+    memberships.map(question).collect()
 }
 
 fn report_wire(observation: &Observation, report: &mut Report) {
@@ -48,7 +72,8 @@ fn report_wire(observation: &Observation, report: &mut Report) {
     let lines = flows.iter().map(|flow| {
         let LayerObservation { layer, message } = flow_line(observation, "wire", flow);
         let order = out_of_order(flow);
-        LayerObservation { layer, message: format!("{message}, hop limit {}{order}", flow.hop_limits.1) }
+        let message = format!("{message}, hop limit {}{order}{}", flow.hop_limits.1, domains(flow));
+        LayerObservation { layer, message }
     });
     extend_limited(&mut report.observations, "wire", "flows", lines);
     for (to, rest) in observation
@@ -76,6 +101,11 @@ fn report_wire(observation: &Observation, report: &mut Report) {
             format!("{} frames dropped by the capture", tap.dropped),
         ));
     }
+}
+
+/// Returns the domains of the PTP messages of a flow.
+fn domains(flow: &Flow) -> String {
+    if flow.domains.is_empty() { String::new() } else { format!(", PTP domain {}", list(&flow.domains)) }
 }
 
 /// Returns how many datagrams of a flow arrived out of order, which are not lost.

@@ -89,6 +89,8 @@ pub(crate) struct Flow {
     pub(crate) like_esp: u64,
     /// The networks of the VXLAN frames that the datagrams carry, at most [`MAX_NETWORKS`].
     pub(crate) networks: BTreeSet<u32>,
+    /// The domains of its PTP messages.
+    pub(crate) domains: BTreeSet<u8>,
     recent: VecDeque<DatagramSummary>,
 }
 
@@ -124,6 +126,8 @@ pub(crate) struct DatagramSummary {
     pub(crate) like_esp: bool,
     /// The network of the VXLAN frame that it carries.
     pub(crate) network: Option<u32>,
+    /// The domain of the PTP message in it.
+    pub(crate) domain: Option<u8>,
 }
 
 impl Flow {
@@ -150,6 +154,7 @@ impl Flow {
             without_checksum: 0,
             like_esp: 0,
             networks: BTreeSet::new(),
+            domains: BTreeSet::new(),
             recent: VecDeque::new(),
         }
     }
@@ -168,6 +173,7 @@ impl Flow {
         self.without_checksum += u64::from(summary.without_checksum);
         self.like_esp += u64::from(summary.like_esp);
         self.networks.extend(summary.network.filter(|_| self.networks.len() < MAX_NETWORKS));
+        self.domains.extend(summary.domain);
         self.longest_pause =
             self.longest_pause.max(summary.time.duration_since(self.last).unwrap_or_default());
         self.last = self.last.max(summary.time);

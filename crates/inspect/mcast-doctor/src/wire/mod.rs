@@ -56,8 +56,8 @@ pub(crate) struct Wire {
     pub(crate) unicast: Vec<UnicastFlow>,
     /// Messages of IGMP and MLD that arrived and are ignored, and how many.
     pub(crate) damaged_control: BTreeMap<DamagedControl, u64>,
-    /// PTP without UDP, by interface and sender.
-    pub(crate) ptp: BTreeMap<(InterfaceIndex, MacAddress), PtpFrames>,
+    /// PTP without UDP, by interface and sender; of `None`, that of further senders.
+    pub(crate) ptp: BTreeMap<(InterfaceIndex, Option<MacAddress>), PtpFrames>,
 }
 
 /// The frames of PTP without UDP of one sender, and the domain of the last.

@@ -44,7 +44,7 @@ pub(crate) struct Recorder {
     control_parts: usize,
     fragmented: BTreeMap<(InterfaceIndex, bool, IpAddr, IpAddr, u32), FragmentedDatagram>,
     damaged_control: BTreeMap<DamagedControl, u64>,
-    ptp: BTreeMap<(InterfaceIndex, MacAddress), PtpFrames>,
+    ptp: BTreeMap<(InterfaceIndex, Option<MacAddress>), PtpFrames>,
     span: Option<(SystemTime, SystemTime)>,
     /// Frames that exceed a limit.
     unrecorded: u64,
@@ -95,11 +95,12 @@ impl Recorder {
         let packet = frame.packet();
         let Some(Network::Other { ether_type: ether_type::PTP, payload }) = packet.network else { return };
         let (Some(ethernet), Some(message)) = (packet.ethernet, Ptp::parse(payload)) else { return };
-        let key = (frame.interface, ethernet.source);
-        if self.ptp.len() < MAX_DAMAGED || self.ptp.contains_key(&key) {
-            let sender = self.ptp.entry(key).or_default();
-            *sender = PtpFrames { frames: sender.frames + 1, domain: message.domain };
+        let mut key = (frame.interface, Some(ethernet.source));
+        if self.ptp.len() >= MAX_DAMAGED && !self.ptp.contains_key(&key) {
+            key.1 = None;
         }
+        let sender = self.ptp.entry(key).or_default();
+        *sender = PtpFrames { frames: sender.frames + 1, domain: message.domain };
     }
 
     /// Records a packet of a file, taken apart: of a fragmented datagram, its fragments and the whole datagram.
@@ -255,6 +256,7 @@ impl Recorder {
             without_checksum: ip.source.is_ipv6() && udp.checksum == ChecksumStatus::Absent,
             like_esp: is_like_esp(udp.payload),
             network: network(packet),
+            domain: domain(udp),
         };
         match self.flow(key, &summary) {
             Some(flow) => {
@@ -329,6 +331,12 @@ fn network(packet: &Packet<'_>) -> Option<u32> {
         }
         _ => None,
     }
+}
+
+/// Returns the domain of a message of PTP over UDP.
+fn domain(udp: &Udp<'_>) -> Option<u8> {
+    let is_ptp = [Ptp::EVENT_PORT, Ptp::GENERAL_PORT].contains(&udp.destination_port);
+    Ptp::parse(udp.payload).filter(|_| is_ptp).map(|message| message.domain)
 }
 
 /// Returns whether the kernel takes a payload for ESP (RFC 3948 section 2): it is longer than the header of ESP, and does not
@@ -481,6 +489,29 @@ mod tests {
             checksums: Checksums::Computed,
             resegmented: false,
         });
+    }
+
+    #[test]
+    fn ptp_of_further_senders_is_counted_together() {
+        let mut recorder = Recorder::default();
+        for number in 0..1_500_u16 {
+            let [high, low] = number.to_be_bytes();
+            let mut frame = vec![0x01, 0x1b, 0x19, 0, 0, 0, 2, 0, 0, 0, high, low, 0x88, 0xf7];
+            frame.extend([[0, 2, 0, 44].as_slice(), &[0; 40]].concat());
+            recorder.record_ptp(&Frame {
+                bytes: &frame,
+                original_length: frame.len(),
+                link_type: LinkType::Ethernet,
+                interface: ETH0,
+                interface_name: None,
+                direction: Direction::Multicast,
+                time: begin(),
+                checksums: Checksums::Computed,
+                resegmented: false,
+            });
+        }
+        assert_eq!(recorder.ptp.len(), 1_001);
+        assert_eq!(recorder.ptp[&(ETH0, None)].frames, 500);
     }
 
     #[test]

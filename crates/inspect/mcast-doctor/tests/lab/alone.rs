@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mcast_doctor::{ArrivalStatus, Id, Report, Severity, Verdict, examine_programs};
 
-use crate::net::{Listener, Net, Stream, assert_healthy, briefly, has_programs, listener, run};
+use crate::net::{Listener, Net, Stream, assert_healthy, briefly, examine_host, has_programs, listener, run};
 use crate::treatment::{examine_and_treat, on};
 
 crate::table::cases! {
@@ -171,4 +171,33 @@ fn rules_that_keep_groups_from_the_ports_of_a_switch_are_named() {
         assert_healthy(&crate::net::examine_host(&switch));
         run(&switch, "nft delete table bridge t");
     }
+}
+
+/// A program that takes frames of LLDP has joined nothing of IP.
+#[test]
+fn program_that_takes_frames_without_ip_is_an_open_question() {
+    if !has_programs() {
+        return;
+    }
+    const PROGRAM: &str = "import socket, struct
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88cc))
+s.bind(('eth0', 0x88cc))
+group = bytes.fromhex('0180c200000e0000')
+s.setsockopt(263, 1, struct.pack('iHH8s', socket.if_nametoindex('eth0'), 0, 6, group))
+print('joined', flush=True)
+s.recv(2000)";
+    let net = Net::new();
+    assert_eq!(examine_host(&net.receiver).open_questions, []);
+    let mut python = net.receiver.command("python3").unwrap();
+    let mut child = python.args(["-c", PROGRAM]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let stdout = child.stdout.as_mut().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+    let report = examine_host(&net.receiver);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let [question] = report.open_questions.as_slice() else { panic!("{report:#?}") };
+    let id = format!("({})", child.id());
+    assert!(question.question.contains("01:80:c2:00:00:0e") && question.question.contains(&id), "{question}");
+    assert!(question.reason.contains("do not forward"), "{question}");
 }

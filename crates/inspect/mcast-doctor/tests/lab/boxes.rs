@@ -69,7 +69,7 @@ pub(crate) struct Switched {
 }
 
 /// Returns the ports of the sender and of the receiver.
-fn ports(switch: &Host) -> [String; 2] {
+pub(crate) fn ports(switch: &Host) -> [String; 2] {
     let list = "ip -o link show master br0 | sed 's/^[0-9]*: //; s/[@:].*//'";
     let output = switch.command("sh").unwrap().args(["-c", list]).output().unwrap();
     let names = String::from_utf8(output.stdout).unwrap();

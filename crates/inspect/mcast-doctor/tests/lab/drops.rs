@@ -157,7 +157,7 @@ pub(crate) fn other_hosts_address_v6() -> Report {
 }
 
 /// Adds an option for a route chosen by the source to a frame, which has used it up.
-fn add_source_route(frame: &mut Vec<u8>) {
+pub(crate) fn add_source_route(frame: &mut Vec<u8>) {
     const OPTION: [u8; 8] = [131, 7, 8, 10, 9, 0, 1, 0];
     frame.splice(34..34, OPTION);
     let header = &mut frame[14..42];

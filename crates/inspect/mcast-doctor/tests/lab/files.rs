@@ -24,7 +24,7 @@ fn explain(frames: &[Vec<u8>]) -> Report {
 }
 
 /// Returns a pcap file with a frame every 10 ms.
-fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
     for (number, frame) in (0_u32..).zip(frames) {
         let length = u32::try_from(frame.len()).unwrap();
@@ -51,6 +51,12 @@ fn explain_link(
     explain_capture(&path).unwrap()
 }
 
+pub(crate) fn gzipped(bytes: Vec<u8>) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, &bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 fn same(bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
@@ -70,7 +76,6 @@ fn frames_that_cannot_be_decoded_leave_the_verdict_unknown() {
 
 #[test]
 fn wireless_and_point_to_point_captures_and_compressed_ones_are_examined() {
-    use std::io::Write;
     let arrives = |report: &Report| {
         assert_healthy(report);
         let seen =
@@ -88,14 +93,9 @@ fn wireless_and_point_to_point_captures_and_compressed_ones_are_examined() {
         same,
     ));
     arrives(&explain_link(9, |frame| [&[0xff, 3, 0, 0x21][..], &frame[14..]].concat(), same));
-    let compressed = |bytes: Vec<u8>| {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(&bytes).unwrap();
-        encoder.finish().unwrap()
-    };
-    arrives(&explain_link(1, same, compressed));
+    arrives(&explain_link(1, same, gzipped));
     let cut = explain_link(1, same, |bytes| {
-        let mut bytes = compressed(bytes);
+        let mut bytes = gzipped(bytes);
         bytes.truncate(bytes.len() / 2);
         bytes
     });
@@ -176,6 +176,35 @@ fn capture_shows_loss_of_rtp() {
     let frames = rtp_frames(300, |_| {}).into_iter().enumerate();
     let lossy: Vec<_> = frames.filter(|(number, _)| number % 20 != 7).map(|(_, frame)| frame).collect();
     assert_eq!(ids(&explain(&lossy)), [Id::LostBeforeThisMachine]);
+}
+
+/// Routers that share the load also alternate, but nothing comes by both with the same number.
+#[test]
+fn capture_shows_two_hosts_with_one_address() {
+    const PAYLOAD: usize = 14 + 20 + 8 + 12;
+    let in_turn = |is_changed: bool| {
+        let other = |frame: &Vec<u8>| {
+            let mut other = frame.clone();
+            other[11] ^= 1;
+            // Two words change places, which keeps the checksum.
+            if is_changed {
+                other.swap(PAYLOAD, PAYLOAD + 2);
+            }
+            other
+        };
+        let frames = rtp_frames(300, |_| {}).into_iter().enumerate();
+        match is_changed {
+            true => explain(&frames.flat_map(|(_, frame)| [other(&frame), frame]).collect::<Vec<_>>()),
+            false => {
+                let frames =
+                    frames.map(|(number, frame)| if number % 2 == 0 { other(&frame) } else { frame });
+                explain(&frames.collect::<Vec<_>>())
+            }
+        }
+    };
+    let report = in_turn(true);
+    assert_eq!((ids(&report), report.verdict()), (vec![Id::ConflictingStreams], Verdict::Warnings));
+    assert_healthy(&in_turn(false));
 }
 
 #[test]

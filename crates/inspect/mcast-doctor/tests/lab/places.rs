@@ -1,12 +1,12 @@
 //! What one place of a machine sees and the next does not: a port and its bridge, a membership and the interface on which the group
 //! arrives.
 
-use mcast_doctor::{Finding, Id, Report};
+use mcast_doctor::{Finding, Id, Report, Verdict};
 use mcast_lab::{Host, SwitchOptions};
 
 use crate::drops::{attach_xdp_to, can_trace};
 use crate::net::{
-    Net, Stream, assert_only, assert_received, examine, examine_port, has, has_programs, nft, run,
+    Net, Stream, assert_only, assert_received, examine, examine_port, has, has_programs, nft, options, run,
 };
 
 crate::table::cases! {
@@ -255,6 +255,99 @@ fn rule_below_a_vxlan_between_two_addresses_is_named() {
         assert!(cause.contains(":4789 that arrive on eth0 and carry vx0"), "{cause}");
         assert!(!has(&report, Id::NothingArrives), "{report:#?}");
     }
+}
+
+/// The datagrams that carry a VXLAN have a route, an interface, rules and a neighbour of their own at the sender.
+#[test]
+fn what_keeps_a_vxlan_from_its_other_end_is_named_at_the_sender() {
+    if !has_programs() {
+        return;
+    }
+    const OUTPUT: &str = "nft add table inet t && nft 'add chain inet t c { type filter hook output priority 0 ; }' \
+                          && nft add rule inet t c udp dport 4789 drop";
+    for (outer, group, before, id, clause) in [
+        (
+            "remote 10.9.0.77 dev eth0",
+            V4,
+            "true",
+            Id::DroppedWhenSending,
+            "no host on eth0 answers for 10.9.0.77",
+        ),
+        (
+            "remote fd09::77 dev eth0",
+            V6,
+            "true",
+            Id::DroppedWhenSending,
+            "no host on eth0 answers for fd09::77",
+        ),
+        (
+            "remote 10.77.0.7",
+            V6,
+            "ip route add 10.77.0.0/24 via 10.9.0.77",
+            Id::DroppedWhenSending,
+            "answers for 10.9.0.77",
+        ),
+        ("remote 10.77.0.7", V4, "true", Id::DroppedWhenSending, "there is no route to 10.77.0.7"),
+        ("remote fd77::7", V4, "true", Id::DroppedWhenSending, "there is no route to fd77::7"),
+        ("remote 10.9.0.2 dev eth0", V4, "ip link set eth0 down", Id::InterfaceDown, "eth0 is down"),
+        ("group 239.99.1.1 dev eth0", V6, "ip link set eth0 down", Id::InterfaceDown, "eth0 is down"),
+        ("remote 10.9.0.2 dev eth0", V6, OUTPUT, Id::FirewallDropsOutput, "They carry vx0"),
+        ("group ff15::99 dev eth0", V4, OUTPUT, Id::FirewallDropsOutput, "They carry vx0"),
+    ] {
+        let (net, _stream) = sending_by_vxlan(outer, group);
+        run(&net.sender, before);
+        for report in [examine_port(&net.sender, FROM), examine(&net.sender, &membership(group, "vx0"))] {
+            let cause = &only(&report, id).cause;
+            assert!(cause.contains(clause), "{outer}, {before}: {cause}");
+            assert!(!report.summary().contains("leave"), "{}", report.summary());
+        }
+    }
+}
+
+#[test]
+fn vxlan_that_gets_to_one_of_its_other_ends_is_a_warning() {
+    if !has_programs() {
+        return;
+    }
+    let (net, _stream) = sending_by_vxlan("remote 10.9.0.2 dev eth0", V4);
+    let report = examine_port(&net.sender, FROM);
+    assert_eq!(
+        (report.verdict(), report.findings.as_slice()),
+        (Verdict::Healthy, [].as_slice()),
+        "{report:#?}"
+    );
+    run(&net.sender, "bridge fdb append 00:00:00:00:00:00 dev vx0 dst 10.9.0.77");
+    let report = examine_port(&net.sender, FROM);
+    assert_eq!(report.verdict(), Verdict::Warnings, "{report:#?}");
+    assert!(only(&report, Id::DroppedWhenSending).cause.contains("answers for 10.9.0.77"), "{report:#?}");
+}
+
+/// The port from which a group is sent by a VXLAN.
+const FROM: u16 = 6000;
+
+fn sending_by_vxlan(outer: &str, group: &str) -> (Net, Stream) {
+    let net = Net::new();
+    run(
+        &net.sender,
+        &format!(
+            "ip link add vx0 type vxlan id 5 {outer} dstport 4789 ttl 4 && ip link set vx0 up \
+            && ip address add 10.88.0.1/24 dev vx0 && ip address add fd88::1/64 dev vx0 nodad"
+        ),
+    );
+    let to: std::net::SocketAddr = group.parse().unwrap();
+    let index = net.sender.interface_index("vx0").unwrap();
+    let open = || {
+        let any = if to.is_ipv6() { "[::]" } else { "0.0.0.0" };
+        let socket = std::net::UdpSocket::bind(format!("{any}:{FROM}")).unwrap();
+        let options = options(&socket);
+        match to.is_ipv6() {
+            true => options.set_multicast_if_v6(index).unwrap(),
+            false => options.set_multicast_if_v4(&[10, 88, 0, 1].into()).unwrap(),
+        }
+        socket
+    };
+    let socket = net.sender.run(open).unwrap();
+    (net, Stream::by(socket, to, 64))
 }
 
 #[test]

@@ -389,7 +389,12 @@ pub(crate) fn hop_limit_zero_of_program_v6() -> Report {
 }
 
 pub(crate) fn hop_limit_zero_of_membership() -> Report {
-    hop_limit_zero(GROUP, |net, _| examine(&net.sender, "239.1.2.3%eth0:5000"))
+    let report = hop_limit_zero(GROUP, |net, _| examine(&net.sender, "239.1.2.3%eth0:5000"));
+    let programs: Vec<_> =
+        report.findings.iter().filter_map(|each| each.subject.program.as_deref()).collect();
+    let own = format!("({})", std::process::id());
+    assert!(programs.iter().any(|program| program.contains(&own)), "{programs:?}: {report:#?}");
+    report
 }
 
 /// Connects the sender to a second network with `eth1`.

@@ -6,7 +6,7 @@ use mcast_doctor::{Id, Remedy, Report, Severity, Verdict};
 use mcast_lab::RouteGroup;
 use socket2::SockRef;
 
-use crate::net::{Net, Stream, assert_received, examine, examine_port, has_programs, run};
+use crate::net::{Net, Stream, assert_only, assert_received, examine, examine_port, has_programs, run};
 
 crate::table::cases! {
     policy_rule: PolicyRule, "`ip rule` that prohibits groups, the sending program examined", groups_prohibited;
@@ -54,13 +54,34 @@ pub(crate) fn transparent_proxy() -> Report {
 
 /// A rule before the table local that prohibits the sender, IPv6.
 pub(crate) fn source_prohibited_v6() -> Report {
+    source_rejected_v6("prohibit")
+}
+
+fn source_rejected_v6(kind: &str) -> Report {
     let net = Net::new();
     run(
         &net.receiver,
-        "ip -6 rule add pref 100 lookup local && ip -6 rule del pref 0 && ip -6 rule add from fd09::1 prohibit pref 50",
+        &format!(
+            "ip -6 rule add pref 100 lookup local && ip -6 rule del pref 0 && ip -6 rule add from fd09::1 {kind} pref 50"
+        ),
     );
     net.examine(GROUP_V6, MEMBERSHIP_V6)
 }
+
+#[test]
+fn rule_that_rejects_the_source_is_named_whatever_its_kind() {
+    if !has_programs() {
+        return;
+    }
+    for kind in ["blackhole", "unreachable"] {
+        assert_only(&source_rejected_v6(kind), Id::PolicyRule);
+    }
+}
+
+/// Programs that make the table 100 of multicast routes, which stays (`MRT_TABLE`, `MRT6_TABLE`).
+pub(crate) const TABLE_V4: &str = "import socket; socket.socket(2, 3, 2).setsockopt(0, 209, b'd\\0\\0\\0')";
+pub(crate) const TABLE_V6: &str =
+    "import socket; socket.socket(10, 3, 58).setsockopt(41, 209, b'd\\0\\0\\0')";
 
 /// Examines a router whose rule leads what arrives on `r0` to a table of multicast routes without one.
 fn router_with(family: &str, to: &str, group: &str) -> Report {
@@ -69,11 +90,7 @@ fn router_with(family: &str, to: &str, group: &str) -> Report {
     let (source, group_address) = (Some(source.parse().unwrap()), group.parse().unwrap());
     let to_r1 = RouteGroup { source, group: group_address, from: "r0", to: &["r1"], ttl_threshold: 1 };
     net.router.route_group(to_r1).unwrap();
-    // `MRT_TABLE` (`MRT6_TABLE`) makes the table, which stays.
-    let table = match family {
-        "-4" => "import socket; socket.socket(2, 3, 2).setsockopt(0, 209, b'd\\0\\0\\0')",
-        _ => "import socket; socket.socket(10, 3, 58).setsockopt(41, 209, b'd\\0\\0\\0')",
-    };
+    let table = if family == "-4" { TABLE_V4 } else { TABLE_V6 };
     run(&net.router, &format!("python3 -c \"{table}\" && ip {family} mrule add iif r0 lookup 100 pref 10"));
     let _stream = Stream::with(&net.sender, to, |socket| {
         let _ = (socket.set_multicast_ttl_v4(8), socket.set_multicast_hops_v6(8));

@@ -128,6 +128,20 @@ const ROUTES: [(&str, &str, &str, &str, &str); 2] = [
     ),
 ];
 
+#[test]
+fn queue_that_no_program_reads_is_the_only_fault_of_its_sender() {
+    if !has_programs() {
+        return;
+    }
+    for (local, program) in [("0.0.0.0", "iptables-legacy"), ("[::]", "ip6tables-legacy")] {
+        let net = Net::new();
+        let _stream = sender(&net, local, |_| {});
+        let report =
+            examine_after(&net, &format!("{program} -A OUTPUT -p udp --dport 5000 -j NFQUEUE --queue-num 5"));
+        assert_eq!(faults(&report), [Id::FirewallDropsOutput], "{report:#?}");
+    }
+}
+
 fn faults(report: &Report) -> Vec<Id> {
     let faults = report.findings.iter().filter(|finding| finding.severity == Severity::Fault);
     faults.map(|finding| finding.id).collect()
@@ -274,6 +288,48 @@ fn sender_bound_to_a_deleted_interface_is_named() {
         run(&net.sender, SECOND);
         let _stream = sender(&net, local, |socket| socket.bind_device(Some(b"eth1")).unwrap());
         assert_names(&examine_after(&net, "ip link del eth1"), &["SO_BINDTODEVICE"]);
+    }
+}
+
+/// Which group it sends to is not known, so that it is a warning.
+#[test]
+fn route_that_rejects_a_group_is_named_to_a_silent_sender() {
+    if !has_programs() {
+        return;
+    }
+    for (kind, prefix, local, route) in [
+        ("unreachable", "239.1.2.3/32", "0.0.0.0", "ip route"),
+        ("prohibit", "239.0.0.0/8", "0.0.0.0", "ip route"),
+        ("blackhole", "239.1.2.0/24", "0.0.0.0", "ip route"),
+        ("unreachable", "ff15::/16", "[::]", "ip -6 route"),
+    ] {
+        let net = Net::new();
+        let (add, table) = if local == "[::]" { ("-6 route", " table local") } else { ("route", "") };
+        run(&net.sender, &format!("ip {add} add {kind} {prefix}{table}"));
+        let _stream = sender(&net, local, |_| {});
+        let report = examine_port(&net.sender, PORT);
+        let found: Vec<_> = report.findings.iter().filter(|each| each.id == Id::NoRoute).collect();
+        let [finding] = found.as_slice() else { panic!("{prefix}: {report:#?}") };
+        assert!(
+            finding.cause.contains(&format!("{kind} {}", prefix.trim_end_matches("/32"))),
+            "{}",
+            finding.cause
+        );
+        assert!(format!("{:?}", finding.remedies).contains(&format!("{route} del {kind}")), "{finding:#?}");
+        assert_eq!(report.verdict(), Verdict::Unknown, "{report:#?}");
+        // One that has chosen its interface sends all the same.
+        if local != "[::]" {
+            let net = Net::new();
+            run(&net.sender, &format!("ip route add {kind} {prefix}"));
+            let eth0 = Ipv4Addr::new(10, 9, 0, 1);
+            let _stream = sender(&net, "0.0.0.0", |socket| socket.set_multicast_if_v4(&eth0).unwrap());
+            let report = examine_port(&net.sender, PORT);
+            assert_eq!(
+                (report.verdict(), report.findings.as_slice()),
+                (Verdict::Healthy, [].as_slice()),
+                "{report:#?}"
+            );
+        }
     }
 }
 

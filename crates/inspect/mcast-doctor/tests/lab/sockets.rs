@@ -2,12 +2,12 @@
 
 use std::net::{Ipv4Addr, UdpSocket};
 
-use mcast_doctor::Report;
+use mcast_doctor::{Id, Report};
 use socket2::{Domain, Socket, Type};
 
 use crate::net::{
-    Listener, Net, Stream, assert_healthy, examine, examine_host, examine_port, examine_port_while,
-    idle_listener, listener, options, reading, run, socket,
+    Listener, Net, Stream, assert_healthy, examine, examine_host, examine_port, examine_port_while, has,
+    has_programs, idle_listener, listener, options, reading, run, socket,
 };
 
 crate::table::cases! {
@@ -163,6 +163,21 @@ pub(crate) fn third_of_two_groups() -> Report {
     let _streams =
         ["239.7.7.1:5000", "239.7.7.2:5000", "239.1.2.3:5000"].map(|to| Stream::to(&net.sender, to));
     examine_port(&net.receiver, 5000)
+}
+
+/// What a program at the limit was refused is not another group than one that is silent.
+#[test]
+fn group_that_the_limit_refused_is_not_sent_to_by_mistake() {
+    if !has_programs() {
+        return;
+    }
+    let net = Net::new();
+    net.receiver.sysctl("net/ipv4/igmp_max_memberships", "2").unwrap();
+    let joins = [("239.1.2.1", "eth0"), ("239.1.2.2", "eth0")];
+    let _listener = listener(&net.receiver, "0.0.0.0:5000", &joins);
+    let _stream = Stream::to(&net.sender, "239.1.2.3:5000");
+    let report = examine_port(&net.receiver, 5000);
+    assert!(has(&report, Id::MembershipLimit) && !has(&report, Id::SentToAnotherGroup), "{report:#?}");
 }
 
 /// A membership of a program that has reached the limit of sources.

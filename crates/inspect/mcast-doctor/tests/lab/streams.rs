@@ -157,3 +157,38 @@ pub(crate) fn several_participants_that_send_rtp() {
     let _participants = [7, 8, 9].map(|ssrc| stream(&net, GROUP, move |number| rtp(number as u16, ssrc)));
     assert_received(&examine(&net.receiver, MEMBERSHIP));
 }
+
+/// Clocks of one domain ignore those of another, so that a program that gets all of it does not see the time that it wants.
+#[test]
+fn several_domains_of_ptp_are_a_note() {
+    let message = |domain: u8| {
+        move |number: u64| {
+            // The header of a message of PTP version 2: Sync.
+            let mut message = vec![0; 44];
+            (message[1], message[3], message[4]) = (2, 44, domain);
+            message[30..32].copy_from_slice(&(number as u16).to_be_bytes());
+            message
+        }
+    };
+    for (to, membership) in
+        [("224.0.1.129:320", "224.0.1.129%eth0:320"), ("[ff0e::181]:320", "[ff0e::181%eth0]:320")]
+    {
+        let net = Net::new();
+        let to: SocketAddr = to.parse().unwrap();
+        let stream = |domain| Stream::of(socket(&net.sender, to.ip(), "eth0").into(), to, message(domain));
+        let _first = stream(0);
+        let report = examine(&net.receiver, membership);
+        assert_eq!(report.findings, [], "{report:#?}");
+        assert!(format!("{:?}", report.observations).contains("PTP domain 0"), "{report:#?}");
+        let _second = stream(24);
+        let report = examine(&net.receiver, membership);
+        let [note] = report.findings.as_slice() else { panic!("{report:#?}") };
+        assert_eq!((note.id, note.severity), (Id::ConflictingStreams, mcast_doctor::Severity::Note));
+        assert!(
+            note.cause.contains("domain 0 from") && note.cause.contains("domain 24 from"),
+            "{}",
+            note.cause
+        );
+        assert_eq!(report.verdict(), Verdict::Healthy, "{report:#?}");
+    }
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mcast::joined::Process;
 use mcast::{Family, Interface, InterfaceIndex};
+use mcast_packet::MacAddress;
 
 use crate::FlowKey;
 use crate::netfilter::{FilterLayer, Hook};
@@ -50,6 +51,8 @@ pub struct Link {
     pub vlan_limits: Vec<VlanLimit>,
     /// What carries its frames, if it is a VXLAN.
     pub carrier: Option<Carrier>,
+    /// Where a VXLAN sends frames to groups.
+    pub remotes: Vec<Remote>,
     /// How many frames to groups wait for a macvlan at most on the device below it (`bcqueuelen`).
     pub group_queue: Option<u32>,
 }
@@ -67,6 +70,37 @@ pub struct Carrier {
     pub network: u32,
     /// The interface below it: the one on which the group is joined.
     pub interface: Option<InterfaceIndex>,
+}
+
+/// Another end of a VXLAN, or the group of all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Its address, or that of the group.
+    pub address: IpAddr,
+    /// The next host on the way there; `None` without a route.
+    pub hop: Option<NextHop>,
+}
+
+/// The next host on the way to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// The interface by which it is reached.
+    pub interface: InterfaceIndex,
+    /// Its address.
+    pub address: IpAddr,
+    /// Whether it does not answer, so that its Ethernet address is not known.
+    pub is_silent: bool,
+}
+
+/// A group of Ethernet without IP, and the packet sockets on its interface, by their inodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameMembership {
+    /// The interface.
+    pub interface: InterfaceIndex,
+    /// The group.
+    pub address: MacAddress,
+    /// The inodes of the packet sockets that may have joined it.
+    pub sockets: Vec<u64>,
 }
 
 /// A VLAN of a bridge port that may have a limited number of groups.
@@ -273,6 +307,7 @@ impl From<Interface> for Link {
             is_promiscuous: false,
             vlan_limits: Vec::new(),
             carrier: None,
+            remotes: Vec::new(),
             group_queue: None,
         }
     }

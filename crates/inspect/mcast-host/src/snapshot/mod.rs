@@ -19,8 +19,9 @@ use crate::netfilter::Ruleset;
 pub use counters::{Counter, Counters, explains};
 pub use link::{
     BridgeGroup, BridgePort, BridgeSettings, Carrier, ConfigService, DeviceStatistics, DroppingRule,
-    GroupRoute, IpsecAction, IpsecPolicy, JoinedGroup, Link, MacvlanMode, MulticastRoute, OtherQuerier,
-    PortState, Queue, RelayRefusal, SocketOwners, TrafficFilter, UdpSocket, VlanLimit, XdpProgram,
+    FrameMembership, GroupRoute, IpsecAction, IpsecPolicy, JoinedGroup, Link, MacvlanMode, MulticastRoute,
+    NextHop, OtherQuerier, PortState, Queue, RelayRefusal, Remote, SocketOwners, TrafficFilter, UdpSocket,
+    VlanLimit, XdpProgram,
 };
 pub use routing::{
     AddressPrefix, Decision, ForwardedGroup, Plane, Rejection, RouteKind, RoutedPacket, Routing, RoutingRule,
@@ -84,6 +85,8 @@ pub struct HostSnapshot {
     /// The IPsec policies for packets that arrive (netlink `XFRM_MSG_GETPOLICY`); empty if they cannot be
     /// read, which needs `CAP_NET_ADMIN`.
     pub ipsec_policies: Vec<IpsecPolicy>,
+    /// The groups without IP that packet sockets may have joined (`/proc/net/dev_mcast`, `/proc/net/packet`).
+    pub frame_memberships: Vec<FrameMembership>,
     /// How many datagrams the relays on this machine have refused, from their metrics.
     pub relay_refusals: BTreeMap<RelayRefusal, u64>,
 }

@@ -176,6 +176,21 @@ enum Matching {
     Unknown,
 }
 
+impl RoutedPacket<'_> {
+    /// Returns one that a program of this machine sends without choosing an interface.
+    const fn sent_to(destination: IpAddr) -> Self {
+        Self { plane: Plane::Packets, source: None, destination, incoming: "lo", outgoing: None, mark: None }
+    }
+}
+
+/// Returns a group that no protocol has.
+fn any_group(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::from([239, 255, 255, 1]),
+        Family::V6 => IpAddr::from([0xff15, 0, 0, 0, 0, 0, 0, 1]),
+    }
+}
+
 impl Routing {
     /// Returns what the rules may decide for a packet, in their order, up to the first that decides it for certain.
     pub fn decisions(&self, packet: &RoutedPacket<'_>) -> Vec<Decision<'_>> {
@@ -222,19 +237,23 @@ impl Routing {
     /// Returns what a rule decides about the groups of a family that this machine sends: that they are rejected. A route for groups in
     /// the main table does not help then.
     pub fn rejected(&self, family: Family) -> Option<Decision<'_>> {
-        let destination = match family {
-            Family::V4 => IpAddr::from([239, 255, 255, 1]),
-            Family::V6 => IpAddr::from([0xff15, 0, 0, 0, 0, 0, 0, 1]),
+        self.chosen(&RoutedPacket::sent_to(any_group(family)), |kind| matches!(kind, RouteKind::Reject(_)))
+    }
+
+    /// Returns the routes that reject some groups of a family that this machine sends, where no rule besides the usual ones decides.
+    /// A route for all groups takes the place of one that rejects all, but not of these.
+    pub fn rejecting(&self, family: Family) -> Vec<&TableRoute> {
+        let all_groups = if family == Family::V4 { 4 } else { 8 };
+        let decides = |route: &&TableRoute| {
+            let AddressPrefix { address, length } = route.destination;
+            let is_about = Family::of(address) == family && address.is_multicast() && length > all_groups;
+            let decisions = self.decisions(&RoutedPacket::sent_to(address));
+            let is_this =
+                |one: &Decision<'_>| one.is_certain && one.rule.is_usual() && one.route == Some(*route);
+            let rejects = matches!(route.kind, RouteKind::Reject(_));
+            is_about && rejects && decisions.first().is_some_and(is_this)
         };
-        let packet = RoutedPacket {
-            plane: Plane::Packets,
-            source: None,
-            destination,
-            incoming: "lo",
-            outgoing: None,
-            mark: None,
-        };
-        self.chosen(&packet, |kind| matches!(kind, RouteKind::Reject(_)))
+        self.routes.iter().filter(decides).collect()
     }
 
     /// Returns the rule besides the usual ones that leads to a kind of route: one that is for the packet, before others that may be.

@@ -126,6 +126,34 @@ pub enum PublisherEvent {
     Missed(u64),
 }
 
+impl PublisherEvent {
+    /// Returns its name, for instance `quorum-lost`, as in Python. Names never change.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::SubscriberJoined(..) => "joined",
+            Self::SubscriberLeft(_) => "left",
+            Self::SubscriberSilent(_) => "silent",
+            Self::SubscriberEvicted(..) => "evicted",
+            Self::SubscriberReturned(_) => "returned",
+            Self::SubscriberRefused(..) => "refused",
+            Self::Slowed { .. } => "slowed",
+            Self::Limited { .. } => "limited",
+            Self::Superseded(_) => "superseded",
+            Self::SubscriberFailed(_) => "failed",
+            Self::Recovered => "recovered",
+            Self::Unrecoverable(..) => "unrecoverable",
+            Self::SubscriberIncomplete { .. } => "incomplete",
+            Self::NameShared { .. } => "name-shared",
+            Self::QuorumLost => "quorum-lost",
+            Self::QuorumPresent => "quorum-present",
+            Self::Unacknowledged { .. } => "unacknowledged",
+            Self::InternalError(_) => "internal-error",
+            Self::Missed(_) => "missed",
+        }
+    }
+}
+
 /// The reason why a message is not accepted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -19,6 +19,7 @@ use super::subscriber::Poll;
 use crate::ClockTime;
 use crate::publisher::{AckState, OutgoingMessage};
 use crate::seal::Keys;
+use crate::sign::PinnedKeys;
 use crate::subscriber::{Item, Position, Step};
 use crate::wire::{Incarnation, MessageNumber};
 use crate::{AnnouncedStream, Closing, Snapshot, StreamError};
@@ -220,9 +221,46 @@ impl Subscriber {
         self.subscriber.ack(position);
     }
 
+    /// Acknowledges nothing before this position any more, like the blocking
+    /// [`withdraw_before`](crate::Subscriber::withdraw_before).
+    pub fn withdraw_before(&mut self, position: Position) {
+        self.subscriber.withdraw_before(position);
+    }
+
     /// Replaces the secrets of sealed streams.
     pub fn set_keys(&mut self, keys: Keys) {
         self.subscriber.set_keys(keys);
+    }
+
+    /// Replaces the public keys of the publisher, if the subscriber was built with any.
+    pub fn set_signed_by(&mut self, keys: PinnedKeys) {
+        self.subscriber.set_signed_by(keys);
+    }
+
+    /// Keeps the subscription alive for `timeout` while the program is busy with a message, like the blocking
+    /// [`keep_alive`](crate::Subscriber::keep_alive). A future that is dropped loses nothing.
+    ///
+    /// # Errors
+    /// If a socket fails.
+    pub async fn keep_alive(&mut self, timeout: Duration) -> Result<(), StreamError> {
+        self.subscriber.begin_busy();
+        let busy = Busy(self);
+        let step = std::future::poll_fn(|context| busy.0.poll_step(context));
+        match tokio::time::timeout(timeout, step).await {
+            Ok(Err(error)) if !matches!(error, StreamError::Woken) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops receiving, like the blocking [`abandon`](crate::Subscriber::abandon).
+    pub fn abandon(&mut self) {
+        self.subscriber.abandon();
+    }
+
+    /// Reports to the publisher, when it is dropped, that this subscriber ends because of an error, like the blocking
+    /// [`fail`](crate::Subscriber::fail).
+    pub const fn fail(&mut self) {
+        self.subscriber.fail();
     }
 
     /// Returns the blocking subscriber, for what does not wait: statistics, the state, the stream.
@@ -235,6 +273,15 @@ impl Subscriber {
     #[must_use]
     pub fn into_inner(self) -> crate::Subscriber {
         self.subscriber
+    }
+}
+
+/// A subscriber whose program is busy, also if the wait is cancelled.
+struct Busy<'a>(&'a mut Subscriber);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.subscriber.end_busy();
     }
 }
 

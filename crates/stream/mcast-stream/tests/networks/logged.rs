@@ -196,7 +196,7 @@ fn a_log_whose_old_secret_was_removed_is_continued_and_what_it_sealed_is_reporte
     let server =
         net.publisher.run(|| second.serve_history(HISTORY.parse::<SocketAddr>().unwrap()).unwrap()).unwrap();
     let mut subscriber = net.subscriber(0, |settings| {
-        settings.keys(new.clone()).from(HistoryStart::Oldest).history_server(server.address())
+        settings.keys(new.clone()).history_from(HistoryStart::Oldest).history_server(server.address())
     });
     let events = net.subscribers[0].0.run(|| receive_until(&mut subscriber, 100, 300)).unwrap();
     let lost: Vec<_> = events.iter().filter(|event| is_loss(event)).collect();
@@ -216,10 +216,10 @@ fn what_the_publisher_no_longer_retains_is_served_from_the_log() {
         .publisher
         .run(|| publisher.serve_history(HISTORY.parse::<SocketAddr>().unwrap()).unwrap())
         .unwrap();
-    let mut all = net.subscriber(0, |settings| settings.from(HistoryStart::Oldest));
+    let mut all = net.subscriber(0, |settings| settings.history_from(HistoryStart::Oldest));
     let at = server.address();
     let later = HistoryStart::Number(MessageNumber(500));
-    let mut half = net.subscriber(1, |settings| settings.from(later).history_server(at));
+    let mut half = net.subscriber(1, |settings| settings.history_from(later).history_server(at));
     thread::scope(|scope| {
         // Their connections are made while they receive.
         let [at_first, at_second] = [0, 1].map(|number| &net.subscribers[number].0);
@@ -288,7 +288,7 @@ fn what_is_processed_of_a_history_before_the_publisher_is_heard_is_acknowledged(
     drop(first);
     let mut subscriber = net.subscriber(0, |settings| {
         let settings = settings.name("db".parse().unwrap()).stream(StreamId(7));
-        settings.from(HistoryStart::Oldest).history_server(server.address())
+        settings.history_from(HistoryStart::Oldest).history_server(server.address())
     });
     let receive = || receive_until(&mut subscriber, 0, 100);
     let events = net.subscribers[0].0.run(receive).unwrap();
@@ -331,7 +331,7 @@ fn a_history_has_the_streams_before_the_present_one() {
     let server = net.publisher.run(|| publisher.serve_history(at).unwrap()).unwrap();
     publish(&publisher, 0..500);
     let from = |settings: mcast_stream::SubscriberBuilder| {
-        settings.from(HistoryStart::Oldest).history_server(server.address())
+        settings.history_from(HistoryStart::Oldest).history_server(server.address())
     };
     let mut subscriber = net.subscriber(0, from);
     let receive = || {

@@ -100,6 +100,27 @@ fn in_clear() {
     a_late_joiner_finds_the_stream_and_gets_the_whole_state(Family::V6, &Keys::none());
 }
 
+/// What is announced can be reached, and nothing is announced that nobody serves.
+#[test]
+fn snapshots_are_announced_where_they_are_served_and_while_they_are() {
+    let net = Net::new(Family::V4, 1, Impairment::default());
+    let publisher = net.publisher(|settings| settings.announce("prices"));
+    let capture = || Snapshot { message: MessageNumber(0), bytes: vec![1] };
+    let serve = || publisher.serve_snapshots("0.0.0.0:0".parse().unwrap(), capture).unwrap();
+    let announced = || {
+        let find = || find_stream("prices", Family::V4, eth0(), &Keys::none(), TIMEOUT).unwrap();
+        net.subscribers[0].0.run(find).unwrap()
+    };
+    let server = net.publisher.run(serve).unwrap();
+    let found = announced();
+    assert_eq!(found.snapshot, Some(SocketAddr::new([10, 0, 0, 1].into(), server.address().port())));
+    let fetch = || found.fetch_snapshot(found.incarnation, MessageNumber(0), &Keys::none(), TIMEOUT);
+    assert_eq!(net.subscribers[0].0.run(fetch).unwrap().unwrap().bytes, [1]);
+    drop(server);
+    // The announcement that is under way may still name it.
+    assert!((0..3).any(|_| announced().snapshot.is_none()));
+}
+
 #[cfg(feature = "seal")]
 #[test]
 fn sealed() {

@@ -1,6 +1,6 @@
 //! The example `price_feed`, over bad links.
 
-#[path = "../../examples/price_feed.rs"]
+#[path = "../../../../../examples/price_feed.rs"]
 mod example;
 
 use std::thread;

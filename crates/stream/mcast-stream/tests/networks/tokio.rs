@@ -55,6 +55,39 @@ fn tasks_publish_and_receive_over_a_lossy_link() {
     });
 }
 
+/// While the program is busy, nothing is delivered and nothing is lost, also if the wait is dropped.
+#[test]
+fn a_busy_subscriber_is_kept_alive() {
+    let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
+    let subscriber = net.subscriber(0, |settings| settings);
+    let publisher = net.publisher(|settings| settings);
+    runtime().block_on(async {
+        let mut subscriber = Subscriber::new(subscriber).unwrap();
+        let publisher = Publisher::new(publisher);
+        let (_, joined) =
+            tokio::join!(subscriber.keep_alive(Duration::from_secs(1)), publisher.wait_for(1, TIMEOUT));
+        assert!(joined);
+        for number in 0..300 {
+            publisher.publish(&message(number)).await.unwrap();
+        }
+        let dropped = tokio::time::timeout(Duration::from_millis(10), subscriber.keep_alive(TIMEOUT)).await;
+        assert!(dropped.is_err());
+        subscriber.keep_alive(Duration::from_millis(200)).await.unwrap();
+        assert_eq!(subscriber.blocking().statistics().messages, 0);
+        let closing = tokio::spawn(async move { publisher.close(TIMEOUT).await });
+        let mut received = 0;
+        while let Some(item) = subscriber.next().await.unwrap() {
+            if let Item::Message(one) = item {
+                assert_eq!(one.bytes, &message(received)[..]);
+                received += 1;
+            }
+        }
+        assert_eq!(received, 300);
+        drop(subscriber);
+        assert_eq!(closing.await.unwrap().complete, 1);
+    });
+}
+
 #[test]
 fn a_stream_yields_every_message_of_a_sink_and_then_ends() {
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });

@@ -11,6 +11,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
         &[
             ("Your first group", "tutorial.md"),
             ("A price feed", "price-feed.md"),
+            ("Rust in ten minutes", "rust/ten-minutes.md"),
             ("Python in ten minutes", "python/ten-minutes.md"),
         ],
     ),

@@ -14,7 +14,7 @@ use mcast::group::{
     Advice, AdviceSeverity, Assignment, Expand, Explanation, GroupKind, GroupPattern, GroupRange, Reference,
     Scope, WellKnown, WithReference,
 };
-use mcast::{Group, Membership};
+use mcast::{Group, GroupAddr, Membership};
 use mcast_doctor::Id;
 use mcast_terminal::{Console, Output};
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
@@ -305,7 +305,13 @@ impl GroupWriter<'_> {
     fn short_name(&mut self, known: &WellKnown) -> io::Result<()> {
         let hops = known.hop_limit.map(|hops| format!(", hop limit {hops}")).unwrap_or_default();
         let text = format_args!("{}{}{hops}", known.name, port_list(known.ports));
-        self.fact("short", text, &[known.reference])
+        self.fact("short", text, &[known.reference])?;
+        let Some(&port) = known.ports.first() else { return Ok(()) };
+        self.fact(
+            "receive",
+            format_args!("mcast recv {} -i INTERFACE", GroupAddr::new(known.group, port)),
+            &[],
+        )
     }
 
     /// Writes how many others there are, if any.

@@ -362,7 +362,7 @@ impl StreamOptions {
         let is_verifying = self.is_verifying();
         let builder = match reached {
             Some(Stored { reached, since, .. }) => builder
-                .from(HistoryStart::At(reached))
+                .history_from(HistoryStart::At(reached))
                 .configure_history(|history| history.processed_since = Some(since)),
             None => self.from.apply(builder, self.policy, is_verifying),
         };

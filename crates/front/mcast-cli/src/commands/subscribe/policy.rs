@@ -104,9 +104,9 @@ impl From {
         let builder = builder.start(self.start());
         match self {
             _ if !self.uses_history(policy, is_verifying) => builder,
-            Self::Oldest => builder.from(HistoryStart::Oldest),
-            Self::Number(number) => builder.from(HistoryStart::Number(number)),
-            Self::Time(time) => builder.from(HistoryStart::Time(time)),
+            Self::Oldest => builder.history_from(HistoryStart::Oldest),
+            Self::Number(number) => builder.history_from(HistoryStart::Number(number)),
+            Self::Time(time) => builder.history_from(HistoryStart::Time(time)),
             Self::Now | Self::Snapshot => builder,
         }
     }

@@ -23,12 +23,12 @@ use crate::{Error, Result};
 // Messages (linux/rtnetlink.h) and the lengths of their headers.
 const NEW_LINK: u16 = 16;
 const GET_LINK: u16 = 18;
-const NEW_NEIGHBOUR: u16 = 28;
-const GET_NEIGHBOUR: u16 = 30;
+pub(super) const NEW_NEIGHBOUR: u16 = 28;
+pub(super) const GET_NEIGHBOUR: u16 = 30;
 const NEW_QUEUE: u16 = 36;
 const GET_QUEUE: u16 = 38;
 const LINK_HEADER: usize = 16;
-const NEIGHBOUR_HEADER: usize = 12;
+pub(super) const NEIGHBOUR_HEADER: usize = 12;
 const QUEUE_HEADER: usize = 20;
 
 // Attributes of links (linux/if_link.h).
@@ -87,7 +87,7 @@ pub fn refused_frames() -> BTreeMap<InterfaceIndex, u64> {
 }
 
 /// Returns the interface in the header of a reply of this kind, and the attributes behind the header.
-fn body(reply: &NetlinkReply, kind: u16, header: usize) -> Option<(InterfaceIndex, &[u8])> {
+pub(super) fn body(reply: &NetlinkReply, kind: u16, header: usize) -> Option<(InterfaceIndex, &[u8])> {
     let (header, attributes) = reply.payload.split_at_checked(header).filter(|_| reply.kind == kind)?;
     // It has the same position in all these headers.
     Some((InterfaceIndex::new(u32_at(header, 4)?)?, attributes))

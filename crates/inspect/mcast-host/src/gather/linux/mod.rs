@@ -2,12 +2,14 @@
 
 mod bridges;
 pub(super) mod counting_rules;
+mod frame_memberships;
 mod ip_sets;
 mod kernel_drops;
 mod legacy_tables;
 mod links;
 mod nftables;
 pub mod processes;
+mod remotes;
 mod routing;
 mod tables;
 
@@ -58,6 +60,9 @@ pub fn snapshot() -> Result<HostSnapshot> {
         read("VLANs of bridges", bridges::add_vlan_limits(&mut links), &mut parts);
         tables = read("groups of bridges", bridges::tables(&mut links), &mut parts);
     }
+    if links.iter().any(|link| link.carrier.is_some()) {
+        read("other ends of VXLANs", remotes::add(&mut links), &mut parts);
+    }
     if links.iter().any(|link| link.classifier.is_some()) {
         read("tc filters", links::add(&mut links), &mut parts);
     }
@@ -85,6 +90,7 @@ pub fn snapshot() -> Result<HostSnapshot> {
         v6_group_routes: Some(v6_group_routes(&net_table("ipv6_route"))),
         joined: memberships.iter().map(joined_group).collect(),
         igmp_versions: memberships.iter().filter_map(igmp_version).collect(),
+        frame_memberships: frame_memberships::read(&net_table("dev_mcast"), &net_table("packet")),
         udp_sockets,
         multicast_routes: routes,
         backlog_dropped: tables::backlog(&net_table("softnet_stat")).unwrap_or(0),

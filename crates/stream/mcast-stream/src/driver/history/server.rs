@@ -113,7 +113,7 @@ struct Counts {
 }
 
 /// Serves the history of a stream until it is dropped: what a bridge stores in an engine, for instance. Subscribers
-/// start [in the past](crate::SubscriberBuilder::from) with it, and [heal](crate::SubscriberBuilder::heal) losses.
+/// start [in the past](crate::SubscriberBuilder::history_from) with it, and [heal](crate::SubscriberBuilder::heal) losses.
 #[derive(Debug)]
 pub struct HistoryServer {
     stream: StreamId,

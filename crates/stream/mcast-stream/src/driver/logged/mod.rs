@@ -405,7 +405,7 @@ impl LoggedPublisher {
     }
 
     /// Serves the log at this address over TCP, sealed like the stream, and announces it on the interfaces of the
-    /// stream. Subscribers read it to start [in the past](crate::SubscriberBuilder::from), and to
+    /// stream. Subscribers read it to start [in the past](crate::SubscriberBuilder::history_from), and to
     /// [heal](crate::SubscriberBuilder::heal) losses. With port 0, the system selects one.
     ///
     /// # Errors

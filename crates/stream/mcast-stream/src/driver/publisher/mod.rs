@@ -9,7 +9,7 @@ mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -516,11 +516,14 @@ impl Publisher {
     }
 
     /// Serves snapshots at this address over TCP, sealed like the stream, and announces the address with the stream's
-    /// name. `capture` is called for each request: it returns the state after all messages before a number, and that
-    /// number, or `None` if it cannot.
+    /// name until the server is dropped. `capture` is called for each request: it returns the state after all messages
+    /// before a number, and that number, or `None` if it cannot.
+    ///
+    /// At an unspecified address, such as `0.0.0.0:0`, it listens on all addresses, and announces that of
+    /// [the stream's interface](Self::interface_address).
     ///
     /// # Errors
-    /// If the address cannot be listened on.
+    /// If the address cannot be listened on, or an unspecified one has nothing that can be announced.
     pub fn serve_snapshots<S: Into<Option<Snapshot>>>(
         &self,
         at: SocketAddr,
@@ -533,11 +536,26 @@ impl Publisher {
         let shared = Arc::clone(&self.shared);
         let keys = Box::new(move || shared.core().machine.config().keys.clone());
         let server = SnapshotServer::start(at, stream, incarnation, keys, move || capture().into())?;
-        let mut announcement = self.shared.announcement.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(announcement) = &mut *announcement {
-            announcement.snapshot = Some(server.address());
+        if self.shared.announcement().is_none() {
+            return Ok(server);
         }
-        Ok(server)
+        let at = self.reachable(server.address())?;
+        self.shared.announcement().iter_mut().for_each(|announcement| announcement.snapshot = Some(at));
+        let shared = Arc::downgrade(&self.shared);
+        Ok(server.announced(move || {
+            let Some(shared) = shared.upgrade() else { return };
+            // Another server may be announced by now.
+            let withdraw = |announcement: &mut Announcement| announcement.snapshot.take_if(|now| *now == at);
+            shared.announcement().as_mut().and_then(withdraw);
+        }))
+    }
+
+    /// Returns an address at which others reach a server that listens at this one.
+    fn reachable(&self, at: SocketAddr) -> Result<SocketAddr, StreamError> {
+        if at.ip().is_unspecified() {
+            return Ok(SocketAddr::new(self.interface_address()?, at.port()));
+        }
+        Ok(at)
     }
 
     /// Returns its groups and interfaces, as metric labels.

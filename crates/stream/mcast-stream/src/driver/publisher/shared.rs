@@ -255,10 +255,14 @@ impl Shared {
 
     /// Announces the stream if an announcement is due; returns when the next one is.
     fn announce(&self, core: &mut Core) -> ClockTime {
-        let mut announcement = self.announcement.lock().unwrap_or_else(PoisonError::into_inner);
-        announcement.as_mut().map_or(ClockTime::NEVER, |announcement| {
+        self.announcement().as_mut().map_or(ClockTime::NEVER, |announcement| {
             announcement.announce_if_due(&mut core.machine, self.clock.now())
         })
+    }
+
+    /// Returns what is announced, if the stream has a name.
+    pub(super) fn announcement(&self) -> MutexGuard<'_, Option<Announcement>> {
+        self.announcement.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does what is due while no other thread does.

@@ -3,6 +3,7 @@
 
 mod client;
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -47,6 +48,23 @@ pub struct SnapshotServer {
     stream: StreamId,
     server: SideServer,
     refusals: Arc<Refusals>,
+    /// Withdraws the announcement of the server.
+    _withdrawal: Option<Withdrawal>,
+}
+
+/// Withdraws an announcement when it is dropped.
+struct Withdrawal(Box<dyn Fn() + Send + Sync>);
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Withdrawal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Withdrawal")
+    }
 }
 
 /// Returns the current keys of the stream, which may change while the server runs.
@@ -73,7 +91,12 @@ impl SnapshotServer {
         let service = SnapshotService { stream, incarnation, keys, capture, refusals: Arc::clone(&refusals) };
         let limits = AdmissionLimits::SNAPSHOT;
         let server = SideServer::start(listener, "mcast-snapshot", limits, SharedPace::RATE, service);
-        Ok(Self { stream, server: server.map_err(StreamError::Snapshot)?, refusals })
+        Ok(Self { stream, server: server.map_err(StreamError::Snapshot)?, refusals, _withdrawal: None })
+    }
+
+    /// Sets what withdraws the announcement of the server when it is dropped.
+    pub(in crate::driver) fn announced(self, withdraw: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { _withdrawal: Some(Withdrawal(Box::new(withdraw))), ..self }
     }
 
     /// Returns the address that it listens on.

@@ -122,33 +122,33 @@ impl SubscriberBuilder {
     /// use mcast_stream::history::HistoryStart;
     ///
     /// let builder = Subscriber::builder().join("239.1.2.3%eth0:7000".parse()?);
-    /// let mut subscriber = builder.from(HistoryStart::Oldest).build()?;
+    /// let mut subscriber = builder.history_from(HistoryStart::Oldest).build()?;
     /// while let Some(item) = subscriber.next()? {
     ///     println!("{item:?}");
     /// }
     /// # Ok(()) }
     /// ```
-    pub fn from(mut self, start: HistoryStart) -> Self {
+    pub fn history_from(mut self, start: HistoryStart) -> Self {
         self.history.get_or_insert_default().start = Some(start);
         self
     }
 
     /// Sets whether messages are requested from a history server before they are reported as lost, whatever the
     /// [cause](crate::subscriber::Cause). Meanwhile, the messages after them wait. Default: no; after a start
-    /// [in the past](Self::from) those that the publisher no longer retains.
+    /// [in the past](Self::history_from) those that the publisher no longer retains.
     pub fn heal(mut self, on: bool) -> Self {
         self.history.get_or_insert_default().heal = on;
         self
     }
 
     /// Adds the address of a history server. With any, announced ones are not used: any host can announce a history of
-    /// a stream in clear. It is an error without [`from`](Self::from) and [`heal`](Self::heal).
+    /// a stream in clear. It is an error without [`history_from`](Self::history_from) and [`heal`](Self::heal).
     pub fn history_server(mut self, address: SocketAddr) -> Self {
         self.history_servers.push(address);
         self
     }
 
-    /// Changes any other setting of the history. It is an error without [`from`](Self::from) and [`heal`](Self::heal).
+    /// Changes any other setting of the history. It is an error without [`history_from`](Self::history_from) and [`heal`](Self::heal).
     pub fn configure_history(mut self, change: impl FnOnce(&mut HistoryConfig)) -> Self {
         change(self.history.get_or_insert_default());
         self

@@ -257,14 +257,24 @@ impl Subscriber {
     /// # Errors
     /// If a socket fails.
     pub fn keep_alive(&mut self, timeout: Duration) -> Result<(), StreamError> {
-        self.start_buffering();
-        self.is_caller_busy = true;
+        self.begin_busy();
         let outcome = self.advance(Some(timeout));
-        self.is_caller_busy = false;
+        self.end_busy();
         match outcome {
             Err(StreamError::Woken) => Ok(()),
             outcome => outcome.map(drop),
         }
+    }
+
+    /// Delivers nothing from now on.
+    pub(in crate::driver) fn begin_busy(&mut self) {
+        self.start_buffering();
+        self.is_caller_busy = true;
+    }
+
+    /// Delivers again.
+    pub(in crate::driver) const fn end_busy(&mut self) {
+        self.is_caller_busy = false;
     }
 
     /// Whether the stream was closed, and everything was delivered or reported as lost.

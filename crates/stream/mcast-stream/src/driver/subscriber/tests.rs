@@ -125,6 +125,6 @@ fn a_snapshot_is_not_replaced_by_a_start_in_the_past() {
     use crate::history::HistoryStart;
     use crate::subscriber::Start;
 
-    let builder = Subscriber::builder().start(Start::Snapshot).from(HistoryStart::Oldest);
+    let builder = Subscriber::builder().start(Start::Snapshot).history_from(HistoryStart::Oldest);
     assert!(matches!(builder.check(), Err(StreamError::HistoryOrder)));
 }

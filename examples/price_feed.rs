@@ -18,6 +18,7 @@ use mcast_stream::{Publisher, Snapshot, StreamError, find_stream};
 /// The price of each fruit.
 pub(crate) type Prices = BTreeMap<String, u32>;
 
+const USAGE: &str = "price_feed publish GROUP[%INTERFACE]:PORT ADDRESS, or price_feed subscribe";
 const NAME: &str = "prices";
 /// How long to wait for an announcement, a snapshot, and the last subscriber.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -103,6 +104,10 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             println!("{:?}", subscribe()?);
             Ok(())
         }
-        _ => Err("price_feed publish GROUP[%INTERFACE]:PORT ADDRESS, or price_feed subscribe".into()),
+        ["--help"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(USAGE.into()),
     }
 }
