@@ -264,11 +264,7 @@ pub(super) const ORDERLY: &[Orderly<Capture>] = &[
     (Family::Any, |capture| capture.of_file = big_endian),
     (Family::Any, |capture| {
         let tag = capture.dice.between(1, 250) as u8;
-        capture.change(|frame| {
-            if frame.len() > 60 {
-                frame.splice(12..12, [0x81, 0, 0, tag]);
-            }
-        });
+        capture.change(|frame| drop(frame.splice(12..12, [0x81, 0, 0, tag])));
     }),
 ];
 
