@@ -17,6 +17,8 @@ use crate::net::rtp;
 /// Where the IP header begins, and the UDP headers of both families.
 const IP: usize = 14;
 const UDP: [usize; 2] = [IP + 20, IP + 40];
+/// The number of the link type in files.
+const ETHERNET: u8 = 1;
 
 /// A capture of a stream of RTP.
 pub(super) struct Capture {
@@ -53,7 +55,6 @@ impl Drawn for Capture {
 
 impl Capture {
     pub(super) fn new(dice: Dice, is_v6: bool) -> Self {
-        const ETHERNET: u8 = 1;
         let flow = Flow::new(dice, is_v6, ["10.9.0.1", "fd09::1"]);
         let mut capture = Self { flow, frames: Vec::new(), link: ETHERNET, of_file: |bytes| bytes };
         let (group, source) = (capture.group, capture.source);
@@ -264,11 +265,10 @@ pub(super) const ORDERLY: &[Orderly<Capture>] = &[
     (Family::Any, |capture| capture.of_file = big_endian),
     (Family::Any, |capture| {
         let tag = capture.dice.between(1, 250) as u8;
-        capture.change(|frame| {
-            if frame.len() > 60 {
-                frame.splice(12..12, [0x81, 0, 0, tag]);
-            }
-        });
+        // Other links have no tags.
+        if capture.link == ETHERNET {
+            capture.change(|frame| drop(frame.splice(12..12, [0x81, 0, 0, tag])));
+        }
     }),
 ];
 

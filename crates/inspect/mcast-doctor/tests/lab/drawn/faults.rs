@@ -333,6 +333,8 @@ pub(super) fn is_shown(kind: &Kind<Scene>, other: &Kind<Scene>) -> bool {
         (Part::Source | Part::PolicyRules, Part::Frame) => other.id != Id::VlanTagged,
         // It asks for what the frame begins with.
         (Part::TrafficControl, Part::Frame) => other.id != Id::VlanTagged,
+        // It is about another source then.
+        (Part::PolicyRules, Part::Source) => false,
         // A mark is known once the datagrams have got it.
         (Part::PolicyRules, _) => kind.name != "a transparent proxy",
         // Connection tracking translates nothing that is damaged.

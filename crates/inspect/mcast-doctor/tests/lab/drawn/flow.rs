@@ -306,11 +306,11 @@ pub(super) fn bracketed(address: IpAddr) -> String {
     if address.is_ipv6() { format!("[{address}]") } else { address.to_string() }
 }
 
-/// Draws a group of the range for private use.
+/// Draws a group of the range for private use, without 239.255.0.0/16, of which many protocols have groups.
 pub(super) fn draw_group(dice: &mut Dice, is_v6: bool) -> IpAddr {
     let [.., a, b, c] = dice.next().to_be_bytes();
     match is_v6 {
-        false => Ipv4Addr::new(239, a, b.max(1), c.max(1)).into(),
+        false => Ipv4Addr::new(239, a.min(254), b.max(1), c.max(1)).into(),
         true => Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, u16::from(a), u16::from_be_bytes([b.max(1), c])).into(),
     }
 }

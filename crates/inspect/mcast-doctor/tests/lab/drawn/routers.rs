@@ -102,7 +102,10 @@ pub(super) const ORDERLY: &[Orderly<Way>] = &[
 pub(super) fn is_shown(kind: &Kind<Way>, other: &Kind<Way>) -> bool {
     let needs_route =
         matches!(kind.part, Part::HopLimit | Part::MulticastRoute | Part::EgressRules | Part::EgressControl);
-    let may_be_seen = kind.part != Part::States && other.part != Part::Device;
+    // The rules behind a translation see another address.
+    let is_translated =
+        other.part == Part::Translation && matches!(kind.part, Part::Rules | Part::LegacyRules);
+    let may_be_seen = kind.part != Part::States && other.part != Part::Device && !is_translated;
     may_be_seen && !(needs_route && MAY_ACT_BEFORE_ROUTING.contains(&other.part))
 }
 

@@ -270,7 +270,8 @@ impl Drawn for Scene {
     }
 
     fn decorate(&mut self) {
-        if self.dice.chance(0.3) && !self.is_alone {
+        // Behind another fault, the doctor does not name a filter yet if the program has another socket.
+        if self.dice.chance(0.3) && !self.is_alone && !self.is_filtered {
             self.note("another stream");
             let other = SocketAddr::new(self.another_group(), 60_001);
             let (group, any) =

@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use mcast_doctor::Id;
+
 use super::way::{Choice, Way};
 use super::{Family, Kind, Orderly, Part, kinds};
 
@@ -172,6 +174,8 @@ pub(super) fn is_shown(kind: &Kind<Way>, other: &Kind<Way>) -> bool {
     match (kind.part, other.part) {
         // Only what reaches it shows what a filter of traffic control, an IPsec policy or a rule that asks for a mark does.
         (Part::TrafficControl | Part::Ipsec | Part::States, _) => false,
+        // The doctor does not look yet whether a program serves the tunnel behind a rule.
+        (Part::Socket, Part::Rules | Part::LegacyRules) => kind.id != Id::InterfaceDown,
         // Nor what a translation does behind the rules.
         (Part::Translation, Part::Rules | Part::States | Part::LegacyRules) => false,
         (Part::Rules | Part::LegacyRules | Part::EgressRules, Part::Socket | Part::Ipsec) => {
