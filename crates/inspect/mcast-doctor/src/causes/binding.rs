@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use mcast::ErrorKind;
+use mcast::{ErrorKind, Family, Membership};
 
 use super::{Cause, Check, Placeholders, carriers};
 use crate::fate::Stage;
 use crate::fate::sockets::{Blocked, Refusal};
 use crate::kernel_drops::evidence;
-use crate::observation::{Interest, Observation, Program};
+use crate::observation::{Interest, Observation, Program, ProgramSocket, index_of};
 use crate::outcome::{self, PrintedErrorKind};
 use crate::snapshot::{UdpSocket, explains};
 use crate::wire::Flow;
@@ -34,6 +34,52 @@ fn bound_to_unicast(observation: &Observation, blocked: &Blocked<'_>) -> Option<
         blocked.to
     );
     let finding = blocked.finding(observation, Id::BoundToUnicast, cause, format!("bound to {local}"));
+    Some(finding.advise(Tool::Program, advice))
+}
+
+/// A program has joined a group with a socket that is bound to no port: the kernel delivers nothing to such a socket.
+pub(super) const NOT_BOUND: Cause =
+    Cause::new(Check::Observation(not_bound), &["ip(7)", "udp(7)"]).at(Stage::Socket);
+
+fn not_bound(observation: &Observation) -> Vec<Finding> {
+    let Some(program) = observation.program() else { return Vec::new() };
+    // It may have joined for another socket.
+    if program.sockets.iter().any(|socket| socket.local.is_some()) {
+        return Vec::new();
+    }
+    let open = program.sockets.iter().filter(|socket| !socket.closed);
+    open.flat_map(|socket| {
+        let joined = socket.memberships.iter();
+        joined.filter_map(move |membership| unbound_finding(observation, socket, membership))
+    })
+    .collect()
+}
+
+fn unbound_finding(
+    observation: &Observation,
+    socket: &ProgramSocket,
+    membership: &Membership,
+) -> Option<Finding> {
+    let (group, index) = (membership.address.group.addr(), index_of(membership)?);
+    let flow = observation.wire.incoming(group).find(|flow| flow.key.interface == index)?;
+    let (owner, to) = (&socket.owner, flow.destination());
+    // It may have joined for another program, or for what this machine forwards.
+    let is_for_others = observation.after.udp_sockets.iter().any(|other| other.local.port() == to.port())
+        || observation.link(index).is_some_and(|link| observation.routes_groups(link, Family::of(group)));
+    if is_for_others {
+        return None;
+    }
+    let interface = observation.link_name(index);
+    let cause = format!(
+        "{owner} has joined {group} on {interface} with a socket that is bound to no port, so it receives nothing."
+    );
+    let finding = Finding::fault(Id::NotBound, cause)
+        .on_interface(interface)
+        .for_group(to)
+        .in_program(owner)
+        .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), "a member, without a port")
+        .with_evidence(observation.packets_of(flow));
+    let advice = format!("Bind the socket to port {}, to which {group} is sent.", to.port());
     Some(finding.advise(Tool::Program, advice))
 }
 

@@ -316,6 +316,7 @@ causes! {
     carriers::OTHER_VXLAN: OtherVxlan = "other-vxlan";
     speakers::TWO_MASTERS: TwoMasters = "two-masters";
     speakers::PROTOCOL_MISMATCH: ProtocolMismatch = "protocol-mismatch";
+    binding::NOT_BOUND: NotBound = "not-bound";
 }
 
 impl Id {

@@ -1,8 +1,9 @@
 //! Faults of programs: sockets that do not take what they have joined, programs that do not read, and senders.
 
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,8 +13,8 @@ use mcast_lab::{Child, Host};
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
 use crate::net::{
-    Net, Stream, examine, examine_host, examine_port, examine_port_while, has_programs, idle_listener,
-    listener, options, run,
+    Net, Stream, examine, examine_host, examine_port, examine_port_while, examine_process, has_programs,
+    idle_listener, listener, options, run,
 };
 
 crate::table::cases! {
@@ -28,6 +29,8 @@ crate::table::cases! {
     ipv6_address_of_ipv4_group: FamilyMismatch, "an IPv4 membership of a socket bound to an IPv6 address", ipv6_address_of_ipv4_group;
     own_groups_only: OwnGroupsOnly, "`IP_MULTICAST_ALL` 0 on the socket that reads, another has joined", own_groups_only;
     own_groups_only_of_ipv6: OwnGroupsOnly, "an IPv6 socket reads, an IPv4 socket has joined", ipv6_reader_of_ipv4_member;
+    not_bound: NotBound, "a program that joins and does not bind", not_bound;
+    not_bound_v6: NotBound, "the same, IPv6", not_bound_v6;
     connected_to_the_sender: ConnectedElsewhere, "a socket connected to the sender", connected_to_the_sender;
     program_stopped: ProgramStopped, "a program stopped by SIGSTOP", stopped;
     program_stopped_v6: ProgramStopped, "the same, IPv6", stopped_v6;
@@ -80,8 +83,7 @@ const ETH0: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 fn socket_of_a_program_in_another_namespace_is_named() {
     let net = Net::new();
     let socket = bound(&net.sender, "0.0.0.0:5000", |_| {});
-    let start =
-        || std::process::Command::new("sleep").arg("60").stdin(std::os::fd::OwnedFd::from(socket)).spawn();
+    let start = || std::process::Command::new("sleep").arg("60").stdin(OwnedFd::from(socket)).spawn();
     let mut program = net.receiver.run(start).unwrap().unwrap();
     let select = ProgramSelector::Process(program.id());
     let examined =
@@ -92,6 +94,49 @@ fn socket_of_a_program_in_another_namespace_is_named() {
     let Error::Host(HostError::SocketElsewhere { socket, ref name, .. }) = error else { panic!("{error}") };
     assert_eq!((socket.port(), name.as_deref()), (5000, None), "the namespaces of the lab have no name");
     assert!(error.to_string().starts_with("sleep ("), "{error}");
+}
+
+/// A program whose socket has joined, and is bound to no port.
+fn joined_without_a_port(to: &str) -> Report {
+    joined_without_a_port_in(&Net::new(), to)
+}
+
+/// The same, where another program receives what it has joined.
+#[test]
+fn program_that_joins_for_another_is_not_accused() {
+    if has_programs() {
+        let net = Net::new();
+        let _listener = listener(&net.receiver, "0.0.0.0:5000", &[]);
+        let report = joined_without_a_port_in(&net, GROUP);
+        assert!(report.findings.iter().all(|finding| finding.id != Id::NotBound), "{report:#?}");
+    }
+}
+
+fn joined_without_a_port_in(net: &Net, to: &str) -> Report {
+    let to = to.parse::<SocketAddr>().unwrap();
+    let index = net.receiver.interface_index("eth0").unwrap();
+    let start = || {
+        let socket = Socket::new(Domain::for_address(to), Type::DGRAM, None).unwrap();
+        match to.ip() {
+            IpAddr::V4(group) => socket.join_multicast_v4(&group, &ETH0).unwrap(),
+            IpAddr::V6(group) => socket.join_multicast_v6(&group, index).unwrap(),
+        }
+        std::process::Command::new("sleep").arg("60").stdin(OwnedFd::from(socket)).spawn().unwrap()
+    };
+    let mut program = net.receiver.run(start).unwrap();
+    let _stream = Stream::to(&net.sender, &to.to_string());
+    let report = examine_process(&net.receiver, program.id());
+    program.kill().unwrap();
+    program.wait().unwrap();
+    report
+}
+
+pub(crate) fn not_bound() -> Report {
+    joined_without_a_port(GROUP)
+}
+
+pub(crate) fn not_bound_v6() -> Report {
+    joined_without_a_port(GROUP_V6)
 }
 
 /// Joined on `eth0`, bound to `eth1`.
