@@ -12,7 +12,7 @@ pub(super) const FROM: u16 = 6000;
 
 /// Where a flow meets rules on its way by a machine.
 #[derive(Clone, Default)]
-pub(super) struct Place {
+pub(super) struct RuleSite {
     /// The family of nftables that meets both address families: `inet` or `bridge`.
     pub(super) layer: &'static str,
     pub(super) hooks: &'static [&'static str],
@@ -31,7 +31,7 @@ pub(super) struct Flow {
     pub(super) dice: Dice,
     /// None where a file is examined.
     pub(super) host: Option<Host>,
-    pub(super) place: Place,
+    pub(super) place: RuleSite,
     /// What was drawn, for the report of a failure.
     pub(super) how: String,
     pub(super) group: IpAddr,
@@ -45,7 +45,7 @@ pub(super) struct Flow {
 impl Flow {
     pub(super) fn new(mut dice: Dice, is_v6: bool, sources: [&str; 2]) -> Self {
         let (group, port) = (draw_group(&mut dice, is_v6), dice.between(7_000, 50_000) as u16);
-        let (source, place) = (sources[usize::from(is_v6)].parse().unwrap(), Place::default());
+        let (source, place) = (sources[usize::from(is_v6)].parse().unwrap(), RuleSite::default());
         Self {
             dice,
             host: None,
@@ -60,7 +60,7 @@ impl Flow {
     }
 
     /// Sets the machine that is examined.
-    pub(super) fn on(self, host: &Host, place: Place) -> Self {
+    pub(super) fn on(self, host: &Host, place: RuleSite) -> Self {
         Self { host: Some(host.clone()), place, ..self }
     }
 

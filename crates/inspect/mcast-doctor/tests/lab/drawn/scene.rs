@@ -9,7 +9,7 @@ use mcast_lab::{Host, SwitchOptions};
 use mcast_sim::Dice;
 use socket2::{Domain, InterfaceIndexOrAddress, SockFilter, Socket, Type};
 
-use super::flow::{Flow, Place};
+use super::flow::{Flow, RuleSite};
 use super::{Drawn, way};
 use crate::net::{
     Net, Stream, examine, examine_many, examine_port, examine_port_for_many, inject, listener, reading, rtp,
@@ -122,7 +122,7 @@ impl Scene {
         });
         without_ip_layer(&net.lan.inside());
         net.second_lan();
-        let place = Place {
+        let place = RuleSite {
             layer: "inet",
             hooks: &["hook prerouting", "hook input"],
             chains: &["-A INPUT", "-t mangle -A INPUT", "-t mangle -A PREROUTING", "-t raw -A PREROUTING"],

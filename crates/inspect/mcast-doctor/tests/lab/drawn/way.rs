@@ -11,7 +11,7 @@ use mcast_sim::Dice;
 use socket2::SockRef;
 
 use super::Drawn;
-use super::flow::{FROM, Flow, Place};
+use super::flow::{FROM, Flow, RuleSite};
 use super::scene::without_ip_layer;
 use crate::boxes::{Routed, ports};
 use crate::drops::attach_xdp_to;
@@ -75,7 +75,7 @@ impl DerefMut for Way {
 impl Way {
     pub(super) fn sender(dice: Dice, is_v6: bool) -> Self {
         let net = Net::new();
-        let place = Place {
+        let place = RuleSite {
             layer: "inet",
             hooks: &["hook output", "hook postrouting"],
             chains: &["-A OUTPUT", "-t mangle -A OUTPUT", "-t mangle -A POSTROUTING", "-t raw -A OUTPUT"],
@@ -89,7 +89,7 @@ impl Way {
 
     pub(super) fn router(dice: Dice, is_v6: bool) -> Self {
         let net = Routed::new();
-        let place = Place {
+        let place = RuleSite {
             layer: "inet",
             hooks: &["hook prerouting", "hook forward", "hook postrouting"],
             chains: &[
@@ -111,7 +111,7 @@ impl Way {
         let switch = net.lan.inside();
         without_ip_layer(&switch);
         let ports = ports(&switch);
-        let place = Place {
+        let place = RuleSite {
             layer: "bridge",
             hooks: &["hook prerouting", "hook forward", "hook postrouting"],
             chains: &[],
