@@ -8,8 +8,7 @@ use std::net::SocketAddr;
 
 use super::filter_rules::{INCOMING, arriving, met_by, responsible};
 use super::interfaces::unusable;
-use super::sending::is_examined;
-use super::unsent::refused;
+use super::unsent::{is_examined, refused};
 use super::{Cause, Check};
 use crate::finding::list;
 use crate::netfilter::{KnownPacket, RuleEffect};

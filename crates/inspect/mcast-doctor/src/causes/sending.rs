@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mcast::Family;
 
 use super::filter_rules::{OUTGOING, ends, is_serious, leaving, met_by, responsible};
+use super::unsent::is_examined;
 use super::{Cause, Check, Forecast, carriers, unsent};
 use crate::change::{Attribute, Change};
 use crate::kernel_drops::{KernelDrop, UNSPECIFIED, evidence};
@@ -84,14 +85,6 @@ fn dropping_queue<'a>(observation: &Observation, link: &'a Link) -> Option<(&'a 
         let before = before.queues.iter().find(|before| before.kind == queue.kind)?.dropped;
         (queue.dropped > before).then_some((queue, before))
     })
-}
-
-/// Returns whether a flow belongs to the examined program or group.
-pub(super) fn is_examined(observation: &Observation, flow: &Flow) -> bool {
-    if let Some(program) = observation.program() {
-        return program.sends(flow);
-    }
-    observation.trial().is_some_and(|trial| trial.group().addr() == flow.key.group)
 }
 
 /// This machine drops the datagrams that it sends, for a reason that only the kernel gives. `send` reports success or an

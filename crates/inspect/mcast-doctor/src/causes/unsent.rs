@@ -10,6 +10,7 @@ use crate::fate::{Ahead, Way};
 use crate::netfilter::{Hook, KnownPacket, Layer, Outcome, RuleEffect};
 use crate::observation::Observation;
 use crate::snapshot::Link;
+use crate::wire::Flow;
 use crate::{EvidenceKind, Finding, Id, Tool, remedies};
 
 /// Returns the rules that would drop what this machine sends, behind a fault that keeps it here or sends it elsewhere.
@@ -55,6 +56,14 @@ fn certain(
     let effects = [RuleEffect::Drop, RuleEffect::Queue];
     let outcomes = met_by(observation, packet, place, device, &effects);
     outcomes.into_iter().find(|outcome| outcome.is_certain)
+}
+
+/// Returns whether a flow belongs to the examined program or group.
+pub(super) fn is_examined(observation: &Observation, flow: &Flow) -> bool {
+    if let Some(program) = observation.program() {
+        return program.sends(flow);
+    }
+    observation.trial().is_some_and(|trial| trial.group().addr() == flow.key.group)
 }
 
 /// Returns the rule that is certain to refuse what this machine sends to an address by an interface, from whichever source.
