@@ -65,10 +65,9 @@ fn rejected_by_route(observation: &Observation, route: &TableRoute, known: Optio
         "A route of this machine rejects groups in {prefix}: {route}. Programs that choose no interface cannot send to them, and no counter shows it."
     );
     let finding = Finding::new(Id::NoRoute, severity, cause).evidence(EvidenceKind::Route, command, route);
-    let program = observation.program().map(|program| program.name.clone());
-    let finding = program.into_iter().fold(finding, Finding::in_program);
-    let finding = known.and_then(|one| one.to).into_iter().fold(finding, Finding::for_group);
     finding
+        .with(observation.program().map(|program| &program.name), Finding::in_program)
+        .with(known.and_then(|one| one.to), Finding::for_group)
         .with_all_evidence(known.and_then(|one| one.answer.clone()))
         .advise(Tool::Ip, format!("If the program should send to one of them, delete the route, also where it is made at boot: `{command} del {route}`. It may be there to keep groups out of a network."))
         .advise(Tool::Program, "Or choose the interface in the program, with IP_MULTICAST_IF (IPV6_MULTICAST_IF).")

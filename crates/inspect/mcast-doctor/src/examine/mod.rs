@@ -55,10 +55,10 @@ fn hidden(processes: &[u32]) -> String {
     const MAX_LISTED: usize = 5;
     let ids: Vec<_> = processes.iter().take(MAX_LISTED).map(ToString::to_string).collect();
     let more = if processes.len() > MAX_LISTED { ", …" } else { "" };
+    let (number, ids) = (processes.len(), ids.join(", "));
+    let noun = if number == 1 { "process" } else { "processes" };
     format!(
-        "those of {} processes are hidden ({}{more}): other users own them, or the system protects them",
-        processes.len(),
-        ids.join(", ")
+        "those of {number} {noun} are hidden ({ids}{more}): other users own them, or the system protects them"
     )
 }
 

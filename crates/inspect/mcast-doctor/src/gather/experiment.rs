@@ -31,6 +31,8 @@ impl ExaminedTraffic {
 
     pub(crate) fn of_program(program: &Program) -> Self {
         let memberships = program.sockets.iter().flat_map(|socket| &socket.memberships);
+        // A socket that is bound to no port has a membership without one.
+        let memberships = memberships.filter(|membership| membership.address.port != 0);
         let destinations = memberships.map(|membership| membership.address.into());
         let ports = program.sockets.iter().filter_map(|socket| socket.local).flat_map(|local| {
             // A socket for IPv6 may send to IPv4 groups as well.

@@ -197,7 +197,7 @@ impl Results {
     fn page(&self) -> String {
         let mut page = String::from("# What the doctor finds\n\n");
         page += &self.goals();
-        page += "\n## Injected causes\n\nEach cause was injected into a lab network of its own. The evidence is what supports the finding. The last column lists other\nwarnings, which also apply to that network.\n\n| injected | cause | found | evidence | remedies | other warnings |\n|---|---|---|---|---|---|\n";
+        page += "\n## Injected causes\n\nEach cause was injected into a lab network of its own. The evidence is what supports the finding. Remedies are\n`applied` if `--apply` can. The last column lists other warnings, which also apply to that network.\n\n| injected | cause | found | evidence | remedies | other warnings |\n|---|---|---|---|---|---|\n";
         page.extend(self.injected.iter().map(|injected| injected.row.as_str()));
         page += "\nA lab cannot create these causes; unit tests cover them:";
         for id in NOT_IN_A_LAB {
@@ -257,13 +257,25 @@ impl Injected {
     }
 }
 
-/// Returns what kind of remedies a finding has.
+/// Returns what kind of remedies a finding has: one that `--apply` applies, another command, or advice.
 fn remedies(finding: &Finding) -> &'static str {
     match &finding.remedies[..] {
         [] => "none",
+        _ if finding.applicable_remedy().is_some() => "applied",
         remedies if remedies.iter().any(|remedy| remedy.command().is_some()) => "command",
         _ => "advice",
     }
+}
+
+/// Asserts that a finding has the remedies that the page says: one that can be applied no longer would not be missed otherwise.
+pub(crate) fn assert_remedies(case: &Case, report: &Report) {
+    let page = std::fs::read_to_string(DOCUMENT).unwrap();
+    let begin = format!("| {} | `{}` | ", case.how, case.id);
+    let found = report.findings.iter().find(|finding| finding.id == case.id).map(remedies);
+    // Cases of several modules may be described alike.
+    let mut rows = page.lines().filter(|line| line.starts_with(&begin));
+    let is_listed = rows.any(|row| row.rsplit(" | ").nth(1) == found);
+    assert!(is_listed, "{found:?}; run with MCAST_BLESS=1 if that is right: {begin}");
 }
 
 /// Returns the kind of a piece of evidence, as in JSON.

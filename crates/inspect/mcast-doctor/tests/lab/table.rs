@@ -80,7 +80,9 @@ pub(crate) fn assert_named(cases: &[Case], name: &str) {
     let case = cases.iter().find(|case| case.name == name).expect("an injection of this module");
     let needs_tracing = NEEDS_TRACING.contains(&case.id) || TRACED_CASES.contains(&case.name);
     if crate::net::has_programs() && (!needs_tracing || crate::drops::can_trace()) {
-        assert_only(&crate::treatment::inject_and_treat(case.name, case.id, case.inject), case.id);
+        let report = crate::treatment::inject_and_treat(case.name, case.id, case.inject);
+        assert_only(&report, case.id);
+        crate::goals::assert_remedies(case, &report);
     }
 }
 

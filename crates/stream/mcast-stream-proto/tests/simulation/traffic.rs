@@ -61,6 +61,41 @@ fn feedback_of_a_thousand_subscribers_stays_below_200_per_second_plus_windows() 
     is_bounded(&feed(120, 100, 100 * MILLISECOND, vec![SubscriberPlan::simple(); 1_000]));
 }
 
+/// Where single NAKs for all losses would take a third of what arrives, they are held back, and nothing is lost by it.
+#[test]
+fn naks_are_bounded_by_their_bytes_where_much_is_lost() {
+    let down = Quality { loss: 0.3, ..Quality::GOOD };
+    let lossy = SubscriberPlan { down, start: Start::Oldest, ..SubscriberPlan::simple() };
+    let plan = feed(6_000, 30, MILLISECOND, vec![lossy; 8]);
+    let outcome = World::run(&plan).unwrap();
+    assert_eq!(outcome.messages, plan.messages * 8);
+    let meter = &outcome.meter;
+    // 75 per second of 72 bytes may be sent in addition, and a burst of 64.
+    let seconds = outcome.published / SECOND + 1;
+    let most = meter.received_bytes / 20 + (75 * seconds + 64) * 72;
+    assert!(meter.nak_bytes <= most, "{} bytes of NAKs, limit {most}", meter.nak_bytes);
+    assert!(meter.nak_bytes > most / 2, "{} bytes of NAKs, limit {most}: nothing binds", meter.nak_bytes);
+}
+
+/// Where each subscriber could pay for the NAKs for all its losses with what it receives, the publisher could not bear them.
+#[test]
+fn naks_are_bounded_by_the_processor_of_the_publisher() {
+    let down = Quality { loss: 0.1, ..Quality::GOOD };
+    let lossy = SubscriberPlan { down, window: 4_096, start: Start::Oldest, ..SubscriberPlan::simple() };
+    let plan = Plan { slots: 8_192, ..feed(20_000, 1_300, SECOND / 20_000, vec![lossy; 8]) };
+    let outcome = World::run(&plan).unwrap();
+    assert_eq!(outcome.messages, plan.messages * 8);
+    // One in 200 µs, and in addition 75 per second and a burst of 64.
+    let most = 5_075 + 2 * 64;
+    let counts = || outcome.meter.naks.values().copied();
+    assert!(
+        counts().all(|count| count <= most),
+        "{:?} NAKs in each second, limit {most}",
+        outcome.meter.naks
+    );
+    assert!(counts().any(|count| count > most / 2), "{:?}: nothing binds", outcome.meter.naks);
+}
+
 /// With high loss, NAKs are sent in addition, which take at most 5 % of the bytes that arrive.
 #[test]
 fn naks_of_lossy_subscribers_take_a_twentieth_of_what_they_receive() {
