@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use mcast::{ErrorKind, Family};
 use mcast_sys::SendAnswer;
 
-use super::routes::{Unrouted, unrouted};
+use super::routes::{Unrouted, may_send_by_route, unrouted};
 use super::scope_section::Placeholders;
 use super::{Cause, Check, sending_sockets};
 use crate::change::Change;
@@ -55,12 +55,12 @@ fn at_sender(observation: &Observation) -> Vec<Finding> {
         let finding = finding.with_all_evidence(socket.and_then(refusal));
         findings.push(finding.with(program, Finding::in_program).with(to, Finding::for_group));
     }
-    // The rule may be for this program alone: for its user or its mark.
-    for (program, family) in observation
-        .program()
-        .into_iter()
-        .flat_map(|program| [Family::V4, Family::V6].map(|family| (program, family)))
+    let program = observation.program().into_iter();
+    for (program, family) in
+        program.flat_map(|program| [Family::V4, Family::V6].map(|family| (program, family)))
     {
+        findings.extend(for_some_groups(observation, program, family));
+        // The rule may be for this program alone: for its user or its mark.
         let socket = refused(observation, program, family).filter(|_| !families.contains(&family));
         let Some((socket, decision)) = socket.zip(observation.after.routing.rejected(family)) else {
             continue;
@@ -73,6 +73,17 @@ fn at_sender(observation: &Observation) -> Vec<Finding> {
         findings.push(finding.in_program(&socket.owner));
     }
     findings
+}
+
+/// Judges the rules that reject some groups. Which group a program sends to that sends nothing is not known.
+fn for_some_groups(observation: &Observation, program: &Program, family: Family) -> Vec<Finding> {
+    let routing = &observation.after.routing;
+    if !may_send_by_route(observation, program, family) || routing.rejected(family).is_some() {
+        return Vec::new();
+    }
+    let rejecting = routing.rejecting(family).into_iter().filter(|one| !one.rule.is_usual());
+    let finding = |one| sender_finding(family, Severity::Warning, one).in_program(&program.name);
+    rejecting.map(finding).collect()
 }
 
 /// Returns a socket of a program that has joined nothing, and for which the kernel finds no route to a group.

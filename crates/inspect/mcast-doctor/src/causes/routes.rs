@@ -34,7 +34,10 @@ fn no_route(observation: &Observation) -> Vec<Finding> {
     let missing = unrouted(observation)
         .into_iter()
         .filter(|one| observation.after.routing.rejected(one.family).is_none());
-    let rejecting = |family| observation.after.routing.rejecting(family);
+    let rejecting = |family| {
+        let decisions = observation.after.routing.rejecting(family).into_iter();
+        decisions.filter(|one| one.rule.is_usual()).filter_map(|one| one.route).collect::<Vec<_>>()
+    };
     let (rejected, missing): (Vec<_>, Vec<_>) = missing.partition(|one| !rejecting(one.family).is_empty());
     let finding = |Unrouted { family, severity, answer, program, to }: Unrouted| {
         let finding = no_route_finding(observation, family, severity).with_all_evidence(answer).advise(
@@ -75,7 +78,7 @@ fn rejected_by_route(observation: &Observation, route: &TableRoute, known: Optio
 
 /// Returns whether a program may be trying to send to groups by their route: it sends to none, and a socket has joined nothing and
 /// chosen no interface.
-fn may_send_by_route(observation: &Observation, program: &Program, family: Family) -> bool {
+pub(super) fn may_send_by_route(observation: &Observation, program: &Program, family: Family) -> bool {
     let follows_route = |socket: &ProgramSocket| {
         let groups = socket.options.as_ref().and_then(|options| options.groups.get(&family));
         let by = groups.and_then(|groups| groups.sends_by);

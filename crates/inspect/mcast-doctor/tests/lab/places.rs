@@ -323,6 +323,21 @@ fn vxlan_that_gets_to_one_of_its_other_ends_is_a_warning() {
     assert!(only(&report, Id::DroppedWhenSending).cause.contains("answers for 10.9.0.77"), "{report:#?}");
 }
 
+/// Of the other ends of a large network, many may be gone.
+#[test]
+fn many_other_ends_of_a_vxlan_that_are_gone_are_counted() {
+    if !has_programs() {
+        return;
+    }
+    let (net, _stream) = sending_by_vxlan("remote 10.9.0.2 dev eth0", V4);
+    let append = |last: u8| format!("bridge fdb append 00:00:00:00:00:00 dev vx0 dst 10.9.0.{last}");
+    run(&net.sender, &(100..140).map(append).collect::<Vec<_>>().join(" && "));
+    let report = examine_port(&net.sender, FROM);
+    assert_eq!((report.verdict(), report.findings.len()), (Verdict::Warnings, 6), "{report:#?}");
+    let last = &report.findings[5].cause;
+    assert!(last.starts_with("The same holds 35 more times"), "{last}");
+}
+
 #[test]
 fn router_whose_vxlan_gets_nowhere_is_named() {
     if !has_programs() {

@@ -313,6 +313,34 @@ fn sender_bound_to_a_deleted_interface_is_named() {
     }
 }
 
+/// The same, by a rule for routing. In IPv6, the routes for groups are in the local table, whose rule is the first.
+#[test]
+fn rule_that_rejects_a_group_is_named_to_a_silent_sender() {
+    if !has_programs() {
+        return;
+    }
+    for (kind, prefix) in [("prohibit", "239.1.2.3"), ("blackhole", "239.1.0.0/16")] {
+        let net = Net::new();
+        run(&net.sender, &format!("ip rule add to {prefix} {kind} pref 50"));
+        let _stream = sender(&net, "0.0.0.0", |_| {});
+        let report = examine_port(&net.sender, PORT);
+        let found: Vec<_> = report.findings.iter().filter(|each| each.id == Id::PolicyRule).collect();
+        let [finding] = found.as_slice() else { panic!("{prefix}: {report:#?}") };
+        assert!(finding.cause.contains(&format!("to {prefix} {kind}")), "{}", finding.cause);
+        assert_eq!(
+            (finding.severity, report.verdict()),
+            (Severity::Warning, Verdict::Unknown),
+            "{report:#?}"
+        );
+    }
+    let net = Net::new();
+    run(&net.sender, "ip -6 rule add to ff15::/64 prohibit pref 50");
+    let _stream = sender(&net, "[::]", |_| {});
+    let report = examine_port(&net.sender, PORT);
+    let is_claimed = report.findings.iter().any(|finding| finding.id == Id::PolicyRule);
+    assert_eq!((is_claimed, report.verdict()), (false, Verdict::Healthy), "{report:#?}");
+}
+
 /// Which group it sends to is not known, so that it is a warning.
 #[test]
 fn route_that_rejects_a_group_is_named_to_a_silent_sender() {

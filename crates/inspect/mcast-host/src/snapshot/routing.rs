@@ -240,20 +240,25 @@ impl Routing {
         self.chosen(&RoutedPacket::sent_to(any_group(family)), |kind| matches!(kind, RouteKind::Reject(_)))
     }
 
-    /// Returns the routes that reject some groups of a family that this machine sends, where no rule besides the usual ones decides.
+    /// Returns what rejects some groups of a family that this machine sends: a route, or a rule, whose prefix they have.
     /// A route for all groups takes the place of one that rejects all, but not of these.
-    pub fn rejecting(&self, family: Family) -> Vec<&TableRoute> {
+    pub fn rejecting(&self, family: Family) -> Vec<Decision<'_>> {
         let all_groups = if family == Family::V4 { 4 } else { 8 };
-        let decides = |route: &&TableRoute| {
-            let AddressPrefix { address, length } = route.destination;
-            let is_about = Family::of(address) == family && address.is_multicast() && length > all_groups;
-            let decisions = self.decisions(&RoutedPacket::sent_to(address));
-            let is_this =
-                |one: &Decision<'_>| one.is_certain && one.rule.is_usual() && one.route == Some(*route);
-            let rejects = matches!(route.kind, RouteKind::Reject(_));
-            is_about && rejects && decisions.first().is_some_and(is_this)
+        let is_about = |AddressPrefix { address, length }: &AddressPrefix| {
+            Family::of(*address) == family && address.is_multicast() && *length > all_groups
         };
-        self.routes.iter().filter(decides).collect()
+        let routes = self.routes.iter().map(|route| route.destination);
+        let rules = self.rules.iter().filter_map(|rule| rule.selector.destination);
+        let mut prefixes: Vec<_> = routes.chain(rules).filter(is_about).collect();
+        prefixes.sort_unstable_by_key(|prefix| (prefix.address, prefix.length));
+        prefixes.dedup();
+        let rejection = |prefix: AddressPrefix| {
+            let first = self.decisions(&RoutedPacket::sent_to(prefix.address)).into_iter().next()?;
+            let is_by_route = first.route.is_some_and(|route| route.destination == prefix);
+            let is_this = is_by_route || first.rule.selector.destination == Some(prefix);
+            (first.is_certain && is_this && matches!(first.kind, RouteKind::Reject(_))).then_some(first)
+        };
+        prefixes.into_iter().filter_map(rejection).collect()
     }
 
     /// Returns the rule besides the usual ones that leads to a kind of route: one that is for the packet, before others that may be.

@@ -130,8 +130,7 @@ kinds! {
 }
 
 /// The doctor knows what a socket sends from the wire and from the kernel's reasons for dropping, and these faults leave neither.
-pub(super) const UNNAMED: &[&str] =
-    &["a filter that steals at egress", "a rule of routing that rejects the group"];
+pub(super) const UNNAMED: &[&str] = &["a filter that steals at egress"];
 
 const REJECTS: [&str; 3] = ["unreachable", "prohibit", "blackhole"];
 
