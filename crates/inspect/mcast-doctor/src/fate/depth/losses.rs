@@ -419,13 +419,17 @@ fn taken_from_queue(observation: &Observation, interest: &Interest<'_>, flow: &F
     is_taken.then(|| passed.min(flow.sound()).saturating_sub(dropped).saturating_sub(waiting))
 }
 
-/// Returns whether a program that loses datagrams at its socket reads others: some were not dropped, and programs read.
+/// Returns whether a program that loses datagrams reads others: some reached its socket and were not dropped there, and programs
+/// read.
 pub(super) fn reads_some(observation: &Observation, interest: &Interest<'_>, flow: &Flow) -> bool {
     let Some(socket) = interest.socket else { return false };
     let decapsulated = observation.decapsulated(interest.socket, flow).unwrap_or_default();
     let dropped = socket.drops.1.saturating_sub(socket.drops.0).saturating_add(decapsulated);
     let is_read = observation.rise(Counter::DatagramsRead, interest.family()).is_some_and(|read| read > 0);
+    // What programs read may all be of other flows.
+    let reached = observation.reached_udp(flow);
     is_read
+        && reached.saturating_mul(20) > flow.datagrams
         && dropped.saturating_mul(20) < flow.datagrams.saturating_mul(19)
         && socket.stopped().is_none()
         && !observation.is_unread(socket)
