@@ -208,9 +208,6 @@ impl Shared {
         }
         // What is not on the disk yet is sent after its sync.
         if !syncs_each {
-            if matches!(wait, Wait::UntilStored(_)) {
-                self.publisher.flush();
-            }
             if wakes_others || sent < messages.len() {
                 self.changed.notify_all();
             }
@@ -275,7 +272,7 @@ impl Shared {
             return 0;
         }
         let (mut next, mut is_bypassed) = (first, false);
-        let queued = self.publisher.try_queue_each(messages, |published| {
+        let queued = self.publisher.try_publish_each(messages, |published| {
             is_bypassed = published != self.lineage.in_stream(next);
             next.0 = next.0.saturating_add(u64::from(!is_bypassed));
             !is_bypassed
