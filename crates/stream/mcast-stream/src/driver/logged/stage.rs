@@ -207,10 +207,8 @@ impl Shared {
             self.sync_due.notify_one();
         }
         // What is not on the disk yet is sent after its sync.
-        if !syncs_each {
-            if wakes_others || sent < messages.len() {
-                self.changed.notify_all();
-            }
+        if !syncs_each && (wakes_others || sent < messages.len()) {
+            self.changed.notify_all();
         }
         // Another thread syncs. What is appended meanwhile shares the next sync.
         while syncs_each && matches!(wait, Wait::UntilStored(_)) && load(&self.sendable) <= last {
