@@ -114,11 +114,12 @@ impl Core {
     }
 
     /// Returns whether the next message is to be sent at once: none waits before it, and the publisher has not been busy with
-    /// sending for longer than a message may wait. It is busy while each message follows the last sending faster than that took.
+    /// sending for longer than a message may wait. It is busy while each message follows the last sending faster than that took, and
+    /// within an eighth of the time that it may wait: a caller with longer pauses has the time to send each.
     #[inline]
     pub(super) fn sends_at_once(&mut self, now: ClockTime) -> bool {
         let longest = self.machine.config().linger;
-        if now >= self.sent_at + self.sending_took.min(longest / 2) {
+        if now >= self.sent_at + self.sending_took.min(longest / 8) {
             self.busy_since = now;
         }
         (longest.is_zero() || now < self.busy_since + longest) && !self.machine.has_unsent()

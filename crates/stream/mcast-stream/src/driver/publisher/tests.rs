@@ -33,7 +33,8 @@ fn publish_in_a_loop(max_delay: Duration) -> (u64, u64) {
 #[test]
 fn messages_that_are_published_in_a_loop_share_datagrams() {
     let lab = Lab::new().unwrap();
-    let run = |max_delay| lab.host("alone").unwrap().run(move || publish_in_a_loop(max_delay)).unwrap();
+    let host = lab.host("alone").unwrap();
+    let run = |max_delay| host.run(move || publish_in_a_loop(max_delay)).unwrap();
     let (messages, datagrams) = run(Duration::from_millis(1));
     assert_eq!(messages, 20_000);
     assert!(datagrams < messages / 4, "{datagrams} datagrams");
