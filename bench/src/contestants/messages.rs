@@ -37,16 +37,21 @@ enum Sealed {
 
 /// All contestants; the first is the reference.
 pub const MESSENGERS: &[Messenger] = &[
-    ours("mcast-stream", "mcast-stream: `Publisher::queue`, a message a call", "queue", Sealed::No),
+    ours("mcast-stream", "mcast-stream: `Publisher::publish`, a message a call", "publish", Sealed::No),
     ours("mcast-stream-all", "mcast-stream: `Publisher::publish_all`", "all", Sealed::No),
-    ours("mcast-stream-each", "mcast-stream: `Publisher::publish`, each sent at once", "each", Sealed::No),
+    ours(
+        "mcast-stream-each",
+        "mcast-stream: `Publisher::publish` with `max_delay(Duration::ZERO)`, each sent at once",
+        "each",
+        Sealed::No,
+    ),
     ours(
         "mcast-stream-sealed",
-        "mcast-stream: `Publisher::queue`, sealed by AES-128-GCM",
-        "queue",
+        "mcast-stream: `Publisher::publish`, sealed by AES-128-GCM",
+        "publish",
         Sealed::Yes,
     ),
-    ours("mcast-stream-fec", "mcast-stream: `Publisher::queue` with `Fec::Auto`", "corrected", Sealed::No),
+    ours("mcast-stream-fec", "mcast-stream: `Publisher::publish` with `Fec::Auto`", "corrected", Sealed::No),
     Messenger {
         feed: Some(10_000),
         ..ours(

@@ -228,7 +228,7 @@ fn stream(work: &mut Work, sender: &Host, receiver: &Host) -> Result<Arc<AtomicU
     ensure!(publisher.wait_for(1, TIMEOUT), "the subscriber did not join");
     work.start(move |_| {
         let progress = publisher.progress();
-        match publisher.try_queue(&[7; MESSAGE]) {
+        match publisher.try_publish(&[7; MESSAGE]) {
             Ok(_) => {}
             Err(mcast_stream::StreamError::Refused(refusal)) if refusal.is_temporary() => {
                 publisher.wait_for_room(progress, Duration::from_millis(50));

@@ -42,13 +42,13 @@ enum Role {
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 enum How {
-    /// A stream: `Publisher::queue`, one message per call, sent in segmented buffers.
-    Queue,
+    /// A stream: `Publisher::publish`, one message per call.
+    Publish,
     /// The same, with parity by measured loss.
     Corrected,
     /// A stream: `Publisher::publish_all`.
     All,
-    /// A stream: `Publisher::publish`, each sent immediately.
+    /// The same, each sent immediately.
     Each,
     /// A stream in a log, which two subscribers acknowledge: `LoggedPublisher::publish`, each in the log before it is sent.
     Logged,

@@ -17,6 +17,9 @@ use super::{How, TIMEOUT, Work};
 pub(super) fn run(work: &Work, how: How, sealed: bool) -> Result<()> {
     let to = Destination { address: group(work)?, interface: Some(interface(work)) };
     let mut builder = Publisher::builder().to(to).loopback(false).keys(keys(sealed));
+    if how == How::Each {
+        builder = builder.max_delay(Duration::ZERO);
+    }
     if how == How::Corrected {
         builder = builder.fec(Fec::Auto);
     }
@@ -27,12 +30,6 @@ pub(super) fn run(work: &Work, how: How, sealed: bool) -> Result<()> {
     ensure!(publisher.wait_for(work.receivers, TIMEOUT), "fewer than {} subscribers joined", work.receivers);
     let mut source = Source::begin(work);
     match how {
-        How::Queue | How::Corrected if work.rate.is_none() => {
-            while let Some(message) = source.next() {
-                publisher.queue(message)?;
-            }
-            publisher.flush();
-        }
         How::All => {
             let size = source.size();
             while let Some(messages) = source.next_many() {
@@ -47,7 +44,7 @@ pub(super) fn run(work: &Work, how: How, sealed: bool) -> Result<()> {
                 source.note_acknowledged();
             }
         }
-        How::Queue
+        How::Publish
         | How::Corrected
         | How::Each
         | How::Logged

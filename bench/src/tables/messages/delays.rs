@@ -13,9 +13,9 @@ use crate::tables::rounds::{Turn, Values, take_turns};
 use crate::tables::{Bench, fill};
 
 /// The contestants with a rate limit; the first is the reference.
-const CONTESTANTS: [&str; 6] =
-    ["mcast-stream-each", "mcast-stream-sealed", "aeron", "aeron-tuned", "norm", "tcp"];
-/// Numbers of subscribers for the first contestant, in addition to one.
+const CONTESTANTS: [&str; 7] =
+    ["mcast-stream-each", "mcast-stream", "mcast-stream-sealed", "aeron", "aeron-tuned", "norm", "tcp"];
+/// Numbers of subscribers for the first two contestants, in addition to one.
 const TO_SEVERAL: [usize; 2] = [4, 8];
 /// Percent.
 const LOSSES: [f64; 2] = [0.0, 1.0];
@@ -47,7 +47,7 @@ pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
     };
     let who = present(bench, &CONTESTANTS, &mut figures);
     let to_one = who.iter().map(|who| (*who, segment));
-    let to_several = who.iter().take(1).flat_map(|who| several.iter().map(|segment| (*who, segment)));
+    let to_several = who.iter().take(2).flat_map(|who| several.iter().map(|segment| (*who, segment)));
     let turns: Vec<_> = to_one
         .chain(to_several)
         .flat_map(|(who, segment)| LOSSES.map(|loss| (who, segment, loss)))

@@ -230,7 +230,7 @@ def test_unclosed_objects_warn(other: lab.Host, port: int, kind: Callable[..., o
 def test_what_a_publisher_accepted_and_never_sent_warns(other: lab.Host, port: int, end: str) -> None:
     publisher = pymcast.Publisher(f"239.40.0.17:{port}", interface="one", rate=10_000, flow="none")
     for _ in range(200):
-        publisher.queue(bytes(1000))
+        publisher.publish(bytes(1000))
     with pytest.warns(RuntimeWarning, match="datagrams of accepted messages were never sent"):
         if end == "with":
             with publisher:
@@ -465,7 +465,7 @@ def test_aio_publishes_queued_messages(other: lab.Host, port: int) -> None:
         publisher = other.run(lambda: aio.Publisher(place))
         async with publisher, aio.Subscriber(place, start="oldest") as subscriber:
             for number in range(500):
-                await publisher.queue(b"%d" % number)
+                await publisher.publish(b"%d" % number)
             publisher.flush()
             assert publisher.try_publish(b"end") == 500
             payloads = []

@@ -67,7 +67,7 @@ def kept(other: lab.Host, port: int, redis: Path) -> Iterator[tuple[str, pymcast
     try:
         assert publisher.wait_for(1, timeout=20)
         for number in range(MESSAGES):
-            publisher.queue(payload(number))
+            publisher.publish(payload(number))
         publisher.flush()
         while "serving the history at" not in (line := bridge.stderr.readline()):
             assert line, "the bridge has ended"
@@ -137,7 +137,7 @@ def test_what_the_publisher_cannot_repair_is_healed(kept: tuple[str, pymcast.Pub
         last = first + 2 * MESSAGES
         # It does not read these, and the publisher does not wait.
         for number in range(first, last + 1):
-            publisher.queue(payload(number))
+            publisher.publish(payload(number))
         publisher.flush()
         assert read(subscriber, last) == list(range(first, last + 1))
         assert subscriber.statistics.from_history > 0

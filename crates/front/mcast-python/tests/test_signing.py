@@ -75,7 +75,7 @@ def test_only_what_the_publisher_signs_is_delivered(
         publisher = other.run(lambda: pymcast.Publisher(place, signing_key=key))
         assert publisher.wait_for(3, timeout=20)
         for number in range(100):
-            publisher.queue(b"%d" % number)
+            publisher.publish(b"%d" % number)
         publisher.flush()
         refused = distrusting.next(timeout=20)
         closing = publisher.close(timeout=20)

@@ -41,7 +41,7 @@ def test_all_published_messages_arrive(other: lab.Host, port: int) -> None:
         thread = threading.Thread(target=lambda: done.append(take(subscriber)))
         thread.start()
         assert publisher.wait_for(1, timeout=20)
-        numbers = [publisher.queue(payload) for payload in sent[:-1]]
+        numbers = [publisher.publish(payload) for payload in sent[:-1]]
         numbers.append(publisher.publish(sent[-1]))
         closing = publisher.close(timeout=20)
         thread.join(timeout=20)
@@ -100,7 +100,7 @@ def test_closing_counts_short_and_unknown_subscribers_and_unsent_datagrams(
     wait_for_events(publisher, {"incomplete", "silent"})
     # More than the rate allows at once.
     for _ in range(3):
-        publisher.queue(bytes(50_000), timeout=20)
+        publisher.publish(bytes(50_000), timeout=20)
     closing = publisher.close(timeout=0)
     assert closing is not None
     assert (closing.complete, closing.incomplete, closing.unknown) == (0, 1, 1)
@@ -376,7 +376,7 @@ if sys.argv[2] == "close":
     while not isinstance(forgetful.next(timeout=20), pymcast.Message):
         pass
     for _ in range(60):
-        publisher.queue(bytes(1000))
+        publisher.publish(bytes(1000))
 threading.Thread(target=work, args=(threading.get_ident(),)).start()
 try:
     print("ready", flush=True)
@@ -520,7 +520,7 @@ def test_the_rate_follows_the_path_to_the_slowest_subscriber(other: lab.Host, po
         thread.start()
         assert publisher.wait_for(1, timeout=20)
         for _ in range(300):
-            publisher.queue(bytes(10_000))
+            publisher.publish(bytes(10_000))
         closing = publisher.close(timeout=20)
         thread.join(timeout=20)
         assert len(done[0][0]) == 300

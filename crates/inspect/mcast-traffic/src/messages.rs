@@ -214,7 +214,7 @@ impl<'a> MessagePublisher<'a> {
         let mut waiting: Option<Instant> = None;
         loop {
             let progress = self.publisher.progress();
-            match self.publisher.try_queue(&self.buffer) {
+            match self.publisher.try_publish(&self.buffer) {
                 Ok(_) => break,
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
                     if waiting.is_none() {

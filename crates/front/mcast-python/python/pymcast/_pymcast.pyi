@@ -1524,23 +1524,15 @@ class Publisher:
     def publish(
         self, payload: PayloadLike, *, key: int | None = None, timeout: float | None = None
     ) -> int:
-        """Publishes a message, sends it immediately, and returns its number. Waits while the retransmission buffer is
-        full because of a slow subscriber or the rate limit. `key`, an integer, is the key of the message, for
-        subscribers that want only the latest message of each key. Raises TimeoutError if it cannot be published
-        within `timeout` seconds.
+        """Publishes a message and returns its number. It is sent immediately; messages that are published faster than datagrams
+        can be sent share datagrams, for at most 50 µs. Waits while the retransmission buffer is full because of a slow
+        subscriber or the rate limit. `key`, an integer, is the key of the message, for subscribers that want only the
+        latest message of each key. Raises TimeoutError if it cannot be published within `timeout` seconds.
         """
     def try_publish(self, payload: PayloadLike, *, key: int | None = None) -> int | None:
         """As `publish`, but without waiting; returns None if the retransmission buffer is full."""
-    def _try_queue(self, payload: PayloadLike, *, key: int | None = None) -> int | None:
-        """For pymcast.aio: as `queue`, but without waiting; returns None if the retransmission buffer is full."""
-    def queue(
-        self, payload: PayloadLike, *, key: int | None = None, timeout: float | None = None
-    ) -> int:
-        """As `publish`, but delays the message until `flush`, or for at most a millisecond, so that several messages can
-        share a datagram: the fastest way to publish many small messages.
-        """
     def flush(self) -> None:
-        """Sends the queued messages."""
+        """Sends the messages that wait for others to share their datagrams."""
     def events(self) -> list[PublisherEvent]:
         """Returns the events since the last call, the oldest first: subscribers that joined, left, were evicted, and so
         on.

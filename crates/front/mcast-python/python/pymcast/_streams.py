@@ -46,13 +46,17 @@ class Publisher:
     def __init__(self, *destinations: DestinationLike, **settings: Unpack[PublisherKeywords]) -> None:
         """The arguments are those of `pymcast.Publisher`."""
         self._publisher = pymcast.Publisher(*destinations, **settings)
-        self._queued = 0
+        self._published = 0
 
     async def publish(self, payload: PayloadLike, *, key: int | None = None) -> int:
-        """Publishes a message, sends it immediately, and returns its number; waits while the retransmission buffer is full.
+        """As `pymcast.Publisher.publish`: waits while the retransmission buffer is full.
 
-        For a timeout, use `asyncio.wait_for(publisher.publish(...), seconds)`.
+        Other coroutines get to run from time to time. For a timeout, use
+        `asyncio.wait_for(publisher.publish(...), seconds)`.
         """
+        self._published += 1
+        if self._published % _TURN == 0:
+            await asyncio.sleep(0)
         while (number := self._publisher.try_publish(payload, key=key)) is None:
             await asyncio.sleep(_POLL_INTERVAL)
         return number
@@ -61,21 +65,8 @@ class Publisher:
         """As `publish`, but without waiting; returns None if the retransmission buffer is full."""
         return self._publisher.try_publish(payload, key=key)
 
-    async def queue(self, payload: PayloadLike, *, key: int | None = None) -> int:
-        """As `publish`, but delays the message until `flush`, or for at most a millisecond.
-
-        Several messages can then share a datagram: the fastest way to publish many small messages. Other coroutines
-        get to run from time to time.
-        """
-        self._queued += 1
-        if self._queued % _TURN == 0:
-            await asyncio.sleep(0)
-        while (number := self._publisher._try_queue(payload, key=key)) is None:
-            await asyncio.sleep(_POLL_INTERVAL)
-        return number
-
     def flush(self) -> None:
-        """Sends the queued messages."""
+        """Sends the messages that wait for others to share their datagrams."""
         self._publisher.flush()
 
     async def wait_for(self, subscribers: int, timeout: float | None = None) -> bool:

@@ -187,53 +187,12 @@ impl Publisher {
         })
     }
 
-    /// Publishes a message, sends it immediately, and returns its number. Waits while the retransmission buffer is
-    /// full because of a slow subscriber or the rate limit. `key`, an integer, is the key of the message, for
-    /// subscribers that want only the latest message of each key. Raises TimeoutError if it cannot be published
-    /// within `timeout` seconds.
+    /// Publishes a message and returns its number. It is sent immediately; messages that are published faster than datagrams
+    /// can be sent share datagrams, for at most 50 µs. Waits while the retransmission buffer is full because of a slow
+    /// subscriber or the rate limit. `key`, an integer, is the key of the message, for subscribers that want only the
+    /// latest message of each key. Raises TimeoutError if it cannot be published within `timeout` seconds.
     #[pyo3(signature = (payload, *, key=None, timeout=None))]
     fn publish(
-        &self,
-        py: Python<'_>,
-        payload: Payload<'_>,
-        key: Option<MessageKey>,
-        timeout: Option<f64>,
-    ) -> PyResult<u64> {
-        let number = self.queue(py, payload, key, timeout)?;
-        self.flush(py)?;
-        Ok(number)
-    }
-
-    /// As `publish`, but without waiting; returns None if the retransmission buffer is full.
-    #[pyo3(signature = (payload, *, key=None))]
-    fn try_publish(
-        &self,
-        py: Python<'_>,
-        payload: Payload<'_>,
-        key: Option<MessageKey>,
-    ) -> PyResult<Option<u64>> {
-        let number = self._try_queue(py, payload, key)?;
-        self.flush(py)?;
-        Ok(number)
-    }
-
-    /// For pymcast.aio: as `queue`, but without waiting; returns None if the retransmission buffer is full.
-    #[pyo3(signature = (payload, *, key=None))]
-    fn _try_queue(
-        &self,
-        py: Python<'_>,
-        payload: Payload<'_>,
-        key: Option<MessageKey>,
-    ) -> PyResult<Option<u64>> {
-        let publisher = self.opened(py)?;
-        let bytes = payload.bytes();
-        py.detach(|| try_queue(&publisher, bytes, key)).map_err(|error| raise_stream(py, &error))
-    }
-
-    /// As `publish`, but delays the message until `flush`, or for at most a millisecond, so that several messages can
-    /// share a datagram: the fastest way to publish many small messages.
-    #[pyo3(signature = (payload, *, key=None, timeout=None))]
-    fn queue(
         &self,
         py: Python<'_>,
         payload: Payload<'_>,
@@ -245,8 +204,8 @@ impl Publisher {
         loop {
             let publisher = self.opened(py)?;
             let progress = publisher.progress();
-            let queued = py.detach(|| try_queue(&publisher, bytes, key));
-            if let Some(number) = queued.map_err(|error| raise_stream(py, &error))? {
+            let published = py.detach(|| try_publish(&publisher, bytes, key));
+            if let Some(number) = published.map_err(|error| raise_stream(py, &error))? {
                 return Ok(number);
             }
             let left = time_left(*deadline.get_or_insert_with(|| timeout.deadline()), ROOM_CHECK_INTERVAL);
@@ -258,7 +217,20 @@ impl Publisher {
         }
     }
 
-    /// Sends the queued messages.
+    /// As `publish`, but without waiting; returns None if the retransmission buffer is full.
+    #[pyo3(signature = (payload, *, key=None))]
+    fn try_publish(
+        &self,
+        py: Python<'_>,
+        payload: Payload<'_>,
+        key: Option<MessageKey>,
+    ) -> PyResult<Option<u64>> {
+        let publisher = self.opened(py)?;
+        let bytes = payload.bytes();
+        py.detach(|| try_publish(&publisher, bytes, key)).map_err(|error| raise_stream(py, &error))
+    }
+
+    /// Sends the messages that wait for others to share their datagrams.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
         let publisher = self.opened(py)?;
         py.detach(|| publisher.flush());
@@ -502,14 +474,14 @@ impl Publisher {
     }
 }
 
-/// Queues a message and returns its number; returns `None` if the retransmission buffer is full.
-fn try_queue(
+/// Publishes a message and returns its number; returns `None` if the retransmission buffer is full.
+fn try_publish(
     publisher: &mcast_stream::Publisher,
     bytes: &[u8],
     key: Option<MessageKey>,
 ) -> Result<Option<u64>, StreamError> {
     let key = key.map(|MessageKey(key)| mcast_stream::wire::MessageKey(key));
-    match publisher.try_queue((key, bytes)) {
+    match publisher.try_publish((key, bytes)) {
         Err(StreamError::Refused(refusal)) if Refusal::is_temporary(refusal) => Ok(None),
         result => Ok(Some(result?.0)),
     }

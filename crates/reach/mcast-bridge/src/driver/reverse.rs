@@ -299,7 +299,7 @@ impl ReverseBridge {
         };
         let Content::Message { key, bytes } = &record.content else { return Ok(false) };
         let progress = publisher.progress();
-        match publisher.try_queue((*key, bytes)) {
+        match publisher.try_publish((*key, bytes)) {
             Ok(_) => {
                 self.machine.handle_published(now);
                 Ok(true)

@@ -343,6 +343,13 @@ impl PublisherMachine {
         self.ring.next - self.ring.sent
     }
 
+    /// Returns whether messages wait: for others, in their datagram, or for it to be sent.
+    #[inline]
+    #[must_use]
+    pub fn has_unsent(&self) -> bool {
+        self.unsent() > 0 || self.open.is_some()
+    }
+
     /// Returns whether the publisher waits for subscribers.
     fn has_flow_control(&self) -> bool {
         !matches!(self.config.flow, FlowControl::None | FlowControl::OneWay)

@@ -48,7 +48,8 @@ impl Publisher {
     }
 
     /// Publishes a message and returns its number. The publisher's own thread sends it at once, or as soon as the
-    /// configured rate allows. Waits while there is no room, and never blocks the executor.
+    /// configured rate allows; messages that are published meanwhile share datagrams. Waits while there is no room, and never
+    /// blocks the executor.
     ///
     /// # Errors
     /// [`StreamError::Refused`] if the message can never be accepted.
@@ -61,8 +62,11 @@ impl Publisher {
             // Created first, so that no progress after the attempt is missed.
             let progress = self.0.next_progress();
             let attempt = self.run(|machine, now| {
+                let is_first = machine.is_sent();
                 let published = machine.publish(now, message);
-                machine.flush(now);
+                if is_first {
+                    machine.flush(now);
+                }
                 published
             });
             match attempt.await {

@@ -135,7 +135,7 @@ impl PublisherSockets {
             if self.marks_paths {
                 machine.mark_path(first, count, *path, false);
             }
-            let sent = send_datagrams(sender, machine, Sequence::each(first..first + count));
+            let sent = send_datagrams(sender, machine, count, Sequence::each(first..first + count));
             health.note(endpoint, sent, sender);
         }
     }
@@ -159,7 +159,8 @@ impl PublisherSockets {
                     continue;
                 }
                 batch.iter().for_each(|sequence| machine.mark_path(*sequence, 1, path & Flags::PATH.0, true));
-                health.note(endpoint, send_datagrams(sender, machine, batch.iter().copied()), sender);
+                let sent = send_datagrams(sender, machine, batch.len() as u64, batch.iter().copied());
+                health.note(endpoint, sent, sender);
             }
         }
     }
@@ -189,14 +190,30 @@ impl PublisherSockets {
 
 /// The most datagrams in one call. An array of this size must fit the thread's stack.
 const MAX_BATCH: usize = 256;
+/// Up to this number, an array of this size is enough: to fill the large one takes as long as to send some.
+const FEW: u64 = 8;
 
 fn send_datagrams(
+    sender: &mcast::Sender,
+    machine: &crate::PublisherMachine,
+    count: u64,
+    sequences: impl Iterator<Item = Sequence>,
+) -> mcast::Result<()> {
+    match count {
+        ..=FEW => send_by::<{ FEW as usize }>(sender, machine, sequences),
+        _ => send_by::<MAX_BATCH>(sender, machine, sequences),
+    }
+}
+
+/// Sends datagrams, `AT_ONCE` in one call.
+#[inline(never)]
+fn send_by<const AT_ONCE: usize>(
     sender: &mcast::Sender,
     machine: &crate::PublisherMachine,
     mut sequences: impl Iterator<Item = Sequence>,
 ) -> mcast::Result<()> {
     let mut first_error = Ok(());
-    let mut outgoing = [const { Outgoing::new(&[]) }; MAX_BATCH];
+    let mut outgoing = [const { Outgoing::new(&[]) }; AT_ONCE];
     loop {
         let mut count = 0;
         for (slot, sequence) in outgoing.iter_mut().zip(&mut sequences) {

@@ -52,7 +52,7 @@ fn check_delivery(data: &str, feedback: Option<&str>) -> u64 {
             .collect();
         assert!(publisher.wait_for(SUBSCRIBERS, TIMEOUT), "{:?}", publisher.statistics());
         for number in 0..COUNT {
-            assert_eq!(publisher.queue(&message(number)).unwrap().0, number);
+            assert_eq!(publisher.publish(&message(number)).unwrap().0, number);
         }
         let closing = publisher.close(TIMEOUT);
         assert_eq!((closing.complete, &closing.behind[..]), (SUBSCRIBERS, &[][..]), "{closing:?}");

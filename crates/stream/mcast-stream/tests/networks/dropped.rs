@@ -59,7 +59,7 @@ fn a_publisher_that_is_dropped_sends_what_was_queued() {
     everything_arrives(
         Impairment::default(),
         |settings| settings,
-        |publisher| (0..MESSAGES).for_each(|number| _ = publisher.queue(&message(number)).unwrap()),
+        |publisher| (0..MESSAGES).for_each(|number| _ = publisher.publish(&message(number)).unwrap()),
     );
 }
 

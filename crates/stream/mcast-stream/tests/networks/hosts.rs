@@ -72,7 +72,7 @@ fn everything_arrives(publisher: &Publisher, subscribers: &mut [Subscriber], cou
             .collect();
         assert!(publisher.wait_for(receivers, TIMEOUT), "{:?}", publisher.statistics());
         for number in 0..count {
-            assert_eq!(publisher.queue(&message(number)).unwrap().0, number);
+            assert_eq!(publisher.publish(&message(number)).unwrap().0, number);
         }
         let closing = publisher.close(TIMEOUT);
         assert_eq!((closing.complete, &closing.behind[..]), (receivers, &[][..]), "{closing:?}");

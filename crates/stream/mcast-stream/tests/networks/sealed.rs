@@ -26,7 +26,7 @@ fn the_group_receives_everything_and_others_nothing() {
         thread::scope(|scope| {
             let receiving = scope.spawn(|| receive_stream(&mut member, message));
             assert!(publisher.wait_for(1, TIMEOUT));
-            (0..500).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap().0, number));
+            (0..500).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
             let closing = publisher.close(TIMEOUT);
             assert_eq!((closing.complete, closing.behind.len()), (1, 0));
             assert_eq!(receiving.join().unwrap().messages, 500);
@@ -51,9 +51,9 @@ fn a_key_changes_without_a_gap() {
     thread::scope(|scope| {
         let receiving = scope.spawn(|| receive_stream(&mut subscriber, message));
         assert!(publisher.wait_for(1, TIMEOUT));
-        (0..200).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap().0, number));
+        (0..200).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
         publisher.set_keys(both.clone());
-        (200..400).for_each(|number| assert_eq!(publisher.queue(&message(number)).unwrap().0, number));
+        (200..400).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
         assert!(publisher.close(TIMEOUT).behind.is_empty());
         assert_eq!(receiving.join().unwrap().messages, 400);
     });

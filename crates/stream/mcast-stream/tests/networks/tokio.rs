@@ -140,7 +140,7 @@ fn a_task_starts_with_a_snapshot() {
     let net = Net::new(Family::V4, 1, Impairment::default());
     let publisher = net.publisher(|settings| settings.announce("prices"));
     (0..10).for_each(|number| {
-        assert_eq!(publisher.queue((MessageKey(7), &message(number))).unwrap().0, number);
+        assert_eq!(publisher.publish((MessageKey(7), &message(number))).unwrap().0, number);
     });
     let serve = || {
         let capture = || Snapshot { message: MessageNumber(10), bytes: b"state".to_vec() };

@@ -63,9 +63,9 @@ impl Feed {
         }
     }
 
-    pub(super) fn try_queue(&self, message: OutgoingMessage<'_>) -> Result<(), StreamError> {
+    pub(super) fn try_publish(&self, message: OutgoingMessage<'_>) -> Result<(), StreamError> {
         match self {
-            Self::Direct(publisher) => publisher.try_queue(message).map(drop),
+            Self::Direct(publisher) => publisher.try_publish(message).map(drop),
             Self::Logged(publisher) => publisher.try_queue_all([message]).map(drop),
         }
     }

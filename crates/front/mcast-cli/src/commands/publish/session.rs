@@ -229,7 +229,7 @@ impl<'a> Session<'a> {
         let message = OutgoingMessage { bytes: message, key };
         loop {
             let progress = self.feed.publisher().progress();
-            match self.feed.try_queue(message) {
+            match self.feed.try_publish(message) {
                 Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
                     self.feed.publisher().wait_for_room(progress, POLL_INTERVAL);
                 }

@@ -207,13 +207,8 @@ impl Shared {
             self.sync_due.notify_one();
         }
         // What is not on the disk yet is sent after its sync.
-        if !syncs_each {
-            if matches!(wait, Wait::UntilStored(_)) {
-                self.publisher.flush();
-            }
-            if wakes_others || sent < messages.len() {
-                self.changed.notify_all();
-            }
+        if !syncs_each && (wakes_others || sent < messages.len()) {
+            self.changed.notify_all();
         }
         // Another thread syncs. What is appended meanwhile shares the next sync.
         while syncs_each && matches!(wait, Wait::UntilStored(_)) && load(&self.sendable) <= last {
@@ -275,7 +270,7 @@ impl Shared {
             return 0;
         }
         let (mut next, mut is_bypassed) = (first, false);
-        let queued = self.publisher.try_queue_each(messages, |published| {
+        let queued = self.publisher.try_publish_each(messages, |published| {
             is_bypassed = published != self.lineage.in_stream(next);
             next.0 = next.0.saturating_add(u64::from(!is_bypassed));
             !is_bypassed

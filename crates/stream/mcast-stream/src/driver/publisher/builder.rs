@@ -19,6 +19,9 @@ use crate::wire::{FlowControl, Incarnation, StreamId};
 /// How long dropping waits: the same as the default eviction time.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long messages wait for others by default: less than a thread takes to wake.
+const MAX_DELAY: Duration = Duration::from_micros(50);
+
 /// Settings of a [`Publisher`].
 #[derive(Debug)]
 #[must_use]
@@ -43,6 +46,7 @@ impl PublisherBuilder {
     pub(super) fn new() -> Self {
         let stream = StreamId(clock::seed());
         let config = PublisherConfig::new(stream, Incarnation(clock::incarnation()));
+        let config = config.with(|config| config.linger = MAX_DELAY);
         let drawn = (stream, config.incarnation);
         Self {
             destinations: Vec::new(),
@@ -343,6 +347,13 @@ impl PublisherBuilder {
     /// sealed stream is sealed, too.
     pub fn announce(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// How long a message may wait for others to share its datagram, and calls of the system, when messages are published faster
+    /// than datagrams can be sent; by default 50 µs. With zero, each is sent at once.
+    pub const fn max_delay(mut self, delay: Duration) -> Self {
+        self.config.linger = delay;
         self
     }
 

@@ -38,9 +38,6 @@ use crate::sign::Signer;
 use crate::wire::{Incarnation, MessageNumber, ServedHistory, StreamId, SubscriberId};
 use shared::{Core, Progress, Shared};
 
-/// Queued datagrams are sent once there are this many.
-const SEND_THRESHOLD: u64 = 256;
-
 /// Publishes a stream of messages reliably, with pacing and flow control.
 ///
 /// It is `Send + Sync`: threads may share it, and the messages of each thread stay in order.
@@ -188,15 +185,15 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes a message and returns its number. It is sent at once, or as soon as the configured rate allows. While
-    /// flow control leaves no room in the retransmission buffer, this blocks.
+    /// Publishes a message and returns its number. It is sent at once, or as soon as the configured rate allows. Messages that
+    /// are published faster than datagrams can be sent share datagrams and calls of the system, for at most
+    /// [`max_delay`](PublisherBuilder::max_delay). While flow control leaves no room in the retransmission buffer, this
+    /// blocks.
     ///
     /// # Errors
     /// [`StreamError::Refused`] if the message can never be accepted.
     pub fn publish<'m>(&self, message: impl Into<OutgoingMessage<'m>>) -> Result<MessageNumber, StreamError> {
-        let number = self.queue(message)?;
-        self.flush();
-        Ok(number)
+        self.accept(message.into(), None)
     }
 
     /// Publishes a message like [`publish`](Self::publish), but waits for room for at most `timeout`. A refused message
@@ -210,9 +207,7 @@ impl Publisher {
         message: impl Into<OutgoingMessage<'m>>,
         timeout: Duration,
     ) -> Result<MessageNumber, StreamError> {
-        let number = self.accept(message.into(), Instant::now().checked_add(timeout))?;
-        self.flush();
-        Ok(number)
+        self.accept(message.into(), Some(timeout))
     }
 
     /// Publishes a message like [`publish`](Self::publish), without waiting for room. It waits for other calls on this
@@ -224,10 +219,12 @@ impl Publisher {
         &self,
         message: impl Into<OutgoingMessage<'m>>,
     ) -> Result<MessageNumber, StreamError> {
-        let mut core = self.shared.core();
-        let number = core.machine.publish(self.shared.clock.now(), message)?;
-        self.flush_now(&mut core);
-        Ok(number)
+        let mut number = Err(Refusal::Unsent);
+        self.try_publish_each([message.into()], |published| {
+            number = Ok(published);
+            true
+        })?;
+        Ok(number?)
     }
 
     /// Runs `work` without waiting, not even for the lock, which a sending thread may hold while the system's queue is
@@ -239,7 +236,7 @@ impl Publisher {
     ) -> Option<T> {
         let mut core = self.shared.try_core()?;
         let done = work(&mut core.machine, self.shared.clock.now());
-        self.shared.wake_timer(&core);
+        self.shared.wake_timer(&mut core);
         Some(done)
     }
 
@@ -249,58 +246,34 @@ impl Publisher {
         self.shared.progress.next()
     }
 
-    /// Publishes a message that may share a datagram with later ones: it is sent with the next [`flush`](Self::flush),
-    /// or after a millisecond. This is the fastest way to publish many small messages.
-    ///
-    /// # Errors
-    /// As [`publish`](Self::publish).
-    pub fn queue<'m>(&self, message: impl Into<OutgoingMessage<'m>>) -> Result<MessageNumber, StreamError> {
-        self.accept(message.into(), None)
-    }
-
-    /// [`queue`](Self::queue) without waiting for room, like [`try_publish`](Self::try_publish).
-    ///
-    /// # Errors
-    /// [`StreamError::Refused`], with the reason, when there is no room.
-    pub fn try_queue<'m>(
-        &self,
-        message: impl Into<OutgoingMessage<'m>>,
-    ) -> Result<MessageNumber, StreamError> {
-        let mut number = Err(Refusal::Unsent);
-        self.try_queue_each([message.into()], |queued| {
-            number = Ok(queued);
-            true
-        })?;
-        Ok(number?)
-    }
-
-    /// Queues messages like [`try_queue`](Self::try_queue), with one lock, and calls `queued` with the number of each. It stops
-    /// before the first one that is refused, and after one for which `queued` returns `false`.
-    pub(in crate::driver) fn try_queue_each<'m>(
+    /// Publishes messages like [`try_publish`](Self::try_publish), with one lock, and calls `published` with the number of each.
+    /// It stops before the first one that is refused, and after one for which `published` returns `false`.
+    pub(in crate::driver) fn try_publish_each<'m>(
         &self,
         messages: impl IntoIterator<Item = OutgoingMessage<'m>>,
-        mut queued: impl FnMut(MessageNumber) -> bool,
+        mut published: impl FnMut(MessageNumber) -> bool,
     ) -> Result<(), Refusal> {
         let mut core = self.shared.core();
+        let mut now = core.time_of_message(&self.shared.clock);
+        let at_once = core.sends_at_once(now);
+        let mut result = Ok(());
         for message in messages {
             let number = loop {
-                let now = core.time_of_message(&self.shared.clock);
                 match core.machine.publish(now, message) {
-                    Ok(number) => {
-                        self.send_soon(&mut core, now);
-                        break number;
+                    Err(refusal) if refusal.is_temporary() && self.shared.send(&mut core) > 0 => {
+                        now = core.time_of_message(&self.shared.clock);
                     }
-                    Err(refusal) if !refusal.is_temporary() || self.shared.send(&mut core) == 0 => {
-                        return Err(refusal);
-                    }
-                    Err(_) => {}
+                    result => break result,
                 }
             };
-            if !queued(number) {
+            result = number.map(|_| ());
+            if !number.is_ok_and(&mut published) {
                 break;
             }
+            self.shared.send_many(&mut core);
         }
-        Ok(())
+        self.shared.send_in_time(&mut core, now, at_once);
+        result
     }
 
     /// Returns how far the publisher is, for [`wait_for_room`](Self::wait_for_room).
@@ -316,10 +289,10 @@ impl Publisher {
     /// ```no_run
     /// # use std::time::Duration;
     /// # use mcast_stream::{Publisher, StreamError};
-    /// # fn queue(publisher: &Publisher) -> Result<(), StreamError> {
+    /// # fn publish(publisher: &Publisher) -> Result<(), StreamError> {
     /// loop {
     ///     let progress = publisher.progress();
-    ///     match publisher.try_queue(b"hello") {
+    ///     match publisher.try_publish(b"hello") {
     ///         Err(StreamError::Refused(refusal)) if refusal.is_temporary() => {
     ///             publisher.wait_for_room(progress, Duration::from_secs(1));
     ///         }
@@ -354,8 +327,7 @@ impl Publisher {
                     }
                 }
             });
-            if core.machine.unsent() >= SEND_THRESHOLD {
-                self.shared.send(&mut core);
+            if self.shared.send_many(&mut core) {
                 now = self.shared.clock.now();
             }
         }
@@ -376,7 +348,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Sends the queued messages.
+    /// Sends the messages that wait for others to share their datagrams.
     pub fn flush(&self) {
         self.flush_now(&mut self.shared.core());
     }
@@ -584,35 +556,31 @@ impl Publisher {
         self.shared.core().machine.set_signer(now, key);
     }
 
-    /// Queues a message as soon as there is room, until the deadline.
+    /// Publishes a message as soon as there is room, and waits for that for at most `timeout`.
     fn accept(
         &self,
         message: OutgoingMessage<'_>,
-        deadline: Option<Instant>,
+        timeout: Option<Duration>,
     ) -> Result<MessageNumber, StreamError> {
         let mut core = self.shared.core();
+        let mut deadline = None;
         loop {
             let now = core.time_of_message(&self.shared.clock);
-            match core.machine.publish(now, message) {
+            let at_once = core.sends_at_once(now);
+            let refusal = match core.machine.publish(now, message) {
                 Ok(number) => {
-                    self.send_soon(&mut core, now);
+                    self.shared.send_in_time(&mut core, now, at_once);
                     return Ok(number);
                 }
-                Err(refusal) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                Err(refusal) => refusal,
+            };
+            if let Some(timeout) = timeout {
+                let deadline = deadline.get_or_insert_with(|| Instant::now().checked_add(timeout));
+                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                     return Err(refusal.into());
                 }
-                Err(refusal) => core = self.make_room(core, refusal)?,
             }
-        }
-    }
-
-    /// Sends queued datagrams once there are enough of them; otherwise wakes the timer thread, which sends them in
-    /// time.
-    fn send_soon(&self, core: &mut Core, now: ClockTime) {
-        if core.machine.unsent() >= SEND_THRESHOLD {
-            self.shared.send(core);
-        } else if core.sleeps_until > now + core.machine.config().linger {
-            self.shared.timer.notify_one();
+            core = self.make_room(core, refusal)?;
         }
     }
 

@@ -19,8 +19,10 @@ use std::sync::TryLockError;
 
 /// How long a listening thread may take to notice that it must end.
 pub(super) const LISTEN_INTERVAL: Duration = Duration::from_millis(100);
-/// Messages that are queued between two reads of the clock.
-const MESSAGES_PER_READ: u8 = 16;
+/// Datagrams that wait are sent once there are this many.
+const SEND_THRESHOLD: u64 = 256;
+/// The most messages that are published between two reads of the clock.
+const MESSAGES_PER_READ: u32 = 16;
 const MAX_READ_AGE: Duration = Duration::from_millis(1);
 /// How long the timer thread sleeps at least: waking every few microseconds would take the processor from other threads.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
@@ -58,7 +60,16 @@ pub(super) struct Core {
     pub(super) health: PathHealth,
     /// When the clock was last read for a message, and for how many messages more that will do.
     read_at: ClockTime,
-    reads_left: u8,
+    reads_left: u32,
+    /// When data was last sent, and how long that took.
+    sent_at: ClockTime,
+    sending_took: Duration,
+    /// Since when it is sent without a pause.
+    busy_since: ClockTime,
+    /// When the first message was published that waits for others, or for the rate.
+    waits_since: Option<ClockTime>,
+    /// The number of messages published since then.
+    waiting: u32,
     /// Feedback is handled when this number of data datagrams has been sent.
     feedback_due: u64,
     /// The events of the machine when that was last looked at.
@@ -81,6 +92,11 @@ impl Core {
             health,
             read_at: ClockTime(0),
             reads_left: 0,
+            sent_at: ClockTime(0),
+            sending_took: Duration::ZERO,
+            busy_since: ClockTime(0),
+            waits_since: None,
+            waiting: 0,
             feedback_due: FEEDBACK_EVERY,
             events: 0,
             first_endpoint: 0,
@@ -97,15 +113,28 @@ impl Core {
         deadline + SHORTEST_SLEEP < self.sleeps_until
     }
 
-    /// Returns the time for a message: reading the clock for each would take a tenth of the time of queueing it.
+    /// Returns whether the next message is to be sent at once: none waits before it, and the publisher has not been busy with
+    /// sending for longer than a message may wait. It is busy while each message follows the last sending faster than that took, and
+    /// within an eighth of the time that it may wait: a caller with longer pauses has the time to send each.
+    #[inline]
+    pub(super) fn sends_at_once(&mut self, now: ClockTime) -> bool {
+        let longest = self.machine.config().linger;
+        if now >= self.sent_at + self.sending_took.min(longest / 8) {
+            self.busy_since = now;
+        }
+        (longest.is_zero() || now < self.busy_since + longest) && !self.machine.has_unsent()
+    }
+
+    /// Returns the time for a message: reading the clock for each would take a tenth of the time of publishing it.
     ///
-    /// Until the timer thread wakes, which is soon after a message was queued, some messages have the time of the first one.
+    /// Until the timer thread wakes, which is soon after a message was published that waits, some messages have the time of an
+    /// earlier one: the clock is read again after a quarter as many as wait.
     pub(super) fn time_of_message(&mut self, clock: &Clock) -> ClockTime {
         let is_recent = self.sleeps_until <= self.read_at + self.machine.config().linger.min(MAX_READ_AGE);
         if self.reads_left > 0 && is_recent {
             self.reads_left -= 1;
         } else {
-            (self.read_at, self.reads_left) = (clock.now(), MESSAGES_PER_READ - 1);
+            (self.read_at, self.reads_left) = (clock.now(), (self.waiting / 4).min(MESSAGES_PER_READ - 1));
         }
         self.read_at
     }
@@ -136,10 +165,44 @@ impl Shared {
     }
 
     /// Wakes the timer thread if something is due before it would wake.
-    pub(super) fn wake_timer(&self, core: &Core) {
+    pub(super) fn wake_timer(&self, core: &mut Core) {
         if core.oversleeps() {
-            self.timer.notify_one();
+            self.notify_timer(core);
         }
+    }
+
+    /// Wakes the timer thread, once until it has run.
+    fn notify_timer(&self, core: &mut Core) {
+        core.sleeps_until = ClockTime(0);
+        self.timer.notify_one();
+    }
+
+    /// Sends a message that was just published: at once, or when it has waited for others to share its datagram for as long as it
+    /// may, either by a thread that publishes then, or by the timer thread.
+    #[inline]
+    pub(super) fn send_in_time(&self, core: &mut Core, now: ClockTime, at_once: bool) {
+        if at_once {
+            core.machine.flush(now);
+            self.send(core);
+            return;
+        }
+        core.waiting += 1;
+        let due = *core.waits_since.get_or_insert(now) + core.machine.config().linger;
+        if now >= due {
+            self.send(core);
+        } else if !self.send_many(core) && core.sleeps_until > due {
+            self.notify_timer(core);
+        }
+    }
+
+    /// Sends the complete datagrams if they are many; returns whether they were.
+    #[inline]
+    pub(super) fn send_many(&self, core: &mut Core) -> bool {
+        let are_many = core.machine.unsent() >= SEND_THRESHOLD;
+        if are_many {
+            self.send(core);
+        }
+        are_many
     }
 
     /// Sends everything that is due; returns the number of data datagrams that were sent.
@@ -151,8 +214,11 @@ impl Shared {
         let mut has_sent = false;
         // No message may be older for the machine than what is sent.
         core.reads_left = 0;
-        while let Some(transmit) = core.machine.poll_transmit(self.clock.now()) {
+        let began = self.clock.now();
+        let mut now = began;
+        while let Some(transmit) = core.machine.poll_transmit(now) {
             self.send_one(core, transmit);
+            now = self.clock.now();
             has_sent = true;
             let sent = core.machine.datagrams_sent();
             if sent >= core.feedback_due {
@@ -161,6 +227,10 @@ impl Shared {
             }
         }
         self.send_repairs(core);
+        (core.waits_since, core.waiting) = (None, 0);
+        if core.machine.datagrams_sent() > before {
+            (core.sent_at, core.sending_took) = (now, now.since(began));
+        }
         self.wake_timer(core);
         // An eviction makes room, too.
         let events = core.machine.events_pushed();

@@ -4,8 +4,10 @@ use mcast_lab::Lab;
 
 use super::*;
 
+const GROUP: &str = "239.7.7.7%lo:7000";
+
 fn publisher() -> Publisher {
-    Publisher::to("239.7.7.7%lo:7000".parse().unwrap()).unwrap()
+    Publisher::to(GROUP.parse().unwrap()).unwrap()
 }
 
 /// Waits until `holds` returns `true`; returns the time that took.
@@ -18,27 +20,70 @@ fn wait_until(publisher: &Publisher, holds: impl Fn(PublisherStatistics) -> bool
     began.elapsed()
 }
 
-/// Returns how late each of five queued messages was sent, in ascending order.
-fn queue_when_nothing_happens() -> Vec<Duration> {
+/// Publishes messages as fast as possible; returns how many of them, and how many datagrams, were sent.
+fn publish_in_a_loop(max_delay: Duration) -> (u64, u64) {
+    let builder = Publisher::builder().to(GROUP.parse().unwrap()).max_delay(max_delay);
+    let publisher = builder.build().unwrap();
+    (0..20_000).for_each(|_| _ = publisher.publish(&[7; 64]).unwrap());
+    assert!(publisher.wait_sent(Duration::from_secs(20)));
+    let PublisherStatistics { messages, datagrams, .. } = publisher.statistics();
+    (messages, datagrams)
+}
+
+#[test]
+fn messages_that_are_published_in_a_loop_share_datagrams() {
+    let lab = Lab::new().unwrap();
+    let host = lab.host("alone").unwrap();
+    let run = |max_delay| host.run(move || publish_in_a_loop(max_delay)).unwrap();
+    let (messages, datagrams) = run(Duration::from_millis(1));
+    assert_eq!(messages, 20_000);
+    assert!(datagrams < messages / 4, "{datagrams} datagrams");
+    assert_eq!(run(Duration::ZERO), (20_000, 20_000), "each is sent at once");
+}
+
+fn publish_after_pauses() {
     let publisher = publisher();
-    let late = (1..=5).map(|count| {
-        // The sixth heartbeat of a pause is followed by the next after a third of a second.
+    for count in 1..=5 {
         let heartbeats = publisher.statistics().heartbeats;
-        wait_until(&publisher, |statistics| statistics.heartbeats >= heartbeats + 6);
-        publisher.queue(b"hello").unwrap();
-        wait_until(&publisher, |statistics| statistics.datagrams == count)
-    });
-    let mut late: Vec<Duration> = late.collect();
+        wait_until(&publisher, |statistics| statistics.heartbeats >= heartbeats + 2);
+        publisher.publish(b"hello").unwrap();
+        assert_eq!(publisher.statistics().datagrams, count, "it is sent when the call returns");
+    }
+}
+
+#[test]
+fn a_message_after_a_pause_is_sent_by_its_caller() {
+    let lab = Lab::new().unwrap();
+    lab.host("alone").unwrap().run(publish_after_pauses).unwrap();
+}
+
+/// Returns how long after each of five loops that publish something was not sent, in ascending order.
+fn stop_publishing() -> Vec<Duration> {
+    let publisher = publisher();
+    let has_unsent = || publisher.shared.core().machine.has_unsent();
+    let mut late = Vec::new();
+    for _ in 0..1_000 {
+        (0..2_000).for_each(|_| _ = publisher.publish(&[7; 64]).unwrap());
+        let stopped = Instant::now();
+        if has_unsent() {
+            wait_until(&publisher, |_| !has_unsent());
+            late.push(stopped.elapsed());
+        }
+        if late.len() == 5 {
+            break;
+        }
+    }
     late.sort();
     late
 }
 
 #[test]
-fn a_message_queued_in_a_pause_is_sent_soon() {
+fn what_waits_when_the_caller_stops_is_sent_soon() {
     let lab = Lab::new().unwrap();
-    let late = lab.host("alone").unwrap().run(queue_when_nothing_happens).unwrap();
-    // After a millisecond, not with the next timer in up to a third of a second. The median, because a stall of the
-    // machine may delay single ones.
+    let late = lab.host("alone").unwrap().run(stop_publishing).unwrap();
+    assert_eq!(late.len(), 5, "nothing waited");
+    // After 50 µs, not with the next timer in up to a third of a second. The median, because a stall of the machine may delay
+    // single ones.
     assert!(late[2] < Duration::from_millis(30), "{late:?}");
 }
 
@@ -88,12 +133,18 @@ fn publish_while_the_lock_is_held(publisher: Publisher) {
 fn wait_beside_an_open_datagram() {
     let publisher = Publisher::builder()
         .to("239.7.7.7%lo:7000".parse().unwrap())
-        .configure(|config| config.linger = Duration::from_secs(100))
+        .max_delay(Duration::from_secs(100))
         .build()
         .unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let publisher = crate::tokio::Publisher::new(publisher);
-    publisher.blocking().try_queue(b"a message that waits for others").unwrap();
+    {
+        // Published without the publisher, which would send the first one at once.
+        let mut core = publisher.blocking().shared.core();
+        core.machine
+            .publish(publisher.blocking().shared.clock.now(), b"a message that waits for others")
+            .unwrap();
+    }
     let looks = std::cell::Cell::new(0);
     runtime.block_on(async {
         let look = |_: &crate::PublisherMachine| {
