@@ -19,6 +19,8 @@ use std::sync::TryLockError;
 
 /// How long a listening thread may take to notice that it must end.
 pub(super) const LISTEN_INTERVAL: Duration = Duration::from_millis(100);
+/// After this number of messages without a pause, the next ones wait for others.
+const IN_SUCCESSION: u8 = 16;
 /// Datagrams that wait are sent once there are this many.
 const SEND_THRESHOLD: u64 = 256;
 /// The most messages that are published between two reads of the clock.
@@ -64,8 +66,8 @@ pub(super) struct Core {
     /// When data was last sent, and how long that took.
     sent_at: ClockTime,
     sending_took: Duration,
-    /// Since when it is sent without a pause.
-    busy_since: ClockTime,
+    /// The number of messages that were sent at once without a pause between them, up to [`IN_SUCCESSION`].
+    in_succession: u8,
     /// When the first message was published that waits for others, or for the rate.
     waits_since: Option<ClockTime>,
     /// The number of messages published since then.
@@ -94,7 +96,7 @@ impl Core {
             reads_left: 0,
             sent_at: ClockTime(0),
             sending_took: Duration::ZERO,
-            busy_since: ClockTime(0),
+            in_succession: 0,
             waits_since: None,
             waiting: 0,
             feedback_due: FEEDBACK_EVERY,
@@ -113,16 +115,21 @@ impl Core {
         deadline + SHORTEST_SLEEP < self.sleeps_until
     }
 
-    /// Returns whether the next message is to be sent at once: none waits before it, and the publisher has not been busy with
-    /// sending for longer than a message may wait. It is busy while each message follows the last sending faster than that took, and
-    /// within an eighth of the time that it may wait: a caller with longer pauses has the time to send each.
+    /// Returns whether the next message is to be sent at once: none waits before it, and it does not follow others that were sent
+    /// at once and without a pause. A pause is longer than the last sending, or than an eighth of the time that a message may wait:
+    /// a caller with such pauses has the time to send each.
+    ///
+    /// A few in succession do not show that sending is too slow: a caller with a steady rate that was held up publishes what has
+    /// become due, and to send that at once is the fastest.
     #[inline]
     pub(super) fn sends_at_once(&mut self, now: ClockTime) -> bool {
         let longest = self.machine.config().linger;
         if now >= self.sent_at + self.sending_took.min(longest / 8) {
-            self.busy_since = now;
+            self.in_succession = 0;
         }
-        (longest.is_zero() || now < self.busy_since + longest) && !self.machine.has_unsent()
+        let at_once = (longest.is_zero() || self.in_succession < IN_SUCCESSION) && !self.machine.has_unsent();
+        self.in_succession = self.in_succession.saturating_add(u8::from(at_once)).min(IN_SUCCESSION);
+        at_once
     }
 
     /// Returns the time for a message: reading the clock for each would take a tenth of the time of publishing it.
