@@ -301,6 +301,30 @@ def test_a_subscriber_repairs_for_others(other: lab.Host, port: int) -> None:
         assert (counted.repaired_locally, counted.naks_to_repairers) == (0, 0)
 
 
+def test_each_message_may_be_sent_at_once_to_a_subscriber_that_polls(other: lab.Host, port: int) -> None:
+    place = f"239.30.0.14%one:{port}"
+
+    def publish(max_delay: float | None) -> tuple[int, int]:
+        with pymcast.Subscriber(place, spin=0.5) as subscriber:
+            publisher = other.run(lambda: pymcast.Publisher(place, max_delay=max_delay, spin=0.001))
+            done: list[tuple[list[bytes], list[pymcast.StreamEvent]]] = []
+            thread = threading.Thread(target=lambda: done.append(take(subscriber)))
+            thread.start()
+            assert publisher.wait_for(1, timeout=20)
+            for number in range(5000):
+                publisher.publish(b"%d" % number)
+            publisher.close(timeout=20)
+            thread.join(timeout=20)
+            assert done[0][0] == [b"%d" % number for number in range(5000)]
+            return publisher.statistics.messages, publisher.statistics.datagrams
+
+    assert publish(0) == (5000, 5000)
+    # A loop is faster than datagrams are sent: messages share them.
+    messages, datagrams = publish(None)
+    assert messages == 5000
+    assert datagrams < 5000
+
+
 def test_invalid_settings_are_rejected(other: lab.Host, port: int) -> None:
     place = f"239.30.0.7%one:{port}"
     with pytest.raises(TypeError, match="group and port"):
@@ -315,6 +339,8 @@ def test_invalid_settings_are_rejected(other: lab.Host, port: int) -> None:
         pymcast.Subscriber(place, policy="best-effort", repair_for_others=65_536)
     with pytest.raises(ValueError, match="at least 65,536 bytes, not 65535"):
         pymcast.Subscriber(place, repair_for_others=65_535)
+    with pytest.raises(ValueError, match="a time must be zero or a positive number of seconds"):
+        pymcast.Subscriber(place, spin=-1)
     with pytest.raises(ValueError, match="no history is used"):
         pymcast.Subscriber(place, history_servers=(lab.address("one", 2), port))
     with pytest.raises(ValueError, match="evicts none"):

@@ -14,7 +14,7 @@ use crate::{GROUP, GROUPS, publisher, start, subscriber};
 fn every_message_is_a_line_for_each_subscriber() {
     let lan = Lan::new();
     for group in GROUPS {
-        let running = [&lan.b, &lan.c].map(|host| subscriber(host, &[group]));
+        let running = [subscriber(&lan.b, &[group]), subscriber(&lan.c, &[group, "--spin"])];
         let ended = publisher(&lan.a, &[group, "--wait-for", "2", "hello", "", "world"]).end().succeeded();
         assert!(ended.stderr.contains("2 of 2 subscribers have everything"), "{ended:?}");
         for running in running {

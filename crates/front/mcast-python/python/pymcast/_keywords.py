@@ -120,6 +120,8 @@ class PublisherKeywords(TypedDict, total=False):
     fec: Literal["off", "crowd", "auto"] | tuple[int, int] | None
     fec_delay: float | None
     signing_key: SigningKeyLike | None
+    max_delay: float | None
+    spin: float | None
 
 
 class SubscriberKeywords(TypedDict, total=False):
@@ -141,3 +143,4 @@ class SubscriberKeywords(TypedDict, total=False):
     history_servers: tuple[SourceLike, int] | Iterable[tuple[SourceLike, int]] | None
     signed_by: SignedByLike | None
     repair_for_others: int | None
+    spin: float | None

@@ -1482,6 +1482,10 @@ class Publisher:
     keys: a Keys or the path of its file, to seal the stream. Default: it is not sealed.
     signing_key: the path of a file such as `mcast keys make --signing FILE` creates: the stream is signed with the last key
         in it, so that no other member of the group can forge its messages. Default: it is not signed.
+    max_delay: how many seconds a message may wait for others to share its datagram, when messages are published faster
+        than datagrams can be sent. With 0, each is sent at once. Default: 0.00005.
+    spin: how many seconds the threads that wait for feedback poll in a loop before they sleep: repairs are sent sooner, for
+        a processor per destination. Default: 0.
     ack: which subscribers must acknowledge each message: a number, "all" that are present, or their names (see
         Subscriber). Default: none. See wait_acked.
     ack_when: "received" (the application was given it) or "processed" (the application called Subscriber.ack).
@@ -1520,6 +1524,8 @@ class Publisher:
         fec: Literal["off", "crowd", "auto"] | tuple[int, int] | None = None,
         fec_delay: float | None = None,
         signing_key: SigningKeyLike | None = None,
+        max_delay: float | None = None,
+        spin: float | None = None,
     ) -> Self: ...
     def publish(
         self, payload: PayloadLike, *, key: int | None = None, timeout: float | None = None
@@ -1623,6 +1629,7 @@ class Subscriber:
         announce a history of an unsealed stream.
     repair_for_others: retain up to this many bytes of the stream, and repair it for other subscribers, which then need
         fewer repairs from the publisher. Not with the policy "best-effort". Default: no.
+    spin: how many seconds a wait polls in a loop before it sleeps: messages arrive sooner, for a processor. Default: 0.
 
     Raises the same exceptions as Receiver. Threads may share it; each item is delivered to one of them.
     """
@@ -1645,6 +1652,7 @@ class Subscriber:
         history_servers: tuple[SourceLike, int] | Iterable[tuple[SourceLike, int]] | None = None,
         signed_by: SignedByLike | None = None,
         repair_for_others: int | None = None,
+        spin: float | None = None,
     ) -> Self: ...
     def next(self, timeout: float | None = None) -> Message | StreamEvent | None:
         """Waits for the next item, a Message or a StreamEvent; returns None if the stream has ended. Raises TimeoutError

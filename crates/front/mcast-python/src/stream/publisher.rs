@@ -58,6 +58,10 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// keys: a Keys or the path of its file, to seal the stream. Default: it is not sealed.
 /// signing_key: the path of a file such as `mcast keys make --signing FILE` creates: the stream is signed with the last key
 ///     in it, so that no other member of the group can forge its messages. Default: it is not signed.
+/// max_delay: how many seconds a message may wait for others to share its datagram, when messages are published faster
+///     than datagrams can be sent. With 0, each is sent at once. Default: 0.00005.
+/// spin: how many seconds the threads that wait for feedback poll in a loop before they sleep: repairs are sent sooner, for
+///     a processor per destination. Default: 0.
 /// ack: which subscribers must acknowledge each message: a number, "all" that are present, or their names (see
 ///     Subscriber). Default: none. See wait_acked.
 /// ack_when: "received" (the application was given it) or "processed" (the application called Subscriber.ack).
@@ -92,11 +96,11 @@ impl Publisher {
         *destinations, interface=None, name=None, rate=None, history=None, flow="slowest", eviction=None,
         longest_message=None, keys=None, hosts=None, broadcast=false, hop_limit=None, loopback=true, ack=None,
         ack_when="received", ack_lost="block", evict_below=None, fec=None, fec_delay=None,
-        signing_key=None
+        signing_key=None, max_delay=None, spin=None
     ), text_signature = "(*destinations, interface=None, name=None, rate=None, history=None, flow='slowest', \
         eviction=None, longest_message=None, keys=None, hosts=None, broadcast=False, hop_limit=None, \
         loopback=True, ack=None, ack_when='received', ack_lost='block', evict_below=None, \
-        fec=None, fec_delay=None, signing_key=None)")]
+        fec=None, fec_delay=None, signing_key=None, max_delay=None, spin=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -120,6 +124,8 @@ impl Publisher {
         fec: Option<super::Correction>,
         fec_delay: Option<f64>,
         signing_key: Option<SigningFile>,
+        max_delay: Option<f64>,
+        spin: Option<f64>,
     ) -> PyResult<Self> {
         let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
         let mut builder = mcast_stream::Publisher::builder()
@@ -174,6 +180,12 @@ impl Publisher {
         let is_signed = signing_key.is_some();
         if let Some(SigningFile(key)) = signing_key {
             builder = builder.signing_key(key);
+        }
+        if let Some(seconds) = max_delay {
+            builder = builder.max_delay(super::time(seconds)?);
+        }
+        if let Some(seconds) = spin {
+            builder = builder.spin(super::time(seconds)?);
         }
         let publisher = py.detach(|| builder.build()).map_err(|error| raise_stream(py, &error))?;
         let stream = publisher.stream().0;

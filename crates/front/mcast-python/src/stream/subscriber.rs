@@ -67,6 +67,7 @@ const SLICE: Duration = Duration::from_millis(50);
 ///     announce a history of an unsealed stream.
 /// repair_for_others: retain up to this many bytes of the stream, and repair it for other subscribers, which then need
 ///     fewer repairs from the publisher. Not with the policy "best-effort". Default: no.
+/// spin: how many seconds a wait polls in a loop before it sleeps: messages arrive sooner, for a processor. Default: 0.
 ///
 /// Raises the same exceptions as Receiver. Threads may share it; each item is delivered to one of them.
 #[pyclass(frozen, weakref, module = "pymcast")]
@@ -107,10 +108,11 @@ impl Subscriber {
     #[pyo3(signature = (
         *memberships, interface=None, listen=None, listen_broadcast=None, start=StartAt::Now, policy="reliable", deadline=None, on_loss=None, name=None,
         keys=None, receive_buffer=None, stay=false, subscriber_name=None, heal=false, history_servers=None,
-        signed_by=None, repair_for_others=None
+        signed_by=None, repair_for_others=None, spin=None
     ), text_signature = "(*memberships, interface=None, listen=None, listen_broadcast=None, start='now', \
         policy='reliable', deadline=None, on_loss=None, name=None, keys=None, receive_buffer=None, stay=False, \
-        subscriber_name=None, heal=False, history_servers=None, signed_by=None, repair_for_others=None)")]
+        subscriber_name=None, heal=False, history_servers=None, signed_by=None, repair_for_others=None, \
+        spin=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -131,6 +133,7 @@ impl Subscriber {
         history_servers: Option<SocketAddresses>,
         signed_by: Option<SignedBy>,
         repair_for_others: Option<Bytes>,
+        spin: Option<f64>,
     ) -> PyResult<Self> {
         if memberships.is_empty() && listen.is_none() && listen_broadcast.is_none() {
             return Err(PyTypeError::new_err(
@@ -171,6 +174,9 @@ impl Subscriber {
         }
         if let Some(bytes) = repair_for_others {
             builder = builder.repair_for_others(bytes.0);
+        }
+        if let Some(seconds) = spin {
+            builder = builder.spin(super::time(seconds)?);
         }
         let subscriber = py.detach(|| builder.build()).map_err(|error| raise_stream(py, &error))?;
         let waker = subscriber.waker();

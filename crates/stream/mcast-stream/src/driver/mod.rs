@@ -12,6 +12,7 @@ mod publisher;
 mod read_ahead;
 mod side_channel;
 mod snapshot;
+mod spinning;
 mod subscriber;
 #[cfg(feature = "tokio")]
 pub mod tokio;

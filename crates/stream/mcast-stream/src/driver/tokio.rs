@@ -15,6 +15,7 @@ use std::time::Duration;
 pub use futures::{Items, OwnedItem, OwnedMessage, OwnedOutgoingMessage};
 
 use super::publisher::OnDrop;
+use super::spinning::Spinning;
 use super::subscriber::Poll;
 use crate::ClockTime;
 use crate::publisher::{AckState, OutgoingMessage};
@@ -181,6 +182,7 @@ async fn wait_for(progress: impl Future<Output = ()>) {
 pub struct Subscriber {
     subscriber: crate::Subscriber,
     readiness: readiness::Readiness,
+    spinning: Spinning,
 }
 
 impl Subscriber {
@@ -190,7 +192,7 @@ impl Subscriber {
     /// If the runtime cannot wait for its sockets.
     pub fn new(subscriber: crate::Subscriber) -> Result<Self, StreamError> {
         let readiness = readiness::Readiness::new(&subscriber)?;
-        Ok(Self { subscriber, readiness })
+        Ok(Self { subscriber, readiness, spinning: Spinning::default() })
     }
 
     /// Waits for the next message or event and returns it; `None` when the stream has ended, or a loss has stopped it.
@@ -204,14 +206,21 @@ impl Subscriber {
 
     /// Polls for the next step; `None` when the stream has ended.
     fn poll_step(&mut self, context: &mut Context<'_>) -> task::Poll<Result<Option<Step>, StreamError>> {
-        loop {
+        let result = loop {
             match self.subscriber.poll()? {
-                Poll::Step(step) => return task::Poll::Ready(Ok(Some(step))),
-                Poll::Ended => return task::Poll::Ready(Ok(None)),
-                Poll::Woken => return task::Poll::Ready(Err(StreamError::Woken)),
+                Poll::Step(step) => break Ok(Some(step)),
+                Poll::Ended => break Ok(None),
+                Poll::Woken => break Err(StreamError::Woken),
+                Poll::Pending(_) if self.spinning.lasts(self.subscriber.spin) => {
+                    // Other tasks run meanwhile.
+                    context.waker().wake_by_ref();
+                    return task::Poll::Pending;
+                }
                 Poll::Pending(due) => task::ready!(self.readiness.poll_wait(context, due))?,
             }
-        }
+        };
+        self.spinning = Spinning::default();
+        task::Poll::Ready(result)
     }
 
     /// Continues after a snapshot that covers all messages before this number.

@@ -107,7 +107,7 @@ fn a_publisher_that_a_task_drops_sends_what_was_accepted_and_blocks_no_executor(
 #[test]
 fn a_publisher_that_was_closed_is_dropped_at_once_and_has_reported_what_was_not_sent() {
     let net = Net::new(Family::V4, 0, Impairment::default());
-    let publisher = net.publisher(|settings| settings.rate(10_000));
+    let publisher = net.publisher(|settings| settings.rate(10_000).max_delay(Duration::ZERO));
     (0..MESSAGES).for_each(|number| _ = publisher.publish(&message(number)).unwrap());
     let closing = publisher.close(Duration::from_millis(1));
     assert!(closing.unsent > 0, "{closing:?}");

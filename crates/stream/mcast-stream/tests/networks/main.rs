@@ -21,6 +21,7 @@ mod restarts;
 mod sealed;
 #[cfg(feature = "seal")]
 mod second;
+mod spinning;
 #[cfg(feature = "futures")]
 mod tokio;
 #[cfg(feature = "tracing")]

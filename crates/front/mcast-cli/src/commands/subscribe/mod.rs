@@ -11,7 +11,7 @@ pub(super) use output_worker::schemas;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mcast::{HostAddr, InterfaceSelector};
 use mcast_metrics::ExporterAddress;
@@ -143,6 +143,10 @@ struct StreamOptions {
     #[command(flatten)]
     wire: WireOption,
 
+    /// Busy-poll: shorter delays, but uses a whole processor
+    #[arg(long, hide_short_help = true)]
+    spin: bool,
+
     /// When the stream has ended, wait for its publisher to start again
     #[arg(long)]
     stay: bool,
@@ -218,6 +222,8 @@ impl OutputOptions {
     }
 }
 
+/// How long it polls before it sleeps: longer than it waits between two checks.
+const SPIN: Duration = Duration::from_secs(1);
 /// The help of `--max-loss`, which here is about messages and not about drops of this machine.
 const MAX_LOSS: &str =
     "Exit status 1 if more than PERCENT of the messages were lost, such as 0.1% [default: if any were]";
@@ -373,7 +379,8 @@ impl StreamOptions {
         let builder = servers.iter().copied().fold(builder, SubscriberBuilder::history_server);
         let builder = self.own_name.into_iter().fold(builder, SubscriberBuilder::name);
         let builder = self.repair_for_others.into_iter().fold(builder, SubscriberBuilder::repair_for_others);
-        self.buffer.into_iter().fold(builder, SubscriberBuilder::receive_buffer)
+        let builder = self.buffer.into_iter().fold(builder, SubscriberBuilder::receive_buffer);
+        if self.spin { builder.spin(SPIN) } else { builder }
     }
 
     /// Whether only what is signed is delivered.

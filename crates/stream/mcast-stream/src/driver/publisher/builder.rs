@@ -33,6 +33,7 @@ pub struct PublisherBuilder {
     datagram: Option<usize>,
     hop_limit: Option<u8>,
     loopback: bool,
+    pub(super) spin: Duration,
     pub(in crate::driver) drop_timeout: Duration,
     state_file: Option<PathBuf>,
     pub(in crate::driver) name: Option<String>,
@@ -56,6 +57,7 @@ impl PublisherBuilder {
             datagram: None,
             hop_limit: None,
             loopback: true,
+            spin: Duration::ZERO,
             drop_timeout: DROP_TIMEOUT,
             state_file: None,
             name: None,
@@ -354,6 +356,13 @@ impl PublisherBuilder {
     /// than datagrams can be sent; by default 50 µs. With zero, each is sent at once.
     pub const fn max_delay(mut self, delay: Duration) -> Self {
         self.config.linger = delay;
+        self
+    }
+
+    /// Sets how long the threads that wait for feedback poll in a loop after each, before they sleep: what is lost is repaired
+    /// sooner, for a processor per address. Default: zero. A message is sent at once in any case.
+    pub const fn spin(mut self, time: Duration) -> Self {
+        self.spin = time;
         self
     }
 

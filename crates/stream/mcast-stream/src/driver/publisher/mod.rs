@@ -157,6 +157,7 @@ impl Publisher {
             progress: Progress::default(),
             span,
             timer: Condvar::new(),
+            spin: builder.spin,
             drop_timeout: builder.drop_timeout,
             is_drained: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),

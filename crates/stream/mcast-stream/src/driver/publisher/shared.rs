@@ -10,6 +10,7 @@ use crate::ClockTime;
 use crate::driver::clock::Clock;
 use crate::driver::discovery::Announcement;
 use crate::driver::health::PathHealth;
+use crate::driver::spinning::Spinning;
 use crate::driver::transmit::Endpoint;
 use crate::driver::transmit::{PublisherSockets, Repairs};
 use crate::publisher::Transmit;
@@ -49,6 +50,8 @@ pub(super) struct Shared {
     pub(super) timer: Condvar,
     /// How long dropping the publisher waits, in addition to the time that the rate takes.
     pub(super) drop_timeout: Duration,
+    /// How long a listening thread polls in a loop.
+    pub(super) spin: Duration,
     /// Whether the caller knows how the stream ended.
     pub(super) is_drained: AtomicBool,
     pub(super) is_ending: AtomicBool,
@@ -314,14 +317,17 @@ impl Shared {
     /// Handles the feedback on one of the sockets while no thread is sending.
     pub(super) fn listen(&self, endpoint: usize) {
         let Some(socket) = self.sockets.all.get(endpoint) else { return };
+        let mut spinning = Spinning::default();
         while !self.is_ending.load(Ordering::Acquire) {
-            match socket.sender.wait_answer(self.sockets.family, Some(LISTEN_INTERVAL)) {
+            let wait = if spinning.lasts(self.spin) { Duration::ZERO } else { LISTEN_INTERVAL };
+            match socket.sender.wait_answer(self.sockets.family, Some(wait)) {
                 // The lock comes first: feedback that was read earlier would wait for it.
                 Ok(true) => {
                     let mut core = self.core();
                     if self.receive_feedback(&mut core) {
                         self.send(&mut core);
                     }
+                    spinning = Spinning::default();
                 }
                 Ok(false) => {}
                 // Without a pause it would fail again at once.

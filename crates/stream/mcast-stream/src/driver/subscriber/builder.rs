@@ -1,6 +1,7 @@
 //! The settings of a subscriber.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mcast::{Family, HostAddr, Membership, Wire};
 
@@ -26,6 +27,7 @@ pub struct SubscriberBuilder {
     pub(super) stream: Option<StreamId>,
     pub(super) config: SubscriberConfig,
     pub(super) receive_buffer: usize,
+    pub(super) spin: Duration,
     wire: Wire,
     pub(super) follows_restarts: bool,
     pub(super) history: Option<HistoryConfig>,
@@ -40,6 +42,7 @@ impl SubscriberBuilder {
             stream: None,
             config: SubscriberConfig::new(StreamId(0)),
             receive_buffer: 4 << 20,
+            spin: Duration::ZERO,
             wire: Wire::Off,
             follows_restarts: false,
             history: None,
@@ -238,6 +241,13 @@ impl SubscriberBuilder {
     /// Sets the size of the receive buffer to request from the system, in bytes. Default: 4 MiB.
     pub const fn receive_buffer(mut self, bytes: usize) -> Self {
         self.receive_buffer = bytes;
+        self
+    }
+
+    /// Sets how long a wait polls in a loop before it sleeps, which trades processor time for latency. Default: zero. The
+    /// asynchronous [`next`](crate::tokio::Subscriber::next) lets other tasks run between two polls.
+    pub const fn spin(mut self, time: Duration) -> Self {
+        self.spin = time;
         self
     }
 

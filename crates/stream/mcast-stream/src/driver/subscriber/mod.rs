@@ -99,6 +99,8 @@ pub struct Subscriber {
     is_abandoned: bool,
     /// Whether it leaves because of an error.
     has_failed: bool,
+    /// How long a wait polls in a loop.
+    pub(crate) spin: Duration,
     /// The history, if one is used.
     history: Option<Box<HistorySubscription>>,
     /// Whether messages of the history are delivered, or the live stream waits for them.
@@ -155,6 +157,7 @@ impl Subscriber {
             memberships,
             stream,
             receive_buffer,
+            spin,
             mut config,
             follows_restarts,
             history_servers,
@@ -222,6 +225,7 @@ impl Subscriber {
             is_caller_busy: false,
             is_abandoned: false,
             has_failed: false,
+            spin,
             span,
         })
     }

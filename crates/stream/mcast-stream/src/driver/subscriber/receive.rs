@@ -8,6 +8,7 @@ use mcast::{Cursor, ErrorKind};
 use super::{CurrentDatagram, MAX_WAIT, Poll, Subscriber};
 use crate::Target;
 use crate::driver::error::StreamError;
+use crate::driver::spinning::Spinning;
 use crate::driver::unicast::{send_aside, wait_for_either};
 use crate::subscriber::Step;
 use crate::wire::{Header, StreamId};
@@ -25,6 +26,7 @@ impl Subscriber {
     /// Returns the next step, waiting for at most `timeout`.
     pub(super) fn advance(&mut self, timeout: Option<Duration>) -> Result<Option<Step>, StreamError> {
         let mut deadline = None;
+        let mut spinning = Spinning::default();
         loop {
             let due = match self.poll()? {
                 Poll::Step(step) => return Ok(Some(step)),
@@ -37,6 +39,9 @@ impl Subscriber {
             let left = until.map_or(MAX_WAIT, |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Ok(None);
+            }
+            if spinning.lasts(self.spin) {
+                continue;
             }
             wait_for_either(&self.receiver, &self.control, left.min(due)).map_err(StreamError::Control)?;
         }
