@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use mcast::Family;
 use mcast_lab::Impairment;
+use mcast_stream::StreamError;
+use mcast_stream::subscriber::Item;
 
 use crate::net::{Net, TIMEOUT, message, receive_stream};
 
@@ -125,4 +127,57 @@ fn with_reordering_copies_and_delay() {
         ..Impairment::default()
     };
     everything_arrives(Family::V4, 2, 1_000, impairment);
+}
+
+/// Four threads share a publisher, each with another call, whose buffer is soon full: each message arrives once, those of one
+/// thread in order, by the numbers that its calls returned.
+#[test]
+fn threads_that_share_a_publisher_lose_no_order() {
+    const EACH: u64 = 2_000;
+
+    let net = Net::new(Family::V4, 1, Impairment { loss: 0.02, ..Impairment::default() });
+    let mut subscriber = net.subscriber(0, |settings| settings);
+    let publisher = &net.publisher(|settings| settings.retransmission_buffer(64 << 10));
+    let text = |thread: u64, count: u64| [thread.to_be_bytes(), count.to_be_bytes()].concat();
+    let publish = |thread: u64, count: u64| {
+        let message = text(thread, count);
+        loop {
+            let published = match thread {
+                0 => publisher.try_publish(&message),
+                1 => publisher.publish_timeout(&message, Duration::from_millis(1)),
+                _ => publisher.publish(&message),
+            };
+            match published {
+                Err(StreamError::Refused(refusal)) if refusal.is_temporary() => thread::yield_now(),
+                published => return published.unwrap(),
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| {
+            let mut received = Vec::new();
+            while let Some(item) = subscriber.next_timeout(TIMEOUT).unwrap() {
+                if let Item::Message(message) = item {
+                    received.push((message.number, message.bytes.to_vec()));
+                }
+            }
+            received
+        });
+        assert!(publisher.wait_for(1, TIMEOUT));
+        let threads: Vec<_> = (0..4)
+            .map(|thread| scope.spawn(move || (0..EACH).map(|count| publish(thread, count)).collect::<Vec<_>>()))
+            .collect();
+        let numbers: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let closing = publisher.close(TIMEOUT);
+        assert!(closing.behind.is_empty(), "{closing:?}");
+        let received = receiving.join().unwrap();
+        assert_eq!(received.len() as u64, 4 * EACH);
+        assert!(received.iter().zip(0..).all(|((number, _), expected)| number.0 == expected));
+        for (numbers, thread) in numbers.iter().zip(0..) {
+            assert!(numbers.is_sorted());
+            for (number, count) in numbers.iter().zip(0..) {
+                assert_eq!(received[number.0 as usize].1, text(thread, count));
+            }
+        }
+    });
 }
