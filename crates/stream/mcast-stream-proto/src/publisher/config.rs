@@ -217,17 +217,7 @@ impl PublisherConfig {
         if self.rate.fixed() == Some(0) {
             return Err(ConfigError::Rate);
         }
-        if let Fec::Fixed { data, parity } = self.fec
-            && !((1..=64).contains(&data) && (1..=64).contains(&parity))
-        {
-            return Err(ConfigError::Fec { data, parity });
-        }
-        if !(Duration::from_millis(1)..=Duration::from_secs(10)).contains(&self.fec_delay) {
-            return Err(ConfigError::FecDelay(self.fec_delay));
-        }
-        if self.flow == FlowControl::OneWay && self.fec == Fec::Auto {
-            return Err(ConfigError::OneWayAuto);
-        }
+        self.check_parity()?;
         if self.flow == FlowControl::OneWay && self.quorum.is_some() {
             return Err(ConfigError::OneWayQuorum);
         }

@@ -3,10 +3,10 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::directory::can_repair;
 use super::members::{Departure, End, Progress, Role};
 use super::pacing::Reception;
 use super::repair_flow::RepairFlow;
-use super::repair_scheduler::can_repair;
 use super::{PublisherEvent, PublisherMachine};
 use crate::ClockTime;
 use crate::outbox::Target;
@@ -225,7 +225,7 @@ impl PublisherMachine {
         let status = &Status { highest: status.highest.min(sent), ..*status };
         let is_near = sent - status.next <= self.ring.capacity() / 4;
         let (group_round_trip, floor, verified_through) =
-            (self.round_trip, self.rate_floor(), self.parity.verified_through());
+            (self.round_trip, self.rate_floor(), self.signed().verified_through);
         let Some(member) = self.members.get_mut(id) else { return };
         let (was_incomplete, before) = (member.progress.is_incomplete(), member.role);
         member.progress.record_reading(status, count);

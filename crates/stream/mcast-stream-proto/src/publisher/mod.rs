@@ -5,6 +5,7 @@ mod audience;
 mod auto_rate;
 mod config;
 mod congestion;
+mod directory;
 mod ending;
 mod event;
 mod feedback;
@@ -18,6 +19,7 @@ mod record;
 mod repair_flow;
 mod repair_scheduler;
 mod ring;
+mod sealer;
 mod signing;
 mod state;
 mod transmit;
@@ -45,6 +47,7 @@ use crate::seal::Keys;
 use crate::wire::{FlowControl, Header, KeyEpoch, Kind, MessageNumber, ServedHistory};
 use acknowledgements::Acknowledgements;
 use auto_rate::AutoControl;
+use directory::RepairerDirectory;
 use ending::Ending;
 use event::EventQueue;
 use members::Members;
@@ -52,9 +55,10 @@ use pacing::Pacer;
 use parity::ParitySchedule;
 use publish::{LongMessage, OpenDatagram};
 use quorum::Names;
-use repair_scheduler::{ConfirmationSchedule, RepairScheduler, RepairerDirectory};
+use repair_scheduler::{ConfirmationSchedule, RepairScheduler};
 use ring::{Recalled, Ring};
-use signing::{Sealer, Signing};
+use sealer::Sealer;
+use signing::Signing;
 use state::HeartbeatSchedule;
 use transmit::FlowState;
 
@@ -136,7 +140,7 @@ impl PublisherMachine {
             ending: Ending::default(),
             failure: None,
             members: Members::new(),
-            outbox: Outbox::new(if config.fec == Fec::Off { 0 } else { config.datagram }),
+            outbox: Outbox::new(config.parity_datagram()),
             events: EventQueue::default(),
             statistics: PublisherStatistics::default(),
             proof: AddressProof::new(&mut random),

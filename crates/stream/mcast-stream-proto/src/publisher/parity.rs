@@ -8,7 +8,8 @@ use core::time::Duration;
 use super::members::Member;
 use super::record::SAMPLE;
 use super::ring::{Repair, Ring};
-use super::{Fec, PublisherConfig, PublisherMachine, Transmit};
+use super::signing::Signed;
+use super::{ConfigError, Fec, PublisherConfig, PublisherMachine, Transmit};
 use crate::ClockTime;
 use crate::fec;
 use crate::fec::{symbol_length, symbol_of};
@@ -208,8 +209,6 @@ pub(super) struct ParitySchedule {
     /// Whether a heartbeat has announced the parity: subscribers keep what they need to use it only after that.
     is_announced: bool,
     is_one_way: bool,
-    /// One past the last manifest that was sent, if the publisher signs: what follows is verified later.
-    verified_through: Option<Sequence>,
     open: Option<OpenBlock>,
     /// The blocks that were sent and are retained, for answers to requests.
     blocks: VecDeque<SentBlock>,
@@ -240,7 +239,6 @@ impl ParitySchedule {
             crowd: CrowdLoss::default(),
             is_announced: false,
             is_one_way,
-            verified_through: config.signer.as_ref().map(|_| Sequence(1)),
             open: None,
             blocks: VecDeque::new(),
             shared: HALF + 100,
@@ -303,17 +301,6 @@ impl ParitySchedule {
         }
     }
 
-    /// Returns one past the last manifest that was sent, if the publisher signs: a subscriber that verifies cannot confirm
-    /// what follows.
-    pub(super) const fn verified_through(&self) -> Option<Sequence> {
-        self.verified_through
-    }
-
-    /// Notes that everything before this datagram counts as sent.
-    pub(super) fn record_recalled(&mut self, next: Sequence) {
-        self.verified_through = self.verified_through.map(|_| next);
-    }
-
     const fn has_blocks(&self) -> bool {
         self.data > 0 && self.is_announced
     }
@@ -330,51 +317,51 @@ impl ParitySchedule {
         if is_limited { u64::from(self.data.saturating_sub(used).max(1)) } else { u64::MAX }
     }
 
-    /// Adds datagrams that were sent to the open block, and notes the manifests among them.
+    /// Adds datagrams that were sent to the open block.
     #[inline]
-    pub(super) fn record_sent(&mut self, now: ClockTime, first: Sequence, count: u64, ring: &Ring) {
-        if self.has_blocks() || self.verified_through.is_some() {
-            Sequence::each(first..first + count).for_each(|sequence| self.add(now, sequence, ring));
+    pub(super) fn record_sent(
+        &mut self,
+        now: ClockTime,
+        first: Sequence,
+        count: u64,
+        ring: &Ring,
+        signed: Signed,
+    ) {
+        if self.has_blocks() {
+            Sequence::each(first..first + count).for_each(|sequence| self.add(now, sequence, ring, signed));
         }
     }
 
-    fn add(&mut self, now: ClockTime, sequence: Sequence, ring: &Ring) {
-        let header = DatagramView::parse(ring.get(sequence)).ok().map(|view| view.header);
-        let epoch = header.map_or(KeyEpoch::CLEAR, |header| header.epoch);
+    fn add(&mut self, now: ClockTime, sequence: Sequence, ring: &Ring, signed: Signed) {
+        let epoch = DatagramView::parse(ring.get(sequence)).map_or(KeyEpoch::CLEAR, |view| view.header.epoch);
         if self.open.is_some_and(|open| open.block.epoch != epoch) {
-            self.end_block(now, ring);
-        }
-        if header.is_some_and(|header| header.kind == Kind::Manifest) {
-            self.verified_through = self.verified_through.map(|_| sequence + 1);
-        }
-        if !self.has_blocks() {
-            return;
+            self.end_block(now, ring, signed);
         }
         if ring.get(sequence).len() > self.longest {
             // It was written before there was parity.
-            return self.end_block(now, ring);
+            return self.end_block(now, ring, signed);
         }
         let start = OpenBlock { block: Block { base: sequence, count: 0, epoch }, since: now };
         let open = self.open.get_or_insert(start);
         open.block.count += 1;
         if open.block.count >= self.data {
-            self.end_block(now, ring);
+            self.end_block(now, ring, signed);
         }
     }
 
     /// Ends the open block if its time is over, or if no datagram follows.
-    pub(super) fn end_in_time(&mut self, now: ClockTime, is_over: bool, ring: &Ring) {
+    fn end_in_time(&mut self, now: ClockTime, is_over: bool, ring: &Ring, signed: Signed) {
         if self.open.is_some_and(|open| is_over || now >= open.since + self.delay) {
-            self.end_block(now, ring);
+            self.end_block(now, ring, signed);
         }
     }
 
     /// Returns when the open block ends.
-    pub(super) fn deadline(&self) -> ClockTime {
+    fn deadline(&self) -> ClockTime {
         self.open.map_or(ClockTime::NEVER, |open| open.since + self.delay)
     }
 
-    fn end_block(&mut self, now: ClockTime, ring: &Ring) {
+    fn end_block(&mut self, now: ClockTime, ring: &Ring, signed: Signed) {
         let Some(OpenBlock { block, .. }) = self.open.take() else { return };
         let count = self.ahead(block);
         if !self.is_one_way {
@@ -383,7 +370,7 @@ impl ParitySchedule {
         }
         let symbols = encode(ring, block, 0..count).unwrap_or_default();
         if symbols.is_empty() {
-            return self.record_block_sent(now, block);
+            return self.record_block_sent(now, block, signed);
         }
         self.waiting.extend(symbols.into_iter().enumerate().map(|(index, bytes)| {
             let index = index as u8;
@@ -483,10 +470,10 @@ impl ParitySchedule {
     }
 
     /// Notes that a block was sent, with its parity. Signed data counts up to where a sent manifest verifies it.
-    fn record_block_sent(&mut self, now: ClockTime, block: Block) {
+    fn record_block_sent(&mut self, now: ClockTime, block: Block, signed: Signed) {
         if self.is_one_way {
             let end = block.base + u64::from(block.count);
-            self.sent.push_back((now, self.verified_through.unwrap_or(end)));
+            self.sent.push_back((now, signed.verified_through.map_or(end, |verified| verified.min(end))));
         }
     }
 
@@ -527,8 +514,40 @@ impl PublisherConfig {
         }
     }
 
+    /// Returns the length of a fragment: it may be sent when there is parity.
+    pub(super) const fn longest_fragment(&self) -> usize {
+        match self.fec {
+            Fec::Off => self.datagram,
+            _ => self.longest_with_parity(),
+        }
+    }
+
+    /// Returns the length of the datagrams of parity, for which buffers are kept.
+    pub(super) const fn parity_datagram(&self) -> usize {
+        match self.fec {
+            Fec::Off => 0,
+            _ => self.datagram,
+        }
+    }
+
+    /// Checks the settings of parity.
+    pub(super) fn check_parity(&self) -> Result<(), ConfigError> {
+        if let Fec::Fixed { data, parity } = self.fec
+            && !((1..=64).contains(&data) && (1..=64).contains(&parity))
+        {
+            return Err(ConfigError::Fec { data, parity });
+        }
+        if !(Duration::from_millis(1)..=Duration::from_secs(10)).contains(&self.fec_delay) {
+            return Err(ConfigError::FecDelay(self.fec_delay));
+        }
+        match self.flow == FlowControl::OneWay && self.fec == Fec::Auto {
+            true => Err(ConfigError::OneWayAuto),
+            false => Ok(()),
+        }
+    }
+
     /// Returns the length of the longest datagram whose parity is no longer than a datagram may be.
-    pub(super) const fn longest_with_parity(&self) -> usize {
+    const fn longest_with_parity(&self) -> usize {
         let sealed = if self.keys.is_empty() { 0 } else { super::publish::SALT_EXTENSION + TAG_LENGTH };
         self.datagram + HEADER_LENGTH - (symbol_length(HEADER_LENGTH) + HEADER_LENGTH + Parity::HEAD + sealed)
     }
@@ -538,7 +557,8 @@ impl PublisherMachine {
     /// Returns the next parity datagram that the rate admits.
     pub(super) fn next_parity(&mut self, now: ClockTime) -> Option<Transmit> {
         let is_over = self.closed && self.ring.sent == self.ring.next;
-        self.parity.end_in_time(now, is_over, &self.ring);
+        let signed = self.signed();
+        self.parity.end_in_time(now, is_over, &self.ring, signed);
         if !self.pacer.has(self.parity_length()?) {
             return None;
         }
@@ -549,7 +569,7 @@ impl PublisherMachine {
         self.statistics.parity += 1;
         self.statistics.parity_bytes += length;
         if is_last {
-            self.parity.record_block_sent(now, block);
+            self.parity.record_block_sent(now, block, signed);
         }
         self.outbox.pop().map(Transmit::Control)
     }

@@ -1,7 +1,7 @@
 //! A message that is to be published, and how messages are packed into datagrams: many small ones into one, a large one
 //! into fragments.
 
-use super::{Fec, PublisherMachine, Refusal};
+use super::{PublisherMachine, Refusal};
 use crate::ClockTime;
 use crate::wire::{
     DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber,
@@ -290,11 +290,7 @@ impl PublisherMachine {
 
     /// Returns the payload of a full fragment, in bytes.
     const fn fragment_capacity(&self) -> usize {
-        let longest = match self.config.fec {
-            Fec::Off => self.config.longest_data(),
-            _ => self.config.longest_with_parity(),
-        };
-        longest - HEADER_LENGTH - self.seal_length()
+        self.config.longest_fragment() - HEADER_LENGTH - self.seal_length()
     }
 
     const fn check_length(&self, length: usize) -> Result<(), Refusal> {

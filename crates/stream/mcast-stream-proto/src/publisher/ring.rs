@@ -341,7 +341,7 @@ impl PublisherMachine {
         self.flush(now);
         self.write_manifest(now);
         self.ring.sent = self.ring.next;
-        self.parity.record_recalled(self.ring.next);
+        self.record_recalled(self.ring.next);
     }
 
     /// Returns the last datagram up to this one in which a message begins, and that message.

@@ -1,7 +1,5 @@
-//! What makes datagrams genuine: seals, and signatures in manifests of the data and in the control datagrams that
-//! subscribers act on.
+//! What makes datagrams genuine: signatures in manifests of the data, and in the control datagrams that subscribers act on.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -9,17 +7,15 @@ use core::time::Duration;
 use mcast_pace::TokenBucket;
 
 use super::PublisherMachine;
-use super::members::Member;
-use crate::seal;
-use crate::seal::{Cipher, Ciphers, Keys, Purpose, Sealed};
+use super::ring::Ring;
+use crate::ClockTime;
 use crate::sign;
 use crate::sign::{SIGNATURE_EXTENSION, SIGNATURE_LENGTH, Signer};
 use crate::span::amount;
 use crate::wire::{
-    DatagramWriter, Digest, ExtensionKind, HEADER_LENGTH, Header, IncarnationSalt, KeyEpoch, Kind, Manifest,
-    SignerId, SubscriberId, TAG_LENGTH, WriteError,
+    DatagramView, DatagramWriter, Digest, ExtensionKind, HEADER_LENGTH, Header, KeyEpoch, Kind, Manifest,
+    Sequence, SignerId, TAG_LENGTH, WriteError,
 };
-use crate::{ClockTime, random};
 
 /// A datagram is covered by a manifest after this time at the latest.
 const LONGEST_WAIT: Duration = Duration::from_millis(1);
@@ -56,6 +52,15 @@ pub(super) struct Signing {
     last: Option<ClockTime>,
     replies: TokenBucket,
     text: Vec<u8>,
+    /// One past the last manifest that was sent: what follows is verified later.
+    verified_through: Sequence,
+}
+
+/// Up to where subscribers can verify what was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signed {
+    /// One past the last manifest that was sent, if the publisher signs: a subscriber that verifies cannot confirm what follows.
+    pub(super) verified_through: Option<Sequence>,
 }
 
 impl Signing {
@@ -78,6 +83,7 @@ impl Signing {
             last: None,
             replies: TokenBucket::new(REPLIES, REPLIES_AT_ONCE, now.0),
             text: Vec::new(),
+            verified_through: Sequence(1),
         }
     }
 
@@ -110,6 +116,16 @@ impl Signing {
         if !self.is_complete() {
             let earliest = self.last.map_or(now, |last| now.max(last + SHORTEST_INTERVAL));
             self.due = self.due.min(earliest);
+        }
+    }
+
+    /// Notes the manifests among datagrams that were sent.
+    fn record_sent(&mut self, first: Sequence, count: u64, ring: &Ring) {
+        let is_manifest = |sequence: &Sequence| {
+            DatagramView::parse(ring.get(*sequence)).is_ok_and(|view| view.header.kind == Kind::Manifest)
+        };
+        if let Some(last) = Sequence::each(first..first + count).filter(is_manifest).last() {
+            self.verified_through = last + 1;
         }
     }
 
@@ -156,7 +172,7 @@ impl PublisherMachine {
     #[inline]
     pub(super) fn record_completed(&mut self, now: ClockTime) {
         let Self { signing: Some(signing), ring, .. } = self else { return };
-        signing.add(now, ring.get(crate::wire::Sequence(ring.next.0 - 1)));
+        signing.add(now, ring.get(Sequence(ring.next.0 - 1)));
         self.write_due_manifest(now);
     }
 
@@ -224,6 +240,27 @@ impl PublisherMachine {
         }
     }
 
+    /// Returns up to where subscribers can verify what was sent.
+    #[inline]
+    pub(super) fn signed(&self) -> Signed {
+        Signed { verified_through: self.signing.as_ref().map(|signing| signing.verified_through) }
+    }
+
+    /// Notes the manifests among datagrams that were sent.
+    #[inline]
+    pub(super) fn record_signed(&mut self, first: Sequence, count: u64) {
+        if let Some(signing) = &mut self.signing {
+            signing.record_sent(first, count, &self.ring);
+        }
+    }
+
+    /// Notes that everything before this datagram counts as sent.
+    pub(super) fn record_recalled(&mut self, next: Sequence) {
+        if let Some(signing) = &mut self.signing {
+            signing.verified_through = next;
+        }
+    }
+
     /// Returns how many datagrams `count` datagrams of data need, with their manifests.
     pub(super) fn with_manifests(&self, count: u64) -> u64 {
         self.signing.as_ref().map_or(count, |signing| signing.with_manifests(count))
@@ -243,97 +280,5 @@ impl PublisherMachine {
         if let Some(signing) = &mut self.signing {
             signing.replies.refill(now.0);
         }
-    }
-}
-
-/// The ciphers in use, and what makes each nonce unique.
-pub(super) struct Sealer {
-    /// Random per incarnation, so that no two incarnations share a key.
-    salt: IncarnationSalt,
-    data: Option<(Purpose, Box<dyn Cipher>)>,
-    others: Ciphers,
-    /// The number of control datagrams so far.
-    controls: u64,
-}
-
-impl Sealer {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { salt: random::salt(seed), data: None, others: Ciphers::default(), controls: 0 }
-    }
-
-    /// Forgets all ciphers, because the keys have changed.
-    pub(super) fn clear(&mut self) {
-        self.data = None;
-        self.others.clear();
-    }
-
-    /// Returns the count of the next control datagram.
-    pub(super) const fn next_control(&mut self) -> u64 {
-        self.controls += 1;
-        self.controls
-    }
-
-    /// Returns the salt for a datagram with this header: none if it will not be sealed.
-    pub(super) fn salt(&self, header: &Header) -> IncarnationSalt {
-        if header.epoch == KeyEpoch::CLEAR { IncarnationSalt::NONE } else { self.salt }
-    }
-
-    /// Returns the salt of the incarnation.
-    pub(super) const fn incarnation_salt(&self) -> IncarnationSalt {
-        self.salt
-    }
-
-    /// Seals a datagram of data, whose body begins at `body` and whose last bytes are room for the tag. Returns `false`
-    /// if it cannot be sealed.
-    #[inline]
-    pub(super) fn seal_data(&mut self, keys: &Keys, header: &Header, body: usize, bytes: &mut [u8]) -> bool {
-        let purpose = Purpose::of(header, Sealed::Data(self.salt));
-        if self.data.as_ref().is_none_or(|(known, _)| *known != purpose) {
-            self.data = keys.cipher(&purpose).map(|cipher| (purpose, cipher));
-        }
-        let Some((_, cipher)) = &self.data else { return false };
-        let (head, rest) = bytes.split_at_mut(body);
-        let (text, room) = rest.split_at_mut(rest.len() - TAG_LENGTH);
-        let Some(tag) = cipher.seal(header.sequence, head, text) else { return false };
-        room.copy_from_slice(&tag);
-        true
-    }
-
-    /// Seals a control datagram; returns `false` if that is not possible.
-    pub(super) fn seal_control(&mut self, keys: &Keys, header: &Header, bytes: &mut Vec<u8>) -> bool {
-        let purpose = Purpose::of(header, Sealed::Control(self.salt));
-        match header.epoch {
-            KeyEpoch::CLEAR => true,
-            _ => self
-                .others
-                .find(keys, purpose)
-                .is_some_and(|cipher| seal::seal_vector(cipher, header.sequence, bytes)),
-        }
-    }
-
-    /// Decrypts a sealed datagram of a subscriber in place; returns where the body ends.
-    pub(super) fn open(
-        &mut self,
-        keys: &Keys,
-        id: SubscriberId,
-        member: Option<&mut Member>,
-        header: &Header,
-        bytes: &mut [u8],
-    ) -> Option<usize> {
-        if header.epoch == KeyEpoch::CLEAR {
-            return Some(bytes.len());
-        }
-        let purpose = Purpose::of(header, Sealed::Subscriber(id));
-        let Some(member) = member else {
-            return seal::open(self.others.find(keys, purpose)?, header, bytes);
-        };
-        if member.cipher.as_ref().is_none_or(|(known, _)| *known != purpose) {
-            // A forged epoch must not replace the cipher in use.
-            let cipher = keys.cipher(&purpose)?;
-            let end = seal::open(&*cipher, header, bytes)?;
-            member.cipher = Some((purpose, cipher));
-            return Some(end);
-        }
-        seal::open(&*member.cipher.as_ref()?.1, header, bytes)
     }
 }

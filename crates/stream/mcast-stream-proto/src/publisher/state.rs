@@ -275,7 +275,7 @@ impl PublisherMachine {
     /// what follows it: it can confirm that only with the next manifest, which another subscriber has no room for.
     fn blocks(&self, member: &Member) -> bool {
         let next = member.progress.next;
-        let lacks = next < self.ring.sent && self.parity.verified_through() != Some(next);
+        let lacks = next < self.ring.sent && self.signed().verified_through != Some(next);
         member.room_end() <= self.ring.sent || lacks && !self.ring.has_room(self.flow.room_needed(), next)
     }
 

@@ -133,7 +133,9 @@ impl PublisherMachine {
         debug_assert!(sequence <= end && end <= self.ring.next, "data that is not complete would be sent");
         debug_assert!(count <= MAX_AT_ONCE, "more data at once than one call takes");
         self.ring.sent = sequence;
-        self.parity.record_sent(now, first, count, &self.ring);
+        self.record_signed(first, count);
+        let signed = self.signed();
+        self.parity.record_sent(now, first, count, &self.ring, signed);
         if now.since(self.data_sent_at) > MAX_PAUSE {
             self.data_resumed_at = now;
         }

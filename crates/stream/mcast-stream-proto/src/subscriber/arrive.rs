@@ -127,6 +127,21 @@ impl SubscriberMachine {
         }
     }
 
+    /// Keeps a copy of a datagram that arrived, verified or not.
+    #[inline]
+    pub(super) fn keep_copy(&mut self, sequence: Sequence, datagram: &[u8]) {
+        self.followed.recovery.keep(self.followed.base, sequence, datagram);
+        self.followed.recovery.record_change(sequence);
+        self.repairers.retain(sequence, datagram);
+    }
+
+    /// Forgets the copy of a datagram that was discarded: symbols may recover the genuine one.
+    pub(super) fn forget_copy(&mut self, sequence: Sequence) {
+        self.followed.recovery.forget(sequence);
+        self.followed.recovery.record_change(sequence);
+        self.repairers.discard(sequence);
+    }
+
     /// Discards a datagram for which there is no room. When it counts as missing later, the link has not lost it.
     fn discard_beyond(&mut self, view: &DatagramView<'_>, datagram: &[u8], is_repair: bool) {
         self.statistics.beyond += 1;

@@ -16,7 +16,6 @@ mod statuses;
 mod verify;
 mod window;
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
@@ -33,10 +32,9 @@ pub use event::{
 use crate::ClockTime;
 use crate::outbox::{Control, Outbox};
 use crate::random::Random;
-use crate::repairer::Repairer;
 use crate::seal::{Ciphers, Keys};
 use crate::sign::PinnedKeys;
-use crate::wire::{Incarnation, MessageNumber, Origin, ServedHistory, StreamId, SubscriberId};
+use crate::wire::{FlowControl, Incarnation, MessageNumber, Origin, ServedHistory, StreamId, SubscriberId};
 use account::{Account, LossAccount};
 use arrive::Paths;
 use followed::{Followed, Incarnations};
@@ -62,8 +60,6 @@ pub struct SubscriberMachine {
     publisher: Peer,
     /// The other subscribers that repair for this one.
     repairers: Repairers,
-    /// What it retains for others, if it repairs for them.
-    repairer: Option<Box<Repairer>>,
     /// The next message to deliver.
     expected: MessageNumber,
     delivery: Delivery,
@@ -98,11 +94,7 @@ impl SubscriberMachine {
             incarnations: Incarnations::none(),
             followed: Followed::nothing(&config, now),
             publisher: Peer::unknown(now),
-            repairers: Repairers::new(config.seed),
-            repairer: config
-                .repair_for_others
-                .filter(|_| config.repairs())
-                .map(|LocalRepair { bytes, seed }| Box::new(Repairer::new(bytes, seed, now))),
+            repairers: Repairers::new(&config, now),
             expected: MessageNumber(0),
             delivery: Delivery::new(),
             abandoned: None,
@@ -128,9 +120,7 @@ impl SubscriberMachine {
     pub fn set_keys(&mut self, keys: Keys) {
         self.config.keys = keys;
         self.ciphers.clear();
-        if let Some(repairer) = &mut self.repairer {
-            repairer.forget_keys();
-        }
+        self.repairers.forget_keys();
         self.reported.forget_keys();
     }
 
@@ -239,6 +229,16 @@ impl SubscriberMachine {
     #[must_use]
     pub const fn origin(&self) -> Option<Origin> {
         self.incarnations.origin()
+    }
+
+    /// Whether it sends nothing: by its settings, or because the publisher receives nothing.
+    pub(super) fn sends_nothing(&self) -> bool {
+        self.config.mute || self.followed.heartbeat.flow == FlowControl::OneWay
+    }
+
+    /// Whether it requests repairs.
+    pub(super) fn requests_repairs(&self) -> bool {
+        self.config.repairs() && !self.sends_nothing()
     }
 
     /// Returns the history of the stream that that publisher serves.

@@ -160,9 +160,7 @@ impl SubscriberMachine {
         }
         self.followed.heartbeat = heartbeat;
         self.followed.recovery.set_on(heartbeat.block > 0);
-        if let Some(repairer) = &mut self.repairer {
-            repairer.set_rate(now, heartbeat.rate);
-        }
+        self.repairers.set_rate(now, heartbeat.rate);
         self.account.request(header.flags.has(Flags::ACKNOWLEDGE));
         self.followed.liveness.record_heartbeat(now);
         self.incarnations.set_epoch(header.epoch);
@@ -430,9 +428,6 @@ impl SubscriberMachine {
         self.record_credit(&heartbeat);
         self.publisher.change(now, publisher);
         self.repairers.begin();
-        if let Some(repairer) = &mut self.repairer {
-            repairer.begin();
-        }
         self.statuses.restart(self.followed.window.length() as u32);
     }
 

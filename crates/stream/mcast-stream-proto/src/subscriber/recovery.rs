@@ -11,7 +11,7 @@ use super::naks::Arrival;
 use super::window::Meta;
 use crate::ClockTime;
 use crate::fec::{Symbol, SymbolParts, Symbols, datagram_of, decode, symbol_of};
-use crate::wire::{DatagramView, Flags, FlowControl, Header, KeyEpoch, Kind, Messages, Parity, Sequence};
+use crate::wire::{DatagramView, Flags, Header, KeyEpoch, Kind, Messages, Parity, Sequence};
 
 /// A block may have begun this many datagrams before the first one that is missing.
 const BEFORE: u64 = Parity::LONGEST_BLOCK as u64 - 1;
@@ -207,7 +207,7 @@ impl Recovery {
 
     /// Notes that a datagram has arrived or was discarded: its block may be complete now.
     #[inline]
-    fn record_change(&mut self, sequence: Sequence) {
+    pub(super) fn record_change(&mut self, sequence: Sequence) {
         if !self.blocks.is_empty()
             && let Some(base) = self.block_of(sequence)
         {
@@ -226,16 +226,6 @@ impl Recovery {
 pub(super) struct Replaced(BTreeMap<Sequence, u64>);
 
 impl SubscriberMachine {
-    /// Whether it sends nothing: by its settings, or because the publisher receives nothing.
-    pub(super) fn sends_nothing(&self) -> bool {
-        self.config.mute || self.followed.heartbeat.flow == FlowControl::OneWay
-    }
-
-    /// Whether it requests repairs.
-    pub(super) fn requests_repairs(&self) -> bool {
-        self.config.repairs() && !self.sends_nothing()
-    }
-
     /// Returns how long the request for a missing datagram waits for the parity of its block.
     pub(super) const fn parity_delay(&self) -> Duration {
         if self.followed.heartbeat.block > 0 && self.followed.heartbeat.parity > 0 {
@@ -268,31 +258,6 @@ impl SubscriberMachine {
         let complete_until = if header.flags.has(Flags::LAST_AHEAD) { end } else { parity.base };
         let due = now + self.followed.naks.reorder_guard(self.round_trip());
         self.followed.naks.schedule_soon(complete_until, due);
-    }
-
-    /// Keeps a copy of a datagram that arrived, verified or not.
-    #[inline]
-    pub(super) fn keep_copy(&mut self, sequence: Sequence, datagram: &[u8]) {
-        self.followed.recovery.keep(self.followed.base, sequence, datagram);
-        self.followed.recovery.record_change(sequence);
-        self.retain_for_others(sequence, datagram);
-    }
-
-    /// Retains a datagram for others, if this subscriber repairs for them.
-    #[inline]
-    fn retain_for_others(&mut self, sequence: Sequence, datagram: &[u8]) {
-        if let Some(repairer) = &mut self.repairer {
-            repairer.retain(sequence, datagram);
-        }
-    }
-
-    /// Forgets the copy of a datagram that was discarded: symbols may recover the genuine one.
-    pub(super) fn forget_copy(&mut self, sequence: Sequence) {
-        self.followed.recovery.forget(sequence);
-        self.followed.recovery.record_change(sequence);
-        if let Some(repairer) = &mut self.repairer {
-            repairer.discard(sequence);
-        }
     }
 
     /// Recovers the rest of the blocks that may be complete now. Each is decoded once, and needs further symbols for another
@@ -383,7 +348,7 @@ impl SubscriberMachine {
             self.record_arrival(now, sequence, datagram.len(), Arrival::Recovered.repaired_by(true));
             self.record_recovered(true);
             self.followed.recovery.keep(self.followed.base, sequence, &datagram);
-            self.retain_for_others(sequence, &datagram);
+            self.repairers.retain(sequence, &datagram);
             self.followed.window.buffer(sequence, Meta::of(&view), body);
             if self.delivery.is_buffering() {
                 self.schedule_status_after_progress();

@@ -1,17 +1,19 @@
 //! Repairs among subscribers: which other one is asked, and for how long, and what this one repairs for others.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::SubscriberMachine;
+use super::config::{LocalRepair, SubscriberConfig};
 use super::event::BodyLocation;
 use super::naks::Arrival;
 use super::peer::Peer;
 use crate::ClockTime;
 use crate::outbox::Target;
 use crate::random::Random;
-use crate::repairer::{Answer, Request};
+use crate::repairer::{Answer, Repairer, Request};
 use crate::wire::{
     AddressToken, DatagramView, Kind, ListedRepairer, Probe, RepairerList, Sequence, SubscriberId,
 };
@@ -62,15 +64,27 @@ pub(super) struct Repairers {
     listed: RepairerList,
     chosen: Option<Chosen>,
     avoided: VecDeque<Avoided>,
+    /// What this subscriber repairs for others, if it does.
+    own: Option<Box<Repairer>>,
 }
 
 impl Repairers {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(super) fn new(config: &SubscriberConfig, now: ClockTime) -> Self {
+        let own = config.repair_for_others.filter(|_| config.repairs());
+        Self {
+            own: own.map(|LocalRepair { bytes, seed }| Box::new(Repairer::new(bytes, seed, now))),
+            ..Self::asking(config.seed)
+        }
+    }
+
+    /// Returns what is known of others at first.
+    const fn asking(seed: u64) -> Self {
         Self {
             random: Random::new(!seed),
             listed: RepairerList::EMPTY,
             chosen: None,
             avoided: VecDeque::new(),
+            own: None,
         }
     }
 
@@ -78,6 +92,38 @@ impl Repairers {
     pub(super) fn begin(&mut self) {
         (self.listed, self.chosen) = (RepairerList::EMPTY, None);
         self.avoided.clear();
+        if let Some(own) = &mut self.own {
+            own.begin();
+        }
+    }
+
+    /// Retains a datagram for others, if this subscriber repairs for them.
+    #[inline]
+    pub(super) fn retain(&mut self, sequence: Sequence, datagram: &[u8]) {
+        if let Some(own) = &mut self.own {
+            own.retain(sequence, datagram);
+        }
+    }
+
+    /// Forgets a datagram that was discarded.
+    pub(super) fn discard(&mut self, sequence: Sequence) {
+        if let Some(own) = &mut self.own {
+            own.discard(sequence);
+        }
+    }
+
+    /// Forgets the ciphers, because the keys have changed.
+    pub(super) fn forget_keys(&mut self) {
+        if let Some(own) = &mut self.own {
+            own.forget_keys();
+        }
+    }
+
+    /// Takes the rate of the stream, in bytes per second.
+    pub(super) fn set_rate(&mut self, now: ClockTime, rate: u64) {
+        if let Some(own) = &mut self.own {
+            own.set_rate(now, rate);
+        }
     }
 
     /// Takes the list of a heartbeat.
@@ -231,7 +277,10 @@ const MAX_HOLDOFF: Duration = Duration::from_secs(1);
 impl SubscriberMachine {
     /// Whether it repairs for others.
     pub(super) fn repairs_for_others(&self) -> bool {
-        self.repairer.is_some() && !self.sends_nothing() && !self.has_left && !self.delivery.has_stopped()
+        self.repairers.own.is_some()
+            && !self.sends_nothing()
+            && !self.has_left
+            && !self.delivery.has_stopped()
     }
 
     /// Handles the probe or the NAK of another subscriber.
@@ -248,7 +297,7 @@ impl SubscriberMachine {
             && self.repairs_for_others();
         let other = view.subscriber().filter(|id| is_request && *id != self.id);
         let round_trip = self.group_round_trip().min(MAX_HOLDOFF);
-        let (Some(subscriber), Some(repairer)) = (other, &mut self.repairer) else {
+        let (Some(subscriber), Some(repairer)) = (other, &mut self.repairers.own) else {
             self.statistics.foreign += 1;
             return;
         };
@@ -274,7 +323,7 @@ impl SubscriberMachine {
         if !self.repairs_for_others() {
             return;
         }
-        if let Some((to, datagram)) = self.repairer.as_mut().and_then(|repairer| repairer.next(now)) {
+        if let Some((to, datagram)) = self.repairers.own.as_mut().and_then(|repairer| repairer.next(now)) {
             self.statistics.local_repairs += 1;
             self.statistics.local_repair_bytes += datagram.len() as u64;
             self.outbox.push_copy(Target::Aside(to), datagram);
@@ -283,7 +332,7 @@ impl SubscriberMachine {
 
     /// Returns when the next repair for another subscriber is due.
     pub(super) fn local_repair_at(&self) -> ClockTime {
-        let repairer = self.repairer.as_ref().filter(|_| self.repairs_for_others());
+        let repairer = self.repairers.own.as_ref().filter(|_| self.repairs_for_others());
         repairer.map_or(ClockTime::NEVER, |repairer| repairer.next_time())
     }
 
@@ -402,7 +451,7 @@ mod tests {
     fn repairers(hosts: &[u8]) -> Repairers {
         let mut list = RepairerList::default();
         assert!(hosts.iter().all(|host| list.add(listed(*host))));
-        let mut repairers = Repairers::new(3);
+        let mut repairers = Repairers::asking(3);
         repairers.record_list(list);
         repairers
     }
