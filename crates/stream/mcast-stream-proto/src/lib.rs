@@ -60,6 +60,16 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(
+    not(all(
+        feature = "auto-rate",
+        feature = "history",
+        feature = "local-repair",
+        feature = "parity",
+        feature = "signatures"
+    )),
+    allow(dead_code, reason = "what only an option uses")
+)]
 
 extern crate alloc;
 
@@ -71,16 +81,19 @@ macro_rules! impossible {
     }};
 }
 
+#[cfg(feature = "parity")]
 mod fec;
 pub mod gaps;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod goodput;
+#[cfg(feature = "history")]
 pub mod history;
 mod outbox;
 mod proof;
 pub mod publisher;
 mod random;
+#[cfg(feature = "local-repair")]
 mod repairer;
 pub mod seal;
 pub mod side_channel;

@@ -3,9 +3,11 @@
 use core::time::Duration;
 
 use super::quorum::{Acknowledgers, Quorum};
+#[cfg(feature = "signatures")]
 use alloc::sync::Arc;
 
 use crate::seal::Keys;
+#[cfg(feature = "signatures")]
 use crate::sign::Signer;
 use crate::wire::{FlowControl, Incarnation, MessageNumber, Origin, StreamId};
 
@@ -34,9 +36,11 @@ pub struct PublisherConfig {
     /// Flow control: whether the publisher waits for subscribers. Default: it waits for the slowest.
     pub flow: FlowControl,
     /// Forward error correction. Default: for a large group that loses many datagrams.
+    #[cfg(feature = "parity")]
     pub fec: Fec,
     /// The longest time for which a block waits to be full, 1 ms to 10 s: then its parity follows, even if it has fewer
     /// datagrams. With a longer time, a slow stream needs less parity, and what is lost is recovered later. Default: 10 ms.
+    #[cfg(feature = "parity")]
     pub fec_delay: Duration,
     /// Eviction time: the publisher stops waiting for a subscriber that blocks it and makes no progress for this long.
     /// Default: 2 s.
@@ -73,10 +77,12 @@ pub struct PublisherConfig {
     /// The group's secrets; the one with the greatest epoch seals. Default: none, nothing is sealed.
     pub keys: Keys,
     /// The key that signs. Default: none, nothing is signed.
+    #[cfg(feature = "signatures")]
     pub signer: Option<Arc<dyn Signer>>,
 }
 
 /// Forward error correction: parity, from which subscribers recover lost datagrams.
+#[cfg(feature = "parity")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fec {
@@ -121,10 +127,12 @@ pub enum PublisherRate {
     Fixed(u64),
     /// What the path to the slowest subscriber carries, fair to TCP flows on it (RFC 8085, section 4.1). It replaces
     /// [`Congestion::Adapt`].
+    #[cfg(feature = "auto-rate")]
     Auto(AutoRate),
 }
 
 /// Settings of [`PublisherRate::Auto`].
+#[cfg(feature = "auto-rate")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AutoRate {
     /// A subscriber whose path carries fewer bytes per second than this, for the
@@ -139,11 +147,12 @@ impl PublisherRate {
     pub const fn fixed(self) -> Option<u64> {
         match self {
             Self::Fixed(rate) => Some(rate),
-            Self::Unlimited | Self::Auto(_) => None,
+            _ => None,
         }
     }
 
     /// Returns the settings of an automatic rate, if it is one.
+    #[cfg(feature = "auto-rate")]
     #[must_use]
     pub const fn auto(self) -> Option<AutoRate> {
         match self {
@@ -176,7 +185,9 @@ impl PublisherConfig {
             retransmission_buffer: 8 << 20,
             longest_message: 16 << 20,
             flow: FlowControl::Slowest,
+            #[cfg(feature = "parity")]
             fec: Fec::Crowd,
+            #[cfg(feature = "parity")]
             fec_delay: Duration::from_millis(10),
             eviction: Duration::from_secs(2),
             subscriber_timeout: Duration::from_secs(5),
@@ -194,6 +205,7 @@ impl PublisherConfig {
             unix_offset: None,
             seed: 0,
             keys: Keys::none(),
+            #[cfg(feature = "signatures")]
             signer: None,
         }
     }
@@ -221,6 +233,7 @@ impl PublisherConfig {
         if self.flow == FlowControl::OneWay && self.quorum.is_some() {
             return Err(ConfigError::OneWayQuorum);
         }
+        #[cfg(feature = "auto-rate")]
         if self.flow == FlowControl::OneWay && self.rate.auto().is_some() {
             return Err(ConfigError::OneWayAutoRate);
         }

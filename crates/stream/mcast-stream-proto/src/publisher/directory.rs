@@ -10,11 +10,6 @@ use crate::wire::{ListedRepairer, RepairerList, Status, SubscriberId};
 
 /// Heartbeats list repairers at most this often: subscribers that lose nothing need none.
 const LIST_INTERVAL: Duration = Duration::from_millis(250);
-/// A subscriber that has been silent for longer, and for several status intervals, is not listed, and its address counts as
-/// unproven.
-const RECENT: Duration = Duration::from_secs(3);
-const RECENT_STATUSES: u32 = 3;
-
 /// The schedule of the lists.
 #[derive(Debug)]
 pub(super) struct RepairerDirectory {
@@ -60,11 +55,6 @@ impl PublisherMachine {
             }
         }
         list
-    }
-
-    /// Returns for how long a subscriber that is silent counts as reached at the address that it has proven.
-    pub(super) fn recent(&self) -> Duration {
-        RECENT.max(RECENT_STATUSES * self.status_interval())
     }
 }
 

@@ -22,6 +22,11 @@ const SEALED_EXTRA: usize = 12 + TAG_LENGTH;
 /// sent, do not count against the rate.
 const MAX_SILENCE: Duration = Duration::from_millis(500);
 
+/// A subscriber that has been silent for longer, and for several status intervals, is not listed, and its address counts as
+/// unproven.
+const RECENT: Duration = Duration::from_secs(3);
+const RECENT_STATUSES: u32 = 3;
+
 impl PublisherMachine {
     /// Handles a datagram received on the publisher's own port.
     ///
@@ -211,6 +216,11 @@ impl PublisherMachine {
         if let Some(member) = self.members.get_mut(id) {
             member.progress.given = given.map(|given| given.received);
         }
+    }
+
+    /// Returns for how long a subscriber that is silent counts as reached at the address that it has proven.
+    pub(super) fn recent(&self) -> Duration {
+        RECENT.max(RECENT_STATUSES * self.status_interval())
     }
 
     fn on_status(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, count: u64, status: &Status) {

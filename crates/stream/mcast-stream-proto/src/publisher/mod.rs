@@ -2,9 +2,17 @@
 
 mod acknowledgements;
 mod audience;
+#[cfg(feature = "auto-rate")]
+mod auto_rate;
+#[cfg(not(feature = "auto-rate"))]
+#[path = "off/auto_rate.rs"]
 mod auto_rate;
 mod config;
 mod congestion;
+#[cfg(feature = "local-repair")]
+mod directory;
+#[cfg(not(feature = "local-repair"))]
+#[path = "off/directory.rs"]
 mod directory;
 mod ending;
 mod event;
@@ -12,6 +20,10 @@ mod feedback;
 mod log_needs;
 mod members;
 mod pacing;
+#[cfg(feature = "parity")]
+mod parity;
+#[cfg(not(feature = "parity"))]
+#[path = "off/parity.rs"]
 mod parity;
 mod publish;
 mod quorum;
@@ -20,6 +32,10 @@ mod repair_flow;
 mod repair_scheduler;
 mod ring;
 mod sealer;
+#[cfg(feature = "signatures")]
+mod signing;
+#[cfg(not(feature = "signatures"))]
+#[path = "off/signing.rs"]
 mod signing;
 mod state;
 mod transmit;
@@ -29,7 +45,11 @@ use core::fmt;
 use core::time::Duration;
 
 pub use audience::{Audience, SubscriberProgress};
-pub use config::{AutoRate, ConfigError, Congestion, Fec, PublisherConfig, PublisherRate};
+#[cfg(feature = "auto-rate")]
+pub use config::AutoRate;
+#[cfg(feature = "parity")]
+pub use config::Fec;
+pub use config::{ConfigError, Congestion, PublisherConfig, PublisherRate};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
 pub use log_needs::LogNeeds;
 pub use publish::OutgoingMessage;
@@ -146,13 +166,10 @@ impl PublisherMachine {
             proof: AddressProof::new(&mut random),
             echo_limit: EchoLimit::new(UNPROVEN_ECHOES.0, UNPROVEN_ECHOES.1, now),
             sealer: Sealer::new(config.seed),
-            signing: config
-                .signer
-                .clone()
-                .map(|signer| Signing::new(signer, config.longest_data(), config.rate.fixed(), now)),
+            signing: Signing::of(&config, now),
             scratch: Vec::new(),
             pacer: Pacer::new(config.rate.fixed(), config.datagram, now),
-            auto: config.rate.auto().map(|auto| AutoControl::new(auto.evict_below, now)),
+            auto: AutoControl::of(&config, now),
             repairs: RepairScheduler::new(&config, now),
             parity: ParitySchedule::new(&config),
             confirmations: ConfirmationSchedule::new(now),

@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use mcast_pace::TokenBucket;
 
-use super::PublisherMachine;
 use super::ring::Ring;
+use super::{PublisherConfig, PublisherMachine};
 use crate::ClockTime;
 use crate::sign;
 use crate::sign::{SIGNATURE_EXTENSION, SIGNATURE_LENGTH, Signer};
@@ -64,8 +64,14 @@ pub(super) struct Signed {
 }
 
 impl Signing {
+    /// Returns the state of a publisher with these settings, if it signs.
+    pub(super) fn of(config: &PublisherConfig, now: ClockTime) -> Option<Self> {
+        let signer = config.signer.clone()?;
+        Some(Self::new(signer, config.longest_data(), config.rate.fixed(), now))
+    }
+
     /// Creates the state of a publisher with datagrams of at most this length, and with this rate in bytes per second.
-    pub(super) fn new(signer: Arc<dyn Signer>, datagram: usize, rate: Option<u64>, now: ClockTime) -> Self {
+    fn new(signer: Arc<dyn Signer>, datagram: usize, rate: Option<u64>, now: ClockTime) -> Self {
         let head = HEADER_LENGTH + super::publish::SALT_EXTENSION + SIGNATURE_EXTENSION + Manifest::HEAD;
         let room = datagram.saturating_sub(head + TAG_LENGTH);
         let longest = datagram.max(1) as u64;

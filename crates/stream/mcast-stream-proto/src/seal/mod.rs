@@ -13,6 +13,7 @@ use core::fmt;
 #[cfg(feature = "seal")]
 pub use aead::KeyFileError;
 #[cfg(feature = "seal")]
+#[cfg(feature = "signatures")]
 pub(crate) use aead::hexadecimal;
 #[cfg(feature = "seal")]
 pub use aead::{Algorithm, GroupSecret};

@@ -103,7 +103,9 @@ impl PublicKey {
     /// Returns this key as the only one that is trusted.
     #[must_use]
     pub fn pinned(self) -> PinnedKeys {
-        PinnedKeys { keys: alloc::vec![Arc::new(self)] }
+        let mut keys = PinnedKeys::none();
+        let _ = keys.add(Arc::new(self));
+        keys
     }
 }
 

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::seal::Keys;
+#[cfg(feature = "signatures")]
 use crate::sign::PinnedKeys;
 use crate::wire::{Manifest, StreamId, SubscriberName};
 
@@ -53,6 +54,7 @@ pub enum OnLoss {
 }
 
 /// How a subscriber repairs for others.
+#[cfg(feature = "local-repair")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalRepair {
     /// Bytes of datagrams that it retains, with 64 bytes for each of them.
@@ -62,6 +64,7 @@ pub struct LocalRepair {
     pub seed: u64,
 }
 
+#[cfg(feature = "local-repair")]
 impl LocalRepair {
     /// The usual number of bytes: what arrives in a second at 64 Mbit/s.
     pub const BYTES: usize = 8 << 20;
@@ -103,6 +106,7 @@ pub struct SubscriberConfig {
     pub mute: bool,
     /// Whether it retains what it received, and repairs it for other subscribers. A subscriber that requests no repairs sends
     /// none. Default: no.
+    #[cfg(feature = "local-repair")]
     pub repair_for_others: Option<LocalRepair>,
     /// Whether a [`HistoryMachine`](crate::history::HistoryMachine) gives the application what this subscriber delivers. Then
     /// that decides what is lost. Default: no.
@@ -115,6 +119,7 @@ pub struct SubscriberConfig {
     pub keys: Keys,
     /// The public keys of the publisher. Default: none. With any, nothing is delivered or reported that the publisher has
     /// not signed, and the window has at least 128 datagrams.
+    #[cfg(feature = "signatures")]
     pub signed_by: PinnedKeys,
 }
 
@@ -137,11 +142,13 @@ impl SubscriberConfig {
             publisher_silence: Duration::from_secs(5),
             stalled_after: Duration::from_secs(1),
             mute: false,
+            #[cfg(feature = "local-repair")]
             repair_for_others: None,
             has_history: false,
             unix_offset: None,
             seed: 0,
             keys: Keys::none(),
+            #[cfg(feature = "signatures")]
             signed_by: PinnedKeys::none(),
         }
     }
@@ -156,8 +163,16 @@ impl SubscriberConfig {
 
     /// The size of the window in slots.
     pub(crate) fn slots(&self) -> usize {
-        let least = if self.signed_by.is_empty() { 16 } else { VERIFIED_WINDOW };
+        let least = if self.verifies() { VERIFIED_WINDOW } else { 16 };
         self.window.clamp(least, 1 << 22).next_power_of_two()
+    }
+
+    /// Whether it delivers only what is signed.
+    pub(crate) const fn verifies(&self) -> bool {
+        #[cfg(feature = "signatures")]
+        return !self.signed_by.is_empty();
+        #[cfg(not(feature = "signatures"))]
+        false
     }
 
     /// Whether it requests repairs.

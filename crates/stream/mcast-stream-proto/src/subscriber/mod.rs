@@ -7,12 +7,25 @@ mod deliver;
 mod event;
 mod feedback;
 mod followed;
+mod manifest;
 mod naks;
 mod peer;
 mod publisher_state;
+#[cfg(feature = "parity")]
 mod recovery;
+#[cfg(not(feature = "parity"))]
+#[path = "off/recovery.rs"]
+mod recovery;
+#[cfg(feature = "local-repair")]
+mod repairers;
+#[cfg(not(feature = "local-repair"))]
+#[path = "off/repairers.rs"]
 mod repairers;
 mod statuses;
+#[cfg(feature = "signatures")]
+mod verify;
+#[cfg(not(feature = "signatures"))]
+#[path = "off/verify.rs"]
 mod verify;
 mod window;
 
@@ -24,7 +37,9 @@ use core::time::Duration;
 
 pub use crate::wire::Position;
 pub use account::HistoryAccount;
-pub use config::{LocalRepair, OnLoss, Policy, Start, SubscriberConfig};
+#[cfg(feature = "local-repair")]
+pub use config::LocalRepair;
+pub use config::{OnLoss, Policy, Start, SubscriberConfig};
 pub use event::{
     Cause, Item, Message, PathStatistics, Step, SubscriberEvent, SubscriberStatistics, VerificationFailure,
 };
@@ -33,6 +48,7 @@ use crate::ClockTime;
 use crate::outbox::{Control, Outbox};
 use crate::random::Random;
 use crate::seal::{Ciphers, Keys};
+#[cfg(feature = "signatures")]
 use crate::sign::PinnedKeys;
 use crate::wire::{FlowControl, Incarnation, MessageNumber, Origin, ServedHistory, StreamId, SubscriberId};
 use account::{Account, LossAccount};
@@ -124,6 +140,7 @@ impl SubscriberMachine {
         self.reported.forget_keys();
     }
 
+    #[cfg(feature = "signatures")]
     /// Replaces the public keys that it trusts, for a publisher that changes its key. A subscriber that was created with
     /// none, or is given none, is not changed.
     pub fn set_signed_by(&mut self, keys: PinnedKeys) {

@@ -28,6 +28,7 @@ mod status;
 mod view;
 
 pub use announce::{Announce, AnnouncedPath, ListedRepairer, RepairerList};
+#[cfg(feature = "history")]
 pub(crate) use announce::{put_socket, read_socket};
 pub(crate) use header::LONGEST_HEADER;
 pub use header::{

@@ -193,6 +193,7 @@ fn heartbeat_with_repairers() {
 }
 
 /// The data above as a block, with a second implementation's symbols.
+#[cfg(feature = "parity")]
 #[test]
 fn parity() {
     let data = [

@@ -11,7 +11,7 @@ mod model;
 use core::time::Duration;
 
 use super::members::{Member, Role};
-use super::{PublisherEvent, PublisherMachine};
+use super::{PublisherConfig, PublisherEvent, PublisherMachine};
 use crate::ClockTime;
 use crate::span::per_second;
 use crate::wire::{Sequence, Status, SubscriberId};
@@ -56,7 +56,12 @@ pub(in crate::publisher) struct AutoControl {
 }
 
 impl AutoControl {
-    pub(in crate::publisher) const fn new(evict_below: Option<u64>, now: ClockTime) -> Self {
+    /// Returns the state of a publisher with these settings, if its rate is automatic.
+    pub(in crate::publisher) fn of(config: &PublisherConfig, now: ClockTime) -> Option<Self> {
+        config.rate.auto().map(|auto| Self::new(auto.evict_below, now))
+    }
+
+    const fn new(evict_below: Option<u64>, now: ClockTime) -> Self {
         Self {
             evict_below,
             rate: UNKNOWN,

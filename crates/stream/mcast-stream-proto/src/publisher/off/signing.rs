@@ -1,0 +1,78 @@
+//! Without the feature `signatures`, nothing is signed.
+
+use super::PublisherMachine;
+use super::config::PublisherConfig;
+use crate::ClockTime;
+use crate::wire::{DatagramWriter, Kind, Sequence, SignerId, WriteError};
+use core::time::Duration;
+
+pub(super) const CONFIRMATION_INTERVAL: Duration = Duration::ZERO;
+pub(super) const CONFIRMED_ENTRIES: usize = usize::MAX;
+
+#[derive(Debug)]
+pub(super) enum Signing {}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signed {
+    pub(super) verified_through: Option<Sequence>,
+}
+
+impl Signing {
+    pub(super) const fn of(_: &PublisherConfig, _: ClockTime) -> Option<Self> {
+        None
+    }
+
+    pub(super) const fn is_complete(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) const fn sign(&mut self, _: &mut [u8]) -> bool {
+        match *self {}
+    }
+
+    pub(super) const fn may_reply(&mut self) -> bool {
+        match *self {}
+    }
+
+    pub(super) const fn signer(&self) -> SignerId {
+        match *self {}
+    }
+}
+
+pub(super) const fn write_room(_: SignerId, _: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
+    Ok(())
+}
+
+pub(super) const fn is_signed(_: Kind) -> bool {
+    false
+}
+
+impl PublisherMachine {
+    pub(super) const fn record_completed(&mut self, _: ClockTime) {}
+
+    pub(super) const fn schedule_manifest_soon(&mut self, _: ClockTime) {}
+
+    pub(super) const fn manifest_due(&self) -> ClockTime {
+        ClockTime::NEVER
+    }
+
+    pub(super) const fn write_manifest(&mut self, _: ClockTime) {}
+
+    pub(super) const fn signed(&self) -> Signed {
+        Signed { verified_through: None }
+    }
+
+    pub(super) const fn record_signed(&mut self, _: Sequence, _: u64) {}
+
+    pub(super) const fn record_recalled(&mut self, _: Sequence) {}
+
+    pub(super) const fn with_manifests(&self, count: u64) -> u64 {
+        count
+    }
+
+    pub(super) const fn signature_length(&self) -> usize {
+        0
+    }
+
+    pub(super) const fn refill_signatures(&mut self, _: ClockTime) {}
+}
