@@ -12,6 +12,9 @@ use crate::step::{Outcome, RunOptions, Step, Verdict};
 /// The fuzz targets are a workspace of their own.
 const FUZZ: &str = "fuzz/Cargo.toml";
 
+/// The libraries whose features can all be left out.
+const PLAIN: [&str; 2] = ["mcast", "mcast-stream-proto"];
+
 pub(super) fn steps() -> Vec<Step> {
     vec![
         Step::new("lock", "Cargo.lock of each workspace is up to date", |options| {
@@ -33,8 +36,10 @@ pub(super) fn steps() -> Vec<Step> {
         Step::new("clippy", "no warning in any target of any crate, all features on", |options| {
             check(clippy(&["--workspace", "--all-targets", "--all-features"]), options)
         }),
-        Step::new("clippy-plain", "no warning in the library with its features off", |options| {
-            check(clippy(&["--package", "mcast", "--lib", "--no-default-features"]), options)
+        Step::new("clippy-plain", "no warning in the libraries with their features off", |options| {
+            let libraries = PLAIN.iter().flat_map(|package| ["--package", package]);
+            let selection: Vec<_> = libraries.chain(["--lib", "--no-default-features"]).collect();
+            check(clippy(&selection), options)
         }),
         Step::new("fuzz-clippy", "no warning in the fuzz targets", fuzz_targets),
         Step::new("registry", "the tables of registered groups match the registry files", |_| {

@@ -27,6 +27,7 @@ const HOST_ONLY: &str = "xtask";
 /// All features except the ciphers, TLS and the client of Kafka, whose C and assembly code needs a compiler for each target.
 const FEATURES: &str = "mcast-group/serde,mcast-bridge/nats,mcast-bridge/rabbitmq,mcast-bridge/redis,mcast-bridge/tracing,\
     mcast-doctor/tracing,mcast-host/fixtures,mcast-measure/std,mcast-relay/driver,mcast-relay/http,mcast-relay/tracing,\
+    mcast-stream-proto/auto-rate,mcast-stream-proto/history,mcast-stream-proto/local-repair,mcast-stream-proto/parity,mcast-stream-proto/signatures,\
     mcast-stream-proto/serde,mcast-stream/futures,mcast-stream/metrics,mcast-stream/serde,mcast-stream/tokio,mcast-stream/tracing,mcast-sys/tokio,mcast-sys/tracing,\
     mcast-watch/json,mcast-watch/live,mcast-watch/metrics,mcast/bytes,mcast/futures,mcast/serde,mcast/tokio,mcast/tracing";
 /// Features that are built from C, and that of the generator of documents, which runs on the developer's system.
@@ -35,7 +36,7 @@ const NOT_CHECKED: [&str; 5] = ["kafka", "kafka-tls", "schema", "seal", "tls"];
 
 /// A target without an operating system, for the no_std crates.
 const BARE_METAL: &str = "thumbv7em-none-eabi";
-const BARE_FEATURES: &str = "mcast-group/serde,mcast-stream-proto/serde";
+const BARE_FEATURES: &str = "mcast-group/serde,mcast-stream-proto/default,mcast-stream-proto/serde";
 const NO_STD_CRATES: [&str; 5] =
     ["mcast-group", "mcast-measure", "mcast-packet", "mcast-stream-proto", "mcast-moldudp64"];
 

@@ -19,6 +19,11 @@ pub(super) fn steps() -> Vec<Step> {
     vec![
         Step::new("tests", "unit, property and lab tests", every_test),
         Step::new("doc-tests", "the examples in the documentation", doc_tests),
+        Step::new("core", "the protocol of messages passes its tests without its options", |options| {
+            let selection =
+                ["--package", "mcast-stream-proto", "--no-default-features", "--lib", "--test", "core"];
+            check(cargo(["test", "--quiet"].iter().chain(&selection)), options)
+        }),
         Step::new("demo", "the demonstration passes", demo),
     ]
 }

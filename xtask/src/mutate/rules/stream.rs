@@ -161,7 +161,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a one-way publisher of a signed stream retains what no manifest covers yet",
-        "self.sent.push_back((now, self.verified_through.unwrap_or(end)));",
+        "self.sent.push_back((now, signed.verified_through.map_or(end, |verified| verified.min(end))));",
         "self.sent.push_back((now, end));",
     ),
     STREAM.rule(

@@ -12,8 +12,7 @@ use core::fmt;
 
 #[cfg(feature = "seal")]
 pub use aead::KeyFileError;
-#[cfg(feature = "seal")]
-#[cfg(feature = "signatures")]
+#[cfg(all(feature = "seal", feature = "signatures"))]
 pub(crate) use aead::hexadecimal;
 #[cfg(feature = "seal")]
 pub use aead::{Algorithm, GroupSecret};

@@ -165,7 +165,9 @@ fn threads_that_share_a_publisher_lose_no_order() {
         });
         assert!(publisher.wait_for(1, TIMEOUT));
         let threads: Vec<_> = (0..4)
-            .map(|thread| scope.spawn(move || (0..EACH).map(|count| publish(thread, count)).collect::<Vec<_>>()))
+            .map(|thread| {
+                scope.spawn(move || (0..EACH).map(|count| publish(thread, count)).collect::<Vec<_>>())
+            })
             .collect();
         let numbers: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
         let closing = publisher.close(TIMEOUT);
