@@ -72,10 +72,10 @@ pub use driver::{
     AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HeardHeartbeat, HeartbeatListener,
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
     HistoryUnavailable, HostStatus, JobContext, LogHold, LogStart, LoggedPublisher, LoggedPublisherBuilder,
-    MAX_SNAPSHOT, PathChange, Publisher, PublisherBuilder, PublisherProgress, ReadAhead, ReadOutcome,
-    RefusedRequest, Snapshot, SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber,
-    SubscriberBuilder, UnusedSetting, Worker, discover, fetch_snapshot, fetch_snapshot_while, find_stream,
-    present_incarnation, replace_file,
+    MAX_SNAPSHOT, PathChange, Publish, Publisher, PublisherBuilder, PublisherProgress, ReadAhead,
+    ReadOutcome, RefusedRequest, Snapshot, SnapshotFetcher, SnapshotServer, StallCause, StreamError,
+    StreamStep, Subscriber, SubscriberBuilder, Until, UnusedSetting, Worker, discover, fetch_snapshot,
+    fetch_snapshot_while, find_stream, present_incarnation, replace_file,
 };
 #[cfg(feature = "seal")]
 pub use key_file::KeyFileContent;

@@ -12,7 +12,7 @@ use mcast::{Destination, Family, InterfaceIndex, InterfaceSelector, Membership, 
 use super::NO_INCARNATION;
 use super::reader::{HistoryReader, Job, ReaderConfig, Report};
 use crate::driver::clock::Clock;
-use crate::driver::error::StreamError;
+use crate::driver::error::{StreamError, StreamStep};
 use crate::driver::{clock, discovery_group};
 use crate::history::{
     AnnouncementSchedule, AnswerFrame, HistoryAnnouncement, HistoryConfig, HistoryMachine, HistorySearch,
@@ -270,7 +270,7 @@ impl Announcer {
             }
         };
         let thread = std::thread::Builder::new().name("mcast-announce".to_owned()).spawn(work);
-        Ok(Self { is_stopped, waker, thread: Some(thread.map_err(StreamError::Thread)?) })
+        Ok(Self { is_stopped, waker, thread: Some(thread.map_err(StreamStep::StartThread.failed())?) })
     }
 }
 
