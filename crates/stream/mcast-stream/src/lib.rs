@@ -83,10 +83,10 @@ pub use key_file::{KeyFile, KeyFileAccessError};
 pub use mcast::Waker;
 /// The log of a stream in files.
 pub use mcast_log as log;
-pub use mcast_stream_proto::{
-    ClockTime, Control, PublisherMachine, SubscriberMachine, Target, history, publisher, seal, sign,
-    subscriber, wire,
-};
+pub use mcast_stream_proto::{ClockTime, Control, Target, history, publisher, seal, sign, subscriber, wire};
+
+pub(crate) use mcast_stream_proto::publisher::PublisherMachine;
+pub(crate) use mcast_stream_proto::subscriber::SubscriberMachine;
 
 /// The example of the product's README, compiled as a doctest.
 #[cfg(doctest)]

@@ -318,7 +318,8 @@ impl SideWriter {
     ) -> Option<Vec<u8>> {
         self.count += 1;
         let epoch = keys.latest();
-        let header = Header { epoch, ..Header::new(kind, stream, NO_INCARNATION, self.count) };
+        let header =
+            Header::new(kind, stream, NO_INCARNATION, self.count).with(|header| header.epoch = epoch);
         let mut bytes = vec![0; LONGEST];
         let mut writer = DatagramWriter::new(&mut bytes, &header).ok()?;
         if epoch != KeyEpoch::CLEAR {

@@ -142,12 +142,8 @@ impl LoggedPublisherBuilder {
         let tail = LogTail::read(Arc::clone(&files), keys.clone(), recall)?;
         let first = tail.items.front().map_or(next, TailItem::first);
         let needed = beginning.first_needed(first);
-        let origin = Origin {
-            stream,
-            incarnation: lineage.incarnation,
-            publisher: clock::seed() as u32,
-            engines: VisitedEngines::EMPTY,
-        };
+        let publisher = clock::seed() as u32;
+        let origin = Origin::new(stream, lineage.incarnation, publisher, VisitedEngines::EMPTY);
         let builder = builder.incarnation(found.incarnation()).configure(|config| {
             config.first_message = lineage.in_stream(first);
             config.acknowledge_from = lineage.in_stream(next);

@@ -556,7 +556,7 @@ impl Publisher {
     /// Shows subscribers that the history of the stream is served on this TCP port at the publisher's address, or with 0 where
     /// it is announced, until the guard is dropped.
     pub(in crate::driver) fn show_history(&self, port: u16) -> ShownHistory {
-        self.shared.core().machine.serve_history(Some(ServedHistory { port }));
+        self.shared.core().machine.serve_history(Some(ServedHistory::new(port)));
         ShownHistory(Arc::downgrade(&self.shared))
     }
 

@@ -62,7 +62,7 @@ fn with_keys_a_stream_that_they_do_not_open_is_not_selected() {
         }
     };
     let clear = Header::new(Kind::Heartbeat, StreamId(7), Incarnation(1), 1);
-    let forged = [&Header { epoch: KeyEpoch(1), ..clear }.bytes()[..], &[0; 96]].concat();
+    let forged = [&clear.with(|header| header.epoch = KeyEpoch(1)).bytes()[..], &[0; 96]].concat();
     let config = SubscriberConfig::new(StreamId(0));
     let mut selector = StreamSelector::default();
     let chosen = Some(StreamId(7));
