@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use mcast::{Destination, Membership};
-use mcast_stream::publisher::{AckLevel, AckState, Acknowledgers, Quorum};
+use mcast_stream::publisher::{AckLevel, Acknowledgers, Quorum};
 use mcast_stream::subscriber::Item;
-use mcast_stream::{Publisher, Subscriber};
+use mcast_stream::{Publisher, Subscriber, Until};
 
 /// Publishes orders of which each waits until two subscribers have processed it.
 #[derive(Parser)]
@@ -37,10 +37,10 @@ fn publish(to: Destination, count: u32) -> Result<(), Box<dyn Error>> {
     }
     for number in 0..count {
         let order = publisher.publish(format!("order {number}").as_bytes())?;
-        match publisher.wait_acked(order, Duration::from_secs(5))? {
-            AckState::Acknowledged => println!("order {number}: processed by two"),
-            state => return Err(format!("order {number}: {state:?}").into()),
+        if !publisher.wait(Until::MessageAcknowledged(order), Duration::from_secs(5))? {
+            return Err(format!("order {number}: not processed by two in time").into());
         }
+        println!("order {number}: processed by two");
     }
     let closing = publisher.close(Duration::from_secs(5));
     if closing.is_complete() { Ok(()) } else { Err("not everybody has everything".into()) }

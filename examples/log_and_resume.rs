@@ -11,7 +11,7 @@ use mcast_stream::history::{HistoryStart, Position};
 use mcast_stream::log::LogOptions;
 use mcast_stream::subscriber::Item;
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
-use mcast_stream::{Publisher, Subscriber};
+use mcast_stream::{Publisher, Subscriber, Until};
 
 /// Keeps messages in a log, from which a subscriber continues where it was stopped.
 #[derive(Parser)]
@@ -45,7 +45,7 @@ fn publish(to: Destination, log: PathBuf, count: u32) -> Result<(), Box<dyn Erro
     for number in 0..count {
         publisher.publish(format!("event {number}").as_bytes())?;
     }
-    publisher.sync()?;
+    publisher.wait(Until::Stored, Duration::MAX)?;
     println!("{count} messages are in the log");
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     publisher.close(Duration::from_secs(10))?;

@@ -14,7 +14,9 @@ use mcast_stream_proto::subscriber::{
     Item, LocalRepair, OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent,
 };
 use mcast_stream_proto::wire::{Digest, Incarnation, SignerId, StreamId};
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
+use mcast_stream_proto::publisher::PublisherMachine;
+use mcast_stream_proto::subscriber::SubscriberMachine;
+use mcast_stream_proto::ClockTime;
 
 const WINDOW: usize = 32;
 /// The smallest window of a subscriber that verifies signatures.

@@ -1,5 +1,6 @@
 //! The public API of each published crate, as a list in the repository: a change of it shows in the diff.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -74,16 +75,39 @@ fn public_api(name: &str) -> Result<String> {
     Ok(items(&finished.output))
 }
 
-/// Returns the items, without what cargo says before them.
+/// Returns the items, without what cargo says before them. The functions of an implementation are those that its trait lists; it
+/// is listed once, although it is given with the type and with the trait.
 fn items(output: &str) -> String {
     let is_item = |line: &&str| ["pub ", "impl", "#["].iter().any(|head| line.starts_with(head));
-    output.lines().filter(is_item).map(|line| line.to_owned() + "\n").collect()
+    let mut implementations = HashSet::new();
+    let mut implementing = None;
+    let mut list = String::new();
+    for line in output.lines().filter(is_item) {
+        let implementation = line.starts_with("impl").then(|| line.split_once(" for ")).flatten();
+        if let Some((_, of)) = implementation {
+            implementing = Some(of.split(" where").next().unwrap_or(of));
+            if !implementations.insert(line) {
+                continue;
+            }
+        } else if line.starts_with("impl") {
+            implementing = None;
+        }
+        let function = line.split_once("fn ").map(|(_, function)| function);
+        let is_of_trait = function.zip(implementing).is_some_and(|(function, of)| {
+            function.strip_prefix(of).is_some_and(|rest| rest.starts_with("::"))
+        });
+        if !is_of_trait {
+            list.push_str(line);
+            list.push('\n');
+        }
+    }
+    list
 }
 
 /// Returns the lines of either list that the other lacks, those of the first as removed, those of the second as added.
 fn changed_lines(before: &str, after: &str) -> Vec<String> {
     let missing = |from: &str, other: &str, sign: char| -> Vec<String> {
-        let others: std::collections::HashSet<&str> = other.lines().collect();
+        let others: HashSet<&str> = other.lines().collect();
         from.lines().filter(|line| !others.contains(line)).map(|line| format!("{sign} {line}")).collect()
     };
     [missing(before, after, '-'), missing(after, before, '+')].concat()
@@ -100,6 +124,19 @@ mod tests {
         assert_eq!(
             items(output),
             "pub mod mcast\n#[non_exhaustive] pub enum mcast::ErrorKind\nimpl mcast::Error\n"
+        );
+    }
+
+    #[test]
+    fn an_implementation_is_listed_once_and_without_the_functions_of_its_trait() {
+        let output = "pub struct a::B\nimpl a::B\npub fn a::B::new() -> Self\nimpl a::Run for a::B\npub fn a::B::run(&self)\n\
+                      pub type a::B::Item = u8\npub trait a::Run\npub fn a::Run::run(&self)\nimpl a::Run for a::B\n\
+                      pub fn a::B::run(&self)\npub fn a::start()\n";
+
+        assert_eq!(
+            items(output),
+            "pub struct a::B\nimpl a::B\npub fn a::B::new() -> Self\nimpl a::Run for a::B\npub type a::B::Item = u8\n\
+             pub trait a::Run\npub fn a::Run::run(&self)\npub fn a::start()\n"
         );
     }
 

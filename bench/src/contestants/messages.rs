@@ -125,7 +125,7 @@ pub const MESSENGERS: &[Messenger] = &[
     ),
     ours(
         "mcast-stream-synced",
-        "mcast-stream: `LoggedPublisher::queue_all`, each batch on the disk before it is sent; batches share syncs",
+        "mcast-stream: `LoggedPublisher::append_all`, each batch on the disk before it is sent; batches share syncs",
         "synced-queue",
         &[],
     ),

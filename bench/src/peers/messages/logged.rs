@@ -50,7 +50,7 @@ fn publish_in(work: &Work, how: How, directory: &Path) -> Result<()> {
         let size = source.size();
         while let Some(messages) = source.next_many() {
             match how {
-                How::SyncedQueue => publisher.queue_all(messages.chunks(size))?,
+                How::SyncedQueue => publisher.append_all(messages.chunks(size))?,
                 _ => publisher.publish_all(messages.chunks(size))?,
             };
         }

@@ -70,7 +70,7 @@ enum How {
     Logged,
     /// The same: `LoggedPublisher::publish_all`.
     LoggedAll,
-    /// The same, each batch synced before it is sent: `LoggedPublisher::queue_all`, which does not wait for that.
+    /// The same, each batch synced before it is sent: `LoggedPublisher::append_all`, which does not wait for that.
     SyncedQueue,
     /// The same, and before the next one is published: `LoggedPublisher::publish_all`.
     SyncedAll,

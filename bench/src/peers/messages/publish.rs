@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use mcast::{Destination, Group, GroupAddr, InterfaceSelector};
-use mcast_stream::Publisher;
-use mcast_stream::publisher::{AckState, Acknowledgers, Fec, Quorum};
+use mcast_stream::publisher::{Acknowledgers, Fec, Quorum};
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream::sign::SigningKey;
 use mcast_stream::wire::KeyEpoch;
+use mcast_stream::{Publisher, Until};
 
 use super::source::Source;
 use super::{How, TIMEOUT, Ways, Work};
@@ -48,8 +48,8 @@ pub(super) fn run(work: &Work, how: How, ways: Ways) -> Result<()> {
         How::Acked => {
             while let Some(message) = source.next() {
                 let number = publisher.publish(message)?;
-                let state = publisher.wait_acked(number, TIMEOUT)?;
-                ensure!(state == AckState::Acknowledged, "message {number} is {state:?}");
+                let is_acked = publisher.wait(Until::MessageAcknowledged(number), TIMEOUT)?;
+                ensure!(is_acked, "message {number} is {:?}", publisher.ack_state(number));
                 source.note_acknowledged();
             }
         }

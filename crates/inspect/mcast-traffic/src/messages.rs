@@ -9,7 +9,7 @@ use mcast_measure::{MessageCounts, MessageMeter};
 use mcast_stream::publisher::{PublisherEvent, PublisherStatistics, Refusal};
 use mcast_stream::subscriber::{Item, Message, SubscriberEvent};
 use mcast_stream::wire::StreamId;
-use mcast_stream::{Closing, Publisher, StreamError, Subscriber};
+use mcast_stream::{Closing, Publisher, StreamError, Subscriber, Until};
 
 use crate::{MessagePacer, StopSignal};
 
@@ -163,7 +163,7 @@ impl<'a> MessagePublisher<'a> {
         self.last_second.0 = begun;
         self.publish_all(begun, &mut on_event)?;
         let published = Instant::now();
-        while !self.publisher.wait_complete(POLL_INTERVAL)
+        while !self.publisher.wait(Until::Received, POLL_INTERVAL)?
             && published.elapsed() < LINGER
             && !self.stop.is_set()
         {}

@@ -6,12 +6,14 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use mcast_stream_proto::ClockTime;
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream_proto::sign::{PinnedKeys, SigningKey};
+use mcast_stream_proto::subscriber::SubscriberMachine;
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig};
 use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, Sequence, StreamId};
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 const STREAM: StreamId = StreamId(7);
 const NOW: ClockTime = ClockTime(1_000_000_000);

@@ -5,11 +5,13 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::vec::Vec;
 
+use crate::ClockTime;
+use crate::publisher::PublisherMachine;
 use crate::publisher::{PublisherConfig, Transmit};
 use crate::random::Random;
+use crate::subscriber::SubscriberMachine;
 use crate::subscriber::{Item, SubscriberConfig};
 use crate::wire::{Incarnation, Sequence, StreamId};
-use crate::{ClockTime, PublisherMachine, SubscriberMachine};
 
 const MESSAGES: u64 = 60_000;
 /// Nanoseconds for which a datagram occupies the publisher, and the one-way delay.

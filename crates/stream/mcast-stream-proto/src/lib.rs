@@ -16,7 +16,9 @@
 //! use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 //! use mcast_stream_proto::subscriber::{Item, SubscriberConfig};
 //! use mcast_stream_proto::wire::{Incarnation, Sequence, StreamId};
-//! use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
+//! use mcast_stream_proto::publisher::PublisherMachine;
+//! use mcast_stream_proto::subscriber::SubscriberMachine;
+//! use mcast_stream_proto::ClockTime;
 //!
 //! let (at, from) = ("10.0.0.1:7001".parse()?, "10.0.0.2:7002".parse()?);
 //! let stream = StreamId::named("prices");
@@ -104,5 +106,3 @@ pub mod wire;
 
 pub use mcast_pace::ClockTime;
 pub use outbox::{Control, Target};
-pub use publisher::PublisherMachine;
-pub use subscriber::SubscriberMachine;

@@ -72,10 +72,10 @@ pub use driver::{
     AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HeardHeartbeat, HeartbeatListener,
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
     HistoryUnavailable, HostStatus, JobContext, LogHold, LogStart, LoggedPublisher, LoggedPublisherBuilder,
-    MAX_SNAPSHOT, PathChange, Publisher, PublisherBuilder, PublisherProgress, ReadAhead, ReadOutcome,
-    RefusedRequest, Snapshot, SnapshotFetcher, SnapshotServer, StallCause, StreamError, Subscriber,
-    SubscriberBuilder, UnusedSetting, Worker, discover, fetch_snapshot, fetch_snapshot_while, find_stream,
-    present_incarnation, replace_file,
+    MAX_SNAPSHOT, PathChange, Publish, Publisher, PublisherBuilder, PublisherProgress, ReadAhead,
+    ReadOutcome, RefusedRequest, Snapshot, SnapshotFetcher, SnapshotServer, StallCause, StreamError,
+    StreamStep, Subscriber, SubscriberBuilder, Until, UnusedSetting, Worker, discover, fetch_snapshot,
+    fetch_snapshot_while, find_stream, present_incarnation, replace_file,
 };
 #[cfg(feature = "seal")]
 pub use key_file::KeyFileContent;
@@ -83,10 +83,10 @@ pub use key_file::{KeyFile, KeyFileAccessError};
 pub use mcast::Waker;
 /// The log of a stream in files.
 pub use mcast_log as log;
-pub use mcast_stream_proto::{
-    ClockTime, Control, PublisherMachine, SubscriberMachine, Target, history, publisher, seal, sign,
-    subscriber, wire,
-};
+pub use mcast_stream_proto::{ClockTime, Control, Target, history, publisher, seal, sign, subscriber, wire};
+
+pub(crate) use mcast_stream_proto::publisher::PublisherMachine;
+pub(crate) use mcast_stream_proto::subscriber::SubscriberMachine;
 
 /// The example of the product's README, compiled as a doctest.
 #[cfg(doctest)]

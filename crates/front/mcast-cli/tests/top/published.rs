@@ -93,7 +93,7 @@ fn datagrams_lost_on_a_link_are_counted_exactly() {
 /// A sealed stream of three datagrams, two of them lost, and a heartbeat that shows that there were three.
 fn sealed_with_a_loss(keys: Keys) -> Vec<String> {
     let config = PublisherConfig::new(StreamId(7), Incarnation(1)).with(|config| config.keys = keys);
-    let mut sender = mcast_stream::PublisherMachine::new(config, ClockTime(1)).unwrap();
+    let mut sender = mcast_stream::publisher::PublisherMachine::new(config, ClockTime(1)).unwrap();
     for _ in 0..3 {
         sender.publish(ClockTime(1), b"x").unwrap();
         sender.flush(ClockTime(1));

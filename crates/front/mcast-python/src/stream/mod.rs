@@ -22,7 +22,7 @@ use mcast_stream::history::HistoryStart;
 use mcast_stream::publisher::{Fec, Refusal};
 use mcast_stream::subscriber::{OnLoss, Policy, Start};
 use mcast_stream::wire::FlowControl;
-use mcast_stream::{StreamError, SubscriberBuilder};
+use mcast_stream::{StreamError, StreamStep, SubscriberBuilder};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
@@ -47,9 +47,15 @@ fn raise_stream(py: Python<'_>, error: &StreamError) -> PyErr {
         StreamError::Refused(Refusal::TooLong { .. }) => {
             return failure("TooLarge", "publish", error).raise(py);
         }
-        StreamError::Control(source) => ("stream", Some(source)),
-        StreamError::Snapshot(source) => ("snapshot", Some(source)),
-        StreamError::Thread(source) => ("open", Some(source)),
+        StreamError::Io { step, cause } => {
+            let operation = match step {
+                StreamStep::OpenUnicast | StreamStep::ReceiveUnicast | StreamStep::Wait => "stream",
+                StreamStep::ServeSnapshots(_) | StreamStep::FetchSnapshot => "snapshot",
+                StreamStep::StartThread => "open",
+                _ => "publish",
+            };
+            (operation, Some(cause))
+        }
         _ => ("publish", None),
     };
     Failure { errno: source.and_then(std::io::Error::raw_os_error), ..failure("Other", operation, error) }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mcast_stream::publisher::{AckState, AutoRate, Refusal};
 use mcast_stream::wire::StreamId;
-use mcast_stream::{PublisherBuilder, SnapshotServer, StreamError};
+use mcast_stream::{PublisherBuilder, SnapshotServer, StreamError, Until};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -263,7 +263,7 @@ impl Publisher {
         let message = mcast_stream::wire::MessageNumber(message.0);
         let state = Mutex::new(Ok(AckState::Pending));
         self.wait(py, Timeout::new(timeout)?, |publisher, left| {
-            let now = publisher.wait_acked(message, left);
+            let now = acked(publisher, message, left);
             let is_over = !matches!(now, Ok(AckState::Pending));
             *state.lock().unwrap_or_else(PoisonError::into_inner) = now;
             is_over
@@ -276,7 +276,7 @@ impl Publisher {
     fn _is_settled(&self, py: Python<'_>, message: MessageNumber) -> PyResult<bool> {
         let publisher = self.opened(py)?;
         let message = mcast_stream::wire::MessageNumber(message.0);
-        let state = py.detach(|| publisher.wait_acked(message, Duration::ZERO));
+        let state = py.detach(|| acked(&publisher, message, Duration::ZERO));
         Ok(state.map_err(|error| raise_stream(py, &error))? != AckState::Pending)
     }
 
@@ -323,7 +323,7 @@ impl Publisher {
     /// seconds.
     #[pyo3(signature = (timeout=None))]
     fn wait_complete(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        self.wait(py, Timeout::new(timeout)?, mcast_stream::Publisher::wait_complete)
+        self.wait(py, Timeout::new(timeout)?, has_all)
     }
 
     /// Seals with the greatest epoch of these keys from now on.
@@ -477,13 +477,28 @@ impl Publisher {
     fn wait_until(&self, py: Python<'_>, deadline: Option<Instant>) -> PyResult<()> {
         while let Ok(publisher) = self.opened(py) {
             let left = time_left(deadline, SLICE);
-            if py.detach(|| publisher.wait_complete(left)) || left.is_zero() {
+            if py.detach(|| has_all(&publisher, left)) || left.is_zero() {
                 break;
             }
             py.check_signals()?;
         }
         Ok(())
     }
+}
+
+/// Waits until all subscribers have received everything, for at most `timeout`; returns whether they have.
+fn has_all(publisher: &mcast_stream::Publisher, timeout: Duration) -> bool {
+    publisher.wait(Until::Received, timeout).is_ok_and(|is_so| is_so)
+}
+
+/// Waits until a message is acknowledged, or given up, for at most `timeout`; returns whether it is.
+fn acked(
+    publisher: &mcast_stream::Publisher,
+    message: mcast_stream::wire::MessageNumber,
+    timeout: Duration,
+) -> Result<AckState, StreamError> {
+    publisher.wait(Until::MessageAcknowledged(message), timeout)?;
+    publisher.ack_state(message).ok_or(StreamError::AcksNotRequired)
 }
 
 /// Publishes a message and returns its number; returns `None` if the retransmission buffer is full.

@@ -645,7 +645,7 @@ mod tests {
     fn sealed_announcements_have_no_content_without_the_key() {
         let group = ([239, 1, 2, 3], 5000).into();
         let mut announce = Announce::new("prices");
-        announce.paths[0] = Some(AnnouncedPath { group, source: None });
+        announce.paths[0] = Some(AnnouncedPath::new(group, None));
         let header = Header::new(Kind::Announce, StreamId(1), Incarnation(5), 1);
         let mut buffer = vec![0; 400];
         let mut writer = DatagramWriter::new(&mut buffer, &header).unwrap();

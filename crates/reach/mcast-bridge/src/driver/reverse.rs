@@ -7,7 +7,7 @@ use mcast_stream::seal::Keys;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{
     ClockTime, HeardHeartbeat, HeartbeatListener, Publisher, PublisherBuilder, PublisherProgress,
-    StreamError, Waker,
+    StreamError, Until, Waker,
 };
 use mcast_sys::trace::{Described, Span};
 use mcast_sys::{trace_event, trace_span};
@@ -136,7 +136,7 @@ impl ReverseBridge {
     #[must_use]
     pub fn finish(&mut self, timeout: Duration) -> bool {
         let publisher = self.publisher.take();
-        publisher.is_none_or(|publisher| publisher.wait_complete(timeout))
+        publisher.is_none_or(|publisher| has_all(&publisher, timeout))
     }
 
     /// Replaces the secrets of a sealed stream.
@@ -266,7 +266,7 @@ impl ReverseBridge {
         match &self.publisher {
             Some(publisher) => PublisherState {
                 subscribers: publisher.statistics().subscribers,
-                is_complete: self.machine.is_draining() && publisher.wait_complete(Duration::ZERO),
+                is_complete: self.machine.is_draining() && has_all(publisher, Duration::ZERO),
             },
             None => PublisherState { subscribers: 0, is_complete: true },
         }
@@ -276,11 +276,8 @@ impl ReverseBridge {
         match (action, &self.publisher) {
             (PublisherAction::Begin { incarnation, origin, first }, _) => {
                 let builder = (self.builder)().incarnation(incarnation).keys(self.keys.clone());
-                let builder = builder.drop_timeout(Duration::ZERO).configure(|config| {
-                    config.first_message = first;
-                    config.origin = Some(origin);
-                    config.idle_interval = HEARTBEAT_INTERVAL;
-                });
+                let builder = builder.drop_timeout(Duration::ZERO).origin(origin, first);
+                let builder = builder.idle_interval(HEARTBEAT_INTERVAL);
                 self.publisher = None;
                 self.publisher = Some(builder.build()?);
             }
@@ -316,6 +313,11 @@ impl ReverseBridge {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Waits until subscribers have everything that was published, for at most `timeout`; returns whether they have.
+fn has_all(publisher: &Publisher, timeout: Duration) -> bool {
+    publisher.wait(Until::Received, timeout).is_ok_and(|is_so| is_so)
 }
 
 impl std::fmt::Debug for ReverseBridge {

@@ -7,8 +7,9 @@ mod replay;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use mcast_stream::ClockTime;
+use mcast_stream::publisher::PublisherMachine;
 use mcast_stream::wire::{Incarnation, MessageNumber, Origin, VisitedEngines};
-use mcast_stream::{ClockTime, PublisherMachine};
 
 use crate::engine::StoredStream;
 use crate::record::{Content, GapCause, Position, StreamRecord};
@@ -382,12 +383,7 @@ impl ReverseMachine {
         let incarnation = Incarnation(by_time.max(heard.max(own).saturating_add(1)));
         // It was checked when the stream became known.
         let engines = VisitedEngines::prefixed(stored.key, stored.earlier).unwrap_or_default();
-        let origin = Origin {
-            stream: stored.stream,
-            incarnation: position.incarnation,
-            publisher: self.config.publisher,
-            engines,
-        };
+        let origin = Origin::new(stored.stream, position.incarnation, self.config.publisher, engines);
         self.actions.push_back(PublisherAction::Begin { incarnation, origin, first: position.number });
         let is_takeover = self.heard.is_some() && self.incarnation.is_none();
         self.events.push_back(ReverseEvent::Began { incarnation, position, is_takeover });

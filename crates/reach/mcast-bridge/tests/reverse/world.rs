@@ -8,12 +8,14 @@ use mcast_bridge::{
     Content, ObservedHeartbeat, PublisherAction, PublisherState, ReverseConfig, ReverseEvent, ReverseMachine,
     SourceRequest, SourceResponse, StartAt,
 };
+use mcast_stream::publisher::PublisherMachine;
 use mcast_stream::publisher::{PublisherConfig, Transmit};
+use mcast_stream::subscriber::SubscriberMachine;
 use mcast_stream::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent};
 use mcast_stream::wire::{
     DatagramView, Flags, Heartbeat, Incarnation, Kind, MessageNumber, Origin, Sequence, StreamId,
 };
-use mcast_stream::{ClockTime, PublisherMachine, SubscriberMachine, Target};
+use mcast_stream::{ClockTime, Target};
 
 use crate::engine::{DESCRIPTION, Engine};
 use crate::{MILLISECOND, SECOND};

@@ -297,10 +297,11 @@ mod tests {
     use std::vec::Vec;
 
     use super::{Algorithm, GroupSecret, Keys};
+    use crate::publisher::PublisherMachine;
     use crate::publisher::{PublisherConfig, Transmit};
     use crate::subscriber::{Item, SubscriberConfig, SubscriberMachine};
     use crate::wire::{DatagramView, Incarnation, KeyEpoch, StreamId, TAG_LENGTH};
-    use crate::{ClockTime, PublisherMachine, Target};
+    use crate::{ClockTime, Target};
 
     const SECOND: u64 = 1_000_000_000;
 

@@ -21,6 +21,7 @@ const MOST_PATHS: usize = 4;
 
 /// A path of a stream as announced: the group, and the source if it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AnnouncedPath {
     /// The group and its port.
     pub group: SocketAddr,
@@ -28,8 +29,17 @@ pub struct AnnouncedPath {
     pub source: Option<IpAddr>,
 }
 
+impl AnnouncedPath {
+    /// Creates a path.
+    #[must_use]
+    pub const fn new(group: SocketAddr, source: Option<IpAddr>) -> Self {
+        Self { group, source }
+    }
+}
+
 /// The body of an announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Announce<'a> {
     /// The stream's name, at most 255 bytes.
     pub name: &'a str,
@@ -60,6 +70,13 @@ impl<'a> Announce<'a> {
             minors: (0, 0),
             public_key: None,
         }
+    }
+
+    /// Returns the announcement with a change. Outside this crate, it cannot be written as a literal, so that fields can be added.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
     }
 
     /// Reads a body.
@@ -176,6 +193,7 @@ const LONGEST_ENTRY: usize = 2 + 1 + 2 + 16;
 
 /// A subscriber that repairs for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ListedRepairer {
     /// The lowest 16 bits of its identifier, by which it does not take itself for another one.
     pub tag: u16,
@@ -184,6 +202,12 @@ pub struct ListedRepairer {
 }
 
 impl ListedRepairer {
+    /// Creates an entry of the list.
+    #[must_use]
+    pub const fn new(tag: u16, address: SocketAddr) -> Self {
+        Self { tag, address }
+    }
+
     /// Returns the tag of a subscriber.
     #[must_use]
     pub const fn tag_of(subscriber: SubscriberId) -> u16 {

@@ -149,6 +149,7 @@ impl Flags {
 
 /// The fixed header of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Header {
     /// The kind.
     pub kind: Kind,
@@ -177,6 +178,13 @@ impl Header {
     pub const fn new(kind: Kind, stream: StreamId, incarnation: Incarnation, sequence: u64) -> Self {
         let (flags, epoch) = (Flags(0), KeyEpoch::CLEAR);
         Self { kind, flags, epoch, stream, incarnation, message: 0, sequence }
+    }
+
+    /// Returns the header with a change. Outside this crate, it cannot be written as a literal, so that fields can be added.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
     }
 
     /// Reads a header, and returns it with the offset at which the extensions end.
@@ -341,6 +349,7 @@ impl ExtensionKind {
 
 /// One extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Extension<'a> {
     /// The kind.
     pub kind: ExtensionKind,

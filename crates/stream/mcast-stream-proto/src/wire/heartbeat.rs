@@ -161,6 +161,7 @@ impl Heartbeat {
 
 /// The body of a probe and of an echo: 24 bytes each, so that an echo is no longer than its probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Probe {
     /// In a probe, the subscriber's clock; the echo returns it.
     pub clock: u64,
@@ -173,6 +174,12 @@ pub struct Probe {
 impl Probe {
     /// The length of the body in bytes.
     pub const LENGTH: usize = 24;
+
+    /// Creates a probe, or with a token the echo of one.
+    #[must_use]
+    pub const fn new(clock: u64, token: AddressToken, subscriber: SubscriberId) -> Self {
+        Self { clock, token, subscriber }
+    }
 
     /// Reads a body.
     ///
@@ -211,6 +218,7 @@ pub enum ResetReason {
 
 /// The body of a reset: 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reset {
     /// The subscriber to which it applies.
     pub subscriber: SubscriberId,
@@ -221,6 +229,12 @@ pub struct Reset {
 impl Reset {
     /// The length of the body in bytes.
     pub const LENGTH: usize = 16;
+
+    /// Creates a reset of a subscriber.
+    #[must_use]
+    pub const fn new(subscriber: SubscriberId, reason: ResetReason) -> Self {
+        Self { subscriber, reason }
+    }
 
     /// Reads a body.
     ///

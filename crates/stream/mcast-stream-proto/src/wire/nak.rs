@@ -24,6 +24,7 @@ pub(crate) const NAK_INTERVAL: Duration = Duration::from_micros(200);
 
 /// The body of a NAK: the missing datagrams whose request is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Nak<'a> {
     /// The token of the last echo.
     pub token: AddressToken,
@@ -44,6 +45,7 @@ impl<'a> Nak<'a> {
 
 /// The body of a confirmation: the repairs about to be sent, and the oldest datagram that can be repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ncf<'a> {
     /// The sequence of the oldest datagram in the retransmission buffer: earlier ones cannot be repaired.
     pub oldest_retained: Sequence,
@@ -262,6 +264,7 @@ impl NakWriter {
 
 /// The body of a parity datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Parity<'a> {
     /// The first datagram of the block.
     pub base: Sequence,
@@ -284,6 +287,13 @@ impl<'a> Parity<'a> {
     pub const HEAD: usize = 12;
     /// The length of the shortest symbol: that of datagrams without extensions and bodies.
     const SHORTEST: usize = 9;
+
+    /// Creates a parity symbol of a block: its first datagram, their number, the index and the bytes of the symbol, and the key
+    /// epoch of the datagrams.
+    #[must_use]
+    pub const fn new(base: Sequence, count: u8, index: u8, epoch: KeyEpoch, symbol: &'a [u8]) -> Self {
+        Self { base, count, index, epoch, symbol }
+    }
 
     /// Reads a body.
     ///

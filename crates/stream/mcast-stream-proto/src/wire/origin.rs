@@ -9,6 +9,7 @@ use super::view::{DatagramView, DatagramWriter, WriteError};
 
 /// A publisher serves the history of its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ServedHistory {
     /// The TCP port at the publisher's address; 0 if only announcements have the address.
     pub port: u16,
@@ -17,6 +18,12 @@ pub struct ServedHistory {
 impl ServedHistory {
     /// The length of the extension, in bytes.
     pub(crate) const LENGTH: usize = 4;
+
+    /// Creates the notice that a history is served on this TCP port, or with 0 where announcements say.
+    #[must_use]
+    pub const fn new(port: u16) -> Self {
+        Self { port }
+    }
 
     /// Reads the extension; `None` if there is none.
     #[must_use]
@@ -195,6 +202,7 @@ impl fmt::Debug for VisitedEngines {
 /// Where the messages of an incarnation come from: an incarnation of the stream that an engine holds. The messages have
 /// the same numbers there, so that any publisher with the same origin can continue for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Origin {
     /// The stream that the engine holds.
     pub stream: StreamId,
@@ -208,6 +216,17 @@ pub struct Origin {
 
 impl Origin {
     const FIXED: usize = 16;
+
+    /// Creates an origin from the stream and the incarnation that the engines hold.
+    #[must_use]
+    pub const fn new(
+        stream: StreamId,
+        incarnation: Incarnation,
+        publisher: u32,
+        engines: VisitedEngines,
+    ) -> Self {
+        Self { stream, incarnation, publisher, engines }
+    }
 
     /// Whether the messages with the same numbers are the same.
     #[must_use]

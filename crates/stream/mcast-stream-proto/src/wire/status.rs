@@ -10,6 +10,7 @@ use super::view::{DatagramView, DatagramWriter, WriteError};
 /// The body of a status: 80 bytes, so that with its headers it is at least as long as the heartbeat that it may
 /// request. A longer body comes from a later version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Status {
     /// Everything before this datagram was received or given up; `given_up` counts the latter.
     pub next: Sequence,
@@ -79,6 +80,13 @@ impl Status {
 
     /// The subscriber leaves because it follows another publisher of the same stream.
     pub const SUPERSEDED: u32 = 1024;
+
+    /// Returns the status with a change. Outside this crate, it cannot be written as a literal, so that fields can be added.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 
     /// Reads a body.
     ///
@@ -213,6 +221,7 @@ impl serde::Serialize for SubscriberName {
 /// without a loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Acknowledgement {
     /// The first message: the one that it joined with, or the one after its last loss.
     pub since: MessageNumber,
@@ -223,6 +232,13 @@ pub struct Acknowledgement {
 }
 
 impl Acknowledgement {
+    /// Creates an acknowledgement: an application was given all messages from `since` to before `received`, and has processed
+    /// those before `processed`.
+    #[must_use]
+    pub const fn new(since: MessageNumber, received: MessageNumber, processed: MessageNumber) -> Self {
+        Self { since, received, processed }
+    }
+
     /// Returns the acknowledgement in a datagram, if it has a valid one.
     #[must_use]
     pub fn of(view: &DatagramView<'_>) -> Option<Self> {

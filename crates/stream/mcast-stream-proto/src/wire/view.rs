@@ -5,6 +5,7 @@ use super::identity::{IncarnationSalt, KeyEpoch, SubscriberId};
 
 /// The parts of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DatagramView<'a> {
     /// The fixed header.
     pub header: Header,

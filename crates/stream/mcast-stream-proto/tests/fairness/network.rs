@@ -4,12 +4,14 @@
 use std::net::SocketAddr;
 
 use mcast_sim::{Dice, EventQueue};
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{
     AutoRate, Fec, PublisherConfig, PublisherEvent, PublisherRate, Transmit,
 };
+use mcast_stream_proto::subscriber::SubscriberMachine;
 use mcast_stream_proto::subscriber::{Item, SubscriberConfig};
 use mcast_stream_proto::wire::{Incarnation, Sequence, StreamId};
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine, Target};
+use mcast_stream_proto::{ClockTime, Target};
 
 use crate::tcp::{Algorithm, SEGMENT, Tcp};
 use crate::{MILLISECOND, SECOND};

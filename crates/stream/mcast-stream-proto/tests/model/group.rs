@@ -3,11 +3,13 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::seal::Keys;
+use mcast_stream_proto::subscriber::SubscriberMachine;
 use mcast_stream_proto::subscriber::{Item, SubscriberConfig};
 use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, MessageNumber, Sequence, StreamId};
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine, Target};
+use mcast_stream_proto::{ClockTime, Target};
 
 use crate::audit::{Audit, content};
 use crate::cipher::Notary;

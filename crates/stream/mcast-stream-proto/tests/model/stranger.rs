@@ -2,7 +2,7 @@
 //! member with the previous one.
 
 use mcast_stream_proto::ClockTime;
-use mcast_stream_proto::PublisherMachine;
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{FlowControl, Incarnation, KeyEpoch, Sequence};

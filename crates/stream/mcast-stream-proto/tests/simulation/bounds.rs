@@ -4,10 +4,12 @@ use core::time::Duration;
 
 use std::net::SocketAddr;
 
+use mcast_stream_proto::ClockTime;
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{PublisherConfig, PublisherEvent, Transmit};
+use mcast_stream_proto::subscriber::SubscriberMachine;
 use mcast_stream_proto::subscriber::{Item, OnLoss, Policy, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{DatagramView, HEADER_LENGTH, Incarnation, Kind, Sequence, Status, StreamId};
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLISECOND;

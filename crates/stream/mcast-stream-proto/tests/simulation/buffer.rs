@@ -1,7 +1,7 @@
 //! The capacity of the retransmission buffer, as in the table of `docs/how-to/choose-a-policy.md`.
 
 use mcast_stream_proto::ClockTime;
-use mcast_stream_proto::PublisherMachine;
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{PublisherConfig, Refusal};
 use mcast_stream_proto::wire::{Incarnation, Sequence, StreamId};
 

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
+use mcast_stream_proto::ClockTime;
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
 use mcast_stream_proto::seal::Keys;
+use mcast_stream_proto::subscriber::SubscriberMachine;
 use mcast_stream_proto::subscriber::{Item, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{Incarnation, KeyEpoch, StreamId};
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::cipher::Notary;
 use crate::plan::SECOND;

@@ -7,14 +7,16 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{Fec, PublisherConfig, Transmit};
 use mcast_stream_proto::sign::{PinnedKeys, Signer};
+use mcast_stream_proto::subscriber::SubscriberMachine;
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{
     DatagramView, EngineKey, Heartbeat, Incarnation, Kind, MessageNumber, Origin, Sequence, StreamId,
     VisitedEngines,
 };
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine, Target};
+use mcast_stream_proto::{ClockTime, Target};
 
 use crate::plan::{MILLISECOND, SECOND};
 use crate::signer;
@@ -27,7 +29,7 @@ const CLAIM: u64 = 700 * MILLISECOND;
 
 fn origin(publisher: u32, incarnation: u32) -> Origin {
     let (stream, incarnation) = (StreamId(3), Incarnation(incarnation));
-    Origin { stream, incarnation, publisher, engines: VisitedEngines::of([EngineKey(1)]).unwrap() }
+    Origin::new(stream, incarnation, publisher, VisitedEngines::of([EngineKey(1)]).unwrap())
 }
 
 /// What the engine holds.

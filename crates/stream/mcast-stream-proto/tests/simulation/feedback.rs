@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::net::SocketAddr;
 
 use mcast_sim::Dice;
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{
     Acknowledgers, AutoRate, Fec, PublisherConfig, PublisherRate, Quorum, Refusal, Transmit,
 };
@@ -11,7 +12,7 @@ use mcast_stream_proto::wire::{
     Acknowledgement, AddressToken, DatagramView, DatagramWriter, Header, Incarnation, Kind, MessageNumber,
     NakWriter, Probe, Sequence, Status, StreamId, SubscriberId, SubscriberName, WriteError,
 };
-use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
+use mcast_stream_proto::{ClockTime, Target};
 
 use crate::plan::SECOND;
 
@@ -85,9 +86,16 @@ fn status(count: u64, token: AddressToken, name: &str, [since, received, process
     let [since, received, processed] = [since, received, processed].map(MessageNumber);
     subscriber_datagram(Kind::Status, count, |writer| {
         name.parse::<SubscriberName>().unwrap().write(writer)?;
-        Acknowledgement { since, received, processed }.write(writer)?;
+        Acknowledgement::new(since, received, processed).write(writer)?;
         let (next, highest) = (Sequence(1), Sequence(1));
-        Status { next, highest, window: 64, token, ..Status::default() }.write(writer)
+        Status::default()
+            .with(|status| {
+                status.next = next;
+                status.highest = highest;
+                status.window = 64;
+                status.token = token;
+            })
+            .write(writer)
     })
 }
 
@@ -98,7 +106,7 @@ pub(crate) fn token_for(
     from: SocketAddr,
     subscriber: SubscriberId,
 ) -> AddressToken {
-    let probe = Probe { clock: 1, token: AddressToken::NONE, subscriber };
+    let probe = Probe::new(1, AddressToken::NONE, subscriber);
     let probe = datagram_of(subscriber, Kind::Probe, 1, |writer| probe.write(writer));
     publisher.handle_datagram(ClockTime(now), from, &probe);
     let mut token = AddressToken::NONE;
@@ -123,9 +131,17 @@ fn a_request_of_a_subscriber_that_returns_acknowledges_nothing() {
     let report = |id, count, flags, received| {
         datagram_of(id, Kind::Status, count, |writer| {
             let (since, received) = (MessageNumber(0), MessageNumber(received));
-            Acknowledgement { since, received, processed: received }.write(writer)?;
+            Acknowledgement::new(since, received, received).write(writer)?;
             let (next, highest) = (Sequence(1), Sequence(1));
-            Status { next, highest, window: 64, token, flags, ..Status::default() }.write(writer)
+            Status::default()
+                .with(|status| {
+                    status.next = next;
+                    status.highest = highest;
+                    status.window = 64;
+                    status.token = token;
+                    status.flags = flags;
+                })
+                .write(writer)
         })
     };
     let settled_after = |publisher: &mut PublisherMachine, datagram: &[u8]| {
@@ -193,7 +209,12 @@ fn requests_that_parity_does_not_end_are_answered_with_datagrams() {
     let token = token_for(&mut publisher, now, own, SUBSCRIBER);
     for (id, count) in both.into_iter().zip([2, 1]) {
         let (next, highest) = (Sequence(1), Sequence(1));
-        let status = Status { next, highest, window: 64, token, ..Status::default() };
+        let status = Status::default().with(|status| {
+            status.next = next;
+            status.highest = highest;
+            status.window = 64;
+            status.token = token;
+        });
         let status = datagram_of(id, Kind::Status, count, |writer| status.write(writer));
         publisher.handle_datagram(ClockTime(now), own, &status);
     }
@@ -238,9 +259,21 @@ fn statuses_with_impossible_numbers_are_no_danger() {
                 (Sequence(number()), number(), number(), number());
             let (missed, repairs, held) = (number() as u32, number() as u32, number() as u32);
             let (next, clock) = (Sequence(count.min(10)), now - number().min(now));
-            let counts =
-                Status { missed, repairs, held, received, given_up, lost_messages, ..Status::default() };
-            let status = Status { next, highest, clock, token, window: 64, ..counts };
+            let counts = Status::default().with(|status| {
+                status.missed = missed;
+                status.repairs = repairs;
+                status.held = held;
+                status.received = received;
+                status.given_up = given_up;
+                status.lost_messages = lost_messages;
+            });
+            let status = counts.with(|status| {
+                status.next = next;
+                status.highest = highest;
+                status.clock = clock;
+                status.token = token;
+                status.window = 64;
+            });
             let status = subscriber_datagram(Kind::Status, count, |writer| status.write(writer));
             publisher.handle_datagram(ClockTime(now), own, &status);
             for _ in 0..20 {
@@ -267,7 +300,7 @@ fn repairs_are_sent_only_to_proven_addresses() {
     assert_eq!(repaired_to(&mut publisher, now, own, &nak(2, AddressToken(12_345), 4)), None);
 
     let probe = subscriber_datagram(Kind::Probe, 3, |writer| {
-        Probe { clock: 1, token: AddressToken::NONE, subscriber: SUBSCRIBER }.write(writer)
+        Probe::new(1, AddressToken::NONE, SUBSCRIBER).write(writer)
     });
     publisher.handle_datagram(ClockTime(now), own, &probe);
     let Some(Transmit::Control(echo)) = publisher.poll_transmit(ClockTime(now)) else { panic!("no echo") };
@@ -284,7 +317,7 @@ fn repairs_are_sent_only_to_proven_addresses() {
 }
 
 fn probe(subscriber: SubscriberId, count: u64) -> Vec<u8> {
-    let probe = Probe { clock: 1, token: AddressToken::NONE, subscriber };
+    let probe = Probe::new(1, AddressToken::NONE, subscriber);
     datagram_of(subscriber, Kind::Probe, count, |writer| probe.write(writer))
 }
 
@@ -348,7 +381,7 @@ fn a_subscriber_that_joined_in_vain_gets_another_chance_at_the_end() {
     let mut publisher = publisher(settings());
     publisher.publish(ClockTime(SECOND), b"a").unwrap();
     let probe = |publisher: &mut PublisherMachine, now, count| {
-        let probe = Probe { clock: now, token: AddressToken::NONE, subscriber: SUBSCRIBER };
+        let probe = Probe::new(now, AddressToken::NONE, SUBSCRIBER);
         let datagram = subscriber_datagram(Kind::Probe, count, |writer| probe.write(writer));
         publisher.handle_datagram(ClockTime(now), own, &datagram);
     };

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use std::net::SocketAddr;
 
+use mcast_stream_proto::ClockTime;
 use mcast_stream_proto::history::{
     AnswerFrame, AnswerStatus, FrameWriter, HistoryConfig, HistoryContent, HistoryMachine, HistoryRecord,
     HistoryStart, Position, RequestedStart,
 };
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{
     AckLevel, Acknowledgers, Congestion, PublisherConfig, Quorum, QuorumLoss, SubscriberProgress, Transmit,
 };
+use mcast_stream_proto::subscriber::SubscriberMachine;
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{FlowControl, Incarnation, MessageNumber, Sequence, StreamId};
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::plan::{MILLISECOND, SECOND};
 

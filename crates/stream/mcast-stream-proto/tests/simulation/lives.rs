@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
+use mcast_stream_proto::ClockTime;
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
+use mcast_stream_proto::subscriber::SubscriberMachine;
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{Incarnation, MessageNumber, Sequence, StreamId};
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::plan::{MILLISECOND, SECOND};
 

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use mcast_sim::number;
+use mcast_stream_proto::ClockTime;
 use mcast_stream_proto::publisher::PublisherConfig;
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::wire::{Incarnation, Kind, Sequence, Status, SubscriberId};
-use mcast_stream_proto::{ClockTime, PublisherMachine};
 
 use crate::feedback::{STREAM, datagram_of, token_for};
 use crate::plan::SECOND;
@@ -20,7 +21,12 @@ fn join(publisher: &mut PublisherMachine, number: u64) {
     let id = SubscriberId(number);
     let token = token_for(publisher, SECOND, from, id);
     let (next, highest) = (Sequence(1), Sequence(1));
-    let status = Status { next, highest, window: 64, token, ..Status::default() };
+    let status = Status::default().with(|status| {
+        status.next = next;
+        status.highest = highest;
+        status.window = 64;
+        status.token = token;
+    });
     publisher.handle_datagram(NOW, from, &datagram_of(id, Kind::Status, 2, |writer| status.write(writer)));
     while publisher.poll_event().is_some() {}
 }

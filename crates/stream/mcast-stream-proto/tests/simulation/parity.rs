@@ -5,14 +5,16 @@ use std::time::Duration;
 use std::net::SocketAddr;
 
 use mcast_sim::Dice;
+use mcast_stream_proto::ClockTime;
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{Fec, PublisherConfig, PublisherStatistics, Transmit};
 use mcast_stream_proto::seal::Keys;
+use mcast_stream_proto::subscriber::SubscriberMachine;
 use mcast_stream_proto::subscriber::{Item, Start, SubscriberConfig, SubscriberEvent, SubscriberStatistics};
 use mcast_stream_proto::wire::{
     DatagramView, DatagramWriter, FlowControl, Header, Incarnation, KeyEpoch, Kind, Parity, Sequence,
     StreamId,
 };
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::cipher::Notary;
 use crate::link::Quality;
@@ -177,7 +179,7 @@ impl Pair {
         let mut bytes = vec![0; 1_500];
         let header = Header::new(Kind::Parity, STREAM, Incarnation(1), number);
         let mut writer = DatagramWriter::new(&mut bytes, &header).unwrap();
-        Parity { base, count, index, epoch, symbol }.write(&mut writer).unwrap();
+        Parity::new(base, count, index, epoch, symbol).write(&mut writer).unwrap();
         let length = writer.finish();
         self.subscriber.handle_datagram(ClockTime(self.now), 0, SocketAddr::from(FROM), &bytes[..length]);
         self.read(&[]);

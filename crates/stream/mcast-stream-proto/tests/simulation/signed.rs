@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use mcast_stream_proto::ClockTime;
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{Fec, PublisherConfig, Transmit};
 use mcast_stream_proto::sign::{PinnedKeys, SIGNATURE_LENGTH, Signer, Verifier};
+use mcast_stream_proto::subscriber::SubscriberMachine;
 use mcast_stream_proto::subscriber::{Item, Policy, Start, SubscriberConfig};
 use mcast_stream_proto::wire::{DatagramView, Digest, Header, Incarnation, Kind, SignerId, StreamId};
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::link::Quality;
 use crate::plan::{MILLISECOND, Plan, SECOND, SubscriberPlan};

@@ -345,7 +345,7 @@ impl Object {
 
 impl From<Acknowledgement> for AcknowledgementRecord {
     fn from(acknowledgement: Acknowledgement) -> Self {
-        let Acknowledgement { since, received, processed } = acknowledgement;
+        let Acknowledgement { since, received, processed, .. } = acknowledgement;
         Self { since, received, processed }
     }
 }
@@ -385,7 +385,7 @@ impl BodyFields {
             }
             Body::Announcement(announce) => Self::Announcement { announcement: Announcement::new(announce) },
             Body::HistoryServer(server) => Self::HistoryServer { history_server: server.address },
-            Body::Reset(Reset { subscriber, reason }) => {
+            Body::Reset(Reset { subscriber, reason, .. }) => {
                 Self::Reset { reset: reason_name(*reason), to_subscriber: subscriber.to_string() }
             }
             Body::Echo(echo) => Self::Echo { to_subscriber: echo.subscriber.to_string() },

@@ -279,15 +279,15 @@ impl Display for ParsedDatagram<'_> {
             write!(f, "{} {}", if at == 0 { ", repairers" } else { "," }, repairer.address)?;
         }
         match self.served_history {
-            Some(ServedHistory { port: 0 }) => f.write_str(", serves its history")?,
-            Some(ServedHistory { port }) => write!(f, ", serves its history at port {port}")?,
+            Some(ServedHistory { port: 0, .. }) => f.write_str(", serves its history")?,
+            Some(ServedHistory { port, .. }) => write!(f, ", serves its history at port {port}")?,
             None => {}
         }
         if let Some(signer) = self.signer {
             write!(f, ", signed by key {signer}")?;
         }
         match self.acknowledgement {
-            Some(Acknowledgement { since, received, processed }) if received > since => {
+            Some(Acknowledgement { since, received, processed, .. }) if received > since => {
                 write!(f, ", received messages {since} to {}", received.0 - 1)?;
                 if processed > since { write!(f, ", processed to {}", processed.0 - 1) } else { Ok(()) }
             }
@@ -479,7 +479,7 @@ impl Display for Hexadecimal<'_> {
 fn fmt_announcement(f: &mut Formatter<'_>, announcement: &Announce<'_>) -> fmt::Result {
     let Announce { name, paths, snapshot, rate, key, public_key, .. } = announcement;
     write!(f, ", \"{}\"", SafeText::new(name.as_bytes()))?;
-    for (index, AnnouncedPath { group, source }) in paths.iter().flatten().enumerate() {
+    for (index, AnnouncedPath { group, source, .. }) in paths.iter().flatten().enumerate() {
         f.write_str(if index == 0 { " at " } else { " and " })?;
         if let Some(source) = source {
             write!(f, "{source}@")?;

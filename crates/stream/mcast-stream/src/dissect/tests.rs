@@ -136,7 +136,7 @@ fn a_long_list_is_shortened() {
 fn the_name_in_an_announcement_is_escaped() {
     let mut announce = Announce::new("pri\x1b[2Jces");
     let source = Some([10, 0, 0, 1].into());
-    announce.paths[0] = Some(AnnouncedPath { group: ([239, 1, 2, 3], 5000).into(), source });
+    announce.paths[0] = Some(AnnouncedPath::new(([239, 1, 2, 3], 5000).into(), source));
     announce.snapshot = Some(([10, 0, 0, 1], 4000).into());
     let mut buffer = [0; 400];
     let header = Header::new(Kind::Announce, StreamId(1), Incarnation(2), 3);
@@ -153,8 +153,8 @@ fn the_name_in_an_announcement_is_escaped() {
 #[test]
 fn a_heartbeat_names_the_subscribers_that_repair_for_others() {
     let mut repairers = RepairerList::default();
-    assert!(repairers.add(ListedRepairer { tag: 1, address: ([10, 0, 0, 7], 7000).into() }));
-    assert!(repairers.add(ListedRepairer { tag: 2, address: ([10, 0, 0, 8], 7001).into() }));
+    assert!(repairers.add(ListedRepairer::new(1, ([10, 0, 0, 7], 7000).into())));
+    assert!(repairers.add(ListedRepairer::new(2, ([10, 0, 0, 8], 7001).into())));
     let mut buffer = [0; 400];
     let header = Header::new(Kind::Heartbeat, StreamId(1), Incarnation(2), 3);
     let mut writer = DatagramWriter::new(&mut buffer, &header).unwrap();
@@ -180,7 +180,7 @@ fn a_reset_says_whether_it_refuses() {
         let mut buffer = [0; 100];
         let header = Header::new(Kind::Reset, StreamId(1), Incarnation(2), 0);
         let mut writer = DatagramWriter::new(&mut buffer, &header).unwrap();
-        Reset { subscriber: SubscriberId(7), reason }.write(&mut writer).unwrap();
+        Reset::new(SubscriberId(7), reason).write(&mut writer).unwrap();
         let length = writer.finish();
         text(&buffer[..length]).unwrap()
     };
@@ -206,7 +206,7 @@ fn a_status_shows_its_name_and_what_it_acknowledges() {
         writer.subscriber(SubscriberId(7)).unwrap();
         "db-1".parse::<SubscriberName>().unwrap().write(&mut writer).unwrap();
         let [since, received, processed] = [since, received, processed].map(MessageNumber);
-        Acknowledgement { since, received, processed }.write(&mut writer).unwrap();
+        Acknowledgement::new(since, received, processed).write(&mut writer).unwrap();
         Status::default().write(&mut writer).unwrap();
         let length = writer.finish();
         text(&buffer[..length]).unwrap()
@@ -219,11 +219,8 @@ fn a_status_shows_its_name_and_what_it_acknowledges() {
 
 #[test]
 fn a_sealed_datagram_shows_its_header() {
-    let header = Header {
-        epoch: KeyEpoch(3),
-        flags: Flags::REPAIR,
-        ..Header::new(Kind::Data, StreamId(1), Incarnation(2), 9)
-    };
+    let header = Header::new(Kind::Data, StreamId(1), Incarnation(2), 9)
+        .with(|header| (header.epoch, header.flags) = (KeyEpoch(3), Flags::REPAIR));
     let mut sealed = header.bytes().to_vec();
     sealed.extend([0xaa; 20]);
     let shown = text(&sealed).unwrap();
@@ -282,11 +279,8 @@ fn a_key_opens_only_what_it_sealed() {
     let keys = |fill: u8| Keys::one(KeyEpoch(3), GroupSecret::new(&[fill; 32], Algorithm::default()));
     let mut body = [0; 7];
     push_message(&mut body, 0, b"hello").unwrap();
-    let header = Header {
-        epoch: KeyEpoch(3),
-        flags: Flags::BATCH,
-        ..Header::new(Kind::Data, StreamId(1), Incarnation(2), 9)
-    };
+    let header = Header::new(Kind::Data, StreamId(1), Incarnation(2), 9)
+        .with(|header| (header.epoch, header.flags) = (KeyEpoch(3), Flags::BATCH));
     let secret = GroupSecret::new(&[7; 32], Algorithm::default());
     let cipher = secret.cipher(&Purpose::of(&header, Sealed::Data(IncarnationSalt::NONE)));
     let tag = cipher.seal(9, &header.bytes(), &mut body).unwrap();

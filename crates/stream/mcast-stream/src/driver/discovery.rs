@@ -274,7 +274,7 @@ impl Announcement {
                 false => SocketAddr::new(any_address(endpoint.family()).ip(), endpoint.address.port()),
             };
             if let Some(path) = paths.get_mut(usize::from(endpoint.path)) {
-                *path = Some(AnnouncedPath { group, source: None });
+                *path = Some(AnnouncedPath::new(group, None));
             }
         }
         Self { name, paths, snapshot: None, next: ClockTime(0) }
@@ -292,14 +292,13 @@ impl Announcement {
             let (paths, snapshot, minors) = (self.paths, self.snapshot, (0, MINOR));
             let public_key = machine.config().signer.as_ref().map(|signer| signer.public());
             let public_key = public_key.as_ref();
-            machine.announce(&Announce {
-                paths,
-                snapshot,
-                rate,
-                minors,
-                public_key,
-                ..Announce::new(&self.name)
-            });
+            machine.announce(&Announce::new(&self.name).with(|announce| {
+                announce.paths = paths;
+                announce.snapshot = snapshot;
+                announce.rate = rate;
+                announce.minors = minors;
+                announce.public_key = public_key;
+            }));
         }
         self.next
     }

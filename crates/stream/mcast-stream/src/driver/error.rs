@@ -13,24 +13,21 @@ pub enum StreamError {
     /// A socket failed.
     #[error(transparent)]
     Socket(#[from] mcast::Error),
-    /// The unicast socket for NAKs, statuses and repairs failed.
-    #[error("the socket for repairs: {0}")]
-    Control(#[source] std::io::Error),
+    /// The system refused a step.
+    #[error("{step}: {cause}")]
+    Io {
+        /// The step.
+        step: StreamStep,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
     /// The settings are invalid.
     #[error(transparent)]
     Settings(#[from] ConfigError),
     /// The message was not accepted.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The state file of a publisher cannot be used.
-    #[error("the state file {path}: {cause}")]
-    State {
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        cause: std::io::Error,
-    },
     /// The publisher requires no acknowledgements.
     #[error("the publisher requires no acknowledgements")]
     AcksNotRequired,
@@ -40,6 +37,9 @@ pub enum StreamError {
     /// The log of a publisher cannot be used.
     #[error(transparent)]
     Log(#[from] mcast_log::LogError),
+    /// The publisher stores nothing, because it has no log.
+    #[error("the publisher has no log")]
+    NoLog,
     /// A log needs a stream that the next publisher can name.
     #[error("a log needs a stream that was chosen, not a random one")]
     LogWithoutStream,
@@ -55,9 +55,6 @@ pub enum StreamError {
     /// A stream cannot be announced under this name.
     #[error("the name of a stream must have 1 to 255 bytes, not {0}")]
     Name(usize),
-    /// A snapshot could not be served or fetched.
-    #[error("the snapshot: {0}")]
-    Snapshot(#[source] std::io::Error),
     /// A snapshot is larger than the caller accepts, or its publisher is not the one that it claims to be.
     #[error("the snapshot: it is {size} bytes long, more than the limit of {limit}")]
     SnapshotTooLarge {
@@ -65,15 +62,6 @@ pub enum StreamError {
         size: u64,
         /// The limit.
         limit: u64,
-    },
-    /// A history cannot be served.
-    #[error("cannot serve the history at {at}: {cause}")]
-    History {
-        /// The address.
-        at: std::net::SocketAddr,
-        /// Why.
-        #[source]
-        cause: std::io::Error,
     },
     /// The rate of a history server is too low for as many clients as it serves at a time.
     #[error("a history server must send at least 1,000,000 bytes per second, not {0}")]
@@ -101,9 +89,51 @@ pub enum StreamError {
     /// The interface has no address that other hosts reach, so snapshots cannot be served there.
     #[error("the interface has no {0} address to serve snapshots at")]
     NoAddress(mcast::Family),
-    /// A thread could not be started.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[source] std::io::Error),
+}
+
+/// What a publisher or a subscriber was about to do when the system refused it ([`StreamError::Io`]).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamStep {
+    /// Opening the unicast socket on which a subscriber sends feedback and receives repairs, or a publisher sends them.
+    #[error("cannot open the socket for feedback and repairs")]
+    OpenUnicast,
+    /// Receiving repairs on that socket.
+    #[error("cannot receive repairs")]
+    ReceiveUnicast,
+    /// Waiting for datagrams on the sockets of a subscriber.
+    #[error("cannot wait for datagrams")]
+    Wait,
+    /// Starting a thread.
+    #[error("cannot start a thread")]
+    StartThread,
+    /// Listening for requests of snapshots at this address.
+    #[error("cannot serve snapshots at {0}")]
+    ServeSnapshots(std::net::SocketAddr),
+    /// Fetching a snapshot over TCP.
+    #[error("cannot fetch the snapshot")]
+    FetchSnapshot,
+    /// Listening for requests of the history at this address.
+    #[error("cannot serve the history at {0}")]
+    ServeHistory(std::net::SocketAddr),
+    /// Reading or writing the state file of a publisher.
+    #[error("cannot use the state file {}", .0.display())]
+    StateFile(std::path::PathBuf),
+}
+
+impl StreamStep {
+    /// Returns what makes an error of the system one of this step.
+    pub(in crate::driver) fn failed(self) -> impl FnOnce(std::io::Error) -> StreamError {
+        move |cause| StreamError::Io { step: self, cause }
+    }
+
+    /// Returns what to do, where that is known.
+    fn remedy(&self, cause: &std::io::Error) -> Option<&'static str> {
+        match self {
+            Self::ServeSnapshots(_) | Self::ServeHistory(_) => cannot_listen(cause),
+            _ => None,
+        }
+    }
 }
 
 /// A setting that has no effect together with the others.
@@ -168,6 +198,7 @@ impl ClassifiedError for StreamError {
             | Self::NotSigned
             | Self::NoEffect(_)
             | Self::AcksNotRequired
+            | Self::NoLog
             | Self::LogWithoutStream
             | Self::LogBypassed
             | Self::MixedFamilies => Some(FailureClass::Usage),
@@ -182,7 +213,7 @@ impl ClassifiedError for StreamError {
         match self {
             Self::NoAddress(_) => Some("give it one that is not link-local".into()),
             Self::NoEffect(setting) => Some(setting.remedy().into()),
-            Self::History { cause, .. } | Self::Snapshot(cause) => cannot_listen(cause).map(Into::into),
+            Self::Io { step, cause } => step.remedy(cause).map(Into::into),
             Self::Log(error) => error.remedy(),
             _ => None,
         }

@@ -8,6 +8,7 @@ mod health;
 mod heartbeats;
 mod history;
 mod logged;
+mod publish;
 mod publisher;
 mod read_ahead;
 mod side_channel;
@@ -27,7 +28,7 @@ pub use clock::replace as replace_file;
 pub use discovery::find_signed_stream;
 pub use discovery::{AnnouncedStream, Announcements, discover, find_stream};
 pub use discovery_group::{DISCOVERY_V4, DISCOVERY_V6};
-pub use error::{StreamError, UnusedSetting};
+pub use error::{StreamError, StreamStep, UnusedSetting};
 pub use health::{HostStatus, PathChange};
 pub use heartbeats::{HeardHeartbeat, HeartbeatListener};
 pub use history::{
@@ -35,6 +36,7 @@ pub use history::{
     HistoryUnavailable,
 };
 pub use logged::{LogHold, LogStart, LoggedPublisher, LoggedPublisherBuilder};
+pub use publish::{Publish, Until};
 pub use publisher::{Closing, Publisher, PublisherBuilder, PublisherProgress};
 pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use side_channel::RefusedRequest;

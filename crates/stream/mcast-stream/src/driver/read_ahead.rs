@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::error::StreamError;
+use super::error::{StreamError, StreamStep};
 
 /// The maximum number of bytes in the queue, not counting one payload.
 const MAX_BYTES: usize = 8 << 20;
@@ -82,7 +82,7 @@ impl<E: Send + 'static> ReadAhead<E> {
                 }
             }
         };
-        thread::Builder::new().name("input".into()).spawn(work).map_err(StreamError::Thread)?;
+        thread::Builder::new().name("input".into()).spawn(work).map_err(StreamStep::StartThread.failed())?;
         Ok(Self(queue))
     }
 

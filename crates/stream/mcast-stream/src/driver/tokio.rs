@@ -14,16 +14,17 @@ use std::time::Duration;
 #[cfg(feature = "futures")]
 pub use futures::{Items, OwnedItem, OwnedMessage, OwnedOutgoingMessage};
 
+use super::publish::Until;
 use super::publisher::OnDrop;
 use super::spinning::Spinning;
 use super::subscriber::Poll;
 use crate::ClockTime;
-use crate::publisher::{AckState, OutgoingMessage};
+use crate::publisher::{AckState, OutgoingMessage, Refusal};
 use crate::seal::Keys;
 use crate::sign::PinnedKeys;
 use crate::subscriber::{Item, Position, Step};
 use crate::wire::{Incarnation, MessageNumber};
-use crate::{AnnouncedStream, Closing, Snapshot, StreamError};
+use crate::{AnnouncedStream, Closing, Snapshot, StreamError, StreamStep};
 
 /// How often the lock is tried again while another thread has it, which sends.
 const RETRY_INTERVAL: Duration = Duration::from_micros(500);
@@ -33,7 +34,8 @@ const YIELDS: u32 = 64;
 const RECHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A [`Publisher`](crate::Publisher) that publishes, waits and closes without blocking. Everything else is at the
-/// [blocking](Self::blocking) publisher.
+/// [blocking](Self::blocking) publisher. It does not implement [`Publish`](crate::Publish), because its calls are
+/// asynchronous; they have the same names.
 ///
 /// Dropping it sends what was accepted, like dropping the blocking publisher, but on a blocking thread of the
 /// runtime: a runtime that is dropped waits for that, one that is shut down in the background does not.
@@ -62,15 +64,7 @@ impl Publisher {
         loop {
             // Created first, so that no progress after the attempt is missed.
             let progress = self.0.next_progress();
-            let attempt = self.run(|machine, now| {
-                let is_first = machine.is_sent();
-                let published = machine.publish(now, message);
-                if is_first {
-                    machine.flush(now);
-                }
-                published
-            });
-            match attempt.await {
+            match self.attempt(message).await {
                 Err(refusal) if refusal.is_temporary() => wait_for(progress).await,
                 result => return Ok(result?),
             }
@@ -82,25 +76,73 @@ impl Publisher {
         self.until(timeout, |machine| machine.subscribers().0 >= subscribers).await
     }
 
-    /// Waits until all subscribers have everything that was published; returns `false` when the time is over.
-    pub async fn wait_complete(&self, timeout: Duration) -> bool {
-        self.flush_soon(timeout).await && self.until(timeout, crate::PublisherMachine::is_complete).await
-    }
-
-    /// Waits until a message is acknowledged as required, or given up, like the blocking
-    /// [`wait_acked`](crate::Publisher::wait_acked).
+    /// Publishes many messages like [`publish`](Self::publish); returns the number of the last. A future that is dropped has
+    /// published those before the one that it waits for.
     ///
     /// # Errors
-    /// [`StreamError::AcksNotRequired`] if the publisher requires no acknowledgements.
-    pub async fn wait_acked(
+    /// As [`publish`](Self::publish). The messages before the one that fails are published.
+    pub async fn publish_all<'m>(
         &self,
-        message: MessageNumber,
-        timeout: Duration,
-    ) -> Result<AckState, StreamError> {
-        if self.flush_soon(timeout).await {
-            self.until(timeout, |machine| machine.ack_state(message) != Some(AckState::Pending)).await;
+        messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
+    ) -> Result<Option<MessageNumber>, StreamError> {
+        let mut last = None;
+        for message in messages {
+            last = Some(self.publish(message).await?);
         }
-        self.run(|machine, _| machine.ack_state(message)).await.ok_or(StreamError::AcksNotRequired)
+        Ok(last)
+    }
+
+    /// Publishes a message like [`publish`](Self::publish), without waiting for room. It waits for other calls on this
+    /// publisher.
+    ///
+    /// # Errors
+    /// [`StreamError::Refused`], with the reason, when there is no room.
+    pub async fn try_publish(
+        &self,
+        message: impl Into<OutgoingMessage<'_>>,
+    ) -> Result<MessageNumber, StreamError> {
+        Ok(self.attempt(message.into()).await?)
+    }
+
+    async fn attempt(&self, message: OutgoingMessage<'_>) -> Result<MessageNumber, Refusal> {
+        let attempt = self.run(|machine, now| {
+            let is_first = machine.is_sent();
+            let published = machine.publish(now, message);
+            if is_first {
+                machine.flush(now);
+            }
+            published
+        });
+        attempt.await
+    }
+
+    /// Waits for at most `timeout`; returns whether what is waited for is so, like the blocking
+    /// [`wait`](crate::Publisher::wait).
+    ///
+    /// # Errors
+    /// As the blocking [`wait`](crate::Publisher::wait).
+    pub async fn wait(&self, until: Until, timeout: Duration) -> Result<bool, StreamError> {
+        let is_flushed = self.flush_soon(timeout).await;
+        let left = if is_flushed { timeout } else { Duration::ZERO };
+        match until {
+            Until::Stored | Until::MessageStored(_) => Err(StreamError::NoLog),
+            Until::Sent => Ok(self.until(left, crate::PublisherMachine::is_sent).await),
+            Until::Received => Ok(self.until(left, crate::PublisherMachine::is_complete).await),
+            Until::Read => Ok(self.until(left, crate::PublisherMachine::is_read).await),
+            Until::Acknowledged => {
+                let settled = |machine: &crate::PublisherMachine| {
+                    machine.ack_progress().is_none_or(|progress| progress.is_settled())
+                };
+                self.until(left, settled).await;
+                let progress = self.run(|machine, _| machine.ack_progress()).await;
+                progress.map(|progress| progress.is_complete()).ok_or(StreamError::AcksNotRequired)
+            }
+            Until::MessageAcknowledged(message) => {
+                self.until(left, |machine| machine.ack_state(message) != Some(AckState::Pending)).await;
+                let state = self.run(|machine, _| machine.ack_state(message)).await;
+                state.map(|state| state == AckState::Acknowledged).ok_or(StreamError::AcksNotRequired)
+            }
+        }
     }
 
     /// Ends the stream, waits up to `timeout` until all subscribers have everything, and returns the standing of each,
@@ -318,7 +360,7 @@ pub async fn fetch_snapshot(
         move || found.fetch_snapshot_while(incarnation, message, &keys, max_size, time, &mut keep_going);
     let fetched = tokio::task::spawn_blocking(fetch).await;
     drop(alive);
-    fetched.unwrap_or_else(|failed| Err(StreamError::Thread(failed.into())))
+    fetched.unwrap_or_else(|failed| Err(StreamStep::StartThread.failed()(failed.into())))
 }
 
 mod readiness {
@@ -374,7 +416,7 @@ mod readiness {
         use tokio::io::Interest;
         use tokio::io::unix::AsyncFd;
 
-        use crate::StreamError;
+        use crate::{StreamError, StreamStep};
 
         #[derive(Debug)]
         pub(super) struct Sockets([AsyncFd<OwnedFd>; 2]);
@@ -385,7 +427,7 @@ mod readiness {
 
             pub(super) fn new(subscriber: &crate::Subscriber) -> Result<Self, StreamError> {
                 let watch =
-                    |descriptor| register(descriptor, Interest::READABLE).map_err(StreamError::Control);
+                    |descriptor| register(descriptor, Interest::READABLE).map_err(StreamStep::Wait.failed());
                 Ok(Self([watch(subscriber.receiver().as_fd())?, watch(subscriber.control().as_fd())?]))
             }
 
@@ -395,7 +437,7 @@ mod readiness {
                 for socket in &self.0 {
                     if let Poll::Ready(ready) = socket.poll_read_ready(context) {
                         result = Poll::Ready(
-                            ready.map(|mut ready| ready.clear_ready()).map_err(StreamError::Control),
+                            ready.map(|mut ready| ready.clear_ready()).map_err(StreamStep::Wait.failed()),
                         );
                     }
                 }

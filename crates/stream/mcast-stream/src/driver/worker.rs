@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mcast::Waker;
 
-use super::error::StreamError;
+use super::error::{StreamError, StreamStep};
 
 /// Does jobs in order on a thread of its own, so that slow work does not keep the caller of a
 /// [`Subscriber`](crate::Subscriber) from calling it.
@@ -146,7 +146,7 @@ impl<J: Send + 'static, E: Send + 'static> Worker<J, E> {
         std::thread::Builder::new()
             .name("mcast-worker".to_owned())
             .spawn(run)
-            .map_err(StreamError::Thread)?;
+            .map_err(StreamStep::StartThread.failed())?;
         Ok(worker)
     }
 }

@@ -9,7 +9,7 @@ use mcast_lab::Impairment;
 use mcast_stream::publisher::{AckLevel, AckState, Acknowledgers, Quorum, SubscriberPresence};
 use mcast_stream::subscriber::Item;
 use mcast_stream::wire::MessageNumber;
-use mcast_stream::{StreamError, Subscriber};
+use mcast_stream::{StreamError, Subscriber, Until};
 
 use crate::net::{Net, TIMEOUT};
 
@@ -45,21 +45,28 @@ fn a_message_is_acknowledged_once_the_application_has_processed_it() {
             assert!(Instant::now() < deadline, "{:?}", publisher.watermarks());
             thread::yield_now();
         }
-        let state = publisher.wait_acked(number, Duration::from_millis(50)).unwrap();
-        assert_eq!(state, AckState::Pending, "it was received, and not processed");
+        let acked = Until::MessageAcknowledged(number);
+        assert!(!publisher.wait(acked, Duration::from_millis(50)).unwrap());
+        assert_eq!(
+            publisher.ack_state(number),
+            Some(AckState::Pending),
+            "it was received, and not processed"
+        );
         assert_eq!(
             publisher.ack_wait().map(|wait| (wait.message, wait.acknowledged, wait.required)),
             Some((number, 0, 1))
         );
         processes.store(true, Ordering::Release);
-        assert_eq!(publisher.wait_acked(number, TIMEOUT).unwrap(), AckState::Acknowledged);
+        assert!(publisher.wait(acked, TIMEOUT).unwrap());
+        assert!(publisher.wait(Until::Acknowledged, TIMEOUT).unwrap());
+        assert_eq!(publisher.ack_state(number), Some(AckState::Acknowledged));
         let one = publisher.watermarks()[0];
         assert_eq!(
             (one.name.map(|name| name.to_string()), one.presence),
             (Some("db".into()), SubscriberPresence::Present)
         );
         assert_eq!((one.received.0, one.processed.0, one.missing), (1, 1, 0));
-        assert_eq!(publisher.wait_acked(MessageNumber(1), Duration::ZERO).unwrap(), AckState::Pending);
+        assert_eq!(publisher.ack_state(MessageNumber(1)), Some(AckState::Pending));
         done.store(true, Ordering::Release);
     });
     let closing = publisher.close(Duration::ZERO);
@@ -70,8 +77,15 @@ fn a_message_is_acknowledged_once_the_application_has_processed_it() {
 fn without_a_quorum_there_is_nothing_to_wait_for() {
     let net = Net::new(Family::V4, 0, Impairment::default());
     let publisher = net.publisher(|settings| settings);
-    let waited = publisher.wait_acked(MessageNumber(0), Duration::ZERO);
-    assert!(matches!(waited, Err(StreamError::AcksNotRequired)), "{waited:?}");
+    for until in [Until::Acknowledged, Until::MessageAcknowledged(MessageNumber(0))] {
+        let waited = publisher.wait(until, Duration::ZERO);
+        assert!(matches!(waited, Err(StreamError::AcksNotRequired)), "{until:?}: {waited:?}");
+    }
+    for until in [Until::Stored, Until::MessageStored(MessageNumber(0))] {
+        let waited = publisher.wait(until, Duration::ZERO);
+        assert!(matches!(waited, Err(StreamError::NoLog)), "{until:?}: {waited:?}");
+    }
+    assert_eq!(publisher.ack_state(MessageNumber(0)), None);
 }
 
 #[cfg(feature = "tokio")]
@@ -90,7 +104,7 @@ fn a_task_waits_for_acknowledgements() {
             for _ in 0..20 {
                 let number = publisher.publish(b"order").await.unwrap();
                 let begun = Instant::now();
-                assert_eq!(publisher.wait_acked(number, TIMEOUT).await.unwrap(), AckState::Acknowledged);
+                assert!(publisher.wait(Until::MessageAcknowledged(number), TIMEOUT).await.unwrap());
                 times.push(begun.elapsed());
             }
             times.sort_unstable();

@@ -14,7 +14,9 @@ use mcast_stream::publisher::{AckLevel, Acknowledgers, Quorum, QuorumLoss};
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream::subscriber::{Cause, Item, Position, SubscriberEvent};
 use mcast_stream::wire::{FlowControl, KeyEpoch, MessageNumber, StreamId};
-use mcast_stream::{LogStart, LoggedPublisher, Publisher, PublisherBuilder, StreamError, Subscriber};
+use mcast_stream::{
+    LogStart, LoggedPublisher, Publish, Publisher, PublisherBuilder, StreamError, Subscriber, Until,
+};
 
 use crate::net::{Net, TIMEOUT, message, receive_stream};
 
@@ -257,7 +259,7 @@ fn what_a_subscriber_heals_is_waited_for_and_acknowledged_and_counts_as_lost_on_
         let healing = scope.spawn(|| at.run(|| receive_stream(&mut healing, message)).unwrap());
         assert!(publisher.publisher().wait_for(1, TIMEOUT));
         publish(&publisher, 0..500);
-        assert!(publisher.wait_complete(TIMEOUT));
+        assert!(publisher.wait(Until::Received, TIMEOUT).unwrap());
         link.cut().unwrap();
         publish(&publisher, 500..3_000);
         link.restore().unwrap();
@@ -389,7 +391,7 @@ fn a_power_failure_that_took_messages_is_reported_by_subscribers() {
         });
         assert!(first.publisher().wait_for(1, TIMEOUT));
         publish(&first, 0..50);
-        first.sync().unwrap();
+        assert!(first.wait(Until::Stored, TIMEOUT).unwrap());
         // What the disk has now is all that is there after the failure.
         for entry in std::fs::read_dir(lost.path()).unwrap() {
             let entry = entry.unwrap();
@@ -461,7 +463,7 @@ fn threads_share_syncs_and_every_message_is_there_once() {
     });
     assert_eq!(publisher.next_message(), MessageNumber(200));
     assert_eq!(publisher.publish_all([b"a", b"b"]).unwrap(), Some(MessageNumber(201)));
-    assert!(publisher.wait_complete(TIMEOUT));
+    assert!(publisher.wait(Until::Received, TIMEOUT).unwrap());
     assert_eq!(publisher.publisher().statistics().messages, 202);
     let directly = publisher.publisher().publish(b"not in the log").unwrap();
     assert_eq!(directly, MessageNumber(202));
@@ -470,7 +472,7 @@ fn threads_share_syncs_and_every_message_is_there_once() {
 }
 
 #[test]
-fn what_is_queued_is_sent_from_the_disk_and_nobody_waits_for_each_sync() {
+fn what_is_appended_is_sent_from_the_disk_and_nobody_waits_for_each_sync() {
     let net = Net::new(Family::V4, 1, Impairment::default());
     let directory = tempfile::tempdir().unwrap();
     let mut subscriber = net.subscriber(0, |settings| settings);
@@ -481,11 +483,11 @@ fn what_is_queued_is_sent_from_the_disk_and_nobody_waits_for_each_sync() {
         // More than may wait: it also waits for room.
         for batch in 0..80 {
             let messages: Vec<_> = (batch * 100..batch * 100 + 100).map(message).collect();
-            let last = publisher.queue_all(&messages).unwrap().unwrap();
+            let last = publisher.append_all(&messages).unwrap().unwrap();
             assert_eq!(last, MessageNumber(batch * 100 + 99));
             assert!(publisher.publisher().next_message() <= publisher.durable(), "sent before its sync");
         }
-        assert!(publisher.wait_durable(MessageNumber(7_999), TIMEOUT).unwrap());
+        assert!(publisher.wait(Until::MessageStored(MessageNumber(7_999)), TIMEOUT).unwrap());
         assert_eq!(publisher.durable(), MessageNumber(8_000));
         assert!(publisher.close(TIMEOUT).unwrap().is_complete());
         let received = receiving.join().unwrap();
@@ -501,7 +503,32 @@ fn a_message_is_synced_when_somebody_waits_for_it_whatever_the_policy() {
     let publisher = net.logged(directory.path(), options, 1 << 20);
     publish(&publisher, 0..3);
     assert_eq!(publisher.durable(), MessageNumber(0));
-    assert!(publisher.wait_durable(MessageNumber(1), TIMEOUT).unwrap());
+    assert!(publisher.wait(Until::MessageStored(MessageNumber(1)), TIMEOUT).unwrap());
     assert_eq!(publisher.durable(), MessageNumber(3));
-    assert!(!publisher.wait_durable(MessageNumber(3), Duration::from_millis(1)).unwrap());
+    assert!(!publisher.wait(Until::MessageStored(MessageNumber(3)), Duration::from_millis(1)).unwrap());
+}
+
+/// Publishes five messages in each way, and returns the number of the next one.
+fn publish_in_each_way(publisher: &impl Publish) -> MessageNumber {
+    let first = publisher.publish(b"0").unwrap();
+    assert_eq!(publisher.try_publish(b"1").unwrap(), MessageNumber(first.0 + 1));
+    assert_eq!(publisher.publish_timeout(b"2", TIMEOUT).unwrap(), MessageNumber(first.0 + 2));
+    assert_eq!(publisher.publish_all([b"3"]).unwrap(), Some(MessageNumber(first.0 + 3)));
+    assert_eq!(publisher.try_publish_all([b"4"]).unwrap(), Some(MessageNumber(first.0 + 4)));
+    assert_eq!(publisher.try_publish_all([b"5"; 0]).unwrap(), None);
+    for until in [Until::Sent, Until::Received, Until::Read] {
+        assert!(publisher.wait(until, TIMEOUT).unwrap(), "{until:?}");
+    }
+    assert_eq!(publisher.statistics().messages, 5);
+    publisher.end().unwrap();
+    assert!(matches!(publisher.try_publish(b"5"), Err(StreamError::Refused(_))));
+    publisher.next_message()
+}
+
+#[test]
+fn generic_code_publishes_with_a_log_and_without() {
+    let net = Net::new(Family::V4, 0, Impairment::default());
+    assert_eq!(publish_in_each_way(&net.publisher(|settings| settings)), MessageNumber(5));
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(publish_in_each_way(&net.logged(directory.path(), each(), 1 << 20)), MessageNumber(5));
 }

@@ -7,7 +7,7 @@ use mcast::Family;
 use mcast_lab::{Host, Impairment};
 use mcast_stream::publisher::{PublisherEvent, Refusal};
 use mcast_stream::subscriber::Item;
-use mcast_stream::{StreamError, Subscriber};
+use mcast_stream::{StreamError, Subscriber, Until};
 
 use crate::net::{Net, TIMEOUT, message, receive_stream};
 
@@ -52,8 +52,7 @@ fn a_busy_subscriber_that_keeps_alive_is_not_silent_and_misses_nothing() {
     let silence = Duration::from_secs(4);
     let net = Net::new(Family::V4, 1, Impairment { loss: 0.05, ..Impairment::default() });
     let mut subscriber = net.subscriber(0, |settings| settings);
-    let publisher =
-        net.publisher(|settings| settings.configure(|config| config.subscriber_timeout = silence));
+    let publisher = net.publisher(|settings| settings.subscriber_timeout(silence));
     while !publisher.wait_for(1, Duration::from_millis(20)) {
         subscriber.next_timeout(Duration::from_millis(20)).unwrap();
     }
@@ -66,7 +65,8 @@ fn a_busy_subscriber_that_keeps_alive_is_not_silent_and_misses_nothing() {
     thread::scope(|scope| {
         let publish = || (2..1_000).for_each(|number| _ = publisher.publish(&message(number)).unwrap());
         let publishing = scope.spawn(publish);
-        let is_confirmed = || publishing.is_finished() && publisher.wait_complete(Duration::ZERO);
+        let is_confirmed =
+            || publishing.is_finished() && publisher.wait(Until::Received, Duration::ZERO).unwrap();
         while Instant::now() < busy_until || !is_confirmed() {
             assert!(Instant::now() < deadline, "buffered messages are not confirmed");
             subscriber.keep_alive(Duration::from_millis(20)).unwrap();
@@ -104,7 +104,7 @@ fn a_subscriber_that_does_not_read_for_a_while_loses_nothing() {
         net.publisher.run(|| Subscriber::builder().join(membership).build().unwrap()).unwrap();
     let publisher = net.publisher(|settings| {
         let settings = settings.retransmission_buffer(32 << 20).eviction(TIMEOUT);
-        settings.configure(|config| config.subscriber_timeout = TIMEOUT)
+        settings.subscriber_timeout(TIMEOUT)
     });
     while !publisher.wait_for(1, Duration::from_millis(20)) {
         subscriber.next_timeout(Duration::from_millis(20)).unwrap();

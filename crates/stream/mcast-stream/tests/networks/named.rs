@@ -9,7 +9,7 @@ use mcast_lab::Impairment;
 use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, Start};
 use mcast_stream::wire::{MessageNumber, SubscriberId};
-use mcast_stream::{Publisher, Snapshot, SnapshotFetcher, StreamError, Subscriber, find_stream};
+use mcast_stream::{Publisher, Snapshot, SnapshotFetcher, StreamError, StreamStep, Subscriber, find_stream};
 
 use crate::net::{Net, TIMEOUT, digest, message, receive_stream};
 
@@ -156,7 +156,10 @@ fn without_the_keys_a_sealed_stream_is_not_found_and_not_fetched() {
             fetch_snapshot(server.address(), publisher.stream(), Incarnation(5), &stranger, MessageNumber(0))
         };
         let fetched = host.run(fetch).unwrap();
-        assert!(matches!(fetched, Err(StreamError::Snapshot(_))), "{fetched:?}");
+        assert!(
+            matches!(fetched, Err(StreamError::Io { step: StreamStep::FetchSnapshot, .. })),
+            "{fetched:?}"
+        );
     }
     let fetch = || {
         fetch_snapshot(server.address(), publisher.stream(), Incarnation(5), &key(7), MessageNumber(0))

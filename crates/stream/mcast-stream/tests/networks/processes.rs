@@ -157,7 +157,7 @@ fn a_subscriber_that_is_stopped_for_a_while_is_waited_for() {
         settings
             .retransmission_buffer(256 << 10)
             .eviction(eviction)
-            .configure(|config| config.subscriber_timeout = Duration::from_secs(600))
+            .subscriber_timeout(Duration::from_secs(600))
     });
     let (mut child, lines) = start(&net.subscribers[0].0, "processes::subscribes", 3_000, false);
     assert!(publisher.wait_for(1, TIMEOUT));

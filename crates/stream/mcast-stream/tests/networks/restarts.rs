@@ -4,6 +4,7 @@ use std::thread;
 
 use mcast::Family;
 use mcast_lab::Impairment;
+use mcast_stream::Until;
 use mcast_stream::subscriber::{Item, Start, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, StreamId};
 
@@ -20,7 +21,7 @@ fn a_restarted_publisher_is_followed_from_its_first_message() {
         let receiving = scope.spawn(|| receive_stream(&mut subscriber, message));
         assert!(first.wait_for(1, TIMEOUT));
         (0..200).for_each(|number| assert_eq!(first.publish(&message(number)).unwrap().0, number));
-        assert!(first.wait_complete(TIMEOUT));
+        assert!(first.wait(Until::Received, TIMEOUT).unwrap());
         drop(first);
         let second = start(2);
         (0..200).for_each(|number| assert_eq!(second.publish(&message(number)).unwrap().0, number));

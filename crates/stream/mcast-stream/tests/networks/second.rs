@@ -8,11 +8,11 @@ use std::thread;
 use mcast::Family;
 use mcast_lab::{Host, Impairment};
 use mcast_stream::history::{GapCause, HistoryContent, HistoryRecord, Position, RequestedStart};
-use mcast_stream::publisher::{AckLevel, AckState, Acknowledgers, Fec, Quorum};
+use mcast_stream::publisher::{AckLevel, Acknowledgers, Fec, Quorum};
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream::sign::SigningKey;
 use mcast_stream::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, StreamId};
-use mcast_stream::{HistoryListener, HistoryProvider, HistorySource, HistoryUnavailable, Snapshot};
+use mcast_stream::{HistoryListener, HistoryProvider, HistorySource, HistoryUnavailable, Snapshot, Until};
 
 use crate::net::{Net, TIMEOUT, message, receive_stream};
 
@@ -74,12 +74,8 @@ fn second_receives_everything(keys: &Keys, signer: Option<Arc<SigningKey>>, fec:
     (0..count).for_each(|number| assert_eq!(publisher.publish(&message(number)).unwrap().0, number));
     let closing = publisher.close(TIMEOUT);
     let last = MessageNumber(count - 1);
-    assert_eq!(
-        publisher.wait_acked(last, TIMEOUT).unwrap(),
-        AckState::Acknowledged,
-        "{:?}",
-        publisher.watermarks()
-    );
+    let is_acked = publisher.wait(Until::MessageAcknowledged(last), TIMEOUT).unwrap();
+    assert!(is_acked, "{:?}", publisher.watermarks());
     let output = receiver.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");

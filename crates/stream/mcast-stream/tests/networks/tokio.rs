@@ -10,7 +10,7 @@ use mcast_stream::seal::Keys;
 use mcast_stream::subscriber::{Item, Start, SubscriberEvent};
 use mcast_stream::tokio::{OwnedItem, OwnedOutgoingMessage, Publisher, Subscriber, fetch_snapshot};
 use mcast_stream::wire::{MessageKey, MessageNumber};
-use mcast_stream::{MAX_SNAPSHOT, Snapshot, StreamError, find_stream};
+use mcast_stream::{MAX_SNAPSHOT, Snapshot, StreamError, Until, find_stream};
 
 use crate::net::{Net, TIMEOUT, message};
 
@@ -46,7 +46,7 @@ fn tasks_publish_and_receive_over_a_lossy_link() {
         for number in 0..600 {
             assert_eq!(publisher.publish(&message(number)).await.unwrap().0, number);
         }
-        assert!(publisher.wait_complete(TIMEOUT).await);
+        assert!(publisher.wait(Until::Received, TIMEOUT).await.unwrap());
         let closing = publisher.close(TIMEOUT).await;
         assert!(closing.behind.is_empty() && closing.statistics.messages == 600, "{closing:?}");
         assert!(publisher.publish(b"too late").await.is_err());

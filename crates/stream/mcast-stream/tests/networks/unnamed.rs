@@ -59,10 +59,7 @@ fn stray_datagrams_do_not_select_a_stream() {
 #[test]
 fn another_stream_is_reported_and_followed_once_the_first_is_silent() {
     let net = Net::new(Family::V4, 1, Impairment::default());
-    let second_of_silence = |config: &mut mcast_stream::subscriber::SubscriberConfig| {
-        config.publisher_silence = Duration::from_secs(1);
-    };
-    let mut subscriber = net.subscriber(0, |settings| settings.configure(second_of_silence));
+    let mut subscriber = net.subscriber(0, |settings| settings.publisher_silence(Duration::from_secs(1)));
     let first = net.publisher(|settings| settings.drop_timeout(Duration::ZERO));
     let joined = |events: &[SubscriberEvent]| {
         events.iter().any(|event| matches!(event, SubscriberEvent::Joined { .. }))

@@ -16,6 +16,7 @@ use mcast_stream_proto::history::{
     AnnouncementSchedule, AnswerFrame, AnswerStatus, FrameWriter, HistoryContent, HistoryRecord, Position,
     RequestedStart,
 };
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{
     AckLevel, AckProgress, Acknowledgers, Fec, LogNeeds, PublisherConfig, PublisherEvent, Quorum, QuorumLoss,
     SubscriberProgress, Transmit,
@@ -26,7 +27,7 @@ use mcast_stream_proto::wire::{
     FlowControl, Incarnation, MessageKey, Origin, ServedHistory, StreamId, SubscriberId, SubscriberName,
     VisitedEngines,
 };
-use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
+use mcast_stream_proto::{ClockTime, Target};
 
 use crate::audit::{content, key_of};
 use crate::link::SendBuffer;
@@ -279,12 +280,12 @@ impl Feed {
             config.quorum = self.quorum();
             config.first_message = first;
             config.acknowledge_from = next;
-            config.origin = (!self.plan.unlogged).then_some(Origin {
-                stream: STREAM,
-                incarnation: lineage,
-                publisher: self.lives,
-                engines: VisitedEngines::EMPTY,
-            });
+            config.origin = (!self.plan.unlogged).then_some(Origin::new(
+                STREAM,
+                lineage,
+                self.lives,
+                VisitedEngines::EMPTY,
+            ));
         });
         let mut machine = PublisherMachine::new(config, ClockTime(now)).unwrap();
         for item in &tail.items {
@@ -321,7 +322,7 @@ impl Feed {
             }
         };
         if !self.plan.unlogged {
-            machine.serve_history(Some(ServedHistory { port: crate::world::FEED.port() }));
+            machine.serve_history(Some(ServedHistory::new(crate::world::FEED.port())));
         }
         self.process = Some(Process {
             machine,

@@ -8,11 +8,12 @@ use mcast_stream_proto::history::{
     AnswerFrame, HistoryConfig, HistoryMachine, HistoryQuery, HistoryStart, Position,
 };
 use mcast_stream_proto::sign::PinnedKeys;
+use mcast_stream_proto::subscriber::SubscriberMachine;
 use mcast_stream_proto::subscriber::{
     Item, LocalRepair, OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent,
 };
 use mcast_stream_proto::wire::{Incarnation, MessageNumber, SubscriberId};
-use mcast_stream_proto::{ClockTime, SubscriberMachine, Target};
+use mcast_stream_proto::{ClockTime, Target};
 
 use crate::audit::Audit;
 use crate::connection::Connection;

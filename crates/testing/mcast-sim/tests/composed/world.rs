@@ -557,8 +557,7 @@ impl<'p> World<'p> {
         let id = SubscriberId(0x7374_7261_0000_0000 | u64::from(number));
         let written = DatagramWriter::new(&mut bytes, &header).and_then(|mut writer| {
             writer.subscriber(id)?;
-            Probe { clock: self.now, token: mcast_stream_proto::wire::AddressToken(0), subscriber: id }
-                .write(&mut writer)?;
+            Probe::new(self.now, mcast_stream_proto::wire::AddressToken(0), id).write(&mut writer)?;
             Ok(writer.finish())
         });
         bytes.truncate(written.unwrap_or(0));

@@ -18,7 +18,7 @@ use mcast_stream::seal::Keys;
 use mcast_stream::wire::{MessageKey, MessageNumber};
 use mcast_stream::{
     Closing, HistoryListener, LogHold, LogStart, LoggedPublisher, Publisher, PublisherBuilder, ReadAhead,
-    RefusedRequest, Snapshot, SnapshotServer, StreamError, framing,
+    RefusedRequest, Snapshot, SnapshotServer, StreamError, Until, framing,
 };
 use mcast_terminal::Console;
 
@@ -66,16 +66,17 @@ impl Feed {
     pub(super) fn try_publish(&self, message: OutgoingMessage<'_>) -> Result<(), StreamError> {
         match self {
             Self::Direct(publisher) => publisher.try_publish(message).map(drop),
-            Self::Logged(publisher) => publisher.try_queue_all([message]).map(drop),
+            Self::Logged(publisher) => publisher.try_publish(message).map(drop),
         }
     }
 
-    /// Waits until everything was sent, and all subscribers have it, for at most `timeout`; returns whether they have.
-    pub(super) fn wait_complete(&self, timeout: Duration) -> bool {
-        match self {
-            Self::Direct(publisher) => publisher.wait_complete(timeout),
-            Self::Logged(publisher) => publisher.wait_complete(timeout),
-        }
+    /// Waits for at most `timeout`; returns whether what is waited for is so. What cannot be waited for is not.
+    pub(super) fn wait(&self, until: Until, timeout: Duration) -> bool {
+        let waited = match self {
+            Self::Direct(publisher) => publisher.wait(until, timeout),
+            Self::Logged(publisher) => publisher.wait(until, timeout),
+        };
+        waited.is_ok_and(|is_so| is_so)
     }
 
     /// Ends the stream, after everything was sent.
@@ -341,9 +342,7 @@ impl Snapshots {
         };
         let publisher = feed.publisher();
         let at = SocketAddr::new(publisher.interface_address()?, port);
-        let server = publisher
-            .serve_snapshots(at, capture)
-            .with_context(|| format!("cannot serve snapshots at {at}"))?;
+        let server = publisher.serve_snapshots(at, capture)?;
         console.note(format_args!("serving snapshots ({what}) at {}", server.address()));
         Ok(Self { server, failures })
     }

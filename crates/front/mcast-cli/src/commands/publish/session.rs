@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mcast_stream::publisher::{AckProgress, OutgoingMessage, PublisherEvent};
-use mcast_stream::{HistoryServer, ReadAhead, ReadOutcome, StreamError};
+use mcast_stream::publisher::{OutgoingMessage, PublisherEvent};
+use mcast_stream::{HistoryServer, ReadAhead, ReadOutcome, StreamError, Until};
 use mcast_sys::ClassifiedError;
 use mcast_terminal::Console;
 
@@ -269,9 +269,9 @@ impl<'a> Session<'a> {
     /// Waits until all subscribers have received and read everything, at most for `--linger` after the last datagram
     /// was sent; returns whether they have received it.
     fn linger(&mut self, begun: Instant, has_failed: bool) -> bool {
-        self.feed.publisher().wait_at_end(self.arguments.stream.linger);
+        self.feed.publisher().set_time_at_end(self.arguments.stream.linger);
         let is_sent = self.wait_until(|session| {
-            session.feed.unsent() == 0 && session.feed.publisher().wait_sent(POLL_INTERVAL)
+            session.feed.unsent() == 0 && session.feed.wait(Until::Sent, POLL_INTERVAL)
         });
         self.outlast_incarnation_number(begun);
         let continues =
@@ -284,14 +284,13 @@ impl<'a> Session<'a> {
         is_sent
             && self.wait_until(|session| {
                 let publisher = session.feed.publisher();
-                let is_acked = |progress: AckProgress| progress.is_settled();
-                let is_settled = publisher.ack_progress().is_none()
-                    || publisher.wait_all_acked(POLL_INTERVAL).is_ok_and(is_acked);
+                // What was given up is settled, too.
+                let is_settled = publisher.ack_progress().is_none_or(|_| {
+                    session.feed.wait(Until::Acknowledged, POLL_INTERVAL)
+                        || publisher.ack_progress().is_none_or(|progress| progress.is_settled())
+                });
                 is_settled
-                    && match ends {
-                        true => publisher.wait_read(POLL_INTERVAL),
-                        false => session.feed.wait_complete(POLL_INTERVAL),
-                    }
+                    && session.feed.wait(if ends { Until::Read } else { Until::Received }, POLL_INTERVAL)
             })
     }
 

@@ -367,9 +367,9 @@ impl StreamOptions {
             .wire(self.wire.policy());
         let is_verifying = self.is_verifying();
         let builder = match reached {
-            Some(Stored { reached, since, .. }) => builder
-                .history_from(HistoryStart::At(reached))
-                .configure_history(|history| history.processed_since = Some(since)),
+            Some(Stored { reached, since, .. }) => {
+                builder.history_from(HistoryStart::At(reached)).processed_since(since)
+            }
             None => self.from.apply(builder, self.policy, is_verifying),
         };
         // The next start with the file uses them.

@@ -5,7 +5,7 @@
 use std::vec::Vec;
 
 use super::*;
-use crate::PublisherMachine;
+use crate::publisher::PublisherMachine;
 use crate::publisher::{PublisherConfig, Transmit};
 use crate::sign::SigningKey;
 use crate::subscriber::Start;

@@ -101,11 +101,8 @@ impl World<'_> {
         // Parity may recover what was sent already.
         let behind = if is_parity { self.dice.below(100) } else { 0 };
         let number = if kind.is_in_sequence() { ahead.0.saturating_sub(behind).max(1) } else { count };
-        let header = Header {
-            flags,
-            message: message.low(),
-            ..Header::new(kind, STREAM, Incarnation(incarnation), number)
-        };
+        let header = Header::new(kind, STREAM, Incarnation(incarnation), number)
+            .with(|header| (header.flags, header.message) = (flags, message.low()));
         let forgery = self.seal_forgery(header, |writer| match kind {
             Kind::Data => {
                 let mut body = [0; 8];
@@ -115,8 +112,8 @@ impl World<'_> {
             Kind::Manifest => Manifest::write(&digests, writer),
             Kind::Heartbeat => heartbeat.write(writer),
             Kind::Ncf => NakWriter::new().write_ncf(ahead, message, writer),
-            Kind::Reset => Reset { subscriber: id, reason }.write(writer),
-            _ => Probe { clock: 0, token: AddressToken(99), subscriber: id }.write(writer),
+            Kind::Reset => Reset::new(id, reason).write(writer),
+            _ => Probe::new(0, AddressToken(99), id).write(writer),
         })?;
         if is_parity && kind.is_in_sequence() { self.parity_of(&forgery, count) } else { Some(forgery) }
     }
@@ -125,7 +122,7 @@ impl World<'_> {
     fn parity_of(&mut self, forgery: &[u8], count: u64) -> Option<Vec<u8>> {
         let Header { incarnation, epoch, sequence, .. } = DatagramView::parse(forgery).ok()?.header;
         let symbol = &symbol_of(forgery);
-        let parity = Parity { base: Sequence(sequence), count: 1, index: 0, epoch, symbol };
+        let parity = Parity::new(Sequence(sequence), 1, 0, epoch, symbol);
         let header = Header::new(Kind::Parity, STREAM, incarnation, count);
         self.seal_forgery(header, |writer| parity.write(writer))
     }
@@ -137,7 +134,7 @@ impl World<'_> {
         write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
     ) -> Option<Vec<u8>> {
         let Forger { salt, epoch, signature, .. } = self.forger;
-        let (salt, header) = (salt?, Header { epoch, ..header });
+        let (salt, header) = (salt?, header.with(|header| header.epoch = epoch));
         let signature = signature.filter(|_| self.dice.chance(0.5)).unwrap_or([9; SIGNATURE_LENGTH]);
         let signer = signer::key(self.plan.seed, false);
         let mut bytes = vec![0; 1_500];

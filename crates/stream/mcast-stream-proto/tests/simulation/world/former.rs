@@ -2,7 +2,7 @@
 
 use std::mem::swap;
 
-use mcast_stream_proto::PublisherMachine;
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::wire::Sequence;
 
 use super::{Happening, World};

@@ -92,7 +92,8 @@ impl World<'_> {
     }
 
     fn judge_subscriber(&self, index: usize, node: &Node) -> Result<(), String> {
-        if let Some(counted) = node.subscriber.as_ref().map(mcast_stream_proto::SubscriberMachine::statistics)
+        if let Some(counted) =
+            node.subscriber.as_ref().map(mcast_stream_proto::subscriber::SubscriberMachine::statistics)
             && counted.repaired < counted.recovered + counted.repaired_locally
         {
             return Err(format!("subscriber {index} counts more kinds of repairs than repairs: {counted:?}"));
@@ -101,7 +102,8 @@ impl World<'_> {
             return Ok(());
         }
         if !node.audit.ended {
-            let statistics = node.subscriber.as_ref().map(mcast_stream_proto::SubscriberMachine::statistics);
+            let statistics =
+                node.subscriber.as_ref().map(mcast_stream_proto::subscriber::SubscriberMachine::statistics);
             let state =
                 format!("{:?}\n{statistics:?}\n{:?}\n{:?}", node.subscriber, node.audit, self.publisher);
             return Err(format!("subscriber {index} has not ended by {}: {state}", self.now));

@@ -20,11 +20,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use mcast_sim::{Dice, EventQueue};
+use mcast_stream_proto::ClockTime;
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::PublisherStatistics;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::subscriber::Position;
+use mcast_stream_proto::subscriber::SubscriberMachine;
 use mcast_stream_proto::wire::{KeyEpoch, Kind, Sequence, Status, StreamId, SubscriberId};
-use mcast_stream_proto::{ClockTime, PublisherMachine, SubscriberMachine};
 
 use crate::audit::Audit;
 use crate::cipher::Notary;

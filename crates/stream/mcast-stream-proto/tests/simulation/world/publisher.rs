@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{
     AckLevel, Acknowledgers, AutoRate, PublisherConfig, PublisherEvent, PublisherRate, Quorum, QuorumLoss,
     Refusal, Transmit,
 };
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{DatagramView, FlowControl, Incarnation, KeyEpoch, Kind, Sequence};
-use mcast_stream_proto::{ClockTime, PublisherMachine, Target};
+use mcast_stream_proto::{ClockTime, Target};
 
 use super::acknowledgements::name_of;
 use super::former::FormerPublisher;

@@ -64,7 +64,10 @@ impl World<'_> {
 
     /// Returns a status, of another subscriber each time.
     fn forged_status(&self, count: u64) -> Vec<u8> {
-        let status = Status { next: Sequence(1), highest: Sequence(1), ..Status::default() };
+        let status = Status::default().with(|status| {
+            status.next = Sequence(1);
+            status.highest = Sequence(1);
+        });
         self.claimed(Kind::Status, CLAIMED + count, 1, |writer| status.write(writer))
     }
 

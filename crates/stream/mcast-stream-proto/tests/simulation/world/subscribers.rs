@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use mcast_stream_proto::Target;
 use mcast_stream_proto::sign::PinnedKeys;
+use mcast_stream_proto::subscriber::SubscriberMachine;
 use mcast_stream_proto::subscriber::{Cause, Item, LocalRepair, Position, SubscriberConfig, SubscriberEvent};
 use mcast_stream_proto::wire::{DatagramView, Kind, MessageNumber, SubscriberId};
-use mcast_stream_proto::{SubscriberMachine, Target};
 
 use super::acknowledgements::name_of;
 use super::{BUFFER, FIRST_INCARNATION, Happening, STREAM, World};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{GREETING, MOST_FRAMES, NO_INCARNATION};
 use crate::driver::clock;
-use crate::driver::error::StreamError;
+use crate::driver::error::{StreamError, StreamStep};
 use crate::driver::side_channel::{Channel, FIRST_ANSWER, StepDeadline, TIMEOUT, connect, invalid};
 use crate::history::{AnswerFrame, AnswerStatus, HistoryQuery, HistoryRequest, MAX_HISTORY_FRAME};
 use crate::seal::Keys;
@@ -82,7 +82,7 @@ impl HistoryReader {
             worker.run();
         };
         let thread = std::thread::Builder::new().name("mcast-past".to_owned()).spawn(work);
-        thread.map_err(StreamError::Thread)?;
+        thread.map_err(StreamStep::StartThread.failed())?;
         Ok(Self { jobs, reports, current, received })
     }
 

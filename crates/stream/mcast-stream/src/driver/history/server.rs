@@ -13,7 +13,7 @@ use mcast::InterfaceIndex;
 use super::subscription::Announcer;
 use super::{GREETING, MOST_FRAMES, NO_INCARNATION};
 use crate::driver::clock;
-use crate::driver::error::StreamError;
+use crate::driver::error::{StreamError, StreamStep};
 use crate::driver::publisher::{Publisher, ShownHistory};
 use crate::driver::side_channel::{
     Channel, Client, FIRST_ANSWER, REQUEST_TIME, Refusals, RefusedRequest, Service, SideServer, StepDeadline,
@@ -138,8 +138,8 @@ impl HistoryListener {
     /// # Errors
     /// If the address cannot be listened on.
     pub fn bind(at: SocketAddr) -> Result<Self, StreamError> {
-        let listener = TcpListener::bind(at).map_err(|error| StreamError::History { at, cause: error })?;
-        let address = listener.local_addr().map_err(|error| StreamError::History { at, cause: error })?;
+        let listener = TcpListener::bind(at).map_err(StreamStep::ServeHistory(at).failed())?;
+        let address = listener.local_addr().map_err(StreamStep::ServeHistory(at).failed())?;
         Ok(Self { listener, address, rate: SharedPace::RATE })
     }
 
@@ -174,7 +174,7 @@ impl HistoryListener {
             HistoryService { stream, keys: Arc::clone(&keys), counts: Arc::clone(&counts), provider };
         let limits = AdmissionLimits::HISTORY;
         let server = SideServer::start(self.listener, "mcast-history", limits, self.rate, service);
-        let server = server.map_err(StreamError::Thread)?;
+        let server = server.map_err(StreamStep::StartThread.failed())?;
         Ok(HistoryServer { stream, keys, counts, server, announcer: None, shown: None })
     }
 }

@@ -12,7 +12,7 @@ use mcast::{Destination, Family, InterfaceIndex, InterfaceSelector, Membership, 
 use super::NO_INCARNATION;
 use super::reader::{HistoryReader, Job, ReaderConfig, Report};
 use crate::driver::clock::Clock;
-use crate::driver::error::StreamError;
+use crate::driver::error::{StreamError, StreamStep};
 use crate::driver::{clock, discovery_group};
 use crate::history::{
     AnnouncementSchedule, AnswerFrame, HistoryAnnouncement, HistoryConfig, HistoryMachine, HistorySearch,
@@ -270,7 +270,7 @@ impl Announcer {
             }
         };
         let thread = std::thread::Builder::new().name("mcast-announce".to_owned()).spawn(work);
-        Ok(Self { is_stopped, waker, thread: Some(thread.map_err(StreamError::Thread)?) })
+        Ok(Self { is_stopped, waker, thread: Some(thread.map_err(StreamStep::StartThread.failed())?) })
     }
 }
 
@@ -318,7 +318,8 @@ impl SideWriter {
     ) -> Option<Vec<u8>> {
         self.count += 1;
         let epoch = keys.latest();
-        let header = Header { epoch, ..Header::new(kind, stream, NO_INCARNATION, self.count) };
+        let header =
+            Header::new(kind, stream, NO_INCARNATION, self.count).with(|header| header.epoch = epoch);
         let mut bytes = vec![0; LONGEST];
         let mut writer = DatagramWriter::new(&mut bytes, &header).ok()?;
         if epoch != KeyEpoch::CLEAR {

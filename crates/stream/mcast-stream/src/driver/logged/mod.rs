@@ -17,8 +17,9 @@ use mcast_log::{
 };
 
 use super::clock;
-use super::error::StreamError;
+use super::error::{StreamError, StreamStep};
 use super::history::{HistoryListener, HistoryServer};
+use super::publish::{Publish, Until};
 use super::publisher::{Closing, Publisher, PublisherBuilder};
 use crate::driver::history::{HistoryProvider, HistorySource, HistoryUnavailable};
 use crate::history::{GapCause, HistoryContent, HistoryRecord, Position, RequestedStart};
@@ -141,12 +142,8 @@ impl LoggedPublisherBuilder {
         let tail = LogTail::read(Arc::clone(&files), keys.clone(), recall)?;
         let first = tail.items.front().map_or(next, TailItem::first);
         let needed = beginning.first_needed(first);
-        let origin = Origin {
-            stream,
-            incarnation: lineage.incarnation,
-            publisher: clock::seed() as u32,
-            engines: VisitedEngines::EMPTY,
-        };
+        let publisher = clock::seed() as u32;
+        let origin = Origin::new(stream, lineage.incarnation, publisher, VisitedEngines::EMPTY);
         let builder = builder.incarnation(found.incarnation()).configure(|config| {
             config.first_message = lineage.in_stream(first);
             config.acknowledge_from = lineage.in_stream(next);
@@ -225,7 +222,7 @@ impl LoggedPublisherBuilder {
 fn spawn(name: &str, shared: &Arc<Shared>, work: fn(&Shared)) -> Result<JoinHandle<()>, StreamError> {
     let shared = Arc::clone(shared);
     let thread = std::thread::Builder::new().name(name.to_owned());
-    thread.spawn(move || work(&shared)).map_err(StreamError::Thread)
+    thread.spawn(move || work(&shared)).map_err(StreamStep::StartThread.failed())
 }
 
 impl LoggedPublisher {
@@ -266,25 +263,39 @@ impl LoggedPublisher {
         self.accept_all(messages, Wait::UntilStored(None))
     }
 
+    /// Publishes a message like [`publish`](Self::publish), without waiting for room or the disk. It is sent as soon as it may
+    /// be: with [`SyncPolicy::Each`], when it is on the disk.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), and [`StreamError::Refused`] if there is no room.
+    pub fn try_publish<'m>(
+        &self,
+        message: impl Into<OutgoingMessage<'m>>,
+    ) -> Result<MessageNumber, StreamError> {
+        self.shared.accept(&[message.into()], Wait::Never)
+    }
+
     /// Appends messages to the log with one write, and waits for room, but not for the disk; returns the number of the last
     /// one. They are sent as soon as they may be: with [`SyncPolicy::Each`], when they are on the disk. What is appended while
-    /// a sync runs shares the next one: this is the fastest way to publish much that must be on the disk.
-    /// [`durable`](Self::durable) and [`wait_durable`](Self::wait_durable) show how far the disk is.
+    /// a sync runs shares the next one: this is the fastest way to publish much that must be on the disk. A caller that must not
+    /// confirm a message before it is there asks [`durable`](Self::durable) or [`wait`](Self::wait) first. With other policies,
+    /// [`publish_all`](Self::publish_all) does the same.
     ///
     /// ```no_run
     /// # use std::time::Duration;
+    /// # use mcast_stream::Until;
     /// # fn publish(publisher: &mcast_stream::LoggedPublisher) -> Result<(), mcast_stream::StreamError> {
-    /// let last = publisher.queue_all([b"EUR 1.08", b"CHF 0.94"])?;
+    /// let last = publisher.append_all([b"EUR 1.08", b"CHF 0.94"])?;
     /// // Later, before it is confirmed to its sender:
     /// if let Some(last) = last {
-    ///     assert!(publisher.wait_durable(last, Duration::from_secs(1))?);
+    ///     assert!(publisher.wait(Until::MessageStored(last), Duration::from_secs(1))?);
     /// }
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     /// As [`publish_all`](Self::publish_all).
-    pub fn queue_all<'m>(
+    pub fn append_all<'m>(
         &self,
         messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
     ) -> Result<Option<MessageNumber>, StreamError> {
@@ -296,7 +307,7 @@ impl LoggedPublisher {
     ///
     /// # Errors
     /// As [`publish_all`](Self::publish_all), and [`StreamError::Refused`] if there is no room.
-    pub fn try_queue_all<'m>(
+    pub fn try_publish_all<'m>(
         &self,
         messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
     ) -> Result<Option<MessageNumber>, StreamError> {
@@ -321,29 +332,27 @@ impl LoggedPublisher {
         self.shared.durable()
     }
 
-    /// Waits until a message, and all before it, are on the disk, whatever the policy says; returns `false` when the time is
-    /// over.
+    /// Waits for at most `timeout`; returns whether what is waited for is so, like [`Publisher::wait`]. Everything but
+    /// [`Until::MessageStored`] and [`Until::MessageAcknowledged`] is about all that was accepted: it is sent first.
     ///
     /// # Errors
-    /// [`StreamError::Log`] if that fails. Then nothing can be published any more.
-    pub fn wait_durable(&self, message: MessageNumber, timeout: Duration) -> Result<bool, StreamError> {
-        self.shared.wait_durable(MessageNumber(message.0.saturating_add(1)), timeout)
-    }
-
-    /// Waits until everything that was accepted is on the disk.
-    ///
-    /// # Errors
-    /// [`StreamError::Log`] if that fails. Then nothing can be published any more.
-    pub fn sync(&self) -> Result<(), StreamError> {
-        self.shared.sync()
-    }
-
-    /// Waits until everything that was accepted was sent, and all subscribers have it; returns `false` when the time is
-    /// over.
-    #[must_use]
-    pub fn wait_complete(&self, timeout: Duration) -> bool {
+    /// [`StreamError::Log`] if messages cannot be synced. Then nothing can be published any more. Otherwise as
+    /// [`Publisher::wait`].
+    pub fn wait(&self, until: Until, timeout: Duration) -> Result<bool, StreamError> {
         let deadline = Instant::now().checked_add(timeout);
-        self.shared.wait_sent(deadline) && self.shared.publisher.wait_complete(left_until(deadline))
+        match until {
+            Until::Stored => self.shared.wait_stored(deadline),
+            Until::MessageStored(message) => {
+                self.shared.wait_durable(MessageNumber(message.0.saturating_add(1)), deadline)
+            }
+            Until::MessageAcknowledged(_) => self.publisher().wait(until, timeout),
+            Until::Sent | Until::Received | Until::Read | Until::Acknowledged => {
+                let is_sent = self.shared.wait_sent(deadline);
+                // That nothing is required is reported at once.
+                let is_so = self.publisher().wait(until, left_until(deadline))?;
+                Ok(is_sent && is_so)
+            }
+        }
     }
 
     /// Ends the stream like [`Publisher::close`], after everything that was accepted was synced and sent. If something
@@ -354,7 +363,7 @@ impl LoggedPublisher {
     /// [`StreamError::Log`] if what was accepted cannot be synced.
     pub fn close(&self, timeout: Duration) -> Result<Closing, StreamError> {
         let deadline = Instant::now().checked_add(timeout);
-        let synced = self.shared.sync();
+        let synced = self.shared.wait_stored(None);
         if !self.shared.wait_sent(deadline) {
             return self.stop(Duration::ZERO);
         }
@@ -372,7 +381,7 @@ impl LoggedPublisher {
     /// [`StreamError::Log`] if what was accepted cannot be synced.
     pub fn stop(&self, timeout: Duration) -> Result<Closing, StreamError> {
         let deadline = Instant::now().checked_add(timeout);
-        let synced = self.shared.sync();
+        let synced = self.shared.wait_stored(None);
         self.shared.wait_sent(deadline);
         let unsent_messages = self.shared.refuse_more();
         let closing = Closing { unsent_messages, ..self.shared.publisher.stop(left_until(deadline)) };
@@ -384,7 +393,7 @@ impl LoggedPublisher {
     }
 
     /// Ends the stream without waiting for subscribers, like [`Publisher::end`]. Call it when everything
-    /// [was sent](Self::wait_complete).
+    /// [was sent](Self::wait).
     ///
     /// # Errors
     /// [`StreamError::Log`] if the end cannot be recorded in the log.
@@ -507,6 +516,62 @@ impl LoggedPublisher {
     fn end_lineage(&self, ending: Ending) -> Result<(), StreamError> {
         let mut lineages = self.lineages.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(lineages.end(&*self.shared.files, ending)?)
+    }
+}
+
+impl Publish for LoggedPublisher {
+    fn publish<'m>(&self, message: impl Into<OutgoingMessage<'m>>) -> Result<MessageNumber, StreamError> {
+        self.publish(message)
+    }
+
+    fn publish_timeout<'m>(
+        &self,
+        message: impl Into<OutgoingMessage<'m>>,
+        timeout: Duration,
+    ) -> Result<MessageNumber, StreamError> {
+        self.publish_timeout(message, timeout)
+    }
+
+    fn try_publish<'m>(&self, message: impl Into<OutgoingMessage<'m>>) -> Result<MessageNumber, StreamError> {
+        self.try_publish(message)
+    }
+
+    fn publish_all<'m>(
+        &self,
+        messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
+    ) -> Result<Option<MessageNumber>, StreamError> {
+        self.publish_all(messages)
+    }
+
+    fn try_publish_all<'m>(
+        &self,
+        messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
+    ) -> Result<Option<MessageNumber>, StreamError> {
+        self.try_publish_all(messages)
+    }
+
+    fn wait(&self, until: Until, timeout: Duration) -> Result<bool, StreamError> {
+        self.wait(until, timeout)
+    }
+
+    fn end(&self) -> Result<(), StreamError> {
+        self.end()
+    }
+
+    fn close(&self, timeout: Duration) -> Result<Closing, StreamError> {
+        self.close(timeout)
+    }
+
+    fn set_keys(&self, keys: Keys) -> Result<(), StreamError> {
+        self.set_keys(keys)
+    }
+
+    fn next_message(&self) -> MessageNumber {
+        self.next_message()
+    }
+
+    fn publisher(&self) -> &Publisher {
+        self.publisher()
     }
 }
 

@@ -425,14 +425,18 @@ impl Shared {
     }
 
     /// Waits until everything that was appended is synced.
-    pub(super) fn sync(&self) -> Result<(), StreamError> {
+    pub(super) fn wait_stored(&self, deadline: Option<Instant>) -> Result<bool, StreamError> {
         let next = self.stage().writer.as_ref().map(Writer::next_number);
-        next.map_or(Ok(()), |next| self.wait_synced(next, None).map(drop))
+        next.map_or(Ok(true), |next| self.wait_synced(next, deadline))
     }
 
     /// Waits until everything before this number in the stream is synced; returns `false` when the time is over.
-    pub(super) fn wait_durable(&self, end: MessageNumber, timeout: Duration) -> Result<bool, StreamError> {
-        self.wait_synced(self.lineage.in_log(end), Instant::now().checked_add(timeout))
+    pub(super) fn wait_durable(
+        &self,
+        end: MessageNumber,
+        deadline: Option<Instant>,
+    ) -> Result<bool, StreamError> {
+        self.wait_synced(self.lineage.in_log(end), deadline)
     }
 
     fn wait_synced(&self, end: MessageNumber, deadline: Option<Instant>) -> Result<bool, StreamError> {

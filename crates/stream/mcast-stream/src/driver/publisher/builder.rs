@@ -7,14 +7,14 @@ use std::time::Duration;
 use mcast::{Destination, Family, HostAddr};
 
 use super::Publisher;
-use crate::StreamError;
 use crate::driver::error::UnusedSetting;
 use crate::driver::transmit::Endpoint;
 use crate::driver::{clock, discovery_group, present_index};
 use crate::publisher::{AutoRate, Congestion, Fec, PublisherConfig, PublisherRate, Quorum};
 use crate::seal::Keys;
 use crate::sign::Signer;
-use crate::wire::{FlowControl, Incarnation, StreamId};
+use crate::wire::{FlowControl, Incarnation, MessageNumber, Origin, StreamId};
+use crate::{StreamError, StreamStep};
 
 /// How long dropping waits: the same as the default eviction time.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -138,8 +138,7 @@ impl PublisherBuilder {
     pub(super) fn begin_incarnation(&mut self) -> Result<Option<Incarnation>, StreamError> {
         let Some(path) = &self.state_file else { return Ok(None) };
         let begun = clock::begin_incarnation(path, self.config.stream, self.config.incarnation);
-        let (incarnation, last) =
-            begun.map_err(|cause| StreamError::State { path: path.display().to_string(), cause })?;
+        let (incarnation, last) = begun.map_err(StreamStep::StateFile(path.clone()).failed())?;
         self.config.incarnation = incarnation;
         Ok(last)
     }
@@ -288,16 +287,15 @@ impl PublisherBuilder {
     /// ```no_run
     /// use std::time::Duration;
     ///
-    /// use mcast_stream::Publisher;
-    /// use mcast_stream::publisher::{AckState, Acknowledgers, Quorum};
+    /// use mcast_stream::publisher::{Acknowledgers, Quorum};
+    /// use mcast_stream::{Publisher, Until};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let quorum = Quorum::new(Acknowledgers::Count(2));
     /// let publisher = Publisher::builder().to("239.1.2.3%eth0:7000".parse()?).acknowledge(quorum).build()?;
     /// // Blocks until two subscribers are present.
     /// let number = publisher.publish(b"hello")?;
-    /// let state = publisher.wait_acked(number, Duration::from_secs(1))?;
-    /// assert_eq!(state, AckState::Acknowledged);
+    /// assert!(publisher.wait(Until::MessageAcknowledged(number), Duration::from_secs(1))?);
     /// # Ok(()) }
     /// ```
     pub fn acknowledge(mut self, quorum: Quorum) -> Self {
@@ -378,8 +376,35 @@ impl PublisherBuilder {
         self
     }
 
-    /// Changes any other setting.
-    pub fn configure(mut self, change: impl FnOnce(&mut PublisherConfig)) -> Self {
+    /// Sets the time without a datagram of a subscriber after which it counts as departed. Default: 5 s.
+    pub const fn subscriber_timeout(mut self, time: Duration) -> Self {
+        self.config.subscriber_timeout = time;
+        self
+    }
+
+    /// Sets the largest number of subscribers known at a time. Each takes about 2 kB of memory. Default:
+    /// [`PublisherConfig::MOST_SUBSCRIBERS`].
+    pub const fn most_subscribers(mut self, count: usize) -> Self {
+        self.config.most_subscribers = count;
+        self
+    }
+
+    /// Sets the longest time between two heartbeats, at most 1 s. Default: 1 s.
+    pub const fn idle_interval(mut self, time: Duration) -> Self {
+        self.config.idle_interval = time;
+        self
+    }
+
+    /// Sets where the messages come from, and the number of the first one: for a publisher that reads them from elsewhere, such
+    /// as an engine. Default: from nowhere, and 0.
+    pub fn origin(mut self, origin: Origin, first_message: MessageNumber) -> Self {
+        self.config.origin = Some(origin);
+        self.config.first_message = first_message;
+        self
+    }
+
+    /// Changes settings that users do not set: what a log continues with.
+    pub(in crate::driver) fn configure(mut self, change: impl FnOnce(&mut PublisherConfig)) -> Self {
         change(&mut self.config);
         self
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Publisher;
 use super::shared::{LISTEN_INTERVAL, Shared};
+use crate::driver::publish::Until;
 use crate::publisher::{
     AckProgress, AckState, AckWait, Audience, PublisherStatistics, SubscriberProgress, Watermarks,
 };
@@ -96,32 +97,51 @@ impl Publisher {
         self.shared.wait_until(timeout, |machine| machine.subscribers().0 >= subscribers)
     }
 
-    /// Waits until everything that was published was sent once; returns `false` when the time is over.
-    #[must_use]
-    pub fn wait_sent(&self, timeout: Duration) -> bool {
+    /// Waits for at most `timeout`; returns whether what is waited for is so. `false`: the time is over, or messages were given
+    /// up, which [`ack_state`](Self::ack_state) and [`ack_progress`](Self::ack_progress) show. A message that was given up is
+    /// not waited for.
+    ///
+    /// # Errors
+    /// [`StreamError::AcksNotRequired`] for acknowledgements if the publisher requires none, and [`StreamError::NoLog`] for what
+    /// [a log](crate::LoggedPublisher) stores.
+    pub fn wait(&self, until: Until, timeout: Duration) -> Result<bool, StreamError> {
         self.flush();
-        self.shared.wait_until(timeout, crate::PublisherMachine::is_sent)
+        match until {
+            Until::Stored | Until::MessageStored(_) => Err(StreamError::NoLog),
+            Until::Sent => Ok(self.shared.wait_until(timeout, crate::PublisherMachine::is_sent)),
+            Until::Received => Ok(self.wait_received(timeout)),
+            Until::Read => Ok(self.shared.wait_until(timeout, crate::PublisherMachine::is_read)),
+            Until::Acknowledged => self.wait_all_acked(timeout).map(|progress| progress.is_complete()),
+            Until::MessageAcknowledged(message) => {
+                self.wait_acked(message, timeout).map(|state| state == AckState::Acknowledged)
+            }
+        }
     }
 
-    /// Waits until all subscribers have everything that was published, and what they read from a history; returns `false`
-    /// when the time is over.
-    #[must_use]
-    pub fn wait_complete(&self, timeout: Duration) -> bool {
-        self.flush();
+    fn wait_received(&self, timeout: Duration) -> bool {
         self.shared.wait_until(timeout, crate::PublisherMachine::is_complete)
     }
 
-    /// Waits until the applications of all subscribers have read everything; returns `false` when the time is over.
-    /// Before the stream has [ended](Self::end), what applications have read is not known: then it waits until all
-    /// subscribers have received everything.
-    #[must_use]
-    pub fn wait_read(&self, timeout: Duration) -> bool {
-        self.shared.wait_until(timeout, crate::PublisherMachine::is_read)
+    fn wait_acked(&self, message: MessageNumber, timeout: Duration) -> Result<AckState, StreamError> {
+        let mut state = None;
+        self.shared.wait_until(timeout, |machine| {
+            state = machine.ack_state(message);
+            state != Some(AckState::Pending)
+        });
+        state.ok_or(StreamError::AcksNotRequired)
+    }
+
+    fn wait_all_acked(&self, timeout: Duration) -> Result<AckProgress, StreamError> {
+        let mut progress = None;
+        self.shared.wait_until(timeout, |machine| {
+            progress = machine.ack_progress();
+            progress.is_none_or(|progress| progress.is_settled())
+        });
+        progress.ok_or(StreamError::AcksNotRequired)
     }
 
     /// Ends the stream without waiting for subscribers: nothing more can be published. Published messages are still
-    /// repaired until the publisher is dropped; [`wait_complete`](Self::wait_complete) and [`close`](Self::close) wait
-    /// for that.
+    /// repaired until the publisher is dropped; [`wait`](Self::wait) and [`close`](Self::close) wait for that.
     pub fn end(&self) {
         let mut core = self.shared.core();
         core.machine.close(self.shared.clock.now());
@@ -142,7 +162,7 @@ impl Publisher {
 
     /// Sets for how long the caller waits for subscribers before it [closes](Self::close) the publisher: from now on, or from
     /// when the last datagram is sent, if that is later.
-    pub fn wait_at_end(&self, time: Duration) {
+    pub fn set_time_at_end(&self, time: Duration) {
         self.shared.core().machine.wait_at_end(self.shared.clock.now(), time);
     }
 
@@ -154,7 +174,8 @@ impl Publisher {
 
     /// Waits until all subscribers have everything, for at most `timeout`, without ending the stream.
     pub(in crate::driver) fn stop(&self, timeout: Duration) -> Closing {
-        let _ = self.wait_complete(timeout);
+        self.flush();
+        self.wait_received(timeout);
         self.skip_drain();
         Closing::of(&self.shared.core().machine)
     }
@@ -239,34 +260,11 @@ fn time_to_send(machine: &crate::PublisherMachine) -> Duration {
 }
 
 impl Publisher {
-    /// Waits until a message is acknowledged as [required](super::PublisherBuilder::acknowledge), or given up, for at most
-    /// `timeout`; returns whether it is. [`AckState::Pending`]: the time is over.
-    ///
-    /// # Errors
-    /// [`StreamError::AcksNotRequired`] if the publisher requires no acknowledgements.
-    pub fn wait_acked(&self, message: MessageNumber, timeout: Duration) -> Result<AckState, StreamError> {
-        self.flush();
-        let mut state = None;
-        self.shared.wait_until(timeout, |machine| {
-            state = machine.ack_state(message);
-            state != Some(AckState::Pending)
-        });
-        state.ok_or(StreamError::AcksNotRequired)
-    }
-
-    /// Waits until all messages that were published are acknowledged as required, or given up, for at most `timeout`;
-    /// returns how far they are.
-    ///
-    /// # Errors
-    /// As [`wait_acked`](Self::wait_acked).
-    pub fn wait_all_acked(&self, timeout: Duration) -> Result<AckProgress, StreamError> {
-        self.flush();
-        let mut progress = None;
-        self.shared.wait_until(timeout, |machine| {
-            progress = machine.ack_progress();
-            progress.is_none_or(|progress| progress.is_settled())
-        });
-        progress.ok_or(StreamError::AcksNotRequired)
+    /// Returns whether a message is acknowledged as [required](super::PublisherBuilder::acknowledge), or given up; `None` if
+    /// nothing is required.
+    #[must_use]
+    pub fn ack_state(&self, message: MessageNumber) -> Option<AckState> {
+        self.shared.core().machine.ack_state(message)
     }
 
     /// Returns how far messages are acknowledged as required; `None` if nothing is.

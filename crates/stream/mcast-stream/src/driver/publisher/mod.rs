@@ -23,7 +23,7 @@ pub use shared::PublisherProgress;
 
 use super::clock::{self, Clock};
 use super::discovery::Announcement;
-use super::error::StreamError;
+use super::error::{StreamError, StreamStep};
 use super::health::{HostStatus, PathChange};
 use super::snapshot::{Snapshot, SnapshotServer};
 use super::transmit::{Endpoint, EndpointSocket, PublisherSockets};
@@ -144,7 +144,7 @@ impl Publisher {
             config.unix_offset = unix_offset;
             config.seed = seed;
         });
-        let unicast = UnicastSockets::open(family).map_err(StreamError::Control)?;
+        let unicast = UnicastSockets::open(family).map_err(StreamStep::OpenUnicast.failed())?;
         let span = trace_span!("publisher", stream = config.stream, to = first.address);
         trace_event!(span, INFO, "publishes", paths = paths, incarnation = config.incarnation);
         let mut machine = crate::PublisherMachine::new(config, clock.now())?;
@@ -182,7 +182,7 @@ impl Publisher {
     fn spawn(&mut self, name: &str, work: impl FnOnce(&Shared) + Send + 'static) -> Result<(), StreamError> {
         let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&shared));
-        self.threads.push(thread.map_err(StreamError::Thread)?);
+        self.threads.push(thread.map_err(StreamStep::StartThread.failed())?);
         Ok(())
     }
 
@@ -333,6 +333,23 @@ impl Publisher {
             }
         }
         self.flush_now(&mut core);
+        Ok(last)
+    }
+
+    /// Publishes many messages like [`try_publish`](Self::try_publish), with one lock; returns the number of the last.
+    ///
+    /// # Errors
+    /// As [`try_publish`](Self::try_publish). The messages before the one that fails are published: fewer than given, by what
+    /// [`next_message`](Self::next_message) returns.
+    pub fn try_publish_all<'m>(
+        &self,
+        messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
+    ) -> Result<Option<MessageNumber>, StreamError> {
+        let mut last = None;
+        self.try_publish_each(messages.into_iter().map(Into::into), |published| {
+            last = Some(published);
+            true
+        })?;
         Ok(last)
     }
 
@@ -540,7 +557,7 @@ impl Publisher {
     /// Shows subscribers that the history of the stream is served on this TCP port at the publisher's address, or with 0 where
     /// it is announced, until the guard is dropped.
     pub(in crate::driver) fn show_history(&self, port: u16) -> ShownHistory {
-        self.shared.core().machine.serve_history(Some(ServedHistory { port }));
+        self.shared.core().machine.serve_history(Some(ServedHistory::new(port)));
         ShownHistory(Arc::downgrade(&self.shared))
     }
 

@@ -3,6 +3,7 @@
 use mcast_lab::Lab;
 
 use super::*;
+use crate::Until;
 
 const GROUP: &str = "239.7.7.7%lo:7000";
 
@@ -25,7 +26,7 @@ fn publish_in_a_loop(max_delay: Duration) -> (u64, u64) {
     let builder = Publisher::builder().to(GROUP.parse().unwrap()).max_delay(max_delay);
     let publisher = builder.build().unwrap();
     (0..20_000).for_each(|_| _ = publisher.publish(&[7; 64]).unwrap());
-    assert!(publisher.wait_sent(Duration::from_secs(20)));
+    assert!(publisher.wait(Until::Sent, Duration::from_secs(20)).unwrap());
     let PublisherStatistics { messages, datagrams, .. } = publisher.statistics();
     (messages, datagrams)
 }
@@ -120,11 +121,12 @@ fn publish_while_the_lock_is_held(publisher: Publisher) {
         let mut publishing = std::pin::pin!(publisher.publish(b"hello"));
         let ticked = tokio::time::timeout(Duration::from_millis(20), &mut publishing).await;
         assert!(ticked.is_err(), "nothing can be published while the lock is held");
-        assert!(!publisher.wait_complete(Duration::from_millis(20)).await);
+        assert!(!publisher.wait(Until::Received, Duration::from_millis(20)).await.unwrap());
         assert!(!publisher.wait_for(0, Duration::from_millis(20)).await);
         drop(held);
         assert_eq!(publishing.await.unwrap().0, 0);
-        assert!(publisher.wait_complete(Duration::from_secs(5)).await, "the publisher's thread sends it");
+        let waited = publisher.wait(Until::Received, Duration::from_secs(5)).await;
+        assert!(waited.unwrap(), "the publisher's thread sends it");
     });
     assert_eq!(publisher.blocking().statistics().datagrams, 1);
 }
@@ -155,7 +157,7 @@ fn wait_beside_an_open_datagram() {
         assert_eq!(publisher.blocking().statistics().datagrams, 0, "a caller that waits sends nothing");
         // Once in 500 µs would be 600 times.
         assert!((1..100).contains(&looks.get()), "looked {} times", looks.get());
-        assert!(publisher.wait_complete(Duration::from_secs(5)).await);
+        assert!(publisher.wait(Until::Received, Duration::from_secs(5)).await.unwrap());
     });
     assert_eq!(publisher.blocking().statistics().datagrams, 1);
 }

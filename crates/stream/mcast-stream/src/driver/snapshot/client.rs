@@ -11,7 +11,7 @@ use super::{ANSWER, FRAME, GREETING, Snapshot, request_bytes};
 use crate::Subscriber;
 use crate::driver::clock;
 use crate::driver::discovery::{AnnouncedStream, Announcements};
-use crate::driver::error::StreamError;
+use crate::driver::error::{StreamError, StreamStep};
 use crate::driver::side_channel::{
     CHECK_INTERVAL, Channel, FIRST_ANSWER, StepDeadline, TIMEOUT, connect, invalid,
 };
@@ -66,7 +66,7 @@ pub fn fetch_snapshot_while(
 }
 
 fn explain(error: io::Error) -> StreamError {
-    StreamError::Snapshot(match error.kind() {
+    StreamStep::FetchSnapshot.failed()(match error.kind() {
         io::ErrorKind::UnexpectedEof => {
             io::Error::new(error.kind(), "the publisher has none, or closed the connection")
         }
@@ -109,8 +109,7 @@ impl AnnouncedStream {
         let stream = self.stream;
         let mut found = Some(self.clone());
         let mut failed = Vec::new();
-        let mut error =
-            StreamError::Snapshot(io::Error::new(io::ErrorKind::NotFound, "the publisher announces none"));
+        let mut error = explain(io::Error::new(io::ErrorKind::NotFound, "the publisher announces none"));
         while let Some(announced) = found {
             let is_it = announced.stream == stream && announced.incarnation == incarnation;
             if let Some(from) = announced.snapshot.filter(|_| is_it) {
@@ -322,7 +321,7 @@ impl SnapshotFetcher {
             let _ = waker.wake();
         };
         let thread = std::thread::Builder::new().name("mcast-snapshot".to_owned()).spawn(work);
-        thread.map_err(StreamError::Thread)?;
+        thread.map_err(StreamStep::StartThread.failed())?;
         self.pending = Some(pending);
         Ok(())
     }
@@ -372,7 +371,7 @@ mod tests {
         let (address, server) = server(|connection| {
             let _ = std::io::copy(&mut &connection, &mut std::io::sink());
         });
-        assert_eq!(fetch_until_asked(address, 3), "the snapshot: the caller gave up");
+        assert_eq!(fetch_until_asked(address, 3), "cannot fetch the snapshot: the caller gave up");
         server.join().unwrap();
     }
 
@@ -385,7 +384,7 @@ mod tests {
             let frames = [0, 0, 0, 1, 7].repeat(1_000);
             while connection.write_all(&frames).is_ok() {}
         });
-        assert_eq!(fetch_until_asked(address, 3), "the snapshot: the caller gave up");
+        assert_eq!(fetch_until_asked(address, 3), "cannot fetch the snapshot: the caller gave up");
         server.join().unwrap();
     }
 

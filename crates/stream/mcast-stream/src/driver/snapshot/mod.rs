@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use crate::driver::clock;
-use crate::driver::error::StreamError;
+use crate::driver::error::{StreamError, StreamStep};
 use crate::driver::side_channel::{
     Channel, Client, FIRST_ANSWER, REQUEST_TIME, Refusals, RefusedRequest, Service, SideServer, StepDeadline,
     TIMEOUT, invalid,
@@ -86,12 +86,17 @@ impl SnapshotServer {
         keys: KeysNow,
         capture: impl Fn() -> Option<Snapshot> + Send + Sync + 'static,
     ) -> Result<Self, StreamError> {
-        let listener = TcpListener::bind(at).map_err(StreamError::Snapshot)?;
+        let listener = TcpListener::bind(at).map_err(StreamStep::ServeSnapshots(at).failed())?;
         let refusals = Arc::<Refusals>::default();
         let service = SnapshotService { stream, incarnation, keys, capture, refusals: Arc::clone(&refusals) };
         let limits = AdmissionLimits::SNAPSHOT;
         let server = SideServer::start(listener, "mcast-snapshot", limits, SharedPace::RATE, service);
-        Ok(Self { stream, server: server.map_err(StreamError::Snapshot)?, refusals, _withdrawal: None })
+        Ok(Self {
+            stream,
+            server: server.map_err(StreamStep::ServeSnapshots(at).failed())?,
+            refusals,
+            _withdrawal: None,
+        })
     }
 
     /// Sets what withdraws the announcement of the server when it is dropped.

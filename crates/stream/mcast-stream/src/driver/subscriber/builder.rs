@@ -13,7 +13,7 @@ use crate::history::{HistoryConfig, HistoryStart};
 use crate::seal::Keys;
 use crate::sign::PinnedKeys;
 use crate::subscriber::{LocalRepair, OnLoss, Policy, Start, SubscriberConfig};
-use crate::wire::{StreamId, SubscriberName};
+use crate::wire::{MessageNumber, StreamId, SubscriberName};
 
 /// The least that is worth retaining for others, in bytes: a longest datagram.
 const LEAST_RETAINED: usize = 65_536;
@@ -151,9 +151,25 @@ impl SubscriberBuilder {
         self
     }
 
-    /// Changes any other setting of the history. It is an error without [`history_from`](Self::history_from) and [`heal`](Self::heal).
-    pub fn configure_history(mut self, change: impl FnOnce(&mut HistoryConfig)) -> Self {
-        change(self.history.get_or_insert_default());
+    /// Sets the memory for the live stream while messages come from the history, in bytes: what exceeds it comes from the
+    /// history as well. Default: 64 MiB. It is an error without [`history_from`](Self::history_from) and [`heal`](Self::heal).
+    pub fn history_backlog(mut self, bytes: usize) -> Self {
+        self.history.get_or_insert_default().backlog = bytes;
+        self
+    }
+
+    /// Sets how long a server says that it has nothing more before what is missing counts as lost, as described at
+    /// [`HistoryConfig::timeout`]. Default: 5 s. It is an error without [`history_from`](Self::history_from) and
+    /// [`heal`](Self::heal).
+    pub fn history_timeout(mut self, time: Duration) -> Self {
+        self.history.get_or_insert_default().timeout = time;
+        self
+    }
+
+    /// Sets the first message that the application has processed without a loss up to where it starts in the history, with
+    /// [`HistoryStart::At`]: a subscriber with a [name](Self::name) acknowledges them. Default: none.
+    pub fn processed_since(mut self, message: MessageNumber) -> Self {
+        self.history.get_or_insert_default().processed_since = Some(message);
         self
     }
 
@@ -265,9 +281,33 @@ impl SubscriberBuilder {
         self
     }
 
-    /// Changes any other setting.
-    pub fn configure(mut self, change: impl FnOnce(&mut SubscriberConfig)) -> Self {
-        change(&mut self.config);
+    /// Sets whether it sends nothing to the publisher, so that nothing is repaired. Default: no.
+    pub const fn mute(mut self, on: bool) -> Self {
+        self.config.mute = on;
+        self
+    }
+
+    /// Sets the size of the longest message that it accepts, in bytes. Default: 16 MiB.
+    pub const fn longest_message(mut self, bytes: usize) -> Self {
+        self.config.longest_message = bytes;
+        self
+    }
+
+    /// Sets how many bytes of datagrams it buffers out of order. Default: 64 MiB.
+    pub const fn window_bytes(mut self, bytes: usize) -> Self {
+        self.config.window_bytes = bytes;
+        self
+    }
+
+    /// Sets the number of keys whose latest message it remembers, with [`Policy::Latest`]. Default: 1,048,576.
+    pub const fn most_keys(mut self, count: usize) -> Self {
+        self.config.most_keys = count;
+        self
+    }
+
+    /// Sets the time after which a silent publisher is reported. Default: 5 s.
+    pub const fn publisher_silence(mut self, time: Duration) -> Self {
+        self.config.publisher_silence = time;
         self
     }
 

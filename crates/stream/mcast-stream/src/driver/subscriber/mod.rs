@@ -15,7 +15,7 @@ use mcast_sys::trace::Span;
 use mcast_sys::trace_span;
 
 use super::clock::Clock;
-use super::error::StreamError;
+use super::error::{StreamError, StreamStep};
 use super::history::HistorySubscription;
 use super::unicast::{control_socket, wait_for_either};
 use super::{build_following, present_index};
@@ -181,7 +181,7 @@ impl Subscriber {
         let receiver = span.in_scope(|| build_following(receiver, memberships.clone()))?;
         let socket_buffer = receiver.receive_buffer() / usize::from(paths.count().max(1));
         config.socket_buffer = config.socket_buffer.min(socket_buffer.max(MIN_SOCKET_BUFFER));
-        let control = control_socket(family, receive_buffer).map_err(StreamError::Control)?;
+        let control = control_socket(family, receive_buffer).map_err(StreamStep::OpenUnicast.failed())?;
         let clock = Clock::new();
         config.unix_offset = clock.unix_offset();
         let now = clock.now();
@@ -338,7 +338,7 @@ impl Subscriber {
     /// If a socket fails.
     pub fn wait(&self, timeout: Duration) -> Result<(), StreamError> {
         wait_for_either(&self.receiver, &self.control, timeout.min(self.max_wait()))
-            .map_err(StreamError::Control)
+            .map_err(StreamStep::Wait.failed())
     }
 
     /// Returns the descriptors that become readable when a call has something to do before it is [due](Self::max_wait).

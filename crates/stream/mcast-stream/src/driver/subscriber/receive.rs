@@ -7,7 +7,7 @@ use mcast::{Cursor, ErrorKind};
 
 use super::{CurrentDatagram, MAX_WAIT, Poll, Subscriber};
 use crate::Target;
-use crate::driver::error::StreamError;
+use crate::driver::error::{StreamError, StreamStep};
 use crate::driver::spinning::Spinning;
 use crate::driver::unicast::{send_aside, wait_for_either};
 use crate::subscriber::Step;
@@ -43,7 +43,8 @@ impl Subscriber {
             if spinning.lasts(self.spin) {
                 continue;
             }
-            wait_for_either(&self.receiver, &self.control, left.min(due)).map_err(StreamError::Control)?;
+            wait_for_either(&self.receiver, &self.control, left.min(due))
+                .map_err(StreamStep::Wait.failed())?;
         }
     }
 
@@ -311,7 +312,7 @@ impl Subscriber {
                 }
                 // An ICMP error about a datagram that was sent.
                 Err(error) if is_transient(&error) => {}
-                Err(error) => return Err(StreamError::Control(error)),
+                Err(error) => return Err(StreamStep::ReceiveUnicast.failed()(error)),
             }
         }
         Ok(false)

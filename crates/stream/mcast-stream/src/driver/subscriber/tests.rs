@@ -62,7 +62,7 @@ fn with_keys_a_stream_that_they_do_not_open_is_not_selected() {
         }
     };
     let clear = Header::new(Kind::Heartbeat, StreamId(7), Incarnation(1), 1);
-    let forged = [&Header { epoch: KeyEpoch(1), ..clear }.bytes()[..], &[0; 96]].concat();
+    let forged = [&clear.with(|header| header.epoch = KeyEpoch(1)).bytes()[..], &[0; 96]].concat();
     let config = SubscriberConfig::new(StreamId(0));
     let mut selector = StreamSelector::default();
     let chosen = Some(StreamId(7));
@@ -108,15 +108,12 @@ fn a_setting_without_an_effect_is_refused() {
     assert_eq!(refused(|from| from.repair_for_others(65_536)), None);
     assert_eq!(refused(|from| from.repair_for_others(65_535)), Some(RepairForOthersBytes(65_535)));
     assert_eq!(refused(|from| from.policy(BEST_EFFORT).repair_for_others(65_536)), Some(RepairForOthers));
-    let mute = |from: SubscriberBuilder| from.configure(|config| config.mute = true);
+    let mute = |from: SubscriberBuilder| from.mute(true);
     assert_eq!(refused(mute), None);
-    assert_eq!(
-        refused(|from| from.repair_for_others(65_536).configure(|config| config.mute = true)),
-        Some(RepairForOthers)
-    );
+    assert_eq!(refused(|from| from.repair_for_others(65_536).mute(true)), Some(RepairForOthers));
     assert_eq!(refused(|from| from.history_server("10.0.0.1:7000".parse().unwrap())), Some(History));
-    assert_eq!(refused(|from| from.configure_history(|history| history.backlog = 1)), Some(History));
-    assert_eq!(refused(|from| from.heal(true).configure_history(|history| history.backlog = 1)), None);
+    assert_eq!(refused(|from| from.history_backlog(1)), Some(History));
+    assert_eq!(refused(|from| from.heal(true).history_backlog(1)), None);
     assert_eq!(refused(|from| from.heal(false)), None);
 }
 

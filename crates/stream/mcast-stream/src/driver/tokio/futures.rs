@@ -155,7 +155,7 @@ impl Publisher {
     /// Returns a sink that publishes each item, like [`publish`](Self::publish).
     ///
     /// Flushing and closing wait until the publisher has accepted the last message, not until subscribers have it: see
-    /// [`wait_complete`](Self::wait_complete). Closing does not end the stream. After an error the sink is closed; make
+    /// [`wait`](Self::wait). Closing does not end the stream. After an error the sink is closed; make
     /// another to continue.
     pub fn sink<'a, T>(&'a self) -> Pin<Box<dyn Sink<T, Error = StreamError> + Send + 'a>>
     where
