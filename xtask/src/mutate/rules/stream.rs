@@ -206,8 +206,13 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a crowd that loses the same datagrams gets no parity",
-        "losers >= LOSSY && self.requested >= LOSSY && self.requested >= INDEPENDENT * share",
-        "losers >= LOSSY",
+        "losers >= enough && self.requested >= enough && self.requested >= INDEPENDENT * share",
+        "losers >= enough",
+    ),
+    STREAM.rule(
+        "a crowd that needs more NAKs than it may send gets parity",
+        "LOSSY.min(requestable(self.rate))",
+        "LOSSY",
     ),
     STREAM.rule(
         "a block ends in time",

@@ -89,7 +89,7 @@ pub enum Fec {
     /// No parity. Subscribers request what they lack.
     Off,
     /// Parity only for a group of more than eight subscribers that lose different datagrams, if a quarter of all
-    /// must be repaired. Otherwise the same as [`Off`](Self::Off).
+    /// must be repaired, or more than they may send NAKs for (200 per second, and 5 %). Otherwise the same as [`Off`](Self::Off).
     #[default]
     Crowd,
     /// As many parity symbols as the losses of the subscribers suggest; none as long as nothing is lost.

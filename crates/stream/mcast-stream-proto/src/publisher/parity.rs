@@ -15,9 +15,10 @@ use crate::fec;
 use crate::fec::{symbol_length, symbol_of};
 use crate::outbox::Target;
 use crate::random::SMALL_GROUP;
+use crate::span::per_second;
 use crate::wire::{
-    DatagramView, Flags, FlowControl, HEADER_LENGTH, KeyEpoch, Kind, Parity, Sequence, SubscriberId,
-    TAG_LENGTH,
+    CROWD_NAK_RATE, DATAGRAMS_PER_CROWD_NAK, DatagramView, Flags, FlowControl, HEADER_LENGTH, KeyEpoch, Kind,
+    Parity, Sequence, SubscriberId, TAG_LENGTH,
 };
 
 /// Without feedback, what a subscriber lacks this long after the last parity of a block is lost: datagrams that were
@@ -41,10 +42,10 @@ const CROWD_SAMPLE: u64 = 2_048;
 const CROWD_WINDOW: u64 = 16_384;
 /// One subscriber counts with at most one in this many of its datagrams: a single bad link does not cause parity.
 const MOST_OF_ONE: u64 = 8;
-/// A crowd gets parity if at least one in four datagrams is requested, and is lost by somebody; and until fewer than one in
-/// ten are lost for a while. In parts per million, like all shares of a crowd.
+/// A crowd gets parity if at least one in four datagrams is requested, and is lost by somebody, or more than it may send NAKs
+/// for; and until fewer than two fifths of that are lost for a while. In parts per million, like all shares of a crowd.
 const LOSSY: u64 = 250_000;
-const LOSSLESS: u64 = 100_000;
+const LOSSLESS_FIFTHS: u64 = 2;
 /// If that many times the share that each loses is not requested, subscribers lose the same datagrams, and one repair to
 /// the group serves all.
 const INDEPENDENT: u64 = 4;
@@ -115,9 +116,12 @@ struct CrowdLoss {
     /// Datagrams that subscribers reported, each for itself, and what they lost of them.
     known: u64,
     lost: u64,
-    /// The share of datagrams that were requested while no parity was sent, and the numbers when it was measured.
+    /// The share of datagrams that was requested while no parity was sent, how many datagrams were sent per second, and the
+    /// numbers and the time when both were measured.
     requested: u64,
+    rate: u64,
     mark: (u64, u64),
+    measured_at: ClockTime,
     /// When as much was last lost as makes parity worth its bytes.
     lossy_at: Option<ClockTime>,
 }
@@ -143,14 +147,17 @@ impl CrowdLoss {
         self.lossy_at = self.lossy_at.filter(|at| now.since(*at) < LOSSLESS_TIME);
         let (sent_before, requested_before) = self.mark;
         if sent >= sent_before + SAMPLE {
-            self.requested = (requested - requested_before) * 1_000_000 / (sent - sent_before);
-            self.mark = (sent, requested);
+            let new = sent - sent_before;
+            self.requested = (requested - requested_before) * 1_000_000 / new;
+            self.rate = per_second(new, now.since(self.measured_at));
+            (self.mark, self.measured_at) = ((sent, requested), now);
         }
         let share = self.share();
         let losers = share * self.subscribers;
+        let enough = LOSSY.min(requestable(self.rate));
         let is_lossy = match self.lossy_at {
-            Some(_) => losers >= LOSSLESS,
-            None => losers >= LOSSY && self.requested >= LOSSY && self.requested >= INDEPENDENT * share,
+            Some(_) => losers >= enough * LOSSLESS_FIFTHS / 5,
+            None => losers >= enough && self.requested >= enough && self.requested >= INDEPENDENT * share,
         };
         if is_lossy && self.known >= CROWD_SAMPLE && is_crowd(subscribers) {
             self.lossy_at = Some(now);
@@ -164,6 +171,13 @@ impl CrowdLoss {
         let lacking = |symbols: &u8| self.subscribers as f64 * losing_more(count + symbols, share, *symbols);
         (0..MOST_AHEAD as u8).find(|symbols| lacking(symbols) <= 1.0).unwrap_or(MOST_AHEAD as u8)
     }
+}
+
+/// Returns the share of the datagrams that a crowd can request with a NAK for each, at this number of datagrams per second.
+/// Beyond that, messages would wait for NAKs.
+fn requestable(rate: u64) -> u64 {
+    let by_time = (CROWD_NAK_RATE * 1_000_000).checked_div(rate).unwrap_or(u64::MAX);
+    by_time.max(1_000_000 / DATAGRAMS_PER_CROWD_NAK)
 }
 
 /// Returns whether the subscribers of a group of this size spread their requests.

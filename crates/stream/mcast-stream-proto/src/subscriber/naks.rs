@@ -9,7 +9,7 @@ use crate::ClockTime;
 use crate::gaps::{Gap, Gaps};
 use crate::random::SMALL_GROUP;
 use crate::span::{amount, per_second, times};
-use crate::wire::{NAK_INTERVAL, Sequence};
+use crate::wire::{CROWD_NAK_RATE, DATAGRAMS_PER_CROWD_NAK, NAK_INTERVAL, Sequence};
 
 /// The shortest time after which a datagram that is out of order counts as missing.
 const MIN_REORDER_GUARD: Duration = Duration::from_micros(50);
@@ -32,10 +32,6 @@ const NAK_LENGTH: u64 = 72;
 /// The NAKs of a small group together are at most one in `NAK_INTERVAL`, or one per `DATAGRAMS_PER_NAK` datagrams if that is
 /// more: each costs the publisher about as much of its processor as sending a datagram does.
 const DATAGRAMS_PER_NAK: u64 = 64;
-/// The NAKs of all subscribers of a crowd: this many per second, or one per `DATAGRAMS_PER_CROWD_NAK` datagrams received if
-/// that is more.
-const CROWD_NAK_RATE: u64 = 200;
-const DATAGRAMS_PER_CROWD_NAK: u64 = 20;
 /// The NAKs of all subscribers in a burst; each subscriber may always send `MIN_NAK_BURST`.
 const NAK_BURST: u64 = 64;
 const MIN_NAK_BURST: u64 = 4;

@@ -39,7 +39,7 @@ pub use identity::{
     AddressToken, Incarnation, IncarnationSalt, KeyEpoch, MessageKey, MessageNumber, Position, Sequence,
     SignerId, StreamId, SubscriberId,
 };
-pub(crate) use nak::NAK_INTERVAL;
+pub(crate) use nak::{CROWD_NAK_RATE, DATAGRAMS_PER_CROWD_NAK, NAK_INTERVAL};
 pub use nak::{Digest, Manifest, Nak, NakWriter, Ncf, Parity, Ranges};
 pub use origin::{EngineKey, Origin, RecallIndex, ServedHistory, VisitedEngines};
 pub use status::{Acknowledgement, Status, SubscriberName, SubscriberNameError};

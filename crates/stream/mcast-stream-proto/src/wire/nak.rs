@@ -21,6 +21,10 @@ const LONGEST_RANGE: u32 = 1 << 24;
 /// The shortest average time between NAKs of one subscriber after a burst. The publisher ignores the
 /// excess.
 pub(crate) const NAK_INTERVAL: Duration = Duration::from_micros(200);
+/// The NAKs of all subscribers of a crowd: this many per second, or one per `DATAGRAMS_PER_CROWD_NAK` datagrams received if
+/// that is more.
+pub(crate) const CROWD_NAK_RATE: u64 = 200;
+pub(crate) const DATAGRAMS_PER_CROWD_NAK: u64 = 20;
 
 /// The body of a NAK: the missing datagrams whose request is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -259,3 +259,34 @@ fn a_subscriber_of_a_lossy_crowd_is_not_evicted() {
     assert!(outcome.evicted.is_empty(), "evicted: {:?}", outcome.evicted);
     assert!(outcome.slowest < 4 * SECOND, "the last message arrived after {} ns", outcome.slowest);
 }
+
+/// Where a crowd loses more than it may send NAKs for, messages would wait for these: it gets parity, although far less than a
+/// quarter of all datagrams must be repaired.
+#[test]
+fn messages_of_a_crowd_do_not_wait_for_its_allowance_of_naks() {
+    for (subscribers, rate, seconds) in [(12, 2_000, 5), (20, 20_000, 2)] {
+        let down = Quality { loss: 0.01, ..Quality::GOOD };
+        let subscriber =
+            SubscriberPlan { down, window: 8_192, start: Start::Oldest, ..SubscriberPlan::simple() };
+        let plan = Plan {
+            messages: rate * seconds,
+            pause: SECOND / rate,
+            sizes: Sizes::Exactly(200),
+            slots: 16_384,
+            flush: true,
+            fec: Fec::Crowd,
+            good_from: 60 * SECOND,
+            ..Plan::simple(vec![subscriber; subscribers])
+        };
+        let outcome = World::run(&plan).unwrap();
+        let mut latencies: Vec<_> =
+            outcome.subscribers.iter().flat_map(|each| each.latencies.iter()).collect();
+        latencies.sort_unstable();
+        let late = *latencies[latencies.len() * 9 / 10];
+        assert!(
+            late < 4 * MILLISECOND,
+            "{subscribers} at {rate} per second: one message in ten takes {late} ns"
+        );
+        judge_naks(&outcome, subscribers);
+    }
+}

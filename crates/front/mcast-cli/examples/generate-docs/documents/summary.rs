@@ -68,6 +68,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Loss, and where it happens", "explanation/loss.md"),
             ("How the message layer works", "explanation/message-layer.md"),
             ("How a stream scales", "scale.md"),
+            ("Where the bounds of a stream bind", "explanation/bounds.md"),
             ("Relays and loops", "explanation/relays.md"),
         ],
     ),

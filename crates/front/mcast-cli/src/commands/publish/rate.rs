@@ -118,7 +118,7 @@ impl RateReport {
 #[command(next_help_heading = "Forward error correction")]
 pub(super) struct CorrectionOptions {
     /// Send parity, from which subscribers recover lost datagrams: `off`, `crowd` (only if more than eight subscribers lose
-    /// different datagrams, and a quarter of all must be repaired), `auto` (as much as the measured losses
+    /// different datagrams, and many of them), `auto` (as much as the measured losses
     /// require), or K+M (M symbols after each block of K datagrams, which survives any M losses)
     #[arg(long, value_name = "off|crowd|auto|K+M", default_value = "crowd", value_parser = parse_fec)]
     fec: Fec,
