@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     while let Some(datagram) = reader.next_timeout(end.saturating_duration_since(Instant::now()))? {
         *counts.entry(datagram.interface).or_default() += 1;
     }
-    for interface in mcast::interfaces()? {
+    for interface in mcast::interface::list()? {
         if interfaces.contains(&interface.name) {
             let count = counts.get(&interface.index).unwrap_or(&0);
             println!("{}: {count} datagrams", interface.name);

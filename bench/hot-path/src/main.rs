@@ -185,7 +185,7 @@ impl<'r> Receiving<'r> {
                 black_box(self.receiver.recv(&mut self.buffer)?.payload());
                 left -= 1;
             } else {
-                self.receiver.recv_batch(&mut self.batch)?;
+                self.receiver.recv_batch(&mut self.batch, None)?;
                 for datagram in self.batch.iter() {
                     black_box(datagram.payload());
                     left = left.saturating_sub(1);

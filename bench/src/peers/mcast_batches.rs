@@ -50,7 +50,7 @@ fn receive_by(work: &Work, receiver: &Receiver) -> Result<Infallible> {
     let mut tally = Tally::default();
     sampler::start(work);
     loop {
-        receiver.recv_batch(&mut batch)?;
+        receiver.recv_batch(&mut batch, None)?;
         for datagram in batch.iter() {
             tally.consume(datagram.payload());
         }

@@ -263,7 +263,7 @@ fn interfaces() -> Vec<CompletionCandidate> {
 }
 
 fn names_of_interfaces() -> impl Iterator<Item = CompletionCandidate> {
-    let interfaces = mcast::interfaces().unwrap_or_default();
+    let interfaces = mcast::interface::list().unwrap_or_default();
     interfaces.into_iter().map(|interface| CompletionCandidate::new(interface.name))
 }
 

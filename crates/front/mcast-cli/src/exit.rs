@@ -426,7 +426,7 @@ mod tests {
 
     #[test]
     fn an_error_that_passes_on_another_has_its_status_and_remedy() {
-        let missing = || mcast::find(&"no-such-interface".parse().unwrap()).unwrap_err();
+        let missing = || mcast::interface::find(&"no-such-interface".parse().unwrap()).unwrap_err();
         let (status, remedy) = judged(missing());
         assert_eq!(status, ENVIRONMENT);
         assert!(remedy.is_some());

@@ -147,7 +147,7 @@ impl InterfaceNames {
     pub(crate) fn list(&mut self) {
         self.listed = Some(Instant::now());
         // The old names stay, for interfaces that have vanished or can no longer be listed.
-        let Ok(interfaces) = mcast::interfaces() else { return };
+        let Ok(interfaces) = mcast::interface::list() else { return };
         for interface in interfaces {
             let name: Arc<str> = interface.name.as_str().into();
             for family in [Family::V4, Family::V6] {

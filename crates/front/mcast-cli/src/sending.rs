@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use mcast::group::Scope;
-use mcast::interface::{AddressState, InterfaceAddress};
-use mcast::{Error, Family, Group, Interface, InterfaceSelector, Outgoing, Sender, interface_towards};
+use mcast::interface::{AddressState, Interface, InterfaceAddress};
+use mcast::{Error, Family, Group, InterfaceSelector, Outgoing, Sender};
 use mcast_terminal::Console;
 use mcast_traffic::vanished_interface;
 
@@ -82,7 +82,7 @@ pub(crate) fn wait_for_address(failure: &Error, console: &Console, works: impl F
     };
     let is_of = |interface: &Interface| failure.interface().is_none_or(|name| name == interface.name);
     let is_v6 = failure.address().is_some_and(|to| Family::of(to.ip()) == Family::V6);
-    let interfaces = if is_v6 { mcast::interfaces().unwrap_or_default() } else { Vec::new() };
+    let interfaces = if is_v6 { mcast::interface::list().unwrap_or_default() } else { Vec::new() };
     let mut awaited = interfaces.iter().filter(|each| is_of(each) && each.addresses.iter().any(is_tentative));
     let Some(interface) = awaited.next() else { return works() };
     console.note(format_args!(
@@ -149,8 +149,8 @@ pub(crate) fn print_scope(groups: impl IntoIterator<Item = Group>, console: &Con
 /// Returns the interface to send on, if it exists; sending reports the error.
 fn interface_of(target: &Target) -> Option<Interface> {
     match target.interface_name() {
-        Some(name) => mcast::find(&InterfaceSelector::Name(name.to_owned())).ok(),
-        None => interface_towards(target.address().ip()).ok().flatten(),
+        Some(name) => mcast::interface::find(&InterfaceSelector::Name(name.to_owned())).ok(),
+        None => mcast::interface::towards(target.address().ip()).ok().flatten(),
     }
 }
 

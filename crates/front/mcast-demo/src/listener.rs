@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use mcast::{Destination, Family, GroupAddr, Interface, InterfaceSelector, Membership, Receiver, Sender};
+use mcast::interface::Interface;
+use mcast::{Destination, Family, GroupAddr, InterfaceSelector, Membership, Receiver, Sender};
 use mcast_terminal::Console;
 
 use crate::narrator::{Form, Narrator, Scene, Show, Stage};
@@ -150,7 +151,7 @@ pub fn play(show: Show<'_>) -> Result<(), DemoError> {
 }
 
 fn loopback() -> Result<Interface, DemoError> {
-    let mut interfaces = mcast::interfaces()?.into_iter();
+    let mut interfaces = mcast::interface::list()?.into_iter();
     interfaces.find(|interface| interface.loopback && interface.up).ok_or(DemoError::NoLoopback)
 }
 

@@ -216,7 +216,7 @@ impl InterfaceNames {
     pub(crate) fn of(&self, index: InterfaceIndex) -> String {
         let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
         cached.unwrap_or_else(|| {
-            let found = mcast::find(&InterfaceSelector::Index(index));
+            let found = mcast::interface::find(&InterfaceSelector::Index(index));
             let name = found.map_or_else(|_| index.to_string(), |interface| interface.name);
             self.learn([(index, name.clone())]);
             name
@@ -332,7 +332,7 @@ impl SendOptions {
 fn index_of(py: Python<'_>, selector: InterfaceSelector) -> PyResult<InterfaceIndex> {
     match selector {
         InterfaceSelector::Index(index) => Ok(index),
-        other => Ok(py.detach(|| mcast::find(&other)).or_raise(py)?.index),
+        other => Ok(py.detach(|| mcast::interface::find(&other)).or_raise(py)?.index),
     }
 }
 

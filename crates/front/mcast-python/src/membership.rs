@@ -186,7 +186,7 @@ where
 /// A network interface, in the state it had when it was listed.
 #[pyclass(frozen, eq, module = "pymcast")]
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Interface(pub(crate) mcast::Interface);
+pub(crate) struct Interface(pub(crate) mcast::interface::Interface);
 
 /// Restores a pickled Interface.
 #[pyfunction]
@@ -200,7 +200,7 @@ pub(crate) fn _interface(
     port_of: Option<u32>,
 ) -> PyResult<Interface> {
     let index_of = |number| InterfaceIndex::new(number).ok_or_else(|| unpickle_error("Interface"));
-    let mut interface = mcast::Interface::new(index_of(index)?, name);
+    let mut interface = mcast::interface::Interface::new(index_of(index)?, name);
     (interface.up, interface.running, interface.multicast, interface.loopback, interface.point_to_point) =
         flags;
     interface.mtu = mtu;
@@ -220,7 +220,8 @@ const STATES: [AddressState; 3] = [AddressState::Ready, AddressState::Tentative,
 #[pymethods]
 impl Interface {
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Pickled<'py>> {
-        let mcast::Interface { index, name, mtu, hardware_address, addresses, port_of, .. } = &self.0;
+        let mcast::interface::Interface { index, name, mtu, hardware_address, addresses, port_of, .. } =
+            &self.0;
         let number = |state| STATES.iter().position(|each| *each == state).unwrap_or_default();
         let addresses: Vec<_> =
             addresses.iter().map(|each| (each.address, each.prefix, number(each.state))).collect();
@@ -359,7 +360,7 @@ fn is_link_local(address: Ipv6Addr) -> bool {
 /// Raises pymcast.Error if they cannot be listed.
 #[pyfunction]
 pub(crate) fn interfaces(py: Python<'_>) -> PyResult<Vec<Interface>> {
-    let listed = py.detach(mcast::interfaces).or_raise(py)?;
+    let listed = py.detach(mcast::interface::list).or_raise(py)?;
     Ok(listed.into_iter().map(Interface).collect())
 }
 
@@ -368,7 +369,7 @@ pub(crate) fn interfaces(py: Python<'_>) -> PyResult<Vec<Interface>> {
 /// Raises pymcast.NoSuchInterfaceError if there is none, or if several have the address.
 #[pyfunction]
 pub(crate) fn find_interface(py: Python<'_>, interface: Selector) -> PyResult<Interface> {
-    py.detach(|| mcast::find(&interface.0)).or_raise(py).map(Interface)
+    py.detach(|| mcast::interface::find(&interface.0)).or_raise(py).map(Interface)
 }
 
 /// Returns the interface that the routing table selects for sending to a group, or None if there is no route. Instead
@@ -378,12 +379,12 @@ pub(crate) fn find_interface(py: Python<'_>, interface: Selector) -> PyResult<In
 #[pyfunction]
 pub(crate) fn default_interface(py: Python<'_>, group: &Bound<'_, PyAny>) -> PyResult<Option<Interface>> {
     let found = match group.extract::<u8>() {
-        Ok(4) => py.detach(|| mcast::default_interface_of(Family::V4)),
-        Ok(6) => py.detach(|| mcast::default_interface_of(Family::V6)),
+        Ok(4) => py.detach(|| mcast::interface::default_of(Family::V4)),
+        Ok(6) => py.detach(|| mcast::interface::default_of(Family::V6)),
         Ok(other) => return Err(value_error(format_args!("{other} is not an address family: use 4 or 6"))),
         Err(_) => {
             let group = group.extract::<Group>()?.0;
-            py.detach(|| mcast::default_interface(group))
+            py.detach(|| mcast::interface::towards(group.addr()))
         }
     };
     Ok(found.or_raise(py)?.map(Interface))
@@ -395,7 +396,7 @@ pub(crate) fn default_interface(py: Python<'_>, group: &Bound<'_, PyAny>) -> PyR
 /// Raises pymcast.Error if the routing table cannot be queried.
 #[pyfunction]
 pub(crate) fn interface_towards(py: Python<'_>, address: Address) -> PyResult<Option<Interface>> {
-    let found = py.detach(|| mcast::interface_towards(address.0)).or_raise(py)?;
+    let found = py.detach(|| mcast::interface::towards(address.0)).or_raise(py)?;
     Ok(found.map(Interface))
 }
 

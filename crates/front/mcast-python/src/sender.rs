@@ -155,7 +155,8 @@ impl Sender {
         let options = SendOptions::new(py, to, interface, hop_limit, traffic_class, source_address)?;
         let outgoing = options.outgoing(payload.bytes());
         let mut pace_wait = PaceWait::new(self, None);
-        py.detach(|| sender.send_one_while(&outgoing, || pace_wait.may_continue())).or_raise(py)?;
+        let outgoing = std::slice::from_ref(&outgoing);
+        py.detach(|| sender.send_batch_while(outgoing, || pace_wait.may_continue())).or_raise(py)?;
         pace_wait.result()
     }
 
@@ -188,7 +189,8 @@ impl Sender {
         for (number, copy) in copies.iter().enumerate().skip(first) {
             if wait {
                 let mut pace_wait = PaceWait::new(self, abandoned.as_ref());
-                py.detach(|| sender.send_one_while(copy, || pace_wait.may_continue())).or_raise(py)?;
+                let copy = std::slice::from_ref(copy);
+                py.detach(|| sender.send_batch_while(copy, || pace_wait.may_continue())).or_raise(py)?;
                 pace_wait.result()?;
             } else if !sender.try_send_one(copy).or_raise(py)? {
                 return Ok(Some(number));

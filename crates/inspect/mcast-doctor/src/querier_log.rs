@@ -46,7 +46,8 @@ impl QuerierLog {
     /// # Errors
     /// If the right to capture is missing, or the interfaces cannot be listed.
     pub fn start() -> Result<Self> {
-        let interfaces = mcast::interfaces()?.into_iter().filter(mcast::Interface::is_joined_by_default);
+        let interfaces =
+            mcast::interface::list()?.into_iter().filter(mcast::interface::Interface::is_joined_by_default);
         let options = CaptureOptions::on_names(interfaces.map(|interface| interface.name));
         let capture = Capture::open(options.filter(Filter::Control).all_multicast(true).outgoing(false))?;
         let (heard, is_stopped) = (Arc::default(), Arc::new(AtomicBool::new(false)));

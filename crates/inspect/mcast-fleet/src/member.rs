@@ -8,7 +8,8 @@ use std::sync::mpsc::{Receiver as Commands, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mcast::{GroupAddr, Interface, Membership, Outgoing, Sender, Waker};
+use mcast::interface::Interface;
+use mcast::{GroupAddr, Membership, Outgoing, Sender, Waker};
 use mcast_measure::wire::SessionId;
 
 use crate::edges::SwitchPorts;
@@ -58,7 +59,7 @@ impl FleetMember {
             };
             statuses.iter().any(of)
         };
-        let interfaces = mcast::interfaces()?.into_iter().filter(joined).collect();
+        let interfaces = mcast::interface::list()?.into_iter().filter(joined).collect();
         Ok(Self { listener, targets, interfaces })
     }
 

@@ -1,8 +1,8 @@
 //! Machines, rules and drops for tests.
 #![allow(clippy::unwrap_used, reason = "a test gives the text")]
 
-use mcast::interface::InterfaceAddress;
-use mcast::{Family, Interface, InterfaceIndex};
+use mcast::interface::{Interface, InterfaceAddress};
+use mcast::{Family, InterfaceIndex};
 
 use crate::ObservationRefusal;
 use crate::kernel_drops::KernelDrop;

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use mcast::interface::Interface;
 use mcast::{
-    Destination, Error, ErrorKind, Family, HostAddr, Interface, InterfaceIndex, InterfaceSelector, Outgoing,
+    Destination, Error, ErrorKind, Family, HostAddr, InterfaceIndex, InterfaceSelector, Outgoing,
     PaceDecision, Pacer, Rate, Sender,
 };
 
@@ -225,7 +226,7 @@ fn targets_by(address: SocketAddr, selector: &InterfaceSelector) -> Result<Vec<S
         InterfaceSelector::Default => vec![SendTarget { address, by: None, source: None }],
         InterfaceSelector::All => all_for(family)?.iter().map(by).collect(),
         named => {
-            let found = mcast::find(named);
+            let found = mcast::interface::find(named);
             let target = by(&found.map_err(|source| TrafficError::Target { to: address, source })?);
             let source = match named {
                 InterfaceSelector::Address(own) if Family::of(*own) == family => Some(*own),
@@ -238,7 +239,7 @@ fn targets_by(address: SocketAddr, selector: &InterfaceSelector) -> Result<Vec<S
 
 /// Returns all interfaces on which datagrams of this family can be sent.
 fn all_for(family: Family) -> Result<Vec<Interface>, TrafficError> {
-    let mut interfaces = mcast::interfaces()?;
+    let mut interfaces = mcast::interface::list()?;
     interfaces.retain(|each| each.is_joined_by_default() && each.addresses_of(family).next().is_some());
     if interfaces.is_empty() { Err(TrafficError::NoInterface(family)) } else { Ok(interfaces) }
 }
@@ -358,7 +359,7 @@ impl StopSignal {
         if time > LONG {
             self.sleep(time - LONG);
         } else {
-            mcast::pause(time);
+            mcast_sys::pause(time);
         }
     }
 }

@@ -30,7 +30,7 @@ pub enum TrafficError {
         /// The interface.
         interface: String,
         /// Why.
-        source: mcast::Error,
+        source: io::Error,
     },
     /// The queue discipline of an interface does not support launch times, or needs another clock than others.
     #[error("{interface} has the queue discipline {disciplines}, which ignores launch times")]

@@ -408,8 +408,8 @@ impl<'a> ReplaySender<'a> {
 pub fn launch_clock(interfaces: &[InterfaceSelector]) -> Result<Option<LaunchClock>, TrafficError> {
     let mut clock = None;
     for selector in interfaces {
-        let interface = mcast::find(selector)?;
-        let disciplines = mcast::queue_disciplines(interface.index)
+        let interface = mcast::interface::find(selector)?;
+        let disciplines = mcast_sys::bridge::queue_disciplines(interface.index)
             .map_err(|source| TrafficError::ReadDiscipline { interface: interface.name.clone(), source })?;
         let mut clocks = disciplines.iter().map(|discipline| match discipline.as_str() {
             "fq" => Some(LaunchClock::Monotonic),

@@ -87,7 +87,7 @@ impl Batch {
 
     /// Returns the size of each buffer in bytes.
     #[must_use]
-    pub fn buffer_bytes(&self) -> usize {
+    pub(crate) fn buffer_bytes(&self) -> usize {
         self.buffers[0].memory().len()
     }
 

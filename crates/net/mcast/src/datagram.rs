@@ -135,12 +135,6 @@ impl Deref for Datagram<'_> {
     }
 }
 
-impl AsRef<[u8]> for Datagram<'_> {
-    fn as_ref(&self) -> &[u8] {
-        self.payload
-    }
-}
-
 impl fmt::Debug for Datagram<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Datagram")

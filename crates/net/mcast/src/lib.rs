@@ -21,6 +21,28 @@
 //! that group is joined, and came from an admitted source. It is never delivered twice. All loss
 //! that the system can count is counted and reported. No datagram is taken from other programs.
 //!
+//! # Receiving
+//! | call | when |
+//! |---|---|
+//! | [`Reader::next`] of [`Receiver::reader`] | one datagram after the other; the reader receives batches, so this is as fast |
+//! | [`Receiver::recv_batch`] | the program handles a whole batch at once; a timeout of zero only takes what is there |
+//! | [`Receiver::recv`], [`Receiver::recv_timeout`] | into the program's own buffer; a timeout of zero does not wait |
+//! | [`Receiver::wait`] | another thread or an interpreter receives, or signals must end the wait |
+//! | `tokio::Receiver` | in asynchronous programs |
+//!
+//! A [`Waker`] ends each of these waits from another thread.
+//!
+//! # Sending
+//! | call | when |
+//! |---|---|
+//! | [`Sender::send`] | one datagram to the destinations of the sender |
+//! | [`Sender::send_to`] | one datagram to another group |
+//! | [`Sender::send_one`] | one [`Outgoing`] with settings of its own: destination, interface, hop limit, launch time |
+//! | [`Sender::send_batch`] | many datagrams with as few system calls as possible |
+//! | [`Sender::send_batch_while`] | the same, or one datagram, where the wait for the pace must be cancellable |
+//! | [`Sender::try_send_one`] of [`Sender::expand`] | in another event loop: nothing waits |
+//! | `tokio::Sender` | in asynchronous programs |
+//!
 //! # Networks without multicast
 //! [`SenderBuilder::to_host`] sends to hosts and to all hosts of a subnet, and [`ReceiverBuilder::listen`] receives
 //! such datagrams, both by explicit request only.
@@ -56,7 +78,6 @@
 mod batch;
 mod datagram;
 mod error;
-mod exchange;
 pub mod interface;
 pub mod joined;
 mod receiver;
@@ -68,24 +89,18 @@ pub mod tokio;
 pub use batch::{Batch, CoalescedBuffer, Cursor};
 pub use datagram::{Arrival, Datagram, Outgoing, OwnedDatagram};
 pub use error::{Error, ErrorKind, Operation, Result};
-pub use exchange::{DatagramSink, DatagramSource};
-pub use interface::{
-    Bridge, BridgeQuerier, Interface, InterfaceChange, InterfaceWatcher, bridges, default_interface,
-    default_interface_of, find, interface_towards, interfaces, queue_disciplines,
-};
 pub use mcast_group as group;
+#[doc(inline)]
 pub use mcast_group::{
     Destination, Family, Group, GroupAddr, HostAddr, InterfaceIndex, InterfaceSelector, Membership,
     ParseError, SourceFilter,
 };
 pub use receiver::{
-    Drops, InterfaceStatus, MembershipStatus, Reader, ReaderThread, Receiver, ReceiverBuilder, Statistics,
-    Waker, Wire, WireStatus, WireSupport, wire_support,
+    Drops, InterfaceStatus, MembershipStatus, Reader, Receiver, ReceiverBuilder, Statistics, Waker, Wire,
+    WireStatus, WireSupport, wire_support,
 };
-pub use sender::{
-    PaceDecision, Pacer, ParseRateError, Rate, Reply, SendStatistics, Sender, SenderBuilder, pause,
-};
-pub use timing::{LaunchClock, pin_to_processor};
+pub use sender::{PaceDecision, Pacer, ParseRateError, Rate, Reply, SendStatistics, Sender, SenderBuilder};
+pub use timing::LaunchClock;
 
 /// The README's example, compiled as a doctest.
 #[cfg(doctest)]
@@ -96,14 +111,3 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct ProductReadme;
-
-/// Raises the process's soft limit on file descriptors (`RLIMIT_NOFILE`) as far as the system
-/// allows. Returns whether the limit grew.
-///
-/// The library never does this on its own: child processes inherit the limit, and `select(2)` fails for descriptors of
-/// 1,024 and above, the usual soft limit. A receiver needs one descriptor per IPv6 group, so joining very many groups
-/// can fail with [`ErrorKind::LimitReached`]; raise the limit before joining, or after that error. Windows has no such
-/// limit, and nothing changes there.
-pub fn raise_descriptor_limit() -> bool {
-    mcast_sys::process::raise_descriptor_limit()
-}

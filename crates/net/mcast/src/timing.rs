@@ -1,5 +1,4 @@
-//! Support for low latency and precise timing: pinning threads to processors, and clocks for launch
-//! times.
+//! Clocks for launch times.
 
 use std::time::Duration;
 
@@ -33,14 +32,4 @@ impl LaunchClock {
             Self::Tai => KernelClock::Tai,
         }
     }
-}
-
-/// Pins the calling thread to one processor, counted from 0.
-///
-/// # Errors
-/// If the processor does not exist or the thread may not run on it;
-/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) except on Linux.
-pub fn pin_to_processor(processor: usize) -> Result<()> {
-    timing::pin_to_processor(processor)
-        .map_err(|error| Error::os(Operation::Open, error).detail(format!("processor {processor}")))
 }

@@ -163,7 +163,7 @@ fn exchange(what: &str, receiver: &Receiver, sender: &Sender) {
         assert_eq!(sender.send_batch(&outgoing).unwrap(), outgoing.len());
         let mut count = 0;
         while count < outgoing.len() {
-            count += receiver.recv_batch_timeout(&mut batch, timeout).unwrap();
+            count += receiver.recv_batch(&mut batch, Some(timeout)).unwrap();
             assert!(batch.iter().all(|datagram| datagram.payload() == PAYLOAD));
         }
     });

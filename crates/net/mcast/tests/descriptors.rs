@@ -29,7 +29,7 @@ fn the_descriptor_limit_is_raised_only_on_request() {
     let error = one.run(|| Receiver::builder().join_all(memberships(400)).build().unwrap_err()).unwrap();
     assert_eq!((error.kind(), one.run(limit).unwrap()), (ErrorKind::LimitReached, Some(200)), "{error}");
 
-    assert!(one.run(mcast::raise_descriptor_limit).unwrap());
+    assert!(one.run(mcast_sys::process::raise_descriptor_limit).unwrap());
     let receiver = one.run(|| Receiver::builder().join_all(memberships(400)).build().unwrap()).unwrap();
     assert_eq!(one.run(limit).unwrap(), Some(600));
 

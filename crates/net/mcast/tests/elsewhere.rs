@@ -8,10 +8,8 @@ use std::net::UdpSocket;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use mcast::{
-    Batch, Datagram, Destination, ErrorKind, Interface, InterfaceSelector, InterfaceWatcher, Membership,
-    Receiver, Sender,
-};
+use mcast::interface::{Interface, InterfaceWatcher};
+use mcast::{Batch, Datagram, Destination, ErrorKind, InterfaceSelector, Membership, Receiver, Sender};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Long enough for a datagram that must not arrive to have arrived.
@@ -26,7 +24,7 @@ fn port() -> u16 {
 }
 
 fn interface(name: &str) -> Option<Interface> {
-    mcast::interfaces().unwrap().into_iter().find(|interface| interface.name == name)
+    mcast::interface::list().unwrap().into_iter().find(|interface| interface.name == name)
 }
 
 /// Returns an interface whose IPv4 multicast no other host receives.
@@ -35,7 +33,7 @@ fn test_interface() -> Interface {
 }
 
 fn loopback() -> Interface {
-    mcast::interfaces().unwrap().into_iter().find(|interface| interface.loopback).unwrap()
+    mcast::interface::list().unwrap().into_iter().find(|interface| interface.loopback).unwrap()
 }
 
 fn on(interface: &Interface, group: &str, port: u16) -> Membership {
@@ -202,7 +200,7 @@ fn a_batch_delivers_datagrams_in_order() {
     }
     let (mut batch, mut numbers) = (Batch::new(8, 64), Vec::new());
     while numbers.len() < 20 {
-        assert!(receiver.recv_batch_timeout(&mut batch, DEADLINE).unwrap() > 0);
+        assert!(receiver.recv_batch(&mut batch, Some(DEADLINE)).unwrap() > 0);
         numbers.extend(batch.iter().map(|datagram| datagram.payload()[0]));
     }
     assert!(numbers.iter().copied().eq(0..20), "{numbers:?}");
@@ -339,5 +337,5 @@ fn the_hop_limit_can_change_from_datagram_to_datagram() {
 fn a_watcher_is_silent_while_nothing_changes() {
     let watcher = InterfaceWatcher::new().unwrap();
     assert_eq!(watcher.wait(Some(SILENCE)).unwrap(), None);
-    assert_eq!(watcher.known(), mcast::interfaces().unwrap());
+    assert_eq!(watcher.known(), mcast::interface::list().unwrap());
 }

@@ -5,10 +5,8 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use mcast::interface::{AddressState, Warning};
-use mcast::{
-    ErrorKind, Family, Group, Interface, InterfaceChange, InterfaceIndex, InterfaceSelector, InterfaceWatcher,
-};
+use mcast::interface::{AddressState, Interface, InterfaceChange, InterfaceWatcher, Warning};
+use mcast::{ErrorKind, Family, Group, InterfaceIndex, InterfaceSelector};
 use mcast_lab::{Host, Lab};
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -24,7 +22,7 @@ fn host_on_two_lans() -> (Lab, Host) {
 }
 
 fn list(host: &Host) -> Vec<Interface> {
-    host.run(mcast::interfaces).unwrap().unwrap()
+    host.run(mcast::interface::list).unwrap().unwrap()
 }
 
 fn named(host: &Host, name: &str) -> Interface {
@@ -37,12 +35,12 @@ fn named_in<'a>(listed: &'a [Interface], name: &str) -> &'a Interface {
 
 fn find(host: &Host, selector: &str) -> mcast::Result<Interface> {
     let selector: InterfaceSelector = selector.parse().unwrap();
-    host.run(|| mcast::find(&selector)).unwrap()
+    host.run(|| mcast::interface::find(&selector)).unwrap()
 }
 
 fn default_for(host: &Host, group: &str) -> Option<String> {
     let group: Group = group.parse().unwrap();
-    host.run(|| mcast::default_interface(group)).unwrap().unwrap().map(|interface| interface.name)
+    host.run(|| mcast::interface::towards(group.addr())).unwrap().unwrap().map(|interface| interface.name)
 }
 
 fn watch(host: &Host) -> InterfaceWatcher {
@@ -178,7 +176,7 @@ fn without_a_route_there_is_no_default() {
     let host = lab.host("host").unwrap();
     assert_eq!(default_for(&host, "239.1.2.3"), None);
     assert_eq!(default_for(&host, "ff15::1"), None);
-    let of_family = host.run(|| mcast::default_interface_of(Family::V4)).unwrap().unwrap();
+    let of_family = host.run(|| mcast::interface::default_of(Family::V4)).unwrap().unwrap();
     assert_eq!(of_family, None);
 }
 
@@ -192,7 +190,7 @@ fn the_default_is_the_route_of_each_group() {
 
     assert_eq!(default_for(&host, "239.1.2.3").as_deref(), Some("eth0"));
     assert_eq!(default_for(&host, "239.7.2.3").as_deref(), Some("eth1"));
-    let of_family = host.run(|| mcast::default_interface_of(Family::V4)).unwrap().unwrap();
+    let of_family = host.run(|| mcast::interface::default_of(Family::V4)).unwrap().unwrap();
     assert_eq!(of_family.map(|interface| interface.name).as_deref(), Some("eth0"));
 }
 

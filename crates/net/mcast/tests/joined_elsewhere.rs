@@ -10,7 +10,7 @@ use mcast::{InterfaceSelector, Membership, Receiver};
 
 #[test]
 fn memberships_are_listed_with_their_interfaces() {
-    let interfaces = mcast::interfaces().unwrap();
+    let interfaces = mcast::interface::list().unwrap();
     let loopback = interfaces.iter().find(|interface| interface.loopback).unwrap();
     let membership: Membership = "239.77.3.1:7099".parse().unwrap();
     let _receiver =

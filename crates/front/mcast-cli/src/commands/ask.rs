@@ -64,6 +64,9 @@ Examples:
 /// More than the longest datagram.
 const BUFFER: usize = 65_536;
 
+/// How long a wait for an answer ignores an interrupt.
+const INTERRUPT_INTERVAL: Duration = Duration::from_millis(20);
+
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let Arguments { egress, timeout, .. } = arguments;
     let (destination, implied) =
@@ -85,8 +88,13 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let mut answers = 0;
     while arguments.count.is_none_or(|count| answers < count) && !interrupt.has_arrived() {
         let left = timeout.saturating_sub(start.instant.elapsed());
-        let keep_going = || !interrupt.has_arrived();
-        let Some(answer) = sender.recv_answer_while(family, &mut buffer, left, keep_going)? else { break };
+        let answer = sender.recv_answer(family, &mut buffer, left.min(INTERRUPT_INTERVAL))?;
+        let Some(answer) = answer else {
+            if left.is_zero() {
+                break;
+            }
+            continue;
+        };
         answers += 1;
         printer.print(&answer, start.time_of(&answer))?;
     }

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use mcast::interface::{AddressState, Warning};
-use mcast::{ErrorKind, Family, Interface, InterfaceChange, InterfaceIndex, InterfaceWatcher, WireSupport};
+use mcast::interface::{AddressState, Interface, InterfaceChange, InterfaceWatcher, Warning};
+use mcast::{ErrorKind, Family, InterfaceIndex, WireSupport};
 use mcast_terminal::{Console, Output};
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if arguments.watch {
         return watch(arguments, console, &mut out);
     }
-    let interfaces = mcast::interfaces()?;
+    let interfaces = mcast::interface::list()?;
     let defaults = show_all(arguments, console, &mut out, &interfaces, None)?;
     out.flush()?;
     if !arguments.json {
@@ -165,7 +165,7 @@ struct Defaults {
 
 impl Defaults {
     fn now(console: &Console) -> mcast::Result<Self> {
-        let of = |family| match mcast::default_interface_of(family) {
+        let of = |family| match mcast::interface::default_of(family) {
             Ok(interface) => Ok(Some(interface.map(|interface| interface.index))),
             Err(error) if error.kind() == ErrorKind::Unsupported => {
                 console.warn(format_args!("which interface {family} multicast takes by default: {error}"));

@@ -1,12 +1,13 @@
 //! `mcast querier`: shows queriers, or acts as one.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::{Bridge, BridgeQuerier, ErrorKind, Family, InterfaceSelector};
+use mcast::{Family, InterfaceSelector};
 use mcast_capture::QuerierState;
 use mcast_packet::gmp::querier::{QuerierSettings, Role};
+use mcast_sys::{Bridge, BridgeQuerier};
 use mcast_terminal::{Console, Output};
 use mcast_watch::live::{
     ActiveQuerierEvent, ActiveQueriers, CapturedQuery, QuerierInterface, QuerierListener, QuerierTrouble,
@@ -167,9 +168,9 @@ fn listen(arguments: &Arguments, targets: &[QuerierInterface], console: &Console
 
 /// Returns the bridges of this machine; none if the system does not support bridges.
 fn bridges(console: &Console) -> Vec<Bridge> {
-    match mcast::bridges() {
+    match mcast_sys::bridge::list() {
         Ok(bridges) => bridges,
-        Err(error) if error.kind() == ErrorKind::Unsupported => Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Vec::new(),
         Err(error) => {
             console.warn(format_args!("cannot read the state of the kernel's bridges: {error}"));
             Vec::new()

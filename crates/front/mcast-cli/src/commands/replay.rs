@@ -201,7 +201,7 @@ fn print_notice(notice: &ReplayNotice<'_>, hops: Option<ReplayHops>, console: &C
 
 /// Opens a capture of what is sent on these interfaces.
 fn open_capture(interfaces: &[InterfaceSelector]) -> anyhow::Result<Capture> {
-    let names = interfaces.iter().map(|selector| Ok(mcast::find(selector)?.name));
+    let names = interfaces.iter().map(|selector| Ok(mcast::interface::find(selector)?.name));
     let options = CaptureOptions::on_names(names.collect::<mcast::Result<Vec<_>>>()?);
     Ok(Capture::open(options.filter(Filter::Multicast).buffer_size(32 << 20))?)
 }

@@ -231,7 +231,7 @@ fn find(
 
 /// Replaces the index of the interface with its name.
 fn by_name(membership: Membership) -> Membership {
-    match membership.interface.as_ref().map(mcast::find) {
+    match membership.interface.as_ref().map(mcast::interface::find) {
         Some(Ok(interface)) => membership.on(InterfaceSelector::Name(interface.name)),
         _ => membership,
     }

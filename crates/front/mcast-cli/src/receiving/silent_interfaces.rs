@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use mcast::{Error, ErrorKind, Family, Interface, InterfaceSelector, MembershipStatus};
+use mcast::interface::Interface;
+use mcast::{Error, ErrorKind, Family, InterfaceSelector, MembershipStatus};
 use mcast_terminal::Console;
 use mcast_watch::live::selected_interfaces;
 
@@ -73,7 +74,7 @@ impl SilentInterfaces {
     fn reasons<'a>(&mut self, names: impl Iterator<Item = (&'a str, bool)>) -> Vec<String> {
         self.last_check = Some(Instant::now());
         // If interfaces cannot be listed, no problem with them is known.
-        let Ok(interfaces) = mcast::interfaces() else { return Vec::new() };
+        let Ok(interfaces) = mcast::interface::list() else { return Vec::new() };
         let names: BTreeSet<_> = names.collect();
         let reasons = names.into_iter().filter_map(|(name, is_v6)| {
             let found = interfaces.iter().find(|interface| interface.name == name);

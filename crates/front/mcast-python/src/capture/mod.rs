@@ -242,7 +242,7 @@ fn options_for(py: Python<'_>, interfaces: &Bound<'_, PyTuple>) -> PyResult<Capt
             (None, InterfaceSelector::Name(name)) => CaptureOptions::on_name(name),
             (Some(options), InterfaceSelector::Name(name)) => options.and_on_name(name),
             (options, other) => {
-                let index = py.detach(|| mcast::find(&other)).or_raise(py)?.index;
+                let index = py.detach(|| mcast::interface::find(&other)).or_raise(py)?.index;
                 match options {
                     None => CaptureOptions::on(index),
                     Some(options) => options.and_on(index),

@@ -69,7 +69,7 @@ impl Open {
     /// Returns a datagram if one is available.
     pub(super) fn try_datagram(&self, py: Python<'_>) -> PyResult<Option<Py<Datagram>>> {
         let received = with_buffer(|buffer| {
-            let received = self.receiver.try_recv(buffer)?;
+            let received = self.receiver.recv_timeout(buffer, Duration::ZERO)?;
             Ok(received.map(|each| Datagram::new(py, &each, &self.names)))
         });
         self.or_raise(py, received)?.transpose()
@@ -78,7 +78,7 @@ impl Open {
     /// Returns a copy of the payload of a datagram, of at most `max` bytes.
     pub(super) fn try_copy(&self, py: Python<'_>, max: usize) -> PyResult<Option<Py<PyBytes>>> {
         let payload = with_buffer(|buffer| {
-            let received = self.receiver.try_recv(&mut buffer[..max.min(BYTES)])?;
+            let received = self.receiver.recv_timeout(&mut buffer[..max.min(BYTES)], Duration::ZERO)?;
             Ok(received.map(|each| PyBytes::new(py, each.payload()).unbind()))
         });
         self.or_raise(py, payload)
@@ -86,13 +86,13 @@ impl Open {
 
     /// Receives a datagram into `bytes`; returns its length. Does not call into Python.
     pub(super) fn try_bytes(&self, bytes: &mut [u8]) -> mcast::Result<Option<usize>> {
-        Ok(self.receiver.try_recv(bytes)?.map(|received| received.payload().len()))
+        Ok(self.receiver.recv_timeout(bytes, Duration::ZERO)?.map(|received| received.payload().len()))
     }
 
     /// Returns the datagrams that are available, if any.
     pub(super) fn try_batch(&self, py: Python<'_>) -> PyResult<Option<Vec<Py<Datagram>>>> {
         let mut batch = self.batches.take(|| Batch::new(BUFFERS, BYTES));
-        let received = py.detach(|| self.receiver.try_recv_batch(&mut batch));
+        let received = py.detach(|| self.receiver.recv_batch(&mut batch, Some(Duration::ZERO)));
         let received = self.or_raise(py, received.map(|count| (count > 0).then_some(count)));
         let datagrams = received.and_then(|count| match count {
             None => Ok(None),

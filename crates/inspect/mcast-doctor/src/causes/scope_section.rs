@@ -3,7 +3,8 @@
 
 use std::net::SocketAddr;
 
-use mcast::{Interface, InterfaceIndex};
+use mcast::InterfaceIndex;
+use mcast::interface::Interface;
 
 use crate::action::posix_script;
 use crate::netfilter::{Hook, Layer};

@@ -144,7 +144,7 @@ fn rejoin<'a>(
 
 /// Returns the interface that the membership names, which may be one that is not tapped otherwise.
 fn named(membership: &Membership, machine: &Snapshot) -> Vec<InterfaceIndex> {
-    let found = membership.interface.as_ref().and_then(|selector| mcast::find(selector).ok());
+    let found = membership.interface.as_ref().and_then(|selector| mcast::interface::find(selector).ok());
     let index = found.map(|interface| interface.index);
     index.into_iter().filter(|index| machine.link(*index).is_some_and(|link| link.interface.up)).collect()
 }

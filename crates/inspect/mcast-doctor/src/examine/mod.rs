@@ -6,8 +6,9 @@ mod summary;
 
 use std::path::Path;
 
+use mcast::InterfaceIndex;
+use mcast::interface::Interface;
 use mcast::joined::Visibility;
-use mcast::{Interface, InterfaceIndex};
 use mcast_capture::{CaptureFile, FileError, FileErrorKind, UnwrappedPacket, Unwrapper};
 
 use crate::causes::intervals::is_at_rest;

@@ -120,12 +120,12 @@ fn chosen<'a>(target: &ProtocolTarget, machine: &'a Snapshot) -> Result<Vec<&'a 
     Ok(match &target.interface {
         None | Some(InterfaceSelector::All) => suitable.collect(),
         Some(InterfaceSelector::Default) => {
-            let default = mcast::default_interface(target.group)?;
+            let default = mcast::interface::towards(target.group.addr())?;
             let index = default.map(|interface| interface.index);
             suitable.filter(|link| Some(link.index()) == index).collect()
         }
         Some(selector) => {
-            let index = mcast::find(selector)?.index;
+            let index = mcast::interface::find(selector)?.index;
             machine.links.iter().filter(|link| link.index() == index).collect()
         }
     })

@@ -529,7 +529,7 @@ pub(crate) mod tests {
     use crate::causes::fixtures::{ETH0, ETH1, flow, kernel_drop, membership};
     use crate::snapshot::{BridgeGroup, BridgePort};
     use crate::wire::Tap;
-    use mcast::Interface;
+    use mcast::interface::Interface;
 
     pub(crate) const TO: &str = "239.1.2.3:5000";
     const BRIDGE: InterfaceIndex = InterfaceIndex::new(9).unwrap();

@@ -313,7 +313,7 @@ impl SocketProbe {
         let mut any = false;
         for _ in 0..MAX_AT_ONCE {
             let begin = SystemTime::now();
-            let Some(datagram) = receiver.try_recv(&mut self.buffer)? else { break };
+            let Some(datagram) = receiver.recv_timeout(&mut self.buffer, Duration::ZERO)? else { break };
             let arrival = datagram.arrival();
             any = true;
             // The kernel begins to note arrivals some time after a socket asks for it; until then, it returns the time

@@ -537,7 +537,8 @@ mod tests {
     use super::*;
     use crate::Action;
     use crate::snapshot::setting_path;
-    use ::mcast::{Interface, InterfaceIndex};
+    use ::mcast::InterfaceIndex;
+    use ::mcast::interface::Interface;
 
     fn link(name: &str, config_service: Option<ConfigService>) -> Link {
         Link { config_service, ..Interface::new(InterfaceIndex::new(2).unwrap(), name.into()).into() }

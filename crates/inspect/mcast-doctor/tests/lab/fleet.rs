@@ -54,7 +54,7 @@ fn probe(sender: &Host, receiver: &Host, to: &str, peers: &[&str]) -> Report {
 fn report_of(sender: &Host, to: &str, peers: &[&str], count: u16) -> Report {
     let peers: Vec<_> = peers.iter().map(|peer| SocketAddr::new(peer.parse().unwrap(), 0)).collect();
     let probe = || {
-        let interface = mcast::find(&"eth0".parse().unwrap()).unwrap();
+        let interface = mcast::interface::find(&"eth0".parse().unwrap()).unwrap();
         let test = PathTest::new(to.parse().unwrap(), Some(&interface), 1, SessionId::random());
         let mut test = test.with_peers(peers);
         let target = Outgoing::new(&[]).to(to.parse().unwrap()).by(interface.index);

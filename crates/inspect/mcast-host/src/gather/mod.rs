@@ -43,7 +43,7 @@ fn group_routes() -> Vec<GroupRoute> {
     let groups = [IpAddr::from([239, 255, 255, 1]), IpAddr::from([0xff15_u16, 0, 0, 0, 0, 0, 0, 1])];
     let route = |address| {
         let group = Group::new(address).ok()?;
-        let interface = mcast::default_interface(group).ok()?;
+        let interface = mcast::interface::towards(group.addr()).ok()?;
         Some(GroupRoute { family: group.family(), interface: interface.map(|interface| interface.index) })
     };
     groups.into_iter().filter_map(route).collect()

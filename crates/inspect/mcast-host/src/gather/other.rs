@@ -37,7 +37,7 @@ pub fn snapshot() -> Result<HostSnapshot> {
         parts: vec![part],
         group_routes: super::group_routes(),
         joined: joined.collect(),
-        links: mcast::interfaces()?.into_iter().map(Link::from).collect(),
+        links: mcast::interface::list()?.into_iter().map(Link::from).collect(),
         ..tools::query(output)
     })
 }

@@ -6,8 +6,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use mcast::interface::Interface;
 use mcast::joined::Process;
-use mcast::{Family, Interface, InterfaceIndex};
+use mcast::{Family, InterfaceIndex};
 use mcast_packet::MacAddress;
 
 use crate::FlowKey;

@@ -179,7 +179,7 @@ impl<'a> Asker<'a> {
             false => (1, left / u32::try_from(self.families.len()).unwrap_or(1).max(1)),
         };
         if self.families.is_empty() {
-            mcast::pause(left);
+            mcast_sys::pause(left);
         }
         'attempts: for _ in 0..attempts {
             for family in &self.families {

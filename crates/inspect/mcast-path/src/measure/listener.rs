@@ -238,7 +238,7 @@ impl Listener {
     ) -> mcast::Result<()> {
         match buffer {
             ReceiveBuffer::Batch(batch) => {
-                self.receiver.recv_batch_timeout(batch, wait)?;
+                self.receiver.recv_batch(batch, Some(wait))?;
                 let (now, mut state) = (self.now(), self.state());
                 state.calls += u64::from(!batch.is_empty());
                 for datagram in batch.iter() {

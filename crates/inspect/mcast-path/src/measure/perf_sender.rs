@@ -400,7 +400,7 @@ fn due(pacer: Option<&mut Pacer>, most: usize, size: usize, deadline: Option<Ins
         PaceDecision::Now(count) => count,
         PaceDecision::After(time) => {
             let left = deadline.map_or(time, |deadline| deadline.saturating_duration_since(now).min(time));
-            mcast::pause(left.min(MAX_SLEEP));
+            mcast_sys::pause(left.min(MAX_SLEEP));
             0
         }
     }

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::{io, iter};
 
-use mcast::{Family, GroupAddr, Interface};
+use mcast::interface::Interface;
+use mcast::{Family, GroupAddr};
 use mcast_measure::wire::{Examination, SessionId};
 use mcast_measure::{ProbeCase, ProbeSession, RespondingHost};
 

@@ -268,8 +268,8 @@ impl ReplyTap {
         let names = match interface {
             Some(name) => vec![name.to_owned()],
             None => {
-                let all = mcast::interfaces().ok()?.into_iter();
-                all.filter(mcast::Interface::is_joined_by_default).map(|each| each.name).collect()
+                let all = mcast::interface::list().ok()?.into_iter();
+                all.filter(mcast::interface::Interface::is_joined_by_default).map(|each| each.name).collect()
             }
         };
         let options = CaptureOptions::on_names(names).filter(Filter::UdpPort(port)).outgoing(false);

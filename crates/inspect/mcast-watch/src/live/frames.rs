@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use mcast::{Interface, InterfaceIndex, InterfaceSelector, InterfaceWatcher};
+use mcast::interface::{Interface, InterfaceWatcher};
+use mcast::{InterfaceIndex, InterfaceSelector};
 use mcast_capture::{Capture, CaptureFile, CaptureOptions, Filter, Frame, FrameSource, SourceError};
 
 use super::{LiveError, selected_interfaces};

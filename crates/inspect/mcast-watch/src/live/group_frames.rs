@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+use mcast::interface::Interface;
 use mcast::{
-    Arrival, Batch, Cursor, Drops, Family, Group, GroupAddr, Interface, InterfaceIndex, InterfaceSelector,
-    Membership, MembershipStatus, Receiver, Wire, WireStatus,
+    Arrival, Batch, Cursor, Drops, Family, Group, GroupAddr, InterfaceIndex, InterfaceSelector, Membership,
+    MembershipStatus, Receiver, Wire, WireStatus,
 };
 use mcast_capture::{
     Capture, CaptureOptions, CaptureStatistics, Direction, ErrorKind, Filter, Frame, PacketFilter, Recorder,
@@ -352,7 +353,7 @@ impl GroupFrames for SocketFrames {
             self.batch.clear();
             self.next = Cursor::default();
             self.load.rest();
-            self.left = self.receiver.recv_batch_timeout(&mut self.batch, timeout)?;
+            self.left = self.receiver.recv_batch(&mut self.batch, Some(timeout))?;
             self.load.add(self.left);
         }
         self.left = self.left.saturating_sub(1);
@@ -402,7 +403,7 @@ impl GroupFrames for SocketFrames {
 fn name_of(index: InterfaceIndex) -> String {
     let families = [Family::V4, Family::V6];
     let is_it = |interface: &Interface| families.iter().any(|family| interface.index_for(*family) == index);
-    let found = mcast::interfaces().ok().and_then(|interfaces| interfaces.into_iter().find(is_it));
+    let found = mcast::interface::list().ok().and_then(|interfaces| interfaces.into_iter().find(is_it));
     found.map_or_else(|| index.to_string(), |interface| interface.name)
 }
 

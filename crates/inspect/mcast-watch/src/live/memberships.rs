@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use std::{io, thread};
 
 use mcast::joined::{Holder, Memberships, Watcher};
@@ -68,7 +69,7 @@ impl HeldMemberships {
     /// # Errors
     /// If the system refuses to list the interfaces.
     pub fn refresh(&self) -> mcast::Result<()> {
-        while self.receiver.try_recv(&mut [0; 1])?.is_some() {}
+        while self.receiver.recv_timeout(&mut [0; 1], Duration::ZERO)?.is_some() {}
         Ok(())
     }
 }

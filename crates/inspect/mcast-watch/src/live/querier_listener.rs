@@ -4,15 +4,14 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use mcast::{
-    Bridge, BridgeQuerier, Family, Group, GroupAddr, Interface, InterfaceIndex, InterfaceSelector,
-    Membership, Receiver,
-};
+use mcast::interface::Interface;
+use mcast::{Family, Group, GroupAddr, InterfaceIndex, InterfaceSelector, Membership, Receiver};
 use mcast_capture::{
     Capture, CaptureOptions, ErrorKind, Filter, Frame, InterfaceQuerier, QuerierEvent, QuerierState,
 };
 use mcast_packet::Transport;
 use mcast_packet::gmp::querier::{ClockTime, QuerierSettings};
+use mcast_sys::{Bridge, BridgeQuerier};
 
 use super::LiveError;
 use crate::{ObservedQuerier, ObservedQuery, QuerierTable, Time};
@@ -168,8 +167,8 @@ impl QuerierInterface {
     /// If there is no such interface.
     pub fn select(selectors: &[InterfaceSelector], families: &[Family]) -> mcast::Result<Vec<Self>> {
         let interfaces: Vec<_> = match selectors {
-            [] => mcast::interfaces()?.into_iter().filter(Interface::is_joined_by_default).collect(),
-            named => named.iter().map(mcast::find).collect::<mcast::Result<_>>()?,
+            [] => mcast::interface::list()?.into_iter().filter(Interface::is_joined_by_default).collect(),
+            named => named.iter().map(mcast::interface::find).collect::<mcast::Result<_>>()?,
         };
         let with = |interface: &Interface, family: Family| Self {
             interface: interface.index,
@@ -267,19 +266,19 @@ pub fn selected_interfaces(
 ) -> Result<Vec<Interface>, LiveError> {
     match selector {
         InterfaceSelector::All => {
-            let mut all = mcast::interfaces()?;
+            let mut all = mcast::interface::list()?;
             all.retain(Interface::is_joined_by_default);
             if all.is_empty() { Err(LiveError::NoInterface) } else { Ok(all) }
         }
         InterfaceSelector::Default => {
             let default = match group {
-                Some(group) => mcast::default_interface(group)?,
-                None => mcast::default_interface_of(Family::V4)?
-                    .map_or_else(|| mcast::default_interface_of(Family::V6), |found| Ok(Some(found)))?,
+                Some(group) => mcast::interface::towards(group.addr())?,
+                None => mcast::interface::default_of(Family::V4)?
+                    .map_or_else(|| mcast::interface::default_of(Family::V6), |found| Ok(Some(found)))?,
             };
             Ok(vec![default.ok_or(LiveError::NoDefaultInterface)?])
         }
-        named => Ok(vec![mcast::find(named)?]),
+        named => Ok(vec![mcast::interface::find(named)?]),
     }
 }
 
@@ -409,7 +408,7 @@ impl ActiveQueriers {
     /// If interfaces cannot be listed, or the system cannot capture or send there.
     pub fn follow(&mut self) -> Result<(), LiveError> {
         self.last_check = Instant::now();
-        let interfaces = mcast::interfaces()?;
+        let interfaces = mcast::interface::list()?;
         let mut is_stale = false;
         for QuerierInterface { interface, name, .. } in
             self.queriers.iter_mut().map(|querier| &mut querier.target)

@@ -8,9 +8,7 @@ use mcast_group::{Family, Group, InterfaceIndex, InterfaceSelector};
 
 use crate::error::{Error, ErrorKind, Operation, Result};
 #[doc(inline)]
-pub use mcast_sys::{
-    AddressState, Bridge, BridgeQuerier, HardwareAddress, Interface, InterfaceAddress, Warning,
-};
+pub use mcast_sys::{AddressState, HardwareAddress, Interface, InterfaceAddress, Warning};
 pub use watch::{InterfaceChange, InterfaceWatcher};
 
 /// Returns all interfaces of this machine, ordered by index; on Linux, those of the calling
@@ -18,27 +16,8 @@ pub use watch::{InterfaceChange, InterfaceWatcher};
 ///
 /// # Errors
 /// If the system refuses to list them.
-pub fn interfaces() -> Result<Vec<Interface>> {
+pub fn list() -> Result<Vec<Interface>> {
     mcast_sys::interface::list().map_err(|error| Error::os(Operation::Interfaces, error))
-}
-
-/// Returns all bridges of this machine; on Linux, those of the calling thread's network namespace.
-///
-/// # Errors
-/// [`ErrorKind::Unsupported`] except on Linux, or the system's
-/// error.
-pub fn bridges() -> Result<Vec<Bridge>> {
-    mcast_sys::bridge::list().map_err(|error| Error::os(Operation::Interfaces, error))
-}
-
-/// Returns the queue disciplines for packets that leave by an interface, such as `fq` or `noqueue`:
-/// one, or one per queue on a device with several queues.
-///
-/// # Errors
-/// [`ErrorKind::Unsupported`] except on Linux, or the system's
-/// error.
-pub fn queue_disciplines(interface: InterfaceIndex) -> Result<Vec<String>> {
-    mcast_sys::bridge::queue_disciplines(interface).map_err(|error| Error::os(Operation::Interfaces, error))
 }
 
 /// The group that represents all of IPv4: one from the administratively scoped block (RFC 2365)
@@ -47,43 +26,34 @@ const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 0, 1));
 /// The same for IPv6: transient and site-local (RFC 4291 section 2.7).
 const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 1));
 
-/// Returns the interface that the system selects for a sender without an interface: the result of a
-/// lookup in the routing table, policy rules included. On Linux, the table of the calling thread's
-/// network namespace. Returns `None` if there is no route.
+/// Returns the interface that the routing table selects for multicast of a family: the one for
+/// 239.255.0.1 or ff15::1. Groups with routes of their own may use another; see
+/// [`towards`].
+///
+/// # Errors
+/// If the system refuses the lookup.
+pub fn default_of(family: Family) -> Result<Option<Interface>> {
+    towards(match family {
+        Family::V4 => ANY_V4,
+        Family::V6 => ANY_V6,
+    })
+}
+
+/// Returns the interface that the system selects for a sender to this group or host that names none: the result of a
+/// lookup in the routing table, policy rules included. On Linux, the table of the calling thread's network namespace. Returns
+/// `None` if there is no route.
 ///
 /// With several equal IPv6 routes (Linux has one per interface), the system may choose another
 /// route for another datagram; name an interface where that matters.
 ///
 /// # Errors
 /// If the system refuses the lookup.
-pub fn default_interface(group: Group) -> Result<Option<Interface>> {
-    interface_towards(group.addr())
-}
-
-/// Returns the interface that the routing table selects for multicast of a family: the one for
-/// 239.255.0.1 or ff15::1. Groups with routes of their own may use another; see
-/// [`default_interface`].
-///
-/// # Errors
-/// If the system refuses the lookup.
-pub fn default_interface_of(family: Family) -> Result<Option<Interface>> {
-    interface_towards(match family {
-        Family::V4 => ANY_V4,
-        Family::V6 => ANY_V6,
-    })
-}
-
-/// Returns the interface that the routing table selects for a unicast or group address; `None` if
-/// there is no route.
-///
-/// # Errors
-/// If the system refuses the lookup.
-pub fn interface_towards(address: IpAddr) -> Result<Option<Interface>> {
+pub fn towards(address: IpAddr) -> Result<Option<Interface>> {
     let index =
         mcast_sys::route::interface_towards(address).map_err(|error| Error::os(Operation::Route, error))?;
     let Some(index) = index else { return Ok(None) };
     let family = Family::of(address);
-    Ok(interfaces()?.into_iter().find(|interface| interface.index_for(family) == index))
+    Ok(list()?.into_iter().find(|interface| interface.index_for(family) == index))
 }
 
 /// Interfaces for unit tests.
@@ -129,9 +99,9 @@ pub(crate) mod examples {
 /// [`ErrorKind::NoSuchInterface`] if none matches, with a list of the interfaces that exist, or if
 /// several have the address (which is possible for link-local addresses); [`ErrorKind::Mismatch`]
 /// for [`InterfaceSelector::Default`] and [`InterfaceSelector::All`], which do not name a single
-/// interface without a group (see [`default_interface`]).
+/// interface without a group (see [`towards`]).
 pub fn find(selector: &InterfaceSelector) -> Result<Interface> {
-    find_in(&interfaces()?, selector).cloned()
+    find_in(&list()?, selector).cloned()
 }
 
 /// Returns the interfaces in a listing that a selector means for a group.

@@ -23,7 +23,7 @@ const LONGEST_BURST: Duration = Duration::from_millis(500);
 ///
 /// ```no_run
 /// # fn main() -> mcast::Result<()> {
-/// let watcher = mcast::InterfaceWatcher::new()?;
+/// let watcher = mcast::interface::InterfaceWatcher::new()?;
 /// while let Some(changes) = watcher.wait(None)? {
 ///     for change in changes {
 ///         println!("{change:?}");
@@ -31,6 +31,7 @@ const LONGEST_BURST: Duration = Duration::from_millis(500);
 /// }
 /// # Ok(()) }
 /// ```
+#[derive(Debug)]
 pub struct InterfaceWatcher {
     watch: InterfaceWatch,
     known: Mutex<Vec<Interface>>,
@@ -101,12 +102,6 @@ impl InterfaceWatcher {
 
 fn failed(error: std::io::Error) -> Error {
     Error::os(Operation::Interfaces, error)
-}
-
-impl std::fmt::Debug for InterfaceWatcher {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("InterfaceWatcher").field("known", &self.known()).finish_non_exhaustive()
-    }
 }
 
 #[cfg(unix)]

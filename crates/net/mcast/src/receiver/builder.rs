@@ -10,7 +10,7 @@ use super::data_socket::SocketOptions;
 use super::sockets::Sockets;
 use super::wire::{Wire, Wires};
 use crate::error::{ErrorKind, Result};
-use crate::raise_descriptor_limit;
+use mcast_sys::process::raise_descriptor_limit;
 use mcast_sys::socket::Socket;
 use mcast_sys::wire::WireSettings;
 

@@ -8,7 +8,7 @@ use super::sockets::Sockets;
 use super::status::{InterfaceStatus, MembershipStatus};
 use super::table::{Key, MembershipId, RequestedMemberships};
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::interface::{Interface, interfaces, select};
+use crate::interface::{self, Interface, select};
 use mcast_sys::poller::Poller;
 use mcast_sys::trace::{Described, Span};
 use mcast_sys::watch::InterfaceWatch;
@@ -185,7 +185,7 @@ impl Control {
     fn interfaces(&self) -> Result<Vec<Interface>> {
         match &self.watch {
             Some(watch) => watch.list().map_err(|error| Error::os(Operation::Interfaces, error)),
-            None => interfaces(),
+            None => interface::list(),
         }
     }
 

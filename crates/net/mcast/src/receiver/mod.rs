@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use mcast_group::{Family, HostAddr, Membership, SourceFilter};
 
 pub use builder::ReceiverBuilder;
-pub use reader::{Reader, ReaderThread};
+pub use reader::Reader;
 pub use status::{Drops, InterfaceStatus, MembershipStatus, Statistics};
 pub use waiting::Waker;
 #[cfg(feature = "tokio")]
@@ -161,45 +161,34 @@ impl Receiver {
         }
     }
 
-    /// Like [`recv`](Self::recv), but waits at most `timeout` and then returns `None`.
+    /// Like [`recv`](Self::recv), but waits at most `timeout` and then returns `None`. A timeout of zero does not wait.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
+    #[inline]
     pub fn recv_timeout<'b>(&self, buffer: &'b mut [u8], timeout: Duration) -> Result<Option<Datagram<'b>>> {
-        self.recv_until(buffer, Instant::now().checked_add(timeout))
+        match timeout.is_zero() {
+            // Without a wait, nothing needs the clock.
+            true => self.try_receive(buffer),
+            false => self.recv_until(buffer, Instant::now().checked_add(timeout)),
+        }
     }
 
-    /// Receives a datagram if one is available; otherwise returns `None`.
+    /// Receives as many datagrams as are available and fit the batch, and returns their number. Waits at most `timeout`
+    /// for the first one (`None`: without limit), and then returns 0; a timeout of zero does not wait. The previous contents
+    /// of the batch are removed.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
-    pub fn try_recv<'b>(&self, buffer: &'b mut [u8]) -> Result<Option<Datagram<'b>>> {
-        self.try_receive(buffer)
-    }
-
-    /// Waits for datagrams, receives as many as are available and fit the batch, and returns their
-    /// number. The previous contents of the batch are removed.
-    ///
-    /// # Errors
-    /// As [`recv`](Self::recv).
-    pub fn recv_batch(&self, batch: &mut Batch) -> Result<usize> {
-        self.recv_batch_until(batch, None)
-    }
-
-    /// Like [`recv_batch`](Self::recv_batch), but waits at most `timeout` and then returns 0.
-    ///
-    /// # Errors
-    /// As [`recv`](Self::recv).
-    pub fn recv_batch_timeout(&self, batch: &mut Batch, timeout: Duration) -> Result<usize> {
-        self.recv_batch_until(batch, Instant::now().checked_add(timeout))
-    }
-
-    /// Receives the datagrams that are available and fit the batch, and returns their number.
-    ///
-    /// # Errors
-    /// As [`recv`](Self::recv).
-    pub fn try_recv_batch(&self, batch: &mut Batch) -> Result<usize> {
-        self.try_receive_batch(batch)
+    #[inline]
+    pub fn recv_batch(&self, batch: &mut Batch, timeout: Option<Duration>) -> Result<usize> {
+        match timeout {
+            Some(Duration::ZERO) => self.try_receive_batch(batch),
+            timeout => {
+                let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+                self.recv_batch_until(batch, deadline)
+            }
+        }
     }
 
     /// Waits at most `timeout` until a receive has work to do. Returns `false` on timeout or when a
@@ -218,7 +207,8 @@ impl Receiver {
     }
 
     /// Returns a reader with a batch of its own: a plain loop over datagrams that is as fast as
-    /// batches.
+    /// batches. For the lowest latency, run it in a thread of its own, on a receiver that polls
+    /// ([`ReceiverBuilder::spin`]), and pin the thread to a processor (`mcast_sys::timing::pin_to_processor`, on Linux).
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -36,7 +36,7 @@ impl Receiver {
         }
     }
 
-    pub(crate) fn recv_batch_until(&self, batch: &mut Batch, deadline: Option<Instant>) -> Result<usize> {
+    pub(super) fn recv_batch_until(&self, batch: &mut Batch, deadline: Option<Instant>) -> Result<usize> {
         let received = self.wait_until(deadline, |check| self.attempt_batch(batch, check))?;
         Ok(received.unwrap_or(0))
     }

@@ -10,7 +10,7 @@ use mcast_sys::Received;
 use mcast_sys::layout::BINDS_TO_BROADCAST;
 
 use crate::error::Result;
-use crate::interface::{Interface, find, interfaces};
+use crate::interface::{self, Interface, find};
 
 /// The admitted sources by group and interface.
 #[derive(Debug, Default)]
@@ -225,7 +225,7 @@ fn scoped(address: SocketAddr, interface: Option<InterfaceIndex>) -> SocketAddr 
 
 /// Returns the broadcast addresses of an interface, or of all.
 fn broadcast_addresses(on: Option<Interface>) -> Result<BTreeSet<IpAddr>> {
-    let list = on.map_or_else(interfaces, |on| Ok(vec![on]))?;
+    let list = on.map_or_else(interface::list, |on| Ok(vec![on]))?;
     let subnets =
         list.iter().filter(|interface| !interface.loopback).flat_map(Interface::broadcast_addresses);
     Ok(std::iter::once(Ipv4Addr::BROADCAST).chain(subnets).map(IpAddr::V4).collect())

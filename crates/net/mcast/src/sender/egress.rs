@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use mcast_group::{Family, Group, InterfaceIndex, InterfaceSelector};
 
 use crate::error::{Error, ErrorKind, Operation, Result};
-use crate::interface::{Interface, interfaces, select};
+use crate::interface::{self, Interface, select};
 
 /// The outgoing interfaces. If there are none, the route to the group decides.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ fn look_up(selectors: &[InterfaceSelector], to: Option<SocketAddr>) -> Result<Ve
     if selectors.is_empty() {
         return Ok(Vec::new());
     }
-    let list = interfaces()?;
+    let list = interface::list()?;
     let mut indexes = Vec::new();
     for selector in selectors {
         let found = find(selector, to, &list)?;
@@ -133,7 +133,7 @@ impl Addressed {
     /// Looks up whether the interface has an address, and whether it must be given explicitly.
     pub(crate) fn look_up(&self, to: SocketAddr, index: InterfaceIndex) -> Result<Option<IpAddr>> {
         let family = Family::of(to.ip());
-        let list = interfaces()?;
+        let list = interface::list()?;
         let Some(interface) = list.iter().find(|interface| interface.index_for(family) == index) else {
             return Err(Error::new(Operation::Send, ErrorKind::NoSuchInterface)
                 .on_address(to)
@@ -156,7 +156,7 @@ impl Addressed {
 
 /// Returns the name of an interface for a message, or its index if it no longer exists.
 pub(crate) fn name_of(index: InterfaceIndex) -> String {
-    let list = interfaces().unwrap_or_default();
+    let list = interface::list().unwrap_or_default();
     list.into_iter()
         .find(|interface| interface.index == index)
         .map_or_else(|| index.to_string(), |interface| interface.name)
@@ -164,7 +164,7 @@ pub(crate) fn name_of(index: InterfaceIndex) -> String {
 
 /// Adds the reason why an address is unreachable although the interface was named.
 pub(crate) fn why_unreachable(error: Error, to: SocketAddr, index: Option<InterfaceIndex>) -> Error {
-    let list = interfaces().unwrap_or_default();
+    let list = interface::list().unwrap_or_default();
     let family = Family::of(to.ip());
     let Some(interface) = list.iter().find(|interface| Some(interface.index_for(family)) == index) else {
         return error.because(ErrorKind::NoSuchInterface);
@@ -187,7 +187,7 @@ pub(crate) fn why_unreachable(error: Error, to: SocketAddr, index: Option<Interf
 
 /// Returns whether an address belongs to this machine, as far as its interfaces can be read.
 pub(crate) fn is_own(address: IpAddr) -> bool {
-    let list = interfaces().unwrap_or_default();
+    let list = interface::list().unwrap_or_default();
     list.is_empty()
         || list.iter().flat_map(|interface| &interface.addresses).any(|own| own.address == address)
 }
@@ -205,7 +205,7 @@ pub(crate) fn not_own(error: Error, source: IpAddr) -> Error {
 /// Returns the addresses of a family that this machine can send from, with their interfaces.
 fn own_addresses(family: Family) -> String {
     const MAX_LISTED: usize = 8;
-    let list = interfaces().unwrap_or_default();
+    let list = interface::list().unwrap_or_default();
     let usable = list.iter().filter(|interface| interface.up);
     let addresses = usable.flat_map(|interface| {
         interface.addresses_of(family).map(|address| format!("{address} ({})", interface.name))

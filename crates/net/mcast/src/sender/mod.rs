@@ -18,7 +18,7 @@ pub(crate) use expand::RunOutcome;
 #[cfg(feature = "tokio")]
 pub(crate) use expand::is_stale;
 pub(crate) use pace::send_patiently;
-pub use pace::{PaceDecision, Pacer, ParseRateError, Rate, pause};
+pub use pace::{PaceDecision, Pacer, ParseRateError, Rate};
 pub use reply::{Reply, SendStatistics};
 
 use crate::datagram::Outgoing;
@@ -125,23 +125,10 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_one(&self, outgoing: &Outgoing<'_>) -> Result<()> {
-        self.send_one_while(outgoing, || true).map(|_| ())
-    }
-
-    /// Like [`send_one`](Self::send_one), but can be cancelled: while the sender waits to keep its
-    /// pace, `keep_going` is called every 20 ms, and `false` cancels. Returns whether the datagram was
-    /// sent.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
-    #[inline]
-    pub fn send_one_while(&self, outgoing: &Outgoing<'_>, keep_going: impl FnMut() -> bool) -> Result<bool> {
-        let is_due =
-            self.pacer.is_none() || self.keep_pace(std::slice::from_ref(outgoing), keep_going).is_some();
-        if is_due {
-            self.send_everywhere(outgoing)?;
+        if self.pacer.is_some() {
+            self.keep_pace(std::slice::from_ref(outgoing), || true);
         }
-        Ok(is_due)
+        self.send_everywhere(outgoing)
     }
 
     /// Sends datagrams in order, each with its own group, interface and hop limit, with as few

@@ -1,18 +1,14 @@
 //! Pacing: sending datagrams evenly rather than in bursts; and sending while the system is busy.
 
+use std::io;
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
 use mcast_pace::{ClockTime, PaceSchedule};
-use mcast_sys::SendRequest;
 use mcast_sys::poller::wait_writable;
 use mcast_sys::socket::Socket;
+use mcast_sys::{SendRequest, pause};
 
 pub use mcast_pace::{PaceDecision, ParseRateError, Rate};
-
-/// How much longer than requested a sleep may last; this part of a wait is spent spinning.
-const SLEEP_ERROR: Duration =
-    if cfg!(windows) { Duration::from_millis(2) } else { Duration::from_micros(150) };
 
 /// Computes when datagrams are due at an even pace. It does not read a clock; callers pass the
 /// time.
@@ -53,25 +49,6 @@ impl Pacer {
 
 /// The longest wait before checking whether it was cancelled.
 pub(crate) const SLICE: Duration = Duration::from_millis(20);
-
-/// Waits for a part of `time`: sleeps for as long as a sleep is precise enough, or spins for a moment. A caller
-/// that repeats this until a moment is reached waits with a precision of microseconds.
-///
-/// ```
-/// use std::time::{Duration, Instant};
-///
-/// let due = Instant::now() + Duration::from_millis(1);
-/// while let Some(left) = due.checked_duration_since(Instant::now()) {
-///     mcast::pause(left);
-/// }
-/// ```
-pub fn pause(time: Duration) {
-    if time > SLEEP_ERROR {
-        thread::sleep(time - SLEEP_ERROR);
-    } else {
-        std::hint::spin_loop();
-    }
-}
 
 /// Waits until an instant, precise to microseconds.
 pub(crate) fn sleep_until(moment: Instant) {

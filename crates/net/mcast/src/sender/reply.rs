@@ -10,7 +10,6 @@ use mcast_sys::poller::wait_readable;
 use mcast_sys::{Received, Sent};
 
 use super::Sender;
-use super::pace::SLICE;
 use crate::error::{Error, Operation, Result};
 
 /// A unicast datagram that arrived at a sender's port: a reply such as
@@ -43,33 +42,6 @@ impl Sender {
         buffer: &'b mut [u8],
         timeout: Duration,
     ) -> Result<Option<Reply<'b>>> {
-        self.recv_answer_in_slices(family, buffer, timeout, None, || true)
-    }
-
-    /// Like [`recv_answer`](Self::recv_answer), but can be cancelled: while the sender waits, `keep_going` is called
-    /// every 20 ms, and `false` cancels.
-    ///
-    /// # Errors
-    /// If the system cannot receive.
-    pub fn recv_answer_while<'b>(
-        &self,
-        family: Family,
-        buffer: &'b mut [u8],
-        timeout: Duration,
-        keep_going: impl FnMut() -> bool,
-    ) -> Result<Option<Reply<'b>>> {
-        self.recv_answer_in_slices(family, buffer, timeout, Some(SLICE), keep_going)
-    }
-
-    /// Waits for a reply, and calls `keep_going` before each slice of the wait.
-    fn recv_answer_in_slices<'b>(
-        &self,
-        family: Family,
-        buffer: &'b mut [u8],
-        timeout: Duration,
-        slice: Option<Duration>,
-        mut keep_going: impl FnMut() -> bool,
-    ) -> Result<Option<Reply<'b>>> {
         // A zero timeout is used for polling in a loop, where reading the clock would cost time.
         let deadline = if timeout.is_zero() { None } else { Instant::now().checked_add(timeout) };
         loop {
@@ -80,10 +52,10 @@ impl Sender {
                 return Ok(None);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) || !keep_going() {
+            if left.is_some_and(|left| left.is_zero()) {
                 return Ok(None);
             }
-            self.wait_answer(family, [left, slice].into_iter().flatten().min())?;
+            self.wait_answer(family, left)?;
         }
     }
 

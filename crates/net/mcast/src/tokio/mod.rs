@@ -38,9 +38,7 @@ use mcast_group::{Family, GroupAddr, Membership, SourceFilter};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::receiver::PollerCheck;
 use crate::sender::{RunOutcome, is_stale};
-use crate::{
-    Arrival, Batch, Datagram, MembershipStatus, Outgoing, PaceDecision, Reply, Result, Statistics, Waker,
-};
+use crate::{Arrival, Batch, Datagram, Outgoing, PaceDecision, Reply, Result};
 use readiness::{Readable, Sockets};
 
 /// A [`Receiver`](crate::Receiver) whose waits are futures.
@@ -100,22 +98,6 @@ impl Receiver {
         self.readable.when(|| self.receiver.attempt_batch(batch, PollerCheck::Last)).await
     }
 
-    /// Receives a datagram if one is available; otherwise returns `None`.
-    ///
-    /// # Errors
-    /// As [`Receiver::try_recv`](crate::Receiver::try_recv).
-    pub fn try_recv<'b>(&self, buffer: &'b mut [u8]) -> Result<Option<Datagram<'b>>> {
-        self.receiver.try_recv(buffer)
-    }
-
-    /// Receives the datagrams that are available and fit the batch, and returns their number.
-    ///
-    /// # Errors
-    /// As [`Receiver::try_recv_batch`](crate::Receiver::try_recv_batch).
-    pub fn try_recv_batch(&self, batch: &mut Batch) -> Result<usize> {
-        self.receiver.try_recv_batch(batch)
-    }
-
     /// Sends a reply to a datagram's source; see [`Receiver::reply`](crate::Receiver::reply).
     ///
     /// # Errors
@@ -148,32 +130,8 @@ impl Receiver {
         self.receiver.set_sources(membership, sources)
     }
 
-    /// Returns the state of each membership on each of its interfaces.
-    #[must_use]
-    pub fn memberships(&self) -> Vec<MembershipStatus> {
-        self.receiver.memberships()
-    }
-
-    /// Returns counts of datagrams received, refused, truncated and dropped.
-    #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        self.receiver.statistics()
-    }
-
-    /// Returns the smallest receive buffer that the system granted to one of the sockets, in bytes.
-    #[must_use]
-    pub fn receive_buffer(&self) -> usize {
-        self.receiver.receive_buffer()
-    }
-
-    /// Returns a handle that ends a wait from another task or thread.
-    #[must_use]
-    pub fn waker(&self) -> Waker {
-        self.receiver.waker()
-    }
-
-    /// Returns the underlying blocking receiver. Its calls that wait (`recv`, `recv_timeout`,
-    /// `recv_batch`, `wait`, `reader`...) block the executor: call them in `spawn_blocking` only.
+    /// Returns the underlying blocking receiver, for what does not wait: the states of memberships, statistics, the waker,
+    /// receiving with a timeout of zero. Its calls that wait (`recv`, `wait`, `reader`...) block the executor: call them in `spawn_blocking` only.
     #[must_use]
     pub const fn blocking(&self) -> &crate::Receiver {
         &self.receiver

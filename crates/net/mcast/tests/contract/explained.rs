@@ -148,7 +148,7 @@ fn a_truncated_datagram_reports_its_full_length(net: &Net) {
     assert_eq!((datagram.payload(), datagram.length, datagram.truncated), (&[b'x'; 10][..], 1000, true));
 
     let mut batch = mcast::Batch::new(4, 16);
-    assert_eq!(receiver.recv_batch(&mut batch).unwrap(), 1);
+    assert_eq!(receiver.recv_batch(&mut batch, None).unwrap(), 1);
     let datagram = batch.iter().next().unwrap();
     assert_eq!((datagram.payload(), datagram.length, datagram.truncated), (&[b'y'; 16][..], 1000, true));
     assert_eq!(receiver.statistics().truncated, 2);

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-use mcast::{Batch, DatagramSink, DatagramSource, InterfaceSelector, Outgoing};
+use mcast::{Batch, InterfaceSelector, Outgoing};
 
 use crate::net::{Net, TIMEOUT, both_families};
 
@@ -14,7 +14,6 @@ both_families!(
     a_reader_reads_available_datagrams_and_waits_for_more,
     a_kept_datagram_outlives_the_batch,
     threads_share_a_receiver_and_each_datagram_goes_to_one,
-    sources_and_sinks_are_object_safe,
     coalesced_and_single_receives_may_be_mixed,
     datagrams_over_the_mtu_are_not_segmented,
     one_batch_takes_mixed_sizes_groups_and_interfaces,
@@ -48,7 +47,7 @@ fn a_batch_keeps_order_sizes_and_metadata(net: &Net) {
     let mut batch = Batch::new(32, 65_536);
     let mut received = Vec::new();
     while received.len() < sent.len() {
-        assert!(receiver.recv_batch_timeout(&mut batch, TIMEOUT).unwrap() > 0);
+        assert!(receiver.recv_batch(&mut batch, Some(TIMEOUT)).unwrap() > 0);
         for datagram in batch.iter() {
             assert_eq!((datagram.length, datagram.truncated), (datagram.payload().len(), false));
             assert_eq!(datagram.arrival().group(), Some(net.group(1)));
@@ -86,7 +85,7 @@ fn a_kept_datagram_outlives_the_batch(net: &Net) {
     let mut batch = Batch::new(4, 2048);
     let mut kept = Vec::new();
     while kept.len() < sent.len() {
-        assert!(receiver.recv_batch_timeout(&mut batch, TIMEOUT).unwrap() > 0);
+        assert!(receiver.recv_batch(&mut batch, Some(TIMEOUT)).unwrap() > 0);
         kept.extend(batch.iter().map(|datagram| datagram.to_owned_datagram()));
     }
     assert!(kept.iter().zip(&sent).all(|(kept, sent)| kept.payload() == sent));
@@ -129,26 +128,6 @@ fn threads_share_a_receiver_and_each_datagram_goes_to_one(net: &Net) {
     assert_eq!((texts.len(), distinct.len()), (COUNT, COUNT));
 }
 
-fn sources_and_sinks_are_object_safe(net: &Net) {
-    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
-    net.send_with(
-        |builder| builder.interface(InterfaceSelector::Name("eth0".into())).to(net.group(1).into()),
-        |sender| {
-            let mut sink: Box<dyn DatagramSink + '_> = Box::new(sender);
-            assert_eq!(sink.send_batch(&[Outgoing::new(b"x"), Outgoing::new(b"y")]).unwrap(), 2);
-        },
-    );
-    let mut source: Box<dyn DatagramSource + '_> = Box::new(&receiver);
-    let mut batch = Batch::new(8, 64);
-    let mut received = Vec::new();
-    while received.len() < 2 {
-        assert!(source.receive_batch(&mut batch, Some(TIMEOUT)).unwrap() > 0);
-        received.extend(batch.iter().map(|datagram| datagram.payload().to_vec()));
-    }
-    assert_eq!(received, [b"x", b"y"]);
-    assert!(!source.is_at_end());
-}
-
 /// Returns numbered datagrams of equal length, which can be segmented.
 fn equal(count: u32, size: usize) -> Vec<Vec<u8>> {
     (0..count).map(|number| [&number.to_be_bytes()[..], &vec![7; size - 4]].concat()).collect()
@@ -158,7 +137,7 @@ fn receive(receiver: &mcast::Receiver, batch: &mut Batch, count: usize) -> Vec<V
     let mut received = Vec::new();
     while received.len() < count {
         assert!(
-            receiver.recv_batch_timeout(batch, TIMEOUT).unwrap() > 0,
+            receiver.recv_batch(batch, Some(TIMEOUT)).unwrap() > 0,
             "received {} of {count}",
             received.len()
         );
@@ -202,11 +181,11 @@ fn coalesced_and_single_receives_may_be_mixed(net: &Net) {
             }
             match round % 5 {
                 0 if round % 50 == 0 => {
-                    receiver.recv_batch_timeout(&mut large, TIMEOUT).unwrap();
+                    receiver.recv_batch(&mut large, Some(TIMEOUT)).unwrap();
                     received.extend(large.iter().map(|datagram| datagram.payload().to_vec()));
                 }
                 1 => {
-                    receiver.recv_batch_timeout(&mut small, TIMEOUT).unwrap();
+                    receiver.recv_batch(&mut small, Some(TIMEOUT)).unwrap();
                     received.extend(small.iter().map(|datagram| datagram.payload().to_vec()));
                 }
                 _ => {
@@ -217,7 +196,7 @@ fn coalesced_and_single_receives_may_be_mixed(net: &Net) {
             }
         }
         assert!(received == sent);
-        assert!(receiver.try_recv(&mut buffer).unwrap().is_none());
+        assert!(receiver.recv_timeout(&mut buffer, Duration::ZERO).unwrap().is_none());
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,6 @@ use crate::net::{Net, TIMEOUT, both_families, next, texts_until};
 both_families!(
     single_receives_between_batches_get_each_datagram_whole,
     a_flood_of_refused_datagrams_delays_neither_a_deadline_nor_a_join,
-    two_reader_threads_stop_one_after_the_other,
-    a_reader_thread_that_fails_to_start_wakes_no_other_thread,
-    a_reader_thread_that_stops_does_not_consume_the_wake_up_of_another,
     a_sender_of_batches_follows_its_interface,
     a_failing_interface_does_not_affect_the_others,
     a_returning_interface_causes_no_duplicates_on_the_others,
@@ -61,7 +58,7 @@ fn threads_with_large_and_small_buffers_get_each_datagram_whole(net: &Net) {
             scope.spawn(|| {
                 let mut batch = Batch::new(2, 65_536);
                 while !done.load(Ordering::Relaxed) {
-                    receiver.try_recv_batch(&mut batch).unwrap();
+                    receiver.recv_batch(&mut batch, Some(Duration::ZERO)).unwrap();
                     batch.iter().for_each(|datagram| record(&datagram));
                 }
             });
@@ -69,7 +66,7 @@ fn threads_with_large_and_small_buffers_get_each_datagram_whole(net: &Net) {
         scope.spawn(|| {
             let mut buffer = [0; 2_000];
             while !done.load(Ordering::Relaxed) {
-                receiver.try_recv(&mut buffer).unwrap().iter().for_each(record);
+                receiver.recv_timeout(&mut buffer, Duration::ZERO).unwrap().iter().for_each(record);
             }
         });
         let sent = numbered((ROUNDS * COUNT) as u32);
@@ -115,10 +112,10 @@ fn single_receives_between_batches_get_each_datagram_whole(net: &Net) {
         let (mut batch, mut buffer) = (Batch::new(64, 65_536), [0; 2_000]);
         let deadline = Instant::now() + TIMEOUT;
         while receiver.statistics().received < ENOUGH {
-            receiver.try_recv_batch(&mut batch).unwrap();
+            receiver.recv_batch(&mut batch, Some(Duration::ZERO)).unwrap();
             batch.iter().for_each(|datagram| check(&datagram));
             for _ in 0..4 {
-                receiver.try_recv(&mut buffer).unwrap().iter().for_each(check);
+                receiver.recv_timeout(&mut buffer, Duration::ZERO).unwrap().iter().for_each(check);
             }
             assert!(Instant::now() < deadline, "{:?}", receiver.statistics());
         }
@@ -186,13 +183,13 @@ fn an_admitted_datagram_is_found_behind_refused_ones(net: &Net) {
     let mut batch = Batch::new(2, 64);
 
     send();
-    assert_eq!(receiver.try_recv_batch(&mut batch).unwrap(), 1);
+    assert_eq!(receiver.recv_batch(&mut batch, Some(Duration::ZERO)).unwrap(), 1);
 
     send();
-    assert_eq!(receiver.try_recv(&mut [0; 64]).unwrap().unwrap().payload(), b"yours");
+    assert_eq!(receiver.recv_timeout(&mut [0; 64], Duration::ZERO).unwrap().unwrap().payload(), b"yours");
 
     send();
-    assert_eq!(receiver.try_recv_batch(&mut Batch::new(2, 65_536)).unwrap(), 1);
+    assert_eq!(receiver.recv_batch(&mut Batch::new(2, 65_536), Some(Duration::ZERO)).unwrap(), 1);
     assert_eq!(receiver.statistics().refused, 90);
 }
 
@@ -247,58 +244,6 @@ fn after_leaving_the_rest_of_a_coalesced_buffer_is_not_delivered(net: &Net) {
     net.receiver.run(|| receiver.leave(&one)).unwrap().unwrap();
     net.send("eth0", net.group(2), b"end");
     assert_eq!(texts_until(&receiver, "end"), ["end"]);
-}
-
-fn two_reader_threads_stop_one_after_the_other(net: &Net) {
-    let receiver = Arc::new(net.joined(&[net.on("eth0", net.group(1))]));
-    let (received, arrivals) = mpsc::channel();
-    let threads = [0, 1].map(|_| {
-        let received = received.clone();
-        receiver
-            .read_on_thread(None, move |datagram| received.send(datagram.payload().to_vec()).unwrap())
-            .unwrap()
-    });
-    let (stopped, has_stopped) = mpsc::channel();
-    let [first, second] = threads;
-    thread::spawn(move || {
-        first.stop().unwrap();
-        stopped.send(()).unwrap();
-    });
-    has_stopped.recv_timeout(TIMEOUT).expect("the first thread did not stop");
-    // The other one continues.
-    net.send("eth0", net.group(1), b"x");
-    assert_eq!(arrivals.recv_timeout(TIMEOUT).unwrap(), b"x");
-    second.stop().unwrap();
-    net.send("eth0", net.group(1), b"end");
-    assert_eq!(texts_until(&receiver, "end"), ["end"], "a wake-up is left over");
-}
-
-fn a_reader_thread_that_fails_to_start_wakes_no_other_thread(net: &Net) {
-    let receiver = Arc::new(net.joined(&[net.on("eth0", net.group(1))]));
-    assert_eq!(receiver.read_on_thread(Some(4711), |_| {}).unwrap_err().kind(), ErrorKind::Other);
-    assert!(receiver.recv_timeout(&mut [0; 8], Duration::ZERO).unwrap().is_none());
-}
-
-fn a_reader_thread_that_stops_does_not_consume_the_wake_up_of_another(net: &Net) {
-    let receiver = Arc::new(net.joined(&[net.on("eth0", net.group(1))]));
-    let (busy, is_busy) = mpsc::channel();
-    let (release, released) = mpsc::channel::<()>();
-    let reading = receiver
-        .read_on_thread(None, move |_| {
-            busy.send(()).unwrap();
-            released.recv().unwrap();
-        })
-        .unwrap();
-    net.send("eth0", net.group(1), b"x");
-    is_busy.recv_timeout(TIMEOUT).unwrap();
-
-    let stopping = thread::spawn(|| reading.stop());
-    assert!(receiver.wait(Some(TIMEOUT)).unwrap(), "the thread was not asked to stop");
-    receiver.waker().wake().unwrap();
-    release.send(()).unwrap();
-    stopping.join().unwrap().unwrap();
-
-    assert_eq!(receiver.recv_timeout(&mut [0; 8], TIMEOUT).unwrap_err().kind(), ErrorKind::Woken);
 }
 
 fn a_sender_of_batches_follows_its_interface(net: &Net) {
@@ -362,7 +307,7 @@ fn a_returning_interface_causes_no_duplicates_on_the_others(net: &Net) {
     }
     received.sort();
     assert_eq!(received, ["both", "both", "end"]);
-    assert!(receiver.try_recv(&mut [0; 8]).unwrap().is_none());
+    assert!(receiver.recv_timeout(&mut [0; 8], Duration::ZERO).unwrap().is_none());
 }
 
 /// Linux keeps errors about refused datagrams in the socket's receive buffer until they are read.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mcast::{Batch, Datagram, Membership, Receiver, Sender, SourceFilter};
 
@@ -168,13 +168,13 @@ impl<'n> World<'n> {
             let count = match self.choice.below(3) {
                 0 => {
                     let mut buffer = [0; 64];
-                    let one = self.receiver.try_recv(&mut buffer).unwrap();
+                    let one = self.receiver.recv_timeout(&mut buffer, Duration::ZERO).unwrap();
                     one.iter().for_each(&mut record);
                     one.iter().count()
                 }
                 size => {
                     let mut batch = Batch::new(3, [128, 65_536][size - 1]);
-                    let count = self.receiver.try_recv_batch(&mut batch).unwrap();
+                    let count = self.receiver.recv_batch(&mut batch, Some(Duration::ZERO)).unwrap();
                     batch.iter().for_each(|datagram| record(&datagram));
                     count
                 }

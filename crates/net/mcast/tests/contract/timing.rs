@@ -1,11 +1,11 @@
 //! Options for low latency and precise timing: they affect when datagrams are delivered, never
 //! which.
 
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mcast::{ErrorKind, InterfaceSelector, LaunchClock, Outgoing, Rate};
+use mcast_sys::timing::pin_to_processor;
 
 use crate::net::{Net, TIMEOUT, both_families, next, texts_until};
 
@@ -31,9 +31,10 @@ fn spinning_and_busy_polling_receive_the_same_datagrams(net: &Net) {
 }
 
 fn a_reader_thread_runs_on_one_processor(net: &Net) {
-    let receiver = Arc::new(net.joined(&[net.on("eth0", net.group(1))]));
-    let (received, arrivals) = mpsc::channel();
-    let handle = move |datagram: &mcast::Datagram<'_>| {
+    let receiver = net.joined(&[net.on("eth0", net.group(1))]);
+    let reading = thread::spawn(move || {
+        pin_to_processor(0).unwrap();
+        let payload = receiver.reader().next_timeout(TIMEOUT).unwrap().unwrap().payload().to_vec();
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         let allowed = status
             .lines()
@@ -41,16 +42,12 @@ fn a_reader_thread_runs_on_one_processor(net: &Net) {
             .unwrap()
             .trim()
             .to_owned();
-        received.send((datagram.payload().to_vec(), allowed)).unwrap();
-    };
-    let thread = receiver.read_on_thread(Some(0), handle).unwrap();
+        (payload, allowed)
+    });
     net.send("eth0", net.group(1), b"x");
-    assert_eq!(arrivals.recv_timeout(TIMEOUT).unwrap(), (b"x".to_vec(), "0".to_owned()));
-    thread.stop().unwrap();
+    assert_eq!(reading.join().unwrap(), (b"x".to_vec(), "0".to_owned()));
 
-    let error = receiver.read_on_thread(Some(4711), |_| {}).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Other, "{error}");
-    assert!(error.to_string().contains("4711"), "{error}");
+    assert!(pin_to_processor(4711).is_err());
 }
 
 fn a_device_without_timestamps_reports_none(net: &Net) {

@@ -48,7 +48,7 @@ fn a_cancelled_wait_consumes_nothing(net: &Net) {
             };
             assert_eq!(received, round.to_be_bytes());
         }
-        assert_eq!(receiver.statistics().received, 200);
+        assert_eq!(receiver.blocking().statistics().received, 200);
     });
 }
 
@@ -82,7 +82,7 @@ fn a_stream_yields_owned_datagrams_that_a_sink_sent(net: &Net) {
         }
         // An error is an item, and the stream continues.
         let mut datagrams = receiver.datagrams(mcast::Batch::new(8, 64));
-        receiver.waker().wake().unwrap();
+        receiver.blocking().waker().wake().unwrap();
         let woken = timeout(TIMEOUT, datagrams.next()).await.unwrap().unwrap().unwrap_err();
         assert_eq!(woken.kind(), mcast::ErrorKind::Woken);
         net.send("eth0", group, b"after it");

@@ -146,7 +146,7 @@ fn is_own(sender: &Sender, source: SocketAddr) -> bool {
         return false;
     }
     let is_of_this_host = || {
-        let interfaces = mcast::interfaces().unwrap_or_default();
+        let interfaces = mcast::interface::list().unwrap_or_default();
         interfaces
             .iter()
             .any(|interface| interface.addresses.iter().any(|address| address.address == source.ip()))
@@ -185,7 +185,7 @@ impl GroupInput {
         now: impl Fn() -> ClockTime,
         timeout: Duration,
     ) -> Result<bool, mcast::Error> {
-        match self.receiver.recv_batch_timeout(&mut self.batch, timeout) {
+        match self.receiver.recv_batch(&mut self.batch, Some(timeout)) {
             Ok(0) => {
                 self.record_dropped(machine, now());
                 return Ok(true);

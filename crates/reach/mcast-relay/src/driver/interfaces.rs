@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use mcast::Interface;
+use mcast::interface::Interface;
 use mcast_pace::ClockTime;
 use mcast_packet::MacAddress;
 

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mcast::{Interface, Membership, Receiver, Wire, WireStatus};
+use mcast::interface::Interface;
+use mcast::{Membership, Receiver, Wire, WireStatus};
 use mcast_group::{Group, GroupAddr};
 use mcast_sys::layout::is_scoped;
 use mcast_sys::socket::Socket;

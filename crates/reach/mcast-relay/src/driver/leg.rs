@@ -5,7 +5,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use mcast::{Interface, InterfaceIndex, Membership, Wire};
+use mcast::interface::Interface;
+use mcast::{InterfaceIndex, Membership, Wire};
 use mcast_capture::{Capture, CaptureOptions, Filter, InterfaceQuerier};
 use mcast_group::{Family, Group, GroupAddr, InterfaceSelector, SourceFilter};
 use mcast_packet::gmp::querier::{ClockTime, QuerierSettings};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::{fmt, io};
 
-use mcast::Interface;
+use mcast::interface::Interface;
 use mcast_sys::namespace::NetworkNamespace;
 use mcast_sys::watch::InterfaceWatch;
 

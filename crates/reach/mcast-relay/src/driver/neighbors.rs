@@ -2,7 +2,7 @@
 
 use std::io;
 
-use mcast::Interface;
+use mcast::interface::Interface;
 use mcast_sys::link::{LinkSender, resolves_addresses};
 
 use super::{Driver, DriverEvent, LegId};

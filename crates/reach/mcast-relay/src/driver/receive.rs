@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mcast::{Arrival, Batch, CoalescedBuffer};
 use mcast_pace::ClockTime;
@@ -101,7 +102,7 @@ impl Driver {
         let batch = batches.current();
         let open = self.legs.get(usize::from(leg.0)).and_then(|leg| leg.open.as_ref());
         let receiver = open.and_then(|open| open.joins.receiver(by));
-        let received = receiver.map_or(Ok(0), |receiver| receiver.try_recv_batch(batch));
+        let received = receiver.map_or(Ok(0), |receiver| receiver.recv_batch(batch, Some(Duration::ZERO)));
         let done = match received {
             Ok(_) => self.pass_batch(leg, batch),
             Err(error) => self.tolerate(usize::from(leg.0), error.into()),

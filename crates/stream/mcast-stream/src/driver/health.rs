@@ -226,7 +226,7 @@ mod tests {
     use mcast_sys::trace_span;
 
     fn down() -> mcast::Result<()> {
-        Err(mcast::find(&"no-such-interface".parse().unwrap()).unwrap_err())
+        Err(mcast::interface::find(&"no-such-interface".parse().unwrap()).unwrap_err())
     }
 
     #[test]

@@ -101,9 +101,9 @@ impl HeartbeatListener {
                 return Ok(None);
             }
             batches += 1;
-            let received = match self.receiver.try_recv_batch(&mut self.batch) {
+            let received = match self.receiver.recv_batch(&mut self.batch, Some(Duration::ZERO)) {
                 Ok(0) if left.is_zero() => return Ok(None),
-                Ok(0) => self.receiver.recv_batch_timeout(&mut self.batch, left),
+                Ok(0) => self.receiver.recv_batch(&mut self.batch, Some(left)),
                 received => received,
             };
             match received {

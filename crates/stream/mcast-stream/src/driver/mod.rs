@@ -58,7 +58,7 @@ pub fn present_incarnation() -> crate::wire::Incarnation {
 fn present_index(selector: Option<&InterfaceSelector>) -> mcast::Result<Option<InterfaceIndex>> {
     match selector {
         None | Some(InterfaceSelector::Default | InterfaceSelector::All) => Ok(None),
-        Some(selector) => Ok(Some(mcast::find(selector)?.index)),
+        Some(selector) => Ok(Some(mcast::interface::find(selector)?.index)),
     }
 }
 

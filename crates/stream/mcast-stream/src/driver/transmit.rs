@@ -3,7 +3,8 @@
 
 use std::net::SocketAddr;
 
-use mcast::{Destination, Family, HostAddr, Interface, InterfaceSelector, Outgoing};
+use mcast::interface::Interface;
+use mcast::{Destination, Family, HostAddr, InterfaceSelector, Outgoing};
 
 use super::health::PathHealth;
 use super::unicast::UnicastSockets;
@@ -74,9 +75,9 @@ impl Endpoint {
     /// Returns the interface on which it is reached.
     pub(super) fn interface(&self) -> mcast::Result<Option<Interface>> {
         match &self.interface {
-            Some(selector) => mcast::find(selector).map(Some),
-            None if self.is_group() => mcast::default_interface_of(self.family()),
-            None => mcast::interface_towards(self.address.ip()),
+            Some(selector) => mcast::interface::find(selector).map(Some),
+            None if self.is_group() => mcast::interface::default_of(self.family()),
+            None => mcast::interface::towards(self.address.ip()),
         }
     }
 }

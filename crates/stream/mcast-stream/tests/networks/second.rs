@@ -198,7 +198,7 @@ fn second_reads_the_history(keys: &Keys) {
     let serve = || {
         let listener = HistoryListener::bind("0.0.0.0:0".parse().unwrap()).unwrap();
         let mut server = listener.serve(stream, keys.clone(), provider).unwrap();
-        let interfaces = mcast::interfaces().unwrap();
+        let interfaces = mcast::interface::list().unwrap();
         server.announce(&[interfaces.iter().find(|one| one.name == "eth0").unwrap().index]).unwrap();
         server
     };

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast::group::{PickOptions, pick};
-use mcast::{Destination, Family, Group, Interface, Sender};
+use mcast::interface::Interface;
+use mcast::{Destination, Family, Group, Sender};
 use mcast_doctor::Report;
 use mcast_measure::RespondingHost;
 use mcast_measure::wire::SessionId;
@@ -78,7 +79,7 @@ pub(super) fn is_here(family: Family) -> anyhow::Result<bool> {
     let has = |interface: &Interface| {
         interface.is_joined_by_default() && interface.addresses_of(family).next().is_some()
     };
-    Ok(mcast::interfaces()?.iter().any(has))
+    Ok(mcast::interface::list()?.iter().any(has))
 }
 
 fn probe(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
@@ -157,8 +158,8 @@ impl Prober<'_> {
 pub(super) fn interface_of(targets: &[Target], group: Group) -> anyhow::Result<Option<Interface>> {
     let [target] = targets else { return Ok(None) };
     match target.interface_name() {
-        Some(name) => Ok(mcast::interfaces()?.into_iter().find(|interface| interface.name == name)),
-        None => Ok(mcast::default_interface(group)?),
+        Some(name) => Ok(mcast::interface::list()?.into_iter().find(|interface| interface.name == name)),
+        None => Ok(mcast::interface::towards(group.addr())?),
     }
 }
 

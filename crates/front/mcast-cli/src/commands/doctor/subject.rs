@@ -81,7 +81,7 @@ impl Subject {
         if memberships.is_empty() {
             // A slip in the name must not pass for a healthy interface.
             for selector in interfaces.iter().filter(|selector| names_one(selector)) {
-                mcast::find(selector)?;
+                mcast::interface::find(selector)?;
             }
             return Ok(Self::Machine);
         }

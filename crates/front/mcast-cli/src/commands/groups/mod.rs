@@ -104,7 +104,7 @@ struct Plan {
 
 impl Plan {
     fn new(arguments: &Arguments) -> mcast::Result<Self> {
-        let name = |selector| mcast::find(selector).map(|interface| interface.name);
+        let name = |selector| mcast::interface::find(selector).map(|interface| interface.name);
         let interfaces = arguments.interfaces.iter().map(name).collect::<mcast::Result<_>>()?;
         let Arguments { all, json, .. } = *arguments;
         Ok(Self { groups: arguments.groups.clone(), interfaces, all, json })

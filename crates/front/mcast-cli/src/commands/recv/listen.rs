@@ -213,16 +213,13 @@ impl Input<'_> {
             Self::Groups(receiver) => {
                 // Where nothing is to be printed before a wait, asking first would only cost a system call.
                 if !out.is_empty() {
-                    let there = receiver.try_recv_batch(batch)?;
+                    let there = receiver.recv_batch(batch, Some(Duration::ZERO))?;
                     if there > 0 {
                         return Ok(there);
                     }
                     out.flush()?;
                 }
-                Ok(match left {
-                    None => receiver.recv_batch(batch)?,
-                    Some(left) => receiver.recv_batch_timeout(batch, left)?,
-                })
+                Ok(receiver.recv_batch(batch, left)?)
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use mcast::Interface;
+use mcast::interface::Interface;
 use mcast_relay::{DiscoveryProtocol, Namespace, Rule};
 use mcast_terminal::Console;
 
@@ -151,7 +151,7 @@ fn legs_without_prefix(rules: &[Rule]) -> BTreeSet<String> {
     let legs =
         rules.iter().filter(is_mdns).flat_map(Rule::legs).filter(|leg| leg.namespace == Namespace::Own);
     // What is wrong with an interface that cannot be found is reported as for every rule.
-    let found = legs.filter_map(|leg| mcast::find(&leg.interface).ok());
+    let found = legs.filter_map(|leg| mcast::interface::find(&leg.interface).ok());
     let is_wide =
         |address: &IpAddr| matches!(address, IpAddr::V6(address) if !address.is_unicast_link_local());
     let has_none = |found: &Interface| !found.addresses.iter().any(|address| is_wide(&address.address));

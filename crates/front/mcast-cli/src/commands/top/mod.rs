@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use mcast::{Group, GroupAddr, Interface, InterfaceSelector, Membership};
+use mcast::interface::Interface;
+use mcast::{Group, GroupAddr, InterfaceSelector, Membership};
 use mcast_capture::{ErrorKind, PacketFilter};
 use mcast_metrics::{Exporter, ExporterAddress};
 use mcast_packet::sequence::SequenceField;
@@ -324,7 +325,7 @@ impl Arguments {
 
 /// Returns the name of an interface of this machine: one that is created again has another index.
 fn by_name(selector: &InterfaceSelector) -> anyhow::Result<InterfaceSelector> {
-    Ok(InterfaceSelector::Name(mcast::find(selector)?.name))
+    Ok(InterfaceSelector::Name(mcast::interface::find(selector)?.name))
 }
 
 /// Returns a selector of an interface in a file.

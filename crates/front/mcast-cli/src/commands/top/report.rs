@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant, SystemTime};
 
-use mcast::Interface;
+use mcast::interface::Interface;
 use mcast_stream::wire::StreamId;
 use mcast_terminal::{Console, Output};
 use mcast_watch::Row;
@@ -102,7 +102,7 @@ pub(super) fn wait(
 }
 
 fn check_interfaces(named: &[Interface]) -> anyhow::Result<()> {
-    let there = mcast::interfaces()?;
+    let there = mcast::interface::list()?;
     match named.iter().find(|each| there.iter().all(|interface| interface.index != each.index)) {
         None => Ok(()),
         Some(gone) => Err(Failure::environment(format!("{} has gone or was replaced", gone.name))

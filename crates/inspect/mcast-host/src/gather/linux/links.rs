@@ -45,7 +45,8 @@ const INFO_SLAVE_DATA: u16 = 5;
 
 /// Returns all interfaces of the calling thread's network namespace.
 pub(super) fn list() -> Result<Vec<Link>> {
-    let links = mcast::interfaces()?.into_iter().map(|interface| (interface.index, Link::from(interface)));
+    let links =
+        mcast::interface::list()?.into_iter().map(|interface| (interface.index, Link::from(interface)));
     let mut links: BTreeMap<_, _> = links.collect();
     add_details(&mut links).map_err(|source| Error::System { what: "the interfaces".into(), source })?;
     Ok(links.into_values().collect())

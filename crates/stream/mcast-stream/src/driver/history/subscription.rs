@@ -388,7 +388,7 @@ impl HistorySearcher {
 
     /// Returns what the datagrams that have arrived say.
     pub(super) fn receive(&mut self) -> Result<Option<DiscoveryMessage>, StreamError> {
-        while let Some(datagram) = self.receiver.try_recv(&mut self.buffer)? {
+        while let Some(datagram) = self.receiver.recv_timeout(&mut self.buffer, Duration::ZERO)? {
             let (source, mut bytes) = (datagram.arrival().source, datagram.payload().to_vec());
             if let Some(found) = read(&mut bytes, self.stream, &self.keys, source) {
                 return Ok(Some(found));

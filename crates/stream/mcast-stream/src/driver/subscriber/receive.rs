@@ -322,7 +322,7 @@ impl Subscriber {
     fn refill(&mut self) -> Result<bool, StreamError> {
         (self.current, self.next, self.current_datagram) =
             (Cursor::default(), Cursor::default(), CurrentDatagram::Nothing);
-        match self.receiver.try_recv_batch(&mut self.batch) {
+        match self.receiver.recv_batch(&mut self.batch, Some(Duration::ZERO)) {
             Ok(count) => Ok(count > 0),
             Err(error) if error.kind() == ErrorKind::Woken => {
                 self.batch.clear();

@@ -340,7 +340,8 @@ impl Subscriber {
         let packet = u32::from(self.longest_datagram()?) + headers;
         let memberships = self.receiver.memberships();
         let indexes = memberships.iter().flat_map(|membership| &membership.interfaces).map(|on| on.index);
-        let mut interfaces = indexes.filter_map(|index| mcast::find(&InterfaceSelector::Index(index)).ok());
+        let mut interfaces =
+            indexes.filter_map(|index| mcast::interface::find(&InterfaceSelector::Index(index)).ok());
         if let Some(narrow) = interfaces.find(|interface| interface.mtu < packet) {
             return Some(StallCause::MtuTooSmall { interface: narrow.name, mtu: narrow.mtu, packet });
         }

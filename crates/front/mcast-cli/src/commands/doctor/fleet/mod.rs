@@ -235,7 +235,7 @@ fn targets_of(
 ) -> anyhow::Result<Vec<sending::Target>> {
     let one = std::slice::from_ref(destination);
     let is_unrouted =
-        || mcast::default_interface(destination.address.group).is_ok_and(|found| found.is_none());
+        || mcast::interface::towards(destination.address.group.addr()).is_ok_and(|found| found.is_none());
     if interfaces.is_empty()
         && is_unrouted()
         // If there is none, the failing probe is reported.

@@ -92,7 +92,7 @@ fn open(plan: &Plan<'_>, console: &Console) -> anyhow::Result<Driver> {
 
 /// Returns how many sockets for copies the limit on open files leaves room for: one that cannot be opened would pause a rule.
 fn most_paths(wanted: u16, console: &Console) -> usize {
-    mcast::raise_descriptor_limit();
+    mcast_sys::process::raise_descriptor_limit();
     let limit = mcast_sys::process::descriptor_limit().unwrap_or(u64::MAX);
     // The other half is for the interfaces, HTTP clients and reports.
     let most = u16::try_from(limit / 2).unwrap_or(u16::MAX);

@@ -8,7 +8,7 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use mcast::Interface;
+use mcast::interface::Interface;
 use mcast_metrics::Exporter;
 use mcast_terminal::Console;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
