@@ -6,10 +6,10 @@
 use std::net::SocketAddr;
 
 use mcast_sim::{Dice, EventQueue, for_seeds};
-use mcast_stream_proto::publisher::{PublisherConfig, Transmit};
-use mcast_stream_proto::subscriber::{Item, SubscriberConfig, SubscriberEvent};
+use mcast_stream_proto::publisher::{PublisherConfig, PublisherMachine, Transmit};
+use mcast_stream_proto::subscriber::{Item, SubscriberConfig, SubscriberEvent, SubscriberMachine};
 use mcast_stream_proto::wire::{Incarnation, StreamId};
-use mcast_stream_proto::{ClockTime, Control, PublisherMachine, SubscriberMachine, Target};
+use mcast_stream_proto::{ClockTime, Control, Target};
 
 const MESSAGES: u64 = 400;
 const MILLISECOND: u64 = 1_000_000;
