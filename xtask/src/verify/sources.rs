@@ -13,7 +13,7 @@ use crate::step::{Outcome, RunOptions, Step, Verdict};
 const FUZZ: &str = "fuzz/Cargo.toml";
 
 /// The libraries whose features can all be left out.
-const PLAIN: [&str; 2] = ["mcast", "mcast-stream-proto"];
+const PLAIN: [&str; 3] = ["mcast", "mcast-stream", "mcast-stream-proto"];
 
 pub(super) fn steps() -> Vec<Step> {
     vec![

@@ -9,15 +9,6 @@ const SLEEP_ERROR: Duration =
 
 /// Waits for a part of `time`: sleeps for as long as a sleep is precise enough, or spins for a moment. A caller
 /// that repeats this until a moment is reached waits with a precision of microseconds.
-///
-/// ```
-/// use std::time::{Duration, Instant};
-///
-/// let due = Instant::now() + Duration::from_millis(1);
-/// while let Some(left) = due.checked_duration_since(Instant::now()) {
-///     mcast_sys::pause(left);
-/// }
-/// ```
 pub fn pause(time: Duration) {
     if time > SLEEP_ERROR {
         thread::sleep(time - SLEEP_ERROR);

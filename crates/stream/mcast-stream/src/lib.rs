@@ -53,7 +53,19 @@
 //! ```
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(all(
+        feature = "auto-rate",
+        feature = "history",
+        feature = "local-repair",
+        feature = "log",
+        feature = "parity",
+        feature = "signatures"
+    )),
+    allow(dead_code, reason = "what only an option uses")
+)]
 
+#[cfg(feature = "dissect")]
 pub mod dissect;
 mod driver;
 pub mod framing;
@@ -70,20 +82,28 @@ pub use driver::find_signed_stream;
 pub use driver::tokio;
 pub use driver::{
     AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HeardHeartbeat, HeartbeatListener,
-    HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
-    HistoryUnavailable, HostStatus, JobContext, LogHold, LogStart, LoggedPublisher, LoggedPublisherBuilder,
-    MAX_SNAPSHOT, PathChange, Publish, Publisher, PublisherBuilder, PublisherProgress, ReadAhead,
-    ReadOutcome, RefusedRequest, Snapshot, SnapshotFetcher, SnapshotServer, StallCause, StreamError,
-    StreamStep, Subscriber, SubscriberBuilder, Until, UnusedSetting, Worker, discover, fetch_snapshot,
-    fetch_snapshot_while, find_stream, present_incarnation, replace_file,
+    HostStatus, JobContext, MAX_SNAPSHOT, PathChange, Publish, Publisher, PublisherBuilder,
+    PublisherProgress, ReadAhead, ReadOutcome, RefusedRequest, Snapshot, SnapshotFetcher, SnapshotServer,
+    StallCause, StreamError, StreamStep, Subscriber, SubscriberBuilder, Until, UnusedSetting, Worker,
+    discover, fetch_snapshot, fetch_snapshot_while, find_stream, present_incarnation, replace_file,
 };
+#[cfg(feature = "history")]
+pub use driver::{
+    HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
+    HistoryUnavailable,
+};
+#[cfg(feature = "log")]
+pub use driver::{LogHold, LogStart, LoggedPublisher, LoggedPublisherBuilder};
 #[cfg(feature = "seal")]
 pub use key_file::KeyFileContent;
 pub use key_file::{KeyFile, KeyFileAccessError};
 pub use mcast::Waker;
 /// The log of a stream in files.
+#[cfg(feature = "log")]
 pub use mcast_log as log;
-pub use mcast_stream_proto::{ClockTime, Control, Target, history, publisher, seal, sign, subscriber, wire};
+#[cfg(feature = "history")]
+pub use mcast_stream_proto::history;
+pub use mcast_stream_proto::{ClockTime, Control, Target, publisher, seal, sign, subscriber, wire};
 
 pub(crate) use mcast_stream_proto::publisher::PublisherMachine;
 pub(crate) use mcast_stream_proto::subscriber::SubscriberMachine;

@@ -68,8 +68,12 @@ use ::metrics::{
     Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
+#[cfg(feature = "log")]
+use crate::LoggedPublisher;
 use crate::publisher::{SubscriberPresence, Watermarks};
-use crate::{HistoryServer, HistoryServerStatistics, LoggedPublisher, Publisher, SnapshotServer, Subscriber};
+#[cfg(feature = "history")]
+use crate::{HistoryServer, HistoryServerStatistics};
+use crate::{Publisher, SnapshotServer, Subscriber};
 
 /// The name, description and present value of a counter.
 type Figure = (&'static str, &'static str, u64);
@@ -78,6 +82,7 @@ type Figure = (&'static str, &'static str, u64);
 pub fn describe() {
     let publisher = (PUBLISHER, publisher_counters(&Default::default()));
     let subscriber = (SUBSCRIBER, subscriber_counters(&Default::default()));
+    #[cfg(feature = "history")]
     for (name, meaning, _) in history_counters(&Default::default()) {
         describe_counter!(format!("{HISTORY}{name}"), meaning);
     }
@@ -132,6 +137,7 @@ impl Publisher {
     }
 }
 
+#[cfg(feature = "log")]
 impl LoggedPublisher {
     /// Passes the present counters of the publisher, and whether its log is held, to the recorder of the program (see
     /// [`metrics`](crate::metrics)).
@@ -173,6 +179,7 @@ impl Subscriber {
     }
 }
 
+#[cfg(feature = "history")]
 impl HistoryServer {
     /// Passes the present counters to the recorder of the program (see [`metrics`](crate::metrics)).
     pub fn export_metrics(&self) {
@@ -226,6 +233,7 @@ fn stream_label(stream: u64) -> Label {
     Label::new("stream", format!("{stream:016x}"))
 }
 
+#[cfg(feature = "history")]
 const fn history_counters(statistics: &HistoryServerStatistics) -> [Figure; 5] {
     [
         ("requests_total", "requests received", statistics.requests),

@@ -168,7 +168,8 @@ impl SubscriberConfig {
     }
 
     /// Whether it delivers only what is signed.
-    pub(crate) const fn verifies(&self) -> bool {
+    #[must_use]
+    pub const fn verifies(&self) -> bool {
         #[cfg(feature = "signatures")]
         return !self.signed_by.is_empty();
         #[cfg(not(feature = "signatures"))]

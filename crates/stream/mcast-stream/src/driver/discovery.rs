@@ -290,7 +290,10 @@ impl Announcement {
             self.next = now + INTERVAL;
             let rate = machine.config().rate.fixed().unwrap_or(0);
             let (paths, snapshot, minors) = (self.paths, self.snapshot, (0, MINOR));
+            #[cfg(feature = "signatures")]
             let public_key = machine.config().signer.as_ref().map(|signer| signer.public());
+            #[cfg(not(feature = "signatures"))]
+            let public_key = None;
             let public_key = public_key.as_ref();
             machine.announce(&Announce::new(&self.name).with(|announce| {
                 announce.paths = paths;

@@ -35,6 +35,7 @@ pub enum StreamError {
     #[error("woken up")]
     Woken,
     /// The log of a publisher cannot be used.
+    #[cfg(feature = "log")]
     #[error(transparent)]
     Log(#[from] mcast_log::LogError),
     /// The publisher stores nothing, because it has no log.
@@ -204,6 +205,7 @@ impl ClassifiedError for StreamError {
             | Self::MixedFamilies => Some(FailureClass::Usage),
             Self::NoSuchStream(_) => Some(FailureClass::No),
             Self::NoAddress(_) => Some(FailureClass::Environment),
+            #[cfg(feature = "log")]
             Self::Log(error) => error.class(),
             _ => None,
         }
@@ -214,6 +216,7 @@ impl ClassifiedError for StreamError {
             Self::NoAddress(_) => Some("give it one that is not link-local".into()),
             Self::NoEffect(setting) => Some(setting.remedy().into()),
             Self::Io { step, cause } => step.remedy(cause).map(Into::into),
+            #[cfg(feature = "log")]
             Self::Log(error) => error.remedy(),
             _ => None,
         }
@@ -222,6 +225,7 @@ impl ClassifiedError for StreamError {
     fn transparent(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Socket(error) => Some(error),
+            #[cfg(feature = "log")]
             Self::Log(error) => Some(error),
             _ => None,
         }

@@ -6,7 +6,12 @@ mod discovery_group;
 mod error;
 mod health;
 mod heartbeats;
+#[cfg(feature = "history")]
 mod history;
+#[cfg(not(feature = "history"))]
+#[path = "off/history.rs"]
+mod history;
+#[cfg(feature = "log")]
 mod logged;
 mod publish;
 mod publisher;
@@ -31,10 +36,12 @@ pub use discovery_group::{DISCOVERY_V4, DISCOVERY_V6};
 pub use error::{StreamError, StreamStep, UnusedSetting};
 pub use health::{HostStatus, PathChange};
 pub use heartbeats::{HeardHeartbeat, HeartbeatListener};
+#[cfg(feature = "history")]
 pub use history::{
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
     HistoryUnavailable,
 };
+#[cfg(feature = "log")]
 pub use logged::{LogHold, LogStart, LoggedPublisher, LoggedPublisherBuilder};
 pub use publish::{Publish, Until};
 pub use publisher::{Closing, Publisher, PublisherBuilder, PublisherProgress};

@@ -21,6 +21,7 @@ use super::subscriber::Poll;
 use crate::ClockTime;
 use crate::publisher::{AckState, OutgoingMessage, Refusal};
 use crate::seal::Keys;
+#[cfg(feature = "signatures")]
 use crate::sign::PinnedKeys;
 use crate::subscriber::{Item, Position, Step};
 use crate::wire::{Incarnation, MessageNumber};
@@ -287,6 +288,7 @@ impl Subscriber {
         self.subscriber.set_keys(keys);
     }
 
+    #[cfg(feature = "signatures")]
     /// Replaces the public keys of the publisher, if the subscriber was built with any.
     pub fn set_signed_by(&mut self, keys: PinnedKeys) {
         self.subscriber.set_signed_by(keys);

@@ -3,12 +3,14 @@
 
 mod reader;
 mod server;
+mod settings;
 mod subscription;
 
 pub use server::{
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
     HistoryUnavailable,
 };
+pub(super) use settings::HistorySettings;
 pub(super) use subscription::HistorySubscription;
 
 use crate::wire::Incarnation;

@@ -1,6 +1,7 @@
 //! The settings of a publisher.
 
 use std::path::PathBuf;
+#[cfg(feature = "signatures")]
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,13 @@ use super::Publisher;
 use crate::driver::error::UnusedSetting;
 use crate::driver::transmit::Endpoint;
 use crate::driver::{clock, discovery_group, present_index};
-use crate::publisher::{AutoRate, Congestion, Fec, PublisherConfig, PublisherRate, Quorum};
+#[cfg(feature = "auto-rate")]
+use crate::publisher::AutoRate;
+#[cfg(feature = "parity")]
+use crate::publisher::Fec;
+use crate::publisher::{Congestion, PublisherConfig, PublisherRate, Quorum};
 use crate::seal::Keys;
+#[cfg(feature = "signatures")]
 use crate::sign::Signer;
 use crate::wire::{FlowControl, Incarnation, MessageNumber, Origin, StreamId};
 use crate::{StreamError, StreamStep};
@@ -71,12 +77,16 @@ impl PublisherBuilder {
         if self.state_file.is_some() && self.has_random_stream() {
             return Err(UnusedSetting::StateFile);
         }
-        let PublisherConfig { flow, rate, eviction, fec, fec_delay, stream, incarnation, .. } = self.config;
+        let PublisherConfig { flow, eviction, stream, incarnation, .. } = self.config;
         let default = PublisherConfig::new(stream, incarnation);
-        if matches!(fec, Fec::Off | Fec::Crowd) && fec_delay != default.fec_delay {
+        #[cfg(feature = "parity")]
+        if matches!(self.config.fec, Fec::Off | Fec::Crowd) && self.config.fec_delay != default.fec_delay {
             return Err(UnusedSetting::FecDelay);
         }
-        let evicts_below = rate.auto().is_some_and(|auto| auto.evict_below.is_some());
+        #[cfg(feature = "auto-rate")]
+        let evicts_below = self.config.rate.auto().is_some_and(|auto| auto.evict_below.is_some());
+        #[cfg(not(feature = "auto-rate"))]
+        let evicts_below = false;
         let is_changed = eviction != default.eviction;
         match (self.has_eviction || is_changed || evicts_below) && flow != FlowControl::Slowest {
             true => Err(UnusedSetting::Eviction),
@@ -212,6 +222,7 @@ impl PublisherBuilder {
         self
     }
 
+    #[cfg(feature = "auto-rate")]
     /// Adapts the rate to the path to the slowest subscriber, fair to TCP flows on it, instead of a fixed rate. This
     /// replaces the [congestion control](Self::congestion). Default: the rate is not limited.
     ///
@@ -244,6 +255,7 @@ impl PublisherBuilder {
     /// use mcast_stream::wire::FlowControl;
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    #[cfg(feature = "parity")]
     /// let publisher = Publisher::builder()
     ///     .to("239.1.2.3%eth0:7000".parse()?)
     ///     .fec(Fec::Fixed { data: 20, parity: 4 })
@@ -258,6 +270,7 @@ impl PublisherBuilder {
         self
     }
 
+    #[cfg(feature = "parity")]
     /// Sets the longest time for which a block waits to be full, 1 ms to 10 s, before its parity is sent. Default: 10 ms. It
     /// is an error to change it with [`Fec::Off`] or [`Fec::Crowd`].
     ///
@@ -322,6 +335,7 @@ impl PublisherBuilder {
         self
     }
 
+    #[cfg(feature = "signatures")]
     /// Sets the key to sign with, such as a [`SigningKey`](crate::sign::SigningKey). Default: none.
     ///
     /// Subscribers that are given its public key deliver only what this publisher has signed, whatever other members of the

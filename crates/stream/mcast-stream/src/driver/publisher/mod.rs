@@ -34,6 +34,7 @@ use crate::publisher::{
     SubscriberProgress,
 };
 use crate::seal::Keys;
+#[cfg(feature = "signatures")]
 use crate::sign::Signer;
 use crate::wire::{Incarnation, MessageNumber, ServedHistory, StreamId, SubscriberId};
 use shared::{Core, Progress, Shared};
@@ -567,6 +568,7 @@ impl Publisher {
         self.shared.core().machine.set_keys(now, keys);
     }
 
+    #[cfg(feature = "signatures")]
     /// Signs with this key from now on, if the publisher was built with a [key](PublisherBuilder::signing_key). The stream
     /// continues: give subscribers the new public key first.
     pub fn set_signing_key(&self, key: Arc<dyn Signer>) {

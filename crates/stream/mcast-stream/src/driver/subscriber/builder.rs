@@ -1,21 +1,25 @@
 //! The settings of a subscriber.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use mcast::{Family, HostAddr, Membership, Wire};
 
 use super::Subscriber;
 use crate::StreamError;
+#[cfg(feature = "local-repair")]
 use crate::driver::clock;
 use crate::driver::error::UnusedSetting;
-use crate::history::{HistoryConfig, HistoryStart};
+use crate::driver::history::HistorySettings;
 use crate::seal::Keys;
+#[cfg(feature = "signatures")]
 use crate::sign::PinnedKeys;
-use crate::subscriber::{LocalRepair, OnLoss, Policy, Start, SubscriberConfig};
-use crate::wire::{MessageNumber, StreamId, SubscriberName};
+#[cfg(feature = "local-repair")]
+use crate::subscriber::LocalRepair;
+use crate::subscriber::{OnLoss, Policy, Start, SubscriberConfig};
+use crate::wire::{StreamId, SubscriberName};
 
 /// The least that is worth retaining for others, in bytes: a longest datagram.
+#[cfg(feature = "local-repair")]
 const LEAST_RETAINED: usize = 65_536;
 
 /// Settings of a [`Subscriber`].
@@ -30,8 +34,7 @@ pub struct SubscriberBuilder {
     pub(super) spin: Duration,
     wire: Wire,
     pub(super) follows_restarts: bool,
-    pub(super) history: Option<HistoryConfig>,
-    pub(super) history_servers: Vec<SocketAddr>,
+    pub(in crate::driver) history: HistorySettings,
 }
 
 impl SubscriberBuilder {
@@ -45,8 +48,7 @@ impl SubscriberBuilder {
             spin: Duration::ZERO,
             wire: Wire::Off,
             follows_restarts: false,
-            history: None,
-            history_servers: Vec::new(),
+            history: HistorySettings::new(),
         }
     }
 
@@ -112,114 +114,34 @@ impl SubscriberBuilder {
         self
     }
 
-    /// Starts in the past: with messages from a history server, if the publisher does not retain them, and then the live
-    /// stream, without a gap or a repeat between them. Servers are found by their announcements, unless one
-    /// [is named](Self::history_server). What no server has is reported as lost.
-    ///
-    /// A publisher does not wait for a subscriber that it does not know yet. What it discards before it can repair it is
-    /// therefore requested as well, also later, until a request gets no answer.
-    ///
-    /// ```no_run
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use mcast_stream::Subscriber;
-    /// use mcast_stream::history::HistoryStart;
-    ///
-    /// let builder = Subscriber::builder().join("239.1.2.3%eth0:7000".parse()?);
-    /// let mut subscriber = builder.history_from(HistoryStart::Oldest).build()?;
-    /// while let Some(item) = subscriber.next()? {
-    ///     println!("{item:?}");
-    /// }
-    /// # Ok(()) }
-    /// ```
-    pub fn history_from(mut self, start: HistoryStart) -> Self {
-        self.history.get_or_insert_default().start = Some(start);
-        self
-    }
-
-    /// Sets whether messages are requested from a history server before they are reported as lost, whatever the
-    /// [cause](crate::subscriber::Cause). Meanwhile, the messages after them wait. Default: no; after a start
-    /// [in the past](Self::history_from) those that the publisher no longer retains.
-    pub fn heal(mut self, on: bool) -> Self {
-        self.history.get_or_insert_default().heal = on;
-        self
-    }
-
-    /// Adds the address of a history server. With any, announced ones are not used: any host can announce a history of
-    /// a stream in clear. It is an error without [`history_from`](Self::history_from) and [`heal`](Self::heal).
-    pub fn history_server(mut self, address: SocketAddr) -> Self {
-        self.history_servers.push(address);
-        self
-    }
-
-    /// Sets the memory for the live stream while messages come from the history, in bytes: what exceeds it comes from the
-    /// history as well. Default: 64 MiB. It is an error without [`history_from`](Self::history_from) and [`heal`](Self::heal).
-    pub fn history_backlog(mut self, bytes: usize) -> Self {
-        self.history.get_or_insert_default().backlog = bytes;
-        self
-    }
-
-    /// Sets how long a server says that it has nothing more before what is missing counts as lost, as described at
-    /// [`HistoryConfig::timeout`]. Default: 5 s. It is an error without [`history_from`](Self::history_from) and
-    /// [`heal`](Self::heal).
-    pub fn history_timeout(mut self, time: Duration) -> Self {
-        self.history.get_or_insert_default().timeout = time;
-        self
-    }
-
-    /// Sets the first message that the application has processed without a loss up to where it starts in the history, with
-    /// [`HistoryStart::At`]: a subscriber with a [name](Self::name) acknowledges them. Default: none.
-    pub fn processed_since(mut self, message: MessageNumber) -> Self {
-        self.history.get_or_insert_default().processed_since = Some(message);
-        self
-    }
-
     /// Checks the settings as [`build`](Self::build) does, for a caller that has other things to do before.
     ///
     /// # Errors
     /// If a setting has no effect together with the others, or contradicts them.
     pub fn check(&self) -> Result<(), StreamError> {
-        let SubscriberConfig { policy, start, mute, ref signed_by, repair_for_others, .. } = self.config;
-        let requests_no_repairs = mute || matches!(policy, Policy::BestEffort(_));
-        match repair_for_others {
-            Some(_) if requests_no_repairs => return Err(UnusedSetting::RepairForOthers.into()),
+        let SubscriberConfig { policy, start, .. } = self.config;
+        #[cfg(feature = "local-repair")]
+        match self.config.repair_for_others {
+            Some(_) if self.config.mute || matches!(policy, Policy::BestEffort(_)) => {
+                return Err(UnusedSetting::RepairForOthers.into());
+            }
             Some(LocalRepair { bytes, .. }) if bytes < LEAST_RETAINED => {
                 return Err(UnusedSetting::RepairForOthersBytes(bytes).into());
             }
             _ => {}
         }
         let uses_snapshots = start == Start::Snapshot || policy == Policy::Reliable(OnLoss::Snapshot);
-        let uses_history = self.history.as_ref().is_some_and(is_used);
-        if (uses_snapshots || uses_history) && !signed_by.is_empty() {
+        let uses_history = self.history.is_used();
+        if (uses_snapshots || uses_history) && self.config.verifies() {
             return Err(StreamError::NotSigned);
         }
         if uses_history && (uses_snapshots || policy == Policy::Latest) {
             return Err(StreamError::HistoryOrder);
         }
-        let has_settings =
-            !self.history_servers.is_empty() || self.history.as_ref().is_some_and(is_configured);
-        if has_settings && !uses_history {
+        if self.history.has_unused() {
             return Err(UnusedSetting::History.into());
         }
         Ok(())
-    }
-
-    /// Checks the settings, and prepares them for a history; returns those of the history, if one is used.
-    pub(super) fn prepare_history(&mut self) -> Result<Option<HistoryConfig>, StreamError> {
-        self.check()?;
-        let Some(mut history) = self.history.take().filter(is_used) else { return Ok(None) };
-        if self.config.policy == Policy::Reliable(OnLoss::Stop) {
-            // Only a loss that is not in the history stops it.
-            (self.config.policy, history.stops) = (Policy::Reliable(OnLoss::Continue), true);
-        }
-        match history.start {
-            None => {}
-            // What the publisher retains needs no history.
-            Some(HistoryStart::Oldest | HistoryStart::Number(_) | HistoryStart::At(_)) => {
-                self.config.start = Start::Oldest;
-            }
-            Some(HistoryStart::Time(_)) => self.config.start = Start::Now,
-        }
-        Ok(Some(history))
     }
 
     /// Sets what to do about gaps. Default: reliable.
@@ -228,6 +150,7 @@ impl SubscriberBuilder {
         self
     }
 
+    #[cfg(feature = "local-repair")]
     /// Repairs for other subscribers: retains this many bytes of what it receives, with 64 bytes for each datagram, and answers
     /// their NAKs from it, on its own UDP port. The publisher lists its address.
     /// [`LocalRepair::BYTES`](crate::subscriber::LocalRepair::BYTES) is the usual number. Default: no.
@@ -245,6 +168,7 @@ impl SubscriberBuilder {
         self
     }
 
+    #[cfg(feature = "signatures")]
     /// Sets the public keys of the publisher. Default: none.
     ///
     /// With any, nothing is delivered or reported that none of them has signed. It is an error to combine them with a
@@ -318,14 +242,4 @@ impl SubscriberBuilder {
     pub fn build(self) -> Result<Subscriber, StreamError> {
         Subscriber::new(self)
     }
-}
-
-const fn is_used(history: &HistoryConfig) -> bool {
-    history.start.is_some() || history.heal
-}
-
-/// Whether anything but its use was set.
-fn is_configured(history: &HistoryConfig) -> bool {
-    let HistoryConfig { stops, backlog, timeout, seed, .. } = HistoryConfig::default();
-    (history.stops, history.backlog, history.timeout, history.seed) != (stops, backlog, timeout, seed)
 }

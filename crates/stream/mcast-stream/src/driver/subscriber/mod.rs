@@ -21,6 +21,7 @@ use super::unicast::{control_socket, wait_for_either};
 use super::{build_following, present_index};
 use crate::ClockTime;
 use crate::seal::Keys;
+#[cfg(feature = "signatures")]
 use crate::sign::PinnedKeys;
 use crate::subscriber::{Item, PathStatistics, Position, Step, SubscriberConfig, SubscriberStatistics};
 use crate::wire::{Acknowledgement, MessageNumber, Origin, StreamId};
@@ -146,7 +147,8 @@ impl Subscriber {
     }
 
     fn new(mut builder: SubscriberBuilder) -> Result<Self, StreamError> {
-        let history = builder.prepare_history()?;
+        builder.check()?;
+        builder.history.prepare(&mut builder.config);
         let family = builder.families().next().ok_or(StreamError::NoDestination)?;
         if builder.families().any(|other| other != family) {
             return Err(StreamError::MixedFamilies);
@@ -160,7 +162,7 @@ impl Subscriber {
             spin,
             mut config,
             follows_restarts,
-            history_servers,
+            history,
             ..
         } = builder;
         let count = memberships.len() + usize::from(listens);
@@ -186,12 +188,8 @@ impl Subscriber {
         config.unix_offset = clock.unix_offset();
         let now = clock.now();
         let interface = common_interface(&memberships);
-        let with_history = |history| {
-            let longest = config.longest_message;
-            Box::new(HistorySubscription::new(history, history_servers, interface, longest, now))
-        };
+        let history = history.subscribe(interface, config.longest_message, now);
         config.has_history = history.is_some();
-        let history = history.map(with_history);
         Ok(Self {
             now,
             is_joining: history.as_ref().is_some_and(|history| !history.machine.is_live()),
@@ -398,6 +396,7 @@ impl Subscriber {
         }
     }
 
+    #[cfg(feature = "signatures")]
     /// Replaces the public keys of the publisher, if the subscriber was built with any.
     pub fn set_signed_by(&mut self, keys: PinnedKeys) {
         if self.config.signed_by.is_empty() || keys.is_empty() {
@@ -412,7 +411,7 @@ impl Subscriber {
     /// Whether it delivers only what is signed.
     #[must_use]
     pub const fn is_verifying(&self) -> bool {
-        !self.config.signed_by.is_empty()
+        self.config.verifies()
     }
 
     /// Returns the counters. Before a stream is found, they only count datagrams that the keys refused, or

@@ -50,7 +50,7 @@ impl StreamSelector {
         }
         // Only a heartbeat selects a stream, so that a stray datagram does not.
         if chosen.is_none() {
-            if !config.signed_by.is_empty() && !self.verifications.may_verify(now) {
+            if config.verifies() && !self.verifications.may_verify(now) {
                 return None;
             }
             if let Err(distrust) = check_heartbeat(config, datagram) {
@@ -58,7 +58,7 @@ impl StreamSelector {
                 let distrust = distrust.map(|distrust| (distrust, true));
                 self.distrust = self.distrust.or(distrust);
                 // Without its key, a sealed stream that must be verified cannot be followed.
-                if config.keys.is_empty() && !config.signed_by.is_empty() && header.epoch != KeyEpoch::CLEAR {
+                if config.keys.is_empty() && config.verifies() && header.epoch != KeyEpoch::CLEAR {
                     self.refuse(config, header.epoch);
                 }
                 return None;
@@ -129,15 +129,16 @@ fn check_heartbeat(config: &SubscriberConfig, datagram: &[u8]) -> Result<(), Opt
     let end = match (keys.is_empty(), header.epoch) {
         (true, KeyEpoch::CLEAR) => Some(bytes.len()),
         // It cannot be decrypted. Its stream is followed nevertheless, so that the missing key is reported.
-        (true, _) => return config.signed_by.is_empty().then_some(()).ok_or(None),
+        (true, _) => return (!config.verifies()).then_some(()).ok_or(None),
         (false, _) => keys.open(&mut bytes),
     };
     let body = end.and_then(|end| bytes.get(head..end)).ok_or(None)?;
     Heartbeat::read(body).map_err(|_| None)?;
-    match config.signed_by.is_empty() {
-        true => Ok(()),
-        false => config.signed_by.verify(&datagram[..head], body).map_err(Some),
+    #[cfg(feature = "signatures")]
+    if config.verifies() {
+        return config.signed_by.verify(&datagram[..head], body).map_err(Some);
     }
+    Ok(())
 }
 
 /// Limit of reported streams, against forged ones.
@@ -170,7 +171,7 @@ impl OtherStreams {
         let Ok((header, _)) = Header::read(datagram) else { return };
         if header.stream == followed {
             self.followed_heard_at = now;
-        } else if (config.signed_by.is_empty() || self.verifications.may_verify(now))
+        } else if (!config.verifies() || self.verifications.may_verify(now))
             && check_heartbeat(config, datagram).is_ok()
         {
             self.record_other(header.stream, sender, now);
