@@ -27,27 +27,11 @@ pub struct MessagesArguments {
     /// The transport and the calls to use.
     #[arg(long)]
     how: How,
-    #[command(flatten)]
-    ways: Ways,
-    #[command(flatten)]
-    work: Work,
-}
-
-/// Further options of a stream.
-#[derive(Args, Clone, Copy, Debug)]
-struct Ways {
     /// Seal each datagram.
     #[arg(long)]
     sealed: bool,
-    /// Sign, and verify each datagram.
-    #[arg(long)]
-    signed: bool,
-    /// The subscriber polls in a loop.
-    #[arg(long)]
-    spin: bool,
-    /// The number of threads that publish at once, each its own messages.
-    #[arg(long, default_value_t = 1)]
-    threads: u8,
+    #[command(flatten)]
+    work: Work,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,14 +125,14 @@ impl Work {
 /// # Errors
 /// If a socket fails, or no subscriber joins.
 pub fn run(arguments: &MessagesArguments) -> Result<()> {
-    let MessagesArguments { role, how, ways, work } = arguments;
+    let MessagesArguments { role, how, sealed, work } = arguments;
     match (role, how) {
         (Role::Publish, How::Tcp | How::TcpAcked) => tcp::publish(work, *how == How::TcpAcked),
         (Role::Subscribe, How::Tcp | How::TcpAcked) => tcp::subscribe(work, *how == How::TcpAcked),
         (Role::Publish, How::Logged | How::LoggedAll | How::SyncedQueue | How::SyncedAll) => {
             logged::publish(work, *how)
         }
-        (Role::Publish, how) => publish::run(work, *how, *ways),
-        (Role::Subscribe, _) => subscribe::run(work, *ways),
+        (Role::Publish, how) => publish::run(work, *how, *sealed),
+        (Role::Subscribe, _) => subscribe::run(work, *sealed),
     }
 }

@@ -1,27 +1,22 @@
 //! A stream's publisher.
 
 use std::io::Read;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use mcast::{Destination, Group, GroupAddr, InterfaceSelector};
 use mcast_stream::publisher::{Acknowledgers, Fec, Quorum};
 use mcast_stream::seal::{Algorithm, GroupSecret, Keys};
-use mcast_stream::sign::SigningKey;
 use mcast_stream::wire::KeyEpoch;
 use mcast_stream::{Publisher, Until};
 
 use super::source::Source;
-use super::{How, TIMEOUT, Ways, Work};
+use super::{How, TIMEOUT, Work};
 
 /// Waits for the subscribers, publishes, and stays until they have received everything.
-pub(super) fn run(work: &Work, how: How, ways: Ways) -> Result<()> {
+pub(super) fn run(work: &Work, how: How, sealed: bool) -> Result<()> {
     let to = Destination { address: group(work)?, interface: Some(interface(work)) };
-    let mut builder = Publisher::builder().to(to).loopback(false).keys(keys(ways.sealed));
-    if ways.signed {
-        builder = builder.signing_key(signing_key()?);
-    }
+    let mut builder = Publisher::builder().to(to).loopback(false).keys(keys(sealed));
     if how == How::Each {
         builder = builder.max_delay(Duration::ZERO);
     }
@@ -33,10 +28,6 @@ pub(super) fn run(work: &Work, how: How, ways: Ways) -> Result<()> {
     }
     let publisher = builder.build()?;
     ensure!(publisher.wait_for(work.receivers, TIMEOUT), "fewer than {} subscribers joined", work.receivers);
-    if ways.threads > 1 {
-        println!("{}", publish_by_threads(work, &publisher, ways.threads)?);
-        return close(&publisher, work);
-    }
     let mut source = Source::begin(work);
     match how {
         How::All => {
@@ -68,41 +59,11 @@ pub(super) fn run(work: &Work, how: How, ways: Ways) -> Result<()> {
         }
     }
     println!("{}", source.report());
-    close(&publisher, work)
-}
-
-/// Stays until all subscribers have everything.
-fn close(publisher: &Publisher, work: &Work) -> Result<()> {
     let closing = publisher.close(Duration::from_secs_f64(work.linger));
     for (receiver, datagrams) in closing.behind {
         eprintln!("subscriber {receiver:?} is missing {datagrams} datagrams");
     }
     Ok(())
-}
-
-/// Publishes by several threads at once, and the last message when all have ended; returns the report.
-fn publish_by_threads(work: &Work, publisher: &Publisher, threads: u8) -> Result<serde_json::Value> {
-    let publish = |thread| -> Result<Source> {
-        let mut source = Source::of_thread(work, thread);
-        while let Some(message) = source.next_but_last() {
-            publisher.publish(message)?;
-        }
-        Ok(source)
-    };
-    let publish = &publish;
-    let mut sources = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || publish(thread))).collect();
-        let ended = running.into_iter().map(|one| one.join().map_err(|_| anyhow!("a thread panicked"))?);
-        ended.collect::<Result<Vec<_>>>()
-    })?;
-    let first = sources.first_mut().context("there is no thread")?;
-    publisher.publish(first.last())?;
-    Ok(Source::report_of(&sources))
-}
-
-/// The key that signs: the same at both sides.
-pub(super) fn signing_key() -> Result<Arc<SigningKey>> {
-    Ok(SigningKey::new(&[9; 32])?)
 }
 
 /// Returns the group and port.

@@ -12,8 +12,6 @@ use crate::peers::sys;
 pub(super) const LAST: u64 = 1 << 63;
 /// Length of the number and the time at the start of a message.
 pub(super) const HEAD: usize = 16;
-/// The number of a message has the number of its thread from this bit on.
-pub(super) const THREAD: u32 = 48;
 
 /// Bytes of messages to generate at a time.
 const AT_ONCE: usize = 64 << 10;
@@ -31,8 +29,6 @@ pub(super) struct Source {
     begun: Instant,
     length: Duration,
     ended: bool,
-    /// The thread that publishes, at its place in a number.
-    thread: u64,
     /// Nanoseconds from publishing until all subscribers had acknowledged a message.
     acknowledged: Vec<u64>,
 }
@@ -50,42 +46,8 @@ impl Source {
             begun: Instant::now(),
             length: Duration::from_secs_f64(work.seconds),
             ended: false,
-            thread: 0,
             acknowledged: Vec::new(),
         }
-    }
-
-    /// Starts the messages of one of several threads.
-    pub(super) fn of_thread(work: &Work, thread: u8) -> Self {
-        Self { thread: u64::from(thread) << THREAD, ..Self::begin(work) }
-    }
-
-    /// Returns the next message like [`next`](Self::next), but not the last one.
-    pub(super) fn next_but_last(&mut self) -> Option<&[u8]> {
-        let (number, time) = self.number()?;
-        if self.ended {
-            self.next -= 1;
-            return None;
-        }
-        let message = &mut self.buffer[..self.size];
-        write(message, number, time);
-        Some(message)
-    }
-
-    /// Returns the last message of all threads.
-    pub(super) fn last(&mut self) -> &[u8] {
-        let number = self.thread | self.next | LAST;
-        self.next += 1;
-        let message = &mut self.buffer[..self.size];
-        write(message, number, 0);
-        message
-    }
-
-    /// Returns the counts of all threads as JSON.
-    pub(super) fn report_of(sources: &[Self]) -> serde_json::Value {
-        let sent: u64 = sources.iter().map(|source| source.next).sum();
-        let seconds = sources.iter().map(|source| source.begun.elapsed().as_secs_f64()).fold(0.0, f64::max);
-        json!({ "sent": sent, "seconds": seconds, "latency_us": null })
     }
 
     /// Notes that all subscribers have acknowledged the last message.
@@ -143,7 +105,7 @@ impl Source {
         } else if self.next.is_multiple_of(UNTIMED) {
             self.ended = self.begun.elapsed() >= self.length;
         }
-        let number = self.thread | self.next;
+        let number = self.next;
         self.next += 1;
         Some((if self.ended { number | LAST } else { number }, time))
     }

@@ -7,30 +7,21 @@ use mcast::Membership;
 use mcast_stream::Subscriber;
 use mcast_stream::subscriber::Item;
 
-use super::publish::{group, interface, keys, signing_key};
+use super::Work;
+use super::publish::{group, interface, keys};
 use super::tally::Tally;
-use super::{Ways, Work};
 
-/// How long a subscriber polls before it sleeps: longer than it waits.
-const SPIN: Duration = Duration::from_secs(1);
 /// How often to check the time.
 const WAIT: Duration = Duration::from_millis(50);
 /// How long to confirm to the publisher that everything was received.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 /// Receives messages until the last one, or until the time is over.
-pub(super) fn run(work: &Work, ways: Ways) -> Result<()> {
+pub(super) fn run(work: &Work, sealed: bool) -> Result<()> {
     let membership = Membership::new(group(work)?).on(interface(work));
-    let mut builder = Subscriber::builder().join(membership).keys(keys(ways.sealed));
-    if ways.signed {
-        builder = builder.signed_by(signing_key()?.public_key().pinned());
-    }
-    if ways.spin {
-        builder = builder.spin(SPIN);
-    }
-    let mut subscriber = builder.build()?;
+    let mut subscriber = Subscriber::builder().join(membership).keys(keys(sealed)).build()?;
     eprintln!("ready");
-    let mut tally = Tally::new(work, ways.threads);
+    let mut tally = Tally::new(work);
     loop {
         let Some(item) = subscriber.next_timeout(WAIT)? else {
             if tally.is_over() {

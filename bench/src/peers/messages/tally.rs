@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::source::{HEAD, LAST, THREAD};
+use super::source::{HEAD, LAST};
 use super::{TIMEOUT, Work};
 use crate::peers::sys;
 
@@ -16,8 +16,6 @@ const UNTIMED: u64 = 1024;
 pub(super) struct Tally {
     received: u64,
     in_order: bool,
-    /// The number of the next message of each thread that publishes.
-    expected: Vec<u64>,
     complete: bool,
     opened: Instant,
     first: Option<Instant>,
@@ -27,11 +25,10 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(work: &Work, threads: u8) -> Self {
+    pub(super) fn new(work: &Work) -> Self {
         Self {
             received: 0,
             in_order: true,
-            expected: (0..u64::from(threads)).map(|thread| thread << THREAD).collect(),
             complete: false,
             opened: Instant::now(),
             first: None,
@@ -51,14 +48,7 @@ impl Tally {
         if self.received == 0 {
             self.first = Some(Instant::now());
         }
-        let thread = ((number & !LAST) >> THREAD) as usize;
-        match self.expected.get_mut(thread) {
-            Some(expected) => {
-                self.in_order &= number & !LAST == *expected;
-                *expected += 1;
-            }
-            None => self.in_order = false,
-        }
+        self.in_order &= number & !LAST == self.received;
         self.received += 1;
         if time != 0 {
             self.delays.push(sys::monotonic_nanoseconds().saturating_sub(time));
@@ -112,7 +102,7 @@ mod tests {
 
     /// Returns the report on these messages.
     fn tally(messages: &[Vec<u8>]) -> serde_json::Value {
-        let mut tally = Tally::new(&Work::for_tests(), 1);
+        let mut tally = Tally::new(&Work::for_tests());
         for message in messages {
             tally.take(message);
         }

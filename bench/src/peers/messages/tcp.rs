@@ -69,7 +69,7 @@ pub(super) fn subscribe(work: &Work, acknowledges: bool) -> Result<()> {
     let mut connection = connect(SocketAddr::new(publisher, work.group.port()))?;
     connection.set_read_timeout(Some(WAIT))?;
     connection.set_nodelay(true)?;
-    let mut tally = Tally::new(work, 1);
+    let mut tally = Tally::new(work);
     let (mut buffer, mut filled) = (vec![0; BUFFER.max(work.size)], 0);
     'reading: while !tally.is_over() {
         match connection.read(&mut buffer[filled..]) {

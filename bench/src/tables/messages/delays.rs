@@ -13,23 +13,10 @@ use crate::tables::rounds::{Turn, Values, take_turns};
 use crate::tables::{Bench, fill};
 
 /// The contestants with a rate limit; the first is the reference.
-const CONTESTANTS: [&str; 9] = [
-    "mcast-stream-each",
-    "mcast-stream",
-    "mcast-stream-spin",
-    "mcast-stream-sealed",
-    "mcast-stream-signed",
-    "aeron",
-    "aeron-tuned",
-    "norm",
-    "tcp",
-];
-/// The contestants with several subscribers, too, and how many.
-const OF_SEVERAL: [&str; 4] = ["mcast-stream-each", "mcast-stream", "aeron", "aeron-tuned"];
+const CONTESTANTS: [&str; 7] =
+    ["mcast-stream-each", "mcast-stream", "mcast-stream-sealed", "aeron", "aeron-tuned", "norm", "tcp"];
+/// Numbers of subscribers for the first two contestants, in addition to one.
 const TO_SEVERAL: [usize; 2] = [4, 8];
-/// The contestants at a lower rate without loss, too, and that rate in messages per second.
-const OF_SLOW: [&str; 3] = ["mcast-stream-each", "mcast-stream", "tcp"];
-const SLOW: u32 = 1_000;
 /// Percent.
 const LOSSES: [f64; 2] = [0.0, 1.0];
 const SIZE: usize = 224;
@@ -40,10 +27,9 @@ const TIMEOUT: f64 = 5.0;
 
 pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
     let about = format!(
-        "From publishing to the subscriber, in microseconds: {SIZE} bytes, {RATE} messages a second, evenly, to one \
-         receiver unless a row says otherwise, offloads off. Frames are dropped at random as they come in, at both ends. Of \
-         several receivers, the slowest counts; they share one processor. Aeron's receivers poll in a loop, and so does that \
-         of `mcast-stream-spin`; the others sleep until something arrives."
+        "From publishing to the subscriber, in microseconds: {SIZE} bytes, {RATE} messages a second, evenly, each \
+         sent at once, to one receiver unless a row says otherwise, offloads off. Frames are dropped at random as they \
+         come in, at both ends. Of several receivers, the slowest counts; they share one processor."
     );
     let segment = &Segment::new(Link::Frames, 1)?;
     let several = TO_SEVERAL.map(|count| Segment::new(Link::Frames, count));
@@ -61,19 +47,13 @@ pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
     };
     let who = present(bench, &CONTESTANTS, &mut figures);
     let to_one = who.iter().map(|who| (*who, segment));
-    let of_several = who.iter().filter(|who| OF_SEVERAL.contains(&who.name));
-    let to_several = of_several.flat_map(|who| several.iter().map(|segment| (*who, segment)));
-    let usual =
-        to_one.chain(to_several).flat_map(|(who, segment)| LOSSES.map(|loss| (who, segment, loss, RATE)));
-    let slow = who.iter().filter(|who| OF_SLOW.contains(&who.name)).map(|who| (*who, segment, 0.0, SLOW));
-    let turns: Vec<_> = usual
-        .chain(slow)
-        .map(|(who, segment, loss, rate)| Turn {
-            name: row_to(who.name, loss, segment.receivers.len(), rate),
-            run: Box::new(move || {
-                let messages = Messages { rate: Some(rate), ..messages };
-                run_once(segment, bench, who, &messages, loss)
-            }) as Box<_>,
+    let to_several = who.iter().take(2).flat_map(|who| several.iter().map(|segment| (*who, segment)));
+    let turns: Vec<_> = to_one
+        .chain(to_several)
+        .flat_map(|(who, segment)| LOSSES.map(|loss| (who, segment, loss)))
+        .map(|(who, segment, loss)| Turn {
+            name: row_to(who.name, loss, segment.receivers.len()),
+            run: Box::new(move || run_once(segment, bench, who, &messages, loss)) as Box<_>,
         })
         .collect();
     let rounds = take_turns(&turns, round_options(bench, "p50"))?;
@@ -81,12 +61,11 @@ pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Returns the name of a row, with the number of subscribers if it is not one, and the rate if it is not the usual one.
-fn row_to(name: &str, loss: f64, receivers: usize, rate: u32) -> String {
-    match (receivers, rate) {
-        (1, RATE) => row(name, loss),
-        (1, rate) => format!("{}, {rate} a second", row(name, loss)),
-        (several, _) => format!("{}, {several} receivers", row(name, loss)),
+/// Returns the name of a row, with the number of subscribers if it is not one.
+fn row_to(name: &str, loss: f64, receivers: usize) -> String {
+    match receivers {
+        1 => row(name, loss),
+        several => format!("{}, {several} receivers", row(name, loss)),
     }
 }
 
