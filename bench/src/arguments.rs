@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::peers::{MessagesArguments, PeerArguments};
 
 /// Compares mcast with its peers on the same work, between the same two hosts of a lab, in
-/// interleaved rounds, and writes docs/benchmarks.md.
+/// interleaved rounds, and writes docs/benchmarks.md, the pages behind it, and the figures in README.md.
 #[derive(Parser, Debug)]
 #[command(name = "bench-peers", bin_name = "cargo bench-peers", args_conflicts_with_subcommands = true)]
 pub struct Arguments {
@@ -22,7 +22,7 @@ pub struct Arguments {
 pub enum Action {
     /// Count the instructions of the hot path with callgrind; fail if they exceed their limits
     Instructions(InstructionOptions),
-    /// Regenerate docs/benchmarks.md from the figures in bench/results/
+    /// Regenerate docs/benchmarks.md, its pages and the figures in README.md from the figures in bench/results/
     Render,
     /// Measure the loss of capturing a link to a file, compared with tcpdump and tshark
     Capture(CaptureOptions),

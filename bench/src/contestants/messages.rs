@@ -21,44 +21,50 @@ pub struct Messenger {
 
 #[derive(Clone, Copy, Debug)]
 enum MessengerKind {
-    /// One of this crate, with its way of publishing, and whether it seals.
-    Ours(&'static str, Sealed),
+    /// One of this crate: its way of publishing, and further options of both sides.
+    Ours(&'static str, &'static [&'static str]),
     /// With further settings of its driver.
     Aeron(&'static [&'static str]),
     /// With further options.
     Norm(&'static [&'static str]),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sealed {
-    Yes,
-    No,
-}
-
 /// All contestants; the first is the reference.
 pub const MESSENGERS: &[Messenger] = &[
-    ours("mcast-stream", "mcast-stream: `Publisher::publish`, a message a call", "publish", Sealed::No),
-    ours("mcast-stream-all", "mcast-stream: `Publisher::publish_all`", "all", Sealed::No),
+    ours("mcast-stream", "mcast-stream: `Publisher::publish`, a message a call", "publish", &[]),
+    ours("mcast-stream-all", "mcast-stream: `Publisher::publish_all`", "all", &[]),
     ours(
         "mcast-stream-each",
         "mcast-stream: `Publisher::publish` with `max_delay(Duration::ZERO)`, each sent at once",
         "each",
-        Sealed::No,
+        &[],
     ),
     ours(
         "mcast-stream-sealed",
         "mcast-stream: `Publisher::publish`, sealed by AES-128-GCM",
         "publish",
-        Sealed::Yes,
+        &["--sealed"],
     ),
-    ours("mcast-stream-fec", "mcast-stream: `Publisher::publish` with `Fec::Auto`", "corrected", Sealed::No),
+    ours(
+        "mcast-stream-signed",
+        "mcast-stream: `Publisher::publish`, signed by Ed25519, and verified",
+        "publish",
+        &["--signed"],
+    ),
+    ours(
+        "mcast-stream-4-threads",
+        "mcast-stream: `Publisher::publish` of one publisher, called by four threads at once",
+        "publish",
+        &["--threads", "4"],
+    ),
+    ours("mcast-stream-fec", "mcast-stream: `Publisher::publish` with `Fec::Auto`", "corrected", &[]),
     Messenger {
         feed: Some(10_000),
         ..ours(
             "mcast-stream-fec-feed",
             "mcast-stream: 10,000 messages a second with `Fec::Auto`",
             "corrected",
-            Sealed::No,
+            &[],
         )
     },
     Messenger {
@@ -91,7 +97,7 @@ pub const MESSENGERS: &[Messenger] = &[
         "mcast-stream-acked",
         "mcast-stream: `Publisher::publish`, then `wait_acked` with `Acknowledgers::All`",
         "acked",
-        Sealed::No,
+        &[],
     ),
     Messenger {
         name: "norm-acked",
@@ -103,32 +109,37 @@ pub const MESSENGERS: &[Messenger] = &[
         "mcast-stream-logged-each",
         "mcast-stream: `LoggedPublisher::publish`, two acknowledgements",
         "logged",
-        Sealed::No,
+        &[],
     ),
     ours(
         "mcast-stream-logged",
         "mcast-stream: `LoggedPublisher::publish_all`, two acknowledgements",
         "logged-all",
-        Sealed::No,
+        &[],
     ),
     ours(
         "mcast-stream-synced",
         "mcast-stream: `LoggedPublisher::append_all`, each batch on the disk before it is sent; batches share syncs",
         "synced-queue",
-        Sealed::No,
+        &[],
     ),
     ours(
         "mcast-stream-synced-wait",
         "mcast-stream: `LoggedPublisher::publish_all`, each batch on the disk before the next one is published",
         "synced-all",
-        Sealed::No,
+        &[],
     ),
-    ours("tcp-acked", "TCP: a connection a receiver, which replies with a byte", "tcp-acked", Sealed::No),
-    ours("tcp", "TCP, for context: a connection a receiver, everything written to each", "tcp", Sealed::No),
+    ours("tcp-acked", "TCP: a connection a receiver, which replies with a byte", "tcp-acked", &[]),
+    ours("tcp", "TCP, for context: a connection a receiver, everything written to each", "tcp", &[]),
 ];
 
-const fn ours(name: &'static str, what: &'static str, how: &'static str, sealed: Sealed) -> Messenger {
-    Messenger { name, what, feed: None, kind: MessengerKind::Ours(how, sealed) }
+const fn ours(
+    name: &'static str,
+    what: &'static str,
+    how: &'static str,
+    further: &'static [&'static str],
+) -> Messenger {
+    Messenger { name, what, feed: None, kind: MessengerKind::Ours(how, further) }
 }
 
 /// Returns the contestant with this name.
@@ -193,10 +204,10 @@ impl Messenger {
             Side::Subscribe(_) => "subscribe",
         };
         let mut program: Vec<OsString> = match self.kind {
-            MessengerKind::Ours(how, sealed) => {
+            MessengerKind::Ours(how, further) => {
                 let mut program = vec![tools.this().into()];
                 program.extend(words(["messages", role, "--how", how, "--publisher", SENDER]));
-                program.extend((sealed == Sealed::Yes).then(|| "--sealed".into()));
+                program.extend(further.iter().map(Into::into));
                 if side == Side::Publish && (how.starts_with("logged") || how.starts_with("synced")) {
                     program.extend(["--log".into(), tools.made().join("durable").into()]);
                 }

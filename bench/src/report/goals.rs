@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::figures::Figures;
+use super::pages::link;
 use super::results::Results;
 use super::statistics::Spread;
 use super::{message_goals, numbers, reasons};
@@ -377,7 +378,7 @@ const PLACES: [&str; 6] = ["a-64", "a-1400", "b-64", "b-1400", "c-64", "c-1400"]
 
 /// Writes all goals: those about rates by link and size, then the others.
 pub(super) fn write(text: &mut String, goals: &[Goal]) {
-    text.push_str("## Goals\n\nPaired ratios, by link and size; `met`, `missed`, or within the spread.\n\n");
+    text.push_str("Paired ratios, by link and size; `met`, `missed`, or within the spread.\n\n");
     let _ = writeln!(text, "| goal | {} |\n|---|{}", PLACES.join(" | "), "---|".repeat(PLACES.len()));
     let (rates, others): (Vec<_>, Vec<_>) = goals.iter().partition(|goal| goal.place().is_some());
     for promise in promises(&rates) {
@@ -413,7 +414,7 @@ impl Goal {
         let table = &self.table;
         match self.verdict {
             Verdict::NotMeasured => table.clone(),
-            _ => format!("[{table}](#{table})"),
+            _ => format!("[{table}]({})", link(table)),
         }
     }
 
@@ -443,7 +444,10 @@ mod tests {
         write(&mut text, &[goal("latency", Verdict::Close), goal("loss", Verdict::NotMeasured)]);
 
         assert!(text.contains("| fast | 1.00: met |  |  | 1.00: **missed** |  |  |\n"), "{text}");
-        assert!(text.contains("| fast | [latency](#latency) | 1.00: within the spread |\n"), "{text}");
+        assert!(
+            text.contains("| fast | [latency](datagrams.md#latency) | 1.00: within the spread |\n"),
+            "{text}"
+        );
         assert!(text.contains("| fast | loss | not measured |\n"), "{text}");
     }
 

@@ -15,6 +15,8 @@ const CORRECTED: &str = "mcast-stream-fec";
 /// The same at a constant rate, which leaves processors to spare.
 const FEED: &str = "mcast-stream-fec-feed";
 const SEALED: &str = "mcast-stream-sealed";
+/// Published by four threads at once.
+const THREADS: &str = "mcast-stream-4-threads";
 
 pub(super) fn add(results: &Results, goals: &mut Vec<Goal>) {
     let plain = "messages-plain-1344";
@@ -114,6 +116,17 @@ fn corrected(results: &Results, goals: &mut Vec<Goal>) {
 }
 
 fn small(results: &Results, goals: &mut Vec<Goal>) {
+    for table in ["messages-plain-1344", "messages-plain-64"] {
+        let promise =
+            "messages of four threads with one publisher, at least 0.9 of those of one thread".to_owned();
+        goals.push(ratio(
+            results,
+            table.to_owned(),
+            promise,
+            (THREADS, OURS, "goodput"),
+            Bound::AtLeast(0.9),
+        ));
+    }
     let rate = |value| format!("{}/s", numbers::rate(value));
     let place = ("messages-plain-64", OURS, "goodput");
     let promise = "messages of 64 bytes, at least 5 million a second";

@@ -1,14 +1,19 @@
 //! Medians, ratios, goals, pictures: from the figures that were measured to a document.
 
+mod chart;
+mod claims;
 mod document;
 mod figures;
+mod front;
 mod goals;
 mod message_goals;
 mod numbers;
-mod picture;
+mod outdated;
+mod pages;
 mod reasons;
 mod results;
 mod statistics;
+mod table;
 
 pub use document::document;
 pub use figures::{Figures, Row};

@@ -20,6 +20,15 @@ pub(super) fn rate(value: f64) -> String {
     }
 }
 
+/// Formats a number of microseconds: `33.3 µs`, `645 ms`.
+pub(super) fn microseconds(value: f64) -> String {
+    match value {
+        value if value >= 1e6 => format!("{} s", short(value / 1e6)),
+        value if value >= 1e3 => format!("{} ms", short(value / 1e3)),
+        value => format!("{} µs", short(value)),
+    }
+}
+
 /// Formats a value with three significant digits, without an exponent.
 pub(super) fn short(value: f64) -> String {
     let decimals = match value.abs() {
@@ -57,6 +66,7 @@ mod tests {
             [short(23.44), short(285.2), short(1.0), short(0.01234), short(0.0)],
             ["23.4", "285", "1.00", "0.012", "0"]
         );
+        assert_eq!([microseconds(33.33), microseconds(645_400.0)], ["33.3 µs", "645 ms"]);
         assert_eq!([rate(23_440_000.0), rate(285_200.0), rate(12.0)], ["23.4 M", "285 k", "12.0"]);
     }
 

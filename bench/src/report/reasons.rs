@@ -40,7 +40,8 @@ const REASONS: &[Reason] = &[
     Reason {
         promise: "messages without loss, at least 0.75 of the bare datagrams of C from fresh memory",
         table: "messages-plain-1344",
-        why: "In a profile of both processors (`perf record -a` beside this table, `queue`), the sender's spends 30 % in the \
+        why: "In a profile of both processors (`perf record -a` beside this table, of an earlier version, in which `publish` did not share datagrams yet and another \
+              call did), the sender's spends 30 % in the \
               kernel's copy out of the retransmission buffer, 5 % in the copy into it, which C does not make, 9 % waking the \
               subscriber, and at least 15 % in code of the stream, of the library and of the benchmark; the receiver's spends more than \
               half outside the kernel. Neither waits long for the other, so that only less work on both sides would help.",
@@ -174,10 +175,10 @@ const REASONS: &[Reason] = &[
         promise: "messages without loss, at least 0.75 of the bare datagrams of `mcast perf`",
         table: "messages-plain",
         why: "`mcast perf` sends the same bytes repeatedly, without writing or reading them. In a profile of the sender's \
-              processor with `publish_all` (at 19 Gbit/s), 37 % of the time is the kernel's copy from the retransmission buffer, \
+              processor with `publish_all` of an earlier version (at 19 Gbit/s), 37 % of the time is the kernel's copy from the retransmission buffer, \
               11 % waking the subscriber, which is faster than the publisher and waits for every segmented buffer, and 8 % the \
               stream's own code including its copy of the message; the threads for feedback and timers take 4 to 14 %. \
-              `queue` adds a lock and a read of the clock for each message. A buffer of 1 or 2 MiB was not faster than one of \
+              A buffer of 1 or 2 MiB was not faster than one of \
               8. A subscriber that sleeps briefly before it waits would avoid the wake-ups, but delay messages; this was not \
               done.",
     },
@@ -229,7 +230,7 @@ pub(super) fn write(text: &mut String, goals: &[Goal]) {
     if missed.is_empty() {
         return;
     }
-    text.push_str("\nReasons for missed goals:\n\n");
+    text.push_str("\n## Reasons for missed goals\n\n");
     for reason in REASONS {
         let explained: Vec<_> = missed.iter().filter(|goal| reason.is_for(goal)).collect();
         if let Some(first) = explained.first() {

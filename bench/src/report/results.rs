@@ -16,6 +16,8 @@ pub struct Results {
     results: PathBuf,
     /// The path of the document.
     pub(super) document: PathBuf,
+    /// The README, which has claims about the figures; a quick run has none.
+    pub(super) readme: Option<PathBuf>,
     /// Whether this is a quick run.
     pub(super) quick: bool,
 }
@@ -27,19 +29,23 @@ impl Results {
     /// If a file cannot be read.
     pub(crate) fn load(bench: &Bench) -> Result<Self> {
         if !bench.options.quick {
-            return Self::load_from(results(), document());
+            return Self::stored();
         }
         let results = bench.tools.made().join("quick");
         fs::create_dir_all(&results).with_context(|| format!("making {}", results.display()))?;
         Ok(Self {
             figures: BTreeMap::new(),
             document: bench.tools.made().join("quick/benchmarks.md"),
+            readme: None,
             results,
             quick: true,
         })
     }
 
-    fn load_from(results: PathBuf, document: PathBuf) -> Result<Self> {
+    /// Loads the stored figures of this checkout.
+    pub(super) fn stored() -> Result<Self> {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let results = top.join("results");
         fs::create_dir_all(&results).with_context(|| format!("making {}", results.display()))?;
         let mut figures = BTreeMap::new();
         for entry in fs::read_dir(&results).with_context(|| format!("reading {}", results.display()))? {
@@ -49,7 +55,8 @@ impl Results {
                 figures.insert(read.table.clone(), read);
             }
         }
-        Ok(Self { figures, results, document, quick: false })
+        let (document, readme) = (top.join("../docs/benchmarks.md"), Some(top.join("../README.md")));
+        Ok(Self { figures, results, document, readme, quick: false })
     }
 
     /// Stores the figures of a table.
@@ -81,7 +88,7 @@ impl Results {
 /// # Errors
 /// If files cannot be read or written.
 pub fn render() -> Result<()> {
-    let results = Results::load_from(results(), document())?;
+    let results = Results::stored()?;
     println!("written: {}", super::document::document(&results)?.display());
     Ok(())
 }
@@ -101,10 +108,16 @@ fn rounded(figures: &Figures) -> Result<serde_json::Value> {
     Ok(serde_json::to_value(&figures)?)
 }
 
-fn results() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn document() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md")
+    #[test]
+    fn the_document_and_the_claims_of_the_readme_are_those_of_the_stored_figures() {
+        let results = Results::stored().unwrap();
+        for (file, text) in crate::report::document::files(&results).unwrap() {
+            let written = fs::read_to_string(&file).unwrap_or_default();
+            assert!(text == written, "{}: run `cargo bench-peers render`", file.display());
+        }
+    }
 }

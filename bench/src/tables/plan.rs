@@ -138,6 +138,11 @@ fn messages() -> impl Iterator<Item = Plan> {
         "Messages, 224 bytes, 20,000 a second: how long each takes, microseconds",
         Kind::Messages(Subject::Delays),
     );
+    let slow = plan(
+        "messages-latency-1000",
+        "Messages, 224 bytes, 1,000 a second: how long each takes, microseconds",
+        Kind::Messages(Subject::SlowDelays),
+    );
     let acknowledged = plan(
         "messages-acknowledged",
         "Messages, 224 bytes: how long until four receivers have acknowledged each, microseconds",
@@ -148,7 +153,7 @@ fn messages() -> impl Iterator<Item = Plan> {
         "Messages, 700 bytes, in a log and acknowledged by two receivers",
         Kind::Messages(Subject::Durable),
     );
-    plain.into_iter().chain(lossy).chain([durable, delays, acknowledged])
+    plain.into_iter().chain(lossy).chain([durable, delays, slow, acknowledged])
 }
 
 fn plan(name: &str, title: &str, kind: Kind) -> Plan {
@@ -211,6 +216,6 @@ mod tests {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());
-        assert_eq!(plans.len(), 3 * 3 * 2 + 7 + 3 + 2 + 8 + 5 + 2 + 1 + 2 + 2 + 2);
+        assert_eq!(plans.len(), 3 * 3 * 2 + 7 + 3 + 2 + 9 + 5 + 2 + 1 + 2 + 2 + 2);
     }
 }

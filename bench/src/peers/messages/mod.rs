@@ -27,11 +27,21 @@ pub struct MessagesArguments {
     /// The transport and the calls to use.
     #[arg(long)]
     how: How,
+    #[command(flatten)]
+    setup: Setup,
+    #[command(flatten)]
+    work: Work,
+}
+
+/// How a stream is set up, beside the calls that publish. Both sides are given the same.
+#[derive(Args, Clone, Copy, Debug)]
+struct Setup {
     /// Seal each datagram.
     #[arg(long)]
     sealed: bool,
-    #[command(flatten)]
-    work: Work,
+    /// Sign the stream, and verify what it signed.
+    #[arg(long)]
+    signed: bool,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +103,9 @@ struct Work {
     /// How long a subscriber runs after the first message at most, in seconds.
     #[arg(long, default_value_t = 30.0)]
     timeout: f64,
+    /// How many threads publish at once with one publisher, one message per call. Each numbers its own messages.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=source::MAX_LANES as i64))]
+    threads: u8,
     /// The directory of a log, which is replaced and removed.
     #[arg(long)]
     log: Option<PathBuf>,
@@ -114,6 +127,7 @@ impl Work {
             receivers: 1,
             linger: 1.0,
             timeout: 10.0,
+            threads: 1,
             log: None,
             publisher: None,
         }
@@ -125,14 +139,14 @@ impl Work {
 /// # Errors
 /// If a socket fails, or no subscriber joins.
 pub fn run(arguments: &MessagesArguments) -> Result<()> {
-    let MessagesArguments { role, how, sealed, work } = arguments;
+    let MessagesArguments { role, how, setup, work } = arguments;
     match (role, how) {
         (Role::Publish, How::Tcp | How::TcpAcked) => tcp::publish(work, *how == How::TcpAcked),
         (Role::Subscribe, How::Tcp | How::TcpAcked) => tcp::subscribe(work, *how == How::TcpAcked),
         (Role::Publish, How::Logged | How::LoggedAll | How::SyncedQueue | How::SyncedAll) => {
             logged::publish(work, *how)
         }
-        (Role::Publish, how) => publish::run(work, *how, *sealed),
-        (Role::Subscribe, _) => subscribe::run(work, *sealed),
+        (Role::Publish, how) => publish::run(work, *how, *setup),
+        (Role::Subscribe, _) => subscribe::run(work, *setup),
     }
 }

@@ -10,6 +10,11 @@ use crate::peers::sys;
 
 /// Flag in the number of the last message.
 pub(super) const LAST: u64 = 1 << 63;
+/// A number consists of that of the thread, its lane, above these bits, and of the message's in its lane. The lane of a
+/// publisher with one thread is 0.
+pub(super) const LANE_SHIFT: u32 = 48;
+/// The greatest number of threads that publish at once.
+pub(super) const MAX_LANES: usize = 16;
 /// Length of the number and the time at the start of a message.
 pub(super) const HEAD: usize = 16;
 
@@ -25,6 +30,7 @@ pub(super) struct Source {
     buffer: Vec<u8>,
     size: usize,
     rate: Option<u32>,
+    lane: u64,
     next: u64,
     begun: Instant,
     length: Duration,
@@ -36,12 +42,18 @@ pub(super) struct Source {
 impl Source {
     /// Starts now.
     pub(super) fn begin(work: &Work) -> Self {
+        Self::begin_lane(work, 0)
+    }
+
+    /// Starts now, as one of several that are published at once.
+    pub(super) fn begin_lane(work: &Work, lane: u8) -> Self {
         let size = work.size.max(HEAD);
         let count = (AT_ONCE / size).max(1);
         Self {
             buffer: vec![FILLING; size * count],
             size,
             rate: work.rate.filter(|rate| *rate > 0),
+            lane: u64::from(lane) << LANE_SHIFT,
             next: 0,
             begun: Instant::now(),
             length: Duration::from_secs_f64(work.seconds),
@@ -105,10 +117,16 @@ impl Source {
         } else if self.next.is_multiple_of(UNTIMED) {
             self.ended = self.begun.elapsed() >= self.length;
         }
-        let number = self.next;
+        let number = self.lane | self.next;
         self.next += 1;
         Some((if self.ended { number | LAST } else { number }, time))
     }
+}
+
+/// Returns the counts of sources that were published at once, as JSON.
+pub(super) fn report_all(sources: &[Source]) -> serde_json::Value {
+    let seconds = sources.iter().map(|source| source.begun.elapsed().as_secs_f64()).fold(0.0, f64::max);
+    json!({ "sent": sources.iter().map(|source| source.next).sum::<u64>(), "seconds": seconds })
 }
 
 fn write(message: &mut [u8], number: u64, time: u64) {
@@ -137,6 +155,15 @@ mod tests {
             assert!(others.iter().copied().eq(0..others.len() as u64));
             assert_eq!(source.report()["sent"], numbers.len());
         }
+    }
+
+    #[test]
+    fn each_thread_numbers_its_own_messages() {
+        let work = Work { seconds: 0.0, ..Work::for_tests() };
+        let mut sources = [0, 3].map(|lane| Source::begin_lane(&work, lane));
+        let numbers = sources.each_mut().map(|source| number(source.next().unwrap()));
+        assert_eq!(numbers, [LAST, LAST | 3 << LANE_SHIFT]);
+        assert_eq!(report_all(&sources)["sent"], 2);
     }
 
     #[test]

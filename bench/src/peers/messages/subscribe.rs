@@ -7,9 +7,9 @@ use mcast::Membership;
 use mcast_stream::Subscriber;
 use mcast_stream::subscriber::Item;
 
-use super::Work;
-use super::publish::{group, interface, keys};
+use super::publish::{group, interface, keys, signed_by};
 use super::tally::Tally;
+use super::{Setup, Work};
 
 /// How often to check the time.
 const WAIT: Duration = Duration::from_millis(50);
@@ -17,9 +17,10 @@ const WAIT: Duration = Duration::from_millis(50);
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 /// Receives messages until the last one, or until the time is over.
-pub(super) fn run(work: &Work, sealed: bool) -> Result<()> {
+pub(super) fn run(work: &Work, setup: Setup) -> Result<()> {
     let membership = Membership::new(group(work)?).on(interface(work));
-    let mut subscriber = Subscriber::builder().join(membership).keys(keys(sealed)).build()?;
+    let builder = Subscriber::builder().join(membership).keys(keys(setup)).signed_by(signed_by(setup)?);
+    let mut subscriber = builder.build()?;
     eprintln!("ready");
     let mut tally = Tally::new(work);
     loop {

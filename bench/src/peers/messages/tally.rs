@@ -4,19 +4,27 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::source::{HEAD, LAST};
+use super::source::{HEAD, LANE_SHIFT, LAST, MAX_LANES};
 use super::{TIMEOUT, Work};
 use crate::peers::sys;
 
 /// Messages between two reads of the clock.
 const UNTIMED: u64 = 1024;
+/// The bits of a number that count within its lane.
+const IN_LANE: u64 = (1 << LANE_SHIFT) - 1;
+/// The next number of a lane that has ended, which no message has.
+const ENDED: u64 = u64::MAX;
 
-/// Counts messages, and checks that their numbers are consecutive.
+/// Counts messages, and checks that the numbers of each lane are consecutive, from 0 to one that is marked as the last.
 #[derive(Debug)]
 pub(super) struct Tally {
     received: u64,
     in_order: bool,
-    complete: bool,
+    /// The next number of each lane; of one that has ended, a number that no message has.
+    next: [u64; MAX_LANES],
+    lanes: u64,
+    /// Lanes that have not ended.
+    open: u64,
     opened: Instant,
     first: Option<Instant>,
     timeout: Duration,
@@ -29,7 +37,9 @@ impl Tally {
         Self {
             received: 0,
             in_order: true,
-            complete: false,
+            next: [0; MAX_LANES],
+            lanes: u64::from(work.threads),
+            open: u64::from(work.threads),
             opened: Instant::now(),
             first: None,
             timeout: Duration::from_secs_f64(work.timeout),
@@ -48,13 +58,20 @@ impl Tally {
         if self.received == 0 {
             self.first = Some(Instant::now());
         }
-        self.in_order &= number & !LAST == self.received;
+        let (lane, in_lane) = ((number & !LAST) >> LANE_SHIFT, number & IN_LANE);
+        let next = &mut self.next[lane as usize % MAX_LANES];
+        self.in_order &= lane < self.lanes && in_lane == *next;
         self.received += 1;
         if time != 0 {
             self.delays.push(sys::monotonic_nanoseconds().saturating_sub(time));
         }
-        self.complete = number & LAST != 0;
-        !self.complete && (!self.received.is_multiple_of(UNTIMED) || !self.is_over())
+        if number & LAST != 0 {
+            self.open -= u64::from(*next != ENDED && self.open > 0);
+            *next = ENDED;
+        } else {
+            *next = in_lane + 1;
+        }
+        self.open > 0 && (!self.received.is_multiple_of(UNTIMED) || !self.is_over())
     }
 
     /// Whether the time is over.
@@ -71,7 +88,7 @@ impl Tally {
         json!({
             "received": self.received,
             "in_order": self.in_order,
-            "complete": self.complete,
+            "complete": self.open == 0,
             "seconds": seconds,
             "latency_us": quantiles(&mut self.delays),
         })
@@ -102,7 +119,11 @@ mod tests {
 
     /// Returns the report on these messages.
     fn tally(messages: &[Vec<u8>]) -> serde_json::Value {
-        let mut tally = Tally::new(&Work::for_tests());
+        tally_of(1, messages)
+    }
+
+    fn tally_of(threads: u8, messages: &[Vec<u8>]) -> serde_json::Value {
+        let mut tally = Tally::new(&Work { threads, ..Work::for_tests() });
         for message in messages {
             tally.take(message);
         }
@@ -130,6 +151,22 @@ mod tests {
                 "{wrong:?}"
             );
         }
+    }
+
+    #[test]
+    fn messages_of_threads_may_alternate_but_each_must_be_complete() {
+        const OTHER: u64 = 1 << LANE_SHIFT;
+        let of = |numbers: &[u64]| {
+            let report = tally_of(2, &numbers.iter().map(|number| message(*number, 0)).collect::<Vec<_>>());
+            (report["in_order"] == true, report["complete"] == true)
+        };
+        assert_eq!(of(&[0, OTHER, OTHER | 1, 1, OTHER | 2 | LAST, 2 | LAST]), (true, true));
+        assert_eq!(of(&[0, OTHER, 1 | LAST]), (true, false), "one has not ended");
+        assert_eq!(of(&[0, OTHER, OTHER | 2 | LAST, 1 | LAST]), (false, true), "a gap");
+        assert_eq!(of(&[0, OTHER, OTHER, OTHER | 1 | LAST, 1 | LAST]), (false, true), "a copy");
+        assert_eq!(of(&[LAST, LAST]), (false, false), "one has ended twice");
+        assert_eq!(of(&[LAST, OTHER | LAST, 1]), (false, true), "after its last");
+        assert_eq!(of(&[2 * OTHER, LAST, OTHER | LAST]), (false, true), "a third");
     }
 
     #[test]

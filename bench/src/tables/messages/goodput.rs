@@ -11,8 +11,17 @@ use crate::tables::plan::Plan;
 use crate::tables::rounds::{Turn, Values, take_turns};
 use crate::tables::{Bench, fill};
 
-const OVER_A_PLAIN_LINK: [&str; 7] =
-    ["mcast-stream", "mcast-stream-all", "mcast-stream-sealed", "mcast-stream-each", "aeron", "norm", "tcp"];
+const OVER_A_PLAIN_LINK: [&str; 9] = [
+    "mcast-stream",
+    "mcast-stream-4-threads",
+    "mcast-stream-all",
+    "mcast-stream-sealed",
+    "mcast-stream-signed",
+    "mcast-stream-each",
+    "aeron",
+    "norm",
+    "tcp",
+];
 const TO_ONE: [&str; 6] = ["mcast-stream", "mcast-stream-sealed", "aeron", "aeron-tuned", "norm", "tcp"];
 const TO_SEVERAL: [&str; 8] = [
     "mcast-stream",

@@ -32,6 +32,8 @@ pub(super) enum Subject {
     Durable,
     /// Latency at a constant rate, on a link with loss.
     Delays,
+    /// Latency at a low rate, on a link without loss.
+    SlowDelays,
     /// Time until this number of subscribers have acknowledged a message.
     Acknowledged(usize),
 }
@@ -45,6 +47,7 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, subject: Subject) -> Result<Fi
         Subject::Lossy(receivers) => goodput::lossy(bench, plan, receivers),
         Subject::Durable => goodput::durable(bench, plan),
         Subject::Delays => delays::measure(bench, plan),
+        Subject::SlowDelays => delays::slow(bench, plan),
         Subject::Acknowledged(receivers) => acknowledged::measure(bench, plan, receivers),
     }
 }
