@@ -24,6 +24,7 @@ mod subscriber;
 pub mod tokio;
 mod transmit;
 mod unicast;
+mod until;
 mod worker;
 
 use mcast::{InterfaceIndex, InterfaceSelector, Membership};
@@ -43,7 +44,7 @@ pub use history::{
 };
 #[cfg(feature = "log")]
 pub use logged::{LogHold, LogStart, LoggedPublisher, LoggedPublisherBuilder};
-pub use publish::{Publish, Until};
+pub use publish::Publish;
 pub use publisher::{Closing, Publisher, PublisherBuilder, PublisherProgress};
 pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use side_channel::RefusedRequest;
@@ -51,6 +52,7 @@ pub use snapshot::{
     MAX_SNAPSHOT, Snapshot, SnapshotFetcher, SnapshotServer, fetch_snapshot, fetch_snapshot_while,
 };
 pub use subscriber::{StallCause, Subscriber, SubscriberBuilder};
+pub use until::Until;
 pub use worker::{JobContext, Worker};
 
 /// Returns the incarnation by the time of day, which publishers have unless their caller sets another one: quarters of a

@@ -14,10 +14,10 @@ use std::time::Duration;
 #[cfg(feature = "futures")]
 pub use futures::{Items, OwnedItem, OwnedMessage, OwnedOutgoingMessage};
 
-use super::publish::Until;
 use super::publisher::OnDrop;
 use super::spinning::Spinning;
 use super::subscriber::Poll;
+use super::until::Until;
 use crate::ClockTime;
 use crate::publisher::{AckState, OutgoingMessage, Refusal};
 use crate::seal::Keys;

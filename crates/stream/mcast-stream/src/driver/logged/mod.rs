@@ -19,8 +19,9 @@ use mcast_log::{
 use super::clock;
 use super::error::{StreamError, StreamStep};
 use super::history::{HistoryListener, HistoryServer};
-use super::publish::{Publish, Until};
+use super::publish::Publish;
 use super::publisher::{Closing, Publisher, PublisherBuilder};
+use super::until::Until;
 use crate::driver::history::{HistoryProvider, HistorySource, HistoryUnavailable};
 use crate::history::{GapCause, HistoryContent, HistoryRecord, Position, RequestedStart};
 use crate::publisher::{OutgoingMessage, Refusal};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Publisher;
 use super::shared::{LISTEN_INTERVAL, Shared};
-use crate::driver::publish::Until;
+use crate::driver::until::Until;
 use crate::publisher::{
     AckProgress, AckState, AckWait, Audience, PublisherStatistics, SubscriberProgress, Watermarks,
 };

@@ -1,5 +1,7 @@
 //! The settings of a subscriber.
 
+#[cfg(feature = "history")]
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mcast::{Family, HostAddr, Membership, Wire};
@@ -10,12 +12,16 @@ use crate::StreamError;
 use crate::driver::clock;
 use crate::driver::error::UnusedSetting;
 use crate::driver::history::HistorySettings;
+#[cfg(feature = "history")]
+use crate::history::HistoryStart;
 use crate::seal::Keys;
 #[cfg(feature = "signatures")]
 use crate::sign::PinnedKeys;
 #[cfg(feature = "local-repair")]
 use crate::subscriber::LocalRepair;
 use crate::subscriber::{OnLoss, Policy, Start, SubscriberConfig};
+#[cfg(feature = "history")]
+use crate::wire::MessageNumber;
 use crate::wire::{StreamId, SubscriberName};
 
 /// The least that is worth retaining for others, in bytes: a longest datagram.
@@ -241,5 +247,70 @@ impl SubscriberBuilder {
     /// If the [settings](Self::check) are invalid, a group cannot be joined, or a socket cannot be opened.
     pub fn build(self) -> Result<Subscriber, StreamError> {
         Subscriber::new(self)
+    }
+}
+
+#[cfg(feature = "history")]
+/// Settings of a history.
+impl SubscriberBuilder {
+    /// Starts in the past: with messages from a history server, if the publisher does not retain them, and then the live
+    /// stream, without a gap or a repeat between them. Servers are found by their announcements, unless one
+    /// [is named](Self::history_server). What no server has is reported as lost.
+    ///
+    /// A publisher does not wait for a subscriber that it does not know yet. What it discards before it can repair it is
+    /// therefore requested as well, also later, until a request gets no answer.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use mcast_stream::Subscriber;
+    /// use mcast_stream::history::HistoryStart;
+    ///
+    /// let builder = Subscriber::builder().join("239.1.2.3%eth0:7000".parse()?);
+    /// let mut subscriber = builder.history_from(HistoryStart::Oldest).build()?;
+    /// while let Some(item) = subscriber.next()? {
+    ///     println!("{item:?}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn history_from(mut self, start: HistoryStart) -> Self {
+        self.history.config().start = Some(start);
+        self
+    }
+
+    /// Sets whether messages are requested from a history server before they are reported as lost, whatever the
+    /// [cause](crate::subscriber::Cause). Meanwhile, the messages after them wait. Default: no; after a start
+    /// [in the past](Self::history_from) those that the publisher no longer retains.
+    pub fn heal(mut self, on: bool) -> Self {
+        self.history.config().heal = on;
+        self
+    }
+
+    /// Adds the address of a history server. With any, announced ones are not used: any host can announce a history of
+    /// a stream in clear. It is an error without [`history_from`](Self::history_from) and [`heal`](Self::heal).
+    pub fn history_server(mut self, address: SocketAddr) -> Self {
+        self.history.add_server(address);
+        self
+    }
+
+    /// Sets the memory for the live stream while messages come from the history, in bytes: what exceeds it comes from the
+    /// history as well. Default: 64 MiB. It is an error without [`history_from`](Self::history_from) and [`heal`](Self::heal).
+    pub fn history_backlog(mut self, bytes: usize) -> Self {
+        self.history.config().backlog = bytes;
+        self
+    }
+
+    /// Sets how long a server says that it has nothing more before what is missing counts as lost, as described at
+    /// [`HistoryConfig::timeout`]. Default: 5 s. It is an error without [`history_from`](Self::history_from) and
+    /// [`heal`](Self::heal).
+    pub fn history_timeout(mut self, time: Duration) -> Self {
+        self.history.config().timeout = time;
+        self
+    }
+
+    /// Sets the first message that the application has processed without a loss up to where it starts in the history, with
+    /// [`HistoryStart::At`]: a subscriber with a [name](Self::name) acknowledges them. Default: none.
+    pub fn processed_since(mut self, message: MessageNumber) -> Self {
+        self.history.config().processed_since = Some(message);
+        self
     }
 }
