@@ -57,6 +57,12 @@ pub const MESSENGERS: &[Messenger] = &[
         "publish",
         &["--threads", "4"],
     ),
+    ours(
+        "mcast-stream-spin",
+        "mcast-stream: `Publisher::publish`, and a subscriber that polls in a loop, as that of Aeron does",
+        "publish",
+        &["--spin"],
+    ),
     ours("mcast-stream-fec", "mcast-stream: `Publisher::publish` with `Fec::Auto`", "corrected", &[]),
     Messenger {
         feed: Some(10_000),

@@ -42,6 +42,9 @@ struct Setup {
     /// Sign the stream, and verify what it signed.
     #[arg(long)]
     signed: bool,
+    /// Let the subscriber poll in a loop.
+    #[arg(long)]
+    spin: bool,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,8 @@ use super::publish::{group, interface, keys, signed_by};
 use super::tally::Tally;
 use super::{Setup, Work};
 
+/// How long a subscriber polls before it sleeps: longer than it waits.
+const SPIN: Duration = Duration::from_secs(1);
 /// How often to check the time.
 const WAIT: Duration = Duration::from_millis(50);
 /// How long to confirm to the publisher that everything was received.
@@ -20,7 +22,8 @@ const CLOSING_TIME: Duration = Duration::from_secs(1);
 pub(super) fn run(work: &Work, setup: Setup) -> Result<()> {
     let membership = Membership::new(group(work)?).on(interface(work));
     let builder = Subscriber::builder().join(membership).keys(keys(setup)).signed_by(signed_by(setup)?);
-    let mut subscriber = builder.build()?;
+    let spin = if setup.spin { SPIN } else { Duration::ZERO };
+    let mut subscriber = builder.spin(spin).build()?;
     eprintln!("ready");
     let mut tally = Tally::new(work);
     loop {

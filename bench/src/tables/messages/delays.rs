@@ -13,8 +13,16 @@ use crate::tables::rounds::{Turn, Values, take_turns};
 use crate::tables::{Bench, fill};
 
 /// The contestants with a rate limit; the first is the reference.
-const CONTESTANTS: [&str; 7] =
-    ["mcast-stream-each", "mcast-stream", "mcast-stream-sealed", "aeron", "aeron-tuned", "norm", "tcp"];
+const CONTESTANTS: [&str; 8] = [
+    "mcast-stream-each",
+    "mcast-stream",
+    "mcast-stream-spin",
+    "mcast-stream-sealed",
+    "aeron",
+    "aeron-tuned",
+    "norm",
+    "tcp",
+];
 /// The contestants that also publish to several subscribers, and to how many.
 const TO_SEVERAL: ([&str; 4], [usize; 2]) =
     (["mcast-stream-each", "mcast-stream", "aeron", "aeron-tuned"], [4, 8]);
@@ -35,7 +43,8 @@ const TIMEOUT: f64 = 5.0;
 pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
     let about = format!(
         "From publishing to the subscriber, in microseconds: {SIZE} bytes, {RATE} messages a second, evenly, to one receiver unless a row says otherwise, offloads off. Frames are dropped at random as they \
-         come in, at both ends. Of several receivers, the slowest counts; they share one processor."
+         come in, at both ends. Of several receivers, the slowest counts; they share one processor. \
+         Aeron's receivers poll in a loop, as that of `mcast-stream-spin` does; the others sleep until something arrives."
     );
     let segment = &Segment::new(Link::Frames, 1)?;
     let (names, counts) = TO_SEVERAL;
