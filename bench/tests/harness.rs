@@ -93,3 +93,16 @@ fn links_lose_the_configured_share_and_all_stream_messages_arrive() {
         assert!(goodput > 0.0, "{row}");
     }
 }
+
+#[test]
+fn single_messages_arrive_from_publishers_that_share_datagrams_and_that_do_not() {
+    let names = ["mcast-stream-each", "mcast-stream"];
+
+    // (receivers without all, time from publishing to delivery in microseconds)
+    let seen: Vec<(f64, f64)> = measure("messages-latency-1000", &names, |figures| {
+        let seen = |name| Some((value(figures, name, "without")?, value(figures, name, "p50")?));
+        names.into_iter().map(seen).collect()
+    });
+
+    assert!(seen.iter().all(|(without, p50)| *without == 0.0 && *p50 > 0.0), "{seen:?}");
+}
