@@ -8,15 +8,15 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
+use mcast_stream_proto::ClockTime;
+use mcast_stream_proto::publisher::PublisherMachine;
 use mcast_stream_proto::publisher::{Fec, PublisherConfig, Transmit};
 use mcast_stream_proto::sign::{PinnedKeys, SIGNATURE_LENGTH, Signer, SigningKey, Verifier};
+use mcast_stream_proto::subscriber::SubscriberMachine;
 use mcast_stream_proto::subscriber::{
     Item, LocalRepair, OnLoss, Policy, Start, SubscriberConfig, SubscriberEvent,
 };
 use mcast_stream_proto::wire::{Digest, Incarnation, SignerId, StreamId};
-use mcast_stream_proto::publisher::PublisherMachine;
-use mcast_stream_proto::subscriber::SubscriberMachine;
-use mcast_stream_proto::ClockTime;
 
 const WINDOW: usize = 32;
 /// The smallest window of a subscriber that verifies signatures.
