@@ -1,8 +1,8 @@
 //! The protocol of `mcast-stream`: reliable, ordered messages over IP multicast.
 //!
-//! `docs/protocol.md` specifies it. [`wire`] reads and writes its datagrams without allocation. [`PublisherMachine`]
-//! and [`SubscriberMachine`] are state machines without sockets, clocks, threads or random numbers of their
-//! own. `mcast-stream` runs them on sockets.
+//! `docs/protocol.md` specifies it. [`wire`] reads and writes its datagrams without allocation.
+//! [`PublisherMachine`](publisher::PublisherMachine) and [`SubscriberMachine`](subscriber::SubscriberMachine) are state
+//! machines without sockets, clocks, threads or random numbers of their own. `mcast-stream` runs them on sockets.
 //!
 //! # The contract
 //! The caller passes in the time and the datagrams that arrive, and takes out what is to be sent, and messages and events.

@@ -300,8 +300,8 @@ impl SubscriberBuilder {
     }
 
     /// Sets how long a server says that it has nothing more before what is missing counts as lost, as described at
-    /// [`HistoryConfig::timeout`](crate::history::HistoryConfig::timeout). Default: 5 s. It is an error without [`history_from`](Self::history_from) and
-    /// [`heal`](Self::heal).
+    /// [`HistoryConfig::timeout`](crate::history::HistoryConfig::timeout). Default: 5 s. It is an error without
+    /// [`history_from`](Self::history_from) and [`heal`](Self::heal).
     pub fn history_timeout(mut self, time: Duration) -> Self {
         self.history.config().timeout = time;
         self
