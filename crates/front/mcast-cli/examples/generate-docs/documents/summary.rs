@@ -88,6 +88,16 @@ const FIGURES: &[(&str, &str)] = &[
     ("Benchmarks", "benchmarks.md"),
 ];
 
+/// What is behind the page of benchmarks.
+const BENCHMARKS: &[(&str, &str)] = &[
+    ("Datagrams", "benchmarks/datagrams.md"),
+    ("Messages", "benchmarks/messages.md"),
+    ("Forwarding", "benchmarks/forwarding.md"),
+    ("Python", "benchmarks/python.md"),
+    ("Goals", "benchmarks/goals.md"),
+    ("How they are measured", "benchmarks/method.md"),
+];
+
 /// The design decisions, in the order of `docs/design/index.md`.
 const DECISIONS: &[(&str, &str)] = &[
     ("How groups are spread over sockets", "design/001-sockets-per-port.md"),
@@ -143,11 +153,14 @@ pub(super) fn text() -> String {
         text += &format!("  - [{id}](findings/{id}.md)\n");
     }
     text += &list(FIGURES);
+    text += &list_below(BENCHMARKS);
     text += "- [Design decisions](design/index.md)\n";
-    for line in list(DECISIONS).lines() {
-        text += &format!("  {line}\n");
-    }
+    text += &list_below(DECISIONS);
     text
+}
+
+fn list_below(pages: &[(&str, &str)]) -> String {
+    pages.iter().map(|(title, file)| format!("  - [{title}]({file})\n")).collect()
 }
 
 fn list(pages: &[(&str, &str)]) -> String {
