@@ -31,47 +31,37 @@ enum MessengerKind {
 
 /// All contestants; the first is the reference.
 pub const MESSENGERS: &[Messenger] = &[
-    ours("mcast-stream", "mcast-stream: `Publisher::publish`, a message a call", "publish", &[]),
-    ours("mcast-stream-all", "mcast-stream: `Publisher::publish_all`", "all", &[]),
+    ours("mcast-stream", "`Publisher::publish`, one message per call", "publish", &[]),
+    ours("mcast-stream-all", "`Publisher::publish_all`", "all", &[]),
     ours(
         "mcast-stream-each",
-        "mcast-stream: `Publisher::publish` with `max_delay(Duration::ZERO)`, each sent at once",
+        "`Publisher::publish` with `max_delay(Duration::ZERO)`, each sent at once",
         "each",
         &[],
     ),
-    ours(
-        "mcast-stream-sealed",
-        "mcast-stream: `Publisher::publish`, sealed by AES-128-GCM",
-        "publish",
-        &["--sealed"],
-    ),
+    ours("mcast-stream-sealed", "`Publisher::publish`, sealed by AES-128-GCM", "publish", &["--sealed"]),
     ours(
         "mcast-stream-signed",
-        "mcast-stream: `Publisher::publish`, signed by Ed25519, and verified",
+        "`Publisher::publish`, signed by Ed25519, and verified",
         "publish",
         &["--signed"],
     ),
     ours(
         "mcast-stream-4-threads",
-        "mcast-stream: `Publisher::publish` of one publisher, called by four threads at once",
+        "`Publisher::publish` of one publisher, called by four threads at once",
         "publish",
         &["--threads", "4"],
     ),
     ours(
         "mcast-stream-spin",
-        "mcast-stream: `Publisher::publish`, and a subscriber that polls in a loop, as that of Aeron does",
+        "`Publisher::publish`, and a subscriber that polls in a loop, as that of Aeron does",
         "publish",
         &["--spin"],
     ),
-    ours("mcast-stream-fec", "mcast-stream: `Publisher::publish` with `Fec::Auto`", "corrected", &[]),
+    ours("mcast-stream-fec", "`Publisher::publish` with `Fec::Auto`", "corrected", &[]),
     Messenger {
         feed: Some(10_000),
-        ..ours(
-            "mcast-stream-fec-feed",
-            "mcast-stream: 10,000 messages a second with `Fec::Auto`",
-            "corrected",
-            &[],
-        )
+        ..ours("mcast-stream-fec-feed", "10,000 messages a second with `Fec::Auto`", "corrected", &[])
     },
     Messenger {
         name: "aeron",
@@ -101,7 +91,7 @@ pub const MESSENGERS: &[Messenger] = &[
     },
     ours(
         "mcast-stream-acked",
-        "mcast-stream: `Publisher::publish`, then `wait_acked` with `Acknowledgers::All`",
+        "`Publisher::publish`, then `wait` until all subscribers have acknowledged it",
         "acked",
         &[],
     ),
@@ -111,32 +101,22 @@ pub const MESSENGERS: &[Messenger] = &[
         feed: None,
         kind: MessengerKind::Norm(&["--acked", "1"]),
     },
-    ours(
-        "mcast-stream-logged-each",
-        "mcast-stream: `LoggedPublisher::publish`, two acknowledgements",
-        "logged",
-        &[],
-    ),
-    ours(
-        "mcast-stream-logged",
-        "mcast-stream: `LoggedPublisher::publish_all`, two acknowledgements",
-        "logged-all",
-        &[],
-    ),
+    ours("mcast-stream-logged-each", "`LoggedPublisher::publish`, two acknowledgements", "logged", &[]),
+    ours("mcast-stream-logged", "`LoggedPublisher::publish_all`, two acknowledgements", "logged-all", &[]),
     ours(
         "mcast-stream-synced",
-        "mcast-stream: `LoggedPublisher::append_all`, each batch on the disk before it is sent; batches share syncs",
+        "`LoggedPublisher::append_all`, each batch on the disk before it is sent; batches share syncs",
         "synced-queue",
         &[],
     ),
     ours(
         "mcast-stream-synced-wait",
-        "mcast-stream: `LoggedPublisher::publish_all`, each batch on the disk before the next one is published",
+        "`LoggedPublisher::publish_all`, each batch on the disk before the next one is published",
         "synced-all",
         &[],
     ),
-    ours("tcp-acked", "TCP: a connection a receiver, which replies with a byte", "tcp-acked", &[]),
-    ours("tcp", "TCP, for context: a connection a receiver, everything written to each", "tcp", &[]),
+    ours("tcp-acked", "TCP: one connection per receiver, which replies with a byte", "tcp-acked", &[]),
+    ours("tcp", "TCP, for context: one connection per receiver, everything written to each", "tcp", &[]),
 ];
 
 const fn ours(

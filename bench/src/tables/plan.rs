@@ -102,7 +102,7 @@ pub(crate) fn all() -> Vec<Plan> {
         let title = format!("Automatic rate on a link of {rate} Mbit/s and {round_trip} ms, Mbit/s");
         plan(&format!("fairness-{rate}"), &title, Kind::Fairness(bottleneck))
     }));
-    plans.push(plan("python-queue", "Python: a datagram a call and batches, 64 bytes", Kind::Queue));
+    plans.push(plan("python-queue", "Python: one datagram per call, and in batches, 64 bytes", Kind::Queue));
     for (direction, link) in [Direction::Receive, Direction::Send]
         .into_iter()
         .flat_map(|direction| [Link::Whole, Link::Frames].map(|link| (direction, link)))

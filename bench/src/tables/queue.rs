@@ -22,10 +22,11 @@ struct QueueReport {
 }
 
 pub(super) fn measure(bench: &Bench, plan: &Plan) -> Result<Figures> {
-    let about = "A queue is filled with 4,000 datagrams and emptied as fast as it goes; and as many are sent to a \
-                 receiver whose queue takes them. One program does it all in turn, on a plain veth pair, on one \
-                 processor: what sends also walks each datagram to the receiver's queue. `merged`: the datagrams \
-                 came as trains. `no details`: without hop limit, traffic class, time and loss. `reader` and `writer` are called once a datagram, too, and go by batches.";
+    let about = "A socket queue with 4,000 datagrams is emptied as fast as possible; then 4,000 datagrams are sent to \
+                 a receiver whose queue has room for them. One program does both in turn, over a plain veth pair, on \
+                 one processor, so that sending includes the delivery into the receiver's queue. `merged`: the \
+                 datagrams arrived coalesced. `no details`: without hop limit, traffic class, time and loss. `reader` \
+                 and `writer` are called once per datagram, and use batches inside.";
     let mut figures = bench.figures(plan, about.to_owned(), "rate", "multicast_expert recvfrom");
     // Not a window but a number of datagrams.
     figures.seconds = 0.0;

@@ -131,7 +131,8 @@ impl Receiver {
     }
 
     /// Returns the underlying blocking receiver, for what does not wait: the states of memberships, statistics, the waker,
-    /// receiving with a timeout of zero. Its calls that wait (`recv`, `wait`, `reader`...) block the executor: call them in `spawn_blocking` only.
+    /// receiving with a timeout of zero. Its calls that wait (`recv`, `wait`, `reader`...) block the executor: call them in
+    /// `spawn_blocking` only.
     #[must_use]
     pub const fn blocking(&self) -> &crate::Receiver {
         &self.receiver

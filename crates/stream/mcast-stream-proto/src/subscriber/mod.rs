@@ -140,9 +140,9 @@ impl SubscriberMachine {
         self.reported.forget_keys();
     }
 
-    #[cfg(feature = "signatures")]
     /// Replaces the public keys that it trusts, for a publisher that changes its key. A subscriber that was created with
     /// none, or is given none, is not changed.
+    #[cfg(feature = "signatures")]
     pub fn set_signed_by(&mut self, keys: PinnedKeys) {
         if self.is_verifying() && !keys.is_empty() {
             self.config.signed_by = keys;

@@ -288,8 +288,8 @@ impl Subscriber {
         self.subscriber.set_keys(keys);
     }
 
-    #[cfg(feature = "signatures")]
     /// Replaces the public keys of the publisher, if the subscriber was built with any.
+    #[cfg(feature = "signatures")]
     pub fn set_signed_by(&mut self, keys: PinnedKeys) {
         self.subscriber.set_signed_by(keys);
     }

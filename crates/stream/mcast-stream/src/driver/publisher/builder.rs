@@ -25,7 +25,7 @@ use crate::{StreamError, StreamStep};
 /// How long dropping waits: the same as the default eviction time.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long messages wait for others by default: less than a thread takes to wake.
+/// How long a message waits for others by default: less than a thread takes to wake.
 const MAX_DELAY: Duration = Duration::from_micros(50);
 
 /// Settings of a [`Publisher`].
@@ -222,11 +222,11 @@ impl PublisherBuilder {
         self
     }
 
-    #[cfg(feature = "auto-rate")]
     /// Adapts the rate to the path to the slowest subscriber, fair to TCP flows on it, instead of a fixed rate. This
     /// replaces the [congestion control](Self::congestion). Default: the rate is not limited.
     ///
     /// Without a subscriber that reports what it receives, the rate is 1 Mbit/s.
+    #[cfg(feature = "auto-rate")]
     pub const fn auto_rate(mut self, settings: AutoRate) -> Self {
         self.config.rate = PublisherRate::Auto(settings);
         self
@@ -255,7 +255,6 @@ impl PublisherBuilder {
     /// use mcast_stream::wire::FlowControl;
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    #[cfg(feature = "parity")]
     /// let publisher = Publisher::builder()
     ///     .to("239.1.2.3%eth0:7000".parse()?)
     ///     .fec(Fec::Fixed { data: 20, parity: 4 })
@@ -265,17 +264,18 @@ impl PublisherBuilder {
     /// publisher.publish(b"hello")?;
     /// # Ok(()) }
     /// ```
+    #[cfg(feature = "parity")]
     pub const fn fec(mut self, fec: Fec) -> Self {
         self.config.fec = fec;
         self
     }
 
-    #[cfg(feature = "parity")]
     /// Sets the longest time for which a block waits to be full, 1 ms to 10 s, before its parity is sent. Default: 10 ms. It
     /// is an error to change it with [`Fec::Off`] or [`Fec::Crowd`].
     ///
     /// A slow stream sends the parity of a whole block for fewer datagrams. With a longer time it needs less parity, and what
     /// is lost is recovered later. With feedback, subscribers request what they lack after 10 ms all the same.
+    #[cfg(feature = "parity")]
     pub fn fec_delay(mut self, time: Duration) -> Self {
         self.config.fec_delay = time;
         self
@@ -335,11 +335,11 @@ impl PublisherBuilder {
         self
     }
 
-    #[cfg(feature = "signatures")]
     /// Sets the key to sign with, such as a [`SigningKey`](crate::sign::SigningKey). Default: none.
     ///
     /// Subscribers that are given its public key deliver only what this publisher has signed, whatever other members of the
     /// group send. Each datagram is delivered once a signature that covers it has arrived: at most a millisecond later.
+    #[cfg(feature = "signatures")]
     pub fn signing_key(mut self, key: Arc<dyn Signer>) -> Self {
         self.config.signer = Some(key);
         self
@@ -364,15 +364,15 @@ impl PublisherBuilder {
         self
     }
 
-    /// How long a message may wait for others to share its datagram, and calls of the system, when messages are published faster
-    /// than datagrams can be sent; by default 50 µs. With zero, each is sent at once.
+    /// Sets how long a message may wait to share a datagram and a system call with others, when messages are published faster
+    /// than datagrams can be sent. With zero, each message is sent at once. Default: 50 µs.
     pub const fn max_delay(mut self, delay: Duration) -> Self {
         self.config.linger = delay;
         self
     }
 
-    /// Sets how long the threads that wait for feedback poll in a loop after each, before they sleep: what is lost is repaired
-    /// sooner, for a processor per address. Default: zero. A message is sent at once in any case.
+    /// Sets how long the threads that receive feedback, one for each destination, poll in a loop before they sleep. Losses are
+    /// repaired sooner, but each thread keeps a processor busy. Publishing itself does not depend on it. Default: zero.
     pub const fn spin(mut self, time: Duration) -> Self {
         self.spin = time;
         self

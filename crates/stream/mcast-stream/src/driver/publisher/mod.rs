@@ -188,9 +188,9 @@ impl Publisher {
     }
 
     /// Publishes a message and returns its number. It is sent at once, or as soon as the configured rate allows. Messages that
-    /// are published faster than datagrams can be sent share datagrams and calls of the system, for at most
-    /// [`max_delay`](PublisherBuilder::max_delay). While flow control leaves no room in the retransmission buffer, this
-    /// blocks.
+    /// are published faster than datagrams can be sent share datagrams and system calls; none waits longer than
+    /// [`max_delay`](PublisherBuilder::max_delay) for that. While flow control leaves no room in the retransmission buffer,
+    /// this blocks.
     ///
     /// # Errors
     /// [`StreamError::Refused`] if the message can never be accepted.
@@ -258,7 +258,7 @@ impl Publisher {
         let mut core = self.shared.core();
         let mut now = core.time_of_message(&self.shared.clock);
         let at_once = core.sends_at_once(now);
-        let mut result = Ok(());
+        let (mut result, mut has_published) = (Ok(()), false);
         for message in messages {
             let number = loop {
                 match core.machine.publish(now, message) {
@@ -269,12 +269,15 @@ impl Publisher {
                 }
             };
             result = number.map(|_| ());
+            has_published |= number.is_ok();
             if !number.is_ok_and(&mut published) {
                 break;
             }
             self.shared.send_many(&mut core);
         }
-        self.shared.send_in_time(&mut core, now, at_once);
+        if has_published {
+            self.shared.send_in_time(&mut core, now, at_once);
+        }
         result
     }
 
@@ -568,9 +571,9 @@ impl Publisher {
         self.shared.core().machine.set_keys(now, keys);
     }
 
-    #[cfg(feature = "signatures")]
     /// Signs with this key from now on, if the publisher was built with a [key](PublisherBuilder::signing_key). The stream
     /// continues: give subscribers the new public key first.
+    #[cfg(feature = "signatures")]
     pub fn set_signing_key(&self, key: Arc<dyn Signer>) {
         let now = self.shared.clock.now();
         self.shared.core().machine.set_signer(now, key);

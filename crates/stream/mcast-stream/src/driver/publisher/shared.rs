@@ -118,12 +118,12 @@ impl Core {
         deadline + SHORTEST_SLEEP < self.sleeps_until
     }
 
-    /// Returns whether the next message is to be sent at once: none waits before it, and it does not follow others that were sent
-    /// at once and without a pause. A pause is longer than the last sending, or than an eighth of the time that a message may wait:
-    /// a caller with such pauses has the time to send each.
+    /// Returns whether the next message is to be sent at once: no message waits before it, and fewer than [`IN_SUCCESSION`] were
+    /// sent at once before it without a pause. A pause lasts as long as the last send, or an eighth of the longest delay if that
+    /// is less: a caller that pauses so long has the time to send each message.
     ///
-    /// A few in succession do not show that sending is too slow: a caller with a steady rate that was held up publishes what has
-    /// become due, and to send that at once is the fastest.
+    /// A few messages in succession do not mean that sending is too slow: a caller with a steady rate that was held up catches
+    /// up, and does so fastest if each message is sent at once.
     #[inline]
     pub(super) fn sends_at_once(&mut self, now: ClockTime) -> bool {
         let longest = self.machine.config().linger;

@@ -156,13 +156,13 @@ impl SubscriberBuilder {
         self
     }
 
-    #[cfg(feature = "local-repair")]
     /// Repairs for other subscribers: retains this many bytes of what it receives, with 64 bytes for each datagram, and answers
     /// their NAKs from it, on its own UDP port. The publisher lists its address.
     /// [`LocalRepair::BYTES`](crate::subscriber::LocalRepair::BYTES) is the usual number. Default: no.
     ///
     /// It sends at most a quarter of what it receives, and only to addresses that have proven themselves. It is an error
     /// with fewer than 65,536 bytes, and with a [policy](Self::policy) that requests no repairs.
+    #[cfg(feature = "local-repair")]
     pub fn repair_for_others(mut self, bytes: usize) -> Self {
         self.config.repair_for_others = Some(LocalRepair { bytes, seed: clock::seed() });
         self
@@ -174,11 +174,11 @@ impl SubscriberBuilder {
         self
     }
 
-    #[cfg(feature = "signatures")]
     /// Sets the public keys of the publisher. Default: none.
     ///
     /// With any, nothing is delivered or reported that none of them has signed. It is an error to combine them with a
     /// history or with snapshots, which are not signed.
+    #[cfg(feature = "signatures")]
     pub fn signed_by(mut self, keys: PinnedKeys) -> Self {
         self.config.signed_by = keys;
         self
@@ -250,8 +250,8 @@ impl SubscriberBuilder {
     }
 }
 
-#[cfg(feature = "history")]
 /// Settings of a history.
+#[cfg(feature = "history")]
 impl SubscriberBuilder {
     /// Starts in the past: with messages from a history server, if the publisher does not retain them, and then the live
     /// stream, without a gap or a repeat between them. Servers are found by their announcements, unless one

@@ -396,8 +396,8 @@ impl Subscriber {
         }
     }
 
-    #[cfg(feature = "signatures")]
     /// Replaces the public keys of the publisher, if the subscriber was built with any.
+    #[cfg(feature = "signatures")]
     pub fn set_signed_by(&mut self, keys: PinnedKeys) {
         if self.config.signed_by.is_empty() || keys.is_empty() {
             return;
