@@ -11,7 +11,7 @@ use mcast_stream::history::{HistoryStart, Position};
 use mcast_stream::log::LogOptions;
 use mcast_stream::subscriber::Item;
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
-use mcast_stream::{Publisher, Subscriber, Until};
+use mcast_stream::{Publish, Publisher, Subscriber, Until};
 
 /// Keeps messages in a log, from which a subscriber continues where it was stopped.
 #[derive(Parser)]

@@ -8,7 +8,7 @@ use mcast::Destination;
 use mcast_stream::log::{LogOptions, SyncPolicy};
 use mcast_stream::publisher::{Acknowledgers, Quorum};
 use mcast_stream::wire::StreamId;
-use mcast_stream::{LoggedPublisher, Publisher};
+use mcast_stream::{LoggedPublisher, Publish, Publisher};
 
 use super::publish::{group, interface};
 use super::source::Source;

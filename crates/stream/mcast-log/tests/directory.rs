@@ -96,7 +96,7 @@ fn incarnations_grow_although_the_clock_went_back_and_numbers_go_on() {
     assert_eq!(numbers(directory.path(), RequestedStart::At(at(102, 4))), [4, 5, 6, 7, 8]);
     assert_eq!(numbers(directory.path(), RequestedStart::Latest(MessageNumber(7))), [7, 8]);
     assert_eq!(numbers(directory.path(), RequestedStart::Latest(MessageNumber(4))), [4, 5, 6, 7, 8]);
-    assert_eq!(numbers(directory.path(), RequestedStart::Latest(MessageNumber(9))), []);
+    assert_eq!(numbers(directory.path(), RequestedStart::Latest(MessageNumber(9))), Vec::<u64>::new());
     assert_eq!(numbers(directory.path(), RequestedStart::At(at(101, 0))), [3, 4, 5, 6, 7, 8]);
 }
 
@@ -125,7 +125,7 @@ fn a_search_by_time_finds_the_first_one_although_the_clock_went_back() {
     for (time, first) in [(0, 0), (10, 0), (11, 50), (50, 50), (51, 150), (60, 150), (61, 250), (70, 250)] {
         assert_eq!(numbers(directory.path(), RequestedStart::Time(time)).first(), Some(&first), "{time}");
     }
-    assert_eq!(numbers(directory.path(), RequestedStart::Time(71)), []);
+    assert_eq!(numbers(directory.path(), RequestedStart::Time(71)), Vec::<u64>::new());
 }
 
 #[test]

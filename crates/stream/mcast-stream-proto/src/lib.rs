@@ -83,6 +83,8 @@ macro_rules! impossible {
     }};
 }
 
+#[cfg(feature = "dissect")]
+pub mod dissect;
 #[cfg(feature = "parity")]
 mod fec;
 pub mod gaps;

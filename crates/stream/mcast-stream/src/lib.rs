@@ -65,10 +65,7 @@
     allow(dead_code, reason = "what only an option uses")
 )]
 
-#[cfg(feature = "dissect")]
-pub mod dissect;
 mod driver;
-pub mod framing;
 mod key_file;
 #[cfg(feature = "metrics")]
 pub mod metrics;
@@ -82,10 +79,10 @@ pub use driver::find_signed_stream;
 pub use driver::tokio;
 pub use driver::{
     AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HeardHeartbeat, HeartbeatListener,
-    HostStatus, JobContext, MAX_SNAPSHOT, PathChange, Publish, Publisher, PublisherBuilder,
-    PublisherProgress, ReadAhead, ReadOutcome, RefusedRequest, Snapshot, SnapshotFetcher, SnapshotServer,
-    StallCause, StreamError, StreamStep, Subscriber, SubscriberBuilder, Until, UnusedSetting, Worker,
-    discover, fetch_snapshot, fetch_snapshot_while, find_stream, present_incarnation, replace_file,
+    HostStatus, MAX_SNAPSHOT, PathChange, Publish, Publisher, PublisherBuilder, PublisherProgress,
+    RefusedRequest, Snapshot, SnapshotFetcher, SnapshotServer, StallCause, StreamError, StreamStep,
+    Subscriber, SubscriberBuilder, Until, UnusedSetting, discover, fetch_snapshot, fetch_snapshot_while,
+    find_stream, present_incarnation, replace_file,
 };
 #[cfg(feature = "history")]
 pub use driver::{
@@ -101,6 +98,8 @@ pub use mcast::Waker;
 /// The log of a stream in files.
 #[cfg(feature = "log")]
 pub use mcast_log as log;
+#[cfg(feature = "dissect")]
+pub use mcast_stream_proto::dissect;
 #[cfg(feature = "history")]
 pub use mcast_stream_proto::history;
 pub use mcast_stream_proto::{ClockTime, Control, Target, publisher, seal, sign, subscriber, wire};

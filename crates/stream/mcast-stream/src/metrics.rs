@@ -142,7 +142,7 @@ impl LoggedPublisher {
     /// Passes the present counters of the publisher, and whether its log is held, to the recorder of the program (see
     /// [`metrics`](crate::metrics)).
     pub fn export_metrics(&self) {
-        let publisher = self.publisher();
+        let publisher = crate::Publish::publisher(self);
         publisher.export_metrics();
         let labels = labels(publisher.stream().0, publisher.labels());
         let is_held = self.hold().is_some();

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use mcast_metrics::{Exposition, MetricKind};
-use mcast_stream::wire::StreamId;
+use mcast_stream_proto::wire::StreamId;
 
 use super::MonitorReport;
 use crate::{Row, WatchReport};

@@ -16,9 +16,9 @@ use mcast_capture::{
 };
 use mcast_group::SafeText;
 use mcast_packet::{CookedKind, LinkType, MacAddress, Transport};
-use mcast_stream::dissect::opened;
-use mcast_stream::seal::Keys;
-use mcast_stream::wire::{self, Announce, Flags, Heartbeat, KeyEpoch, Kind, WireError};
+use mcast_stream_proto::dissect::opened;
+use mcast_stream_proto::seal::Keys;
+use mcast_stream_proto::wire::{self, Announce, Flags, Heartbeat, KeyEpoch, Kind, WireError};
 
 use super::frames::LiveFrames;
 use super::memberships::{LocalMember, LocalMembers, LocalMembersWatcher};
@@ -637,7 +637,7 @@ impl<'a> StreamPacket<'a> {
 
 #[cfg(test)]
 mod tests {
-    use mcast_stream::wire::{AnnouncedPath, DatagramWriter, Header, Incarnation, StreamId};
+    use mcast_stream_proto::wire::{AnnouncedPath, DatagramWriter, Header, Incarnation, StreamId};
 
     use super::*;
 

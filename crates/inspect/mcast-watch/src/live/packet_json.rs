@@ -10,7 +10,7 @@ use mcast_json::{PayloadRecord, record, rfc3339};
 use mcast_packet::gmp::{self, Address, GmpMessage, RecordKind};
 use mcast_packet::payload::{Dns, DnsKind, DnsQuestion, DnsRecord, DnsSection, DnsValue};
 use mcast_packet::{ChecksumStatus, Enclosing, Ip, Packet, Transport, Tunnel, Udp, protocol};
-use mcast_stream::dissect::StreamDatagram;
+use mcast_stream_proto::dissect::StreamDatagram;
 use serde::Serialize;
 
 use super::RecognizedPayload;

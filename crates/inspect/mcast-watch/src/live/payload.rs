@@ -5,7 +5,7 @@ use std::fmt;
 use mcast_measure::wire::{MessageType, SessionHeader};
 use mcast_packet::payload::Dns;
 use mcast_packet::{Packet, Payload, payload};
-use mcast_stream::dissect::StreamDatagram;
+use mcast_stream_proto::dissect::StreamDatagram;
 
 use crate::RtpFlows;
 
@@ -24,7 +24,7 @@ pub enum RecognizedPayload<'a> {
 impl<'a> RecognizedPayload<'a> {
     /// Recognizes the payload of a packet; returns `None` for other payloads and for protocols other than UDP. Of
     /// truncated datagrams, only those of the message layer are recognized. `opened` is a decrypted sealed datagram
-    /// ([`opened`](mcast_stream::dissect::opened)).
+    /// ([`opened`](mcast_stream_proto::dissect::opened)).
     #[must_use]
     pub fn of(packet: &Packet<'a>, opened: Option<&'a [u8]>) -> Option<Self> {
         let (ip, udp) = (packet.ip_layer()?, packet.udp()?);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use mcast_capture::{CaptureWriter, FileError, Frame, PacketContext, PacketFilter, WriteFormat};
 use mcast_packet::{Packet, Transport};
-use mcast_stream::dissect::StreamDatagram;
-use mcast_stream::wire::StreamId;
+use mcast_stream_proto::dissect::StreamDatagram;
+use mcast_stream_proto::wire::StreamId;
 
 use crate::StreamKey;
 

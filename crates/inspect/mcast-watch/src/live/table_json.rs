@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use mcast_json::{record, rfc3339, write_record};
-use mcast_stream::wire::StreamId;
+use mcast_stream_proto::wire::StreamId;
 use serde::Serialize;
 
 use super::unexamined_json::UnexaminedRecord;

@@ -16,9 +16,10 @@ pub(crate) const LONGEST_HEADER: usize = 63 * 4;
 /// The kind of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum Kind {
     /// Messages, or a fragment of one.
-    Data,
+    Data = 1,
     /// A parity symbol, from which lost datagrams of data, and manifests, are recovered.
     Parity,
     /// The publisher's state.
@@ -46,27 +47,28 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [(u8, Self); 13] = [
-        (1, Self::Data),
-        (2, Self::Parity),
-        (3, Self::Heartbeat),
-        (4, Self::Nak),
-        (5, Self::Status),
-        (6, Self::Ncf),
-        (7, Self::Probe),
-        (8, Self::Manifest),
-        (9, Self::Announce),
-        (10, Self::Reset),
-        (11, Self::Echo),
-        (12, Self::History),
-        (13, Self::HistorySearch),
+    /// All kinds in the order of their numbers, with their names.
+    const ALL: [(Self, &'static str); 13] = [
+        (Self::Data, "data"),
+        (Self::Parity, "parity"),
+        (Self::Heartbeat, "heartbeat"),
+        (Self::Nak, "nak"),
+        (Self::Status, "status"),
+        (Self::Ncf, "confirmation"),
+        (Self::Probe, "probe"),
+        (Self::Manifest, "manifest"),
+        (Self::Announce, "announcement"),
+        (Self::Reset, "reset"),
+        (Self::Echo, "echo"),
+        (Self::History, "history"),
+        (Self::HistorySearch, "history-search"),
     ];
 
     /// Returns the kind with this number; `None` if it is unknown.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
-            1..=13 => Some(Self::ALL[number as usize - 1].1),
+            1..=13 => Some(Self::ALL[number as usize - 1].0),
             _ => None,
         }
     }
@@ -74,7 +76,13 @@ impl Kind {
     /// Returns the number of the kind on the wire.
     #[must_use]
     pub const fn number(self) -> u8 {
-        Self::ALL[self as usize].0
+        self as u8
+    }
+
+    /// Returns the name of the kind, as text and JSON have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        Self::ALL[self as usize - 1].1
     }
 
     /// Returns whether datagrams of this kind have a sequence of the data, and are repaired.

@@ -421,7 +421,7 @@ fn data_header() -> Header {
 proptest! {
     #[test]
     fn headers_survive(
-        number in 1_u8..=11, flags: u8, stream: u64, incarnation: u32, message: u32, sequence in 1_u64..,
+        number in 1_u8..=13, flags: u8, stream: u64, incarnation: u32, message: u32, sequence in 1_u64..,
     ) {
         let header = Header {
             kind: Kind::from_number(number).unwrap(),
@@ -432,6 +432,7 @@ proptest! {
             message,
             sequence,
         };
+        prop_assert_eq!(header.kind.number(), number);
         prop_assert_eq!(DatagramView::parse(&header.bytes()).unwrap().header, header);
     }
 

@@ -15,7 +15,6 @@ mod history;
 mod logged;
 mod publish;
 mod publisher;
-mod read_ahead;
 mod side_channel;
 mod snapshot;
 mod spinning;
@@ -25,7 +24,6 @@ pub mod tokio;
 mod transmit;
 mod unicast;
 mod until;
-mod worker;
 
 use mcast::{InterfaceIndex, InterfaceSelector, Membership};
 
@@ -46,14 +44,12 @@ pub use history::{
 pub use logged::{LogHold, LogStart, LoggedPublisher, LoggedPublisherBuilder};
 pub use publish::Publish;
 pub use publisher::{Closing, Publisher, PublisherBuilder, PublisherProgress};
-pub use read_ahead::{ReadAhead, ReadOutcome};
 pub use side_channel::RefusedRequest;
 pub use snapshot::{
     MAX_SNAPSHOT, Snapshot, SnapshotFetcher, SnapshotServer, fetch_snapshot, fetch_snapshot_while,
 };
 pub use subscriber::{StallCause, Subscriber, SubscriberBuilder};
 pub use until::Until;
-pub use worker::{JobContext, Worker};
 
 /// Returns the incarnation by the time of day, which publishers have unless their caller sets another one: quarters of a
 /// second since 2024.

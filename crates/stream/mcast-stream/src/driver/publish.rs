@@ -11,9 +11,9 @@ use crate::wire::MessageNumber;
 
 /// Publishes messages: a [`Publisher`], or a [`LoggedPublisher`](crate::LoggedPublisher), for code that is to work with both.
 ///
-/// Both have these methods themselves, so that only generic code needs the trait. What is the same for both, such as hosts,
-/// snapshots and acknowledgements, is at [`publisher`](Self::publisher). The publisher for tokio does not implement it,
-/// because its calls are asynchronous; they have the same names.
+/// A [`Publisher`] has these methods itself, so that a program without a log does not need the trait. What is the same for
+/// both, such as hosts, snapshots and acknowledgements, is at [`publisher`](Self::publisher). The publisher for tokio does not
+/// implement it, because its calls are asynchronous; they have the same names.
 ///
 /// ```no_run
 /// use std::time::Duration;

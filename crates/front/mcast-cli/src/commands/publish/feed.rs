@@ -17,17 +17,19 @@ use mcast_stream::publisher::OutgoingMessage;
 use mcast_stream::seal::Keys;
 use mcast_stream::wire::{MessageKey, MessageNumber};
 use mcast_stream::{
-    Closing, HistoryListener, LogHold, LogStart, LoggedPublisher, Publisher, PublisherBuilder, ReadAhead,
-    RefusedRequest, Snapshot, SnapshotServer, StreamError, Until, framing,
+    Closing, HistoryListener, LogHold, LogStart, LoggedPublisher, Publish, Publisher, PublisherBuilder,
+    RefusedRequest, Snapshot, SnapshotServer, StreamError, Until,
 };
 use mcast_terminal::Console;
 
 use super::Content;
 use crate::arguments::{parse_bits, parse_duration, parse_size};
 use crate::exit::Failure;
+use crate::framing;
 use crate::log_lines::LogLines;
 use crate::message_layer::listen_for_history;
 use crate::output::{bytes, count_of};
+use crate::read_ahead::ReadAhead;
 use crate::sys;
 
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mcast_stream::publisher::{OutgoingMessage, PublisherEvent};
-use mcast_stream::{HistoryServer, ReadAhead, ReadOutcome, StreamError, Until};
+use mcast_stream::{HistoryServer, StreamError, Until};
 use mcast_sys::ClassifiedError;
 use mcast_terminal::Console;
 
@@ -23,6 +23,7 @@ use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::metrics::StreamMetrics;
 use crate::output::{count_of, seconds};
+use crate::read_ahead::{ReadAhead, ReadOutcome};
 use crate::sending::{MessagePacer, wait_for_address};
 
 /// What the manager of a service shows.

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use mcast::group::Expand;
 use mcast::{Family, Group, Membership, Outgoing, Rate, Sender, SenderBuilder};
-use mcast_stream::ReadAhead;
 use mcast_terminal::Console;
 use payloads::Payloads;
 use serde::Serialize;
@@ -22,6 +21,7 @@ use crate::arguments::{
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{count, traffic_in, write_record};
+use crate::read_ahead::ReadAhead;
 use crate::sending::{self, Count, Dispatch, Pace, Target};
 
 /// Send datagrams to groups, or to hosts

@@ -11,7 +11,7 @@ use anyhow::Context;
 use mcast::Waker;
 use mcast_stream::subscriber::{Message, Position, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, StreamId};
-use mcast_stream::{JobContext, Snapshot, Subscriber, Worker, framing};
+use mcast_stream::{Snapshot, Subscriber};
 use mcast_terminal::{Output, is_terminal};
 use serde::Serialize;
 
@@ -19,9 +19,11 @@ use super::OutputOptions;
 use super::confirmations::{ConfirmError, Confirmations};
 use crate::execute::Call;
 use crate::exit::Failure;
+use crate::framing;
 use crate::message_layer::{MessageRecord, SnapshotRecord};
 use crate::output::{SafeText, count_of, rfc3339, write_json, write_record};
 use crate::receiving::{EventRecord, WireGroup, wire_groups};
+use crate::worker::{JobContext, Worker};
 
 /// The number of bytes written at once while more messages arrive.
 const AT_ONCE: usize = 64 << 10;

@@ -227,55 +227,6 @@ fn spawn(name: &str, shared: &Arc<Shared>, work: fn(&Shared)) -> Result<JoinHand
 }
 
 impl LoggedPublisher {
-    /// Publishes a message, and returns its number. When this returns, the message is in the log, with
-    /// [`SyncPolicy::Each`] on the disk: threads that publish at the same time share a sync. While more than 4 MiB of
-    /// what is in the log cannot be sent yet, this blocks; also while the log is larger than its retention says, because what was
-    /// not sent, or not acknowledged where that blocks, is not removed ([`hold`](Self::hold)).
-    ///
-    /// # Errors
-    /// [`StreamError::Refused`] if the message can never be accepted, and [`StreamError::Log`] if it cannot be stored:
-    /// then it is not accepted, and is not sent. If [that is temporary](mcast_log::LogError::is_temporary), the message
-    /// can be published again later.
-    pub fn publish<'m>(&self, message: impl Into<OutgoingMessage<'m>>) -> Result<MessageNumber, StreamError> {
-        self.shared.accept(&[message.into()], Wait::UntilStored(None))
-    }
-
-    /// Publishes a message like [`publish`](Self::publish), but waits for room for at most `timeout`.
-    ///
-    /// # Errors
-    /// As [`publish`](Self::publish), and [`StreamError::Refused`] if there was no room in time.
-    pub fn publish_timeout<'m>(
-        &self,
-        message: impl Into<OutgoingMessage<'m>>,
-        timeout: Duration,
-    ) -> Result<MessageNumber, StreamError> {
-        self.shared.accept(&[message.into()], Wait::UntilStored(Some(timeout)))
-    }
-
-    /// Appends messages to the log with one write, and sends them; returns the number of the last one. With
-    /// [`SyncPolicy::Each`], they are on the disk when this returns, after one sync.
-    ///
-    /// # Errors
-    /// As [`publish`](Self::publish); then none of them is accepted.
-    pub fn publish_all<'m>(
-        &self,
-        messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
-    ) -> Result<Option<MessageNumber>, StreamError> {
-        self.accept_all(messages, Wait::UntilStored(None))
-    }
-
-    /// Publishes a message like [`publish`](Self::publish), without waiting for room or the disk. It is sent as soon as it may
-    /// be: with [`SyncPolicy::Each`], when it is on the disk.
-    ///
-    /// # Errors
-    /// As [`publish`](Self::publish), and [`StreamError::Refused`] if there is no room.
-    pub fn try_publish<'m>(
-        &self,
-        message: impl Into<OutgoingMessage<'m>>,
-    ) -> Result<MessageNumber, StreamError> {
-        self.shared.accept(&[message.into()], Wait::Never)
-    }
-
     /// Appends messages to the log with one write, and waits for room, but not for the disk; returns the number of the last
     /// one. They are sent as soon as they may be: with [`SyncPolicy::Each`], when they are on the disk. What is appended while
     /// a sync runs shares the next one: this is the fastest way to publish much that must be on the disk. A caller that must not
@@ -303,18 +254,6 @@ impl LoggedPublisher {
         self.accept_all(messages, Wait::ForRoom)
     }
 
-    /// Appends messages to the log with one write, without waiting; returns the number of the last one. They are sent as
-    /// soon as they may be: with [`SyncPolicy::Each`], when they are on the disk.
-    ///
-    /// # Errors
-    /// As [`publish_all`](Self::publish_all), and [`StreamError::Refused`] if there is no room.
-    pub fn try_publish_all<'m>(
-        &self,
-        messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
-    ) -> Result<Option<MessageNumber>, StreamError> {
-        self.accept_all(messages, Wait::Never)
-    }
-
     fn accept_all<'m>(
         &self,
         messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
@@ -333,48 +272,6 @@ impl LoggedPublisher {
         self.shared.durable()
     }
 
-    /// Waits for at most `timeout`; returns whether what is waited for is so, like [`Publisher::wait`]. Everything but
-    /// [`Until::MessageStored`] and [`Until::MessageAcknowledged`] is about all that was accepted: it is sent first.
-    ///
-    /// # Errors
-    /// [`StreamError::Log`] if messages cannot be synced. Then nothing can be published any more. Otherwise as
-    /// [`Publisher::wait`].
-    pub fn wait(&self, until: Until, timeout: Duration) -> Result<bool, StreamError> {
-        let deadline = Instant::now().checked_add(timeout);
-        match until {
-            Until::Stored => self.shared.wait_stored(deadline),
-            Until::MessageStored(message) => {
-                self.shared.wait_durable(MessageNumber(message.0.saturating_add(1)), deadline)
-            }
-            Until::MessageAcknowledged(_) => self.publisher().wait(until, timeout),
-            Until::Sent | Until::Received | Until::Read | Until::Acknowledged => {
-                let is_sent = self.shared.wait_sent(deadline);
-                // That nothing is required is reported at once.
-                let is_so = self.publisher().wait(until, left_until(deadline))?;
-                Ok(is_sent && is_so)
-            }
-        }
-    }
-
-    /// Ends the stream like [`Publisher::close`], after everything that was accepted was synced and sent. If something
-    /// could not be sent in time, the stream does not end: this is then like [`stop`](Self::stop), and the next publisher
-    /// with the log sends it.
-    ///
-    /// # Errors
-    /// [`StreamError::Log`] if what was accepted cannot be synced.
-    pub fn close(&self, timeout: Duration) -> Result<Closing, StreamError> {
-        let deadline = Instant::now().checked_add(timeout);
-        let synced = self.shared.wait_stored(None);
-        if !self.shared.wait_sent(deadline) {
-            return self.stop(Duration::ZERO);
-        }
-        self.shared.refuse_more();
-        let closing = self.shared.publisher.close(left_until(deadline));
-        synced?;
-        self.record_end()?;
-        Ok(closing)
-    }
-
     /// Stops publishing without ending the stream: what was accepted is synced and sent, and until all subscribers have
     /// it, this waits for at most `timeout`. The next publisher with the same log continues.
     ///
@@ -391,17 +288,6 @@ impl LoggedPublisher {
         let is_delivered = closing.is_delivered() && closing.audience.total() > 0;
         self.is_delivered.store(is_delivered, Ordering::Release);
         Ok(closing)
-    }
-
-    /// Ends the stream without waiting for subscribers, like [`Publisher::end`]. Call it when everything
-    /// [was sent](Self::wait).
-    ///
-    /// # Errors
-    /// [`StreamError::Log`] if the end cannot be recorded in the log.
-    pub fn end(&self) -> Result<(), StreamError> {
-        self.shared.refuse_more();
-        self.shared.publisher.end();
-        self.record_end()
     }
 
     /// Records in the log that the stream has ended.
@@ -447,22 +333,6 @@ impl LoggedPublisher {
         Ok(server)
     }
 
-    /// Seals with the greatest epoch of these from now on, in the log as well.
-    ///
-    /// # Errors
-    /// [`StreamError::Log`] if the segment of the log cannot be closed.
-    pub fn set_keys(&self, keys: Keys) -> Result<(), StreamError> {
-        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys.clone();
-        self.shared.set_keys(keys)
-    }
-
-    /// Returns the publisher, for its events, statistics and subscribers. Messages that are published with it directly
-    /// are not in the log: after that, this one refuses everything ([`StreamError::LogBypassed`]).
-    #[must_use]
-    pub fn publisher(&self) -> &Publisher {
-        &self.shared.publisher
-    }
-
     /// Returns what was found in the log.
     #[must_use]
     pub const fn recovery(&self) -> &Recovery {
@@ -480,12 +350,6 @@ impl LoggedPublisher {
     #[must_use]
     pub const fn start(&self) -> LogStart {
         self.start
-    }
-
-    /// Returns the number of the next message. In the log, numbers also continue over the ends of the stream.
-    #[must_use]
-    pub fn next_message(&self) -> MessageNumber {
-        self.shared.next_message()
     }
 
     /// Returns the number of accepted messages that are not sent yet.
@@ -521,58 +385,135 @@ impl LoggedPublisher {
 }
 
 impl Publish for LoggedPublisher {
+    /// Publishes a message, and returns its number. When this returns, the message is in the log, with
+    /// [`SyncPolicy::Each`] on the disk: threads that publish at the same time share a sync. While more than 4 MiB of
+    /// what is in the log cannot be sent yet, this blocks; also while the log is larger than its retention says, because what was
+    /// not sent, or not acknowledged where that blocks, is not removed ([`hold`](Self::hold)).
+    ///
+    /// # Errors
+    /// [`StreamError::Refused`] if the message can never be accepted, and [`StreamError::Log`] if it cannot be stored:
+    /// then it is not accepted, and is not sent. If [that is temporary](mcast_log::LogError::is_temporary), the message
+    /// can be published again later.
     fn publish<'m>(&self, message: impl Into<OutgoingMessage<'m>>) -> Result<MessageNumber, StreamError> {
-        self.publish(message)
+        self.shared.accept(&[message.into()], Wait::UntilStored(None))
     }
 
+    /// Publishes a message like [`publish`](Self::publish), but waits for room for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), and [`StreamError::Refused`] if there was no room in time.
     fn publish_timeout<'m>(
         &self,
         message: impl Into<OutgoingMessage<'m>>,
         timeout: Duration,
     ) -> Result<MessageNumber, StreamError> {
-        self.publish_timeout(message, timeout)
+        self.shared.accept(&[message.into()], Wait::UntilStored(Some(timeout)))
     }
 
+    /// Publishes a message like [`publish`](Self::publish), without waiting for room or the disk. It is sent as soon as it may
+    /// be: with [`SyncPolicy::Each`], when it is on the disk.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish), and [`StreamError::Refused`] if there is no room.
     fn try_publish<'m>(&self, message: impl Into<OutgoingMessage<'m>>) -> Result<MessageNumber, StreamError> {
-        self.try_publish(message)
+        self.shared.accept(&[message.into()], Wait::Never)
     }
 
+    /// Appends messages to the log with one write, and sends them; returns the number of the last one. With
+    /// [`SyncPolicy::Each`], they are on the disk when this returns, after one sync.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish); then none of them is accepted.
     fn publish_all<'m>(
         &self,
         messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
     ) -> Result<Option<MessageNumber>, StreamError> {
-        self.publish_all(messages)
+        self.accept_all(messages, Wait::UntilStored(None))
     }
 
+    /// Appends messages to the log with one write, without waiting; returns the number of the last one. They are sent as
+    /// soon as they may be: with [`SyncPolicy::Each`], when they are on the disk.
+    ///
+    /// # Errors
+    /// As [`publish_all`](Self::publish_all), and [`StreamError::Refused`] if there is no room.
     fn try_publish_all<'m>(
         &self,
         messages: impl IntoIterator<Item: Into<OutgoingMessage<'m>>>,
     ) -> Result<Option<MessageNumber>, StreamError> {
-        self.try_publish_all(messages)
+        self.accept_all(messages, Wait::Never)
     }
 
+    /// Waits for at most `timeout`; returns whether what is waited for is so, like [`Publisher::wait`]. Everything but
+    /// [`Until::MessageStored`] and [`Until::MessageAcknowledged`] is about all that was accepted: it is sent first.
+    ///
+    /// # Errors
+    /// [`StreamError::Log`] if messages cannot be synced. Then nothing can be published any more. Otherwise as
+    /// [`Publisher::wait`].
     fn wait(&self, until: Until, timeout: Duration) -> Result<bool, StreamError> {
-        self.wait(until, timeout)
+        let deadline = Instant::now().checked_add(timeout);
+        match until {
+            Until::Stored => self.shared.wait_stored(deadline),
+            Until::MessageStored(message) => {
+                self.shared.wait_durable(MessageNumber(message.0.saturating_add(1)), deadline)
+            }
+            Until::MessageAcknowledged(_) => self.publisher().wait(until, timeout),
+            Until::Sent | Until::Received | Until::Read | Until::Acknowledged => {
+                let is_sent = self.shared.wait_sent(deadline);
+                // That nothing is required is reported at once.
+                let is_so = self.publisher().wait(until, left_until(deadline))?;
+                Ok(is_sent && is_so)
+            }
+        }
     }
 
+    /// Ends the stream without waiting for subscribers, like [`Publisher::end`]. Call it when everything
+    /// [was sent](Self::wait).
+    ///
+    /// # Errors
+    /// [`StreamError::Log`] if the end cannot be recorded in the log.
     fn end(&self) -> Result<(), StreamError> {
-        self.end()
+        self.shared.refuse_more();
+        self.shared.publisher.end();
+        self.record_end()
     }
 
+    /// Ends the stream like [`Publisher::close`], after everything that was accepted was synced and sent. If something
+    /// could not be sent in time, the stream does not end: this is then like [`stop`](Self::stop), and the next publisher
+    /// with the log sends it.
+    ///
+    /// # Errors
+    /// [`StreamError::Log`] if what was accepted cannot be synced.
     fn close(&self, timeout: Duration) -> Result<Closing, StreamError> {
-        self.close(timeout)
+        let deadline = Instant::now().checked_add(timeout);
+        let synced = self.shared.wait_stored(None);
+        if !self.shared.wait_sent(deadline) {
+            return self.stop(Duration::ZERO);
+        }
+        self.shared.refuse_more();
+        let closing = self.shared.publisher.close(left_until(deadline));
+        synced?;
+        self.record_end()?;
+        Ok(closing)
     }
 
+    /// Seals with the greatest epoch of these from now on, in the log as well.
+    ///
+    /// # Errors
+    /// [`StreamError::Log`] if the segment of the log cannot be closed.
     fn set_keys(&self, keys: Keys) -> Result<(), StreamError> {
-        self.set_keys(keys)
+        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys.clone();
+        self.shared.set_keys(keys)
     }
 
+    /// Returns the number of the next message. In the log, numbers also continue over the ends of the stream.
     fn next_message(&self) -> MessageNumber {
-        self.next_message()
+        self.shared.next_message()
     }
 
+    /// Returns the publisher, for its events, statistics and subscribers. Messages that are published with it directly
+    /// are not in the log: after that, this one refuses everything ([`StreamError::LogBypassed`]).
     fn publisher(&self) -> &Publisher {
-        self.publisher()
+        &self.shared.publisher
     }
 }
 

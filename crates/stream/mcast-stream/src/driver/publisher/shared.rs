@@ -1,7 +1,7 @@
 //! The state that a publisher's threads share, the work of each thread, and how to wait for progress.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use mcast_sys::trace::Span;
@@ -14,9 +14,6 @@ use crate::driver::spinning::Spinning;
 use crate::driver::transmit::Endpoint;
 use crate::driver::transmit::{PublisherSockets, Repairs};
 use crate::publisher::Transmit;
-
-#[cfg(feature = "tokio")]
-use std::sync::TryLockError;
 
 /// How long a listening thread may take to notice that it must end.
 pub(super) const LISTEN_INTERVAL: Duration = Duration::from_millis(100);
@@ -35,6 +32,8 @@ const FEEDBACK_BATCH: usize = 64;
 const MAX_FEEDBACK: usize = 65_536;
 /// Feedback is handled after each this many data datagrams.
 const FEEDBACK_EVERY: u64 = 128;
+/// How often a caller that publishes gives way to the thread that has the lock, before it sleeps.
+const GIVES_WAY: u32 = 32;
 
 /// The state that the threads share.
 #[derive(Debug)]
@@ -164,8 +163,19 @@ impl Shared {
         usable(self.core.lock())
     }
 
+    /// Locks the core for a caller that publishes. If another thread has it, this one first gives way: waking a thread costs
+    /// more than publishing a message, and the thread that wakes it would have to for each message while others wait.
+    pub(super) fn core_to_publish(&self) -> MutexGuard<'_, Core> {
+        for _ in 0..GIVES_WAY {
+            if let Some(core) = self.try_core() {
+                return core;
+            }
+            std::thread::yield_now();
+        }
+        self.core()
+    }
+
     /// Locks the core, unless another thread has it.
-    #[cfg(feature = "tokio")]
     pub(super) fn try_core(&self) -> Option<MutexGuard<'_, Core>> {
         match self.core.try_lock() {
             Ok(core) => Some(core),

@@ -461,7 +461,7 @@ impl Subscriber {
     /// Whether the publisher has ever sent a unicast datagram to this subscriber. It replies to the first datagram of
     /// each subscriber, so the usual reason for `false` is a firewall between them, in either direction.
     #[must_use]
-    pub const fn is_answered(&self) -> bool {
+    pub(super) const fn is_answered(&self) -> bool {
         self.is_answered
     }
 
@@ -518,7 +518,7 @@ impl Subscriber {
 
     /// Returns the size of the longest datagram that the publisher sends in bytes, once it is known.
     #[must_use]
-    pub fn longest_datagram(&self) -> Option<u16> {
+    pub(super) fn longest_datagram(&self) -> Option<u16> {
         self.machine.as_ref().map(crate::SubscriberMachine::longest_datagram).filter(|bytes| *bytes > 0)
     }
 

@@ -5,8 +5,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::error::{StreamError, StreamStep};
-
 /// The maximum number of bytes in the queue, not counting one payload.
 const MAX_BYTES: usize = 8 << 20;
 /// The memory of an empty payload.
@@ -14,23 +12,7 @@ const OVERHEAD: usize = 64;
 
 /// Reads payloads ahead of sending them, on a thread of its own, so that a program that waits for input can do something
 /// else, or end. The queue is bounded in bytes.
-///
-/// ```
-/// use std::io::BufRead;
-/// use std::time::Duration;
-///
-/// use mcast_stream::{ReadAhead, ReadOutcome};
-///
-/// let mut lines = std::io::Cursor::new("one\ntwo\n").lines();
-/// let input = ReadAhead::<std::io::Error>::start(move || Ok(lines.next().transpose()?.map(String::into_bytes)))?;
-/// let mut payloads = Vec::new();
-/// while input.take(Duration::from_secs(1), 10, &mut payloads)? != ReadOutcome::End {
-///     // Queue the payloads at a publisher here.
-///     payloads.clear();
-/// }
-/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
-/// ```
-pub struct ReadAhead<E>(Arc<Queue<E>>);
+pub(crate) struct ReadAhead<E>(Arc<Queue<E>>);
 
 /// The end of the thread that reads.
 struct Writer<E>(Arc<Queue<E>>);
@@ -53,7 +35,7 @@ struct State<E> {
 
 /// The result of a request for payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadOutcome {
+pub(crate) enum ReadOutcome {
     /// There are payloads.
     Some,
     /// None has been read yet.
@@ -67,9 +49,9 @@ impl<E: Send + 'static> ReadAhead<E> {
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub fn start(
+    pub(crate) fn start(
         mut read: impl FnMut() -> Result<Option<Vec<u8>>, E> + Send + 'static,
-    ) -> Result<Self, StreamError> {
+    ) -> std::io::Result<Self> {
         let state =
             State { waiting: VecDeque::new(), bytes: 0, ended: false, abandoned: false, woken: false };
         let queue = Arc::new(Queue { state: Mutex::new(state), changed: Condvar::new() });
@@ -82,7 +64,7 @@ impl<E: Send + 'static> ReadAhead<E> {
                 }
             }
         };
-        thread::Builder::new().name("input".into()).spawn(work).map_err(StreamStep::StartThread.failed())?;
+        thread::Builder::new().name("input".into()).spawn(work)?;
         Ok(Self(queue))
     }
 
@@ -90,7 +72,12 @@ impl<E: Send + 'static> ReadAhead<E> {
     ///
     /// # Errors
     /// The error of `read`, after the payloads before it.
-    pub fn take(&self, wait: Duration, most: usize, into: &mut Vec<Vec<u8>>) -> Result<ReadOutcome, E> {
+    pub(crate) fn take(
+        &self,
+        wait: Duration,
+        most: usize,
+        into: &mut Vec<Vec<u8>>,
+    ) -> Result<ReadOutcome, E> {
         let empty = |state: &mut State<E>| state.waiting.is_empty() && !state.ended && !state.woken;
         let waited = self.0.changed.wait_timeout_while(self.0.lock(), wait, empty);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -119,12 +106,12 @@ impl<E: Send + 'static> ReadAhead<E> {
 
     /// Returns how many payloads have been read and not taken.
     #[must_use]
-    pub fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.0.lock().waiting.iter().filter(|read| read.is_ok()).count()
     }
 
     /// Returns a function that ends the current wait for payloads, and all later ones.
-    pub fn waker(&self) -> impl Fn() + Send + Sync + use<E> {
+    pub(crate) fn waker(&self) -> impl Fn() + Send + Sync + use<E> {
         let queue = Arc::clone(&self.0);
         move || {
             queue.lock().woken = true;

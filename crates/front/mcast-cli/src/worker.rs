@@ -9,51 +9,18 @@ use std::time::Duration;
 
 use mcast::Waker;
 
-use super::error::{StreamError, StreamStep};
-
 /// Does jobs in order on a thread of its own, so that slow work does not keep the caller of a
-/// [`Subscriber`](crate::Subscriber) from calling it.
+/// [`Subscriber`](mcast_stream::Subscriber) from calling it.
 ///
 /// The queue has no limit of its own: while it [is full](Self::is_full), call
-/// [`keep_alive`](crate::Subscriber::keep_alive), which the waker ends as soon as there is room.
-///
-/// ```no_run
-/// use std::io::Write;
-/// use std::time::Duration;
-///
-/// use mcast_stream::subscriber::Item;
-/// use mcast_stream::{StreamError, Subscriber, Worker};
-///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let mut subscriber = Subscriber::join_one("239.1.2.3%eth0:7000".parse()?)?;
-/// let worker = Worker::start(1 << 20, subscriber.waker(), |bytes: Vec<u8>, _| {
-///     std::io::stdout().write_all(&bytes)
-/// })?;
-/// loop {
-///     match subscriber.next() {
-///         Ok(Some(Item::Message(message))) => worker.push(message.bytes.to_vec(), message.bytes.len()),
-///         // The worker wakes the subscriber.
-///         Ok(Some(Item::Event(_))) | Err(StreamError::Woken) => {}
-///         Ok(None) => break,
-///         Err(error) => return Err(error.into()),
-///     }
-///     while worker.is_full() {
-///         subscriber.keep_alive(Duration::from_secs(1))?;
-///     }
-///     if let Some(error) = worker.error() {
-///         return Err(error.into());
-///     }
-/// }
-/// worker.wait_idle(Duration::from_secs(10));
-/// # Ok(()) }
-/// ```
-pub struct Worker<J, E> {
+/// [`keep_alive`](mcast_stream::Subscriber::keep_alive), which the waker ends as soon as there is room.
+pub(crate) struct Worker<J, E> {
     shared: Arc<Shared<J, E>>,
 }
 
 /// What a job may ask while it is done.
 #[derive(Debug)]
-pub struct JobContext<'a> {
+pub(crate) struct JobContext<'a> {
     is_cancelled: &'a AtomicBool,
     is_last: bool,
 }
@@ -61,13 +28,13 @@ pub struct JobContext<'a> {
 impl JobContext<'_> {
     /// Whether the job should end early, because the worker was [cancelled](Worker::cancel).
     #[must_use]
-    pub fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.is_cancelled.load(Ordering::Acquire)
     }
 
     /// Whether no other job was waiting when this one was started, so that buffered output should be flushed after it.
     #[must_use]
-    pub const fn is_last(&self) -> bool {
+    pub(crate) const fn is_last(&self) -> bool {
         self.is_last
     }
 }
@@ -121,11 +88,11 @@ impl<J: Send + 'static, E: Send + 'static> Worker<J, E> {
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub fn start(
+    pub(crate) fn start(
         capacity: usize,
         waker: Waker,
         work: impl FnMut(J, &JobContext<'_>) -> Result<(), E> + Send + 'static,
-    ) -> Result<Self, StreamError> {
+    ) -> std::io::Result<Self> {
         let state = State {
             waiting: VecDeque::new(),
             cost: 0,
@@ -143,10 +110,7 @@ impl<J: Send + 'static, E: Send + 'static> Worker<J, E> {
         });
         let worker = Self { shared: Arc::clone(&shared) };
         let run = move || shared.run(work, &waker);
-        std::thread::Builder::new()
-            .name("mcast-worker".to_owned())
-            .spawn(run)
-            .map_err(StreamStep::StartThread.failed())?;
+        std::thread::Builder::new().name("mcast-worker".to_owned()).spawn(run)?;
         Ok(worker)
     }
 }
@@ -154,7 +118,7 @@ impl<J: Send + 'static, E: Send + 'static> Worker<J, E> {
 impl<J, E> Worker<J, E> {
     /// Adds a job with its cost, for instance its size in bytes. Never waits. After an [error](Self::error) the job is
     /// discarded.
-    pub fn push(&self, job: J, cost: usize) {
+    pub(crate) fn push(&self, job: J, cost: usize) {
         let mut state = self.shared.lock();
         if self.shared.is_broken() {
             return;
@@ -166,29 +130,29 @@ impl<J, E> Worker<J, E> {
 
     /// Returns whether the queue is full. If so, the waker is called when there is room.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.is_awaited(|state| state.whole_cost() >= self.shared.capacity)
     }
 
     /// Returns whether jobs are left. If so, the waker is called when there are none.
     #[must_use]
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.is_awaited(State::is_busy)
     }
 
     /// Waits until a job is done after [`is_full`](Self::is_full) or [`is_busy`](Self::is_busy) returned `true`, for at
     /// most `timeout`. This is for callers whose subscriber is over.
-    pub fn wait(&self, timeout: Duration) {
+    pub(crate) fn wait(&self, timeout: Duration) {
         drop(self.shared.wait_while(timeout, |state| state.is_awaited));
     }
 
     /// Waits until no job is left, for at most `timeout`; returns whether none is.
-    pub fn wait_idle(&self, timeout: Duration) -> bool {
+    pub(crate) fn wait_idle(&self, timeout: Duration) -> bool {
         !self.shared.wait_while(timeout, State::is_busy).is_busy()
     }
 
     /// Discards the jobs that wait, asks the current one to end, and waits for that for at most `timeout`.
-    pub fn cancel(&self, timeout: Duration) {
+    pub(crate) fn cancel(&self, timeout: Duration) {
         self.shared.lock().discard_waiting();
         self.shared.is_cancelled.store(true, Ordering::Release);
         self.wait_idle(timeout);
@@ -199,7 +163,7 @@ impl<J, E> Worker<J, E> {
     /// # Panics
     /// Once, with the same payload, if a job has panicked.
     #[must_use]
-    pub fn error(&self) -> Option<E> {
+    pub(crate) fn error(&self) -> Option<E> {
         if !self.shared.is_broken() {
             return None;
         }
@@ -296,9 +260,9 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use mcast_lab::Lab;
+    use mcast_stream::Subscriber;
 
     use super::*;
-    use crate::Subscriber;
 
     const SOON: Duration = Duration::from_secs(10);
 

@@ -1,15 +1,6 @@
 //! Messages in files and pipes: lines, or records with a length.
 //!
 //! A record is a 4-byte big-endian length, then the message, so that messages may contain any bytes.
-//!
-//! ```
-//! use mcast_stream::framing::{read_record, write_record};
-//!
-//! let mut file = Vec::new();
-//! write_record(&mut file, b"two\nlines")?;
-//! assert_eq!(read_record(&mut &file[..], 1 << 20)?.as_deref(), Some(&b"two\nlines"[..]));
-//! # Ok::<(), std::io::Error>(())
-//! ```
 
 use std::io::{BufRead, Error, ErrorKind, Read, Result, Write};
 
@@ -18,7 +9,7 @@ use std::io::{BufRead, Error, ErrorKind, Read, Result, Write};
 ///
 /// # Errors
 /// [`ErrorKind::InvalidData`] if the line is longer than `most` bytes, and errors of the input.
-pub fn read_line(input: &mut impl BufRead, most: u32) -> Result<Option<Vec<u8>>> {
+pub(crate) fn read_line(input: &mut impl BufRead, most: u32) -> Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let longest = u64::from(most) + 2;
     if input.take(longest).read_until(b'\n', &mut line)? == 0 {
@@ -38,7 +29,7 @@ pub fn read_line(input: &mut impl BufRead, most: u32) -> Result<Option<Vec<u8>>>
 /// # Errors
 /// [`ErrorKind::InvalidData`] if the record is longer than `most` bytes, [`ErrorKind::UnexpectedEof`] if it is cut off,
 /// and errors of the input.
-pub fn read_record(input: &mut impl BufRead, most: u32) -> Result<Option<Vec<u8>>> {
+pub(crate) fn read_record(input: &mut impl BufRead, most: u32) -> Result<Option<Vec<u8>>> {
     if input.fill_buf()?.is_empty() {
         return Ok(None);
     }
@@ -58,7 +49,7 @@ pub fn read_record(input: &mut impl BufRead, most: u32) -> Result<Option<Vec<u8>
 ///
 /// # Errors
 /// [`ErrorKind::InvalidData`] if the input is longer than `most` bytes, and errors of the input.
-pub fn read_file(input: impl Read, most: u32) -> Result<Vec<u8>> {
+pub(crate) fn read_file(input: impl Read, most: u32) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     input.take(u64::from(most) + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > u64::from(most) { Err(too_long(most, "file")) } else { Ok(bytes) }
@@ -68,7 +59,7 @@ pub fn read_file(input: impl Read, most: u32) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// An error if the message has 4 GiB or more, and errors of the output.
-pub fn write_record(output: &mut impl Write, message: &[u8]) -> Result<()> {
+pub(crate) fn write_record(output: &mut impl Write, message: &[u8]) -> Result<()> {
     output.write_all(&u32::try_from(message.len()).map_err(Error::other)?.to_be_bytes())?;
     output.write_all(message)
 }

@@ -1,10 +1,13 @@
 //! A datagram as an object, for JSON.
 
-use std::net::SocketAddr;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::{Body, Hexadecimal, ParsedDatagram, StreamDatagram, kind_name, reason_name, status_names};
+use super::{Body, Hexadecimal, ParsedDatagram, StreamDatagram, reason_name, status_names};
 use crate::wire::{
     Acknowledgement, Announce, Flags, FlowControl, Header, Heartbeat, KeyEpoch, MessageNumber, Ncf, Ranges,
     Reset, Sequence, Status, SubscriberName,
@@ -19,7 +22,7 @@ impl Serialize for StreamDatagram<'_> {
 /// Its schema is that of the object that stands for it.
 #[cfg(feature = "schema")]
 impl schemars::JsonSchema for StreamDatagram<'_> {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+    fn schema_name() -> alloc::borrow::Cow<'static, str> {
         Object::schema_name()
     }
 
@@ -37,7 +40,7 @@ struct Object {
         feature = "schema",
         schemars(extend("enum" = [
             "data", "parity", "heartbeat", "nak", "status", "confirmation", "probe", "manifest",
-            "announcement", "reset", "echo", "history", "history-search", "unknown"
+            "announcement", "reset", "echo", "history", "history-search"
         ]))
     )]
     kind: Option<&'static str>,
@@ -329,7 +332,7 @@ impl Object {
 
     fn of_header(header: &Header) -> Self {
         Self {
-            kind: Some(kind_name(header.kind)),
+            kind: Some(header.kind.name()),
             stream: Some(header.stream.to_string()),
             incarnation: Some(header.incarnation.0),
             number: Some(header.sequence),
@@ -441,7 +444,7 @@ impl Announcement {
             None => place.group.to_string(),
         });
         Self {
-            name: announcement.name.to_owned(),
+            name: announcement.name.to_string(),
             paths: paths.collect(),
             snapshot: announcement.snapshot,
             bytes_per_second: announcement.rate,

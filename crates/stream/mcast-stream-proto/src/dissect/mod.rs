@@ -4,8 +4,8 @@
 //! are damaged, and describes them as text.
 //!
 //! ```
-//! use mcast_stream::dissect::{StreamDatagram, opened};
-//! use mcast_stream::seal::Keys;
+//! use mcast_stream_proto::dissect::{StreamDatagram, opened};
+//! use mcast_stream_proto::seal::Keys;
 //!
 //! fn describe(payload: &[u8], keys: &Keys) -> Option<String> {
 //!     let opened = opened(payload, keys);
@@ -21,10 +21,12 @@ mod json;
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
-use std::fmt::{self, Display, Formatter};
-use std::net::SocketAddr;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt::{self, Display, Formatter};
+use core::net::SocketAddr;
 
-use mcast::group::SafeText;
+use mcast_group::SafeText;
 
 use crate::history::{HistoryAnnouncement, HistorySearch};
 use crate::seal::Keys;
@@ -110,8 +112,6 @@ pub enum Body<'a> {
     Reset(Reset),
     /// The signed digests of the datagrams before it.
     Manifest(Manifest<'a>),
-    /// A kind reserved by the protocol.
-    Reserved,
     /// Sealed, and none of the keys opens it.
     Hidden,
     /// Not captured completely, or the first of several fragments.
@@ -205,7 +205,6 @@ impl<'a> Body<'a> {
             Kind::History => Self::HistoryServer(HistoryAnnouncement::read(bytes)?),
             Kind::HistorySearch => HistorySearch::read(bytes).map(|_| Self::HistorySearch)?,
             Kind::Reset => Self::Reset(Reset::read(bytes)?),
-            _ => Self::Reserved,
         })
     }
 }
@@ -243,7 +242,7 @@ impl Display for StreamDatagram<'_> {
         match self {
             Self::Whole(whole) => whole.fmt(f),
             Self::Broken { header: Some(header), why } => {
-                write!(f, "mcast stream {}, {}, broken: {why}", kind_name(header.kind), Origin(header))
+                write!(f, "mcast stream {}, {}, broken: {why}", header.kind.name(), Origin(header))
             }
             Self::Broken { header: None, why } => write!(f, "mcast stream, broken: {why}"),
         }
@@ -253,7 +252,7 @@ impl Display for StreamDatagram<'_> {
 impl Display for ParsedDatagram<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let header = &self.header;
-        write!(f, "mcast stream {}, {}", kind_name(header.kind), Origin(header))?;
+        write!(f, "mcast stream {}, {}", header.kind.name(), Origin(header))?;
         if header.kind.is_in_sequence() {
             write!(f, ", number {}", header.sequence)?;
         }
@@ -330,31 +329,10 @@ impl ParsedDatagram<'_> {
             Body::HistoryServer(server) => fmt_history_server(f, server.address),
             Body::Reset(reset) => fmt_reset(f, reset),
             Body::Manifest(manifest) => fmt_manifest(f, *manifest, Sequence(header.sequence)),
-            Body::Reserved => f.write_str(", of a newer version"),
             Body::Hidden if header.flags.has(Flags::END_OF_STREAM) => f.write_str(", the stream ends"),
             Body::Hidden => write!(f, ", {} bytes", self.length),
             Body::CutOff => f.write_str(", truncated"),
         }
-    }
-}
-
-/// Returns the name of a kind in the protocol specification.
-const fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Data => "data",
-        Kind::Parity => "parity",
-        Kind::Heartbeat => "heartbeat",
-        Kind::Nak => "nak",
-        Kind::Status => "status",
-        Kind::Ncf => "confirmation",
-        Kind::Probe => "probe",
-        Kind::Manifest => "manifest",
-        Kind::Announce => "announcement",
-        Kind::Reset => "reset",
-        Kind::Echo => "echo",
-        Kind::History => "history",
-        Kind::HistorySearch => "history-search",
-        _ => "unknown",
     }
 }
 
