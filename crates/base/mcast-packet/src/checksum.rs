@@ -27,6 +27,22 @@ pub enum ChecksumStatus {
 }
 
 impl ChecksumStatus {
+    /// All names.
+    pub const NAMES: [&'static str; 5] = ["valid", "invalid", "absent", "not-computed", "not-computable"];
+
+    /// Returns the name, as JSON and Python have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        let [valid, invalid, absent, not_computed, not_computable] = Self::NAMES;
+        match self {
+            Self::Valid => valid,
+            Self::Invalid { .. } => invalid,
+            Self::Absent => absent,
+            Self::NotComputed => not_computed,
+            Self::NotComputable => not_computable,
+        }
+    }
+
     /// Returns whether the checksum is known to be wrong.
     #[must_use]
     pub const fn is_invalid(self) -> bool {

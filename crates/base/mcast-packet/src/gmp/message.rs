@@ -183,6 +183,26 @@ impl RecordKind {
             Self::Unknown(number) => number,
         }
     }
+
+    /// All names.
+    pub const NAMES: [&'static str; 7] = [
+        "unknown",
+        "mode-is-include",
+        "mode-is-exclude",
+        "change-to-include",
+        "change-to-exclude",
+        "allow-new-sources",
+        "block-old-sources",
+    ];
+
+    /// Returns the name, as JSON and Python have it: that of RFC 3376, section 4.2.12, or `unknown`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown(_) => Self::NAMES[0],
+            known => Self::NAMES[known.number() as usize],
+        }
+    }
 }
 
 impl From<u8> for RecordKind {

@@ -250,6 +250,22 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// All directions with their names.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::ToUs, "to-us"),
+        (Self::Broadcast, "broadcast"),
+        (Self::Multicast, "multicast"),
+        (Self::ToOthers, "to-others"),
+        (Self::Outgoing, "outgoing"),
+        (Self::Unknown, "unknown"),
+    ];
+
+    /// Returns the name, as JSON and Python have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
     /// Returns whether this machine sent the frame.
     #[must_use]
     pub const fn is_outgoing(self) -> bool {

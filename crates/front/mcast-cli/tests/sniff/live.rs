@@ -46,9 +46,9 @@ fn json_is_complete_and_follows_the_schema() {
         assert_valid("packet", object);
         assert_eq!((&object["group"], &object["source"]), (&group.into(), &source.into()));
         assert_eq!((&object["text"], &object["port"]), (&text.into(), &5000.into()));
-        assert_eq!((&object["interface"], &object["direction"]), (&"eth0".into(), &"in".into()));
+        assert_eq!((&object["interface"], &object["direction"]), (&"eth0".into(), &"multicast".into()));
         assert_eq!((&object["protocol"], &object["control"]), (&"udp".into(), &serde_json::Value::Null));
-        assert!(["good", "left to the device"].contains(&object["checksum"].as_str().unwrap()), "{object}");
+        assert!(["valid", "not-computed"].contains(&object["checksum"].as_str().unwrap()), "{object}");
     }
     assert_eq!(objects[0]["ttl"], 3);
 }
@@ -80,7 +80,7 @@ fn outgoing_packets_are_marked() {
     let lan = Lan::new();
     let sniffer = sniff(&lan.a, &[GROUP, "-c", "1", "--json"]);
     send(&lan.a, &[GROUP, "x"]);
-    assert_eq!(sniffer.end().succeeded().json()[0]["direction"], "out");
+    assert_eq!(sniffer.end().succeeded().json()[0]["direction"], "outgoing");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use mcast::{Group, InterfaceIndex};
 use mcast_capture::{Direction, Frame};
-use mcast_packet::gmp::{Address, GmpMessage, Query, Record, RecordKind};
+use mcast_packet::gmp::{Address, GmpMessage, Query, Record};
 use mcast_packet::{ChecksumStatus, Checksums, LinkType, Network, Transport};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -117,22 +117,13 @@ pub(crate) fn _packet(
         link_type: LinkType::ALL[named(link_type, &LinkType::ALL.map(link_type_name))?],
         index: InterfaceIndex::new(index).ok_or_else(invalid)?,
         interface: interface.map(Into::into),
-        direction: DIRECTIONS[named(direction, &DIRECTIONS.map(direction_name))?],
+        direction: Direction::ALL[named(direction, &Direction::ALL.map(|(_, name)| name))?].0,
         time: time_of(time),
         checksums: if left_to_device { Checksums::LeftToDevice } else { Checksums::Computed },
         cut,
     };
     Ok(Packet { bytes, metadata })
 }
-
-const DIRECTIONS: [Direction; 6] = [
-    Direction::ToUs,
-    Direction::Broadcast,
-    Direction::Multicast,
-    Direction::ToOthers,
-    Direction::Outgoing,
-    Direction::Unknown,
-];
 
 fn link_type_name(link_type: LinkType) -> &'static str {
     match link_type {
@@ -144,17 +135,6 @@ fn link_type_name(link_type: LinkType) -> &'static str {
         LinkType::Radiotap => "radiotap",
         LinkType::Ppp => "ppp",
         _ => "ethernet",
-    }
-}
-
-fn direction_name(direction: Direction) -> &'static str {
-    match direction {
-        Direction::ToUs => "to-us",
-        Direction::Broadcast => "broadcast",
-        Direction::Multicast => "multicast",
-        Direction::ToOthers => "to-others",
-        Direction::Outgoing => "outgoing",
-        _ => "unknown",
     }
 }
 
@@ -204,7 +184,7 @@ impl Packet {
     /// "outgoing", or "unknown" if a file does not record it.
     #[getter]
     fn direction(&self) -> &'static str {
-        direction_name(self.metadata.direction)
+        self.metadata.direction.name()
     }
 
     /// When it was captured, in nanoseconds since 1970, as time.time_ns().
@@ -333,13 +313,7 @@ impl Packet {
     /// device) or "not-computable" (truncated).
     #[getter]
     fn checksum(&self, py: Python<'_>) -> Option<&'static str> {
-        Some(match self.decoded(py).checksum()? {
-            ChecksumStatus::Valid => "valid",
-            ChecksumStatus::Invalid { .. } => "invalid",
-            ChecksumStatus::Absent => "absent",
-            ChecksumStatus::NotComputed => "not-computed",
-            ChecksumStatus::NotComputable => "not-computable",
-        })
+        self.decoded(py).checksum().map(ChecksumStatus::name)
     }
 
     /// Where decoding stopped, and why.
@@ -455,15 +429,7 @@ fn sources_of<A: Address>(query: &Query<'_, A>) -> Vec<IpAddr> {
 impl ControlRecord {
     fn of<A: Address>(record: &Record<'_, A>) -> Self {
         Self {
-            kind: match record.kind {
-                RecordKind::ModeIsInclude => "mode-is-include",
-                RecordKind::ModeIsExclude => "mode-is-exclude",
-                RecordKind::ChangeToInclude => "change-to-include",
-                RecordKind::ChangeToExclude => "change-to-exclude",
-                RecordKind::AllowNewSources => "allow-new-sources",
-                RecordKind::BlockOldSources => "block-old-sources",
-                RecordKind::Unknown(_) => "unknown",
-            },
+            kind: record.kind.name(),
             group: record.group.into(),
             sources: record.sources.iter().map(Into::into).collect(),
             text: record.to_string(),

@@ -43,9 +43,10 @@ record! {
         time: String = rfc3339(frame.time),
         /// Name of the interface, or `#` and its index if it has no name
         interface: &'a str = interface,
-        /// Whether this machine received (`in`) or sent (`out`) the packet; null if a file does not record it
-        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["in", "out"])))]
-        direction: Option<&'static str> = direction_name(frame.direction),
+        /// Whether this machine sent (`outgoing`) or received the packet, and then to what kind of address of the link; `unknown`
+        /// if a file does not record it
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = Direction::ALL.map(|(_, name)| name))))]
+        direction: &'static str = frame.direction.name(),
         /// One-line summary of the packet
         summary: String =
             packet.summary_within(enclosing, carried.map(|carried| carried as &dyn fmt::Display)).to_string(),
@@ -81,15 +82,10 @@ record! {
         /// Protocol in the IP packet: `udp`, `tcp`, `igmp`, `mld`, `pim`, `icmp`, `icmpv6`, or the number of
         /// another protocol; null without an IP header
         protocol: Option<String> = ip.map(|ip| protocol_of(ip, packet)),
-        /// Status of the transport checksum: `left to the device` if it is offloaded and not yet computed,
-        /// `unknown` if some of the covered bytes are missing; null for protocols other than UDP, IGMP, MLD and PIM
-        #[cfg_attr(
-            feature = "schema",
-            schemars(extend("enum" = [
-                "good", "bad", "absent", "left to the device", "unknown"
-            ]))
-        )]
-        checksum: Option<&'static str> = packet.checksum().map(checksum_name),
+        /// Status of the transport checksum: `not-computed` if it is left to the device, `not-computable` if some of the
+        /// covered bytes are missing; null for protocols other than UDP, IGMP, MLD and PIM
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ChecksumStatus::NAMES)))]
+        checksum: Option<&'static str> = packet.checksum().map(ChecksumStatus::name),
         /// Position in a fragmented datagram; null if the datagram is not fragmented
         fragment: Option<Fragment> = ip.and_then(|ip| ip.fragment).map(Fragment::from),
         /// Layer at which decoding failed, and why; null if the packet was decoded completely
@@ -160,12 +156,7 @@ struct Control {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct GroupRecord {
     /// Record type (RFC 3376, section 4.2.12): a state or a change of state
-    #[cfg_attr(
-        feature = "schema",
-        schemars(extend("enum" = [
-            "is include", "is exclude", "to include", "to exclude", "allow", "block", "unknown"
-        ]))
-    )]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = RecordKind::NAMES)))]
     kind: &'static str,
     /// Group
     group: IpAddr,
@@ -180,25 +171,6 @@ fn tunnels(enclosing: Option<&Enclosing<'_>>) -> Vec<String> {
         .collect();
     tunnels.reverse();
     tunnels
-}
-
-/// Returns `out` for packets that this machine sent, otherwise `in`; `None` if it is unknown.
-const fn direction_name(direction: Direction) -> Option<&'static str> {
-    match direction {
-        Direction::Unknown => None,
-        Direction::Outgoing => Some("out"),
-        _ => Some("in"),
-    }
-}
-
-const fn checksum_name(status: ChecksumStatus) -> &'static str {
-    match status {
-        ChecksumStatus::Valid => "good",
-        ChecksumStatus::Invalid { .. } => "bad",
-        ChecksumStatus::Absent => "absent",
-        ChecksumStatus::NotComputed => "left to the device",
-        ChecksumStatus::NotComputable => "unknown",
-    }
 }
 
 /// Returns the name of the protocol. MLD is part of ICMPv6 and has no number of its own.
@@ -264,15 +236,7 @@ impl Control {
 impl GroupRecord {
     fn new<A: Address>(record: gmp::Record<'_, A>) -> Self {
         Self {
-            kind: match record.kind {
-                RecordKind::ModeIsInclude => "is include",
-                RecordKind::ModeIsExclude => "is exclude",
-                RecordKind::ChangeToInclude => "to include",
-                RecordKind::ChangeToExclude => "to exclude",
-                RecordKind::AllowNewSources => "allow",
-                RecordKind::BlockOldSources => "block",
-                RecordKind::Unknown(_) => "unknown",
-            },
+            kind: record.kind.name(),
             group: record.group.into(),
             sources: record.sources.iter().map(Into::into).collect(),
         }

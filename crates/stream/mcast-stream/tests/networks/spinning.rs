@@ -1,5 +1,6 @@
 //! Subscribers and publishers that poll in a loop before they sleep.
 
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,12 @@ const ALWAYS: Duration = Duration::from_secs(60);
 
 /// Returns how often this thread has slept, or waited for anything else.
 fn sleeps() -> u64 {
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    sleeps_of("/proc/thread-self".as_ref())
+}
+
+/// Returns how often a thread has slept.
+fn sleeps_of(thread: &Path) -> u64 {
+    let status = std::fs::read_to_string(thread.join("status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
     line.split_whitespace().last().unwrap().parse().unwrap()
 }
@@ -41,6 +47,46 @@ fn everything_arrives_at_a_subscriber_that_never_sleeps() {
         // One that waits for each sleeps 600 times. Repairs and locks of the test itself may make it wait sometimes.
         assert!(slept < 100, "it slept {slept} times");
     });
+}
+
+/// Returns the thread of the publisher in this network that waits for feedback.
+fn listening_thread(net: &Net) -> PathBuf {
+    let namespace = |thread: &Path| std::fs::read_link(thread.join("ns/net")).ok();
+    let host = net.publisher.run(|| namespace("/proc/thread-self".as_ref())).unwrap();
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
+    let listens = |thread: &PathBuf| {
+        let name = std::fs::read_to_string(thread.join("comm")).unwrap_or_default();
+        name.starts_with("mcast-stream-li") && namespace(thread) == host
+    };
+    threads.into_iter().find(listens).unwrap()
+}
+
+/// Publishes on a bad link, and returns how often the thread that waits for feedback slept meanwhile.
+fn sleeps_of_publisher(spin: Duration) -> u64 {
+    let net = Net::new(Family::V4, 1, Impairment { loss: 0.1, ..Impairment::default() });
+    let mut subscriber = net.subscriber(0, |settings| settings);
+    let publisher = net.publisher(|settings| settings.spin(spin));
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| receive_stream(&mut subscriber, message));
+        assert!(publisher.wait_for(1, TIMEOUT));
+        let listening = listening_thread(&net);
+        let before = sleeps_of(&listening);
+        for number in 0..600 {
+            publisher.publish(&message(number)).unwrap();
+            thread::sleep(Duration::from_micros(200));
+        }
+        let slept = sleeps_of(&listening) - before;
+        assert_eq!(publisher.close(TIMEOUT).complete, 1);
+        assert_eq!(receiving.join().unwrap().messages, 600);
+        slept
+    })
+}
+
+#[test]
+fn a_publisher_that_polls_for_feedback_hardly_sleeps() {
+    let (sleeping, polling) = (sleeps_of_publisher(Duration::ZERO), sleeps_of_publisher(ALWAYS));
+    // The lock of the publisher may make it wait sometimes.
+    assert!(polling * 3 < sleeping, "{polling} times instead of {sleeping}");
 }
 
 #[test]

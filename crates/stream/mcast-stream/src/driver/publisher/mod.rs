@@ -255,7 +255,7 @@ impl Publisher {
         messages: impl IntoIterator<Item = OutgoingMessage<'m>>,
         mut published: impl FnMut(MessageNumber) -> bool,
     ) -> Result<(), Refusal> {
-        let mut core = self.shared.core_to_publish();
+        let mut core = self.shared.core();
         let mut now = core.time_of_message(&self.shared.clock);
         let at_once = core.sends_at_once(now);
         let (mut result, mut has_published) = (Ok(()), false);

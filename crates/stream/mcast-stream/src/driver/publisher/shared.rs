@@ -1,7 +1,7 @@
 //! The state that a publisher's threads share, the work of each thread, and how to wait for progress.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mcast_sys::trace::Span;
@@ -14,6 +14,9 @@ use crate::driver::spinning::Spinning;
 use crate::driver::transmit::Endpoint;
 use crate::driver::transmit::{PublisherSockets, Repairs};
 use crate::publisher::Transmit;
+
+#[cfg(feature = "tokio")]
+use std::sync::TryLockError;
 
 /// How long a listening thread may take to notice that it must end.
 pub(super) const LISTEN_INTERVAL: Duration = Duration::from_millis(100);
@@ -32,8 +35,6 @@ const FEEDBACK_BATCH: usize = 64;
 const MAX_FEEDBACK: usize = 65_536;
 /// Feedback is handled after each this many data datagrams.
 const FEEDBACK_EVERY: u64 = 128;
-/// How often a caller that publishes gives way to the thread that has the lock, before it sleeps.
-const GIVES_WAY: u32 = 32;
 
 /// The state that the threads share.
 #[derive(Debug)]
@@ -163,19 +164,8 @@ impl Shared {
         usable(self.core.lock())
     }
 
-    /// Locks the core for a caller that publishes. If another thread has it, this one first gives way: waking a thread costs
-    /// more than publishing a message, and the thread that wakes it would have to for each message while others wait.
-    pub(super) fn core_to_publish(&self) -> MutexGuard<'_, Core> {
-        for _ in 0..GIVES_WAY {
-            if let Some(core) = self.try_core() {
-                return core;
-            }
-            std::thread::yield_now();
-        }
-        self.core()
-    }
-
     /// Locks the core, unless another thread has it.
+    #[cfg(feature = "tokio")]
     pub(super) fn try_core(&self) -> Option<MutexGuard<'_, Core>> {
         match self.core.try_lock() {
             Ok(core) => Some(core),
@@ -458,5 +448,54 @@ impl Progress {
     #[cfg(feature = "tokio")]
     pub(super) fn next(&self) -> impl Future<Output = ()> + '_ {
         self.notify.notified()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use mcast_sys::trace_span;
+
+    use super::*;
+    use crate::PublisherMachine;
+    use crate::publisher::PublisherConfig;
+    use crate::wire::{Incarnation, StreamId};
+
+    const LINGER: Duration = Duration::from_micros(80);
+
+    fn core(linger: Duration) -> Core {
+        let config = PublisherConfig::new(StreamId::named("prices"), Incarnation(1));
+        let machine =
+            PublisherMachine::new(config.with(|config| config.linger = linger), ClockTime(0)).unwrap();
+        let mut core = Core::new(machine, &[], trace_span!("publisher"));
+        (core.sent_at, core.sending_took) = (ClockTime(1_000), Duration::from_micros(50));
+        core
+    }
+
+    #[test]
+    fn after_some_messages_without_a_pause_the_next_ones_wait_for_others() {
+        let mut core = core(LINGER);
+        let now = core.sent_at;
+        for number in 0..IN_SUCCESSION {
+            assert!(core.sends_at_once(now), "{number}");
+        }
+        assert!(!core.sends_at_once(now));
+        // A pause is an eighth of the longest delay, here shorter than the last send.
+        let pause = now + LINGER / 8;
+        assert!(!core.sends_at_once(ClockTime(pause.0 - 1)));
+        assert!(core.sends_at_once(pause));
+    }
+
+    #[test]
+    fn a_message_never_waits_if_none_may_and_never_overtakes_one_that_waits() {
+        let mut zero = core(Duration::ZERO);
+        let now = zero.sent_at;
+        assert!((0..100).all(|_| zero.sends_at_once(now)));
+        let mut waiting = core(LINGER);
+        waiting.machine.publish(now, b"oil 81").unwrap();
+        assert!(!waiting.sends_at_once(now + LINGER));
+        waiting.machine.flush(now);
+        while waiting.machine.poll_transmit(now).is_some() {}
+        assert!(waiting.sends_at_once(now + LINGER));
     }
 }
