@@ -28,7 +28,7 @@ pub const MAX_SNAPSHOT: u64 = 64 << 20;
 const PREFERRED: Duration = Duration::from_millis(1_200);
 
 /// Fetches a snapshot of at most [`MAX_SNAPSHOT`] bytes that covers all messages before `message`, or more. It blocks;
-/// to cancel it, or to accept larger ones, use [`AnnouncedStream::fetch_snapshot_while`].
+/// to cancel it, or to accept larger ones, use [`fetch_snapshot_while`].
 ///
 /// # Errors
 /// If the connection fails, the server serves another stream, has other keys or makes no progress for ten seconds, or the
@@ -48,7 +48,7 @@ pub fn fetch_snapshot(
 ///
 /// # Errors
 /// As [`fetch_snapshot`], and if `keep_going` returned `false`.
-pub(super) fn fetch_snapshot_while(
+pub fn fetch_snapshot_while(
     from: SocketAddr,
     stream: StreamId,
     incarnation: Incarnation,

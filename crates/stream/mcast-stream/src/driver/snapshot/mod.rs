@@ -18,7 +18,7 @@ use crate::seal::Keys;
 use crate::side_channel::{Admission, AdmissionLimits, QueueToken, SharedPace};
 use crate::wire::{Incarnation, MessageNumber, StreamId};
 
-pub use client::{MAX_SNAPSHOT, SnapshotFetcher, fetch_snapshot};
+pub use client::{MAX_SNAPSHOT, SnapshotFetcher, fetch_snapshot, fetch_snapshot_while};
 
 const GREETING: &[u8; 4] = b"MCS1";
 const REQUEST: usize = 20;
@@ -186,8 +186,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::driver::snapshot::client::fetch_snapshot_while;
-    use crate::driver::snapshot::{MAX_SNAPSHOT, fetch_snapshot};
+    use crate::driver::snapshot::{MAX_SNAPSHOT, fetch_snapshot, fetch_snapshot_while};
     use crate::seal::{Algorithm, GroupSecret};
     use crate::wire::KeyEpoch;
 
