@@ -81,8 +81,8 @@ pub use driver::{
     AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HeardHeartbeat, HeartbeatListener,
     HostStatus, MAX_SNAPSHOT, PathChange, Publish, Publisher, PublisherBuilder, PublisherProgress,
     RefusedRequest, Snapshot, SnapshotFetcher, SnapshotServer, StallCause, StreamError, StreamStep,
-    Subscriber, SubscriberBuilder, Until, UnusedSetting, discover, fetch_snapshot, find_stream,
-    present_incarnation, replace_file,
+    Subscriber, SubscriberBuilder, Until, UnusedSetting, discover, fetch_snapshot, fetch_snapshot_while,
+    find_stream, present_incarnation, replace_file,
 };
 #[cfg(feature = "history")]
 pub use driver::{

@@ -6,40 +6,22 @@
 //!
 //! Each name begins with `mcast_stream_publisher_`, `mcast_stream_subscriber_`, `mcast_stream_history_` or `mcast_stream_snapshot_`, and has the label
 //! `stream` (16 hexadecimal digits). Those of publishers and subscribers also have the labels `group` (`239.1.2.3:7000`; several are separated by commas) and `interface` (the name that was
-//! given; empty if the system chose). Names that end in `_total` are counters. `round_trip_seconds` is a gauge, and
-//! `round_trip_sample_seconds` a histogram with one sample per export. All others are gauges. [`describe`] passes a
-//! description of each to the recorder:
+//! given; empty if the system chose). [`describe`] passes a description of each to the recorder.
+//!
+//! Each field of [`PublisherStatistics`](crate::publisher::PublisherStatistics) and
+//! [`SubscriberStatistics`](crate::subscriber::SubscriberStatistics) is exported under its own name: a number that only grows is a
+//! counter, with `_total` behind its name, a time is a gauge, with `_seconds`, and everything else is a gauge. In addition:
+//!
+//! | both | |
+//! |---|---|
+//! | `round_trip_sample_seconds` | a histogram of the round-trip time, with one sample per export |
 //!
 //! | publisher | |
 //! |---|---|
-//! | `messages_total`, `message_bytes_total` | messages published |
-//! | `datagrams_total`, `datagram_bytes_total` | data sent, not counting repairs |
-//! | `manifests_total` | those of them that sign others |
-//! | `group_repairs_total`, `single_repairs_total`, `repair_bytes_total` | repairs sent to the group and to single subscribers, and their bytes |
-//! | `parity_total`, `parity_bytes_total`, `parity_repairs_total` | parity sent without a request, its bytes, and repairs to the group that are parity |
-//! | `naks_total`, `naks_refused_total`, `unrecoverable_total` | NAKs received, NAKs not answered, and datagrams requested after they had left the retransmission buffer |
-//! | `statuses_total`, `heartbeats_total` | statuses received and heartbeats sent |
-//! | `foreign_total`, `refused_total` | datagrams received that do not belong to this stream, or that were refused |
-//! | `echoes_refused_total`, `not_sent_total` | echoes to unproven addresses that their limit refused, and datagrams to single addresses that a socket did not accept, because it was full |
-//! | `internal_errors_total` | how often the publisher was in a state that cannot happen: report such a defect |
-//! | `receivers`, `round_trip_seconds` | subscribers known, the group round-trip time |
 //! | `rate_bytes_per_second`, `queueing_seconds` | the present rate, if it is limited, and the queueing delay on the path that limits an [automatic](crate::PublisherBuilder::auto_rate) one |
 //! | `settled_total`, `unacknowledged_total`, `quorum_lost` | with [`acknowledge`](crate::PublisherBuilder::acknowledge): messages acknowledged as required or given up, messages given up, and 1 if messages cannot be acknowledged at present |
 //! | `log_held` | with a [log](crate::LoggedPublisher::export_metrics): 1 if it is larger or older than it is to be, because messages in it were not sent, acknowledged or received |
 //! | `acked_received`, `acked_processed`, `acked_missing` | the same, for each present subscriber with a name, which is the label `subscriber`: the first message that it has not received, the first that it has not processed, and the number of messages after those that it has received |
-//!
-//! | subscriber | |
-//! |---|---|
-//! | `messages_total`, `message_bytes_total`, `lost_messages_total` | messages delivered, and messages reported as lost |
-//! | `received_total`, `repaired_total`, `copies_total`, `missed_total`, `given_up_total`, `beyond_total` | datagrams of data |
-//! | `recovered_total`, `parity_received_total` | datagrams of data recovered from parity, and parity received |
-//! | `foreign_total`, `malformed_total`, `refused_total` | datagrams that belong to another stream, are malformed, or were refused |
-//! | `verified_total`, `forged_total`, `not_verified_total` | with [`signed_by`](crate::SubscriberBuilder::signed_by): data that the publisher has signed, data discarded because it has not, and other datagrams that no trusted key has signed |
-//! | `naks_total`, `statuses_total` | NAKs and statuses sent |
-//! | `repaired_locally_total`, `naks_to_repairers_total` | repairs received from other subscribers, and NAKs sent to them |
-//! | `local_naks_total`, `local_repairs_total`, `local_repair_bytes_total`, `local_refused_total` | with [`repair_for_others`](crate::SubscriberBuilder::repair_for_others): NAKs of other subscribers that were answered, repairs sent to them, their bytes, and repairs that they were refused |
-//! | `not_sent_total`, `internal_errors_total` | as those of a publisher |
-//! | `waiting`, `unverified`, `round_trip_seconds` | datagrams buffered behind a gap, datagrams that wait for their signature, the group round-trip time |
 //!
 //! | history server | |
 //! |---|---|
@@ -68,34 +50,28 @@ use ::metrics::{
     Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
+use mcast_stream_proto::{Figure, FigureValue};
+
 #[cfg(feature = "log")]
 use crate::LoggedPublisher;
-use crate::publisher::{SubscriberPresence, Watermarks};
+use crate::publisher::{PublisherStatistics, SubscriberPresence, Watermarks};
+use crate::subscriber::SubscriberStatistics;
 #[cfg(feature = "history")]
 use crate::{HistoryServer, HistoryServerStatistics};
 use crate::{Publisher, SnapshotServer, Subscriber};
 
-/// The name, description and present value of a counter.
-type Figure = (&'static str, &'static str, u64);
+/// The name, description and present value of a metric.
+type Metric = (&'static str, &'static str, u64);
 
 /// Passes a description of every metric to the recorder. Call it once.
 pub fn describe() {
-    let publisher = (PUBLISHER, publisher_counters(&Default::default()));
-    let subscriber = (SUBSCRIBER, subscriber_counters(&Default::default()));
+    describe_figures(PUBLISHER, PublisherStatistics::default().figures());
+    describe_figures(SUBSCRIBER, SubscriberStatistics::default().figures());
     #[cfg(feature = "history")]
     for (name, meaning, _) in history_counters(&Default::default()) {
         describe_counter!(format!("{HISTORY}{name}"), meaning);
     }
     describe_counter!(SNAPSHOTS_REFUSED, "requests for a snapshot that were refused");
-    for (prefix, figures) in [(publisher.0, &publisher.1[..]), (subscriber.0, &subscriber.1[..])] {
-        for (name, meaning, _) in figures {
-            describe_counter!(format!("{prefix}{name}"), *meaning);
-        }
-        describe_gauge!(format!("{prefix}round_trip_seconds"), Unit::Seconds, "the group round-trip time");
-        let sample = format!("{prefix}round_trip_sample_seconds");
-        describe_histogram!(sample, Unit::Seconds, "the group round-trip time at each export");
-    }
-    describe_gauge!(format!("{PUBLISHER}receivers"), "subscribers known");
     describe_gauge!(format!("{PUBLISHER}rate_bytes_per_second"), "the present rate");
     let queueing = "the queueing delay on the path that limits an automatic rate";
     describe_gauge!(format!("{PUBLISHER}queueing_seconds"), Unit::Seconds, queueing);
@@ -108,8 +84,18 @@ pub fn describe() {
     for (name, meaning, _) in subscriber_gauges(0, 0, 0) {
         describe_gauge!(format!("{PUBLISHER}{name}"), meaning);
     }
-    describe_gauge!(format!("{SUBSCRIBER}waiting"), "datagrams buffered behind a gap");
-    describe_gauge!(format!("{SUBSCRIBER}unverified"), "datagrams that wait for their signature");
+}
+
+fn describe_figures(prefix: &str, figures: impl Iterator<Item = Figure>) {
+    for Figure { name, help, value, .. } in figures {
+        match value {
+            FigureValue::Count(_) => describe_counter!(format!("{prefix}{name}_total"), help),
+            FigureValue::Level(_) => describe_gauge!(format!("{prefix}{name}"), help),
+            FigureValue::Time(_) => describe_gauge!(format!("{prefix}{name}_seconds"), Unit::Seconds, help),
+        }
+    }
+    let sample = "the round-trip time at each export";
+    describe_histogram!(format!("{prefix}round_trip_sample_seconds"), Unit::Seconds, sample);
 }
 
 impl Publisher {
@@ -117,8 +103,7 @@ impl Publisher {
     pub fn export_metrics(&self) {
         let statistics = self.statistics();
         let labels = labels(self.stream().0, self.labels());
-        export(PUBLISHER, &publisher_counters(&statistics), statistics.round_trip, &labels);
-        gauge!(format!("{PUBLISHER}receivers"), labels.clone()).set(statistics.subscribers as f64);
+        export(PUBLISHER, statistics.figures(), statistics.round_trip, &labels);
         if let Some(rate) = statistics.rate {
             gauge!(format!("{PUBLISHER}rate_bytes_per_second"), labels.clone()).set(rate as f64);
         }
@@ -173,9 +158,7 @@ impl Subscriber {
         let Some(stream) = self.stream() else { return };
         let statistics = self.statistics();
         let labels = labels(stream.0, self.labels());
-        export(SUBSCRIBER, &subscriber_counters(&statistics), statistics.round_trip, &labels);
-        gauge!(format!("{SUBSCRIBER}waiting"), labels.clone()).set(statistics.waiting as f64);
-        gauge!(format!("{SUBSCRIBER}unverified"), labels).set(statistics.unverified as f64);
+        export(SUBSCRIBER, statistics.figures(), statistics.round_trip, &labels);
     }
 }
 
@@ -205,10 +188,8 @@ const SETTLED: &str = "settled_total";
 const UNACKNOWLEDGED: &str = "unacknowledged_total";
 const QUORUM_LOST: &str = "quorum_lost";
 const LOG_HELD: &str = "log_held";
-const NOT_SENT: &str = "datagrams to single addresses that a socket did not accept";
-const INTERNAL_ERRORS: &str = "states that cannot happen";
 
-const fn subscriber_gauges(received: u64, processed: u64, missing: u64) -> [Figure; 3] {
+const fn subscriber_gauges(received: u64, processed: u64, missing: u64) -> [Metric; 3] {
     [
         ("acked_received", "the first message that a subscriber has not received", received),
         ("acked_processed", "the first message that a subscriber has not processed", processed),
@@ -216,13 +197,19 @@ const fn subscriber_gauges(received: u64, processed: u64, missing: u64) -> [Figu
     ]
 }
 
-fn export(prefix: &str, counters: &[Figure], round_trip: Duration, labels: &[Label]) {
-    for (name, _, value) in counters {
-        counter!(format!("{prefix}{name}"), labels.to_vec()).absolute(*value);
+fn export(prefix: &str, figures: impl Iterator<Item = Figure>, round_trip: Duration, labels: &[Label]) {
+    for Figure { name, value, .. } in figures {
+        let labels = labels.to_vec();
+        match value {
+            FigureValue::Count(count) => counter!(format!("{prefix}{name}_total"), labels).absolute(count),
+            FigureValue::Level(level) => gauge!(format!("{prefix}{name}"), labels).set(level as f64),
+            FigureValue::Time(time) => {
+                gauge!(format!("{prefix}{name}_seconds"), labels).set(time.as_secs_f64());
+            }
+        }
     }
-    let round_trip = round_trip.as_secs_f64();
-    gauge!(format!("{prefix}round_trip_seconds"), labels.to_vec()).set(round_trip);
-    histogram!(format!("{prefix}round_trip_sample_seconds"), labels.to_vec()).record(round_trip);
+    let sample = format!("{prefix}round_trip_sample_seconds");
+    histogram!(sample, labels.to_vec()).record(round_trip.as_secs_f64());
 }
 
 fn labels(stream: u64, (groups, interfaces): (String, String)) -> Vec<Label> {
@@ -234,79 +221,13 @@ fn stream_label(stream: u64) -> Label {
 }
 
 #[cfg(feature = "history")]
-const fn history_counters(statistics: &HistoryServerStatistics) -> [Figure; 5] {
+const fn history_counters(statistics: &HistoryServerStatistics) -> [Metric; 5] {
     [
         ("requests_total", "requests received", statistics.requests),
         ("records_total", "records sent", statistics.records),
         ("bytes_total", "bytes sent", statistics.bytes),
         ("postponed_total", "requests postponed because others were served first", statistics.postponed),
         ("refused_total", "requests refused", statistics.refused),
-    ]
-}
-
-const fn publisher_counters(statistics: &crate::publisher::PublisherStatistics) -> [Figure; 21] {
-    [
-        ("messages_total", "messages published", statistics.messages),
-        ("message_bytes_total", "bytes of these messages", statistics.message_bytes),
-        ("datagrams_total", "data datagrams sent, not counting repairs", statistics.datagrams),
-        ("datagram_bytes_total", "bytes of these datagrams", statistics.datagram_bytes),
-        ("manifests_total", "data datagrams that sign others", statistics.manifests),
-        ("group_repairs_total", "repairs sent to the group", statistics.group_repairs),
-        ("single_repairs_total", "repairs sent to single subscribers", statistics.single_repairs),
-        ("repair_bytes_total", "bytes of all repairs", statistics.repair_bytes),
-        ("parity_total", "parity datagrams sent without a request", statistics.parity),
-        ("parity_bytes_total", "bytes of these datagrams", statistics.parity_bytes),
-        ("parity_repairs_total", "repairs sent to the group that are parity", statistics.parity_repairs),
-        ("naks_total", "NAKs", statistics.naks),
-        ("naks_refused_total", "NAKs not answered", statistics.naks_refused),
-        (
-            "unrecoverable_total",
-            "datagrams requested after they had left the retransmission buffer",
-            statistics.unrecoverable,
-        ),
-        ("statuses_total", "statuses received", statistics.statuses),
-        ("heartbeats_total", "heartbeats sent", statistics.heartbeats),
-        ("foreign_total", "datagrams received that are not for this stream", statistics.foreign),
-        ("refused_total", "datagrams not sealed by the group, or replayed", statistics.refused),
-        (
-            "echoes_refused_total",
-            "echoes to unproven addresses not sent because of their limit",
-            statistics.echoes_refused,
-        ),
-        ("not_sent_total", NOT_SENT, statistics.not_sent),
-        ("internal_errors_total", INTERNAL_ERRORS, statistics.internal_errors),
-    ]
-}
-
-const fn subscriber_counters(statistics: &crate::subscriber::SubscriberStatistics) -> [Figure; 27] {
-    [
-        ("messages_total", "messages delivered", statistics.messages),
-        ("message_bytes_total", "bytes of these messages", statistics.message_bytes),
-        ("lost_messages_total", "messages reported as lost", statistics.lost_messages),
-        ("received_total", "data datagrams received, not counting copies", statistics.received),
-        ("repaired_total", "received datagrams that were repairs", statistics.repaired),
-        ("recovered_total", "data datagrams recovered from parity", statistics.recovered),
-        ("parity_received_total", "parity datagrams received", statistics.parity),
-        ("copies_total", "copies of datagrams received before", statistics.copies),
-        ("missed_total", "datagrams detected as missing when a later one arrived", statistics.missed),
-        ("given_up_total", "datagrams given up", statistics.given_up),
-        ("beyond_total", "datagrams beyond the window, which are requested again", statistics.beyond),
-        ("foreign_total", "datagrams of another stream, or of none", statistics.foreign),
-        ("malformed_total", "malformed datagrams", statistics.malformed),
-        ("refused_total", "datagrams not sealed by the group, or replayed", statistics.refused),
-        ("verified_total", "data datagrams that the publisher has signed", statistics.verified),
-        ("forged_total", "data datagrams discarded: the publisher has signed others", statistics.forged),
-        ("not_verified_total", "datagrams that no trusted key has signed", statistics.not_verified),
-        ("naks_total", "NAKs", statistics.naks),
-        ("repaired_locally_total", "repairs received from other subscribers", statistics.repaired_locally),
-        ("naks_to_repairers_total", "NAKs sent to other subscribers", statistics.naks_to_repairers),
-        ("local_naks_total", "NAKs of other subscribers that were answered", statistics.local_naks),
-        ("local_repairs_total", "repairs sent to other subscribers", statistics.local_repairs),
-        ("local_repair_bytes_total", "bytes of these repairs", statistics.local_repair_bytes),
-        ("local_refused_total", "repairs that other subscribers were refused", statistics.local_refused),
-        ("statuses_total", "statuses sent", statistics.statuses),
-        ("not_sent_total", NOT_SENT, statistics.not_sent),
-        ("internal_errors_total", INTERNAL_ERRORS, statistics.internal_errors),
     ]
 }
 
@@ -448,32 +369,13 @@ mod tests {
         assert_eq!(values.get(&format!("mcast_stream_publisher_log_held {logged}")), Some(&0.0));
         assert_eq!(of("mcast_stream_publisher_messages_total"), Some(3.0), "{values:?}");
         assert_eq!(of("mcast_stream_publisher_message_bytes_total"), Some(12.0));
-        assert_eq!(of("mcast_stream_publisher_receivers"), Some(1.0));
+        assert_eq!(of("mcast_stream_publisher_subscribers"), Some(1.0));
         for counter in ["echoes_refused_total", "not_sent_total", "internal_errors_total"] {
             assert_eq!(of(&format!("mcast_stream_publisher_{counter}")), Some(0.0), "{counter}");
         }
         assert_eq!(of("mcast_stream_subscriber_messages_total"), Some(3.0));
         assert_eq!(of("mcast_stream_subscriber_lost_messages_total"), Some(0.0));
         assert!(of("mcast_stream_subscriber_round_trip_sample_seconds").is_some_and(|time| time > 0.0));
-    }
-
-    #[test]
-    fn what_was_refused_or_failed_is_exported() {
-        let mut publisher = crate::publisher::PublisherStatistics::default();
-        (publisher.echoes_refused, publisher.not_sent, publisher.internal_errors) = (3, 4, 5);
-        let mut subscriber = crate::subscriber::SubscriberStatistics::default();
-        (subscriber.not_sent, subscriber.internal_errors) = (6, 7);
-        let of = |counters: &[Figure], wanted: &str| {
-            counters.iter().find(|(name, ..)| *name == wanted).map(|(.., value)| *value)
-        };
-
-        let counters = publisher_counters(&publisher);
-        assert_eq!(of(&counters, "echoes_refused_total"), Some(3));
-        assert_eq!(of(&counters, "not_sent_total"), Some(4));
-        assert_eq!(of(&counters, "internal_errors_total"), Some(5));
-        let counters = subscriber_counters(&subscriber);
-        assert_eq!(of(&counters, "not_sent_total"), Some(6));
-        assert_eq!(of(&counters, "internal_errors_total"), Some(7));
     }
 
     #[test]

@@ -17,7 +17,10 @@ fn joins_and_leaves_are_shown_with_their_sources() {
     let record = &objects[0]["control"]["records"][0];
     assert_eq!((&objects[0]["control"]["version"], &objects[0]["protocol"]), (&3.into(), &"igmp".into()));
     assert_eq!(record["group"], "232.1.2.3");
-    assert_eq!((&record["kind"], &record["sources"]), (&"allow-new-sources".into(), &serde_json::json!(["10.0.0.7"])));
+    assert_eq!(
+        (&record["kind"], &record["sources"]),
+        (&"allow-new-sources".into(), &serde_json::json!(["10.0.0.7"]))
+    );
     other.signalled(libc::SIGINT);
 }
 

@@ -37,7 +37,7 @@ fn metrics_of_a_stream_are_served_at_both_ends() {
     };
     eventually("figures of the publisher", || {
         has(&lan.a, "mcast_stream_publisher_messages_total", "} 3")
-            && has(&lan.a, "mcast_stream_publisher_receivers", "} 1")
+            && has(&lan.a, "mcast_stream_publisher_subscribers", "} 1")
     });
     eventually("figures of the subscriber", || has(&lan.b, "mcast_stream_subscriber_messages_total", "} 3"));
     assert!(

@@ -5,6 +5,7 @@ use core::time::Duration;
 use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
+use crate::figures::figures;
 use crate::wire::{MessageNumber, Sequence, SubscriberId, SubscriberName};
 
 /// Events kept until the caller fetches them; older ones are dropped.
@@ -206,63 +207,65 @@ impl Refusal {
     }
 }
 
-/// Counters of a publisher.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PublisherStatistics {
-    /// Messages published.
-    pub messages: u64,
-    /// Their bytes.
-    pub message_bytes: u64,
-    /// Data datagrams sent, not counting repairs.
-    pub datagrams: u64,
-    /// Their bytes.
-    pub datagram_bytes: u64,
-    /// Of the data datagrams, those that sign others.
-    pub manifests: u64,
-    /// Repairs sent to the group.
-    pub group_repairs: u64,
-    /// Repairs sent to a single subscriber.
-    pub single_repairs: u64,
-    /// Of those to the group, parity datagrams.
-    pub parity_repairs: u64,
-    /// Bytes of all repairs.
-    pub repair_bytes: u64,
-    /// Parity datagrams sent without a request.
-    pub parity: u64,
-    /// Their bytes.
-    pub parity_bytes: u64,
-    /// NAKs received.
-    pub naks: u64,
-    /// NAKs not answered: beyond the limit of a subscriber, or of an unknown one.
-    pub naks_refused: u64,
-    /// Datagrams requested after they had left the retransmission buffer.
-    pub unrecoverable: u64,
-    /// Statuses received.
-    pub statuses: u64,
-    /// Heartbeats sent.
-    pub heartbeats: u64,
-    /// Datagrams received that do not belong to this stream, or are malformed.
-    pub foreign: u64,
-    /// Datagrams refused: not sealed by the group, replayed, or of a subscriber beyond the limit.
-    pub refused: u64,
-    /// NAKs and statuses from unproven addresses, which are answered with an echo.
-    pub unproven: u64,
-    /// Echoes to unproven addresses that were not sent because of their limit.
-    pub echoes_refused: u64,
-    /// Datagrams to single addresses that a socket did not accept, mostly because its send buffer was full. They count as
-    /// lost on the network.
-    pub not_sent: u64,
-    /// How often the publisher found itself in a state that cannot happen.
-    pub internal_errors: u64,
-    /// The group round-trip time.
-    pub round_trip: Duration,
-    /// Subscribers known now.
-    pub subscribers: u64,
-    /// The present rate in bytes per second; `None` if it is not limited.
-    pub rate: Option<u64>,
-    /// The subscriber whose path limits an automatic rate, and the queueing delay on that path.
-    pub limiting: Option<SubscriberId>,
-    /// See [`limiting`](Self::limiting).
-    pub queueing: Duration,
+figures! {
+    /// Counters of a publisher.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct PublisherStatistics {
+        /// Messages published.
+        count messages: u64,
+        /// Bytes of the messages published.
+        count message_bytes: u64,
+        /// Data datagrams sent, not counting repairs.
+        count datagrams: u64,
+        /// Bytes of the data datagrams sent, not counting repairs.
+        count datagram_bytes: u64,
+        /// Data datagrams sent that sign others.
+        count manifests: u64,
+        /// Repairs sent to the group.
+        count group_repairs: u64,
+        /// Repairs sent to a single subscriber.
+        count single_repairs: u64,
+        /// Repairs sent to the group that are parity datagrams.
+        count parity_repairs: u64,
+        /// Bytes of all repairs.
+        count repair_bytes: u64,
+        /// Parity datagrams sent without a request.
+        count parity: u64,
+        /// Bytes of the parity datagrams sent without a request.
+        count parity_bytes: u64,
+        /// NAKs received.
+        count naks: u64,
+        /// NAKs not answered: beyond the limit of a subscriber, or of an unknown one.
+        count naks_refused: u64,
+        /// Datagrams requested after they had left the retransmission buffer.
+        count unrecoverable: u64,
+        /// Statuses received.
+        count statuses: u64,
+        /// Heartbeats sent.
+        count heartbeats: u64,
+        /// Datagrams received that do not belong to this stream, or are malformed.
+        count foreign: u64,
+        /// Datagrams refused: not sealed by the group, replayed, or of a subscriber beyond the limit.
+        count refused: u64,
+        /// NAKs and statuses from unproven addresses, which are answered with an echo.
+        count unproven: u64,
+        /// Echoes to unproven addresses that were not sent because of their limit.
+        count echoes_refused: u64,
+        /// Datagrams to single addresses that a socket did not accept, mostly because its send buffer was full. They count as
+        /// lost on the network.
+        count not_sent: u64,
+        /// How often the publisher found itself in a state that cannot happen.
+        count internal_errors: u64,
+        /// The group round-trip time.
+        time round_trip: Duration,
+        /// Subscribers known now.
+        level subscribers: u64,
+        /// The present rate in bytes per second; `None` if it is not limited.
+        other rate: Option<u64>,
+        /// The subscriber whose path limits an automatic rate, and the queueing delay on that path.
+        other limiting: Option<SubscriberId>,
+        /// See [`limiting`](Self::limiting).
+        other queueing: Duration,
+    }
 }

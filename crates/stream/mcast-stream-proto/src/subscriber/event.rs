@@ -5,6 +5,7 @@ use core::ops::Range;
 use core::time::Duration;
 
 use crate::ClockTime;
+use crate::figures::figures;
 use crate::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, Position, Sequence, SignerId, StreamId};
 
 /// Why messages were lost.
@@ -258,81 +259,83 @@ impl VerificationFailure {
     }
 }
 
-/// The counters of a subscriber. They count datagrams unless noted otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SubscriberStatistics {
-    /// Messages that were delivered.
-    pub messages: u64,
-    /// Their bytes.
-    pub message_bytes: u64,
-    /// Messages that were reported as lost.
-    pub lost_messages: u64,
-    /// How often an unknown number of messages may have been lost.
-    pub unknown_losses: u64,
-    /// Data datagrams that were received, without duplicates.
-    pub received: u64,
-    /// Of those, repairs.
-    pub repaired: u64,
-    /// Of those repairs, the ones that another subscriber sent.
-    pub repaired_locally: u64,
-    /// Of those received, datagrams that were recovered from parity.
-    pub recovered: u64,
-    /// Parity datagrams that were received.
-    pub parity: u64,
-    /// Duplicates: from other paths, or repairs for other subscribers.
-    pub copies: u64,
-    /// Data datagrams that were missing when a later one was known to have been sent.
-    pub missed: u64,
-    /// Data datagrams that were given up.
-    pub given_up: u64,
-    /// Data datagrams beyond the window, which are repaired later.
-    pub beyond: u64,
-    /// Datagrams of an incarnation that is not followed, for instance from before the subscriber joined.
-    pub other: u64,
-    /// Datagrams of another protocol or of another stream.
-    pub foreign: u64,
-    /// Datagrams of this stream that could not be decoded.
-    pub malformed: u64,
-    /// Datagrams that the group did not seal, or sealed with a key that does not fit.
-    pub refused: u64,
-    /// Data datagrams whose signed digest matched.
-    pub verified: u64,
-    /// Data datagrams that were discarded because their signed digest did not match.
-    pub forged: u64,
-    /// Datagrams that were refused because no trusted key has signed them.
-    pub not_verified: u64,
-    /// NAKs that were sent.
-    pub naks: u64,
-    /// Of those, NAKs to another subscriber.
-    pub naks_to_repairers: u64,
-    /// Data datagrams that another subscriber sent and that were not requested from it.
-    pub unrequested: u64,
-    /// NAKs of other subscribers that were answered.
-    pub local_naks: u64,
-    /// Repairs that were sent to other subscribers.
-    pub local_repairs: u64,
-    /// Their bytes.
-    pub local_repair_bytes: u64,
-    /// Repairs for other subscribers that were refused because of a limit, and requests that were not valid.
-    pub local_refused: u64,
-    /// Statuses that were sent.
-    pub statuses: u64,
-    /// Datagrams to the publisher and other subscribers that the socket did not accept, or that would have used up its send
-    /// buffer. They count as lost on the network.
-    pub not_sent: u64,
-    /// How often the subscriber found itself in a state that cannot happen.
-    pub internal_errors: u64,
-    /// The round-trip time to the publisher; the group's until it is measured.
-    pub round_trip: Duration,
-    /// How late datagrams that were out of order have recently arrived.
-    pub reordering: Duration,
-    /// Datagrams in the window that wait for missing ones.
-    pub waiting: u64,
-    /// Data datagrams that wait for the manifest that signs them.
-    pub unverified: u64,
-    /// Messages that came from a history.
-    pub from_history: u64,
+figures! {
+    /// The counters of a subscriber. They count datagrams unless noted otherwise.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct SubscriberStatistics {
+        /// Messages that were delivered.
+        count messages: u64,
+        /// Bytes of the messages that were delivered.
+        count message_bytes: u64,
+        /// Messages that were reported as lost.
+        count lost_messages: u64,
+        /// How often an unknown number of messages may have been lost.
+        count unknown_losses: u64,
+        /// Data datagrams that were received, without duplicates.
+        count received: u64,
+        /// Data datagrams that were received as repairs.
+        count repaired: u64,
+        /// Repairs that were received from another subscriber.
+        count repaired_locally: u64,
+        /// Data datagrams that were recovered from parity.
+        count recovered: u64,
+        /// Parity datagrams that were received.
+        count parity: u64,
+        /// Duplicates: from other paths, or repairs for other subscribers.
+        count copies: u64,
+        /// Data datagrams that were missing when a later one was known to have been sent.
+        count missed: u64,
+        /// Data datagrams that were given up.
+        count given_up: u64,
+        /// Data datagrams beyond the window, which are repaired later.
+        count beyond: u64,
+        /// Datagrams of an incarnation that is not followed, for instance from before the subscriber joined.
+        count other: u64,
+        /// Datagrams of another protocol or of another stream.
+        count foreign: u64,
+        /// Datagrams of this stream that could not be decoded.
+        count malformed: u64,
+        /// Datagrams that the group did not seal, or sealed with a key that does not fit.
+        count refused: u64,
+        /// Data datagrams whose signed digest matched.
+        count verified: u64,
+        /// Data datagrams that were discarded because their signed digest did not match.
+        count forged: u64,
+        /// Datagrams that were refused because no trusted key has signed them.
+        count not_verified: u64,
+        /// NAKs that were sent.
+        count naks: u64,
+        /// NAKs that were sent to another subscriber.
+        count naks_to_repairers: u64,
+        /// Data datagrams that another subscriber sent and that were not requested from it.
+        count unrequested: u64,
+        /// NAKs of other subscribers that were answered.
+        count local_naks: u64,
+        /// Repairs that were sent to other subscribers.
+        count local_repairs: u64,
+        /// Bytes of the repairs that were sent to other subscribers.
+        count local_repair_bytes: u64,
+        /// Repairs for other subscribers that were refused because of a limit, and requests that were not valid.
+        count local_refused: u64,
+        /// Statuses that were sent.
+        count statuses: u64,
+        /// Datagrams to the publisher and other subscribers that the socket did not accept, or that would have used up its send
+        /// buffer. They count as lost on the network.
+        count not_sent: u64,
+        /// How often the subscriber found itself in a state that cannot happen.
+        count internal_errors: u64,
+        /// The round-trip time to the publisher; the group's until it is measured.
+        time round_trip: Duration,
+        /// How late datagrams that were out of order have recently arrived.
+        time reordering: Duration,
+        /// Datagrams in the window that wait for missing ones.
+        level waiting: u64,
+        /// Data datagrams that wait for the manifest that signs them.
+        level unverified: u64,
+        /// Messages that came from a history.
+        count from_history: u64,
+    }
 }
 
 /// The counters of one path.

@@ -45,7 +45,9 @@ pub use logged::{LogHold, LogStart, LoggedPublisher, LoggedPublisherBuilder};
 pub use publish::Publish;
 pub use publisher::{Closing, Publisher, PublisherBuilder, PublisherProgress};
 pub use side_channel::RefusedRequest;
-pub use snapshot::{MAX_SNAPSHOT, Snapshot, SnapshotFetcher, SnapshotServer, fetch_snapshot};
+pub use snapshot::{
+    MAX_SNAPSHOT, Snapshot, SnapshotFetcher, SnapshotServer, fetch_snapshot, fetch_snapshot_while,
+};
 pub use subscriber::{StallCause, Subscriber, SubscriberBuilder};
 pub use until::Until;
 
