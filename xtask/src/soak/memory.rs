@@ -12,19 +12,12 @@ use crate::step::{Outcome, RunOptions, Step};
 use crate::verify::tests;
 
 /// Crates that make no system calls with default features off.
-const INTERPRETED: [&str; 7] = [
-    "mcast-group",
-    "mcast-packet",
-    "mcast-measure",
-    "mcast-watch",
-    "mcast-stream-proto",
-    "mcast-moldudp64",
-    "mcast-relay",
-];
+const INTERPRETED: [&str; 6] =
+    ["mcast-group", "mcast-packet", "mcast-measure", "mcast-watch", "mcast-stream-proto", "mcast-relay"];
 
 /// The tests to run with sanitizers, as a nextest filterset: those with sockets, threads and labs.
-const SANITIZED: &str = "package(mcast) & kind(test) + package(mcast-lab) & kind(test) + package(mcast-stream) & binary(networks) + package(mcast-moldudp64) & kind(test) + package(mcast-capture) & kind(test)";
-const PACKAGES: [&str; 5] = ["mcast", "mcast-lab", "mcast-stream", "mcast-moldudp64", "mcast-capture"];
+const SANITIZED: &str = "package(mcast) & kind(test) + package(mcast-lab) & kind(test) + package(mcast-stream) & binary(networks) + package(mcast-capture) & kind(test)";
+const PACKAGES: [&str; 4] = ["mcast", "mcast-lab", "mcast-stream", "mcast-capture"];
 
 /// Reports to ThreadSanitizer what the standard library synchronizes, where that was built without it.
 const SYNCHRONIZATION: &str = "xtask/src/soak/synchronization.c";

@@ -33,7 +33,7 @@ const SUITES: [Suite; 3] = [
         // doctor's tests, those of healthy networks and those that depend on what the kernel reports about its bridges and
         // drops: each takes about a minute there. Without what takes datagrams off the interface: before Linux 6.8, veth
         // removes VLAN tags and does not report them, so that nothing is taken.
-        tests: "package(mcast) & binary(contract) - test(/(^|::)wire::/) + package(mcast-lab) & kind(test) - test(=hosts::four_hosts_are_ready_in_less_than_a_second) + package(mcast-stream) & binary(networks) + package(mcast-moldudp64) & kind(test) + package(mcast-doctor) & binary(lab) & test(/^(healthy|unusual|depth|drops|boxes)::/)",
+        tests: "package(mcast) & binary(contract) - test(/(^|::)wire::/) + package(mcast-lab) & kind(test) - test(=hosts::four_hosts_are_ready_in_less_than_a_second) + package(mcast-stream) & binary(networks) + package(mcast-doctor) & binary(lab) & test(/^(healthy|unusual|depth|drops|boxes)::/)",
         ignored: false,
         cables: false,
     },
@@ -48,7 +48,7 @@ const SUITES: [Suite; 3] = [
 ];
 
 /// The packages with these tests.
-const PACKAGES: [&str; 5] = ["mcast", "mcast-lab", "mcast-stream", "mcast-moldudp64", "mcast-doctor"];
+const PACKAGES: [&str; 4] = ["mcast", "mcast-lab", "mcast-stream", "mcast-doctor"];
 
 /// The environment variable with a nextest filterset that limits the tests of all suites.
 const ONLY: &str = "MCAST_KERNEL_TESTS";

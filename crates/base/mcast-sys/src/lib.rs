@@ -60,8 +60,9 @@ mod platform;
     target_os = "freebsd",
     windows
 )))]
-#[path = "unsupported.rs"]
-mod platform;
+compile_error!(
+    "mcast runs on Linux, Android, macOS and other systems of Apple, FreeBSD, and Windows; this one needs a backend in mcast-sys"
+);
 
 pub mod capture;
 mod exchange;

@@ -58,22 +58,10 @@
 //! cannot join, and for changed interfaces. Nothing is recorded per datagram.
 //!
 //! # Platforms
-//! Linux, Android, macOS, FreeBSD and Windows. Elsewhere everything compiles and returns
-//! [`ErrorKind::Unsupported`]. An operation that one platform does not support also returns this
-//! error; it is never silently ignored.
+//! Linux, Android, macOS, FreeBSD and Windows; nothing compiles elsewhere. An operation that one platform does not support
+//! returns [`ErrorKind::Unsupported`]; it is never silently ignored.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// On unsupported systems, nothing calls much of what serves the other platforms.
-#![cfg_attr(
-    not(any(
-        target_os = "linux",
-        target_os = "android",
-        target_vendor = "apple",
-        target_os = "freebsd",
-        windows
-    )),
-    allow(dead_code, unused_imports)
-)]
 
 mod batch;
 mod datagram;

@@ -26,7 +26,7 @@ mod windows;
 
 #[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
 use bsd as system;
-#[cfg(not(any(target_vendor = "apple", target_os = "freebsd", windows)))]
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use linux as system;
 #[cfg(windows)]
 use windows as system;

@@ -12,14 +12,6 @@ use crate::kernel_drops::KernelDrops;
 use crate::snapshot::{HostSnapshot, JoinedGroup, Link};
 use crate::{ExaminedPart, Result};
 
-/// Other systems, for which no suitable tools are known.
-#[cfg(not(any(target_vendor = "apple", target_os = "freebsd", windows)))]
-mod tools {
-    pub(super) fn query(_run: impl Fn(&str, &[&str]) -> String) -> crate::snapshot::HostSnapshot {
-        crate::snapshot::HostSnapshot::default()
-    }
-}
-
 /// Takes a snapshot of this machine.
 ///
 /// # Errors

@@ -30,8 +30,8 @@ pub(crate) struct Sockets {
     /// Free tokens below the highest one in use.
     vacant: BTreeSet<usize>,
     /// Whether all sockets are registered with the poller, as are all that are opened later. Until
-    /// then existing is at most one socket, which is waited for directly: a registered socket costs
-    /// the kernel an extra step per datagram, and a wait through the poller costs one per wake-up.
+    /// then there is at most one socket, which is waited for directly: a registered socket costs the
+    /// kernel an extra step per datagram, and a wait through the poller costs one per wake-up.
     pooled: AtomicBool,
     membership_sockets: MembershipSockets,
     /// The socket that receives each group.
@@ -79,7 +79,7 @@ impl Sockets {
         self.wires.as_ref()?.ring(token)
     }
 
-    /// Returns the only socket, if existing is exactly one.
+    /// Returns the only socket, if there is exactly one.
     pub(crate) fn only(&self) -> Option<&DataSocket> {
         match &self.data[..] {
             [only] => only.as_ref(),
@@ -134,7 +134,7 @@ impl Sockets {
     }
 
     /// Joins, leaves or changes the sources of a group on an interface, so that `filter` is
-    /// admitted from now on. After an error, the group is not joined existing.
+    /// admitted from now on. After an error, the group is not joined on it.
     pub(crate) fn set(&mut self, poller: &Poller, key: Key, filter: Option<&SourceFilter>) -> Result<()> {
         match filter {
             None => self.leave(poller, key),
