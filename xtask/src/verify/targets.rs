@@ -7,7 +7,7 @@ use crate::target;
 
 /// The crates with code for macOS and FreeBSD. Every merge checks only these for them: Wine runs all crates as a program for
 /// Windows, so the others compile without Linux.
-const UNIX: [&str; 5] = ["mcast-sys", "mcast", "mcast-capture", "mcast-host", "mcast-doctor"];
+const UNIX: [&str; 4] = ["mcast-sys", "mcast-capture", "mcast-host", "mcast-doctor"];
 const UNIX_SYSTEMS: [&str; 2] = ["aarch64-apple-darwin", "x86_64-unknown-freebsd"];
 
 /// All targets to check the whole workspace for, now and then.
