@@ -1,4 +1,4 @@
-//! Sets of figures, each declared once: its name, what it is, and what it says.
+//! Sets of figures, each declared once: name, kind and description.
 
 use core::time::Duration;
 
@@ -8,7 +8,7 @@ use core::time::Duration;
 pub struct Figure {
     /// Its name: that of its field.
     pub name: &'static str,
-    /// What it says, a sentence.
+    /// Its description, a sentence.
     pub help: &'static str,
     /// Its value.
     pub value: FigureValue,

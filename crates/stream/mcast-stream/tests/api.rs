@@ -104,7 +104,7 @@ fn every_publisher_can_do_the_same() {
     assert_excused(&plain.difference(&all).filter(|name| acts(name)).copied().collect(), NOT_FOR_A_LOG);
     assert_excused(&logged.difference(&plain).copied().collect(), ONLY_FOR_A_LOG);
     assert!(API.contains("impl mcast_stream::Publish for mcast_stream::LoggedPublisher\n"));
-    assert_eq!(logged.intersection(&all).collect::<Vec<_>>(), Vec::<&&str>::new(), "told twice");
+    assert_eq!(logged.intersection(&all).collect::<Vec<_>>(), Vec::<&&str>::new(), "declared twice");
 }
 
 #[test]

@@ -120,7 +120,7 @@ impl Core {
 
     /// Returns whether the next message is to be sent at once: no message waits before it, and fewer than [`IN_SUCCESSION`] were
     /// sent at once before it without a pause. A pause lasts as long as the last send, or an eighth of the longest delay if that
-    /// is less: a caller that pauses so long has the time to send each message.
+    /// is less: a caller with such a pause has the time to send each message.
     ///
     /// A few messages in succession do not mean that sending is too slow: a caller with a steady rate that was held up catches
     /// up, and does so fastest if each message is sent at once.
