@@ -8,8 +8,8 @@
 //! `stream` (16 hexadecimal digits). Those of publishers and subscribers also have the labels `group` (`239.1.2.3:7000`; several are separated by commas) and `interface` (the name that was
 //! given; empty if the system chose). [`describe`] passes a description of each to the recorder.
 //!
-//! Each field of [`PublisherStatistics`](crate::publisher::PublisherStatistics) and
-//! [`SubscriberStatistics`](crate::subscriber::SubscriberStatistics) is exported under its own name: a number that only grows is a
+//! Each field of [`PublisherStatistics`] and
+//! [`SubscriberStatistics`] is exported under its own name: a number that only grows is a
 //! counter, with `_total` behind its name, a time is a gauge, with `_seconds`, and everything else is a gauge. In addition:
 //!
 //! | both | |
