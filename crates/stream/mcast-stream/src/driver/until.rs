@@ -2,7 +2,7 @@
 
 use crate::wire::MessageNumber;
 
-/// What [`Publisher::wait`](crate::Publisher::wait) and [`LoggedPublisher::wait`](crate::LoggedPublisher::wait) wait for.
+/// What [`Publish::wait`](crate::Publish::wait) waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Until {
