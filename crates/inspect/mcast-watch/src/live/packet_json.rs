@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::InterfaceIndex;
-use mcast_capture::{Direction, Frame, UnexaminedFrames};
+use mcast_capture::{Frame, UnexaminedFrames};
 use mcast_json::{PayloadRecord, record, rfc3339};
-use mcast_packet::gmp::{self, Address, GmpMessage, RecordKind};
+use mcast_packet::gmp::{self, Address, GmpMessage};
 use mcast_packet::payload::{Dns, DnsKind, DnsQuestion, DnsRecord, DnsSection, DnsValue};
 use mcast_packet::{ChecksumStatus, Enclosing, Ip, Packet, Transport, Tunnel, Udp, protocol};
 use mcast_stream_proto::dissect::StreamDatagram;
@@ -45,7 +45,7 @@ record! {
         interface: &'a str = interface,
         /// Whether this machine sent (`outgoing`) or received the packet, and then to what kind of address of the link; `unknown`
         /// if a file does not record it
-        #[cfg_attr(feature = "schema", schemars(extend("enum" = Direction::ALL.map(|(_, name)| name))))]
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = mcast_capture::Direction::ALL.map(|(_, name)| name))))]
         direction: &'static str = frame.direction.name(),
         /// One-line summary of the packet
         summary: String =
@@ -156,7 +156,7 @@ struct Control {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct GroupRecord {
     /// Record type (RFC 3376, section 4.2.12): a state or a change of state
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = RecordKind::NAMES)))]
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = gmp::RecordKind::NAMES)))]
     kind: &'static str,
     /// Group
     group: IpAddr,
