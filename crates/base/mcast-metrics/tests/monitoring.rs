@@ -54,12 +54,20 @@ fn promtool(arguments: &[&str]) -> Option<bool> {
 fn alerts_and_board_name_metrics_that_exist() {
     let mut exist = BTreeSet::new();
     exported(&root().join("crates"), &mut exist);
-    // The library adds a prefix to these names.
+    // The library adds a prefix to these names, and to declared figures also what follows their kind.
     let of_streams = read(&root().join("crates/stream/mcast-stream/src/metrics.rs"));
     let is_of_stream = |name: &str| {
-        let bare = ["publisher", "subscriber"].map(|end| name.strip_prefix(&format!("mcast_stream_{end}_")));
-        bare.into_iter().flatten().any(|bare| {
-            of_streams.contains(&format!("\"{bare}\"")) || of_streams.contains(&format!("}}{bare}\""))
+        ["publisher", "subscriber"].into_iter().any(|end| {
+            let Some(bare) = name.strip_prefix(&format!("mcast_stream_{end}_")) else { return false };
+            let figures = read(&root().join(format!("crates/stream/mcast-stream-proto/src/{end}/event.rs")));
+            let kinds = [("count", "_total"), ("time", "_seconds"), ("level", "")];
+            let is_declared = |(kind, suffix): (&str, &str)| {
+                let figure = bare.strip_suffix(suffix);
+                figure.is_some_and(|figure| figures.contains(&format!(" {kind} {figure}: ")))
+            };
+            kinds.into_iter().any(is_declared)
+                || of_streams.contains(&format!("\"{bare}\""))
+                || of_streams.contains(&format!("}}{bare}\""))
         })
     };
     for file in ["prometheus/mcast.rules.yml", "grafana/mcast.json"] {

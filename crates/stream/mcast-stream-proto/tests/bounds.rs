@@ -8,12 +8,12 @@ use std::path::Path;
 
 /// Constants that bound nothing that a load reaches: the reason, the file, and the names.
 const OTHERS: &[(&str, &str, &str)] = &[
+    ("format", "dissect/mod.rs", "LONGEST RANGES"),
     ("format", "driver/discovery_group.rs", "PORT"),
     ("format", "driver/history/reader.rs", "FRAME_OVERHEAD"),
     ("format", "driver/history/subscription.rs", "LONGEST"),
     ("format", "driver/logged/waiting.rs", "BLOCK OVERHEAD"),
     ("format", "driver/publisher/builder.rs", "IPV6_MINIMUM"),
-    ("format", "driver/read_ahead.rs", "OVERHEAD"),
     ("format", "driver/side_channel.rs", "FIRST_ANSWER HELLO LENGTH"),
     ("format", "driver/snapshot/mod.rs", "ANSWER FRAME REQUEST"),
     ("format", "driver/unicast.rs", "MAX_BYTES"),

@@ -56,7 +56,7 @@ pub struct LoggedPublisherBuilder {
 /// ```no_run
 /// use std::path::Path;
 ///
-/// use mcast_stream::Publisher;
+/// use mcast_stream::{Publish, Publisher};
 /// use mcast_stream::log::LogOptions;
 /// use mcast_stream::wire::StreamId;
 ///
@@ -235,7 +235,7 @@ impl LoggedPublisher {
     ///
     /// ```no_run
     /// # use std::time::Duration;
-    /// # use mcast_stream::Until;
+    /// # use mcast_stream::{Publish, Until};
     /// # fn publish(publisher: &mcast_stream::LoggedPublisher) -> Result<(), mcast_stream::StreamError> {
     /// let last = publisher.append_all([b"EUR 1.08", b"CHF 0.94"])?;
     /// // Later, before it is confirmed to its sender:
