@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
+
+use crate::sys::spawn;
 
 /// The maximum number of bytes in the queue, not counting one payload.
 const MAX_BYTES: usize = 8 << 20;
@@ -64,7 +65,7 @@ impl<E: Send + 'static> ReadAhead<E> {
                 }
             }
         };
-        thread::Builder::new().name("input".into()).spawn(work)?;
+        spawn("input", work)?;
         Ok(Self(queue))
     }
 
@@ -181,7 +182,7 @@ mod tests {
         let deadline = Instant::now() + SOON;
         while reader.0.lock().bytes < MAX_BYTES {
             assert!(Instant::now() < deadline, "nothing is read ahead");
-            thread::yield_now();
+            std::thread::yield_now();
         }
         (reader, count)
     }
@@ -230,7 +231,7 @@ mod tests {
         let deadline = Instant::now() + SOON;
         while !reader.0.lock().ended {
             assert!(Instant::now() < deadline, "the thread does not end");
-            thread::yield_now();
+            std::thread::yield_now();
         }
         let mut payloads = Vec::new();
         assert_eq!(reader.pending(), 2);

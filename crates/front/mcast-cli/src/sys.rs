@@ -23,6 +23,8 @@ pub(crate) use platform::{
     catch_hangups, catch_interrupts, open_inherited, output_kind, shell, standard_output,
 };
 
+use std::io;
+
 use anyhow::Context;
 
 /// What standard output is, which decides what is known of the messages that were written.
@@ -34,6 +36,13 @@ pub(crate) enum OutputKind {
     Device,
     /// A pipe or a socket: what its reader has done with what was written is not known. Also what is not known.
     Pipe,
+}
+
+/// Starts a thread. Its error says that: the system's reason alone does not.
+pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    let explain = |error: io::Error| io::Error::new(error.kind(), format!("cannot start a thread: {error}"));
+    started.map(drop).map_err(explain)
 }
 
 /// A capability that may be kept.

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use mcast::Waker;
 
+use crate::sys::spawn;
+
 /// Does jobs in order on a thread of its own, so that slow work does not keep the caller of a
 /// [`Subscriber`](mcast_stream::Subscriber) from calling it.
 ///
@@ -110,7 +112,7 @@ impl<J: Send + 'static, E: Send + 'static> Worker<J, E> {
         });
         let worker = Self { shared: Arc::clone(&shared) };
         let run = move || shared.run(work, &waker);
-        std::thread::Builder::new().name("mcast-worker".to_owned()).spawn(run)?;
+        spawn("mcast-worker", run)?;
         Ok(worker)
     }
 }

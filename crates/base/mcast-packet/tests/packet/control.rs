@@ -41,6 +41,17 @@ fn general_query<A: Address>(seconds: u64) -> Query<'static, A> {
 }
 
 #[test]
+fn each_kind_of_record_has_a_name_of_its_own() {
+    let names: Vec<_> = (0..7).map(|number| RecordKind::from(number).name()).collect();
+    assert_eq!(names, RecordKind::NAMES);
+    assert_eq!(
+        (RecordKind::ModeIsExclude.name(), RecordKind::BlockOldSources.name()),
+        ("mode-is-exclude", "block-old-sources")
+    );
+    assert_eq!(RecordKind::from(7).name(), "unknown");
+}
+
+#[test]
 fn igmp_messages_have_the_bytes_that_the_rfcs_define() {
     assert_eq!(emit(IgmpMessage::Report { group: GROUP }, HOST), [0x16, 0, 0xfd, 0xfa, 234, 3, 2, 1],);
     assert_eq!(emit(IgmpMessage::V1Report { group: GROUP }, HOST)[0], 0x12);

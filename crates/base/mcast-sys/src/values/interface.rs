@@ -282,6 +282,13 @@ mod tests {
     }
 
     #[test]
+    fn each_direction_has_the_name_beside_it() {
+        for (direction, name) in Direction::ALL {
+            assert_eq!(direction.name(), name);
+        }
+    }
+
+    #[test]
     fn a_network_contains_addresses_with_its_prefix() {
         let own = address("10.0.1.200", 23);
         assert!(own.contains("10.0.0.7".parse().unwrap()));
