@@ -90,8 +90,9 @@ pub enum CopyPayload {
 }
 
 /// What happened.
+///
+/// It is exhaustive: a program that shows events shows each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum RelayEvent {
     /// Another relay announces itself on this leg.
     PeerAppeared {

@@ -411,8 +411,8 @@ impl MembershipSockets {
         let before = self.held.remove(&(group, interface)).unwrap_or_default();
         let result = self.join(group, interface, filter, &before);
         match result {
-            Ok(membership_sockets) => {
-                self.held.insert((group, interface), membership_sockets);
+            Ok(indexes) => {
+                self.held.insert((group, interface), indexes);
                 self.leave_on(group, interface, &before);
                 Ok(())
             }
@@ -427,8 +427,8 @@ impl MembershipSockets {
 
     /// Leaves a group.
     fn release(&mut self, group: Group, interface: InterfaceIndex) {
-        let membership_sockets = self.held.remove(&(group, interface)).unwrap_or_default();
-        self.leave_on(group, interface, &membership_sockets);
+        let indexes = self.held.remove(&(group, interface)).unwrap_or_default();
+        self.leave_on(group, interface, &indexes);
     }
 
     /// Returns the number of sockets.
@@ -445,24 +445,23 @@ impl MembershipSockets {
     ) -> io::Result<Vec<usize>> {
         match filter {
             SourceFilter::Exclude(_) => {
-                let mut membership_sockets = Vec::new();
-                let joined = self.join_once(group, interface, filter, avoid, &mut membership_sockets);
+                let mut indexes = Vec::new();
+                let joined = self.join_once(group, interface, filter, avoid, &mut indexes);
                 if !joined.as_ref().is_err_and(is_limit) {
-                    return joined.map(|()| membership_sockets);
+                    return joined.map(|()| indexes);
                 }
                 // The filter excludes more sources than a socket can. Receive all; the table of
                 // memberships filters.
-                self.join_once(group, interface, &SourceFilter::ANY, avoid, &mut membership_sockets)
-                    .map(|()| membership_sockets)
+                self.join_once(group, interface, &SourceFilter::ANY, avoid, &mut indexes).map(|()| indexes)
             }
             SourceFilter::Include(sources) => {
-                let mut membership_sockets = Vec::new();
-                let result = self.join_sources(group, interface, sources, avoid, &mut membership_sockets);
+                let mut indexes = Vec::new();
+                let result = self.join_sources(group, interface, sources, avoid, &mut indexes);
                 if let Err(error) = result {
-                    self.leave_on(group, interface, &membership_sockets);
+                    self.leave_on(group, interface, &indexes);
                     return Err(error);
                 }
-                Ok(membership_sockets)
+                Ok(indexes)
             }
         }
     }
@@ -474,16 +473,11 @@ impl MembershipSockets {
         interface: InterfaceIndex,
         sources: &BTreeSet<std::net::IpAddr>,
         avoid: &[usize],
-        membership_sockets: &mut Vec<usize>,
+        indexes: &mut Vec<usize>,
     ) -> io::Result<()> {
-        let avoided: Vec<usize> = avoid.iter().chain(membership_sockets.iter()).copied().collect();
-        let result = self.join_once(
-            group,
-            interface,
-            &SourceFilter::Include(sources.clone()),
-            &avoided,
-            membership_sockets,
-        );
+        let avoided: Vec<usize> = avoid.iter().chain(indexes.iter()).copied().collect();
+        let result =
+            self.join_once(group, interface, &SourceFilter::Include(sources.clone()), &avoided, indexes);
         if sources.len() < 2 || !result.as_ref().is_err_and(is_limit) {
             return result;
         }
@@ -492,8 +486,8 @@ impl MembershipSockets {
         if let Some(middle) = middle {
             right = left.split_off(&middle);
         }
-        self.join_sources(group, interface, &left, avoid, membership_sockets)?;
-        self.join_sources(group, interface, &right, avoid, membership_sockets)
+        self.join_sources(group, interface, &left, avoid, indexes)?;
+        self.join_sources(group, interface, &right, avoid, indexes)
     }
 
     /// Joins on a socket that has room, or on a new one.
@@ -503,7 +497,7 @@ impl MembershipSockets {
         interface: InterfaceIndex,
         filter: &SourceFilter,
         avoid: &[usize],
-        membership_sockets: &mut Vec<usize>,
+        indexes: &mut Vec<usize>,
     ) -> io::Result<()> {
         let family = group.family();
         let has_room = |holder: &MembershipSocket| holder.family == family && !holder.full;
@@ -515,7 +509,7 @@ impl MembershipSockets {
             match holder.socket.join(group, interface, filter) {
                 Ok(()) => {
                     holder.count += 1;
-                    membership_sockets.push(index);
+                    indexes.push(index);
                     return Ok(());
                 }
                 // With several sources, the limit may be on sources rather than memberships.
@@ -532,12 +526,12 @@ impl MembershipSockets {
         } else {
             self.sockets[vacant] = holder;
         }
-        membership_sockets.push(vacant);
+        indexes.push(vacant);
         Ok(())
     }
 
-    fn leave_on(&mut self, group: Group, interface: InterfaceIndex, membership_sockets: &[usize]) {
-        for index in membership_sockets {
+    fn leave_on(&mut self, group: Group, interface: InterfaceIndex, indexes: &[usize]) {
+        for index in indexes {
             let Some(holder) = self.sockets[*index].as_mut() else { continue };
             // The membership may have vanished with its interface; then there is nothing to leave.
             let _ = holder.socket.leave(group, interface);

@@ -23,8 +23,9 @@ pub enum LossCause {
 }
 
 /// Something that happened to a bridge.
+///
+/// It is exhaustive: a program that shows events shows each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum BridgeEvent {
     /// The bridge lacks messages, and waits in case another bridge has them.
     Waiting(PendingGap),

@@ -77,8 +77,9 @@ impl ReverseConfig {
 }
 
 /// An event of a bridge out of an engine.
+///
+/// It is exhaustive: a program that shows events shows each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ReverseEvent {
     /// Another bridge publishes the stream, and this one is silent.
     StandingBy {

@@ -110,8 +110,9 @@ pub enum GatewayOutput {
 }
 
 /// What happened.
+///
+/// It is exhaustive: a program that shows events shows each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum GatewayEvent {
     /// A relay accepts memberships.
     Connected {

@@ -14,8 +14,9 @@ use crate::http::{HttpEvent, HttpRule};
 use crate::{Leg, LegId, Namespace, PairStatus, PeerStatus, RelayEvent, RelayId, TooManyLegs};
 
 /// What happened.
+///
+/// It is exhaustive: a program that shows events shows each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum DriverEvent {
     /// The state machine reports it.
     Relay(RelayEvent),

@@ -465,7 +465,6 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
             "failed",
             "reloaded",
             "not-reloaded",
-            "other",
         ]),
         RecordSchema::new::<Labelled<'_, Summary>>(
             "bridge-summary",

@@ -301,7 +301,6 @@ impl BridgeRecord {
                 sequence: Some(now.number),
                 ..Self::new("engine-healed")
             },
-            _ => Self::new("other"),
         }
     }
 }

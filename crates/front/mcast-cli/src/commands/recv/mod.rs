@@ -302,7 +302,6 @@ mod amt {
                 GatewayEvent::NoRelay => {
                     self.console.warn(format_args!("no AMT relay answers at {name}: trying again"));
                 }
-                _ => {}
             }
         }
     }

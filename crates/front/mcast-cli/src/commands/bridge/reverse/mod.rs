@@ -239,7 +239,6 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
             "waiting-for-subscribers",
             "gap",
             "ended",
-            "other",
         ]),
         RecordSchema::new::<Labelled<'_, Summary>>(
             "bridge-publish-summary",

@@ -45,7 +45,6 @@ pub(super) fn print(event: &ReverseEvent, unit: &str, lines: &LogLines<'_>) {
             "incarnation {incarnation} has ended after {}",
             count_of(messages, "message")
         )),
-        _ => lines.detail(format_args!("{event:?}")),
     }
 }
 
@@ -177,7 +176,6 @@ impl EventRecord {
             ReverseEvent::Ended { incarnation, messages } => {
                 Self { incarnation: Some(incarnation.0), count: Some(messages), ..Self::new("ended") }
             }
-            _ => Self::new("other"),
         }
     }
 }

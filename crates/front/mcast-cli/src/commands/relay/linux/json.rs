@@ -138,7 +138,35 @@ impl EventRecord {
                 count: Some(event.count),
                 ..Self::new("http-refused")
             },
-            _ => record(event, names).unwrap_or_else(|| Self::new("other")),
+            DriverEvent::TunnelUp { leg: id, relay, address } => Self {
+                leg: leg(*id),
+                relay: Some(relay.to_string()),
+                peer: Some(address.to_string()),
+                ..Self::new("tunnel-up")
+            },
+            DriverEvent::TunnelDown { leg: id, reason } => {
+                Self { leg: leg(*id), reason: Some(why_down(*reason).into()), ..Self::new("tunnel-down") }
+            }
+            DriverEvent::TunnelMoved { leg: id, address } => {
+                Self { leg: leg(*id), peer: Some(address.to_string()), ..Self::new("tunnel-moved") }
+            }
+            DriverEvent::TunnelRefused { leg: id, reason } => Self {
+                leg: leg(*id),
+                reason: Some(why_refused(*reason).0.into()),
+                ..Self::new("tunnel-refused")
+            },
+            DriverEvent::TunnelUnanswered { leg: id, host } => {
+                Self { leg: leg(*id), peer: Some(host.clone()), ..Self::new("tunnel-unanswered") }
+            }
+            DriverEvent::WrongTunnelKey { address, count } => {
+                Self { peer: Some(address.to_string()), count: Some(*count), ..Self::new("tunnel-wrong-key") }
+            }
+            DriverEvent::UnknownTunnel { name, address, count } => Self {
+                count: Some(*count),
+                leg: Some(format!("tunnel:{}", escaped(name))),
+                peer: Some(address.to_string()),
+                ..Self::new("tunnel-unknown")
+            },
         }
     }
 
@@ -151,7 +179,6 @@ impl EventRecord {
                 Self { address: Some(relay.ip()), reason: Some(failure.to_string()), ..Self::new("amt-lost") }
             }
             GatewayEvent::NoRelay => Self::new("amt-no-relay"),
-            _ => Self::new("other"),
         }
     }
 
@@ -225,7 +252,6 @@ impl EventRecord {
                 Self { leg: leg(*on), group: Some(group.to_string()), ..Self::new("other-sources") }
             }
             RelayEvent::NoReports { leg: on } => Self { leg: leg(*on), ..Self::new("no-reports") },
-            _ => Self::new("other"),
         }
     }
 }
@@ -368,39 +394,6 @@ impl AmtSummary {
     }
 }
 
-/// Returns an event of a tunnel in words, and what to do about it.
-pub(super) fn describe(event: &DriverEvent, names: &Names) -> Option<(String, Option<String>)> {
-    let plain = |text: String| Some((text, None));
-    match event {
-        DriverEvent::TunnelUp { leg, relay, address } => {
-            plain(format!("{} is up: relay {relay} at {address}", names.leg(*leg)))
-        }
-        DriverEvent::TunnelDown { leg, reason } => {
-            plain(format!("{} is down: {}", names.leg(*leg), why_down(*reason)))
-        }
-        DriverEvent::TunnelMoved { leg, address } => {
-            plain(format!("the other end of {} is now at {address}", names.leg(*leg)))
-        }
-        DriverEvent::TunnelRefused { leg, reason } => {
-            let (why, remedy) = why_refused(*reason);
-            Some((format!("the other end refuses {}: {why}", names.leg(*leg)), Some(remedy.to_owned())))
-        }
-        DriverEvent::TunnelUnanswered { leg, host } => Some((
-            format!("{host} does not answer for {}", names.leg(*leg)),
-            Some("check that the relay there runs with --listen-tunnel and the same key file, and that UDP to it passes".into()),
-        )),
-        DriverEvent::WrongTunnelKey { address, count } => Some((
-            format!("{address}{} dials a tunnel with another key", others(*count)),
-            Some("give both ends the same key file, and send SIGHUP to both".into()),
-        )),
-        DriverEvent::UnknownTunnel { name, address, count } => Some((
-            format!("{address}{} dials tunnel:{}, which no rule here names", others(*count), escaped(name)),
-            Some(format!("add a rule with tunnel:{} here, or correct the name there", escaped(name))),
-        )),
-        _ => None,
-    }
-}
-
 /// Returns a text of others, so that it cannot control the terminal that shows it.
 pub(super) fn escaped(text: &str) -> SafeText<'_> {
     SafeText::new(text.as_bytes())
@@ -411,7 +404,7 @@ pub(super) fn others(count: u64) -> String {
     if count > 1 { format!(", the last of {}", crate::output::count(count)) } else { String::new() }
 }
 
-const fn why_down(reason: DownReason) -> &'static str {
+pub(super) const fn why_down(reason: DownReason) -> &'static str {
     match reason {
         DownReason::Silence => "nothing arrives from its other end",
         DownReason::Goodbye => "its other end has stopped",
@@ -420,7 +413,7 @@ const fn why_down(reason: DownReason) -> &'static str {
     }
 }
 
-const fn why_refused(reason: RefusedBy) -> (&'static str, &'static str) {
+pub(super) const fn why_refused(reason: RefusedBy) -> (&'static str, &'static str) {
     match reason {
         RefusedBy::UnknownName => {
             ("no rule there names it", "name it in a rule there, or correct the name here")
@@ -431,47 +424,6 @@ const fn why_refused(reason: RefusedBy) -> (&'static str, &'static str) {
              give every site a tunnel of its own",
         ),
     }
-}
-
-/// Returns an event of a tunnel as a record.
-pub(super) fn record(event: &DriverEvent, names: &Names) -> Option<EventRecord> {
-    let leg = |leg| Some(names.leg(leg).to_owned());
-    Some(match event {
-        DriverEvent::TunnelUp { leg: id, relay, address } => EventRecord {
-            leg: leg(*id),
-            relay: Some(relay.to_string()),
-            peer: Some(address.to_string()),
-            ..EventRecord::new("tunnel-up")
-        },
-        DriverEvent::TunnelDown { leg: id, reason } => EventRecord {
-            leg: leg(*id),
-            reason: Some(why_down(*reason).into()),
-            ..EventRecord::new("tunnel-down")
-        },
-        DriverEvent::TunnelMoved { leg: id, address } => {
-            EventRecord { leg: leg(*id), peer: Some(address.to_string()), ..EventRecord::new("tunnel-moved") }
-        }
-        DriverEvent::TunnelRefused { leg: id, reason } => EventRecord {
-            leg: leg(*id),
-            reason: Some(why_refused(*reason).0.into()),
-            ..EventRecord::new("tunnel-refused")
-        },
-        DriverEvent::TunnelUnanswered { leg: id, host } => {
-            EventRecord { leg: leg(*id), peer: Some(host.clone()), ..EventRecord::new("tunnel-unanswered") }
-        }
-        DriverEvent::WrongTunnelKey { address, count } => EventRecord {
-            peer: Some(address.to_string()),
-            count: Some(*count),
-            ..EventRecord::new("tunnel-wrong-key")
-        },
-        DriverEvent::UnknownTunnel { name, address, count } => EventRecord {
-            count: Some(*count),
-            leg: Some(format!("tunnel:{}", escaped(name))),
-            peer: Some(address.to_string()),
-            ..EventRecord::new("tunnel-unknown")
-        },
-        _ => return None,
-    })
 }
 
 /// A tunnel
@@ -693,7 +645,6 @@ pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
                 "http-refused",
                 "would-serve",
                 "cannot-serve",
-                "other",
             ])
             .describe("addresses[]", "An address"),
         RecordSchema::new::<Summary>("relay-summary", "Summary of a relay (`mcast relay --json`)")
@@ -712,8 +663,8 @@ mod tests {
         let names = Names { legs: Vec::new(), rules: Vec::new() };
         let name = "\x1b[31mevil\n".to_owned();
         let event = DriverEvent::UnknownTunnel { name, address: ([10, 0, 0, 7], 5700).into(), count: 1 };
-        let (text, remedy) = describe(&event, &names).unwrap();
-        let leg = record(&event, &names).unwrap().leg.unwrap();
+        let (text, remedy) = super::super::text::describe(&event, &names);
+        let leg = EventRecord::of(&event, &names).leg.unwrap();
         for text in [text, remedy.unwrap(), leg] {
             assert!(text.contains("evil") && !text.contains(['\x1b', '\n']), "{text:?}");
         }

@@ -9,7 +9,7 @@ use mcast_relay::http::{HttpCounts, HttpEvent, HttpRefusal};
 use mcast_relay::{RefusalReason, RelayEvent, Rule, RuleCounts};
 use mcast_terminal::{Console, Output};
 
-use super::json::{EventKind, EventRecord, Names};
+use super::json::{EventKind, EventRecord, Names, escaped, others, why_down, why_refused};
 use crate::log_lines::{LogLimiter, and_more};
 use crate::output::{clock_time, count, count_of, seconds, write_json};
 
@@ -79,7 +79,8 @@ impl<'a> EventPrinter<'a> {
 }
 
 /// Returns an event in words, and what to do about it.
-fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
+pub(super) fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
+    let plain = |text: String| (text, None);
     match event {
         DriverEvent::LegUp { leg, addresses } => {
             let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
@@ -88,7 +89,7 @@ fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
         }
         DriverEvent::LegDown { leg, reason } => {
             // An engine of containers may have given it.
-            (format!("{} cannot be used: {}", names.leg(*leg), super::json::escaped(reason)), None)
+            (format!("{} cannot be used: {}", names.leg(*leg), escaped(reason)), None)
         }
         DriverEvent::Amt { leg, event } => (describe_amt(names.leg(*leg), event), None),
         DriverEvent::ReceiveLost { leg, count } => (
@@ -100,7 +101,7 @@ fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
             Some("give the relay more processor time, or forward less: name groups in the rules that are needed".into()),
         ),
         DriverEvent::Problem { leg, problem, remedy } => {
-            (format!("{}: {}", names.leg(*leg), super::json::escaped(problem)), remedy.clone())
+            (format!("{}: {}", names.leg(*leg), escaped(problem)), remedy.clone())
         }
         DriverEvent::Relay(event) => describe_relay(event, names),
         DriverEvent::HttpListening(address) => {
@@ -108,11 +109,35 @@ fn describe(event: &DriverEvent, names: &Names) -> (String, Option<String>) {
         }
         DriverEvent::HttpFailed { problem, .. } => (problem.clone(), None),
         DriverEvent::Http(HttpEvent { client, count, text, reason, .. }) => {
-            let others = super::json::others(*count);
+            let others = others(*count);
             let what = if *reason == HttpRefusal::Stalled { "client" } else { "request of" };
-            (format!("{what} {client}{others}: {}", super::json::escaped(text)), None)
+            (format!("{what} {client}{others}: {}", escaped(text)), None)
         }
-        _ => super::json::describe(event, names).unwrap_or_default(),
+        DriverEvent::TunnelUp { leg, relay, address } => {
+            plain(format!("{} is up: relay {relay} at {address}", names.leg(*leg)))
+        }
+        DriverEvent::TunnelDown { leg, reason } => {
+            plain(format!("{} is down: {}", names.leg(*leg), why_down(*reason)))
+        }
+        DriverEvent::TunnelMoved { leg, address } => {
+            plain(format!("the other end of {} is now at {address}", names.leg(*leg)))
+        }
+        DriverEvent::TunnelRefused { leg, reason } => {
+            let (why, remedy) = why_refused(*reason);
+            (format!("the other end refuses {}: {why}", names.leg(*leg)), Some(remedy.to_owned()))
+        }
+        DriverEvent::TunnelUnanswered { leg, host } => (
+            format!("{host} does not answer for {}", names.leg(*leg)),
+            Some("check that the relay there runs with --listen-tunnel and the same key file, and that UDP to it passes".into()),
+        ),
+        DriverEvent::WrongTunnelKey { address, count } => (
+            format!("{address}{} dials a tunnel with another key", others(*count)),
+            Some("give both ends the same key file, and send SIGHUP to both".into()),
+        ),
+        DriverEvent::UnknownTunnel { name, address, count } => (
+            format!("{address}{} dials tunnel:{}, which no rule here names", others(*count), escaped(name)),
+            Some(format!("add a rule with tunnel:{} here, or correct the name there", escaped(name))),
+        ),
     }
 }
 
@@ -123,7 +148,6 @@ fn describe_amt(leg: &str, event: &GatewayEvent) -> String {
             format!("{leg}: the relay {relay} {failure}, looking for another one")
         }
         GatewayEvent::NoRelay => format!("{leg}: no relay answers, trying again"),
-        _ => String::new(),
     }
 }
 
@@ -213,7 +237,6 @@ fn describe_relay(event: &RelayEvent, names: &Names) -> (String, Option<String>)
             let text = format!("no host on {} has reported a membership", names.leg(*leg));
             (text, Some("if hosts there do not report, add the option `always` to the rule".into()))
         }
-        _ => plain(String::new()),
     }
 }
 
