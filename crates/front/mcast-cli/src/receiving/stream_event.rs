@@ -209,10 +209,10 @@ pub(crate) fn describe(event: &SubscriberEvent, has_key_file: bool) -> (Importan
         }
         SubscriberEvent::HistoryQueued { server, expected } => {
             let time = match expected < LONGEST_EXPECTED {
-                true => format!("for about {}", seconds(expected)),
-                false => format!("for {} or more", seconds(expected)),
+                true => format!("in {}", seconds(expected)),
+                false => format!("in {} or more", seconds(expected)),
             };
-            let text = format!("waiting {time} for the history server {server}, which serves others first");
+            let text = format!("the history server {server} serves others first; asking it again {time}");
             (Importance::Note, text)
         }
         SubscriberEvent::HistoryWaiting { .. } => (

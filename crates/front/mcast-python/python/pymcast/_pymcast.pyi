@@ -1170,7 +1170,7 @@ class StreamEvent:
         """Of "history-queued": the server, as "ADDRESS:PORT"."""
     @property
     def expected(self) -> float | None:
-        """Of "history-queued": the seconds until it is this subscriber's turn, as the server expects; at most 120."""
+        """Of "history-queued": the seconds after which the server expects this subscriber back; at most 60."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final

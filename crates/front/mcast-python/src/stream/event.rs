@@ -77,7 +77,7 @@ pub(crate) struct StreamEvent {
     count: Option<u64>,
     /// Of "history-queued": the server, as "ADDRESS:PORT".
     server: Option<String>,
-    /// Of "history-queued": the seconds until it is this subscriber's turn, as the server expects; at most 120.
+    /// Of "history-queued": the seconds after which the server expects this subscriber back; at most 60.
     expected: Option<f64>,
 }
 

@@ -292,12 +292,11 @@ impl HistoryMachine {
                 self.record_answer();
             }
             Ok(AnswerFrame::End { .. }) => self.handle_failure(now, id),
-            Ok(AnswerFrame::Retry { wait, .. }) => {
+            Ok(AnswerFrame::Retry { wait }) => {
                 // A server can make a client neither wait for longer nor ask without a pause.
                 let wait = wait.clamp(SHORTEST_WAIT, LONGEST_WAIT);
                 if reading.send_away(now, run, wait, &mut self.random) {
-                    let expected = 2 * wait;
-                    self.delivery.push_event(SubscriberEvent::HistoryQueued { server, expected });
+                    self.delivery.push_event(SubscriberEvent::HistoryQueued { server, expected: wait });
                 }
                 self.search.record_answer();
             }
@@ -522,7 +521,6 @@ mod tests {
     use super::super::search;
     use super::delivery::UNKNOWN;
     use super::*;
-    use crate::side_channel::QueueToken;
     use crate::span::count;
     use crate::wire::MessageNumber;
 
@@ -559,12 +557,7 @@ mod tests {
             match machine.poll_query(now) {
                 Some(query) => {
                     requests += 1;
-                    machine.handle_frame(
-                        now,
-                        query.id,
-                        UNKNOWN,
-                        AnswerFrame::later(wait, QueueToken::new(1)),
-                    );
+                    machine.handle_frame(now, query.id, UNKNOWN, AnswerFrame::later(wait));
                 }
                 None => {
                     now =
@@ -609,7 +602,7 @@ mod tests {
     fn each_wait_in_the_queue_of_a_server_is_reported_once() {
         let config = HistoryConfig { start: Some(HistoryStart::Oldest), ..HistoryConfig::default() };
         let (mut machine, mut now) = (HistoryMachine::new(config, START), START);
-        let later = || AnswerFrame::later(Duration::from_secs(3), QueueToken::new(1));
+        let later = || AnswerFrame::later(Duration::from_secs(3));
         let more = || AnswerFrame::end(AnswerStatus::More, "");
         for (frame, is_reported) in
             [(later(), true), (later(), false), (more(), false), (more(), false), (later(), true)]
@@ -627,7 +620,7 @@ mod tests {
             };
             assert!(machine.handle_frame(now, query.id, UNKNOWN, frame));
             let event = machine.poll_step(now).and_then(|step| step.event());
-            let queued = SubscriberEvent::HistoryQueued { server: UNKNOWN, expected: Duration::from_secs(6) };
+            let queued = SubscriberEvent::HistoryQueued { server: UNKNOWN, expected: Duration::from_secs(3) };
             assert_eq!(event, is_reported.then_some(queued));
         }
     }

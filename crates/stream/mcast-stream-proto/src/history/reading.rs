@@ -22,9 +22,8 @@ const WAIT_JITTER: u32 = 8;
 /// The shortest and the longest time for which a server can send a client away. Others count as these.
 pub(super) const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// The longest time until its turn that a client can expect, because servers send it away for half of that. It stands for
-/// longer times, too.
-pub const LONGEST_EXPECTED: Duration = LONGEST_WAIT.saturating_mul(2);
+/// The longest time after which a server can expect a client back. It stands for longer times, too.
+pub const LONGEST_EXPECTED: Duration = LONGEST_WAIT;
 /// A request on whose connection no byte arrives for this time is made again on another one: after an outage, a connection stays
 /// stalled for as long again. It doubles each time, so that a server that is only slow is not asked again and again.
 const SHORTEST_STALL: Duration = Duration::from_secs(1);

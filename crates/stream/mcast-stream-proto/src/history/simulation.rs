@@ -10,7 +10,6 @@ use mcast_sim::{Dice, for_seeds};
 
 use super::*;
 use crate::ClockTime;
-use crate::side_channel::QueueToken;
 use crate::subscriber::{Cause, Item, Message, SubscriberEvent, SubscriberStatistics};
 use crate::wire::{Incarnation, MessageNumber};
 
@@ -420,7 +419,7 @@ impl World {
         }
         if self.is_busy && self.dice.chance(0.1) {
             let wait = Duration::from_millis(self.dice.pick(self.waits));
-            let frame = AnswerFrame::later(wait, QueueToken::new(7));
+            let frame = AnswerFrame::later(wait);
             return self.answers.push_back((at, query.id, frame));
         }
         let count = self.dice.between(1, 120) as usize;

@@ -7,7 +7,6 @@ use core::ops::Range;
 use core::time::Duration;
 
 use super::record::{GapCause, HistoryContent, HistoryRecord};
-use crate::side_channel::QueueToken;
 use crate::wire::{Incarnation, MessageKey, MessageNumber, Position, StreamId, WireError};
 
 /// The length of a request, in bytes.
@@ -38,8 +37,6 @@ pub struct HistoryRequest {
     pub count: u32,
     /// Where to start.
     pub start: RequestedStart,
-    /// The place in the queue that the server has given to the client.
-    pub ticket: QueueToken,
 }
 
 /// Where a client asks to start.
@@ -69,7 +66,6 @@ impl HistoryRequest {
         bytes[..8].copy_from_slice(&self.stream.0.to_be_bytes());
         bytes[8..12].copy_from_slice(&self.count.to_be_bytes());
         bytes[12] = kind;
-        bytes[13..16].copy_from_slice(&self.ticket.number().to_be_bytes()[1..]);
         bytes[16..20].copy_from_slice(&u32::to_be_bytes(incarnation));
         bytes[20..].copy_from_slice(&u64::to_be_bytes(value));
         bytes
@@ -83,8 +79,7 @@ impl HistoryRequest {
         let mut reader = Reader { bytes, at: 0 };
         let (stream, count) = (StreamId(reader.u64()?), reader.u32()?);
         let kind = reader.u8()?;
-        let [high, middle, low] = reader.array()?;
-        let ticket = QueueToken::new(u32::from_be_bytes([0, high, middle, low]));
+        let [_, _, _] = reader.array()?;
         let (incarnation, value) = (Incarnation(reader.u32()?), reader.u64()?);
         let start = match kind {
             0 => RequestedStart::Oldest,
@@ -93,7 +88,7 @@ impl HistoryRequest {
             3 => RequestedStart::Time(value),
             _ => return Err(WireError::Body),
         };
-        Ok(Self { stream, count, start, ticket })
+        Ok(Self { stream, count, start })
     }
 }
 
@@ -126,8 +121,6 @@ pub enum AnswerFrame<'a> {
     Retry {
         /// After this time, in whole milliseconds.
         wait: Duration,
-        /// The client's place in the queue.
-        ticket: QueueToken,
     },
 }
 
@@ -152,8 +145,7 @@ impl<'a> AnswerFrame<'a> {
             }
             [LATER, ..] => {
                 let mut reader = Reader { bytes, at: 4 };
-                let wait = Duration::from_millis(u64::from(reader.u32()?));
-                Ok(Self::Retry { wait, ticket: QueueToken::new(reader.u32()?) })
+                Ok(Self::Retry { wait: Duration::from_millis(u64::from(reader.u32()?)) })
             }
             _ => Err(WireError::Body),
         }
@@ -172,11 +164,10 @@ impl<'a> AnswerFrame<'a> {
 impl AnswerFrame<'_> {
     /// Returns the bytes of the frame that sends a client away for this time, rounded up to milliseconds.
     #[must_use]
-    pub fn later(wait: Duration, ticket: QueueToken) -> Vec<u8> {
+    pub fn later(wait: Duration) -> Vec<u8> {
         let milliseconds = u32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
         let mut bytes = alloc::vec![LATER, 0, 0, 0];
         bytes.extend_from_slice(&milliseconds.to_be_bytes());
-        bytes.extend_from_slice(&ticket.number().to_be_bytes());
         bytes
     }
 }
@@ -431,7 +422,6 @@ mod tests {
             kind in 0..4,
             incarnation: u32,
             value: u64,
-            ticket: u32,
         ) {
             let number = MessageNumber(value);
             let start = match kind {
@@ -440,7 +430,7 @@ mod tests {
                 2 => RequestedStart::Latest(number),
                 _ => RequestedStart::Time(value),
             };
-            let request = HistoryRequest { stream: StreamId(stream), count, start, ticket: QueueToken::new(ticket) };
+            let request = HistoryRequest { stream: StreamId(stream), count, start };
             prop_assert_eq!(HistoryRequest::read(&request.bytes()), Ok(request));
         }
 
@@ -453,10 +443,10 @@ mod tests {
         }
 
         #[test]
-        fn the_time_to_come_back_is_read_as_it_was_written(milliseconds: u32, ticket: u32) {
-            let (wait, ticket) = (Duration::from_millis(u64::from(milliseconds)), QueueToken::new(ticket));
-            let bytes = AnswerFrame::later(wait, ticket);
-            prop_assert_eq!(AnswerFrame::read(&bytes), Ok(AnswerFrame::Retry { wait, ticket }));
+        fn the_time_to_come_back_is_read_as_it_was_written(milliseconds: u32) {
+            let wait = Duration::from_millis(u64::from(milliseconds));
+            let bytes = AnswerFrame::later(wait);
+            prop_assert_eq!(AnswerFrame::read(&bytes), Ok(AnswerFrame::Retry { wait }));
             AnswerFrame::read(&bytes[..bytes.len() - 1]).unwrap_err();
         }
 
@@ -492,10 +482,10 @@ mod tests {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let start = RequestedStart::At(Position::new(Incarnation(0x1122_3344), MessageNumber(7)));
         let stream = StreamId(0x0102_0304_0506_0708);
-        let request = HistoryRequest { stream, count: 100, start, ticket: QueueToken::new(0xff12_3456) };
+        let request = HistoryRequest { stream, count: 100, start };
         assert_eq!(
             hex(&request.bytes()),
-            "010203040506070800000064 01 123456 1122334400000000000000 07".replace(' ', "")
+            "010203040506070800000064 01 000000 1122334400000000000000 07".replace(' ', "")
         );
         let at = |number| Position::new(Incarnation(0x1122_3344), MessageNumber(number));
         let mut writer = FrameWriter::default();
@@ -514,7 +504,7 @@ mod tests {
                 .replace(' ', "")
         );
         assert_eq!(hex(&AnswerFrame::end(AnswerStatus::Edge, "")), "02010000");
-        let later = AnswerFrame::later(Duration::from_nanos(1_499_999_999), QueueToken::new(0x12_3456));
-        assert_eq!(hex(&later), "03000000000005dc00123456");
+        let later = AnswerFrame::later(Duration::from_nanos(1_499_999_999));
+        assert_eq!(hex(&later), "03000000000005dc");
     }
 }

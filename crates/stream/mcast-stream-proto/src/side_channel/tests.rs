@@ -1,4 +1,4 @@
-//! Turns, the queue, and limits of single addresses.
+//! Turns, when others come back, and limits of single addresses.
 
 use core::net::Ipv4Addr;
 
@@ -11,7 +11,7 @@ fn address(number: usize) -> IpAddr {
     Ipv4Addr::from(0x0a00_0000 + number as u32).into()
 }
 
-fn connected(admission: &mut AdmissionQueue, now: ClockTime, address: IpAddr) -> ClientId {
+fn connected(admission: &mut AdmissionControl, now: ClockTime, address: IpAddr) -> ClientId {
     match admission.connect(now, address) {
         ConnectDecision::Admitted(id, None) => id,
         other => panic!("{other:?}"),
@@ -19,12 +19,12 @@ fn connected(admission: &mut AdmissionQueue, now: ClockTime, address: IpAddr) ->
 }
 
 /// Returns a server whose turns are all taken, by clients of different addresses.
-fn busy() -> (AdmissionQueue, Vec<ClientId>) {
-    let mut admission = AdmissionQueue::new(LIMITS);
+fn busy() -> (AdmissionControl, Vec<ClientId>) {
+    let mut admission = AdmissionControl::new(LIMITS);
     let clients: Vec<_> = (0..LIMITS.turns)
         .map(|number| {
             let id = connected(&mut admission, START, address(number));
-            assert_eq!(admission.request(START, id, QueueToken::NONE), Admission::Now);
+            assert_eq!(admission.request(START, id), Admission::Now);
             id
         })
         .collect();
@@ -32,23 +32,18 @@ fn busy() -> (AdmissionQueue, Vec<ClientId>) {
 }
 
 /// Connects and makes a request; if it is sent away, the connection ends.
-fn asks(
-    admission: &mut AdmissionQueue,
-    now: ClockTime,
-    of: usize,
-    ticket: QueueToken,
-) -> (ClientId, Admission) {
+fn asks(admission: &mut AdmissionControl, now: ClockTime, of: usize) -> (ClientId, Admission) {
     let id = connected(admission, now, address(of));
-    let turn = admission.request(now, id, ticket);
+    let turn = admission.request(now, id);
     if turn != Admission::Now {
-        admission.disconnected(now, id);
+        admission.disconnected(id);
     }
     (id, turn)
 }
 
-fn later(turn: Admission) -> (Duration, QueueToken) {
+fn later(turn: Admission) -> Duration {
     match turn {
-        Admission::Retry(wait, ticket) => (wait, ticket),
+        Admission::Retry(wait) => wait,
         Admission::Now => panic!("it has a turn"),
     }
 }
@@ -56,113 +51,89 @@ fn later(turn: Admission) -> (Duration, QueueToken) {
 #[test]
 fn a_busy_server_serves_nobody_else_and_keeps_whom_it_serves() {
     let (mut admission, clients) = busy();
-    let tickets: Vec<_> =
-        (100..200).map(|of| later(asks(&mut admission, START, of, QueueToken::NONE).1)).collect();
-    assert!(tickets.is_sorted_by_key(|(wait, _)| *wait), "{tickets:?}");
-    assert_eq!((admission.turns(), admission.waiting()), (LIMITS.turns, 100));
+    let waits: Vec<_> = (100..200).map(|of| later(asks(&mut admission, START, of).1)).collect();
+    assert!(waits.is_sorted() && waits[0] == SHORTEST_WAIT, "{waits:?}");
+    assert_eq!(admission.turns(), LIMITS.turns);
     assert!(clients.iter().all(|client| !admission.is_over(START, *client)));
 }
 
 #[test]
-fn the_queue_is_served_in_its_order_and_before_new_clients() {
+fn a_turn_that_becomes_free_goes_to_who_asks_first() {
     let (mut admission, clients) = busy();
-    let (_, first) = later(asks(&mut admission, START, 100, QueueToken::NONE).1);
-    let (_, second) = later(asks(&mut admission, START, 101, QueueToken::NONE).1);
-    let now = START + SHORTEST_WAIT;
-    admission.disconnected(now, clients[3]);
-    assert_eq!(later(asks(&mut admission, now, 101, second).1).1, second, "the first one has the turn");
-    later(asks(&mut admission, now, 102, QueueToken::NONE).1);
-    assert_eq!(asks(&mut admission, now, 100, first).1, Admission::Now);
-    assert_eq!(later(asks(&mut admission, now, 101, second).1).1, second);
-    admission.disconnected(now, clients[4]);
-    assert_eq!(asks(&mut admission, now, 101, second).1, Admission::Now);
+    let wait = later(asks(&mut admission, START, 100).1);
+    admission.disconnected(clients[3]);
+    assert_eq!(asks(&mut admission, START + wait, 100).1, Admission::Now);
+    later(asks(&mut admission, START + wait, 101).1);
 }
 
+/// However many wait, they come back at a bounded rate, and none is away for longer than the longest wait.
 #[test]
-fn a_client_that_does_not_come_back_loses_its_place() {
-    let (mut admission, clients) = busy();
-    let (wait, _) = later(asks(&mut admission, START, 100, QueueToken::NONE).1);
-    admission.disconnected(START, clients[0]);
-    let now = START + wait + wait / 4 + LATENESS;
-    assert_eq!(asks(&mut admission, now, 101, QueueToken::NONE).1, Admission::Now);
-    assert_eq!(admission.waiting(), 0);
+fn a_crowd_comes_back_one_after_the_other() {
+    let (mut admission, _) = busy();
+    let waits: Vec<_> = (100..20_000).map(|of| later(asks(&mut admission, START, of).1)).collect();
+    assert_eq!(waits.iter().max(), Some(&LONGEST_WAIT));
+    let in_time = |wait: &&Duration| **wait < LONGEST_WAIT;
+    let per_second = waits.iter().filter(in_time).count() as u64 / LONGEST_WAIT.as_secs();
+    let most = 1_000 / RETURN_INTERVAL.as_millis() as u64;
+    assert!((most - 10..=most).contains(&per_second), "{per_second} come back per second");
 }
 
 #[test]
 fn a_server_is_in_use_until_the_last_client_is_gone_or_late() {
     let (mut admission, clients) = busy();
-    let (wait, _) = later(asks(&mut admission, START, 100, QueueToken::NONE).1);
-    clients.into_iter().for_each(|id| admission.disconnected(START, id));
+    let wait = later(asks(&mut admission, START, 100).1);
+    clients.into_iter().for_each(|id| admission.disconnected(id));
     assert!(admission.is_in_use(START + wait), "one was sent away");
     assert!(!admission.is_in_use(START + wait + wait / 4 + LATENESS));
     let id = connected(&mut admission, START, address(100));
     assert!(admission.is_in_use(START + LONGEST_WAIT), "one is connected");
-    admission.disconnected(START, id);
+    admission.disconnected(id);
     assert!(!admission.is_in_use(START + LONGEST_WAIT));
 }
 
 #[test]
-fn no_turn_is_held_for_clients_that_are_away_for_long_or_late() {
-    let (mut admission, clients) = busy();
-    let waiting: Vec<_> =
-        (100..3_000).map(|of| later(asks(&mut admission, START, of, QueueToken::NONE).1)).collect();
-    let (wait, ticket) = waiting[waiting.len() - 1];
-    assert!(wait > LONGEST_DOUBLED_WAIT, "{wait:?}");
-    admission.disconnected(START, clients[0]);
-    later(asks(&mut admission, START, 2_999, ticket).1);
-    let now = START + LONGEST_DOUBLED_WAIT + LONGEST_DOUBLED_WAIT / 8 + SILENCE;
-    assert!(admission.waiting() > 1_000);
-    assert_eq!(asks(&mut admission, now, 2_999, ticket).1, Admission::Now);
-}
-
-#[test]
-fn a_ticket_of_another_address_is_not_valid() {
-    let (mut admission, clients) = busy();
-    let (_, ticket) = later(asks(&mut admission, START, 100, QueueToken::NONE).1);
-    admission.disconnected(START, clients[0]);
-    assert_ne!(later(asks(&mut admission, START, 101, ticket).1).1, ticket);
-    assert_eq!(asks(&mut admission, START, 100, ticket).1, Admission::Now);
-}
-
-#[test]
-fn a_long_turn_ends_only_if_others_wait() {
+fn a_long_turn_ends_only_if_others_wait_who_come_first_then() {
     let (mut admission, clients) = busy();
     let now = START + TURN;
     assert!(!admission.is_over(now, clients[0]));
-    assert_eq!(admission.request(now, clients[0], QueueToken::NONE), Admission::Now);
-    later(asks(&mut admission, now, 100, QueueToken::NONE).1);
+    assert_eq!(admission.request(now, clients[0]), Admission::Now);
+    let wait = later(asks(&mut admission, now, 100).1);
     assert!(admission.is_over(now, clients[0]));
-    later(admission.request(now, clients[0], QueueToken::NONE));
+    assert!(later(admission.request(now, clients[0])) > wait, "it has had its turn");
     assert_eq!(admission.turns(), LIMITS.turns - 1);
+    assert_eq!(asks(&mut admission, now + wait, 100).1, Admission::Now);
 }
 
 #[test]
 fn turns_in_which_nothing_happens_go_to_others() {
     let (mut admission, clients) = busy();
-    let (_, ticket) = later(asks(&mut admission, START, 100, QueueToken::NONE).1);
+    later(asks(&mut admission, START, 100).1);
     admission.answered(START, clients[0], false);
-    assert_eq!(later(asks(&mut admission, START, 100, ticket).1).1, ticket);
+    later(asks(&mut admission, START, 100).1);
     // The next request of a client with a long round trip may be under way.
-    let now = START + Duration::from_millis(999);
-    assert_eq!(later(asks(&mut admission, now, 100, ticket).1).1, ticket);
+    later(asks(&mut admission, START + Duration::from_millis(999), 100).1);
     let now = START + REQUEST_TIME;
-    assert_eq!(asks(&mut admission, now, 100, ticket).1, Admission::Now);
-    let (_, ticket) = later(asks(&mut admission, now, 101, QueueToken::NONE).1);
+    assert_eq!(asks(&mut admission, now, 100).1, Admission::Now);
+    later(asks(&mut admission, now, 101).1);
     // That it reached the end of the records makes room at once.
     admission.answered(now, clients[1], true);
-    assert_eq!(asks(&mut admission, now, 101, ticket).1, Admission::Now);
+    assert_eq!(asks(&mut admission, now, 101).1, Admission::Now);
 }
 
 #[test]
 fn one_address_takes_a_part_of_the_turns_and_does_not_hold_up_others() {
-    let mut admission = AdmissionQueue::new(LIMITS);
+    let mut admission = AdmissionControl::new(LIMITS);
     for _ in 0..LIMITS.turns_per_address {
-        assert_eq!(asks(&mut admission, START, 1, QueueToken::NONE).1, Admission::Now);
+        assert_eq!(asks(&mut admission, START, 1).1, Admission::Now);
     }
-    for _ in 0..100 {
-        later(asks(&mut admission, START, 1, QueueToken::NONE).1);
+    for _ in 0..10_000 {
+        assert_eq!(later(asks(&mut admission, START, 1).1), ADDRESS_WAIT);
     }
-    assert_eq!(asks(&mut admission, START, 2, QueueToken::NONE).1, Admission::Now);
+    for of in 2..2 + LIMITS.turns - LIMITS.turns_per_address {
+        assert_eq!(asks(&mut admission, START, of).1, Admission::Now);
+    }
+    // Nor do those that wait behind it come back later.
+    assert_eq!(later(asks(&mut admission, START, 100).1), SHORTEST_WAIT);
 }
 
 #[test]
@@ -182,7 +153,7 @@ fn new_connections_replace_silent_ones_only() {
 
 #[test]
 fn one_address_cannot_take_all_connections() {
-    let mut admission = AdmissionQueue::new(LIMITS);
+    let mut admission = AdmissionControl::new(LIMITS);
     let clients: Vec<_> =
         (0..LIMITS.connections_per_address).map(|_| connected(&mut admission, START, address(1))).collect();
     connected(&mut admission, START, address(2));
@@ -197,7 +168,7 @@ fn one_address_cannot_take_all_connections() {
 #[test]
 fn an_idle_connection_does_not_keep_a_client_away_that_does_not_try_again() {
     const LIMITS: AdmissionLimits = AdmissionLimits::SNAPSHOT;
-    let mut admission = AdmissionQueue::new(LIMITS);
+    let mut admission = AdmissionControl::new(LIMITS);
     let idle: Vec<_> =
         (0..LIMITS.connections_per_address).map(|_| connected(&mut admission, START, address(1))).collect();
     let replaced = admission.connect(START, address(1));
@@ -206,9 +177,9 @@ fn an_idle_connection_does_not_keep_a_client_away_that_does_not_try_again() {
 
 #[test]
 fn an_address_does_not_replace_its_own_clients_that_are_served() {
-    let mut admission = AdmissionQueue::new(AdmissionLimits::SNAPSHOT);
+    let mut admission = AdmissionControl::new(AdmissionLimits::SNAPSHOT);
     for _ in 0..AdmissionLimits::SNAPSHOT.turns_per_address {
-        assert_eq!(asks(&mut admission, START, 1, QueueToken::NONE).1, Admission::Now);
+        assert_eq!(asks(&mut admission, START, 1).1, Admission::Now);
     }
     assert_eq!(admission.connect(START + SILENCE, address(1)), ConnectDecision::Refused);
     let replaced = admission.connect(START + STALL, address(1));
@@ -216,59 +187,9 @@ fn an_address_does_not_replace_its_own_clients_that_are_served() {
 }
 
 #[test]
-fn a_long_download_does_not_make_a_crowd_wait_for_long() {
-    // One that ended before the crowd came, one that ends while it waits, and one that is over when it comes.
-    for ends_at in [Some(Duration::ZERO), Some(SHORTEST_WAIT), None] {
-        let mut admission = AdmissionQueue::new(LIMITS);
-        let (download, turn) = asks(&mut admission, START, 1, QueueToken::NONE);
-        assert_eq!(turn, Admission::Now);
-        let now = START + Duration::from_secs(600);
-        if ends_at == Some(Duration::ZERO) {
-            admission.disconnected(now, download);
-        }
-        for of in 100..100 + LIMITS.turns + 10 {
-            asks(&mut admission, now, of, QueueToken::NONE);
-        }
-        let now = now + ends_at.unwrap_or(SHORTEST_WAIT);
-        match ends_at {
-            Some(_) => admission.disconnected(now, download),
-            None => assert!(admission.is_over(now, download)),
-        }
-        let waits: Vec<_> =
-            (1_000..2_000).map(|of| later(asks(&mut admission, now, of, QueueToken::NONE).1).0).collect();
-        let longest = waits.iter().max();
-        assert!(longest <= Some(&Duration::from_secs(4)), "{ends_at:?}: {longest:?}");
-    }
-}
-
-#[test]
-fn a_turn_counts_as_at_most_the_longest() {
-    let (mut admission, clients) = busy();
-    later(asks(&mut admission, START, 100, QueueToken::NONE).1);
-    let now = START + Duration::from_secs(600);
-    later(asks(&mut admission, now, 101, QueueToken::NONE).1);
-    admission.disconnected(now, clients[0]);
-    assert!(admission.turn_time <= TURN, "{:?}", admission.turn_time);
-}
-
-#[test]
-fn one_address_takes_a_part_of_the_queue() {
-    let (mut admission, _) = busy();
-    let most = PLACES_PER_TURN * LIMITS.turns_per_address;
-    let mut tickets: Vec<_> =
-        (0..=most).map(|_| later(asks(&mut admission, START, 100, QueueToken::NONE).1).1).collect();
-    assert_eq!(tickets.pop(), Some(QueueToken::NONE));
-    assert!(!tickets.contains(&QueueToken::NONE));
-    assert_eq!(admission.waiting(), most);
-    // A client that has a place keeps it, and others get theirs.
-    assert_eq!(later(asks(&mut admission, START, 100, tickets[3]).1).1, tickets[3]);
-    assert_ne!(later(asks(&mut admission, START, 101, QueueToken::NONE).1).1, QueueToken::NONE);
-}
-
-#[test]
 fn the_addresses_of_an_ipv6_network_count_as_one() {
     let address = |number: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, number, 2, 3, number]);
-    let mut admission = AdmissionQueue::new(LIMITS);
+    let mut admission = AdmissionControl::new(LIMITS);
     for number in 0..LIMITS.connections_per_address {
         connected(&mut admission, START, address(number as u16));
     }
@@ -279,16 +200,6 @@ fn the_addresses_of_an_ipv6_network_count_as_one() {
         let address = Ipv4Addr::from(0x0a00_0000 + number as u32).to_ipv6_mapped();
         connected(&mut admission, START, address.into());
     }
-}
-
-#[test]
-fn the_queue_is_bounded() {
-    let (mut admission, _) = busy();
-    for of in 0..MOST_WAITING {
-        later(asks(&mut admission, START, 100 + of, QueueToken::NONE).1);
-    }
-    let (_, ticket) = later(asks(&mut admission, START, 99, QueueToken::NONE).1);
-    assert_eq!((ticket, admission.waiting()), (QueueToken::NONE, MOST_WAITING));
 }
 
 const MILLISECOND: usize = 64_000;

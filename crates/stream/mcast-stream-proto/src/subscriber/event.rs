@@ -170,7 +170,7 @@ pub enum SubscriberEvent {
     HistoryQueued {
         /// The server.
         server: SocketAddr,
-        /// The time until it is this subscriber's turn, as the server expects;
+        /// The time after which the server expects this subscriber back;
         /// [`LONGEST_EXPECTED`](crate::history::LONGEST_EXPECTED) stands for longer times, too.
         expected: Duration,
     },

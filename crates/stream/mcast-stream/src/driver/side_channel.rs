@@ -16,7 +16,7 @@ use socket2::SockRef;
 use crate::driver::clock::Clock;
 use crate::seal::{Cipher, Keys, Purpose, Sealed};
 use crate::side_channel::{
-    Admission, AdmissionLimits, AdmissionQueue, ClientId, ConnectDecision, QueueToken, SharedPace,
+    Admission, AdmissionControl, AdmissionLimits, ClientId, ConnectDecision, SharedPace,
 };
 use crate::wire::{Incarnation, KeyEpoch, StreamId, TAG_LENGTH};
 
@@ -52,7 +52,7 @@ pub(super) fn connect(to: SocketAddr, deadline: &mut StepDeadline<'_>) -> io::Re
 /// What all clients share.
 #[derive(Debug)]
 struct State {
-    admission: AdmissionQueue,
+    admission: AdmissionControl,
     pace: SharedPace,
     /// The handles that end connections.
     connections: HashMap<ClientId, TcpStream>,
@@ -89,7 +89,7 @@ impl Clients {
     pub(super) fn new(limits: AdmissionLimits, rate: NonZeroU64) -> Self {
         let clock = Clock::new();
         let state = State {
-            admission: AdmissionQueue::new(limits),
+            admission: AdmissionControl::new(limits),
             pace: SharedPace::new(clock.now(), rate),
             connections: HashMap::new(),
         };
@@ -128,8 +128,8 @@ impl Clients {
 
 impl Client {
     /// Decides about a valid request: of a sealed stream, the client has the keys.
-    pub(in crate::driver) fn request(&self, ticket: QueueToken) -> Admission {
-        self.clients.state().admission.request(self.clients.clock.now(), self.id, ticket)
+    pub(in crate::driver) fn request(&self) -> Admission {
+        self.clients.state().admission.request(self.clients.clock.now(), self.id)
     }
 
     /// Notes that bytes were sent, and waits until more may be sent.
@@ -162,9 +162,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let now = self.clients.clock.now();
         let mut state = self.clients.state();
-        state.admission.disconnected(now, self.id);
+        state.admission.disconnected(self.id);
         state.connections.remove(&self.id);
     }
 }

@@ -10,7 +10,7 @@ use mcast_stream_proto::history::{
     HistoryStart, LiveIdentity, Position, RequestedStart,
 };
 use mcast_stream_proto::side_channel::{
-    Admission, AdmissionLimits, AdmissionQueue, ClientId, ConnectDecision, QueueToken, SharedPace,
+    Admission, AdmissionControl, AdmissionLimits, ClientId, ConnectDecision, SharedPace,
 };
 use mcast_stream_proto::subscriber::{Item, Message, SubscriberEvent};
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};
@@ -50,8 +50,8 @@ enum Happening {
     Syn(usize, u64, usize),
     ConnectFails(usize, u64),
     Accept,
-    /// The server has received a request: the first message, the number of messages, and a ticket.
-    Request(usize, u64, (u64, u64), u32),
+    /// The server has received a request: the first message, and the one after the last.
+    Request(usize, u64, (u64, u64)),
     Send(usize, u64),
     Arrives(usize, u64, Vec<u8>),
     /// The server notices that the client has closed the connection.
@@ -78,15 +78,12 @@ struct Reader {
     has_joined: bool,
     is_gone: bool,
     connection: Connection,
-    ticket: QueueToken,
     link: u64,
     link_free_at: u64,
     wakes_at: u64,
     /// The next message to deliver.
     next: u64,
     attempts: u64,
-    /// How many requests of others the server had received before its first one.
-    rank: Option<usize>,
     turns: u64,
     finished: Option<u64>,
 }
@@ -101,14 +98,11 @@ pub(super) struct Outcome {
     pub(super) turns: Vec<u64>,
     pub(super) connections_per_second: BTreeMap<u64, u64>,
     pub(super) most_connections: usize,
-    pub(super) most_waiting: usize,
     /// The longest time from publishing to the end of the server's link.
     pub(super) slowest_live: u64,
     pub(super) bytes: u64,
     pub(super) delivered_bytes: u64,
     pub(super) longest_log: u64,
-    /// How many of those who asked later had a turn before one who asked early.
-    pub(super) most_overtaken: usize,
 }
 
 impl Outcome {
@@ -128,13 +122,11 @@ pub(super) struct SideChannel {
     datagrams: u64,
     /// Until when the link of the server is busy.
     link_free_at: u64,
-    admission: AdmissionQueue,
+    admission: AdmissionControl,
     pace: SharedPace,
     back_at: u64,
     accept_queue: VecDeque<(usize, u64)>,
     is_accepting: bool,
-    ranks: usize,
-    turns: usize,
     unfinished: usize,
     outcome: Outcome,
 }
@@ -154,13 +146,11 @@ impl SideChannel {
             published: case.messages,
             datagrams: 0,
             link_free_at: 0,
-            admission: AdmissionQueue::new(AdmissionLimits::HISTORY),
+            admission: AdmissionControl::new(AdmissionLimits::HISTORY),
             pace: SharedPace::new(ClockTime(START), SharedPace::RATE),
             back_at: 0,
             accept_queue: VecDeque::new(),
             is_accepting: false,
-            ranks: 0,
-            turns: 0,
             unfinished: 0,
             outcome: Outcome::default(),
         };
@@ -193,13 +183,11 @@ impl SideChannel {
             has_joined: false,
             is_gone: false,
             connection: Connection::default(),
-            ticket: QueueToken::NONE,
             link: if is_one_in(self.case.slow) { SLOW_LINK } else { LINK },
             link_free_at: 0,
             wakes_at: at,
             next: 0,
             attempts: 0,
-            rank: None,
             turns: 0,
             finished: None,
         });
@@ -237,9 +225,9 @@ impl SideChannel {
                 }
             }
             Happening::Accept => self.accept(),
-            Happening::Request(index, number, range, ticket) => {
+            Happening::Request(index, number, range) => {
                 if self.is_current(index, number) && self.readers[index].connection.client.is_some() {
-                    self.request(index, range, QueueToken::new(ticket));
+                    self.request(index, range);
                 }
             }
             Happening::Send(index, number) => {
@@ -349,10 +337,9 @@ impl SideChannel {
         let now = self.now;
         let reader = &mut self.readers[index];
         reader.attempts += 1;
-        let ticket = reader.ticket.number();
         if reader.connection.is_open {
             let number = reader.connection.number;
-            return self.at(now + self.case.round_trip / 2, Happening::Request(index, number, range, ticket));
+            return self.at(now + self.case.round_trip / 2, Happening::Request(index, number, range));
         }
         *self.outcome.connections_per_second.entry(now / SECOND).or_default() += 1;
         let number = reader.connection.number + 1;
@@ -390,11 +377,8 @@ impl SideChannel {
             self.at(self.now, Happening::Send(index, number));
         }
         let reader = &mut self.readers[index];
-        if let Ok(AnswerFrame::Retry { ticket, .. }) = AnswerFrame::read(&frame) {
-            reader.ticket = ticket;
+        if let Ok(AnswerFrame::Retry { .. }) = AnswerFrame::read(&frame) {
             reader.connection.is_open = false;
-        } else {
-            reader.ticket = QueueToken::NONE;
         }
         if let Some(id) = reader.machine.request() {
             assert!(reader.machine.wants_frame() && reader.machine.handle_frame(now, id, server(), frame));
@@ -416,7 +400,7 @@ impl SideChannel {
         let connection = &mut self.readers[index].connection;
         connection.is_open = false;
         if let Some(client) = connection.client.take() {
-            self.admission.disconnected(ClockTime(self.now), client);
+            self.admission.disconnected(client);
         }
     }
 
@@ -439,12 +423,8 @@ impl SideChannel {
                     }
                     self.readers[index].connection.client = Some(client);
                     // The greetings; the client sends its request together with its own.
-                    let reader = &self.readers[index];
-                    let (range, ticket) = (reader.connection.request, reader.ticket.number());
-                    self.at(
-                        self.now + self.case.round_trip,
-                        Happening::Request(index, number, range, ticket),
-                    );
+                    let range = self.readers[index].connection.request;
+                    self.at(self.now + self.case.round_trip, Happening::Request(index, number, range));
                 }
                 ConnectDecision::Refused => self.fail(index),
                 ConnectDecision::Full(wait) => {
@@ -461,32 +441,20 @@ impl SideChannel {
         }
     }
 
-    fn request(&mut self, index: usize, range: (u64, u64), ticket: QueueToken) {
+    fn request(&mut self, index: usize, range: (u64, u64)) {
         let Some(client) = self.readers[index].connection.client else { return };
-        let ranks = &mut self.ranks;
-        self.readers[index].rank.get_or_insert_with(|| {
-            *ranks += 1;
-            *ranks
-        });
-        let turn = self.admission.request(ClockTime(self.now), client, ticket);
-        self.outcome.most_waiting = self.outcome.most_waiting.max(self.admission.waiting());
-        match turn {
+        match self.admission.request(ClockTime(self.now), client) {
             Admission::Now => {
                 let reader = &mut self.readers[index];
                 reader.turns += 1;
-                if reader.turns == 1 {
-                    self.turns += 1;
-                    let overtaken = self.turns.saturating_sub(reader.rank.unwrap());
-                    self.outcome.most_overtaken = self.outcome.most_overtaken.max(overtaken);
-                }
                 reader.connection.sending = Some(range);
                 self.send(index);
             }
-            Admission::Retry(wait, ticket) => {
-                let frame = AnswerFrame::later(wait, ticket);
+            Admission::Retry(wait) => {
+                let frame = AnswerFrame::later(wait);
                 self.transmit(index, frame);
                 // The server closes it; what it has sent arrives.
-                self.admission.disconnected(ClockTime(self.now), client);
+                self.admission.disconnected(client);
                 self.readers[index].connection.client = None;
             }
         }
@@ -530,7 +498,7 @@ impl SideChannel {
     }
 
     fn stop_server(&mut self) {
-        self.admission = AdmissionQueue::new(AdmissionLimits::HISTORY);
+        self.admission = AdmissionControl::new(AdmissionLimits::HISTORY);
         self.back_at = self.now + ABSENCE;
         self.accept_queue.clear();
         for index in 0..self.readers.len() {

@@ -13,7 +13,6 @@ use crate::driver::error::{StreamError, StreamStep};
 use crate::driver::side_channel::{Channel, FIRST_ANSWER, StepDeadline, TIMEOUT, connect, invalid};
 use crate::history::{AnswerFrame, AnswerStatus, HistoryQuery, HistoryRequest, MAX_HISTORY_FRAME};
 use crate::seal::Keys;
-use crate::side_channel::QueueToken;
 use crate::wire::StreamId;
 
 /// Each time the same server has sent this client away this often, the other servers that were named are asked too.
@@ -136,8 +135,6 @@ struct Worker {
 #[derive(Clone, Copy)]
 struct Preferred {
     server: SocketAddr,
-    /// The place in its queue.
-    ticket: QueueToken,
     /// For how long it has sent this client away, and how often in a row.
     wait: Duration,
     postponements: u32,
@@ -154,8 +151,8 @@ struct Session {
 /// How a request was answered.
 enum Answer {
     Complete,
-    /// Others are served first: the time to come back, the place in the queue, and the frame, which is not reported yet.
-    Retry(Duration, QueueToken, Vec<u8>),
+    /// Others are served first: the time to come back, and the frame, which is not reported yet.
+    Retry(Duration, Vec<u8>),
 }
 
 /// Why a request failed.
@@ -178,12 +175,8 @@ impl Worker {
             let Some(job) = job else {
                 // The server is known for the next time.
                 let server = self.session.take().map(|session| session.server);
-                self.preferred = server.map(|server| Preferred {
-                    server,
-                    ticket: QueueToken::NONE,
-                    wait: Duration::ZERO,
-                    postponements: 0,
-                });
+                self.preferred =
+                    server.map(|server| Preferred { server, wait: Duration::ZERO, postponements: 0 });
                 continue;
             };
             let id = job.query.id;
@@ -228,7 +221,7 @@ impl Worker {
         for server in servers {
             let asked = self.connect(server, job).map_err(|error| Failure { error, has_begun: false });
             match asked.and_then(|mut session| self.ask(&mut session, job).map(|asked| (session, asked))) {
-                // The place in the queue of the preferred one is worth more.
+                // The preferred one expects it back earlier.
                 Ok((session, Answer::Retry(wait, ..)))
                     if job.query.server.is_none() && self.is_worse(session.server, wait) => {}
                 Ok((session, asked)) => return self.keep(session, asked, job),
@@ -246,8 +239,7 @@ impl Worker {
         Err(last)
     }
 
-    /// Returns the servers to ask before the preferred one. Usually these are none: another server does not know the place
-    /// in the queue.
+    /// Returns the servers to ask before the preferred one. Usually these are none: the preferred one expects it back.
     fn others(&self, preferred: Preferred) -> impl Iterator<Item = SocketAddr> {
         let count = preferred.postponements;
         let are_due = count > 0 && count.is_multiple_of(POSTPONEMENTS);
@@ -260,16 +252,16 @@ impl Worker {
         self.preferred.is_some_and(|preferred| preferred.server != server && wait > preferred.wait)
     }
 
-    /// Keeps a session for the next request, or the place in the queue of the server, and reports that it is to come back.
+    /// Keeps a session for the next request, or remembers the server, and reports that it is to come back.
     fn keep(&mut self, session: Session, answer: Answer, job: &Job) -> Result<(), String> {
         let server = session.server;
-        let Answer::Retry(wait, ticket, frame) = answer else {
+        let Answer::Retry(wait, frame) = answer else {
             (self.session, self.preferred) = (Some(session), None);
             return Ok(());
         };
         let known = self.preferred.filter(|preferred| preferred.server == server);
         let postponements = known.map_or(0, |known| known.postponements).saturating_add(1);
-        self.preferred = Some(Preferred { server, ticket, wait, postponements });
+        self.preferred = Some(Preferred { server, wait, postponements });
         let gone = |_| "the subscriber is gone".to_owned();
         self.reports.send(Report::Frame(job.query.id, server, frame)).map_err(gone)
     }
@@ -293,9 +285,7 @@ impl Worker {
         if session.requests >= MOST_FRAMES {
             return Err(before(invalid("the connection has no more keys")));
         }
-        let known = self.preferred.filter(|preferred| preferred.server == session.server);
-        let ticket = known.map_or(QueueToken::NONE, |known| known.ticket);
-        let request = HistoryRequest { stream: job.stream, count, start, ticket };
+        let request = HistoryRequest { stream: job.stream, count, start };
         session.channel.send(session.requests, &request.bytes()).map_err(before)?;
         let longest = MAX_HISTORY_FRAME.max(self.config.longest_message.saturating_add(FRAME_OVERHEAD));
         let mut has_begun = false;
@@ -309,7 +299,7 @@ impl Worker {
                 AnswerFrame::End { status: AnswerStatus::Unavailable | AnswerStatus::OtherStream, text } => {
                     return Err(Failure { error: io::Error::other(text.to_owned()), has_begun: true });
                 }
-                AnswerFrame::Retry { wait, ticket } => return Ok(Answer::Retry(wait, ticket, frame)),
+                AnswerFrame::Retry { wait } => return Ok(Answer::Retry(wait, frame)),
                 other @ (AnswerFrame::Records | AnswerFrame::End { .. }) => {
                     let answer = matches!(other, AnswerFrame::End { .. }).then_some(Answer::Complete);
                     let gone = |_| Failure { error: invalid("the subscriber is gone"), has_begun: true };
@@ -450,8 +440,7 @@ mod tests {
         let waiting = reader(address);
         waiting.ask(job(1, RequestedStart::Oldest, &keys));
         let Report::Frame(_, _, frame) = next_report(&waiting) else { panic!("a frame") };
-        let Ok(AnswerFrame::Retry { wait, ticket }) = AnswerFrame::read(&frame) else { panic!("{frame:?}") };
-        assert_ne!(ticket, QueueToken::NONE);
+        let Ok(AnswerFrame::Retry { wait }) = AnswerFrame::read(&frame) else { panic!("{frame:?}") };
         drop(guard);
         let is_records = |report| match report {
             Report::Frame(_, _, frame) => AnswerFrame::read(&frame) == Ok(AnswerFrame::Records),
@@ -478,7 +467,7 @@ mod tests {
                 let mut connection = connection.unwrap();
                 connection.write_all(b"MCH1\0\0\0\0\0\0\0\x01\0\0").unwrap();
                 connection.read_exact(&mut [0; 8 + 4 + 28]).unwrap();
-                let frame = AnswerFrame::later(wait, QueueToken::new(5));
+                let frame = AnswerFrame::later(wait);
                 connection.write_all(&(frame.len() as u32).to_be_bytes()).unwrap();
                 connection.write_all(&frame).unwrap();
                 counted.fetch_add(1, Ordering::Relaxed);

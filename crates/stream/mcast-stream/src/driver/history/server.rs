@@ -289,9 +289,9 @@ impl HistoryService {
                 .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the request is malformed"))?;
             self.counts.requests.fetch_add(1, Ordering::Relaxed);
             answer.channel.restart_for_each_step(TIMEOUT);
-            if let Admission::Retry(wait, ticket) = client.request(request.ticket) {
+            if let Admission::Retry(wait) = client.request() {
                 self.counts.postponed.fetch_add(1, Ordering::Relaxed);
-                return answer.send(&AnswerFrame::later(wait, ticket));
+                return answer.send(&AnswerFrame::later(wait));
             }
             match self.answer(&request, &mut source, &mut answer) {
                 Ok(status) => {

@@ -15,7 +15,7 @@ use crate::driver::side_channel::{
     TIMEOUT, invalid,
 };
 use crate::seal::Keys;
-use crate::side_channel::{Admission, AdmissionLimits, QueueToken, SharedPace};
+use crate::side_channel::{Admission, AdmissionLimits, SharedPace};
 use crate::wire::{Incarnation, MessageNumber, StreamId};
 
 pub use client::{MAX_SNAPSHOT, SnapshotFetcher, fetch_snapshot, fetch_snapshot_while};
@@ -160,7 +160,7 @@ impl<F: Fn() -> Option<Snapshot> + Send + Sync + 'static> SnapshotService<F> {
         if request.len() != REQUEST || request[..12] != expected[..12] {
             return Err(invalid("the request is for another stream"));
         }
-        if client.request(QueueToken::NONE) != Admission::Now {
+        if client.request() != Admission::Now {
             // There is no way to send it away with a time.
             return Ok(());
         }
