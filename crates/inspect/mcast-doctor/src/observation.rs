@@ -183,7 +183,6 @@ impl Observation {
         Some((self.before.counters.value(name)?, self.after.counters.value(name)?))
     }
 
-    /// Returns the change of a counter as evidence.
     pub(crate) fn counter_change(&self, counter: Counter, family: Family) -> Option<Evidence> {
         let name = counter.name(family);
         let (before, after) = self.values(name)?;

@@ -106,7 +106,6 @@ impl ProgramOutput {
         Ok(())
     }
 
-    /// Returns the errors so far.
     pub(crate) fn errors(&self) -> Vec<PrintedError> {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -15,7 +15,6 @@ pub(crate) struct Tunnels {
 impl Tunnels {
     const MAX: usize = 4_096;
 
-    /// Returns the number of a tunnel.
     pub(crate) fn number(&mut self, tunnel: Tunnel) -> Option<NonZeroU16> {
         if let Some(number) = self.numbers.get(&tunnel) {
             return Some(*number);
@@ -30,7 +29,6 @@ impl Tunnels {
         Some(number)
     }
 
-    /// Returns the tunnel with a number.
     pub(crate) fn get(&self, number: NonZeroU16) -> Option<Tunnel> {
         self.known.get(usize::from(number.get()) - 1).copied()
     }

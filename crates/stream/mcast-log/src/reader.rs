@@ -487,7 +487,6 @@ impl LogReader {
         Ok(Progress::Found(Step::Damage(damage)))
     }
 
-    /// Returns what is at the cursor.
     fn parse(&self, cursor: &mut Cursor) -> Result<Parsed, LogError> {
         let parsed = cursor.scanner.parse(cursor.at).map_err(|cause| cursor.failed_read(cause))?;
         // What a writer appended and did not accept comes again in the next segment, or nothing does.

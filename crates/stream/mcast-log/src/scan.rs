@@ -113,7 +113,6 @@ impl Scanner {
         self.filled = 0;
     }
 
-    /// Returns what is at this offset.
     pub(crate) fn parse(&mut self, offset: u64) -> io::Result<Parsed> {
         let mut needed = RECORD_HEAD;
         loop {

@@ -19,7 +19,6 @@ const SYMBOL_HEAD: usize = 9;
 const KIND_AT: usize = 3;
 const MESSAGE_AT: usize = 20;
 
-/// Returns the parts of the symbol of a datagram.
 pub(crate) fn symbol_of(datagram: &[u8]) -> Option<SymbolParts<'_, SYMBOL_HEAD>> {
     let (header, rest) = datagram.split_at_checked(HEADER_LENGTH)?;
     let length = u16::try_from(datagram.len()).ok()?.to_be_bytes();
@@ -111,7 +110,6 @@ impl Symbol {
         Self { chunks: vec![Chunk::ZEROS; length.div_ceil(CHUNK)], length }
     }
 
-    /// Returns the symbol with these parts.
     pub(super) fn new<const HEAD: usize>(parts: SymbolParts<'_, HEAD>) -> Self {
         let mut symbol = Self::default();
         symbol.set(parts);
@@ -161,7 +159,6 @@ impl Symbol {
         &mut self.chunks
     }
 
-    /// Returns its bytes.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.chunks.len() * CHUNK);
         self.chunks.iter().for_each(|chunk| bytes.extend_from_slice(&chunk.0));

@@ -109,7 +109,6 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Returns whether this count is new.
     pub(crate) const fn is_new(&self, count: u64) -> bool {
         if count > self.greatest {
             return true;

@@ -39,7 +39,6 @@ pub(crate) const fn count(span: Duration, of: Duration) -> u64 {
     }
 }
 
-/// Returns this many times the span.
 pub(crate) const fn times(count: u64, span: Duration) -> Duration {
     Duration::from_nanos(nanos(span).saturating_mul(count))
 }

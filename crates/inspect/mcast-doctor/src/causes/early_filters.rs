@@ -258,7 +258,6 @@ fn dropping_program(observation: &Observation, interest: &Interest<'_>, link: &L
     Some(finding)
 }
 
-/// Detaches the program of an interface.
 fn detach_program(interface: &str, mode: &str) -> Remedy {
     let scope = RemedyScope::new(format!("everything that arrives on {interface}"))
         .warning("what the program does to other traffic ends, too, such as protection or load balancing");

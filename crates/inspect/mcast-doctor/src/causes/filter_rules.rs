@@ -95,7 +95,6 @@ pub(super) fn ip_sets(outcome: &Outcome) -> impl Iterator<Item = Evidence> {
     outcome.ip_sets.iter().map(evidence)
 }
 
-/// Returns the packet of a flow that arrived.
 pub(crate) fn arriving(observation: &Observation, flow: &Flow) -> KnownPacket {
     let (lowest, highest) = flow.hop_limits;
     let hop_limit = (lowest == highest).then_some(lowest);

@@ -199,7 +199,6 @@ fn is_reported_and_unlearnt(observation: &Observation, port: &Link, group: std::
     has_space && is_open && observation.unlearnt_report(port, group).is_some()
 }
 
-/// Returns the reports that the kernel dropped at a port.
 fn reports_dropped_at<'a>(observation: &'a Observation, port: &Link, family: Family) -> Vec<&'a KernelDrop> {
     let protocols: &[u8] = match family {
         Family::V4 => &[2],

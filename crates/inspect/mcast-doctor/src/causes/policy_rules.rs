@@ -293,7 +293,6 @@ fn way_in(source: IpAddr, group: IpAddr, priority: u32) -> Remedy {
     Remedy::now_changing(Tool::Ip, change).with_scope(scope)
 }
 
-/// Returns the remedies with placeholders.
 fn remedies_of_page(on: &Placeholders) -> Vec<Remedy> {
     let (group, priority) = (on.to.ip(), Placeholders::PRIORITY);
     let selector =

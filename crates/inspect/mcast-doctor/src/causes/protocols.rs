@@ -296,7 +296,6 @@ impl Judgement<'_> {
         findings
     }
 
-    /// Returns the interface that has an address.
     fn owner_of(&self, address: std::net::IpAddr) -> Option<InterfaceIndex> {
         let has =
             |link: &&crate::snapshot::Link| link.interface.addresses.iter().any(|own| own.address == address);

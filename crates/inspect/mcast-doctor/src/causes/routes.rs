@@ -760,7 +760,6 @@ fn turn_off(interface: &str) -> [Remedy; 2] {
     remedies::sysctls(&[&all, &own], 0, scope.warning(warning))
 }
 
-/// Returns the settings of the filter on an interface as evidence.
 pub(super) fn filter_settings(observation: &Observation, interface: &str) -> Vec<Evidence> {
     let evidence =
         |name: &String| Some(Evidence::new(EvidenceKind::Setting, name, observation.after.setting(name)?));

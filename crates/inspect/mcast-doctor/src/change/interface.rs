@@ -28,7 +28,6 @@ pub(crate) enum Attribute {
 }
 
 impl Attribute {
-    /// Returns the action that sets it.
     pub(super) fn set(&self, name: &str, value: &str) -> Action {
         let link = |words: &[&str]| Action::of("ip", ["link", "set", "dev", name].iter().chain(words));
         match self {

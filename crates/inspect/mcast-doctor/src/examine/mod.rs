@@ -63,7 +63,6 @@ fn hidden(processes: &[u32]) -> String {
     )
 }
 
-/// Returns the report on an observation.
 fn report(mut observation: Observation) -> Report {
     observation.keep_representatives();
     let missing = observation.expected_flows().into_iter().map(|flow| flow.status);

@@ -58,7 +58,6 @@ pub(crate) fn behind_tags(observation: &Observation, found: &[Finding]) -> Vec<F
     findings
 }
 
-/// Returns whether a finding names the group of a flow.
 fn names_group_of(finding: &Finding, flow: &Flow) -> bool {
     finding.subject.groups.iter().any(|group| group.address == flow.key.group)
 }

@@ -9,7 +9,6 @@ use crate::change::Change;
 use crate::observation::ProgramSocket;
 use crate::{Action, Instructions, Persistence, Remedy, RemedyScope, SocketAction, Tool};
 
-/// A change, and the one that reverses it.
 pub(crate) type Reversible = (SocketChange, SocketChange);
 
 /// Returns the remedy that makes changes to a socket in this order; `None` on systems without such changes, and if nothing is to

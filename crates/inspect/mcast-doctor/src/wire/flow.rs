@@ -387,7 +387,6 @@ impl Numbering {
         self.slots.iter().copied().enumerate()
     }
 
-    /// Returns the slot of a time.
     pub(super) fn slot(&self, time: SystemTime) -> usize {
         let since = self.first.and_then(|first| time.duration_since(first).ok()).unwrap_or_default();
         (since.as_millis() / SLOT.as_millis()) as usize

@@ -104,7 +104,6 @@ impl Switched {
     }
 }
 
-/// A port that only learns.
 pub(crate) fn learning_port() -> Report {
     let net = Switched::new(TO);
     net.set(0, "state 2");
@@ -171,7 +170,6 @@ fn take_out(switch: &Host, port: &str) {
     run(switch, &format!("ip link set dev {port} nomaster"));
 }
 
-/// The port of the sender is down.
 pub(crate) fn port_of_sender_down() -> Report {
     let net = Switched::new(TO);
     take_down(&net, 0);

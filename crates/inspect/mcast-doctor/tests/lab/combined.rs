@@ -611,7 +611,6 @@ fn chosen(seed: u64) -> Vec<Combination> {
     Subject::ALL.into_iter().flat_map(of_subject).collect()
 }
 
-/// Returns the combination with a name.
 fn named(name: &str) -> Combination {
     let (subject, faults) = name.split_once('/').unwrap();
     let is_subject = |each: &Subject| format!("{each:?}").eq_ignore_ascii_case(subject);

@@ -195,7 +195,6 @@ pub(crate) fn unexplained_for_program() -> Report {
     examine_port(&net.receiver, 5000)
 }
 
-/// A group as the source.
 pub(crate) fn group_as_source() -> Report {
     changed("239.9.9.9", "239.1.2.3:5000", "239.1.2.3%eth0:5000", |_| {})
 }

@@ -208,7 +208,6 @@ pub(crate) fn nat_dnat_v6() -> Report {
 
 const PROXY: (&str, &str) = ("prerouting priority mangle", "udp dport 5000 tproxy to :9000");
 
-/// A transparent proxy.
 pub(crate) fn transparent_proxy() -> Report {
     let net = filtered(&chain("ip", PROXY.0, PROXY.1));
     let _proxy = transparent_socket(&net.receiver, 9000);

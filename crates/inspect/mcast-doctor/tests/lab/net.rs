@@ -81,7 +81,6 @@ impl Net {
         examine(&self.receiver, membership)
     }
 
-    /// Sends an IGMP message from the sender.
     pub(crate) fn send_igmp(&self, message: &IgmpMessage<'_>) {
         let index = InterfaceIndex::new(self.sender.interface_index("eth0").unwrap()).unwrap();
         let send = || ControlSender::open(index, Ipv4Addr::new(10, 9, 0, 1)).unwrap().send(message).unwrap();
@@ -171,7 +170,6 @@ pub(crate) fn examine_port_for_many(host: &Host, port: u16) -> Report {
     when_listening(|| {}, Some(MANY), |report_progress| selected(host, program, &options, report_progress))
 }
 
-/// Examines a process on a host.
 pub(crate) fn examine_process(host: &Host, id: u32) -> Report {
     let program = ProgramSelector::Process(id);
     when_listening(|| {}, None, |report_progress| selected(host, program, &briefly(), report_progress))

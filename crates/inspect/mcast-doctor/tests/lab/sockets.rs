@@ -269,14 +269,12 @@ pub(crate) fn no_route_of_machine() -> Report {
     examine_host(&net.receiver)
 }
 
-/// The interface is down.
 pub(crate) fn interface_down() -> Report {
     let net = Net::new();
     net.receiver.set_down("eth0").unwrap();
     net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
 }
 
-/// The interface of a program is down.
 pub(crate) fn interface_down_of_program() -> Report {
     let net = Net::new();
     let _listener = listener(&net.receiver, "239.1.2.3:5000", &[("239.1.2.3", "eth0")]);

@@ -154,7 +154,6 @@ fn examine_with_queries(queries: impl FnOnce(&Net) -> Vec<Vec<u8>>) -> Report {
     net.examine("239.1.2.3:5000", "239.1.2.3%eth0:5000")
 }
 
-/// Two queriers.
 pub(crate) fn two_queriers() -> Report {
     examine_with_queries(|net| {
         let query = general_query(QUERY_INTERVAL, RESPONSE_TIME);

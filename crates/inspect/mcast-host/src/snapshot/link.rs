@@ -531,7 +531,6 @@ impl fmt::Display for IpsecPolicy {
     }
 }
 
-/// Returns whether an address is in a network.
 fn contains((network, prefix): (IpAddr, u8), address: IpAddr) -> bool {
     let bits = |address: IpAddr| match address {
         IpAddr::V4(address) => (u128::from(u32::from(address)) << 96, 32),

@@ -215,7 +215,6 @@ impl<'a> Asker<'a> {
     }
 }
 
-/// Returns the families of these targets.
 pub(super) fn families_of(targets: &[Outgoing<'static>]) -> Vec<Family> {
     let groups = targets.iter().filter_map(Outgoing::group);
     let mut families: Vec<Family> = groups.map(|address| address.group.family()).collect();

@@ -121,7 +121,6 @@ impl Table {
         self.watch.report(at(milliseconds))
     }
 
-    /// Returns the only row.
     pub(crate) fn row(&mut self, milliseconds: u64) -> Row {
         let mut streams = self.report(milliseconds).streams;
         assert_eq!(streams.len(), 1, "{streams:?}");

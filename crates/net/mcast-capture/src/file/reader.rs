@@ -270,7 +270,6 @@ fn is_damage(error: &io::Error) -> bool {
     )
 }
 
-/// Returns the number of the interface at this index.
 fn interface_index(index: usize) -> InterfaceIndex {
     const FIRST: InterfaceIndex = match InterfaceIndex::new(1) {
         Some(index) => index,

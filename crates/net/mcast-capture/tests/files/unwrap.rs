@@ -27,7 +27,6 @@ fn datagram(source: &str, group: &str, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Returns the fragments of a datagram.
 fn fragments(identification: u16, datagram: &[u8], piece: usize) -> Vec<Vec<u8>> {
     let is_v4 = datagram[0] >> 4 == 4;
     let (headers, data) = datagram.split_at(if is_v4 { 20 } else { 40 });

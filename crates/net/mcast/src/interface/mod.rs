@@ -79,7 +79,6 @@ pub(crate) mod examples {
         })
     }
 
-    /// Returns the interface with a change.
     pub(crate) fn changed(mut interface: Interface, change: impl FnOnce(&mut Interface)) -> Interface {
         change(&mut interface);
         interface

@@ -221,7 +221,6 @@ mod tests {
     use super::super::examples::{changed, interface};
     use super::*;
 
-    /// Returns the changes of one interface.
     fn changes_of(before: &Interface, after: &Interface, notice: &Notice) -> Vec<InterfaceChange> {
         changes(slice::from_ref(before), slice::from_ref(after), notice)
     }

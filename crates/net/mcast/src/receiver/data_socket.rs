@@ -180,7 +180,6 @@ impl DataSocket {
         self.admitted.is_empty()
     }
 
-    /// Returns what is joined on it.
     pub(crate) fn memberships(&self) -> impl Iterator<Item = Joined<'_>> + Clone + '_ {
         let port = self.port;
         self.admitted

@@ -69,7 +69,6 @@ impl Sockets {
         }
     }
 
-    /// Returns the socket with this token.
     pub(crate) fn get(&self, token: usize) -> Option<&DataSocket> {
         self.data.get(token)?.as_ref()
     }

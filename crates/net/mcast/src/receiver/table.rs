@@ -36,7 +36,6 @@ impl Table {
         self.find(group, interface).is_some()
     }
 
-    /// Returns the filter of this group on this interface.
     pub(crate) fn find(&self, group: Group, interface: InterfaceIndex) -> Option<&SourceFilter> {
         self.of(group).iter().find(|(joined, _)| *joined == interface).map(|(_, filter)| filter)
     }
@@ -223,7 +222,6 @@ fn scoped(address: SocketAddr, interface: Option<InterfaceIndex>) -> SocketAddr 
     }
 }
 
-/// Returns the broadcast addresses of an interface, or of all.
 fn broadcast_addresses(on: Option<Interface>) -> Result<BTreeSet<IpAddr>> {
     let list = on.map_or_else(interface::list, |on| Ok(vec![on]))?;
     let subnets =

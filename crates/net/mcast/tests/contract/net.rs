@@ -223,7 +223,6 @@ pub(crate) struct ReceivedDatagram {
     pub(crate) arrival: Arrival,
 }
 
-/// Receives one datagram.
 pub(crate) fn next(receiver: &Receiver) -> ReceivedDatagram {
     let mut buffer = vec![0; 65_536];
     let datagram = receiver.recv_timeout(&mut buffer, TIMEOUT).unwrap().unwrap_or_else(|| {

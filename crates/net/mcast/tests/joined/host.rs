@@ -48,7 +48,6 @@ pub(crate) fn holdings_of<'a>(memberships: &'a Memberships, group: &str) -> Vec<
     memberships.holdings.iter().filter(|holding| holding.group == group).collect()
 }
 
-/// Returns the sockets that hold this group.
 pub(crate) fn sockets_of<'a>(memberships: &'a Memberships, group: &str) -> Vec<&'a SocketHolder> {
     holdings_of(memberships, group).into_iter().filter_map(|holding| socket(&holding.holder)).collect()
 }

@@ -54,7 +54,6 @@ pub enum HeaderError {
 }
 
 impl SegmentHeader {
-    /// Returns the name of the segment.
     pub(crate) const fn name(&self) -> SegmentName {
         SegmentName {
             segment: self.segment,

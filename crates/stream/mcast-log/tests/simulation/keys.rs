@@ -13,7 +13,6 @@ use mcast_stream_proto::wire::{Incarnation, KeyEpoch, MessageNumber};
 
 use crate::world::STREAM;
 
-/// Returns the keys with these epochs.
 fn keys(epochs: std::ops::RangeInclusive<u16>) -> Keys {
     let mut keys = Keys::none();
     for epoch in epochs {

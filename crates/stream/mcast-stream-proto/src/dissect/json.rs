@@ -454,7 +454,6 @@ impl Announcement {
     }
 }
 
-/// Returns the name of a flow control.
 const fn flow_name(flow: FlowControl) -> &'static str {
     match flow {
         FlowControl::None => "none",

@@ -346,7 +346,6 @@ const fn fragment_name(flags: Flags) -> &'static str {
     }
 }
 
-/// Returns the name of the reason of a reset.
 const fn reason_name(reason: ResetReason) -> &'static str {
     match reason {
         ResetReason::Evicted => "evicted",
@@ -413,7 +412,6 @@ fn fmt_status(f: &mut Formatter<'_>, status: &Status) -> fmt::Result {
     status_names(*flags).try_for_each(|name| write!(f, ", {name}"))
 }
 
-/// Returns the names of the flags of a status.
 fn status_names(flags: u32) -> impl Iterator<Item = &'static str> {
     let names = [
         (Status::JOINING, "joining"),

@@ -54,7 +54,6 @@ impl Sample {
         u32::try_from(share).unwrap_or(1_000_000)
     }
 
-    /// Returns the rate that arrived.
     fn arrived_rate(&self) -> u64 {
         per_second(self.arrived_bytes, self.elapsed)
     }

@@ -434,7 +434,6 @@ impl Members {
         self.departed.iter().map(|(id, departed)| (*id, departed))
     }
 
-    /// Returns the progress of a departed subscriber.
     pub(crate) fn departed_progress(&self, id: SubscriberId) -> Option<&Progress> {
         self.departed.get(&id).map(|departed| &departed.progress)
     }

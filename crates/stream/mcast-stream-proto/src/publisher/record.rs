@@ -157,7 +157,6 @@ impl Ranking {
         self.0.len()
     }
 
-    /// Adds a subscriber.
     pub(super) fn add(&mut self, id: SubscriberId, number: Sequence) {
         self.0.push(Reverse((number, id)));
     }

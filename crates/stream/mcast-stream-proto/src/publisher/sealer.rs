@@ -41,7 +41,6 @@ impl Sealer {
         if header.epoch == KeyEpoch::CLEAR { IncarnationSalt::NONE } else { self.salt }
     }
 
-    /// Returns the salt of the incarnation.
     pub(super) const fn incarnation_salt(&self) -> IncarnationSalt {
         self.salt
     }

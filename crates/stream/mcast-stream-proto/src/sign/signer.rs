@@ -20,7 +20,6 @@ pub trait Signer: fmt::Debug + Send + Sync {
     /// Returns the public key, for announcements.
     fn public(&self) -> [u8; 32];
 
-    /// Signs a text.
     fn sign(&self, text: &[u8]) -> [u8; SIGNATURE_LENGTH];
 
     /// Returns the hash of the text that consists of these parts.
@@ -106,7 +105,6 @@ impl PinnedKeys {
         self.keys.iter().filter(|key| key.id() == id).any(|key| key.verify(text, signature))
     }
 
-    /// Returns the digest of a datagram.
     pub(crate) fn digest(&self, datagram: &[u8]) -> Option<Digest> {
         let (head, flags, rest) = digest_parts(datagram)?;
         Some(self.keys.first()?.digest([head, &[flags], rest]))

@@ -253,7 +253,6 @@ impl SubscriberMachine {
         self.config.mute || self.followed.heartbeat.flow == FlowControl::OneWay
     }
 
-    /// Whether it requests repairs.
     pub(super) fn requests_repairs(&self) -> bool {
         self.config.repairs() && !self.sends_nothing()
     }

@@ -85,7 +85,6 @@ pub(super) struct SentNaks {
 }
 
 impl SentNaks {
-    /// Adds one of this length.
     pub(super) const fn add(&mut self, length: usize) {
         self.count += 1;
         self.bytes += length as u64;
@@ -255,7 +254,6 @@ impl NakScheduler {
         self.gaps.is_empty()
     }
 
-    /// Returns the first gap.
     pub(super) fn first_gap(&self) -> Option<&Gap<Sequence>> {
         self.gaps.first()
     }

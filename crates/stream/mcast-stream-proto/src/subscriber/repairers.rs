@@ -275,7 +275,6 @@ impl Repairers {
 const MAX_HOLDOFF: Duration = Duration::from_secs(1);
 
 impl SubscriberMachine {
-    /// Whether it repairs for others.
     pub(super) fn repairs_for_others(&self) -> bool {
         self.repairers.own.is_some()
             && !self.sends_nothing()

@@ -28,7 +28,6 @@ fn settings() -> PublisherConfig {
     PublisherConfig::new(STREAM, Incarnation(1)).with(|config| config.retransmission_buffer = 1 << 20)
 }
 
-/// Returns a datagram of the subscriber, with this count.
 fn subscriber_datagram(
     kind: Kind,
     count: u64,
@@ -37,7 +36,6 @@ fn subscriber_datagram(
     datagram_of(SUBSCRIBER, kind, count, write)
 }
 
-/// Returns a datagram of a subscriber, with this count.
 pub(crate) fn datagram_of(
     subscriber: SubscriberId,
     kind: Kind,

@@ -203,7 +203,6 @@ impl PathHealth {
         self.changes.push_back(change);
     }
 
-    /// The hosts.
     pub(super) fn hosts(&self) -> impl Iterator<Item = HostStatus> + '_ {
         self.all.iter().filter_map(|health| health.host)
     }

@@ -93,7 +93,6 @@ impl Flow {
         SocketAddr::new(self.group, self.port)
     }
 
-    /// Returns the membership on an interface.
     pub(super) fn membership(&self, interface: &str) -> String {
         match self.group {
             IpAddr::V4(group) => format!("{group}%{interface}:{}", self.port),

@@ -31,7 +31,6 @@ use flow::Flow;
 use scene::Scene;
 use way::Way;
 
-/// How many are drawn.
 const DRAWN: u64 = 20;
 /// How many networks are examined at a time.
 const AT_A_TIME: usize = 6;

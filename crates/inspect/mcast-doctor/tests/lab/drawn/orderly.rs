@@ -79,7 +79,6 @@ pub(super) const RULES: &[fn(&mut Flow)] = &[
     },
 ];
 
-/// What is in order at a receiver.
 pub(super) const RECEIVER: &[Orderly<Scene>] = &[
     (Family::V4, |scene| admit_the_port_alone(scene, "")),
     // IPv4 is whole again at this hook, IPv6 is not.

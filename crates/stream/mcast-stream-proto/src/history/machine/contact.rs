@@ -45,7 +45,6 @@ impl Contact {
         run >= self.heard_at + SILENCE
     }
 
-    /// Since when it is heard.
     pub(super) const fn heard_since(&self) -> RunTime {
         self.since
     }
@@ -108,7 +107,6 @@ mod tests {
             Self { machine, now: START, is_heard: true, server: Server::Silent, events, requests }
         }
 
-        /// Runs it for this many seconds.
         fn run(&mut self, seconds: u64) {
             for _ in 0..seconds * 100 {
                 self.now = self.now + Duration::from_millis(10);

@@ -102,7 +102,6 @@ impl Pair {
     }
 }
 
-/// Returns this datagram as a repair.
 fn repair(datagram: &[u8]) -> Vec<u8> {
     let mut repair = datagram.to_vec();
     repair[Header::FLAGS_AT] = Flags(repair[Header::FLAGS_AT]).with(Flags::REPAIR).0;

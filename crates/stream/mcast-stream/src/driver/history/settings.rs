@@ -36,7 +36,6 @@ impl HistorySettings {
         has_settings && !self.is_used()
     }
 
-    /// Adds the address of a server.
     pub(in crate::driver) fn add_server(&mut self, address: SocketAddr) {
         self.servers.push(address);
     }

@@ -697,7 +697,6 @@ impl LogSource {
     }
 }
 
-/// Returns the position in the stream of one in the log.
 const fn in_stream(lineage: Lineage, in_log: Position) -> Position {
     Position { incarnation: lineage.incarnation, number: lineage.in_stream(in_log.number) }
 }

@@ -100,7 +100,6 @@ impl Waiting {
         *self = Self::default();
     }
 
-    /// Returns the number of the first message.
     pub(super) const fn first(&self) -> MessageNumber {
         self.first
     }

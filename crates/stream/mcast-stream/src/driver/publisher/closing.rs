@@ -243,7 +243,6 @@ impl Shared {
         self.wait_until(timeout, crate::PublisherMachine::is_complete);
     }
 
-    /// Ends the threads.
     pub(super) fn end_threads(&self) {
         self.is_ending.store(true, Ordering::Release);
         drop(self.core());
