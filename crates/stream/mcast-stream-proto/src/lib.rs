@@ -101,6 +101,7 @@ mod random;
 #[cfg(feature = "local-repair")]
 mod repairer;
 pub mod seal;
+#[cfg(feature = "history")]
 pub mod side_channel;
 pub mod sign;
 mod span;

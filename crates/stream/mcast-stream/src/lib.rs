@@ -71,6 +71,7 @@ mod key_file;
 pub mod metrics;
 mod trace;
 
+#[cfg(feature = "history")]
 use mcast_stream_proto::side_channel;
 
 #[cfg(feature = "seal")]
@@ -79,15 +80,15 @@ pub use driver::find_signed_stream;
 pub use driver::tokio;
 pub use driver::{
     AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HeardHeartbeat, HeartbeatListener,
-    HostStatus, MAX_SNAPSHOT, PathChange, Publish, Publisher, PublisherBuilder, PublisherProgress,
-    RefusedRequest, Snapshot, SnapshotFetcher, SnapshotServer, StallCause, StreamError, StreamStep,
-    Subscriber, SubscriberBuilder, Until, UnusedSetting, discover, fetch_snapshot, fetch_snapshot_while,
-    find_stream, present_incarnation, replace_file,
+    HostStatus, PathChange, Publish, Publisher, PublisherBuilder, PublisherProgress, StallCause, StreamError,
+    StreamStep, Subscriber, SubscriberBuilder, Until, UnusedSetting, discover, find_stream,
+    present_incarnation, replace_file,
 };
 #[cfg(feature = "history")]
 pub use driver::{
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
-    HistoryUnavailable,
+    HistoryUnavailable, MAX_SNAPSHOT, RefusedRequest, Snapshot, SnapshotFetcher, SnapshotServer,
+    fetch_snapshot, fetch_snapshot_while,
 };
 #[cfg(feature = "log")]
 pub use driver::{LogHold, LogStart, LoggedPublisher, LoggedPublisherBuilder};

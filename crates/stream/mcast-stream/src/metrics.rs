@@ -57,8 +57,8 @@ use crate::LoggedPublisher;
 use crate::publisher::{PublisherStatistics, SubscriberPresence, Watermarks};
 use crate::subscriber::SubscriberStatistics;
 #[cfg(feature = "history")]
-use crate::{HistoryServer, HistoryServerStatistics};
-use crate::{Publisher, SnapshotServer, Subscriber};
+use crate::{HistoryServer, HistoryServerStatistics, SnapshotServer};
+use crate::{Publisher, Subscriber};
 
 /// The name, description and present value of a metric.
 type Metric = (&'static str, &'static str, u64);
@@ -71,6 +71,7 @@ pub fn describe() {
     for (name, meaning, _) in history_counters(&Default::default()) {
         describe_counter!(format!("{HISTORY}{name}"), meaning);
     }
+    #[cfg(feature = "history")]
     describe_counter!(SNAPSHOTS_REFUSED, "requests for a snapshot that were refused");
     describe_gauge!(format!("{PUBLISHER}rate_bytes_per_second"), "the present rate");
     let queueing = "the queueing delay on the path that limits an automatic rate";
@@ -173,6 +174,7 @@ impl HistoryServer {
     }
 }
 
+#[cfg(feature = "history")]
 impl SnapshotServer {
     /// Passes the present counters to the recorder of the program (see [`metrics`](crate::metrics)).
     pub fn export_metrics(&self) {

@@ -34,6 +34,7 @@ pub trait Cipher: Send + Sync {
 
 /// A secret of the group, from which the keys are derived.
 pub trait Secret: Send + Sync {
+    /// Returns the cipher for one purpose.
     fn cipher(&self, purpose: &Purpose) -> Box<dyn Cipher>;
 }
 

@@ -20,6 +20,7 @@ pub trait Signer: fmt::Debug + Send + Sync {
     /// Returns the public key, for announcements.
     fn public(&self) -> [u8; 32];
 
+    /// Signs a text.
     fn sign(&self, text: &[u8]) -> [u8; SIGNATURE_LENGTH];
 
     /// Returns the hash of the text that consists of these parts.

@@ -15,7 +15,9 @@ mod history;
 mod logged;
 mod publish;
 mod publisher;
+#[cfg(feature = "history")]
 mod side_channel;
+#[cfg(feature = "history")]
 mod snapshot;
 mod spinning;
 mod subscriber;
@@ -44,7 +46,9 @@ pub use history::{
 pub use logged::{LogHold, LogStart, LoggedPublisher, LoggedPublisherBuilder};
 pub use publish::Publish;
 pub use publisher::{Closing, Publisher, PublisherBuilder, PublisherProgress};
+#[cfg(feature = "history")]
 pub use side_channel::RefusedRequest;
+#[cfg(feature = "history")]
 pub use snapshot::{
     MAX_SNAPSHOT, Snapshot, SnapshotFetcher, SnapshotServer, fetch_snapshot, fetch_snapshot_while,
 };

@@ -94,6 +94,7 @@ pub trait Publish {
     /// [`StreamError::Log`] if the segment of the log cannot be closed.
     fn set_keys(&self, keys: Keys) -> Result<(), StreamError>;
 
+    /// Returns the number of the next message.
     fn next_message(&self) -> MessageNumber;
 
     /// Returns the publisher that sends. Messages are published with it directly only if there is no log.

@@ -6,13 +6,16 @@
 
 #[cfg(feature = "futures")]
 mod futures;
+#[cfg(feature = "history")]
+mod snapshot;
 
-use std::sync::Arc;
 use std::task::{self, Context};
 use std::time::Duration;
 
 #[cfg(feature = "futures")]
 pub use futures::{Items, OwnedItem, OwnedMessage, OwnedOutgoingMessage};
+#[cfg(feature = "history")]
+pub use snapshot::fetch_snapshot;
 
 use super::publisher::OnDrop;
 use super::spinning::Spinning;
@@ -24,8 +27,8 @@ use crate::seal::Keys;
 #[cfg(feature = "signatures")]
 use crate::sign::PinnedKeys;
 use crate::subscriber::{Item, Position, Step};
-use crate::wire::{Incarnation, MessageNumber};
-use crate::{AnnouncedStream, Closing, Snapshot, StreamError, StreamStep};
+use crate::wire::MessageNumber;
+use crate::{Closing, StreamError};
 
 /// How often the lock is tried again while another thread has it, which sends.
 const RETRY_INTERVAL: Duration = Duration::from_micros(500);
@@ -340,29 +343,6 @@ impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.0.subscriber.end_busy();
     }
-}
-
-/// Runs [`AnnouncedStream::fetch_snapshot_while`] on a blocking thread. Dropping the future cancels it.
-///
-/// # Errors
-/// The error of the last attempt.
-pub async fn fetch_snapshot(
-    found: &AnnouncedStream,
-    incarnation: Incarnation,
-    message: MessageNumber,
-    keys: &Keys,
-    max_size: u64,
-    time: Duration,
-) -> Result<Snapshot, StreamError> {
-    let (found, keys) = (found.clone(), keys.clone());
-    let alive = Arc::new(());
-    let future = Arc::downgrade(&alive);
-    let mut keep_going = move || future.strong_count() > 0;
-    let fetch =
-        move || found.fetch_snapshot_while(incarnation, message, &keys, max_size, time, &mut keep_going);
-    let fetched = tokio::task::spawn_blocking(fetch).await;
-    drop(alive);
-    fetched.unwrap_or_else(|failed| Err(StreamStep::StartThread.failed()(failed.into())))
 }
 
 mod readiness {

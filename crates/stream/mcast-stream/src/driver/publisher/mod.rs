@@ -25,6 +25,7 @@ use super::clock::{self, Clock};
 use super::discovery::Announcement;
 use super::error::{StreamError, StreamStep};
 use super::health::{HostStatus, PathChange};
+#[cfg(feature = "history")]
 use super::snapshot::{Snapshot, SnapshotServer};
 use super::transmit::{Endpoint, EndpointSocket, PublisherSockets};
 use super::unicast::UnicastSockets;
@@ -494,7 +495,7 @@ impl Publisher {
     }
 
     /// Returns an address of the interface on which the stream is sent, of the first path if there are several.
-    /// Snapshots that are [served](Self::serve_snapshots) there are not reachable from other networks.
+    /// Snapshots that are served there are not reachable from other networks.
     ///
     /// # Errors
     /// If the interface cannot be found, or has no address but link-local ones, which are only valid together with an
@@ -518,6 +519,7 @@ impl Publisher {
     ///
     /// # Errors
     /// If the address cannot be listened on, or an unspecified one has nothing that can be announced.
+    #[cfg(feature = "history")]
     pub fn serve_snapshots<S: Into<Option<Snapshot>>>(
         &self,
         at: SocketAddr,
@@ -545,6 +547,7 @@ impl Publisher {
     }
 
     /// Returns an address at which others reach a server that listens at this one.
+    #[cfg(feature = "history")]
     fn reachable(&self, at: SocketAddr) -> Result<SocketAddr, StreamError> {
         if at.ip().is_unspecified() {
             return Ok(SocketAddr::new(self.interface_address()?, at.port()));
