@@ -132,6 +132,18 @@ enum CurrentDatagram {
     Unicast,
 }
 
+impl CurrentDatagram {
+    /// Returns its bytes, from fields of the subscriber, of which others may be borrowed meanwhile.
+    #[inline]
+    fn bytes<'a>(self, batch: &'a Batch, at: Cursor, unicast: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Nothing => &[],
+            Self::Batch => batch.payload_at(at),
+            Self::Unicast => unicast,
+        }
+    }
+}
+
 impl Subscriber {
     /// Subscribes on this membership, with default settings.
     ///
@@ -491,11 +503,7 @@ impl Subscriber {
     }
 
     fn current_bytes(&self) -> &[u8] {
-        match self.current_datagram {
-            CurrentDatagram::Nothing => &[],
-            CurrentDatagram::Batch => self.batch.payload_at(self.current),
-            CurrentDatagram::Unicast => &self.unicast[..self.unicast_length],
-        }
+        self.current_datagram.bytes(&self.batch, self.current, &self.unicast[..self.unicast_length])
     }
 
     /// Stops receiving, for a caller that is about to stop. The next calls return the messages that have arrived, with

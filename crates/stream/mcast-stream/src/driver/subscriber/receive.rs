@@ -180,12 +180,11 @@ impl Subscriber {
 
     /// Passes what the live stream delivers to the history.
     fn take_live(&mut self) {
-        let Some(mut machine) = self.machine.take() else { return };
-        if let Some(mut history) = self.history.take() {
-            history.take_live(self.now, &mut machine, self.current_bytes());
-            self.history = Some(history);
+        if let (Some(machine), Some(history)) = (&mut self.machine, &mut self.history) {
+            let datagram =
+                self.current_datagram.bytes(&self.batch, self.current, &self.unicast[..self.unicast_length]);
+            history.take_live(self.now, machine, datagram);
         }
-        self.machine = Some(machine);
     }
 
     /// Updates the offset to the time of day regularly, because the system's clock may be stepped.
@@ -232,9 +231,11 @@ impl Subscriber {
 
     /// Buffers the rest of the current datagram, and what arrives.
     pub(super) fn start_buffering(&mut self) {
-        let Some(mut machine) = self.machine.take() else { return };
-        machine.start_buffering(self.current_bytes());
-        self.machine = Some(machine);
+        if let Some(machine) = &mut self.machine {
+            let datagram =
+                self.current_datagram.bytes(&self.batch, self.current, &self.unicast[..self.unicast_length]);
+            machine.start_buffering(datagram);
+        }
     }
 
     #[inline]
@@ -248,12 +249,9 @@ impl Subscriber {
         let Some(machine) = self.machine.as_mut() else {
             return self.selector.event().map(Step::of_event);
         };
-        let current_datagram = match self.current_datagram {
-            CurrentDatagram::Nothing => &[][..],
-            CurrentDatagram::Batch => self.batch.payload_at(self.current),
-            CurrentDatagram::Unicast => &self.unicast[..self.unicast_length],
-        };
-        let step = machine.poll_step(self.now, current_datagram)?;
+        let datagram =
+            self.current_datagram.bytes(&self.batch, self.current, &self.unicast[..self.unicast_length]);
+        let step = machine.poll_step(self.now, datagram)?;
         let (Some(history), Some(event)) = (&mut self.history, step.event()) else { return Some(step) };
         let step = history.machine.handle_event(self.now, machine, event).map(Step::of_event);
         self.is_joining = !history.machine.is_live();
