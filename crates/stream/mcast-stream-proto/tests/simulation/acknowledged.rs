@@ -5,19 +5,19 @@
 use mcast_stream_proto::subscriber::Start;
 
 use crate::link::Quality;
-use crate::plan::{AckPlan, Acknowledge, MILLISECOND, Plan, SECOND, SubscriberPlan};
+use crate::plan::{AckPlan, Acknowledge, MILLISECOND, NetworkPlan, SECOND, SubscriberPlan};
 use crate::world::{Outcome, World};
 
 const RECEIVED: AckPlan = AckPlan { by: Acknowledge::All, processed: false, processing: 0, blocks: true };
 
 /// A message per `pause`, which `count` subscribers must acknowledge.
-fn feed(count: usize, messages: u64, pause: u64, acknowledge: AckPlan) -> Plan {
+fn feed(count: usize, messages: u64, pause: u64, acknowledge: AckPlan) -> NetworkPlan {
     let acknowledge = Some(acknowledge);
-    Plan { messages, pause, acknowledge, ..Plan::simple(vec![SubscriberPlan::simple(); count]) }
+    NetworkPlan { messages, pause, acknowledge, ..NetworkPlan::simple(vec![SubscriberPlan::simple(); count]) }
 }
 
 /// Runs a plan in which everything must be acknowledged.
-fn acknowledges_all(plan: &Plan) -> Outcome {
+fn acknowledges_all(plan: &NetworkPlan) -> Outcome {
     let outcome = World::run(plan).unwrap();
     assert_eq!((outcome.acks.acknowledged, outcome.acks.given_up), (plan.messages, 0));
     outcome
@@ -71,7 +71,7 @@ fn acknowledgements_of_a_small_group_take_at_most_two_hundred_statuses_per_secon
         let slowest = outcome.acks.latencies[2_000..].iter().copied().max().unwrap();
         let limit = (5 * count as u64 + 5) * MILLISECOND;
         assert!(slowest < limit, "{count} subscribers took {slowest} ns");
-        let without = World::run(&Plan { acknowledge: None, ..plan }).unwrap();
+        let without = World::run(&NetworkPlan { acknowledge: None, ..plan }).unwrap();
         let (most, others) = (most_feedback(&outcome), most_feedback(&without));
         assert!(
             most <= others + 210,
@@ -83,7 +83,7 @@ fn acknowledgements_of_a_small_group_take_at_most_two_hundred_statuses_per_secon
 #[test]
 fn a_large_group_acknowledges_everything_with_the_usual_feedback() {
     let plan = feed(400, 40, 500 * MILLISECOND, RECEIVED);
-    let outcome = acknowledges_all(&Plan { good_from: 40 * SECOND, ..plan.clone() });
+    let outcome = acknowledges_all(&NetworkPlan { good_from: 40 * SECOND, ..plan.clone() });
     // A status interval takes 4 s.
     assert!(slowest(&outcome) < 12 * SECOND, "it took {} ns", slowest(&outcome));
     let most = most_feedback(&outcome);
@@ -96,7 +96,7 @@ fn lost_statuses_and_lost_messages_are_acknowledged_in_bounded_time() {
     let subscriber = SubscriberPlan { down: lossy.clone(), up: lossy, ..SubscriberPlan::simple() };
     for processed in [false, true] {
         let plan = feed(3, 300, 20 * MILLISECOND, AckPlan { processed, ..RECEIVED });
-        let plan = Plan { subscribers: vec![subscriber.clone(); 3], good_from: 20 * SECOND, ..plan };
+        let plan = NetworkPlan { subscribers: vec![subscriber.clone(); 3], good_from: 20 * SECOND, ..plan };
         let outcome = acknowledges_all(&plan);
         assert!(slowest(&outcome) < 3 * SECOND, "it took {} ns", slowest(&outcome));
     }
@@ -108,7 +108,7 @@ fn a_lost_acknowledgement_is_requested_again_soon() {
     let up = Quality { loss: 0.2, ..Quality::GOOD };
     let plan = feed(2, 60, SECOND, RECEIVED);
     let subscribers = vec![SubscriberPlan { up, ..SubscriberPlan::simple() }; 2];
-    let outcome = acknowledges_all(&Plan { subscribers, good_from: 70 * SECOND, ..plan });
+    let outcome = acknowledges_all(&NetworkPlan { subscribers, good_from: 70 * SECOND, ..plan });
     let mut latencies = outcome.acks.latencies;
     latencies.sort_unstable();
     let late = latencies[latencies.len() * 9 / 10];
@@ -121,7 +121,7 @@ fn a_publisher_that_requires_two_subscribers_waits_for_the_second() {
     let plan = feed(2, 50, MILLISECOND, AckPlan { by: Acknowledge::Count(2), ..RECEIVED });
     let mut subscribers = plan.subscribers.clone();
     subscribers[1].joins = 700 * MILLISECOND;
-    let outcome = acknowledges_all(&Plan { subscribers, ..plan });
+    let outcome = acknowledges_all(&NetworkPlan { subscribers, ..plan });
     assert!(outcome.published > 700 * MILLISECOND);
     assert!(outcome.subscribers.iter().all(|subscriber| (subscriber.messages, subscriber.lost) == (50, 0)));
 }
@@ -133,7 +133,8 @@ fn the_loss_of_subscribers_that_need_not_acknowledge_delays_nothing() {
     let mut subscribers = plan.subscribers.clone();
     subscribers[1].partition = Some((SECOND, 30 * SECOND));
     subscribers[2].joins = 2 * SECOND;
-    let outcome = acknowledges_all(&Plan { subscribers, waits: false, good_from: 40 * SECOND, ..plan });
+    let outcome =
+        acknowledges_all(&NetworkPlan { subscribers, waits: false, good_from: 40 * SECOND, ..plan });
     assert!(slowest(&outcome) < 100 * MILLISECOND, "it took {} ns", slowest(&outcome));
 }
 
@@ -145,7 +146,7 @@ fn messages_that_a_silent_subscriber_must_acknowledge_are_given_up_or_awaited() 
         let plan = feed(2, 400, 20 * MILLISECOND, AckPlan { by, blocks, ..RECEIVED });
         let mut subscribers = plan.subscribers.clone();
         subscribers[1].partition = Some((SECOND, 9 * SECOND));
-        World::run(&Plan { subscribers, good_from: 30 * SECOND, ..plan }).unwrap()
+        World::run(&NetworkPlan { subscribers, good_from: 30 * SECOND, ..plan }).unwrap()
     };
     let blocked = cut(true);
     assert_eq!((blocked.acks.acknowledged, blocked.acks.given_up), (400, 0));
@@ -168,7 +169,7 @@ fn what_is_published_before_the_first_subscribers_are_known_is_acknowledged_by_t
         subscribers[1].start = Start::Oldest;
         subscribers[1].joins = 2 * SECOND;
         let waits = !matches!(by, Acknowledge::All);
-        let outcome = acknowledges_all(&Plan { subscribers, messages: 3_000, slots: 8_192, ..plan });
+        let outcome = acknowledges_all(&NetworkPlan { subscribers, messages: 3_000, slots: 8_192, ..plan });
         let first = outcome.acks.latencies[0];
         assert_eq!(first > SECOND, waits, "the first message took {first} ns");
     }
@@ -179,7 +180,7 @@ fn what_is_published_before_the_first_subscribers_are_known_is_acknowledged_by_t
 fn what_nobody_acknowledges_after_a_first_start_is_given_up_in_time() {
     let by = Acknowledge::Count(2);
     let plan = feed(1, 400, 20 * MILLISECOND, AckPlan { by, blocks: false, ..RECEIVED });
-    let outcome = World::run(&Plan { good_from: 20 * SECOND, ..plan }).unwrap();
+    let outcome = World::run(&NetworkPlan { good_from: 20 * SECOND, ..plan }).unwrap();
     assert_eq!((outcome.acks.acknowledged, outcome.acks.given_up), (0, 400));
     let at = outcome.acks.gave_up_at.unwrap();
     assert!((5 * SECOND..6 * SECOND).contains(&at), "given up after {at} ns");

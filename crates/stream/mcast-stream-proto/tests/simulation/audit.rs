@@ -6,7 +6,7 @@ use mcast_stream_proto::subscriber::{Cause, Message, OnLoss, Policy, Position, S
 use mcast_stream_proto::wire::{MessageKey, MessageNumber};
 
 use crate::content;
-use crate::plan::Plan;
+use crate::plan::NetworkPlan;
 
 /// What one subscriber delivered and reported so far.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Audit {
         }
     }
 
-    pub(crate) fn message(&mut self, plan: &Plan, message: &Message<'_>) -> Result<(), String> {
+    pub(crate) fn message(&mut self, plan: &NetworkPlan, message: &Message<'_>) -> Result<(), String> {
         let incarnation = self.incarnation.ok_or("a message before the stream was joined")?;
         if self.may_have_stopped() {
             return Err(format!("message {} after it stopped", message.number));

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use mcast_sim::{Dice, mix};
 use mcast_stream_proto::wire::MessageKey;
 
-use crate::plan::Plan;
+use crate::plan::NetworkPlan;
 
 /// A prime, so that no two parts of a message are equal.
 const NOISE_LENGTH: usize = 65_521;
@@ -15,7 +15,7 @@ const NOISE_LENGTH: usize = 65_521;
 static NOISE: LazyLock<Vec<u8>> =
     LazyLock::new(|| (0..NOISE_LENGTH as u64).map(|at| mix(at) as u8).collect());
 
-pub(crate) fn message(plan: &Plan, incarnation: u32, number: u64) -> (Option<MessageKey>, Vec<u8>) {
+pub(crate) fn message(plan: &NetworkPlan, incarnation: u32, number: u64) -> (Option<MessageKey>, Vec<u8>) {
     let mut dice = Dice::new(mix(plan.seed ^ u64::from(incarnation) << 40 ^ number << 8));
     let length = plan.sizes.draw(&mut dice);
     let key = plan.keyed.then(|| MessageKey(dice.below(7)));

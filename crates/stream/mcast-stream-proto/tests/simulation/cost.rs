@@ -3,7 +3,7 @@
 use mcast_stream_proto::subscriber::Start;
 
 use crate::link::Quality;
-use crate::plan::{MILLISECOND, Plan, SECOND, Sizes, SubscriberPlan};
+use crate::plan::{MILLISECOND, NetworkPlan, SECOND, Sizes, SubscriberPlan};
 use crate::world::{Outcome, World};
 
 /// Runs a stream of `rate` messages per second of `size` bytes each, of which each subscriber loses its own share, in both
@@ -17,13 +17,13 @@ fn run(subscribers: usize, loss: f64, size: usize, rate: u64) -> Outcome {
         start: Start::Oldest,
         ..SubscriberPlan::simple()
     };
-    let plan = Plan {
+    let plan = NetworkPlan {
         messages: (2 * rate).max(1_000),
         pause: SECOND / rate,
         sizes: Sizes::Exactly(size),
         slots: 8_192,
         good_from: 60 * SECOND,
-        ..Plan::simple(vec![subscriber; subscribers])
+        ..NetworkPlan::simple(vec![subscriber; subscribers])
     };
     World::run(&plan).unwrap()
 }

@@ -11,7 +11,7 @@ use mcast_stream_proto::publisher::Fec;
 use mcast_stream_proto::subscriber::Start;
 
 use crate::link::Quality;
-use crate::plan::{MILLISECOND, Plan, SECOND, Sizes, SubscriberPlan};
+use crate::plan::{MILLISECOND, NetworkPlan, SECOND, Sizes, SubscriberPlan};
 use crate::world::{Outcome, World};
 
 /// Messages of 1,000 bytes, 200 per second, for 10 s.
@@ -118,7 +118,7 @@ impl Crowd {
         for (index, subscriber) in (0..count).zip(&mut subscribers).filter(|_| case.joins_late) {
             (subscriber.joins, subscriber.start) = (SECOND + index * SECOND / count, Start::Now);
         }
-        let plan = Plan {
+        let plan = NetworkPlan {
             messages: MESSAGES,
             pause: PAUSE,
             sizes: Sizes::Exactly(LENGTH),
@@ -127,7 +127,7 @@ impl Crowd {
             waits: case.waits,
             fec: case.fec,
             good_from: 60 * SECOND,
-            ..Plan::simple(subscribers)
+            ..NetworkPlan::simple(subscribers)
         };
         let outcome = World::run(&plan).unwrap();
         let crowd = Self::of(case, &outcome);
@@ -248,12 +248,12 @@ fn a_crowd_sends_no_more_than_a_few_and_misses_nothing() {
 fn a_subscriber_of_a_lossy_crowd_is_not_evicted() {
     let down = Quality { loss: 0.05, ..Quality::GOOD };
     let subscriber = SubscriberPlan { down, window: 256, start: Start::Oldest, ..SubscriberPlan::simple() };
-    let plan = Plan {
+    let plan = NetworkPlan {
         messages: 1_000,
         pause: PAUSE,
         slots: 4_096,
         good_from: 60 * SECOND,
-        ..Plan::simple(vec![subscriber; 300])
+        ..NetworkPlan::simple(vec![subscriber; 300])
     };
     let outcome = World::run(&plan).unwrap();
     assert!(outcome.evicted.is_empty(), "evicted: {:?}", outcome.evicted);
@@ -268,7 +268,7 @@ fn messages_of_a_crowd_do_not_wait_for_its_allowance_of_naks() {
         let down = Quality { loss: 0.01, ..Quality::GOOD };
         let subscriber =
             SubscriberPlan { down, window: 8_192, start: Start::Oldest, ..SubscriberPlan::simple() };
-        let plan = Plan {
+        let plan = NetworkPlan {
             messages: rate * seconds,
             pause: SECOND / rate,
             sizes: Sizes::Exactly(200),
@@ -276,7 +276,7 @@ fn messages_of_a_crowd_do_not_wait_for_its_allowance_of_naks() {
             flush: true,
             fec: Fec::Crowd,
             good_from: 60 * SECOND,
-            ..Plan::simple(vec![subscriber; subscribers])
+            ..NetworkPlan::simple(vec![subscriber; subscribers])
         };
         let outcome = World::run(&plan).unwrap();
         let mut latencies: Vec<_> =

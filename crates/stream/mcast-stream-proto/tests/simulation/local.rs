@@ -4,7 +4,7 @@ use mcast_stream_proto::publisher::Fec;
 use mcast_stream_proto::subscriber::Start;
 
 use crate::link::Quality;
-use crate::plan::{MILLISECOND, Plan, Repairing, SECOND, Sizes, SubscriberPlan};
+use crate::plan::{MILLISECOND, NetworkPlan, Repairing, SECOND, Sizes, SubscriberPlan};
 use crate::world::{Outcome, World};
 
 const SUBSCRIBERS: usize = 30;
@@ -13,7 +13,7 @@ const FAR: u64 = 5 * MILLISECOND;
 
 /// A site far from the publisher, where every third subscriber repairs for others, if any does. The link that they share
 /// loses nothing, and that of each loses 2 %.
-fn site(repairing: Option<Repairing>) -> Plan {
+fn site(repairing: Option<Repairing>) -> NetworkPlan {
     let up = Quality { delay: FAR, ..Quality::GOOD };
     let subscriber = |index: usize| SubscriberPlan {
         down: Quality { loss: 0.02, ..up.clone() },
@@ -23,18 +23,18 @@ fn site(repairing: Option<Repairing>) -> Plan {
         repairs: repairing.filter(|_| index.is_multiple_of(3)),
         ..SubscriberPlan::simple()
     };
-    Plan {
+    NetworkPlan {
         messages: 1_000,
         pause: 10 * MILLISECOND,
         sizes: Sizes::Exactly(1_000),
         slots: 4_096,
         good_from: 60 * SECOND,
-        ..Plan::simple((0..SUBSCRIBERS).map(subscriber).collect())
+        ..NetworkPlan::simple((0..SUBSCRIBERS).map(subscriber).collect())
     }
 }
 
 /// Runs a plan, in which everything must be delivered.
-fn run(plan: &Plan) -> Outcome {
+fn run(plan: &NetworkPlan) -> Outcome {
     let outcome = World::run(plan).unwrap();
     assert_eq!(outcome.messages, plan.messages * plan.subscribers.len() as u64, "{:?}", outcome.local);
     assert!(outcome.subscribers.iter().all(|subscriber| subscriber.lost == 0));
@@ -57,7 +57,7 @@ fn latency(outcome: &Outcome, share: usize) -> u64 {
 fn repairers_take_most_repairs_from_the_publisher_and_bring_them_sooner() {
     for (sealed, signed) in [(false, false), (true, true)] {
         let plan = |repairing| {
-            let mut plan = Plan { sealed, signed, ..site(repairing) };
+            let mut plan = NetworkPlan { sealed, signed, ..site(repairing) };
             plan.subscribers.iter_mut().for_each(|subscriber| subscriber.verifies = signed);
             plan
         };
@@ -79,7 +79,7 @@ fn repairers_take_most_repairs_from_the_publisher_and_bring_them_sooner() {
 /// What parity does not recover, repairers repair.
 #[test]
 fn repairers_complete_what_parity_recovers() {
-    let plan = |repairing| Plan { fec: Fec::Fixed { data: 20, parity: 1 }, ..site(repairing) };
+    let plan = |repairing| NetworkPlan { fec: Fec::Fixed { data: 20, parity: 1 }, ..site(repairing) };
     let (without, with) = (run(&plan(None)), run(&plan(Some(Repairing::Honest))));
     assert!(
         repairs(&with) * 2 <= repairs(&without),
@@ -117,7 +117,7 @@ fn what_a_repairer_sends_without_a_request_is_not_delivered() {
 #[test]
 fn a_repairer_that_dawdles_is_not_waited_for() {
     let plan = |repairing| {
-        let mut plan = Plan { messages: 10_000, pause: MILLISECOND, ..site(repairing) };
+        let mut plan = NetworkPlan { messages: 10_000, pause: MILLISECOND, ..site(repairing) };
         plan.subscribers.truncate(6);
         // All ask the first one.
         plan.subscribers.iter_mut().skip(1).for_each(|each| each.repairs = None);
@@ -157,7 +157,8 @@ fn nothing_is_lost_when_repairers_are_gone() {
 /// A repairer at the publisher's side of a narrow link is not asked.
 #[test]
 fn a_repairer_that_is_farther_than_the_publisher_is_not_asked() {
-    let plan = Plan { aside: Quality { delay: 2 * FAR, ..Quality::GOOD }, ..site(Some(Repairing::Honest)) };
+    let plan =
+        NetworkPlan { aside: Quality { delay: 2 * FAR, ..Quality::GOOD }, ..site(Some(Repairing::Honest)) };
     let outcome = run(&plan);
     assert_eq!((outcome.local.naks, outcome.local.repairs), (0, 0));
 }

@@ -39,10 +39,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use link::Quality;
 use mcast_sim::number;
 use mcast_stream_proto::subscriber::Start;
-use plan::{MILLISECOND, Plan, SECOND, SubscriberPlan};
+use plan::{MILLISECOND, NetworkPlan, SECOND, SubscriberPlan};
 use world::{Outcome, World};
 
-fn attempt(plan: &Plan) -> Result<Outcome, String> {
+fn attempt(plan: &NetworkPlan) -> Result<Outcome, String> {
     catch_unwind(AssertUnwindSafe(|| World::run(plan))).unwrap_or_else(|_| Err("it panicked".into()))
 }
 
@@ -52,10 +52,11 @@ fn failure_kind(why: &str) -> String {
 }
 
 /// Returns the simplest plan that still fails in the same way, and its failure.
-fn shrunk(mut plan: Plan, mut why: String) -> (Plan, String) {
+fn shrunk(mut plan: NetworkPlan, mut why: String) -> (NetworkPlan, String) {
     let sought = failure_kind(&why);
-    let fails =
-        |simpler: Plan| Some((attempt(&simpler).err().filter(|why| failure_kind(why) == sought)?, simpler));
+    let fails = |simpler: NetworkPlan| {
+        Some((attempt(&simpler).err().filter(|why| failure_kind(why) == sought)?, simpler))
+    };
     while let Some((reason, simpler)) = plan.simpler().into_iter().find_map(fails) {
         (plan, why) = (simpler, reason);
     }
@@ -63,7 +64,7 @@ fn shrunk(mut plan: Plan, mut why: String) -> (Plan, String) {
 }
 
 fn must_hold(seed: u64) -> Outcome {
-    let plan = Plan::of(seed);
+    let plan = NetworkPlan::of(seed);
     attempt(&plan).unwrap_or_else(|why| {
         if number("MCAST_SHRINK") == Some(0) {
             panic!("seed {seed}: {why}\nof {plan:#?}");
@@ -79,7 +80,7 @@ fn the_last_of_a_burst_is_repaired_within_a_few_round_trips() {
     let mut lost = 0;
     for every in 8..40 {
         let trunk = Quality { every: Some(every), ..Quality::FREE };
-        let plan = Plan { messages: 11, trunk, ..Plan::simple(vec![SubscriberPlan::simple()]) };
+        let plan = NetworkPlan { messages: 11, trunk, ..NetworkPlan::simple(vec![SubscriberPlan::simple()]) };
         let outcome = World::run(&plan).unwrap();
         lost += outcome.lost_in_trunk;
         // A round trip takes 200 µs; the initial estimate is a millisecond.
@@ -99,7 +100,8 @@ fn a_small_group_is_repaired_within_some_round_trips_after_a_burst() {
             start: Start::Oldest,
             ..SubscriberPlan::simple()
         };
-        let plan = Plan { seed, messages: 4_000, pause: 20_000, ..Plan::simple(vec![subscriber; 8]) };
+        let plan =
+            NetworkPlan { seed, messages: 4_000, pause: 20_000, ..NetworkPlan::simple(vec![subscriber; 8]) };
         let outcome = World::run(&plan).unwrap();
         assert_eq!(outcome.messages, 8 * 4_000);
         assert!(outcome.lost_in_links > 1_000, "{outcome:?}");
@@ -114,7 +116,8 @@ fn a_small_group_is_repaired_within_some_round_trips_after_a_burst() {
 fn few_of_a_thousand_subscribers_request_a_common_loss() {
     let trunk = Quality { every: Some(41), ..Quality::FREE };
     let subscribers = vec![SubscriberPlan::simple(); 1_000];
-    let plan = Plan { trunk, messages: 400, pause: 2 * MILLISECOND, ..Plan::simple(subscribers) };
+    let plan =
+        NetworkPlan { trunk, messages: 400, pause: 2 * MILLISECOND, ..NetworkPlan::simple(subscribers) };
     let outcome = World::run(&plan).unwrap();
     let losses = outcome.lost_in_trunk;
     assert_eq!(outcome.messages, 400 * 1_000);
@@ -131,7 +134,7 @@ fn a_thousand_subscribers_with_independent_losses_are_repaired() {
     let down = Quality { loss: 0.01, ..Quality::GOOD };
     // From the oldest, so that a subscriber that misses the first heartbeat also gets the messages before the second.
     let subscribers = vec![SubscriberPlan { down, start: Start::Oldest, ..SubscriberPlan::simple() }; 1_000];
-    let plan = Plan { messages: 60, pause: 4 * MILLISECOND, ..Plan::simple(subscribers) };
+    let plan = NetworkPlan { messages: 60, pause: 4 * MILLISECOND, ..NetworkPlan::simple(subscribers) };
     let outcome = World::run(&plan).unwrap();
     assert_eq!(outcome.messages, 60 * 1_000);
     let losses = outcome.lost_in_links;
@@ -145,11 +148,11 @@ fn a_thousand_subscribers_with_independent_losses_are_repaired() {
 #[test]
 fn a_cut_path_causes_no_naks_and_no_delay() {
     for cut_path in [(0, SECOND), (3 * MILLISECOND, SECOND), (0, 5 * MILLISECOND)] {
-        let plan = Plan {
+        let plan = NetworkPlan {
             paths: 2,
             cut_path: Some(cut_path),
             pause: 100_000,
-            ..Plan::simple(vec![SubscriberPlan::simple(); 3])
+            ..NetworkPlan::simple(vec![SubscriberPlan::simple(); 3])
         };
         let outcome = World::run(&plan).unwrap();
         assert_eq!((outcome.messages, outcome.naks), (300, 0), "{cut_path:?}");
@@ -190,10 +193,10 @@ fn a_survey_fails_if_a_seed_does() {
 fn the_guarantees_hold_in_every_network() {
     if let Some(count) = number("MCAST_SURVEY") {
         let first = number("MCAST_FIRST_SEED").unwrap_or(0);
-        return survey(first..first + count, |seed| attempt(&Plan::of(seed)).map(drop));
+        return survey(first..first + count, |seed| attempt(&NetworkPlan::of(seed)).map(drop));
     }
     if let Some(seed) = number("MCAST_SEED") {
-        eprintln!("{:#?}\n{:?}", Plan::of(seed), must_hold(seed));
+        eprintln!("{:#?}\n{:?}", NetworkPlan::of(seed), must_hold(seed));
         return;
     }
     let kept = failed_seeds();

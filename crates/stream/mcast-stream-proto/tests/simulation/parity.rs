@@ -18,7 +18,7 @@ use mcast_stream_proto::wire::{
 
 use crate::cipher::Notary;
 use crate::link::Quality;
-use crate::plan::{MILLISECOND, Plan, SECOND, Sizes, SubscriberPlan};
+use crate::plan::{MILLISECOND, NetworkPlan, SECOND, Sizes, SubscriberPlan};
 use crate::signer;
 use crate::world::{Outcome, World, symbol_of};
 
@@ -461,7 +461,7 @@ fn parity_repairs_sixty_four_subscribers_with_a_fifth_of_the_data() {
         // From the oldest, because the first heartbeat may be lost.
         let start = Start::Oldest;
         let subscriber = SubscriberPlan { down, start, window: 8_192, ..SubscriberPlan::simple() };
-        let plan = Plan {
+        let plan = NetworkPlan {
             messages: MESSAGES,
             sizes: Sizes::Exactly(1_300),
             pause: 20_000,
@@ -469,7 +469,7 @@ fn parity_repairs_sixty_four_subscribers_with_a_fifth_of_the_data() {
             datagram: 1_472,
             fec,
             good_from: 60 * SECOND,
-            ..Plan::simple(vec![subscriber; 64])
+            ..NetworkPlan::simple(vec![subscriber; 64])
         };
         let outcome = World::run(&plan).unwrap();
         for (index, subscriber) in outcome.subscribers.iter().enumerate() {
@@ -509,14 +509,14 @@ fn a_window_that_is_shorter_than_a_block_is_repaired() {
         let far = |loss| Quality { delay: 50 * MILLISECOND, loss, ..Quality::GOOD };
         let near = SubscriberPlan { start: Start::Oldest, ..SubscriberPlan::simple() };
         let late = SubscriberPlan { window: 16, down: far(0.02), up: far(0.0), ..near.clone() };
-        let plan = Plan {
+        let plan = NetworkPlan {
             seed,
             messages: 14,
             pause: 10_000,
             sizes: Sizes::Mixed,
             datagram: 256,
             fec: Fec::Fixed { data: 64, parity: 4 },
-            ..Plan::simple(vec![near, late])
+            ..NetworkPlan::simple(vec![near, late])
         };
         let outcome = World::run(&plan).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         assert!(outcome.evicted.is_empty() && outcome.messages == 28, "seed {seed}: {}", outcome.messages);

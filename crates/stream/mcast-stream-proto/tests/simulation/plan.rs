@@ -16,7 +16,7 @@ pub(crate) const SECOND: u64 = 1_000_000_000;
 const GOOD_FROM: u64 = 6 * SECOND;
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Plan {
+pub(crate) struct NetworkPlan {
     pub(crate) seed: u64,
     pub(crate) subscribers: Vec<SubscriberPlan>,
     pub(crate) paths: u8,
@@ -242,7 +242,7 @@ impl Sizes {
     }
 }
 
-impl Plan {
+impl NetworkPlan {
     pub(crate) fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let sealed = dice.chance(0.5);

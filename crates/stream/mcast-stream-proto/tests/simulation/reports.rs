@@ -6,13 +6,19 @@ use core::time::Duration;
 use mcast_stream_proto::subscriber::{Policy, Start};
 
 use crate::link::Quality;
-use crate::plan::{MILLISECOND, NextIncarnation, Plan, SECOND, Sizes, Stuck, SubscriberPlan};
+use crate::plan::{MILLISECOND, NetworkPlan, NextIncarnation, SECOND, Sizes, Stuck, SubscriberPlan};
 use crate::world::{Outcome, World};
 
 /// A message per millisecond, and a retransmission buffer that holds little more than the last 1,024.
-fn feed(messages: u64, subscribers: Vec<SubscriberPlan>) -> Plan {
+fn feed(messages: u64, subscribers: Vec<SubscriberPlan>) -> NetworkPlan {
     let sizes = Sizes::Exactly(1_000);
-    Plan { messages, sizes, pause: MILLISECOND, good_from: 60 * SECOND, ..Plan::simple(subscribers) }
+    NetworkPlan {
+        messages,
+        sizes,
+        pause: MILLISECOND,
+        good_from: 60 * SECOND,
+        ..NetworkPlan::simple(subscribers)
+    }
 }
 
 fn cut_off(from: u64, to: u64) -> SubscriberPlan {
@@ -20,7 +26,7 @@ fn cut_off(from: u64, to: u64) -> SubscriberPlan {
 }
 
 /// Checks that the first subscriber lost messages, and the second none.
-fn loses_some(plan: &Plan) -> Outcome {
+fn loses_some(plan: &NetworkPlan) -> Outcome {
     let outcome = World::run(plan).unwrap();
     let [short, whole] = &outcome.subscribers[..] else {
         panic!("{} subscribers", outcome.subscribers.len())
@@ -48,7 +54,7 @@ fn a_subscriber_that_was_evicted_and_came_back_is_not_reported_complete() {
 #[test]
 fn without_flow_control_a_subscriber_that_missed_some_is_not_reported_complete() {
     let plan = feed(8_000, vec![cut_off(SECOND, 4 * SECOND), SubscriberPlan::simple()]);
-    loses_some(&Plan { waits: false, ..plan });
+    loses_some(&NetworkPlan { waits: false, ..plan });
 }
 
 /// It lacks the messages that it did not wait for.
@@ -71,7 +77,7 @@ fn a_subscriber_that_lost_some_and_left_is_not_reported_complete() {
 #[test]
 fn a_subscriber_that_was_silent_and_lost_nothing_is_reported_complete() {
     let plan = feed(15_000, vec![cut_off(SECOND, 12 * SECOND), SubscriberPlan::simple()]);
-    let outcome = World::run(&Plan { slots: 16_384, ..plan }).unwrap();
+    let outcome = World::run(&NetworkPlan { slots: 16_384, ..plan }).unwrap();
     assert!(
         outcome.subscribers.iter().all(|subscriber| (subscriber.messages, subscriber.lost) == (15_000, 0))
     );
@@ -91,7 +97,7 @@ fn behind_a_firewall_losses_are_reported() {
 fn messages_that_nobody_received_before_a_restart_are_reported_as_unknown() {
     for incarnation in [NextIncarnation::Remembered, NextIncarnation::ByClock] {
         let subscribers = vec![cut_off(2 * SECOND, 5 * SECOND), SubscriberPlan::simple()];
-        let plan = Plan { restart: Some((4_000, incarnation)), ..feed(6_000, subscribers) };
+        let plan = NetworkPlan { restart: Some((4_000, incarnation)), ..feed(6_000, subscribers) };
         World::run(&plan).unwrap();
     }
 }
@@ -103,7 +109,7 @@ fn later_messages_of_a_replaced_publisher_are_reported_as_unknown() {
         [NextIncarnation::Remembered, NextIncarnation::ByClock, NextIncarnation::ByClockSetBack]
     {
         let plan = feed(4_000, vec![SubscriberPlan::simple(); 2]);
-        let plan = Plan { restart: Some((2_000, incarnation)), overlap: Some(3_000), ..plan };
+        let plan = NetworkPlan { restart: Some((2_000, incarnation)), overlap: Some(3_000), ..plan };
         World::run(&plan).unwrap();
     }
 }

@@ -14,7 +14,7 @@ use mcast_stream_proto::subscriber::{Item, Policy, Start, SubscriberConfig};
 use mcast_stream_proto::wire::{DatagramView, Digest, Header, Incarnation, Kind, SignerId, StreamId};
 
 use crate::link::Quality;
-use crate::plan::{MILLISECOND, Plan, SECOND, SubscriberPlan};
+use crate::plan::{MILLISECOND, NetworkPlan, SECOND, SubscriberPlan};
 use crate::signer::{self, ToyKey};
 use crate::world::World;
 
@@ -22,14 +22,14 @@ fn verifying() -> SubscriberPlan {
     SubscriberPlan { verifies: true, start: Start::Oldest, ..SubscriberPlan::simple() }
 }
 
-fn signed(subscribers: Vec<SubscriberPlan>) -> Plan {
-    Plan { signed: true, messages: 400, pause: 300_000, ..Plan::simple(subscribers) }
+fn signed(subscribers: Vec<SubscriberPlan>) -> NetworkPlan {
+    NetworkPlan { signed: true, messages: 400, pause: 300_000, ..NetworkPlan::simple(subscribers) }
 }
 
 #[test]
 fn a_signed_stream_is_delivered_within_two_milliseconds_and_without_repairs() {
     for (pause, flush) in [(0, false), (0, true), (50_000, true), (3 * MILLISECOND, false)] {
-        let outcome = World::run(&Plan { pause, flush, ..signed(vec![verifying(); 3]) }).unwrap();
+        let outcome = World::run(&NetworkPlan { pause, flush, ..signed(vec![verifying(); 3]) }).unwrap();
         assert_eq!((outcome.messages, outcome.naks), (1_200, 0), "{pause}, {flush}");
         assert!(outcome.slowest <= 3 * MILLISECOND, "{pause}, {flush}: {} ns", outcome.slowest);
         assert!(outcome.statistics.manifests > 0);
@@ -48,7 +48,7 @@ fn a_message_of_a_slow_stream_is_not_delayed_by_its_signature() {
 fn a_lossy_signed_stream_is_repaired() {
     let down = Quality { loss: 0.1, ..Quality::GOOD };
     let plan = signed(vec![SubscriberPlan { down, ..verifying() }; 4]);
-    let outcome = World::run(&Plan { pause: 20_000, flush: false, messages: 4_000, ..plan }).unwrap();
+    let outcome = World::run(&NetworkPlan { pause: 20_000, flush: false, messages: 4_000, ..plan }).unwrap();
     assert_eq!(outcome.messages, 16_000);
 }
 
@@ -63,7 +63,8 @@ fn the_deadline_holds_for_a_lossy_signed_stream_with_parity() {
             let policy = Policy::Deadline(Duration::from_nanos(deadline));
             let subscriber = SubscriberPlan { down: down.clone(), policy, window: 2_048, ..verifying() };
             let plan = signed(vec![subscriber; 2]);
-            let plan = Plan { fec, seed, messages: 6_000, slots: 8_192, good_from: 60 * SECOND, ..plan };
+            let plan =
+                NetworkPlan { fec, seed, messages: 6_000, slots: 8_192, good_from: 60 * SECOND, ..plan };
             let outcome = World::run(&plan).unwrap();
             assert!(outcome.slowest < deadline, "{fec:?}: a message took {} ns", outcome.slowest);
             // Repairs take milliseconds: a manifest that was recovered does not delay the requests for others.
@@ -77,7 +78,7 @@ fn the_deadline_holds_for_a_lossy_signed_stream_with_parity() {
 #[test]
 fn a_subscriber_that_verifies_nothing_receives_a_signed_stream() {
     let plan = signed(vec![SubscriberPlan::simple(), verifying()]);
-    let outcome = World::run(&Plan { datagram: 256, ..plan }).unwrap();
+    let outcome = World::run(&NetworkPlan { datagram: 256, ..plan }).unwrap();
     assert_eq!(outcome.messages, 800);
 }
 
@@ -85,7 +86,7 @@ fn a_subscriber_that_verifies_nothing_receives_a_signed_stream() {
 fn a_new_signing_key_causes_no_gap() {
     for sealed in [false, true] {
         let plan = signed(vec![verifying(); 2]);
-        let outcome = World::run(&Plan { new_signer: Some(200), sealed, ..plan }).unwrap();
+        let outcome = World::run(&NetworkPlan { new_signer: Some(200), sealed, ..plan }).unwrap();
         assert_eq!((outcome.messages, outcome.naks), (800, 0));
     }
 }
@@ -96,7 +97,7 @@ fn a_member_can_forge_nothing_in_a_signed_stream() {
     for sealed in [false, true] {
         for seed in 1..=10 {
             let plan = signed(vec![verifying(); 3]);
-            let plan = Plan { forger: Some(200_000), sealed, seed, good_from: 3 * SECOND, ..plan };
+            let plan = NetworkPlan { forger: Some(200_000), sealed, seed, good_from: 3 * SECOND, ..plan };
             let outcome = World::run(&plan).unwrap();
             assert_eq!(outcome.messages, 1_200);
             let (forgeries, discarded) = outcome.forged;
@@ -110,7 +111,7 @@ fn a_member_can_forge_nothing_in_a_signed_stream() {
 fn a_member_can_forge_a_stream_that_is_not_verified() {
     for sealed in [false, true] {
         let plan = signed(vec![SubscriberPlan { verifies: false, ..verifying() }; 3]);
-        let why = World::run(&Plan { forger: Some(200_000), sealed, ..plan }).unwrap_err();
+        let why = World::run(&NetworkPlan { forger: Some(200_000), sealed, ..plan }).unwrap_err();
         assert!(!why.is_empty());
     }
 }

@@ -2,19 +2,19 @@
 
 use mcast_stream_proto::publisher::Fec;
 
-use crate::plan::{MILLISECOND, Plan, SECOND, Sizes, Stuck, SubscriberPlan};
+use crate::plan::{MILLISECOND, NetworkPlan, SECOND, Sizes, Stuck, SubscriberPlan};
 use crate::world::{EVICTION, World};
 
 const MESSAGES: u64 = 3_000;
 
 /// A plan with `subscribers` subscribers, of which the first `stuck` stop reading after 100 messages for `time`
 /// nanoseconds.
-fn plan(subscribers: usize, stuck: usize, time: u64) -> Plan {
+fn plan(subscribers: usize, stuck: usize, time: u64) -> NetworkPlan {
     let mut subscribers = vec![SubscriberPlan::simple(); subscribers];
     for subscriber in &mut subscribers[..stuck] {
         subscriber.stuck = Some(Stuck { after: 100, time });
     }
-    Plan { messages: MESSAGES, pause: MILLISECOND, ..Plan::simple(subscribers) }
+    NetworkPlan { messages: MESSAGES, pause: MILLISECOND, ..NetworkPlan::simple(subscribers) }
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_reader_that_stops_for_a_second_is_waited_for() {
 /// Beyond a full window, parity does not count as received, but it was not lost on the path.
 #[test]
 fn a_reader_that_stops_does_not_slow_down_a_publisher_that_does_not_wait() {
-    let mut plan = Plan {
+    let mut plan = NetworkPlan {
         waits: false,
         auto: true,
         fec: Fec::Fixed { data: 1, parity: 1 },
@@ -80,7 +80,7 @@ fn a_reader_that_stops_before_a_manifest_delays_the_others_by_at_most_the_evicti
             let subscriber = SubscriberPlan { window: 128, verifies: true, ..SubscriberPlan::simple() };
             let mut subscribers = vec![subscriber; 3];
             subscribers[0].stuck = Some(Stuck { after, time: Stuck::FOREVER });
-            let plan = Plan {
+            let plan = NetworkPlan {
                 seed: after,
                 messages: 120,
                 pause: 50_000,
@@ -89,7 +89,7 @@ fn a_reader_that_stops_before_a_manifest_delays_the_others_by_at_most_the_evicti
                 slots: 256,
                 signed: true,
                 fec,
-                ..Plan::simple(subscribers)
+                ..NetworkPlan::simple(subscribers)
             };
             let case = format!("{fec:?}, after {after}");
             let outcome = World::run(&plan).unwrap_or_else(|why| panic!("{case}: {why}"));

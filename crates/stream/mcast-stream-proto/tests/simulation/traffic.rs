@@ -3,22 +3,24 @@
 use mcast_stream_proto::subscriber::Start;
 
 use crate::link::Quality;
-use crate::plan::{Bottleneck, MILLISECOND, NextIncarnation, Plan, SECOND, Sizes, Stranger, SubscriberPlan};
+use crate::plan::{
+    Bottleneck, MILLISECOND, NetworkPlan, NextIncarnation, SECOND, Sizes, Stranger, SubscriberPlan,
+};
 use crate::world::{Outcome, World};
 
 const MEGABIT: u64 = 125_000;
 const KIBIBYTE: u64 = 1_024;
 
 /// A feed of messages of `length` bytes, one per `pause` nanoseconds, to subscribers with the default window.
-fn feed(messages: u64, length: usize, pause: u64, subscribers: Vec<SubscriberPlan>) -> Plan {
+fn feed(messages: u64, length: usize, pause: u64, subscribers: Vec<SubscriberPlan>) -> NetworkPlan {
     let subscribers =
         subscribers.into_iter().map(|subscriber| SubscriberPlan { window: 8_192, ..subscriber }).collect();
     let sizes = Sizes::Exactly(length);
-    Plan { messages, sizes, pause, slots: 4_096, datagram: 1_472, ..Plan::simple(subscribers) }
+    NetworkPlan { messages, sizes, pause, slots: 4_096, datagram: 1_472, ..NetworkPlan::simple(subscribers) }
 }
 
 /// At the rate of gigabit Ethernet: 10 MB, in messages that fill a datagram each.
-fn flat_out(subscribers: Vec<SubscriberPlan>) -> Plan {
+fn flat_out(subscribers: Vec<SubscriberPlan>) -> NetworkPlan {
     feed(7_150, 1_400, 12_000, subscribers)
 }
 
@@ -28,7 +30,7 @@ fn delivers_all(outcome: &Outcome, messages: u64) {
     }
 }
 
-fn is_bounded(plan: &Plan) {
+fn is_bounded(plan: &NetworkPlan) {
     let outcome = World::run(plan).unwrap();
     let (subscribers, seconds) = (plan.subscribers.len() as u64, outcome.published / SECOND);
     // A quarter of a window causes a status of each subscriber; each other quarter may cause a NAK.
@@ -82,7 +84,7 @@ fn naks_are_bounded_by_their_bytes_where_much_is_lost() {
 fn naks_are_bounded_by_the_processor_of_the_publisher() {
     let down = Quality { loss: 0.1, ..Quality::GOOD };
     let lossy = SubscriberPlan { down, window: 4_096, start: Start::Oldest, ..SubscriberPlan::simple() };
-    let plan = Plan { slots: 8_192, ..feed(20_000, 1_300, SECOND / 20_000, vec![lossy; 8]) };
+    let plan = NetworkPlan { slots: 8_192, ..feed(20_000, 1_300, SECOND / 20_000, vec![lossy; 8]) };
     let outcome = World::run(&plan).unwrap();
     assert_eq!(outcome.messages, plan.messages * 8);
     // One in 200 µs, and in addition 75 per second and a burst of 64.
@@ -129,7 +131,8 @@ fn only_the_subscriber_with_a_full_window_answers_while_the_publisher_waits_for_
 fn behind_a_bottleneck_at_most_one_and_a_half_bytes_are_sent_per_byte_delivered() {
     for (rate, queue) in [(20, 64), (20, 256), (100, 64), (100, 256)] {
         let bottleneck = Bottleneck { rate: rate * MEGABIT, queue: queue * KIBIBYTE };
-        let plan = Plan { bottleneck: Some(bottleneck), ..flat_out(vec![SubscriberPlan::simple(); 2]) };
+        let plan =
+            NetworkPlan { bottleneck: Some(bottleneck), ..flat_out(vec![SubscriberPlan::simple(); 2]) };
         let outcome = World::run(&plan).unwrap();
         delivers_all(&outcome, plan.messages);
         let (sent, delivered) = (outcome.meter.sent_bytes(), plan.messages * 1_400);
@@ -155,7 +158,7 @@ fn subscribers_behind_a_bottleneck_are_not_evicted_while_repairs_arrive() {
         let down = Quality { loss, ..Quality::GOOD };
         let subscriber = SubscriberPlan { down, ..SubscriberPlan::simple() };
         let plan = feed(4_000, 1_200, 100_000, vec![subscriber; 2]);
-        let plan = Plan { bottleneck: Some(bottleneck), slots, good_from: 400 * SECOND, ..plan };
+        let plan = NetworkPlan { bottleneck: Some(bottleneck), slots, good_from: 400 * SECOND, ..plan };
         let outcome = World::run(&plan).unwrap();
         assert!(outcome.evicted.is_empty(), "{slots} slots, loss {loss}: {:?}", outcome.evicted);
         delivers_all(&outcome, plan.messages);
@@ -167,7 +170,7 @@ fn subscribers_behind_a_bottleneck_are_not_evicted_while_repairs_arrive() {
 fn a_late_joiner_behind_a_bottleneck_gets_each_datagram_at_most_one_and_a_half_times() {
     let late = SubscriberPlan { joins: 9 * SECOND, start: Start::Oldest, ..SubscriberPlan::simple() };
     let bottleneck = Bottleneck { rate: 20 * MEGABIT, queue: 64 * KIBIBYTE };
-    let plan = Plan {
+    let plan = NetworkPlan {
         bottleneck: Some(bottleneck),
         ..feed(9_000, 1_200, 2 * MILLISECOND, vec![SubscriberPlan::simple(), late])
     };
@@ -189,7 +192,7 @@ fn burst_into_slow_links(subscribers: usize, rate: u64, waits: bool, seconds: u6
     };
     let subscriber = SubscriberPlan { down, ..SubscriberPlan::simple() };
     let plan = feed(6_000, 1_000, 12_000, vec![subscriber; subscribers]);
-    let outcome = World::run(&Plan { good_from: 600 * SECOND, waits, slots: 8_192, ..plan }).unwrap();
+    let outcome = World::run(&NetworkPlan { good_from: 600 * SECOND, waits, slots: 8_192, ..plan }).unwrap();
     delivers_all(&outcome, 6_000);
     let (data, repairs) = (outcome.meter.data_bytes, outcome.meter.repair_bytes);
     let name = format!("{subscribers} subscribers, {rate} Mbit/s, waits: {waits}");
@@ -221,7 +224,7 @@ fn minute_at_thirty_percent_loss(subscribers: usize, seed: u64) -> (u64, u64) {
         SubscriberPlan { down: lossy.clone(), up: lossy, start: Start::Oldest, ..SubscriberPlan::simple() };
     let messages = 60_000;
     let plan = feed(messages, 200, MILLISECOND, vec![subscriber; subscribers]);
-    let outcome = World::run(&Plan { seed, good_from: 120 * SECOND, ..plan }).unwrap();
+    let outcome = World::run(&NetworkPlan { seed, good_from: 120 * SECOND, ..plan }).unwrap();
     delivers_all(&outcome, messages);
     let most = 60 * SECOND * 10 / 9;
     assert!(outcome.published <= most, "seed {seed}: 60 s of messages took {} ns", outcome.published);
@@ -259,7 +262,7 @@ fn a_subscriber_that_receives_nothing_for_a_while_does_not_slow_the_publisher() 
     ];
     for subscriber in deaf {
         let rotate = (subscriber.key_late > 0).then_some(4_000);
-        let plan = Plan {
+        let plan = NetworkPlan {
             sealed: rotate.is_some(),
             rotate,
             good_from: 60 * SECOND,
@@ -285,7 +288,7 @@ fn what_is_beyond_a_full_window_does_not_slow_a_publisher_without_flow_control()
                 slow: (read > 0).then_some(read * MILLISECOND / 1_000),
                 ..SubscriberPlan::simple()
             };
-            let plan = Plan {
+            let plan = NetworkPlan {
                 waits: false,
                 good_from: 60 * SECOND,
                 slots: 32_768,
@@ -299,7 +302,7 @@ fn what_is_beyond_a_full_window_does_not_slow_a_publisher_without_flow_control()
     }
     for busy in [100, 150, 200, 300, 600] {
         let slow = SubscriberPlan { busy: Some((200, busy * MILLISECOND)), ..SubscriberPlan::simple() };
-        let plan = Plan {
+        let plan = NetworkPlan {
             waits: false,
             good_from: 60 * SECOND,
             slots: 32_768,
@@ -322,7 +325,7 @@ fn a_subscriber_that_returns_after_its_removal_does_not_slow_the_publisher() {
     for knows_buffer in [false, true] {
         let sleeps = Some((4 * SECOND, 12 * SECOND));
         let stopped = SubscriberPlan { sleeps, knows_buffer, ..SubscriberPlan::simple() };
-        let plan = Plan {
+        let plan = NetworkPlan {
             good_from: 60 * SECOND,
             slots: 65_536,
             ..feed(40_000, 1_000, MILLISECOND / 2, vec![stopped, SubscriberPlan::simple()])
@@ -343,7 +346,7 @@ fn a_subscriber_that_returns_after_the_publisher_has_restarted_does_not_slow_it(
             knows_buffer: true,
             ..SubscriberPlan::simple()
         };
-        let plan = Plan {
+        let plan = NetworkPlan {
             good_from: 60 * SECOND,
             slots: 65_536,
             restart: Some((published, NextIncarnation::Remembered)),
@@ -360,7 +363,7 @@ fn a_subscriber_that_reads_nothing_for_a_while_loses_nothing() {
     let from = SECOND;
     let sleeps = Some((from, from + 50 * MILLISECOND));
     let subscriber = SubscriberPlan { sleeps, knows_buffer: true, ..SubscriberPlan::simple() };
-    let plan = Plan { good_from: 60 * SECOND, ..feed(140_000, 1_400, 12_000, vec![subscriber]) };
+    let plan = NetworkPlan { good_from: 60 * SECOND, ..feed(140_000, 1_400, 12_000, vec![subscriber]) };
     let outcome = World::run(&plan).unwrap();
     delivers_all(&outcome, plan.messages);
     let repairs = outcome.statistics.group_repairs + outcome.statistics.single_repairs;
@@ -381,7 +384,7 @@ fn a_burst_of_loss_delays_the_stream_for_about_as_long_as_its_repairs_take() {
         let cut = Some((from, from + length * MILLISECOND));
         let subscriber =
             SubscriberPlan { down: Quality { cut, rate, ..Quality::GOOD }, ..SubscriberPlan::simple() };
-        let plan = Plan { good_from: 60 * SECOND, ..feed(140_000, 1_400, 12_000, vec![subscriber]) };
+        let plan = NetworkPlan { good_from: 60 * SECOND, ..feed(140_000, 1_400, 12_000, vec![subscriber]) };
         let outcome = World::run(&plan).unwrap();
         delivers_all(&outcome, plan.messages);
         assert!(outcome.statistics.single_repairs > 100, "the cut hit nothing");
@@ -394,7 +397,7 @@ fn a_burst_of_loss_delays_the_stream_for_about_as_long_as_its_repairs_take() {
 fn the_rate_holds_for_everything() {
     let late = SubscriberPlan { joins: 10 * SECOND, start: Start::Oldest, ..SubscriberPlan::simple() };
     let lossy = SubscriberPlan { down: Quality { loss: 0.05, ..Quality::GOOD }, ..SubscriberPlan::simple() };
-    let plan = Plan {
+    let plan = NetworkPlan {
         rate: Some(2 * MEGABIT),
         good_from: 60 * SECOND,
         ..feed(20_000, 100, MILLISECOND, vec![SubscriberPlan::simple(), lossy, late])
@@ -418,8 +421,10 @@ fn repaired(outcome: &Outcome) -> (u64, u64) {
 #[test]
 fn repairs_take_as_long_as_ones_own_round_trip() {
     let near = SubscriberPlan { down: Quality { loss: 0.01, ..Quality::GOOD }, ..SubscriberPlan::simple() };
-    let plan =
-        |subscribers| Plan { good_from: 60 * SECOND, ..feed(10_000, 100, 2 * MILLISECOND, subscribers) };
+    let plan = |subscribers| NetworkPlan {
+        good_from: 60 * SECOND,
+        ..feed(10_000, 100, 2 * MILLISECOND, subscribers)
+    };
     let alone = World::run(&plan(vec![near.clone()])).unwrap();
     let (own, own_worst) = repaired(&alone);
     assert!(own < 5 * MILLISECOND, "{own} ns");
@@ -440,7 +445,7 @@ fn repairs_take_as_long_as_ones_own_round_trip() {
 fn causes_no_more_than_it_sends(stranger: Stranger) -> Outcome {
     let plan = feed(5_000, 200, MILLISECOND, vec![SubscriberPlan::simple(); 2]);
     let quiet = World::run(&plan).unwrap();
-    let plan = Plan { stranger: Some(stranger), ..plan };
+    let plan = NetworkPlan { stranger: Some(stranger), ..plan };
     let outcome = World::run(&plan).unwrap();
     delivers_all(&outcome, plan.messages);
     let (sent, forged) = (outcome.meter.sent_bytes(), outcome.intruder);
@@ -471,13 +476,14 @@ fn a_forged_status_causes_no_more_bytes_than_it_has_and_delays_nobody() {
 #[test]
 fn a_replay_of_sealed_feedback_delays_nobody() {
     let leaves = SubscriberPlan { leaves: Some(2 * SECOND), ..SubscriberPlan::simple() };
-    let quiet = Plan {
+    let quiet = NetworkPlan {
         sealed: true,
         ..feed(8_000, 200, MILLISECOND, vec![leaves, SubscriberPlan::simple(), SubscriberPlan::simple()])
     };
     let honest = World::run(&quiet).unwrap();
     for every in [500 * MILLISECOND, 20 * MILLISECOND] {
-        let plan = Plan { stranger: Some(Stranger::Replays(every)), good_from: 8 * SECOND, ..quiet.clone() };
+        let plan =
+            NetworkPlan { stranger: Some(Stranger::Replays(every)), good_from: 8 * SECOND, ..quiet.clone() };
         let outcome = World::run(&plan).unwrap();
         assert!(outcome.intruder.datagrams > 10);
         assert_eq!(outcome.waited, 0, "the publisher waited for {} ns", outcome.waited);

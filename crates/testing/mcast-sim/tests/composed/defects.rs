@@ -1,14 +1,14 @@
 //! The defects that were found between the parts, each as a plan of its own.
 
 use crate::plan::{
-    AckPlan, BEGIN, Begin, FeedFault, FeedPlan, Gaps, MILLISECOND, Plan, ReaderFault, ReaderPlan, SECOND,
-    Traffic,
+    AckPlan, BEGIN, Begin, ComposedPlan, FeedFault, FeedPlan, Gaps, MILLISECOND, ReaderFault, ReaderPlan,
+    SECOND, Traffic,
 };
 use crate::world::World;
 
 fn check(feed: FeedPlan, readers: Vec<ReaderPlan>) {
     for seed in 0..4 {
-        let violations = World::run(&Plan { seed, feed: feed.clone(), readers: readers.clone() });
+        let violations = World::run(&ComposedPlan { seed, feed: feed.clone(), readers: readers.clone() });
         assert!(violations.is_empty(), "seed {seed}: {violations:#?}");
     }
 }
@@ -16,7 +16,7 @@ fn check(feed: FeedPlan, readers: Vec<ReaderPlan>) {
 /// The same; and each subscriber that a publisher has heard was given everything from its start on, and knows the end.
 fn check_whole(feed: &FeedPlan, readers: &[ReaderPlan]) {
     for seed in 0..4 {
-        let plan = Plan { seed, feed: feed.clone(), readers: readers.to_vec() };
+        let plan = ComposedPlan { seed, feed: feed.clone(), readers: readers.to_vec() };
         let (world, violations) = World::simulate(&plan);
         assert!(violations.is_empty(), "seed {seed}: {violations:#?}");
         for (reader, is_heard) in world.readers.iter().zip(&world.heard) {
@@ -29,7 +29,7 @@ fn check_whole(feed: &FeedPlan, readers: &[ReaderPlan]) {
 
 /// The same of a named subscriber, which acknowledges all in the end.
 fn check_acknowledged(feed: FeedPlan, reader: ReaderPlan) {
-    let plan = Plan { seed: 1, feed, readers: vec![reader] };
+    let plan = ComposedPlan { seed: 1, feed, readers: vec![reader] };
     let (world, violations) = World::simulate(&plan);
     assert!(violations.is_empty(), "{violations:#?}");
     let acknowledged = world.feed.exit.as_ref().and_then(|exit| exit.acknowledged);

@@ -19,11 +19,11 @@ mod world;
 
 use mcast_sim::for_seeds;
 
-use crate::plan::Plan;
+use crate::plan::ComposedPlan;
 use crate::world::World;
 
 /// Returns the simplest plan that does not hold either, and why.
-fn reduced(mut plan: Plan, mut why: Vec<String>) -> (Plan, Vec<String>) {
+fn reduced(mut plan: ComposedPlan, mut why: Vec<String>) -> (ComposedPlan, Vec<String>) {
     'simpler: loop {
         for simpler in plan.simpler() {
             let violations = World::run(&simpler);
@@ -39,7 +39,7 @@ fn reduced(mut plan: Plan, mut why: Vec<String>) -> (Plan, Vec<String>) {
 #[test]
 fn the_promises_of_the_parts_hold_for_the_whole() {
     for_seeds(1_000, |seed| {
-        let plan = Plan::draw(seed);
+        let plan = ComposedPlan::draw(seed);
         let violations = World::run(&plan);
         if !violations.is_empty() {
             let shrinks = mcast_sim::number("MCAST_SHRINK") != Some(0);

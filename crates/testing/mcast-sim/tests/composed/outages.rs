@@ -1,7 +1,7 @@
 //! Outages while a subscriber reads the log: whatever they are and however long they last, it gets what the log has.
 
 use crate::plan::{
-    BEGIN, Begin, FeedFault, FeedPlan, MILLISECOND, Plan, ReaderFault, ReaderPlan, SECOND, Traffic,
+    BEGIN, Begin, ComposedPlan, FeedFault, FeedPlan, MILLISECOND, ReaderFault, ReaderPlan, SECOND, Traffic,
 };
 use crate::world::World;
 
@@ -25,7 +25,7 @@ fn feed() -> FeedPlan {
 
 /// Checks that the subscriber gets everything from its start on, and the end.
 fn check(feed: &FeedPlan, reader: &ReaderPlan) {
-    let plan = Plan { seed: 1, feed: feed.clone(), readers: vec![reader.clone()] };
+    let plan = ComposedPlan { seed: 1, feed: feed.clone(), readers: vec![reader.clone()] };
     let (world, violations) = World::simulate(&plan);
     let audit = &world.readers[0].audit;
     let context = || format!("{:?} {:?}: {violations:#?}", reader.faults, feed.faults);

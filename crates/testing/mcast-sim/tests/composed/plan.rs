@@ -12,7 +12,7 @@ pub(crate) const BEGIN: u64 = 1_000 * SECOND;
 pub(crate) type Span = (u64, u64);
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Plan {
+pub(crate) struct ComposedPlan {
     pub(crate) seed: u64,
     pub(crate) feed: FeedPlan,
     pub(crate) readers: Vec<ReaderPlan>,
@@ -233,7 +233,7 @@ impl FeedPlan {
     }
 }
 
-impl Plan {
+impl ComposedPlan {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut dice = Dice::new(seed ^ 0x636f_6d70);
         let mut feed = FeedPlan {

@@ -9,9 +9,9 @@ use mcast_log::{Files, LogReader};
 use mcast_sim::Dice;
 use mcast_stream_proto::seal::Keys;
 
-use crate::plan::{MILLISECOND, Plan, SECOND};
+use crate::plan::{ComposedPlan, MILLISECOND, SECOND};
 
-impl Plan {
+impl ComposedPlan {
     /// Draws the limits of the log.
     pub(crate) fn draw_retention(&mut self) {
         let mut dice = Dice::new(self.seed ^ 0x7265_7461);

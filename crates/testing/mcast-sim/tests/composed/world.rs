@@ -13,7 +13,7 @@ use crate::connection::{Answering, ClientOf};
 use crate::feed::{Destination, Feed, STREAM};
 use crate::judge;
 use crate::link::{RetransmissionTimeout, is_in, traffic_of};
-use crate::plan::{BEGIN, FeedFault, MILLISECOND, Plan, ReaderFault, SECOND, Span, Traffic};
+use crate::plan::{BEGIN, ComposedPlan, FeedFault, MILLISECOND, ReaderFault, SECOND, Span, Traffic};
 use crate::reader::{Outgoing, Reader, Report, StateRequest};
 
 pub(crate) const FEED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 7000);
@@ -64,7 +64,7 @@ pub(crate) enum Event {
 }
 
 pub(crate) struct World<'p> {
-    pub(crate) plan: &'p Plan,
+    pub(crate) plan: &'p ComposedPlan,
     pub(crate) now: u64,
     pub(crate) queue: EventQueue<u64, Event>,
     pub(crate) feed: Feed,
@@ -105,12 +105,12 @@ fn altered(bytes: &[u8], at: u64) -> (u64, Vec<u8>) {
 
 impl<'p> World<'p> {
     /// Simulates a plan; returns what did not hold.
-    pub(crate) fn run(plan: &'p Plan) -> Vec<String> {
+    pub(crate) fn run(plan: &'p ComposedPlan) -> Vec<String> {
         Self::simulate(plan).1
     }
 
     /// The same; also returns the world at the end.
-    pub(crate) fn simulate(plan: &'p Plan) -> (Self, Vec<String>) {
+    pub(crate) fn simulate(plan: &'p ComposedPlan) -> (Self, Vec<String>) {
         let mut world = Self::new(plan);
         world.schedule();
         let horizon = (plan.feed.ends() + plan.feed.linger).max(world.last_fault()) + 120 * SECOND;
@@ -127,7 +127,7 @@ impl<'p> World<'p> {
         (world, violations)
     }
 
-    fn new(plan: &'p Plan) -> Self {
+    fn new(plan: &'p ComposedPlan) -> Self {
         let keys = match plan.feed.sealed {
             true => Keys::one(KeyEpoch(1), secret(1)),
             false => Keys::none(),

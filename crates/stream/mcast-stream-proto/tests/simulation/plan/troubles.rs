@@ -3,10 +3,10 @@
 
 use mcast_sim::Dice;
 
-use super::{Bottleneck, MILLISECOND, Plan, SECOND, Stranger, Stuck, SubscriberPlan};
+use super::{Bottleneck, MILLISECOND, NetworkPlan, SECOND, Stranger, Stuck, SubscriberPlan};
 use crate::link::Quality;
 
-pub(super) fn added(plan: Plan) -> Plan {
+pub(super) fn added(plan: NetworkPlan) -> NetworkPlan {
     let mut dice = Dice::new(plan.seed ^ 0x7472_6f75);
     match dice.below(20) {
         0 => readers_stop(plan.calm(), &mut dice),
@@ -19,7 +19,7 @@ pub(super) fn added(plan: Plan) -> Plan {
 }
 
 /// Some of the readers stop, without other faults.
-fn readers_stop(mut plan: Plan, dice: &mut Dice) -> Plan {
+fn readers_stop(mut plan: NetworkPlan, dice: &mut Dice) -> NetworkPlan {
     plan.waits = true;
     for subscriber in &mut plan.subscribers {
         subscriber.stuck = dice.chance(0.4).then(|| stuck(dice));
@@ -28,29 +28,29 @@ fn readers_stop(mut plan: Plan, dice: &mut Dice) -> Plan {
 }
 
 /// A narrow link, without other faults.
-fn bottleneck(plan: Plan, dice: &mut Dice) -> Plan {
+fn bottleneck(plan: NetworkPlan, dice: &mut Dice) -> NetworkPlan {
     let bottleneck = Bottleneck {
         rate: dice.pick(&[250_000, 2_500_000, 12_500_000]),
         queue: dice.pick(&[32, 64, 256]) * 1_024,
     };
-    Plan { bottleneck: Some(bottleneck), ..plan }
+    NetworkPlan { bottleneck: Some(bottleneck), ..plan }
 }
 
 /// The feedback of one subscriber is dropped.
-fn half_open(mut plan: Plan, dice: &mut Dice) -> Plan {
+fn half_open(mut plan: NetworkPlan, dice: &mut Dice) -> NetworkPlan {
     let index = dice.below(plan.subscribers.len() as u64) as usize;
     plan.subscribers[index].firewalled = true;
     plan
 }
 
-fn lossy(mut plan: Plan) -> Plan {
+fn lossy(mut plan: NetworkPlan) -> NetworkPlan {
     for subscriber in &mut plan.subscribers {
         (subscriber.down.loss, subscriber.up.loss) = (0.3, 0.3);
     }
     plan
 }
 
-fn far(mut plan: Plan, dice: &mut Dice) -> Plan {
+fn far(mut plan: NetworkPlan, dice: &mut Dice) -> NetworkPlan {
     let index = dice.below(plan.subscribers.len() as u64) as usize;
     let delay = dice.pick(&[50, 300, 600]) * MILLISECOND;
     let SubscriberPlan { down, up, .. } = &mut plan.subscribers[index];
@@ -58,7 +58,7 @@ fn far(mut plan: Plan, dice: &mut Dice) -> Plan {
     plan
 }
 
-fn everything(mut plan: Plan, dice: &mut Dice) -> Plan {
+fn everything(mut plan: NetworkPlan, dice: &mut Dice) -> NetworkPlan {
     for subscriber in &mut plan.subscribers {
         subscriber.stuck = dice.chance(0.04).then(|| stuck(dice));
         subscriber.partition = dice.chance(0.06).then(|| {

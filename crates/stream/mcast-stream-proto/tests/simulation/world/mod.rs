@@ -31,7 +31,7 @@ use mcast_stream_proto::wire::{KeyEpoch, Kind, Sequence, Status, StreamId, Subsc
 use crate::audit::Audit;
 use crate::cipher::Notary;
 use crate::link::{Link, Quality};
-use crate::plan::{Bottleneck, MILLISECOND, Plan, SubscriberPlan};
+use crate::plan::{Bottleneck, MILLISECOND, NetworkPlan, SubscriberPlan};
 pub(crate) use acknowledgements::AckAudit;
 pub(crate) use delays::EVICTION;
 use delays::ReportedProgress;
@@ -152,7 +152,7 @@ pub(crate) struct Delivery {
 }
 
 pub(crate) struct World<'p> {
-    plan: &'p Plan,
+    plan: &'p NetworkPlan,
     now: u64,
     happenings: EventQueue<u64, Happening>,
     dice: Dice,
@@ -223,7 +223,7 @@ pub(crate) struct World<'p> {
 }
 
 impl<'p> World<'p> {
-    pub(crate) fn run(plan: &'p Plan) -> Result<Outcome, String> {
+    pub(crate) fn run(plan: &'p NetworkPlan) -> Result<Outcome, String> {
         let mut world = Self::new(plan);
         world.begin();
         while let Some((at, happening)) = world.happenings.pop() {
@@ -240,7 +240,7 @@ impl<'p> World<'p> {
         world.judge()
     }
 
-    fn new(plan: &'p Plan) -> Self {
+    fn new(plan: &'p NetworkPlan) -> Self {
         let notary = Notary::default();
         let keys = match plan.sealed {
             true => Keys::one(KeyEpoch(1), notary.secret(plan.seed)),
@@ -435,7 +435,7 @@ impl<'p> World<'p> {
 }
 
 /// Returns `World::verified_through` of a publisher that has sent nothing.
-fn nothing_verified(plan: &Plan) -> Option<Sequence> {
+fn nothing_verified(plan: &NetworkPlan) -> Option<Sequence> {
     plan.signed.then_some(Sequence(1))
 }
 

@@ -15,7 +15,7 @@ use super::acknowledgements::name_of;
 use super::former::FormerPublisher;
 use super::{FIRST_INCARNATION, Happening, STREAM, World, nothing_verified};
 use crate::content;
-use crate::plan::{AckPlan, Acknowledge, MILLISECOND, NextIncarnation, Plan, SECOND};
+use crate::plan::{AckPlan, Acknowledge, MILLISECOND, NetworkPlan, NextIncarnation, SECOND};
 use crate::signer;
 
 /// How long the application waits for subscribers that must acknowledge messages, before it ends the stream.
@@ -233,7 +233,7 @@ fn quorum(plan: AckPlan) -> Quorum {
     }
 }
 
-pub(super) fn new_publisher(plan: &Plan, incarnation: u32, keys: &Keys, now: u64) -> PublisherMachine {
+pub(super) fn new_publisher(plan: &NetworkPlan, incarnation: u32, keys: &Keys, now: u64) -> PublisherMachine {
     let config = PublisherConfig::new(STREAM, Incarnation(incarnation)).with(|config| {
         config.datagram = plan.datagram;
         config.retransmission_buffer = plan.slots * plan.datagram;
