@@ -24,7 +24,9 @@ class Mcast < Formula
   def install
     if OS.mac?
       system "cargo", "install", *std_cargo_args(path: "crates/front/mcast-cli")
-      docs = buildpath/"docs"
+      docs = buildpath/"target/generated-docs"
+      system "cargo", "run", "--release", "--locked", "--package", "mcast-cli", "--features", "schema",
+             "--example", "generate-docs", "--", docs, docs/"schemas"
     else
       bin.install "mcast"
       docs = buildpath

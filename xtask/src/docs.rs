@@ -1,143 +1,141 @@
-//! Man pages, shell completions, the guide's reference and the schemas of records, which are generated from the command's
-//! definitions and committed.
+//! What is generated from the command's definitions. Man pages, shell completions, the guide's reference and its table of
+//! contents are written to `target/generated-docs`, for packages and the site. The pages of findings and the schemas of
+//! records, which reviews read, are committed.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
 use crate::command::{cargo, finish, program};
+use crate::folder::files;
 use crate::step::{Outcome, RunOptions, Step};
 use crate::verify::built;
 
 /// The example of mcast-cli that generates them.
 const GENERATOR: &str = "generate-docs";
 
-/// Where they are generated.
-const FRESH: &str = "target/generated-docs";
+/// Where they are generated, relative to the root.
+const FOLDER: &str = "target/generated-docs";
 
-/// The folders under `docs/` that contain only generated files.
-const GENERATED: [&str; 4] = ["man", "completions", "reference", "findings"];
-/// The guide's table of contents, which is also generated.
-const CONTENTS: &str = "SUMMARY.md";
+/// The generated folder of which a copy is committed under `docs/`.
+const FINDINGS: &str = "findings";
 
 /// The schemas of records, beside the types that they are made from.
 const SCHEMAS: &str = "crates/front/mcast-cli/schemas";
 
-/// Generates them, and then replaces those under `docs/`, without pages of commands that no longer exist. If the command does
-/// not compile, nothing has changed.
+/// Returns the folder with `man`, `completions`, `reference`, `findings`, `schemas` and `SUMMARY.md`.
+pub(crate) fn folder() -> PathBuf {
+    crate::root().join(FOLDER)
+}
+
+/// Generates everything, and then replaces what is committed, without pages of findings that no longer exist. If the command
+/// does not compile, nothing has changed.
 pub(crate) fn write() -> Result<bool> {
-    let docs = crate::root().join("docs");
-    let fresh = crate::root().join(FRESH);
-    let head =
-        ["run", "--quiet", "--package", "mcast-cli", "--features", "schema", "--example", GENERATOR, "--"];
-    generate(cargo(head), &fresh, &fresh.join("schemas"))?;
-    replace(&docs, &fresh)?;
-    for schema in list(&fresh.join("schemas"))? {
-        let into = crate::root().join(SCHEMAS).join(schema.file_name().unwrap_or_default());
-        fs::copy(&schema, &into).with_context(|| format!("writing {}", into.display()))?;
+    generate()?;
+    let (root, fresh) = (crate::root(), folder());
+    let committed = root.join("docs").join(FINDINGS);
+    replace(&committed, &fresh.join(FINDINGS))?;
+    for (name, bytes) in files(&fresh.join("schemas"))? {
+        let into = root.join(SCHEMAS).join(name);
+        fs::write(&into, bytes).with_context(|| format!("writing {}", into.display()))?;
     }
-    anstream::println!(
-        "written: {}, {SCHEMAS}",
-        GENERATED.map(|folder| docs.join(folder).display().to_string()).join(", ")
-    );
+    anstream::println!("written: {}, docs/{FINDINGS}, {SCHEMAS}", fresh.display());
     Ok(true)
 }
 
-/// A step that fails if the committed files are out of date.
+/// Generates everything with a generator that cargo builds.
+pub(crate) fn generate() -> Result<()> {
+    let head =
+        ["run", "--quiet", "--package", "mcast-cli", "--features", "schema", "--example", GENERATOR, "--"];
+    generate_by(cargo(head))
+}
+
+/// Generates everything, once, with the generator that the step `tests` builds; returns an outcome only if that fails.
+pub(crate) fn generate_once() -> Result<Option<Outcome>> {
+    // Steps of several lanes need the files, and must not write them at once.
+    static GENERATED: Mutex<bool> = Mutex::new(false);
+    let mut generated = GENERATED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*generated {
+        match built::program(GENERATOR)? {
+            Ok(generator) => generate_by(program(generator, [""; 0]))?,
+            Err(failed) => return Ok(Some(failed)),
+        }
+        *generated = true;
+    }
+    Ok(None)
+}
+
+/// A step that fails if the files cannot be generated, or the committed ones are out of date.
 pub(crate) fn step() -> Step {
-    Step::new("docs", "man pages, completions, reference and schemas are up to date", check)
+    Step::new(
+        "docs",
+        "manual, completions and reference are generated; findings and schemas are up to date",
+        check,
+    )
 }
 
 fn check(_: &RunOptions) -> Result<Outcome> {
-    let fresh = crate::root().join(FRESH);
-    match built::program(GENERATOR)? {
-        Ok(generator) => generate(program(generator, [""; 0]), &fresh, &fresh.join("schemas"))?,
-        Err(failed) => return Ok(failed),
+    if let Some(failed) = generate_once()? {
+        return Ok(failed);
     }
-    let mut stale = differences(&files(&crate::root().join("docs"))?, &files(&fresh)?);
-    stale.extend(stale_schemas(&fresh.join("schemas"))?);
+    let (root, fresh) = (crate::root(), folder());
+    let findings = differences(&files(&root.join("docs").join(FINDINGS))?, &files(&fresh.join(FINDINGS))?);
+    // Which schemas there are is checked by a test of mcast-cli.
+    let schemas = differences(&files(&root.join(SCHEMAS))?, &files(&fresh.join("schemas"))?);
+    let stale: Vec<_> =
+        findings.into_iter().chain(schemas.into_iter().filter(|line| !line.starts_with(SURPLUS))).collect();
     Ok(match stale.is_empty() {
         true => Outcome::passed(""),
         false => Outcome::failed(
             "run `cargo xtask docs`",
-            format!("out of date under docs/ and {SCHEMAS}:\n{}\n", stale.join("\n")),
+            format!("out of date in docs/{FINDINGS} and {SCHEMAS}:\n{}\n", stale.join("\n")),
         ),
     })
 }
 
-fn generate(mut command: Command, into: &Path, schemas: &Path) -> Result<()> {
-    for folder in GENERATED.map(|folder| into.join(folder)) {
-        if folder.exists() {
-            fs::remove_dir_all(&folder).with_context(|| format!("emptying {}", folder.display()))?;
-        }
-        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+/// Runs a generator that writes into an empty folder.
+fn generate_by(mut generator: Command) -> Result<()> {
+    let into = folder();
+    if into.exists() {
+        fs::remove_dir_all(&into).with_context(|| format!("emptying {}", into.display()))?;
     }
-    command.args([into, schemas]);
-    let finished = finish(command, false)?;
+    generator.args([&into, &into.join("schemas")]);
+    let finished = finish(generator, false)?;
     if !finished.success {
         bail!("the command could not write its documentation ({}):\n{}", finished.status, finished.output);
     }
     Ok(())
 }
 
-/// Writes the generated files of `fresh` that those under `docs` lack, or have otherwise, and removes the others.
-fn replace(docs: &Path, fresh: &Path) -> Result<()> {
-    let (committed, fresh) = (files(docs)?, files(fresh)?);
-    for gone in committed.keys().filter(|path| !fresh.contains_key(*path)) {
-        let path = docs.join(gone);
+/// Writes the files of `fresh` that `committed` lacks, or has otherwise, and removes the others.
+fn replace(committed: &Path, fresh: &Path) -> Result<()> {
+    let (old, new) = (files(committed)?, files(fresh)?);
+    for gone in old.keys().filter(|name| !new.contains_key(*name)) {
+        let path = committed.join(gone);
         fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
     }
-    for (path, bytes) in fresh.iter().filter(|(path, bytes)| committed.get(*path) != Some(bytes)) {
-        let path = docs.join(path);
+    for (name, bytes) in new.iter().filter(|(name, bytes)| old.get(*name) != Some(bytes)) {
+        let path = committed.join(name);
         fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
 }
 
-fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("listing {}", folder.display()))?;
-    Ok(entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?)
-}
+/// The mark of a committed file that is not generated.
+const SURPLUS: &str = "  surplus";
 
-/// Reads the generated files under `top`; the keys are paths relative to it.
-fn files(top: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
-    let mut found = BTreeMap::new();
-    for folder in GENERATED.iter().filter(|folder| top.join(folder).is_dir()) {
-        for path in list(&top.join(folder))? {
-            let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-            found.insert(path.strip_prefix(top)?.to_path_buf(), bytes);
-        }
-    }
-    if let Ok(bytes) = fs::read(top.join(CONTENTS)) {
-        found.insert(CONTENTS.into(), bytes);
-    }
-    Ok(found)
-}
-
-/// Lists the committed schemas that differ from generated ones. Which are generated is checked by a test of mcast-cli.
-fn stale_schemas(fresh: &Path) -> Result<Vec<String>> {
-    let mut stale = Vec::new();
-    for path in list(fresh)? {
-        let name = path.strip_prefix(fresh)?;
-        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        if fs::read(crate::root().join(SCHEMAS).join(name)).ok() != Some(bytes) {
-            stale.push(format!("  changed  schemas/{}", name.display()));
-        }
-    }
-    Ok(stale)
-}
-
-fn differences(committed: &BTreeMap<PathBuf, Vec<u8>>, fresh: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<String> {
-    let changed = fresh.iter().filter_map(|(path, bytes)| match committed.get(path) {
-        None => Some(format!("  missing  {}", path.display())),
-        Some(old) if old != bytes => Some(format!("  changed  {}", path.display())),
+fn differences(committed: &BTreeMap<String, Vec<u8>>, fresh: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
+    let changed = fresh.iter().filter_map(|(name, bytes)| match committed.get(name) {
+        None => Some(format!("  missing  {name}")),
+        Some(old) if old != bytes => Some(format!("  changed  {name}")),
         Some(_) => None,
     });
-    let gone = committed.keys().filter(|path| !fresh.contains_key(*path));
-    changed.chain(gone.map(|path| format!("  surplus  {}", path.display()))).collect()
+    let gone = committed.keys().filter(|name| !fresh.contains_key(*name));
+    changed.chain(gone.map(|name| format!("{SURPLUS}  {name}"))).collect()
 }
 
 #[cfg(test)]
@@ -145,38 +143,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn generated_files_are_replaced_and_others_stay() {
+    fn committed_files_are_replaced_by_generated_ones() {
         let folder = std::env::temp_dir().join(format!("xtask-docs-{}", std::process::id()));
-        let (docs, fresh) = (folder.join("docs"), folder.join("fresh"));
+        let (committed, fresh) = (folder.join("committed"), folder.join("fresh"));
         let write = |path: PathBuf, text: &str| {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        for (path, text) in [("man/a.1", "old"), ("man/gone.1", "x"), ("how-to/kept.md", "k")] {
-            write(docs.join(path), text);
+        for (name, text) in [("a.md", "old"), ("gone.md", "x")] {
+            write(committed.join(name), text);
         }
-        for (path, text) in [("man/a.1", "new"), ("man/b.1", "b"), (CONTENTS, "contents")] {
-            write(fresh.join(path), text);
+        for (name, text) in [("a.md", "new"), ("b.md", "b")] {
+            write(fresh.join(name), text);
         }
-        replace(&docs, &fresh).unwrap();
-        assert_eq!(files(&docs).unwrap(), files(&fresh).unwrap());
-        assert_eq!(fs::read_to_string(docs.join("how-to/kept.md")).unwrap(), "k");
+        replace(&committed, &fresh).unwrap();
+        assert_eq!(files(&committed).unwrap(), files(&fresh).unwrap());
         fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
     fn missing_changed_and_surplus_files_are_listed() {
         let tree = |files: &[(&str, &str)]| {
-            files.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec())).collect()
+            files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
         };
-        let committed = tree(&[("man/mcast.1", "a"), ("man/mcast-recv.1", "b"), ("man/mcast-old.1", "c")]);
-        let fresh = tree(&[("man/mcast.1", "a"), ("man/mcast-recv.1", "B"), ("man/mcast-new.1", "d")]);
+        let committed = tree(&[("mcast.1", "a"), ("mcast-recv.1", "b"), ("mcast-old.1", "c")]);
+        let fresh = tree(&[("mcast.1", "a"), ("mcast-recv.1", "B"), ("mcast-new.1", "d")]);
 
         let stale = differences(&committed, &fresh);
 
-        assert_eq!(
-            stale,
-            ["  missing  man/mcast-new.1", "  changed  man/mcast-recv.1", "  surplus  man/mcast-old.1"]
-        );
+        assert_eq!(stale, ["  missing  mcast-new.1", "  changed  mcast-recv.1", "  surplus  mcast-old.1"]);
     }
 }

@@ -5,6 +5,7 @@ mod circles;
 mod command;
 mod dist;
 mod docs;
+mod folder;
 mod language;
 mod mutate;
 mod products;
@@ -45,7 +46,8 @@ enum Task {
     },
     /// Check names and texts against the lists in docs/design/language
     Language,
-    /// Generate the man pages, shell completions and the guide's reference
+    /// Generate man pages, shell completions and the guide's reference in target/generated-docs, and the committed pages
+    /// of findings and schemas
     Docs,
     /// Build the documentation as a site in target/book, and check its links and pictures
     Site,

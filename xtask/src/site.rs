@@ -1,4 +1,5 @@
-//! The documentation as a site: the pages of `docs`, made by mdBook, with every link and picture checked in what it wrote.
+//! The documentation as a site: the pages of `docs` and those that are generated, made by mdBook, with every link and
+//! picture checked in what it wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,17 +8,28 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::command::{finish, program, succeeds};
+use crate::docs;
+use crate::step::{Outcome, RunOptions, Step};
 
 /// The files of the repository, for links from the pages to what is not in `docs`.
 const REPOSITORY: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main");
-/// Where it is written, as `docs/book.toml` says.
+/// Where it is written.
 const FOLDER: &str = "target/book";
+/// The committed and the generated pages together, which mdBook reads.
+const SOURCE: &str = "target/book-source";
+
+/// What is generated for the site.
+const GENERATED: [&str; 3] = ["SUMMARY.md", "findings", "reference"];
+/// How a committed page links to the page of a command, `mcast-NAME`. Without the site, such a link leads to the page that
+/// describes where the reference is.
+const COMMAND: &str = "reference/index.md#mcast-";
 
 /// Builds the site and shows where it is; returns whether all its links lead somewhere.
 pub(crate) fn build() -> Result<bool> {
     if !has_mdbook() {
         bail!("mdBook is not installed (`cargo install --locked mdbook`)");
     }
+    docs::generate()?;
     let site = write()?;
     for link in &site.broken {
         anstream::eprintln!("broken: {link}");
@@ -26,23 +38,44 @@ pub(crate) fn build() -> Result<bool> {
     Ok(site.broken.is_empty())
 }
 
+/// A step that builds the site of the pages that the step `docs` generates.
+pub(crate) fn step() -> Step {
+    Step::new("site", "the pages are a site whose links and pictures exist", check)
+}
+
+fn check(_: &RunOptions) -> Result<Outcome> {
+    if !has_mdbook() {
+        return Ok(Outcome::skipped("mdBook is not installed"));
+    }
+    if let Some(failed) = docs::generate_once()? {
+        return Ok(failed);
+    }
+    let site = write()?;
+    Ok(match site.broken.is_empty() {
+        true => Outcome::passed(format!("{} pages", site.pages)),
+        false => Outcome::failed("links lead nowhere", site.broken.join("\n") + "\n"),
+    })
+}
+
 /// Returns whether mdBook is installed.
-pub(crate) fn has_mdbook() -> bool {
+fn has_mdbook() -> bool {
     succeeds(program("mdbook", ["--version"]))
 }
 
 /// A site that was written.
-pub(crate) struct Site {
+struct Site {
     folder: PathBuf,
-    pub(crate) pages: usize,
+    pages: usize,
     /// The links that lead nowhere, each with its page.
-    pub(crate) broken: Vec<String>,
+    broken: Vec<String>,
 }
 
-/// Builds the site.
-pub(crate) fn write() -> Result<Site> {
+/// Builds the site with the pages that were generated last.
+fn write() -> Result<Site> {
     let root = crate::root();
-    let built = finish(program("mdbook", ["build".as_ref(), root.join("docs").as_os_str()]), false)?;
+    let source = root.join(SOURCE);
+    gather(&root.join("docs"), &docs::folder(), &source)?;
+    let built = finish(program("mdbook", ["build".as_ref(), source.as_os_str()]), false)?;
     if !built.success {
         bail!("mdBook failed ({}):\n{}", built.status, built.output);
     }
@@ -58,6 +91,40 @@ pub(crate) fn write() -> Result<Site> {
         *text = linked;
     }
     Ok(Site { pages: pages.len(), broken: broken(&pages, &files), folder: site })
+}
+
+/// Copies the committed pages and the generated ones, which replace committed ones, into an empty folder.
+fn gather(committed: &Path, generated: &Path, into: &Path) -> Result<()> {
+    if into.exists() {
+        fs::remove_dir_all(into).with_context(|| format!("emptying {}", into.display()))?;
+    }
+    let for_site = |name: &PathBuf| GENERATED.iter().any(|top| name.starts_with(top));
+    let pages = files(committed)?.into_iter().map(|name| (committed, name));
+    for (from, name) in
+        pages.chain(files(generated)?.into_iter().filter(for_site).map(|name| (generated, name)))
+    {
+        let (from, to) = (from.join(&name), into.join(&name));
+        fs::create_dir_all(to.parent().unwrap_or(into))?;
+        if name.extension().is_some_and(|extension| extension == "md") {
+            let text = fs::read_to_string(&from).with_context(|| format!("reading {}", from.display()))?;
+            fs::write(&to, with_command_links(&text))
+        } else {
+            fs::copy(&from, &to).map(|_| ())
+        }
+        .with_context(|| format!("writing {}", to.display()))?;
+    }
+    Ok(())
+}
+
+/// The text of a page whose links to commands lead to their generated pages.
+fn with_command_links(text: &str) -> String {
+    let mut parts = text.split(COMMAND);
+    let mut linked = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(')').unwrap_or(part.len());
+        linked += &format!("reference/mcast-{}.md{}", &part[..end], &part[end..]);
+    }
+    linked
 }
 
 /// All files below a folder, relative to it.
@@ -167,6 +234,37 @@ fn resolved(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_to_commands_lead_to_their_pages() {
+        let text = "[`mcast log list`](reference/index.md#mcast-log-list), [all](../reference/index.md), [`send`](../reference/index.md#mcast-send).";
+        assert_eq!(
+            with_command_links(text),
+            "[`mcast log list`](reference/mcast-log-list.md), [all](../reference/index.md), [`send`](../reference/mcast-send.md)."
+        );
+    }
+
+    #[test]
+    fn generated_pages_replace_committed_ones() {
+        let top = std::env::temp_dir().join(format!("xtask-site-{}", std::process::id()));
+        let (committed, generated, source) =
+            (top.join("committed"), top.join("generated"), top.join("source"));
+        let put = |path: PathBuf, text: &str| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        put(committed.join("a.md"), "[send](reference/index.md#mcast-send)");
+        put(committed.join("reference/index.md"), "elsewhere");
+        put(generated.join("reference/index.md"), "here");
+        put(generated.join("man/mcast.1"), "not for the site");
+        put(source.join("gone.md"), "of an earlier run");
+        gather(&committed, &generated, &source).unwrap();
+        let read = |name: &str| fs::read_to_string(source.join(name)).unwrap();
+        assert_eq!(read("a.md"), "[send](reference/mcast-send.md)");
+        assert_eq!(read("reference/index.md"), "here");
+        assert_eq!(files(&source).unwrap().len(), 2);
+        fs::remove_dir_all(&top).unwrap();
+    }
 
     #[test]
     fn links_without_a_target_are_found() {

@@ -23,7 +23,7 @@ use anyhow::{Result, bail};
 use crate::command::is_ci;
 use crate::products::Product;
 use crate::step::{RunOptions, Step};
-use crate::{api, docs, report};
+use crate::{api, docs, report, site};
 pub(crate) use targets::host;
 
 #[derive(Debug, clap::Args)]
@@ -103,6 +103,7 @@ fn steps() -> Vec<Step> {
     // What is left of the main lane.
     steps.extend(ordinary_user::steps());
     steps.push(docs::step());
+    steps.push(site::step());
     steps
 }
 

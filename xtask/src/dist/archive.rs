@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use super::Release;
 use super::program::Build;
 use super::tree::{self, File};
+use crate::{docs, folder};
 
 pub(super) fn write(release: &Release, build: &Build, program: &Path, out: &Path) -> Result<()> {
     let name = release.name(build.label);
@@ -26,9 +27,9 @@ fn contents(release: &Release, name: &str, build: &Build, program: &Path) -> Res
     for text in ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md"] {
         files.push(File::plain(format!("{name}/{text}"), tree::read(&release.root.join(text))?));
     }
-    for folder in ["completions", "man"] {
-        for (file, bytes) in tree::files(release, &format!("docs/{folder}"))? {
-            files.push(File::plain(format!("{name}/{folder}/{file}"), bytes));
+    for kind in ["completions", "man"] {
+        for (file, bytes) in folder::files(&docs::folder().join(kind))? {
+            files.push(File::plain(format!("{name}/{kind}/{file}"), bytes));
         }
     }
     files.sort_by(|one, other| one.path.cmp(&other.path));

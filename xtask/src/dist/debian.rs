@@ -9,11 +9,12 @@ use super::Release;
 use super::archive::civil;
 use super::tree::{self, File};
 use crate::command::{finish, program, succeeds};
+use crate::{docs, folder};
 
 /// The maintainer scripts, which only manage services and their settings.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
-/// Writes `mcast_VERSION_ARCHITECTURE.deb`; returns its path, or why it cannot be built here.
+/// Writes `mcast_VERSION_ARCHITECTURE.deb`, with the manual and the completions that were generated; returns its path, or why it cannot be built here.
 pub(crate) fn package(
     release: &Release,
     architecture: &str,
@@ -49,7 +50,7 @@ pub(crate) fn package(
 
 fn contents(release: &Release, binary: &Path) -> Result<Vec<File>> {
     let mut files = vec![File::program("usr/bin/mcast", binary)?];
-    for (name, bytes) in tree::files(release, "docs/man")? {
+    for (name, bytes) in folder::files(&docs::folder().join("man"))? {
         files.push(File::plain(format!("usr/share/man/man1/{name}.gz"), tree::gzip(&bytes)?));
     }
     for (from, to) in [
@@ -57,7 +58,7 @@ fn contents(release: &Release, binary: &Path) -> Result<Vec<File>> {
         ("_mcast", "zsh/vendor-completions/_mcast"),
         ("mcast.fish", "fish/vendor_completions.d/mcast.fish"),
     ] {
-        let bytes = tree::read(&release.root.join("docs/completions").join(from))?;
+        let bytes = tree::read(&docs::folder().join("completions").join(from))?;
         files.push(File::plain(format!("usr/share/{to}"), bytes));
     }
     let changes = tree::gzip(&tree::read(&release.root.join("CHANGELOG.md"))?)?;
@@ -71,7 +72,7 @@ fn contents(release: &Release, binary: &Path) -> Result<Vec<File>> {
     }
     // Units are installed but not enabled.
     if release.root.join("packaging/systemd").is_dir() {
-        for (name, bytes) in tree::files(release, "packaging/systemd")? {
+        for (name, bytes) in folder::files(&release.root.join("packaging/systemd"))? {
             if name.ends_with(".service") || name.ends_with(".socket") {
                 files.push(File::plain(format!("lib/systemd/system/{name}"), bytes));
             }

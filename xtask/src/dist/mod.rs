@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::docs;
 pub(crate) use debian::package as debian_package;
 pub(crate) use program::{PROGRAMS, build};
 pub(crate) use release::Release;
@@ -51,6 +52,7 @@ enum Kind {
 /// Builds the selected kinds; returns false if some could not be built here.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let release = Release::of(&crate::root())?;
+    docs::generate()?;
     let out = crate::root().join(&arguments.out);
     let mut missing = make(&release, arguments, &out, "first")?;
     if arguments.check {

@@ -7,8 +7,6 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use flate2::{Compression, GzBuilder};
 
-use super::Release;
-
 /// One packaged file.
 #[derive(Debug)]
 pub(super) struct File {
@@ -26,21 +24,6 @@ impl File {
     pub(super) fn program(path: impl Into<String>, from: &Path) -> Result<Self> {
         Ok(Self { path: path.into(), bytes: read(from)?, executable: true })
     }
-}
-
-/// Reads the committed files under `folder`; returns their names and contents in sorted order.
-pub(super) fn files(release: &Release, folder: &str) -> Result<Vec<(String, Vec<u8>)>> {
-    let folder = release.root.join(folder);
-    let mut found = Vec::new();
-    for entry in fs::read_dir(&folder).with_context(|| format!("listing {}", folder.display()))? {
-        let path = entry?.path();
-        if path.is_file() {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            found.push((name, read(&path)?));
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {

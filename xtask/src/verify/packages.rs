@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use super::{built, python, sources};
 use crate::command::{finish, program, succeeds};
 use crate::dist::{self, Release};
+use crate::docs;
 use crate::step::{Lane, Outcome, RunOptions, Step, Verdict};
 use clean::CleanSystem;
 
@@ -102,6 +103,9 @@ fn package(contents: Contents) -> Result<Result<PathBuf, Outcome>> {
     let Some((native, architecture)) = native.and_then(|build| Some((build, build.debian?))) else {
         return Ok(Err(Outcome::skipped("no package is made for this kind of machine")));
     };
+    if let Some(failed) = docs::generate_once()? {
+        return Ok(Err(failed));
+    }
     let release = Release::of(&crate::root())?;
     let folder = crate::root().join("target/clean-root");
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;

@@ -1,4 +1,4 @@
-//! Checks of the sources: lock file, formatting, lints, documentation.
+//! Checks of the sources: lock file, formatting, lints, documentation of the libraries.
 
 use std::fs;
 use std::process::Command;
@@ -6,7 +6,6 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::command::{cargo, command_line, finish};
-use crate::site;
 use crate::step::{Outcome, RunOptions, Step, Verdict};
 
 /// The fuzz targets are a workspace of their own.
@@ -61,7 +60,6 @@ pub(super) fn steps() -> Vec<Step> {
         Step::new("doc", "the documentation builds without a warning", |options| {
             check(documentation(), options)
         }),
-        Step::new("site", "the pages are a site whose links and pictures exist", |_| site()),
     ]
 }
 
@@ -94,17 +92,6 @@ fn documentation() -> Command {
     let mut command = cargo(["doc", "--quiet", "--workspace", "--no-deps", "--all-features"]);
     command.env("RUSTDOCFLAGS", "--deny warnings");
     command
-}
-
-fn site() -> Result<Outcome> {
-    if !site::has_mdbook() {
-        return Ok(Outcome::skipped("mdBook is not installed"));
-    }
-    let site = site::write()?;
-    Ok(match site.broken.is_empty() {
-        true => Outcome::passed(format!("{} pages", site.pages)),
-        false => Outcome::failed("links lead nowhere", site.broken.join("\n") + "\n"),
-    })
 }
 
 #[cfg(test)]

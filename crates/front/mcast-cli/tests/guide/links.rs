@@ -4,7 +4,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
+use crate::generator;
 use crate::markdown::{files, links, top};
+
+/// What is generated for the guide: its contents and the reference.
+fn generated() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    generator::write(folder.path()).unwrap();
+    folder
+}
 
 /// The names of a page's headings, as links call them.
 fn anchors(text: &str) -> BTreeSet<String> {
@@ -20,11 +30,17 @@ fn anchor(heading: &str) -> String {
 
 #[test]
 fn the_contents_list_every_page_once() {
-    let summary = fs::read_to_string(top().join("SUMMARY.md")).unwrap();
-    let listed: Vec<PathBuf> = links(&summary).iter().map(|link| top().join(link)).collect();
+    let generated = generated();
+    let summary = fs::read_to_string(generated.path().join("SUMMARY.md")).unwrap();
+    let listed: Vec<PathBuf> = links(&summary).iter().map(PathBuf::from).collect();
     let unique: BTreeSet<_> = listed.iter().cloned().collect();
     assert_eq!(listed.len(), unique.len(), "a page is listed twice");
-    let pages: BTreeSet<_> = files(&top()).into_iter().filter(|path| !path.ends_with("SUMMARY.md")).collect();
+    let names = |folder: &Path| {
+        let names = files(folder).into_iter().map(|path| path.strip_prefix(folder).unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let pages = names(&top()).into_iter().chain(names(generated.path()));
+    let pages: BTreeSet<_> = pages.filter(|path| !path.ends_with("SUMMARY.md")).collect();
     let missing: Vec<_> = pages.difference(&unique).collect();
     let gone: Vec<_> = unique.difference(&pages).collect();
     assert!(
@@ -36,11 +52,12 @@ fn the_contents_list_every_page_once() {
 #[test]
 fn every_link_has_a_target() {
     let readme = top().join("../README.md");
+    let generated = generated();
     let mut broken = Vec::new();
     for file in files(&top()).into_iter().chain([readme]) {
         let text = fs::read_to_string(&file).unwrap();
         for link in links(&text).iter().filter(|link| !link.contains("://")) {
-            if !leads_somewhere(&file, &text, link) {
+            if !leads_somewhere(&file, &text, link, generated.path()) {
                 broken.push(format!("{}: {link}", file.display()));
             }
         }
@@ -48,8 +65,13 @@ fn every_link_has_a_target() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-fn leads_somewhere(file: &Path, text: &str, link: &str) -> bool {
+/// Whether a link of a committed page leads to something that is committed, or to the page of a command, for which
+/// `reference/index.md#mcast-NAME` stands.
+fn leads_somewhere(file: &Path, text: &str, link: &str, generated: &Path) -> bool {
     let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+    if path.ends_with("reference/index.md") && !anchor.is_empty() {
+        return generated.join("reference").join(anchor).with_extension("md").exists();
+    }
     let target = file.parent().unwrap().join(path);
     let text = match path.is_empty() {
         true => text.to_owned(),

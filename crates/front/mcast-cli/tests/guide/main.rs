@@ -9,6 +9,8 @@ mod certificates;
 mod console;
 mod elsewhere;
 mod equivalents;
+#[path = "../../examples/generate-docs/documents/mod.rs"]
+mod generator;
 #[allow(dead_code)]
 #[path = "../../../../reach/mcast-bridge/tests/servers/kafka.rs"]
 mod kafka_server;
