@@ -15,9 +15,27 @@ const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 
+/// What is not checked by the steps of a run, and what checks it.
+#[derive(Debug)]
+pub(crate) struct Elsewhere {
+    what: String,
+    by: &'static str,
+}
+
+impl Elsewhere {
+    pub(crate) fn new(what: impl Into<String>, by: &'static str) -> Self {
+        Self { what: what.into(), by }
+    }
+}
+
 /// Runs the steps of each lane in order, prints the outcome of each, and then all of them in a table.
 /// Returns whether none failed.
 pub(crate) fn run(steps: &[Step], options: RunOptions) -> bool {
+    run_in_part(steps, options, None)
+}
+
+/// The same; the table ends with what is checked elsewhere.
+pub(crate) fn run_in_part(steps: &[Step], options: RunOptions, elsewhere: Option<&Elsewhere>) -> bool {
     let started = Instant::now();
     let stop = AtomicBool::new(false);
     let ended = Ended::default();
@@ -56,7 +74,7 @@ pub(crate) fn run(steps: &[Step], options: RunOptions) -> bool {
         .map(|(_, step)| step.name.as_str())
         .collect();
     let report: Vec<_> = results.into_values().collect();
-    summarize(&report, &not_run, started.elapsed())
+    summarize(&report, &not_run, elsewhere, started.elapsed())
 }
 
 /// The names of the steps that have ended, or will not run.
@@ -118,7 +136,7 @@ fn show_end(step: &Step, outcome: &Outcome, took: Duration) {
     anstream::println!("{style}{word:<8}{style:#} {} in {:.1} s{note}", step.name, took.as_secs_f64());
 }
 
-fn summarize(report: &[StepResult], not_run: &[&str], took: Duration) -> bool {
+fn summarize(report: &[StepResult], not_run: &[&str], elsewhere: Option<&Elsewhere>, took: Duration) -> bool {
     let mut total = Count::default();
     let width = report.iter().map(|result| result.name.len()).max().unwrap_or(0);
     anstream::println!("\n{:<width$}  {:<7}  {:>7}  note", "step", "result", "seconds");
@@ -131,6 +149,9 @@ fn summarize(report: &[StepResult], not_run: &[&str], took: Duration) -> bool {
             result.name, result.outcome.note
         );
         anstream::println!("{}", row.trim_end());
+    }
+    if let Some(Elsewhere { what, by }) = elsewhere {
+        anstream::println!("{DIM}Not here, but in {by}:{DIM:#} {what}");
     }
     show_list("Skipped", report, |outcome| &outcome.skips);
     show_list("Passed only at the second attempt", report, |outcome| &outcome.second_attempts);

@@ -19,7 +19,7 @@ use crate::command::{cargo, finish, succeeds};
 use crate::report;
 use crate::step::{Outcome, RunOptions, Step};
 use crate::verify::tests::{self, Suite};
-use crate::verify::{chosen, kernel, packages, targets};
+use crate::verify::{chosen, instructions, kernel, packages, python, targets, wine};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -79,7 +79,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         advisories(),
         kernel::step(),
     ];
+    // What `cargo verify` leaves to this command: packages, instructions, programs for Windows.
+    steps.extend([packages::system_step(), python::build_step(), packages::wheel_step()]);
     steps.extend(packages::released());
+    steps.extend([instructions::build_step(), instructions::step(), wine::build_step()]);
+    steps.extend(wine::steps());
     steps.extend(targets::all_systems());
     steps.extend(memory::steps());
     steps.push(runs::step(arguments.runs, Duration::from_secs(60 * arguments.minutes)));

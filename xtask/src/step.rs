@@ -52,8 +52,12 @@ impl Step {
 
     /// Returns whether `name` is that of this step or of its family.
     pub(crate) fn matches(&self, name: &str) -> bool {
-        let family = self.name.split(':').next();
-        self.name == name || family == Some(name)
+        self.name == name || self.family() == name
+    }
+
+    /// Returns the name of its family, or its own.
+    pub(crate) fn family(&self) -> &str {
+        self.name.split_once(':').map_or(&self.name, |(family, _)| family)
     }
 }
 

@@ -1,29 +1,33 @@
 //! `cargo verify`: every check that must pass before a merge.
 
 pub(crate) mod built;
+mod changed;
 mod dependencies;
 pub(crate) mod engines;
 mod environment;
 mod install;
-mod instructions;
+pub(crate) mod instructions;
 pub(crate) mod kernel;
 mod ordinary_user;
 pub(crate) mod packages;
-mod python;
+pub(crate) mod python;
 mod skips;
 mod sources;
 pub(crate) mod targets;
 pub(crate) mod tests;
-mod wine;
+pub(crate) mod wine;
 
+use std::collections::BTreeSet;
 use std::iter;
 
 use anyhow::{Result, bail};
 
 use crate::command::is_ci;
 use crate::products::Product;
+use crate::report::Elsewhere;
 use crate::step::{RunOptions, Step};
 use crate::{api, docs, report, site};
+use changed::Changed;
 pub(crate) use targets::host;
 
 #[derive(Debug, clap::Args)]
@@ -34,6 +38,15 @@ pub(crate) struct Arguments {
     /// Build and test only the crates of this product, a folder of `crates`
     #[arg(long, value_name = "PRODUCT", conflicts_with = "only")]
     product: Option<String>,
+    /// Check the sources, and test only the crates that differ from BASE and those that use them
+    #[arg(
+        long,
+        value_name = "BASE",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with_all = ["only", "product", "list"]
+    )]
+    changed: Option<String>,
     /// Install what is missing, after showing it: Debian's packages as root or by sudo, and tools of cargo. Then run
     /// everything without skips
     #[arg(long, conflicts_with = "list")]
@@ -65,17 +78,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     if arguments.install {
         install::install(arguments.yes)?;
     }
-    let steps = match &arguments.product {
-        Some(product) => steps_of(Product::named(product)?)?,
-        None if arguments.only.is_empty() => steps(),
-        None => chosen(all().collect(), &arguments.only)?,
+    let (steps, elsewhere) = match (&arguments.product, &arguments.changed) {
+        (Some(product), _) => (steps_of(Product::named(product)?)?, None),
+        (None, Some(base)) => (steps_for(base)?, Some(Elsewhere::new("everything else", "cargo verify"))),
+        (None, None) if arguments.only.is_empty() => (
+            steps(),
+            Some(Elsewhere::new(
+                names(&on_request(), &steps()),
+                "cargo soak, and hosted CI except the kernel",
+            )),
+        ),
+        (None, None) => (chosen(all().collect(), &arguments.only)?, None),
     };
     let options = RunOptions {
         require_all: arguments.no_skip || arguments.install || is_ci(),
         verbose: arguments.verbose,
         fail_fast: arguments.fail_fast,
     };
-    Ok(report::run(&steps, options))
+    Ok(report::run_in_part(&steps, options, elsewhere.as_ref()))
 }
 
 /// The steps in an order that finds simple errors first and avoids rebuilding: the documentation uses the output of
@@ -83,23 +103,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 fn steps() -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(environment::steps());
-    // The first two of the lane beside are those that cargo does not make wait for the main lane, the next those that the
-    // second lane waits for.
-    steps.push(packages::system_step());
-    steps.push(instructions::build_step());
+    // The lane beside. The second lane waits for its first step.
     steps.push(python::build_step());
-    steps.push(wine::build_step());
     steps.push(api::step());
     steps.extend(targets::steps());
-    steps.extend(sources::steps());
-    steps.extend(dependencies::steps());
+    steps.extend(sources::of_text());
+    steps.extend(dependencies::of_text());
+    steps.push(dependencies::minimum_version_step());
+    steps.extend(sources::compiled());
     steps.extend(tests::steps());
     // The second lane.
-    steps.push(instructions::step());
     steps.extend(python::steps());
-    steps.push(packages::wheel_step());
-    steps.extend(wine::steps());
-    steps.extend(packages::tested());
     // What is left of the main lane.
     steps.extend(ordinary_user::steps());
     steps.push(docs::step());
@@ -122,9 +136,39 @@ fn steps_of(product: &Product) -> Result<Vec<Step>> {
     Ok(iter::once(clippy).chain(tests::steps_of(packages)).collect())
 }
 
-/// Steps that take too long for every merge. They run only with `--only`, and in `cargo soak`.
-fn on_request() -> Vec<Step> {
-    vec![kernel::step()]
+/// Steps that take too long for every merge. They run only with `--only`, in `cargo soak` and, except the kernel, in hosted CI.
+pub(crate) fn on_request() -> Vec<Step> {
+    let mut steps = vec![packages::system_step(), instructions::build_step(), wine::build_step()];
+    steps.extend(targets::other_systems());
+    steps.push(kernel::step());
+    steps.push(instructions::step());
+    steps.push(packages::wheel_step());
+    steps.extend(wine::steps());
+    steps.extend(packages::tested());
+    steps
+}
+
+/// Returns the names of these steps; a family of which none is among `others` is one name.
+fn names(steps: &[Step], others: &[Step]) -> String {
+    let is_whole = |step: &Step| others.iter().all(|other| other.family() != step.family());
+    let name = |step: &Step| if is_whole(step) { step.family().to_owned() } else { step.name.clone() };
+    let names: BTreeSet<_> = steps.iter().map(name).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// The steps for what differs from `base`, or from the main branch if that is empty: checks of all sources, and the tests of the crates
+/// that the change concerns.
+fn steps_for(base: &str) -> Result<Vec<Step>> {
+    let changed = Changed::since(base)?;
+    let list = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    anstream::println!("changed: {}\nabove:   {}", list(&changed.touched), list(&changed.above));
+    let mut steps = sources::of_text();
+    steps.extend(dependencies::of_text());
+    if !changed.touched.is_empty() || changed.has_pages {
+        steps.push(sources::clippy_step());
+        steps.extend(tests::steps_for(&changed));
+    }
+    Ok(steps)
 }
 
 /// The crates that `Cargo.toml` optimizes in the profile `dev`, for their simulations.
@@ -183,15 +227,23 @@ mod checks {
 
     #[test]
     fn a_family_selects_exactly_its_members() {
-        let cross = chosen(steps(), &["cross".to_owned()]).unwrap();
+        let all = steps().into_iter().chain(on_request()).collect();
+        let cross = chosen(all, &["cross".to_owned()]).unwrap();
 
         assert!(cross.len() > 2);
         assert!(cross.iter().all(|step| step.name.starts_with("cross:")));
     }
 
     #[test]
+    fn what_runs_elsewhere_is_named_by_family_where_no_member_runs_here() {
+        let names = names(&on_request(), &steps());
+
+        assert_eq!(names, "cross:x86_64-unknown-freebsd, instructions, kernel, packages, wine");
+    }
+
+    #[test]
     fn no_two_steps_share_a_name() {
-        let mut names: Vec<_> = steps().into_iter().map(|step| step.name).collect();
+        let mut names: Vec<_> = steps().into_iter().chain(on_request()).map(|step| step.name).collect();
         let all = names.len();
         names.sort();
         names.dedup();

@@ -9,7 +9,7 @@ use crate::step::{Lane, Outcome, RunOptions, Step};
 
 /// Returns the step that builds the program whose instructions are counted: the only step that compiles with the
 /// profile `measured`.
-pub(super) fn build_step() -> Step {
+pub(crate) fn build_step() -> Step {
     Step::new("instructions:build", "the program whose instructions are counted compiles", |options| {
         check(cargo(["build", "--quiet", "--profile", "measured", "--package", "hot-path"]), options)
     })
@@ -17,7 +17,7 @@ pub(super) fn build_step() -> Step {
 }
 
 /// Returns the step that counts them.
-pub(super) fn step() -> Step {
+pub(crate) fn step() -> Step {
     let about = "the hot path needs no more instructions than its limits";
     Step::new("instructions", about, instructions).after("instructions:build")
 }

@@ -29,7 +29,7 @@ enum Contents {
 }
 
 /// Returns the step that makes the clean system, which mostly downloads and unpacks.
-pub(super) fn system_step() -> Step {
+pub(crate) fn system_step() -> Step {
     let make = |options: &RunOptions| {
         Ok(match system(options)? {
             Ok(_) => Outcome::passed(""),
@@ -59,7 +59,7 @@ pub(crate) fn released() -> [Step; 2] {
 }
 
 /// Returns the step that tries the wheel that `python:tests` uses, too.
-pub(super) fn wheel_step() -> Step {
+pub(crate) fn wheel_step() -> Step {
     Step::new("packages:wheel", "the wheel and its command work in a clean system", wheel)
         .after("python:build")
 }

@@ -16,7 +16,7 @@ const REQUIREMENTS: &str = "requirements-test.txt";
 const VERSION: &str = "import sys; sys.exit(sys.version_info < (3, 10))";
 
 /// Returns the step that builds what the others need.
-pub(super) fn build_step() -> Step {
+pub(crate) fn build_step() -> Step {
     Step::new("python:build", "the wheel and the environment of its tests can be made", |options| {
         Ok(ensure_built(options)?.unwrap_or_else(|| Outcome::passed("")))
     })

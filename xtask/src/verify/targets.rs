@@ -5,10 +5,10 @@ use crate::command::{cargo, finish};
 use crate::step::{Lane, Outcome, Step};
 use crate::target;
 
-/// The crates with code for macOS and FreeBSD. Every merge checks only these for them: Wine runs all crates as a program for
-/// Windows, so the others compile without Linux.
+/// The crates with code for macOS and FreeBSD. Every merge checks only these, for the first; the second has nearly the same code.
 const UNIX: [&str; 4] = ["mcast-sys", "mcast-capture", "mcast-host", "mcast-doctor"];
-const UNIX_SYSTEMS: [&str; 2] = ["aarch64-apple-darwin", "x86_64-unknown-freebsd"];
+const MACOS: &str = "aarch64-apple-darwin";
+const FREEBSD: &str = "x86_64-unknown-freebsd";
 
 /// All targets to check the whole workspace for, now and then.
 const ALL_SYSTEMS: [&str; 7] = [
@@ -16,8 +16,8 @@ const ALL_SYSTEMS: [&str; 7] = [
     "aarch64-unknown-linux-gnu",
     "x86_64-unknown-linux-musl",
     "x86_64-pc-windows-gnu",
-    "aarch64-apple-darwin",
-    "x86_64-unknown-freebsd",
+    MACOS,
+    FREEBSD,
     "aarch64-linux-android",
 ];
 
@@ -43,22 +43,26 @@ const BARE_FEATURES: &str = "mcast-group/serde,mcast-stream-proto/default,mcast-
 const NO_STD_CRATES: [&str; 4] = ["mcast-group", "mcast-measure", "mcast-packet", "mcast-stream-proto"];
 
 pub(super) fn steps() -> Vec<Step> {
-    let host = host();
-    let unix = UNIX_SYSTEMS.into_iter().filter(|system| *system != host).map(|system| {
-        let packages = UNIX.iter().flat_map(|package| ["--package", package]);
-        step(
-            system,
-            "the crates with code for it compile without warnings",
-            packages.chain(["--lib", "--all-features"]).collect(),
-        )
-    });
     let packages = NO_STD_CRATES.iter().flat_map(|package| ["--package", package]);
     let bare = step(
         BARE_METAL,
         "the no_std crates compile without an operating system",
         packages.chain(["--lib", "--no-default-features", "--features", BARE_FEATURES]).collect(),
     );
-    unix.chain([bare]).map(|step| step.on(Lane::Beside)).collect()
+    unix(MACOS).into_iter().chain([bare.on(Lane::Beside)]).collect()
+}
+
+/// The steps for other systems that are not part of each merge.
+pub(super) fn other_systems() -> Option<Step> {
+    unix(FREEBSD)
+}
+
+/// Checks the crates with code for such a system, unless this is one.
+fn unix(system: &'static str) -> Option<Step> {
+    let packages = UNIX.iter().flat_map(|package| ["--package", package]);
+    let about = "the crates with code for it compile without warnings";
+    let step = step(system, about, packages.chain(["--lib", "--all-features"]).collect());
+    (system != host()).then(|| step.on(Lane::Beside))
 }
 
 /// The steps of `cargo soak`.

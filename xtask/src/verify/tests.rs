@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::built;
+use super::changed::{Changed, READER};
 use super::environment;
 use super::skips::Skips;
 use super::sources::check;
@@ -42,12 +43,56 @@ pub(crate) enum Suite {
 /// Returns the steps that test the selected packages, options of cargo.
 pub(super) fn steps_of(packages: Vec<String>) -> Vec<Step> {
     let examples = packages.clone();
+    let selected = Selected { by_nextest: packages.clone(), by_cargo: packages };
     vec![
-        Step::new("tests", "unit, property and lab tests", move |options| every_test_of(&packages, options)),
+        Step::new("tests", "unit, property and lab tests", move |options| every_test_of(&selected, options)),
         Step::new("doc-tests", "the examples in the documentation", move |options| {
             doc_tests_of(&examples, options)
         }),
     ]
+}
+
+/// Returns the steps that test the crates that a change concerns.
+pub(super) fn steps_for(changed: &Changed) -> Vec<Step> {
+    let selected = Selected::of(changed);
+    vec![
+        Step::new(
+            "tests",
+            "unit, property and lab tests of the changed crates and those above",
+            move |options| every_test_of(&selected, options),
+        ),
+        Step::new("doc-tests", "the examples in the documentation", doc_tests),
+    ]
+}
+
+/// The packages to test, as options of the runners.
+#[derive(Clone, Debug)]
+struct Selected {
+    by_nextest: Vec<String>,
+    by_cargo: Vec<String>,
+}
+
+impl Selected {
+    fn workspace() -> Self {
+        Self { by_nextest: workspace(), by_cargo: workspace() }
+    }
+
+    /// nextest builds the whole workspace, as the other steps do, and runs some of it: with fewer packages, cargo would choose other
+    /// features for their dependencies, and compile nearly everything a second time.
+    fn of(changed: &Changed) -> Self {
+        let names = changed.touched.iter().chain(&changed.above);
+        let mut filters: Vec<_> = names.map(|name| format!("package(={name})")).collect();
+        let mut by_cargo = changed.packages();
+        if changed.has_pages {
+            let (package, test) = READER;
+            filters.push(format!("package(={package}) & binary(={test})"));
+            // Without nextest, all tests of that crate.
+            by_cargo.extend(["--package".to_owned(), package.to_owned()]);
+        }
+        let mut by_nextest = workspace();
+        by_nextest.extend(["--filterset".to_owned(), filters.join(" | ")]);
+        Self { by_nextest, by_cargo }
+    }
 }
 
 fn workspace() -> Vec<String> {
@@ -55,15 +100,15 @@ fn workspace() -> Vec<String> {
 }
 
 fn every_test(options: &RunOptions) -> Result<Outcome> {
-    every_test_of(&workspace(), options)
+    every_test_of(&Selected::workspace(), options)
 }
 
 /// Runs all tests; without network namespaces, only unit tests, because most others need labs.
-fn every_test_of(packages: &[String], options: &RunOptions) -> Result<Outcome> {
+fn every_test_of(selected: &Selected, options: &RunOptions) -> Result<Outcome> {
     if environment::has_namespaces() {
-        return run_of(packages, Suite::All, &[], options);
+        return run_of(selected, Suite::All, &[], options);
     }
-    let mut outcome = run_of(packages, Suite::Unit, &[], options)?;
+    let mut outcome = run_of(selected, Suite::Unit, &[], options)?;
     outcome.skips.push(format!("integration tests, most of which need labs: {}", environment::NO_NAMESPACES));
     outcome.count.skipped += 1;
     Ok(outcome)
@@ -71,17 +116,20 @@ fn every_test_of(packages: &[String], options: &RunOptions) -> Result<Outcome> {
 
 /// Runs `suite` of all packages, with nextest if it is installed, with additional environment variables.
 pub(crate) fn run(suite: Suite, environment: &[(&str, String)], options: &RunOptions) -> Result<Outcome> {
-    run_of(&workspace(), suite, environment, options)
+    run_of(&Selected::workspace(), suite, environment, options)
 }
 
 fn run_of(
-    packages: &[String],
+    selected: &Selected,
     suite: Suite,
     environment: &[(&str, String)],
     options: &RunOptions,
 ) -> Result<Outcome> {
     let nextest = succeeds(cargo(["nextest", "--version"]));
-    let mut command = if nextest { with_nextest(packages, suite) } else { with_libtest(packages, suite) };
+    let mut command = match nextest {
+        true => with_nextest(&selected.by_nextest, suite),
+        false => with_libtest(&selected.by_cargo, suite),
+    };
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     outcome(command, if nextest { "nextest" } else { "cargo test" }, options)
 }

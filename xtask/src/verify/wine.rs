@@ -42,12 +42,12 @@ const SIMULATED: [&str; 3] = ["mcast-sim", "mcast-disk", "mcast-log"];
 const LOADERS: [&str; 3] = ["wine64", "/usr/lib/wine/wine64", "wine"];
 
 /// Returns the step that builds what the others need.
-pub(super) fn build_step() -> Step {
+pub(crate) fn build_step() -> Step {
     let about = "the tests and the command compile for Windows without warnings";
     Step::new("wine:build", about, |options| with_wine(|_, _| build(options))).on(Lane::Beside)
 }
 
-pub(super) fn steps() -> Vec<Step> {
+pub(crate) fn steps() -> Vec<Step> {
     let library =
         Step::new("wine:library", "the libraries' tests pass as Windows programs under Wine", |options| {
             with_wine(|loader, home| library_tests(loader, home, options))
