@@ -7,6 +7,9 @@ use crate::target;
 
 /// The crates with code for macOS and FreeBSD. Every merge checks only these, for the first; the second has nearly the same code.
 const UNIX: [&str; 4] = ["mcast-sys", "mcast-capture", "mcast-host", "mcast-doctor"];
+/// The same for Windows, whose tests under Wine are not part of each merge.
+const OF_WINDOWS: [&str; 4] = ["mcast-sys", "mcast", "mcast-host", "mcast-doctor"];
+const WINDOWS: &str = "x86_64-pc-windows-gnu";
 const MACOS: &str = "aarch64-apple-darwin";
 const FREEBSD: &str = "x86_64-unknown-freebsd";
 
@@ -15,7 +18,7 @@ const ALL_SYSTEMS: [&str; 7] = [
     "x86_64-unknown-linux-gnu",
     "aarch64-unknown-linux-gnu",
     "x86_64-unknown-linux-musl",
-    "x86_64-pc-windows-gnu",
+    WINDOWS,
     MACOS,
     FREEBSD,
     "aarch64-linux-android",
@@ -49,17 +52,18 @@ pub(super) fn steps() -> Vec<Step> {
         "the no_std crates compile without an operating system",
         packages.chain(["--lib", "--no-default-features", "--features", BARE_FEATURES]).collect(),
     );
-    unix(MACOS).into_iter().chain([bare.on(Lane::Beside)]).collect()
+    let systems = [foreign(WINDOWS, &OF_WINDOWS), foreign(MACOS, &UNIX)];
+    systems.into_iter().flatten().chain([bare.on(Lane::Beside)]).collect()
 }
 
 /// The steps for other systems that are not part of each merge.
 pub(super) fn other_systems() -> Option<Step> {
-    unix(FREEBSD)
+    foreign(FREEBSD, &UNIX)
 }
 
-/// Checks the crates with code for such a system, unless this is one.
-fn unix(system: &'static str) -> Option<Step> {
-    let packages = UNIX.iter().flat_map(|package| ["--package", package]);
+/// Checks the crates with code for a system, unless this is one.
+fn foreign(system: &'static str, with_code_for_it: &'static [&'static str]) -> Option<Step> {
+    let packages = with_code_for_it.iter().flat_map(|package| ["--package", package]);
     let about = "the crates with code for it compile without warnings";
     let step = step(system, about, packages.chain(["--lib", "--all-features"]).collect());
     (system != host()).then(|| step.on(Lane::Beside))
