@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::pages::{Files, GOALS, METHOD, PAGES, WRITTEN};
 use super::results::Results;
-use super::{claims, front, goals, outdated, table};
+use super::{claims, front, goals, outdated, reasons, table};
 use crate::machine::Machine;
 
 /// Writes the document, its pages and pictures, and the claims of the README; returns the document's path.
@@ -28,13 +28,13 @@ pub fn document(results: &Results) -> Result<PathBuf> {
 
 /// Returns everything that is written, by path.
 pub(super) fn files(results: &Results) -> Result<Files> {
-    let goals = goals::goals(results);
+    let goals = goals::goals(results)?;
     let folder = results.document.with_extension("");
     let mut files = Files::new();
     let first = front::write(results, &goals, &folder, &mut files);
     files.insert(results.document.clone(), first);
     let mut text = format!("# Benchmarks: goals\n\n{WRITTEN}");
-    goals::write(&mut text, &goals);
+    goals::write(&mut text, &goals, &reasons::reasons()?);
     files.insert(folder.join(GOALS), text);
     files.insert(folder.join(METHOD), method(results));
     for page in &PAGES {

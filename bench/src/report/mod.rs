@@ -6,7 +6,6 @@ mod document;
 mod figures;
 mod front;
 mod goals;
-mod message_goals;
 mod numbers;
 mod outdated;
 mod pages;

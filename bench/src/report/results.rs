@@ -5,9 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
 
 use super::figures::Figures;
 use crate::tables::Bench;
+
+/// The folder of the figures and of what is stated about them, relative to this crate.
+const FOLDER: &str = "results";
 
 /// Figures by table, and the paths of their files and of the document.
 #[derive(Debug)]
@@ -44,8 +48,8 @@ impl Results {
 
     /// Loads the stored figures of this checkout.
     pub(super) fn stored() -> Result<Self> {
-        let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let results = top.join("results");
+        let top = top();
+        let results = top.join(FOLDER);
         fs::create_dir_all(&results).with_context(|| format!("making {}", results.display()))?;
         let mut figures = BTreeMap::new();
         for entry in fs::read_dir(&results).with_context(|| format!("reading {}", results.display()))? {
@@ -91,6 +95,17 @@ pub fn render() -> Result<()> {
     let results = Results::stored()?;
     println!("written: {}", super::document::document(&results)?.display());
     Ok(())
+}
+
+/// Reads a file beside the figures, such as that of the goals.
+pub(super) fn data<T: DeserializeOwned>(name: &str) -> Result<T> {
+    let path = top().join(FOLDER).join(name);
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("reading {}", path.display()))
+}
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn read(path: &Path) -> Result<Figures> {
