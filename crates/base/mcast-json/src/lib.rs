@@ -30,6 +30,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod events;
 #[cfg(feature = "schema")]
 mod schema;
 
@@ -42,6 +43,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+pub use events::{EventDeclaration, EventField, EventReport, EventSeverity, EventValue, FieldKind};
 #[cfg(feature = "schema")]
 pub use schema::RecordSchema;
 
@@ -139,6 +141,29 @@ pub fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::
 #[must_use]
 pub fn rfc3339(time: SystemTime) -> String {
     format!("{:.9}", timestamp(time))
+}
+
+/// Returns a number with its digits in groups: `12,345`.
+#[must_use]
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (position, digit) in digits.char_indices() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Returns how many things there are: `1 datagram`, `12,345 datagrams`.
+#[must_use]
+pub fn count_of(number: u64, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        _ => format!("{} {thing}s", count(number)),
+    }
 }
 
 /// The time of day in UTC with microseconds: `12:34:56.123456`.

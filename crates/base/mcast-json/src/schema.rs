@@ -6,6 +6,8 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use crate::{EventDeclaration, FieldKind};
+
 /// The schema of one kind of record, in JSON Schema 2020-12. Descriptions are the documentation of the types and of
 /// their fields.
 #[derive(Clone, Debug)]
@@ -21,6 +23,43 @@ impl RecordSchema {
         let mut value = schema_of::<T>();
         value["title"] = title.into();
         Self { name, value }
+    }
+
+    /// Creates the schema of events whose fields are listed, each with what it contains and its description. Those that do
+    /// not apply to an event are null.
+    #[must_use]
+    pub fn of_events(
+        name: &'static str,
+        title: &str,
+        description: &str,
+        events: &[EventDeclaration],
+        fields: &[(&str, FieldKind, &str)],
+    ) -> Self {
+        let names: Vec<_> = events.iter().map(|event| event.name).collect();
+        let meanings: Vec<_> =
+            events.iter().map(|event| format!("`{}`: {}", event.name, event.meaning)).collect();
+        let event = json!({
+            "type": "string",
+            "description": format!("Type of the event. {}", meanings.join(" ")),
+            "enum": names,
+        });
+        let time = "Time of the event (RFC 3339, UTC, with nanoseconds)";
+        let mut properties = vec![("event", event), ("time", json!({"type": "string", "description": time}))];
+        properties.extend(fields.iter().map(|(field, kind, description)| (*field, kind.schema(description))));
+        properties.push(("text", json!({"type": "string", "description": "The event in words"})));
+        properties.push(("remedy", FieldKind::Text.schema("What to do about it")));
+        let mut value = object_of(&properties);
+        value["properties"]["more"] = json!({
+            "type": "integer",
+            "description": "Only if present: number of other events like this one, within the 10 s before it, that were not \
+                            printed",
+        });
+        let kind = [("$schema", DIALECT), ("title", title), ("description", description), ("type", "object")];
+        for (key, text) in kind {
+            value.insert(key.into(), text.into());
+        }
+        value.insert("additionalProperties".into(), false.into());
+        Self { name, value: value.into() }
     }
 
     /// Adds what [`write_record`](crate::write_record) writes before the fields.
@@ -93,6 +132,23 @@ impl RecordSchema {
         Ok(text)
     }
 }
+
+impl FieldKind {
+    fn schema(self, description: &str) -> Value {
+        match self {
+            Self::Text => json!({"type": ["string", "null"], "description": description}),
+            Self::Number => json!({"type": ["integer", "null"], "description": description}),
+            Self::Addresses => json!({
+                "type": ["array", "null"],
+                "description": description,
+                "items": {"type": "string", "description": "An address"},
+            }),
+        }
+    }
+}
+
+/// The dialect of the schemas, as schemars names it.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// What the files say about themselves.
 const GENERATED: &str = "Generated from the type of the record by `cargo xtask docs`; do not edit";
@@ -367,6 +423,34 @@ mod tests {
                 "age_seconds": {"type": ["number", "null"], "description": "Age, in seconds"},
                 "text": {"type": "string", "description": "Text"},
                 "port": {"type": "integer", "description": "Port"},
+            },
+        });
+        assert_eq!(schema.value, expected);
+    }
+
+    #[test]
+    fn a_schema_of_events_has_their_names_meanings_and_fields() {
+        let events = [EventDeclaration { name: "lost", meaning: "It was lost.", fields: &["count"] }];
+        let fields = [("count", FieldKind::Number, "How many")];
+        let schema = RecordSchema::of_events("event", "Event", "One object per event.", &events, &fields);
+        let expected = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": "Event",
+            "description": "One object per event.",
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["event", "time", "count", "text", "remedy"],
+            "properties": {
+                "event": {
+                    "type": "string",
+                    "enum": ["lost"],
+                    "description": "Type of the event. `lost`: It was lost.",
+                },
+                "time": schema.value["properties"]["time"],
+                "count": {"type": ["integer", "null"], "description": "How many"},
+                "text": {"type": "string", "description": "The event in words"},
+                "remedy": {"type": ["string", "null"], "description": "What to do about it"},
+                "more": schema.value["properties"]["more"],
             },
         });
         assert_eq!(schema.value, expected);

@@ -9,22 +9,9 @@ use mcast::{Family, InterfaceIndex};
 pub(crate) use mcast::group::SafeText;
 use mcast_capture::UnexaminedFrames;
 pub(crate) use mcast_json::{
-    PayloadRecord as Payload, as_text, clock_time, record, rfc3339, write_json, write_record,
+    PayloadRecord as Payload, as_text, clock_time, count, count_of, record, rfc3339, write_json, write_record,
 };
 pub(crate) use mcast_terminal::{Cell, Palette, Table, columns, fit_line, text_width, wrap};
-
-/// `12,345`.
-pub(crate) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (position, digit) in digits.char_indices() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
 
 /// Returns how many frames carry packets that were not decoded, and why.
 pub(crate) fn unexamined(frames: &UnexaminedFrames) -> String {
@@ -34,14 +21,6 @@ pub(crate) fn unexamined(frames: &UnexaminedFrames) -> String {
         .collect();
     let frames = count_of(frames.total(), "frame");
     format!("{frames} with packets inside that were not looked into: {}", parts.join(", "))
-}
-
-/// `1 datagram`, `12,345 datagrams`.
-pub(crate) fn count_of(number: u64, thing: &str) -> String {
-    match number {
-        1 => format!("1 {thing}"),
-        _ => format!("{} {thing}s", count(number)),
-    }
 }
 
 /// `received 0, expected at least 1`.

@@ -4,10 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use mcast_group::{Family, Group, SourceFilter};
+use mcast_json::{EventField, EventValue, count_of, events};
 use mcast_pace::{ClockTime, Limiter, Rate, TokenBucket};
 use mcast_packet::MacAddress;
 use mcast_tunnel::RelayPath;
 
+use crate::names::RelayNames;
 use crate::paths::{PathId, PathPort, PathSide};
 use crate::peers::RelayId;
 use crate::rule::{DiscoveryProtocol, LegId, Rule};
@@ -89,129 +91,187 @@ pub enum CopyPayload {
     Other(Box<[u8]>),
 }
 
-/// What happened.
-///
-/// It is exhaustive: a program that shows events shows each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RelayEvent {
-    /// Another relay announces itself on this leg.
-    PeerAppeared {
-        /// The relay.
-        relay: RelayId,
-        /// The leg.
-        leg: LegId,
-    },
-    /// Another relay has stopped, or its announcements no longer arrive.
-    PeerDisappeared {
-        /// The relay.
-        relay: RelayId,
-    },
-    /// This relay forwards a rule from a leg to a side now.
-    Forwarding {
-        /// The number of the rule.
-        rule: usize,
-        /// The leg.
-        from: LegId,
-        /// The side.
-        to: PathSide,
-    },
-    /// Another relay forwards a rule, and this one stands by.
-    StandingBy {
-        /// The number of the rule.
-        rule: usize,
-        /// The leg.
-        from: LegId,
-        /// The side.
-        to: PathSide,
-        /// The other relay.
-        relay: RelayId,
-    },
-    /// Two legs are on the same segment: nothing is forwarded between them.
-    SameSegment {
-        /// One leg.
-        one: LegId,
-        /// The other leg.
-        other: LegId,
-    },
-    /// A source sends back what this relay has sent, so that datagrams circulate: it also relays, without announcing
-    /// itself. What it repeats is dropped until nothing comes back any more.
-    LoopFound {
-        /// The leg.
-        leg: LegId,
-        /// The address of the source.
-        source: IpAddr,
-        /// Its Ethernet address, if known.
-        mac: Option<MacAddress>,
-        /// The group that it relays.
-        destination: SocketAddr,
-    },
-    /// Memberships that hosts on a leg have reported are ignored, because one host or all of them have joined too many groups.
-    /// Reported at most once per minute and leg.
-    TooManyGroups {
-        /// The leg.
-        leg: LegId,
-        /// The host for which most groups count.
-        host: IpAddr,
-        /// The number of these groups.
-        groups: usize,
-        /// The reports that were ignored since the last event.
-        count: u64,
-    },
-    /// A router, such as the kernel's multicast routing, forwards between the same networks as this relay: a datagram of a
-    /// host on one leg arrived on another one. It is not forwarded. Reported at most once per minute and pair of legs.
-    RouterFound {
-        /// The leg that it arrived on.
-        leg: LegId,
-        /// The leg of its source.
-        home: LegId,
-        /// The source.
-        source: IpAddr,
-        /// The group that is routed.
-        destination: SocketAddr,
-    },
-    /// The copies of another relay arrive, and would be forwarded to where that relay is not. Copies are not forwarded
-    /// again, so that relays in a chain do not reach its end. Reported at most once per minute, relay and leg.
-    ChainFound {
-        /// The other relay.
-        relay: RelayId,
-        /// The leg on which its copies arrive.
-        leg: LegId,
-        /// The side that does not receive them.
-        to: PathSide,
-    },
-    /// Copies of a sender have the address of the relay, although the rule keeps sources: it is not in a network of the leg
-    /// that it arrived on, or its address is valid on one link only. Reported at most once per minute, rule and leg.
-    SourceReplaced {
-        /// The number of the rule.
-        rule: usize,
-        /// The leg.
-        leg: LegId,
-        /// The address of the sender.
-        source: IpAddr,
-    },
-    /// Datagrams of a rule were not forwarded. Reported at most once per minute, rule and reason, with their number.
-    NotForwarded {
-        /// The number of the rule.
-        rule: usize,
-        /// The reason.
-        reason: RefusalReason,
-        /// The number of datagrams since the last report.
-        count: u64,
-        /// The address that has most paths, if there are too many of these.
-        culprit: Option<IpAddr>,
-    },
-    /// Hosts on a leg request a group from other sources than the relay, so that they would not receive what it sends.
-    OtherSources {
-        /// The leg.
-        leg: LegId,
-        /// The group.
-        group: Group,
-    },
-    /// No host has reported memberships on a leg, although it was queried twice. Rules that send there need `always`.
-    NoReports {
-        /// The leg.
-        leg: LegId,
-    },
+events! {
+    /// What happened.
+    ///
+    /// It is exhaustive: a program that shows events shows each.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum RelayEvent for names: &RelayNames {
+        /// Another relay announces itself on this leg.
+        PeerAppeared {
+            /// The relay.
+            relay: RelayId,
+            /// The leg.
+            leg: LegId,
+        } is Note "relay-appeared" { relay: relay.to_string(), leg: names.leg(*leg) }:
+            format!("relay {relay} is on {leg}"),
+        /// Another relay has stopped, or its announcements no longer arrive.
+        PeerDisappeared {
+            /// The relay.
+            relay: RelayId,
+        } is Note "relay-disappeared" { relay: relay.to_string() }:
+            format!("relay {relay} has stopped or is unreachable"),
+        /// This relay forwards a rule from a leg to a side now.
+        Forwarding {
+            /// The number of the rule.
+            rule: usize,
+            /// The leg.
+            from: LegId,
+            /// The side.
+            to: PathSide,
+        } is Note "forwarding" { rule: names.rule(*rule), from: names.leg(*from), to: names.side(*to) }:
+            format!("forwarding from {from} to {to}: {rule}"),
+        /// Another relay forwards a rule, and this one stands by.
+        StandingBy {
+            /// The number of the rule.
+            rule: usize,
+            /// The leg.
+            from: LegId,
+            /// The side.
+            to: PathSide,
+            /// The other relay.
+            relay: RelayId,
+        } is Note "standing-by" {
+            rule: names.rule(*rule),
+            from: names.leg(*from),
+            to: names.side(*to),
+            relay: relay.to_string(),
+        }: format!("standing by from {from} to {to}, relay {relay} forwards: {rule}"),
+        /// Two legs are on the same segment: nothing is forwarded between them.
+        SameSegment {
+            /// One leg.
+            one: LegId,
+            /// The other leg.
+            other: LegId,
+        } is Problem "same-segment" { leg: names.leg(*one), other_leg: names.leg(*other) }:
+            format!("{leg} and {other_leg} are on the same segment: nothing is forwarded between them");
+            Some(format!("remove {leg} or {other_leg} from the rule, or connect it to another network")),
+        /// A source sends back what this relay has sent, so that datagrams circulate: it also relays, without announcing
+        /// itself. What it repeats is dropped until nothing comes back any more.
+        LoopFound {
+            /// The leg.
+            leg: LegId,
+            /// The address of the source.
+            source: IpAddr,
+            /// Its Ethernet address, if known.
+            mac: Option<MacAddress>,
+            /// The group that it relays.
+            destination: SocketAddr,
+        } is Problem "loop-found" {
+            leg: names.leg(*leg),
+            address: *source,
+            mac: mac.map(|mac| mac.to_string()),
+            destination: destination.to_string(),
+        }: format!(
+            "{address}{} on {leg} also relays {destination}: what it repeats is dropped until nothing comes back any more",
+            mac.as_ref().map(|mac| format!(" ({mac})")).unwrap_or_default()
+        ); Some(format!("turn off the relay (mDNS repeater, UDP broadcast relay) at {address}")),
+        /// Memberships that hosts on a leg have reported are ignored, because one host or all of them have joined too many groups.
+        /// Reported at most once per minute and leg.
+        TooManyGroups {
+            /// The leg.
+            leg: LegId,
+            /// The host for which most groups count.
+            host: IpAddr,
+            /// The number of these groups.
+            groups: usize,
+            /// The reports that were ignored since the last event.
+            count: u64,
+        } is Problem "too-many-groups" { leg: names.leg(*leg), address: *host, count: *count }:
+            format!(
+                "{} ignored or displaced on {leg}, too many groups are joined: {address} has most, {groups} of them",
+                count_of(count, "membership report")
+            );
+            Some(format!("find out what {address} does, and stop it")),
+        /// A router, such as the kernel's multicast routing, forwards between the same networks as this relay: a datagram of a
+        /// host on one leg arrived on another one. It is not forwarded. Reported at most once per minute and pair of legs.
+        RouterFound {
+            /// The leg that it arrived on.
+            leg: LegId,
+            /// The leg of its source.
+            home: LegId,
+            /// The source.
+            source: IpAddr,
+            /// The group that is routed.
+            destination: SocketAddr,
+        } is Problem "router-found" {
+            leg: names.leg(*leg),
+            other_leg: names.leg(*home),
+            address: *source,
+            destination: destination.to_string(),
+        }: format!(
+            "a router also forwards {destination} from {other_leg} to {leg}: datagrams of {address}, which is on {other_leg}, \
+             arrive on {leg} and are not forwarded"
+        ); Some("use the router (smcroute, pimd, igmpproxy, the kernel's routes) or this rule, not both".into()),
+        /// The copies of another relay arrive, and would be forwarded to where that relay is not. Copies are not forwarded
+        /// again, so that relays in a chain do not reach its end. Reported at most once per minute, relay and leg.
+        ChainFound {
+            /// The other relay.
+            relay: RelayId,
+            /// The leg on which its copies arrive.
+            leg: LegId,
+            /// The side that does not receive them.
+            to: PathSide,
+        } is Problem "chain-found" { relay: relay.to_string(), leg: names.leg(*leg), to: names.side(*to) }:
+            format!(
+                "copies that relay {relay} sends on {leg} are not forwarded to {to}: no relay forwards the copies of another one"
+            );
+            Some(format!("forward to {to} from where the senders are, or connect the relays by a tunnel")),
+        /// Copies of a sender have the address of the relay, although the rule keeps sources: it is not in a network of the leg
+        /// that it arrived on, or its address is valid on one link only. Reported at most once per minute, rule and leg.
+        SourceReplaced {
+            /// The number of the rule.
+            rule: usize,
+            /// The leg.
+            leg: LegId,
+            /// The address of the sender.
+            source: IpAddr,
+        } is Problem "source-replaced" { rule: names.rule(*rule), leg: names.leg(*leg), address: *source }:
+            format!(
+                "copies of what {address} sends on {leg} have the address of the relay: it is in no network of {leg} alone, or \
+                 valid on one link only: {rule}"
+            );
+            Some(format!("give {leg} an address in the network of {address}, or remove keep-source")),
+        /// Datagrams of a rule were not forwarded. Reported at most once per minute, rule and reason, with their number.
+        NotForwarded {
+            /// The number of the rule.
+            rule: usize,
+            /// The reason.
+            reason: RefusalReason,
+            /// The number of datagrams since the last report.
+            count: u64,
+            /// The address that has most paths, if there are too many of these.
+            culprit: Option<IpAddr>,
+        } is Problem "not-forwarded" {
+            rule: names.rule(*rule),
+            address: *culprit,
+            count: *count,
+            reason: *reason,
+        }: format!(
+            "{} not forwarded, {}{}: {rule}",
+            count_of(count, "datagram"),
+            reason.why(),
+            address.map(|address| format!(", most of them at {address}")).unwrap_or_default()
+        ); reason.remedy().map(Into::into),
+        /// Hosts on a leg request a group from other sources than the relay, so that they would not receive what it sends.
+        OtherSources {
+            /// The leg.
+            leg: LegId,
+            /// The group.
+            group: Group,
+        } is Problem "other-sources" { leg: names.leg(*leg), group: group.to_string() }:
+            format!(
+                "hosts on {leg} have joined {group} from other sources than the relay, and would not receive its copies"
+            );
+            Some("join it there from the address of the relay, or without a source".into()),
+        /// No host has reported memberships on a leg, although it was queried twice. Rules that send there need `always`.
+        NoReports {
+            /// The leg.
+            leg: LegId,
+        } is Problem "no-reports" { leg: names.leg(*leg) }:
+            format!("no host on {leg} has reported a membership");
+            Some("if hosts there do not report, add the option `always` to the rule".into()),
+    }
 }
 
 /// Why a datagram was not forwarded.
@@ -308,6 +368,43 @@ impl RefusalReason {
         }
     }
 
+    /// Returns it in words, as they follow "not forwarded".
+    #[must_use]
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::HopLimit => "because the TTL was 1",
+            Self::RateLimit => "above the rate",
+            Self::TooManyPaths => "too many senders",
+            Self::Unreachable => "the target cannot be reached",
+            Self::TooManyRepeats => "too many repeats at once to determine whether they are a loop",
+            Self::OwnCopy => "sent by this relay",
+            Self::CopyOfPeer => "sent by another relay",
+            Self::Standby => "another relay forwards",
+            Self::Starting => "waiting for other relays",
+            Self::Reply => "replies",
+            Self::Routed => "copies of a router",
+            Self::NoLeg => "no usable interface",
+            Self::NotWanted => "nobody has joined",
+            Self::Repeat => "repeated",
+            Self::Echo => "sent back by a box that also relays",
+            Self::Returned => "returned by tunnels",
+            Self::Duplicate => "arrived by another tunnel before",
+            Self::TooManyHops => "they have passed too many relays",
+            Self::Filtered => "contain nothing that the rule forwards",
+        }
+    }
+
+    /// Returns what to do about it.
+    const fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::HopLimit => Some("add the option `ttl N` to the rule, or send with a larger TTL"),
+            Self::RateLimit => Some("raise the rate of the rule, if it should pass"),
+            Self::TooManyPaths => Some("raise --max-paths, or lower --path-idle"),
+            Self::TooManyHops => Some("connect the sites by fewer tunnels in a row: at most 8 relays"),
+            _ => None,
+        }
+    }
+
     /// Returns whether somebody has to do something about it, so that it is reported as an event.
     const fn is_reported(self) -> bool {
         matches!(
@@ -319,6 +416,12 @@ impl RefusalReason {
                 | Self::Unreachable
                 | Self::TooManyHops
         )
+    }
+}
+
+impl EventField for RefusalReason {
+    fn value(&self) -> Option<EventValue> {
+        self.name().value()
     }
 }
 

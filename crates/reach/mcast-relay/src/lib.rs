@@ -16,6 +16,7 @@
 //! | `mdns` | mDNS by service, without conflicts of names |
 //! | `neighbors` | with the feature `driver`: when the addresses of a leg are announced to the hosts on its link |
 //! | `http` | with the feature `http`: groups for HTTP clients |
+//! | `event`, `names` | what is reported: each event is declared once, with its fields and its sentence |
 //! | [`amt`] | Automatic Multicast Tunneling: gateway and relay |
 //! | [`driver`] | with the feature `driver`, on Linux: the sockets, interfaces and namespaces |
 //!
@@ -45,6 +46,7 @@ mod guard;
 #[cfg(feature = "http")]
 pub mod http;
 mod mdns;
+mod names;
 #[cfg(all(feature = "driver", target_os = "linux"))]
 mod neighbors;
 mod paths;
@@ -57,6 +59,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub use arrival::LegArrival;
 pub use event::{CopyPayload, RefusalReason, RelayEvent, RelayOutput, RuleCounts};
 pub use mcast_tunnel::{RelayPath, TunnelWant};
+pub use names::RelayNames;
 pub use paths::{PathId, PathPort, PathSide};
 #[cfg(feature = "seal")]
 pub use peers::AnnouncementKey;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mcast_group::{Family, Group, SourceFilter};
+use mcast_json::events;
 use mcast_pace::ClockTime;
 use mcast_packet::payload::{AmtMac, AmtMessage};
 
@@ -109,25 +110,29 @@ pub enum GatewayOutput {
     Event(GatewayEvent),
 }
 
-/// What happened.
-///
-/// It is exhaustive: a program that shows events shows each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GatewayEvent {
-    /// A relay accepts memberships.
-    Connected {
-        /// The relay.
-        relay: SocketAddr,
-    },
-    /// A relay can no longer be used, and another one is looked for.
-    Lost {
-        /// The relay.
-        relay: SocketAddr,
-        /// Why.
-        failure: RelayFailure,
-    },
-    /// No relay has answered. The search continues.
-    NoRelay,
+events! {
+    /// What happened.
+    ///
+    /// It is exhaustive: a program that shows events shows each.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum GatewayEvent for leg: &str {
+        /// A relay of AMT accepts memberships.
+        Connected {
+            /// The relay.
+            relay: SocketAddr,
+        } is Note "amt-connected" { leg: leg, address: relay.ip() }:
+            format!("{leg}: the relay {relay} accepts memberships"),
+        /// A relay of AMT can no longer be used, and another one is looked for.
+        Lost {
+            /// The relay.
+            relay: SocketAddr,
+            /// Why.
+            failure: RelayFailure,
+        } is Problem "amt-lost" { leg: leg, address: relay.ip(), reason: failure.to_string() }:
+            format!("{leg}: the relay {relay} {failure}, looking for another one"),
+        /// No relay of AMT has answered. The search continues.
+        NoRelay is Problem "amt-no-relay" { leg: leg }: format!("{leg}: no relay answers, trying again"),
+    }
 }
 
 /// Why a relay cannot be used.

@@ -5,141 +5,195 @@ use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use mcast_group::GroupAddr;
+use mcast_group::{GroupAddr, SafeText};
+use mcast_json::{count_of, events};
 use mcast_sys::{ClassifiedError, FailureClass};
 use mcast_tunnel::{DownReason, LinkStatus, RefusedBy};
 
 use crate::amt::GatewayEvent;
-use crate::http::{HttpEvent, HttpRule};
-use crate::{Leg, LegId, Namespace, PairStatus, PeerStatus, RelayEvent, RelayId, TooManyLegs};
+use crate::http::{HttpEvent, HttpRefusal, HttpRule};
+use crate::{Leg, LegId, Namespace, PairStatus, PeerStatus, RelayEvent, RelayId, RelayNames, TooManyLegs};
 
-/// What happened.
-///
-/// It is exhaustive: a program that shows events shows each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DriverEvent {
-    /// The state machine reports it.
-    Relay(RelayEvent),
-    /// An interface is up, or its addresses have changed.
-    LegUp {
-        /// The leg.
-        leg: LegId,
-        /// Its addresses.
-        addresses: Vec<IpAddr>,
-    },
-    /// An interface is down or gone, or its namespace is.
-    LegDown {
-        /// The leg.
-        leg: LegId,
-        /// Why.
-        reason: String,
-    },
-    /// HTTP clients can connect to this address.
-    HttpListening(SocketAddr),
-    /// HTTP clients cannot connect to this address, at present.
-    HttpFailed {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        problem: String,
-    },
-    /// A request of an HTTP client was refused, or a client dropped.
-    Http(HttpEvent),
-    /// Something happened with the relay of AMT that is a leg.
-    Amt {
-        /// The leg.
-        leg: LegId,
-        /// What happened.
-        event: GatewayEvent,
-    },
-    /// The system dropped datagrams on a leg, because the receive buffer was full. Reported at most once per minute, with
-    /// the number since the last report.
-    ReceiveLost {
-        /// The leg.
-        leg: LegId,
-        /// The number of datagrams.
-        count: u64,
-    },
-    /// Something does not work on a leg, while the rest continues.
-    Problem {
-        /// The leg.
-        leg: LegId,
-        /// What does not work, and why.
-        problem: String,
-        /// What to do about it, if anything general helps.
-        remedy: Option<String>,
-    },
-    /// A tunnel is up, with another relay at its other end than before.
-    TunnelUp {
-        /// The tunnel.
-        leg: LegId,
-        /// The relay at the other end.
-        relay: RelayId,
-        /// Its address.
-        address: SocketAddr,
-    },
-    /// A tunnel is down.
-    TunnelDown {
-        /// The tunnel.
-        leg: LegId,
-        /// Why.
-        reason: DownReason,
-    },
-    /// The other end of a tunnel has another address.
-    TunnelMoved {
-        /// The tunnel.
-        leg: LegId,
-        /// The address.
-        address: SocketAddr,
-    },
-    /// The other end refuses a tunnel.
-    TunnelRefused {
-        /// The tunnel.
-        leg: LegId,
-        /// Why.
-        reason: RefusedBy,
-    },
-    /// The other end of a tunnel does not answer.
-    TunnelUnanswered {
-        /// The tunnel.
-        leg: LegId,
-        /// The address that is dialed.
-        host: String,
-    },
-    /// Somebody dials with another key.
-    WrongTunnelKey {
-        /// The address, unproven; the last one of several.
-        address: SocketAddr,
-        /// How many datagrams it stands for: more than 1 if there were more than
-        /// [`ReportQuota::LOG`](mcast_pace::ReportQuota::LOG) allows.
-        count: u64,
-    },
-    /// A member dials a tunnel that no rule names.
-    UnknownTunnel {
-        /// Its name.
-        name: String,
-        /// The address; the last one of several.
-        address: SocketAddr,
-        /// How many attempts it stands for, as above.
-        count: u64,
-    },
+events! {
+    /// What happened.
+    ///
+    /// It is exhaustive: a program that shows events shows each.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum DriverEvent for names: &RelayNames {
+        /// The state machine reports it.
+        Relay(event: RelayEvent) through RelayEvent: event(names),
+        /// An interface is up, or its addresses have changed.
+        LegUp {
+            /// The leg.
+            leg: LegId,
+            /// Its addresses.
+            addresses: Vec<IpAddr>,
+        } is Note "leg-up" { leg: names.leg(*leg), addresses: addresses.clone() }:
+            match addresses.iter().map(ToString::to_string).collect::<Vec<_>>() {
+                none if none.is_empty() => format!("{leg} is up: no address"),
+                addresses => format!("{leg} is up: {}", addresses.join(", ")),
+            },
+        /// An interface is down or gone, or its namespace is.
+        LegDown {
+            /// The leg.
+            leg: LegId,
+            /// Why.
+            reason: String,
+        } is Problem "leg-down" { leg: names.leg(*leg), reason: reason.clone() }:
+            // An engine of containers may have given the reason.
+            format!("{leg} cannot be used: {}", escaped(&reason)),
+        /// HTTP clients can connect to this address.
+        HttpListening(address: SocketAddr) is Note "http-listening" { to: format!("http://{address}") }:
+            format!("serving HTTP clients at {to}/status"),
+        /// HTTP clients cannot connect to this address, at present.
+        HttpFailed {
+            /// The address.
+            address: SocketAddr,
+            /// Why.
+            problem: String,
+        } is Problem "http-failed" { to: format!("http://{address}"), reason: problem.clone() }: reason.clone(),
+        /// A request of an HTTP client was refused, or a client dropped.
+        Http(event: HttpEvent) is Note "http-refused" {
+            to: format!("http://{}", event.listener),
+            client: event.client,
+            reason: event.reason.name(),
+            count: event.count,
+        }: format!(
+            "{} {client}{}: {}",
+            if event.reason == HttpRefusal::Stalled { "client" } else { "request of" },
+            others(count),
+            escaped(&event.text)
+        ),
+        /// Something happened with the relay of AMT that is a leg.
+        Amt {
+            /// The leg.
+            leg: LegId,
+            /// What happened.
+            event: GatewayEvent,
+        } through GatewayEvent: event(names.leg(*leg)),
+        /// The system dropped datagrams on a leg, because the receive buffer was full. Reported at most once per minute, with
+        /// the number since the last report.
+        ReceiveLost {
+            /// The leg.
+            leg: LegId,
+            /// The number of datagrams.
+            count: u64,
+        } is Problem "receive-lost" { leg: names.leg(*leg), count: *count }:
+            format!(
+                "{} or coalesced buffers of several lost on {leg}: the system dropped them, because the receive buffer was full",
+                count_of(count, "datagram")
+            );
+            Some("give the relay more processor time, or forward less: name groups in the rules that are needed".into()),
+        /// Something does not work on a leg, while the rest continues.
+        Problem {
+            /// The leg.
+            leg: LegId,
+            /// What does not work, and why.
+            problem: String,
+            /// What to do about it, if anything general helps.
+            remedy: Option<String>,
+        } is Problem "problem" { leg: names.leg(*leg), reason: problem.clone() }:
+            format!("{leg}: {}", escaped(&reason)); remedy.clone(),
+        /// A tunnel is up, with another relay at its other end than before.
+        TunnelUp {
+            /// The tunnel.
+            leg: LegId,
+            /// The relay at the other end.
+            relay: RelayId,
+            /// Its address.
+            address: SocketAddr,
+        } is Note "tunnel-up" { leg: names.leg(*leg), relay: relay.to_string(), peer: address.to_string() }:
+            format!("{leg} is up: relay {relay} at {peer}"),
+        /// A tunnel is down.
+        TunnelDown {
+            /// The tunnel.
+            leg: LegId,
+            /// Why.
+            reason: DownReason,
+        } is Problem "tunnel-down" { leg: names.leg(*leg), reason: why_down(*reason) }:
+            format!("{leg} is down: {reason}"),
+        /// The other end of a tunnel has another address.
+        TunnelMoved {
+            /// The tunnel.
+            leg: LegId,
+            /// The address.
+            address: SocketAddr,
+        } is Note "tunnel-moved" { leg: names.leg(*leg), peer: address.to_string() }:
+            format!("the other end of {leg} is now at {peer}"),
+        /// The other end refuses a tunnel.
+        TunnelRefused {
+            /// The tunnel.
+            leg: LegId,
+            /// Why.
+            refusal: RefusedBy,
+        } is Problem "tunnel-refused" { leg: names.leg(*leg), reason: why_refused(*refusal).0 }:
+            format!("the other end refuses {leg}: {reason}"); Some(why_refused(*refusal).1.to_owned()),
+        /// The other end of a tunnel does not answer.
+        TunnelUnanswered {
+            /// The tunnel.
+            leg: LegId,
+            /// The address that is dialed.
+            host: String,
+        } is Problem "tunnel-unanswered" { leg: names.leg(*leg), peer: host.clone() }:
+            format!("{peer} does not answer for {leg}");
+            Some("check that the relay there runs with --listen-tunnel and the same key file, and that UDP to it passes".into()),
+        /// Somebody dials with another key.
+        WrongTunnelKey {
+            /// The address, unproven; the last one of several.
+            address: SocketAddr,
+            /// How many datagrams it stands for: more than 1 if there were more than
+            /// [`ReportQuota::LOG`](mcast_pace::ReportQuota::LOG) allows.
+            count: u64,
+        } is Problem "tunnel-wrong-key" { peer: address.to_string(), count: *count }:
+            format!("{peer}{} dials a tunnel with another key", others(count));
+            Some("give both ends the same key file, and send SIGHUP to both".into()),
+        /// A member dials a tunnel that no rule names.
+        UnknownTunnel {
+            /// Its name.
+            name: String,
+            /// The address; the last one of several.
+            address: SocketAddr,
+            /// How many attempts it stands for, as above.
+            count: u64,
+        } is Problem "tunnel-unknown" {
+            count: *count,
+            leg: format!("tunnel:{}", escaped(name)),
+            peer: address.to_string(),
+        }: format!("{peer}{} dials {leg}, which no rule here names", others(count));
+            Some(format!("add a rule with {leg} here, or correct the name there")),
+    }
 }
 
-impl DriverEvent {
-    /// Returns whether something does not work that did, or should.
-    pub(super) const fn is_problem(&self) -> bool {
-        matches!(
-            self,
-            Self::LegDown { .. }
-                | Self::HttpFailed { .. }
-                | Self::ReceiveLost { .. }
-                | Self::Problem { .. }
-                | Self::TunnelDown { .. }
-                | Self::TunnelRefused { .. }
-                | Self::TunnelUnanswered { .. }
-                | Self::WrongTunnelKey { .. }
-                | Self::UnknownTunnel { .. }
-        )
+/// Returns a text of others, so that it cannot control the terminal that shows it.
+fn escaped(text: &str) -> SafeText<'_> {
+    SafeText::new(text.as_bytes())
+}
+
+/// Returns what follows the last of several that are reported together.
+fn others(count: u64) -> String {
+    if count > 1 { format!(", the last of {}", mcast_json::count(count)) } else { String::new() }
+}
+
+const fn why_down(reason: DownReason) -> &'static str {
+    match reason {
+        DownReason::Silence => "nothing arrives from its other end",
+        DownReason::Goodbye => "its other end has stopped",
+        DownReason::KeyRemoved => "its key is no longer in the key file",
+        DownReason::Removed => "no rule names it any longer",
+    }
+}
+
+/// Returns why a tunnel is refused, and what to do about it.
+const fn why_refused(refusal: RefusedBy) -> (&'static str, &'static str) {
+    match refusal {
+        RefusedBy::UnknownName => {
+            ("no rule there names it", "name it in a rule there, or correct the name here")
+        }
+        RefusedBy::InUse => (
+            "another relay uses it",
+            "if that is a second relay of this site, it stands by, and takes over when the first one stops; otherwise \
+             give every site a tunnel of its own",
+        ),
     }
 }
 
@@ -389,6 +443,22 @@ impl ClassifiedError for DriverError {
             Self::Multicast(error) => Some(error),
             Self::Capture(error) if !self.is_permission() => Some(error),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_tunnel_from_the_other_end_cannot_control_a_terminal() {
+        let name = "\x1b[31mevil\n".to_owned();
+        let event = DriverEvent::UnknownTunnel { name, address: ([10, 0, 0, 7], 5700).into(), count: 1 };
+        let report = event.report(&RelayNames::default());
+        let leg = format!("{:?}", report.field("leg").unwrap());
+        for text in [report.text, report.remedy.unwrap(), leg] {
+            assert!(text.contains("evil") && !text.contains(['\x1b', '\n']), "{text:?}");
         }
     }
 }

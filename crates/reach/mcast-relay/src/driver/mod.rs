@@ -26,6 +26,7 @@ use std::{fmt, io};
 
 use mcast::Wire;
 use mcast_group::Family;
+use mcast_json::EventSeverity;
 use mcast_pace::ClockTime;
 use mcast_sys::poller::Poller;
 use mcast_sys::ready::{READY_AT_ONCE, Ready};
@@ -219,9 +220,9 @@ impl Driver {
     pub fn next_event(&mut self) -> Option<DriverEvent> {
         let event = self.events.pop_front()?;
         let text = Described(&event);
-        match event.is_problem() {
-            true => trace_event!(self.span, WARN, text),
-            false => trace_event!(self.span, INFO, text),
+        match event.severity() {
+            EventSeverity::Problem => trace_event!(self.span, WARN, text),
+            EventSeverity::Note => trace_event!(self.span, INFO, text),
         }
         Some(event)
     }

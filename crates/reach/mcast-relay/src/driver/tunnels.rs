@@ -458,7 +458,7 @@ impl Driver {
                 DriverEvent::TunnelDown { leg, reason: *reason }
             }
             TunnelEvent::Moved { address, .. } => DriverEvent::TunnelMoved { leg, address: *address },
-            TunnelEvent::Refused { reason, .. } => DriverEvent::TunnelRefused { leg, reason: *reason },
+            TunnelEvent::Refused { reason, .. } => DriverEvent::TunnelRefused { leg, refusal: *reason },
             TunnelEvent::Unanswered { .. } => {
                 self.resolve_tunnel(position);
                 let dial = self.tunnels.sockets[position].dial.as_ref();

@@ -19,6 +19,7 @@ use crate::demand::{Demand, MAX_GROUPS, MAX_GROUPS_OF_HOST};
 use crate::event::{RelayEvent, RelayOutput, RuleCounts};
 use crate::guard::Guard;
 use crate::mdns::ClaimedNames;
+use crate::names::RelayNames;
 use crate::paths::{PathId, PathSide, Paths};
 use crate::peers::{Authenticator, Peers, PortBlock, RelayId};
 use crate::rule::{Leg, LegId, Rule};
@@ -162,6 +163,15 @@ impl Relay {
     /// Returns the rules, each with its counters.
     pub fn rules(&self) -> impl Iterator<Item = (&Rule, &RuleCounts)> {
         self.rules.iter().map(|state| (&state.rule, &state.counts))
+    }
+
+    /// Returns what the numbers of legs and rules stand for.
+    #[must_use]
+    pub fn names(&self) -> RelayNames {
+        RelayNames::new(
+            self.legs().map(|(_, leg)| leg.to_string()).collect(),
+            self.rules().map(|(rule, _)| rule.to_string()).collect(),
+        )
     }
 
     /// Returns the next thing to do. The driver calls this after each other call until it returns `None`.

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mcast_metrics::{BoundExporter, Exporter, Exposition, Health, MetricKind};
 use mcast_relay::driver::{AmtStatistics, Driver, DriverCounts};
 use mcast_relay::http::HttpCounts;
-use mcast_relay::{PairState, RuleCounts};
+use mcast_relay::{PairState, RelayNames, RuleCounts};
 
-use super::json::{Names, TunnelFigures};
+use super::json::TunnelFigures;
 use crate::metrics::{self, Pulse};
 
 /// The latest figures of a relay.
@@ -51,7 +51,7 @@ impl Figures {
     }
 
     /// Replaces them.
-    pub(super) fn update(&self, driver: &Driver, names: &Names, loops: u64) {
+    pub(super) fn update(&self, driver: &Driver, names: &RelayNames, loops: u64) {
         let relay = driver.relay();
         let is_forwarding = |state| state == PairState::Forwarding;
         let rule = |rule: usize| names.rule(rule).to_owned();

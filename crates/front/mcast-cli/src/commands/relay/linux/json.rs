@@ -1,258 +1,109 @@
 //! Events, tunnels and the summary as JSON.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use mcast::WireStatus;
+#[cfg(any(feature = "schema", test))]
+use mcast_json::EventDeclaration;
+use mcast_json::{EventReport, EventValue, FieldKind};
 use mcast_metrics::{Exposition, MetricKind};
-use mcast_relay::amt::GatewayEvent;
-use mcast_relay::driver::{AmtStatistics, Driver, DriverEvent};
+use mcast_relay::RuleCounts;
+#[cfg(any(feature = "schema", test))]
+use mcast_relay::driver::DriverEvent;
+use mcast_relay::driver::{AmtStatistics, Driver};
 use mcast_relay::http::HttpCounts;
-use mcast_relay::{LegId, PathSide, Relay, RelayEvent, RuleCounts};
-use mcast_tunnel::{DownReason, DropReason, LinkCounts, LinkStatus, RefusedBy};
-use serde::Serialize;
+use mcast_tunnel::{DropReason, LinkCounts, LinkStatus};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
-use crate::output::{SafeText, count, count_of, rfc3339};
+use crate::output::{count, count_of, rfc3339};
 use crate::receiving::{WireGroup, wire_groups};
 
 /// What is limited together: the name of an event, what it is about in the rules, and a reason.
-pub(super) type EventKind = (&'static str, [Option<String>; 5], Option<String>);
+pub(super) type EventKind = (&'static str, [Option<EventValue>; 5], Option<EventValue>);
 
-/// One object per event. Fields that do not apply to an event are null.
-#[derive(Clone, Debug, Default, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+/// The fields of events, in the order in which they are written.
+const FIELDS: [(&str, FieldKind, &str); 17] = [
+    ("rule", FieldKind::Text, "The rule"),
+    ("from", FieldKind::Text, "The leg that the traffic arrives on"),
+    ("to", FieldKind::Text, "The leg or unicast target that it is sent to"),
+    ("leg", FieldKind::Text, "The leg or tunnel that the event is about"),
+    ("other_leg", FieldKind::Text, "The other leg on the same segment"),
+    ("addresses", FieldKind::Addresses, "Addresses of the interface, or of the other relay"),
+    ("relay", FieldKind::Text, "Identifier of the other relay, another one after each start"),
+    ("priority", FieldKind::Number, "Priority of the other relay, with `--check`"),
+    ("address", FieldKind::Text, "Address of the box that returns copies"),
+    ("mac", FieldKind::Text, "Its hardware address; null if the system could not resolve it"),
+    ("destination", FieldKind::Text, "Group or broadcast address and port that it relays"),
+    ("peer", FieldKind::Text, "Address and port of the other end of a tunnel"),
+    ("group", FieldKind::Text, "The group"),
+    (
+        "reason",
+        FieldKind::Text,
+        "Why: for `not-forwarded` the name of the reason (`hop-limit`, `rate-limit`, `too-many-hops`, `too-many-paths`, \
+         `too-many-repeats`, `unreachable`), otherwise text",
+    ),
+    (
+        "count",
+        FieldKind::Number,
+        "Number of datagrams since the last such event, of refusals that the event stands for, or of rules",
+    ),
+    (
+        "answers",
+        FieldKind::Text,
+        "With `would-forward`, where unicast answers of hosts go: to the relay (`relay`), from whose address the sender \
+         gets them, or to the sender itself (`sender`), as `keep-source` requires",
+    ),
+    ("client", FieldKind::Text, "Address and port of the HTTP client"),
+];
+
+/// An event and its time: one object, in which fields that do not apply to the event are null.
+#[derive(Clone, Debug)]
 pub(super) struct EventRecord {
-    /// Type of the event: an interface is usable (`leg-up`) or not (`leg-down`), something does not work on it
-    /// while the rest continues (`problem`); another relay announces itself (`relay-appeared`) or no longer does
-    /// (`relay-disappeared`); this relay forwards (`forwarding`) or another one does (`standing-by`); two legs are
-    /// on the same segment (`same-segment`); another box returns copies (`loop-found`); a router also forwards what
-    /// the relay forwards (`router-found`), or the copies of another relay would be forwarded farther and are not
-    /// (`chain-found`); the system dropped datagrams or coalesced buffers, because the receive buffer was full (`receive-lost`);
-    /// datagrams were not forwarded (`not-forwarded`); hosts have joined a group from other sources than the relay
-    /// (`other-sources`), or report nothing (`no-reports`); copies of a sender have the address of the relay although the
-    /// rule keeps sources (`source-replaced`); a relay of AMT accepts memberships (`amt-connected`),
-    /// can no longer be used (`amt-lost`), or none answers (`amt-no-relay`); a tunnel is up, with another relay at
-    /// its other end than before (`tunnel-up`), or down (`tunnel-down`), its other end has another address
-    /// (`tunnel-moved`), refuses it (`tunnel-refused`) or does not answer (`tunnel-unanswered`); somebody dials
-    /// with another key (`tunnel-wrong-key`), or a tunnel that no rule names (`tunnel-unknown`); the rules were
-    /// reread (`reloaded`) or could not be (`not-reloaded`); with `--check`, for each pair of legs:
-    /// `would-forward`, `would-stand-by` or `cannot-forward`
-    pub(super) event: &'static str,
-    /// Time of the event (RFC 3339, UTC, with nanoseconds)
-    pub(super) time: String,
-    /// The same, for text.
-    #[serde(skip)]
-    pub(super) at: Option<SystemTime>,
-    /// The rule
-    pub(super) rule: Option<String>,
-    /// The leg that the traffic arrives on
-    pub(super) from: Option<String>,
-    /// The leg or unicast target that it is sent to
-    pub(super) to: Option<String>,
-    /// The leg or tunnel that the event is about
-    pub(super) leg: Option<String>,
-    /// The other leg on the same segment
-    pub(super) other_leg: Option<String>,
-    /// Addresses of the interface, or of the other relay
-    pub(super) addresses: Option<Vec<IpAddr>>,
-    /// Identifier of the other relay, another one after each start
-    pub(super) relay: Option<String>,
-    /// Priority of the other relay, with `--check`
-    pub(super) priority: Option<u8>,
-    /// Address of the box that returns copies
-    pub(super) address: Option<IpAddr>,
-    /// Its hardware address; null if the system could not resolve it
-    pub(super) mac: Option<String>,
-    /// Group or broadcast address and port that it relays
-    pub(super) destination: Option<String>,
-    /// Address and port of the other end of a tunnel
-    pub(super) peer: Option<String>,
-    /// The group
-    pub(super) group: Option<String>,
-    /// Why: for `not-forwarded` the name of the reason (`hop-limit`, `rate-limit`, `too-many-hops`,
-    /// `too-many-paths`, `too-many-repeats`, `unreachable`), otherwise text
-    pub(super) reason: Option<String>,
-    /// Number of datagrams since the last such event, of refusals that the event stands for, or of rules
-    pub(super) count: Option<u64>,
-    /// With `would-forward`, where unicast answers of hosts go: to the relay (`relay`), from whose address the sender gets
-    /// them, or to the sender itself (`sender`), as `keep-source` requires
-    pub(super) answers: Option<&'static str>,
-    /// Address and port of the HTTP client
-    pub(super) client: Option<SocketAddr>,
-    /// Only if present: number of other events like this one, within the 10 s before it, that were not printed
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) more: Option<u64>,
-    /// The event in words
-    pub(super) text: String,
-    /// What to do about it
-    pub(super) remedy: Option<String>,
+    pub(super) report: EventReport,
+    pub(super) time: SystemTime,
+    /// The number of other events like this one that were not printed.
+    pub(super) more: u64,
 }
 
 impl EventRecord {
-    pub(super) fn new(event: &'static str) -> Self {
-        let now = SystemTime::now();
-        Self { event, time: rfc3339(now), at: Some(now), ..Self::default() }
+    pub(super) fn new(report: EventReport) -> Self {
+        Self { report, time: SystemTime::now(), more: 0 }
     }
 
     /// Returns its kind, without what others name, such as addresses.
     pub(super) fn kind(&self) -> EventKind {
-        let of_rules = [&self.rule, &self.from, &self.to, &self.leg, &self.other_leg];
-        let name = if self.event == "not-forwarded" { self.reason.clone() } else { None };
-        (self.event, of_rules.map(Clone::clone), name)
+        let field = |name| self.report.field(name).cloned();
+        let reason = if self.report.name == "not-forwarded" { field("reason") } else { None };
+        (self.report.name, ["rule", "from", "to", "leg", "other_leg"].map(field), reason)
     }
 
     /// Returns the address that it is about.
     pub(super) fn source(&self) -> Option<IpAddr> {
-        self.address.or_else(|| self.client.map(|client| client.ip()))
-    }
-
-    pub(super) fn of(event: &DriverEvent, names: &Names) -> Self {
-        let leg = |leg| Some(names.leg(leg).to_owned());
-        match event {
-            DriverEvent::LegUp { leg: id, addresses } => {
-                Self { leg: leg(*id), addresses: Some(addresses.clone()), ..Self::new("leg-up") }
-            }
-            DriverEvent::LegDown { leg: id, reason } => {
-                Self { leg: leg(*id), reason: Some(reason.clone()), ..Self::new("leg-down") }
-            }
-            DriverEvent::Problem { leg: id, problem, .. } => {
-                Self { leg: leg(*id), reason: Some(problem.clone()), ..Self::new("problem") }
-            }
-            DriverEvent::ReceiveLost { leg: id, count } => {
-                Self { leg: leg(*id), count: Some(*count), ..Self::new("receive-lost") }
-            }
-            DriverEvent::Amt { leg: id, event } => Self { leg: leg(*id), ..Self::of_amt(event) },
-            DriverEvent::Relay(event) => Self::of_relay(event, names),
-            DriverEvent::HttpListening(address) => {
-                Self { to: Some(format!("http://{address}")), ..Self::new("http-listening") }
-            }
-            DriverEvent::HttpFailed { address, problem } => Self {
-                to: Some(format!("http://{address}")),
-                reason: Some(problem.clone()),
-                ..Self::new("http-failed")
-            },
-            DriverEvent::Http(event) => Self {
-                to: Some(format!("http://{}", event.listener)),
-                client: Some(event.client),
-                reason: Some(event.reason.name().to_owned()),
-                count: Some(event.count),
-                ..Self::new("http-refused")
-            },
-            DriverEvent::TunnelUp { leg: id, relay, address } => Self {
-                leg: leg(*id),
-                relay: Some(relay.to_string()),
-                peer: Some(address.to_string()),
-                ..Self::new("tunnel-up")
-            },
-            DriverEvent::TunnelDown { leg: id, reason } => {
-                Self { leg: leg(*id), reason: Some(why_down(*reason).into()), ..Self::new("tunnel-down") }
-            }
-            DriverEvent::TunnelMoved { leg: id, address } => {
-                Self { leg: leg(*id), peer: Some(address.to_string()), ..Self::new("tunnel-moved") }
-            }
-            DriverEvent::TunnelRefused { leg: id, reason } => Self {
-                leg: leg(*id),
-                reason: Some(why_refused(*reason).0.into()),
-                ..Self::new("tunnel-refused")
-            },
-            DriverEvent::TunnelUnanswered { leg: id, host } => {
-                Self { leg: leg(*id), peer: Some(host.clone()), ..Self::new("tunnel-unanswered") }
-            }
-            DriverEvent::WrongTunnelKey { address, count } => {
-                Self { peer: Some(address.to_string()), count: Some(*count), ..Self::new("tunnel-wrong-key") }
-            }
-            DriverEvent::UnknownTunnel { name, address, count } => Self {
-                count: Some(*count),
-                leg: Some(format!("tunnel:{}", escaped(name))),
-                peer: Some(address.to_string()),
-                ..Self::new("tunnel-unknown")
-            },
+        match self.report.field("address").or_else(|| self.report.field("client"))? {
+            EventValue::Address(address) => Some(*address),
+            EventValue::Endpoint(client) => Some(client.ip()),
+            _ => None,
         }
     }
+}
 
-    fn of_amt(event: &GatewayEvent) -> Self {
-        match event {
-            GatewayEvent::Connected { relay } => {
-                Self { address: Some(relay.ip()), ..Self::new("amt-connected") }
-            }
-            GatewayEvent::Lost { relay, failure } => {
-                Self { address: Some(relay.ip()), reason: Some(failure.to_string()), ..Self::new("amt-lost") }
-            }
-            GatewayEvent::NoRelay => Self::new("amt-no-relay"),
+impl Serialize for EventRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { report, time, more } = self;
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("event", report.name)?;
+        object.serialize_entry("time", &rfc3339(*time))?;
+        for (field, _, _) in FIELDS {
+            object.serialize_entry(field, &report.field(field))?;
         }
-    }
-
-    fn of_relay(event: &RelayEvent, names: &Names) -> Self {
-        let leg = |leg| Some(names.leg(leg).to_owned());
-        let rule = |rule| Some(names.rule(rule).to_owned());
-        let relay = |relay: &mcast_relay::RelayId| Some(relay.to_string());
-        match event {
-            RelayEvent::PeerAppeared { relay: id, leg: on } => {
-                Self { relay: relay(id), leg: leg(*on), ..Self::new("relay-appeared") }
-            }
-            RelayEvent::PeerDisappeared { relay: id } => {
-                Self { relay: relay(id), ..Self::new("relay-disappeared") }
-            }
-            RelayEvent::Forwarding { rule: number, from, to } => Self {
-                rule: rule(*number),
-                from: leg(*from),
-                to: Some(names.side(*to)),
-                ..Self::new("forwarding")
-            },
-            RelayEvent::StandingBy { rule: number, from, to, relay: id } => Self {
-                rule: rule(*number),
-                from: leg(*from),
-                to: Some(names.side(*to)),
-                relay: relay(id),
-                ..Self::new("standing-by")
-            },
-            RelayEvent::SameSegment { one, other } => {
-                Self { leg: leg(*one), other_leg: leg(*other), ..Self::new("same-segment") }
-            }
-            RelayEvent::LoopFound { leg: on, source, mac, destination } => Self {
-                leg: leg(*on),
-                address: Some(*source),
-                mac: mac.map(|mac| mac.to_string()),
-                destination: Some(destination.to_string()),
-                ..Self::new("loop-found")
-            },
-            RelayEvent::RouterFound { leg: on, home, source, destination } => Self {
-                leg: leg(*on),
-                other_leg: leg(*home),
-                address: Some(*source),
-                destination: Some(destination.to_string()),
-                ..Self::new("router-found")
-            },
-            RelayEvent::TooManyGroups { leg: on, host, groups: _, count } => Self {
-                leg: leg(*on),
-                address: Some(*host),
-                count: Some(*count),
-                ..Self::new("too-many-groups")
-            },
-            RelayEvent::ChainFound { relay: id, leg: on, to } => Self {
-                relay: relay(id),
-                leg: leg(*on),
-                to: Some(names.side(*to)),
-                ..Self::new("chain-found")
-            },
-            RelayEvent::NotForwarded { rule: number, reason, count, culprit } => Self {
-                rule: rule(*number),
-                address: *culprit,
-                reason: Some(reason.name().to_owned()),
-                count: Some(*count),
-                ..Self::new("not-forwarded")
-            },
-            RelayEvent::SourceReplaced { rule: number, leg: on, source } => Self {
-                rule: rule(*number),
-                leg: leg(*on),
-                address: Some(*source),
-                ..Self::new("source-replaced")
-            },
-            RelayEvent::OtherSources { leg: on, group } => {
-                Self { leg: leg(*on), group: Some(group.to_string()), ..Self::new("other-sources") }
-            }
-            RelayEvent::NoReports { leg: on } => Self { leg: leg(*on), ..Self::new("no-reports") },
+        if *more > 0 {
+            object.serialize_entry("more", more)?;
         }
+        object.serialize_entry("text", &report.text)?;
+        object.serialize_entry("remedy", &report.remedy)?;
+        object.end()
     }
 }
 
@@ -391,38 +242,6 @@ impl AmtSummary {
         let AmtStatistics { gateways, sent, unsent, refused } = driver.amt();
         let refused = refused.into_iter().map(|(reason, count)| RefusedCount { reason, count }).collect();
         Self { gateways, sent, unsent, refused }
-    }
-}
-
-/// Returns a text of others, so that it cannot control the terminal that shows it.
-pub(super) fn escaped(text: &str) -> SafeText<'_> {
-    SafeText::new(text.as_bytes())
-}
-
-/// Returns what follows the last of several that are reported together.
-pub(super) fn others(count: u64) -> String {
-    if count > 1 { format!(", the last of {}", crate::output::count(count)) } else { String::new() }
-}
-
-pub(super) const fn why_down(reason: DownReason) -> &'static str {
-    match reason {
-        DownReason::Silence => "nothing arrives from its other end",
-        DownReason::Goodbye => "its other end has stopped",
-        DownReason::KeyRemoved => "its key is no longer in the key file",
-        DownReason::Removed => "no rule names it any longer",
-    }
-}
-
-pub(super) const fn why_refused(reason: RefusedBy) -> (&'static str, &'static str) {
-    match reason {
-        RefusedBy::UnknownName => {
-            ("no rule there names it", "name it in a rule there, or correct the name here")
-        }
-        RefusedBy::InUse => (
-            "another relay uses it",
-            "if that is a second relay of this site, it stands by, and takes over when the first one stops; otherwise \
-             give every site a tunnel of its own",
-        ),
     }
 }
 
@@ -568,36 +387,21 @@ impl TunnelFigures {
     }
 }
 
-/// What the numbers in events stand for.
-#[derive(Clone, Debug)]
-pub(super) struct Names {
-    legs: Vec<String>,
-    rules: Vec<String>,
-}
-
-impl Names {
-    pub(super) fn of(relay: &Relay) -> Self {
-        Self {
-            legs: relay.legs().map(|(_, leg)| leg.to_string()).collect(),
-            rules: relay.rules().map(|(rule, _)| rule.to_string()).collect(),
-        }
-    }
-
-    pub(super) fn leg(&self, leg: LegId) -> &str {
-        self.legs.get(usize::from(leg.0)).map_or("?", String::as_str)
-    }
-
-    pub(super) fn side(&self, side: PathSide) -> String {
-        match side {
-            PathSide::Leg(leg) => self.leg(leg).to_owned(),
-            PathSide::Route(target) => format!("udp://{target}"),
-            PathSide::AmtGateways(address) => format!("amt-listen:{address}"),
-        }
-    }
-
-    pub(super) fn rule(&self, rule: usize) -> &str {
-        self.rules.get(rule).map_or("?", String::as_str)
-    }
+/// All events: those of the driver, and those that only the command has.
+#[cfg(any(feature = "schema", test))]
+fn events() -> Vec<EventDeclaration> {
+    let of_check = &["rule", "from", "to", "relay", "reason", "answers"];
+    let own = [
+        ("reloaded", "The rules were read again.", &["count"][..]),
+        ("not-reloaded", "The rules could not be read again: the current ones remain.", &["reason"]),
+        ("would-forward", "With `--check`, this relay would forward between a pair of legs.", of_check),
+        ("would-stand-by", "With `--check`, another relay forwards between a pair of legs.", of_check),
+        ("cannot-forward", "With `--check`, nothing can be forwarded between a pair of legs.", of_check),
+        ("would-serve", "With `--check`, HTTP clients could receive what a rule names.", of_check),
+        ("cannot-serve", "With `--check`, HTTP clients could not receive what a rule names.", of_check),
+    ];
+    let own = own.map(|(name, meaning, fields)| EventDeclaration { name, meaning, fields });
+    [DriverEvent::declared(), own.into()].concat()
 }
 
 /// The schemas of its records.
@@ -606,47 +410,13 @@ pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
     use mcast_json::RecordSchema;
 
     vec![
-        RecordSchema::new::<EventRecord>("relay-event", "Relay event (`mcast relay --json`)")
-            .events([
-                "leg-up",
-                "leg-down",
-                "problem",
-                "relay-appeared",
-                "relay-disappeared",
-                "forwarding",
-                "standing-by",
-                "same-segment",
-                "loop-found",
-                "router-found",
-                "chain-found",
-                "too-many-groups",
-                "receive-lost",
-                "not-forwarded",
-                "source-replaced",
-                "other-sources",
-                "no-reports",
-                "tunnel-up",
-                "tunnel-down",
-                "tunnel-moved",
-                "tunnel-refused",
-                "tunnel-unanswered",
-                "tunnel-wrong-key",
-                "tunnel-unknown",
-                "amt-connected",
-                "amt-lost",
-                "amt-no-relay",
-                "reloaded",
-                "not-reloaded",
-                "would-forward",
-                "would-stand-by",
-                "cannot-forward",
-                "http-listening",
-                "http-failed",
-                "http-refused",
-                "would-serve",
-                "cannot-serve",
-            ])
-            .describe("addresses[]", "An address"),
+        RecordSchema::of_events(
+            "relay-event",
+            "Relay event (`mcast relay --json`)",
+            "One object per event. Fields that do not apply to an event are null.",
+            &events(),
+            &FIELDS,
+        ),
         RecordSchema::new::<Summary>("relay-summary", "Summary of a relay (`mcast relay --json`)")
             .event("summary")
             .describe("event", "Type of the record")
@@ -659,14 +429,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_a_tunnel_from_the_other_end_cannot_control_a_terminal() {
-        let names = Names { legs: Vec::new(), rules: Vec::new() };
-        let name = "\x1b[31mevil\n".to_owned();
-        let event = DriverEvent::UnknownTunnel { name, address: ([10, 0, 0, 7], 5700).into(), count: 1 };
-        let (text, remedy) = super::super::text::describe(&event, &names);
-        let leg = EventRecord::of(&event, &names).leg.unwrap();
-        for text in [text, remedy.unwrap(), leg] {
-            assert!(text.contains("evil") && !text.contains(['\x1b', '\n']), "{text:?}");
+    fn every_field_of_an_event_is_written() {
+        for EventDeclaration { name, fields, .. } in events() {
+            for field in fields {
+                assert!(
+                    FIELDS.iter().any(|(known, _, _)| known == field),
+                    "{field} of {name} is not written"
+                );
+            }
         }
+    }
+
+    #[test]
+    fn the_kinds_of_events_are_of_rules_and_reasons_and_not_of_addresses() {
+        let report = |reason: &str, address: [u8; 4]| {
+            EventRecord::new(
+                EventReport::new("not-forwarded", "text".into())
+                    .with("rule", "a > b")
+                    .with("reason", reason)
+                    .with("address", IpAddr::from(address)),
+            )
+        };
+        let one = report("rate-limit", [10, 0, 0, 1]);
+        assert_eq!(one.kind(), report("rate-limit", [10, 0, 0, 2]).kind());
+        assert_ne!(one.kind(), report("hop-limit", [10, 0, 0, 1]).kind());
+        assert_eq!(one.source(), Some([10, 0, 0, 1].into()));
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mcast::{Wire, WireStatus};
+use mcast_json::EventReport;
 use mcast_metrics::BoundExporter;
 use mcast_relay::driver::{
     CheckReport, Driver, DriverEvent, DriverOptions, TunnelDial, TunnelOptions, Unreceivable,
@@ -22,7 +23,7 @@ use mcast_relay::driver::{
 use mcast_relay::http::{HttpConfig, HttpRule};
 use mcast_relay::{
     DiscoveryProtocol, Leg, Namespace, PairState, PairStatus, PathSide, PeerStatus, RelayConfig, RelayEvent,
-    RelayId, Rule,
+    RelayId, RelayNames, Rule,
 };
 use mcast_terminal::Console;
 use mcast_tunnel::LinkStatus;
@@ -37,7 +38,7 @@ use crate::metrics;
 use crate::receiving::WireNotes;
 use crate::sys::{self, Capability};
 use export::Figures;
-use json::{EventRecord, Names, Summary};
+use json::Summary;
 use text::{EventPrinter, summary_lines};
 
 pub(super) fn run(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
@@ -140,7 +141,7 @@ const STATUS: &str = "Relaying";
 /// The state of `mcast relay`.
 struct Session<'a> {
     driver: Driver,
-    names: Names,
+    names: RelayNames,
     arguments: &'a Arguments,
     console: &'a Console,
     printer: EventPrinter<'a>,
@@ -161,7 +162,7 @@ impl<'a> Session<'a> {
         let (waker, start, service) = (driver.waker(), Instant::now(), Service::begin());
         let arguments = plan.arguments;
         Ok(Self {
-            names: Names::of(driver.relay()),
+            names: driver.relay().names(),
             driver,
             arguments,
             console,
@@ -257,20 +258,14 @@ impl<'a> Session<'a> {
         self.service.reloading();
         match self.replace() {
             Ok(count) => {
-                self.names = Names::of(self.driver.relay());
-                let text = format!("reread the rules: {count}");
-                let count = Some(count as u64);
-                self.printer.print_record(EventRecord { count, text, ..EventRecord::new("reloaded") })?;
+                self.names = self.driver.relay().names();
+                let report = EventReport::new("reloaded", format!("reread the rules: {count}"));
+                self.printer.print_report(report.with("count", count as u64))?;
             }
             Err(error) => {
                 self.console.warn(format_args!("keeping the current rules and keys: {error:#}"));
-                let (reason, text) =
-                    (Some(format!("{error:#}")), "kept the current rules and keys".to_owned());
-                self.printer.print_record(EventRecord {
-                    reason,
-                    text,
-                    ..EventRecord::new("not-reloaded")
-                })?;
+                let report = EventReport::new("not-reloaded", "kept the current rules and keys".to_owned());
+                self.printer.print_report(report.with("reason", format!("{error:#}")))?;
             }
         }
         self.service.ready(STATUS);
@@ -299,14 +294,14 @@ impl<'a> Session<'a> {
 }
 
 /// Returns how the groups are received, on legs as rules name them.
-fn wire_status(driver: &Driver, names: &Names) -> Vec<WireStatus> {
+fn wire_status(driver: &Driver, names: &RelayNames) -> Vec<WireStatus> {
     let mut statuses = driver.wire_status();
     statuses.iter_mut().for_each(|(leg, status)| names.leg(*leg).clone_into(&mut status.name));
     statuses.into_iter().map(|(_, status)| status).collect()
 }
 
 fn check(mut driver: Driver, json: bool, console: &Console) -> anyhow::Result<Outcome> {
-    let names = Names::of(driver.relay());
+    let names = driver.relay().names();
     let rules: Vec<Rule> = driver.relay().rules().map(|(rule, _)| rule.clone()).collect();
     let mut printer = EventPrinter::new(json, console);
     while let Some(event) = driver.next_event() {
@@ -314,162 +309,135 @@ fn check(mut driver: Driver, json: bool, console: &Console) -> anyhow::Result<Ou
     }
     console.note("listening for other relays");
     let CheckReport { pairs, peers, tunnels, http, unreceivable } = driver.check()?;
-    peers.iter().try_for_each(|peer| printer.print_record(of_peer(peer, &names)))?;
+    peers.iter().try_for_each(|peer| printer.print_report(of_peer(peer, &names)))?;
     peers
         .iter()
         .filter_map(|peer| of_chain(peer, &pairs, &names))
-        .try_for_each(|it| printer.print_record(it))?;
-    tunnels.iter().try_for_each(|tunnel| printer.print_record(of_tunnel(tunnel)))?;
+        .try_for_each(|it| printer.print_report(it))?;
+    tunnels.iter().try_for_each(|tunnel| printer.print_report(of_tunnel(tunnel)))?;
     let problem_of =
         |pair: &PairStatus| unreceivable.iter().find(|it| (it.rule, it.from) == (pair.rule, pair.from));
-    let record = |pair: &PairStatus| {
-        let record = of_pair(pair, problem_of(pair), &names);
-        match rules.get(pair.rule) {
-            Some(rule) => with_answers(record, rule, pair),
-            None => record,
-        }
-    };
-    pairs.iter().try_for_each(|pair| printer.print_record(record(pair)))?;
-    http.iter().try_for_each(|rule| printer.print_record(of_http(rule, &names)))?;
+    pairs.iter().try_for_each(|pair| {
+        printer.print_report(of_pair(pair, problem_of(pair), rules.get(pair.rule), &names))
+    })?;
+    http.iter().try_for_each(|rule| printer.print_report(of_http(rule, &names)))?;
     let can_forward = unreceivable.is_empty() && pairs.iter().all(|pair| pair.state != PairState::Down);
     Ok(Outcome::of(can_forward && http.iter().all(|rule| rule.is_up)))
 }
 
-fn of_http(rule: &HttpRule, names: &Names) -> EventRecord {
+fn of_http(rule: &HttpRule, names: &RelayNames) -> EventReport {
     let (from, to, text) = (&rule.leg_name, format!("http://{}", rule.listener), names.rule(rule.rule));
-    let (event, text) = match rule.is_up {
+    let (event, words) = match rule.is_up {
         true => ("would-serve", format!("would serve from {from} at {to}, while clients request it: {text}")),
         false => {
             ("cannot-serve", format!("cannot serve from {from} at {to}, the interface is unusable: {text}"))
         }
     };
-    EventRecord {
-        rule: Some(names.rule(rule.rule).to_owned()),
-        from: Some(from.clone()),
-        to: Some(to),
-        text,
-        ..EventRecord::new(event)
-    }
+    EventReport::new(event, words).with("rule", text).with("from", from.clone()).with("to", to)
 }
 
-fn of_peer(peer: &PeerStatus, names: &Names) -> EventRecord {
+fn of_peer(peer: &PeerStatus, names: &RelayNames) -> EventReport {
     let legs: Vec<_> = peer.legs.iter().map(|leg| names.leg(*leg)).collect();
     let addresses: Vec<_> = peer.addresses.iter().map(ToString::to_string).collect();
-    EventRecord {
-        relay: Some(peer.relay.to_string()),
-        priority: Some(peer.priority),
-        addresses: Some(peer.addresses.clone()),
-        leg: peer.legs.first().map(|leg| names.leg(*leg).to_owned()),
-        text: format!(
-            "relay {} with priority {} is on {}: {}",
-            peer.relay,
-            peer.priority,
-            legs.join(", "),
-            addresses.join(", ")
-        ),
-        ..EventRecord::new("relay-appeared")
-    }
+    let text = format!(
+        "relay {} with priority {} is on {}: {}",
+        peer.relay,
+        peer.priority,
+        legs.join(", "),
+        addresses.join(", ")
+    );
+    EventReport::new("relay-appeared", text)
+        .with("relay", peer.relay.to_string())
+        .with("priority", u64::from(peer.priority))
+        .with("addresses", peer.addresses.clone())
+        .with("leg", legs.first().copied())
 }
 
 /// A relay that is on the leg that a rule forwards from, but not on the one that it forwards to.
-fn of_chain(peer: &PeerStatus, pairs: &[PairStatus], names: &Names) -> Option<EventRecord> {
+fn of_chain(peer: &PeerStatus, pairs: &[PairStatus], names: &RelayNames) -> Option<EventReport> {
     let is_chain = |pair: &&PairStatus| {
         peer.legs.contains(&pair.from) && matches!(pair.to, PathSide::Leg(to) if !peer.legs.contains(&to))
     };
     let pair = pairs.iter().find(is_chain)?;
     let (from, to, relay) = (names.leg(pair.from), names.side(pair.to), peer.relay);
-    Some(EventRecord {
-        rule: Some(names.rule(pair.rule).to_owned()),
-        text: format!(
-            "relay {relay} is on {from} but not on {to}: the copies that it sends on {from} would not be forwarded to {to}"
-        ),
-        relay: Some(relay.to_string()),
-        remedy: Some("forward from where their sources are, or connect the relays by a tunnel".into()),
-        from: Some(from.to_owned()),
-        to: Some(to),
-        ..EventRecord::new("chain-found")
-    })
+    let text = format!(
+        "relay {relay} is on {from} but not on {to}: the copies that it sends on {from} would not be forwarded to {to}"
+    );
+    let remedy = "forward from where their sources are, or connect the relays by a tunnel";
+    let report = EventReport::new("chain-found", text)
+        .with("rule", names.rule(pair.rule))
+        .with("relay", relay.to_string())
+        .with("from", from)
+        .with("to", to);
+    Some(report.with_remedy(Some(remedy.into())))
 }
 
-fn of_tunnel(tunnel: &LinkStatus) -> EventRecord {
+fn of_tunnel(tunnel: &LinkStatus) -> EventReport {
     let leg = format!("tunnel:{}", tunnel.name);
     match tunnel.peer {
-        Some((relay, address)) => EventRecord {
-            text: format!("{leg} is up: relay {} at {address}", RelayId(relay)),
-            leg: Some(leg),
-            relay: Some(RelayId(relay).to_string()),
-            peer: Some(address.to_string()),
-            ..EventRecord::new("tunnel-up")
-        },
-        None => EventRecord {
-            text: format!("{leg} is down: its other end does not answer or dial, or refuses it"),
-            leg: Some(leg),
-            ..EventRecord::new("tunnel-down")
-        },
+        Some((relay, address)) => {
+            let text = format!("{leg} is up: relay {} at {address}", RelayId(relay));
+            EventReport::new("tunnel-up", text)
+                .with("leg", leg)
+                .with("relay", RelayId(relay).to_string())
+                .with("peer", address.to_string())
+        }
+        None => {
+            let text = format!("{leg} is down: its other end does not answer or dial, or refuses it");
+            EventReport::new("tunnel-down", text).with("leg", leg)
+        }
     }
 }
 
-/// Adds where unicast answers of hosts go, if there may be any.
-fn with_answers(record: EventRecord, rule: &Rule, pair: &PairStatus) -> EventRecord {
-    let (Some(from), Some(to)) = (&record.from, &record.to) else { return record };
+/// Returns where unicast answers of hosts go, and that in words; `None` if there are none, or they are to the group.
+fn answers(rule: &Rule, pair: &PairStatus, from: &str, to: &str) -> Option<(&'static str, String)> {
     // Hosts answer these to the group.
     let is_by_group = rule.traffic.protocol == Some(DiscoveryProtocol::Mdns);
-    if record.event != "would-forward"
-        || is_by_group
-        || rule.no_replies
-        || !matches!(pair.to, PathSide::Leg(_))
-    {
-        return record;
+    if is_by_group || rule.no_replies || !matches!(pair.to, PathSide::Leg(_)) {
+        return None;
     }
-    let (answers, text) = match rule.keep_source {
+    Some(match rule.keep_source {
         true => (
             "sender",
             format!(
-                "hosts on {to} answer the sender itself: they need a route to the network of {from}, and their reverse-path filter \
-                 has to accept it"
+                "; hosts on {to} answer the sender itself: they need a route to the network of {from}, and their reverse-path \
+                 filter has to accept it"
             ),
         ),
-        false => ("relay", format!("answers have the address of the relay on {from}")),
-    };
-    EventRecord { answers: Some(answers), text: format!("{}; {text}", record.text), ..record }
+        false => ("relay", format!("; answers have the address of the relay on {from}")),
+    })
 }
 
-fn of_pair(pair: &PairStatus, problem: Option<&Unreceivable>, names: &Names) -> EventRecord {
-    let (rule, from, to) = (names.rule(pair.rule), names.leg(pair.from), names.side(pair.to));
-    if let Some(Unreceivable { problem, remedy, .. }) = problem.filter(|_| pair.state != PairState::Down) {
-        return EventRecord {
-            text: format!("cannot forward from {from} to {to}, {problem}: {rule}"),
-            rule: Some(rule.to_owned()),
-            from: Some(from.to_owned()),
-            to: Some(to),
-            reason: Some(problem.clone()),
-            remedy: remedy.clone(),
-            ..EventRecord::new("cannot-forward")
-        };
-    }
-    let (event, relay, text) = match pair.state {
-        PairState::Forwarding | PairState::Listening { .. } => {
-            ("would-forward", None, format!("would forward from {from} to {to}: {rule}"))
+fn of_pair(
+    pair: &PairStatus,
+    problem: Option<&Unreceivable>,
+    rule: Option<&Rule>,
+    names: &RelayNames,
+) -> EventReport {
+    let (text, from, to) = (names.rule(pair.rule), names.leg(pair.from), names.side(pair.to));
+    let report = match (pair.state, problem) {
+        (PairState::Down, _) => EventReport::new(
+            "cannot-forward",
+            format!(
+                "cannot forward from {from} to {to}, an interface or tunnel is unusable or both are on the same segment: {text}"
+            ),
+        ),
+        (_, Some(Unreceivable { problem, remedy, .. })) => {
+            let words = format!("cannot forward from {from} to {to}, {problem}: {text}");
+            let report = EventReport::new("cannot-forward", words).with("reason", problem.clone());
+            report.with_remedy(remedy.clone())
         }
-        PairState::Standby(relay) => {
-            let text = format!("would stand by from {from} to {to}, relay {relay} forwards: {rule}");
-            ("would-stand-by", Some(relay.to_string()), text)
+        (PairState::Standby(relay), None) => {
+            let words = format!("would stand by from {from} to {to}, relay {relay} forwards: {text}");
+            EventReport::new("would-stand-by", words).with("relay", relay.to_string())
         }
-        PairState::Down => {
-            let text = format!(
-                "cannot forward from {from} to {to}, an interface or tunnel is unusable or both are on the same segment: {rule}"
-            );
-            ("cannot-forward", None, text)
+        (PairState::Forwarding | PairState::Listening { .. }, None) => {
+            let (whose, answers) = rule.and_then(|rule| answers(rule, pair, from, &to)).unzip();
+            let words = format!("would forward from {from} to {to}: {text}{}", answers.unwrap_or_default());
+            EventReport::new("would-forward", words).with("answers", whose)
         }
     };
-    EventRecord {
-        rule: Some(rule.to_owned()),
-        from: Some(from.to_owned()),
-        to: Some(to),
-        relay,
-        text,
-        ..EventRecord::new(event)
-    }
+    report.with("rule", text).with("from", from).with("to", to)
 }
 
 /// Where the engines listen: Docker, and Podman with the same interface.
