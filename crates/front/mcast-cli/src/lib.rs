@@ -23,6 +23,7 @@ mod probe;
 mod read_ahead;
 mod receiving;
 mod sending;
+mod session;
 mod sys;
 mod worker;
 

@@ -131,7 +131,7 @@ pub(crate) fn with_dscp(builder: SenderBuilder, dscp: Option<u8>) -> SenderBuild
 }
 
 /// Limits on time and count, and the conditions of success.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "When to stop")]
 pub(crate) struct Limits {
     /// Stop after N datagrams
@@ -167,6 +167,14 @@ impl<'a> Goal<'a> {
     pub(crate) fn new(limits: &'a Limits, start: Instant) -> Self {
         let deadline = limits.timeout.and_then(|timeout| start.checked_add(timeout));
         Self { limits, deadline, silent_since: start }
+    }
+
+    /// Returns a goal that only the time limits.
+    pub(crate) fn until(timeout: Option<Duration>, start: Instant) -> Goal<'static> {
+        const NONE: &Limits =
+            &Limits { count: None, timeout: None, idle: None, expect: None, max_loss: None };
+        let deadline = timeout.and_then(|timeout| start.checked_add(timeout));
+        Goal { deadline, ..Goal::new(NONE, start) }
     }
 
     /// Records an arrival, from which `--idle` counts.

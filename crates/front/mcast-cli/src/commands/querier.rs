@@ -15,10 +15,11 @@ use mcast_watch::live::{
 use mcast_watch::{ObservedQuerier, ObservedQuery};
 use serde::Serialize;
 
-use crate::arguments::{Families, parse_duration};
+use crate::arguments::{Families, Goal, parse_duration};
 use crate::exit::{Failure, Outcome};
-use crate::interrupt::{Hangup, Interrupt, Service};
+use crate::interrupt::{Interrupt, Service};
 use crate::output::{Cell, Table, clock_time, rfc3339, seconds, write_json};
+use crate::session::{Control, End, SessionSteps, Step};
 use crate::sys::{self, Capability};
 
 /// Show IGMP and MLD queriers, or act as one
@@ -147,23 +148,45 @@ fn listen(arguments: &Arguments, targets: &[QuerierInterface], console: &Console
         }
         None => console.note("listening for queries until Ctrl-C"),
     }
+    let goal = Goal::until(timeout, Instant::now());
+    let mut control = Control::new(interrupt, goal, console);
     let ends_when_known = !arguments.watch && arguments.timeout.is_none();
-    while !interrupt.has_arrived() {
-        let left = timeout.map_or(POLL_INTERVAL, |timeout| timeout.saturating_sub(listener.elapsed()));
-        if left.is_zero() || ends_when_known && listener.is_known(&known_bridges) {
-            break;
-        }
-        match listener.next(left.min(POLL_INTERVAL)) {
-            Ok(Some(query)) => printer.query(&query)?,
-            Ok(None) => {}
-            Err(error) if error.kind() == mcast_capture::ErrorKind::InterfaceDown => console.warn(&error),
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let mut listening = Listening { listener, printer, known_bridges, ends_when_known };
+    control.run(&mut listening)?;
+    let Listening { listener, mut printer, .. } = listening;
     // Bridges may have learned of queriers meanwhile.
     let (bridges, listened) = (bridges(console), Some(listener.elapsed()));
     let is_known = print_table(targets, &listener.observed(), &bridges, listened, &mut printer)?;
-    Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(is_known)))
+    Ok(control.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_known)))
+}
+
+/// Listens to the queries of others.
+struct Listening<'a> {
+    listener: QuerierListener<'a>,
+    printer: EventPrinter<'a>,
+    known_bridges: Vec<Bridge>,
+    ends_when_known: bool,
+}
+
+impl SessionSteps for Listening<'_> {
+    fn step(&mut self, _: &mut Control<'_>, wait: Duration) -> anyhow::Result<Step> {
+        if self.ends_when_known && self.listener.is_known(&self.known_bridges) {
+            return Ok(Step::Over(End::Enough));
+        }
+        match self.listener.next(wait) {
+            Ok(Some(query)) => self.printer.query(&query)?,
+            Ok(None) => {}
+            Err(error) if error.kind() == mcast_capture::ErrorKind::InterfaceDown => {
+                self.printer.console.warn(&error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Step::Idle)
+    }
+
+    fn longest_wait(&mut self) -> Duration {
+        POLL_INTERVAL
+    }
 }
 
 /// Returns the bridges of this machine; none if the system does not support bridges.
@@ -185,7 +208,7 @@ fn send_queries(
     targets: Vec<QuerierInterface>,
     console: &Console,
 ) -> anyhow::Result<Outcome> {
-    let mut queriers = ActiveQueriers::open(targets, settings)?;
+    let queriers = ActiveQueriers::open(targets, settings)?;
     let service = Service::begin();
     // Keeps only the capability to open sockets for interfaces that appear later.
     sys::keep_rights(&[Capability::NetRaw])?;
@@ -196,45 +219,45 @@ fn send_queries(
         settings.query_interval().as_secs_f64(),
         settings.group_membership_interval().as_secs_f64()
     ));
-    let mut printer = EventPrinter::new(arguments.json, console);
-    let ended = serve(&mut queriers, arguments.timeout, &mut printer, &service, &interrupt);
-    service.stopping();
-    queriers.states().for_each(|(target, state, sent)| console.note(summary(target, state, sent)));
+    let hangup = service.hangups()?;
+    let goal = Goal::until(arguments.timeout, Instant::now());
+    let mut control = Control::new(interrupt, goal, console).with_service(service, hangup);
+    let mut sending = Sending { queriers, printer: EventPrinter::new(arguments.json, console) };
+    let ended = sending.queriers.follow().map_err(Into::into).and_then(|()| control.run(&mut sending));
+    sending.queriers.states().for_each(|(target, state, sent)| console.note(summary(target, state, sent)));
     ended?;
-    Ok(interrupt.outcome().unwrap_or(Outcome::Yes))
+    Ok(control.interrupt.outcome().unwrap_or(Outcome::Yes))
 }
 
-/// Runs the queriers until the timeout or Ctrl-C. A hang-up restarts them.
-fn serve(
-    queriers: &mut ActiveQueriers,
-    timeout: Option<Duration>,
-    printer: &mut EventPrinter<'_>,
-    service: &Service,
-    interrupt: &Interrupt,
-) -> anyhow::Result<()> {
-    let start = Instant::now();
-    let hangup = service.hangups()?;
-    queriers.follow()?;
-    service.ready(STATUS);
-    while !interrupt.has_arrived() {
-        let left = timeout.map_or(POLL_INTERVAL, |timeout| timeout.saturating_sub(start.elapsed()));
-        if left.is_zero() {
-            break;
-        }
+/// Sends the queries of this machine. A hang-up begins them again.
+struct Sending<'a> {
+    queriers: ActiveQueriers,
+    printer: EventPrinter<'a>,
+}
+
+impl SessionSteps for Sending<'_> {
+    fn step(&mut self, _: &mut Control<'_>, wait: Duration) -> anyhow::Result<Step> {
+        let Self { queriers, printer } = self;
         print_events(queriers, printer)?;
-        if let Some(query) = queriers.receive(left.min(POLL_INTERVAL))? {
+        if let Some(query) = queriers.receive(wait)? {
             printer.query(&query)?;
         }
         print_events(queriers, printer)?;
-        service.alive();
-        if hangup.as_ref().is_some_and(Hangup::has_arrived) {
-            service.reloading();
-            queriers.stop();
-            queriers.follow()?;
-            service.ready(STATUS);
-        }
+        Ok(Step::Idle)
     }
-    Ok(())
+
+    fn longest_wait(&mut self) -> Duration {
+        POLL_INTERVAL
+    }
+
+    fn reload(&mut self) -> anyhow::Result<()> {
+        self.queriers.stop();
+        Ok(self.queriers.follow()?)
+    }
+
+    fn status(&self) -> String {
+        STATUS.to_owned()
+    }
 }
 
 fn print_events(queriers: &mut ActiveQueriers, printer: &mut EventPrinter<'_>) -> anyhow::Result<()> {

@@ -136,7 +136,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let recorder = plan.open(kind.comment)?;
     plan.drop_capabilities()?;
     let interrupt = Interrupt::catch(|| {})?;
-    Session::new(&plan, kind, source, recorder, interrupt, console)?.run()
+    Session::new(&plan, kind, source, recorder, console).run(plan.limits, interrupt)
 }
 
 impl<'a> Plan<'a> {

@@ -1,4 +1,4 @@
-//! The main loop: records frames, counts them, and maintains files and interfaces in between.
+//! Records frames, counts them, and maintains files and interfaces in between.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -14,12 +14,13 @@ use mcast_watch::live::{
 use serde::Serialize;
 
 use super::{FileRecord, Plan, SummaryRecord, Via};
-use crate::arguments::{Goal, parse_duration, parse_size};
+use crate::arguments::{Goal, Limits, parse_duration, parse_size};
 use crate::commands::record;
 use crate::exit::{self, Outcome};
 use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::output::{InterfaceNames, write_record};
 use crate::receiving::{SilentInterfaces, Tally, WireNotes, print_buffer, print_memberships};
+use crate::session::{Control, End, SessionSteps, Step};
 
 /// The silence after which buffered frames are written.
 const FLUSH_AFTER: Duration = Duration::from_millis(5);
@@ -27,9 +28,6 @@ const FLUSH_AFTER: Duration = Duration::from_millis(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The interval of checks for changed interfaces and losses.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The number of frames that may arrive between two looks at the clock, which take as long as a quarter of a frame.
-const FRAMES_PER_CHECK: u32 = 64;
-
 /// The state of `mcast record`.
 pub(super) struct Session<'a> {
     console: &'a Console,
@@ -38,22 +36,9 @@ pub(super) struct Session<'a> {
     wire: WireNotes,
     recording: Recording<'a>,
     buffer: Option<usize>,
-    interrupt: Interrupt,
-    hangup: Hangup,
-    goal: Goal<'a>,
-    start: Instant,
+    /// Whether a frame may not be in the file yet.
+    is_unflushed: bool,
     last_check: Instant,
-    service: Service,
-}
-
-/// Why the loop ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Enough,
-    TimeOver,
-    Interrupted,
-    /// The reader closed the pipe: the recording ends, and nothing is missing.
-    ReaderGone,
 }
 
 impl<'a> Session<'a> {
@@ -62,110 +47,98 @@ impl<'a> Session<'a> {
         kind: &'static SourceKind,
         source: Box<dyn GroupFrames>,
         recorder: Recorder,
-        interrupt: Interrupt,
         console: &'a Console,
-    ) -> anyhow::Result<Self> {
-        let start = Instant::now();
-        Ok(Self {
-            goal: Goal::new(plan.limits, start),
+    ) -> Self {
+        Self {
             recording: Recording::new(recorder, plan.json, console),
             buffer: plan.reception.buffer_size,
             console,
             kind,
             wire: WireNotes::default(),
             source,
-            interrupt,
-            hangup: Hangup::catch()?,
-            start,
-            last_check: start,
-            service: Service::begin(),
-        })
+            is_unflushed: true,
+            last_check: Instant::now(),
+        }
     }
 
-    pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
+    pub(super) fn run(mut self, limits: &Limits, interrupt: Interrupt) -> anyhow::Result<Outcome> {
+        let (start, hangup) = (Instant::now(), Hangup::catch()?);
+        let control = Control::new(interrupt, Goal::new(limits, start), self.console);
+        let mut control = control.with_service(Service::begin(), Some(hangup));
         let mut silent_interfaces = SilentInterfaces::default();
         silent_interfaces.warn(&self.source.memberships(), self.console);
         self.print_start()?;
         self.source.describe(&mut self.recording.recorder);
         self.recording.counts.names.list();
-        self.service.ready(&self.status());
-        let end = self.record();
-        self.service.stopping();
+        let end = control.run(&mut self);
         // Even after a failure, so that earlier frames are written.
         let _ = self.source.add_statistics(&mut self.recording.recorder);
-        let time = self.start.elapsed();
+        let time = start.elapsed();
         let counts = self.recording.end();
         let end = end?;
         let mut counts = counts?;
         let losses = self.source.losses()?;
         let wire = self.source.wire_status();
-        let misses = self.goal.misses(counts.tally.datagrams(), losses.dropped);
-        let is_complete = counts.totals.unwritten == 0 && losses.unreadable == 0;
         counts.print(losses, time, self.kind.name, &wire)?;
         self.wire.update(wire, self.console);
         silent_interfaces.warn(&self.source.memberships(), self.console);
-        match end {
-            End::Interrupted => Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes)),
-            End::ReaderGone => Ok(Outcome::Yes),
-            End::Enough | End::TimeOver => {
-                misses.iter().for_each(|miss| self.console.note(miss));
-                Ok(Outcome::of(misses.is_empty() && is_complete))
-            }
-        }
+        let is_complete = counts.totals.unwritten == 0 && losses.unreadable == 0;
+        Ok(control.judge(end, is_complete, counts.tally.datagrams(), losses.dropped))
     }
 
-    fn record(&mut self) -> anyhow::Result<End> {
-        // After a frame the wait is short, so that the end of a burst is soon in the file. Once that is flushed, only signals and
-        // interfaces are waited for.
-        let mut max_wait = FLUSH_AFTER;
-        let mut unchecked = 0;
-        loop {
-            if self.interrupt.has_arrived() {
-                return Ok(End::Interrupted);
-            }
-            if self.recording.is_reader_gone {
-                return Ok(End::ReaderGone);
-            }
-            if self.goal.is_past_deadline() {
-                return Ok(End::TimeOver);
-            }
-            let left = self.goal.time_left();
-            match self.source.next(left.map_or(max_wait, |left| left.min(max_wait)))? {
-                NextGroupFrame::Frame(frame, kind) => {
-                    self.recording.take(&frame, kind);
-                    self.goal.record_arrival();
-                    max_wait = FLUSH_AFTER;
-                    if self.goal.is_reached(self.recording.counts.tally.datagrams()) {
-                        return Ok(End::Enough);
-                    }
-                    unchecked += 1;
-                    if unchecked < FRAMES_PER_CHECK {
-                        continue;
-                    }
-                }
-                // Frames that are not recorded must not prevent `--idle` from ending the recording.
-                NextGroupFrame::Other if self.goal.is_overdue(CHECK_INTERVAL) => return Ok(End::TimeOver),
-                NextGroupFrame::Other => max_wait = FLUSH_AFTER,
-                NextGroupFrame::Nothing if left == Some(Duration::ZERO) => return Ok(End::TimeOver),
-                NextGroupFrame::Nothing => {
-                    self.recording.recorder.flush();
-                    self.recording.report();
-                    max_wait = POLL_INTERVAL;
-                }
-            }
-            unchecked = 0;
-            self.maintain()?;
+    /// Returns from where the frames come, and into which file they go.
+    fn description(&self) -> String {
+        format!("from {} into {}", self.kind.description, self.recording.recorder.path().display())
+    }
+
+    /// Prints once what was joined where, into which file it goes, and what was not granted.
+    fn print_start(&mut self) -> anyhow::Result<()> {
+        print_memberships(&self.source.memberships(), self.console);
+        print_buffer(self.source.buffer_size()?, self.buffer, "", self.console);
+        self.wire = WireNotes::print(self.source.wire_status(), self.console);
+        self.console.note(format_args!("recording {}", self.description()));
+        Ok(())
+    }
+}
+
+impl SessionSteps for Session<'_> {
+    /// Once the end of a burst is in the file, only signals and interfaces are waited for.
+    const FLUSH_AFTER: Duration = FLUSH_AFTER;
+
+    fn step(&mut self, control: &mut Control<'_>, wait: Duration) -> anyhow::Result<Step> {
+        if self.recording.is_reader_gone {
+            return Ok(Step::Over(End::ReaderGone));
         }
+        let step = match self.source.next(wait)? {
+            NextGroupFrame::Frame(frame, kind) => {
+                self.recording.take(&frame, kind);
+                control.goal.record_arrival();
+                match control.goal.is_reached(self.recording.counts.tally.datagrams()) {
+                    true => Step::Over(End::Enough),
+                    false => Step::Handled,
+                }
+            }
+            NextGroupFrame::Other => Step::Ignored,
+            NextGroupFrame::Nothing => {
+                // Also without a new frame: what could not be written is tried again.
+                self.recording.recorder.flush();
+                self.recording.report();
+                Step::Idle
+            }
+        };
+        self.is_unflushed = step != Step::Idle;
+        Ok(step)
+    }
+
+    fn longest_wait(&mut self) -> Duration {
+        POLL_INTERVAL
+    }
+
+    fn is_unflushed(&self) -> bool {
+        self.is_unflushed
     }
 
     fn maintain(&mut self) -> anyhow::Result<()> {
-        if self.hangup.has_arrived() {
-            self.console.note("received SIGHUP: starting another file");
-            self.service.reloading();
-            self.recording.rotate();
-            self.service.ready(&self.status());
-        }
-        self.service.alive();
         if self.last_check.elapsed() < CHECK_INTERVAL {
             return Ok(());
         }
@@ -183,23 +156,14 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// The status for the service manager.
+    fn reload(&mut self) -> anyhow::Result<()> {
+        self.console.note("received SIGHUP: starting another file");
+        self.recording.rotate();
+        Ok(())
+    }
+
     fn status(&self) -> String {
         format!("Recording {}", self.description())
-    }
-
-    /// Returns from where the frames come, and into which file they go.
-    fn description(&self) -> String {
-        format!("from {} into {}", self.kind.description, self.recording.recorder.path().display())
-    }
-
-    /// Prints once what was joined where, into which file it goes, and what was not granted.
-    fn print_start(&mut self) -> anyhow::Result<()> {
-        print_memberships(&self.source.memberships(), self.console);
-        print_buffer(self.source.buffer_size()?, self.buffer, "", self.console);
-        self.wire = WireNotes::print(self.source.wire_status(), self.console);
-        self.console.note(format_args!("recording {}", self.description()));
-        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The main loop: receives what is available, prints it or runs a process per datagram (`--exec`), and flushes before it blocks.
+//! Receives what is available, prints it or runs a process per datagram (`--exec`).
 
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -18,6 +18,7 @@ use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{InterfaceNames, count_of, rfc3339, write_record};
 use crate::receiving::{SilentInterfaces, Tally};
+use crate::session::{Control, End, SessionSteps, Step};
 
 /// Buffers of a batch, each for the largest datagram.
 const BUFFERS: usize = 64;
@@ -31,15 +32,18 @@ pub(super) struct Listener<'a> {
     show: &'a OutputOptions,
     console: &'a Console,
     input: Input<'a>,
-    interrupt: Interrupt,
-    start: Instant,
-    goal: Goal<'a>,
+    batch: Batch,
+    handler: DatagramHandler,
+    silent_interfaces: SilentInterfaces,
+}
+
+/// Counts and prints datagrams, and runs a command for each.
+struct DatagramHandler {
     tally: Tally,
     names: InterfaceNames,
     printer: Printer,
     executor: Option<Executor>,
     out: Output,
-    silent_interfaces: SilentInterfaces,
 }
 
 impl<'a> Listener<'a> {
@@ -47,97 +51,116 @@ impl<'a> Listener<'a> {
         limits: &'a Limits,
         show: &'a OutputOptions,
         input: Input<'a>,
-        interrupt: Interrupt,
         console: &'a Console,
     ) -> Self {
-        let start = Instant::now();
         let executor = show.exec.as_ref().map(|command| {
             Executor::new(command, show.exec_limit, input.receiver().filter(|_| show.exec_reply))
         });
         let mut names = InterfaceNames::new();
         names.insert(AmtInput::INTERFACE, "amt");
-        Self {
-            goal: Goal::new(limits, start),
-            printer: Printer::new(show, console),
-            out: console.output(),
-            names,
+        let handler = DatagramHandler {
             tally: Tally::default(),
+            names,
+            printer: Printer::new(show, console),
+            executor,
+            out: console.output(),
+        };
+        Self {
             limits,
             show,
             console,
             input,
-            interrupt,
-            start,
-            executor,
+            batch: Batch::new(BUFFERS, BUFFER),
+            handler,
             silent_interfaces: SilentInterfaces::default(),
         }
     }
 
-    pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
+    /// Receives until the goal is reached, the time is over, or an interrupt arrives.
+    pub(super) fn run(mut self, interrupt: Interrupt) -> anyhow::Result<Outcome> {
+        let start = Instant::now();
+        let mut control = Control::new(interrupt, Goal::new(self.limits, start), self.console);
         self.silent_interfaces.warn(&self.input.memberships(), self.console);
-        let end = self.listen();
+        let end = control.run(&mut self);
         self.input.stop();
-        let time = self.start.elapsed();
+        let time = start.elapsed();
         // Even after a failure, so that earlier data is printed.
-        let printed = self.printer.end(&mut self.out).and_then(|()| self.out.flush());
-        if let Some(executor) = &self.executor {
+        let DatagramHandler { printer, out, executor, .. } = &mut self.handler;
+        let printed = printer.end(out).and_then(|()| out.flush());
+        if let Some(executor) = executor {
             executor.finish();
         }
-        let is_interrupted = end?;
+        let end = end?;
         printed?;
         self.summarize(time)?;
         self.silent_interfaces.warn(&self.input.memberships(), self.console);
-        if is_interrupted {
-            return Ok(self.interrupt.outcome().unwrap_or(Outcome::Yes));
-        }
-        Ok(self.judge())
+        Ok(control.judge(end, true, self.handler.tally.datagrams(), self.input.statistics().dropped))
     }
 
-    /// Receives until the goal is reached, the time is over, or an interrupt arrives; returns whether it was that.
-    fn listen(&mut self) -> anyhow::Result<bool> {
-        let mut batch = Batch::new(BUFFERS, BUFFER);
-        loop {
-            if self.interrupt.has_arrived() {
-                return Ok(true);
+    fn summarize(&mut self, time: Duration) -> anyhow::Result<()> {
+        let statistics = self.input.statistics();
+        let DatagramHandler { tally, names, out, executor, .. } = &mut self.handler;
+        if self.show.discard && self.show.json {
+            let wire = self.input.receiver().map(|receiver| receiver.wire_status()).unwrap_or_default();
+            write_record(out, "summary", &tally.summary(&statistics, time, &wire, names))?;
+            out.flush()?;
+        }
+        tally.print(&statistics, time, names, self.console);
+        if let Some(executor) = executor {
+            executor.print_summary(self.console);
+        }
+        if self.limits.max_loss.is_some() && statistics.dropped == Drops::Unknown {
+            self.console.warn("this system does not count dropped datagrams: cannot check --max-loss");
+        }
+        Ok(())
+    }
+}
+
+impl SessionSteps for Listener<'_> {
+    /// Receives available datagrams, or waits for one. While nothing comes, it looks whether the interfaces are still there.
+    fn step(&mut self, control: &mut Control<'_>, wait: Duration) -> anyhow::Result<Step> {
+        let there = match self.input.fill(&mut self.batch, wait) {
+            Err(error) if is_woken(&error) => return Ok(Step::Idle),
+            there => there?,
+        };
+        if there == 0 {
+            if !wait.is_zero() {
+                self.silent_interfaces.warn_regularly(|| self.input.memberships(), self.console);
             }
-            match self.fill(&mut batch) {
-                Err(error) if is_woken(&error) => continue,
-                Err(error) => return Err(error),
-                Ok(0) => return Ok(self.interrupt.has_arrived()),
-                Ok(_) => self.goal.record_arrival(),
+            return Ok(Step::Idle);
+        }
+        control.goal.record_arrival();
+        let mut datagrams = self.batch.iter();
+        while let Some(datagram) = datagrams.next() {
+            if !self.handler.handle(&datagram, control)? {
+                // The rest of the batch was received as well, but no command is run for it.
+                self.handler.count_not_run(1 + datagrams.count());
+                break;
             }
-            let mut datagrams = batch.iter();
-            while let Some(datagram) = datagrams.next() {
-                if !self.handle(&datagram)? {
-                    // The rest of the batch was received as well, but no command is run for it.
-                    self.count_not_run(1 + datagrams.count());
-                    break;
-                }
-                if self.goal.is_reached(self.tally.datagrams()) {
-                    return Ok(false);
-                }
+            if control.goal.is_reached(self.handler.tally.datagrams()) {
+                return Ok(Step::Over(End::Enough));
             }
         }
+        Ok(Step::Handled)
     }
 
-    /// Receives available datagrams, or waits for one; returns 0 after the deadline, the idle time, or an interrupt. While nothing comes, it
-    /// looks whether the interfaces are still there.
-    fn fill(&mut self, batch: &mut Batch) -> anyhow::Result<usize> {
-        while !self.goal.is_past_deadline() {
-            let left = self.goal.time_left();
-            let wait = left.map_or(CHECK_INTERVAL, |left| left.min(CHECK_INTERVAL));
-            let there = self.input.fill(batch, Some(wait), &mut self.out)?;
-            let is_over = left.is_some_and(|left| left <= wait) || self.interrupt.has_arrived();
-            if there > 0 || is_over {
-                return Ok(there);
-            }
-            self.silent_interfaces.warn_regularly(|| self.input.memberships(), self.console);
-        }
-        Ok(0)
+    fn longest_wait(&mut self) -> Duration {
+        CHECK_INTERVAL
     }
 
+    /// Where nothing is to be printed before a wait, looking first would only cost a system call.
+    fn is_unflushed(&self) -> bool {
+        !self.handler.out.is_empty()
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(self.handler.out.flush()?)
+    }
+}
+
+impl DatagramHandler {
     /// Prints a datagram or runs the command for it; returns `false` if the command could not be started in time.
-    fn handle(&mut self, datagram: &Datagram<'_>) -> anyhow::Result<bool> {
+    fn handle(&mut self, datagram: &Datagram<'_>, control: &Control<'_>) -> anyhow::Result<bool> {
         self.tally.add(datagram.arrival());
         self.printer.print(&mut self.out, datagram, &mut self.names)?;
         let Some(executor) = &self.executor else {
@@ -146,37 +169,13 @@ impl<'a> Listener<'a> {
         // Flushed first, because the command may print as well.
         self.out.flush()?;
         let interface = self.names.of(datagram.interface);
-        Ok(executor.run(datagram, &interface, self.goal.deadline(), &self.interrupt))
+        Ok(executor.run(datagram, &interface, control.goal.deadline(), &control.interrupt))
     }
 
     fn count_not_run(&self, datagrams: usize) {
         if let Some(executor) = &self.executor {
             executor.count_not_run(datagrams);
         }
-    }
-
-    fn summarize(&mut self, time: Duration) -> anyhow::Result<()> {
-        let statistics = self.input.statistics();
-        if self.show.discard && self.show.json {
-            let wire = self.input.receiver().map(|receiver| receiver.wire_status()).unwrap_or_default();
-            let summary = self.tally.summary(&statistics, time, &wire, &mut self.names);
-            write_record(&mut self.out, "summary", &summary)?;
-            self.out.flush()?;
-        }
-        self.tally.print(&statistics, time, &mut self.names, self.console);
-        if let Some(executor) = &self.executor {
-            executor.print_summary(self.console);
-        }
-        if self.limits.max_loss.is_some() && statistics.dropped == Drops::Unknown {
-            self.console.warn("this system does not count dropped datagrams: cannot check --max-loss");
-        }
-        Ok(())
-    }
-
-    fn judge(&self) -> Outcome {
-        let misses = self.goal.misses(self.tally.datagrams(), self.input.statistics().dropped);
-        misses.iter().for_each(|miss| self.console.note(miss));
-        Outcome::of(misses.is_empty())
     }
 }
 
@@ -193,34 +192,10 @@ pub(super) enum Input<'a> {
 impl Input<'_> {
     /// Receives available datagrams, or waits for one for at most this time. Returns 0 after it, and with a relay of AMT
     /// also after an interrupt.
-    pub(super) fn fill(
-        &mut self,
-        batch: &mut Batch,
-        left: Option<Duration>,
-        out: &mut Output,
-    ) -> anyhow::Result<usize> {
-        use std::io::Write;
-
+    fn fill(&mut self, batch: &mut Batch, wait: Duration) -> anyhow::Result<usize> {
         match self {
-            Self::Amt(amt) => {
-                let there = amt.fill(batch, Some(Duration::ZERO))?;
-                if there > 0 || left == Some(Duration::ZERO) {
-                    return Ok(there);
-                }
-                out.flush()?;
-                amt.fill(batch, left)
-            }
-            Self::Groups(receiver) => {
-                // Where nothing is to be printed before a wait, asking first would only cost a system call.
-                if !out.is_empty() {
-                    let there = receiver.recv_batch(batch, Some(Duration::ZERO))?;
-                    if there > 0 {
-                        return Ok(there);
-                    }
-                    out.flush()?;
-                }
-                Ok(receiver.recv_batch(batch, left)?)
-            }
+            Self::Amt(amt) => amt.fill(batch, Some(wait)),
+            Self::Groups(receiver) => Ok(receiver.recv_batch(batch, Some(wait))?),
         }
     }
 

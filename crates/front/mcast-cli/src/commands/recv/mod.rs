@@ -140,7 +140,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         let input = AmtInput::open(relay, arguments.memberships_of_amt(relay, console)?, console)?;
         let interrupt = input.interrupt.clone();
         let Arguments { limits, show, .. } = arguments;
-        return Listener::new(limits, show, Input::Amt(Box::new(input)), interrupt, console).run();
+        return Listener::new(limits, show, Input::Amt(Box::new(input)), console).run(interrupt);
     }
     let Plan { builder, hosts, buffer, limits, show } = arguments.plan(console)?;
     let receiver = Arc::new(builder.build_raising_limit()?);
@@ -150,7 +150,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     print_buffer(receiver.receive_buffer(), buffer, " per socket", console);
     let mut wire = WireNotes::print(receiver.wire_status(), console);
     let input = Input::Groups(Arc::clone(&receiver));
-    let outcome = Listener::new(limits, show, input, interrupt, console).run();
+    let outcome = Listener::new(limits, show, input, console).run(interrupt);
     wire.update(receiver.wire_status(), console);
     outcome
 }

@@ -1,4 +1,4 @@
-//! The main loop: counts, prints and writes packets, and flushes before it waits.
+//! Counts, prints and writes packets.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -21,10 +21,8 @@ use crate::arguments::{Goal, interface_name};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count_of, write_record};
+use crate::session::{Control, End, SessionSteps, Step};
 use crate::sys::standard_output;
-
-/// The number of packets handled between two checks of the clock.
-const AT_ONCE: usize = 256;
 
 /// The longest wait for a packet before checking for Ctrl-C.
 const MAX_WAIT: Duration = Duration::from_millis(100);
@@ -37,7 +35,6 @@ pub(super) struct Sniffer<'a> {
     start: Instant,
     /// Later packets are ignored.
     until: Option<SystemTime>,
-    goal: Goal<'a>,
     handler: PacketHandler<'a>,
     /// Why the file ended before its last record was complete.
     cut_off: Option<SourceError>,
@@ -61,24 +58,6 @@ struct PacketPrinter<'a> {
     tally: PacketTally,
     printer: Printer,
     out: Output,
-}
-
-/// Why the loop ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Enough,
-    TimeOver,
-    Interrupted,
-    NoMore,
-}
-
-/// The result of a request for a packet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Handled,
-    /// No packet is available.
-    Idle,
-    Over(End),
 }
 
 impl<'a> Sniffer<'a> {
@@ -106,20 +85,21 @@ impl<'a> Sniffer<'a> {
             out: console.output(),
         };
         let handler = PacketHandler { unwrapper: Unwrapper::new(), packets, writer };
-        let goal = Goal::new(plan.limits, start);
-        Ok(Self { source, join_monitor, console, start, until: None, goal, handler, cut_off: None })
+        Ok(Self { source, join_monitor, console, start, until: None, handler, cut_off: None })
     }
 
     pub(super) fn print_start(&self) {
         self.source.print_start(self.console);
     }
 
-    pub(super) fn run(mut self, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
-        let end = self.listen(interrupt);
+    pub(super) fn run(mut self, interrupt: Interrupt) -> anyhow::Result<Outcome> {
+        let goal = Goal::new(self.handler.packets.plan.limits, self.start);
+        let mut control = Control::new(interrupt, goal, self.console);
+        let end = control.run(&mut self);
         let elapsed = self.start.elapsed();
         let end = end.and_then(|end| {
             if matches!(end, End::TimeOver | End::Interrupted) {
-                self.handle_waiting()?;
+                self.handle_waiting(&mut control)?;
             }
             Ok(end)
         });
@@ -139,95 +119,23 @@ impl<'a> Sniffer<'a> {
         if let Some(error) = self.cut_off.take() {
             return Err(error.into());
         }
-        if end == End::Interrupted {
-            return Ok(interrupt.outcome().unwrap_or(Outcome::Yes));
-        }
-        Ok(self.judge(lost))
-    }
-
-    fn listen(&mut self, interrupt: &Interrupt) -> anyhow::Result<End> {
-        loop {
-            if interrupt.has_arrived() {
-                return Ok(End::Interrupted);
-            }
-            if self.goal.is_past_deadline() {
-                return Ok(End::TimeOver);
-            }
-            let left = self.goal.time_left();
-            // Several packets share one look at the clock and one flush; not without limit, so that Ctrl-C and the deadline are
-            // noticed under any load.
-            let mut step = Step::Handled;
-            for _ in 0..AT_ONCE {
-                step = self.step(Duration::ZERO)?;
-                if step != Step::Handled {
-                    break;
-                }
-            }
-            if step == Step::Idle {
-                if left == Some(Duration::ZERO) {
-                    return Ok(End::TimeOver);
-                }
-                // Nothing is waiting: what was printed has to be visible before this blocks.
-                self.handler.flush()?;
-                let wait = self.time_to_wait();
-                step = self.step(wait)?;
-            }
-            if let Step::Over(end) = step {
-                return Ok(end);
-            }
-        }
+        Ok(control.judge(end, true, self.handler.packets(), lost.map_or(Drops::Unknown, Drops::AtLeast)))
     }
 
     /// Handles packets that arrived before the end and are still in a block of the kernel's ring buffer.
-    fn handle_waiting(&mut self) -> anyhow::Result<()> {
+    fn handle_waiting(&mut self, control: &mut Control<'_>) -> anyhow::Result<()> {
         let Some(longest) = self.source.longest_wait() else { return Ok(()) };
         self.until = Some(SystemTime::now());
         let start = Instant::now();
         loop {
             // A process that was not scheduled for that long checks again.
             let left = longest.saturating_sub(start.elapsed());
-            match self.step(left)? {
+            match self.step(control, left)? {
                 Step::Over(_) => return Ok(()),
                 Step::Idle if left.is_zero() => return Ok(()),
                 _ => {}
             }
         }
-    }
-
-    /// Returns how long to wait for the next packet. Warns first if the traffic of a membership is overdue.
-    fn time_to_wait(&mut self) -> Duration {
-        let mut time_to_warning = self.join_monitor.as_ref().and_then(JoinMonitor::time_to_warning);
-        if let Some(join_monitor) = &mut self.join_monitor
-            && time_to_warning.take_if(|time| time.is_zero()).is_some()
-        {
-            join_monitor.warn(false, self.console);
-        }
-        [self.goal.time_left(), time_to_warning].into_iter().flatten().fold(MAX_WAIT, Duration::min)
-    }
-
-    /// Handles the next packet.
-    fn step(&mut self, timeout: Duration) -> anyhow::Result<Step> {
-        let Self { source, handler, join_monitor, .. } = self;
-        let frames = source.frames();
-        let frame = match frames.next_frame(Some(timeout)) {
-            Ok(Some(frame)) => frame,
-            Ok(None) => {
-                let is_over = source.frames().is_at_end();
-                return Ok(if is_over { Step::Over(End::NoMore) } else { Step::Idle });
-            }
-            Err(error) if is_cut_off(&error) => {
-                self.cut_off = Some(error);
-                return Ok(Step::Over(End::NoMore));
-            }
-            Err(error) => return report_recoverable(error, self.console).map(|()| Step::Handled),
-        };
-        if self.until.is_some_and(|until| frame.time > until) {
-            return Ok(Step::Over(End::TimeOver));
-        }
-        handler.handle(&frame, join_monitor.as_mut())?;
-        self.goal.record_arrival();
-        let is_enough = self.goal.is_reached(self.handler.packets());
-        Ok(if is_enough { Step::Over(End::Enough) } else { Step::Handled })
     }
 
     fn summarize(&mut self, time: Duration, lost: Option<u64>, unwritten: u64) -> anyhow::Result<()> {
@@ -263,12 +171,51 @@ impl<'a> Sniffer<'a> {
         }
         Ok(())
     }
+}
 
-    fn judge(&self, lost: Option<u64>) -> Outcome {
-        let dropped = lost.map_or(Drops::Unknown, Drops::AtLeast);
-        let misses = self.goal.misses(self.handler.packets(), dropped);
-        misses.iter().for_each(|miss| self.console.note(miss));
-        Outcome::of(misses.is_empty())
+impl SessionSteps for Sniffer<'_> {
+    /// Handles the next packet.
+    fn step(&mut self, control: &mut Control<'_>, wait: Duration) -> anyhow::Result<Step> {
+        let Self { source, handler, join_monitor, .. } = self;
+        let frames = source.frames();
+        let frame = match frames.next_frame(Some(wait)) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => {
+                let is_over = source.frames().is_at_end();
+                return Ok(if is_over { Step::Over(End::SourceEnded) } else { Step::Idle });
+            }
+            Err(error) if is_cut_off(&error) => {
+                self.cut_off = Some(error);
+                return Ok(Step::Over(End::SourceEnded));
+            }
+            Err(error) => return report_recoverable(error, self.console).map(|()| Step::Handled),
+        };
+        if self.until.is_some_and(|until| frame.time > until) {
+            return Ok(Step::Over(End::TimeOver));
+        }
+        handler.handle(&frame, join_monitor.as_mut())?;
+        control.goal.record_arrival();
+        let is_enough = control.goal.is_reached(self.handler.packets());
+        Ok(if is_enough { Step::Over(End::Enough) } else { Step::Handled })
+    }
+
+    /// Warns first if the traffic of a membership is overdue.
+    fn longest_wait(&mut self) -> Duration {
+        let mut time_to_warning = self.join_monitor.as_ref().and_then(JoinMonitor::time_to_warning);
+        if let Some(join_monitor) = &mut self.join_monitor
+            && time_to_warning.take_if(|time| time.is_zero()).is_some()
+        {
+            join_monitor.warn(false, self.console);
+        }
+        time_to_warning.map_or(MAX_WAIT, |time| time.min(MAX_WAIT))
+    }
+
+    fn is_unflushed(&self) -> bool {
+        true
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.handler.flush()
     }
 }
 

@@ -154,7 +154,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let interrupt = Interrupt::catch(|| {})?;
     // Printed only now: a program that waits for this note may interrupt immediately afterwards.
     sniffer.print_start();
-    sniffer.run(&interrupt)
+    sniffer.run(interrupt)
 }
 
 impl<'a> Plan<'a> {

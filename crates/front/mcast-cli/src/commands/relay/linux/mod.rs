@@ -31,11 +31,13 @@ use serde_json::Value;
 
 use super::Plan;
 use super::tunnels::DialedTunnel;
+use crate::arguments::Goal;
 use crate::commands::relay::Arguments;
 use crate::exit::Outcome;
 use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::metrics;
 use crate::receiving::WireNotes;
+use crate::session::{Control, SessionSteps, Step};
 use crate::sys::{self, Capability};
 use export::Figures;
 use json::Summary;
@@ -48,7 +50,7 @@ pub(super) fn run(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> 
     keep_rights(needs_namespaces, plan.arguments.wire.policy())?;
     match plan.arguments.check {
         true => check(driver, plan.arguments.json, console),
-        false => Session::new(driver, &plan, console)?.run(bound),
+        false => Session::new(driver, &plan, console).run(bound),
     }
 }
 
@@ -151,40 +153,36 @@ struct Session<'a> {
     loops: u64,
     /// Whether the playlist names a group.
     has_channels: bool,
-    start: Instant,
-    interrupt: Interrupt,
-    hangup: Option<Hangup>,
-    service: Service,
 }
 
 impl<'a> Session<'a> {
-    fn new(driver: Driver, plan: &Plan<'a>, console: &'a Console) -> anyhow::Result<Self> {
-        let (waker, start, service) = (driver.waker(), Instant::now(), Service::begin());
+    fn new(driver: Driver, plan: &Plan<'a>, console: &'a Console) -> Self {
         let arguments = plan.arguments;
-        Ok(Self {
+        Self {
             names: driver.relay().names(),
             driver,
             arguments,
             console,
             printer: EventPrinter::new(arguments.json, console),
             figures: Figures::default(),
-            next_figures: start,
+            next_figures: Instant::now(),
             wire: WireNotes::default(),
             loops: 0,
             has_channels: plan.playlist.channels().next().is_some(),
-            start,
-            // If the waker fails, the wait ends after its longest time.
-            interrupt: Interrupt::catch(move || drop(waker.wake()))?,
-            hangup: match arguments.has_files() {
-                true => Some(Hangup::catch()?),
-                // Rules of the command line cannot change. A service manager may request a reload anyway.
-                false => service.hangups()?,
-            },
-            service,
-        })
+        }
     }
 
     fn run(mut self, bound: Option<BoundExporter>) -> anyhow::Result<Outcome> {
+        let (waker, start, service) = (self.driver.waker(), Instant::now(), Service::begin());
+        // If the waker fails, the wait ends after its longest time.
+        let interrupt = Interrupt::catch(move || drop(waker.wake()))?;
+        let hangup = match self.arguments.has_files() {
+            true => Some(Hangup::catch()?),
+            // Rules of the command line cannot change. A service manager may request a reload anyway.
+            false => service.hangups()?,
+        };
+        let goal = Goal::until(self.arguments.timeout, start);
+        let mut control = Control::new(interrupt, goal, self.console).with_service(service, hangup);
         let exporter = bound.map(|bound| self.figures.serve(bound)).transpose()?;
         if let Some(exporter) = &exporter {
             self.console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
@@ -200,12 +198,10 @@ impl<'a> Session<'a> {
                 "the announcements of relays, and groups that several legs receive, are received by the sockets",
             );
         }
-        self.service.ready(STATUS);
         self.console.note("waiting 1.7 s for announcements of other relays before forwarding");
-        let ended = self.relay();
-        self.service.stopping();
+        let ended = control.run(&mut self);
         self.driver.count_losses();
-        let (time, lost) = (self.start.elapsed(), self.driver.counts().lost);
+        let (time, lost) = (start.elapsed(), self.driver.counts().lost);
         let wire = wire_status(&self.driver, &self.names);
         let summary = Summary::new(&self.driver, self.loops, time, &wire);
         self.wire.update(wire, self.console);
@@ -219,29 +215,7 @@ impl<'a> Session<'a> {
         }
         ended?;
         stopped?;
-        Ok(self.interrupt.outcome().unwrap_or_else(|| Outcome::of(self.loops == 0 && lost == 0)))
-    }
-
-    fn relay(&mut self) -> anyhow::Result<()> {
-        let end = self.arguments.timeout.and_then(|timeout| self.start.checked_add(timeout));
-        while !self.interrupt.has_arrived() {
-            let left = end.map_or(POLL_INTERVAL, |end| end.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                break;
-            }
-            self.driver.poll(left.min(POLL_INTERVAL))?;
-            self.print_events()?;
-            self.service.alive();
-            if self.hangup.as_ref().is_some_and(Hangup::has_arrived) {
-                self.reload()?;
-            }
-            if self.next_figures <= Instant::now() {
-                self.next_figures = Instant::now() + FIGURES_INTERVAL;
-                self.figures.update(&self.driver, &self.names, self.loops);
-                self.wire.update(wire_status(&self.driver, &self.names), self.console);
-            }
-        }
-        Ok(())
+        Ok(control.interrupt.outcome().unwrap_or_else(|| Outcome::of(self.loops == 0 && lost == 0)))
     }
 
     fn print_events(&mut self) -> anyhow::Result<()> {
@@ -250,26 +224,6 @@ impl<'a> Session<'a> {
             self.printer.print(&event, &self.names)?;
         }
         self.printer.print_withheld(false)
-    }
-
-    /// Rereads the rules, the key file, and the token and the playlist of HTTP clients. Unless all are valid, the current ones
-    /// remain.
-    fn reload(&mut self) -> anyhow::Result<()> {
-        self.service.reloading();
-        match self.replace() {
-            Ok(count) => {
-                self.names = self.driver.relay().names();
-                let report = EventReport::new("reloaded", format!("reread the rules: {count}"));
-                self.printer.print_report(report.with("count", count as u64))?;
-            }
-            Err(error) => {
-                self.console.warn(format_args!("keeping the current rules and keys: {error:#}"));
-                let report = EventReport::new("not-reloaded", "kept the current rules and keys".to_owned());
-                self.printer.print_report(report.with("reason", format!("{error:#}")))?;
-            }
-        }
-        self.service.ready(STATUS);
-        Ok(())
     }
 
     /// Replaces all of them, or nothing. Returns the number of rules.
@@ -290,6 +244,48 @@ impl<'a> Session<'a> {
         self.has_channels = has_channels;
         self.driver.set_http_access(token, playlist);
         Ok(count)
+    }
+}
+
+impl SessionSteps for Session<'_> {
+    fn step(&mut self, _: &mut Control<'_>, wait: Duration) -> anyhow::Result<Step> {
+        self.driver.poll(wait)?;
+        self.print_events()?;
+        Ok(Step::Idle)
+    }
+
+    fn longest_wait(&mut self) -> Duration {
+        POLL_INTERVAL
+    }
+
+    fn maintain(&mut self) -> anyhow::Result<()> {
+        if self.next_figures <= Instant::now() {
+            self.next_figures = Instant::now() + FIGURES_INTERVAL;
+            self.figures.update(&self.driver, &self.names, self.loops);
+            self.wire.update(wire_status(&self.driver, &self.names), self.console);
+        }
+        Ok(())
+    }
+
+    /// Rereads the rules, the key file, and the token and the playlist of HTTP clients. Unless all are valid, the current ones
+    /// remain.
+    fn reload(&mut self) -> anyhow::Result<()> {
+        match self.replace() {
+            Ok(count) => {
+                self.names = self.driver.relay().names();
+                let report = EventReport::new("reloaded", format!("reread the rules: {count}"));
+                self.printer.print_report(report.with("count", count as u64))
+            }
+            Err(error) => {
+                self.console.warn(format_args!("keeping the current rules and keys: {error:#}"));
+                let report = EventReport::new("not-reloaded", "kept the current rules and keys".to_owned());
+                self.printer.print_report(report.with("reason", format!("{error:#}")))
+            }
+        }
+    }
+
+    fn status(&self) -> String {
+        STATUS.to_owned()
     }
 }
 
