@@ -70,8 +70,10 @@ pub(crate) enum End {
     Enough,
     TimeOver,
     Interrupted,
-    /// There is nothing more, such as after the end of a file.
+    /// There is nothing more, such as after the end of a file or a stream.
     SourceEnded,
+    /// After a loss, because it was requested so.
+    Stopped,
     /// The reader closed the pipe, which is not an error.
     ReaderGone,
 }
@@ -110,7 +112,7 @@ impl<'a> Control<'a> {
         match end {
             End::Interrupted => self.interrupt.outcome().unwrap_or(Outcome::Yes),
             End::ReaderGone => Outcome::Yes,
-            End::Enough | End::TimeOver | End::SourceEnded => {
+            End::Enough | End::TimeOver | End::SourceEnded | End::Stopped => {
                 let misses = self.goal.misses(counted, dropped);
                 misses.iter().for_each(|miss| self.console.note(miss));
                 Outcome::of(misses.is_empty() && is_complete)
@@ -162,7 +164,8 @@ impl<'a> Control<'a> {
         }
     }
 
-    fn maintain(&self, session: &mut impl SessionSteps) -> anyhow::Result<()> {
+    /// Does what is due regularly. For a step that takes long.
+    pub(crate) fn maintain(&self, session: &mut impl SessionSteps) -> anyhow::Result<()> {
         if self.hangup.as_ref().is_some_and(Hangup::has_arrived) {
             self.service.reloading();
             session.reload()?;

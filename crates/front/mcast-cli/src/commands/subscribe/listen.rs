@@ -1,4 +1,4 @@
-//! The main loop: delivers messages, whole buffers at once and the rest before it blocks.
+//! Delivers messages, whole buffers at once and the rest before it blocks.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,11 +18,12 @@ use crate::arguments::PublicKeys;
 use crate::arguments::{Goal, KeyFile, Limits};
 use crate::execute::Call;
 use crate::exit::{self, Failure, Outcome};
-use crate::interrupt::{Hangup, Interrupt, Service};
+use crate::interrupt::{Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::metrics::StreamMetrics;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
 use crate::receiving::{Importance, SilentInterfaces, WireNotes, describe, print_hosts, print_memberships};
+use crate::session::{Control, End, SessionSteps, Step};
 
 /// What the manager of a service shows.
 const STATUS: &str = "subscribed";
@@ -61,7 +62,8 @@ pub(super) struct Listener<'a> {
     key_file: Option<KeyFile<'a>>,
     #[cfg(feature = "seal")]
     public_keys: Option<PublicKeys<'a>>,
-    goal: Goal<'a>,
+    /// Whether something was delivered since the output was flushed.
+    is_unflushed: bool,
     sink: Sink<'a>,
     begun: Instant,
     follows_restarts: bool,
@@ -72,9 +74,6 @@ pub(super) struct Listener<'a> {
     next_wire_check: Instant,
     silent_interfaces: SilentInterfaces,
     metrics: Option<StreamMetrics>,
-    service: Service,
-    /// A reload, for the manager of the service; without keys, nothing changes.
-    hangup: Option<Hangup>,
 }
 
 /// Where messages and events go, and what is counted of them.
@@ -86,17 +85,6 @@ struct Sink<'a> {
     command: Option<Arc<str>>,
     has_key_file: bool,
     tally: Tally,
-}
-
-/// Why the loop ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Enough,
-    StreamEnded,
-    /// After a loss, with `--on-loss stop`.
-    Stopped,
-    TimeOver,
-    Interrupted,
 }
 
 impl<'a> Listener<'a> {
@@ -119,12 +107,13 @@ impl<'a> Listener<'a> {
             hosts,
         } = plan;
         let subscriber = builder.build()?;
+        // Before the notes: a program that waits for them may interrupt immediately afterwards.
+        let interrupt = Interrupt::waking(subscriber.waker())?;
         print_memberships(&subscriber.receiver().memberships(), console);
         print_hosts(&hosts, console);
         let mut silent_interfaces = SilentInterfaces::default();
         silent_interfaces.warn(&subscriber.receiver().memberships(), console);
         let wire = WireNotes::print(subscriber.receiver().wire_status(), console);
-        let interrupt = Interrupt::waking(subscriber.waker())?;
         let is_handed_over = show.exec.is_none() && matches!(processing, Processing::HandedOver);
         let sink = Sink {
             lines: LogLines::new(console),
@@ -134,14 +123,10 @@ impl<'a> Listener<'a> {
             has_key_file: key_file.is_some(),
             tally: Tally::default(),
         };
-        let goal = Goal::new(limits, begun);
         let serve = |address| StreamMetrics::serve(address, console);
         let metrics = show.metrics.as_ref().map(serve).transpose()?;
-        let service = Service::begin();
         Ok(Self {
             metrics,
-            hangup: service.hangups()?,
-            service,
             limits,
             console,
             subscriber,
@@ -153,7 +138,7 @@ impl<'a> Listener<'a> {
             key_file,
             #[cfg(feature = "seal")]
             public_keys: None,
-            goal,
+            is_unflushed: true,
             sink,
             begun,
             follows_restarts,
@@ -166,7 +151,13 @@ impl<'a> Listener<'a> {
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<Outcome> {
-        let outcome = self.receive();
+        let service = Service::begin();
+        // Without keys, a reload changes nothing.
+        let hangup = service.hangups()?;
+        let goal = Goal::new(self.limits, self.begun);
+        let mut control =
+            Control::new(self.interrupt.clone(), goal, self.console).with_service(service, hangup);
+        let outcome = self.receive(&mut control);
         match &outcome {
             Ok(_) => {}
             // The reader of the output has enough, which is not an error: the subscriber leaves as with `--count`.
@@ -179,41 +170,39 @@ impl<'a> Listener<'a> {
         outcome
     }
 
-    fn receive(&mut self) -> anyhow::Result<Outcome> {
-        self.service.ready(STATUS);
-        let end = self.listen().and_then(|end| self.account_for_remaining(end).map(|()| end));
-        self.service.stopping();
+    fn receive(&mut self, control: &mut Control<'_>) -> anyhow::Result<Outcome> {
+        let end = control.run(self).and_then(|end| self.account_for_remaining(end, control).map(|()| end));
         // Even after a failure, so that earlier data is printed.
-        let unfinished = self.finish_output();
+        let unfinished = self.finish_output(control);
         self.acknowledge()?;
         if let Some(resume) = &mut self.resume {
             resume.write(self.subscriber.stream().or(self.selected))?;
         }
         let unfinished = unfinished?;
-        if matches!(end, Ok(End::StreamEnded)) {
-            self.confirm_the_end()?;
+        if matches!(end, Ok(End::SourceEnded)) {
+            self.confirm_the_end(control)?;
         }
         self.sink.tally.failed = self.sink.output.failed();
         self.sink.lines.finish();
         let end = end?;
         self.wire.update(self.subscriber.receiver().wire_status(), self.console);
         self.summarize();
-        self.print_summary(unfinished)?;
+        self.print_summary(unfinished, control)?;
         self.report_unfinished(unfinished);
-        if let Some(outcome) = self.interrupt.outcome() {
+        if let Some(outcome) = control.interrupt.outcome() {
             return Ok(outcome);
         }
-        Ok(Outcome::of(self.is_success(end, unfinished)))
+        Ok(Outcome::of(self.is_success(end, unfinished, control)))
     }
 
     /// Checks the conditions of success, and prints those that are not met.
-    fn is_success(&self, end: End, unfinished: Unfinished) -> bool {
+    fn is_success(&self, end: End, unfinished: Unfinished, control: &Control<'_>) -> bool {
         let Limits { expect, count, max_loss, .. } = self.limits;
         let tally = &self.sink.tally;
-        let mut misses = self.goal.misses(tally.messages, Drops::Exactly(tally.lost));
+        let mut misses = control.goal.misses(tally.messages, Drops::Exactly(tally.lost));
         // An empty stream that was closed was received completely.
         let is_empty = tally.messages == 0 && tally.lost == 0;
-        if end == End::StreamEnded && expect.is_none() && count.is_none() && is_empty {
+        if end == End::SourceEnded && expect.is_none() && count.is_none() && is_empty {
             misses.clear();
         }
         misses.iter().for_each(|miss| self.console.note(miss));
@@ -223,83 +212,6 @@ impl<'a> Listener<'a> {
             && (tally.lost == 0 || may_lose)
             && tally.failed == 0
             && unfinished == Unfinished::default()
-    }
-
-    fn listen(&mut self) -> anyhow::Result<End> {
-        let mut wait = Duration::ZERO;
-        loop {
-            if self.interrupt.has_arrived() {
-                return Ok(End::Interrupted);
-            }
-            if let Some(error) = self.sink.output.error() {
-                return Err(error);
-            }
-            if let Some(failure) = self.sink.output.confirm_error(false) {
-                return Err(failure.into());
-            }
-            self.service.alive();
-            self.sink.lines.poll();
-            self.acknowledge()?;
-            self.update_keys();
-            if let Some(fetched) = self.snapshots.as_mut().and_then(SnapshotFetcher::fetched) {
-                self.deliver_snapshot(fetched.map_err(without_snapshot)?)?;
-                self.wait_while(OutputWorker::is_full)?;
-            }
-            // Available messages are delivered before anything is flushed.
-            let was_waiting = !wait.is_zero();
-            let stream = self.subscriber.stream();
-            let selected = stream.or(self.selected);
-            if let Some(metrics) = &mut self.metrics {
-                metrics.poll(was_waiting, || {
-                    self.subscriber.export_metrics();
-                    stream.is_none().then(|| "no publisher is there".into())
-                });
-            }
-            let item = match self.subscriber.next_timeout(wait) {
-                Err(StreamError::Woken) => None,
-                item => item?,
-            };
-            let Some(item) = item else {
-                if self.subscriber.has_stopped() {
-                    return Ok(End::Stopped);
-                }
-                if self.subscriber.has_ended() && !self.follows_restarts {
-                    return Ok(End::StreamEnded);
-                }
-                let left = self.goal.time_left();
-                if was_waiting && left.is_some_and(|left| left.is_zero()) {
-                    return Ok(End::TimeOver);
-                }
-                self.sink.output.flush();
-                self.note_wire();
-                let memberships = || self.subscriber.receiver().memberships();
-                self.silent_interfaces.warn_regularly(memberships, self.console);
-                wait =
-                    left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)).max(Duration::from_millis(1));
-                continue;
-            };
-            wait = Duration::ZERO;
-            match item {
-                Item::Message(message) => {
-                    self.goal.record_arrival();
-                    if let Some(resume) = &mut self.resume {
-                        resume.given(selected, message.position())?;
-                    }
-                    self.sink.message(selected, &message)?;
-                }
-                Item::Event(event) => self.handle_event(&event)?,
-            }
-            if self.goal.is_reached(self.sink.tally.messages) {
-                return Ok(End::Enough);
-            }
-            if self.sink.output.drain() {
-                self.wait_while(OutputWorker::is_full)?;
-            }
-            // After an item, check for another one without waiting.
-            if self.goal.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
-                return Ok(End::TimeOver);
-            }
-        }
     }
 
     /// Reports regularly which groups have returned to the socket.
@@ -330,7 +242,6 @@ impl<'a> Listener<'a> {
 
     /// Delivers a snapshot, and continues with the messages after it.
     fn deliver_snapshot(&mut self, snapshot: Snapshot) -> anyhow::Result<()> {
-        self.goal.record_arrival();
         self.sink.printer.snapshot(self.sink.output.buffer(), &snapshot)?;
         self.console.note(format_args!(
             "received a snapshot of {}; continuing with message {}",
@@ -350,19 +261,21 @@ impl<'a> Listener<'a> {
 
     /// Keeps the stream alive while the reader or the command is slower than the messages, until the deadline or an
     /// interrupt.
-    fn wait_while(&mut self, is_busy: impl Fn(&OutputWorker) -> bool) -> anyhow::Result<()> {
-        while !self.must_end() && is_busy(&self.sink.output) {
+    fn wait_while(
+        &mut self,
+        control: &Control<'_>,
+        is_busy: impl Fn(&OutputWorker) -> bool,
+    ) -> anyhow::Result<()> {
+        while !must_end(control) && is_busy(&self.sink.output) {
             let left =
-                self.goal.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                control.goal.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let glance = left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL));
             match self.subscriber.is_over() {
                 true => self.sink.output.wait(glance),
                 false => self.subscriber.keep_alive(glance)?,
             }
-            self.service.alive();
-            self.sink.lines.poll();
             self.acknowledge()?;
-            self.update_keys();
+            control.maintain(self)?;
         }
         self.sink.output.error().map_or(Ok(()), Err)
     }
@@ -408,18 +321,6 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Rereads the keys after SIGHUP, and reports that as the reload of a service.
-    fn update_keys(&mut self) {
-        let is_reloading = self.hangup.as_ref().is_some_and(Hangup::has_arrived);
-        if is_reloading {
-            self.service.reloading();
-        }
-        self.reread_keys();
-        if is_reloading {
-            self.service.ready(STATUS);
-        }
-    }
-
     fn reread_keys(&mut self) {
         #[cfg(feature = "seal")]
         self.update_public_keys();
@@ -431,19 +332,14 @@ impl<'a> Listener<'a> {
         self.subscriber.set_keys(keys);
     }
 
-    /// Returns whether it must end, even with work left to do.
-    fn must_end(&self) -> bool {
-        self.interrupt.has_arrived() || self.goal.is_past_deadline()
-    }
-
     /// Writes the remaining output and waits for the command, for a limited time if it must end. Returns what is
     /// unfinished.
-    fn finish_output(&mut self) -> anyhow::Result<Unfinished> {
+    fn finish_output(&mut self, control: &Control<'_>) -> anyhow::Result<Unfinished> {
         self.sink.output.flush();
-        self.wait_while(OutputWorker::is_busy)?;
+        self.wait_while(control, OutputWorker::is_busy)?;
         if self.resume.is_some() || self.subscriber.acks_requested() {
             self.sink.output.sync();
-            self.wait_while(OutputWorker::is_busy)?;
+            self.wait_while(control, OutputWorker::is_busy)?;
         }
         if self.sink.output.is_busy() {
             self.sink.output.stop(GRACE);
@@ -456,7 +352,7 @@ impl<'a> Listener<'a> {
 
     /// Accounts for all known messages at the end: delivers those that were received while there is time, and reports
     /// the others, and missing ones, as lost.
-    fn account_for_remaining(&mut self, end: End) -> anyhow::Result<()> {
+    fn account_for_remaining(&mut self, end: End, control: &Control<'_>) -> anyhow::Result<()> {
         if !matches!(end, End::TimeOver | End::Interrupted) {
             return Ok(());
         }
@@ -495,7 +391,7 @@ impl<'a> Listener<'a> {
                 }
             }
             if self.sink.output.drain() {
-                self.wait_while(OutputWorker::is_full)?;
+                self.wait_while(control, OutputWorker::is_full)?;
             }
         }
         self.report_undelivered(undelivered)
@@ -508,23 +404,23 @@ impl<'a> Listener<'a> {
     }
 
     /// Repeats to the publisher that everything was read until it confirms that: a single status may be lost.
-    fn confirm_the_end(&mut self) -> anyhow::Result<()> {
+    fn confirm_the_end(&mut self, control: &Control<'_>) -> anyhow::Result<()> {
         let until = Instant::now() + CONFIRMATION;
-        while !self.subscriber.is_over() && !self.interrupt.has_arrived() && Instant::now() < until {
+        while !self.subscriber.is_over() && !control.interrupt.has_arrived() && Instant::now() < until {
             self.subscriber.keep_alive(POLL_INTERVAL)?;
         }
         Ok(())
     }
 
     /// Prints the summary as JSON, unless earlier output is not even written.
-    fn print_summary(&mut self, unfinished: Unfinished) -> anyhow::Result<()> {
+    fn print_summary(&mut self, unfinished: Unfinished, control: &Control<'_>) -> anyhow::Result<()> {
         if unfinished.bytes > 0 {
             return Ok(());
         }
         let time = self.begun.elapsed();
         let summary = Summary::new(&self.subscriber, &self.sink.tally, self.repairs_for_others, time);
         self.sink.printer.summary(self.sink.output.buffer(), &summary)?;
-        self.finish_output().map(drop)
+        self.finish_output(control).map(drop)
     }
 
     /// Reports once why missing datagrams do not arrive, where the cause is known.
@@ -638,6 +534,100 @@ impl<'a> Listener<'a> {
             ));
         }
     }
+}
+
+impl SessionSteps for Listener<'_> {
+    fn step(&mut self, control: &mut Control<'_>, wait: Duration) -> anyhow::Result<Step> {
+        if let Some(error) = self.sink.output.error() {
+            return Err(error);
+        }
+        if let Some(failure) = self.sink.output.confirm_error(false) {
+            return Err(failure.into());
+        }
+        self.acknowledge()?;
+        if let Some(fetched) = self.snapshots.as_mut().and_then(SnapshotFetcher::fetched) {
+            control.goal.record_arrival();
+            self.deliver_snapshot(fetched.map_err(without_snapshot)?)?;
+            self.wait_while(control, OutputWorker::is_full)?;
+        }
+        let stream = self.subscriber.stream();
+        let selected = stream.or(self.selected);
+        if let Some(metrics) = &mut self.metrics {
+            metrics.poll(!wait.is_zero(), || {
+                self.subscriber.export_metrics();
+                stream.is_none().then(|| "no publisher is there".into())
+            });
+        }
+        let item = match self.subscriber.next_timeout(wait) {
+            Err(StreamError::Woken) => None,
+            item => item?,
+        };
+        let Some(item) = item else {
+            return Ok(match self.subscriber.has_stopped() {
+                true => Step::Over(End::Stopped),
+                false if self.subscriber.has_ended() && !self.follows_restarts => {
+                    Step::Over(End::SourceEnded)
+                }
+                false => Step::Idle,
+            });
+        };
+        match item {
+            Item::Message(message) => {
+                control.goal.record_arrival();
+                if let Some(resume) = &mut self.resume {
+                    resume.given(selected, message.position())?;
+                }
+                self.sink.message(selected, &message)?;
+            }
+            Item::Event(event) => self.handle_event(&event)?,
+        }
+        self.is_unflushed = true;
+        if control.goal.is_reached(self.sink.tally.messages) {
+            return Ok(Step::Over(End::Enough));
+        }
+        if self.sink.output.drain() {
+            self.wait_while(control, OutputWorker::is_full)?;
+        }
+        Ok(Step::Handled)
+    }
+
+    fn longest_wait(&mut self) -> Duration {
+        POLL_INTERVAL
+    }
+
+    /// Available messages are delivered before anything is flushed.
+    fn is_unflushed(&self) -> bool {
+        self.is_unflushed
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.is_unflushed = false;
+        self.sink.output.flush();
+        Ok(())
+    }
+
+    fn maintain(&mut self) -> anyhow::Result<()> {
+        self.sink.lines.poll();
+        self.reread_keys();
+        self.note_wire();
+        let memberships = || self.subscriber.receiver().memberships();
+        self.silent_interfaces.warn_regularly(memberships, self.console);
+        Ok(())
+    }
+
+    fn reload(&mut self) -> anyhow::Result<()> {
+        self.reread_keys();
+        Ok(())
+    }
+
+    fn status(&self) -> String {
+        STATUS.to_owned()
+    }
+}
+
+/// Returns whether a session must end, even with work left to do.
+fn must_end(control: &Control<'_>) -> bool {
+    control.interrupt.has_arrived() || control.goal.is_past_deadline()
 }
 
 impl Sink<'_> {
