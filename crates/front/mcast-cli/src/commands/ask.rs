@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         seconds(*timeout)
     ));
     let family = destination.address.group.family();
-    let mut printer = Printer::new(arguments.json, console);
+    let mut printer = AnswerPrinter::new(arguments.json, console);
     let mut buffer = vec![0; BUFFER];
     let mut answers = 0;
     while arguments.count.is_none_or(|count| answers < count) && !interrupt.has_arrived() {
@@ -123,7 +123,7 @@ impl Start {
 }
 
 /// Prints each answer when it arrives.
-struct Printer {
+struct AnswerPrinter {
     json: bool,
     palette: Palette,
     names: InterfaceNames,
@@ -132,7 +132,7 @@ struct Printer {
     interface_width: usize,
 }
 
-impl Printer {
+impl AnswerPrinter {
     fn new(json: bool, console: &Console) -> Self {
         let (palette, out) = (*console.palette(), console.output());
         Self { json, palette, names: InterfaceNames::new(), out, source_width: 0, interface_width: 0 }

@@ -122,7 +122,7 @@ Examples:
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
 /// What to ping and how: the arguments, resolved.
 #[derive(Debug)]
-struct Plan {
+struct PingPlan {
     targets: Vec<Target>,
     sender: SenderBuilder,
     case: ProbeCase,
@@ -137,7 +137,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if arguments.reply { reply(arguments, console) } else { ping(plan(arguments, console)?, console) }
 }
 
-fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
+fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<PingPlan> {
     let Arguments { timing, size, criteria, .. } = arguments;
     if timing.every < MIN_INTERVAL {
         return Err(Failure::usage("this is faster than responders answer")
@@ -154,7 +154,7 @@ fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
     let reach = arguments.ttl.or(implied);
     let hop_limit = reach.unwrap_or(1);
     let TimingOptions { every, wait, count, timeout } = *timing;
-    Ok(Plan {
+    Ok(PingPlan {
         targets: sending::resolve(&[destination], &arguments.interfaces)?,
         sender: with_dscp(Sender::builder().hop_limit(hop_limit), arguments.dscp),
         case: ProbeCase { size: *size, hop_limit },
@@ -166,7 +166,7 @@ fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
 }
 
 /// Pings the group and each host that answers.
-fn ping(plan: Plan, console: &Console) -> anyhow::Result<Outcome> {
+fn ping(plan: PingPlan, console: &Console) -> anyhow::Result<Outcome> {
     let sender = plan.sender.build()?;
     let interrupt = Interrupt::catch(|| {})?;
     sending::print(&plan.targets, plan.case.hop_limit, plan.is_default_reach, console);

@@ -148,7 +148,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let report = replay_sender.run(replay, &mut on_notice)?;
     if arguments.json {
         let mut out = console.output();
-        write_record(&mut out, "summary", &Summary::new(&report))?;
+        write_record(&mut out, "summary", &ReplaySummary::new(&report))?;
         out.flush()?;
     }
     print(&report, console);
@@ -299,7 +299,7 @@ record! {
 
     /// One object at the end.
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-    struct Summary {
+    struct ReplaySummary {
         /// Datagrams sent, counted per interface
         sent: u64 = sent,
         /// Payload bytes sent
@@ -366,5 +366,8 @@ struct SkippedRecord {
 pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
     use mcast_json::RecordSchema;
 
-    vec![RecordSchema::new::<Summary>("replay-summary", "Summary (`mcast replay --json`)").event("summary")]
+    vec![
+        RecordSchema::new::<ReplaySummary>("replay-summary", "Summary (`mcast replay --json`)")
+            .event("summary"),
+    ]
 }

@@ -343,8 +343,8 @@ impl Tally {
         time: Duration,
         wire: &[WireStatus],
         names: &mut InterfaceNames,
-    ) -> Summary {
-        Summary::new(self, statistics, time, wire, names)
+    ) -> ReceiveSummary {
+        ReceiveSummary::new(self, statistics, time, wire, names)
     }
 }
 
@@ -368,7 +368,7 @@ record! {
 
     /// One object at the end.
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-    pub(crate) struct Summary {
+    pub(crate) struct ReceiveSummary {
         /// Datagrams received
         datagrams: u64 = tally.datagrams(),
         /// Payload bytes received
@@ -426,7 +426,7 @@ pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
     use mcast_json::RecordSchema;
 
     vec![
-        RecordSchema::new::<Summary>("recv-summary", "Summary (`mcast recv --discard --json`)")
+        RecordSchema::new::<ReceiveSummary>("recv-summary", "Summary (`mcast recv --discard --json`)")
             .event("summary"),
     ]
 }

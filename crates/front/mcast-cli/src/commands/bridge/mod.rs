@@ -441,7 +441,7 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
     use crate::receiving::EventRecord;
     use bridges::Labelled;
     use mcast_json::RecordSchema;
-    use text::{BridgeRecord, Summary};
+    use text::{BridgeRecord, KeepingSummary};
 
     let own = vec![
         RecordSchema::new::<Labelled<'_, BridgeRecord>>(
@@ -466,7 +466,7 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
             "reloaded",
             "not-reloaded",
         ]),
-        RecordSchema::new::<Labelled<'_, Summary>>(
+        RecordSchema::new::<Labelled<'_, KeepingSummary>>(
             "bridge-summary",
             "Bridge summary (`mcast bridge --json`)",
         )

@@ -14,7 +14,7 @@ use mcast_terminal::Console;
 use super::bridges::Process;
 use super::figures::{KeepingState, Latest};
 use super::surroundings::Surroundings;
-use super::text::{BridgeRecord, Summary, backlog_text, describe_bridge, summary_text};
+use super::text::{BridgeRecord, KeepingSummary, backlog_text, describe_bridge, summary_text};
 use super::{Arguments, History, engine, random};
 use crate::arguments::select_memberships;
 use crate::exit::Outcome;
@@ -239,7 +239,8 @@ impl<'a> Session<'a> {
         }
         if self.around.arguments.json {
             let stream = self.bridge.stream().map(|stream| stream.to_string());
-            let summary = Summary::new(&self.around.engine, stream, &statistics, history.as_ref(), time);
+            let summary =
+                KeepingSummary::new(&self.around.engine, stream, &statistics, history.as_ref(), time);
             self.around.print_summary(&summary)?;
         } else if self.around.was_connected {
             self.around.console.note(summary_text(&statistics, self.unit, time));

@@ -308,7 +308,7 @@ impl BridgeRecord {
 /// The last object.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(super) struct Summary {
+pub(super) struct KeepingSummary {
     /// The key and the address of the engine
     engine: String,
     /// Stream as 16 hexadecimal digits; null if none was found
@@ -348,7 +348,7 @@ pub(super) struct Summary {
     history: Option<ServedHistory>,
 }
 
-impl Summary {
+impl KeepingSummary {
     pub(super) fn new(
         engine: &str,
         stream: Option<String>,

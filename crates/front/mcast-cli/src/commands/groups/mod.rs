@@ -63,7 +63,7 @@ Examples:
   mcast groups --watch                report who joins and leaves, until Ctrl-C";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let plan = Plan::new(arguments)?;
+    let plan = GroupsPlan::new(arguments)?;
     sys::keep_rights(&sys::INSPECT_PROCESSES)?;
     if arguments.watch {
         return watch_changes(plan, console);
@@ -94,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 }
 
 /// Which memberships to show, and how.
-struct Plan {
+struct GroupsPlan {
     groups: Vec<Pattern>,
     /// The names of the interfaces; empty means all.
     interfaces: Vec<String>,
@@ -102,7 +102,7 @@ struct Plan {
     json: bool,
 }
 
-impl Plan {
+impl GroupsPlan {
     fn new(arguments: &Arguments) -> mcast::Result<Self> {
         let name = |selector| mcast::interface::find(selector).map(|interface| interface.name);
         let interfaces = arguments.interfaces.iter().map(name).collect::<mcast::Result<_>>()?;
@@ -137,7 +137,7 @@ impl Plan {
 }
 
 /// Notes which memberships are hidden, and which could not be examined.
-fn print_notes(memberships: &Memberships, plan: &Plan, console: &Console) {
+fn print_notes(memberships: &Memberships, plan: &GroupsPlan, console: &Console) {
     let shown: Vec<_> = plan.select(memberships).collect();
     for pattern in &plan.groups {
         if !shown.iter().any(|holding| pattern.contains(holding.group)) {
@@ -204,7 +204,7 @@ enum Event {
     Interrupted,
 }
 
-fn watch_changes(plan: Plan, console: &Console) -> anyhow::Result<Outcome> {
+fn watch_changes(plan: GroupsPlan, console: &Console) -> anyhow::Result<Outcome> {
     let (event_sender, events) = mpsc::channel();
     let interrupted = event_sender.clone();
     let interrupt = Interrupt::catch(move || drop(interrupted.send(Event::Interrupted)))?;
@@ -242,7 +242,7 @@ fn watch(event_sender: &mpsc::Sender<Event>) -> mcast::Result<()> {
 
 /// Prints the changes.
 struct ChangePrinter<'a> {
-    plan: Plan,
+    plan: GroupsPlan,
     console: &'a Console,
     out: Output,
 }

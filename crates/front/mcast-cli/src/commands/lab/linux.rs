@@ -114,7 +114,7 @@ fn run_programs(run: &RunArguments, console: &Console) -> anyhow::Result<Outcome
     let topology = topology(&run.topology)?;
     let network = topology.build().map_err(failed)?;
     let interrupt = Interrupt::catch(|| ())?;
-    let mut printer = Printer::new(&topology, run.json, console);
+    let mut printer = ScenarioPrinter::new(&topology, run.json, console);
     printer.begin(&run.topology)?;
     let as_expected = run_to_end(&network, run.timeout, &interrupt, &mut printer)?;
     printer.end(network.bad_links())?;
@@ -128,7 +128,7 @@ fn run_to_end(
     network: &LabNetwork,
     timeout: Option<Duration>,
     interrupt: &Interrupt,
-    printer: &mut Printer<'_>,
+    printer: &mut ScenarioPrinter<'_>,
 ) -> anyhow::Result<bool> {
     let path = path()?;
     let mut run = network.run(move |_: &Program, command: &mut Command| {
@@ -310,7 +310,7 @@ fn wrong(name: &str, text: &str, error: LabError) -> anyhow::Error {
 }
 
 /// Prints the events of a network.
-struct Printer<'a> {
+struct ScenarioPrinter<'a> {
     console: &'a Console,
     output: Output,
     programs: &'a [Program],
@@ -393,7 +393,7 @@ enum Detail<'a> {
     },
 }
 
-impl<'a> Printer<'a> {
+impl<'a> ScenarioPrinter<'a> {
     fn new(topology: &'a Topology, json: bool, console: &'a Console) -> Self {
         let hosts: Vec<&str> = topology.hosts().collect();
         Self {

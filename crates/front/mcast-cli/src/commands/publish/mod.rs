@@ -256,7 +256,7 @@ Examples:
 
 /// Where and how to publish.
 #[derive(Debug)]
-struct Plan<'a> {
+struct PublishPlan<'a> {
     arguments: &'a Arguments,
     builder: PublisherBuilder,
     /// The groups, as they were named.
@@ -280,7 +280,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 }
 
 impl Arguments {
-    fn plan(&self, destination: &str, console: &Console) -> anyhow::Result<Plan<'_>> {
+    fn plan(&self, destination: &str, console: &Console) -> anyhow::Result<PublishPlan<'_>> {
         let texts: Vec<String> = std::iter::once(destination)
             .chain(self.paths.iter().map(String::as_str))
             .map(Into::into)
@@ -324,7 +324,7 @@ impl Arguments {
             builder = builder.acknowledge(quorum);
         }
         let stream = &self.stream;
-        Ok(Plan {
+        Ok(PublishPlan {
             arguments: self,
             builder: self.correction.apply_to(stream.apply_to(builder, console)?)?,
             destinations: destinations.join(" and "),

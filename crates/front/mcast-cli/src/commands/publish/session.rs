@@ -14,7 +14,7 @@ use super::log_hold::HoldReporter;
 use super::rate::{RateReport, RateReporter, StreamRate};
 use super::refusals::Refusals;
 use super::report::{self, Report};
-use super::{Arguments, Plan};
+use super::{Arguments, PublishPlan};
 use crate::arguments::KeyFile;
 #[cfg(feature = "seal")]
 use crate::arguments::SigningFile;
@@ -71,11 +71,11 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     /// Opens the publisher, and starts to serve snapshots.
     pub(super) fn open(
-        plan: Plan<'a>,
+        plan: PublishPlan<'a>,
         key_file: Option<KeyFile<'a>>,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
-        let Plan { arguments, builder, destinations, hop_limit, snapshot } = plan;
+        let PublishPlan { arguments, builder, destinations, hop_limit, snapshot } = plan;
         let log = arguments.log.log();
         let log = log.as_ref().map(|(directory, options)| (directory.as_path(), options.clone()));
         let name = arguments.stream.own_name();

@@ -120,7 +120,7 @@ Examples:
   mcast replay stream.pcapng -i lo                           send it again";
 
 /// What to record, from where, and into which files.
-struct Plan<'a> {
+struct RecordPlan<'a> {
     reception: GroupFramesOptions,
     via: Via,
     files: RecorderOptions,
@@ -131,7 +131,7 @@ struct Plan<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let plan = Plan::new(arguments, console)?;
+    let plan = RecordPlan::new(arguments, console)?;
     let (kind, source) = session::open(&plan.reception, plan.via, console)?;
     let recorder = plan.open(kind.comment)?;
     plan.drop_capabilities()?;
@@ -139,7 +139,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Session::new(&plan, kind, source, recorder, console).run(plan.limits, interrupt)
 }
 
-impl<'a> Plan<'a> {
+impl<'a> RecordPlan<'a> {
     fn new(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Self> {
         let Arguments { joining, follow, buffer, via, wire, output, limits, json } = arguments;
         let to_standard_output = output.write.as_os_str() == "-";

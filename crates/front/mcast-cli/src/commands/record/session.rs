@@ -13,7 +13,7 @@ use mcast_watch::live::{
 };
 use serde::Serialize;
 
-use super::{FileRecord, Plan, SummaryRecord, Via};
+use super::{FileRecord, RecordPlan, SummaryRecord, Via};
 use crate::arguments::{Goal, Limits, parse_duration, parse_size};
 use crate::commands::record;
 use crate::exit::{self, Outcome};
@@ -43,7 +43,7 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(super) fn new(
-        plan: &Plan<'a>,
+        plan: &RecordPlan<'a>,
         kind: &'static SourceKind,
         source: Box<dyn GroupFrames>,
         recorder: Recorder,

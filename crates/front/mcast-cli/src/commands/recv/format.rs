@@ -8,7 +8,7 @@ use mcast::{Arrival, Datagram};
 use mcast_terminal::{Console, is_terminal};
 use serde::Serialize;
 
-use super::OutputOptions;
+use super::ReceiveOutput;
 use crate::output::{InterfaceNames, Palette, Payload, SafeText, clock_time, columns, rfc3339, write_record};
 
 /// The maximum number of bytes of text in a line.
@@ -35,7 +35,7 @@ pub(super) enum Format {
 
 /// Prints datagrams.
 #[derive(Debug)]
-pub(super) struct Printer {
+pub(super) struct DatagramPrinter {
     format: OutputFormat,
     palette: Palette,
     widths: Widths,
@@ -55,8 +55,8 @@ enum OutputFormat {
     Nothing,
 }
 
-impl Printer {
-    pub(super) fn new(show: &OutputOptions, console: &Console) -> Self {
+impl DatagramPrinter {
+    pub(super) fn new(show: &ReceiveOutput, console: &Console) -> Self {
         let format = match (show.format, show.meter) {
             (Some(format), _) => OutputFormat::As(format),
             (None, Some(size)) => OutputFormat::Meter { size, bytes: 0 },

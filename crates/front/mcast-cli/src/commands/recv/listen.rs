@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use mcast::{Arrival, Batch, Datagram, Drops, ErrorKind, MembershipStatus, Receiver, Statistics};
 use mcast_terminal::{Console, Output};
 
-use super::OutputOptions;
-use super::format::{Printer, time_of};
+use super::ReceiveOutput;
+use super::format::{DatagramPrinter, time_of};
 use super::platform::AmtInput;
 use crate::arguments::{Goal, Limits};
 use crate::execute::Call;
@@ -29,7 +29,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The state of `mcast recv`.
 pub(super) struct Listener<'a> {
     limits: &'a Limits,
-    show: &'a OutputOptions,
+    show: &'a ReceiveOutput,
     console: &'a Console,
     input: Input<'a>,
     batch: Batch,
@@ -41,7 +41,7 @@ pub(super) struct Listener<'a> {
 struct DatagramHandler {
     tally: Tally,
     names: InterfaceNames,
-    printer: Printer,
+    printer: DatagramPrinter,
     executor: Option<Executor>,
     out: Output,
 }
@@ -49,7 +49,7 @@ struct DatagramHandler {
 impl<'a> Listener<'a> {
     pub(super) fn new(
         limits: &'a Limits,
-        show: &'a OutputOptions,
+        show: &'a ReceiveOutput,
         input: Input<'a>,
         console: &'a Console,
     ) -> Self {
@@ -61,7 +61,7 @@ impl<'a> Listener<'a> {
         let handler = DatagramHandler {
             tally: Tally::default(),
             names,
-            printer: Printer::new(show, console),
+            printer: DatagramPrinter::new(show, console),
             executor,
             out: console.output(),
         };

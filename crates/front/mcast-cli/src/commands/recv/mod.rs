@@ -59,13 +59,13 @@ pub(crate) struct Arguments {
     limits: Limits,
 
     #[command(flatten)]
-    show: OutputOptions,
+    show: ReceiveOutput,
 }
 
 /// What to do with the datagrams.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
-struct OutputOptions {
+struct ReceiveOutput {
     /// How to print datagrams: line, text, hex, raw or json; see below
     #[arg(long, value_name = "FORMAT", hide_possible_values = true, conflicts_with_all = ["json", "meter", "discard"])]
     format: Option<Format>,
@@ -125,14 +125,14 @@ Examples:
   mcast recv 239.255.1.2:5000 --exec hostname --exec-reply    answer `mcast ask`";
 
 /// What to receive, and what to do with it: the arguments, resolved.
-struct Plan<'a> {
+struct ReceivePlan<'a> {
     builder: ReceiverBuilder,
     /// The addresses to listen at.
     hosts: Vec<HostAddr>,
     /// The requested receive buffer.
     buffer: Option<usize>,
     limits: &'a Limits,
-    show: &'a OutputOptions,
+    show: &'a ReceiveOutput,
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
@@ -142,7 +142,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         let Arguments { limits, show, .. } = arguments;
         return Listener::new(limits, show, Input::Amt(Box::new(input)), console).run(interrupt);
     }
-    let Plan { builder, hosts, buffer, limits, show } = arguments.plan(console)?;
+    let ReceivePlan { builder, hosts, buffer, limits, show } = arguments.plan(console)?;
     let receiver = Arc::new(builder.build_raising_limit()?);
     let interrupt = Interrupt::waking(receiver.waker())?;
     print_memberships(&receiver.memberships(), console);
@@ -183,7 +183,7 @@ impl Arguments {
         }
     }
 
-    fn plan(&self, console: &Console) -> anyhow::Result<Plan<'_>> {
+    fn plan(&self, console: &Console) -> anyhow::Result<ReceivePlan<'_>> {
         let Self { joining, broadcast, buffer, limits, show, .. } = self;
         let (hosts, memberships) = joining.selected_with_hosts(*broadcast, console)?;
         check_hosts(self.wire.policy(), &hosts, console)?;
@@ -200,7 +200,7 @@ impl Arguments {
             Some(bytes) => builder.receive_buffer(bytes),
             None => builder,
         };
-        Ok(Plan { builder, hosts, buffer: *buffer, limits, show })
+        Ok(ReceivePlan { builder, hosts, buffer: *buffer, limits, show })
     }
 }
 

@@ -177,7 +177,7 @@ Examples:
 
 /// The arguments, resolved.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "relays run on Linux only"))]
-struct Plan<'a> {
+struct RelayPlan<'a> {
     rules: Vec<Rule>,
     authenticators: Vec<Arc<dyn Authenticator>>,
     keys: Keys,
@@ -195,7 +195,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let keys = arguments.read_keys(console)?;
     let (token, playlist) =
         (arguments.clients.read_token(console)?, arguments.clients.read_playlist(console)?);
-    platform::run(Plan { rules, authenticators, keys, token, playlist, arguments }, console)
+    platform::run(RelayPlan { rules, authenticators, keys, token, playlist, arguments }, console)
 }
 
 impl Arguments {
@@ -316,10 +316,10 @@ fn authenticators(path: &Path, console: &Console) -> anyhow::Result<Vec<Arc<dyn 
 mod unsupported {
     use mcast_terminal::Console;
 
-    use super::Plan;
+    use super::RelayPlan;
     use crate::exit::{Failure, Outcome};
 
-    pub(super) fn run(_plan: Plan<'_>, _console: &Console) -> anyhow::Result<Outcome> {
+    pub(super) fn run(_plan: RelayPlan<'_>, _console: &Console) -> anyhow::Result<Outcome> {
         Err(Failure::environment("cannot relay: that needs Linux")
             .remedy("run it on Linux, also in a virtual machine with a bridged interface per network")
             .into())

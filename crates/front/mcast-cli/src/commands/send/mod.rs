@@ -150,7 +150,7 @@ Examples:
   mcast send --broadcast 5000 -i eth0 hello             to all hosts on the link";
 
 /// What to send, and where: the arguments, resolved.
-struct Plan<'a> {
+struct SendPlan<'a> {
     targets: Vec<Target>,
     hop_limit: u8,
     /// Whether no `--ttl` is given, so that the hop limit is pointed out.
@@ -165,7 +165,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     deliver(plan(arguments, console)?, console)
 }
 
-fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<'a>> {
+fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<SendPlan<'a>> {
     let Arguments { egress, content, timing, broadcast, .. } = arguments;
     let mut split = split(&arguments.words, &arguments.messages, egress.families.only())?;
     if !broadcast.broadcast {
@@ -196,7 +196,7 @@ fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<
         );
         return Err(Failure::usage(message).into());
     }
-    Ok(Plan {
+    Ok(SendPlan {
         targets: match arguments.source {
             Some(source) => targets.into_iter().map(|target| target.with_source(source)).collect(),
             None => targets,
@@ -221,8 +221,8 @@ struct Delivery<'a> {
     start: Instant,
 }
 
-fn deliver(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
-    let Plan { targets, payloads, timing, json, .. } = plan;
+fn deliver(plan: SendPlan<'_>, console: &Console) -> anyhow::Result<Outcome> {
+    let SendPlan { targets, payloads, timing, json, .. } = plan;
     let sender = plan.builder.build()?;
     sending::print(&targets, plan.hop_limit, plan.is_default_reach, console);
     if payloads.is_typed() {
@@ -327,7 +327,11 @@ fn print_summary(
 ) -> anyhow::Result<()> {
     if json {
         let mut out = console.output();
-        write_record(&mut out, "summary", &Summary { sent, bytes, seconds: time.as_secs_f64(), refused })?;
+        write_record(
+            &mut out,
+            "summary",
+            &SendSummary { sent, bytes, seconds: time.as_secs_f64(), refused },
+        )?;
         out.flush()?;
     }
     // A rate of one datagram is meaningless.
@@ -339,7 +343,7 @@ fn print_summary(
 /// One object at the end.
 #[derive(Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct Summary {
+struct SendSummary {
     /// Datagrams sent, counted per group and interface
     sent: u64,
     /// Payload bytes sent
@@ -402,7 +406,7 @@ fn mistaken(word: &str, expand: &Expand) -> Option<String> {
 pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
     use mcast_json::RecordSchema;
 
-    vec![RecordSchema::new::<Summary>("send-summary", "Summary (`mcast send --json`)").event("summary")]
+    vec![RecordSchema::new::<SendSummary>("send-summary", "Summary (`mcast send --json`)").event("summary")]
 }
 
 #[cfg(test)]

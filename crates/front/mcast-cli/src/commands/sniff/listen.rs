@@ -15,8 +15,8 @@ use mcast_terminal::{Console, Output};
 use mcast_watch::live::{PacketSummaryRecord, StreamFilter};
 use mcast_watch::{FragmentPorts, PacketTally, Time};
 
-use super::text::{Ending, Printer, print_summary};
-use super::{Content, JoinMonitor, Plan, Source};
+use super::text::{Ending, PacketLines, print_summary};
+use super::{Content, JoinMonitor, SniffPlan, Source};
 use crate::arguments::{Goal, interface_name};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -49,20 +49,20 @@ struct PacketHandler<'a> {
 
 /// Filters, counts and prints packets.
 struct PacketPrinter<'a> {
-    plan: &'a Plan<'a>,
+    plan: &'a SniffPlan<'a>,
     filter: PacketFilter,
     /// The names of the interfaces on which packets were seen.
     names: HashMap<InterfaceIndex, String>,
     fragments: FragmentPorts,
     streams: StreamFilter,
     tally: PacketTally,
-    printer: Printer,
+    printer: PacketLines,
     out: Output,
 }
 
 impl<'a> Sniffer<'a> {
     pub(super) fn new(
-        plan: &'a Plan<'a>,
+        plan: &'a SniffPlan<'a>,
         filter: PacketFilter,
         source: Source,
         join_monitor: Option<JoinMonitor>,
@@ -81,7 +81,7 @@ impl<'a> Sniffer<'a> {
             fragments: FragmentPorts::new(),
             streams: StreamFilter::default(),
             tally: PacketTally::default(),
-            printer: Printer::new(plan, console),
+            printer: PacketLines::new(plan, console),
             out: console.output(),
         };
         let handler = PacketHandler { unwrapper: Unwrapper::new(), packets, writer };

@@ -64,13 +64,13 @@ pub(crate) struct Arguments {
     limits: Limits,
 
     #[command(flatten)]
-    show: OutputOptions,
+    show: SniffOutput,
 }
 
 /// What to do with the packets.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
-struct OutputOptions {
+struct SniffOutput {
     /// Write packets to this file: pcapng, or pcap if its name ends in .pcap; `-` for standard output
     #[arg(short, long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -109,7 +109,7 @@ Examples:
   mcast sniff -r all.pcapng mdns --json           from a file, for programs";
 
 /// What to show, and how, resolved from the arguments.
-struct Plan<'a> {
+struct SniffPlan<'a> {
     content: Content,
     is_file: bool,
     keys: Keys,
@@ -147,7 +147,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let memberships = arguments.input.memberships(&arguments.targets, &arguments.interfaces, console)?;
     let is_joining = arguments.input.join.is_given();
     let join_monitor = is_joining.then(|| JoinMonitor::join(&memberships, console)).transpose()?;
-    let plan = Plan::new(arguments, console)?;
+    let plan = SniffPlan::new(arguments, console)?;
     let sniffer = Sniffer::new(&plan, filter, source, join_monitor, console)?;
     // Packets may be hostile, so they are parsed without the capabilities that the capture required.
     sys::keep_rights(&[])?;
@@ -157,7 +157,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     sniffer.run(interrupt)
 }
 
-impl<'a> Plan<'a> {
+impl<'a> SniffPlan<'a> {
     fn new(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Self> {
         let Arguments { input, limits, show, .. } = arguments;
         Ok(Self {
@@ -190,7 +190,7 @@ impl Arguments {
     }
 }
 
-impl OutputOptions {
+impl SniffOutput {
     /// Checks combinations of options that clap cannot check.
     fn check(&self) -> Result<(), Failure> {
         let writes_to_output = self.write.as_ref().is_some_and(|path| path.as_os_str() == "-");

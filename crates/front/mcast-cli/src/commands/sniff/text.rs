@@ -15,7 +15,7 @@ use mcast_terminal::Console;
 use mcast_watch::live::{PacketRecord, RecognizedPayload};
 use mcast_watch::{PacketCounts, PacketFlow, PacketTally, RtpFlows, TrafficVolume};
 
-use super::{OutputFormat, Plan};
+use super::{OutputFormat, SniffPlan};
 use crate::output::{Palette, SafeText, clock_time, count, fit_line, traffic_in, write_record};
 use crate::receiving::flow_table;
 
@@ -24,7 +24,7 @@ const LINE_TEXT: usize = 400;
 
 /// Prints packets.
 #[derive(Debug)]
-pub(super) struct Printer {
+pub(super) struct PacketLines {
     format: Option<OutputFormat>,
     palette: Palette,
     is_verbose: bool,
@@ -38,8 +38,8 @@ pub(super) struct Printer {
     width: usize,
 }
 
-impl Printer {
-    pub(super) fn new(plan: &Plan<'_>, console: &Console) -> Self {
+impl PacketLines {
+    pub(super) fn new(plan: &SniffPlan<'_>, console: &Console) -> Self {
         Self {
             format: plan.format,
             palette: *console.palette(),

@@ -10,8 +10,8 @@ use mcast_stream::wire::{MessageNumber, StreamId};
 use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber};
 use mcast_terminal::Console;
 
-use super::Plan;
-use super::output_worker::{OutputWorker, Printer, Processing, Summary, Tally, Unfinished};
+use super::SubscribePlan;
+use super::output_worker::{MessagePrinter, OutputWorker, Processing, SubscribeSummary, Tally, Unfinished};
 use super::policy::ResumeFile;
 #[cfg(feature = "seal")]
 use crate::arguments::PublicKeys;
@@ -80,7 +80,7 @@ pub(super) struct Listener<'a> {
 struct Sink<'a> {
     /// The log. Events in JSON are complete, as they account for messages.
     lines: LogLines<'a>,
-    printer: Printer,
+    printer: MessagePrinter,
     output: OutputWorker,
     command: Option<Arc<str>>,
     has_key_file: bool,
@@ -89,12 +89,12 @@ struct Sink<'a> {
 
 impl<'a> Listener<'a> {
     pub(super) fn open(
-        plan: Plan<'a>,
+        plan: SubscribePlan<'a>,
         key_file: Option<KeyFile<'a>>,
         begun: Instant,
         console: &'a Console,
     ) -> anyhow::Result<Self> {
-        let Plan {
+        let SubscribePlan {
             builder,
             snapshots,
             resume,
@@ -117,7 +117,7 @@ impl<'a> Listener<'a> {
         let is_handed_over = show.exec.is_none() && matches!(processing, Processing::HandedOver);
         let sink = Sink {
             lines: LogLines::new(console),
-            printer: Printer::new(show),
+            printer: MessagePrinter::new(show),
             output: OutputWorker::new(console.output(), processing, subscriber.waker())?,
             command: show.exec.as_deref().map(Arc::from),
             has_key_file: key_file.is_some(),
@@ -418,7 +418,8 @@ impl<'a> Listener<'a> {
             return Ok(());
         }
         let time = self.begun.elapsed();
-        let summary = Summary::new(&self.subscriber, &self.sink.tally, self.repairs_for_others, time);
+        let summary =
+            SubscribeSummary::new(&self.subscriber, &self.sink.tally, self.repairs_for_others, time);
         self.sink.printer.summary(self.sink.output.buffer(), &summary)?;
         self.finish_output(control).map(drop)
     }

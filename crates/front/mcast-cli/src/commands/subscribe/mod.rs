@@ -68,7 +68,7 @@ pub(crate) struct Arguments {
     limits: Limits,
 
     #[command(flatten)]
-    show: OutputOptions,
+    show: SubscribeOutput,
 }
 
 /// Options of the stream.
@@ -155,7 +155,7 @@ struct StreamOptions {
 /// What to do with the messages.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
-struct OutputOptions {
+struct SubscribeOutput {
     /// Print only the bytes of the messages, without line ends
     #[arg(long, conflicts_with_all = ["records", "json"])]
     raw: bool,
@@ -197,7 +197,7 @@ fn parse_descriptor(text: &str) -> Result<u32, String> {
     })
 }
 
-impl OutputOptions {
+impl SubscribeOutput {
     /// Opens the descriptor on which the reader confirms messages.
     fn confirming(&self) -> Result<Option<File>, Failure> {
         let Some(number) = self.confirm_fd else { return Ok(None) };
@@ -264,14 +264,14 @@ Examples:
 
 /// What to receive, and what to do with it.
 #[derive(Debug)]
-struct Plan<'a> {
+struct SubscribePlan<'a> {
     builder: SubscriberBuilder,
     /// The fetcher of snapshots, if they are used.
     snapshots: Option<SnapshotFetcher>,
     resume: Option<ResumeFile>,
     processing: Processing,
     limits: &'a Limits,
-    show: &'a OutputOptions,
+    show: &'a SubscribeOutput,
     follows_restarts: bool,
     /// The stream that was selected; otherwise, the first one is followed.
     selected: Option<StreamId>,
@@ -297,7 +297,12 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 }
 
 impl Arguments {
-    fn plan(&self, keys: Keys, confirming: Option<File>, console: &Console) -> anyhow::Result<Plan<'_>> {
+    fn plan(
+        &self,
+        keys: Keys,
+        confirming: Option<File>,
+        console: &Console,
+    ) -> anyhow::Result<SubscribePlan<'_>> {
         let stream = &self.stream;
         check(stream, confirming.is_some())?;
         let resume = stream.resume.as_deref().map(ResumeFile::open).transpose()?;
@@ -340,7 +345,7 @@ impl Arguments {
             builder = builder.stream(id);
         }
         let fetcher = |found| SnapshotFetcher::new(found, keys).max_size(stream.max_snapshot as u64);
-        Ok(Plan {
+        Ok(SubscribePlan {
             builder,
             snapshots: found.filter(|_| stream.from == From::Snapshot).map(fetcher),
             resume,

@@ -15,7 +15,7 @@ use mcast_stream::{Snapshot, Subscriber};
 use mcast_terminal::{Output, is_terminal};
 use serde::Serialize;
 
-use super::OutputOptions;
+use super::SubscribeOutput;
 use super::confirmations::{ConfirmError, Confirmations};
 use crate::execute::Call;
 use crate::exit::Failure;
@@ -364,7 +364,7 @@ impl Counts {
 
 /// Prints messages and, as JSON, events.
 #[derive(Debug)]
-pub(super) struct Printer {
+pub(super) struct MessagePrinter {
     format: OutputFormat,
     is_terminal: bool,
 }
@@ -378,8 +378,8 @@ enum OutputFormat {
     Nothing,
 }
 
-impl Printer {
-    pub(super) fn new(show: &OutputOptions) -> Self {
+impl MessagePrinter {
+    pub(super) fn new(show: &SubscribeOutput) -> Self {
         let format = if show.json {
             OutputFormat::Json
         } else if show.raw {
@@ -458,7 +458,7 @@ impl Printer {
     }
 
     /// Prints the closing summary, as JSON only.
-    pub(super) fn summary(&self, out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+    pub(super) fn summary(&self, out: &mut impl Write, summary: &SubscribeSummary) -> io::Result<()> {
         match self.format {
             OutputFormat::Json => write_record(out, "summary", summary),
             _ => Ok(()),
@@ -476,7 +476,7 @@ impl Printer {
 /// One object at the end.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(super) struct Summary {
+pub(super) struct SubscribeSummary {
     /// Stream ID, 16 hexadecimal digits; absent if none was received
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<String>,
@@ -542,7 +542,7 @@ struct ForOthers {
     refused: u64,
 }
 
-impl Summary {
+impl SubscribeSummary {
     /// Returns the summary of a subscriber after this time.
     pub(super) fn new(
         subscriber: &Subscriber,
@@ -613,7 +613,7 @@ pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
     use mcast_json::RecordSchema;
 
     vec![
-        RecordSchema::new::<Summary>("subscribe-summary", "Summary (`mcast subscribe --json`)")
+        RecordSchema::new::<SubscribeSummary>("subscribe-summary", "Summary (`mcast subscribe --json`)")
             .event("summary"),
     ]
 }

@@ -73,13 +73,13 @@ pub(crate) struct Arguments {
     forget_after: Duration,
 
     #[command(flatten)]
-    show: OutputOptions,
+    show: TopOutput,
 }
 
 /// Options for output.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
-struct OutputOptions {
+struct TopOutput {
     /// Print one table after the time of --timeout or --interval, and stop
     #[arg(long)]
     once: bool,
@@ -130,7 +130,7 @@ const RIGHTS_TO_RECORD: [Capability; 1] = [Capability::DacOverride];
 
 /// What to do, resolved from the arguments.
 #[derive(Clone, Copy, Debug)]
-struct Plan {
+struct TopPlan {
     watch: WatchOptions,
     display: Display,
     /// Whether to stop after one table.
@@ -160,7 +160,7 @@ enum Display {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let plan = Plan::new(arguments)?;
+    let plan = TopPlan::new(arguments)?;
     let filter = arguments.filter(console)?;
     let names_streams = filter.names_groups();
     let mut frames = match &arguments.input.read {
@@ -221,7 +221,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Ok(Outcome::of(!is_missing))
 }
 
-impl Plan {
+impl TopPlan {
     fn new(arguments: &Arguments) -> Result<Self, Failure> {
         let Arguments { timeout, ref show, .. } = *arguments;
         if arguments.interval < Duration::from_millis(10) {
@@ -248,9 +248,9 @@ impl Plan {
             },
         };
         let display = match show {
-            OutputOptions { json: true, .. } => Display::Json,
-            OutputOptions { once: false, .. } if can_show_a_screen() => Display::Screen,
-            OutputOptions { metrics: Some(_), .. } => Display::Headless,
+            TopOutput { json: true, .. } => Display::Json,
+            TopOutput { once: false, .. } if can_show_a_screen() => Display::Screen,
+            TopOutput { metrics: Some(_), .. } => Display::Headless,
             _ => Display::Table,
         };
         Ok(Self { watch, display, once: show.once, timeout, sort: show.sort, is_file })

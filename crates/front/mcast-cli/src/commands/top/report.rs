@@ -9,7 +9,7 @@ use mcast_terminal::{Console, Output};
 use mcast_watch::Row;
 
 use super::text::{self, Column};
-use super::{Display, Plan, Watched, faults};
+use super::{Display, TopPlan, Watched, faults};
 use crate::exit::Failure;
 use crate::interrupt::{Hangup, Interrupt, Service};
 use crate::output::{Cell, SafeText, Table, bits_per_second, count, count_of, rfc3339};
@@ -23,7 +23,7 @@ const INTERFACE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Prints at each interval until the timeout or Ctrl-C.
 pub(super) fn run(
-    plan: &Plan,
+    plan: &TopPlan,
     watched: Watched<'_>,
     interrupt: &Interrupt,
     console: &Console,
@@ -32,7 +32,7 @@ pub(super) fn run(
     let mut silent_interfaces = SilentInterfaces::default();
     silent_interfaces.warn_about_captured(named, console);
     let mut printer =
-        Printer { plan, monitor, console, out: console.output(), printed: 0, has_explained: false };
+        TablePrinter { plan, monitor, console, out: console.output(), printed: 0, has_explained: false };
     if plan.is_file {
         while !monitor.wait_for_end(POLL_INTERVAL) && !interrupt.has_arrived() {}
         printer.print(SystemTime::now())?;
@@ -120,8 +120,8 @@ fn sleep_until(moment: SystemTime, interrupt: &Interrupt) -> bool {
     interrupt.sleep(moment.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-struct Printer<'a> {
-    plan: &'a Plan,
+struct TablePrinter<'a> {
+    plan: &'a TopPlan,
     monitor: &'a Monitor,
     console: &'a Console,
     out: Output,
@@ -131,7 +131,7 @@ struct Printer<'a> {
     has_explained: bool,
 }
 
-impl Printer<'_> {
+impl TablePrinter<'_> {
     fn print(&mut self, now: SystemTime) -> io::Result<()> {
         let picture = self.monitor.report(now);
         let mut rows: Vec<&Row> = picture.watch.streams.iter().collect();

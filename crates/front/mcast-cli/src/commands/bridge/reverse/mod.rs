@@ -86,7 +86,7 @@ impl ReverseOptions {
 }
 
 /// What is published, and where.
-struct Plan {
+struct ReversePlan {
     name: String,
     destinations: Vec<Destination>,
     /// The same, as they were named.
@@ -133,7 +133,7 @@ pub(super) fn run(arguments: &Arguments, process: &Process, console: &Console) -
     Session::new(bridge, around).run(bound)
 }
 
-fn plan(arguments: &Arguments, target: &engine::Target, console: &Console) -> anyhow::Result<Plan> {
+fn plan(arguments: &Arguments, target: &engine::Target, console: &Console) -> anyhow::Result<ReversePlan> {
     let (options, families) = (&arguments.reverse, arguments.admission.families);
     let texts: Vec<String> = arguments.engine.iter().chain(&arguments.paths).cloned().collect();
     let chosen = select_destinations(&texts, families, console)?;
@@ -155,7 +155,7 @@ fn plan(arguments: &Arguments, target: &engine::Target, console: &Console) -> an
         ..destination
     };
     let name = arguments.stream.name.as_ref().or(options.announce.as_ref());
-    Ok(Plan {
+    Ok(ReversePlan {
         name: name.cloned().unwrap_or_else(|| target.key().to_owned()),
         destinations: chosen.items.into_iter().map(on_interface).collect(),
         texts: texts.join(" and "),
@@ -163,7 +163,7 @@ fn plan(arguments: &Arguments, target: &engine::Target, console: &Console) -> an
 }
 
 /// Returns the settings of the publisher.
-fn publisher(plan: &Plan, options: &ReverseOptions) -> impl Fn() -> PublisherBuilder + 'static {
+fn publisher(plan: &ReversePlan, options: &ReverseOptions) -> impl Fn() -> PublisherBuilder + 'static {
     let destinations = plan.destinations.clone();
     let (announce, ttl) = (options.announce.clone(), options.ttl);
     let (history, evict_after) = (options.history, options.evict_after);
@@ -223,7 +223,7 @@ fn parse(text: &str) -> Result<StartOption, String> {
 pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
     use super::bridges::Labelled;
     use mcast_json::RecordSchema;
-    use text::{EventRecord, Summary};
+    use text::{EventRecord, ReverseSummary};
 
     vec![
         RecordSchema::new::<Labelled<'_, EventRecord>>(
@@ -240,7 +240,7 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
             "gap",
             "ended",
         ]),
-        RecordSchema::new::<Labelled<'_, Summary>>(
+        RecordSchema::new::<Labelled<'_, ReverseSummary>>(
             "bridge-publish-summary",
             "Summary of a bridge out of an engine (`mcast bridge ENGINE to GROUP --json`)",
         )

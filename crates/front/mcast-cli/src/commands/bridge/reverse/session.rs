@@ -14,7 +14,7 @@ use mcast_stream::wire::StreamId;
 use mcast_terminal::Console;
 
 use super::text;
-use super::text::{EventRecord, Summary};
+use super::text::{EventRecord, ReverseSummary};
 use crate::arguments::select_destinations;
 use crate::commands::bridge::figures::{Latest, PublishingState};
 use crate::commands::bridge::surroundings::Surroundings;
@@ -89,8 +89,13 @@ impl<'a> Session<'a> {
         self.around.lines.finish();
         let (time, statistics) = (self.around.start.elapsed(), self.bridge.statistics());
         if self.around.arguments.json {
-            let summary =
-                Summary::new(&self.around.engine, self.bridge.stream(), &statistics, time, is_complete);
+            let summary = ReverseSummary::new(
+                &self.around.engine,
+                self.bridge.stream(),
+                &statistics,
+                time,
+                is_complete,
+            );
             self.around.print_summary(&summary)?;
         } else if self.around.was_connected {
             self.around.console.note(text::summary(&statistics, self.bridge.unit(), time));

@@ -183,7 +183,7 @@ impl EventRecord {
 /// The last object.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(super) struct Summary {
+pub(super) struct ReverseSummary {
     /// The key and the address of the engine
     engine: String,
     /// Stream that was published, as 16 hexadecimal digits; null if datagrams of a plain group were sent
@@ -206,7 +206,7 @@ pub(super) struct Summary {
     complete: bool,
 }
 
-impl Summary {
+impl ReverseSummary {
     pub(super) fn new(
         engine: &str,
         stream: Option<StreamId>,

@@ -105,7 +105,7 @@ Examples:
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What to receive, and how: the arguments, resolved.
-struct Plan<'a> {
+struct PerfReceivePlan<'a> {
     builder: ReceiverBuilder,
     /// The memberships as typed.
     memberships: String,
@@ -121,7 +121,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     measure(plan(arguments, console)?, console)
 }
 
-fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<'a>> {
+fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<PerfReceivePlan<'a>> {
     /// Longer than any wait between two checks.
     const AWAKE: Duration = Duration::from_secs(1);
 
@@ -141,10 +141,10 @@ fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<
         builder = builder.spin(AWAKE);
     }
     let memberships = joining.memberships.join(", ");
-    Ok(Plan { builder, memberships, answers_pings: *reply, json: *json, limits })
+    Ok(PerfReceivePlan { builder, memberships, answers_pings: *reply, json: *json, limits })
 }
 
-fn measure(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
+fn measure(plan: PerfReceivePlan<'_>, console: &Console) -> anyhow::Result<Outcome> {
     let receiver = plan.builder.build()?;
     let interrupt = Interrupt::waking(receiver.waker())?;
     receiver.memberships().iter().for_each(|status| console.detail(status));
@@ -235,7 +235,7 @@ record! {
 
     /// One object for each session of a sender, after its end.
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-    struct Summary {
+    struct PerfReceiveSummary {
         /// Source address
         source: IpAddr = key.source,
         /// Interface on which the session arrived
@@ -303,7 +303,7 @@ impl<'a> RunPrinter<'a> {
         let interface = InterfaceIndex::new(key.interface).map(|index| self.names.of(index).to_string());
         let interface = interface.unwrap_or_default();
         if self.json {
-            return write_record(&mut self.out, "result", &Summary::new(ended, interface));
+            return write_record(&mut self.out, "result", &PerfReceiveSummary::new(ended, interface));
         }
         let palette = *self.console.palette();
         let (heading, address) = (palette.heading, palette.address);
@@ -339,7 +339,7 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
     use mcast_json::RecordSchema;
 
     let own = vec![
-        RecordSchema::new::<Summary>("perf-recv", "Received session (`mcast perf recv --json`)")
+        RecordSchema::new::<PerfReceiveSummary>("perf-recv", "Received session (`mcast perf recv --json`)")
             .event("result"),
     ];
     [own, stream::schemas()].concat()

@@ -38,7 +38,7 @@ pub(super) struct StreamOptions {
 }
 
 /// What to subscribe to, and how: the arguments, resolved.
-struct Plan<'a> {
+struct StreamReceivePlan<'a> {
     paths: Vec<Membership>,
     /// The memberships as typed.
     memberships: String,
@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     measure(&plan(arguments, console)?, console)
 }
 
-fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<'a>> {
+fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<StreamReceivePlan<'a>> {
     let key = arguments.messages.key.as_deref();
     let keys = key.map(|path| read_keys(path, console)).transpose()?.unwrap_or_default();
     let paths = arguments.joining.selected(console)?.items;
@@ -61,7 +61,7 @@ fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<
             .remedy("name single groups, each on one interface")
             .into());
     }
-    Ok(Plan {
+    Ok(StreamReceivePlan {
         paths,
         memberships: arguments.joining.memberships.join(", "),
         receive_buffer: arguments.buffer,
@@ -71,7 +71,7 @@ fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<
     })
 }
 
-impl Plan<'_> {
+impl StreamReceivePlan<'_> {
     fn subscriber(&self) -> Result<Subscriber, StreamError> {
         let builder: SubscriberBuilder = Subscriber::builder();
         let builder = self.paths.iter().cloned().fold(builder, SubscriberBuilder::join);
@@ -83,7 +83,7 @@ impl Plan<'_> {
     }
 }
 
-fn measure(plan: &Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
+fn measure(plan: &StreamReceivePlan<'_>, console: &Console) -> anyhow::Result<Outcome> {
     let mut subscriber = plan.subscriber()?;
     let mut silent_interfaces = SilentInterfaces::default();
     silent_interfaces.warn(&subscriber.receiver().memberships(), console);
@@ -97,7 +97,7 @@ fn measure(plan: &Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
         let print = |event: RunEvent| print_event(&event, plan.json, console);
         let end = run.listen(&mut subscriber, plan.limits.idle, deadline, &interrupt, print)?;
         if run.joined.is_some() {
-            let summary = Summary::new(&run, !plan.keys.is_empty(), &subscriber.statistics());
+            let summary = StreamReceiveSummary::new(&run, !plan.keys.is_empty(), &subscriber.statistics());
             summary.print(&run, plan.json, console)?;
             let misses = misses(&run, plan.limits);
             misses.iter().for_each(|miss| console.note(miss));
@@ -171,7 +171,7 @@ record! {
 
     /// One object per stream, after its end.
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-    struct Summary {
+    struct StreamReceiveSummary {
         /// Address and port of the publisher; null if unknown
         source: Option<SocketAddr> = run.joined.map(|joined| joined.publisher),
         /// Stream ID, 16 hexadecimal digits
@@ -225,7 +225,7 @@ record! {
     }
 }
 
-impl Summary {
+impl StreamReceiveSummary {
     fn print(&self, run: &MessageRun, json: bool, console: &Console) -> io::Result<()> {
         let mut out = console.output();
         match json {
@@ -277,7 +277,7 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
     use mcast_json::RecordSchema;
 
     vec![
-        RecordSchema::new::<Summary>(
+        RecordSchema::new::<StreamReceiveSummary>(
             "perf-stream-recv",
             "Received stream (`mcast perf recv --stream --json`)",
         )

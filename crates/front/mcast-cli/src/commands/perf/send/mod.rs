@@ -130,7 +130,7 @@ const DURATION: Duration = Duration::from_secs(10);
 
 /// What to send, and where: the arguments, resolved.
 #[derive(Debug)]
-struct Plan<'a> {
+struct MeasuringPlan<'a> {
     targets: Vec<Target>,
     hop_limit: u8,
     /// Whether the hop limit is the default, which is then pointed out.
@@ -160,7 +160,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     }
 }
 
-fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<'a>> {
+fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<MeasuringPlan<'a>> {
     let Arguments { egress, streams, rate, duration, count, criteria, json, .. } = arguments;
     let chosen = select_destinations(&arguments.groups, egress.families, console)?;
     let targets = sending::resolve(&chosen.items, &egress.interfaces)?;
@@ -173,7 +173,7 @@ fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<
         .segmentation(!arguments.no_gso)
         // Only the payload of answers is read, and metadata would slow down a ping-pong.
         .details(false);
-    Ok(Plan {
+    Ok(MeasuringPlan {
         targets,
         hop_limit,
         is_default_reach: egress.ttl.or(chosen.hop_limit).is_none(),
@@ -189,7 +189,7 @@ fn plan<'a>(arguments: &'a Arguments, console: &Console) -> anyhow::Result<Plan<
     })
 }
 
-impl Plan<'_> {
+impl MeasuringPlan<'_> {
     fn sender(&self) -> anyhow::Result<PerfSender> {
         let targets: Vec<_> = self.targets.iter().map(Target::template).collect();
         Ok(PerfSender::new(&targets, self.streams, self.size, || self.builder.clone().build())?)
@@ -222,7 +222,7 @@ fn check_streams(targets: &[Target], streams: u16) -> Result<(), Failure> {
 }
 
 /// `--latency`: plays ping-pong with one receiver, one datagram at a time.
-fn ping_pong(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> anyhow::Result<Outcome> {
+fn ping_pong(plan: &MeasuringPlan<'_>, interrupt: &Interrupt, console: &Console) -> anyhow::Result<Outcome> {
     let [target] = &plan.targets[..] else {
         return Err(Failure::usage("--latency needs one group and one interface")
             .remedy("name one group, and at most one --interface")
@@ -258,7 +258,7 @@ fn ping_pong(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> anyho
     match plan.json {
         true => {
             let mut out = console.output();
-            write_record(&mut out, "result", &Summary::new(plan, partner, elapsed, &game))?;
+            write_record(&mut out, "result", &PerfSendSummary::new(plan, partner, elapsed, &game))?;
             out.flush()?;
         }
         false => write_text(partner, elapsed, &game, console)?,
@@ -300,13 +300,13 @@ fn half(times: Percentiles) -> Percentiles {
 }
 
 record! {
-    fn new(plan: &Plan<'_>, partner: IpAddr, elapsed: Duration, trips: &PingPong) {
+    fn new(plan: &MeasuringPlan<'_>, partner: IpAddr, elapsed: Duration, trips: &PingPong) {
         let times = trips.times();
     }
 
     /// One object at the end.
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-    struct Summary {
+    struct PerfSendSummary {
         /// Address of the receiver that replies
         address: IpAddr = partner,
         /// Pings sent
@@ -344,7 +344,7 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
     use mcast_json::RecordSchema;
 
     let own = vec![
-        RecordSchema::new::<Summary>(
+        RecordSchema::new::<PerfSendSummary>(
             "perf-latency",
             "Latency measurement (`mcast perf send --latency --json`)",
         )

@@ -13,7 +13,7 @@ use mcast_path::{PerfSendPlan, PerfSendProgress, PerfSendResult};
 use mcast_terminal::Console;
 use serde::Serialize;
 
-use super::{DURATION, Plan, SuccessCriteria};
+use super::{DURATION, MeasuringPlan, SuccessCriteria};
 use crate::commands::perf::{Figures, Micros, per_call, share, short_time};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -30,7 +30,11 @@ const MAX_RATE: f64 = 1e8;
 const EACH: Duration = Duration::from_secs(1);
 
 /// Runs one session, and prints a line per second and a table of the receivers.
-pub(super) fn measure(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> anyhow::Result<Outcome> {
+pub(super) fn measure(
+    plan: &MeasuringPlan<'_>,
+    interrupt: &Interrupt,
+    console: &Console,
+) -> anyhow::Result<Outcome> {
     let duration = || plan.duration.unwrap_or(DURATION);
     let session = PerfSendPlan {
         rate: plan.rate,
@@ -50,7 +54,7 @@ pub(super) fn measure(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console)
     match plan.json {
         true => {
             let mut out = console.output();
-            write_record(&mut out, "result", &Summary::new(&result))?;
+            write_record(&mut out, "result", &SessionSummary::new(&result))?;
             out.flush()?;
         }
         false => write_text(&result, console)?,
@@ -181,7 +185,7 @@ record! {
     /// One object at the end. Some fields describe the worst receiver: the one with the highest loss. They are null
     /// if no receiver reported.
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-    struct Summary {
+    struct SessionSummary {
         /// Datagrams sent
         sent: u64 = *sent,
         /// Datagrams received by the worst receiver, excluding duplicates; null if no receiver reported
@@ -236,8 +240,12 @@ record! {
 }
 
 /// `--sweep`: runs faster and faster sessions until datagrams are lost.
-pub(super) fn sweep(plan: &Plan<'_>, interrupt: &Interrupt, console: &Console) -> anyhow::Result<Outcome> {
-    let Plan { size, criteria, .. } = plan;
+pub(super) fn sweep(
+    plan: &MeasuringPlan<'_>,
+    interrupt: &Interrupt,
+    console: &Console,
+) -> anyhow::Result<Outcome> {
+    let MeasuringPlan { size, criteria, .. } = plan;
     let start = plan.rate.map_or(START, |rate| rate.datagrams_per_second(*size));
     let allowed = criteria.max_loss.unwrap_or(0.0);
     let mut sender = plan.sender()?;
@@ -449,7 +457,8 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
     use mcast_json::RecordSchema;
 
     vec![
-        RecordSchema::new::<Summary>("perf-send", "Sent session (`mcast perf send --json`)").event("result"),
+        RecordSchema::new::<SessionSummary>("perf-send", "Sent session (`mcast perf send --json`)")
+            .event("result"),
         RecordSchema::new::<SweepSummary<'_>>("perf-sweep", "Rate sweep (`mcast perf send --sweep --json`)")
             .event("sweep"),
     ]

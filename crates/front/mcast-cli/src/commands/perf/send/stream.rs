@@ -43,7 +43,7 @@ pub(super) struct StreamOptions {
 }
 
 /// What to publish, and where: the arguments, resolved.
-struct Plan {
+struct StreamSendPlan {
     builder: PublisherBuilder,
     /// The group as typed.
     group: String,
@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     measure(plan, &Interrupt::catch(|| {})?, console)
 }
 
-fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
+fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<StreamSendPlan> {
     let Arguments { egress, messages, .. } = arguments;
     let size = checked_size(arguments)?;
     let chosen = select_destinations(&arguments.groups, egress.families, console)?;
@@ -75,7 +75,7 @@ fn plan(arguments: &Arguments, console: &Console) -> anyhow::Result<Plan> {
     if let Some(bytes) = messages.history {
         builder = builder.retransmission_buffer(bytes);
     }
-    Ok(Plan {
+    Ok(StreamSendPlan {
         builder,
         group: arguments.groups.join(", "),
         hop_limit,
@@ -105,8 +105,8 @@ fn destination(groups: &[Destination], interfaces: &[InterfaceSelector]) -> Resu
     Ok(Destination { interface, ..group.clone() })
 }
 
-fn measure(plan: Plan, interrupt: &Interrupt, console: &Console) -> anyhow::Result<Outcome> {
-    let Plan { publish, required, sealed, json, .. } = plan;
+fn measure(plan: StreamSendPlan, interrupt: &Interrupt, console: &Console) -> anyhow::Result<Outcome> {
+    let StreamSendPlan { publish, required, sealed, json, .. } = plan;
     let publisher = plan.builder.build()?;
     let stream = publisher.stream();
     console.note(format_args!("stream {stream}, to {}, hop limit {}", plan.group, plan.hop_limit));
@@ -117,7 +117,7 @@ fn measure(plan: Plan, interrupt: &Interrupt, console: &Console) -> anyhow::Resu
         return Ok(interrupt.outcome().unwrap_or(Outcome::Yes));
     }
     let report = messages.run(|event| print_event(&event, json, console))?;
-    let summary = Summary::new(stream, publish.size, sealed, &report);
+    let summary = StreamSendSummary::new(stream, publish.size, sealed, &report);
     if json {
         let mut out = console.output();
         write_record(&mut out, "result", &summary)?;
@@ -168,7 +168,7 @@ record! {
 
     /// One object at the end.
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-    struct Summary {
+    struct StreamSendSummary {
         /// Stream ID, 16 hexadecimal digits
         stream: String = stream.to_string(),
         /// Length of each message in bytes
@@ -214,7 +214,7 @@ struct BackPressureFigures {
     seconds: f64,
 }
 
-fn write_text(summary: &Summary, report: &PublishReport, console: &Console) -> io::Result<()> {
+fn write_text(summary: &StreamSendSummary, report: &PublishReport, console: &Console) -> io::Result<()> {
     let Repairs { multicast, unicast, naks, unavailable, .. } = summary.repairs;
     let pressure = &report.back_pressure;
     let mut out = console.output();
@@ -261,7 +261,7 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
     use mcast_json::RecordSchema;
 
     vec![
-        RecordSchema::new::<Summary>(
+        RecordSchema::new::<StreamSendSummary>(
             "perf-stream-send",
             "Published stream (`mcast perf send --stream --json`)",
         )

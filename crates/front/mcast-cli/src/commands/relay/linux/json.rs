@@ -110,7 +110,7 @@ impl Serialize for EventRecord {
 /// One object at the end.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(super) struct Summary {
+pub(super) struct RelaySummary {
     /// Duration in seconds
     seconds: f64,
     /// The rules
@@ -195,7 +195,7 @@ pub(super) struct RefusedCount {
     pub(super) count: u64,
 }
 
-impl Summary {
+impl RelaySummary {
     pub(super) fn new(driver: &Driver, loops: u64, time: Duration, wire: &[WireStatus]) -> Self {
         let rule = |(rule, counts): (&mcast_relay::Rule, &RuleCounts)| RuleSummary {
             rule: rule.to_string(),
@@ -417,7 +417,7 @@ pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
             &events(),
             &FIELDS,
         ),
-        RecordSchema::new::<Summary>("relay-summary", "Summary of a relay (`mcast relay --json`)")
+        RecordSchema::new::<RelaySummary>("relay-summary", "Summary of a relay (`mcast relay --json`)")
             .event("summary")
             .describe("event", "Type of the record")
             .describe("http.refused[].count", "Number of requests or clients"),

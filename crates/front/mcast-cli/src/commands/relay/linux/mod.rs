@@ -29,7 +29,7 @@ use mcast_terminal::Console;
 use mcast_tunnel::LinkStatus;
 use serde_json::Value;
 
-use super::Plan;
+use super::RelayPlan;
 use super::tunnels::DialedTunnel;
 use crate::arguments::Goal;
 use crate::commands::relay::Arguments;
@@ -40,10 +40,10 @@ use crate::receiving::WireNotes;
 use crate::session::{Control, SessionSteps, Step};
 use crate::sys::{self, Capability};
 use export::Figures;
-use json::Summary;
+use json::RelaySummary;
 use text::{EventPrinter, summary_lines};
 
-pub(super) fn run(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> {
+pub(super) fn run(plan: RelayPlan<'_>, console: &Console) -> anyhow::Result<Outcome> {
     let bound = plan.arguments.metrics.as_ref().map(metrics::bind).transpose()?;
     let needs_namespaces = enters_namespaces(&plan.rules);
     let driver = open(&plan, console)?;
@@ -54,7 +54,7 @@ pub(super) fn run(plan: Plan<'_>, console: &Console) -> anyhow::Result<Outcome> 
     }
 }
 
-fn open(plan: &Plan<'_>, console: &Console) -> anyhow::Result<Driver> {
+fn open(plan: &RelayPlan<'_>, console: &Console) -> anyhow::Result<Driver> {
     let forwarding = &plan.arguments.forwarding;
     // Random: the hash has a key of its own in every process.
     let seed = RandomState::new().hash_one(std::process::id());
@@ -156,7 +156,7 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(driver: Driver, plan: &Plan<'a>, console: &'a Console) -> Self {
+    fn new(driver: Driver, plan: &RelayPlan<'a>, console: &'a Console) -> Self {
         let arguments = plan.arguments;
         Self {
             names: driver.relay().names(),
@@ -203,7 +203,7 @@ impl<'a> Session<'a> {
         self.driver.count_losses();
         let (time, lost) = (start.elapsed(), self.driver.counts().lost);
         let wire = wire_status(&self.driver, &self.names);
-        let summary = Summary::new(&self.driver, self.loops, time, &wire);
+        let summary = RelaySummary::new(&self.driver, self.loops, time, &wire);
         self.wire.update(wire, self.console);
         let lines = summary_lines(&self.driver, time);
         // Another relay takes over at once.

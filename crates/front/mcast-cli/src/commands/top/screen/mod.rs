@@ -21,7 +21,7 @@ use ratatui::{DefaultTerminal, Frame};
 use state::{State, View};
 use streams::scrolled;
 
-use super::{Plan, Watched};
+use super::{TopPlan, Watched};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::receiving::SilentInterfaces;
@@ -33,7 +33,7 @@ const INTERRUPTED: u8 = 130;
 
 /// Shows the screen until `q`, Ctrl-C, a request to terminate, or the timeout.
 pub(super) fn run(
-    plan: &Plan,
+    plan: &TopPlan,
     watched: Watched<'_>,
     interrupt: &Interrupt,
     exporter: Option<&Exporter>,
@@ -59,7 +59,7 @@ fn show(
     screen: &mut Screen,
     state: &mut State<'_>,
     named: &[Interface],
-    plan: &Plan,
+    plan: &TopPlan,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Option<Outcome>> {
     let mut silent_interfaces = SilentInterfaces::default();
