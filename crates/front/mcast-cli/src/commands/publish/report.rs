@@ -154,53 +154,68 @@ pub(super) fn path_change(change: &PathChange, lines: &LogLines<'_>) {
     }
 }
 
-/// One object at the end.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(super) struct Report {
-    /// Stream ID, 16 hexadecimal digits
-    stream: String,
-    /// Messages published
-    messages: u64,
-    /// Bytes in the messages
-    bytes: u64,
-    /// Time from the start of publishing until all subscribers had everything or the wait for them ended, in
-    /// seconds
-    seconds: f64,
-    /// Data datagrams sent, excluding repairs
-    datagrams: u64,
-    /// Datagrams that were accepted and never sent
-    unsent_datagrams: u64,
-    /// With `--log`: messages in the log that were not sent, which the next publisher sends
-    unsent_messages: u64,
-    /// Messages that were read and not published, because of Ctrl-C or an error
-    unpublished_messages: u64,
-    /// Repairs sent
-    repairs: Repairs,
-    /// Parity sent (`--fec`)
-    parity: ParityReport,
-    /// Whether subscribers report what they received; false with `--one-way`
-    delivery_known: bool,
-    /// Number of subscribers by state, including former ones; best-effort subscribers are not counted
-    subscriber_counts: SubscriberCounts,
-    #[serde(skip)]
-    audience: Audience,
-    /// Subscribers that ever joined, without best-effort subscribers; of subscribers that left, only the last few
-    /// thousand
-    subscribers: Vec<Member>,
-    /// Hosts that the stream was sent to, without multicast
-    hosts: Vec<Host>,
-    /// With `--ack`: what was acknowledged
-    #[serde(skip_serializing_if = "Option::is_none")]
-    acknowledgements: Option<AckReport>,
-    /// With `--rate auto`: the rate at the end
-    #[serde(skip_serializing_if = "Option::is_none")]
-    automatic_rate: Option<RateReport>,
-    /// With `--serve-history`: what the history server has done
-    #[serde(skip_serializing_if = "Option::is_none")]
-    history: Option<ServedHistory>,
-    #[serde(skip)]
-    time: Duration,
+record! {
+    pub(super) fn new(
+        stream: StreamId,
+        published: (u64, u64),
+        closing: &Closing,
+        hosts: &[HostStatus],
+        history: Option<&HistoryServer>,
+        time: Duration
+    ) {
+        let ((messages, bytes), statistics) = (published, &closing.statistics);
+    }
+
+    /// One object at the end.
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(super) struct Report {
+        /// Stream ID, 16 hexadecimal digits
+        stream: String = stream.to_string(),
+        /// Messages published
+        messages: u64 = messages,
+        /// Bytes in the messages
+        bytes: u64 = bytes,
+        /// Time from the start of publishing until all subscribers had everything or the wait for them ended, in
+        /// seconds
+        seconds: f64 = time.as_secs_f64(),
+        /// Data datagrams sent, excluding repairs
+        datagrams: u64 = statistics.datagrams,
+        /// Datagrams that were accepted and never sent
+        unsent_datagrams: u64 = closing.unsent,
+        /// With `--log`: messages in the log that were not sent, which the next publisher sends
+        unsent_messages: u64 = closing.unsent_messages,
+        /// Messages that were read and not published, because of Ctrl-C or an error
+        unpublished_messages: u64 = 0,
+        /// Repairs sent
+        repairs: Repairs = Repairs::of(statistics),
+        /// Parity sent (`--fec`)
+        parity: ParityReport = ParityReport::of(statistics),
+        /// Whether subscribers report what they received; false with `--one-way`
+        delivery_known: bool = !closing.is_one_way,
+        /// Number of subscribers by state, including former ones; best-effort subscribers are not counted
+        subscriber_counts: SubscriberCounts = SubscriberCounts::new(&closing.audience),
+        #[serde(skip)]
+        audience: Audience = closing.audience,
+        /// Subscribers that ever joined, without best-effort subscribers; of subscribers that left, only the last few
+        /// thousand
+        subscribers: Vec<Member> = closing.subscriber_progress.iter().map(Member::new).collect(),
+        /// Hosts that the stream was sent to, without multicast
+        hosts: Vec<Host> = hosts.iter().map(Host::new).collect(),
+        /// With `--ack`: what was acknowledged
+        #[serde(skip_serializing_if = "Option::is_none")]
+        acknowledgements: Option<AckReport> = closing.acknowledged.map(|progress| {
+            AckReport::new(progress, closing.unsent_messages, &closing.watermarks)
+        }),
+        /// With `--rate auto`: the rate at the end
+        #[serde(skip_serializing_if = "Option::is_none")]
+        automatic_rate: Option<RateReport> = None,
+        /// With `--serve-history`: what the history server has done
+        #[serde(skip_serializing_if = "Option::is_none")]
+        history: Option<ServedHistory> = history.map(|server| ServedHistory::new(&server.statistics())),
+        #[serde(skip)]
+        time: Duration = time,
+    }
 }
 
 record! {
@@ -227,22 +242,19 @@ record! {
     }
 }
 
-/// Host
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct Host {
-    /// Address and UDP port
-    address: String,
-    /// Whether it can be reached: no error was reported, or it has answered since
-    reachable: bool,
-    /// Datagrams of data and repairs that were not sent to it because it could not be reached
-    skipped_datagrams: u64,
-}
+record! {
+    fn new(status: &HostStatus) {}
 
-impl Host {
-    fn new(status: &HostStatus) -> Self {
-        let HostStatus { address, is_reachable: reachable, skipped: skipped_datagrams, .. } = *status;
-        Self { address: address.to_string(), reachable, skipped_datagrams }
+    /// Host
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    struct Host {
+        /// Address and UDP port
+        address: String = status.address.to_string(),
+        /// Whether it can be reached: no error was reported, or it has answered since
+        reachable: bool = status.is_reachable,
+        /// Datagrams of data and repairs that were not sent to it because it could not be reached
+        skipped_datagrams: u64 = status.skipped,
     }
 }
 
@@ -302,40 +314,6 @@ impl Member {
 }
 
 impl Report {
-    pub(super) fn new(
-        stream: StreamId,
-        (messages, bytes): (u64, u64),
-        closing: &Closing,
-        hosts: &[HostStatus],
-        history: Option<&HistoryServer>,
-        time: Duration,
-    ) -> Self {
-        let statistics = &closing.statistics;
-        Self {
-            stream: stream.to_string(),
-            messages,
-            bytes,
-            seconds: time.as_secs_f64(),
-            datagrams: statistics.datagrams,
-            unsent_datagrams: closing.unsent,
-            unsent_messages: closing.unsent_messages,
-            unpublished_messages: 0,
-            repairs: Repairs::of(statistics),
-            parity: ParityReport::of(statistics),
-            delivery_known: !closing.is_one_way,
-            subscriber_counts: SubscriberCounts::new(&closing.audience),
-            audience: closing.audience,
-            subscribers: closing.subscriber_progress.iter().map(Member::new).collect(),
-            hosts: hosts.iter().map(Host::new).collect(),
-            acknowledgements: closing
-                .acknowledged
-                .map(|progress| AckReport::new(progress, closing.unsent_messages, &closing.watermarks)),
-            automatic_rate: None,
-            history: history.map(|server| ServedHistory::new(&server.statistics())),
-            time,
-        }
-    }
-
     /// Adds the automatic rate, if it is one.
     pub(super) fn with_rate(self, automatic_rate: Option<RateReport>) -> Self {
         Self { automatic_rate, ..self }

@@ -8,16 +8,16 @@ use mcast::WireStatus;
 use mcast_json::EventDeclaration;
 use mcast_json::{EventReport, EventValue, FieldKind};
 use mcast_metrics::{Exposition, MetricKind};
-use mcast_relay::RuleCounts;
 #[cfg(any(feature = "schema", test))]
 use mcast_relay::driver::DriverEvent;
-use mcast_relay::driver::{AmtStatistics, Driver};
+use mcast_relay::driver::{AmtStatistics, Driver, DriverCounts};
 use mcast_relay::http::HttpCounts;
+use mcast_relay::{Rule, RuleCounts};
 use mcast_tunnel::{DropReason, LinkCounts, LinkStatus};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::output::{count, count_of, rfc3339};
+use crate::output::{count, count_of, record, rfc3339};
 use crate::receiving::{WireGroup, wire_groups};
 
 /// What is limited together: the name of an event, what it is about in the rules, and a reason.
@@ -107,82 +107,102 @@ impl Serialize for EventRecord {
     }
 }
 
-/// One object at the end.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(super) struct RelaySummary {
-    /// Duration in seconds
-    seconds: f64,
-    /// The rules
-    rules: Vec<RuleSummary>,
-    /// The tunnels
-    tunnels: Vec<TunnelSummary>,
-    /// Datagrams at the sockets of tunnels that were dropped, by reason
-    tunnels_dropped: Vec<RefusedCount>,
-    /// Datagrams that the system dropped, because a receive buffer of the relay was full; a coalesced buffer of several
-    /// counts once
-    lost: u64,
-    /// Copies and replies that the system did not take
-    unsent: u64,
-    /// Datagrams to the port of announcements that were not valid announcements
-    invalid_announcements: u64,
-    /// Loops found
-    loops: u64,
-    /// What HTTP clients have been served
-    http: HttpSummary,
-    /// What was received from and sent by AMT
-    amt: AmtSummary,
-    /// With `--wire`: how each group was received at the end
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    wire: Vec<WireGroup>,
+record! {
+    pub(super) fn new(driver: &Driver, loops: u64, time: Duration, wire: &[WireStatus]) {
+        let DriverCounts { lost, unsent, invalid_announcements } = driver.counts();
+    }
+
+    /// One object at the end.
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(super) struct RelaySummary {
+        /// Duration in seconds
+        seconds: f64 = time.as_secs_f64(),
+        /// The rules
+        rules: Vec<RuleSummary> = driver.relay().rules().map(RuleSummary::new).collect(),
+        /// The tunnels
+        tunnels: Vec<TunnelSummary> = driver.tunnels().map(TunnelSummary::from).collect(),
+        /// Datagrams at the sockets of tunnels that were dropped, by reason
+        tunnels_dropped: Vec<RefusedCount> = dropped(driver),
+        /// Datagrams that the system dropped, because a receive buffer of the relay was full; a coalesced buffer of several
+        /// counts once
+        lost: u64 = lost,
+        /// Copies and replies that the system did not take
+        unsent: u64 = unsent,
+        /// Datagrams to the port of announcements that were not valid announcements
+        invalid_announcements: u64 = invalid_announcements,
+        /// Loops found
+        loops: u64 = loops,
+        /// What HTTP clients have been served
+        http: HttpSummary = HttpSummary::new(&driver.http_counts()),
+        /// What was received from and sent by AMT
+        amt: AmtSummary = AmtSummary::new(driver.amt()),
+        /// With `--wire`: how each group was received at the end
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        wire: Vec<WireGroup> = wire_groups(wire),
+    }
 }
 
-/// What HTTP clients have been served.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct HttpSummary {
-    /// Streams that clients have received
-    served: u64,
-    /// Datagrams received for them
-    datagrams: u64,
-    /// Bytes sent to clients
-    sent_bytes: u64,
-    /// Datagrams that were not sent to a client because it had fallen behind
-    skipped: u64,
-    /// Requests that were refused and clients that were dropped, by reason
-    refused: Vec<RefusedCount>,
+record! {
+    fn new(counts: &HttpCounts) {}
+
+    /// What HTTP clients have been served.
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    struct HttpSummary {
+        /// Streams that clients have received
+        served: u64 = counts.served,
+        /// Datagrams received for them
+        datagrams: u64 = counts.datagrams,
+        /// Bytes sent to clients
+        sent_bytes: u64 = counts.sent_bytes,
+        /// Datagrams that were not sent to a client because it had fallen behind
+        skipped: u64 = counts.skipped,
+        /// Requests that were refused and clients that were dropped, by reason
+        refused: Vec<RefusedCount> = counts.refusals().map(|(reason, count)| RefusedCount { reason: reason.name(), count }).collect(),
+    }
 }
 
-/// The gateways served, and what arrived from relays and gateways of AMT.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct AmtSummary {
-    /// Gateways of AMT that have joined something here
-    gateways: u64,
-    /// Datagrams sent to gateways
-    sent: u64,
-    /// Datagrams to gateways that the system did not take
-    unsent: u64,
-    /// Datagrams of relays and gateways of AMT that were not used, by reason
-    refused: Vec<RefusedCount>,
+record! {
+    fn new(statistics: AmtStatistics) {
+        let AmtStatistics { gateways, sent, unsent, refused } = statistics;
+    }
+
+    /// The gateways served, and what arrived from relays and gateways of AMT.
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    struct AmtSummary {
+        /// Gateways of AMT that have joined something here
+        gateways: u64 = gateways,
+        /// Datagrams sent to gateways
+        sent: u64 = sent,
+        /// Datagrams to gateways that the system did not take
+        unsent: u64 = unsent,
+        /// Datagrams of relays and gateways of AMT that were not used, by reason
+        refused: Vec<RefusedCount> = refused.into_iter().map(|(reason, count)| RefusedCount { reason, count }).collect(),
+    }
 }
 
-/// A rule
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct RuleSummary {
-    /// The rule
-    rule: String,
-    /// Datagrams that arrived
-    arrived: u64,
-    /// Copies sent
-    copies: u64,
-    /// Bytes of payload in the copies
-    bytes: u64,
-    /// Replies sent to senders, and answers of senders to these
-    replies: u64,
-    /// Datagrams that were not forwarded, by reason
-    refused: Vec<RefusedCount>,
+record! {
+    fn new((rule, counts): (&Rule, &RuleCounts)) {}
+
+    /// A rule
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    struct RuleSummary {
+        /// The rule
+        rule: String = rule.to_string(),
+        /// Datagrams that arrived
+        arrived: u64 = counts.arrived,
+        /// Copies sent
+        copies: u64 = counts.copies,
+        /// Bytes of payload in the copies
+        bytes: u64 = counts.bytes,
+        /// Replies sent to senders, and answers of senders to these
+        replies: u64 = counts.replies,
+        /// Datagrams that were not forwarded, by reason
+        refused: Vec<RefusedCount> = counts.refusals().map(|(reason, count)| RefusedCount { reason: reason.name(), count }).collect(),
+    }
 }
 
 /// A reason
@@ -193,56 +213,6 @@ pub(super) struct RefusedCount {
     pub(super) reason: &'static str,
     /// Number of datagrams
     pub(super) count: u64,
-}
-
-impl RelaySummary {
-    pub(super) fn new(driver: &Driver, loops: u64, time: Duration, wire: &[WireStatus]) -> Self {
-        let rule = |(rule, counts): (&mcast_relay::Rule, &RuleCounts)| RuleSummary {
-            rule: rule.to_string(),
-            arrived: counts.arrived,
-            copies: counts.copies,
-            bytes: counts.bytes,
-            replies: counts.replies,
-            refused: counts
-                .refusals()
-                .map(|(reason, count)| RefusedCount { reason: reason.name(), count })
-                .collect(),
-        };
-        Self {
-            seconds: time.as_secs_f64(),
-            rules: driver.relay().rules().map(rule).collect(),
-            tunnels: driver.tunnels().map(TunnelSummary::from).collect(),
-            tunnels_dropped: dropped(driver),
-            lost: driver.counts().lost,
-            unsent: driver.counts().unsent,
-            invalid_announcements: driver.counts().invalid_announcements,
-            loops,
-            http: HttpSummary::new(&driver.http_counts()),
-            amt: AmtSummary::new(driver),
-            wire: wire_groups(wire),
-        }
-    }
-}
-
-impl HttpSummary {
-    fn new(counts: &HttpCounts) -> Self {
-        let refused = counts.refusals().map(|(reason, count)| RefusedCount { reason: reason.name(), count });
-        Self {
-            served: counts.served,
-            datagrams: counts.datagrams,
-            sent_bytes: counts.sent_bytes,
-            skipped: counts.skipped,
-            refused: refused.collect(),
-        }
-    }
-}
-
-impl AmtSummary {
-    fn new(driver: &Driver) -> Self {
-        let AmtStatistics { gateways, sent, unsent, refused } = driver.amt();
-        let refused = refused.into_iter().map(|(reason, count)| RefusedCount { reason, count }).collect();
-        Self { gateways, sent, unsent, refused }
-    }
 }
 
 /// A tunnel
