@@ -43,7 +43,8 @@ const NOT_CHECKED: [&str; 5] = ["kafka", "kafka-tls", "schema", "seal", "tls"];
 /// A target without an operating system, for the no_std crates.
 const BARE_METAL: &str = "thumbv7em-none-eabi";
 const BARE_FEATURES: &str = "mcast-group/serde,mcast-stream-proto/default,mcast-stream-proto/serde";
-const NO_STD_CRATES: [&str; 4] = ["mcast-group", "mcast-measure", "mcast-packet", "mcast-stream-proto"];
+const NO_STD_CRATES: [&str; 5] =
+    ["mcast-group", "mcast-measure", "mcast-metrics", "mcast-packet", "mcast-stream-proto"];
 
 pub(super) fn steps() -> Vec<Step> {
     let packages = NO_STD_CRATES.iter().flat_map(|package| ["--package", package]);

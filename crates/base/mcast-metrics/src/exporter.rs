@@ -141,7 +141,7 @@ fn answer(stream: TcpStream, pages: &Pages) -> io::Result<()> {
     let (status, body) = match (request, &pages.health) {
         (Request::Get(Page::Metrics) | Request::Head(Page::Metrics), _) => {
             kind = Exposition::CONTENT_TYPE;
-            ("200 OK", (pages.figures)().into_text())
+            ("200 OK", (pages.figures)().to_text())
         }
         (Request::Get(page) | Request::Head(page), Some(health)) => {
             match health().respond(page == Page::Readiness) {
@@ -379,7 +379,7 @@ mod tests {
     fn exporter() -> SocketAddr {
         let figures = || {
             let mut exposition = Exposition::default();
-            exposition.family("answer", MetricKind::Gauge, "Of everything.").sample(&[], 42);
+            exposition.family("answer", MetricKind::Gauge, "Of everything.").sample(&[], 42_u64);
             exposition
         };
         let listen: ExporterAddress = "127.0.0.1:0".parse().unwrap();

@@ -1,6 +1,12 @@
 //! The text format of Prometheus, version 0.0.4: writing it, and reading what was written.
 
-use std::fmt::{Display, Write};
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::{self, Display, Write};
+use core::slice;
+
+use crate::{Figure, FigureValue};
 
 /// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,66 +17,194 @@ pub enum MetricKind {
     Gauge,
 }
 
-/// Numbers with their names and labels, as text.
-#[derive(Debug, Default)]
+/// The value of a metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MetricValue {
+    /// A whole number.
+    Whole(u64),
+    /// Any number, such as one of seconds.
+    Real(f64),
+}
+
+/// Metrics: numbers with their names and labels, by name in the order in which the names were added.
+#[derive(Clone, Debug, Default)]
 pub struct Exposition {
-    text: String,
+    families: Vec<MetricFamily>,
 }
 
 /// The samples of one name.
-#[derive(Debug)]
-pub struct MetricFamily<'a> {
-    exposition: &'a mut Exposition,
-    name: &'a str,
+#[derive(Clone, Debug)]
+pub struct MetricFamily {
+    name: String,
+    kind: MetricKind,
+    help: String,
+    samples: Vec<MetricSample>,
+}
+
+/// A number with its labels.
+#[derive(Clone, Debug)]
+pub struct MetricSample {
+    labels: Labels,
+    value: MetricValue,
 }
 
 impl Exposition {
     /// The content type of the text.
+    #[cfg(feature = "server")]
     pub(crate) const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// Starts a metric family. Each name is used once.
-    pub fn family<'a>(&'a mut self, name: &'a str, kind: MetricKind, help: &str) -> MetricFamily<'a> {
-        let kind = match kind {
-            MetricKind::Counter => "counter",
-            MetricKind::Gauge => "gauge",
-        };
-        self.put(format_args!(
-            "# HELP {name} {}\n# TYPE {name} {kind}\n",
-            Escaped { text: help, quotes: false }
-        ));
-        MetricFamily { exposition: self, name }
+    /// Starts a metric family, or returns the one with this name.
+    pub fn family(&mut self, name: &str, kind: MetricKind, help: &str) -> &mut MetricFamily {
+        let position = self.families.iter().position(|family| family.name == name);
+        let position = position.unwrap_or_else(|| {
+            let (name, help) = (name.to_owned(), help.to_owned());
+            self.families.push(MetricFamily { name, kind, help, samples: Vec::new() });
+            self.families.len() - 1
+        });
+        &mut self.families[position]
+    }
+
+    /// Adds figures with these labels. `prefix` stands before the name of each metric; `_total` stands behind that of a
+    /// number that only grows, and `_seconds` behind that of a time.
+    pub fn add_figures(
+        &mut self,
+        prefix: &str,
+        labels: &[(&str, &dyn Display)],
+        figures: impl IntoIterator<Item = Figure>,
+    ) {
+        for Figure { metric, help, value, .. } in figures {
+            let (kind, suffix, value) = match value {
+                FigureValue::Count(count) => (MetricKind::Counter, "_total", count.into()),
+                FigureValue::Level(level) => (MetricKind::Gauge, "", level.into()),
+                FigureValue::Time(time) => {
+                    (MetricKind::Gauge, "_seconds", MetricValue::Real(time.as_secs_f64()))
+                }
+            };
+            self.family(&[prefix, metric, suffix].concat(), kind, help).sample(labels, value);
+        }
+    }
+
+    /// Returns all families.
+    pub fn families(&self) -> slice::Iter<'_, MetricFamily> {
+        self.families.iter()
     }
 
     /// Returns the text.
     #[must_use]
-    pub fn into_text(self) -> String {
-        self.text
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(crate) fn text(&self) -> &str {
-        &self.text
-    }
-
-    fn put(&mut self, text: impl Display) {
-        // Writing to a string does not fail.
-        let _ = write!(self.text, "{text}");
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for family in &self.families {
+            // Writing to a string does not fail.
+            let _ = family.write(&mut text);
+        }
+        text
     }
 }
 
-impl MetricFamily<'_> {
+impl MetricFamily {
     /// Adds a sample with these labels.
-    pub fn sample(&mut self, labels: &[(&str, &dyn Display)], value: impl Display) {
-        self.exposition.put(self.name);
-        let mut before = '{';
-        for (label, text) in labels {
-            let text = text.to_string();
-            self.exposition
-                .put(format_args!("{before}{label}=\"{}\"", Escaped { text: &text, quotes: true }));
-            before = ',';
+    pub fn sample(&mut self, labels: &[(&str, &dyn Display)], value: impl Into<MetricValue>) {
+        let labels = labels.iter().map(|(label, text)| ((*label).to_owned(), text.to_string())).collect();
+        self.samples.push(MetricSample { labels, value: value.into() });
+    }
+
+    /// Returns its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns its type.
+    #[must_use]
+    pub const fn kind(&self) -> MetricKind {
+        self.kind
+    }
+
+    /// Returns its description.
+    #[must_use]
+    pub fn help(&self) -> &str {
+        &self.help
+    }
+
+    /// Returns all samples.
+    pub fn samples(&self) -> slice::Iter<'_, MetricSample> {
+        self.samples.iter()
+    }
+
+    fn write(&self, text: &mut String) -> fmt::Result {
+        let Self { name, help, .. } = self;
+        let kind = match self.kind {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+        };
+        writeln!(text, "# HELP {name} {}\n# TYPE {name} {kind}", Escaped { text: help, quotes: false })?;
+        for MetricSample { labels, value } in &self.samples {
+            text.write_str(name)?;
+            let mut before = '{';
+            for (label, of_label) in labels {
+                write!(text, "{before}{label}=\"{}\"", Escaped { text: of_label, quotes: true })?;
+                before = ',';
+            }
+            writeln!(text, "{} {value}", if labels.is_empty() { "" } else { "}" })?;
         }
-        let end = if labels.is_empty() { "" } else { "}" };
-        self.exposition.put(format_args!("{end} {value}\n"));
+        Ok(())
+    }
+}
+
+impl MetricSample {
+    /// Returns its labels with their values.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.labels.iter().map(|(label, text)| (label.as_str(), text.as_str()))
+    }
+
+    /// Returns its value.
+    #[must_use]
+    pub const fn value(&self) -> MetricValue {
+        self.value
+    }
+}
+
+impl MetricValue {
+    /// Returns the value as a floating-point number, which is rounded if it is large.
+    #[must_use]
+    pub const fn as_f64(self) -> f64 {
+        match self {
+            Self::Whole(number) => number as f64,
+            Self::Real(number) => number,
+        }
+    }
+}
+
+impl Display for MetricValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(number) => number.fmt(f),
+            Self::Real(number) => number.fmt(f),
+        }
+    }
+}
+
+impl From<u64> for MetricValue {
+    fn from(number: u64) -> Self {
+        Self::Whole(number)
+    }
+}
+
+impl From<usize> for MetricValue {
+    fn from(number: usize) -> Self {
+        Self::Whole(number as u64)
+    }
+}
+
+impl From<u8> for MetricValue {
+    fn from(number: u8) -> Self {
+        Self::Whole(number.into())
+    }
+}
+
+impl From<f64> for MetricValue {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
     }
 }
 
@@ -81,7 +215,7 @@ struct Escaped<'a> {
 }
 
 impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.text.chars().try_for_each(|character| match character {
             '\\' => f.write_str("\\\\"),
             '\n' => f.write_str("\\n"),
@@ -139,10 +273,10 @@ mod tests {
     #[test]
     fn samples_have_names_labels_and_values() {
         let mut exposition = Exposition::default();
-        let mut family = exposition.family("a_total", MetricKind::Counter, "How many.");
-        family.sample(&[("group", &"239.1.2.3"), ("name", &"say \"hi\" \\ \n")], 7);
+        let family = exposition.family("a_total", MetricKind::Counter, "How many.");
+        family.sample(&[("group", &"239.1.2.3"), ("name", &"say \"hi\" \\ \n")], 7_u64);
         family.sample(&[], 0.5);
-        exposition.family("b", MetricKind::Gauge, "Two\nlines.").sample(&[("x", &1)], 2);
+        exposition.family("b", MetricKind::Gauge, "Two\nlines.").sample(&[("x", &1)], 2_u64);
         let expected = "\
 # HELP a_total How many.
 # TYPE a_total counter
@@ -152,18 +286,53 @@ a_total 0.5
 # TYPE b gauge
 b{x=\"1\"} 2
 ";
-        assert_eq!(exposition.into_text(), expected);
+        assert_eq!(exposition.to_text(), expected);
+    }
+
+    #[test]
+    fn figures_of_several_are_samples_of_one_family_with_the_suffix_of_their_kind() {
+        crate::figures! {
+            /// Counts.
+            struct Queue {
+                /// Items added.
+                count added as "added_items": u64,
+                /// Items in it.
+                level length: usize,
+                /// The age of the oldest.
+                time age: core::time::Duration,
+            }
+        }
+        let mut exposition = Exposition::default();
+        for (name, added) in [("a", 7), ("b", 9)] {
+            let queue = Queue { added, length: 2, age: core::time::Duration::from_millis(500) };
+            exposition.add_figures("queue_", &[("name", &name)], queue.figures());
+        }
+        let expected = "\
+# HELP queue_added_items_total Items added.
+# TYPE queue_added_items_total counter
+queue_added_items_total{name=\"a\"} 7
+queue_added_items_total{name=\"b\"} 9
+# HELP queue_length Items in it.
+# TYPE queue_length gauge
+queue_length{name=\"a\"} 2
+queue_length{name=\"b\"} 2
+# HELP queue_age_seconds The age of the oldest.
+# TYPE queue_age_seconds gauge
+queue_age_seconds{name=\"a\"} 0.5
+queue_age_seconds{name=\"b\"} 0.5
+";
+        assert_eq!(exposition.to_text(), expected);
     }
 
     #[test]
     fn samples_are_read_as_they_were_written() {
         let text = "say \"hi\" \\ \n, {x}=";
         let mut exposition = Exposition::default();
-        let mut family = exposition.family("a_total", MetricKind::Counter, "How many.");
-        family.sample(&[("rule", &text), ("reason", &"b")], 7);
-        family.sample(&[], 9);
-        exposition.family("a_total_b", MetricKind::Counter, "Another name.").sample(&[], 3);
-        let written = exposition.into_text();
+        let family = exposition.family("a_total", MetricKind::Counter, "How many.");
+        family.sample(&[("rule", &text), ("reason", &"b")], 7_u64);
+        family.sample(&[], 9_u64);
+        exposition.family("a_total_b", MetricKind::Counter, "Another name.").sample(&[], 3_u64);
+        let written = exposition.to_text();
         let labels = vec![("rule".to_owned(), text.to_owned()), ("reason".to_owned(), "b".to_owned())];
         assert_eq!(samples(&written, "a_total").collect::<Vec<_>>(), [(labels, 7), (Vec::new(), 9)]);
     }

@@ -39,7 +39,7 @@ pub fn serve_locally(name: &str, figures: impl Fn() -> Exposition + Send + Sync 
 
 fn send(mut client: UnixStream, figures: &Exposition) -> io::Result<()> {
     client.set_write_timeout(Some(TIMEOUT))?;
-    client.write_all(figures.text().as_bytes())
+    client.write_all(figures.to_text().as_bytes())
 }
 
 /// Returns the names that begin with a prefix and that programs in this network namespace serve metrics at.
@@ -89,7 +89,9 @@ mod tests {
         let name = format!("mcast-test.{}", std::process::id());
         let figures = || {
             let mut exposition = Exposition::default();
-            exposition.family("answer", MetricKind::Counter, "Of everything.").sample(&[("of", &"it")], 42);
+            exposition
+                .family("answer", MetricKind::Counter, "Of everything.")
+                .sample(&[("of", &"it")], 42_u64);
             exposition
         };
         serve_locally(&name, figures).unwrap();

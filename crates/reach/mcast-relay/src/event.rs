@@ -428,19 +428,23 @@ impl EventField for RefusalReason {
 /// Time between two events about the same rule and reason.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What a rule has forwarded and refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RuleCounts {
-    /// Datagrams that arrived.
-    pub arrived: u64,
-    /// Copies sent.
-    pub copies: u64,
-    /// Bytes of payload in these copies.
-    pub bytes: u64,
-    /// Replies sent to senders, and answers of senders to these.
-    pub replies: u64,
-    refused: [u64; RefusalReason::COUNT],
-    reported: [Option<(ClockTime, u64)>; RefusalReason::COUNT],
+mcast_metrics::figures! {
+    /// What a rule has forwarded and refused.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct RuleCounts {
+        /// Datagrams that arrived and that the rule names.
+        count arrived as "received_datagrams": u64,
+        /// Copies sent.
+        count copies: u64,
+        /// Bytes of payload in the copies sent.
+        count bytes as "copied_bytes": u64,
+        /// Replies sent to senders, and answers of senders to these.
+        count replies: u64,
+        other {
+            refused: [u64; RefusalReason::COUNT],
+            reported: [Option<(ClockTime, u64)>; RefusalReason::COUNT],
+        }
+    }
 }
 
 impl RuleCounts {

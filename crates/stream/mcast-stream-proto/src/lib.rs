@@ -87,7 +87,6 @@ macro_rules! impossible {
 pub mod dissect;
 #[cfg(feature = "parity")]
 mod fec;
-mod figures;
 pub mod gaps;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -108,6 +107,6 @@ mod span;
 pub mod subscriber;
 pub mod wire;
 
-pub use figures::{Figure, FigureValue};
+pub use mcast_metrics::{Figure, FigureValue};
 pub use mcast_pace::ClockTime;
 pub use outbox::{Control, Target};

@@ -68,7 +68,6 @@ impl Recorder for Printer {
 fn main() -> Result<(), Box<dyn Error>> {
     let group = std::env::args().nth(1).ok_or("usage: metrics GROUP:PORT")?;
     metrics::set_global_recorder(Printer).map_err(|_| "a recorder is installed already")?;
-    mcast_stream::metrics::describe();
     let publisher = Publisher::to(group.parse()?)?;
     for second in 0..3_u32 {
         publisher.publish(format!("second {second}").as_bytes())?;

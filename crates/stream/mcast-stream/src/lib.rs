@@ -67,7 +67,6 @@
 
 mod driver;
 mod key_file;
-#[cfg(feature = "metrics")]
 pub mod metrics;
 mod trace;
 

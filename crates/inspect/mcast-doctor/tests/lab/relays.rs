@@ -18,7 +18,7 @@ fn relay(host: &Host, rule: &'static str, reason: &'static str, more: u64) {
     let count = AtomicU64::new(0);
     let figures = move || {
         let mut out = Exposition::default();
-        let mut family = out.family("mcast_relay_refused_datagrams_total", MetricKind::Counter, "Refused.");
+        let family = out.family("mcast_relay_refused_datagrams_total", MetricKind::Counter, "Refused.");
         let count = count.fetch_add(more, Ordering::Relaxed) + more;
         family.sample(&[("rule", &rule), ("reason", &reason)], count);
         out

@@ -96,14 +96,14 @@ const STREAM_METRICS: [StreamMetric; 13] = [
 fn streams(out: &mut Exposition, picture: &MonitorReport) {
     let rows = &picture.watch.streams;
     for (name, kind, help, number) in STREAM_METRICS {
-        let mut family = out.family(name, kind, help);
+        let family = out.family(name, kind, help);
         for row in rows {
             if let Some(number) = number(row, picture) {
                 with_labels(row, picture, |labels| family.sample(labels, number));
             }
         }
     }
-    let mut family = out.family(
+    let family = out.family(
         "mcast_stream_info",
         MetricKind::Gauge,
         "Always 1; the labels have the name of the group and \
@@ -115,14 +115,14 @@ fn streams(out: &mut Exposition, picture: &MonitorReport) {
         let name = row.key.group.name_at(row.key.port).unwrap_or_default();
         with_labels(row, picture, |labels| {
             let more: [(&str, &dyn Display); 3] = [("name", &name), ("payload", &payload), ("unit", &unit)];
-            family.sample(&[labels, &more].concat(), 1);
+            family.sample(&[labels, &more].concat(), 1_u8);
         });
     }
 }
 
 /// Writes metrics of message-layer streams.
 fn announced(out: &mut Exposition, picture: &MonitorReport) {
-    let mut family = out.family(
+    let family = out.family(
         "mcast_stream_publisher_info",
         MetricKind::Gauge,
         "Always 1; the labels identify the stream of mcast publish and its announced name.",
@@ -137,10 +137,10 @@ fn announced(out: &mut Exposition, picture: &MonitorReport) {
                 ("sealed", &identity.sealed),
                 ("announced", &name),
             ];
-            family.sample(&[labels, &more].concat(), 1);
+            family.sample(&[labels, &more].concat(), 1_u8);
         });
     }
-    let mut family = out.family(
+    let family = out.family(
         "mcast_announced_quiet_seconds",
         MetricKind::Gauge,
         "Time since a stream was last announced.",
@@ -181,7 +181,7 @@ fn with_labels(row: &Row, picture: &MonitorReport, then: impl FnOnce(&[(&str, &d
 
 fn routers(out: &mut Exposition, picture: &MonitorReport) {
     let WatchReport { queriers, pim_neighbors, routers, .. } = &picture.watch;
-    let mut family = out.family(
+    let family = out.family(
         "mcast_querier_expires_seconds",
         MetricKind::Gauge,
         "Time until the querier is considered gone, if it stays silent.",
@@ -198,7 +198,7 @@ fn routers(out: &mut Exposition, picture: &MonitorReport) {
         ];
         family.sample(&labels, querier.expires.as_secs_f64());
     }
-    let mut family = out.family("mcast_routers", MetricKind::Gauge, "Active routers, by protocol.");
+    let family = out.family("mcast_routers", MetricKind::Gauge, "Active routers, by protocol.");
     family.sample(&[("protocol", &"PIM")], pim_neighbors.len());
     family.sample(&[("protocol", &"MRD")], routers.len());
 }

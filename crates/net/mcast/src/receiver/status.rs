@@ -79,30 +79,34 @@ impl fmt::Display for MembershipStatus {
     }
 }
 
-/// The counts of a receiver so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Statistics {
-    /// Datagrams delivered.
-    pub received: u64,
-    /// How many of these were truncated because the buffer was too small.
-    pub truncated: u64,
-    /// Datagrams that reached a socket without being requested: unicast to the port, groups of
-    /// other programs, sources that are not admitted. This is not loss.
-    pub refused: u64,
-    /// Damaged datagrams of joined groups, such as those with a wrong checksum, among those that were taken off an
-    /// interface ([`Wire`](crate::Wire)). Those that arrive by sockets are counted by the system only (Linux:
-    /// `InCsumErrors` in `/proc/net/snmp` and `snmp6`).
-    pub damaged: u64,
-    /// Datagrams that the system dropped for lack of receive buffer.
-    pub dropped: Drops,
-    /// How many of these it dropped because a ring for what is taken off an interface ([`Wire`](crate::Wire)) was full.
-    /// Some drivers count them as drops of the interface, too.
-    pub dropped_by_rings: u64,
-    /// Receive calls that returned datagrams, and readings of rings; a batch may take two system calls for one.
-    pub calls: u64,
-    /// Coalesced buffers: those with more than one datagram.
-    pub merged: u64,
+mcast_metrics::figures! {
+    /// The counts of a receiver so far.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct Statistics {
+        /// Datagrams delivered.
+        count received: u64,
+        /// Datagrams delivered that were truncated because the buffer was too small.
+        count truncated: u64,
+        /// Datagrams that reached a socket without being requested: unicast to the port, groups of
+        /// other programs, sources that are not admitted. This is not loss.
+        count refused: u64,
+        /// Damaged datagrams of joined groups, such as those with a wrong checksum, among those that were taken off an
+        /// interface. Those that arrive by sockets are counted by the system only (Linux: `InCsumErrors` in
+        /// `/proc/net/snmp` and `snmp6`).
+        count damaged: u64,
+        /// Datagrams that the system dropped because a ring for what is taken off an interface was full. They are among all
+        /// that it dropped. Some drivers count them as drops of the interface, too.
+        count dropped_by_rings: u64,
+        /// Receive calls that returned datagrams, and readings of rings; a batch may take two system calls for one.
+        count calls: u64,
+        /// Coalesced buffers: those with more than one datagram.
+        count merged: u64,
+        other {
+            /// Datagrams that the system dropped for lack of receive buffer.
+            pub dropped: Drops,
+        }
+    }
 }
 
 /// The number of datagrams that the system dropped for lack of receive buffer.

@@ -116,20 +116,22 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// The counts of a sender so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SendStatistics {
-    /// Datagrams that the system accepted.
-    pub datagrams: u64,
-    /// System calls that sent them.
-    pub calls: u64,
-    /// Buffers with more than one datagram, which the system or the device segments (Linux and
-    /// Windows: UDP segmentation offload).
-    pub trains: u64,
-    /// Times at which hosts or routers had reported that datagrams sent earlier did not arrive, for instance because
-    /// nothing receives on the port (Linux: ICMP errors; elsewhere always 0).
-    pub unreachable: u64,
+mcast_metrics::figures! {
+    /// The counts of a sender so far.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct SendStatistics {
+        /// Datagrams that the system accepted.
+        count datagrams: u64,
+        /// System calls that sent datagrams.
+        count calls: u64,
+        /// Buffers with more than one datagram, which the system or the device segments (Linux and
+        /// Windows: UDP segmentation offload).
+        count trains: u64,
+        /// Times at which hosts or routers had reported that datagrams sent earlier did not arrive, for instance because
+        /// nothing receives on the port (Linux: ICMP errors; elsewhere always 0).
+        count unreachable: u64,
+    }
 }
 
 /// The counters behind [`SendStatistics`].

@@ -82,47 +82,51 @@ pub enum BridgeEvent {
     },
 }
 
-/// The counters of a bridge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BridgeStatistics {
-    /// Messages that were received.
-    pub messages: u64,
-    /// Their bytes.
-    pub message_bytes: u64,
-    /// Records that the bridge appended. A record that the engine lost and that was appended again counts twice.
-    pub appended: u64,
-    /// Records that another bridge had appended before.
-    pub already_stored: u64,
-    /// Batches that the engine refused because its last record was another.
-    pub refused: u64,
-    /// Gap records that the bridge appended.
-    pub gaps: u64,
-    /// The messages in them, where their number is known.
-    pub missing: u64,
-    /// How often the engine had lost records.
-    pub engine_losses: u64,
-    /// How often of these it had evicted streams.
-    pub evictions: u64,
-    /// Messages that were not appended again, because the engine had lost them too often.
-    pub given_up: u64,
-    /// Messages that the engine can never take.
-    pub unstorable: u64,
-    /// Messages that this bridge does not store, because a newer incarnation is stored already.
-    pub superseded: u64,
-    /// Messages of the present incarnation that are stored nowhere, because it is older than the stored one or far ahead
-    /// of the clock.
-    pub not_stored: u64,
-    /// Records that are not stored.
-    pub pending: usize,
-    /// Their bytes.
-    pub pending_bytes: usize,
-    /// Since when the oldest of them waits.
-    pub pending_since: Option<ClockTime>,
-    /// Bytes of all records in memory, including stored ones that the engine may lose.
-    pub buffered_bytes: usize,
-    /// Requests without a response.
-    pub in_flight: usize,
+mcast_metrics::figures! {
+    /// The counters of a bridge.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct BridgeStatistics {
+        /// Messages that were received.
+        count messages: u64,
+        /// Bytes of the messages that were received.
+        count message_bytes: u64,
+        /// Records that the bridge appended. A record that the engine lost and that was appended again counts twice.
+        count appended as "appended_records": u64,
+        /// Records that another bridge had appended before.
+        count already_stored as "already_stored_records": u64,
+        /// Batches that the engine refused because its last record was another.
+        count refused as "refused_batches": u64,
+        /// Gap records that the bridge appended.
+        count gaps as "gap_records": u64,
+        /// The messages in gap records, where their number is known.
+        count missing as "missing_messages": u64,
+        /// How often the engine had lost records.
+        count engine_losses: u64,
+        /// How often the engine had lost records because it had evicted streams.
+        count evictions: u64,
+        /// Messages that were not appended again, because the engine had lost them too often.
+        count given_up as "given_up_messages": u64,
+        /// Messages that the engine can never take.
+        count unstorable as "unstorable_messages": u64,
+        /// Messages that this bridge does not store, because a newer incarnation is stored already.
+        count superseded as "superseded_messages": u64,
+        /// Messages of the present incarnation that are stored nowhere, because it is older than the stored one or far ahead
+        /// of the clock.
+        level not_stored as "not_stored_messages": u64,
+        /// Records that are not stored.
+        level pending as "pending_records": usize,
+        /// Bytes of the records that are not stored.
+        level pending_bytes: usize,
+        /// Bytes of all records in memory, including stored ones that the engine may lose.
+        level buffered_bytes: usize,
+        /// Requests without a response.
+        level in_flight as "requests_in_flight": usize,
+        other {
+            /// Since when the oldest record that is not stored waits.
+            pub pending_since: Option<ClockTime>,
+        }
+    }
 }
 
 impl BridgeStatistics {

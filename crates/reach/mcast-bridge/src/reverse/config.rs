@@ -161,24 +161,28 @@ pub enum ReverseRefusal {
     TooManyEngines,
 }
 
-/// The counters of a bridge out of an engine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ReverseStatistics {
-    /// Messages published.
-    pub messages: u64,
-    /// Their bytes.
-    pub message_bytes: u64,
-    /// Gaps in the engine.
-    pub gaps: u64,
-    /// Messages in these gaps, as far as their number is known.
-    pub missing: u64,
-    /// How often it has begun to publish.
-    pub begun: u64,
-    /// How often it has taken over from another bridge.
-    pub takeovers: u64,
-    /// The incarnation that it published under last.
-    pub incarnation: Option<Incarnation>,
-    /// The position of the last message that it published.
-    pub published: Option<Position>,
+mcast_metrics::figures! {
+    /// The counters of a bridge out of an engine.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct ReverseStatistics {
+        /// Messages published.
+        count messages as "published_messages": u64,
+        /// Bytes of the messages published.
+        count message_bytes as "published_bytes": u64,
+        /// Gaps in the engine.
+        count gaps: u64,
+        /// Messages in the gaps in the engine, as far as their number is known.
+        count missing: u64,
+        /// How often the bridge has begun to publish.
+        count begun: u64,
+        /// How often the bridge has taken over from another one.
+        count takeovers: u64,
+        other {
+            /// The incarnation that it published under last.
+            pub incarnation: Option<Incarnation>,
+            /// The position of the last message that it published.
+            pub published: Option<Position>,
+        }
+    }
 }

@@ -197,29 +197,35 @@ const fn why_refused(refusal: RefusedBy) -> (&'static str, &'static str) {
     }
 }
 
-/// Counters beside those of the rules.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DriverCounts {
-    /// Datagrams that the system dropped, because a receive buffer of the relay was full. It counts a coalesced buffer of
-    /// several once.
-    pub lost: u64,
-    /// Copies and replies that the system did not take: queues were full, or there was no route.
-    pub unsent: u64,
-    /// Datagrams to the port of announcements that were not valid announcements.
-    pub invalid_announcements: u64,
+mcast_metrics::figures! {
+    /// Counters beside those of the rules.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct DriverCounts {
+        /// Datagrams that the system dropped, because a receive buffer of the relay was full. It counts a coalesced buffer of
+        /// several once.
+        count lost as "lost_datagrams": u64,
+        /// Copies and replies that the system did not take: queues were full, or there was no route.
+        count unsent: u64,
+        /// Datagrams to the port of announcements that were not valid announcements.
+        count invalid_announcements: u64,
+    }
 }
 
-/// Counters of AMT.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AmtStatistics {
-    /// Gateways that have joined something here.
-    pub gateways: u64,
-    /// Datagrams sent to gateways.
-    pub sent: u64,
-    /// Datagrams to gateways that the system did not take.
-    pub unsent: u64,
-    /// What arrived and was not used, by reason.
-    pub refused: BTreeMap<&'static str, u64>,
+mcast_metrics::figures! {
+    /// Counters of AMT.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct AmtStatistics {
+        /// Gateways of AMT that have joined something here.
+        level gateways: u64,
+        /// Datagrams sent to gateways of AMT.
+        count sent: u64,
+        /// Datagrams to gateways of AMT that the system did not take.
+        count unsent: u64,
+        other {
+            /// Datagrams that arrived and were not used, by reason.
+            pub refused: BTreeMap<&'static str, u64>,
+        }
+    }
 }
 
 impl AmtStatistics {

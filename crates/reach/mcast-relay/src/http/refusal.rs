@@ -110,22 +110,26 @@ impl Refusal {
     }
 }
 
-/// What an [`HttpServer`](super::HttpServer) has served and refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HttpCounts {
-    /// Clients that receive a stream at present.
-    pub clients: usize,
-    /// Groups that are received at present, each from one leg and for one set of sources.
-    pub groups: usize,
-    /// Streams that clients have received.
-    pub served: u64,
-    /// Datagrams received for them.
-    pub datagrams: u64,
-    /// Bytes sent to clients.
-    pub sent_bytes: u64,
-    /// Datagrams that were not sent to a client because it had fallen behind.
-    pub skipped: u64,
-    refused: [u64; HttpRefusal::COUNT],
+mcast_metrics::figures! {
+    /// What an [`HttpServer`](super::HttpServer) has served and refused.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct HttpCounts {
+        /// HTTP clients that receive a stream at present.
+        level clients: usize,
+        /// Groups that are received for HTTP clients at present, each from one leg and for one set of sources.
+        level groups: usize,
+        /// Streams that HTTP clients have received.
+        count served: u64,
+        /// Datagrams received for HTTP clients.
+        count datagrams: u64,
+        /// Bytes sent to HTTP clients.
+        count sent_bytes: u64,
+        /// Datagrams that were not sent to an HTTP client because it had fallen behind.
+        count skipped as "skipped_datagrams": u64,
+        other {
+            refused: [u64; HttpRefusal::COUNT],
+        }
+    }
 }
 
 impl HttpCounts {

@@ -5,7 +5,6 @@ use core::time::Duration;
 use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
-use crate::figures::figures;
 use crate::wire::{MessageNumber, Sequence, SubscriberId, SubscriberName};
 
 /// Events kept until the caller fetches them; older ones are dropped.
@@ -207,7 +206,7 @@ impl Refusal {
     }
 }
 
-figures! {
+mcast_metrics::figures! {
     /// Counters of a publisher.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[non_exhaustive]
@@ -261,11 +260,13 @@ figures! {
         time round_trip: Duration,
         /// Subscribers known now.
         level subscribers: u64,
-        /// The present rate in bytes per second; `None` if it is not limited.
-        other rate: Option<u64>,
-        /// The subscriber whose path limits an automatic rate, and the queueing delay on that path.
-        other limiting: Option<SubscriberId>,
-        /// See [`limiting`](Self::limiting).
-        other queueing: Duration,
+        other {
+            /// The present rate in bytes per second; `None` if it is not limited.
+            pub rate: Option<u64>,
+            /// The subscriber whose path limits an automatic rate, and the queueing delay on that path.
+            pub limiting: Option<SubscriberId>,
+            /// See [`limiting`](Self::limiting).
+            pub queueing: Duration,
+        }
     }
 }

@@ -5,7 +5,6 @@ use core::ops::Range;
 use core::time::Duration;
 
 use crate::ClockTime;
-use crate::figures::figures;
 use crate::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, Position, Sequence, SignerId, StreamId};
 
 /// Why messages were lost.
@@ -259,7 +258,7 @@ impl VerificationFailure {
     }
 }
 
-figures! {
+mcast_metrics::figures! {
     /// The counters of a subscriber. They count datagrams unless noted otherwise.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[non_exhaustive]

@@ -90,7 +90,7 @@ pub(super) fn exposition(bridges: &[(Name<'_>, Latest)]) -> Exposition {
         add_publishing(&published, &mut out);
     }
     let help = "1 while there is a connection to the engine.";
-    let mut family = out.family("mcast_bridge_engine_connected", MetricKind::Gauge, help);
+    let family = out.family("mcast_bridge_engine_connected", MetricKind::Gauge, help);
     for (name, latest) in bridges {
         family.sample(&labels(name), u8::from(latest.is_connected()));
     }
@@ -123,61 +123,6 @@ pub(super) struct KeepingState {
     history: Option<HistoryServerStatistics>,
 }
 
-/// A metric with its help.
-type KeepingMetric = (&'static str, &'static str, fn(&BridgeStatistics) -> u64);
-
-const KEEPING_COUNTERS: [KeepingMetric; 10] = [
-    ("mcast_bridge_messages_total", "Messages received.", |counts| counts.messages),
-    ("mcast_bridge_message_bytes_total", "Bytes of messages received.", |counts| counts.message_bytes),
-    ("mcast_bridge_appended_records_total", "Records appended.", |counts| counts.appended),
-    ("mcast_bridge_already_stored_records_total", "Records that had been stored before.", |counts| {
-        counts.already_stored
-    }),
-    ("mcast_bridge_refused_batches_total", "Batches refused, because another bridge was first.", |counts| {
-        counts.refused
-    }),
-    ("mcast_bridge_gap_records_total", "Gap records appended.", |counts| counts.gaps),
-    ("mcast_bridge_missing_messages_total", "Messages in gap records.", |counts| counts.missing),
-    ("mcast_bridge_engine_losses_total", "Losses of stored records by the engine.", |counts| {
-        counts.engine_losses
-    }),
-    ("mcast_bridge_unstorable_messages_total", "Messages that the engine can never take.", |counts| {
-        counts.unstorable
-    }),
-    ("mcast_bridge_superseded_messages_total", "Messages of incarnations that were over.", |counts| {
-        counts.superseded
-    }),
-];
-
-/// A metric of the history server.
-type HistoryMetric = (&'static str, &'static str, fn(&HistoryServerStatistics) -> u64);
-
-const HISTORY: [HistoryMetric; 5] = [
-    ("mcast_bridge_history_requests_total", "Requests for the history.", |counts| counts.requests),
-    ("mcast_bridge_history_records_total", "Records of the history sent.", |counts| counts.records),
-    ("mcast_bridge_history_bytes_total", "Bytes of the history sent.", |counts| counts.bytes),
-    (
-        "mcast_bridge_history_postponed_total",
-        "Requests for the history postponed because others were served first.",
-        |counts| counts.postponed,
-    ),
-    ("mcast_bridge_history_refused_total", "Requests for the history refused.", |counts| counts.refused),
-];
-
-const KEEPING_GAUGES: [KeepingMetric; 5] = [
-    (
-        "mcast_bridge_not_stored_messages",
-        "Messages of the present incarnation that are stored nowhere.",
-        |counts| counts.not_stored,
-    ),
-    ("mcast_bridge_pending_records", "Records that are not stored.", |counts| counts.pending as u64),
-    ("mcast_bridge_pending_bytes", "Bytes of records that are not stored.", |counts| {
-        counts.pending_bytes as u64
-    }),
-    ("mcast_bridge_buffered_bytes", "Bytes of records in memory.", |counts| counts.buffered_bytes as u64),
-    ("mcast_bridge_requests_in_flight", "Requests without a response.", |counts| counts.in_flight as u64),
-];
-
 impl KeepingState {
     pub(super) fn of(bridge: &StreamBridge, history: Option<HistoryServerStatistics>) -> Self {
         let (statistics, lag) = bridge.statistics();
@@ -187,22 +132,14 @@ impl KeepingState {
 
 /// Adds the figures of these bridges.
 fn add_keeping(states: &[(Name<'_>, &KeepingState)], out: &mut Exposition) {
-    for (metrics, kind) in
-        [(&KEEPING_COUNTERS[..], MetricKind::Counter), (&KEEPING_GAUGES[..], MetricKind::Gauge)]
-    {
-        for (name, help, value) in metrics {
-            let mut family = out.family(name, kind, help);
-            states.iter().for_each(|(of, state)| family.sample(&labels(of), value(&state.statistics)));
+    for (of, state) in states {
+        out.add_figures("mcast_bridge_", &labels(of), state.statistics.figures());
+        if let Some(history) = &state.history {
+            out.add_figures("mcast_bridge_history_", &labels(of), history.figures());
         }
     }
-    let histories: Vec<_> =
-        states.iter().filter_map(|(of, state)| state.history.as_ref().map(|history| (of, history))).collect();
-    for (name, help, value) in HISTORY.iter().filter(|_| !histories.is_empty()) {
-        let mut family = out.family(name, MetricKind::Counter, help);
-        histories.iter().for_each(|(of, history)| family.sample(&labels(of), value(history)));
-    }
     let help = "How long the oldest record that is not stored has been waiting.";
-    let mut family = out.family("mcast_bridge_lag_seconds", MetricKind::Gauge, help);
+    let family = out.family("mcast_bridge_lag_seconds", MetricKind::Gauge, help);
     states.iter().for_each(|(of, state)| family.sample(&labels(of), state.lag.as_secs_f64()));
 }
 
@@ -216,39 +153,14 @@ pub(super) struct PublishingState {
     pub(super) pulse: Pulse,
 }
 
-/// A metric with its type and help.
-type PublishingMetric = (&'static str, MetricKind, &'static str, fn(&PublishingState) -> u64);
-
-const PUBLISHING: [PublishingMetric; 7] = [
-    ("mcast_bridge_published_messages_total", MetricKind::Counter, "Messages published.", |state| {
-        state.statistics.messages
-    }),
-    ("mcast_bridge_published_bytes_total", MetricKind::Counter, "Bytes of messages published.", |state| {
-        state.statistics.message_bytes
-    }),
-    ("mcast_bridge_gaps_total", MetricKind::Counter, "Gaps in the engine.", |state| state.statistics.gaps),
-    ("mcast_bridge_missing_total", MetricKind::Counter, "Messages in these gaps.", |state| {
-        state.statistics.missing
-    }),
-    (
-        "mcast_bridge_takeovers_total",
-        MetricKind::Counter,
-        "How often this bridge took over from another one.",
-        |state| state.statistics.takeovers,
-    ),
-    ("mcast_bridge_subscribers", MetricKind::Gauge, "Subscribers of this bridge.", |state| state.subscribers),
-    (
-        "mcast_bridge_publishing",
-        MetricKind::Gauge,
-        "1 while this bridge publishes, and 0 while it stands by.",
-        |state| state.is_publishing.into(),
-    ),
-];
-
 /// Adds the figures of these bridges.
 fn add_publishing(states: &[(Name<'_>, &PublishingState)], out: &mut Exposition) {
-    for (name, kind, help, value) in PUBLISHING {
-        let mut family = out.family(name, kind, help);
-        states.iter().for_each(|(of, state)| family.sample(&labels(of), value(state)));
+    for (of, state) in states {
+        let labels = labels(of);
+        out.add_figures("mcast_bridge_", &labels, state.statistics.figures());
+        let mut gauge = |name, help, value| out.family(name, MetricKind::Gauge, help).sample(&labels, value);
+        gauge("mcast_bridge_subscribers", "Subscribers of this bridge.", state.subscribers);
+        let help = "1 while this bridge publishes, and 0 while it stands by.";
+        gauge("mcast_bridge_publishing", help, state.is_publishing.into());
     }
 }

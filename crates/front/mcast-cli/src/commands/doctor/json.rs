@@ -220,7 +220,7 @@ fn figures(state: &State) -> Exposition {
 
 fn of_findings(out: &mut Exposition, report: &Report) {
     let findings = &report.findings;
-    let mut family = out.family(
+    let family = out.family(
         "mcast_doctor_finding",
         MetricKind::Gauge,
         "Always 1; the labels name a finding of the latest examination and its subject.",
@@ -228,11 +228,10 @@ fn of_findings(out: &mut Exposition, report: &Report) {
     for (number, finding) in findings.iter().enumerate() {
         // Findings that differ only in their evidence would be the same sample twice.
         if !findings[..number].iter().any(|earlier| earlier.is_same(finding)) {
-            with_labels(finding, |labels| family.sample(labels, 1));
+            with_labels(finding, |labels| family.sample(labels, 1_u8));
         }
     }
-    let mut family =
-        out.family("mcast_doctor_findings", MetricKind::Gauge, "Number of findings by severity.");
+    let family = out.family("mcast_doctor_findings", MetricKind::Gauge, "Number of findings by severity.");
     for severity in [Severity::Fault, Severity::Warning, Severity::Note] {
         family.sample(&[("severity", &severity)], report.count(severity));
     }
@@ -289,7 +288,7 @@ mod tests {
         report.findings.extend([fault("one"), fault("two")]);
 
         examinations.add(&report, Duration::from_millis(1500));
-        let text = figures(&examinations.0.lock().unwrap()).into_text();
+        let text = figures(&examinations.0.lock().unwrap()).to_text();
 
         let finding = "mcast_doctor_finding{finding=\"no-route\",severity=\"fault\",interface=\"eth0\",group=\"\",\
                        source=\"\",program=\"\"} 1\n";
@@ -301,7 +300,7 @@ mod tests {
 
     #[test]
     fn before_the_first_examination_there_are_no_findings() {
-        let text = figures(&State::default()).into_text();
+        let text = figures(&State::default()).to_text();
 
         assert!(text.contains("mcast_doctor_examinations_total 0\n") && !text.contains("findings"), "{text}");
     }

@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::Context;
+use mcast_metrics::Exposition;
 use mcast_stream::log::{LogOptions, Retention, SyncPolicy};
 use mcast_stream::publisher::OutgoingMessage;
 use mcast_stream::seal::Keys;
@@ -110,10 +111,10 @@ impl Feed {
         }
     }
 
-    pub(super) fn export_metrics(&self) {
+    pub(super) fn add_metrics(&self, metrics: &mut Exposition) {
         match self {
-            Self::Direct(publisher) => publisher.export_metrics(),
-            Self::Logged(publisher) => publisher.export_metrics(),
+            Self::Direct(publisher) => publisher.add_metrics(metrics),
+            Self::Logged(publisher) => publisher.add_metrics(metrics),
         }
     }
 
@@ -349,8 +350,8 @@ impl Snapshots {
         Ok(Self { server, failures })
     }
 
-    pub(super) fn export_metrics(&self) {
-        self.server.export_metrics();
+    pub(super) fn add_metrics(&self, metrics: &mut Exposition) {
+        self.server.add_metrics(metrics);
     }
 
     /// Reports the snapshots that failed since the last call.

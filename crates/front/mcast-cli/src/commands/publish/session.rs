@@ -354,10 +354,10 @@ impl<'a> Session<'a> {
             rate.report(publisher, &self.lines);
         }
         if let Some(metrics) = &mut self.metrics {
-            metrics.poll(true, || {
-                self.feed.export_metrics();
-                self.history.iter().for_each(HistoryServer::export_metrics);
-                self.snapshots.iter().for_each(Snapshots::export_metrics);
+            metrics.poll(true, |metrics| {
+                self.feed.add_metrics(metrics);
+                self.history.iter().for_each(|history| history.add_metrics(metrics));
+                self.snapshots.iter().for_each(|snapshots| snapshots.add_metrics(metrics));
                 (!publisher.is_any_path_up()).then(|| "no interface can send".into())
             });
         }

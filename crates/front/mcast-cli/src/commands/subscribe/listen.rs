@@ -554,8 +554,8 @@ impl SessionSteps for Listener<'_> {
         let stream = self.subscriber.stream();
         let selected = stream.or(self.selected);
         if let Some(metrics) = &mut self.metrics {
-            metrics.poll(!wait.is_zero(), || {
-                self.subscriber.export_metrics();
+            metrics.poll(!wait.is_zero(), |metrics| {
+                self.subscriber.add_metrics(metrics);
                 stream.is_none().then(|| "no publisher is there".into())
             });
         }

@@ -87,20 +87,22 @@ pub struct HistoryListener {
     rate: NonZeroU64,
 }
 
-/// What a [`HistoryServer`] has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HistoryServerStatistics {
-    /// Requests received.
-    pub requests: u64,
-    /// Records sent.
-    pub records: u64,
-    /// Bytes sent.
-    pub bytes: u64,
-    /// Requests that were sent away for some time, because others were served first.
-    pub postponed: u64,
-    /// Requests that were refused: malformed ones, those of clients without the keys, and those for what is not here or
-    /// cannot be read.
-    pub refused: u64,
+mcast_metrics::figures! {
+    /// What a [`HistoryServer`] has done.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct HistoryServerStatistics {
+        /// Requests for the history.
+        count requests: u64,
+        /// Records of the history sent.
+        count records: u64,
+        /// Bytes of the history sent.
+        count bytes: u64,
+        /// Requests that were sent away for some time, because others were served first.
+        count postponed: u64,
+        /// Requests that were refused: malformed ones, those of clients without the keys, and those for what is not here or
+        /// cannot be read.
+        count refused: u64,
+    }
 }
 
 #[derive(Debug, Default)]

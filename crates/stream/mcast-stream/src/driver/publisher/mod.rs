@@ -64,7 +64,6 @@ pub struct Publisher {
     /// The first of its groups and hosts.
     first: Endpoint,
     /// Its groups and interfaces, as they were named.
-    #[cfg(feature = "metrics")]
     labels: (String, String),
     threads: Vec<JoinHandle<()>>,
     on_drop: OnDrop,
@@ -127,7 +126,6 @@ impl Publisher {
             None => None,
         };
         let datagram = builder.longest_datagram(&endpoints);
-        #[cfg(feature = "metrics")]
         let labels = (
             super::label(endpoints.iter().map(|each| each.address)),
             super::label(endpoints.iter().filter_map(|each| each.interface.as_ref())),
@@ -167,7 +165,6 @@ impl Publisher {
         let mut publisher = Self {
             shared,
             first,
-            #[cfg(feature = "metrics")]
             labels,
             threads: Vec::new(),
             on_drop: OnDrop::Drain,
@@ -556,7 +553,6 @@ impl Publisher {
     }
 
     /// Returns its groups and interfaces, as metric labels.
-    #[cfg(feature = "metrics")]
     pub(crate) fn labels(&self) -> (String, String) {
         self.labels.clone()
     }

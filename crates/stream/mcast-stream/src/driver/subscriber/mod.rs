@@ -85,7 +85,6 @@ pub struct Subscriber {
     follows_restarts: bool,
     selector: StreamSelector,
     /// Its groups and interfaces, as they were named.
-    #[cfg(feature = "metrics")]
     labels: (String, String),
     paths: Paths,
     now: ClockTime,
@@ -186,7 +185,6 @@ impl Subscriber {
         let paths: Vec<_> = memberships.iter().map(with_interface).collect::<mcast::Result<_>>()?;
         let paths = Paths::new(paths, listens);
         config.paths = paths.count();
-        #[cfg(feature = "metrics")]
         let labels = (
             super::label(memberships.iter().map(|each| each.address)),
             super::label(memberships.iter().filter_map(|each| each.interface.as_ref())),
@@ -226,7 +224,6 @@ impl Subscriber {
             config,
             follows_restarts,
             selector: StreamSelector::default(),
-            #[cfg(feature = "metrics")]
             labels,
             paths,
             check_clock_at: ClockTime(0),
@@ -465,7 +462,6 @@ impl Subscriber {
     }
 
     /// Returns its groups and interfaces, as metric labels.
-    #[cfg(feature = "metrics")]
     pub(crate) fn labels(&self) -> (String, String) {
         self.labels.clone()
     }

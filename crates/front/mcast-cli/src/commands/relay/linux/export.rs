@@ -77,16 +77,6 @@ impl Figures {
     }
 }
 
-/// A counter of rules.
-type RuleMetric = (&'static str, &'static str, fn(&RuleCounts) -> u64);
-
-const RULE_METRICS: [RuleMetric; 4] = [
-    ("mcast_relay_received_datagrams_total", "Datagrams that a rule names.", |counts| counts.arrived),
-    ("mcast_relay_copies_total", "Copies sent.", |counts| counts.copies),
-    ("mcast_relay_copied_bytes_total", "Bytes of payload in the copies.", |counts| counts.bytes),
-    ("mcast_relay_replies_total", "Replies sent to senders, and answers to these.", |counts| counts.replies),
-];
-
 impl State {
     fn health(&self) -> Health {
         let down: Vec<&str> =
@@ -96,12 +86,11 @@ impl State {
 
     fn exposition(&self) -> Exposition {
         let mut out = Exposition::default();
-        for (name, help, number) in RULE_METRICS {
-            let mut family = out.family(name, MetricKind::Counter, help);
-            self.rules.iter().for_each(|(rule, counts)| family.sample(&[("rule", rule)], number(counts)));
+        for (rule, counts) in &self.rules {
+            out.add_figures("mcast_relay_", &[("rule", rule)], counts.figures());
         }
         let help = "Datagrams that were not forwarded.";
-        let mut family = out.family("mcast_relay_refused_datagrams_total", MetricKind::Counter, help);
+        let family = out.family("mcast_relay_refused_datagrams_total", MetricKind::Counter, help);
         for (rule, counts) in &self.rules {
             for (reason, count) in counts.refusals() {
                 family.sample(&[("rule", rule), ("reason", &reason.name())], count);
@@ -114,56 +103,28 @@ impl State {
         }
         let help =
             "1 while this relay forwards a rule from a leg to another, 0 while it stands by or cannot.";
-        let mut family = out.family("mcast_relay_forwarding", MetricKind::Gauge, help);
+        let family = out.family("mcast_relay_forwarding", MetricKind::Gauge, help);
         for (rule, from, to, is_forwarding) in &self.pairs {
             let labels: [(&str, &dyn Display); 3] = [("rule", rule), ("from", from), ("to", to)];
             family.sample(&labels, u8::from(*is_forwarding));
         }
-        let mut family = out.family("mcast_relay_leg_up", MetricKind::Gauge, "1 while a leg can be used.");
+        let family = out.family("mcast_relay_leg_up", MetricKind::Gauge, "1 while a leg can be used.");
         self.legs.iter().for_each(|(leg, is_up)| family.sample(&[("leg", leg)], u8::from(*is_up)));
         let mut one = |name, kind, help, value: u64| out.family(name, kind, help).sample(&[], value);
         one("mcast_relay_peers", MetricKind::Gauge, "Other relays.", self.peers as u64);
         one("mcast_relay_loops_total", MetricKind::Counter, "Loops found.", self.loops);
-        let help = "Datagrams or coalesced buffers that the system dropped, because a receive buffer of the relay was full.";
-        one("mcast_relay_lost_datagrams_total", MetricKind::Counter, help, self.counts.lost);
-        let help = "Copies and replies that the system did not take.";
-        one("mcast_relay_unsent_total", MetricKind::Counter, help, self.counts.unsent);
-        let help = "Datagrams to the port of announcements that were not valid announcements.";
-        one(
-            "mcast_relay_invalid_announcements_total",
-            MetricKind::Counter,
-            help,
-            self.counts.invalid_announcements,
-        );
-        let help = "Gateways of AMT that have joined something here.";
-        one("mcast_relay_amt_gateways", MetricKind::Gauge, help, self.amt.gateways);
-        let help = "Datagrams sent to gateways of AMT.";
-        one("mcast_relay_amt_sent_total", MetricKind::Counter, help, self.amt.sent);
-        let help = "Datagrams to gateways of AMT that the system did not take.";
-        one("mcast_relay_amt_unsent_total", MetricKind::Counter, help, self.amt.unsent);
+        out.add_figures("mcast_relay_", &[], self.counts.figures());
+        out.add_figures("mcast_relay_amt_", &[], self.amt.figures());
         let help = "Datagrams of relays and gateways of AMT that were not used.";
-        let mut family = out.family("mcast_relay_amt_refused_total", MetricKind::Counter, help);
+        let family = out.family("mcast_relay_amt_refused_total", MetricKind::Counter, help);
         self.amt.refused.iter().for_each(|(reason, count)| family.sample(&[("reason", reason)], *count));
-        self.add_http(&mut out);
-        self.tunnels.write(&mut out);
-        out
-    }
-
-    fn add_http(&self, out: &mut Exposition) {
-        let HttpCounts { clients, groups, served, datagrams, sent_bytes, skipped, .. } = &self.http;
-        let mut one = |name, kind, help, value: u64| out.family(name, kind, help).sample(&[], value);
-        let (gauge, counter) = (MetricKind::Gauge, MetricKind::Counter);
-        one("mcast_relay_http_clients", gauge, "HTTP clients that receive a stream.", *clients as u64);
-        one("mcast_relay_http_groups", gauge, "Groups received for HTTP clients.", *groups as u64);
-        one("mcast_relay_http_served_total", counter, "Streams served to HTTP clients.", *served);
-        one("mcast_relay_http_datagrams_total", counter, "Datagrams for HTTP clients.", *datagrams);
-        one("mcast_relay_http_sent_bytes_total", counter, "Bytes sent to HTTP clients.", *sent_bytes);
-        let help = "Datagrams not sent to an HTTP client that had fallen behind.";
-        one("mcast_relay_http_skipped_datagrams_total", counter, help, *skipped);
+        out.add_figures("mcast_relay_http_", &[], self.http.figures());
         let help = "Requests of HTTP clients that were refused, and clients that were dropped.";
-        let mut family = out.family("mcast_relay_http_refused_total", counter, help);
+        let family = out.family("mcast_relay_http_refused_total", MetricKind::Counter, help);
         for (reason, count) in self.http.refusals() {
             family.sample(&[("reason", &reason.name())], count);
         }
+        self.tunnels.write(&mut out);
+        out
     }
 }

@@ -339,18 +339,18 @@ impl TunnelFigures {
         if self.tunnels.is_empty() {
             return;
         }
-        let mut family = out.family("mcast_relay_tunnel_up", MetricKind::Gauge, "1 while a tunnel is up.");
+        let family = out.family("mcast_relay_tunnel_up", MetricKind::Gauge, "1 while a tunnel is up.");
         for tunnel in &self.tunnels {
             family.sample(&[("tunnel", &tunnel.name)], u8::from(tunnel.peer.is_some()));
         }
         for (name, help, number) in TUNNEL_METRICS {
-            let mut family = out.family(name, MetricKind::Counter, help);
+            let family = out.family(name, MetricKind::Counter, help);
             for tunnel in &self.tunnels {
                 family.sample(&[("tunnel", &tunnel.name)], number(&tunnel.counts));
             }
         }
         let help = "Datagrams that were dropped at the sockets of tunnels.";
-        let mut family = out.family("mcast_relay_tunnel_dropped_total", MetricKind::Counter, help);
+        let family = out.family("mcast_relay_tunnel_dropped_total", MetricKind::Counter, help);
         for (reason, count) in &self.dropped {
             family.sample(&[("reason", &reason.name())], *count);
         }
