@@ -1,4 +1,5 @@
-"""Keeps the docstrings of the stub `_pymcast.pyi` those of the native module, for editors that read stubs.
+"""Keeps the docstrings of the stub `_pymcast.pyi` those of the native module, for editors that read stubs, and the
+attributes of statistics those that the libraries declare.
 
     python stubs.py           writes them
     python stubs.py --check   says whether they are as they should be
@@ -16,6 +17,24 @@ from pathlib import Path
 from pymcast import _pymcast
 
 STUB = Path(__file__).parent / "python/pymcast/_pymcast.pyi"
+
+
+def declared(source: str) -> str:
+    """The stub's text with the attributes of the classes that have annotations: statistics."""
+    lines = source.splitlines()
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    for node in reversed(classes):
+        types = inspect.get_annotations(getattr(_pymcast, node.name))
+        if types:
+            attributes = [
+                line
+                for name, type_ in types.items()
+                for line in ("    @property", f"    def {name}(self) -> {type_}: ...")
+            ]
+            body = [each for each in node.body if not _is_property(each)]
+            rest = next(_first_line(each) for each in body if isinstance(each, ast.FunctionDef))
+            lines[node.lineno : rest - 1] = attributes
+    return "\n".join(lines) + "\n"
 
 
 def documented(source: str) -> str:
@@ -69,6 +88,11 @@ def _first_line(node: ast.stmt) -> int:
     return min([node.lineno, *(each.lineno for each in decorators)])
 
 
+def _is_property(node: ast.stmt) -> bool:
+    decorators = getattr(node, "decorator_list", [])
+    return any(isinstance(each, ast.Name) and each.id == "property" for each in decorators)
+
+
 def _is_docstring(node: ast.stmt) -> bool:
     return (
         isinstance(node, ast.Expr)
@@ -80,11 +104,11 @@ def _is_docstring(node: ast.stmt) -> bool:
 def main() -> None:
     """Writes the stub, or checks it."""
     source = STUB.read_text(encoding="utf-8")
-    wanted = documented(source)
+    wanted = documented(declared(source))
     if "--check" not in sys.argv[1:]:
         STUB.write_text(wanted, encoding="utf-8")
     elif source != wanted:
-        sys.exit(f"{STUB.name}: its docstrings are not those of the module; run `python stubs.py`")
+        sys.exit(f"{STUB.name}: it differs from the module; run `python stubs.py`")
 
 
 if __name__ == "__main__":

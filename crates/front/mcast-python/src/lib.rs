@@ -13,6 +13,7 @@ mod lifetime;
 mod membership;
 mod receiver;
 mod sender;
+mod statistics;
 mod stream;
 #[allow(unsafe_code)]
 mod sys;
@@ -22,6 +23,13 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use receiver::Statistics;
+use sender::SendStatistics;
+use statistics::restored;
+use stream::{PublisherStatistics, SubscriberStatistics};
+use values::unpickle_error;
 
 /// The native module of pymcast. Import pymcast instead.
 #[pymodule(gil_used = false)]
@@ -50,9 +58,7 @@ mod _pymcast {
         _interface, Interface, default_interface, find_interface, interface_towards, interfaces,
     };
     #[pymodule_export]
-    use super::receiver::{_statistics, MembershipStatus, Reader, Receiver, Statistics};
-    #[pymodule_export]
-    use super::run_command;
+    use super::receiver::{MembershipStatus, Reader, Receiver, Statistics};
     #[pymodule_export]
     use super::sender::{Answer, SendStatistics, Sender};
     #[pymodule_export]
@@ -60,11 +66,33 @@ mod _pymcast {
         Announcements, Closing, FoundStream, Message, Publisher, PublisherEvent, PublisherStatistics, PyKeys,
         Snapshot, StreamEvent, Subscriber, SubscriberStatistics, Watermark,
     };
+    #[pymodule_export]
+    use super::{_statistics, run_command};
+
+    use super::statistics::add_attributes;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        add_attributes::<Statistics>(py)?;
+        add_attributes::<SendStatistics>(py)?;
+        add_attributes::<PublisherStatistics>(py)?;
+        add_attributes::<SubscriberStatistics>(py)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
+}
+
+/// Restores pickled statistics of this class.
+#[pyfunction]
+fn _statistics(py: Python<'_>, class_name: &str, values: &Bound<'_, PyDict>) -> PyResult<Py<PyAny>> {
+    let restored = match class_name {
+        "Statistics" => restored::<Statistics>(py, values)?,
+        "SendStatistics" => restored::<SendStatistics>(py, values)?,
+        "PublisherStatistics" => restored::<PublisherStatistics>(py, values)?,
+        "SubscriberStatistics" => restored::<SubscriberStatistics>(py, values)?,
+        _ => None,
+    };
+    restored.ok_or_else(|| unpickle_error(class_name))
 }
 
 /// Runs the command `mcast` with these arguments, of which the first is the name of the program, and returns its

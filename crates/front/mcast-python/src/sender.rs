@@ -15,6 +15,7 @@ use crate::datagram::{
 use crate::error::{OrRaise, already_open_error, closed_error, timeout_error, value_error};
 use crate::membership::{Address, Hosts, Selector, Selectors, Target};
 use crate::receiver::Timeout;
+use crate::statistics::{Attributes, statistics_class};
 use crate::values::{Bytes, HopLimit, Port, TrafficClass};
 
 /// How often a wait for replies checks for signals.
@@ -286,7 +287,7 @@ impl Sender {
         match open {
             Some(sender) => Ok(sender.statistics().into()),
             None => {
-                let counted = *self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+                let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 counted.ok_or_else(|| closed_error(py, "sender"))
             }
         }
@@ -492,34 +493,14 @@ impl Answer {
     }
 }
 
-/// Statistics of a sender.
-#[pyclass(frozen, eq, get_all, module = "pymcast")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SendStatistics {
-    /// Datagrams sent.
-    datagrams: u64,
-    /// System calls that sent them.
-    calls: u64,
-    /// Buffers of several datagrams that the system split into segments (GSO, Linux).
-    trains: u64,
-    /// Times at which hosts or routers had reported that datagrams sent earlier did not arrive (Linux).
-    unreachable: u64,
-}
-
-#[pymethods]
-impl SendStatistics {
-    fn __repr__(&self) -> String {
-        let Self { datagrams, calls, trains, unreachable } = self;
-        format!(
-            "<SendStatistics datagrams={datagrams} calls={calls} trains={trains} unreachable={unreachable}>"
-        )
-    }
+statistics_class! {
+    /// Statistics of a sender.
+    SendStatistics of mcast::SendStatistics, shows "datagrams" "calls" "trains" "unreachable"
 }
 
 impl From<mcast::SendStatistics> for SendStatistics {
     fn from(sent: mcast::SendStatistics) -> Self {
-        let mcast::SendStatistics { datagrams, calls, trains, unreachable, .. } = sent;
-        Self { datagrams, calls, trains, unreachable }
+        Self(Attributes::of(sent.figures()))
     }
 }
 

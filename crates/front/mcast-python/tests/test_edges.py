@@ -28,7 +28,7 @@ import lab
 import pymcast
 import pymcast.compat
 import pytest
-from pymcast import aio, multicast_expert
+from pymcast import _pymcast, aio, multicast_expert
 from pymcast.multicast_expert import McastRxSocket, McastTxSocket
 
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
@@ -203,6 +203,35 @@ def test_statistics_are_available_after_closing(other: lab.Host, port: int) -> N
             pass
     publisher.close(0)
     assert (publisher.statistics.messages, subscriber.statistics.messages) == (1, 1)
+    counted = (sender.statistics, receiver.statistics, publisher.statistics, subscriber.statistics)
+    for statistics in counted:
+        assert pickle.loads(pickle.dumps(statistics)) == statistics
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        pymcast.Statistics,
+        pymcast.SendStatistics,
+        pymcast.PublisherStatistics,
+        pymcast.SubscriberStatistics,
+    ],
+)
+def test_each_statistic_is_a_documented_attribute(of: type) -> None:
+    names = [name for name, value in vars(of).items() if isinstance(value, property)]
+    assert names == list(of.__annotations__) and len(names) >= 4
+    assert all(getattr(of, name).__doc__ for name in names)
+
+
+def test_statistics_cannot_be_changed_or_restored_with_other_attributes(other: lab.Host, port: int) -> None:
+    with pymcast.Sender(f"239.40.0.7%one:{port}") as sender:
+        statistics = sender.statistics
+    with pytest.raises(AttributeError):
+        statistics.datagrams = 7  # type: ignore[misc]
+    values: dict[str, int | str | None] = {"datagrams": 7}
+    for name in ("SendStatistics", "Sender"):
+        with pytest.raises(ValueError, match=f"not a pickled pymcast.{name}"):
+            _pymcast._statistics(name, values)
 
 
 def test_with_reopens_and_open_fails_if_already_open(other: lab.Host, port: int) -> None:

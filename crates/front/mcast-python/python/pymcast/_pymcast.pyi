@@ -270,22 +270,28 @@ class Statistics:
         """Datagrams delivered."""
     @property
     def truncated(self) -> int:
-        """How many of those were truncated."""
+        """Datagrams delivered that were truncated because the buffer was too small."""
     @property
     def refused(self) -> int:
-        """Datagrams that reached a socket but did not match any membership. These are not losses."""
+        """Datagrams that reached a socket without being requested: unicast to the port, groups of other programs, sources that are not admitted. This is not loss."""
+    @property
+    def damaged(self) -> int:
+        """Damaged datagrams of joined groups, such as those with a wrong checksum, among those that were taken off an interface. Those that arrive by sockets are counted by the system only (Linux: `InCsumErrors` in `/proc/net/snmp` and `snmp6`)."""
+    @property
+    def dropped_by_rings(self) -> int:
+        """Datagrams that the system dropped because a ring for what is taken off an interface was full. They are among all that it dropped. Some drivers count them as drops of the interface, too."""
+    @property
+    def calls(self) -> int:
+        """Receive calls that returned datagrams, and readings of rings; a batch may take two system calls for one."""
+    @property
+    def merged(self) -> int:
+        """Coalesced buffers: those with more than one datagram."""
     @property
     def dropped(self) -> int | None:
         """Datagrams that the system dropped because a buffer was full; None where it does not count them."""
     @property
     def dropped_certainty(self) -> Literal["exactly", "at least", "at most", "about", "unknown"]:
         """How exact `dropped` is: "exactly", "at least", "at most", "about" or "unknown"."""
-    @property
-    def calls(self) -> int:
-        """System calls that received at least one datagram."""
-    @property
-    def merged(self) -> int:
-        """Buffers that held more than one datagram."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
@@ -542,16 +548,16 @@ class SendStatistics:
     """Statistics of a sender."""
     @property
     def datagrams(self) -> int:
-        """Datagrams sent."""
+        """Datagrams that the system accepted."""
     @property
     def calls(self) -> int:
-        """System calls that sent them."""
+        """System calls that sent datagrams."""
     @property
     def trains(self) -> int:
-        """Buffers of several datagrams that the system split into segments (GSO, Linux)."""
+        """Buffers with more than one datagram, which the system or the device segments (Linux and Windows: UDP segmentation offload)."""
     @property
     def unreachable(self) -> int:
-        """Times at which hosts or routers had reported that datagrams sent earlier did not arrive (Linux)."""
+        """Times at which hosts or routers had reported that datagrams sent earlier did not arrive, for instance because nothing receives on the port (Linux: ICMP errors; elsewhere always 0)."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
@@ -1206,31 +1212,76 @@ class PublisherStatistics:
         """Messages published."""
     @property
     def message_bytes(self) -> int:
-        """Their bytes."""
+        """Bytes of the messages published."""
     @property
     def datagrams(self) -> int:
-        """Data datagrams, not counting repairs."""
+        """Data datagrams sent, not counting repairs."""
+    @property
+    def datagram_bytes(self) -> int:
+        """Bytes of the data datagrams sent, not counting repairs."""
     @property
     def manifests(self) -> int:
-        """How many of those sign others (manifests)."""
+        """Data datagrams sent that sign others."""
     @property
-    def repairs(self) -> int:
-        """Datagrams retransmitted, to the group or to one subscriber."""
+    def group_repairs(self) -> int:
+        """Repairs sent to the group."""
+    @property
+    def single_repairs(self) -> int:
+        """Repairs sent to a single subscriber."""
+    @property
+    def parity_repairs(self) -> int:
+        """Repairs sent to the group that are parity datagrams."""
+    @property
+    def repair_bytes(self) -> int:
+        """Bytes of all repairs."""
     @property
     def parity(self) -> int:
         """Parity datagrams sent without a request."""
     @property
+    def parity_bytes(self) -> int:
+        """Bytes of the parity datagrams sent without a request."""
+    @property
     def naks(self) -> int:
-        """Repair requests (NAKs) received."""
+        """NAKs received."""
+    @property
+    def naks_refused(self) -> int:
+        """NAKs not answered: beyond the limit of a subscriber, or of an unknown one."""
     @property
     def unrecoverable(self) -> int:
         """Datagrams requested after they had left the retransmission buffer."""
     @property
+    def statuses(self) -> int:
+        """Statuses received."""
+    @property
+    def heartbeats(self) -> int:
+        """Heartbeats sent."""
+    @property
+    def foreign(self) -> int:
+        """Datagrams received that do not belong to this stream, or are malformed."""
+    @property
     def refused(self) -> int:
-        """Datagrams received that were not sealed with the group's keys, or were replayed."""
+        """Datagrams refused: not sealed by the group, replayed, or of a subscriber beyond the limit."""
+    @property
+    def unproven(self) -> int:
+        """NAKs and statuses from unproven addresses, which are answered with an echo."""
+    @property
+    def echoes_refused(self) -> int:
+        """Echoes to unproven addresses that were not sent because of their limit."""
+    @property
+    def not_sent(self) -> int:
+        """Datagrams to single addresses that a socket did not accept, mostly because its send buffer was full. They count as lost on the network."""
+    @property
+    def internal_errors(self) -> int:
+        """How often the publisher found itself in a state that cannot happen."""
+    @property
+    def round_trip(self) -> int:
+        """The group round-trip time. In nanoseconds."""
     @property
     def subscribers(self) -> int:
-        """Subscribers at present."""
+        """Subscribers known now."""
+    @property
+    def repairs(self) -> int:
+        """Datagrams retransmitted, to the group or to one subscriber."""
     @property
     def rate(self) -> int | None:
         """The present rate in bytes per second. None: it is not limited."""
@@ -1247,67 +1298,109 @@ class SubscriberStatistics:
     """Statistics of a subscriber."""
     @property
     def messages(self) -> int:
-        """Messages delivered."""
+        """Messages that were delivered."""
     @property
     def message_bytes(self) -> int:
-        """Their bytes."""
-    @property
-    def from_history(self) -> int:
-        """How many of them came from a history server."""
+        """Bytes of the messages that were delivered."""
     @property
     def lost_messages(self) -> int:
-        """Messages reported as lost."""
+        """Messages that were reported as lost."""
+    @property
+    def unknown_losses(self) -> int:
+        """How often an unknown number of messages may have been lost."""
     @property
     def received(self) -> int:
-        """Data datagrams received, not counting copies."""
+        """Data datagrams that were received, without duplicates."""
     @property
     def repaired(self) -> int:
-        """How many of those were repairs."""
+        """Data datagrams that were received as repairs."""
     @property
     def repaired_locally(self) -> int:
-        """How many of those repairs other subscribers sent."""
+        """Repairs that were received from another subscriber."""
     @property
     def recovered(self) -> int:
-        """How many of those received were recovered from parity."""
+        """Data datagrams that were recovered from parity."""
+    @property
+    def parity(self) -> int:
+        """Parity datagrams that were received."""
     @property
     def copies(self) -> int:
-        """Duplicates, from redundant paths or repairs for other subscribers."""
+        """Duplicates: from other paths, or repairs for other subscribers."""
     @property
     def missed(self) -> int:
-        """Datagrams that were missing when a later one arrived."""
+        """Data datagrams that were missing when a later one was known to have been sent."""
+    @property
+    def given_up(self) -> int:
+        """Data datagrams that were given up."""
+    @property
+    def beyond(self) -> int:
+        """Data datagrams beyond the window, which are repaired later."""
+    @property
+    def other(self) -> int:
+        """Datagrams of an incarnation that is not followed, for instance from before the subscriber joined."""
     @property
     def foreign(self) -> int:
-        """Datagrams that are not of the protocol, or belong to another stream."""
+        """Datagrams of another protocol or of another stream."""
+    @property
+    def malformed(self) -> int:
+        """Datagrams of this stream that could not be decoded."""
     @property
     def refused(self) -> int:
-        """Datagrams that were not sealed with the group's keys, or were replayed."""
+        """Datagrams that the group did not seal, or sealed with a key that does not fit."""
     @property
     def verified(self) -> int:
-        """With signed_by: data datagrams that the publisher has signed."""
+        """Data datagrams whose signed digest matched."""
     @property
     def forged(self) -> int:
-        """With signed_by: data datagrams that were discarded because the publisher has signed others in their place."""
+        """Data datagrams that were discarded because their signed digest did not match."""
     @property
     def not_verified(self) -> int:
-        """With signed_by: datagrams that were refused because no trusted key has signed them."""
+        """Datagrams that were refused because no trusted key has signed them."""
     @property
     def naks(self) -> int:
-        """Repair requests (NAKs) sent."""
+        """NAKs that were sent."""
     @property
     def naks_to_repairers(self) -> int:
-        """How many of those went to other subscribers."""
+        """NAKs that were sent to another subscriber."""
+    @property
+    def unrequested(self) -> int:
+        """Data datagrams that another subscriber sent and that were not requested from it."""
     @property
     def local_naks(self) -> int:
-        """With repair_for_others: repair requests of other subscribers that were answered."""
+        """NAKs of other subscribers that were answered."""
     @property
     def local_repairs(self) -> int:
-        """With repair_for_others: repairs sent to other subscribers."""
+        """Repairs that were sent to other subscribers."""
     @property
     def local_repair_bytes(self) -> int:
-        """Their bytes."""
+        """Bytes of the repairs that were sent to other subscribers."""
     @property
     def local_refused(self) -> int:
-        """With repair_for_others: repairs that other subscribers were refused, because of a limit."""
+        """Repairs for other subscribers that were refused because of a limit, and requests that were not valid."""
+    @property
+    def statuses(self) -> int:
+        """Statuses that were sent."""
+    @property
+    def not_sent(self) -> int:
+        """Datagrams to the publisher and other subscribers that the socket did not accept, or that would have used up its send buffer. They count as lost on the network."""
+    @property
+    def internal_errors(self) -> int:
+        """How often the subscriber found itself in a state that cannot happen."""
+    @property
+    def round_trip(self) -> int:
+        """The round-trip time to the publisher; the group's until it is measured. In nanoseconds."""
+    @property
+    def reordering(self) -> int:
+        """How late datagrams that were out of order have recently arrived. In nanoseconds."""
+    @property
+    def waiting(self) -> int:
+        """Datagrams in the window that wait for missing ones."""
+    @property
+    def unverified(self) -> int:
+        """Data datagrams that wait for the manifest that signs them."""
+    @property
+    def from_history(self) -> int:
+        """Messages that came from a history."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
@@ -1795,12 +1888,6 @@ def _packet(
 ) -> Packet:
     """Restores a pickled Packet."""
 def _statistics(
-    received: int,
-    truncated: int,
-    refused: int,
-    dropped: int | None,
-    dropped_certainty: str,
-    calls: int,
-    merged: int,
-) -> Statistics:
-    """Restores a pickled Statistics."""
+    class_name: str, values: dict[str, int | str | None]
+) -> Statistics | SendStatistics | PublisherStatistics | SubscriberStatistics:
+    """Restores pickled statistics of this class."""

@@ -16,8 +16,9 @@ use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyTuple};
 use crate::datagram::{Datagram, Payload};
 use crate::error::{OrRaise, already_open_error, closed_error, timeout_error, value_error};
 use crate::membership::{Address, Hosts, Membership, PyMembership, Selectors, set_of};
+use crate::statistics::{AttributeValue, Attributes, statistics_class};
 use crate::sys;
-use crate::values::{Bytes, Pickled, Port, pickled, unpickle_error};
+use crate::values::{Bytes, Port};
 
 /// Receives the datagrams of the memberships that it joined, and no others: each once, with its group, interface and
 /// source.
@@ -437,71 +438,28 @@ impl From<&mcast::MembershipStatus> for MembershipStatus {
     }
 }
 
-/// Restores a pickled Statistics.
-#[pyfunction]
-pub(crate) fn _statistics(
-    received: u64,
-    truncated: u64,
-    refused: u64,
-    dropped: Option<u64>,
-    dropped_certainty: &str,
-    calls: u64,
-    merged: u64,
-) -> PyResult<Statistics> {
-    let known = ["exactly", "at least", "at most", "about", "unknown"];
-    let dropped_certainty = known.into_iter().find(|each| *each == dropped_certainty);
-    let dropped_certainty = dropped_certainty.ok_or_else(|| unpickle_error("Statistics"))?;
-    Ok(Statistics { received, truncated, refused, dropped, dropped_certainty, calls, merged })
-}
-
-/// Statistics of a receiver.
-#[pyclass(frozen, eq, get_all, module = "pymcast")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Statistics {
-    /// Datagrams delivered.
-    received: u64,
-    /// How many of those were truncated.
-    truncated: u64,
-    /// Datagrams that reached a socket but did not match any membership. These are not losses.
-    refused: u64,
-    /// Datagrams that the system dropped because a buffer was full; None where it does not count them.
-    dropped: Option<u64>,
-    /// How exact `dropped` is: "exactly", "at least", "at most", "about" or "unknown".
-    dropped_certainty: &'static str,
-    /// System calls that received at least one datagram.
-    calls: u64,
-    /// Buffers that held more than one datagram.
-    merged: u64,
-}
-
-#[pymethods]
-impl Statistics {
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Pickled<'py>> {
-        let Self { received, truncated, refused, dropped, dropped_certainty, calls, merged } = self;
-        pickled(
-            py,
-            "_statistics",
-            (*received, *truncated, *refused, *dropped, *dropped_certainty, *calls, *merged),
-        )
-    }
-
-    fn __repr__(&self) -> String {
-        let Self { received, truncated, refused, .. } = self;
-        let dropped = self.dropped.map_or_else(|| "?".to_owned(), |dropped| dropped.to_string());
-        format!("<Statistics received={received} truncated={truncated} refused={refused} dropped={dropped}>")
-    }
+statistics_class! {
+    /// Statistics of a receiver.
+    Statistics of mcast::Statistics, shows "received" "truncated" "refused" "dropped"
 }
 
 impl From<mcast::Statistics> for Statistics {
     fn from(counted: mcast::Statistics) -> Self {
-        Self {
-            received: counted.received,
-            truncated: counted.truncated,
-            refused: counted.refused,
-            dropped: counted.dropped.count(),
-            dropped_certainty: counted.dropped.certainty(),
-            calls: counted.calls,
-            merged: counted.merged,
-        }
+        let dropped = AttributeValue::Known(counted.dropped.count());
+        let certainty = AttributeValue::Name(counted.dropped.certainty(), &CERTAINTIES);
+        let attributes = Attributes::of(counted.figures())
+            .with(
+                "dropped",
+                dropped,
+                "Datagrams that the system dropped because a buffer was full; None where it does not count them.",
+            )
+            .with(
+                "dropped_certainty",
+                certainty,
+                "How exact `dropped` is: \"exactly\", \"at least\", \"at most\", \"about\" or \"unknown\".",
+            );
+        Self(attributes)
     }
 }
+
+const CERTAINTIES: [&str; 5] = ["exactly", "at least", "at most", "about", "unknown"];
