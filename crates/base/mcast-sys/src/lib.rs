@@ -71,6 +71,7 @@ mod fallbacks;
 #[cfg(any(target_os = "linux", target_os = "android", windows))]
 mod gso;
 mod kernel_share;
+mod option_table;
 mod pause;
 pub mod ready;
 pub mod trace;

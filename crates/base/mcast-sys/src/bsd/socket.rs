@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use libc::{IPPROTO_IP, IPPROTO_IPV6, c_int, c_uint};
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 use socket2::{Domain, Protocol, SockAddr, Type};
 
@@ -19,6 +20,7 @@ use super::layout::is_scoped;
 use super::os;
 use crate::cmsg::{self, Space, Value, Writer};
 pub use crate::fallbacks::plain::ReceiveSlots;
+use crate::option_table::option_table;
 use crate::{Interface, Received, SendRequest};
 unsafe extern "C" {
     /// RFC 3678 section 5.2.1; part of the C library of both systems.
@@ -56,6 +58,29 @@ pub(super) struct MulticastV4 {
     pub(super) hop_limit_set: u8,
     /// The interface that is set now; `None` for the routing table's choice.
     pub(super) interface_set: Option<InterfaceIndex>,
+}
+
+option_table! {
+    /// Allows to bind to addresses of other hosts, and to send from these.
+    ///
+    /// # Errors
+    /// Always: only Linux has that for multicast.
+    pub fn send_as_others() = unsupported;
+    /// Does nothing: these kernels always report the details.
+    pub fn disable_details() = always;
+    /// Does nothing: these kernels always report group and interface.
+    pub fn set_pktinfo(_on: bool) = always;
+    /// Sets the hop limit of outgoing unicast and broadcast.
+    pub fn set_unicast_hop_limit(hops: u8) = [libc::IP_TTL: c_int, libc::IPV6_UNICAST_HOPS: c_int];
+    /// Sets the traffic class (DSCP and ECN) of outgoing datagrams.
+    pub fn set_traffic_class(class: u8) = [libc::IP_TOS: c_int, libc::IPV6_TCLASS: c_int];
+    /// Sets whether receivers on this host receive what this socket sends.
+    pub fn set_send_loopback(on: bool) = [libc::IP_MULTICAST_LOOP: u8, libc::IPV6_MULTICAST_LOOP: c_uint];
+    /// Does nothing: on Unix, loopback is an option of the sender.
+    pub fn set_receive_loopback(_on: bool) = always;
+    fn forbid_fragments(on: bool) = [libc::IP_DONTFRAG: c_int, libc::IPV6_DONTFRAG: c_int];
+    /// Makes `send` fail when the interface's queue drops the datagram; here it always does.
+    pub fn report_queue_drops() = always;
 }
 
 impl Socket {
@@ -117,28 +142,10 @@ impl Socket {
         self.socket.set_reuse_port(true)
     }
 
-    /// Allows to bind to addresses of other hosts, and to send from these.
-    ///
-    /// # Errors
-    /// Always: only Linux has that for multicast.
-    pub fn send_as_others(&self) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
     /// Returns the address that the socket is bound to.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         let address = self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
         Ok(SocketAddr::new(address.ip(), address.port()))
-    }
-
-    /// Does nothing: these kernels always report the details.
-    pub fn disable_details(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Does nothing: these kernels always report group and interface.
-    pub fn set_pktinfo(&self, _on: bool) -> io::Result<()> {
-        Ok(())
     }
 
     /// Makes the kernel report group, interface, hop limit, traffic class and time.
@@ -173,58 +180,19 @@ impl Socket {
         }
     }
 
-    /// Sets the hop limit of outgoing unicast and broadcast.
-    pub fn set_unicast_hop_limit(&self, hops: u8) -> io::Result<()> {
-        match self.family {
-            Family::V4 => self.socket.set_ttl_v4(hops.into()),
-            Family::V6 => self.socket.set_unicast_hops_v6(hops.into()),
-        }
-    }
-
     /// Allows sending to broadcast addresses.
     pub fn allow_broadcast(&self) -> io::Result<()> {
         self.socket.set_broadcast(true)
     }
 
-    /// Sets the traffic class (DSCP and ECN) of outgoing datagrams.
-    pub fn set_traffic_class(&self, class: u8) -> io::Result<()> {
-        match self.family {
-            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_TOS, libc::c_int::from(class)),
-            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::c_int::from(class)),
-        }
-    }
-
-    /// Sets whether receivers on this host receive what this socket sends.
-    pub fn set_send_loopback(&self, on: bool) -> io::Result<()> {
-        match self.family {
-            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, u8::from(on)),
-            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP, libc::c_uint::from(on)),
-        }
-    }
-
-    /// Does nothing: on Unix, loopback is an option of the sender.
-    pub fn set_receive_loopback(&self, _on: bool) -> io::Result<()> {
-        Ok(())
-    }
-
     /// Forbids fragmentation, or allows it, which is the default.
     pub fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
-        let value = libc::c_int::from(on);
-        let result = match self.family {
-            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_DONTFRAG, value),
-            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, value),
-        };
-        match result {
+        match self.forbid_fragments(on) {
             // Before macOS 11, the option did not exist for IPv4, and fragmentation was always
             // allowed.
             Err(error) if !on && error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
             result => result,
         }
-    }
-
-    /// Makes `send` fail when the interface's queue drops the datagram; here it always does.
-    pub fn report_queue_drops(&self) -> io::Result<()> {
-        Ok(())
     }
 
     /// Requests a receive buffer of this size and returns the size request_buffer.

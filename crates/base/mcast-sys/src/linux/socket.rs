@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::OnceLock;
 
+use libc::{IPPROTO_IP, IPPROTO_IPV6, c_int};
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
 use socket2::{Domain, Protocol, SockAddr, Type};
 
@@ -13,6 +14,7 @@ use super::address::{outward, request_address};
 pub use super::receive_slots::ReceiveSlots;
 use crate::cmsg::option_level;
 use crate::gso::Offload;
+use crate::option_table::option_table;
 
 /// The maximum number of segments: 128 since Linux 6.9, 64 before (`UDP_MAX_SEGMENTS`).
 const MAX_SEGMENTS: usize = 128;
@@ -29,6 +31,27 @@ pub struct Socket {
     pub(super) offload: Offload,
     /// The interface of datagrams without packet info, once it is set.
     pub(super) default_interface: OnceLock<Option<InterfaceIndex>>,
+}
+
+option_table! {
+    /// Allows to bind to addresses of other hosts, and to send from these. Needs `CAP_NET_RAW`.
+    pub fn send_as_others() = [libc::IP_TRANSPARENT: c_int, libc::IPV6_TRANSPARENT: c_int];
+    /// Sets whether the kernel reports group and interface (packet info).
+    pub fn set_pktinfo(on: bool) = [libc::IP_PKTINFO: c_int, libc::IPV6_RECVPKTINFO: c_int];
+    fn report_hop_limit(on: bool) = [libc::IP_RECVTTL: c_int, libc::IPV6_RECVHOPLIMIT: c_int];
+    fn report_traffic_class(on: bool) = [libc::IP_RECVTOS: c_int, libc::IPV6_RECVTCLASS: c_int];
+    /// Sets the hop limit of outgoing multicast.
+    pub fn set_hop_limit(hops: u8) = [libc::IP_MULTICAST_TTL: c_int, libc::IPV6_MULTICAST_HOPS: c_int];
+    /// Sets the hop limit of outgoing unicast and broadcast.
+    pub fn set_unicast_hop_limit(hops: u8) = [libc::IP_TTL: c_int, libc::IPV6_UNICAST_HOPS: c_int];
+    /// Sets the traffic class (DSCP and ECN) of outgoing datagrams.
+    pub fn set_traffic_class(class: u8) = [libc::IP_TOS: c_int, libc::IPV6_TCLASS: c_int];
+    /// Sets whether receivers on this host receive what this socket sends.
+    pub fn set_send_loopback(on: bool) = [libc::IP_MULTICAST_LOOP: c_int, libc::IPV6_MULTICAST_LOOP: c_int];
+    /// Does nothing: on Unix, loopback is an option of the sender.
+    pub fn set_receive_loopback(_on: bool) = always;
+    /// Makes `send` fail when the interface's queue drops the datagram.
+    pub fn report_queue_drops() = [libc::IP_RECVERR: c_int, libc::IPV6_RECVERR: c_int];
 }
 
 impl Socket {
@@ -133,15 +156,6 @@ impl Socket {
         self.socket.set_reuse_address(true)
     }
 
-    /// Allows to bind to addresses of other hosts, and to send from these (`IP_TRANSPARENT`, `IPV6_TRANSPARENT`). Needs
-    /// `CAP_NET_RAW`.
-    pub fn send_as_others(&self) -> io::Result<()> {
-        match self.family {
-            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_TRANSPARENT, 1),
-            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT, 1),
-        }
-    }
-
     /// Returns the address that the socket is bound to.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         let address = self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
@@ -160,28 +174,10 @@ impl Socket {
     }
 
     fn set_details(&self, on: bool) -> io::Result<()> {
-        let on = libc::c_int::from(on);
-        self.set(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, on)?;
-        self.set(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, on)?;
-        match self.family {
-            Family::V4 => {
-                self.set(libc::IPPROTO_IP, libc::IP_RECVTTL, on)?;
-                self.set(libc::IPPROTO_IP, libc::IP_RECVTOS, on)
-            }
-            Family::V6 => {
-                self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, on)?;
-                self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, on)
-            }
-        }
-    }
-
-    /// Sets whether the kernel reports group and interface (packet info).
-    pub fn set_pktinfo(&self, on: bool) -> io::Result<()> {
-        let on = libc::c_int::from(on);
-        match self.family {
-            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_PKTINFO, on),
-            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, on),
-        }
+        self.set(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, libc::c_int::from(on))?;
+        self.set(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, libc::c_int::from(on))?;
+        self.report_hop_limit(on)?;
+        self.report_traffic_class(on)
     }
 
     /// Sets whether groups that only other sockets have joined are excluded (`IP_MULTICAST_ALL`
@@ -196,22 +192,6 @@ impl Socket {
                 Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
                 result => result,
             },
-        }
-    }
-
-    /// Sets the hop limit of outgoing multicast.
-    pub fn set_hop_limit(&self, hops: u8) -> io::Result<()> {
-        match self.family {
-            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, libc::c_int::from(hops)),
-            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, libc::c_int::from(hops)),
-        }
-    }
-
-    /// Sets the hop limit of outgoing unicast and broadcast.
-    pub fn set_unicast_hop_limit(&self, hops: u8) -> io::Result<()> {
-        match self.family {
-            Family::V4 => self.socket.set_ttl_v4(hops.into()),
-            Family::V6 => self.socket.set_unicast_hops_v6(hops.into()),
         }
     }
 
@@ -237,28 +217,6 @@ impl Socket {
                 self.set(libc::IPPROTO_IPV6, libc::IPV6_UNICAST_IF, ordered)
             }
         }
-    }
-
-    /// Sets the traffic class (DSCP and ECN) of outgoing datagrams.
-    pub fn set_traffic_class(&self, class: u8) -> io::Result<()> {
-        match self.family {
-            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_TOS, libc::c_int::from(class)),
-            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::c_int::from(class)),
-        }
-    }
-
-    /// Sets whether receivers on this host receive what this socket sends.
-    pub fn set_send_loopback(&self, on: bool) -> io::Result<()> {
-        let on = libc::c_int::from(on);
-        match self.family {
-            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, on),
-            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP, on),
-        }
-    }
-
-    /// Does nothing: on Unix, loopback is an option of the sender.
-    pub fn set_receive_loopback(&self, _on: bool) -> io::Result<()> {
-        Ok(())
     }
 
     /// Forbids fragmentation, or allows it regardless of the system's default.
@@ -296,14 +254,6 @@ impl Socket {
     /// Allows sending to broadcast addresses.
     pub fn allow_broadcast(&self) -> io::Result<()> {
         self.socket.set_broadcast(true)
-    }
-
-    /// Makes `send` fail when the interface's queue drops the datagram (`IP_RECVERR`).
-    pub fn report_queue_drops(&self) -> io::Result<()> {
-        match self.family {
-            Family::V4 => self.set(libc::IPPROTO_IP, libc::IP_RECVERR, 1),
-            Family::V6 => self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
-        }
     }
 
     /// Requests a receive buffer of this size and returns the size granted.

@@ -17,17 +17,18 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 use windows_sys::Win32::Networking::WinSock::{
     GROUP_REQ, GROUP_SOURCE_REQ, IN_ADDR, IN_ADDR_0, IN6_ADDR, IN6_ADDR_0, IP_ADD_MEMBERSHIP,
     IP_DONTFRAGMENT, IP_DROP_MEMBERSHIP, IP_MREQ, IP_MULTICAST_LOOP, IP_PKTINFO, IP_RECVTOS, IP_RECVTTL,
-    IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, IPV6_ADD_MEMBERSHIP, IPV6_DONTFRAG, IPV6_DROP_MEMBERSHIP,
-    IPV6_HOPLIMIT, IPV6_MREQ, IPV6_MULTICAST_LOOP, IPV6_PKTINFO, IPV6_RECVTCLASS, MCAST_BLOCK_SOURCE,
-    MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_GROUP, MCAST_LEAVE_SOURCE_GROUP,
-    MCAST_UNBLOCK_SOURCE, SIO_UDP_CONNRESET, SIO_UDP_NETRESET, SOCKADDR_STORAGE, SOCKET, UDP_SEND_MSG_SIZE,
-    WSAEINVAL, WSAENOPROTOOPT, WSAIoctl, getsockopt, setsockopt,
+    IP_TTL, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, IPV6_ADD_MEMBERSHIP, IPV6_DONTFRAG, IPV6_DROP_MEMBERSHIP,
+    IPV6_HOPLIMIT, IPV6_MREQ, IPV6_MULTICAST_LOOP, IPV6_PKTINFO, IPV6_RECVTCLASS, IPV6_UNICAST_HOPS,
+    MCAST_BLOCK_SOURCE, MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_GROUP,
+    MCAST_LEAVE_SOURCE_GROUP, MCAST_UNBLOCK_SOURCE, SIO_UDP_CONNRESET, SIO_UDP_NETRESET, SOCKADDR_STORAGE,
+    SOCKET, UDP_SEND_MSG_SIZE, WSAEINVAL, WSAENOPROTOOPT, WSAIoctl, getsockopt, setsockopt,
 };
 
 use super::errors::last_socket_error;
 use super::interface;
 pub use crate::fallbacks::plain::ReceiveSlots;
 use crate::gso::Offload;
+use crate::option_table::option_table;
 
 /// The maximum number of segments. Windows accepts more, but no buffer of datagrams of usual
 /// network size holds more than this.
@@ -56,6 +57,28 @@ pub(super) struct MulticastOptions {
     pub(super) hop_limit_set: u8,
     /// The interface that is set now; `None` for the routing table's choice.
     pub(super) interface_set: Option<InterfaceIndex>,
+}
+
+option_table! {
+    /// Allows to bind to addresses of other hosts, and to send from these.
+    ///
+    /// # Errors
+    /// Always: only Linux has that for multicast.
+    pub fn send_as_others() = unsupported;
+    /// Does nothing: Windows always reports the details.
+    pub fn disable_details() = always;
+    /// Does nothing: Windows always reports group and interface.
+    pub fn set_pktinfo(_on: bool) = always;
+    /// Sets the hop limit of outgoing unicast and broadcast.
+    pub fn set_unicast_hop_limit(hops: u8) = [IP_TTL: u32, IPV6_UNICAST_HOPS: u32];
+    /// Sets whether receivers on this host receive what is sent. On Windows it is an option of the
+    /// receiving socket, so this only affects datagrams that this socket itself would receive.
+    pub fn set_send_loopback(on: bool) = [IP_MULTICAST_LOOP: u32, IPV6_MULTICAST_LOOP: u32];
+    /// Sets whether this socket receives what this host sends.
+    pub fn set_receive_loopback(on: bool) = [IP_MULTICAST_LOOP: u32, IPV6_MULTICAST_LOOP: u32];
+    fn forbid_fragments(on: bool) = [IP_DONTFRAGMENT: u32, IPV6_DONTFRAG: u32];
+    /// Does nothing: Windows waits for space in an interface's queue instead of dropping datagrams.
+    pub fn report_queue_drops() = always;
 }
 
 impl Socket {
@@ -119,28 +142,10 @@ impl Socket {
         self.socket.set_reuse_address(true)
     }
 
-    /// Allows to bind to addresses of other hosts, and to send from these.
-    ///
-    /// # Errors
-    /// Always: only Linux has that for multicast.
-    pub fn send_as_others(&self) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
     /// Returns the address that the socket is bound to.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         let address = self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
         Ok(SocketAddr::new(address.ip(), address.port()))
-    }
-
-    /// Does nothing: Windows always reports the details.
-    pub fn disable_details(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Does nothing: Windows always reports group and interface.
-    pub fn set_pktinfo(&self, _on: bool) -> io::Result<()> {
-        Ok(())
     }
 
     /// Makes the system report group and interface, and if possible hop limit and traffic class.
@@ -172,14 +177,6 @@ impl Socket {
         self.use_hop_limit(&mut options, hops)
     }
 
-    /// Sets the hop limit of outgoing unicast and broadcast.
-    pub fn set_unicast_hop_limit(&self, hops: u8) -> io::Result<()> {
-        match self.family {
-            Family::V4 => self.socket.set_ttl_v4(hops.into()),
-            Family::V6 => self.socket.set_unicast_hops_v6(hops.into()),
-        }
-    }
-
     /// Allows sending to broadcast addresses.
     pub fn allow_broadcast(&self) -> io::Result<()> {
         self.socket.set_broadcast(true)
@@ -197,35 +194,12 @@ impl Socket {
         }
     }
 
-    /// Sets whether receivers on this host receive what is sent. On Windows it is an option of the
-    /// receiving socket, so this only affects datagrams that this socket itself would receive.
-    pub fn set_send_loopback(&self, on: bool) -> io::Result<()> {
-        self.set_receive_loopback(on)
-    }
-
-    /// Sets whether this socket receives what this host sends.
-    pub fn set_receive_loopback(&self, on: bool) -> io::Result<()> {
-        match self.family {
-            Family::V4 => self.set(IPPROTO_IP, IP_MULTICAST_LOOP, u32::from(on)),
-            Family::V6 => self.set(IPPROTO_IPV6, IPV6_MULTICAST_LOOP, u32::from(on)),
-        }
-    }
-
     /// Forbids fragmentation, or allows it, which is the default.
     pub fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
-        let result = match self.family {
-            Family::V4 => self.set(IPPROTO_IP, IP_DONTFRAGMENT, u32::from(on)),
-            Family::V6 => self.set(IPPROTO_IPV6, IPV6_DONTFRAG, u32::from(on)),
-        };
-        match result {
+        match self.forbid_fragments(on) {
             Err(error) if !on && is_unknown_option(&error) => Ok(()),
             result => result,
         }
-    }
-
-    /// Does nothing: Windows waits for space in an interface's queue instead of dropping datagrams.
-    pub fn report_queue_drops(&self) -> io::Result<()> {
-        Ok(())
     }
 
     /// Requests a receive buffer of this size and returns the size granted.
