@@ -7,6 +7,7 @@ mod doctor;
 mod fuzz;
 mod log;
 mod memory;
+mod mutants;
 mod networks;
 mod relay;
 mod runs;
@@ -86,6 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     steps.extend(wine::steps());
     steps.extend(targets::all_systems());
     steps.extend(memory::steps());
+    steps.extend(mutants::steps(seed));
     steps.push(runs::step(arguments.runs, Duration::from_secs(60 * arguments.minutes)));
     steps.extend(fuzz::steps(arguments.fuzz_seconds, seed)?);
     let options = RunOptions { require_all: arguments.no_skip, verbose: arguments.verbose, fail_fast: false };

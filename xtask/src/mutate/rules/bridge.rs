@@ -92,11 +92,6 @@ pub(super) const RULES: &[Rule] = &[
         "self.incarnation = Some(least);",
     ),
     BRIDGE.rule(
-        "a bridge of groups stores nothing while another one is noted",
-        "self.config.group.is_none() || self.numbering.is_alone",
-        "true",
-    ),
-    BRIDGE.rule(
         "a bridge of groups gives up when another one follows_restarts",
         "if now.since(since) > TIMEOUT { Err(BridgeRefusal::OtherBridge) } else { Ok(()) }",
         "if now.since(since) > TIMEOUT { Ok(()) } else { Ok(()) }",
@@ -157,11 +152,6 @@ pub(super) const RULES: &[Rule] = &[
         "entry.known.filter(|_| false)",
     ),
     RABBITMQ.rule(
-        "a reader of RabbitMQ takes only records for missed that it has not read",
-        "self.known().is_none_or(|last| last < *known)",
-        "self.known().is_none_or(|last| last <= *known)",
-    ),
-    RABBITMQ.rule(
         "a reader of RabbitMQ skips what is before its place",
         "if offset < self.next {",
         "if false {",
@@ -170,11 +160,6 @@ pub(super) const RULES: &[Rule] = &[
         "a gap record in RabbitMQ has no name that would drop messages",
         "(!is_gap(record) && number > last?)",
         "(number > last?)",
-    ),
-    RABBITMQ.rule(
-        "what RabbitMQ would drop has no name",
-        "(!is_gap(record) && number > last?)",
-        "(!is_gap(record) && number >= last?)",
     ),
     RABBITMQ.rule("gap records are published to RabbitMQ alone", "is_gap(before) || is_gap(record) ||", ""),
     RABBITMQ.rule(

@@ -390,11 +390,6 @@ pub(super) const RULES: &[Rule] = &[
         "let period = 0;",
     ),
     TUNNEL.rule(
-        "a relay keeps its tunnel while it is there",
-        "Some(link) if link.is_of_another(hello.relay) && link.was_heard_within(now, IN_USE) => {",
-        "Some(link) if false => {",
-    ),
-    TUNNEL.rule(
         "a secret that is removed ends its tunnels",
         "if link.session().is_some_and(|(session, _)| !keys.has(session.epoch())) {",
         "if false {",
@@ -443,11 +438,6 @@ pub(super) const RULES: &[Rule] = &[
         "the memory for incomplete records is bounded",
         "while self.partial.len() > MAX_PARTIAL || self.bytes > MAX_BYTES {",
         "while false {",
-    ),
-    TUNNEL.rule(
-        "a path that carries less is noticed",
-        "None if self.size > BASE => (self.size, 1),",
-        "None if false => (self.size, 1),",
     ),
     RELAY.rule(
         "a datagram does not come back through tunnels",

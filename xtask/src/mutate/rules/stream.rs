@@ -15,11 +15,6 @@ pub(super) const RULES: &[Rule] = &[
         "Some(_) => true,",
     ),
     STREAM.rule(
-        "a restarted publisher overwrites nothing before the subscribers have reported to it",
-        "self.claimed_until.map(|_| self.first)",
-        "None",
-    ),
-    STREAM.rule(
         "nothing is confirmed before all subscribers are known",
         "if self.awaits_claims() {",
         "if false {",
@@ -58,11 +53,6 @@ pub(super) const RULES: &[Rule] = &[
         "limits follow from what subscribers reported last",
         "Some(number) if number == known => return Some((id, known)),",
         "Some(_) => return Some((id, known)),",
-    ),
-    STREAM.rule(
-        "a full window requests no statuses of the other subscribers",
-        "flags.has(Flags::URGENT) && concerns",
-        "flags.has(Flags::URGENT) || concerns",
     ),
     STREAM.rule(
         "a subscriber that was removed may request again what waited for it",
@@ -130,11 +120,6 @@ pub(super) const RULES: &[Rule] = &[
         "self.discard_staged_before(self.followed.base);",
     ),
     STREAM.rule(
-        "an earlier incarnation of the publisher is ignored",
-        "self.incarnations.current() > Some(header.incarnation)",
-        "false",
-    ),
-    STREAM.rule(
         "a new incarnation starts with an empty window",
         "        window.clear();\n",
         "",
@@ -170,11 +155,6 @@ pub(super) const RULES: &[Rule] = &[
         "if self.base > sequence {",
     ),
     STREAM.rule(
-        "what was recovered does not keep out what arrives",
-        "staged.arrival == Arrival::Recovered && staged.digest != digest",
-        "staged.arrival == Arrival::Recovered && staged.digest == digest",
-    ),
-    STREAM.rule(
         "parity answers only subscribers that have room for its block",
         ".is_some_and(|end| end <= room_end);",
         ".is_some_and(|end| end > room_end.min(base));",
@@ -193,11 +173,6 @@ pub(super) const RULES: &[Rule] = &[
         "losses count among the datagrams that were reported with them",
         "self.set_mark(now, other_repairs, sent.saturating_sub(decided));",
         "self.set_mark(now, other_repairs, 0);",
-    ),
-    STREAM.rule(
-        "a subscriber knows of nothing that was not sent",
-        "highest: status.highest.min(sent), ",
-        "",
     ),
     STREAM.rule(
         "a crowd that loses different datagrams gets parity",
@@ -338,11 +313,6 @@ pub(super) const RULES: &[Rule] = &[
         "silent subscribers are removed",
         "while let Some(id) = silent(self) {",
         "while let Some(id) = silent(self).filter(|_| false) {",
-    ),
-    STREAM.rule(
-        "a subscriber that gets repairs is not evicted",
-        "} else if has_received && !lacks_nothing && verified_through",
-        "} else if has_received && lacks_nothing && verified_through",
     ),
     STREAM.rule(
         "unicast repairs go only to verified addresses",
@@ -585,11 +555,6 @@ pub(super) const RULES: &[Rule] = &[
         "if content.is_some()\n            && self.account.record_processed",
     ),
     STREAM.rule(
-        "a small group acknowledges without a heartbeat",
-        "self.account.is_requested && self.followed.heartbeat.group_size <= SMALL_GROUP",
-        "self.account.is_requested && self.followed.heartbeat.group_size > SMALL_GROUP",
-    ),
-    STREAM.rule(
         "a subscriber acknowledges only messages after its last loss",
         "self.range.0 <= message && message < self.range.1",
         "message < self.range.1",
@@ -608,16 +573,6 @@ pub(super) const RULES: &[Rule] = &[
         "a publisher blocks while messages cannot be acknowledged",
         "self.is_lost && self.quorum.on_loss == QuorumLoss::Block",
         "self.is_lost && self.settled == MessageNumber::MAX",
-    ),
-    STREAM.rule(
-        "another publisher of the same messages continues the stream",
-        "self.successor.is_some_and(|successor| self.is_continued_by(&successor.identity))",
-        "false",
-    ),
-    STREAM.rule(
-        "what a publisher that continues has is not given up",
-        "None if self.incarnations.is_continued() => {",
-        "None if false => {",
     ),
     STREAM.rule(
         "a message that came from the history is not delivered again from the live stream",
