@@ -48,9 +48,9 @@ use std::fmt::Display;
 
 pub use mcast_metrics::{Exposition, MetricFamily, MetricKind, MetricSample, MetricValue};
 
-use crate::publisher::{AckProgress, SubscriberPresence, Watermarks};
 #[cfg(feature = "history")]
 use crate::SnapshotServer;
+use crate::publisher::{AckProgress, SubscriberPresence, Watermarks};
 use crate::{Publisher, Subscriber};
 
 /// Names and values of labels.

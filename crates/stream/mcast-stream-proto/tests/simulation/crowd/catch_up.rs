@@ -100,7 +100,7 @@ impl Case {
         // Few turns of an address, each for some round trips.
         let turns = subscribers.div_ceil(AdmissionLimits::HISTORY.turns_per_address) as f64;
         let far = if have_places { 0.0 } else { turns * 6.0 * self.round_trip as f64 / SECOND as f64 };
-        // Who is sent away comes back after at most 10 s and a random eighth of that, also when nobody waits any more.
+        // A subscriber that is sent away comes back after at most 10 s and a random eighth of that, also when nobody waits any more.
         let away = if subscribers > 500 { 12.0 } else { 2.0 };
         let limit = 1.2 * Self::least_time(outcome) + slow * 1.2 + absent + far + away + 4.0;
         assert!(last <= limit, "{context}: {last} s, limit {limit} s");
