@@ -190,7 +190,7 @@ fn a_subscriber_reports_once_that_it_waits_for_its_turn_at_the_log() {
     four.iter().for_each(|running| running.stdout.wait_for("x\""));
     let fifth = late();
     fifth.stdout.wait_for("\"history-queued\"");
-    fifth.stderr.wait_for("for the history server 10.0.0.1:");
+    fifth.stderr.wait_for("the history server 10.0.0.1:");
     let last = format!("{} x", LINES - 1);
     four.iter().chain([&fifth]).for_each(|running| running.stdout.wait_for(&last));
     drop(publishing.child.stdin.take());

@@ -1401,6 +1401,9 @@ class SubscriberStatistics:
     @property
     def from_history(self) -> int:
         """Messages that came from a history."""
+    @property
+    def postponed(self) -> int:
+        """Requests after which a history server sent the subscriber away, because others were served first."""
     def __eq__(self, other: object, /) -> bool: ...
 
 @final

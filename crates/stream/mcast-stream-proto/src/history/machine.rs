@@ -293,6 +293,7 @@ impl HistoryMachine {
             }
             Ok(AnswerFrame::End { .. }) => self.handle_failure(now, id),
             Ok(AnswerFrame::Retry { wait }) => {
+                self.delivery.statistics.postponed += 1;
                 // A server can make a client neither wait for longer nor ask without a pause.
                 let wait = wait.clamp(SHORTEST_WAIT, LONGEST_WAIT);
                 if reading.send_away(now, run, wait, &mut self.random) {
@@ -522,6 +523,7 @@ mod tests {
     use super::delivery::UNKNOWN;
     use super::*;
     use crate::span::count;
+    use crate::subscriber::SubscriberStatistics;
     use crate::wire::MessageNumber;
 
     const START: ClockTime = ClockTime(1_000_000_000);
@@ -552,6 +554,9 @@ mod tests {
             if machine.is_live() {
                 assert!(has_failed, "it is reported");
                 assert_eq!(queued, 1);
+                let mut counted = SubscriberStatistics::default();
+                machine.statistics().add_to(&mut counted);
+                assert_eq!(counted.postponed, requests);
                 return (requests, now.since(START));
             }
             match machine.poll_query(now) {

@@ -221,6 +221,7 @@ pub struct HistoryStatistics {
     pub(super) lost: u64,
     pub(super) unknown: u64,
     pub(super) from_history: u64,
+    pub(super) postponed: u64,
     pub(super) malformed: u64,
 }
 
@@ -232,6 +233,7 @@ impl HistoryStatistics {
         statistics.lost_messages = statistics.lost_messages.wrapping_add(self.lost);
         statistics.unknown_losses = statistics.unknown_losses.wrapping_add(self.unknown);
         statistics.from_history += self.from_history;
+        statistics.postponed += self.postponed;
         statistics.malformed += self.malformed;
     }
 }

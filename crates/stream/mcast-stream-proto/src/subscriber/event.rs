@@ -334,6 +334,8 @@ mcast_metrics::figures! {
         level unverified: u64,
         /// Messages that came from a history.
         count from_history: u64,
+        /// Requests after which a history server sent the subscriber away, because others were served first.
+        count postponed: u64,
     }
 }
 
