@@ -64,6 +64,7 @@
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(
     not(all(
+        feature = "acknowledgements",
         feature = "auto-rate",
         feature = "history",
         feature = "local-repair",

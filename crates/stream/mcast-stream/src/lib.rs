@@ -55,6 +55,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(all(
+        feature = "acknowledgements",
         feature = "auto-rate",
         feature = "history",
         feature = "local-repair",

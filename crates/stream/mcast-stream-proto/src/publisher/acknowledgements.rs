@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::PublisherMachine;
+use super::config::PublisherConfig;
 use super::event::PublisherEvent;
 use super::members::{Departure, Members, Progress, Role};
 use super::quorum::{
@@ -116,8 +117,15 @@ struct Awaited {
 }
 
 impl Acknowledgements {
-    /// Subscribers that are absent are expected until this time: those that waited for the publisher report to it soon.
-    pub(super) const fn new(quorum: Quorum, first: MessageNumber, expected_until: ClockTime) -> Self {
+    /// Returns what is known at the start, if messages must be acknowledged. Those that waited for the publisher report to it soon.
+    pub(super) fn of(config: &PublisherConfig, now: ClockTime) -> Option<Self> {
+        let first = config.first_message.max(config.acknowledge_from);
+        let quorum = config.quorum.clone()?;
+        Some(Self::new(quorum, first, now + config.subscriber_timeout))
+    }
+
+    /// Subscribers that are absent are expected until this time.
+    const fn new(quorum: Quorum, first: MessageNumber, expected_until: ClockTime) -> Self {
         Self {
             quorum,
             first,
@@ -438,13 +446,6 @@ impl PublisherMachine {
         let Acknowledgement { since, received, processed } = reported?;
         let (missing, lost) = (self.next_message.ahead_of(received), progress.lost_messages);
         Some(Watermarks { subscriber, name, address, presence, since, received, processed, missing, lost })
-    }
-
-    /// Returns the name that a subscriber claims, if it has one.
-    #[must_use]
-    pub fn name_of(&self, subscriber: SubscriberId) -> Option<SubscriberName> {
-        let present = self.members.get(subscriber).map(|member| &member.progress);
-        present.or_else(|| self.members.departed_progress(subscriber))?.acknowledgements.name
     }
 
     /// Determines what is settled after a report. In a large group, where that takes long, not after each.

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+#[cfg(feature = "acknowledgements")]
 use super::quorum::{Acknowledgers, Quorum};
 #[cfg(feature = "signatures")]
 use alloc::sync::Arc;
@@ -66,9 +67,11 @@ pub struct PublisherConfig {
     /// The group round-trip time assumed before the first measurement. Default: 1 ms.
     pub round_trip: Duration,
     /// Which subscribers must acknowledge messages. Default: `None`, none.
+    #[cfg(feature = "acknowledgements")]
     pub quorum: Option<Quorum>,
     /// The first message that the [`quorum`](Self::quorum) is for. Those before it are published again: which subscribers have
     /// acknowledged them is not known. Default: 0.
+    #[cfg(feature = "acknowledgements")]
     pub acknowledge_from: MessageNumber,
     /// The offset from the publisher's clock to nanoseconds since 1970. `None`: unknown.
     pub unix_offset: Option<u64>,
@@ -200,7 +203,9 @@ impl PublisherConfig {
             linger: Duration::from_millis(1),
             backoff: 6,
             round_trip: Duration::from_millis(1),
+            #[cfg(feature = "acknowledgements")]
             quorum: None,
+            #[cfg(feature = "acknowledgements")]
             acknowledge_from: MessageNumber(0),
             unix_offset: None,
             seed: 0,
@@ -230,22 +235,29 @@ impl PublisherConfig {
             return Err(ConfigError::Rate);
         }
         self.check_parity()?;
-        if self.flow == FlowControl::OneWay && self.quorum.is_some() {
-            return Err(ConfigError::OneWayQuorum);
-        }
+        #[cfg(feature = "acknowledgements")]
+        self.check_quorum()?;
         #[cfg(feature = "auto-rate")]
         if self.flow == FlowControl::OneWay && self.rate.auto().is_some() {
             return Err(ConfigError::OneWayAutoRate);
-        }
-        match self.quorum.as_ref().map(|quorum| &quorum.acknowledgers) {
-            Some(Acknowledgers::Count(0)) => return Err(ConfigError::Quorum),
-            Some(Acknowledgers::Named(names)) if names.is_empty() => return Err(ConfigError::Quorum),
-            _ => {}
         }
         if self.retransmission_buffer / self.datagram < 16 {
             return Err(ConfigError::RetransmissionBuffer(self.retransmission_buffer));
         }
         Ok(())
+    }
+
+    #[cfg(feature = "acknowledgements")]
+    fn check_quorum(&self) -> Result<(), ConfigError> {
+        let Some(quorum) = &self.quorum else { return Ok(()) };
+        if self.flow == FlowControl::OneWay {
+            return Err(ConfigError::OneWayQuorum);
+        }
+        match &quorum.acknowledgers {
+            Acknowledgers::Count(0) => Err(ConfigError::Quorum),
+            Acknowledgers::Named(names) if names.is_empty() => Err(ConfigError::Quorum),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,5 +1,9 @@
 //! The publisher's state machine: new data, the retransmission buffer, repairs, flow control and congestion control.
 
+#[cfg(feature = "acknowledgements")]
+mod acknowledgements;
+#[cfg(not(feature = "acknowledgements"))]
+#[path = "off/acknowledgements.rs"]
 mod acknowledgements;
 mod audience;
 #[cfg(feature = "auto-rate")]
@@ -182,10 +186,7 @@ impl PublisherMachine {
             directory: RepairerDirectory::new(config.seed, now),
             round_trip: config.round_trip.clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),
             forgotten: Audience::default(),
-            acknowledgements: config.quorum.clone().map(|quorum| {
-                let first = config.first_message.max(config.acknowledge_from);
-                Acknowledgements::new(quorum, first, now + config.subscriber_timeout)
-            }),
+            acknowledgements: Acknowledgements::of(&config, now),
             names: Names::default(),
             history: None,
             recalled: Recalled::NOTHING,

@@ -4,6 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::PublisherMachine;
 use super::members::Members;
 use crate::wire::{MessageNumber, SubscriberId, SubscriberName};
 
@@ -221,6 +222,15 @@ impl Names {
         let holder = members.get_mut(id).filter(|holder| holder.address != elsewhere)?;
         let is_reported = &mut holder.progress.acknowledgements.is_name_reported;
         (!core::mem::replace(is_reported, true)).then_some((id, other))
+    }
+}
+
+impl PublisherMachine {
+    /// Returns the name that a subscriber claims, if it has one.
+    #[must_use]
+    pub fn name_of(&self, subscriber: SubscriberId) -> Option<SubscriberName> {
+        let present = self.members.get(subscriber).map(|member| &member.progress);
+        present.or_else(|| self.members.departed_progress(subscriber))?.acknowledgements.name
     }
 }
 

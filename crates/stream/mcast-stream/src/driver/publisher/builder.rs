@@ -15,7 +15,9 @@ use crate::driver::{clock, discovery_group, present_index};
 use crate::publisher::AutoRate;
 #[cfg(feature = "parity")]
 use crate::publisher::Fec;
-use crate::publisher::{Congestion, PublisherConfig, PublisherRate, Quorum};
+#[cfg(feature = "acknowledgements")]
+use crate::publisher::Quorum;
+use crate::publisher::{Congestion, PublisherConfig, PublisherRate};
 use crate::seal::Keys;
 #[cfg(feature = "signatures")]
 use crate::sign::Signer;
@@ -311,6 +313,7 @@ impl PublisherBuilder {
     /// assert!(publisher.wait(Until::MessageAcknowledged(number), Duration::from_secs(1))?);
     /// # Ok(()) }
     /// ```
+    #[cfg(feature = "acknowledgements")]
     pub fn acknowledge(mut self, quorum: Quorum) -> Self {
         self.config.quorum = Some(quorum);
         self

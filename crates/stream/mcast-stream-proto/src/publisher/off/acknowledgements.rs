@@ -1,0 +1,79 @@
+//! Without the feature `acknowledgements`, no message has to be acknowledged.
+
+use core::iter;
+use core::time::Duration;
+
+use super::PublisherMachine;
+use super::config::PublisherConfig;
+use super::quorum::{AckProgress, AckState, AckWait, Watermarks};
+use super::record::AckRecord;
+use crate::ClockTime;
+use crate::wire::MessageNumber;
+
+#[derive(Debug)]
+pub(super) enum Acknowledgements {}
+
+impl Acknowledgements {
+    pub(super) const fn of(_: &PublisherConfig, _: ClockTime) -> Option<Self> {
+        None
+    }
+
+    pub(super) const fn extend_deadlines(&mut self, _: Duration) {
+        match *self {}
+    }
+
+    pub(super) const fn forget(&mut self, _: &AckRecord) {
+        match *self {}
+    }
+
+    pub(super) const fn blocking_from(&self) -> Option<MessageNumber> {
+        match *self {}
+    }
+
+    pub(super) const fn blocks(&self, _: MessageNumber) -> bool {
+        match *self {}
+    }
+
+    pub(super) const fn skip(&mut self, _: MessageNumber, _: MessageNumber) -> bool {
+        match *self {}
+    }
+}
+
+impl PublisherMachine {
+    /// Returns `None`: no message has to be acknowledged without the feature `acknowledgements`.
+    #[must_use]
+    pub const fn ack_progress(&self) -> Option<AckProgress> {
+        None
+    }
+
+    /// Returns `None`: no message has to be acknowledged without the feature `acknowledgements`.
+    #[must_use]
+    pub const fn ack_state(&self, _: MessageNumber) -> Option<AckState> {
+        None
+    }
+
+    /// Returns `None`: no message has to be acknowledged without the feature `acknowledgements`.
+    #[must_use]
+    pub const fn ack_wait(&self) -> Option<AckWait> {
+        None
+    }
+
+    /// Returns nothing: no message has to be acknowledged without the feature `acknowledgements`.
+    pub fn watermarks(&self) -> impl Iterator<Item = Watermarks> {
+        iter::empty()
+    }
+
+    pub(super) const fn expect_acknowledgers(&mut self, _: ClockTime) {}
+
+    pub(super) const fn expects_acknowledgers(&self, _: ClockTime) -> bool {
+        false
+    }
+
+    pub(super) const fn evaluate_after_report(&mut self, _: ClockTime) {}
+
+    pub(super) const fn requests_acknowledgements(&mut self, _: ClockTime) -> bool {
+        false
+    }
+
+    pub(super) const fn evaluate_acknowledgements(&mut self, _: ClockTime) {}
+}
