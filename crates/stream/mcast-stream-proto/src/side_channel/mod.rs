@@ -64,7 +64,7 @@ const TURN: Duration = Duration::from_secs(10);
 /// Clients that are sent away come back one after the other, this far apart: each costs a connection.
 const RETURN_INTERVAL: Duration = Duration::from_millis(2);
 const SHORTEST_WAIT: Duration = Duration::from_millis(50);
-/// Also the most that clients which ask again and again make others wait.
+/// Also the most that several addresses which ask again and again in turn make others wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// The wait of a client whose address has as many turns as it may, which keeps nobody else waiting.
 const ADDRESS_WAIT: Duration = Duration::from_millis(500);
@@ -190,8 +190,9 @@ pub struct AdmissionControl {
     limits: AdmissionLimits,
     clients: Vec<Client>,
     last_client: u64,
-    /// When the client comes back that was sent away last.
+    /// When the client comes back that was sent away last, and its address.
     last_return: ClockTime,
+    last_away: Option<IpAddr>,
     /// Until when a client that was sent away may come back: others wait.
     awaited_until: ClockTime,
 }
@@ -205,6 +206,7 @@ impl AdmissionControl {
             clients: Vec::new(),
             last_client: 0,
             last_return: ClockTime(0),
+            last_away: None,
             awaited_until: ClockTime(0),
         }
     }
@@ -269,7 +271,7 @@ impl AdmissionControl {
         let (address, has_had_its_turn) = (client.address, client.phase == Phase::Done);
         let is_address_full = self.turns_of(address) >= limits.turns_per_address;
         if turns >= limits.turns || is_address_full || has_had_its_turn {
-            return Admission::Retry(self.postpone(now, is_address_full));
+            return Admission::Retry(self.postpone(now, address, is_address_full));
         }
         if let Some(client) = self.client(id) {
             client.phase = Phase::Answering(now);
@@ -328,15 +330,17 @@ impl AdmissionControl {
     }
 
     /// Returns when a client is to come back: after those that were sent away before, in turn.
-    fn postpone(&mut self, now: ClockTime, is_address_full: bool) -> Duration {
+    fn postpone(&mut self, now: ClockTime, address: IpAddr, is_address_full: bool) -> Duration {
         let wait = if is_address_full {
             ADDRESS_WAIT
         } else {
             // Turns that have lasted for some time will probably last for as long again.
             let begun = self.clients.iter().filter_map(Client::turn_since).max().unwrap_or(now);
             let least = (now.since(begun).min(TURN) / 8).max(SHORTEST_WAIT);
-            let at = (self.last_return + RETURN_INTERVAL).max(now + least).min(now + LONGEST_WAIT);
-            self.last_return = at;
+            // An address that asks again and again keeps its place, and delays no other.
+            let interval = if self.last_away == Some(address) { Duration::ZERO } else { RETURN_INTERVAL };
+            let at = (self.last_return + interval).max(now + least).min(now + LONGEST_WAIT);
+            (self.last_return, self.last_away) = (at, Some(address));
             at.since(now)
         };
         // Clients add a random time to it.

@@ -78,6 +78,25 @@ fn a_crowd_comes_back_one_after_the_other() {
     assert!((most - 10..=most).contains(&per_second), "{per_second} come back per second");
 }
 
+/// All turns are taken by others, so that the limit of its own turns does not stop it.
+#[test]
+fn one_address_that_asks_again_and_again_delays_no_other() {
+    let (mut admission, _) = busy();
+    for _ in 0..10_000 {
+        later(asks(&mut admission, START, 100).1);
+    }
+    let wait = later(asks(&mut admission, START, 101).1);
+    assert!(wait <= SHORTEST_WAIT + 2 * RETURN_INTERVAL, "{wait:?}");
+}
+
+/// While turns last for long, asking often is of no use.
+#[test]
+fn the_longer_the_present_turns_have_lasted_the_later_others_come_back() {
+    let (mut admission, _) = busy();
+    let waits = [0, 4, 8, 60].map(|age| later(asks(&mut admission, START + Duration::from_secs(age), 100).1));
+    assert_eq!(waits, [50, 500, 1_000, 1_250].map(Duration::from_millis));
+}
+
 #[test]
 fn a_server_is_in_use_until_the_last_client_is_gone_or_late() {
     let (mut admission, clients) = busy();
