@@ -102,40 +102,69 @@ pub mod ether_type {
     }
 }
 
-/// The type of header that captured bytes start with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum LinkType {
+/// Declares the link types: each with its name, and with the numbers that capture files have for it. Files are written with the
+/// first number.
+macro_rules! link_types {
+    ($($(#[$about:meta])+ $variant:ident: $name:literal = $number:literal $(| $other:literal)*;)+) => {
+        /// The type of header that captured bytes start with.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum LinkType {
+            $($(#[$about])+ $variant,)+
+        }
+
+        impl LinkType {
+            /// All of them.
+            pub const ALL: [Self; [$($number),+].len()] = [$(Self::$variant),+];
+
+            /// Returns its name, such as `linux-cooked`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// Returns the number that capture files have for it (<https://www.tcpdump.org/linktypes.html>).
+            #[must_use]
+            pub const fn number(self) -> u32 {
+                match self {
+                    $(Self::$variant => $number,)+
+                }
+            }
+
+            /// Returns the link type that capture files have this number for, if its frames can be decoded.
+            #[must_use]
+            pub const fn of_number(number: u32) -> Option<Self> {
+                match number {
+                    $($number $(| $other)* => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+link_types! {
     /// An Ethernet II header. The loopback interface of Linux has one too, with zero addresses.
-    Ethernet,
-    /// An IPv4 or IPv6 header, as on tunnels.
-    Ip,
+    Ethernet: "ethernet" = 1;
+    /// An IPv4 or IPv6 header, as on tunnels. Before 101 was agreed on, systems had numbers of their own; 228 and 229 state the version.
+    Ip: "ip" = 101 | 12 | 14 | 228 | 229;
     /// The header that Linux generates for captures on all interfaces at once (`LINKTYPE_LINUX_SLL`).
-    LinuxCooked,
+    LinuxCooked: "linux-cooked" = 113;
     /// The second version of that header, which contains the interface index (`LINKTYPE_LINUX_SLL2`).
-    LinuxCooked2,
-    /// A 4-byte address family, as on the loopback interfaces of BSD and macOS (`LINKTYPE_NULL`).
-    Loopback,
+    LinuxCooked2: "linux-cooked-2" = 276;
+    /// A 4-byte address family, as on the loopback interfaces of BSD and macOS (`LINKTYPE_NULL`, `LINKTYPE_LOOP`).
+    Loopback: "loopback" = 0 | 108;
     /// An IEEE 802.11 header (`LINKTYPE_IEEE802_11`).
-    Wireless,
+    Wireless: "ieee-802.11" = 105;
     /// An IEEE 802.11 header behind the radiotap header of the capture (`LINKTYPE_IEEE802_11_RADIOTAP`).
-    Radiotap,
-    /// A header of the point-to-point protocol (`LINKTYPE_PPP`).
-    Ppp,
+    Radiotap: "radiotap" = 127;
+    /// A header of the point-to-point protocol, or its HDLC-like framing (`LINKTYPE_PPP`, `LINKTYPE_PPP_HDLC`).
+    Ppp: "ppp" = 9 | 50;
 }
 
 impl LinkType {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Ethernet,
-        Self::Ip,
-        Self::LinuxCooked,
-        Self::LinuxCooked2,
-        Self::Loopback,
-        Self::Wireless,
-        Self::Radiotap,
-        Self::Ppp,
-    ];
     /// The length of the header of [`Self::Loopback`] in bytes.
     pub(crate) const LOOPBACK_LENGTH: usize = 4;
 }

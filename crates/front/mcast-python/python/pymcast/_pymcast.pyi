@@ -814,9 +814,7 @@ class Packet:
         """The length of the frame on the wire, in bytes; greater than that of `bytes` if it was truncated."""
     @property
     def link_type(self) -> Literal["ethernet", "ip", "linux-cooked", "linux-cooked-2", "loopback", "ieee-802.11", "radiotap", "ppp"]:
-        """The link type, which determines the first header: "ethernet", "ip", "linux-cooked", "linux-cooked-2", "loopback",
-        "ieee-802.11", "radiotap" or "ppp".
-        """
+        """The link type, such as "ethernet"; it determines the first header."""
     @property
     def interface(self) -> str | None:
         """The name of the capturing interface; None if a file does not record it."""

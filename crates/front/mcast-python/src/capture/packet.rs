@@ -114,7 +114,7 @@ pub(crate) fn _packet(
     let named = |text: &str, names: &[&str]| names.iter().position(|name| *name == text).ok_or_else(invalid);
     let metadata = FrameMetadata {
         original_length,
-        link_type: LinkType::ALL[named(link_type, &LinkType::ALL.map(link_type_name))?],
+        link_type: LinkType::ALL[named(link_type, &LinkType::ALL.map(LinkType::name))?],
         index: InterfaceIndex::new(index).ok_or_else(invalid)?,
         interface: interface.map(Into::into),
         direction: Direction::ALL[named(direction, &Direction::ALL.map(|(_, name)| name))?].0,
@@ -123,19 +123,6 @@ pub(crate) fn _packet(
         cut,
     };
     Ok(Packet { bytes, metadata })
-}
-
-fn link_type_name(link_type: LinkType) -> &'static str {
-    match link_type {
-        LinkType::Ip => "ip",
-        LinkType::LinuxCooked => "linux-cooked",
-        LinkType::LinuxCooked2 => "linux-cooked-2",
-        LinkType::Loopback => "loopback",
-        LinkType::Wireless => "ieee-802.11",
-        LinkType::Radiotap => "radiotap",
-        LinkType::Ppp => "ppp",
-        _ => "ethernet",
-    }
 }
 
 #[pymethods]
@@ -161,11 +148,10 @@ impl Packet {
         self.metadata.original_length
     }
 
-    /// The link type, which determines the first header: "ethernet", "ip", "linux-cooked", "linux-cooked-2", "loopback",
-    /// "ieee-802.11", "radiotap" or "ppp".
+    /// The link type, such as "ethernet"; it determines the first header.
     #[getter]
     fn link_type(&self) -> &'static str {
-        link_type_name(self.metadata.link_type)
+        self.metadata.link_type.name()
     }
 
     /// The name of the capturing interface; None if a file does not record it.
