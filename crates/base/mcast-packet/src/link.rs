@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::net::IpAddr;
+use core::ops::Range;
 
 use mcast_group::Group;
 
@@ -162,6 +163,8 @@ link_types! {
     Radiotap: "radiotap" = 127;
     /// A header of the point-to-point protocol, or its HDLC-like framing (`LINKTYPE_PPP`, `LINKTYPE_PPP_HDLC`).
     Ppp: "ppp" = 9 | 50;
+    /// A packet as the netfilter of Linux logs it (`LINKTYPE_NFLOG`): with `tcpdump -i nflog:5`, what a firewall drops.
+    Nflog: "nflog" = 239;
 }
 
 impl LinkType {
@@ -344,6 +347,28 @@ impl Ppp {
             _ => Err("carries another protocol than IP, or is compressed or encrypted"),
         }
     }
+}
+
+/// Returns where the IP packet is in a message of netfilter's log: a family, a version and a group, and then attributes of a length and a
+/// type in the byte order of the machine that has captured.
+pub(crate) fn nflog_packet(bytes: &[u8]) -> Result<Range<usize>, &'static str> {
+    const HEADER: usize = 4;
+    /// `NFULA_PAYLOAD` of the kernel's `nfnetlink_log.h`.
+    const PAYLOAD: u16 = 9;
+    let find = |in_order: fn(u16) -> u16| {
+        let mut start = HEADER;
+        loop {
+            let length = usize::from(in_order(u16_at(bytes, start)?));
+            let end = start.checked_add(length).filter(|end| length >= HEADER && *end <= bytes.len())?;
+            // The two highest bits are marks.
+            if in_order(u16_at(bytes, start + 2)?) & 0x3fff == PAYLOAD {
+                return Some(start + HEADER..end);
+            }
+            start += length.next_multiple_of(4);
+        }
+    };
+    // Read in the wrong order, the first attribute is longer than any message.
+    find(u16::swap_bytes).or_else(|| find(|number| number)).ok_or("contains no packet")
 }
 
 #[cfg(test)]

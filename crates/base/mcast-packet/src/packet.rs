@@ -9,7 +9,7 @@ use crate::checksum::{ChecksumStatus, Checksums};
 use crate::cooked::{Cooked, CookedKind, Wireless, WirelessKind};
 use crate::gmp::{Address, GmpError, GmpMessage};
 use crate::ip::{Ip, protocol};
-use crate::link::{Ethernet, LinkType, MacAddress, Ppp, Vlan, ether_type};
+use crate::link::{Ethernet, LinkType, MacAddress, Ppp, Vlan, ether_type, nflog_packet};
 use crate::payload::Service;
 use crate::pim::{PimError, PimMessage};
 use crate::udp::Udp;
@@ -126,6 +126,8 @@ pub enum Layer {
     Wireless,
     /// The point-to-point protocol.
     Ppp,
+    /// A message of netfilter's log.
+    Nflog,
     /// ARP.
     Arp,
     /// IPv4 or IPv6.
@@ -187,6 +189,7 @@ impl<'a> Packet<'a> {
             LinkType::Wireless => packet.decode_wireless(Wireless::decode(bytes), bytes, checksums),
             LinkType::Radiotap => packet.decode_wireless(Wireless::decode_radiotap(bytes), bytes, checksums),
             LinkType::Ppp => packet.decode_ppp(bytes, checksums),
+            LinkType::Nflog => packet.decode_nflog(bytes, checksums),
         }
         packet
     }
@@ -258,13 +261,7 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub const fn is_unreadable(&self) -> bool {
         self.network.is_none()
-            && matches!(
-                &self.malformed,
-                Some(DecodeError {
-                    layer: Layer::Ethernet | Layer::Cooked | Layer::Loopback | Layer::Wireless | Layer::Ppp,
-                    ..
-                })
-            )
+            && matches!(&self.malformed, Some(DecodeError { layer, .. }) if !matches!(layer, Layer::Arp | Layer::Ip))
     }
 
     /// Returns the VLAN tags, outermost first.
@@ -328,6 +325,16 @@ impl<'a> Packet<'a> {
             }
             Ok(Ppp::Control) => {}
             Err(reason) => self.stop(Layer::Ppp, DecodeErrorKind::Text(reason)),
+        }
+    }
+
+    fn decode_nflog(&mut self, bytes: &'a [u8], checksums: Checksums) {
+        match nflog_packet(bytes) {
+            Ok(packet) => {
+                self.link_length = packet.start;
+                self.decode_ip(bytes.get(packet).unwrap_or_default(), checksums);
+            }
+            Err(reason) => self.stop(Layer::Nflog, DecodeErrorKind::Text(reason)),
         }
     }
 
@@ -477,6 +484,7 @@ impl fmt::Display for Layer {
             Self::Udp => "UDP",
             Self::Igmp => "IGMP",
             Self::Mld => "MLD",
+            Self::Nflog => "NFLOG",
             Self::Pim => "PIM",
         })
     }

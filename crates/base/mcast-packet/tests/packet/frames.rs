@@ -353,3 +353,43 @@ fn caller_can_replace_the_payload_description() {
     let text = Packet::ethernet(&frame).summary_with(&"ours").to_string();
     assert_eq!(text, summary(&frame).to_string().replace("Raw", "ours"));
 }
+
+/// A message that Linux has logged for a rule of nftables (`log prefix "no groups" group 5`), captured by `tcpdump -i nflog:5`.
+const LOGGED: &str = "0200000508000100080003000e000a006e6f2067726f757073000000080005000000000308000b0000000000\
+    08000e0000000000210009004500001d092c4000011175960a090001ef0102038a8013880009fb2878000000";
+
+fn logged() -> Vec<u8> {
+    LOGGED
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+#[test]
+fn what_the_firewall_has_logged_is_decoded_in_either_byte_order() {
+    let little = logged();
+    let mut big = little.clone();
+    for attribute in [4, 12, 28, 36, 44, 52] {
+        big[attribute..attribute + 2].reverse();
+        big[attribute + 2..attribute + 4].reverse();
+    }
+    assert_ne!(little, big);
+    for bytes in [little, big] {
+        let packet = Packet::decode(&bytes, LinkType::Nflog, Checksums::LeftToDevice);
+        assert_eq!(packet.to_string(), "IP / UDP 10.9.0.1:35456 > 239.1.2.3:5000 / Raw");
+        assert_eq!((packet.udp().unwrap().payload, packet.link_length()), (&b"x"[..], 56));
+    }
+}
+
+#[test]
+fn a_logged_message_without_a_packet_is_unreadable_wherever_it_is_cut() {
+    let whole = logged();
+    for end in 0..whole.len() - 4 {
+        let packet = Packet::decode(&whole[..end], LinkType::Nflog, Checksums::LeftToDevice);
+        assert!(packet.is_unreadable() || packet.network.is_some(), "{end}");
+        assert!(packet.udp().is_none(), "{end}");
+    }
+    let endless = [2, 0, 0, 5, 0, 0, 0, 0];
+    assert!(Packet::decode(&endless, LinkType::Nflog, Checksums::Computed).is_unreadable());
+}

@@ -813,7 +813,7 @@ class Packet:
     def original_length(self) -> int:
         """The length of the frame on the wire, in bytes; greater than that of `bytes` if it was truncated."""
     @property
-    def link_type(self) -> Literal["ethernet", "ip", "linux-cooked", "linux-cooked-2", "loopback", "ieee-802.11", "radiotap", "ppp"]:
+    def link_type(self) -> Literal["ethernet", "ip", "linux-cooked", "linux-cooked-2", "loopback", "ieee-802.11", "radiotap", "ppp", "nflog"]:
         """The link type, such as "ethernet"; it determines the first header."""
     @property
     def interface(self) -> str | None:

@@ -278,13 +278,15 @@ fn interface_index(index: usize) -> InterfaceIndex {
     u32::try_from(index + 1).ok().and_then(InterfaceIndex::new).unwrap_or(FIRST)
 }
 
-/// Returns whether the link layer of a frame can be decoded. An Ethernet frame that is too short is shown as it is.
+/// Returns whether the link layer of a frame can be decoded. A frame that is too short for the simpler ones is shown as it is.
 fn is_readable(bytes: &[u8], link_type: LinkType) -> bool {
     match link_type {
-        LinkType::Wireless | LinkType::Radiotap | LinkType::Ppp => {
-            !Packet::decode(bytes, link_type, Checksums::LeftToDevice).is_unreadable()
-        }
-        _ => true,
+        LinkType::Ethernet
+        | LinkType::Ip
+        | LinkType::LinuxCooked
+        | LinkType::LinuxCooked2
+        | LinkType::Loopback => true,
+        _ => !Packet::decode(bytes, link_type, Checksums::LeftToDevice).is_unreadable(),
     }
 }
 
