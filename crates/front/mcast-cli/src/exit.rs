@@ -190,6 +190,11 @@ pub(crate) fn judge(error: &anyhow::Error) -> Option<(u8, Option<String>)> {
     Some((status, remedy.map(name_program)))
 }
 
+/// Returns whether the reader of standard output stopped reading.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    judge(error).is_none()
+}
+
 /// Returns the remedy for a failure, if one is known.
 pub(crate) fn remedy(error: &anyhow::Error) -> Option<String> {
     judge(error)?.1

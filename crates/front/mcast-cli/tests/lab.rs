@@ -81,6 +81,45 @@ fn two_of_four_hosts_receive_the_message() {
     assert!(report.contains("bushwick | ✓ stopped after "), "{report}");
 }
 
+/// As in the first and the third act of the demonstration.
+#[test]
+fn on_a_switch_that_floods_a_capture_sees_a_group_that_its_host_has_not_joined() {
+    let output = lab(&["run", "four-hosts-flooding"]);
+    assert_status(&output, 0);
+    let lines = lines(&output);
+    let of = |host| lines.iter().filter(|(of, _)| *of == host).map(|(_, line)| *line).collect::<Vec<_>>();
+    assert!(matches!(of("bushwick")[..], [line] if line.contains("UDP 192.168.56.103:")), "{lines:?}");
+    assert!(matches!(of("flatbush")[..], [line] if line.contains(" eth1 ")), "{lines:?}");
+}
+
+#[test]
+fn a_host_with_two_interfaces_receives_only_where_it_has_joined() {
+    let output = lab(&["run", "two-nics"]);
+    assert_status(&output, 0);
+    let lines = lines(&output);
+    assert!(
+        matches!(lines[..], [("server", line)] if line.contains("> 239.255.2.2:5000 eth1 ")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn without_a_querier_a_receiver_is_forgotten() {
+    let output = lab(&["run", "querier-missing"]);
+    assert_status(&output, 0);
+    let received = lines(&output).iter().filter(|(_, line)| line.ends_with("still here")).count();
+    // A datagram a second, while the membership lasts: 8 s after each of the two reports, which are at most 1 s apart.
+    assert!((5..25).contains(&received), "{received}");
+}
+
+#[test]
+fn a_relay_between_three_vlans_serves_two_of_them() {
+    let output = lab(&["run", "three-vlans"]);
+    assert_status(&output, 0);
+    let lines = lines(&output);
+    assert!(matches!(lines[..], [("desk", _), ("phone", _)]), "{lines:?}");
+}
+
 #[test]
 fn a_router_forwards_datagrams_with_hops_left() {
     let output = lab(&["run", "two-lans"]);
@@ -93,7 +132,7 @@ fn a_router_forwards_datagrams_with_hops_left() {
 #[test]
 fn a_lossy_link_loses_the_same_datagrams_each_time() {
     let received = || {
-        let output = lab(&["run", "lossy-link", "--json"]);
+        let output = lab(&["run", "lossy", "--json"]);
         assert_status(&output, 0);
         let lines = objects(&output, "lab-event").into_iter().filter(|object| object["program"] == "receive");
         let summary = lines.filter_map(|object| object["text"].as_str().map(ToOwned::to_owned));
@@ -229,7 +268,7 @@ fn unknown_names_are_reported_with_the_existing_ones() {
     let output = lab(&["run", "/nowhere/net.toml"]);
     assert_status(&output, 4);
     assert!(
-        text(&output.stderr).contains("four-hosts, two-lans, lossy-link, price-feed, vlans, sites"),
+        text(&output.stderr).contains("four-hosts, four-hosts-flooding, two-nics, two-lans, vlans, three-vlans, querier-missing, lossy, price-feed, sites"),
         "{}",
         text(&output.stderr)
     );
@@ -245,7 +284,21 @@ fn networks_are_listed_and_shown() {
     assert_status(&listed, 0);
     let names: Vec<_> =
         objects(&listed, "lab-network").into_iter().map(|object| object["name"].clone()).collect();
-    assert_eq!(names, ["four-hosts", "two-lans", "lossy-link", "price-feed", "vlans", "sites"]);
+    assert_eq!(
+        names,
+        [
+            "four-hosts",
+            "four-hosts-flooding",
+            "two-nics",
+            "two-lans",
+            "vlans",
+            "three-vlans",
+            "querier-missing",
+            "lossy",
+            "price-feed",
+            "sites"
+        ]
+    );
     let shown = lab(&["show", "two-lans"]);
     let file = File::new(text(&shown.stdout));
     assert_status(&lab(&["run", file.path()]), 0);

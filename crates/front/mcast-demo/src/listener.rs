@@ -198,9 +198,10 @@ pub fn run(arguments: &Arguments, console: &Console, mcast: &str) -> Result<bool
         let mut narrator = Narrator::new(console, form, VIRTUAL_HOSTS);
         match on_virtual_hosts(&mut |scene| narrator.show(scene)) {
             Ok(()) => {
-                return Ok(
-                    narrator.end("lab", &format!("Try it yourself: {mcast} lab shell four-hosts eastny"))?
-                );
+                return Ok(narrator.end(
+                    "lab",
+                    &format!("Try it yourself: {mcast} lab shell four-hosts-flooding eastny"),
+                )?);
             }
             Err(DemoError::NoVirtualHosts { why, remedy }) => {
                 console.warn(format_args!("cannot create virtual hosts here: {why}"));

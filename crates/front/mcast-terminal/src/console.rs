@@ -476,6 +476,14 @@ pub fn width() -> Option<usize> {
     terminal.or_else(from_environment).filter(|columns| *columns > 0)
 }
 
+/// Returns the start of this line of text that fits in the terminal that standard error goes to, and leaves its last column free, where
+/// some terminals break the line.
+pub fn fit_notes(line: &str) -> &str {
+    let terminal = terminal_size::terminal_size_of(io::stderr());
+    let width = terminal.map_or(usize::MAX, |(columns, _)| usize::from(columns.0).max(2) - 1);
+    line.char_indices().nth(width).map_or(line, |(end, _)| &line[..end])
+}
+
 /// Returns whether standard output is a terminal.
 pub fn is_terminal() -> bool {
     io::stdout().is_terminal()

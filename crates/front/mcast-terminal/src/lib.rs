@@ -20,5 +20,5 @@ mod table;
 pub use crate::console::Palette;
 pub use crate::table::{columns, fit_line, text_width, wrap};
 pub use background::dropped_lines;
-pub use console::{Console, Level, NoteWriter, Output, is_terminal, width};
+pub use console::{Console, Level, NoteWriter, Output, fit_notes, is_terminal, width};
 pub use table::{Cell, Table};

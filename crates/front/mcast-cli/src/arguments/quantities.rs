@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use mcast::{Drops, Rate, SenderBuilder};
 use mcast_measure::lost_percent;
 
+use crate::exit::{Failure, Outcome, is_broken_pipe};
 use crate::output::{count, excess_loss, too_few};
 
 /// Parses a number with a unit: `ns`, `us` (`µs`), `ms`, `s`, `m` (`min`), `h`. The default unit is seconds.
@@ -155,6 +156,21 @@ pub(crate) struct Limits {
     pub(crate) max_loss: Option<f64>,
 }
 
+impl Limits {
+    /// Makes an error of a reader of standard output that has left, if there are conditions of success: nothing shows how much of
+    /// what was printed it has read.
+    pub(crate) fn judge_reader(&self, result: anyhow::Result<Outcome>) -> anyhow::Result<Outcome> {
+        let has_conditions = self.expect.is_some() || self.max_loss.is_some();
+        result.map_err(|error| match has_conditions && is_broken_pipe(&error) {
+            true => {
+                Failure::no("the reader of standard output has left: it may not have read what was printed")
+                    .into()
+            }
+            false => error,
+        })
+    }
+}
+
 /// Tracks the time and the count.
 #[derive(Debug)]
 pub(crate) struct Goal<'a> {
@@ -276,6 +292,15 @@ mod tests {
         for text in ["", "k", "-1", "1.5k", "1T", "99999999999999999999", "18446744073709551615k"] {
             parse_size(text).unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_reader_that_has_left_fails_only_what_has_conditions() {
+        let left = || Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into());
+        let strict = Limits { expect: Some(0), ..Limits::default() };
+        assert!(is_broken_pipe(&Limits::default().judge_reader(left()).unwrap_err()));
+        assert_eq!(crate::exit::judge(&strict.judge_reader(left()).unwrap_err()), Some((1, None)));
+        assert_eq!(strict.judge_reader(Ok(Outcome::Yes)).unwrap(), Outcome::Yes);
     }
 
     #[test]

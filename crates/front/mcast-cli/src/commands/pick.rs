@@ -1,5 +1,7 @@
 //! `mcast pick`: a good group for a name.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::Write;
 
 use mcast::group::{PickOptions, Scope, pick};
@@ -67,9 +69,16 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         console.note(format_args!("scope {scope} (--scope chooses another)"));
     }
     let mut out = console.output();
+    let mut picked = HashMap::new();
     for name in &arguments.names {
-        let group = pick(name, scope, &options).map_err(|error| Failure::usage(error.to_string()))?;
-        options.in_use.push(group);
+        let group = match picked.entry(name) {
+            Entry::Occupied(earlier) => *earlier.get(),
+            Entry::Vacant(new) => {
+                let group = pick(name, scope, &options).map_err(|error| Failure::usage(error.to_string()))?;
+                options.in_use.push(group);
+                *new.insert(group)
+            }
+        };
         if arguments.json {
             write_record(
                 &mut out,

@@ -312,6 +312,15 @@ ff15::e2a0:cf1e
 
 "#]],
     );
+    shows(
+        &["pick", "weather", "traffic", "weather", "-q"],
+        str![[r#"
+239.255.168.190 weather
+239.255.115.129 traffic
+239.255.168.190 weather
+
+"#]],
+    );
 }
 
 #[test]

@@ -15,10 +15,14 @@ pub use program_run::{OutputStream, ProgramEvent, ProgramRun};
 /// The topologies that are included in the crate: name and text.
 pub const SHIPPED: &[(&str, &str)] = &[
     ("four-hosts", include_str!("../../topologies/four-hosts.toml")),
+    ("four-hosts-flooding", include_str!("../../topologies/four-hosts-flooding.toml")),
+    ("two-nics", include_str!("../../topologies/two-nics.toml")),
     ("two-lans", include_str!("../../topologies/two-lans.toml")),
-    ("lossy-link", include_str!("../../topologies/lossy-link.toml")),
-    ("price-feed", include_str!("../../topologies/price-feed.toml")),
     ("vlans", include_str!("../../topologies/vlans.toml")),
+    ("three-vlans", include_str!("../../topologies/three-vlans.toml")),
+    ("querier-missing", include_str!("../../topologies/querier-missing.toml")),
+    ("lossy", include_str!("../../topologies/lossy.toml")),
+    ("price-feed", include_str!("../../topologies/price-feed.toml")),
     ("sites", include_str!("../../topologies/sites.toml")),
 ];
 

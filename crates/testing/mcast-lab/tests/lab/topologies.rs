@@ -72,7 +72,7 @@ fn the_hosts_of_four_hosts_have_their_addresses() {
 }
 
 #[test]
-fn two_lans_routes_groups_and_lossy_link_has_a_bad_link() {
+fn two_lans_routes_groups_and_lossy_has_a_bad_link() {
     let network = Topology::shipped("two-lans").unwrap().unwrap().build().unwrap();
     let (camera, screen) = (network.host("camera").unwrap(), network.host("screen").unwrap());
     let receiver = receiver(screen, &interface(screen), GROUP);
@@ -82,7 +82,7 @@ fn two_lans_routes_groups_and_lossy_link_has_a_bad_link() {
     sender.send(GROUP, b"routed");
     assert_eq!(receive(&receiver).0, b"routed");
 
-    let network = Topology::shipped("lossy-link").unwrap().unwrap().build().unwrap();
+    let network = Topology::shipped("lossy").unwrap().unwrap().build().unwrap();
     assert_eq!(network.bad_links().len(), 1);
 }
 

@@ -283,7 +283,7 @@ impl<'a> Progress<'a> {
         self.service.alive();
         let line = line(&step);
         if self.is_live && line != self.shown {
-            self.write(&format!("\r\x1b[K{line}"));
+            self.write(&format!("\r\x1b[K{}", mcast_terminal::fit_notes(&line)));
             self.shown = line;
         }
         match self.ends_early && step.is_enough() {

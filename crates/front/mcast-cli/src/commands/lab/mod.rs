@@ -76,7 +76,7 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   mcast lab run four-hosts
   mcast lab run two-lans --timeout 10s
-  mcast lab run lossy-link --json";
+  mcast lab run lossy --json";
 
 const FILE: &str = r#"
 
@@ -115,7 +115,7 @@ A topology file:
   background   stopped when all others have ended (default: false)
   expect       the exit status that means success (default: 0)
 
-For a router, see `mcast lab show two-lans`; for a bad link, `mcast lab show lossy-link`."#;
+For a router, see `mcast lab show two-lans`; for a bad link, `mcast lab show lossy`."#;
 
 /// Start a network and open a shell on one of its hosts
 ///

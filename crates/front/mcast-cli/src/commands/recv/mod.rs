@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     amt: Option<AmtRelayName>,
 
     #[command(flatten)]
-    limits: Limits,
+    pub(super) limits: Limits,
 
     #[command(flatten)]
     show: ReceiveOutput,

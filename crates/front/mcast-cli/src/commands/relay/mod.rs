@@ -51,7 +51,7 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with_all = ["timeout", "metrics"])]
     check: bool,
 
-    /// Stop after TIME; exit status 1 if a loop was found
+    /// Stop after TIME; exit status 1 if nothing was forwarded, or a loop was found
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 

@@ -61,7 +61,7 @@ pub(crate) struct Arguments {
     buffer: Option<usize>,
 
     #[command(flatten)]
-    limits: Limits,
+    pub(super) limits: Limits,
 
     #[command(flatten)]
     show: SniffOutput,

@@ -65,7 +65,7 @@ pub(crate) struct Arguments {
     stream: StreamOptions,
 
     #[command(flatten)]
-    limits: Limits,
+    pub(super) limits: Limits,
 
     #[command(flatten)]
     show: SubscribeOutput,

@@ -215,7 +215,13 @@ impl<'a> Session<'a> {
         }
         ended?;
         stopped?;
-        Ok(control.interrupt.outcome().unwrap_or_else(|| Outcome::of(self.loops == 0 && lost == 0)))
+        // Who sets a time wants to know whether it works.
+        let has_forwarded = self.arguments.timeout.is_none() || has_forwarded(&self.driver);
+        if !has_forwarded {
+            self.console.note("nothing was forwarded (--check shows which rules can forward)");
+        }
+        let is_complete = has_forwarded && self.loops == 0 && lost == 0;
+        Ok(control.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_complete)))
     }
 
     fn print_events(&mut self) -> anyhow::Result<()> {
@@ -294,6 +300,13 @@ fn wire_status(driver: &Driver, names: &RelayNames) -> Vec<WireStatus> {
     let mut statuses = driver.wire_status();
     statuses.iter_mut().for_each(|(leg, status)| names.leg(*leg).clone_into(&mut status.name));
     statuses.into_iter().map(|(_, status)| status).collect()
+}
+
+/// Returns whether anything has been sent anywhere, be it copies, bytes to clients of HTTP or datagrams of AMT.
+fn has_forwarded(driver: &Driver) -> bool {
+    driver.relay().rules().any(|(_, counts)| counts.copies + counts.replies > 0)
+        || driver.http_counts().sent_bytes > 0
+        || driver.amt().sent > 0
 }
 
 fn check(mut driver: Driver, json: bool, console: &Console) -> anyhow::Result<Outcome> {
