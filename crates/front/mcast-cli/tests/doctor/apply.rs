@@ -1,7 +1,9 @@
 //! `--apply`: applies a remedy, and examines again.
 
 use libc::{SIGHUP, SIGINT};
+use snapbox::{assert_data_eq, file};
 
+use crate::film::film;
 use crate::patient::{GROUP, Ward, events};
 use crate::schemas::assert_valid;
 use crate::support::{Ended, Running, eventually, program};
@@ -17,6 +19,47 @@ fn a_remedy_is_applied_and_examined() {
     );
     assert!(ended.stderr.contains("to undo it: sysctl -w net.ipv4.conf.all.rp_filter=1"), "{ended:?}");
     ward.doctor(&[GROUP, "-W", "1s"]).succeeded();
+}
+
+/// The first picture of the README.
+#[test]
+fn the_film_shows_what_is_printed() {
+    const SHOWN: [&str; 8] = [
+        "examining ",
+        "fault ",
+        "drops the datagrams",
+        "does not use",
+        "now ",
+        "nothing arrives",
+        "running: ",
+        "is gone",
+    ];
+    let ward = Ward::new().streaming_from_afar().filtering();
+    let typed = format!("mcast doctor {GROUP} -W 1 --apply reverse-path-filter --yes");
+    let script = format!("{} {} 2>&1", env!("CARGO_BIN_EXE_mcast"), typed.trim_start_matches("mcast "));
+    let state = format!("STATE_DIRECTORY={}", ward.state.path().display());
+    let words = ["CLICOLOR_FORCE=1", &state, "sh", "-c", &script];
+    let ended = program(&ward.lan.b, "env", &words, false).end().succeeded();
+    let text = ended.text();
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| SHOWN.iter().any(|shown| line.contains(shown)) || line.contains("to undo it"))
+        .collect();
+    let is_at = |part: &str| {
+        lines.iter().position(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}: {text}"))
+    };
+    let prompt = format!("$ {typed}");
+    let frame = |seconds, end: usize| (seconds, [&[prompt.as_str()][..], &lines[..end]].concat().join("\n"));
+    let (found, runs, gone) = (is_at("nothing arrives"), is_at("running: "), is_at("is gone"));
+    let frames = [
+        frame(1.2, 0),
+        frame(1.0, 1),
+        frame(4.0, found + 1),
+        frame(2.0, runs + 1),
+        frame(1.0, gone),
+        frame(5.0, lines.len()),
+    ];
+    assert_data_eq!(film(&frames), file!["../../../../../docs/pictures/doctor-apply.svg": Text].raw());
 }
 
 #[test]

@@ -4,6 +4,8 @@
 
 mod apply;
 mod examine;
+#[path = "../command/film.rs"]
+mod film;
 mod fleet;
 #[allow(dead_code)]
 #[path = "../record/frames.rs"]

@@ -12,7 +12,7 @@ pub(crate) struct Ward {
     pub(crate) lan: Lan,
     stream: Option<Running>,
     /// The journal of remedies is here.
-    state: tempfile::TempDir,
+    pub(crate) state: tempfile::TempDir,
 }
 
 impl Ward {

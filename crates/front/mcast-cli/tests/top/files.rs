@@ -12,12 +12,18 @@ use mcast_packet::{Checksums, LinkType, MacAddress, UdpFrame};
 use serde_json::Value;
 use snapbox::{assert_data_eq, file};
 
+use crate::film::film;
 use crate::streams::rtp;
 use crate::support::{MCAST, eventually};
 
 /// A file of two interfaces: on `left` RTP with every tenth missing for ten seconds, on `right` two
 /// datagrams.
 fn write(path: &Path) {
+    write_some(path, (0..=1_000).filter(|number| number % 10 != 5));
+}
+
+/// Such a file with these numbers of RTP, a hundred per second.
+fn write_some(path: &Path, numbers: impl Iterator<Item = u16>) {
     let mut writer = CaptureWriter::create(path, WriteFormat::PcapNg).unwrap();
     for (number, name) in [(1, "left"), (2, "right")] {
         writer.describe(InterfaceIndex::new(number).unwrap(), name, LinkType::Ethernet).unwrap();
@@ -48,7 +54,7 @@ fn write(path: &Path) {
         };
         writer.write(&frame).unwrap();
     };
-    for number in (0..=1_000_u16).filter(|number| number % 10 != 5) {
+    for number in numbers {
         put(u64::from(number) * 10, 1, "239.1.2.3", &rtp(number));
     }
     put(5_000, 2, "239.9.9.9", b"alone");
@@ -178,4 +184,20 @@ fn the_picture_shows_what_is_printed() {
         text.trim_end().to_owned(),
         file!["../../../../../docs/pictures/top.term.svg": TermSvg].raw()
     );
+}
+
+/// The second picture of the README: after five seconds, the stream begins to lose every fourth packet.
+#[test]
+fn the_film_shows_what_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let frame = |seconds: u16| {
+        let path = folder.path().join(format!("{seconds}.pcapng"));
+        write_some(&path, (0..seconds * 100).filter(|number| *number < 500 || number % 4 != 1));
+        let mut command = Command::new(MCAST);
+        command.args(["top", "--once", "--sort", "group", "-r"]).arg(&path).env("CLICOLOR_FORCE", "1");
+        let output = command.env("COLUMNS", "110").output().unwrap();
+        (1.0, String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
+    };
+    let frames: Vec<_> = [2, 4, 5, 6, 7, 8, 9, 10].map(frame).into();
+    assert_data_eq!(film(&frames), file!["../../../../../docs/pictures/top-film.svg": Text].raw());
 }

@@ -4,6 +4,8 @@
 
 mod captures;
 mod files;
+#[path = "../command/film.rs"]
+mod film;
 mod following;
 mod help;
 mod metrics;
