@@ -16,8 +16,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: what is here waits for a late manifest",
-        "            && self.followed.end.is_none()\n            && self.followed.verification",
-        "            && self.followed.end.is_some()\n            && self.followed.verification",
+        "            && context.publisher.end.is_none()\n            && self.stage",
+        "            && context.publisher.end.is_some()\n            && self.stage",
     ),
     COMPOSED.rule(
         "together: a start without an answer is reported",
@@ -121,8 +121,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: the publisher counts no loss that a history replaces",
-        "            (Source::History(_), history) => (0, history.map_or(0, |history| history.lost)),",
-        "            (Source::History(_), _) => (self.losses.given_up(), self.losses.lost_messages(&self.statistics)),",
+        "            Source::History(_) => (0, self.history_in(content).map_or(0, |history| history.lost)),",
+        "            Source::History(_) => live,",
     ),
     COMPOSED.rule(
         "together: with a history, a loss of the live stream moves no acknowledgement",
@@ -141,8 +141,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: an unknown loss is shown to the publisher",
-        "        let unknown_loss = if self.is_loss_unknown() { Status::UNKNOWN_LOSS } else { 0 };",
-        "        let unknown_loss = 0;",
+        "reading | if is_unknown { Status::UNKNOWN_LOSS } else { 0 }",
+        "{ let _ = is_unknown; reading }",
     ),
     COMPOSED.rule(
         "together: a publisher waits at its end for those that receive",
@@ -176,8 +176,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: a repairer's echoes go aside",
-        "                self.push_control(Target::Aside(from), header.incarnation, Kind::Echo, |writer| {",
-        "                self.push_control(Target::Address(from), header.incarnation, Kind::Echo, |writer| {",
+        ".send(Target::Aside(from), header.incarnation, Kind::Echo,",
+        ".send(Target::Address(from), header.incarnation, Kind::Echo,",
     ),
     COMPOSED.rule(
         "together: acknowledgements are required across a crash",
@@ -221,7 +221,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: an unknown subscriber probes again at the end",
-        "            self.publisher.probe_at_the_end(now, self.followed.end.is_none());\n",
+        "            self.peer.probe_at_the_end(now, self.end.is_none());\n",
         "",
     ),
     COMPOSED.rule(

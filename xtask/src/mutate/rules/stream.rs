@@ -6,13 +6,13 @@ use crate::mutate::package::{FAIRNESS, STREAM};
 pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "missing datagrams are requested",
-        "self.requests_repairs() && is_heard && !self.delivery.has_ended() && !self.followed.naks.is_empty()",
+        "context.requests_repairs() && is_heard && !context.delivery.has_ended() && !self.naks.is_empty()",
         "false",
     ),
     STREAM.rule(
         "a datagram received before is a duplicate",
-        "Some(_) => !self.followed.window.has(sequence) && !is_current,",
-        "Some(_) => true,",
+        "Some(_) if !self.window.has(sequence) => Whereabouts::New,",
+        "Some(_) => Whereabouts::New,",
     ),
     STREAM.rule(
         "nothing is confirmed before all subscribers are known",
@@ -26,27 +26,27 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "datagrams beyond the window are dropped",
-        "None => false, Some(ahead) if ahead >= self.followed.window.length() => {",
-        "None => false, Some(ahead) if ahead == u64::MAX => {",
+        "Some(ahead) if ahead >= self.window.length() => Whereabouts::Beyond,",
+        "Some(ahead) if ahead == u64::MAX => Whereabouts::Beyond,",
     ),
     STREAM.rule(
         "buffered datagrams are acknowledged only up to the first gap",
-        "let missing = self.followed.naks.first_gap().map_or(self.followed.highest, |gap| gap.first);",
-        "let missing = self.followed.highest;",
+        "let missing = self.naks.first_gap().map_or(self.highest, |gap| gap.first);",
+        "let missing = self.highest;",
     ),
     STREAM.rule(
         "buffered datagrams reduce the advertised window",
-        "window: (self.room_end() - next) as u32,",
-        "window: self.window.length() as u32,",
+        "window: (sequencer.room_end(context) - next) as u32,",
+        "window: sequencer.window.length() as u32,",
     ),
     STREAM.rule(
         "a subscriber whose gap stops the publisher may send another NAK",
-        "self.followed.end.is_some() || self.used_credit() >= self.followed.credit / 2",
+        "context.publisher.end.is_some() || self.used_credit() >= self.credit / 2",
         "false",
     ),
     STREAM.rule(
         "a large group without flow control sends no statuses for progress",
-        "(is_needed || !self.is_large_group())",
+        "(is_needed || !context.publisher.is_large_group())",
         "true",
     ),
     STREAM.rule(
@@ -76,7 +76,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "data in flight fits into the socket's receive buffer",
-        "longest => (self.config.socket_buffer as u64 / u64::from(longest)).max(self.least_room()),",
+        "longest => (context.config.socket_buffer as u64 / u64::from(longest)).max(least),",
         "_ => u64::MAX,",
     ),
     STREAM.rule(
@@ -86,22 +86,22 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "every lost message is reported",
-        "        if number <= self.expected {\n            return None;\n        }\n        let event",
-        "        if number <= self.expected {\n            return None;\n        }\n        if !self.delivery.is_bridging() { self.expected = number; return None; }\n        let event",
+        "            Assembled::Gap(number) => {",
+        "            Assembled::Gap(number) => { if !below.context.delivery.is_bridging() { below.context.delivery.expected = number; return None; }",
     ),
     STREAM.rule(
         "repairable datagrams are not given up",
-        "_ if self.followed.base < self.followed.oldest_retained => {\n                (gap_end.min(self.followed.oldest_retained)",
-        "_ if true => {\n                (gap_end",
+        "        if sequencer.base < sequencer.oldest_retained {\n",
+        "        if true {\n",
     ),
     STREAM.rule(
         "no message is delivered while a snapshot is wanted",
-        "if self.delivery.is_closed() {\n                return None;",
-        "if self.delivery.has_stopped() {\n                return None;",
+        "            if below.context.delivery.is_closed() {\n                return self.poll_closed(&mut below)",
+        "            if below.context.delivery.has_stopped() {\n                return self.poll_closed(&mut below)",
     ),
     STREAM.rule(
         "with on-loss stop, nothing is delivered after a loss",
-        "OnLoss::Stop => self.delivery.stop(),",
+        "OnLoss::Stop => context.delivery.stop(),",
         "OnLoss::Stop => {}",
     ),
     STREAM.rule(
@@ -116,8 +116,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "fragments of a message are assembled only if they are consecutive",
-        "self.discard_staged_before(self.followed.base);\n        self.followed.assembly.abandon();",
-        "self.discard_staged_before(self.followed.base);",
+        "        let passed = below.sequencer.give_up_before(end);\n        self.record_given_up(below, passed);\n        below.assembler.abandon();",
+        "        let passed = below.sequencer.give_up_before(end);\n        self.record_given_up(below, passed);",
     ),
     STREAM.rule(
         "a new incarnation starts with an empty window",
@@ -131,12 +131,12 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "symbols that complete no block do not stop requests",
-        "gap.tries < 2 && !self.followed.recovery.is_idle()",
-        "!self.followed.recovery.is_idle()",
+        "Some(&mut replaced).filter(|_| gap.tries < 2)",
+        "Some(&mut replaced)",
     ),
     STREAM.rule(
         "a subscriber of a one-way publisher sends nothing",
-        "self.config.mute || self.followed.heartbeat.flow == FlowControl::OneWay",
+        "self.config.mute || self.heartbeat().flow == FlowControl::OneWay",
         "self.config.mute",
     ),
     STREAM.rule(
@@ -151,7 +151,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "what is recovered from parity is verified",
-        "if !self.may_be_genuine(now, Arrival::Recovered, &datagram, &view) {",
+        "if !self.may_be_genuine(&recovered) {",
         "if self.base > sequence {",
     ),
     STREAM.rule(
@@ -196,13 +196,13 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "unverified data is not delivered",
-        "                self.stage(now, arrival, datagram, view, digest);\n                false",
-        "                self.stage(now, arrival, datagram, view, digest);\n                true",
+        "                self.stage(arrived, digest);\n                false",
+        "                self.stage(arrived, digest);\n                true",
     ),
     STREAM.rule(
         "data with another digest than the signed one is discarded",
-        "                self.blame(now, arrival);\n                false",
-        "                self.blame(now, arrival);\n                true",
+        "                sequencer.blame(context, arrived.arrival);\n                false",
+        "                sequencer.blame(context, arrived.arrival);\n                true",
     ),
     STREAM.rule(
         "data that waits is compared with its signed digest",
@@ -246,7 +246,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a subscriber that verifies takes only the echo of its own probe",
-        "!self.is_verifying() || self.publisher.is_expected(now, echo)",
+        "(!is_verifying || peer.is_expected(now, &echo))",
         "!self.is_verifying() || self.publisher.is_expected(now, echo) || true",
     ),
     STREAM.rule(
@@ -266,7 +266,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "unsealed datagrams are rejected",
-        "view.header.epoch == KeyEpoch::CLEAR && !self.config.keys.is_empty()",
+        "view.header.epoch == KeyEpoch::CLEAR && !context.config.keys.is_empty()",
         "false",
     ),
     STREAM.rule(
@@ -366,7 +366,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "what a repairer sends without a request is not delivered",
-        "            && self.followed.naks.awaits_repairer(sequence);",
+        "            && sequencer.naks.awaits_repairer(sequence);",
         ";",
     ),
     STREAM.rule(
@@ -376,7 +376,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "the repairs of others are not reported to the publisher",
-        "if !self.repairers.knows(from) || self.publisher.get() == Some(from) {",
+        "if !sequencer.repairers.knows(from) || context.publisher.peer.get() == Some(from) {",
         "if !self.repairers.is_chosen(from) || self.publisher.get() != Some(from) {",
     ),
     STREAM.rule(
@@ -386,7 +386,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     FAIRNESS.rule(
         "parity counts as what arrives",
-        "(received + parity).saturating_sub(recovered + repaired_locally)",
+        "(self.received + self.parity).saturating_sub(self.recovered + self.repaired_locally)",
         "received.saturating_add(0 * (parity + recovered + repaired_locally))",
     ),
     FAIRNESS.rule(
@@ -481,7 +481,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a subscriber reports repairs without waiting for a heartbeat",
-        "if is_news && self.requests_repairs() {",
+        "if is_news && context.requests_repairs() {",
         "if is_news && unreported == u32::MAX {",
     ),
     STREAM.rule(
@@ -531,17 +531,17 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "there are no unnecessary wake-ups",
-        "        if self.has_everything() {\n            deadline = ClockTime::NEVER;",
-        "        if self.delivery.has_ended() && self.base == Sequence::MAX {\n            deadline = ClockTime::NEVER;",
+        "_ if reporter.has_everything(context, sequencer) => ClockTime::NEVER,",
+        "_ if delivery.has_ended() && sequencer.base == Sequence::MAX => ClockTime::NEVER,",
     ),
     STREAM.rule(
         "a lost message is never acknowledged",
-        "        self.account.record_loss(end);\n",
+        "        below.reporter.account.record_loss(end);\n",
         "",
     ),
     STREAM.rule(
         "messages that a snapshot covers are not acknowledged",
-        "            self.account.skip_to(message);\n",
+        "            self.reporter.account.skip_to(message);\n",
         "",
     ),
     STREAM.rule(
@@ -551,8 +551,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "messages of another incarnation acknowledge nothing",
-        "if content == Some(at.incarnation)\n            && self.account.record_processed",
-        "if content.is_some()\n            && self.account.record_processed",
+        "content == Some(at.incarnation) && self.record_processed",
+        "content.is_some() && self.record_processed",
     ),
     STREAM.rule(
         "a subscriber acknowledges only messages after its last loss",
@@ -666,8 +666,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "what a history replaces is not lost for the publisher",
-        "(Source::History(_), history) => (0, history.map_or(0, |history| history.lost)),",
-        "(Source::History(_), _) => (self.losses.given_up(), self.losses.lost_messages(&self.statistics)),",
+        "Source::History(_) => (0, self.history_in(content).map_or(0, |history| history.lost)),",
+        "Source::History(_) => live,",
     ),
     STREAM.rule(
         "what a history gives is processed only when the application says so",

@@ -5,11 +5,11 @@ use core::time::Duration;
 use crate::seal::Keys;
 #[cfg(feature = "signatures")]
 use crate::sign::PinnedKeys;
-use crate::wire::{Manifest, StreamId, SubscriberName};
+use crate::wire::{StreamId, SubscriberName};
 
 /// The smallest window of a subscriber that verifies: the datagrams of two manifests, so that a manifest always fits that
 /// is later than what waits for it.
-pub(super) const VERIFIED_WINDOW: usize = 2 * Manifest::MOST;
+pub(super) const VERIFIED_WINDOW: usize = 128;
 
 /// Where in the stream a subscriber starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -339,6 +339,13 @@ mcast_metrics::figures! {
     }
 }
 
+impl SubscriberStatistics {
+    /// Returns how many datagrams have arrived from the publisher: what was recovered did not, and its symbols did.
+    pub(super) const fn arrived(&self) -> u64 {
+        (self.received + self.parity).saturating_sub(self.recovered + self.repaired_locally)
+    }
+}
+
 /// The counters of one path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,4 +1,7 @@
-//! Recovers lost datagrams from parity.
+//! Parity as a source of repairs: recovers lost datagrams from the symbols of their blocks.
+//!
+//! The sequencer gives it a copy of what arrives ([`Recovery::keep`]), and asks which missing datagrams need not be requested
+//! ([`Sequencer::is_replaced`]). What is recovered comes in like a datagram that arrived ([`SubscriberMachine::recover_due`]).
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -6,12 +9,15 @@ use core::ops::Range;
 use core::time::Duration;
 
 use super::SubscriberMachine;
-use super::event::BodyLocation;
+use super::context::Context;
+use super::filter::Arrived;
 use super::naks::Arrival;
+use super::sequencer::Sequencer;
 use super::window::Meta;
-use crate::ClockTime;
 use crate::fec::{Symbol, SymbolParts, Symbols, datagram_of, decode, symbol_of};
-use crate::wire::{DatagramView, Flags, Header, KeyEpoch, Kind, Messages, Parity, Sequence};
+use crate::wire::{
+    DatagramView, Flags, Header, Heartbeat, KeyEpoch, Kind, Messages, Parity, Sequence, WireError,
+};
 
 /// A block may have begun this many datagrams before the first one that is missing.
 const BEFORE: u64 = Parity::LONGEST_BLOCK as u64 - 1;
@@ -19,6 +25,13 @@ const BEFORE: u64 = Parity::LONGEST_BLOCK as u64 - 1;
 const BLOCK_TIME: Duration = Duration::from_millis(10);
 /// Buffers that are kept for reuse.
 const MAX_SPARE: usize = 256;
+/// The last symbols of a signed stream, by which copies are recognized: their counts are not signed.
+const REMEMBERED_PARITY: usize = 64;
+
+/// Returns how long the request for a missing datagram waits for the parity of its block.
+pub(super) const fn parity_delay(heartbeat: &Heartbeat) -> Duration {
+    if heartbeat.block > 0 && heartbeat.parity > 0 { BLOCK_TIME } else { Duration::ZERO }
+}
 
 /// The parity symbols of a block that is not complete.
 #[derive(Debug)]
@@ -49,6 +62,8 @@ pub(super) struct Recovery {
     bytes: usize,
     max_bytes: usize,
     spare: Vec<Symbol>,
+    /// The counts of the last symbols of a signed stream.
+    counts: VecDeque<u64>,
 }
 
 impl Recovery {
@@ -69,6 +84,7 @@ impl Recovery {
         self.copies.clear();
         self.blocks.clear();
         self.due.clear();
+        self.counts.clear();
         self.bytes = 0;
     }
 
@@ -80,10 +96,31 @@ impl Recovery {
     /// Keeps a copy of a datagram, and forgets what is not needed any more to recover anything from `base` on.
     #[inline]
     pub(super) fn keep(&mut self, base: Sequence, sequence: Sequence, datagram: &[u8]) {
+        self.keep_recovered(base, sequence, datagram);
+        self.record_change(sequence);
+    }
+
+    fn keep_recovered(&mut self, base: Sequence, sequence: Sequence, datagram: &[u8]) {
         if self.is_on {
             self.trim(base);
             self.put(base, sequence, datagram);
         }
+    }
+
+    /// Forgets a datagram that turned out not to be genuine: symbols may recover that which is.
+    pub(super) fn discard(&mut self, sequence: Sequence) {
+        self.forget(sequence);
+        self.record_change(sequence);
+    }
+
+    /// Notes the count of a symbol of a signed stream; returns whether it is new. One that was forged hides no others.
+    fn record_count(&mut self, count: u64) -> bool {
+        let is_new = !self.counts.contains(&count);
+        if is_new {
+            self.counts.truncate(REMEMBERED_PARITY - 1);
+            self.counts.push_front(count);
+        }
+        is_new
     }
 
     fn put(&mut self, base: Sequence, sequence: Sequence, datagram: &[u8]) {
@@ -121,7 +158,7 @@ impl Recovery {
         Some(copy)
     }
 
-    /// Forgets a datagram that was discarded.
+    /// Forgets a datagram that was not delivered.
     pub(super) fn forget(&mut self, sequence: Sequence) {
         let at = sequence.offset_from(self.first).and_then(|at| self.copies.get_mut(at as usize));
         if let Some(former) = at.map(core::mem::take) {
@@ -207,17 +244,12 @@ impl Recovery {
 
     /// Notes that a datagram has arrived or was discarded: its block may be complete now.
     #[inline]
-    pub(super) fn record_change(&mut self, sequence: Sequence) {
+    fn record_change(&mut self, sequence: Sequence) {
         if !self.blocks.is_empty()
             && let Some(base) = self.block_of(sequence)
         {
             self.due.insert(base);
         }
-    }
-
-    /// Returns whether nothing is to be recovered.
-    pub(super) fn is_idle(&self) -> bool {
-        self.blocks.is_empty()
     }
 }
 
@@ -226,162 +258,159 @@ impl Recovery {
 pub(super) struct Replaced(BTreeMap<Sequence, u64>);
 
 impl SubscriberMachine {
-    /// Returns how long the request for a missing datagram waits for the parity of its block.
-    pub(super) const fn parity_delay(&self) -> Duration {
-        if self.followed.heartbeat.block > 0 && self.followed.heartbeat.parity > 0 {
-            BLOCK_TIME
-        } else {
-            Duration::ZERO
-        }
-    }
-
     /// Handles a parity symbol.
-    pub(super) fn on_parity(&mut self, now: ClockTime, header: &Header, parity: &Parity<'_>) {
-        self.statistics.parity += 1;
+    pub(super) fn on_parity(&mut self, header: &Header, body: &[u8]) -> Result<(), WireError> {
+        let parity = Parity::read(body)?;
+        let Self { context, sequencer, .. } = self;
+        let is_verifying = context.config.verifies();
+        if is_verifying && !sequencer.recovery.record_count(header.sequence) {
+            context.statistics.copies += 1;
+            return Ok(());
+        }
+        context.statistics.parity += 1;
         let end = parity.end();
-        let is_known =
-            self.followed.recovery.is_on && end <= self.followed.base + self.followed.window.length();
-        if !is_known || end <= self.followed.base {
-            return;
+        let is_known = sequencer.recovery.is_on && end <= sequencer.base + sequencer.window.length();
+        if !is_known || end <= sequencer.base {
+            return Ok(());
         }
-        if !self.is_verifying() {
-            self.record_sent_before(now, end);
+        if !is_verifying {
+            sequencer.record_sent_before(context, end);
         }
-        self.followed.recovery.trim(self.followed.base);
-        if Sequence::each(parity.base..end).any(|sequence| self.is_pending(sequence)) {
-            self.followed.recovery.add(parity);
+        sequencer.recovery.trim(sequencer.base);
+        if Sequence::each(parity.base..end).any(|sequence| sequencer.is_pending(sequence)) {
+            sequencer.recovery.add(&parity);
         }
         if header.flags.has(Flags::REPAIR) {
-            return;
+            return Ok(());
         }
         // No more parity follows for this block, or for those before it: what is still missing is due.
         let complete_until = if header.flags.has(Flags::LAST_AHEAD) { end } else { parity.base };
-        let due = now + self.followed.naks.reorder_guard(self.round_trip());
-        self.followed.naks.schedule_soon(complete_until, due);
+        sequencer.request_soon(context, complete_until);
+        Ok(())
     }
 
     /// Recovers the rest of the blocks that may be complete now. Each is decoded once, and needs further symbols for another
     /// time.
-    pub(super) fn recover_due(&mut self, now: ClockTime) {
-        while let Some(base) = self.followed.recovery.due.pop_first() {
-            self.recover(now, base);
+    #[inline]
+    pub(super) fn recover_due(&mut self) {
+        while let Some(base) = self.sequencer.recovery.due.pop_first() {
+            self.recover(base);
         }
-    }
-
-    /// Whether a datagram was neither accepted nor given up. It may have arrived, and wait for its manifest.
-    fn is_pending(&self, sequence: Sequence) -> bool {
-        let is_current = self.followed.current.as_ref().is_some_and(|current| current.sequence == sequence);
-        sequence >= self.followed.base && !is_current && !self.followed.window.has(sequence)
-    }
-
-    /// Whether a datagram neither arrived nor was given up.
-    fn is_missing(&self, sequence: Sequence) -> bool {
-        self.is_pending(sequence) && !self.followed.verification.stage.has(sequence)
     }
 
     /// Recovers what is missing of a block, if enough of it has arrived. The symbols of a block whose datagrams wait for
     /// their manifest are kept: one of these may turn out to be forged.
-    fn recover(&mut self, now: ClockTime, base: Sequence) {
-        let Some(range) = self.followed.recovery.blocks.get(&base).map(|block| block.range(base)) else {
+    fn recover(&mut self, base: Sequence) {
+        let sequencer = &mut self.sequencer;
+        let Some(range) = sequencer.recovery.blocks.get(&base).map(|block| block.range(base)) else {
             return;
         };
-        if !Sequence::each(range.clone()).any(|sequence| self.is_pending(sequence)) {
-            return self.followed.recovery.remove(base);
+        if !Sequence::each(range.clone()).any(|sequence| sequencer.is_pending(sequence)) {
+            return sequencer.recovery.remove(base);
         }
-        let has_missing = Sequence::each(range.clone()).any(|sequence| self.is_missing(sequence));
-        if !has_missing || self.followed.recovery.shortage(base) > 0 {
+        let has_missing = Sequence::each(range.clone()).any(|sequence| sequencer.is_missing(sequence));
+        if !has_missing || sequencer.recovery.shortage(base) > 0 {
             return;
         }
-        let recovered = self.followed.recovery.decode(base);
-        // The present message may be in this buffer.
-        let decrypted = core::mem::take(&mut self.decrypted);
-        if let Some((epoch, symbols)) = recovered {
+        if let Some((epoch, symbols)) = sequencer.recovery.decode(base) {
+            // The present message may be in this buffer.
+            let decrypted = core::mem::take(&mut self.filter.decrypted);
             for (number, symbol) in symbols {
                 let sequence = base + u64::from(number);
-                if self.is_missing(sequence) {
-                    self.take_recovered(now, sequence, epoch, &symbol.to_bytes());
+                if self.sequencer.is_missing(sequence) {
+                    self.take_recovered(sequence, epoch, &symbol.to_bytes());
                 }
             }
+            self.filter.decrypted = decrypted;
         }
-        self.decrypted = decrypted;
         // Symbols that were forged recover nothing: the datagrams are requested.
-        let due = now + self.followed.naks.reorder_guard(self.round_trip());
-        self.followed.naks.schedule_soon(range.end, due);
+        self.sequencer.request_soon(&self.context, range.end);
     }
 
     /// Handles a datagram that was recovered, like one that arrived.
-    fn take_recovered(&mut self, now: ClockTime, sequence: Sequence, epoch: KeyEpoch, symbol: &[u8]) {
-        let Some(incarnation) = self.incarnations.current() else { return };
-        let datagram = datagram_of(symbol, self.config.stream, incarnation, epoch, sequence.0);
+    fn take_recovered(&mut self, sequence: Sequence, epoch: KeyEpoch, symbol: &[u8]) {
+        let Self { context, sequencer, .. } = self;
+        let Some(incarnation) = context.publisher.incarnations.current() else { return };
+        let datagram = datagram_of(symbol, context.config.stream, incarnation, epoch, sequence.0);
         let datagram = datagram.unwrap_or_default();
-        let Some(view) = DatagramView::parse(&datagram).ok().filter(|_| self.is_plausible(&datagram)) else {
-            self.statistics.malformed += 1;
+        let Some(view) = DatagramView::parse(&datagram).ok().filter(|_| is_plausible(context, &datagram))
+        else {
+            context.statistics.malformed += 1;
             return;
         };
-        if sequence != self.followed.base
-            && !self.followed.window.has_room(datagram.len() + self.followed.recovery.bytes())
-        {
-            self.statistics.beyond += 1;
+        if !sequencer.has_room(sequence, datagram.len()) {
+            context.statistics.beyond += 1;
             return;
         }
+        let recovered = Arrived { arrival: Arrival::Recovered, from: None, datagram: &datagram, view };
         if view.header.kind == Kind::Manifest {
-            let was_noticed = sequence < self.followed.highest;
-            if self.open_manifest(now, Arrival::Recovered, None, &datagram, &view) {
-                self.record_recovered(was_noticed);
+            let was_noticed = sequence < sequencer.highest;
+            if self.take_manifest(&recovered) {
+                record_recovered(&mut self.context, was_noticed);
             }
             return;
         }
-        if !self.may_be_genuine(now, Arrival::Recovered, &datagram, &view) {
+        if !self.may_be_genuine(&recovered) {
             return;
         }
-        let Some((location, range)) = self.open(&view, &datagram) else { return };
-        let decrypted = core::mem::take(&mut self.decrypted);
-        let body = match location {
-            BodyLocation::Decrypted => decrypted.get(range),
-            _ => datagram.get(range),
-        };
-        let body = body.unwrap_or_default();
+        let Self { context, filter, sequencer, .. } = self;
+        let Some(body) = filter.open(context, &recovered) else { return };
+        let bytes = filter.lend(&datagram).get(body.clone());
         // Nothing authenticates a symbol of a clear stream.
-        if view.header.flags.has(Flags::BATCH) && Messages::read(body).is_err() {
-            self.statistics.malformed += 1;
-        } else {
-            self.record_arrival(now, sequence, datagram.len(), Arrival::Recovered.repaired_by(true));
-            self.record_recovered(true);
-            self.followed.recovery.keep(self.followed.base, sequence, &datagram);
-            self.repairers.retain(sequence, &datagram);
-            self.followed.window.buffer(sequence, Meta::of(&view), body);
-            if self.delivery.is_buffering() {
-                self.schedule_status_after_progress();
-            }
+        if view.header.flags.has(Flags::BATCH) && Messages::read(bytes).is_err() {
+            context.statistics.malformed += 1;
+            return;
         }
-        self.decrypted = decrypted;
+        sequencer.record_arrival(context, sequence, datagram.len(), recovered.repaired_by());
+        record_recovered(context, true);
+        sequencer.recovery.keep_recovered(sequencer.base, sequence, &datagram);
+        sequencer.repairers.retain(sequence, &datagram);
+        self.buffer(sequence, Meta::of(&view), body, &datagram);
+    }
+}
+
+/// Counts a datagram that was recovered. If its symbols arrived before anything showed that it was missing, as may be in a
+/// signed stream, it was missing nevertheless.
+pub(super) const fn record_recovered(context: &mut Context, was_noticed: bool) {
+    context.statistics.recovered += 1;
+    if !was_noticed {
+        context.statistics.missed += 1;
+    }
+}
+
+/// Whether a datagram may be of this publisher: not too long, and sealed if the group seals.
+fn is_plausible(context: &Context, datagram: &[u8]) -> bool {
+    let longest = usize::from(context.heartbeat().datagram);
+    let is_short = longest == 0 || datagram.len() <= longest;
+    let is_clear = datagram.get(6..8).is_some_and(|epoch| *epoch == [0, 0]);
+    is_short && (context.config.keys.is_empty() || !is_clear)
+}
+
+impl Sequencer {
+    /// Whether a datagram was neither accepted nor given up. It may have arrived, and wait for its manifest.
+    fn is_pending(&self, sequence: Sequence) -> bool {
+        sequence >= self.base && !self.window.has(sequence)
     }
 
-    /// Counts a datagram that was recovered. If its symbols arrived before anything showed that it was missing, as may be in a
-    /// signed stream, it was missing nevertheless.
-    pub(super) const fn record_recovered(&mut self, was_noticed: bool) {
-        self.statistics.recovered += 1;
-        if !was_noticed {
-            self.statistics.missed += 1;
-        }
+    /// Whether a datagram neither arrived nor was given up.
+    fn is_missing(&self, sequence: Sequence) -> bool {
+        self.is_pending(sequence) && !self.stage.has(sequence)
     }
 
-    /// Whether a datagram may be of this publisher: not too long, and sealed if the group seals.
-    fn is_plausible(&self, datagram: &[u8]) -> bool {
-        let longest = usize::from(self.followed.heartbeat.datagram);
-        let is_short = longest == 0 || datagram.len() <= longest;
-        let is_clear = datagram.get(6..8).is_some_and(|epoch| *epoch == [0, 0]);
-        is_short && (self.config.keys.is_empty() || !is_clear)
+    /// Requests what is missing before `end` as soon as it cannot be merely late.
+    fn request_soon(&mut self, context: &Context, end: Sequence) {
+        let now = context.now;
+        let due = now + self.naks.reorder_guard(context.round_trip());
+        self.naks.schedule_soon(end, due);
     }
 
     /// Returns whether a missing datagram need not be requested, because a symbol of its block replaces it.
     pub(super) fn is_replaced(&self, sequence: Sequence, replaced: &mut Replaced) -> bool {
-        let Some(base) = self.followed.recovery.block_of(sequence) else { return false };
+        let Some(base) = self.recovery.block_of(sequence) else { return false };
         let left = replaced.0.entry(base).or_insert_with(|| {
-            let range =
-                self.followed.recovery.blocks.get(&base).map_or(base..base, |block| block.range(base));
+            let range = self.recovery.blocks.get(&base).map_or(base..base, |block| block.range(base));
             let missing = Sequence::each(range).filter(|sequence| self.is_missing(*sequence)).count();
-            missing.saturating_sub(self.followed.recovery.shortage(base)) as u64
+            missing.saturating_sub(self.recovery.shortage(base)) as u64
         });
         let is_replaced = *left > 0;
         *left = left.saturating_sub(1);

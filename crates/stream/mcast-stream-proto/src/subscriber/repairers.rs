@@ -7,9 +7,11 @@ use core::time::Duration;
 
 use super::SubscriberMachine;
 use super::config::{LocalRepair, SubscriberConfig};
-use super::event::BodyLocation;
+use super::context::Context;
+use super::filter::Arrived;
 use super::naks::Arrival;
 use super::peer::Peer;
+use super::sequencer::Sequencer;
 use crate::ClockTime;
 use crate::outbox::Target;
 use crate::random::Random;
@@ -274,160 +276,161 @@ impl Repairers {
 /// The longest time before the same datagram is sent to the same subscriber again.
 const MAX_HOLDOFF: Duration = Duration::from_secs(1);
 
-impl SubscriberMachine {
-    pub(super) fn repairs_for_others(&self) -> bool {
-        self.repairers.own.is_some()
-            && !self.sends_nothing()
-            && !self.has_left
-            && !self.delivery.has_stopped()
+impl Repairers {
+    /// Whether this subscriber repairs for others, unless it is about to end.
+    pub(super) fn repair_for_others(&self, context: &Context, has_left: bool) -> bool {
+        self.own.is_some() && !context.sends_nothing() && !has_left && !context.delivery.has_stopped()
     }
+}
 
-    /// Handles the probe or the NAK of another subscriber.
-    pub(super) fn on_request(
-        &mut self,
-        now: ClockTime,
-        from: SocketAddr,
-        datagram: &[u8],
-        view: &DatagramView<'_>,
-    ) {
-        let header = view.header;
-        let is_request = matches!(header.kind, Kind::Probe | Kind::Nak)
-            && self.incarnations.is_current(header.incarnation)
-            && self.repairs_for_others();
-        let other = view.subscriber().filter(|id| is_request && *id != self.id);
-        let round_trip = self.group_round_trip().min(MAX_HOLDOFF);
-        let (Some(subscriber), Some(repairer)) = (other, &mut self.repairers.own) else {
-            self.statistics.foreign += 1;
-            return;
-        };
-        let request = Request { now, subscriber, from, view, datagram };
-        let stage = &self.followed.verification.stage;
-        match repairer.handle(&request, &self.config.keys, round_trip, |sequence| stage.has(sequence)) {
-            Answer::Echo(clock, token) => {
-                let echo = Probe { clock, token, subscriber };
-                self.push_control(Target::Aside(from), header.incarnation, Kind::Echo, |writer| {
-                    echo.write(writer)
-                });
-            }
-            Answer::Repairs(repaired, refused) => {
-                self.statistics.local_naks += u64::from(repaired > 0);
-                self.statistics.local_refused += refused;
-            }
-            Answer::Refused => self.statistics.local_refused += 1,
-        }
-    }
-
-    /// Queues the next repair for another subscriber.
-    pub(super) fn send_local_repair(&mut self, now: ClockTime) {
-        if !self.repairs_for_others() {
-            return;
-        }
-        if let Some((to, datagram)) = self.repairers.own.as_mut().and_then(|repairer| repairer.next(now)) {
-            self.statistics.local_repairs += 1;
-            self.statistics.local_repair_bytes += datagram.len() as u64;
-            self.outbox.push_copy(Target::Aside(to), datagram);
-        }
-    }
-
-    /// Returns when the next repair for another subscriber is due.
-    pub(super) fn local_repair_at(&self) -> ClockTime {
-        let repairer = self.repairers.own.as_ref().filter(|_| self.repairs_for_others());
-        repairer.map_or(ClockTime::NEVER, |repairer| repairer.next_time())
-    }
-
+impl Sequencer {
     /// Takes the list of repairers in a heartbeat, if it has one, and chooses one of them if none is chosen.
-    pub(super) fn record_repairers(&mut self, now: ClockTime, view: &DatagramView<'_>) {
+    pub(super) fn record_repairers(&mut self, context: &Context, view: &DatagramView<'_>) {
         if let Some(list) = RepairerList::of(view) {
             self.repairers.record_list(list);
         }
-        self.choose_repairer(now);
+        self.choose_repairer(context);
     }
 
     /// Chooses a repairer, if this subscriber has lost anything, and knows how far the publisher is.
-    fn choose_repairer(&mut self, now: ClockTime) {
-        let is_needed = self.requests_repairs()
-            && self.publisher.round_trip() > Duration::ZERO
-            && self.losses.missed(&self.statistics) > 0;
+    fn choose_repairer(&mut self, context: &Context) {
+        let now = context.now;
+        let publisher = &context.publisher.peer;
+        let is_needed = context.requests_repairs()
+            && publisher.round_trip() > Duration::ZERO
+            && self.losses.missed(&context.statistics) > 0;
         if is_needed && self.repairers.is_to_choose() {
-            self.followed.naks.forget_repairer();
-            self.repairers.choose(now, self.id, self.publisher.get(), self.followed.heartbeat.group_size);
+            self.naks.forget_repairer();
+            self.repairers.choose(now, context.id, publisher.get(), context.heartbeat().group_size);
         }
     }
 
     /// Gives up the repairer, which has sent what the publisher did not.
-    pub(super) fn distrust_repairer(&mut self, now: ClockTime) {
+    pub(super) fn distrust_repairer(&mut self, context: &Context) {
+        let now = context.now;
         self.repairers.give_up(now);
-        self.replace_repairer(now);
+        self.replace_repairer(context);
     }
 
     /// Requests of the publisher what was requested of a repairer that was given up, and chooses another one.
-    fn replace_repairer(&mut self, now: ClockTime) {
-        self.followed.naks.stop_awaiting_repairer(now);
-        self.choose_repairer(now);
+    fn replace_repairer(&mut self, context: &Context) {
+        let now = context.now;
+        self.naks.stop_awaiting_repairer(now);
+        self.choose_repairer(context);
     }
 
     /// Returns when the next probe of the repairer is due.
-    pub(super) fn repairer_probe_at(&self) -> ClockTime {
-        let is_idle =
-            self.followed.liveness.is_silent() || self.delivery.has_ended() || !self.requests_repairs();
+    fn repairer_probe_at(&self, context: &Context) -> ClockTime {
+        let is_idle = context.publisher.liveness.is_silent()
+            || context.delivery.has_ended()
+            || !context.requests_repairs();
         if is_idle { ClockTime::NEVER } else { self.repairers.probe_at() }
     }
 
-    /// Proves this subscriber's address to the repairer, and measures the round trip to it.
-    pub(super) fn probe_repairer(&mut self, now: ClockTime) {
-        let Some(incarnation) = self.incarnations.current() else { return };
+    /// Proves this subscriber's address to the repairer, and measures the round trip to it, if that is due.
+    pub(super) fn probe_repairer(&mut self, context: &mut Context) {
+        let now = context.now;
+        let current = context.publisher.incarnations.current();
+        let Some(incarnation) = current.filter(|_| now >= self.repairer_probe_at(context)) else {
+            return;
+        };
         match self.repairers.probe(now) {
-            Some(to) => {
-                let probe = Probe { clock: now.0, token: AddressToken::NONE, subscriber: self.id };
-                self.push_control(Target::Aside(to), incarnation, Kind::Probe, |writer| probe.write(writer));
+            Some(to) => context.send_probe(Target::Aside(to), incarnation),
+            None => self.replace_repairer(context),
+        }
+    }
+}
+
+impl SubscriberMachine {
+    fn repairs_for_others(&self) -> bool {
+        self.sequencer.repairers.repair_for_others(&self.context, self.reporter.has_left())
+    }
+
+    /// Returns when the next probe of the repairer, or a repair for another subscriber, is due.
+    pub(super) fn repairers_at(&self) -> ClockTime {
+        let repairer = self.sequencer.repairers.own.as_ref().filter(|_| self.repairs_for_others());
+        let repair_at = repairer.map_or(ClockTime::NEVER, |repairer| repairer.next_time());
+        repair_at.min(self.sequencer.repairer_probe_at(&self.context))
+    }
+
+    /// Handles the probe or the NAK of another subscriber.
+    pub(super) fn on_request(&mut self, arrived: &Arrived<'_>, from: SocketAddr) {
+        let Arrived { datagram, view, .. } = arrived;
+        let header = view.header;
+        let is_request = matches!(header.kind, Kind::Probe | Kind::Nak)
+            && self.context.publisher.incarnations.is_current(header.incarnation)
+            && self.repairs_for_others();
+        let Self { context, sequencer, .. } = self;
+        let other = view.subscriber().filter(|id| is_request && *id != context.id);
+        let round_trip = context.publisher.group_round_trip().min(MAX_HOLDOFF);
+        let (Some(subscriber), Some(repairer)) = (other, &mut sequencer.repairers.own) else {
+            context.statistics.foreign += 1;
+            return;
+        };
+        let request = Request { now: context.now, subscriber, from, view, datagram };
+        let stage = &sequencer.stage;
+        match repairer.handle(&request, &context.config.keys, round_trip, |sequence| stage.has(sequence)) {
+            Answer::Echo(clock, token) => {
+                let echo = Probe { clock, token, subscriber };
+                context
+                    .send(Target::Aside(from), header.incarnation, Kind::Echo, |writer| echo.write(writer));
             }
-            None => self.replace_repairer(now),
+            Answer::Repairs(repaired, refused) => {
+                context.statistics.local_naks += u64::from(repaired > 0);
+                context.statistics.local_refused += refused;
+            }
+            Answer::Refused => context.statistics.local_refused += 1,
+        }
+    }
+
+    /// Queues the next repair for another subscriber.
+    pub(super) fn send_local_repair(&mut self) {
+        if !self.repairs_for_others() {
+            return;
+        }
+        let own = &mut self.sequencer.repairers.own;
+        if let Some((to, datagram)) = own.as_mut().and_then(|repairer| repairer.next(self.context.now)) {
+            self.context.statistics.local_repairs += 1;
+            self.context.statistics.local_repair_bytes += datagram.len() as u64;
+            self.context.outbox.push_copy(Target::Aside(to), datagram);
         }
     }
 
     /// Handles the echo of a repairer.
-    pub(super) fn on_repairer_echo(
-        &mut self,
-        now: ClockTime,
-        from: SocketAddr,
-        datagram: &[u8],
-        view: &DatagramView<'_>,
-    ) {
-        if !self.repairers.is_chosen(from) || !self.incarnations.is_current(view.header.incarnation) {
-            self.statistics.other += 1;
+    pub(super) fn on_repairer_echo(&mut self, arrived: &Arrived<'_>, from: SocketAddr) {
+        let Self { context, filter, sequencer, .. } = self;
+        let view = &arrived.view;
+        let is_current = context.publisher.incarnations.is_current(view.header.incarnation);
+        if !sequencer.repairers.is_chosen(from) || !is_current {
+            context.statistics.other += 1;
             return;
         }
-        let Some((location, range)) = self.open(view, datagram) else { return };
-        let body = match location {
-            BodyLocation::Decrypted => self.decrypted.get(range),
-            _ => datagram.get(range),
-        };
-        let Ok(echo) = Probe::read(body.unwrap_or_default()) else {
-            self.statistics.malformed += 1;
+        let Some(body) = filter.open(context, arrived) else { return };
+        let Ok(echo) = Probe::read(filter.lend(arrived.datagram).get(body)) else {
+            context.statistics.malformed += 1;
             return;
         };
-        let publisher = self.publisher.round_trip();
-        if echo.subscriber == self.id && self.repairers.record_echo(now, from, &echo, publisher) {
-            self.replace_repairer(now);
+        let publisher = context.publisher.peer.round_trip();
+        if echo.subscriber == context.id
+            && sequencer.repairers.record_echo(context.now, from, &echo, publisher)
+        {
+            sequencer.replace_repairer(context);
         }
     }
 
     /// Returns how a datagram of data, or a manifest, has arrived; `None` if a repairer sent it without a request, or was
     /// given up. Statuses must not count the repairs of others as repairs of the publisher.
-    pub(super) fn arrival_of(
-        &mut self,
-        path: u8,
-        from: SocketAddr,
-        view: &DatagramView<'_>,
-    ) -> Option<Arrival> {
-        if !self.repairers.knows(from) || self.publisher.get() == Some(from) {
-            return Some(Arrival::Path(path));
+    pub(super) fn arrival_of(&mut self, arrived: &Arrived<'_>, from: SocketAddr) -> Option<Arrival> {
+        let Self { context, sequencer, .. } = self;
+        let view = &arrived.view;
+        if !sequencer.repairers.knows(from) || context.publisher.peer.get() == Some(from) {
+            return Some(arrived.arrival);
         }
         let sequence = Sequence(view.header.sequence);
-        let is_requested = self.repairers.is_chosen(from)
-            && self.incarnations.is_current(view.header.incarnation)
-            && self.followed.naks.awaits_repairer(sequence);
-        self.statistics.unrequested += u64::from(!is_requested);
+        let is_requested = sequencer.repairers.is_chosen(from)
+            && context.publisher.incarnations.is_current(view.header.incarnation)
+            && sequencer.naks.awaits_repairer(sequence);
+        context.statistics.unrequested += u64::from(!is_requested);
         is_requested.then_some(Arrival::Repairer)
     }
 }

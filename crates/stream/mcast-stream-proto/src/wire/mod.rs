@@ -23,6 +23,7 @@ mod header;
 mod heartbeat;
 mod identity;
 mod nak;
+mod options;
 mod origin;
 mod status;
 mod view;
@@ -40,7 +41,9 @@ pub use identity::{
     SignerId, StreamId, SubscriberId,
 };
 pub(crate) use nak::{CROWD_NAK_RATE, DATAGRAMS_PER_CROWD_NAK, NAK_INTERVAL};
-pub use nak::{Digest, Manifest, Nak, NakWriter, Ncf, Parity, Ranges};
+pub use nak::{Nak, NakWriter, Ncf, Ranges};
+#[cfg(any(feature = "dissect", feature = "parity", feature = "signatures"))]
+pub use options::*;
 pub use origin::{EngineKey, Origin, RecallIndex, ServedHistory, VisitedEngines};
 pub use status::{Acknowledgement, Status, SubscriberName, SubscriberNameError};
 pub use view::{DatagramView, DatagramWriter, Messages, WriteError, batch_overhead, push_message};

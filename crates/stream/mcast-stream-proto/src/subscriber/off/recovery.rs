@@ -3,10 +3,17 @@
 use core::time::Duration;
 
 use super::SubscriberMachine;
-use crate::ClockTime;
-use crate::wire::{Header, Parity, Sequence};
+use super::context::Context;
+use super::sequencer::Sequencer;
+use crate::wire::{Header, Heartbeat, Sequence, WireError};
 
-#[derive(Debug, Default)]
+pub(super) const fn parity_delay(_: &Heartbeat) -> Duration {
+    Duration::ZERO
+}
+
+pub(super) const fn record_recovered(_: &mut Context, _: bool) {}
+
+#[derive(Debug)]
 pub(super) struct Recovery;
 
 impl Recovery {
@@ -24,32 +31,25 @@ impl Recovery {
 
     pub(super) const fn keep(&mut self, _: Sequence, _: Sequence, _: &[u8]) {}
 
-    pub(super) const fn record_change(&mut self, _: Sequence) {}
-
     pub(super) const fn forget(&mut self, _: Sequence) {}
 
-    pub(super) const fn is_idle(&self) -> bool {
-        true
-    }
+    pub(super) const fn discard(&mut self, _: Sequence) {}
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Replaced(());
 
-impl SubscriberMachine {
-    pub(super) const fn parity_delay(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    pub(super) const fn on_parity(&mut self, _: ClockTime, _: &Header, _: &Parity<'_>) {
-        self.statistics.parity += 1;
-    }
-
-    pub(super) const fn recover_due(&mut self, _: ClockTime) {}
-
-    pub(super) const fn record_recovered(&mut self, _: bool) {}
-
+impl Sequencer {
     pub(super) const fn is_replaced(&self, _: Sequence, _: &mut Replaced) -> bool {
         false
     }
+}
+
+impl SubscriberMachine {
+    pub(super) const fn on_parity(&mut self, _: &Header, _: &[u8]) -> Result<(), WireError> {
+        self.context.statistics.parity += 1;
+        Ok(())
+    }
+
+    pub(super) const fn recover_due(&mut self) {}
 }

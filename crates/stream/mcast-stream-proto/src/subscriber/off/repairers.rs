@@ -5,7 +5,10 @@ use core::time::Duration;
 
 use super::SubscriberMachine;
 use super::config::SubscriberConfig;
+use super::context::Context;
+use super::filter::Arrived;
 use super::naks::Arrival;
+use super::sequencer::Sequencer;
 use crate::ClockTime;
 use crate::wire::{AddressToken, DatagramView, Sequence};
 
@@ -46,6 +49,10 @@ impl Repairers {
         false
     }
 
+    pub(super) const fn repair_for_others(&self, _: &Context, _: bool) -> bool {
+        false
+    }
+
     pub(super) const fn record_request(&mut self, _: ClockTime) {}
 
     pub(super) const fn record_answer(&mut self) {}
@@ -55,47 +62,30 @@ impl Repairers {
     }
 }
 
+impl Sequencer {
+    pub(super) const fn record_repairers(&mut self, _: &Context, _: &DatagramView<'_>) {}
+
+    pub(super) const fn distrust_repairer(&mut self, _: &Context) {}
+
+    pub(super) const fn probe_repairer(&mut self, _: &mut Context) {}
+}
+
 impl SubscriberMachine {
-    pub(super) const fn repairs_for_others(&self) -> bool {
-        false
-    }
-
-    pub(super) const fn on_request(&mut self, _: ClockTime, _: SocketAddr, _: &[u8], _: &DatagramView<'_>) {
-        self.statistics.foreign += 1;
-    }
-
-    pub(super) const fn send_local_repair(&mut self, _: ClockTime) {}
-
-    pub(super) const fn local_repair_at(&self) -> ClockTime {
+    pub(super) const fn repairers_at(&self) -> ClockTime {
         ClockTime::NEVER
     }
 
-    pub(super) const fn record_repairers(&mut self, _: ClockTime, _: &DatagramView<'_>) {}
-
-    pub(super) const fn distrust_repairer(&mut self, _: ClockTime) {}
-
-    pub(super) const fn repairer_probe_at(&self) -> ClockTime {
-        ClockTime::NEVER
+    pub(super) const fn on_request(&mut self, _: &Arrived<'_>, _: SocketAddr) {
+        self.context.statistics.foreign += 1;
     }
 
-    pub(super) const fn probe_repairer(&mut self, _: ClockTime) {}
+    pub(super) const fn send_local_repair(&mut self) {}
 
-    pub(super) const fn on_repairer_echo(
-        &mut self,
-        _: ClockTime,
-        _: SocketAddr,
-        _: &[u8],
-        _: &DatagramView<'_>,
-    ) {
-        self.statistics.other += 1;
+    pub(super) const fn on_repairer_echo(&mut self, _: &Arrived<'_>, _: SocketAddr) {
+        self.context.statistics.other += 1;
     }
 
-    pub(super) const fn arrival_of(
-        &mut self,
-        path: u8,
-        _: SocketAddr,
-        _: &DatagramView<'_>,
-    ) -> Option<Arrival> {
-        Some(Arrival::Path(path))
+    pub(super) const fn arrival_of(&mut self, arrived: &Arrived<'_>, _: SocketAddr) -> Option<Arrival> {
+        Some(arrived.arrival)
     }
 }

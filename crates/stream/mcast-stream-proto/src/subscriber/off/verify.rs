@@ -1,35 +1,37 @@
 //! Without the feature `signatures`, a signed stream is read like any other: its manifests take their place in the sequence.
 
 use core::iter;
-use core::net::SocketAddr;
 use core::ops::Range;
 use core::time::Duration;
 
 use super::SubscriberMachine;
 use super::config::SubscriberConfig;
-use super::naks::Arrival;
+use super::context::Context;
+use super::filter::Arrived;
+use super::sequencer::Sequencer;
 use super::window::Meta;
 use crate::ClockTime;
-use crate::wire::{DatagramView, Manifest, Probe, Sequence};
+use crate::wire::{Sequence, WireError};
 
 #[derive(Debug)]
-pub(super) struct Verification {
-    pub(super) stage: Stage,
+pub(super) struct Signatures;
+
+impl Signatures {
+    pub(super) const fn new(_: ClockTime) -> Self {
+        Self
+    }
+
+    pub(super) const fn admit(&mut self, _: &mut Context, _: &Arrived<'_>, _: &[u8]) -> bool {
+        true
+    }
 }
 
-impl Verification {
-    pub(super) const fn new(_: &SubscriberConfig, now: ClockTime) -> Self {
-        Self::nothing(now)
-    }
+#[derive(Debug)]
+pub(super) struct SignedDigests;
 
-    pub(super) const fn nothing(_: ClockTime) -> Self {
-        Self { stage: Stage }
-    }
-
-    pub(super) const fn begin(&mut self) {}
-
-    pub(super) const fn record_parity(&mut self, _: u64) -> bool {
-        true
+impl SignedDigests {
+    pub(super) const fn read(_: &[u8]) -> Result<Self, WireError> {
+        Ok(Self)
     }
 }
 
@@ -38,6 +40,12 @@ impl Verification {
 pub(super) struct Stage;
 
 impl Stage {
+    pub(super) const fn new(_: &SubscriberConfig, _: ClockTime) -> Self {
+        Self
+    }
+
+    pub(super) const fn begin(&mut self) {}
+
     pub(super) const fn len(&self) -> usize {
         0
     }
@@ -71,50 +79,26 @@ impl Stage {
     }
 }
 
-impl SubscriberMachine {
-    pub(super) const fn is_verifying(&self) -> bool {
-        false
-    }
-
+impl Sequencer {
     pub(super) fn has_arrived(&self, sequence: Sequence) -> bool {
-        self.followed.window.has(sequence)
+        self.window.has(sequence)
     }
 
-    pub(super) const fn may_be_genuine(
-        &mut self,
-        _: ClockTime,
-        _: Arrival,
-        _: &[u8],
-        _: &DatagramView<'_>,
-    ) -> bool {
-        true
-    }
+    pub(super) const fn replace_staged(&mut self, _: &mut Context, _: Sequence) {}
 
-    pub(super) const fn is_authentic(
-        &mut self,
-        _: ClockTime,
-        _: Option<SocketAddr>,
-        _: &DatagramView<'_>,
-        _: &[u8],
-    ) -> bool {
-        true
-    }
+    pub(super) const fn verify_covered(&mut self, _: &mut Context, _: Sequence, _: SignedDigests) {}
 
-    pub(super) const fn replace_staged(&mut self, _: ClockTime, _: Sequence) {}
-
-    pub(super) const fn verify_covered(&mut self, _: ClockTime, _: Sequence, _: Manifest<'_>) {}
-
-    pub(super) const fn next_early(&mut self) -> Option<(Sequence, Meta)> {
+    pub(super) const fn next_early(&mut self, _: bool) -> Option<(Sequence, Meta)> {
         None
     }
 
     pub(super) const fn discard_staged_before(&mut self, _: Sequence) {}
 
-    pub(super) const fn distrust_staged(&mut self, _: ClockTime) {}
+    pub(super) const fn distrust_staged(&mut self, _: &Context) {}
+}
 
-    pub(super) const fn record_signed_stream(&mut self, _: &DatagramView<'_>) {}
-
-    pub(super) const fn is_expected(&mut self, _: ClockTime, _: &Probe) -> bool {
+impl SubscriberMachine {
+    pub(super) const fn may_be_genuine(&mut self, _: &Arrived<'_>) -> bool {
         true
     }
 }

@@ -1,26 +1,28 @@
 //! Verification of a signed stream: only what the publisher has signed is delivered and moves state.
 //!
-//! Data waits in a [`Stage`] until a manifest with its digest has arrived. Once a digest is known, its datagram is
-//! compared on arrival.
+//! [`Signatures`] are checked in the filter. Data waits in a [`Stage`] in front of the sequencer's window until a manifest with
+//! its digest has arrived. Once a digest is known, its datagram is compared on arrival.
 
 #[cfg(test)]
 mod tests;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 use core::ops::Range;
 use core::time::Duration;
 
 use mcast_pace::TokenBucket;
 
-use super::config::SubscriberConfig;
-use super::event::{BodyLocation, SubscriberEvent, VerificationFailure};
-use super::window::SlotContent;
-use super::{Policy, SubscriberMachine};
-use crate::subscriber::naks::Arrival;
-use crate::subscriber::window::Meta;
-use crate::wire::{DatagramView, Digest, ExtensionKind, Flags, Kind, Manifest, Probe, Sequence};
+use super::SubscriberMachine;
+use super::config::{Policy, SubscriberConfig, VERIFIED_WINDOW};
+use super::context::Context;
+use super::event::{SubscriberEvent, VerificationFailure};
+use super::filter::Arrived;
+use super::naks::Arrival;
+use super::recovery::record_recovered;
+use super::sequencer::{Sequencer, Whereabouts};
+use super::window::{Meta, SlotContent};
+use crate::wire::{Digest, Kind, Manifest, Sequence};
 use crate::{ClockTime, sign};
 
 /// Signatures per second that are checked in vain, of datagrams from the publisher's address and from others, and at
@@ -31,31 +33,8 @@ const REFUSALS_AT_ONCE: u64 = 100;
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A publisher that sends nothing new for this time has sent the manifest of its last data.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The last symbols of parity, by which copies are recognized: their counts are not signed.
-const REMEMBERED_PARITY: usize = 64;
 /// Datagrams that wait for their manifests at most: in a window of this size, those of several lost manifests.
 const MOST_STAGED: usize = 8_192;
-
-/// What is verified, and what waits for that.
-#[derive(Debug)]
-pub(super) struct Verification {
-    pub(super) stage: Stage,
-    /// The signed digests, by the lower bits of the sequence.
-    expected: Vec<(Sequence, Digest)>,
-    /// Verified datagrams that are to be delivered out of order.
-    early: VecDeque<Sequence>,
-    from_publisher: TokenBucket,
-    from_others: TokenBucket,
-    text: Vec<u8>,
-    forged: u64,
-    report_at: ClockTime,
-    reported: [Option<VerificationFailure>; 3],
-    /// The end of what heartbeats show as sent, and when it last changed.
-    sent: (Sequence, ClockTime),
-    suspicion: Suspicion,
-    /// The counts of the last symbols of parity.
-    parity: VecDeque<u64>,
-}
 
 /// When datagrams were last discarded because no manifest arrived for them.
 ///
@@ -85,41 +64,23 @@ impl Suspicion {
     }
 }
 
-impl Verification {
-    pub(super) fn new(config: &SubscriberConfig, now: ClockTime) -> Self {
-        let slots = if config.signed_by.is_empty() { 0 } else { config.slots() };
-        Self::with_room(slots, config.window_bytes / 4, now)
-    }
+pub(super) use crate::wire::Manifest as SignedDigests;
 
-    /// Returns one of a stream that is not signed.
-    pub(super) fn nothing(now: ClockTime) -> Self {
-        Self::with_room(0, 0, now)
-    }
+const _: () = assert!(VERIFIED_WINDOW == 2 * Manifest::MOST, "two manifests fit the smallest window");
 
-    fn with_room(slots: usize, staged_bytes: usize, now: ClockTime) -> Self {
+/// What is known of the keys that sign.
+#[derive(Debug)]
+pub(super) struct Signatures {
+    from_publisher: TokenBucket,
+    from_others: TokenBucket,
+    text: Vec<u8>,
+    reported: [Option<VerificationFailure>; 3],
+}
+
+impl Signatures {
+    pub(super) fn new(now: ClockTime) -> Self {
         let refusals = TokenBucket::new(REFUSALS, REFUSALS_AT_ONCE, now.0);
-        Self {
-            stage: Stage::new(slots.min(MOST_STAGED), staged_bytes),
-            expected: alloc::vec![(Sequence(0), Digest::default()); slots],
-            early: VecDeque::new(),
-            from_publisher: refusals,
-            from_others: refusals,
-            text: Vec::new(),
-            forged: 0,
-            report_at: now,
-            reported: [None; 3],
-            sent: (Sequence(0), now),
-            suspicion: Suspicion::default(),
-            parity: VecDeque::new(),
-        }
-    }
-
-    /// Begins with another incarnation.
-    pub(super) fn begin(&mut self) {
-        self.stage.clear();
-        self.early.clear();
-        self.parity.clear();
-        self.expected.fill((Sequence(0), Digest::default()));
+        Self { from_publisher: refusals, from_others: refusals, text: Vec::new(), reported: [None; 3] }
     }
 
     /// Reports again what was reported: the keys have changed.
@@ -127,196 +88,201 @@ impl Verification {
         self.reported = [None; 3];
     }
 
-    /// Notes the count of a symbol of parity; returns whether it is new. One that was forged hides no others.
-    pub(super) fn record_parity(&mut self, count: u64) -> bool {
-        let is_new = !self.parity.contains(&count);
-        if is_new {
-            self.parity.truncate(REMEMBERED_PARITY - 1);
-            self.parity.push_front(count);
+    /// Returns whether a control datagram, or a manifest, is signed with a key that is trusted. Echoes and parity are not
+    /// signed: what is recovered from parity is verified.
+    pub(super) fn admit(&mut self, context: &mut Context, arrived: &Arrived<'_>, body: &[u8]) -> bool {
+        let Arrived { view, from, .. } = arrived;
+        let header = &view.header;
+        if !context.config.verifies() || matches!(header.kind, Kind::Echo | Kind::Parity) {
+            return true;
         }
-        is_new
+        let (keys, publisher) = (&context.config.signed_by, &context.publisher);
+        let is_namesake = publisher.incarnations.is_namesake(header.incarnation, view.salt());
+        let failure = match sign::signature_of(view.head) {
+            _ if is_namesake => None,
+            None => Some(VerificationFailure::Unsigned),
+            Some((id, _)) if !keys.has(id) => Some(VerificationFailure::UnknownKey(id)),
+            Some((id, signature)) => {
+                let is_from_publisher = from.is_some() && publisher.peer.get() == *from;
+                let refusals =
+                    if is_from_publisher { &mut self.from_publisher } else { &mut self.from_others };
+                refusals.refill(context.now.0);
+                // To verify costs far more than to forge. What strangers send has a limit of its own.
+                if !refusals.has(1) {
+                    context.statistics.not_verified += 1;
+                    return false;
+                }
+                sign::signed_text(view.head, body, &mut self.text);
+                let is_signed = keys.is_signed(id, &self.text, &signature);
+                // A datagram of this incarnation is verified once; of another one, any number of copies may arrive.
+                if !is_signed || !publisher.incarnations.is_current(header.incarnation) {
+                    refusals.spend(1);
+                }
+                if is_signed {
+                    return true;
+                }
+                Some(VerificationFailure::WrongSignature(id))
+            }
+        };
+        context.statistics.not_verified += 1;
+        if let Some(failure) = failure {
+            self.report(context, failure);
+        }
+        false
     }
 
-    fn expected(&self, sequence: Sequence) -> Option<Digest> {
-        let mask = self.expected.len().checked_sub(1)?;
-        let (known, digest) = self.expected.get(sequence.0 as usize & mask)?;
-        (*known == sequence).then_some(*digest)
-    }
-
-    fn expect(&mut self, sequence: Sequence, digest: Digest) {
-        let Some(mask) = self.expected.len().checked_sub(1) else { return };
-        if let Some(expected) = self.expected.get_mut(sequence.0 as usize & mask) {
-            *expected = (sequence, digest);
+    /// Reports each reason once.
+    fn report(&mut self, context: &mut Context, failure: VerificationFailure) {
+        let reported = match failure {
+            VerificationFailure::Unsigned => 0,
+            VerificationFailure::UnknownKey(_) => 1,
+            VerificationFailure::WrongSignature(_) => 2,
+        };
+        if self.reported[reported].replace(failure).is_none() {
+            context.emit(SubscriberEvent::NotVerified(failure));
         }
     }
 }
 
 impl SubscriberMachine {
-    /// Whether it delivers only what is signed.
-    #[inline]
-    pub(super) const fn is_verifying(&self) -> bool {
-        self.config.verifies()
-    }
-
-    /// Whether a datagram has arrived, verified or not.
-    #[inline]
-    pub(super) fn has_arrived(&self, sequence: Sequence) -> bool {
-        self.followed.window.has(sequence) || self.followed.verification.stage.has(sequence)
-    }
-
     /// Returns whether a datagram of data may be handled: in a signed stream, once it matches a signed digest. Until that is
     /// known, the datagram waits; one that does not match is discarded.
-    pub(super) fn may_be_genuine(
-        &mut self,
-        now: ClockTime,
-        arrival: Arrival,
-        datagram: &[u8],
-        view: &DatagramView<'_>,
-    ) -> bool {
-        if !self.is_verifying() {
-            return true;
-        }
-        let sequence = Sequence(view.header.sequence);
-        let is_current = self.followed.current.as_ref().is_some_and(|current| current.sequence == sequence);
-        let is_in_window = sequence
-            .offset_from(self.followed.base)
-            .is_some_and(|ahead| ahead < self.followed.window.length());
-        if !is_in_window || is_current || self.followed.window.has(sequence) {
+    pub(super) fn may_be_genuine(&mut self, arrived: &Arrived<'_>) -> bool {
+        let Self { context, sequencer, .. } = self;
+        let sequence = Sequence(arrived.view.header.sequence);
+        if !context.config.verifies() || sequencer.whereabouts(sequence) != Whereabouts::New {
             // It is counted as a copy, or as beyond the window.
             return true;
         }
-        let Some(digest) = self.config.signed_by.digest(datagram) else { return false };
-        match self.followed.verification.expected(sequence) {
+        let Some(digest) = context.config.signed_by.digest(arrived.datagram) else { return false };
+        match sequencer.stage.expected(sequence) {
             Some(expected) if expected == digest => {
-                self.statistics.verified += 1;
+                context.statistics.verified += 1;
                 true
             }
             Some(_) => {
-                self.record_forged(now, 1);
-                self.blame(now, arrival);
+                sequencer.stage.record_forged(context);
+                sequencer.blame(context, arrived.arrival);
                 false
             }
             None => {
-                self.stage(now, arrival, datagram, view, digest);
+                self.stage(arrived, digest);
                 false
             }
         }
     }
 
     /// Keeps a datagram until its manifest has arrived.
-    fn stage(
-        &mut self,
-        now: ClockTime,
-        arrival: Arrival,
-        datagram: &[u8],
-        view: &DatagramView<'_>,
-        digest: Digest,
-    ) {
+    fn stage(&mut self, arrived: &Arrived<'_>, digest: Digest) {
+        let Self { context, filter, sequencer, reporter, .. } = self;
+        let Arrived { arrival, datagram, ref view, .. } = *arrived;
+        let now = context.now;
         let sequence = Sequence(view.header.sequence);
-        let is_repair = view.header.flags.has(Flags::REPAIR);
         // What was recovered may come from a forged symbol: it does not keep out what arrives.
         let is_doubtful = |staged: &Staged| staged.arrival == Arrival::Recovered && staged.digest != digest;
-        if self.followed.verification.stage.get(sequence).is_some_and(|staged| !is_doubtful(staged)) {
+        if sequencer.stage.get(sequence).is_some_and(|staged| !is_doubtful(staged)) {
             // It may be a copy of what a repairer sent, and the publisher expects to see its own repair counted.
-            self.record_repair(arrival, is_repair);
-            self.statistics.copies += 1;
-            self.record_arrival_path(now, arrival, false);
-            return;
+            reporter.record_repair(context, arrived);
+            return context.record_copy(arrival);
         }
-        let Some((location, range)) = self.open(view, datagram) else { return };
-        if let Some(doubtful) = self.followed.verification.stage.take(sequence) {
-            self.followed.window.reuse(doubtful.body);
+        let Some(body) = filter.open(context, arrived) else { return };
+        if let Some(doubtful) = sequencer.stage.take(sequence) {
+            sequencer.window.reuse(doubtful.body);
         }
-        let body = match location {
-            BodyLocation::Decrypted => self.decrypted.get(range),
-            _ => datagram.get(range),
-        };
-        let body = self.followed.window.copy(body.unwrap_or_default());
-        self.record_arrival_path(now, arrival, true);
-        let is_late = sequence < self.followed.highest;
-        let since = self.followed.naks.noticed(sequence).unwrap_or(now);
-        self.record_repair(arrival, is_repair);
+        let body = sequencer.window.copy(filter.lend(datagram).get(body));
+        context.record_arrival_path(arrival, true);
+        let is_late = sequence < sequencer.highest;
+        let since = sequencer.naks.noticed(sequence).unwrap_or(now);
+        reporter.record_repair(context, arrived);
         if arrival == Arrival::Repairer {
-            self.repairers.record_answer();
+            sequencer.repairers.record_answer();
         }
         if is_late {
-            self.followed.naks.fill(now, sequence, arrival.repaired_by(is_repair));
+            sequencer.naks.fill(now, sequence, arrived.repaired_by());
         }
-        self.keep_copy(sequence, datagram);
-        let is_repair = is_repair || !matches!(arrival, Arrival::Path(_));
+        sequencer.keep_copy(sequence, datagram);
+        let is_repair = arrived.is_repair() || !matches!(arrival, Arrival::Path(_));
         let staged = Staged { meta: Meta::of(view), digest, body, arrival, since, is_repair, is_late };
-        if let Some((last, staged)) = self.followed.verification.stage.insert(sequence, staged) {
-            self.statistics.beyond += 1;
-            self.discard_staged(now, last, staged);
+        if let Some((last, staged)) = sequencer.stage.insert(sequence, staged) {
+            context.statistics.beyond += 1;
+            sequencer.discard_staged(now, last, staged);
         }
-        self.schedule_status_after_progress();
+        reporter.record_arrival(context, sequencer);
+    }
+}
+
+impl Sequencer {
+    /// Whether a datagram has arrived, verified or not.
+    #[inline]
+    pub(super) fn has_arrived(&self, sequence: Sequence) -> bool {
+        self.window.has(sequence) || self.stage.has(sequence)
     }
 
     /// Discards what was taken for the datagram of a manifest: it is another one.
-    pub(super) fn replace_staged(&mut self, now: ClockTime, sequence: Sequence) {
-        if let Some(staged) = self.followed.verification.stage.take(sequence) {
-            self.followed.window.reuse(staged.body);
-            self.record_forged(now, 1);
+    pub(super) fn replace_staged(&mut self, context: &mut Context, sequence: Sequence) {
+        if let Some(staged) = self.stage.take(sequence) {
+            self.window.reuse(staged.body);
+            self.stage.record_forged(context);
         }
     }
 
     /// Takes the digests of a manifest that is authentic.
-    pub(super) fn verify_covered(&mut self, now: ClockTime, sequence: Sequence, manifest: Manifest<'_>) {
-        if self.is_verifying() {
+    pub(super) fn verify_covered(
+        &mut self,
+        context: &mut Context,
+        sequence: Sequence,
+        manifest: Manifest<'_>,
+    ) {
+        if context.config.verifies() {
             for (covered, digest) in manifest.covered(sequence) {
-                self.verify_through(now, covered, digest);
+                self.verify_through(context, covered, digest);
             }
         }
     }
 
     /// Notes the signed digest of a datagram, and releases the datagram if it has arrived.
-    fn verify_through(&mut self, now: ClockTime, sequence: Sequence, digest: Digest) {
-        let is_in_window = sequence
-            .offset_from(self.followed.base)
-            .is_some_and(|ahead| ahead < self.followed.window.length());
-        if !is_in_window || self.followed.window.has(sequence) {
+    fn verify_through(&mut self, context: &mut Context, sequence: Sequence, digest: Digest) {
+        let now = context.now;
+        if self.whereabouts(sequence) != Whereabouts::New {
             return;
         }
         // A datagram that arrives later is compared with it at once.
-        self.followed.verification.expect(sequence, digest);
-        let Some(staged) = self.followed.verification.stage.take(sequence) else { return };
+        self.stage.expect(sequence, digest);
+        let Some(staged) = self.stage.take(sequence) else { return };
         if staged.digest != digest {
-            self.record_forged(now, 1);
-            self.blame(now, staged.arrival);
+            self.stage.record_forged(context);
+            self.blame(context, staged.arrival);
             return self.discard_staged(now, sequence, staged);
         }
-        if sequence != self.followed.base
-            && !self.followed.window.has_room(staged.body.len() + self.followed.recovery.bytes())
-        {
-            self.statistics.beyond += 1;
+        if !self.has_room(sequence, staged.body.len()) {
+            context.statistics.beyond += 1;
             return self.discard_staged(now, sequence, staged);
         }
-        self.statistics.verified += 1;
-        self.statistics.received += 1;
-        self.followed.naks.remove(sequence);
+        context.statistics.verified += 1;
+        context.statistics.received += 1;
+        self.naks.remove(sequence);
         match staged.arrival {
             Arrival::Path(_) => {}
-            Arrival::Repairer => self.statistics.repaired_locally += 1,
-            Arrival::Recovered => self.record_recovered(staged.is_late),
+            Arrival::Repairer => context.statistics.repaired_locally += 1,
+            Arrival::Recovered => record_recovered(context, staged.is_late),
         }
         match (staged.is_late, staged.is_repair) {
-            (_, true) => self.statistics.repaired += 1,
+            (_, true) => context.statistics.repaired += 1,
             (true, false) => self.losses.record_overtaken(),
             (false, false) => {}
         }
-        let is_early = self.config.policy == Policy::Latest && staged.meta.is_whole() && staged.meta.keyed;
-        self.followed.window.insert(sequence, staged.meta, staged.body);
-        if is_early && sequence != self.followed.base {
-            self.followed.verification.early.push_back(sequence);
+        let is_early = context.config.policy == Policy::Latest && staged.meta.is_whole() && staged.meta.keyed;
+        self.window.insert(sequence, staged.meta, staged.body);
+        if is_early && sequence != self.base {
+            self.stage.early.push_back(sequence);
         }
     }
 
     /// Returns the next datagram to deliver out of order.
-    pub(super) fn next_early(&mut self) -> Option<(Sequence, Meta)> {
-        while let Some(sequence) = self.followed.verification.early.pop_front() {
-            let is_early = sequence > self.followed.base && self.delivery.may_be_early();
+    pub(super) fn next_early(&mut self, may_be_early: bool) -> Option<(Sequence, Meta)> {
+        while let Some(sequence) = self.stage.early.pop_front() {
             if let Some(SlotContent::Buffered(meta)) =
-                self.followed.window.content(sequence).filter(|_| is_early)
+                self.window.content(sequence).filter(|_| sequence > self.base && may_be_early)
             {
                 return Some((sequence, meta));
             }
@@ -326,139 +292,56 @@ impl SubscriberMachine {
 
     /// Requests a datagram again that was discarded.
     fn discard_staged(&mut self, now: ClockTime, sequence: Sequence, staged: Staged) {
-        self.followed.window.reuse(staged.body);
-        self.forget_copy(sequence);
-        if (self.followed.base..self.followed.highest).contains(&sequence) {
-            self.followed.naks.reopen(sequence, staged.since, now);
+        self.window.reuse(staged.body);
+        self.recovery.discard(sequence);
+        self.repairers.discard(sequence);
+        if (self.base..self.highest).contains(&sequence) {
+            self.naks.reopen(sequence, staged.since, now);
         }
     }
 
     /// Discards unverified datagrams that were given up.
     pub(super) fn discard_staged_before(&mut self, end: Sequence) {
-        while let Some((_, staged)) = self.followed.verification.stage.take_before(end) {
-            self.followed.window.reuse(staged.body);
+        while let Some((_, staged)) = self.stage.take_before(end) {
+            self.window.reuse(staged.body);
         }
     }
 
     /// Discards what waits for a manifest that must have arrived: a forged datagram has taken its place.
-    pub(super) fn distrust_staged(&mut self, now: ClockTime) {
-        let next = self.followed.heartbeat.next;
-        if self.followed.verification.sent.0 != next {
-            self.followed.verification.sent = (next, now);
+    pub(super) fn distrust_staged(&mut self, context: &Context) {
+        let now = context.now;
+        let next = context.heartbeat().next;
+        if self.stage.sent.0 != next {
+            self.stage.sent = (next, now);
         }
-        if !self.followed.verification.stage.has(self.followed.base) || self.awaits_manifest() {
+        if !self.stage.has(self.base) || self.awaits_manifest(context) {
             return;
         }
-        let latest = self.followed.base + Manifest::MOST as u64;
-        let pause = PAUSE.max(4 * self.round_trip());
-        let Verification { sent, suspicion, .. } = &self.followed.verification;
-        let is_overdue = self.followed.highest > latest || now >= sent.1 + pause;
-        let end = self.followed.highest.min(latest + 1);
-        let may_be_forged = is_overdue && suspicion.admits(self.followed.base, now, pause);
-        if !may_be_forged
-            || !Sequence::each(self.followed.base..end).all(|sequence| self.has_arrived(sequence))
-        {
+        let latest = self.base + Manifest::MOST as u64;
+        let pause = PAUSE.max(4 * context.round_trip());
+        let is_overdue = self.highest > latest || now >= self.stage.sent.1 + pause;
+        let end = self.highest.min(latest + 1);
+        let may_be_forged = is_overdue && self.stage.suspicion.admits(self.base, now, pause);
+        if !may_be_forged || !Sequence::each(self.base..end).all(|sequence| self.has_arrived(sequence)) {
             return;
         }
-        self.followed.verification.suspicion.note(self.followed.base, now);
+        self.stage.suspicion.note(self.base, now);
         let mut is_from_repairer = false;
-        while let Some((sequence, staged)) = self.followed.verification.stage.take_before(end) {
+        while let Some((sequence, staged)) = self.stage.take_before(end) {
             is_from_repairer |= staged.arrival == Arrival::Repairer;
             self.discard_staged(now, sequence, staged);
         }
         // Only once: the repairer that is chosen then has sent none of these.
         if is_from_repairer {
-            self.distrust_repairer(now);
-        }
-    }
-
-    /// Returns whether a control datagram, or a manifest, is signed with a key that is trusted. Echoes and parity are not
-    /// signed: what is recovered from parity is verified.
-    pub(super) fn is_authentic(
-        &mut self,
-        now: ClockTime,
-        from: Option<SocketAddr>,
-        view: &DatagramView<'_>,
-        body: &[u8],
-    ) -> bool {
-        let header = &view.header;
-        if matches!(header.kind, Kind::Echo | Kind::Parity) {
-            return true;
-        }
-        let is_namesake = self.incarnations.is_namesake(header.incarnation, view.salt());
-        let distrust = match sign::signature_of(view.head) {
-            _ if is_namesake => None,
-            None => Some(VerificationFailure::Unsigned),
-            Some((id, _)) if !self.config.signed_by.has(id) => Some(VerificationFailure::UnknownKey(id)),
-            Some((id, signature)) => {
-                let is_from_publisher = from.is_some() && self.publisher.get() == from;
-                let Verification { from_publisher, from_others, text, .. } = &mut self.followed.verification;
-                let refusals = if is_from_publisher { from_publisher } else { from_others };
-                refusals.refill(now.0);
-                // To verify costs far more than to forge. What strangers send has a limit of its own.
-                if !refusals.has(1) {
-                    self.statistics.not_verified += 1;
-                    return false;
-                }
-                sign::signed_text(view.head, body, text);
-                let is_signed = self.config.signed_by.is_signed(id, text, &signature);
-                // A datagram of this incarnation is verified once; of another one, any number of copies may arrive.
-                if !is_signed || !self.incarnations.is_current(header.incarnation) {
-                    refusals.spend(1);
-                }
-                if is_signed {
-                    return true;
-                }
-                Some(VerificationFailure::WrongSignature(id))
-            }
-        };
-        self.statistics.not_verified += 1;
-        if let Some(distrust) = distrust {
-            self.report_distrust(distrust);
-        }
-        false
-    }
-
-    /// Reports each reason once.
-    fn report_distrust(&mut self, distrust: VerificationFailure) {
-        let reported = match distrust {
-            VerificationFailure::Unsigned => 0,
-            VerificationFailure::UnknownKey(_) => 1,
-            VerificationFailure::WrongSignature(_) => 2,
-        };
-        if self.followed.verification.reported[reported].replace(distrust).is_none() {
-            self.emit(SubscriberEvent::NotVerified(distrust));
+            self.distrust_repairer(context);
         }
     }
 
     /// Asks another repairer, if this one has sent forged data, or may have.
-    fn blame(&mut self, now: ClockTime, arrival: Arrival) {
+    fn blame(&mut self, context: &Context, arrival: Arrival) {
         if arrival == Arrival::Repairer {
-            self.distrust_repairer(now);
+            self.distrust_repairer(context);
         }
-    }
-
-    fn record_forged(&mut self, now: ClockTime, datagrams: u64) {
-        self.statistics.forged += datagrams;
-        self.followed.verification.forged += datagrams;
-        if now >= self.followed.verification.report_at {
-            self.followed.verification.report_at = now + REPORT_INTERVAL;
-            let datagrams = core::mem::take(&mut self.followed.verification.forged);
-            self.emit(SubscriberEvent::Forged { datagrams });
-        }
-    }
-
-    /// Reports a signed stream to a subscriber that verifies nothing.
-    pub(super) fn record_signed_stream(&mut self, view: &DatagramView<'_>) {
-        let is_signed = !self.is_verifying() && view.extensions.find(ExtensionKind::SIGNATURE).is_some();
-        if is_signed && self.reported.record_signed() {
-            self.emit(SubscriberEvent::Signed);
-        }
-    }
-
-    /// Whether an echo is taken. In a signed stream, anybody could forge another one than the answer to the last probe.
-    pub(super) fn is_expected(&mut self, now: ClockTime, echo: &Probe) -> bool {
-        !self.is_verifying() || self.publisher.is_expected(now, echo)
     }
 }
 
@@ -489,11 +372,64 @@ pub(in crate::subscriber) struct Stage {
     most_bytes: usize,
     /// One past the greatest sequence so far.
     end: Sequence,
+    /// The signed digests, by the lower bits of the sequence.
+    expected: Vec<(Sequence, Digest)>,
+    /// Verified datagrams that are to be delivered out of order.
+    early: VecDeque<Sequence>,
+    forged: u64,
+    report_at: ClockTime,
+    /// The end of what heartbeats show as sent, and when it last changed.
+    sent: (Sequence, ClockTime),
+    suspicion: Suspicion,
 }
 
 impl Stage {
-    const fn new(most: usize, most_bytes: usize) -> Self {
-        Self { waiting: BTreeMap::new(), most, bytes: 0, most_bytes, end: Sequence(0) }
+    pub(in crate::subscriber) fn new(config: &SubscriberConfig, now: ClockTime) -> Self {
+        let slots = if config.verifies() { config.slots() } else { 0 };
+        Self {
+            waiting: BTreeMap::new(),
+            most: slots.min(MOST_STAGED),
+            bytes: 0,
+            most_bytes: config.window_bytes / 4,
+            end: Sequence(0),
+            expected: alloc::vec![(Sequence(0), Digest::default()); slots],
+            early: VecDeque::new(),
+            forged: 0,
+            report_at: now,
+            sent: (Sequence(0), now),
+            suspicion: Suspicion::default(),
+        }
+    }
+
+    /// Begins with another incarnation.
+    pub(in crate::subscriber) fn begin(&mut self) {
+        self.waiting.clear();
+        (self.bytes, self.end) = (0, Sequence(0));
+        self.early.clear();
+        self.expected.fill((Sequence(0), Digest::default()));
+    }
+
+    fn expected(&self, sequence: Sequence) -> Option<Digest> {
+        let mask = self.expected.len().checked_sub(1)?;
+        let (known, digest) = self.expected.get(sequence.0 as usize & mask)?;
+        (*known == sequence).then_some(*digest)
+    }
+
+    fn expect(&mut self, sequence: Sequence, digest: Digest) {
+        let Some(mask) = self.expected.len().checked_sub(1) else { return };
+        if let Some(expected) = self.expected.get_mut(sequence.0 as usize & mask) {
+            *expected = (sequence, digest);
+        }
+    }
+
+    fn record_forged(&mut self, context: &mut Context) {
+        let now = context.now;
+        context.statistics.forged += 1;
+        self.forged += 1;
+        if now >= self.report_at {
+            self.report_at = now + REPORT_INTERVAL;
+            context.emit(SubscriberEvent::Forged { datagrams: core::mem::take(&mut self.forged) });
+        }
     }
 
     /// Returns their number.
@@ -575,10 +511,5 @@ impl Stage {
     fn take_before(&mut self, end: Sequence) -> Option<(Sequence, Staged)> {
         let first = self.first().filter(|first| *first < end)?;
         Some((first, self.take(first)?))
-    }
-
-    fn clear(&mut self) {
-        self.waiting.clear();
-        (self.bytes, self.end) = (0, Sequence(0));
     }
 }

@@ -2,6 +2,7 @@
 
 #![cfg(feature = "seal")]
 
+use std::net::SocketAddr;
 use std::vec::Vec;
 
 use super::*;
@@ -9,7 +10,7 @@ use crate::publisher::PublisherMachine;
 use crate::publisher::{PublisherConfig, Transmit};
 use crate::sign::SigningKey;
 use crate::subscriber::Start;
-use crate::wire::{Header, Incarnation, ListedRepairer, RepairerList, StreamId};
+use crate::wire::{DatagramView, Flags, Header, Incarnation, ListedRepairer, RepairerList, StreamId};
 
 const STREAM: StreamId = StreamId(7);
 const START: ClockTime = ClockTime(1_000_000_000);
@@ -42,7 +43,7 @@ impl Pair {
         let mut subscriber = SubscriberMachine::new(config, START);
         let mut list = RepairerList::default();
         assert!(list.add(ListedRepairer { tag: 0, address: address(2) }));
-        subscriber.repairers.record_list(list);
+        subscriber.sequencer.repairers.record_list(list);
         let mut pair = Self { publisher, subscriber, now: START };
         let heartbeats = pair.sent();
         assert!(!heartbeats.is_empty());
@@ -50,14 +51,15 @@ impl Pair {
             pair.subscriber.handle_datagram(pair.now, 0, address(1), &heartbeat);
         }
         assert_eq!(pair.subscriber.incarnation(), Some(Incarnation(1)));
-        pair.subscriber.repairers.record_list(list);
-        pair.subscriber.repairers.choose(pair.now, pair.subscriber.id, Some(address(1)), 1);
+        pair.subscriber.sequencer.repairers.record_list(list);
+        let id = pair.subscriber.id();
+        pair.subscriber.sequencer.repairers.choose(pair.now, id, Some(address(1)), 1);
         assert!(pair.has_repairer());
         pair
     }
 
     fn has_repairer(&self) -> bool {
-        self.subscriber.repairers.is_chosen(address(2))
+        self.subscriber.sequencer.repairers.is_chosen(address(2))
     }
 
     /// Returns what the publisher sends in a millisecond.
@@ -88,17 +90,20 @@ impl Pair {
     /// Passes a datagram of data to the verification; returns whether it is to be handled.
     fn verify(&mut self, arrival: Arrival, datagram: &[u8]) -> bool {
         let view = DatagramView::parse(datagram).unwrap();
-        self.subscriber.may_be_genuine(self.now, arrival, datagram, &view)
+        self.subscriber.context.now = self.now;
+        self.subscriber.may_be_genuine(&Arrived { arrival, from: Some(address(1)), datagram, view })
     }
 
     fn take_manifest(&mut self, arrival: Arrival, datagram: &[u8]) {
         let view = DatagramView::parse(datagram).unwrap();
-        self.subscriber.on_manifest(self.now, arrival, address(1), datagram, &view);
+        self.subscriber.context.now = self.now;
+        let from = address(1);
+        self.subscriber.on_manifest(&Arrived { arrival, from: Some(from), datagram, view }, from);
     }
 
     /// The number of the publisher's repairs in the next status.
     fn repairs(&self) -> u64 {
-        self.subscriber.paths.repairs()
+        self.subscriber.context.paths.repairs()
     }
 }
 
@@ -189,11 +194,15 @@ fn a_repairer_is_blamed_if_what_it_sent_has_taken_the_place_of_a_manifest() {
         instead[SEQUENCE].copy_from_slice(&manifest[SEQUENCE]);
         let end = Sequence(Header::read(&manifest).unwrap().0.sequence) + 1;
         assert!(!pair.verify(arrival, &data) && !pair.verify(arrival, &instead));
-        pair.subscriber.record_sent_before(pair.now, end);
-        pair.subscriber.distrust_staged(pair.now);
+        let SubscriberMachine { context, sequencer, .. } = &mut pair.subscriber;
+        context.now = pair.now;
+        sequencer.record_sent_before(context, end);
+        pair.subscriber.context.now = pair.now;
+        pair.subscriber.sequencer.distrust_staged(&pair.subscriber.context);
         assert!(pair.has_repairer(), "the manifest may still arrive");
         pair.now = pair.now + Duration::from_secs(1);
-        pair.subscriber.distrust_staged(pair.now);
+        pair.subscriber.context.now = pair.now;
+        pair.subscriber.sequencer.distrust_staged(&pair.subscriber.context);
         assert_eq!(pair.has_repairer(), !is_blamed, "{arrival:?}");
         assert_eq!(pair.subscriber.statistics().unverified, 0);
     }

@@ -1,0 +1,11 @@
+//! The bodies that only options of the protocol read and write.
+
+#[cfg(any(feature = "dissect", feature = "signatures"))]
+mod manifest;
+#[cfg(any(feature = "dissect", feature = "parity"))]
+mod parity;
+
+#[cfg(any(feature = "dissect", feature = "signatures"))]
+pub use manifest::{Digest, Manifest};
+#[cfg(any(feature = "dissect", feature = "parity"))]
+pub use parity::Parity;
