@@ -7,222 +7,205 @@ use core::time::Duration;
 use crate::ClockTime;
 use crate::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, Position, Sequence, SignerId, StreamId};
 
-/// Why messages were lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Cause {
-    /// The publisher no longer retains them.
-    Unrecoverable,
-    /// They did not arrive before the deadline.
-    Deadline,
-    /// They did not arrive, and this subscriber requests no repairs.
-    NotRepaired,
-    /// The publisher has restarted and no longer has them.
-    Restart,
-    /// They are longer than this subscriber allows, or their fragments do not form a message.
-    Unreadable,
-    /// The application stopped before they arrived.
-    Abandoned,
-    /// The publisher closed the stream and was gone before they arrived.
-    PublisherGone,
-    /// The publisher no longer retains them, and the history does not have them either.
-    NotInHistory,
-    /// The publisher no longer retains them, and no history server could be reached that might have them.
-    HistoryUnreachable,
+/// Declares kinds of something, each with its name.
+macro_rules! named {
+    (
+        $(#[$meta:meta])*
+        pub enum $type:ident {
+            $($(#[$doc:meta])* $kind:ident $(($($tuple:tt)*))? $({ $($field:tt)* })? => $name:literal,)*
+        }
+        $(#[$of_name:meta])*
+        fn name;
+    ) => {
+        $(#[$meta])*
+        pub enum $type {
+            $($(#[$doc])* $kind $(($($tuple)*))? $({ $($field)* })?,)*
+        }
+
+        impl $type {
+            $(#[$of_name])*
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind { .. } => $name,)*
+                }
+            }
+        }
+    };
 }
 
-impl Cause {
+named! {
+    /// Why messages were lost.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub enum Cause {
+        /// The publisher no longer retains them.
+        Unrecoverable => "unrecoverable",
+        /// They did not arrive before the deadline.
+        Deadline => "deadline",
+        /// They did not arrive, and this subscriber requests no repairs.
+        NotRepaired => "not-repaired",
+        /// The publisher has restarted and no longer has them.
+        Restart => "restart",
+        /// They are longer than this subscriber allows, or their fragments do not form a message.
+        Unreadable => "unreadable",
+        /// The application stopped before they arrived.
+        Abandoned => "abandoned",
+        /// The publisher closed the stream and was gone before they arrived.
+        PublisherGone => "publisher-gone",
+        /// The publisher no longer retains them, and the history does not have them either.
+        NotInHistory => "not-in-history",
+        /// The publisher no longer retains them, and no history server could be reached that might have them.
+        HistoryUnreachable => "history-unreachable",
+    }
     /// Returns its name, for instance `not-repaired`, as in the command's JSON and in Python. Names never change.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unrecoverable => "unrecoverable",
-            Self::Deadline => "deadline",
-            Self::NotRepaired => "not-repaired",
-            Self::Restart => "restart",
-            Self::Unreadable => "unreadable",
-            Self::Abandoned => "abandoned",
-            Self::PublisherGone => "publisher-gone",
-            Self::NotInHistory => "not-in-history",
-            Self::HistoryUnreachable => "history-unreachable",
-        }
+    fn name;
+}
+
+named! {
+    /// Something that happened to a stream, reported between the messages before and after it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub enum SubscriberEvent {
+        /// The subscriber has joined the stream. Messages follow from this number on.
+        Joined {
+            /// The publisher's incarnation.
+            incarnation: Incarnation,
+            /// The address that it sends from.
+            publisher: SocketAddr,
+            /// The number of the first message that can arrive.
+            message: MessageNumber,
+        } => "joined",
+        /// The messages from `first` to before `end` are lost.
+        Lost {
+            /// The first lost message.
+            first: MessageNumber,
+            /// One past the last lost message.
+            end: MessageNumber,
+            /// Why.
+            cause: Cause,
+        } => "lost",
+        /// An unknown number of messages, from this one on, may be lost: the publisher's former incarnation did not end its
+        /// stream, and it is not known how much it published after its last datagram that arrived.
+        LostUnknown {
+            /// The first message that may be lost.
+            first: MessageNumber,
+        } => "lost-unknown",
+        /// A snapshot is needed that covers all messages before this one, or more. Nothing is delivered until
+        /// [`SubscriberMachine::resume`](super::SubscriberMachine::resume) is called with the number of messages that it
+        /// covers.
+        SnapshotWanted {
+            /// The first message that can still be delivered.
+            message: MessageNumber,
+        } => "snapshot-wanted",
+        /// The publisher has restarted. Its messages are numbered from 0 again.
+        Restarted {
+            /// Its former incarnation.
+            from: Incarnation,
+            /// Its present incarnation.
+            to: Incarnation,
+        } => "restarted",
+        /// Another publisher continues the stream for the one that was followed, because it reads the same messages from an
+        /// engine. Their numbers continue.
+        Continued {
+            /// The incarnation of the former publisher.
+            from: Incarnation,
+            /// The incarnation of the present one.
+            to: Incarnation,
+            /// The address that it sends from.
+            publisher: SocketAddr,
+        } => "continued",
+        /// The stream was closed, and everything was delivered or reported as lost.
+        Ended {
+            /// The number of messages in the stream.
+            messages: u64,
+        } => "ended",
+        /// A gap has delayed delivery for longer than [`stalled_after`](super::SubscriberConfig::stalled_after).
+        Stalled {
+            /// The first missing datagram.
+            datagram: Sequence,
+            /// The number of datagrams that have arrived and wait for it.
+            waiting: u64,
+        } => "stalled",
+        /// Nothing arrives on this path while another path is active.
+        PathSilent(u8) => "path-silent",
+        /// The path is active again.
+        PathBack(u8) => "path-back",
+        /// The publisher has been silent for [`publisher_silence`](super::SubscriberConfig::publisher_silence).
+        PublisherSilent => "publisher-silent",
+        /// Datagrams of the publisher arrive again.
+        PublisherBack => "publisher-back",
+        /// The subscriber found itself in a state that cannot happen, which is a bug: please report this text. It is reported for
+        /// the first time, the second, the fourth, and so on. What it could not deliver counts as an internal error, not as lost.
+        InternalError(&'static str) => "internal-error",
+        /// The publisher has evicted this subscriber: flow control no longer waits for it.
+        Evicted => "evicted",
+        /// The publisher accepts no more subscribers. It repairs nothing for this one and does not wait for it.
+        Full => "full",
+        /// Another publisher of the same stream, with a lower incarnation, publishes at the same time as the one that is
+        /// followed. Its messages are not delivered.
+        SecondPublisher {
+            /// The incarnation that is followed.
+            followed: Incarnation,
+            /// The one that is ignored.
+            ignored: Incarnation,
+        } => "rival",
+        /// Datagrams are sealed with a secret that this subscriber does not have.
+        KeyMissing(KeyEpoch) => "key-missing",
+        /// Datagrams name the epoch of a secret that this subscriber has, but were not sealed with it: the secrets differ,
+        /// or the datagrams are forged.
+        KeyWrong(KeyEpoch) => "key-wrong",
+        /// The stream is signed, and this subscriber verifies nothing, because it was given no public key. Reported once.
+        Signed => "signed",
+        /// Datagrams were refused because no key that this subscriber trusts has signed them. Each reason is reported once.
+        NotVerified(VerificationFailure) => "not-verified",
+        /// Datagrams of data were discarded because they are not what the publisher has signed: another member of the group
+        /// has forged them. Reported at most once per second.
+        Forged {
+            /// The number of datagrams since the last report.
+            datagrams: u64,
+        } => "forged",
+        /// There is another stream on the same group. It is not delivered: the subscriber follows the first stream that it
+        /// received, until that one is silent. Reported only if no stream was chosen.
+        OtherStream {
+            /// The other one.
+            stream: StreamId,
+            /// The address that it is sent from.
+            publisher: SocketAddr,
+        } => "other-stream",
+        /// The followed stream is silent or has ended, and the subscriber follows another one from now on.
+        StreamChanged {
+            /// The stream that was followed.
+            from: StreamId,
+            /// The stream that is followed now.
+            to: StreamId,
+        } => "stream-changed",
+        /// Messages of a history server are wanted, which serves others first. Reported once, until it has sent some.
+        HistoryQueued {
+            /// The server.
+            server: SocketAddr,
+            /// The time after which the server expects this subscriber back;
+            /// [`LONGEST_EXPECTED`](crate::history::LONGEST_EXPECTED) stands for longer times, too.
+            expected: Duration,
+        } => "history-queued",
+        /// No history server has answered for [`timeout`](crate::history::HistoryConfig::timeout). Messages are still awaited that only a
+        /// history has, from this one on if its number is known. Reported once, until a server answers.
+        HistoryWaiting {
+            /// The first message that is wanted.
+            first: Option<MessageNumber>,
+        } => "history-waiting",
+        /// No history server could be used. Messages that only a history has are reported as lost, from this one on if its
+        /// number is known.
+        HistoryFailed {
+            /// The first message that was wanted.
+            first: Option<MessageNumber>,
+        } => "history-failed",
+        /// A publisher was ignored because its clock is too far from this subscriber's clock: its datagrams may be
+        /// replayed.
+        Stale => "stale",
     }
-}
-
-/// Something that happened to a stream, reported between the messages before and after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SubscriberEvent {
-    /// The subscriber has joined the stream. Messages follow from this number on.
-    Joined {
-        /// The publisher's incarnation.
-        incarnation: Incarnation,
-        /// The address that it sends from.
-        publisher: SocketAddr,
-        /// The number of the first message that can arrive.
-        message: MessageNumber,
-    },
-    /// The messages from `first` to before `end` are lost.
-    Lost {
-        /// The first lost message.
-        first: MessageNumber,
-        /// One past the last lost message.
-        end: MessageNumber,
-        /// Why.
-        cause: Cause,
-    },
-    /// An unknown number of messages, from this one on, may be lost: the publisher's former incarnation did not end its
-    /// stream, and it is not known how much it published after its last datagram that arrived.
-    LostUnknown {
-        /// The first message that may be lost.
-        first: MessageNumber,
-    },
-    /// A snapshot is needed that covers all messages before this one, or more. Nothing is delivered until
-    /// [`SubscriberMachine::resume`](super::SubscriberMachine::resume) is called with the number of messages that it
-    /// covers.
-    SnapshotWanted {
-        /// The first message that can still be delivered.
-        message: MessageNumber,
-    },
-    /// The publisher has restarted. Its messages are numbered from 0 again.
-    Restarted {
-        /// Its former incarnation.
-        from: Incarnation,
-        /// Its present incarnation.
-        to: Incarnation,
-    },
-    /// Another publisher continues the stream for the one that was followed, because it reads the same messages from an
-    /// engine. Their numbers continue.
-    Continued {
-        /// The incarnation of the former publisher.
-        from: Incarnation,
-        /// The incarnation of the present one.
-        to: Incarnation,
-        /// The address that it sends from.
-        publisher: SocketAddr,
-    },
-    /// The stream was closed, and everything was delivered or reported as lost.
-    Ended {
-        /// The number of messages in the stream.
-        messages: u64,
-    },
-    /// A gap has delayed delivery for longer than [`stalled_after`](super::SubscriberConfig::stalled_after).
-    Stalled {
-        /// The first missing datagram.
-        datagram: Sequence,
-        /// The number of datagrams that have arrived and wait for it.
-        waiting: u64,
-    },
-    /// Nothing arrives on this path while another path is active.
-    PathSilent(u8),
-    /// The path is active again.
-    PathBack(u8),
-    /// The publisher has been silent for [`publisher_silence`](super::SubscriberConfig::publisher_silence).
-    PublisherSilent,
-    /// Datagrams of the publisher arrive again.
-    PublisherBack,
-    /// The subscriber found itself in a state that cannot happen, which is a bug: please report this text. It is reported for
-    /// the first time, the second, the fourth, and so on. What it could not deliver counts as an internal error, not as lost.
-    InternalError(&'static str),
-    /// The publisher has evicted this subscriber: flow control no longer waits for it.
-    Evicted,
-    /// The publisher accepts no more subscribers. It repairs nothing for this one and does not wait for it.
-    Full,
-    /// Another publisher of the same stream, with a lower incarnation, publishes at the same time as the one that is
-    /// followed. Its messages are not delivered.
-    SecondPublisher {
-        /// The incarnation that is followed.
-        followed: Incarnation,
-        /// The one that is ignored.
-        ignored: Incarnation,
-    },
-    /// Datagrams are sealed with a secret that this subscriber does not have.
-    KeyMissing(KeyEpoch),
-    /// Datagrams name the epoch of a secret that this subscriber has, but were not sealed with it: the secrets differ,
-    /// or the datagrams are forged.
-    KeyWrong(KeyEpoch),
-    /// The stream is signed, and this subscriber verifies nothing, because it was given no public key. Reported once.
-    Signed,
-    /// Datagrams were refused because no key that this subscriber trusts has signed them. Each reason is reported once.
-    NotVerified(VerificationFailure),
-    /// Datagrams of data were discarded because they are not what the publisher has signed: another member of the group
-    /// has forged them. Reported at most once per second.
-    Forged {
-        /// The number of datagrams since the last report.
-        datagrams: u64,
-    },
-    /// There is another stream on the same group. It is not delivered: the subscriber follows the first stream that it
-    /// received, until that one is silent. Reported only if no stream was chosen.
-    OtherStream {
-        /// The other one.
-        stream: StreamId,
-        /// The address that it is sent from.
-        publisher: SocketAddr,
-    },
-    /// The followed stream is silent or has ended, and the subscriber follows another one from now on.
-    StreamChanged {
-        /// The stream that was followed.
-        from: StreamId,
-        /// The stream that is followed now.
-        to: StreamId,
-    },
-    /// Messages of a history server are wanted, which serves others first. Reported once, until it has sent some.
-    HistoryQueued {
-        /// The server.
-        server: SocketAddr,
-        /// The time after which the server expects this subscriber back;
-        /// [`LONGEST_EXPECTED`](crate::history::LONGEST_EXPECTED) stands for longer times, too.
-        expected: Duration,
-    },
-    /// No history server has answered for [`timeout`](crate::history::HistoryConfig::timeout). Messages are still awaited that only a
-    /// history has, from this one on if its number is known. Reported once, until a server answers.
-    HistoryWaiting {
-        /// The first message that is wanted.
-        first: Option<MessageNumber>,
-    },
-    /// No history server could be used. Messages that only a history has are reported as lost, from this one on if its
-    /// number is known.
-    HistoryFailed {
-        /// The first message that was wanted.
-        first: Option<MessageNumber>,
-    },
-    /// A publisher was ignored because its clock is too far from this subscriber's clock: its datagrams may be
-    /// replayed.
-    Stale,
-}
-
-impl SubscriberEvent {
     /// Returns its name, for instance `path-silent`, as in the command's JSON and in Python. Names never change.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Joined { .. } => "joined",
-            Self::Lost { .. } => "lost",
-            Self::SnapshotWanted { .. } => "snapshot-wanted",
-            Self::Restarted { .. } => "restarted",
-            Self::Continued { .. } => "continued",
-            Self::Ended { .. } => "ended",
-            Self::Stalled { .. } => "stalled",
-            Self::PathSilent(_) => "path-silent",
-            Self::PathBack(_) => "path-back",
-            Self::InternalError(_) => "internal-error",
-            Self::PublisherSilent => "publisher-silent",
-            Self::PublisherBack => "publisher-back",
-            Self::Evicted => "evicted",
-            Self::LostUnknown { .. } => "lost-unknown",
-            Self::Full => "full",
-            Self::SecondPublisher { .. } => "rival",
-            Self::KeyWrong(_) => "key-wrong",
-            Self::KeyMissing(_) => "key-missing",
-            Self::Signed => "signed",
-            Self::NotVerified(_) => "not-verified",
-            Self::Forged { .. } => "forged",
-            Self::OtherStream { .. } => "other-stream",
-            Self::StreamChanged { .. } => "stream-changed",
-            Self::HistoryQueued { .. } => "history-queued",
-            Self::HistoryWaiting { .. } => "history-waiting",
-            Self::HistoryFailed { .. } => "history-failed",
-            Self::Stale => "stale",
-        }
-    }
+    fn name;
 }
 
 /// Why a datagram was refused that should be signed.

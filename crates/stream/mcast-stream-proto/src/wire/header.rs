@@ -13,76 +13,80 @@ pub const HEADER_LENGTH: usize = 32;
 /// The length of the longest header with extensions, in bytes.
 pub(crate) const LONGEST_HEADER: usize = 63 * 4;
 
-/// The kind of a datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum Kind {
-    /// Messages, or a fragment of one.
-    Data = 1,
-    /// A parity symbol, from which lost datagrams of data, and manifests, are recovered.
-    Parity,
-    /// The publisher's state.
-    Heartbeat,
-    /// The datagrams that a subscriber is missing.
-    Nak,
-    /// The progress of a subscriber.
-    Status,
-    /// The repairs that the publisher is about to send, and the oldest datagram that it can repair.
-    Ncf,
-    /// A subscriber requests an echo, to prove its address and to measure the round-trip time.
-    Probe,
-    /// The digests of the datagrams before it, signed. It has a sequence like data.
-    Manifest,
-    /// The name and the paths of a stream.
-    Announce,
-    /// The publisher evicts, refuses or releases a subscriber.
-    Reset,
-    /// The answer to a probe: of the publisher, or of a subscriber that repairs for others, which names itself.
-    Echo,
-    /// The address of a server that keeps the messages of a stream.
-    History,
-    /// A subscriber searches such a server.
-    HistorySearch,
+/// Declares the kinds of datagrams, each with its number on the wire and its name.
+macro_rules! kinds {
+    (
+        $(#[$meta:meta])*
+        pub enum Kind {
+            $($(#[$doc:meta])* $kind:ident = $number:literal => $name:literal,)*
+        }
+    ) => {
+        $(#[$meta])*
+        pub enum Kind {
+            $($(#[$doc])* $kind = $number,)*
+        }
+
+        impl Kind {
+            /// Returns the kind with this number; `None` if it is unknown.
+            #[must_use]
+            pub const fn from_number(number: u8) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$kind),)*
+                    _ => None,
+                }
+            }
+
+            /// Returns the name of the kind, as text and JSON have it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The kind of a datagram.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[non_exhaustive]
+    #[repr(u8)]
+    pub enum Kind {
+        /// Messages, or a fragment of one.
+        Data = 1 => "data",
+        /// A parity symbol, from which lost datagrams of data, and manifests, are recovered.
+        Parity = 2 => "parity",
+        /// The publisher's state.
+        Heartbeat = 3 => "heartbeat",
+        /// The datagrams that a subscriber is missing.
+        Nak = 4 => "nak",
+        /// The progress of a subscriber.
+        Status = 5 => "status",
+        /// The repairs that the publisher is about to send, and the oldest datagram that it can repair.
+        Ncf = 6 => "confirmation",
+        /// A subscriber requests an echo, to prove its address and to measure the round-trip time.
+        Probe = 7 => "probe",
+        /// The digests of the datagrams before it, signed. It has a sequence like data.
+        Manifest = 8 => "manifest",
+        /// The name and the paths of a stream.
+        Announce = 9 => "announcement",
+        /// The publisher evicts, refuses or releases a subscriber.
+        Reset = 10 => "reset",
+        /// The answer to a probe: of the publisher, or of a subscriber that repairs for others, which names itself.
+        Echo = 11 => "echo",
+        /// The address of a server that keeps the messages of a stream.
+        History = 12 => "history",
+        /// A subscriber searches such a server.
+        HistorySearch = 13 => "history-search",
+    }
 }
 
 impl Kind {
-    /// All kinds in the order of their numbers, with their names.
-    const ALL: [(Self, &'static str); 13] = [
-        (Self::Data, "data"),
-        (Self::Parity, "parity"),
-        (Self::Heartbeat, "heartbeat"),
-        (Self::Nak, "nak"),
-        (Self::Status, "status"),
-        (Self::Ncf, "confirmation"),
-        (Self::Probe, "probe"),
-        (Self::Manifest, "manifest"),
-        (Self::Announce, "announcement"),
-        (Self::Reset, "reset"),
-        (Self::Echo, "echo"),
-        (Self::History, "history"),
-        (Self::HistorySearch, "history-search"),
-    ];
-
-    /// Returns the kind with this number; `None` if it is unknown.
-    #[must_use]
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1..=13 => Some(Self::ALL[number as usize - 1].0),
-            _ => None,
-        }
-    }
-
     /// Returns the number of the kind on the wire.
     #[must_use]
     pub const fn number(self) -> u8 {
         self as u8
-    }
-
-    /// Returns the name of the kind, as text and JSON have it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        Self::ALL[self as usize - 1].1
     }
 
     /// Returns whether datagrams of this kind have a sequence of the data, and are repaired.
@@ -312,21 +316,11 @@ impl ExtensionKind {
     pub const CRITICAL: u8 = 0x80;
     /// The length of the whole message in bytes (32 bits): on its first fragment.
     pub const TOTAL_LENGTH: Self = Self(Self::CRITICAL | 1);
-    /// The time of sending, in nanoseconds since 1970 (64 bits): reserved.
-    pub const SENT_AT: Self = Self(2);
-    /// The block of repair symbols: reserved.
-    pub const FEC_BLOCK: Self = Self(3);
     /// Each message in the datagram begins with its key of 8 bytes.
     pub const KEYED: Self = Self(Self::CRITICAL | 4);
-    /// The time in microseconds after which the message is of no use (32 bits): reserved.
-    pub const DEADLINE: Self = Self(5);
-    /// The address of a snapshot server: reserved.
-    pub const SNAPSHOT: Self = Self(6);
     /// The signature of the publisher (64 bytes), with the id of its key as the small value: on manifests, heartbeats,
     /// confirmations, resets and announcements of a signed stream.
     pub const SIGNATURE: Self = Self(7);
-    /// An identifier for tracing (64 bits): reserved.
-    pub const TRACE: Self = Self(8);
     /// The subscriber that sends the datagram (64 bits).
     pub const SUBSCRIBER: Self = Self(Self::CRITICAL | 9);
 
