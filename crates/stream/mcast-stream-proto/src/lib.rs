@@ -106,6 +106,7 @@ pub mod side_channel;
 pub mod sign;
 mod span;
 pub mod subscriber;
+mod times;
 pub mod wire;
 
 pub use mcast_metrics::{Figure, FigureValue};

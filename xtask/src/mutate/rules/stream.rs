@@ -6,7 +6,7 @@ use crate::mutate::package::{FAIRNESS, STREAM};
 pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "missing datagrams are requested",
-        "context.requests_repairs() && is_heard && !context.delivery.has_ended() && !self.naks.is_empty()",
+        "context.requests_repairs() && is_heard && !context.delivery.has_ended && !self.naks.is_empty()",
         "false",
     ),
     STREAM.rule(
@@ -532,7 +532,7 @@ pub(super) const RULES: &[Rule] = &[
     STREAM.rule(
         "there are no unnecessary wake-ups",
         "_ if reporter.has_everything(context, sequencer) => ClockTime::NEVER,",
-        "_ if delivery.has_ended() && sequencer.base == Sequence::MAX => ClockTime::NEVER,",
+        "_ if delivery.has_ended && sequencer.base == Sequence::MAX => ClockTime::NEVER,",
     ),
     STREAM.rule(
         "a lost message is never acknowledged",

@@ -4,11 +4,12 @@
 use core::net::SocketAddr;
 
 use super::SubscriberMachine;
+use super::arrived::{Arrived, Body};
 use super::config::Policy;
-use super::filter::{Arrived, Body, Filter};
+use super::filter::Filter;
 use super::naks::Arrival;
 use super::sequencer::Whereabouts;
-use super::verify::SignedDigests;
+use super::sequencer::verify::SignedDigests;
 use super::window::Meta;
 use crate::ClockTime;
 use crate::wire::{Kind, Sequence};
@@ -85,7 +86,7 @@ impl SubscriberMachine {
             return impossible!(context, "the body of a datagram is outside of it");
         };
         sequencer.window.buffer(sequence, meta, body);
-        if context.delivery.is_buffering() {
+        if context.delivery.is_buffering {
             reporter.record_arrival(context, sequencer);
         }
     }

@@ -11,9 +11,9 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::arrived::{Body, Lent};
 use super::context::Context;
 use super::event::BodyLocation;
-use super::filter::{Body, Lent};
 use super::sequencer::Sequencer;
 use super::window::Meta;
 use crate::wire::{Flags, MessageKey, MessageNumber, Messages, Sequence, batch_overhead};
@@ -302,5 +302,103 @@ impl Assembly {
         self.bytes.extend_from_slice(fragment);
         self.current = (!is_last).then_some((current, total, next + 1));
         if is_last { AssemblyOutcome::Complete } else { AssemblyOutcome::Incomplete }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::ClockTime;
+    use crate::subscriber::config::SubscriberConfig;
+    use crate::subscriber::losses::LossAccount;
+    use crate::wire::{StreamId, push_message};
+
+    const FIRST: Sequence = Sequence(100);
+
+    struct Layers {
+        context: Context,
+        sequencer: Sequencer,
+        assembler: Assembler,
+    }
+
+    impl Layers {
+        fn new() -> Self {
+            let now = ClockTime(1_000_000_000);
+            let config = SubscriberConfig { longest_message: 1_000, ..SubscriberConfig::new(StreamId(1)) };
+            let mut sequencer = Sequencer::new(&config, now);
+            let context = Context::new(config, now);
+            sequencer.begin(&context, FIRST, LossAccount::default());
+            Self { context, sequencer, assembler: Assembler::default() }
+        }
+
+        /// Passes the next datagram in order to the assembler.
+        fn begin(&mut self, flags: Flags, message: u32, total: Option<u32>, body: &[u8]) {
+            let (base, meta) = (self.sequencer.base, Meta { flags, message, keyed: false, total });
+            self.sequencer.window.lend(base);
+            self.assembler.begin(base, meta, (BodyLocation::Datagram, 0..body.len()));
+        }
+
+        fn next(&mut self, expected: u64, datagram: &[u8]) -> Assembled {
+            let lent = Lent { datagram, decrypted: &[] };
+            self.assembler.next(&mut self.context, &mut self.sequencer, MessageNumber(expected), lent)
+        }
+    }
+
+    fn batch(messages: &[&[u8]]) -> Vec<u8> {
+        let (mut body, mut end) = (vec![0; 1_000], 0);
+        for message in messages {
+            end = push_message(&mut body, end, message).unwrap();
+        }
+        body.truncate(end);
+        body
+    }
+
+    #[test]
+    fn a_batch_is_the_current_datagram_until_all_of_its_messages_were_taken() {
+        let (mut layers, body) = (Layers::new(), batch(&[b"oil", b"tin"]));
+        layers.begin(Flags::BATCH, 7, None, &body);
+        for (number, text) in [(7, b"oil"), (8, b"tin")] {
+            let Assembled::Message { number: taken, range, in_order: true, .. } = layers.next(number, &body)
+            else {
+                panic!("no message {number}");
+            };
+            assert_eq!((taken, &body[range]), (MessageNumber(number), &text[..]));
+            assert!(layers.assembler.is_busy() && layers.sequencer.base == FIRST);
+        }
+        assert!(matches!(layers.next(9, &body), Assembled::Nothing));
+        assert!(!layers.assembler.is_busy() && layers.sequencer.base == FIRST + 1);
+    }
+
+    #[test]
+    fn messages_that_are_missing_before_a_datagram_are_reported_before_its_own() {
+        let (mut layers, body) = (Layers::new(), batch(&[b"oil"]));
+        layers.begin(Flags::BATCH, 7, None, &body);
+        assert!(matches!(layers.next(5, &body), Assembled::Gap(MessageNumber(7))));
+        assert!(matches!(layers.next(7, &body), Assembled::Message { number: MessageNumber(7), .. }));
+    }
+
+    #[test]
+    fn fragments_form_a_message_with_the_last_of_them() {
+        let mut layers = Layers::new();
+        layers.begin(Flags::BEGIN, 7, Some(6), b"oil");
+        assert!(matches!(layers.next(7, b"oil"), Assembled::Nothing));
+        assert!(layers.assembler.is_in_message());
+        layers.begin(Flags::END, 7, None, b"tin");
+        let taken = layers.next(7, b"tin");
+        let Assembled::Message { location, range, .. } = taken else { panic!("{taken:?}") };
+        let lent = Lent { datagram: b"tin", decrypted: &[] };
+        assert_eq!(&layers.assembler.bytes(&layers.sequencer, lent, location)[range], b"oiltin");
+        assert_eq!(layers.sequencer.base, FIRST + 2);
+    }
+
+    #[test]
+    fn a_message_that_is_longer_than_allowed_is_unreadable() {
+        let mut layers = Layers::new();
+        layers.begin(Flags::BEGIN, 7, Some(1_009), b"oil");
+        assert!(matches!(layers.next(7, b"oil"), Assembled::Unreadable(MessageNumber(7))));
+        assert_eq!((layers.context.statistics.malformed, layers.assembler.is_in_message()), (1, false));
     }
 }

@@ -18,6 +18,7 @@ use crate::ClockTime;
 use crate::outbox::{Outbox, Target};
 use crate::random::{Random, backoff};
 use crate::seal::{self, Ciphers, Keys, Purpose, Sealed};
+use crate::times::subscriber::MIN_BACKOFF_UNIT;
 use crate::wire::{
     AddressToken, DatagramWriter, FlowControl, Header, Heartbeat, Incarnation, KeyEpoch, Kind, Probe,
     SubscriberId, WriteError,
@@ -25,8 +26,6 @@ use crate::wire::{
 
 /// Limit of the queue of events that were not fetched. Further events are dropped.
 const MAX_EVENTS: usize = 256;
-/// In a large group, subscribers with a shorter round trip spread their NAKs as if it were this long.
-const MIN_BACKOFF_UNIT: Duration = Duration::from_micros(500);
 
 pub(super) struct Context {
     /// The time of the present call.

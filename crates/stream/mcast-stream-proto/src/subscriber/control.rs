@@ -4,18 +4,16 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::SubscriberMachine;
+use super::arrived::{Arrived, Lent};
 use super::event::SubscriberEvent;
-use super::filter::{Arrived, Lent};
 use super::gate::Below;
 use super::incarnations::IncarnationIdentity;
 use crate::span::nanos;
+use crate::times::subscriber::MAX_SKEW;
 use crate::wire::{
     DatagramView, ExtensionKind, Flags, Heartbeat, KeyEpoch, Kind, Ncf, Probe, Reset, ResetReason,
     ServedHistory, WireError,
 };
-
-/// A sealed publisher whose clock is off by more than this may be a replayed recording.
-const MAX_SKEW: Duration = Duration::from_secs(120);
 
 impl SubscriberMachine {
     pub(super) fn on_control(&mut self, arrived: &Arrived<'_>, path: u8, from: SocketAddr) {
@@ -119,7 +117,7 @@ impl SubscriberMachine {
             reporter.record_heartbeat(context, sequencer, header.flags);
         }
         sequencer.record_repairers(context, view);
-        context.publisher.incarnations.record_history(ServedHistory::of(view));
+        context.publisher.incarnations.history = ServedHistory::of(view);
     }
 
     /// Takes the token that proves this subscriber's address, and measures the round trip.
@@ -151,7 +149,7 @@ impl SubscriberMachine {
     fn on_other_incarnation(&mut self, view: &DatagramView<'_>, from: SocketAddr, heartbeat: Heartbeat) {
         let identity = IncarnationIdentity::of(view, &heartbeat);
         let incarnations = &mut self.context.publisher.incarnations;
-        if incarnations.is_replayed(identity.incarnation, heartbeat.clock) {
+        if incarnations.former.is_replayed(identity.incarnation, heartbeat.clock) {
             self.context.statistics.other += 1;
             return;
         }
@@ -166,7 +164,7 @@ impl SubscriberMachine {
         }
         let incarnations = &mut self.context.publisher.incarnations;
         // The end was delivered, and nothing follows it.
-        let is_over = self.context.delivery.has_ended() && incarnations.is_continued_by(&identity);
+        let is_over = self.context.delivery.has_ended && incarnations.is_continued_by(&identity);
         match incarnations.current() {
             None => {
                 let Self { context, sequencer, assembler, gate, reporter, .. } = self;
@@ -192,7 +190,7 @@ impl SubscriberMachine {
         let now = self.context.now;
         let publisher = &mut self.context.publisher;
         self.context.statistics.other += 1;
-        let is_over = publisher.liveness.is_silent() || self.context.delivery.has_ended();
+        let is_over = publisher.liveness.is_silent() || self.context.delivery.has_ended;
         if !publisher.incarnations.record_older(now, identity.incarnation) {
             return;
         }
@@ -201,7 +199,7 @@ impl SubscriberMachine {
         let is_recorded = self.proves_age(&identity) && (is_older || self.is_stale(&heartbeat));
         let incarnations = &mut self.context.publisher.incarnations;
         if is_over && !is_recorded {
-            incarnations.clear_rival();
+            incarnations.second_publisher = None;
             return incarnations.set_successor(identity, heartbeat, from);
         }
         if let Some(followed) = incarnations.current()

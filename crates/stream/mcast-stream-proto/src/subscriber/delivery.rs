@@ -33,9 +33,9 @@ pub(super) struct Delivery {
     obstacle: Obstacle,
     since_snapshot: SinceSnapshot,
     /// The application is busy: datagrams are buffered, and nothing is delivered until it asks again.
-    is_buffering: bool,
+    pub(super) is_buffering: bool,
     /// The end of the stream was delivered. Another incarnation may begin after it.
-    has_ended: bool,
+    pub(super) has_ended: bool,
 }
 
 impl Delivery {
@@ -74,15 +74,6 @@ impl Delivery {
 
     pub(super) const fn has_stopped(&self) -> bool {
         matches!(self.obstacle, Obstacle::Stopped { .. })
-    }
-
-    pub(super) const fn has_ended(&self) -> bool {
-        self.has_ended
-    }
-
-    #[inline]
-    pub(super) const fn is_buffering(&self) -> bool {
-        self.is_buffering
     }
 
     pub(super) const fn is_bridging(&self) -> bool {
@@ -151,14 +142,39 @@ impl Delivery {
             SinceSnapshot::Past | SinceSnapshot::Arrived => SinceSnapshot::Past,
         };
     }
+}
 
-    /// Notes that the end was delivered.
-    pub(super) const fn end(&mut self) {
-        self.has_ended = true;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_delivered_until_the_snapshot_is_loaded() {
+        let mut delivery = Delivery::new();
+        delivery.begin(true);
+        assert!(delivery.is_closed() && !delivery.is_active() && !delivery.counts_losses());
+        assert!(delivery.resume());
+        assert!(delivery.is_active() && delivery.is_bridging() && !delivery.may_be_early());
+        assert!(!delivery.resume(), "none is awaited");
     }
 
-    #[inline]
-    pub(super) const fn set_buffering(&mut self, is_buffering: bool) {
-        self.is_buffering = is_buffering;
+    #[test]
+    fn losses_count_once_the_first_message_after_a_snapshot_was_delivered() {
+        let mut delivery = Delivery::new();
+        delivery.begin(true);
+        delivery.resume();
+        delivery.record_bridged();
+        assert!(!delivery.is_bridging() && !delivery.counts_losses());
+        delivery.record_message();
+        assert!(delivery.counts_losses());
+    }
+
+    #[test]
+    fn a_stop_is_permanent() {
+        let mut delivery = Delivery::new();
+        delivery.await_snapshot();
+        delivery.stop();
+        delivery.resume();
+        assert!(delivery.has_stopped() && delivery.is_closed());
     }
 }

@@ -16,15 +16,15 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
+use super::arrived::Lent;
 use super::assembler::{Assembled, Assembler};
 use super::config::{OnLoss, Policy};
 use super::context::Context;
 use super::event::{Cause, Step, StepKind, SubscriberEvent};
-use super::filter::Lent;
-use super::peer::ADDRESS_TIME;
 use super::reporter::Reporter;
 use super::sequencer::Sequencer;
 use super::window::SlotContent;
+use crate::times::subscriber::ADDRESS_TIME;
 use crate::wire::{FlowControl, MessageKey, MessageNumber, Sequence};
 
 /// The layers below the gate.
@@ -60,7 +60,7 @@ impl Gate {
     #[inline]
     pub(super) fn poll(&mut self, mut below: Below<'_>, lent: Lent<'_>) -> Option<Step> {
         // An application that calls this takes messages again.
-        below.context.delivery.set_buffering(false);
+        below.context.delivery.is_buffering = false;
         loop {
             if let Some(event) = below.context.events.pop_front() {
                 return Some(Step::of_event(event));
@@ -83,7 +83,7 @@ impl Gate {
         if !below.context.delivery.awaits_snapshot() {
             return None;
         }
-        if below.context.publisher.incarnations.has_successor() {
+        if below.context.publisher.incarnations.successor.is_some() {
             return self.follow_successor(below);
         }
         let cause = self.abandoned?;
@@ -97,7 +97,7 @@ impl Gate {
     fn next_in_order(&mut self, below: &mut Below<'_>) -> Option<Option<Step>> {
         let incarnations = &below.context.publisher.incarnations;
         incarnations.current()?;
-        if below.context.delivery.has_ended() && !incarnations.has_successor() {
+        if below.context.delivery.has_ended && incarnations.successor.is_none() {
             return None;
         }
         let Below { context, sequencer, assembler, .. } = below;
@@ -117,7 +117,7 @@ impl Gate {
                 Some(None)
             }
             Some(SlotContent::Delivered(first, _)) if first > context.delivery.expected => {
-                Some(Some(Step::of_event(self.report_gap(below, first))))
+                Some(Some(Step::of_event(self.report_gap(below, first, self.cause))))
             }
             Some(SlotContent::Delivered(first, count)) => {
                 context.delivery.expected = context.delivery.expected.max(first + count);
@@ -163,7 +163,7 @@ impl Gate {
                 is_admitted.then_some(Step(StepKind::Message { number, keyed, location, range }))
             }
             Assembled::Gap(number) => {
-                let event = self.report_gap(below, number);
+                let event = self.report_gap(below, number, self.cause);
                 if below.context.delivery.is_closed() {
                     below.assembler.buffer_current(below.sequencer, lent, false);
                 }
@@ -218,25 +218,18 @@ impl Gate {
         let is_whole = !assembler.is_in_message() || self.abandoned.is_some();
         let has_all = sequencer.base >= context.heartbeat().next && is_whole;
         if has_all && context.delivery.expected < next_message {
-            let cause = self.abandoned.unwrap_or(self.cause);
-            return Some(match self.wants_newer_snapshot(context) {
-                true => {
-                    context.delivery.await_snapshot();
-                    SubscriberEvent::SnapshotWanted { message: next_message }
-                }
-                false => self.report_lost(below, next_message, cause),
-            });
+            return Some(self.report_gap(below, next_message, self.abandoned.unwrap_or(self.cause)));
         }
-        if context.publisher.incarnations.has_successor() {
+        if context.publisher.incarnations.successor.is_some() {
             return self.follow_successor(below);
         }
         if self.is_cut_off(context) {
             self.has_unknown_loss = true;
             return Some(self.report_unknown_loss(context));
         }
-        let end = context.publisher.end_before(sequencer.base).filter(|_| !context.delivery.has_ended());
+        let end = context.publisher.end_before(sequencer.base).filter(|_| !context.delivery.has_ended);
         let (end, messages) = end?;
-        context.delivery.end();
+        context.delivery.has_ended = true;
         sequencer.base = end;
         if !context.sends_nothing() {
             reporter.statuses.confirm_end(context.now + context.jitter());
@@ -263,7 +256,7 @@ impl Gate {
             let cause = if is_one_way { Cause::NotRepaired } else { Cause::Unrecoverable };
             return Some((sequencer.oldest_retained.min(next), cause));
         }
-        match context.publisher.incarnations.has_successor() {
+        match context.publisher.incarnations.successor.is_some() {
             true => Some((next, Cause::Restart)),
             false => self.abandoned.map(|cause| (next, cause)),
         }
@@ -321,19 +314,13 @@ impl Gate {
         }
     }
 
-    const fn wants_newer_snapshot(&self, context: &Context) -> bool {
-        context.delivery.is_bridging() && self.abandoned.is_none()
-    }
-
-    /// Returns an event for the messages between the expected one and this one, which are lost.
-    fn report_gap(&mut self, below: &mut Below<'_>, number: MessageNumber) -> SubscriberEvent {
-        match self.wants_newer_snapshot(below.context) {
-            true => {
-                below.context.delivery.await_snapshot();
-                SubscriberEvent::SnapshotWanted { message: number }
-            }
-            false => self.report_lost(below, number, self.cause),
+    /// Reports the messages between the expected one and this one, which are lost: unless a newer snapshot covers them.
+    fn report_gap(&mut self, below: &mut Below<'_>, number: MessageNumber, cause: Cause) -> SubscriberEvent {
+        if below.context.delivery.is_bridging() && self.abandoned.is_none() {
+            below.context.delivery.await_snapshot();
+            return SubscriberEvent::SnapshotWanted { message: number };
         }
+        self.report_lost(below, number, cause)
     }
 
     /// Gives up all messages before `end`.

@@ -2,17 +2,14 @@
 
 use alloc::collections::VecDeque;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 use crate::ClockTime;
 use crate::proof::Counts;
+use crate::times::subscriber::RIVAL_TIME;
 use crate::wire::{
     DatagramView, Flags, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, MessageNumber, Origin,
     RecallIndex, Sequence, ServedHistory,
 };
-
-/// Heartbeats of an older incarnation over a longer time than this are not merely late.
-const RIVAL_TIME: Duration = Duration::from_secs(1);
 
 /// What identifies an incarnation of the publisher, from the header of one of its heartbeats.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +54,7 @@ pub(super) struct Successor {
 
 /// An older incarnation that sends while a newer one is followed.
 #[derive(Clone, Copy, Debug)]
-struct SecondPublisher {
+pub(super) struct SecondPublisher {
     incarnation: Incarnation,
     since: ClockTime,
     is_reported: bool,
@@ -71,19 +68,19 @@ pub(super) struct Incarnations {
     /// The salt that it seals with.
     salt: IncarnationSalt,
     /// The epoch of the key that it seals with.
-    epoch: KeyEpoch,
+    pub(super) epoch: KeyEpoch,
     /// Where its messages come from.
-    origin: Option<Origin>,
+    pub(super) origin: Option<Origin>,
     /// The history that its publisher serves.
-    history: Option<ServedHistory>,
+    pub(super) history: Option<ServedHistory>,
     /// The counts of its control datagrams.
     counts: Counts,
     /// A new one, which is followed once the rest of the current one is delivered.
-    successor: Option<Successor>,
+    pub(super) successor: Option<Successor>,
     /// Those that were followed before.
-    former: FormerIncarnations,
+    pub(super) former: FormerIncarnations,
     /// An older one that sends at the same time.
-    second_publisher: Option<SecondPublisher>,
+    pub(super) second_publisher: Option<SecondPublisher>,
 }
 
 impl Incarnations {
@@ -116,21 +113,6 @@ impl Incarnations {
         self.current.map(|_| self.epoch)
     }
 
-    /// Returns where the messages of the current one come from, if it reads them from an engine.
-    pub(super) const fn origin(&self) -> Option<Origin> {
-        self.origin
-    }
-
-    /// Returns the history that the publisher of the current one serves.
-    pub(super) const fn history(&self) -> Option<ServedHistory> {
-        self.history
-    }
-
-    /// Notes the history that a heartbeat of the current one shows.
-    pub(super) const fn record_history(&mut self, history: Option<ServedHistory>) {
-        self.history = history;
-    }
-
     /// Whether this one has the messages of the current one, with the same numbers.
     pub(super) fn is_continued_by(&self, identity: &IncarnationIdentity) -> bool {
         let origins = self.origin.zip(identity.origin);
@@ -146,10 +128,6 @@ impl Incarnations {
     /// Whether the successor has the messages of the current one, with the same numbers.
     pub(super) fn is_continued(&self) -> bool {
         self.successor.is_some_and(|successor| self.is_continued_by(&successor.identity))
-    }
-
-    pub(super) const fn set_epoch(&mut self, epoch: KeyEpoch) {
-        self.epoch = epoch;
     }
 
     /// Returns whether a datagram with this salt is of another incarnation with the number of the current one.
@@ -179,16 +157,6 @@ impl Incarnations {
         (self.origin, self.history) = (identity.origin, identity.history);
     }
 
-    #[inline]
-    pub(super) const fn successor(&self) -> Option<Successor> {
-        self.successor
-    }
-
-    #[inline]
-    pub(super) const fn has_successor(&self) -> bool {
-        self.successor.is_some()
-    }
-
     /// Notes the incarnation to follow next; of several, the latest.
     pub(super) fn set_successor(
         &mut self,
@@ -204,30 +172,9 @@ impl Incarnations {
         self.successor = Some(Successor { identity, heartbeat, from, is_unknown_reported });
     }
 
-    /// Notes that it was reported that the current one may have published more.
-    pub(super) const fn record_unknown_reported(&mut self) {
-        if let Some(successor) = &mut self.successor {
-            successor.is_unknown_reported = true;
-        }
-    }
-
-    pub(super) const fn clear_successor(&mut self) {
-        self.successor = None;
-    }
-
-    /// Remembers one that was followed.
-    pub(super) fn remember(&mut self, former: FormerIncarnation) {
-        self.former.keep(former);
-    }
-
     /// Returns what is remembered of one that was followed.
     pub(super) fn former(&self, incarnation: Incarnation) -> Option<FormerIncarnation> {
         self.former.find(incarnation).copied()
-    }
-
-    /// Returns whether a heartbeat was sent before its incarnation was left, so that it is late or replayed.
-    pub(super) fn is_replayed(&self, incarnation: Incarnation, clock: u64) -> bool {
-        self.former.is_replayed(incarnation, clock)
     }
 
     /// Notes a heartbeat of an older one; returns whether it is a rival, and not merely late.
@@ -246,10 +193,6 @@ impl Incarnations {
             Some(second_publisher) => !core::mem::replace(&mut second_publisher.is_reported, true),
             None => false,
         }
-    }
-
-    pub(super) const fn clear_rival(&mut self) {
-        self.second_publisher = None;
     }
 }
 

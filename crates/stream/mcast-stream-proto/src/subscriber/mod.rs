@@ -1,4 +1,19 @@
 //! The receiving side of a stream: it delivers messages in order, requests repairs with NAKs, and reports losses.
+//!
+//! The machine is made of layers, and only wires them. Each states its input, its output and its promises at the
+//! head of its file; a layer knows those before it in this list, and none after it.
+//!
+//! | layer | file | what it has to itself |
+//! |---|---|---|
+//! | [`Context`] | `context.rs` | nothing: it shares time, settings, the publisher's state, counters, events and control datagrams |
+//! | [`Filter`] | `filter.rs` | ciphers, and signatures if there are any |
+//! | [`Sequencer`] | `sequencer/` | the window, the gaps and their requests, and other sources of repairs |
+//! | [`Assembler`] | `assembler.rs` | the datagram whose messages are delivered, and fragments |
+//! | [`Reporter`] | `reporter.rs` | when to send statuses, and what the application has processed |
+//! | [`Gate`] | `gate.rs`, `succession.rs` | snapshots, losses, and the change to another incarnation |
+//!
+//! Datagrams come in by `arrive.rs` and `control.rs`, messages are pulled out of the gate, and `timers.rs` lets each layer do what
+//! is due.
 
 #[cfg(any(feature = "acknowledgements", feature = "history"))]
 mod account;
@@ -6,6 +21,7 @@ mod account;
 #[path = "off/account.rs"]
 mod account;
 mod arrive;
+mod arrived;
 mod assembler;
 mod config;
 mod context;
@@ -20,27 +36,11 @@ mod naks;
 mod paths;
 mod peer;
 mod publisher_state;
-#[cfg(feature = "parity")]
-mod recovery;
-#[cfg(not(feature = "parity"))]
-#[path = "off/recovery.rs"]
-mod recovery;
-#[cfg(feature = "local-repair")]
-mod repairers;
-#[cfg(not(feature = "local-repair"))]
-#[path = "off/repairers.rs"]
-mod repairers;
 mod reporter;
-mod requests;
 mod sequencer;
 mod statuses;
 mod succession;
 mod timers;
-#[cfg(feature = "signatures")]
-mod verify;
-#[cfg(not(feature = "signatures"))]
-#[path = "off/verify.rs"]
-mod verify;
 mod window;
 
 use core::fmt;
@@ -64,10 +64,11 @@ use crate::sign::PinnedKeys;
 use crate::wire::{
     Incarnation, MessageKey, MessageNumber, Origin, ServedHistory, Status, StreamId, SubscriberId,
 };
+use arrived::Lent;
 use assembler::Assembler;
 use context::Context;
 use event::StepKind;
-use filter::{Filter, Lent};
+use filter::Filter;
 use gate::{Below, Gate};
 use reporter::Reporter;
 use sequencer::Sequencer;
@@ -176,7 +177,7 @@ impl SubscriberMachine {
     /// within the window. Continue to call [`poll_transmit`](Self::poll_transmit), so that the publisher learns what has arrived and how
     /// much room is left.
     pub fn start_buffering(&mut self, datagram: &[u8]) {
-        self.context.delivery.set_buffering(true);
+        self.context.delivery.is_buffering = true;
         let lent = Lent { datagram, decrypted: &self.filter.decrypted };
         self.assembler.buffer_current(&mut self.sequencer, lent, true);
     }
@@ -268,13 +269,13 @@ impl SubscriberMachine {
     /// Returns where the messages of that incarnation come from, if its publisher reads them from an engine.
     #[must_use]
     pub const fn origin(&self) -> Option<Origin> {
-        self.context.publisher.incarnations.origin()
+        self.context.publisher.incarnations.origin
     }
 
     /// Returns the history of the stream that that publisher serves.
     #[must_use]
     pub const fn served_history(&self) -> Option<ServedHistory> {
-        self.context.publisher.incarnations.history()
+        self.context.publisher.incarnations.history
     }
 
     /// Returns when the last heartbeat of that publisher arrived; `None` if there is no publisher.
@@ -304,7 +305,7 @@ impl SubscriberMachine {
     /// Whether the stream was closed and everything was delivered or reported as lost.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
-        self.context.delivery.has_ended()
+        self.context.delivery.has_ended
     }
 
     /// Whether the stream has ended and the publisher needs no more confirmations of that.

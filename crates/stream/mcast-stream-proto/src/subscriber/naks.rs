@@ -9,20 +9,14 @@ use crate::ClockTime;
 use crate::gaps::{Gap, Gaps};
 use crate::random::SMALL_GROUP;
 use crate::span::{amount, per_second, times};
+use crate::times::subscriber::{
+    CROWD_URGENT_INTERVAL, LONGEST_REFILL, MAX_REORDERING, MAX_REPAIR, MIN_REORDER_GUARD,
+    MIN_REPAIRER_TIMEOUT, NAK_RETRY, SHRINK_INTERVAL, URGENT_INTERVAL,
+};
 use crate::wire::{CROWD_NAK_RATE, DATAGRAMS_PER_CROWD_NAK, NAK_INTERVAL, Sequence};
 
-/// The shortest time after which a datagram that is out of order counts as missing.
-const MIN_REORDER_GUARD: Duration = Duration::from_micros(50);
-/// A datagram that is out of order by more than this counts as lost.
-const MAX_REORDERING: Duration = Duration::from_millis(250);
-/// What is known of reordering shrinks by one part in [`SHRINKING`] at most this often: a burst whose datagrams are all out of
-/// order must not make it too short for the last ones.
-const SHRINK_INTERVAL: Duration = Duration::from_millis(10);
+/// What is known of reordering shrinks by one part in this many at a time.
 const SHRINKING: u32 = 64;
-/// A longer repair time is not measured in full: the repair was lost on the way, or was delayed by something else.
-const MAX_REPAIR: Duration = Duration::from_secs(2);
-/// A repairer has at least this time: it is a process that must be scheduled to answer, also after a short round trip.
-const MIN_REPAIRER_TIMEOUT: Duration = Duration::from_millis(1);
 /// A subscriber of a small group may send NAKs of one byte for each `BYTES_PER_NAK_BYTE` bytes of data that it receives: they
 /// take 5 % of what the stream takes of its link. Where little is received, all of the group may send `NAK_RATE` per second.
 const BYTES_PER_NAK_BYTE: u64 = 20;
@@ -35,14 +29,8 @@ const DATAGRAMS_PER_NAK: u64 = 64;
 /// The NAKs of all subscribers in a burst; each subscriber may always send `MIN_NAK_BURST`.
 const NAK_BURST: u64 = 64;
 const MIN_NAK_BURST: u64 = 4;
-/// The allowance is counted in millionths of a NAK, and checked again after at least `NAK_RETRY` when it is used up.
+/// The allowance is counted in millionths of a NAK.
 const NAK: u64 = 1_000_000;
-const NAK_RETRY: Duration = Duration::from_millis(5);
-/// The allowance of a longer time without a NAK than this is not added.
-const LONGEST_REFILL: Duration = Duration::from_secs(1_000);
-/// The shortest interval between the urgent NAKs of one subscriber of a crowd, and of a small group.
-const CROWD_URGENT_INTERVAL: Duration = Duration::from_millis(100);
-const URGENT_INTERVAL: Duration = Duration::from_millis(8);
 
 /// The gaps, the schedule of the NAKs for them, and what it depends on.
 #[derive(Debug)]

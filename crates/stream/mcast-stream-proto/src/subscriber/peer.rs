@@ -4,36 +4,22 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::ClockTime;
+use crate::times::subscriber::{
+    ADDRESS_TIME, FAILOVER_TIME, MAX_ROUND_TRIP, MIN_ROUND_TRIP, OUTAGE, PLAUSIBLE_ROUND_TRIP, PROBE_AGAIN,
+    PROBE_INTERVAL, UNEXPECTED_ECHO_INTERVAL,
+};
 use crate::wire::{AddressToken, Probe};
 
-/// The address is proven again this often.
-const PROBE_INTERVAL: Duration = Duration::from_secs(50);
-/// An unanswered probe is repeated after this time, which doubles with each repetition.
-const PROBE_AGAIN: Duration = Duration::from_millis(10);
+/// The time after which an unanswered probe is repeated doubles this often.
 const PROBE_DOUBLINGS: u32 = 9;
-/// Once it is heard again after being silent for this time, unanswered probes are repeated as soon as at first: on the way,
-/// both directions may have failed.
-const OUTAGE: Duration = Duration::from_millis(1500);
 /// After this many unanswered probes a subscriber gives up confirming the end: its address is not proven.
 const PROBES_WITHOUT_PROOF: u32 = 6;
-/// How many probes are remembered, and how often an echo that answers none of them causes another.
+/// How many probes are remembered.
 const REMEMBERED_PROBES: usize = 8;
-const UNEXPECTED_ECHO_INTERVAL: Duration = Duration::from_millis(250);
-/// The publisher's address stays valid for this time after its last heartbeat, which is more than two heartbeats.
-pub(super) const ADDRESS_TIME: Duration = Duration::from_millis(2500);
-/// While heartbeats are frequent, another address replaces it sooner: after this time, if at least this number of
-/// control datagrams came from elsewhere. Otherwise, flow control would stop the publisher, and then evict this
-/// subscriber.
-const FAILOVER_TIME: Duration = Duration::from_millis(500);
+/// Another address replaces the known one after [`FAILOVER_TIME`] if this number of control datagrams came from elsewhere.
 const FAILOVER_DATAGRAMS: u32 = 8;
-/// Measured round trips are clamped to this range.
-pub(super) const MIN_ROUND_TRIP: Duration = Duration::from_micros(50);
-pub(super) const MAX_ROUND_TRIP: Duration = Duration::from_secs(10);
 
-/// A sample above this, and above this many times the known round trip, is confirmed by another probe: between a probe
-/// and its echo, the process may have been suspended. Shorter ones also occur when a queue fills on the way, and then
-/// repairs must be requested as slowly.
-const PLAUSIBLE_ROUND_TRIP: Duration = Duration::from_secs(1);
+/// A sample above [`PLAUSIBLE_ROUND_TRIP`], and above this many times the known round trip, is confirmed by another probe.
 const PLAUSIBLE_GROWTH: u32 = 4;
 
 /// A measured round trip, when the probe that measured it was sent, and when its echo arrived.

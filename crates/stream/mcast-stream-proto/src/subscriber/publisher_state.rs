@@ -7,17 +7,11 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::incarnations::{IncarnationIdentity, Incarnations};
-use super::peer::{MAX_ROUND_TRIP, MIN_ROUND_TRIP, Peer};
+use super::peer::Peer;
 use crate::ClockTime;
 use crate::random::SMALL_GROUP;
+use crate::times::subscriber::{MAX_QUEUEING, MAX_ROUND_TRIP, MIN_ROUND_TRIP, PERIOD, URGENT_SPACING};
 use crate::wire::{Flags, Header, Heartbeat, Incarnation, MessageNumber, Sequence};
-
-/// The minimum transit time is taken over two periods of this length, so that clocks may drift.
-const PERIOD: Duration = Duration::from_secs(5);
-/// No queue delays a datagram for longer. A longer delay is a clock that was stepped.
-const MAX_QUEUEING: Duration = Duration::from_secs(1);
-/// The mean spacing of the group's statuses when the publisher waits for them.
-const URGENT_SPACING: Duration = Duration::from_micros(50);
 
 /// The publisher, as its heartbeats show it.
 #[derive(Debug)]
@@ -78,7 +72,7 @@ impl PublisherState {
         }
         self.heartbeat = heartbeat;
         self.liveness.record_heartbeat(now);
-        self.incarnations.set_epoch(header.epoch);
+        self.incarnations.epoch = header.epoch;
         if header.flags.has(Flags::END_OF_STREAM) {
             self.peer.probe_at_the_end(now, self.end.is_none());
             self.end = Some((heartbeat.next, heartbeat.next_message));
@@ -119,7 +113,7 @@ impl PublisherState {
     /// Returns the incarnation that positions of messages have: that of the origin, if the publisher reads them from an
     /// engine.
     pub(super) fn content_incarnation(&self) -> Option<Incarnation> {
-        self.incarnations.origin().map(|origin| origin.incarnation).or_else(|| self.incarnations.current())
+        self.incarnations.origin.map(|origin| origin.incarnation).or_else(|| self.incarnations.current())
     }
 
     /// Where a stream has ended that was delivered as far as `base`.

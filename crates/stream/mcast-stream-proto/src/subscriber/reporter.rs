@@ -13,8 +13,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::account::Account;
+use super::arrived::Arrived;
 use super::context::Context;
-use super::filter::Arrived;
 use super::naks::Arrival;
 use super::sequencer::Sequencer;
 use super::statuses::StatusScheduler;
@@ -22,19 +22,12 @@ use crate::ClockTime;
 use crate::outbox::Target;
 use crate::sign::SIGNATURE_EXTENSION;
 use crate::span::wire_micros;
+use crate::times::subscriber::{END_CONFIRMATION_INTERVAL, IDLE_STATUS, JOIN_INTERVAL, REPEAT_SPACING};
 use crate::wire::{Flags, FlowControl, Incarnation, Kind, Sequence, Status};
 
-/// A subscriber without news sends a status this often.
-const IDLE_STATUS: Duration = Duration::from_secs(1);
-/// The shortest time between two confirmations of the end.
-const END_CONFIRMATION_INTERVAL: Duration = Duration::from_millis(2);
-/// The mean spacing of the statuses that a small group repeats while the publisher waits for them.
-const REPEAT_SPACING: Duration = Duration::from_millis(1);
 /// The subscribers of a group together send about one status for this many repairs that arrive: their number is the
 /// credit for more.
 const REPAIRS_PER_STATUS: u32 = 32;
-/// The shortest time between two requests to join.
-const JOIN_INTERVAL: Duration = Duration::from_millis(50);
 /// What a request for a signed heartbeat has in addition: the length of the signature, and of the salt.
 const JOINING_PADDING: usize = SIGNATURE_EXTENSION + 12;
 
@@ -46,16 +39,12 @@ pub(super) struct Reporter {
     pub(super) statuses: StatusScheduler,
     /// What the application has received and processed.
     pub(super) account: Account,
-    has_left: bool,
+    pub(super) has_left: bool,
 }
 
 impl Reporter {
     pub(super) fn new(has_history: bool) -> Self {
         Self { statuses: StatusScheduler::default(), account: Account::new(has_history), has_left: false }
-    }
-
-    pub(super) const fn has_left(&self) -> bool {
-        self.has_left
     }
 
     fn idle_interval(context: &Context) -> Duration {
@@ -70,23 +59,23 @@ impl Reporter {
     /// Whether the end is known, and no datagram before it is missing.
     pub(super) fn has_everything(&self, context: &Context, sequencer: &Sequencer) -> bool {
         let is_end = |(end, _)| self.confirmed(context, sequencer) >= end;
-        context.delivery.has_ended() || context.publisher.end.is_some_and(is_end)
+        context.delivery.has_ended || context.publisher.end.is_some_and(is_end)
     }
 
     fn confirmed(&self, context: &Context, sequencer: &Sequencer) -> Sequence {
-        sequencer.confirmed(context.delivery.is_buffering(), self.statuses.reported().next)
+        sequencer.confirmed(context.delivery.is_buffering, self.statuses.reported.next)
     }
 
     /// The flags of a status. A subscriber that requests no repairs is passive: the publisher does not wait for it.
     fn flags(&self, context: &Context, sequencer: &Sequencer) -> u32 {
         // While it waits for a snapshot, or has stopped, what it has will not be delivered.
-        let has_all = context.delivery.has_ended()
+        let has_all = context.delivery.has_ended
             || self.has_everything(context, sequencer) && !context.delivery.is_closed();
         let all = [
             (!context.requests_repairs(), Status::PASSIVE),
             (sequencer.highest < context.heartbeat().next, Status::CATCHING_UP),
             (has_all, Status::ENDED),
-            (context.delivery.has_ended(), Status::DELIVERED),
+            (context.delivery.has_ended, Status::DELIVERED),
             (sequencer.repairers.repair_for_others(context, self.has_left), Status::REPAIRS),
         ];
         let account = self.account.flags(context.publisher.content_incarnation());
@@ -129,7 +118,7 @@ impl Reporter {
             given_up,
             lost_messages,
         };
-        let last = self.statuses.reported();
+        let last = &self.statuses.reported;
         debug_assert!(status.next >= last.next, "a status confirms less than the last one");
         debug_assert!(status.highest >= status.next, "a status confirms what is not known");
         // Without a request, one that leaves says what its application was given.
@@ -156,7 +145,7 @@ impl Reporter {
     pub(super) fn leave(&mut self, context: &mut Context, sequencer: &Sequencer, reason: u32) {
         self.has_left = true;
         // What is buffered for an application that stops will not be delivered.
-        let withdrawn = match context.delivery.has_ended() {
+        let withdrawn = match context.delivery.has_ended {
             // An application that fails may not have processed what it was given last.
             _ if reason != 0 => Status::ENDED | Status::DELIVERED,
             true => 0,
@@ -189,7 +178,7 @@ impl Reporter {
     pub(super) fn may_ask_to_join(&self, context: &Context, incarnation: Incarnation) -> bool {
         let now = context.now;
         let is_old = context.publisher.incarnations.current().is_some_and(|known| known > incarnation);
-        let last = self.statuses.last();
+        let last = self.statuses.last;
         let is_too_soon = now < last + JOIN_INTERVAL && last > ClockTime(0);
         !(context.sends_nothing() || is_old || is_too_soon)
     }
@@ -197,7 +186,7 @@ impl Reporter {
     /// Asks an unknown incarnation for a heartbeat.
     pub(super) fn ask_to_join(&mut self, context: &mut Context, from: SocketAddr, incarnation: Incarnation) {
         let now = context.now;
-        self.statuses.record_join_request(now);
+        self.statuses.last = now;
         let status = Status { flags: Status::JOINING, ..Status::default() };
         // A signed heartbeat is longer: the request must pay for it.
         let padding: &[u8] = if context.config.verifies() { &[0; JOINING_PADDING] } else { &[] };
@@ -218,7 +207,7 @@ impl Reporter {
             || !publisher.is_large_group()
             || self.statuses.reported_room() <= publisher.heartbeat.next;
         let is_urgent = flags.has(Flags::URGENT) && concerns && context.requests_repairs();
-        let reported = self.statuses.reported();
+        let reported = &self.statuses.reported;
         let has_news = self.confirmed(context, sequencer) != reported.next
             || sequencer.room_end(context) != self.statuses.reported_room()
             || context.config.verifies() && sequencer.known_end() != reported.highest
@@ -227,15 +216,15 @@ impl Reporter {
             || self.flags(context, sequencer) & !reported.flags & NEWS != 0
             || self.has_read_history();
         // The status with the last news may have been lost.
-        let is_latest = has_news || now >= self.statuses.last() + self.repeat_interval(context, is_urgent);
+        let is_latest = has_news || now >= self.statuses.last + self.repeat_interval(context, is_urgent);
         let is_late = publisher.end.is_some() && sequencer.base < publisher.heartbeat.next;
         // A time that was drawn is kept: the minimum of many draws would be about the same for all subscribers.
         if (is_latest || is_late) && (is_urgent || !self.statuses.is_scheduled()) {
             let interval = if is_urgent { publisher.urgent_interval() } else { publisher.status_interval() };
             let earliest = match publisher.has_other_subscribers() {
                 // Random, so that subscribers that joined together do not send statuses together ever after.
-                true => now.max(self.statuses.last() + interval / 2) + context.random.below(interval),
-                false => now.max(self.statuses.last() + interval),
+                true => now.max(self.statuses.last + interval / 2) + context.random.below(interval),
+                false => now.max(self.statuses.last + interval),
             };
             self.statuses.schedule(earliest);
         }
@@ -256,7 +245,7 @@ impl Reporter {
 
     /// Schedules a status by the time at which the publisher may wait for it.
     fn schedule_urgent(&mut self, context: &Context) {
-        self.statuses.schedule(self.statuses.last() + context.publisher.urgent_interval());
+        self.statuses.schedule(self.statuses.last + context.publisher.urgent_interval());
     }
 
     /// Notes that more is confirmed, or waits to be: schedules a status when a quarter of the credit was delivered since the
@@ -264,13 +253,13 @@ impl Reporter {
     /// stream, and when the room in the window has grown by as much.
     #[inline]
     pub(super) fn record_arrival(&mut self, context: &Context, sequencer: &Sequencer) {
-        let confirmed = self.statuses.reported().next;
+        let confirmed = self.statuses.reported.next;
         let next = self.confirmed(context, sequencer);
         let credit = sequencer.credit;
         let enough = match sequencer.known_end().ahead_of(confirmed) {
             // Little credit is left: without a status, the publisher would soon have to stop.
             unconfirmed if unconfirmed >= credit / 4 * 3 => credit / 16,
-            _ => credit / 4 + self.statuses.spread(),
+            _ => credit / 4 + self.statuses.spread,
         };
         let is_end = context.publisher.end.is_some_and(|(end, _)| next >= end);
         let has_progress = next >= confirmed + enough
@@ -299,7 +288,7 @@ impl Reporter {
             return;
         }
         context.paths.record_repair(path);
-        let unreported = (context.paths.repairs() as u32).wrapping_sub(self.statuses.reported().repairs);
+        let unreported = (context.paths.repairs() as u32).wrapping_sub(self.statuses.reported.repairs);
         let is_news = unreported >= REPAIRS_PER_STATUS.saturating_mul(context.heartbeat().group_size.max(1));
         if is_news && context.requests_repairs() {
             self.schedule_urgent(context);

@@ -3,25 +3,26 @@
 use core::time::Duration;
 
 use crate::ClockTime;
+use crate::times::subscriber::LONGEST_CONFIRMATION_INTERVAL;
 use crate::wire::{Sequence, Status};
 
 /// How often the end of a stream is confirmed.
 const END_CONFIRMATIONS: u8 = 8;
-/// The interval of confirmations doubles up to this, so that they outlast a short outage.
-const LONGEST_CONFIRMATION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The schedule of the statuses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct StatusScheduler {
     at: Option<ClockTime>,
-    last: ClockTime,
-    reported: Status,
+    /// When the last one was sent, or an unknown incarnation was asked for a heartbeat.
+    pub(super) last: ClockTime,
+    /// The last one of this incarnation.
+    pub(super) reported: Status,
     /// How often it was repeated.
     repeats: u32,
     /// How often the end is still to be confirmed. Confirmations are not acknowledged, so they are repeated.
     end_confirmations: u8,
     /// How much later than others, in datagrams, the next status for progress is due.
-    spread: u64,
+    pub(super) spread: u64,
 }
 
 impl StatusScheduler {
@@ -41,16 +42,6 @@ impl StatusScheduler {
         self.at.is_some()
     }
 
-    /// Returns when the last status was sent.
-    pub(super) const fn last(&self) -> ClockTime {
-        self.last
-    }
-
-    /// Returns the last status of this incarnation.
-    pub(super) const fn reported(&self) -> &Status {
-        &self.reported
-    }
-
     /// Returns after which time the last status is repeated: first after `shortest`, then after twice that time, and so on.
     pub(super) fn repeat_interval(&self, shortest: Duration, longest: Duration) -> Duration {
         shortest.saturating_mul(1 << self.repeats.min(16)).min(longest)
@@ -59,11 +50,6 @@ impl StatusScheduler {
     /// Returns the end of the room that the last status reported.
     pub(super) fn reported_room(&self) -> Sequence {
         self.reported.next + u64::from(self.reported.window)
-    }
-
-    /// Returns how much later than others, in datagrams, the next status for progress is due.
-    pub(super) const fn spread(&self) -> u64 {
-        self.spread
     }
 
     /// Schedules a status by this time.
@@ -94,11 +80,6 @@ impl StatusScheduler {
         let longest = LONGEST_CONFIRMATION_INTERVAL.max(confirmation_interval);
         let interval = ((1_u32 << doublings) * confirmation_interval).min(longest);
         self.at = (self.end_confirmations > 0).then_some(now + interval);
-    }
-
-    /// Notes that an unknown incarnation was asked for a heartbeat.
-    pub(super) const fn record_join_request(&mut self, now: ClockTime) {
-        self.last = now;
     }
 
     /// Confirms the end several times, from this time on.

@@ -55,12 +55,12 @@ impl Gate {
             if expected > next_message { (below.sequencer.base, expected) } else { (next, next_message) };
         let (given_up, lost_messages) = below.sequencer.losses.reported(statistics);
         let former = FormerIncarnation { incarnation, clock, position, given_up, lost_messages };
-        publisher.incarnations.remember(former);
+        publisher.incarnations.former.keep(former);
     }
 
     /// Changes to the publisher's new incarnation, once everything available of the current one is delivered.
     pub(super) fn follow_successor(&mut self, below: &mut Below<'_>) -> Option<SubscriberEvent> {
-        let successor = below.context.publisher.incarnations.successor()?;
+        let successor = below.context.publisher.incarnations.successor?;
         if below.context.publisher.incarnations.is_continued() {
             return self.follow_continued(below, successor);
         }
@@ -74,13 +74,13 @@ impl Gate {
         }
         let publisher = &mut below.context.publisher;
         // The end is not reported before an application is done with the last messages.
-        let end = publisher.end_before(below.sequencer.base).filter(|_| !below.context.delivery.has_ended());
+        let end = publisher.end_before(below.sequencer.base).filter(|_| !below.context.delivery.has_ended);
         if let Some((_, messages)) = end {
-            below.context.delivery.end();
+            below.context.delivery.has_ended = true;
             return Some(SubscriberEvent::Ended { messages: messages.0 });
         }
         let Successor { identity, heartbeat, from: publisher_at, .. } = successor;
-        publisher.incarnations.clear_successor();
+        publisher.incarnations.successor = None;
         let from = publisher.incarnations.current()?;
         let Below { context, sequencer, reporter, .. } = below;
         reporter.leave_superseded(context, sequencer, publisher_at);
@@ -102,7 +102,7 @@ impl Gate {
         let Successor { identity, heartbeat, from: publisher, .. } = successor;
         let incarnations = &mut below.context.publisher.incarnations;
         let from = incarnations.current()?;
-        incarnations.clear_successor();
+        incarnations.successor = None;
         let Below { context, sequencer, reporter, .. } = below;
         reporter.leave_superseded(context, sequencer, publisher);
         self.remember_current(below);
@@ -132,7 +132,7 @@ impl Gate {
         if publisher.end.is_some() || successor.is_unknown_reported {
             return None;
         }
-        publisher.incarnations.record_unknown_reported();
+        publisher.incarnations.successor = Some(Successor { is_unknown_reported: true, ..successor });
         Some(self.report_unknown_loss(below.context))
     }
 }

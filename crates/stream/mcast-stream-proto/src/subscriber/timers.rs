@@ -1,17 +1,11 @@
 //! What is due when, and what each layer does about it.
 
-use core::time::Duration;
-
 use super::SubscriberMachine;
 use super::context::Context;
 use super::event::{Cause, SubscriberEvent};
 use crate::ClockTime;
 use crate::outbox::Target;
-
-/// A check that is later than this was delayed because the process did not run.
-const MAX_CHECK_DELAY: Duration = Duration::from_millis(500);
-/// A publisher that has closed its stream and is silent for this time is gone.
-const PUBLISHER_GONE: Duration = Duration::from_secs(30);
+use crate::times::subscriber::{MAX_CHECK_DELAY, PUBLISHER_GONE};
 
 impl SubscriberMachine {
     /// Returns the latest time to call [`poll_transmit`](Self::poll_transmit) and [`poll_item`](Self::poll_item) again.
@@ -20,7 +14,7 @@ impl SubscriberMachine {
         let Self { context, sequencer, reporter, .. } = self;
         let Context { publisher, delivery, .. } = context;
         // While buffering, events wait for the application: to wake it for them would be in vain.
-        if !context.outbox.is_empty() || !context.events.is_empty() && !delivery.is_buffering() {
+        if !context.outbox.is_empty() || !context.events.is_empty() && !delivery.is_buffering {
             return Some(ClockTime(0));
         }
         let is_silent = publisher.liveness.is_silent();
@@ -33,7 +27,7 @@ impl SubscriberMachine {
         let mut deadline = silence.min(context.paths.next_silence_check(context.config.path_silence));
         if delivery.has_stopped() {
             // After a stop, all that is left to do is to leave, once.
-            let is_due = !reporter.has_left() && !context.sends_nothing();
+            let is_due = !reporter.has_left && !context.sends_nothing();
             return if is_due { Some(ClockTime(0)) } else { deadline.unless_never() };
         }
         if publisher.incarnations.current().is_some() && !context.sends_nothing() {
@@ -71,7 +65,7 @@ impl SubscriberMachine {
             return;
         }
         if context.delivery.has_stopped() {
-            if !reporter.has_left() {
+            if !reporter.has_left {
                 reporter.leave(context, sequencer, 0);
             }
             return;

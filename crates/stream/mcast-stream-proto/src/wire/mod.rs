@@ -28,7 +28,7 @@ mod origin;
 mod status;
 mod view;
 
-pub use announce::{Announce, AnnouncedPath, ListedRepairer, RepairerList};
+pub use announce::{Announce, AnnouncedPath};
 #[cfg(feature = "history")]
 pub(crate) use announce::{put_socket, read_socket};
 pub(crate) use header::LONGEST_HEADER;
@@ -42,7 +42,7 @@ pub use identity::{
 };
 pub(crate) use nak::{CROWD_NAK_RATE, DATAGRAMS_PER_CROWD_NAK, NAK_INTERVAL};
 pub use nak::{Nak, NakWriter, Ncf, Ranges};
-#[cfg(any(feature = "dissect", feature = "parity", feature = "signatures"))]
+#[cfg(any(feature = "dissect", feature = "local-repair", feature = "parity", feature = "signatures"))]
 pub use options::*;
 pub use origin::{EngineKey, Origin, RecallIndex, ServedHistory, VisitedEngines};
 pub use status::{Acknowledgement, Status, SubscriberName, SubscriberNameError};

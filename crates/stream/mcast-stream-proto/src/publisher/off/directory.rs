@@ -2,7 +2,7 @@
 
 use super::PublisherMachine;
 use crate::ClockTime;
-use crate::wire::{RepairerList, Status};
+use crate::wire::{DatagramWriter, Status, WriteError};
 
 #[derive(Debug)]
 pub(super) struct RepairerDirectory;
@@ -17,8 +17,20 @@ pub(super) const fn can_repair(_: &Status) -> bool {
     false
 }
 
+pub(super) struct NoRepairers;
+
+impl NoRepairers {
+    pub(super) const fn extension_length(&self) -> usize {
+        0
+    }
+
+    pub(super) const fn write(&self, _: &mut DatagramWriter<'_>) -> Result<(), WriteError> {
+        Ok(())
+    }
+}
+
 impl PublisherMachine {
-    pub(super) fn repairers_to_list(&mut self, _: ClockTime) -> RepairerList {
-        RepairerList::default()
+    pub(super) const fn repairers_to_list(&mut self, _: ClockTime) -> NoRepairers {
+        NoRepairers
     }
 }

@@ -68,7 +68,7 @@ impl Reporter {
 
     /// Whether a history was read to its end, and the publisher does not know of that.
     pub(in crate::subscriber) const fn has_read_history(&self) -> bool {
-        self.statuses.reported().flags & Status::READING != 0 && !self.account.is_reading()
+        self.statuses.reported.flags & Status::READING != 0 && !self.account.is_reading()
     }
 
     /// Schedules a status with an acknowledgement, also after the end of the stream.
@@ -83,9 +83,9 @@ impl Reporter {
         let now = context.now;
         let interval = context.publisher.status_interval();
         let is_large = context.publisher.is_large_group();
-        let earliest = now.max(self.statuses.last() + interval / 2);
+        let earliest = now.max(self.statuses.last + interval / 2);
         let at = if is_large { earliest + context.random.below(interval) } else { earliest };
-        if context.delivery.has_ended() {
+        if context.delivery.has_ended {
             self.statuses.confirm_end(at);
         } else if !self.statuses.is_scheduled() || !is_large {
             self.statuses.schedule(at);
@@ -97,7 +97,7 @@ impl Reporter {
     pub(in crate::subscriber) fn report_acknowledgement_soon(&mut self, context: &Context) {
         let is_expected = self.account.is_requested && !context.publisher.is_large_group();
         if is_expected && context.requests_repairs() && self.has_unreported_acknowledgement(context) {
-            self.statuses.schedule(self.statuses.last() + context.publisher.status_interval() / 2);
+            self.statuses.schedule(self.statuses.last + context.publisher.status_interval() / 2);
         }
     }
 }

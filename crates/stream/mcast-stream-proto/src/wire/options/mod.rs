@@ -4,8 +4,12 @@
 mod manifest;
 #[cfg(any(feature = "dissect", feature = "parity"))]
 mod parity;
+#[cfg(any(feature = "dissect", feature = "local-repair"))]
+mod repairers;
 
 #[cfg(any(feature = "dissect", feature = "signatures"))]
 pub use manifest::{Digest, Manifest};
 #[cfg(any(feature = "dissect", feature = "parity"))]
 pub use parity::Parity;
+#[cfg(any(feature = "dissect", feature = "local-repair"))]
+pub use repairers::{ListedRepairer, RepairerList};

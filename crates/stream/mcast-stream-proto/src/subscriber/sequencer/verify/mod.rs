@@ -13,15 +13,16 @@ use core::time::Duration;
 
 use mcast_pace::TokenBucket;
 
-use super::SubscriberMachine;
-use super::config::{Policy, SubscriberConfig, VERIFIED_WINDOW};
-use super::context::Context;
-use super::event::{SubscriberEvent, VerificationFailure};
-use super::filter::Arrived;
-use super::naks::Arrival;
 use super::recovery::record_recovered;
-use super::sequencer::{Sequencer, Whereabouts};
-use super::window::{Meta, SlotContent};
+use super::{Sequencer, Whereabouts};
+use crate::subscriber::SubscriberMachine;
+use crate::subscriber::arrived::Arrived;
+use crate::subscriber::config::{Policy, SubscriberConfig, VERIFIED_WINDOW};
+use crate::subscriber::context::Context;
+use crate::subscriber::event::{SubscriberEvent, VerificationFailure};
+use crate::subscriber::naks::Arrival;
+use crate::subscriber::window::{Meta, SlotContent};
+use crate::times::subscriber::{MANIFEST_TIME, PAUSE, REPORT_INTERVAL};
 use crate::wire::{Digest, Kind, Manifest, Sequence};
 use crate::{ClockTime, sign};
 
@@ -29,10 +30,6 @@ use crate::{ClockTime, sign};
 /// once: a forger cannot use up the processor, and one that does not forge its address cannot keep out the publisher.
 const REFUSALS: u64 = 1_000;
 const REFUSALS_AT_ONCE: u64 = 100;
-/// Forged data is reported at most this often.
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// A publisher that sends nothing new for this time has sent the manifest of its last data.
-const PAUSE: Duration = Duration::from_millis(50);
 /// Datagrams that wait for their manifests at most: in a window of this size, those of several lost manifests.
 const MOST_STAGED: usize = 8_192;
 
@@ -64,13 +61,13 @@ impl Suspicion {
     }
 }
 
-pub(super) use crate::wire::Manifest as SignedDigests;
+pub(in crate::subscriber) use crate::wire::Manifest as SignedDigests;
 
 const _: () = assert!(VERIFIED_WINDOW == 2 * Manifest::MOST, "two manifests fit the smallest window");
 
 /// What is known of the keys that sign.
 #[derive(Debug)]
-pub(super) struct Signatures {
+pub(in crate::subscriber) struct Signatures {
     from_publisher: TokenBucket,
     from_others: TokenBucket,
     text: Vec<u8>,
@@ -78,19 +75,24 @@ pub(super) struct Signatures {
 }
 
 impl Signatures {
-    pub(super) fn new(now: ClockTime) -> Self {
+    pub(in crate::subscriber) fn new(now: ClockTime) -> Self {
         let refusals = TokenBucket::new(REFUSALS, REFUSALS_AT_ONCE, now.0);
         Self { from_publisher: refusals, from_others: refusals, text: Vec::new(), reported: [None; 3] }
     }
 
     /// Reports again what was reported: the keys have changed.
-    pub(super) const fn forget_reports(&mut self) {
+    pub(in crate::subscriber) const fn forget_reports(&mut self) {
         self.reported = [None; 3];
     }
 
     /// Returns whether a control datagram, or a manifest, is signed with a key that is trusted. Echoes and parity are not
     /// signed: what is recovered from parity is verified.
-    pub(super) fn admit(&mut self, context: &mut Context, arrived: &Arrived<'_>, body: &[u8]) -> bool {
+    pub(in crate::subscriber) fn admit(
+        &mut self,
+        context: &mut Context,
+        arrived: &Arrived<'_>,
+        body: &[u8],
+    ) -> bool {
         let Arrived { view, from, .. } = arrived;
         let header = &view.header;
         if !context.config.verifies() || matches!(header.kind, Kind::Echo | Kind::Parity) {
@@ -147,7 +149,7 @@ impl Signatures {
 impl SubscriberMachine {
     /// Returns whether a datagram of data may be handled: in a signed stream, once it matches a signed digest. Until that is
     /// known, the datagram waits; one that does not match is discarded.
-    pub(super) fn may_be_genuine(&mut self, arrived: &Arrived<'_>) -> bool {
+    pub(in crate::subscriber) fn may_be_genuine(&mut self, arrived: &Arrived<'_>) -> bool {
         let Self { context, sequencer, .. } = self;
         let sequence = Sequence(arrived.view.header.sequence);
         if !context.config.verifies() || sequencer.whereabouts(sequence) != Whereabouts::New {
@@ -214,12 +216,12 @@ impl SubscriberMachine {
 impl Sequencer {
     /// Whether a datagram has arrived, verified or not.
     #[inline]
-    pub(super) fn has_arrived(&self, sequence: Sequence) -> bool {
+    pub(in crate::subscriber) fn has_arrived(&self, sequence: Sequence) -> bool {
         self.window.has(sequence) || self.stage.has(sequence)
     }
 
     /// Discards what was taken for the datagram of a manifest: it is another one.
-    pub(super) fn replace_staged(&mut self, context: &mut Context, sequence: Sequence) {
+    pub(in crate::subscriber) fn replace_staged(&mut self, context: &mut Context, sequence: Sequence) {
         if let Some(staged) = self.stage.take(sequence) {
             self.window.reuse(staged.body);
             self.stage.record_forged(context);
@@ -227,7 +229,7 @@ impl Sequencer {
     }
 
     /// Takes the digests of a manifest that is authentic.
-    pub(super) fn verify_covered(
+    pub(in crate::subscriber) fn verify_covered(
         &mut self,
         context: &mut Context,
         sequence: Sequence,
@@ -279,7 +281,7 @@ impl Sequencer {
     }
 
     /// Returns the next datagram to deliver out of order.
-    pub(super) fn next_early(&mut self, may_be_early: bool) -> Option<(Sequence, Meta)> {
+    pub(in crate::subscriber) fn next_early(&mut self, may_be_early: bool) -> Option<(Sequence, Meta)> {
         while let Some(sequence) = self.stage.early.pop_front() {
             if let Some(SlotContent::Buffered(meta)) =
                 self.window.content(sequence).filter(|_| sequence > self.base && may_be_early)
@@ -301,14 +303,14 @@ impl Sequencer {
     }
 
     /// Discards unverified datagrams that were given up.
-    pub(super) fn discard_staged_before(&mut self, end: Sequence) {
+    pub(in crate::subscriber) fn discard_staged_before(&mut self, end: Sequence) {
         while let Some((_, staged)) = self.stage.take_before(end) {
             self.window.reuse(staged.body);
         }
     }
 
     /// Discards what waits for a manifest that must have arrived: a forged datagram has taken its place.
-    pub(super) fn distrust_staged(&mut self, context: &Context) {
+    pub(in crate::subscriber) fn distrust_staged(&mut self, context: &Context) {
         let now = context.now;
         let next = context.heartbeat().next;
         if self.stage.sent.0 != next {
@@ -344,10 +346,6 @@ impl Sequencer {
         }
     }
 }
-
-/// A datagram that has arrived is not given up before its manifest has had this time, also by subscribers that wait for
-/// nothing: the publisher sends it within a millisecond.
-const MANIFEST_TIME: Duration = Duration::from_millis(10);
 
 /// A datagram that no manifest has verified yet.
 #[derive(Debug)]

@@ -8,28 +8,27 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::time::Duration;
 
-use super::SubscriberMachine;
-use super::context::Context;
-use super::filter::Arrived;
-use super::naks::Arrival;
-use super::sequencer::Sequencer;
-use super::window::Meta;
+use super::Sequencer;
 use crate::fec::{Symbol, SymbolParts, Symbols, datagram_of, decode, symbol_of};
+use crate::subscriber::SubscriberMachine;
+use crate::subscriber::arrived::Arrived;
+use crate::subscriber::context::Context;
+use crate::subscriber::naks::Arrival;
+use crate::subscriber::window::Meta;
+use crate::times::subscriber::BLOCK_TIME;
 use crate::wire::{
     DatagramView, Flags, Header, Heartbeat, KeyEpoch, Kind, Messages, Parity, Sequence, WireError,
 };
 
 /// A block may have begun this many datagrams before the first one that is missing.
 const BEFORE: u64 = Parity::LONGEST_BLOCK as u64 - 1;
-/// The parity of a block that is not full follows this long after its first datagram.
-const BLOCK_TIME: Duration = Duration::from_millis(10);
 /// Buffers that are kept for reuse.
 const MAX_SPARE: usize = 256;
 /// The last symbols of a signed stream, by which copies are recognized: their counts are not signed.
 const REMEMBERED_PARITY: usize = 64;
 
 /// Returns how long the request for a missing datagram waits for the parity of its block.
-pub(super) const fn parity_delay(heartbeat: &Heartbeat) -> Duration {
+pub(in crate::subscriber) const fn parity_delay(heartbeat: &Heartbeat) -> Duration {
     if heartbeat.block > 0 && heartbeat.parity > 0 { BLOCK_TIME } else { Duration::ZERO }
 }
 
@@ -50,7 +49,7 @@ impl PartialBlock {
 /// Copies of recent datagrams as they arrived, and the parity symbols of their blocks. They are kept only while the
 /// publisher sends parity. The default has no room.
 #[derive(Debug, Default)]
-pub(super) struct Recovery {
+pub(in crate::subscriber) struct Recovery {
     is_on: bool,
     /// The symbols of the datagrams from `first` on; an empty one is missing.
     first: Sequence,
@@ -67,12 +66,12 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    pub(super) fn new(max_bytes: usize) -> Self {
+    pub(in crate::subscriber) fn new(max_bytes: usize) -> Self {
         Self { max_bytes, ..Self::default() }
     }
 
     /// Begins or ends to keep copies.
-    pub(super) fn set_on(&mut self, is_on: bool) {
+    pub(in crate::subscriber) fn set_on(&mut self, is_on: bool) {
         if self.is_on && !is_on {
             self.clear();
         }
@@ -80,7 +79,7 @@ impl Recovery {
     }
 
     /// Forgets everything.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::subscriber) fn clear(&mut self) {
         self.copies.clear();
         self.blocks.clear();
         self.due.clear();
@@ -89,13 +88,13 @@ impl Recovery {
     }
 
     /// Returns the bytes of all copies and symbols.
-    pub(super) const fn bytes(&self) -> usize {
+    pub(in crate::subscriber) const fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Keeps a copy of a datagram, and forgets what is not needed any more to recover anything from `base` on.
     #[inline]
-    pub(super) fn keep(&mut self, base: Sequence, sequence: Sequence, datagram: &[u8]) {
+    pub(in crate::subscriber) fn keep(&mut self, base: Sequence, sequence: Sequence, datagram: &[u8]) {
         self.keep_recovered(base, sequence, datagram);
         self.record_change(sequence);
     }
@@ -108,7 +107,7 @@ impl Recovery {
     }
 
     /// Forgets a datagram that turned out not to be genuine: symbols may recover that which is.
-    pub(super) fn discard(&mut self, sequence: Sequence) {
+    pub(in crate::subscriber) fn discard(&mut self, sequence: Sequence) {
         self.forget(sequence);
         self.record_change(sequence);
     }
@@ -159,7 +158,7 @@ impl Recovery {
     }
 
     /// Forgets a datagram that was not delivered.
-    pub(super) fn forget(&mut self, sequence: Sequence) {
+    pub(in crate::subscriber) fn forget(&mut self, sequence: Sequence) {
         let at = sequence.offset_from(self.first).and_then(|at| self.copies.get_mut(at as usize));
         if let Some(former) = at.map(core::mem::take) {
             self.release(former);
@@ -255,11 +254,11 @@ impl Recovery {
 
 /// The missing datagrams of each block that need not be requested, because its symbols replace them.
 #[derive(Debug, Default)]
-pub(super) struct Replaced(BTreeMap<Sequence, u64>);
+pub(in crate::subscriber) struct Replaced(BTreeMap<Sequence, u64>);
 
 impl SubscriberMachine {
     /// Handles a parity symbol.
-    pub(super) fn on_parity(&mut self, header: &Header, body: &[u8]) -> Result<(), WireError> {
+    pub(in crate::subscriber) fn on_parity(&mut self, header: &Header, body: &[u8]) -> Result<(), WireError> {
         let parity = Parity::read(body)?;
         let Self { context, sequencer, .. } = self;
         let is_verifying = context.config.verifies();
@@ -292,7 +291,7 @@ impl SubscriberMachine {
     /// Recovers the rest of the blocks that may be complete now. Each is decoded once, and needs further symbols for another
     /// time.
     #[inline]
-    pub(super) fn recover_due(&mut self) {
+    pub(in crate::subscriber) fn recover_due(&mut self) {
         while let Some(base) = self.sequencer.recovery.due.pop_first() {
             self.recover(base);
         }
@@ -371,7 +370,7 @@ impl SubscriberMachine {
 
 /// Counts a datagram that was recovered. If its symbols arrived before anything showed that it was missing, as may be in a
 /// signed stream, it was missing nevertheless.
-pub(super) const fn record_recovered(context: &mut Context, was_noticed: bool) {
+pub(in crate::subscriber) const fn record_recovered(context: &mut Context, was_noticed: bool) {
     context.statistics.recovered += 1;
     if !was_noticed {
         context.statistics.missed += 1;
@@ -405,7 +404,7 @@ impl Sequencer {
     }
 
     /// Returns whether a missing datagram need not be requested, because a symbol of its block replaces it.
-    pub(super) fn is_replaced(&self, sequence: Sequence, replaced: &mut Replaced) -> bool {
+    pub(in crate::subscriber) fn is_replaced(&self, sequence: Sequence, replaced: &mut Replaced) -> bool {
         let Some(base) = self.recovery.block_of(sequence) else { return false };
         let left = replaced.0.entry(base).or_insert_with(|| {
             let range = self.recovery.blocks.get(&base).map_or(base..base, |block| block.range(base));

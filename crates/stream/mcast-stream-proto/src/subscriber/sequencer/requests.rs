@@ -4,21 +4,19 @@ use core::net::SocketAddr;
 use core::ops::Range;
 use core::time::Duration;
 
-use super::config::Policy;
-use super::context::Context;
-use super::naks::SentNaks;
+use super::Sequencer;
 use super::recovery::Replaced;
 use super::repairers::UsableRepairer;
-use super::sequencer::Sequencer;
 use crate::ClockTime;
 use crate::outbox::Target;
+use crate::subscriber::config::Policy;
+use crate::subscriber::context::Context;
+use crate::subscriber::naks::SentNaks;
+use crate::times::subscriber::MAX_RETRY_DELAY;
 use crate::wire::{AddressToken, Kind, NakWriter, Sequence};
 
 /// The delay before a repeated request doubles at most this often.
 const MAX_DOUBLINGS: u32 = 2;
-/// The delay before a repeated request is at most this, or two round trips, because delivery waits for it. Where
-/// repairs are lost because they are too many, the publisher spaces them itself.
-const MAX_RETRY_DELAY: Duration = Duration::from_millis(500);
 /// Datagrams that one entry of a NAK requests at most.
 const LONGEST_RUN: u32 = 1 << 20;
 /// NAKs that one call may send.
@@ -65,18 +63,18 @@ impl NakList {
 
 impl Sequencer {
     /// Whether repairs are to be requested, of a publisher that can answer.
-    pub(super) fn needs_naks(&self, context: &Context) -> bool {
+    pub(in crate::subscriber) fn needs_naks(&self, context: &Context) -> bool {
         let is_heard = context.publisher.peer.is_proven() && !context.publisher.liveness.is_silent();
-        context.requests_repairs() && is_heard && !context.delivery.has_ended() && !self.naks.is_empty()
+        context.requests_repairs() && is_heard && !context.delivery.has_ended && !self.naks.is_empty()
     }
 
     /// Returns when NAKs are to be sent, if any are needed.
-    pub(super) fn naks_at(&self) -> ClockTime {
+    pub(in crate::subscriber) fn naks_at(&self) -> ClockTime {
         if self.is_repairer_too_slow() { ClockTime(0) } else { self.naks.at() }
     }
 
     /// Sends the NAKs that are due.
-    pub(super) fn run(&mut self, context: &mut Context) {
+    pub(in crate::subscriber) fn run(&mut self, context: &mut Context) {
         let now = context.now;
         // Before the NAKs: what waited for the repairer is due with them.
         if self.is_repairer_too_slow() {

@@ -7,9 +7,9 @@
 //! `base` to `highest`, whatever is neither in the window nor waits for its manifest is in one of the gaps of the
 //! [`NakScheduler`], which knows when to request each, and how often that is allowed.
 //!
-//! Repairs come from three sources. The publisher repairs what is requested of it. Another subscriber may be asked first
-//! (the module `repairers`), and parity may replace what is missing (the module `recovery`); the sequencer asks these only
-//! what it has to request, and gives them a copy of what arrives.
+//! Repairs come from three sources. The publisher repairs what is requested of it (`requests.rs`). Another subscriber may be
+//! asked first (`repairers.rs`), and parity may replace what is missing (`recovery.rs`); the sequencer asks these only what it has to
+//! request, and gives them a copy of what arrives.
 //!
 //! *Promises:*
 //! - A datagram leaves this layer at most once, and none is passed over unless the gate gives it up.
@@ -17,17 +17,34 @@
 //! - What is missing is requested within the subscriber's share of the group's NAKs, and not again before a repair could have
 //!   arrived.
 
+#[cfg(feature = "parity")]
+mod recovery;
+#[cfg(not(feature = "parity"))]
+#[path = "off/recovery.rs"]
+mod recovery;
+#[cfg(feature = "local-repair")]
+mod repairers;
+#[cfg(not(feature = "local-repair"))]
+#[path = "off/repairers.rs"]
+mod repairers;
+mod requests;
+#[cfg(feature = "signatures")]
+pub(super) mod verify;
+#[cfg(not(feature = "signatures"))]
+#[path = "off/verify.rs"]
+pub(super) mod verify;
+
 use super::config::{Policy, SubscriberConfig, VERIFIED_WINDOW};
 use super::context::Context;
 use super::event::SubscriberEvent;
 use super::losses::LossAccount;
 use super::naks::{NakScheduler, Responder};
-use super::recovery::{Recovery, parity_delay};
-use super::repairers::Repairers;
-use super::verify::Stage;
 use super::window::Window;
 use crate::ClockTime;
 use crate::wire::{Heartbeat, Ncf, Sequence};
+use recovery::{Recovery, parity_delay};
+use repairers::Repairers;
+use verify::Stage;
 
 /// Credit until the heartbeats of a publisher that has just started show how much it retains, in datagrams.
 const MIN_CREDIT: u64 = 256;
@@ -326,5 +343,91 @@ impl Sequencer {
             let waiting = self.window.len() as u64;
             context.emit(SubscriberEvent::Stalled { datagram: self.base, waiting });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subscriber::window::Meta;
+    use crate::wire::{Flags, StreamId};
+
+    const FIRST: Sequence = Sequence(100);
+    const META: Meta = Meta { flags: Flags::BATCH, message: 0, keyed: false, total: None };
+
+    /// Returns a sequencer that begins at the datagram 100, with a window of 16.
+    fn sequencer() -> (Context, Sequencer) {
+        let now = ClockTime(1_000_000_000);
+        let config =
+            SubscriberConfig { window: 16, window_bytes: 1_000, ..SubscriberConfig::new(StreamId(1)) };
+        let mut sequencer = Sequencer::new(&config, now);
+        let context = Context::new(config, now);
+        sequencer.begin(&context, FIRST, LossAccount::default());
+        (context, sequencer)
+    }
+
+    fn arrive(context: &mut Context, sequencer: &mut Sequencer, sequence: Sequence) {
+        assert_eq!(sequencer.whereabouts(sequence), Whereabouts::New);
+        sequencer.record_arrival(context, sequence, 100, None);
+        sequencer.window.buffer(sequence, META, &[0; 100]);
+    }
+
+    #[test]
+    fn each_datagram_leaves_once_and_in_order() {
+        let (mut context, mut sequencer) = sequencer();
+        for sequence in [FIRST + 1, FIRST] {
+            arrive(&mut context, &mut sequencer, sequence);
+            assert_eq!(sequencer.whereabouts(sequence), Whereabouts::Behind, "it is in the window");
+        }
+        for sequence in [FIRST, FIRST + 1] {
+            assert_eq!(sequencer.base, sequence);
+            sequencer.advance();
+            assert_eq!(sequencer.whereabouts(sequence), Whereabouts::Behind, "it has left");
+        }
+        assert_eq!(sequencer.window.len(), 0);
+        assert_eq!(sequencer.whereabouts(FIRST + 17), Whereabouts::New);
+        assert_eq!(sequencer.whereabouts(FIRST + 18), Whereabouts::Beyond);
+    }
+
+    #[test]
+    fn what_was_overtaken_is_missing_until_it_arrives() {
+        let (mut context, mut sequencer) = sequencer();
+        arrive(&mut context, &mut sequencer, FIRST + 3);
+        let gap = sequencer.naks.first_gap().map(|gap| (gap.first, gap.end));
+        assert_eq!((gap, context.statistics.missed), (Some((FIRST, FIRST + 3)), 3));
+        for sequence in Sequence::each(FIRST..FIRST + 3) {
+            arrive(&mut context, &mut sequencer, sequence);
+        }
+        assert!(sequencer.naks.is_empty());
+        assert_eq!(sequencer.losses.missed(&context.statistics), 0, "nothing was lost");
+    }
+
+    #[test]
+    fn only_the_next_datagram_is_taken_when_the_bytes_are_used_up() {
+        let (mut context, mut sequencer) = sequencer();
+        for sequence in Sequence::each(FIRST + 1..FIRST + 11) {
+            assert!(sequencer.has_room(sequence, 100));
+            arrive(&mut context, &mut sequencer, sequence);
+        }
+        assert!(!sequencer.has_room(FIRST + 11, 100));
+        assert!(sequencer.has_room(FIRST, 100));
+    }
+
+    #[test]
+    fn what_is_given_up_ends_at_the_first_datagram_that_is_here() {
+        let (mut context, mut sequencer) = sequencer();
+        arrive(&mut context, &mut sequencer, FIRST + 2);
+        assert_eq!(sequencer.give_up_before(FIRST + 10), 2);
+        assert_eq!((sequencer.base, sequencer.naks.is_empty()), (FIRST + 2, true));
+    }
+
+    #[test]
+    fn nothing_is_confirmed_beyond_a_gap_while_the_application_is_busy() {
+        let (mut context, mut sequencer) = sequencer();
+        arrive(&mut context, &mut sequencer, FIRST);
+        arrive(&mut context, &mut sequencer, FIRST + 2);
+        assert_eq!(sequencer.confirmed(true, FIRST), FIRST + 1);
+        assert_eq!(sequencer.confirmed(false, FIRST), FIRST, "nothing was delivered");
+        assert_eq!(sequencer.confirmed(false, FIRST + 1), FIRST + 1, "it was confirmed before");
     }
 }

@@ -5,32 +5,28 @@ use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::SubscriberMachine;
-use super::config::{LocalRepair, SubscriberConfig};
-use super::context::Context;
-use super::filter::Arrived;
-use super::naks::Arrival;
-use super::peer::Peer;
-use super::sequencer::Sequencer;
+use super::Sequencer;
 use crate::ClockTime;
 use crate::outbox::Target;
 use crate::random::Random;
 use crate::repairer::{Answer, Repairer, Request};
+use crate::subscriber::SubscriberMachine;
+use crate::subscriber::arrived::Arrived;
+use crate::subscriber::config::{LocalRepair, SubscriberConfig};
+use crate::subscriber::context::Context;
+use crate::subscriber::naks::Arrival;
+use crate::subscriber::peer::Peer;
+use crate::times::subscriber::{AVOIDED_TIME, CHOICE_SPACING, MAX_HOLDOFF, SLACK};
 use crate::wire::{
     AddressToken, DatagramView, Kind, ListedRepairer, Probe, RepairerList, Sequence, SubscriberId,
 };
 
 /// A repairer that leaves this many requests in succession without an answer is avoided.
 const MAX_UNANSWERED: u32 = 3;
-/// It is avoided for this time at first, which doubles each time, up to `MAX_DOUBLINGS` times.
-const AVOIDED_TIME: Duration = Duration::from_secs(10);
+/// The time for which it is avoided doubles this often.
 const MAX_DOUBLINGS: u32 = 6;
 /// Repairers that were given up and are remembered.
 const MAX_AVOIDED: usize = 16;
-/// A repairer is asked if the round trip to it is longer than that to the publisher by no more than a quarter and this.
-const SLACK: Duration = Duration::from_micros(200);
-/// In a large group, subscribers do not all choose their repairers at once.
-const CHOICE_SPACING: Duration = Duration::from_micros(500);
 
 /// A repairer that was given up. What it sends later is recognized, and not taken for the publisher's.
 #[derive(Clone, Copy, Debug)]
@@ -53,15 +49,15 @@ struct Chosen {
 
 /// A repairer that may be asked now.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct UsableRepairer {
-    pub(super) address: SocketAddr,
-    pub(super) token: AddressToken,
-    pub(super) round_trip: Duration,
+pub(in crate::subscriber) struct UsableRepairer {
+    pub(in crate::subscriber) address: SocketAddr,
+    pub(in crate::subscriber) token: AddressToken,
+    pub(in crate::subscriber) round_trip: Duration,
 }
 
 /// The repairers that the publisher lists, and the one that was chosen.
 #[derive(Debug)]
-pub(super) struct Repairers {
+pub(in crate::subscriber) struct Repairers {
     random: Random,
     listed: RepairerList,
     chosen: Option<Chosen>,
@@ -71,7 +67,7 @@ pub(super) struct Repairers {
 }
 
 impl Repairers {
-    pub(super) fn new(config: &SubscriberConfig, now: ClockTime) -> Self {
+    pub(in crate::subscriber) fn new(config: &SubscriberConfig, now: ClockTime) -> Self {
         let own = config.repair_for_others.filter(|_| config.repairs());
         Self {
             own: own.map(|LocalRepair { bytes, seed }| Box::new(Repairer::new(bytes, seed, now))),
@@ -91,7 +87,7 @@ impl Repairers {
     }
 
     /// Begins with another incarnation of the publisher.
-    pub(super) fn begin(&mut self) {
+    pub(in crate::subscriber) fn begin(&mut self) {
         (self.listed, self.chosen) = (RepairerList::EMPTY, None);
         self.avoided.clear();
         if let Some(own) = &mut self.own {
@@ -101,45 +97,45 @@ impl Repairers {
 
     /// Retains a datagram for others, if this subscriber repairs for them.
     #[inline]
-    pub(super) fn retain(&mut self, sequence: Sequence, datagram: &[u8]) {
+    pub(in crate::subscriber) fn retain(&mut self, sequence: Sequence, datagram: &[u8]) {
         if let Some(own) = &mut self.own {
             own.retain(sequence, datagram);
         }
     }
 
     /// Forgets a datagram that was discarded.
-    pub(super) fn discard(&mut self, sequence: Sequence) {
+    pub(in crate::subscriber) fn discard(&mut self, sequence: Sequence) {
         if let Some(own) = &mut self.own {
             own.discard(sequence);
         }
     }
 
     /// Forgets the ciphers, because the keys have changed.
-    pub(super) fn forget_keys(&mut self) {
+    pub(in crate::subscriber) fn forget_keys(&mut self) {
         if let Some(own) = &mut self.own {
             own.forget_keys();
         }
     }
 
     /// Takes the rate of the stream, in bytes per second.
-    pub(super) fn set_rate(&mut self, now: ClockTime, rate: u64) {
+    pub(in crate::subscriber) fn set_rate(&mut self, now: ClockTime, rate: u64) {
         if let Some(own) = &mut self.own {
             own.set_rate(now, rate);
         }
     }
 
     /// Takes the list of a heartbeat.
-    pub(super) const fn record_list(&mut self, list: RepairerList) {
+    pub(in crate::subscriber) const fn record_list(&mut self, list: RepairerList) {
         self.listed = list;
     }
 
     /// Returns whether a repairer is to be chosen, and may be.
-    pub(super) const fn is_to_choose(&self) -> bool {
+    pub(in crate::subscriber) const fn is_to_choose(&self) -> bool {
         self.chosen.is_none() && !self.listed.is_empty()
     }
 
     /// Chooses one of the listed repairers at random, but not this subscriber, nor the publisher.
-    pub(super) fn choose(
+    pub(in crate::subscriber) fn choose(
         &mut self,
         now: ClockTime,
         own: SubscriberId,
@@ -167,12 +163,12 @@ impl Repairers {
     }
 
     /// Returns when the next probe of the chosen repairer is due.
-    pub(super) fn probe_at(&self) -> ClockTime {
+    pub(in crate::subscriber) fn probe_at(&self) -> ClockTime {
         self.chosen.as_ref().map_or(ClockTime::NEVER, |chosen| chosen.peer.probe_at())
     }
 
     /// Notes that a probe is sent, and returns its destination; gives the repairer up if it has answered none of many.
-    pub(super) fn probe(&mut self, now: ClockTime) -> Option<SocketAddr> {
+    pub(in crate::subscriber) fn probe(&mut self, now: ClockTime) -> Option<SocketAddr> {
         let chosen = self.chosen.as_mut()?;
         if chosen.peer.is_unprovable() {
             self.give_up(now);
@@ -184,7 +180,7 @@ impl Repairers {
 
     /// Handles the echo of a repairer. One that is farther than the publisher, to which the round trip takes this time, is
     /// given up; returns whether it was.
-    pub(super) fn record_echo(
+    pub(in crate::subscriber) fn record_echo(
         &mut self,
         now: ClockTime,
         from: SocketAddr,
@@ -206,32 +202,32 @@ impl Repairers {
     }
 
     /// Returns the repairer to which this subscriber has proven its address.
-    pub(super) fn usable(&self) -> Option<UsableRepairer> {
+    pub(in crate::subscriber) fn usable(&self) -> Option<UsableRepairer> {
         let Chosen { peer, address, .. } = self.chosen.as_ref().filter(|chosen| chosen.peer.is_proven())?;
         Some(UsableRepairer { address: *address, token: peer.token(), round_trip: peer.round_trip() })
     }
 
     /// Returns whether datagrams from this address come from a repairer that was chosen at some time.
     #[inline]
-    pub(super) fn knows(&self, address: SocketAddr) -> bool {
+    pub(in crate::subscriber) fn knows(&self, address: SocketAddr) -> bool {
         self.is_chosen(address) || self.avoided.iter().any(|avoided| avoided.address == address)
     }
 
     /// Returns whether this is the address of the repairer that was chosen.
     #[inline]
-    pub(super) fn is_chosen(&self, address: SocketAddr) -> bool {
+    pub(in crate::subscriber) fn is_chosen(&self, address: SocketAddr) -> bool {
         self.chosen.as_ref().is_some_and(|chosen| chosen.address == address)
     }
 
     /// Notes that a NAK was sent to the repairer.
-    pub(super) fn record_request(&mut self, now: ClockTime) {
+    pub(in crate::subscriber) fn record_request(&mut self, now: ClockTime) {
         if let Some(chosen) = &mut self.chosen {
             chosen.unanswered_since.get_or_insert(now);
         }
     }
 
     /// Notes that the repairer has sent a repair.
-    pub(super) fn record_answer(&mut self) {
+    pub(in crate::subscriber) fn record_answer(&mut self) {
         if let Some(chosen) = &mut self.chosen {
             (chosen.unanswered_since, chosen.unanswered) = (None, 0);
             let address = chosen.address;
@@ -244,7 +240,7 @@ impl Repairers {
     }
 
     /// Notes that what was requested at this time did not arrive in time. Returns whether the repairer is given up for that.
-    pub(super) fn record_unanswered(&mut self, now: ClockTime, asked: ClockTime) -> bool {
+    pub(in crate::subscriber) fn record_unanswered(&mut self, now: ClockTime, asked: ClockTime) -> bool {
         let Some(chosen) = &mut self.chosen else { return false };
         // An answer since this request has cleared it: then only this request was lost, or its repair.
         if chosen.unanswered_since.take_if(|since| *since <= asked).is_none() {
@@ -259,7 +255,7 @@ impl Repairers {
     }
 
     /// Gives the repairer up, and avoids it for a while.
-    pub(super) fn give_up(&mut self, now: ClockTime) {
+    pub(in crate::subscriber) fn give_up(&mut self, now: ClockTime) {
         let Some(Chosen { address, .. }) = self.chosen.take() else { return };
         let known = self.avoided.iter().position(|avoided| avoided.address == address);
         let times = known.and_then(|at| self.avoided.remove(at)).map_or(0, |avoided| avoided.times);
@@ -273,19 +269,16 @@ impl Repairers {
     }
 }
 
-/// The longest time before the same datagram is sent to the same subscriber again.
-const MAX_HOLDOFF: Duration = Duration::from_secs(1);
-
 impl Repairers {
     /// Whether this subscriber repairs for others, unless it is about to end.
-    pub(super) fn repair_for_others(&self, context: &Context, has_left: bool) -> bool {
+    pub(in crate::subscriber) fn repair_for_others(&self, context: &Context, has_left: bool) -> bool {
         self.own.is_some() && !context.sends_nothing() && !has_left && !context.delivery.has_stopped()
     }
 }
 
 impl Sequencer {
     /// Takes the list of repairers in a heartbeat, if it has one, and chooses one of them if none is chosen.
-    pub(super) fn record_repairers(&mut self, context: &Context, view: &DatagramView<'_>) {
+    pub(in crate::subscriber) fn record_repairers(&mut self, context: &Context, view: &DatagramView<'_>) {
         if let Some(list) = RepairerList::of(view) {
             self.repairers.record_list(list);
         }
@@ -306,7 +299,7 @@ impl Sequencer {
     }
 
     /// Gives up the repairer, which has sent what the publisher did not.
-    pub(super) fn distrust_repairer(&mut self, context: &Context) {
+    pub(in crate::subscriber) fn distrust_repairer(&mut self, context: &Context) {
         let now = context.now;
         self.repairers.give_up(now);
         self.replace_repairer(context);
@@ -322,13 +315,13 @@ impl Sequencer {
     /// Returns when the next probe of the repairer is due.
     fn repairer_probe_at(&self, context: &Context) -> ClockTime {
         let is_idle = context.publisher.liveness.is_silent()
-            || context.delivery.has_ended()
+            || context.delivery.has_ended
             || !context.requests_repairs();
         if is_idle { ClockTime::NEVER } else { self.repairers.probe_at() }
     }
 
     /// Proves this subscriber's address to the repairer, and measures the round trip to it, if that is due.
-    pub(super) fn probe_repairer(&mut self, context: &mut Context) {
+    pub(in crate::subscriber) fn probe_repairer(&mut self, context: &mut Context) {
         let now = context.now;
         let current = context.publisher.incarnations.current();
         let Some(incarnation) = current.filter(|_| now >= self.repairer_probe_at(context)) else {
@@ -343,18 +336,18 @@ impl Sequencer {
 
 impl SubscriberMachine {
     fn repairs_for_others(&self) -> bool {
-        self.sequencer.repairers.repair_for_others(&self.context, self.reporter.has_left())
+        self.sequencer.repairers.repair_for_others(&self.context, self.reporter.has_left)
     }
 
     /// Returns when the next probe of the repairer, or a repair for another subscriber, is due.
-    pub(super) fn repairers_at(&self) -> ClockTime {
+    pub(in crate::subscriber) fn repairers_at(&self) -> ClockTime {
         let repairer = self.sequencer.repairers.own.as_ref().filter(|_| self.repairs_for_others());
         let repair_at = repairer.map_or(ClockTime::NEVER, |repairer| repairer.next_time());
         repair_at.min(self.sequencer.repairer_probe_at(&self.context))
     }
 
     /// Handles the probe or the NAK of another subscriber.
-    pub(super) fn on_request(&mut self, arrived: &Arrived<'_>, from: SocketAddr) {
+    pub(in crate::subscriber) fn on_request(&mut self, arrived: &Arrived<'_>, from: SocketAddr) {
         let Arrived { datagram, view, .. } = arrived;
         let header = view.header;
         let is_request = matches!(header.kind, Kind::Probe | Kind::Nak)
@@ -384,7 +377,7 @@ impl SubscriberMachine {
     }
 
     /// Queues the next repair for another subscriber.
-    pub(super) fn send_local_repair(&mut self) {
+    pub(in crate::subscriber) fn send_local_repair(&mut self) {
         if !self.repairs_for_others() {
             return;
         }
@@ -397,7 +390,7 @@ impl SubscriberMachine {
     }
 
     /// Handles the echo of a repairer.
-    pub(super) fn on_repairer_echo(&mut self, arrived: &Arrived<'_>, from: SocketAddr) {
+    pub(in crate::subscriber) fn on_repairer_echo(&mut self, arrived: &Arrived<'_>, from: SocketAddr) {
         let Self { context, filter, sequencer, .. } = self;
         let view = &arrived.view;
         let is_current = context.publisher.incarnations.is_current(view.header.incarnation);
@@ -420,7 +413,11 @@ impl SubscriberMachine {
 
     /// Returns how a datagram of data, or a manifest, has arrived; `None` if a repairer sent it without a request, or was
     /// given up. Statuses must not count the repairs of others as repairs of the publisher.
-    pub(super) fn arrival_of(&mut self, arrived: &Arrived<'_>, from: SocketAddr) -> Option<Arrival> {
+    pub(in crate::subscriber) fn arrival_of(
+        &mut self,
+        arrived: &Arrived<'_>,
+        from: SocketAddr,
+    ) -> Option<Arrival> {
         let Self { context, sequencer, .. } = self;
         let view = &arrived.view;
         if !sequencer.repairers.knows(from) || context.publisher.peer.get() == Some(from) {
