@@ -376,7 +376,7 @@ impl PublisherMachine {
 
     /// Expects absent subscribers from now on, for as long as a silent one.
     pub(super) fn expect_acknowledgers(&mut self, now: ClockTime) {
-        let until = now + self.config.subscriber_timeout;
+        let until = now + self.context.config.subscriber_timeout;
         if let Some(acknowledgements) = &mut self.acknowledgements {
             acknowledgements.expected_until = until;
         }
@@ -462,7 +462,7 @@ impl PublisherMachine {
     /// Returns whether the status that acknowledges a message may have been lost: its subscriber cannot know that. In a
     /// large group, the requested statuses would be too many.
     pub(super) fn requests_acknowledgements(&mut self, now: ClockTime) -> bool {
-        let timeout = self.status_interval() + 2 * self.round_trip;
+        let timeout = self.members.status_interval() + 2 * self.round_trip;
         let is_small = self.members.len() <= SMALL_GROUP as usize;
         let next = self.next_message;
         self.acknowledgements.as_mut().is_some_and(|known| known.is_late(now, next, timeout) && is_small)
@@ -472,7 +472,7 @@ impl PublisherMachine {
     pub(super) fn evaluate_acknowledgements(&mut self, now: ClockTime) {
         let Some(acknowledgements) = &mut self.acknowledgements else { return };
         for event in acknowledgements.evaluate(now, &self.members, self.next_message) {
-            self.events.push(event);
+            self.context.events.push(event);
         }
     }
 }

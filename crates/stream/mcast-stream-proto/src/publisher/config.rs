@@ -57,6 +57,7 @@ pub struct PublisherConfig {
     /// Bandwidth of repairs that is granted in addition, in bytes per second. Default: 12.5 MB.
     pub repair_floor: u64,
     /// Congestion control: the reaction to links slower than the publisher. Default: it slows down.
+    #[cfg(feature = "auto-rate")]
     pub congestion: Congestion,
     /// Number of paths on which each datagram to the group is sent: the price of a heartbeat on demand. Default: 1.
     pub paths: u8,
@@ -108,6 +109,7 @@ pub enum Fec {
 }
 
 /// What a publisher does when subscribers lose much of what it sends (RFC 8084).
+#[cfg(feature = "auto-rate")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Congestion {
@@ -198,6 +200,7 @@ impl PublisherConfig {
             rate: PublisherRate::Unlimited,
             repair_percent: 50,
             repair_floor: 12_500_000,
+            #[cfg(feature = "auto-rate")]
             congestion: Congestion::Adapt,
             paths: 1,
             linger: Duration::from_millis(1),
@@ -221,6 +224,11 @@ impl PublisherConfig {
     pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
+    }
+
+    /// Returns whether the publisher waits for subscribers.
+    pub(super) const fn has_flow_control(&self) -> bool {
+        !matches!(self.flow, FlowControl::None | FlowControl::OneWay)
     }
 
     /// Checks the ranges that the types do not express.

@@ -107,7 +107,7 @@ impl PublisherMachine {
     /// sent, if that is later.
     pub fn wait_at_end(&mut self, now: ClockTime, timeout: Duration) {
         self.ending.timeout = timeout;
-        (self.ending.since, self.ending.sent) = (now, self.statistics.datagrams);
+        (self.ending.since, self.ending.sent) = (now, self.context.statistics.datagrams);
     }
 
     /// Returns how much of the time is left for which it [waits at the end](Self::wait_at_end).
@@ -177,8 +177,8 @@ impl PublisherMachine {
             }
         }
         // At its end, the time is a limit.
-        if self.ending.phase == Phase::Open && self.statistics.datagrams != self.ending.sent {
-            (self.ending.since, self.ending.sent) = (now, self.statistics.datagrams);
+        if self.ending.phase == Phase::Open && self.context.statistics.datagrams != self.ending.sent {
+            (self.ending.since, self.ending.sent) = (now, self.context.statistics.datagrams);
         }
         loop {
             let is_time_over = self.ending.left(now) == Duration::ZERO;
@@ -210,6 +210,6 @@ impl PublisherMachine {
 
     /// Returns the time between two repetitions of the end.
     fn end_interval(&self) -> Duration {
-        if self.config.flow == FlowControl::OneWay { ONE_WAY_END_INTERVAL } else { END_INTERVAL }
+        if self.context.config.flow == FlowControl::OneWay { ONE_WAY_END_INTERVAL } else { END_INTERVAL }
     }
 }

@@ -5,9 +5,8 @@ use core::time::Duration;
 
 use super::directory::can_repair;
 use super::members::{Departure, End, Progress, Role};
-use super::pacing::Reception;
 use super::repair_flow::RepairFlow;
-use super::{PublisherEvent, PublisherMachine};
+use super::{PublisherEvent, PublisherMachine, Publishing};
 use crate::ClockTime;
 use crate::outbox::Target;
 use crate::wire::{
@@ -27,41 +26,62 @@ const MAX_SILENCE: Duration = Duration::from_millis(500);
 const RECENT: Duration = Duration::from_secs(3);
 const RECENT_STATUSES: u32 = 3;
 
+/// How a subscriber receives the stream, which decides whether its losses count against the rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reception {
+    /// It receives the stream as it is sent.
+    Steady,
+    /// It has just joined, and requests older datagrams.
+    CatchingUp,
+    /// It received nothing for a while: it was stopped, cut off, or had no key.
+    Interrupted,
+}
+
+/// A status, as far as it shows what a link carries.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StatusReport<'a> {
+    pub(super) id: SubscriberId,
+    pub(super) status: &'a Status,
+    pub(super) reception: Reception,
+    pub(super) is_first: bool,
+}
+
 impl PublisherMachine {
     /// Handles a datagram received on the publisher's own port.
     ///
     /// The order of checks is: cheap checks of the header, the seal, then whether the subscriber has proven its
     /// address. No state is kept for a subscriber before that.
     pub fn handle_datagram(&mut self, now: ClockTime, from: SocketAddr, datagram: &[u8]) {
-        if self.config.flow == FlowControl::OneWay || self.is_halted() {
-            self.statistics.refused += 1;
+        if self.context.config.flow == FlowControl::OneWay || self.is_halted() {
+            self.context.statistics.refused += 1;
             return;
         }
         let Ok(view) = DatagramView::parse(datagram) else {
-            self.statistics.foreign += 1;
+            self.context.statistics.foreign += 1;
             return;
         };
         let header = view.header;
-        let is_mine = header.stream == self.config.stream && header.incarnation == self.config.incarnation;
+        let is_mine = header.stream == self.context.config.stream
+            && header.incarnation == self.context.config.incarnation;
         let Some(id) = view.subscriber().filter(|_| is_mine && header.kind.is_from_subscribers()) else {
-            self.statistics.foreign += 1;
+            self.context.statistics.foreign += 1;
             return;
         };
         if !self.members.is_new(id, header.sequence) || self.seals() && header.epoch == KeyEpoch::CLEAR {
-            self.statistics.refused += 1;
+            self.context.statistics.refused += 1;
             return;
         }
         let mut scratch = core::mem::take(&mut self.scratch);
         scratch.clear();
         scratch.extend_from_slice(datagram);
         let member = self.members.get_mut(id);
-        match self.sealer.open(&self.config.keys, id, member, &header, &mut scratch) {
+        match self.sealer.open(&self.context.config.keys, id, member, &header, &mut scratch) {
             Some(end) => {
                 if let Some(body) = scratch.get(view.head.len()..end) {
                     self.take_from(now, id, from, &view, body);
                 }
             }
-            None => self.statistics.refused += 1,
+            None => self.context.statistics.refused += 1,
         }
         self.scratch = scratch;
     }
@@ -132,22 +152,22 @@ impl PublisherMachine {
         token: AddressToken,
     ) -> bool {
         if !self.proof.is_valid(now, from, token) {
-            self.statistics.unproven += 1;
+            self.context.statistics.unproven += 1;
             self.echo(now, id, from, 0);
             return false;
         }
         let sent = self.ring.sent;
         if self.members.get(id).is_none() {
-            if self.members.len() >= self.config.most_subscribers {
-                self.statistics.refused += 1;
+            if self.members.len() >= self.context.config.most_subscribers {
+                self.context.statistics.refused += 1;
                 self.reset(from, id, ResetReason::Full);
-                self.events.push(PublisherEvent::SubscriberRefused(id, from));
+                self.context.events.push(PublisherEvent::SubscriberRefused(id, from));
                 return false;
             }
             let repairs = RepairFlow::new(
-                self.config.repair_floor,
-                self.config.datagram,
-                self.repairs.group_repairs(),
+                self.context.config.repair_floor,
+                self.context.config.datagram,
+                &self.repairs.group.sent,
                 now,
             );
             self.members.join(id, from, now, repairs, sent);
@@ -156,7 +176,7 @@ impl PublisherMachine {
             if let Some(member) = self.members.get_mut(id) {
                 member.progress.acknowledgements.join(self.next_message);
                 if is_late {
-                    member.mark.begin_at(sent);
+                    member.link.begin_at(sent);
                 }
             }
         }
@@ -172,12 +192,12 @@ impl PublisherMachine {
     /// Schedules a heartbeat for a subscriber that joins, if the bytes of such requests have paid for it.
     fn heartbeat_on_demand(&mut self, now: ClockTime, paid: usize) {
         let sealed = if self.seals() { SEALED_EXTRA } else { 0 };
-        let origin = self.config.origin.map_or(0, |origin| origin.extension_length());
+        let origin = self.context.config.origin.map_or(0, |origin| origin.extension_length());
         let recalled = self.recalled_to_show(0).extension_length();
         let history = self.history_to_show().map_or(0, |_| ServedHistory::LENGTH);
         let extensions = origin + recalled + history + self.signature_length();
         let length = HEADER_LENGTH + extensions + Heartbeat::LENGTH + sealed;
-        let price = (length * usize::from(self.config.paths.max(1))) as u64;
+        let price = (length * usize::from(self.context.config.paths.max(1))) as u64;
         self.heartbeats.request(now, paid as u64, price);
     }
 
@@ -206,7 +226,7 @@ impl PublisherMachine {
             return;
         };
         if let Some((first, second)) = self.names.note(name, id, &mut self.members) {
-            self.events.push(PublisherEvent::NameShared { name, first, second });
+            self.context.events.push(PublisherEvent::NameShared { name, first, second });
         }
     }
 
@@ -220,22 +240,21 @@ impl PublisherMachine {
 
     /// Returns for how long a subscriber that is silent counts as reached at the address that it has proven.
     pub(super) fn recent(&self) -> Duration {
-        RECENT.max(RECENT_STATUSES * self.status_interval())
+        RECENT.max(RECENT_STATUSES * self.members.status_interval())
     }
 
     fn on_status(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, count: u64, status: &Status) {
-        self.statistics.statuses += 1;
+        self.context.statistics.statuses += 1;
         // No subscriber can have data that was never sent.
         if status.next > self.ring.sent {
-            self.statistics.refused += 1;
+            self.context.statistics.refused += 1;
             return;
         }
         let sent = self.ring.sent;
         // It may have learned of more from a forged heartbeat.
         let status = &Status { highest: status.highest.min(sent), ..*status };
         let is_near = sent - status.next <= self.ring.capacity() / 4;
-        let (group_round_trip, floor, verified_through) =
-            (self.round_trip, self.rate_floor(), self.signed().verified_through);
+        let (group_round_trip, verified_through) = (self.round_trip, self.signed().verified_through);
         let Some(member) = self.members.get_mut(id) else { return };
         let (was_incomplete, before) = (member.progress.is_incomplete(), member.role);
         member.progress.record_reading(status, count);
@@ -246,7 +265,9 @@ impl PublisherMachine {
         member.role = match before {
             _ if status.flags & Status::PASSIVE != 0 => Role::BestEffort,
             // Far behind, or without room, it would soon delay the others again.
-            Role::Evicted if !(is_near && has_room) || member.is_below(floor) => Role::Evicted,
+            Role::Evicted if !(is_near && has_room) || self.rates.is_below_floor(&member.link) => {
+                Role::Evicted
+            }
             _ => Role::Awaited,
         };
         member.repairs_for_others = can_repair(status);
@@ -265,29 +286,28 @@ impl PublisherMachine {
             0 => Reception::Steady,
             _ => Reception::CatchingUp,
         };
-        if role == Role::Awaited {
-            if before == Role::Unknown && self.adapts_rate() && self.has_flow_control() {
-                self.flow.begin_flights(now, &self.ring, &self.members);
-            }
-            self.flow.extend_flight(now, &self.ring, &mut self.members);
-            self.observe_loss(now, id, reception);
-        }
-        self.observe_path(now, id, status, reception != Reception::Interrupted);
-        self.observe_repairs(now, id, status, reception);
+        let is_first = before == Role::Unknown;
+        let Self { rates, ring, members, repairs, pacer, context, .. } = self;
+        let report = StatusReport { id, status, reception, is_first };
+        rates.observe(now, report, &mut Publishing { ring, members, repairs, pacer, context });
         if reception == Reception::Steady {
             self.observe_parity(now, id);
         }
-        if before == Role::Unknown && role == Role::Awaited {
-            self.events.push(PublisherEvent::SubscriberJoined(id, from));
+        if is_first && role == Role::Awaited {
+            self.context.events.push(PublisherEvent::SubscriberJoined(id, from));
             self.is_superseded = false;
         }
         // One that requests no repairs expects losses.
         if progress.is_incomplete() && !was_incomplete && role != Role::BestEffort {
             let Progress { given_up: datagrams, lost_messages: messages, .. } = progress;
-            self.events.push(PublisherEvent::SubscriberIncomplete { subscriber: id, datagrams, messages });
+            self.context.events.push(PublisherEvent::SubscriberIncomplete {
+                subscriber: id,
+                datagrams,
+                messages,
+            });
         }
         if has_returned {
-            self.events.push(PublisherEvent::SubscriberReturned(id));
+            self.context.events.push(PublisherEvent::SubscriberReturned(id));
         }
         if status.flags & Status::LEAVING != 0 {
             if let Some(member) = self.members.get_mut(id) {
@@ -297,13 +317,13 @@ impl PublisherMachine {
             let has_failed = status.flags & Status::FAILED != 0;
             self.depart(id, if has_failed { Departure::Failed } else { Departure::Left });
             if has_failed {
-                self.events.push(PublisherEvent::SubscriberFailed(id));
+                self.context.events.push(PublisherEvent::SubscriberFailed(id));
             } else if role != Role::BestEffort {
                 // One that requests no repairs was not reported as joined.
-                self.events.push(PublisherEvent::SubscriberLeft(id));
+                self.context.events.push(PublisherEvent::SubscriberLeft(id));
             }
             if status.flags & Status::SUPERSEDED != 0 && !core::mem::replace(&mut self.is_superseded, true) {
-                self.events.push(PublisherEvent::Superseded(id));
+                self.context.events.push(PublisherEvent::Superseded(id));
             }
         } else if self.closed && progress.end == End::Delivered {
             // The subscriber repeats this status until the reset arrives.
@@ -328,7 +348,7 @@ impl PublisherMachine {
     /// Returns for how long a subscriber may receive nothing although data is sent. What it loses in a longer time is not a loss
     /// of its link: it was stopped, cut off, or had no key.
     fn longest_silence(&self) -> Duration {
-        MAX_SILENCE + 4 * self.status_interval()
+        MAX_SILENCE + 4 * self.members.status_interval()
     }
 
     /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe. Echoes to
@@ -339,7 +359,7 @@ impl PublisherMachine {
             true => Target::Address(from),
             false if self.echo_limit.admits(now) => Target::Aside(from),
             false => {
-                self.statistics.echoes_refused += 1;
+                self.context.statistics.echoes_refused += 1;
                 return;
             }
         };
@@ -349,7 +369,7 @@ impl PublisherMachine {
 
     /// Notes datagrams to single addresses that a socket did not accept. They count as lost on the network.
     pub const fn on_not_sent(&mut self, datagrams: u64) {
-        self.statistics.not_sent += datagrams;
+        self.context.statistics.not_sent += datagrams;
     }
 
     pub(super) fn reset(&mut self, to: SocketAddr, id: SubscriberId, reason: ResetReason) {
@@ -359,6 +379,6 @@ impl PublisherMachine {
 
     /// Returns whether datagrams are sealed.
     pub(super) const fn seals(&self) -> bool {
-        !self.config.keys.is_empty()
+        !self.context.config.keys.is_empty()
     }
 }

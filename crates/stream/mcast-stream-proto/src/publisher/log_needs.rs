@@ -31,13 +31,13 @@ impl PublisherMachine {
         let unsettled = self.acknowledgements.as_ref().and_then(Acknowledgements::blocking_from);
         let unfinished = unsettled.map_or(unsent, |unsettled| unsettled.min(unsent));
         let slowest = self.members.slowest().map(|(_, next)| next);
-        if self.config.flow == FlowControl::OneWay || slowest.is_some() && !self.awaits_claims() {
+        if self.context.config.flow == FlowControl::OneWay || slowest.is_some() && !self.awaits_claims() {
             self.recalled.needed = None;
         }
         // As long as they are retained.
         let recalled = self.recalled.needed;
         let recalled = recalled.map(|message| message.max(self.first_lacking(self.ring.oldest_retained)));
-        let lacking = match self.config.flow {
+        let lacking = match self.context.config.flow {
             FlowControl::OneWay | FlowControl::None => None,
             FlowControl::Slowest | FlowControl::Other(_) => slowest.map(|next| self.first_lacking(next)),
         };

@@ -6,15 +6,18 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::auto_rate::PathModel;
-use super::congestion::RateControl;
-use super::record::{AckRecord, LossMark, LossMeter, Ranking};
+use super::auto_rate::Link;
+use super::parity::LossMeter;
+use super::record::{AckRecord, Ranking};
 use super::repair_flow::RepairFlow;
 use crate::ClockTime;
 use crate::proof::{Counts, NakLimit};
 use crate::seal::{Cipher, Purpose};
+use crate::span::times;
 use crate::wire::{MessageNumber, Sequence, Status, SubscriberId};
 
+/// The average time between two statuses of all subscribers together.
+const STATUS_SPACING: Duration = Duration::from_millis(10);
 /// A request sooner than this after a repair was sent before the repair arrived.
 const MIN_HOLDOFF: Duration = Duration::from_micros(200);
 
@@ -132,13 +135,9 @@ pub(crate) struct Member {
     highest_at: ClockTime,
     /// Datagrams that it detected as missing: a count that wraps.
     pub(crate) missed: u32,
-    pub(super) mark: LossMark,
     pub(super) loss: LossMeter,
-    /// The rate that its link carries.
-    pub(crate) control: RateControl,
-    /// What its path carries, if the rate is automatic, and since when that is less than the configured floor.
-    pub(crate) path: PathModel,
-    pub(crate) slow_since: Option<ClockTime>,
+    /// What its link carries.
+    pub(super) link: Link,
     naks: NakLimit,
     pub(crate) repairs: RepairFlow,
     /// Whether it repairs for others, and can do so at present.
@@ -173,11 +172,8 @@ impl Member {
             highest: Sequence::default(),
             highest_at: now,
             missed: 0,
-            mark: LossMark::default(),
             loss: LossMeter::default(),
-            control: RateControl::new(SLOWEST),
-            path: PathModel::new(),
-            slow_since: None,
+            link: Link::new(),
             naks: NakLimit::new(now),
             repairs,
             repairs_for_others: false,
@@ -288,8 +284,6 @@ impl Member {
 
 /// The longest plausible time in a queue: a subscriber that takes longer was suspended.
 const LONGEST_QUEUE: Duration = Duration::from_secs(1);
-/// The lowest rate to which a link can limit the publisher, in bytes per second.
-const SLOWEST: u64 = 65_536;
 /// Departed subscribers remembered one by one; of older ones only the sums are kept.
 const MAX_DEPARTED: usize = 4096;
 
@@ -327,6 +321,7 @@ pub(crate) struct Members {
     by_highest: Ranking,
     limits: Limits,
     is_stale: bool,
+    /// Whether a rate may have changed, or of which subscribers they count.
     rates_are_stale: bool,
 }
 
@@ -339,12 +334,6 @@ struct Limits {
     narrowest: Option<(SubscriberId, Sequence)>,
     /// All subscribers know of the datagrams before this one.
     least_known: Sequence,
-    /// The capacity of the slowest link, and that of the fastest if all are limited. Bytes per second.
-    rate: Option<u64>,
-    rate_of_all: Option<u64>,
-    /// The same for repairs.
-    repair_rate: Option<u64>,
-    repair_rate_of_all: Option<u64>,
 }
 
 impl Members {
@@ -356,15 +345,7 @@ impl Members {
             by_next: Ranking::new(),
             by_room_end: Ranking::new(),
             by_highest: Ranking::new(),
-            limits: Limits {
-                slowest: None,
-                narrowest: None,
-                least_known: Sequence::MAX,
-                rate: None,
-                rate_of_all: None,
-                repair_rate: None,
-                repair_rate_of_all: None,
-            },
+            limits: Limits { slowest: None, narrowest: None, least_known: Sequence::MAX },
             is_stale: false,
             rates_are_stale: false,
         }
@@ -402,7 +383,7 @@ impl Members {
         let mut member = Member::new(address, now, Progress::default(), repairs);
         if let Some(departed) = self.departed.remove(&id) {
             (member.progress, member.former) = (departed.progress, departed.role);
-            member.mark.begin_at(sent);
+            member.link.begin_at(sent);
         }
         let former = self.all.insert(id, Box::new(member));
         debug_assert!(former.is_none(), "a subscriber joins twice");
@@ -473,8 +454,18 @@ impl Members {
     }
 
     /// Invalidates the limits after a change to the rate of a subscriber.
-    pub(crate) const fn rate_changed(&mut self) {
+    pub(super) const fn rate_changed(&mut self) {
         self.rates_are_stale = true;
+    }
+
+    /// Returns whether a rate may have changed since the last call.
+    pub(super) const fn take_rate_change(&mut self) -> bool {
+        core::mem::replace(&mut self.rates_are_stale, false)
+    }
+
+    /// Returns the shortest time between two statuses of one subscriber.
+    pub(super) fn status_interval(&self) -> Duration {
+        times((self.len() as u64).max(1), STATUS_SPACING)
     }
 
     /// Returns the awaited subscriber that has confirmed least, and its first unconfirmed datagram.
@@ -492,26 +483,6 @@ impl Members {
         self.refresh().least_known
     }
 
-    /// Returns the capacity of the slowest link in bytes per second, if one was found to be too slow.
-    pub(crate) fn rate(&mut self) -> Option<u64> {
-        self.refresh().rate
-    }
-
-    /// Returns the capacity of the fastest link in bytes per second, if all were found to be too slow.
-    pub(crate) fn rate_of_all(&mut self) -> Option<u64> {
-        self.refresh().rate_of_all
-    }
-
-    /// Returns the same as [`rate`](Self::rate), for repairs.
-    pub(crate) fn repair_rate(&mut self) -> Option<u64> {
-        self.refresh().repair_rate
-    }
-
-    /// Returns the same as [`rate_of_all`](Self::rate_of_all), for repairs.
-    pub(crate) fn repair_rate_of_all(&mut self) -> Option<u64> {
-        self.refresh().repair_rate_of_all
-    }
-
     /// Returns the first datagram that an awaited subscriber has no room for.
     pub(crate) fn limit(&mut self) -> Sequence {
         self.narrowest().map_or(Sequence::MAX, |(_, end)| end)
@@ -520,50 +491,29 @@ impl Members {
     /// Returns the limits, which are computed again only after a change: each message needs them.
     #[inline]
     fn refresh(&mut self) -> &Limits {
-        if self.is_stale || self.rates_are_stale {
-            self.compute_limits();
+        if core::mem::take(&mut self.is_stale) {
+            let awaited = |id| self.all.get(&id).filter(|member| member.role == Role::Awaited);
+            let least_known = self.by_highest.least(|id| Some(awaited(id)?.highest));
+            self.limits = Limits {
+                slowest: self.by_next.least(|id| Some(awaited(id)?.progress.next)),
+                narrowest: self.by_room_end.least(|id| Some(awaited(id)?.room_end())),
+                least_known: least_known.map_or(Sequence::MAX, |(_, end)| end),
+            };
         }
         &self.limits
     }
-
-    fn compute_limits(&mut self) {
-        let Self { all, limits: known, .. } = self;
-        if core::mem::take(&mut self.is_stale) {
-            let awaited = |id| all.get(&id).filter(|member| member.role == Role::Awaited);
-            known.slowest = self.by_next.least(|id| Some(awaited(id)?.progress.next));
-            known.narrowest = self.by_room_end.least(|id| Some(awaited(id)?.room_end()));
-            let least_known = self.by_highest.least(|id| Some(awaited(id)?.highest));
-            known.least_known = least_known.map_or(Sequence::MAX, |(_, end)| end);
-        }
-        // Progress changes with each status, which is why it is ranked. Rates change seldom: all are compared.
-        if core::mem::take(&mut self.rates_are_stale) {
-            let awaited = || all.values().filter(|member| member.role == Role::Awaited);
-            (known.rate, known.rate_of_all) = limits(awaited().map(|member| member.control.rate()));
-            (known.repair_rate, known.repair_rate_of_all) =
-                limits(awaited().map(|member| member.repairs.rate()));
-        }
-    }
-}
-
-/// Returns the least of the rates, and the greatest if all of them are limited.
-fn limits(rates: impl Iterator<Item = Option<u64>>) -> (Option<u64>, Option<u64>) {
-    let all = rates.map(|rate| rate.unwrap_or(u64::MAX));
-    let (least, greatest) =
-        all.fold((u64::MAX, 0), |(least, greatest), rate| (least.min(rate), greatest.max(rate)));
-    // 0 stands for no subscribers, and the greatest number for one without a limit.
-    let known = |rate| Some(rate).filter(|rate| (1..u64::MAX).contains(rate));
-    (known(least), known(greatest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::publisher::auto_rate::SentRepairs;
 
     const HOME: SocketAddr =
         SocketAddr::new(core::net::IpAddr::V4(core::net::Ipv4Addr::new(10, 0, 0, 2)), 7000);
 
     fn repairs() -> RepairFlow {
-        RepairFlow::new(1_000, 1_000, 0, ClockTime(1))
+        RepairFlow::new(1_000, 1_000, &SentRepairs::new(), ClockTime(1))
     }
 
     /// With all its room, an application that has stopped reading may wait forever for a datagram that cannot be repaired.

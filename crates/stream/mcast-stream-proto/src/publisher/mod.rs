@@ -12,7 +12,6 @@ mod auto_rate;
 #[path = "off/auto_rate.rs"]
 mod auto_rate;
 mod config;
-mod congestion;
 #[cfg(feature = "local-repair")]
 mod directory;
 #[cfg(not(feature = "local-repair"))]
@@ -23,6 +22,7 @@ mod event;
 mod feedback;
 mod log_needs;
 mod members;
+mod names;
 mod pacing;
 #[cfg(feature = "parity")]
 mod parity;
@@ -49,11 +49,11 @@ use core::fmt;
 use core::time::Duration;
 
 pub use audience::{Audience, SubscriberProgress};
-#[cfg(feature = "auto-rate")]
-pub use config::AutoRate;
 #[cfg(feature = "parity")]
 pub use config::Fec;
-pub use config::{ConfigError, Congestion, PublisherConfig, PublisherRate};
+#[cfg(feature = "auto-rate")]
+pub use config::{AutoRate, Congestion};
+pub use config::{ConfigError, PublisherConfig, PublisherRate};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
 pub use log_needs::LogNeeds;
 pub use publish::OutgoingMessage;
@@ -68,17 +68,17 @@ use crate::outbox::Outbox;
 use crate::proof::{AddressProof, EchoLimit};
 use crate::random::Random;
 use crate::seal::Keys;
-use crate::wire::{FlowControl, Header, KeyEpoch, Kind, MessageNumber, ServedHistory};
+use crate::wire::{Header, KeyEpoch, Kind, MessageNumber, ServedHistory};
 use acknowledgements::Acknowledgements;
-use auto_rate::AutoControl;
+use auto_rate::LinkRates;
 use directory::RepairerDirectory;
 use ending::Ending;
 use event::EventQueue;
 use members::Members;
+use names::Names;
 use pacing::Pacer;
 use parity::ParitySchedule;
 use publish::{LongMessage, OpenDatagram};
-use quorum::Names;
 use repair_scheduler::{ConfirmationSchedule, RepairScheduler};
 use ring::{Recalled, Ring};
 use sealer::Sealer;
@@ -92,33 +92,46 @@ const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(10);
 /// Echoes to unproven addresses, at once and per second: as many subscribers as may be known may join together.
 const UNPROVEN_ECHOES: (u64, u64) = (16_384, 4_096);
 
+/// What all layers share: the settings, what is counted and reported, and whether something has failed.
+struct Context {
+    config: PublisherConfig,
+    statistics: PublisherStatistics,
+    events: EventQueue,
+    /// Why nothing more is accepted, if something has failed.
+    failure: Option<Refusal>,
+}
+
+/// What the rate is derived from, and what follows it.
+struct Publishing<'a> {
+    ring: &'a Ring,
+    members: &'a mut Members,
+    repairs: &'a mut RepairScheduler,
+    pacer: &'a mut Pacer,
+    context: &'a mut Context,
+}
+
 /// The publisher of a stream, without sockets, clocks and threads.
 ///
 /// Pass messages to [`publish`](Self::publish) or [`claim`](Self::claim), and datagrams of subscribers to
 /// [`handle_datagram`](Self::handle_datagram). [`poll_transmit`](Self::poll_transmit) returns what to send next, and
 /// [`poll_timeout`](Self::poll_timeout) the time by which to call it again.
 pub struct PublisherMachine {
-    config: PublisherConfig,
+    context: Context,
     ring: Ring,
     open: Option<OpenDatagram>,
     long_message: Option<LongMessage>,
     next_message: MessageNumber,
     closed: bool,
     ending: Ending,
-    /// Why nothing more is accepted, if something has failed.
-    failure: Option<Refusal>,
     members: Members,
     outbox: Outbox,
-    events: EventQueue,
-    statistics: PublisherStatistics,
     proof: AddressProof,
     echo_limit: EchoLimit,
     sealer: Sealer,
     signing: Option<Signing>,
     scratch: Vec<u8>,
     pacer: Pacer,
-    /// The automatic rate, if it is configured.
-    auto: Option<AutoControl>,
+    rates: LinkRates,
     repairs: RepairScheduler,
     parity: ParitySchedule,
     confirmations: ConfirmationSchedule,
@@ -126,8 +139,6 @@ pub struct PublisherMachine {
     /// When data was last sent, and when that began again after a pause.
     data_sent_at: ClockTime,
     data_resumed_at: ClockTime,
-    /// The rate in the last [`PublisherEvent::Slowed`], until the publisher has recovered.
-    slowed_to: Option<u64>,
     /// Whether a [`PublisherEvent::Superseded`] was reported, and no subscriber has joined since.
     is_superseded: bool,
     heartbeats: HeartbeatSchedule,
@@ -162,25 +173,21 @@ impl PublisherMachine {
             next_message: config.first_message,
             closed: false,
             ending: Ending::default(),
-            failure: None,
             members: Members::new(),
             outbox: Outbox::new(config.parity_datagram()),
-            events: EventQueue::default(),
-            statistics: PublisherStatistics::default(),
             proof: AddressProof::new(&mut random),
             echo_limit: EchoLimit::new(UNPROVEN_ECHOES.0, UNPROVEN_ECHOES.1, now),
             sealer: Sealer::new(config.seed),
             signing: Signing::of(&config, now),
             scratch: Vec::new(),
             pacer: Pacer::new(config.rate.fixed(), config.datagram, now),
-            auto: AutoControl::of(&config, now),
+            rates: LinkRates::new(&config, now),
             repairs: RepairScheduler::new(&config, now),
             parity: ParitySchedule::new(&config),
             confirmations: ConfirmationSchedule::new(now),
             flow: FlowState::new(),
             data_sent_at: now,
             data_resumed_at: now,
-            slowed_to: None,
             is_superseded: false,
             heartbeats: HeartbeatSchedule::new(now, config.idle_interval),
             directory: RepairerDirectory::new(config.seed, now),
@@ -191,7 +198,12 @@ impl PublisherMachine {
             history: None,
             recalled: Recalled::NOTHING,
             check_at: now,
-            config,
+            context: Context {
+                config,
+                statistics: PublisherStatistics::default(),
+                events: EventQueue::default(),
+                failure: None,
+            },
         })
     }
 
@@ -243,7 +255,7 @@ impl PublisherMachine {
         self.ring.drop_while_sent(|header| {
             header.epoch < keys.latest() && header.epoch != KeyEpoch::CLEAR && !keys.has(header.epoch)
         });
-        self.config.keys = keys;
+        self.context.config.keys = keys;
         self.sealer.clear();
         for (_, member) in self.members.iter_mut() {
             member.cipher = None;
@@ -253,19 +265,19 @@ impl PublisherMachine {
     /// Stops the publisher, because a panic within it may have left its state half changed: it refuses messages with
     /// [`Refusal::Internal`], sends nothing more, and ignores feedback.
     pub const fn halt(&mut self) {
-        self.failure = Some(Refusal::Internal);
+        self.context.failure = Some(Refusal::Internal);
     }
 
     /// Whether it was [halted](Self::halt).
     #[must_use]
     pub const fn is_halted(&self) -> bool {
-        matches!(self.failure, Some(Refusal::Internal))
+        matches!(self.context.failure, Some(Refusal::Internal))
     }
 
     fn record_internal_error(&mut self, what: &'static str) {
-        self.statistics.internal_errors += 1;
-        if self.statistics.internal_errors.is_power_of_two() {
-            self.events.push(PublisherEvent::InternalError(what));
+        self.context.statistics.internal_errors += 1;
+        if self.context.statistics.internal_errors.is_power_of_two() {
+            self.context.events.push(PublisherEvent::InternalError(what));
         }
     }
 
@@ -279,50 +291,53 @@ impl PublisherMachine {
         debug_assert!(sent <= next, "what was sent does not exist: {sent} > {next}");
         debug_assert!(self.ring.len() == next - oldest_retained, "the retransmission buffer has a hole");
         debug_assert!(
-            self.members.len() <= self.config.most_subscribers,
+            self.members.len() <= self.context.config.most_subscribers,
             "more subscribers than are admitted"
         );
-        debug_assert!(self.next_message >= self.config.first_message, "message numbers move backwards");
+        debug_assert!(
+            self.next_message >= self.context.config.first_message,
+            "message numbers move backwards"
+        );
         debug_assert!(self.open.is_none() || !self.closed, "a datagram is written after the end");
         debug_assert!(
-            self.statistics.parity_repairs <= self.statistics.group_repairs,
+            self.context.statistics.parity_repairs <= self.context.statistics.group_repairs,
             "more repairs with parity than repairs"
         );
-        debug_assert!(self.statistics.manifests <= next.0, "more manifests than datagrams");
+        debug_assert!(self.context.statistics.manifests <= next.0, "more manifests than datagrams");
     }
 
     /// Accepts nothing more, for the first reason given.
     fn fail(&mut self, reason: Refusal) {
-        self.failure.get_or_insert(reason);
+        self.context.failure.get_or_insert(reason);
     }
 
     /// Returns the number of data datagrams that were sent, without repairs.
     #[inline]
     #[must_use]
     pub const fn datagrams_sent(&self) -> u64 {
-        self.statistics.datagrams
+        self.context.statistics.datagrams
     }
 
     /// Returns the number of events that ever happened, fetched or not.
     #[must_use]
     pub const fn events_pushed(&self) -> u64 {
-        self.events.pushed
+        self.context.events.pushed
     }
 
     /// Returns the last `count` events, the oldest first, of those that are not fetched.
     pub fn latest_events(&self, count: u64) -> impl Iterator<Item = &PublisherEvent> {
-        self.events.latest(count)
+        self.context.events.latest(count)
     }
 
     /// Sets the offset from the publisher's clock to nanoseconds since 1970. Call it again after a correction of the
     /// system's clock.
     pub const fn set_unix_offset(&mut self, offset: Option<u64>) {
-        self.config.unix_offset = offset;
+        self.context.config.unix_offset = offset;
     }
 
     /// Returns the oldest event that was not fetched yet.
     pub fn poll_event(&mut self) -> Option<PublisherEvent> {
-        self.events.pop()
+        self.context.events.pop()
     }
 
     /// Returns the counters of this publisher.
@@ -332,16 +347,16 @@ impl PublisherMachine {
             round_trip: self.round_trip,
             subscribers: self.members.len() as u64,
             rate: self.pacer.rate(),
-            limiting: self.auto.and_then(|auto| auto.limiting().0),
-            queueing: self.auto.map_or(Duration::ZERO, |auto| auto.limiting().1),
-            ..self.statistics
+            limiting: self.rates.limiting().0,
+            queueing: self.rates.limiting().1,
+            ..self.context.statistics
         }
     }
 
     /// Returns the settings.
     #[must_use]
     pub const fn config(&self) -> &PublisherConfig {
-        &self.config
+        &self.context.config
     }
 
     /// Returns the number of the next message.
@@ -372,22 +387,17 @@ impl PublisherMachine {
         self.unsent() > 0 || self.open.is_some()
     }
 
-    /// Returns whether the publisher waits for subscribers.
-    fn has_flow_control(&self) -> bool {
-        !matches!(self.config.flow, FlowControl::None | FlowControl::OneWay)
-    }
-
     fn header(&self, kind: Kind, sequence: u64) -> Header {
-        let header = Header::new(kind, self.config.stream, self.config.incarnation, sequence);
-        Header { epoch: self.config.keys.latest(), ..header }
+        let header = Header::new(kind, self.context.config.stream, self.context.config.incarnation, sequence);
+        Header { epoch: self.context.config.keys.latest(), ..header }
     }
 }
 
 impl fmt::Debug for PublisherMachine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PublisherMachine")
-            .field("stream", &self.config.stream)
-            .field("incarnation", &self.config.incarnation)
+            .field("stream", &self.context.config.stream)
+            .field("incarnation", &self.context.config.incarnation)
             .field("next", &self.ring.next)
             .field("next_message", &self.next_message)
             .finish_non_exhaustive()

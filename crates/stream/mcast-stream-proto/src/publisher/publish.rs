@@ -110,8 +110,8 @@ impl PublisherMachine {
         let is_full = open.fill + batch_overhead() > open.end;
         let number = self.next_message;
         self.next_message += 1;
-        self.statistics.messages += 1;
-        self.statistics.message_bytes += length as u64;
+        self.context.statistics.messages += 1;
+        self.context.statistics.message_bytes += length as u64;
         if is_full {
             self.close_datagram(now);
         }
@@ -122,7 +122,7 @@ impl PublisherMachine {
     #[must_use]
     pub const fn longest_claim(&self, keyed: bool) -> usize {
         let head = HEADER_LENGTH + if keyed { KEYED_EXTENSION + MessageKey::LENGTH } else { 0 };
-        let longest = self.config.longest_data() - head - self.seal_length() - batch_overhead();
+        let longest = self.context.config.longest_data() - head - self.seal_length() - batch_overhead();
         if longest > u16::MAX as usize { u16::MAX as usize } else { longest }
     }
 
@@ -201,8 +201,8 @@ impl PublisherMachine {
         let message = LongMessage { number, total, left: total, keyed: key.is_some() };
         self.long_message = Some(message);
         self.next_message += 1;
-        self.statistics.messages += 1;
-        self.statistics.message_bytes += length as u64;
+        self.context.statistics.messages += 1;
+        self.context.statistics.message_bytes += length as u64;
         if let Some(key) = key {
             self.write(now, &key.0.to_be_bytes());
         } else if total == 0 && self.open_fragment(now, message) {
@@ -257,7 +257,7 @@ impl PublisherMachine {
     }
 
     pub(super) fn check_open(&self) -> Result<(), Refusal> {
-        match (self.failure, self.closed, self.long_message) {
+        match (self.context.failure, self.closed, self.long_message) {
             (Some(refusal), ..) => Err(refusal),
             (_, true, _) => Err(Refusal::Closed),
             (_, _, Some(_)) => Err(Refusal::Writing),
@@ -277,7 +277,7 @@ impl PublisherMachine {
     /// Returns the length of the longest message that can be published, in bytes.
     #[must_use]
     pub fn longest_message(&self) -> usize {
-        self.config.longest_message.min(self.longest_fragmented())
+        self.context.config.longest_message.min(self.longest_fragmented())
     }
 
     /// Returns the length of the longest message whose fragments, and one datagram more, fit the retransmission buffer.
@@ -290,11 +290,11 @@ impl PublisherMachine {
 
     /// Returns the payload of a full fragment, in bytes.
     const fn fragment_capacity(&self) -> usize {
-        self.config.longest_fragment() - HEADER_LENGTH - self.seal_length()
+        self.context.config.longest_fragment() - HEADER_LENGTH - self.seal_length()
     }
 
     const fn check_length(&self, length: usize) -> Result<(), Refusal> {
-        let longest = self.config.longest_message;
+        let longest = self.context.config.longest_message;
         if length <= longest { Ok(()) } else { Err(Refusal::TooLong { length, longest }) }
     }
 
@@ -302,7 +302,7 @@ impl PublisherMachine {
     fn room_for(&mut self, now: ClockTime, count: u64) -> Result<(), Refusal> {
         let count = self.with_manifests(count);
         let sent = self.ring.sent;
-        let slowest = if self.has_flow_control() { self.members.slowest() } else { None };
+        let slowest = if self.context.config.has_flow_control() { self.members.slowest() } else { None };
         let keep = match slowest {
             Some((_, next)) => next.clamp(self.ring.oldest_retained, sent),
             // What waits for the rate leaves half of the buffer to repairs of what was sent. A message that has been begun must
@@ -438,7 +438,7 @@ impl PublisherMachine {
     fn seal_open(&mut self) -> bool {
         let Some(open) = &self.open else { return false };
         let bytes = &mut self.ring.open_mut()[..open.fill + TAG_LENGTH];
-        self.sealer.seal_data(&self.config.keys, &open.header, open.body, bytes)
+        self.sealer.seal_data(&self.context.config.keys, &open.header, open.body, bytes)
     }
 
     /// Returns the bytes of a datagram that sealing uses.

@@ -6,12 +6,11 @@ use core::time::Duration;
 
 use mcast_pace::TokenBucket;
 
-use super::congestion::RateChange;
-use super::members::{Member, Members};
-use super::pacing::Pacer;
+use super::auto_rate::SentRepairs;
+use super::members::Members;
+use super::pacing::{Pacer, RepairPace};
 use super::parity::ParitySchedule;
-use super::record::SentLog;
-use super::repair_flow::{GroupRepairs, RepairPace, RepairReport};
+use super::repair_flow::GroupRepairs;
 use super::ring::{Repair, RepairTarget, Ring};
 use super::signing::{CONFIRMATION_INTERVAL, CONFIRMED_ENTRIES};
 use super::{PublisherConfig, PublisherEvent, PublisherMachine, Transmit};
@@ -29,15 +28,13 @@ const TURN: usize = 32;
 /// waits in the queues of those who requested it. All of them share an allowance, to which new data adds.
 #[derive(Debug)]
 pub(super) struct RepairScheduler {
-    group: GroupRepairs,
+    pub(super) group: GroupRepairs,
     /// The subscribers with repairs waiting, in the order in which they are served.
     turns: VecDeque<SubscriberId>,
     /// Repairs sent in the current turn.
     turn_taken: usize,
     /// The earliest time of the next repair.
     next_at: ClockTime,
-    /// Bytes of repairs sent to single subscribers.
-    single_bytes: u64,
     allowance: TokenBucket,
     /// Bytes that new data has added to the allowance so far, and its share of new data in percent.
     share: u64,
@@ -62,11 +59,10 @@ enum Turn {
 impl RepairScheduler {
     pub(super) fn new(config: &PublisherConfig, now: ClockTime) -> Self {
         Self {
-            group: GroupRepairs { pace: RepairPace::new(config.repair_floor, now), log: SentLog::of_group() },
+            group: GroupRepairs { pace: RepairPace::new(config.repair_floor, now), sent: SentRepairs::new() },
             turns: VecDeque::new(),
             turn_taken: 0,
             next_at: ClockTime(0),
-            single_bytes: 0,
             allowance: TokenBucket::new(
                 config.repair_floor,
                 (config.retransmission_buffer / 4) as u64,
@@ -95,24 +91,14 @@ impl RepairScheduler {
         }
     }
 
-    /// Returns the bytes of repairs sent to single subscribers.
-    pub(super) const fn single_bytes(&self) -> u64 {
-        self.single_bytes
-    }
-
-    /// Returns the number of repairs that were sent to the group.
-    pub(super) const fn group_repairs(&self) -> u64 {
-        self.group.log.total()
-    }
-
     /// Returns the number of datagrams that were requested, each by one subscriber or several.
     pub(super) const fn requested(&self) -> u64 {
         self.requested
     }
 
-    /// Limits the rate of repairs to the group.
-    pub(super) fn limit_group(&mut self, rate: Option<u64>) {
-        self.group.pace.limit(rate);
+    /// Looks again for a repair that is admitted, because more may be.
+    pub(super) const fn wake(&mut self) {
+        self.next_at = ClockTime(0);
     }
 
     /// Queues a repair for a subscriber, unless the datagram was repaired for it just now.
@@ -157,7 +143,7 @@ impl RepairScheduler {
         state.pending = Some(if is_common { RepairTarget::Group } else { target });
         if member.repairs.is_idle() {
             self.turns.push_back(id);
-            self.next_at = ClockTime(0);
+            self.wake();
         }
         member.repairs.push(sequence, retained);
     }
@@ -175,7 +161,7 @@ impl RepairScheduler {
         let Some(member) = members.get_mut(id).filter(|_| symbols > 0) else { return };
         if member.repairs.is_idle() {
             self.turns.push_back(id);
-            self.next_at = ClockTime(0);
+            self.wake();
         }
         let queued = member.repairs.parity.iter().filter(|(known, _)| *known == base).count();
         member.repairs.parity.extend((queued..usize::from(symbols)).map(|_| (base, length)));
@@ -195,20 +181,6 @@ impl RepairScheduler {
             state.pending.is_some_and(serves)
                 || state.repaired.is_some_and(|(at, target)| serves(target) && now.since(at) < holdoff)
         })
-    }
-
-    /// Handles what a subscriber reports of repairs.
-    pub(super) fn record_report(
-        &mut self,
-        now: ClockTime,
-        member: &mut Member,
-        report: RepairReport,
-        average: u64,
-        other_on_trial: bool,
-    ) -> Option<RateChange> {
-        self.next_at = ClockTime(0);
-        let round_trip = member.round_trip;
-        member.repairs.record_report(now, report, &self.group, average, round_trip, other_on_trial)
     }
 
     /// Cancels the pending repairs of a subscriber that departs.
@@ -280,7 +252,7 @@ impl RepairScheduler {
                 return Turn::PublisherWaits(self.when(length, pacer));
             }
             if let Err(until) =
-                member.repairs.take(length, Some(&mut self.group), self.share, now, subscribers)
+                member.repairs.take(length, &mut self.group, true, self.share, now, subscribers)
             {
                 return Turn::Waits(until);
             }
@@ -303,16 +275,14 @@ impl RepairScheduler {
             if !self.is_admitted(length, pacer) {
                 return Turn::PublisherWaits(self.when(length, pacer));
             }
-            let group = (target == RepairTarget::Group).then_some(&mut self.group);
-            let is_single = group.is_none();
-            if let Err(until) = member.repairs.take(length, group, self.share, now, subscribers) {
+            let is_for_group = target == RepairTarget::Group;
+            if let Err(until) =
+                member.repairs.take(length, &mut self.group, is_for_group, self.share, now, subscribers)
+            {
                 return Turn::Waits(until);
             }
             member.repairs.waiting.pop_front();
             self.record_turn();
-            if is_single {
-                self.single_bytes += length;
-            }
             self.spend(length, pacer);
             return Turn::Sends(Repair { sequence, length, target, is_parity: false });
         }
@@ -417,9 +387,9 @@ impl ConfirmationSchedule {
 impl PublisherMachine {
     /// Handles the NAK of a subscriber.
     pub(super) fn on_nak(&mut self, now: ClockTime, id: SubscriberId, missing: Ranges<'_>) {
-        self.statistics.naks += 1;
+        self.context.statistics.naks += 1;
         if !self.members.get_mut(id).is_some_and(|member| member.may_nak(now)) {
-            self.statistics.naks_refused += 1;
+            self.context.statistics.naks_refused += 1;
             return;
         }
         let (oldest, sent) = (self.ring.oldest_retained, self.ring.sent);
@@ -453,12 +423,12 @@ impl PublisherMachine {
             self.repair_block(now, id, base, &requested);
         }
         if let Some((first, end)) = unrecoverable {
-            self.statistics.unrecoverable += end - first;
+            self.context.statistics.unrecoverable += end - first;
             // It shows what is still retained, so that the rest is requested no longer.
             self.confirmations.is_wanted = true;
             // A subscriber that reads a history gets them from there.
             if self.members.get(id).is_none_or(|member| !member.progress.is_reading) {
-                self.events.push(PublisherEvent::Unrecoverable(id, first, end));
+                self.context.events.push(PublisherEvent::Unrecoverable(id, first, end));
             }
         }
     }
@@ -477,7 +447,7 @@ impl PublisherMachine {
         }
         // Others must not request meanwhile what is queued for the group.
         let waits = self.repairs.next_time() != ClockTime::NEVER && self.members.len() > 1;
-        let is_due = self.confirmations.is_due_while_waiting(now, self.statistics.repair_bytes);
+        let is_due = self.confirmations.is_due_while_waiting(now, self.context.statistics.repair_bytes);
         if !waits || !is_due {
             return None;
         }
@@ -495,7 +465,7 @@ impl PublisherMachine {
     ) -> Option<Transmit> {
         let to = match target {
             RepairTarget::Group => {
-                self.statistics.group_repairs += 1;
+                self.context.statistics.group_repairs += 1;
                 Target::Group
             }
             RepairTarget::Subscriber(id) => {
@@ -504,13 +474,13 @@ impl PublisherMachine {
                     return None;
                 };
                 let address = member.address;
-                self.statistics.single_repairs += 1;
+                self.context.statistics.single_repairs += 1;
                 Target::Address(address)
             }
         };
         debug_assert!(length > 0 && sequence < self.ring.sent, "a repair of what was never sent");
         self.ring.mark(sequence, 0, true);
-        self.statistics.repair_bytes += length;
+        self.context.statistics.repair_bytes += length;
         self.heartbeats.record_repair(now);
         if let Some(state) = self.ring.repair_mut(sequence) {
             state.repaired = state.pending.take().map(|target| (now, target));
@@ -539,7 +509,7 @@ impl PublisherMachine {
         });
         let interval =
             self.round_trip.min(CONFIRM_INTERVAL).max(self.pacer.spacing(length)).max(least_interval);
-        self.confirmations.record_sent(now, interval, length, self.statistics.repair_bytes);
+        self.confirmations.record_sent(now, interval, length, self.context.statistics.repair_bytes);
         self.outbox.pop().map(Transmit::Control)
     }
 }

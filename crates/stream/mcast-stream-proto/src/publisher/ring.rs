@@ -279,13 +279,13 @@ impl PublisherMachine {
         key: Option<MessageKey>,
         message: &[u8],
     ) -> Result<MessageNumber, Refusal> {
-        let before = self.statistics;
+        let before = self.context.statistics;
         let mut recalled = self.publish(now, (key, message));
         if recalled.is_err_and(Refusal::is_temporary) {
             self.count_as_sent(now);
             recalled = self.publish(now, (key, message));
         }
-        self.statistics = before;
+        self.context.statistics = before;
         recalled
     }
 
@@ -328,7 +328,7 @@ impl PublisherMachine {
         if self.awaits_claims() {
             return None;
         }
-        if self.config.flow == FlowControl::OneWay {
+        if self.context.config.flow == FlowControl::OneWay {
             return Some(self.first_unfinished(self.ring.sent));
         }
         let (_, next) = self.members.slowest()?;

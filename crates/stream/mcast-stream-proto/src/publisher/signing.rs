@@ -170,7 +170,7 @@ impl PublisherMachine {
         self.write_manifest(now);
         if let Some(signing) = &mut self.signing {
             signing.signer = Arc::clone(&signer);
-            self.config.signer = Some(signer);
+            self.context.config.signer = Some(signer);
         }
     }
 
@@ -204,12 +204,12 @@ impl PublisherMachine {
 
     /// Writes a manifest of the data that none covers yet, if there is any. No datagram may be open.
     pub(super) fn write_manifest(&mut self, now: ClockTime) {
-        if self.open.is_some() || self.failure.is_some() {
+        if self.open.is_some() || self.context.failure.is_some() {
             return;
         }
         let header = self.header(Kind::Manifest, self.ring.next.0);
         let salt = self.sealer.incarnation_salt();
-        let Self { signing: Some(signing), ring, sealer, config, .. } = self else { return };
+        let Self { signing: Some(signing), ring, sealer, context, .. } = self else { return };
         if signing.is_complete() {
             return;
         }
@@ -230,7 +230,8 @@ impl PublisherMachine {
         let mut end = length;
         if header.epoch != KeyEpoch::CLEAR {
             end += TAG_LENGTH;
-            is_written = is_written && sealer.seal_data(&config.keys, &header, body, &mut buffer[..end]);
+            is_written =
+                is_written && sealer.seal_data(&context.config.keys, &header, body, &mut buffer[..end]);
         }
         if !is_written {
             self.fail(super::Refusal::CannotSeal);
@@ -240,7 +241,7 @@ impl PublisherMachine {
         signing.bytes = 0;
         (signing.due, signing.last) = (ClockTime::NEVER, Some(now));
         ring.close(end, self.next_message);
-        self.statistics.manifests += 1;
+        self.context.statistics.manifests += 1;
         if self.is_sent_but_one() {
             self.heartbeats.defer(now);
         }

@@ -6,11 +6,11 @@ use core::time::Duration;
 use super::members::{Departure, Member, Role};
 use super::publish::SALT_EXTENSION;
 use super::signing::{is_signed, write_room};
-use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine};
+use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine, Publishing};
 use crate::ClockTime;
 use crate::outbox::Target;
 use crate::sign::SIGNATURE_EXTENSION;
-use crate::span::{times, wire_micros};
+use crate::span::wire_micros;
 use crate::wire::{
     Announce, DatagramWriter, Flags, FlowControl, HEADER_LENGTH, Heartbeat, Kind, LONGEST_HEADER, MINOR,
     MessageNumber, RecallIndex, ResetReason, Sequence, ServedHistory, SubscriberId, WriteError,
@@ -20,8 +20,6 @@ use crate::wire::{
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// A check that is later than this was delayed because the process did not run.
 const MAX_CHECK_DELAY: Duration = Duration::from_millis(500);
-/// The average time between two statuses of all subscribers together.
-const STATUS_SPACING: Duration = Duration::from_millis(10);
 /// The number of eviction times for which a subscriber that returned from an eviction is on probation.
 const PROBATION: u32 = 16;
 
@@ -31,7 +29,7 @@ impl PublisherMachine {
         self.pacer.refill(now);
         self.repairs.refill(now);
         self.refill_signatures(now);
-        let is_over = |since: ClockTime| now >= since + self.config.linger;
+        let is_over = |since: ClockTime| now >= since + self.context.config.linger;
         if self.open.is_some_and(|open| is_over(open.since())) {
             self.flush(now);
         }
@@ -46,12 +44,11 @@ impl PublisherMachine {
             self.check_at = now + CHECK_INTERVAL;
             self.remove_silent_members(now);
             self.evict_stalled(now);
-            for id in self.below_floor(now) {
+            for id in self.rates.below_floor(now, &mut self.members, self.context.config.eviction) {
                 self.evict(now, id);
             }
-            self.flow.extend_flight(now, &self.ring, &mut self.members);
-            self.relax(now);
-            self.keep_pace(now);
+            let Self { rates, ring, members, repairs, pacer, context, .. } = self;
+            rates.check(now, &mut Publishing { ring, members, repairs, pacer, context });
             self.evaluate_acknowledgements(now);
         }
         self.advance_ending(now);
@@ -64,7 +61,7 @@ impl PublisherMachine {
         let group_size = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
         let sent = self.ring.sent;
         let (block, parity) = self.parity.announced();
-        let oldest = match self.config.flow {
+        let oldest = match self.context.config.flow {
             FlowControl::OneWay => self.parity.sent_with_parity(now).max(self.ring.oldest_retained),
             _ => self.ring.oldest_retained,
         };
@@ -74,16 +71,16 @@ impl PublisherMachine {
             oldest_retained: oldest.min(sent),
             oldest_message: self.message_at(oldest.min(sent)),
             clock: now.0.max(1),
-            unix_time: self.config.unix_offset.map_or(0, |offset| offset.wrapping_add(now.0)),
+            unix_time: self.context.config.unix_offset.map_or(0, |offset| offset.wrapping_add(now.0)),
             rate: self.pacer.rate().unwrap_or(0),
             round_trip,
             group_size,
-            backoff: self.config.backoff,
-            flow: self.config.flow,
+            backoff: self.context.config.backoff,
+            flow: self.context.config.flow,
             min_minor: 0,
             max_minor: MINOR,
-            status_interval: wire_micros(self.status_interval()),
-            datagram: self.config.datagram as u16,
+            status_interval: wire_micros(self.members.status_interval()),
+            datagram: self.context.config.datagram as u16,
             block,
             parity,
             capacity: u32::try_from(self.ring.capacity()).unwrap_or(u32::MAX),
@@ -92,7 +89,7 @@ impl PublisherMachine {
         let end = if is_over { Flags::END_OF_STREAM } else { Flags(0) };
         let acknowledge = if self.acknowledgements.is_some() { Flags::ACKNOWLEDGE } else { Flags(0) };
         let flags = end.with(acknowledge).with(self.requested_statuses(now));
-        let (origin, repairers) = (self.config.origin, self.repairers_to_list(now));
+        let (origin, repairers) = (self.context.config.origin, self.repairers_to_list(now));
         let history = self.history_to_show();
         let recalled = self.recalled_to_show(repairers.extension_length());
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| {
@@ -103,7 +100,7 @@ impl PublisherMachine {
             heartbeat.write(writer)
         });
         self.parity.record_announced();
-        self.statistics.heartbeats += 1;
+        self.context.statistics.heartbeats += 1;
         self.heartbeats.record_sent(now, self.flow.is_blocked(), self.round_trip, self.heartbeat_spacing());
     }
 
@@ -157,7 +154,7 @@ impl PublisherMachine {
         let count = self.sealer.next_control();
         let header = crate::wire::Header { flags, ..self.header(kind, count) };
         let mut salt = self.sealer.salt(&header);
-        let Self { sealer, config, outbox, signing, .. } = self;
+        let Self { sealer, context, outbox, signing, .. } = self;
         let mut signing = signing.as_mut().filter(|_| is_signed(kind));
         if signing.is_some() {
             salt = sealer.incarnation_salt();
@@ -173,19 +170,14 @@ impl PublisherMachine {
         };
         let seal = |bytes: &mut Vec<u8>| {
             signing.is_none_or(|signing| signing.sign(bytes))
-                && sealer.seal_control(&config.keys, &header, bytes)
+                && sealer.seal_control(&context.config.keys, &header, bytes)
         };
         outbox.push(to, &header, whole, seal) as u64
     }
 
-    /// Returns the shortest time between two statuses of one subscriber.
-    pub(super) fn status_interval(&self) -> Duration {
-        times((self.members.len() as u64).max(1), STATUS_SPACING)
-    }
-
     /// Returns what heartbeats show of recalled messages, as far as there is room in a header beside repairers of this length.
     pub(super) fn recalled_to_show(&self, repairers: usize) -> RecallIndex {
-        let origin = self.config.origin.map_or(0, |origin| origin.extension_length());
+        let origin = self.context.config.origin.map_or(0, |origin| origin.extension_length());
         let signature = if self.signing.is_some() { SIGNATURE_EXTENSION } else { 0 };
         let others = HEADER_LENGTH + SALT_EXTENSION + signature + origin + repairers + ServedHistory::LENGTH;
         self.recalled.index(self.ring.oldest_retained).within(LONGEST_HEADER.saturating_sub(others))
@@ -195,7 +187,7 @@ impl PublisherMachine {
     /// there is one.
     pub(super) fn history_to_show(&self) -> Option<ServedHistory> {
         // A trail of engines and this do not fit the header beside all others.
-        let has_trail = self.config.origin.is_some_and(|origin| !origin.engines.is_empty());
+        let has_trail = self.context.config.origin.is_some_and(|origin| !origin.engines.is_empty());
         let history = self.history.filter(|_| !has_trail);
         history.map(|history| if self.seals() { ServedHistory { port: 0 } } else { history })
     }
@@ -228,14 +220,14 @@ impl PublisherMachine {
 
     fn remove_silent_members(&mut self, now: ClockTime) {
         // In a large group each subscriber sends a status only rarely.
-        let timeout = self.config.subscriber_timeout.max(8 * self.status_interval());
+        let timeout = self.context.config.subscriber_timeout.max(8 * self.members.status_interval());
         let is_silent = |last_heard: ClockTime| now.since(last_heard) > timeout;
         let silent = |publisher: &Self| {
             publisher.members.iter().find(|(_, member)| is_silent(member.last_heard)).map(|(id, _)| id)
         };
         while let Some(id) = silent(self) {
             self.depart(id, Departure::Silent);
-            self.events.push(PublisherEvent::SubscriberSilent(id));
+            self.context.events.push(PublisherEvent::SubscriberSilent(id));
         }
     }
 
@@ -246,7 +238,7 @@ impl PublisherMachine {
     fn evict_stalled(&mut self, now: ClockTime) {
         let Some(since) = self.flow.blocked_since() else { return };
         // A subscriber that reads reports progress when a heartbeat requests it: allow time for that.
-        if now.since(since) < self.config.eviction / 4 {
+        if now.since(since) < self.context.config.eviction / 4 {
             return;
         }
         let is_stalled = |member: &Member| {
@@ -265,7 +257,7 @@ impl PublisherMachine {
 
     /// Returns how long a subscriber may block the publisher without progress: a short time while it is on probation.
     fn eviction_time(&self, member: &Member, now: ClockTime) -> Duration {
-        let eviction = self.config.eviction;
+        let eviction = self.context.config.eviction;
         let is_on_probation = |at: ClockTime| now.since(at) < eviction.saturating_mul(PROBATION);
         if member.returned.is_some_and(is_on_probation) { eviction / 8 } else { eviction }
     }
@@ -286,7 +278,7 @@ impl PublisherMachine {
         self.members.changed(id);
         self.flow.unblock();
         self.reset(to, id, ResetReason::Evicted);
-        self.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.ahead_of(next)));
+        self.context.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.ahead_of(next)));
         self.evaluate_acknowledgements(now);
     }
 }

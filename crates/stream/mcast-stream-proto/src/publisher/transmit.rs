@@ -3,8 +3,6 @@
 use core::time::Duration;
 
 use super::PublisherMachine;
-use super::members::{Members, Role};
-use super::ring::Ring;
 use crate::ClockTime;
 use crate::outbox::{Control, Target};
 use crate::wire::{HEADER_LENGTH, Heartbeat, Sequence};
@@ -89,10 +87,10 @@ impl PublisherMachine {
             return Some(ClockTime(0));
         }
         let mut deadline =
-            self.heartbeats.at().min(self.check_at).min(self.flow.next_flight_time(&self.ring));
+            self.heartbeats.at().min(self.check_at).min(self.rates.next_flight_time(&self.ring));
         deadline = deadline.min(self.confirmations.deadline()).min(self.ending.deadline());
         if let Some(open) = self.open.filter(|_| self.long_message.is_none()) {
-            deadline = deadline.min(open.since() + self.config.linger);
+            deadline = deadline.min(open.since() + self.context.config.linger);
         }
         deadline =
             deadline.min(self.manifest_due()).min(self.repairs.next_time()).min(self.parity_deadline());
@@ -140,8 +138,8 @@ impl PublisherMachine {
             self.data_resumed_at = now;
         }
         self.data_sent_at = now;
-        self.statistics.datagrams += count;
-        self.statistics.datagram_bytes += bytes;
+        self.context.statistics.datagrams += count;
+        self.context.statistics.datagram_bytes += bytes;
         self.repairs.record_data(bytes);
         self.heartbeats.record_data(now, self.round_trip, self.heartbeat_spacing());
         Some(Transmit::Data { first, count })
@@ -150,6 +148,14 @@ impl PublisherMachine {
     /// Returns whether flow control admits more data.
     fn may_send_more(&self) -> bool {
         !self.flow.is_blocked()
+    }
+
+    /// Returns the first datagram that must not be sent yet.
+    pub(super) fn data_limit(&mut self, now: ClockTime) -> Sequence {
+        match self.context.config.has_flow_control() {
+            true => self.members.limit().min(self.rates.limit(now, &self.ring, &mut self.members)),
+            false => Sequence::MAX,
+        }
     }
 
     /// Schedules a heartbeat soon: subscribers answer it with their status.
@@ -163,25 +169,9 @@ impl PublisherMachine {
     }
 }
 
-/// Datagrams in the first flight, and in the last one before the limit is removed.
-const FIRST_FLIGHT: u64 = 256;
-const LAST_FLIGHT: u64 = 16_384;
-/// The longest wait for the answers to a flight. The next flight does not grow if they are late.
-const LONGEST_FLIGHT: Duration = Duration::from_millis(50);
-
-/// The limit on data in flight while the capacity of the links is unknown. It doubles when all subscribers know of a
-/// whole flight.
-#[derive(Clone, Copy, Debug)]
-struct Flight {
-    size: u64,
-    end: Sequence,
-    since: ClockTime,
-}
-
 /// The state of flow control.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FlowState {
-    flight: Option<Flight>,
     /// Since when it has stopped the publisher.
     blocked: Option<ClockTime>,
     /// How many datagrams the publisher needs room for.
@@ -190,55 +180,7 @@ pub(super) struct FlowState {
 
 impl FlowState {
     pub(super) const fn new() -> Self {
-        Self { flight: None, blocked: None, room_needed: 1 }
-    }
-
-    /// Returns the first datagram that must not be sent yet.
-    pub(super) fn limit(&mut self, now: ClockTime, ring: &Ring, members: &mut Members) -> Sequence {
-        if self.flight.is_some_and(|flight| ring.sent >= flight.end) {
-            self.extend_flight(now, ring, members);
-        }
-        let flight = self.flight.map_or(Sequence::MAX, |flight| flight.end);
-        members.limit().min(flight)
-    }
-
-    /// Limits the data in flight when the first subscriber has joined, because its link is unknown.
-    pub(super) fn begin_flights(&mut self, now: ClockTime, ring: &Ring, members: &Members) {
-        let awaited = members.iter().filter(|(_, member)| member.role == Role::Awaited);
-        if awaited.count() == 1 {
-            self.begin_flight(now, ring);
-        }
-    }
-
-    /// Limits the data in flight, because what the links carry is unknown.
-    pub(super) fn begin_flight(&mut self, now: ClockTime, ring: &Ring) {
-        self.flight = Some(Flight { size: FIRST_FLIGHT, end: ring.sent + FIRST_FLIGHT, since: now });
-    }
-
-    /// Begins the next flight when all subscribers know of this one, twice as large if it was used up.
-    pub(super) fn extend_flight(&mut self, now: ClockTime, ring: &Ring, members: &mut Members) {
-        let Some(flight) = self.flight else { return };
-        let is_over = members.least_known() >= flight.end.min(ring.next);
-        if !is_over && now < flight.since + LONGEST_FLIGHT {
-            return;
-        }
-        let is_used = is_over && ring.sent >= flight.end;
-        let size = if is_used { 2 * flight.size } else { flight.size };
-        let next = Flight { size, end: ring.sent + size, since: now };
-        debug_assert!(next.end >= flight.end.min(ring.next), "a flight is shorter than the one before");
-        self.flight = Some(next).filter(|flight| flight.size <= LAST_FLIGHT && members.rate().is_none());
-    }
-
-    /// Returns when the next flight may begin without answers.
-    pub(super) fn next_flight_time(&self, ring: &Ring) -> ClockTime {
-        let waits = ring.sent < ring.next;
-        let blocking = self.flight.filter(|flight| waits && ring.sent >= flight.end);
-        blocking.map_or(ClockTime::NEVER, |flight| flight.since + LONGEST_FLIGHT)
-    }
-
-    /// Returns whether the capacity of the links is unknown, so that flights limit the data.
-    pub(super) const fn is_starting(&self) -> bool {
-        self.flight.is_some()
+        Self { blocked: None, room_needed: 1 }
     }
 
     /// Returns since when flow control has stopped the publisher.

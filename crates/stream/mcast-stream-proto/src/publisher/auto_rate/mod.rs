@@ -1,228 +1,174 @@
-//! The automatic rate: as much as the path to the slowest subscriber carries, with little queueing, and about as much as
-//! one TCP flow beside others.
+//! What the links of the subscribers carry. With a fixed rate or none, the publisher slows down for a link that loses much of
+//! what is sent, if that helps ([`congestion`]). With an automatic rate, it follows the slowest path all the time ([`paths`]).
 //!
-//! A [`PathModel`] per subscriber derives a rate from its statuses. The least rate of all subscribers that the publisher
-//! waits for is the rate of the stream (as in PGMCC and TFMCC, RFC 4654). The reasons are in
-//! `docs/design/023-automatic-rate.md`.
+//! Input: each status, and a check from time to time. Output: the rate of the pacer, and that of repairs; a limit on data in
+//! flight while nothing is known of the links; and the subscribers for which the publisher does not slow down. Nothing is sent
+//! from here, and a publisher without this module sends at the rate that it was given, and repairs at its floor.
 
+mod congestion;
+mod credit;
+mod flight;
 mod flow;
+mod link;
+mod losses;
 mod model;
+mod paths;
+mod repairs;
+mod sent_log;
 
-use core::time::Duration;
-
-use super::members::{Member, Role};
-use super::{PublisherConfig, PublisherEvent, PublisherMachine};
+use super::feedback::{Reception, StatusReport};
+use super::members::{Members, Role};
+use super::pacing::{BURST, Pacer};
+use super::{Congestion, PublisherConfig, Publishing};
 use crate::ClockTime;
-use crate::span::per_second;
-use crate::wire::{Sequence, Status, SubscriberId};
-use model::{Effect, Reported, SLOWEST, Sent};
+use crate::wire::SubscriberId;
+use core::time::Duration;
+use flight::Flight;
+use mcast_pace::TokenBucket;
+use paths::AutoControl;
 
-pub(crate) use model::PathModel;
+pub(super) use credit::{RepairCredit, SentRepairs};
+pub(super) use link::Link;
 
-/// The rate without any subscriber, in bytes per second: nothing is known of the network.
-const UNKNOWN: u64 = 125_000;
-/// Datagrams in each `FIRST_TIME` until the first sample (RFC 6928).
-const FIRST_DATAGRAMS: u64 = 10;
-const FIRST_TIME: Duration = Duration::from_millis(10);
-/// The time between trials of a stream that is alone: each empties the queue, so that the round-trip time without one is
-/// seen.
-const TRIAL_INTERVAL: Duration = Duration::from_secs(3);
-/// The least time between trials that a path wants because of losses or a long queue.
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
-/// In a trial, this many quarters of the rate are sent.
-const TRIAL_QUARTERS: u64 = 3;
-/// The shortest time between two events about the limiting subscriber.
-const EVENT_INTERVAL: Duration = Duration::from_secs(1);
+/// The burst of a slowed publisher is this fraction of its rate per second.
+const BURST_TIME: u64 = 100;
+/// The same for an automatic rate.
+const AUTO_BURST_TIME: u64 = 500;
 
-/// Less is sent, to see whether losses depend on the rate, and how long the way is without a queue.
-#[derive(Clone, Copy, Debug)]
-struct Trial {
-    rate: u64,
-    from: Sequence,
-    until: ClockTime,
+/// What all links carry together, in bytes per second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Limits {
+    /// The capacity of the slowest link, and that of the fastest if all are limited.
+    rate: Option<u64>,
+    rate_of_all: Option<u64>,
+    /// The same for repairs.
+    repair_rate: Option<u64>,
+    repair_rate_of_all: Option<u64>,
 }
 
-/// The state of the automatic rate.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::publisher) struct AutoControl {
-    evict_below: Option<u64>,
-    rate: u64,
-    limiting: Option<SubscriberId>,
-    queue: Duration,
-    trial: Option<Trial>,
-    last_trial: ClockTime,
-    /// The subscriber in the last event, and when that was.
-    reported: (Option<SubscriberId>, ClockTime),
+/// The rates that the links of the subscribers carry.
+#[derive(Debug)]
+pub(super) struct LinkRates {
+    /// Whether the rate adapts to losses.
+    adapts: bool,
+    /// The automatic rate, if it is configured.
+    auto: Option<AutoControl>,
+    flight: Option<Flight>,
+    limits: Limits,
+    /// The rate in the last [`PublisherEvent::Slowed`](super::PublisherEvent::Slowed), until the publisher has recovered.
+    slowed_to: Option<u64>,
 }
 
-impl AutoControl {
-    /// Returns the state of a publisher with these settings, if its rate is automatic.
-    pub(in crate::publisher) fn of(config: &PublisherConfig, now: ClockTime) -> Option<Self> {
-        config.rate.auto().map(|auto| Self::new(auto.evict_below, now))
-    }
-
-    const fn new(evict_below: Option<u64>, now: ClockTime) -> Self {
+impl LinkRates {
+    pub(super) fn new(config: &PublisherConfig, now: ClockTime) -> Self {
+        let auto = AutoControl::of(config, now);
         Self {
-            evict_below,
-            rate: UNKNOWN,
-            limiting: None,
-            queue: Duration::ZERO,
-            trial: None,
-            last_trial: now,
-            reported: (None, now),
+            adapts: config.congestion == Congestion::Adapt && auto.is_none(),
+            auto,
+            flight: None,
+            limits: Limits::default(),
+            slowed_to: None,
         }
     }
 
-    /// Returns the subscriber whose path limits the rate, and the queueing delay on it.
-    pub(in crate::publisher) const fn limiting(&self) -> (Option<SubscriberId>, Duration) {
-        (self.limiting, self.queue)
+    /// Takes a status.
+    pub(super) fn observe(&mut self, now: ClockTime, report: StatusReport<'_>, at: &mut Publishing<'_>) {
+        let StatusReport { id, status, reception, is_first } = report;
+        if at.members.get(id).is_some_and(|member| member.role == Role::Awaited) {
+            if is_first && self.adapts && at.context.config.has_flow_control() {
+                self.begin_flights(now, at.ring, at.members);
+            }
+            self.extend_flight(now, at.ring, at.members);
+            if self.adapts {
+                self.observe_loss(now, id, reception, at);
+            }
+        }
+        self.observe_path(now, id, status, reception != Reception::Interrupted, at);
+        self.observe_repairs(now, id, status, reception, at);
+    }
+
+    /// Adapts the rates, also where no status arrives.
+    pub(super) fn check(&mut self, now: ClockTime, at: &mut Publishing<'_>) {
+        self.extend_flight(now, at.ring, at.members);
+        self.relax(now, at);
+        self.keep_pace(now, at);
+    }
+
+    /// Returns the subscriber whose path limits an automatic rate, and the queueing delay on it.
+    pub(super) fn limiting(&self) -> (Option<SubscriberId>, Duration) {
+        self.auto.map_or((None, Duration::ZERO), |auto| auto.limiting())
+    }
+
+    /// Returns the limits, which are computed again only after a change.
+    fn limits(&mut self, members: &mut Members) -> Limits {
+        if members.take_rate_change() {
+            let awaited =
+                || members.iter().map(|(_, member)| member).filter(|member| member.role == Role::Awaited);
+            let (rate, rate_of_all) = limits(awaited().map(|member| member.link.control.rate()));
+            let (repair_rate, repair_rate_of_all) =
+                limits(awaited().map(|member| member.repairs.credit.control.rate()));
+            self.limits = Limits { rate, rate_of_all, repair_rate, repair_rate_of_all };
+        }
+        self.limits
     }
 }
 
-impl PublisherMachine {
-    /// Takes a status of an awaited subscriber.
-    pub(in crate::publisher) fn observe_path(
-        &mut self,
-        now: ClockTime,
-        id: SubscriberId,
-        status: &Status,
-        is_steady: bool,
-    ) {
-        let Some(auto) = self.auto else { return };
-        let (bytes, data_bytes) = (self.pacer.taken(), self.bytes_ahead());
-        let average = self.average_length();
-        let single_bytes = self.repairs.single_bytes();
-        let held_back = self.pacer.held_back();
-        let Some(member) = self.members.get_mut(id).filter(|member| member.is_measured()) else { return };
-        if !is_steady {
-            return member.path.interrupt();
-        }
-        let held = Duration::from_micros(status.held.into());
-        let since_heartbeat = now.since(ClockTime(status.clock));
-        let is_timed = status.clock != 0 && held < since_heartbeat;
-        if is_timed {
-            member.path.record_round_trip(now, since_heartbeat.saturating_sub(held));
-        }
-        let sent = Sent {
-            bytes,
-            data_bytes,
-            elsewhere: single_bytes - member.repairs.single_bytes(),
-            held_back,
-            average,
-            rate: auto.rate,
-            trial: auto.trial.map(|trial| trial.from),
-        };
-        let reported = Reported {
-            received: member.received,
-            highest: member.highest,
-            missed: member.missed,
-            until: is_timed.then(|| ClockTime(status.clock) + held),
-        };
-        if member.path.observe(now, sent, reported) == Effect::Updated {
-            self.update_auto_rate(now);
-        }
+/// Returns the least of the rates, and the greatest if all of them are limited.
+fn limits(rates: impl Iterator<Item = Option<u64>>) -> (Option<u64>, Option<u64>) {
+    let all = rates.map(|rate| rate.unwrap_or(u64::MAX));
+    let (least, greatest) =
+        all.fold((u64::MAX, 0), |(least, greatest), rate| (least.min(rate), greatest.max(rate)));
+    // 0 stands for no subscribers, and the greatest number for one without a limit.
+    let known = |rate| Some(rate).filter(|rate| (1..u64::MAX).contains(rate));
+    (known(least), known(greatest))
+}
+
+impl Publishing<'_> {
+    /// Returns the average length of a datagram of data or parity.
+    fn average_length(&self) -> u64 {
+        self.bytes_ahead() / (self.context.statistics.datagrams + self.context.statistics.parity).max(1)
     }
 
-    /// Computes the rate of the stream, and begins and ends trials.
-    pub(in crate::publisher) fn update_auto_rate(&mut self, now: ClockTime) {
-        let Some(mut auto) = self.auto else { return };
-        let awaited = || self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
-        let known =
-            |(id, member): (SubscriberId, &Member)| Some((member.path.rate()?, id, member.path.queue()));
-        let least = |counts: &dyn Fn(&Member) -> bool| {
-            awaited().filter(|(_, member)| counts(member)).filter_map(known).min_by_key(|(rate, ..)| *rate)
-        };
-        // Without flow control, nobody waits for a subscriber that has stopped reading.
-        let least = least(&|member| !member.path.is_stalled(now)).or_else(|| least(&|_| true));
-        let has_subscribers = awaited().next().is_some();
-        let Some((rate, limiting, queue)) = least else {
-            let first = per_second(FIRST_DATAGRAMS * self.config.datagram as u64, FIRST_TIME);
-            auto.rate = if has_subscribers { first } else { UNKNOWN };
-            (auto.limiting, auto.queue, auto.trial) = (None, Duration::ZERO, None);
-            self.apply_auto_rate(now, auto);
-            return;
-        };
-        (auto.limiting, auto.queue) = (Some(limiting), queue);
-        match auto.trial {
-            Some(trial) => {
-                let is_drained = self.members.get(limiting).is_some_and(|member| member.path.is_drained());
-                let is_known =
-                    self.members.iter().all(|(_, member)| !member.is_measured() || member.path.has_tried());
-                let is_timed_out = now >= trial.until;
-                if is_drained && is_known || is_timed_out {
-                    (auto.trial, auto.last_trial) = (None, now);
-                    self.members.iter_mut().for_each(|(_, member)| member.path.end_trial(now, is_timed_out));
-                }
-            }
-            None => {
-                let since = now.since(auto.last_trial);
-                let path = self.members.get(limiting).map(|member| &member.path);
-                let is_due = path.is_some_and(PathModel::is_alone) && since >= TRIAL_INTERVAL;
-                let is_wanted = since >= SHORTEST_INTERVAL
-                    && self.members.iter().any(|(_, member)| member.path.wants_trial());
-                if is_due || is_wanted {
-                    let delay = path.map_or(Duration::ZERO, |path| path.delay(self.status_interval()));
-                    let until = now + 4 * delay + Duration::from_millis(100);
-                    let rate = (rate / 4 * TRIAL_QUARTERS).max(SLOWEST);
-                    auto.trial = Some(Trial { rate, from: self.ring.sent, until });
-                    self.members.iter_mut().for_each(|(_, member)| member.path.begin_trial());
-                }
-            }
-        }
-        auto.rate = auto.trial.map_or(rate, |trial| trial.rate.min(rate));
-        self.apply_auto_rate(now, auto);
-    }
-
-    fn apply_auto_rate(&mut self, now: ClockTime, mut auto: AutoControl) {
-        let (reported, at) = auto.reported;
-        if let Some(subscriber) = auto.limiting
-            && reported != auto.limiting
-            && (reported.is_none() || now.since(at) >= EVENT_INTERVAL)
-        {
-            auto.reported = (auto.limiting, now);
-            self.events.push(PublisherEvent::Limited { subscriber, rate: auto.rate });
-        }
-        self.pacer.set_rate(now, auto.rate);
-        self.auto = Some(auto);
-    }
-
-    /// Returns the rate below which the publisher does not slow down for a single subscriber.
-    pub(in crate::publisher) fn rate_floor(&self) -> Option<u64> {
-        self.auto.and_then(|auto| auto.evict_below)
-    }
-
-    /// Returns the subscribers whose paths have carried less than the configured floor for the eviction time, if
-    /// others carry more: the publisher does not slow down for them.
-    pub(in crate::publisher) fn below_floor(&mut self, now: ClockTime) -> alloc::vec::Vec<SubscriberId> {
-        let floor = self.rate_floor();
-        if floor.is_none() {
-            return alloc::vec::Vec::new();
-        }
-        let is_common = {
-            let mut awaited = self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
-            awaited.all(|(_, member)| member.is_below(floor))
-        };
-        let eviction = self.config.eviction;
-        let mut evicted = alloc::vec::Vec::new();
-        for (id, member) in self.members.iter_mut() {
-            let slow = member.is_below(floor) && !is_common && member.role == Role::Awaited;
-            member.slow_since = slow.then(|| member.slow_since.unwrap_or(now));
-            if member.slow_since.is_some_and(|since| now.since(since) >= eviction) {
-                evicted.push(id);
-            }
-        }
-        evicted
+    /// Returns the bytes of new data, and of the parity that was sent for it without a request.
+    fn bytes_ahead(&self) -> u64 {
+        self.context.statistics.datagram_bytes + self.context.statistics.parity_bytes
     }
 }
 
-impl Member {
-    /// Whether its path was found to carry less than this.
-    pub(in crate::publisher) fn is_below(&self, floor: Option<u64>) -> bool {
-        floor.zip(self.path.rate()).is_some_and(|(floor, rate)| rate < floor)
+impl Pacer {
+    /// Sets the automatic rate, whose bursts are short.
+    fn set_rate(&mut self, now: ClockTime, rate: u64) {
+        if self.rate != Some(rate) {
+            self.set(now, Some(rate), self.burst(rate / AUTO_BURST_TIME));
+        }
     }
 
-    /// Whether its statuses show what its path carries. That of an evicted one may have become faster.
-    fn is_measured(&self) -> bool {
-        matches!(self.role, Role::Awaited | Role::Evicted)
+    /// Limits the rate to what the links of the subscribers were found to carry, or no longer. Returns whether it was
+    /// limited before and is not now.
+    fn limit(&mut self, now: ClockTime, found: Option<u64>) -> bool {
+        let rate = [found, self.configured].into_iter().flatten().min();
+        if rate == self.rate {
+            return false;
+        }
+        let is_limited = rate != self.configured;
+        let short = rate.filter(|_| is_limited).map(|rate| self.burst(rate / BURST_TIME));
+        self.set(now, rate, short.unwrap_or_else(|| BURST.max(self.longest)));
+        !is_limited
+    }
+
+    /// Returns a burst of this many bytes, or one for two of the longest datagrams.
+    fn burst(&self, bytes: u64) -> u64 {
+        bytes.clamp(2 * self.longest, BURST.max(2 * self.longest))
+    }
+
+    fn set(&mut self, now: ClockTime, rate: Option<u64>, burst: u64) {
+        self.rate = rate;
+        self.bucket = rate.map(|rate| {
+            let mut bucket = self.bucket.unwrap_or_else(|| TokenBucket::new(rate, burst, now.0));
+            bucket.refill(now.0);
+            bucket.set_rate(rate);
+            bucket.set_capacity(burst);
+            bucket
+        });
     }
 }

@@ -5,7 +5,6 @@ use core::time::Duration;
 use super::flow;
 use super::flow::{Flow, FlowReport, Greatest, Least, SolitudeTest, Verdict};
 use crate::ClockTime;
-use crate::publisher::record::newly_missed;
 use crate::span::{self, nanos, share};
 use crate::wire::Sequence;
 
@@ -604,6 +603,13 @@ fn exceeds(sample: &Sample, share: f64) -> bool {
 /// Returns a rate in bytes per second, or `FASTEST`: a subscriber may claim anything.
 fn per_second(bytes: u64, elapsed: Duration) -> u64 {
     span::per_second(bytes, elapsed).min(FASTEST)
+}
+
+/// Returns by how much a count of missing datagrams has grown, modulo 2^32. It is lower when datagrams have arrived that
+/// had only been overtaken.
+pub(super) const fn newly_missed(before: u32, now: u32) -> u32 {
+    let growth = now.wrapping_sub(before);
+    if growth > i32::MAX as u32 { 0 } else { growth }
 }
 
 #[cfg(test)]

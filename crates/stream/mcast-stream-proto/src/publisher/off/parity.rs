@@ -10,6 +10,8 @@ use core::time::Duration;
 /// What a subscriber lacks this long after it was sent is lost: datagrams that were overtaken on the way have arrived by then.
 const REORDERING: Duration = Duration::from_millis(10);
 
+pub(crate) type LossMeter = ();
+
 #[derive(Debug)]
 pub(super) struct ParitySchedule {
     is_one_way: bool,
@@ -103,7 +105,7 @@ impl PublisherMachine {
     }
 
     pub(super) const fn data_length(&self) -> usize {
-        self.config.datagram
+        self.context.config.datagram
     }
 
     pub(super) const fn observe_parity(&mut self, _: ClockTime, _: SubscriberId) {}

@@ -11,13 +11,13 @@ use super::Publisher;
 use crate::driver::error::UnusedSetting;
 use crate::driver::transmit::Endpoint;
 use crate::driver::{clock, discovery_group, present_index};
-#[cfg(feature = "auto-rate")]
-use crate::publisher::AutoRate;
 #[cfg(feature = "parity")]
 use crate::publisher::Fec;
 #[cfg(feature = "acknowledgements")]
 use crate::publisher::Quorum;
-use crate::publisher::{Congestion, PublisherConfig, PublisherRate};
+#[cfg(feature = "auto-rate")]
+use crate::publisher::{AutoRate, Congestion};
+use crate::publisher::{PublisherConfig, PublisherRate};
 use crate::seal::Keys;
 #[cfg(feature = "signatures")]
 use crate::sign::Signer;
@@ -284,6 +284,7 @@ impl PublisherBuilder {
     }
 
     /// Sets the congestion control: what it does about a network that is too slow. Default: it slows down.
+    #[cfg(feature = "auto-rate")]
     pub const fn congestion(mut self, congestion: Congestion) -> Self {
         self.config.congestion = congestion;
         self

@@ -1,12 +1,13 @@
 //! Forward error correction: the blocks of datagrams that were sent, and the parity for them.
 
+mod loss;
+
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::time::Duration;
 
 use super::members::Member;
-use super::record::SAMPLE;
 use super::ring::{Repair, Ring};
 use super::signing::Signed;
 use super::{ConfigError, Fec, PublisherConfig, PublisherMachine, Transmit};
@@ -14,21 +15,19 @@ use crate::ClockTime;
 use crate::fec;
 use crate::fec::{symbol_length, symbol_of};
 use crate::outbox::Target;
-use crate::random::SMALL_GROUP;
-use crate::span::per_second;
 use crate::wire::{
-    CROWD_NAK_RATE, DATAGRAMS_PER_CROWD_NAK, DatagramView, Flags, FlowControl, HEADER_LENGTH, KeyEpoch, Kind,
-    Parity, Sequence, SubscriberId, TAG_LENGTH,
+    DatagramView, Flags, FlowControl, HEADER_LENGTH, KeyEpoch, Kind, Parity, Sequence, SubscriberId,
+    TAG_LENGTH,
 };
+
+use loss::{CrowdLoss, LOSSLESS_TIME, MOST_AHEAD, is_crowd};
+
+pub(super) use loss::LossMeter;
 
 /// Without feedback, what a subscriber lacks this long after the last parity of a block is lost: datagrams that were
 /// overtaken on the way have arrived by then.
 const REORDERING: Duration = Duration::from_millis(10);
 
-/// With [`Fec::Auto`], there is no parity any more when nothing was lost for this long.
-const LOSSLESS_TIME: Duration = Duration::from_secs(10);
-/// With [`Fec::Auto`], the largest number of symbols that are sent for a whole block without a request.
-const MOST_AHEAD: u64 = 16;
 /// Symbols that answer requests for a block, in addition to two for each of its datagrams; then these are sent themselves.
 const MOST_ANSWERS: usize = 8;
 /// Requests of one subscriber for a block that are answered with symbols: further symbols would help no more, because it
@@ -36,19 +35,6 @@ const MOST_ANSWERS: usize = 8;
 const MOST_SYMBOL_REQUESTS: u8 = 3;
 /// For how many subscribers these requests are counted.
 const MOST_REQUESTERS: usize = 16;
-/// The losses of a crowd are known once its subscribers have reported this many datagrams, each for itself, and are an
-/// average of up to twice `CROWD_WINDOW`.
-const CROWD_SAMPLE: u64 = 2_048;
-const CROWD_WINDOW: u64 = 16_384;
-/// One subscriber counts with at most one in this many of its datagrams: a single bad link does not cause parity.
-const MOST_OF_ONE: u64 = 8;
-/// A crowd gets parity if at least one in four datagrams is requested, and is lost by somebody, or more than it may send NAKs
-/// for; and until fewer than two fifths of that are lost for a while. In parts per million, like all shares of a crowd.
-const LOSSY: u64 = 250_000;
-const LOSSLESS_FIFTHS: u64 = 2;
-/// If that many times the share that each loses is not requested, subscribers lose the same datagrams, and one repair to
-/// the group serves all.
-const INDEPENDENT: u64 = 4;
 /// If more than this share of the blocks that were requested had several requesters, the first request is answered with
 /// parity for all. In thousandths.
 const HALF: u32 = 500;
@@ -107,94 +93,6 @@ impl SentBlock {
         self.requesters.push_back((id, requests.saturating_add(u8::from(needs_more))));
         !needs_more || requests < MOST_SYMBOL_REQUESTS
     }
-}
-
-/// What the subscribers of a large group lose, all together.
-#[derive(Clone, Copy, Debug, Default)]
-struct CrowdLoss {
-    subscribers: u64,
-    /// Datagrams that subscribers reported, each for itself, and what they lost of them.
-    known: u64,
-    lost: u64,
-    /// The share of datagrams that was requested while no parity was sent, how many datagrams were sent per second, and the
-    /// numbers and the time when both were measured.
-    requested: u64,
-    rate: u64,
-    mark: (u64, u64),
-    measured_at: ClockTime,
-    /// When as much was last lost as makes parity worth its bytes.
-    lossy_at: Option<ClockTime>,
-}
-
-impl CrowdLoss {
-    /// Returns the share that one subscriber loses on average.
-    fn share(&self) -> u64 {
-        (self.lost * 1_000_000).checked_div(self.known).unwrap_or_default()
-    }
-
-    /// Notes a sample of one subscriber.
-    fn note(&mut self, sent: u64, lost: u64) {
-        self.known += sent;
-        self.lost += lost.min(sent / MOST_OF_ONE);
-        if self.known > 2 * CROWD_WINDOW {
-            (self.known, self.lost) = (self.known / 2, self.lost / 2);
-        }
-    }
-
-    /// Decides whether parity is worth its bytes, from how many datagrams were sent, and how many of them were requested.
-    fn adapt(&mut self, now: ClockTime, subscribers: usize, sent: u64, requested: u64) {
-        self.subscribers = subscribers as u64;
-        self.lossy_at = self.lossy_at.filter(|at| now.since(*at) < LOSSLESS_TIME);
-        let (sent_before, requested_before) = self.mark;
-        if sent >= sent_before + SAMPLE {
-            let new = sent - sent_before;
-            self.requested = (requested - requested_before) * 1_000_000 / new;
-            self.rate = per_second(new, now.since(self.measured_at));
-            (self.mark, self.measured_at) = ((sent, requested), now);
-        }
-        let share = self.share();
-        let losers = share * self.subscribers;
-        let enough = LOSSY.min(requestable(self.rate));
-        let is_lossy = match self.lossy_at {
-            Some(_) => losers >= enough * LOSSLESS_FIFTHS / 5,
-            None => losers >= enough && self.requested >= enough && self.requested >= INDEPENDENT * share,
-        };
-        if is_lossy && self.known >= CROWD_SAMPLE && is_crowd(subscribers) {
-            self.lossy_at = Some(now);
-        }
-    }
-
-    /// Returns how many symbols are sent for a block of this many datagrams without a request: the fewest with which no more
-    /// than one subscriber is expected to lack more of it.
-    fn symbols(&self, count: u8) -> u8 {
-        let share = self.share() as f64 / 1e6;
-        let lacking = |symbols: &u8| self.subscribers as f64 * losing_more(count + symbols, share, *symbols);
-        (0..MOST_AHEAD as u8).find(|symbols| lacking(symbols) <= 1.0).unwrap_or(MOST_AHEAD as u8)
-    }
-}
-
-/// Returns the share of the datagrams that a crowd can request with a NAK for each, at this number of datagrams per second.
-/// Beyond that, messages would wait for NAKs.
-fn requestable(rate: u64) -> u64 {
-    let by_time = (CROWD_NAK_RATE * 1_000_000).checked_div(rate).unwrap_or(u64::MAX);
-    by_time.max(1_000_000 / DATAGRAMS_PER_CROWD_NAK)
-}
-
-/// Returns whether the subscribers of a group of this size spread their requests.
-const fn is_crowd(subscribers: usize) -> bool {
-    subscribers > SMALL_GROUP as usize
-}
-
-/// Returns the probability that of this many datagrams more than `most` are lost, if each is with probability `share`.
-fn losing_more(datagrams: u8, share: f64, most: u8) -> f64 {
-    let arriving = 1.0 - share;
-    let mut exactly = (0..datagrams).fold(1.0, |product, _| product * arriving);
-    let mut more = 1.0;
-    for lost in 0..=most.min(datagrams) {
-        more -= exactly;
-        exactly *= share / arriving * f64::from(datagrams - lost) / f64::from(lost + 1);
-    }
-    more
 }
 
 /// A symbol to be sent.
@@ -580,8 +478,8 @@ impl PublisherMachine {
         let flags = if is_last { Flags::LAST_AHEAD } else { Flags(0) };
         let length = self.push_parity(block, index, flags, &bytes);
         self.pacer.charge(length);
-        self.statistics.parity += 1;
-        self.statistics.parity_bytes += length;
+        self.context.statistics.parity += 1;
+        self.context.statistics.parity_bytes += length;
         if is_last {
             self.parity.record_block_sent(now, block, signed);
         }
@@ -632,9 +530,9 @@ impl PublisherMachine {
     pub(super) fn repair_with_parity(&mut self, now: ClockTime, repair: Repair) -> Option<Transmit> {
         let Symbol { block, index, bytes, .. } = self.parity.take_answer(now, repair.sequence, &self.ring)?;
         let length = self.push_parity(block, index, Flags::REPAIR, &bytes);
-        self.statistics.group_repairs += 1;
-        self.statistics.parity_repairs += 1;
-        self.statistics.repair_bytes += length;
+        self.context.statistics.group_repairs += 1;
+        self.context.statistics.parity_repairs += 1;
+        self.context.statistics.repair_bytes += length;
         self.heartbeats.record_repair(now);
         self.outbox.pop().map(Transmit::Control)
     }
@@ -642,14 +540,14 @@ impl PublisherMachine {
     /// Returns the length of the datagrams of data that are written now: shorter if they get parity.
     pub(super) const fn data_length(&self) -> usize {
         match self.parity.is_announced && self.parity.crowd.lossy_at.is_some() {
-            true => self.config.longest_with_parity(),
-            false => self.config.longest_data(),
+            true => self.context.config.longest_with_parity(),
+            false => self.context.config.longest_data(),
         }
     }
 
     /// Adapts the parity to the losses that a subscriber reports.
     pub(super) fn observe_parity(&mut self, now: ClockTime, id: SubscriberId) {
-        if !matches!(self.config.fec, Fec::Auto | Fec::Crowd) {
+        if !matches!(self.context.config.fec, Fec::Auto | Fec::Crowd) {
             return;
         }
         let is_large_group = is_crowd(self.members.len());
@@ -658,8 +556,8 @@ impl PublisherMachine {
         {
             self.parity.crowd.note(sent, lost);
         }
-        if self.config.fec == Fec::Crowd {
-            let (sent, requested) = (self.statistics.datagrams, self.repairs.requested());
+        if self.context.config.fec == Fec::Crowd {
+            let (sent, requested) = (self.context.statistics.datagrams, self.repairs.requested());
             return self.parity.adapt_to_crowd(now, self.members.len(), sent, requested);
         }
         let worst = self.members.iter().map(|(_, member)| member.loss.share).max();
