@@ -370,7 +370,7 @@ impl PublisherMachine {
     /// after [`end_recall`](Self::end_recall), and before anything else is published.
     pub fn require_acknowledgements_from(&mut self, message: MessageNumber) {
         if let Some(acknowledgements) = &mut self.acknowledgements {
-            acknowledgements.begin_with(message.min(self.next_message));
+            acknowledgements.begin_with(message.min(self.intake.next_message()));
         }
     }
 
@@ -392,7 +392,7 @@ impl PublisherMachine {
     pub fn ack_progress(&self) -> Option<AckProgress> {
         let Acknowledgements { settled, acknowledged, unacknowledged, is_lost, .. } =
             *self.acknowledgements.as_ref()?;
-        Some(AckProgress { next: self.next_message, settled, acknowledged, unacknowledged, is_lost })
+        Some(AckProgress { next: self.intake.next_message(), settled, acknowledged, unacknowledged, is_lost })
     }
 
     /// Returns whether a message is acknowledged as required; `None` if nothing is required. Of more than 256 separate
@@ -408,7 +408,7 @@ impl PublisherMachine {
     pub fn ack_wait(&self) -> Option<AckWait> {
         let acknowledgements = self.acknowledgements.as_ref()?;
         let all = acknowledgements.acknowledgers(&self.members);
-        let is_published = acknowledgements.settled < self.next_message;
+        let is_published = acknowledgements.settled < self.intake.next_message();
         let (wait, is_possible) = acknowledgements.wait_for(&all, acknowledgements.settled);
         (is_published || !is_possible).then_some(wait)
     }
@@ -444,7 +444,7 @@ impl PublisherMachine {
     ) -> Option<Watermarks> {
         let AckRecord { name, reported, .. } = progress.acknowledgements;
         let Acknowledgement { since, received, processed } = reported?;
-        let (missing, lost) = (self.next_message.ahead_of(received), progress.lost_messages);
+        let (missing, lost) = (self.intake.next_message().ahead_of(received), progress.lost_messages);
         Some(Watermarks { subscriber, name, address, presence, since, received, processed, missing, lost })
     }
 
@@ -464,14 +464,14 @@ impl PublisherMachine {
     pub(super) fn requests_acknowledgements(&mut self, now: ClockTime) -> bool {
         let timeout = self.members.status_interval() + 2 * self.round_trip;
         let is_small = self.members.len() <= SMALL_GROUP as usize;
-        let next = self.next_message;
+        let next = self.intake.next_message();
         self.acknowledgements.as_mut().is_some_and(|known| known.is_late(now, next, timeout) && is_small)
     }
 
     /// Determines which messages are settled by now.
     pub(super) fn evaluate_acknowledgements(&mut self, now: ClockTime) {
         let Some(acknowledgements) = &mut self.acknowledgements else { return };
-        for event in acknowledgements.evaluate(now, &self.members, self.next_message) {
+        for event in acknowledgements.evaluate(now, &self.members, self.intake.next_message()) {
             self.context.events.push(event);
         }
     }

@@ -128,7 +128,7 @@ impl PublisherMachine {
     /// Returns whether a subscriber has confirmed everything, so that it needs nothing more.
     fn has_confirmed_all(&self, progress: &Progress) -> bool {
         progress.next >= self.ring.next
-            && (progress.end >= End::Received || !self.closed)
+            && (progress.end >= End::Received || !self.intake.is_closed())
             && !progress.is_reading
     }
 
@@ -137,7 +137,7 @@ impl PublisherMachine {
         let progress = &member.progress;
         let is_counted = !matches!(member.role_in_reports(), Role::Unknown | Role::BestEffort);
         let has_yet_to_read = progress.is_reading
-            || self.closed && self.has_confirmed_all(progress) && progress.end < End::Delivered;
+            || self.intake.is_closed() && self.has_confirmed_all(progress) && progress.end < End::Delivered;
         is_counted && has_yet_to_read
     }
 
@@ -156,7 +156,7 @@ impl PublisherMachine {
 
     /// Returns whether a subscriber that has left had been given all messages by then.
     fn had_all(&self, progress: &Progress) -> bool {
-        progress.given == Some(self.next_message)
+        progress.given == Some(self.intake.next_message())
     }
 
     pub(super) fn standing_of_departed(&self, departed: &Departed) -> Option<SubscriberProgress> {
@@ -165,7 +165,7 @@ impl PublisherMachine {
             (Role::Unknown | Role::BestEffort, _) => None,
             (_, Departure::Failed) => Some(SubscriberProgress::Failed),
             _ if progress.is_incomplete() => Some(incomplete(progress)),
-            _ if self.closed && (progress.end == End::Delivered || self.had_all(progress)) => {
+            _ if self.intake.is_closed() && (progress.end == End::Delivered || self.had_all(progress)) => {
                 Some(SubscriberProgress::Complete)
             }
             (_, Departure::Left) => Some(SubscriberProgress::Left),

@@ -67,7 +67,9 @@ impl PublisherMachine {
             self.context.statistics.foreign += 1;
             return;
         };
-        if !self.members.is_new(id, header.sequence) || self.seals() && header.epoch == KeyEpoch::CLEAR {
+        if !self.members.is_new(id, header.sequence)
+            || self.context.seals() && header.epoch == KeyEpoch::CLEAR
+        {
             self.context.statistics.refused += 1;
             return;
         }
@@ -174,7 +176,7 @@ impl PublisherMachine {
             // It did not run when this publisher began, or begins late: what it lost before is not a loss of the link.
             let is_late = now.since(self.data_resumed_at) > self.longest_silence();
             if let Some(member) = self.members.get_mut(id) {
-                member.progress.acknowledgements.join(self.next_message);
+                member.progress.acknowledgements.join(self.intake.next_message());
                 if is_late {
                     member.link.begin_at(sent);
                 }
@@ -191,7 +193,7 @@ impl PublisherMachine {
 
     /// Schedules a heartbeat for a subscriber that joins, if the bytes of such requests have paid for it.
     fn heartbeat_on_demand(&mut self, now: ClockTime, paid: usize) {
-        let sealed = if self.seals() { SEALED_EXTRA } else { 0 };
+        let sealed = if self.context.seals() { SEALED_EXTRA } else { 0 };
         let origin = self.context.config.origin.map_or(0, |origin| origin.extension_length());
         let recalled = self.recalled_to_show(0).extension_length();
         let history = self.history_to_show().map_or(0, |_| ServedHistory::LENGTH);
@@ -209,7 +211,7 @@ impl PublisherMachine {
         view: &DatagramView<'_>,
         status: &Status,
     ) {
-        let (next_message, was_expected) = (self.next_message, self.expects_acknowledgers(now));
+        let (next_message, was_expected) = (self.intake.next_message(), self.expects_acknowledgers(now));
         let Some(member) = self.members.get_mut(id) else { return };
         let record = &mut member.progress.acknowledgements;
         record.name = SubscriberName::of(view).or(record.name);
@@ -325,7 +327,7 @@ impl PublisherMachine {
             if status.flags & Status::SUPERSEDED != 0 && !core::mem::replace(&mut self.is_superseded, true) {
                 self.context.events.push(PublisherEvent::Superseded(id));
             }
-        } else if self.closed && progress.end == End::Delivered {
+        } else if self.intake.is_closed() && progress.end == End::Delivered {
             // The subscriber repeats this status until the reset arrives.
             self.reset(from, id, ResetReason::EndConfirmed);
         }
@@ -334,7 +336,7 @@ impl PublisherMachine {
     pub(super) fn depart(&mut self, id: SubscriberId, departure: Departure) {
         self.repairs.cancel(id, &mut self.members, &mut self.ring);
         if let Some(member) = self.members.get_mut(id) {
-            member.progress.acknowledgements.depart(self.next_message);
+            member.progress.acknowledgements.depart(self.intake.next_message());
         }
         let forgotten = self.members.depart(id, departure);
         if let (Some(forgotten), Some(acknowledgements)) = (&forgotten, &mut self.acknowledgements) {
@@ -375,10 +377,5 @@ impl PublisherMachine {
     pub(super) fn reset(&mut self, to: SocketAddr, id: SubscriberId, reason: ResetReason) {
         let reset = Reset { subscriber: id, reason };
         self.push_control(Target::Address(to), Kind::Reset, Flags(0), |writer| reset.write(writer));
-    }
-
-    /// Returns whether datagrams are sealed.
-    pub(super) const fn seals(&self) -> bool {
-        !self.context.config.keys.is_empty()
     }
 }

@@ -21,13 +21,13 @@ impl PublisherMachine {
     /// Keeps what was recalled from this message on among its [needs](Self::log_needs) until a subscriber reports: nobody may
     /// have received it. Call it after [`end_recall`](Self::end_recall).
     pub fn need_recalled_from(&mut self, message: MessageNumber) {
-        self.recalled.needed = Some(message.min(self.next_message));
+        self.recalled.needed = Some(message.min(self.intake.next_message()));
     }
 
     /// Returns which messages must still be in the log, so that a publisher that continues this one has them.
     #[must_use]
     pub fn log_needs(&mut self) -> LogNeeds {
-        let unsent = self.first_unfinished(self.ring.sent);
+        let unsent = self.intake.first_unfinished(self.ring.sent, &self.ring);
         let unsettled = self.acknowledgements.as_ref().and_then(Acknowledgements::blocking_from);
         let unfinished = unsettled.map_or(unsent, |unsettled| unsettled.min(unsent));
         let slowest = self.members.slowest().map(|(_, next)| next);
@@ -47,6 +47,6 @@ impl PublisherMachine {
 
     /// Returns the first message of which a subscriber may request a part that has everything before this datagram.
     fn first_lacking(&self, next: Sequence) -> MessageNumber {
-        self.first_unfinished(next.clamp(self.ring.oldest_retained, self.ring.next))
+        self.intake.first_unfinished(next.clamp(self.ring.oldest_retained, self.ring.next), &self.ring)
     }
 }

@@ -20,6 +20,7 @@ mod directory;
 mod ending;
 mod event;
 mod feedback;
+mod intake;
 mod log_needs;
 mod members;
 mod names;
@@ -29,7 +30,6 @@ mod parity;
 #[cfg(not(feature = "parity"))]
 #[path = "off/parity.rs"]
 mod parity;
-mod publish;
 mod quorum;
 mod record;
 mod repair_flow;
@@ -55,8 +55,9 @@ pub use config::Fec;
 pub use config::{AutoRate, Congestion};
 pub use config::{ConfigError, PublisherConfig, PublisherRate};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
+pub use intake::OutgoingMessage;
 pub use log_needs::LogNeeds;
-pub use publish::OutgoingMessage;
+
 pub use quorum::{
     AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,
     Watermarks,
@@ -68,20 +69,23 @@ use crate::outbox::Outbox;
 use crate::proof::{AddressProof, EchoLimit};
 use crate::random::Random;
 use crate::seal::Keys;
-use crate::wire::{Header, KeyEpoch, Kind, MessageNumber, ServedHistory};
+use crate::wire::{
+    HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber, Sequence, ServedHistory, TAG_LENGTH,
+    batch_overhead,
+};
 use acknowledgements::Acknowledgements;
 use auto_rate::LinkRates;
 use directory::RepairerDirectory;
 use ending::Ending;
 use event::EventQueue;
+use intake::{FRAGMENTED_EXTRA, Intake, KEYED_EXTENSION, Writing};
 use members::Members;
 use names::Names;
 use pacing::Pacer;
 use parity::ParitySchedule;
-use publish::{LongMessage, OpenDatagram};
 use repair_scheduler::{ConfirmationSchedule, RepairScheduler};
 use ring::{Recalled, Ring};
-use sealer::Sealer;
+use sealer::{SALT_EXTENSION, Sealer};
 use signing::Signing;
 use state::HeartbeatSchedule;
 use transmit::FlowState;
@@ -101,6 +105,32 @@ struct Context {
     failure: Option<Refusal>,
 }
 
+impl Context {
+    fn header(&self, kind: Kind, sequence: u64) -> Header {
+        let header = Header::new(kind, self.config.stream, self.config.incarnation, sequence);
+        Header { epoch: self.config.keys.latest(), ..header }
+    }
+
+    /// Accepts nothing more, for the first reason given.
+    fn fail(&mut self, reason: Refusal) {
+        self.failure.get_or_insert(reason);
+    }
+
+    /// Returns whether datagrams are sealed.
+    const fn seals(&self) -> bool {
+        !self.config.keys.is_empty()
+    }
+
+    /// Returns the bytes of a datagram that sealing uses.
+    const fn seal_length(&self) -> usize {
+        if self.seals() { SALT_EXTENSION + TAG_LENGTH } else { 0 }
+    }
+
+    const fn tag_length(&self) -> usize {
+        if self.seals() { TAG_LENGTH } else { 0 }
+    }
+}
+
 /// What the rate is derived from, and what follows it.
 struct Publishing<'a> {
     ring: &'a Ring,
@@ -118,10 +148,7 @@ struct Publishing<'a> {
 pub struct PublisherMachine {
     context: Context,
     ring: Ring,
-    open: Option<OpenDatagram>,
-    long_message: Option<LongMessage>,
-    next_message: MessageNumber,
-    closed: bool,
+    intake: Intake,
     ending: Ending,
     members: Members,
     outbox: Outbox,
@@ -168,10 +195,7 @@ impl PublisherMachine {
         let mut random = Random::new(config.seed);
         Ok(Self {
             ring: Ring::new(config.retransmission_buffer, config.datagram),
-            open: None,
-            long_message: None,
-            next_message: config.first_message,
-            closed: false,
+            intake: Intake::new(config.first_message),
             ending: Ending::default(),
             members: Members::new(),
             outbox: Outbox::new(config.parity_datagram()),
@@ -207,12 +231,109 @@ impl PublisherMachine {
         })
     }
 
+    /// Publishes a message, and returns its number. It is sent at the next [`flush`](Self::flush), when its datagram is
+    /// full, or after [`linger`](super::PublisherConfig::linger).
+    ///
+    /// # Errors
+    /// [`Refusal`] when the message is not accepted now; then no part of it is.
+    #[inline]
+    pub fn publish<'m>(
+        &mut self,
+        now: ClockTime,
+        message: impl Into<OutgoingMessage<'m>>,
+    ) -> Result<MessageNumber, Refusal> {
+        let OutgoingMessage { bytes, key } = message.into();
+        if bytes.len() > self.longest_claim(key.is_some()) {
+            return self.publish_long(now, key, bytes);
+        }
+        self.claim_with(now, key, bytes.len())?.copy_from_slice(bytes);
+        self.commit(now)
+    }
+
+    /// Returns the memory for a message of `length` bytes, from which it will be sent without a copy. Write the message
+    /// there and call [`commit`](Self::commit); otherwise it is discarded.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish); [`Refusal::TooLong`] when the message does not fit one datagram.
+    #[inline]
+    pub fn claim(&mut self, now: ClockTime, length: usize) -> Result<&mut [u8], Refusal> {
+        self.claim_with(now, None, length)
+    }
+
+    /// Does the same as [`claim`](Self::claim) for a message with a key.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim).
+    pub fn claim_keyed(
+        &mut self,
+        now: ClockTime,
+        key: MessageKey,
+        length: usize,
+    ) -> Result<&mut [u8], Refusal> {
+        self.claim_with(now, Some(key), length)
+    }
+
+    /// Publishes the claimed message, and returns its number.
+    ///
+    /// # Errors
+    /// [`Refusal::Writing`] when nothing was claimed.
+    #[inline]
+    pub fn commit(&mut self, now: ClockTime) -> Result<MessageNumber, Refusal> {
+        let (intake, mut at) = self.writing();
+        intake.commit(now, &mut at).ok_or(Refusal::Writing)
+    }
+
+    /// Returns the length of the longest message that fits one datagram.
+    #[must_use]
+    pub const fn longest_claim(&self, keyed: bool) -> usize {
+        let head = HEADER_LENGTH + if keyed { KEYED_EXTENSION + MessageKey::LENGTH } else { 0 };
+        let longest =
+            self.context.config.longest_data() - head - self.context.seal_length() - batch_overhead();
+        if longest > u16::MAX as usize { u16::MAX as usize } else { longest }
+    }
+
+    /// Completes the current datagram, so that it can be sent.
+    #[inline]
+    pub fn flush(&mut self, now: ClockTime) {
+        let (intake, mut at) = self.writing();
+        intake.flush(now, &mut at);
+    }
+
+    /// Begins a long message of `length` bytes, and returns its number. Pass its bytes to [`write`](Self::write).
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn begin(&mut self, now: ClockTime, length: usize) -> Result<MessageNumber, Refusal> {
+        self.begin_with(now, None, length)
+    }
+
+    /// Writes more of a long message, and returns how many bytes were accepted: fewer than all if there is no room now.
+    pub fn write(&mut self, now: ClockTime, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        while self.intake.left_to_write().is_some()
+            && taken < bytes.len()
+            && (self.intake.is_open() || self.room_for(now, 1).is_ok())
+        {
+            let (intake, mut at) = self.writing();
+            match intake.write(now, &bytes[taken..], &mut at) {
+                0 => break,
+                count => taken += count,
+            }
+        }
+        taken
+    }
+
+    /// Returns how many bytes of a long message are still to be written.
+    #[must_use]
+    pub fn left_to_write(&self) -> usize {
+        self.intake.left_to_write().unwrap_or(0)
+    }
+
     /// Ends the stream after the messages published so far. Heartbeats announce the end to subscribers; repairs
     /// continue for as long as the caller polls the publisher.
     pub fn close(&mut self, now: ClockTime) {
-        self.flush(now);
-        self.write_manifest(now);
-        self.closed = true;
+        self.flush_all(now);
+        self.intake.close();
         self.heartbeats.restart(now);
     }
 
@@ -224,17 +345,17 @@ impl PublisherMachine {
     /// [`Refusal::TooFar`] for more than [`MAX_SKIP`](Self::MAX_SKIP) messages: these need another incarnation; and
     /// [`Refusal::NoQuorum`] until the messages before are acknowledged as the [`quorum`](PublisherConfig::quorum) requires.
     pub fn skip_to(&mut self, now: ClockTime, number: MessageNumber) -> Result<(), Refusal> {
-        self.check_open()?;
-        if number.ahead_of(self.next_message) > Self::MAX_SKIP {
+        self.intake.check_open(&self.context)?;
+        if number.ahead_of(self.intake.next_message()) > Self::MAX_SKIP {
             return Err(Refusal::TooFar);
         }
         self.flush(now);
-        if number > self.next_message {
-            let next = self.next_message;
+        let next = self.intake.next_message();
+        if number > next {
             if self.acknowledgements.as_mut().is_some_and(|known| !known.skip(next, number)) {
                 return Err(Refusal::NoQuorum);
             }
-            self.next_message = number;
+            self.intake.skip_to(number);
             self.heartbeats.restart(now);
         }
         Ok(())
@@ -250,8 +371,7 @@ impl PublisherMachine {
     /// a new secret before the publisher. What was sent before, sealed with an earlier epoch that is no longer among them,
     /// is no longer repaired: a subscriber that has only these keys could not open it.
     pub fn set_keys(&mut self, now: ClockTime, keys: Keys) {
-        self.flush(now);
-        self.write_manifest(now);
+        self.flush_all(now);
         self.ring.drop_while_sent(|header| {
             header.epoch < keys.latest() && header.epoch != KeyEpoch::CLEAR && !keys.has(header.epoch)
         });
@@ -281,6 +401,159 @@ impl PublisherMachine {
         }
     }
 
+    fn publish_long(
+        &mut self,
+        now: ClockTime,
+        key: Option<MessageKey>,
+        message: &[u8],
+    ) -> Result<MessageNumber, Refusal> {
+        self.check_message(message.len())?;
+        let longest = self.longest_fragmented();
+        if message.len() > longest {
+            return Err(Refusal::TooLong { length: message.len(), longest });
+        }
+        let fragments = (message.len() + FRAGMENTED_EXTRA).div_ceil(self.fragment_capacity());
+        self.flush_all(now);
+        self.room_for(now, fragments as u64)?;
+        let number = self.begin_with(now, key, message.len())?;
+        self.write(now, message);
+        Ok(number)
+    }
+
+    fn begin_with(
+        &mut self,
+        now: ClockTime,
+        key: Option<MessageKey>,
+        length: usize,
+    ) -> Result<MessageNumber, Refusal> {
+        self.check_message(length)?;
+        // A manifest cannot be written between fragments that wait for their bytes.
+        self.flush_all(now);
+        self.room_for(now, 1)?;
+        let (intake, mut at) = self.writing();
+        Ok(intake.begin(now, key, length, &mut at))
+    }
+
+    fn claim_with(
+        &mut self,
+        now: ClockTime,
+        key: Option<MessageKey>,
+        length: usize,
+    ) -> Result<&mut [u8], Refusal> {
+        self.intake.check_open(&self.context)?;
+        let longest = self.longest_claim(key.is_some());
+        if length > longest {
+            return Err(Refusal::TooLong { length, longest });
+        }
+        self.check_message(length)?;
+        if !self.intake.fits(key, length) {
+            let (intake, mut at) = self.writing();
+            intake.complete(now, &mut at);
+            self.room_for(now, 1)?;
+            let (intake, mut at) = self.writing();
+            intake.open_batch(now, key.is_some(), &mut at);
+        }
+        if !self.intake.fits(key, length) {
+            impossible!(self, "no datagram is open for a message");
+            return Err(Refusal::Unsent);
+        }
+        self.intake.claim(key, length, &mut self.ring).ok_or(Refusal::Unsent)
+    }
+
+    /// Checks that a message of this length may be published now.
+    #[inline]
+    fn check_message(&self, length: usize) -> Result<(), Refusal> {
+        self.intake.check_open(&self.context)?;
+        let longest = self.context.config.longest_message;
+        if length > longest {
+            return Err(Refusal::TooLong { length, longest });
+        }
+        let next = self.intake.next_message();
+        match &self.acknowledgements {
+            Some(acknowledgements) if acknowledgements.blocks(next) => Err(Refusal::NoQuorum),
+            _ => Ok(()),
+        }
+    }
+
+    /// Completes the current datagram, and writes a manifest of all data.
+    fn flush_all(&mut self, now: ClockTime) {
+        let (intake, mut at) = self.writing();
+        intake.flush(now, &mut at);
+        intake.write_manifest(now, &mut at);
+    }
+
+    /// Returns the intake, and what it writes to.
+    fn writing(&mut self) -> (&mut Intake, Writing<'_>) {
+        let data_length = self.data_length();
+        let Self { intake, ring, sealer, signing, context, .. } = self;
+        (intake, Writing { ring, sealer, signing, context, data_length })
+    }
+
+    /// Returns the length of the longest message that can be published, in bytes.
+    #[must_use]
+    pub fn longest_message(&self) -> usize {
+        self.context.config.longest_message.min(self.longest_fragmented())
+    }
+
+    /// Returns the length of the longest message whose fragments, and one datagram more, fit the retransmission buffer.
+    fn longest_fragmented(&self) -> usize {
+        let capacity = self.ring.capacity() - 1;
+        let manifests = self.with_manifests(capacity) - capacity;
+        let fragments = usize::try_from(capacity.saturating_sub(manifests)).unwrap_or(usize::MAX);
+        fragments.saturating_mul(self.fragment_capacity()).saturating_sub(FRAGMENTED_EXTRA)
+    }
+
+    /// Returns the payload of a full fragment, in bytes.
+    const fn fragment_capacity(&self) -> usize {
+        self.context.config.longest_fragment() - HEADER_LENGTH - self.context.seal_length()
+    }
+
+    /// Checks that `count` more datagrams fit without overwriting data that is still needed.
+    fn room_for(&mut self, now: ClockTime, count: u64) -> Result<(), Refusal> {
+        let count = self.with_manifests(count);
+        let sent = self.ring.sent;
+        let slowest = if self.context.config.has_flow_control() { self.members.slowest() } else { None };
+        let keep = match slowest {
+            Some((_, next)) => next.clamp(self.ring.oldest_retained, sent),
+            // What waits for the rate leaves half of the buffer to repairs of what was sent. A message that has been begun must
+            // be finished, however long it is.
+            None if self.ring.next > sent && self.intake.left_to_write().is_none() => {
+                Sequence(sent.0.saturating_sub(self.ring.capacity() / 2))
+            }
+            None => sent,
+        };
+        let keep = self.recalled.kept().map_or(keep, |kept| keep.min(kept));
+        if self.ring.has_room(count, keep) {
+            if self.flow.is_blocked() && self.data_limit(now) > sent {
+                self.flow.unblock();
+            }
+            return Ok(());
+        }
+        let is_full = self.data_limit(now) <= sent;
+        if !is_full && sent < self.ring.next {
+            // The datagrams that wait for the rate are sent meanwhile: the publisher does not wait for a subscriber yet.
+            return Err(Refusal::Unsent);
+        }
+        let narrowest = self.members.narrowest().filter(|_| is_full);
+        match narrowest.or_else(|| slowest.filter(|(_, next)| *next < sent)) {
+            Some((subscriber, _)) => {
+                self.flow.need_room(count);
+                self.block(now);
+                let next = self.members.get(subscriber).map(|member| member.progress.next);
+                let next = next.unwrap_or_default();
+                Err(Refusal::WaitingFor { subscriber, next })
+            }
+            None => Err(Refusal::Unsent),
+        }
+    }
+
+    /// Records that flow control stops the publisher, and requests statuses.
+    pub(super) fn block(&mut self, now: ClockTime) {
+        if self.flow.block(now) {
+            self.request_statuses();
+        }
+    }
+
     /// Checks what always holds between two calls.
     fn assert_invariants(&self) {
         let Ring { oldest_retained, sent, next, .. } = self.ring;
@@ -295,20 +568,18 @@ impl PublisherMachine {
             "more subscribers than are admitted"
         );
         debug_assert!(
-            self.next_message >= self.context.config.first_message,
+            self.intake.next_message() >= self.context.config.first_message,
             "message numbers move backwards"
         );
-        debug_assert!(self.open.is_none() || !self.closed, "a datagram is written after the end");
+        debug_assert!(
+            !self.intake.is_open() || !self.intake.is_closed(),
+            "a datagram is written after the end"
+        );
         debug_assert!(
             self.context.statistics.parity_repairs <= self.context.statistics.group_repairs,
             "more repairs with parity than repairs"
         );
         debug_assert!(self.context.statistics.manifests <= next.0, "more manifests than datagrams");
-    }
-
-    /// Accepts nothing more, for the first reason given.
-    fn fail(&mut self, reason: Refusal) {
-        self.context.failure.get_or_insert(reason);
     }
 
     /// Returns the number of data datagrams that were sent, without repairs.
@@ -362,7 +633,7 @@ impl PublisherMachine {
     /// Returns the number of the next message.
     #[must_use]
     pub const fn next_message(&self) -> MessageNumber {
-        self.next_message
+        self.intake.next_message()
     }
 
     /// Returns whether everything published has been sent once.
@@ -370,7 +641,7 @@ impl PublisherMachine {
     #[must_use]
     pub fn is_sent(&self) -> bool {
         let is_signed = self.signing.as_ref().is_none_or(Signing::is_complete);
-        self.ring.sent == self.ring.next && self.open.is_none() && is_signed && !self.parity.is_waiting()
+        self.ring.sent == self.ring.next && !self.intake.is_open() && is_signed && !self.parity.is_waiting()
     }
 
     /// Returns the number of complete datagrams not sent yet.
@@ -384,12 +655,7 @@ impl PublisherMachine {
     #[inline]
     #[must_use]
     pub fn has_unsent(&self) -> bool {
-        self.unsent() > 0 || self.open.is_some()
-    }
-
-    fn header(&self, kind: Kind, sequence: u64) -> Header {
-        let header = Header::new(kind, self.context.config.stream, self.context.config.incarnation, sequence);
-        Header { epoch: self.context.config.keys.latest(), ..header }
+        self.unsent() > 0 || self.intake.is_open()
     }
 }
 
@@ -399,7 +665,7 @@ impl fmt::Debug for PublisherMachine {
             .field("stream", &self.context.config.stream)
             .field("incarnation", &self.context.config.incarnation)
             .field("next", &self.ring.next)
-            .field("next_message", &self.next_message)
+            .field("next_message", &self.intake.next_message())
             .finish_non_exhaustive()
     }
 }

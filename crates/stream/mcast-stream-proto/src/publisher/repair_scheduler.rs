@@ -492,7 +492,7 @@ impl PublisherMachine {
     /// retained.
     fn confirm(&mut self, now: ClockTime) -> Option<Transmit> {
         let oldest = self.ring.oldest_retained;
-        let oldest_message = self.message_at(oldest);
+        let oldest_message = self.intake.message_at(oldest, &self.ring);
         let mut list = NakWriter::new();
         let (most, least_interval) = match &self.signing {
             // A signature takes room in the datagram, and time.

@@ -12,8 +12,7 @@ use super::PublisherMachine;
 use super::event::Refusal;
 use crate::ClockTime;
 use crate::wire::{
-    DatagramView, Flags, FlowControl, Header, Kind, MessageKey, MessageNumber, RecallIndex, Sequence,
-    SubscriberId,
+    DatagramView, Flags, FlowControl, Header, MessageKey, MessageNumber, RecallIndex, Sequence, SubscriberId,
 };
 
 /// A datagram costs an index entry, however short it is: there is at most one entry for this many bytes of the buffer.
@@ -297,12 +296,12 @@ impl PublisherMachine {
         self.count_as_sent(now);
         let mut index = RecallIndex::EMPTY;
         let end = self.ring.next;
-        index.add(end, self.next_message);
+        index.add(end, self.intake.next_message());
         let mut distance = 1;
         while let Some(target) =
             end.0.checked_sub(distance).map(Sequence).filter(|at| self.ring.contains(*at))
         {
-            if let Some((sequence, message)) = self.beginning_at_or_before(target)
+            if let Some((sequence, message)) = self.intake.beginning_at_or_before(target, &self.ring)
                 && !index.add(sequence, message)
             {
                 break;
@@ -329,48 +328,18 @@ impl PublisherMachine {
             return None;
         }
         if self.context.config.flow == FlowControl::OneWay {
-            return Some(self.first_unfinished(self.ring.sent));
+            return Some(self.intake.first_unfinished(self.ring.sent, &self.ring));
         }
         let (_, next) = self.members.slowest()?;
         let next = next.clamp(self.ring.oldest_retained, self.ring.next);
-        Some(self.first_unfinished(next))
+        Some(self.intake.first_unfinished(next, &self.ring))
     }
 
     /// Counts everything in the buffer as sent.
     fn count_as_sent(&mut self, now: ClockTime) {
-        self.flush(now);
-        self.write_manifest(now);
+        self.flush_all(now);
         self.ring.sent = self.ring.next;
         self.record_recalled(self.ring.next);
-    }
-
-    /// Returns the last datagram up to this one in which a message begins, and that message.
-    fn beginning_at_or_before(&self, sequence: Sequence) -> Option<(Sequence, MessageNumber)> {
-        let mut at = sequence;
-        while self.ring.contains(at) {
-            let view = DatagramView::parse(self.ring.get(at)).ok()?;
-            let flags = view.header.flags;
-            if view.header.kind == Kind::Data && (flags.has(Flags::BATCH) || flags.has(Flags::BEGIN)) {
-                return Some((at, self.ring.message_at(at, self.next_message)));
-            }
-            at = Sequence(at.0.checked_sub(1)?);
-        }
-        None
-    }
-
-    /// Returns the first message of which a part is in this datagram or after it.
-    pub(super) fn first_unfinished(&self, sequence: Sequence) -> MessageNumber {
-        for at in Sequence::each(sequence..self.ring.next) {
-            if let Ok(view) = DatagramView::parse(self.ring.get(at))
-                && view.header.kind == Kind::Data
-            {
-                return self.next_message.nearest(view.header.message);
-            }
-        }
-        match self.long_message {
-            Some(long) => long.number(),
-            None => self.message_at(self.ring.next),
-        }
     }
 }
 

@@ -9,6 +9,9 @@ use crate::seal;
 use crate::seal::{Cipher, Ciphers, Keys, Purpose, Sealed};
 use crate::wire::{Header, IncarnationSalt, KeyEpoch, SubscriberId, TAG_LENGTH};
 
+/// The bytes of the salt in a datagram.
+pub(super) const SALT_EXTENSION: usize = 12;
+
 /// The ciphers in use, and what makes each nonce unique.
 pub(super) struct Sealer {
     /// Random per incarnation, so that no two incarnations share a key.

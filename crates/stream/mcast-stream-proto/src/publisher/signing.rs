@@ -7,14 +7,15 @@ use core::time::Duration;
 use mcast_pace::TokenBucket;
 
 use super::ring::Ring;
-use super::{PublisherConfig, PublisherMachine};
+use super::sealer::{SALT_EXTENSION, Sealer};
+use super::{Context, PublisherConfig, PublisherMachine};
 use crate::ClockTime;
 use crate::sign;
 use crate::sign::{SIGNATURE_EXTENSION, SIGNATURE_LENGTH, Signer};
 use crate::span::amount;
 use crate::wire::{
     DatagramView, DatagramWriter, Digest, ExtensionKind, HEADER_LENGTH, Header, KeyEpoch, Kind, Manifest,
-    Sequence, SignerId, TAG_LENGTH, WriteError,
+    MessageNumber, Sequence, SignerId, TAG_LENGTH, WriteError,
 };
 
 /// A datagram is covered by a manifest after this time at the latest.
@@ -72,7 +73,7 @@ impl Signing {
 
     /// Creates the state of a publisher with datagrams of at most this length, and with this rate in bytes per second.
     fn new(signer: Arc<dyn Signer>, datagram: usize, rate: Option<u64>, now: ClockTime) -> Self {
-        let head = HEADER_LENGTH + super::publish::SALT_EXTENSION + SIGNATURE_EXTENSION + Manifest::HEAD;
+        let head = HEADER_LENGTH + SALT_EXTENSION + SIGNATURE_EXTENSION + Manifest::HEAD;
         let room = datagram.saturating_sub(head + TAG_LENGTH);
         let longest = datagram.max(1) as u64;
         let in_time = |rate: u64| amount(rate, COVERED_TIME);
@@ -109,7 +110,7 @@ impl Signing {
     }
 
     /// Notes a datagram that was just completed.
-    fn add(&mut self, now: ClockTime, datagram: &[u8]) {
+    pub(super) fn add(&mut self, now: ClockTime, datagram: &[u8]) {
         self.digests.extend(sign::digest(&*self.signer, datagram));
         self.bytes += datagram.len() as u64;
         let is_full = self.digests.len() >= self.most || self.bytes >= self.enough;
@@ -118,11 +119,47 @@ impl Signing {
     }
 
     /// Makes the next manifest due now, or when the interval since the last one is over.
-    fn schedule_soon(&mut self, now: ClockTime) {
+    pub(super) fn schedule_soon(&mut self, now: ClockTime) {
         if !self.is_complete() {
             let earliest = self.last.map_or(now, |last| now.max(last + SHORTEST_INTERVAL));
             self.due = self.due.min(earliest);
         }
+    }
+
+    /// Writes a manifest of the data that none covers yet; returns whether that succeeded. No datagram may be open.
+    pub(super) fn write_manifest(
+        &mut self,
+        now: ClockTime,
+        ring: &mut Ring,
+        sealer: &mut Sealer,
+        context: &Context,
+        next_message: MessageNumber,
+    ) -> bool {
+        let header = context.header(Kind::Manifest, ring.next.0);
+        ring.make_room();
+        let buffer = ring.open_mut();
+        let written = DatagramWriter::new(buffer, &header).and_then(|mut writer| {
+            writer.salt(sealer.incarnation_salt())?;
+            write_room(self.signer(), &mut writer)?;
+            Manifest::write(&self.digests, &mut writer)?;
+            Ok(writer.finish())
+        });
+        let Ok(mut end) = written else { return false };
+        let body = usize::from(buffer[Header::LENGTH_AT]) * 4;
+        let mut is_written = self.sign(&mut buffer[..end]);
+        if header.epoch != KeyEpoch::CLEAR {
+            end += TAG_LENGTH;
+            is_written =
+                is_written && sealer.seal_data(&context.config.keys, &header, body, &mut buffer[..end]);
+        }
+        if !is_written {
+            return false;
+        }
+        self.digests.clear();
+        self.bytes = 0;
+        (self.due, self.last) = (ClockTime::NEVER, Some(now));
+        ring.close(end, next_message);
+        true
     }
 
     /// Notes the manifests among datagrams that were sent.
@@ -166,84 +203,10 @@ impl PublisherMachine {
     /// Signs with this key from the next datagram on. The stream continues: give subscribers the new public key first. A
     /// publisher that was created without a key keeps none.
     pub fn set_signer(&mut self, now: ClockTime, signer: Arc<dyn Signer>) {
-        self.flush(now);
-        self.write_manifest(now);
+        self.flush_all(now);
         if let Some(signing) = &mut self.signing {
             signing.signer = Arc::clone(&signer);
             self.context.config.signer = Some(signer);
-        }
-    }
-
-    /// Notes a datagram of data that was just completed, and writes the manifest when it is due.
-    #[inline]
-    pub(super) fn record_completed(&mut self, now: ClockTime) {
-        let Self { signing: Some(signing), ring, .. } = self else { return };
-        signing.add(now, ring.get(Sequence(ring.next.0 - 1)));
-        self.write_due_manifest(now);
-    }
-
-    /// Writes a manifest soon.
-    #[inline]
-    pub(super) fn schedule_manifest_soon(&mut self, now: ClockTime) {
-        let Some(signing) = &mut self.signing else { return };
-        signing.schedule_soon(now);
-        self.write_due_manifest(now);
-    }
-
-    fn write_due_manifest(&mut self, now: ClockTime) {
-        if now >= self.manifest_due() {
-            self.write_manifest(now);
-        }
-    }
-
-    /// Returns when a manifest is due; never while a datagram is being written that cannot be completed yet.
-    pub(super) fn manifest_due(&self) -> ClockTime {
-        let is_blocked = self.open.is_some() && self.long_message.is_some();
-        self.signing.as_ref().filter(|_| !is_blocked).map_or(ClockTime::NEVER, Signing::due)
-    }
-
-    /// Writes a manifest of the data that none covers yet, if there is any. No datagram may be open.
-    pub(super) fn write_manifest(&mut self, now: ClockTime) {
-        if self.open.is_some() || self.context.failure.is_some() {
-            return;
-        }
-        let header = self.header(Kind::Manifest, self.ring.next.0);
-        let salt = self.sealer.incarnation_salt();
-        let Self { signing: Some(signing), ring, sealer, context, .. } = self else { return };
-        if signing.is_complete() {
-            return;
-        }
-        ring.make_room();
-        let buffer = ring.open_mut();
-        let written = DatagramWriter::new(buffer, &header).and_then(|mut writer| {
-            writer.salt(salt)?;
-            write_room(signing.signer(), &mut writer)?;
-            Manifest::write(&signing.digests, &mut writer)?;
-            Ok(writer.finish())
-        });
-        let Ok(length) = written else {
-            self.fail(super::Refusal::CannotSeal);
-            return;
-        };
-        let body = usize::from(buffer[Header::LENGTH_AT]) * 4;
-        let mut is_written = signing.sign(&mut buffer[..length]);
-        let mut end = length;
-        if header.epoch != KeyEpoch::CLEAR {
-            end += TAG_LENGTH;
-            is_written =
-                is_written && sealer.seal_data(&context.config.keys, &header, body, &mut buffer[..end]);
-        }
-        if !is_written {
-            self.fail(super::Refusal::CannotSeal);
-            return;
-        }
-        signing.digests.clear();
-        signing.bytes = 0;
-        (signing.due, signing.last) = (ClockTime::NEVER, Some(now));
-        ring.close(end, self.next_message);
-        self.context.statistics.manifests += 1;
-        if self.is_sent_but_one() {
-            self.heartbeats.defer(now);
         }
     }
 
@@ -276,8 +239,8 @@ impl PublisherMachine {
     /// Returns the bytes that a signature and the salt add to a control datagram that is not sealed.
     pub(super) fn signature_length(&self) -> usize {
         match &self.signing {
-            Some(_) if self.seals() => SIGNATURE_EXTENSION,
-            Some(_) => SIGNATURE_EXTENSION + super::publish::SALT_EXTENSION,
+            Some(_) if self.context.seals() => SIGNATURE_EXTENSION,
+            Some(_) => SIGNATURE_EXTENSION + SALT_EXTENSION,
             None => 0,
         }
     }

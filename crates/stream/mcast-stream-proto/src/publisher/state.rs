@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::members::{Departure, Member, Role};
-use super::publish::SALT_EXTENSION;
+use super::sealer::SALT_EXTENSION;
 use super::signing::{is_signed, write_room};
 use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine, Publishing};
 use crate::ClockTime;
@@ -13,7 +13,7 @@ use crate::sign::SIGNATURE_EXTENSION;
 use crate::span::wire_micros;
 use crate::wire::{
     Announce, DatagramWriter, Flags, FlowControl, HEADER_LENGTH, Heartbeat, Kind, LONGEST_HEADER, MINOR,
-    MessageNumber, RecallIndex, ResetReason, Sequence, ServedHistory, SubscriberId, WriteError,
+    RecallIndex, ResetReason, ServedHistory, SubscriberId, WriteError,
 };
 
 /// The time between checks of the subscribers and the rate.
@@ -29,13 +29,11 @@ impl PublisherMachine {
         self.pacer.refill(now);
         self.repairs.refill(now);
         self.refill_signatures(now);
-        let is_over = |since: ClockTime| now >= since + self.context.config.linger;
-        if self.open.is_some_and(|open| is_over(open.since())) {
+        if self.intake.waiting_since().is_some_and(|since| now >= since + self.context.config.linger) {
             self.flush(now);
         }
-        if now >= self.manifest_due() {
-            self.flush(now);
-            self.write_manifest(now);
+        if now >= self.intake.manifest_due(self.signing.as_ref()) {
+            self.flush_all(now);
         }
         if now >= self.check_at {
             // Before anything is judged by its age: time in which the process did not run does not count.
@@ -67,9 +65,9 @@ impl PublisherMachine {
         };
         let heartbeat = Heartbeat {
             next: sent,
-            next_message: self.message_at(sent),
+            next_message: self.intake.message_at(sent, &self.ring),
             oldest_retained: oldest.min(sent),
-            oldest_message: self.message_at(oldest.min(sent)),
+            oldest_message: self.intake.message_at(oldest.min(sent), &self.ring),
             clock: now.0.max(1),
             unix_time: self.context.config.unix_offset.map_or(0, |offset| offset.wrapping_add(now.0)),
             rate: self.pacer.rate().unwrap_or(0),
@@ -85,7 +83,7 @@ impl PublisherMachine {
             parity,
             capacity: u32::try_from(self.ring.capacity()).unwrap_or(u32::MAX),
         };
-        let is_over = self.closed && sent == self.ring.next;
+        let is_over = self.intake.is_closed() && sent == self.ring.next;
         let end = if is_over { Flags::END_OF_STREAM } else { Flags(0) };
         let acknowledge = if self.acknowledgements.is_some() { Flags::ACKNOWLEDGE } else { Flags(0) };
         let flags = end.with(acknowledge).with(self.requested_statuses(now));
@@ -120,13 +118,6 @@ impl PublisherMachine {
         self.push_control(Target::Discovery, Kind::Announce, Flags(0), |writer| announce.write(writer));
     }
 
-    /// Returns the first message that begins in this datagram or after it.
-    pub(super) fn message_at(&self, sequence: Sequence) -> MessageNumber {
-        let unwritten = self.open.filter(|_| self.long_message.is_none());
-        let next_message = unwritten.map_or(self.next_message, |open| open.first_message(self.next_message));
-        self.ring.message_at(sequence, next_message)
-    }
-
     /// Queues a control datagram; returns its length in bytes.
     pub(super) fn push_control(
         &mut self,
@@ -152,7 +143,7 @@ impl PublisherMachine {
         write: impl FnOnce(&mut DatagramWriter<'_>) -> Result<(), WriteError>,
     ) -> u64 {
         let count = self.sealer.next_control();
-        let header = crate::wire::Header { flags, ..self.header(kind, count) };
+        let header = crate::wire::Header { flags, ..self.context.header(kind, count) };
         let mut salt = self.sealer.salt(&header);
         let Self { sealer, context, outbox, signing, .. } = self;
         let mut signing = signing.as_mut().filter(|_| is_signed(kind));
@@ -189,7 +180,7 @@ impl PublisherMachine {
         // A trail of engines and this do not fit the header beside all others.
         let has_trail = self.context.config.origin.is_some_and(|origin| !origin.engines.is_empty());
         let history = self.history.filter(|_| !has_trail);
-        history.map(|history| if self.seals() { ServedHistory { port: 0 } } else { history })
+        history.map(|history| if self.context.seals() { ServedHistory { port: 0 } } else { history })
     }
 
     /// Updates the group round-trip time: the longest of all subscribers, which rises at once and falls slowly.
@@ -338,11 +329,6 @@ impl HeartbeatSchedule {
     /// Restarts the interval with a heartbeat at once.
     pub(super) const fn restart(&mut self, now: ClockTime) {
         (self.at, self.interval) = (now, BUSY_INTERVAL);
-    }
-
-    /// Lets a datagram that was just completed precede a heartbeat that is due.
-    pub(super) fn defer(&mut self, now: ClockTime) {
-        self.at = self.at.max(now);
     }
 
     /// Notes that data was sent: the next heartbeat follows soon after the end of a burst, or at intervals in a long

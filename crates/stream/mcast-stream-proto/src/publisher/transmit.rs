@@ -89,11 +89,13 @@ impl PublisherMachine {
         let mut deadline =
             self.heartbeats.at().min(self.check_at).min(self.rates.next_flight_time(&self.ring));
         deadline = deadline.min(self.confirmations.deadline()).min(self.ending.deadline());
-        if let Some(open) = self.open.filter(|_| self.long_message.is_none()) {
-            deadline = deadline.min(open.since() + self.context.config.linger);
+        if let Some(since) = self.intake.waiting_since() {
+            deadline = deadline.min(since + self.context.config.linger);
         }
-        deadline =
-            deadline.min(self.manifest_due()).min(self.repairs.next_time()).min(self.parity_deadline());
+        deadline = deadline
+            .min(self.intake.manifest_due(self.signing.as_ref()))
+            .min(self.repairs.next_time())
+            .min(self.parity_deadline());
         if self.ring.sent < self.ring.next && self.may_send_more() && !self.parity.is_waiting() {
             let length = self.ring.get(self.ring.sent).len() as u64;
             deadline = deadline.min(self.pacer.when(length));

@@ -1,9 +1,11 @@
 //! Without the feature `signatures`, nothing is signed.
 
-use super::PublisherMachine;
 use super::config::PublisherConfig;
+use super::ring::Ring;
+use super::sealer::Sealer;
+use super::{Context, PublisherMachine};
 use crate::ClockTime;
-use crate::wire::{DatagramWriter, Kind, Sequence, SignerId, WriteError};
+use crate::wire::{DatagramWriter, Kind, MessageNumber, Sequence, SignerId, WriteError};
 use core::time::Duration;
 
 pub(super) const CONFIRMATION_INTERVAL: Duration = Duration::ZERO;
@@ -23,6 +25,29 @@ impl Signing {
     }
 
     pub(super) const fn is_complete(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) const fn due(&self) -> ClockTime {
+        match *self {}
+    }
+
+    pub(super) const fn add(&mut self, _: ClockTime, _: &[u8]) {
+        match *self {}
+    }
+
+    pub(super) const fn schedule_soon(&mut self, _: ClockTime) {
+        match *self {}
+    }
+
+    pub(super) const fn write_manifest(
+        &mut self,
+        _: ClockTime,
+        _: &mut Ring,
+        _: &mut Sealer,
+        _: &Context,
+        _: MessageNumber,
+    ) -> bool {
         match *self {}
     }
 
@@ -48,16 +73,6 @@ pub(super) const fn is_signed(_: Kind) -> bool {
 }
 
 impl PublisherMachine {
-    pub(super) const fn record_completed(&mut self, _: ClockTime) {}
-
-    pub(super) const fn schedule_manifest_soon(&mut self, _: ClockTime) {}
-
-    pub(super) const fn manifest_due(&self) -> ClockTime {
-        ClockTime::NEVER
-    }
-
-    pub(super) const fn write_manifest(&mut self, _: ClockTime) {}
-
     pub(super) const fn signed(&self) -> Signed {
         Signed { verified_through: None }
     }

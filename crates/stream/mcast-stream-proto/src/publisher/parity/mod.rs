@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use super::members::Member;
 use super::ring::{Repair, Ring};
+use super::sealer::SALT_EXTENSION;
 use super::signing::Signed;
 use super::{ConfigError, Fec, PublisherConfig, PublisherMachine, Transmit};
 use crate::ClockTime;
@@ -460,7 +461,7 @@ impl PublisherConfig {
 
     /// Returns the length of the longest datagram whose parity is no longer than a datagram may be.
     const fn longest_with_parity(&self) -> usize {
-        let sealed = if self.keys.is_empty() { 0 } else { super::publish::SALT_EXTENSION + TAG_LENGTH };
+        let sealed = if self.keys.is_empty() { 0 } else { SALT_EXTENSION + TAG_LENGTH };
         self.datagram + HEADER_LENGTH - (symbol_length(HEADER_LENGTH) + HEADER_LENGTH + Parity::HEAD + sealed)
     }
 }
@@ -468,7 +469,7 @@ impl PublisherConfig {
 impl PublisherMachine {
     /// Returns the next parity datagram that the rate admits.
     pub(super) fn next_parity(&mut self, now: ClockTime) -> Option<Transmit> {
-        let is_over = self.closed && self.ring.sent == self.ring.next;
+        let is_over = self.intake.is_closed() && self.ring.sent == self.ring.next;
         let signed = self.signed();
         self.parity.end_in_time(now, is_over, &self.ring, signed);
         if !self.pacer.has(self.parity_length()?) {
@@ -515,7 +516,7 @@ impl PublisherMachine {
         };
         match (answer, parity.symbol_length(base, ring)) {
             (Some(symbols), Some(symbol)) => {
-                let length = HEADER_LENGTH + self.seal_length() + Parity::HEAD + symbol;
+                let length = HEADER_LENGTH + self.context.seal_length() + Parity::HEAD + symbol;
                 self.repairs.request_parity(base, length as u64, symbols, id, &mut self.members);
             }
             _ => {
@@ -575,6 +576,6 @@ impl PublisherMachine {
     /// Returns the length of the parity datagram that is sent next, if one waits.
     fn parity_length(&self) -> Option<u64> {
         let symbol = self.parity.waiting.front()?.bytes.len();
-        Some((HEADER_LENGTH + self.seal_length() + Parity::HEAD + symbol) as u64)
+        Some((HEADER_LENGTH + self.context.seal_length() + Parity::HEAD + symbol) as u64)
     }
 }
