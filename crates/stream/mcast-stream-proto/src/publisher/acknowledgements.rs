@@ -369,7 +369,7 @@ impl PublisherMachine {
     /// Requires acknowledgements from this message on as well, which a former publisher of the stream has published. Call it
     /// after [`end_recall`](Self::end_recall), and before anything else is published.
     pub fn require_acknowledgements_from(&mut self, message: MessageNumber) {
-        if let Some(acknowledgements) = &mut self.acknowledgements {
+        if let Some(acknowledgements) = &mut self.subscribers.acknowledgements {
             acknowledgements.begin_with(message.min(self.intake.next_message()));
         }
     }
@@ -377,21 +377,21 @@ impl PublisherMachine {
     /// Expects absent subscribers from now on, for as long as a silent one.
     pub(super) fn expect_acknowledgers(&mut self, now: ClockTime) {
         let until = now + self.context.config.subscriber_timeout;
-        if let Some(acknowledgements) = &mut self.acknowledgements {
+        if let Some(acknowledgements) = &mut self.subscribers.acknowledgements {
             acknowledgements.expected_until = until;
         }
     }
 
     /// Whether absent subscribers are still expected that must acknowledge messages.
     pub(super) fn expects_acknowledgers(&self, now: ClockTime) -> bool {
-        self.acknowledgements.as_ref().is_some_and(|known| now < known.expected_until)
+        self.subscribers.acknowledgements.as_ref().is_some_and(|known| now < known.expected_until)
     }
 
     /// Returns how far the messages are acknowledged as required; `None` if nothing is.
     #[must_use]
     pub fn ack_progress(&self) -> Option<AckProgress> {
         let Acknowledgements { settled, acknowledged, unacknowledged, is_lost, .. } =
-            *self.acknowledgements.as_ref()?;
+            *self.subscribers.acknowledgements.as_ref()?;
         Some(AckProgress { next: self.intake.next_message(), settled, acknowledged, unacknowledged, is_lost })
     }
 
@@ -399,15 +399,15 @@ impl PublisherMachine {
     /// ranges of unacknowledged messages, acknowledged messages between the oldest count as unacknowledged.
     #[must_use]
     pub fn ack_state(&self, message: MessageNumber) -> Option<AckState> {
-        Some(self.acknowledgements.as_ref()?.state_of(message))
+        Some(self.subscribers.acknowledgements.as_ref()?.state_of(message))
     }
 
     /// Returns what the first message that is not settled waits for; `None` if no acknowledgement is required, or if all
     /// messages are settled and the next one could be acknowledged.
     #[must_use]
     pub fn ack_wait(&self) -> Option<AckWait> {
-        let acknowledgements = self.acknowledgements.as_ref()?;
-        let all = acknowledgements.acknowledgers(&self.members);
+        let acknowledgements = self.subscribers.acknowledgements.as_ref()?;
+        let all = acknowledgements.acknowledgers(&self.subscribers.members);
         let is_published = acknowledgements.settled < self.intake.next_message();
         let (wait, is_possible) = acknowledgements.wait_for(&all, acknowledgements.settled);
         (is_published || !is_possible).then_some(wait)
@@ -416,7 +416,7 @@ impl PublisherMachine {
     /// Returns what each subscriber has acknowledged, if the publisher requires acknowledgements. Of subscribers that have
     /// departed, the last 4,096 are listed. Best-effort subscribers acknowledge nothing.
     pub fn watermarks(&self) -> impl Iterator<Item = Watermarks> {
-        let present = self.members.iter().filter_map(|(id, member)| {
+        let present = self.subscribers.members.iter().filter_map(|(id, member)| {
             let presence = match member.role_in_reports() {
                 Role::Awaited => SubscriberPresence::Present,
                 Role::Evicted => SubscriberPresence::Evicted,
@@ -424,7 +424,7 @@ impl PublisherMachine {
             };
             self.watermarks_of(id, &member.progress, member.address, presence)
         });
-        let departed = self.members.departed().filter_map(|(id, departed)| {
+        let departed = self.subscribers.members.departed().filter_map(|(id, departed)| {
             let presence = match departed.departure {
                 Departure::Left => SubscriberPresence::Left,
                 Departure::Failed => SubscriberPresence::Failed,
@@ -450,8 +450,8 @@ impl PublisherMachine {
 
     /// Determines what is settled after a report. In a large group, where that takes long, not after each.
     pub(super) fn evaluate_after_report(&mut self, now: ClockTime) {
-        let is_large = self.members.len() > LARGE_GROUP;
-        let Some(acknowledgements) = &mut self.acknowledgements else { return };
+        let is_large = self.subscribers.members.len() > LARGE_GROUP;
+        let Some(acknowledgements) = &mut self.subscribers.acknowledgements else { return };
         if is_large && now < acknowledgements.next_at {
             return;
         }
@@ -462,16 +462,19 @@ impl PublisherMachine {
     /// Returns whether the status that acknowledges a message may have been lost: its subscriber cannot know that. In a
     /// large group, the requested statuses would be too many.
     pub(super) fn requests_acknowledgements(&mut self, now: ClockTime) -> bool {
-        let timeout = self.members.status_interval() + 2 * self.round_trip;
-        let is_small = self.members.len() <= SMALL_GROUP as usize;
+        let timeout = self.subscribers.members.status_interval() + 2 * self.subscribers.round_trip;
+        let is_small = self.subscribers.members.len() <= SMALL_GROUP as usize;
         let next = self.intake.next_message();
-        self.acknowledgements.as_mut().is_some_and(|known| known.is_late(now, next, timeout) && is_small)
+        self.subscribers
+            .acknowledgements
+            .as_mut()
+            .is_some_and(|known| known.is_late(now, next, timeout) && is_small)
     }
 
     /// Determines which messages are settled by now.
     pub(super) fn evaluate_acknowledgements(&mut self, now: ClockTime) {
-        let Some(acknowledgements) = &mut self.acknowledgements else { return };
-        for event in acknowledgements.evaluate(now, &self.members, self.intake.next_message()) {
+        let Some(acknowledgements) = &mut self.subscribers.acknowledgements else { return };
+        for event in acknowledgements.evaluate(now, &self.subscribers.members, self.intake.next_message()) {
             self.context.events.push(event);
         }
     }

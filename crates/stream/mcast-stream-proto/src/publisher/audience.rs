@@ -81,7 +81,7 @@ impl PublisherMachine {
     /// Returns the number of subscribers in each state, including departed ones.
     #[must_use]
     pub fn audience(&self) -> Audience {
-        let mut audience = self.forgotten;
+        let mut audience = self.subscribers.forgotten;
         self.subscriber_progress().for_each(|(.., standing)| audience.add(standing));
         audience
     }
@@ -91,10 +91,10 @@ impl PublisherMachine {
     pub fn subscriber_progress(
         &self,
     ) -> impl Iterator<Item = (SubscriberId, SocketAddr, SubscriberProgress)> {
-        let present = self.members.iter();
+        let present = self.subscribers.members.iter();
         let present =
             present.filter_map(|(id, member)| Some((id, member.address, self.standing_of_member(member)?)));
-        let departed = self.members.departed();
+        let departed = self.subscribers.members.departed();
         let departed = departed
             .filter_map(|(id, departed)| Some((id, departed.address, self.standing_of_departed(departed)?)));
         present.chain(departed)
@@ -104,15 +104,20 @@ impl PublisherMachine {
     /// included, are complete.
     #[must_use]
     pub fn subscribers(&self) -> (usize, usize) {
-        let present =
-            self.members.iter().filter(|(_, member)| self.standing_of_member(member).is_some()).count();
+        let present = self
+            .subscribers
+            .members
+            .iter()
+            .filter(|(_, member)| self.standing_of_member(member).is_some())
+            .count();
         (present, self.audience().complete as usize)
     }
 
     /// Returns the present subscribers that have not confirmed everything, or not the end of a closed stream, or that read a
     /// history, each with its number of unconfirmed datagrams. Evicted subscribers are included until they depart.
     pub fn behind(&self) -> impl Iterator<Item = (SubscriberId, u64)> {
-        let counted = self.members.iter().filter(|(_, member)| self.standing_of_member(member).is_some());
+        let counted =
+            self.subscribers.members.iter().filter(|(_, member)| self.standing_of_member(member).is_some());
         let waiting = counted.filter(|(_, member)| !self.has_confirmed_all(&member.progress));
         waiting.map(|(id, member)| (id, self.ring.next.ahead_of(member.progress.next)))
     }
@@ -120,7 +125,8 @@ impl PublisherMachine {
     /// Returns the present subscribers: identifier, address, the first datagram that is not confirmed, and whether the
     /// publisher waits for it.
     pub fn known(&self) -> impl Iterator<Item = (SubscriberId, SocketAddr, Sequence, bool)> {
-        self.members
+        self.subscribers
+            .members
             .iter()
             .map(|(id, member)| (id, member.address, member.progress.next, member.role == Role::Awaited))
     }

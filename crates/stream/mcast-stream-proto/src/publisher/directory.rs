@@ -39,13 +39,13 @@ impl PublisherMachine {
             return list;
         }
         self.directory.list_at = now + LIST_INTERVAL;
-        let recent = self.recent();
+        let recent = self.subscribers.recent();
         let is_listed = |member: &Member| {
             member.repairs_for_others
                 && member.role == Role::Awaited
                 && now.since(member.last_heard) <= recent
         };
-        let repairers = self.members.iter().filter(|(_, member)| is_listed(member));
+        let repairers = self.subscribers.members.iter().filter(|(_, member)| is_listed(member));
         for (found, (id, member)) in repairers.enumerate() {
             let entry = entry(id, member);
             if !list.add(entry) {

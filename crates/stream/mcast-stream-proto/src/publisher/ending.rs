@@ -106,14 +106,15 @@ impl PublisherMachine {
     /// Sets for how long the publisher waits for its subscribers at the end: from now on, or from when the last datagram is
     /// sent, if that is later.
     pub fn wait_at_end(&mut self, now: ClockTime, timeout: Duration) {
-        self.ending.timeout = timeout;
-        (self.ending.since, self.ending.sent) = (now, self.context.statistics.datagrams);
+        self.subscribers.ending.timeout = timeout;
+        (self.subscribers.ending.since, self.subscribers.ending.sent) =
+            (now, self.context.statistics.datagrams);
     }
 
     /// Returns how much of the time is left for which it [waits at the end](Self::wait_at_end).
     pub fn left_at_end(&mut self, now: ClockTime) -> Duration {
         self.run_timers(now);
-        self.ending.left(now)
+        self.subscribers.ending.left(now)
     }
 
     /// Ends the stream like [`close`](Self::close), and then waits for the subscribers, for at most this time: until all have
@@ -123,8 +124,8 @@ impl PublisherMachine {
         self.close(now);
         self.wait_at_end(now, timeout);
         // One whose echoes were lost for that time may be joining still: it probes again once it learns of the end.
-        self.ending.joining.retain(|_, joining| matches!(joining, Joining::Expected { .. }));
-        self.ending.phase = Phase::Receiving;
+        self.subscribers.ending.joining.retain(|_, joining| matches!(joining, Joining::Expected { .. }));
+        self.subscribers.ending.phase = Phase::Receiving;
     }
 
     /// Returns whether the publisher has [finished](Self::finish), or was [halted](Self::halt): nothing is waited for any
@@ -134,7 +135,7 @@ impl PublisherMachine {
             return true;
         }
         self.run_timers(now);
-        self.ending.phase == Phase::Over
+        self.subscribers.ending.phase == Phase::Over
     }
 
     /// Returns whether all subscribers have everything that was published and, after the end of the stream, know that it
@@ -145,45 +146,48 @@ impl PublisherMachine {
         self.is_sent()
             && !self.awaits_claims()
             && self.behind().next().is_none()
-            && !self.ending.is_expecting()
+            && !self.subscribers.ending.is_expecting()
     }
 
     /// Returns whether the applications of all subscribers have read everything.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        self.is_complete() && !self.members.iter().any(|(_, member)| self.is_unread(member))
+        self.is_complete() && !self.subscribers.members.iter().any(|(_, member)| self.is_unread(member))
     }
 
     /// Notes that a subscriber has sent something that shows that it joins, or has joined.
     pub(super) fn record_joining(&mut self, now: ClockTime, id: SubscriberId) {
-        let is_known = self.members.get(id).is_some_and(|member| member.role != Role::Unknown);
-        if is_known || self.ending.joining.contains_key(&id) {
+        let is_known = self.subscribers.members.get(id).is_some_and(|member| member.role != Role::Unknown);
+        if is_known || self.subscribers.ending.joining.contains_key(&id) {
             return;
         }
-        if self.ending.joining.len() >= MAX_JOINING {
+        if self.subscribers.ending.joining.len() >= MAX_JOINING {
             // Expired ones are remembered as long as there is room, so that they are not expected again.
-            self.ending.joining.retain(|_, joining| matches!(joining, Joining::Expected { .. }));
+            self.subscribers.ending.joining.retain(|_, joining| matches!(joining, Joining::Expected { .. }));
         }
-        if self.ending.joining.len() < MAX_JOINING {
-            self.ending.joining.insert(id, Joining::Expected { since: now });
+        if self.subscribers.ending.joining.len() < MAX_JOINING {
+            self.subscribers.ending.joining.insert(id, Joining::Expected { since: now });
         }
     }
 
     /// Does what is due of the end.
     pub(super) fn advance_ending(&mut self, now: ClockTime) {
-        for joining in self.ending.joining.values_mut() {
+        for joining in self.subscribers.ending.joining.values_mut() {
             if matches!(joining, Joining::Expected { since } if now.since(*since) >= JOIN_TIMEOUT) {
                 *joining = Joining::Expired;
             }
         }
         // At its end, the time is a limit.
-        if self.ending.phase == Phase::Open && self.context.statistics.datagrams != self.ending.sent {
-            (self.ending.since, self.ending.sent) = (now, self.context.statistics.datagrams);
+        if self.subscribers.ending.phase == Phase::Open
+            && self.context.statistics.datagrams != self.subscribers.ending.sent
+        {
+            (self.subscribers.ending.since, self.subscribers.ending.sent) =
+                (now, self.context.statistics.datagrams);
         }
         loop {
-            let is_time_over = self.ending.left(now) == Duration::ZERO;
+            let is_time_over = self.subscribers.ending.left(now) == Duration::ZERO;
             let repeat_first = Phase::Repeating { left: END_REPEATS, at: now + self.end_interval() };
-            let next = match self.ending.phase {
+            let next = match self.subscribers.ending.phase {
                 Phase::Open | Phase::Over => return,
                 // Those that were not waited for long enough learn at least that the stream has ended.
                 Phase::Receiving if is_time_over => repeat_first,
@@ -204,7 +208,7 @@ impl PublisherMachine {
                 }
                 Phase::Repeating { .. } => return,
             };
-            self.ending.phase = next;
+            self.subscribers.ending.phase = next;
         }
     }
 

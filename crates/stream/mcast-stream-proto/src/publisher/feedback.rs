@@ -1,12 +1,11 @@
 //! Handles the datagrams of subscribers: probes, NAKs and statuses.
 
 use core::net::SocketAddr;
-use core::time::Duration;
 
 use super::directory::can_repair;
 use super::members::{Departure, End, Progress, Role};
 use super::repair_flow::RepairFlow;
-use super::{PublisherEvent, PublisherMachine, Publishing};
+use super::{PublisherEvent, PublisherMachine};
 use crate::ClockTime;
 use crate::outbox::Target;
 use crate::wire::{
@@ -17,15 +16,6 @@ use crate::wire::{
 
 /// Bytes that the salt and the tag add to a sealed datagram of the publisher.
 const SEALED_EXTRA: usize = 12 + TAG_LENGTH;
-/// Losses of a subscriber that received nothing new for longer than this and four status intervals, although data was
-/// sent, do not count against the rate.
-const MAX_SILENCE: Duration = Duration::from_millis(500);
-
-/// A subscriber that has been silent for longer, and for several status intervals, is not listed, and its address counts as
-/// unproven.
-const RECENT: Duration = Duration::from_secs(3);
-const RECENT_STATUSES: u32 = 3;
-
 /// How a subscriber receives the stream, which decides whether its losses count against the rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reception {
@@ -67,7 +57,7 @@ impl PublisherMachine {
             self.context.statistics.foreign += 1;
             return;
         };
-        if !self.members.is_new(id, header.sequence)
+        if !self.subscribers.members.is_new(id, header.sequence)
             || self.context.seals() && header.epoch == KeyEpoch::CLEAR
         {
             self.context.statistics.refused += 1;
@@ -76,7 +66,7 @@ impl PublisherMachine {
         let mut scratch = core::mem::take(&mut self.scratch);
         scratch.clear();
         scratch.extend_from_slice(datagram);
-        let member = self.members.get_mut(id);
+        let member = self.subscribers.members.get_mut(id);
         match self.sealer.open(&self.context.config.keys, id, member, &header, &mut scratch) {
             Some(end) => {
                 if let Some(body) = scratch.get(view.head.len()..end) {
@@ -153,14 +143,14 @@ impl PublisherMachine {
         header: &Header,
         token: AddressToken,
     ) -> bool {
-        if !self.proof.is_valid(now, from, token) {
+        if !self.subscribers.proof.is_valid(now, from, token) {
             self.context.statistics.unproven += 1;
             self.echo(now, id, from, 0);
             return false;
         }
         let sent = self.ring.sent;
-        if self.members.get(id).is_none() {
-            if self.members.len() >= self.context.config.most_subscribers {
+        if self.subscribers.members.get(id).is_none() {
+            if self.subscribers.members.len() >= self.context.config.most_subscribers {
                 self.context.statistics.refused += 1;
                 self.reset(from, id, ResetReason::Full);
                 self.context.events.push(PublisherEvent::SubscriberRefused(id, from));
@@ -172,17 +162,17 @@ impl PublisherMachine {
                 &self.repairs.group.sent,
                 now,
             );
-            self.members.join(id, from, now, repairs, sent);
+            self.subscribers.members.join(id, from, now, repairs, sent);
             // It did not run when this publisher began, or begins late: what it lost before is not a loss of the link.
-            let is_late = now.since(self.data_resumed_at) > self.longest_silence();
-            if let Some(member) = self.members.get_mut(id) {
+            let is_late = now.since(self.data_resumed_at) > self.subscribers.longest_silence();
+            if let Some(member) = self.subscribers.members.get_mut(id) {
                 member.progress.acknowledgements.join(self.intake.next_message());
                 if is_late {
                     member.link.begin_at(sent);
                 }
             }
         }
-        let Some(member) = self.members.get_mut(id) else {
+        let Some(member) = self.subscribers.members.get_mut(id) else {
             impossible!(self, "a subscriber that was just admitted is missing");
             return false;
         };
@@ -212,22 +202,24 @@ impl PublisherMachine {
         status: &Status,
     ) {
         let (next_message, was_expected) = (self.intake.next_message(), self.expects_acknowledgers(now));
-        let Some(member) = self.members.get_mut(id) else { return };
+        let Some(member) = self.subscribers.members.get_mut(id) else { return };
         let record = &mut member.progress.acknowledgements;
         record.name = SubscriberName::of(view).or(record.name);
         // No subscriber can have messages that were never published.
         let report = Acknowledgement::of(view).filter(|report| report.received <= next_message);
-        if let Some(report) = report.filter(|_| self.acknowledgements.is_some()) {
+        if let Some(report) = report.filter(|_| self.subscribers.acknowledgements.is_some()) {
             record.record(report, status.given_up > 0 || status.lost_messages > 0, was_expected);
         }
     }
 
     /// Reports a name that several subscribers use.
     fn record_name(&mut self, id: SubscriberId) {
-        let Some(name) = self.members.get(id).and_then(|member| member.progress.acknowledgements.name) else {
+        let Some(name) =
+            self.subscribers.members.get(id).and_then(|member| member.progress.acknowledgements.name)
+        else {
             return;
         };
-        if let Some((first, second)) = self.names.note(name, id, &mut self.members) {
+        if let Some((first, second)) = self.subscribers.names.note(name, id, &mut self.subscribers.members) {
             self.context.events.push(PublisherEvent::NameShared { name, first, second });
         }
     }
@@ -235,14 +227,9 @@ impl PublisherMachine {
     /// Notes what the application of a subscriber that leaves was given.
     fn record_leave(&mut self, id: SubscriberId, view: &DatagramView<'_>, status: &Status) {
         let given = Acknowledgement::of(view).filter(|_| status.flags & Status::LEAVING != 0);
-        if let Some(member) = self.members.get_mut(id) {
+        if let Some(member) = self.subscribers.members.get_mut(id) {
             member.progress.given = given.map(|given| given.received);
         }
-    }
-
-    /// Returns for how long a subscriber that is silent counts as reached at the address that it has proven.
-    pub(super) fn recent(&self) -> Duration {
-        RECENT.max(RECENT_STATUSES * self.members.status_interval())
     }
 
     fn on_status(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, count: u64, status: &Status) {
@@ -256,8 +243,9 @@ impl PublisherMachine {
         // It may have learned of more from a forged heartbeat.
         let status = &Status { highest: status.highest.min(sent), ..*status };
         let is_near = sent - status.next <= self.ring.capacity() / 4;
-        let (group_round_trip, verified_through) = (self.round_trip, self.signed().verified_through);
-        let Some(member) = self.members.get_mut(id) else { return };
+        let (group_round_trip, verified_through) =
+            (self.subscribers.round_trip, self.signed().verified_through);
+        let Some(member) = self.subscribers.members.get_mut(id) else { return };
         let (was_incomplete, before) = (member.progress.is_incomplete(), member.role);
         member.progress.record_reading(status, count);
         let silence = member.record(status, now, group_round_trip, sent, verified_through);
@@ -274,7 +262,7 @@ impl PublisherMachine {
         };
         member.repairs_for_others = can_repair(status);
         let role = member.role;
-        self.ending.record_joined(id);
+        self.subscribers.ending.record_joined(id);
         let has_returned = before == Role::Evicted && role == Role::Awaited;
         if has_returned {
             (member.returned, member.advanced.1) = (Some(now), now);
@@ -282,22 +270,22 @@ impl PublisherMachine {
         let progress = member.progress;
         debug_assert!(progress.next <= sent, "a subscriber has what was never sent");
         debug_assert!(member.highest <= sent, "a subscriber knows of what was never sent");
-        self.members.changed(id);
+        self.subscribers.members.changed(id);
         let reception = match status.flags & Status::CATCHING_UP {
-            _ if has_returned || silence > self.longest_silence() => Reception::Interrupted,
+            _ if has_returned || silence > self.subscribers.longest_silence() => Reception::Interrupted,
             0 => Reception::Steady,
             _ => Reception::CatchingUp,
         };
         let is_first = before == Role::Unknown;
-        let Self { rates, ring, members, repairs, pacer, context, .. } = self;
+        let (rates, mut at) = self.publishing();
         let report = StatusReport { id, status, reception, is_first };
-        rates.observe(now, report, &mut Publishing { ring, members, repairs, pacer, context });
+        rates.observe(now, report, &mut at);
         if reception == Reception::Steady {
             self.observe_parity(now, id);
         }
         if is_first && role == Role::Awaited {
             self.context.events.push(PublisherEvent::SubscriberJoined(id, from));
-            self.is_superseded = false;
+            self.subscribers.is_superseded = false;
         }
         // One that requests no repairs expects losses.
         if progress.is_incomplete() && !was_incomplete && role != Role::BestEffort {
@@ -312,7 +300,7 @@ impl PublisherMachine {
             self.context.events.push(PublisherEvent::SubscriberReturned(id));
         }
         if status.flags & Status::LEAVING != 0 {
-            if let Some(member) = self.members.get_mut(id) {
+            if let Some(member) = self.subscribers.members.get_mut(id) {
                 // The last status decides: buffered data may never have reached the application.
                 member.progress.end = End::of(status);
             }
@@ -324,7 +312,9 @@ impl PublisherMachine {
                 // One that requests no repairs was not reported as joined.
                 self.context.events.push(PublisherEvent::SubscriberLeft(id));
             }
-            if status.flags & Status::SUPERSEDED != 0 && !core::mem::replace(&mut self.is_superseded, true) {
+            if status.flags & Status::SUPERSEDED != 0
+                && !core::mem::replace(&mut self.subscribers.is_superseded, true)
+            {
                 self.context.events.push(PublisherEvent::Superseded(id));
             }
         } else if self.intake.is_closed() && progress.end == End::Delivered {
@@ -334,38 +324,27 @@ impl PublisherMachine {
     }
 
     pub(super) fn depart(&mut self, id: SubscriberId, departure: Departure) {
-        self.repairs.cancel(id, &mut self.members, &mut self.ring);
-        if let Some(member) = self.members.get_mut(id) {
-            member.progress.acknowledgements.depart(self.intake.next_message());
-        }
-        let forgotten = self.members.depart(id, departure);
-        if let (Some(forgotten), Some(acknowledgements)) = (&forgotten, &mut self.acknowledgements) {
-            acknowledgements.forget(&forgotten.progress.acknowledgements);
-        }
+        self.repairs.cancel(id, &mut self.subscribers.members, &mut self.ring);
+        let forgotten = self.subscribers.depart(id, departure, self.intake.next_message());
         if let Some(standing) = forgotten.and_then(|forgotten| self.standing_of_departed(&forgotten)) {
-            self.forgotten.add(standing);
+            self.subscribers.forgotten.add(standing);
         }
-    }
-
-    /// Returns for how long a subscriber may receive nothing although data is sent. What it loses in a longer time is not a loss
-    /// of its link: it was stopped, cut off, or had no key.
-    fn longest_silence(&self) -> Duration {
-        MAX_SILENCE + 4 * self.members.status_interval()
     }
 
     /// Sends an echo, which is no longer than the datagram that it answers and returns the clock of a probe. Echoes to
     /// addresses that have not proven themselves recently are limited.
     fn echo(&mut self, now: ClockTime, id: SubscriberId, from: SocketAddr, clock: u64) {
-        let member = self.members.get(id).filter(|member| member.address == from);
-        let to = match member.is_some_and(|member| now.since(member.last_heard) <= self.recent()) {
+        let member = self.subscribers.members.get(id).filter(|member| member.address == from);
+        let to = match member.is_some_and(|member| now.since(member.last_heard) <= self.subscribers.recent())
+        {
             true => Target::Address(from),
-            false if self.echo_limit.admits(now) => Target::Aside(from),
+            false if self.subscribers.echo_limit.admits(now) => Target::Aside(from),
             false => {
                 self.context.statistics.echoes_refused += 1;
                 return;
             }
         };
-        let echo = Probe { clock, token: self.proof.token(now, from), subscriber: id };
+        let echo = Probe { clock, token: self.subscribers.proof.token(now, from), subscriber: id };
         self.push_control(to, Kind::Echo, Flags(0), |writer| echo.write(writer));
     }
 

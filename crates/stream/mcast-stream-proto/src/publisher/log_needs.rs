@@ -28,9 +28,9 @@ impl PublisherMachine {
     #[must_use]
     pub fn log_needs(&mut self) -> LogNeeds {
         let unsent = self.intake.first_unfinished(self.ring.sent, &self.ring);
-        let unsettled = self.acknowledgements.as_ref().and_then(Acknowledgements::blocking_from);
+        let unsettled = self.subscribers.acknowledgements.as_ref().and_then(Acknowledgements::blocking_from);
         let unfinished = unsettled.map_or(unsent, |unsettled| unsettled.min(unsent));
-        let slowest = self.members.slowest().map(|(_, next)| next);
+        let slowest = self.subscribers.members.slowest().map(|(_, next)| next);
         if self.context.config.flow == FlowControl::OneWay || slowest.is_some() && !self.awaits_claims() {
             self.recalled.needed = None;
         }

@@ -20,6 +20,7 @@ mod directory;
 mod ending;
 mod event;
 mod feedback;
+mod flow;
 mod intake;
 mod log_needs;
 mod members;
@@ -42,11 +43,11 @@ mod signing;
 #[path = "off/signing.rs"]
 mod signing;
 mod state;
+mod subscribers;
 mod transmit;
 
 use alloc::vec::Vec;
 use core::fmt;
-use core::time::Duration;
 
 pub use audience::{Audience, SubscriberProgress};
 #[cfg(feature = "parity")]
@@ -66,21 +67,16 @@ pub use transmit::Transmit;
 
 use crate::ClockTime;
 use crate::outbox::Outbox;
-use crate::proof::{AddressProof, EchoLimit};
-use crate::random::Random;
 use crate::seal::Keys;
 use crate::wire::{
     HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber, Sequence, ServedHistory, TAG_LENGTH,
     batch_overhead,
 };
-use acknowledgements::Acknowledgements;
 use auto_rate::LinkRates;
 use directory::RepairerDirectory;
-use ending::Ending;
 use event::EventQueue;
 use intake::{FRAGMENTED_EXTRA, Intake, KEYED_EXTENSION, Writing};
 use members::Members;
-use names::Names;
 use pacing::Pacer;
 use parity::ParitySchedule;
 use repair_scheduler::{ConfirmationSchedule, RepairScheduler};
@@ -88,13 +84,7 @@ use ring::{Recalled, Ring};
 use sealer::{SALT_EXTENSION, Sealer};
 use signing::Signing;
 use state::HeartbeatSchedule;
-use transmit::FlowState;
-
-/// A shorter timer would be lost in the scheduling delay of the system.
-const MIN_ROUND_TRIP: Duration = Duration::from_micros(50);
-const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(10);
-/// Echoes to unproven addresses, at once and per second: as many subscribers as may be known may join together.
-const UNPROVEN_ECHOES: (u64, u64) = (16_384, 4_096);
+use subscribers::Subscribers;
 
 /// What all layers share: the settings, what is counted and reported, and whether something has failed.
 struct Context {
@@ -149,11 +139,8 @@ pub struct PublisherMachine {
     context: Context,
     ring: Ring,
     intake: Intake,
-    ending: Ending,
-    members: Members,
+    subscribers: Subscribers,
     outbox: Outbox,
-    proof: AddressProof,
-    echo_limit: EchoLimit,
     sealer: Sealer,
     signing: Option<Signing>,
     scratch: Vec<u8>,
@@ -162,19 +149,11 @@ pub struct PublisherMachine {
     repairs: RepairScheduler,
     parity: ParitySchedule,
     confirmations: ConfirmationSchedule,
-    flow: FlowState,
     /// When data was last sent, and when that began again after a pause.
     data_sent_at: ClockTime,
     data_resumed_at: ClockTime,
-    /// Whether a [`PublisherEvent::Superseded`] was reported, and no subscriber has joined since.
-    is_superseded: bool,
     heartbeats: HeartbeatSchedule,
     directory: RepairerDirectory,
-    round_trip: Duration,
-    /// The sums over departed subscribers that are no longer remembered one by one.
-    forgotten: Audience,
-    acknowledgements: Option<Acknowledgements>,
-    names: Names,
     /// The history of the stream that it serves.
     history: Option<ServedHistory>,
     recalled: Recalled,
@@ -192,15 +171,11 @@ impl PublisherMachine {
     /// [`ConfigError`] when a setting is out of range.
     pub fn new(config: PublisherConfig, now: ClockTime) -> Result<Self, ConfigError> {
         config.check()?;
-        let mut random = Random::new(config.seed);
         Ok(Self {
             ring: Ring::new(config.retransmission_buffer, config.datagram),
             intake: Intake::new(config.first_message),
-            ending: Ending::default(),
-            members: Members::new(),
+            subscribers: Subscribers::new(&config, now),
             outbox: Outbox::new(config.parity_datagram()),
-            proof: AddressProof::new(&mut random),
-            echo_limit: EchoLimit::new(UNPROVEN_ECHOES.0, UNPROVEN_ECHOES.1, now),
             sealer: Sealer::new(config.seed),
             signing: Signing::of(&config, now),
             scratch: Vec::new(),
@@ -209,16 +184,10 @@ impl PublisherMachine {
             repairs: RepairScheduler::new(&config, now),
             parity: ParitySchedule::new(&config),
             confirmations: ConfirmationSchedule::new(now),
-            flow: FlowState::new(),
             data_sent_at: now,
             data_resumed_at: now,
-            is_superseded: false,
             heartbeats: HeartbeatSchedule::new(now, config.idle_interval),
             directory: RepairerDirectory::new(config.seed, now),
-            round_trip: config.round_trip.clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP),
-            forgotten: Audience::default(),
-            acknowledgements: Acknowledgements::of(&config, now),
-            names: Names::default(),
             history: None,
             recalled: Recalled::NOTHING,
             check_at: now,
@@ -352,7 +321,7 @@ impl PublisherMachine {
         self.flush(now);
         let next = self.intake.next_message();
         if number > next {
-            if self.acknowledgements.as_mut().is_some_and(|known| !known.skip(next, number)) {
+            if self.subscribers.acknowledgements.as_mut().is_some_and(|known| !known.skip(next, number)) {
                 return Err(Refusal::NoQuorum);
             }
             self.intake.skip_to(number);
@@ -377,7 +346,7 @@ impl PublisherMachine {
         });
         self.context.config.keys = keys;
         self.sealer.clear();
-        for (_, member) in self.members.iter_mut() {
+        for (_, member) in self.subscribers.members.iter_mut() {
             member.cipher = None;
         }
     }
@@ -469,7 +438,7 @@ impl PublisherMachine {
             return Err(Refusal::TooLong { length, longest });
         }
         let next = self.intake.next_message();
-        match &self.acknowledgements {
+        match &self.subscribers.acknowledgements {
             Some(acknowledgements) if acknowledgements.blocks(next) => Err(Refusal::NoQuorum),
             _ => Ok(()),
         }
@@ -480,6 +449,12 @@ impl PublisherMachine {
         let (intake, mut at) = self.writing();
         intake.flush(now, &mut at);
         intake.write_manifest(now, &mut at);
+    }
+
+    /// Returns the rates of the links, and what they follow from.
+    const fn publishing(&mut self) -> (&mut LinkRates, Publishing<'_>) {
+        let Self { rates, ring, subscribers, repairs, pacer, context, .. } = self;
+        (rates, Publishing { ring, members: &mut subscribers.members, repairs, pacer, context })
     }
 
     /// Returns the intake, and what it writes to.
@@ -512,7 +487,8 @@ impl PublisherMachine {
     fn room_for(&mut self, now: ClockTime, count: u64) -> Result<(), Refusal> {
         let count = self.with_manifests(count);
         let sent = self.ring.sent;
-        let slowest = if self.context.config.has_flow_control() { self.members.slowest() } else { None };
+        let slowest =
+            if self.context.config.has_flow_control() { self.subscribers.members.slowest() } else { None };
         let keep = match slowest {
             Some((_, next)) => next.clamp(self.ring.oldest_retained, sent),
             // What waits for the rate leaves half of the buffer to repairs of what was sent. A message that has been begun must
@@ -524,8 +500,8 @@ impl PublisherMachine {
         };
         let keep = self.recalled.kept().map_or(keep, |kept| keep.min(kept));
         if self.ring.has_room(count, keep) {
-            if self.flow.is_blocked() && self.data_limit(now) > sent {
-                self.flow.unblock();
+            if self.subscribers.flow.is_blocked() && self.data_limit(now) > sent {
+                self.subscribers.flow.unblock();
             }
             return Ok(());
         }
@@ -534,12 +510,12 @@ impl PublisherMachine {
             // The datagrams that wait for the rate are sent meanwhile: the publisher does not wait for a subscriber yet.
             return Err(Refusal::Unsent);
         }
-        let narrowest = self.members.narrowest().filter(|_| is_full);
+        let narrowest = self.subscribers.members.narrowest().filter(|_| is_full);
         match narrowest.or_else(|| slowest.filter(|(_, next)| *next < sent)) {
             Some((subscriber, _)) => {
-                self.flow.need_room(count);
+                self.subscribers.flow.need_room(count);
                 self.block(now);
-                let next = self.members.get(subscriber).map(|member| member.progress.next);
+                let next = self.subscribers.members.get(subscriber).map(|member| member.progress.next);
                 let next = next.unwrap_or_default();
                 Err(Refusal::WaitingFor { subscriber, next })
             }
@@ -549,7 +525,7 @@ impl PublisherMachine {
 
     /// Records that flow control stops the publisher, and requests statuses.
     pub(super) fn block(&mut self, now: ClockTime) {
-        if self.flow.block(now) {
+        if self.subscribers.flow.block(now) {
             self.request_statuses();
         }
     }
@@ -564,7 +540,7 @@ impl PublisherMachine {
         debug_assert!(sent <= next, "what was sent does not exist: {sent} > {next}");
         debug_assert!(self.ring.len() == next - oldest_retained, "the retransmission buffer has a hole");
         debug_assert!(
-            self.members.len() <= self.context.config.most_subscribers,
+            self.subscribers.members.len() <= self.context.config.most_subscribers,
             "more subscribers than are admitted"
         );
         debug_assert!(
@@ -615,8 +591,8 @@ impl PublisherMachine {
     #[must_use]
     pub fn statistics(&self) -> PublisherStatistics {
         PublisherStatistics {
-            round_trip: self.round_trip,
-            subscribers: self.members.len() as u64,
+            round_trip: self.subscribers.round_trip,
+            subscribers: self.subscribers.members.len() as u64,
             rate: self.pacer.rate(),
             limiting: self.rates.limiting().0,
             queueing: self.rates.limiting().1,

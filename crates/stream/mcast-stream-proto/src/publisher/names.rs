@@ -58,8 +58,8 @@ impl PublisherMachine {
     /// Returns the name that a subscriber claims, if it has one.
     #[must_use]
     pub fn name_of(&self, subscriber: SubscriberId) -> Option<SubscriberName> {
-        let present = self.members.get(subscriber).map(|member| &member.progress);
-        present.or_else(|| self.members.departed_progress(subscriber))?.acknowledgements.name
+        let present = self.subscribers.members.get(subscriber).map(|member| &member.progress);
+        present.or_else(|| self.subscribers.members.departed_progress(subscriber))?.acknowledgements.name
     }
 }
 

@@ -388,7 +388,7 @@ impl PublisherMachine {
     /// Handles the NAK of a subscriber.
     pub(super) fn on_nak(&mut self, now: ClockTime, id: SubscriberId, missing: Ranges<'_>) {
         self.context.statistics.naks += 1;
-        if !self.members.get_mut(id).is_some_and(|member| member.may_nak(now)) {
+        if !self.subscribers.members.get_mut(id).is_some_and(|member| member.may_nak(now)) {
             self.context.statistics.naks_refused += 1;
             return;
         }
@@ -415,7 +415,15 @@ impl PublisherMachine {
                 }
                 match base {
                     Some(base) => block.get_or_insert((base, Vec::new())).1.push(sequence),
-                    None => self.repairs.request(now, sequence, id, &mut self.members, &mut self.ring),
+                    None => {
+                        self.repairs.request(
+                            now,
+                            sequence,
+                            id,
+                            &mut self.subscribers.members,
+                            &mut self.ring,
+                        );
+                    }
                 }
             }
         }
@@ -427,7 +435,7 @@ impl PublisherMachine {
             // It shows what is still retained, so that the rest is requested no longer.
             self.confirmations.is_wanted = true;
             // A subscriber that reads a history gets them from there.
-            if self.members.get(id).is_none_or(|member| !member.progress.is_reading) {
+            if self.subscribers.members.get(id).is_none_or(|member| !member.progress.is_reading) {
                 self.context.events.push(PublisherEvent::Unrecoverable(id, first, end));
             }
         }
@@ -438,20 +446,20 @@ impl PublisherMachine {
         if now >= self.confirmations.deadline() {
             return self.confirm(now);
         }
-        let Self { members, ring, parity, pacer, .. } = self;
-        if let Some(repair) = self.repairs.next(now, members, ring, parity, pacer) {
+        let Self { subscribers, ring, parity, pacer, .. } = self;
+        if let Some(repair) = self.repairs.next(now, &mut subscribers.members, ring, parity, pacer) {
             return match repair.is_parity {
                 true => self.repair_with_parity(now, repair),
                 false => self.repair(now, repair),
             };
         }
         // Others must not request meanwhile what is queued for the group.
-        let waits = self.repairs.next_time() != ClockTime::NEVER && self.members.len() > 1;
+        let waits = self.repairs.next_time() != ClockTime::NEVER && self.subscribers.members.len() > 1;
         let is_due = self.confirmations.is_due_while_waiting(now, self.context.statistics.repair_bytes);
         if !waits || !is_due {
             return None;
         }
-        if self.repairs.coming(&self.members, &self.ring).is_empty() {
+        if self.repairs.coming(&self.subscribers.members, &self.ring).is_empty() {
             self.confirmations.at = now + CONFIRM_INTERVAL;
             return None;
         }
@@ -469,7 +477,7 @@ impl PublisherMachine {
                 Target::Group
             }
             RepairTarget::Subscriber(id) => {
-                let Some(member) = self.members.get(id) else {
+                let Some(member) = self.subscribers.members.get(id) else {
                     impossible!(self, "a repair for a subscriber that is gone");
                     return None;
                 };
@@ -499,7 +507,7 @@ impl PublisherMachine {
             Some(_) => (CONFIRMED_ENTRIES, CONFIRMATION_INTERVAL),
             None => (usize::MAX, Duration::ZERO),
         };
-        for sequence in self.repairs.coming(&self.members, &self.ring) {
+        for sequence in self.repairs.coming(&self.subscribers.members, &self.ring) {
             if list.len() >= most || !list.add(sequence, 1) {
                 break;
             }
@@ -507,8 +515,12 @@ impl PublisherMachine {
         let length = self.push_control(Target::Group, Kind::Ncf, Flags(0), |writer| {
             list.write_ncf(oldest, oldest_message, writer)
         });
-        let interval =
-            self.round_trip.min(CONFIRM_INTERVAL).max(self.pacer.spacing(length)).max(least_interval);
+        let interval = self
+            .subscribers
+            .round_trip
+            .min(CONFIRM_INTERVAL)
+            .max(self.pacer.spacing(length))
+            .max(least_interval);
         self.confirmations.record_sent(now, interval, length, self.context.statistics.repair_bytes);
         self.outbox.pop().map(Transmit::Control)
     }

@@ -330,7 +330,7 @@ impl PublisherMachine {
         if self.context.config.flow == FlowControl::OneWay {
             return Some(self.intake.first_unfinished(self.ring.sent, &self.ring));
         }
-        let (_, next) = self.members.slowest()?;
+        let (_, next) = self.subscribers.members.slowest()?;
         let next = next.clamp(self.ring.oldest_retained, self.ring.next);
         Some(self.intake.first_unfinished(next, &self.ring))
     }

@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::members::{Departure, Member, Role};
+use super::members::Departure;
 use super::sealer::SALT_EXTENSION;
 use super::signing::{is_signed, write_room};
-use super::{LONGEST_ROUND_TRIP, MIN_ROUND_TRIP, PublisherEvent, PublisherMachine, Publishing};
+use super::{PublisherEvent, PublisherMachine};
 use crate::ClockTime;
 use crate::outbox::Target;
 use crate::sign::SIGNATURE_EXTENSION;
@@ -20,9 +20,6 @@ use crate::wire::{
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// A check that is later than this was delayed because the process did not run.
 const MAX_CHECK_DELAY: Duration = Duration::from_millis(500);
-/// The number of eviction times for which a subscriber that returned from an eviction is on probation.
-const PROBATION: u32 = 16;
-
 impl PublisherMachine {
     /// Runs the timers that are due.
     pub(super) fn run_timers(&mut self, now: ClockTime) {
@@ -37,16 +34,24 @@ impl PublisherMachine {
         }
         if now >= self.check_at {
             // Before anything is judged by its age: time in which the process did not run does not count.
-            self.extend_deadlines(now);
+            let pause = now.since(self.check_at);
+            if pause >= MAX_CHECK_DELAY {
+                self.subscribers.extend_deadlines(now, pause);
+                self.recalled.extend_deadlines(pause);
+            }
             self.recalled.expire(now);
             self.check_at = now + CHECK_INTERVAL;
-            self.remove_silent_members(now);
-            self.evict_stalled(now);
-            for id in self.rates.below_floor(now, &mut self.members, self.context.config.eviction) {
+            self.remove_silent_subscribers(now);
+            let verified = self.signed().verified_through;
+            for id in self.subscribers.stalled(now, &self.ring, verified, self.context.config.eviction) {
                 self.evict(now, id);
             }
-            let Self { rates, ring, members, repairs, pacer, context, .. } = self;
-            rates.check(now, &mut Publishing { ring, members, repairs, pacer, context });
+            for id in self.rates.below_floor(now, &mut self.subscribers.members, self.context.config.eviction)
+            {
+                self.evict(now, id);
+            }
+            let (rates, mut at) = self.publishing();
+            rates.check(now, &mut at);
             self.evaluate_acknowledgements(now);
         }
         self.advance_ending(now);
@@ -54,9 +59,9 @@ impl PublisherMachine {
 
     /// Queues a heartbeat.
     pub(super) fn heartbeat(&mut self, now: ClockTime) {
-        self.measure_round_trip();
-        let round_trip = wire_micros(self.round_trip).max(1);
-        let group_size = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        self.subscribers.measure_round_trip();
+        let round_trip = wire_micros(self.subscribers.round_trip).max(1);
+        let group_size = u32::try_from(self.subscribers.members.len()).unwrap_or(u32::MAX);
         let sent = self.ring.sent;
         let (block, parity) = self.parity.announced();
         let oldest = match self.context.config.flow {
@@ -77,7 +82,7 @@ impl PublisherMachine {
             flow: self.context.config.flow,
             min_minor: 0,
             max_minor: MINOR,
-            status_interval: wire_micros(self.members.status_interval()),
+            status_interval: wire_micros(self.subscribers.members.status_interval()),
             datagram: self.context.config.datagram as u16,
             block,
             parity,
@@ -85,7 +90,8 @@ impl PublisherMachine {
         };
         let is_over = self.intake.is_closed() && sent == self.ring.next;
         let end = if is_over { Flags::END_OF_STREAM } else { Flags(0) };
-        let acknowledge = if self.acknowledgements.is_some() { Flags::ACKNOWLEDGE } else { Flags(0) };
+        let acknowledge =
+            if self.subscribers.acknowledgements.is_some() { Flags::ACKNOWLEDGE } else { Flags(0) };
         let flags = end.with(acknowledge).with(self.requested_statuses(now));
         let (origin, repairers) = (self.context.config.origin, self.repairers_to_list(now));
         let history = self.history_to_show();
@@ -99,14 +105,19 @@ impl PublisherMachine {
         });
         self.parity.record_announced();
         self.context.statistics.heartbeats += 1;
-        self.heartbeats.record_sent(now, self.flow.is_blocked(), self.round_trip, self.heartbeat_spacing());
+        self.heartbeats.record_sent(
+            now,
+            self.subscribers.flow.is_blocked(),
+            self.subscribers.round_trip,
+            self.heartbeat_spacing(),
+        );
     }
 
     /// Returns the flags that request the statuses without which the publisher cannot continue. As long as a window is
     /// full, only its subscriber can help: the statuses of all others, in a large group, would be in vain.
     fn requested_statuses(&mut self, now: ClockTime) -> Flags {
-        match self.flow.is_blocked() {
-            true if self.members.limit() <= self.ring.sent => Flags::URGENT.with(Flags::NO_ROOM),
+        match self.subscribers.flow.is_blocked() {
+            true if self.subscribers.members.limit() <= self.ring.sent => Flags::URGENT.with(Flags::NO_ROOM),
             true => Flags::URGENT,
             false if self.requests_acknowledgements(now) => Flags::URGENT,
             false => Flags(0),
@@ -183,91 +194,15 @@ impl PublisherMachine {
         history.map(|history| if self.context.seals() { ServedHistory { port: 0 } } else { history })
     }
 
-    /// Updates the group round-trip time: the longest of all subscribers, which rises at once and falls slowly.
-    fn measure_round_trip(&mut self) {
-        let longest = self.members.iter().map(|(_, member)| member.round_trip).max().unwrap_or_default();
-        if longest == Duration::ZERO {
-            return;
-        }
-        let kept = self.round_trip - self.round_trip / 10 + longest / 10;
-        self.round_trip = longest.max(kept.min(self.round_trip)).clamp(MIN_ROUND_TRIP, LONGEST_ROUND_TRIP);
-    }
-
-    /// Gives subscribers as much more time as this process did not run: what they sent meanwhile is not read yet.
-    fn extend_deadlines(&mut self, now: ClockTime) {
-        let pause = now.since(self.check_at);
-        if pause < MAX_CHECK_DELAY {
-            return;
-        }
-        for (_, member) in self.members.iter_mut() {
-            member.last_heard = (member.last_heard + pause).min(now);
-            member.advanced.1 = (member.advanced.1 + pause).min(now);
-        }
-        self.flow.extend_deadlines(now, pause);
-        self.recalled.extend_deadlines(pause);
-        self.acknowledgements.iter_mut().for_each(|known| known.extend_deadlines(pause));
-        self.ending.extend_deadlines(now, pause);
-    }
-
-    fn remove_silent_members(&mut self, now: ClockTime) {
-        // In a large group each subscriber sends a status only rarely.
-        let timeout = self.context.config.subscriber_timeout.max(8 * self.members.status_interval());
-        let is_silent = |last_heard: ClockTime| now.since(last_heard) > timeout;
-        let silent = |publisher: &Self| {
-            publisher.members.iter().find(|(_, member)| is_silent(member.last_heard)).map(|(id, _)| id)
-        };
-        while let Some(id) = silent(self) {
+    fn remove_silent_subscribers(&mut self, now: ClockTime) {
+        while let Some(id) = self.subscribers.silent(now, self.context.config.subscriber_timeout) {
             self.depart(id, Departure::Silent);
             self.context.events.push(PublisherEvent::SubscriberSilent(id));
         }
     }
 
-    /// Evicts the subscribers that block the publisher and make no progress.
-    ///
-    /// Each is judged by its own room and its own last progress, so that the eviction times of several subscribers that
-    /// stopped reading do not add up.
-    fn evict_stalled(&mut self, now: ClockTime) {
-        let Some(since) = self.flow.blocked_since() else { return };
-        // A subscriber that reads reports progress when a heartbeat requests it: allow time for that.
-        if now.since(since) < self.context.config.eviction / 4 {
-            return;
-        }
-        let is_stalled = |member: &Member| {
-            let eviction_time = self.eviction_time(member, now);
-            self.blocks(member)
-                && now.since(member.advanced.1) >= eviction_time
-                && now.since(since) >= eviction_time / 4
-        };
-        let awaited = self.members.iter().filter(|(_, member)| member.role == Role::Awaited);
-        let stalled: Vec<SubscriberId> =
-            awaited.filter(|(_, member)| is_stalled(member)).map(|(id, _)| id).collect();
-        for id in stalled {
-            self.evict(now, id);
-        }
-    }
-
-    /// Returns how long a subscriber may block the publisher without progress: a short time while it is on probation.
-    fn eviction_time(&self, member: &Member, now: ClockTime) -> Duration {
-        let eviction = self.context.config.eviction;
-        let is_on_probation = |at: ClockTime| now.since(at) < eviction.saturating_mul(PROBATION);
-        if member.returned.is_some_and(is_on_probation) { eviction / 8 } else { eviction }
-    }
-
-    /// Returns whether a subscriber blocks the publisher: it has no room for the next datagram, or lacks one that the
-    /// next would overwrite. A subscriber that has everything up to the last manifest that was sent is not to blame for
-    /// what follows it: it can confirm that only with the next manifest, which another subscriber has no room for.
-    fn blocks(&self, member: &Member) -> bool {
-        let next = member.progress.next;
-        let lacks = next < self.ring.sent && self.signed().verified_through != Some(next);
-        member.room_end() <= self.ring.sent || lacks && !self.ring.has_room(self.flow.room_needed(), next)
-    }
-
     fn evict(&mut self, now: ClockTime, id: SubscriberId) {
-        let Some(member) = self.members.get_mut(id) else { return };
-        member.role = Role::Evicted;
-        let (to, next) = (member.address, member.progress.next);
-        self.members.changed(id);
-        self.flow.unblock();
+        let Some((to, next)) = self.subscribers.evict(id) else { return };
         self.reset(to, id, ResetReason::Evicted);
         self.context.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.ahead_of(next)));
         self.evaluate_acknowledgements(now);

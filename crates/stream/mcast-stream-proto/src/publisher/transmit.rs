@@ -88,7 +88,7 @@ impl PublisherMachine {
         }
         let mut deadline =
             self.heartbeats.at().min(self.check_at).min(self.rates.next_flight_time(&self.ring));
-        deadline = deadline.min(self.confirmations.deadline()).min(self.ending.deadline());
+        deadline = deadline.min(self.confirmations.deadline()).min(self.subscribers.ending.deadline());
         if let Some(since) = self.intake.waiting_since() {
             deadline = deadline.min(since + self.context.config.linger);
         }
@@ -114,7 +114,7 @@ impl PublisherMachine {
             self.block(now);
             return None;
         }
-        self.flow.unblock();
+        self.subscribers.flow.unblock();
         let mut bytes = 0;
         let mut sequence = first;
         while sequence < end {
@@ -143,81 +143,34 @@ impl PublisherMachine {
         self.context.statistics.datagrams += count;
         self.context.statistics.datagram_bytes += bytes;
         self.repairs.record_data(bytes);
-        self.heartbeats.record_data(now, self.round_trip, self.heartbeat_spacing());
+        self.heartbeats.record_data(now, self.subscribers.round_trip, self.heartbeat_spacing());
         Some(Transmit::Data { first, count })
     }
 
     /// Returns whether flow control admits more data.
     fn may_send_more(&self) -> bool {
-        !self.flow.is_blocked()
+        !self.subscribers.flow.is_blocked()
     }
 
     /// Returns the first datagram that must not be sent yet.
     pub(super) fn data_limit(&mut self, now: ClockTime) -> Sequence {
         match self.context.config.has_flow_control() {
-            true => self.members.limit().min(self.rates.limit(now, &self.ring, &mut self.members)),
+            true => self.subscribers.members.limit().min(self.rates.limit(
+                now,
+                &self.ring,
+                &mut self.subscribers.members,
+            )),
             false => Sequence::MAX,
         }
     }
 
     /// Schedules a heartbeat soon: subscribers answer it with their status.
     pub(super) fn request_statuses(&mut self) {
-        self.heartbeats.schedule_soon(self.round_trip, self.heartbeat_spacing());
+        self.heartbeats.schedule_soon(self.subscribers.round_trip, self.heartbeat_spacing());
     }
 
     /// Returns the shortest time between two heartbeats that the rate admits.
     pub(super) fn heartbeat_spacing(&self) -> Duration {
         self.pacer.spacing((HEADER_LENGTH + Heartbeat::LENGTH + self.signature_length()) as u64)
-    }
-}
-
-/// The state of flow control.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FlowState {
-    /// Since when it has stopped the publisher.
-    blocked: Option<ClockTime>,
-    /// How many datagrams the publisher needs room for.
-    room_needed: u64,
-}
-
-impl FlowState {
-    pub(super) const fn new() -> Self {
-        Self { blocked: None, room_needed: 1 }
-    }
-
-    /// Returns since when flow control has stopped the publisher.
-    pub(super) const fn blocked_since(&self) -> Option<ClockTime> {
-        self.blocked
-    }
-
-    pub(super) const fn is_blocked(&self) -> bool {
-        self.blocked.is_some()
-    }
-
-    /// Notes that flow control stops the publisher; returns whether it did not before.
-    pub(super) const fn block(&mut self, now: ClockTime) -> bool {
-        let is_new = self.blocked.is_none();
-        if is_new {
-            self.blocked = Some(now);
-        }
-        is_new
-    }
-
-    pub(super) const fn unblock(&mut self) {
-        self.blocked = None;
-    }
-
-    /// Notes that the publisher did not run for some time.
-    pub(super) fn extend_deadlines(&mut self, now: ClockTime, pause: Duration) {
-        self.blocked = self.blocked.map(|since| (since + pause).min(now));
-    }
-
-    /// Notes how many datagrams there must be room for.
-    pub(super) const fn need_room(&mut self, count: u64) {
-        self.room_needed = count;
-    }
-
-    pub(super) const fn room_needed(&self) -> u64 {
-        self.room_needed
     }
 }

@@ -11,6 +11,7 @@ use super::members::Member;
 use super::ring::{Repair, Ring};
 use super::sealer::SALT_EXTENSION;
 use super::signing::Signed;
+use super::subscribers::Subscribers;
 use super::{ConfigError, Fec, PublisherConfig, PublisherMachine, Transmit};
 use crate::ClockTime;
 use crate::fec;
@@ -503,9 +504,9 @@ impl PublisherMachine {
         base: Sequence,
         requested: &[Sequence],
     ) {
-        let Some(member) = self.members.get(id) else { return };
+        let Some(member) = self.subscribers.members.get(id) else { return };
         let (holdoff, room_end) = (member.holdoff(), member.room_end());
-        let Self { repairs, parity, members, ring, .. } = self;
+        let Self { repairs, parity, subscribers: Subscribers { members, .. }, ring, .. } = self;
         let is_coming = |sequence: &&Sequence| repairs.is_coming(now, **sequence, id, holdoff, ring);
         let needed = requested.len() - requested.iter().filter(is_coming).count();
         // A subscriber that has no room for the whole block, because it joined later, cannot use parity.
@@ -517,11 +518,11 @@ impl PublisherMachine {
         match (answer, parity.symbol_length(base, ring)) {
             (Some(symbols), Some(symbol)) => {
                 let length = HEADER_LENGTH + self.context.seal_length() + Parity::HEAD + symbol;
-                self.repairs.request_parity(base, length as u64, symbols, id, &mut self.members);
+                self.repairs.request_parity(base, length as u64, symbols, id, &mut self.subscribers.members);
             }
             _ => {
                 for sequence in requested {
-                    self.repairs.request(now, *sequence, id, &mut self.members, &mut self.ring);
+                    self.repairs.request(now, *sequence, id, &mut self.subscribers.members, &mut self.ring);
                 }
             }
         }
@@ -551,18 +552,18 @@ impl PublisherMachine {
         if !matches!(self.context.config.fec, Fec::Auto | Fec::Crowd) {
             return;
         }
-        let is_large_group = is_crowd(self.members.len());
-        if let Some(Member { loss, highest, missed, .. }) = self.members.get_mut(id)
+        let is_large_group = is_crowd(self.subscribers.members.len());
+        if let Some(Member { loss, highest, missed, .. }) = self.subscribers.members.get_mut(id)
             && let Some((sent, lost)) = loss.note(*highest, *missed, is_large_group)
         {
             self.parity.crowd.note(sent, lost);
         }
         if self.context.config.fec == Fec::Crowd {
             let (sent, requested) = (self.context.statistics.datagrams, self.repairs.requested());
-            return self.parity.adapt_to_crowd(now, self.members.len(), sent, requested);
+            return self.parity.adapt_to_crowd(now, self.subscribers.members.len(), sent, requested);
         }
-        let worst = self.members.iter().map(|(_, member)| member.loss.share).max();
-        self.parity.adapt(now, worst.unwrap_or(0), self.members.len());
+        let worst = self.subscribers.members.iter().map(|(_, member)| member.loss.share).max();
+        self.parity.adapt(now, worst.unwrap_or(0), self.subscribers.members.len());
     }
 
     /// Returns when the next parity is due.
