@@ -30,18 +30,19 @@ fuzz_target!(|input: Input| {
 fn read_any(bytes: &[u8]) {
     let _ = SegmentHeader::read(bytes);
     let _ = SegmentIndex::read(bytes);
+    let first = Position { incarnation: Incarnation(1), number: MessageNumber(0) };
     let header = SegmentHeader {
         stream: StreamId(1),
         name: String::new(),
-        incarnation: Incarnation(1),
+        publisher: Incarnation(1),
         epoch: KeyEpoch::CLEAR,
         segment: 1,
-        first: MessageNumber(0),
+        first,
+        follows: first,
         salt: 0x4d4d_4d4d_4d4d_4d4d,
         begun: LogTime(0),
     };
     let memory = Memory::default();
-    let first = Position { incarnation: Incarnation(1), number: MessageNumber(0) };
     let name = SegmentName { segment: 1, first };
     let segment = [header.bytes(), bytes.to_vec()].concat();
     memory.files().insert(name.segment_file(), Arc::new(Bytes(Mutex::new(segment))));

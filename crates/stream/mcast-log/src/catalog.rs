@@ -10,7 +10,7 @@ use mcast_stream_proto::wire::MessageNumber;
 use crate::LogTime;
 use crate::error::{FileOperation, LogError};
 use crate::files::Files;
-use crate::format::{SegmentHeader, SegmentIndex, SegmentName};
+use crate::format::{HeaderError, SegmentHeader, SegmentIndex, SegmentName};
 use crate::scan::{Scanner, read_prefix};
 
 /// The longest index that is read if the length of its segment is not known, in bytes.
@@ -27,7 +27,11 @@ impl Catalog {
     pub(crate) fn read(files: Arc<dyn Files>) -> Result<Self, LogError> {
         let mut catalog = Self { files, segments: Vec::new() };
         catalog.refresh()?;
-        Ok(catalog)
+        // A log of another version is not read, continued or pruned as if it were damaged.
+        match catalog.segments.last().map(|name| Scanner::open(&*catalog.files, name)) {
+            Some(Err(error @ LogError::Header { cause: HeaderError::Version(_), .. })) => Err(error),
+            _ => Ok(catalog),
+        }
     }
 
     /// Lists the directory again.
@@ -57,11 +61,9 @@ impl Catalog {
         self.segments.get(after.saturating_sub(1))
     }
 
-    /// Returns the position of a message, whichever incarnation it is of: numbers continue from one to the next.
-    pub(crate) fn position(&self, number: MessageNumber) -> Option<Position> {
-        let after = self.segments.partition_point(|name| name.first.number <= number);
-        let name = self.segments.get(after.saturating_sub(1))?;
-        Some(Position { incarnation: name.first.incarnation, number })
+    /// Returns the position of a message of the latest incarnation.
+    pub(crate) fn latest(&self, number: MessageNumber) -> Option<Position> {
+        self.segments.last().map(|name| Position { number, ..name.first })
     }
 
     /// Returns the index of a segment, if there is a valid one, that is, if the segment is closed.

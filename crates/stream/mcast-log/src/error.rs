@@ -167,6 +167,9 @@ impl ClassifiedError for LogError {
             }
             Self::InUse(_) => "stop the other publisher, or use another directory".to_owned(),
             Self::OtherStream { .. } => "use one directory for each stream".to_owned(),
+            Self::Header { cause: HeaderError::Version(1), .. } => {
+                "export it with the version of mcast that wrote it (`mcast log export`), and use another directory".to_owned()
+            }
             Self::Header { cause: HeaderError::Version(_), .. } => "use a newer version of mcast".to_owned(),
             Self::Header { .. } => "move the file away to continue without its messages".to_owned(),
             Self::NoKey { epoch, .. } => format!("add the secret with epoch {} to the file of --key", epoch.0),

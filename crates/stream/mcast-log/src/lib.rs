@@ -3,9 +3,10 @@
 //! `docs/log-format.md` specifies the files, and `docs/design/019-log.md` explains the decisions.
 //!
 //! # Writing
-//! A publisher opens its log with [`Writer::open`], which returns what was found ([`Recovery`]); then it publishes under
-//! [`Writer::incarnation`], and its first message has the number [`Writer::next_number`]: numbers continue where the log
-//! ends, and incarnations only grow. It appends each batch of messages with [`Writer::append`] before it sends them.
+//! A publisher opens its log with [`FoundLog::examine`], which returns what was found ([`Recovery`]), decides with
+//! [`Beginning::plan`] whether it continues the stream, and begins with [`Beginning::begin`]; [`Writer::open`] continues the last
+//! incarnation in any case. Its first message has the [`Writer::position`]: messages have the incarnation and the number in the log
+//! that they have in the stream. [`Writer::incarnation`] is its own one, which is greater than those before it. It appends each batch of messages with [`Writer::append`] before it sends them.
 //! What a power failure may take is decided by [`SyncPolicy`]:
 //!
 //! - [`SyncPolicy::Each`]: nothing; `append` returns when the batch is on the disk, with one sync for the whole batch.
@@ -49,18 +50,20 @@
 //! | `retention` | which of them are removed, and which are still needed |
 //! | `scan` | one segment, record by record, also if it is damaged |
 //! | `writer`, `recovery` | appending; what a writer does with what it finds |
-//! | `lineage` | which publishers continued each other, and how far their subscribers were |
+//! | `publisher` | what a publisher records for the next one: how it ended, and how far subscribers were |
+//! | `beginning` | how a publisher begins: whether it continues the stream, and what it needs of the log |
 //! | `tail` | the last messages, which the next publisher retains |
 //! | `reader` | from any start to the end, over segments, damage and restarts |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod beginning;
 mod catalog;
 mod error;
 mod files;
 mod format;
-mod lineage;
 mod lock;
+mod publisher;
 mod reader;
 mod recovery;
 mod retention;
@@ -69,16 +72,17 @@ mod segments;
 mod tail;
 mod writer;
 
+pub use beginning::{Beginning, Unconfirmed};
 pub use error::{FileOperation, LogError};
 pub use files::{Directory, Files, Lock, LogFile};
 pub use format::{
     HeaderError, INDEX_INTERVAL, IndexEntry, LogTime, MAX_BODY, MAX_NAME, RECORD_HEAD, SegmentHeader,
     SegmentIndex, SegmentName,
 };
-pub use lineage::{Beginning, Confirmed, Ending, Lineage, Lineages, LogStart, Unconfirmed};
+pub use publisher::{Confirmed, Ending, LastPublisher, LogStart};
 pub use reader::{Damage, LogItem, LogReader, LogRecord};
 pub use recovery::Recovery;
-pub use retention::{HeldLog, Pruned, Retention, prune};
+pub use retention::{HeldLog, NOTHING_NEEDED, Pruned, Retention, prune};
 pub use segments::{SegmentSummary, missing_at_end, segments};
 pub use tail::{LogTail, Recall, TailItem, Unopened};
 pub use writer::{Appended, CompletedSync, FoundLog, LogOptions, PendingSync, SyncPolicy, Writer};

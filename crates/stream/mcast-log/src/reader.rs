@@ -205,9 +205,8 @@ impl LogReader {
         self.next
     }
 
-    /// Continues with the record that accounts for this start, or the next one. A number without an incarnation
-    /// ([`RequestedStart::Latest`]) is that of a message of any incarnation, because numbers continue. Returns its position; `None` if there is
-    /// none yet, and then it continues with the first one that will be there.
+    /// Continues with the record that accounts for this start, or the next one. Returns its position; `None` if there is none yet,
+    /// and then it continues with the first one that will be there.
     ///
     /// # Errors
     /// If the log cannot be read.
@@ -218,7 +217,7 @@ impl LogReader {
             RequestedStart::Oldest => self.start_at(Position::START)?,
             RequestedStart::At(position) => self.start_at(position)?,
             RequestedStart::Latest(number) => {
-                self.start_at(self.catalog.position(number).unwrap_or(Position::START))?;
+                self.start_at(self.catalog.latest(number).unwrap_or(Position::START))?;
             }
             RequestedStart::Time(milliseconds) => {
                 self.start_at_time(LogTime::from_milliseconds(milliseconds))?;
@@ -265,7 +264,7 @@ impl LogReader {
             Some(_) => self.opened.as_slice(),
             None => cursor.scanner.body(at, &head),
         };
-        let record = head.content(cursor.scanner.header().incarnation, body);
+        let record = head.content(cursor.scanner.header().first.incarnation, body);
         Ok(record.map(|record| LogItem::Record(LogRecord { time: head.time, record })))
     }
 
@@ -305,7 +304,7 @@ impl LogReader {
         Ok(records)
     }
 
-    /// Returns the position at which each segment begins, oldest first. Numbers continue from one segment to the next.
+    /// Returns the position at which each segment begins, oldest first.
     ///
     /// # Errors
     /// If the directory cannot be read.
@@ -390,7 +389,8 @@ impl LogReader {
         if is_start {
             (self.next, self.resume) = (name.first, name.first);
         }
-        if name.first.number > self.next.number {
+        let before = self.before(&name)?;
+        if before > self.next {
             self.catalog.refresh()?;
             if self.following_listed() != Some(name) {
                 return Ok(Progress::Moved);
@@ -398,13 +398,16 @@ impl LogReader {
             // If it is the oldest one by now, those before it were removed as retention does it. Otherwise, segments between this one
             // and the last one were removed, or the end of the last one is damaged.
             let is_removed = self.catalog.segments.first() == Some(&name);
-            let lost = self.lose(&self.path(&name), 0, 0, name.first.number);
+            if before.incarnation > self.next.incarnation {
+                // How much is missing of the incarnations before it is unknown.
+                self.next = Position { number: MessageNumber(0), ..before };
+            }
+            let lost = self.lose(&self.path(&name), 0, 0, before.number);
             return Ok(Progress::Found(Step::Damage(Damage { is_removed, ..lost })));
         }
         match self.open_segment(&name) {
             Ok(Some(cursor)) => {
-                self.segment = Some(name.segment);
-                self.next.incarnation = name.first.incarnation;
+                self.enter(&name);
                 self.cursor = Some(cursor);
                 Ok(Progress::Moved)
             }
@@ -414,15 +417,43 @@ impl LogReader {
                 Ok(Progress::Moved)
             }
             Err(LogError::Header { cause, .. }) if !matches!(cause, HeaderError::Version(_)) => {
-                self.segment = Some(name.segment);
-                self.next.incarnation = name.first.incarnation;
+                self.enter(&name);
                 let path = self.path(&name);
                 let length = length(&*self.catalog.files, &name)?;
-                let end = self.following()?.map_or(self.next.number, |name| name.first.number);
+                let end = match self.following()? {
+                    Some(next) => self.end_before(&next)?,
+                    None => self.next.number,
+                };
                 Ok(Progress::Found(Step::Damage(self.lose(&path, 0, length, end))))
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn enter(&mut self, name: &SegmentName) {
+        self.segment = Some(name.segment);
+        if name.first.incarnation != self.next.incarnation {
+            self.next = name.first;
+        }
+    }
+
+    /// Returns up to which position everything is in the segments before this one. If its header is damaged, and it begins an
+    /// incarnation, that is unknown, and what was read counts.
+    fn before(&self, name: &SegmentName) -> Result<Position, LogError> {
+        if name.first.incarnation == self.next.incarnation {
+            return Ok(name.first);
+        }
+        match Scanner::open(&*self.catalog.files, name) {
+            Ok(Some(scanner)) => Ok(scanner.header().follows),
+            Ok(None) | Err(LogError::Header { .. }) => Ok(self.next),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns where the incarnation that is read ends before this segment.
+    fn end_before(&self, name: &SegmentName) -> Result<MessageNumber, LogError> {
+        let before = self.before(name)?;
+        Ok(if before.incarnation == self.next.incarnation { before } else { self.next }.number)
     }
 
     /// Reaches the end of the newest segment. If that was closed with more messages, those are missing.
@@ -483,16 +514,18 @@ impl LogReader {
         let Some(next_segment) = next_segment else { return Ok(self.edge(&cursor.path, at, closed_before)) };
         cursor.at = cursor.scanner.file_length().map_err(|cause| cursor.failed_read(cause))?;
         let bytes = cursor.at.saturating_sub(at);
-        let damage = self.lose(&cursor.path, at, bytes, next_segment.first.number);
+        let end = self.end_before(&next_segment)?;
+        let damage = self.lose(&cursor.path, at, bytes, end);
         Ok(Progress::Found(Step::Damage(damage)))
     }
 
     fn parse(&self, cursor: &mut Cursor) -> Result<Parsed, LogError> {
         let parsed = cursor.scanner.parse(cursor.at).map_err(|cause| cursor.failed_read(cause))?;
         // What a writer appended and did not accept comes again in the next segment, or nothing does.
-        let end = self.following_listed().map(|name| name.first.number);
+        let end = self.following_listed().map(|name| name.first);
+        let incarnation = cursor.scanner.header().first.incarnation;
         Ok(match parsed {
-            Parsed::Record(head) if end.is_some_and(|end| !head.is_before(end)) => Parsed::End,
+            Parsed::Record(head) if end.is_some_and(|end| !head.is_before(incarnation, end)) => Parsed::End,
             other => other,
         })
     }
@@ -528,7 +561,8 @@ impl LogReader {
         else {
             return Ok(None);
         };
-        let is_before = next_segment.is_none_or(|name| head.is_before(name.first.number));
+        let incarnation = cursor.scanner.header().first.incarnation;
+        let is_before = next_segment.is_none_or(|name| head.is_before(incarnation, name.first));
         Ok(is_before.then_some((found, head)))
     }
 
@@ -544,7 +578,7 @@ impl LogReader {
             return Progress::Found(Step::Damage(self.lose(&cursor.path, at, 0, head.number)));
         }
         cursor.at += head.len() as u64;
-        let incarnation = cursor.scanner.header().incarnation;
+        let incarnation = cursor.scanner.header().first.incarnation;
         let is_open = cursor.scanner.open_body(at, head, cursor.seal.as_mut(), &mut self.opened);
         let body = if cursor.seal.is_some() { &self.opened } else { cursor.scanner.body(at, head) };
         match head.content(incarnation, body).filter(|_| is_open) {

@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use mcast_stream_proto::history::Position;
 use mcast_stream_proto::seal::Keys;
-use mcast_stream_proto::wire::{Incarnation, MessageNumber, StreamId};
+use mcast_stream_proto::wire::{Incarnation, StreamId};
 
 use crate::LogTime;
 use crate::catalog::Catalog;
 use crate::error::{FileOperation, LogError};
 use crate::files::{Files, write_all, write_file};
-use crate::format::{SegmentIndex, SegmentName};
+use crate::format::{SegmentHeader, SegmentIndex, SegmentName};
 use crate::retention::{HeldLog, Retention, prune};
 use crate::scan::{Scanner, Survey};
 
@@ -20,8 +21,8 @@ const CHUNK: usize = 1 << 18;
 /// What was found in a log when it was opened to write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// The number that the next message gets.
-    pub next: MessageNumber,
+    /// The position that the next message gets if the stream is continued.
+    pub next: Position,
     /// The file whose end was cut off, because it was not a complete record.
     pub torn: Option<PathBuf>,
     /// How many bytes were cut off: of appends that were not synced when the machine or the process stopped.
@@ -35,6 +36,18 @@ pub struct Recovery {
     pub missing: u64,
     /// A segment without records, which is removed when the next one is there.
     pub(crate) empty: Option<SegmentName>,
+    /// The position after the last record.
+    pub(crate) end: Position,
+}
+
+impl Recovery {
+    /// Returns the position after the last record, with the header of the newest segment.
+    fn end_behind(&self, header: &SegmentHeader) -> Position {
+        match self.empty {
+            Some(_) if self.next == header.first => header.follows,
+            _ => self.next,
+        }
+    }
 }
 
 /// A log of which nothing was changed yet.
@@ -42,6 +55,8 @@ pub struct Recovery {
 pub(crate) struct ExaminedLog {
     pub(crate) catalog: Catalog,
     pub(crate) recovery: Recovery,
+    /// The publisher that wrote the newest segment.
+    pub(crate) publisher: Option<Incarnation>,
     /// The newest segment, if it is not closed and has records.
     unclosed: Option<Unclosed>,
 }
@@ -56,9 +71,8 @@ struct Unclosed {
 /// Finds the end of the log.
 pub(crate) fn examine(catalog: Catalog, stream: StreamId, keys: &Keys) -> Result<ExaminedLog, LogError> {
     let files = Arc::clone(&catalog.files);
-    let mut recovery = Recovery { next: MessageNumber(0), ..Recovery::default() };
     let Some(name) = catalog.segments.last().copied() else {
-        return Ok(ExaminedLog { catalog, recovery, unclosed: None });
+        return Ok(ExaminedLog { catalog, recovery: Recovery::default(), publisher: None, unclosed: None });
     };
     let Some(mut scanner) = Scanner::open(&*files, &name)? else {
         return Err(LogError::Empty(files.path(&name.segment_file())));
@@ -70,17 +84,21 @@ pub(crate) fn examine(catalog: Catalog, stream: StreamId, keys: &Keys) -> Result
         return Err(LogError::OtherStream { path, found: header.stream, expected: stream });
     }
     check_secret(&catalog, keys)?;
+    let publisher = Some(header.publisher);
+    let mut recovery = Recovery { next: header.first, ..Recovery::default() };
     let length = scanner.file_length().map_err(LogError::io(FileOperation::Read, path.clone()))?;
     if let Some(index) = catalog.index(&header, length) {
         // The index was written after the segment had been synced.
-        recovery.next = index.end;
+        recovery.next.number = index.end;
         recovery.empty = (index.records == 0).then_some(name);
-        return Ok(ExaminedLog { catalog, recovery, unclosed: None });
+        recovery.end = recovery.end_behind(&header);
+        return Ok(ExaminedLog { catalog, recovery, publisher, unclosed: None });
     }
     let Survey { index, damaged, behind, is_unfinished } = scanner.survey(Some(keys), &path)?;
     // The numbers of messages that were cut off after it had been closed are not used again.
     let closed_before = catalog.closed_before(&header).unwrap_or(index.end);
-    recovery.next = index.end.max(closed_before);
+    recovery.next.number = index.end.max(closed_before);
+    recovery.end = recovery.next;
     recovery.missing = closed_before.ahead_of(index.end);
     recovery.damaged_bytes = damaged;
     recovery.cut_bytes = behind;
@@ -88,25 +106,21 @@ pub(crate) fn examine(catalog: Catalog, stream: StreamId, keys: &Keys) -> Result
     recovery.torn = (behind > 0).then_some(path);
     if index.records == 0 {
         recovery.empty = Some(name);
-        return Ok(ExaminedLog { catalog, recovery, unclosed: None });
+        recovery.end = recovery.end_behind(&header);
+        return Ok(ExaminedLog { catalog, recovery, publisher, unclosed: None });
     }
-    Ok(ExaminedLog { catalog, recovery, unclosed: Some(Unclosed { name, scanner, index }) })
+    Ok(ExaminedLog { catalog, recovery, publisher, unclosed: Some(Unclosed { name, scanner, index }) })
 }
 
 impl ExaminedLog {
-    /// Returns the greatest incarnation in the names of the files.
-    pub(crate) fn last_incarnation(&self) -> Option<Incarnation> {
-        self.catalog.segments.iter().map(|name| name.first.incarnation).max()
-    }
-
     /// Makes sure that everything that was found is on the disk, and removes what is neither retained nor needed. Returns also
     /// what is needed and was due.
     pub(crate) fn secure(
         self,
         retention: &Retention,
-        needed: MessageNumber,
+        needed: Position,
     ) -> Result<(Recovery, Option<HeldLog>), LogError> {
-        let Self { catalog: Catalog { files, .. }, recovery, unclosed } = self;
+        let Self { catalog: Catalog { files, .. }, recovery, unclosed, .. } = self;
         remove_unfinished(&*files)?;
         // The disk may be full. What cannot be removed stays.
         let held = prune(&files, retention, needed, LogTime::now()).ok().and_then(|pruned| pruned.held);

@@ -4,13 +4,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mcast_stream_proto::wire::MessageNumber;
+use mcast_stream_proto::history::Position;
+use mcast_stream_proto::wire::{Incarnation, MessageNumber};
 
 use crate::LogTime;
 use crate::catalog::{Catalog, latest, length};
 use crate::error::{FileOperation, LogError};
 use crate::files::Files;
 use crate::format::SegmentName;
+
+/// The first needed message of a log of which nothing is needed: after every message.
+pub const NOTHING_NEEDED: Position = Position::new(Incarnation(u32::MAX), MessageNumber::MAX);
 
 /// How much of a log is retained. Whole segments are removed, the oldest ones first, and never the newest one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,8 +38,8 @@ pub struct Pruned {
 /// A log that has more than it is to retain, because the publisher still needs its oldest segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldLog {
-    /// One past the last message of the oldest segment. That is removed once no message before this number is needed.
-    pub end: MessageNumber,
+    /// Where the segment after the oldest one begins. The oldest one is removed once no message before this is needed.
+    pub end: Position,
     /// The length of all segments in bytes.
     pub bytes: u64,
     /// Whether they are larger than [`Retention::bytes`]. Otherwise the oldest one is older than [`Retention::age`].
@@ -50,7 +54,7 @@ pub struct HeldLog {
 pub fn prune(
     files: &Arc<dyn Files>,
     retention: &Retention,
-    needed: MessageNumber,
+    needed: Position,
     now: LogTime,
 ) -> Result<Pruned, LogError> {
     let mut pruned = Pruned::default();
@@ -75,7 +79,7 @@ pub fn prune(
         if !is_too_large && !is_too_old {
             break;
         }
-        let end = next.first.number;
+        let end = next.first;
         if end > needed {
             pruned.held = Some(HeldLog { end, bytes: total, is_too_large });
             break;

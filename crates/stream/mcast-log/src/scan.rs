@@ -172,7 +172,7 @@ impl Scanner {
         let (is_sealed, mut opened) = (seal.is_some(), Vec::new());
         let is_open = self.open_body(offset, head, seal, &mut opened);
         let body = if is_sealed { &opened } else { self.body(offset, head) };
-        let record = head.content(self.header.incarnation, body).filter(|_| is_open)?;
+        let record = head.content(self.header.first.incarnation, body).filter(|_| is_open)?;
         Some(record.end().number)
     }
 
@@ -180,7 +180,7 @@ impl Scanner {
     /// does not know where a sealed gap ends.
     pub(crate) fn survey(&mut self, keys: Option<&Keys>, path: &Path) -> Result<Survey, LogError> {
         let fail = |error| LogError::io(FileOperation::Read, path.to_owned())(error);
-        let (mut index, mut next) = (IndexBuilder::default(), self.header.first);
+        let (mut index, mut next) = (IndexBuilder::default(), self.header.first.number);
         let (mut at, mut end, mut damaged) = (self.header.len() as u64, self.header.len() as u64, 0);
         let length = self.file.length().map_err(fail)?;
         loop {

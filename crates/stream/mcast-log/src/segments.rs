@@ -11,7 +11,7 @@ use crate::catalog::{Catalog, LONGEST_INDEX, length};
 use crate::error::{FileOperation, LogError};
 use crate::files::Files;
 use crate::format::{LogTime, SegmentHeader, SegmentIndex, SegmentName};
-use crate::lineage::Lineages;
+use crate::publisher::LastPublisher;
 use crate::reader::Damage;
 use crate::scan::{Scanner, read_prefix};
 
@@ -54,24 +54,34 @@ pub fn segments(files: Arc<dyn Files>, keys: &Keys) -> Result<Vec<SegmentSummary
 /// If the directory or a file cannot be read.
 pub fn missing_at_end(files: &Arc<dyn Files>, end: Position) -> Result<Option<Damage>, LogError> {
     // A publisher begins its segment before it records itself.
-    let lineages = Lineages::read(&**files)?;
+    let last = LastPublisher::read(&**files)?;
     let names = files.list().map_err(LogError::io(FileOperation::List, files.path("")))?;
     let newest = names.iter().filter_map(|name| SegmentName::read(name)).max();
     let removed = names.iter().filter_map(|name| SegmentName::read_index(name)).max();
     let removed = removed.filter(|name| newest.is_none_or(|newest| name.segment > newest.segment));
-    let mut known_end = end.number;
+    let mut known_end = end;
     if let Some(name) = removed {
-        known_end = known_end.max(name.first.number).max(index_end(&**files, &name).unwrap_or_default());
+        let number = name.first.number.max(index_end(&**files, &name).unwrap_or_default());
+        known_end = known_end.max(Position { number, ..name.first });
     }
     let mut is_missing = removed.is_some();
-    if let Some((last, next)) = lineages.map(|lineages| lineages.last_publisher()) {
-        is_missing |= newest.is_none_or(|newest| newest.first.incarnation < last);
-        known_end = known_end.max(next.unwrap_or_default());
+    if let Some(last) = last {
+        // One whose header is damaged proves nothing.
+        let newest = newest.map_or(Ok(None), |newest| Scanner::open(&**files, &newest));
+        is_missing |= newest
+            .is_ok_and(|newest| newest.is_none_or(|newest| newest.header().publisher < last.incarnation));
+        known_end = known_end.max(last.stored().unwrap_or(known_end));
     }
     let path = files.path(&removed.map_or_else(String::new, |name| name.segment_file()));
+    // What is missing of earlier incarnations is unknown.
+    let first = match known_end.incarnation == end.incarnation {
+        true => end,
+        false => Position { number: MessageNumber(0), ..known_end },
+    };
+    let end_number = known_end.number;
     let damage =
-        Damage { path, offset: 0, bytes: 0, first: end, end: known_end, sealed: None, is_removed: false };
-    Ok((is_missing || known_end > end.number).then_some(damage))
+        Damage { path, offset: 0, bytes: 0, first, end: end_number, sealed: None, is_removed: false };
+    Ok((is_missing || known_end > end).then_some(damage))
 }
 
 /// Returns the number after the segment of an index.

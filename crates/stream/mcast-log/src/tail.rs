@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use mcast_stream_proto::history::{HistoryContent, Position, RequestedStart};
 use mcast_stream_proto::seal::Keys;
-use mcast_stream_proto::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber};
+use mcast_stream_proto::wire::{KeyEpoch, MessageKey, MessageNumber};
 
+use crate::beginning::Unconfirmed;
 use crate::error::LogError;
 use crate::files::Files;
-use crate::lineage::Unconfirmed;
 use crate::reader::{LogItem, LogReader, LogRecord};
 
 /// How many messages to begin with.
@@ -17,7 +17,7 @@ const FIRST_TRY: u64 = 1_024;
 /// What a message takes in addition to its bytes.
 const OVERHEAD: usize = 16;
 
-/// What is at the end of a log. Numbers are those in the log.
+/// What is at the end of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TailItem {
     /// A message.
@@ -90,10 +90,8 @@ pub struct Unopened {
 /// What of a log is recalled.
 #[derive(Clone, Copy, Debug)]
 pub struct Recall {
-    /// The first publisher whose messages are those of the stream.
-    pub since: Incarnation,
-    /// One past the last message.
-    pub next: MessageNumber,
+    /// The position after the last message. Only messages of its incarnation are recalled.
+    pub next: Position,
     /// What subscribers may lack.
     pub unconfirmed: Unconfirmed,
     /// How many bytes a publisher retains in any case.
@@ -112,14 +110,13 @@ impl LogTail {
     /// # Errors
     /// If the log cannot be read.
     pub fn read(files: Arc<dyn Files>, keys: Keys, recall: Recall) -> Result<Self, LogError> {
-        let Recall { since, next, unconfirmed, least, most, unsent } = recall;
+        let Recall { next, unconfirmed, least, most, unsent } = recall;
         if unconfirmed == Unconfirmed::Nothing {
             return Ok(Self::default());
         }
         let mut reader = LogReader::open_files(files, keys)?;
-        let is_older = |start: &Position| start.incarnation >= since && start.number < next;
-        let starts: Vec<_> = reader.starts()?.into_iter().filter(is_older).collect();
-        let Some(oldest) = starts.first().copied() else { return Ok(Self::default()) };
+        let is_older = |start: &Position| start.incarnation == next.incarnation && *start < next;
+        let Some(oldest) = reader.starts()?.into_iter().find(is_older) else { return Ok(Self::default()) };
         let is_enough = |tail: &Self, first: MessageNumber| match unconfirmed {
             _ if unsent.is_some_and(|unsent| unsent < first) => false,
             Unconfirmed::From(confirmed) if first <= confirmed => tail.bytes >= least,
@@ -127,9 +124,8 @@ impl LogTail {
         };
         let mut count = FIRST_TRY;
         loop {
-            let from = MessageNumber(next.0.saturating_sub(count));
-            let segment = starts.iter().rfind(|start| start.number <= from);
-            let start = segment.map_or(oldest, |start| Position { number: from, ..*start });
+            let from = MessageNumber(next.number.0.saturating_sub(count));
+            let start = oldest.max(Position { number: from, ..next });
             let mut tail = Self::read_from(&mut reader, start, next)?;
             if is_enough(&tail, start.number) || start == oldest {
                 tail.shorten(&recall);
@@ -139,12 +135,12 @@ impl LogTail {
         }
     }
 
-    fn read_from(reader: &mut LogReader, start: Position, next: MessageNumber) -> Result<Self, LogError> {
+    fn read_from(reader: &mut LogReader, start: Position, next: Position) -> Result<Self, LogError> {
         let mut tail = Self::default();
         reader.seek(RequestedStart::At(start))?;
         while let Some(item) = reader.next()? {
             match item {
-                LogItem::Record(LogRecord { record, .. }) if record.first.number >= next => break,
+                LogItem::Record(LogRecord { record, .. }) if record.first >= next => break,
                 LogItem::Record(LogRecord { record, .. }) => match record.content {
                     HistoryContent::Message { key, bytes } => {
                         tail.push(TailItem::Message {
@@ -154,12 +150,12 @@ impl LogTail {
                         });
                     }
                     HistoryContent::Gap { end, .. } => {
-                        tail.push(TailItem::Gap { first: record.first.number, end: end.min(next) });
+                        tail.push(TailItem::Gap { first: record.first.number, end: end.min(next.number) });
                     }
                     HistoryContent::OpenGap { .. } | HistoryContent::End => {}
                 },
-                LogItem::Damage(damage) if damage.is_loss() && damage.first.number < next => {
-                    let (first, end) = (damage.first.number, damage.end.min(next));
+                LogItem::Damage(damage) if damage.is_loss() && damage.first < next => {
+                    let (first, end) = (damage.first.number, damage.end.min(next.number));
                     if let Some(epoch) = damage.sealed {
                         let first = tail.unopened.map_or(first, |before| before.first);
                         tail.unopened = Some(Unopened { first, end, epoch });

@@ -15,8 +15,9 @@ use crate::error::{FileOperation, LogError};
 use crate::files::{Directory, Files, Lock, LogFile, write_all, write_file};
 use crate::format::SegmentSeal;
 use crate::format::{IndexBuilder, MAX_BODY, SegmentHeader, SegmentName, write_record};
+use crate::publisher::{LastPublisher, LogStart};
 use crate::recovery::{ExaminedLog, Recovery, examine};
-use crate::retention::{HeldLog, Retention, prune};
+use crate::retention::{HeldLog, NOTHING_NEEDED, Retention, prune};
 
 /// The smallest size of segments.
 const LEAST_SEGMENT: u64 = 4_096;
@@ -90,7 +91,10 @@ pub struct Writer {
     state: State,
     /// The number of the last segment that was begun.
     segment: u64,
-    next: MessageNumber,
+    next: Position,
+    /// The position after the last record of the log.
+    end: Position,
+    /// Everything before this number is durable.
     durable: MessageNumber,
     /// The number of appends.
     appends: u64,
@@ -100,7 +104,7 @@ pub struct Writer {
     /// last incarnation.
     empty: Option<SegmentName>,
     /// Everything from this message on is needed.
-    needed: MessageNumber,
+    needed: Position,
     held: Option<HeldLog>,
     buffer: Vec<u8>,
 }
@@ -208,12 +212,17 @@ impl FoundLog {
         let directory = files.path("");
         let lock = files.lock().map_err(LogError::io(FileOperation::Lock, directory.clone()))?;
         let lock = lock.ok_or(LogError::InUse(directory))?;
-        let found = examine(Catalog::read(files)?, stream, &options.keys)?;
-        let least = match found.last_incarnation() {
+        let recorded = LastPublisher::read(&*files)?.map(|last| last.incarnation);
+        let mut found = examine(Catalog::read(files)?, stream, &options.keys)?;
+        let least = match found.publisher.max(recorded) {
             Some(last) => Incarnation(last.0.checked_add(1).ok_or(LogError::Exhausted)?),
             None => Incarnation(0),
         };
         let incarnation = proposed.max(least);
+        if found.publisher.is_none() {
+            found.recovery.next.incarnation = incarnation;
+            found.recovery.end = found.recovery.next;
+        }
         Ok(Self { lock, stream, name: name.to_owned(), incarnation, options, found })
     }
 
@@ -223,10 +232,17 @@ impl FoundLog {
         self.incarnation
     }
 
-    /// Returns the incarnation of the last publisher.
-    #[must_use]
-    pub fn last_incarnation(&self) -> Option<Incarnation> {
-        self.found.last_incarnation()
+    /// Returns the incarnation of the last publisher that began a segment.
+    pub(crate) const fn last_publisher(&self) -> Option<Incarnation> {
+        self.found.publisher
+    }
+
+    /// Returns the position of the first message of a publisher that begins like this.
+    pub(crate) const fn first(&self, start: LogStart) -> Position {
+        match start {
+            LogStart::Continued => self.found.recovery.next,
+            _ => Position::new(self.incarnation, MessageNumber(0)),
+        }
     }
 
     /// Returns what was found.
@@ -235,9 +251,11 @@ impl FoundLog {
         &self.found.recovery
     }
 
-    /// Returns the number of the oldest message, or of the next one if there is none.
+    /// Returns the number of the oldest message of the last incarnation, or of the next one if there is none.
     pub(crate) fn oldest(&self) -> MessageNumber {
-        self.found.catalog.segments.first().map_or(self.found.recovery.next, |oldest| oldest.first.number)
+        let next = self.found.recovery.next;
+        let mut firsts = self.found.catalog.segments.iter().map(|name| name.first);
+        firsts.find(|first| first.incarnation == next.incarnation).unwrap_or(next).number
     }
 
     /// Returns the files.
@@ -246,14 +264,17 @@ impl FoundLog {
         &self.found.catalog.files
     }
 
-    /// Opens the log to write. When this returns, the incarnation, and everything that was found, are on the disk. What is
-    /// neither to be retained nor needed is removed before that: everything from the message `needed` on stays, until
-    /// [`Writer::set_needed`] names a later one. [`Beginning::first_needed`](crate::Beginning::first_needed) is what a
-    /// publisher needs.
+    /// Opens the log to write: continues the last incarnation if the stream is [`Continued`](LogStart::Continued), and
+    /// otherwise begins that of the publisher, with message 0. When this returns, the incarnation, and everything that was
+    /// found, are on the disk. What is neither to be retained nor needed is removed before that: everything from the message
+    /// `needed` on stays, until [`Writer::set_needed`] names a later one.
+    ///
+    /// A publisher calls [`Beginning::begin`](crate::Beginning::begin), which also records it.
     ///
     /// # Errors
     /// If the disk refuses it.
-    pub fn begin(self, needed: MessageNumber) -> Result<(Writer, Recovery), LogError> {
+    pub fn begin(self, start: LogStart, needed: Position) -> Result<(Writer, Recovery), LogError> {
+        let next = self.first(start);
         let Self { lock, stream, name, incarnation, options, found } = self;
         let files = Arc::clone(&found.catalog.files);
         let segment = found.catalog.segments.last().map_or(0, |name| name.segment);
@@ -268,8 +289,9 @@ impl FoundLog {
             options,
             state: State::Closed,
             segment,
-            next: recovery.next,
-            durable: recovery.next,
+            next,
+            end: recovery.end,
+            durable: next.number,
             appends: 0,
             unsynced_since: None,
             empty: recovery.empty,
@@ -283,7 +305,8 @@ impl FoundLog {
 }
 
 impl Writer {
-    /// Opens or begins the log of a stream in a directory, which is created if there is none. The publisher's incarnation
+    /// Opens or begins the log of a stream in a directory, which is created if there is none. The last incarnation in it is
+    /// continued. The publisher's incarnation
     /// will be the proposed one, or one more than the last one in the log if that is greater. When this returns, the
     /// incarnation, and everything that was found, are on the disk. What is not to be retained is removed before that,
     /// because nothing is [needed](Self::set_needed).
@@ -313,7 +336,7 @@ impl Writer {
         proposed: Incarnation,
         options: LogOptions,
     ) -> Result<(Self, Recovery), LogError> {
-        FoundLog::examine(files, stream, name, proposed, options)?.begin(MessageNumber::MAX)
+        FoundLog::examine(files, stream, name, proposed, options)?.begin(LogStart::Continued, NOTHING_NEEDED)
     }
 
     /// Appends a batch: all of it, or nothing if there is an error. Messages and gaps get the next numbers. With
@@ -325,7 +348,7 @@ impl Writer {
     /// there, completely or its first records, if the process ends before the next append.
     pub fn append(&mut self, time: LogTime, batch: &[HistoryContent<&[u8]>]) -> Result<Appended, LogError> {
         self.prepare(time)?;
-        let first = self.next;
+        let first = self.next.number;
         let State::Writing(segment) = &mut self.state else { return Err(LogError::SyncFailed) };
         let before = segment.index.state();
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -343,10 +366,11 @@ impl Writer {
         match written {
             Ok(next) => {
                 segment.length += length;
+                self.next.number = next;
                 if length > 0 {
                     segment.first_append.get_or_insert(time);
+                    self.end = self.next;
                 }
-                self.next = next;
             }
             Err(error) => {
                 segment.index.restore(before);
@@ -371,7 +395,7 @@ impl Writer {
         if is_due {
             self.sync()?;
         }
-        Ok(Appended { first, next: self.next, durable: self.durable })
+        Ok(Appended { first, next: self.next.number, durable: self.durable })
     }
 
     /// Syncs everything that was appended, and returns the number before which everything is durable.
@@ -403,7 +427,7 @@ impl Writer {
         Ok(Some(PendingSync {
             file: Arc::clone(&segment.file),
             path: self.files.path(&segment.header.name().segment_file()),
-            next: self.next,
+            next: self.next.number,
             appends: self.appends,
             started: Instant::now(),
         }))
@@ -470,8 +494,8 @@ impl Writer {
     /// Sets the first message that is needed, for instance because it was not sent. Neither it nor what follows is removed, also
     /// if it is not to be retained. What was needed before and is not any more is removed now.
     pub fn set_needed(&mut self, needed: MessageNumber, now: LogTime) {
-        self.needed = needed;
-        if self.held.is_some_and(|held| held.end <= needed) {
+        self.needed = Position { number: needed, ..self.next };
+        if self.held.is_some_and(|held| held.end <= self.needed) {
             // What cannot be removed now is removed with the next segment.
             let _ = self.prune(now);
         }
@@ -499,7 +523,8 @@ impl Writer {
         self.stream
     }
 
-    /// Returns the incarnation of the publisher, greater than all before it in the log.
+    /// Returns the incarnation of the publisher, greater than those of all publishers before it. That of its messages is in
+    /// their [`position`](Self::position).
     #[must_use]
     pub const fn incarnation(&self) -> Incarnation {
         self.incarnation
@@ -508,13 +533,13 @@ impl Writer {
     /// Returns the number that the next message gets.
     #[must_use]
     pub const fn next_number(&self) -> MessageNumber {
-        self.next
+        self.next.number
     }
 
     /// Returns the position that the next message gets.
     #[must_use]
     pub const fn position(&self) -> Position {
-        Position { incarnation: self.incarnation, number: self.next }
+        self.next
     }
 
     /// Returns the number before which everything is durable.
@@ -562,11 +587,11 @@ impl Writer {
         let is_whole = !is_broken || segment.file.file.truncate(segment.length).is_ok();
         let path = || self.files.path(&name.segment_file());
         segment.file.sync().map_err(|error| LogError::io(FileOperation::Sync, path())(error))?;
-        self.durable = self.next;
+        self.durable = self.next.number;
         self.unsynced_since = None;
         self.state = State::Closed;
         if is_whole {
-            let index = segment.index.index(segment.header.salt, segment.length, self.next);
+            let index = segment.index.index(segment.header.salt, segment.length, self.next.number);
             let _ = write_file(&*self.files, &name.index_file(), &index.bytes(), false);
         }
         if segment.index.is_empty() {
@@ -581,10 +606,11 @@ impl Writer {
         let header = SegmentHeader {
             stream: self.stream,
             name: self.name.clone(),
-            incarnation: self.incarnation,
+            publisher: self.incarnation,
             epoch: self.options.keys.latest(),
             segment,
             first: self.next,
+            follows: self.end,
             salt: self.salts.draw(segment),
             begun: LogTime::now(),
         };

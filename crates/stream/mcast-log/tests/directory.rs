@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use mcast_log::{
-    Directory, Files, HeaderError, Lock, LogError, LogFile, LogItem, LogOptions, LogReader, LogTime,
-    Retention, SegmentName, SyncPolicy, Writer, prune, segments,
+    Directory, Files, FoundLog, HeaderError, Lock, LogError, LogFile, LogItem, LogOptions, LogReader,
+    LogStart, LogTime, NOTHING_NEEDED, Retention, SegmentName, SyncPolicy, Writer, prune, segments,
 };
 use mcast_stream_proto::history::{GapCause, HistoryContent, Position, RequestedStart};
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
@@ -80,7 +80,7 @@ fn a_log_of_another_stream_is_refused() {
 }
 
 #[test]
-fn incarnations_grow_although_the_clock_went_back_and_numbers_go_on() {
+fn incarnations_grow_although_the_clock_went_back_and_numbers_continue() {
     let directory = tempfile::tempdir().unwrap();
     for expected in [100, 101, 102, 200] {
         let proposed = Incarnation(if expected < 200 { 100 } else { 200 });
@@ -93,11 +93,92 @@ fn incarnations_grow_although_the_clock_went_back_and_numbers_go_on() {
         }
     }
     assert_eq!(numbers(directory.path(), RequestedStart::Oldest), (0..9).collect::<Vec<_>>());
-    assert_eq!(numbers(directory.path(), RequestedStart::At(at(102, 4))), [4, 5, 6, 7, 8]);
+    assert_eq!(numbers(directory.path(), RequestedStart::At(at(100, 4))), [4, 5, 6, 7, 8]);
     assert_eq!(numbers(directory.path(), RequestedStart::Latest(MessageNumber(7))), [7, 8]);
     assert_eq!(numbers(directory.path(), RequestedStart::Latest(MessageNumber(4))), [4, 5, 6, 7, 8]);
     assert_eq!(numbers(directory.path(), RequestedStart::Latest(MessageNumber(9))), Vec::<u64>::new());
-    assert_eq!(numbers(directory.path(), RequestedStart::At(at(101, 0))), [3, 4, 5, 6, 7, 8]);
+    assert_eq!(numbers(directory.path(), RequestedStart::At(at(101, 0))), Vec::<u64>::new());
+}
+
+/// Begins an incarnation for each of these numbers of messages.
+fn restarted(directory: &Path, counts: &[u64]) {
+    for (proposed, count) in (1..).zip(counts) {
+        let files = Arc::new(Directory::create(directory).unwrap());
+        let found = FoundLog::examine(files, STREAM, "prices", Incarnation(proposed), small()).unwrap();
+        let (mut writer, _) = found.begin(LogStart::AfterUnsyncedLoss, NOTHING_NEEDED).unwrap();
+        append(&mut writer, *count);
+    }
+}
+
+/// Returns the positions of all messages and of what is missing, as a history server sends them.
+fn history(directory: &Path, from: Position) -> Vec<(Position, Option<u64>)> {
+    let records = LogReader::open(directory, Keys::none()).unwrap().read(from, 10_000).unwrap();
+    let records = records.into_iter().map(|record| match record.content {
+        HistoryContent::Gap { end, cause: GapCause::EngineLost } => (record.first, Some(end.0)),
+        HistoryContent::Message { .. } => (record.first, None),
+        other => panic!("{other:?}"),
+    });
+    records.collect()
+}
+
+#[test]
+fn messages_have_the_incarnation_and_the_number_that_they_have_in_the_stream() {
+    let directory = tempfile::tempdir().unwrap();
+    restarted(directory.path(), &[3, 0, 2]);
+    let all = [at(1, 0), at(1, 1), at(1, 2), at(3, 0), at(3, 1)].map(|position| (position, None));
+    for (from, skipped) in [(at(0, 0), 0), (at(1, 1), 1), (at(1, 9), 3), (at(2, 7), 3), (at(3, 1), 4)] {
+        assert_eq!(history(directory.path(), from), all[skipped..], "{from}");
+    }
+    assert_eq!(numbers(directory.path(), RequestedStart::Latest(MessageNumber(1))), [1]);
+}
+
+#[test]
+fn what_is_missing_at_the_end_of_an_incarnation_is_reported() {
+    let missing = |remove: &[usize]| {
+        let directory = tempfile::tempdir().unwrap();
+        restarted(directory.path(), &[150, 4, 150, 1]);
+        let files = Arc::new(Directory::open(directory.path()).unwrap());
+        let names = segments(files, &Keys::none()).unwrap();
+        let first: Vec<_> = names.iter().map(|segment| segment.name.first).collect();
+        assert!(names.len() == 6 && first[3] == at(3, 0), "{first:?}");
+        remove.iter().for_each(|at| fs::remove_file(&names[*at].path).unwrap());
+        let found = history(directory.path(), Position::START).into_iter();
+        let gaps: Vec<_> = found.filter_map(|(first, end)| Some((first, end?))).collect();
+        (first[1].number.0, gaps)
+    };
+    assert_eq!(missing(&[]).1, []);
+    let (last, gaps) = missing(&[1]);
+    assert_eq!(gaps, [(at(1, last), 150)]);
+    assert_eq!(missing(&[2]).1, [(at(2, 0), 4)], "a whole incarnation");
+    assert_eq!(missing(&[1, 2, 3, 4]).1, [(at(3, 0), 150)], "of the others, how many is unknown");
+    assert_eq!(missing(&[4]).1, [(at(3, last), 150)]);
+}
+
+#[test]
+fn a_log_of_the_first_version_is_refused_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let name = SegmentName { segment: 1, first: at(2, 5) }.segment_file();
+    // The golden header of that version.
+    let header = "4d434153544c4f470001000000000002010203040506070800000000000000010000000000000005a1b2c3d4e5f60718\
+                  00000000000003e8000600007dfe543b707269636573";
+    let bytes = |length: usize| -> Vec<u8> {
+        (0..length).map(|at| u8::from_str_radix(&header[2 * at..2 * at + 2], 16).unwrap()).collect()
+    };
+    for length in [64, 70] {
+        fs::write(directory.path().join(&name), bytes(length)).unwrap();
+        let files: Arc<dyn Files> = Arc::new(Directory::open(directory.path()).unwrap());
+        let nothing = Retention { bytes: Some(0), age: None };
+        for refused in [
+            LogReader::open(directory.path(), Keys::none()).map(drop),
+            Writer::open(directory.path(), STREAM, "prices", Incarnation(3), small()).map(drop),
+            segments(Arc::clone(&files), &Keys::none()).map(drop),
+            prune(&files, &nothing, NOTHING_NEEDED, LogTime(0)).map(drop),
+        ] {
+            let error = refused.unwrap_err();
+            let LogError::Header { cause: HeaderError::Version(1), .. } = error else { panic!("{error:?}") };
+            assert!(mcast_sys::ClassifiedError::remedy(&error).unwrap().contains("mcast log export"));
+        }
+    }
 }
 
 #[test]
@@ -140,7 +221,7 @@ fn a_torn_end_is_cut_off_and_reported() {
     assert_eq!(numbers(directory.path(), RequestedStart::Oldest), [0, 1]);
     let (mut writer, recovery) =
         Writer::open(directory.path(), STREAM, "prices", Incarnation(1), small()).unwrap();
-    assert_eq!((recovery.next, recovery.cut_bytes), (MessageNumber(2), 32 + 8 - 5));
+    assert_eq!((recovery.next, recovery.cut_bytes), (at(1, 2), 32 + 8 - 5));
     assert!(!recovery.is_unfinished, "the kernel ends writes at the end of a page");
     assert_eq!(recovery.torn.as_deref(), Some(segment.as_path()));
     append(&mut writer, 1);
@@ -169,7 +250,7 @@ fn what_a_closed_log_has_lost_at_its_end_is_reported_and_its_numbers_are_not_use
     assert_eq!(missing(), [(3, 5)]);
     let reopen = || Writer::open(directory.path(), STREAM, "prices", Incarnation(1), small()).unwrap();
     let (mut writer, recovery) = reopen();
-    assert_eq!((recovery.next, recovery.missing, recovery.cut_bytes), (MessageNumber(5), 2, 0));
+    assert_eq!((recovery.next, recovery.missing, recovery.cut_bytes), (at(1, 5), 2, 0));
     append(&mut writer, 1);
     drop(writer);
     assert_eq!(missing(), [(3, 5)]);
@@ -190,7 +271,7 @@ fn a_damaged_version_is_damage_and_not_a_later_version() {
     write(9, 3);
     assert!(matches!(open(), LogError::Header { cause: HeaderError::Damaged, .. }), "{:?}", open());
     // A later version may have another checksum, or none there.
-    write(60, 0xff);
+    write(76, 0xff);
     assert!(matches!(open(), LogError::Header { cause: HeaderError::Version(3), .. }), "{:?}", open());
 }
 
@@ -270,7 +351,7 @@ fn retention_removes_the_oldest_segments_by_bytes_and_by_age() {
     let files: Arc<dyn Files> = Arc::new(Directory::open(directory.path()).unwrap());
     let age = Retention { bytes: None, age: Some(Duration::from_millis(10)) };
     let now = LogTime::from_milliseconds(middle + 10);
-    let removed = prune(&files, &age, MessageNumber::MAX, now).unwrap().removed;
+    let removed = prune(&files, &age, NOTHING_NEEDED, now).unwrap().removed;
     assert!(!removed.is_empty());
     let left = numbers(directory.path(), RequestedStart::Oldest);
     assert!(left[0] <= middle && left[0] > retained[0], "{} {middle}", left[0]);
@@ -286,7 +367,7 @@ fn what_retention_removes_while_it_is_read_is_not_damage() {
     let mut reader = LogReader::open(directory.path(), Keys::none()).unwrap();
     assert!(matches!(reader.next().unwrap(), Some(LogItem::Record(_))));
     let nothing = Retention { bytes: Some(0), age: None };
-    let _ = prune(&files, &nothing, MessageNumber::MAX, LogTime(0)).unwrap();
+    let _ = prune(&files, &nothing, NOTHING_NEEDED, LogTime(0)).unwrap();
     let (mut next, mut removed) = (1, 0);
     while let Some(item) = reader.next().unwrap() {
         match item {
@@ -328,7 +409,7 @@ fn a_reader_reports_what_was_removed_before_it_was_read() {
     append(&mut writer, 1_000);
     let files: Arc<dyn Files> = Arc::new(Directory::open(directory.path()).unwrap());
     let nothing = Retention { bytes: Some(0), age: None };
-    let pruned = prune(&files, &nothing, MessageNumber::MAX, LogTime(0)).unwrap();
+    let pruned = prune(&files, &nothing, NOTHING_NEEDED, LogTime(0)).unwrap();
     assert!(!pruned.removed.is_empty() && pruned.held.is_none());
     let mut next = 10;
     let mut gaps = 0;
@@ -372,7 +453,7 @@ fn every_kind_of_record_is_read_as_it_was_appended_also_sealed() {
             (at(1, 2), gap),
             (at(1, 9), message(&[7; 100_000])),
             (at(1, 10), HistoryContent::End),
-            (at(5, 10), open_gap),
+            (at(1, 10), open_gap),
         ];
         let mut reader = LogReader::open(directory.path(), keys.clone()).unwrap();
         for (first, content) in expected {
@@ -440,11 +521,11 @@ fn a_second_implementation_reads_the_same() {
                 for (kind, body) in bodies.into_iter().enumerate() {
                     let cause = if kind == 2 { 8 } else { 0 };
                     let number = number + kind as u64;
-                    expected += &format!("{incarnation} {number} {round} {kind} {cause} {}\n", hex(&body));
+                    expected += &format!("4 {number} {round} {kind} {cause} {}\n", hex(&body));
                 }
             }
             writer.append(LogTime(99), &[HistoryContent::End]).unwrap();
-            expected += &format!("{incarnation} {} 99 4 0 -\n", writer.next_number());
+            expected += &format!("4 {} 99 4 0 -\n", writer.next_number());
         }
         let indexes = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
         assert!(indexes.filter(|path| path.extension().is_some_and(|end| end == "index")).count() > 2);

@@ -93,16 +93,17 @@ class Segment:
         self.data, self.secret = data, secret
         if data[:8] != b"MCASTLOG":
             raise ValueError("not a segment")
-        version, self.epoch, self.incarnation, self.stream = struct.unpack_from(">HHIQ", data, 8)
-        self.number, self.first, self.salt, self.begun = struct.unpack_from(">4Q", data, 24)
-        length, zeros, checksum = struct.unpack_from(">HHI", data, 56)
-        name = data[64 : 64 + length]
-        if version != 1 or zeros or length > 255 or crc32c(data[:60] + name) != checksum:
+        version, self.epoch, self.publisher, self.stream = struct.unpack_from(">HHIQ", data, 8)
+        self.number, self.first, follows, self.incarnation, of = struct.unpack_from(">3Q2I", data, 24)
+        self.follows = of, follows
+        self.salt, self.begun, length, zeros, checksum = struct.unpack_from(">2QHHI", data, 56)
+        name = data[80 : 80 + length]
+        if version != 2 or zeros or length > 255 or crc32c(data[:76] + name) != checksum:
             raise ValueError("damaged header")
-        self.name, self.start = name.decode(), 64 + length
+        self.name, self.start = name.decode(), 80 + length
 
     def open(self, offset, head, sealed):
-        info = b"mcast stream 1.0" + struct.pack(">QIH", self.stream, self.incarnation, self.epoch)
+        info = b"mcast stream 1.0" + struct.pack(">QIH", self.stream, self.publisher, self.epoch)
         info += bytes([8]) + struct.pack(">QQ", self.salt, offset >> 22)
         key, mask = derive(self.secret, info + b"key", 32), derive(self.secret, info + b"nonce", 12)
         nonce = mask[:4] + bytes(a ^ b for a, b in zip(mask[4:], struct.pack(">Q", offset)))
@@ -166,16 +167,22 @@ def index(segment):
 
 def main(directory, secret=None):
     names = sorted(name for name in os.listdir(directory) if NAME.fullmatch(name))
+    end = None
     for place, name in enumerate(names):
         path = os.path.join(directory, name)
         with open(path, "rb") as file:
             segment = Segment(file.read(), secret)
         number, incarnation, first = (int(part) for part in NAME.fullmatch(name).groups())
         assert (number, incarnation, first) == (segment.number, segment.incarnation, segment.first), name
-        following_names = names[place + 1 : place + 2]
-        limit = int(NAME.fullmatch(following_names[0]).group(3)) if following_names else None
+        assert end is None or segment.follows == end, f"{name} does not follow {end}"
+        end = incarnation, first
+        limit = None
+        for following_name in names[place + 1 : place + 2]:
+            _, of, least = (int(part) for part in NAME.fullmatch(following_name).groups())
+            limit = least if of == incarnation else None
         for number, time, kind, cause, body, _, _ in segment.records(limit):
             print(segment.incarnation, number, time, kind, cause, body.hex() or "-")
+            end = incarnation, following(number, kind, body)
         try:
             with open(path[: -len("log")] + "index", "rb") as file:
                 assert file.read() == index(segment), f"the index of {name} differs"

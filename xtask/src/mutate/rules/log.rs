@@ -57,11 +57,11 @@ pub(super) const RULES: &[Rule] = &[
     LOG.rule(
         "a batch that was refused has no numbers",
         "segment.index.restore(before);\n",
-        "segment.index.restore(before);\n                self.next.0 += 1;\n",
+        "segment.index.restore(before);\n                self.next.number.0 += 1;\n",
     ),
     LOG.rule(
         "records of a refused batch do not count",
-        "Parsed::Record(head) if end.is_some_and(|end| !head.is_before(end)) => Parsed::End,",
+        "Parsed::Record(head) if end.is_some_and(|end| !head.is_before(incarnation, end)) => Parsed::End,",
         "",
     ),
     LOG.rule(
@@ -117,7 +117,7 @@ pub(super) const RULES: &[Rule] = &[
     LOG.rule(
         "retention removes nothing that is needed",
         "if end > needed {",
-        "if end > MessageNumber::MAX {",
+        "if end > NOTHING_NEEDED {",
     ),
     LOG.rule(
         "what was removed while it was read is not damage",
@@ -128,6 +128,16 @@ pub(super) const RULES: &[Rule] = &[
         "a newest segment that was removed is noticed by its index",
         "let mut is_missing = removed.is_some();",
         "let (removed, mut is_missing) = (removed.filter(|_| false), false);",
+    ),
+    LOG.rule(
+        "what is missing at the end of an incarnation is reported",
+        "Ok(Some(scanner)) => Ok(scanner.header().follows),",
+        "Ok(Some(_)) => Ok(self.next),",
+    ),
+    LOG.rule(
+        "a damaged end that is repaired is not continued by the next publisher",
+        "if self.start == LogStart::NotWhatWasLeft",
+        "if false",
     ),
     LOG.rule(
         "a write that was ended is not taken for damage",
@@ -141,7 +151,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     LOG.rule(
         "a log that has less than its subscribers is not continued",
-        "confirmed.received.is_some_and(|received| received > recovery.next)",
+        "received.is_some_and(|received| received > recovery.next)",
         "false",
     ),
 ];

@@ -258,7 +258,7 @@ fn files_and_ports_that_cannot_be_used_have_a_remedy() {
     let (file, damaged) = (path("file"), path("damaged"));
     std::fs::write(&file, "text").unwrap();
     std::fs::create_dir(&damaged).unwrap();
-    std::fs::write(folder.path().join("damaged/lineage"), b"\xff\xfe").unwrap();
+    std::fs::write(folder.path().join("damaged/publisher"), b"\xff\xfe").unwrap();
     let held = lan.a.run(|| std::net::TcpListener::bind("0.0.0.0:5001").unwrap()).unwrap();
     let udp = lan.a.run(|| std::net::UdpSocket::bind("0.0.0.0:5002").unwrap()).unwrap();
     let group = "239.1.2.3:7000";

@@ -7,10 +7,10 @@ use super::{u16_at, u32_at, u64_at};
 use crate::LogTime;
 
 const MAGIC: &[u8; 8] = b"MCASTLOG";
-const VERSION: u16 = 1;
-const CHECKSUM_AT: usize = 60;
+const VERSION: u16 = 2;
+const CHECKSUM_AT: usize = 76;
 /// The length of a header without the name.
-const FIXED: usize = 64;
+const FIXED: usize = 80;
 /// The length of the longest name of a stream, in bytes.
 pub const MAX_NAME: usize = 255;
 
@@ -21,14 +21,16 @@ pub struct SegmentHeader {
     pub stream: StreamId,
     /// The name of the stream; empty if it has none.
     pub name: String,
-    /// The incarnation of its publisher, to which all records of the segment belong.
-    pub incarnation: Incarnation,
+    /// The publisher that wrote it. If it continued a stream, the incarnation of the records is less than its own.
+    pub publisher: Incarnation,
     /// The epoch of the secret that seals the records; [`KeyEpoch::CLEAR`] if they are not sealed.
     pub epoch: KeyEpoch,
     /// The number of the segment in the log.
     pub segment: u64,
-    /// The number of the first record.
-    pub first: MessageNumber,
+    /// The position of the first record in the stream. All records of the segment have its incarnation.
+    pub first: Position,
+    /// The position after the record before the segment. It is that of the first record, unless another incarnation begins.
+    pub follows: Position,
     /// Drawn at random for each segment: it marks the records, and no two sealed segments share a key.
     pub salt: u64,
     /// When the segment was begun.
@@ -42,8 +44,8 @@ pub enum HeaderError {
     /// They do not begin like a segment.
     #[error("it is not a segment of a log")]
     Magic,
-    /// They are of a later version.
-    #[error("its format is version {0}, and this program reads version 1")]
+    /// They are of another version.
+    #[error("its format is version {0}, and this program reads version {VERSION}")]
     Version(u16),
     /// The file has the name of another segment.
     #[error("its name is that of another segment")]
@@ -55,10 +57,7 @@ pub enum HeaderError {
 
 impl SegmentHeader {
     pub(crate) const fn name(&self) -> SegmentName {
-        SegmentName {
-            segment: self.segment,
-            first: Position { incarnation: self.incarnation, number: self.first },
-        }
+        SegmentName { segment: self.segment, first: self.first }
     }
 
     /// The length of the longest header.
@@ -72,10 +71,14 @@ impl SegmentHeader {
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_be_bytes());
         bytes.extend_from_slice(&self.epoch.0.to_be_bytes());
-        bytes.extend_from_slice(&self.incarnation.0.to_be_bytes());
-        for number in [self.stream.0, self.segment, self.first.0, self.salt, self.begun.0] {
+        bytes.extend_from_slice(&self.publisher.0.to_be_bytes());
+        for number in [self.stream.0, self.segment, self.first.number.0, self.follows.number.0] {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
+        bytes.extend_from_slice(&self.first.incarnation.0.to_be_bytes());
+        bytes.extend_from_slice(&self.follows.incarnation.0.to_be_bytes());
+        bytes.extend_from_slice(&self.salt.to_be_bytes());
+        bytes.extend_from_slice(&self.begun.0.to_be_bytes());
         bytes.extend_from_slice(&(name.len() as u16).to_be_bytes());
         bytes.extend_from_slice(&[0; 2]);
         let checksum = crc32c::crc32c_append(crc32c::crc32c(&bytes), name);
@@ -92,10 +95,18 @@ impl SegmentHeader {
         if !bytes.starts_with(MAGIC) {
             return Err(HeaderError::Magic);
         }
-        let fixed = bytes.get(..FIXED).ok_or(HeaderError::Damaged)?;
-        let length = usize::from(u16_at(fixed, 56));
+        let Some(fixed) = bytes.get(..FIXED) else {
+            // Headers of other versions may be shorter.
+            let version = bytes.get(8..10).map_or(VERSION, |bytes| u16_at(bytes, 0));
+            return Err(if version == VERSION {
+                HeaderError::Damaged
+            } else {
+                HeaderError::Version(version)
+            });
+        };
+        let length = usize::from(u16_at(fixed, 72));
         let name = bytes.get(FIXED..FIXED + length).filter(|_| length <= MAX_NAME);
-        // Of this version, so that a damaged version field is not taken for a later version.
+        // Of this version, so that a damaged version field is not taken for another version.
         let numbers = [&fixed[..8], &VERSION.to_be_bytes(), &fixed[10..CHECKSUM_AT]].concat();
         let checksum = |name| crc32c::crc32c_append(crc32c::crc32c(&numbers), name);
         let intact = name.filter(|name| checksum(name) == u32_at(fixed, CHECKSUM_AT));
@@ -107,12 +118,13 @@ impl SegmentHeader {
         Ok(Self {
             stream: StreamId(u64_at(fixed, 16)),
             name: name.to_owned(),
-            incarnation: Incarnation(u32_at(fixed, 12)),
+            publisher: Incarnation(u32_at(fixed, 12)),
             epoch: KeyEpoch(u16_at(fixed, 10)),
             segment: u64_at(fixed, 24),
-            first: MessageNumber(u64_at(fixed, 32)),
-            salt: u64_at(fixed, 40),
-            begun: LogTime(u64_at(fixed, 48)),
+            first: Position::new(Incarnation(u32_at(fixed, 48)), MessageNumber(u64_at(fixed, 32))),
+            follows: Position::new(Incarnation(u32_at(fixed, 52)), MessageNumber(u64_at(fixed, 40))),
+            salt: u64_at(fixed, 56),
+            begun: LogTime(u64_at(fixed, 64)),
         })
     }
 
@@ -187,6 +199,7 @@ impl SegmentName {
 
 const MAGIC_AND_VERSION: &[u8; 16] = b"MCASTIDX\0\x01\0\0\0\0\0\0";
 const INDEX_FIXED: usize = 64;
+const INDEX_CHECKSUM_AT: usize = 60;
 const ENTRY: usize = 24;
 /// The distance of the records that an index has entries for, in bytes.
 pub const INDEX_INTERVAL: u64 = 1 << 16;
@@ -237,7 +250,7 @@ impl SegmentIndex {
             }
         }
         let checksum = checksum(&bytes);
-        bytes[CHECKSUM_AT..INDEX_FIXED].copy_from_slice(&checksum.to_be_bytes());
+        bytes[INDEX_CHECKSUM_AT..INDEX_FIXED].copy_from_slice(&checksum.to_be_bytes());
         bytes
     }
 
@@ -247,7 +260,7 @@ impl SegmentIndex {
         let (fixed, rest) = bytes.split_at_checked(INDEX_FIXED)?;
         let count = u32_at(fixed, 56) as usize;
         let is_whole =
-            rest.len() == count.checked_mul(ENTRY)? && checksum(bytes) == u32_at(fixed, CHECKSUM_AT);
+            rest.len() == count.checked_mul(ENTRY)? && checksum(bytes) == u32_at(fixed, INDEX_CHECKSUM_AT);
         if !fixed.starts_with(MAGIC_AND_VERSION) || !is_whole {
             return None;
         }
@@ -288,7 +301,7 @@ impl SegmentIndex {
 
 /// Returns the checksum of everything but itself.
 fn checksum(bytes: &[u8]) -> u32 {
-    let (before, after) = (bytes.get(..CHECKSUM_AT), bytes.get(INDEX_FIXED..));
+    let (before, after) = (bytes.get(..INDEX_CHECKSUM_AT), bytes.get(INDEX_FIXED..));
     crc32c::crc32c_append(crc32c::crc32c(before.unwrap_or_default()), after.unwrap_or_default())
 }
 

@@ -62,7 +62,7 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use mcast_stream_proto::history::{GapCause, HistoryContent};
+    use mcast_stream_proto::history::{GapCause, HistoryContent, Position};
     use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
     use mcast_stream_proto::wire::{Incarnation, KeyEpoch, MessageKey, MessageNumber, StreamId};
     use proptest::prelude::*;
@@ -77,10 +77,11 @@ mod tests {
         SegmentHeader {
             stream: StreamId(0x0102_0304_0506_0708),
             name: "prices".to_owned(),
-            incarnation: Incarnation(2),
+            publisher: Incarnation(3),
             epoch: KeyEpoch(epoch),
             segment: 1,
-            first: MessageNumber(5),
+            first: Position::new(Incarnation(2), MessageNumber(5)),
+            follows: Position::new(Incarnation(1), MessageNumber(70)),
             salt: SALT,
             begun: LogTime(1_000),
         }
@@ -135,14 +136,16 @@ mod tests {
     proptest! {
         #[test]
         fn headers_are_read_as_written(
-            (stream, incarnation, epoch, segment, first, salt, begun) in any::<(u64, u32, u16, u64, u64, u64, u64)>(),
+            (stream, publisher, epoch, segment, salt, begun) in any::<(u64, u32, u16, u64, u64, u64)>(),
+            (first, follows) in any::<((u32, u64), (u32, u64))>(),
             name in "\\PC{0,90}",
         ) {
             let header = SegmentHeader {
                 stream: StreamId(stream),
-                incarnation: Incarnation(incarnation),
+                publisher: Incarnation(publisher),
                 epoch: KeyEpoch(epoch),
-                first: MessageNumber(first),
+                first: Position::new(Incarnation(first.0), MessageNumber(first.1)),
+                follows: Position::new(Incarnation(follows.0), MessageNumber(follows.1)),
                 begun: LogTime(begun),
                 name, segment, salt,
             };
@@ -207,7 +210,7 @@ mod tests {
             salt in any::<u64>(),
         ) {
             let _ = SegmentHeader::read(&bytes);
-            let _ = SegmentHeader::read(&[b"MCASTLOG\0\x01", &bytes[..]].concat());
+            let _ = SegmentHeader::read(&[b"MCASTLOG\0\x02", &bytes[..]].concat());
             let _ = SegmentIndex::read(&bytes);
             let _ = RecordHead::read(&[&salt.to_be_bytes()[..4], &bytes].concat(), salt, 0, salt % 2 == 0);
             let _ = SegmentName::read(&text);
@@ -216,13 +219,7 @@ mod tests {
 
     #[test]
     fn names_are_read_as_written_and_in_one_spelling() {
-        let name = SegmentName {
-            segment: 12,
-            first: mcast_stream_proto::history::Position {
-                incarnation: Incarnation(3),
-                number: MessageNumber(u64::MAX),
-            },
-        };
+        let name = SegmentName { segment: 12, first: Position::new(Incarnation(3), MessageNumber(u64::MAX)) };
         assert_eq!(name.segment_file(), "00000000000000000012-0000000003-18446744073709551615.log");
         assert_eq!(SegmentName::read(&name.segment_file()), Some(name));
         assert_eq!(SegmentName::read_index(&name.index_file()), Some(name));

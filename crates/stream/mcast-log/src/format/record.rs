@@ -132,11 +132,12 @@ impl RecordHead {
         matches!(self.kind, RecordKind::Message | RecordKind::KeyedMessage)
     }
 
-    /// Returns whether it can be in a segment that is followed by one that begins with this number.
-    pub(crate) fn is_before(&self, end: MessageNumber) -> bool {
+    /// Returns whether it can be in a segment of this incarnation that is followed by one that begins at this position.
+    pub(crate) fn is_before(&self, incarnation: Incarnation, end: Position) -> bool {
+        let position = Position::new(incarnation, self.number);
         match self.kind {
-            RecordKind::Message | RecordKind::KeyedMessage | RecordKind::Gap => self.number < end,
-            RecordKind::OpenGap | RecordKind::End => self.number <= end,
+            RecordKind::Message | RecordKind::KeyedMessage | RecordKind::Gap => position < end,
+            RecordKind::OpenGap | RecordKind::End => position <= end,
         }
     }
 
@@ -240,8 +241,8 @@ pub(crate) struct SegmentSeal {
 impl SegmentSeal {
     /// Returns the seal of a segment; `None` if its secret is not among the keys.
     pub(crate) fn new(keys: &Keys, header: &SegmentHeader) -> Option<Self> {
-        let SegmentHeader { stream, incarnation, epoch, salt, .. } = *header;
-        let purpose = Purpose { stream, incarnation, epoch, sealed: Sealed::Log(salt), block: 0 };
+        let SegmentHeader { stream, publisher, epoch, salt, .. } = *header;
+        let purpose = Purpose { stream, incarnation: publisher, epoch, sealed: Sealed::Log(salt), block: 0 };
         Some(Self { keys: keys.clone(), purpose, cipher: keys.cipher(&purpose)? })
     }
 

@@ -2,8 +2,8 @@
 
 use mcast_disk::Disk;
 use mcast_log::{
-    FoundLog, Lineages, LogError, LogItem, LogOptions, LogReader, LogTail, LogTime, Recall, SyncPolicy,
-    TailItem, Unconfirmed,
+    Beginning, FoundLog, LogError, LogItem, LogOptions, LogReader, LogStart, LogTail, LogTime,
+    NOTHING_NEEDED, Recall, SyncPolicy, TailItem, Unconfirmed,
 };
 use mcast_sim::{Dice, for_seeds};
 use mcast_stream_proto::history::{GapCause, HistoryContent, Position, RequestedStart};
@@ -45,24 +45,17 @@ fn a_publisher_starts_and_readers_read_on_when_old_secrets_are_removed() {
                 ..LogOptions::default()
             };
             let found = FoundLog::examine(disk.files(), STREAM, "p", Incarnation(1), options).unwrap();
-            let beginning = Lineages::plan(&found, Some("boot"), SyncPolicy::None).unwrap();
-            let next = found.recovery().next;
-            assert_eq!(next.0, sealed.len() as u64, "numbers continue");
+            let beginning = Beginning::plan(&found, Some("boot"), SyncPolicy::None).unwrap();
+            let next = beginning.next;
+            assert_eq!(next.number.0, sealed.len() as u64, "numbers continue");
             let unconfirmed = if is_first { Unconfirmed::Nothing } else { Unconfirmed::Unknown };
             assert_eq!(beginning.unconfirmed, unconfirmed);
-            let since = beginning.lineages.present().incarnation;
-            let recall = Recall {
-                since,
-                next,
-                unconfirmed,
-                least: 0,
-                most: dice.pick(&[2_000, 1 << 20]),
-                unsent: None,
-            };
+            let recall =
+                Recall { next, unconfirmed, least: 0, most: dice.pick(&[2_000, 1 << 20]), unsent: None };
             let tail = LogTail::read(disk.files(), keys(oldest..=latest), recall).unwrap();
-            check_tail(&tail, next, &sealed, oldest);
-            let (mut writer, _) = found.begin(MessageNumber::MAX).unwrap();
-            beginning.lineages.write(&*disk.files()).unwrap();
+            check_tail(&tail, next.number, &sealed, oldest);
+            let (mut writer, ..) = beginning.begin(found, MessageNumber::MAX).unwrap();
+            let _ = disk.files().remove("confirmed");
             for _ in 0..dice.between(0, 4) {
                 for _ in 0..dice.below(30) {
                     let bytes = message(sealed.len() as u64);
@@ -143,7 +136,7 @@ fn what_is_sealed_with_a_secret_that_is_still_to_be_added_is_not_skipped() {
     let disk = Disk::new(1);
     let open = |keys| LogOptions { keys, seed: Some(1), ..LogOptions::default() };
     let found = FoundLog::examine(disk.files(), STREAM, "p", Incarnation(1), open(keys(2..=2))).unwrap();
-    let (mut writer, _) = found.begin(MessageNumber::MAX).unwrap();
+    let (mut writer, _) = found.begin(LogStart::First, NOTHING_NEEDED).unwrap();
     writer.append(LogTime(1), &[HistoryContent::Message { key: None, bytes: &[1][..] }]).unwrap();
     let mut reader = LogReader::open_files(disk.files(), keys(1..=1)).unwrap();
     assert!(matches!(reader.next(), Err(LogError::NoKey { epoch: KeyEpoch(2), .. })));

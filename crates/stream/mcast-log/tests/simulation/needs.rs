@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use mcast_disk::Disk;
 use mcast_log::{
-    Confirmed, FoundLog, Lineages, LogItem, LogOptions, LogReader, LogTail, LogTime, Recall, Retention,
-    SyncPolicy, TailItem, Unconfirmed, Writer, prune,
+    Beginning, Confirmed, FoundLog, LastPublisher, LogItem, LogOptions, LogReader, LogTail, LogTime,
+    NOTHING_NEEDED, Recall, Retention, SyncPolicy, TailItem, Writer, prune,
 };
 use mcast_sim::Dice;
-use mcast_stream_proto::history::HistoryContent;
+use mcast_stream_proto::history::{HistoryContent, Position};
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};
 
@@ -30,22 +30,22 @@ fn begin(disk: &Disk, retention: Retention, most: usize) -> (Writer, MessageNumb
     let files = disk.files();
     let found =
         FoundLog::examine(Arc::clone(&files), STREAM, "p", Incarnation(5), options(retention)).unwrap();
-    let next = found.recovery().next;
-    let beginning = Lineages::plan(&found, Some("boot"), SyncPolicy::None).unwrap();
+    let beginning = Beginning::plan(&found, Some("boot"), SyncPolicy::None).unwrap();
     let recall = Recall {
-        since: beginning.lineages.present().incarnation,
-        next,
+        next: beginning.next,
         unconfirmed: beginning.unconfirmed,
         least: 0,
         most,
         unsent: beginning.unsent,
     };
     let tail = LogTail::read(Arc::clone(&files), Keys::none(), recall).unwrap();
-    let first = tail.items.front().map_or(next, TailItem::first);
-    let (writer, _) = found.begin(beginning.first_needed(first)).unwrap();
-    beginning.lineages.write(&*files).unwrap();
-    beginning.confirmed(next, beginning.first_needed(first)).write(&*files).unwrap();
+    let first = tail.items.front().map_or(beginning.next.number, TailItem::first);
+    let (writer, ..) = beginning.begin(found, beginning.first_needed(first)).unwrap();
     (writer, first)
+}
+
+const fn at(number: u64) -> Position {
+    Position::new(Incarnation(5), MessageNumber(number))
 }
 
 fn append(writer: &mut Writer, time: u64) {
@@ -72,7 +72,7 @@ fn oldest(disk: &Disk) -> (u64, bool) {
 
 fn record(disk: &Disk, sent: u64, needed: u64) {
     let (sent, needed) = (Some(MessageNumber(sent)), Some(MessageNumber(needed)));
-    Confirmed { sent, needed, ..Confirmed::default() }.write(&*disk.files()).unwrap();
+    Confirmed { sent, needed, ..Confirmed::unknown(Incarnation(5)) }.write(&*disk.files()).unwrap();
 }
 
 #[test]
@@ -122,9 +122,9 @@ fn a_log_that_is_held_shrinks_once_its_messages_are_not_needed_any_more() {
     let (mut writer, _) = begin(&disk, small(), 0);
     (0..200).for_each(|time| append(&mut writer, time));
     let held = writer.held().unwrap();
-    assert!(held.is_too_large && held.bytes > LIMIT && held.end > MessageNumber(0), "{held:?}");
+    assert!(held.is_too_large && held.bytes > LIMIT && held.end > at(0), "{held:?}");
     assert_eq!(oldest(&disk), (0, true));
-    writer.set_needed(MessageNumber(held.end.0 - 1), LogTime(200));
+    writer.set_needed(MessageNumber(held.end.number.0 - 1), LogTime(200));
     assert_eq!(oldest(&disk), (0, true), "one message of the oldest segment is still needed");
     writer.set_needed(MessageNumber(150), LogTime(200));
     let (first, _) = oldest(&disk);
@@ -172,20 +172,20 @@ fn nothing_is_removed_at_the_start_as_long_as_it_is_not_known_what_was_sent() {
 fn the_recorded_needs_of_a_log_are_those_of_its_last_publisher() {
     let disk = Disk::new(4);
     let files = disk.files();
-    assert_eq!(Lineages::recorded_needs(&*files).unwrap(), Unconfirmed::Nothing, "there was none");
+    assert_eq!(LastPublisher::recorded_needs(&*files).unwrap(), Some(NOTHING_NEEDED), "there was none");
     let (mut writer, _) = begin(&disk, Retention::default(), 0);
-    assert_eq!(Lineages::recorded_needs(&*files).unwrap(), Unconfirmed::From(MessageNumber(0)));
+    assert_eq!(LastPublisher::recorded_needs(&*files).unwrap(), Some(at(0)));
     files.remove("confirmed").unwrap();
-    assert_eq!(Lineages::recorded_needs(&*files).unwrap(), Unconfirmed::Unknown);
+    assert_eq!(LastPublisher::recorded_needs(&*files).unwrap(), None);
     (0..200).for_each(|time| append(&mut writer, time));
     record(&disk, 120, 100);
-    assert_eq!(Lineages::recorded_needs(&*files).unwrap(), Unconfirmed::From(MessageNumber(100)));
-    let pruned = prune(&files, &small(), MessageNumber(100), LogTime(200)).unwrap();
+    assert_eq!(LastPublisher::recorded_needs(&*files).unwrap(), Some(at(100)));
+    let pruned = prune(&files, &small(), at(100), LogTime(200)).unwrap();
     assert!(!pruned.removed.is_empty() && pruned.held.is_some(), "{pruned:?}");
     assert!((80..=100).contains(&oldest(&disk).0));
     drop(writer);
-    // The files of two numbers have no other floor than what was not received, or not settled.
+    // Without another floor, what was not received, or not settled, is needed.
     let (received, settled) = (Some(MessageNumber(150)), Some(MessageNumber(130)));
-    Confirmed { received, settled, ..Confirmed::default() }.write(&*files).unwrap();
-    assert_eq!(Lineages::recorded_needs(&*files).unwrap(), Unconfirmed::From(MessageNumber(130)));
+    Confirmed { received, settled, ..Confirmed::unknown(Incarnation(5)) }.write(&*files).unwrap();
+    assert_eq!(LastPublisher::recorded_needs(&*files).unwrap(), Some(at(130)));
 }

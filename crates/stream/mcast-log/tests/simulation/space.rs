@@ -61,7 +61,7 @@ fn a_writer_that_finds_a_full_disk_removes_what_is_not_to_be_retained() {
     assert!(refused.is_storage_full(), "{refused:?}");
     let retention = Retention { bytes: Some(2 * 4_096), age: None };
     let (mut writer, recovery) = open(LogOptions { retention, ..options }).unwrap();
-    assert_eq!(recovery.next, MessageNumber(50));
+    assert_eq!(recovery.next.number, MessageNumber(50));
     writer.append(LogTime(50), &message(&[8; 1_000])).unwrap();
 }
 
@@ -81,7 +81,7 @@ fn after_a_failed_sync_the_writer_is_of_no_use_and_the_next_one_writes_everythin
     disk.kill();
     let (writer, recovery) = open().unwrap();
     let found = read(&disk);
-    assert_eq!(recovery.next.0, found.len() as u64);
+    assert_eq!(recovery.next.number.0, found.len() as u64);
     drop(writer);
     disk.crash();
     assert_eq!(read(&disk), found, "what the next writer found is durable");

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mcast_log::{LogError, LogItem, LogOptions, LogReader, LogTime, Retention, SyncPolicy, Writer};
+use mcast_log::{
+    FoundLog, LogError, LogItem, LogOptions, LogReader, LogStart, LogTime, NOTHING_NEEDED, Retention,
+    SyncPolicy, Writer,
+};
 use mcast_sim::Dice;
 use mcast_stream_proto::history::{GapCause, HistoryContent, HistoryRecord, Position};
 use mcast_stream_proto::seal::{Algorithm, Cipher, GroupSecret, Keys, Purpose, Secret};
@@ -23,12 +26,12 @@ pub(crate) enum Entry {
 
 #[derive(Debug, Default)]
 struct Truth {
-    /// What was tried to append, by incarnation and number.
-    tried: HashSet<(Incarnation, u64, Entry)>,
-    /// What must be read, by number. What was not durable in a crash, and was lost, is no longer in it.
-    accepted: BTreeMap<u64, (Incarnation, Entry)>,
-    /// Everything before this number was reported durable.
-    durable: u64,
+    /// What was tried to append.
+    tried: HashSet<(Position, Entry)>,
+    /// What must be read. What was not durable in a crash, and was lost, is no longer in it.
+    accepted: BTreeMap<Position, Entry>,
+    /// Everything before this was reported durable.
+    durable: Option<Position>,
     /// The last incarnation that a writer had.
     incarnation: Option<Incarnation>,
     next_id: u64,
@@ -44,6 +47,7 @@ pub(crate) struct Counts {
     pub(crate) full: u64,
     pub(crate) failed_syncs: u64,
     pub(crate) appended: u64,
+    pub(crate) restarted: u64,
 }
 
 pub(crate) struct World {
@@ -101,7 +105,12 @@ impl World {
     fn publish(&mut self) -> Option<()> {
         let proposed = Incarnation(self.dice.below(50) as u32);
         let options = LogOptions { seed: Some(self.dice.next()), ..self.options.clone() };
-        let opened = Writer::open_files(self.disk.files(), STREAM, "prices", proposed, options);
+        let start = if self.dice.chance(0.8) { LogStart::Continued } else { LogStart::NotWhatWasLeft };
+        let opened = match start {
+            LogStart::Continued => Writer::open_files(self.disk.files(), STREAM, "prices", proposed, options),
+            _ => FoundLog::examine(self.disk.files(), STREAM, "prices", proposed, options)
+                .and_then(|found| found.begin(start, NOTHING_NEEDED)),
+        };
         let (mut writer, recovery) = match opened {
             Ok(opened) => opened,
             Err(LogError::Io { .. }) => return None,
@@ -111,16 +120,18 @@ impl World {
         assert!(incarnation >= proposed, "the clock is followed");
         assert!(self.truth.incarnation.is_none_or(|last| incarnation > last), "the incarnation grows");
         self.truth.incarnation = Some(incarnation);
-        let next = writer.next_number().0;
-        assert_eq!(recovery.next, writer.next_number());
-        assert!(next >= self.truth.durable, "numbers continue: {next} after {}", self.truth.durable);
+        let next = writer.position();
+        let first = Position::new(incarnation, MessageNumber(0));
+        assert_eq!(next, if start == LogStart::Continued { recovery.next } else { first });
+        assert!(self.truth.durable.is_none_or(|durable| next >= durable), "positions grow: {next}");
+        self.counts.restarted += u64::from(start != LogStart::Continued && next > recovery.next);
         self.counts.torn += u64::from(recovery.cut_bytes > 0);
         self.counts.damaged += u64::from(recovery.damaged_bytes > 0);
         // What is there now stays.
         let before = self.truth.accepted.len();
         self.truth.accepted = self.read_all(next);
         self.counts.lost_unsynced += u64::from(self.truth.accepted.len() < before);
-        self.truth.durable = next;
+        self.truth.durable = Some(next);
         let mut follower =
             Follower::new(LogReader::open_files(self.disk.files(), self.options.keys.clone()).unwrap());
         let is_pruned = self.options.retention.bytes.is_some();
@@ -129,7 +140,7 @@ impl World {
                 0 => self.sync(&mut writer)?,
                 1 => self.sync_beside(&mut writer)?,
                 2 => {
-                    self.check(writer.next_number());
+                    self.check(writer.position());
                 }
                 3 => follower.follow(&self.truth, is_pruned),
                 4 if self.dice.chance(0.3) => {
@@ -146,14 +157,14 @@ impl World {
                 _ => self.append(&mut writer)?,
             }
         }
-        self.check(writer.next_number());
+        self.check(writer.position());
         follower.follow(&self.truth, is_pruned);
         if self.dice.chance(0.3) {
             // Space is there again: the log can be continued.
             self.disk.set_faults(Faults::default());
             self.disk.set_free(usize::MAX);
             self.append(&mut writer)?;
-            self.check(writer.next_number());
+            self.check(writer.position());
         }
         if self.dice.chance(0.3) && writer.close().is_ok() && !self.disk.is_dead() {
             self.truth.durable = self.end();
@@ -161,21 +172,24 @@ impl World {
         Some(())
     }
 
-    fn end(&self) -> u64 {
-        self.truth.accepted.last_key_value().map_or(self.truth.durable, |(number, (_, entry))| match entry {
-            Entry::Message { .. } => number + 1,
-            Entry::Gap { end } => *end,
-        })
+    fn end(&self) -> Option<Position> {
+        let last = self.truth.accepted.last_key_value();
+        let end = last.map(|(position, entry)| match entry {
+            Entry::Message { .. } => position.following(),
+            Entry::Gap { end } => Position { number: MessageNumber(*end), ..*position },
+        });
+        end.max(self.truth.durable)
     }
 
     fn append(&mut self, writer: &mut Writer) -> Option<()> {
-        let mut number = writer.next_number().0;
-        let incarnation = writer.incarnation();
+        let first = writer.position();
+        let mut number = first.number.0;
         let mut entries = Vec::new();
         for _ in 0..self.dice.between(1, 6) {
             let entry = self.entry(number);
-            self.truth.tried.insert((incarnation, number, entry.clone()));
-            entries.push((number, entry.clone()));
+            let position = Position { number: MessageNumber(number), ..first };
+            self.truth.tried.insert((position, entry.clone()));
+            entries.push((position, entry.clone()));
             number = match entry {
                 Entry::Message { .. } => number + 1,
                 Entry::Gap { end } => end,
@@ -184,18 +198,17 @@ impl World {
         let batch: Vec<HistoryContent<&[u8]>> = entries.iter().map(|(_, entry)| content(entry)).collect();
         match writer.append(LogTime(self.dice.below(1_000_000)), &batch) {
             Ok(appended) => {
-                assert_eq!((appended.first.0, appended.next.0), (entries[0].0, number));
+                assert_eq!((appended.first, appended.next.0), (first.number, number));
                 assert_eq!(writer.next_number().0, number);
-                let accepted = entries.into_iter().map(|(number, entry)| (number, (incarnation, entry)));
-                self.truth.accepted.extend(accepted);
-                self.record_durable(appended.durable);
+                self.truth.accepted.extend(entries);
+                self.record_durable(writer, appended.durable);
                 assert!(self.options.sync != SyncPolicy::Each || appended.durable == appended.next);
                 self.counts.appended += 1;
             }
             Err(_) if self.disk.is_dead() => return None,
             Err(error) if error.is_temporary() => {
                 self.counts.full += u64::from(error.is_storage_full());
-                assert_eq!(writer.next_number().0, batch_start(&entries), "what was refused has no number");
+                assert_eq!(writer.position(), first, "what was refused has no number");
             }
             Err(_) => {
                 // A sync failed: nothing is reported durable any more.
@@ -224,7 +237,7 @@ impl World {
         match writer.sync() {
             Ok(durable) => {
                 assert_eq!(durable, writer.next_number());
-                self.record_durable(durable);
+                self.record_durable(writer, durable);
                 Some(())
             }
             Err(_) => None,
@@ -245,65 +258,59 @@ impl World {
         first?;
         let durable = writer.complete_sync(completed).ok()?;
         assert!(durable >= before);
-        self.record_durable(durable);
+        self.record_durable(writer, durable);
         Some(())
     }
 
-    fn record_durable(&mut self, durable: MessageNumber) {
-        self.truth.durable = self.truth.durable.max(durable.0);
+    fn record_durable(&mut self, writer: &Writer, durable: MessageNumber) {
+        self.truth.durable = self.truth.durable.max(Some(Position { number: durable, ..writer.position() }));
     }
 
     /// Everything that was accepted is there, as long as the kernel lives.
-    fn check(&self, next: MessageNumber) {
-        let found = self.read_all(next.0);
-        let oldest = found.first_key_value().map_or(next.0, |(number, _)| *number);
+    fn check(&self, next: Position) {
+        let found = self.read_all(next);
+        let oldest = found.first_key_value().map_or(next, |(position, _)| *position);
         let expected: BTreeMap<_, _> =
             self.truth.accepted.range(oldest..).map(|(a, b)| (*a, b.clone())).collect();
         assert_eq!(found, expected);
     }
 
-    /// Reads the log up to this number. What was reported durable must be there, and nothing that was never tried.
-    fn read_all(&self, next: u64) -> BTreeMap<u64, (Incarnation, Entry)> {
+    /// Reads the log up to this position. What was reported durable must be there, and nothing that was never tried.
+    fn read_all(&self, next: Position) -> BTreeMap<Position, Entry> {
+        let durable = self.truth.durable.unwrap_or(Position::START);
         let mut reader = LogReader::open_files(self.disk.files(), self.options.keys.clone()).unwrap();
         let mut found = BTreeMap::new();
         let mut last: Option<Position> = None;
         while let Some(item) = reader.next().unwrap() {
             match item {
                 LogItem::Record(record) => {
-                    let (number, entry) = entry_of(&record.record);
-                    if number >= next {
+                    let (position, entry) = entry_of(&record.record);
+                    if position >= next {
                         // It was refused, and is not removed yet.
                         continue;
                     }
-                    let position = record.record.first;
                     assert!(last.is_none_or(|last| position > last), "{position} after {last:?}");
                     last = Some(position);
-                    let incarnation = position.incarnation;
-                    assert!(
-                        self.truth.tried.contains(&(incarnation, number, entry.clone())),
-                        "never appended"
-                    );
-                    found.insert(number, (incarnation, entry));
+                    assert!(self.truth.tried.contains(&(position, entry.clone())), "never appended");
+                    found.insert(position, entry);
                 }
                 LogItem::Damage(damage) if damage.is_loss() => {
-                    let (first, end) = (damage.first.number.0, damage.end.0);
-                    let durable = end.min(self.truth.durable);
-                    let lost = self.truth.accepted.range(first.min(durable)..durable).next();
+                    let end = Position { number: damage.end, ..damage.first }.min(durable);
+                    let lost = self.truth.accepted.range(damage.first.min(end)..end).next();
                     assert!(lost.is_none(), "durable and lost: {lost:?}, {damage:?}");
                 }
                 LogItem::Damage(_) => {}
             }
         }
-        let oldest = found.first_key_value().map_or(next, |(number, _)| *number);
-        let expected = self.truth.accepted.first_key_value().map(|(number, _)| *number);
-        if let Some(expected) = expected.filter(|number| *number < self.truth.durable)
+        let oldest = found.first_key_value().map_or(next, |(position, _)| *position);
+        let expected = self.truth.accepted.first_key_value().map(|(position, _)| *position);
+        if let Some(expected) = expected.filter(|position| *position < durable)
             && self.options.retention.bytes.is_none()
         {
             assert_eq!(oldest, expected, "nothing is removed");
         }
-        let durable = self.truth.durable;
-        for (number, expected) in self.truth.accepted.range(oldest.min(durable)..durable) {
-            assert_eq!(found.get(number), Some(expected), "message {number} was durable");
+        for (position, expected) in self.truth.accepted.range(oldest.min(durable)..durable) {
+            assert_eq!(found.get(position), Some(expected), "{position} was durable");
         }
         found
     }
@@ -312,7 +319,7 @@ impl World {
 /// A reader that follows the log while it is written.
 struct Follower {
     reader: LogReader,
-    last: Option<u64>,
+    last: Option<Position>,
 }
 
 impl Follower {
@@ -324,25 +331,21 @@ impl Follower {
         while let Some(item) = self.reader.next().unwrap() {
             match item {
                 LogItem::Record(record) => {
-                    let (number, entry) = entry_of(&record.record);
-                    assert!(self.last.is_none_or(|last| number > last), "{number} after {:?}", self.last);
-                    self.last = Some(number);
-                    let incarnation = record.record.first.incarnation;
-                    assert!(truth.tried.contains(&(incarnation, number, entry)));
+                    let (position, entry) = entry_of(&record.record);
+                    assert!(self.last.is_none_or(|last| position > last), "{position} after {:?}", self.last);
+                    self.last = Some(position);
+                    assert!(truth.tried.contains(&(position, entry)));
                 }
                 LogItem::Damage(damage) if damage.is_loss() => {
                     // What was lost in a crash is not in the truth any more.
-                    let lost = truth.accepted.range(damage.first.number.0..damage.end.0).next();
+                    let end = Position { number: damage.end, ..damage.first };
+                    let lost = truth.accepted.range(damage.first..end).next();
                     assert!(is_pruned || lost.is_none(), "{damage:?} {lost:?}");
                 }
                 LogItem::Damage(_) => {}
             }
         }
     }
-}
-
-fn batch_start(entries: &[(u64, Entry)]) -> u64 {
-    entries.first().map_or(0, |(number, _)| *number)
 }
 
 fn content(entry: &Entry) -> HistoryContent<&[u8]> {
@@ -352,7 +355,7 @@ fn content(entry: &Entry) -> HistoryContent<&[u8]> {
     }
 }
 
-fn entry_of(record: &HistoryRecord<&[u8]>) -> (u64, Entry) {
+fn entry_of(record: &HistoryRecord<&[u8]>) -> (Position, Entry) {
     let entry = match record.content {
         HistoryContent::Message { key, bytes } => {
             let id = u64::from_be_bytes(bytes[..8].try_into().unwrap());
@@ -364,7 +367,7 @@ fn entry_of(record: &HistoryRecord<&[u8]>) -> (u64, Entry) {
         }
         ref other => panic!("{other:?}"),
     };
-    (record.first.number.0, entry)
+    (record.first, entry)
 }
 
 /// What was sealed with each purpose and count.

@@ -8,7 +8,7 @@ use core::ops::{Add, AddAssign, Range, Sub};
 pub struct StreamId(pub u64);
 
 /// The incarnation of a publisher: greater after each restart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Incarnation(pub u32);
 
 /// The identifier of a subscriber: 64 random bits, new at each start.
@@ -207,7 +207,7 @@ impl MessageNumber {
 }
 
 /// A place in a stream. Positions only grow: incarnations do, and message numbers within an incarnation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Position {
     /// The incarnation of the publisher.
     pub incarnation: Incarnation,

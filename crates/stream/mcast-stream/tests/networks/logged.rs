@@ -400,7 +400,7 @@ fn a_power_failure_that_took_messages_is_reported_by_subscribers() {
         publish(&first, 50..60);
         position.recv_timeout(TIMEOUT).unwrap();
         drop(first);
-        let file = kept.path().join("lineage");
+        let file = kept.path().join("publisher");
         let text = std::fs::read_to_string(&file).unwrap();
         let words: Vec<&str> = text.split_whitespace().collect();
         let [.., lock, _, boot] = words[..] else { panic!("{text}") };

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use mcast_disk::Disk;
 use mcast_log::{
-    Beginning, Confirmed, Files, FoundLog, Lineages, LogError, LogOptions, LogReader, LogStart, LogTail,
-    LogTime, Recall, Retention, SyncPolicy, TailItem, Writer,
+    Beginning, Confirmed, Files, FoundLog, LogError, LogOptions, LogReader, LogStart, LogTail, LogTime,
+    Recall, Retention, SyncPolicy, TailItem, Writer,
 };
 use mcast_stream_proto::history::{
     AnnouncementSchedule, AnswerFrame, AnswerStatus, FrameWriter, HistoryContent, HistoryRecord, Position,
@@ -24,8 +24,8 @@ use mcast_stream_proto::publisher::{
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::sign::Signer;
 use mcast_stream_proto::wire::{
-    FlowControl, Incarnation, MessageKey, Origin, ServedHistory, StreamId, SubscriberId, SubscriberName,
-    VisitedEngines,
+    FlowControl, Incarnation, MessageKey, MessageNumber, Origin, ServedHistory, StreamId, SubscriberId,
+    SubscriberName, VisitedEngines,
 };
 use mcast_stream_proto::{ClockTime, Target};
 
@@ -95,7 +95,6 @@ pub(crate) struct Feed {
     /// Whether the second key signs.
     is_key_changed: bool,
     pub(crate) process: Option<Process>,
-    lineage: Option<Incarnation>,
     lives: u32,
     /// Where the messages of each process begin that continues no log.
     pub(crate) bases: Bases,
@@ -172,7 +171,6 @@ impl Feed {
             keys,
             is_key_changed: false,
             process: None,
-            lineage: None,
             lives: 0,
             bases: Bases::default(),
             accepted: 0,
@@ -214,7 +212,6 @@ impl Feed {
         if self.plan.unlogged {
             // What the last process had is gone, as if it had been on a disk that nobody reads.
             self.disk = Disk::new(self.seed ^ u64::from(self.lives));
-            self.lineage = None;
             self.bases.begin(Incarnation(100 + self.lives), self.accepted);
         }
         let base = self.base();
@@ -238,7 +235,7 @@ impl Feed {
                 return;
             }
         };
-        let (incarnation, next) = (found.incarnation(), found.recovery().next);
+        let (incarnation, next) = (found.incarnation(), beginning.next.number);
         if let Some((count, at)) = self.in_doubt.take() {
             for _ in 0..count.min((base + next.0).saturating_sub(self.accepted)) {
                 self.count_accepted(at);
@@ -250,7 +247,6 @@ impl Feed {
         if !matches!(beginning.start, LogStart::First | LogStart::Continued) {
             self.violations.push(format!("the stream is not continued at {now}: {:?}", beginning.start));
         }
-        let lineage = *self.lineage.get_or_insert(incarnation);
         let first = tail.items.front().map_or(next, TailItem::first);
         let needed = beginning.first_needed(first);
         let config = PublisherConfig::new(STREAM, incarnation).with(|config| {
@@ -282,7 +278,7 @@ impl Feed {
             config.acknowledge_from = next;
             config.origin = (!self.plan.unlogged).then_some(Origin::new(
                 STREAM,
-                lineage,
+                beginning.next.incarnation,
                 self.lives,
                 VisitedEngines::EMPTY,
             ));
@@ -308,12 +304,8 @@ impl Feed {
                 machine.require_acknowledgements_from(unsettled);
             }
         }
-        let writer = match found.begin(needed).and_then(|(writer, _)| {
-            beginning.lineages.write(&*files)?;
-            let _ = beginning.confirmed(next, needed).write(&*files);
-            Ok(writer)
-        }) {
-            Ok(writer) => writer,
+        let (writer, confirmed) = match beginning.begin(found, needed) {
+            Ok((writer, _, confirmed)) => (writer, confirmed),
             // The disk is full: a supervisor starts it again.
             Err(error) if error.is_temporary() => return,
             Err(error) => {
@@ -328,7 +320,7 @@ impl Feed {
             machine,
             writer,
             files,
-            confirmed: beginning.confirmed(next, needed),
+            confirmed,
             confirm_at: now + CONFIRMED_INTERVAL,
             waiting_bytes: 0,
             waiting: VecDeque::new(),
@@ -361,10 +353,9 @@ impl Feed {
     ) -> Result<(FoundLog, Beginning, LogTail), LogError> {
         let sync = options.sync;
         let found = FoundLog::examine(Arc::clone(files), STREAM, "feed", proposed, options)?;
-        let beginning = Lineages::plan(&found, Some("boot"), sync)?;
+        let beginning = Beginning::plan(&found, Some("boot"), sync)?;
         let recall = Recall {
-            since: beginning.lineages.present().incarnation,
-            next: found.recovery().next,
+            next: beginning.next,
             unconfirmed: beginning.unconfirmed,
             least: self.plan.buffer,
             most: self.plan.buffer + self.plan.buffer / 3 + MOST_WAITING,
@@ -382,7 +373,8 @@ impl Feed {
         let settled = process.machine.ack_progress().map(|progress| progress.settled);
         let received = process.machine.confirmed().or(process.confirmed.received);
         let needs = process.update_needs(time);
-        let confirmed = Confirmed { received, settled, sent: Some(needs.unsent), needed: Some(needs.needed) };
+        let (sent, needed) = (Some(needs.unsent), Some(needs.needed));
+        let confirmed = Confirmed { received, settled, sent, needed, ..process.confirmed };
         if confirmed != process.confirmed && confirmed.write(&*process.files).is_ok() {
             process.confirmed = confirmed;
         }
@@ -492,7 +484,7 @@ impl Feed {
         let settled = process.machine.ack_progress().map(|progress| progress.settled);
         let is_unsettled = |end| settled.is_some_and(|settled| settled < end);
         self.plan.acks.is_some_and(|acks| acks.blocks)
-            && process.writer.held().is_some_and(|held| held.is_too_large && is_unsettled(held.end))
+            && process.writer.held().is_some_and(|held| held.is_too_large && is_unsettled(held.end.number))
     }
 
     fn count_accepted(&mut self, now: u64) {
@@ -659,30 +651,22 @@ impl Feed {
     /// Answers a request of a history client.
     pub(crate) fn answer(&mut self, start: RequestedStart, count: u32) -> Vec<Vec<u8>> {
         let Some(process) = &self.process else { return Vec::new() };
-        let lineage = self.lineage.unwrap_or(Incarnation(0));
-        let sendable = process.sendable;
+        let incarnation = process.writer.position().incarnation;
+        let sendable = Position::new(incarnation, MessageNumber(process.sendable));
         let mut frames = Vec::new();
         let read = || -> Result<Vec<HistoryRecord<Arc<[u8]>>>, LogError> {
             let mut reader = LogReader::open_files(self.disk.files(), self.keys.clone())?;
             let from = match start {
-                RequestedStart::At(position) => Some(position.number),
-                RequestedStart::Latest(number) => Some(number),
-                RequestedStart::Oldest | RequestedStart::Time(_) => {
-                    reader.seek(start)?.map(|position| position.number)
-                }
+                RequestedStart::At(position) => Some(position),
+                RequestedStart::Latest(number) => Some(Position::new(incarnation, number)),
+                RequestedStart::Oldest | RequestedStart::Time(_) => reader.seek(start)?,
             };
-            let Some(from) = from else { return Ok(Vec::new()) };
-            let starts = reader.starts()?;
-            let Some(segment) = starts.iter().rfind(|start| start.number <= from).or_else(|| starts.first())
-            else {
-                return Ok(Vec::new());
-            };
-            let mut in_log = Position { number: from.max(segment.number), ..*segment };
+            let Some(mut from) = from else { return Ok(Vec::new()) };
             let mut records = Vec::new();
             while records.len() < count as usize {
-                let more = reader.read(in_log, count as usize - records.len())?;
+                let more = reader.read(from, count as usize - records.len())?;
                 let Some(last) = more.last() else { break };
-                in_log = match last.content {
+                from = match last.content {
                     HistoryContent::End | HistoryContent::OpenGap { .. } => last.first.following(),
                     _ => last.end(),
                 };
@@ -695,17 +679,15 @@ impl Feed {
             Err(error) => return vec![AnswerFrame::end(AnswerStatus::Unavailable, &error.to_string())],
         };
         let is_sent = |record: &&HistoryRecord<Arc<[u8]>>| match record.content {
-            HistoryContent::Message { .. } => record.first.number.0 < sendable,
-            _ => record.first.number.0 <= sendable,
+            HistoryContent::Message { .. } => record.first < sendable,
+            _ => record.first <= sendable,
         };
         let mut writer = FrameWriter::default();
         let mut sent = 0;
         for record in records.iter().take_while(is_sent) {
-            let first = Position::new(lineage, record.first.number);
-            let record = HistoryRecord { first, content: record.content.clone() };
-            if !writer.push(&record) {
+            if !writer.push(record) {
                 frames.extend(writer.take());
-                let _ = writer.push(&record);
+                let _ = writer.push(record);
             }
             sent += 1;
         }
@@ -745,7 +727,7 @@ impl Process {
             return false;
         }
         let needs = self.update_needs(time);
-        self.writer.held().is_some_and(|held| held.is_too_large && needs.unfinished < held.end)
+        self.writer.held().is_some_and(|held| held.is_too_large && needs.unfinished < held.end.number)
     }
 
     fn record_end(&mut self, time: LogTime) {

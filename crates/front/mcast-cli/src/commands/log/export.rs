@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "GROUP:PORT", value_parser = parse_destination, requires = "write")]
     destination: Option<SocketAddr>,
 
-    /// Where to start: at the `oldest` message, with a message NUMBER, or at a TIME (`2026-11-22T09:30:00Z`, or `24h`
+    /// Where to start: at the `oldest` message, with message NUMBER of the latest incarnation, or at a TIME (`2026-11-22T09:30:00Z`, or `24h`
     /// ago)
     #[arg(long, value_name = "WHERE", default_value = "oldest", value_parser = parse_start)]
     from: Start,
@@ -65,9 +65,9 @@ pub(super) struct Arguments {
 
 const EXAMPLES: &str = "\
 Without --write, each record is printed as one JSON object: messages with the keys of `mcast
-subscribe --json`, gaps, the end of the stream, and what is damaged. `sequence` counts all messages
-of the log; in the stream, numbers begin again at 0 after its end. Exit status 1 if something is
-damaged or missing, or if a message is too long for a datagram. What a publisher removes meanwhile
+subscribe --json`, gaps, the end of the stream, and what is damaged. `incarnation` and `sequence` are
+those of the stream; numbers begin again at 0 after its end. Exit status 1 if something is damaged
+or missing, or if a message is too long for a datagram. What a publisher removes meanwhile
 (--max-size, --max-age) is reported, and is not damage.
 
 Examples:

@@ -172,9 +172,9 @@ mod prune {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use mcast_log::{Lineages, LogReader, LogTime, Retention, Unconfirmed, prune};
+    use mcast_log::{LastPublisher, LogReader, LogTime, NOTHING_NEEDED, Retention, prune};
+    use mcast_stream::history::Position;
     use mcast_stream::seal::Keys;
-    use mcast_stream::wire::MessageNumber;
     use mcast_terminal::Console;
 
     use super::files;
@@ -225,15 +225,10 @@ Examples:
         let retention =
             Retention { bytes: arguments.max_size.map(|bytes| bytes as u64), age: arguments.max_age };
         let recorded = match arguments.unsent {
-            true => Unconfirmed::Nothing,
-            false => Lineages::recorded_needs(&*files)?,
+            true => Some(NOTHING_NEEDED),
+            false => LastPublisher::recorded_needs(&*files)?,
         };
-        let needed = match recorded {
-            Unconfirmed::Nothing => MessageNumber::MAX,
-            Unconfirmed::From(number) => number,
-            Unconfirmed::Unknown => MessageNumber(0),
-        };
-        let pruned = prune(&files, &retention, needed, LogTime::now())?;
+        let pruned = prune(&files, &retention, recorded.unwrap_or(Position::START), LogTime::now())?;
         let removed = pruned.removed;
         let mut out = console.output();
         for segment in &removed {
@@ -247,10 +242,10 @@ Examples:
         console.note(format_args!("{} removed", count_of(removed.len() as u64, "segment")));
         if pruned.held.is_some() {
             match recorded {
-                Unconfirmed::From(number) => console.warn(format_args!(
+                Some(Position { number, .. }) => console.warn(format_args!(
                     "retained what follows message {number}: it was not sent, not acknowledged as required, or not received"
                 )),
-                _ => console.warn("retained everything: it is not known which messages were sent"),
+                None => console.warn("retained everything: it is not known which messages were sent"),
             }
             console.help("let its publisher send them (`mcast publish --log`), or remove them: --unsent");
         }

@@ -1,5 +1,6 @@
 //! `mcast log verify`: checks every record of a log.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
@@ -7,7 +8,7 @@ use std::time::SystemTime;
 use mcast_log::{
     Damage, LogItem, LogReader, LogRecord, SegmentName, SegmentSummary, missing_at_end, segments,
 };
-use mcast_stream::history::{HistoryContent, Position};
+use mcast_stream::history::HistoryContent;
 use mcast_stream::wire::{MessageNumber, StreamId};
 use mcast_terminal::Console;
 use serde::Serialize;
@@ -43,24 +44,23 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let keys = arguments.log.keys(console)?;
     let files = arguments.log.files()?;
     let mut reader = LogReader::open_files(files.clone(), keys.clone())?;
+    let found = segments(files.clone(), &keys)?;
+    let publishers: BTreeSet<_> =
+        found.iter().filter_map(|segment| Some(segment.header.as_ref()?.publisher)).collect();
     let mut summary = SummaryRecord {
         stream: reader.stream().to_string(),
         name: reader.name().to_owned(),
-        bytes: segments(files.clone(), &keys)?.iter().map(|segment| segment.bytes).sum(),
+        bytes: found.iter().map(|segment| segment.bytes).sum(),
+        incarnations: publishers.len() as u64,
         ..SummaryRecord::default()
     };
     let mut out = console.output();
-    let mut last: Option<Position> = None;
     while let Some(item) = reader.next()? {
         match item {
             LogItem::Record(record) => {
-                let first = record.record.first;
                 let is_message = matches!(record.record.content, HistoryContent::Message { .. });
                 summary.records += 1;
                 summary.messages += u64::from(is_message);
-                summary.incarnations +=
-                    u64::from(last.is_none_or(|last| last.incarnation != first.incarnation));
-                last = Some(first);
             }
             // A publisher has removed its oldest segments meanwhile.
             LogItem::Damage(damage) if damage.is_removed => {}

@@ -12,8 +12,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mcast_log::{
-    Directory, Ending, FileOperation, Files, FoundLog, Lineage, Lineages, LogError, LogOptions, LogReader,
-    LogTail, Recall, Recovery, SyncPolicy, TailItem, Unopened,
+    Beginning, Directory, Ending, FileOperation, Files, FoundLog, LastPublisher, LogError, LogOptions,
+    LogReader, LogTail, Recall, Recovery, SyncPolicy, TailItem, Unopened,
 };
 
 use super::clock;
@@ -23,11 +23,10 @@ use super::publish::Publish;
 use super::publisher::{Closing, Publisher, PublisherBuilder};
 use super::until::Until;
 use crate::driver::history::{HistoryProvider, HistorySource, HistoryUnavailable};
-use crate::history::{GapCause, HistoryContent, HistoryRecord, Position, RequestedStart};
+use crate::history::{HistoryContent, HistoryRecord, Position, RequestedStart};
 use crate::publisher::{OutgoingMessage, Refusal};
 use crate::seal::Keys;
-use crate::subscriber::Cause;
-use crate::wire::{FlowControl, MessageNumber, Origin, StreamId, VisitedEngines};
+use crate::wire::{FlowControl, Incarnation, MessageNumber, Origin, StreamId, VisitedEngines};
 pub use mcast_log::LogStart;
 pub use retention::LogHold;
 use stage::{Shared, Stage, Wait};
@@ -72,9 +71,12 @@ pub struct LoggedPublisher {
     shared: Arc<Shared>,
     directory: PathBuf,
     keys: Arc<Mutex<Keys>>,
-    lineages: Mutex<Lineages>,
+    /// What is recorded in the log of this publisher.
+    recorded: Mutex<LastPublisher>,
     recovery: Recovery,
     start: LogStart,
+    /// The incarnation of its messages.
+    incarnation: Incarnation,
     unopened: Option<Unopened>,
     threads: Vec<JoinHandle<()>>,
     /// Whether the end of the stream is recorded.
@@ -127,12 +129,10 @@ impl LoggedPublisherBuilder {
         let files: Arc<dyn Files> = Arc::new(files);
         let found =
             FoundLog::examine(Arc::clone(&files), stream, &name, builder.config.incarnation, options)?;
-        let next = found.recovery().next;
-        let beginning = Lineages::plan(&found, boot().as_deref(), sync)?;
-        let (start, lineage) = (beginning.start, beginning.lineages.present());
+        let beginning = Beginning::plan(&found, boot().as_deref(), sync)?;
+        let (start, next) = (beginning.start, beginning.next);
         let retained = builder.config.retransmission_buffer;
         let recall = Recall {
-            since: lineage.incarnation,
             next,
             unconfirmed: beginning.unconfirmed,
             least: if builder.config.flow == FlowControl::OneWay { 0 } else { retained },
@@ -141,13 +141,13 @@ impl LoggedPublisherBuilder {
             unsent: beginning.unsent,
         };
         let tail = LogTail::read(Arc::clone(&files), keys.clone(), recall)?;
-        let first = tail.items.front().map_or(next, TailItem::first);
+        let first = tail.items.front().map_or(next.number, TailItem::first);
         let needed = beginning.first_needed(first);
         let publisher = clock::seed() as u32;
-        let origin = Origin::new(stream, lineage.incarnation, publisher, VisitedEngines::EMPTY);
+        let origin = Origin::new(stream, next.incarnation, publisher, VisitedEngines::EMPTY);
         let builder = builder.incarnation(found.incarnation()).configure(|config| {
-            config.first_message = lineage.in_stream(first);
-            config.acknowledge_from = lineage.in_stream(next);
+            config.first_message = first;
+            config.acknowledge_from = next.number;
             config.origin = Some(origin);
             if !tail.items.is_empty() {
                 // New messages have room beside it.
@@ -156,45 +156,36 @@ impl LoggedPublisherBuilder {
         });
         let unopened = tail.unopened;
         let is_one_way = builder.config.flow == FlowControl::OneWay;
-        let (publisher, (writer, recovery, lineages, confirmed)) =
-            Publisher::prepared(builder, |machine, now| {
-                for item in &tail.items {
-                    let passed = match item {
-                        // Nobody can request it.
-                        TailItem::Message { key, bytes, .. } if is_one_way => {
-                            machine.publish(now, (*key, bytes))
-                        }
-                        TailItem::Message { key, bytes, .. } => machine.recall(now, *key, bytes),
-                        TailItem::Gap { .. } => Err(Refusal::Unsent),
-                    };
-                    // What is missing, or is longer than messages may be now, is omitted.
-                    if passed.is_err() {
-                        machine.skip_to(now, lineage.in_stream(item.end()))?;
-                    }
+        let (publisher, (writer, recovery, confirmed)) = Publisher::prepared(builder, |machine, now| {
+            for item in &tail.items {
+                let passed = match item {
+                    // Nobody can request it.
+                    TailItem::Message { key, bytes, .. } if is_one_way => machine.publish(now, (*key, bytes)),
+                    TailItem::Message { key, bytes, .. } => machine.recall(now, *key, bytes),
+                    TailItem::Gap { .. } => Err(Refusal::Unsent),
+                };
+                // What is missing, or is longer than messages may be now, is omitted.
+                if passed.is_err() {
+                    machine.skip_to(now, item.end())?;
                 }
-                if start == LogStart::Continued && !is_one_way {
-                    machine.end_recall(now);
-                    machine.need_recalled_from(lineage.in_stream(needed));
-                    if let Some(unsettled) = beginning.unsettled {
-                        machine.require_acknowledgements_from(lineage.in_stream(unsettled));
-                    }
+            }
+            if start == LogStart::Continued && !is_one_way {
+                machine.end_recall(now);
+                machine.need_recalled_from(needed);
+                if let Some(unsettled) = beginning.unsettled {
+                    machine.require_acknowledgements_from(unsettled);
                 }
-                let (writer, recovery) = found.begin(needed)?;
-                beginning.lineages.write(&*files)?;
-                let confirmed = beginning.confirmed(next, needed);
-                // Without it, the next publisher retains more than subscribers lack.
-                let _ = confirmed.write(&*files);
-                Ok((writer, recovery, beginning.lineages, confirmed))
-            })?;
+            }
+            Ok(beginning.begin(found, needed)?)
+        })?;
         let longest = publisher.longest_message();
         let shared = Arc::new(Shared {
             publisher,
             longest,
-            lineage,
             sync,
             stage: Mutex::new(Stage::new(writer, needed, confirmed)),
             files: Arc::clone(&files),
-            sendable: Arc::new(AtomicU64::new(next.0)),
+            sendable: Arc::new(AtomicU64::new(next.number.0)),
             changed: Condvar::new(),
             sync_due: Condvar::new(),
         });
@@ -202,14 +193,15 @@ impl LoggedPublisherBuilder {
             spawn("mcast-stream-log", &shared, Shared::run)?,
             spawn("mcast-stream-sync", &shared, Shared::run_sync)?,
         ];
-        let (keys, lineages) = (Arc::new(Mutex::new(keys)), Mutex::new(lineages));
+        let (keys, recorded) = (Arc::new(Mutex::new(keys)), Mutex::new(beginning.publisher));
         Ok(LoggedPublisher {
             shared,
             directory,
             keys,
-            lineages,
+            recorded,
             recovery,
             start,
+            incarnation: next.incarnation,
             unopened,
             threads,
             has_ended: AtomicBool::new(false),
@@ -294,7 +286,7 @@ impl LoggedPublisher {
     fn record_end(&self) -> Result<(), StreamError> {
         if !self.has_ended.load(Ordering::Acquire) {
             self.shared.append_end()?;
-            self.end_lineage(Ending::Over)?;
+            self.record(Ending::Over)?;
             self.has_ended.store(true, Ordering::Release);
         }
         Ok(())
@@ -316,13 +308,12 @@ impl LoggedPublisher {
     /// If a thread cannot be started, or the announcements cannot be sent.
     pub fn serve_history_on(&self, listener: HistoryListener) -> Result<HistoryServer, StreamError> {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let lineages = self.lineages.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let stream = self.publisher().stream();
         let history = LogHistory {
             stream,
             directory: self.directory.clone(),
             keys: Arc::clone(&self.keys),
-            lineages,
+            incarnation: self.incarnation,
             sendable: Arc::clone(&self.shared.sendable),
         };
         let mut server = listener.serve(stream, keys, Box::new(history))?;
@@ -378,9 +369,9 @@ impl LoggedPublisher {
         &self.directory
     }
 
-    fn end_lineage(&self, ending: Ending) -> Result<(), StreamError> {
-        let mut lineages = self.lineages.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(lineages.end(&*self.shared.files, ending)?)
+    fn record(&self, ending: Ending) -> Result<(), StreamError> {
+        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(recorded.end(&*self.shared.files, ending)?)
     }
 }
 
@@ -454,7 +445,7 @@ impl Publish for LoggedPublisher {
         match until {
             Until::Stored => self.shared.wait_stored(deadline),
             Until::MessageStored(message) => {
-                self.shared.wait_durable(MessageNumber(message.0.saturating_add(1)), deadline)
+                self.shared.wait_synced(MessageNumber(message.0.saturating_add(1)), deadline)
             }
             Until::MessageAcknowledged(_) => self.publisher().wait(until, timeout),
             Until::Sent | Until::Received | Until::Read | Until::Acknowledged => {
@@ -505,7 +496,7 @@ impl Publish for LoggedPublisher {
         self.shared.set_keys(keys)
     }
 
-    /// Returns the number of the next message. In the log, numbers also continue over the ends of the stream.
+    /// Returns the number of the next message.
     fn next_message(&self) -> MessageNumber {
         self.shared.next_message()
     }
@@ -534,9 +525,9 @@ impl Drop for LoggedPublisher {
                 let is_delivered = self.is_delivered.load(Ordering::Acquire);
                 let ending =
                     if is_delivered { Ending::Delivered { next } } else { Ending::Continues { next } };
-                drop(self.end_lineage(ending));
+                drop(self.record(ending));
             }
-            Err(_) if self.shared.sync != SyncPolicy::Each => drop(self.end_lineage(Ending::Unsynced)),
+            Err(_) if self.shared.sync != SyncPolicy::Each => drop(self.record(Ending::Unsynced)),
             Ok(_) | Err(_) => {}
         }
     }
@@ -569,8 +560,9 @@ struct LogHistory {
     stream: StreamId,
     directory: PathBuf,
     keys: Arc<Mutex<Keys>>,
-    lineages: Lineages,
-    /// The number before which everything may be sent.
+    /// The incarnation that is published.
+    incarnation: Incarnation,
+    /// The number in it before which everything may be sent.
     sendable: Arc<AtomicU64>,
 }
 
@@ -581,40 +573,26 @@ impl HistoryProvider for LogHistory {
         }
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let reader = LogReader::open(&self.directory, keys).map_err(|error| unreadable(&error))?;
-        let (lineages, sendable) = (self.lineages.clone(), Arc::clone(&self.sendable));
-        Ok(Box::new(LogSource { reader, lineages, sendable, mark: None }))
+        let (incarnation, sendable) = (self.incarnation, Arc::clone(&self.sendable));
+        Ok(Box::new(LogSource { reader, incarnation, sendable }))
     }
 }
 
 struct LogSource {
     reader: LogReader,
-    lineages: Lineages,
+    incarnation: Incarnation,
     sendable: Arc<AtomicU64>,
-    /// Where the next read continues.
-    mark: Option<Mark>,
-}
-
-/// A position in the stream, and the same place in the log, where positions have the incarnation of the publisher that
-/// wrote them, and numbers continue over the ends of the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
-    position: Position,
-    in_log: Position,
-    /// The lineage that was read, unless its end was.
-    open_lineage: Option<Lineage>,
 }
 
 impl HistorySource for LogSource {
     fn locate(&mut self, start: RequestedStart) -> Result<Option<Position>, HistoryUnavailable> {
-        let start = match start {
-            RequestedStart::At(position) => return Ok(Some(position)),
-            RequestedStart::Latest(number) => {
-                return Ok(Some(Position::new(self.lineages.present().incarnation, number)));
+        match start {
+            RequestedStart::At(position) => Ok(Some(position)),
+            RequestedStart::Latest(number) => Ok(Some(Position::new(self.incarnation, number))),
+            RequestedStart::Oldest | RequestedStart::Time(_) => {
+                self.reader.seek(start).map_err(|error| unreadable(&error))
             }
-            RequestedStart::Oldest | RequestedStart::Time(_) => start,
-        };
-        let found = self.reader.seek(start).map_err(|error| unreadable(&error))?;
-        Ok(found.map(|found| in_stream(self.lineages.of(found.incarnation), found)))
+        }
     }
 
     fn read(
@@ -622,83 +600,15 @@ impl HistorySource for LogSource {
         from: Position,
         count: usize,
     ) -> Result<Vec<HistoryRecord<Arc<[u8]>>>, HistoryUnavailable> {
-        let mark = match self.mark.filter(|mark| mark.position == from) {
-            Some(mark) => mark,
-            None => match self.find(from).map_err(|error| unreadable(&error))? {
-                Some(mark) => mark,
-                None => return Ok(Vec::new()),
-            },
+        let mut records = self.reader.read(from, count).map_err(|error| unreadable(&error))?;
+        let sendable = Position::new(self.incarnation, load(&self.sendable));
+        let is_unsent = |record: &HistoryRecord<Arc<[u8]>>| match record.content {
+            HistoryContent::Message { .. } => record.first >= sendable,
+            _ => record.first > sendable,
         };
-        let records = self.reader.read(mark.in_log, count).map_err(|error| unreadable(&error))?;
-        let sendable = load(&self.sendable);
-        let is_sent = |record: &HistoryRecord<Arc<[u8]>>| match record.content {
-            HistoryContent::Message { .. } => record.first.number < sendable,
-            _ => record.first.number <= sendable,
-        };
-        let mut mark = mark;
-        let mut translated = Vec::with_capacity(records.len());
-        for record in records.into_iter().take_while(is_sent) {
-            self.pass(record, &mut mark, &mut translated);
-        }
-        self.mark = Some(mark);
-        Ok(translated)
+        records.truncate(records.iter().position(is_unsent).unwrap_or(records.len()));
+        Ok(records)
     }
-}
-
-impl LogSource {
-    /// Translates a record, and moves the mark behind it.
-    fn pass(
-        &self,
-        record: HistoryRecord<Arc<[u8]>>,
-        mark: &mut Mark,
-        translated: &mut Vec<HistoryRecord<Arc<[u8]>>>,
-    ) {
-        let lineage = self.lineages.of(record.first.incarnation);
-        if let Some(open) = mark.open_lineage.filter(|open| *open != lineage) {
-            // It did not end: what subscribers have received of it beyond the log is unknown.
-            let content = HistoryContent::OpenGap { cause: GapCause::Lost(Cause::Restart) };
-            let first = in_stream(open, record.first);
-            translated.push(HistoryRecord { first, content });
-        }
-        let closes = matches!(record.content, HistoryContent::End | HistoryContent::OpenGap { .. });
-        mark.open_lineage = (!closes).then_some(lineage);
-        let end = if closes { record.first.following() } else { record.end() };
-        mark.in_log = end;
-        mark.position = in_stream(lineage, end);
-        let first = in_stream(lineage, record.first);
-        let content = match record.content {
-            HistoryContent::Gap { end, cause } => HistoryContent::Gap { end: lineage.in_stream(end), cause },
-            content => content,
-        };
-        translated.push(HistoryRecord { first, content });
-    }
-
-    /// Finds where a position is in the log; `None` if the log is empty.
-    fn find(&mut self, from: Position) -> Result<Option<Mark>, LogError> {
-        let starts = self.reader.starts()?;
-        let number = self.lineages.of(from.incarnation).in_log(from.number);
-        let lineage = |start: &Position| self.lineages.of(start.incarnation);
-        let later = starts.iter().find(|start| lineage(start).incarnation > from.incarnation);
-        let is_past =
-            |start: &Position| lineage(start).incarnation <= from.incarnation && start.number <= number;
-        let (in_log, open_lineage) = match (starts.iter().rfind(|start| is_past(start)), later) {
-            // Everything of this lineage, and its end, comes before.
-            (_, Some(later)) if number > later.number => (*later, None),
-            (Some(start), _) => {
-                let open = Some(lineage(start)).filter(|of| of.incarnation == from.incarnation);
-                (Position { number, ..*start }, open)
-            }
-            (None, later) => match starts.first().or(later) {
-                Some(first) => (*first, None),
-                None => return Ok(None),
-            },
-        };
-        Ok(Some(Mark { position: from, in_log, open_lineage }))
-    }
-}
-
-const fn in_stream(lineage: Lineage, in_log: Position) -> Position {
-    Position { incarnation: lineage.incarnation, number: lineage.in_stream(in_log.number) }
 }
 
 fn unreadable(error: &LogError) -> HistoryUnavailable {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mcast_log::{Confirmed, HeldLog, Lineage, LogTime, Writer};
+use mcast_log::{Confirmed, HeldLog, LogTime, Writer};
 
 use crate::publisher::{LogNeeds, Refusal};
 use crate::wire::MessageNumber;
@@ -15,7 +15,7 @@ const RELEASED_AFTER: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogHold {
-    /// The first message that is needed, by its number in the stream.
+    /// The first message that is needed, by its number.
     pub first: MessageNumber,
     /// The length of the log in bytes.
     pub bytes: u64,
@@ -27,7 +27,7 @@ pub struct LogHold {
     pub waits: bool,
 }
 
-/// Which messages are needed, by their numbers in the log, and whether that holds up the removal of old ones.
+/// Which messages are needed, and whether that holds up the removal of old ones.
 #[derive(Debug)]
 pub(super) struct Needs {
     /// The first message that was not sent.
@@ -59,16 +59,14 @@ impl Needs {
     }
 
     const fn waits_for(&self, held: HeldLog) -> bool {
-        held.is_too_large && self.unfinished.0 < held.end.0
+        held.is_too_large && self.unfinished.0 < held.end.number.0
     }
 
     /// Determines which messages are needed by now. What is not needed any more, and not to be retained, is removed.
-    pub(super) fn update(&mut self, needs: LogNeeds, lineage: Lineage, writer: &mut Writer) {
+    pub(super) fn update(&mut self, needs: LogNeeds, writer: &mut Writer) {
         let LogNeeds { unsent, unfinished, needed } = needs;
-        self.unsent = lineage.in_log(unsent);
-        self.unfinished = lineage.in_log(unfinished);
-        self.needed = lineage.in_log(needed);
-        writer.set_needed(self.needed, LogTime::now());
+        (self.unsent, self.unfinished, self.needed) = (unsent, unfinished, needed);
+        writer.set_needed(needed, LogTime::now());
         self.note(writer.held(), needed);
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcast_log::{Confirmed, Files, Lineage, LogError, LogTime, SyncPolicy, Writer};
+use mcast_log::{Confirmed, Files, LogError, LogTime, SyncPolicy, Writer};
 
 use super::retention::{LogHold, Needs};
 use super::waiting::Waiting;
@@ -32,11 +32,10 @@ pub(super) struct Shared {
     pub(super) publisher: Publisher,
     /// The length of the longest message that the publisher accepts.
     pub(super) longest: usize,
-    pub(super) lineage: Lineage,
     pub(super) files: Arc<dyn Files>,
     pub(super) sync: SyncPolicy,
     pub(super) stage: Mutex<Stage>,
-    /// The number in the log before which everything may be sent.
+    /// The number before which everything may be sent.
     pub(super) sendable: Arc<AtomicU64>,
     /// Notified when anything of the stage changes that a thread may wait for, except the one that syncs.
     pub(super) changed: Condvar,
@@ -49,9 +48,9 @@ pub(super) struct Stage {
     /// `None` after the end.
     writer: Option<Writer>,
     waiting: Waiting,
-    /// The number in the log of the next message to publish.
+    /// The number of the next message to publish.
     next: MessageNumber,
-    /// The number in the log that was last recorded as confirmed, and when subscribers were last asked.
+    /// What was last recorded as confirmed, and when subscribers were last asked.
     confirmed: Confirmed,
     confirmed_at: Instant,
     /// What the log must retain.
@@ -217,7 +216,7 @@ impl Shared {
             }
             stage = self.wait(stage, Duration::from_secs(1));
         }
-        Ok(self.lineage.in_stream(last))
+        Ok(last)
     }
 
     fn wait_for_room(&self, wait: Wait) -> Result<MutexGuard<'_, Stage>, StreamError> {
@@ -259,7 +258,7 @@ impl Shared {
         sent > 0
     }
 
-    /// Publishes messages, the first of which has this number in the log; returns how many: the rest stays unsent.
+    /// Publishes messages, the first of which has this number; returns how many: the rest stays unsent.
     fn queue<'m>(
         &self,
         stage: &mut Stage,
@@ -271,7 +270,7 @@ impl Shared {
         }
         let (mut next, mut is_bypassed) = (first, false);
         let queued = self.publisher.try_publish_each(messages, |published| {
-            is_bypassed = published != self.lineage.in_stream(next);
+            is_bypassed = published != next;
             next.0 = next.0.saturating_add(u64::from(!is_bypassed));
             !is_bypassed
         });
@@ -332,13 +331,11 @@ impl Shared {
     /// Records in the log how far subscribers are, if that has changed, without the lock.
     fn record_confirmed<'a>(&'a self, mut stage: MutexGuard<'a, Stage>) -> MutexGuard<'a, Stage> {
         stage.confirmed_at = Instant::now();
-        let in_log = |number| self.lineage.in_log(number);
         let (received, settled) = self.publisher.confirmed();
         // What the former publisher knew counts until more is known.
-        let received = received.map(in_log).or(stage.confirmed.received);
+        let received = received.or(stage.confirmed.received);
         self.update_needs(&mut stage);
-        let settled = settled.map(in_log);
-        let confirmed = stage.needs.add_to(Confirmed { received, settled, ..Confirmed::default() });
+        let confirmed = stage.needs.add_to(Confirmed { received, settled, ..stage.confirmed });
         if confirmed == stage.confirmed {
             return stage;
         }
@@ -348,7 +345,7 @@ impl Shared {
         let is_recorded = confirmed.write(&*self.files).is_ok();
         let mut stage = self.stage();
         if !is_recorded {
-            stage.confirmed = Confirmed::default();
+            stage.confirmed = Confirmed::unknown(confirmed.incarnation);
         }
         stage
     }
@@ -356,7 +353,7 @@ impl Shared {
     /// Determines which messages must stay in the log by now.
     fn update_needs(&self, stage: &mut Stage) {
         if let Some(writer) = &mut stage.writer {
-            stage.needs.update(self.publisher.log_needs(), self.lineage, writer);
+            stage.needs.update(self.publisher.log_needs(), writer);
         }
     }
 
@@ -418,10 +415,10 @@ impl Shared {
         }
     }
 
-    /// Returns the number in the stream before which everything is synced.
+    /// Returns the number before which everything is synced.
     pub(super) fn durable(&self) -> MessageNumber {
         let stage = self.stage();
-        self.lineage.in_stream(stage.writer.as_ref().map_or(stage.next, Writer::durable))
+        stage.writer.as_ref().map_or(stage.next, Writer::durable)
     }
 
     /// Waits until everything that was appended is synced.
@@ -430,16 +427,12 @@ impl Shared {
         next.map_or(Ok(true), |next| self.wait_synced(next, deadline))
     }
 
-    /// Waits until everything before this number in the stream is synced; returns `false` when the time is over.
-    pub(super) fn wait_durable(
+    /// Waits until everything before this number is synced; returns `false` when the time is over.
+    pub(super) fn wait_synced(
         &self,
         end: MessageNumber,
         deadline: Option<Instant>,
     ) -> Result<bool, StreamError> {
-        self.wait_synced(self.lineage.in_log(end), deadline)
-    }
-
-    fn wait_synced(&self, end: MessageNumber, deadline: Option<Instant>) -> Result<bool, StreamError> {
         let mut stage = self.stage();
         loop {
             if stage.has_failed() {
@@ -524,7 +517,7 @@ impl Shared {
 
     pub(super) fn next_message(&self) -> MessageNumber {
         let stage = self.stage();
-        self.lineage.in_stream(stage.writer.as_ref().map_or(stage.next, Writer::next_number))
+        stage.writer.as_ref().map_or(stage.next, Writer::next_number)
     }
 
     pub(super) fn accepted(&self) -> (u64, u64) {

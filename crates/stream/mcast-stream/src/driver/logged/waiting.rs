@@ -12,7 +12,7 @@ const BLOCK: usize = 64 << 10;
 /// Free blocks that are retained.
 const MOST_FREE: usize = 64;
 
-/// Consecutive messages, by their numbers in the log.
+/// Consecutive messages, by their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     /// The number of the first one.

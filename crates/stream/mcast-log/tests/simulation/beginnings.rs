@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mcast_disk::Disk;
 use mcast_log::{
-    Beginning, Confirmed, Ending, FoundLog, Lineages, LogOptions, LogStart, LogTime, SyncPolicy, Unconfirmed,
-    Writer, missing_at_end,
+    Beginning, Confirmed, Ending, FoundLog, LogOptions, LogStart, LogTime, SyncPolicy, Unconfirmed, Writer,
+    missing_at_end,
 };
 use mcast_stream_proto::history::{HistoryContent, Position};
 use mcast_stream_proto::wire::{Incarnation, MessageNumber};
@@ -22,9 +22,10 @@ fn found(disk: &Disk) -> FoundLog {
 /// Begins like a publisher.
 fn begin(disk: &Disk, boot: &str, sync: SyncPolicy) -> (Writer, Beginning) {
     let found = found(disk);
-    let beginning = Lineages::plan(&found, Some(boot).filter(|boot| !boot.is_empty()), sync).unwrap();
-    let (writer, _) = found.begin(MessageNumber::MAX).unwrap();
-    beginning.lineages.write(&*disk.files()).unwrap();
+    let beginning = Beginning::plan(&found, Some(boot).filter(|boot| !boot.is_empty()), sync).unwrap();
+    let (writer, ..) = beginning.begin(found, MessageNumber::MAX).unwrap();
+    // No subscriber has reported anything.
+    let _ = disk.files().remove("confirmed");
     (writer, beginning)
 }
 
@@ -54,17 +55,14 @@ fn a_publisher_continues_only_if_the_log_has_everything_that_was_sent() {
     disk.kill();
     let (mut writer, beginning) = begin(&disk, "", LAZY);
     assert_eq!(beginning.start, LogStart::Continued, "everything was on the disk before it was sent");
-    let present = beginning.lineages.present();
-    assert_eq!((present.incarnation, present.base), (Incarnation(7), MessageNumber(10)));
-    assert_eq!(present.in_stream(MessageNumber(12)), MessageNumber(2));
-    assert_eq!(present.in_log(MessageNumber(2)), MessageNumber(12));
+    assert_eq!(beginning.next, Position::new(Incarnation(7), MessageNumber(5)), "that of the third one");
     append(&mut writer, 1);
     drop(writer);
     disk.kill();
     let (mut writer, beginning) = begin(&disk, "", LAZY);
     assert_eq!(beginning.start, LogStart::AfterUnsyncedLoss, "a power failure cannot be excluded");
 
-    let mut lineages = beginning.lineages;
+    let mut publisher = beginning.publisher;
     for (end, start) in [(0, LogStart::Continued), (1, LogStart::AfterUnsyncedLoss)] {
         append(&mut writer, 1);
         let next = MessageNumber(writer.next_number().0 + end);
@@ -74,12 +72,12 @@ fn a_publisher_continues_only_if_the_log_has_everything_that_was_sent() {
             (Ending::Over, LogStart::AfterEnd),
             (Ending::Unsynced, LogStart::AfterUnsyncedLoss),
         ] {
-            lineages.end(&*disk.files(), ending).unwrap();
+            publisher.end(&*disk.files(), ending).unwrap();
             drop(writer);
             disk.kill();
             let begun = begin(&disk, "boot", LAZY);
             assert_eq!(begun.1.start, start, "{ending:?}");
-            (writer, lineages) = (begun.0, begun.1.lineages);
+            (writer, publisher) = (begun.0, begun.1.publisher);
         }
     }
 }
@@ -103,12 +101,12 @@ fn a_publisher_that_was_killed_while_it_wrote_is_continued() {
         drop(writer);
         disk.kill();
         let recovery = found(&disk).recovery().clone();
-        assert!(recovery.next >= stored, "{recovery:?}");
+        assert!(recovery.next.number >= stored, "{recovery:?}");
         assert_eq!(recovery.is_unfinished, recovery.cut_bytes > 0, "{recovery:?}");
         torn += u64::from(recovery.is_unfinished);
         let (mut writer, beginning) = begin(&disk, boot, LAZY);
         assert_eq!(beginning.start, start, "{recovery:?}");
-        assert_eq!(writer.next_number(), recovery.next);
+        assert_eq!(writer.position(), beginning.next);
         append(&mut writer, 1);
     }
     assert!(torn > 30, "only {torn}");
@@ -119,7 +117,7 @@ fn a_publisher_whose_last_message_was_damaged_is_not_continued() {
     // The mark, the number, the kind, the body, and the length; at the end of a page as anywhere else, except for a
     // greater length, which looks as if the rest had not been written.
     for (record, length, damaged) in
-        [(132, 40, &[0, 15, 24, 40, 5][..]), (4_096 - 65 - 30 * 132, 31, &[0, 15, 24, 40])]
+        [(132, 40, &[0, 15, 24, 40, 5][..]), (4_096 - 81 - 30 * 132, 31, &[0, 15, 24, 40])]
     {
         for from_record in damaged.iter().copied() {
             let disk = Disk::new(5);
@@ -140,13 +138,37 @@ fn a_publisher_whose_last_message_was_damaged_is_not_continued() {
     }
 }
 
+/// It removes the damaged end before it begins an incarnation.
+#[test]
+fn a_publisher_that_is_killed_while_it_begins_does_not_let_the_next_one_continue_what_was_damaged() {
+    let mut killed = 0;
+    for operations in 1..60 {
+        let disk = Disk::new(operations);
+        let (mut writer, beginning) = begin(&disk, "boot", SyncPolicy::Each);
+        append(&mut writer, 10);
+        drop(writer);
+        disk.kill();
+        let (name, bytes) = disk.lengths().into_iter().rfind(|(name, _)| name.ends_with(".log")).unwrap();
+        disk.damage(&name, bytes - 1, 0x50);
+        let found = found(&disk);
+        let second = Beginning::plan(&found, Some("boot"), SyncPolicy::Each).unwrap();
+        assert_eq!(second.start, LogStart::NotWhatWasLeft);
+        disk.die_after(Some(operations));
+        killed += u64::from(second.begin(found, MessageNumber(0)).is_err());
+        disk.kill();
+        let (_, third) = begin(&disk, "boot", SyncPolicy::Each);
+        assert!(third.next.incarnation > beginning.next.incarnation, "killed after {operations}: {third:?}");
+    }
+    assert!((10..50).contains(&killed), "{killed}");
+}
+
 #[test]
 fn a_log_that_has_less_than_its_subscribers_is_not_continued() {
     for (received, start) in [(10, LogStart::Continued), (11, LogStart::NotWhatWasLeft)] {
         let disk = Disk::new(6);
         let (mut writer, _) = begin(&disk, "boot", LAZY);
         append(&mut writer, 10);
-        Confirmed { received: Some(MessageNumber(received)), ..Confirmed::default() }
+        Confirmed { received: Some(MessageNumber(received)), ..Confirmed::unknown(Incarnation(5)) }
             .write(&*disk.files())
             .unwrap();
         drop(writer);
@@ -164,22 +186,23 @@ fn what_subscribers_may_lack_follows_from_how_far_they_were() {
     disk.kill();
     let (writer, beginning) = begin(&disk, "boot", SyncPolicy::Each);
     assert_eq!(beginning.unconfirmed, Unconfirmed::Unknown);
-    Confirmed { received: Some(MessageNumber(7)), settled: Some(MessageNumber(5)), ..Confirmed::default() }
-        .write(&*disk.files())
-        .unwrap();
+    let unknown = Confirmed::unknown(Incarnation(5));
+    let known = Confirmed { received: Some(MessageNumber(7)), settled: Some(MessageNumber(5)), ..unknown };
+    known.write(&*disk.files()).unwrap();
     drop(writer);
     disk.kill();
     let (writer, mut beginning) = begin(&disk, "boot", SyncPolicy::Each);
     let unsettled = Unconfirmed::From(MessageNumber(5));
     assert_eq!(beginning.unconfirmed, unsettled, "those that must acknowledge may have less than all others");
+    known.write(&*disk.files()).unwrap();
     let next = writer.next_number();
-    beginning.lineages.end(&*disk.files(), Ending::Delivered { next }).unwrap();
+    beginning.publisher.end(&*disk.files(), Ending::Delivered { next }).unwrap();
     drop(writer);
     disk.kill();
     let (writer, mut beginning) = begin(&disk, "boot", SyncPolicy::Each);
     assert_eq!((beginning.start, beginning.unconfirmed), (LogStart::Continued, unsettled));
-    Confirmed { settled: Some(next), ..Confirmed::default() }.write(&*disk.files()).unwrap();
-    beginning.lineages.end(&*disk.files(), Ending::Delivered { next }).unwrap();
+    Confirmed { settled: Some(next), ..unknown }.write(&*disk.files()).unwrap();
+    beginning.publisher.end(&*disk.files(), Ending::Delivered { next }).unwrap();
     drop(writer);
     disk.kill();
     let (writer, beginning) = begin(&disk, "boot", SyncPolicy::Each);
@@ -202,13 +225,13 @@ fn a_publisher_that_does_not_begin_has_changed_nothing() {
 
 #[test]
 fn a_newest_segment_that_was_removed_is_missing_as_long_as_there_is_evidence() {
-    for evidence in ["index", "lineage", "nothing"] {
+    for evidence in ["index", "publisher", "nothing"] {
         let disk = Disk::new(4);
         let (mut writer, mut beginning) = begin(&disk, "boot", SyncPolicy::Each);
         append(&mut writer, 60);
         let next = writer.next_number();
         writer.close().unwrap();
-        beginning.lineages.end(&*disk.files(), Ending::Continues { next }).unwrap();
+        beginning.publisher.end(&*disk.files(), Ending::Continues { next }).unwrap();
         let end = Position { incarnation: Incarnation(5), number: next };
         assert_eq!(missing_at_end(&disk.files(), end).unwrap(), None);
 
@@ -218,8 +241,8 @@ fn a_newest_segment_that_was_removed_is_missing_as_long_as_there_is_evidence() {
         if evidence != "index" {
             disk.lose(&newest.replace(".log", ".index"));
         }
-        if evidence != "lineage" {
-            disk.lose("lineage");
+        if evidence != "publisher" {
+            disk.lose("publisher");
         }
         let missing = missing_at_end(&disk.files(), first).unwrap();
         let range = missing.map(|damage| (damage.first, damage.end));
