@@ -5,10 +5,11 @@ use std::num::NonZeroUsize;
 
 use lru::LruCache;
 use mcast_packet::MacAddress;
-use mcast_tunnel::{RelayPath, SequenceWindow};
+use mcast_tunnel::RelayPath;
 
 use crate::event::RefusalReason;
 use crate::rule::LegId;
+use crate::window::SequenceWindow;
 
 /// A datagram that arrived on a leg, for a group or for all hosts.
 #[derive(Clone, Copy, Debug)]

@@ -13,6 +13,7 @@
 //! | `paths` | the sockets by which replies come back |
 //! | `demand` | what hosts downstream have joined (RFC 4605) |
 //! | `arrival` | datagrams that arrive, also through several tunnels |
+//! | `window` | which numbers have been received |
 //! | `mdns` | mDNS by service, without conflicts of names |
 //! | `neighbors` | with the feature `driver`: when the addresses of a leg are announced to the hosts on its link |
 //! | `http` | with the feature `http`: groups for HTTP clients |
@@ -53,6 +54,7 @@ mod paths;
 mod peers;
 mod relay;
 mod rule;
+mod window;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,97 +1,78 @@
-//! One socket of tunnels: handshakes, and which tunnel a datagram belongs to.
+//! One socket of tunnels: the connections of QUIC, and which tunnel each belongs to.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use mcast_pace::ClockTime;
-use mcast_stream_proto::seal::Keys;
+use quinn_proto::{
+    ClientConfig, ConnectionError, ConnectionHandle, DatagramEvent, Endpoint, EndpointEvent, Event,
+    HashedConnectionIdGenerator, Incoming, NoneTokenStore, ServerConfig, StreamEvent, Transmit,
+    TransportConfig, TransportError, ValidationTokenConfig,
+};
+use ring::hmac;
 
-use crate::event::{DownReason, LinkCounts, LinkId, RefusedBy, TunnelEvent, TunnelTransmit};
-use crate::link::{Link, SILENCE};
-use crate::session::{DropReason, Session, TunnelDatagram, TunnelWant};
-use crate::wire::{self, Hello, Packet, Verdict, Welcome};
+use crate::control::Message;
+use crate::event::{
+    DownReason, DropReason, EndpointConfig, EndpointRole, LinkId, LinkStatus, RefusedBy, TunnelEvent,
+    TunnelTransmit,
+};
+use crate::key::{PeerKey, TunnelKeys};
+use crate::link::Link;
+use crate::record::{TunnelDatagram, TunnelWant};
+use crate::session::{CloseCode, Session, Stage, host_of};
+use crate::settings::{QuicClock, transport};
+use crate::tls;
 
 /// The time between attempts of a dialer.
 const DIAL_INTERVAL: Duration = Duration::from_secs(1);
 /// The same while the listener refuses.
 const REFUSED_INTERVAL: Duration = Duration::from_secs(3);
-/// Attempts after which the address is resolved again.
-const ATTEMPTS: u32 = 5;
-/// The age at which keys are replaced.
-const REKEY: Duration = Duration::from_secs(900);
-/// A relay that was received less than this time ago keeps its tunnel.
+/// A relay that was received less than this time ago keeps its tunnel: two of its packets may be lost.
 const IN_USE: Duration = Duration::from_millis(2_500);
-/// Cookies of this period and the one before are valid.
-const COOKIE_PERIOD: Duration = Duration::from_secs(60);
-/// Handshakes of a tunnel of which the first datagram of data is awaited.
-const MAX_PENDING: usize = 4;
-const PENDING_LIFETIME: Duration = Duration::from_secs(10);
-
-/// What an endpoint is made of.
-pub struct EndpointConfig {
-    /// The secrets that both ends share.
-    pub keys: Keys,
-    /// The identifier of this relay, another one after each start.
-    pub relay: u64,
-    /// Returns numbers that nobody can predict, and none of them twice.
-    pub random: Box<dyn FnMut() -> u64 + Send>,
-    /// Whether it dials or listens.
-    pub role: EndpointRole,
-}
-
-/// Whether an endpoint dials or listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EndpointRole {
-    /// It dials the tunnel with this name, once [`TunnelEndpoint::set_address`] has been called.
-    Dialer(String),
-    /// It listens for the tunnels that [`TunnelEndpoint::set_names`] names.
-    Listener,
-}
-
-impl fmt::Debug for EndpointConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EndpointConfig").field("role", &self.role).finish_non_exhaustive()
-    }
-}
-
-/// A tunnel of an endpoint, for people and programs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkStatus {
-    /// Its name.
-    pub name: String,
-    /// The relay at the other end and its address, while the tunnel is up.
-    pub peer: Option<(u64, SocketAddr)>,
-    /// The round trip, once it has been measured.
-    pub round_trip: Option<Duration>,
-    /// What it has carried.
-    pub counts: LinkCounts,
-}
+/// Connections of a listener that are not tunnels, or no longer: handshakes that are not finished, and what was refused.
+const MAX_UNFINISHED: usize = 64;
+/// The same from one host.
+const MAX_OF_HOST: usize = 4;
+/// Answers that wait until they can be sent.
+const MAX_ANSWERS: usize = 256;
+/// Datagrams that are passed to the system at once.
+const MAX_SEGMENTS: usize = 32;
+/// The codes of QUIC for alerts of TLS (RFC 9001, section 4.8).
+const ALERTS: std::ops::RangeInclusive<u64> = 0x100..=0x1ff;
+/// What QUIC wants as the name of a server. It is not sent, and not verified: the key is.
+const SERVER_NAME: &str = "mcast";
 
 /// One end of tunnels that share a socket.
 ///
 /// ```
 /// use mcast_pace::ClockTime;
-/// use mcast_tunnel::{EndpointConfig, EndpointRole, Keys, TunnelEndpoint};
+/// use mcast_tunnel::{EndpointConfig, EndpointRole, TunnelEndpoint, TunnelKeys};
 ///
 /// let role = EndpointRole::Dialer("paris".into());
 /// let mut random = 1..;
 /// let random = Box::new(move || random.next().unwrap_or_default());
-/// let mut site = TunnelEndpoint::new(EndpointConfig { keys: Keys::none(), relay: 7, random, role });
+/// let mut site = TunnelEndpoint::new(EndpointConfig { keys: TunnelKeys::none(), relay: 7, random, role });
 /// site.set_address(ClockTime::START, "203.0.113.1:5700".parse()?);
 /// site.handle_timeout(ClockTime::START);
-/// assert!(site.poll_transmit().is_none(), "nothing is sent without a key");
+/// let nothing = site.poll_transmit(ClockTime::START, &mut Vec::new());
+/// assert!(nothing.is_none(), "nothing is sent without a key");
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
 pub struct TunnelEndpoint {
-    keys: Keys,
+    quic: Endpoint,
+    clock: QuicClock,
+    transport: Arc<TransportConfig>,
+    keys: TunnelKeys,
     relay: u64,
-    random: Box<dyn FnMut() -> u64 + Send>,
     role: Role,
     links: Vec<Link>,
-    transmits: VecDeque<TunnelTransmit>,
+    sessions: BTreeMap<ConnectionHandle, Session>,
+    /// What belongs to no connection.
+    answers: VecDeque<(SocketAddr, Vec<u8>)>,
     events: VecDeque<TunnelEvent>,
     dropped: [u64; DropReason::ALL.len()],
 }
@@ -99,43 +80,53 @@ pub struct TunnelEndpoint {
 #[derive(Debug)]
 enum Role {
     Dialer(Dialer),
-    Listener { cookies: RandomState, pending: Vec<Pending> },
+    Listener,
 }
 
 #[derive(Debug, Default)]
 struct Dialer {
     address: Option<SocketAddr>,
-    /// The nonce, count and cookie of the present handshake.
-    handshake: Option<(u64, u64, u64)>,
+    /// The connection, from the first packet on.
+    handle: Option<ConnectionHandle>,
     next: ClockTime,
-    attempts: u32,
-    /// What the listener has said, until the tunnel is up.
+    /// Why the listener has refused it, until the tunnel is up.
     refused: Option<RefusedBy>,
-}
-
-/// A handshake that the listener has accepted, and the dialer has not confirmed.
-#[derive(Debug)]
-struct Pending {
-    link: LinkId,
-    session: Session,
-    relay: u64,
-    address: SocketAddr,
-    until: ClockTime,
 }
 
 impl TunnelEndpoint {
     /// Creates an endpoint whose tunnels are down.
     #[must_use]
     pub fn new(config: EndpointConfig) -> Self {
-        let (role, links) = match config.role {
+        let EndpointConfig { keys, relay, mut random, role } = config;
+        // A relay that has started again resets the connections that it had, so that the other ends need not wait. For that,
+        // it must recognize their identifiers: those are derived from its private key.
+        let secret = keys.own().map_or([0; 32], |own| *own.seed());
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        let mut quic = quinn_proto::EndpointConfig::new(Arc::new(derive(&secret, b"stateless reset")));
+        let identifiers = hmac::sign(&secret, b"connection identifiers");
+        let identifiers = identifiers.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        let seeds = std::array::from_fn::<[u8; 8], 4, _>(|_| random().to_be_bytes());
+        quic.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(identifiers)))
+            .rng_seed(Some(std::array::from_fn(|at| seeds[at / 8][at % 8])));
+        let (role, links) = match role {
             EndpointRole::Dialer(name) => (Role::Dialer(Dialer::default()), vec![Link::new(LinkId(0), name)]),
-            EndpointRole::Listener => {
-                (Role::Listener { cookies: RandomState::new(), pending: Vec::new() }, Vec::new())
-            }
+            EndpointRole::Listener => (Role::Listener, Vec::new()),
         };
-        let EndpointConfig { keys, relay, random, .. } = config;
-        let (transmits, events) = (VecDeque::new(), VecDeque::new());
-        Self { keys, relay, random, role, links, transmits, events, dropped: Default::default() }
+        let mut endpoint = Self {
+            quic: Endpoint::new(Arc::new(quic), None, true, None),
+            clock: QuicClock::new(),
+            transport: Arc::new(transport()),
+            keys,
+            relay,
+            role,
+            links,
+            sessions: BTreeMap::new(),
+            answers: VecDeque::new(),
+            events: VecDeque::new(),
+            dropped: Default::default(),
+        };
+        endpoint.admit_peers();
+        endpoint
     }
 
     /// Sets the address that a dialer dials. A tunnel that is up moves there with the next handshake only.
@@ -143,19 +134,21 @@ impl TunnelEndpoint {
         if let Role::Dialer(dialer) = &mut self.role
             && dialer.address != Some(address)
         {
-            (dialer.address, dialer.handshake, dialer.next) = (Some(address), None, now);
+            dialer.address = Some(address);
+            self.dial_again(now);
         }
     }
 
     /// Sets the names of the tunnels that a listener accepts.
-    pub fn set_names(&mut self, names: &BTreeSet<String>) {
+    pub fn set_names(&mut self, now: ClockTime, names: &BTreeSet<String>) {
         if matches!(self.role, Role::Dialer(_)) {
             return;
         }
-        for link in &mut self.links {
+        for position in 0..self.links.len() {
+            let link = &mut self.links[position];
             link.is_open = names.contains(&link.name);
             if !link.is_open {
-                link.close(DownReason::Removed);
+                self.close(now, position, DownReason::Removed);
             }
         }
         for name in names {
@@ -165,19 +158,21 @@ impl TunnelEndpoint {
         }
     }
 
-    /// Replaces the secrets. Tunnels that are sealed with one that is no longer known are down at once, and dialers
-    /// begin a handshake with the latest one.
-    pub fn set_keys(&mut self, now: ClockTime, keys: Keys) {
-        for link in &mut self.links {
-            if link.session().is_some_and(|(session, _)| !keys.has(session.epoch())) {
-                link.close(DownReason::KeyRemoved);
+    /// Replaces the keys. Tunnels whose other end is no longer a peer are down at once. A new key of this relay is used from
+    /// the next handshake on.
+    pub fn set_keys(&mut self, now: ClockTime, keys: TunnelKeys) {
+        self.keys = keys;
+        self.admit_peers();
+        for position in 0..self.links.len() {
+            let link = &self.links[position];
+            let session = link.current.and_then(|handle| self.sessions.get(&handle));
+            let is_removed = session
+                .is_some_and(|session| !session.key.is_some_and(|key| self.keys.admits(&link.name, &key)));
+            if is_removed {
+                self.close(now, position, DownReason::KeyRemoved);
             }
         }
-        match &mut self.role {
-            Role::Dialer(dialer) => (dialer.handshake, dialer.next) = (None, now),
-            Role::Listener { pending, .. } => pending.clear(),
-        }
-        self.keys = keys;
+        self.dial_again(now);
     }
 
     /// Returns the tunnel with this name.
@@ -195,16 +190,15 @@ impl TunnelEndpoint {
     /// Returns the tunnels that rules name.
     pub fn links(&self) -> impl Iterator<Item = (LinkId, LinkStatus)> {
         let status = |link: &Link| {
-            let status = link.status();
+            let session = link.current.and_then(|handle| self.sessions.get(&handle));
             LinkStatus {
                 name: link.name.clone(),
-                peer: status.map(|(relay, address, _)| (relay, address)),
-                round_trip: status.and_then(|(.., round_trip)| round_trip),
+                peer: session.and_then(|session| Some((link.peer?, session.address))),
+                round_trip: session.map(|session| session.connection.rtt()),
                 counts: link.counts,
             }
         };
-        let open = self.links.iter().enumerate().filter(|(_, link)| link.is_open);
-        open.map(move |(number, link)| (LinkId(number), status(link)))
+        self.links.iter().filter(|link| link.is_open).map(move |link| (link.id, status(link)))
     }
 
     /// Returns the reasons for which datagrams were dropped, with their numbers.
@@ -213,53 +207,83 @@ impl TunnelEndpoint {
     }
 
     /// Sets what this end wants to receive from a tunnel.
-    pub fn set_wants(&mut self, now: ClockTime, link: LinkId, wants: Vec<TunnelWant>) {
-        if let Some(link) = self.links.get_mut(link.0) {
-            link.set_wants(now, wants);
+    pub fn set_wants(&mut self, link: LinkId, wants: Vec<TunnelWant>) {
+        let Some(link) = self.links.get_mut(link.0) else { return };
+        link.set_wants(wants);
+        if let Some(session) = link.current.and_then(|handle| self.sessions.get_mut(&handle)) {
+            link.write_wants(session);
         }
     }
 
     /// Sends a datagram into a tunnel. With a bound, it is repaired in that time if it is lost. Returns whether the
     /// tunnel is up.
-    pub fn send(
+    pub fn send<P: AsRef<[u8]>>(
         &mut self,
         now: ClockTime,
         link: LinkId,
-        datagram: &TunnelDatagram,
+        datagram: &TunnelDatagram<P>,
         bound: Option<Duration>,
     ) -> bool {
-        self.links.get_mut(link.0).is_some_and(|link| link.send(now, datagram, bound))
+        let Some(link) = self.links.get_mut(link.0) else { return false };
+        let session = link.current.and_then(|handle| self.sessions.get_mut(&handle));
+        let Some(session) = session else { return false };
+        link.send(now, &mut session.connection, datagram, bound);
+        session.may_transmit = true;
+        true
     }
 
-    /// Handles a datagram, which is decrypted in place.
-    pub fn handle_datagram(&mut self, now: ClockTime, from: SocketAddr, bytes: &mut [u8]) {
-        let result = match wire::parse(bytes) {
-            None => Err(DropReason::Malformed),
-            Some(Packet::Data { session, counter }) => {
-                self.receive_data(now, from, (session, counter), bytes)
+    /// Handles a datagram that has arrived.
+    pub fn handle_datagram(&mut self, now: ClockTime, from: SocketAddr, bytes: &[u8]) {
+        let instant = self.clock.instant(now);
+        let mut answer = Vec::new();
+        match self.quic.handle(instant, from, None, None, BytesMut::from(bytes), &mut answer) {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                let Some(session) = self.sessions.get_mut(&handle) else { return };
+                session.connection.handle_event(event);
+                session.may_transmit = true;
+                let is_new = session.record_arrival(now);
+                if is_new
+                    && let Stage::Up(link) = session.stage
+                    && let Some(link) = self.links.get_mut(link.0)
+                {
+                    link.counts.received_bytes += bytes.len() as u64;
+                } else if !is_new && !session.connection.is_closed() {
+                    self.dropped[DropReason::Unsealed as usize] += 1;
+                }
+                self.settle(now, handle);
             }
-            Some(Packet::Hello) => self.receive_hello(now, from, bytes),
-            Some(Packet::Cookie { nonce, count, cookie }) => {
-                self.receive_cookie(now, from, (nonce, count), cookie)
+            Some(DatagramEvent::NewConnection(incoming)) => self.answer_dialer(now, incoming, &mut answer),
+            unknown => {
+                // A packet of a connection has a short header (RFC 9000, section 17.3).
+                let is_of_connection = bytes.first().is_some_and(|first| first & 0x80 == 0);
+                let reason =
+                    if is_of_connection { DropReason::UnknownSession } else { DropReason::Malformed };
+                self.dropped[reason as usize] += 1;
+                if let Some(DatagramEvent::Response(transmit)) = unknown {
+                    self.answer(&transmit, answer);
+                }
             }
-            Some(Packet::Welcome { dialer_nonce }) => self.receive_welcome(now, from, dialer_nonce, bytes),
-        };
-        if let Err(reason) = result {
-            self.dropped[reason as usize] += 1;
         }
-    }
-
-    /// Handles that the system has refused a datagram to this address because of its length.
-    pub fn handle_too_large(&mut self, now: ClockTime, to: SocketAddr) {
-        let is_meant = |link: &&mut Link| link.status().is_some_and(|(_, address, _)| address == to);
-        self.links.iter_mut().filter(is_meant).for_each(|link| link.shrink(now));
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: ClockTime) {
-        self.links.iter_mut().for_each(|link| link.handle_timeout(now));
-        if let Role::Listener { pending, .. } = &mut self.role {
-            pending.retain(|pending| pending.until > now);
+        let instant = self.clock.instant(now);
+        let is_due = |session: &Session| session.timeout.is_some_and(|timeout| timeout <= now);
+        let due: Vec<_> =
+            self.sessions.iter().filter(|(_, session)| is_due(session)).map(|(id, _)| *id).collect();
+        for handle in due {
+            if let Some(session) = self.sessions.get_mut(&handle) {
+                session.connection.handle_timeout(instant);
+                session.may_transmit = true;
+                session.refresh_timeout(&self.clock);
+            }
+            self.settle(now, handle);
+        }
+        for link in &mut self.links {
+            if let Some(session) = link.current.and_then(|handle| self.sessions.get_mut(&handle)) {
+                link.handle_timeout(now, session, &mut self.events);
+            }
         }
         if self.dial_at().is_some_and(|at| at <= now) {
             self.dial(now);
@@ -269,239 +293,393 @@ impl TunnelEndpoint {
     /// Returns when to call [`Self::handle_timeout`] next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<ClockTime> {
-        self.links.iter().filter_map(Link::deadline).chain(self.dial_at()).min()
+        let of_sessions = self.sessions.values().filter_map(|session| session.timeout);
+        of_sessions.chain(self.links.iter().filter_map(Link::deadline)).chain(self.dial_at()).min()
     }
 
-    /// Returns the next datagram to send. Frames that are waiting are packed into as few as possible, so call this after
-    /// everything that has happened at the same time.
-    pub fn poll_transmit(&mut self) -> Option<TunnelTransmit> {
-        if let Some(transmit) = self.transmits.pop_front() {
-            return Some(transmit);
+    /// Writes the next datagrams to send into a buffer, after it has been cleared: several of one length for one destination.
+    /// Small datagrams of groups that are waiting share one, so call this after everything that has happened at the same
+    /// time.
+    pub fn poll_transmit(&mut self, now: ClockTime, buffer: &mut Vec<u8>) -> Option<TunnelTransmit> {
+        buffer.clear();
+        if let Some((to, bytes)) = self.answers.pop_front() {
+            buffer.extend(bytes);
+            return Some(TunnelTransmit { to, segment: buffer.len() });
         }
-        self.links.iter_mut().find_map(|link| {
-            link.flush();
-            link.transmits.pop_front()
-        })
+        let instant = self.clock.instant(now);
+        for session in self.sessions.values_mut().filter(|session| session.may_transmit) {
+            if let Some(transmit) = session.connection.poll_transmit(instant, MAX_SEGMENTS, buffer) {
+                if let Stage::Up(link) = session.stage
+                    && let Some(link) = self.links.get_mut(link.0)
+                {
+                    link.counts.sent_bytes += buffer.len() as u64;
+                }
+                let segment = transmit.segment_size.unwrap_or(buffer.len());
+                return Some(TunnelTransmit { to: transmit.destination, segment });
+            }
+            session.may_transmit = false;
+            session.refresh_timeout(&self.clock);
+        }
+        None
     }
 
     /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<TunnelEvent> {
-        let of_link = self.links.iter_mut().find_map(|link| link.events.pop_front());
-        of_link.or_else(|| self.events.pop_front())
+        self.events.pop_front()
     }
 
-    /// Stops: says goodbye to the other ends.
-    pub fn stop(&mut self) {
-        self.links.iter_mut().for_each(|link| link.close(DownReason::Removed));
+    /// Stops: closes the connections to the other ends.
+    pub fn stop(&mut self, now: ClockTime) {
+        for position in 0..self.links.len() {
+            self.close(now, position, DownReason::Removed);
+        }
     }
 
-    fn receive_data(
-        &mut self,
-        now: ClockTime,
-        from: SocketAddr,
-        (session, counter): (u64, u64),
-        bytes: &mut [u8],
-    ) -> Result<(), DropReason> {
-        let Self { links, role, random, .. } = self;
-        if let Role::Listener { pending, .. } = role
-            && let Some(position) = pending.iter().position(|pending| pending.session.id() == session)
-        {
-            // The first datagram of data confirms the handshake. It is read below, with its number as new.
-            let mut copy = bytes.to_vec();
-            pending[position].session.open(counter, &mut copy)?;
-            let Pending { link, session: confirmed, relay, address, .. } = pending.swap_remove(position);
-            pending.retain(|pending| pending.link != link);
-            let link = links.get_mut(link.0).ok_or(DropReason::UnknownSession)?;
-            let nonces = confirmed.nonces();
-            link.adopt(now, Session::new(&self.keys, confirmed.epoch(), nonces, false), relay, address);
-        }
-        for link in links {
-            match link.receive(now, from, (session, counter), bytes, &mut *random) {
-                Err(DropReason::UnknownSession) => {}
-                result => return result,
-            }
-        }
-        Err(DropReason::UnknownSession)
-    }
-
-    fn receive_hello(
-        &mut self,
-        now: ClockTime,
-        from: SocketAddr,
-        bytes: &mut [u8],
-    ) -> Result<(), DropReason> {
-        let Role::Listener { cookies, pending } = &mut self.role else { return Err(DropReason::Malformed) };
-        let Some(hello) = Hello::open(&self.keys, bytes) else {
-            self.events.push_back(TunnelEvent::WrongKey { address: from });
-            return Err(DropReason::Unsealed);
-        };
-        // The cookie proves that the dialer receives at its address. It is computed from the address, so that nothing is kept
-        // of those who never return it, and the answer is smaller than the question, so that it does not help an attacker.
-        let period = (now - ClockTime::START).as_secs() / COOKIE_PERIOD.as_secs();
-        let cookie = |period: u64| cookies.hash_one((from, period));
-        if hello.cookie != cookie(period) && (period == 0 || hello.cookie != cookie(period - 1)) {
-            let bytes = wire::emit_cookie(&hello, cookie(period));
-            self.transmits.push_back(TunnelTransmit { to: from, bytes });
-            return Ok(());
-        }
-        let link = self.links.iter_mut().find(|link| link.is_open && link.name == hello.name);
-        let verdict = match link {
-            None => Verdict::UnknownName,
-            Some(link) if link.is_of_another(hello.relay) && link.was_heard_within(now, IN_USE) => {
-                // The other relay may be gone without a word: once it has not answered for a while, a hello is accepted.
-                link.ping_now(now);
-                Verdict::InUse
-            }
-            Some(_) => Verdict::Accepted,
-        };
-        // A hello that is repeated, since the welcome was lost, gets the same one: both ends compute one session.
-        let is_known = |known: &&Pending| known.session.nonces().0 == hello.nonce && known.address == from;
-        let known = pending.iter().find(is_known).map(|known| known.session.nonces().1);
-        let listener_nonce = known.unwrap_or_else(|| (self.random)());
-        let welcome = Welcome {
-            dialer_nonce: hello.nonce,
-            count: hello.count,
-            epoch: hello.epoch,
-            listener_nonce,
-            relay: self.relay,
-            verdict,
-        };
-        let Some(bytes) = welcome.emit(&self.keys) else { return Err(DropReason::Unsealed) };
-        self.transmits.push_back(TunnelTransmit { to: from, bytes });
-        match verdict {
-            Verdict::Accepted if known.is_some() => {}
-            Verdict::Accepted => self.await_confirmation(now, from, &hello, listener_nonce),
-            Verdict::InUse => return Err(DropReason::InUse),
-            Verdict::UnknownName => {
-                self.events.push_back(TunnelEvent::UnknownName { name: hello.name, address: from });
-                return Err(DropReason::UnknownName);
-            }
-        }
-        Ok(())
-    }
-
-    fn await_confirmation(&mut self, now: ClockTime, from: SocketAddr, hello: &Hello, listener_nonce: u64) {
-        let (Some(link), Role::Listener { pending, .. }) = (self.link(&hello.name), &mut self.role) else {
+    /// Admits the peers of the keys to handshakes from now on.
+    fn admit_peers(&mut self) {
+        if matches!(self.role, Role::Dialer(_)) {
             return;
-        };
-        // Each attempt of a dialer is one of these, so the oldest is the one that it has most likely given up.
-        let of_link = pending.iter().filter(|pending| pending.link == link).count();
-        if of_link >= MAX_PENDING
-            && let Some(oldest) = pending.iter().position(|pending| pending.link == link)
+        }
+        let peers = self.keys.peers().map(|(_, key)| *key).collect();
+        let crypto = self.keys.own().and_then(|own| tls::listener(own, peers));
+        let config = crypto.map(|crypto| {
+            let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+            let mut tokens = ValidationTokenConfig::default();
+            // A dialer proves its address in each handshake. Nothing that it keeps makes it known later.
+            tokens.sent(0);
+            config
+                .transport_config(Arc::clone(&self.transport))
+                .validation_token_config(tokens)
+                .time_source(self.clock.source());
+            Arc::new(config)
+        });
+        self.quic.set_server_config(config);
+    }
+
+    /// Answers the first packet of a dialer.
+    fn answer_dialer(&mut self, now: ClockTime, incoming: Incoming, answer: &mut Vec<u8>) {
+        // Nothing is kept, and nothing is computed with keys, for an address that has not proven that it receives: the answer
+        // is a token, which is shorter than the question.
+        if !incoming.remote_address_validated() {
+            if let Ok(transmit) = self.quic.retry(incoming, answer) {
+                self.answer(&transmit, std::mem::take(answer));
+            }
+            return;
+        }
+        let host = host_of(incoming.remote_address());
+        let unfinished = || self.sessions.iter().filter(|(_, session)| session.is_unfinished());
+        let of_host = unfinished().filter(|(_, session)| host_of(session.address) == host).count();
+        if of_host >= MAX_OF_HOST {
+            self.dropped[DropReason::Busy as usize] += 1;
+            return self.quic.ignore(incoming);
+        }
+        // An honest handshake takes a round trip, so the oldest ones are the least likely to be finished.
+        if unfinished().count() >= MAX_UNFINISHED
+            && let Some(oldest) =
+                unfinished().min_by_key(|(_, session)| session.since).map(|(handle, _)| *handle)
         {
-            pending.remove(oldest);
+            self.dropped[DropReason::Busy as usize] += 1;
+            self.quic.handle_event(oldest, EndpointEvent::drained());
+            self.sessions.remove(&oldest);
         }
-        let session = Session::new(&self.keys, hello.epoch, (hello.nonce, listener_nonce), false);
-        let (relay, until) = (hello.relay, now + PENDING_LIFETIME);
-        pending.push(Pending { link, session, relay, address: from, until });
-    }
-
-    fn receive_cookie(
-        &mut self,
-        now: ClockTime,
-        from: SocketAddr,
-        (nonce, count): (u64, u64),
-        cookie: u64,
-    ) -> Result<(), DropReason> {
-        let Role::Dialer(dialer) = &mut self.role else { return Err(DropReason::Malformed) };
-        match &mut dialer.handshake {
-            Some((known, last, value))
-                if (*known, *last) == (nonce, count) && dialer.address == Some(from) =>
-            {
-                // A second one is for the next attempt: otherwise both ends could exchange these without a pause.
-                if std::mem::replace(value, cookie) == 0 {
-                    self.hello(now);
+        let instant = self.clock.instant(now);
+        match self.quic.accept(incoming, instant, answer, None) {
+            Ok((handle, connection)) => {
+                self.sessions.insert(handle, Session::new(now, connection, false));
+                self.settle(now, handle);
+            }
+            Err(error) => {
+                self.dropped[DropReason::Malformed as usize] += 1;
+                if let Some(transmit) = error.response {
+                    self.answer(&transmit, std::mem::take(answer));
                 }
-                Ok(())
             }
-            _ => Err(DropReason::Replayed),
         }
     }
 
-    fn receive_welcome(
-        &mut self,
-        now: ClockTime,
-        from: SocketAddr,
-        nonce: u64,
-        bytes: &mut [u8],
-    ) -> Result<(), DropReason> {
-        let Role::Dialer(dialer) = &mut self.role else { return Err(DropReason::Malformed) };
-        if dialer.handshake.is_none_or(|(known, ..)| known != nonce) || dialer.address != Some(from) {
-            return Err(DropReason::Replayed);
+    fn answer(&mut self, transmit: &Transmit, mut bytes: Vec<u8>) {
+        if self.answers.len() < MAX_ANSWERS {
+            bytes.truncate(transmit.size);
+            self.answers.push_back((transmit.destination, bytes));
+        } else {
+            self.dropped[DropReason::Busy as usize] += 1;
         }
-        let Some(welcome) = Welcome::open(&self.keys, bytes) else { return Err(DropReason::Unsealed) };
-        let Some(link) = self.links.first_mut() else { return Ok(()) };
-        (dialer.handshake, dialer.attempts) = (None, 0);
-        let refused = match welcome.verdict {
-            Verdict::Accepted => None,
-            Verdict::UnknownName => Some(RefusedBy::UnknownName),
-            Verdict::InUse => Some(RefusedBy::InUse),
+    }
+
+    /// Does what has followed from an input of a connection.
+    fn settle(&mut self, now: ClockTime, handle: ConnectionHandle) {
+        while let Some(session) = self.sessions.get_mut(&handle) {
+            // Its last event for this end comes before the one by which the library forgets it.
+            let Some(event) = session.connection.poll() else {
+                let Some(event) = session.connection.poll_endpoint_events() else { break };
+                let is_drained = event.is_drained();
+                if let Some(event) = self.quic.handle_event(handle, event) {
+                    session.connection.handle_event(event);
+                }
+                if is_drained {
+                    self.sessions.remove(&handle);
+                }
+                continue;
+            };
+            match event {
+                Event::Connected => self.connected(handle),
+                Event::ConnectionLost { reason } => self.lost(now, handle, &reason),
+                Event::Stream(StreamEvent::Opened { .. } | StreamEvent::Readable { .. }) => {
+                    self.read_control(now, handle);
+                }
+                Event::Stream(StreamEvent::Writable { .. } | StreamEvent::Available { .. }) => {
+                    session.control.flush(&mut session.connection);
+                    self.write_wants(handle);
+                }
+                _ => {}
+            }
+        }
+        let Some(session) = self.sessions.get_mut(&handle) else { return };
+        let Stage::Up(link) = session.stage else { return };
+        let Some(link) = self.links.get_mut(link.0) else { return };
+        link.receive(now, &mut session.connection, &mut self.events);
+        if let Some(address) = session.poll_moved() {
+            self.events.push_back(TunnelEvent::Moved { link: link.id, address });
+        }
+    }
+
+    /// Handles that the other end has proven its key, as seen from here.
+    fn connected(&mut self, handle: ConnectionHandle) {
+        let Some(session) = self.sessions.get_mut(&handle) else { return };
+        (session.stage, session.key) = (Stage::Naming, tls::peer_key(&session.connection));
+        if let Some(link) = self.links.first().filter(|_| session.is_dialer) {
+            let message = Message::Hello { relay: self.relay, name: link.name.clone() };
+            session.control.send(&mut session.connection, &message);
+        }
+    }
+
+    fn read_control(&mut self, now: ClockTime, handle: ConnectionHandle) {
+        let Some(session) = self.sessions.get_mut(&handle) else { return };
+        let Ok(messages) = session.control.receive(&mut session.connection) else {
+            return self.fail(now, handle);
         };
-        let before = std::mem::replace(&mut dialer.refused, refused);
+        for message in messages {
+            let Some(session) = self.sessions.get(&handle) else { return };
+            match (message, session.stage) {
+                (Message::Hello { relay, name }, Stage::Naming) if !session.is_dialer => {
+                    self.decide(now, handle, relay, name);
+                }
+                (Message::Welcome { relay }, Stage::Naming) if session.is_dialer => {
+                    if let Role::Dialer(dialer) = &mut self.role {
+                        dialer.refused = None;
+                    }
+                    self.adopt(now, handle, 0, relay);
+                }
+                (Message::Wants(wants), Stage::Up(link)) => {
+                    self.events.push_back(TunnelEvent::Wants { link, wants });
+                }
+                (Message::Unknown, _) | (_, Stage::Over) => {}
+                _ => return self.fail(now, handle),
+            }
+        }
+    }
+
+    /// Decides whether a peer gets the tunnel that it asks for.
+    fn decide(&mut self, now: ClockTime, handle: ConnectionHandle, relay: u64, name: String) {
+        let instant = self.clock.instant(now);
+        let key = self.sessions.get(&handle).and_then(|session| session.key);
+        let is_peer = key.is_some_and(|key| self.keys.admits(&name, &key));
+        let link = self.links.iter().position(|link| is_peer && link.is_open && link.name == name);
+        let (reason, code) = match link {
+            None => (DropReason::UnknownName, CloseCode::UnknownName),
+            Some(position) => {
+                let link = &self.links[position];
+                let other = link.current.filter(|_| link.is_of_another(relay));
+                match other.and_then(|handle| self.sessions.get_mut(&handle)) {
+                    Some(other) if other.was_heard_within(now, IN_USE) => {
+                        // It may be gone without a word: once it has not answered for a while, another one is accepted.
+                        other.connection.ping();
+                        other.may_transmit = true;
+                        (DropReason::InUse, CloseCode::InUse)
+                    }
+                    _ => {
+                        let message = Message::Welcome { relay: self.relay };
+                        if let Some(session) = self.sessions.get_mut(&handle) {
+                            session.control.send(&mut session.connection, &message);
+                        }
+                        return self.adopt(now, handle, position, relay);
+                    }
+                }
+            }
+        };
+        self.dropped[reason as usize] += 1;
+        let Some(session) = self.sessions.get_mut(&handle) else { return };
+        session.close(instant, code);
+        if code == CloseCode::UnknownName {
+            self.events.push_back(TunnelEvent::UnknownName { name, address: session.address });
+        }
+    }
+
+    /// Uses a connection for a tunnel from now on.
+    fn adopt(&mut self, now: ClockTime, handle: ConnectionHandle, position: usize, relay: u64) {
+        let instant = self.clock.instant(now);
+        let Some(link) = self.links.get_mut(position) else { return };
+        let (id, is_same) = (link.id, link.current.is_some() && link.peer == Some(relay));
+        let before = link.adopt(handle, relay).and_then(|before| self.sessions.get_mut(&before));
+        let old_address = before.map(|before| {
+            before.close(instant, CloseCode::Replaced);
+            before.address
+        });
+        let Some(session) = self.sessions.get_mut(&handle) else { return };
+        (session.stage, session.may_transmit) = (Stage::Up(id), true);
+        let address = session.address;
+        if !is_same {
+            self.events.push_back(TunnelEvent::Up { link: id, relay, address });
+        } else if old_address != Some(address) {
+            self.events.push_back(TunnelEvent::Moved { link: id, address });
+        }
+        self.write_wants(handle);
+    }
+
+    fn write_wants(&mut self, handle: ConnectionHandle) {
+        let Some(session) = self.sessions.get_mut(&handle) else { return };
+        if let Stage::Up(link) = session.stage
+            && let Some(link) = self.links.get_mut(link.0)
+        {
+            link.write_wants(session);
+        }
+    }
+
+    /// Ends a connection whose other end has broken the protocol.
+    fn fail(&mut self, now: ClockTime, handle: ConnectionHandle) {
+        self.dropped[DropReason::Malformed as usize] += 1;
+        let Some(session) = self.sessions.get_mut(&handle) else { return };
+        if let Stage::Up(link) = session.stage {
+            return self.close(now, link.0, DownReason::Failed);
+        }
+        session.close(self.clock.instant(now), CloseCode::Invalid);
+        self.dial_after(handle, now + DIAL_INTERVAL);
+    }
+
+    /// Closes a tunnel until the next handshake.
+    fn close(&mut self, now: ClockTime, position: usize, reason: DownReason) {
+        let instant = self.clock.instant(now);
+        let Some(link) = self.links.get_mut(position) else { return };
+        let Some(handle) = link.current.take() else { return };
+        self.events.push_back(TunnelEvent::Down { link: link.id, reason });
+        if let Some(session) = self.sessions.get_mut(&handle) {
+            let code = if reason == DownReason::Failed { CloseCode::Invalid } else { CloseCode::Goodbye };
+            session.close(instant, code);
+        }
+        self.dial_after(handle, now + DIAL_INTERVAL);
+    }
+
+    /// Handles that a connection has ended, other than by this end.
+    fn lost(&mut self, now: ClockTime, handle: ConnectionHandle, reason: &ConnectionError) {
+        let Some(session) = self.sessions.get_mut(&handle) else { return };
+        let address = session.address;
+        let (stage, is_dialer) = (std::mem::replace(&mut session.stage, Stage::Over), session.is_dialer);
+        if let Stage::Up(link) = stage {
+            let reason = match reason {
+                ConnectionError::TimedOut => DownReason::Silence,
+                ConnectionError::Reset => DownReason::Restarted,
+                ConnectionError::ApplicationClosed(close)
+                    if CloseCode::read(close.error_code) == Some(CloseCode::Goodbye) =>
+                {
+                    DownReason::Goodbye
+                }
+                _ => DownReason::Failed,
+            };
+            if let Some(link) = self.links.get_mut(link.0).filter(|link| link.current == Some(handle)) {
+                link.current = None;
+                self.events.push_back(TunnelEvent::Down { link: link.id, reason });
+            }
+            let is_at_once = matches!(reason, DownReason::Silence | DownReason::Restarted);
+            return self.dial_after(handle, if is_at_once { now } else { now + DIAL_INTERVAL });
+        }
+        if stage == Stage::Over {
+            return;
+        }
+        let is_alert = |error: &TransportError| ALERTS.contains(&u64::from(error.code));
+        if matches!(reason, ConnectionError::TransportError(error) if is_alert(error)) {
+            self.dropped[DropReason::WrongKey as usize] += 1;
+            self.events.push_back(TunnelEvent::WrongKey { address });
+        }
+        if is_dialer {
+            self.not_accepted(now, handle, reason);
+        }
+    }
+
+    /// Handles that the listener has not accepted the tunnel.
+    fn not_accepted(&mut self, now: ClockTime, handle: ConnectionHandle, reason: &ConnectionError) {
+        let refused = match reason {
+            ConnectionError::ApplicationClosed(close) => match CloseCode::read(close.error_code) {
+                Some(CloseCode::UnknownName) => Some(RefusedBy::UnknownName),
+                Some(CloseCode::InUse) => Some(RefusedBy::InUse),
+                _ => None,
+            },
+            ConnectionError::ConnectionClosed(close) if ALERTS.contains(&u64::from(close.error_code)) => {
+                Some(RefusedBy::UnknownKey)
+            }
+            _ => None,
+        };
+        let Role::Dialer(dialer) = &mut self.role else { return };
+        let link = LinkId(0);
         if let Some(reason) = refused {
-            dialer.next = now + REFUSED_INTERVAL;
-            if before != refused {
-                self.events.push_back(TunnelEvent::Refused { link: LinkId(0), reason });
+            if dialer.refused.replace(reason) != Some(reason) {
+                self.events.push_back(TunnelEvent::Refused { link, reason });
             }
-            return Ok(());
+            self.dial_after(handle, now + REFUSED_INTERVAL);
+        } else if *reason == ConnectionError::TimedOut {
+            self.events.push_back(TunnelEvent::Unanswered { link });
+            self.dial_after(handle, now);
+        } else {
+            self.dial_after(handle, now + REFUSED_INTERVAL);
         }
-        let nonces = (welcome.dialer_nonce, welcome.listener_nonce);
-        link.adopt(now, Session::new(&self.keys, welcome.epoch, nonces, true), welcome.relay, from);
-        // The first ping confirms the handshake.
-        link.handle_timeout(now);
-        Ok(())
     }
 
-    /// Returns when a dialer has to begin or repeat a handshake.
-    fn dial_at(&self) -> Option<ClockTime> {
-        let Role::Dialer(dialer) = &self.role else { return None };
-        if dialer.address.is_none() || self.keys.is_empty() {
-            return None;
+    /// Lets a dialer whose connection this was dial at that time.
+    fn dial_after(&mut self, handle: ConnectionHandle, at: ClockTime) {
+        if let Role::Dialer(dialer) = &mut self.role
+            && dialer.handle == Some(handle)
+        {
+            (dialer.handle, dialer.next) = (None, at);
         }
-        let link = self.links.first()?;
-        let due = match link.session() {
-            None => ClockTime::START,
-            Some((session, _)) if session.epoch() != self.keys.latest() => ClockTime::START,
-            // After a short silence, while the tunnel still counts as up: a listener that has restarted knows no session, and
-            // answers nothing but a handshake.
-            Some((_, since)) => (since + REKEY).min(link.silent_at(SILENCE)),
+    }
+
+    /// Begins with another handshake, unless the tunnel is up.
+    fn dial_again(&mut self, now: ClockTime) {
+        let instant = self.clock.instant(now);
+        let Role::Dialer(dialer) = &mut self.role else { return };
+        if self.links.iter().any(|link| link.current.is_some()) {
+            return;
+        }
+        dialer.next = now;
+        if let Some(session) = dialer.handle.take().and_then(|handle| self.sessions.get_mut(&handle)) {
+            session.close(instant, CloseCode::Replaced);
+        }
+    }
+
+    /// Returns when a dialer has to dial.
+    fn dial_at(&self) -> Option<ClockTime> {
+        let Role::Dialer(Dialer { address: Some(_), handle: None, next, .. }) = &self.role else {
+            return None;
         };
-        Some(due.max(dialer.next))
+        let name = &self.links.first()?.name;
+        let has_peer = self.keys.peers().any(|(known, _)| known == name);
+        (has_peer && self.keys.own().is_some()).then_some(*next)
     }
 
     fn dial(&mut self, now: ClockTime) {
-        let Role::Dialer(dialer) = &mut self.role else { return };
-        if dialer.handshake.is_none() {
-            dialer.handshake = Some(((self.random)(), 0, 0));
-        }
+        let instant = self.clock.instant(now);
+        let (Role::Dialer(dialer), Some(link)) = (&mut self.role, self.links.first()) else { return };
         dialer.next = now + DIAL_INTERVAL;
-        dialer.attempts += 1;
-        if dialer.attempts.is_multiple_of(ATTEMPTS) {
-            // Each nonce is used for a few attempts only.
-            dialer.handshake = Some(((self.random)(), 0, 0));
-            self.events.push_back(TunnelEvent::Unanswered { link: LinkId(0) });
+        let peers: Vec<PeerKey> =
+            self.keys.peers().filter(|(name, _)| *name == link.name).map(|(_, key)| *key).collect();
+        let crypto = self.keys.own().and_then(|own| tls::dialer(own, peers));
+        let (Some(crypto), Some(address)) = (crypto, dialer.address) else { return };
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::clone(&self.transport)).token_store(Arc::new(NoneTokenStore));
+        // An address that cannot be dialed, such as port 0, is tried again: a later one may be set.
+        if let Ok((handle, connection)) = self.quic.connect(instant, config, address, SERVER_NAME) {
+            dialer.handle = Some(handle);
+            self.sessions.insert(handle, Session::new(now, connection, true));
         }
-        self.hello(now);
-    }
-
-    fn hello(&mut self, now: ClockTime) {
-        let Role::Dialer(dialer) = &mut self.role else { return };
-        let (Some((nonce, count, cookie)), Some(to)) = (&mut dialer.handshake, dialer.address) else {
-            return;
-        };
-        *count += 1;
-        dialer.next = now + DIAL_INTERVAL;
-        let Some(link) = self.links.first() else { return };
-        let hello = Hello {
-            nonce: *nonce,
-            count: *count,
-            epoch: self.keys.latest(),
-            cookie: *cookie,
-            relay: self.relay,
-            name: link.name.clone(),
-        };
-        let bytes = hello.emit(&self.keys);
-        self.transmits.extend(bytes.map(|bytes| TunnelTransmit { to, bytes }));
     }
 }
 
@@ -509,4 +687,8 @@ impl fmt::Debug for TunnelEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TunnelEndpoint").field("links", &self.links).finish_non_exhaustive()
     }
+}
+
+fn derive(secret: &hmac::Key, purpose: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(secret, purpose).as_ref())
 }

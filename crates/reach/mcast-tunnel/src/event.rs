@@ -1,20 +1,63 @@
-//! What an endpoint reports, what it wants to send, and what it counts.
+//! What an endpoint is made of, what it reports, what it wants to send, and what it counts.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::session::{TunnelDatagram, TunnelWant};
+use crate::key::TunnelKeys;
+use crate::record::{TunnelDatagram, TunnelWant};
+
+/// What an endpoint is made of.
+pub struct EndpointConfig {
+    /// The key of this relay, and those of its peers.
+    pub keys: TunnelKeys,
+    /// The identifier of this relay, another one after each start.
+    pub relay: u64,
+    /// Returns numbers that nobody can predict, and none of them twice.
+    pub random: Box<dyn FnMut() -> u64 + Send>,
+    /// Whether it dials or listens.
+    pub role: EndpointRole,
+}
+
+/// Whether an endpoint dials or listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointRole {
+    /// It dials the tunnel with this name, once [`TunnelEndpoint::set_address`] has been called.
+    Dialer(String),
+    /// It listens for the tunnels that [`TunnelEndpoint::set_names`] names.
+    Listener,
+}
+
+impl fmt::Debug for EndpointConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointConfig").field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// A tunnel of an endpoint, for people and programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkStatus {
+    /// Its name.
+    pub name: String,
+    /// The relay at the other end and its address, while the tunnel is up.
+    pub peer: Option<(u64, SocketAddr)>,
+    /// The round trip, while the tunnel is up.
+    pub round_trip: Option<Duration>,
+    /// What it has carried.
+    pub counts: LinkCounts,
+}
 
 /// The number of a tunnel, given by its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub usize);
 
-/// A datagram to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Datagrams to send, which are in the buffer of [`crate::TunnelEndpoint::poll_transmit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TunnelTransmit {
     /// The destination.
     pub to: SocketAddr,
-    /// The datagram.
-    pub bytes: Vec<u8>,
+    /// The length of each datagram; the last one may be shorter.
+    pub segment: usize,
 }
 
 /// Why a tunnel is down.
@@ -24,8 +67,12 @@ pub enum DownReason {
     Silence,
     /// The other end has stopped.
     Goodbye,
-    /// The secret that it was sealed with is no longer known here.
+    /// The key of the other end is no longer in the file of keys.
     KeyRemoved,
+    /// The other end has started again.
+    Restarted,
+    /// The other end has broken the protocol.
+    Failed,
     /// No rule names it any longer.
     Removed,
 }
@@ -37,6 +84,8 @@ pub enum RefusedBy {
     UnknownName,
     /// Another relay uses it.
     InUse,
+    /// The key of this relay is not that of a peer there.
+    UnknownKey,
 }
 
 /// What happened.
@@ -79,17 +128,24 @@ pub enum TunnelEvent {
         /// The tunnel.
         link: LinkId,
     },
-    /// A handshake is not sealed with a known secret.
+    /// The other end of a handshake has a key that is not that of a peer.
     WrongKey {
-        /// Where it came from, unproven.
+        /// Its address.
         address: SocketAddr,
     },
-    /// A member asks for a tunnel that no rule names.
+    /// A peer asks for a tunnel that no rule names, or that its key is not for.
     UnknownName {
         /// The name.
         name: String,
         /// Its address.
         address: SocketAddr,
+    },
+    /// Datagrams were dropped, because more were to be sent than the path has taken. Reported at most every ten seconds.
+    Overflow {
+        /// The tunnel.
+        link: LinkId,
+        /// Their number since the last report.
+        count: u64,
     },
     /// A datagram has arrived.
     Datagram {
@@ -128,4 +184,53 @@ pub struct LinkCounts {
     pub incomplete: u64,
     /// Records that could not be read.
     pub malformed: u64,
+    /// Datagrams that were not sent, because the queue of the tunnel was full.
+    pub overflow: u64,
+}
+
+/// Why a datagram that arrived at the socket of a tunnel was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// It is not a datagram of this protocol.
+    Malformed,
+    /// It belongs to no session, as after a restart of this end.
+    UnknownSession,
+    /// It is not sealed by the other end, was modified, or has been received before.
+    Unsealed,
+    /// A handshake with a key that is not that of a peer.
+    WrongKey,
+    /// A handshake for a name that no rule has, or that the key is not for.
+    UnknownName,
+    /// A handshake for a tunnel that another relay uses.
+    InUse,
+    /// A handshake while too many others were not finished.
+    Busy,
+}
+
+impl DropReason {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Malformed,
+        Self::UnknownSession,
+        Self::Unsealed,
+        Self::WrongKey,
+        Self::UnknownName,
+        Self::InUse,
+        Self::Busy,
+    ];
+
+    /// Returns its name in JSON and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::UnknownSession => "unknown-session",
+            Self::Unsealed => "unsealed",
+            Self::WrongKey => "wrong-key",
+            Self::UnknownName => "unknown-name",
+            Self::InUse => "in-use",
+            Self::Busy => "busy",
+        }
+    }
 }

@@ -1,32 +1,21 @@
-//! Frames: what a datagram of data consists of, once it is opened. Each has a kind (8), a length (16) and a content.
+//! Frames: each datagram of QUIC contains one. It has a kind (8) and a content. Also records, put together from pieces.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use mcast_pace::ClockTime;
 
-use crate::session::MAX_RECORD;
-use crate::wire::Reader;
+use crate::record::{MAX_RECORD, Reader};
 
-const PADDING: u8 = 0;
-const PING: u8 = 1;
-const PONG: u8 = 2;
-const CHALLENGE: u8 = 3;
-const RESPONSE: u8 = 4;
-const PIECE: u8 = 5;
-const REPAIRABLE: u8 = 6;
-const NAK: u8 = 7;
-const TAIL: u8 = 8;
-const PROBE: u8 = 9;
-const PROBED: u8 = 10;
-const WANTS_RECEIVED: u8 = 11;
-const GOODBYE: u8 = 12;
+const PIECE: u8 = 1;
+const REPAIRABLE: u8 = 2;
+const NAK: u8 = 3;
+const TAIL: u8 = 4;
+const PART: u8 = 5;
 
-/// Kind and length.
-const HEADER: usize = 3;
 /// The bytes before the content of the longest frame that carries a piece.
-pub(crate) const PIECE_OVERHEAD: usize = HEADER + 18;
+pub(crate) const PIECE_OVERHEAD: usize = 1 + 18;
 /// Pieces of one record: of the longest, if each has half of the smallest path.
 const MAX_PIECES: u16 = 256;
 /// Ranges in one NAK.
@@ -51,80 +40,51 @@ pub(crate) struct RepairMark {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
-    /// Contains the clock of its sender, which the pong returns.
-    Ping(u64),
-    Pong(u64),
-    Challenge(u64),
-    Response(u64),
     Piece(Option<RepairMark>, RecordPiece<'a>),
     /// Missing pieces: the first of each range, and the number.
     Nak(Vec<(u64, u16)>),
     /// The sequence of the next piece that is repaired.
     Tail(RepairMark),
-    /// A datagram of this length has arrived, if this does.
-    Probe(u16),
-    Probed(u16),
-    WantsReceived(u32),
-    Goodbye,
+    /// A part of a repairable piece, which has become too large for the path.
+    Part(RecordPiece<'a>),
     /// Of a later version.
     Unknown,
 }
 
 impl<'a> Frame<'a> {
-    /// Appends the frame.
-    pub(crate) fn put(&self, bytes: &mut Vec<u8>) {
-        let start = bytes.len();
-        bytes.extend([self.kind(), 0, 0]);
+    /// Returns the bytes of the frame. Those of a piece follow its head.
+    pub(crate) fn emit(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
         match self {
-            Self::Ping(number) | Self::Pong(number) | Self::Challenge(number) | Self::Response(number) => {
-                bytes.extend(number.to_be_bytes());
-            }
             Self::Piece(mark, piece) => {
-                mark.iter().for_each(|mark| mark.put(bytes));
-                bytes.extend(piece.record.to_be_bytes());
-                bytes.extend(piece.index.to_be_bytes());
-                bytes.extend(piece.count.to_be_bytes());
+                put_piece_head(&mut bytes, *mark, piece.record, piece.index, piece.count);
+                bytes.extend(piece.bytes);
+            }
+            Self::Part(piece) => {
+                put_piece_head(&mut bytes, None, piece.record, piece.index, piece.count);
+                bytes[0] = PART;
                 bytes.extend(piece.bytes);
             }
             Self::Nak(ranges) => {
+                bytes.push(NAK);
                 for (first, count) in ranges.iter().take(MAX_RANGES) {
                     bytes.extend(first.to_be_bytes());
                     bytes.extend(count.to_be_bytes());
                 }
             }
-            Self::Tail(mark) => mark.put(bytes),
-            Self::Probe(size) | Self::Probed(size) => bytes.extend(size.to_be_bytes()),
-            Self::WantsReceived(version) => bytes.extend(version.to_be_bytes()),
-            Self::Goodbye | Self::Unknown => {}
+            Self::Tail(mark) => {
+                bytes.push(TAIL);
+                mark.put(&mut bytes);
+            }
+            Self::Unknown => bytes.push(0),
         }
-        let length = (bytes.len() - start - HEADER) as u16;
-        bytes[start + 1..start + HEADER].copy_from_slice(&length.to_be_bytes());
+        bytes
     }
 
-    const fn kind(&self) -> u8 {
-        match self {
-            Self::Ping(_) => PING,
-            Self::Pong(_) => PONG,
-            Self::Challenge(_) => CHALLENGE,
-            Self::Response(_) => RESPONSE,
-            Self::Piece(None, _) => PIECE,
-            Self::Piece(Some(_), _) => REPAIRABLE,
-            Self::Nak(_) => NAK,
-            Self::Tail(_) => TAIL,
-            Self::Probe(_) => PROBE,
-            Self::Probed(_) => PROBED,
-            Self::WantsReceived(_) => WANTS_RECEIVED,
-            Self::Goodbye => GOODBYE,
-            Self::Unknown => PADDING,
-        }
-    }
-
-    fn read(kind: u8, mut body: Reader<'a>) -> Option<Self> {
-        Some(match kind {
-            PING => Self::Ping(body.number()?),
-            PONG => Self::Pong(body.number()?),
-            CHALLENGE => Self::Challenge(body.number()?),
-            RESPONSE => Self::Response(body.number()?),
+    /// Reads a frame. `None` for one that is not valid.
+    pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
+        let mut body = Reader(bytes);
+        Some(match body.byte()? {
             PIECE => Self::Piece(None, RecordPiece::read(body)?),
             REPAIRABLE => Self::Piece(Some(RepairMark::read(&mut body)?), RecordPiece::read(body)?),
             NAK => {
@@ -135,17 +95,29 @@ impl<'a> Frame<'a> {
                 Self::Nak(ranges)
             }
             TAIL => Self::Tail(RepairMark::read(&mut body)?),
-            PROBE => Self::Probe(body.short()?),
-            PROBED => Self::Probed(body.short()?),
-            WANTS_RECEIVED => Self::WantsReceived(body.word()?),
-            GOODBYE => Self::Goodbye,
+            PART => Self::Part(RecordPiece::read(body)?),
             _ => Self::Unknown,
         })
     }
 }
 
+/// Appends what stands before the content of a piece.
+pub(crate) fn put_piece_head(
+    bytes: &mut impl Extend<u8>,
+    mark: Option<RepairMark>,
+    record: u32,
+    index: u16,
+    count: u16,
+) {
+    bytes.extend([if mark.is_some() { REPAIRABLE } else { PIECE }]);
+    mark.iter().for_each(|mark| mark.put(bytes));
+    bytes.extend(record.to_be_bytes());
+    bytes.extend(index.to_be_bytes());
+    bytes.extend(count.to_be_bytes());
+}
+
 impl RepairMark {
-    fn put(self, bytes: &mut Vec<u8>) {
+    fn put(self, bytes: &mut impl Extend<u8>) {
         bytes.extend(self.sequence.to_be_bytes());
         bytes.extend(self.bound_ms.to_be_bytes());
     }
@@ -159,26 +131,6 @@ impl<'a> RecordPiece<'a> {
     fn read(mut body: Reader<'a>) -> Option<Self> {
         let piece = Self { record: body.word()?, index: body.short()?, count: body.short()?, bytes: body.0 };
         (piece.index < piece.count && piece.count <= MAX_PIECES).then_some(piece)
-    }
-}
-
-/// The frames of a datagram, up to its padding or to one that is not valid.
-#[derive(Debug)]
-pub(crate) struct Frames<'a>(Reader<'a>);
-
-impl<'a> Frames<'a> {
-    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self(Reader(bytes))
-    }
-}
-
-impl<'a> Iterator for Frames<'a> {
-    type Item = Frame<'a>;
-
-    fn next(&mut self) -> Option<Frame<'a>> {
-        let kind = self.0.byte().filter(|kind| *kind != PADDING)?;
-        let length = self.0.short()?;
-        Frame::read(kind, Reader(self.0.bytes(usize::from(length))?))
     }
 }
 
@@ -205,15 +157,17 @@ struct Partial {
 }
 
 impl Reassembly {
-    /// Handles a piece. Returns the record once it is whole. `bound` is the time in which missing pieces are repaired.
-    pub(crate) fn add<'a>(
+    /// Handles a piece, which is a part of `frame`. Returns the record once it is whole. `bound` is the time in which missing
+    /// pieces are repaired.
+    pub(crate) fn add(
         &mut self,
         now: ClockTime,
         bound: Duration,
-        piece: RecordPiece<'a>,
-    ) -> Option<Cow<'a, [u8]>> {
+        piece: RecordPiece<'_>,
+        frame: &Bytes,
+    ) -> Option<Bytes> {
         if piece.count == 1 {
-            return Some(Cow::Borrowed(piece.bytes));
+            return Some(frame.slice_ref(piece.bytes));
         }
         self.expire(now);
         let partial = self.partial.entry(piece.record).or_insert_with(|| Partial {
@@ -231,7 +185,7 @@ impl Reassembly {
         } else if is_whole == Some(true) {
             let whole = self.partial.remove(&piece.record)?;
             self.bytes -= whole.bytes;
-            return Some(Cow::Owned(whole.pieces.into_iter().flatten().flatten().collect()));
+            return Some(whole.pieces.into_iter().flatten().flatten().collect());
         }
         // The oldest are the least likely to be completed in time.
         while self.partial.len() > MAX_PARTIAL || self.bytes > MAX_BYTES {
@@ -290,36 +244,32 @@ mod tests {
                 bytes: bytes.leak(),
             });
         prop_oneof![
-            any::<u64>().prop_map(Frame::Ping),
-            any::<u64>().prop_map(Frame::Pong),
-            any::<u64>().prop_map(Frame::Challenge),
-            any::<u64>().prop_map(Frame::Response),
+            piece.clone().prop_map(Frame::Part),
             (prop::option::of(mark.clone()), piece).prop_map(|(mark, piece)| Frame::Piece(mark, piece)),
             prop::collection::vec(any::<(u64, u16)>(), 0..MAX_RANGES).prop_map(Frame::Nak),
             mark.prop_map(Frame::Tail),
-            any::<u16>().prop_map(Frame::Probe),
-            any::<u16>().prop_map(Frame::Probed),
-            any::<u32>().prop_map(Frame::WantsReceived),
-            Just(Frame::Goodbye),
         ]
     }
 
     proptest! {
         #[test]
-        fn frames_round_trip(frames in prop::collection::vec(frames(), 0..5), padding in 0_usize..5) {
-            let mut bytes = Vec::new();
-            frames.iter().for_each(|frame| frame.put(&mut bytes));
-            bytes.resize(bytes.len() + padding, 0);
-            prop_assert_eq!(Frames::new(&bytes).collect::<Vec<_>>(), frames);
+        fn frames_round_trip(frame in frames()) {
+            let bytes = frame.emit();
+            prop_assert_eq!(Frame::read(&bytes), Some(frame));
         }
 
         #[test]
-        fn reading_does_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            prop_assert!(Frames::new(&bytes).count() <= 100);
+        fn reading_does_not_panic(kind in 0_u8..6, bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = Frame::read(&[&[kind], bytes.as_slice()].concat());
         }
     }
 
     const BOUND: Duration = Duration::from_millis(200);
+
+    fn add(reassembly: &mut Reassembly, piece: RecordPiece<'_>) -> Option<Bytes> {
+        let frame = Bytes::copy_from_slice(piece.bytes);
+        reassembly.add(ClockTime::START, BOUND, RecordPiece { bytes: &frame, ..piece }, &frame)
+    }
 
     proptest! {
         #[test]
@@ -338,7 +288,7 @@ mod tests {
             let mut whole = None;
             for piece in pieces {
                 prop_assert!(whole.is_none());
-                whole = reassembly.add(ClockTime::START, BOUND, piece);
+                whole = add(&mut reassembly, piece);
             }
             prop_assert_eq!(whole.as_deref(), Some(bytes.as_slice()));
             prop_assert_eq!((reassembly.bytes, reassembly.partial.len()), (0, 0));
@@ -351,7 +301,7 @@ mod tests {
             let (mut reassembly, content) = (Reassembly::default(), vec![0; 65_000]);
             for (record, index, count, length) in pieces {
                 let piece = RecordPiece { record, index: index % count, count, bytes: &content[..length] };
-                reassembly.add(ClockTime::START, BOUND, piece);
+                add(&mut reassembly, piece);
                 let bytes: usize = reassembly.partial.values().map(|partial| partial.bytes).sum();
                 prop_assert!(bytes == reassembly.bytes && bytes <= MAX_BYTES);
                 prop_assert!(reassembly.partial.len() <= MAX_PARTIAL);

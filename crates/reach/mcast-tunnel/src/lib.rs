@@ -1,39 +1,66 @@
-//! Tunnels between the relays of sites: datagrams, sealed, over UDP, as a state machine. No sockets, no clocks, no
-//! threads: `mcast-relay` runs it. `docs/tunnel.md` specifies it.
+//! Tunnels between the relays of sites: datagrams of groups in QUIC, as a state machine. No sockets, no clocks, no threads:
+//! `mcast-relay` runs it. `docs/tunnel.md` specifies it.
 //!
 //! A tunnel has two ends and a name, the same at both. One end dials, the other one listens; a listener has any number of
 //! tunnels on one port. A [`TunnelEndpoint`] is one end of these. Its driver passes datagrams that have arrived, sends what
 //! [`TunnelEndpoint::poll_transmit`] returns, and does what [`TunnelEndpoint::poll_event`] returns.
 //!
+//! QUIC (RFC 9000, by `quinn-proto`) brings handshake, keys that are forgotten, addresses that change, and the largest
+//! datagram of a path. Groups travel in its datagrams (RFC 9221), which are neither repeated nor delayed.
+//!
 //! | module | its idea |
 //! |---|---|
-//! | `endpoint` | one socket: handshakes, and the link that each datagram belongs to |
-//! | `link` | one tunnel: address and path challenge, keep-alive, wants, and what is sent |
-//! | `session` | the keys of one handshake, and its replay window |
+//! | `endpoint` | one socket: connections, and the tunnel that each belongs to |
+//! | `session` | one connection of QUIC: what it is for, and whether the other end is there |
+//! | `link` | one tunnel: wants, pieces, repairs, counters |
+//! | `control` | names, relays and wants, on a stream |
 //! | `repair` | what is kept for repairs, what is missing, and until when |
-//! | `reassembly` | datagrams larger than the path |
-//! | `path_mtu` | the largest datagram that the path carries |
-//! | `wire`, `frame`, `record` | bytes |
+//! | `frame`, `record` | bytes, and records put together from pieces |
+//! | `key`, `tls` | who may be at the other end |
+//! | `settings` | times and limits of QUIC, its clock, and its window |
 //!
-//! Nothing is learned, kept or answered before a seal has been opened, and an address gets no more bytes than it has
-//! sent until it has proven that it receives.
+//! The ciphers are built from C and assembly, which needs a compiler for the target. Without the feature `quic`, there are no
+//! keys, and tunnels stay down.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "quic")]
+mod control;
+#[cfg(feature = "quic")]
+mod endpoint;
+#[cfg(not(feature = "quic"))]
+#[path = "unsupported/endpoint.rs"]
 mod endpoint;
 mod event;
+#[cfg(feature = "quic")]
 mod frame;
+mod key;
+#[cfg(feature = "quic")]
 mod link;
-mod path_mtu;
+#[cfg(feature = "quic")]
+mod pair;
+#[cfg(not(feature = "quic"))]
+#[path = "unsupported/pair.rs"]
+mod pair;
+#[cfg_attr(not(feature = "quic"), allow(dead_code, reason = "only tunnels write and read records"))]
+mod record;
+#[cfg(feature = "quic")]
 mod repair;
+#[cfg(feature = "quic")]
 mod session;
-mod wire;
+#[cfg(feature = "quic")]
+mod settings;
+#[cfg(feature = "quic")]
+mod tls;
 
-pub use endpoint::{EndpointConfig, EndpointRole, LinkStatus, TunnelEndpoint};
-pub use event::{DownReason, LinkCounts, LinkId, RefusedBy, TunnelEvent, TunnelTransmit};
-pub use mcast_stream_proto::seal::Keys;
-pub use path_mtu::MAX_DATAGRAM;
-pub use session::{DropReason, SequenceWindow, TunnelDatagram, TunnelWant};
-pub use wire::RelayPath;
+pub use endpoint::TunnelEndpoint;
+pub use event::{
+    DownReason, DropReason, EndpointConfig, EndpointRole, LinkCounts, LinkId, LinkStatus, RefusedBy,
+    TunnelEvent, TunnelTransmit,
+};
+pub use key::{PeerKey, TunnelKey, TunnelKeyError, TunnelKeys};
+pub use record::{RelayPath, TunnelDatagram, TunnelWant};
 
+/// The largest datagram that an endpoint sends or receives: with headers of IPv4 and UDP, 1,500 bytes.
+pub const MAX_DATAGRAM: u16 = 1_472;
 /// The longest name of a tunnel.
 pub const MAX_NAME: usize = 64;

@@ -1,78 +1,44 @@
-//! One tunnel: its session, the address of the other end, and what is sent and received.
+//! One tunnel: what it carries, what this end wants to receive from it, and its counters.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use mcast_pace::ClockTime;
+use quinn_proto::{Connection, ConnectionHandle};
 
-use crate::event::{DownReason, LinkCounts, LinkId, TunnelEvent, TunnelTransmit};
-use crate::frame::{Frame, Frames, PIECE_OVERHEAD, Reassembly, RecordPiece};
-use crate::path_mtu::PathMtu;
+use crate::control::Message;
+use crate::event::{LinkCounts, LinkId, TunnelEvent};
+use crate::frame::{Frame, PIECE_OVERHEAD, Reassembly, RecordPiece, put_piece_head};
+use crate::record::{TunnelDatagram, TunnelWant};
 use crate::repair::{Arrived, Gaps, RepairBuffer};
-use crate::session::{DropReason, Record, Session, TunnelDatagram, TunnelWant, emit_wants};
-use crate::wire::{DATA_HEADER, TAG};
-
-/// The time between pings. It keeps the states of NATs, and finds out soon whether the other end is there.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
-/// After this time without a datagram of the other end, the dialer begins a new handshake.
-pub(crate) const SILENCE: Duration = Duration::from_secs(3);
-/// After this time, the tunnel is down.
-const DEAD: Duration = Duration::from_secs(6);
-/// The time for which the keys before the present ones still open.
-const PREVIOUS_KEYS: Duration = Duration::from_secs(10);
-/// The shortest time between path challenges, and the time that an answer may take.
-const CHALLENGE_INTERVAL: Duration = Duration::from_millis(250);
-/// The bound of repairs of what this end wants.
-const WANTS_BOUND: Duration = Duration::from_secs(2);
-const FIRST_WANTS_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_WANTS_PAUSE: Duration = Duration::from_secs(8);
+use crate::session::Session;
 
 /// The longest bound of repairs.
 const MAX_BOUND: Duration = Duration::from_secs(60);
+/// What the queue of QUIC needs for a datagram beside its bytes, at most.
+const QUEUED: usize = 64;
+/// The time between reports of a full queue.
+const OVERFLOW_INTERVAL: Duration = Duration::from_secs(10);
 
 /// One tunnel.
 #[derive(Debug)]
 pub(crate) struct Link {
-    id: LinkId,
+    pub(crate) id: LinkId,
     pub(crate) name: String,
     /// Whether a rule names it.
     pub(crate) is_open: bool,
     /// The relay at the other end, also while the tunnel is down.
-    peer: Option<u64>,
-    current: Option<Current>,
-    /// The keys before the present ones, and until when they are valid.
-    previous: Option<(Session, ClockTime)>,
-    candidate: Option<Candidate>,
-    round_trip: Option<Duration>,
+    pub(crate) peer: Option<u64>,
+    /// The connection, while the tunnel is up.
+    pub(crate) current: Option<ConnectionHandle>,
     transport: Transport,
     /// What this end wants; `None` if it has not said so.
-    wants: Option<Wants>,
-    /// The frames of the next datagram.
-    body: Vec<u8>,
-    pub(crate) transmits: VecDeque<TunnelTransmit>,
-    pub(crate) events: VecDeque<TunnelEvent>,
+    wants: Option<Vec<TunnelWant>>,
+    /// Whether it was passed to the control stream.
+    is_written: bool,
+    overflow: Overflow,
     pub(crate) counts: LinkCounts,
-}
-
-/// What a tunnel has while it is up.
-#[derive(Debug)]
-struct Current {
-    session: Session,
-    since: ClockTime,
-    address: SocketAddr,
-    /// When the last datagram of the other end arrived.
-    heard: ClockTime,
-    next_ping: ClockTime,
-    mtu: PathMtu,
-}
-
-/// An address that the other end may have moved to.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    address: SocketAddr,
-    challenge: u64,
-    at: ClockTime,
 }
 
 /// What starts again when the relay at the other end is another one.
@@ -81,18 +47,16 @@ struct Transport {
     buffer: RepairBuffer,
     gaps: Gaps,
     reassembly: Reassembly,
+    /// Repaired pieces of which parts are missing.
+    parts: Reassembly,
     last_record: u32,
-    /// The version of the other end's wants.
-    wants: u32,
 }
 
-#[derive(Debug)]
-struct Wants {
-    list: Vec<TunnelWant>,
-    version: u32,
-    is_received: bool,
+/// Datagrams for which the queue had no room.
+#[derive(Debug, Default)]
+struct Overflow {
+    unreported: u64,
     next: ClockTime,
-    pause: Duration,
 }
 
 impl Link {
@@ -103,37 +67,12 @@ impl Link {
             is_open: true,
             peer: None,
             current: None,
-            previous: None,
-            candidate: None,
-            round_trip: None,
             transport: Transport::default(),
             wants: None,
-            body: Vec::new(),
-            transmits: VecDeque::new(),
-            events: VecDeque::new(),
+            is_written: false,
+            overflow: Overflow::default(),
             counts: LinkCounts::default(),
         }
-    }
-
-    /// Returns the relay at the other end, its address and the round trip, while the tunnel is up.
-    pub(crate) fn status(&self) -> Option<(u64, SocketAddr, Option<Duration>)> {
-        let current = self.current.as_ref()?;
-        Some((self.peer?, current.address, self.round_trip))
-    }
-
-    /// Returns the present session, and since when it is.
-    pub(crate) fn session(&self) -> Option<(&Session, ClockTime)> {
-        self.current.as_ref().map(|current| (&current.session, current.since))
-    }
-
-    /// Returns whether the other end was received less than this time ago.
-    pub(crate) fn was_heard_within(&self, now: ClockTime, time: Duration) -> bool {
-        self.current.as_ref().is_some_and(|current| now < current.heard + time)
-    }
-
-    /// Returns when the other end will have been silent for this time.
-    pub(crate) fn silent_at(&self, time: Duration) -> ClockTime {
-        self.current.as_ref().map_or(ClockTime::START, |current| current.heard + time)
     }
 
     /// Returns whether another relay than this one has the tunnel.
@@ -141,327 +80,194 @@ impl Link {
         self.peer.is_some_and(|peer| peer != relay)
     }
 
-    /// Finds out soon whether the other end is still there.
-    pub(crate) const fn ping_now(&mut self, now: ClockTime) {
-        if let Some(current) = &mut self.current {
-            current.next_ping = now;
-        }
-    }
-
-    /// Continues with the keys of a handshake, at an address that was proven by it.
-    pub(crate) fn adopt(&mut self, now: ClockTime, session: Session, relay: u64, address: SocketAddr) {
+    /// Continues with another connection. Returns the one before.
+    pub(crate) fn adopt(&mut self, handle: ConnectionHandle, relay: u64) -> Option<ConnectionHandle> {
         if self.is_of_another(relay) {
             self.transport = Transport::default();
         }
-        self.flush();
-        let before = self.current.take();
-        let (was_up, old_address) = (before.is_some(), before.as_ref().map(|before| before.address));
-        let mtu = before.map(|before| {
-            self.previous = Some((before.session, now + PREVIOUS_KEYS));
-            before.mtu
-        });
-        // The size belongs to the path: it outlives the keys, but not the address.
-        let mtu = mtu.filter(|_| old_address == Some(address)).unwrap_or_else(|| PathMtu::new(now));
-        self.current = Some(Current { session, since: now, address, heard: now, next_ping: now, mtu });
-        let is_same = was_up && self.peer == Some(relay);
-        self.peer = Some(relay);
-        self.candidate = None;
-        if !is_same {
-            self.events.push_back(TunnelEvent::Up { link: self.id, relay, address });
-        } else if old_address != Some(address) {
-            self.events.push_back(TunnelEvent::Moved { link: self.id, address });
-        }
-        self.repeat_wants(now);
-    }
-
-    /// Ends the tunnel until the next handshake.
-    pub(crate) fn close(&mut self, reason: DownReason) {
-        if self.current.is_some() {
-            if reason != DownReason::Goodbye {
-                self.put(&Frame::Goodbye);
-                self.flush();
-            }
-            self.events.push_back(TunnelEvent::Down { link: self.id, reason });
-        }
-        (self.current, self.previous, self.candidate) = (None, None, None);
-        self.body.clear();
+        (self.peer, self.is_written) = (Some(relay), false);
+        self.current.replace(handle)
     }
 
     /// Replaces what this end wants to receive.
-    pub(crate) fn set_wants(&mut self, now: ClockTime, list: Vec<TunnelWant>) {
-        let version = match &self.wants {
-            Some(wants) if wants.list == list => return,
-            Some(wants) => wants.version + 1,
-            None => 1,
-        };
-        let (next, pause) = (now, FIRST_WANTS_PAUSE);
-        self.wants = Some(Wants { list, version, is_received: false, next, pause });
+    pub(crate) fn set_wants(&mut self, wants: Vec<TunnelWant>) {
+        if self.wants.as_ref() != Some(&wants) {
+            (self.wants, self.is_written) = (Some(wants), false);
+        }
     }
 
-    fn repeat_wants(&mut self, now: ClockTime) {
-        if let Some(wants) = &mut self.wants {
-            (wants.is_received, wants.next, wants.pause) = (false, now, FIRST_WANTS_PAUSE);
+    /// Sends what this end wants, unless an earlier list is still waiting: then the latest one follows it.
+    pub(crate) fn write_wants(&mut self, session: &mut Session) {
+        if let Some(wants) = self.wants.as_ref().filter(|_| !self.is_written && session.control.is_idle()) {
+            session.control.send(&mut session.connection, &Message::Wants(wants.clone()));
+            (self.is_written, session.may_transmit) = (true, true);
         }
     }
 
     /// Sends a datagram into the tunnel. With a bound, missing pieces of it are repaired in that time.
-    pub(crate) fn send(
+    pub(crate) fn send<P: AsRef<[u8]>>(
         &mut self,
         now: ClockTime,
-        datagram: &TunnelDatagram,
+        connection: &mut Connection,
+        datagram: &TunnelDatagram<P>,
         bound: Option<Duration>,
-    ) -> bool {
-        let is_up = self.current.is_some();
-        if is_up {
-            self.counts.sent += 1;
-            self.send_record(now, &datagram.emit(), bound);
+    ) {
+        let (head, payload) = (datagram.head(), datagram.payload.as_ref());
+        let mut datagrams = connection.datagrams();
+        let length = head.len() + payload.len();
+        let room = datagrams.max_size().unwrap_or_default().saturating_sub(PIECE_OVERHEAD);
+        let count = length.div_ceil(room.max(1));
+        // All pieces or none: a part would take the room of others, and be of no use.
+        if room == 0 || datagrams.send_buffer_space() < length + count * (PIECE_OVERHEAD + QUEUED) {
+            self.counts.overflow += 1;
+            self.overflow.unreported += 1;
+            return;
         }
-        is_up
-    }
-
-    fn send_record(&mut self, now: ClockTime, bytes: &[u8], bound: Option<Duration>) {
-        let Some(room) = self.room() else { return };
+        self.counts.sent += 1;
         let bound_ms = bound.map(|bound| bound.min(MAX_BOUND).as_millis() as u16);
-        let size = room - PIECE_OVERHEAD;
-        let count = bytes.len().div_ceil(size) as u16;
         self.transport.last_record = self.transport.last_record.wrapping_add(1);
         let record = self.transport.last_record;
-        for (bytes, index) in bytes.chunks(size).zip(0..) {
+        for index in 0..count {
             let mark = bound_ms.map(|bound_ms| self.transport.buffer.next_mark(bound_ms));
-            let start = self.put(&Frame::Piece(mark, RecordPiece { record, index, count, bytes }));
+            let (start, end) = (index * room, ((index + 1) * room).min(length));
+            let mut bytes = BytesMut::with_capacity(PIECE_OVERHEAD + end - start);
+            put_piece_head(&mut bytes, mark, record, index as u16, count as u16);
+            bytes.extend_from_slice(part(&head, start, end));
+            bytes.extend_from_slice(part(
+                payload,
+                start.saturating_sub(head.len()),
+                end.saturating_sub(head.len()),
+            ));
+            let bytes = bytes.freeze();
             if let Some(mark) = mark {
-                self.transport.buffer.keep(now, mark, self.body.get(start..).unwrap_or_default());
+                self.transport.buffer.keep(now, mark, bytes.clone());
             }
+            // There is room, as was checked above.
+            let sent = datagrams.send(bytes, false);
+            debug_assert!(sent.is_ok(), "{sent:?}");
         }
     }
 
-    /// Handles a datagram for this tunnel. Returns an error if it is dropped.
+    /// Handles what has arrived in the connection.
     pub(crate) fn receive(
         &mut self,
         now: ClockTime,
-        from: SocketAddr,
-        (session, counter): (u64, u64),
-        bytes: &mut [u8],
-        challenge: impl FnOnce() -> u64,
-    ) -> Result<(), DropReason> {
-        let length = bytes.len() as u64;
-        let (id, previous) = (self.session().map(|(current, _)| current.id()), self.previous.as_mut());
-        let (frames, is_newest) = match (self.current.as_mut(), previous) {
-            (Some(current), _) if id == Some(session) => current.session.open(counter, bytes)?,
-            (_, Some((known, until))) if known.id() == session && now < *until => {
-                (known.open(counter, bytes)?.0, false)
+        connection: &mut Connection,
+        events: &mut VecDeque<TunnelEvent>,
+    ) {
+        while let Some(bytes) = connection.datagrams().recv() {
+            match Frame::read(&bytes) {
+                Some(Frame::Nak(ranges)) => self.repair(now, connection, &ranges),
+                Some(Frame::Tail(mark)) => self.transport.gaps.advance(now, mark),
+                Some(Frame::Part(part)) => {
+                    if let Some(bytes) = self.transport.parts.add(now, Duration::ZERO, part, &bytes) {
+                        events.extend(self.receive_pieces(now, &bytes));
+                    }
+                }
+                _ => events.extend(self.receive_pieces(now, &bytes)),
             }
-            _ => return Err(DropReason::UnknownSession),
-        };
-        self.counts.received_bytes += length;
-        let has_moved = self.current.as_mut().is_some_and(|current| {
-            current.heard = now;
-            // A datagram that is late, or that somebody has recorded, must not move the tunnel.
-            is_newest && from != current.address
-        });
-        if has_moved {
-            self.challenge(now, from, challenge);
         }
-        for frame in Frames::new(frames) {
-            self.handle(now, from, frame);
-        }
-        Ok(())
     }
 
-    fn handle(&mut self, now: ClockTime, from: SocketAddr, frame: Frame<'_>) {
-        match frame {
-            Frame::Ping(clock) => _ = self.put(&Frame::Pong(clock)),
-            Frame::Pong(clock) => self.measure(now, clock),
-            Frame::Challenge(number) => _ = self.put(&Frame::Response(number)),
-            Frame::Response(number) => self.prove(now, from, number),
-            Frame::Piece(None, piece) => self.receive_piece(now, Duration::ZERO, piece),
-            Frame::Piece(Some(mark), piece) => {
+    /// Handles a frame with a piece. Returns the datagram that is whole with it.
+    fn receive_pieces(&mut self, now: ClockTime, bytes: &Bytes) -> Option<TunnelEvent> {
+        match Frame::read(bytes) {
+            Some(Frame::Piece(None, piece)) => self.receive_piece(now, Duration::ZERO, piece, bytes),
+            Some(Frame::Piece(Some(mark), piece)) => {
                 let arrived = self.transport.gaps.arrive(now, mark);
                 self.counts.repaired += u64::from(arrived == Arrived::Repaired);
-                if arrived != Arrived::Duplicate {
-                    self.receive_piece(now, Duration::from_millis(mark.bound_ms.into()), piece);
-                }
+                let bound = Duration::from_millis(mark.bound_ms.into());
+                let is_new = arrived != Arrived::Duplicate;
+                is_new.then(|| self.receive_piece(now, bound, piece, bytes)).flatten()
             }
-            Frame::Nak(ranges) => self.repair(now, &ranges),
-            Frame::Tail(mark) => self.transport.gaps.advance(now, mark),
-            Frame::Probe(size) => _ = self.put(&Frame::Probed(size)),
-            Frame::Probed(size) => {
-                if let Some(current) = &mut self.current {
-                    current.mtu.confirm(now, size);
-                }
+            Some(Frame::Unknown) => None,
+            _ => {
+                self.counts.malformed += 1;
+                None
             }
-            Frame::WantsReceived(version) => {
-                if let Some(wants) = self.wants.as_mut().filter(|wants| wants.version == version) {
-                    wants.is_received = true;
-                }
-            }
-            Frame::Goodbye => self.close(DownReason::Goodbye),
-            Frame::Unknown => {}
         }
     }
 
-    fn receive_piece(&mut self, now: ClockTime, bound: Duration, piece: RecordPiece<'_>) {
-        let Some(bytes) = self.transport.reassembly.add(now, bound, piece) else { return };
-        match Record::read(&bytes) {
-            Some(Record::Datagram(datagram)) => {
-                self.counts.received += 1;
-                self.events.push_back(TunnelEvent::Datagram { link: self.id, datagram });
-            }
-            Some(Record::Wants { version, wants }) => {
-                self.put(&Frame::WantsReceived(version));
-                if version > self.transport.wants {
-                    self.transport.wants = version;
-                    self.events.push_back(TunnelEvent::Wants { link: self.id, wants });
-                }
-            }
+    fn receive_piece(
+        &mut self,
+        now: ClockTime,
+        bound: Duration,
+        piece: RecordPiece<'_>,
+        bytes: &Bytes,
+    ) -> Option<TunnelEvent> {
+        let record = self.transport.reassembly.add(now, bound, piece, bytes)?;
+        let datagram = TunnelDatagram::read(&record);
+        match datagram {
+            Some(_) => self.counts.received += 1,
             None => self.counts.malformed += 1,
         }
+        datagram.map(|datagram| TunnelEvent::Datagram { link: self.id, datagram })
     }
 
-    fn repair(&mut self, now: ClockTime, ranges: &[(u64, u16)]) {
-        let mut frames: Vec<Box<[u8]>> = Vec::new();
+    fn repair(&mut self, now: ClockTime, connection: &mut Connection, ranges: &[(u64, u16)]) {
+        let (round_trip, Self { transport, counts, .. }) = (connection.rtt(), self);
+        let Transport { buffer, last_record, .. } = transport;
         for range in ranges {
-            self.transport.buffer.answer(now, self.round_trip, *range, |frame| frames.push(frame.into()));
-        }
-        self.counts.repairs_sent += frames.len() as u64;
-        frames.iter().for_each(|frame| self.put_bytes(frame));
-    }
-
-    fn measure(&mut self, now: ClockTime, clock: u64) {
-        // The other end returns the clock, so its value may be anything.
-        let sample = now.0.checked_sub(clock).map(Duration::from_nanos);
-        let Some(sample) = sample.filter(|sample| *sample < DEAD) else { return };
-        self.round_trip = Some(self.round_trip.map_or(sample, |known| (known * 7 + sample) / 8));
-    }
-
-    /// Asks the other end to prove that it receives at an address. The question is not longer than what has come from
-    /// there.
-    fn challenge(&mut self, now: ClockTime, address: SocketAddr, number: impl FnOnce() -> u64) {
-        let is_recent = |candidate: &Candidate| now < candidate.at + CHALLENGE_INTERVAL;
-        if self.candidate.as_ref().is_some_and(is_recent) {
-            return;
-        }
-        let candidate = Candidate { address, challenge: number(), at: now };
-        self.candidate = Some(candidate);
-        let mut frames = Vec::new();
-        Frame::Challenge(candidate.challenge).put(&mut frames);
-        self.transmit(&frames, Some(address));
-    }
-
-    /// Follows the other end to an address that it has proven.
-    fn prove(&mut self, now: ClockTime, from: SocketAddr, number: u64) {
-        let is_proof = |candidate: &mut Candidate| candidate.challenge == number && candidate.address == from;
-        if self.candidate.take_if(is_proof).is_none() {
-            return;
-        }
-        if let Some(current) = self.current.as_mut().filter(|current| current.address != from) {
-            (current.address, current.mtu) = (from, PathMtu::new(now));
-            self.events.push_back(TunnelEvent::Moved { link: self.id, address: from });
+            buffer.answer(now, round_trip, *range, |frame| {
+                counts.repairs_sent += u64::from(send_repair(connection, last_record, frame));
+            });
         }
     }
 
-    /// Handles that the system has refused a datagram because of its length.
-    pub(crate) fn shrink(&mut self, now: ClockTime) {
-        if let Some(current) = &mut self.current {
-            current.mtu.shrink(now);
-        }
-    }
-
-    /// Does what is due.
-    pub(crate) fn handle_timeout(&mut self, now: ClockTime) {
-        self.previous.take_if(|(_, until)| *until <= now);
+    /// Does what is due while the tunnel is up.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: ClockTime,
+        session: &mut Session,
+        events: &mut VecDeque<TunnelEvent>,
+    ) {
         self.counts.incomplete += self.transport.reassembly.take_incomplete(now);
-        if self.current.is_some() && !self.was_heard_within(now, DEAD) {
-            self.close(DownReason::Silence);
-        }
-        let ranges = self.transport.gaps.poll(now, self.round_trip);
+        // The piece of which these are parts is requested again, and counted there.
+        self.transport.parts.take_incomplete(now);
+        let ranges = self.transport.gaps.poll(now, session.connection.rtt());
         self.counts.lost += self.transport.gaps.take_lost();
-        if !ranges.is_empty() {
-            self.put(&Frame::Nak(ranges));
+        let nak = (!ranges.is_empty()).then_some(Frame::Nak(ranges));
+        let tail = self.transport.buffer.poll_tail(now).map(Frame::Tail);
+        for frame in nak.into_iter().chain(tail) {
+            // Both are repeated, so it does not matter if the queue is full.
+            let _ = session.connection.datagrams().send(frame.emit().into(), false);
+            session.may_transmit = true;
         }
-        if let Some(mark) = self.transport.buffer.poll_tail(now) {
-            self.put(&Frame::Tail(mark));
+        if self.overflow.unreported > 0 && self.overflow.next <= now {
+            let count = std::mem::take(&mut self.overflow.unreported);
+            self.overflow.next = now + OVERFLOW_INTERVAL;
+            events.push_back(TunnelEvent::Overflow { link: self.id, count });
         }
-        let Some(current) = &mut self.current else { return };
-        let ping = now >= current.next_ping;
-        if ping {
-            current.next_ping = now + PING_INTERVAL;
-        }
-        let probe = current.mtu.poll(now);
-        if ping {
-            self.put(&Frame::Ping(now.0));
-        }
-        if let Some(size) = probe {
-            self.probe(size);
-        }
-        self.send_wants(now);
     }
 
-    fn send_wants(&mut self, now: ClockTime) {
-        let Some(wants) = self.wants.as_mut().filter(|wants| !wants.is_received && wants.next <= now) else {
-            return;
-        };
-        (wants.next, wants.pause) = (now + wants.pause, (wants.pause * 2).min(LONGEST_WANTS_PAUSE));
-        let bytes = emit_wants(wants.version, &wants.list);
-        self.send_record(now, &bytes, Some(WANTS_BOUND));
-    }
-
-    fn probe(&mut self, size: u16) {
-        self.flush();
-        let mut frames = Vec::new();
-        Frame::Probe(size).put(&mut frames);
-        frames.resize(usize::from(size).saturating_sub(DATA_HEADER + TAG), 0);
-        self.transmit(&frames, None);
-    }
-
+    /// Returns when there is something to do while the tunnel is up.
     pub(crate) fn deadline(&self) -> Option<ClockTime> {
-        let current = self.current.as_ref()?;
-        let wants = self.wants.as_ref().filter(|wants| !wants.is_received).map(|wants| wants.next);
-        let earliest = current.next_ping.min(current.mtu.deadline()).min(current.heard + DEAD);
-        let others = [self.transport.gaps.deadline(), self.transport.buffer.deadline(), wants];
-        Some(others.into_iter().flatten().fold(earliest, ClockTime::min))
+        self.current?;
+        let overflow = (self.overflow.unreported > 0).then_some(self.overflow.next);
+        let others = [self.transport.gaps.deadline(), self.transport.buffer.deadline(), overflow];
+        others.into_iter().flatten().min()
     }
+}
 
-    /// Returns the length of the frames that a datagram can contain.
-    fn room(&self) -> Option<usize> {
-        self.current.as_ref().map(|current| current.mtu.size() - DATA_HEADER - TAG)
+/// Sends a piece again: in parts, if the path carries less by now. Returns whether there was room for it; if not, the other
+/// end requests it again.
+fn send_repair(connection: &mut Connection, last_record: &mut u32, frame: Bytes) -> bool {
+    let mut datagrams = connection.datagrams();
+    let room = datagrams.max_size().unwrap_or_default();
+    if frame.len() <= room {
+        return datagrams.send(frame, false).is_ok();
     }
+    let Some(room) = room.checked_sub(PIECE_OVERHEAD).filter(|room| *room > 0) else { return false };
+    *last_record = last_record.wrapping_add(1);
+    let (record, count) = (*last_record, frame.len().div_ceil(room) as u16);
+    let mut parts = frame.chunks(room).zip(0..);
+    parts.all(|(bytes, index)| {
+        let part = Frame::Part(RecordPiece { record, index, count, bytes });
+        datagrams.send(part.emit().into(), false).is_ok()
+    })
+}
 
-    /// Appends a frame to the next datagram. Returns where in its body the frame begins.
-    fn put(&mut self, frame: &Frame<'_>) -> usize {
-        let start = self.body.len();
-        frame.put(&mut self.body);
-        if start == 0 || self.room().is_none_or(|room| self.body.len() <= room) {
-            return start;
-        }
-        let last = self.body.split_off(start);
-        self.flush();
-        self.body = last;
-        0
-    }
-
-    fn put_bytes(&mut self, frame: &[u8]) {
-        if self.room().is_some_and(|room| self.body.len() + frame.len() > room) {
-            self.flush();
-        }
-        self.body.extend_from_slice(frame);
-    }
-
-    /// Seals the frames that are waiting.
-    pub(crate) fn flush(&mut self) {
-        let frames = std::mem::take(&mut self.body);
-        if !frames.is_empty() {
-            self.transmit(&frames, None);
-        }
-        self.body = frames;
-        self.body.clear();
-    }
-
-    fn transmit(&mut self, frames: &[u8], to: Option<SocketAddr>) {
-        let Some(current) = &mut self.current else { return };
-        if let Some(bytes) = current.session.seal(frames) {
-            self.counts.sent_bytes += bytes.len() as u64;
-            self.transmits.push_back(TunnelTransmit { to: to.unwrap_or(current.address), bytes });
-        }
-    }
+/// Returns the part of a slice that a range covers.
+fn part(bytes: &[u8], start: usize, end: usize) -> &[u8] {
+    bytes.get(start.min(bytes.len())..end.min(bytes.len())).unwrap_or_default()
 }

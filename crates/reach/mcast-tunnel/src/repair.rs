@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use bytes::Bytes;
 use mcast_pace::ClockTime;
 
 use crate::frame::{MAX_RANGES, RepairMark};
@@ -13,8 +14,6 @@ const MAX_KEPT: usize = 8 << 20;
 const MAX_MISSING: usize = 4_096;
 /// A piece that is overtaken is not requested before this time, or a tenth of its bound.
 const REORDERING: Duration = Duration::from_millis(10);
-/// The round trip while none has been measured.
-const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// How often the end of a burst is announced.
 const TAILS: u8 = 4;
 
@@ -33,7 +32,7 @@ struct Kept {
     sequence: u64,
     until: ClockTime,
     sent: ClockTime,
-    frame: Box<[u8]>,
+    frame: Bytes,
 }
 
 impl RepairBuffer {
@@ -43,16 +42,11 @@ impl RepairBuffer {
     }
 
     /// Keeps the frame of a piece with [`Self::next_mark`].
-    pub(crate) fn keep(&mut self, now: ClockTime, mark: RepairMark, frame: &[u8]) {
+    pub(crate) fn keep(&mut self, now: ClockTime, mark: RepairMark, frame: Bytes) {
         let bound = Duration::from_millis(mark.bound_ms.into());
         self.last = mark.sequence;
         self.bytes += frame.len();
-        self.kept.push_back(Kept {
-            sequence: mark.sequence,
-            until: now + bound,
-            sent: now,
-            frame: frame.into(),
-        });
+        self.kept.push_back(Kept { sequence: mark.sequence, until: now + bound, sent: now, frame });
         self.tail = Some((now + tail_interval(mark.bound_ms), TAILS, mark.bound_ms));
         while self.bytes > MAX_KEPT || self.kept.front().is_some_and(|kept| kept.until <= now) {
             let Some(dropped) = self.kept.pop_front() else { break };
@@ -64,18 +58,18 @@ impl RepairBuffer {
     pub(crate) fn answer(
         &mut self,
         now: ClockTime,
-        round_trip: Option<Duration>,
+        round_trip: Duration,
         (first, count): (u64, u16),
-        mut send: impl FnMut(&[u8]),
+        mut send: impl FnMut(Bytes),
     ) {
-        let pause = round_trip.unwrap_or(FIRST_ROUND_TRIP) / 2;
+        let pause = round_trip / 2;
         let end = first.saturating_add(count.into());
         let start = self.kept.partition_point(|kept| kept.sequence < first);
         for kept in self.kept.iter_mut().skip(start).take_while(|kept| kept.sequence < end) {
             // Only what was sent long enough ago can be missing.
             if now >= kept.sent + pause && now < kept.until {
                 kept.sent = now;
-                send(&kept.frame);
+                send(kept.frame.clone());
             }
         }
     }
@@ -158,11 +152,11 @@ impl Gaps {
     }
 
     /// Gives up what has been missing for too long; returns the ranges to request.
-    pub(crate) fn poll(&mut self, now: ClockTime, round_trip: Option<Duration>) -> Vec<(u64, u16)> {
+    pub(crate) fn poll(&mut self, now: ClockTime, round_trip: Duration) -> Vec<(u64, u16)> {
         let before = self.missing.len();
         self.missing.retain(|_, missing| missing.until > now);
         self.lost += (before - self.missing.len()) as u64;
-        let pause = round_trip.unwrap_or(FIRST_ROUND_TRIP) * 5 / 4 + REORDERING;
+        let pause = round_trip * 5 / 4 + REORDERING;
         let mut ranges: Vec<(u64, u16)> = Vec::new();
         for (sequence, missing) in self.missing.iter_mut().filter(|(_, missing)| missing.ask_at <= now) {
             let is_full = ranges.len() == MAX_RANGES;
@@ -209,14 +203,14 @@ mod tests {
         let mut gaps = Gaps::default();
         assert_eq!(gaps.arrive(at(0), mark(1)), Arrived::New);
         assert_eq!(gaps.arrive(at(0), mark(4)), Arrived::New);
-        assert!(gaps.poll(at(5), None).is_empty(), "it may have been overtaken");
-        assert_eq!(gaps.poll(at(10), Some(ms(40))), [(2, 2)]);
-        assert!(gaps.poll(at(40), Some(ms(40))).is_empty());
+        assert!(gaps.poll(at(5), ms(100)).is_empty(), "it may have been overtaken");
+        assert_eq!(gaps.poll(at(10), ms(40)), [(2, 2)]);
+        assert!(gaps.poll(at(40), ms(40)).is_empty());
         assert_eq!(gaps.arrive(at(50), mark(2)), Arrived::Repaired);
         assert_eq!(gaps.arrive(at(50), mark(2)), Arrived::Duplicate);
-        assert_eq!(gaps.poll(at(70), Some(ms(40))), [(3, 1)]);
+        assert_eq!(gaps.poll(at(70), ms(40)), [(3, 1)]);
         assert_eq!(gaps.take_lost(), 0);
-        assert!(gaps.poll(at(200), None).is_empty());
+        assert!(gaps.poll(at(200), ms(100)).is_empty());
         assert_eq!((gaps.take_lost(), gaps.take_lost()), (1, 0));
         assert_eq!(gaps.arrive(at(201), mark(3)), Arrived::Duplicate, "too late");
         assert_eq!(gaps.deadline(), None);
@@ -237,12 +231,12 @@ mod tests {
         let mut buffer = RepairBuffer::default();
         for _ in 0..20 {
             let mark = buffer.next_mark(200);
-            buffer.keep(at(0), mark, &vec![0; 1 << 20]);
+            buffer.keep(at(0), mark, vec![0; 1 << 20].into());
         }
         assert!(buffer.bytes <= MAX_KEPT);
         let sent = |buffer: &mut RepairBuffer, now, range| {
             let mut sent = 0;
-            buffer.answer(now, Some(ms(40)), range, |_| sent += 1);
+            buffer.answer(now, ms(40), range, |_| sent += 1);
             sent
         };
         assert_eq!(sent(&mut buffer, at(10), (1, 20)), 0, "just sent");
@@ -250,7 +244,7 @@ mod tests {
         assert_eq!(sent(&mut buffer, at(60), (20, 1)), 0, "just sent again");
         assert_eq!(sent(&mut buffer, at(210), (1, 20)), 0, "too late");
         let mark = buffer.next_mark(200);
-        buffer.keep(at(300), mark, b"new");
+        buffer.keep(at(300), mark, Bytes::from("new"));
         assert_eq!(buffer.bytes, 3);
     }
 
@@ -258,11 +252,11 @@ mod tests {
     fn the_end_of_a_burst_is_announced() {
         let (mut buffer, mut gaps) = (RepairBuffer::default(), Gaps::default());
         let mark = buffer.next_mark(200);
-        buffer.keep(at(0), mark, b"the only one, lost");
+        buffer.keep(at(0), mark, Bytes::from("the only one, lost"));
         let at = buffer.deadline().unwrap();
         let tail = buffer.poll_tail(at).unwrap();
         gaps.advance(at, tail);
-        assert_eq!(gaps.poll(at + ms(10), None), [(1, 1)]);
+        assert_eq!(gaps.poll(at + ms(10), ms(100)), [(1, 1)]);
         let mut tails = 1;
         while let Some(at) = buffer.deadline() {
             tails += usize::from(buffer.poll_tail(at).is_some());

@@ -1,11 +1,15 @@
-//! `--key FILE`: the secrets of a group.
+//! `--key FILE`: the secrets of a group. `--tunnel-key FILE`: the keys of tunnels.
 
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 
 use mcast_stream::KeyFileAccessError;
 use mcast_stream::seal::Keys;
 use mcast_terminal::Console;
+use mcast_tunnel::{PeerKey, TunnelKey, TunnelKeyError, TunnelKeys};
 
+use crate::exit::Failure;
 use crate::interrupt::{Hangup, Service};
 
 /// Reads the secrets, and warns if other users can read the file.
@@ -31,6 +35,61 @@ pub(crate) fn warn_if_readable(file: &mcast_stream::KeyFile, path: &Path, consol
         let path = path.display();
         console.warn(format_args!("other users of this machine can read {path}: run `chmod 600 {path}`"));
     }
+}
+
+/// The maximum length of a file of keys of tunnels, so that a device without an end is not read.
+const MAX_LENGTH: u64 = 1 << 20;
+
+/// Reads the keys of tunnels, and warns if other users can read the file.
+pub(crate) fn read_tunnel_keys(path: &Path, console: &Console) -> anyhow::Result<TunnelKeys> {
+    let failed =
+        |error: io::Error| anyhow::Error::new(error).context(format!("cannot read {}", path.display()));
+    let mut text = String::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(MAX_LENGTH).read_to_string(&mut text).map_err(failed)?;
+    let keys = TunnelKeys::parse(&text).map_err(|error| {
+        let failure = Failure::usage(format!("{}: {error}", path.display()));
+        match error {
+            TunnelKeyError::NoCiphers => failure.remedy("build with the feature `seal`"),
+            _ => failure.remedy("`mcast keys make --tunnel FILE` creates a file of keys of tunnels"),
+        }
+    })?;
+    warn_if_readable(&mcast_stream::KeyFile::new(path), path, console);
+    Ok(keys)
+}
+
+/// Returns whether a file contains the key of tunnels, not secrets or signing keys.
+pub(crate) fn is_tunnel_key(path: &Path) -> bool {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_LENGTH).read_to_string(&mut text));
+    read.is_ok() && text.lines().any(|line| line.trim_start().starts_with("tunnel-private"))
+}
+
+/// Creates a file with a new key of tunnels, which on Unix only its owner can read. Returns its public key.
+pub(crate) fn create_tunnel_key(path: &Path) -> anyhow::Result<PeerKey> {
+    let key = TunnelKey::generate()?;
+    let text = format!(
+        "# The key of a relay for tunnels: anyone with this file can be this relay. Its public key, for the other ends:\n\
+         # {}\n{}\n# One line for each other end: peer TUNNEL KEY\n",
+        key.public(),
+        key.to_line()
+    );
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => anyhow::Error::from(Failure::environment(format!(
+            "{} already exists and was not changed",
+            path.display()
+        ))),
+        _ => anyhow::Error::new(error).context(format!("cannot write {}", path.display())),
+    })?;
+    // An empty file would be in the way of the next attempt.
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .inspect_err(|_| drop(std::fs::remove_file(path)))?;
+    Ok(key.public())
 }
 
 /// A key file that is read again on SIGHUP.

@@ -8,7 +8,9 @@ mod selected;
 
 #[cfg(feature = "seal")]
 pub(crate) use keys::signatures::{PublicKeys, SignedBy, SigningFile};
-pub(crate) use keys::{KeyFile, KeyReload, read_keys, warn_if_readable};
+pub(crate) use keys::{
+    KeyFile, KeyReload, create_tunnel_key, is_tunnel_key, read_keys, read_tunnel_keys, warn_if_readable,
+};
 pub(crate) use memberships::{
     BroadcastOption, MembershipArguments, WireOption, hosts_on_each, is_host, is_stream_name,
     parse_stream_name, resolve_host,

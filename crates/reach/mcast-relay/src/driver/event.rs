@@ -136,18 +136,27 @@ events! {
             host: String,
         } is Problem "tunnel-unanswered" { leg: names.leg(*leg), peer: host.clone() }:
             format!("{peer} does not answer for {leg}");
-            Some("check that the relay there runs with --listen-tunnel and the same key file, and that UDP to it passes".into()),
-        /// Somebody dials with another key.
+            Some("check that the relay there runs with --listen-tunnel, and that UDP to it passes".into()),
+        /// A tunnel had no room for datagrams: more were to be sent than its path has taken.
+        TunnelOverflow {
+            /// The tunnel.
+            leg: LegId,
+            /// The number of datagrams that were dropped.
+            count: u64,
+        } is Problem "tunnel-overflow" { leg: names.leg(*leg), count: *count }:
+            format!("{leg} had no room for {}", count_of(count, "datagram"));
+            Some("limit the rule to what the path carries: rate 10Mbit".into()),
+        /// The other end of a handshake has a key that is not that of a peer.
         WrongTunnelKey {
-            /// The address, unproven; the last one of several.
+            /// Its address; the last one of several.
             address: SocketAddr,
-            /// How many datagrams it stands for: more than 1 if there were more than
+            /// How many attempts it stands for: more than 1 if there were more than
             /// [`ReportQuota::LOG`](mcast_pace::ReportQuota::LOG) allows.
             count: u64,
         } is Problem "tunnel-wrong-key" { peer: address.to_string(), count: *count }:
-            format!("{peer}{} dials a tunnel with another key", others(count));
-            Some("give both ends the same key file, and send SIGHUP to both".into()),
-        /// A member dials a tunnel that no rule names.
+            format!("{peer}{} has a key that is not that of a peer", others(count));
+            Some("if it is one, add the line `peer NAME KEY` with its public key to the key file here, and send SIGHUP".into()),
+        /// A peer dials a tunnel that no rule names, or that its key is not for.
         UnknownTunnel {
             /// Its name.
             name: String,
@@ -159,8 +168,11 @@ events! {
             count: *count,
             leg: format!("tunnel:{}", escaped(name)),
             peer: address.to_string(),
-        }: format!("{peer}{} dials {leg}, which no rule here names", others(count));
-            Some(format!("add a rule with {leg} here, or correct the name there")),
+        }: format!("{peer}{} dials {leg}, which is not for it", others(count));
+            Some(format!(
+                "add a rule with {leg} and the line `peer {name} KEY` here, or correct the name there",
+                name = escaped(name)
+            )),
     }
 }
 
@@ -178,17 +190,24 @@ const fn why_down(reason: DownReason) -> &'static str {
     match reason {
         DownReason::Silence => "nothing arrives from its other end",
         DownReason::Goodbye => "its other end has stopped",
-        DownReason::KeyRemoved => "its key is no longer in the key file",
+        DownReason::KeyRemoved => "the key of its other end is no longer in the key file",
         DownReason::Removed => "no rule names it any longer",
+        DownReason::Restarted => "its other end has started again",
+        DownReason::Failed => "its other end has broken the protocol",
     }
 }
 
 /// Returns why a tunnel is refused, and what to do about it.
 const fn why_refused(refusal: RefusedBy) -> (&'static str, &'static str) {
     match refusal {
-        RefusedBy::UnknownName => {
-            ("no rule there names it", "name it in a rule there, or correct the name here")
-        }
+        RefusedBy::UnknownName => (
+            "no rule there names it, or its key file does not name this relay for it",
+            "name it in a rule there, and in a line `peer` of its key file, or correct the name here",
+        ),
+        RefusedBy::UnknownKey => (
+            "the key of this relay is not in the key file there",
+            "add the line `peer NAME KEY` there, with the public key that `mcast keys show` prints here, and send it SIGHUP",
+        ),
         RefusedBy::InUse => (
             "another relay uses it",
             "if that is a second relay of this site, it stands by, and takes over when the first one stops; otherwise \

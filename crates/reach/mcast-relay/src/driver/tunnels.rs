@@ -16,8 +16,8 @@ use mcast_sys::poller::wait_writable;
 use mcast_sys::socket::{ReceiveSlots, Socket};
 use mcast_sys::{ReceiveBuffer, SendRequest};
 use mcast_tunnel::{
-    DropReason, EndpointConfig, EndpointRole, Keys, LinkId, LinkStatus, MAX_DATAGRAM, RelayPath,
-    TunnelDatagram, TunnelEndpoint, TunnelEvent, TunnelTransmit, TunnelWant,
+    DropReason, EndpointConfig, EndpointRole, LinkId, LinkStatus, MAX_DATAGRAM, RelayPath, TunnelDatagram,
+    TunnelEndpoint, TunnelEvent, TunnelKeys, TunnelWant,
 };
 
 use super::http::ServedArrival;
@@ -41,8 +41,8 @@ const QUEUE_TIMEOUT: Duration = Duration::from_millis(2);
 /// The tunnels of a relay.
 #[derive(Clone, Debug, Default)]
 pub struct TunnelOptions {
-    /// The secrets that both ends share.
-    pub keys: Keys,
+    /// The key of this relay, and those of its peers.
+    pub keys: TunnelKeys,
     /// The tunnels that it dials.
     pub dial: Vec<TunnelDial>,
     /// Where it listens for all others that its rules name.
@@ -93,6 +93,8 @@ struct TunnelSocket {
     is_resolving: bool,
     slots: ReceiveSlots,
     buffers: Vec<ReceiveBuffer>,
+    /// What is being sent.
+    outgoing: Vec<u8>,
     /// The own address that each other end sends to. A host with several must answer from the same one, or a NAT drops it.
     local: LruCache<SocketAddr, IpAddr>,
 }
@@ -135,7 +137,7 @@ impl Tunnels {
 }
 
 impl TunnelSocket {
-    fn new(role: EndpointRole, keys: &Keys, relay: RelayId) -> Self {
+    fn new(role: EndpointRole, keys: &TunnelKeys, relay: RelayId) -> Self {
         // The hash has a key of its own in every process and for every state.
         let mut count = 0_u64;
         let random = Box::new(move || {
@@ -152,6 +154,7 @@ impl TunnelSocket {
             is_resolving: false,
             slots: ReceiveSlots::new(AT_ONCE),
             buffers: (0..AT_ONCE).map(|_| ReceiveBuffer::new(usize::from(MAX_DATAGRAM) + 1)).collect(),
+            outgoing: Vec::new(),
             local: LruCache::new(MAX_LEARNED),
         }
     }
@@ -163,8 +166,7 @@ impl TunnelSocket {
         let Ok(count) = socket.receive_many(slots, buffers) else { return false };
         for (number, buffer) in buffers.iter_mut().enumerate().take(count) {
             let Ok(received) = slots.received(number) else { continue };
-            if let Some(bytes) = buffer.bytes_mut().get_mut(..received.length).filter(|_| !received.truncated)
-            {
+            if let Some(bytes) = buffer.bytes_mut().get(..received.length).filter(|_| !received.truncated) {
                 if let (Some(own), None) = (received.destination, &dial) {
                     local.put(received.source, own);
                 }
@@ -176,44 +178,56 @@ impl TunnelSocket {
 
     /// Sends what the endpoint wants to send. Returns how much of it the system did not take.
     fn flush(&mut self, now: ClockTime) -> u64 {
-        let outgoing: Vec<_> = std::iter::from_fn(|| self.endpoint.poll_transmit())
-            .map(|TunnelTransmit { to, bytes }| OutgoingCopy {
-                destination: to,
-                hop_limit: None,
-                payload: Cow::Owned(bytes),
-            })
-            .collect();
-        let Some((_, socket)) = &self.socket else { return 0 };
-        let local = &self.local;
-        let with_source = |copy| {
-            let request: SendRequest<'_> = request(copy, None);
-            Some(SendRequest { source: local.peek(&request.to).copied(), ..request })
-        };
-        let (mut rest, mut unsent, mut may_wait) = (outgoing.as_slice(), 0, true);
-        while let Some(first) = rest.first() {
-            match socket.send_run(rest, with_source) {
-                Ok(sent) => rest = &rest[sent.datagrams.clamp(1, rest.len())..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Once: while this thread waits, nothing else is forwarded.
-                    if !std::mem::take(&mut may_wait)
-                        || !wait_writable(socket, Some(QUEUE_TIMEOUT)).unwrap_or(false)
-                    {
-                        return unsent + rest.len() as u64;
-                    }
-                }
-                Err(error) => {
-                    if Socket::is_too_large(&error) {
-                        self.endpoint.handle_too_large(now, first.destination);
-                    }
-                    // The others may go elsewhere.
-                    unsent += 1;
-                    rest = &rest[1..];
-                }
-            }
+        let Self { endpoint, socket, outgoing, local, .. } = self;
+        let (mut unsent, mut may_wait) = (0, true);
+        while let Some(transmit) = endpoint.poll_transmit(now, outgoing) {
+            let copies: Vec<_> = outgoing
+                .chunks(transmit.segment.max(1))
+                .map(|bytes| OutgoingCopy {
+                    destination: transmit.to,
+                    hop_limit: None,
+                    payload: Cow::Borrowed(bytes),
+                })
+                .collect();
+            unsent += match socket {
+                Some((_, socket)) => send(socket, &copies, local, &mut may_wait),
+                None => copies.len() as u64,
+            };
         }
         unsent
     }
+}
+
+/// Sends datagrams for one destination. Returns how many the system did not take.
+fn send(
+    socket: &Socket,
+    copies: &[OutgoingCopy<'_>],
+    local: &LruCache<SocketAddr, IpAddr>,
+    may_wait: &mut bool,
+) -> u64 {
+    let with_source = |copy| {
+        let request: SendRequest<'_> = request(copy, None);
+        Some(SendRequest { source: local.peek(&request.to).copied(), ..request })
+    };
+    let (mut rest, mut unsent) = (copies, 0);
+    while !rest.is_empty() {
+        match socket.send_run(rest, with_source) {
+            Ok(sent) => rest = &rest[sent.datagrams.clamp(1, rest.len())..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // Once: while this thread waits, nothing else is forwarded.
+                if !std::mem::take(may_wait) || !wait_writable(socket, Some(QUEUE_TIMEOUT)).unwrap_or(false) {
+                    return unsent + rest.len() as u64;
+                }
+            }
+            // The others may be shorter, or go elsewhere. QUIC finds out how much the path carries.
+            Err(_) => {
+                unsent += 1;
+                rest = &rest[1..];
+            }
+        }
+    }
+    unsent
 }
 
 impl Driver {
@@ -233,8 +247,8 @@ impl Driver {
         counts.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Replaces the secrets of the tunnels, from the next [`Self::poll`] on.
-    pub fn set_tunnel_keys(&mut self, keys: &Keys) {
+    /// Replaces the keys of the tunnels, from the next [`Self::poll`] on.
+    pub fn set_tunnel_keys(&mut self, keys: &TunnelKeys) {
         let now = self.now();
         for socket in &mut self.tunnels.sockets {
             socket.endpoint.set_keys(now, keys.clone());
@@ -260,12 +274,13 @@ impl Driver {
 
     /// Passes the names of the tunnels in the rules to the listener.
     pub(super) fn name_tunnels(&mut self) {
+        let now = self.now();
         let of_rules = self.relay.rules().flat_map(|(rule, _)| rule.legs()).filter_map(|leg| leg.tunnel());
         let dialed: Vec<_> =
             self.tunnels.sockets.iter().filter_map(|socket| Some(&socket.dial.as_ref()?.name)).collect();
         let names = of_rules.map(str::to_owned).filter(|name| !dialed.contains(&name));
         let names: BTreeSet<String> = names.collect();
-        self.tunnels.sockets.iter_mut().for_each(|socket| socket.endpoint.set_names(&names));
+        self.tunnels.sockets.iter_mut().for_each(|socket| socket.endpoint.set_names(now, &names));
     }
 
     pub(super) fn is_tunnel(&self, leg: LegId) -> bool {
@@ -287,7 +302,7 @@ impl Driver {
                 }
             },
         };
-        let (path, payload) = (path.0, payload.into_owned());
+        let path = path.0;
         let datagram = TunnelDatagram { trail, path, to_path, hop_limit, source, destination, payload };
         let is_sent = self.socket_of(leg).is_some_and(|(position, link)| {
             self.tunnels.sockets[position].endpoint.send(now, link, &datagram, repair)
@@ -300,11 +315,9 @@ impl Driver {
         if self.is_checking {
             return;
         }
-        let (now, wants) = (self.now(), self.wants(leg));
+        let wants = self.wants(leg);
         if let Some((position, link)) = self.socket_of(leg) {
-            let endpoint = &mut self.tunnels.sockets[position].endpoint;
-            endpoint.set_wants(now, link, wants);
-            endpoint.handle_timeout(now);
+            self.tunnels.sockets[position].endpoint.set_wants(link, wants);
         }
     }
 
@@ -364,7 +377,8 @@ impl Driver {
 
     /// Says goodbye to the other ends.
     pub(super) fn stop_tunnels(&mut self) {
-        self.tunnels.sockets.iter_mut().for_each(|socket| socket.endpoint.stop());
+        let now = self.now();
+        self.tunnels.sockets.iter_mut().for_each(|socket| socket.endpoint.stop(now));
         self.flush_tunnels();
     }
 
@@ -397,6 +411,7 @@ impl Driver {
                 | TunnelEvent::Moved { link, .. }
                 | TunnelEvent::Refused { link, .. }
                 | TunnelEvent::Unanswered { link }
+                | TunnelEvent::Overflow { link, .. }
                 | TunnelEvent::Wants { link, .. } => {
                     if let Some(leg) = self.leg_of_link(position, *link) {
                         self.tunnel_changed(position, leg, event);
@@ -468,6 +483,7 @@ impl Driver {
                 }
                 DriverEvent::TunnelUnanswered { leg, host }
             }
+            TunnelEvent::Overflow { count, .. } => DriverEvent::TunnelOverflow { leg, count: *count },
             TunnelEvent::Wants { wants, .. } => {
                 self.relay.set_site_wants(now, leg, wants.clone());
                 return;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use mcast_group::SourceFilter;
 use mcast_pace::ClockTime;
 use mcast_sim::{Dice, for_seeds};
-use mcast_tunnel::{TunnelEvent, TunnelWant};
+use mcast_tunnel::{RefusedBy, TunnelEvent, TunnelWant};
 
-use crate::world::{End, LINK, Network, World, datagram, hub_address, keys};
+use crate::world::{End, LINK, Network, OF_SITE, World, datagram, hub_address};
 
 const BOUND: Duration = Duration::from_millis(1_000);
 const CALM: Network =
@@ -91,7 +91,7 @@ fn what_is_sent_with_a_bound_arrives_once_and_unchanged_in_bad_networks() {
 }
 
 #[test]
-fn an_address_that_proves_nothing_gets_no_more_than_it_sends() {
+fn an_address_that_proves_nothing_gets_no_more_than_quic_allows() {
     for_seeds(60, |seed| {
         let mut dice = Dice::new(seed);
         let mut world = World::new(seed, Network { replays: 300, ..bad_network(&mut dice) });
@@ -104,7 +104,8 @@ fn an_address_that_proves_nothing_gets_no_more_than_it_sends() {
         }
         world.run(seconds(30));
         for (address, (got, sent)) in &world.reflected {
-            assert!(got <= sent, "{address} got {got} bytes for {sent}");
+            // RFC 9000, section 8.1. It is reached only by those who overtake the other end's own packets.
+            assert!(*got <= 3 * sent, "{address} got {got} bytes for {sent}");
         }
         let moved = world.events.iter().find(|(.., event)| {
             matches!(event, TunnelEvent::Moved { address, .. } if world.reflected.contains_key(address))
@@ -140,12 +141,11 @@ fn an_end_that_starts_again_has_its_tunnel_again_in_six_seconds() {
         let mut world = World::new(seed, Network { loss: dice.pick(&[0, 50]), ..CALM });
         world.run(seconds(5));
         let want = TunnelWant { destination: "239.1.2.3:5000".parse().unwrap(), sources: SourceFilter::ANY };
-        let now = world.now;
-        world.end(End::Site).set_wants(now, LINK, vec![want.clone()]);
+        world.end(End::Site).set_wants(LINK, vec![want.clone()]);
         let end = dice.pick(&[End::Site, End::Hub]);
-        world.start(end, keys(7));
+        world.start(end, OF_SITE);
         if end == End::Site {
-            world.end(End::Site).set_wants(now, LINK, vec![want]);
+            world.end(End::Site).set_wants(LINK, vec![want]);
         }
         let before = world.events.len();
         let pause = Duration::from_millis(dice.below(1_000));
@@ -163,11 +163,13 @@ fn an_end_that_starts_again_has_its_tunnel_again_in_six_seconds() {
 #[test]
 fn an_end_with_another_key_gets_nothing_and_disturbs_nothing() {
     let mut world = World::new(1, CALM);
-    world.start(End::Site, keys(8));
+    world.start(End::Site, OF_SITE + 1);
     world.run(seconds(10));
     assert!(!world.is_up(End::Hub) && !world.is_up(End::Site));
     assert!(world.events.iter().any(|(.., event)| matches!(event, TunnelEvent::WrongKey { .. })));
-    assert!(world.events.iter().any(|(.., event)| matches!(event, TunnelEvent::Unanswered { .. })));
+    let is_refused =
+        |event: &TunnelEvent| matches!(event, TunnelEvent::Refused { reason: RefusedBy::UnknownKey, .. });
+    assert!(world.events.iter().any(|(.., event)| is_refused(event)));
     let of_hub = world.events.iter().filter(|(_, end, _)| *end == End::Hub);
     assert!(of_hub.clone().all(|(.., event)| matches!(event, TunnelEvent::WrongKey { .. })));
 }
@@ -177,8 +179,10 @@ fn a_path_that_carries_less_all_of_a_sudden_is_followed() {
     let mut world = World::new(3, CALM);
     world.run(seconds(20));
     world.network.carries = 1_252;
-    world.run(seconds(20));
-    let sent = traffic(&mut world, 1, seconds(3), None);
+    // What is repaired arrives from the beginning on: in parts, once some datagrams of the former size are lost.
+    let mut sent = traffic(&mut world, 1, seconds(5), Some(2 * BOUND));
+    world.run(seconds(3));
+    sent.extend(traffic(&mut world, 10_000, seconds(3), None));
     world.run(seconds(2));
     assert_eq!(missing(&world, &sent), 0);
 }

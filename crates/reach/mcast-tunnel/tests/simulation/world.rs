@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use mcast_pace::ClockTime;
 use mcast_sim::{Dice, EventQueue};
-use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
-use mcast_stream_proto::wire::KeyEpoch;
 use mcast_tunnel::{
     EndpointConfig, EndpointRole, LinkCounts, LinkId, RelayPath, TunnelDatagram, TunnelEndpoint, TunnelEvent,
+    TunnelKey, TunnelKeys,
 };
 
 pub(crate) const LINK: LinkId = LinkId(0);
@@ -59,9 +58,17 @@ pub(crate) struct World {
     pub(crate) wire: Vec<Vec<u8>>,
 }
 
-pub(crate) fn keys(secret: u8) -> Keys {
-    Keys::one(KeyEpoch(1), GroupSecret::new(&[secret; 32], Algorithm::default()))
+/// Returns the keys of an end; those of the site with this seed.
+pub(crate) fn keys(end: End, of_site: u8) -> TunnelKeys {
+    let [hub, known, site] = [100, OF_SITE, of_site].map(|seed| TunnelKey::from_seed([seed; 32]).unwrap());
+    match end {
+        End::Site => TunnelKeys::new(site).with_peer("paris", hub.public()),
+        End::Hub => TunnelKeys::new(hub).with_peer("paris", known.public()),
+    }
 }
+
+/// The seed of the site's key that the hub knows.
+pub(crate) const OF_SITE: u8 = 7;
 
 pub(crate) fn hub_address() -> SocketAddr {
     "203.0.113.1:5700".parse().unwrap()
@@ -81,13 +88,13 @@ impl World {
             reflected: BTreeMap::new(),
             wire: Vec::new(),
         };
-        world.start(End::Hub, keys(7));
-        world.start(End::Site, keys(7));
+        world.start(End::Hub, OF_SITE);
+        world.start(End::Site, OF_SITE);
         world
     }
 
     /// Starts an end, or starts it again without a word.
-    pub(crate) fn start(&mut self, end: End, keys: Keys) {
+    pub(crate) fn start(&mut self, end: End, of_site: u8) {
         let role = match end {
             End::Site => EndpointRole::Dialer("paris".into()),
             End::Hub => EndpointRole::Listener,
@@ -95,8 +102,9 @@ impl World {
         let mut random = self.dice.clone();
         let relay = self.dice.next();
         let random = Box::new(move || random.next());
+        let keys = keys(end, of_site);
         let mut endpoint = TunnelEndpoint::new(EndpointConfig { keys, relay, random, role });
-        endpoint.set_names(&["paris".to_owned()].into());
+        endpoint.set_names(self.now, &["paris".to_owned()].into());
         endpoint.set_address(self.now, hub_address());
         self.ends.insert(end, endpoint);
     }
@@ -152,7 +160,7 @@ impl World {
     }
 
     fn land(&mut self, flight: Flight) {
-        let Flight { from, to, mut bytes } = flight;
+        let Flight { from, to, bytes } = flight;
         let end = match to {
             to if to == hub_address() => End::Hub,
             to if to == self.outside => End::Site,
@@ -162,15 +170,16 @@ impl World {
             }
         };
         let now = self.now;
-        self.end(end).handle_datagram(now, from, &mut bytes);
+        self.end(end).handle_datagram(now, from, &bytes);
         self.take(end);
     }
 
     /// Takes what an end has to say.
     fn take(&mut self, end: End) {
-        while let Some(transmit) = self.end(end).poll_transmit() {
+        let (now, mut buffer) = (self.now, Vec::new());
+        while let Some(transmit) = self.end(end).poll_transmit(now, &mut buffer) {
             let from = if end == End::Hub { hub_address() } else { self.outside };
-            self.network(from, transmit.to, transmit.bytes);
+            buffer.chunks(transmit.segment).for_each(|bytes| self.network(from, transmit.to, bytes.to_vec()));
         }
         while let Some(event) = self.end(end).poll_event() {
             let now = self.now;
@@ -225,6 +234,6 @@ pub(crate) fn datagram(number: u64, length: usize) -> TunnelDatagram {
         hop_limit: 4,
         source: "10.0.0.1:40000".parse().unwrap(),
         destination: "[ff15::1]:5000".parse().unwrap(),
-        payload,
+        payload: payload.into(),
     }
 }

@@ -1,4 +1,4 @@
-//! `mcast keys`: makes, shows and rotates the secrets of groups and the signing keys of publishers.
+//! `mcast keys`: makes, shows and rotates the secrets of groups, the signing keys of publishers and the keys of tunnels.
 
 use std::fmt;
 use std::io::Write;
@@ -8,14 +8,15 @@ use mcast_stream::{KeyFile, KeyFileAccessError, KeyFileContent};
 use mcast_terminal::Console;
 use serde::Serialize;
 
-use crate::arguments::warn_if_readable;
-use crate::exit::Outcome;
+use crate::arguments::{create_tunnel_key, is_tunnel_key, read_tunnel_keys, warn_if_readable};
+use crate::exit::{Failure, Outcome};
 use crate::output::write_record;
 
 /// Make, show and rotate secrets and signing keys
 ///
 /// A group secret seals a stream: all members share it. A signing key proves that a publisher, and no other member of the
-/// group, sent a message: only the publisher has it, and subscribers are given its public key.
+/// group, sent a message: only the publisher has it, and subscribers are given its public key. A tunnel key proves which
+/// relay is at an end of a tunnel: only that relay has it, and the relays at the other ends are given its public key.
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(crate) enum Arguments {
@@ -30,13 +31,17 @@ pub(crate) enum Arguments {
         #[arg(long)]
         signing: bool,
 
+        /// Make the key of a relay for tunnels, and print its public key
+        #[arg(long, conflicts_with = "signing")]
+        tunnel: bool,
+
         #[command(flatten)]
         output: Format,
     },
     /// Show what a key file contains, without the secrets
     ///
     /// Of a group secret: its epoch, its algorithm, and a fingerprint by which two files can be compared. Of a signing key: its
-    /// public key, for `subscribe --signed-by`.
+    /// public key, for `subscribe --signed-by`. Of a tunnel key: its public key, for the line `peer` of the other ends' files.
     #[command(after_help = SHOW_EXAMPLES)]
     Show {
         /// The key file
@@ -74,7 +79,8 @@ pub(crate) enum Arguments {
 const MAKE_EXAMPLES: &str = "\
 Examples:
   mcast keys make prices.key                    the secret of a group
-  mcast keys make --signing publisher.key       a signing key; prints the public key";
+  mcast keys make --signing publisher.key       a signing key; prints the public key
+  mcast keys make --tunnel relay.key            the key of a relay for tunnels; prints the public key";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -100,13 +106,33 @@ const EXAMPLES: &str = "\
 Examples:
   mcast keys make prices.key                      a group secret, for --key of publish and subscribe
   mcast keys make --signing signing.key           a signing key, for publish --sign
+  mcast keys make --tunnel relay.key              a relay's key, for relay --tunnel-key
   mcast keys show signing.key > publisher.pub     its public key, for subscribe --signed-by
   mcast keys rotate signing.key                   add a new key, used from the next SIGHUP on
   mcast keys drop signing.key                     remove the oldest key";
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     match arguments {
-        Arguments::Make { file, signing, output } => make(file, *signing, *output, console),
+        Arguments::Make { file, tunnel: true, output, .. } => {
+            let key = create_tunnel_key(file)?;
+            console.note(format_args!(
+                "created {} with a new key; give the other ends of tunnels its public key, and add a line `peer NAME KEY` for each \
+                 of them",
+                file.display()
+            ));
+            print(&[KeyRecord::of_tunnel(&key)], *output, console)
+        }
+        Arguments::Make { file, signing, output, .. } => make(file, *signing, *output, console),
+        Arguments::Show { file, output } if is_tunnel_key(file) => {
+            let keys = read_tunnel_keys(file, console)?;
+            let own: Vec<_> = keys.own().map(|own| KeyRecord::of_tunnel(&own.public())).into_iter().collect();
+            print(&own, *output, console)
+        }
+        Arguments::Rotate { file, .. } | Arguments::Drop { file, .. } if is_tunnel_key(file) => {
+            Err(Failure::usage(format!("{} contains the key of a relay, which has one", file.display()))
+                .remedy("make another one with `mcast keys make --tunnel`, and add its public key at the other ends first")
+                .into())
+        }
         Arguments::Show { file, output } => show(&open(file, console)?.content()?, *output, console),
         Arguments::Rotate { file, output } => {
             let content = open(file, console)?.rotate()?;
@@ -149,10 +175,14 @@ fn make(path: &Path, is_signing: bool, format: Format, console: &Console) -> any
 
 /// Prints the keys, the latest one last. The lines of public keys are those of a file for `--signed-by`.
 fn show(content: &KeyFileContent, format: Format, console: &Console) -> anyhow::Result<Outcome> {
+    print(&keys(content), format, console)
+}
+
+fn print(keys: &[KeyRecord], format: Format, console: &Console) -> anyhow::Result<Outcome> {
     let mut out = console.output();
-    for key in keys(content) {
+    for key in keys {
         if format.json {
-            write_record(&mut out, "key", &key)?;
+            write_record(&mut out, "key", key)?;
         } else {
             writeln!(out, "{key}")?;
         }
@@ -198,11 +228,17 @@ enum KeyRecord {
         /// Whether a publisher seals with this secret: the latest one of the file
         seals: bool,
     },
-    /// The public key of a signing key.
+    /// The public key of a signing key or of a tunnel key.
     Public {
-        /// Public key, for `mcast subscribe --signed-by`
+        /// Public key, for `mcast subscribe --signed-by`, or for the line `peer` of a file for `mcast relay --tunnel-key`
         public_key: String,
     },
+}
+
+impl KeyRecord {
+    fn of_tunnel(key: &mcast_tunnel::PeerKey) -> Self {
+        Self::Public { public_key: key.to_string() }
+    }
 }
 
 impl fmt::Display for KeyRecord {
@@ -225,6 +261,6 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
     vec![
         RecordSchema::new::<KeyRecord>("key", "Key (`mcast keys --json`)")
             .event("key")
-            .describe("kind", "Whether it is a secret of a group, or the public key of a publisher"),
+            .describe("kind", "Whether it is a secret of a group, or a public key"),
     ]
 }

@@ -23,7 +23,7 @@ use mcast_metrics::ExporterAddress;
 use mcast_relay::http::Playlist;
 use mcast_relay::{Authenticator, PortBlock, Rule};
 use mcast_terminal::Console;
-use mcast_tunnel::Keys;
+use mcast_tunnel::TunnelKeys;
 
 use crate::arguments::{WireOption, parse_duration, read_keys};
 use crate::exit::{Failure, Outcome};
@@ -108,8 +108,8 @@ struct ForwardingOptions {
     #[arg(long, value_name = "N", default_value = "100")]
     priority: u8,
 
-    /// Seal tunnels with the secrets in this file, and accept announcements only of relays with one of them;
-    /// SIGHUP rereads it; `mcast keys make FILE` creates one
+    /// Accept announcements only of relays with one of the secrets in this file; SIGHUP rereads it; `mcast keys make FILE`
+    /// creates one
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 }
@@ -169,7 +169,7 @@ Examples:
   mcast relay '239.1.2.0/24:5000 from vlan10 to vlan20,vlan30' 'ssdp between vlan10 and vlan20'
   mcast relay 10.0.0.7@232.1.2.3:5000 from eth0 to udp://10.9.0.5:5000
   mcast relay mdns between eth0 and docker:web
-  mcast relay 239.1.2.3:5000 from eth0 to tunnel:paris --tunnel paris=hub.example:5700 --key sites.key
+  mcast relay 239.1.2.3:5000 from eth0 to tunnel:paris --tunnel paris=hub.example:5700 --tunnel-key paris.key
   mcast relay 239.1.2.0/24:5000 from eth0 to http://localhost:4022
   mcast relay playlist from eth0 to http://192.168.1.1:4022 --http-playlist tv.m3u
   mcast relay 10.0.0.7@232.1.2.3:5000 from amt:relay.example.net to eth0
@@ -180,7 +180,7 @@ Examples:
 struct RelayPlan<'a> {
     rules: Vec<Rule>,
     authenticators: Vec<Arc<dyn Authenticator>>,
-    keys: Keys,
+    keys: TunnelKeys,
     token: Option<String>,
     playlist: Playlist,
     arguments: &'a Arguments,
@@ -192,7 +192,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         profile.explain(&rules, console);
     }
     let authenticators = arguments.read_authenticators(console)?;
-    let keys = arguments.read_keys(console)?;
+    let keys = arguments.tunnels.read_keys(&rules, console)?;
     let (token, playlist) =
         (arguments.clients.read_token(console)?, arguments.clients.read_playlist(console)?);
     platform::run(RelayPlan { rules, authenticators, keys, token, playlist, arguments }, console)
@@ -208,8 +208,9 @@ impl Arguments {
     #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "relays run on Linux only"))]
     fn has_files(&self) -> bool {
         let clients = &self.clients;
-        let files = [&self.config, &self.forwarding.key, &clients.http_token_file, &clients.http_playlist];
-        files.into_iter().any(Option::is_some)
+        let of_clients = [&clients.http_token_file, &clients.http_playlist];
+        let files = [&self.config, &self.forwarding.key, &self.tunnels.tunnel_key];
+        files.into_iter().chain(of_clients).any(Option::is_some)
     }
 
     /// Returns the rules that are given or in the file.
@@ -223,7 +224,7 @@ impl Arguments {
         };
         let rules: Vec<Rule> =
             rules.into_iter().map(|rule| self.forwarding.complete(rule)).collect::<anyhow::Result<_>>()?;
-        self.tunnels.check(&rules, self.forwarding.key.is_some())?;
+        self.tunnels.check(&rules)?;
         self.clients.check(&rules)?;
         Ok(rules)
     }
@@ -232,14 +233,6 @@ impl Arguments {
     fn read_authenticators(&self, console: &Console) -> anyhow::Result<Vec<Arc<dyn Authenticator>>> {
         let path = self.forwarding.key.as_deref();
         path.map_or_else(|| Ok(Vec::new()), |path| authenticators(path, console))
-    }
-
-    /// Returns the secrets of the tunnels; none without tunnels.
-    fn read_keys(&self, console: &Console) -> anyhow::Result<Keys> {
-        match &self.forwarding.key {
-            Some(path) if !self.tunnels.is_empty() => Ok(read_keys(path, console)?),
-            _ => Ok(Keys::none()),
-        }
     }
 }
 

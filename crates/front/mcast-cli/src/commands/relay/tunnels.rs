@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use mcast::interface::Interface;
 use mcast_relay::{DiscoveryProtocol, Namespace, Rule};
 use mcast_terminal::Console;
+use mcast_tunnel::TunnelKeys;
 
 use super::parse;
+use crate::arguments::read_tunnel_keys;
 use crate::exit::Failure;
 
 /// Options for tunnels to other sites.
@@ -22,6 +25,11 @@ pub(super) struct TunnelArguments {
     /// Listen here for all other tunnels of the rules
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) listen_tunnel: Option<SocketAddr>,
+
+    /// The private key of this relay and the public keys of its peers; SIGHUP rereads the file; `mcast keys make --tunnel
+    /// FILE` creates one
+    #[arg(long, value_name = "FILE")]
+    pub(super) tunnel_key: Option<PathBuf>,
 }
 
 /// A tunnel that is dialed.
@@ -49,12 +57,23 @@ impl FromStr for DialedTunnel {
 }
 
 impl TunnelArguments {
-    pub(super) const fn is_empty(&self) -> bool {
-        self.tunnel.is_empty() && self.listen_tunnel.is_none()
+    /// Returns the keys, which have a peer for each tunnel of the rules; none without tunnels.
+    pub(super) fn read_keys(&self, rules: &[Rule], console: &Console) -> anyhow::Result<TunnelKeys> {
+        let Some(path) = self.tunnel_key.as_ref() else { return Ok(TunnelKeys::none()) };
+        let keys = read_tunnel_keys(path, console)?;
+        let names = rules.iter().flat_map(Rule::legs).filter_map(mcast_relay::Leg::tunnel);
+        match names.into_iter().find(|name| keys.peers().all(|(known, _)| known != *name)) {
+            Some(name) => Err(Failure::usage(format!("{} has no peer for tunnel:{name}", path.display()))
+                .remedy(format!(
+                    "add the line `peer {name} KEY` with the public key of its other end, which `mcast keys show FILE` prints there"
+                ))
+                .into()),
+            None => Ok(keys),
+        }
     }
 
     /// Checks that the rules and these options name the same tunnels.
-    pub(super) fn check(&self, rules: &[Rule], has_key: bool) -> anyhow::Result<()> {
+    pub(super) fn check(&self, rules: &[Rule]) -> anyhow::Result<()> {
         let legs = rules.iter().flat_map(Rule::legs);
         let named: BTreeSet<&str> = legs.filter_map(mcast_relay::Leg::tunnel).collect();
         let dialed: BTreeSet<&str> = self.tunnel.iter().map(|dialed| dialed.name.as_str()).collect();
@@ -80,11 +99,14 @@ impl TunnelArguments {
             (None, Some(address)) => Err(Failure::usage(format!("no rule names a tunnel to listen for at {address}"))
                 .remedy("write a rule, such as '239.1.2.3:5000 from eth0 to tunnel:paris'")
                 .into()),
-            _ if !named.is_empty() && !has_key => Err(Failure::usage("tunnels are sealed, and --key is missing")
-                .remedy(
-                    "create a key file with `mcast keys make FILE`, and give it to both ends with --key FILE",
-                )
-                .into()),
+            _ if !named.is_empty() && self.tunnel_key.is_none() => {
+                Err(Failure::usage("tunnels are sealed, and --tunnel-key is missing")
+                    .remedy(
+                        "create a key file with `mcast keys make --tunnel FILE` at each end, and add the public key of the \
+                         other one",
+                    )
+                    .into())
+            }
             _ => Ok(()),
         }
     }
@@ -181,9 +203,10 @@ mod tests {
             let arguments = TunnelArguments {
                 tunnel: tunnel.iter().map(|text| text.parse().unwrap()).collect(),
                 listen_tunnel: listen.map(|text| text.parse().unwrap()),
+                tunnel_key: has_key.then(|| "relay.key".into()),
             };
             let rules = mcast_relay::parse_rules(rules).unwrap();
-            arguments.check(&rules, has_key).err().map(|error| error.to_string()).unwrap_or_default()
+            arguments.check(&rules).err().map(|error| error.to_string()).unwrap_or_default()
         };
         let rule = "239.1.2.3:5000 between eth0 and tunnel:paris";
         assert_eq!(check(rule, &["paris=hub:1"], None, true), "");
@@ -194,7 +217,7 @@ mod tests {
             (check(rule, &["rome=hub:1"], Some("0.0.0.0:1"), true), "no rule names tunnel:rome"),
             (check(rule, &["paris=hub:1", "paris=hub:2"], None, true), "names a tunnel twice"),
             (check(rule, &["paris=hub:1"], Some("0.0.0.0:1"), true), "no rule names a tunnel to listen for"),
-            (check(rule, &["paris=hub:1"], None, false), "--key is missing"),
+            (check(rule, &["paris=hub:1"], None, false), "--tunnel-key is missing"),
         ] {
             assert!(error.contains(expected), "{error}");
         }

@@ -245,6 +245,8 @@ pub(super) struct TunnelSummary {
     incomplete: u64,
     /// Records that could not be read
     malformed: u64,
+    /// Datagrams that were not sent, because more were to be sent than the path has taken
+    overflow: u64,
 }
 
 impl From<LinkStatus> for TunnelSummary {
@@ -259,6 +261,7 @@ impl From<LinkStatus> for TunnelSummary {
             lost,
             incomplete,
             malformed,
+            overflow,
         } = status.counts;
         Self {
             tunnel: status.name,
@@ -274,6 +277,7 @@ impl From<LinkStatus> for TunnelSummary {
             lost,
             incomplete,
             malformed,
+            overflow,
         }
     }
 }
@@ -294,7 +298,8 @@ pub(super) fn summary_lines(driver: &Driver) -> impl Iterator<Item = String> {
             count_of(counts.sent, "datagram"),
             count(counts.received)
         );
-        for (number, what) in [(counts.repaired, "repaired"), (counts.lost, "lost")] {
+        let numbers = [(counts.repaired, "repaired"), (counts.lost, "lost"), (counts.overflow, "not sent")];
+        for (number, what) in numbers {
             if number > 0 {
                 text += &format!(", {what} {}", count(number));
             }
@@ -314,7 +319,7 @@ pub(super) struct TunnelFigures {
 /// A counter of tunnels.
 type TunnelMetric = (&'static str, &'static str, fn(&LinkCounts) -> u64);
 
-const TUNNEL_METRICS: [TunnelMetric; 9] = [
+const TUNNEL_METRICS: [TunnelMetric; 10] = [
     ("mcast_relay_tunnel_sent_total", "Datagrams sent into a tunnel.", |counts| counts.sent),
     ("mcast_relay_tunnel_received_total", "Datagrams received from a tunnel.", |counts| counts.received),
     ("mcast_relay_tunnel_sent_bytes_total", "Bytes sent to the other end.", |counts| counts.sent_bytes),
@@ -328,6 +333,9 @@ const TUNNEL_METRICS: [TunnelMetric; 9] = [
         counts.incomplete
     }),
     ("mcast_relay_tunnel_malformed_total", "Records that could not be read.", |counts| counts.malformed),
+    ("mcast_relay_tunnel_overflow_total", "Datagrams that were not sent: the queue was full.", |counts| {
+        counts.overflow
+    }),
 ];
 
 impl TunnelFigures {

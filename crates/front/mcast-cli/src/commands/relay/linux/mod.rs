@@ -235,7 +235,7 @@ impl<'a> Session<'a> {
     /// Replaces all of them, or nothing. Returns the number of rules.
     fn replace(&mut self) -> anyhow::Result<usize> {
         let rules = self.arguments.read_rules()?;
-        let keys = self.arguments.read_keys(self.console)?;
+        let keys = self.arguments.tunnels.read_keys(&rules, self.console)?;
         let authenticators = self.arguments.read_authenticators(self.console)?;
         let token = self.arguments.clients.read_token(self.console)?;
         let playlist = self.arguments.clients.read_playlist(self.console)?;
@@ -273,7 +273,7 @@ impl SessionSteps for Session<'_> {
         Ok(())
     }
 
-    /// Rereads the rules, the key file, and the token and the playlist of HTTP clients. Unless all are valid, the current ones
+    /// Rereads the rules, the key files, and the token and the playlist of HTTP clients. Unless all are valid, the current ones
     /// remain.
     fn reload(&mut self) -> anyhow::Result<()> {
         match self.replace() {
