@@ -11,7 +11,7 @@ use mcast_lab::Host;
 
 use crate::network::{Network, address, member, of_type, sender, stop};
 use crate::set_clock::{HOUR, SettableClock};
-use crate::sites::{GROUP, GROUP_IN_TABLE, new_key};
+use crate::sites::{GROUP, GROUP_IN_TABLE, new_tunnel_key};
 use crate::support::{Running, eventually};
 
 /// What the clock of all relays is ahead of the right time, one after the other, while they forward.
@@ -105,9 +105,10 @@ fn a_clock_that_is_set_by_an_hour_neither_interrupts_relays_and_tunnels_nor_has_
     let pair = [8, 9].map(|number| network.host(&format!("r{number}"), number, &[1, 2]));
     let (near, far) = (network.host("near", 3, &[1, 3]), network.host("far", 4, &[3, 4]));
     let folder = tempfile::tempdir().unwrap();
-    let key = new_key(&source, folder.path());
+    let key = new_tunnel_key(&source, folder.path(), &["far"]);
     let start = |host: &Host, arguments: &[&str]| {
-        let running = clock.start(host, &[&["relay", "--json", "--key", &key], arguments].concat(), false);
+        let running =
+            clock.start(host, &[&["relay", "--json", "--tunnel-key", &key], arguments].concat(), false);
         running.stdout.wait_for(r#""text":"#);
         running
     };

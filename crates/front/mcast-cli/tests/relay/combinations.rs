@@ -11,7 +11,7 @@ use mcast_lab::Host;
 use mcast_relay::Rule;
 
 use crate::network::{Network, address, member, relay_unready, sender, stop};
-use crate::sites::new_key;
+use crate::sites::new_tunnel_key;
 use crate::support::{MCAST, Running, eventually, program};
 
 const SOURCES: [&str; 6] = ["interface", "netns", "docker", "tunnel", "amt", "broadcast"];
@@ -57,7 +57,7 @@ impl World {
         };
         let (boxes, folder) = ([boxed("in", 1), boxed("out", 2)], tempfile::tempdir().unwrap());
         let source = network.host("source", 1, &[1]);
-        let key = new_key(&source, folder.path());
+        let key = new_tunnel_key(&source, folder.path(), &["in", "out"]);
         Self {
             relay: network.host("relay", 9, &[1, 2, 3]),
             receiver: network.host("receiver", 2, &[2]),
@@ -127,7 +127,7 @@ impl World {
         let rules: Vec<String> = rules.collect();
         let mut arguments: Vec<&str> = rules.iter().map(String::as_str).collect();
         if source == "tunnel" {
-            arguments.extend(["--tunnel", "in=10.0.3.9:5700", "--key", &self.key]);
+            arguments.extend(["--tunnel", "in=10.0.3.9:5700", "--tunnel-key", &self.key]);
         }
         Some(relay_unready(&self.upstream, &arguments))
     }
@@ -144,7 +144,7 @@ impl World {
             arguments.extend(["--tunnel", "out=10.0.3.8:5700"]);
         }
         if names("tunnel:") {
-            arguments.extend(["--key", &self.key]);
+            arguments.extend(["--tunnel-key", &self.key]);
         }
         program(&self.relay, "env", &arguments, false)
     }
@@ -244,7 +244,7 @@ fn carries(source: &str) {
         (0..7).map(|number| format!("{} from tunnel:out to eth1", World::traffic(source, number)));
     let from_tunnel: Vec<String> = from_tunnel.collect();
     let mut arguments: Vec<&str> = from_tunnel.iter().map(String::as_str).collect();
-    arguments.extend(["--listen-tunnel", "10.0.3.8:5700", "--key", &world.key]);
+    arguments.extend(["--listen-tunnel", "10.0.3.8:5700", "--tunnel-key", &world.key]);
     let downstream = relay_unready(&world.downstream, &arguments);
     let upstream = world.start_upstream(source);
     let relay = world.start_relay(&rules);

@@ -10,7 +10,7 @@ use std::process::Command;
 use mcast_lab::Host;
 
 use crate::network::{Network, address, sender};
-use crate::support::{MCAST, Running, eventually, mcast, program};
+use crate::support::{MCAST, Running, eventually, program};
 
 /// Returns a manifest.
 fn manifest(name: &str) -> String {
@@ -115,8 +115,8 @@ fn the_relay_beside_a_program_fetches_what_it_requests_without_any_right() {
     let (outside, pod) = (network.host("outside", 1, &[1]), network.host("pod", 2, &[2]));
     let hub = network.host("hub", 9, &[1, 2]);
     let folder = tempfile::tempdir().unwrap();
-    let key = folder.path().join("key").display().to_string();
-    mcast(&hub, &["keys", "make", &key]).succeeded();
+    // Both ends have the same key here.
+    let key = crate::sites::new_tunnel_key(&hub, folder.path(), &["prices-0"]);
     let manifest = manifest("sidecar.yaml");
     let (_, command) = manifest.split_once("#   mcast relay ").unwrap();
     let command = command.lines().next().unwrap();

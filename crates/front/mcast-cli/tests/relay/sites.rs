@@ -1,5 +1,8 @@
 //! Sites behind NATs, a hub, and the network between them.
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,8 +17,10 @@ pub(crate) const HUB: &str = "203.0.113.1:5700";
 /// 239.1.2.3 as the kernel lists it.
 pub(crate) const GROUP_IN_TABLE: &str = "030201EF";
 
-/// A network 203.0.113.0/24 between sites, and a key file that they share.
+/// A network 203.0.113.0/24 between sites, and the keys of their relays.
 pub(crate) struct Sites {
+    /// The public keys of the sites.
+    keys: RefCell<BTreeMap<String, String>>,
     pub(crate) lab: Lab,
     pub(crate) wan: Switch,
     pub(crate) folder: tempfile::TempDir,
@@ -23,6 +28,7 @@ pub(crate) struct Sites {
 
 /// A site: its network 10.N.0.0/24 with a host and a relay.
 pub(crate) struct Site {
+    name: String,
     pub(crate) number: u8,
     pub(crate) host: Host,
     pub(crate) relay: Host,
@@ -34,12 +40,7 @@ impl Sites {
     pub(crate) fn new() -> Self {
         let lab = Lab::new().unwrap();
         let wan = lab.switch("wan").unwrap();
-        let sites = Self { lab, wan, folder: tempfile::tempdir().unwrap() };
-        let maker = sites.lab.host("maker").unwrap();
-        for name in ["sites.key", "other.key"] {
-            mcast(&maker, &["keys", "make", &sites.file(name)]).succeeded();
-        }
-        sites
+        Self { keys: RefCell::default(), lab, wan, folder: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) fn file(&self, name: &str) -> String {
@@ -79,12 +80,42 @@ impl Sites {
             host.connect("eth0", &switch, &[&format!("10.{number}.0.{last}/24")]).unwrap();
             host
         };
-        Site { number, host: add(&format!("{name}-host"), 1), relay: add(name, 9), nat: None }
+        let (name, host, relay) = (name.to_owned(), add(&format!("{name}-host"), 1), add(name, 9));
+        let made =
+            mcast(&relay, &["keys", "make", "--tunnel", &self.file(&format!("{name}.private"))]).succeeded();
+        self.keys.borrow_mut().insert(name.clone(), made.text().trim().to_owned());
+        Site { name, number, host, relay, nat: None }
     }
 
-    /// Starts a relay with the shared key.
+    /// Starts a relay with the key of its site.
     pub(crate) fn relay(&self, site: &Site, arguments: &[&str]) -> Running {
-        relay_unready(&site.relay, &[arguments, &["--key", &self.file("sites.key")]].concat())
+        let key = self.key(site, arguments);
+        relay_unready(&site.relay, &[arguments, &["--tunnel-key", &key]].concat())
+    }
+
+    /// Writes the key file of a site, in which the other sites are peers for all tunnels that these arguments name.
+    pub(crate) fn key(&self, site: &Site, arguments: &[&str]) -> String {
+        let file = self.file(&format!("{}.key", site.name));
+        std::fs::copy(self.file(&format!("{}.private", site.name)), &file).unwrap();
+        self.add_peers(&file, &site.name, arguments);
+        file
+    }
+
+    /// Writes the key file of a relay that knows the sites, and that they do not know.
+    pub(crate) fn key_of_stranger(&self, host: &Host, arguments: &[&str]) -> String {
+        let file = self.file("stranger-to-all.key");
+        mcast(host, &["keys", "make", "--tunnel", &file]).succeeded();
+        self.add_peers(&file, "", arguments);
+        file
+    }
+
+    fn add_peers(&self, file: &str, own: &str, arguments: &[&str]) {
+        let mut file = std::fs::File::options().append(true).open(file).unwrap();
+        for name in tunnels(arguments) {
+            for (_, key) in self.keys.borrow().iter().filter(|(name, _)| *name != own) {
+                writeln!(file, "peer {name} {key}").unwrap();
+            }
+        }
     }
 }
 
@@ -121,9 +152,26 @@ pub(crate) fn wait_for_path(sender: &UdpSocket, group: Ipv4Addr, member: &UdpSoc
     while member.recv_from(&mut buffer).is_ok() {}
 }
 
-/// Creates a key file in this folder.
+/// Creates a key file of announcements in this folder.
 pub(crate) fn new_key(host: &Host, folder: &Path) -> String {
     let file = folder.join("relays.key").to_str().unwrap().to_owned();
     mcast(host, &["keys", "make", &file]).succeeded();
     file
+}
+
+/// Creates a key file for both ends of tunnels with these names in this folder: each end is its own peer.
+pub(crate) fn new_tunnel_key(host: &Host, folder: &Path, names: &[&str]) -> String {
+    let path = folder.join("tunnels.key").to_str().unwrap().to_owned();
+    let made = mcast(host, &["keys", "make", "--tunnel", &path]).succeeded();
+    let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+    for name in names {
+        writeln!(file, "peer {name} {}", made.text().trim()).unwrap();
+    }
+    path
+}
+
+/// Returns the names of the tunnels in rules.
+fn tunnels<'a>(arguments: &[&'a str]) -> BTreeSet<&'a str> {
+    let words = arguments.iter().flat_map(|argument| argument.split([' ', ',']));
+    words.filter_map(|word| word.strip_prefix("tunnel:")).collect()
 }

@@ -111,8 +111,8 @@ fn a_flood_from_a_stranger_takes_nothing_from_members_and_fills_neither_memory_n
     let of_oslo = start(&oslo, "239.1.2.3:5000 from tunnel:oslo to eth0", "oslo");
     // It knows how tunnels are opened, but has another key.
     let rule = ["239.1.2.3:5000 from eth0 to tunnel:paris", "--tunnel", &format!("paris={HUB}")];
-    let key = sites.file("other.key");
-    let of_stranger = relay_unready(&stranger.relay, &[&rule[..], &["--key", &key]].concat());
+    let key = sites.key_of_stranger(&stranger.relay, &rule);
+    let of_stranger = relay_unready(&stranger.relay, &[&rule[..], &["--tunnel-key", &key]].concat());
     let (sender, member) = (paris.sender(), oslo.member(GROUP));
     wait_for_path(&sender, GROUP, &member);
     let receiver = collect(member);
@@ -306,7 +306,13 @@ fn replayed_changed_and_foreign_datagrams_produce_nothing_and_nothing_is_in_clea
     let intruder = sites.open_site("intruder", 13);
     let wrong = relay_unready(
         &intruder.relay,
-        &[rule, "--tunnel", &format!("oslo={HUB}"), "--key", &sites.file("other.key")],
+        &[
+            rule,
+            "--tunnel",
+            &format!("oslo={HUB}"),
+            "--tunnel-key",
+            &sites.key_of_stranger(&intruder.relay, &[rule]),
+        ],
     );
     of_hub.stdout.wait_for(r#""event":"tunnel-wrong-key""#);
     let receiver = collect(member);
@@ -326,7 +332,7 @@ fn replayed_changed_and_foreign_datagrams_produce_nothing_and_nothing_is_in_clea
     let (_, of_oslo) = stop(of_oslo);
     assert_eq!(numbers, (0..200).collect::<Vec<_>>(), "{summary} {of_oslo}");
     assert!(of_type(&events, "tunnel-moved").is_empty(), "{events:?}");
-    assert!(dropped(&summary, "replayed") > 200 && dropped(&summary, "unsealed") > 100, "{summary}");
+    assert!(dropped(&summary, "unsealed") > 300, "{summary}");
     assert_eq!(tunnel(&summary, "oslo")["lost"], 0, "{summary}");
 }
 
@@ -441,20 +447,20 @@ fn mistakes_with_tunnels_are_refused_with_a_remedy() {
     let sites = Sites::new();
     let site = sites.open_site("hub", 1);
     let rule = "239.1.2.3:5000 from eth0 to tunnel:oslo";
-    let key = sites.file("sites.key");
+    let key = sites.key(&site, &[rule]);
     for (arguments, expected) in [
-        (&[rule, "--key", &key][..], "neither dials it nor listens for it"),
-        (&[rule, "--tunnel", "oslo=hub:5700"], "--key is missing"),
-        (&[rule, "--tunnel", "oslo", "--key", &key], "write NAME=HOST:PORT"),
+        (&[rule, "--tunnel-key", &key][..], "neither dials it nor listens for it"),
+        (&[rule, "--tunnel", "oslo=hub:5700"], "--tunnel-key is missing"),
+        (&[rule, "--tunnel", "oslo", "--tunnel-key", &key], "write NAME=HOST:PORT"),
         (
-            &[rule, "--tunnel", "rome=hub:1", "--listen-tunnel", "0.0.0.0:1", "--key", &key],
+            &[rule, "--tunnel", "rome=hub:1", "--listen-tunnel", "0.0.0.0:1", "--tunnel-key", &key],
             "no rule names tunnel:rome",
         ),
         (&["239.1.2.3:5000 from eth0 to tunnel:a/b"], "is not the name of a tunnel"),
         (&["239.1.2.3:5000 from eth0 to eth1 repair 200ms"], "repair needs a tunnel"),
         (&[&format!("{rule} repair 1h"), "--tunnel", "oslo=hub:1"], "not a valid time for repairs"),
         (
-            &[rule, "--listen-tunnel", "203.0.113.77:5700", "--key", &key],
+            &[rule, "--listen-tunnel", "203.0.113.77:5700", "--tunnel-key", &key],
             "cannot listen for tunnels at 203.0.113.77:5700",
         ),
     ] {
@@ -471,8 +477,8 @@ fn a_check_shows_the_state_of_a_tunnel_and_carries_nothing() {
     let rule = "239.1.2.3:5000 from tunnel:oslo to eth0";
     let dial = format!("oslo={HUB}");
     let check = || {
-        let key = sites.file("sites.key");
-        mcast(&oslo.relay, &["relay", "--check", "--json", rule, "--tunnel", &dial, "--key", &key])
+        let key = sites.key(&oslo, &[rule]);
+        mcast(&oslo.relay, &["relay", "--check", "--json", rule, "--tunnel", &dial, "--tunnel-key", &key])
     };
     let down = check();
     assert_eq!(down.status, Some(1), "{down:?}");

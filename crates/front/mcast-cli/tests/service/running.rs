@@ -174,14 +174,16 @@ fn every_unit_keeps_only_the_rights_it_needs() {
 fn a_relay_with_tunnels_reads_a_key_file_that_only_its_user_can_read() {
     let (lan, manager) = (Lan::new(), ServiceManager::new());
     let key = manager.folder.path().join("relay-home.key").to_str().unwrap().to_owned();
-    mcast(&lan.b, &["keys", "make", &key]).succeeded();
+    let made = mcast(&lan.b, &["keys", "make", "--tunnel", &key]).succeeded();
+    let private = std::fs::read_to_string(&key).unwrap();
+    std::fs::write(&key, format!("{private}peer paris {}\n", made.text().trim())).unwrap();
     let metadata = std::fs::metadata(&key).unwrap();
     assert_eq!(metadata.mode() & 0o777, 0o600);
     if metadata.uid() == 0 {
         std::os::unix::fs::chown(&key, Some(65_534), None).unwrap();
     }
     let settings = format!(
-        "ARGUMENTS=239.1.2.3:5000 from tunnel:paris to udp://127.0.0.1:9 --key {key} --listen-tunnel 127.0.0.1:5700"
+        "ARGUMENTS=239.1.2.3:5000 from tunnel:paris to udp://127.0.0.1:9 --tunnel-key {key} --listen-tunnel 127.0.0.1:5700"
     );
     let served = Served::start_with("relay", lan, manager, &settings);
     served.reload();
