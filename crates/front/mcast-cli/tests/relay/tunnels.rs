@@ -445,7 +445,7 @@ fn a_second_relay_of_a_site_stands_by_and_takes_over() {
 #[test]
 fn mistakes_with_tunnels_are_refused_with_a_remedy() {
     let sites = Sites::new();
-    let site = sites.open_site("hub", 1);
+    let (site, _peer) = (sites.open_site("hub", 1), sites.open_site("oslo", 12));
     let rule = "239.1.2.3:5000 from eth0 to tunnel:oslo";
     let key = sites.key(&site, &[rule]);
     for (arguments, expected) in [
