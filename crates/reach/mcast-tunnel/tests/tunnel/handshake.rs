@@ -225,7 +225,8 @@ fn a_second_relay_gets_a_tunnel_only_when_the_first_is_gone() {
 fn a_removed_key_ends_the_tunnel_and_an_added_one_changes_nothing() {
     let (mut site, mut hub) = (site("paris", 1), hub());
     exchange(ClockTime::START, &mut site, SITE.into(), &mut hub);
-    (events(&mut site), events(&mut hub));
+    events(&mut site);
+    events(&mut hub);
     let now = ClockTime::START + Duration::from_secs(1);
     hub.set_keys(now, keys(OF_HUB, OF_SITE).with_peer("paris", key(9).public()));
     exchange(now, &mut site, SITE.into(), &mut hub);
@@ -315,7 +316,8 @@ fn what_the_queue_has_no_room_for_is_counted_and_reported() {
     let (mut site, mut hub) = (site("paris", 1), hub());
     let now = ClockTime::START;
     exchange(now, &mut site, SITE.into(), &mut hub);
-    (events(&mut site), events(&mut hub));
+    events(&mut site);
+    events(&mut hub);
     let datagram = crate::datagram(1_000);
     let sent = 10_000_u64;
     for _ in 0..sent {

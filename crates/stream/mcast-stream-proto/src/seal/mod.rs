@@ -49,23 +49,8 @@ pub enum Sealed {
     Subscriber(SubscriberId),
     /// Both directions of the snapshot connection with this number.
     Snapshot(u64),
-    /// A part of a tunnel between relays, whose listener has drawn this number.
-    Tunnel(TunnelPart, u64),
     /// A segment of the stream's log, whose writer has drawn this number.
     Log(u64),
-}
-
-/// The parts of a tunnel between relays. Each has a key of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TunnelPart {
-    /// The first datagrams of the end that dials.
-    Hello,
-    /// The answer of the end that listens.
-    Welcome,
-    /// Data of the end that dials.
-    FromDialer,
-    /// Data of the end that listens.
-    FromListener,
 }
 
 /// The purpose of a key. Each purpose has a key of its own.
@@ -102,7 +87,7 @@ impl Purpose {
             Sealed::Control(salt) => (1, salt.0),
             Sealed::Subscriber(subscriber) => (2, subscriber.0),
             Sealed::Snapshot(connection) => (3, connection),
-            Sealed::Tunnel(part, number) => (4 + part as u8, number),
+            // 4 to 7 were tunnels, which have keys of their own now.
             Sealed::Log(salt) => (8, salt),
         };
         let mut bytes = [0; 47];
