@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn rules_and_options_name_the_same_tunnels() {
-        let check = |rules: &str, tunnel: &[&str], listen: Option<&str>, has_key| {
+        let check = |rules: &str, tunnel: &[&str], listen: Option<&str>, has_key: bool| {
             let arguments = TunnelArguments {
                 tunnel: tunnel.iter().map(|text| text.parse().unwrap()).collect(),
                 listen_tunnel: listen.map(|text| text.parse().unwrap()),
