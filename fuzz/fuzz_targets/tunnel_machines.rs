@@ -50,7 +50,7 @@ fuzz_target!(|bytes: &[u8]| {
         let elsewhere = SocketAddr::from(([192, 0, 2, *address], 9));
         let source = if address % 4 == 0 { elsewhere } else { from };
         match step % 5 {
-            0 => hub.handle_datagram(now, source, content),
+            0 => hub.handle_coalesced(now, source, content, usize::from(*address) + 1),
             1 => {
                 // A recorded datagram, with changes.
                 if let Some(datagram) = recorded.get(usize::from(*length)) {

@@ -39,8 +39,8 @@ const MAX_UNFINISHED: usize = 64;
 const MAX_OF_HOST: usize = 4;
 /// Answers that wait until they can be sent.
 const MAX_ANSWERS: usize = 256;
-/// Datagrams that are passed to the system at once.
-const MAX_SEGMENTS: usize = 32;
+/// Datagrams that are passed to the system at once: of the greatest length, a packet of IP.
+const MAX_SEGMENTS: usize = 44;
 /// The codes of QUIC for alerts of TLS (RFC 9001, section 4.8).
 const ALERTS: std::ops::RangeInclusive<u64> = 0x100..=0x1ff;
 /// What QUIC wants as the name of a server. It is not sent, and not verified: the key is.
@@ -234,11 +234,41 @@ impl TunnelEndpoint {
 
     /// Handles a datagram that has arrived.
     pub fn handle_datagram(&mut self, now: ClockTime, from: SocketAddr, bytes: &[u8]) {
+        self.handle_coalesced(now, from, bytes, bytes.len());
+    }
+
+    /// Handles datagrams that have arrived from one address: all of this length, apart from the last one, which may be
+    /// shorter.
+    pub fn handle_coalesced(&mut self, now: ClockTime, from: SocketAddr, bytes: &[u8], segment: usize) {
+        // They are decrypted where they are, and what they carry is passed on as parts of this copy.
+        let mut rest = BytesMut::from(bytes);
+        let mut unsettled = None;
+        while !rest.is_empty() {
+            let datagram = rest.split_to(segment.clamp(1, rest.len()));
+            let handle = self.handle_packets(now, from, datagram);
+            if let Some(before) = unsettled.filter(|_| unsettled != handle) {
+                self.settle(now, before);
+            }
+            unsettled = handle;
+        }
+        if let Some(handle) = unsettled {
+            self.settle(now, handle);
+        }
+    }
+
+    /// Handles one datagram. Returns the connection that it is of, which has to be settled after it.
+    fn handle_packets(
+        &mut self,
+        now: ClockTime,
+        from: SocketAddr,
+        datagram: BytesMut,
+    ) -> Option<ConnectionHandle> {
         let instant = self.clock.instant(now);
+        let (length, first) = (datagram.len(), datagram.first().copied().unwrap_or_default());
         let mut answer = Vec::new();
-        match self.quic.handle(instant, from, None, None, BytesMut::from(bytes), &mut answer) {
+        match self.quic.handle(instant, from, None, None, datagram, &mut answer) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                let Some(session) = self.sessions.get_mut(&handle) else { return };
+                let session = self.sessions.get_mut(&handle)?;
                 session.connection.handle_event(event);
                 session.may_transmit = true;
                 let is_new = session.record_arrival(now);
@@ -246,22 +276,26 @@ impl TunnelEndpoint {
                     && let Stage::Up(link) = session.stage
                     && let Some(link) = self.links.get_mut(link.0)
                 {
-                    link.counts.received_bytes += bytes.len() as u64;
+                    link.counts.received_bytes += length as u64;
                 } else if !is_new && !session.connection.is_closed() {
                     self.dropped[DropReason::Unsealed as usize] += 1;
                 }
-                self.settle(now, handle);
+                Some(handle)
             }
-            Some(DatagramEvent::NewConnection(incoming)) => self.answer_dialer(now, incoming, &mut answer),
+            Some(DatagramEvent::NewConnection(incoming)) => {
+                self.answer_dialer(now, incoming, &mut answer);
+                None
+            }
             unknown => {
                 // A packet of a connection has a short header (RFC 9000, section 17.3).
-                let is_of_connection = bytes.first().is_some_and(|first| first & 0x80 == 0);
+                let is_of_connection = first & 0x80 == 0;
                 let reason =
                     if is_of_connection { DropReason::UnknownSession } else { DropReason::Malformed };
                 self.dropped[reason as usize] += 1;
                 if let Some(DatagramEvent::Response(transmit)) = unknown {
                     self.answer(&transmit, answer);
                 }
+                None
             }
         }
     }
@@ -435,9 +469,13 @@ impl TunnelEndpoint {
             }
         }
         let Some(session) = self.sessions.get_mut(&handle) else { return };
-        let Stage::Up(link) = session.stage else { return };
+        let link = match session.stage {
+            Stage::Up(link) => link,
+            Stage::Naming => return session.keep_early(),
+            Stage::Handshake | Stage::Over => return,
+        };
         let Some(link) = self.links.get_mut(link.0) else { return };
-        link.receive(now, &mut session.connection, &mut self.events);
+        link.receive(now, session, &mut self.events);
         if let Some(address) = session.poll_moved() {
             self.events.push_back(TunnelEvent::Moved { link: link.id, address });
         }

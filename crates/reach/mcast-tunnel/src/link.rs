@@ -33,6 +33,8 @@ pub(crate) struct Link {
     /// The connection, while the tunnel is up.
     pub(crate) current: Option<ConnectionHandle>,
     transport: Transport,
+    /// Memory for what stands before a payload.
+    head: Vec<u8>,
     /// What this end wants; `None` if it has not said so.
     wants: Option<Vec<TunnelWant>>,
     /// Whether it was passed to the control stream.
@@ -68,6 +70,7 @@ impl Link {
             peer: None,
             current: None,
             transport: Transport::default(),
+            head: Vec::new(),
             wants: None,
             is_written: false,
             overflow: Overflow::default(),
@@ -112,27 +115,29 @@ impl Link {
         datagram: &TunnelDatagram<P>,
         bound: Option<Duration>,
     ) {
-        let (head, payload) = (datagram.head(), datagram.payload.as_ref());
+        let Self { head, transport, counts, overflow, .. } = self;
+        datagram.write_head(head);
+        let payload = datagram.payload.as_ref();
         let mut datagrams = connection.datagrams();
         let length = head.len() + payload.len();
         let room = datagrams.max_size().unwrap_or_default().saturating_sub(PIECE_OVERHEAD);
         let count = length.div_ceil(room.max(1));
         // All pieces or none: a part would take the room of others, and be of no use.
         if room == 0 || datagrams.send_buffer_space() < length + count * (PIECE_OVERHEAD + QUEUED) {
-            self.counts.overflow += 1;
-            self.overflow.unreported += 1;
+            counts.overflow += 1;
+            overflow.unreported += 1;
             return;
         }
-        self.counts.sent += 1;
+        counts.sent += 1;
         let bound_ms = bound.map(|bound| bound.min(MAX_BOUND).as_millis() as u16);
-        self.transport.last_record = self.transport.last_record.wrapping_add(1);
-        let record = self.transport.last_record;
+        transport.last_record = transport.last_record.wrapping_add(1);
+        let record = transport.last_record;
         for index in 0..count {
-            let mark = bound_ms.map(|bound_ms| self.transport.buffer.next_mark(bound_ms));
+            let mark = bound_ms.map(|bound_ms| transport.buffer.next_mark(bound_ms));
             let (start, end) = (index * room, ((index + 1) * room).min(length));
             let mut bytes = BytesMut::with_capacity(PIECE_OVERHEAD + end - start);
             put_piece_head(&mut bytes, mark, record, index as u16, count as u16);
-            bytes.extend_from_slice(part(&head, start, end));
+            bytes.extend_from_slice(part(head, start, end));
             bytes.extend_from_slice(part(
                 payload,
                 start.saturating_sub(head.len()),
@@ -140,7 +145,7 @@ impl Link {
             ));
             let bytes = bytes.freeze();
             if let Some(mark) = mark {
-                self.transport.buffer.keep(now, mark, bytes.clone());
+                transport.buffer.keep(now, mark, bytes.clone());
             }
             // There is room, as was checked above.
             let sent = datagrams.send(bytes, false);
@@ -152,12 +157,12 @@ impl Link {
     pub(crate) fn receive(
         &mut self,
         now: ClockTime,
-        connection: &mut Connection,
+        session: &mut Session,
         events: &mut VecDeque<TunnelEvent>,
     ) {
-        while let Some(bytes) = connection.datagrams().recv() {
+        while let Some(bytes) = session.next_datagram() {
             match Frame::read(&bytes) {
-                Some(Frame::Nak(ranges)) => self.repair(now, connection, &ranges),
+                Some(Frame::Nak(ranges)) => self.repair(now, &mut session.connection, &ranges),
                 Some(Frame::Tail(mark)) => self.transport.gaps.advance(now, mark),
                 Some(Frame::Part(part)) => {
                     if let Some(bytes) = self.transport.parts.add(now, Duration::ZERO, part, &bytes) {

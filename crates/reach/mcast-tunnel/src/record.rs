@@ -41,9 +41,9 @@ pub struct TunnelWant {
 }
 
 impl<P> TunnelDatagram<P> {
-    /// Returns what stands before the payload.
-    pub(crate) fn head(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(128);
+    /// Writes what stands before the payload into a buffer, after it has been cleared.
+    pub(crate) fn write_head(&self, bytes: &mut Vec<u8>) {
+        bytes.clear();
         bytes.push(self.hop_limit);
         bytes.extend(self.path.to_be_bytes());
         bytes.extend(self.to_path.unwrap_or(u32::MAX).to_be_bytes());
@@ -51,9 +51,8 @@ impl<P> TunnelDatagram<P> {
         bytes.extend(self.trail.number.to_be_bytes());
         bytes.push(self.trail.relays().len() as u8);
         self.trail.relays().iter().for_each(|relay| bytes.extend(relay.to_be_bytes()));
-        put_socket_address(&mut bytes, self.source);
-        put_socket_address(&mut bytes, self.destination);
-        bytes
+        put_socket_address(bytes, self.source);
+        put_socket_address(bytes, self.destination);
     }
 }
 
@@ -229,7 +228,10 @@ mod tests {
             let trail = RelayPath::new(origin, number, &relays).unwrap();
             let (source, destination) = (source.into(), destination.into());
             let datagram = TunnelDatagram { trail, path, to_path, hop_limit, source, destination, payload };
-            let record = Bytes::from([datagram.head(), datagram.payload.to_vec()].concat());
+            let mut record = Vec::new();
+            datagram.write_head(&mut record);
+            record.extend(&datagram.payload);
+            let record = Bytes::from(record);
             prop_assert_eq!(TunnelDatagram::read(&record), Some(datagram));
         }
 

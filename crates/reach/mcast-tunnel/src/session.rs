@@ -1,5 +1,6 @@
 //! One connection of QUIC: what it is for, whether the other end is there, and at which address.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -32,6 +33,11 @@ impl CloseCode {
     }
 }
 
+/// Bytes of datagrams that overtake the answer by which a tunnel is up.
+const MAX_EARLY: usize = 256 << 10;
+/// What keeping a datagram takes beside its bytes.
+const KEPT: usize = 64;
+
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -58,6 +64,9 @@ pub(crate) struct Session {
     pub(crate) timeout: Option<ClockTime>,
     /// The address that the other end has proven.
     pub(crate) address: SocketAddr,
+    /// What has arrived before the tunnel is up, and its bytes.
+    early: VecDeque<Bytes>,
+    early_bytes: usize,
     /// Another address that it uses, and the proofs that it had given before.
     candidate: Option<(SocketAddr, u64)>,
     /// When the last packet of the other end arrived, and the frames that have arrived.
@@ -77,6 +86,8 @@ impl Session {
             since: now,
             may_transmit: true,
             timeout: None,
+            early: VecDeque::new(),
+            early_bytes: 0,
             candidate: None,
             heard: now,
             frames: 0,
@@ -90,6 +101,21 @@ impl Session {
 
     pub(crate) fn refresh_timeout(&mut self, clock: &QuicClock) {
         self.timeout = self.connection.poll_timeout().map(|at| clock.time(at));
+    }
+
+    /// Keeps datagrams until the tunnel is up. As parts of what was received, small ones would keep all of it.
+    pub(crate) fn keep_early(&mut self) {
+        while let Some(datagram) = self.connection.datagrams().recv() {
+            if self.early_bytes + datagram.len() + KEPT <= MAX_EARLY {
+                self.early_bytes += datagram.len() + KEPT;
+                self.early.push_back(Bytes::copy_from_slice(&datagram));
+            }
+        }
+    }
+
+    /// Returns the next datagram of QUIC that has arrived.
+    pub(crate) fn next_datagram(&mut self) -> Option<Bytes> {
+        self.early.pop_front().or_else(|| self.connection.datagrams().recv())
     }
 
     /// Notes what has arrived. Returns whether a packet of the other end is new.

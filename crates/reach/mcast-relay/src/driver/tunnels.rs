@@ -26,9 +26,11 @@ use super::receive::Readable;
 use super::{Driver, DriverError, DriverEvent, describe};
 use crate::{LegArrival, LegId, PathId, RelayId};
 
-/// Datagrams received at once, and how often before others are served.
-const AT_ONCE: usize = 64;
+/// Receives at once, each of a datagram or of several that the system has coalesced, and how often before others are served.
+const AT_ONCE: usize = 16;
 const ROUNDS: usize = 4;
+/// The most that one receive returns: an IP packet without its header.
+const RECEIVED: usize = 65_535;
 /// Buffers of the kernel: bursts of many groups arrive in one socket.
 const SOCKET_BUFFER: usize = 4 << 20;
 /// Other ends' paths by which replies go back.
@@ -153,7 +155,7 @@ impl TunnelSocket {
             resolve_at: None,
             is_resolving: false,
             slots: ReceiveSlots::new(AT_ONCE),
-            buffers: (0..AT_ONCE).map(|_| ReceiveBuffer::new(usize::from(MAX_DATAGRAM) + 1)).collect(),
+            buffers: (0..AT_ONCE).map(|_| ReceiveBuffer::new(RECEIVED)).collect(),
             outgoing: Vec::new(),
             local: LruCache::new(MAX_LEARNED),
         }
@@ -166,11 +168,14 @@ impl TunnelSocket {
         let Ok(count) = socket.receive_many(slots, buffers) else { return false };
         for (number, buffer) in buffers.iter_mut().enumerate().take(count) {
             let Ok(received) = slots.received(number) else { continue };
-            if let Some(bytes) = buffer.bytes_mut().get(..received.length).filter(|_| !received.truncated) {
+            let segment = received.segment.unwrap_or(received.length);
+            if let Some(bytes) = buffer.bytes_mut().get(..received.length)
+                && segment <= usize::from(MAX_DATAGRAM)
+            {
                 if let (Some(own), None) = (received.destination, &dial) {
                     local.put(received.source, own);
                 }
-                endpoint.handle_datagram(now, received.source, bytes);
+                endpoint.handle_coalesced(now, received.source, bytes, segment);
             }
         }
         count == AT_ONCE
@@ -398,10 +403,15 @@ impl Driver {
         let endpoint = &mut self.tunnels.sockets[position].endpoint;
         let events: Vec<TunnelEvent> = std::iter::from_fn(|| endpoint.poll_event()).collect();
         let mut copies = PendingCopies::default();
+        // Most datagrams are of the same tunnel as the one before.
+        let mut latest = None;
         for event in &events {
             match event {
                 TunnelEvent::Datagram { link, datagram } => {
-                    let Some(leg) = self.leg_of_link(position, *link) else { continue };
+                    if latest.is_none_or(|(known, _)| known != *link) {
+                        latest = self.leg_of_link(position, *link).map(|leg| (*link, leg));
+                    }
+                    let Some((_, leg)) = latest else { continue };
                     self.receive_datagram(leg, datagram);
                     self.take_outputs_for(datagram.payload[..].into(), &mut copies)?;
                     self.serve_from_tunnel(leg, datagram);
@@ -593,6 +603,7 @@ impl Driver {
         socket.only_own_memberships(true)?;
         socket.set_pktinfo(true)?;
         socket.probe_path_mtu()?;
+        socket.enable_gro()?;
         socket.set_send_buffer(SOCKET_BUFFER)?;
         socket.set_receive_buffer(SOCKET_BUFFER)?;
         socket.bind(address)?;

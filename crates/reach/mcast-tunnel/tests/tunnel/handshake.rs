@@ -333,3 +333,38 @@ fn what_the_queue_has_no_room_for_is_counted_and_reported() {
         events(&mut hub).iter().filter(|event| matches!(event, TunnelEvent::Datagram { .. })).count();
     assert_eq!(received as u64, counts.sent, "all others arrive");
 }
+
+/// Loses the answer by which the tunnel is up for the site, and everything that the site sends, while the hub sends
+/// datagrams of this length. Returns those that the site has once the answer was repeated.
+fn overtaking(length: usize, count: usize) -> usize {
+    let (mut site, mut hub, mut now) = (site("paris", 1), hub(), ClockTime::START);
+    site.handle_timeout(now);
+    while !is_up(&hub) {
+        for (_, bytes) in datagrams(now, &mut site) {
+            hub.handle_datagram(now, SITE.into(), &bytes);
+        }
+        if !is_up(&hub) {
+            for (_, bytes) in datagrams(now, &mut hub) {
+                site.handle_datagram(now, HUB.into(), &bytes);
+            }
+        }
+    }
+    assert!(!datagrams(now, &mut hub).is_empty(), "the answer, which is lost");
+    for _ in 0..count {
+        assert!(hub.send(now, LinkId(0), &crate::datagram(length), None));
+    }
+    for (_, bytes) in datagrams(now, &mut hub) {
+        site.handle_datagram(now, HUB.into(), &bytes);
+    }
+    assert!(!is_up(&site));
+    run(&mut now, Duration::from_secs(2), &mut site, &mut hub);
+    assert!(is_up(&site));
+    events(&mut site).iter().filter(|event| matches!(event, TunnelEvent::Datagram { .. })).count()
+}
+
+#[test]
+fn datagrams_that_overtake_the_answer_are_delivered_and_have_a_bound() {
+    assert_eq!(overtaking(200, 9), 9);
+    let kept = overtaking(1, 8_000);
+    assert!((1_000..3_000).contains(&kept), "{kept} of one byte");
+}
