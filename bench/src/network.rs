@@ -89,6 +89,44 @@ impl RoutedNetwork {
     }
 }
 
+/// Two hosts at two sites, and a relay of each site.
+#[derive(Debug)]
+pub struct TunnelNetwork {
+    /// Who sends, on the near relay's interface [`INTERFACE`].
+    pub sender: Host,
+    /// The relay beside the sender.
+    pub near: Host,
+    /// The relay beside the receiver, at 10.77.2.2.
+    pub far: Host,
+    /// Who receives, on the far relay's interface [`DOWNSTREAM`].
+    pub receiver: Host,
+    /// Keeps the namespaces.
+    _lab: Lab,
+}
+
+impl TunnelNetwork {
+    /// Builds the hosts and their links.
+    ///
+    /// # Errors
+    /// If namespaces are not permitted, or the kernel rejects a link.
+    pub fn new(link: Link) -> Result<Self> {
+        let lab = Lab::new().context("the lab to compare in")?;
+        let [sender, near, far, receiver] = ["sender", "near", "far", "receiver"].map(|name| lab.host(name));
+        let (sender, near, far, receiver) = (sender?, near?, far?, receiver?);
+        lab.link(&sender, INTERFACE, &["10.77.0.1/24"], &near, INTERFACE, &["10.77.0.2/24"])?;
+        lab.link(&near, DOWNSTREAM, &["10.77.2.1/24"], &far, INTERFACE, &["10.77.2.2/24"])?;
+        lab.link(&far, DOWNSTREAM, &["10.77.1.1/24"], &receiver, INTERFACE, &["10.77.1.2/24"])?;
+        sender.add_route("224.0.0.0/4", INTERFACE)?;
+        if link != Link::Whole {
+            let cut = Offload { tx_udp_segmentation: false, tso: false, ..Offload::default() };
+            sender.offload(INTERFACE, cut)?;
+            near.offload(DOWNSTREAM, cut)?;
+            far.offload(DOWNSTREAM, cut)?;
+        }
+        Ok(Self { sender, near, far, receiver, _lab: lab })
+    }
+}
+
 /// The two hosts.
 #[derive(Debug)]
 pub struct Network {

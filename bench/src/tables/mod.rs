@@ -14,6 +14,7 @@ mod plan;
 mod queue;
 mod relay;
 mod relay_targets;
+mod relay_tunnel;
 mod rounds;
 mod sockperf;
 mod throughput;

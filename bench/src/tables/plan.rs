@@ -6,7 +6,7 @@ use super::bridge;
 use super::engine::Engine;
 use super::fairness::{self, Bottleneck};
 use super::messages::{self, LARGE, SMALL, Subject};
-use super::{Bench, groups, http, latency, log, loss, queue, relay, relay_targets, throughput};
+use super::{Bench, groups, http, latency, log, loss, queue, relay, relay_targets, relay_tunnel, throughput};
 use crate::arguments::Measure;
 use crate::contestants::{ALL, Contestant};
 use crate::network::Link;
@@ -37,6 +37,7 @@ enum Kind {
     Messages(Subject),
     Relay(Link),
     RelayTargets,
+    RelayTunnel(Link),
     /// Clients of this many groups.
     Http(u8),
     Bridge(Engine),
@@ -87,6 +88,10 @@ pub(crate) fn all() -> Vec<Plan> {
         "Forwarding to ten unicast targets, one of which cannot be reached, microseconds",
         Kind::RelayTargets,
     ));
+    plans.extend([Link::Whole, Link::Frames].map(|link| {
+        let title = format!("Forwarding through a tunnel, 1,200 bytes, {}", link.description());
+        plan(&format!("relay-tunnel-{}", link.letter()), &title, Kind::RelayTunnel(link))
+    }));
     for (name, what, groups) in [("http-same", "the same group", 1), ("http-different", "8 groups", 8)] {
         let title = format!("Groups by HTTP, 8 clients of {what}, 40 Mbit/s each");
         plans.push(plan(name, &title, Kind::Http(groups)));
@@ -173,6 +178,7 @@ impl Plan {
             Kind::Messages(subject) => messages::needs(subject, options),
             Kind::Relay(_) => vec![Need::Mcast, Need::Socat, Need::Smcroute],
             Kind::RelayTargets => vec![Need::Mcast],
+            Kind::RelayTunnel(_) => vec![Need::Mcast, Need::Socat],
             Kind::Http(_) => vec![Need::Reference, Need::Mcast],
             Kind::Log => vec![Need::Fio],
             Kind::Fairness(_) => Vec::new(),
@@ -192,6 +198,7 @@ impl Plan {
             Kind::Messages(subject) => messages::measure(bench, self, subject),
             Kind::Relay(link) => relay::measure(bench, self, link),
             Kind::RelayTargets => relay_targets::measure(bench, self),
+            Kind::RelayTunnel(link) => relay_tunnel::measure(bench, self, link),
             Kind::Http(groups) => http::measure(bench, self, groups),
             Kind::Bridge(engine) => bridge::measure(bench, self, engine),
             Kind::Log => log::measure(bench, self),
@@ -216,6 +223,6 @@ mod tests {
         let plans = all();
         let names: HashSet<_> = plans.iter().map(|plan| &plan.name).collect();
         assert_eq!(names.len(), plans.len());
-        assert_eq!(plans.len(), 3 * 3 * 2 + 7 + 3 + 2 + 9 + 5 + 2 + 1 + 2 + 2 + 2);
+        assert_eq!(plans.len(), 3 * 3 * 2 + 7 + 3 + 2 + 9 + 5 + 2 + 1 + 2 + 2 + 2 + 2);
     }
 }

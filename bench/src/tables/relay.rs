@@ -218,7 +218,12 @@ enum Direction {
     Sent,
 }
 
-/// Returns what the interface of a host has counted.
+/// Returns the bytes that the interface of a host has received.
+pub(super) fn interface_received(host: &Host) -> Result<u64> {
+    interface_bytes(host, Direction::Received)
+}
+
+/// Returns the bytes that an interface has counted in a direction.
 fn interface_bytes(host: &Host, direction: Direction) -> Result<u64> {
     let table = host.read_proc_net("dev")?;
     let bytes = || {
