@@ -163,29 +163,31 @@ pub enum TunnelEvent {
     },
 }
 
-/// What a tunnel has carried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LinkCounts {
-    /// Datagrams sent into the tunnel.
-    pub sent: u64,
-    /// Datagrams received from it, whole.
-    pub received: u64,
-    /// Bytes sent to the other end, with everything but headers of UDP and IP.
-    pub sent_bytes: u64,
-    /// Bytes received from the other end.
-    pub received_bytes: u64,
-    /// Pieces sent again because the other end requested them.
-    pub repairs_sent: u64,
-    /// Missing pieces that arrived after a request.
-    pub repaired: u64,
-    /// Missing pieces that did not arrive within the latency bound.
-    pub lost: u64,
-    /// Datagrams of which pieces were missing for too long, or for which there was no room.
-    pub incomplete: u64,
-    /// Records that could not be read.
-    pub malformed: u64,
-    /// Datagrams that were not sent, because the queue of the tunnel was full.
-    pub overflow: u64,
+mcast_metrics::figures! {
+    /// What a tunnel has carried.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct LinkCounts {
+        /// Datagrams sent into the tunnel.
+        count sent: u64,
+        /// Datagrams received from it, whole.
+        count received: u64,
+        /// Bytes sent to the other end, with everything but headers of UDP and IP.
+        count sent_bytes: u64,
+        /// Bytes received from the other end.
+        count received_bytes: u64,
+        /// Pieces sent again because the other end requested them.
+        count repairs_sent: u64,
+        /// Missing pieces that arrived after a request.
+        count repaired: u64,
+        /// Missing pieces that did not arrive within the latency bound.
+        count lost: u64,
+        /// Datagrams of which pieces were missing for too long, or for which there was no room.
+        count incomplete: u64,
+        /// Records that could not be read.
+        count malformed: u64,
+        /// Datagrams that were not sent, because the queue of the tunnel was full.
+        count overflow: u64,
+    }
 }
 
 /// Why a datagram that arrived at the socket of a tunnel was dropped.

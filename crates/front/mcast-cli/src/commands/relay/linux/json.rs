@@ -13,7 +13,7 @@ use mcast_relay::driver::DriverEvent;
 use mcast_relay::driver::{AmtStatistics, Driver, DriverCounts};
 use mcast_relay::http::HttpCounts;
 use mcast_relay::{Rule, RuleCounts};
-use mcast_tunnel::{DropReason, LinkCounts, LinkStatus};
+use mcast_tunnel::{DropReason, LinkStatus};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -121,7 +121,7 @@ record! {
         /// The rules
         rules: Vec<RuleSummary> = driver.relay().rules().map(RuleSummary::new).collect(),
         /// The tunnels
-        tunnels: Vec<TunnelSummary> = driver.tunnels().map(TunnelSummary::from).collect(),
+        tunnels: Vec<TunnelSummary> = driver.tunnels().map(TunnelSummary::new).collect(),
         /// Datagrams at the sockets of tunnels that were dropped, by reason
         tunnels_dropped: Vec<RefusedCount> = dropped(driver),
         /// Datagrams that the system dropped, because a receive buffer of the relay was full; a coalesced buffer of several
@@ -215,70 +215,43 @@ pub(super) struct RefusedCount {
     pub(super) count: u64,
 }
 
-/// A tunnel
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(super) struct TunnelSummary {
-    /// Its name
-    tunnel: String,
-    /// Whether it is up
-    up: bool,
-    /// Address and port of its other end, while it is up
-    peer: Option<String>,
-    /// Round trip in milliseconds
-    round_trip_ms: Option<f64>,
-    /// Datagrams sent into it
-    sent: u64,
-    /// Datagrams received from it
-    received: u64,
-    /// Bytes sent to the other end
-    sent_bytes: u64,
-    /// Bytes received from the other end
-    received_bytes: u64,
-    /// Pieces sent again because the other end requested them
-    repairs_sent: u64,
-    /// Missing pieces that arrived after a request
-    repaired: u64,
-    /// Missing pieces that did not arrive in time
-    lost: u64,
-    /// Datagrams of which pieces were missing for too long
-    incomplete: u64,
-    /// Records that could not be read
-    malformed: u64,
-    /// Datagrams that were not sent, because more were to be sent than the path has taken
-    overflow: u64,
-}
+record! {
+    fn new(status: LinkStatus) {
+        let LinkStatus { name, peer, round_trip, counts } = status;
+    }
 
-impl From<LinkStatus> for TunnelSummary {
-    fn from(status: LinkStatus) -> Self {
-        let LinkCounts {
-            sent,
-            received,
-            sent_bytes,
-            received_bytes,
-            repairs_sent,
-            repaired,
-            lost,
-            incomplete,
-            malformed,
-            overflow,
-        } = status.counts;
-        Self {
-            tunnel: status.name,
-            up: status.peer.is_some(),
-            peer: status.peer.map(|(_, address)| address.to_string()),
-            round_trip_ms: status.round_trip.map(|time| time.as_secs_f64() * 1e3),
-            sent,
-            received,
-            sent_bytes,
-            received_bytes,
-            repairs_sent,
-            repaired,
-            lost,
-            incomplete,
-            malformed,
-            overflow,
-        }
+    /// A tunnel
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(super) struct TunnelSummary {
+        /// Its name
+        tunnel: String = name,
+        /// Whether it is up
+        up: bool = peer.is_some(),
+        /// Address and port of its other end, while it is up
+        peer: Option<String> = peer.map(|(_, address)| address.to_string()),
+        /// Round trip in milliseconds
+        round_trip_ms: Option<f64> = round_trip.map(|time| time.as_secs_f64() * 1e3),
+        /// Datagrams sent into it
+        sent: u64 = counts.sent,
+        /// Datagrams received from it
+        received: u64 = counts.received,
+        /// Bytes sent to the other end
+        sent_bytes: u64 = counts.sent_bytes,
+        /// Bytes received from the other end
+        received_bytes: u64 = counts.received_bytes,
+        /// Pieces sent again because the other end requested them
+        repairs_sent: u64 = counts.repairs_sent,
+        /// Missing pieces that arrived after a request
+        repaired: u64 = counts.repaired,
+        /// Missing pieces that did not arrive in time
+        lost: u64 = counts.lost,
+        /// Datagrams of which pieces were missing for too long
+        incomplete: u64 = counts.incomplete,
+        /// Records that could not be read
+        malformed: u64 = counts.malformed,
+        /// Datagrams that were not sent, because more were to be sent than the path has taken
+        overflow: u64 = counts.overflow,
     }
 }
 
@@ -316,28 +289,6 @@ pub(super) struct TunnelFigures {
     dropped: Vec<(DropReason, u64)>,
 }
 
-/// A counter of tunnels.
-type TunnelMetric = (&'static str, &'static str, fn(&LinkCounts) -> u64);
-
-const TUNNEL_METRICS: [TunnelMetric; 10] = [
-    ("mcast_relay_tunnel_sent_total", "Datagrams sent into a tunnel.", |counts| counts.sent),
-    ("mcast_relay_tunnel_received_total", "Datagrams received from a tunnel.", |counts| counts.received),
-    ("mcast_relay_tunnel_sent_bytes_total", "Bytes sent to the other end.", |counts| counts.sent_bytes),
-    ("mcast_relay_tunnel_received_bytes_total", "Bytes received from the other end.", |counts| {
-        counts.received_bytes
-    }),
-    ("mcast_relay_tunnel_repairs_sent_total", "Pieces sent again.", |counts| counts.repairs_sent),
-    ("mcast_relay_tunnel_repaired_total", "Missing pieces that arrived in time.", |counts| counts.repaired),
-    ("mcast_relay_tunnel_lost_total", "Missing pieces that did not arrive in time.", |counts| counts.lost),
-    ("mcast_relay_tunnel_incomplete_total", "Datagrams of which pieces were missing.", |counts| {
-        counts.incomplete
-    }),
-    ("mcast_relay_tunnel_malformed_total", "Records that could not be read.", |counts| counts.malformed),
-    ("mcast_relay_tunnel_overflow_total", "Datagrams that were not sent: the queue was full.", |counts| {
-        counts.overflow
-    }),
-];
-
 impl TunnelFigures {
     pub(super) fn of(driver: &Driver) -> Self {
         Self { tunnels: driver.tunnels().collect(), dropped: driver.dropped_by_tunnels() }
@@ -351,11 +302,8 @@ impl TunnelFigures {
         for tunnel in &self.tunnels {
             family.sample(&[("tunnel", &tunnel.name)], u8::from(tunnel.peer.is_some()));
         }
-        for (name, help, number) in TUNNEL_METRICS {
-            let family = out.family(name, MetricKind::Counter, help);
-            for tunnel in &self.tunnels {
-                family.sample(&[("tunnel", &tunnel.name)], number(&tunnel.counts));
-            }
+        for tunnel in &self.tunnels {
+            out.add_figures("mcast_relay_tunnel_", &[("tunnel", &tunnel.name)], tunnel.counts.figures());
         }
         let help = "Datagrams that were dropped at the sockets of tunnels.";
         let family = out.family("mcast_relay_tunnel_dropped_total", MetricKind::Counter, help);
