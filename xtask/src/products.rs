@@ -16,6 +16,9 @@ pub(crate) const PRODUCTS: [Product; 7] = [
     Product { name: "front", uses: &["inspect", "reach", "testing"] },
 ];
 
+/// Crates that do without a product which others of their own product use: the relay needs no message layer.
+const WITHOUT: [(&str, &str); 2] = [("mcast-relay", "stream"), ("mcast-tunnel", "stream")];
+
 /// A folder of `crates`.
 #[derive(Debug)]
 pub(crate) struct Product {
@@ -92,9 +95,11 @@ fn wrong_arrows(metadata: &Metadata) -> Result<Vec<String>> {
         for used in used {
             let target = metadata.packages.iter().find(|other| other.name.as_str() == used.name);
             let Some(other) = target.and_then(product_of) else { continue };
+            let (from, to) = (&package.name, &used.name);
             if !product.may_use(other) {
-                let (from, to) = (&package.name, &used.name);
                 wrong.push(format!("{from} uses {to}, but `{name}` may not use `{other}`"));
+            } else if WITHOUT.contains(&(from.as_str(), other)) {
+                wrong.push(format!("{from} uses {to}, but does without `{other}`"));
             }
         }
     }
@@ -141,6 +146,16 @@ mod tests {
         let wrong = wrong_arrows(&metadata).unwrap();
         let expected = "mcast-group uses mcast-relay, but `base` may not use `reach`";
         assert!(wrong.iter().any(|arrow| arrow == expected), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_relay_that_uses_the_message_layer_is_named() {
+        let mut metadata = metadata().unwrap();
+        let of = |name: &str| metadata.packages.iter().position(|package| package.name.as_str() == name);
+        let (bridge, relay) = (of("mcast-bridge").unwrap(), of("mcast-relay").unwrap());
+        metadata.packages[relay].dependencies = metadata.packages[bridge].dependencies.clone();
+        let expected = "mcast-relay uses mcast-stream, but does without `stream`";
+        assert!(wrong_arrows(&metadata).unwrap().iter().any(|arrow| arrow == expected));
     }
 
     #[test]
