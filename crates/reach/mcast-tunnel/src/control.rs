@@ -26,7 +26,7 @@ pub(crate) enum Message {
 }
 
 impl Message {
-    fn emit(&self) -> Vec<u8> {
+    pub(crate) fn emit(&self) -> Vec<u8> {
         let (kind, content) = match self {
             Self::Hello { relay, name } => (HELLO, [&relay.to_be_bytes()[..], name.as_bytes()].concat()),
             Self::Welcome { relay } => (WELCOME, relay.to_be_bytes().to_vec()),

@@ -33,6 +33,9 @@ mod endpoint;
 mod event;
 #[cfg(feature = "quic")]
 mod frame;
+#[cfg(test)]
+#[cfg(feature = "quic")]
+mod golden;
 mod key;
 #[cfg(feature = "quic")]
 mod link;

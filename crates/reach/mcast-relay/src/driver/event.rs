@@ -136,7 +136,7 @@ events! {
             host: String,
         } is Problem "tunnel-unanswered" { leg: names.leg(*leg), peer: host.clone() }:
             format!("{peer} does not answer for {leg}");
-            Some("check that the relay there runs with --listen-tunnel, and that UDP to it passes".into()),
+            Some("check that the relay there runs with --listen-tunnel, and that UDP datagrams of 1,200 bytes to it pass".into()),
         /// A tunnel had no room for datagrams: more were to be sent than its path has taken.
         TunnelOverflow {
             /// The tunnel.
