@@ -16,7 +16,7 @@
 //! | `control` | names, relays and wants, on a stream |
 //! | `repair` | what is kept for repairs, what is missing, and until when |
 //! | `frame`, `record` | bytes, and records put together from pieces |
-//! | `key`, `tls` | who may be at the other end |
+//! | `key`, `key_error`, `tls` | who may be at the other end |
 //! | `settings` | times and limits of QUIC, its clock, and its window |
 //!
 //! The ciphers are built from C and assembly, which needs a compiler for the target. Without the feature `quic`, there are no
@@ -37,6 +37,7 @@ mod frame;
 #[cfg(feature = "quic")]
 mod golden;
 mod key;
+mod key_error;
 #[cfg(feature = "quic")]
 mod link;
 #[cfg(feature = "quic")]
@@ -60,7 +61,8 @@ pub use event::{
     DownReason, DropReason, EndpointConfig, EndpointRole, LinkCounts, LinkId, LinkStatus, RefusedBy,
     TunnelEvent, TunnelTransmit,
 };
-pub use key::{PeerKey, TunnelKey, TunnelKeyError, TunnelKeys};
+pub use key::{PeerKey, TunnelKey, TunnelKeys};
+pub use key_error::TunnelKeyError;
 pub use record::{RelayPath, TunnelDatagram, TunnelWant};
 
 /// The largest datagram that an endpoint sends or receives: with headers of IPv4 and UDP, 1,500 bytes.

@@ -3,7 +3,7 @@
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
-use crate::key::TunnelKeyError;
+use crate::key_error::TunnelKeyError;
 
 pub(crate) fn random_seed() -> Result<[u8; 32], TunnelKeyError> {
     let mut seed = [0; 32];

@@ -1,6 +1,6 @@
 //! No key pairs: this program was built without ciphers.
 
-use crate::key::TunnelKeyError;
+use crate::key_error::TunnelKeyError;
 
 pub(crate) const fn random_seed() -> Result<[u8; 32], TunnelKeyError> {
     Err(TunnelKeyError::NoCiphers)
