@@ -47,9 +47,9 @@ UNITS = {
     "mcast-relay@home": (f"{GROUP} from eth0 to udp://127.0.0.1:9", NET_RAW, NET_RAW),
     "mcast-top@eth0": ("", NET_RAW, 0),
     "mcast-record@day": (f"{GROUP} -i eth0 --rotate 1h", NET_RAW, NET_RAW),
-    "mcast-doctor@stream": (f"{GROUP} -i eth0 -W 200ms --every 200ms", EXAMINE, EXAMINE),
+    "mcast-doctor@stream": (f"{GROUP} -i eth0 -W 200ms --watch=200ms", EXAMINE, EXAMINE),
     "mcast-publish@prices": ("239.1.2.8:7000 -i eth0 --announce prices --log log", 0, 0),
-    "mcast-subscribe@peer": ("239.1.2.7:7000 -i eth0 --stay --resume position --trust-pipe", 0, 0),
+    "mcast-subscribe@peer": ("239.1.2.7:7000 -i eth0 --stay --resume position --confirm pipe", 0, 0),
 }
 
 # Each unit with arguments for groups that no other service joins.

@@ -21,7 +21,7 @@ pub(super) fn steps() -> Vec<Step> {
         interop("/usr/lib/rabbitmq/bin/rabbitmq-server", "the tests of bridges to RabbitMQ"),
         engines::step(),
         interop("/usr/sbin/sshd", "the tests of fleets"),
-        interop("sudo", "the test of fleets with --sudo"),
+        interop("sudo", "the test of fleets with sudo"),
         interop("chromium", "the test of a fleet's page"),
     ]
 }

@@ -7,7 +7,7 @@ use clap::builder::StyledStr;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{CommandFactory, Parser};
 
-use crate::{commands, exit, notes};
+use crate::{commands, exit, notes, replaced};
 
 /// Show, send, receive and explain IP multicast.
 #[derive(Debug, Parser)]
@@ -154,7 +154,12 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
             true => command_of_width(with_short_help(source()), help_width()),
             false => command(),
         };
-    let matches = command.try_get_matches_from(arguments)?;
+    let subcommand =
+        arguments.iter().skip(1).find_map(|argument| argument.to_str().filter(|text| !text.starts_with('-')));
+    let subcommand = subcommand.unwrap_or_default().to_owned();
+    let matches = command
+        .try_get_matches_from(arguments)
+        .map_err(|error| replaced::name_successor(error, &subcommand))?;
     <Cli as clap::FromArgMatches>::from_arg_matches(&matches)
 }
 
@@ -195,12 +200,12 @@ fn overview(command: &clap::Command) -> String {
 
 /// The subcommands with more options than fit one screen, and those of their options that `-h` shows.
 const DAILY: &[(&str, &[&str])] = &[
-    ("bridge", &["interface", "name", "key", "from", "timeout", "json", "metrics"]),
-    ("doctor", &["interface", "pid", "read", "probe", "watch", "apply", "undo", "timeout", "json"]),
+    ("bridge", &["name", "key", "from", "timeout", "json"]),
+    ("doctor", &["interface", "pid", "read", "probe", "watch", "apply", "timeout", "json"]),
     ("perf recv", &["interface", "reply", "stream", "repeat", "max-loss", "json"]),
     ("perf send", &["interface", "size", "rate", "duration", "count", "sweep", "latency", "stream", "json"]),
     ("ping", &["reply", "interface", "ttl", "size", "count", "every", "timeout", "json"]),
-    ("publish", &["interface", "ttl", "name", "announce", "rate", "key", "ack", "log", "json"]),
+    ("publish", &["interface", "ttl", "name", "announce", "rate", "key", "wait-for", "log", "json"]),
     ("querier", &["interface", "timeout", "watch", "provoke", "become", "json"]),
     ("record", &["interface", "source", "write", "rotate", "keep", "count", "timeout", "json"]),
     ("recv", &["interface", "source", "count", "timeout", "idle", "expect", "format", "json", "exec"]),
@@ -234,18 +239,25 @@ const EXAMPLES: usize = 2;
 
 /// Returns a definition whose help is short, for `-h`. The notes of both are in the source format of [`crate::notes`].
 fn with_short_help(command: clap::Command) -> clap::Command {
-    command.mut_subcommands(|subcommand| of_subcommand("", subcommand))
+    let hidden = |option: &clap::Arg| option.clone().hide(true);
+    let everywhere: Vec<_> =
+        command.get_arguments().filter(|option| option.is_global_set()).map(hidden).collect();
+    command.mut_subcommands(|subcommand| of_subcommand("", subcommand, &everywhere))
 }
 
-fn of_subcommand(parent: &str, command: clap::Command) -> clap::Command {
+/// Returns the subcommand with short help, in which a line replaces the options that are the same everywhere.
+fn of_subcommand(parent: &str, command: clap::Command, everywhere: &[clap::Arg]) -> clap::Command {
     let name = format!("{parent}{}", command.get_name());
     let nested = format!("{name} ");
-    let command = command.mut_subcommands(|subcommand| of_subcommand(&nested, subcommand));
+    let command = command.mut_subcommands(|subcommand| of_subcommand(&nested, subcommand, everywhere));
     let Some((_, daily)) = DAILY.iter().find(|(of, _)| *of == name) else { return command };
     let notes = command.get_after_long_help().or_else(|| command.get_after_help());
     let notes = notes.map(ToString::to_string).unwrap_or_default();
-    let short = format!("{}\n`mcast {name} --help` shows all options.", first_examples(&notes));
-    let command = command.after_long_help(None::<&str>).after_help(short);
+    let short = format!(
+        "{}\n`mcast {name} --help` shows all options. -q: no notes; -v: more notes.",
+        first_examples(&notes)
+    );
+    let command = command.args(everywhere).after_long_help(None::<&str>).after_help(short);
     command.mut_args(|arg| {
         let is_daily = arg.is_positional() || arg.get_long().is_some_and(|long| daily.contains(&long));
         arg.hide(!is_daily)

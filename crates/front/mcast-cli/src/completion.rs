@@ -155,7 +155,7 @@ impl Values {
     /// Returns the possible values of a value name; `None` if there are no candidates for it.
     fn named(name: &str) -> Option<Self> {
         Some(match name {
-            "DIR" | "FILE" | "FILE|COMMAND" => Self::Files,
+            "DIR" | "FILE" | "FILE|KEY|announced" | "[PORT:]FILE|COMMAND" => Self::Files,
             "COMMAND" => Self::Commands,
             "INTERFACE" => Self::Interfaces,
             "GROUP"
@@ -182,6 +182,8 @@ impl Values {
             ]),
             "FORMAT" => Self::Words(&["line", "text", "hex", "raw", "json"]),
             "POLICY" => Self::Words(&["reliable", "deadline=", "best-effort", "latest"]),
+            "MODE" => Self::Words(&["slowest", "none", "slowest:keep-rate", "none:keep-rate", "one-way"]),
+            "FD|pipe" => Self::Words(&["pipe"]),
             _ => return None,
         })
     }
@@ -307,7 +309,7 @@ mod tests {
     /// Value names without candidates.
     const FREE: &[&str] = &[
         "ADDRESS:PORT",
-        "ADDRESS[:PORT]",
+        "ADDRESS:PORT[:RATE]",
         "NAME=HOST:PORT",
         "ADDRESS",
         "CHANGE",
@@ -315,16 +317,16 @@ mod tests {
         "DSCP",
         "ENGINE",
         "FACTOR",
-        "FILE|KEY",
         "FIRST-LAST",
         "FROM=TO",
         "HOPS",
         "HOST",
+        "HOST,...|@FILE",
         "ID",
         "LIMIT",
         "MESSAGE",
         "N",
-        "N|all|NAME,...",
+        "N|all|NAME,...[:processed][:report]",
         "NAME",
         "OFFSET:SIZE",
         "ORIGIN",
@@ -339,7 +341,8 @@ mod tests {
         "URL",
         "WHEN",
         "WHERE",
-        "off|crowd|auto|K+M",
+        "[sudo ]PATH",
+        "off|crowd|auto|K+M[:TIME]",
     ];
 
     #[test]

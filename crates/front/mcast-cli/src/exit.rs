@@ -254,10 +254,10 @@ fn option_for(error: Classified<'_>) -> Option<String> {
             "the default, --history 8M, holds several thousand"
         }
         StreamError::Settings(ConfigError::OneWayAutoRate) => {
-            "give --rate a figure, such as 10Mbit, or remove --one-way"
+            "give --rate a figure, such as 10Mbit, or remove --flow one-way"
         }
         StreamError::NoEffect(setting) => option_for_unused(*setting)?,
-        StreamError::HistoryRate(_) => "use --serve-rate 8Mbit or more",
+        StreamError::HistoryRate(_) => "use a rate of 8Mbit or more after the address of --serve-history",
         StreamError::LogWithoutStream => NAME_NEEDED,
         StreamError::MixedFamilies => "run one publisher per family, or select a family with -4 or -6",
         _ => return None,
@@ -280,8 +280,8 @@ const fn option_for_unused(setting: UnusedSetting) -> Option<&'static str> {
             "add --heal, or a start in the past (--from oldest, without --signed-by); or remove --history-server"
         }
         UnusedSetting::StateFile => NAME_NEEDED,
-        UnusedSetting::Eviction => "remove --flow none, or --evict-after and --evict-below",
-        UnusedSetting::FecDelay => "add --fec auto or --fec K+M, or remove --fec-delay",
+        UnusedSetting::Eviction => "remove --flow none, or --evict-after and the rate after --rate auto",
+        UnusedSetting::FecDelay => "use --fec auto:TIME or --fec K+M:TIME",
         _ => return None,
     })
 }

@@ -22,6 +22,7 @@ mod output;
 mod probe;
 mod read_ahead;
 mod receiving;
+mod replaced;
 mod sending;
 mod session;
 mod sys;

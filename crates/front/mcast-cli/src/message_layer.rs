@@ -1,6 +1,5 @@
 //! What several subcommands print about messages and their publishers.
 
-use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use mcast_stream::publisher::PublisherStatistics;
@@ -8,6 +7,7 @@ use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
 use mcast_stream::{HistoryListener, HistoryServerStatistics, RefusedRequest, StreamError};
 use serde::Serialize;
 
+use crate::arguments::ServedHistoryAt;
 use crate::output::{Payload, SafeText, bytes, count_of, rfc3339};
 
 /// One object per message. Either `text` or `base64` is present.
@@ -145,10 +145,10 @@ impl ServedHistory {
     }
 }
 
-/// Listens for subscribers that read a history, to which it sends at most this many bytes per second.
-pub(crate) fn listen_for_history(at: SocketAddr, rate: Option<u64>) -> Result<HistoryListener, StreamError> {
-    let listener = HistoryListener::bind(at)?;
-    match rate {
+/// Listens for subscribers that read a history.
+pub(crate) fn listen_for_history(at: ServedHistoryAt) -> Result<HistoryListener, StreamError> {
+    let listener = HistoryListener::bind(at.address)?;
+    match at.rate {
         Some(rate) => listener.rate(rate),
         None => Ok(listener),
     }

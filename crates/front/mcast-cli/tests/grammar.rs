@@ -40,7 +40,6 @@ const MEANINGS: &[(&str, &str)] = &[
     ("ipv6", " IPv6 group"),
     ("json", "JSON object"),
     ("key", " the secrets "),
-    ("lines", " per line"),
     ("max-loss", "Exit status 1 if "),
     ("metrics", "Serve Prometheus metrics at http://ADDRESS/metrics"),
     ("name", "the stream"),
@@ -72,6 +71,8 @@ const VALUES: &[&str] = &[
     // A publisher sends to a group; a subscriber joins a membership.
     "path", // A sender has one address; a receiver may exclude a source.
     "source",
+    // The doctor repeats an examination at an interval; others show what happens when it does.
+    "watch",
 ];
 
 #[test]

@@ -42,7 +42,7 @@ pub struct FleetCell {
     /// Hop limit of the probes
     #[serde(rename = "ttl")]
     pub hop_limit: u8,
-    /// 0, or 1 for the probes after the time of `--for`
+    /// 0, or 1 for the probes after the time of `--soak`
     pub round: u8,
     /// The largest payload that fits in one frame of the sender.
     #[serde(skip)]

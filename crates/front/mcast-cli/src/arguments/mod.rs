@@ -19,10 +19,16 @@ pub(crate) use packet_filter::{
     FilterOptions, PacketInput, Pattern, Target, interface_name, open_file, read_targets,
 };
 pub(crate) use quantities::{
-    Goal, Limits, parse_bits, parse_count, parse_dscp, parse_duration, parse_moment, parse_percent,
-    parse_positive_size, parse_size, parse_speed, with_dscp,
+    Goal, Limits, ServedHistoryAt, parse_bits, parse_count, parse_dscp, parse_duration, parse_moment,
+    parse_percent, parse_positive_size, parse_size, parse_speed, with_dscp,
 };
 pub(crate) use selected::{
     Admission, Egress, Families, on_each, read_description, select_destination, select_destinations,
     select_memberships,
 };
+
+/// Hides an option from help and completion if it is one of these, which notes describe instead.
+pub(crate) fn hide(option: clap::Arg, ids: &[&str]) -> clap::Arg {
+    let is_hidden = ids.iter().any(|id| option.get_id() == *id);
+    if is_hidden { option.hide(true) } else { option }
+}

@@ -1,6 +1,8 @@
 //! Numbers with units, as arguments: durations, moments, sizes, rates, speeds, and code points; and limits on time and count,
 //! with the check of what was received.
 
+use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
@@ -128,6 +130,30 @@ pub(crate) fn with_dscp(builder: SenderBuilder, dscp: Option<u8>) -> SenderBuild
     match dscp {
         Some(dscp) => builder.traffic_class(dscp << 2),
         None => builder,
+    }
+}
+
+/// Where a history is served, and to how many bytes per second all its readers together are limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServedHistoryAt {
+    pub(crate) address: SocketAddr,
+    pub(crate) rate: Option<u64>,
+}
+
+impl FromStr for ServedHistoryAt {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let of = |text: &str| {
+            text.parse().map_err(|_| "write an address and a port, such as 0.0.0.0:7768".to_owned())
+        };
+        match (of(text), text.rsplit_once(':')) {
+            (Err(_), Some((address, rate))) => {
+                let address = of(address)?;
+                Ok(Self { address, rate: Some(parse_bits(rate)?) })
+            }
+            (address, _) => Ok(Self { address: address?, rate: None }),
+        }
     }
 }
 
@@ -345,6 +371,16 @@ mod tests {
         assert_eq!(misses(&Limits { timeout: second, expect: Some(0), ..NONE }, 0, 0), 0);
         assert_eq!(misses(&Limits { count: Some(5), timeout: second, ..NONE }, 4, 0), 1);
         assert_eq!(misses(&Limits { count: Some(5), expect: Some(3), timeout: second, ..NONE }, 4, 0), 0);
+    }
+
+    #[test]
+    fn a_history_is_served_at_an_address_with_or_without_a_rate() {
+        let at = |address: &str, rate| Ok(ServedHistoryAt { address: address.parse().unwrap(), rate });
+        assert_eq!("0.0.0.0:7768".parse(), at("0.0.0.0:7768", None));
+        assert_eq!("[::]:0:8Mbit".parse(), at("[::]:0", Some(1_000_000)));
+        for text in ["", "0.0.0.0", "7768", "0.0.0.0:7768:", "0.0.0.0:7768:10pps", "[::]:8Mbit"] {
+            text.parse::<ServedHistoryAt>().unwrap_err();
+        }
     }
 
     #[test]

@@ -107,7 +107,7 @@ fn a_bridge_that_ends_with_the_stream_waits_for_those_that_read_its_history() {
     const LINES: usize = 4_000;
     let lan = Lan::new();
     let Some(redis) = Redis::launch(Setup::Plain) else { return };
-    let bridge = lan.keep(&redis, &["--serve-history", "0.0.0.0:0", "--serve-rate", "8Mbit"]);
+    let bridge = lan.keep(&redis, &["--serve-history", "0.0.0.0:0:8Mbit"]);
     let mut publisher = lan.publish(&["--linger", "1m"]);
     let lines: String = (0..LINES).map(|number| format!("{number} {}\n", "x".repeat(1_000))).collect();
     publisher.child.stdin.as_mut().unwrap().write_all(lines.as_bytes()).unwrap();

@@ -271,7 +271,7 @@ fn files_and_ports_that_cannot_be_used_have_a_remedy() {
         (publish(&["--log", &file]), "remedy: name a directory, which need not exist"),
         (publish(&["--log", &damaged]), "it is damaged; if it is removed"),
         (publish(&["--log", &log, "--serve-history", "0.0.0.0:5001"]), in_use),
-        (publish(&["--announce", "y", "--snapshot", "date", "--snapshot-port", "5001"]), in_use),
+        (publish(&["--announce", "y", "--snapshot", "5001:date"]), in_use),
         (
             vec!["subscribe", group, "--name", "x", "--resume", exe],
             "does not have the position of a subscriber",

@@ -133,7 +133,7 @@ fn objects(ended: &Ended, event: &str) -> Vec<serde_json::Value> {
 #[test]
 fn a_program_that_is_started_again_is_repaired_again() {
     let ward = Ward::new().streaming();
-    let watch = ["--port", "5000", "--watch", "--every", "1s", "-W", "1s", "--repair", "not-joined"];
+    let watch = ["--port", "5000", "--watch=1s", "-W", "1s", "--repair", "not-joined"];
     let watching = ward.start_doctor(&watch);
     for _ in 0..2 {
         let before = watching.stdout.text().matches("gone  fault not-joined").count();

@@ -1,4 +1,4 @@
-//! `--fleet` and `--ssh`: ssh between hosts of a lab, each with an sshd of its own.
+//! `--fleet`: ssh between hosts of a lab, each with an sshd of its own.
 
 use std::fs;
 use std::io::Write;
@@ -74,9 +74,14 @@ impl Fleet {
     }
 
     fn start(&self, arguments: &[&str]) -> Running {
+        self.start_by(MCAST, arguments)
+    }
+
+    /// Starts it with this command on the machines.
+    fn start_by(&self, command: &str, arguments: &[&str]) -> Running {
         let config = self.path("config");
         let fixed =
-            ["doctor", "--ssh-config", config.to_str().unwrap(), "--remote-command", MCAST, "--lldp", "0s"];
+            ["doctor", "--ssh-config", config.to_str().unwrap(), "--remote-command", command, "--lldp", "0s"];
         start(&self.lan.a, &[&fixed[..], arguments].concat())
     }
 
@@ -147,7 +152,15 @@ fn all_paths_of_a_healthy_fleet_are_complete() {
     let fleet = Fleet::new();
     let page = fleet.path("page.html");
     let ended = fleet
-        .run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", "-c", "2", "--json", "--html", page.to_str().unwrap()])
+        .run(&[
+            "--fleet",
+            "10.0.0.1,10.0.0.2,10.0.0.3",
+            "-c",
+            "2",
+            "--json",
+            "--html",
+            page.to_str().unwrap(),
+        ])
         .succeeded();
     assert_described(&ended);
     let paths = events(&ended, "fleet-path");
@@ -215,9 +228,10 @@ fn the_machine_that_receives_nothing_is_named_with_its_own_finding() {
     drop_at(&fleet.lan.c, "input", "ip daddr 239.192.1.2");
     let hosts = fleet.path("hosts");
     fs::write(&hosts, "# rack 4\n10.0.0.1\nroot@10.0.0.2 interface=eth0\n10.0.0.3:22 # broken\n").unwrap();
+    let hosts = format!("@{}", hosts.display());
     let page = fleet.path("page.html");
     let page = page.to_str().unwrap();
-    let ended = fleet.run(&["--fleet", hosts.to_str().unwrap(), GROUP, "-c", "2", "--json", "--html", page]);
+    let ended = fleet.run(&["--fleet", &hosts, GROUP, "-c", "2", "--json", "--html", page]);
     assert_eq!(ended.status, Some(1), "{ended:?}");
     let page = fs::read_to_string(page).unwrap();
     assert_well_formed(&page);
@@ -241,7 +255,7 @@ fn the_machine_that_receives_nothing_is_named_with_its_own_finding() {
         "{ended:?}"
     );
 
-    let text = fleet.run(&["--fleet", hosts.to_str().unwrap(), GROUP, "-c", "1"]);
+    let text = fleet.run(&["--fleet", &hosts, GROUP, "-c", "1"]);
     assert_eq!(text.status, Some(1), "{text:?}");
     assert!(text.text().contains("3 10.0.0.3:22") && text.text().contains("none"), "{text:?}");
     assert!(text.stderr.contains("2 faults; 3 of 3 machines took part"), "{text:?}");
@@ -255,7 +269,7 @@ fn the_rule_that_refuses_the_probes_of_a_machine_is_named() {
     }
     let fleet = Fleet::new();
     drop_at(&fleet.lan.b, "output", "ip daddr 239.0.0.0/8");
-    let ended = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json"]);
+    let ended = fleet.run(&["--fleet", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json"]);
     assert_eq!(ended.status, Some(1), "{ended:?}");
     assert_described(&ended);
     let own = events(&ended, "fleet-machine").into_iter().map(|machine| {
@@ -281,7 +295,7 @@ fn machines_without_a_route_to_groups_probe_on_all_interfaces() {
             "ip route flush root 224.0.0.0/4; ip route flush exact 0.0.0.0/0; ip route get 239.192.1.2";
         assert!(!host.command("sh").unwrap().args(["-c", routes]).status().unwrap().success());
     }
-    let ended = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1"]);
+    let ended = fleet.run(&["--fleet", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1"]);
     // All paths are complete; the missing route stays a warning of each machine.
     assert_eq!(ended.status, Some(5), "{ended:?}");
     assert_eq!(ended.text().matches("   ok").count(), 6, "{ended:?}");
@@ -296,7 +310,7 @@ fn machines_that_do_not_take_part_are_rows_of_the_report() {
     let fleet = Fleet::new();
     // The second knows another key, the third does not answer.
     fs::write(fleet.path("keys2"), "").unwrap();
-    let ended = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3:23,10.0.0.3", GROUP, "-c", "1", "--json"]);
+    let ended = fleet.run(&["--fleet", "10.0.0.1,10.0.0.2,10.0.0.3:23,10.0.0.3", GROUP, "-c", "1", "--json"]);
     let status = |ended: &Ended| -> Vec<String> {
         events(ended, "fleet-machine").iter().map(|machine| named(machine, "status").to_owned()).collect()
     };
@@ -305,7 +319,7 @@ fn machines_that_do_not_take_part_are_rows_of_the_report() {
     assert_eq!(events(&ended, "fleet-path").len(), 12, "{ended:?}");
     assert_described(&ended);
 
-    let elsewhere = ["--ssh", "10.0.0.1,10.0.0.3", "--remote-command", "/no/such/mcast", "--json"];
+    let elsewhere = ["--fleet", "10.0.0.1,10.0.0.3", "--remote-command", "/no/such/mcast", "--json"];
     let config = fleet.path("config");
     let ended = crate::support::mcast(
         &fleet.lan.a,
@@ -323,7 +337,7 @@ fn machines_that_do_not_take_part_are_rows_of_the_report() {
             "doctor",
             "--ssh-config",
             config.to_str().unwrap(),
-            "--ssh",
+            "--fleet",
             "10.0.0.1,10.0.0.3",
             "--remote-command",
             other.to_str().unwrap(),
@@ -360,14 +374,15 @@ fn members_become_root_where_sudo_does_not_ask() {
     }
     let fleet = Fleet::with_machines(with_operator);
     let hosts = "10.0.0.1,operator@10.0.0.2,operator@10.0.0.3";
-    let ended = fleet.run(&["--ssh", hosts, "--sudo", GROUP, "-c", "1", "--json"]);
+    let ended =
+        fleet.start_by(&format!("sudo {MCAST}"), &["--fleet", hosts, GROUP, "-c", "1", "--json"]).end();
     assert_described(&ended);
     let machines = events(&ended, "fleet-machine");
     let statuses: Vec<_> = machines.iter().map(|machine| named(machine, "status")).collect();
     assert_eq!(statuses, ["examined", "examined", "sudo-refused"], "{ended:?}");
     assert_eq!((&machines[1]["captures"], ended.status), (&Value::Bool(true), Some(3)), "{ended:?}");
 
-    let ended = fleet.run(&["--ssh", hosts, GROUP, "-c", "1", "--json"]);
+    let ended = fleet.run(&["--fleet", hosts, GROUP, "-c", "1", "--json"]);
     let machines = events(&ended, "fleet-machine");
     let captures: Vec<_> = machines.iter().map(|machine| machine["captures"].as_bool().unwrap()).collect();
     assert_eq!(captures, [true, false, false], "{ended:?}");
@@ -390,7 +405,7 @@ fn a_member_that_does_not_answer_times_out_and_the_others_are_examined() {
     fs::set_permissions(&silent, fs::Permissions::from_mode(0o755)).unwrap();
     let config = fleet.path("config");
     let arguments = ["doctor", "--ssh-config", config.to_str().unwrap(), "--lldp", "0s"];
-    let fleet_of = ["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", "--remote-command", silent.to_str().unwrap()];
+    let fleet_of = ["--fleet", "10.0.0.1,10.0.0.2,10.0.0.3", "--remote-command", silent.to_str().unwrap()];
     let options = [GROUP, "-c", "1", "--json"];
     let ended = crate::support::mcast(&fleet.lan.a, &[&arguments[..], &fleet_of[..], &options[..]].concat());
     assert_described(&ended);
@@ -410,7 +425,7 @@ fn members_end_when_the_examination_is_killed() {
         return;
     }
     let fleet = Fleet::new();
-    let running = fleet.start(&["--ssh", "10.0.0.2,10.0.0.3", GROUP, "--for", "1h", "-v"]);
+    let running = fleet.start(&["--fleet", "10.0.0.2,10.0.0.3", GROUP, "--soak=1h", "-v"]);
     running.stderr.wait_for("waiting until");
     // 239.192.1.2 as the kernel lists it.
     let is_joined = || fleet.lan.b.read_proc_net("igmp").unwrap().contains("0201C0EF");
@@ -426,13 +441,12 @@ fn a_membership_that_a_switch_forgets_is_found_by_the_second_round() {
     }
     let fleet = Fleet::new();
     let running = fleet.start(&[
-        "--ssh",
+        "--fleet",
         "10.0.0.1,10.0.0.2,10.0.0.3",
         GROUP,
         "-c",
         "2",
-        "--for",
-        "8s",
+        "--soak=8s",
         "--json",
         "-v",
     ]);
@@ -474,7 +488,7 @@ while True:
     assert_eq!(ports.len(), 3, "{links}");
     let mut python = inside.command("python3").unwrap();
     let child = python.args(["-c", PROGRAM]).args(&ports).spawn().unwrap();
-    let ended = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json"]);
+    let ended = fleet.run(&["--fleet", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json"]);
     child.kill().unwrap();
     let finding = &events(&ended, "fleet-finding")[0];
     let cause = named(finding, "cause");
@@ -495,7 +509,8 @@ fn with_program(fleet: &Fleet, name: &str, program: &str) -> Ended {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let config = fleet.path("config");
     let arguments = ["doctor", "--ssh-config", config.to_str().unwrap(), "--lldp", "0s", "--remote-command"];
-    let options = [path.to_str().unwrap(), "--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json"];
+    let options =
+        [path.to_str().unwrap(), "--fleet", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json"];
     crate::support::mcast(&fleet.lan.a, &[&arguments[..], &options[..]].concat())
 }
 
@@ -528,7 +543,7 @@ fn a_group_that_does_not_arrive_is_told_from_one_that_does() {
     let fleet = Fleet::new();
     drop_at(&fleet.lan.c, "prerouting", "ip daddr 239.192.1.3");
     let ended =
-        fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "239.192.1.3:5000", "-c", "1", "--json"]);
+        fleet.run(&["--fleet", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "239.192.1.3:5000", "-c", "1", "--json"]);
     assert_described(&ended);
     let silent: Vec<_> = events(&ended, "fleet-path")
         .into_iter()
@@ -554,13 +569,13 @@ fn a_family_that_a_machine_lacks_is_not_called_healthy() {
     let disable = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6";
     assert!(command.args(["-c", disable]).status().unwrap().success());
     let page = fleet.path("page.html");
-    let options = ["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", "-c", "1", "--html", page.to_str().unwrap()];
+    let options = ["--fleet", "10.0.0.1,10.0.0.2,10.0.0.3", "-c", "1", "--html", page.to_str().unwrap()];
     let ended = fleet.run(&options);
     assert_eq!(ended.status, Some(6), "{ended:?}");
     let why = "no interface has an IPv6 address";
     assert!(ended.stderr.contains(why) && ended.stderr.contains("unknown: some paths"), "{ended:?}");
     assert!(fs::read_to_string(page).unwrap().contains(why));
-    let only = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", "-c", "1", "-4"]);
+    let only = fleet.run(&["--fleet", "10.0.0.1,10.0.0.2,10.0.0.3", "-c", "1", "-4"]);
     assert_eq!(only.status, Some(0), "{only:?}");
 }
 
@@ -570,7 +585,8 @@ fn a_report_is_printed_even_if_its_page_cannot_be_written() {
         return;
     }
     let fleet = Fleet::new();
-    let ended = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2", GROUP, "-c", "1", "--json", "--html", "/dev/full"]);
+    let ended =
+        fleet.run(&["--fleet", "10.0.0.1,10.0.0.2", GROUP, "-c", "1", "--json", "--html", "/dev/full"]);
     assert!(ended.status != Some(0) && ended.stderr.contains("cannot write /dev/full"), "{ended:?}");
     assert_eq!(named(&events(&ended, "fleet-verdict")[0], "verdict"), "healthy", "{ended:?}");
 }
@@ -584,7 +600,7 @@ fn an_interrupt_while_waiting_for_lldp_keeps_the_report() {
     drop_at(&fleet.lan.c, "prerouting", "ip daddr 239.192.1.2");
     let config = fleet.path("config");
     let arguments = ["doctor", "--ssh-config", config.to_str().unwrap(), "--remote-command", MCAST, "-v"];
-    let options = ["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json", "--lldp", "1h"];
+    let options = ["--fleet", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json", "--lldp", "1h"];
     let running = start(&fleet.lan.a, &[&arguments[..], &options[..]].concat());
     running.stderr.wait_for("waiting for LLDP");
     let ended = running.signalled(libc::SIGINT);
@@ -599,7 +615,7 @@ fn an_interrupt_before_the_second_round_keeps_the_results_of_the_first() {
     }
     let fleet = Fleet::new();
     drop_at(&fleet.lan.c, "prerouting", "ip daddr 239.192.1.2");
-    let options = ["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json", "--for", "1h", "-v"];
+    let options = ["--fleet", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1", "--json", "--soak=1h", "-v"];
     let running = fleet.start(&options);
     running.stderr.wait_for("waiting until");
     let ended = running.signalled(libc::SIGINT);
@@ -616,7 +632,7 @@ fn a_machine_with_two_names_is_one_machine() {
     let path = fleet.path("config");
     let config = "Host alias\nHostName 10.0.0.2\n".to_owned() + &fs::read_to_string(&path).unwrap();
     fs::write(path, config).unwrap();
-    let ended = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,alias", GROUP, "-c", "1", "--json"]);
+    let ended = fleet.run(&["--fleet", "10.0.0.1,10.0.0.2,alias", GROUP, "-c", "1", "--json"]);
     let machine = &events(&ended, "fleet-machine")[2];
     assert_eq!(named(machine, "reason"), "the same machine as 10.0.0.2, under another name", "{ended:?}");
     assert_eq!(ended.status, Some(6), "{ended:?}");
@@ -626,11 +642,11 @@ fn a_machine_with_two_names_is_one_machine() {
 fn a_fleet_has_at_least_two_machines_and_valid_names() {
     let lan = Lan::new();
     for arguments in [
-        &["--ssh", "a"][..],
-        &["--ssh", "a,a"],
-        &["--ssh", "a,-oProxyCommand=x"],
-        &["--ssh", "a,b", "--listen"],
-        &["--ssh", "a,b", "10.0.0.1@232.1.2.3:5000"],
+        &["--fleet", "a"][..],
+        &["--fleet", "a,a"],
+        &["--fleet", "a,-oProxyCommand=x"],
+        &["--fleet", "a,b", "--listen"],
+        &["--fleet", "a,b", "10.0.0.1@232.1.2.3:5000"],
     ] {
         let ended = crate::support::mcast(&lan.a, &[&["doctor"], arguments].concat());
         assert_eq!(ended.status, Some(2), "{arguments:?}: {ended:?}");
@@ -645,15 +661,13 @@ fn a_watched_fleet_reports_changes_and_since_when_across_a_restart() {
     let fleet = Fleet::new();
     let history = fleet.path("history");
     let arguments = [
-        "--ssh",
+        "--fleet",
         "10.0.0.1,10.0.0.2,10.0.0.3",
         GROUP,
         "-c",
         "1",
         "--json",
-        "--watch",
-        "--every",
-        "1s",
+        "--watch=1s",
         "--journal",
         history.to_str().unwrap(),
     ];
@@ -690,7 +704,7 @@ fn what_machines_report_alike_is_printed_once() {
     for host in [&fleet.lan.b, &fleet.lan.c] {
         drop_at(host, "input", "ip daddr 239.192.1.2");
     }
-    let ended = fleet.run(&["--ssh", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1"]);
+    let ended = fleet.run(&["--fleet", "10.0.0.1,10.0.0.2,10.0.0.3", GROUP, "-c", "1"]);
     let text = ended.text();
     assert!(text.contains("10.0.0.2 and 10.0.0.3 report about themselves"), "{ended:?}");
     assert_eq!(text.matches("fault     firewall-drops-data").count(), 1, "{ended:?}");

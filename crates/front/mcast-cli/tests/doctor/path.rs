@@ -195,7 +195,7 @@ fn replies_to_strangers_are_limited_in_length_and_rate() {
 #[test]
 fn unicast_probes_distinguish_a_blocked_group_from_a_host_that_is_down() {
     let lan = Lan::new();
-    let ended = probe(&lan.a, &[GROUP, "-c", "1", "--peer", "10.0.0.2", "--peer", "10.0.0.99", "--json"]);
+    let ended = probe(&lan.a, &[GROUP, "-c", "1", "--probe=10.0.0.2,10.0.0.99", "--json"]);
     assert_eq!(ids(&ended), ["host-unreachable", "host-unreachable"], "{ended:?}");
     let findings = events(&ended, "finding");
     assert!(

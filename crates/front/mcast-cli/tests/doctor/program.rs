@@ -121,7 +121,7 @@ fn a_repaired_port_is_not_followed_to_another_network() {
     let at_a = script.replace("10.0.0.2", "10.0.0.1");
     let elsewhere = program(&ward.lan.a, "python3", &["-c", &at_a], false);
     elsewhere.stdout.wait_for("ready");
-    let watch = ["--port", &port, "--watch", "--every", "1s", "-W", "500ms", "--repair", "not-joined"];
+    let watch = ["--port", &port, "--watch=1s", "-W", "500ms", "--repair", "not-joined"];
     let watching = ward.start_doctor(&watch);
     watching.stderr.wait_for("another network namespace");
     let here = program(&ward.lan.b, "python3", &["-c", &script], false);

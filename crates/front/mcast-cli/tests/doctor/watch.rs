@@ -6,7 +6,7 @@ use crate::support::{Lan, eventually, mcast, recv, start};
 #[test]
 fn a_fault_is_reported_when_it_appears_and_when_it_is_gone() {
     let ward = Ward::new().streaming_from_afar();
-    let arguments = ["doctor", GROUP, "-W", "500ms", "--watch", "--every", "600ms", "--json"];
+    let arguments = ["doctor", GROUP, "-W", "500ms", "--watch=600ms", "--json"];
     let running = start(&ward.lan.b, &arguments);
     running.stderr.wait_for("listening for 0.5 s");
     sysctl(&ward.lan.b, "rp_filter", "1");
@@ -29,7 +29,7 @@ fn a_fault_is_reported_when_it_appears_and_when_it_is_gone() {
 #[test]
 fn text_output_has_a_line_per_change() {
     let ward = Ward::new().streaming_from_afar().filtering();
-    let running = start(&ward.lan.b, &["doctor", GROUP, "-W", "2s", "--watch", "--every", "1h"]);
+    let running = start(&ward.lan.b, &["doctor", GROUP, "-W", "2s", "--watch=1h"]);
     running.stdout.wait_for("reverse-path-filter");
     let ended = running.signalled(libc::SIGINT);
     let line =
@@ -42,8 +42,7 @@ fn watching_a_process_ends_with_it() {
     let lan = Lan::new();
     let receiving = recv(&lan.b, &["-i", "eth0", GROUP]);
     let id = receiving.child.id().to_string();
-    let watching =
-        start(&lan.b, &["doctor", "-v", "--pid", &id, "-W", "200ms", "--watch", "--every", "200ms"]);
+    let watching = start(&lan.b, &["doctor", "-v", "--pid", &id, "-W", "200ms", "--watch=200ms"]);
     eventually("another examination", || watching.stderr.text().matches("examining").count() >= 2);
     receiving.signalled(libc::SIGINT);
     let ended = watching.end();
@@ -53,7 +52,7 @@ fn watching_a_process_ends_with_it() {
 
 #[test]
 fn each_new_verdict_is_reported_once_and_an_unknown_one_with_its_question() {
-    let arguments = [GROUP, "-W", "300ms", "--watch", "--every", "400ms"];
+    let arguments = [GROUP, "-W", "300ms", "--watch=400ms"];
     let ward = Ward::new();
     let (text, json) = (
         ward.doctor_without_capture(&[&arguments[..], &["-v"]].concat()),
@@ -84,8 +83,7 @@ fn the_history_says_since_when_a_stream_is_missing_and_when_the_querier_was_last
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("history");
     let file = path.to_str().unwrap();
-    let arguments =
-        ["doctor", GROUP, "-W", "400ms", "--watch", "--every", "500ms", "--journal", file, "--json"];
+    let arguments = ["doctor", GROUP, "-W", "400ms", "--watch=500ms", "--journal", file, "--json"];
     let running = start(&ward.lan.b, &arguments);
     let recorded = || std::fs::read_to_string(&path).unwrap_or_default();
     eventually("a healthy examination", || recorded().contains("\"verdict\":\"healthy\""));
@@ -117,7 +115,7 @@ fn a_file_that_is_not_a_history_is_refused_and_stays_as_it_is() {
     let path = folder.path().join("group.key");
     std::fs::write(&path, "# secrets\n1 aes\n").unwrap();
     let file = path.to_str().unwrap();
-    let watching = ["doctor", GROUP, "-W", "100ms", "--watch", "--every", "1h", "--journal", file];
+    let watching = ["doctor", GROUP, "-W", "100ms", "--watch=1h", "--journal", file];
     for arguments in [&watching[..], &["doctor", "--journal", file]] {
         let refused = mcast(&lan.b, arguments);
         assert_eq!(refused.status, Some(4), "{refused:?}");

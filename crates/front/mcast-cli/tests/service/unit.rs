@@ -21,8 +21,8 @@ pub(crate) const UNITS: [(&str, &str, &str); 9] = [
     ("publish", "prices", "ARGUMENTS=239.255.1.2:7000 -i eth0 --announce prices"),
     ("subscribe", "prices", "ARGUMENTS=239.255.1.2:7000 -i eth0 --stay"),
     ("top", "eth0", ""),
-    ("doctor", "stream", "ARGUMENTS=239.1.2.3:5000 -i eth0 -W 200ms --every 200ms"),
-    ("repair", "port", "ARGUMENTS=--port 5000 --repair not-joined -W 200ms --every 200ms"),
+    ("doctor", "stream", "ARGUMENTS=239.1.2.3:5000 -i eth0 -W 200ms --watch=200ms"),
+    ("repair", "port", "ARGUMENTS=--port 5000 --repair not-joined -W 200ms --watch=200ms"),
 ];
 
 fn path_of(name: &str) -> PathBuf {

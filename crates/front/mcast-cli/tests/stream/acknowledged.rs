@@ -35,7 +35,7 @@ fn those_that_wait_for_a_publisher_acknowledge_its_first_message() {
         let lan = Lan::new();
         let waiting = [(&lan.b, "first"), (&lan.c, "second")]
             .map(|(host, name)| subscriber(host, &[GROUP, "--name", "p", "--as", name]));
-        let arguments = [GROUP, "--name", "p", "--ack", required, "--ack-lost", "report", "a", "b"];
+        let arguments = [GROUP, "--name", "p", "--ack", &format!("{required}:report"), "a", "b"];
         let ended = publisher(&lan.a, &arguments).end().succeeded();
         assert!(ended.stderr.contains("acknowledged 2 of 2 messages"), "{ended:?}");
         waiting.into_iter().for_each(|running| assert_eq!(running.end().succeeded().text(), "a\nb\n"));
@@ -112,7 +112,7 @@ fn a_message_is_processed_when_its_command_has_succeeded() {
     let open = folder.path().join("open");
     let wait = format!("until [ -e {} ]; do sleep 0.05; done", open.display());
     let running = subscriber(&lan.b, &[GROUP, "--exec", &wait]);
-    let arguments = [GROUP, "--ack", "1", "--ack-when", "processed", "--linger", "1m", "a", "b"];
+    let arguments = [GROUP, "--ack", "1:processed", "--linger", "1m", "a", "b"];
     let publishing = publisher(&lan.a, &arguments);
     publishing.stderr.wait_for("message 0 is acknowledged by 0 of 1 subscriber; waiting for 10.0.0.2");
     fs::write(&open, "").unwrap();
@@ -121,7 +121,7 @@ fn a_message_is_processed_when_its_command_has_succeeded() {
     running.end().succeeded();
 
     let failing = subscriber(&lan.b, &[GROUP, "--exec", "[ $MCAST_SEQUENCE != 1 ]"]);
-    let arguments = [GROUP, "--ack", "1", "--ack-when", "processed", "--linger", "2s", "a", "b", "c"];
+    let arguments = [GROUP, "--ack", "1:processed", "--linger", "2s", "a", "b", "c"];
     let ended = publisher(&lan.a, &arguments).end();
     assert_eq!(ended.status, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("acknowledged 1 of 3 messages"), "{ended:?}");
@@ -143,11 +143,10 @@ fn what_is_processed_before_the_publisher_is_heard_is_acknowledged() {
     let (at, key) = ("10.0.0.1:7768", folder.path().join("key").display().to_string());
     mcast(&lan.a, &["keys", "make", &key]).succeeded();
     let logged = ["--name", "p", "--key", &key, "--log", &log, "--serve-history", at, "--linger", "30s"];
-    let mut publishing =
-        publishing(&lan, &[&logged[..], &["--ack", "db", "--ack-when", "processed"]].concat());
+    let mut publishing = publishing(&lan, &[&logged[..], &["--ack", "db:processed"]].concat());
     publishing.child.stdin.as_mut().unwrap().write_all(b"one\ntwo\n").unwrap();
     let past = ["--name", "p", "--key", &key, "--as", "db", "--from", "oldest", "--history-server", at];
-    let subscribing = subscriber(&lan.b, &[&[GROUP, "--trust-pipe"], &past[..]].concat());
+    let subscribing = subscriber(&lan.b, &[&[GROUP, "--confirm", "pipe"], &past[..]].concat());
     subscribing.stdout.wait_for("one\ntwo\n");
     // It reads the keys after it has noticed what is processed.
     for times in [1, 2] {
@@ -165,7 +164,7 @@ fn what_is_processed_before_the_publisher_is_heard_is_acknowledged() {
 #[test]
 fn a_lost_quorum_is_reported_instead_of_awaited() {
     let lan = Lan::new();
-    let ended = publisher(&lan.a, &[GROUP, "--ack", "1", "--ack-lost", "report", "a", "b"]).end();
+    let ended = publisher(&lan.a, &[GROUP, "--ack", "1:report", "a", "b"]).end();
     assert_eq!(ended.status, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("cannot be acknowledged as --ack requires"), "{ended:?}");
     assert!(ended.stderr.contains("acknowledged 0 of 2 messages"), "{ended:?}");
@@ -185,7 +184,7 @@ fn names_are_checked() {
         ["subscribe", GROUP, "--as", "12"],
         ["publish", GROUP, "--ack", "0"],
         ["publish", GROUP, "--ack", "a,,b"],
-        ["publish", GROUP, "--ack-when", "processed"],
+        ["publish", GROUP, "--ack", "1:processed:block"],
     ] {
         assert_eq!(mcast(&lan.a, &arguments).status, Some(2), "{arguments:?}");
     }

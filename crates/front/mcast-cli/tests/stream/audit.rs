@@ -18,7 +18,7 @@ fn who_was_refused_is_in_events_with_the_address_and_the_reason_before_the_closi
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log").display().to_string();
     let arguments = ["publish", "-i", "eth0", GROUP, "--announce", "prices", "--log", &log, "--json"];
-    let serves = ["--serve-history", HISTORY, "--snapshot", "echo state", "--snapshot-port", "7769"];
+    let serves = ["--serve-history", HISTORY, "--snapshot", "7769:echo state"];
     let mut publishing = program(&lan.a, MCAST, &[&arguments[..], &serves].concat(), true);
     publishing.stderr.wait_for("serving the history");
     publishing.stderr.wait_for("serving snapshots");

@@ -16,7 +16,7 @@ const CONSUMER: &str = "n=0; while read -r line; do \
 fn consume(lan: &Lan, folder: &Path, most: usize) -> Running {
     let script = format!(
         "cd {} && rm -f back && mkfifo back && \
-         {{ {MCAST} subscribe feed --name prices -i eth0 --from oldest --resume position --confirm-fd 3 3<back; \
+         {{ {MCAST} subscribe feed --name prices -i eth0 --from oldest --resume position --confirm 3 3<back; \
             echo $? >status; }} | MOST={most} sh -c '{CONSUMER}' >back",
         folder.display()
     );
@@ -39,7 +39,7 @@ fn a_consumer_that_is_killed_gets_again_what_it_has_not_confirmed() {
         let ended = consume(&lan, folder.path(), most).end();
         let status = std::fs::read_to_string(folder.path().join("status")).unwrap();
         assert_eq!(status.trim(), "1", "{ended:?}");
-        assert!(ended.stderr.contains("closed the descriptor of --confirm-fd"), "{ended:?}");
+        assert!(ended.stderr.contains("closed the descriptor of --confirm"), "{ended:?}");
         let stored = std::fs::read_to_string(folder.path().join("stored")).unwrap();
         let count = [7, 8, 20][run];
         assert!(stored.lines().eq(&lines[..count]), "run {run}: {stored}");
@@ -62,7 +62,7 @@ fn a_consumer_that_confirms_what_it_was_not_given_ends_it() {
     {
         let folder = tempfile::tempdir().unwrap();
         let script = format!(
-            "cd {} && mkfifo back && {{ {MCAST} subscribe {GROUP} -i eth0 --confirm-fd 3 3<back; echo $? >status; }} | \
+            "cd {} && mkfifo back && {{ {MCAST} subscribe {GROUP} -i eth0 --confirm 3 3<back; echo $? >status; }} | \
              (read -r first; echo {line}; cat >/dev/null) >back",
             folder.path().display()
         );
@@ -78,17 +78,17 @@ fn a_consumer_that_confirms_what_it_was_not_given_ends_it() {
 #[test]
 fn a_confirmed_message_is_processed_and_one_in_a_pipe_is_not() {
     let lan = Lan::new();
-    let acknowledged = [GROUP, "--ack", "1", "--ack-when", "processed", "--linger", "2s", "a", "b", "c"];
+    let acknowledged = [GROUP, "--ack", "1:processed", "--linger", "2s", "a", "b", "c"];
     let script = |consumer: &str, option: &str| {
         format!(
             "cd $(mktemp -d) && mkfifo back && {MCAST} subscribe {GROUP} -i eth0 {option} 3<back | ({consumer}) >back"
         )
     };
     for (consumer, option, acknowledges) in [
-        ("while read -r line; do echo; done", "--confirm-fd 3", 3),
-        ("read -r a; read -r b; echo; echo; read -r c; sleep 5", "--confirm-fd 3", 2),
+        ("while read -r line; do echo; done", "--confirm 3", 3),
+        ("read -r a; read -r b; echo; echo; read -r c; sleep 5", "--confirm 3", 2),
         ("cat >/dev/null", "", 0),
-        ("cat >/dev/null", "--trust-pipe", 3),
+        ("cat >/dev/null", "--confirm pipe", 3),
     ] {
         let consuming = program(&lan.b, "sh", &["-c", &script(consumer, option)], false);
         consuming.stderr.wait_for("joined");
@@ -115,10 +115,10 @@ fn a_position_of_what_is_only_in_a_pipe_is_refused() {
     let refused = mcast(&lan.b, &resume);
     assert_eq!(refused.status, Some(2), "{refused:?}");
     assert!(refused.stderr.contains("messages are only handed over"), "{refused:?}");
-    for way in ["--confirm-fd", "--exec", ">> FILE", "--trust-pipe"] {
+    for way in ["--confirm FD", "--exec", ">> FILE", "--confirm pipe"] {
         assert!(refused.stderr.contains(way), "{refused:?}");
     }
-    let closed = mcast(&lan.b, &[&resume[..], &["--confirm-fd", "9"]].concat());
+    let closed = mcast(&lan.b, &[&resume[..], &["--confirm", "9"]].concat());
     assert_eq!(closed.status, Some(2), "{closed:?}");
     assert!(closed.stderr.contains("descriptor 9 cannot be read"), "{closed:?}");
     let file = folder.path().join("messages");

@@ -34,7 +34,7 @@ fn listed_hosts_receive_everything_and_a_dead_one_is_reported() {
     let arguments = [
         "publish",
         "10.0.0.2:7000",
-        "--to",
+        "--path",
         "10.0.0.3,10.0.0.77",
         "--wait-for",
         "2",

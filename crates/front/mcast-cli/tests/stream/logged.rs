@@ -177,8 +177,7 @@ fn a_subscriber_reports_once_that_it_waits_for_its_turn_at_the_log() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log").display().to_string();
-    let serve =
-        ["--serve-history", "10.0.0.1:0", "--serve-rate", "8Mbit", "--history", "64K", "--sync", "none"];
+    let serve = ["--serve-history", "10.0.0.1:0:8Mbit", "--history", "64K", "--sync", "none"];
     let mut publishing = logged(&lan, &log, &serve);
     let line = "x".repeat(1_000);
     let input = publishing.child.stdin.as_mut().unwrap();
@@ -212,11 +211,10 @@ fn a_log_is_not_served_too_slowly() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log").display().to_string();
-    let arguments =
-        [GROUP, "--name", "prices", "--log", &log, "--serve-history", "10.0.0.1:0", "--serve-rate"];
-    for (rate, reason) in [("1Mbit", "use --serve-rate 8Mbit or more"), ("10pps", "must be bits per second")]
-    {
-        let ended = publisher(&lan.a, &[&arguments[..], &[rate, "hello"]].concat()).end();
+    let arguments = [GROUP, "--name", "prices", "--log", &log, "--serve-history"];
+    for (rate, reason) in [("1Mbit", "use a rate of 8Mbit or more"), ("10pps", "must be bits per second")] {
+        let at = format!("10.0.0.1:0:{rate}");
+        let ended = publisher(&lan.a, &[&arguments[..], &[&at, "hello"]].concat()).end();
         assert_eq!(ended.status, Some(2), "{ended:?}");
         assert!(ended.stderr.contains(reason), "{ended:?}");
     }
@@ -246,7 +244,8 @@ fn a_subscriber_that_is_killed_continues_after_what_it_processed() {
     let more = ["--history", "64K", "--sync", "none", "--announce", "feed", "--serve-history", "10.0.0.1:0"];
     let mut publishing = logged(&lan, &log, &more);
     let mut input = publishing.child.stdin.take().unwrap();
-    let resumed = ["feed", "--name", "prices", "--from", "oldest", "--resume", &position, "--trust-pipe"];
+    let resumed =
+        ["feed", "--name", "prices", "--from", "oldest", "--resume", &position, "--confirm", "pipe"];
     // The first run begins with the stream, so that the second one finds its first messages in the log only.
     let first = subscriber(&lan.b, &resumed);
     let lines: Vec<String> = (0..6_000).map(|number| format!("{number} {}", "x".repeat(40))).collect();
@@ -274,7 +273,8 @@ fn a_subscriber_that_is_killed_continues_after_what_it_processed() {
     // What was processed after the last write comes again, and nothing is missing.
     assert!((1_000..=1_100).contains(&from), "{from}");
     assert!(received == lines[from..], "{second:?}");
-    let other = ["subscribe", GROUP, "--name", "other", "--resume", &position, "--trust-pipe", "-W", "1s"];
+    let other =
+        ["subscribe", GROUP, "--name", "other", "--resume", &position, "--confirm", "pipe", "-W", "1s"];
     let other = mcast(&lan.b, &other);
     assert_eq!(other.status, Some(2), "{other:?}");
     assert!(other.stderr.contains("belongs to stream"), "{other:?}");
@@ -288,7 +288,7 @@ fn an_error_of_the_input_does_not_end_the_stream() {
     let log = folder.path().join("log").display().to_string();
     let arguments = ["publish", "-i", "eth0", GROUP, "--name", "prices", "--log", &log];
     let records = b"\0\0\0\x03one\0\0\0\x09two";
-    let first = mcast_with_input(&lan.a, &[&arguments[..], &["--records"]].concat(), records);
+    let first = mcast_with_input(&lan.a, &[&arguments[..], &["--input", "records"]].concat(), records);
     assert!(first.status.is_some_and(|status| status > 1), "{first:?}");
     let second = mcast(&lan.a, &[&arguments[..], &["two"]].concat()).succeeded();
     assert!(second.stderr.contains("continuing after 1 message"), "{second:?}");
@@ -493,13 +493,14 @@ fn what_is_not_acknowledged_outlives_its_age_and_a_publisher_without_acknowledge
     let mut input = publishing.child.stdin.take().unwrap();
     let deadline = Instant::now() + TIMEOUT;
     let mut count = 0;
-    while !publishing.stderr.text().contains("older than --max-age") {
+    while !publishing.stdout.text().contains("log-held") {
         writeln!(input, "{count}").unwrap();
         count += 1;
         assert!(Instant::now() < deadline, "{}", publishing.stderr.text());
         std::thread::sleep(Duration::from_millis(5));
     }
     let first = publishing.signalled(libc::SIGKILL);
+    assert!(first.stderr.contains("older than --max-age"), "{first:?}");
     let event = &first.json()[0];
     crate::schemas::assert_valid("publish-log", event);
     assert_eq!(

@@ -37,7 +37,7 @@ fn a_one_way_stream_survives_losses() {
     let expected: String = words.iter().map(|word| format!("{word}\n")).collect();
     let running = subscriber(&b, &[GROUP]);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let options = [GROUP, "--fec", "4+8", "--one-way", "--rate", "4000pps", "--json"];
+    let options = [GROUP, "--fec", "4+8", "--flow", "one-way", "--rate", "4000pps", "--json"];
     let ended = publisher(&a, &[&options, &words[..]].concat()).end();
     assert_eq!(ended.status, Some(0), "{ended:?}");
     assert!(ended.text().contains("\"delivery_known\":false"), "{ended:?}");
@@ -62,7 +62,7 @@ fn a_signed_and_sealed_one_way_stream_survives_losses() {
     let running = subscriber(&b, &[GROUP, "--key", &group, "--signed-by", &public]);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let secrets = ["--key", &group, "--sign", &signing];
-    let options = [GROUP, "--fec", "4+8", "--one-way", "--rate", "4000pps"];
+    let options = [GROUP, "--fec", "4+8", "--flow", "one-way", "--rate", "4000pps"];
     publisher(&a, &[&options, &secrets[..], &words].concat()).end().succeeded();
     let received = running.end().succeeded();
     assert!(received.stderr.contains("from parity"), "{received:?}");
@@ -129,7 +129,7 @@ fn publish_too_much(a: &Host) -> Running {
 #[test]
 fn on_loss_stop_ends_after_an_unrecoverable_loss() {
     let (_lab, a, b, _link) = pair(0.2);
-    let running = subscriber(&b, &[GROUP, "--on-loss", "stop"]);
+    let running = subscriber(&b, &[GROUP, "--policy", "reliable:stop"]);
     let publishing = publish_too_much(&a);
     let ended = running.end();
     assert_eq!(ended.status, Some(1), "{ended:?}");
@@ -231,7 +231,7 @@ fn behind_a_slow_link_a_publisher_slows_down_unless_congestion_is_off() {
     let words: Vec<String> = (0..3_000).map(|number| format!("{number} {}", "x".repeat(700))).collect();
     let expected: String = words.iter().map(|word| format!("{word}\n")).collect();
     for (congestion, slows) in
-        [(&[][..], true), (&["--congestion", "on"], true), (&["--congestion", "off"], false)]
+        [(&[][..], true), (&["--flow", "slowest"], true), (&["--flow", "slowest:keep-rate"], false)]
     {
         let slow = Impairment { rate: Some(10_000_000), queue: 30_000, ..Impairment::default() };
         let (_lab, a, b, link) = connected(slow);

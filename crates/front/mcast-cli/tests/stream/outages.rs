@@ -22,7 +22,7 @@ fn lines(range: std::ops::Range<usize>) -> String {
 fn logged(lan: &Lan, log: &Path) -> Running {
     let log = log.display().to_string();
     let own = ["publish", "-i", "eth0", GROUP, "--name", "prices", "--log", &log, "--sync", "none"];
-    let serves = ["--serve-history", "10.0.0.1:7768", "--serve-rate", "8Mbit", "--history", "64K"];
+    let serves = ["--serve-history", "10.0.0.1:7768:8Mbit", "--history", "64K"];
     let ends = ["--linger", "2m", "--flow", "none"];
     let running = program(&lan.a, MCAST, &[&own[..], &serves, &ends].concat(), true);
     running.stderr.wait_for("stream ");
@@ -112,7 +112,7 @@ fn a_position_is_resumed_although_the_log_cannot_be_reached_for_longer_than_a_st
     let folder = tempfile::tempdir().unwrap();
     let position = folder.path().join("position").display().to_string();
     let mut publishing = logged(&lan, &folder.path().join("log"));
-    let resumed = ["--name", "prices", GROUP, "--from", "oldest", "--resume", &position, "--trust-pipe"];
+    let resumed = ["--name", "prices", GROUP, "--from", "oldest", "--resume", &position, "--confirm", "pipe"];
     let first = subscriber(&lan.b, &resumed);
     write(&mut publishing, 0..100);
     first.stdout.wait_for("00000099 x");

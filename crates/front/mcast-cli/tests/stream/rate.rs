@@ -64,14 +64,11 @@ fn fills_the_bottleneck(options: &[&str]) {
 fn a_floor_needs_an_automatic_rate() {
     let lan = crate::support::Lan::new();
     for (arguments, reason) in [
-        (&["--rate", "1Mbit", "--evict-below", "2Mbit"][..], "--evict-below has no effect with a fixed rate"),
-        (&["--rate", "auto", "--evict-below", "2pps"][..], "must be bits per second"),
+        (&["--rate", "1Mbit:2Mbit"][..], "or write `auto`"),
+        (&["--rate", "auto:2pps"][..], "must be bits per second"),
         (&["--rate", "fast"][..], "or write `auto`"),
-        (&["--rate", "auto", "--one-way"][..], "does not learn how much arrives"),
-        (
-            &["--rate", "auto", "--evict-below", "2Mbit", "--flow", "none"][..],
-            "waits for no subscriber evicts none",
-        ),
+        (&["--rate", "auto", "--flow", "one-way"][..], "does not learn how much arrives"),
+        (&["--rate", "auto:2Mbit", "--flow", "none"][..], "waits for no subscriber evicts none"),
     ] {
         let ended = publisher(&lan.a, &[&[GROUP], arguments, &["hello"]].concat()).end();
         assert_eq!(ended.status, Some(2), "{ended:?}");

@@ -12,8 +12,8 @@ const SENSELESS: &[(&[&str], &str)] = &[
     (&["publish", GROUP, "--history", "100G", "x"], "fit into memory"),
     (&["publish", GROUP, "--wait-for", "0", "x"], "1..=16384"),
     (&["publish", GROUP, "--flow", "none", "--evict-after", "1s", "x"], "remove --flow none"),
-    (&["publish", GROUP, "--fec-delay", "50ms", "x"], "add --fec auto or --fec K+M, or remove --fec-delay"),
-    (&["publish", GROUP, "--fec", "20+4", "--fec-delay", "11s", "x"], "use 1 ms to 10 s"),
+    (&["publish", GROUP, "--fec", "crowd:50ms", "x"], "use --fec auto:TIME or --fec K+M:TIME"),
+    (&["publish", GROUP, "--fec", "20+4:11s", "x"], "use 1 ms to 10 s"),
     (&["publish", GROUP, "--state", "/nowhere/state", "x"], "add --name NAME or --announce NAME"),
     (&["publish", GROUP, "--announce", "prices", "--snapshot", " ", "x"], "name a file"),
     (&["publish", GROUP, "--path", "[ff15::1]:7000", "x"], "all IPv4 or all IPv6"),
@@ -36,8 +36,8 @@ const SENSELESS: &[(&[&str], &str)] = &[
     (&["publish", GROUP, "--path", GROUP, "x"], "is given twice"),
     (&["publish", GROUP, "--key", "/dev/null", "x"], "contains no secret"),
     (&["subscribe", GROUP, "--path", "[ff15::1]:7000"], "all IPv4 or all IPv6"),
-    (&["subscribe", GROUP, "--policy", "latest", "--on-loss", "stop"], "--policy reliable"),
-    (&["subscribe", GROUP, "--on-loss", "snapshot"], "add --from snapshot"),
+    (&["subscribe", GROUP, "--policy", "latest:stop"], "reliable:stop"),
+    (&["subscribe", GROUP, "--policy", "reliable:snapshot"], "add --from snapshot"),
     (&["subscribe", GROUP, "--history-server", "10.0.0.1:7000"], "remove --history-server"),
     (&["subscribe", "232.1.1.1:7000"], "name the source"),
 ];
@@ -86,12 +86,12 @@ fn a_message_larger_than_the_buffer_is_refused_with_a_remedy() {
     let path = folder.path().join("large");
     fs::write(&path, vec![7; 16 << 20]).unwrap();
     let name = path.display().to_string();
-    let ended = publisher(&lan.a, &[GROUP, "--files", &name]).end();
+    let ended = publisher(&lan.a, &[GROUP, "--input", "files", &name]).end();
     assert_eq!(ended.status, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("--history 32M"), "{ended:?}");
 
-    let running = subscriber(&lan.b, &[GROUP, "--raw"]);
-    let arguments = [GROUP, "--wait-for", "1", "--history", "32M", "--files", &name];
+    let running = subscriber(&lan.b, &[GROUP, "--output", "raw"]);
+    let arguments = [GROUP, "--wait-for", "1", "--history", "32M", "--input", "files", &name];
     publisher(&lan.a, &arguments).end().succeeded();
     assert!(running.end().succeeded().stdout == vec![7; 16 << 20]);
 }

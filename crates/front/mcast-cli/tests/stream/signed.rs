@@ -62,7 +62,7 @@ fn the_key_of_an_announcement_is_trusted_if_that_is_chosen() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("signing.key").display().to_string();
     let public = mcast(&lan.a, &["keys", "make", "--signing", &key]).succeeded().text().trim().to_owned();
-    let trusts = start(&lan.b, &["subscribe", "-i", "eth0", "prices", "--signed"]);
+    let trusts = start(&lan.b, &["subscribe", "-i", "eth0", "prices", "--signed-by", "announced"]);
     let pins = start(&lan.c, &["subscribe", "-i", "eth0", "prices", "--signed-by", &public]);
     let arguments = [GROUP, "--announce", "prices", "--wait-for", "2", "--sign", &key, "signed"];
     publisher(&lan.a, &arguments).end().succeeded();
@@ -82,7 +82,7 @@ fn what_is_not_signed_cannot_be_combined_with_a_public_key() {
         assert_eq!(ended.status, Some(2), "{ended:?}");
         assert!(ended.stderr.contains("histories and snapshots are not signed"), "{ended:?}");
     }
-    let ended = mcast(&lan.b, &["subscribe", "-i", "eth0", GROUP, "--signed"]);
+    let ended = mcast(&lan.b, &["subscribe", "-i", "eth0", GROUP, "--signed-by", "announced"]);
     assert_eq!(ended.status, Some(2), "{ended:?}");
 }
 

@@ -40,7 +40,7 @@ fn a_subscriber_keeps_receiving_while_its_output_is_not_read() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let (open, wait) = gate(&folder);
-    let script = format!("{MCAST} subscribe -i eth0 {GROUP} --raw | {{ {wait}; cat; }}");
+    let script = format!("{MCAST} subscribe -i eth0 {GROUP} --output raw | {{ {wait}; cat; }}");
     let running = program(&lan.b, "sh", &["-c", &script], false);
     running.stderr.wait_for("joined");
     let content: Vec<u8> = (0..3_000_000_u32).map(|number| ((number * 7) >> 3) as u8).collect();
@@ -48,7 +48,8 @@ fn a_subscriber_keeps_receiving_while_its_output_is_not_read() {
     fs::write(&path, &content).unwrap();
     let name = path.display().to_string();
     let ended =
-        publisher(&lan.a, &[GROUP, "--wait-for", "1", "--linger", "1s", "--files", &name, &name]).end();
+        publisher(&lan.a, &[GROUP, "--wait-for", "1", "--linger", "1s", "--input", "files", &name, &name])
+            .end();
     assert!(ended.stderr.contains("is still reading"), "{ended:?}");
     assert_eq!(ended.status, Some(1), "{ended:?}");
     fs::write(open, "").unwrap();
@@ -79,7 +80,8 @@ fn a_slow_subscriber_is_waited_for_as_long_as_evict_after_says() {
     let path = folder.path().join("content");
     fs::write(&path, vec![b'x'; 3_000_000]).unwrap();
     let name = path.display().to_string();
-    let mut arguments = vec![GROUP, "--evict-after", "1h", "--rate", "100Mbit", "--wait-for", "1", "--files"];
+    let mut arguments =
+        vec![GROUP, "--evict-after", "1h", "--rate", "100Mbit", "--wait-for", "1", "--input", "files"];
     arguments.extend([name.as_str(); 12]);
     let publishing = publisher(&lan.a, &arguments);
     publishing.stderr.wait_for("joined");
@@ -146,11 +148,12 @@ fn one_interrupt_ends_a_subscriber_with_a_running_command_or_unread_output() {
     let name = path.display().to_string();
     // Its output is a pipe without a reader.
     let fifo = folder.path().join("fifo").display().to_string();
-    let script = format!("mkfifo {fifo}; exec 3<>{fifo}; exec {MCAST} subscribe -i eth0 {GROUP} --raw >&3");
+    let script =
+        format!("mkfifo {fifo}; exec 3<>{fifo}; exec {MCAST} subscribe -i eth0 {GROUP} --output raw >&3");
     let unread = program(&lan.b, "sh", &["-c", &script], false);
     unread.stderr.wait_for("joined");
     let running = subscriber(&lan.c, &[GROUP, "--exec", "echo began; sleep 100"]);
-    let publishing = publisher(&lan.a, &[GROUP, "--wait-for", "2", "--files", &name, &name]);
+    let publishing = publisher(&lan.a, &[GROUP, "--wait-for", "2", "--input", "files", &name, &name]);
     running.stdout.wait_for("began");
     let before = Instant::now();
     let ended = running.signalled(libc::SIGINT);

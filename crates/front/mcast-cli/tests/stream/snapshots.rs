@@ -148,8 +148,7 @@ fn a_failed_snapshot_is_reported_on_both_sides() {
 #[test]
 fn snapshots_are_served_on_the_requested_port() {
     let lan = Lan::new();
-    let serve = ["publish", "-i", "eth0", GROUP, "--announce", "prices", "--snapshot", "printf state"];
-    let serve = [&serve[..], &["--snapshot-port", "7654"]].concat();
+    let serve = ["publish", "-i", "eth0", GROUP, "--announce", "prices", "--snapshot", "7654:printf state"];
     let mut publishing = program(&lan.a, MCAST, &serve, true);
     publishing.stderr.wait_for("at 10.0.0.1:7654");
     // The port is in use, so another publisher fails.
@@ -161,7 +160,7 @@ fn snapshots_are_served_on_the_requested_port() {
     drop(publishing.child.stdin.take());
     publishing.end().succeeded();
     assert_eq!(late.end().succeeded().text(), "state\n");
-    let without = mcast(&lan.a, &["publish", "-i", "eth0", GROUP, "--snapshot-port", "7654", "x"]);
+    let without = mcast(&lan.a, &["publish", "-i", "eth0", GROUP, "--snapshot", "7654:printf state", "x"]);
     assert_eq!(without.status, Some(2), "{without:?}");
 }
 
@@ -180,13 +179,13 @@ fn a_snapshot_larger_than_the_limit_is_refused_with_the_option_that_raises_it() 
     let lan = Lan::new();
     let mut publishing = with_snapshot(&lan, "printf state");
     let subscribe = |limit| {
-        let limit = ["--from", "snapshot", "--max-snapshot", limit];
-        start(&lan.b, &[&["subscribe", "-i", "eth0", "prices"], &limit[..]].concat())
+        let from = format!("snapshot:{limit}");
+        start(&lan.b, &["subscribe", "-i", "eth0", "prices", "--from", &from])
     };
     let refused = subscribe("4").end();
     assert_eq!((refused.status, refused.text()), (Some(1), ""), "{refused:?}");
     assert!(refused.stderr.contains("5 bytes long, more than the limit of 4"), "{refused:?}");
-    assert!(refused.stderr.contains("--max-snapshot"), "{refused:?}");
+    assert!(refused.stderr.contains("--from snapshot:SIZE"), "{refused:?}");
     let accepted = subscribe("5");
     accepted.stderr.wait_for("a snapshot of");
     drop(publishing.child.stdin.take());

@@ -85,13 +85,15 @@ fn records_and_files_may_contain_any_bytes() {
     let records: Vec<u8> =
         contents.iter().flat_map(|bytes| [&(bytes.len() as u32).to_be_bytes(), *bytes].concat()).collect();
 
-    let running = subscriber(&lan.b, &[GROUP, "--records"]);
+    let running = subscriber(&lan.b, &[GROUP, "--output", "records"]);
     let words: Vec<&str> = names.iter().map(String::as_str).collect();
-    publisher(&lan.a, &[&[GROUP, "--wait-for", "1", "--files"], &words[..]].concat()).end().succeeded();
+    publisher(&lan.a, &[&[GROUP, "--wait-for", "1", "--input", "files"], &words[..]].concat())
+        .end()
+        .succeeded();
     assert!(running.end().succeeded().stdout == records);
 
-    let running = subscriber(&lan.b, &[GROUP, "--records"]);
-    let arguments = ["publish", "-i", "eth0", GROUP, "--wait-for", "1", "--records"];
+    let running = subscriber(&lan.b, &[GROUP, "--output", "records"]);
+    let arguments = ["publish", "-i", "eth0", GROUP, "--wait-for", "1", "--input", "records"];
     let mut publishing = program(&lan.a, crate::support::MCAST, &arguments, true);
     publishing.child.stdin.take().unwrap().write_all(&records).unwrap();
     publishing.end().succeeded();

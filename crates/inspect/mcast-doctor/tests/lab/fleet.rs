@@ -19,10 +19,10 @@ crate::table::cases! {
     path_loss_of_multicast: PathLoss, "`--probe`, and a switch that limits multicast only", limited_multicast;
     replies_lost: RepliesLost, "`--probe`, and the prober's firewall drops the answers", replies_dropped_here;
     replies_lost_on_the_way: RepliesLost, "`--probe`, and the listener's firewall drops its answers", replies_dropped_there;
-    unicast_only: UnicastOnly, "`--probe --peer`, and a switch that drops the group", multicast_blocked;
+    unicast_only: UnicastOnly, "`--probe=ADDRESS`, and a switch that drops the group", multicast_blocked;
     unicast_only_in_ipv6: UnicastOnly, "the same in IPv6", multicast_blocked_v6;
-    host_unreachable: HostUnreachable, "`--probe --peer` of an address that nobody has", nobody_there;
-    host_without_a_listener: HostUnreachable, "`--probe --peer` of a machine without a listener", no_listener;
+    host_unreachable: HostUnreachable, "`--probe=ADDRESS` of an address that nobody has", nobody_there;
+    host_without_a_listener: HostUnreachable, "`--probe=ADDRESS` of a machine without a listener", no_listener;
     firewall_of_the_listener: FirewallDropsData, "`--probe`, and the listener's input firewall", firewall_of_the_listener;
 }
 

@@ -259,7 +259,7 @@ impl PathTest {
             "check that `mcast doctor --listen` runs on the other machine, in the same network, with the same group: no router forwards a link-local group"
         } else {
             "check that `mcast doctor --listen` runs on the other machine, with the same group; if there are \
-             routers in between, add -t 16; --peer ADDRESS tests whether that machine answers by unicast"
+             routers in between, add -t 16; --probe=ADDRESS tests whether that machine answers by unicast"
         }
     }
 

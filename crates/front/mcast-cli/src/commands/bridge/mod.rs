@@ -23,7 +23,7 @@ use mcast_stream::{HistoryListener, HistoryServer, HistoryServerStatistics, Refu
 use mcast_terminal::Console;
 
 use crate::arguments::{
-    Admission, BroadcastOption, KeyFile, parse_bits, parse_duration, parse_positive_size,
+    Admission, BroadcastOption, KeyFile, ServedHistoryAt, parse_duration, parse_positive_size,
 };
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -144,14 +144,10 @@ struct EngineOptions {
     accept_ahead: bool,
 
     /// Serve what is stored to subscribers at this TCP address, and announce it to them, for `mcast subscribe` with
-    /// `--from` or `--heal`; port 0 selects a free one
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    serve_history: Option<SocketAddr>,
-
-    /// Send at most RATE (`100Mbit`; at least 8Mbit) to all that read what is stored, so that the stream has room
-    /// beside them [default: 512Mbit]
-    #[arg(long, value_name = "RATE", requires = "serve_history", value_parser = parse_bits)]
-    serve_rate: Option<u64>,
+    /// `--from` or `--heal`; port 0 selects a free one. Together they get at most RATE (at least 8Mbit), so that the
+    /// stream has room beside them [default rate: 512Mbit]
+    #[arg(long, value_name = "ADDRESS:PORT[:RATE]")]
+    serve_history: Option<ServedHistoryAt>,
 }
 
 /// What a bridge does about a message that an engine can never take.
@@ -374,9 +370,9 @@ enum History {
 
 impl History {
     /// Listens at this address.
-    fn bind(at: SocketAddr, arguments: &Arguments, keys: Keys) -> anyhow::Result<Self> {
+    fn bind(at: ServedHistoryAt, arguments: &Arguments, keys: Keys) -> anyhow::Result<Self> {
         let connector = engine::Target::parse(arguments)?.source_connector();
-        let listener = listen_for_history(at, arguments.keeping.serve_rate)?;
+        let listener = listen_for_history(at)?;
         Ok(Self::Waiting(listener, EngineHistory::new(connector), keys))
     }
 

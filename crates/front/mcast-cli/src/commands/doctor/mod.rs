@@ -21,7 +21,7 @@ use mcast_doctor::{Effect, Error, HostError, Id, IpProtocol, Options, Report, Se
 use mcast_metrics::ExporterAddress;
 use mcast_terminal::Console;
 
-use crate::arguments::{Admission, parse_duration};
+use crate::arguments::{Admission, hide, parse_duration};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::{Interrupt, Service};
 use crate::metrics;
@@ -34,14 +34,16 @@ use text::Progress;
 /// Find out why multicast does not arrive, and how to fix it
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_args(|option| hide(option, HIDDEN)))]
 pub(crate) struct Arguments {
     /// What should arrive: join it and listen [default: examine this machine, and each
     /// program that has joined groups]
     #[arg(value_name = "GROUP:PORT")]
     memberships: Vec<String>,
 
-    /// Run this program and examine its sockets, and those of the processes that it starts; all are stopped afterwards.
-    /// Its output goes to standard error.
+    /// Run this program and examine its sockets, and those of the processes that it starts
+    ///
+    /// All are stopped afterwards. Their output goes to standard error.
     ///
     /// With --watch or --repair it runs as without mcast, until it ends, with its own input, output and exit status, and
     /// also if mcast is stopped; what mcast finds goes to standard error
@@ -110,12 +112,10 @@ struct PathOptions {
     listen: bool,
 
     /// Probe the path to all machines with --listen: which sizes, hop limits and families arrive
-    #[arg(long, group = "prober", conflicts_with_all = ["pid", "port", "read", "command", "sources", "soak", "watch", "apply", "timeout"])]
-    probe: bool,
-
-    /// Also probe this machine by unicast, even if it does not answer probes to the group; repeatable
-    #[arg(long = "peer", value_name = "ADDRESS", requires = "probe")]
-    peers: Vec<IpAddr>,
+    ///
+    /// Also by unicast to these machines (`--probe=10.0.0.7`), even if they do not answer probes to the group.
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', num_args = 0..=1, require_equals = true, group = "prober", conflicts_with_all = ["pid", "port", "read", "command", "sources", "soak", "watch", "apply", "timeout"])]
+    probe: Option<Vec<IpAddr>>,
 
     /// How many networks to cross [default: 1, this network]
     #[arg(short, long, value_name = "HOPS", requires = "prober", value_parser = clap::value_parser!(u8).range(1..))]
@@ -134,21 +134,27 @@ struct TimingOptions {
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// Listen until memberships that no querier refreshes have expired (275 s)
-    #[arg(long, conflicts_with = "read")]
-    soak: bool,
+    /// Listen until memberships that no querier refreshes have expired (275 s); with --fleet, probe again after that time,
+    /// or after TIME (`--soak=300s`), which shows whether switches forget memberships
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, num_args = 0..=1, require_equals = true, conflicts_with = "read")]
+    soak: Option<Option<Duration>>,
 
-    /// Keep running: repeat the examination and report what is new, what is gone, and each new verdict
-    #[arg(long, conflicts_with_all = ["read", "apply"])]
-    watch: bool,
-
-    /// Time between examinations, with --watch
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1m", requires = "watch")]
-    every: Duration,
+    /// Keep running: repeat the examination every minute (or TIME: `--watch=5m`), and report what has changed
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = parse_duration,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1m",
+        overrides_with = "watch",
+        conflicts_with_all = ["read", "apply"]
+    )]
+    watch: Option<Duration>,
 
     /// Record each examination of --watch in this file, and report since when something is wrong; without --watch,
     /// print the history in the file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["read", "apply", "listen", "probe", "soak"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["read", "apply", "listen", "probe"])]
     journal: Option<PathBuf>,
 
     /// Serve Prometheus metrics at http://ADDRESS/metrics, with --watch
@@ -164,8 +170,9 @@ struct ResultOptions {
     #[arg(long)]
     strict: bool,
 
-    /// Apply the remedy of this finding after asking, and examine again; undo it if datagrams still do not arrive.
-    /// Repeatable, for faults that hide each other
+    /// Apply the remedy of this finding after asking, and examine again; undo it if datagrams still do not arrive
+    ///
+    /// Repeatable, for faults that hide each other.
     #[arg(long, value_name = "FINDING", conflicts_with_all = ["read", "json"])]
     apply: Vec<Id>,
 
@@ -201,6 +208,10 @@ socket. The last line says whether datagrams arrive. Exit status 0 if they do, 1
 line begins with unknown, and the exit status is 3 if only a permission is missing (the wire needs root
 or CAP_NET_RAW), else 6.
 
+-s SOURCE accepts only a source, as SOURCE@ before the group does, and -4 and -6 select the family of a name. With --fleet,
+--lldp TIME is how long to wait for LLDP, which names switch ports, if a path fails (30 s), and --ssh-config FILE replaces
+the configuration of ssh.
+
 Examples:
   mcast doctor                                this machine: interfaces, routes, settings
   mcast doctor 239.1.2.3:5000                 why this does not arrive
@@ -214,14 +225,17 @@ Examples:
   mcast doctor -r capture.pcapng              what a capture shows
   mcast doctor --listen                       wait for the probes of another machine
   mcast doctor --probe -t 8                   probe the path from that machine, across routers
-  mcast doctor --ssh a,b,c                    the paths between all of these, over ssh
-  mcast doctor --ssh a,b,c --watch --journal FILE   since when a path fails
+  mcast doctor --fleet a,b,c                  the paths between all of these, over ssh
+  mcast doctor --fleet a,b,c --watch --journal FILE   since when a path fails
   mcast doctor --apply reverse-path-filter 239.1.2.3:5000   apply the remedy
   mcast doctor --pid 4711 --apply not-joined  let a program that runs join the group
   mcast doctor --port 5000 --watch --repair not-joined   also when it is started again
   mcast doctor --undo                         undo what --apply has left
   mcast doctor --json --watch                 for programs, repeatedly
   mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
+
+/// The options that the notes describe; scripts and tests use them.
+const HIDDEN: &[&str] = &["lldp", "sources", "ssh_config", "v4", "v6"];
 
 /// The capabilities for repeated examinations: to capture, to read firewall rules, to find the processes of sockets,
 /// to count what the kernel drops, and to name the functions that drop it.
@@ -239,6 +253,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if arguments.fleet.is_given() {
         return fleet::run(arguments, console);
     }
+    arguments.timing.check_journal()?;
     if let Some(end) = arguments.path.end() {
         return path::run(end, arguments, console);
     }
@@ -248,7 +263,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     if let (Some(text), Some(pid)) = (&arguments.results.change, arguments.other.pid) {
         return apply::change(pid, text, console);
     }
-    if let (Some(path), false) = (&arguments.timing.journal, arguments.timing.watch) {
+    if let (Some(path), false) = (&arguments.timing.journal, arguments.watches()) {
         return show_history(path, arguments, console);
     }
     let beside = arguments.runs_a_program().then(|| console.beside_a_program());
@@ -274,11 +289,12 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
         repairs: !arguments.results.repair.is_empty(),
         ends_early: arguments.timing.may_end_early() || arguments.runs_a_program(),
     };
-    if arguments.timing.watch || arguments.runs_a_program() {
+    if arguments.watches() || arguments.runs_a_program() {
         let history = arguments.timing.journal.as_ref();
         let history = history.map(|path| watch::open_journal(path, console)).transpose()?;
         let repairer = Repairer::new(&arguments.results.repair, console);
-        return watch::run(&doctor, arguments.timing.every, repairer, bound, history, arguments.results.json);
+        let every = arguments.timing.watch.unwrap_or(WATCH_INTERVAL);
+        return watch::run(&doctor, every, repairer, bound, history, arguments.results.json);
     }
     let report = doctor.examine()?;
     if !arguments.results.apply.is_empty() {
@@ -288,10 +304,24 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Ok(doctor.interrupt.outcome().unwrap_or_else(|| arguments.results.outcome(&report)))
 }
 
+/// The time between two examinations of a program that runs.
+const WATCH_INTERVAL: Duration = Duration::from_secs(60);
+
 impl TimingOptions {
+    /// Refuses a journal beside a single long examination, which is not recorded.
+    fn check_journal(&self) -> Result<(), Failure> {
+        match self.journal.is_some() && self.soak.is_some() {
+            true => {
+                Err(Failure::usage("--journal does not record what --soak examines")
+                    .remedy("remove one of them"))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// Returns whether the user has not chosen how long to listen.
     const fn may_end_early(&self) -> bool {
-        self.timeout.is_none() && !self.soak && !self.watch
+        self.timeout.is_none() && self.soak.is_none() && self.watch.is_none()
     }
 }
 
@@ -307,7 +337,7 @@ fn show_history(path: &Path, arguments: &Arguments, console: &Console) -> anyhow
 
 impl PathOptions {
     const fn end(&self) -> Option<path::End> {
-        match (self.listen, self.probe) {
+        match (self.listen, self.probe.is_some()) {
             (true, _) => Some(path::End::Listen),
             (_, true) => Some(path::End::Probe),
             _ => None,
@@ -318,16 +348,21 @@ impl PathOptions {
 impl Arguments {
     /// Returns whether it examines repeatedly.
     pub(crate) const fn watches(&self) -> bool {
-        self.timing.watch
+        self.timing.watch.is_some()
     }
 
     /// Returns whether a program is run until it ends, and examined meanwhile.
     fn runs_a_program(&self) -> bool {
-        !self.command.is_empty() && (self.timing.watch || !self.results.repair.is_empty())
+        !self.command.is_empty() && (self.watches() || !self.results.repair.is_empty())
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        if !self.results.repair.is_empty() && !self.timing.watch && self.command.is_empty() {
+        if let Some(Some(_)) = self.timing.soak {
+            return Err(Failure::usage("the time of --soak is when the machines of --fleet probe again")
+                .remedy("write --soak, or -W TIME to listen for another time")
+                .into());
+        }
+        if !self.results.repair.is_empty() && !self.watches() && self.command.is_empty() {
             return Err(Failure::usage("--repair applies remedies for as long as something runs")
                 .remedy("add --watch, or name a program to run: -- COMMAND")
                 .into());
@@ -352,7 +387,7 @@ impl Arguments {
             Some(timeout) => Options::default().listening(timeout),
             None => Options::default(),
         };
-        let options = if self.timing.soak { options.soaking() } else { options };
+        let options = if self.timing.soak.is_some() { options.soaking() } else { options };
         options.with(|options| options.experiments = !self.no_experiments)
     }
 }

@@ -144,7 +144,7 @@ impl Prober<'_> {
         let targets = sending::resolve(std::slice::from_ref(destination), &self.arguments.interfaces)?;
         let interface = interface_of(&targets, destination.address.group)?;
         let id = SessionId::random();
-        let peers = self.arguments.path.peers.iter().copied();
+        let peers = self.arguments.path.probe.iter().flatten().copied();
         let test = PathTest::new(destination.address, interface.as_ref(), self.highest, id);
         let mut test = test.with_peers(peers.map(|peer| SocketAddr::new(peer, 0)));
         sending::print(&targets, self.highest, self.arguments.path.ttl.is_none(), self.console);

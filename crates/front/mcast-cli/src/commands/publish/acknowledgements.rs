@@ -19,62 +19,19 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Subscribers that are named one by one; further ones are only counted.
 const MOST_NAMED: usize = 8;
 
-/// Options of acknowledgements.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Acknowledgements")]
-pub(super) struct AckOptions {
-    /// Require that N subscribers, `all` that are present, or those with these names (`subscribe --as NAME`)
-    /// acknowledge each message; exit status 1 if any is not acknowledged
-    #[arg(long, value_name = "N|all|NAME,...", value_parser = parse_acknowledgers)]
-    ack: Option<Acknowledgers>,
-
-    /// What acknowledges a message: that a subscriber has `received` it, or that it has `processed` it: has written
-    /// it, or its --exec command has succeeded
-    #[arg(
-        long,
-        value_name = "WHAT",
-        default_value = "received",
-        hide_possible_values = true,
-        requires = "ack"
-    )]
-    ack_when: AckWhen,
-
-    /// If a message cannot be acknowledged, because subscribers are absent, evicted or have lost it: publish
-    /// nothing more until it can (`block`), or `report` it and continue
-    #[arg(long, value_name = "WHAT", default_value = "block", hide_possible_values = true, requires = "ack")]
-    ack_lost: AckLost,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum AckWhen {
-    /// The application was given it
-    Received,
-    /// The application has processed it
-    Processed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum AckLost {
-    /// Publish nothing more until it can be acknowledged
-    Block,
-    /// Report it and continue
-    Report,
-}
-
-impl AckOptions {
-    /// Returns what is required, if anything is.
-    pub(super) fn quorum(&self) -> Option<Quorum> {
-        let acknowledgers = self.ack.clone()?;
-        let level = match self.ack_when {
-            AckWhen::Received => AckLevel::Received,
-            AckWhen::Processed => AckLevel::Processed,
-        };
-        let on_loss = match self.ack_lost {
-            AckLost::Block => QuorumLoss::Block,
-            AckLost::Report => QuorumLoss::Report,
-        };
-        Some(Quorum { acknowledgers, level, on_loss })
+/// Parses who must acknowledge a message, what acknowledges it, and what happens if that is no longer possible.
+pub(super) fn parse_quorum(text: &str) -> Result<Quorum, String> {
+    let mut parts = text.split(':');
+    let acknowledgers = parse_acknowledgers(parts.next().unwrap_or_default())?;
+    let mut quorum = Quorum { acknowledgers, level: AckLevel::Received, on_loss: QuorumLoss::Block };
+    for part in parts {
+        match part {
+            "processed" => quorum.level = AckLevel::Processed,
+            "report" => quorum.on_loss = QuorumLoss::Report,
+            _ => return Err("after the subscribers, write :processed, :report or both".into()),
+        }
     }
+    Ok(quorum)
 }
 
 /// Parses a number, `all`, or names.
@@ -222,7 +179,7 @@ pub(super) struct AckReport {
     complete: bool,
     /// Messages that were acknowledged as required
     acknowledged: u64,
-    /// Messages that could not be acknowledged as required, with `--ack-lost report`
+    /// Messages that could not be acknowledged as required, with `--ack WHO:report`
     unacknowledged: u64,
     /// Messages that were not acknowledged by the end
     pending: u64,
@@ -315,6 +272,17 @@ impl AckReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quorum_states_who_what_and_what_if_not() {
+        let all = |level, on_loss| Ok(Quorum { acknowledgers: Acknowledgers::All, level, on_loss });
+        assert_eq!(parse_quorum("all"), all(AckLevel::Received, QuorumLoss::Block));
+        assert_eq!(parse_quorum("all:processed"), all(AckLevel::Processed, QuorumLoss::Block));
+        assert_eq!(parse_quorum("all:report:processed"), all(AckLevel::Processed, QuorumLoss::Report));
+        for text in ["", ":report", "all:", "all:block", "db:processed,audit"] {
+            parse_quorum(text).unwrap_err();
+        }
+    }
 
     #[test]
     fn numbers_all_and_names_are_told_apart() {

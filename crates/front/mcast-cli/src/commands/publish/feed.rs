@@ -23,8 +23,8 @@ use mcast_stream::{
 };
 use mcast_terminal::Console;
 
-use super::Content;
-use crate::arguments::{parse_bits, parse_duration, parse_size};
+use super::InputForm;
+use crate::arguments::{ServedHistoryAt, parse_duration, parse_size};
 use crate::exit::Failure;
 use crate::framing;
 use crate::log_lines::LogLines;
@@ -201,22 +201,23 @@ fn report_log(publisher: &LoggedPublisher, console: &Console) {
 const MAX_LENGTH: u32 = 16 << 20;
 
 /// Starts to read the messages that the arguments select: the words, the contents of files, or standard input.
-pub(super) fn read(words: Vec<OsString>, content: &Content) -> anyhow::Result<ReadAhead<anyhow::Error>> {
+pub(super) fn read(
+    words: Vec<OsString>,
+    form: Option<InputForm>,
+) -> anyhow::Result<ReadAhead<anyhow::Error>> {
     let mut words = words.into_iter();
-    match (words.len() == 0, content.files) {
-        (true, true) => Err(Failure::usage("--files needs at least one file").into()),
-        (false, true) => Ok(ReadAhead::start(move || {
+    match (words.len() == 0, form) {
+        (true, Some(InputForm::Files)) => Err(Failure::usage("--input files needs at least one file").into()),
+        (false, Some(InputForm::Files)) => Ok(ReadAhead::start(move || {
             let file =
                 |name: OsString| read_file(&name).with_context(|| format!("cannot read {}", name.display()));
             words.next().map(file).transpose()
         })?),
-        (false, false) if content.lines || content.records => {
-            Err(Failure::usage("both messages and standard input are given")
-                .remedy("pass either messages or --lines/--records, not both")
-                .into())
-        }
-        (false, false) => Ok(ReadAhead::start(move || Ok(words.next().map(OsString::into_encoded_bytes)))?),
-        (true, false) => read_input(content.records),
+        (false, Some(_)) => Err(Failure::usage("both messages and standard input are given")
+            .remedy("pass either messages or --input, not both")
+            .into()),
+        (false, None) => Ok(ReadAhead::start(move || Ok(words.next().map(OsString::into_encoded_bytes)))?),
+        (true, _) => read_input(form == Some(InputForm::Records)),
     }
 }
 
@@ -265,20 +266,16 @@ pub(super) struct LogArguments {
     max_age: Option<Duration>,
 
     /// Serve what is stored to subscribers at this TCP address, and announce it to them, for `mcast subscribe` with
-    /// `--from` or `--heal`; port 0 selects a free one
-    #[arg(long, value_name = "ADDRESS:PORT", requires = "directory")]
-    serve_history: Option<SocketAddr>,
-
-    /// Send at most RATE (`100Mbit`; at least 8Mbit) to all that read what is stored, so that the stream has room
-    /// beside them [default: 512Mbit]
-    #[arg(long, value_name = "RATE", requires = "serve_history", value_parser = parse_bits)]
-    serve_rate: Option<u64>,
+    /// `--from` or `--heal`; port 0 selects a free one. Together they get at most RATE (at least 8Mbit), so that the
+    /// stream has room beside them [default rate: 512Mbit]
+    #[arg(long, value_name = "ADDRESS:PORT[:RATE]", requires = "directory")]
+    serve_history: Option<ServedHistoryAt>,
 }
 
 impl LogArguments {
     /// Listens for subscribers that read the log, if it is served.
     pub(super) fn listen(&self) -> Result<Option<HistoryListener>, StreamError> {
-        self.serve_history.map(|at| listen_for_history(at, self.serve_rate)).transpose()
+        self.serve_history.map(listen_for_history).transpose()
     }
 
     /// Returns the directory, and how to write the log there.
@@ -309,7 +306,11 @@ fn parse_sync(text: &str) -> Result<SyncPolicy, String> {
 /// The source of the state: the content of this file if it exists at the time, otherwise the output of this shell
 /// command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StateSource(String);
+pub(super) struct StateSource {
+    /// The TCP port to serve it on, or 0 for any free one.
+    port: u16,
+    text: String,
+}
 
 /// How long a command may take; subscribers wait no longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -322,13 +323,9 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(super) fn serve(
-        state: StateSource,
-        feed: &Arc<Feed>,
-        port: u16,
-        console: &Console,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn serve(state: StateSource, feed: &Arc<Feed>, console: &Console) -> anyhow::Result<Self> {
         let (failure_sender, failures) = channel();
+        let port = state.port;
         let what = state.description();
         let weak = Arc::downgrade(feed);
         let capture = move || {
@@ -367,27 +364,29 @@ impl Snapshots {
 
 impl StateSource {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let with_port = text.split_once(':').and_then(|(port, text)| Some((port.parse().ok()?, text)));
+        let (port, text) = with_port.unwrap_or((0, text));
         match text.trim().is_empty() {
             true => Err("name a file, or write a shell command".into()),
-            false => Ok(Self(text.to_owned())),
+            false => Ok(Self { port, text: text.to_owned() }),
         }
     }
 
     fn is_file(&self) -> bool {
-        Path::new(&self.0).is_file()
+        Path::new(&self.text).is_file()
     }
 
     fn description(&self) -> String {
         match self.is_file() {
-            true => format!("the content of {}", self.0),
-            false => format!("the output of `{}`", self.0),
+            true => format!("the content of {}", self.text),
+            false => format!("the output of `{}`", self.text),
         }
     }
 
     fn capture(&self) -> io::Result<Vec<u8>> {
         match self.is_file() {
-            true => std::fs::read(&self.0),
-            false => output_of(&self.0),
+            true => std::fs::read(&self.text),
+            false => output_of(&self.text),
         }
     }
 }

@@ -14,11 +14,12 @@ pub(super) use report::schemas;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use mcast::{Destination, HostAddr, InterfaceSelector};
 use mcast_metrics::ExporterAddress;
-use mcast_stream::publisher::{Congestion, PublisherConfig};
+use mcast_stream::publisher::{Congestion, Fec, PublisherConfig, Quorum};
 use mcast_stream::wire::{FlowControl, StreamId};
 use mcast_stream::{Publisher, PublisherBuilder};
 use mcast_terminal::Console;
@@ -26,19 +27,20 @@ use mcast_terminal::Console;
 #[cfg(feature = "seal")]
 use crate::arguments::SigningFile;
 use crate::arguments::{
-    BroadcastOption, Families, KeyFile, hosts_on_each, parse_bits, parse_duration, parse_positive_size,
-    parse_size, parse_stream_name, read_keys, select_destinations,
+    BroadcastOption, Families, KeyFile, hide, hosts_on_each, parse_duration, parse_positive_size, parse_size,
+    parse_stream_name, read_keys, select_destinations,
 };
 use crate::exit::{Failure, Outcome};
 use crate::sending;
-use acknowledgements::AckOptions;
+use acknowledgements::parse_quorum;
 use feed::{LogArguments, StateSource};
-use rate::{CorrectionOptions, StreamRate};
+use rate::{Correction, StreamRate};
 use session::Session;
 
 /// Publish a stream of messages reliably
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_args(|option| hide(option, HIDDEN)))]
 pub(crate) struct Arguments {
     /// Where to publish: `GROUP[%INTERFACE]:PORT`, or a URL (`udp://GROUP:PORT`); or without multicast a host
     /// (`10.0.0.5:7000`)
@@ -49,13 +51,10 @@ pub(crate) struct Arguments {
     #[arg(value_name = "MESSAGE")]
     messages: Vec<OsString>,
 
-    /// Also publish to this group (redundant path); subscribers keep the first copy; repeatable
-    #[arg(long = "path", value_name = "GROUP:PORT")]
+    /// Also publish to this group (redundant path), of which subscribers keep the first copy, or, without multicast, to
+    /// these hosts, whose port is that of the first; repeatable
+    #[arg(long = "path", value_name = "GROUP:PORT", value_delimiter = ',')]
     paths: Vec<String>,
-
-    /// Also publish to these hosts, for networks without multicast; the port is that of the first; repeatable
-    #[arg(long, value_name = "ADDRESS[:PORT]", value_delimiter = ',')]
-    to: Vec<String>,
 
     #[command(flatten)]
     broadcast: BroadcastOption,
@@ -75,8 +74,10 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     families: Families,
 
-    #[command(flatten)]
-    content: Content,
+    /// What the messages are: `lines` of standard input, without line ends; `records` from standard input, each a 4-byte
+    /// big-endian length, then the message; or `files` that the arguments name [default: the arguments, or else lines]
+    #[arg(long, value_name = "FORM", hide_possible_values = true, help_heading = "What to publish")]
+    input: Option<InputForm>,
 
     /// The first word of a message is its key (see `subscribe --policy latest`)
     #[arg(long, help_heading = "What to publish")]
@@ -85,11 +86,27 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     stream: StreamOptions,
 
-    #[command(flatten)]
-    acknowledgements: AckOptions,
+    /// Require that N subscribers, `all` that are present, or those with these names (`subscribe --as NAME`) acknowledge
+    /// each message; exit status 1 if any is not acknowledged
+    ///
+    /// What acknowledges a message is that a subscriber has
+    /// received it, or with `:processed` that it has written it, or that its --exec command has succeeded. If a message
+    /// cannot be acknowledged, because subscribers are absent, evicted or have lost it, nothing more is published until it
+    /// can, or with `:report` it is reported
+    #[arg(long, value_name = "N|all|NAME,...[:processed][:report]", value_parser = parse_quorum, help_heading = "How to publish")]
+    ack: Option<Quorum>,
 
-    #[command(flatten)]
-    correction: CorrectionOptions,
+    /// Send parity, from which subscribers recover lost datagrams: `off`, `crowd` (only if more than eight subscribers
+    /// lose different datagrams, and many of them), `auto` (as much as the measured losses require), or K+M (M symbols
+    /// after each block of K datagrams, which survives any M losses). A block waits for 10 ms, or for TIME, to be full:
+    /// with a longer time, a slow stream needs less parity, and what is lost is recovered later
+    #[arg(
+        long,
+        value_name = "off|crowd|auto|K+M[:TIME]",
+        default_value = "crowd",
+        help_heading = "How to publish"
+    )]
+    fec: Correction,
 
     #[command(flatten)]
     log: LogArguments,
@@ -103,25 +120,13 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// What the messages are.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "What to publish")]
-#[group(multiple = false)]
-struct Content {
-    /// One message per line of standard input, without the line end [default]
-    #[arg(long)]
-    lines: bool,
-
-    /// Records from standard input: a 4-byte big-endian length, then the message
-    #[arg(long)]
-    records: bool,
-
-    /// The arguments are file names, and each file is a message
-    #[arg(long)]
-    files: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum InputForm {
+    Lines,
+    Records,
+    Files,
 }
 
-/// Options of the stream.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How to publish")]
 struct StreamOptions {
@@ -139,24 +144,19 @@ struct StreamOptions {
     #[arg(long, value_name = "NAME", value_parser = parse_stream_name)]
     announce: Option<String>,
 
-    /// Serve snapshots for `mcast subscribe --from snapshot`: the content of this file, or the output of this shell
-    /// command, at the time of the request; it must cover all messages published before the request
-    #[arg(long, value_name = "FILE|COMMAND", requires = "announce", value_parser = StateSource::parse)]
+    /// Serve snapshots for `mcast subscribe --from snapshot`, on this TCP port or any free one: the content of this file,
+    /// or the output of this shell command, at the time of the request; it must cover all messages published before
+    /// the request
+    #[arg(long, value_name = "[PORT:]FILE|COMMAND", requires = "announce", value_parser = StateSource::parse)]
     snapshot: Option<StateSource>,
-
-    /// Serve snapshots on this TCP port [default: any free port]
-    #[arg(long, value_name = "PORT", requires = "snapshot", value_parser = clap::value_parser!(u16).range(1..))]
-    snapshot_port: Option<u16>,
 
     /// Pace evenly: messages per second (`1000pps`), bits per second on the wire (`10Mbit`), or `auto`: what the path
     /// to the slowest subscriber carries, fair to other traffic
+    ///
+    /// With `auto:2Mbit`, a subscriber whose path carries less than 2 Mbit/s is evicted if those of others carry more,
+    /// instead of slowing down for it.
     #[arg(long, value_name = "RATE")]
     rate: Option<StreamRate>,
-
-    /// With --rate auto: evict a subscriber whose path carries less than RATE (`2Mbit`), if those of others carry
-    /// more [default: slow down for it]
-    #[arg(long, value_name = "RATE", requires = "rate", value_parser = parse_bits)]
-    evict_below: Option<u64>,
 
     /// Size of the retransmission buffer, also for late joiners [default: 8M]
     #[arg(long, value_name = "SIZE", value_parser = parse_history)]
@@ -167,13 +167,11 @@ struct StreamOptions {
     #[arg(long, value_name = "SIZE", value_parser = parse_positive_size)]
     datagram: Option<usize>,
 
-    /// When the network cannot carry the stream: slow down (`on`), or keep the rate (`off`)
-    #[arg(long, value_name = "ON|OFF", default_value = "on", hide_possible_values = true)]
-    congestion: CongestionControl,
-
-    /// Flow control: wait for the `slowest` subscriber, or for `none`
-    #[arg(long, value_name = "MODE", default_value = "slowest", hide_possible_values = true)]
-    flow: Flow,
+    /// Flow control: wait for the `slowest` subscriber, or for `none`; `slowest:keep-rate` and `none:keep-rate` do not
+    /// slow down when the network cannot carry the stream; with `one-way`, subscribers send nothing, and nothing is
+    /// repaired
+    #[arg(long, value_name = "MODE", default_value = "slowest")]
+    flow: FlowMode,
 
     /// Evict a subscriber that makes no progress for TIME [default: 2s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
@@ -211,48 +209,64 @@ fn parse_history(text: &str) -> Result<usize, String> {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum CongestionControl {
-    /// Slow down
-    On,
-    /// Send at the rate that was chosen
-    Off,
+/// The value of `--flow`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FlowMode {
+    control: FlowControl,
+    congestion: Congestion,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Flow {
-    /// Wait for the slowest subscriber, as long as it makes progress
-    Slowest,
-    /// Wait for no subscriber
-    None,
+impl FromStr for FlowMode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (control, congestion) = match text.strip_suffix(":keep-rate") {
+            Some(control) => (control, Congestion::Ignore),
+            None => (text, Congestion::Adapt),
+        };
+        let control = match (control, congestion) {
+            ("slowest", _) => FlowControl::Slowest,
+            ("none", _) => FlowControl::None,
+            // Nobody reports what the network carries.
+            ("one-way", Congestion::Adapt) => FlowControl::OneWay,
+            _ => return Err("write slowest, none, slowest:keep-rate, none:keep-rate or one-way"),
+        };
+        Ok(Self { control, congestion })
+    }
 }
 
 const EXAMPLES: &str = "\
 The command ends when all subscribers have received everything. Otherwise it reports those that have
 not, with exit status 1: also those that left before the last message, on their own
-(`subscribe -c N`) or because of an error. With --one-way, it ends when everything is sent, and what subscribers
+(`subscribe -c N`) or because of an error. With --flow one-way, it ends when everything is sent, and what subscribers
 received is unknown. After Ctrl-C or SIGTERM, subscribers get what they still lack, for at most 2 s. With
 --log, these do not end the stream: the next publisher with the same log continues it, and first sends
 what the last one had accepted.
 
+With --broadcast, IPv4 broadcasts replace the group: a PORT on this link, or ADDRESS:PORT with the last address of a subnet.
+-4 and -6 select the family of a group that is given by name.
+
 Examples:
   mcast publish 239.255.1.2:7000 hello world                two messages
   tail -f log | mcast publish 239.255.1.2:7000              one message per line
-  mcast publish 239.255.1.2:7000 --files *.json             one message per file
+  mcast publish 239.255.1.2:7000 --input files *.json       one message per file
   mcast publish 239.255.1.2:7000 --wait-for 3 ready         start when three have joined
   mcast publish 239.255.1.2:7000 --ack 2 hello              two subscribers must acknowledge it
-  mcast publish 239.255.1.2:7000 --fec 20+4 --one-way --rate 8Mbit --files map    without feedback
-  mcast publish 239.255.1.2:7000 --rate auto --files *.iso  as fast as is fair
+  mcast publish 239.255.1.2:7000 --fec 20+4 --flow one-way --rate 8Mbit --input files map    without feedback
+  mcast publish 239.255.1.2:7000 --rate auto --input files *.iso   as fast as is fair
   mcast publish 239.255.1.2:7000 --announce prices          for `mcast subscribe prices`
-  feed | mcast publish 239.255.1.2:7000 --announce prices --log prices-log --serve-history 0.0.0.0:0
-                      stored first; for `subscribe prices --from oldest`, and after a crash
+  feed | mcast publish 239.255.1.2:7000 --announce prices --log prices-log
+                      stored first; continues after a crash
   feed | mcast publish 239.255.1.2:7000 --announce prices --snapshot state.json
                       late joiners start with the state
   mcast publish 239.255.1.2:7000 --key prices.key secret    sealed (see `mcast keys`)
   mcast publish 239.255.1.2:7000 --sign signing.key hello   signed
   mcast publish 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000 twice    on two networks (redundant paths)
-  mcast publish 10.0.0.5:7000 --to 10.0.0.6,10.0.0.7 hello  to three hosts, without multicast
+  mcast publish 10.0.0.5:7000 --path 10.0.0.6,10.0.0.7 hello   to three hosts, without multicast
   mcast publish --broadcast 7000 -i eth0 hello              to all hosts on the link";
+
+/// The options that the notes describe; scripts and tests use them.
+const HIDDEN: &[&str] = &["broadcast", "v4", "v6"];
 
 /// Where and how to publish.
 #[derive(Debug)]
@@ -262,12 +276,11 @@ struct PublishPlan<'a> {
     /// The groups, as they were named.
     destinations: String,
     hop_limit: Option<u8>,
-    /// The source of snapshots, and the port to serve them on.
-    snapshot: Option<(StateSource, u16)>,
+    snapshot: Option<StateSource>,
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
-    let messages = feed::read(arguments.messages.clone(), &arguments.content)?;
+    let messages = feed::read(arguments.messages.clone(), arguments.input)?;
     // Before anything that takes time, so that SIGHUP does not end the process meanwhile.
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
     #[cfg(feature = "seal")]
@@ -281,8 +294,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 
 impl Arguments {
     fn plan(&self, destination: &str, console: &Console) -> anyhow::Result<PublishPlan<'_>> {
+        let (more, paths): (Vec<_>, Vec<_>) = self.paths.iter().partition(|text| is_address_of_host(text));
         let texts: Vec<String> = std::iter::once(destination)
-            .chain(self.paths.iter().map(String::as_str))
+            .chain(paths.into_iter().map(String::as_str))
             .map(Into::into)
             .collect();
         let (hosts, groups) = self.broadcast.split(&texts, self.families)?;
@@ -303,7 +317,7 @@ impl Arguments {
             .first()
             .map(|host| host.port)
             .or_else(|| chosen.items.first().map(|group| group.address.port));
-        let more = self.to.iter().map(|text| parse_host(text, port));
+        let more = more.into_iter().map(|text| at_port(text, port));
         let hosts = hosts.into_iter().map(Ok).chain(more).collect::<Result<Vec<_>, _>>()?;
         sending::print_scope(chosen.items.iter().map(|to| to.address.group), console);
         let has_groups = !chosen.items.is_empty();
@@ -320,27 +334,51 @@ impl Arguments {
         builder = hosts_on_each(hosts, self.interface.as_slice())
             .into_iter()
             .fold(builder, PublisherBuilder::to_host);
-        if let Some(quorum) = self.acknowledgements.quorum() {
-            builder = builder.acknowledge(quorum);
+        if let Some(quorum) = &self.ack {
+            builder = builder.acknowledge(quorum.clone());
         }
         let stream = &self.stream;
+        self.check_one_way()?;
         Ok(PublishPlan {
             arguments: self,
-            builder: self.correction.apply_to(stream.apply_to(builder, console)?)?,
+            builder: self.fec.apply_to(stream.apply_to(builder, console)?),
             destinations: destinations.join(" and "),
             hop_limit: hop_limit.or_else(|| has_groups.then_some(1)),
-            snapshot: stream.snapshot.clone().map(|source| (source, stream.snapshot_port.unwrap_or(0))),
+            snapshot: stream.snapshot.clone(),
         })
+    }
+
+    /// Refuses what needs subscribers that answer.
+    fn check_one_way(&self) -> Result<(), Failure> {
+        if self.stream.flow.control != FlowControl::OneWay {
+            return Ok(());
+        }
+        if self.fec.fec == Fec::Auto {
+            return Err(Failure::usage("--fec auto measures losses, which --flow one-way cannot")
+                .remedy("choose the parity, for instance --fec 20+4"));
+        }
+        let unused = [
+            (self.stream.evict_after.is_some(), "--evict-after"),
+            (self.stream.wait_for.is_some(), "--wait-for"),
+            (self.ack.is_some(), "--ack"),
+        ];
+        match unused.into_iter().find(|(is_given, _)| *is_given) {
+            Some((_, option)) => Err(Failure::usage("with --flow one-way, subscribers send nothing")
+                .remedy(format!("remove {option}, or --flow one-way"))),
+            None => Ok(()),
+        }
     }
 }
 
-/// Parses `ADDRESS:PORT`, or `ADDRESS` with the port of the first destination.
-fn parse_host(text: &str, port: Option<u16>) -> Result<HostAddr, Failure> {
-    let with_port = |port: u16| match text.parse::<IpAddr>() {
-        Ok(address) => HostAddr::new(address, port).map_err(|error| Failure::usage(error.to_string())),
-        Err(_) => text.parse().map_err(|error| Failure::usage(format!("{error}"))),
-    };
-    with_port(port.unwrap_or(0))
+/// Returns whether it is the address of a host, without a port.
+fn is_address_of_host(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok_and(|address| !address.is_multicast())
+}
+
+/// Parses the address of a host, whose port is that of the first destination.
+fn at_port(text: &str, port: Option<u16>) -> Result<HostAddr, Failure> {
+    let address = text.parse().map_err(|error| Failure::usage(format!("{text}: {error}")))?;
+    HostAddr::new(address, port.unwrap_or(0)).map_err(|error| Failure::usage(error.to_string()))
 }
 
 impl StreamOptions {
@@ -350,15 +388,7 @@ impl StreamOptions {
     }
 
     fn apply_to(&self, builder: PublisherBuilder, console: &Console) -> anyhow::Result<PublisherBuilder> {
-        let mut builder = builder
-            .flow(match self.flow {
-                Flow::Slowest => FlowControl::Slowest,
-                Flow::None => FlowControl::None,
-            })
-            .congestion(match self.congestion {
-                CongestionControl::On => Congestion::Adapt,
-                CongestionControl::Off => Congestion::Ignore,
-            });
+        let mut builder = builder.flow(self.flow.control).congestion(self.flow.congestion);
         if let Some(time) = self.evict_after {
             builder = builder.eviction(time);
         }
@@ -378,7 +408,7 @@ impl StreamOptions {
             builder = builder.datagram(bytes);
         }
         if let Some(rate) = self.rate {
-            builder = rate.apply_to(builder, self.evict_below)?;
+            builder = rate.apply_to(builder);
         }
         if let Some(path) = &self.key {
             builder = builder.keys(read_keys(path, console)?);

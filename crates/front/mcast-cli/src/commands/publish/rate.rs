@@ -1,17 +1,15 @@
-//! The rate of a stream, fixed or automatic, and what makes up for losses without feedback (`--fec`, `--one-way`).
+//! The rate of a stream, fixed or automatic, and what makes up for losses without feedback (`--fec`).
 
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use mcast::Rate;
 use mcast_stream::publisher::{AutoRate, Fec, PublisherStatistics};
-use mcast_stream::wire::FlowControl;
 use mcast_stream::{Publisher, PublisherBuilder};
 use serde::Serialize;
 
 use super::acknowledgements::name_of;
-use crate::arguments::parse_duration;
-use crate::exit::Failure;
+use crate::arguments::{parse_bits, parse_duration};
 use crate::log_lines::LogLines;
 
 /// The time between two reports of the automatic rate.
@@ -22,15 +20,19 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub(super) enum StreamRate {
     Fixed(Rate),
     /// What the path to the slowest subscriber carries.
-    Auto,
+    Auto(AutoRate),
 }
 
 impl FromStr for StreamRate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
+        match text.strip_prefix("auto") {
+            Some("") => Ok(Self::Auto(AutoRate { evict_below: None })),
+            Some(least) if least.starts_with(':') => {
+                let evict_below = Some(parse_bits(&least[1..])?);
+                Ok(Self::Auto(AutoRate { evict_below }))
+            }
             _ => text.parse().map(Self::Fixed).map_err(|error| format!("{error}; or write `auto`")),
         }
     }
@@ -41,22 +43,15 @@ impl StreamRate {
     pub(super) const fn fixed(self) -> Option<Rate> {
         match self {
             Self::Fixed(rate) => Some(rate),
-            Self::Auto => None,
+            Self::Auto(_) => None,
         }
     }
 
-    pub(super) fn apply_to(
-        self,
-        builder: PublisherBuilder,
-        evict_below: Option<u64>,
-    ) -> Result<PublisherBuilder, Failure> {
+    pub(super) fn apply_to(self, builder: PublisherBuilder) -> PublisherBuilder {
         match self {
-            Self::Auto => Ok(builder.auto_rate(AutoRate { evict_below })),
-            Self::Fixed(_) if evict_below.is_some() => {
-                Err(Failure::usage("--evict-below has no effect with a fixed rate").remedy("use --rate auto"))
-            }
-            Self::Fixed(Rate::Bits(bits)) => Ok(builder.rate((bits / 8.0).ceil() as u64)),
-            Self::Fixed(_) => Ok(builder),
+            Self::Auto(rate) => builder.auto_rate(rate),
+            Self::Fixed(Rate::Bits(bits)) => builder.rate((bits / 8.0).ceil() as u64),
+            Self::Fixed(_) => builder,
         }
     }
 }
@@ -113,35 +108,26 @@ impl RateReport {
     }
 }
 
-/// Options of forward error correction.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Forward error correction")]
-pub(super) struct CorrectionOptions {
-    /// Send parity, from which subscribers recover lost datagrams: `off`, `crowd` (only if more than eight subscribers lose
-    /// different datagrams, and many of them), `auto` (as much as the measured losses
-    /// require), or K+M (M symbols after each block of K datagrams, which survives any M losses)
-    #[arg(long, value_name = "off|crowd|auto|K+M", default_value = "crowd", value_parser = parse_fec)]
-    fec: Fec,
-
-    /// With --fec, how long a block waits to be full before its parity is sent: with a longer time, a slow stream needs
-    /// less parity, and what is lost is recovered later
-    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_duration)]
-    fec_delay: Duration,
-
-    /// Publish without feedback: wait for no subscriber, and repair nothing; subscribers send nothing
-    #[arg(long, conflicts_with_all = ["flow", "evict_after", "wait_for", "ack", "congestion"])]
-    pub(super) one_way: bool,
+/// The value of `--fec`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Correction {
+    pub(super) fec: Fec,
+    /// How long a block waits to be full.
+    delay: Option<Duration>,
 }
 
-impl CorrectionOptions {
-    pub(super) fn apply_to(&self, builder: PublisherBuilder) -> anyhow::Result<PublisherBuilder> {
-        if self.one_way && self.fec == Fec::Auto {
-            return Err(Failure::usage("--fec auto measures losses, which --one-way cannot")
-                .remedy("choose the parity, for instance --fec 20+4")
-                .into());
-        }
-        let builder = builder.fec(self.fec).fec_delay(self.fec_delay);
-        Ok(if self.one_way { builder.flow(FlowControl::OneWay) } else { builder })
+impl FromStr for Correction {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (fec, delay) = text.split_once(':').map_or((text, None), |(fec, delay)| (fec, Some(delay)));
+        Ok(Self { fec: parse_fec(fec)?, delay: delay.map(parse_duration).transpose()? })
+    }
+}
+
+impl Correction {
+    pub(super) fn apply_to(self, builder: PublisherBuilder) -> PublisherBuilder {
+        self.delay.into_iter().fold(builder.fec(self.fec), PublisherBuilder::fec_delay)
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, lines: &LogLi
             lines.note(format_args!("subscriber {} has caught up", name(subscriber)));
         }
         PublisherEvent::Slowed { subscriber, loss, rate } => lines.warn(format_args!(
-            "slowed down to {:.1} Mbit/s: subscriber {} loses {:.1} % (--congestion off keeps the rate)",
+            "slowed down to {:.1} Mbit/s: subscriber {} loses {:.1} % (--flow slowest:keep-rate keeps the rate)",
             rate as f64 * 8.0 / 1e6,
             name(subscriber),
             f64::from(loss) / 1e4
@@ -191,7 +191,7 @@ record! {
         repairs: Repairs = Repairs::of(statistics),
         /// Parity sent (`--fec`)
         parity: ParityReport = ParityReport::of(statistics),
-        /// Whether subscribers report what they received; false with `--one-way`
+        /// Whether subscribers report what they received; false with `--flow one-way`
         delivery_known: bool = !closing.is_one_way,
         /// Number of subscribers by state, including former ones; best-effort subscribers are not counted
         subscriber_counts: SubscriberCounts = SubscriberCounts::new(&closing.audience),

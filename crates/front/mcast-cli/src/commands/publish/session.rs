@@ -102,7 +102,7 @@ impl<'a> Session<'a> {
             if arguments.stream.own_name().is_some() { "" } else { ", new" },
             hop_limit.map(|hops| format!(", hop limit {hops}")).unwrap_or_default(),
         ));
-        let serve = |(source, port)| Snapshots::serve(source, &feed, port, console);
+        let serve = |source| Snapshots::serve(source, &feed, console);
         let snapshots = snapshot.map(serve).transpose()?;
         let history = match (&*feed, arguments.log.listen()?) {
             (Feed::Logged(publisher), Some(listener)) => Some(publisher.serve_history_on(listener)?),
@@ -135,7 +135,7 @@ impl<'a> Session<'a> {
             hold: HoldReporter::default(),
             is_log_refused: false,
             unpublished: 0,
-            rate: matches!(arguments.stream.rate, Some(StreamRate::Auto)).then(RateReporter::new),
+            rate: matches!(arguments.stream.rate, Some(StreamRate::Auto(_))).then(RateReporter::new),
         })
     }
 

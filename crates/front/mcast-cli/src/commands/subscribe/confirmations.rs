@@ -1,4 +1,4 @@
-//! `--confirm-fd`: the reader of the messages confirms on a descriptor which of them it has processed.
+//! `--confirm`: the reader of the messages confirms on a descriptor which of them it has processed.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -40,13 +40,11 @@ struct State {
 /// Why nothing more can be confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ConfirmError {
-    #[error("the reader has closed the descriptor of --confirm-fd")]
+    #[error("the reader has closed the descriptor of --confirm")]
     Closed,
-    #[error("the descriptor of --confirm-fd cannot be read: {0}")]
+    #[error("the descriptor of --confirm cannot be read: {0}")]
     Unreadable(String),
-    #[error(
-        "the reader wrote \"{0}\" to the descriptor of --confirm-fd, which is not the number of a message"
-    )]
+    #[error("the reader wrote \"{0}\" to the descriptor of --confirm, which is not the number of a message")]
     NotANumber(String),
     #[error("the reader has confirmed message {0}, which it was not given")]
     NotGiven(MessageNumber),

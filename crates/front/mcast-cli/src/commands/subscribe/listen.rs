@@ -45,7 +45,7 @@ const CONFIRMATION: Duration = Duration::from_secs(2);
 
 /// For a publisher that waits until messages are processed.
 const HANDED_OVER: &str = "the publisher requires acknowledgements: a message that is handed over to a pipe is acknowledged as \
-                           received, and never as processed (see --confirm-fd, --exec and --trust-pipe)";
+                           received, and never as processed (see --confirm and --exec)";
 
 /// The state of `mcast subscribe`.
 pub(super) struct Listener<'a> {
@@ -676,7 +676,7 @@ fn call_with(command: &Arc<str>, stream: StreamId, number: MessageNumber, input:
 fn without_snapshot(error: StreamError) -> Failure {
     let remedy = match error {
         StreamError::SnapshotTooLarge { .. } => {
-            "if the publisher can be trusted, raise the limit: --max-snapshot SIZE"
+            "if the publisher can be trusted, raise the limit: --from snapshot:SIZE"
         }
         _ => {
             "check that its publisher was started with --snapshot, and that TCP connections to it are allowed"

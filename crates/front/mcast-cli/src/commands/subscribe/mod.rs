@@ -11,6 +11,7 @@ pub(super) use output_worker::schemas;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use mcast::{HostAddr, InterfaceSelector};
@@ -20,12 +21,15 @@ use mcast_stream::AnnouncedStream;
 use mcast_stream::history::HistoryStart;
 use mcast_stream::seal::Keys;
 #[cfg(feature = "seal")]
-use mcast_stream::sign::{PinnedKeys, PublicKey};
+use mcast_stream::sign::{PinnedKeys, PublicKey, SigningKeyError};
+use mcast_stream::subscriber::OnLoss;
 use mcast_stream::wire::{StreamId, SubscriberName};
 use mcast_stream::{SnapshotFetcher, Subscriber, SubscriberBuilder};
 use mcast_terminal::Console;
 
-use crate::arguments::{Admission, BroadcastOption, KeyFile, Limits, WireOption, is_stream_name, parse_size};
+use crate::arguments::{
+    Admission, BroadcastOption, KeyFile, Limits, WireOption, hide, is_stream_name, parse_size,
+};
 #[cfg(feature = "seal")]
 use crate::arguments::{PublicKeys, SignedBy};
 use crate::exit::{Failure, Outcome};
@@ -33,11 +37,12 @@ use crate::receiving::{StreamPlace, check_hosts, locate_stream};
 use crate::sys::{self, OutputKind};
 use listen::Listener;
 use output_worker::Processing;
-use policy::{AfterLoss, From, PolicyArgument, ResumeFile, Stored};
+use policy::{From, PolicyArgument, ResumeFile, Stored};
 
 /// Receive all messages of a stream
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_args(|option| hide(option, HIDDEN)))]
 #[command(mut_arg("count", |option| option.help("Stop after N messages")))]
 #[command(mut_arg("expect", |option| option.help("Exit status 1 if fewer than N messages arrived; with 0, none need to arrive")))]
 #[command(mut_arg("max_loss", |option| option.help(MAX_LOSS)))]
@@ -85,12 +90,15 @@ struct StreamOptions {
 
     /// Where to start: `now`, at the `oldest` message available, with a message NUMBER, at a TIME
     /// (`2026-11-22T09:30:00Z`, or `24h` ago), or with a `snapshot` of the state
+    ///
+    /// Any host can announce a snapshot of an unsealed stream: `snapshot:SIZE` sets the largest to accept, otherwise 64M.
     #[arg(long, value_name = "WHERE", default_value = "now", value_parser = policy::parse_from)]
     from: From,
 
-    /// Keep in this file which messages were processed (with --exec, --confirm-fd, or written to a file or a terminal), and
-    /// continue after them, with a history if necessary: after a crash, messages that were processed since the last write
-    /// come again; the first time, --from applies
+    /// Keep in this file which messages were processed (with --exec, --confirm, or written to a file or a terminal), and
+    /// continue after them, with a history if necessary; the first time, --from applies
+    ///
+    /// After a crash, messages that were processed since the last write come again.
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
 
@@ -107,29 +115,16 @@ struct StreamOptions {
     #[arg(long, value_name = "POLICY", default_value = "reliable", value_parser = policy::parse_policy)]
     policy: PolicyArgument,
 
-    /// After an unrecoverable loss: `continue` with the next message, fetch a new `snapshot`, or `stop`; only with
-    /// `reliable` [default: snapshot with --from snapshot, otherwise continue]
-    #[arg(long, value_name = "WHAT", hide_possible_values = true)]
-    on_loss: Option<AfterLoss>,
-
-    /// Largest snapshot to accept, with --from snapshot; any host can announce a snapshot of an unsealed stream
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64M")]
-    max_snapshot: usize,
-
     /// Open sealed streams with the secrets in this file; SIGHUP rereads it
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
     /// Deliver only what the publisher with this public key has signed: `ed25519:...`, or a file with one per line, which
-    /// SIGHUP rereads; `mcast keys show` prints it
+    /// SIGHUP rereads; `mcast keys show` prints it; or `announced`: the key that the first announcement of NAME contains;
+    /// nothing proves whose that is
     #[cfg(feature = "seal")]
-    #[arg(long, value_name = "FILE|KEY")]
-    signed_by: Option<SignedBy>,
-
-    /// Deliver only what is signed with the key that the first announcement of NAME contains; nothing proves whose that is
-    #[cfg(feature = "seal")]
-    #[arg(long, conflicts_with = "signed_by")]
-    signed: bool,
+    #[arg(long, value_name = "FILE|KEY|announced")]
+    signed_by: Option<TrustedKeys>,
 
     /// Repair for other subscribers, which then need fewer repairs from the publisher: retain SIZE of the stream
     /// (`--repair-for-others=64M`), and answer their NAKs [default: 8M]
@@ -156,13 +151,10 @@ struct StreamOptions {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
 struct SubscribeOutput {
-    /// Print only the bytes of the messages, without line ends
-    #[arg(long, conflicts_with_all = ["records", "json"])]
-    raw: bool,
-
-    /// Print records: a 4-byte big-endian length, then the message
-    #[arg(long, conflicts_with = "json")]
-    records: bool,
+    /// Print messages as `lines`; `raw`, without line ends; or as `records`: a 4-byte big-endian length, then the message
+    /// [default: lines]
+    #[arg(long, value_name = "FORM", hide_possible_values = true, conflicts_with_all = ["exec", "json"])]
+    output: Option<OutputForm>,
 
     /// Print one JSON object per message and per event, and a summary
     #[arg(long)]
@@ -172,38 +164,76 @@ struct SubscribeOutput {
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<ExporterAddress>,
 
-    /// Count a message as processed, for --resume and `publish --ack-when processed`, when the reader of the messages has
-    /// confirmed it on this file descriptor: per line, the number of a message, which includes all before it, or nothing, for
-    /// the next one
-    #[arg(long, value_name = "N", conflicts_with_all = ["exec", "trust_pipe"], value_parser = parse_descriptor)]
-    confirm_fd: Option<u32>,
-
-    /// Count a message as processed as soon as it is handed over to a pipe: what is in the pipe when its reader crashes is
-    /// lost
-    #[arg(long, conflicts_with = "exec")]
-    trust_pipe: bool,
+    /// Count a message as processed, for --resume and `publish --ack WHO:processed`, when the reader of the messages has
+    /// confirmed it on file descriptor FD: per line, the number of a message, which includes all before it, or nothing, for
+    /// the next one. Or as soon as it is handed over to a `pipe`: what is in the pipe when its reader crashes is lost
+    #[arg(long, value_name = "FD|pipe", conflicts_with = "exec")]
+    confirm: Option<Confirmation>,
 
     /// Run this shell command per message, one after the other: the message is its standard input, and
     /// MCAST_STREAM, MCAST_SEQUENCE and MCAST_LENGTH are in its environment, for a snapshot MCAST_SNAPSHOT=1
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["raw", "records"])]
+    #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
 }
 
-/// Parses the number of a descriptor that can be read: standard output and standard error are written.
-fn parse_descriptor(text: &str) -> Result<u32, String> {
-    let number = text.parse().ok().filter(|number| !matches!(number, 1 | 2));
-    number.ok_or_else(|| {
-        "write the number of a descriptor that this command is started with, such as 3 (with `3<FIFO`)".into()
-    })
+/// The value of `--signed-by`.
+#[cfg(feature = "seal")]
+#[derive(Clone, Debug)]
+enum TrustedKeys {
+    Announced,
+    Given(SignedBy),
+}
+
+#[cfg(feature = "seal")]
+impl FromStr for TrustedKeys {
+    type Err = SigningKeyError;
+
+    fn from_str(text: &str) -> Result<Self, SigningKeyError> {
+        match text {
+            "announced" => Ok(Self::Announced),
+            _ => text.parse().map(Self::Given),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum OutputForm {
+    Lines,
+    Raw,
+    Records,
+}
+
+/// When a message counts as processed that is written to a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Confirmation {
+    /// When its reader confirms it on this file descriptor.
+    Descriptor(u32),
+    HandedOver,
+}
+
+impl FromStr for Confirmation {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Standard output and standard error are written.
+        match (text, text.parse()) {
+            ("pipe", _) => Ok(Self::HandedOver),
+            (_, Ok(number)) if !matches!(number, 1 | 2) => Ok(Self::Descriptor(number)),
+            _ => Err(
+                "write the number of a descriptor that this command is started with, such as 3 (with `3<FIFO`), or pipe",
+            ),
+        }
+    }
 }
 
 impl SubscribeOutput {
     /// Opens the descriptor on which the reader confirms messages.
     fn confirming(&self) -> Result<Option<File>, Failure> {
-        let Some(number) = self.confirm_fd else { return Ok(None) };
+        let Some(Confirmation::Descriptor(number)) = self.confirm else { return Ok(None) };
         sys::open_inherited(number).map(Some).map_err(|error| {
-            Failure::usage(format!("descriptor {number} cannot be read: {error}"))
-                .remedy("open it in the shell: mkfifo confirmations; mcast subscribe ... --confirm-fd 3 3<confirmations")
+            Failure::usage(format!("descriptor {number} cannot be read: {error}")).remedy(
+                "open it in the shell: mkfifo confirmations; mcast subscribe ... --confirm 3 3<confirmations",
+            )
         })
     }
 
@@ -215,7 +245,7 @@ impl SubscribeOutput {
         Ok(match sys::output_kind() {
             OutputKind::File => Processing::Synced(sys::standard_output()?),
             OutputKind::Device => Processing::Written,
-            OutputKind::Pipe if self.trust_pipe => Processing::Written,
+            OutputKind::Pipe if self.confirm.is_some() => Processing::Written,
             OutputKind::Pipe if resume.is_some() && self.exec.is_none() => return Err(handed_over().into()),
             OutputKind::Pipe => Processing::HandedOver,
         })
@@ -234,7 +264,9 @@ messages are reported; exit status 1 if there are any. With --json, the field `e
 the name of an event, or `summary` for the last object.
 
 Policies:
-  reliable        wait until every gap is repaired; report what cannot be repaired (default)
+  reliable        wait until every gap is repaired; report what cannot be repaired (default); then, with
+                  reliable:stop, stop; with reliable:snapshot, the default with --from snapshot, fetch a new one;
+                  with reliable:continue, the default otherwise, continue with the next message
   deadline=TIME   wait at most TIME for a repair, then report what is missing and continue
   best-effort     request no repairs: report what is missing and continue immediately
   latest          deliver only the latest message of each key
@@ -243,7 +275,12 @@ With --from oldest, a number or a time, messages that the publisher no longer re
 history: the publisher's log (`mcast publish --log DIR --serve-history ADDRESS:PORT`), or an engine
 (`mcast bridge NAME to ENGINE --serve-history ADDRESS:PORT`). Then the live stream follows without a
 gap. What the history does not have is reported as lost. A number is that of a message since the
-publisher was started, or since it began its log.
+publisher was started, or since it began its log. A history that is not announced is named with
+--history-server ADDRESS:PORT, also for --heal.
+
+-s SOURCE accepts only a source, as SOURCE@ before the group does, and -4 and -6 select the family of a name. With
+--broadcast, IPv4 broadcasts replace the group: PORT on this link, or ADDRESS:PORT with the last address of a subnet. For
+speed, --buffer, --spin and --wire are those of `mcast recv`.
 
 Examples:
   mcast subscribe 239.255.1.2:7000                          until the stream ends
@@ -252,7 +289,7 @@ Examples:
   mcast subscribe 239.255.1.2:7000 --from oldest -c 10      ten messages, starting with the oldest
   mcast subscribe prices --from 24h                         the history of a day, then the stream
   mcast subscribe prices --resume position --exec ./store   continue where it ended, also after a crash
-  mcast subscribe prices --resume position --confirm-fd 3 3<done | ./store >done    the same; done is a FIFO
+  mcast subscribe prices --resume position --confirm 3 3<done | ./store >done    the same; done is a FIFO
   mcast subscribe prices --heal                             what repairs cannot bring from the history
   mcast subscribe 239.255.1.2:7000 --repair-for-others      also repair for others on this network
   mcast subscribe 239.255.1.2:7000 --key prices.key --json  sealed; for programs
@@ -261,6 +298,9 @@ Examples:
   mcast subscribe 239.255.1.2:7000 --policy deadline=50ms   skip messages that are not repaired within 50 ms
   mcast subscribe 239.255.1.2:7000 --exec 'jq .price'       one command per message
   mcast subscribe 0.0.0.0:7000                              published to this host, without multicast";
+
+/// The options that the notes describe; scripts, tests and benchmarks use them.
+const HIDDEN: &[&str] = &["broadcast", "buffer", "history_servers", "sources", "spin", "v4", "v6", "wire"];
 
 /// What to receive, and what to do with it.
 #[derive(Debug)]
@@ -288,7 +328,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let key_file = arguments.stream.key.as_deref().map(KeyFile::watch).transpose()?;
     let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
     #[cfg(feature = "seal")]
-    let public_keys = arguments.stream.signed_by.as_ref().map(PublicKeys::watch).transpose()?;
+    let public_keys = arguments.stream.given_keys().map(PublicKeys::watch).transpose()?;
     let plan = arguments.plan(keys, confirming, console)?;
     let listener = Listener::open(plan, key_file, begun, console)?;
     #[cfg(feature = "seal")]
@@ -311,11 +351,11 @@ impl Arguments {
         let builder = stream.builder(keys.clone(), reached);
         // Finding the stream may take time.
         builder.check()?;
-        if stream.from == From::Snapshot && !is_stream_name(&self.place) {
+        if stream.from.is_snapshot() && !is_stream_name(&self.place) {
             return Err(no_name().into());
         }
         #[cfg(feature = "seal")]
-        let pinned = stream.signed_by.as_ref().map(SignedBy::read).transpose()?;
+        let pinned = stream.given_keys().map(SignedBy::read).transpose()?;
         let place = StreamPlace {
             place: &self.place,
             paths: &self.paths,
@@ -344,10 +384,11 @@ impl Arguments {
         if let Some(id) = id {
             builder = builder.stream(id);
         }
-        let fetcher = |found| SnapshotFetcher::new(found, keys).max_size(stream.max_snapshot as u64);
+        let limit = stream.from.largest_snapshot();
+        let fetcher = |found| SnapshotFetcher::new(found, keys).max_size(limit as u64);
         Ok(SubscribePlan {
             builder,
-            snapshots: found.filter(|_| stream.from == From::Snapshot).map(fetcher),
+            snapshots: found.filter(|_| stream.from.is_snapshot()).map(fetcher),
             resume,
             processing,
             limits: &self.limits,
@@ -363,7 +404,7 @@ impl Arguments {
 impl StreamOptions {
     /// Returns the settings that do not depend on where the stream is; `reached` is where to continue.
     fn builder(&self, keys: Keys, reached: Option<Stored>) -> SubscriberBuilder {
-        let policy = self.policy.policy(self.from.start(), self.on_loss);
+        let policy = self.policy.policy(self.from.start());
         let builder = Subscriber::builder()
             .policy(policy)
             .follow_restarts(self.stay)
@@ -391,27 +432,36 @@ impl StreamOptions {
     /// Whether only what is signed is delivered.
     fn is_verifying(&self) -> bool {
         #[cfg(feature = "seal")]
-        return self.signed || self.signed_by.is_some();
+        return self.signed_by.is_some();
         #[cfg(not(feature = "seal"))]
         false
+    }
+
+    /// Returns the keys that are trusted, unless it is the one that is announced.
+    #[cfg(feature = "seal")]
+    const fn given_keys(&self) -> Option<&SignedBy> {
+        match &self.signed_by {
+            Some(TrustedKeys::Given(keys)) => Some(keys),
+            Some(TrustedKeys::Announced) | None => None,
+        }
     }
 }
 
 #[cfg(feature = "seal")]
 impl Arguments {
-    /// Returns the public keys that are trusted: with `--signed`, the one that was announced.
+    /// Returns the public keys that are trusted: with `--signed-by announced`, the one that was announced.
     fn pinned(
         &self,
         pinned: PinnedKeys,
         found: Option<&AnnouncedStream>,
         console: &Console,
     ) -> anyhow::Result<PinnedKeys> {
-        if !self.stream.signed {
+        if !matches!(self.stream.signed_by, Some(TrustedKeys::Announced)) {
             return Ok(pinned);
         }
         let Some(found) = found else {
             return Err(Failure::usage("a public key is announced with the name of a stream")
-                .remedy("subscribe to a NAME, or give the key: --signed-by")
+                .remedy("subscribe to a NAME, or give the key: --signed-by KEY")
                 .into());
         };
         let Some(key) = found.public_key.map(PublicKey::new) else {
@@ -425,33 +475,24 @@ impl Arguments {
 }
 
 fn check(stream: &StreamOptions, is_confirmed: bool) -> Result<(), Failure> {
-    match stream.on_loss {
-        _ if is_confirmed && (stream.policy == PolicyArgument::Latest || stream.from == From::Snapshot) => {
-            Err(Failure::usage(
-                "--confirm-fd needs all messages in order, without --policy latest and snapshots",
-            ))
-        }
-        _ if stream.resume.is_some()
-            && (stream.policy == PolicyArgument::Latest || stream.from == From::Snapshot) =>
-        {
+    let is_snapshot = stream.from.is_snapshot();
+    let is_latest = stream.policy == PolicyArgument::Latest;
+    match stream.policy {
+        _ if is_confirmed && (is_latest || is_snapshot) => Err(Failure::usage(
+            "--confirm needs all messages in order, without --policy latest and snapshots",
+        )),
+        _ if stream.resume.is_some() && (is_latest || is_snapshot) => {
             Err(Failure::usage("--resume needs all messages in order, without --policy latest and snapshots"))
         }
-        Some(_) if stream.policy != PolicyArgument::Reliable => Err(Failure::usage(
-            "--on-loss needs --policy reliable: the other policies always continue after \
-                a loss",
-        )),
-        _ if stream.heal && (stream.policy == PolicyArgument::Latest || stream.from == From::Snapshot) => {
+        _ if stream.heal && (is_latest || is_snapshot) => {
             Err(Failure::usage("--heal needs all messages in order, without --policy latest and snapshots"))
         }
-        _ if matches!(stream.from, From::Number(_) | From::Time(_))
-            && stream.policy == PolicyArgument::Latest =>
-        {
-            Err(Failure::usage(
-                "--from with a number or a time needs all messages in order, without --policy latest",
-            ))
-        }
-        Some(AfterLoss::Snapshot) if stream.from != From::Snapshot => {
-            Err(Failure::usage("--on-loss snapshot needs --from snapshot").remedy("add --from snapshot"))
+        _ if matches!(stream.from, From::Number(_) | From::Time(_)) && is_latest => Err(Failure::usage(
+            "--from with a number or a time needs all messages in order, without --policy latest",
+        )),
+        PolicyArgument::Reliable(Some(OnLoss::Snapshot)) if !is_snapshot => {
+            Err(Failure::usage("--policy reliable:snapshot needs --from snapshot")
+                .remedy("add --from snapshot"))
         }
         _ => Ok(()),
     }
@@ -463,8 +504,8 @@ fn handed_over() -> Failure {
          those in the pipe are lost if its reader crashes",
     )
     .remedy(
-        "let the reader confirm messages (--confirm-fd), run a command per message (--exec), write to a file (>> FILE), or \
-         accept that loss (--trust-pipe)",
+        "let the reader confirm messages (--confirm FD), run a command per message (--exec), write to a file (>> FILE), or \
+         accept that loss (--confirm pipe)",
     )
 }
 

@@ -15,8 +15,8 @@ use mcast_stream::{Snapshot, Subscriber};
 use mcast_terminal::{Output, is_terminal};
 use serde::Serialize;
 
-use super::SubscribeOutput;
 use super::confirmations::{ConfirmError, Confirmations};
+use super::{OutputForm, SubscribeOutput};
 use crate::execute::Call;
 use crate::exit::Failure;
 use crate::framing;
@@ -380,17 +380,13 @@ enum OutputFormat {
 
 impl MessagePrinter {
     pub(super) fn new(show: &SubscribeOutput) -> Self {
-        let format = if show.json {
-            OutputFormat::Json
-        } else if show.raw {
-            OutputFormat::Raw
-        } else if show.records {
-            OutputFormat::Records
-        } else if show.exec.is_some() {
+        let format = match show.output {
+            _ if show.json => OutputFormat::Json,
             // With --exec, only the output of the command is printed.
-            OutputFormat::Nothing
-        } else {
-            OutputFormat::Lines
+            _ if show.exec.is_some() => OutputFormat::Nothing,
+            Some(OutputForm::Raw) => OutputFormat::Raw,
+            Some(OutputForm::Records) => OutputFormat::Records,
+            Some(OutputForm::Lines) | None => OutputFormat::Lines,
         };
         Self { format, is_terminal: is_terminal() }
     }

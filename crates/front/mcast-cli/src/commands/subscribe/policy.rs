@@ -9,7 +9,7 @@ use mcast_stream::subscriber::{OnLoss, Policy, Start, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
 use mcast_stream::{SubscriberBuilder, replace_file};
 
-use crate::arguments::{parse_duration, parse_moment};
+use crate::arguments::{parse_duration, parse_moment, parse_size};
 use crate::exit::Failure;
 
 /// The time to wait for reordered datagrams when no repairs are requested.
@@ -18,35 +18,20 @@ const REORDERING: Duration = Duration::from_millis(1);
 /// The value of `--policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PolicyArgument {
-    Reliable,
+    /// With what to do after a loss, if that was chosen.
+    Reliable(Option<OnLoss>),
     Deadline(Duration),
     BestEffort,
     Latest,
 }
 
-/// The value of `--on-loss`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum AfterLoss {
-    /// Continue with the next message
-    Continue,
-    /// Fetch a new snapshot, and continue after it
-    Snapshot,
-    /// Stop
-    Stop,
-}
-
 impl PolicyArgument {
     /// Returns the policy. By default, a subscriber that started with a snapshot fetches a new one after a loss.
-    pub(super) fn policy(self, start: Start, after_loss: Option<AfterLoss>) -> Policy {
-        let on_loss = match after_loss {
-            Some(AfterLoss::Continue) => OnLoss::Continue,
-            Some(AfterLoss::Stop) => OnLoss::Stop,
-            Some(AfterLoss::Snapshot) => OnLoss::Snapshot,
-            None if start == Start::Snapshot => OnLoss::Snapshot,
-            None => OnLoss::Continue,
-        };
+    pub(super) fn policy(self, start: Start) -> Policy {
         match self {
-            Self::Reliable => Policy::Reliable(on_loss),
+            Self::Reliable(Some(on_loss)) => Policy::Reliable(on_loss),
+            Self::Reliable(None) if start == Start::Snapshot => Policy::Reliable(OnLoss::Snapshot),
+            Self::Reliable(None) => Policy::Reliable(OnLoss::Continue),
             Self::Deadline(time) => Policy::Deadline(time),
             Self::BestEffort => Policy::BestEffort(REORDERING),
             Self::Latest => Policy::Latest,
@@ -55,12 +40,19 @@ impl PolicyArgument {
 }
 
 pub(super) fn parse_policy(text: &str) -> Result<PolicyArgument, String> {
-    match text.split_once('=') {
-        None if text == "reliable" => Ok(PolicyArgument::Reliable),
-        None if text == "best-effort" => Ok(PolicyArgument::BestEffort),
-        None if text == "latest" => Ok(PolicyArgument::Latest),
-        Some(("deadline", time)) => parse_duration(time).map(PolicyArgument::Deadline),
-        _ => Err("write reliable, deadline=TIME (such as deadline=50ms), best-effort or latest".into()),
+    match text {
+        "reliable" => Ok(PolicyArgument::Reliable(None)),
+        "reliable:continue" => Ok(PolicyArgument::Reliable(Some(OnLoss::Continue))),
+        "reliable:snapshot" => Ok(PolicyArgument::Reliable(Some(OnLoss::Snapshot))),
+        "reliable:stop" => Ok(PolicyArgument::Reliable(Some(OnLoss::Stop))),
+        "best-effort" => Ok(PolicyArgument::BestEffort),
+        "latest" => Ok(PolicyArgument::Latest),
+        _ => match text.strip_prefix("deadline=") {
+            Some(time) => parse_duration(time).map(PolicyArgument::Deadline),
+            None => Err("write reliable (also reliable:continue, reliable:snapshot or reliable:stop), deadline=TIME (such as \
+                         deadline=50ms), best-effort or latest"
+                .into()),
+        },
     }
 }
 
@@ -69,7 +61,8 @@ pub(super) fn parse_policy(text: &str) -> Result<PolicyArgument, String> {
 pub(super) enum From {
     Now,
     Oldest,
-    Snapshot,
+    /// With the length in bytes of the largest one that is accepted.
+    Snapshot(usize),
     Number(MessageNumber),
     /// In milliseconds since 1970.
     Time(u64),
@@ -79,15 +72,27 @@ impl From {
     pub(super) const fn start(self) -> Start {
         match self {
             Self::Now => Start::Now,
-            Self::Snapshot => Start::Snapshot,
+            Self::Snapshot(_) => Start::Snapshot,
             Self::Oldest | Self::Number(_) | Self::Time(_) => Start::Oldest,
+        }
+    }
+
+    pub(super) const fn is_snapshot(self) -> bool {
+        matches!(self, Self::Snapshot(_))
+    }
+
+    /// Returns the length in bytes of the largest snapshot that is accepted, if it starts with one.
+    pub(super) const fn largest_snapshot(self) -> usize {
+        match self {
+            Self::Snapshot(bytes) => bytes,
+            _ => 0,
         }
     }
 
     /// Whether it starts with a history.
     pub(super) fn uses_history(self, policy: PolicyArgument, is_verifying: bool) -> bool {
         match self {
-            Self::Now | Self::Snapshot => false,
+            Self::Now | Self::Snapshot(_) => false,
             // The latest message of each key needs no history, and a history is not signed.
             Self::Oldest => policy != PolicyArgument::Latest && !is_verifying,
             Self::Number(_) | Self::Time(_) => true,
@@ -107,17 +112,21 @@ impl From {
             Self::Oldest => builder.history_from(HistoryStart::Oldest),
             Self::Number(number) => builder.history_from(HistoryStart::Number(number)),
             Self::Time(time) => builder.history_from(HistoryStart::Time(time)),
-            Self::Now | Self::Snapshot => builder,
+            Self::Now | Self::Snapshot(_) => builder,
         }
     }
 }
 
-/// Parses `now`, `oldest`, `snapshot`, a message number, a time or an age.
+/// The length in bytes of the largest snapshot that is accepted.
+const LARGEST_SNAPSHOT: usize = 64 << 20;
+
+/// Parses `now`, `oldest`, `snapshot`, `snapshot:SIZE`, a message number, a time or an age.
 pub(super) fn parse_from(text: &str) -> Result<From, String> {
     match text {
         "now" => Ok(From::Now),
         "oldest" => Ok(From::Oldest),
-        "snapshot" => Ok(From::Snapshot),
+        "snapshot" => Ok(From::Snapshot(LARGEST_SNAPSHOT)),
+        _ if text.starts_with("snapshot:") => parse_size(&text["snapshot:".len()..]).map(From::Snapshot),
         _ => match (text.parse(), parse_moment(text)) {
             (Ok(number), _) => Ok(From::Number(MessageNumber(number))),
             (Err(_), Some(time)) => Ok(From::Time(time)),
@@ -269,10 +278,13 @@ mod tests {
 
     #[test]
     fn policies_are_parsed_and_others_refused() {
-        assert_eq!(parse_policy("reliable"), Ok(PolicyArgument::Reliable));
+        assert_eq!(parse_policy("reliable"), Ok(PolicyArgument::Reliable(None)));
+        assert_eq!(parse_policy("reliable:stop"), Ok(PolicyArgument::Reliable(Some(OnLoss::Stop))));
         assert_eq!(parse_policy("deadline=50ms"), Ok(PolicyArgument::Deadline(Duration::from_millis(50))));
         assert_eq!(parse_policy("best-effort"), Ok(PolicyArgument::BestEffort));
-        for text in ["", "deadline", "deadline=", "deadline=soon", "reliable=1", "Latest"] {
+        for text in
+            ["", "deadline", "deadline=", "deadline=soon", "reliable=1", "reliable:", "latest:stop", "Latest"]
+        {
             parse_policy(text).unwrap_err();
         }
     }
@@ -281,11 +293,12 @@ mod tests {
     fn places_numbers_times_and_ages_are_told_apart() {
         assert_eq!(parse_from("now"), Ok(From::Now));
         assert_eq!(parse_from("oldest"), Ok(From::Oldest));
-        assert_eq!(parse_from("snapshot"), Ok(From::Snapshot));
+        assert_eq!(parse_from("snapshot"), Ok(From::Snapshot(64 << 20)));
+        assert_eq!(parse_from("snapshot:1k"), Ok(From::Snapshot(1_024)));
         assert_eq!(parse_from("17"), Ok(From::Number(MessageNumber(17))));
         assert_eq!(parse_from("2026-11-22T09:30:00Z"), Ok(From::Time(1_795_339_800_000)));
         assert!(matches!(parse_from("1h"), Ok(From::Time(_))));
-        for text in ["", "yesterday", "-5"] {
+        for text in ["", "yesterday", "-5", "snapshot:", "snapshot:big"] {
             parse_from(text).unwrap_err();
         }
     }

@@ -1,4 +1,4 @@
-//! `mcast doctor --fleet` and `--ssh`: the doctor on many machines, and the paths between all of them, once or repeatedly.
+//! `mcast doctor --fleet`: the doctor on many machines, and the paths between all of them, once or repeatedly.
 
 mod html;
 mod text;
@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
@@ -35,41 +36,27 @@ pub(super) use text::schemas;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Test the paths between many machines, over ssh")]
 pub(super) struct FleetOptions {
-    /// Let the machines in this file probe each other and examine themselves; one per line:
-    /// [user@]host[:port] [interface=NAME]
-    #[arg(long, value_name = "FILE", group = "prober", group = "many", conflicts_with_all = [
-        "listen", "pid", "port", "read", "command", "sources", "soak", "metrics", "apply", "timeout", "peers",
+    /// Let these machines probe each other and examine themselves: [user@]host[:port], or @FILE with one per line, which
+    /// may be followed by interface=NAME
+    #[arg(long, value_name = "HOST,...|@FILE", value_delimiter = ',', group = "prober", conflicts_with_all = [
+        "listen", "pid", "port", "read", "command", "sources", "metrics", "apply", "timeout",
     ])]
-    fleet: Option<PathBuf>,
+    fleet: Vec<Machines>,
 
-    /// The same for these machines, separated by commas
-    #[arg(long = "ssh", value_name = "HOST", value_delimiter = ',', group = "prober", group = "many", conflicts_with_all = [
-        "listen", "pid", "port", "read", "command", "sources", "soak", "metrics", "apply", "timeout", "peers",
-    ])]
-    hosts: Vec<FleetHost>,
-
-    /// Run mcast with sudo on the machines, so that they see what they lose themselves
-    #[arg(long, requires = "many")]
-    sudo: bool,
-
-    /// The mcast to run on the machines
-    #[arg(long, value_name = "PATH", requires = "many", default_value = "mcast")]
+    /// How to run mcast on the machines; with sudo, they see what they lose themselves
+    #[arg(long, value_name = "[sudo ]PATH", requires = "fleet", default_value = "mcast")]
     remote_command: String,
 
     /// Use this configuration of ssh instead of your own
-    #[arg(long, value_name = "FILE", requires = "many")]
+    #[arg(long, value_name = "FILE", requires = "fleet")]
     ssh_config: Option<PathBuf>,
 
-    /// Probe again after TIME: 260s shows whether switches forget memberships
-    #[arg(long = "for", value_name = "TIME", requires = "many", value_parser = parse_duration)]
-    again_after: Option<Duration>,
-
     /// Wait up to TIME for LLDP, which names switch ports, if a path fails
-    #[arg(long, value_name = "TIME", requires = "many", value_parser = parse_duration, default_value = "30s")]
+    #[arg(long, value_name = "TIME", requires = "fleet", value_parser = parse_duration, default_value = "30s")]
     lldp: Duration,
 
     /// Also write the report to this file, as an HTML page with a matrix of the paths
-    #[arg(long, value_name = "FILE", requires = "many")]
+    #[arg(long, value_name = "FILE", requires = "fleet")]
     html: Option<PathBuf>,
 
     /// Run as a machine of `--fleet`, which sends commands on standard input
@@ -79,9 +66,44 @@ pub(super) struct FleetOptions {
 
 impl FleetOptions {
     pub(super) const fn is_given(&self) -> bool {
-        self.fleet.is_some() || !self.hosts.is_empty() || self.fleet_member
+        !self.fleet.is_empty() || self.fleet_member
     }
 }
+
+/// A machine, or a file of machines.
+#[derive(Clone, Debug)]
+enum Machines {
+    One(FleetHost),
+    File(PathBuf),
+}
+
+impl FromStr for Machines {
+    type Err = <FleetHost as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix('@') {
+            Some(path) => Ok(Self::File(path.into())),
+            None => text.parse().map(Self::One),
+        }
+    }
+}
+
+impl Machines {
+    fn read(&self) -> anyhow::Result<Vec<FleetHost>> {
+        match self {
+            Self::One(host) => Ok(vec![host.clone()]),
+            Self::File(path) => {
+                let text =
+                    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+                let hosts = parse_fleet(&text);
+                Ok(hosts.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?)
+            }
+        }
+    }
+}
+
+/// When the machines probe again, if the option has no time: memberships that no querier refreshes have expired by then.
+const PROBE_AGAIN: Duration = Duration::from_secs(275);
 
 pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     if arguments.fleet.fleet_member {
@@ -93,10 +115,10 @@ pub(super) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     page.map(create).transpose()?;
     let fleet =
         Fleet { plan, page, is_json: arguments.results.json, interrupt: Interrupt::catch(|| {})?, console };
-    if arguments.timing.watch {
+    if let Some(every) = arguments.timing.watch {
         let history = arguments.timing.journal.as_deref();
         let history = history.map(|path| open_journal(path, console)).transpose()?;
-        return watch(&fleet, arguments.timing.every, history);
+        return watch(&fleet, every, history);
     }
     let report = fleet.examine();
     fleet.write(&report, &mut console.output())?;
@@ -154,36 +176,37 @@ fn outcome(report: &FleetReport, is_strict: bool) -> Outcome {
 
 fn plan(arguments: &Arguments) -> anyhow::Result<FleetPlan> {
     let options = &arguments.fleet;
-    let hosts = match &options.fleet {
-        None => options.hosts.clone(),
-        Some(path) => {
-            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            parse_fleet(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?
-        }
-    };
+    let again_after = arguments.timing.soak.map(|time| time.unwrap_or(PROBE_AGAIN));
+    let hosts = options.fleet.iter().map(Machines::read).collect::<anyhow::Result<Vec<_>>>()?.concat();
     let mut names = BTreeSet::new();
     if let Some(host) = hosts.iter().find(|host| !names.insert(&host.name)) {
         return Err(Failure::usage(format!("{} is listed twice", host.name)).into());
     }
     if hosts.len() < 2 {
         let why = format!("a fleet has at least two machines, and this one {}", hosts.len());
-        return Err(Failure::usage(why).into());
+        return Err(Failure::usage(why)
+            .remedy("name more, separated by commas, or @FILE, which lists them")
+            .into());
     }
     check_groups(arguments)?;
     let mut words: Vec<String> = ["doctor", "--fleet-member"].map(str::to_owned).into();
     words.extend(arguments.admission.families.flag().map(str::to_owned));
     // A member ends with its session. If the machine does not notice that, it ends after this time.
-    let limit = Duration::from_secs(3_600) + options.again_after.unwrap_or_default();
+    let limit = Duration::from_secs(3_600) + again_after.unwrap_or_default();
     words.extend(["-W".into(), format!("{}s", limit.as_secs())]);
     words.extend(arguments.memberships.iter().cloned());
     let mut plan = FleetPlan::new(hosts, words);
     plan.interfaces = arguments.interfaces.iter().map(ToString::to_string).collect();
-    plan.ssh.sudo = options.sudo;
+    let (sudo, command) = match options.remote_command.strip_prefix("sudo ") {
+        Some(command) => (true, command),
+        None => (false, options.remote_command.as_str()),
+    };
+    plan.ssh.sudo = sudo;
     plan.ssh.config.clone_from(&options.ssh_config);
-    plan.ssh.remote_command.clone_from(&options.remote_command);
+    plan.ssh.remote_command = command.trim().to_owned();
     plan.count = arguments.path.count;
     plan.ttl = arguments.path.ttl.unwrap_or(1);
-    plan.again_after = options.again_after;
+    plan.again_after = again_after;
     plan.lldp_wait = options.lldp;
     Ok(plan)
 }

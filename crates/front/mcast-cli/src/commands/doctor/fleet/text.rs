@@ -83,7 +83,7 @@ pub(super) fn ports(host: &FleetHostReport) -> String {
 pub(super) fn reason(host: &FleetHostReport) -> String {
     match &host.reason {
         Some(why) => safe(why),
-        None if !host.captures => "cannot capture: no LLDP, and less about itself (--sudo)".into(),
+        None if !host.captures => "cannot capture: no LLDP, and less about itself (run it with sudo)".into(),
         None => String::new(),
     }
 }
