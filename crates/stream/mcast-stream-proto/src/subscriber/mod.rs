@@ -5,12 +5,12 @@
 //!
 //! | layer | file | what it has to itself |
 //! |---|---|---|
-//! | [`Context`] | `context.rs` | nothing: it shares time, settings, the publisher's state, counters, events and control datagrams |
-//! | [`Filter`] | `filter.rs` | ciphers, and signatures if there are any |
-//! | [`Sequencer`] | `sequencer/` | the window, the gaps and their requests, and other sources of repairs |
-//! | [`Assembler`] | `assembler.rs` | the datagram whose messages are delivered, and fragments |
-//! | [`Reporter`] | `reporter.rs` | when to send statuses, and what the application has processed |
-//! | [`Gate`] | `gate.rs`, `succession.rs` | snapshots, losses, and the change to another incarnation |
+//! | `Context` | `context.rs` | nothing: it shares time, settings, the publisher's state, counters, events and control datagrams |
+//! | `Filter` | `filter.rs` | ciphers, and signatures if there are any |
+//! | `Sequencer` | `sequencer/` | the window, the gaps and their requests, and other sources of repairs |
+//! | `Assembler` | `assembler.rs` | the datagram whose messages are delivered, and fragments |
+//! | `Reporter` | `reporter.rs` | when to send statuses, and what the application has processed |
+//! | `Gate` | `gate.rs`, `succession.rs` | snapshots, losses, and the change to another incarnation |
 //!
 //! Datagrams come in by `arrive.rs` and `control.rs`, messages are pulled out of the gate, and `timers.rs` lets each layer do what
 //! is due.

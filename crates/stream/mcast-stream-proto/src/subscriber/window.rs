@@ -47,8 +47,6 @@ enum Slot {
     Delivered(MessageNumber, u64),
     /// A manifest: there is nothing to deliver.
     Manifest,
-    /// It is being delivered from where it has arrived.
-    Lent,
 }
 
 /// What a slot contains, without the bytes.
@@ -68,6 +66,8 @@ pub(super) struct Window {
     slots: Vec<Slot>,
     spare: Vec<Vec<u8>>,
     len: usize,
+    /// The datagram that is being delivered from where it has arrived. Its slot is empty.
+    lent: Option<Sequence>,
     /// Bytes in it, and the limit.
     bytes: usize,
     max_bytes: usize,
@@ -79,7 +79,7 @@ impl Window {
         debug_assert!(slots.is_power_of_two(), "a window of {slots} datagrams");
         let mut all = Vec::new();
         all.resize_with(slots, Slot::default);
-        Self { slots: all, spare: Vec::new(), len: 0, bytes: 0, max_bytes }
+        Self { slots: all, spare: Vec::new(), len: 0, lent: None, bytes: 0, max_bytes }
     }
 
     pub(super) const fn length(&self) -> u64 {
@@ -92,7 +92,7 @@ impl Window {
     }
 
     pub(super) fn has(&self, sequence: Sequence) -> bool {
-        !matches!(self.slots[self.index(sequence)], Slot::Empty)
+        self.lent == Some(sequence) || !matches!(self.slots[self.index(sequence)], Slot::Empty)
     }
 
     /// Whether a datagram of this size fits, in bytes.
@@ -125,12 +125,11 @@ impl Window {
         }
     }
 
-    /// Notes that a datagram is delivered without being buffered: its slot is taken until it is released.
+    /// Notes that a datagram is delivered without being buffered: it counts as here until it is released.
     #[inline]
     pub(super) fn lend(&mut self, sequence: Sequence) {
-        let index = self.index(sequence);
-        debug_assert!(matches!(self.slots[index], Slot::Empty), "a datagram is delivered twice");
-        self.slots[index] = Slot::Lent;
+        debug_assert!(!self.has(sequence), "a datagram is delivered twice");
+        self.lent = Some(sequence);
     }
 
     pub(super) fn mark_manifest(&mut self, sequence: Sequence) {
@@ -143,7 +142,7 @@ impl Window {
 
     pub(super) fn content(&self, sequence: Sequence) -> Option<SlotContent> {
         match &self.slots[self.index(sequence)] {
-            Slot::Empty | Slot::Lent => None,
+            Slot::Empty => None,
             Slot::Buffered(meta, _) => Some(SlotContent::Buffered(*meta)),
             Slot::Delivered(first, count) => Some(SlotContent::Delivered(*first, *count)),
             Slot::Manifest => Some(SlotContent::Manifest),
@@ -159,9 +158,10 @@ impl Window {
     }
 
     pub(super) fn release(&mut self, sequence: Sequence) {
+        self.lent = self.lent.filter(|lent| *lent != sequence);
         let index = self.index(sequence);
         match core::mem::take(&mut self.slots[index]) {
-            Slot::Empty | Slot::Lent => {}
+            Slot::Empty => {}
             Slot::Buffered(_, bytes) => {
                 debug_assert!(
                     self.bytes >= bytes.len() && self.len > 0,
@@ -176,6 +176,7 @@ impl Window {
     }
 
     pub(super) fn clear(&mut self) {
+        self.lent = None;
         for index in 0..self.length() {
             self.release(Sequence(index));
         }

@@ -23,7 +23,7 @@ impl SubscriberMachine {
     }
 
     /// Takes the account of the history that gives this stream's messages to the application
-    /// ([`SubscriberConfig::has_history`](super::SubscriberConfig::has_history)). Call it before what the live stream
+    /// ([`SubscriberConfig::has_history`](crate::subscriber::SubscriberConfig::has_history)). Call it before what the live stream
     /// delivers is passed there, and after each message or event from there.
     pub fn join_history(&mut self, now: ClockTime, mut history: HistoryAccount) {
         let Self { context, reporter, .. } = self;
