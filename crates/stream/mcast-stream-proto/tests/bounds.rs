@@ -111,7 +111,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
         "LONGEST_EXPECTED LONGEST_OPENING LONGEST_STALL LONGEST_WAIT SHORTEST_STALL SHORTEST_WAIT",
     ),
     ("outage", "history/search.rs", "AVOIDANCE MOST_FAILED"),
-    ("outage", "publisher/acknowledgements.rs", "MOST_DOUBLINGS"),
+    ("outage", "publisher/acknowledgements/mod.rs", "MOST_DOUBLINGS"),
     ("outage", "publisher/subscribers.rs", "RECENT RECENT_STATUSES"),
     ("outage", "side_channel/mod.rs", "NO_ROOM REQUEST_TIME SHORTEST_WAIT SILENCE STALL"),
     ("outage", "subscriber/peer.rs", "FAILOVER_DATAGRAMS"),

@@ -171,8 +171,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: echoes to unproven addresses go aside",
-        "            false if self.echo_limit.admits(now) => Target::Aside(from),",
-        "            false if self.echo_limit.admits(now) => Target::Address(from),",
+        "            false if self.subscribers.echo_limit.admits(now) => Target::Aside(from),",
+        "            false if self.subscribers.echo_limit.admits(now) => Target::Address(from),",
     ),
     COMPOSED.rule(
         "together: a repairer's echoes go aside",
@@ -241,8 +241,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: messages that wait for the rate leave room for repairs",
-        "            None if self.ring.next > sent && self.long_message.is_none() => {",
-        "            None if self.ring.next > sent && self.long_message.is_some() => {",
+        "            None if self.ring.next > sent && self.intake.left_to_write().is_none() => {",
+        "            None if self.ring.next > sent && self.intake.left_to_write().is_some() => {",
     ),
     COMPOSED.rule(
         "together: a stalled connection is replaced",

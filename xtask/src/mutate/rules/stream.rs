@@ -111,8 +111,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a stream ends only after its last datagram",
-        "let is_over = self.closed && sent == self.ring.next;",
-        "let is_over = self.closed;",
+        "let is_over = self.intake.is_closed() && sent == self.ring.next;",
+        "let is_over = self.intake.is_closed();",
     ),
     STREAM.rule(
         "fragments of a message are assembled only if they are consecutive",
@@ -256,7 +256,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "what was published before a change of the key is signed with the old one",
-        "        self.flush(now);\n        self.write_manifest(now);\n        if let",
+        "        self.flush_all(now);\n        if let",
         "        if let",
     ),
     STREAM.rule(
@@ -311,22 +311,22 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "silent subscribers are removed",
-        "while let Some(id) = silent(self) {",
-        "while let Some(id) = silent(self).filter(|_| false) {",
+        "while let Some(id) = self.subscribers.silent(now, self.context.config.subscriber_timeout) {",
+        "while let Some(id) = self.subscribers.silent(now, Duration::MAX) {",
     ),
     STREAM.rule(
         "unicast repairs go only to verified addresses",
-        "if !self.proof.is_valid(now, from, token) {",
+        "if !self.subscribers.proof.is_valid(now, from, token) {",
         "if token == AddressToken(u64::MAX) {",
     ),
     STREAM.rule(
         "echoes to unproven addresses are limited",
-        "false if self.echo_limit.admits(now) => Target::Aside(from),",
+        "false if self.subscribers.echo_limit.admits(now) => Target::Aside(from),",
         "false => Target::Aside(from),",
     ),
     STREAM.rule(
         "an address counts as proven only while its member is heard",
-        "member.is_some_and(|member| now.since(member.last_heard) <= self.recent())",
+        "member.is_some_and(|member| now.since(member.last_heard) <= self.subscribers.recent())",
         "member.is_some()",
     ),
     STREAM.rule(
@@ -461,8 +461,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     FAIRNESS.rule(
         "a subscriber below the floor is evicted",
-        "if member.slow_since.is_some_and(|since| now.since(since) >= eviction) {",
-        "if member.slow_since == Some(ClockTime::NEVER) {",
+        "if member.link.slow_since.is_some_and(|since| now.since(since) >= eviction) {",
+        "if member.link.slow_since == Some(ClockTime::NEVER) {",
     ),
     STREAM.rule(
         "a trial slows down by a bounded factor",
@@ -471,8 +471,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "repairs for a subscriber need its credit",
-        "if !self.credit.has(bytes) {",
-        "if !self.credit.has(bytes) && now == ClockTime::NEVER {",
+        "match self.credit.has(bytes) {",
+        "match self.credit.has(bytes) || now != ClockTime::NEVER {",
     ),
     STREAM.rule(
         "subscribers share the first credit",
@@ -486,8 +486,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "links are unknown again when a limit ends",
-        "if self.pacer.limit(now, found) && self.has_flow_control() {",
-        "if self.pacer.limit(now, found) && now == ClockTime::NEVER {",
+        "if at.pacer.limit(now, found) && at.context.config.has_flow_control() {",
+        "if at.pacer.limit(now, found) && now == ClockTime::NEVER {",
     ),
     STREAM.rule(
         "repairs that arrive pay for more",
@@ -516,7 +516,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "losses of a subscriber that heard nothing are not judged",
-        "Reception::Interrupted => return member.mark.begin_at(sent),",
+        "Reception::Interrupted => return member.link.mark.begin_at(sent),",
         "Reception::Interrupted => {}",
     ),
     STREAM.rule(
@@ -686,7 +686,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a subscriber that joined in vain gets another chance at the end",
-        "        self.ending.joining.retain(|_, joining| matches!(joining, Joining::Expected { .. }));\n        self.ending.phase",
-        "        self.ending.phase",
+        "        self.subscribers.ending.joining.retain(|_, joining| matches!(joining, Joining::Expected { .. }));\n        self.subscribers.ending.phase",
+        "        self.subscribers.ending.phase",
     ),
 ];

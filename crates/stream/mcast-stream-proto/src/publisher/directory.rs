@@ -35,7 +35,7 @@ impl PublisherMachine {
     /// A heartbeat that an unproven address has requested lists none: it would be longer than what was paid for.
     pub(super) fn repairers_to_list(&mut self, now: ClockTime) -> RepairerList {
         let mut list = RepairerList::default();
-        if now < self.directory.list_at || self.heartbeats.is_requested() {
+        if now < self.directory.list_at || self.heartbeats.is_requested {
             return list;
         }
         self.directory.list_at = now + LIST_INTERVAL;

@@ -10,8 +10,7 @@ use crate::ClockTime;
 use crate::outbox::Target;
 use crate::wire::{
     Acknowledgement, AddressToken, DatagramView, Flags, FlowControl, HEADER_LENGTH, Header, Heartbeat,
-    KeyEpoch, Kind, Nak, Probe, Reset, ResetReason, ServedHistory, Status, SubscriberId, SubscriberName,
-    TAG_LENGTH,
+    KeyEpoch, Kind, Nak, Probe, Reset, ResetReason, ServedHistory, Status, SubscriberId, TAG_LENGTH,
 };
 
 /// Bytes that the salt and the tag add to a sealed datagram of the publisher.
@@ -126,7 +125,6 @@ impl PublisherMachine {
         }
         if self.admit(now, id, from, &view.header, status.token) {
             self.record_acknowledgement(now, id, view, status);
-            self.record_name(id);
             self.record_leave(id, view, status);
             self.on_status(now, id, from, view.header.sequence, status);
             self.evaluate_after_report(now);
@@ -191,37 +189,6 @@ impl PublisherMachine {
         let length = HEADER_LENGTH + extensions + Heartbeat::LENGTH + sealed;
         let price = (length * usize::from(self.context.config.paths.max(1))) as u64;
         self.heartbeats.request(now, paid as u64, price);
-    }
-
-    /// Takes the name and the acknowledgement of a status.
-    fn record_acknowledgement(
-        &mut self,
-        now: ClockTime,
-        id: SubscriberId,
-        view: &DatagramView<'_>,
-        status: &Status,
-    ) {
-        let (next_message, was_expected) = (self.intake.next_message(), self.expects_acknowledgers(now));
-        let Some(member) = self.subscribers.members.get_mut(id) else { return };
-        let record = &mut member.progress.acknowledgements;
-        record.name = SubscriberName::of(view).or(record.name);
-        // No subscriber can have messages that were never published.
-        let report = Acknowledgement::of(view).filter(|report| report.received <= next_message);
-        if let Some(report) = report.filter(|_| self.subscribers.acknowledgements.is_some()) {
-            record.record(report, status.given_up > 0 || status.lost_messages > 0, was_expected);
-        }
-    }
-
-    /// Reports a name that several subscribers use.
-    fn record_name(&mut self, id: SubscriberId) {
-        let Some(name) =
-            self.subscribers.members.get(id).and_then(|member| member.progress.acknowledgements.name)
-        else {
-            return;
-        };
-        if let Some((first, second)) = self.subscribers.names.note(name, id, &mut self.subscribers.members) {
-            self.context.events.push(PublisherEvent::NameShared { name, first, second });
-        }
     }
 
     /// Notes what the application of a subscriber that leaves was given.

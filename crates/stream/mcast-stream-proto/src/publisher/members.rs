@@ -6,9 +6,10 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use super::acknowledgements::AckRecord;
 use super::auto_rate::Link;
 use super::parity::LossMeter;
-use super::record::{AckRecord, Ranking};
+use super::ranking::Ranking;
 use super::repair_flow::RepairFlow;
 use crate::ClockTime;
 use crate::proof::{Counts, NakLimit};
@@ -322,7 +323,7 @@ pub(crate) struct Members {
     limits: Limits,
     is_stale: bool,
     /// Whether a rate may have changed, or of which subscribers they count.
-    rates_are_stale: bool,
+    pub(super) rates_are_stale: bool,
 }
 
 /// The limits that the subscribers impose on the publisher.
@@ -451,16 +452,6 @@ impl Members {
             *by_room_end = ranked().map(|(id, member)| (*id, member.room_end())).collect();
             *by_highest = ranked().map(|(id, member)| (*id, member.highest)).collect();
         }
-    }
-
-    /// Invalidates the limits after a change to the rate of a subscriber.
-    pub(super) const fn rate_changed(&mut self) {
-        self.rates_are_stale = true;
-    }
-
-    /// Returns whether a rate may have changed since the last call.
-    pub(super) const fn take_rate_change(&mut self) -> bool {
-        core::mem::replace(&mut self.rates_are_stale, false)
     }
 
     /// Returns the shortest time between two statuses of one subscriber.

@@ -24,7 +24,6 @@ mod flow;
 mod intake;
 mod log_needs;
 mod members;
-mod names;
 mod pacing;
 #[cfg(feature = "parity")]
 mod parity;
@@ -32,7 +31,7 @@ mod parity;
 #[path = "off/parity.rs"]
 mod parity;
 mod quorum;
-mod record;
+mod ranking;
 mod repair_flow;
 mod repair_scheduler;
 mod ring;

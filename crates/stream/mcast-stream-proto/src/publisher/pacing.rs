@@ -21,9 +21,9 @@ pub(super) struct Pacer {
     pub(super) configured: Option<u64>,
     pub(super) longest: u64,
     /// How often a datagram of data was delayed.
-    held_back: u64,
+    pub(super) held_back: u64,
     /// Bytes that were counted.
-    taken: u64,
+    pub(super) taken: u64,
 }
 
 impl Pacer {
@@ -37,16 +37,6 @@ impl Pacer {
     /// Returns the present rate in bytes per second.
     pub(super) const fn rate(&self) -> Option<u64> {
         self.rate
-    }
-
-    /// Returns how often data was delayed.
-    pub(super) const fn held_back(&self) -> u64 {
-        self.held_back
-    }
-
-    /// Returns how many bytes were sent.
-    pub(super) const fn taken(&self) -> u64 {
-        self.taken
     }
 
     #[inline]

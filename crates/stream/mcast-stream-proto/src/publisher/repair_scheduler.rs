@@ -30,7 +30,7 @@ const TURN: usize = 32;
 pub(super) struct RepairScheduler {
     pub(super) group: GroupRepairs,
     /// The subscribers with repairs waiting, in the order in which they are served.
-    turns: VecDeque<SubscriberId>,
+    pub(super) turns: VecDeque<SubscriberId>,
     /// Repairs sent in the current turn.
     turn_taken: usize,
     /// The earliest time of the next repair.
@@ -40,7 +40,7 @@ pub(super) struct RepairScheduler {
     share: u64,
     percent: u8,
     /// The number of datagrams that were requested.
-    requested: u64,
+    pub(super) requested: u64,
     /// The smoothed share of losses that several subscribers have in common, in thousandths.
     shared_loss: u32,
 }
@@ -89,11 +89,6 @@ impl RepairScheduler {
         if !self.turns.is_empty() {
             self.next_at = ClockTime(0);
         }
-    }
-
-    /// Returns the number of datagrams that were requested, each by one subscriber or several.
-    pub(super) const fn requested(&self) -> u64 {
-        self.requested
     }
 
     /// Looks again for a repair that is admitted, because more may be.
@@ -146,41 +141,6 @@ impl RepairScheduler {
             self.wake();
         }
         member.repairs.push(sequence, retained);
-    }
-
-    /// Queues parity of a block for the group, because a subscriber needs this number of symbols. They wait in the queues of all who
-    /// need them: the link of one may be slow.
-    pub(super) fn request_parity(
-        &mut self,
-        base: Sequence,
-        length: u64,
-        symbols: u8,
-        id: SubscriberId,
-        members: &mut Members,
-    ) {
-        let Some(member) = members.get_mut(id).filter(|_| symbols > 0) else { return };
-        if member.repairs.is_idle() {
-            self.turns.push_back(id);
-            self.wake();
-        }
-        let queued = member.repairs.parity.iter().filter(|(known, _)| *known == base).count();
-        member.repairs.parity.extend((queued..usize::from(symbols)).map(|_| (base, length)));
-    }
-
-    /// Returns whether a repair that serves a subscriber waits, or was sent less than `holdoff` ago.
-    pub(super) fn is_coming(
-        &self,
-        now: ClockTime,
-        sequence: Sequence,
-        id: SubscriberId,
-        holdoff: Duration,
-        ring: &Ring,
-    ) -> bool {
-        let serves = |target| target == RepairTarget::Group || target == RepairTarget::Subscriber(id);
-        ring.repair(sequence).is_some_and(|state| {
-            state.pending.is_some_and(serves)
-                || state.repaired.is_some_and(|(at, target)| serves(target) && now.since(at) < holdoff)
-        })
     }
 
     /// Cancels the pending repairs of a subscriber that departs.

@@ -234,7 +234,7 @@ pub(super) struct HeartbeatSchedule {
     /// Bytes of heartbeat requests received from unproven addresses.
     demand_credit: u64,
     /// Whether such a request has scheduled the next heartbeat.
-    is_requested: bool,
+    pub(super) is_requested: bool,
 }
 
 impl HeartbeatSchedule {
@@ -254,11 +254,6 @@ impl HeartbeatSchedule {
     /// Returns when the next heartbeat is due.
     pub(super) const fn at(&self) -> ClockTime {
         self.at
-    }
-
-    /// Returns whether a request from an unproven address has scheduled the next heartbeat.
-    pub(super) const fn is_requested(&self) -> bool {
-        self.is_requested
     }
 
     /// Restarts the interval with a heartbeat at once.

@@ -1,8 +1,8 @@
 //! Audience: the subscribers that are present, and for which of them the publisher waits.
 //!
 //! Input: what subscribers report, and what was sent. Output: the first datagram that must not be sent yet, and the first that
-//! must not be overwritten; who is to be evicted, or counts as departed; the round-trip time of the group; and which messages
-//! are acknowledged as required.
+//! must not be overwritten; the subscribers to evict, and those that count as departed; the round-trip time of the group; and
+//! which messages are acknowledged as required.
 //!
 //! Promises: no subscriber that reads delays the others for longer than the eviction time, nor do several that stopped
 //! reading together; a subscriber that the publisher does not wait for never holds anything up; time in which the publisher did
@@ -12,13 +12,12 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::acknowledgements::Acknowledgements;
+use super::acknowledgements::{Acknowledgements, Names};
 use super::audience::Audience;
 use super::config::PublisherConfig;
 use super::ending::Ending;
 use super::flow::FlowState;
 use super::members::{Departed, Departure, Member, Members, Role};
-use super::names::Names;
 use super::ring::Ring;
 use crate::ClockTime;
 use crate::proof::{AddressProof, EchoLimit};

@@ -96,7 +96,8 @@ impl PublisherMachine {
             .min(self.intake.manifest_due(self.signing.as_ref()))
             .min(self.repairs.next_time())
             .min(self.parity_deadline());
-        if self.ring.sent < self.ring.next && self.may_send_more() && !self.parity.is_waiting() {
+        if self.ring.sent < self.ring.next && !self.subscribers.flow.is_blocked() && !self.parity.is_waiting()
+        {
             let length = self.ring.get(self.ring.sent).len() as u64;
             deadline = deadline.min(self.pacer.when(length));
         }
@@ -145,11 +146,6 @@ impl PublisherMachine {
         self.repairs.record_data(bytes);
         self.heartbeats.record_data(now, self.subscribers.round_trip, self.heartbeat_spacing());
         Some(Transmit::Data { first, count })
-    }
-
-    /// Returns whether flow control admits more data.
-    fn may_send_more(&self) -> bool {
-        !self.subscribers.flow.is_blocked()
     }
 
     /// Returns the first datagram that must not be sent yet.

@@ -33,7 +33,7 @@ impl LinkRates {
         let average = at.average_length();
         let with_parity = at.bytes_ahead() / at.context.statistics.datagrams.max(1);
         let (single_bytes, held_back, sent) =
-            (at.repairs.group.sent.single_bytes, at.pacer.held_back(), at.ring.sent);
+            (at.repairs.group.sent.single_bytes, at.pacer.held_back, at.ring.sent);
         let is_starting = self.flight.is_some();
         let Some(member) = at.members.get_mut(id).filter(|member| member.role == Role::Awaited) else {
             return;
@@ -59,7 +59,7 @@ impl LinkRates {
         let change = member.link.control.observe(now, sample, is_full, other_on_trial);
         if member.link.control.rate() != before {
             member.link.mark.from = sent;
-            at.members.rate_changed();
+            at.members.rates_are_stale = true;
         }
         self.keep_pace(now, at);
         match change {

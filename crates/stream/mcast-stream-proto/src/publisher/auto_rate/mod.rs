@@ -101,7 +101,7 @@ impl LinkRates {
 
     /// Returns the limits, which are computed again only after a change.
     fn limits(&mut self, members: &mut Members) -> Limits {
-        if members.take_rate_change() {
+        if core::mem::take(&mut members.rates_are_stale) {
             let awaited =
                 || members.iter().map(|(_, member)| member).filter(|member| member.role == Role::Awaited);
             let (rate, rate_of_all) = limits(awaited().map(|member| member.link.control.rate()));

@@ -87,10 +87,10 @@ impl LinkRates {
         at: &mut Publishing<'_>,
     ) {
         let Some(auto) = self.auto else { return };
-        let (bytes, data_bytes) = (at.pacer.taken(), at.bytes_ahead());
+        let (bytes, data_bytes) = (at.pacer.taken, at.bytes_ahead());
         let average = at.average_length();
         let single_bytes = at.repairs.group.sent.single_bytes;
-        let held_back = at.pacer.held_back();
+        let held_back = at.pacer.held_back;
         let Some(member) = at.members.get_mut(id).filter(|member| member.is_measured()) else { return };
         if !is_steady {
             return member.link.path.interrupt();

@@ -49,7 +49,7 @@ impl LinkRates {
         at.repairs.wake();
         let change = credit.record_report(now, report, &at.repairs.group.sent, pace);
         if credit.control.rate() != before {
-            at.members.rate_changed();
+            at.members.rates_are_stale = true;
         }
         if let Some(RateChange::Cleared { loss, until, immunity, certain }) = change {
             let others = at.members.iter_mut();

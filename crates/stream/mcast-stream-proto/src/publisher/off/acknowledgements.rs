@@ -6,9 +6,20 @@ use core::time::Duration;
 use super::PublisherMachine;
 use super::config::PublisherConfig;
 use super::quorum::{AckProgress, AckState, AckWait, Watermarks};
-use super::record::AckRecord;
 use crate::ClockTime;
-use crate::wire::MessageNumber;
+use crate::wire::{DatagramView, MessageNumber, Status, SubscriberId, SubscriberName};
+
+#[derive(Debug, Default)]
+pub(super) struct Names(());
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AckRecord;
+
+impl AckRecord {
+    pub(super) const fn join(&mut self, _: MessageNumber) {}
+
+    pub(super) const fn depart(&mut self, _: MessageNumber) {}
+}
 
 #[derive(Debug)]
 pub(super) enum Acknowledgements {}
@@ -63,11 +74,22 @@ impl PublisherMachine {
         iter::empty()
     }
 
-    pub(super) const fn expect_acknowledgers(&mut self, _: ClockTime) {}
-
-    pub(super) const fn expects_acknowledgers(&self, _: ClockTime) -> bool {
-        false
+    /// Returns `None`: names are for acknowledgements.
+    #[must_use]
+    pub const fn name_of(&self, _: SubscriberId) -> Option<SubscriberName> {
+        None
     }
+
+    pub(super) const fn record_acknowledgement(
+        &mut self,
+        _: ClockTime,
+        _: SubscriberId,
+        _: &DatagramView<'_>,
+        _: &Status,
+    ) {
+    }
+
+    pub(super) const fn expect_acknowledgers(&mut self, _: ClockTime) {}
 
     pub(super) const fn evaluate_after_report(&mut self, _: ClockTime) {}
 

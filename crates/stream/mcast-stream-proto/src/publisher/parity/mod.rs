@@ -1,6 +1,7 @@
 //! Forward error correction: the blocks of datagrams that were sent, and the parity for them.
 
 mod loss;
+mod requests;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -559,7 +560,7 @@ impl PublisherMachine {
             self.parity.crowd.note(sent, lost);
         }
         if self.context.config.fec == Fec::Crowd {
-            let (sent, requested) = (self.context.statistics.datagrams, self.repairs.requested());
+            let (sent, requested) = (self.context.statistics.datagrams, self.repairs.requested);
             return self.parity.adapt_to_crowd(now, self.subscribers.members.len(), sent, requested);
         }
         let worst = self.subscribers.members.iter().map(|(_, member)| member.loss.share).max();

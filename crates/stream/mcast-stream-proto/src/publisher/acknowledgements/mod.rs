@@ -3,6 +3,9 @@
 //! Messages are settled in order: each is acknowledged, or given up. A subscriber acknowledges the messages of one range,
 //! in which it lost nothing, so that what it has lost is never taken for acknowledged. What is settled stays so.
 
+mod names;
+mod record;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -15,10 +18,12 @@ use super::quorum::{
     AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,
     Watermarks,
 };
-use super::record::AckRecord;
 use crate::ClockTime;
 use crate::random::SMALL_GROUP;
-use crate::wire::{Acknowledgement, MessageNumber, SubscriberId, SubscriberName};
+use crate::wire::{Acknowledgement, DatagramView, MessageNumber, Status, SubscriberId, SubscriberName};
+
+pub(super) use names::Names;
+pub(super) use record::AckRecord;
 
 /// Ranges of messages that were given up, remembered one by one. Beyond that, the two oldest become one range, which
 /// includes the acknowledged messages between them.
@@ -371,6 +376,45 @@ impl PublisherMachine {
     pub fn require_acknowledgements_from(&mut self, message: MessageNumber) {
         if let Some(acknowledgements) = &mut self.subscribers.acknowledgements {
             acknowledgements.begin_with(message.min(self.intake.next_message()));
+        }
+    }
+
+    /// Returns the name that a subscriber claims, if it has one.
+    #[must_use]
+    pub fn name_of(&self, subscriber: SubscriberId) -> Option<SubscriberName> {
+        let present = self.subscribers.members.get(subscriber).map(|member| &member.progress);
+        present.or_else(|| self.subscribers.members.departed_progress(subscriber))?.acknowledgements.name
+    }
+
+    /// Takes the name and the acknowledgement of a status.
+    pub(super) fn record_acknowledgement(
+        &mut self,
+        now: ClockTime,
+        id: SubscriberId,
+        view: &DatagramView<'_>,
+        status: &Status,
+    ) {
+        let (next_message, was_expected) = (self.intake.next_message(), self.expects_acknowledgers(now));
+        let Some(member) = self.subscribers.members.get_mut(id) else { return };
+        let record = &mut member.progress.acknowledgements;
+        record.name = SubscriberName::of(view).or(record.name);
+        // No subscriber can have messages that were never published.
+        let report = Acknowledgement::of(view).filter(|report| report.received <= next_message);
+        if let Some(report) = report.filter(|_| self.subscribers.acknowledgements.is_some()) {
+            record.record(report, status.given_up > 0 || status.lost_messages > 0, was_expected);
+        }
+        self.record_name(id);
+    }
+
+    /// Reports a name that several subscribers use.
+    fn record_name(&mut self, id: SubscriberId) {
+        let Some(name) =
+            self.subscribers.members.get(id).and_then(|member| member.progress.acknowledgements.name)
+        else {
+            return;
+        };
+        if let Some((first, second)) = self.subscribers.names.note(name, id, &mut self.subscribers.members) {
+            self.context.events.push(PublisherEvent::NameShared { name, first, second });
         }
     }
 

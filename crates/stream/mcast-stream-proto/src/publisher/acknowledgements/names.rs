@@ -2,8 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use super::PublisherMachine;
-use super::members::Members;
+use crate::publisher::members::Members;
 use crate::wire::{SubscriberId, SubscriberName};
 
 /// Names that nobody uses any more, remembered beside those of the present subscribers.
@@ -19,13 +18,13 @@ struct Claim {
 
 /// The names in use.
 #[derive(Debug, Default)]
-pub(super) struct Names(BTreeMap<SubscriberName, Claim>);
+pub(in crate::publisher) struct Names(BTreeMap<SubscriberName, Claim>);
 
 impl Names {
     /// Notes a status of a present subscriber that uses a name. Returns two subscribers that use the name at the same time from
     /// different addresses, the first of them once in its life, so that names which change all the time fill no queue of events.
     /// A subscriber that was restarted sends no more statuses as the one that it was, and is not returned.
-    pub(super) fn note(
+    pub(in crate::publisher) fn note(
         &mut self,
         name: SubscriberName,
         id: SubscriberId,
@@ -51,15 +50,6 @@ impl Names {
         let holder = members.get_mut(id).filter(|holder| holder.address != elsewhere)?;
         let is_reported = &mut holder.progress.acknowledgements.is_name_reported;
         (!core::mem::replace(is_reported, true)).then_some((id, other))
-    }
-}
-
-impl PublisherMachine {
-    /// Returns the name that a subscriber claims, if it has one.
-    #[must_use]
-    pub fn name_of(&self, subscriber: SubscriberId) -> Option<SubscriberName> {
-        let present = self.subscribers.members.get(subscriber).map(|member| &member.progress);
-        present.or_else(|| self.subscribers.members.departed_progress(subscriber))?.acknowledgements.name
     }
 }
 
