@@ -1,4 +1,18 @@
-//! The publisher's state machine: new data, the retransmission buffer, repairs, flow control and congestion control.
+//! The publisher: five layers, and one machine that wires them.
+//!
+//! | layer | where | what it decides |
+//! |---|---|---|
+//! | intake | `intake.rs` | numbers, packing, manifests |
+//! | ring | `ring.rs` | what is retained, and until when |
+//! | scheduler | `transmit.rs`; `repair_scheduler.rs`, `repair_flow.rs`, `state.rs` | what is sent next |
+//! | pacer | `pacing.rs` | when the rate admits it |
+//! | audience | `subscribers.rs`; `members.rs`, `flow.rs`, `ending.rs`, `ranking.rs` | which subscribers it waits for |
+//!
+//! Messages pass them from top to bottom, reports of subscribers from bottom to top: `feedback.rs` reads these. The scheduler
+//! is several schedules, of repairs, confirmations and heartbeats, which `transmit.rs` and `state.rs` ask in turn.
+//!
+//! Options are layers of their own, each in a folder or file: `acknowledgements`, `auto_rate`, `directory.rs`, `parity`,
+//! `signing.rs`. What stands for one that is left out is in `off`.
 
 #[cfg(feature = "acknowledgements")]
 mod acknowledgements;

@@ -1,4 +1,10 @@
-//! The rate of the stream, to which data, repairs and control datagrams keep together, and that of repairs.
+//! Pacer: the rate of the stream, to which data, repairs and control datagrams keep together, and that of repairs.
+//!
+//! Input: what is about to be sent, in bytes. Output: whether it is admitted now, and when it will be. What the links of the
+//! subscribers carry is found out by `auto_rate`, which sets the rates.
+//!
+//! Promises: on average no more is sent than the rate, and at once no more than a burst; control datagrams are sent at once, and
+//! delay what follows them instead.
 
 use core::time::Duration;
 

@@ -1,6 +1,11 @@
-//! The retransmission buffer: sent datagrams in one circular block of memory, back to back, so that consecutive
-//! datagrams of equal length are contiguous for segmentation offload; and what a former publisher had accepted, which
-//! is in it as if it had been sent.
+//! Ring: the retransmission buffer. Datagrams are in one circular block of memory, back to back, so that consecutive datagrams
+//! of equal length are contiguous for segmentation offload. What a former publisher had accepted is in it as if it had been sent.
+//!
+//! Input: datagrams of the intake. Output: their bytes, for as long as they are retained, and the state of their repairs.
+//!
+//! Promises: a datagram does not change while it is retained, but for the flags that distinguish paths and repairs; the oldest one
+//! is always the next to be overwritten; and the memory, and the number of datagrams, are bounded. Whether one may be
+//! overwritten is a decision of the machine, which asks the audience.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
