@@ -141,7 +141,6 @@ struct TopPlan {
     is_file: bool,
 }
 
-/// What is watched.
 #[derive(Clone, Copy, Debug)]
 struct Watched<'a> {
     monitor: &'a Monitor,
@@ -200,12 +199,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let watched = Watched { monitor: &monitor, named: &named };
     let ran = match plan.display {
         Display::Screen => screen::run(&plan, watched, &interrupt, exporter.as_ref(), console),
-        Display::Headless => {
-            report::wait(plan.timeout, watched, &interrupt, &service, console).map(|()| None)
-        }
+        Display::Headless => report::wait(plan.timeout, watched, &interrupt, service, console).map(|()| None),
         Display::Table | Display::Json => report::run(&plan, watched, &interrupt, console).map(|()| None),
     };
-    service.stopping();
     monitor.stop();
     if monitor.skipped() > 0 {
         let frames = count_of(monitor.skipped(), "frame");

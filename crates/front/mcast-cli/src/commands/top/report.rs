@@ -10,15 +10,16 @@ use mcast_watch::Row;
 
 use super::text::{self, Column};
 use super::{Display, TopPlan, Watched, faults};
+use crate::arguments::Goal;
 use crate::exit::Failure;
-use crate::interrupt::{Hangup, Interrupt, Service};
+use crate::interrupt::{Interrupt, Service};
 use crate::output::{Cell, SafeText, Table, bits_per_second, count, count_of, rfc3339};
 use crate::receiving::SilentInterfaces;
+use crate::session::{Control, End, SessionSteps, Step};
 use mcast_watch::live::{Monitor, MonitorReport};
 
 /// The interval of checks for the end of a file.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// The interval of checks for vanished interfaces.
 const INTERFACE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Prints at each interval until the timeout or Ctrl-C.
@@ -67,37 +68,53 @@ pub(super) fn wait(
     timeout: Option<Duration>,
     watched: Watched<'_>,
     interrupt: &Interrupt,
-    service: &Service,
+    service: Service,
     console: &Console,
 ) -> anyhow::Result<()> {
     let Watched { monitor, named } = watched;
     let mut silent_interfaces = SilentInterfaces::default();
     silent_interfaces.warn_about_captured(named, console);
-    let start = SystemTime::now();
-    let mut last_check = Instant::now();
+    let mut watching = Watching { monitor, named, silent_interfaces, last_check: Instant::now(), console };
+    let goal = Goal::until(timeout, Instant::now());
     let hangup = service.hangups()?;
-    let status = format!("Watching {}", monitor.interfaces().unwrap_or_default());
-    service.ready(&status);
-    loop {
-        if interrupt.sleep(POLL_INTERVAL) {
-            return Ok(());
+    Control::new(interrupt.clone(), goal, console).with_service(service, hangup).run(&mut watching)?;
+    Ok(())
+}
+
+struct Watching<'a> {
+    monitor: &'a Monitor,
+    named: &'a [Interface],
+    silent_interfaces: SilentInterfaces,
+    last_check: Instant,
+    console: &'a Console,
+}
+
+impl SessionSteps for Watching<'_> {
+    fn step(&mut self, control: &mut Control<'_>, wait: Duration) -> anyhow::Result<Step> {
+        Ok(if control.interrupt.sleep(wait) { Step::Over(End::Interrupted) } else { Step::Idle })
+    }
+
+    fn longest_wait(&mut self) -> Duration {
+        POLL_INTERVAL
+    }
+
+    fn maintain(&mut self) -> anyhow::Result<()> {
+        check_source(self.monitor)?;
+        if self.last_check.elapsed() >= INTERFACE_CHECK_INTERVAL {
+            self.last_check = Instant::now();
+            check_interfaces(self.named)?;
+            self.silent_interfaces.warn_about_captured(self.named, self.console);
         }
-        check_source(monitor)?;
-        if last_check.elapsed() >= INTERFACE_CHECK_INTERVAL {
-            last_check = Instant::now();
-            check_interfaces(named)?;
-            silent_interfaces.warn_about_captured(named, console);
-        }
-        // The monitor has answered, so the capturing thread is not stuck.
-        service.alive();
-        if hangup.as_ref().is_some_and(Hangup::has_arrived) {
-            service.reloading();
-            monitor.clear();
-            service.ready(&status);
-        }
-        if timeout.is_some_and(|timeout| start.elapsed().is_ok_and(|elapsed| elapsed >= timeout)) {
-            return Ok(());
-        }
+        Ok(())
+    }
+
+    fn reload(&mut self) -> anyhow::Result<()> {
+        self.monitor.clear();
+        Ok(())
+    }
+
+    fn status(&self) -> String {
+        format!("Watching {}", self.monitor.interfaces().unwrap_or_default())
     }
 }
 
