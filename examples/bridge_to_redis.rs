@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use mcast::Membership;
-use mcast_bridge::redis::RedisTarget;
-use mcast_bridge::{BridgeConfig, BridgeNotice, StreamBridge};
+use mcast_bridge::{BridgeConfig, BridgeNotice, EngineAccess, StreamBridge, engine_at};
 use mcast_stream::Subscriber;
 use mcast_stream::subscriber::{Start, SubscriberEvent};
 use mcast_stream::wire::StreamId;
@@ -23,9 +22,9 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn Error>> {
     let Arguments { from, target } = Arguments::parse();
     let subscriber = Subscriber::builder().join(from).start(Start::Oldest).build()?;
-    let target = RedisTarget::parse(&target)?;
+    let engine = engine_at(&target, EngineAccess::default(), None)?;
     let id = std::process::id().into();
-    let mut bridge = StreamBridge::start(subscriber, Box::new(target), BridgeConfig::new(StreamId(0), id))?;
+    let mut bridge = StreamBridge::start(subscriber, engine, BridgeConfig::new(StreamId(0), id))?;
     loop {
         match bridge.next(Duration::from_secs(1))? {
             Some(BridgeNotice::Stream(SubscriberEvent::Ended { messages })) => {

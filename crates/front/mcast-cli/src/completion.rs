@@ -335,6 +335,7 @@ mod tests {
         "PORT",
         "RATE",
         "RELAY",
+        "SETTING=VALUE",
         "SIZE",
         "SOURCE",
         "TIME",

@@ -5,7 +5,13 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// The subcommand, the former option, and how it is written now.
 const REPLACED: &[(&str, &str, &str)] = &[
+    ("bridge", "--credentials", "--password-file FILE"),
+    ("bridge", "--history", "--buffer SIZE"),
     ("bridge", "--serve-rate", "--serve-history ADDRESS:PORT:RATE"),
+    ("bridge", "--tls-ca", "--tls ca=FILE"),
+    ("bridge", "--tls-certificate", "--tls certificate=FILE,key=FILE"),
+    ("bridge", "--tls-key", "--tls certificate=FILE,key=FILE"),
+    ("bridge", "--tls-server-name", "--tls name=NAME"),
     ("doctor", "--every", "--watch=TIME"),
     ("doctor", "--for", "--soak=TIME"),
     ("doctor", "--peer", "--probe=ADDRESS"),

@@ -1,16 +1,15 @@
 //! What a bridge requests of an engine, and the history that subscribers request of it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mcast_stream::history::{HistoryContent, HistoryRecord, RequestedStart};
-use mcast_stream::wire::{EngineKey, MessageNumber, StreamId, VisitedEngines};
+use mcast_stream::wire::{EngineKey, Incarnation, MessageNumber, StreamId, VisitedEngines};
 use mcast_stream::{HistoryProvider, HistorySource, HistoryUnavailable};
 
+use crate::error::EngineError;
 use crate::limits::{EngineRetention, UnstorableRecord};
 use crate::record::{Content, Position, StreamRecord, UnixMillis};
-#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
-use mcast_stream::wire::Incarnation;
 
 /// The last record in an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +113,6 @@ pub(crate) fn id(position: Position) -> String {
 }
 
 /// Returns the position of the record with such an id.
-#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq"))]
 pub(crate) fn position(id: &str) -> Option<Position> {
     let (incarnation, number) = id.split_once('-')?;
     Some(Position::new(Incarnation(incarnation.parse().ok()?), MessageNumber(number.parse().ok()?)))
@@ -140,67 +138,53 @@ impl BridgeBeacon {
     pub const KEPT_FOR: Duration = Duration::from_secs(5);
 }
 
-/// Why an engine cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
-pub struct EngineError {
-    /// What failed and why.
-    pub what: String,
-    /// What to do about it.
-    pub remedy: Option<String>,
-    /// Whether it may pass.
-    pub kind: EngineErrorKind,
-}
+/// A stream in an engine: where that is, and how connections are made to it.
+///
+/// Whatever the engine is, a bridge needs four operations of it: [`append_if`](Sink::append_if) the last record is the
+/// expected one, the [`tail`](Sink::tail), [`read`](Source::read) from a position, and [`find_time`](Source::find_time).
+pub trait Engine: Send + Sync {
+    /// Connects, to append records.
+    ///
+    /// # Errors
+    /// If the engine cannot be reached or rejects the bridge.
+    fn sink(&self) -> Result<Box<dyn Sink>, EngineError>;
 
-/// Whether an error may pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EngineErrorKind {
-    /// It may, without a change of the bridge's settings.
-    Transient,
-    /// The engine does not accept the user, the password or the key. A bridge that was connected before tries again if it
-    /// reads them from a file.
-    LoginRefused,
-    /// It does not.
-    Permanent,
-}
+    /// Connects, to read records.
+    ///
+    /// # Errors
+    /// As [`sink`](Self::sink).
+    fn source(&self) -> Result<Box<dyn Source>, EngineError>;
 
-impl EngineError {
-    /// Whether it may succeed later without a change of the bridge's settings.
-    #[must_use]
-    pub const fn is_transient(&self) -> bool {
-        matches!(self.kind, EngineErrorKind::Transient)
+    /// Returns the name of the stream in the engine.
+    fn name(&self) -> &str;
+
+    /// Returns the addresses of the servers, without secrets.
+    fn address(&self) -> String;
+
+    /// Returns the position of the record that the engine shows with this id. Default: `INCARNATION-NUMBER`.
+    fn position(&self, id: &str) -> Option<Position> {
+        position(id)
     }
 
-    /// Returns the error of a connector, which `may_renew` its login from a file: then a refused one may pass.
-    pub(crate) fn with_renewal(self, may_renew: bool) -> Self {
-        match self.kind {
-            EngineErrorKind::LoginRefused if may_renew => Self { kind: EngineErrorKind::Transient, ..self },
-            _ => self,
-        }
+    /// Returns how many records a batch needs for the full rate of the engine: the value for
+    /// [`BridgeConfig::batch_records`](crate::BridgeConfig::batch_records). Default: 1,000.
+    fn batch_records(&self) -> usize {
+        BATCH_RECORDS
+    }
+
+    /// Whether it reads the password or the key from a file for each connection. Then a login that was accepted before, and
+    /// is refused now, is tried again. Default: no.
+    fn renews_login(&self) -> bool {
+        false
     }
 }
 
+/// Refuses a record of another stream than the known one.
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
-impl EngineError {
-    /// Returns an error of this kind; an empty remedy is none.
-    pub(crate) fn new(what: impl Into<String>, remedy: &str, kind: EngineErrorKind) -> Self {
-        Self { what: what.into(), remedy: (!remedy.is_empty()).then(|| remedy.into()), kind }
-    }
-
-    pub(crate) fn transient(what: impl Into<String>, remedy: &str) -> Self {
-        Self::new(what, remedy, EngineErrorKind::Transient)
-    }
-
-    pub(crate) fn permanent(what: impl Into<String>, remedy: &str) -> Self {
-        Self::new(what, remedy, EngineErrorKind::Permanent)
-    }
-
-    /// The error of a source whose records belong to another stream than before.
-    pub(crate) fn other_stream(known: StreamId, found: StreamId) -> Self {
-        Self::permanent(
-            format!("a record there belongs to stream {found}, not to stream {known}"),
-            "give each stream one of its own in the engine, and start the bridge again",
-        )
+pub(crate) fn same_stream(known: Option<StreamId>, found: StreamId) -> Result<(), EngineError> {
+    match known.filter(|known| *known != found) {
+        Some(known) => Err(crate::error::any::other_stream(known, found)),
+        None => Ok(()),
     }
 }
 
@@ -233,11 +217,17 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Sends a request.
+    /// Sends records, which are appended if the engine's last record is the expected one.
     ///
     /// # Errors
     /// If the connection is broken.
-    fn send(&mut self, request: &Request) -> Result<(), EngineError>;
+    fn append_if(&mut self, batch: &RecordBatch) -> Result<(), EngineError>;
+
+    /// Requests the last record and the other bridges, and notes this one for [`BridgeBeacon::KEPT_FOR`].
+    ///
+    /// # Errors
+    /// As [`append_if`](Self::append_if).
+    fn tail(&mut self, beacon: BridgeBeacon) -> Result<(), EngineError>;
 
     /// Waits for the response to the oldest request without one.
     ///
@@ -248,27 +238,6 @@ pub trait Sink: Send {
 
 /// How many records a batch has at most, by default.
 pub(crate) const BATCH_RECORDS: usize = 1_000;
-
-/// Makes connections to an engine.
-pub trait SinkConnector: Send {
-    /// Connects to the engine.
-    ///
-    /// # Errors
-    /// If the engine cannot be reached or rejects the bridge.
-    fn connect(&mut self) -> Result<Box<dyn Sink>, EngineError>;
-
-    /// Returns how many records a batch needs for the full rate of the engine: the value for
-    /// [`BridgeConfig::batch_records`](crate::BridgeConfig::batch_records). Default: 1,000.
-    fn batch_records(&self) -> usize {
-        BATCH_RECORDS
-    }
-
-    /// Whether it reads the user, the password or the key from a file for each connection. Then a login that was accepted
-    /// before, and is refused now, is tried again. Default: no.
-    fn renews_login(&self) -> bool {
-        false
-    }
-}
 
 /// A stream in an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -312,21 +281,6 @@ pub fn stored_kind(source: &mut dyn Source) -> Result<Option<StoredKind>, Engine
     }
 }
 
-/// Makes connections to an engine that records are read on.
-pub trait SourceConnector: Send {
-    /// Connects to the engine.
-    ///
-    /// # Errors
-    /// If the engine cannot be reached or rejects the bridge.
-    fn connect(&mut self) -> Result<Box<dyn Source>, EngineError>;
-
-    /// Whether it reads the user, the password or the key from a file for each connection. Then a login that was accepted
-    /// before, and is refused now, is tried again. Default: no.
-    fn renews_login(&self) -> bool {
-        false
-    }
-}
-
 /// Reads records back from an engine. After an error, it is not used again.
 pub trait Source: Send {
     /// Returns what is stored there; `None` if there is nothing yet.
@@ -367,7 +321,7 @@ pub trait Source: Send {
 /// The history of a stream in an engine, for [`HistoryListener::serve`](mcast_stream::HistoryListener::serve). Each
 /// client of the server has a connection to the engine of its own.
 pub struct EngineHistory {
-    connector: Mutex<Box<dyn SourceConnector>>,
+    engine: Arc<dyn Engine>,
 }
 
 struct EngineHistorySource(Box<dyn Source>);
@@ -375,15 +329,14 @@ struct EngineHistorySource(Box<dyn Source>);
 impl EngineHistory {
     /// Returns the history in this engine.
     #[must_use]
-    pub fn new(connector: Box<dyn SourceConnector>) -> Self {
-        Self { connector: Mutex::new(connector) }
+    pub const fn new(engine: Arc<dyn Engine>) -> Self {
+        Self { engine }
     }
 }
 
 impl HistoryProvider for EngineHistory {
     fn open(&self, stream: StreamId) -> Result<Box<dyn HistorySource>, HistoryUnavailable> {
-        let mut source =
-            self.connector.lock().unwrap_or_else(PoisonError::into_inner).connect().map_err(unreadable)?;
+        let mut source = self.engine.source().map_err(unreadable)?;
         match source.stored().map_err(unreadable)? {
             Some(stored) if stored.stream != stream => Err(HistoryUnavailable::OtherStream),
             // If nothing is stored yet, there is nothing to read.

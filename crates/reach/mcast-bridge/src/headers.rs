@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use mcast_stream::wire::{MessageKey, MessageNumber, StreamId, VisitedEngines};
+use mcast_stream::wire::{StreamId, VisitedEngines};
 
 use crate::engine::{LastRecord, parse_trail, trail_text};
 pub(crate) use crate::engine::{id, position};
-use crate::record::{Content, DatagramMetadata, GapCause, StreamRecord, UnixMillis};
+use crate::record::{Content, StoredFields, StreamRecord, UnixMillis};
 
-/// The headers of a datagram of a plain group, and the names of its fields.
-const METADATA: [(&str, &str); 6] = [
+/// The headers of the fields of records.
+const HEADERS: [(&str, &str); 11] = [
+    ("Mcast-Kind", "kind"),
+    ("Mcast-First", "first"),
+    ("Mcast-End", "end"),
+    ("Mcast-Cause", "cause"),
+    ("Mcast-Key", "key"),
     ("Mcast-Source", "source"),
     ("Mcast-Group", "group"),
     ("Mcast-Interface", "interface"),
@@ -17,6 +22,19 @@ const METADATA: [(&str, &str); 6] = [
     ("Mcast-TTL", "ttl"),
     ("Mcast-DSCP", "dscp"),
 ];
+
+fn header_of(name: &str) -> Option<&'static str> {
+    HEADERS.iter().find(|(_, field)| *field == name).map(|(header, _)| *header)
+}
+
+/// Headers by the names of fields.
+struct Fields<T>(T);
+
+impl<'a, T: Fn(&str) -> Option<&'a str>> StoredFields<'a> for Fields<T> {
+    fn text(&self, name: &str) -> Option<&'a str> {
+        (self.0)(header_of(name)?)
+    }
+}
 
 /// Sets the headers of a record; returns its payload.
 pub(crate) fn write<'a>(
@@ -30,29 +48,12 @@ pub(crate) fn write<'a>(
     if !engines.is_empty() {
         set("Mcast-Origin", trail_text(engines));
     }
-    let mut gap = |first: MessageNumber, end: Option<MessageNumber>, cause: GapCause| {
-        set("Mcast-Kind", "gap".into());
-        set("Mcast-First", first.to_string());
-        end.iter().for_each(|end| set("Mcast-End", end.to_string()));
-        set("Mcast-Cause", cause.name().into());
-    };
-    match &record.content {
-        Content::Message { key, bytes } => {
-            key.iter().for_each(|key| set("Mcast-Key", key.0.to_string()));
-            return bytes;
+    record.content.write(record.position, |name, value| {
+        if let Some(header) = header_of(name) {
+            set(header, value.into_text());
         }
-        Content::Datagram { metadata, bytes } => {
-            for (name, value) in metadata.fields() {
-                let header = METADATA.iter().find(|(_, field)| *field == name);
-                header.into_iter().for_each(|(header, _)| set(header, value.clone()));
-            }
-            return bytes;
-        }
-        Content::Gap { first, cause } => gap(*first, Some(record.position.number + 1), *cause),
-        Content::OpenGap { cause } => gap(record.position.number, None, *cause),
-        Content::End => set("Mcast-Kind", "end".into()),
-    }
-    &[]
+    });
+    record.content.bytes().map_or(&[], |bytes| bytes)
 }
 
 /// Returns the record with this id, these headers and this payload; `None` if no bridge wrote it.
@@ -61,28 +62,10 @@ pub(crate) fn read<'a>(
     header: impl Fn(&str) -> Option<&'a str>,
     payload: &[u8],
 ) -> Option<(StreamId, StreamRecord)> {
-    let number = |name: &str| header(name)?.parse::<u64>().ok();
     let stream = StreamId(u64::from_str_radix(header("Mcast-Stream")?, 16).ok()?);
-    let content = match header("Mcast-Kind") {
-        None if header("Mcast-Group").is_some() => {
-            let name =
-                |field: &str| METADATA.iter().find(|(_, known)| *known == field).map(|(header, _)| *header);
-            let metadata = DatagramMetadata::parse(|field| header(name(field)?))?;
-            Content::Datagram { metadata: Box::new(metadata), bytes: Arc::from(payload) }
-        }
-        None => Content::Message { key: number("Mcast-Key").map(MessageKey), bytes: Arc::from(payload) },
-        Some("end") => Content::End,
-        Some("gap") => {
-            let first = MessageNumber(number("Mcast-First")?);
-            let cause = GapCause::from_name(header("Mcast-Cause")?)?;
-            match header("Mcast-End") {
-                Some(_) => Content::Gap { first, cause },
-                None => Content::OpenGap { cause },
-            }
-        }
-        Some(_) => return None,
-    };
-    Some((stream, StreamRecord { position: position(id)?, time: UnixMillis(number("Mcast-Time")?), content }))
+    let time = UnixMillis(header("Mcast-Time")?.parse().ok()?);
+    let content = Content::read(&Fields(header), || Some(Arc::from(payload)))?;
+    Some((stream, StreamRecord { position: position(id)?, time, content }))
 }
 
 /// Returns the last record as a bridge sees it.

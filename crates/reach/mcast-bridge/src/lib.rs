@@ -9,12 +9,15 @@
 //! A plain group, which carries no stream, is kept as well: each datagram is a record, which the bridge numbers. There is
 //! one bridge of such a key at a time.
 //!
-//! [`BridgeMachine`] decides what is appended and when, without an engine, sockets or clocks. [`Sink`] is what an engine
-//! offers to it, [`Source`] reads the records back.
+//! [`BridgeMachine`] decides what is appended and when, without an engine, sockets or clocks. An [`Engine`] is a stream in
+//! an engine: a [`Sink`] appends to it, a [`Source`] reads the records back.
 #![forbid(unsafe_code)]
 
 mod driver;
 mod engine;
+#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
+mod engines;
+mod error;
 #[cfg(any(all(feature = "kafka", unix), feature = "nats"))]
 mod headers;
 #[cfg(all(feature = "kafka", unix))]
@@ -31,22 +34,25 @@ mod record;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod reverse;
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
-mod server;
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
 #[cfg_attr(
-    not(any(feature = "nats", feature = "rabbitmq", feature = "redis")),
-    expect(dead_code, reason = "the client of Kafka connects itself; only the options are for it")
+    not(all(feature = "kafka", feature = "nats", feature = "rabbitmq", feature = "redis")),
+    allow(dead_code, reason = "each engine uses some; the client of Kafka connects itself")
 )]
+mod server;
+#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
 mod tls;
 
 pub use driver::{
     BridgeError, BridgeNotice, GroupReplay, InterfaceNameOf, ReverseBridge, ReverseNotice, StreamBridge,
 };
 pub use engine::{
-    BridgeBeacon, EngineError, EngineErrorKind, EngineHistory, LastRecord, PendingGap, RecordBatch, Request,
-    Response, Sink, SinkConnector, Source, SourceConnector, StoredKind, StoredStream, stored_kind,
+    BridgeBeacon, Engine, EngineHistory, LastRecord, PendingGap, RecordBatch, Request, Response, Sink,
+    Source, StoredKind, StoredStream, stored_kind,
 };
+#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
+pub use engines::{engine_at, is_engine_url};
+pub use error::{EngineError, EngineErrorKind};
 pub use limits::{EngineRetention, RecordRefusal, RetentionRule, UnstorableRecord};
 pub use machine::{
     BridgeConfig, BridgeEvent, BridgeMachine, BridgeRefusal, BridgeStatistics, LossCause, RefusedTail,
@@ -58,5 +64,7 @@ pub use reverse::{
     ObservedHeartbeat, PublisherAction, PublisherState, ReplayConfig, ReplayMachine, ReverseConfig,
     ReverseEvent, ReverseMachine, ReverseRefusal, ReverseStatistics, SourceRequest, SourceResponse, StartAt,
 };
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
+pub use server::EngineAccess;
+#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
 pub use tls::TlsOptions;

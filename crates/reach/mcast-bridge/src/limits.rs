@@ -80,6 +80,13 @@ pub struct EngineRetention {
     pub unknown: Option<String>,
 }
 
+impl EngineRetention {
+    /// Whether it may remove what was just stored.
+    pub(crate) fn is_hasty(&self) -> bool {
+        self.rules.iter().any(|rule| rule.is_hasty)
+    }
+}
+
 /// A rule by which an engine removes records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetentionRule {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::engine::EngineError;
+use crate::error::{EngineError, any};
 
 /// The password of an engine.
 #[derive(Clone, PartialEq, Eq)]
@@ -11,22 +11,27 @@ pub enum EnginePassword {
     /// The password itself.
     Text(String),
     /// The password is the first line of this file, which is read for each connection, so that a new one applies from
-    /// the next connection on.
+    /// the next connection on. For NATS, the file may also have the key of a user, and the token of the account (JWT), as
+    /// `nsc` makes it, or only the seed of an nkey.
     File(PathBuf),
 }
 
 impl EnginePassword {
     /// Returns the password.
     pub(crate) fn read(&self) -> Result<String, EngineError> {
+        let text = self.text()?;
+        Ok(match self {
+            Self::Text(_) => text,
+            Self::File(_) => text.lines().next().unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// Returns everything that is there.
+    pub(crate) fn text(&self) -> Result<String, EngineError> {
         match self {
             Self::Text(text) => Ok(text.clone()),
-            Self::File(path) => match std::fs::read_to_string(path) {
-                Ok(text) => Ok(text.lines().next().unwrap_or_default().to_owned()),
-                Err(cause) => Err(EngineError::transient(
-                    format!("cannot read the password in {}: {cause}", path.display()),
-                    "check the path and who may read it",
-                )),
-            },
+            Self::File(path) => std::fs::read_to_string(path)
+                .map_err(|cause| any::unreadable("the password", path.display(), cause)),
         }
     }
 
@@ -80,7 +85,7 @@ mod tests {
         let refused = EngineError {
             what: "wrong".to_owned(),
             remedy: None,
-            kind: crate::engine::EngineErrorKind::LoginRefused,
+            kind: crate::error::EngineErrorKind::LoginRefused,
         };
         for (password, may_pass) in
             [(EnginePassword::File("password".into()), true), (EnginePassword::from("secret"), false)]

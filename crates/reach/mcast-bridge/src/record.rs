@@ -105,6 +105,98 @@ impl StreamRecord {
     }
 }
 
+/// The value of a field of a record in an engine.
+#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FieldValue {
+    Number(u64),
+    Text(String),
+}
+
+#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
+impl FieldValue {
+    fn word(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text,
+        }
+    }
+}
+
+/// The fields of a record in an engine, which each engine names in its own way.
+#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
+pub(crate) trait StoredFields<'a> {
+    fn text(&self, name: &str) -> Option<&'a str>;
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.text(name)?.parse().ok()
+    }
+
+    /// Whether there is such a field, whatever its value is.
+    fn has(&self, name: &str) -> bool {
+        self.text(name).is_some()
+    }
+}
+
+#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
+impl Content {
+    /// Sets the fields of the record with this content and position, other than its bytes.
+    pub(crate) fn write(&self, position: Position, mut set: impl FnMut(&'static str, FieldValue)) {
+        let mut gap = |first: MessageNumber, end: Option<MessageNumber>, cause: GapCause| {
+            set("kind", FieldValue::word("gap"));
+            set("first", FieldValue::Number(first.0));
+            end.iter().for_each(|end| set("end", FieldValue::Number(end.0)));
+            set("cause", FieldValue::word(cause.name()));
+        };
+        match self {
+            Self::Message { key, .. } => key.iter().for_each(|key| set("key", FieldValue::Number(key.0))),
+            Self::Datagram { metadata, .. } => {
+                metadata.fields().for_each(|(name, value)| set(name, FieldValue::Text(value)));
+            }
+            Self::Gap { first, cause } => gap(*first, Some(position.number + 1), *cause),
+            Self::OpenGap { cause } => gap(position.number, None, *cause),
+            Self::End => set("kind", FieldValue::word("end")),
+        }
+    }
+
+    /// Returns the bytes; none if it is neither a message nor a datagram.
+    pub(crate) const fn bytes(&self) -> Option<&Arc<[u8]>> {
+        match self {
+            Self::Message { bytes, .. } | Self::Datagram { bytes, .. } => Some(bytes),
+            Self::Gap { .. } | Self::OpenGap { .. } | Self::End => None,
+        }
+    }
+
+    /// Returns the content in these fields; `None` if no bridge wrote it. `bytes` returns those beside the fields.
+    pub(crate) fn read<'a>(
+        fields: &impl StoredFields<'a>,
+        bytes: impl FnOnce() -> Option<Arc<[u8]>>,
+    ) -> Option<Self> {
+        match fields.text("kind") {
+            None if fields.has("kind") => None,
+            None if fields.has("group") => {
+                let metadata = Box::new(DatagramMetadata::parse(|name| fields.text(name))?);
+                Some(Self::Datagram { metadata, bytes: bytes()? })
+            }
+            None => Some(Self::Message { key: fields.number("key").map(MessageKey), bytes: bytes()? }),
+            Some("end") => Some(Self::End),
+            Some("gap") => {
+                let first = MessageNumber(fields.number("first")?);
+                let cause = GapCause::from_name(fields.text("cause")?)?;
+                Some(match fields.has("end") {
+                    true => Self::Gap { first, cause },
+                    false => Self::OpenGap { cause },
+                })
+            }
+            Some(_) => None,
+        }
+    }
+}
+
 /// Any content, for the tests of engines.
 #[cfg(all(
     test,

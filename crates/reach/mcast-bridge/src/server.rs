@@ -1,4 +1,4 @@
-//! Servers of engines that bridges have a connection of their own to: NATS, RabbitMQ and Redis.
+//! The servers of engines: their URLs, what is given beside them, and connections to them.
 
 use std::fmt;
 use std::io::{self, Error, ErrorKind, Read, Write};
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::engine::{EngineError, EngineErrorKind};
+use crate::error::{EngineError, EngineErrorKind, any};
+use crate::password::EnginePassword;
 use crate::tls::{TlsOptions, TlsStream};
 
 /// How long to wait for a connection or a response. A server that stands still for longer is connected to again.
@@ -196,32 +197,64 @@ impl fmt::Display for Servers {
 
 /// What URLs of an engine are like.
 pub(crate) struct UrlForm {
+    /// Its name.
+    pub(crate) engine: &'static str,
     /// Schemes, whether they mean TLS, and the port that servers listen on by default.
     pub(crate) schemes: &'static [(&'static str, bool, u16)],
-    /// The name of the parameter that names the stream.
+    /// The name of the only parameter.
     pub(crate) parameter: &'static str,
-    /// Makes the error of a reason.
-    pub(crate) invalid: fn(&str) -> EngineError,
+    /// How to write one.
+    pub(crate) form: &'static str,
+    /// Whether options of TLS mean TLS, whatever the scheme is.
+    pub(crate) is_tls_optional: bool,
+    /// Checks that options of TLS can be used.
+    pub(crate) check_tls: fn(&TlsOptions) -> Result<(), EngineError>,
 }
 
-/// The parts of `SCHEME://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…][/PATH][?PARAMETER=STREAM]`, decoded.
+/// What is given beside the URL of an engine.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct EngineAccess {
+    /// The password, so that it need not be in the URL.
+    pub password: Option<EnginePassword>,
+    /// Options of TLS.
+    pub tls: Option<TlsOptions>,
+}
+
+impl EngineAccess {
+    /// Sets the password.
+    #[must_use]
+    pub fn with_password(self, password: impl Into<EnginePassword>) -> Self {
+        Self { password: Some(password.into()), ..self }
+    }
+
+    /// Sets the options of TLS.
+    #[must_use]
+    pub fn with_tls(self, options: TlsOptions) -> Self {
+        Self { tls: Some(options), ..self }
+    }
+}
+
+/// The parts of `SCHEME://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…][/PATH][?PARAMETER=VALUE]`, decoded, and what was
+/// given beside it.
+#[derive(Clone)]
 pub(crate) struct ServerUrl {
+    pub(crate) scheme: &'static str,
     pub(crate) servers: Servers,
-    pub(crate) is_tls: bool,
+    pub(crate) tls: Option<TlsOptions>,
     pub(crate) user: String,
-    pub(crate) password: Option<String>,
+    pub(crate) password: Option<EnginePassword>,
     pub(crate) path: Vec<String>,
-    pub(crate) stream: Option<String>,
+    pub(crate) parameter: Option<String>,
 }
 
 impl UrlForm {
-    /// Parses a URL.
-    pub(crate) fn parse(&self, url: &str) -> Result<ServerUrl, EngineError> {
-        let invalid = self.invalid;
-        let form = || invalid("it has another form");
+    /// Parses a URL, and checks that what is given beside it can be used.
+    pub(crate) fn parse(&self, url: &str, access: EngineAccess) -> Result<ServerUrl, EngineError> {
+        let form = || self.invalid("it has another form");
         let (scheme, rest) = url.split_once("://").ok_or_else(form)?;
         let known = self.schemes.iter().find(|(name, ..)| name.eq_ignore_ascii_case(scheme));
-        let &(_, is_tls, default_port) = known.ok_or_else(form)?;
+        let &(scheme, is_tls, default_port) = known.ok_or_else(form)?;
         let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (login, hosts) =
             authority.rsplit_once('@').map_or(("", authority), |(login, hosts)| (login, hosts));
@@ -230,37 +263,89 @@ impl UrlForm {
         for host in hosts.split(',') {
             // One that is not special for the parser of URLs, so that all have the same rules.
             let parsed = Url::parse(&format!("engine://{login}@{host}{behind}"));
-            let parsed = parsed.map_err(|error| invalid(&error.to_string()))?;
+            let parsed = parsed.map_err(|error| self.invalid(error))?;
             let name = parsed.host_str().filter(|name| !name.is_empty());
-            let name = name.ok_or_else(|| invalid("it has no host"))?;
+            let name = name.ok_or_else(|| self.invalid("it has no host"))?;
             let host = name.trim_start_matches('[').trim_end_matches(']').to_owned();
             addresses.push(ServerAddress { host, port: parsed.port().unwrap_or(default_port) });
             first.get_or_insert(parsed);
         }
-        let parsed = first.ok_or_else(|| invalid("it has no host"))?;
+        let parsed = first.ok_or_else(|| self.invalid("it has no host"))?;
         if parsed.fragment().is_some() {
             return Err(form());
         }
         let decoded = |text: &str| {
             let bytes = percent_encoding::percent_decode_str(text);
-            bytes.decode_utf8().map(String::from).map_err(|_| invalid("it is not UTF-8"))
+            bytes.decode_utf8().map(String::from).map_err(|_| self.invalid("it is not UTF-8"))
         };
-        let mut stream = None;
+        let mut parameter = None;
         for (name, value) in parsed.query_pairs() {
-            match &*name {
-                name if name == self.parameter => stream = Some(value.into_owned()),
-                _ => return Err(invalid(&format!("it has the unknown parameter \"{name}\""))),
+            if name != self.parameter {
+                return Err(self.invalid(format_args!("it has the unknown parameter \"{name}\"")));
             }
+            parameter = Some(value.into_owned());
         }
-        let path = parsed.path().trim_matches('/').split('/').filter(|part| !part.is_empty());
+        // As it was written: the parser of URLs takes `..` for a step back.
+        let path = behind.split(['?', '#']).next().unwrap_or_default();
+        let path = path.trim_matches('/').split('/').filter(|part| !part.is_empty());
+        let password = parsed.password().map(decoded).transpose()?.map(EnginePassword::Text);
         Ok(ServerUrl {
+            scheme,
             servers: Servers { addresses: addresses.into(), current: Arc::default() },
-            is_tls,
+            tls: self.tls(scheme, is_tls, access.tls)?,
             user: decoded(parsed.username())?,
-            password: parsed.password().map(decoded).transpose()?,
+            password: access.password.or(password),
             path: path.map(decoded).collect::<Result<_, _>>()?,
-            stream,
+            parameter,
         })
+    }
+
+    fn tls(
+        &self,
+        scheme: &str,
+        is_tls: bool,
+        options: Option<TlsOptions>,
+    ) -> Result<Option<TlsOptions>, EngineError> {
+        match options {
+            None => Ok(is_tls.then(TlsOptions::default)),
+            Some(_) if !is_tls && !self.is_tls_optional => {
+                let safe =
+                    self.schemes.iter().find(|(_, is_tls, _)| *is_tls).map_or(scheme, |(name, ..)| name);
+                Err(any::tls_without_tls(format_args!("{safe}://HOST")))
+            }
+            Some(options) => (self.check_tls)(&options).map(|()| Some(options)),
+        }
+    }
+
+    pub(crate) fn invalid(&self, why: impl fmt::Display) -> EngineError {
+        any::invalid_url(self.engine, why, self.form)
+    }
+}
+
+impl ServerUrl {
+    /// Returns that of a socket, which has a path instead of servers.
+    #[cfg(all(unix, feature = "redis"))]
+    pub(crate) fn without_servers(scheme: &'static str, password: Option<EnginePassword>) -> Self {
+        let servers = Servers { addresses: Arc::new([]), current: Arc::default() };
+        let (user, path) = (String::new(), Vec::new());
+        Self { scheme, servers, tls: None, user, password, path, parameter: None }
+    }
+
+    /// Returns the password, as it is now; an empty one if there is none.
+    pub(crate) fn read_password(&self) -> Result<String, EngineError> {
+        self.password.as_ref().map_or_else(|| Ok(String::new()), EnginePassword::read)
+    }
+
+    /// Whether the next connection may have another password.
+    pub(crate) fn renews_login(&self) -> bool {
+        self.password.as_ref().is_some_and(EnginePassword::is_renewed)
+    }
+}
+
+/// Without secrets: even a user may be a token.
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ServerUrl").field(&format_args!("{}", self.servers)).finish()
     }
 }
 
@@ -269,18 +354,25 @@ mod tests {
     use super::*;
 
     const FORM: UrlForm = UrlForm {
+        engine: "Plain",
         schemes: &[("plain", false, 7), ("safe", true, 8)],
         parameter: "stream",
-        invalid: |why| EngineError::permanent(why.to_owned(), ""),
+        form: "plain://HOST",
+        is_tls_optional: false,
+        check_tls: |_| Ok(()),
     };
+
+    fn parse(url: &str) -> Result<ServerUrl, EngineError> {
+        FORM.parse(url, EngineAccess::default())
+    }
 
     #[test]
     fn a_url_names_several_servers() {
-        let url = FORM.parse("safe://a%40b:c%2Fd@one:1,[::1],two/x%2Fy/z?stream=s%20t").unwrap();
+        let url = parse("safe://a%40b:c%2Fd@one:1,[::1],two/x%2Fy/z?stream=s%20t").unwrap();
         assert_eq!(url.servers.to_string(), "one:1,[::1]:8,two:8");
-        assert_eq!((&*url.user, url.password.as_deref()), ("a@b", Some("c/d")));
+        assert_eq!((&*url.user, &*url.read_password().unwrap()), ("a@b", "c/d"));
         assert_eq!(
-            (url.is_tls, url.path, url.stream.as_deref()),
+            (url.tls.is_some(), url.path, url.parameter.as_deref()),
             (true, vec!["x/y".into(), "z".into()], Some("s t"))
         );
         for text in [
@@ -294,13 +386,30 @@ mod tests {
             "plain://a#b",
             "plain://a?b=c",
         ] {
-            assert!(FORM.parse(text).is_err(), "{text}");
+            assert!(parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
+    fn options_of_tls_need_a_url_of_tls() {
+        let access = EngineAccess { tls: Some(TlsOptions::default()), ..EngineAccess::default() };
+        assert!(FORM.parse("safe://a", access.clone()).unwrap().tls.is_some());
+        let error = FORM.parse("plain://a", access.clone()).err().unwrap();
+        assert!(!error.is_transient() && error.remedy.unwrap().contains("safe://HOST"));
+        let optional = UrlForm { is_tls_optional: true, ..FORM };
+        assert!(optional.parse("plain://a", access).unwrap().tls.is_some());
+    }
+
+    #[test]
+    fn a_password_beside_the_url_comes_first() {
+        let access = EngineAccess { password: Some("beside".into()), ..EngineAccess::default() };
+        let url = FORM.parse("plain://user:inside@a", access).unwrap();
+        assert_eq!(url.read_password().unwrap(), "beside");
+    }
+
+    #[test]
     fn the_server_that_was_used_last_is_tried_first_and_the_others_after_it() {
-        let servers = FORM.parse("plain://a,b,c").unwrap().servers;
+        let servers = parse("plain://a,b,c").unwrap().servers;
         let down = |address: &ServerAddress| EngineError {
             what: format!("{address} is down"),
             remedy: (address.host == "b").then(|| "start b".into()),

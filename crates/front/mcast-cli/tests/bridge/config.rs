@@ -179,7 +179,7 @@ fn a_file_of_bridges_that_is_not_valid_is_refused_with_its_lines() {
         assert!(ended.stderr.contains(&format!("{path}: line 2: ")), "{ended:?}");
         assert!(!ended.stderr.contains("pass@"), "{ended:?}");
     }
-    for option in [&["--stay"][..], &["--hole-wait", "1s"], &["-i", "eth0"], &["--tls-ca", "x"]] {
+    for option in [&["--stay"][..], &["--hole-wait", "1s"], &["-i", "eth0"], &["--tls", "ca=x"]] {
         let ended = mcast(&network.bridges[0], &[&["bridge", "--config", path], option].concat());
         assert_eq!(ended.status, Some(2), "{ended:?}");
         assert!(ended.stderr.contains("cannot be used with"), "{ended:?}");

@@ -304,15 +304,10 @@ fn everything_is_stored_by_tls_although_the_bridge_is_killed_and_connections_are
     let server = Server::start(&network.engine, program, 7003, &[&plain[..], &files, &open].concat(), &[]);
     eventually("a server", || server.cli(&["PING"]).starts_with("PONG"));
     let url = format!("rediss://{ENGINE}:6390?key=prices");
-    let options = [
-        ["--tls-ca", &authority],
-        ["--tls-certificate", &own],
-        ["--tls-key", &own_key],
-        // The certificate is for the address that the server has for itself.
-        ["--tls-server-name", "127.0.0.1"],
-    ];
+    // The certificate is for the address that the server has for itself.
+    let tls = format!("ca={authority},certificate={own},key={own_key},name=127.0.0.1");
     let start = || {
-        let bridge = network.start_bridge(0, &url, options.as_flattened());
+        let bridge = network.start_bridge(0, &url, &["--tls", &tls]);
         bridge.stdout.wait_for(r#""event":"connected""#);
         bridge
     };

@@ -68,8 +68,8 @@ fn a_renewed_certificate_and_a_renewed_password_are_used_without_a_restart() {
     std::fs::write(own("password"), "first\n").unwrap();
     let [authority, certificate, key, password] = [FILES[0], FILES[1], FILES[2], "password"].map(own);
     let url = format!("rediss://{ENGINE}:{TLS_PORT}?key=prices");
-    let access = ["--tls-ca", &authority, "--tls-certificate", &certificate, "--tls-key", &key];
-    let bridge = network.start_bridge(0, &url, &[&access[..], &["--password-file", &password]].concat());
+    let tls = format!("ca={authority},certificate={certificate},key={key}");
+    let bridge = network.start_bridge(0, &url, &["--tls", &tls, "--password-file", &password]);
     wait_connected(&bridge, 1);
     let mut publisher = network.publish(&["--wait-for", "1", "--evict-after", "60s"]);
     let length = |password: &str| cli(password, &["XLEN", "prices"]).trim().to_owned();
@@ -240,5 +240,5 @@ fn a_bridge_that_kafka_refuses_by_scram_continues_with_the_renewed_password() {
     };
     let url =
         |server: &KafkaServer| format!("kafka+tls://feeds@{}/prices?sasl=scram-sha-512", server.address());
-    kafka_is_renewed(&security, url, &["--tls-ca", &certificates.text("ca.pem")]);
+    kafka_is_renewed(&security, url, &["--tls", &format!("ca={}", certificates.text("ca.pem"))]);
 }

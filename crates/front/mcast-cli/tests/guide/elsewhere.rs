@@ -408,7 +408,7 @@ fn engines_are_reached_safely_and_at_several_addresses() {
     let [by_tls, check, sentinel, cluster, nats, rabbitmq] = all.as_slice() else { panic!("{all:?}") };
     let at = |command: &str| command.replace("redis.example", "10.0.0.3").replace("/etc/mcast/", &files);
     // The authority is not one of the system.
-    let check = format!("{} --tls-ca {files}ca.pem", at(check));
+    let check = format!("{} --tls ca={files}ca.pem", at(check));
     let publisher = publish(&engines.network, &[]);
     let checked = run(engines.network.host("receiver"), engines.folder.path(), &check).end().succeeded();
     assert!(checked.text().contains("nothing is stored there"), "{checked:?}");

@@ -1,13 +1,15 @@
 //! The threads that talk to the engine and read from it, so that waiting for it does not keep a bridge from its group.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use mcast_stream::Waker;
 use mcast_stream::wire::EngineKey;
 
-use crate::engine::{EngineError, Request, Response, Sink, SinkConnector, Source, SourceConnector};
+use crate::engine::{Engine, Request, Response, Sink, Source};
+use crate::error::EngineError;
 use crate::limits::EngineRetention;
 use crate::record::Position;
 use crate::reverse::{SourceRequest, SourceResponse, StartAt};
@@ -42,16 +44,10 @@ pub(super) struct EngineConnection {
 }
 
 impl EngineConnection {
-    pub(super) fn start(
-        connector: Box<dyn SinkConnector>,
-        waker: Waker,
-        longest_retry: Duration,
-    ) -> io::Result<Self> {
-        let (requests, incoming) = channel();
-        let (outgoing, reports) = channel();
-        let worker =
-            Worker { connector, requests: incoming, reports: outgoing, waker, longest_retry, number: 0 };
-        std::thread::Builder::new().name("mcast-engine".to_owned()).spawn(move || worker.run())?;
+    pub(super) fn start(engine: Arc<dyn Engine>, waker: Waker, longest_retry: Duration) -> io::Result<Self> {
+        // If the waker fails, the bridge's wait times out.
+        let wake = move || drop(waker.wake());
+        let (requests, reports) = start(engine, wake, longest_retry, Report::Failed, append)?;
         Ok(Self { requests, reports, number: 0 })
     }
 
@@ -72,96 +68,54 @@ impl EngineConnection {
     }
 }
 
-struct Worker {
-    connector: Box<dyn SinkConnector>,
-    requests: Receiver<(u64, Request)>,
-    reports: Sender<Report>,
-    waker: Waker,
-    longest_retry: Duration,
-    /// Counts the connections.
-    number: u64,
+/// Connects, and appends what is requested until the connection breaks; `Ok` if the bridge is gone.
+fn append(worker: &mut Worker<Request, Report>) -> Result<(), EngineError> {
+    let mut sink = worker.engine.sink()?;
+    let retention = sink.retention()?;
+    let number = worker.connected();
+    if !worker.report(Report::Connected(sink.engine_key(), retention)) {
+        return Ok(());
+    }
+    let mut under_way = 0;
+    loop {
+        let next = match under_way {
+            0 => worker.requests.recv_timeout(IDLE),
+            IN_FLIGHT => Err(RecvTimeoutError::Timeout),
+            _ => worker.requests.recv_timeout(SECOND_REQUEST),
+        };
+        let response = match next {
+            Ok((of, request)) if of == number => match send(&mut *sink, &request)? {
+                None => {
+                    under_way += 1;
+                    continue;
+                }
+                Some(response) => response,
+            },
+            // It was for a connection that is broken.
+            Ok(_) => continue,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Timeout) if under_way == 0 => {
+                sink.check()?;
+                continue;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                under_way -= 1;
+                sink.receive()?
+            }
+        };
+        worker.retry = FIRST_RETRY;
+        if !worker.report(Report::Response(response)) {
+            return Ok(());
+        }
+    }
 }
 
-impl Worker {
-    fn run(mut self) {
-        let (mut retry, mut has_connected) = (FIRST_RETRY, false);
-        loop {
-            let connected = self.connector.connect().and_then(|mut sink| {
-                let retention = sink.retention()?;
-                Ok((sink, retention))
-            });
-            let failed = match connected {
-                Ok((mut sink, retention)) => {
-                    self.number += 1;
-                    has_connected = true;
-                    if !self.report(Report::Connected(sink.engine_key(), retention)) {
-                        return;
-                    }
-                    match self.serve(&mut *sink, &mut retry) {
-                        Ok(()) => return,
-                        Err(error) => error,
-                    }
-                }
-                Err(error) => error,
-            };
-            let failed = failed.with_renewal(has_connected && self.connector.renews_login());
-            let is_final = !failed.is_transient();
-            if !self.report(Report::Failed(failed)) || is_final || !self.wait(retry) {
-                return;
-            }
-            retry = (2 * retry).min(self.longest_retry);
-        }
-    }
-
-    /// Sends requests and reports responses until the connection breaks; `Ok` if the bridge is gone.
-    fn serve(&self, sink: &mut dyn Sink, retry: &mut Duration) -> Result<(), EngineError> {
-        let mut under_way = 0;
-        loop {
-            let next = match under_way {
-                0 => self.requests.recv_timeout(IDLE),
-                IN_FLIGHT => Err(RecvTimeoutError::Timeout),
-                _ => self.requests.recv_timeout(SECOND_REQUEST),
-            };
-            match next {
-                Ok((number, request)) if number == self.number => {
-                    sink.send(&request)?;
-                    under_way += 1;
-                }
-                // It was for a connection that is broken.
-                Ok(_) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) if under_way == 0 => sink.check()?,
-                Err(RecvTimeoutError::Timeout) => {
-                    let response = sink.receive()?;
-                    under_way -= 1;
-                    *retry = FIRST_RETRY;
-                    if !self.report(Report::Response(response)) {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits, discarding requests for the broken connection; returns whether the bridge is still there.
-    fn wait(&self, time: Duration) -> bool {
-        let until = std::time::Instant::now() + time;
-        loop {
-            let left = until.saturating_duration_since(std::time::Instant::now());
-            match self.requests.recv_timeout(left) {
-                Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => return true,
-                Err(RecvTimeoutError::Disconnected) => return false,
-            }
-        }
-    }
-
-    /// Reports something; returns whether the bridge is still there.
-    fn report(&self, report: Report) -> bool {
-        let is_there = self.reports.send(report).is_ok();
-        // If the waker fails, the bridge's wait times out.
-        let _ = self.waker.wake();
-        is_there
+/// Sends a request; returns the response if it is known at once.
+fn send(sink: &mut dyn Sink, request: &Request) -> Result<Option<Response>, EngineError> {
+    match request {
+        Request::Append(batch) => sink.append_if(batch).map(|()| None),
+        Request::LastRecord(beacon) => sink.tail(*beacon).map(|()| None),
+        Request::Retention => sink.retention().map(|retention| Some(Response::Retention(retention))),
     }
 }
 
@@ -186,15 +140,8 @@ pub(super) struct SourceConnection {
 }
 
 impl SourceConnection {
-    pub(super) fn start(
-        connector: Box<dyn SourceConnector>,
-        wake: impl Fn() + Send + 'static,
-    ) -> io::Result<Self> {
-        let wake: Box<dyn Fn() + Send> = Box::new(wake);
-        let (requests, incoming) = channel();
-        let (outgoing, reports) = channel();
-        let worker = SourceWorker { connector, requests: incoming, reports: outgoing, wake };
-        std::thread::Builder::new().name("mcast-engine".to_owned()).spawn(move || worker.run())?;
+    pub(super) fn start(engine: Arc<dyn Engine>, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
+        let (requests, reports) = start(engine, wake, LONGEST_RETRY, SourceReport::Failed, read)?;
         Ok(Self { requests, reports })
     }
 
@@ -215,76 +162,27 @@ impl SourceConnection {
     }
 }
 
-struct SourceWorker {
-    connector: Box<dyn SourceConnector>,
-    requests: Receiver<(u64, SourceRequest)>,
-    reports: Sender<SourceReport>,
-    /// Called after each report.
-    wake: Box<dyn Fn() + Send>,
-}
-
-impl SourceWorker {
-    fn run(mut self) {
-        let (mut retry, mut has_connected) = (FIRST_RETRY, false);
-        loop {
-            let failed = match self.connector.connect() {
-                Ok(mut source) => {
-                    has_connected = true;
-                    if !self.report(SourceReport::Connected) {
-                        return;
-                    }
-                    match self.serve(&mut *source, &mut retry) {
-                        Ok(()) => return,
-                        Err(error) => error,
-                    }
-                }
-                Err(error) => error,
-            };
-            let failed = failed.with_renewal(has_connected && self.connector.renews_login());
-            let is_final = !failed.is_transient();
-            if !self.report(SourceReport::Failed(failed)) || is_final || !self.wait(retry) {
-                return;
-            }
-            retry = (2 * retry).min(LONGEST_RETRY);
-        }
+/// Connects, and reads what is requested until the connection breaks; `Ok` if the bridge is gone.
+fn read(worker: &mut Worker<SourceRequest, SourceReport>) -> Result<(), EngineError> {
+    let mut source = worker.engine.source()?;
+    worker.connected();
+    if !worker.report(SourceReport::Connected) {
+        return Ok(());
     }
-
-    /// Executes requests until the connection breaks; `Ok` if the bridge is gone.
-    fn serve(&self, source: &mut dyn Source, retry: &mut Duration) -> Result<(), EngineError> {
-        loop {
-            let (number, request) = match self.requests.recv_timeout(IDLE) {
-                Ok(request) => request,
-                Err(RecvTimeoutError::Timeout) => {
-                    source.last()?;
-                    continue;
-                }
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            };
-            let response = execute(source, request)?;
-            *retry = FIRST_RETRY;
-            if !self.report(SourceReport::Response(number, response)) {
-                return Ok(());
+    loop {
+        let (number, request) = match worker.requests.recv_timeout(IDLE) {
+            Ok(request) => request,
+            Err(RecvTimeoutError::Timeout) => {
+                source.last()?;
+                continue;
             }
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        };
+        let response = execute(&mut *source, request)?;
+        worker.retry = FIRST_RETRY;
+        if !worker.report(SourceReport::Response(number, response)) {
+            return Ok(());
         }
-    }
-
-    /// Waits, discarding requests for the broken connection; returns whether the bridge is still there.
-    fn wait(&self, time: Duration) -> bool {
-        let until = Instant::now() + time;
-        loop {
-            match self.requests.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => return true,
-                Err(RecvTimeoutError::Disconnected) => return false,
-            }
-        }
-    }
-
-    /// Reports something; returns whether the bridge is still there.
-    fn report(&self, report: SourceReport) -> bool {
-        let is_there = self.reports.send(report).is_ok();
-        (self.wake)();
-        is_there
     }
 }
 
@@ -311,4 +209,78 @@ fn locate(source: &mut dyn Source, start: StartAt) -> Result<Option<(Position, b
             (Position { incarnation, number }, !last.closes() && number > last.position.number)
         }),
     })
+}
+
+/// A thread that uses an engine, and connects to it again whenever the connection breaks.
+struct Worker<Q, R> {
+    engine: Arc<dyn Engine>,
+    requests: Receiver<(u64, Q)>,
+    reports: Sender<R>,
+    /// Called after each report.
+    wake: Box<dyn Fn() + Send>,
+    /// How many connections there were.
+    connections: u64,
+    /// How long to wait before the next one.
+    retry: Duration,
+}
+
+type Channels<Q, R> = (Sender<(u64, Q)>, Receiver<R>);
+
+/// Starts a thread on which `serve` connects and uses the connection until it breaks; it returns `Ok` if the bridge is gone.
+fn start<Q: Send + 'static, R: Send + 'static>(
+    engine: Arc<dyn Engine>,
+    wake: impl Fn() + Send + 'static,
+    longest_retry: Duration,
+    failed: fn(EngineError) -> R,
+    serve: fn(&mut Worker<Q, R>) -> Result<(), EngineError>,
+) -> io::Result<Channels<Q, R>> {
+    let (requests, incoming) = channel();
+    let (outgoing, reports) = channel();
+    let mut worker = Worker {
+        engine,
+        requests: incoming,
+        reports: outgoing,
+        wake: Box::new(wake),
+        connections: 0,
+        retry: FIRST_RETRY,
+    };
+    let run = move || {
+        while let Err(error) = serve(&mut worker) {
+            let error = error.with_renewal(worker.connections > 0 && worker.engine.renews_login());
+            let is_final = !error.is_transient();
+            if !worker.report(failed(error)) || is_final || !worker.wait() {
+                return;
+            }
+            worker.retry = (2 * worker.retry).min(longest_retry);
+        }
+    };
+    std::thread::Builder::new().name("mcast-engine".to_owned()).spawn(run)?;
+    Ok((requests, reports))
+}
+
+impl<Q, R> Worker<Q, R> {
+    /// Counts a connection, and returns its number.
+    const fn connected(&mut self) -> u64 {
+        self.connections += 1;
+        self.connections
+    }
+
+    /// Waits, discarding requests for the broken connection; returns whether the bridge is still there.
+    fn wait(&self) -> bool {
+        let until = Instant::now() + self.retry;
+        loop {
+            match self.requests.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Reports something; returns whether the bridge is still there.
+    fn report(&self, report: R) -> bool {
+        let is_there = self.reports.send(report).is_ok();
+        (self.wake)();
+        is_there
+    }
 }

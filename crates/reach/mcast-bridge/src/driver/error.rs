@@ -7,7 +7,7 @@ use mcast_stream::StreamError;
 use mcast_stream::wire::StreamId;
 use mcast_sys::{ClassifiedError, FailureClass};
 
-use crate::engine::EngineError;
+use crate::error::EngineError;
 use crate::machine::BridgeRefusal;
 use crate::reverse::ReverseRefusal;
 

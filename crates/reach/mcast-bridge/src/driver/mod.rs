@@ -5,6 +5,7 @@ mod error;
 mod replay;
 mod reverse;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast::Receiver;
@@ -15,7 +16,8 @@ use mcast_stream::{ClockTime, StreamError, Subscriber, present_incarnation};
 use mcast_sys::trace::{Described, Span};
 use mcast_sys::{trace_event, trace_span};
 
-use crate::engine::{EngineError, SinkConnector};
+use crate::engine::Engine;
+use crate::error::EngineError;
 use crate::limits::EngineRetention;
 use crate::machine::{BridgeConfig, BridgeEvent, BridgeMachine, BridgeStatistics};
 use crate::record::UnixMillis;
@@ -75,12 +77,12 @@ impl StreamBridge {
     /// If no thread can be started. Errors of the engine are reported by [`next`](Self::next).
     pub fn start(
         subscriber: Subscriber,
-        connector: Box<dyn SinkConnector>,
+        engine: Arc<dyn Engine>,
         config: BridgeConfig,
     ) -> Result<Self, BridgeError> {
         // After an outage, all bridges are back before one of them gives up waiting for another at a hole.
         let longest_retry = (config.hole_wait / 2).clamp(FIRST_RETRY, LONGEST_RETRY);
-        let engine = EngineConnection::start(connector, subscriber.waker(), longest_retry);
+        let engine = EngineConnection::start(engine, subscriber.waker(), longest_retry);
         Self::new(Input::Stream(Box::new(subscriber)), engine, None, config)
     }
 
@@ -92,10 +94,10 @@ impl StreamBridge {
     pub fn start_group(
         receiver: Receiver,
         name_of: InterfaceNameOf,
-        connector: Box<dyn SinkConnector>,
+        engine: Arc<dyn Engine>,
         config: BridgeConfig,
     ) -> Result<Self, BridgeError> {
-        let engine = EngineConnection::start(connector, receiver.waker(), LONGEST_RETRY);
+        let engine = EngineConnection::start(engine, receiver.waker(), LONGEST_RETRY);
         let group = Some(config.group.unwrap_or_else(present_incarnation));
         // No other bridge has what is missing.
         let config = BridgeConfig { group, hole_wait: Duration::ZERO, ..config };

@@ -12,7 +12,7 @@ use mcast_stream::ClockTime;
 use super::connection::{SourceConnection, SourceReport};
 use super::reverse::ReverseNotice;
 use super::{BridgeError, clock, time_of_day};
-use crate::engine::SourceConnector;
+use crate::engine::Engine;
 use crate::machine::BridgeMachine;
 use crate::record::{ArrivalTime, Content, DatagramMetadata, StreamRecord};
 use crate::reverse::{ReplayConfig, ReplayMachine, ReverseStatistics};
@@ -36,16 +36,12 @@ impl GroupReplay {
     ///
     /// # Errors
     /// If no thread can be started. Errors of the engine are reported by [`next`](Self::next).
-    pub fn start(
-        sender: Sender,
-        connector: Box<dyn SourceConnector>,
-        config: ReplayConfig,
-    ) -> Result<Self, BridgeError> {
+    pub fn start(sender: Sender, engine: Arc<dyn Engine>, config: ReplayConfig) -> Result<Self, BridgeError> {
         Ok(Self {
             machine: ReplayMachine::new(config),
             sender,
             // It waits for reports.
-            source: SourceConnection::start(connector, || {}).map_err(BridgeError::Thread)?,
+            source: SourceConnection::start(engine, || {}).map_err(BridgeError::Thread)?,
             is_connected: false,
             start: Instant::now(),
             notices: VecDeque::new(),

@@ -1,5 +1,6 @@
 //! A bridge out of an engine: a listener, the decisions, a publisher, and a thread for the engine.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mcast_stream::publisher::{PublisherEvent, Refusal};
@@ -14,7 +15,8 @@ use mcast_sys::{trace_event, trace_span};
 
 use super::connection::{SourceConnection, SourceReport};
 use super::error::BridgeError;
-use crate::engine::{EngineError, SourceConnector};
+use crate::engine::Engine;
+use crate::error::EngineError;
 use crate::record::{Content, GapCause};
 use crate::reverse::{
     ObservedHeartbeat, PublisherAction, PublisherState, ReverseConfig, ReverseEvent, ReverseMachine,
@@ -70,12 +72,12 @@ impl ReverseBridge {
         listener: HeartbeatListener,
         builder: impl Fn() -> PublisherBuilder + 'static,
         keys: Keys,
-        connector: Box<dyn SourceConnector>,
+        engine: Arc<dyn Engine>,
         config: ReverseConfig,
     ) -> Result<Self, BridgeError> {
         let waker = listener.waker();
         // If the waker fails, the bridge's wait times out.
-        let source = SourceConnection::start(connector, move || drop(waker.wake()));
+        let source = SourceConnection::start(engine, move || drop(waker.wake()));
         let source = source.map_err(BridgeError::Thread)?;
         let stream = config.stream;
         Ok(Self {

@@ -20,8 +20,10 @@ use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext, Message};
 
-use super::target::{KafkaTarget, Login};
-use crate::engine::{EngineError, EngineErrorKind};
+use super::target::KafkaTarget;
+use crate::engine::Engine;
+use crate::error::kafka::{advertised, no_certificate, no_client, no_password, partitions};
+use crate::error::{EngineError, EngineErrorKind, any};
 use crate::limits::{EngineRetention, RecordRefusal, RetentionRule};
 use crate::server::ServerAddress;
 use crate::tls::TlsOptions;
@@ -126,24 +128,25 @@ fn config(target: &KafkaTarget) -> Result<ClientConfig, EngineError> {
     config.set("bootstrap.servers", target.address()).set("client.id", "mcast bridge");
     let timeout = TIMEOUT.as_millis().to_string();
     config.set("socket.timeout.ms", &timeout).set("reconnect.backoff.max.ms", "1000");
-    if let Some(Login { user, password }) = &target.login {
-        let password = password.read()?;
-        if user.is_empty() || password.is_empty() {
-            return Err(no_password());
+    let has_login = target.has_login();
+    if has_login {
+        let password = target.url.read_password()?;
+        if target.url.user.is_empty() || password.is_empty() {
+            return Err(no_password(LOGIN));
         }
         config.set("sasl.mechanisms", target.mechanism.name());
-        config.set("sasl.username", user).set("sasl.password", password);
+        config.set("sasl.username", &target.url.user).set("sasl.password", password);
     }
     config.set(
         "security.protocol",
-        match (&target.tls, &target.login) {
-            (None, None) => "plaintext",
-            (None, Some(_)) => "sasl_plaintext",
-            (Some(_), None) => "ssl",
-            (Some(_), Some(_)) => "sasl_ssl",
+        match (&target.url.tls, has_login) {
+            (None, false) => "plaintext",
+            (None, true) => "sasl_plaintext",
+            (Some(_), false) => "ssl",
+            (Some(_), true) => "sasl_ssl",
         },
     );
-    if let Some(TlsOptions { authorities, certificate, server_name: _ }) = &target.tls {
+    if let Some(TlsOptions { authorities, certificate, server_name: _ }) = &target.url.tls {
         let mut set = |name: &str, path: &Path| {
             config.set(name, path.to_string_lossy());
         };
@@ -166,7 +169,7 @@ pub(super) fn consumer(target: &KafkaTarget, wait: Duration) -> Result<KafkaCons
     config.set("fetch.wait.max.ms", wait.as_millis().to_string());
     // What is read ahead.
     config.set("queued.max.messages.kbytes", "4096").set("fetch.queue.backoff.ms", "10");
-    config.create_with_context(Context::default()).map_err(|cause| client(&cause))
+    config.create_with_context(Context::default()).map_err(no_client)
 }
 
 /// Returns a producer, with these settings besides the common ones.
@@ -182,7 +185,7 @@ pub(super) fn producer(
     for (name, value) in settings {
         config.set(*name, *value);
     }
-    config.create_with_context(Context::default()).map_err(|cause| client(&cause))
+    config.create_with_context(Context::default()).map_err(no_client)
 }
 
 /// Waits until `count` records were delivered, or could not be. The client's own `flush` takes at least 100 ms.
@@ -214,7 +217,7 @@ pub(super) fn failed(consumer: &KafkaConsumer, target: &KafkaTarget, cause: &Kaf
     match consumer.client().context().take_problem() {
         // A broker that requires a certificate ends the connection without a reason.
         Some((RDKafkaErrorCode::AllBrokersDown, _)) if target.has_no_certificate() => {
-            no_certificate(&target.address())
+            no_certificate(target.address())
         }
         Some((code, reason)) => reported(&target.address(), code, &reason),
         None => request(&target.address(), cause),
@@ -290,8 +293,7 @@ pub(super) fn create_topic(
     if topic_state(consumer, target, topic)? == TopicState::Exists {
         return Ok(());
     }
-    let admin: AdminClient<DefaultClientContext> =
-        config(target)?.create().map_err(|cause| client(&cause))?;
+    let admin: AdminClient<DefaultClientContext> = config(target)?.create().map_err(no_client)?;
     // As many copies as the cluster keeps by default.
     let new =
         settings.iter().fold(NewTopic::new(topic, 1, TopicReplication::Fixed(-1)), |new, (name, value)| {
@@ -323,8 +325,7 @@ fn settings(
     target: &KafkaTarget,
     topic: &str,
 ) -> Result<Result<ConfigResource, RDKafkaErrorCode>, EngineError> {
-    let admin: AdminClient<DefaultClientContext> =
-        config(target)?.create().map_err(|cause| client(&cause))?;
+    let admin: AdminClient<DefaultClientContext> = config(target)?.create().map_err(no_client)?;
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
     let described = wait(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options));
     Ok(match described {
@@ -419,8 +420,8 @@ fn remedy(code: RDKafkaErrorCode) -> (&'static str, EngineErrorKind) {
         Code::Authentication | Code::SaslAuthenticationFailed => (LOGIN, LoginRefused),
         Code::UnsupportedSASLMechanism => (LOGIN, Permanent),
         Code::SSL => (
-            "name the authority of the brokers with --tls-ca, and a certificate of this bridge with --tls-certificate and \
-             --tls-key if they require one",
+            "name the authority of the brokers with --tls ca=FILE, and a certificate of this bridge with \
+             --tls certificate=FILE,key=FILE if they require one",
             Permanent,
         ),
         Code::TopicAuthorizationFailed
@@ -463,23 +464,6 @@ fn of_handshake(code: RDKafkaErrorCode, reason: &str) -> RDKafkaErrorCode {
     }
 }
 
-/// The error for a client that cannot be made.
-pub(super) fn client(cause: &KafkaError) -> EngineError {
-    EngineError::permanent(format!("cannot start a client of Kafka: {cause}"), "")
-}
-
-/// The error for brokers that end connections of TLS without a certificate of the bridge, or have just ended.
-fn no_certificate(address: &str) -> EngineError {
-    let remedy = "name a certificate of this bridge with --tls-certificate and --tls-key if brokers require one; otherwise \
-                  check that they run";
-    EngineError::transient(format!("{address} ends connections"), remedy)
-}
-
-fn no_password() -> EngineError {
-    // Its file may be empty while it is written.
-    EngineError::new("no user or no password was given", LOGIN, EngineErrorKind::LoginRefused)
-}
-
 /// The error that a client reported.
 pub(super) fn reported(address: &str, code: RDKafkaErrorCode, reason: &str) -> EngineError {
     use RDKafkaErrorCode as Code;
@@ -490,7 +474,7 @@ pub(super) fn reported(address: &str, code: RDKafkaErrorCode, reason: &str) -> E
             // How often and when it happened follows in parentheses.
             let reason = reason.split(" (after ").next().unwrap_or(reason);
             let remedy = if named.is_some() { ADVERTISED } else { remedy };
-            (format!("{address} cannot be reached: {reason}"), remedy)
+            (any::unreachable(address, reason).what, remedy)
         }
         _ => (format!("{address} replied: {reason}"), remedy),
     };
@@ -510,18 +494,13 @@ fn unreachable(target: &KafkaTarget, topic: &str, cause: &KafkaError) -> Option<
         let named =
             ServerAddress { host: broker.host().to_owned(), port: u16::try_from(broker.port()).ok()? };
         let cause = named.connect(None, SLICE).err()?;
-        Some(advertised(&target.address(), &named.to_string(), &cause.to_string()))
+        Some(advertised(target.address(), named, cause, ADVERTISED))
     })
 }
 
 /// What to do about a broker that gives itself a name which is not in the URL.
 const ADVERTISED: &str = "check that the broker runs, and that this host can resolve and reach the name that the broker gives \
                           itself (`advertised.listeners`)";
-
-fn advertised(address: &str, name: &str, cause: &str) -> EngineError {
-    let what = format!("{address} refers to the broker {name}, which cannot be reached: {cause}");
-    EngineError::transient(what, ADVERTISED)
-}
 
 /// Returns the broker that a reason names, which begins with `[PROTOCOL://]HOST:PORT/ID: `.
 fn named_broker(reason: &str) -> Option<&str> {
@@ -532,7 +511,7 @@ fn named_broker(reason: &str) -> Option<&str> {
 /// The error for a request that failed.
 pub(super) fn request(address: &str, cause: &KafkaError) -> EngineError {
     match code_of(cause) {
-        Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => silent(address),
+        Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => any::silent(address),
         Some(code) => {
             let reason = match cause {
                 KafkaError::Transaction(cause) => cause.string(),
@@ -540,18 +519,14 @@ pub(super) fn request(address: &str, cause: &KafkaError) -> EngineError {
             };
             reported(address, code, &reason)
         }
-        None => EngineError::transient(format!("{address}: {cause}"), ""),
+        None => any::broken(address, cause, ""),
     }
-}
-
-pub(super) fn silent(address: &str) -> EngineError {
-    EngineError::transient(format!("{address} does not respond"), "")
 }
 
 /// The error for records that were not delivered.
 pub(super) fn undelivered(address: &str, code: RDKafkaErrorCode) -> EngineError {
     match code {
-        RDKafkaErrorCode::MessageTimedOut => silent(address),
+        RDKafkaErrorCode::MessageTimedOut => any::silent(address),
         code => reported(address, code, &code.to_string()),
     }
 }
@@ -578,28 +553,10 @@ pub(super) fn creation(name: &str, code: RDKafkaErrorCode) -> EngineError {
     EngineError::new(what, &remedy, kind)
 }
 
-pub(super) fn partitions(name: &str, count: usize) -> EngineError {
-    let what =
-        format!("the topic \"{name}\" has {count} partitions, which would not keep the order of messages");
-    EngineError::permanent(
-        what,
-        "choose a topic with one partition, or let the bridge create one: kafka://HOST/TOPIC",
-    )
-}
-
 /// The error for a record that no bridge wrote.
 pub(super) fn foreign(topic: &str, offset: i64) -> EngineError {
-    let what = format!("no bridge wrote the record at offset {offset} of the topic \"{topic}\"");
-    EngineError::permanent(what, "give each stream a topic of its own: kafka://HOST/TOPIC")
-}
-
-/// The error for a topic of which records that were listed cannot be read.
-pub(super) fn unreadable(topic: &str) -> EngineError {
-    EngineError::transient(format!("records of the topic \"{topic}\" were removed while they were read"), "")
-}
-
-pub(super) fn no_topic() -> EngineError {
-    EngineError::permanent("no topic was given", "name one: kafka://HOST/TOPIC")
+    let record = format_args!("the record at offset {offset} of the topic \"{topic}\"");
+    any::foreign(record, "give each stream a topic of its own: kafka://HOST/TOPIC")
 }
 
 #[cfg(test)]

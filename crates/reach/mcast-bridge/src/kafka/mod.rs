@@ -18,52 +18,38 @@ mod source;
 mod target;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use mcast_stream::wire::{StreamId, VisitedEngines};
 use rdkafka::Message;
 use rdkafka::message::{Header, Headers, OwnedHeaders};
 
-use crate::engine::{EngineError, Sink, SinkConnector, Source, SourceConnector};
+use crate::engine::{Engine, Sink, Source};
+use crate::error::EngineError;
 use crate::headers;
 use crate::record::StreamRecord;
-use notes::Standby;
 pub use source::KafkaSource;
 pub use target::KafkaTarget;
 
-/// Makes connections to a topic in Kafka, which is created if it does not exist.
-#[derive(Debug)]
-pub struct KafkaConnector {
-    target: KafkaTarget,
-    /// When this bridge took over last. It outlasts connections.
-    standby: Arc<Mutex<Standby>>,
-}
-
-impl KafkaConnector {
-    /// Returns a connector that is not connected.
-    #[must_use]
-    pub fn new(target: KafkaTarget) -> Self {
-        Self { target, standby: Arc::default() }
-    }
-}
-
-impl SinkConnector for KafkaConnector {
-    fn connect(&mut self) -> Result<Box<dyn Sink>, EngineError> {
-        Ok(Box::new(sink::KafkaSink::connect(&self.target, Arc::clone(&self.standby))?))
+impl Engine for KafkaTarget {
+    fn sink(&self) -> Result<Box<dyn Sink>, EngineError> {
+        Ok(Box::new(sink::KafkaSink::connect(self, Arc::clone(&self.standby))?))
     }
 
-    fn renews_login(&self) -> bool {
-        self.target.renews_login()
-    }
-}
-
-impl SourceConnector for KafkaTarget {
-    fn connect(&mut self) -> Result<Box<dyn Source>, EngineError> {
+    fn source(&self) -> Result<Box<dyn Source>, EngineError> {
         Ok(Box::new(KafkaSource::connect(self)?))
     }
 
+    fn name(&self) -> &str {
+        &self.topic
+    }
+
+    fn address(&self) -> String {
+        self.url.servers.to_string()
+    }
+
     fn renews_login(&self) -> bool {
-        Self::renews_login(self)
+        self.url.renews_login()
     }
 }
 

@@ -12,7 +12,8 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::client::{self, KafkaConsumer, KafkaProducer, TIMEOUT};
 use super::target::{KafkaTarget, NOTES};
-use crate::engine::{BridgeBeacon, EngineError, PendingGap};
+use crate::engine::{BridgeBeacon, Engine, PendingGap};
+use crate::error::{EngineError, any};
 use crate::record::{Content, Position, StreamRecord};
 
 /// How long a request for notes waits at the broker.
@@ -69,7 +70,7 @@ pub(super) struct Notes {
 
 impl Notes {
     pub(super) fn open(target: &KafkaTarget, bridge: u64) -> Result<Self, EngineError> {
-        let topic = format!("{}{NOTES}", target.topic().ok_or_else(client::no_topic)?);
+        let topic = format!("{}{NOTES}", target.topic);
         let consumer = client::consumer(target, WAIT)?;
         client::create_topic(&consumer, target, &topic, &SETTINGS)?;
         let mut partitions = TopicPartitionList::new();
@@ -101,7 +102,7 @@ impl Notes {
         let until = Instant::now() + TIMEOUT;
         while self.read(until.saturating_duration_since(Instant::now()))? != Some((self.bridge, self.count)) {
             if Instant::now() >= until {
-                return Err(client::silent(&self.target.address()));
+                return Err(any::silent(self.target.address()));
             }
         }
         Ok(())

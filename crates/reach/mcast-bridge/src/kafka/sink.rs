@@ -17,7 +17,8 @@ use super::client::{self, KafkaProducer, TIMEOUT};
 use super::notes::{Note, Notes, Standby};
 use super::source::{Range, Reader, engine_key};
 use super::target::KafkaTarget;
-use crate::engine::{EngineError, LastRecord, RecordBatch, Request, Response, Sink};
+use crate::engine::{BridgeBeacon, Engine, LastRecord, RecordBatch, Request, Response, Sink};
+use crate::error::{EngineError, any};
 use crate::headers;
 use crate::limits::{EngineRetention, RecordRefusal, UnstorableRecord};
 use crate::record::StreamRecord;
@@ -91,7 +92,7 @@ impl KafkaSink {
     }
 
     /// Returns the last committed record.
-    fn tail(&mut self) -> Result<Option<LastRecord>, EngineError> {
+    fn last_record(&mut self) -> Result<Option<LastRecord>, EngineError> {
         let until = Instant::now() + TIMEOUT;
         let range = loop {
             let Some(range) = self.reader.range()? else {
@@ -111,7 +112,7 @@ impl KafkaSink {
                         break range;
                     }
                     if Instant::now() >= until {
-                        return Err(client::silent(&self.target.address()));
+                        return Err(any::silent(self.target.address()));
                     }
                     std::thread::sleep(MARKER);
                 }
@@ -149,7 +150,7 @@ impl KafkaSink {
         let until = Instant::now() + STANDBY_WAIT;
         let mut count = batch.records.len();
         loop {
-            let tail = self.tail()?;
+            let tail = self.last_record()?;
             if tail.map(|tail| tail.position) != batch.expected {
                 return Ok(Response::Refused { tail });
             }
@@ -183,7 +184,7 @@ impl KafkaSink {
                 let tail = headers::tail(batch.stream, last);
                 self.known = Some(KnownTail { tail, offset, end: End::Appended });
                 // Until everyone sees it.
-                let tail = self.tail()?;
+                let tail = self.last_record()?;
                 Ok(Some(match *count == batch.records.len() {
                     true => Response::Appended,
                     // The rest follows.
@@ -202,7 +203,7 @@ impl KafkaSink {
             }
             Appended::Fenced => {
                 self.writer = None;
-                let tail = self.tail()?;
+                let tail = self.last_record()?;
                 Ok(Some(Response::Refused { tail }))
             }
             Appended::Shortened => {
@@ -287,8 +288,13 @@ impl Sink for KafkaSink {
         self.reader.state().map(|_| ())
     }
 
-    fn send(&mut self, request: &Request) -> Result<(), EngineError> {
-        self.requests.push_back(request.clone());
+    fn append_if(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+        self.requests.push_back(Request::Append(batch.clone()));
+        Ok(())
+    }
+
+    fn tail(&mut self, beacon: BridgeBeacon) -> Result<(), EngineError> {
+        self.requests.push_back(Request::LastRecord(beacon));
         Ok(())
     }
 
@@ -297,12 +303,11 @@ impl Sink for KafkaSink {
             Some(Request::LastRecord(presence)) => {
                 self.notes.set_bridge(presence.bridge);
                 self.note(presence.hole)?;
-                let tail = self.tail()?;
+                let tail = self.last_record()?;
                 Ok(Response::LastRecord { tail, others: self.notes.holes() })
             }
             Some(Request::Append(batch)) => self.append(&batch),
-            Some(Request::Retention) => Ok(Response::Retention(self.retention()?)),
-            None => Err(client::silent(&self.target.address())),
+            Some(Request::Retention) | None => Err(any::silent(self.target.address())),
         }
     }
 }
@@ -331,7 +336,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Fences the producers of other bridges. What they produced before is committed or aborted when this returns.
     pub(super) fn begin(target: &KafkaTarget) -> Result<Self, EngineError> {
-        let topic = target.topic().ok_or_else(client::no_topic)?.to_owned();
+        let topic = target.topic.clone();
         let timeout = TIMEOUT.as_millis().to_string();
         // Several records are one message to the broker, which has the limit of a single one.
         let largest = client::largest_message(target, &topic)?.unwrap_or(BATCH_BYTES);

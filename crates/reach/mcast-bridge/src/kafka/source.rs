@@ -11,7 +11,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::Stored;
 use super::client::{self, KafkaConsumer, TIMEOUT, TopicState};
 use super::target::KafkaTarget;
-use crate::engine::{EngineError, Source, StoredStream};
+use crate::engine::{Engine, Source, StoredStream, same_stream};
+use crate::error::kafka::removed;
+use crate::error::{EngineError, any};
 use crate::limits::EngineRetention;
 use crate::record::{Position, StreamRecord, UnixMillis};
 
@@ -92,10 +94,7 @@ impl KafkaSource {
     }
 
     fn checked(&self, stored: Stored) -> Result<StreamRecord, EngineError> {
-        match self.stream {
-            Some(known) if known != stored.stream => Err(EngineError::other_stream(known, stored.stream)),
-            _ => Ok(stored.record),
-        }
+        same_stream(self.stream, stored.stream).map(|()| stored.record)
     }
 }
 
@@ -155,7 +154,7 @@ impl Source for KafkaSource {
                     self.is_at_end = true;
                     break;
                 }
-                Next::Nothing => return Err(client::silent(&self.reader.address())),
+                Next::Nothing => return Err(any::silent(self.reader.address())),
             }
         }
         Ok(records)
@@ -199,7 +198,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(target: &KafkaTarget) -> Result<Self, EngineError> {
-        let topic = target.topic().ok_or_else(client::no_topic)?.to_owned();
+        let topic = target.topic.clone();
         Ok(Self { consumer: client::consumer(target, WAIT)?, target: target.clone(), topic })
     }
 
@@ -223,7 +222,7 @@ impl Reader {
     /// Returns the identifier of the cluster.
     pub(super) fn cluster(&self) -> Result<String, EngineError> {
         let cluster = self.consumer.client().fetch_cluster_id(TIMEOUT);
-        cluster.ok_or_else(|| client::silent(&self.target.address()))
+        cluster.ok_or_else(|| any::silent(self.target.address()))
     }
 
     /// Returns the offsets of committed records; `None` if there is no topic.
@@ -276,9 +275,9 @@ impl Reader {
     }
 
     fn failed(&self, cause: &KafkaError) -> EngineError {
-        let removed = [RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange];
+        let removed_codes = [RDKafkaErrorCode::AutoOffsetReset, RDKafkaErrorCode::OffsetOutOfRange];
         match cause.rdkafka_error_code() {
-            Some(code) if removed.contains(&code) => client::unreadable(&self.topic),
+            Some(code) if removed_codes.contains(&code) => removed(&self.topic),
             _ => client::failed(&self.consumer, &self.target, cause),
         }
     }
@@ -288,7 +287,7 @@ impl Reader {
         match self.next(TIMEOUT)? {
             Next::Record(stored) => Ok(Some(stored).filter(|stored| stored.offset < end)),
             Next::End => Ok(None),
-            Next::Nothing => Err(client::silent(&self.target.address())),
+            Next::Nothing => Err(any::silent(self.target.address())),
         }
     }
 

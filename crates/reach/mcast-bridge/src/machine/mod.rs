@@ -17,6 +17,7 @@ use crate::engine::{BATCH_RECORDS, LastRecord, PendingGap, Request};
 use crate::limits::UnstorableRecord;
 use crate::record::{Content, GapCause, Position, StreamRecord, UnixMillis};
 use batch::{Backlog, Entry};
+pub(crate) use event::ShownCause;
 pub use event::{BridgeEvent, BridgeRefusal, BridgeStatistics, LossCause, RefusedTail};
 use recovery::Recovery;
 use tail::Numbering;

@@ -75,7 +75,7 @@ impl BridgeEvent {
     /// Returns the event for what an engine removes on its own now, if that is something else than before.
     pub(crate) fn retention(before: &EngineRetention, now: &EngineRetention) -> Option<Self> {
         let is_new = now.rules != before.rules && !now.rules.is_empty();
-        is_new.then(|| Self::Retention(now.clone()))
+        is_new.then(|| if now.is_hasty() { Self::HastyRetention } else { Self::Retention }(now.clone()))
     }
 }
 
@@ -112,7 +112,13 @@ impl BridgeMachine {
         recovery.resume_at = now + pause;
         self.statistics.given_up += given_up;
         self.statistics.evictions += u64::from(cause != LossCause::Unknown);
-        self.events.push_back(BridgeEvent::EngineLost { before: lost, now: left, cause, pause, given_up });
+        self.events.push_back(BridgeEvent::EngineLost {
+            before: lost,
+            now: left,
+            loss: cause,
+            pause,
+            given_up,
+        });
     }
 
     /// Notes that the engine has lost what was behind its last record now.

@@ -1,7 +1,6 @@
 //! A connection to a NATS server, and what goes wrong on it.
 
 use std::collections::VecDeque;
-use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -9,11 +8,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::nkeys::Credentials;
-use super::protocol::{self, Delivery, Headers, Operation, ProtocolError};
-use super::target::{Login, NatsTarget};
-use crate::engine::{EngineError, EngineErrorKind};
+use super::protocol::{self, Delivery, Headers, Operation};
+use super::target::NatsTarget;
+use crate::error::nats::{no_direct_get, no_jetstream, no_tls, too_old};
+use crate::error::{EngineError, EngineErrorKind, any};
 use crate::server::{ServerAddress, ServerStream, TIMEOUT, is_timeout};
-use crate::tls;
 
 /// The first server that returns several messages in one response, which notes of bridges are read with.
 const VERSION: (u32, u32) = (2, 11);
@@ -46,7 +45,7 @@ fn info(text: &str) -> Option<(Value, (u32, u32))> {
 impl Client {
     /// Connects to the first server that can be used, and logs in.
     pub(super) fn connect(target: &NatsTarget) -> Result<Self, EngineError> {
-        target.servers.first(|server, timeout| Self::connect_to(server, timeout, target))
+        target.url.servers.first(|server, timeout| Self::connect_to(server, timeout, target))
     }
 
     fn connect_to(
@@ -56,7 +55,7 @@ impl Client {
     ) -> Result<Self, EngineError> {
         let address = server.to_string();
         // Otherwise TLS follows what the server says of itself.
-        let tls = target.tls.as_ref().filter(|_| target.is_tls_first);
+        let tls = target.url.tls.as_ref().filter(|_| target.is_tls_first());
         let stream = server.connect(tls, timeout).map_err(|error| unreachable(&address, &error))?;
         let inbox = format!("_INBOX.{:016x}", RandomState::new().build_hasher().finish());
         let (input, output, aside) = (Vec::new(), Vec::new(), VecDeque::new());
@@ -67,19 +66,19 @@ impl Client {
 
     fn log_in(&mut self, target: &NatsTarget, host: &str) -> Result<(), EngineError> {
         let until = Instant::now() + TIMEOUT;
-        let operation = self.read(until).map_err(|error| match target.tls {
+        let operation = self.read(until).map_err(|error| match target.url.tls {
             // A server that expects TLS first says nothing, or ends the connection.
-            Some(_) if !target.is_tls_first && error.remedy.is_none() => may_expect_tls(error),
+            Some(_) if !target.is_tls_first() && error.remedy.is_none() => may_expect_tls(error),
             _ => error,
         })?;
-        let Operation::Info(text) = operation else { return Err(unexpected(&self.address)) };
-        let (info, version) = info(&text).ok_or_else(|| unexpected(&self.address))?;
-        let is_tls = target.tls.is_some() || info["tls_required"] == true;
-        if is_tls && !target.is_tls_first {
+        let Operation::Info(text) = operation else { return Err(any::unexpected(&self.address)) };
+        let (info, version) = info(&text).ok_or_else(|| any::unexpected(&self.address))?;
+        let is_tls = target.url.tls.is_some() || info["tls_required"] == true;
+        if is_tls && !target.is_tls_first() {
             self.start_tls(target, host, &info)?;
         }
         if version < VERSION {
-            return Err(too_old(&self.address, &info["version"]));
+            return Err(too_old(&self.address, info["version"].as_str().unwrap_or_default()));
         }
         self.max_payload =
             info["max_payload"].as_u64().and_then(|size| size.try_into().ok()).unwrap_or(1 << 20);
@@ -88,17 +87,8 @@ impl Client {
             "lang": "mcast", "version": env!("CARGO_PKG_VERSION"), "name": "mcast bridge",
         });
         options["tls_required"] = is_tls.into();
-        match &target.login {
-            Login::None => {}
-            Login::File(file) => {
-                let nonce = info["nonce"].as_str().unwrap_or_default();
-                Credentials::read(file)?.add_to(&mut options, nonce);
-            }
-            Login::Token(token) => options["auth_token"] = json!(token.read()?),
-            Login::User(user, password) => {
-                (options["user"], options["pass"]) = (json!(user), json!(password.read()?));
-            }
-        }
+        let nonce = info["nonce"].as_str().unwrap_or_default();
+        log_in(target, nonce, &mut options)?;
         let line = format!("CONNECT {options}\r\nSUB {}.* 1\r\nPING\r\n", self.inbox);
         self.output.extend_from_slice(line.as_bytes());
         self.flush()?;
@@ -117,9 +107,9 @@ impl Client {
         }
         // Somebody else on the way could have added it, because it is not encrypted.
         if !self.input.is_empty() {
-            return Err(unexpected(&self.address));
+            return Err(any::unexpected(&self.address));
         }
-        let options = target.tls.clone().unwrap_or_default();
+        let options = target.url.tls.clone().unwrap_or_default();
         let started = self.stream.start_tls(&options, host);
         started.map_err(|error| unreachable(&self.address, &error))
     }
@@ -173,7 +163,7 @@ impl Client {
                             self.aside.push_back((number, delivery));
                         }
                         Some(number) if number < request => {}
-                        _ => return Err(unexpected(&self.address)),
+                        _ => return Err(any::unexpected(&self.address)),
                     }
                 }
                 Operation::Error(text) => return Err(rejected(&self.address, &text)),
@@ -196,7 +186,7 @@ impl Client {
 
     /// Returns the content of a response of JetStream.
     pub(super) fn json(&self, payload: &[u8]) -> Result<Result<Value, ApiError>, EngineError> {
-        let value: Value = serde_json::from_slice(payload).map_err(|_| unexpected(&self.address))?;
+        let value: Value = serde_json::from_slice(payload).map_err(|_| any::unexpected(&self.address))?;
         Ok(ApiError::of(&value).map_or(Ok(value), Err))
     }
 
@@ -220,7 +210,8 @@ impl Client {
     /// Returns the next operation of the server, other than pings.
     fn read(&mut self, until: Instant) -> Result<Operation, EngineError> {
         loop {
-            let parsed = protocol::parse(&self.input).map_err(|error| broken(&self.address, &error))?;
+            let parsed =
+                protocol::parse(&self.input).map_err(|cause| any::broken(&self.address, cause, HOST))?;
             if let Some((operation, length)) = parsed {
                 self.input.drain(..length);
                 if operation != Operation::Ping {
@@ -232,7 +223,7 @@ impl Client {
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(silent(&self.address));
+                return Err(any::silent(&self.address));
             }
             let start = self.input.len();
             self.input.resize(start + (64 << 10), 0);
@@ -240,10 +231,10 @@ impl Client {
                 self.stream.set_read_timeout(left).and_then(|()| self.stream.read(&mut self.input[start..]));
             self.input.truncate(start + read.as_ref().copied().unwrap_or(0));
             match read {
-                Ok(0) => return Err(closed(&self.address)),
+                Ok(0) => return Err(any::closed(&self.address)),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => return Err(silent(&self.address)),
+                Err(error) if is_timeout(&error) => return Err(any::silent(&self.address)),
                 Err(error) => return Err(unreachable(&self.address, &error)),
             }
         }
@@ -277,44 +268,39 @@ impl ApiError {
     }
 }
 
-pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
-    if let Some(error) = tls::engine_error(address, cause) {
-        return error;
+/// What to do about an address at which something else listens.
+const HOST: &str = "check host and port: nats://HOST[:PORT]";
+
+fn unreachable(address: &str, cause: &io::Error) -> EngineError {
+    crate::error::unreachable(
+        address,
+        cause,
+        "check that the server runs and that a firewall admits its port",
+    )
+}
+
+/// Adds to what a client states who it is. A user without a password is a token, and so is a password without a user,
+/// unless it is the key of a user.
+fn log_in(target: &NatsTarget, nonce: &str, options: &mut Value) -> Result<(), EngineError> {
+    let user = target.url.user.as_str();
+    match &target.url.password {
+        None if user.is_empty() => {}
+        None => options["auth_token"] = user.into(),
+        Some(password) if user.is_empty() => match Credentials::find(&password.text()?)? {
+            Some(credentials) => credentials.add_to(options, nonce),
+            None => options["auth_token"] = password.read()?.into(),
+        },
+        Some(password) => {
+            (options["user"], options["pass"]) = (user.into(), password.read()?.into());
+        }
     }
-    let remedy = "check that the server runs and that a firewall admits its port";
-    EngineError::transient(format!("{address} cannot be reached: {cause}"), remedy)
-}
-
-pub(super) fn silent(address: &str) -> EngineError {
-    EngineError::transient(format!("{address} does not respond"), "")
-}
-
-pub(super) fn closed(address: &str) -> EngineError {
-    EngineError::transient(format!("{address} closed the connection"), "")
-}
-
-pub(super) fn broken(address: &str, cause: &ProtocolError) -> EngineError {
-    EngineError::transient(format!("{address}: {cause}"), "check host and port: nats://HOST[:PORT]")
-}
-
-pub(super) fn unexpected(address: &str) -> EngineError {
-    EngineError::transient(format!("{address} sent a response of an unexpected form"), "")
+    Ok(())
 }
 
 /// The error for a server that says nothing of itself.
 fn may_expect_tls(cause: EngineError) -> EngineError {
     let remedy = "if the server expects TLS first (`handshake_first`), write tls+first://HOST";
     EngineError { remedy: Some(remedy.into()), ..cause }
-}
-
-fn no_tls(address: &str) -> EngineError {
-    let remedy = "enable TLS on the server, or write nats://HOST without options of TLS";
-    EngineError::transient(format!("{address} does not speak TLS"), remedy)
-}
-
-fn too_old(address: &str, version: &Value) -> EngineError {
-    let version = version.as_str().unwrap_or_default();
-    EngineError::permanent(format!("{address} is NATS {version}"), "use NATS 2.11 or later")
 }
 
 /// The error for a line `-ERR` of the server.
@@ -326,8 +312,8 @@ pub(super) fn rejected(address: &str, text: &str) -> EngineError {
         .any(|start| lower.starts_with(start));
     let (remedy, kind) = if is_login_refused {
         (
-            "give the right user and password: nats://USER@HOST and --password-file FILE, which has a token if there is no \
-             user, or a file of credentials: --credentials FILE",
+            "give the right user and password: nats://USER@HOST and --password-file FILE, which has a token, or credentials \
+             as `nsc` makes them, if there is no user",
             EngineErrorKind::LoginRefused,
         )
     } else if lower.starts_with("permissions") {
@@ -342,23 +328,6 @@ pub(super) fn rejected(address: &str, text: &str) -> EngineError {
     EngineError::new(format!("{address} replied: {text}"), remedy, kind)
 }
 
-pub(super) fn no_jetstream(address: &str) -> EngineError {
-    let remedy = "start the server with JetStream (nats-server --jetstream); its log shows whether it was disabled, for \
-                  instance because the disk is full; at a leaf node without JetStream, name the server that has it";
-    EngineError::transient(format!("JetStream does not respond at {address}"), remedy)
-}
-
-fn no_direct_get(address: &str, stream: &str) -> EngineError {
-    let remedy = format!("allow direct access: nats stream edit {stream} --allow-direct");
-    EngineError::transient(
-        format!("{address} does not return messages of the stream \"{stream}\" directly"),
-        &remedy,
-    )
-}
-
-/// What to do about a stream that cannot be changed.
-const OTHER: &str = "choose another one with ?stream=STREAM";
-
 /// The error for one that JetStream reports.
 pub(super) fn api(address: &str, cause: &ApiError) -> EngineError {
     const FULL: &str = "make room: raise the limits of the stream or of JetStream, or remove old messages with \
@@ -368,7 +337,7 @@ pub(super) fn api(address: &str, cause: &ApiError) -> EngineError {
         10023 | 10028 | 10047 | 10077 | 10122 => FULL,
         TOO_LARGE | HEADERS_TOO_LARGE => "raise the largest size of a message that the stream allows",
         10039 | 10076 => "enable JetStream for the account of this user",
-        SEALED => OTHER,
+        SEALED => "choose another one with ?stream=STREAM",
         // Other streams have this subject, or have their names in another form.
         10065 => "choose another stream with ?stream=STREAM: the subject belongs to one of another name",
         _ => "",
@@ -381,55 +350,29 @@ pub(super) fn api(address: &str, cause: &ApiError) -> EngineError {
 }
 
 /// The error for a message that no bridge wrote.
-pub(super) fn foreign(stream: &str, sequence: impl Display) -> EngineError {
-    let remedy = "give each stream one of its own in NATS: ?stream=STREAM";
-    EngineError::permanent(format!("no bridge wrote message {sequence} of the stream \"{stream}\""), remedy)
+pub(super) fn foreign(stream: &str, sequence: u64) -> EngineError {
+    let message = format_args!("message {sequence} of the stream \"{stream}\"");
+    any::foreign(message, "give each stream one of its own in NATS: ?stream=STREAM")
 }
 
-pub(super) fn other_subjects(stream: &str) -> EngineError {
-    let remedy = "choose another one with ?stream=STREAM, or let the bridge create it";
-    EngineError::permanent(
-        format!("the stream \"{stream}\" does not have exactly one subject without wildcards"),
-        remedy,
-    )
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::EngineAccess;
 
-/// The error for a stream that stores messages under another subject than that which they were published with.
-pub(super) fn transformed(stream: &str) -> EngineError {
-    let what = format!("the stream \"{stream}\" stores messages under another subject (`subject_transform`)");
-    EngineError::permanent(what, "remove its transform, or choose another one with ?stream=STREAM")
-}
-
-/// The error for a stream that takes no more messages, which cannot be undone.
-pub(super) fn sealed(stream: &str) -> EngineError {
-    EngineError::permanent(format!("the stream \"{stream}\" is sealed"), OTHER)
-}
-
-/// The error for a stream that does not report what it stores.
-pub(super) fn no_acknowledgements(stream: &str) -> EngineError {
-    let remedy = format!("enable them: nats stream edit {stream} --ack");
-    EngineError::permanent(
-        format!("the stream \"{stream}\" does not acknowledge messages (`no_ack`)"),
-        &remedy,
-    )
-}
-
-/// The error for a subject that nobody takes messages of, although it is that of a stream.
-pub(super) fn unheard(address: &str, stream: &str, subject: &str) -> EngineError {
-    EngineError::transient(
-        format!("{address} does not deliver {subject} to the stream \"{stream}\""),
-        "check that the account of this user does not map the subject to another one (`mappings`)",
-    )
-}
-
-/// The error for a stream with several copies that takes no batches.
-pub(super) fn no_batches(stream: &str) -> EngineError {
-    let what = format!("the stream \"{stream}\" has several copies, and does not take batches");
-    let remedy = format!("set `allow_atomic` of the stream \"{stream}\" (NATS 2.12.1 or later)");
-    EngineError::permanent(what, &remedy)
-}
-
-/// The error for servers that do not agree on the last message yet.
-pub(super) fn copies_differ(address: &str) -> EngineError {
-    EngineError::transient(format!("the leader of the stream changes ({address})"), "")
+    #[test]
+    fn a_user_has_a_password_and_either_alone_is_a_token() {
+        let options = |url: &str, password: Option<&str>| {
+            let access = EngineAccess { password: password.map(Into::into), ..EngineAccess::default() };
+            let mut options = json!({});
+            log_in(&NatsTarget::parse(url, access, Some("prices")).unwrap(), "", &mut options).unwrap();
+            options
+        };
+        assert_eq!(options("nats://a", None), json!({}));
+        assert_eq!(options("nats://a", Some("secret")), json!({ "auth_token": "secret" }));
+        assert_eq!(options("nats://token@a", None), json!({ "auth_token": "token" }));
+        let both = json!({ "user": "a@b", "pass": "c" });
+        assert_eq!(options("nats://a%40b:c@[::1]/", None), both);
+        assert_eq!(options("nats://a%40b@[::1]/", Some("c")), both);
+    }
 }

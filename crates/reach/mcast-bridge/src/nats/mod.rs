@@ -20,38 +20,34 @@ mod target;
 
 use mcast_stream::wire::StreamId;
 
-use crate::engine::{EngineError, Sink, SinkConnector, Source, SourceConnector, StoredStream};
+use crate::engine::{Engine, Sink, Source, StoredStream, same_stream};
+use crate::error::{EngineError, any};
 use crate::limits::EngineRetention;
 use crate::record::{Position, StreamRecord, UnixMillis};
 use client::Client;
-use stream::{Settings, Stored, Stream};
+use stream::{Stored, Stream};
 pub use target::NatsTarget;
 
-/// Makes connections to a stream in NATS JetStream, which is created if it does not exist.
-#[derive(Debug)]
-pub struct NatsConnector {
-    target: NatsTarget,
-    /// As the stream was configured last, in case that it is deleted.
-    settings: Settings,
-}
-
-impl NatsConnector {
-    /// Returns a connector that is not connected.
-    #[must_use]
-    pub fn new(target: NatsTarget) -> Self {
-        Self { target, settings: Settings::default() }
-    }
-}
-
-impl SinkConnector for NatsConnector {
-    fn connect(&mut self) -> Result<Box<dyn Sink>, EngineError> {
-        let client = Client::connect(&self.target)?;
-        let stream = Stream::open(client, &self.target, self.settings.clone())?;
+impl Engine for NatsTarget {
+    fn sink(&self) -> Result<Box<dyn Sink>, EngineError> {
+        let stream = Stream::open(Client::connect(self)?, self)?;
         Ok(Box::new(sink::NatsSink::new(stream)))
     }
 
+    fn source(&self) -> Result<Box<dyn Source>, EngineError> {
+        Ok(Box::new(NatsSource::connect(self)?))
+    }
+
+    fn name(&self) -> &str {
+        &self.stream
+    }
+
+    fn address(&self) -> String {
+        self.url.servers.to_string()
+    }
+
     fn renews_login(&self) -> bool {
-        self.target.renews_login()
+        self.url.renews_login()
     }
 }
 
@@ -89,10 +85,7 @@ impl NatsSource {
 /// Returns the record that a message is. It is an error if that is of another stream than `known`.
 fn record(stream: &Stream, known: Option<StreamId>, stored: &Stored) -> Result<StreamRecord, EngineError> {
     let (id, record) = stream.record(stored)?;
-    match known.filter(|known| *known != id) {
-        Some(known) => Err(EngineError::other_stream(known, id)),
-        None => Ok(record),
-    }
+    same_stream(known, id).map(|()| record)
 }
 
 /// Returns the first message for which `is_before` is false, by bisection: its sequence and its record.
@@ -127,7 +120,7 @@ impl Source for NatsSource {
         let Some(last) = stream.last()? else { return Ok(None) };
         let (id, _) = stream.record(&last)?;
         let earlier = stream.engines(&last)?;
-        let missing = client::unexpected(stream.client.address());
+        let missing = any::unexpected(stream.client.address());
         let key = stream.key.ok_or(missing)?;
         self.known = Some(id);
         Ok(Some(StoredStream { stream: id, key, earlier }))
@@ -192,32 +185,21 @@ impl Source for NatsSource {
     }
 }
 
-impl SourceConnector for NatsTarget {
-    fn connect(&mut self) -> Result<Box<dyn Source>, EngineError> {
-        Ok(Box::new(NatsSource::connect(self)?))
-    }
-
-    fn renews_login(&self) -> bool {
-        Self::renews_login(self)
-    }
-}
-
 /// What stands for keys in a build without them.
 #[cfg(not(feature = "tls"))]
 mod nkeys {
-    use std::path::Path;
-
-    use crate::engine::EngineError;
+    use crate::error::{EngineError, any};
 
     /// Credentials, of which there are none.
     pub(super) struct Credentials(std::convert::Infallible);
 
     impl Credentials {
-        pub(super) fn read(_: &Path) -> Result<Self, EngineError> {
-            Err(EngineError::permanent(
-                "this build of mcast has no keys of NATS",
-                "build it with the feature tls, which needs a C compiler",
-            ))
+        pub(super) fn find(text: &str) -> Result<Option<Self>, EngineError> {
+            let remedy = "build it with the feature tls, which needs a C compiler";
+            match super::target::are_credentials(text) {
+                true => Err(any::not_built("keys of NATS", remedy)),
+                false => Ok(None),
+            }
         }
 
         pub(super) const fn add_to(&self, _: &mut serde_json::Value, _: &str) {

@@ -1,13 +1,13 @@
 //! The keys that users of NATS prove who they are with: Ed25519, written in base 32 with a checksum.
 
-use std::io;
-use std::path::Path;
+use super::target::are_credentials;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
-use crate::engine::EngineError;
+use crate::error::EngineError;
+use crate::error::nats::no_seed;
 
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /// What the first letters of a seed and of a user's public key stand for: S and U.
@@ -22,10 +22,13 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// Reads a file as `nsc` makes them, with a token and a seed, or one with a seed only, as `nk -gen user` prints.
-    pub(super) fn read(file: &Path) -> Result<Self, EngineError> {
-        let text = std::fs::read_to_string(file).map_err(|cause| unreadable(file, &cause))?;
-        Self::parse(&text).ok_or_else(|| no_seed(file))
+    /// Returns those in a text as `nsc` makes it, with a token and a seed, or with a seed only, as `nk -gen user` prints;
+    /// `None` if it is another secret.
+    pub(super) fn find(text: &str) -> Result<Option<Self>, EngineError> {
+        match are_credentials(text) {
+            true => Self::parse(text).map(Some).ok_or_else(no_seed),
+            false => Ok(None),
+        }
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -50,19 +53,6 @@ impl Credentials {
         bytes.extend(checksum(&bytes).to_le_bytes());
         encode(&bytes)
     }
-}
-
-fn unreadable(file: &Path, cause: &io::Error) -> EngineError {
-    EngineError::transient(
-        format!("cannot read the credentials in {}: {cause}", file.display()),
-        "check the path and who may read it",
-    )
-}
-
-fn no_seed(file: &Path) -> EngineError {
-    let remedy =
-        "make a file of credentials with `nsc generate creds`, or write the seed of an nkey (SU...) there";
-    EngineError::transient(format!("{} has no seed of a user", file.display()), remedy)
 }
 
 /// Returns the key of a user whose seed this is.
@@ -156,6 +146,17 @@ mod tests {
             [KNOWN_SEED.replace("CSSL", "CSSM"), KNOWN_KEY.to_owned(), "SU".to_owned(), String::new()]
         {
             assert!(Credentials::parse(&broken).is_none(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_distinguished_from_a_password_and_broken_ones_are_refused() {
+        assert!(Credentials::find("secret").unwrap().is_none());
+        assert!(Credentials::find(&format!("{KNOWN_SEED}\n")).unwrap().is_some());
+        for broken in [&KNOWN_SEED.replace("CSSL", "CSSM"), "-----BEGIN NATS USER JWT-----\neyJ0.eyJq.c2ln\n"]
+        {
+            let error = Credentials::find(broken).err().unwrap();
+            assert!(error.what.contains("seed"), "{error:?}");
         }
     }
 

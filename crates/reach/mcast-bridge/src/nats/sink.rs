@@ -17,9 +17,9 @@ use super::client::{self, ApiError};
 use super::protocol::{Delivery, Headers};
 use super::stream;
 use super::stream::Stream;
-use crate::engine::{
-    BridgeBeacon, EngineError, LastRecord, PendingGap, RecordBatch, Request, Response, Sink,
-};
+use crate::engine::{BridgeBeacon, LastRecord, PendingGap, RecordBatch, Response, Sink};
+use crate::error::nats::{copies_differ, no_jetstream, unheard};
+use crate::error::{EngineError, any};
 use crate::limits::{EngineRetention, UnstorableRecord};
 use crate::record::{Position, StreamRecord};
 
@@ -90,7 +90,7 @@ impl NatsSink {
             let (known, sequence) = self.unnamed;
             let before = if records.as_ptr() == batch.records.as_ptr() { batch.expected } else { known };
             if before != known || !self.is_stored(batch, records, sequence)? {
-                let tail = self.tail()?;
+                let tail = self.last_record()?;
                 self.ready.push_back(Response::Refused { tail });
                 return Ok(());
             }
@@ -216,7 +216,7 @@ impl NatsSink {
         }
         // It would be refused again.
         if batch.expected.is_some() && tail.map(|tail| tail.position) == batch.expected {
-            return Err(client::unexpected(self.client().address()));
+            return Err(any::unexpected(self.client().address()));
         }
         self.refuse_behind(Response::Refused { tail }, tail);
         Ok(())
@@ -230,7 +230,7 @@ impl NatsSink {
             && self.stream.info()?.is_some()
             && known.is_some_and(|known| self.stream.key == Some(known));
         let Stream { client, name, subject, .. } = &self.stream;
-        if was_there { Err(client::unheard(client.address(), name, subject)) } else { Ok(()) }
+        if was_there { Err(unheard(client.address(), name, subject)) } else { Ok(()) }
     }
 
     /// Responds to the oldest batch, and refuses those that were sent behind it: they are executed.
@@ -248,7 +248,7 @@ impl NatsSink {
                 self.outcome(behind.last)?;
             }
         }
-        self.tail()
+        self.last_record()
     }
 
     fn outcome(&mut self, request: u64) -> Result<Outcome, EngineError> {
@@ -275,7 +275,7 @@ impl NatsSink {
     }
 
     /// Returns the last record.
-    fn tail(&mut self) -> Result<Option<LastRecord>, EngineError> {
+    fn last_record(&mut self) -> Result<Option<LastRecord>, EngineError> {
         let sequence = self.stream.create()?;
         let last = self.stream.last()?;
         let known = last.as_ref().map(|last| self.stream.record(last)).transpose()?;
@@ -284,7 +284,7 @@ impl NatsSink {
             let known_sequence = last.map_or(0, |last| last.sequence);
             // The last message was removed, or a leader that is new does not have it yet.
             if known_sequence < sequence && self.stream.info()?.is_none_or(|(_, last)| last != sequence) {
-                return Err(client::copies_differ(self.client().address()));
+                return Err(copies_differ(self.client().address()));
             }
             let sequence = known_sequence.max(sequence);
             // The last message was removed, and nothing was appended since this bridge knew which record it was.
@@ -330,7 +330,7 @@ impl NatsSink {
             let delivery = self.client().response(request)?;
             match self.outcome_of(&delivery)? {
                 Outcome::Gone if !std::mem::replace(&mut is_created, true) => self.create_bucket()?,
-                Outcome::Gone => return Err(client::no_jetstream(self.client().address())),
+                Outcome::Gone => return Err(no_jetstream(self.client().address())),
                 _ => break,
             }
         }
@@ -367,25 +367,19 @@ impl Sink for NatsSink {
         self.stream.info().map(|_| ())
     }
 
-    fn send(&mut self, request: &Request) -> Result<(), EngineError> {
-        match request {
-            Request::Append(batch) => self.publish(batch),
-            // The server executes it beside what was published before, so it is sent when that is done.
-            Request::LastRecord(presence) => {
-                while let Some(batch) = self.sent.pop_front() {
-                    self.finish(batch)?;
-                }
-                let others = self.note(*presence)?;
-                let tail = self.tail()?;
-                self.ready.push_back(Response::LastRecord { tail, others });
-                Ok(())
-            }
-            Request::Retention => {
-                let retention = self.retention()?;
-                self.ready.push_back(Response::Retention(retention));
-                Ok(())
-            }
+    fn append_if(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+        self.publish(batch)
+    }
+
+    /// The server executes it beside what was published before, so it is sent when that is done.
+    fn tail(&mut self, beacon: BridgeBeacon) -> Result<(), EngineError> {
+        while let Some(batch) = self.sent.pop_front() {
+            self.finish(batch)?;
         }
+        let others = self.note(beacon)?;
+        let tail = self.last_record()?;
+        self.ready.push_back(Response::LastRecord { tail, others });
+        Ok(())
     }
 
     fn receive(&mut self) -> Result<Response, EngineError> {
@@ -394,6 +388,6 @@ impl Sink for NatsSink {
         {
             self.finish(batch)?;
         }
-        self.ready.pop_front().ok_or_else(|| client::unexpected(self.stream.client.address()))
+        self.ready.pop_front().ok_or_else(|| any::unexpected(self.stream.client.address()))
     }
 }

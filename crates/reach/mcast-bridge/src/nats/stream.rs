@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::client::{self, Client};
 use super::protocol::Headers;
 use super::target::NatsTarget;
-use crate::engine::EngineError;
+use crate::error::nats::{no_acknowledgements, no_batches, other_subjects, sealed, transformed};
+use crate::error::{EngineError, any};
 use crate::headers;
 pub(super) use crate::headers::{id, position, tail};
 use crate::limits::{EngineRetention, RetentionRule};
@@ -73,33 +74,30 @@ pub(super) struct Stream {
 
 impl Stream {
     /// Opens a stream, which is created if it does not exist.
-    pub(super) fn open(client: Client, target: &NatsTarget, settings: Settings) -> Result<Self, EngineError> {
-        let mut stream = Self::unopened(client, target, settings)?;
+    pub(super) fn open(client: Client, target: &NatsTarget) -> Result<Self, EngineError> {
+        let mut stream = Self::unopened(client, target, target.settings.clone());
         stream.create()?;
         Ok(stream)
     }
 
     /// Opens a stream to read from it; `None` if it does not exist.
     pub(super) fn find(client: Client, target: &NatsTarget) -> Result<Option<Self>, EngineError> {
-        let mut stream = Self::unopened(client, target, Settings::default())?;
+        let mut stream = Self::unopened(client, target, Settings::default());
         Ok(stream.info()?.map(|_| stream))
     }
 
-    fn unopened(client: Client, target: &NatsTarget, settings: Settings) -> Result<Self, EngineError> {
-        let missing = || EngineError::permanent("no stream was given", "");
-        let name = target.stream().ok_or_else(missing)?.to_owned();
-        let retention = EngineRetention::default();
-        Ok(Self {
+    fn unopened(client: Client, target: &NatsTarget, settings: Settings) -> Self {
+        Self {
             client,
-            name,
+            name: target.stream.clone(),
             subject: String::new(),
             key: None,
             copies: 1,
             largest: None,
-            retention,
+            retention: EngineRetention::default(),
             unwritable: None,
             settings,
-        })
+        }
     }
 
     /// Returns the largest message that it takes, headers included, and what to do to raise that.
@@ -133,11 +131,11 @@ impl Stream {
             settings.remove("metadata");
         }
         self.settings.set(settings);
-        let created = info["created"].as_str().ok_or_else(|| client::unexpected(self.client.address()))?;
+        let created = info["created"].as_str().ok_or_else(|| any::unexpected(self.client.address()))?;
         self.key = Some(EngineKey(StreamId::named(&format!("{} {created}", self.name)).0));
         let number = |name: &str| info["state"][name].as_u64();
         let range = number("first_seq").zip(number("last_seq"));
-        range.map(Some).ok_or_else(|| client::unexpected(self.client.address()))
+        range.map(Some).ok_or_else(|| any::unexpected(self.client.address()))
     }
 
     /// Creates the stream if it does not exist; returns the sequence of its last message. It is an error if nothing can be
@@ -188,7 +186,7 @@ impl Stream {
                 if headers.is_empty() { Headers::default() } else { Headers::parse(&headers).ok()? };
             Some(Stored { sequence: response["message"]["seq"].as_u64()?, headers, payload })
         };
-        stored().map(Some).ok_or_else(|| client::unexpected(self.client.address()))
+        stored().map(Some).ok_or_else(|| any::unexpected(self.client.address()))
     }
 
     /// Returns messages from this sequence on, at most `count` of them, and fewer if they are large.
@@ -199,7 +197,7 @@ impl Stream {
         let messages = self.client.messages(&self.name, &body)?;
         let stored = |message: super::protocol::Delivery| {
             let sequence = message.headers.field("Nats-Sequence").and_then(|text| text.parse().ok());
-            let sequence = sequence.ok_or_else(|| client::unexpected(self.client.address()))?;
+            let sequence = sequence.ok_or_else(|| any::unexpected(self.client.address()))?;
             Ok(Stored { sequence, headers: message.headers, payload: message.payload })
         };
         messages.into_iter().map(stored).collect()
@@ -259,24 +257,24 @@ fn copies(configuration: &Value) -> u64 {
 /// Returns why nothing can be appended to a stream with this configuration.
 fn unwritable(name: &str, configuration: &Value) -> Option<EngineError> {
     if configuration["sealed"] == true {
-        return Some(client::sealed(name));
+        return Some(sealed(name));
     }
     // A bridge would wait for them in vain, and not know what is stored.
-    (configuration["no_ack"] == true).then(|| client::no_acknowledgements(name))
+    (configuration["no_ack"] == true).then(|| no_acknowledgements(name))
 }
 
 /// Returns the subject of a stream with this configuration, if a bridge can use it.
 fn usable_subject(name: &str, configuration: &Value) -> Result<String, EngineError> {
     if copies(configuration) > 1 && configuration["allow_atomic"] != true {
-        return Err(client::no_batches(name));
+        return Err(no_batches(name));
     }
     // Messages are stored under another subject, by which the last one would not be found.
     if !configuration["subject_transform"].is_null() {
-        return Err(client::transformed(name));
+        return Err(transformed(name));
     }
     match configuration["subjects"].as_array().map(Vec::as_slice) {
         Some([Value::String(subject)]) if !subject.contains(['*', '>']) => Ok(subject.clone()),
-        _ => Err(client::other_subjects(name)),
+        _ => Err(other_subjects(name)),
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId, VisitedEngines};
+use mcast_stream::wire::{Incarnation, MessageNumber, StreamId, VisitedEngines};
 
 use super::protocol::{ProtocolError, Reader, Write};
 use crate::engine::{LastRecord, parse_trail, trail_text};
 pub(super) use crate::engine::{id, position};
-use crate::record::{Content, DatagramMetadata, GapCause, Position, StreamRecord, UnixMillis};
+use crate::record::{Content, FieldValue, Position, StoredFields, StreamRecord, UnixMillis};
 
 /// The sections of a message that are read, and the formats of values (AMQP 1.0, parts 1.6 and 3.2).
 const PROPERTIES: u8 = 0x74;
@@ -258,27 +258,16 @@ impl Entry {
         number("mcast-time", time.0);
         self.known.iter().for_each(|known| number("mcast-known", *known));
         self.writer.iter().for_each(|writer| number("mcast-bridge", *writer));
-        let mut gap = |first: MessageNumber, end: Option<MessageNumber>, cause: GapCause| {
-            message.set("mcast-kind", Value::Text("gap".into()));
-            message.set("mcast-first", Value::Number(first.0));
-            end.iter().for_each(|end| message.set("mcast-end", Value::Number(end.0)));
-            message.set("mcast-cause", Value::Text(cause.name().into()));
-        };
-        match content {
-            Content::Message { key, bytes } => {
-                key.iter().for_each(|key| message.set("mcast-key", Value::Number(key.0)));
-                message.bytes = bytes.clone();
-            }
-            Content::Datagram { metadata, bytes } => {
-                for (field, value) in metadata.fields() {
-                    message.set(&format!("mcast-{field}"), Value::Text(value));
-                }
-                message.bytes = bytes.clone();
-            }
-            Content::Gap { first, cause } => gap(*first, Some(position.number + 1), *cause),
-            Content::OpenGap { cause } => gap(position.number, None, *cause),
-            Content::End => message.set("mcast-kind", Value::Text("end".into())),
-        }
+        content.write(*position, |name, value| {
+            message.set(
+                &format!("mcast-{name}"),
+                match value {
+                    FieldValue::Number(number) => Value::Number(number),
+                    FieldValue::Text(text) => Value::Text(text),
+                },
+            );
+        });
+        message.bytes = content.bytes().cloned().unwrap_or_default();
         message.set("mcast-stream", Value::Text(self.stream.to_string()));
         self.after.iter().for_each(|after| message.set("mcast-after", Value::Text(id(*after))));
         if !self.engines.is_empty() {
@@ -292,27 +281,7 @@ impl Entry {
         let stream = StreamId(u64::from_str_radix(message.text("mcast-stream")?, 16).ok()?);
         let incarnation = Incarnation(message.number("mcast-incarnation")?.try_into().ok()?);
         let position_of = Position::new(incarnation, MessageNumber(message.number("mcast-number")?));
-        let content = match message.text("mcast-kind") {
-            None if message.has("mcast-kind") => return None,
-            None if message.has("mcast-group") => {
-                let metadata = DatagramMetadata::parse(|field| message.text(&format!("mcast-{field}")))?;
-                Content::Datagram { metadata: Box::new(metadata), bytes: message.bytes.clone() }
-            }
-            None => Content::Message {
-                key: message.number("mcast-key").map(MessageKey),
-                bytes: message.bytes.clone(),
-            },
-            Some("end") => Content::End,
-            Some("gap") => {
-                let first = MessageNumber(message.number("mcast-first")?);
-                let cause = GapCause::from_name(message.text("mcast-cause")?)?;
-                match message.has("mcast-end") {
-                    true => Content::Gap { first, cause },
-                    false => Content::OpenGap { cause },
-                }
-            }
-            Some(_) => return None,
-        };
+        let content = Content::read(&Fields(message), || Some(message.bytes.clone()))?;
         let after = match message.has("mcast-after") {
             true => Some(position(message.text("mcast-after")?)?),
             false => None,
@@ -329,6 +298,23 @@ impl Entry {
             writer: message.number("mcast-bridge"),
             engines: engines(message)?,
         })
+    }
+}
+
+/// The properties of a message by the names of fields.
+struct Fields<'a>(&'a Message);
+
+impl<'a> StoredFields<'a> for Fields<'a> {
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.0.text(&format!("mcast-{name}"))
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.0.number(&format!("mcast-{name}"))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.has(&format!("mcast-{name}"))
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use super::protocol::{self, Frame, key};
 use super::protocol::{ProtocolError, Reader, Write};
 use super::target;
-use super::target::RabbitmqTarget;
-use crate::engine::EngineError;
+use super::target::{PORT_OF_STREAMS, RabbitmqTarget};
+use crate::error::rabbitmq::{blocked, changed, closed, no_leader, no_plain, silent};
+use crate::error::{EngineError, any};
 use crate::server::{ServerAddress, ServerStream, TIMEOUT, is_timeout};
 
 /// How long to wait for room in the socket before reading what the server sends, which may wait for that.
@@ -78,7 +79,7 @@ impl Offset {
 impl Client {
     /// Connects to the first server that can be used, and logs in.
     pub(super) fn connect(target: &RabbitmqTarget) -> Result<Self, EngineError> {
-        target.servers.first(|server, timeout| Self::connect_to(server, timeout, target))
+        target.url.servers.first(|server, timeout| Self::connect_to(server, timeout, target))
     }
 
     /// Connects to the server that leads a stream, so that it need not pass on each message. The stream is created if it
@@ -87,12 +88,18 @@ impl Client {
         let mut client = Self::connect(target)?;
         client.create(stream, &[])?;
         let Some(leader) = client.other_leader(stream)? else { return Ok(client) };
-        let failed = |cause| target::no_leader(client.address(), &leader, cause);
+        let failed = |cause: EngineError| {
+            let remedy = cause.remedy.as_deref().unwrap_or(
+                "let servers name themselves so that the bridge reaches them: stream.advertised_host",
+            );
+            let kind = cause.kind;
+            EngineError { kind, ..no_leader(client.address(), &leader, &cause, remedy) }
+        };
         let mut client = Self::connect_to(&leader, TIMEOUT, target).map_err(failed)?;
         match client.other_leader(stream)? {
             None => Ok(client),
             // It has just moved.
-            Some(_) => Err(target::changed(client.address(), stream)),
+            Some(_) => Err(changed(client.address(), stream)),
         }
     }
 
@@ -103,7 +110,7 @@ impl Client {
     ) -> Result<Self, EngineError> {
         let address = server.to_string();
         let connect = || {
-            let stream = server.connect(target.tls.as_ref(), timeout)?;
+            let stream = server.connect(target.url.tls.as_ref(), timeout)?;
             stream.set_write_timeout(WRITE)?;
             Ok(stream)
         };
@@ -131,14 +138,14 @@ impl Client {
         let mechanisms = self.called(key::SASL_HANDSHAKE, |_| {})?;
         let mut reader = Reader(&mechanisms);
         let mut has_plain = false;
-        for _ in 0..reader.length().map_err(|error| target::broken(&self.address, error))? {
-            let mechanism = reader.text().map_err(|error| target::broken(&self.address, error))?;
+        for _ in 0..reader.length().map_err(|error| self.broken(error))? {
+            let mechanism = reader.text().map_err(|error| self.broken(error))?;
             has_plain |= mechanism == "PLAIN";
         }
         if !has_plain {
-            return Err(target::no_plain(&self.address));
+            return Err(no_plain(&self.address));
         }
-        let secret = format!("\0{}\0{}", target.user, target.password.read()?);
+        let secret = format!("\0{}\0{}", target.url.user, target.url.read_password()?);
         self.called(key::SASL_AUTHENTICATE, |out| {
             out.text("PLAIN");
             out.number(u32::try_from(secret.len()).unwrap_or_default().to_be_bytes());
@@ -149,7 +156,7 @@ impl Client {
             match self.next(until)? {
                 Some(Frame::Tune { frame_max, heartbeat }) => break (frame_max, heartbeat),
                 Some(_) => {}
-                None => return Err(target::silent(&self.address)),
+                None => return Err(silent(&self.address)),
             }
         };
         // 0: without a limit.
@@ -181,6 +188,11 @@ impl Client {
         self.frame_max
     }
 
+    /// The error for what is not of the protocol.
+    pub(super) fn broken(&self, cause: ProtocolError) -> EngineError {
+        any::broken(&self.address, cause, PORT_OF_STREAMS)
+    }
+
     /// Reads a list of names and values.
     fn map(&self, bytes: &[u8]) -> Result<HashMap<String, String>, EngineError> {
         let mut reader = Reader(bytes);
@@ -191,7 +203,7 @@ impl Client {
             }
             Ok(())
         };
-        read().map_err(|error| target::broken(&self.address, error))?;
+        read().map_err(|error| self.broken(error))?;
         Ok(map)
     }
 
@@ -238,11 +250,11 @@ impl Client {
         self.flush()?;
         let until = Instant::now() + TIMEOUT;
         loop {
-            match self.read(until)?.ok_or_else(|| target::silent(&self.address))? {
+            match self.read(until)?.ok_or_else(|| silent(&self.address))? {
                 Frame::Response { request: number, mut body } if number == request => {
                     let code = match body.split_first_chunk() {
                         Some((code, _)) => u16::from_be_bytes(*code),
-                        None => return Err(target::unexpected(&self.address)),
+                        None => return Err(any::unexpected(&self.address)),
                     };
                     body.drain(..2);
                     return Ok((code, body));
@@ -255,7 +267,7 @@ impl Client {
     fn set_aside(&mut self, frame: Frame) -> Result<(), EngineError> {
         self.aside_bytes += size(&frame);
         if self.aside_bytes > RECEIVED {
-            return Err(target::unexpected(&self.address));
+            return Err(any::unexpected(&self.address));
         }
         self.aside.push_back(frame);
         Ok(())
@@ -275,7 +287,7 @@ impl Client {
     /// Waits for the next frame that is not the response to a request.
     pub(super) fn wait(&mut self) -> Result<Frame, EngineError> {
         self.flush()?;
-        self.next(Instant::now() + TIMEOUT)?.ok_or_else(|| target::silent(&self.address))
+        self.next(Instant::now() + TIMEOUT)?.ok_or_else(|| silent(&self.address))
     }
 
     /// Removes the chunks of this subscription that were not read; returns the first one.
@@ -328,7 +340,7 @@ impl Client {
             out.text(stream);
         })?;
         match code {
-            target::PRECONDITION_FAILED => Err(target::blocked(&self.address).into()),
+            target::PRECONDITION_FAILED => Err(blocked(&self.address, target::PRECONDITION_FAILED).into()),
             code => self.is_there(code),
         }
     }
@@ -345,7 +357,7 @@ impl Client {
             out.text(stream);
         })?;
         self.is_there(code)?;
-        Ok(Reader(&body).u64().map_err(|error| target::broken(&self.address, error))?)
+        Ok(Reader(&body).u64().map_err(|error| self.broken(error))?)
     }
 
     /// Subscribes to a stream.
@@ -387,7 +399,7 @@ impl Client {
         let (high, rest) = self.response(request)?;
         let mut bytes = high.to_be_bytes().to_vec();
         bytes.extend(rest);
-        metadata(&bytes).map_err(|error| target::broken(&self.address, error))
+        metadata(&bytes).map_err(|error| self.broken(error))
     }
 
     /// Requests something, to notice a broken connection.
@@ -422,7 +434,7 @@ impl Client {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if is_timeout(&error) => {
                     if Instant::now() > until {
-                        return Err(target::silent(&self.address));
+                        return Err(silent(&self.address));
                     }
                     self.receive(Duration::from_millis(1))?;
                 }
@@ -434,8 +446,7 @@ impl Client {
     /// Returns the next frame; `None` if there is none until then.
     fn read(&mut self, until: Instant) -> Result<Option<Frame>, EngineError> {
         loop {
-            let parsed =
-                protocol::parse(&self.input).map_err(|error| target::broken(&self.address, error))?;
+            let parsed = protocol::parse(&self.input).map_err(|error| self.broken(error))?;
             if let Some((frame, length)) = parsed {
                 self.input.drain(..length);
                 match frame {
@@ -448,7 +459,8 @@ impl Client {
                         // The connection is over in any case.
                         let _ = self.flush();
                         return Err(match code {
-                            target::OK => target::closed(&self.address, &reason),
+                            target::OK if reason.is_empty() => any::closed(&self.address),
+                            target::OK => closed(&self.address, &reason),
                             code => target::code(&self.address, code),
                         });
                     }
@@ -468,14 +480,14 @@ impl Client {
     fn receive(&mut self, timeout: Duration) -> Result<bool, EngineError> {
         let start = self.input.len();
         if start > RECEIVED {
-            return Err(target::unexpected(&self.address));
+            return Err(any::unexpected(&self.address));
         }
         self.input.resize(start + (64 << 10), 0);
         let read =
             self.stream.set_read_timeout(timeout).and_then(|()| self.stream.read(&mut self.input[start..]));
         self.input.truncate(start + read.as_ref().copied().unwrap_or(0));
         match read {
-            Ok(0) => Err(target::closed(&self.address, "")),
+            Ok(0) => Err(any::closed(&self.address)),
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
             Err(error) if is_timeout(&error) => Ok(false),

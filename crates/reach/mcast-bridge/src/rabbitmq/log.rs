@@ -4,7 +4,8 @@ use super::amqp::{Entry, Message};
 use super::client::{Client, Failure, Offset};
 use super::protocol::{Chunk, Frame, key};
 use super::target;
-use crate::engine::{EngineError, LastRecord};
+use crate::engine::LastRecord;
+use crate::error::{EngineError, any};
 
 /// The subscription that follows the stream, and how many chunks are on their way to it.
 pub(super) const FOLLOW: u8 = 1;
@@ -102,13 +103,13 @@ impl Log {
     }
 
     fn parse<'a>(&self, bytes: &'a [u8]) -> Result<Chunk<'a>, EngineError> {
-        Chunk::parse(bytes).map_err(|error| target::broken(self.client.address(), error))
+        Chunk::parse(bytes).map_err(|error| self.client.broken(error))
     }
 
     fn failed(&self, error: ChainError) -> EngineError {
         match error {
             ChainError::Foreign(offset) => target::foreign(&self.name, offset),
-            ChainError::Missed(_) => target::unexpected(self.client.address()),
+            ChainError::Missed(_) => any::unexpected(self.client.address()),
         }
     }
 }

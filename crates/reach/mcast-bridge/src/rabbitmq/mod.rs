@@ -24,7 +24,8 @@ use std::collections::VecDeque;
 
 use mcast_stream::wire::{EngineKey, StreamId};
 
-use crate::engine::{EngineError, Sink, SinkConnector, Source, SourceConnector, StoredStream};
+use crate::engine::{Engine, Sink, Source, StoredStream, same_stream};
+use crate::error::EngineError;
 use crate::limits::EngineRetention;
 use crate::record::{Position, StreamRecord, UnixMillis};
 use amqp::Entry;
@@ -32,24 +33,23 @@ use client::{Client, Failure, Offset};
 use log::{Log, Start};
 pub use target::RabbitmqTarget;
 
-/// Makes connections to a stream in RabbitMQ, which is created if it does not exist.
-#[derive(Debug)]
-pub struct RabbitmqConnector(RabbitmqTarget);
-
-impl RabbitmqConnector {
-    /// Returns a connector that is not connected.
-    #[must_use]
-    pub const fn new(target: RabbitmqTarget) -> Self {
-        Self(target)
+impl Engine for RabbitmqTarget {
+    fn sink(&self) -> Result<Box<dyn Sink>, EngineError> {
+        let client = Client::connect_to_leader(self, &self.stream)?;
+        let key = engine_key(client.cluster(), &self.virtual_host, &self.stream);
+        Ok(Box::new(sink::RabbitmqSink::open(client, self.stream.clone(), key)?))
     }
-}
 
-impl SinkConnector for RabbitmqConnector {
-    fn connect(&mut self) -> Result<Box<dyn Sink>, EngineError> {
-        let name = self.0.named()?.to_owned();
-        let client = Client::connect_to_leader(&self.0, &name)?;
-        let key = engine_key(client.cluster(), &self.0.virtual_host, &name);
-        Ok(Box::new(sink::RabbitmqSink::open(client, name, key)?))
+    fn source(&self) -> Result<Box<dyn Source>, EngineError> {
+        Ok(Box::new(RabbitmqSource::connect(self)?))
+    }
+
+    fn name(&self) -> &str {
+        &self.stream
+    }
+
+    fn address(&self) -> String {
+        self.url.servers.to_string()
     }
 
     /// The server confirms records, and delivers them for comparison, while it stores others. With two batches of 1,000
@@ -59,7 +59,7 @@ impl SinkConnector for RabbitmqConnector {
     }
 
     fn renews_login(&self) -> bool {
-        self.0.password.is_renewed()
+        self.url.renews_login()
     }
 }
 
@@ -88,7 +88,7 @@ impl RabbitmqSource {
     /// If it cannot be reached or rejects the user.
     pub fn connect(target: &RabbitmqTarget) -> Result<Self, EngineError> {
         let client = Client::connect(target)?;
-        let name = target.named()?.to_owned();
+        let name = target.stream.clone();
         let (virtual_host, read) = (target.virtual_host.clone(), VecDeque::new());
         Ok(Self { log: Log::new(client, name), virtual_host, stream: None, next: None, read })
     }
@@ -185,9 +185,7 @@ impl RabbitmqSource {
                 if is_before(&record) {
                     continue;
                 }
-                if let Some(known) = self.stream.filter(|known| *known != stream) {
-                    return Err(EngineError::other_stream(known, stream).into());
-                }
+                same_stream(self.stream, stream)?;
                 bytes += record.size();
                 records.push(record);
                 continue;
@@ -227,12 +225,8 @@ impl Source for RabbitmqSource {
 
     fn last(&mut self) -> Result<Option<StreamRecord>, EngineError> {
         let last = self.last_entry();
-        match (self.there(last)?, self.stream) {
-            (Some(Entry { stream, .. }), Some(known)) if stream != known => {
-                Err(EngineError::other_stream(known, stream))
-            }
-            (last, _) => Ok(last.map(|entry| entry.record)),
-        }
+        let Some(Entry { stream, record, .. }) = self.there(last)? else { return Ok(None) };
+        same_stream(self.stream, stream).map(|()| Some(record))
     }
 
     fn read(&mut self, from: Position, count: usize) -> Result<Vec<StreamRecord>, EngineError> {
@@ -243,16 +237,6 @@ impl Source for RabbitmqSource {
     fn find_time(&mut self, time: UnixMillis) -> Result<Option<StreamRecord>, EngineError> {
         let found = self.first_since(time);
         self.there(found)
-    }
-}
-
-impl SourceConnector for RabbitmqTarget {
-    fn connect(&mut self) -> Result<Box<dyn Source>, EngineError> {
-        Ok(Box::new(RabbitmqSource::connect(self)?))
-    }
-
-    fn renews_login(&self) -> bool {
-        self.password.is_renewed()
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use super::amqp::{Message, Value};
 use super::client::{Client, Failure, Offset};
 use super::protocol::{Chunk, Write as _, key};
-use super::target;
-use crate::engine::{BridgeBeacon, EngineError, PendingGap};
+use crate::engine::{BridgeBeacon, PendingGap};
+use crate::error::EngineError;
 
 /// The subscription, and the publisher, of notes.
 pub(super) const NOTES: u8 = 3;
@@ -41,7 +41,7 @@ impl Notes {
         client.declare(NOTES, "", &stream)?;
         let last = client.probe(&stream, Offset::Last)?;
         let time = match &last {
-            Some(bytes) => Chunk::parse(bytes).map_err(|error| target::broken(client.address(), error))?.time,
+            Some(bytes) => Chunk::parse(bytes).map_err(|error| client.broken(error))?.time,
             None => 0,
         };
         let offset = match time.saturating_sub(kept_for()) {
@@ -73,7 +73,7 @@ impl Notes {
 
     /// Reads a chunk that came for the subscription. What no bridge wrote is skipped.
     pub(super) fn read(&mut self, client: &mut Client, bytes: &[u8]) -> Result<(), EngineError> {
-        let chunk = Chunk::parse(bytes).map_err(|error| target::broken(client.address(), error))?;
+        let chunk = Chunk::parse(bytes).map_err(|error| client.broken(error))?;
         for message in chunk.messages.iter().flatten().filter_map(|bytes| Message::parse(bytes).ok()) {
             let Some(bridge) = message.number("mcast-bridge") else { continue };
             let hole = message.text("mcast-hole").and_then(PendingGap::parse);

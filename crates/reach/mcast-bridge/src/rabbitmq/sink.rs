@@ -17,7 +17,9 @@ use super::log::{FOLLOW, Log};
 use super::notes::{NOTES, Notes};
 use super::protocol::{Frame, Write as _, key};
 use super::target;
-use crate::engine::{BridgeBeacon, EngineError, PendingGap, RecordBatch, Request, Response, Sink};
+use crate::engine::{BridgeBeacon, PendingGap, RecordBatch, Response, Sink};
+use crate::error::rabbitmq::changed;
+use crate::error::{EngineError, any};
 use crate::limits::{EngineRetention, UnstorableRecord};
 use crate::record::{Content, Position, StreamRecord};
 
@@ -112,7 +114,7 @@ impl RabbitmqSink {
                 sink.catch_up()?;
                 Ok(sink)
             }
-            Err(Failure::Gone) => Err(target::changed(log.client.address(), &log.name)),
+            Err(Failure::Gone) => Err(changed(log.client.address(), &log.name)),
             Err(Failure::Engine(error)) => Err(error),
         }
     }
@@ -120,7 +122,7 @@ impl RabbitmqSink {
     /// Creates the stream again after it was deleted. What was under way is refused.
     fn reopen(&mut self) -> Result<(), EngineError> {
         if !self.log.client.create(&self.log.name, &[])? {
-            return Err(target::changed(self.log.client.address(), &self.log.name));
+            return Err(changed(self.log.client.address(), &self.log.name));
         }
         (self.name, self.unnamed) = (None, 0);
         for batch in &mut self.sent {
@@ -131,7 +133,7 @@ impl RabbitmqSink {
         self.log.client.delete_publisher(UNNAMED)?;
         match open(&mut self.log) {
             Ok(()) => Ok(()),
-            Err(Failure::Gone) => Err(target::changed(self.log.client.address(), &self.log.name)),
+            Err(Failure::Gone) => Err(changed(self.log.client.address(), &self.log.name)),
             Err(Failure::Engine(error)) => Err(error),
         }
     }
@@ -166,7 +168,7 @@ impl RabbitmqSink {
             }
             Frame::Changed { stream } if stream == self.log.name => self.reopen(),
             Frame::Changed { stream } if stream == self.notes.stream => {
-                Err(target::changed(self.log.client.address(), &stream))
+                Err(changed(self.log.client.address(), &stream))
             }
             // What deleted the stream follows, if nothing else is wrong.
             Frame::Rejected { code: target::NO_STREAM | target::NO_PUBLISHER, .. } => Ok(()),
@@ -444,30 +446,24 @@ impl Sink for RabbitmqSink {
         self.log.client.check(&name)
     }
 
-    fn send(&mut self, request: &Request) -> Result<(), EngineError> {
-        match request {
-            Request::Append(batch) => self.append(batch),
-            // Responses are in order of the requests.
-            Request::LastRecord(presence) => {
-                self.respond_to_all()?;
-                let others = self.note(*presence)?;
-                self.catch_up()?;
-                self.ready.push_back(Response::LastRecord { tail: self.log.chain.tail(), others });
-                Ok(())
-            }
-            Request::Retention => {
-                self.respond_to_all()?;
-                self.ready.push_back(Response::Retention(target::retention()));
-                Ok(())
-            }
-        }
+    fn append_if(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+        self.append(batch)
+    }
+
+    fn tail(&mut self, beacon: BridgeBeacon) -> Result<(), EngineError> {
+        // Responses are in order of the requests.
+        self.respond_to_all()?;
+        let others = self.note(beacon)?;
+        self.catch_up()?;
+        self.ready.push_back(Response::LastRecord { tail: self.log.chain.tail(), others });
+        Ok(())
     }
 
     fn receive(&mut self) -> Result<Response, EngineError> {
         if self.ready.is_empty() && !self.sent.is_empty() {
             self.respond()?;
         }
-        self.ready.pop_front().ok_or_else(|| target::unexpected(self.log.client.address()))
+        self.ready.pop_front().ok_or_else(|| any::unexpected(self.log.client.address()))
     }
 }
 

@@ -2,144 +2,59 @@
 
 use std::io;
 
-use super::amqp;
-use super::protocol::ProtocolError;
-use crate::engine::{EngineError, EngineErrorKind};
+use crate::error::{EngineError, EngineErrorKind, any};
 use crate::limits::EngineRetention;
-use crate::password::EnginePassword;
-use crate::record::Position;
-use crate::server::{ServerAddress, ServerUrl, Servers, UrlForm};
-use crate::tls::{self, TlsOptions};
+use crate::server::{EngineAccess, ServerUrl, UrlForm};
+use crate::tls::TlsOptions;
 
 /// The ports that the plugin listens on by default.
 const PORT: u16 = 5552;
 const TLS_PORT: u16 = 5551;
 const FORM: UrlForm = UrlForm {
+    engine: "RabbitMQ",
     schemes: &[("rabbitmq-stream", false, PORT), ("rabbitmq-stream+tls", true, TLS_PORT)],
     parameter: "stream",
-    invalid,
+    form: "rabbitmq-stream://[USER@]HOST[:PORT][,HOST[:PORT]][/VHOST][?stream=STREAM], or rabbitmq-stream+tls:// for TLS",
+    is_tls_optional: false,
+    check_tls: TlsOptions::check,
 };
 /// The longest name that RabbitMQ allows is 255 bytes, of which ".bridges" takes some.
 const LONGEST_NAME: usize = 240;
 
-/// A stream in RabbitMQ.
-#[derive(Clone)]
+/// A stream in RabbitMQ, which is created if it does not exist.
+#[derive(Clone, Debug)]
 pub struct RabbitmqTarget {
-    pub(super) servers: Servers,
-    pub(super) tls: Option<TlsOptions>,
-    pub(super) user: String,
-    pub(super) password: EnginePassword,
+    pub(super) url: ServerUrl,
     pub(super) virtual_host: String,
-    stream: Option<String>,
-}
-
-fn invalid(why: &str) -> EngineError {
-    EngineError::permanent(
-        format!("not a URL of RabbitMQ: {why}"),
-        "write rabbitmq-stream://[USER@]HOST[:PORT][,HOST[:PORT]][/VHOST][?stream=STREAM], or rabbitmq-stream+tls:// \
-             for TLS",
-    )
+    pub(super) stream: String,
 }
 
 impl RabbitmqTarget {
     /// Parses `rabbitmq-stream://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…][/VHOST][?stream=STREAM]`, or
-    /// `rabbitmq-stream+tls://…` for TLS. By default, user and password are `guest`, and the virtual host is `/`. From the
-    /// first server that can be used, the bridge continues to the one that leads the stream.
+    /// `rabbitmq-stream+tls://…` for TLS. Without a stream, it is `name`. By default, user and password are `guest`, and the
+    /// virtual host is `/`. From the first server that can be used, the bridge continues to the one that leads the stream.
     ///
     /// # Errors
-    /// If it is not such a URL.
-    pub fn parse(url: &str) -> Result<Self, EngineError> {
-        let ServerUrl { servers, is_tls, user, password, path, stream } = FORM.parse(url)?;
-        let virtual_host = match &path[..] {
+    /// If it is not such a URL, names no stream that RabbitMQ allows, or the options of TLS cannot be used.
+    pub fn parse(url: &str, access: EngineAccess, name: Option<&str>) -> Result<Self, EngineError> {
+        let mut url = FORM.parse(url, access)?;
+        let virtual_host = match &url.path[..] {
             [] => "/".to_owned(),
             [name] => name.clone(),
-            _ => return Err(invalid("its path has slashes, which are written %2F")),
+            _ => return Err(FORM.invalid("its path has slashes, which are written %2F")),
         };
-        let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
-        let target = Self {
-            servers,
-            tls: is_tls.then(TlsOptions::default),
-            user: or(user, "guest"),
-            password: or(password.unwrap_or_default(), "guest").into(),
-            virtual_host,
-            stream: None,
-        };
-        match stream {
-            Some(stream) => target.with_stream(stream),
-            None => Ok(target),
+        if url.user.is_empty() {
+            url.user = "guest".to_owned();
         }
-    }
-
-    /// Sets the password, so that it need not be in the URL.
-    #[must_use]
-    pub fn password(self, password: impl Into<EnginePassword>) -> Self {
-        Self { password: password.into(), ..self }
-    }
-
-    /// Sets the options of TLS.
-    ///
-    /// # Errors
-    /// If the URL is not one for TLS, or the files cannot be used.
-    pub fn tls(self, options: TlsOptions) -> Result<Self, EngineError> {
-        if self.tls.is_none() {
-            return Err(EngineError::permanent(
-                "there are options of TLS, but the URL is one without TLS",
-                "write rabbitmq-stream+tls://HOST",
-            ));
-        }
-        options.check()?;
-        Ok(Self { tls: Some(options), ..self })
-    }
-
-    /// Returns the name of the stream, if the URL has one.
-    #[must_use]
-    pub fn stream(&self) -> Option<&str> {
-        self.stream.as_deref()
-    }
-
-    /// Returns the name of the stream, which is known when it is connected to.
-    pub(super) fn named(&self) -> Result<&str, EngineError> {
-        let missing = || EngineError::permanent("no stream was given", "");
-        self.stream().ok_or_else(missing)
-    }
-
-    /// Sets the name of the stream.
-    ///
-    /// # Errors
-    /// If RabbitMQ does not allow it.
-    pub fn with_stream(self, stream: String) -> Result<Self, EngineError> {
+        url.password.get_or_insert_with(|| "guest".into());
+        let stream = url.parameter.as_deref().or(name);
+        let stream = stream.ok_or_else(|| any::unnamed("stream", "?stream=STREAM"))?.to_owned();
         if stream.is_empty() || stream.len() > LONGEST_NAME || stream.starts_with("amq.") {
-            return Err(EngineError::permanent(
-                format!("\"{stream}\" cannot be the name of a stream in RabbitMQ"),
-                &format!(
-                    "choose one of at most {LONGEST_NAME} bytes that does not begin with \"amq.\": ?stream=STREAM"
-                ),
-            ));
+            let remedy = "bytes that does not begin with \"amq.\": ?stream=STREAM";
+            let remedy = format_args!("choose one of at most {LONGEST_NAME} {remedy}");
+            return Err(any::invalid_name(stream, "a stream in RabbitMQ", remedy));
         }
-        Ok(Self { stream: Some(stream), ..self })
-    }
-
-    /// Returns the position of the record that `mcast-after` of the next one names so: `INCARNATION-NUMBER`.
-    #[must_use]
-    pub fn position(id: &str) -> Option<Position> {
-        amqp::position(id)
-    }
-
-    /// Returns the addresses of the servers, without secrets.
-    #[must_use]
-    pub fn address(&self) -> String {
-        self.servers.to_string()
-    }
-}
-
-/// Without secrets.
-impl std::fmt::Debug for RabbitmqTarget {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RabbitmqTarget")
-            .field("address", &self.address())
-            .field("virtual_host", &self.virtual_host)
-            .field("stream", &self.stream)
-            .finish_non_exhaustive()
+        Ok(Self { url, virtual_host, stream })
     }
 }
 
@@ -151,48 +66,15 @@ const NOT_AVAILABLE: u16 = 6;
 pub(super) const PRECONDITION_FAILED: u16 = 17;
 pub(super) const NO_PUBLISHER: u16 = 18;
 
-/// A server that is short of disk or memory blocks publishers, and does not send them the reason.
-const MAKE_ROOM: &str = "check that the server runs, and that it has not blocked publishers (rabbitmq-diagnostics alarms): \
-                         make room on its disk, or raise disk_free_limit or vm_memory_high_watermark";
-
 pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
-    if let Some(error) = tls::engine_error(address, cause) {
-        return error;
-    }
     let remedy = "check that the server runs, that its plugin for streams is enabled (rabbitmq-plugins enable \
                   rabbitmq_stream), and that a firewall admits its port";
-    EngineError::transient(format!("{address} cannot be reached: {cause}"), remedy)
+    crate::error::unreachable(address, cause, remedy)
 }
 
-pub(super) fn silent(address: &str) -> EngineError {
-    EngineError::transient(format!("{address} does not respond"), MAKE_ROOM)
-}
-
-pub(super) fn blocked(address: &str) -> EngineError {
-    EngineError::transient(
-        format!("{address} does not accept messages at present ({PRECONDITION_FAILED})"),
-        MAKE_ROOM,
-    )
-}
-
-pub(super) fn closed(address: &str, reason: &str) -> EngineError {
-    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-    EngineError::transient(format!("{address} closed the connection{reason}"), "")
-}
-
-pub(super) fn broken(address: &str, cause: ProtocolError) -> EngineError {
-    let remedy = "check host and port: streams have a port of their own, by default 5552";
-    EngineError::transient(format!("{address}: {cause}"), remedy)
-}
-
-pub(super) fn unexpected(address: &str) -> EngineError {
-    EngineError::transient(format!("{address} sent a response of an unexpected form"), "")
-}
-
-pub(super) fn no_plain(address: &str) -> EngineError {
-    let remedy = "allow PLAIN in auth_mechanisms of the server";
-    EngineError::permanent(format!("{address} does not accept passwords"), remedy)
-}
+/// What to do about an address at which something else listens.
+pub(super) const PORT_OF_STREAMS: &str =
+    "check host and port: streams have a port of their own, by default 5552";
 
 /// The error for a response with this code.
 pub(super) fn code(address: &str, code: u16) -> EngineError {
@@ -239,11 +121,8 @@ pub(super) fn code(address: &str, code: u16) -> EngineError {
 
 /// The error for a message that no bridge wrote.
 pub(super) fn foreign(stream: &str, offset: u64) -> EngineError {
-    let remedy = "give each stream one of its own in RabbitMQ: ?stream=STREAM";
-    EngineError::permanent(
-        format!("no bridge wrote the message at offset {offset} of the stream \"{stream}\""),
-        remedy,
-    )
+    let message = format_args!("the message at offset {offset} of the stream \"{stream}\"");
+    any::foreign(message, "give each stream one of its own in RabbitMQ: ?stream=STREAM")
 }
 
 /// What to do about a message that exceeds the largest frame.
@@ -256,39 +135,29 @@ pub(super) fn retention() -> EngineRetention {
     EngineRetention { unknown: Some(why.to_owned()), ..EngineRetention::default() }
 }
 
-/// The error for a leader that cannot be connected to.
-pub(super) fn no_leader(address: &str, leader: &ServerAddress, cause: EngineError) -> EngineError {
-    let what = format!("{address} names {leader} as the leader of the stream, but {}", cause.what);
-    let reachable =
-        || "let servers name themselves so that the bridge reaches them: stream.advertised_host".into();
-    EngineError { what, remedy: cause.remedy.or_else(|| Some(reachable())), ..cause }
-}
-
-pub(super) fn changed(address: &str, stream: &str) -> EngineError {
-    EngineError::transient(
-        format!("the stream \"{stream}\" at {address} has another leader, or was made again"),
-        "",
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(url: &str) -> Result<RabbitmqTarget, EngineError> {
+        RabbitmqTarget::parse(url, EngineAccess::default(), Some("ticks"))
+    }
+
     #[test]
     fn urls_are_parsed_and_others_refused() {
-        let target =
-            RabbitmqTarget::parse("rabbitmq-stream://a:b%40c@example.org:7000/v%2Fw?stream=prices").unwrap();
-        assert_eq!((target.stream(), &*target.address()), (Some("prices"), "example.org:7000"));
-        assert_eq!((&*target.user, &*target.virtual_host), ("a", "v/w"));
-        assert!(target.password == "b@c".into());
-        let target = RabbitmqTarget::parse("rabbitmq-stream://feeds@[::1]/").unwrap().password("secret");
-        assert_eq!((target.stream(), &*target.address()), (None, "[::1]:5552"));
-        let safe = RabbitmqTarget::parse("rabbitmq-stream+tls://one,two:7/").unwrap();
-        assert!(safe.tls.is_some() && safe.address() == "one:5551,two:7");
-        assert!(target.clone().tls(TlsOptions::default()).is_err());
-        assert_eq!((&*target.user, &*target.virtual_host), ("feeds", "/"));
-        assert!(target.password == "secret".into());
+        let target = parse("rabbitmq-stream://a:b%40c@example.org:7000/v%2Fw?stream=prices").unwrap();
+        assert_eq!((&*target.stream, &*target.url.servers.to_string()), ("prices", "example.org:7000"));
+        assert_eq!((&*target.url.user, &*target.virtual_host), ("a", "v/w"));
+        assert_eq!(target.url.read_password().unwrap(), "b@c");
+        let target = parse("rabbitmq-stream://feeds@[::1]/").unwrap();
+        assert_eq!((&*target.stream, &*target.url.servers.to_string()), ("ticks", "[::1]:5552"));
+        assert_eq!((&*target.url.user, &*target.virtual_host), ("feeds", "/"));
+        assert_eq!(target.url.read_password().unwrap(), "guest");
+        let safe = parse("rabbitmq-stream+tls://one,two:7/").unwrap();
+        assert!(safe.url.tls.is_some() && safe.url.servers.to_string() == "one:5551,two:7");
+        let access = EngineAccess { password: Some("secret".into()), ..EngineAccess::default() };
+        let target = RabbitmqTarget::parse("rabbitmq-stream://feeds@a?stream=x", access, None).unwrap();
+        assert_eq!(target.url.read_password().unwrap(), "secret");
         assert!(!format!("{target:?}").contains("secret"));
         let long = format!("rabbitmq-stream://a?stream={}", "x".repeat(241));
         for text in [
@@ -302,7 +171,7 @@ mod tests {
             "rabbitmq-stream://a?key=b",
             &long,
         ] {
-            assert!(RabbitmqTarget::parse(text).is_err(), "{text}");
+            assert!(parse(text).is_err(), "{text}");
         }
     }
 }

@@ -8,9 +8,9 @@ use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value, 
 
 use super::entry;
 use super::wire::{Malformed, Replies, Reply};
-use crate::engine::{EngineError, EngineErrorKind};
-use crate::server::{ServerStream, is_timeout};
-use crate::tls;
+use crate::error::redis::{braces, may_expect_tls};
+use crate::error::{EngineError, EngineErrorKind, any};
+use crate::server::ServerStream;
 
 /// A connection. Commands are executed in the order in which they are sent.
 pub(super) struct RedisConnection {
@@ -131,35 +131,10 @@ impl std::fmt::Debug for RedisConnection {
 }
 
 pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
-    if let Some(error) = tls::engine_error(address, cause) {
-        return error;
-    }
-    let what = match is_timeout(cause) {
-        true => format!("{address} does not respond"),
-        false => format!("{address} cannot be reached: {cause}"),
-    };
-    EngineError::transient(what, "check that the server runs and that a firewall admits its port")
-}
-
-/// The error for a server that closed the connection instead of responding to the first command.
-fn may_expect_tls(address: &str, cause: &io::Error) -> EngineError {
-    let what = format!("{address} does not accept commands: {cause}");
-    EngineError::transient(
-        what,
-        "if the server requires TLS, write rediss://HOST; its log may have the reason",
-    )
-}
-
-pub(super) fn replica(address: &str) -> EngineError {
-    let remedy = "name the primary among the servers, or sentinels: redis+sentinel://HOST/PRIMARY";
-    EngineError::transient(format!("{address} is a replica"), remedy)
-}
-
-pub(super) fn unknown_primary(address: &str, name: &str) -> EngineError {
-    let what = format!("the sentinel at {address} does not know a primary with the name \"{name}\"");
-    EngineError::permanent(
-        what,
-        "write the name that its `sentinel monitor` has: redis+sentinel://HOST/PRIMARY",
+    crate::error::unreachable(
+        address,
+        cause,
+        "check that the server runs and that a firewall admits its port",
     )
 }
 
@@ -283,10 +258,7 @@ pub(super) fn engine_key(
 }
 
 fn foreign(key: &str) -> EngineError {
-    EngineError::permanent(
-        format!("no bridge wrote the key {key}"),
-        "choose another key for the stream with ?key=KEY",
-    )
+    any::foreign(format_args!("the key {key}"), "choose another key for the stream with ?key=KEY")
 }
 
 /// The key of a stream, and what the names of those beside it begin with.
@@ -324,13 +296,6 @@ impl StreamKeys {
     pub(super) fn engine(&self) -> String {
         format!("{}:engine", self.prefix)
     }
-}
-
-fn braces(key: &str) -> EngineError {
-    EngineError::permanent(
-        format!("the keys beside \"{key}\" cannot be in its slot of the cluster"),
-        "choose a key without braces: ?key=KEY",
-    )
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId, VisitedEngines};
+use mcast_stream::wire::{Incarnation, MessageNumber, StreamId, VisitedEngines};
 use redis::Value;
 
 use super::wire::Commands;
-use crate::engine::{EngineError, LastRecord, parse_trail, trail_text};
-use crate::record::{Content, DatagramMetadata, GapCause, Position, StreamRecord, UnixMillis};
+use crate::engine::{LastRecord, parse_trail, trail_text};
+use crate::error::{EngineError, any};
+use crate::record::{Content, FieldValue, Position, StoredFields, StreamRecord, UnixMillis};
 
 /// Returns the id of the record at a position. Redis has no id 0-0, so that numbers start with 1 there.
 pub(super) fn id(position: Position) -> String {
@@ -23,14 +24,9 @@ pub(super) fn position(id: &str) -> Option<Position> {
 
 /// Returns the number of the fields and values of a record, except for `s`.
 pub(super) fn words(record: &StreamRecord, engines: &VisitedEngines) -> usize {
-    let words = match &record.content {
-        Content::Message { key: None, .. } | Content::End => 4,
-        Content::Message { key: Some(_), .. } => 6,
-        Content::Datagram { metadata, .. } => 4 + 2 * metadata.fields().count(),
-        Content::OpenGap { .. } => 8,
-        Content::Gap { .. } => 10,
-    };
-    words + if engines.is_empty() { 0 } else { 2 }
+    let mut words = if engines.is_empty() { 2 } else { 4 };
+    record.content.write(record.position, |_, _| words += 2);
+    words + if record.content.bytes().is_some() { 2 } else { 0 }
 }
 
 /// Appends the fields and values of a record, except for `s`.
@@ -39,26 +35,21 @@ pub(super) fn write(record: &StreamRecord, engines: &VisitedEngines, commands: &
     if !engines.is_empty() {
         commands.word("o").word(trail_text(engines));
     }
-    match &record.content {
-        Content::Message { key: None, bytes } => commands.word("d").word(bytes),
-        Content::Message { key: Some(key), bytes } => commands.word("k").number(key.0).word("d").word(bytes),
-        Content::Datagram { metadata, bytes } => {
-            metadata.fields().for_each(|(name, value)| {
-                commands.word(name).word(value);
-            });
-            commands.word("d").word(bytes)
-        }
-        Content::Gap { first, cause } => {
-            let end = record.position.number + 1;
-            commands.word("kind").word("gap").word("first").number(first.0);
-            commands.word("end").number(end.0).word("cause").word(cause.name())
-        }
-        Content::OpenGap { cause } => {
-            commands.word("kind").word("gap").word("first").number(record.position.number.0);
-            commands.word("cause").word(cause.name())
-        }
-        Content::End => commands.word("kind").word("end"),
-    };
+    record.content.write(record.position, |name, value| {
+        let commands = commands.word(short(name));
+        match value {
+            FieldValue::Number(number) => commands.number(number),
+            FieldValue::Text(text) => commands.word(text),
+        };
+    });
+    if let Some(bytes) = record.content.bytes() {
+        commands.word("d").word(bytes);
+    }
+}
+
+/// Returns the name of a field in Redis.
+fn short(name: &str) -> &str {
+    if name == "key" { "k" } else { name }
 }
 
 /// The name and the value of a field of an entry.
@@ -72,13 +63,15 @@ impl<'a> Fields<'a> {
     fn bytes(self, name: &str) -> Option<&'a [u8]> {
         self.0.iter().find(|(field, _)| *field == name.as_bytes()).map(|(_, value)| *value)
     }
+}
 
-    fn text(self, name: &str) -> Option<&'a str> {
-        std::str::from_utf8(self.bytes(name)?).ok()
+impl<'a> StoredFields<'a> for Fields<'a> {
+    fn text(&self, name: &str) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes(short(name))?).ok()
     }
 
-    fn number(self, name: &str) -> Option<u64> {
-        self.text(name)?.parse().ok()
+    fn has(&self, name: &str) -> bool {
+        self.bytes(name).is_some()
     }
 }
 
@@ -113,26 +106,7 @@ pub(super) fn engines(fields: &[Field<'_>]) -> Option<VisitedEngines> {
 pub(super) fn read(id: &str, fields: &[Field<'_>]) -> Option<(StreamId, StreamRecord)> {
     let fields = Fields(fields);
     let stream = StreamId(u64::from_str_radix(fields.text("s")?, 16).ok()?);
-    let content = match fields.text("kind") {
-        None if fields.bytes("group").is_some() => {
-            let metadata = Box::new(DatagramMetadata::parse(|name| fields.text(name))?);
-            Content::Datagram { metadata, bytes: Arc::from(fields.bytes("d")?) }
-        }
-        None => {
-            Content::Message { key: fields.number("k").map(MessageKey), bytes: Arc::from(fields.bytes("d")?) }
-        }
-        Some("end") => Content::End,
-        Some("gap") => {
-            let (first, cause) =
-                (MessageNumber(fields.number("first")?), GapCause::from_name(fields.text("cause")?)?);
-            if fields.bytes("end").is_some() {
-                Content::Gap { first, cause }
-            } else {
-                Content::OpenGap { cause }
-            }
-        }
-        Some(_) => return None,
-    };
+    let content = Content::read(&fields, || fields.bytes("d").map(Arc::from))?;
     Some((stream, StreamRecord { position: position(id)?, time: UnixMillis(fields.number("t")?), content }))
 }
 
@@ -154,15 +128,12 @@ pub(super) fn tail(id: &Value, fields: &Value) -> Result<Option<LastRecord>, Eng
 
 /// The error for an entry that no bridge wrote.
 pub(super) fn foreign(id: &str) -> EngineError {
-    EngineError::permanent(
-        format!("no bridge wrote the entry {id} there"),
-        "give each stream a key of its own: ?key=KEY",
-    )
+    any::foreign(format_args!("the entry {id} there"), "give each stream a key of its own: ?key=KEY")
 }
 
 /// The error for a response of an unexpected form.
 pub(super) fn unexpected() -> EngineError {
-    EngineError::transient("the server's response has an unexpected form", "")
+    any::unexpected("the server")
 }
 
 /// Reads entries: arrays of an id and an array of fields and values.

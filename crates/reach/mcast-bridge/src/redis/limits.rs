@@ -4,7 +4,8 @@ use redis::{Value, cmd};
 
 use super::connection::RedisConnection;
 use super::entry;
-use crate::engine::{EngineError, RecordBatch};
+use crate::engine::RecordBatch;
+use crate::error::EngineError;
 use crate::limits::{EngineRetention, RecordRefusal, RetentionRule, UnstorableRecord};
 use crate::record::Content;
 

@@ -21,9 +21,8 @@ use std::collections::VecDeque;
 use mcast_stream::wire::EngineKey;
 use redis::{Value, cmd};
 
-use crate::engine::{
-    BridgeBeacon, EngineError, LastRecord, PendingGap, RecordBatch, Request, Response, Sink, SinkConnector,
-};
+use crate::engine::{BridgeBeacon, Engine, LastRecord, PendingGap, RecordBatch, Response, Sink, Source};
+use crate::error::EngineError;
 use crate::limits::{EngineRetention, UnstorableRecord};
 use crate::record::Position;
 use connection::{RedisConnection, StreamKeys};
@@ -32,14 +31,31 @@ pub use source::RedisSource;
 pub use target::RedisTarget;
 use wire::Commands;
 
-impl SinkConnector for RedisTarget {
-    fn connect(&mut self) -> Result<Box<dyn Sink>, EngineError> {
+impl Engine for RedisTarget {
+    fn sink(&self) -> Result<Box<dyn Sink>, EngineError> {
         let (connection, key) = self.connect_client()?;
         Ok(Box::new(RedisSink::new(connection, &key)?))
     }
 
+    fn source(&self) -> Result<Box<dyn Source>, EngineError> {
+        Ok(Box::new(RedisSource::connect(self)?))
+    }
+
+    fn name(&self) -> &str {
+        &self.key
+    }
+
+    fn address(&self) -> String {
+        self.servers()
+    }
+
+    /// Of Redis, numbers start with 1.
+    fn position(&self, id: &str) -> Option<Position> {
+        entry::position(id)
+    }
+
     fn renews_login(&self) -> bool {
-        Self::renews_login(self)
+        self.url.renews_login()
     }
 }
 
@@ -87,7 +103,6 @@ enum RequestKind {
     Script,
     /// It is not sent: the server can never take a record of it.
     Unstorable(UnstorableRecord),
-    Retention,
 }
 
 /// Commands and parts of them that are the same each time.
@@ -149,29 +164,17 @@ impl RedisSink {
         })
     }
 
-    fn prepare(&mut self, request: &Request) -> PreparedRequest {
+    fn prepare(&mut self, batch: &RecordBatch) -> PreparedRequest {
         let mut commands = self.spare.pop().unwrap_or_default();
-        let largest = match request {
-            Request::Append(batch) => self.largest.record_of(batch),
-            _ => None,
-        };
-        let kind = match request {
-            Request::Append(_)
-                if let Some(record) = largest.filter(|record| self.largest.excludes(record)) =>
-            {
-                RequestKind::Unstorable(record)
-            }
-            Request::Retention => RequestKind::Retention,
-            Request::LastRecord(beacon) => {
-                self.prepare_last_record(beacon, &mut commands);
-                RequestKind::LastRecord
-            }
-            Request::Append(batch) if self.scripted > 0 => {
+        let largest = self.largest.record_of(batch);
+        let kind = match largest.filter(|record| self.largest.excludes(record)) {
+            Some(record) => RequestKind::Unstorable(record),
+            None if self.scripted > 0 => {
                 self.scripted -= 1;
                 self.prepare_script(batch, &mut commands);
                 RequestKind::Script
             }
-            Request::Append(batch) => {
+            None => {
                 self.prepare_transaction(batch, &mut commands);
                 RequestKind::Transaction { records: batch.records.len(), expected: batch.expected }
             }
@@ -179,12 +182,18 @@ impl RedisSink {
         PreparedRequest { kind, commands, largest }
     }
 
+    /// Sends a request once those before it are responded to.
+    fn send(&mut self, request: PreparedRequest) -> Result<(), EngineError> {
+        self.requests.push_back(request);
+        if self.requests.len() == 1 { self.start() } else { Ok(()) }
+    }
+
     /// The stream is watched again, because a change since it was watched would refuse the next batch.
-    fn prepare_last_record(&self, beacon: &BridgeBeacon, commands: &mut Commands) {
+    fn prepare_last_record(&self, beacon: BridgeBeacon, commands: &mut Commands) {
         let BridgeBeacon { bridge, hole } = beacon;
         let CommandParts { unwatch, watch, script, .. } = &self.commands;
         commands.raw(unwatch).raw(watch).command(SCRIPT_WORDS + 4).raw(script);
-        commands.word("tail").word(format!("{bridge:016x}")).word(PendingGap::text(*hole));
+        commands.word("tail").word(format!("{bridge:016x}")).word(PendingGap::text(hole));
         commands.number(u64::try_from(BridgeBeacon::KEPT_FOR.as_millis()).unwrap_or(u64::MAX));
     }
 
@@ -221,8 +230,7 @@ impl RedisSink {
         self.is_looking = match kind {
             RequestKind::Transaction { expected, .. } => self.watched != Some(*expected),
             RequestKind::LastRecord | RequestKind::Script => false,
-            // Nothing is under way, and what it needs is requested when it is responded to.
-            RequestKind::Unstorable(_) | RequestKind::Retention => return Ok(()),
+            RequestKind::Unstorable(_) => return Ok(()),
         };
         if self.is_looking {
             let look = [&self.commands.unwatch[..], &self.commands.look].concat();
@@ -236,7 +244,6 @@ impl RedisSink {
         let front = self.requests.front().ok_or_else(entry::unexpected)?;
         match front.kind {
             RequestKind::Unstorable(record) => Ok(Response::Unstorable(record)),
-            RequestKind::Retention => Ok(Response::Retention(self.retention()?)),
             RequestKind::LastRecord => {
                 self.connection.receive_existence()?;
                 self.connection.receive_existence()?;
@@ -326,10 +333,15 @@ impl Sink for RedisSink {
         self.connection.receive_existence().map(|_| ())
     }
 
-    fn send(&mut self, request: &Request) -> Result<(), EngineError> {
-        let prepared = self.prepare(request);
-        self.requests.push_back(prepared);
-        if self.requests.len() == 1 { self.start() } else { Ok(()) }
+    fn append_if(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+        let prepared = self.prepare(batch);
+        self.send(prepared)
+    }
+
+    fn tail(&mut self, beacon: BridgeBeacon) -> Result<(), EngineError> {
+        let mut commands = self.spare.pop().unwrap_or_default();
+        self.prepare_last_record(beacon, &mut commands);
+        self.send(PreparedRequest { kind: RequestKind::LastRecord, commands, largest: None })
     }
 
     fn receive(&mut self) -> Result<Response, EngineError> {

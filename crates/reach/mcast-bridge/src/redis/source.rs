@@ -6,7 +6,8 @@ use redis::{Value, cmd};
 use super::connection::{RedisConnection, StreamKeys};
 use super::entry::{Field, PackedEntries};
 use super::{RedisTarget, connection, entry, limits};
-use crate::engine::{EngineError, Source, SourceConnector, StoredStream};
+use crate::engine::{Source, StoredStream, same_stream};
+use crate::error::EngineError;
 use crate::limits::EngineRetention;
 use crate::record::{Position, StreamRecord, UnixMillis};
 
@@ -61,10 +62,7 @@ impl RedisSource {
 
     fn record(&self, id: &str, fields: &[Field<'_>]) -> Result<StreamRecord, EngineError> {
         let (stream, record) = entry::read(id, fields).ok_or_else(|| entry::foreign(id))?;
-        match self.stream.filter(|known| *known != stream) {
-            Some(known) => Err(EngineError::other_stream(known, stream)),
-            None => Ok(record),
-        }
+        same_stream(self.stream, stream).map(|()| record)
     }
 
     /// Returns the first record at this place among all positions or after it.
@@ -118,16 +116,6 @@ impl Source for RedisSource {
             }
         }
         self.at(low)
-    }
-}
-
-impl SourceConnector for RedisTarget {
-    fn connect(&mut self) -> Result<Box<dyn Source>, EngineError> {
-        Ok(Box::new(RedisSource::connect(self)?))
-    }
-
-    fn renews_login(&self) -> bool {
-        Self::renews_login(self)
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use mcast_json::{count_of, events};
 use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
 
+use crate::machine::ShownCause;
 use crate::record::{GapCause, Position, UnixMillis};
 
 /// Where in the engine to start.
@@ -76,57 +78,90 @@ impl ReverseConfig {
     }
 }
 
-/// An event of a bridge out of an engine.
-///
-/// It is exhaustive: a program that shows events shows each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReverseEvent {
-    /// Another bridge publishes the stream, and this one is silent.
-    StandingBy {
-        /// The other bridge's incarnation.
-        incarnation: Incarnation,
-    },
-    /// This bridge publishes from now on.
-    Began {
-        /// Its incarnation.
-        incarnation: Incarnation,
-        /// The position in the engine of the first message.
-        position: Position,
-        /// Whether it continues for another bridge.
-        is_takeover: bool,
-    },
-    /// This bridge has waited for subscribers for 5 s. Subscribers that have received messages of a later incarnation in
-    /// the engine, or the end of this one, do not join.
-    WaitingForSubscribers {
-        /// How many have joined.
-        joined: u64,
-        /// How many it waits for.
-        required: u64,
-    },
-    /// The messages from `from` to before `end` are missing in the engine, and subscribers report them as lost.
-    Gap {
-        /// The first missing message.
-        from: Position,
-        /// One past the last missing message.
-        end: MessageNumber,
-        /// Why, from the gap record; `None` if there is none, because records were removed from the engine.
-        cause: Option<GapCause>,
-    },
-    /// An unknown number of messages may be missing in the engine. Subscribers report that when the next incarnation
-    /// begins.
-    OpenGap {
-        /// The first message that may be missing.
-        position: Position,
-        /// Why.
-        cause: GapCause,
-    },
-    /// The stream in the engine was closed.
-    Ended {
-        /// The incarnation.
-        incarnation: Incarnation,
-        /// The number of its messages.
-        messages: u64,
-    },
+events! {
+    /// An event of a bridge out of an engine. `unit` is what it publishes: messages or datagrams.
+    ///
+    /// It is exhaustive: a program that shows events shows each.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum ReverseEvent for unit: &str {
+        /// Another bridge publishes the stream, and this one is silent.
+        StandingBy {
+            /// The other bridge's incarnation.
+            incarnation: Incarnation,
+        } is Note "standing-by" { publisher_incarnation: u64::from(incarnation.0) }: format!(
+            "another bridge publishes the stream, under incarnation {publisher_incarnation}: standing by"
+        ),
+        /// This bridge publishes from now on.
+        Began {
+            /// Its incarnation.
+            incarnation: Incarnation,
+            /// The position in the engine of the first message.
+            position: Position,
+        } is Note "began" {
+            publisher_incarnation: u64::from(incarnation.0),
+            incarnation: u64::from(position.incarnation.0),
+            sequence: position.number.0,
+        }: format!("publishing under incarnation {publisher_incarnation}, starting with {position}"),
+        /// This bridge continues for another one from now on.
+        TookOver {
+            /// Its incarnation.
+            incarnation: Incarnation,
+            /// The position in the engine of the first message.
+            position: Position,
+        } is Note "took-over" {
+            publisher_incarnation: u64::from(incarnation.0),
+            incarnation: u64::from(position.incarnation.0),
+            sequence: position.number.0,
+        }: format!("taking over under incarnation {publisher_incarnation}, starting with {position}"),
+        /// This bridge has waited for subscribers for 5 s. Subscribers that have received messages of a later incarnation in
+        /// the engine, or the end of this one, do not join.
+        WaitingForSubscribers {
+            /// How many have joined.
+            joined: u64,
+            /// How many it waits for.
+            required: u64,
+        } is Problem "waiting-for-subscribers" { count: required.saturating_sub(*joined) }: format!(
+            "nothing is published yet: waiting for {} (--wait-for). A subscriber that has received later messages of this \
+             stream does not join",
+            count_of(count, "more subscriber")
+        ); Some(
+            "start such a subscriber again, or publish under another name with --name, or further on with --from".to_owned()
+        ),
+        /// The messages from `from` to before `end` are missing in the engine, and subscribers report them as lost.
+        Gap {
+            /// The first missing message.
+            from: Position,
+            /// One past the last missing message.
+            end: MessageNumber,
+            /// Why, from the gap record; `None` if there is none, because records were removed from the engine.
+            cause: Option<GapCause>,
+        } is Problem "gap" {
+            incarnation: u64::from(from.incarnation.0),
+            sequence: from.number.0,
+            count: end.ahead_of(from.number),
+            cause: ShownCause(*cause),
+        }: format!("the engine lacks {}, starting with {from}: {cause}", count_of(count, unit)),
+        /// An unknown number of messages may be missing in the engine. Subscribers report that when the next incarnation
+        /// begins.
+        OpenGap {
+            /// The first message that may be missing.
+            position: Position,
+            /// Why.
+            cause: GapCause,
+        } is Problem "gap" {
+            incarnation: u64::from(position.incarnation.0),
+            sequence: position.number.0,
+            cause: ShownCause(Some(*cause)),
+        }: format!("the engine may lack {unit}s, starting with {position}: {cause}"),
+        /// The stream in the engine was closed.
+        Ended {
+            /// The incarnation.
+            incarnation: Incarnation,
+            /// The number of its messages.
+            messages: u64,
+        } is Note "ended" { incarnation: u64::from(incarnation.0), count: *messages }:
+            format!("incarnation {incarnation} has ended after {}", count_of(count, "message")),
+    }
 }
 
 /// Why a stream is not published.

@@ -386,7 +386,10 @@ impl ReverseMachine {
         let origin = Origin::new(stored.stream, position.incarnation, self.config.publisher, engines);
         self.actions.push_back(PublisherAction::Begin { incarnation, origin, first: position.number });
         let is_takeover = self.heard.is_some() && self.incarnation.is_none();
-        self.events.push_back(ReverseEvent::Began { incarnation, position, is_takeover });
+        self.events.push_back(match is_takeover {
+            true => ReverseEvent::TookOver { incarnation, position },
+            false => ReverseEvent::Began { incarnation, position },
+        });
         self.statistics.begun += 1;
         self.statistics.takeovers += u64::from(is_takeover);
         self.statistics.incarnation = Some(incarnation);

@@ -79,7 +79,7 @@ fn settings(cause: &Error) -> TlsError {
 }
 
 fn invalid_name(name: &str) -> TlsError {
-    let remedy = "name the server as its certificate does: --tls-server-name NAME";
+    let remedy = "name the server as its certificate does: --tls name=NAME";
     TlsError::new(format!("\"{name}\" cannot be the name of a server in a certificate"), remedy)
 }
 
@@ -103,13 +103,13 @@ fn unfit_authority(file: &Path, cause: &Error) -> TlsError {
 }
 
 fn unfit_certificate(file: &Path, cause: &Error) -> TlsError {
-    let remedy = "give the key that belongs to the certificate: --tls-key FILE";
+    let remedy = "give the key that belongs to the certificate: --tls key=FILE";
     TlsError::new(format!("the certificate in {} cannot be used: {cause}", file.display()), remedy)
 }
 
 fn no_authorities(errors: &[rustls_native_certs::Error]) -> TlsError {
     let why = errors.first().map(|error| format!(": {error}")).unwrap_or_default();
-    let remedy = "install them (Debian: ca-certificates), or name a file of authorities with --tls-ca FILE";
+    let remedy = "install them (Debian: ca-certificates), or name a file of authorities with --tls ca=FILE";
     TlsError::new(format!("this system has no certificates of authorities{why}"), remedy)
 }
 
@@ -147,7 +147,7 @@ fn of_certificate(cause: &CertificateError, name: &str) -> TlsError {
         // The latter, if another authority has the same name.
         Cause::UnknownIssuer | Cause::BadSignature => TlsError::new(
             format!("the certificate of {name} is not from an authority that is trusted"),
-            "name the file with the certificate of its authority: --tls-ca FILE",
+            "name the file with the certificate of its authority: --tls ca=FILE",
         ),
         Cause::Expired | Cause::ExpiredContext { .. } => TlsError::new(
             format!("the certificate of {name} has expired"),
@@ -179,7 +179,7 @@ fn names(name: &str, presented: &[String]) -> TlsError {
     };
     TlsError::new(
         format!("the certificate is for {names}, not for {name}"),
-        "write that name in the URL, or --tls-server-name NAME if the server is right",
+        "write that name in the URL, or --tls name=NAME if the server is right",
     )
 }
 
@@ -193,7 +193,7 @@ fn of_alert(alert: AlertDescription, has_certificate: bool) -> TlsError {
     match alert {
         _ if is_about_certificate && !has_certificate => TlsError::new(
             format!("the server requires a certificate of the bridge ({alert:?})"),
-            "add --tls-certificate FILE and --tls-key FILE",
+            "add --tls certificate=FILE,key=FILE",
         ),
         Alert::UnknownCA
         | Alert::BadCertificate
@@ -203,11 +203,11 @@ fn of_alert(alert: AlertDescription, has_certificate: bool) -> TlsError {
         | Alert::UnsupportedCertificate
         | Alert::AccessDenied => TlsError::new(
             format!("the server refuses the certificate of the bridge ({alert:?})"),
-            "give one that the authorities of the server have signed, and that has not expired: --tls-certificate",
+            "give one that the authorities of the server have signed, and that has not expired: --tls certificate=FILE",
         ),
         Alert::UnrecognisedName => TlsError::new(
             "the server does not know its name".to_owned(),
-            "write the name that it has in the URL, or --tls-server-name NAME",
+            "write the name that it has in the URL, or --tls name=NAME",
         ),
         alert => TlsError::new(
             format!("the server ended TLS: {alert:?}"),

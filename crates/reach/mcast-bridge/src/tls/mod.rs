@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::engine::EngineError;
+use crate::error::{EngineError, EngineErrorKind};
 pub(crate) use client::TlsStream;
 
 /// How a server proves which one it is, and the bridge who it is.
@@ -65,7 +65,7 @@ impl TlsError {
     }
 
     fn into_engine_error(self) -> EngineError {
-        EngineError::transient(self.what, &self.remedy)
+        EngineError::new(self.what, &self.remedy, EngineErrorKind::Transient)
     }
 }
 

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use mcast_bridge::SinkConnector;
-use mcast_bridge::nats::{NatsConnector, NatsTarget};
+use mcast_bridge::EnginePassword;
 use mcast_lab::{Host, Lab};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
@@ -85,19 +84,19 @@ fn check(configuration: &str, credentials: &str, stranger: &str) {
     for wrong in [Some(file("wrong", stranger)), None] {
         let error = connect(&host, wrong.as_deref()).err().unwrap();
         assert!(
-            !error.is_transient() && error.remedy.as_ref().unwrap().contains("--credentials FILE"),
+            !error.is_transient() && error.remedy.as_ref().unwrap().contains("--password-file FILE"),
             "{error:?}"
         );
     }
 }
 
 fn connect(host: &Host, file: Option<&Path>) -> Result<Box<dyn Sink>, EngineError> {
-    let target = NatsTarget::parse("nats://127.0.0.1?stream=prices").unwrap();
-    let target = match file {
-        Some(file) => target.credentials(file.to_owned()).unwrap(),
-        None => target,
+    let access = match file {
+        Some(file) => EngineAccess::default().with_password(EnginePassword::File(file.to_owned())),
+        None => EngineAccess::default(),
     };
-    host.run(|| NatsConnector::new(target).connect()).unwrap()
+    let target = engine_at("nats://127.0.0.1?stream=prices", access, None).unwrap();
+    host.run(|| target.sink()).unwrap()
 }
 
 #[test]

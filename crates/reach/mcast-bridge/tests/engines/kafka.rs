@@ -1,7 +1,5 @@
 //! Kafka.
 
-use mcast_bridge::kafka::{KafkaConnector, KafkaSource, KafkaTarget};
-use mcast_bridge::{SinkConnector, TlsOptions};
 use mcast_lab::{Host, Lab};
 use serde_json::json;
 
@@ -30,8 +28,7 @@ impl Kafka {
     }
 
     fn connect_to(&self, url: &str) -> Result<Box<dyn Sink>, EngineError> {
-        let mut connector = KafkaConnector::new(KafkaTarget::parse(url).unwrap());
-        self.host.run(|| connector.connect()).unwrap().map(|sink| self.in_host(sink))
+        self.host.run(|| at(url).sink()).unwrap().map(|sink| self.in_host(sink))
     }
 
     /// Returns a sink whose threads start in the host.
@@ -57,9 +54,8 @@ impl Engine for Kafka {
     }
 
     fn source(&self) -> Box<dyn Source> {
-        let target = KafkaTarget::parse(&self.url()).unwrap();
-        let source = self.host.run(|| KafkaSource::connect(&target)).unwrap().unwrap();
-        Box::new(InHost(self.host.clone(), Box::new(source) as Box<dyn Source>))
+        let source = self.host.run(|| at(&self.url()).source()).unwrap().unwrap();
+        Box::new(InHost(self.host.clone(), source))
     }
 
     fn length(&self) -> u64 {
@@ -252,8 +248,7 @@ impl Kafka {
 
     /// Connects by TLS with these options.
     fn connect_by_tls(&self, url: &str, options: TlsOptions) -> Result<Box<dyn Sink>, EngineError> {
-        let mut connector = KafkaConnector::new(KafkaTarget::parse(url).unwrap().tls(options).unwrap());
-        self.host.run(|| connector.connect()).unwrap().map(|sink| self.in_host(sink))
+        self.host.run(|| with_tls(url, options).sink()).unwrap().map(|sink| self.in_host(sink))
     }
 }
 
@@ -305,10 +300,10 @@ fn brokers_and_bridges_prove_who_they_are_by_certificates() {
     {
         let error = kafka.connect_by_tls(url, options).err().unwrap();
         assert!(error.what.contains(expected), "{error:?}");
-        assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("--tls-ca"), "{error:?}");
+        assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("--tls ca="), "{error:?}");
     }
     let error = kafka.connect_by_tls(url, certificates.trusting()).err().unwrap();
-    assert!(error.remedy.as_ref().unwrap().contains("--tls-certificate"), "{error:?}");
+    assert!(error.remedy.as_ref().unwrap().contains("--tls certificate="), "{error:?}");
     // The certificate is for 127.0.0.1.
     let error =
         kafka.connect_by_tls("kafka+tls://localhost:9092/prices", certificates.proving()).err().unwrap();
@@ -388,14 +383,14 @@ fn one_bridge_appends_to_the_cluster_of_the_library() {
         let cluster = rdkafka::mocking::MockCluster::new(1).unwrap();
         cluster.create_topic("prices", 1, 1).unwrap();
         cluster.create_topic("prices-bridges", 1, 1).unwrap();
-        let target = KafkaTarget::parse(&format!("kafka://{}/prices", cluster.bootstrap_servers())).unwrap();
-        let mut sink = KafkaConnector::new(target.clone()).connect().unwrap();
+        let target = at(&format!("kafka://{}/prices", cluster.bootstrap_servers()));
+        let mut sink = target.sink().unwrap();
         let all = records();
         call(&mut *sink, &presence(1, None));
         assert_eq!(append(&mut *sink, None, all.clone()), Response::Appended);
         let last = Response::LastRecord { tail: tail(position(2, 1), true), others: Vec::new() };
         assert_eq!(call(&mut *sink, &presence(1, None)), last);
-        assert_eq!(KafkaSource::connect(&target).unwrap().read(position(0, 0), 100).unwrap(), all);
+        assert_eq!(target.source().unwrap().read(position(0, 0), 100).unwrap(), all);
     })
     .unwrap();
 }

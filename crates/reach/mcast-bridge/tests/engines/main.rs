@@ -27,9 +27,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mcast_bridge::{
-    ArrivalTime, BridgeBeacon, Content, DatagramMetadata, EngineError, EngineRetention, GapCause, LastRecord,
-    PendingGap, Position, RecordBatch, RecordRefusal, Request, Response, Sink, Source, StoredStream,
-    StreamRecord, UnixMillis,
+    ArrivalTime, BridgeBeacon, Content, DatagramMetadata, EngineAccess, EngineError, EngineRetention,
+    GapCause, LastRecord, PendingGap, Position, RecordBatch, RecordRefusal, Request, Response, Sink, Source,
+    StoredStream, StreamRecord, TlsOptions, UnixMillis, engine_at,
 };
 use mcast_lab::Host;
 use mcast_stream::wire::{EngineKey, Incarnation, MessageKey, MessageNumber, StreamId, VisitedEngines};
@@ -48,8 +48,12 @@ impl Sink for InHost<Box<dyn Sink>> {
         self.0.run(|| self.1.retention()).unwrap()
     }
 
-    fn send(&mut self, request: &Request) -> Result<(), EngineError> {
-        self.0.run(|| self.1.send(request)).unwrap()
+    fn append_if(&mut self, batch: &RecordBatch) -> Result<(), EngineError> {
+        self.0.run(|| self.1.append_if(batch)).unwrap()
+    }
+
+    fn tail(&mut self, beacon: BridgeBeacon) -> Result<(), EngineError> {
+        self.0.run(|| self.1.tail(beacon)).unwrap()
     }
 
     fn receive(&mut self) -> Result<Response, EngineError> {
@@ -76,6 +80,30 @@ impl Source for InHost<Box<dyn Source>> {
 
     fn find_time(&mut self, time: UnixMillis) -> Result<Option<StreamRecord>, EngineError> {
         self.0.run(|| self.1.find_time(time)).unwrap()
+    }
+}
+
+/// Returns the stream in the engine at this URL.
+fn at(url: &str) -> Arc<dyn mcast_bridge::Engine> {
+    engine_at(url, EngineAccess::default(), None).unwrap()
+}
+
+fn with_tls(url: &str, options: TlsOptions) -> Arc<dyn mcast_bridge::Engine> {
+    engine_at(url, EngineAccess::default().with_tls(options), None).unwrap()
+}
+
+/// Sends a request as the thread of a bridge does.
+trait SendRequest {
+    fn send(&mut self, request: &Request) -> Result<(), EngineError>;
+}
+
+impl<T: Sink + ?Sized> SendRequest for T {
+    fn send(&mut self, request: &Request) -> Result<(), EngineError> {
+        match request {
+            Request::Append(batch) => self.append_if(batch),
+            Request::LastRecord(beacon) => self.tail(*beacon),
+            Request::Retention => panic!("it is responded to at once"),
+        }
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use mcast_bridge::SinkConnector;
-use mcast_bridge::nats::{NatsConnector, NatsSource, NatsTarget};
 use mcast_lab::{Host, Lab};
 use serde_json::{Value, json};
 
@@ -41,11 +39,10 @@ impl Nats {
         Some(Self { server, host, certificates: Some(certificates), _lab: lab })
     }
 
-    fn target(&self) -> NatsTarget {
-        let target = NatsTarget::parse(URL).unwrap();
+    fn target(&self) -> Arc<dyn mcast_bridge::Engine> {
         match &self.certificates {
-            Some(certificates) => target.tls(certificates.proving()).unwrap(),
-            None => target,
+            Some(certificates) => with_tls(URL, certificates.proving()),
+            None => at(URL),
         }
     }
 
@@ -59,12 +56,8 @@ impl Nats {
         assert!(created["config"].is_object(), "{created}");
     }
 
-    fn connector(&self, url: &str) -> NatsConnector {
-        NatsConnector::new(NatsTarget::parse(url).unwrap())
-    }
-
-    fn connect_to(&self, mut connector: NatsConnector) -> Result<Box<dyn Sink>, EngineError> {
-        self.host.run(|| connector.connect()).unwrap()
+    fn connect_to(&self, url: &str) -> Result<Box<dyn Sink>, EngineError> {
+        self.host.run(|| at(url).sink()).unwrap()
     }
 }
 
@@ -80,15 +73,12 @@ fn tls_comes_first_where_servers_require_that() {
     std::fs::write(certificates.path("nats.conf"), settings).unwrap();
     let options = ["--config", &certificates.text("nats.conf")];
     let Some(_server) = NatsServer::start(&host, "prices", &options, "") else { return };
-    let target = |scheme: &str| {
-        let target = NatsTarget::parse(&URL.replace("nats", scheme)).unwrap();
-        target.tls(certificates.trusting()).unwrap()
-    };
-    let connect = |scheme| host.run(|| NatsConnector::new(target(scheme)).connect()).unwrap();
+    let target = |scheme: &str| with_tls(&URL.replace("nats", scheme), certificates.trusting());
+    let connect = |scheme| host.run(|| target(scheme).sink()).unwrap();
     let mut sink = connect("tls+first").unwrap();
     let all = vec![message(1, 0, b"x"), message(1, 1, b"y")];
     assert_eq!(append(&mut *sink, None, all.clone()), Response::Appended);
-    let mut source = host.run(|| NatsSource::connect(&target("tls+first"))).unwrap().unwrap();
+    let mut source = host.run(|| target("tls+first").source()).unwrap().unwrap();
     assert_eq!(source.read(position(1, 0), 10).unwrap(), all);
     let error = connect("tls").err().unwrap();
     assert!(error.remedy.as_ref().is_some_and(|remedy| remedy.contains("tls+first://HOST")), "{error:?}");
@@ -102,14 +92,14 @@ impl Engine for Nats {
     }
 
     fn connect(&self) -> Result<Box<dyn Sink>, EngineError> {
-        self.connect_to(NatsConnector::new(self.target()))
+        self.host.run(|| self.target().sink()).unwrap()
     }
 
     fn source(&self) -> Box<dyn Source> {
         let target = self.target();
         // It connects again when the stream is created later.
-        let source = self.host.run(|| NatsSource::connect(&target)).unwrap().unwrap();
-        Box::new(InHost(self.host.clone(), Box::new(source) as Box<dyn Source>))
+        let source = self.host.run(|| target.source()).unwrap().unwrap();
+        Box::new(InHost(self.host.clone(), source))
     }
 
     fn length(&self) -> u64 {
@@ -178,11 +168,12 @@ fn a_stream_that_is_deleted_is_created_again_with_its_settings() {
 fn a_wrong_password_does_not_pass() {
     let Some(nats) = Nats::with(&["--user", "feeds", "--pass", "secret"], "feeds:secret@") else { return };
     for url in [URL, "nats://feeds@127.0.0.1?stream=prices", "nats://feeds:wrong@127.0.0.1?stream=prices"] {
-        let error = nats.connect_to(nats.connector(url)).err().unwrap();
+        let error = nats.connect_to(url).err().unwrap();
         assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
     }
-    let target = NatsTarget::parse("nats://feeds@127.0.0.1?stream=prices").unwrap().password("secret");
-    let mut sink = nats.connect_to(NatsConnector::new(target)).unwrap();
+    let access = EngineAccess::default().with_password("secret");
+    let target = engine_at("nats://feeds@127.0.0.1?stream=prices", access, None).unwrap();
+    let mut sink = nats.host.run(|| target.sink()).unwrap().unwrap();
     assert_eq!(append(&mut *sink, None, vec![message(1, 0, b"a")]), Response::Appended);
 }
 
@@ -208,7 +199,7 @@ fn what_can_not_be_used_is_an_error_with_a_remedy() {
     nats.server.request(&json!(["create", { "subjects": ["a.*"] }]));
     let error = nats.connect().err().unwrap();
     assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("?stream="), "{error:?}");
-    let mut sink = nats.connect_to(nats.connector("nats://127.0.0.1?stream=others")).unwrap();
+    let mut sink = nats.connect_to("nats://127.0.0.1?stream=others").unwrap();
     let refused = call(&mut *sink, &batch(None, vec![message(1, 0, &vec![b'x'; 1 << 20])]));
     let Response::Unstorable(refused) = refused else { panic!("{refused:?}") };
     assert!(refused.most == Some(1 << 20) && refused.remedy.contains("max_payload"), "{refused:?}");
@@ -319,13 +310,13 @@ fn the_documented_permissions_are_enough_and_others_are_an_error() {
     let url = "nats://feeds:secret@127.0.0.1?stream=prices";
     let options = permissions(&folder, "\"$JS.API.>\", \"$KV.mcast-bridges.>\", \"mcast.prices\"");
     let Some(nats) = Nats::with(&options.each_ref().map(String::as_str), "admin:secret@") else { return };
-    let mut sink = nats.connect_to(nats.connector(url)).unwrap();
+    let mut sink = nats.connect_to(url).unwrap();
     call(&mut *sink, &presence(1, None));
     assert_eq!(append(&mut *sink, None, vec![message(1, 0, b"a")]), Response::Appended);
     drop(nats);
     let options = permissions(&folder, "\"mcast.prices\"");
     let nats = Nats::with(&options.each_ref().map(String::as_str), "admin:secret@").unwrap();
-    let error = nats.connect_to(nats.connector(url)).err().unwrap();
+    let error = nats.connect_to(url).err().unwrap();
     assert!(
         !error.is_transient() && error.remedy.as_ref().unwrap().contains("$KV.mcast-bridges.>"),
         "{error:?}"

@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcast_bridge::SinkConnector;
-use mcast_bridge::nats::{NatsConnector, NatsSource, NatsTarget};
 use mcast_lab::{Host, Lab};
 use serde_json::{Value, json};
 
@@ -51,9 +49,9 @@ impl ThreeCopies {
         self.client.request(request)
     }
 
-    fn target(&self) -> NatsTarget {
+    fn target(&self) -> Arc<dyn mcast_bridge::Engine> {
         let hosts = "127.0.0.1:4222,127.0.0.1:4223,127.0.0.1:4224";
-        NatsTarget::parse(&format!("nats://{hosts}?stream={}", self.stream)).unwrap()
+        at(&format!("nats://{hosts}?stream={}", self.stream))
     }
 }
 
@@ -68,13 +66,13 @@ impl Engine for ThreeCopies {
     }
 
     fn connect(&self) -> Result<Box<dyn Sink>, EngineError> {
-        self.shared.host.run(|| NatsConnector::new(self.target()).connect()).unwrap()
+        self.shared.host.run(|| self.target().sink()).unwrap()
     }
 
     fn source(&self) -> Box<dyn Source> {
         let target = self.target();
-        let source = self.shared.host.run(|| NatsSource::connect(&target)).unwrap().unwrap();
-        Box::new(InHost(self.shared.host.clone(), Box::new(source) as Box<dyn Source>))
+        let source = self.shared.host.run(|| target.source()).unwrap().unwrap();
+        Box::new(InHost(self.shared.host.clone(), source))
     }
 
     fn length(&self) -> u64 {

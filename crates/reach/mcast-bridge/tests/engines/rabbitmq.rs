@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mcast_bridge::rabbitmq::{RabbitmqConnector, RabbitmqSource, RabbitmqTarget};
-use mcast_bridge::{SinkConnector, TlsOptions, UnixMillis};
+use mcast_bridge::UnixMillis;
 use mcast_lab::{Host, Lab};
 use serde_json::{Value, json};
 
@@ -53,13 +52,12 @@ impl Rabbitmq {
         self.node.server.lock().unwrap().request(&Value::from(all))
     }
 
-    fn target(&self, login: &str) -> RabbitmqTarget {
-        let url = format!("rabbitmq-stream://{login}@127.0.0.1?stream={}", self.stream);
-        RabbitmqTarget::parse(&url).unwrap()
+    fn target(&self, login: &str) -> Arc<dyn mcast_bridge::Engine> {
+        at(&format!("rabbitmq-stream://{login}@127.0.0.1?stream={}", self.stream))
     }
 
-    fn connect_to(&self, target: RabbitmqTarget) -> Result<Box<dyn Sink>, EngineError> {
-        self.node.host.run(|| RabbitmqConnector::new(target).connect()).unwrap()
+    fn connect_to(&self, target: Arc<dyn mcast_bridge::Engine>) -> Result<Box<dyn Sink>, EngineError> {
+        self.node.host.run(|| target.sink()).unwrap()
     }
 
     /// Returns the number of messages, also of those that are not effective.
@@ -80,8 +78,7 @@ impl Engine for Rabbitmq {
 
     fn source(&self) -> Box<dyn Source> {
         let target = self.target("feeds:secret");
-        let source = self.node.host.run(|| RabbitmqSource::connect(&target)).unwrap().unwrap();
-        Box::new(source)
+        self.node.host.run(|| target.source()).unwrap().unwrap()
     }
 
     fn length(&self) -> u64 {
@@ -148,7 +145,7 @@ pub(crate) fn own_tests() {
 
 fn the_first_server_that_accepts_is_used(engine: &Rabbitmq) {
     let url = |hosts| format!("rabbitmq-stream://feeds:secret@{hosts}?stream={}", engine.stream);
-    let connect = |hosts| engine.connect_to(RabbitmqTarget::parse(&url(hosts)).unwrap());
+    let connect = |hosts| engine.connect_to(at(&url(hosts)));
     let mut sink = connect("127.0.0.1:9,127.0.0.1").unwrap();
     assert_eq!(append(&mut *sink, None, messages(0..1)), Response::Appended);
     let error = connect("127.0.0.1:9,127.0.0.1:8").err().unwrap();
@@ -160,13 +157,13 @@ fn the_first_server_that_accepts_is_used(engine: &Rabbitmq) {
 
 fn messages_are_stored_and_read_by_tls(engine: &Rabbitmq) {
     let url = format!("rabbitmq-stream+tls://feeds:secret@127.0.0.1?stream={}", engine.stream);
-    let target = |options: TlsOptions| RabbitmqTarget::parse(&url).unwrap().tls(options).unwrap();
+    let target = |options: TlsOptions| with_tls(&url, options);
     let server = engine.node.server.lock().unwrap();
     let (trusting, proving) = (server.certificates.trusting(), server.certificates.proving());
     drop(server);
     let error = engine.connect_to(target(trusting)).err().unwrap();
     assert!(
-        error.is_transient() && error.remedy.as_ref().unwrap().contains("--tls-certificate"),
+        error.is_transient() && error.remedy.as_ref().unwrap().contains("--tls certificate="),
         "{error:?}"
     );
     let mut sink = engine.connect_to(target(proving.clone())).unwrap();
@@ -178,7 +175,7 @@ fn messages_are_stored_and_read_by_tls(engine: &Rabbitmq) {
         assert_eq!(append(&mut *sink, last, records), Response::Appended);
         last = Some(position(1, start + 19));
     }
-    let source = engine.node.host.run(|| RabbitmqSource::connect(&target(proving))).unwrap();
+    let source = engine.node.host.run(|| target(proving).source()).unwrap();
     let read = source.unwrap().read(position(1, 199), 10).unwrap();
     assert_eq!((read, engine.length()), (vec![large(199)], 200));
 }
@@ -354,10 +351,10 @@ fn what_can_not_be_used_is_an_error_with_a_remedy(engine: &Rabbitmq) {
     assert_eq!(append(&mut *sink, None, messages(0..1)), Response::Appended, "as documented");
     let error = engine.connect_to(engine.target("stranger:secret")).err().unwrap();
     assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("set_permissions"), "{error:?}");
-    let other = RabbitmqTarget::parse("rabbitmq-stream://feeds:secret@127.0.0.1/other?stream=x").unwrap();
+    let other = at("rabbitmq-stream://feeds:secret@127.0.0.1/other?stream=x");
     let error = engine.connect_to(other).err().unwrap();
     assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("/VHOST"), "{error:?}");
-    let other = RabbitmqTarget::parse("rabbitmq-stream://127.0.0.1:4369?stream=x").unwrap();
+    let other = at("rabbitmq-stream://127.0.0.1:4369?stream=x");
     let error = engine.connect_to(other).err().unwrap();
     assert!(error.is_transient(), "a port of another service: {error:?}");
     let refused = call(&mut *sink, &batch(Some(position(1, 0)), vec![message(1, 1, &vec![b'x'; 1 << 20])]));

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mcast_bridge::redis::{RedisSource, RedisTarget};
-use mcast_bridge::{Response, SinkConnector};
+use mcast_bridge::Response;
 
 use super::*;
 use crate::python_client::{absent, installed};
@@ -48,8 +47,13 @@ impl Redis {
         self.folder.path().join("redis.sock")
     }
 
-    fn target(&self) -> RedisTarget {
-        RedisTarget::parse(&format!("redis+unix://{}?key=prices", self.socket().display())).unwrap()
+    fn target(&self) -> Arc<dyn mcast_bridge::Engine> {
+        self.target_with(EngineAccess::default())
+    }
+
+    fn target_with(&self, access: EngineAccess) -> Arc<dyn mcast_bridge::Engine> {
+        let url = format!("redis+unix://{}?key=prices", self.socket().display());
+        engine_at(&url, access, None).unwrap()
     }
 
     /// Returns what redis-cli prints.
@@ -74,11 +78,11 @@ impl Engine for Redis {
     }
 
     fn connect(&self) -> Result<Box<dyn Sink>, EngineError> {
-        self.target().connect()
+        self.target().sink()
     }
 
     fn source(&self) -> Box<dyn Source> {
-        Box::new(RedisSource::connect(&self.target()).unwrap())
+        self.target().source().unwrap()
     }
 
     fn length(&self) -> u64 {
@@ -172,9 +176,7 @@ fn a_server_that_evicts_names_its_policy_and_counts() {
     assert!(before.rules[0].is_hasty && before.rules[0].what.contains("allkeys-lru"), "{before:?}");
     assert_eq!(redis.source().retention().unwrap(), before);
     redis.cli(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
-    sink.send(&Request::Retention).unwrap();
-    let now = sink.receive().unwrap();
-    assert!(matches!(&now, Response::Retention(now) if now.rules.is_empty()), "{now:?}");
+    assert_eq!(sink.retention().unwrap().rules, []);
 }
 
 #[test]
@@ -207,11 +209,11 @@ fn another_type_of_key_is_an_error_that_does_not_pass() {
 #[test]
 fn a_wrong_password_does_not_pass_and_a_full_memory_does() {
     let Some(redis) = Redis::with(&["--requirepass", "secret"]) else { return };
-    let error = redis.target().connect().err().unwrap();
+    let error = redis.target().sink().err().unwrap();
     assert!(!error.is_transient() && error.remedy.as_ref().unwrap().contains("password"), "{error:?}");
-    let error = redis.target().password("wrong").connect().err().unwrap();
+    let error = redis.target_with(EngineAccess::default().with_password("wrong")).sink().err().unwrap();
     assert!(!error.is_transient(), "{error:?}");
-    let mut sink = redis.target().password("secret").connect().unwrap();
+    let mut sink = redis.target_with(EngineAccess::default().with_password("secret")).sink().unwrap();
     append(&mut *sink, None, vec![message(1, 0, b"a")]);
     redis.cli(&["-a", "secret", "CONFIG", "SET", "maxmemory", "1"]);
     let batch = RecordBatch {
@@ -231,7 +233,7 @@ fn a_server_without_a_command_is_an_error_that_does_not_pass() {
         let Some(redis) = Redis::with(&["--rename-command", command, ""]) else { return };
         let error = redis
             .target()
-            .connect()
+            .sink()
             .and_then(|mut sink| {
                 sink.send(&batch(None, vec![message(1, 0, b"a")]))?;
                 sink.receive()
@@ -245,7 +247,7 @@ fn a_server_without_a_command_is_an_error_that_does_not_pass() {
 #[test]
 fn a_server_without_its_replicas_is_an_error_that_passes() {
     let Some(redis) = Redis::with(&["--min-replicas-to-write", "1"]) else { return };
-    let mut sink = redis.target().connect();
+    let mut sink = redis.target().sink();
     let mut append = || {
         let sink = sink.as_mut().map_err(|error| error.clone())?;
         sink.send(&batch(None, vec![message(1, 0, b"a")]))?;

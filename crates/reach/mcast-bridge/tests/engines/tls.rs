@@ -1,8 +1,5 @@
 //! Engines that require TLS, and a certificate of the bridge.
 
-use mcast_bridge::nats::{NatsConnector, NatsTarget};
-use mcast_bridge::redis::{RedisSource, RedisTarget};
-use mcast_bridge::{SinkConnector, TlsOptions};
 use mcast_lab::{Host, Lab};
 
 use super::*;
@@ -48,17 +45,13 @@ pub(crate) struct SafeRedis {
 }
 
 impl SafeRedis {
-    fn target(&self, url: &str, options: TlsOptions) -> RedisTarget {
-        RedisTarget::parse(url).unwrap().tls(options).unwrap()
-    }
-
-    fn connect_to(&self, mut target: RedisTarget) -> Result<Box<dyn Sink>, EngineError> {
-        self.host.run(|| SinkConnector::connect(&mut target)).unwrap()
+    fn connect_with(&self, options: TlsOptions) -> Result<Box<dyn Sink>, EngineError> {
+        self.host.run(|| with_tls(REDIS, options).sink()).unwrap()
     }
 
     /// Returns the error of a bridge with these options.
     fn error(&self, options: TlsOptions) -> EngineError {
-        self.connect_to(self.target(REDIS, options)).err().unwrap()
+        self.connect_with(options).err().unwrap()
     }
 
     /// Has the server use other files from now on.
@@ -90,12 +83,11 @@ impl Engine for SafeRedis {
     }
 
     fn connect(&self) -> Result<Box<dyn Sink>, EngineError> {
-        self.connect_to(self.target(REDIS, self.certificates.proving()))
+        self.connect_with(self.certificates.proving())
     }
 
     fn source(&self) -> Box<dyn Source> {
-        let target = self.target(REDIS, self.certificates.proving());
-        Box::new(self.host.run(|| RedisSource::connect(&target)).unwrap().unwrap())
+        self.host.run(|| with_tls(REDIS, self.certificates.proving()).source()).unwrap().unwrap()
     }
 
     delegated! { redis }
@@ -111,12 +103,12 @@ fn check(error: &EngineError, what: &str, remedy: &str) {
 fn what_tls_refuses_is_an_error_with_a_remedy() {
     let Some(engine) = SafeRedis::start() else { return };
     let (trusting, proving) = (engine.certificates.trusting(), engine.certificates.proving());
-    check(&engine.error(trusting), "requires a certificate of the bridge", "--tls-certificate");
+    check(&engine.error(trusting), "requires a certificate of the bridge", "--tls certificate=");
     let stranger = Certificates::make();
     let foreign = TlsOptions { authorities: Some(stranger.path("ca.pem")), ..proving.clone() };
-    check(&engine.error(foreign), "not from an authority that is trusted", "--tls-ca FILE");
+    check(&engine.error(foreign), "not from an authority that is trusted", "--tls ca=FILE");
     let foreign = TlsOptions { certificate: stranger.proving().certificate, ..proving.clone() };
-    check(&engine.error(foreign), "refuses the certificate of the bridge", "--tls-certificate");
+    check(&engine.error(foreign), "refuses the certificate of the bridge", "--tls certificate=");
     let certificates = &engine.certificates;
     let use_certificate = |name: &str| {
         let (certificate, key) =
@@ -124,9 +116,9 @@ fn what_tls_refuses_is_an_error_with_a_remedy() {
         engine.configure(&[("tls-cert-file", &certificate), ("tls-key-file", &key)]);
     };
     use_certificate("named");
-    check(&engine.error(proving.clone()), "is for engine.example, not for 127.0.0.1", "--tls-server-name");
+    check(&engine.error(proving.clone()), "is for engine.example, not for 127.0.0.1", "--tls name=NAME");
     let named = TlsOptions { server_name: Some("engine.example".into()), ..proving.clone() };
-    engine.connect_to(engine.target(REDIS, named)).unwrap();
+    engine.connect_with(named).unwrap();
     use_certificate("old");
     let error = engine.error(proving);
     check(&error, "has expired", "renew");
@@ -136,22 +128,20 @@ fn what_tls_refuses_is_an_error_with_a_remedy() {
 #[test]
 fn a_server_and_a_url_that_do_not_agree_on_tls_are_an_error_with_a_remedy() {
     let Some(engine) = SafeRedis::start() else { return };
-    let error =
-        engine.connect_to(RedisTarget::parse("redis://127.0.0.1:6390?key=prices").unwrap()).err().unwrap();
+    let plain = at("redis://127.0.0.1:6390?key=prices");
+    let error = engine.host.run(|| plain.sink()).unwrap().err().unwrap();
     check(&error, "does not accept commands", "rediss://");
     let Some(nats) = Nats::with_tls() else { return };
     let connect = |url: &str, options: TlsOptions| {
-        let mut connector = NatsConnector::new(NatsTarget::parse(url).unwrap().tls(options).unwrap());
-        nats.host.run(|| connector.connect()).unwrap().err().unwrap()
+        nats.host.run(|| with_tls(url, options).sink()).unwrap().err().unwrap()
     };
     // It sends its name first, which is not TLS.
-    let mut redis = engine.target("rediss://127.0.0.1:4222?key=prices", engine.certificates.proving());
-    let error = nats.host.run(|| SinkConnector::connect(&mut redis)).unwrap().err().unwrap();
+    let error = connect("rediss://127.0.0.1:4222?key=prices", engine.certificates.proving());
     check(&error, "does not speak TLS", "without TLS");
     let error = connect("nats://127.0.0.1?stream=prices", engine.certificates.proving());
-    check(&error, "not from an authority that is trusted", "--tls-ca FILE");
+    check(&error, "not from an authority that is trusted", "--tls ca=FILE");
     let error = connect("tls://127.0.0.1?stream=prices", nats.certificates.as_ref().unwrap().trusting());
-    check(&error, "requires a certificate of the bridge", "--tls-certificate");
+    check(&error, "requires a certificate of the bridge", "--tls certificate=");
 }
 
 #[test]
@@ -159,7 +149,7 @@ fn files_of_tls_that_cannot_be_used_are_named() {
     let certificates = Certificates::make();
     let path = |name| Some(certificates.path(name));
     let check_options = |options: TlsOptions, what: &str| {
-        let error = RedisTarget::parse(REDIS).unwrap().tls(options).unwrap_err();
+        let error = engine_at(REDIS, EngineAccess::default().with_tls(options), None).err().unwrap();
         check(&error, what, "");
     };
     check_options(TlsOptions { authorities: path("absent"), ..TlsOptions::default() }, "cannot read");

@@ -69,9 +69,9 @@ impl Certificates {
     /// Returns what `mcast bridge` is started with to trust the authority, and to have a certificate.
     #[allow(dead_code)]
     pub(crate) fn arguments(&self) -> Vec<String> {
-        let files =
-            [["--tls-ca", "ca.pem"], ["--tls-certificate", "bridge.pem"], ["--tls-key", "bridge.key"]];
-        files.into_iter().flat_map(|[name, file]| [name.to_owned(), self.text(file)]).collect()
+        let files = [("ca", "ca.pem"), ("certificate", "bridge.pem"), ("key", "bridge.key")];
+        let settings = files.map(|(name, file)| format!("{name}={}", self.text(file)));
+        vec!["--tls".to_owned(), settings.join(",")]
     }
 
     /// Returns the options of a bridge that trusts the authority.

@@ -287,7 +287,7 @@ fn an_eviction_is_named_if_the_engine_counts_it() {
             .events
             .iter()
             .filter_map(|event| match event {
-                BridgeEvent::EngineLost { cause, .. } => Some(cause.clone()),
+                BridgeEvent::EngineLost { loss, .. } => Some(loss.clone()),
                 _ => None,
             })
             .collect();

@@ -9,6 +9,7 @@ use mcast_terminal::Console;
 use super::{Arguments, engine};
 use crate::arguments::read_keys;
 use crate::exit::{self, Failure, describe};
+use crate::replaced::name_successor;
 
 /// A bridge in a file.
 #[derive(Debug)]
@@ -79,7 +80,8 @@ fn parse_line(line: &str, console: &Console) -> anyhow::Result<Option<Entry>> {
         Failure::usage(format!("\"{first}\" is not the name of a bridge with a colon"))
             .remedy("begin each line with a name of letters, digits or `-._`: NAME: STREAM to ENGINE")
     })?;
-    let Line { arguments } = Line::try_parse_from(&words).map_err(|error| usage_error(&error))?;
+    let parsed = Line::try_parse_from(&words).map_err(|error| name_successor(error, "bridge"));
+    let Line { arguments } = parsed.map_err(|error| usage_error(&error))?;
     if let Some(option) = arguments.of_process() {
         return Err(Failure::usage(format!("{option} applies to all bridges of a file"))
             .remedy("use it beside --config")
@@ -102,10 +104,11 @@ fn is_name(text: &str) -> bool {
 /// Returns what clap reports in a line: without the usage, which is that of the command.
 fn usage_error(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let remedy = tip.unwrap_or("`mcast bridge --help` describes the arguments").to_owned();
     let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
     let text = lines.collect::<Vec<_>>().join(" ");
-    Failure::usage(text.strip_prefix("error: ").unwrap_or(&text))
-        .remedy("`mcast bridge --help` describes the arguments")
+    Failure::usage(text.strip_prefix("error: ").unwrap_or(&text)).remedy(remedy)
 }
 
 impl Arguments {
@@ -166,5 +169,11 @@ mod tests {
         }
         assert_eq!(error.lines().count(), 7, "{error}");
         assert!(read_text("# nothing\n").is_err());
+    }
+
+    #[test]
+    fn a_former_option_on_a_line_names_its_successor() {
+        let error = read_text("a: prices to rediss://10.0.0.9 --tls-ca x\n").unwrap_err();
+        assert_eq!(exit::remedy(&error).as_deref(), Some("--tls-ca is now written --tls ca=FILE"));
     }
 }

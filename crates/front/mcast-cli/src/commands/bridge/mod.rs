@@ -38,6 +38,7 @@ use surroundings::Surroundings;
 /// Keep a stream in a durable engine, or publish it from there
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(mut_arg("v4", |option| option.hide(true)), mut_arg("v6", |option| option.hide(true)))]
 pub(crate) struct Arguments {
     /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL or a session description;
     /// or the name that its publisher announces; or an engine to publish from; with --datagrams, groups that carry no
@@ -130,9 +131,10 @@ struct EngineOptions {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
     hole_wait: Duration,
 
-    /// Keep messages in a buffer of SIZE: those that are not stored, and the latest stored ones, which an engine may lose
-    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = parse_positive_size)]
-    buffer: usize,
+    /// Keep messages in a buffer of SIZE [default: 64M]: those that are not stored, and the latest stored ones, which an engine
+    /// may lose; out of an engine, the retransmission buffer, also for late joiners [default: 8M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_positive_size)]
+    buffer: Option<usize>,
 
     /// When the engine can never take a message, for instance because it is too large: record a gap and continue, or stop
     #[arg(long, value_name = "ACTION", default_value = "gap")]
@@ -140,7 +142,7 @@ struct EngineOptions {
 
     /// Store an incarnation of the publisher that is more than an hour ahead of the clock; nothing of an earlier one can be
     /// stored after it
-    #[arg(long)]
+    #[arg(long, hide = true)]
     accept_ahead: bool,
 
     /// Serve what is stored to subscribers at this TCP address, and announce it to them, for `mcast subscribe` with
@@ -148,6 +150,15 @@ struct EngineOptions {
     /// stream has room beside them [default rate: 512Mbit]
     #[arg(long, value_name = "ADDRESS:PORT[:RATE]")]
     serve_history: Option<ServedHistoryAt>,
+}
+
+/// The default size of the buffer into an engine.
+const BUFFER: usize = 64 << 20;
+
+impl EngineOptions {
+    fn buffer(&self) -> usize {
+        self.buffer.unwrap_or(BUFFER)
+    }
 }
 
 /// What a bridge does about a message that an engine can never take.
@@ -186,7 +197,9 @@ needs a name other than that of the stream in the engine [default: the key].
 
 The command ends when the publisher closes the stream; exit status 1 if it had to record a gap.
 While the engine cannot be reached, messages are buffered; when the buffer is full, the publisher
-waits for this bridge or evicts it (see `publish --flow`).
+waits for this bridge or evicts it (see `publish --flow`). An incarnation of the publisher that is
+more than an hour ahead of the clock is stored only with --accept-ahead, because nothing of an
+earlier one can be stored after it. -4 and -6 select the group of a name, as in `mcast recv`.
 
 With --config, each line of the file is a bridge: a name, a colon, and its arguments and options,
 quoted as in a shell. Each runs on its own; one that fails is started again after 1 s, and later
@@ -233,6 +246,7 @@ Examples:
   mcast bridge prices to kafka://10.0.0.9,10.0.0.10/prices
   mcast bridge 239.255.1.2:7000 --name prices to redis://10.0.0.9/2?key=prices --stay
   mcast bridge prices to redis://feeds@10.0.0.9 --password-file /etc/mcast/redis.password
+  mcast bridge prices to rediss://10.0.0.9 --tls ca=/etc/mcast/ca.pem
   mcast bridge 239.1.1.1%eth0:7000 to redis://10.0.0.9?key=prices --path 239.1.1.2%eth1:7000
   mcast bridge prices to redis://10.0.0.9 --serve-history 0.0.0.0:7768
   mcast bridge prices to redis://10.0.0.9 --metrics 127.0.0.1:9480 --json
@@ -275,7 +289,7 @@ impl Arguments {
 
     /// Whether a stream is published from an engine.
     fn is_reverse(&self) -> bool {
-        engine::is_engine(self.place())
+        mcast_bridge::is_engine_url(self.place())
     }
 
     /// Refuses options that do not apply to what is bridged.
@@ -314,7 +328,7 @@ fn run_one(arguments: &Arguments, process: &Process, console: &Console) -> anyho
     let keys = key_file.as_ref().map(|file| file.read(console)).transpose()?.unwrap_or_default();
     let target = engine::Target::parse(arguments)?;
     let history = arguments.keeping.serve_history;
-    let history = history.map(|at| History::bind(at, arguments, keys.clone())).transpose()?;
+    let history = history.map(|at| History::bind(at, &target, keys.clone())).transpose()?;
     let bound = arguments.metrics.as_ref().map(metrics::bind).transpose()?;
     let place = StreamPlace {
         place: arguments.place(),
@@ -339,17 +353,17 @@ fn run_one(arguments: &Arguments, process: &Process, console: &Console) -> anyho
     subscriber.receiver().memberships().iter().for_each(|status| console.note(status));
     print_hosts(&ways.hosts, console);
     let waker = subscriber.waker();
-    let (description, connector) = (target.description(), target.connector());
+    let (description, engine) = (target.description(), target.engine());
     // The machine takes the stream from the subscriber.
     let config = BridgeConfig {
         hole_wait: arguments.keeping.hole_wait,
-        buffer: arguments.keeping.buffer,
+        buffer: arguments.keeping.buffer(),
         accepts_ahead: arguments.keeping.accept_ahead,
         stops_at_unstorable: arguments.keeping.oversize == Oversize::Stop,
-        batch_records: connector.batch_records(),
+        batch_records: engine.batch_records(),
         ..BridgeConfig::new(StreamId(0), random())
     };
-    let bridge = StreamBridge::start(subscriber, connector, config)?;
+    let bridge = StreamBridge::start(subscriber, engine, config)?;
     let interrupt = || Interrupt::waking(waker);
     let around = Surroundings::new(description, key_file, interrupt, arguments, process, console)?;
     Session::new(bridge, around).serving(history).run(bound)
@@ -370,10 +384,9 @@ enum History {
 
 impl History {
     /// Listens at this address.
-    fn bind(at: ServedHistoryAt, arguments: &Arguments, keys: Keys) -> anyhow::Result<Self> {
-        let connector = engine::Target::parse(arguments)?.source_connector();
+    fn bind(at: ServedHistoryAt, target: &engine::Target, keys: Keys) -> anyhow::Result<Self> {
         let listener = listen_for_history(at)?;
-        Ok(Self::Waiting(listener, EngineHistory::new(connector), keys))
+        Ok(Self::Waiting(listener, EngineHistory::new(target.engine()), keys))
     }
 
     /// Serves and announces the history once the stream is known.

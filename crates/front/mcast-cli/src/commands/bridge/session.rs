@@ -14,7 +14,7 @@ use mcast_terminal::Console;
 use super::bridges::Process;
 use super::figures::{KeepingState, Latest};
 use super::surroundings::Surroundings;
-use super::text::{BridgeRecord, KeepingSummary, backlog_text, describe_bridge, summary_text};
+use super::text::{BridgeRecord, KeepingSummary, backlog_text, connected, disconnected, summary_text};
 use super::{Arguments, History, engine, random};
 use crate::arguments::select_memberships;
 use crate::exit::Outcome;
@@ -180,27 +180,21 @@ impl<'a> Session<'a> {
                 self.around.print(&EventRecord::new(event, rfc3339(SystemTime::now())))
             }
             BridgeNotice::StreamBridge(event) => {
-                let (is_warning, text) = describe_bridge(event, self.unit);
-                let record = BridgeRecord::of(event);
-                let lines = self.around.lines.of(record.event());
-                match is_warning {
-                    true => lines.warn(text),
-                    false if matches!(event, BridgeEvent::Retention(_)) => lines.detail(text),
-                    false => lines.note(text),
-                }
-                self.around.print(&record)
+                let report = event.report(self.unit);
+                self.around.show(&report, event.severity(), matches!(event, BridgeEvent::Retention(_)));
+                self.around.print(&BridgeRecord::of(report))
             }
             BridgeNotice::Connected => {
                 if self.around.on_connected() {
                     let what = if self.around.arguments.datagrams { "datagrams" } else { "the stream" };
                     self.around.console.note(format_args!("keeping {what} in {}", self.around.engine));
                 }
-                self.around.print(&BridgeRecord::connected(&self.around.engine))
+                self.around.print(&BridgeRecord::of(connected(&self.around.engine)))
             }
             BridgeNotice::Disconnected(error) => {
                 let consequence = format!("{}s are buffered", self.unit);
                 match self.around.on_disconnected(error, &consequence)? {
-                    true => self.around.print(&BridgeRecord::disconnected(&self.around.engine, error)),
+                    true => self.around.print(&BridgeRecord::of(disconnected(&self.around.engine, error))),
                     false => Ok(()),
                 }
             }
@@ -265,15 +259,15 @@ pub(super) fn run(arguments: &Arguments, process: &Process, console: &Console) -
     // Without GRO, because it makes the count of drops a lower bound.
     let receiver = Receiver::builder().join_all(chosen.items).gro(false).build_raising_limit()?;
     print_memberships(&receiver.memberships(), console);
-    let (description, connector) = (target.description(), target.connector());
+    let (description, engine) = (target.description(), target.engine());
     let config = BridgeConfig {
-        buffer: arguments.keeping.buffer,
+        buffer: arguments.keeping.buffer(),
         stops_at_unstorable: arguments.keeping.oversize == super::Oversize::Stop,
-        batch_records: connector.batch_records(),
+        batch_records: engine.batch_records(),
         ..BridgeConfig::new(stream, random())
     };
     let waker = receiver.waker();
-    let bridge = StreamBridge::start_group(receiver, Box::new(names()), connector, config)?;
+    let bridge = StreamBridge::start_group(receiver, Box::new(names()), engine, config)?;
     let interrupt = || Interrupt::waking(waker);
     let around = Surroundings::new(description, None, interrupt, arguments, process, console)?;
     Session::new(bridge, around).run(bound)

@@ -17,7 +17,7 @@ use super::engine::{self, Target};
 use super::surroundings::Surroundings;
 use super::{Arguments, random};
 use crate::arguments::{
-    KeyFile, parse_duration, parse_moment, parse_size, parse_speed, parse_stream_name, select_destinations,
+    KeyFile, parse_duration, parse_moment, parse_speed, parse_stream_name, select_destinations,
 };
 use crate::exit::{Failure, Outcome};
 use crate::metrics;
@@ -45,10 +45,6 @@ pub(super) struct ReverseOptions {
     #[arg(short, long, value_name = "HOPS")]
     ttl: Option<u8>,
 
-    /// Size of the retransmission buffer, also for late joiners [default: 8M]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    history: Option<usize>,
-
     /// Evict a subscriber that makes no progress for TIME [default: 2s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     evict_after: Option<Duration>,
@@ -72,7 +68,6 @@ impl ReverseOptions {
             (self.speed.is_some(), "--speed"),
             (self.announce.is_some(), "--announce"),
             (self.ttl.is_some(), "--ttl"),
-            (self.history.is_some(), "--history"),
             (self.evict_after.is_some(), "--evict-after"),
             (self.wait_for.is_some(), "--wait-for"),
             (self.linger.is_some(), "--linger"),
@@ -125,8 +120,8 @@ pub(super) fn run(arguments: &Arguments, process: &Process, console: &Console) -
     };
     let description = target.description();
     console.note(format_args!("stream {stream} (\"{}\"), from {description} to {}", plan.name, plan.texts));
-    let builder = publisher(&plan, options);
-    let bridge = ReverseBridge::start(listener, builder, keys, target.source_connector(), config)?;
+    let builder = publisher(&plan, arguments);
+    let bridge = ReverseBridge::start(listener, builder, keys, target.engine(), config)?;
     let bridge = Running::Stream(Box::new(bridge));
     let interrupt = || bridge.interrupt();
     let around = Surroundings::new(description, key_file, interrupt, arguments, process, console)?;
@@ -163,15 +158,16 @@ fn plan(arguments: &Arguments, target: &engine::Target, console: &Console) -> an
 }
 
 /// Returns the settings of the publisher.
-fn publisher(plan: &ReversePlan, options: &ReverseOptions) -> impl Fn() -> PublisherBuilder + 'static {
+fn publisher(plan: &ReversePlan, arguments: &Arguments) -> impl Fn() -> PublisherBuilder + 'static {
+    let options = &arguments.reverse;
     let destinations = plan.destinations.clone();
     let (announce, ttl) = (options.announce.clone(), options.ttl);
-    let (history, evict_after) = (options.history, options.evict_after);
+    let (buffer, evict_after) = (arguments.keeping.buffer, options.evict_after);
     move || {
         let builder = destinations.iter().cloned().fold(Publisher::builder(), PublisherBuilder::to);
         let builder = announce.iter().fold(builder, PublisherBuilder::announce);
         let builder = ttl.into_iter().fold(builder, PublisherBuilder::hop_limit);
-        let builder = history.into_iter().fold(builder, PublisherBuilder::retransmission_buffer);
+        let builder = buffer.into_iter().fold(builder, PublisherBuilder::retransmission_buffer);
         evict_after.into_iter().fold(builder, PublisherBuilder::eviction)
     }
 }

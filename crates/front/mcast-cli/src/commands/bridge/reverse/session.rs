@@ -18,6 +18,7 @@ use super::text::{EventRecord, ReverseSummary};
 use crate::arguments::select_destinations;
 use crate::commands::bridge::figures::{Latest, PublishingState};
 use crate::commands::bridge::surroundings::Surroundings;
+use crate::commands::bridge::text::{connected, disconnected};
 use crate::commands::bridge::{Arguments, engine};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
@@ -64,8 +65,9 @@ impl<'a> Session<'a> {
     fn handle(&mut self, notice: &ReverseNotice) -> anyhow::Result<()> {
         match notice {
             ReverseNotice::Bridge(event) => {
-                text::print(event, self.bridge.unit(), &self.around.lines);
-                self.around.print(&EventRecord::of(event))
+                let report = event.report(self.bridge.unit());
+                self.around.show(&report, event.severity(), false);
+                self.around.print(&EventRecord::of(report))
             }
             ReverseNotice::Publisher(event) => {
                 text::print_publisher(event, &self.around.lines);
@@ -74,11 +76,11 @@ impl<'a> Session<'a> {
             ReverseNotice::Connected => {
                 self.around.on_connected();
                 self.around.settle_problem();
-                self.around.print(&EventRecord::connected(&self.around.engine))
+                self.around.print(&EventRecord::of(connected(&self.around.engine)))
             }
             ReverseNotice::Disconnected(error) => {
                 match self.around.on_disconnected(error, "nothing is published")? {
-                    true => self.around.print(&EventRecord::disconnected(&self.around.engine, error)),
+                    true => self.around.print(&EventRecord::of(disconnected(&self.around.engine, error))),
                     false => Ok(()),
                 }
             }
@@ -207,7 +209,7 @@ impl Running {
 
 /// Returns whether an engine holds datagrams of a plain group. One that holds nothing yet is taken for that of a stream.
 pub(super) fn are_stored(target: &engine::Target) -> anyhow::Result<bool> {
-    let kind = || stored_kind(&mut *target.source_connector().connect()?);
+    let kind = || stored_kind(&mut *target.engine().source()?);
     Ok(kind().map_err(BridgeError::Engine)? == Some(StoredKind::Datagrams))
 }
 
@@ -237,7 +239,7 @@ pub(super) fn start(
         stay: arguments.stream.stay,
     };
     console.note(format_args!("datagrams from {} to {}", target.description(), arguments.engine()));
-    Ok(Running::Datagrams(Box::new(GroupReplay::start(sender, target.source_connector(), config)?)))
+    Ok(Running::Datagrams(Box::new(GroupReplay::start(sender, target.engine(), config)?)))
 }
 
 /// Returns the name of an option that was given, and that applies only to streams.
@@ -248,7 +250,7 @@ fn option_of_streams(arguments: &Arguments) -> Option<&'static str> {
         (stream.name.is_some(), "--name"),
         (stream.key.is_some(), "--key"),
         (options.announce.is_some(), "--announce"),
-        (options.history.is_some(), "--history"),
+        (arguments.keeping.buffer.is_some(), "--buffer"),
         (options.evict_after.is_some(), "--evict-after"),
         (options.wait_for.is_some(), "--wait-for"),
         (options.linger.is_some(), "--linger"),

@@ -2,62 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use mcast_bridge::{EngineError, GapCause, ReverseEvent, ReverseStatistics};
+use mcast_bridge::ReverseStatistics;
+use mcast_json::EventReport;
 use mcast_stream::publisher::PublisherEvent;
-use mcast_stream::wire::{Incarnation, MessageNumber, StreamId};
+use mcast_stream::wire::{MessageNumber, StreamId};
 use serde::Serialize;
 
-use crate::commands::bridge::text::gaps_text;
+use crate::commands::bridge::text::{gaps_text, number, text};
 use crate::log_lines::LogLines;
-use crate::output::{bytes, count_of, rfc3339, seconds};
-
-/// Prints an event of the bridge. `unit` is what it publishes: messages or datagrams.
-pub(super) fn print(event: &ReverseEvent, unit: &str, lines: &LogLines<'_>) {
-    match *event {
-        ReverseEvent::StandingBy { incarnation } => lines.note(format_args!(
-            "another bridge publishes the stream, under incarnation {incarnation}: standing by"
-        )),
-        ReverseEvent::Began { incarnation, position, is_takeover: true } => {
-            lines.note(format_args!("taking over under incarnation {incarnation}, starting with {position}"));
-        }
-        ReverseEvent::Began { incarnation, position, .. } => {
-            lines.note(format_args!("publishing under incarnation {incarnation}, starting with {position}"));
-        }
-        ReverseEvent::WaitingForSubscribers { joined, required } => {
-            let missing = count_of(required.saturating_sub(joined), "more subscriber");
-            let text = format!(
-                "nothing is published yet: waiting for {missing} (--wait-for). A subscriber that has received later \
-                 messages of this stream does not join"
-            );
-            let remedy = "start such a subscriber again, or publish under another name with --name, or further on with --from";
-            lines.advise(text, Some(remedy.to_owned()));
-        }
-        ReverseEvent::Gap { from, end, cause } => {
-            let missing = count_of(end.ahead_of(from.number), unit);
-            let why = cause.map_or("they were removed from it", cause_text);
-            lines.warn(format_args!("the engine lacks {missing}, starting with {from}: {why}"));
-        }
-        ReverseEvent::OpenGap { position, cause } => lines.warn(format_args!(
-            "the engine may lack {unit}s, starting with {position}: {}",
-            cause_text(cause)
-        )),
-        ReverseEvent::Ended { incarnation, messages } => lines.note(format_args!(
-            "incarnation {incarnation} has ended after {}",
-            count_of(messages, "message")
-        )),
-    }
-}
-
-fn cause_text(cause: GapCause) -> &'static str {
-    match cause {
-        GapCause::JoinedLate => "no bridge was there when they were published",
-        GapCause::EngineLost => "the engine lost them",
-        GapCause::ReceiveBufferFull => "the system of the bridge that stored the others dropped them",
-        GapCause::TooLarge => "they are larger than the engine or the stream allows",
-        GapCause::Refused => "the engine refused them",
-        GapCause::Lost(_) => "no bridge received them",
-    }
-}
+use crate::output::{bytes, count_of, record, rfc3339, seconds};
 
 /// Prints an event of the publisher.
 pub(super) fn print_publisher(event: &PublisherEvent, lines: &LogLines<'_>) {
@@ -75,7 +28,7 @@ pub(super) fn print_publisher(event: &PublisherEvent, lines: &LogLines<'_>) {
              stop one of the two"
         )),
         PublisherEvent::Unrecoverable(subscriber, first, end) => lines.warn(format_args!(
-            "subscriber {subscriber} missed {}, no longer in the retransmission buffer (--history enlarges it)",
+            "subscriber {subscriber} missed {}, no longer in the retransmission buffer (--buffer enlarges it)",
             count_of(end.ahead_of(first), "datagram")
         )),
         _ => lines.detail(format_args!("{event:?}")),
@@ -95,7 +48,7 @@ pub(super) fn summary(statistics: &ReverseStatistics, unit: &str, time: Duration
 }
 
 /// One object per event. Fields that do not apply to an event are null.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct EventRecord {
     /// Event: there is a connection to the engine (`connected`), or the engine cannot be used at present
@@ -120,7 +73,7 @@ pub(super) struct EventRecord {
     count: Option<u64>,
     /// Why the messages of a `gap` are missing: as in the gap record, or records were removed from the engine
     /// (`removed`)
-    cause: Option<&'static str>,
+    cause: Option<String>,
     /// Why the engine cannot be used
     reason: Option<String>,
     /// What to do about it
@@ -128,103 +81,57 @@ pub(super) struct EventRecord {
 }
 
 impl EventRecord {
-    fn new(event: &'static str) -> Self {
-        Self { event, time: rfc3339(SystemTime::now()), ..Self::default() }
-    }
-
-    pub(super) fn connected(engine: &str) -> Self {
-        Self { engine: Some(engine.to_owned()), ..Self::new("connected") }
-    }
-
-    pub(super) fn disconnected(engine: &str, error: &EngineError) -> Self {
+    /// Returns the record of an event.
+    pub(super) fn of(report: EventReport) -> Self {
+        let (number, text) = (|name| number(&report, name), |name| text(&report, name));
+        let incarnation = |name| number(name).and_then(|number| number.try_into().ok());
         Self {
-            engine: Some(engine.to_owned()),
-            reason: Some(error.what.clone()),
-            remedy: error.remedy.clone(),
-            ..Self::new("disconnected")
-        }
-    }
-
-    fn at(event: &'static str, incarnation: Incarnation, number: MessageNumber) -> Self {
-        Self { incarnation: Some(incarnation.0), sequence: Some(number), ..Self::new(event) }
-    }
-
-    pub(super) fn of(event: &ReverseEvent) -> Self {
-        match *event {
-            ReverseEvent::StandingBy { incarnation } => {
-                Self { publisher_incarnation: Some(incarnation.0), ..Self::new("standing-by") }
-            }
-            ReverseEvent::Began { incarnation, position, is_takeover } => Self {
-                publisher_incarnation: Some(incarnation.0),
-                ..Self::at(
-                    if is_takeover { "took-over" } else { "began" },
-                    position.incarnation,
-                    position.number,
-                )
-            },
-            ReverseEvent::WaitingForSubscribers { joined, required } => {
-                Self { count: Some(required.saturating_sub(joined)), ..Self::new("waiting-for-subscribers") }
-            }
-            ReverseEvent::Gap { from, end, cause } => Self {
-                count: Some(end.ahead_of(from.number)),
-                cause: Some(cause.map_or("removed", |cause| cause.name())),
-                ..Self::at("gap", from.incarnation, from.number)
-            },
-            ReverseEvent::OpenGap { position, cause } => {
-                Self { cause: Some(cause.name()), ..Self::at("gap", position.incarnation, position.number) }
-            }
-            ReverseEvent::Ended { incarnation, messages } => {
-                Self { incarnation: Some(incarnation.0), count: Some(messages), ..Self::new("ended") }
-            }
+            event: report.name,
+            time: rfc3339(SystemTime::now()),
+            engine: text("engine"),
+            publisher_incarnation: incarnation("publisher_incarnation"),
+            incarnation: incarnation("incarnation"),
+            sequence: number("sequence").map(MessageNumber),
+            count: number("count"),
+            cause: text("cause"),
+            reason: text("reason"),
+            remedy: report.remedy,
         }
     }
 }
 
-/// The last object.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(super) struct ReverseSummary {
-    /// The key and the address of the engine
-    engine: String,
-    /// Stream that was published, as 16 hexadecimal digits; null if datagrams of a plain group were sent
-    stream: Option<String>,
-    /// Time that the bridge ran, in seconds
-    seconds: f64,
-    /// Messages published
-    messages: u64,
-    /// Bytes of messages published
-    bytes: u64,
-    /// Gaps in the engine
-    gaps: u64,
-    /// Messages in them, where their number is known
-    missing: u64,
-    /// How often this bridge began to publish
-    begun: u64,
-    /// How often it took over from another bridge
-    takeovers: u64,
-    /// Whether all subscribers have everything that was published
-    complete: bool,
-}
-
-impl ReverseSummary {
+record! {
     pub(super) fn new(
         engine: &str,
         stream: Option<StreamId>,
         statistics: &ReverseStatistics,
         time: Duration,
         complete: bool,
-    ) -> Self {
-        Self {
-            engine: engine.to_owned(),
-            stream: stream.map(|stream| stream.to_string()),
-            seconds: time.as_secs_f64(),
-            messages: statistics.messages,
-            bytes: statistics.message_bytes,
-            gaps: statistics.gaps,
-            missing: statistics.missing,
-            begun: statistics.begun,
-            takeovers: statistics.takeovers,
-            complete,
-        }
+    ) {}
+
+    /// The last object.
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(super) struct ReverseSummary {
+        /// The key and the address of the engine
+        engine: String = engine.to_owned(),
+        /// Stream that was published, as 16 hexadecimal digits; null if datagrams of a plain group were sent
+        stream: Option<String> = stream.map(|stream| stream.to_string()),
+        /// Time that the bridge ran, in seconds
+        seconds: f64 = time.as_secs_f64(),
+        /// Messages published
+        messages: u64 = statistics.messages,
+        /// Bytes of messages published
+        bytes: u64 = statistics.message_bytes,
+        /// Gaps in the engine
+        gaps: u64 = statistics.gaps,
+        /// Messages in them, where their number is known
+        missing: u64 = statistics.missing,
+        /// How often this bridge began to publish
+        begun: u64 = statistics.begun,
+        /// How often it took over from another bridge
+        takeovers: u64 = statistics.takeovers,
+        /// Whether all subscribers have everything that was published
+        complete: bool = complete,
     }
 }
