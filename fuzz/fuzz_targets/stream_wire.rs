@@ -3,9 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mcast_stream_proto::history::{AnswerFrame, HistoryAnnouncement, HistoryRequest, RecordReader};
+use mcast_stream_proto::history::{
+    AnswerFrame, HistoryAnnouncement, HistoryRequest, Position, RecordReader, SnapshotParts,
+};
 use mcast_stream_proto::wire::{
-    Announce, DatagramView, Heartbeat, Messages, Nak, Ncf, Origin, Parity, Probe, Reset, Status,
+    Announce, DatagramView, Heartbeat, MessageNumber, Messages, Nak, Ncf, Origin, Parity, Probe, Reset, Status,
     VisitedEngines,
 };
 
@@ -33,6 +35,7 @@ fn read_body(body: &[u8]) {
         HistoryRequest::read(body),
     );
     read_frame(&[&[1], body].concat());
+    read_frame(&[&[4], body].concat());
     read_frame(body);
     if let Ok((messages, count)) = Messages::read(body) {
         assert_eq!(messages.count(), count as usize);
@@ -49,7 +52,14 @@ fn read_body(body: &[u8]) {
 }
 
 fn read_frame(frame: &[u8]) {
-    let _ = AnswerFrame::read(frame);
+    if let Ok(AnswerFrame::Snapshot { position, size, bytes }) = AnswerFrame::read(frame) {
+        let mut parts = SnapshotParts::new(Position { number: MessageNumber(0), ..position }, 1 << 20);
+        if parts.handle_part(position, size, bytes).is_ok()
+            && let Ok((message, snapshot)) = parts.finish()
+        {
+            assert_eq!((message, &snapshot[..]), (position.number, bytes));
+        }
+    }
     let Ok(mut reader) = RecordReader::new(frame) else { return };
     let (mut count, mut last) = (0, None);
     while let Ok(Some(record)) = reader.next(frame) {

@@ -301,7 +301,8 @@ impl HistoryMachine {
                 }
                 self.search.record_answer();
             }
-            Err(_) => return self.fail(now),
+            // A snapshot is an answer to another request.
+            Ok(AnswerFrame::Snapshot { .. }) | Err(_) => return self.fail(now),
         }
         true
     }

@@ -22,6 +22,6 @@ pub use record::{
 };
 pub use search::{AnnouncementSchedule, HistoryAnnouncement, HistorySearch};
 pub use wire::{
-    AnswerFrame, AnswerStatus, FrameWriter, HISTORY_REQUEST, HistoryRequest, MAX_HISTORY_FRAME, RecordReader,
-    RequestedStart,
+    AnswerFrame, AnswerStatus, FrameWriter, HISTORY_REQUEST, HistoryRequest, MAX_HISTORY_FRAME,
+    MAX_SNAPSHOT_FRAME, RecordReader, Requested, RequestedStart, SnapshotError, SnapshotParts,
 };

@@ -1,4 +1,4 @@
-//! The frames of a history server: requests, and answers with records.
+//! The frames of a history server: requests, and answers with records or with a snapshot.
 //!
 //! Frames come from the network. Reading allocates nothing, and what is read is checked.
 
@@ -17,8 +17,15 @@ pub const MAX_HISTORY_FRAME: usize = 64 << 10;
 const RECORDS: u8 = 1;
 const END: u8 = 2;
 const LATER: u8 = 3;
+const SNAPSHOT: u8 = 4;
 /// The length of a frame before its records.
 const HEAD: usize = 16;
+/// The length of a frame before its part of a snapshot.
+const SNAPSHOT_HEAD: usize = HEAD + 8;
+/// The length of the longest frame with a part of a snapshot, in bytes.
+pub const MAX_SNAPSHOT_FRAME: usize = SNAPSHOT_HEAD + MAX_SNAPSHOT_PART;
+/// The most bytes of a snapshot in a frame: little enough that slow clients receive some in any time limit.
+const MAX_SNAPSHOT_PART: usize = 16 << 10;
 /// The length of the longest text of a status.
 const MAX_TEXT: usize = 1024;
 
@@ -33,10 +40,22 @@ const CLOSED: u8 = 4;
 pub struct HistoryRequest {
     /// The stream.
     pub stream: StreamId,
-    /// The most records to send.
-    pub count: u32,
-    /// Where to start.
-    pub start: RequestedStart,
+    /// What of it.
+    pub wanted: Requested,
+}
+
+/// What of a stream a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requested {
+    /// Records.
+    Records {
+        /// The most records to send.
+        count: u32,
+        /// Where to start.
+        start: RequestedStart,
+    },
+    /// A snapshot that covers all messages of the incarnation before this one, or more.
+    Snapshot(Position),
 }
 
 /// Where a client asks to start.
@@ -56,15 +75,21 @@ impl HistoryRequest {
     /// Returns the bytes of the request.
     #[must_use]
     pub fn bytes(&self) -> [u8; HISTORY_REQUEST] {
-        let (kind, incarnation, value) = match self.start {
-            RequestedStart::Oldest => (0, 0, 0),
-            RequestedStart::At(Position { incarnation, number }) => (1, incarnation.0, number.0),
-            RequestedStart::Latest(number) => (2, 0, number.0),
-            RequestedStart::Time(time) => (3, 0, time),
+        let (count, (kind, incarnation, value)) = match self.wanted {
+            Requested::Records { count, start } => (
+                count,
+                match start {
+                    RequestedStart::Oldest => (0, 0, 0),
+                    RequestedStart::At(Position { incarnation, number }) => (1, incarnation.0, number.0),
+                    RequestedStart::Latest(number) => (2, 0, number.0),
+                    RequestedStart::Time(time) => (3, 0, time),
+                },
+            ),
+            Requested::Snapshot(Position { incarnation, number }) => (0, (4, incarnation.0, number.0)),
         };
         let mut bytes = [0; HISTORY_REQUEST];
         bytes[..8].copy_from_slice(&self.stream.0.to_be_bytes());
-        bytes[8..12].copy_from_slice(&self.count.to_be_bytes());
+        bytes[8..12].copy_from_slice(&count.to_be_bytes());
         bytes[12] = kind;
         bytes[16..20].copy_from_slice(&u32::to_be_bytes(incarnation));
         bytes[20..].copy_from_slice(&u64::to_be_bytes(value));
@@ -86,9 +111,13 @@ impl HistoryRequest {
             1 => RequestedStart::At(Position::new(incarnation, MessageNumber(value))),
             2 => RequestedStart::Latest(MessageNumber(value)),
             3 => RequestedStart::Time(value),
+            4 => {
+                let position = Position::new(incarnation, MessageNumber(value));
+                return Ok(Self { stream, wanted: Requested::Snapshot(position) });
+            }
             _ => return Err(WireError::Body),
         };
-        Ok(Self { stream, count, start })
+        Ok(Self { stream, wanted: Requested::Records { count, start } })
     }
 }
 
@@ -99,7 +128,7 @@ pub enum AnswerStatus {
     More,
     /// There are no more records at present.
     Edge,
-    /// The records cannot be read at present.
+    /// The records cannot be read at present, or there is no snapshot.
     Unavailable,
     /// The server does not have this stream.
     OtherStream,
@@ -110,6 +139,15 @@ pub enum AnswerStatus {
 pub enum AnswerFrame<'a> {
     /// Records, which [`RecordReader`] reads.
     Records,
+    /// A part of a snapshot. All parts follow each other.
+    Snapshot {
+        /// The position after all messages that it covers.
+        position: Position,
+        /// The length of all parts together.
+        size: u64,
+        /// The part.
+        bytes: &'a [u8],
+    },
     /// The end of the answer.
     End {
         /// How it ends.
@@ -132,6 +170,12 @@ impl<'a> AnswerFrame<'a> {
     pub fn read(bytes: &'a [u8]) -> Result<Self, WireError> {
         match bytes {
             [RECORDS, ..] if bytes.len() >= HEAD => Ok(Self::Records),
+            [SNAPSHOT, ..] => {
+                let mut reader = Reader { bytes, at: 4 };
+                let position = Position::new(Incarnation(reader.u32()?), MessageNumber(reader.u64()?));
+                let size = reader.u64()?;
+                Ok(Self::Snapshot { position, size, bytes: bytes.get(reader.at..).unwrap_or_default() })
+            }
             [END, status, _, _, text @ ..] => {
                 let status = match status {
                     0 => AnswerStatus::More,
@@ -169,6 +213,86 @@ impl AnswerFrame<'_> {
         let mut bytes = alloc::vec![LATER, 0, 0, 0];
         bytes.extend_from_slice(&milliseconds.to_be_bytes());
         bytes
+    }
+
+    /// Returns the frames of a snapshot that covers all messages before this position.
+    pub fn snapshot(position: Position, snapshot: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+        // One without bytes has a frame, too.
+        let last = snapshot.len().saturating_sub(1) / MAX_SNAPSHOT_PART;
+        (0..=last).map(move |at| {
+            let rest = snapshot.get(at * MAX_SNAPSHOT_PART..).unwrap_or_default();
+            let part = rest.get(..MAX_SNAPSHOT_PART).unwrap_or(rest);
+            let mut bytes = Vec::with_capacity(SNAPSHOT_HEAD + part.len());
+            bytes.extend_from_slice(&[SNAPSHOT, 0, 0, 0]);
+            bytes.extend_from_slice(&position.incarnation.0.to_be_bytes());
+            bytes.extend_from_slice(&position.number.0.to_be_bytes());
+            bytes.extend_from_slice(&(snapshot.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part);
+            bytes
+        })
+    }
+}
+
+/// Puts the parts of a snapshot together.
+#[derive(Debug)]
+pub struct SnapshotParts {
+    wanted: Position,
+    max_size: u64,
+    position: Option<(Position, u64)>,
+    bytes: Vec<u8>,
+}
+
+/// Why a snapshot is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// It does not cover what was requested.
+    #[error("it is older than requested")]
+    TooOld,
+    /// It is larger than configured.
+    #[error("it has {0} bytes, which is more than the limit")]
+    TooLarge(u64),
+    /// Its parts do not belong together, or end too early.
+    #[error("its length is not the announced one")]
+    Length,
+}
+
+impl SnapshotParts {
+    /// Returns what a snapshot of at most `max_size` bytes is put together in, which covers all messages before this one.
+    #[must_use]
+    pub const fn new(wanted: Position, max_size: u64) -> Self {
+        Self { wanted, max_size, position: None, bytes: Vec::new() }
+    }
+
+    /// Takes the next part. Memory is taken for what has arrived, not for what is announced.
+    ///
+    /// # Errors
+    /// If the snapshot is not what was requested, too large, or malformed.
+    pub fn handle_part(&mut self, position: Position, size: u64, bytes: &[u8]) -> Result<(), SnapshotError> {
+        if position.incarnation != self.wanted.incarnation || position < self.wanted {
+            return Err(SnapshotError::TooOld);
+        }
+        if size > self.max_size {
+            return Err(SnapshotError::TooLarge(size));
+        }
+        let is_same = *self.position.get_or_insert((position, size)) == (position, size);
+        let is_empty = bytes.is_empty() && size > 0;
+        if !is_same || is_empty || (self.bytes.len() + bytes.len()) as u64 > size {
+            return Err(SnapshotError::Length);
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Returns the snapshot, and the number of the message that follows it, at the end of the answer.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Length`] if a part is missing.
+    pub fn finish(self) -> Result<(MessageNumber, Vec<u8>), SnapshotError> {
+        match self.position {
+            Some((position, size)) if self.bytes.len() as u64 == size => Ok((position.number, self.bytes)),
+            _ => Err(SnapshotError::Length),
+        }
     }
 }
 
@@ -419,18 +543,23 @@ mod tests {
         fn requests_are_read_as_they_were_written(
             stream: u64,
             count: u32,
-            kind in 0..4,
+            kind in 0..5,
             incarnation: u32,
             value: u64,
         ) {
             let number = MessageNumber(value);
+            let position = Position::new(Incarnation(incarnation), number);
             let start = match kind {
                 0 => RequestedStart::Oldest,
-                1 => RequestedStart::At(Position::new(Incarnation(incarnation), number)),
+                1 => RequestedStart::At(position),
                 2 => RequestedStart::Latest(number),
                 _ => RequestedStart::Time(value),
             };
-            let request = HistoryRequest { stream: StreamId(stream), count, start };
+            let wanted = match kind {
+                4 => Requested::Snapshot(position),
+                _ => Requested::Records { count, start },
+            };
+            let request = HistoryRequest { stream: StreamId(stream), wanted };
             prop_assert_eq!(HistoryRequest::read(&request.bytes()), Ok(request));
         }
 
@@ -451,7 +580,46 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(kind in 0..5_u8, bytes: Vec<u8>) {
+        fn a_snapshot_is_put_together_as_it_was_taken_apart(
+            at: (u32, u64),
+            length in prop_oneof![0..3_usize, 16_383..16_386_usize, 0..50_000_usize],
+            dropped: proptest::sample::Index,
+        ) {
+            let position = Position::new(Incarnation(at.0), MessageNumber(at.1));
+            let snapshot: Vec<u8> = (0..length).map(|byte| (byte * 7 / 3) as u8).collect();
+            let frames: Vec<_> = AnswerFrame::snapshot(position, &snapshot).collect();
+            prop_assert!(frames.iter().all(|frame| frame.len() <= MAX_SNAPSHOT_FRAME));
+            let together = |wanted, limit, frames: &[Vec<u8>]| {
+                let mut parts = SnapshotParts::new(wanted, limit);
+                for frame in frames {
+                    let Ok(AnswerFrame::Snapshot { position, size, bytes }) = AnswerFrame::read(frame) else {
+                        panic!("{frame:?}");
+                    };
+                    parts.handle_part(position, size, bytes)?;
+                }
+                parts.finish()
+            };
+            let size = length as u64;
+            prop_assert_eq!(together(position, size, &frames), Ok((position.number, snapshot)));
+            prop_assert_eq!(
+                together(Position { number: MessageNumber(at.1 / 2), ..position }, size, &frames).map(|all| all.0),
+                Ok(position.number)
+            );
+            if at.1 < u64::MAX {
+                prop_assert_eq!(together(position.following(), size, &frames), Err(SnapshotError::TooOld));
+            }
+            if length > 0 {
+                prop_assert_eq!(together(position, size - 1, &frames), Err(SnapshotError::TooLarge(size)));
+            }
+            let mut fewer = frames.clone();
+            fewer.remove(dropped.index(frames.len()));
+            prop_assert_eq!(together(position, size, &fewer), Err(SnapshotError::Length));
+            let more = [&frames[..], &frames[..1]].concat();
+            prop_assert!(length == 0 || together(position, size, &more) == Err(SnapshotError::Length));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(kind in 0..6_u8, bytes: Vec<u8>) {
             let frame = [&[kind], &bytes[..]].concat();
             let _ = (HistoryRequest::read(&frame), AnswerFrame::read(&frame));
             if let Ok(records) = read_all(&frame) {
@@ -482,7 +650,7 @@ mod tests {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let start = RequestedStart::At(Position::new(Incarnation(0x1122_3344), MessageNumber(7)));
         let stream = StreamId(0x0102_0304_0506_0708);
-        let request = HistoryRequest { stream, count: 100, start };
+        let request = HistoryRequest { stream, wanted: Requested::Records { count: 100, start } };
         assert_eq!(
             hex(&request.bytes()),
             "010203040506070800000064 01 000000 1122334400000000000000 07".replace(' ', "")
@@ -506,5 +674,16 @@ mod tests {
         assert_eq!(hex(&AnswerFrame::end(AnswerStatus::Edge, "")), "02010000");
         let later = AnswerFrame::later(Duration::from_nanos(1_499_999_999));
         assert_eq!(hex(&later), "03000000000005dc");
+        let request = HistoryRequest { stream, wanted: Requested::Snapshot(at(7)) };
+        assert_eq!(
+            hex(&request.bytes()),
+            "010203040506070800000000 04 000000 1122334400000000000000 07".replace(' ', "")
+        );
+        let snapshot: Vec<_> = AnswerFrame::snapshot(at(7), b"hi").collect();
+        assert_eq!(snapshot.len(), 1);
+        assert_eq!(
+            hex(&snapshot[0]),
+            "04000000112233440000000000000007 0000000000000002 6869".replace(' ', "")
+        );
     }
 }

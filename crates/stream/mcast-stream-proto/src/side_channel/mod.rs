@@ -1,7 +1,7 @@
 //! Which clients of a TCP server beside a stream are served, when the others may come back, and at which rate bytes are
 //! sent, without sockets or clocks.
 //!
-//! `docs/protocol.md` specifies what clients see of it, under *Snapshot servers* and *History servers*.
+//! `docs/protocol.md` specifies what clients see of it, under *History servers*.
 
 #[cfg(test)]
 mod tests;
@@ -84,36 +84,12 @@ pub struct AdmissionLimits {
     pub turns: usize,
     /// Turns of an address.
     pub turns_per_address: usize,
-    /// What happens to another connection of an address that has as many as it may.
-    pub excess: Excess,
-}
-
-/// What happens to another connection of an address that has as many as it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Excess {
-    /// It is refused until the others have had time for their requests: for clients that try again.
-    Refused,
-    /// It replaces one without a turn at once: for clients that do not, which idle connections must not keep away.
-    Replaces,
 }
 
 impl AdmissionLimits {
-    /// The limits of history servers. Clients without a turn need a connection only until they are sent away.
-    pub const HISTORY: Self = Self {
-        connections: 128,
-        connections_per_address: 8,
-        turns: 16,
-        turns_per_address: 4,
-        excess: Excess::Refused,
-    };
-    /// The limits of snapshot servers, which send no client away.
-    pub const SNAPSHOT: Self = Self {
-        connections: 16,
-        connections_per_address: 4,
-        turns: 16,
-        turns_per_address: 4,
-        excess: Excess::Replaces,
-    };
+    /// The limits of a server. Clients without a turn need a connection only until they are sent away.
+    pub const HISTORY: Self =
+        Self { connections: 128, connections_per_address: 8, turns: 16, turns_per_address: 4 };
 }
 
 /// A connection of a client.
@@ -218,10 +194,7 @@ impl AdmissionControl {
         let address = host(address);
         let of_address = self.clients.iter().filter(|client| client.address == address).count();
         let replaced = if of_address >= self.limits.connections_per_address {
-            let has_no_turn =
-                |client: &Client| self.limits.excess == Excess::Replaces && client.turn_since().is_none();
-            let is_replaceable = |client: &Client| now >= client.replaceable_at() || has_no_turn(client);
-            match self.most_silent(|client| client.address == address && is_replaceable(client)) {
+            match self.most_silent(|client| client.address == address && now >= client.replaceable_at()) {
                 None => return ConnectDecision::Refused,
                 replaced => replaced,
             }

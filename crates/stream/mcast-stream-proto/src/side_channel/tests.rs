@@ -185,24 +185,21 @@ fn one_address_cannot_take_all_connections() {
 }
 
 #[test]
-fn an_idle_connection_does_not_keep_a_client_away_that_does_not_try_again() {
-    const LIMITS: AdmissionLimits = AdmissionLimits::SNAPSHOT;
-    let mut admission = AdmissionControl::new(LIMITS);
-    let idle: Vec<_> =
-        (0..LIMITS.connections_per_address).map(|_| connected(&mut admission, START, address(1))).collect();
-    let replaced = admission.connect(START, address(1));
-    assert!(matches!(replaced, ConnectDecision::Admitted(_, Some(id)) if id == idle[0]), "{replaced:?}");
-}
-
-#[test]
 fn an_address_does_not_replace_its_own_clients_that_are_served() {
-    let mut admission = AdmissionControl::new(AdmissionLimits::SNAPSHOT);
-    for _ in 0..AdmissionLimits::SNAPSHOT.turns_per_address {
-        assert_eq!(asks(&mut admission, START, 1).1, Admission::Now);
+    let mut admission = AdmissionControl::new(LIMITS);
+    let served: Vec<_> = (0..LIMITS.turns_per_address).map(|_| asks(&mut admission, START, 1)).collect();
+    assert!(served.iter().all(|(_, admission)| *admission == Admission::Now));
+    let others = LIMITS.connections_per_address - LIMITS.turns_per_address;
+    for _ in 0..others {
+        connected(&mut admission, START, address(1));
     }
     assert_eq!(admission.connect(START + SILENCE, address(1)), ConnectDecision::Refused);
-    let replaced = admission.connect(START + STALL, address(1));
-    assert!(matches!(replaced, ConnectDecision::Admitted(_, Some(_))), "{replaced:?}");
+    for _ in 0..others {
+        let replaced = admission.connect(START + REQUEST_TIME, address(1));
+        let ConnectDecision::Admitted(_, Some(id)) = replaced else { panic!("{replaced:?}") };
+        assert!(served.iter().all(|(served, _)| *served != id), "{id:?}");
+    }
+    assert_eq!(admission.connect(START + REQUEST_TIME, address(1)), ConnectDecision::Refused);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! TCP connections beside a stream, sealed with its keys, for what does not fit into datagrams: snapshots and history.
-//! Both ends.
+//! TCP connections beside a stream, sealed with its keys, for what does not fit into datagrams: its history, and snapshots.
+//! Both ends. `docs/protocol.md` specifies the protocol, under *History servers*.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
@@ -26,6 +26,11 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const REQUEST_TIME: Duration = Duration::from_secs(3);
 /// The number of the server's first frame. The client's first frame has number 1.
 pub(super) const FIRST_ANSWER: u64 = 1 << 32;
+
+/// Begins the greeting, and is what seals authenticate.
+const GREETING: &[u8; 4] = b"MCH1";
+/// A history has messages of many incarnations: its keys are those of none.
+pub(super) const NO_INCARNATION: Incarnation = Incarnation(0);
 
 pub(super) fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
@@ -86,10 +91,10 @@ pub(super) enum Admitted {
 }
 
 impl Clients {
-    pub(super) fn new(limits: AdmissionLimits, rate: NonZeroU64) -> Self {
+    pub(super) fn new(rate: NonZeroU64) -> Self {
         let clock = Clock::new();
         let state = State {
-            admission: AdmissionControl::new(limits),
+            admission: AdmissionControl::new(AdmissionLimits::HISTORY),
             pace: SharedPace::new(clock.now(), rate),
             connections: HashMap::new(),
         };
@@ -200,7 +205,6 @@ impl SideServer {
     pub(in crate::driver) fn start(
         listener: TcpListener,
         thread: &'static str,
-        limits: AdmissionLimits,
         rate: NonZeroU64,
         service: impl Service,
     ) -> io::Result<Self> {
@@ -208,7 +212,7 @@ impl SideServer {
         // The standard library asks for 128.
         SockRef::from(&listener).listen(BACKLOG)?;
         let is_ending = Arc::new(AtomicBool::new(false));
-        let clients = Clients::new(limits, rate);
+        let clients = Clients::new(rate);
         let shared = Shared { service, clients: clients.clone(), is_ending: Arc::clone(&is_ending) };
         let shared = Arc::new(shared);
         let serve = move || accept(&listener, &shared, thread);
@@ -325,8 +329,6 @@ const LENGTH: usize = 4;
 
 pub(in crate::driver) struct Channel<'p> {
     connection: TcpStream,
-    /// The four bytes that begin the greeting, and that seals authenticate.
-    magic: &'static [u8; 4],
     deadline: StepDeadline<'p>,
     /// Counts the bytes that arrive, for a caller that watches them.
     received: Option<Arc<AtomicU64>>,
@@ -336,15 +338,11 @@ pub(in crate::driver) struct Channel<'p> {
 }
 
 impl<'p> Channel<'p> {
-    pub(in crate::driver) fn new(
-        connection: TcpStream,
-        magic: &'static [u8; 4],
-        deadline: StepDeadline<'p>,
-    ) -> io::Result<Self> {
+    pub(in crate::driver) fn new(connection: TcpStream, deadline: StepDeadline<'p>) -> io::Result<Self> {
         connection.set_read_timeout(Some(CHECK_INTERVAL))?;
         connection.set_write_timeout(Some(CHECK_INTERVAL))?;
         connection.set_nodelay(true)?;
-        Ok(Self { connection, magic, deadline, received: None, numbers: (0, 0), cipher: None })
+        Ok(Self { connection, deadline, received: None, numbers: (0, 0), cipher: None })
     }
 
     /// Counts the bytes that arrive from here on, there as well.
@@ -360,7 +358,7 @@ impl<'p> Channel<'p> {
     /// Sends the server's greeting, and receives the client's number.
     pub(in crate::driver) fn greet(&mut self, number: u64, epoch: KeyEpoch) -> io::Result<()> {
         let mut greeting = [0; HELLO];
-        greeting[..4].copy_from_slice(self.magic);
+        greeting[..4].copy_from_slice(GREETING);
         greeting[4..12].copy_from_slice(&number.to_be_bytes());
         greeting[12..].copy_from_slice(&epoch.0.to_be_bytes());
         self.write(&greeting)?;
@@ -375,7 +373,7 @@ impl<'p> Channel<'p> {
         let mut greeting = [0; HELLO];
         self.read(&mut greeting)?;
         let (theirs, epoch) =
-            read_greeting(self.magic, greeting).ok_or_else(|| invalid("it is another kind of server"))?;
+            read_greeting(greeting).ok_or_else(|| invalid("it is another kind of server"))?;
         self.numbers = (theirs, number);
         self.write(&number.to_be_bytes())?;
         Ok(epoch)
@@ -387,7 +385,6 @@ impl<'p> Channel<'p> {
         keys: &Keys,
         epoch: KeyEpoch,
         stream: StreamId,
-        incarnation: Incarnation,
     ) -> io::Result<()> {
         match (keys.is_empty(), epoch == KeyEpoch::CLEAR) {
             (true, true) => return Ok(()),
@@ -396,7 +393,7 @@ impl<'p> Channel<'p> {
             (false, false) => {}
         }
         let (sealed, block) = (Sealed::Snapshot(self.numbers.0), self.numbers.1);
-        let purpose = Purpose { stream, incarnation, epoch, sealed, block };
+        let purpose = Purpose { stream, incarnation: NO_INCARNATION, epoch, sealed, block };
         self.cipher = Some(keys.cipher(&purpose).ok_or_else(|| invalid("the key is missing"))?);
         Ok(())
     }
@@ -418,7 +415,7 @@ impl<'p> Channel<'p> {
         frame.extend_from_slice(&((bytes.len() + tag_length) as u32).to_be_bytes());
         frame.extend_from_slice(bytes);
         if let Some(cipher) = &self.cipher {
-            let tag = cipher.seal(count, self.magic, &mut frame[LENGTH..]);
+            let tag = cipher.seal(count, GREETING, &mut frame[LENGTH..]);
             frame.extend_from_slice(&tag.ok_or_else(|| invalid("the cipher failed"))?);
         }
         for piece in frame.chunks(longest) {
@@ -438,7 +435,7 @@ impl<'p> Channel<'p> {
         let mut frame = vec![0; length];
         self.read(&mut frame)?;
         if let Some(cipher) = &self.cipher {
-            if !cipher.open(count, self.magic, &mut frame) {
+            if !cipher.open(count, GREETING, &mut frame) {
                 return Err(invalid("it was not sealed with this key"));
             }
             frame.truncate(length.saturating_sub(TAG_LENGTH));
@@ -486,8 +483,8 @@ impl<'p> Channel<'p> {
 }
 
 /// Returns the server's number and key epoch.
-fn read_greeting(magic: &[u8; 4], greeting: [u8; HELLO]) -> Option<(u64, KeyEpoch)> {
-    let rest = greeting.strip_prefix(magic)?;
+fn read_greeting(greeting: [u8; HELLO]) -> Option<(u64, KeyEpoch)> {
+    let rest = greeting.strip_prefix(GREETING)?;
     let (number, epoch) = rest.split_first_chunk()?;
     Some((u64::from_be_bytes(*number), KeyEpoch(u16::from_be_bytes(*epoch.first_chunk()?))))
 }

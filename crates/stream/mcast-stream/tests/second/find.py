@@ -22,11 +22,14 @@ def find(name, interface, secret):
 
 def fetch(datagram, at, secret):
     with socket.create_connection(at, timeout=20) as connection:
-        channel = Channel(connection, b"MCS1", datagram.stream, datagram.incarnation, secret)
-        channel.send(struct.pack(">QIQ", datagram.stream, datagram.incarnation, 0))
-        (message, length), snapshot = struct.unpack(">QQ", channel.receive()), b""
-        while len(snapshot) < length:
-            snapshot += channel.receive()
+        channel = Channel(connection, datagram.stream, secret)
+        channel.send(struct.pack(">QIB3xIQ", datagram.stream, 0, 4, datagram.incarnation, 0))
+        message, size, snapshot = None, 0, b""
+        while (frame := channel.receive())[0] == 4:
+            incarnation, message, size = struct.unpack_from(">4xIQQ", frame)
+            assert incarnation == datagram.incarnation
+            snapshot += frame[24:]
+        assert frame[:2] == b"\2\1" and len(snapshot) == size, frame
         return message, snapshot
 
 

@@ -96,7 +96,7 @@ if __name__ == "__main__":
     stream, others = int(stream, 16), []
     with socket.create_connection(find(stream, interface, secret), timeout=20) as connection:
         # A history has messages of many incarnations.
-        for incarnation, number, kind, end, key, content in read(Channel(connection, b"MCH1", stream, 0, secret), stream):
+        for incarnation, number, kind, end, key, content in read(Channel(connection, stream, secret), stream):
             if kind in (MESSAGE, KEYED):
                 sys.stdout.buffer.write(struct.pack(">I", len(content)) + content)
             if kind != MESSAGE:

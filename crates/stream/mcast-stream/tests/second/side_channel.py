@@ -9,6 +9,7 @@ from wire import *
 DISCOVERY = "239.255.251.67", 7767
 GREETING = struct.Struct(">4sQH")
 FIRST_ANSWER = 2**32
+MAGIC = b"MCH1"
 
 
 def fields(body):
@@ -48,14 +49,14 @@ def announcements(kind, interface, secret, search=None):
 class Channel:
     """A connection whose frames are sealed if there is a secret."""
 
-    def __init__(self, connection, magic, stream, incarnation, secret):
-        self.connection, self.magic, self.secret = connection, magic, secret
+    def __init__(self, connection, stream, secret):
+        self.connection, self.secret = connection, secret
         greeting, server_number, epoch = GREETING.unpack(self._receive_exactly(GREETING.size))
-        if greeting != magic or epoch != (secret.epoch if secret else 0):
+        if greeting != MAGIC or epoch != (secret.epoch if secret else 0):
             raise SystemExit("another kind of server, or one with other keys")
         client_number = random.getrandbits(64)
         connection.sendall(struct.pack(">Q", client_number))
-        self.info = b"mcast stream 1.0" + struct.pack(">QIHBQQ", stream, incarnation, epoch, 3, server_number, client_number)
+        self.info = b"mcast stream 1.0" + struct.pack(">QIHBQQ", stream, 0, epoch, 3, server_number, client_number)
         self.sent, self.received = 0, 0
 
     def send(self, text):
@@ -63,7 +64,7 @@ class Channel:
         if self.secret:
             key, nonce = self.secret.derive(self.info, self.sent)
             text = chacha20(key, nonce, 1, text)
-            text += poly1305(key, nonce, self.magic, text)
+            text += poly1305(key, nonce, MAGIC, text)
         self.connection.sendall(struct.pack(">I", len(text)) + text)
 
     def receive(self):
@@ -71,7 +72,7 @@ class Channel:
         text = self._receive_exactly(length)
         if self.secret:
             key, nonce = self.secret.derive(self.info, FIRST_ANSWER + self.received)
-            if text[-16:] != poly1305(key, nonce, self.magic, text[:-16]):
+            if text[-16:] != poly1305(key, nonce, MAGIC, text[:-16]):
                 raise SystemExit("the tag of a frame does not match")
             text = chacha20(key, nonce, 1, text[:-16])
         self.received += 1

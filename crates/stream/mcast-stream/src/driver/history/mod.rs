@@ -6,17 +6,13 @@ mod server;
 mod settings;
 mod subscription;
 
+pub(super) use server::{Counts, KeysNow, Withdrawal, start};
 pub use server::{
     HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
-    HistoryUnavailable,
+    HistoryUnavailable, Snapshot,
 };
 pub(super) use settings::HistorySettings;
 pub(super) use subscription::HistorySubscription;
 
-use crate::wire::Incarnation;
-
-const GREETING: &[u8; 4] = b"MCH1";
-/// A history has messages of many incarnations: its keys are those of none.
-const NO_INCARNATION: Incarnation = Incarnation(0);
 /// The most frames that are sealed with one key in each direction, as for datagrams.
 const MOST_FRAMES: u64 = 1 << 22;

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
-use super::{GREETING, MOST_FRAMES, NO_INCARNATION};
+use super::MOST_FRAMES;
 use crate::driver::clock;
 use crate::driver::error::{StreamError, StreamStep};
 use crate::driver::side_channel::{Channel, FIRST_ANSWER, StepDeadline, TIMEOUT, connect, invalid};
-use crate::history::{AnswerFrame, AnswerStatus, HistoryQuery, HistoryRequest, MAX_HISTORY_FRAME};
+use crate::history::{AnswerFrame, AnswerStatus, HistoryQuery, HistoryRequest, MAX_HISTORY_FRAME, Requested};
 use crate::seal::Keys;
-use crate::wire::StreamId;
+use crate::wire::{StreamId, WireError};
 
 /// Each time the same server has sent this client away this often, the other servers that were named are asked too.
 const POSTPONEMENTS: u32 = 4;
@@ -270,10 +270,10 @@ impl Worker {
         let (current, active) = (Arc::clone(&self.current), Arc::clone(&self.active));
         let is_wanted = move || current.load(Ordering::Acquire) == active.load(Ordering::Acquire);
         let mut deadline = StepDeadline::new(TIMEOUT, is_wanted);
-        let mut channel = Channel::new(connect(server, &mut deadline)?, GREETING, deadline)?;
+        let mut channel = Channel::new(connect(server, &mut deadline)?, deadline)?;
         channel.count_received(Arc::clone(&self.received));
         let epoch = channel.receive_greeting(clock::seed())?;
-        channel.seal_with(&job.keys, epoch, job.stream, NO_INCARNATION)?;
+        channel.seal_with(&job.keys, epoch, job.stream)?;
         Ok(Session { channel, server, requests: 0, frames: 0 })
     }
 
@@ -285,7 +285,7 @@ impl Worker {
         if session.requests >= MOST_FRAMES {
             return Err(before(invalid("the connection has no more keys")));
         }
-        let request = HistoryRequest { stream: job.stream, count, start };
+        let request = HistoryRequest { stream: job.stream, wanted: Requested::Records { count, start } };
         session.channel.send(session.requests, &request.bytes()).map_err(before)?;
         let longest = MAX_HISTORY_FRAME.max(self.config.longest_message.saturating_add(FRAME_OVERHEAD));
         let mut has_begun = false;
@@ -300,6 +300,7 @@ impl Worker {
                     return Err(Failure { error: io::Error::other(text.to_owned()), has_begun: true });
                 }
                 AnswerFrame::Retry { wait } => return Ok(Answer::Retry(wait, frame)),
+                AnswerFrame::Snapshot { .. } => return Err(malformed(WireError::Body)),
                 other @ (AnswerFrame::Records | AnswerFrame::End { .. }) => {
                     let answer = matches!(other, AnswerFrame::End { .. }).then_some(Answer::Complete);
                     let gone = |_| Failure { error: invalid("the subscriber is gone"), has_begun: true };

@@ -6,26 +6,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use std::{io, thread};
+use std::{fmt, io, thread};
 
 use mcast::InterfaceIndex;
 
+use super::MOST_FRAMES;
 use super::subscription::Announcer;
-use super::{GREETING, MOST_FRAMES, NO_INCARNATION};
 use crate::driver::clock;
 use crate::driver::error::{StreamError, StreamStep};
-use crate::driver::publisher::{Publisher, ShownHistory};
 use crate::driver::side_channel::{
     Channel, Client, FIRST_ANSWER, REQUEST_TIME, Refusals, RefusedRequest, Service, SideServer, StepDeadline,
     TIMEOUT,
 };
 use crate::history::{
     AnswerFrame, AnswerStatus, FrameWriter, HISTORY_REQUEST, HistoryContent, HistoryRecord, HistoryRequest,
-    Position, RequestedStart,
+    Position, Requested, RequestedStart,
 };
 use crate::seal::Keys;
-use crate::side_channel::{Admission, AdmissionLimits, SharedPace};
-use crate::wire::StreamId;
+use crate::side_channel::{Admission, SharedPace};
+use crate::wire::{Incarnation, MessageNumber, StreamId};
 
 /// How long a client may wait until its next request.
 const IDLE: Duration = Duration::from_secs(60);
@@ -70,6 +69,15 @@ pub trait HistorySource: Send {
     ) -> Result<Vec<HistoryRecord<Arc<[u8]>>>, HistoryUnavailable>;
 }
 
+/// A state of the application, and the messages that it covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// It covers all messages before this one.
+    pub message: MessageNumber,
+    /// The state.
+    pub bytes: Vec<u8>,
+}
+
 /// Opens the records of a stream for each client of a [`HistoryServer`].
 pub trait HistoryProvider: Send + Sync {
     /// Opens them.
@@ -77,6 +85,11 @@ pub trait HistoryProvider: Send + Sync {
     /// # Errors
     /// If the records cannot be read.
     fn open(&self, stream: StreamId) -> Result<Box<dyn HistorySource>, HistoryUnavailable>;
+
+    /// Captures a snapshot of the state of this incarnation; `None` if there is none at present. By default, there is never one.
+    fn snapshot(&self, _incarnation: Incarnation) -> Option<Snapshot> {
+        None
+    }
 }
 
 /// The address of a [`HistoryServer`] that does not serve yet.
@@ -106,12 +119,36 @@ mcast_metrics::figures! {
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+pub(in crate::driver) struct Counts {
     requests: AtomicU64,
     records: AtomicU64,
     bytes: AtomicU64,
     postponed: AtomicU64,
-    refusals: Refusals,
+    pub(in crate::driver) refusals: Refusals,
+}
+
+#[cfg(test)]
+impl Counts {
+    pub(in crate::driver) fn postponed(&self) -> u64 {
+        self.postponed.load(Ordering::Relaxed)
+    }
+}
+
+/// Returns the current keys of the stream, which may change while the server runs.
+pub(in crate::driver) type KeysNow = Box<dyn Fn() -> Keys + Send + Sync>;
+
+/// Starts a server, on threads with this name.
+pub(in crate::driver) fn start(
+    listener: TcpListener,
+    thread: &'static str,
+    rate: NonZeroU64,
+    stream: StreamId,
+    keys: KeysNow,
+    provider: Box<dyn HistoryProvider>,
+) -> io::Result<(SideServer, Arc<Counts>)> {
+    let counts = Arc::<Counts>::default();
+    let service = HistoryService { stream, keys, counts: Arc::clone(&counts), provider };
+    Ok((SideServer::start(listener, thread, rate, service)?, counts))
 }
 
 /// Serves the history of a stream until it is dropped: what a bridge stores in an engine, for instance. Subscribers
@@ -123,13 +160,34 @@ pub struct HistoryServer {
     counts: Arc<Counts>,
     server: SideServer,
     announcer: Option<Announcer>,
-    /// Of a publisher that serves its own history.
-    shown: Option<ShownHistory>,
+    /// Hides it from the subscribers of the publisher that serves it.
+    _shown: Option<Withdrawal>,
+}
+
+/// Withdraws an announcement when it is dropped.
+pub(in crate::driver) struct Withdrawal(Box<dyn Fn() + Send + Sync>);
+
+impl Withdrawal {
+    pub(in crate::driver) fn new(withdraw: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Box::new(withdraw))
+    }
+}
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Withdrawal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Withdrawal")
+    }
 }
 
 struct HistoryService {
     stream: StreamId,
-    keys: Arc<Mutex<Keys>>,
+    keys: KeysNow,
     counts: Arc<Counts>,
     provider: Box<dyn HistoryProvider>,
 }
@@ -171,13 +229,12 @@ impl HistoryListener {
         keys: Keys,
         provider: Box<dyn HistoryProvider>,
     ) -> Result<HistoryServer, StreamError> {
-        let (keys, counts) = (Arc::new(Mutex::new(keys)), Arc::<Counts>::default());
-        let service =
-            HistoryService { stream, keys: Arc::clone(&keys), counts: Arc::clone(&counts), provider };
-        let limits = AdmissionLimits::HISTORY;
-        let server = SideServer::start(self.listener, "mcast-history", limits, self.rate, service);
-        let server = server.map_err(StreamStep::StartThread.failed())?;
-        Ok(HistoryServer { stream, keys, counts, server, announcer: None, shown: None })
+        let keys = Arc::new(Mutex::new(keys));
+        let now = Arc::clone(&keys);
+        let now: KeysNow = Box::new(move || now.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let started = start(self.listener, "mcast-history", self.rate, stream, now, provider);
+        let (server, counts) = started.map_err(StreamStep::StartThread.failed())?;
+        Ok(HistoryServer { stream, keys, counts, server, announcer: None, _shown: None })
     }
 }
 
@@ -194,11 +251,10 @@ impl HistoryServer {
         self.stream
     }
 
-    /// Has subscribers find the server by the heartbeats of this publisher as well, until it is dropped.
-    pub(in crate::driver) fn show_by(&mut self, publisher: &Publisher) {
-        let address = self.address();
-        let port = if address.ip().is_unspecified() { address.port() } else { 0 };
-        self.shown = Some(publisher.show_history(port));
+    /// Sets what ends that a publisher shows the server, when it is dropped.
+    #[cfg(feature = "log")]
+    pub(in crate::driver) fn shown(self, withdraw: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { _shown: Some(Withdrawal::new(withdraw)), ..self }
     }
 
     /// Announces the server on these interfaces, for subscribers of this network: once per second, and when one searches
@@ -277,11 +333,11 @@ impl HistoryService {
         client: &Client,
         is_running: &dyn Fn() -> bool,
     ) -> io::Result<()> {
-        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let keys = (self.keys)();
         let deadline = StepDeadline::for_all_steps(REQUEST_TIME, is_running);
-        let mut channel = Channel::new(connection, GREETING, deadline)?;
+        let mut channel = Channel::new(connection, deadline)?;
         channel.greet(clock::seed(), keys.latest())?;
-        channel.seal_with(&keys, keys.latest(), self.stream, NO_INCARNATION)?;
+        channel.seal_with(&keys, keys.latest(), self.stream)?;
         let (counts, frame) = (&*self.counts, FrameWriter::default());
         let mut answer = Answer { channel, client, counts, next: FIRST_ANSWER, frame };
         let mut source = None;
@@ -327,18 +383,22 @@ impl HistoryService {
         if request.stream != self.stream {
             return Err(HistoryUnavailable::OtherStream.into());
         }
+        let (count, start) = match request.wanted {
+            Requested::Records { count, start } => (count, start),
+            Requested::Snapshot(wanted) => return self.snapshot(wanted, answer),
+        };
         let source = match source {
             Some(source) => source,
             None => source.insert(self.provider.open(self.stream)?),
         };
-        let from = match request.start {
+        let from = match start {
             RequestedStart::At(position) => Some(position),
             other => source.locate(other)?,
         };
         let (chunks, received) = sync_channel(READ_AHEAD);
         // The next records are read while the former ones are sent.
         thread::scope(|scope| {
-            let read = || read_records(&mut **source, from, request.count, chunks);
+            let read = || read_records(&mut **source, from, count, chunks);
             let reader = thread::Builder::new().name("mcast-reader".to_owned()).spawn_scoped(scope, read);
             let reader = reader.map_err(Failure::Connection)?;
             let extent = answer.records(received).map_err(Failure::Connection)?;
@@ -349,6 +409,20 @@ impl HistoryService {
                 Extent::TurnIsOver => AnswerStatus::More,
             })
         })
+    }
+}
+
+impl HistoryService {
+    /// Sends a snapshot, all of it: a client that got a part would have nothing.
+    fn snapshot(&self, wanted: Position, answer: &mut Answer<'_, '_>) -> Result<AnswerStatus, Failure> {
+        let Some(snapshot) = self.provider.snapshot(wanted.incarnation) else {
+            return Err(HistoryUnavailable::Unreadable("there is no snapshot at present".into()).into());
+        };
+        let position = Position { number: snapshot.message, ..wanted };
+        for frame in AnswerFrame::snapshot(position, &snapshot.bytes) {
+            answer.send(&frame).map_err(Failure::Connection)?;
+        }
+        Ok(AnswerStatus::Edge)
     }
 }
 

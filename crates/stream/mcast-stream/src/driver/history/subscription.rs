@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use mcast::{Destination, Family, InterfaceIndex, InterfaceSelector, Membership, Waker};
 
-use super::NO_INCARNATION;
 use super::reader::{HistoryReader, Job, ReaderConfig, Report};
 use crate::driver::clock::Clock;
 use crate::driver::error::{StreamError, StreamStep};
+use crate::driver::side_channel::NO_INCARNATION;
 use crate::driver::{clock, discovery_group};
 use crate::history::{
     AnnouncementSchedule, AnswerFrame, HistoryAnnouncement, HistoryConfig, HistoryMachine, HistorySearch,

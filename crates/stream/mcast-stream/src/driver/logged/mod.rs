@@ -320,8 +320,7 @@ impl LoggedPublisher {
         if let Some(interface) = self.publisher().first_interface()? {
             server.announce(&[interface])?;
         }
-        server.show_by(self.publisher());
-        Ok(server)
+        Ok(self.publisher().show_history(server))
     }
 
     /// Returns what was found in the log.

@@ -9,7 +9,7 @@ mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ use super::clock::{self, Clock};
 use super::discovery::Announcement;
 use super::error::{StreamError, StreamStep};
 use super::health::{HostStatus, PathChange};
+#[cfg(feature = "log")]
+use super::history::HistoryServer;
 #[cfg(feature = "history")]
 use super::snapshot::{Snapshot, SnapshotServer};
 use super::transmit::{Endpoint, EndpointSocket, PublisherSockets};
@@ -37,7 +39,7 @@ use crate::publisher::{
 use crate::seal::Keys;
 #[cfg(feature = "signatures")]
 use crate::sign::Signer;
-use crate::wire::{Incarnation, MessageNumber, ServedHistory, StreamId, SubscriberId};
+use crate::wire::{Incarnation, MessageNumber, StreamId, SubscriberId};
 use shared::{Core, Progress, Shared};
 
 /// Publishes a stream of messages reliably, with pacing and flow control.
@@ -69,19 +71,6 @@ pub struct Publisher {
     on_drop: OnDrop,
     /// How far the clock is behind the last start that the state file recorded.
     clock_behind: Option<Duration>,
-}
-
-/// Shows subscribers that the publisher serves the history of its stream, until it is dropped.
-#[derive(Debug)]
-#[must_use = "dropping it hides the history"]
-pub(in crate::driver) struct ShownHistory(Weak<Shared>);
-
-impl Drop for ShownHistory {
-    fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.core().machine.serve_history(None);
-        }
-    }
 }
 
 impl Publisher {
@@ -557,11 +546,19 @@ impl Publisher {
         self.labels.clone()
     }
 
-    /// Shows subscribers that the history of the stream is served on this TCP port at the publisher's address, or with 0 where
-    /// it is announced, until the guard is dropped.
-    pub(in crate::driver) fn show_history(&self, port: u16) -> ShownHistory {
-        self.shared.core().machine.serve_history(Some(ServedHistory::new(port)));
-        ShownHistory(Arc::downgrade(&self.shared))
+    /// Has subscribers find this server by the heartbeats as well, until it is dropped.
+    #[cfg(feature = "log")]
+    pub(in crate::driver) fn show_history(&self, server: HistoryServer) -> HistoryServer {
+        let address = server.address();
+        // With 0, they wait for its announcement.
+        let port = if address.ip().is_unspecified() { address.port() } else { 0 };
+        self.shared.core().machine.serve_history(Some(crate::wire::ServedHistory::new(port)));
+        let shared = Arc::downgrade(&self.shared);
+        server.shown(move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.core().machine.serve_history(None);
+            }
+        })
     }
 
     /// Seals with the greatest epoch of these from now on.

@@ -7,13 +7,17 @@ use std::time::{Duration, Instant};
 
 use mcast::Family;
 
-use super::{ANSWER, FRAME, GREETING, Snapshot, request_bytes};
+use super::Snapshot;
 use crate::Subscriber;
 use crate::driver::clock;
 use crate::driver::discovery::{AnnouncedStream, Announcements};
 use crate::driver::error::{StreamError, StreamStep};
 use crate::driver::side_channel::{
     CHECK_INTERVAL, Channel, FIRST_ANSWER, StepDeadline, TIMEOUT, connect, invalid,
+};
+use crate::history::{
+    AnswerFrame, AnswerStatus, HistoryRequest, MAX_SNAPSHOT_FRAME, Position, Requested, SnapshotError,
+    SnapshotParts,
 };
 use crate::seal::Keys;
 use crate::subscriber::SubscriberEvent;
@@ -27,12 +31,19 @@ pub const MAX_SNAPSHOT: u64 = 64 << 20;
 /// Announcements are sent once per second.
 const PREFERRED: Duration = Duration::from_millis(1_200);
 
+/// For how long a client is sent away again and again before it gives up: a turn ends after 10 s if others wait.
+const LONGEST_AWAY: Duration = Duration::from_secs(60);
+/// When a client comes back whose address has too many connections: the others are replaced when they are idle.
+const REFUSED_WAIT: Duration = Duration::from_millis(500);
+/// What a client makes of the time that a server names, at least and at most.
+const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(60));
+
 /// Fetches a snapshot of at most [`MAX_SNAPSHOT`] bytes that covers all messages before `message`, or more. It blocks;
 /// to cancel it, or to accept larger ones, use [`fetch_snapshot_while`].
 ///
 /// # Errors
-/// If the connection fails, the server serves another stream, has other keys or makes no progress for ten seconds, or the
-/// snapshot is too old or too large.
+/// If the connection fails, the server serves another stream, has other keys, makes no progress for ten seconds or serves
+/// others first for a minute, or the snapshot is too old or too large.
 pub fn fetch_snapshot(
     from: SocketAddr,
     stream: StreamId,
@@ -57,19 +68,93 @@ pub fn fetch_snapshot_while(
     max_size: u64,
     keep_going: &mut dyn FnMut() -> bool,
 ) -> Result<Snapshot, StreamError> {
-    let deadline = StepDeadline::new(TIMEOUT, keep_going);
-    let answer = request(from, stream, incarnation, keys, message, deadline).map_err(explain)?;
-    if answer.size > max_size {
-        return Err(StreamError::SnapshotTooLarge { size: answer.size, limit: max_size });
+    let wanted = Position::new(incarnation, message);
+    let begun = Instant::now();
+    loop {
+        let mut deadline = StepDeadline::new(TIMEOUT, &mut *keep_going);
+        let connection = connect(from, &mut deadline).map_err(explain)?;
+        let mut channel = Channel::new(connection, deadline).map_err(explain)?;
+        let wait = match channel.receive_greeting(clock::seed()) {
+            // The server refuses it before that.
+            Err(error) if is_closed(&error) => REFUSED_WAIT,
+            epoch => {
+                channel.seal_with(keys, epoch.map_err(explain)?, stream).map_err(explain)?;
+                match receive(&mut channel, stream, wanted, max_size)? {
+                    Answer::Snapshot(snapshot) => return Ok(snapshot),
+                    // A random part keeps clients apart that were sent away together.
+                    Answer::Retry(wait) => wait.clamp(WAITS.0, WAITS.1).mul_f64(1.0 + random() / 8.0),
+                }
+            }
+        };
+        drop(channel);
+        if begun.elapsed() + wait > LONGEST_AWAY {
+            return Err(explain(io::Error::new(io::ErrorKind::TimedOut, "the server serves others first")));
+        }
+        pause(wait, keep_going).map_err(explain)?;
     }
-    answer.receive().map_err(explain)
+}
+
+enum Answer {
+    Snapshot(Snapshot),
+    /// Others are served first: when to come back.
+    Retry(Duration),
+}
+
+/// Requests the snapshot, and receives the answer.
+fn receive(
+    channel: &mut Channel<'_>,
+    stream: StreamId,
+    wanted: Position,
+    max_size: u64,
+) -> Result<Answer, StreamError> {
+    let request = HistoryRequest { stream, wanted: Requested::Snapshot(wanted) };
+    channel.send(1, &request.bytes()).map_err(explain)?;
+    let refused = |error| match error {
+        SnapshotError::TooLarge(size) => StreamError::SnapshotTooLarge { size, limit: max_size },
+        other => explain(io::Error::new(io::ErrorKind::InvalidData, other)),
+    };
+    let mut parts = SnapshotParts::new(wanted, max_size);
+    for count in FIRST_ANSWER.. {
+        let frame = channel.receive(count, MAX_SNAPSHOT_FRAME).map_err(explain)?;
+        match AnswerFrame::read(&frame) {
+            Ok(AnswerFrame::Snapshot { position, size, bytes }) => {
+                parts.handle_part(position, size, bytes).map_err(refused)?;
+            }
+            Ok(AnswerFrame::Retry { wait }) => return Ok(Answer::Retry(wait)),
+            Ok(AnswerFrame::End { status: AnswerStatus::Edge, .. }) => break,
+            Ok(AnswerFrame::End { text, .. }) => return Err(explain(io::Error::other(text.to_owned()))),
+            Ok(AnswerFrame::Records) | Err(_) => return Err(explain(invalid("the answer is malformed"))),
+        }
+    }
+    let (message, bytes) = parts.finish().map_err(refused)?;
+    Ok(Answer::Snapshot(Snapshot { message, bytes }))
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+}
+
+/// Returns a number from 0 to 1.
+fn random() -> f64 {
+    (clock::seed() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Waits for this time, unless the caller gives up.
+fn pause(time: Duration, keep_going: &mut dyn FnMut() -> bool) -> io::Result<()> {
+    let end = Instant::now() + time;
+    let mut deadline = StepDeadline::new(time + CHECK_INTERVAL, keep_going);
+    while let left = end.saturating_duration_since(Instant::now())
+        && !left.is_zero()
+    {
+        deadline.check()?;
+        std::thread::sleep(left.min(CHECK_INTERVAL));
+    }
+    Ok(())
 }
 
 fn explain(error: io::Error) -> StreamError {
     StreamStep::FetchSnapshot.failed()(match error.kind() {
-        io::ErrorKind::UnexpectedEof => {
-            io::Error::new(error.kind(), "the publisher has none, or closed the connection")
-        }
+        io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the publisher closed the connection"),
         _ => error,
     })
 }
@@ -77,7 +162,7 @@ fn explain(error: io::Error) -> StreamError {
 impl AnnouncedStream {
     /// Fetches a snapshot of this incarnation that covers all messages before `message`, or more, and has at most
     /// [`MAX_SNAPSHOT`] bytes, from the address that the publisher announces. Waits for at most `time` for such an
-    /// announcement or for a newer snapshot.
+    /// announcement or for a newer snapshot; a server that serves others first is waited for, for up to a minute.
     ///
     /// # Errors
     /// The error of the last attempt.
@@ -161,54 +246,6 @@ fn next_announcement(
         }
     }
     None
-}
-
-/// The header of a server's reply, before the snapshot is received.
-struct Answer<'p> {
-    channel: Channel<'p>,
-    message: MessageNumber,
-    size: u64,
-}
-
-fn request<'p>(
-    from: SocketAddr,
-    stream: StreamId,
-    incarnation: Incarnation,
-    keys: &Keys,
-    message: MessageNumber,
-    mut deadline: StepDeadline<'p>,
-) -> io::Result<Answer<'p>> {
-    let connection = connect(from, &mut deadline)?;
-    let mut channel = Channel::new(connection, GREETING, deadline)?;
-    let epoch = channel.receive_greeting(clock::seed())?;
-    channel.seal_with(keys, epoch, stream, incarnation)?;
-    channel.send(1, &request_bytes(stream, incarnation, message))?;
-    let answer = channel.receive(FIRST_ANSWER, ANSWER)?;
-    let number_at = |offset: usize| {
-        let number = answer.get(offset..).and_then(<[u8]>::first_chunk).copied();
-        number.map(u64::from_be_bytes).ok_or_else(|| invalid("the reply is too short"))
-    };
-    let (reached, size) = (MessageNumber(number_at(0)?), number_at(8)?);
-    if reached < message {
-        return Err(invalid("it is older than requested"));
-    }
-    Ok(Answer { channel, message: reached, size })
-}
-
-impl Answer<'_> {
-    fn receive(mut self) -> io::Result<Snapshot> {
-        let mut bytes = Vec::new();
-        let mut count = FIRST_ANSWER;
-        while (bytes.len() as u64) < self.size {
-            count += 1;
-            let frame = self.channel.receive(count, FRAME)?;
-            if frame.is_empty() || bytes.len() as u64 + frame.len() as u64 > self.size {
-                return Err(invalid("its length is not the announced one"));
-            }
-            bytes.extend_from_slice(&frame);
-        }
-        Ok(Snapshot { message: self.message, bytes })
-    }
 }
 
 /// The time limit for fetching a snapshot.
@@ -378,10 +415,11 @@ mod tests {
     #[test]
     fn the_caller_may_give_up_a_server_that_sends_without_end() {
         let (address, server) = server(|mut connection| {
-            connection.write_all(b"MCS1\0\0\0\0\0\0\0\0\0\0").unwrap();
-            connection.write_all(&[0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]).unwrap();
-            // One byte per frame.
-            let frames = [0, 0, 0, 1, 7].repeat(1_000);
+            connection.write_all(b"MCH1\0\0\0\0\0\0\0\0\0\0").unwrap();
+            // One byte per frame, of 4 GiB.
+            let head =
+                [&[0, 0, 0, 25, 4, 0, 0, 0, 0, 0, 0, 1][..], &[0; 8], &[0, 0, 0, 1, 0, 0, 0, 0, 7]].concat();
+            let frames = head.repeat(1_000);
             while connection.write_all(&frames).is_ok() {}
         });
         assert_eq!(fetch_until_asked(address, 3), "cannot fetch the snapshot: the caller gave up");
@@ -397,8 +435,7 @@ mod tests {
         });
         let (limit, began, mut keep_going) = (Duration::from_millis(100), Instant::now(), || true);
         let connection = TcpStream::connect(address).unwrap();
-        let mut channel =
-            Channel::new(connection, GREETING, StepDeadline::new(limit, &mut keep_going)).unwrap();
+        let mut channel = Channel::new(connection, StepDeadline::new(limit, &mut keep_going)).unwrap();
         let greeting = channel.receive_greeting(1);
         assert_eq!(greeting.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!((limit..SOON).contains(&began.elapsed()));

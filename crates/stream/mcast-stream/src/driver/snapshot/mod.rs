@@ -1,81 +1,46 @@
-//! Snapshots over TCP, sealed with the stream's keys, and their server. `docs/protocol.md` specifies the protocol,
-//! under *Snapshot servers*.
+//! Snapshots over TCP, sealed with the stream's keys: a [server](SnapshotServer) of a history that has snapshots and no
+//! records, and its client.
 
 mod client;
 
-use std::fmt;
-use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use crate::driver::clock;
 use crate::driver::error::{StreamError, StreamStep};
-use crate::driver::side_channel::{
-    Channel, Client, FIRST_ANSWER, REQUEST_TIME, Refusals, RefusedRequest, Service, SideServer, StepDeadline,
-    TIMEOUT, invalid,
+use crate::driver::history::{
+    self, Counts, HistoryProvider, HistorySource, HistoryUnavailable, KeysNow, Withdrawal,
 };
-use crate::seal::Keys;
-use crate::side_channel::{Admission, AdmissionLimits, SharedPace};
-use crate::wire::{Incarnation, MessageNumber, StreamId};
+use crate::driver::side_channel::{RefusedRequest, SideServer};
+use crate::side_channel::SharedPace;
+use crate::wire::{Incarnation, StreamId};
 
+pub use crate::driver::history::Snapshot;
 pub use client::{MAX_SNAPSHOT, SnapshotFetcher, fetch_snapshot, fetch_snapshot_while};
-
-const GREETING: &[u8; 4] = b"MCS1";
-const REQUEST: usize = 20;
-const ANSWER: usize = 16;
-const FRAME: usize = 16 << 10;
-
-/// A state of the application, and the messages that it covers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// It covers all messages before this one.
-    pub message: MessageNumber,
-    /// The state.
-    pub bytes: Vec<u8>,
-}
-
-fn request_bytes(stream: StreamId, incarnation: Incarnation, message: MessageNumber) -> [u8; REQUEST] {
-    let mut request = [0; REQUEST];
-    request[..8].copy_from_slice(&stream.0.to_be_bytes());
-    request[8..12].copy_from_slice(&incarnation.0.to_be_bytes());
-    request[12..].copy_from_slice(&message.0.to_be_bytes());
-    request
-}
 
 /// Serves snapshots until it is dropped.
 #[derive(Debug)]
 pub struct SnapshotServer {
     stream: StreamId,
     server: SideServer,
-    refusals: Arc<Refusals>,
+    counts: Arc<Counts>,
     /// Withdraws the announcement of the server.
     _withdrawal: Option<Withdrawal>,
 }
 
-/// Withdraws an announcement when it is dropped.
-struct Withdrawal(Box<dyn Fn() + Send + Sync>);
-
-impl Drop for Withdrawal {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
-
-impl fmt::Debug for Withdrawal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Withdrawal")
-    }
-}
-
-/// Returns the current keys of the stream, which may change while the server runs.
-pub(in crate::driver) type KeysNow = Box<dyn Fn() -> Keys + Send + Sync>;
-
-struct SnapshotService<F> {
-    stream: StreamId,
+/// A history without records.
+struct Captures<F> {
     incarnation: Incarnation,
-    keys: KeysNow,
     capture: F,
-    refusals: Arc<Refusals>,
+}
+
+impl<F: Fn() -> Option<Snapshot> + Send + Sync> HistoryProvider for Captures<F> {
+    fn open(&self, _: StreamId) -> Result<Box<dyn HistorySource>, HistoryUnavailable> {
+        Err(HistoryUnavailable::Unreadable("only snapshots are served here".into()))
+    }
+
+    fn snapshot(&self, incarnation: Incarnation) -> Option<Snapshot> {
+        (incarnation == self.incarnation).then(|| (self.capture)()).flatten()
+    }
 }
 
 impl SnapshotServer {
@@ -87,21 +52,15 @@ impl SnapshotServer {
         capture: impl Fn() -> Option<Snapshot> + Send + Sync + 'static,
     ) -> Result<Self, StreamError> {
         let listener = TcpListener::bind(at).map_err(StreamStep::ServeSnapshots(at).failed())?;
-        let refusals = Arc::<Refusals>::default();
-        let service = SnapshotService { stream, incarnation, keys, capture, refusals: Arc::clone(&refusals) };
-        let limits = AdmissionLimits::SNAPSHOT;
-        let server = SideServer::start(listener, "mcast-snapshot", limits, SharedPace::RATE, service);
-        Ok(Self {
-            stream,
-            server: server.map_err(StreamStep::ServeSnapshots(at).failed())?,
-            refusals,
-            _withdrawal: None,
-        })
+        let captures = Box::new(Captures { incarnation, capture });
+        let started = history::start(listener, "mcast-snapshot", SharedPace::RATE, stream, keys, captures);
+        let (server, counts) = started.map_err(StreamStep::ServeSnapshots(at).failed())?;
+        Ok(Self { stream, server, counts, _withdrawal: None })
     }
 
     /// Sets what withdraws the announcement of the server when it is dropped.
     pub(in crate::driver) fn announced(self, withdraw: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { _withdrawal: Some(Withdrawal(Box::new(withdraw))), ..self }
+        Self { _withdrawal: Some(Withdrawal::new(withdraw)), ..self }
     }
 
     /// Returns the address that it listens on.
@@ -116,79 +75,33 @@ impl SnapshotServer {
         self.stream
     }
 
-    /// Returns the number of requests that were refused: malformed ones, those for another stream, and those of clients without
-    /// the keys.
+    /// Returns the number of requests that were refused: malformed ones, those for another stream, those of clients without the
+    /// keys, and those for which there was no snapshot.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.refusals.count()
+        self.counts.refusals.count()
     }
 
     /// Returns the next request that was refused, of the latest 64 that were not returned yet.
     #[must_use]
     pub fn take_refused(&self) -> Option<RefusedRequest> {
-        self.refusals.take()
-    }
-}
-
-impl<F: Fn() -> Option<Snapshot> + Send + Sync + 'static> Service for SnapshotService<F> {
-    fn serve(&self, connection: TcpStream, client: &Client, is_running: &dyn Fn() -> bool) -> io::Result<()> {
-        let address = connection.peer_addr()?;
-        let served = self.serve_client(connection, client, is_running);
-        if let Err(error) = &served
-            && error.kind() == io::ErrorKind::InvalidData
-        {
-            self.refusals.refuse(address, error.to_string());
-        }
-        served
-    }
-}
-
-impl<F: Fn() -> Option<Snapshot> + Send + Sync + 'static> SnapshotService<F> {
-    fn serve_client(
-        &self,
-        connection: TcpStream,
-        client: &Client,
-        is_running: &dyn Fn() -> bool,
-    ) -> io::Result<()> {
-        let keys = (self.keys)();
-        let deadline = StepDeadline::for_all_steps(REQUEST_TIME, is_running);
-        let mut channel = Channel::new(connection, GREETING, deadline)?;
-        channel.greet(clock::seed(), keys.latest())?;
-        channel.seal_with(&keys, keys.latest(), self.stream, self.incarnation)?;
-        let request = channel.receive(1, REQUEST)?;
-        let expected = request_bytes(self.stream, self.incarnation, MessageNumber(0));
-        if request.len() != REQUEST || request[..12] != expected[..12] {
-            return Err(invalid("the request is for another stream"));
-        }
-        if client.request() != Admission::Now {
-            // There is no way to send it away with a time.
-            return Ok(());
-        }
-        channel.restart_for_each_step(TIMEOUT);
-        // Without a snapshot, the client sees the end of the connection.
-        let Some(snapshot) = (self.capture)() else { return Ok(()) };
-        let mut answer = [0; ANSWER];
-        answer[..8].copy_from_slice(&snapshot.message.0.to_be_bytes());
-        answer[8..].copy_from_slice(&(snapshot.bytes.len() as u64).to_be_bytes());
-        channel.send(FIRST_ANSWER, &answer)?;
-        for (count, frame) in (FIRST_ANSWER + 1..).zip(snapshot.bytes.chunks(FRAME)) {
-            channel.send(count, frame)?;
-            client.sent(frame.len());
-        }
-        Ok(())
+        self.counts.refusals.take()
     }
 }
 
 #[cfg(all(test, feature = "seal"))]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::net::TcpStream;
     use std::panic::resume_unwind;
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::driver::side_channel::REQUEST_TIME;
     use crate::driver::snapshot::{MAX_SNAPSHOT, fetch_snapshot, fetch_snapshot_while};
-    use crate::seal::{Algorithm, GroupSecret};
-    use crate::wire::KeyEpoch;
+    use crate::seal::{Algorithm, GroupSecret, Keys};
+    use crate::side_channel::AdmissionLimits;
+    use crate::wire::{KeyEpoch, MessageNumber};
 
     const STREAM: (StreamId, Incarnation) = (StreamId(1), Incarnation(1));
 
@@ -211,12 +124,31 @@ mod tests {
         for keys in [Keys::none(), secret()] {
             let server = server(keys.clone(), state);
             let connect = |_| TcpStream::connect(server.address()).unwrap();
-            let idle: Vec<TcpStream> = (0..2 * AdmissionLimits::SNAPSHOT.connections).map(connect).collect();
+            let idle: Vec<TcpStream> = (0..2 * AdmissionLimits::HISTORY.connections).map(connect).collect();
             let fetched =
                 fetch_snapshot(server.address(), STREAM.0, STREAM.1, &keys, MessageNumber(5)).unwrap();
             assert_eq!(fetched.bytes, b"state");
             drop(idle);
         }
+    }
+
+    #[test]
+    fn clients_that_are_sent_away_come_back_and_get_a_snapshot() {
+        let clients = 2 * AdmissionLimits::HISTORY.connections_per_address;
+        let server = server(secret(), || {
+            std::thread::sleep(Duration::from_millis(50));
+            state()
+        });
+        let fetch = || fetch_snapshot(server.address(), STREAM.0, STREAM.1, &secret(), MessageNumber(5));
+        std::thread::scope(|scope| {
+            let fetching: Vec<_> = (0..clients).map(|_| scope.spawn(fetch)).collect();
+            for fetching in fetching {
+                assert_eq!(fetching.join().unwrap().unwrap().bytes, b"state");
+            }
+        });
+        // Of one address, not all are served at a time.
+        assert!(server.counts.postponed() > 0);
+        assert_eq!(server.refused(), 0);
     }
 
     #[test]
@@ -286,7 +218,7 @@ mod tests {
     #[test]
     fn a_client_is_removed_if_the_capture_panics() {
         let server = server(Keys::none(), || resume_unwind(Box::new("the caller's code fails")));
-        for _ in 0..=AdmissionLimits::SNAPSHOT.connections {
+        for _ in 0..=AdmissionLimits::HISTORY.turns {
             fetch_snapshot(server.address(), STREAM.0, STREAM.1, &Keys::none(), MessageNumber(5))
                 .unwrap_err();
         }
