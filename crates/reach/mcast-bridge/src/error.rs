@@ -57,26 +57,6 @@ macro_rules! sentences {
     )*};
 }
 
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
-pub(crate) use of_servers::unreachable;
-
-/// Those of servers that bridges have a connection of their own to.
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
-mod of_servers {
-    use super::{EngineError, any};
-    use crate::{server, tls};
-
-    /// The error of a server at this address, with what to do if it cannot be reached.
-    pub(crate) fn unreachable(address: &str, cause: &std::io::Error, remedy: &str) -> EngineError {
-        let error = match server::is_timeout(cause) {
-            true => any::silent(address),
-            false => any::unreachable(address, cause),
-        };
-        tls::engine_error(address, cause)
-            .unwrap_or_else(|| EngineError { remedy: Some(remedy.into()), ..error })
-    }
-}
-
 /// Those of all engines.
 #[cfg_attr(
     not(all(feature = "kafka", feature = "nats", feature = "rabbitmq", feature = "redis", feature = "tls")),

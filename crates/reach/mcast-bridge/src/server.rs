@@ -11,6 +11,8 @@ use url::Url;
 
 use crate::error::{EngineError, EngineErrorKind, any};
 use crate::password::EnginePassword;
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+use crate::tls;
 use crate::tls::{TlsOptions, TlsStream};
 
 /// How long to wait for a connection or a response. A server that stands still for longer is connected to again.
@@ -134,6 +136,16 @@ impl Write for ServerStream {
 /// Returns whether a socket had no room, or nothing to read, for as long as it waits.
 pub(crate) fn is_timeout(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// Returns the error of a server at this address, with what to do if it cannot be reached.
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+pub(crate) fn unreachable(address: &str, cause: &Error, remedy: &str) -> EngineError {
+    let error = match is_timeout(cause) {
+        true => any::silent(address),
+        false => any::unreachable(address, cause),
+    };
+    tls::engine_error(address, cause).unwrap_or_else(|| EngineError { remedy: Some(remedy.into()), ..error })
 }
 
 /// Servers of one engine, of which a bridge uses one, and another if that fails.

@@ -15,6 +15,7 @@ mod client;
 mod notes;
 mod sink;
 mod source;
+mod standby;
 mod target;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

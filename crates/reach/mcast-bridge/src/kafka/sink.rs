@@ -14,8 +14,9 @@ use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::client::{self, KafkaProducer, TIMEOUT};
-use super::notes::{Note, Notes, Standby};
+use super::notes::{Note, Notes};
 use super::source::{Range, Reader, engine_key};
+use super::standby::Standby;
 use super::target::KafkaTarget;
 use crate::engine::{BridgeBeacon, Engine, LastRecord, RecordBatch, Request, Response, Sink};
 use crate::error::{EngineError, any};

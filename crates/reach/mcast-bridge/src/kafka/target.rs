@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::notes::Standby;
+use super::standby::Standby;
 use crate::error::kafka::{no_user, server_name, unread_certificate};
 use crate::error::{EngineError, any};
 use crate::server::{EngineAccess, ServerUrl, UrlForm};

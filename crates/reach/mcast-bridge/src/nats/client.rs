@@ -272,7 +272,7 @@ impl ApiError {
 const HOST: &str = "check host and port: nats://HOST[:PORT]";
 
 fn unreachable(address: &str, cause: &io::Error) -> EngineError {
-    crate::error::unreachable(
+    crate::server::unreachable(
         address,
         cause,
         "check that the server runs and that a firewall admits its port",

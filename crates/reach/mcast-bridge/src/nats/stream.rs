@@ -1,6 +1,5 @@
 //! A stream in NATS: what it is, its messages, and the records in them.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::{self, Client};
 use super::protocol::Headers;
-use super::target::NatsTarget;
+use super::target::{NatsTarget, Settings};
 use crate::error::nats::{no_acknowledgements, no_batches, other_subjects, sealed, transformed};
 use crate::error::{EngineError, any};
 use crate::headers;
@@ -18,33 +17,8 @@ pub(super) use crate::headers::{id, position, tail};
 use crate::limits::{EngineRetention, RetentionRule};
 use crate::record::StreamRecord;
 
-/// How long NATS remembers the ids of messages, the least that it allows, in nanoseconds. Nothing depends on it, but it
-/// costs memory, and for as long a message is not taken again after it was removed.
-const DUPLICATE_WINDOW: u64 = 100_000_000;
-
 /// The size of the messages that are requested at once.
 const BYTES: usize = 1 << 20;
-
-/// The configuration of a stream as it was last, in case that the stream is deleted.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Settings(Arc<Mutex<Option<Value>>>);
-
-impl Settings {
-    fn set(&self, settings: Value) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(settings);
-    }
-
-    /// Returns the settings to create the stream with.
-    fn creation(&self, name: &str) -> Value {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        known.unwrap_or_else(|| {
-            json!({
-                "name": name, "subjects": [format!("mcast.{name}")], "storage": "file", "retention": "limits",
-                "discard": "old", "num_replicas": 1, "allow_direct": true, "duplicate_window": DUPLICATE_WINDOW,
-            })
-        })
-    }
-}
 
 /// A stored message, with its sequence.
 #[derive(Debug)]

@@ -1,6 +1,9 @@
 //! Where a stream is kept in NATS.
 
-use super::stream::Settings;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+
 use crate::error::{EngineError, any};
 use crate::server::{EngineAccess, ServerUrl, UrlForm};
 use crate::tls::TlsOptions;
@@ -54,6 +57,31 @@ impl NatsTarget {
     /// Whether TLS precedes what the server says of itself (`handshake_first`).
     pub(super) fn is_tls_first(&self) -> bool {
         self.url.scheme == TLS_FIRST
+    }
+}
+
+/// How long NATS remembers the ids of messages, the least that it allows, in nanoseconds. Nothing depends on it, but it
+/// costs memory, and for as long a message is not taken again after it was removed.
+const DUPLICATE_WINDOW: u64 = 100_000_000;
+
+/// The configuration of a stream as it was last, in case that the stream is deleted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings(Arc<Mutex<Option<Value>>>);
+
+impl Settings {
+    pub(super) fn set(&self, settings: Value) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(settings);
+    }
+
+    /// Returns the settings to create the stream with.
+    pub(super) fn creation(&self, name: &str) -> Value {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        known.unwrap_or_else(|| {
+            json!({
+                "name": name, "subjects": [format!("mcast.{name}")], "storage": "file", "retention": "limits",
+                "discard": "old", "num_replicas": 1, "allow_direct": true, "duplicate_window": DUPLICATE_WINDOW,
+            })
+        })
     }
 }
 

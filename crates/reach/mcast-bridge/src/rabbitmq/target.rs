@@ -69,7 +69,7 @@ pub(super) const NO_PUBLISHER: u16 = 18;
 pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
     let remedy = "check that the server runs, that its plugin for streams is enabled (rabbitmq-plugins enable \
                   rabbitmq_stream), and that a firewall admits its port";
-    crate::error::unreachable(address, cause, remedy)
+    crate::server::unreachable(address, cause, remedy)
 }
 
 /// What to do about an address at which something else listens.

@@ -131,7 +131,7 @@ impl std::fmt::Debug for RedisConnection {
 }
 
 pub(super) fn unreachable(address: &str, cause: &io::Error) -> EngineError {
-    crate::error::unreachable(
+    crate::server::unreachable(
         address,
         cause,
         "check that the server runs and that a firewall admits its port",
