@@ -6,7 +6,7 @@ use std::time::Duration;
 use mcast_pace::ClockTime;
 use mcast_tunnel::{
     DownReason, DropReason, EndpointConfig, EndpointRole, LinkId, RefusedBy, TunnelEndpoint, TunnelEvent,
-    TunnelKey, TunnelKeys,
+    TunnelKey, TunnelKeys, TunnelTransmit,
 };
 
 pub(crate) const HUB: ([u8; 4], u16) = ([203, 0, 113, 1], 5700);
@@ -367,4 +367,27 @@ fn datagrams_that_overtake_the_answer_are_delivered_and_have_a_bound() {
     assert_eq!(overtaking(200, 9), 9);
     let kept = overtaking(1, 8_000);
     assert!((1_000..3_000).contains(&kept), "{kept} of one byte");
+}
+
+#[test]
+fn of_datagrams_that_arrive_together_only_a_changed_one_is_dropped() {
+    let (mut site, mut hub) = (site("paris", 1), hub());
+    let now = ClockTime::START;
+    exchange(now, &mut site, SITE.into(), &mut hub);
+    events(&mut hub);
+    for _ in 0..100 {
+        assert!(site.send(now, LinkId(0), &crate::datagram(1_000), None));
+    }
+    let (mut buffer, mut is_changed) = (Vec::new(), false);
+    while let Some(TunnelTransmit { segment, .. }) = site.poll_transmit(now, &mut buffer) {
+        if !is_changed && buffer.len() > 10 * segment {
+            buffer[3 * segment + 500] ^= 1;
+            is_changed = true;
+        }
+        hub.handle_coalesced(now, SITE.into(), &buffer, segment);
+    }
+    assert!(is_changed, "several are sent at once");
+    let is_datagram = |event: &TunnelEvent| matches!(event, TunnelEvent::Datagram { .. });
+    assert_eq!(events(&mut hub).iter().filter(|event| is_datagram(event)).count(), 99);
+    assert_eq!(hub.dropped().collect::<Vec<_>>(), [(DropReason::Unsealed, 1)]);
 }
