@@ -8,7 +8,6 @@ use mcast::joined::{Holder, Holding, JoinedSocket, Process, SocketHolder, Socket
 use mcast_doctor::{JournalEntry, SocketAction};
 use mcast_packet::protocol;
 use mcast_terminal::Console;
-use serde::Serialize;
 
 use crate::output::{Cell, InterfaceNames, Palette, SafeText, Table, count, record, rfc3339};
 
@@ -193,64 +192,8 @@ record! {
     }
 }
 
-/// The socket: all fields are `null` or empty if no socket was seen.
-#[derive(Default, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct SocketRecord<'a> {
-    /// Mode of the source filter: `include` accepts only the sources, `exclude` accepts all others; null without a
-    /// socket
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["include", "exclude"])))]
-    mode: Option<&'static str>,
-    /// Sources of the filter; with `exclude`, an empty list accepts any source
-    sources: Vec<IpAddr>,
-    /// ID of the process that has the socket open, the lowest if there are several; null without a known process
-    pid: Option<u32>,
-    /// Name of that process, as set by the process; null without a known process
-    process: Option<&'a str>,
-    /// UDP port that the socket is bound to; null if there is none
-    port: Option<u16>,
-    /// Datagrams that the kernel dropped on the socket because the receive buffer was full; null if unknown
-    drops: Option<u32>,
-    /// Size of the receive buffer in bytes, as requested by programs; null without a socket
-    buffer_bytes: Option<usize>,
-    /// Kind of socket; null without a socket
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["udp", "raw", "other"])))]
-    socket_kind: Option<&'static str>,
-    /// `udp`, or the protocol of a raw socket: its name, or its number if it has no name here; null if unknown
-    protocol: Option<String>,
-    /// Address and port that the socket is bound to; null if there are none
-    local: Option<SocketAddr>,
-    /// Address and port that the socket is connected to: it receives from this peer only; null if it is not
-    /// connected
-    peer: Option<SocketAddr>,
-    /// Index of the interface that the socket is bound to; null if it is not bound to one
-    bound_index: Option<u32>,
-    /// Whether the socket also receives groups that only other sockets have joined (IP_MULTICAST_ALL,
-    /// IPV6_MULTICAST_ALL); null if unknown
-    multicast_all: Option<bool>,
-    /// Whether datagrams that the socket sends are looped back to this host (IP_MULTICAST_LOOP,
-    /// IPV6_MULTICAST_LOOP); null if unknown
-    loopback: Option<bool>,
-    /// Inode number of the socket, the same in every process; null without a socket
-    inode: Option<u64>,
-    /// All processes that have the socket open
-    processes: Vec<ProcessRecord<'a>>,
-}
-
-/// Process
-#[derive(Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct ProcessRecord<'a> {
-    /// Process ID
-    pid: u32,
-    /// Name of the process
-    process: &'a str,
-    /// Lowest file descriptor of the socket in the process
-    descriptor: i32,
-}
-
-impl<'a> SocketRecord<'a> {
-    fn new(holder_record: &'a SocketHolder) -> Self {
+record! {
+    fn new(holder_record: &'a SocketHolder) {
         let socket = &holder_record.socket;
         let first = socket.processes.first();
         let (kind, protocol) = match socket.kind {
@@ -261,32 +204,68 @@ impl<'a> SocketRecord<'a> {
             ),
             _ => ("other", None),
         };
-        let processes = socket.processes.iter().map(|process| ProcessRecord {
-            pid: process.pid,
-            process: &process.name,
-            descriptor: process.descriptor,
-        });
-        Self {
-            mode: Some(match holder_record.filter {
-                SourceFilter::Include(_) => "include",
-                SourceFilter::Exclude(_) => "exclude",
-            }),
-            sources: holder_record.filter.sources().collect(),
-            pid: first.map(|process| process.pid),
-            process: first.map(|process| process.name.as_str()),
-            port: socket.port(),
-            drops: socket.drops,
-            buffer_bytes: Some(socket.receive_buffer),
-            socket_kind: Some(kind),
-            protocol,
-            local: socket.local,
-            peer: socket.peer,
-            bound_index: socket.bound_interface.map(mcast::InterfaceIndex::number),
-            multicast_all: holder_record.multicast_all,
-            loopback: holder_record.loopback,
-            inode: Some(socket.inode),
-            processes: processes.collect(),
-        }
+    }
+
+    /// The socket: all fields are `null` or empty if no socket was seen.
+    #[derive(Default)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    struct SocketRecord<'a> {
+        /// Mode of the source filter: `include` accepts only the sources, `exclude` accepts all others; null without a
+        /// socket
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["include", "exclude"])))]
+        mode: Option<&'static str> = Some(match holder_record.filter {
+            SourceFilter::Include(_) => "include",
+            SourceFilter::Exclude(_) => "exclude",
+        }),
+        /// Sources of the filter; with `exclude`, an empty list accepts any source
+        sources: Vec<IpAddr> = holder_record.filter.sources().collect(),
+        /// ID of the process that has the socket open, the lowest if there are several; null without a known process
+        pid: Option<u32> = first.map(|process| process.pid),
+        /// Name of that process, as set by the process; null without a known process
+        process: Option<&'a str> = first.map(|process| process.name.as_str()),
+        /// UDP port that the socket is bound to; null if there is none
+        port: Option<u16> = socket.port(),
+        /// Datagrams that the kernel dropped on the socket because the receive buffer was full; null if unknown
+        drops: Option<u32> = socket.drops,
+        /// Size of the receive buffer in bytes, as requested by programs; null without a socket
+        buffer_bytes: Option<usize> = Some(socket.receive_buffer),
+        /// Kind of socket; null without a socket
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["udp", "raw", "other"])))]
+        socket_kind: Option<&'static str> = Some(kind),
+        /// `udp`, or the protocol of a raw socket: its name, or its number if it has no name here; null if unknown
+        protocol: Option<String> = protocol,
+        /// Address and port that the socket is bound to; null if there are none
+        local: Option<SocketAddr> = socket.local,
+        /// Address and port that the socket is connected to: it receives from this peer only; null if it is not
+        /// connected
+        peer: Option<SocketAddr> = socket.peer,
+        /// Index of the interface that the socket is bound to; null if it is not bound to one
+        bound_index: Option<u32> = socket.bound_interface.map(mcast::InterfaceIndex::number),
+        /// Whether the socket also receives groups that only other sockets have joined (IP_MULTICAST_ALL,
+        /// IPV6_MULTICAST_ALL); null if unknown
+        multicast_all: Option<bool> = holder_record.multicast_all,
+        /// Whether datagrams that the socket sends are looped back to this host (IP_MULTICAST_LOOP,
+        /// IPV6_MULTICAST_LOOP); null if unknown
+        loopback: Option<bool> = holder_record.loopback,
+        /// Inode number of the socket, the same in every process; null without a socket
+        inode: Option<u64> = Some(socket.inode),
+        /// All processes that have the socket open
+        processes: Vec<ProcessRecord<'a>> = socket.processes.iter().map(ProcessRecord::new).collect(),
+    }
+}
+
+record! {
+    fn new(process: &'a Process) {}
+
+    /// Process
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    struct ProcessRecord<'a> {
+        /// Process ID
+        pid: u32 = process.pid,
+        /// Name of the process
+        process: &'a str = &process.name,
+        /// Lowest file descriptor of the socket in the process
+        descriptor: i32 = process.descriptor,
     }
 }
 

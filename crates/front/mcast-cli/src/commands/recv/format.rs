@@ -6,10 +6,11 @@ use std::time::SystemTime;
 
 use mcast::{Arrival, Datagram};
 use mcast_terminal::{Console, is_terminal};
-use serde::Serialize;
 
 use super::ReceiveOutput;
-use crate::output::{InterfaceNames, Palette, Payload, SafeText, clock_time, columns, rfc3339, write_record};
+use crate::output::{
+    InterfaceNames, Palette, Payload, SafeText, clock_time, columns, record, rfc3339, write_record,
+};
 
 /// The maximum number of bytes of text in a line.
 const LINE_TEXT: usize = 400;
@@ -201,56 +202,42 @@ pub(super) fn time_of(arrival: &Arrival) -> SystemTime {
     arrival.time.unwrap_or_else(SystemTime::now)
 }
 
-/// One object per datagram. Either `text` or `base64` is present.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct Record<'a> {
-    /// Time at which the kernel received the datagram (RFC 3339, UTC, with nanoseconds); on systems without receive
-    /// timestamps (Windows), time at which the command received it
-    time: String,
-    /// Destination group; with unicast or broadcast, the destination address
-    group: IpAddr,
-    /// UDP destination port
-    port: u16,
-    /// Name of the interface on which the datagram arrived, or its index if it no longer has a name
-    interface: &'a str,
-    /// Source address
-    source: IpAddr,
-    /// UDP source port
-    source_port: u16,
-    /// Hop limit (IPv4: TTL) on arrival; null if the system does not report it
-    ttl: Option<u8>,
-    /// Differentiated services code point, 0 to 63; null if the system does not report it
-    dscp: Option<u8>,
-    /// Length of the payload as sent, in bytes
-    length: usize,
-    /// Datagrams that this machine dropped on the same socket since the previous record because the receive buffer
-    /// was full; null if the system does not count them
-    lost: Option<u64>,
-    /// Whether the payload was truncated
-    truncated: bool,
-    #[serde(flatten)]
-    payload: Payload<'a>,
-}
-
-impl<'a> Record<'a> {
-    fn new(datagram: &Datagram<'a>, interface: &'a str) -> Self {
+record! {
+    fn new(datagram: &Datagram<'a>, interface: &'a str) {
         let arrival = datagram.arrival();
-        Self {
-            time: rfc3339(time_of(arrival)),
-            group: arrival.destination.ip(),
-            port: arrival.destination.port(),
-            interface,
-            // Without its scope, because the interface is a separate field.
-            source: arrival.source.ip(),
-            source_port: arrival.source.port(),
-            ttl: arrival.hop_limit,
-            dscp: arrival.dscp(),
-            length: arrival.length,
-            lost: arrival.lost,
-            truncated: arrival.truncated,
-            payload: Payload::new(datagram.payload()),
-        }
+    }
+
+    /// One object per datagram. Either `text` or `base64` is present.
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    struct Record<'a> {
+        /// Time at which the kernel received the datagram (RFC 3339, UTC, with nanoseconds); on systems without receive
+        /// timestamps (Windows), time at which the command received it
+        time: String = rfc3339(time_of(arrival)),
+        /// Destination group; with unicast or broadcast, the destination address
+        group: IpAddr = arrival.destination.ip(),
+        /// UDP destination port
+        port: u16 = arrival.destination.port(),
+        /// Name of the interface on which the datagram arrived, or its index if it no longer has a name
+        interface: &'a str = interface,
+        /// Source address
+        // Without its scope, because the interface is a separate field.
+        source: IpAddr = arrival.source.ip(),
+        /// UDP source port
+        source_port: u16 = arrival.source.port(),
+        /// Hop limit (IPv4: TTL) on arrival; null if the system does not report it
+        ttl: Option<u8> = arrival.hop_limit,
+        /// Differentiated services code point, 0 to 63; null if the system does not report it
+        dscp: Option<u8> = arrival.dscp(),
+        /// Length of the payload as sent, in bytes
+        length: usize = arrival.length,
+        /// Datagrams that this machine dropped on the same socket since the previous record because the receive buffer
+        /// was full; null if the system does not count them
+        lost: Option<u64> = arrival.lost,
+        /// Whether the payload was truncated
+        truncated: bool = arrival.truncated,
+        #[serde(flatten)]
+        payload: Payload<'a> = Payload::new(datagram.payload()),
     }
 }
 
