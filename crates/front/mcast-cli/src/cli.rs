@@ -122,7 +122,6 @@ pub fn command() -> clap::Command {
     command_of_width(source(), help_width())
 }
 
-/// Returns the width of help, in columns.
 fn help_width() -> usize {
     mcast_terminal::width().unwrap_or(DEFAULT_WIDTH).min(MAX_WIDTH)
 }
@@ -145,7 +144,6 @@ pub fn source() -> clap::Command {
     Cli::command()
 }
 
-/// Parses the arguments.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // clap would lay out `--help` in another way if options were hidden from `-h` alone.
@@ -234,7 +232,6 @@ const DAILY: &[(&str, &[&str])] = &[
     ("top", &["interface", "read", "join", "once", "interval", "timeout", "sort", "json", "metrics"]),
 ];
 
-/// The number of examples that short help shows.
 const EXAMPLES: usize = 2;
 
 /// Returns a definition whose help is short, for `-h`. The notes of both are in the source format of [`crate::notes`].

@@ -57,7 +57,6 @@ pub fn statuses_of(subcommand: &str) -> Vec<(&'static str, &'static str)> {
     statuses.into_values().collect()
 }
 
-/// Success.
 pub(crate) const SUCCESS: u8 = 0;
 /// The command ran, and the answer is no.
 const NO: u8 = 1;
@@ -75,7 +74,6 @@ const UNDECIDED: u8 = 6;
 /// The outcome of a subcommand that ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Success.
     Yes,
     /// The command ran, and the answer is no: too few datagrams, too much loss, a fault found.
     No,

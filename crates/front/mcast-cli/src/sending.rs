@@ -27,7 +27,6 @@ impl<'a> Dispatch<'a> {
         Self { dispatch: mcast_traffic::Dispatch::new(sender), console }
     }
 
-    /// Sends all of these datagrams.
     pub(crate) fn send<'t>(
         &mut self,
         outgoing: &[Outgoing<'_>],

@@ -98,7 +98,6 @@ impl<'a> Control<'a> {
         Self { service, hangup, ..self }
     }
 
-    /// Runs a session until it ends.
     pub(crate) fn run(&mut self, session: &mut impl SessionSteps) -> anyhow::Result<End> {
         self.service.ready(&session.status());
         let end = self.repeat(session);

@@ -105,7 +105,6 @@ impl<'a> KeyFile<'a> {
         Ok(Self { path, hangup: Hangup::catch()? })
     }
 
-    /// Reads the file, and returns its keys.
     pub(crate) fn read(&self, console: &Console) -> Result<Keys, KeyFileAccessError> {
         read_keys(self.path, console)
     }
@@ -194,7 +193,6 @@ pub(super) mod signatures {
     }
 
     impl SignedBy {
-        /// Reads the keys.
         pub(crate) fn read(&self) -> Result<PinnedKeys, KeyFileAccessError> {
             match self {
                 Self::Key(key) => Ok(key.pinned()),

@@ -250,7 +250,6 @@ impl<'a> Goal<'a> {
         idle.is_some_and(|end| Instant::now() >= end)
     }
 
-    /// Returns the deadline.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }

@@ -215,7 +215,6 @@ fn join_sources(sources: &[String]) -> Result<Option<String>, Failure> {
     }
 }
 
-/// The maximum length of a session description.
 const MAX_LENGTH: u64 = 1 << 20;
 
 /// Returns the memberships of a session description; `None` if the text does not name such a file.
@@ -252,7 +251,6 @@ pub(super) fn is_description(text: &str) -> bool {
     has_extension && !text.contains("://")
 }
 
-/// Reads a session description.
 pub(super) fn open_description(path: &str) -> anyhow::Result<SessionDescription> {
     let file = File::open(path).with_context(|| format!("cannot open {path}"))?;
     let mut bytes = Vec::new();

@@ -55,7 +55,6 @@ Examples:
   mcast plan groups.txt --strict       exit status 1 also for a warning
   mcast plan a.sdp b.sdp --json        for programs";
 
-/// The maximum length of a plan.
 const MAX_LENGTH: u64 = 8 << 20;
 
 pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {

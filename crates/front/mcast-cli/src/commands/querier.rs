@@ -336,7 +336,6 @@ impl<'a> EventPrinter<'a> {
         Ok(self.out.flush()?)
     }
 
-    /// Prints an event if the output is JSON.
     fn print_json(&mut self, event: &Event) -> anyhow::Result<()> {
         if self.json {
             write_json(&mut self.out, event)?;
@@ -364,7 +363,6 @@ fn describe(trouble: &QuerierTrouble, target: &QuerierInterface) -> String {
     format!("{lacks}: no {protocol} queries until that has changed")
 }
 
-/// Returns the summary of a querier of this machine.
 fn summary(target: &QuerierInterface, state: Option<QuerierState>, queries: u64) -> String {
     let role = match state.map(|state| state.role) {
         Some(Role::Querier) => "was the querier".to_owned(),

@@ -199,7 +199,6 @@ fn print_notice(notice: &ReplayNotice<'_>, hops: Option<ReplayHops>, console: &C
     }
 }
 
-/// Opens a capture of what is sent on these interfaces.
 fn open_capture(interfaces: &[InterfaceSelector]) -> anyhow::Result<Capture> {
     let names = interfaces.iter().map(|selector| Ok(mcast::interface::find(selector)?.name));
     let options = CaptureOptions::on_names(names.collect::<mcast::Result<Vec<_>>>()?);

@@ -151,7 +151,6 @@ pub(crate) struct StreamWays {
 }
 
 impl StreamWays {
-    /// Adds them to a subscriber.
     pub(crate) fn add_to(&self, builder: SubscriberBuilder) -> SubscriberBuilder {
         let builder = self.memberships.iter().cloned().fold(builder, SubscriberBuilder::join);
         self.hosts.iter().cloned().fold(builder, |builder, host| match self.broadcast {
@@ -279,7 +278,6 @@ impl Tally {
         self.flows.total().count
     }
 
-    /// Returns the bytes of payload.
     pub(crate) fn bytes(&self) -> u64 {
         self.flows.total().bytes
     }
@@ -289,7 +287,6 @@ impl Tally {
         self.flows.others().count
     }
 
-    /// Prints the summary on standard error.
     pub(crate) fn print(
         &self,
         statistics: &Statistics,
@@ -336,7 +333,6 @@ impl Tally {
         flows.map(|(flow, volume)| FlowSummary::new(&flow, volume, names)).collect()
     }
 
-    /// Returns the summary for JSON.
     pub(crate) fn summary(
         &self,
         statistics: &Statistics,

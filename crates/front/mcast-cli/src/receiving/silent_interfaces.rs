@@ -54,7 +54,6 @@ impl SilentInterfaces {
         Self::default().warn_about(found.iter().map(|interface| (interface.name.as_str(), is_v6)), console);
     }
 
-    /// Warns about interfaces on which frames are captured.
     pub(crate) fn warn_about_captured(&mut self, interfaces: &[Interface], console: &Console) {
         self.of_captured(interfaces).into_iter().for_each(|reason| console.warn(reason));
     }

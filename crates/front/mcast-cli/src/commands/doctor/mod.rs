@@ -393,7 +393,6 @@ impl Arguments {
 }
 
 impl ResultOptions {
-    /// Returns the outcome for a report.
     fn outcome(&self, report: &Report) -> Outcome {
         match report.verdict() {
             Verdict::Healthy => Outcome::Yes,

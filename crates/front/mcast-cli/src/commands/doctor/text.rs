@@ -103,7 +103,6 @@ fn description(report: &Report, flow: &FlowStatus) -> String {
     format!("{source} to {} on {}{program}: {}{counts}{explained}", flow.group(), flow.interface, flow.depth)
 }
 
-/// Writes what was examined, and what could not be.
 fn write_examined(parts: &[ExaminedPart], palette: &Palette, out: &mut Output) -> io::Result<()> {
     let (examined, others): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.gap.is_none());
     let examined: Vec<_> = examined.iter().map(|part| part.part.as_str()).collect();

@@ -190,7 +190,6 @@ fn range_of(text: &str) -> anyhow::Result<Option<GroupRange>> {
     Ok(pattern.ranges().next())
 }
 
-/// Returns the groups that a text names.
 fn groups_of(text: &str, console: &Console) -> anyhow::Result<Vec<Group>> {
     let named = WellKnown::named(text);
     if !named.is_empty() {
@@ -220,7 +219,6 @@ fn distinct(memberships: &[Membership]) -> Vec<Group> {
 /// Ethernet aliases that are shown without `-v`.
 const ALIASES_SHOWN: usize = 3;
 
-/// Writes the explanation of a group.
 fn write_group(explanation: &Explanation, console: &Console, out: &mut Output) -> io::Result<()> {
     GroupWriter { out, palette: console.palette(), is_verbose: console.is_verbose() }.write(explanation)
 }
@@ -401,7 +399,6 @@ impl RangeExplanation {
 const PARTS_SHOWN: usize = 8;
 const NAMES_SHOWN: usize = 16;
 
-/// Writes the explanation of a range.
 fn write_range(explanation: &RangeExplanation, console: &Console, out: &mut Output) -> io::Result<()> {
     let RangeExplanation { range, parts, names, is_complete } = explanation;
     let palette = console.palette();

@@ -434,7 +434,6 @@ impl<'a> ScenarioPrinter<'a> {
         self.stopping
     }
 
-    /// Prints an event.
     fn print(&mut self, event: &ProgramEvent) -> io::Result<()> {
         self.remember(event);
         if self.json { self.write_json(event) } else { self.write_text(event) }

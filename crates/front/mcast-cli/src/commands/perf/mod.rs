@@ -245,7 +245,6 @@ fn offload_and_calls(report: &ReceiverReport, settings: Option<&SessionSettings>
     format!("{}{gso}, {gro}", calls.unwrap_or_default())
 }
 
-/// A histogram as bars.
 fn bars(times: &Histogram, palette: &Palette) -> Vec<String> {
     const BARS: usize = 20;
     const WIDTH: f64 = 40.0;

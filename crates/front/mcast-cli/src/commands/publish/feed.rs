@@ -145,7 +145,6 @@ impl Feed {
     }
 }
 
-/// Reports what was found in the log.
 fn report_log(publisher: &LoggedPublisher, console: &Console) {
     let (directory, next) = (publisher.directory().display(), publisher.next_message());
     let why = match publisher.start() {

@@ -268,7 +268,6 @@ Examples:
 /// The options that the notes describe; scripts and tests use them.
 const HIDDEN: &[&str] = &["broadcast", "v4", "v6"];
 
-/// Where and how to publish.
 #[derive(Debug)]
 struct PublishPlan<'a> {
     arguments: &'a Arguments,

@@ -107,7 +107,6 @@ pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, lines: &LogLi
     }
 }
 
-/// Returns the subscriber that an event is about.
 const fn subscriber_of(event: &PublisherEvent) -> Option<SubscriberId> {
     match *event {
         PublisherEvent::SubscriberJoined(subscriber, _)
@@ -314,7 +313,6 @@ impl Member {
 }
 
 impl Report {
-    /// Adds the automatic rate, if it is one.
     pub(super) fn with_rate(self, automatic_rate: Option<RateReport>) -> Self {
         Self { automatic_rate, ..self }
     }

@@ -211,7 +211,6 @@ impl<'a> RecordPlan<'a> {
     }
 }
 
-/// Prints a complete file.
 fn print_file(file: &RecordedFile, console: &Console) {
     match &file.failure {
         // The reader closed the pipe, so nothing is missing.
@@ -223,7 +222,6 @@ fn print_file(file: &RecordedFile, console: &Console) {
     console.note(format_args!("{}: {frames}, {length}", file.path.display()));
 }
 
-/// Prints the summary.
 fn print_summary(
     tally: &Tally,
     totals: &Totals,

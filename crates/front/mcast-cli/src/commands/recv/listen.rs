@@ -300,7 +300,6 @@ impl Executor {
         drop(self.state.ended.wait_while(counts, |counts| counts.running > 0));
     }
 
-    /// Prints a summary.
     pub(super) fn print_summary(&self, console: &Console) {
         let counts = self.state.counts().clone();
         let mut text = format!("ran {}", count_of(counts.run, "command"));

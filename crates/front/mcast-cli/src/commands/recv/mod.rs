@@ -156,7 +156,6 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 }
 
 impl Arguments {
-    /// Returns the memberships to report to a relay of AMT.
     fn memberships_of_amt(&self, relay: &AmtRelayName, console: &Console) -> anyhow::Result<Vec<Membership>> {
         let memberships = self.joining.selected(console)?.items;
         let mut sources = BTreeSet::new();

@@ -662,7 +662,6 @@ impl Sink<'_> {
     }
 }
 
-/// Returns a call of the command with these bytes as its input.
 fn call_with(command: &Arc<str>, stream: StreamId, number: MessageNumber, input: Vec<u8>) -> Call {
     let variables = vec![
         ("MCAST_STREAM", stream.to_string()),

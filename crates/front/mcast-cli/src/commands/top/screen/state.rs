@@ -138,7 +138,6 @@ impl<'a> State<'a> {
         self.arrange();
     }
 
-    /// Changes the filter.
     pub(super) fn filter(&mut self, change: impl FnOnce(&mut String)) {
         change(&mut self.filter);
         self.arrange();
