@@ -8,69 +8,57 @@ use mcast_stream::{HistoryListener, HistoryServerStatistics, RefusedRequest, Str
 use serde::Serialize;
 
 use crate::arguments::ServedHistoryAt;
-use crate::output::{Payload, SafeText, bytes, count_of, rfc3339};
+use crate::output::{Payload, SafeText, bytes, count_of, record, rfc3339};
 
-/// One object per message. Either `text` or `base64` is present.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(crate) struct MessageRecord<'a> {
-    /// Stream ID, 16 hexadecimal digits
-    stream: String,
-    /// Publisher's incarnation; null if unknown
-    incarnation: Option<u32>,
-    /// Message number, from 0
-    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
-    sequence: MessageNumber,
-    /// Key of the message; omitted if it was published without one
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
-    key: Option<MessageKey>,
-    /// Length of the message in bytes
-    length: usize,
-    /// Time of delivery; in a log, time at which it was appended (RFC 3339, UTC, with nanoseconds)
-    time: String,
-    #[serde(flatten)]
-    payload: Payload<'a>,
-}
-
-impl<'a> MessageRecord<'a> {
+record! {
     pub(crate) fn new(
         (stream, incarnation): (StreamId, Option<Incarnation>),
         number: MessageNumber,
         key: Option<MessageKey>,
         time: SystemTime,
-        bytes: &'a [u8],
-    ) -> Self {
-        Self {
-            stream: stream.to_string(),
-            incarnation: incarnation.map(|incarnation| incarnation.0),
-            sequence: number,
-            key,
-            length: bytes.len(),
-            time: rfc3339(time),
-            payload: Payload::new(bytes),
-        }
+        bytes: &'a [u8]
+    ) {}
+
+    /// One object per message. Either `text` or `base64` is present.
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(crate) struct MessageRecord<'a> {
+        /// Stream ID, 16 hexadecimal digits
+        stream: String = stream.to_string(),
+        /// Publisher's incarnation; null if unknown
+        incarnation: Option<u32> = incarnation.map(|incarnation| incarnation.0),
+        /// Message number, from 0
+        #[cfg_attr(feature = "schema", schemars(with = "u64"))]
+        sequence: MessageNumber = number,
+        /// Key of the message; omitted if it was published without one
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "schema", schemars(with = "u64"))]
+        key: Option<MessageKey> = key,
+        /// Length of the message in bytes
+        length: usize = bytes.len(),
+        /// Time of delivery; in a log, time at which it was appended (RFC 3339, UTC, with nanoseconds)
+        time: String = rfc3339(time),
+        #[serde(flatten)]
+        payload: Payload<'a> = Payload::new(bytes),
     }
 }
 
-/// A snapshot as JSON.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(crate) struct SnapshotRecord<'a> {
-    /// Time of the record (RFC 3339, UTC, with nanoseconds)
-    time: String,
-    /// Number of the first message concerned; for a snapshot, the first message that it does not include
-    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
-    sequence: MessageNumber,
-    /// Snapshot: length in bytes
-    length: usize,
-    #[serde(flatten)]
-    payload: Payload<'a>,
-}
+record! {
+    pub(crate) fn new(message: MessageNumber, time: SystemTime, bytes: &'a [u8]) {}
 
-impl<'a> SnapshotRecord<'a> {
-    pub(crate) fn new(message: MessageNumber, time: SystemTime, bytes: &'a [u8]) -> Self {
-        Self { time: rfc3339(time), sequence: message, length: bytes.len(), payload: Payload::new(bytes) }
+    /// A snapshot as JSON.
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(crate) struct SnapshotRecord<'a> {
+        /// Time of the record (RFC 3339, UTC, with nanoseconds)
+        time: String = rfc3339(time),
+        /// Number of the first message concerned; for a snapshot, the first message that it does not include
+        #[cfg_attr(feature = "schema", schemars(with = "u64"))]
+        sequence: MessageNumber = message,
+        /// Snapshot: length in bytes
+        length: usize = bytes.len(),
+        #[serde(flatten)]
+        payload: Payload<'a> = Payload::new(bytes),
     }
 }
 
@@ -106,29 +94,28 @@ impl Repairs {
     }
 }
 
-/// What a history server has done.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(crate) struct ServedHistory {
-    /// Requests received
-    requests: u64,
-    /// Records sent
-    records: u64,
-    /// Bytes sent
-    bytes: u64,
-    /// Requests postponed, because others were served first
-    postponed: u64,
-    /// Requests refused: malformed ones, those of clients without the keys, and those for what is not here or
-    /// cannot be read
-    refused: u64,
+record! {
+    pub(crate) fn new(statistics: &HistoryServerStatistics) {}
+
+    /// What a history server has done.
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(crate) struct ServedHistory {
+        /// Requests received
+        requests: u64 = statistics.requests,
+        /// Records sent
+        records: u64 = statistics.records,
+        /// Bytes sent
+        bytes: u64 = statistics.bytes,
+        /// Requests postponed, because others were served first
+        postponed: u64 = statistics.postponed,
+        /// Requests refused: malformed ones, those of clients without the keys, and those for what is not here or
+        /// cannot be read
+        refused: u64 = statistics.refused,
+    }
 }
 
 impl ServedHistory {
-    pub(crate) const fn new(statistics: &HistoryServerStatistics) -> Self {
-        let HistoryServerStatistics { requests, records, bytes, postponed, refused } = *statistics;
-        Self { requests, records, bytes, postponed, refused }
-    }
-
     /// Returns a description.
     pub(crate) fn text(&self) -> String {
         let about = |requests, what| match requests {

@@ -9,10 +9,9 @@ use mcast_stream::publisher::{
 };
 use mcast_stream::wire::{SubscriberId, SubscriberName};
 use mcast_terminal::Console;
-use serde::Serialize;
 
 use crate::log_lines::LogLines;
-use crate::output::{count, count_of};
+use crate::output::{count, count_of, record};
 
 /// How long a message may wait for an acknowledgement before that is reported.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -171,70 +170,57 @@ pub(super) fn name_of(publisher: &Publisher, subscriber: SubscriberId) -> String
     }
 }
 
-/// What is reported about acknowledgements at the end.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(super) struct AckReport {
-    /// Whether all messages were acknowledged as required
-    complete: bool,
-    /// Messages that were acknowledged as required
-    acknowledged: u64,
-    /// Messages that could not be acknowledged as required, with `--ack WHO:report`
-    unacknowledged: u64,
-    /// Messages that were not acknowledged by the end
-    pending: u64,
-    /// What each subscriber has acknowledged; of subscribers that left, only the last few thousand
-    watermarks: Vec<Row>,
+record! {
+    /// `unsent` messages were not even published.
+    pub(super) fn new(progress: AckProgress, unsent: u64, watermarks: &[Watermarks]) {}
+
+    /// What is reported about acknowledgements at the end.
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(super) struct AckReport {
+        /// Whether all messages were acknowledged as required
+        complete: bool = progress.is_complete() && unsent == 0,
+        /// Messages that were acknowledged as required
+        acknowledged: u64 = progress.acknowledged,
+        /// Messages that could not be acknowledged as required, with `--ack WHO:report`
+        unacknowledged: u64 = progress.unacknowledged,
+        /// Messages that were not acknowledged by the end
+        pending: u64 = progress.next.ahead_of(progress.settled) + unsent,
+        /// What each subscriber has acknowledged; of subscribers that left, only the last few thousand
+        watermarks: Vec<Row> = watermarks.iter().map(Row::new).collect(),
+    }
 }
 
-/// Subscriber
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct Row {
-    /// ID of the subscriber
-    subscriber: String,
-    /// Name that it claims, if any
-    name: Option<String>,
-    /// Address and port of the subscriber
-    address: String,
-    /// Whether it was present at the end
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["present", "evicted", "left", "failed", "silent"])))]
-    presence: &'static str,
-    /// Number of the first message that it has acknowledged: the first after its last loss
-    since: u64,
-    /// Number of the first message after those that its application was given
-    received: u64,
-    /// Number of the first message after those that its application has processed
-    processed: u64,
-    /// Messages that were published after those that it has received
-    missing: u64,
-    /// Messages that it has reported as lost to its application
-    lost: u64,
+record! {
+    fn new(each: &Watermarks) {}
+
+    /// Subscriber
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    struct Row {
+        /// ID of the subscriber
+        subscriber: String = each.subscriber.to_string(),
+        /// Name that it claims, if any
+        name: Option<String> = each.name.map(|name| name.to_string()),
+        /// Address and port of the subscriber
+        address: String = each.address.to_string(),
+        /// Whether it was present at the end
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["present", "evicted", "left", "failed", "silent"])))]
+        presence: &'static str = each.presence.name(),
+        /// Number of the first message that it has acknowledged: the first after its last loss
+        since: u64 = each.since.0,
+        /// Number of the first message after those that its application was given
+        received: u64 = each.received.0,
+        /// Number of the first message after those that its application has processed
+        processed: u64 = each.processed.0,
+        /// Messages that were published after those that it has received
+        missing: u64 = each.missing,
+        /// Messages that it has reported as lost to its application
+        lost: u64 = each.lost,
+    }
 }
 
 impl AckReport {
-    /// `unsent` messages were not even published.
-    pub(super) fn new(progress: AckProgress, unsent: u64, watermarks: &[Watermarks]) -> Self {
-        let row = |each: &Watermarks| Row {
-            subscriber: each.subscriber.to_string(),
-            name: each.name.map(|name| name.to_string()),
-            address: each.address.to_string(),
-            presence: each.presence.name(),
-            since: each.since.0,
-            received: each.received.0,
-            processed: each.processed.0,
-            missing: each.missing,
-            lost: each.lost,
-        };
-        Self {
-            complete: progress.is_complete() && unsent == 0,
-            acknowledged: progress.acknowledged,
-            unacknowledged: progress.unacknowledged,
-            pending: progress.next.ahead_of(progress.settled) + unsent,
-            watermarks: watermarks.iter().map(row).collect(),
-        }
-    }
-
     /// Returns whether all messages were acknowledged as required.
     pub(super) const fn is_complete(&self) -> bool {
         self.complete

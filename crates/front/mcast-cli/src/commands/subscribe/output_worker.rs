@@ -9,11 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use mcast::Waker;
-use mcast_stream::subscriber::{Message, Position, SubscriberEvent};
+use mcast_stream::subscriber::{Message, Position, SubscriberEvent, SubscriberStatistics};
 use mcast_stream::wire::{Incarnation, StreamId};
 use mcast_stream::{Snapshot, Subscriber};
 use mcast_terminal::{Output, is_terminal};
-use serde::Serialize;
 
 use super::confirmations::{ConfirmError, Confirmations};
 use super::{OutputForm, SubscribeOutput};
@@ -21,7 +20,7 @@ use crate::execute::Call;
 use crate::exit::Failure;
 use crate::framing;
 use crate::message_layer::{MessageRecord, SnapshotRecord};
-use crate::output::{SafeText, count_of, rfc3339, write_json, write_record};
+use crate::output::{SafeText, count_of, record, rfc3339, write_json, write_record};
 use crate::receiving::{EventRecord, WireGroup, wire_groups};
 use crate::worker::{JobContext, Worker};
 
@@ -283,7 +282,6 @@ impl OutputWorker {
         }
     }
 
-    /// Returns what is unfinished.
     pub(super) fn unfinished(&self) -> Unfinished {
         let Counts { bytes, commands, .. } = &*self.counts;
         Unfinished {
@@ -469,111 +467,90 @@ impl MessagePrinter {
     }
 }
 
-/// One object at the end.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(super) struct SubscribeSummary {
-    /// Stream ID, 16 hexadecimal digits; absent if none was received
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stream: Option<String>,
-    /// Messages printed
-    messages: u64,
-    /// Bytes in the messages
-    bytes: u64,
-    /// Running time, in seconds
-    seconds: f64,
-    /// Messages reported as lost
-    lost_messages: u64,
-    /// Number of losses of an unknown number of messages
-    unknown_losses: u64,
-    /// Messages that came from a history
-    messages_from_history: u64,
-    /// Data datagrams received, including repairs, excluding duplicates
-    datagrams: u64,
-    /// Missing datagrams that were repaired
-    repaired: Repaired,
-    /// Repair requests (NAKs) sent
-    naks: Naks,
-    /// With `--repair-for-others`: what was done for other subscribers
-    #[serde(skip_serializing_if = "Option::is_none")]
-    for_others: Option<ForOthers>,
-    /// With `--wire`: how each group was received at the end
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    wire: Vec<WireGroup>,
-}
-
-/// The missing datagrams that arrived after all.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct Repaired {
-    /// Repaired by the publisher, including with parity that it was asked for
-    by_publisher: u64,
-    /// Repaired by other subscribers (`--repair-for-others`)
-    by_subscribers: u64,
-    /// Recovered from parity, including parity that the publisher sent without a request
-    recovered: u64,
-}
-
-/// The NAKs that were sent.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct Naks {
-    /// To the publisher
-    to_publisher: u64,
-    /// To other subscribers
-    to_subscribers: u64,
-}
-
-/// What it did for other subscribers.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct ForOthers {
-    /// Repair requests answered
-    naks: u64,
-    /// Repairs sent
-    datagrams: u64,
-    /// Bytes of these repairs
-    bytes: u64,
-    /// Repairs refused because of a limit, and requests that were not valid
-    refused: u64,
-}
-
-impl SubscribeSummary {
-    /// Returns the summary of a subscriber after this time.
-    pub(super) fn new(
-        subscriber: &Subscriber,
-        tally: &Tally,
-        repairs_for_others: bool,
-        time: Duration,
-    ) -> Self {
+record! {
+    pub(super) fn new(subscriber: &Subscriber, tally: &Tally, repairs_for_others: bool, time: Duration) {
         let counted = subscriber.statistics();
-        let for_others = ForOthers {
-            naks: counted.local_naks,
-            datagrams: counted.local_repairs,
-            bytes: counted.local_repair_bytes,
-            refused: counted.local_refused,
-        };
-        Self {
-            stream: subscriber.stream().map(|stream| stream.to_string()),
-            messages: tally.messages,
-            bytes: tally.bytes,
-            seconds: time.as_secs_f64(),
-            lost_messages: tally.lost,
-            unknown_losses: tally.unknown_losses,
-            messages_from_history: counted.from_history,
-            datagrams: counted.received,
-            repaired: Repaired {
-                by_publisher: counted.repaired.saturating_sub(counted.repaired_locally),
-                by_subscribers: counted.repaired_locally,
-                recovered: counted.recovered,
-            },
-            naks: Naks {
-                to_publisher: counted.naks.saturating_sub(counted.naks_to_repairers),
-                to_subscribers: counted.naks_to_repairers,
-            },
-            for_others: repairs_for_others.then_some(for_others),
-            wire: wire_groups(&subscriber.receiver().wire_status()),
-        }
+    }
+
+    /// One object at the end.
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(super) struct SubscribeSummary {
+        /// Stream ID, 16 hexadecimal digits; absent if none was received
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stream: Option<String> = subscriber.stream().map(|stream| stream.to_string()),
+        /// Messages printed
+        messages: u64 = tally.messages,
+        /// Bytes in the messages
+        bytes: u64 = tally.bytes,
+        /// Running time, in seconds
+        seconds: f64 = time.as_secs_f64(),
+        /// Messages reported as lost
+        lost_messages: u64 = tally.lost,
+        /// Number of losses of an unknown number of messages
+        unknown_losses: u64 = tally.unknown_losses,
+        /// Messages that came from a history
+        messages_from_history: u64 = counted.from_history,
+        /// Data datagrams received, including repairs, excluding duplicates
+        datagrams: u64 = counted.received,
+        /// Missing datagrams that were repaired
+        repaired: Repaired = Repaired::new(&counted),
+        /// Repair requests (NAKs) sent
+        naks: Naks = Naks::new(&counted),
+        /// With `--repair-for-others`: what was done for other subscribers
+        #[serde(skip_serializing_if = "Option::is_none")]
+        for_others: Option<ForOthers> = repairs_for_others.then(|| ForOthers::new(&counted)),
+        /// With `--wire`: how each group was received at the end
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        wire: Vec<WireGroup> = wire_groups(&subscriber.receiver().wire_status()),
+    }
+}
+
+record! {
+    fn new(counted: &SubscriberStatistics) {}
+
+    /// The missing datagrams that arrived after all.
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    struct Repaired {
+        /// Repaired by the publisher, including with parity that it was asked for
+        by_publisher: u64 = counted.repaired.saturating_sub(counted.repaired_locally),
+        /// Repaired by other subscribers (`--repair-for-others`)
+        by_subscribers: u64 = counted.repaired_locally,
+        /// Recovered from parity, including parity that the publisher sent without a request
+        recovered: u64 = counted.recovered,
+    }
+}
+
+record! {
+    fn new(counted: &SubscriberStatistics) {}
+
+    /// The NAKs that were sent.
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    struct Naks {
+        /// To the publisher
+        to_publisher: u64 = counted.naks.saturating_sub(counted.naks_to_repairers),
+        /// To other subscribers
+        to_subscribers: u64 = counted.naks_to_repairers,
+    }
+}
+
+record! {
+    fn new(counted: &SubscriberStatistics) {}
+
+    /// What it did for other subscribers.
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    struct ForOthers {
+        /// Repair requests answered
+        naks: u64 = counted.local_naks,
+        /// Repairs sent
+        datagrams: u64 = counted.local_repairs,
+        /// Bytes of these repairs
+        bytes: u64 = counted.local_repair_bytes,
+        /// Repairs refused because of a limit, and requests that were not valid
+        refused: u64 = counted.local_refused,
     }
 }
 
