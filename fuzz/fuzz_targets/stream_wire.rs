@@ -7,8 +7,8 @@ use mcast_stream_proto::history::{
     AnswerFrame, HistoryAnnouncement, HistoryRequest, Position, RecordReader, SnapshotParts,
 };
 use mcast_stream_proto::wire::{
-    Announce, DatagramView, Heartbeat, MessageNumber, Messages, Nak, Ncf, Origin, Parity, Probe, Reset, Status,
-    VisitedEngines,
+    Announce, DatagramView, Heartbeat, MessageNumber, Messages, Nak, Ncf, Origin, Parity, Probe, Reset,
+    Status, VisitedEngines,
 };
 
 fuzz_target!(|bytes: &[u8]| {

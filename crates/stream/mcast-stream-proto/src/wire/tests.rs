@@ -166,6 +166,7 @@ fn heartbeat_with_recalled_messages() {
     );
 }
 
+#[cfg(feature = "local-repair")]
 #[test]
 fn heartbeat_with_repairers() {
     let mut repairers = RepairerList::default();
@@ -469,6 +470,7 @@ proptest! {
         prop_assert_eq!((SubscriberName::of(&view), Acknowledgement::of(&view)), (name.ok(), Some(acknowledgement)));
     }
 
+    #[cfg(feature = "local-repair")]
     #[test]
     fn lists_of_repairers_survive(
         tags in any::<[u16; 5]>(), v4 in any::<[([u8; 4], u16); 2]>(), v6 in any::<[([u16; 8], u16); 3]>(),
@@ -492,6 +494,7 @@ proptest! {
     }
 
     /// Nothing may be sent to an address that is not one host.
+    #[cfg(feature = "local-repair")]
     #[test]
     fn hostile_lists_of_repairers_name_hosts(value in prop::collection::vec(any::<u8>(), 0..100), small: u16) {
         let mut buffer = [0; 400];

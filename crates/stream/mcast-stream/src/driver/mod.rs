@@ -1,5 +1,8 @@
 //! The state machines on real sockets: a [`Publisher`] and a [`Subscriber`].
 
+#[cfg(not(any(feature = "acknowledgements", feature = "history")))]
+#[path = "off/account.rs"]
+mod account;
 mod clock;
 mod discovery;
 mod discovery_group;

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use mcast::InterfaceSelector;
 
+#[cfg(not(feature = "acknowledgements"))]
+use crate::driver::account::HistoryAccount;
 use crate::seal::Keys;
-use crate::subscriber::{
-    HistoryAccount, Item, Step, SubscriberConfig, SubscriberEvent, SubscriberStatistics,
-};
+#[cfg(feature = "acknowledgements")]
+use crate::subscriber::HistoryAccount;
+use crate::subscriber::{Item, Step, SubscriberConfig, SubscriberEvent, SubscriberStatistics};
 use crate::wire::StreamId;
 use crate::{ClockTime, StreamError, SubscriberMachine};
 

@@ -14,6 +14,8 @@ use mcast::{Batch, Cursor, InterfaceSelector, Membership, Waker};
 use mcast_sys::trace::Span;
 use mcast_sys::trace_span;
 
+#[cfg(not(any(feature = "acknowledgements", feature = "history")))]
+use super::account::WithoutAccount;
 use super::clock::Clock;
 use super::error::{StreamError, StreamStep};
 use super::history::HistorySubscription;

@@ -7,6 +7,8 @@ use mcast::{Cursor, ErrorKind};
 
 use super::{CurrentDatagram, MAX_WAIT, Poll, Subscriber};
 use crate::Target;
+#[cfg(not(any(feature = "acknowledgements", feature = "history")))]
+use crate::driver::account::WithoutAccount;
 use crate::driver::error::{StreamError, StreamStep};
 use crate::driver::spinning::Spinning;
 use crate::driver::unicast::{send_aside, wait_for_either};
