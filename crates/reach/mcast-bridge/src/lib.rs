@@ -41,6 +41,10 @@ mod reverse;
 )]
 mod server;
 #[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq", feature = "redis"))]
+#[cfg_attr(
+    not(any(feature = "nats", feature = "rabbitmq", feature = "redis")),
+    allow(dead_code, reason = "the client of Kafka has TLS of its own")
+)]
 mod tls;
 
 pub use driver::{

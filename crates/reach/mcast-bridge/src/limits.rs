@@ -57,7 +57,7 @@ impl UnstorableRecord {
     }
 }
 
-#[cfg(any(all(feature = "kafka", unix), feature = "nats", feature = "rabbitmq"))]
+#[cfg(any(feature = "nats", feature = "rabbitmq"))]
 impl UnstorableRecord {
     pub(crate) const fn too_large(
         position: Position,

@@ -119,6 +119,7 @@ impl FieldValue {
         Self::Text(text.to_owned())
     }
 
+    #[cfg(any(all(feature = "kafka", unix), feature = "nats"))]
     pub(crate) fn into_text(self) -> String {
         match self {
             Self::Number(number) => number.to_string(),
