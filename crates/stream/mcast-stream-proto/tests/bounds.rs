@@ -15,7 +15,6 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("format", "driver/logged/waiting.rs", "BLOCK OVERHEAD"),
     ("format", "driver/publisher/builder.rs", "IPV6_MINIMUM"),
     ("format", "driver/side_channel.rs", "FIRST_ANSWER HELLO LENGTH"),
-    ("format", "driver/snapshot/mod.rs", "ANSWER FRAME REQUEST"),
     ("format", "driver/unicast.rs", "MAX_BYTES"),
     ("format", "fec.rs", "BLOCK CHUNK KIND_AT MESSAGE_AT REDUCTION SYMBOL_HEAD"),
     ("format", "history/machine/live.rs", "ITEM"),
@@ -23,7 +22,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     (
         "format",
         "history/wire.rs",
-        "CLOSED END GAP HEAD HISTORY_REQUEST KEYED LATER MAX_HISTORY_FRAME MAX_TEXT MESSAGE OPEN_GAP RECORDS",
+        "CLOSED END GAP HEAD HISTORY_REQUEST KEYED LATER MAX_HISTORY_FRAME MAX_SNAPSHOT_FRAME MAX_TEXT MESSAGE OPEN_GAP RECORDS SNAPSHOT SNAPSHOT_HEAD",
     ),
     ("format", "outbox.rs", "LONGEST"),
     ("format", "publisher/feedback.rs", "SEALED_EXTRA"),
@@ -65,6 +64,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("work", "driver/tokio.rs", "LONGEST_WAIT RECHECK_INTERVAL RETRY_INTERVAL YIELDS"),
     ("work", "driver/transmit.rs", "FEW"),
     ("work", "history/reading.rs", "WAIT_JITTER"),
+    ("work", "history/wire.rs", "MAX_SNAPSHOT_PART"),
     ("work", "side_channel/mod.rs", "BURST"),
     ("work", "subscriber/sequencer/recovery.rs", "MAX_SPARE"),
     ("work", "subscriber/window.rs", "MAX_SPARE"),
@@ -200,7 +200,7 @@ fn read(folder: &Path, path: &str, constants: &mut BTreeSet<Bound>, settings: &m
                 text.split(';').filter_map(constant).map(|(name, value)| (file.clone(), name, value)),
             );
             if SETTINGS.contains(&&*file) {
-                let all = text.split([',', '{']).filter_map(setting);
+                let all = text.split([',', '{', '}']).filter_map(setting);
                 settings.extend(all.map(|(name, value)| (file.clone(), name, value)));
             }
         }
