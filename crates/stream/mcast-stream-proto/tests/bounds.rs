@@ -90,7 +90,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("estimate", "publisher/parity/mod.rs", "HALF"),
     ("estimate", "publisher/repair_scheduler.rs", "HALF"),
     ("estimate", "publisher/subscribers.rs", "LONGEST_ROUND_TRIP MAX_SILENCE MIN_ROUND_TRIP"),
-    ("estimate", "publisher/transmit.rs", "MAX_PAUSE"),
+    ("estimate", "publisher/scheduler.rs", "MAX_PAUSE"),
     ("estimate", "subscriber/naks.rs", "SHRINKING"),
     ("clock", "driver/clock.rs", "QUARTER START"),
     ("clock", "driver/publisher/shared.rs", "LONGEST_SLEEP"),

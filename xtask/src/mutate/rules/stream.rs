@@ -141,7 +141,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a one-way publisher retains only what parity may still recover",
-        "FlowControl::OneWay => self.parity.sent_with_parity(now).max(self.ring.oldest_retained),",
+        "FlowControl::OneWay => self.scheduler.parity.sent_with_parity(now).max(self.ring.oldest_retained),",
         "FlowControl::OneWay => self.ring.oldest_retained,",
     ),
     STREAM.rule(

@@ -35,10 +35,10 @@ impl PublisherMachine {
     /// A heartbeat that an unproven address has requested lists none: it would be longer than what was paid for.
     pub(super) fn repairers_to_list(&mut self, now: ClockTime) -> RepairerList {
         let mut list = RepairerList::default();
-        if now < self.directory.list_at || self.heartbeats.is_requested {
+        if now < self.scheduler.directory.list_at || self.scheduler.heartbeats.is_requested {
             return list;
         }
-        self.directory.list_at = now + LIST_INTERVAL;
+        self.scheduler.directory.list_at = now + LIST_INTERVAL;
         let recent = self.subscribers.recent();
         let is_listed = |member: &Member| {
             member.repairs_for_others
@@ -50,7 +50,7 @@ impl PublisherMachine {
             let entry = entry(id, member);
             if !list.add(entry) {
                 // Each of those found so far is listed with the same probability.
-                let at = self.directory.random.index(found + 1);
+                let at = self.scheduler.directory.random.index(found + 1);
                 list.replace(at, entry);
             }
         }

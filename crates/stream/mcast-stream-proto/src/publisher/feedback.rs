@@ -157,12 +157,12 @@ impl PublisherMachine {
             let repairs = RepairFlow::new(
                 self.context.config.repair_floor,
                 self.context.config.datagram,
-                &self.repairs.group.sent,
+                &self.scheduler.repairs.group.sent,
                 now,
             );
             self.subscribers.members.join(id, from, now, repairs, sent);
             // It did not run when this publisher began, or begins late: what it lost before is not a loss of the link.
-            let is_late = now.since(self.data_resumed_at) > self.subscribers.longest_silence();
+            let is_late = now.since(self.scheduler.data_resumed_at) > self.subscribers.longest_silence();
             if let Some(member) = self.subscribers.members.get_mut(id) {
                 member.progress.acknowledgements.join(self.intake.next_message());
                 if is_late {
@@ -188,7 +188,7 @@ impl PublisherMachine {
         let extensions = origin + recalled + history + self.signature_length();
         let length = HEADER_LENGTH + extensions + Heartbeat::LENGTH + sealed;
         let price = (length * usize::from(self.context.config.paths.max(1))) as u64;
-        self.heartbeats.request(now, paid as u64, price);
+        self.scheduler.heartbeats.request(now, paid as u64, price);
     }
 
     /// Notes what the application of a subscriber that leaves was given.
@@ -217,7 +217,7 @@ impl PublisherMachine {
         member.progress.record_reading(status, count);
         let silence = member.record(status, now, group_round_trip, sent, verified_through);
         // Nobody receives anything new while the stream pauses.
-        let silence = silence.min(now.since(self.data_resumed_at));
+        let silence = silence.min(now.since(self.scheduler.data_resumed_at));
         let has_room = member.has_ample_room() && member.room_end() > sent;
         member.role = match before {
             _ if status.flags & Status::PASSIVE != 0 => Role::BestEffort,
@@ -291,7 +291,7 @@ impl PublisherMachine {
     }
 
     pub(super) fn depart(&mut self, id: SubscriberId, departure: Departure) {
-        self.repairs.cancel(id, &mut self.subscribers.members, &mut self.ring);
+        self.scheduler.repairs.cancel(id, &mut self.subscribers.members, &mut self.ring);
         let forgotten = self.subscribers.depart(id, departure, self.intake.next_message());
         if let Some(standing) = forgotten.and_then(|forgotten| self.standing_of_departed(&forgotten)) {
             self.subscribers.forgotten.add(standing);

@@ -4,12 +4,12 @@
 //! |---|---|---|
 //! | intake | `intake.rs` | numbers, packing, manifests |
 //! | ring | `ring.rs` | what is retained, and until when |
-//! | scheduler | `transmit.rs`; `repair_scheduler.rs`, `repair_flow.rs`, `state.rs` | what is sent next |
+//! | scheduler | `scheduler.rs`; `repair_scheduler.rs`, `repair_flow.rs`, `heartbeats.rs` | what is sent next |
 //! | pacer | `pacing.rs` | when the rate admits it |
 //! | audience | `subscribers.rs`; `members.rs`, `flow.rs`, `ending.rs`, `ranking.rs` | which subscribers it waits for |
 //!
-//! Messages pass them from top to bottom, reports of subscribers from bottom to top: `feedback.rs` reads these. The scheduler
-//! is several schedules, of repairs, confirmations and heartbeats, which `transmit.rs` and `state.rs` ask in turn.
+//! Messages pass them from top to bottom, reports of subscribers from bottom to top: `feedback.rs` reads these. The
+//! machine asks the layers in turn: `transmit.rs` for the next datagram, and `state.rs` when a timer is due.
 //!
 //! Options are layers of their own, each in a folder or file: `acknowledgements`, `auto_rate`, `directory.rs`, `parity`,
 //! `signing.rs`. What stands for one that is left out is in `off`.
@@ -35,6 +35,7 @@ mod ending;
 mod event;
 mod feedback;
 mod flow;
+mod heartbeats;
 mod intake;
 mod log_needs;
 mod members;
@@ -49,6 +50,7 @@ mod ranking;
 mod repair_flow;
 mod repair_scheduler;
 mod ring;
+mod scheduler;
 mod sealer;
 #[cfg(feature = "signatures")]
 mod signing;
@@ -79,24 +81,21 @@ pub use quorum::{
 pub use transmit::Transmit;
 
 use crate::ClockTime;
-use crate::outbox::Outbox;
 use crate::seal::Keys;
 use crate::wire::{
     HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber, Sequence, ServedHistory, TAG_LENGTH,
     batch_overhead,
 };
 use auto_rate::LinkRates;
-use directory::RepairerDirectory;
 use event::EventQueue;
 use intake::{FRAGMENTED_EXTRA, Intake, KEYED_EXTENSION, Writing};
 use members::Members;
 use pacing::Pacer;
-use parity::ParitySchedule;
-use repair_scheduler::{ConfirmationSchedule, RepairScheduler};
+use repair_scheduler::RepairScheduler;
 use ring::{Recalled, Ring};
+use scheduler::Scheduler;
 use sealer::{SALT_EXTENSION, Sealer};
 use signing::Signing;
-use state::HeartbeatSchedule;
 use subscribers::Subscribers;
 
 /// What all layers share: the settings, what is counted and reported, and whether something has failed.
@@ -150,23 +149,15 @@ struct Publishing<'a> {
 /// [`poll_timeout`](Self::poll_timeout) the time by which to call it again.
 pub struct PublisherMachine {
     context: Context,
-    ring: Ring,
     intake: Intake,
+    ring: Ring,
+    scheduler: Scheduler,
+    pacer: Pacer,
+    rates: LinkRates,
     subscribers: Subscribers,
-    outbox: Outbox,
     sealer: Sealer,
     signing: Option<Signing>,
     scratch: Vec<u8>,
-    pacer: Pacer,
-    rates: LinkRates,
-    repairs: RepairScheduler,
-    parity: ParitySchedule,
-    confirmations: ConfirmationSchedule,
-    /// When data was last sent, and when that began again after a pause.
-    data_sent_at: ClockTime,
-    data_resumed_at: ClockTime,
-    heartbeats: HeartbeatSchedule,
-    directory: RepairerDirectory,
     /// The history of the stream that it serves.
     history: Option<ServedHistory>,
     recalled: Recalled,
@@ -185,22 +176,15 @@ impl PublisherMachine {
     pub fn new(config: PublisherConfig, now: ClockTime) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
-            ring: Ring::new(config.retransmission_buffer, config.datagram),
             intake: Intake::new(config.first_message),
+            ring: Ring::new(config.retransmission_buffer, config.datagram),
+            scheduler: Scheduler::new(&config, now),
+            pacer: Pacer::new(config.rate.fixed(), config.datagram, now),
+            rates: LinkRates::new(&config, now),
             subscribers: Subscribers::new(&config, now),
-            outbox: Outbox::new(config.parity_datagram()),
             sealer: Sealer::new(config.seed),
             signing: Signing::of(&config, now),
             scratch: Vec::new(),
-            pacer: Pacer::new(config.rate.fixed(), config.datagram, now),
-            rates: LinkRates::new(&config, now),
-            repairs: RepairScheduler::new(&config, now),
-            parity: ParitySchedule::new(&config),
-            confirmations: ConfirmationSchedule::new(now),
-            data_sent_at: now,
-            data_resumed_at: now,
-            heartbeats: HeartbeatSchedule::new(now, config.idle_interval),
-            directory: RepairerDirectory::new(config.seed, now),
             history: None,
             recalled: Recalled::NOTHING,
             check_at: now,
@@ -316,7 +300,7 @@ impl PublisherMachine {
     pub fn close(&mut self, now: ClockTime) {
         self.flush_all(now);
         self.intake.close();
-        self.heartbeats.restart(now);
+        self.scheduler.heartbeats.restart(now);
     }
 
     /// Omits the messages before this number, because they are missing where the publisher reads them from. Subscribers
@@ -338,7 +322,7 @@ impl PublisherMachine {
                 return Err(Refusal::NoQuorum);
             }
             self.intake.skip_to(number);
-            self.heartbeats.restart(now);
+            self.scheduler.heartbeats.restart(now);
         }
         Ok(())
     }
@@ -466,8 +450,9 @@ impl PublisherMachine {
 
     /// Returns the rates of the links, and what they follow from.
     const fn publishing(&mut self) -> (&mut LinkRates, Publishing<'_>) {
-        let Self { rates, ring, subscribers, repairs, pacer, context, .. } = self;
-        (rates, Publishing { ring, members: &mut subscribers.members, repairs, pacer, context })
+        let Self { rates, ring, subscribers, scheduler, pacer, context, .. } = self;
+        let (members, repairs) = (&mut subscribers.members, &mut scheduler.repairs);
+        (rates, Publishing { ring, members, repairs, pacer, context })
     }
 
     /// Returns the intake, and what it writes to.
@@ -630,7 +615,10 @@ impl PublisherMachine {
     #[must_use]
     pub fn is_sent(&self) -> bool {
         let is_signed = self.signing.as_ref().is_none_or(Signing::is_complete);
-        self.ring.sent == self.ring.next && !self.intake.is_open() && is_signed && !self.parity.is_waiting()
+        self.ring.sent == self.ring.next
+            && !self.intake.is_open()
+            && is_signed
+            && !self.scheduler.parity.is_waiting()
     }
 
     /// Returns the number of complete datagrams not sent yet.

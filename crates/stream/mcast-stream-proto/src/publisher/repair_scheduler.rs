@@ -329,8 +329,13 @@ impl ConfirmationSchedule {
     }
 
     /// Returns whether one is due while repairs wait, after this many bytes of repairs.
-    fn is_due_while_waiting(&self, now: ClockTime, repair_bytes: u64) -> bool {
+    pub(super) fn is_due_while_waiting(&self, now: ClockTime, repair_bytes: u64) -> bool {
         now >= self.at && (now >= self.late_at || repair_bytes >= self.repair_bytes)
+    }
+
+    /// Looks again after the shortest time, because no repair to the group waits.
+    pub(super) fn postpone(&mut self, now: ClockTime) {
+        self.at = now + CONFIRM_INTERVAL;
     }
 
     /// Notes that one of this length was sent.
@@ -368,7 +373,7 @@ impl PublisherMachine {
                     break;
                 }
                 remaining -= 1;
-                let base = self.parity.block_of(sequence);
+                let base = self.scheduler.parity.block_of(sequence);
                 // All that is requested of a block is answered together: parity may replace several repairs.
                 if let Some((former, requested)) = block.take_if(|(known, _)| base != Some(*known)) {
                     self.repair_block(now, id, former, &requested);
@@ -376,7 +381,7 @@ impl PublisherMachine {
                 match base {
                     Some(base) => block.get_or_insert((base, Vec::new())).1.push(sequence),
                     None => {
-                        self.repairs.request(
+                        self.scheduler.repairs.request(
                             now,
                             sequence,
                             id,
@@ -393,7 +398,7 @@ impl PublisherMachine {
         if let Some((first, end)) = unrecoverable {
             self.context.statistics.unrecoverable += end - first;
             // It shows what is still retained, so that the rest is requested no longer.
-            self.confirmations.is_wanted = true;
+            self.scheduler.confirmations.is_wanted = true;
             // A subscriber that reads a history gets them from there.
             if self.subscribers.members.get(id).is_none_or(|member| !member.progress.is_reading) {
                 self.context.events.push(PublisherEvent::Unrecoverable(id, first, end));
@@ -403,27 +408,21 @@ impl PublisherMachine {
 
     /// Returns the next repair that the rate and the allowances admit.
     pub(super) fn next_repair(&mut self, now: ClockTime) -> Option<Transmit> {
-        if now >= self.confirmations.deadline() {
+        if now >= self.scheduler.confirmations.deadline() {
             return self.confirm(now);
         }
-        let Self { subscribers, ring, parity, pacer, .. } = self;
-        if let Some(repair) = self.repairs.next(now, &mut subscribers.members, ring, parity, pacer) {
+        let Self { subscribers, ring, scheduler, pacer, .. } = self;
+        if let Some(repair) = scheduler.next_repair(now, &mut subscribers.members, ring, pacer) {
             return match repair.is_parity {
                 true => self.repair_with_parity(now, repair),
                 false => self.repair(now, repair),
             };
         }
-        // Others must not request meanwhile what is queued for the group.
-        let waits = self.repairs.next_time() != ClockTime::NEVER && self.subscribers.members.len() > 1;
-        let is_due = self.confirmations.is_due_while_waiting(now, self.context.statistics.repair_bytes);
-        if !waits || !is_due {
-            return None;
+        let repair_bytes = self.context.statistics.repair_bytes;
+        match self.scheduler.must_confirm(now, &self.subscribers.members, &self.ring, repair_bytes) {
+            true => self.confirm(now),
+            false => None,
         }
-        if self.repairs.coming(&self.subscribers.members, &self.ring).is_empty() {
-            self.confirmations.at = now + CONFIRM_INTERVAL;
-            return None;
-        }
-        self.confirm(now)
     }
 
     fn repair(
@@ -449,7 +448,7 @@ impl PublisherMachine {
         debug_assert!(length > 0 && sequence < self.ring.sent, "a repair of what was never sent");
         self.ring.mark(sequence, 0, true);
         self.context.statistics.repair_bytes += length;
-        self.heartbeats.record_repair(now);
+        self.scheduler.heartbeats.record_repair(now);
         if let Some(state) = self.ring.repair_mut(sequence) {
             state.repaired = state.pending.take().map(|target| (now, target));
         }
@@ -467,7 +466,7 @@ impl PublisherMachine {
             Some(_) => (CONFIRMED_ENTRIES, CONFIRMATION_INTERVAL),
             None => (usize::MAX, Duration::ZERO),
         };
-        for sequence in self.repairs.coming(&self.subscribers.members, &self.ring) {
+        for sequence in self.scheduler.repairs.coming(&self.subscribers.members, &self.ring) {
             if list.len() >= most || !list.add(sequence, 1) {
                 break;
             }
@@ -481,7 +480,7 @@ impl PublisherMachine {
             .min(CONFIRM_INTERVAL)
             .max(self.pacer.spacing(length))
             .max(least_interval);
-        self.confirmations.record_sent(now, interval, length, self.context.statistics.repair_bytes);
-        self.outbox.pop().map(Transmit::Control)
+        self.scheduler.confirmations.record_sent(now, interval, length, self.context.statistics.repair_bytes);
+        self.scheduler.outbox.pop().map(Transmit::Control)
     }
 }

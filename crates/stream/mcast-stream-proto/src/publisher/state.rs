@@ -1,4 +1,4 @@
-//! Timers and control datagrams: when heartbeats are due, and what they show; announcements, departures and evictions.
+//! Timers and control datagrams: what heartbeats show; announcements, departures and evictions.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -24,7 +24,7 @@ impl PublisherMachine {
     /// Runs the timers that are due.
     pub(super) fn run_timers(&mut self, now: ClockTime) {
         self.pacer.refill(now);
-        self.repairs.refill(now);
+        self.scheduler.repairs.refill(now);
         self.refill_signatures(now);
         if self.intake.waiting_since().is_some_and(|since| now >= since + self.context.config.linger) {
             self.flush(now);
@@ -63,9 +63,9 @@ impl PublisherMachine {
         let round_trip = wire_micros(self.subscribers.round_trip).max(1);
         let group_size = u32::try_from(self.subscribers.members.len()).unwrap_or(u32::MAX);
         let sent = self.ring.sent;
-        let (block, parity) = self.parity.announced();
+        let (block, parity) = self.scheduler.parity.announced();
         let oldest = match self.context.config.flow {
-            FlowControl::OneWay => self.parity.sent_with_parity(now).max(self.ring.oldest_retained),
+            FlowControl::OneWay => self.scheduler.parity.sent_with_parity(now).max(self.ring.oldest_retained),
             _ => self.ring.oldest_retained,
         };
         let heartbeat = Heartbeat {
@@ -103,9 +103,9 @@ impl PublisherMachine {
             history.map_or(Ok(()), |history| history.write(writer))?;
             heartbeat.write(writer)
         });
-        self.parity.record_announced();
+        self.scheduler.parity.record_announced();
         self.context.statistics.heartbeats += 1;
-        self.heartbeats.record_sent(
+        self.scheduler.heartbeats.record_sent(
             now,
             self.subscribers.flow.is_blocked(),
             self.subscribers.round_trip,
@@ -156,7 +156,7 @@ impl PublisherMachine {
         let count = self.sealer.next_control();
         let header = crate::wire::Header { flags, ..self.context.header(kind, count) };
         let mut salt = self.sealer.salt(&header);
-        let Self { sealer, context, outbox, signing, .. } = self;
+        let Self { sealer, context, scheduler, signing, .. } = self;
         let mut signing = signing.as_mut().filter(|_| is_signed(kind));
         if signing.is_some() {
             salt = sealer.incarnation_salt();
@@ -174,7 +174,7 @@ impl PublisherMachine {
             signing.is_none_or(|signing| signing.sign(bytes))
                 && sealer.seal_control(&context.config.keys, &header, bytes)
         };
-        outbox.push(to, &header, whole, seal) as u64
+        scheduler.outbox.push(to, &header, whole, seal) as u64
     }
 
     /// Returns what heartbeats show of recalled messages, as far as there is room in a header beside repairers of this length.
@@ -207,120 +207,4 @@ impl PublisherMachine {
         self.context.events.push(PublisherEvent::SubscriberEvicted(id, self.ring.sent.ahead_of(next)));
         self.evaluate_acknowledgements(now);
     }
-}
-
-/// The time between heartbeats while data is sent, and between the first two of an idle publisher.
-const BUSY_INTERVAL: Duration = Duration::from_millis(10);
-/// The shortest time between heartbeats that are requested or that follow a burst.
-const MIN_INTERVAL: Duration = Duration::from_millis(5);
-/// The shortest time between the first two heartbeats of a publisher that waits for subscribers.
-const WAITING_INTERVAL: Duration = Duration::from_millis(1);
-/// The longest time that may be chosen for the interval between the heartbeats of an idle publisher.
-const IDLE_INTERVAL: Duration = Duration::from_secs(1);
-/// Bounds of the delay of the heartbeat after a burst, which is half a round trip.
-const SHORTEST_TAIL: Duration = Duration::from_micros(100);
-const LONGEST_TAIL: Duration = Duration::from_millis(1);
-/// The largest credit for heartbeats on demand, in bytes.
-const MAX_DEMAND_CREDIT: u64 = 4096;
-
-/// The schedule of the heartbeats. `spacing` is the shortest time between two that the rate admits.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct HeartbeatSchedule {
-    at: ClockTime,
-    last: ClockTime,
-    interval: Duration,
-    has_sent_data: bool,
-    longest_interval: Duration,
-    /// Bytes of heartbeat requests received from unproven addresses.
-    demand_credit: u64,
-    /// Whether such a request has scheduled the next heartbeat.
-    pub(super) is_requested: bool,
-}
-
-impl HeartbeatSchedule {
-    /// Schedules the first heartbeat at once. Later ones are at most `longest_interval` apart.
-    pub(super) fn new(now: ClockTime, longest_interval: Duration) -> Self {
-        Self {
-            at: now,
-            last: now,
-            interval: BUSY_INTERVAL,
-            has_sent_data: false,
-            longest_interval: longest_interval.clamp(BUSY_INTERVAL, IDLE_INTERVAL),
-            demand_credit: 0,
-            is_requested: false,
-        }
-    }
-
-    /// Returns when the next heartbeat is due.
-    pub(super) const fn at(&self) -> ClockTime {
-        self.at
-    }
-
-    /// Restarts the interval with a heartbeat at once.
-    pub(super) const fn restart(&mut self, now: ClockTime) {
-        (self.at, self.interval) = (now, BUSY_INTERVAL);
-    }
-
-    /// Notes that data was sent: the next heartbeat follows soon after the end of a burst, or at intervals in a long
-    /// one.
-    #[inline]
-    pub(super) fn record_data(&mut self, now: ClockTime, round_trip: Duration, spacing: Duration) {
-        self.has_sent_data = true;
-        let busy = self.last + BUSY_INTERVAL.max(spacing);
-        // The delay is bounded, so that a distant subscriber does not delay the repairs of near ones.
-        let delay = (round_trip / 2).clamp(SHORTEST_TAIL, LONGEST_TAIL);
-        let tail = (now + delay).max(self.last + MIN_INTERVAL.max(spacing));
-        self.at = tail.min(busy.max(now));
-        self.interval = BUSY_INTERVAL;
-    }
-
-    /// Notes that a repair was sent: a status in answer to the next heartbeat reports whether it arrived.
-    #[inline]
-    pub(super) fn record_repair(&mut self, now: ClockTime) {
-        self.has_sent_data = true;
-        self.at = self.at.min(now + BUSY_INTERVAL);
-        self.interval = BUSY_INTERVAL;
-    }
-
-    /// Schedules a heartbeat soon, because the publisher waits for the statuses that answer it.
-    pub(super) fn schedule_soon(&mut self, round_trip: Duration, spacing: Duration) {
-        self.interval = waiting_interval(round_trip).max(spacing);
-        self.at = self.at.min(self.last + self.interval);
-    }
-
-    /// Schedules a heartbeat for a subscriber that joins. The `paid` bytes of such requests pay the `price` of the
-    /// heartbeat, because their source address is unproven: a forged request must not cause more traffic than it is.
-    pub(super) fn request(&mut self, now: ClockTime, paid: u64, price: u64) {
-        self.demand_credit = (self.demand_credit + paid).min(MAX_DEMAND_CREDIT);
-        let at = now.max(self.last + MIN_INTERVAL);
-        if self.at > at && self.demand_credit >= price {
-            self.demand_credit -= price;
-            self.at = at;
-            self.is_requested = true;
-        }
-    }
-
-    /// Notes that a heartbeat was sent, and schedules the next one.
-    pub(super) fn record_sent(
-        &mut self,
-        now: ClockTime,
-        is_waiting: bool,
-        round_trip: Duration,
-        spacing: Duration,
-    ) {
-        let interval = match self.has_sent_data {
-            true if is_waiting => waiting_interval(round_trip),
-            true => BUSY_INTERVAL,
-            false => (2 * self.interval).min(self.longest_interval),
-        };
-        self.interval = interval.max(spacing);
-        self.has_sent_data = false;
-        self.is_requested = false;
-        self.last = now;
-        self.at = now + self.interval;
-    }
-}
-
-fn waiting_interval(round_trip: Duration) -> Duration {
-    round_trip.clamp(WAITING_INTERVAL, BUSY_INTERVAL)
 }

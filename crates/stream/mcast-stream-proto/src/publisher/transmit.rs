@@ -9,8 +9,7 @@ use crate::wire::{HEADER_LENGTH, Heartbeat, Sequence};
 
 /// Datagrams returned in one [`Transmit::Data`]: enough for several calls with segmentation offload.
 const MAX_AT_ONCE: u64 = 132;
-/// Data after a longer pause than this counts as a new beginning.
-const MAX_PAUSE: Duration = Duration::from_millis(250);
+
 /// A datagram, or several, to be sent.
 #[derive(Debug)]
 pub enum Transmit {
@@ -40,15 +39,15 @@ impl PublisherMachine {
         }
         self.run_timers(now);
         self.assert_invariants();
-        if let Some(control) = self.outbox.pop() {
+        if let Some(control) = self.scheduler.outbox.pop() {
             return Some(Transmit::Control(control));
         }
         if let Some(repair) = self.next_repair(now) {
             return Some(repair);
         }
-        if self.heartbeats.at() <= now {
+        if self.scheduler.heartbeats.at() <= now {
             self.heartbeat(now);
-            return self.outbox.pop().map(Transmit::Control);
+            return self.scheduler.outbox.pop().map(Transmit::Control);
         }
         if let Some(parity) = self.next_parity(now) {
             return Some(parity);
@@ -74,7 +73,7 @@ impl PublisherMachine {
 
     /// Takes back a datagram that was sent, to reuse its buffer.
     pub fn reuse(&mut self, control: Control) {
-        self.outbox.reuse(control);
+        self.scheduler.outbox.reuse(control);
     }
 
     /// Returns the time by which to call [`poll_transmit`](Self::poll_transmit) again.
@@ -83,20 +82,19 @@ impl PublisherMachine {
         if self.is_halted() {
             return None;
         }
-        if !self.outbox.is_empty() {
+        if !self.scheduler.outbox.is_empty() {
             return Some(ClockTime(0));
         }
         let mut deadline =
-            self.heartbeats.at().min(self.check_at).min(self.rates.next_flight_time(&self.ring));
-        deadline = deadline.min(self.confirmations.deadline()).min(self.subscribers.ending.deadline());
+            self.scheduler.deadline().min(self.check_at).min(self.rates.next_flight_time(&self.ring));
+        deadline = deadline.min(self.subscribers.ending.deadline());
         if let Some(since) = self.intake.waiting_since() {
             deadline = deadline.min(since + self.context.config.linger);
         }
-        deadline = deadline
-            .min(self.intake.manifest_due(self.signing.as_ref()))
-            .min(self.repairs.next_time())
-            .min(self.parity_deadline());
-        if self.ring.sent < self.ring.next && !self.subscribers.flow.is_blocked() && !self.parity.is_waiting()
+        deadline = deadline.min(self.intake.manifest_due(self.signing.as_ref())).min(self.parity_deadline());
+        if self.ring.sent < self.ring.next
+            && !self.subscribers.flow.is_blocked()
+            && !self.scheduler.parity.is_waiting()
         {
             let length = self.ring.get(self.ring.sent).len() as u64;
             deadline = deadline.min(self.pacer.when(length));
@@ -106,11 +104,12 @@ impl PublisherMachine {
 
     fn next_data(&mut self, now: ClockTime) -> Option<Transmit> {
         let first = self.ring.sent;
-        if first == self.ring.next || self.parity.is_waiting() {
+        if first == self.ring.next || self.scheduler.parity.is_waiting() {
             return None;
         }
         let limit = self.data_limit(now);
-        let end = self.ring.next.min(first + MAX_AT_ONCE.min(self.parity.room())).min(limit.max(first));
+        let end =
+            self.ring.next.min(first + MAX_AT_ONCE.min(self.scheduler.parity.room())).min(limit.max(first));
         if end == first {
             self.block(now);
             return None;
@@ -136,15 +135,10 @@ impl PublisherMachine {
         self.ring.sent = sequence;
         self.record_signed(first, count);
         let signed = self.signed();
-        self.parity.record_sent(now, first, count, &self.ring, signed);
-        if now.since(self.data_sent_at) > MAX_PAUSE {
-            self.data_resumed_at = now;
-        }
-        self.data_sent_at = now;
+        self.scheduler.parity.record_sent(now, first, count, &self.ring, signed);
         self.context.statistics.datagrams += count;
         self.context.statistics.datagram_bytes += bytes;
-        self.repairs.record_data(bytes);
-        self.heartbeats.record_data(now, self.subscribers.round_trip, self.heartbeat_spacing());
+        self.scheduler.record_data(now, bytes, self.subscribers.round_trip, self.heartbeat_spacing());
         Some(Transmit::Data { first, count })
     }
 
@@ -162,7 +156,7 @@ impl PublisherMachine {
 
     /// Schedules a heartbeat soon: subscribers answer it with their status.
     pub(super) fn request_statuses(&mut self) {
-        self.heartbeats.schedule_soon(self.subscribers.round_trip, self.heartbeat_spacing());
+        self.scheduler.heartbeats.schedule_soon(self.subscribers.round_trip, self.heartbeat_spacing());
     }
 
     /// Returns the shortest time between two heartbeats that the rate admits.

@@ -473,20 +473,20 @@ impl PublisherMachine {
     pub(super) fn next_parity(&mut self, now: ClockTime) -> Option<Transmit> {
         let is_over = self.intake.is_closed() && self.ring.sent == self.ring.next;
         let signed = self.signed();
-        self.parity.end_in_time(now, is_over, &self.ring, signed);
+        self.scheduler.parity.end_in_time(now, is_over, &self.ring, signed);
         if !self.pacer.has(self.parity_length()?) {
             return None;
         }
-        let Symbol { block, index, is_last, bytes } = self.parity.waiting.pop_front()?;
+        let Symbol { block, index, is_last, bytes } = self.scheduler.parity.waiting.pop_front()?;
         let flags = if is_last { Flags::LAST_AHEAD } else { Flags(0) };
         let length = self.push_parity(block, index, flags, &bytes);
         self.pacer.charge(length);
         self.context.statistics.parity += 1;
         self.context.statistics.parity_bytes += length;
         if is_last {
-            self.parity.record_block_sent(now, block, signed);
+            self.scheduler.parity.record_block_sent(now, block, signed);
         }
-        self.outbox.pop().map(Transmit::Control)
+        self.scheduler.outbox.pop().map(Transmit::Control)
     }
 
     /// Queues a parity datagram; returns its length.
@@ -507,7 +507,8 @@ impl PublisherMachine {
     ) {
         let Some(member) = self.subscribers.members.get(id) else { return };
         let (holdoff, room_end) = (member.holdoff(), member.room_end());
-        let Self { repairs, parity, subscribers: Subscribers { members, .. }, ring, .. } = self;
+        let Self { scheduler, subscribers: Subscribers { members, .. }, ring, .. } = self;
+        let (repairs, parity) = (&scheduler.repairs, &mut scheduler.parity);
         let is_coming = |sequence: &&Sequence| repairs.is_coming(now, **sequence, id, holdoff, ring);
         let needed = requested.len() - requested.iter().filter(is_coming).count();
         // A subscriber that has no room for the whole block, because it joined later, cannot use parity.
@@ -519,11 +520,23 @@ impl PublisherMachine {
         match (answer, parity.symbol_length(base, ring)) {
             (Some(symbols), Some(symbol)) => {
                 let length = HEADER_LENGTH + self.context.seal_length() + Parity::HEAD + symbol;
-                self.repairs.request_parity(base, length as u64, symbols, id, &mut self.subscribers.members);
+                self.scheduler.repairs.request_parity(
+                    base,
+                    length as u64,
+                    symbols,
+                    id,
+                    &mut self.subscribers.members,
+                );
             }
             _ => {
                 for sequence in requested {
-                    self.repairs.request(now, *sequence, id, &mut self.subscribers.members, &mut self.ring);
+                    self.scheduler.repairs.request(
+                        now,
+                        *sequence,
+                        id,
+                        &mut self.subscribers.members,
+                        &mut self.ring,
+                    );
                 }
             }
         }
@@ -531,18 +544,19 @@ impl PublisherMachine {
 
     /// Sends the next symbol that answers requests for a block.
     pub(super) fn repair_with_parity(&mut self, now: ClockTime, repair: Repair) -> Option<Transmit> {
-        let Symbol { block, index, bytes, .. } = self.parity.take_answer(now, repair.sequence, &self.ring)?;
+        let Symbol { block, index, bytes, .. } =
+            self.scheduler.parity.take_answer(now, repair.sequence, &self.ring)?;
         let length = self.push_parity(block, index, Flags::REPAIR, &bytes);
         self.context.statistics.group_repairs += 1;
         self.context.statistics.parity_repairs += 1;
         self.context.statistics.repair_bytes += length;
-        self.heartbeats.record_repair(now);
-        self.outbox.pop().map(Transmit::Control)
+        self.scheduler.heartbeats.record_repair(now);
+        self.scheduler.outbox.pop().map(Transmit::Control)
     }
 
     /// Returns the length of the datagrams of data that are written now: shorter if they get parity.
     pub(super) const fn data_length(&self) -> usize {
-        match self.parity.is_announced && self.parity.crowd.lossy_at.is_some() {
+        match self.scheduler.parity.is_announced && self.scheduler.parity.crowd.lossy_at.is_some() {
             true => self.context.config.longest_with_parity(),
             false => self.context.config.longest_data(),
         }
@@ -557,27 +571,32 @@ impl PublisherMachine {
         if let Some(Member { loss, highest, missed, .. }) = self.subscribers.members.get_mut(id)
             && let Some((sent, lost)) = loss.note(*highest, *missed, is_large_group)
         {
-            self.parity.crowd.note(sent, lost);
+            self.scheduler.parity.crowd.note(sent, lost);
         }
         if self.context.config.fec == Fec::Crowd {
-            let (sent, requested) = (self.context.statistics.datagrams, self.repairs.requested);
-            return self.parity.adapt_to_crowd(now, self.subscribers.members.len(), sent, requested);
+            let (sent, requested) = (self.context.statistics.datagrams, self.scheduler.repairs.requested);
+            return self.scheduler.parity.adapt_to_crowd(
+                now,
+                self.subscribers.members.len(),
+                sent,
+                requested,
+            );
         }
         let worst = self.subscribers.members.iter().map(|(_, member)| member.loss.share).max();
-        self.parity.adapt(now, worst.unwrap_or(0), self.subscribers.members.len());
+        self.scheduler.parity.adapt(now, worst.unwrap_or(0), self.subscribers.members.len());
     }
 
     /// Returns when the next parity is due.
     pub(super) fn parity_deadline(&self) -> ClockTime {
         match self.parity_length() {
             Some(length) => self.pacer.when(length),
-            None => self.parity.deadline(),
+            None => self.scheduler.parity.deadline(),
         }
     }
 
     /// Returns the length of the parity datagram that is sent next, if one waits.
     fn parity_length(&self) -> Option<u64> {
-        let symbol = self.parity.waiting.front()?.bytes.len();
+        let symbol = self.scheduler.parity.waiting.front()?.bytes.len();
         Some((HEADER_LENGTH + self.context.seal_length() + Parity::HEAD + symbol) as u64)
     }
 }
