@@ -102,3 +102,88 @@ pub(crate) mod subscriber {
     /// nothing: the publisher sends it within a millisecond.
     pub(crate) const MANIFEST_TIME: Duration = Duration::from_millis(10);
 }
+
+/// The times of a publisher. Those by which it finds its rate stand beside the model of the path, in `publisher::auto_rate`.
+pub(crate) mod publisher {
+    use core::time::Duration;
+
+    // Heartbeats.
+
+    /// The time between heartbeats while data is sent, and between the first two of an idle publisher.
+    pub(crate) const BUSY_HEARTBEAT: Duration = Duration::from_millis(10);
+    /// The shortest time between heartbeats that are requested or that follow a burst.
+    pub(crate) const MIN_HEARTBEAT: Duration = Duration::from_millis(5);
+    /// The shortest time between the first two heartbeats of a publisher that waits for subscribers.
+    pub(crate) const WAITING_HEARTBEAT: Duration = Duration::from_millis(1);
+    /// The longest time that may be chosen for the interval between the heartbeats of an idle publisher.
+    pub(crate) const IDLE_HEARTBEAT: Duration = Duration::from_secs(1);
+    /// The heartbeat after a burst follows half a round trip later, but no sooner than this.
+    pub(crate) const SHORTEST_TAIL: Duration = Duration::from_micros(100);
+    /// Nor later than this.
+    pub(crate) const LONGEST_TAIL: Duration = Duration::from_millis(1);
+    /// Data after a longer pause than this counts as a new beginning.
+    pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(250);
+
+    // Repairs.
+
+    /// A request sooner than this after a repair was sent before the repair arrived.
+    pub(crate) const MIN_HOLDOFF: Duration = Duration::from_micros(200);
+    /// The shortest time between two confirmations is a round trip, but at most this.
+    pub(crate) const CONFIRM_INTERVAL: Duration = Duration::from_millis(10);
+    /// While repairs wait, there is a confirmation at least this often, however few repairs the rate admits.
+    pub(crate) const MAX_CONFIRM_INTERVAL: Duration = Duration::from_millis(500);
+    /// For how long a restarted publisher overwrites nothing, because subscribers have not reported to it yet.
+    pub(crate) const CLAIM_TIME: Duration = Duration::from_secs(1);
+
+    // Subscribers.
+
+    /// The time between checks of the subscribers and the rate.
+    pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+    /// A check that is later than this was delayed because the process did not run.
+    pub(crate) const MAX_CHECK_DELAY: Duration = Duration::from_millis(500);
+    /// The average time between two statuses of all subscribers together.
+    pub(crate) const STATUS_SPACING: Duration = Duration::from_millis(10);
+    /// A shorter timer would be lost in the scheduling delay of the system.
+    pub(crate) const MIN_ROUND_TRIP: Duration = Duration::from_micros(50);
+    /// A longer round trip is not waited for.
+    pub(crate) const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(10);
+    /// The longest plausible time in a queue: a subscriber that takes longer was suspended.
+    pub(crate) const LONGEST_QUEUE: Duration = Duration::from_secs(1);
+    /// Losses of a subscriber that received nothing new for longer than this and four status intervals, although data was
+    /// sent, do not count against the rate.
+    pub(crate) const MAX_SILENCE: Duration = Duration::from_millis(500);
+    /// A subscriber that has been silent for longer, and for several status intervals, is not listed, and its address counts as
+    /// unproven.
+    pub(crate) const RECENT: Duration = Duration::from_secs(3);
+
+    // The end.
+
+    /// How long an ending publisher waits for applications that have not read everything that was received.
+    pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(1);
+    /// The time between two repetitions of the end.
+    pub(crate) const END_INTERVAL: Duration = Duration::from_millis(2);
+    /// The same without feedback: parity and datagrams that were overtaken may arrive a while after the data.
+    pub(crate) const ONE_WAY_END_INTERVAL: Duration = Duration::from_millis(10);
+    /// How long a subscriber is expected that has asked for a heartbeat or an echo: its first status follows.
+    pub(crate) const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
+
+    // Options.
+
+    /// A datagram is covered by a manifest after this time at the latest.
+    pub(crate) const MANIFEST_WAIT: Duration = Duration::from_millis(1);
+    /// The shortest time between two manifests of a publisher that flushes often: signing takes a few percent of it.
+    pub(crate) const MIN_MANIFEST_INTERVAL: Duration = Duration::from_micros(200);
+    /// With a fixed rate, a manifest covers what is sent in this time, because subscribers deliver nothing of it before.
+    pub(crate) const COVERED_TIME: Duration = Duration::from_millis(20);
+    /// The shortest time between two signed confirmations.
+    pub(crate) const SIGNED_CONFIRMATION_INTERVAL: Duration = Duration::from_millis(1);
+    /// Without feedback, what a subscriber lacks this long after the last parity of a block, or after the datagram itself if there is
+    /// none, is lost: datagrams that were overtaken on the way have arrived by then.
+    pub(crate) const REORDERING: Duration = Duration::from_millis(10);
+    /// With `Fec::Auto`, there is no parity any more when nothing was lost for this long.
+    pub(crate) const LOSSLESS_TIME: Duration = Duration::from_secs(10);
+    /// The acknowledgements of a large group are evaluated at most once in this time.
+    pub(crate) const EVALUATION_INTERVAL: Duration = Duration::from_millis(10);
+    /// Heartbeats list repairers at most this often: subscribers that lose nothing need none.
+    pub(crate) const LIST_INTERVAL: Duration = Duration::from_millis(250);
+}

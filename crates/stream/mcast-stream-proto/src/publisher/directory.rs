@@ -1,15 +1,12 @@
 //! The subscribers that repair for others, as heartbeats list them.
 
-use core::time::Duration;
-
 use super::PublisherMachine;
 use super::members::{Member, Role};
 use crate::ClockTime;
 use crate::random::Random;
+use crate::times::publisher::LIST_INTERVAL;
 use crate::wire::{ListedRepairer, RepairerList, Status, SubscriberId};
 
-/// Heartbeats list repairers at most this often: subscribers that lose nothing need none.
-const LIST_INTERVAL: Duration = Duration::from_millis(250);
 /// The schedule of the lists.
 #[derive(Debug)]
 pub(super) struct RepairerDirectory {

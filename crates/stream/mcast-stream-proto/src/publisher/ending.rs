@@ -8,18 +8,12 @@ use core::time::Duration;
 use super::PublisherMachine;
 use super::members::Role;
 use crate::ClockTime;
+use crate::times::publisher::{END_INTERVAL, JOIN_TIMEOUT, ONE_WAY_END_INTERVAL, READ_TIMEOUT};
 use crate::wire::{FlowControl, SubscriberId};
 
-/// How long an ending publisher waits for applications that have not read everything that was received.
-const READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often the end of the stream is repeated, and at which interval: best-effort subscribers, which request no repairs,
-/// learn of it only by this. At 20 % loss, 1 of 390,625 subscribers misses all repetitions.
+/// How often the end of the stream is repeated: best-effort subscribers, which request no repairs, learn of it only by
+/// this. At 20 % loss, 1 of 390,625 subscribers misses all repetitions.
 const END_REPEATS: u32 = 8;
-const END_INTERVAL: Duration = Duration::from_millis(2);
-/// Without feedback, parity and what was overtaken may arrive a while after the data.
-const ONE_WAY_END_INTERVAL: Duration = Duration::from_millis(10);
-/// How long a subscriber is expected that has asked for a heartbeat or an echo: its first status follows.
-const JOIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Subscribers that are expected, remembered one by one. Others are waited for once they have joined.
 const MAX_JOINING: usize = 64;
 

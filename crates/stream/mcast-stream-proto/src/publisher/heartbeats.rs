@@ -3,18 +3,10 @@
 use core::time::Duration;
 
 use crate::ClockTime;
+use crate::times::publisher::{
+    BUSY_HEARTBEAT, IDLE_HEARTBEAT, LONGEST_TAIL, MIN_HEARTBEAT, SHORTEST_TAIL, WAITING_HEARTBEAT,
+};
 
-/// The time between heartbeats while data is sent, and between the first two of an idle publisher.
-const BUSY_INTERVAL: Duration = Duration::from_millis(10);
-/// The shortest time between heartbeats that are requested or that follow a burst.
-const MIN_INTERVAL: Duration = Duration::from_millis(5);
-/// The shortest time between the first two heartbeats of a publisher that waits for subscribers.
-const WAITING_INTERVAL: Duration = Duration::from_millis(1);
-/// The longest time that may be chosen for the interval between the heartbeats of an idle publisher.
-const IDLE_INTERVAL: Duration = Duration::from_secs(1);
-/// Bounds of the delay of the heartbeat after a burst, which is half a round trip.
-const SHORTEST_TAIL: Duration = Duration::from_micros(100);
-const LONGEST_TAIL: Duration = Duration::from_millis(1);
 /// The largest credit for heartbeats on demand, in bytes.
 const MAX_DEMAND_CREDIT: u64 = 4096;
 
@@ -38,9 +30,9 @@ impl HeartbeatSchedule {
         Self {
             at: now,
             last: now,
-            interval: BUSY_INTERVAL,
+            interval: BUSY_HEARTBEAT,
             has_sent_data: false,
-            longest_interval: longest_interval.clamp(BUSY_INTERVAL, IDLE_INTERVAL),
+            longest_interval: longest_interval.clamp(BUSY_HEARTBEAT, IDLE_HEARTBEAT),
             demand_credit: 0,
             is_requested: false,
         }
@@ -53,7 +45,7 @@ impl HeartbeatSchedule {
 
     /// Restarts the interval with a heartbeat at once.
     pub(super) const fn restart(&mut self, now: ClockTime) {
-        (self.at, self.interval) = (now, BUSY_INTERVAL);
+        (self.at, self.interval) = (now, BUSY_HEARTBEAT);
     }
 
     /// Notes that data was sent: the next heartbeat follows soon after the end of a burst, or at intervals in a long
@@ -61,20 +53,20 @@ impl HeartbeatSchedule {
     #[inline]
     pub(super) fn record_data(&mut self, now: ClockTime, round_trip: Duration, spacing: Duration) {
         self.has_sent_data = true;
-        let busy = self.last + BUSY_INTERVAL.max(spacing);
+        let busy = self.last + BUSY_HEARTBEAT.max(spacing);
         // The delay is bounded, so that a distant subscriber does not delay the repairs of near ones.
         let delay = (round_trip / 2).clamp(SHORTEST_TAIL, LONGEST_TAIL);
-        let tail = (now + delay).max(self.last + MIN_INTERVAL.max(spacing));
+        let tail = (now + delay).max(self.last + MIN_HEARTBEAT.max(spacing));
         self.at = tail.min(busy.max(now));
-        self.interval = BUSY_INTERVAL;
+        self.interval = BUSY_HEARTBEAT;
     }
 
     /// Notes that a repair was sent: a status in answer to the next heartbeat reports whether it arrived.
     #[inline]
     pub(super) fn record_repair(&mut self, now: ClockTime) {
         self.has_sent_data = true;
-        self.at = self.at.min(now + BUSY_INTERVAL);
-        self.interval = BUSY_INTERVAL;
+        self.at = self.at.min(now + BUSY_HEARTBEAT);
+        self.interval = BUSY_HEARTBEAT;
     }
 
     /// Schedules a heartbeat soon, because the publisher waits for the statuses that answer it.
@@ -87,7 +79,7 @@ impl HeartbeatSchedule {
     /// heartbeat, because their source address is unproven: a forged request must not cause more traffic than it is.
     pub(super) fn request(&mut self, now: ClockTime, paid: u64, price: u64) {
         self.demand_credit = (self.demand_credit + paid).min(MAX_DEMAND_CREDIT);
-        let at = now.max(self.last + MIN_INTERVAL);
+        let at = now.max(self.last + MIN_HEARTBEAT);
         if self.at > at && self.demand_credit >= price {
             self.demand_credit -= price;
             self.at = at;
@@ -105,7 +97,7 @@ impl HeartbeatSchedule {
     ) {
         let interval = match self.has_sent_data {
             true if is_waiting => waiting_interval(round_trip),
-            true => BUSY_INTERVAL,
+            true => BUSY_HEARTBEAT,
             false => (2 * self.interval).min(self.longest_interval),
         };
         self.interval = interval.max(spacing);
@@ -117,5 +109,5 @@ impl HeartbeatSchedule {
 }
 
 fn waiting_interval(round_trip: Duration) -> Duration {
-    round_trip.clamp(WAITING_INTERVAL, BUSY_INTERVAL)
+    round_trip.clamp(WAITING_HEARTBEAT, BUSY_HEARTBEAT)
 }

@@ -15,12 +15,8 @@ use crate::ClockTime;
 use crate::proof::{Counts, NakLimit};
 use crate::seal::{Cipher, Purpose};
 use crate::span::times;
+use crate::times::publisher::{LONGEST_QUEUE, MIN_HOLDOFF, STATUS_SPACING};
 use crate::wire::{MessageNumber, Sequence, Status, SubscriberId};
-
-/// The average time between two statuses of all subscribers together.
-const STATUS_SPACING: Duration = Duration::from_millis(10);
-/// A request sooner than this after a repair was sent before the repair arrived.
-const MIN_HOLDOFF: Duration = Duration::from_micros(200);
 
 /// The role of a subscriber in flow control.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -283,8 +279,6 @@ impl Member {
     }
 }
 
-/// The longest plausible time in a queue: a subscriber that takes longer was suspended.
-const LONGEST_QUEUE: Duration = Duration::from_secs(1);
 /// Departed subscribers remembered one by one; of older ones only the sums are kept.
 const MAX_DEPARTED: usize = 4096;
 

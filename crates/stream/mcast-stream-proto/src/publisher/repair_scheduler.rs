@@ -12,10 +12,11 @@ use super::pacing::{Pacer, RepairPace};
 use super::parity::ParitySchedule;
 use super::repair_flow::GroupRepairs;
 use super::ring::{Repair, RepairTarget, Ring};
-use super::signing::{CONFIRMATION_INTERVAL, CONFIRMED_ENTRIES};
+use super::signing::CONFIRMED_ENTRIES;
 use super::{PublisherConfig, PublisherEvent, PublisherMachine, Transmit};
 use crate::ClockTime;
 use crate::outbox::Target;
+use crate::times::publisher::{CONFIRM_INTERVAL, MAX_CONFIRM_INTERVAL, SIGNED_CONFIRMATION_INTERVAL};
 use crate::wire::{Flags, Kind, NakWriter, Ranges, Sequence, SubscriberId};
 
 /// If more than this share of recent losses had several requesters, the first request is repaired to the group: a
@@ -299,12 +300,9 @@ fn pending_target(ring: &Ring, sequence: Sequence, id: SubscriberId) -> Option<R
     (pending == RepairTarget::Group || pending == RepairTarget::Subscriber(id)).then_some(pending)
 }
 
-/// The shortest time between two confirmations is a round trip, but at most this.
-const CONFIRM_INTERVAL: Duration = Duration::from_millis(10);
 /// While repairs wait, confirmations use at most one part in this many of the bytes of repairs, except for one in
 /// `MAX_CONFIRM_INTERVAL`: a slow link must not be filled with them.
 const CONFIRM_SHARE: u64 = 16;
-const MAX_CONFIRM_INTERVAL: Duration = Duration::from_millis(500);
 
 /// When to confirm to the group which repairs are coming and what is retained.
 #[derive(Clone, Copy, Debug)]
@@ -463,7 +461,7 @@ impl PublisherMachine {
         let mut list = NakWriter::new();
         let (most, least_interval) = match &self.signing {
             // A signature takes room in the datagram, and time.
-            Some(_) => (CONFIRMED_ENTRIES, CONFIRMATION_INTERVAL),
+            Some(_) => (CONFIRMED_ENTRIES, SIGNED_CONFIRMATION_INTERVAL),
             None => (usize::MAX, Duration::ZERO),
         };
         for sequence in self.scheduler.repairs.coming(&self.subscribers.members, &self.ring) {

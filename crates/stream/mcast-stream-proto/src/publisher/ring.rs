@@ -16,6 +16,7 @@ use core::time::Duration;
 use super::PublisherMachine;
 use super::event::Refusal;
 use crate::ClockTime;
+use crate::times::publisher::CLAIM_TIME;
 use crate::wire::{
     DatagramView, Flags, FlowControl, Header, MessageKey, MessageNumber, RecallIndex, Sequence, SubscriberId,
 };
@@ -227,9 +228,6 @@ impl Ring {
         sequence.offset_from(self.oldest_retained).and_then(|index| usize::try_from(index).ok())
     }
 }
-
-/// For how long a restarted publisher overwrites nothing, because subscribers have not reported to it yet.
-const CLAIM_TIME: Duration = Duration::from_secs(1);
 
 /// The datagrams that were recalled.
 #[derive(Clone, Copy, Debug)]

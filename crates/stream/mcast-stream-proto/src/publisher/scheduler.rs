@@ -22,9 +22,7 @@ use super::repair_scheduler::{ConfirmationSchedule, RepairScheduler};
 use super::ring::{Repair, Ring};
 use crate::ClockTime;
 use crate::outbox::Outbox;
-
-/// Data after a longer pause than this counts as a new beginning.
-const MAX_PAUSE: Duration = Duration::from_millis(250);
+use crate::times::publisher::MAX_PAUSE;
 
 /// The queues and schedules of what is sent beside new data.
 pub(super) struct Scheduler {

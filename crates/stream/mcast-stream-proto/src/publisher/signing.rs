@@ -2,7 +2,6 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use mcast_pace::TokenBucket;
 
@@ -13,25 +12,18 @@ use crate::ClockTime;
 use crate::sign;
 use crate::sign::{SIGNATURE_EXTENSION, SIGNATURE_LENGTH, Signer};
 use crate::span::amount;
+use crate::times::publisher::{COVERED_TIME, MANIFEST_WAIT, MIN_MANIFEST_INTERVAL};
 use crate::wire::{
     DatagramView, DatagramWriter, Digest, ExtensionKind, HEADER_LENGTH, Header, KeyEpoch, Kind, Manifest,
     MessageNumber, Sequence, SignerId, TAG_LENGTH, WriteError,
 };
 
-/// A datagram is covered by a manifest after this time at the latest.
-const LONGEST_WAIT: Duration = Duration::from_millis(1);
-/// The shortest time between two manifests of a publisher that flushes often: signing takes a few percent of it.
-const SHORTEST_INTERVAL: Duration = Duration::from_micros(200);
-/// With a fixed rate, a manifest covers what is sent in this time, because subscribers deliver nothing of it before.
-const COVERED_TIME: Duration = Duration::from_millis(20);
 /// At a low rate, a manifest covers the bytes of this many datagrams of the greatest length, also if they take longer than
 /// [`COVERED_TIME`]: smaller manifests would take too much of the rate.
 const LEAST_COVERED: u64 = 4;
 /// Signatures per second that subscribers can cause, and at once: nobody can use up the publisher's processor.
 const REPLIES: u64 = 1_000;
 const REPLIES_AT_ONCE: u64 = 256;
-/// The shortest time between two signed confirmations.
-pub(super) const CONFIRMATION_INTERVAL: Duration = Duration::from_millis(1);
 /// The entries of a signed confirmation: ten fewer than those of others make room for the signature.
 pub(super) const CONFIRMED_ENTRIES: usize = 130;
 
@@ -114,14 +106,14 @@ impl Signing {
         self.digests.extend(sign::digest(&*self.signer, datagram));
         self.bytes += datagram.len() as u64;
         let is_full = self.digests.len() >= self.most || self.bytes >= self.enough;
-        let due = if is_full { now } else { now + LONGEST_WAIT };
+        let due = if is_full { now } else { now + MANIFEST_WAIT };
         self.due = self.due.min(due);
     }
 
     /// Makes the next manifest due now, or when the interval since the last one is over.
     pub(super) fn schedule_soon(&mut self, now: ClockTime) {
         if !self.is_complete() {
-            let earliest = self.last.map_or(now, |last| now.max(last + SHORTEST_INTERVAL));
+            let earliest = self.last.map_or(now, |last| now.max(last + MIN_MANIFEST_INTERVAL));
             self.due = self.due.min(earliest);
         }
     }

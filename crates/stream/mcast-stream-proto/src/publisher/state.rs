@@ -1,7 +1,6 @@
 //! Timers and control datagrams: what heartbeats show; announcements, departures and evictions.
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use super::members::Departure;
 use super::sealer::SALT_EXTENSION;
@@ -11,15 +10,12 @@ use crate::ClockTime;
 use crate::outbox::Target;
 use crate::sign::SIGNATURE_EXTENSION;
 use crate::span::wire_micros;
+use crate::times::publisher::{CHECK_INTERVAL, MAX_CHECK_DELAY};
 use crate::wire::{
     Announce, DatagramWriter, Flags, FlowControl, HEADER_LENGTH, Heartbeat, Kind, LONGEST_HEADER, MINOR,
     RecallIndex, ResetReason, ServedHistory, SubscriberId, WriteError,
 };
 
-/// The time between checks of the subscribers and the rate.
-const CHECK_INTERVAL: Duration = Duration::from_millis(100);
-/// A check that is later than this was delayed because the process did not run.
-const MAX_CHECK_DELAY: Duration = Duration::from_millis(500);
 impl PublisherMachine {
     /// Runs the timers that are due.
     pub(super) fn run_timers(&mut self, now: ClockTime) {

@@ -22,23 +22,15 @@ use super::ring::Ring;
 use crate::ClockTime;
 use crate::proof::{AddressProof, EchoLimit};
 use crate::random::Random;
+use crate::times::publisher::{LONGEST_ROUND_TRIP, MAX_SILENCE, MIN_ROUND_TRIP, RECENT};
 use crate::wire::{MessageNumber, Sequence, SubscriberId};
 
-/// A shorter timer would be lost in the scheduling delay of the system.
-const MIN_ROUND_TRIP: Duration = Duration::from_micros(50);
-const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(10);
 /// Echoes to unproven addresses, at once and per second: as many subscribers as may be known may join together.
 const UNPROVEN_ECHOES: (u64, u64) = (16_384, 4_096);
 /// The number of eviction times for which a subscriber that returned from an eviction is on probation.
 const PROBATION: u32 = 16;
 
-/// Losses of a subscriber that received nothing new for longer than this and four status intervals, although data was
-/// sent, do not count against the rate.
-const MAX_SILENCE: Duration = Duration::from_millis(500);
-
-/// A subscriber that has been silent for longer, and for several status intervals, is not listed, and its address counts as
-/// unproven.
-const RECENT: Duration = Duration::from_secs(3);
+/// The number of status intervals that must also pass: see [`RECENT`].
 const RECENT_STATUSES: u32 = 3;
 
 /// The subscribers, and what the publisher waits for.

@@ -20,6 +20,7 @@ use super::quorum::{
 };
 use crate::ClockTime;
 use crate::random::SMALL_GROUP;
+use crate::times::publisher::EVALUATION_INTERVAL;
 use crate::wire::{Acknowledgement, DatagramView, MessageNumber, Status, SubscriberId, SubscriberName};
 
 pub(super) use names::Names;
@@ -30,9 +31,8 @@ pub(super) use record::AckRecord;
 const MAX_GIVEN_UP: usize = 256;
 /// The longest wait between two requests for an acknowledgement is the first one, doubled this many times.
 const MOST_DOUBLINGS: u32 = 8;
-/// With more subscribers, reports are evaluated at most once in this time.
+/// With more subscribers, reports are evaluated at most once in `EVALUATION_INTERVAL`.
 const LARGE_GROUP: usize = 64;
-const EVALUATION_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Subscribers with the same name are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

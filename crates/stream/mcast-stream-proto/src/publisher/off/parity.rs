@@ -4,11 +4,8 @@ use super::ring::{Repair, Ring};
 use super::signing::Signed;
 use super::{ConfigError, PublisherConfig, PublisherMachine, Transmit};
 use crate::ClockTime;
+use crate::times::publisher::REORDERING;
 use crate::wire::{FlowControl, Sequence, SubscriberId};
-use core::time::Duration;
-
-/// What a subscriber lacks this long after it was sent is lost: datagrams that were overtaken on the way have arrived by then.
-const REORDERING: Duration = Duration::from_millis(10);
 
 pub(crate) type LossMeter = ();
 

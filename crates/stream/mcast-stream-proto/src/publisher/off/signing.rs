@@ -6,9 +6,7 @@ use super::sealer::Sealer;
 use super::{Context, PublisherMachine};
 use crate::ClockTime;
 use crate::wire::{DatagramWriter, Kind, MessageNumber, Sequence, SignerId, WriteError};
-use core::time::Duration;
 
-pub(super) const CONFIRMATION_INTERVAL: Duration = Duration::ZERO;
 pub(super) const CONFIRMED_ENTRIES: usize = usize::MAX;
 
 #[derive(Debug)]

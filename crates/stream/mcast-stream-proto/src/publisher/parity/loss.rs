@@ -1,14 +1,11 @@
 //! What subscribers lose, as far as it decides on parity: each of them, and a crowd together.
 
-use core::time::Duration;
-
 use crate::ClockTime;
 use crate::random::SMALL_GROUP;
 use crate::span::per_second;
+use crate::times::publisher::LOSSLESS_TIME;
 use crate::wire::{CROWD_NAK_RATE, DATAGRAMS_PER_CROWD_NAK, Sequence};
 
-/// With `Fec::Auto`, there is no parity any more when nothing was lost for this long.
-pub(super) const LOSSLESS_TIME: Duration = Duration::from_secs(10);
 /// With `Fec::Auto`, the largest number of symbols that are sent for a whole block without a request.
 pub(super) const MOST_AHEAD: u64 = 16;
 /// The losses of a crowd are known once its subscribers have reported this many datagrams, each for itself, and are an

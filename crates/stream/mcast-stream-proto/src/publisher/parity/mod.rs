@@ -18,18 +18,15 @@ use crate::ClockTime;
 use crate::fec;
 use crate::fec::{symbol_length, symbol_of};
 use crate::outbox::Target;
+use crate::times::publisher::{LOSSLESS_TIME, REORDERING};
 use crate::wire::{
     DatagramView, Flags, FlowControl, HEADER_LENGTH, KeyEpoch, Kind, Parity, Sequence, SubscriberId,
     TAG_LENGTH,
 };
 
-use loss::{CrowdLoss, LOSSLESS_TIME, MOST_AHEAD, is_crowd};
+use loss::{CrowdLoss, MOST_AHEAD, is_crowd};
 
 pub(super) use loss::LossMeter;
-
-/// Without feedback, what a subscriber lacks this long after the last parity of a block is lost: datagrams that were
-/// overtaken on the way have arrived by then.
-const REORDERING: Duration = Duration::from_millis(10);
 
 /// Symbols that answer requests for a block, in addition to two for each of its datagrams; then these are sent themselves.
 const MOST_ANSWERS: usize = 8;
