@@ -107,7 +107,7 @@ impl<'a, const BYTES: usize> Writer<'a, BYTES> {
         self.used += space;
     }
 
-    /// Adds what a datagram needs by IPv6. `interface`: if it is to be named.
+    /// Adds what a datagram needs by IPv6. `interface`: if it must be named.
     pub(crate) fn push_ipv6(&mut self, request: &SendRequest<'_>, interface: Option<InterfaceIndex>) {
         let source = match request.source {
             Some(IpAddr::V6(source)) => source.octets(),

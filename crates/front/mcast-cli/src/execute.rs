@@ -24,7 +24,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Starts the command, whose input is to be [fed](Self::feed).
+    /// Starts the command, whose input must be [fed](Self::feed).
     pub(crate) fn start(&mut self, set_up: impl FnOnce(&mut Command)) -> io::Result<Child> {
         let mut shell = sys::shell(&self.command);
         shell.stdin(Stdio::piped()).envs(std::mem::take(&mut self.variables));

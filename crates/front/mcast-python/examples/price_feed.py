@@ -34,7 +34,7 @@ class Feed:
 
 
 def publish(place: str, interface: str, address: str, count: int = 200) -> None:
-    """Publishes prices, twenty a second; snapshots are to be had at this address."""
+    """Publishes prices, twenty a second; it serves snapshots at this address."""
     with pymcast.Publisher(place, interface=interface, name=NAME) as publisher:
         feed = Feed(publisher)
         publisher.serve_snapshots((address, 0), feed.snapshot)

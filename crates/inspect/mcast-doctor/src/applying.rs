@@ -105,7 +105,7 @@ impl AppliedRemedies {
         (is_here && undoing.iter().all(is_fixed)).then(|| crate::action::line(&change::actions(&undoing)))?
     }
 
-    /// Returns what is to be undone, in words: the actions, or what carries a mark; `None` if there is nothing.
+    /// Returns what must be undone, in words: the actions, or what carries a mark; `None` if there is nothing.
     #[must_use]
     pub fn undo_words(&self) -> Option<String> {
         let words = |change: Change| match crate::action::line(&change.actions()) {

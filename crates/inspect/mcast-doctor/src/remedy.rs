@@ -176,7 +176,7 @@ impl Remedy {
         Self { tool, persistence, instructions, scope: None, undo: None, changes, network: Network::Own }
     }
 
-    /// Returns the remedy with marks in what it makes, by which that is found when it is to be undone.
+    /// Returns the remedy with marks in what it makes, by which that is found when it must be undone.
     #[must_use]
     pub fn marked(&self, id: &str) -> Self {
         let number = |number: usize| if number == 0 { id.to_owned() } else { format!("{id}-{number}") };

@@ -76,7 +76,7 @@ impl NeighborNotices {
         self.addresses.values().filter(|repeats| repeats.left > 0).map(|repeats| repeats.next).min()
     }
 
-    /// Returns what is to be sent now.
+    /// Returns what must be sent now.
     pub(crate) fn poll_transmit(&mut self) -> Option<NeighborNotice> {
         self.due.pop()
     }

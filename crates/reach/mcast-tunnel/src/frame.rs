@@ -176,7 +176,7 @@ impl Reassembly {
             bytes: 0,
             until: now + TIMEOUT + bound,
         });
-        // Counted only if it is new: pieces come again with repairs.
+        // Counted only if it is new: repairs repeat pieces.
         let is_whole = partial.add(piece);
         let added = if is_whole.is_some() { piece.bytes.len() } else { 0 };
         self.bytes += added;

@@ -521,7 +521,7 @@ impl LogReader {
 
     fn parse(&self, cursor: &mut Cursor) -> Result<Parsed, LogError> {
         let parsed = cursor.scanner.parse(cursor.at).map_err(|cause| cursor.failed_read(cause))?;
-        // What a writer appended and did not accept comes again in the next segment, or nothing does.
+        // What a writer appended and did not accept is repeated in the next segment, or nothing does.
         let end = self.following_listed().map(|name| name.first);
         let incarnation = cursor.scanner.header().first.incarnation;
         Ok(match parsed {

@@ -87,7 +87,7 @@ impl<N: Copy + Ord + Add<u64, Output = N>> Gaps<N> {
         self.all.iter().map(|gap| gap.due).min()
     }
 
-    /// Adds a gap after all others: `missing` was noticed, and is to be requested, at these times.
+    /// Adds a gap after all others: `missing` was noticed, and must be requested, at these times.
     pub fn open(&mut self, missing: Range<N>, noticed: ClockTime, due: ClockTime) {
         debug_assert!(missing.start < missing.end, "an empty gap");
         debug_assert!(self.all.back().is_none_or(|last| last.end <= missing.start), "gaps out of order");

@@ -5,7 +5,7 @@
 //! machines without sockets, clocks, threads or random numbers of their own. `mcast-stream` runs them on sockets.
 //!
 //! # The contract
-//! The caller passes in the time and the datagrams that arrive, and takes out what is to be sent, and messages and events.
+//! The caller passes in the time and the datagrams that arrive, and takes out what must be sent, and messages and events.
 //! A machine never blocks and never waits. After each input, the caller polls it until it returns `None`, and calls
 //! it again at the time of `poll_timeout` at the latest. Time never goes back. What `poll_transmit` returned counts as sent;
 //! a datagram that could not be sent after all is reported with `on_not_sent`, and is repaired like any other loss.

@@ -51,7 +51,7 @@ struct CableEnd {
     index: u32,
 }
 
-/// An outer end that is to be created.
+/// An outer end that must be created.
 struct OuterEnd<'a> {
     node: &'a Arc<Node>,
     interface: &'a str,

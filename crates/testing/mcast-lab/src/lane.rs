@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::impairment::{Fate, ImpairmentScope};
 use crate::{Impairment, LinkDirection};
 
-/// How long a datagram that is to be overtaken waits for the next one.
+/// How long a datagram that must be overtaken waits for the next one.
 const MAX_REORDER_WAIT: Duration = Duration::from_millis(100);
 const NANOSECONDS_PER_SECOND: u128 = 1_000_000_000;
 

@@ -23,7 +23,7 @@ pub(super) struct Listed {
 /// How many failed tests the note names at most.
 const MAX_NAMED: usize = 5;
 
-/// Reads the tests that are to be run from nextest's list.
+/// Reads the tests that must be run from nextest's list.
 pub(super) fn listed(list: &str) -> Result<Vec<TestName>> {
     let list: Value = serde_json::from_str(list).context("reading nextest's list of tests")?;
     let suites = list["rust-suites"].as_object().context("nextest lists no suites")?;

@@ -28,7 +28,7 @@ pub enum AmtMessage<'a> {
     Request {
         /// The number that the query repeats.
         nonce: u32,
-        /// Whether the query is to be one of MLDv2; otherwise of IGMPv3.
+        /// Whether the query must be one of MLDv2; otherwise of IGMPv3.
         wants_mld: bool,
     },
     /// A relay queries the memberships of a gateway.

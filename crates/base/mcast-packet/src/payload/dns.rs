@@ -139,7 +139,7 @@ pub struct DnsRecord<'a> {
     pub kind: u16,
     /// The class; 1 is the Internet.
     pub class: u16,
-    /// Whether older records of the same name and type are to be flushed (RFC 6762 section 10.2).
+    /// Whether older records of the same name and type must be flushed (RFC 6762 section 10.2).
     pub cache_flush: bool,
     /// The time to live in seconds; zero withdraws the record.
     pub time_to_live: u32,

@@ -74,7 +74,7 @@ impl Netlink {
     }
 
     /// Like [`Self::dump`], unless the table takes more than this number of bytes: returns `None` then. The rest of the table
-    /// remains in the socket, which is to be dropped.
+    /// remains in the socket, which must be dropped.
     pub fn dump_at_most(
         &mut self,
         kind: u16,

@@ -270,7 +270,7 @@ fn a_subscriber_that_is_killed_continues_after_what_it_processed() {
     let second = second.end().succeeded();
     let received = second.lines();
     let from: usize = received[0].split(' ').next().unwrap().parse().unwrap();
-    // What was processed after the last write comes again, and nothing is missing.
+    // What was processed after the last write is delivered again, and nothing is missing.
     assert!((1_000..=1_100).contains(&from), "{from}");
     assert!(received == lines[from..], "{second:?}");
     let other =

@@ -58,7 +58,7 @@ fn other_than_required(observation: &Observation) -> Vec<Finding> {
         }),
     };
     let other = |flow: &Flow| -> Option<&'static WellKnown> {
-        // Behind a router, a hop limit of less is what is to be expected.
+        // Behind a router, a hop limit of less is what must be expected.
         let group = Group::new(flow.key.group).ok().filter(|group| group.scope() == Scope::LinkLocal)?;
         let known = group.well_known().find(|known| known.ports.contains(&flow.key.port))?;
         let is_required = known.hop_limit == Some(GREATEST) && known.name != RECOMMENDED;

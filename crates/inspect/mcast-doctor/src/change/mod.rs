@@ -153,7 +153,7 @@ impl Change {
         Self::Command { run: Action::of(program, args), undo: None }
     }
 
-    /// Returns the change with a mark, by which it is found when it is to be undone.
+    /// Returns the change with a mark, by which it is found when it must be undone.
     pub(crate) fn marked(mut self, mark: &str) -> Self {
         match &mut self {
             Self::Rule(rule) => rule.mark = Some(mark.to_owned()),

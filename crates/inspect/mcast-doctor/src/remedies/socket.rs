@@ -11,8 +11,8 @@ use crate::{Action, Instructions, Persistence, Remedy, RemedyScope, SocketAction
 
 pub(crate) type Reversible = (SocketChange, SocketChange);
 
-/// Returns the remedy that makes changes to a socket in this order; `None` on systems without such changes, and if nothing is to
-/// be changed or the process is not known.
+/// Returns the remedy that makes changes to a socket in this order; `None` on systems without such changes, and if nothing
+/// changes or the process is not known.
 pub(crate) fn change(socket: &ProgramSocket, changes: &[Reversible]) -> Option<Remedy> {
     let pid = socket.processes.first()?.pid;
     of_process(pid, &socket.owner, socket.inode, changes)

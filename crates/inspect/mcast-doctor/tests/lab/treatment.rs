@@ -97,7 +97,7 @@ pub(crate) fn inject_and_treat(case: &str, id: Id, inject: fn() -> Report) -> Re
     report
 }
 
-/// Examines; if a remedy is to be applied, applies it, examines again, and undoes it.
+/// Examines; if a remedy must be applied, applies it, examines again, and undoes it.
 pub(crate) fn examine_and_treat(host: &Host, examine: impl Fn() -> Report) -> Report {
     let report = timed(&examine);
     let Some(id) = CAUSE.get() else { return report };

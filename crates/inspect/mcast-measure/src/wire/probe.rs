@@ -31,7 +31,7 @@ pub struct ProbeRequest {
     pub hop_limit: u8,
     /// Whether it was sent by unicast.
     pub by_unicast: bool,
-    /// Whether the reply is to be short, so that only the way to the responder is tested. Otherwise, the
+    /// Whether the reply must be short, so that only the way to the responder is tested. Otherwise, the
     /// reply is as long as the probe.
     pub short_reply: bool,
 }

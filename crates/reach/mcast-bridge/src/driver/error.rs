@@ -40,7 +40,7 @@ pub enum BridgeError {
         /// The other one.
         to: StreamId,
     },
-    /// The messages came out of the engine that they are to be stored in.
+    /// The messages came out of the engine that they must be stored in.
     #[error("the messages of this stream came out of this key of the engine, and are not written back")]
     WriteBack,
     /// The stream must not be published.

@@ -378,7 +378,7 @@ impl StreamBridge {
         Ok(())
     }
 
-    /// Checks that the messages of the stream did not come out of the engine that they are to be stored in.
+    /// Checks that the messages of the stream did not come out of the engine that they must be stored in.
     fn check_origin(&self) -> Result<(), BridgeError> {
         let origin = self.subscriber().and_then(Subscriber::origin);
         let engines = origin.map(|origin| origin.engines).unwrap_or_default();

@@ -172,7 +172,7 @@ impl KafkaSink {
     }
 
     /// Appends the first `count` records as the active bridge; `None` if it no longer is, or the topic has lost records, or
-    /// fewer records are to be appended.
+    /// fewer records must be appended.
     fn append_active(
         &mut self,
         batch: &RecordBatch,

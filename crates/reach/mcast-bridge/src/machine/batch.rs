@@ -345,7 +345,7 @@ impl Backlog {
         true
     }
 
-    /// Whether there is a message that the engine has lost, and that is to be appended again.
+    /// Whether there is a message that the engine has lost, and that must be appended again.
     pub(super) fn has_lost(&self) -> bool {
         self.pending().any(|entry| entry.losses > 0 && entry.holds_data())
     }

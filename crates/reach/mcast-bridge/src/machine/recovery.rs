@@ -38,7 +38,7 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    /// Whether the engine is to be asked for what it removes.
+    /// Whether the engine must be asked for what it removes.
     pub(super) const fn asks(&self) -> bool {
         self.unexplained.is_some() && !self.is_asked
     }

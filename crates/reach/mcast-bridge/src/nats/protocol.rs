@@ -133,7 +133,7 @@ impl Headers {
     }
 }
 
-/// Appends a message to what is to be sent.
+/// Appends a message to what must be sent.
 pub(super) fn publish(
     out: &mut Vec<u8>,
     subject: &str,

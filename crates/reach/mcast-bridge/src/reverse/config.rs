@@ -180,7 +180,7 @@ pub enum ReverseRefusal {
         /// The stream that the other bridge reads.
         there: StreamId,
     },
-    /// The stream in the engine is the one that is to be published.
+    /// The stream in the engine is the one that must be published.
     #[error("the engine holds stream {0} itself, so that its publisher and this bridge would be mixed up")]
     SameStream(StreamId),
     /// The engine holds another stream than before.

@@ -252,7 +252,7 @@ impl ReverseMachine {
         self.actions.pop_front()
     }
 
-    /// Returns the next message, if it is to be published now. Call it after [`poll_action`](Self::poll_action) has
+    /// Returns the next message, if it must be published now. Call it after [`poll_action`](Self::poll_action) has
     /// returned nothing.
     #[must_use]
     pub fn poll_record(&mut self, now: ClockTime) -> Option<&StreamRecord> {
@@ -445,7 +445,7 @@ impl ReverseMachine {
         self.begin(now, Position::new(origin.incarnation, heard.oldest), heard.subscribers);
     }
 
-    /// Handles the next records, until one is a message that is to be published.
+    /// Handles the next records, until one is a message that must be published.
     fn handle_front(&mut self, now: ClockTime) {
         while let (Some(next), Some(record)) = (self.next, self.reading.front()) {
             let (position, first) = (record.position, record.first());

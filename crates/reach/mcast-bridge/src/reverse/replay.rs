@@ -92,7 +92,7 @@ impl ReplayMachine {
         self.reading.poll(now, Some(self.config.start))
     }
 
-    /// Returns the next datagram, if it is to be sent now.
+    /// Returns the next datagram, if it must be sent now.
     pub fn poll_record(&mut self, now: ClockTime) -> Option<&StreamRecord> {
         self.handle_gaps();
         let record = self.reading.front()?;

@@ -560,7 +560,7 @@ impl HttpThread {
         self.end_if_due(id);
     }
 
-    /// Ends a connection whose response is complete, or that is to be dropped. The client sees an ordinary end after what
+    /// Ends a connection whose response is complete, or that must be dropped. The client sees an ordinary end after what
     /// the system has taken.
     fn end_if_due(&mut self, id: HttpClientId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };

@@ -153,7 +153,7 @@ impl LegJoins {
         Ok(result?)
     }
 
-    /// Returns how each group is received, except those of announcements; nothing if none is to be taken off the interface.
+    /// Returns how each group is received, except those of announcements; nothing if none must be taken off the interface.
     fn wire_status(&self, interface: &Interface) -> Vec<WireStatus> {
         let Some(wire) = &self.wire else { return Vec::new() };
         let shared = self

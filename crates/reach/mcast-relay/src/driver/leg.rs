@@ -104,7 +104,7 @@ impl DriverLeg {
         })
     }
 
-    /// Returns what is to be received on the leg, while it is up.
+    /// Returns what must be received on the leg, while it is up.
     pub(super) fn wanted_memberships(
         &self,
         id: LegId,

@@ -217,7 +217,7 @@ impl ProbeTest {
         self.contents.contains_key(&key)
     }
 
-    /// Counts a repeat. Returns whether it is to be kept: few are of contents that others have sent first.
+    /// Counts a repeat. Returns whether it must be kept: few are of contents that others have sent first.
     pub(super) fn arrive(&mut self, now: ClockTime, key: ContentKey, arrival: &ContentArrival) -> bool {
         self.total += 1;
         self.is_silent = false;

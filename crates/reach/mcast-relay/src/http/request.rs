@@ -13,7 +13,7 @@ const MAX_HEADERS: usize = 64;
 /// The name of the token as a cookie and in the query.
 pub(super) const TOKEN: &str = "token";
 
-/// What is to be done.
+/// What must be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Method {
     #[default]

@@ -123,7 +123,7 @@ impl HttpServer {
         }
     }
 
-    /// Handles a connection. Returns `None` if there are too many that receive a stream: it is to be closed.
+    /// Handles a connection. Returns `None` if there are too many that receive a stream: it must be closed.
     pub fn handle_connect(
         &mut self,
         now: ClockTime,
@@ -215,7 +215,7 @@ impl HttpServer {
         client.wrote(now, count, feed);
     }
 
-    /// Returns whether nothing more is written to a client, so that its connection is to be shut down for writing.
+    /// Returns whether nothing more is written to a client, so that its connection must be shut down for writing.
     #[must_use]
     pub fn is_ending(&self, id: HttpClientId) -> bool {
         self.clients.get(&id).is_none_or(|client| match client.state {
@@ -225,7 +225,7 @@ impl HttpServer {
         })
     }
 
-    /// Returns whether the connection of a client is to be closed. The driver then calls [`Self::handle_disconnected`].
+    /// Returns whether the connection of a client must be closed. The driver then calls [`Self::handle_disconnected`].
     #[must_use]
     pub fn is_gone(&self, id: HttpClientId) -> bool {
         self.clients.get(&id).is_none_or(|client| matches!(client.state, ClientState::Gone))

@@ -18,7 +18,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// A datagram within this time after the first attempt was brought by it.
 const RESPONSE: Duration = Duration::from_millis(1_500);
 
-/// A group that is to be left and joined again.
+/// A group that must be left and joined again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpRejoin {
     /// The leg.
@@ -93,7 +93,7 @@ impl Silence {
         found
     }
 
-    /// Returns whether the group is to be joined again now.
+    /// Returns whether the group must be joined again now.
     pub(super) fn is_due(&mut self, now: ClockTime) -> bool {
         if now < self.due_at() {
             return false;

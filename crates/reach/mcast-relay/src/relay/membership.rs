@@ -33,7 +33,7 @@ impl Relay {
     }
 
     /// Handles a message as [`Self::handle_membership`], but joins nothing yet. Returns whether
-    /// [`Self::follow_memberships`] is to be called, once after many messages: that takes time for every group.
+    /// [`Self::follow_memberships`] must be called, once after many messages: that takes time for every group.
     pub fn record_membership<A: Address>(
         &mut self,
         now: ClockTime,

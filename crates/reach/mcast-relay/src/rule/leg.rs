@@ -185,7 +185,7 @@ pub enum RuleError {
     /// AMT does not carry this traffic.
     #[error("AMT carries groups that cross networks, and no broadcasts or discovery protocols")]
     AmtTraffic,
-    /// The relay of AMT is to be found by the source, of which there is none or are several.
+    /// The relay of AMT must be found by the source, of which there is none or are several.
     #[error("driad finds the relay of one source; write SOURCE@GROUP:PORT")]
     DriadSource,
     /// A leg occurs twice.
@@ -240,7 +240,7 @@ pub enum RuleError {
     /// The range of ports is too large.
     #[error("it names {0} ports, and at most {1} can be received; name fewer")]
     TooManyPorts(usize, usize),
-    /// Too many groups are to be joined always.
+    /// Too many groups must be joined always.
     #[error("always joins {0} groups, and at most {1} can be joined; name fewer, or omit always")]
     TooManyGroups(u128, usize),
 }

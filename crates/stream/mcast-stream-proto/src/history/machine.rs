@@ -119,7 +119,7 @@ enum Healing {
 ///
 /// Pass what the subscriber of the live stream delivers to [`handle_live_message`](Self::handle_live_message) and
 /// [`handle_live_event`](Self::handle_live_event), and frames of the server to [`handle_frame`](Self::handle_frame).
-/// [`poll_step`](Self::poll_step) returns what is to be delivered, [`poll_query`](Self::poll_query) what to request,
+/// [`poll_step`](Self::poll_step) returns what must be delivered, [`poll_query`](Self::poll_query) what to request,
 /// [`poll_search`](Self::poll_search) when to search a server. While it [is live](Self::is_live), messages of the live
 /// stream need not be passed.
 #[derive(Debug)]
@@ -244,7 +244,7 @@ impl HistoryMachine {
         }
     }
 
-    /// Whether it searches a server, so that announcements and the searches of others are to be passed.
+    /// Whether it searches a server, so that announcements and the searches of others must be passed.
     #[must_use]
     pub const fn is_searching(&self) -> bool {
         self.search.is_under_way()

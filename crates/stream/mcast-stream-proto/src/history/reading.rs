@@ -215,7 +215,7 @@ impl Reading {
         self.lacks_since.is_some()
     }
 
-    /// Comes back after this time; returns whether that is to be reported.
+    /// Comes back after this time; returns whether that must be reported.
     pub(super) fn send_away(
         &mut self,
         now: ClockTime,

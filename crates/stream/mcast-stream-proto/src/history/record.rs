@@ -162,7 +162,7 @@ pub struct HistoryConfig {
     /// The memory for the live stream while messages come from the history, in bytes. Default: 64 MiB. If it is full,
     /// the oldest messages in it are discarded, and come from the history as well.
     pub backlog: usize,
-    /// Whether servers are searched: [`search`](super::HistoryMachine::poll_search) returns what is to be sent, and
+    /// Whether servers are searched: [`search`](super::HistoryMachine::poll_search) returns what must be sent, and
     /// [`handle_server`](super::HistoryMachine::handle_server) takes what is found. Default: no, because they are named.
     pub searches: bool,
     /// How long a server says that it has nothing more before what is missing counts as lost. Default: 5 s, longer than bridges

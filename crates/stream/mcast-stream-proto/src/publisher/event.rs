@@ -170,7 +170,7 @@ pub enum Refusal {
     #[error("waiting until what was published before is sent")]
     Unsent,
     /// The subscribers that must acknowledge messages are not all present, or have not acknowledged those before messages
-    /// that are to be omitted.
+    /// that must be omitted.
     #[error("waiting for subscribers that must acknowledge messages")]
     NoQuorum,
     /// A long message is being written.

@@ -19,7 +19,7 @@ pub(super) struct GroupRepairs {
 pub(crate) struct RepairFlow {
     /// The datagrams to repair. Those that were repaired meanwhile for others are still in it.
     pub(super) waiting: VecDeque<Sequence>,
-    /// The blocks of which parity is to be sent, once for each symbol, and the length of its datagram.
+    /// The blocks of which parity must be sent, once for each symbol, and the length of its datagram.
     pub(super) parity: VecDeque<(Sequence, u64)>,
     pub(super) pace: RepairPace,
     pub(super) credit: RepairCredit,

@@ -99,9 +99,9 @@ pub struct ClientId(pub u64);
 /// What to do with a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectDecision {
-    /// It is admitted. The connection of the client that it replaces, if any, is to be closed.
+    /// It is admitted. The connection of the client that it replaces, if any, must be closed.
     Admitted(ClientId, Option<ClientId>),
-    /// Its address has too many connections: it is to be closed.
+    /// Its address has too many connections: it must be closed.
     Refused,
     /// There is no room: pass it again after this time, and accept no other meanwhile.
     Full(Duration),
@@ -112,7 +112,7 @@ pub enum ConnectDecision {
 pub enum Admission {
     /// It is answered now.
     Now,
-    /// The client may come back after this time. Its connection is to be closed.
+    /// The client may come back after this time. Its connection must be closed.
     Retry(Duration),
 }
 

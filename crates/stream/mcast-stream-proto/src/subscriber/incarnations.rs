@@ -187,7 +187,7 @@ impl Incarnations {
         now >= second_publisher.since + RIVAL_TIME
     }
 
-    /// Returns whether the rival is to be reported, the first time.
+    /// Returns whether the rival must be reported, the first time.
     pub(super) const fn report_rival(&mut self) -> bool {
         match &mut self.second_publisher {
             Some(second_publisher) => !core::mem::replace(&mut second_publisher.is_reported, true),

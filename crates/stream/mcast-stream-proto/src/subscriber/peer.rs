@@ -47,7 +47,7 @@ pub(super) struct Peer {
     probes: u32,
     /// The smoothed round-trip time to it; 0 until it is measured.
     round_trip: Duration,
-    /// A sample that is to be confirmed.
+    /// A sample that must be confirmed.
     doubtful: Option<Sample>,
 }
 

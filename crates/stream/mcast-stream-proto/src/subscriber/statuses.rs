@@ -63,7 +63,7 @@ impl StatusScheduler {
         self.at = Some(at);
     }
 
-    /// Notes that a status was sent. While the end is to be confirmed, the next one follows after
+    /// Notes that a status was sent. While the end must be confirmed, the next one follows after
     /// `confirmation_interval`, then after twice that time, and so on. The next one for progress is due `spread` datagrams later than it is otherwise.
     pub(super) fn record_sent(
         &mut self,

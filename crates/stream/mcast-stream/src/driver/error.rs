@@ -70,7 +70,7 @@ pub enum StreamError {
     /// A history is delivered in order and without snapshots, which the policy or the start does not allow.
     #[error("a history cannot be combined with the policy `latest`, or with snapshots")]
     HistoryOrder,
-    /// Only what the publisher signs is to be delivered, and histories and snapshots are not signed.
+    /// Only what the publisher signs must be delivered, and histories and snapshots are not signed.
     #[error(
         "histories and snapshots are not signed, so that they cannot be combined with public keys of the publisher"
     )]

@@ -19,7 +19,7 @@
 //! |---|---|
 //! | `rate_bytes_per_second`, `queueing_seconds` | the present rate, if it is limited, and the queueing delay on the path that limits an [automatic](crate::PublisherBuilder::auto_rate) one |
 //! | `settled_total`, `unacknowledged_total`, `quorum_lost` | with [`acknowledge`](crate::PublisherBuilder::acknowledge): messages acknowledged as required or given up, messages given up, and 1 if messages cannot be acknowledged at present |
-//! | `log_held` | with a [log](crate::LoggedPublisher::add_metrics): 1 if it is larger or older than it is to be, because messages in it were not sent, acknowledged or received |
+//! | `log_held` | with a [log](crate::LoggedPublisher::add_metrics): 1 if it is larger or older than it must be, because messages in it were not sent, acknowledged or received |
 //! | `acked_received`, `acked_processed`, `acked_missing` | the same, for each present subscriber with a name, which is the label `subscriber`: the first message that it has not received, the first that it has not processed, and the number of messages after those that it has received |
 //!
 //! | snapshot server | |

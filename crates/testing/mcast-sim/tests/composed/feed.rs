@@ -389,7 +389,7 @@ impl Feed {
         })
     }
 
-    /// Whether another process is to be started after this one was killed.
+    /// Whether another process must be started after this one was killed.
     pub(crate) fn is_to_continue(&self) -> bool {
         self.exit.is_none() && self.process.as_ref().is_none_or(|process| !process.has_recorded_end)
     }

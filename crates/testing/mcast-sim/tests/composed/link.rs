@@ -46,7 +46,7 @@ pub(crate) struct Link {
 /// When Linux first sends a segment again that is not acknowledged. Each repetition doubles it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RetransmissionTimeout {
-    /// Of a connection that is to be opened.
+    /// Of a connection that must be opened.
     Opening,
     /// Of a connection whose round trip is short.
     Open,

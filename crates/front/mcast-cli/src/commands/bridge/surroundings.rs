@@ -114,7 +114,7 @@ impl<'a> Surroundings<'a> {
         !std::mem::replace(&mut self.was_connected, true)
     }
 
-    /// The engine cannot be used. Returns whether that is to be reported: the same reason is reported once.
+    /// The engine cannot be used. Returns whether that must be reported: the same reason is reported once.
     ///
     /// # Errors
     /// If it could never be used.

@@ -148,7 +148,7 @@ impl SessionSteps for Listener<'_> {
         CHECK_INTERVAL
     }
 
-    /// Where nothing is to be printed before a wait, looking first would only cost a system call.
+    /// Where nothing must be printed before a wait, looking first would only cost a system call.
     fn is_unflushed(&self) -> bool {
         !self.handler.out.is_empty()
     }

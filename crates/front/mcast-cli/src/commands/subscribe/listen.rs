@@ -456,7 +456,7 @@ impl<'a> Listener<'a> {
         }
         if unconfirmed > 0 {
             self.console.warn(format_args!(
-                "{} handed over and not confirmed: with --resume, they come again",
+                "{} handed over and not confirmed: with --resume, they are delivered again",
                 count_of(unconfirmed as u64, "message")
             ));
         }

@@ -98,7 +98,7 @@ struct StreamOptions {
     /// Keep in this file which messages were processed (with --exec, --confirm, or written to a file or a terminal), and
     /// continue after them, with a history if necessary; the first time, --from applies
     ///
-    /// After a crash, messages that were processed since the last write come again.
+    /// After a crash, messages that were processed since the last write are delivered again.
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
 

@@ -95,7 +95,7 @@ struct Counts {
 /// Which messages are processed.
 #[derive(Default)]
 struct Processed {
-    /// Whether the subscriber is to be woken when messages are processed.
+    /// Whether the subscriber must be woken when messages are processed.
     is_awaited: AtomicBool,
     /// The last message, until it is fetched, and whether there is one.
     last: Mutex<Option<Position>>,
@@ -232,7 +232,7 @@ impl OutputWorker {
         self.worker.push(Job::Write(full, self.last.take()), length);
     }
 
-    /// Whether nothing more is to be added at present.
+    /// Whether nothing more must be added at present.
     pub(super) fn is_full(&self) -> bool {
         self.worker.is_full() || self.confirmations.as_ref().is_some_and(Confirmations::is_full)
     }
@@ -300,7 +300,7 @@ impl OutputWorker {
 fn not_confirmed(error: &ConfirmError, unconfirmed: usize) -> Failure {
     let messages = count_of(unconfirmed as u64, "message");
     Failure::no(format!("{error}; {messages} that it was given or was to be given are not confirmed"))
-        .remedy("start both again: with --resume, these messages come again")
+        .remedy("start both again: with --resume, these messages are delivered again")
 }
 
 impl Counts {

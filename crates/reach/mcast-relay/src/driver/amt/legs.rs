@@ -42,7 +42,7 @@ impl Driver {
         }
         self.gateways.insert(id, gateway);
         self.legs.push(DriverLeg::new(leg, 0));
-        // It can be used before its relay is found: that is looked for once something is to be received.
+        // It can be used before its relay is found: that is looked for once something must be received.
         self.relay.handle_leg_up(self.now(), id, &[]);
         self.take_outputs()
     }

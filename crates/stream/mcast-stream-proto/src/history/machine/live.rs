@@ -43,7 +43,7 @@ impl HistoryMachine {
         subscriber.join_history(now, self.account());
     }
 
-    /// Passes an event of the live stream; returns it if it is to be delivered now.
+    /// Passes an event of the live stream; returns it if it must be delivered now.
     pub fn handle_event(
         &mut self,
         now: ClockTime,
@@ -75,7 +75,7 @@ impl HistoryMachine {
         self.limit_backlog();
     }
 
-    /// Takes an event of the live stream; returns it if it is to be delivered now.
+    /// Takes an event of the live stream; returns it if it must be delivered now.
     pub fn handle_live_event(
         &mut self,
         now: ClockTime,

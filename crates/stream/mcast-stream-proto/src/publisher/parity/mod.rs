@@ -309,7 +309,7 @@ impl ParitySchedule {
     }
 
     /// Decides how to answer a subscriber that needs this number of datagrams or symbols of a block: returns how many symbols that
-    /// wait to be sent will serve it; `None` if the datagrams themselves are to be sent. What was sent less than `holdoff`
+    /// wait to be sent will serve it; `None` if the datagrams themselves must be sent. What was sent less than `holdoff`
     /// ago is on its way.
     pub(super) fn answer(
         &mut self,

@@ -129,7 +129,7 @@ impl Repairers {
         self.listed = list;
     }
 
-    /// Returns whether a repairer is to be chosen, and may be.
+    /// Returns whether a repairer must be chosen, and may be.
     pub(in crate::subscriber) const fn is_to_choose(&self) -> bool {
         self.chosen.is_none() && !self.listed.is_empty()
     }

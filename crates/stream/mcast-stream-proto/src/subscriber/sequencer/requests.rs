@@ -62,13 +62,13 @@ impl NakList {
 }
 
 impl Sequencer {
-    /// Whether repairs are to be requested, of a publisher that can answer.
+    /// Whether repairs must be requested, of a publisher that can answer.
     pub(in crate::subscriber) fn needs_naks(&self, context: &Context) -> bool {
         let is_heard = context.publisher.peer.is_proven() && !context.publisher.liveness.is_silent();
         context.requests_repairs() && is_heard && !context.delivery.has_ended && !self.naks.is_empty()
     }
 
-    /// Returns when NAKs are to be sent, if any are needed.
+    /// Returns when NAKs must be sent, if any are needed.
     pub(in crate::subscriber) fn naks_at(&self) -> ClockTime {
         if self.is_repairer_too_slow() { ClockTime(0) } else { self.naks.at() }
     }

@@ -146,7 +146,7 @@ impl HistorySubscription {
         Ok(())
     }
 
-    /// Sends what is to be requested, and passes on what has arrived.
+    /// Sends what must be requested, and passes on what has arrived.
     pub(in crate::driver) fn exchange(
         &mut self,
         now: ClockTime,

@@ -118,7 +118,7 @@ impl Core {
         deadline + SHORTEST_SLEEP < self.sleeps_until
     }
 
-    /// Returns whether the next message is to be sent at once: no message waits before it, and fewer than [`IN_SUCCESSION`] were
+    /// Returns whether the next message must be sent at once: no message waits before it, and fewer than [`IN_SUCCESSION`] were
     /// sent at once before it without a pause. A pause lasts as long as the last send, or an eighth of the longest delay if that
     /// is less: a caller with such a pause has the time to send each message.
     ///

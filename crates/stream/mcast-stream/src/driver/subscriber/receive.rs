@@ -84,7 +84,7 @@ impl Subscriber {
         self.receive(batches)
     }
 
-    /// Receives unicast datagrams and the next batch; `None` if something has arrived that is to be handled first.
+    /// Receives unicast datagrams and the next batch; `None` if something has arrived that must be handled first.
     fn receive(&mut self, batches: &mut usize) -> Result<Option<Poll>, StreamError> {
         if self.handle_unicast()? {
             return Ok(None);

@@ -30,7 +30,7 @@ pub(super) struct StreamSelector {
 }
 
 impl StreamSelector {
-    /// Returns a state machine for the stream of a datagram, if that stream is to be followed.
+    /// Returns a state machine for the stream of a datagram, if that stream must be followed.
     ///
     /// With keys, datagrams that they do not open have no effect, because any host can forge a header.
     pub(super) fn select(

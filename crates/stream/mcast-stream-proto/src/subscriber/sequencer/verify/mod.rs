@@ -372,7 +372,7 @@ pub(in crate::subscriber) struct Stage {
     end: Sequence,
     /// The signed digests, by the lower bits of the sequence.
     expected: Vec<(Sequence, Digest)>,
-    /// Verified datagrams that are to be delivered out of order.
+    /// Verified datagrams that must be delivered out of order.
     early: VecDeque<Sequence>,
     forged: u64,
     report_at: ClockTime,

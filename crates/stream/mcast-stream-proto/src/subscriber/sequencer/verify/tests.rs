@@ -87,7 +87,7 @@ impl Pair {
         [of(Kind::Data), of(Kind::Manifest)]
     }
 
-    /// Passes a datagram of data to the verification; returns whether it is to be handled.
+    /// Passes a datagram of data to the verification; returns whether it must be handled.
     fn verify(&mut self, arrival: Arrival, datagram: &[u8]) -> bool {
         let view = DatagramView::parse(datagram).unwrap();
         self.subscriber.context.now = self.now;
