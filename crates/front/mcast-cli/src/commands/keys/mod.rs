@@ -106,7 +106,7 @@ const EXAMPLES: &str = "\
 Examples:
   mcast keys make prices.key                      a group secret, for --key of publish and subscribe
   mcast keys make --signing signing.key           a signing key, for publish --sign
-  mcast keys make --tunnel relay.key              a relay's key, for relay --tunnel-key
+  mcast keys make --tunnel relay.key              the key of a relay, for relay --tunnel-key
   mcast keys show signing.key > publisher.pub     its public key, for subscribe --signed-by
   mcast keys rotate signing.key                   add a new key, used from the next SIGHUP on
   mcast keys drop signing.key                     remove the oldest key";
