@@ -22,9 +22,9 @@ pub struct EndpointConfig {
 /// Whether an endpoint dials or listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndpointRole {
-    /// It dials the tunnel with this name, once [`TunnelEndpoint::set_address`] has been called.
+    /// It dials the tunnel with this name, once [`TunnelEndpoint::set_address`](crate::TunnelEndpoint::set_address) has been called.
     Dialer(String),
-    /// It listens for the tunnels that [`TunnelEndpoint::set_names`] names.
+    /// It listens for the tunnels that [`TunnelEndpoint::set_names`](crate::TunnelEndpoint::set_names) names.
     Listener,
 }
 

@@ -198,7 +198,7 @@ impl PublisherMachine {
     }
 
     /// Publishes a message, and returns its number. It is sent at the next [`flush`](Self::flush), when its datagram is
-    /// full, or after [`linger`](super::PublisherConfig::linger).
+    /// full, or after [`linger`](PublisherConfig::linger).
     ///
     /// # Errors
     /// [`Refusal`] when the message is not accepted now; then no part of it is.
