@@ -64,6 +64,8 @@ const MEANINGS: &[(&str, &str)] = &[
     ("stream", "essages"),
     // One shows only its packets, the other expects them.
     ("protocol", "this protocol"),
+    // One makes the key of a tunnel, the other dials one.
+    ("tunnel", "tunnel"),
 ];
 
 /// The flags that take a value of another kind in another subcommand.
@@ -72,7 +74,8 @@ const VALUES: &[&str] = &[
     "path", // A sender has one address; a receiver may exclude a source.
     "source",
     // The doctor repeats an examination at an interval; others show what happens when it does.
-    "watch",
+    "watch", // A key is for any tunnel.
+    "tunnel",
 ];
 
 #[test]

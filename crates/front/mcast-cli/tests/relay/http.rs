@@ -454,7 +454,7 @@ fn a_check_opens_nothing_and_an_address_in_use_is_refused() {
     let later = relay_unready(&r, &["239.1.2.3:5000 from eth0 to http://10.0.7.9:4022", "-W", "3s"]);
     later.stdout.wait_for(r#""event":"http-failed""#);
     let Ended { status, .. } = later.end();
-    assert_eq!(status, Some(0));
+    assert_eq!(status, Some(1), "nothing was forwarded");
 }
 
 /// Returns the streams that VLC finds in what it plays for two seconds. It refuses to run as root.

@@ -678,7 +678,7 @@ fn without_snapshot(error: StreamError) -> Failure {
             "if the publisher can be trusted, raise the limit: --from snapshot:SIZE"
         }
         _ => {
-            "check that its publisher was started with --snapshot, and that TCP connections to it are allowed"
+            "check that its publisher was started with --snapshot and can make one, and that TCP connections to it are allowed"
         }
     };
     Failure::no(error.to_string()).remedy(remedy)

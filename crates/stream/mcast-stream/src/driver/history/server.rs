@@ -416,7 +416,7 @@ impl HistoryService {
     /// Sends a snapshot, all of it: a client that got a part would have nothing.
     fn snapshot(&self, wanted: Position, answer: &mut Answer<'_, '_>) -> Result<AnswerStatus, Failure> {
         let Some(snapshot) = self.provider.snapshot(wanted.incarnation) else {
-            return Err(HistoryUnavailable::Unreadable("there is no snapshot at present".into()).into());
+            return Err(HistoryUnavailable::Unreadable("the publisher has none at present".into()).into());
         };
         let position = Position { number: snapshot.message, ..wanted };
         for frame in AnswerFrame::snapshot(position, &snapshot.bytes) {

@@ -206,6 +206,8 @@ impl<'a> Session<'a> {
         let summary = RelaySummary::new(&self.driver, self.loops, time, &wire);
         self.wire.update(wire, self.console);
         let lines = summary_lines(&self.driver, time);
+        // A relay with a time is a trial.
+        let has_forwarded = self.arguments.timeout.is_none() || has_forwarded(&self.driver);
         // Another relay takes over at once.
         let stopped = self.driver.stop();
         self.print_events()?;
@@ -215,8 +217,6 @@ impl<'a> Session<'a> {
         }
         ended?;
         stopped?;
-        // Who sets a time wants to know whether it works.
-        let has_forwarded = self.arguments.timeout.is_none() || has_forwarded(&self.driver);
         if !has_forwarded {
             self.console.note("nothing was forwarded (--check shows which rules can forward)");
         }
@@ -302,10 +302,10 @@ fn wire_status(driver: &Driver, names: &RelayNames) -> Vec<WireStatus> {
     statuses.into_iter().map(|(_, status)| status).collect()
 }
 
-/// Returns whether anything has been sent anywhere, be it copies, bytes to clients of HTTP or datagrams of AMT.
+/// Returns whether anything has been sent anywhere, be it copies, streams of HTTP or datagrams of AMT.
 fn has_forwarded(driver: &Driver) -> bool {
     driver.relay().rules().any(|(_, counts)| counts.copies + counts.replies > 0)
-        || driver.http_counts().sent_bytes > 0
+        || driver.http_counts().served > 0
         || driver.amt().sent > 0
 }
 
