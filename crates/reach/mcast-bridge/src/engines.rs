@@ -32,7 +32,7 @@ pub fn is_engine_url(text: &str) -> bool {
 /// Returns the stream in an engine that a URL names. `name` is that of the stream, for a URL without one.
 ///
 /// # Errors
-/// If it is not the URL of an engine of this build, there is no name, or the options of TLS cannot be used.
+/// If this build has no engine for the URL, if neither the URL nor `name` names a stream, or if the TLS options are invalid.
 pub fn engine_at(
     url: &str,
     access: EngineAccess,
