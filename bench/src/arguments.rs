@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::peers::{MessagesArguments, PeerArguments};
 
 /// Compares mcast with its peers on the same work, between the same two hosts of a lab, in
-/// interleaved rounds, and writes docs/benchmarks.md, the pages behind it, and the figures in README.md.
+/// interleaved rounds. Writes docs/benchmarks.md, the figures in README.md, and the pages with all tables to target/bench-peers/.
 #[derive(Parser, Debug)]
 #[command(name = "bench-peers", bin_name = "cargo bench-peers", args_conflicts_with_subcommands = true)]
 pub struct Arguments {
@@ -22,8 +22,13 @@ pub struct Arguments {
 pub enum Action {
     /// Count the instructions of the hot path with callgrind; fail if they exceed their limits
     Instructions(InstructionOptions),
-    /// Regenerate docs/benchmarks.md, its pages and the figures in README.md from the figures in bench/results/
+    /// Regenerate docs/benchmarks.md and the figures in README.md from the figures in bench/results/
     Render,
+    /// Write the page of benchmarks, with the pages of all tables behind it, into a folder, from the figures in bench/results/
+    Pages {
+        /// The folder, as for the guide as a site
+        folder: std::path::PathBuf,
+    },
     /// Measure the loss of capturing a link to a file, compared with tcpdump and tshark
     Capture(CaptureOptions),
     /// Run one of the contestants (used by the harness)

@@ -1,7 +1,7 @@
 //! Compares `mcast` with its peers: the same work, between the same two hosts of a lab, in alternating runs.
 //!
 //! `cargo bench-peers` builds the peers that are missing, runs every contestant of every table in
-//! interleaved rounds, and writes `docs/benchmarks.md`. `cargo bench-peers instructions` counts the
+//! interleaved rounds, and writes `docs/benchmarks.md` and the pages behind it. `cargo bench-peers instructions` counts the
 //! instructions of the hot path and fails if they exceed their limits.
 //!
 //! | module | content |
@@ -48,6 +48,7 @@ pub fn main() -> ExitCode {
         Some(Action::Instructions(options)) => instructions::guard(&options),
         Some(Action::Capture(options)) => capturing::measure(&options),
         Some(Action::Render) => report::render(),
+        Some(Action::Pages { folder }) => report::pages(&folder),
         None => tables::measure(&arguments.measure),
     };
     match done {

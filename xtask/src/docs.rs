@@ -1,5 +1,5 @@
-//! What is generated from the command's definitions. Man pages, shell completions, the guide's reference and its table of
-//! contents are written to `target/generated-docs`, for packages and the site. The pages of findings and the schemas of
+//! What is generated from the command's definitions. Man pages, shell completions, the guide's reference, its pages of
+//! findings and its table of contents are written to `target/generated-docs`, for packages and the site. The schemas of
 //! records, which reviews read, are committed.
 
 use std::collections::BTreeMap;
@@ -21,29 +21,26 @@ const GENERATOR: &str = "generate-docs";
 /// Where they are generated, relative to the root.
 const FOLDER: &str = "target/generated-docs";
 
-/// The generated folder of which a copy is committed under `docs/`.
-const FINDINGS: &str = "findings";
-
 /// The schemas of records, beside the types that they are made from.
 const SCHEMAS: &str = "crates/front/mcast-cli/schemas";
+
+/// The most words of the committed pages.
+const MOST_WORDS: usize = 110_000;
 
 /// Returns the folder with `man`, `completions`, `reference`, `findings`, `schemas` and `SUMMARY.md`.
 pub(crate) fn folder() -> PathBuf {
     crate::root().join(FOLDER)
 }
 
-/// Generates everything, and then replaces what is committed, without pages of findings that no longer exist. If the command
-/// does not compile, nothing has changed.
+/// Generates everything, and then replaces what is committed. If the command does not compile, nothing has changed.
 pub(crate) fn write() -> Result<bool> {
     generate()?;
     let (root, fresh) = (crate::root(), folder());
-    let committed = root.join("docs").join(FINDINGS);
-    replace(&committed, &fresh.join(FINDINGS))?;
     for (name, bytes) in files(&fresh.join("schemas"))? {
         let into = root.join(SCHEMAS).join(name);
         fs::write(&into, bytes).with_context(|| format!("writing {}", into.display()))?;
     }
-    anstream::println!("written: {}, docs/{FINDINGS}, {SCHEMAS}", fresh.display());
+    anstream::println!("written: {}, {SCHEMAS}", fresh.display());
     Ok(true)
 }
 
@@ -71,11 +68,7 @@ pub(crate) fn generate_once() -> Result<Option<Outcome>> {
 
 /// A step that fails if the files cannot be generated, or the committed ones are out of date.
 pub(crate) fn step() -> Step {
-    Step::new(
-        "docs",
-        "manual, completions and reference are generated; findings and schemas are up to date",
-        check,
-    )
+    Step::new("docs", "the documentation is generated, and not too long; schemas are up to date", check)
 }
 
 fn check(_: &RunOptions) -> Result<Outcome> {
@@ -83,18 +76,35 @@ fn check(_: &RunOptions) -> Result<Outcome> {
         return Ok(failed);
     }
     let (root, fresh) = (crate::root(), folder());
-    let findings = differences(&files(&root.join("docs").join(FINDINGS))?, &files(&fresh.join(FINDINGS))?);
     // Which schemas there are is checked by a test of mcast-cli.
-    let schemas = differences(&files(&root.join(SCHEMAS))?, &files(&fresh.join("schemas"))?);
-    let stale: Vec<_> =
-        findings.into_iter().chain(schemas.into_iter().filter(|line| !line.starts_with(SURPLUS))).collect();
-    Ok(match stale.is_empty() {
-        true => Outcome::passed(""),
+    let stale = differences(&files(&root.join(SCHEMAS))?, &files(&fresh.join("schemas"))?);
+    if !stale.is_empty() {
+        let stale = format!("out of date in {SCHEMAS}:\n{}\n", stale.join("\n"));
+        return Ok(Outcome::failed("run `cargo xtask docs`", stale));
+    }
+    let words = words(&root.join("docs"))?;
+    Ok(match words <= MOST_WORDS {
+        true => Outcome::passed(format!("{words} words in docs")),
         false => Outcome::failed(
-            "run `cargo xtask docs`",
-            format!("out of date in docs/{FINDINGS} and {SCHEMAS}:\n{}\n", stale.join("\n")),
+            format!("docs have more than {MOST_WORDS} words"),
+            format!("docs have {words} words: shorten a page, or state each fact once and link to it\n"),
         ),
     })
+}
+
+/// Counts the words of the pages in a folder and in those below it.
+fn words(folder: &Path) -> Result<usize> {
+    let mut words = 0;
+    for entry in fs::read_dir(folder).with_context(|| format!("listing {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            words += self::words(&path)?;
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            words += text.split_whitespace().count();
+        }
+    }
+    Ok(words)
 }
 
 /// Runs a generator that writes into an empty folder.
@@ -111,31 +121,14 @@ fn generate_by(mut generator: Command) -> Result<()> {
     Ok(())
 }
 
-/// Writes the files of `fresh` that `committed` lacks, or has otherwise, and removes the others.
-fn replace(committed: &Path, fresh: &Path) -> Result<()> {
-    let (old, new) = (files(committed)?, files(fresh)?);
-    for gone in old.keys().filter(|name| !new.contains_key(*name)) {
-        let path = committed.join(gone);
-        fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
-    }
-    for (name, bytes) in new.iter().filter(|(name, bytes)| old.get(*name) != Some(bytes)) {
-        let path = committed.join(name);
-        fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
-    }
-    Ok(())
-}
-
-/// The mark of a committed file that is not generated.
-const SURPLUS: &str = "  surplus";
-
+/// The files of `fresh` that `committed` lacks, or has otherwise.
 fn differences(committed: &BTreeMap<String, Vec<u8>>, fresh: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
     let changed = fresh.iter().filter_map(|(name, bytes)| match committed.get(name) {
         None => Some(format!("  missing  {name}")),
         Some(old) if old != bytes => Some(format!("  changed  {name}")),
         Some(_) => None,
     });
-    let gone = committed.keys().filter(|name| !fresh.contains_key(*name));
-    changed.chain(gone.map(|name| format!("{SURPLUS}  {name}"))).collect()
+    changed.collect()
 }
 
 #[cfg(test)]
@@ -143,34 +136,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn committed_files_are_replaced_by_generated_ones() {
-        let folder = std::env::temp_dir().join(format!("xtask-docs-{}", std::process::id()));
-        let (committed, fresh) = (folder.join("committed"), folder.join("fresh"));
-        let write = |path: PathBuf, text: &str| {
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        for (name, text) in [("a.md", "old"), ("gone.md", "x")] {
-            write(committed.join(name), text);
-        }
-        for (name, text) in [("a.md", "new"), ("b.md", "b")] {
-            write(fresh.join(name), text);
-        }
-        replace(&committed, &fresh).unwrap();
-        assert_eq!(files(&committed).unwrap(), files(&fresh).unwrap());
-        fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn missing_changed_and_surplus_files_are_listed() {
+    fn missing_and_changed_files_are_listed() {
         let tree = |files: &[(&str, &str)]| {
             files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
         };
-        let committed = tree(&[("mcast.1", "a"), ("mcast-recv.1", "b"), ("mcast-old.1", "c")]);
-        let fresh = tree(&[("mcast.1", "a"), ("mcast-recv.1", "B"), ("mcast-new.1", "d")]);
+        let committed = tree(&[("ask.json", "a"), ("recv.json", "b"), ("send.json", "c")]);
+        let fresh = tree(&[("ask.json", "a"), ("recv.json", "B"), ("top.json", "d")]);
 
         let stale = differences(&committed, &fresh);
 
-        assert_eq!(stale, ["  missing  mcast-new.1", "  changed  mcast-recv.1", "  surplus  mcast-old.1"]);
+        assert_eq!(stale, ["  changed  recv.json", "  missing  top.json"]);
+    }
+
+    #[test]
+    fn words_of_all_pages_are_counted() {
+        let folder = std::env::temp_dir().join(format!("xtask-docs-{}", std::process::id()));
+        fs::create_dir_all(folder.join("how-to")).unwrap();
+        for (name, text) in
+            [("a.md", "two words\n"), ("how-to/b.md", "and\n\n| three | more |"), ("c.svg", "none")]
+        {
+            fs::write(folder.join(name), text).unwrap();
+        }
+        // The bars of a table count, as for `wc -w`.
+        assert_eq!(words(&folder).unwrap(), 8);
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

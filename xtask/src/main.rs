@@ -46,8 +46,7 @@ enum Task {
     },
     /// Check names and texts against the lists in docs/design/language
     Language,
-    /// Generate man pages, shell completions and the guide's reference in target/generated-docs, and the committed pages
-    /// of findings and schemas
+    /// Generate man pages, shell completions and the guide's reference in target/generated-docs, and the committed schemas
     Docs,
     /// Build the documentation as a site in target/book, and check its links and pictures
     Site,

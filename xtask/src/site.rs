@@ -4,13 +4,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{finish, program, succeeds};
+use crate::command::{cargo, finish, program, succeeds};
 use crate::docs;
 use crate::step::{Outcome, RunOptions, Step};
+use crate::verify::built;
 
+/// How committed pages link to what the site has a page for, after the way to their own folder, and where the site has it.
+const ELSEWHERE: [(&str, &str); 2] = [
+    ("../crates/inspect/mcast-doctor/pages/", "findings/"),
+    ("../crates/inspect/mcast-doctor/tests/lab/results.md", "doctor-table.md"),
+];
 /// The files of the repository, for links from the pages to what is not in `docs`.
 const REPOSITORY: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main");
 /// Where it is written.
@@ -18,8 +25,13 @@ const FOLDER: &str = "target/book";
 /// The committed and the generated pages together, which mdBook reads.
 const SOURCE: &str = "target/book-source";
 
-/// What is generated for the site.
-const GENERATED: [&str; 3] = ["SUMMARY.md", "findings", "reference"];
+/// What is generated from the command for the site.
+const GENERATED: [&str; 4] = ["SUMMARY.md", "doctor-table.md", "findings", "reference"];
+/// The program that writes the pages of benchmarks, and the folder into which it does.
+const BENCHMARKS: &str = "mcast-bench";
+const BENCHMARK_PAGES: &str = "target/benchmark-pages";
+/// The page of benchmarks in the contents. Those behind it follow, one level below.
+const BENCHMARKS_ENTRY: &str = "- [Benchmarks](benchmarks.md)\n";
 /// How a committed page links to the page of a command, `mcast-NAME`. Without the site, such a link leads to the page that
 /// describes where the reference is.
 const COMMAND: &str = "reference/index.md#mcast-";
@@ -30,7 +42,7 @@ pub(crate) fn build() -> Result<bool> {
         bail!("mdBook is not installed (`cargo install --locked mdbook`)");
     }
     docs::generate()?;
-    let site = write()?;
+    let site = write(cargo(["run", "--quiet", "--package", BENCHMARKS, "--"]))?;
     for link in &site.broken {
         anstream::eprintln!("broken: {link}");
     }
@@ -50,7 +62,11 @@ fn check(_: &RunOptions) -> Result<Outcome> {
     if let Some(failed) = docs::generate_once()? {
         return Ok(failed);
     }
-    let site = write()?;
+    let benchmarks = match built::program(BENCHMARKS)? {
+        Ok(found) => program(found, [""; 0]),
+        Err(failed) => return Ok(failed),
+    };
+    let site = write(benchmarks)?;
     Ok(match site.broken.is_empty() {
         true => Outcome::passed(format!("{} pages", site.pages)),
         false => Outcome::failed("links lead nowhere", site.broken.join("\n") + "\n"),
@@ -70,11 +86,17 @@ struct Site {
     broken: Vec<String>,
 }
 
-/// Builds the site with the pages that were generated last.
-fn write() -> Result<Site> {
+/// Builds the site with the pages that were generated last, and those of benchmarks, which a program writes.
+fn write(mut benchmarks: Command) -> Result<Site> {
     let root = crate::root();
-    let source = root.join(SOURCE);
-    gather(&root.join("docs"), &docs::folder(), &source)?;
+    let (source, measured) = (root.join(SOURCE), root.join(BENCHMARK_PAGES));
+    empty(&measured)?;
+    benchmarks.arg("pages").arg(&measured);
+    let finished = finish(benchmarks, false)?;
+    if !finished.success {
+        bail!("the pages of benchmarks were not written ({}):\n{}", finished.status, finished.output);
+    }
+    gather(&root.join("docs"), &docs::folder(), &measured, &source)?;
     let built = finish(program("mdbook", ["build".as_ref(), source.as_os_str()]), false)?;
     if !built.success {
         bail!("mdBook failed ({}):\n{}", built.status, built.output);
@@ -93,21 +115,21 @@ fn write() -> Result<Site> {
     Ok(Site { pages: pages.len(), broken: broken(&pages, &files), folder: site })
 }
 
-/// Copies the committed pages and the generated ones, which replace committed ones, into an empty folder.
-fn gather(committed: &Path, generated: &Path, into: &Path) -> Result<()> {
-    if into.exists() {
-        fs::remove_dir_all(into).with_context(|| format!("emptying {}", into.display()))?;
-    }
+/// Copies the committed pages, and the generated ones and those of benchmarks, which replace committed ones, into an empty
+/// folder.
+fn gather(committed: &Path, generated: &Path, measured: &Path, into: &Path) -> Result<()> {
+    empty(into)?;
     let for_site = |name: &PathBuf| GENERATED.iter().any(|top| name.starts_with(top));
+    let benchmarks = files(measured)?;
+    let listed = benchmarks_entries(measured, &benchmarks)?;
     let pages = files(committed)?.into_iter().map(|name| (committed, name));
-    for (from, name) in
-        pages.chain(files(generated)?.into_iter().filter(for_site).map(|name| (generated, name)))
-    {
+    let pages = pages.chain(files(generated)?.into_iter().filter(for_site).map(|name| (generated, name)));
+    for (from, name) in pages.chain(benchmarks.into_iter().map(|name| (measured, name))) {
         let (from, to) = (from.join(&name), into.join(&name));
         fs::create_dir_all(to.parent().unwrap_or(into))?;
         if name.extension().is_some_and(|extension| extension == "md") {
             let text = fs::read_to_string(&from).with_context(|| format!("reading {}", from.display()))?;
-            fs::write(&to, with_command_links(&text))
+            fs::write(&to, for_the_site(&text).replace(BENCHMARKS_ENTRY, &listed))
         } else {
             fs::copy(&from, &to).map(|_| ())
         }
@@ -116,8 +138,29 @@ fn gather(committed: &Path, generated: &Path, into: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The text of a page whose links to commands lead to their generated pages.
-fn with_command_links(text: &str) -> String {
+/// Removes a folder with everything in it, if there is one.
+fn empty(folder: &Path) -> Result<()> {
+    match folder.exists() {
+        true => fs::remove_dir_all(folder).with_context(|| format!("emptying {}", folder.display())),
+        false => Ok(()),
+    }
+}
+
+/// The entry of the benchmarks in the contents, at the second level, with the pages behind it.
+fn benchmarks_entries(measured: &Path, pages: &BTreeSet<PathBuf>) -> Result<String> {
+    let mut entries = BENCHMARKS_ENTRY.to_owned();
+    let behind = pages.iter().filter(|page| page.components().count() > 1);
+    for page in behind.filter(|page| page.extension().is_some_and(|extension| extension == "md")) {
+        let text = fs::read_to_string(measured.join(page))?;
+        let title = text.lines().next().unwrap_or_default().trim_start_matches("# ");
+        entries += &format!("    - [{title}]({})\n", page.display());
+    }
+    Ok(entries)
+}
+
+/// The text of a page whose links to commands, findings and the doctor's results lead to their generated pages.
+fn for_the_site(text: &str) -> String {
+    let text = ELSEWHERE.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
     let mut parts = text.split(COMMAND);
     let mut linked = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -236,19 +279,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_to_commands_lead_to_their_pages() {
-        let text = "[`mcast log list`](reference/index.md#mcast-log-list), [all](../reference/index.md), [`send`](../reference/index.md#mcast-send).";
+    fn links_to_commands_and_findings_lead_to_their_pages() {
+        let text = "[`mcast log list`](reference/index.md#mcast-log-list), [all](../reference/index.md), [`send`](../reference/index.md#mcast-send),
+            [no-querier](../../crates/inspect/mcast-doctor/pages/no-querier.md).";
         assert_eq!(
-            with_command_links(text),
-            "[`mcast log list`](reference/mcast-log-list.md), [all](../reference/index.md), [`send`](../reference/mcast-send.md)."
+            for_the_site(text),
+            "[`mcast log list`](reference/mcast-log-list.md), [all](../reference/index.md), [`send`](../reference/mcast-send.md),
+            [no-querier](../findings/no-querier.md)."
         );
     }
 
     #[test]
     fn generated_pages_replace_committed_ones() {
         let top = std::env::temp_dir().join(format!("xtask-site-{}", std::process::id()));
-        let (committed, generated, source) =
-            (top.join("committed"), top.join("generated"), top.join("source"));
+        let [committed, generated, measured, source] =
+            ["committed", "generated", "measured", "source"].map(|name| top.join(name));
         let put = |path: PathBuf, text: &str| {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
@@ -257,12 +302,22 @@ mod tests {
         put(committed.join("reference/index.md"), "elsewhere");
         put(generated.join("reference/index.md"), "here");
         put(generated.join("man/mcast.1"), "not for the site");
+        put(
+            generated.join("SUMMARY.md"),
+            &format!("- [For contributors](c.md)\n  {BENCHMARKS_ENTRY}- [B](b.md)\n"),
+        );
+        put(measured.join("benchmarks/log.md"), "# Benchmarks: logs\n");
+        put(measured.join("benchmarks/log.svg"), "a picture");
         put(source.join("gone.md"), "of an earlier run");
-        gather(&committed, &generated, &source).unwrap();
+        gather(&committed, &generated, &measured, &source).unwrap();
         let read = |name: &str| fs::read_to_string(source.join(name)).unwrap();
         assert_eq!(read("a.md"), "[send](reference/mcast-send.md)");
         assert_eq!(read("reference/index.md"), "here");
-        assert_eq!(files(&source).unwrap().len(), 2);
+        assert_eq!(
+            read("SUMMARY.md"),
+            "- [For contributors](c.md)\n  - [Benchmarks](benchmarks.md)\n    - [Benchmarks: logs](benchmarks/log.md)\n- [B](b.md)\n"
+        );
+        assert_eq!(files(&source).unwrap().len(), 5);
         fs::remove_dir_all(&top).unwrap();
     }
 

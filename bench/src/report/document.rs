@@ -3,36 +3,71 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::pages::{Files, GOALS, METHOD, PAGES, WRITTEN};
+use super::pages::{FIRST, FOLDER, Files, GOALS, Links, METHOD, PAGES, WRITTEN};
 use super::results::Results;
 use super::{claims, front, goals, outdated, reasons, table};
 use crate::machine::Machine;
 
-/// Writes the document, its pages and pictures, and the claims of the README; returns the document's path.
+/// Writes what was measured; returns the path of the first page. A quick run writes only the pages, in its own folder.
 ///
 /// # Errors
 /// If a file cannot be written.
-pub fn document(results: &Results) -> Result<PathBuf> {
-    let path = results.document.clone();
-    let folder = path.with_extension("");
-    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    for (file, text) in files(results)? {
-        fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+pub(crate) fn document(results: &Results, made: &Path) -> Result<PathBuf> {
+    if results.quick {
+        return pages(results, &made.join("quick"));
     }
-    Ok(path)
+    render(results)?;
+    pages(results, made)
 }
 
-/// Returns everything that is written, by path.
-pub(super) fn files(results: &Results) -> Result<Files> {
-    let goals = goals::goals(results)?;
-    let folder = results.document.with_extension("");
+/// Writes what is committed.
+///
+/// # Errors
+/// If a file cannot be read or written.
+pub(super) fn render(results: &Results) -> Result<()> {
+    write(committed(results)?)
+}
+
+/// Writes the first page and those behind it into a folder; returns the path of the first.
+///
+/// # Errors
+/// If a file cannot be read or written.
+pub(super) fn pages(results: &Results, folder: &Path) -> Result<PathBuf> {
+    write(all_pages(results, folder)?)?;
+    Ok(folder.join(FIRST))
+}
+
+fn write(files: Files) -> Result<()> {
+    for (file, text) in files {
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        }
+        fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Returns the first page with its plots, and the README with its claims, by path.
+pub(super) fn committed(results: &Results) -> Result<Files> {
     let mut files = Files::new();
-    let first = front::write(results, &goals, &folder, &mut files);
-    files.insert(results.document.clone(), first);
+    let root = root();
+    front::write(results, &goals::goals(results)?, Links::Figures, &root.join("docs"), &mut files);
+    let readme = root.join("README.md");
+    let text = fs::read_to_string(&readme).with_context(|| format!("reading {}", readme.display()))?;
+    files.insert(readme, claims::updated(&text, results)?);
+    Ok(files)
+}
+
+/// Returns the first page and all behind it, by path in a folder.
+fn all_pages(results: &Results, folder: &Path) -> Result<Files> {
+    let goals = goals::goals(results)?;
+    let mut files = Files::new();
+    front::write(results, &goals, Links::Pages, folder, &mut files);
+    let folder = folder.join(FOLDER);
     let mut text = format!("# Benchmarks: goals\n\n{WRITTEN}");
     goals::write(&mut text, &goals, &reasons::reasons()?);
     files.insert(folder.join(GOALS), text);
@@ -53,11 +88,12 @@ pub(super) fn files(results: &Results) -> Result<Files> {
         }
         files.insert(folder.join(page.file), text);
     }
-    if let Some(readme) = &results.readme {
-        let text = fs::read_to_string(readme).with_context(|| format!("reading {}", readme.display()))?;
-        files.insert(readme.clone(), claims::updated(&text, results)?);
-    }
     Ok(files)
+}
+
+/// Returns the top of this checkout.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 fn method(results: &Results) -> String {
@@ -142,5 +178,25 @@ fn contestants(text: &mut String, results: &Results) {
     }
     for outdated in outdated {
         let _ = writeln!(text, "- `{}`: {}", outdated.name, outdated.now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_page_links_to_figures_and_the_pages_to_each_other() {
+        let results = Results::stored().unwrap();
+        let first = committed(&results).unwrap().remove(&root().join("docs").join(FIRST)).unwrap();
+        let folder = Path::new("site");
+        let pages = all_pages(&results, folder).unwrap();
+        let behind = pages.keys().filter(|file| file.extension().is_some_and(|kind| kind == "md"));
+
+        assert!(first.contains("(../bench/results/receive-c-64.json)"), "{first}");
+        assert!(!first.contains("(benchmarks/datagrams.md"), "{first}");
+        let front = &pages[&folder.join(FIRST)];
+        assert!(front.contains("(benchmarks/datagrams.md#receive-c-64)"), "{front}");
+        assert_eq!(behind.count(), 1 + PAGES.len() + 2);
     }
 }

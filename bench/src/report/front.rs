@@ -6,7 +6,7 @@ use std::path::Path;
 use super::chart::{Chart, Group, Mark, Panel, Scale};
 use super::figures::Figures;
 use super::goals::{Goal, Verdict};
-use super::pages::{Files, GOALS, METHOD, PAGES, WRITTEN, link};
+use super::pages::{FIRST, FOLDER, Files, Links, PAGES, WRITTEN};
 use super::results::Results;
 use super::{numbers, outdated};
 
@@ -82,14 +82,16 @@ const PLOTS: [Plot; 6] = [
     },
 ];
 
-/// Returns the page; adds its plots to the files.
-pub(super) fn write(results: &Results, goals: &[Goal], folder: &Path, files: &mut Files) -> String {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+/// Adds the page and its plots to the files, in a folder.
+pub(super) fn write(results: &Results, goals: &[Goal], links: Links, folder: &Path, files: &mut Files) {
     let mut text = format!(
         "# Benchmarks\n\n{WRITTEN}Every contestant of a plot does the same work in the same rounds, between two network \
-         namespaces of one machine with two processors ([how it is measured]({name}/{METHOD})). Green is mcast; values are \
+         namespaces of one machine with two processors ([how it is measured]({})). Green is mcast; values are \
          medians, and the black lines are quartiles. Compare within a plot: the speed of the machine changes from one hour to the \
-         next. Below each plot is what was **missed** of the [goals]({name}/{GOALS}), with the reasons there.\n"
+         next. Below each plot is what was **missed** of the [goals]({}), for which there are [reasons]({}).\n",
+        links.method(),
+        links.goals(),
+        links.reasons()
     );
     if results.quick {
         text.push_str(
@@ -100,34 +102,43 @@ pub(super) fn write(results: &Results, goals: &[Goal], folder: &Path, files: &mu
     outdated_note(&mut text, results);
     for plot in &PLOTS {
         let Some(svg) = (plot.draw)(results).svg() else { continue };
-        files.insert(folder.join(format!("{}.svg", plot.file)), svg);
+        files.insert(folder.join(FOLDER).join(format!("{}.svg", plot.file)), svg);
         let tables = plot.tables.iter().filter(|table| results.table(table).is_some());
-        let tables: Vec<_> = tables.map(|table| format!("[{table}]({name}/{})", link(table))).collect();
+        let tables: Vec<_> = tables.map(|table| format!("[{table}]({})", links.table(table))).collect();
         let _ = write!(
             text,
-            "\n## {}\n\n![{}]({name}/{}.svg)\n\n{} Tables: {}.\n",
+            "\n## {}\n\n![{}]({FOLDER}/{}.svg)\n\n{} Tables: {}.\n",
             plot.heading,
             plot.heading,
             plot.file,
             plot.about,
             tables.join(", ")
         );
-        missed(&mut text, "Missed", &name, goals.iter().filter(|goal| plot.explains(goal)));
+        missed(&mut text, "Missed", links, goals.iter().filter(|goal| plot.explains(goal)));
     }
     text.push_str("\n## Everything else\n\n");
-    for page in &PAGES {
-        let _ = writeln!(text, "- [{}]({name}/{}): {}", page.title, page.file, page.about);
+    match links {
+        Links::Pages => {
+            for page in &PAGES {
+                let _ = writeln!(text, "- [{}]({FOLDER}/{}): {}", page.title, page.file, page.about);
+            }
+            let method = links.method();
+            let _ = writeln!(
+                text,
+                "- [Benchmarks: how they are measured]({method}): links, machine, options, contestants"
+            );
+        }
+        Links::Figures => text.push_str(
+            "The guide as a site (`cargo xtask site`) has the tables of everything that was measured. `cargo bench-peers pages FOLDER` \
+             writes them from the figures, to which the links on this page lead.\n",
+        ),
     }
     let met = goals.iter().filter(|goal| goal.verdict == Verdict::Met).count();
     let judged = goals.iter().filter(|goal| goal.verdict != Verdict::NotMeasured).count();
-    let _ = writeln!(text, "- [Benchmarks: goals]({name}/{GOALS}): {met} of {judged} met");
-    let _ = writeln!(
-        text,
-        "- [Benchmarks: how they are measured]({name}/{METHOD}): links, machine, options, contestants"
-    );
+    let _ = writeln!(text, "\n{met} of {judged} [goals]({}) are met.", links.goals());
     let others = goals.iter().filter(|goal| !PLOTS.iter().any(|plot| plot.explains(goal)));
-    missed(&mut text, "Also missed", &name, others);
-    text
+    missed(&mut text, "Also missed", links, others);
+    files.insert(folder.join(FIRST), text);
 }
 
 impl Plot {
@@ -150,10 +161,10 @@ fn outdated_note(text: &mut String, results: &Results) {
 }
 
 /// Writes one line with the missed goals, each promise once with what was measured.
-fn missed<'g>(text: &mut String, word: &str, folder: &str, goals: impl Iterator<Item = &'g Goal>) {
+fn missed<'g>(text: &mut String, word: &str, links: Links, goals: impl Iterator<Item = &'g Goal>) {
     let mut promises: Vec<(&str, Vec<String>)> = Vec::new();
     for goal in goals.filter(|goal| goal.verdict == Verdict::Missed) {
-        let measured = format!("[{}]({folder}/{})", goal.measured, link(&goal.table));
+        let measured = format!("[{}]({})", goal.measured, links.table(&goal.table));
         match promises.iter_mut().find(|(promise, _)| *promise == goal.promise) {
             Some((_, all)) => all.push(measured),
             None => promises.push((&goal.promise, vec![measured])),

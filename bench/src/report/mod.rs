@@ -14,8 +14,8 @@ mod results;
 mod statistics;
 mod table;
 
-pub use document::document;
+pub(crate) use document::document;
 pub use figures::{Figures, Row};
 pub use goals::{Goal, Verdict};
-pub use results::{Results, render};
+pub use results::{Results, pages, render};
 pub use statistics::{Spread, ratios};

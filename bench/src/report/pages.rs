@@ -7,8 +7,12 @@ use std::path::PathBuf;
 pub(super) type Files = BTreeMap<PathBuf, String>;
 
 /// The note at the head of each page.
-pub(super) const WRITTEN: &str = "Written by `cargo bench-peers`, from figures in `bench/results/`; `cargo bench-peers \
-    render` regenerates it from the same figures. Do not edit either.\n\n";
+pub(super) const WRITTEN: &str =
+    "Written by `cargo bench-peers` from the figures in `bench/results/`. Do not edit either.\n\n";
+
+/// The first page, and the folder of the pages behind it and of all pictures, beside it.
+pub(super) const FIRST: &str = "benchmarks.md";
+pub(super) const FOLDER: &str = "benchmarks";
 
 /// A page of tables.
 #[derive(Debug)]
@@ -57,6 +61,45 @@ pub(super) const PAGES: [Page; 4] = [
 impl Page {
     pub(super) fn has(&self, table: &str) -> bool {
         self.tables.iter().any(|start| table.starts_with(start))
+    }
+}
+
+/// Where the links of the first page lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Links {
+    /// To the pages behind it.
+    Pages,
+    /// To the figures. The pages are not committed.
+    Figures,
+}
+
+impl Links {
+    pub(super) fn table(self, table: &str) -> String {
+        match self {
+            Self::Pages => format!("{FOLDER}/{}", link(table)),
+            Self::Figures => format!("../bench/results/{table}.json"),
+        }
+    }
+
+    pub(super) fn method(self) -> String {
+        match self {
+            Self::Pages => format!("{FOLDER}/{METHOD}"),
+            Self::Figures => "../bench/README.md#how-it-measures".to_owned(),
+        }
+    }
+
+    pub(super) fn goals(self) -> String {
+        match self {
+            Self::Pages => format!("{FOLDER}/{GOALS}"),
+            Self::Figures => "../bench/results/goals.toml".to_owned(),
+        }
+    }
+
+    pub(super) fn reasons(self) -> String {
+        match self {
+            Self::Pages => format!("{FOLDER}/{GOALS}#reasons-for-missed-goals"),
+            Self::Figures => "../bench/results/reasons.toml".to_owned(),
+        }
     }
 }
 

@@ -13,15 +13,11 @@ use crate::tables::Bench;
 /// The folder of the figures and of what is stated about them, relative to this crate.
 const FOLDER: &str = "results";
 
-/// Figures by table, and the paths of their files and of the document.
+/// Figures by table, and the path of their files.
 #[derive(Debug)]
 pub struct Results {
     figures: BTreeMap<String, Figures>,
     results: PathBuf,
-    /// The path of the document.
-    pub(super) document: PathBuf,
-    /// The README, which has claims about the figures; a quick run has none.
-    pub(super) readme: Option<PathBuf>,
     /// Whether this is a quick run.
     pub(super) quick: bool,
 }
@@ -37,19 +33,12 @@ impl Results {
         }
         let results = bench.tools.made().join("quick");
         fs::create_dir_all(&results).with_context(|| format!("making {}", results.display()))?;
-        Ok(Self {
-            figures: BTreeMap::new(),
-            document: bench.tools.made().join("quick/benchmarks.md"),
-            readme: None,
-            results,
-            quick: true,
-        })
+        Ok(Self { figures: BTreeMap::new(), results, quick: true })
     }
 
     /// Loads the stored figures of this checkout.
     pub(super) fn stored() -> Result<Self> {
-        let top = top();
-        let results = top.join(FOLDER);
+        let results = top().join(FOLDER);
         fs::create_dir_all(&results).with_context(|| format!("making {}", results.display()))?;
         let mut figures = BTreeMap::new();
         for entry in fs::read_dir(&results).with_context(|| format!("reading {}", results.display()))? {
@@ -59,8 +48,7 @@ impl Results {
                 figures.insert(read.table.clone(), read);
             }
         }
-        let (document, readme) = (top.join("../docs/benchmarks.md"), Some(top.join("../README.md")));
-        Ok(Self { figures, results, document, readme, quick: false })
+        Ok(Self { figures, results, quick: false })
     }
 
     /// Stores the figures of a table.
@@ -87,13 +75,20 @@ impl Results {
     }
 }
 
-/// Regenerates the document from the stored figures.
+/// Regenerates what is committed from the stored figures.
 ///
 /// # Errors
 /// If files cannot be read or written.
 pub fn render() -> Result<()> {
-    let results = Results::stored()?;
-    println!("written: {}", super::document::document(&results)?.display());
+    super::document::render(&Results::stored()?)
+}
+
+/// Writes the first page and those behind it into a folder, from the stored figures.
+///
+/// # Errors
+/// If files cannot be read or written.
+pub fn pages(folder: &Path) -> Result<()> {
+    println!("written: {}", super::document::pages(&Results::stored()?, folder)?.display());
     Ok(())
 }
 
@@ -130,7 +125,7 @@ mod tests {
     #[test]
     fn the_document_and_the_claims_of_the_readme_are_those_of_the_stored_figures() {
         let results = Results::stored().unwrap();
-        for (file, text) in crate::report::document::files(&results).unwrap() {
+        for (file, text) in crate::report::document::committed(&results).unwrap() {
             let written = fs::read_to_string(&file).unwrap_or_default();
             assert!(text == written, "{}: run `cargo bench-peers render`", file.display());
         }

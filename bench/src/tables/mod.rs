@@ -71,7 +71,7 @@ pub fn measure(options: &Measure) -> Result<()> {
             }
         }
     }
-    eprintln!("written: {}", report::document(&results)?.display());
+    eprintln!("written: {}", report::document(&results, bench.tools.made())?.display());
     if !failed.is_empty() {
         bail!("not measured: {}", failed.join(", "));
     }

@@ -45,16 +45,31 @@ fn the_contents_list_every_page_once() {
     let gone: Vec<_> = unique.difference(&pages).collect();
     assert!(
         missing.is_empty() && gone.is_empty(),
-        "not listed: {missing:?}; not there: {gone:?} (the list is in examples/generate-docs/documents/summary.rs)"
+        "not listed: {missing:?}; not there: {gone:?} (the list is in examples/generate-docs/documents/summary.md)"
     );
+}
+
+/// The most entries in the first two levels of the contents: what a reader looks through to find a page.
+const MOST_ENTRIES: usize = 60;
+
+#[test]
+fn the_first_two_levels_of_the_contents_are_short() {
+    let generated = generated();
+    let summary = fs::read_to_string(generated.path().join("SUMMARY.md")).unwrap();
+    let depth = |line: &str| (line.len() - line.trim_start().len()) / 2;
+    let entries = || summary.lines().filter(|line| line.contains("]("));
+    let shown: Vec<_> = entries().filter(|line| depth(line) < 2).collect();
+    assert!(shown.len() <= MOST_ENTRIES, "{}: {shown:#?}", shown.len());
+    assert!(shown.len() > MOST_ENTRIES / 2 && entries().count() > 2 * MOST_ENTRIES, "{summary}");
 }
 
 #[test]
 fn every_link_has_a_target() {
     let readme = top().join("../README.md");
+    let findings = files(&top().join("../crates/inspect/mcast-doctor/pages"));
     let generated = generated();
     let mut broken = Vec::new();
-    for file in files(&top()).into_iter().chain([readme]) {
+    for file in files(&top()).into_iter().chain(findings).chain([readme]) {
         let text = fs::read_to_string(&file).unwrap();
         for link in links(&text).iter().filter(|link| !link.contains("://")) {
             if !leads_somewhere(&file, &text, link, generated.path()) {

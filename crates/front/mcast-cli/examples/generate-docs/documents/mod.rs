@@ -10,8 +10,11 @@ use std::path::Path;
 
 use mcast_doctor::Id;
 
-/// Writes `man/*.1`, `completions/*`, `reference/*.md`, `findings/*.md` and `SUMMARY.md` into a
-/// folder.
+/// The results of the doctor's tests, which they write.
+const DOCTOR_TABLE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../inspect/mcast-doctor/tests/lab/results.md");
+
+/// Writes `man/*.1`, `completions/*`, `reference/*.md`, `findings/*.md`, `doctor-table.md` and `SUMMARY.md` into a folder.
 pub(crate) fn write(folder: &Path) -> io::Result<()> {
     let [manual, completions, reference, findings] =
         ["man", "completions", "reference", "findings"].map(|name| folder.join(name));
@@ -25,6 +28,7 @@ pub(crate) fn write(folder: &Path) -> io::Result<()> {
         fs::write(findings.join(format!("{id}.md")), id.page())?;
     }
     fs::write(findings.join("index.md"), index_of_findings())?;
+    fs::copy(DOCTOR_TABLE, folder.join("doctor-table.md"))?;
     fs::write(folder.join("SUMMARY.md"), summary::text())
 }
 
