@@ -6,6 +6,7 @@
 #[allow(dead_code)]
 #[path = "../../../../reach/mcast-bridge/tests/servers/certificates.rs"]
 mod certificates;
+mod charts;
 mod console;
 mod elsewhere;
 mod equivalents;
