@@ -214,25 +214,25 @@ the configuration of ssh.
 
 Examples:
   mcast doctor                                this machine: interfaces, routes, settings
-  mcast doctor 239.1.2.3:5000                 why this does not arrive
+  mcast doctor 239.255.1.3:5000               why this does not arrive
   mcast doctor 10.0.0.7@232.1.2.3%eth1:5000   from this source, on this interface
-  mcast doctor 239.1.2.3:5000 --soak          why it stops after four minutes
+  mcast doctor 239.255.1.3:5000 --soak        why it stops after four minutes
   mcast doctor vrrp%eth1                      packets of a protocol without UDP and ports
   mcast doctor --port 5000                    why the program on that port does not receive
   mcast doctor --pid 4711 --strict            why this process does not receive; warnings count as faults
-  mcast doctor -- ./player udp://@239.1.2.3:5000    start this program, and examine it
+  mcast doctor -- ./player udp://@239.255.1.3:5000  start this program, and examine it
   mcast doctor --repair not-joined -- ./player      run it, and let its sockets join what it lacks
   mcast doctor -r capture.pcapng              what a capture shows
   mcast doctor --listen                       wait for the probes of another machine
   mcast doctor --probe -t 8                   probe the path from that machine, across routers
   mcast doctor --fleet a,b,c                  the paths between all of these, over ssh
   mcast doctor --fleet a,b,c --watch --journal FILE   since when a path fails
-  mcast doctor --apply reverse-path-filter 239.1.2.3:5000   apply the remedy
+  mcast doctor --apply reverse-path-filter 239.255.1.3:5000   apply the remedy
   mcast doctor --pid 4711 --apply not-joined  let a program that runs join the group
   mcast doctor --port 5000 --watch --repair not-joined   also when it is started again
   mcast doctor --undo                         undo what --apply has left
   mcast doctor --json --watch                 for programs, repeatedly
-  mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
+  mcast doctor 239.255.1.3:5000 --watch --metrics :9478   for Prometheus";
 
 /// The options that the notes describe; scripts and tests use them.
 const HIDDEN: &[&str] = &["lldp", "sources", "ssh_config", "v4", "v6"];
@@ -480,7 +480,7 @@ mod tests {
     /// This program accepts its own commands that the doctor suggests, in both families.
     #[test]
     fn suggested_commands_of_mcast_are_accepted() {
-        for (to, source) in [("239.1.2.3:5000", "10.0.0.7"), ("[ff15::1234]:5000", "fd00::7")] {
+        for (to, source) in [("239.255.1.3:5000", "10.0.0.7"), ("[ff15::1234]:5000", "fd00::7")] {
             let sources = [source.parse().unwrap(), source.parse().unwrap()];
             for words in mcast_doctor::suggestions(to.parse().unwrap(), &sources, "eth0") {
                 let line = ["mcast".to_owned()].into_iter().chain(words.clone()).map(Into::into);

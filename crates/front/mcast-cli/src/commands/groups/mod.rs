@@ -29,7 +29,7 @@ use crate::sys::{self, Capability};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Only these groups: an address, a range (`239.1.2.0/24`) or a name (`mdns`); exit status 1 unless
+    /// Only these groups: an address, a range (`239.255.1.0/24`) or a name (`mdns`); exit status 1 unless
     /// all of them are joined
     #[arg(value_name = "GROUP")]
     groups: Vec<Pattern>,

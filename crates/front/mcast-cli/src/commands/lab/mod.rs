@@ -90,7 +90,7 @@ A topology file:
 
     [hosts.a]
     routes = [{ to = "224.0.0.0/4", interface = "eth0" }]
-    run = [{ command = "mcast send 239.1.2.3:5000 hello", wait_for = ["b"] }]
+    run = [{ command = "mcast send 239.255.1.3:5000 hello", wait_for = ["b"] }]
     [hosts.a.interfaces.eth0]
     switch = "lan"
     addresses = ["10.0.0.1/24", "fd00::1/64"]
@@ -98,8 +98,8 @@ A topology file:
     [hosts.b]
     [[hosts.b.run]]
     name = "b"
-    command = "mcast recv 239.1.2.3:5000 -c 1"
-    joined = "239.1.2.3"
+    command = "mcast recv 239.255.1.3:5000 -c 1"
+    joined = "239.255.1.3"
     [hosts.b.interfaces.eth0]
     switch = "lan"
     addresses = ["10.0.0.2/24"]
