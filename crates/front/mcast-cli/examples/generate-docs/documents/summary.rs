@@ -48,7 +48,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
             ("Keep the datagrams of a group", "how-to/keep-datagrams.md"),
             ("Keep a stream in Kafka", "how-to/keep-in-kafka.md"),
             ("Replay yesterday", "how-to/replay-yesterday.md"),
-            ("Reach an engine safely", "how-to/reach-an-engine.md"),
+            ("Reach a broker safely", "how-to/reach-an-engine.md"),
             ("Two bridges", "how-to/two-bridges.md"),
             ("Sign a stream", "how-to/sign-a-stream.md"),
             ("Change the key of a stream", "how-to/rotate-keys.md"),
@@ -62,7 +62,7 @@ const PARTS: &[(&str, &[(&str, &str)])] = &[
         "Understand",
         &[
             ("Multicast, broadcast, anycast, or a broker?", "explanation/which-kind.md"),
-            ("How boxes treat multicast", "explanation/boxes.md"),
+            ("How switches, routers and access points treat multicast", "explanation/boxes.md"),
             ("Interfaces, and what INADDR_ANY means", "explanation/interfaces.md"),
             ("What a socket receives", "explanation/sockets.md"),
             ("Loopback", "explanation/loopback.md"),
