@@ -58,8 +58,8 @@ impl MembershipArguments {
 /// Whether to receive past the kernel's network stack.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct WireOption {
-    /// Take datagrams off the interface before the kernel's network stack (AF_XDP): `auto` where it is possible and no
-    /// other program would miss them, or `require`
+    /// Take datagrams off the interface before the kernel's network stack (AF_XDP): `auto`, if possible and no other
+    /// program needs them, or `require`
     #[arg(
         long,
         value_name = "WHEN",
@@ -113,7 +113,8 @@ pub(crate) fn is_stream_name(text: &str) -> bool {
 /// `--broadcast` of the subcommands that send to hosts or listen at them.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct BroadcastOption {
-    /// Use IPv4 broadcasts in place of a group: `PORT` on this link, or `ADDRESS:PORT` with the last address of a subnet
+    /// Use IPv4 broadcasts instead of a group: `PORT` on this link, or `ADDRESS:PORT` with the broadcast address of a
+    /// subnet
     #[arg(long)]
     pub(crate) broadcast: bool,
 }

@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 
-    /// Also show what the kernel joins on its own: all hosts, all nodes, solicited nodes
+    /// Also show groups that the kernel joins automatically: all hosts, all nodes, solicited nodes
     #[arg(short, long)]
     all: bool,
 

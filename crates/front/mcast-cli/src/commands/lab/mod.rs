@@ -52,10 +52,9 @@ enum Action {
 
 /// Start a network and run the programs that its file lists for each host
 ///
-/// Each line of their output is printed with the name of the host in front. The exit status is 0 if
-/// all of them ended in time, each with the status that the file expects (by default 0), and 1
-/// otherwise. In these commands, `mcast` is this program. Ctrl-C stops all of them and removes the
-/// network.
+/// Each line of their output is prefixed with the name of the host. The exit status is 0 if all of them ended in time,
+/// each with the expected status (by default 0), and 1 otherwise. In these commands, `mcast` is this program. Ctrl-C
+/// stops all of them and removes the network.
 #[derive(Debug, clap::Args)]
 #[command(after_help = RUN_EXAMPLES, after_long_help = [RUN_EXAMPLES, FILE].concat())]
 pub(crate) struct RunArguments {

@@ -28,14 +28,13 @@ use crate::sending::{self, Count, Dispatch, Pace, Target};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub(crate) struct Arguments {
-    /// Where to send: `GROUP[%INTERFACE]:PORT`, a range, a name (`mdns`) or a URL
-    /// (`udp://GROUP:PORT`), or without multicast a host (`10.0.0.5:5000`, `receiver.example:5000`); then the
-    /// messages, one datagram each
-    /// [default: standard input]
+    /// Where to send: `GROUP[%INTERFACE]:PORT`, a range, a name (`mdns`) or a URL (`udp://GROUP:PORT`), or, without
+    /// multicast, a host (`10.0.0.5:5000`, `receiver.example:5000`); then the messages, one datagram each [default:
+    /// standard input]
     #[arg(required = true, value_name = "GROUP:PORT… [MESSAGE…]")]
     words: Vec<OsString>,
 
-    /// Messages, after `--`: then every word before is a group
+    /// Messages, after `--`: then every word before it is a group
     #[arg(last = true, value_name = "MESSAGE", hide = true)]
     messages: Vec<OsString>,
 
