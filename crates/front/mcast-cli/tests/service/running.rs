@@ -70,7 +70,7 @@ impl Served {
 }
 
 /// Starts a Redis server on the host's loopback.
-fn redis(host: &Host) -> Running {
+pub(crate) fn redis(host: &Host) -> Running {
     let server = program(host, "redis-server", &["--save", "", "--dir", "/"], false);
     eventually("a server that replies", || {
         host.run(|| TcpStream::connect("127.0.0.1:6379").is_ok()).unwrap()
