@@ -39,6 +39,6 @@ class Mcast < Formula
 
   test do
     assert_match version.to_s, shell_output("#{bin}/mcast --version")
-    assert_match "administratively", shell_output("#{bin}/mcast explain 239.1.2.3")
+    assert_match "administratively", shell_output("#{bin}/mcast explain 239.255.1.3")
   end
 end

@@ -4,7 +4,7 @@ before=$(find / -xdev -name '*mcast*' -not -path '/proc/*' -not -path '/given/*'
 apt-get install --yes --no-install-recommends /given/*.deb
 mcast --version
 mcast demo
-mcast explain 239.1.2.3
+mcast explain 239.255.1.3
 test -s /usr/share/man/man1/mcast.1.gz
 test -s /usr/share/bash-completion/completions/mcast
 test -s /usr/share/zsh/vendor-completions/_mcast

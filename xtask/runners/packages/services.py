@@ -12,9 +12,9 @@ import sys
 import time
 import urllib.request
 
-GROUP = "239.1.2.3:5000"
+GROUP = "239.255.1.3:5000"
 # No other service joins it: a socket also receives the groups of others on its port.
-OTHER_GROUP = "239.1.2.9:5001"
+OTHER_GROUP = "239.255.1.9:5001"
 NET_RAW, NET_ADMIN = 1 << 13, 1 << 12
 PERFMON, BPF = 1 << 38, 1 << 39
 # What the doctor needs to capture, to read firewall rules, and to count what the kernel drops.
@@ -48,15 +48,15 @@ UNITS = {
     "mcast-top@eth0": ("", NET_RAW, 0),
     "mcast-record@day": (f"{GROUP} -i eth0 --rotate 1h", NET_RAW, NET_RAW),
     "mcast-doctor@stream": (f"{GROUP} -i eth0 -W 200ms --watch=200ms", EXAMINE, EXAMINE),
-    "mcast-publish@prices": ("239.1.2.8:7000 -i eth0 --announce prices --log log", 0, 0),
-    "mcast-subscribe@peer": ("239.1.2.7:7000 -i eth0 --stay --resume position --confirm pipe", 0, 0),
+    "mcast-publish@prices": ("239.255.1.8:7000 -i eth0 --announce prices --log log", 0, 0),
+    "mcast-subscribe@peer": ("239.255.1.7:7000 -i eth0 --stay --resume position --confirm pipe", 0, 0),
 }
 
 # Each unit with arguments for groups that no other service joins.
 PAST_THE_SOCKET = {
-    "mcast-record@wire": "239.1.2.11:5003 -i eth0 --rotate 1h",
-    "mcast-relay@wire": "239.1.2.12:5004 from eth0 to udp://127.0.0.1:9 always",
-    "mcast-subscribe@wire": "239.1.2.13:7001 -i eth0 --stay",
+    "mcast-record@wire": "239.255.1.11:5003 -i eth0 --rotate 1h",
+    "mcast-relay@wire": "239.255.1.12:5004 from eth0 to udp://127.0.0.1:9 always",
+    "mcast-subscribe@wire": "239.255.1.13:7001 -i eth0 --stay",
 }
 
 
@@ -94,20 +94,20 @@ def assert_minimal_privileges(unit, task, may, keeps):
 
 def services_do_their_work():
     send_datagram()
-    until(lambda: 'mcast_stream_datagrams_total{group="239.1.2.3"' in metrics(9477), "the stream in the figures of top")
+    until(lambda: 'mcast_stream_datagrams_total{group="239.255.1.3"' in metrics(9477), "the stream in the figures of top")
     until(lambda: "mcast_doctor_examinations_total" in metrics(9478), "figures of the doctor")
     until(lambda: "sent IGMPv3 general query" in journal("mcast-querier@eth0"), "a query in the journal")
     until(lambda: contains_the_group(recordings()), "what was sent in the recording")
 
 
 def lines_are_published_and_messages_received():
-    listening = ["ip", "netns", "exec", "peer", "mcast", "subscribe", "-q", "239.1.2.8:7000", "-i", "eth0", "-c", "1", "--from", "oldest"]
+    listening = ["ip", "netns", "exec", "peer", "mcast", "subscribe", "-q", "239.255.1.8:7000", "-i", "eth0", "-c", "1", "--from", "oldest"]
     with subprocess.Popen(listening, stdout=subprocess.PIPE, text=True) as subscriber:
         with open("/run/mcast/publish-prices", "w") as lines:
             lines.write("12.5\n")
         assert subscriber.stdout.read() == "12.5\n"
     assert os.stat("/run/mcast/publish-prices").st_mode & 0o777 == 0o620
-    call("ip", "netns", "exec", "peer", "mcast", "publish", "-q", "239.1.2.7:7000", "-i", "eth0", "--name", "peer", "--wait-for", "1", "a message")
+    call("ip", "netns", "exec", "peer", "mcast", "publish", "-q", "239.255.1.7:7000", "-i", "eth0", "--name", "peer", "--wait-for", "1", "a message")
     until(lambda: "a message" in journal("mcast-subscribe@peer", "-o", "cat"), "a message in the journal")
     assert os.path.exists("/var/lib/mcast-subscribe/peer/position")
 
@@ -128,7 +128,7 @@ def with_the_rights_in_their_unit_services_receive_past_the_socket():
         assert is_up(unit), unit
         if unit == "mcast-record@wire":
             files = "/var/lib/mcast/wire_*.pcapng"
-            until(lambda: send_datagram("239.1.2.11:5003") or contains_the_group(glob.glob(files), "239.1.2.11"), "what was sent in the recording")
+            until(lambda: send_datagram("239.255.1.11:5003") or contains_the_group(glob.glob(files), "239.255.1.11"), "what was sent in the recording")
         # An interface has one program, which the first has.
         systemctl("stop", unit)
         os.remove(settings_of(unit))
@@ -176,7 +176,7 @@ def reload_starts_over_in_the_same_process():
     until(lambda: len(recordings()) == files + 1, "another file")
     until(lambda: journal("mcast-doctor@stream").count(" found ") > found, "the findings to be reported again")
     # The announcements of the relay continue.
-    until(lambda: 'mcast_stream_datagrams_total{group="239.1.2.3"' not in metrics(9477), "the stream to leave the figures of top")
+    until(lambda: 'mcast_stream_datagrams_total{group="239.255.1.3"' not in metrics(9477), "the stream to leave the figures of top")
     for unit in UNITS:
         until(lambda: properties(unit, "ActiveState", "SubState") == ["active", "running"], f"{unit} to be ready again")
         assert main_process(unit) == before[unit], f"{unit} is another process"
@@ -217,7 +217,7 @@ def services_survive_the_loss_of_their_interface():
     until(lambda: journal("mcast-querier@eth0").count("sent IGMPv3 general query") > asked, "a query on it")
     size = sum(map(os.path.getsize, recordings()))
     until(lambda: send_datagram() or sum(map(os.path.getsize, recordings())) > size, "a frame recorded on it")
-    until(lambda: 'mcast_stream_datagrams_total{group="239.1.2.3"' in metrics(9477), "the stream in the figures of top")
+    until(lambda: 'mcast_stream_datagrams_total{group="239.255.1.3"' in metrics(9477), "the stream in the figures of top")
 
 
 def a_usage_error_is_not_retried():
@@ -318,7 +318,7 @@ def recordings():
     return sorted(glob.glob("/var/lib/mcast/day_*.pcapng"))
 
 
-def contains_the_group(files, group="239.1.2.3"):
+def contains_the_group(files, group="239.255.1.3"):
     return any(f'"{group}"' in output("mcast", "sniff", "--json", "-r", file) for file in files)
 
 

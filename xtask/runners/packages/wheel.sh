@@ -7,6 +7,6 @@ python3 -m venv /venv
 # Nothing of it lies beside other packages.
 test -z "$(find /venv/lib -path '*/site-packages/*' -prune -name 'LICENSE*')"
 /venv/bin/mcast demo
-/venv/bin/python -c 'import pymcast; print(pymcast.Group("239.1.2.3"), len(pymcast.interfaces()))'
+/venv/bin/python -c 'import pymcast; print(pymcast.Group("239.255.1.3"), len(pymcast.interfaces()))'
 /venv/bin/python -m pip uninstall --quiet --yes pymcast
 test ! -e /venv/bin/mcast

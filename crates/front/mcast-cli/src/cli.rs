@@ -51,8 +51,8 @@ Examples:
 
 /// Print the script for completion in a shell
 ///
-/// The script asks `mcast` itself, which must be in PATH, for what may come next: options, and also interfaces, names
-/// of groups, findings and networks of labs.
+/// The script asks `mcast`, which must be in PATH, for completions: options, interfaces, names of groups, findings and
+/// lab networks.
 #[derive(Debug, clap::Args)]
 #[command(after_help = COMPLETION_EXAMPLES)]
 pub(crate) struct CompletionArguments {

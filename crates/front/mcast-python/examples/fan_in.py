@@ -1,4 +1,4 @@
-"""Several feeds, each its own receiver, in one place: python fan_in.py 239.1.2.3:7000 239.1.2.4:7000"""
+"""Several feeds, each its own receiver, in one place: python fan_in.py 239.255.1.3:7000 239.255.1.4:7000"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A web page that shows datagrams as they come, by server-sent events (needs aiohttp).
 
-python live_page.py 239.1.2.3:7000 [--interface eth0] [--web-port 8080]
+python live_page.py 239.255.1.3:7000 [--interface eth0] [--web-port 8080]
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Prints what comes to a group: python receive.py 239.1.2.3:7000 [INTERFACE]"""
+"""Prints what comes to a group: python receive.py 239.255.1.3:7000 [INTERFACE]"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends lines to a group: python send.py 239.1.2.3:7000 [INTERFACE]"""
+"""Sends lines to a group: python send.py 239.255.1.3:7000 [INTERFACE]"""
 
 from __future__ import annotations
 

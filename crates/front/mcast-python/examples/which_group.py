@@ -1,6 +1,6 @@
 """Says of each datagram which group it came for, by which interface, and from whom.
 
-python which_group.py 239.1.2.3:7000 239.1.2.4:7000 '[ff15::1]:7000'
+python which_group.py 239.255.1.3:7000 239.255.1.4:7000 '[ff15::1]:7000'
 """
 
 from __future__ import annotations

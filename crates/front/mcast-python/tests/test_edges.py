@@ -299,14 +299,14 @@ def test_unread_datagrams_of_a_reader_warn(other: lab.Host, port: int) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: pymcast.Receiver(("239.1.2.3", 70_000)), "a port is a number from 0 to 65535, not 70000"),
-        (lambda: pymcast.Receiver(("239.1.2.3", -1)), "a port is a number from 0 to 65535, not -1"),
-        (lambda: pymcast.Membership("239.1.2.3", 70_000), "a port is a number from 0 to 65535, not 70000"),
-        (lambda: pymcast.Sender("239.1.2.3:1", hop_limit=256), "a hop limit is a number from 0 to 255, not 256"),
-        (lambda: pymcast.Sender("239.1.2.3:1", traffic_class=256), "a traffic class is a number from 0 to 255"),
-        (lambda: pymcast.Sender("239.1.2.3:1", source_port=-1), "a port is a number from 0 to 65535, not -1"),
-        (lambda: pymcast.Sender("239.1.2.3:1", send_buffer=-1), "a number of bytes is a number from 0"),
-        (lambda: pymcast.Publisher("239.1.2.3:1", rate=-1), "a rate in bytes per second is a number from 0"),
+        (lambda: pymcast.Receiver(("239.255.1.3", 70_000)), "a port is a number from 0 to 65535, not 70000"),
+        (lambda: pymcast.Receiver(("239.255.1.3", -1)), "a port is a number from 0 to 65535, not -1"),
+        (lambda: pymcast.Membership("239.255.1.3", 70_000), "a port is a number from 0 to 65535, not 70000"),
+        (lambda: pymcast.Sender("239.255.1.3:1", hop_limit=256), "a hop limit is a number from 0 to 255, not 256"),
+        (lambda: pymcast.Sender("239.255.1.3:1", traffic_class=256), "a traffic class is a number from 0 to 255"),
+        (lambda: pymcast.Sender("239.255.1.3:1", source_port=-1), "a port is a number from 0 to 65535, not -1"),
+        (lambda: pymcast.Sender("239.255.1.3:1", send_buffer=-1), "a number of bytes is a number from 0"),
+        (lambda: pymcast.Publisher("239.255.1.3:1", rate=-1), "a rate in bytes per second is a number from 0"),
         (lambda: pymcast.Snapshot(-1, b""), "a message's number is a number from 0"),
     ],
 )
@@ -317,7 +317,7 @@ def test_errors_name_numbers_that_are_out_of_range(make: Callable[[], object], m
 
 def test_a_port_that_is_not_a_number_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="a port is a whole number, not <class 'str'>"):
-        pymcast.Receiver(("239.1.2.3", "7000"))  # type: ignore[arg-type]
+        pymcast.Receiver(("239.255.1.3", "7000"))  # type: ignore[arg-type]
 
 
 def test_pairs_and_destinations_may_name_a_zone(other: lab.Host, port: int) -> None:

@@ -48,7 +48,7 @@ def test_a_membership_is_made_from_text_or_arguments() -> None:
     excluding = pymcast.Membership("ff15::1", 7000, exclude=["fd00::1"])
     assert (str(excluding), excluding.sources) == ("!fd00::1@[ff15::1]:7000", None)
     with pytest.raises(ValueError, match="not both"):
-        pymcast.Membership("239.1.2.3", 1, sources=["10.0.0.1"], exclude=["10.0.0.2"])
+        pymcast.Membership("239.255.1.3", 1, sources=["10.0.0.1"], exclude=["10.0.0.2"])
 
 
 def test_explanations_have_references() -> None:
@@ -101,14 +101,14 @@ def test_interfaces_are_listed_and_found(other: lab.Host) -> None:
 
 
 def test_the_default_interface_comes_from_the_routing_table(other: lab.Host) -> None:
-    assert pymcast.default_interface("239.1.2.3") is None
-    lab.ip("route add 239.1.2.0/24 dev two")
+    assert pymcast.default_interface("239.255.1.3") is None
+    lab.ip("route add 239.255.1.0/24 dev two")
     try:
-        found = pymcast.default_interface("239.1.2.3")
+        found = pymcast.default_interface("239.255.1.3")
         assert found is not None
         assert found.name == "two"
     finally:
-        lab.ip("route del 239.1.2.0/24 dev two")
+        lab.ip("route del 239.255.1.0/24 dev two")
     towards = pymcast.interface_towards(lab.address("one", 2))
     assert towards is not None
     assert towards.name == "one"

@@ -48,6 +48,6 @@ def test_a_stream_is_published_to_hosts(other: lab.Host, port: int) -> None:
 
 def test_a_group_is_not_a_host() -> None:
     with pytest.raises(pymcast.ParseError, match="is a multicast address"):
-        pymcast.Sender(hosts="239.1.2.3:7000")
+        pymcast.Sender(hosts="239.255.1.3:7000")
     with pytest.raises(ValueError, match="is a multicast address"):
-        pymcast.Receiver(listen=("239.1.2.3", 7000))
+        pymcast.Receiver(listen=("239.255.1.3", 7000))

@@ -120,10 +120,10 @@ def test_types_and_exceptions_are_those_of_the_original() -> None:
 @pytest.mark.parametrize(
     ("address", "family", "error"),
     [
-        ("239.1.2.3", V4, None),
+        ("239.255.1.3", V4, None),
         (ipaddress.ip_address("ff02::1"), V6, None),
         ("10.0.0.1", V4, MulticastExpertError),
-        ("239.1.2.3", V6, MulticastExpertError),
+        ("239.255.1.3", V6, MulticastExpertError),
         ("ff02::1", V4, MulticastExpertError),
         ("nonsense", V4, ValueError),
     ],
@@ -172,8 +172,8 @@ def test_iface_infos_are_returned_without_a_scan(other: lab.Host) -> None:
     one = the("one")
     with mock.patch.object(interfaces_module.netifaces, "interfaces") as interfaces:
         assert find_interfaces([one, one]) == [one, one]
-        McastTxSocket(V4, ["239.1.2.3"], iface=one)
-        McastRxSocket(V4, ["239.1.2.3"], 5000, ifaces=[one])
+        McastTxSocket(V4, ["239.255.1.3"], iface=one)
+        McastRxSocket(V4, ["239.255.1.3"], 5000, ifaces=[one])
     interfaces.assert_not_called()
 
 
@@ -205,7 +205,7 @@ def test_an_address_on_two_interfaces_warns(other: lab.Host) -> None:
         both = find_interfaces([lab.address("one", 1)])
         assert [each.machine_name for each in both] == ["one", "two"]
         with pytest.raises(MulticastExpertError, match="multiple interfaces"):
-            McastTxSocket(V4, ["239.1.2.3"], iface=lab.address("one", 1))
+            McastTxSocket(V4, ["239.255.1.3"], iface=lab.address("one", 1))
         with pytest.warns(UserWarning, match=lab.address("one", 1)):
             assert lab.address("one", 1) in multicast_expert.get_interface_ips()
     finally:
@@ -216,7 +216,7 @@ def test_the_default_gateway_is_found(other: lab.Host) -> None:
     assert multicast_expert.get_default_gateway_iface(V4) is None
     assert multicast_expert.get_default_gateway_iface_ip_v4() is None
     with pytest.raises(MulticastExpertError, match="default gateway"):
-        McastTxSocket(V4, ["239.1.2.3"])
+        McastTxSocket(V4, ["239.255.1.3"])
     gateway = lab.address("two", 2)
     lab.ip(f"route add default via {lab.address('one', 2)} metric 200")
     lab.ip(f"route add default via {gateway} metric 100")
@@ -232,7 +232,7 @@ def test_the_default_gateway_is_found(other: lab.Host) -> None:
             V4: (gateway, "two"),
             V6: (lab.address("two", 2, 6), "two"),
         }
-        assert McastTxSocket(V4, ["239.1.2.3"]).network_interface == two
+        assert McastTxSocket(V4, ["239.255.1.3"]).network_interface == two
         assert McastTxSocket(V6, ["ff15::1"]).network_interface == two
     finally:
         lab.ip("route del default metric 100")
@@ -383,7 +383,7 @@ def test_the_loopback_interface_works_by_name_and_address(other: lab.Host, port:
 def test_invalid_arguments_are_rejected(other: lab.Host, arguments: dict[str, object]) -> None:
     """The last is B6: an IPv6 source of an IPv4 group was cut to four bytes."""
     with pytest.raises(MulticastExpertError):
-        McastRxSocket(V4, ["239.1.2.3"], 5000, **arguments)  # type: ignore[arg-type]
+        McastRxSocket(V4, ["239.255.1.3"], 5000, **arguments)  # type: ignore[arg-type]
 
 
 def test_empty_groups_are_rejected(other: lab.Host) -> None:
@@ -393,7 +393,7 @@ def test_empty_groups_are_rejected(other: lab.Host) -> None:
     with pytest.raises(MulticastExpertError, match="empty"):
         McastTxSocket(V4, [], iface="one")
     with pytest.raises(MulticastExpertError):
-        McastTxSocket(V4, ["239.1.2.3"], iface="one", iface_ip="10.1.1.1")
+        McastTxSocket(V4, ["239.255.1.3"], iface="one", iface_ip="10.1.1.1")
 
 
 def test_port_0_selects_one_port_for_all_groups(other: lab.Host) -> None:
@@ -408,9 +408,9 @@ def test_opening_or_closing_twice_is_an_error_but_reopening_works(
     other: lab.Host, port: int, kind: Callable[..., McastTxSocket | McastRxSocket]
 ) -> None:
     ports = (port,) if kind is McastRxSocket else ()
-    one = kind(V4, ["239.1.2.3"], *ports, iface="one")
+    one = kind(V4, ["239.255.1.3"], *ports, iface="one")
     with pytest.raises(AttributeError):
-        one.recv() if isinstance(one, McastRxSocket) else one.sendto(b"", ("239.1.2.3", port))
+        one.recv() if isinstance(one, McastRxSocket) else one.sendto(b"", ("239.255.1.3", port))
     with pytest.raises(MulticastExpertError, match="already closed"):
         one.__exit__(None, None, None)
     for _ in range(2):
@@ -420,7 +420,7 @@ def test_opening_or_closing_twice_is_an_error_but_reopening_works(
                 one.__enter__()
         assert not one.is_opened
     with pytest.raises((OSError, ValueError)) as caught:
-        one.recv() if isinstance(one, McastRxSocket) else one.sendto(b"", ("239.1.2.3", port))
+        one.recv() if isinstance(one, McastRxSocket) else one.sendto(b"", ("239.255.1.3", port))
     assert isinstance(caught.value, ValueError if isinstance(one, McastRxSocket) else OSError)
 
 

@@ -16,7 +16,7 @@ import lab
 import pymcast
 import pytest
 
-FAMILIES = [pytest.param("239.1.2.3", id="IPv4"), pytest.param("ff15::123", id="IPv6")]
+FAMILIES = [pytest.param("239.255.1.3", id="IPv4"), pytest.param("ff15::123", id="IPv6")]
 
 
 def place(group: str, port: int) -> str:
@@ -116,12 +116,12 @@ def test_joins_and_leaves_while_open(other: lab.Host, port: int) -> None:
 
 
 def test_joins_on_all_interfaces_by_default(other: lab.Host, port: int) -> None:
-    with pymcast.Receiver(f"239.1.2.4:{port}") as receiver:
+    with pymcast.Receiver(f"239.255.1.4:{port}") as receiver:
         (status,) = receiver.memberships
         assert status.joined == ["one", "two"]
         assert (status.failed, status.waiting) == ({}, None)
-        assert str(status) == f"239.1.2.4:{port}: joined on one, two"
-        sender = other.run(lambda: pymcast.Sender(f"239.1.2.4:{port}", interface=["one", "two"]))
+        assert str(status) == f"239.255.1.4:{port}: joined on one, two"
+        sender = other.run(lambda: pymcast.Sender(f"239.255.1.4:{port}", interface=["one", "two"]))
         sender.send(b"both")
         assert {receiver.recv(timeout=30).interface for _ in range(2)} == {"one", "two"}
 
@@ -139,8 +139,8 @@ def test_more_groups_than_a_socket_can_join_are_received(other: lab.Host, port: 
 
 
 def test_a_datagram_longer_than_the_buffer_is_truncated(other: lab.Host, port: int) -> None:
-    with pymcast.Receiver(f"239.1.2.5:{port}", interface="one") as receiver:
-        sender = other.run(lambda: pymcast.Sender(f"239.1.2.5:{port}", interface="one"))
+    with pymcast.Receiver(f"239.255.1.5:{port}", interface="one") as receiver:
+        sender = other.run(lambda: pymcast.Sender(f"239.255.1.5:{port}", interface="one"))
         buffer = bytearray(b"........")
         sender.send(b"0123456789")
         assert receiver.recv_into(buffer, timeout=30) == 8
@@ -150,8 +150,8 @@ def test_a_datagram_longer_than_the_buffer_is_truncated(other: lab.Host, port: i
 
 @pytest.mark.parametrize("kind", [bytearray, lambda size: memoryview(bytearray(size))], ids=["bytearray", "memoryview"])
 def test_receives_into_a_buffer(other: lab.Host, port: int, kind: type[bytearray]) -> None:
-    with pymcast.Receiver(f"239.1.2.6:{port}", interface="one") as receiver:
-        sender = other.run(lambda: pymcast.Sender(f"239.1.2.6:{port}", interface="one"))
+    with pymcast.Receiver(f"239.255.1.6:{port}", interface="one") as receiver:
+        sender = other.run(lambda: pymcast.Sender(f"239.255.1.6:{port}", interface="one"))
         buffer = kind(100)
         for payload in (b"longer", b"", b"abc"):
             sender.send(payload)
@@ -162,9 +162,9 @@ def test_receives_into_a_buffer(other: lab.Host, port: int, kind: type[bytearray
 
 
 def test_batches_hold_the_available_datagrams_in_order(other: lab.Host, port: int) -> None:
-    with pymcast.Receiver(f"239.1.2.7:{port}", interface="one") as receiver:
+    with pymcast.Receiver(f"239.255.1.7:{port}", interface="one") as receiver:
         assert receiver.try_recv_batch() == []
-        sender = other.run(lambda: pymcast.Sender(f"239.1.2.7:{port}", interface="one"))
+        sender = other.run(lambda: pymcast.Sender(f"239.255.1.7:{port}", interface="one"))
         payloads = [number.to_bytes(4, "big") for number in range(1000)]
         assert sender.send_batch(payloads) == 1000
         heard: list[pymcast.Datagram] = []
@@ -176,8 +176,8 @@ def test_batches_hold_the_available_datagrams_in_order(other: lab.Host, port: in
 
 
 def test_a_reader_reads_from_batches_and_keeps_the_rest(other: lab.Host, port: int) -> None:
-    receiver = pymcast.Receiver(f"239.1.2.18:{port}", interface="one")
-    sender = other.run(lambda: pymcast.Sender(f"239.1.2.18:{port}", interface="one"))
+    receiver = pymcast.Receiver(f"239.255.1.18:{port}", interface="one")
+    sender = other.run(lambda: pymcast.Sender(f"239.255.1.18:{port}", interface="one"))
     payloads = [b"%d" % number for number in range(100)]
     sender.send_batch(payloads)
     reader = receiver.reader()
@@ -198,8 +198,8 @@ def test_a_reader_reads_from_batches_and_keeps_the_rest(other: lab.Host, port: i
 
 
 def test_an_empty_datagram_is_a_datagram(other: lab.Host, port: int) -> None:
-    with pymcast.Receiver(f"239.1.2.8:{port}", interface="one") as receiver:
-        sender = other.run(lambda: pymcast.Sender(f"239.1.2.8:{port}", interface="one"))
+    with pymcast.Receiver(f"239.255.1.8:{port}", interface="one") as receiver:
+        sender = other.run(lambda: pymcast.Sender(f"239.255.1.8:{port}", interface="one"))
         sender.send(b"")
         datagram = receiver.recv(timeout=30)
         assert datagram
@@ -207,7 +207,7 @@ def test_an_empty_datagram_is_a_datagram(other: lab.Host, port: int) -> None:
 
 
 def test_a_timeout_raises_timeout_error(other: lab.Host, port: int) -> None:
-    with pymcast.Receiver(f"239.1.2.9:{port}", interface="one") as receiver:
+    with pymcast.Receiver(f"239.255.1.9:{port}", interface="one") as receiver:
         started = time.monotonic()
         for receive in (receiver.recv, receiver.recv_batch):
             with pytest.raises(TimeoutError):
@@ -223,7 +223,7 @@ def test_a_timeout_raises_timeout_error(other: lab.Host, port: int) -> None:
 
 
 def test_closing_ends_waiting_calls(other: lab.Host, port: int) -> None:
-    receiver = pymcast.Receiver(f"239.1.2.10:{port}", interface="one")
+    receiver = pymcast.Receiver(f"239.255.1.10:{port}", interface="one")
     ended: list[str] = []
 
     def receive() -> None:
@@ -254,20 +254,20 @@ def test_closing_ends_waiting_calls(other: lab.Host, port: int) -> None:
 
 
 def test_reopens(other: lab.Host, port: int) -> None:
-    receiver = pymcast.Receiver(f"239.1.2.11:{port}", interface="one")
+    receiver = pymcast.Receiver(f"239.255.1.11:{port}", interface="one")
     with pytest.raises(ValueError, match="open"):
         receiver.open()
     receiver.close()
     receiver.open()
     with receiver:
-        sender = other.run(lambda: pymcast.Sender(f"239.1.2.11:{port}", interface="one"))
+        sender = other.run(lambda: pymcast.Sender(f"239.255.1.11:{port}", interface="one"))
         sender.send(b"again")
         assert receiver.recv(timeout=30).payload == b"again"
     assert receiver.closed
 
 
 def test_has_one_descriptor(other: lab.Host, port: int) -> None:
-    with pymcast.Receiver(f"239.1.2.12:{port}", f"[ff15::12]:{port}", interface="one") as receiver:
+    with pymcast.Receiver(f"239.255.1.12:{port}", f"[ff15::12]:{port}", interface="one") as receiver:
         assert select.select([receiver], [], [], 0)[0] == []
         sender = other.run(lambda: pymcast.Sender(f"[ff15::12]:{port}", interface="one"))
         sender.send(b"x")
@@ -277,8 +277,8 @@ def test_has_one_descriptor(other: lab.Host, port: int) -> None:
 
 
 def test_replies_reach_the_sender(other: lab.Host, port: int) -> None:
-    with pymcast.Receiver(f"239.1.2.13:{port}", interface="two") as receiver:
-        sender = other.run(lambda: pymcast.Sender(f"239.1.2.13:{port}", interface="two"))
+    with pymcast.Receiver(f"239.255.1.13:{port}", interface="two") as receiver:
+        sender = other.run(lambda: pymcast.Sender(f"239.255.1.13:{port}", interface="two"))
         sender.send(b"who is there?")
         receiver.reply(receiver.recv(timeout=30), b"me")
         answer = sender.recv_answer(timeout=30)
@@ -292,8 +292,8 @@ def test_replies_reach_the_sender(other: lab.Host, port: int) -> None:
 
 
 def test_waiting_releases_the_gil(other: lab.Host, port: int) -> None:
-    with pymcast.Receiver(f"239.1.2.14:{port}", interface="one") as receiver:
-        sender = other.run(lambda: pymcast.Sender(f"239.1.2.14:{port}", interface="one"))
+    with pymcast.Receiver(f"239.255.1.14:{port}", interface="one") as receiver:
+        sender = other.run(lambda: pymcast.Sender(f"239.255.1.14:{port}", interface="one"))
         heard: list[bytes] = []
         thread = threading.Thread(target=lambda: heard.append(receiver.recv(timeout=30).payload))
         thread.start()
@@ -312,7 +312,7 @@ def test_waiting_releases_the_gil(other: lab.Host, port: int) -> None:
 def test_ctrl_c_ends_a_wait_immediately(other: lab.Host, port: int, waiting: str) -> None:
     program = f"""
 import pymcast
-receiver = pymcast.Receiver("239.1.2.15:{port}", interface="one")
+receiver = pymcast.Receiver("239.255.1.15:{port}", interface="one")
 print("ready", flush=True)
 try:
     {waiting}
@@ -343,13 +343,13 @@ def wait_until_asleep(process: int) -> None:
 @pytest.mark.parametrize(
     ("memberships", "kind", "about"),
     [
-        (["239.1.2.3%nowhere:5000"], pymcast.NoSuchInterfaceError, "nowhere"),
+        (["239.255.1.3%nowhere:5000"], pymcast.NoSuchInterfaceError, "nowhere"),
         (["232.1.2.3:5000"], pymcast.SourceNeededError, "232.1.2.3"),
-        (["239.1.2.3:0"], pymcast.ParseError, "port 0"),
-        ([("239.1.2.3", 0)], pymcast.MismatchError, "port 0"),
+        (["239.255.1.3:0"], pymcast.ParseError, "port 0"),
+        ([("239.255.1.3", 0)], pymcast.MismatchError, "port 0"),
         (["10.0.0.1:5000"], pymcast.ParseError, "10.0.0.1"),
-        (["239.1.2.3"], pymcast.ParseError, "239.1.2.3"),
-        ([("239.1.2.3", 70000)], ValueError, "a port is a number from 0 to 65535"),
+        (["239.255.1.3"], pymcast.ParseError, "239.255.1.3"),
+        ([("239.255.1.3", 70000)], ValueError, "a port is a number from 0 to 65535"),
         ([5000], TypeError, "int"),
     ],
 )
@@ -362,7 +362,7 @@ def test_join_errors_name_the_reason(
 
 def test_errors_are_os_errors_with_a_remedy(other: lab.Host) -> None:
     with pytest.raises(OSError, match="remedy") as caught:
-        pymcast.Receiver("239.1.2.3%nowhere:5000")
+        pymcast.Receiver("239.255.1.3%nowhere:5000")
     error = caught.value
     assert isinstance(error, pymcast.Error)
     assert (error.kind, error.operation, error.interface) == ("NoSuchInterface", "join", "nowhere")
@@ -371,7 +371,7 @@ def test_errors_are_os_errors_with_a_remedy(other: lab.Host) -> None:
 
 
 def test_follows_an_interface_that_appears_later(other: lab.Host, port: int) -> None:
-    with pymcast.Receiver(f"239.1.2.16%later:{port}", follow=True) as receiver:
+    with pymcast.Receiver(f"239.255.1.16%later:{port}", follow=True) as receiver:
         assert receiver.memberships[0].waiting is not None
         lab.ip("link add later type veth peer name later-peer")
         try:

@@ -96,6 +96,11 @@ mod goodput;
 pub mod history;
 mod outbox;
 mod proof;
+#[cfg(feature = "history")]
+mod provenance;
+#[cfg(not(feature = "history"))]
+#[path = "off/provenance.rs"]
+mod provenance;
 pub mod publisher;
 mod random;
 #[cfg(feature = "local-repair")]

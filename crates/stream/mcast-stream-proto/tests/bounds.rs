@@ -47,7 +47,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("format", "wire/options/manifest.rs", "HEAD LENGTH MOST"),
     ("format", "wire/options/parity.rs", "HEAD SHORTEST SYMBOLS"),
     ("format", "wire/options/repairers.rs", "LONGEST_ENTRY"),
-    ("format", "wire/origin.rs", "ENTRY FIXED LENGTH MAX"),
+    ("format", "wire/options/origin.rs", "ENTRY FIXED LENGTH MAX"),
     (
         "format",
         "wire/status.rs",

@@ -3,6 +3,9 @@
 //!     cargo test -p mcast-stream-proto --no-default-features --test core
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "core/size.rs"]
+mod size;
+
 use std::net::SocketAddr;
 
 use mcast_sim::{Dice, EventQueue, for_seeds};

@@ -79,16 +79,15 @@ pub use driver::find_signed_stream;
 #[cfg(feature = "tokio")]
 pub use driver::tokio;
 pub use driver::{
-    AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HeardHeartbeat, HeartbeatListener,
-    HostStatus, PathChange, Publish, Publisher, PublisherBuilder, PublisherProgress, StallCause, StreamError,
-    StreamStep, Subscriber, SubscriberBuilder, Until, UnusedSetting, discover, find_stream,
-    present_incarnation, replace_file,
+    AnnouncedStream, Announcements, Closing, DISCOVERY_V4, DISCOVERY_V6, HostStatus, PathChange, Publish,
+    Publisher, PublisherBuilder, PublisherProgress, StallCause, StreamError, StreamStep, Subscriber,
+    SubscriberBuilder, Until, UnusedSetting, discover, find_stream, present_incarnation, replace_file,
 };
 #[cfg(feature = "history")]
 pub use driver::{
-    HistoryListener, HistoryProvider, HistoryServer, HistoryServerStatistics, HistorySource,
-    HistoryUnavailable, MAX_SNAPSHOT, RefusedRequest, Snapshot, SnapshotFetcher, SnapshotServer,
-    fetch_snapshot, fetch_snapshot_while,
+    HeardHeartbeat, HeartbeatListener, HistoryListener, HistoryProvider, HistoryServer,
+    HistoryServerStatistics, HistorySource, HistoryUnavailable, MAX_SNAPSHOT, RefusedRequest, Snapshot,
+    SnapshotFetcher, SnapshotServer, fetch_snapshot, fetch_snapshot_while,
 };
 #[cfg(feature = "log")]
 pub use driver::{LogHold, LogStart, LoggedPublisher, LoggedPublisherBuilder};

@@ -161,7 +161,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     COMPOSED.rule(
         "together: a restarted publisher waits for claims at its end",
-        "        self.is_sent()\n            && !self.awaits_claims()\n",
+        "        self.is_sent()\n            && !self.continuation.awaits_claims()\n",
         "        self.is_sent()\n",
     ),
     COMPOSED.rule(
@@ -202,7 +202,7 @@ pub(super) const RULES: &[Rule] = &[
     COMPOSED.rule(
         "together: what was not sent stays in the log",
         "let needed = [recalled, lacking].into_iter().flatten().fold(unfinished, Ord::min);",
-        "let needed = [recalled, lacking].into_iter().flatten().fold(self.next_message, Ord::min);",
+        "let needed = [recalled, lacking].into_iter().flatten().fold(self.intake.next_message(), Ord::min);",
     ),
     COMPOSED.rule(
         "together: a restarted publisher overwrites nothing at first",

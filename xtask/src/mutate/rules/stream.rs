@@ -21,8 +21,8 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "a message of which a part was received is not confirmed",
-        "return self.next_message.nearest(view.header.message);",
-        "return self.ring.message_at(at, self.next_message);",
+        "return self.intake.next_message().nearest(view.header.message);",
+        "return self.ring.message_at(at, self.intake.next_message());",
     ),
     STREAM.rule(
         "datagrams beyond the window are dropped",

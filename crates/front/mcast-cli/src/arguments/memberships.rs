@@ -13,8 +13,8 @@ use crate::exit::{Failure, closest};
 /// The memberships of `recv`, `record` and `perf recv`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MembershipArguments {
-    /// What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.1.2.0/28:5000`,
-    /// `239.1.2.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), a URL
+    /// What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.255.1.0/28:5000`,
+    /// `239.255.1.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), a URL
     /// (`udp://@GROUP:PORT`), or a session description (`FILE.sdp`)
     #[arg(required = true, value_name = "MEMBERSHIP")]
     pub(crate) memberships: Vec<String>,
@@ -58,8 +58,8 @@ impl MembershipArguments {
 /// Whether to receive past the kernel's network stack.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct WireOption {
-    /// Take datagrams off the interface before the kernel's network stack (AF_XDP): `auto` where it is possible and no
-    /// other program would miss them, or `require`
+    /// Take datagrams off the interface before the kernel's network stack (AF_XDP): `auto`, if possible and no other
+    /// program needs them, or `require`
     #[arg(
         long,
         value_name = "WHEN",
@@ -113,7 +113,8 @@ pub(crate) fn is_stream_name(text: &str) -> bool {
 /// `--broadcast` of the subcommands that send to hosts or listen at them.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct BroadcastOption {
-    /// Use IPv4 broadcasts in place of a group: `PORT` on this link, or `ADDRESS:PORT` with the last address of a subnet
+    /// Use IPv4 broadcasts instead of a group: `PORT` on this link, or `ADDRESS:PORT` with the broadcast address of a
+    /// subnet
     #[arg(long)]
     pub(crate) broadcast: bool,
 }
@@ -263,8 +264,8 @@ mod tests {
             assert_eq!(parse_stream_name(name).as_deref(), Ok(name));
         }
         let memberships =
-            ["239.1.2.3:7000", "239.1.2.3", "239.1.2", "239.1.2.0/28:1", "[ff15::1]:1", "ff15::1"];
-        let others = ["mdns", "mdns%eth0", "udp://239.1.2.3:1", "day.sdp", "", "7000", "a\nb"];
+            ["239.255.1.3:7000", "239.255.1.3", "239.1.2", "239.255.1.0/28:1", "[ff15::1]:1", "ff15::1"];
+        let others = ["mdns", "mdns%eth0", "udp://239.255.1.3:1", "day.sdp", "", "7000", "a\nb"];
         for text in memberships.iter().chain(&others) {
             assert!(!is_stream_name(text), "{text}");
         }
@@ -283,9 +284,9 @@ mod tests {
     #[test]
     fn hosts_are_told_from_groups() {
         let (hosts, groups) =
-            split(false, &["10.0.0.5:5000", "239.1.2.3:5000", "mdns", "[fe80::1%eth0]:5000"]).unwrap();
+            split(false, &["10.0.0.5:5000", "239.255.1.3:5000", "mdns", "[fe80::1%eth0]:5000"]).unwrap();
         assert_eq!(hosts, ["10.0.0.5:5000", "[fe80::1%eth0]:5000"]);
-        assert_eq!(groups, ["239.1.2.3:5000", "mdns"]);
+        assert_eq!(groups, ["239.255.1.3:5000", "mdns"]);
     }
 
     #[test]
@@ -295,7 +296,7 @@ mod tests {
         for text in ["[ff02::1]:5000", "[::]:5000", "ff02::1", "[fe80::1%eth0]:5000"] {
             assert_eq!(split(true, &[text]).unwrap_err(), "IPv6 has no broadcast", "{text}");
         }
-        for text in ["", ":", "0", "65536", "mdns", "239.1.2.3:5000", "10.0.0.255"] {
+        for text in ["", ":", "0", "65536", "mdns", "239.255.1.3:5000", "10.0.0.255"] {
             split(true, &[text]).unwrap_err();
         }
     }
@@ -308,12 +309,12 @@ mod tests {
             "localhost",
             "localhost:0",
             "localhost:x",
-            "239.1.2.3:5000",
+            "239.255.1.3:5000",
             "10.0.0.1:5000",
             "[::1]:5000",
             "mdns:5353",
             "mdsn:5353",
-            "udp://239.1.2.3:1",
+            "udp://239.255.1.3:1",
             "a..b:1",
             "a b:1",
             "a%eth0:1",

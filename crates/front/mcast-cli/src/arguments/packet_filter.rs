@@ -90,7 +90,7 @@ pub(crate) enum Target {
     Membership(Membership),
 }
 
-/// Parses targets: everything that `mcast recv` accepts, and groups without a port (`239.1.2.3`, `239.1.2.0/24`,
+/// Parses targets: everything that `mcast recv` accepts, and groups without a port (`239.255.1.3`, `239.255.1.0/24`,
 /// `mdns`).
 pub(crate) fn read_targets(
     texts: &[String],
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn targets_are_memberships_or_groups_without_a_port() {
-        let texts = ["10.0.0.1@239.1.2.3%eth7:5000", "239.1.2.0/24", "mdns", "ff15::1"].map(String::from);
+        let texts = ["10.0.0.1@239.255.1.3%eth7:5000", "239.255.1.0/24", "mdns", "ff15::1"].map(String::from);
         let targets = read_targets(&texts, Families::default(), &Console::new(true, false)).unwrap();
         let [
             Target::Membership(membership),
@@ -330,7 +330,7 @@ mod tests {
             panic!("{targets:?}")
         };
         assert_eq!(membership.to_string(), texts[0]);
-        assert!(range.contains("239.1.2.255".parse().unwrap()));
+        assert!(range.contains("239.255.1.255".parse().unwrap()));
     }
 
     #[test]
@@ -340,7 +340,7 @@ mod tests {
                 read_targets(&[text.into()], Families::default(), &Console::new(true, false)).unwrap();
             targets[0].memberships().map(|memberships| memberships.len())
         };
-        assert_eq!(joined("239.1.2.0/30").unwrap(), 4);
+        assert_eq!(joined("239.255.1.0/30").unwrap(), 4);
         assert_eq!(joined("mdns").unwrap(), 2);
         assert!(joined("239.0.0.0/8").unwrap_err().to_string().contains("too many"));
     }

@@ -173,7 +173,7 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) idle: Option<Duration>,
 
-    /// Exit status 1 if fewer than N datagrams arrived; with 0, none need to arrive
+    /// Exit status 1 if fewer than N datagrams arrived; 0 requires none
     #[arg(long, value_name = "N")]
     pub(crate) expect: Option<u64>,
 

@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     ssm: bool,
 
-    /// Avoid this group, which is in use already, and all that share its Ethernet address
+    /// Avoid this group, which is already in use, and all that share its Ethernet address
     #[arg(long, value_name = "GROUP", value_delimiter = ',')]
     in_use: Vec<Group>,
 

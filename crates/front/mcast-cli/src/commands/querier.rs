@@ -84,7 +84,7 @@ const EXAMPLES: &str = "\
 A snooping switch forwards a group only to ports with members, and forgets members after 260 s
 unless a querier makes hosts report again. Without a querier, streams stop minutes after they
 started. Queries are normally 125 s apart, and a querier is considered gone after 255 s without one,
-so a shorter observation cannot show that there is no querier. What the kernel's bridges know is
+so a shorter observation cannot show that there is no querier. The state of the kernel's bridges is
 shown immediately.
 
 With --become, it sends general queries, and group-specific queries when a host leaves a group. It

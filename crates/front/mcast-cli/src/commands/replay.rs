@@ -98,7 +98,7 @@ struct TimingOptions {
     #[arg(long, requires = "interfaces", conflicts_with_all = ["rate", "flat_out"])]
     txtime: bool,
 
-    /// Capture the sent datagrams, and report how much the kernel's transmit times differ from the recorded ones; needs
+    /// Capture the sent datagrams, and report how much their transmit times differ from the recorded ones; needs
     /// CAP_NET_RAW
     #[arg(long, requires = "interfaces", conflicts_with_all = ["rate", "flat_out"])]
     measure: bool,

@@ -29,18 +29,18 @@ impl Alone {
 fn invalid_combinations_are_usage_errors() {
     let alone = Alone::new();
     alone.fails(
-        &["recv", "239.1.2.3"],
+        &["recv", "239.255.1.3"],
         str![[r#"
-error: "239.1.2.3" has no port: write GROUP:PORT
+error: "239.255.1.3" has no port: write GROUP:PORT
 
 "#]],
     );
     for count in ["0", "-1"] {
-        let ended = mcast(&alone.host, &["recv", "239.1.2.3:5000", "-c", count]);
+        let ended = mcast(&alone.host, &["recv", "239.255.1.3:5000", "-c", count]);
         let expected = format!("error: invalid value '{count}' for '--count <N>': must be at least 1");
         assert_eq!((ended.status, ended.stderr.lines().next()), (Some(2), Some(&expected[..])), "{ended:?}");
     }
-    let listen = mcast(&alone.host, &["listen", "239.1.2.3:5000"]);
+    let listen = mcast(&alone.host, &["listen", "239.255.1.3:5000"]);
     assert!(listen.stderr.ends_with("  tip: the command for that is `mcast recv`\n"), "{listen:?}");
     alone.fails(
         &["bridge", "prices", "redis://10.0.0.9"],
@@ -76,7 +76,7 @@ remedy: remove the option, or name an IPv4 group
 "#]],
     );
     alone.fails(
-        &["recv", "239.1.2.3:5000", "-s", "10.0.0.1,!10.0.0.2"],
+        &["recv", "239.255.1.3:5000", "-s", "10.0.0.1,!10.0.0.2"],
         str![[r#"
 error: --source has both sources to accept and sources to exclude
 remedy: give either sources to accept, or sources to exclude (each with a `!` in front)
@@ -84,15 +84,15 @@ remedy: give either sources to accept, or sources to exclude (each with a `!` in
 "#]],
     );
     alone.fails(
-        &["send", "239.1.2.3:5000", "239.1.2.4", "hello"],
+        &["send", "239.255.1.3:5000", "239.255.1.4", "hello"],
         str![[r#"
-error: "239.1.2.4" has no port: write GROUP:PORT
-remedy: to send it as a message, write: -- "239.1.2.4"
+error: "239.255.1.4" has no port: write GROUP:PORT
+remedy: to send it as a message, write: -- "239.255.1.4"
 
 "#]],
     );
     alone.fails(
-        &["send", "239.1.2.3:5000", "--hex", "4"],
+        &["send", "239.255.1.3:5000", "--hex", "4"],
         str![[r#"
 error: "4" is not hexadecimal
 remedy: write two digits per byte: 48656c6c6f or "48 65 6c 6c 6f"
@@ -113,7 +113,7 @@ error: IPv4 has no groups to pick from in scope global: use scope local or organ
 fn errors_about_values_say_what_to_write() {
     let alone = Alone::new();
     alone.fails(
-        &["recv", "239.1.2.3:5000", "-W", "soon"],
+        &["recv", "239.255.1.3:5000", "-W", "soon"],
         str![[r#"
 error: invalid value 'soon' for '--timeout <TIME>': write a time such as 500ms, 2s, 1.5 (seconds), 5m or 1h
 
@@ -122,7 +122,7 @@ For more information, try '--help'.
 "#]],
     );
     alone.fails(
-        &["send", "239.1.2.3:5000", "x", "--rate", "fast"],
+        &["send", "239.255.1.3:5000", "x", "--rate", "fast"],
         str![[r#"
 error: invalid value 'fast' for '--rate <RATE>': must begin with a positive number; write a rate such as 1000pps, 200kpps, 64kbit or 10Mbit
 
@@ -131,7 +131,7 @@ For more information, try '--help'.
 "#]],
     );
     alone.fails(
-        &["send", "239.1.2.3:5000", "--chunk", "0"],
+        &["send", "239.255.1.3:5000", "--chunk", "0"],
         str![[r#"
 error: invalid value '0' for '--chunk <SIZE>': must be at least 1
 
@@ -140,7 +140,7 @@ For more information, try '--help'.
 "#]],
     );
     alone.fails(
-        &["recv", "239.1.2.3:5000", "--exec-reply"],
+        &["recv", "239.255.1.3:5000", "--exec-reply"],
         str![[r#"
 error: the following required arguments were not provided:
   --exec <COMMAND>
@@ -156,31 +156,32 @@ For more information, try '--help'.
 #[test]
 fn missing_resources_are_environment_errors() {
     let lan = Lan::new();
-    let missing = mcast(&lan.a, &["recv", "239.1.2.3:5000", "-i", "eth7"]);
+    let missing = mcast(&lan.a, &["recv", "239.255.1.3:5000", "-i", "eth7"]);
     assert_eq!(missing.status, Some(4), "{missing:?}");
     assert_data_eq!(
         missing.stderr,
         str![[r#"
-error: cannot join 239.1.2.3:5000 on eth7: no such interface: this machine has lo (1), eth0 (2)
+error: cannot join 239.255.1.3:5000 on eth7: no such interface: this machine has lo (1), eth0 (2)
 remedy: `mcast interfaces` lists the interfaces of this machine
 
 "#]]
     );
 
     lan.a.remove_route("224.0.0.0/4", "eth0").unwrap();
-    let no_route = mcast(&lan.a, &["send", "239.1.2.3:5000", "hello", "-q"]);
+    let no_route = mcast(&lan.a, &["send", "239.255.1.3:5000", "hello", "-q"]);
     assert_eq!(no_route.status, Some(4), "{no_route:?}");
     assert_data_eq!(
         no_route.stderr,
         str![[r#"
-error: cannot send to 239.1.2.3:5000: no route to the group, and no interface was given (Network is unreachable (os error 101))
+error: cannot send to 239.255.1.3:5000: no route to the group, and no interface was given (Network is unreachable (os error 101))
 remedy: `ip route replace 224.0.0.0/4 dev eth0`
-remedy: Or name the interface, which needs no route: `239.1.2.3%eth0:5000`.
+remedy: Or name the interface, which needs no route: `239.255.1.3%eth0:5000`.
 
 "#]]
     );
 
-    let no_file = mcast(&lan.a, &["send", "239.1.2.3:5000", "-i", "eth0", "--file", "/does/not/exist", "-q"]);
+    let no_file =
+        mcast(&lan.a, &["send", "239.255.1.3:5000", "-i", "eth0", "--file", "/does/not/exist", "-q"]);
     assert_eq!(no_file.status, Some(4), "{no_file:?}");
     assert_data_eq!(
         no_file.stderr,
@@ -191,12 +192,12 @@ error: cannot read /does/not/exist: No such file or directory (os error 2)
     );
 
     lan.a.remove_address("eth0", "10.0.0.1/24").unwrap();
-    let no_address = mcast(&lan.a, &["send", "239.1.2.3:5000", "-i", "eth0", "hello", "-q"]);
+    let no_address = mcast(&lan.a, &["send", "239.255.1.3:5000", "-i", "eth0", "hello", "-q"]);
     assert_eq!(no_address.status, Some(4), "{no_address:?}");
     assert_data_eq!(
         no_address.stderr,
         str![[r#"
-error: cannot send to 239.1.2.3:5000 on eth0: the interface has no address of the group's family
+error: cannot send to 239.255.1.3:5000 on eth0: the interface has no address of the group's family
 remedy: give the interface an address: `ip address add ADDRESS/PREFIX dev eth0`
 
 "#]]
@@ -208,7 +209,7 @@ fn an_interface_that_is_down_is_the_cause_that_sending_reports() {
     let lan = Lan::new();
     lan.a.remove_address("eth0", "10.0.0.1/24").unwrap();
     lan.a.set_down("eth0").unwrap();
-    for group in ["[ff15::1]:5000", "239.1.2.3:5000"] {
+    for group in ["[ff15::1]:5000", "239.255.1.3:5000"] {
         let down = mcast(&lan.a, &["send", group, "-i", "eth0", "hello", "-q"]);
         assert_eq!(down.status, Some(4), "{down:?}");
         let expected =
@@ -261,10 +262,10 @@ fn files_and_ports_that_cannot_be_used_have_a_remedy() {
     std::fs::write(folder.path().join("damaged/publisher"), b"\xff\xfe").unwrap();
     let held = lan.a.run(|| std::net::TcpListener::bind("0.0.0.0:5001").unwrap()).unwrap();
     let udp = lan.a.run(|| std::net::UdpSocket::bind("0.0.0.0:5002").unwrap()).unwrap();
-    let group = "239.1.2.3:7000";
+    let group = "239.255.1.3:7000";
     let in_use = "remedy: another program";
     fn publish<'a>(more: &[&'a str]) -> Vec<&'a str> {
-        [&["publish", "239.1.2.3:7000", "-i", "eth0", "--name", "x", "hello"], more].concat()
+        [&["publish", "239.255.1.3:7000", "-i", "eth0", "--name", "x", "hello"], more].concat()
     }
     let (log, exe) = (path("log"), "/proc/self/exe");
     for (arguments, expected) in [
@@ -279,8 +280,8 @@ fn files_and_ports_that_cannot_be_used_have_a_remedy() {
         (vec!["send", "10.0.0.99", "hello"], "remedy: write 10.0.0.99:PORT"),
         (vec!["send", "fd00::9", "hello"], "remedy: write [fd00::9]:PORT"),
         (vec!["publish", "10.0.0.99", "hello"], "\"10.0.0.99\" is a host without a port"),
-        (vec!["publish", group, "--path", group, "hello"], "239.1.2.3:7000 is given twice"),
-        (vec!["top", "--once", "-W", "100ms", "239.1.2.3"], "nothing arrived for the selected streams"),
+        (vec!["publish", group, "--path", group, "hello"], "239.255.1.3:7000 is given twice"),
+        (vec!["top", "--once", "-W", "100ms", "239.255.1.3"], "nothing arrived for the selected streams"),
     ] {
         let ended = mcast(&lan.a, &arguments);
         assert_ne!(ended.status, Some(0), "{ended:?}");
@@ -294,11 +295,11 @@ fn every_command_names_a_missing_interface() {
     let lan = Lan::new();
     for (arguments, expected) in [
         (
-            &["send", "239.1.2.3:5000", "-i", "eth7", "hello"][..],
-            "error: cannot send to 239.1.2.3:5000: cannot find the interface eth7: no such interface",
+            &["send", "239.255.1.3:5000", "-i", "eth7", "hello"][..],
+            "error: cannot send to 239.255.1.3:5000: cannot find the interface eth7: no such interface",
         ),
         (
-            &["ask", "239.1.2.3:5000", "-i", "eth7", "hello"],
+            &["ask", "239.255.1.3:5000", "-i", "eth7", "hello"],
             "error: cannot find the interface eth7: no such interface",
         ),
         (&["groups", "-i", "eth7"], "error: cannot find the interface eth7: no such interface"),
@@ -314,11 +315,11 @@ fn every_command_names_a_missing_interface() {
 #[test]
 fn an_interface_that_vanishes_while_sending_is_named() {
     let lan = Lan::new();
-    let sends = start(&lan.a, &["send", "239.1.2.3:5000", "-i", "eth0", "tick", "--every", "5ms"]);
-    let receiver = recv(&lan.b, &["239.1.2.3:5000", "--format", "text"]);
+    let sends = start(&lan.a, &["send", "239.255.1.3:5000", "-i", "eth0", "tick", "--every", "5ms"]);
+    let receiver = recv(&lan.b, &["239.255.1.3:5000", "--format", "text"]);
     receiver.stdout.wait_for("tick");
     lan.a.delete_interface("eth0").unwrap();
-    sends.stderr.wait_for("warning: eth0 is gone: cannot send to 239.1.2.3:5000");
+    sends.stderr.wait_for("warning: eth0 is gone: cannot send to 239.255.1.3:5000");
     let ended = sends.signalled(libc::SIGINT);
     assert!(ended.stderr.contains("refused by the kernel: "), "{ended:?}");
 }
@@ -336,7 +337,7 @@ fn a_full_disk_is_reported() {
 fn a_port_in_exclusive_use_is_reported() {
     let lan = Lan::new();
     let held = lan.a.run(|| std::net::UdpSocket::bind("0.0.0.0:5000").unwrap()).unwrap();
-    let refused = mcast(&lan.a, &["recv", "239.1.2.3:5000"]);
+    let refused = mcast(&lan.a, &["recv", "239.255.1.3:5000"]);
     assert_eq!(refused.status, Some(4), "{refused:?}");
     assert!(refused.stderr.contains("the address is in use"), "{refused:?}");
     assert!(
@@ -350,7 +351,7 @@ fn a_port_in_exclusive_use_is_reported() {
 fn a_missing_right_is_named() {
     let lan = Lan::new();
     let without = ["--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service", crate::support::MCAST];
-    let arguments = ["send", "239.1.2.3:5000", "hello", "--source-port", "80"];
+    let arguments = ["send", "239.255.1.3:5000", "hello", "--source-port", "80"];
 
     let refused = program(&lan.a, "setpriv", &[&without[..], &arguments].concat(), false).end();
 
@@ -358,7 +359,7 @@ fn a_missing_right_is_named() {
     assert_data_eq!(
         refused.stderr,
         str![[r#"
-to 239.1.2.3:5000 on eth0 (the route to the group), hop limit 1: stays in this network (-t for more)
+to 239.255.1.3:5000 on eth0 (the route to the group), hop limit 1: stays in this network (-t for more)
 error: cannot open a socket: permission denied: to send from port 80 (Permission denied (os error 13))
 remedy: use a port of at least 1024, or give the command the capability CAP_NET_BIND_SERVICE
 
@@ -370,8 +371,8 @@ remedy: use a port of at least 1024, or give the command the capability CAP_NET_
 fn a_second_ctrl_c_ends_at_once() {
     let lan = Lan::new();
     // The command hangs on for as long as it likes: the first Ctrl-C waits for it.
-    let runs = recv(&lan.b, &["239.1.2.3:5000", "--exec", "trap '' INT; exec sleep 600"]);
-    crate::support::send(&lan.a, &["239.1.2.3:5000", "x"]);
+    let runs = recv(&lan.b, &["239.255.1.3:5000", "--exec", "trap '' INT; exec sleep 600"]);
+    crate::support::send(&lan.a, &["239.255.1.3:5000", "x"]);
     eventually("the command", || lan.b.read_proc_net("udp").is_ok() && runs_sleep(runs.child.id()));
     runs.child.signal(libc::SIGINT).unwrap();
     let start = std::time::Instant::now();

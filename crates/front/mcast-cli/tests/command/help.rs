@@ -233,7 +233,7 @@ fn a_misspelled_name_gets_a_suggestion() {
         (&["recv", "udp:239.1.1.1:5"], "write GROUP:PORT or udp://GROUP:PORT"),
         (&["explain", "01:00:5e:01:02:03"], "is an Ethernet address"),
         (&["recv", "ff15::1:5000"], "write [GROUP]:PORT"),
-        (&["recv", "239.1.2.3:5000", "-c", "x"], "not a whole number"),
+        (&["recv", "239.255.1.3:5000", "-c", "x"], "not a whole number"),
     ];
     for (arguments, suggestion) in slips {
         let output = plain(arguments);

@@ -92,7 +92,7 @@ fn looking_at_an_interface_neither_needs_nor_starts_a_program() {
     let lan = Lan::new();
     let look = || wire_of(&mcast(&lan.b, &["interfaces", "--json"]).succeeded().json(), "eth0");
     let free = look();
-    let receiving = start(&lan.b, &["recv", "239.1.2.3%eth0:7000", "--wire", "auto"]);
+    let receiving = start(&lan.b, &["recv", "239.255.1.3%eth0:7000", "--wire", "auto"]);
     if free["possible"] == true {
         receiving.stderr.wait_for("taken off the interface");
         assert_eq!(look()["reason"], "another XDP program or AF_XDP socket uses it");

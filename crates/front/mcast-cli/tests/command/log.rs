@@ -139,7 +139,7 @@ fn messages_are_exported_as_datagrams_in_a_capture_file() {
     let directory = log();
     let capture = directory.path().join("prices.pcapng");
     let path = capture.to_str().unwrap();
-    let export = ["log", "export", "DIR", "239.1.2.3:5000", "-w", path];
+    let export = ["log", "export", "DIR", "239.255.1.3:5000", "-w", path];
     let output = run(&export, directory.path());
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let mut file = CaptureFile::open(&capture).unwrap();
@@ -151,7 +151,7 @@ fn messages_are_exported_as_datagrams_in_a_capture_file() {
         assert_eq!(udp.payload, format!("message {expected}").as_bytes());
         assert_eq!(
             (packet.ip_layer().unwrap().destination.to_string(), udp.destination_port),
-            ("239.1.2.3".into(), 5_000)
+            ("239.255.1.3".into(), 5_000)
         );
         assert_eq!(frame.time, LogTime(START + expected * SECOND).system_time());
         number += 1;

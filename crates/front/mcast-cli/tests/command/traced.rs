@@ -7,15 +7,15 @@ use crate::support::{Lan, MCAST, program};
 #[test]
 fn what_the_libraries_record_is_printed_beside_the_data() {
     let lan = Lan::new();
-    let recv = ["MCAST_LOG=mcast=debug", MCAST, "recv", "239.1.2.3:7000", "-W", "0.1"];
+    let recv = ["MCAST_LOG=mcast=debug", MCAST, "recv", "239.255.1.3:7000", "-W", "0.1"];
     let ended = program(&lan.a, "env", &recv, false).end();
     assert!(
-        ended.stderr.contains("DEBUG receiver: mcast::receiver::control: joined group=239.1.2.3:7000"),
+        ended.stderr.contains("DEBUG receiver: mcast::receiver::control: joined group=239.255.1.3:7000"),
         "{ended:?}"
     );
     assert_eq!(ended.text(), "");
 
-    let silent = program(&lan.a, MCAST, &["recv", "239.1.2.3:7000", "-W", "0.1"], false).end();
+    let silent = program(&lan.a, MCAST, &["recv", "239.255.1.3:7000", "-W", "0.1"], false).end();
     assert!(!silent.stderr.contains("DEBUG"), "{silent:?}");
 }
 

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use crate::stalled::{Stalled, start_stalled};
 use crate::support::{Lan, eventually, mcast, send, start};
 
-const GROUP: &str = "239.1.2.3:5000";
+const GROUP: &str = "239.255.1.3:5000";
 
 /// Feeds a command with lines.
 fn lines(count: usize) -> Stdio {
@@ -21,8 +21,8 @@ fn lines(count: usize) -> Stdio {
 fn a_publisher_publishes() {
     for stalled in Stalled::EACH {
         let lan = Lan::new();
-        let subscriber = start(&lan.b, &["subscribe", "239.1.2.3%eth0:7000", "-W", "30s"]);
-        let arguments = ["publish", "239.1.2.3%eth0:7000", "--wait-for", "1", "-v", "--json"];
+        let subscriber = start(&lan.b, &["subscribe", "239.255.1.3%eth0:7000", "-W", "30s"]);
+        let arguments = ["publish", "239.255.1.3%eth0:7000", "--wait-for", "1", "-v", "--json"];
         let mut publisher = start_stalled(&lan.a, stalled, &arguments, lines(500));
         let received = subscriber.end();
         assert_eq!(received.lines().len(), 500, "{stalled:?}: {received:?}");

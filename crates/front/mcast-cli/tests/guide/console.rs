@@ -347,14 +347,20 @@ fn shown_output_is_compared_with_actual_output() {
     assert!(matches("  a   b", "  a b") && !matches("  a", "a"));
     assert!(!matches("a", "ab") && !matches("a…d", "abc") && !matches("b…", "abc"));
     let differing = ["951".to_owned(), "2.004 s".to_owned()];
-    let line = "12:34:56.123456  10.0.0.1:40123 > 239.1.2.3:5000  951 datagrams in 2.004 s, 1 lost";
+    let line = "12:34:56.123456  10.0.0.1:40123 > 239.255.1.3:5000  951 datagrams in 2.004 s, 1 lost";
     let line = pattern(line, &differing);
     assert!(
-        matches(&line, "01:02:03.000000 10.0.0.1:50001 > 239.1.2.3:5000 7 datagrams in 1.9 s, 1 lost"),
+        matches(&line, "01:02:03.000000 10.0.0.1:50001 > 239.255.1.3:5000 7 datagrams in 1.9 s, 1 lost"),
         "{line}"
     );
-    assert!(!matches(&line, "01:02:03.000000 10.0.0.1:50001 > 239.1.2.3:5000 7 datagrams in 1.9 s, 2 lost"));
-    assert!(!matches(&line, "01:02:03.000000 10.0.0.1:50001 > 239.1.2.3:5001 7 datagrams in 1.9 s, 1 lost"));
+    assert!(!matches(
+        &line,
+        "01:02:03.000000 10.0.0.1:50001 > 239.255.1.3:5000 7 datagrams in 1.9 s, 2 lost"
+    ));
+    assert!(!matches(
+        &line,
+        "01:02:03.000000 10.0.0.1:50001 > 239.255.1.3:5001 7 datagrams in 1.9 s, 1 lost"
+    ));
     let printed = ["one\ntwo\n".to_owned(), "three\n".to_owned()];
     let lines = |lines: &[&str]| lines.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(missing(&lines(&["three", "one", "", "two"]), &printed), None);
@@ -384,7 +390,12 @@ fn a_wrong_block_is_detected() {
     run("console", &["$ false", "(status 1)", "$ true"]).unwrap();
     run(
         "console",
-        &["receiver$ mcast recv 239.1.2.3:5000", "…hello", "^C", "sender$ mcast send 239.1.2.3:5000 hello"],
+        &[
+            "receiver$ mcast recv 239.255.1.3:5000",
+            "…hello",
+            "^C",
+            "sender$ mcast send 239.255.1.3:5000 hello",
+        ],
     )
     .unwrap();
 }

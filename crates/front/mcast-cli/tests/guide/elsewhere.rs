@@ -34,7 +34,7 @@ const RUN: [(&str, &[&str]); 11] = [
     ("into-containers", &["sudo mcast relay mdns"]),
     (
         "iptv-in-a-browser",
-        &["mcast relay 239.1.2.0/24:5000 from eth1", "mpv http", "(umask", "mpv \"", "curl -H"],
+        &["mcast relay 239.255.1.0/24:5000 from eth1", "mpv http", "(umask", "mpv \"", "curl -H"],
     ),
     ("keep-in-kafka", &["mcast bridge kafka://", "mcast bridge prices to 'kafka+tls"]),
     ("keep-in-nats", &["mcast bridge prices"]),
@@ -105,7 +105,7 @@ fn interrupt(running: Running) -> String {
 /// Announces a stream on the sender, which writes a message when somebody has joined, and ends when its input is closed.
 fn publish(network: &Network, options: &[&str]) -> Running {
     let arguments =
-        ["publish", "239.1.2.3:5000", "--announce", "prices", "--linger", "20s", "--wait-for", "1"];
+        ["publish", "239.255.1.3:5000", "--announce", "prices", "--linger", "20s", "--wait-for", "1"];
     let mut publisher = program(network.host("sender"), MCAST, &[&arguments, options].concat(), true);
     publisher.child.stdin.as_mut().unwrap().write_all(b"oil 81\n").unwrap();
     publisher
@@ -237,7 +237,7 @@ fn players_get_a_stream_with_and_without_a_token() {
         eventually("a stream", || {
             number += 1;
             let header = [&[0x80, 33][..], &number.to_be_bytes(), &[0; 4], &[1; 4]].concat();
-            camera.send_to(&[&header[..], b"a picture"].concat(), "239.1.2.3:5000").unwrap();
+            camera.send_to(&[&header[..], b"a picture"].concat(), "239.255.1.3:5000").unwrap();
             client.stdout.text().len() >= 9
         });
         assert_eq!(client.end().text(), "a picture");
@@ -256,7 +256,7 @@ fn players_get_a_stream_with_and_without_a_token() {
     play("mpv \"");
     let asking = command("iptv-in-a-browser", "curl -H", &AT[1..]);
     let status = run(laptop, folder.path(), &asking).end().succeeded();
-    assert!(status.text().contains("239.1.2.3:5000"), "{status:?}");
+    assert!(status.text().contains("239.255.1.3:5000"), "{status:?}");
     let refused = asking.replace("$(cat token)", "guessed").replace("curl", "curl -s -w '%{http_code}'");
     let refused = run(laptop, folder.path(), &refused).end();
     assert!(refused.text().ends_with("401"), "{refused:?}");

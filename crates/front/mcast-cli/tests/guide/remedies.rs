@@ -26,7 +26,7 @@ fn filled(text: &str, is_v6: bool) -> String {
     let port = ["bridge link", "bridge fdb", "mcast_to_unicast"].iter().any(|word| text.contains(word));
     let values = [
         ("INTERFACE", if port { "port0" } else { "eth0" }),
-        ("GROUP", if is_v6 { "ff15::1:3" } else { "239.1.2.3" }),
+        ("GROUP", if is_v6 { "ff15::1:3" } else { "239.255.1.3" }),
         ("BRIDGE", "bridge0"),
         ("PORT", "5000"),
         ("SOURCE", "10.0.0.7"),

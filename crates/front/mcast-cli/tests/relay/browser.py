@@ -1,5 +1,6 @@
 """Opens a page in Chromium, and evaluates an expression there until it is true: browser.py CHROMIUM PROFILE URL EXPRESSION
-[PICTURE]. Prints the text of the page at the end. Chromium is controlled by pipes, without a port."""
+[FOLDER]. Prints the text of the page at the end. With FOLDER, does so at each width, on a light and on a dark screen, and puts a picture
+of each there. Chromium is controlled by pipes, without a port."""
 
 import base64
 import json
@@ -8,10 +9,11 @@ import subprocess
 import sys
 import time
 
-TIME = 60
+TIME = 20
+WIDTHS = (360, 800, 1600)
 
 
-def main(program, profile, url, expression, picture=None):
+def main(program, profile, url, expression, folder=None):
     (to_read, to_write), (from_read, from_write) = os.pipe(), os.pipe()
     # Chromium reads commands from descriptor 3, and writes responses to 4.
     shell = f'exec "$0" "$@" 3<&{to_read} 4>&{from_write}'
@@ -39,15 +41,29 @@ def main(program, profile, url, expression, picture=None):
     try:
         target = call("Target.createTarget", url=url)["targetId"]
         session = call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        end, is_true = time.monotonic() + TIME, False
-        while not is_true and time.monotonic() < end:
-            result = call("Runtime.evaluate", session, expression=f"Boolean({expression})")["result"]
-            is_true = result.get("value") is True
-            time.sleep(0.1)
-        if picture:
-            shot = call("Page.captureScreenshot", session)
-            with open(picture, "wb") as file:
-                file.write(base64.b64decode(shot["data"]))
+
+        def becomes_true():
+            end = time.monotonic() + TIME
+            while time.monotonic() < end:
+                result = call("Runtime.evaluate", session, expression=f"Boolean({expression})")["result"]
+                if result.get("value") is True:
+                    return True
+                time.sleep(0.1)
+            return False
+
+        is_true = folder is not None or becomes_true()
+        for width in WIDTHS if folder else ():
+            for scheme in ("light", "dark"):
+                call("Emulation.setDeviceMetricsOverride", session, width=width, height=700, deviceScaleFactor=1,
+                     mobile=False)
+                scheme_feature = {"name": "prefers-color-scheme", "value": scheme}
+                call("Emulation.setEmulatedMedia", session, features=[scheme_feature])
+                if not becomes_true():
+                    print(f"at {width} pixels, {scheme}:", file=sys.stderr)
+                    is_true = False
+                shot = call("Page.captureScreenshot", session)
+                with open(os.path.join(folder, f"{width}-{scheme}.png"), "wb") as file:
+                    file.write(base64.b64decode(shot["data"]))
         text = call("Runtime.evaluate", session, expression="document.body.innerText")["result"].get("value")
         print(text)
         sys.exit(0 if is_true else "it did not become true")

@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -75,6 +76,18 @@ fn output(running: Running, length: usize) -> Vec<u8> {
     wait_for_bytes(&running, length);
     running.child.kill().unwrap();
     running.end().stdout
+}
+
+#[test]
+fn a_relay_for_http_clients_waits_for_no_other_relay() {
+    let network = Network::new(2);
+    let r = network.host("r", 9, &[1, 2]);
+    let served = server(&r, &[RULE]);
+    assert!(!served.stderr.text().contains("waiting"), "{}", served.stderr.text());
+    stop(served);
+    let forwarding = relay(&r, &["239.1.2.3:5000 from eth0 to eth1"]);
+    assert!(forwarding.stderr.text().contains("waiting 1.7 s"), "{}", forwarding.stderr.text());
+    stop(forwarding);
 }
 
 #[test]
@@ -641,19 +654,97 @@ fn chromium_shows_the_channels_of_a_playlist_to_who_has_the_token() {
     let page = format!("{SERVER}/?token=0123456789abcdef");
     let shown = program(&b, browser, &[&options[..], &[&page]].concat(), false).end().succeeded();
     let shown = shown.text();
-    assert!(shown.contains("<td>The news</td>"), "{shown}");
-    assert!(shown.contains("1 clients, 1 groups requested, 1 channels"), "{shown}");
+    assert!(shown.contains(">The news<div"), "{shown}");
+    assert!(shown.contains("1 client, 1 group requested, 1 channel"), "{shown}");
     assert!(shown.contains("href=\"/udp/239.1.2.3:5000/?token=0123456789abcdef\""), "{shown}");
     drop(client);
     stop(relay);
 }
 
-/// Plays this group in the page of the relay, until the expression holds of its `video` and its `note`; returns its text.
-fn played_in_chromium(host: &Host, browser: &str, group: &str, expression: &str) -> String {
+/// Opens a page until the expression holds there, at several widths and in light and dark if there is a folder for pictures; returns its
+/// text.
+fn opened_in_chromium(
+    host: &Host,
+    browser: &str,
+    url: &str,
+    expression: &str,
+    pictures: Option<&Path>,
+) -> String {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("browser.py");
     std::fs::write(&script, include_str!("browser.py")).unwrap();
     let (script, profile) = (script.display().to_string(), folder.path().display().to_string());
+    let pictures = pictures.map(|folder| folder.display().to_string());
+    let arguments = [&script, browser, &profile, url, expression].into_iter().chain(pictures.as_deref());
+    let ended = program(host, "python3", &arguments.collect::<Vec<_>>(), false).end();
+    assert_eq!(ended.status, Some(0), "{url}: {ended:?}");
+    ended.text().to_owned()
+}
+
+/// Holds of a page that fits the width of the screen, with each link in view, in dark colours on a dark screen, and without a player that does
+/// not play.
+const IS_READABLE: &str = "(() => {
+    const root = document.documentElement, width = window.innerWidth;
+    const inside = [...document.querySelectorAll('a, td')].every(item => {
+        const box = item.getBoundingClientRect();
+        return box.left >= 0 && box.right <= width;
+    });
+    const light = getComputedStyle(root).backgroundColor.match(/\\d+/g).slice(0, 3).every(part => part > 128);
+    const video = document.querySelector('video');
+    return root.scrollWidth <= width && inside && light !== matchMedia('(prefers-color-scheme: dark)').matches
+        && (!video || getComputedStyle(video).display === 'none');
+})()";
+
+/// Returns a folder for pictures, which stays if somebody wants to look at them.
+fn picture_folder(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder =
+        std::env::var_os("MCAST_PICTURES").map_or_else(|| temporary.path().to_owned(), PathBuf::from);
+    let folder = folder.join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    (temporary, folder)
+}
+
+#[test]
+fn the_pages_fit_a_phone_and_a_wide_screen_in_light_and_dark() {
+    let Some(browser) = browser() else { return };
+    let network = Network::new(1);
+    let (a, r, b) = (network.host("a", 1, &[1]), network.host("r", 9, &[1]), network.host("b", 2, &[1]));
+    let folder = tempfile::tempdir().unwrap();
+    let playlist = folder.path().join("tv.m3u");
+    let channels = "#EXTM3U\n#EXTINF:-1,The news\nrtp://@239.1.2.3:5000\n#EXTINF:-1,A film with a name that is longer than \
+                    a line of a phone\nudp://@239.1.2.4:5000\n#EXTINF:-1,Radio\nudp://@239.1.2.5:5000\n";
+    std::fs::write(&playlist, channels).unwrap();
+    let relay = server(&r, &[RULE, "--http-playlist", playlist.to_str().unwrap()]);
+    let (mut client, head) = get(&b, "/udp/239.1.2.3:5000/", "");
+    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    eventually("a join", || users(&r) == 1);
+    sender(&a, address(1, 1)).send_to(&[b'x'; 1_000], GROUP).unwrap();
+    client.read_exact(&mut [0; 1_000]).unwrap();
+    assert_eq!(fetched(&b, &[&format!("{SERVER}/udp/239.9.9.9:5000/")]).0, "403");
+    for (name, path, expected) in [
+        ("page", "/", "1 client, 1 group requested, 3 channels"),
+        ("status", "/status", "Served 1 stream, sent "),
+    ] {
+        let (_temporary, pictures) = picture_folder(name);
+        let is_there = format!("document.body.innerText.includes('{expected}') && {IS_READABLE}");
+        let text =
+            opened_in_chromium(&b, browser, &format!("{SERVER}{path}"), &is_there, Some(pictures.as_path()));
+        assert!(text.contains(expected), "{text}");
+        assert_eq!(std::fs::read_dir(&pictures).unwrap().count(), 6);
+    }
+    drop(client);
+    let (_, summary) = stop(relay);
+    assert_eq!(
+        summary["http"]["refused"],
+        serde_json::json!([{ "reason": "group", "count": 1 }]),
+        "{summary}"
+    );
+}
+
+/// Plays this group in the page of the relay, until the expression holds of its `video` and its `note`; returns its text. Leaves pictures if
+/// somebody wants to look at them: `MCAST_PICTURES=FOLDER cargo test -p mcast-cli --test relay chromium_plays`.
+fn played_in_chromium(host: &Host, browser: &str, group: &str, expression: &str) -> String {
     let expression = format!(
         "(() => {{ const video = document.getElementById('video'), note = document.getElementById('played').textContent;\
          const row = [...document.querySelectorAll('tr')].find(row => row.textContent.includes('{group}'));\
@@ -661,11 +752,9 @@ fn played_in_chromium(host: &Host, browser: &str, group: &str, expression: &str)
          if (link && !window.began) {{ window.began = true; link.click(); }}\
          return {expression}; }})()"
     );
-    let ended =
-        program(host, "python3", &[&script, browser, &profile, &format!("{SERVER}/"), &expression], false)
-            .end();
-    assert_eq!(ended.status, Some(0), "{group}: {ended:?}");
-    ended.text().to_owned()
+    let wanted = std::env::var_os("MCAST_PICTURES").map(|_| picture_folder(&format!("playing-{group}")));
+    let pictures = wanted.as_ref().map(|(_, folder)| folder.as_path());
+    opened_in_chromium(host, browser, &format!("{SERVER}/"), &expression, pictures)
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn notes_for_the_journal_carry_their_level() {
     let lan = Lan::new();
     let folder = tempdir().unwrap();
     let (path, file) = (folder.path().join("journal"), folder.path().join("x.pcapng"));
-    let arguments = ["record", "239.1.2.3:5000", "-i", "eth0", "-W", "100ms", "-w", file.to_str().unwrap()];
+    let arguments = ["record", "239.255.1.3:5000", "-i", "eth0", "-W", "100ms", "-w", file.to_str().unwrap()];
     let mut child = start(&lan.b, &arguments, &path);
     child.wait_timeout(TIMEOUT).unwrap();
     let printed = std::fs::read_to_string(&path).unwrap();

@@ -5,6 +5,7 @@
 mod journal;
 mod manager;
 mod ordinary;
+mod prometheus;
 mod rights;
 mod running;
 #[allow(dead_code)]

@@ -7,7 +7,7 @@ use crate::manager::{allow, open_folder};
 use crate::running::{as_nobody, copied};
 use crate::support::{Ended, Lan, Running, mcast, program};
 
-const GROUP: &str = "239.1.2.3:5000";
+const GROUP: &str = "239.255.1.3:5000";
 
 /// A user on host `b` without any rights but these.
 struct OrdinaryUser {
@@ -60,19 +60,19 @@ fn without_rights_sockets_work_fully() {
     user.start_on(&user.lan.a, &["send", "-q", "-i", "eth0", GROUP, "hello"]).end().succeeded();
     assert!(receiving.end().succeeded().text().contains("hello"));
 
-    let answering = user.start(&["ping", "--reply", "-i", "eth0", "239.1.2.3:5001"]);
+    let answering = user.start(&["ping", "--reply", "-i", "eth0", "239.255.1.3:5001"]);
     answering.stderr.wait_for("answering pings");
-    let ping = ["ping", "-i", "eth0", "239.1.2.3:5001", "-c", "1", "--wait", "20s", "--expect", "1"];
+    let ping = ["ping", "-i", "eth0", "239.255.1.3:5001", "-c", "1", "--wait", "20s", "--expect", "1"];
     user.start_on(&user.lan.a, &ping).end().succeeded();
     answering.signalled(libc::SIGINT);
 
-    let measuring = user.start(&["perf", "recv", "-i", "eth0", "239.1.2.3:5002"]);
+    let measuring = user.start(&["perf", "recv", "-i", "eth0", "239.255.1.3:5002"]);
     measuring.stderr.wait_for("waiting for mcast perf send");
-    let perf = ["perf", "send", "-i", "eth0", "239.1.2.3:5002", "--duration", "100ms", "--rate", "1kpps"];
+    let perf = ["perf", "send", "-i", "eth0", "239.255.1.3:5002", "--duration", "100ms", "--rate", "1kpps"];
     user.start_on(&user.lan.a, &perf).end().succeeded();
     measuring.end().succeeded();
 
-    for arguments in [&["interfaces"][..], &["explain", "239.1.2.3"], &["pick", "x"]] {
+    for arguments in [&["interfaces"][..], &["explain", "239.255.1.3"], &["pick", "x"]] {
         user.mcast(arguments).succeeded();
     }
 }
@@ -95,9 +95,9 @@ fn without_rights_messages_and_replays_work() {
     recording.end().succeeded();
     user.mcast(&["replay", "-i", "eth0", &file]).succeeded();
     let shown = user.mcast(&["sniff", "-r", &file]).succeeded();
-    assert!(shown.text().contains("239.1.2.3"), "{shown:?}");
+    assert!(shown.text().contains("239.255.1.3"), "{shown:?}");
     let shown = user.mcast(&["top", "-r", &file, "--once"]).succeeded();
-    assert!(shown.text().contains("239.1.2.3"), "{shown:?}");
+    assert!(shown.text().contains("239.255.1.3"), "{shown:?}");
     user.mcast(&["doctor", "-r", &file]);
 }
 
@@ -109,7 +109,7 @@ fn without_rights_capturing_is_refused_with_a_remedy() {
         &["top", "-i", "eth0", "--once"],
         &["querier", "-i", "eth0"],
         &["querier", "-i", "eth0", "--become"],
-        &["relay", "239.1.2.3:5000 between eth0 and eth9"],
+        &["relay", "239.255.1.3:5000 between eth0 and eth9"],
         &["record", "-i", "eth0", "--via", "wire", "-w", &user.file("wire.pcapng"), GROUP],
     ] {
         let ended = user.mcast(arguments);
@@ -122,11 +122,11 @@ fn with_the_right_to_capture_packets_are_seen() {
     let user = OrdinaryUser::with(&["net_raw"]);
     let sniffing = user.start(&["sniff", "-i", "eth0", "--join", GROUP]);
     sniffing.stderr.wait_for("joined");
-    let watching = user.start(&["top", "-i", "eth0", "--json", "--interval", "100ms", "239.1.2.3"]);
+    let watching = user.start(&["top", "-i", "eth0", "--json", "--interval", "100ms", "239.255.1.3"]);
     watching.stderr.wait_for("watching eth0");
     user.start_on(&user.lan.a, &["send", "-q", "-i", "eth0", GROUP, "hello"]).end().succeeded();
-    sniffing.stdout.wait_for("239.1.2.3");
-    watching.stdout.wait_for("239.1.2.3");
+    sniffing.stdout.wait_for("239.255.1.3");
+    watching.stdout.wait_for("239.255.1.3");
     sniffing.signalled(libc::SIGINT);
     watching.signalled(libc::SIGINT);
     let asking = user.start(&["querier", "-i", "eth0", "--become"]);
@@ -149,22 +149,22 @@ fn finding_the_processes_of_sockets_needs_rights() {
     // A receiver of root's, or of another namespace's owner.
     let user = OrdinaryUser::with(&[]);
     let held = crate::support::recv(&user.lan.b, &["-i", "eth0", GROUP]);
-    let own = user.start(&["recv", "-i", "eth0", "239.1.2.4:5000"]);
+    let own = user.start(&["recv", "-i", "eth0", "239.255.1.4:5000"]);
     own.stderr.wait_for("joined");
     let shown = user.mcast(&["groups", "--json"]).succeeded();
     let holder = |shown: &Ended, group: &str| {
         let rows = shown.json().into_iter().filter(|row| row["group"] == *group);
         rows.map(|row| row.to_string()).collect::<String>()
     };
-    assert!(holder(&shown, "239.1.2.4").contains("\"mcast\""), "{shown:?}");
-    assert!(!holder(&shown, "239.1.2.3").contains("\"mcast\""), "{shown:?}");
+    assert!(holder(&shown, "239.255.1.4").contains("\"mcast\""), "{shown:?}");
+    assert!(!holder(&shown, "239.255.1.3").contains("\"mcast\""), "{shown:?}");
     assert!(shown.stderr.contains("CAP_SYS_PTRACE"), "{shown:?}");
 
     let words = as_nobody(&["sys_ptrace".into(), "dac_read_search".into()]);
     let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
     words.extend([&*user.command, "groups", "--json"]);
     let shown = program(&user.lan.b, words[0], &words[1..], false).end().succeeded();
-    assert!(holder(&shown, "239.1.2.3").contains("\"mcast\""), "{shown:?}");
+    assert!(holder(&shown, "239.255.1.3").contains("\"mcast\""), "{shown:?}");
     held.child.kill().unwrap();
     own.child.kill().unwrap();
 }

@@ -7,7 +7,7 @@ use tempfile::tempdir;
 
 use crate::support::{Lan, Running, eventually, send, start};
 
-const GROUP: &str = "239.1.2.3:5000";
+const GROUP: &str = "239.255.1.3:5000";
 
 pub(crate) const DAC_OVERRIDE: u64 = 1 << 1;
 pub(crate) const DAC_READ_SEARCH: u64 = 1 << 2;
@@ -124,7 +124,7 @@ fn every_thread_drops_unneeded_rights() {
             left: NET_RAW,
         },
         Case {
-            arguments: &["relay", "239.1.2.3:5000", "from", "eth0", "to", "udp://10.0.0.1:9"],
+            arguments: &["relay", "239.255.1.3:5000", "from", "eth0", "to", "udp://10.0.0.1:9"],
             begun: "forwarding",
             left: NET_RAW,
         },
@@ -154,7 +154,7 @@ fn every_thread_drops_unneeded_rights() {
                 "relay",
                 "--wire",
                 "auto",
-                "239.1.2.3:5000",
+                "239.255.1.3:5000",
                 "from",
                 "eth0",
                 "to",
@@ -190,7 +190,7 @@ fn sockets_opened_before_still_work() {
     sniffing.stderr.wait_for("joined");
     eventually("rights to be given up", || Rights::of(&sniffing.child).are(|_| 0));
     send(&lan.a, &["-i", "eth0", GROUP, "hello"]);
-    sniffing.stdout.wait_for("239.1.2.3");
+    sniffing.stdout.wait_for("239.255.1.3");
     sniffing.signalled(libc::SIGINT);
 }
 

@@ -14,7 +14,7 @@ use crate::rights::{
 use crate::support::{Lan, MCAST, Running, eventually, mcast, program, send};
 use crate::unit::{UNITS, Unit};
 
-const GROUP: &str = "239.1.2.3:5000";
+const GROUP: &str = "239.255.1.3:5000";
 
 /// A unit's service on host `b`, and the manager that has started it.
 struct Served {
@@ -70,7 +70,7 @@ impl Served {
 }
 
 /// Starts a Redis server on the host's loopback.
-fn redis(host: &Host) -> Running {
+pub(crate) fn redis(host: &Host) -> Running {
     let server = program(host, "redis-server", &["--save", "", "--dir", "/"], false);
     eventually("a server that replies", || {
         host.run(|| TcpStream::connect("127.0.0.1:6379").is_ok()).unwrap()
@@ -183,7 +183,7 @@ fn a_relay_with_tunnels_reads_a_key_file_that_only_its_user_can_read() {
         std::os::unix::fs::chown(&key, Some(65_534), None).unwrap();
     }
     let settings = format!(
-        "ARGUMENTS=239.1.2.3:5000 from tunnel:paris to udp://127.0.0.1:9 --tunnel-key {key} --listen-tunnel 127.0.0.1:5700"
+        "ARGUMENTS=239.255.1.3:5000 from tunnel:paris to udp://127.0.0.1:9 --tunnel-key {key} --listen-tunnel 127.0.0.1:5700"
     );
     let served = Served::start_with("relay", lan, manager, &settings);
     served.reload();
@@ -219,7 +219,7 @@ fn a_reload_resets_the_metrics_of_streams() {
     let served = Served::start("top");
     send(&served.lan.a, &["-i", "eth0", GROUP, "hello"]);
     eventually("the stream", || {
-        served.metrics().contains("mcast_stream_datagrams_total{group=\"239.1.2.3\"")
+        served.metrics().contains("mcast_stream_datagrams_total{group=\"239.255.1.3\"")
     });
     served.reload();
     let figures = served.metrics();

@@ -14,14 +14,14 @@ pub(crate) struct Unit {
 
 /// All of them, each with an instance and settings for it.
 pub(crate) const UNITS: [(&str, &str, &str); 9] = [
-    ("record", "day", "ARGUMENTS=239.1.2.3:5000 -i eth0 --rotate 1h"),
+    ("record", "day", "ARGUMENTS=239.255.1.3:5000 -i eth0 --rotate 1h"),
     ("querier", "eth0", "ARGUMENTS=-4"),
-    ("relay", "home", "ARGUMENTS=239.1.2.3:5000 from eth0 to udp://127.0.0.1:9"),
-    ("bridge", "prices", "ARGUMENTS=239.1.2.3:5000 to redis://127.0.0.1?key=prices --stay"),
+    ("relay", "home", "ARGUMENTS=239.255.1.3:5000 from eth0 to udp://127.0.0.1:9"),
+    ("bridge", "prices", "ARGUMENTS=239.255.1.3:5000 to redis://127.0.0.1?key=prices --stay"),
     ("publish", "prices", "ARGUMENTS=239.255.1.2:7000 -i eth0 --announce prices"),
     ("subscribe", "prices", "ARGUMENTS=239.255.1.2:7000 -i eth0 --stay"),
     ("top", "eth0", ""),
-    ("doctor", "stream", "ARGUMENTS=239.1.2.3:5000 -i eth0 -W 200ms --watch=200ms"),
+    ("doctor", "stream", "ARGUMENTS=239.255.1.3:5000 -i eth0 -W 200ms --watch=200ms"),
     ("repair", "port", "ARGUMENTS=--port 5000 --repair not-joined -W 200ms --watch=200ms"),
 ];
 

@@ -1,11 +1,11 @@
 """Send and receive IP multicast correctly on every platform, with complete metadata for each datagram.
 
 >>> import pymcast
->>> with pymcast.Receiver("239.1.2.3:7000", interface="eth0") as receiver:
+>>> with pymcast.Receiver("239.255.1.3:7000", interface="eth0") as receiver:
 ...     for datagram in receiver:
 ...         print(datagram.payload, datagram.group, datagram.interface, datagram.source)
 
->>> with pymcast.Sender("239.1.2.3:7000", interface="eth0") as sender:
+>>> with pymcast.Sender("239.255.1.3:7000", interface="eth0") as sender:
 ...     sender.send(b"hello")
 
 Contents:

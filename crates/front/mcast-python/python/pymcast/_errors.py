@@ -47,7 +47,7 @@ class Error(OSError):
     remedy: str | None
     """What to do about it, if there is a general remedy."""
     group: str | None
-    """The group and port, if the error concerns one: "239.1.2.3:7000"."""
+    """The group and port, if the error concerns one: "239.255.1.3:7000"."""
     interface: str | None
     """The interface, if the error concerns one, as it was given."""
 

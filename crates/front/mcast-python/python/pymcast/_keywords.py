@@ -24,10 +24,10 @@ InterfaceLike = Union[str, int, IPv4Address, IPv6Address, Interface]
 """An interface: its name, index or address, "default", "all", or an Interface."""
 
 GroupAddressLike = Union[str, tuple[GroupLike, int]]
-"""A group and port: "239.1.2.3:7000", or a pair."""
+"""A group and port: "239.255.1.3:7000", or a pair."""
 
 DestinationLike = GroupAddressLike
-"""A group and port; the text may include an interface: "239.1.2.3%eth0:7000"."""
+"""A group and port; the text may include an interface: "239.255.1.3%eth0:7000"."""
 
 MembershipLike = Union[str, tuple[GroupLike, int], Membership]
 """A membership to join: text, a pair of group and port, or a Membership."""

@@ -185,7 +185,7 @@ class Group:
         """Whether it is in 232.0.0.0/8 or ff3x::/32, and therefore needs a source to join (RFC 4607)."""
     @property
     def ethernet_address(self) -> str:
-        """The Ethernet address that it maps to: "01:00:5e:01:02:03"."""
+        """The Ethernet address that it maps to: "01:00:5e:7f:01:03"."""
     @property
     def ethernet_aliases(self) -> list[Group]:
         """The 31 other IPv4 groups with the same Ethernet address; empty for IPv6, where there are too many to list."""
@@ -361,7 +361,7 @@ class Receiver:
     """Receives the datagrams of the memberships that it joined, and no others: each once, with its group, interface and
     source.
 
-    Each membership is text ("239.1.2.3:7000", "10.0.0.7@232.1.2.3%eth1:7000"), a Membership, or a
+    Each membership is text ("239.255.1.3:7000", "10.0.0.7@232.1.2.3%eth1:7000"), a Membership, or a
     pair of group and port. The constructor opens it; use it in a `with` statement, or close it.
 
     interface: where to join memberships that name no interface: a name, index, address or Interface, or several.
@@ -564,7 +564,7 @@ class SendStatistics:
 class Sender:
     """Sends datagrams to groups, and on networks without multicast to hosts.
 
-    Each destination is text ("239.1.2.3:7000", "[ff15::1%eth0]:7000") or a pair of group and port;
+    Each destination is text ("239.255.1.3:7000", "[ff15::1%eth0]:7000") or a pair of group and port;
     without any, each datagram names its own. The constructor opens it; use it in a `with` statement, or
     close it.
 
@@ -1551,7 +1551,7 @@ class Announcements:
 class Publisher:
     """Publishes a reliable stream of messages: lost datagrams are retransmitted, and slow subscribers are waited for.
 
-    Each destination is text ("239.1.2.3%eth0:7000") or a pair of group and port. With several, at most
+    Each destination is text ("239.255.1.3%eth0:7000") or a pair of group and port. With several, at most
     four, the stream is sent to each (redundant paths). Use it in a `with` statement, or close it.
 
     interface: the egress interface for destinations that name none: a name, index, address or Interface, or
@@ -1688,7 +1688,7 @@ class Publisher:
 @final
 class Subscriber:
     """Receives the messages of a stream in order, each once, and reports every loss:
-    `for item in pymcast.Subscriber("239.1.2.3:7000")`.
+    `for item in pymcast.Subscriber("239.255.1.3:7000")`.
 
     Items are Message and StreamEvent objects. Each membership, at most four, is a path of the stream; the first copy of
     a datagram counts. Instead of memberships, the result of find_stream may be given. Use it in a `with` statement, or

@@ -1,6 +1,6 @@
 """Sending and receiving with asyncio, on any event loop.
 
->>> async with pymcast.aio.Receiver("239.1.2.3:7000", interface="eth0") as receiver:
+>>> async with pymcast.aio.Receiver("239.255.1.3:7000", interface="eth0") as receiver:
 ...     async for datagram in receiver:
 ...         print(datagram.payload, datagram.source)
 

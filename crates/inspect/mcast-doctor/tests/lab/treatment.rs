@@ -191,7 +191,7 @@ pub(crate) type Machine = Vec<(&'static str, String)>;
 
 /// Reads the state of a host.
 pub(crate) fn machine(host: &Host) -> Machine {
-    const COMMANDS: [&str; 12] = [
+    const COMMANDS: [&str; 14] = [
         "ip -j -d link show",
         "ip -j address show",
         "ip -j -4 route show table all",
@@ -203,25 +203,25 @@ pub(crate) fn machine(host: &Host) -> Machine {
         "bridge -j fdb show",
         "tc -j qdisc show",
         "nft -j list ruleset",
-        "sysctl -a --pattern ^net[.](ipv[46]|core|bridge)",
-    ];
-    // A program that is not installed prints nothing, before and after.
-    let output = |program: &str, args: &[&str]| {
-        let output = host.command(program).and_then(|mut command| command.args(args).output());
-        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
-    };
-    let listing = |command: &'static str| {
-        let words: Vec<_> = command.split(' ').collect();
-        let text = output(words[0], &words[1..]);
-        (command, serde_json::from_str(&text).map_or_else(|_| text, |value| settled(command, value)))
-    };
-    let legacy = ["iptables-legacy-save", "ip6tables-legacy-save"].map(|program| {
+        "grep -rs . /proc/sys/net/ipv4 /proc/sys/net/ipv6 /proc/sys/net/core /proc/sys/net/bridge",
         // Counters and times are in brackets and comments.
-        let text = output(program, &[]);
-        let rules = text.lines().filter(|line| line.starts_with('-')).collect::<Vec<_>>();
-        (program, rules.join("\n"))
-    });
-    COMMANDS.into_iter().map(listing).chain(legacy).collect()
+        "iptables-legacy-save | grep ^-",
+        "ip6tables-legacy-save | grep ^-",
+    ];
+    const SEPARATOR: char = '\x1e';
+    // A shell starts programs in a small part of the time that the process of the tests takes, whose memory is large. A
+    // program that is not installed prints nothing, before and after.
+    let script = COMMANDS.map(|command| format!("{command}; printf '\\036'\n")).concat();
+    let mut shell = host.command("sh").unwrap();
+    let output = shell.args(["-c", &script]).output().unwrap();
+    let texts = String::from_utf8(output.stdout).unwrap();
+    let listing = |(command, text): (&'static str, &str)| {
+        let settled = serde_json::from_str(text).map(|value| settled(command, value));
+        (command, settled.unwrap_or_else(|_| text.to_owned()))
+    };
+    let listings: Machine = COMMANDS.into_iter().zip(texts.split(SEPARATOR)).map(listing).collect();
+    assert_eq!(listings.len(), COMMANDS.len(), "{texts}");
+    listings
 }
 
 /// Returns what a program printed without what changes on its own: counters, timers, learnt addresses, handles of rules.

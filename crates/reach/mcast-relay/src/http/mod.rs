@@ -31,6 +31,7 @@ mod channel;
 mod client;
 mod encode;
 mod listing;
+mod pages;
 mod playlist;
 mod public_url;
 mod refusal;

@@ -71,6 +71,11 @@ pub(super) fn preflight(preflight: &Preflight, origin: Option<&str>) -> Vec<u8> 
         .into_bytes()
 }
 
+/// Returns the response to a request for an icon: there is none.
+pub(super) fn no_icon() -> Vec<u8> {
+    format!("HTTP/1.1 204 No Content\r\nCache-Control: max-age=86400\r\n{COMMON}\r\n").into_bytes()
+}
+
 /// Returns the response that states a refusal.
 pub(super) fn refusal(refusal: &Refusal, is_head: bool) -> Vec<u8> {
     let (status, header) = (refusal.reason.status(), refusal.reason.header());

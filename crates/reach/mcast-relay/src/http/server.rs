@@ -17,7 +17,7 @@ use super::refusal::{HttpCounts, HttpRefusal, Refusal};
 use super::request::{self, MAX_HEAD, Method, Request};
 use super::resource::{self, Resource, StreamKind};
 use super::silence::{HttpLapse, HttpRejoin};
-use super::{HttpConfig, HttpDatagram, HttpEvent, HttpRule, Playlist, response};
+use super::{HttpConfig, HttpDatagram, HttpEvent, HttpRule, Playlist, pages, response};
 
 /// The time in which a request must be complete.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
@@ -40,13 +40,6 @@ const MAX_KEPT: usize = 64 << 20;
 const MAX_KEPT_EACH: usize = 4 << 20;
 /// The time after which a browser connects again: before a stream without clients is forgotten.
 const RETRY: &[u8] = b"retry: 1000\n\n";
-
-/// The page with the channels.
-const INDEX: &str = include_str!("index.html");
-const PLAYER: &str = include_str!("player.js");
-const PLAYER_PLACE: &str = "/* player.js */";
-/// Where the page has the path under which clients reach the server.
-const ROOT_PLACE: &str = "/* root */";
 
 /// The number of a connection, given by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -393,6 +386,11 @@ impl HttpServer {
             client.address = SocketAddr::new(address, 0);
         }
         let base = access::base(request, &self.config, peer, &listener.to_string());
+        // Browsers request it beside whatever they show: nothing is refused that somebody asked for.
+        if base.within(&request.path) == "/favicon.ico" {
+            self.end(now, id, &response::no_icon());
+            return Ok(());
+        }
         let access = access::check(request, &self.config, peer, base)?;
         if request.method == Method::Options {
             self.end(now, id, &response::preflight(&request.preflight, access.origin.as_deref()));
@@ -408,13 +406,12 @@ impl HttpServer {
                 return self.open_stream(now, id, request, kind, &membership, &access);
             }
             Resource::Status { json } => {
-                let (content_type, body) = self.status(now, listener, json);
+                let (content_type, body) = self.status(now, listener, json, access.base.prefix());
                 response::page(content_type, &body, &access, request)
             }
             Resource::Index => {
-                let page =
-                    INDEX.replacen(PLAYER_PLACE, PLAYER, 1).replacen(ROOT_PLACE, access.base.prefix(), 1);
-                response::page("text/html; charset=utf-8", &page, &access, request)
+                let page = pages::index(access.base.prefix());
+                response::page(pages::HTML, &page, &access, request)
             }
             Resource::Playlist => {
                 let token = self.config.token.as_deref().map(access::escaped);

@@ -9,6 +9,7 @@ use mcast_pace::ClockTime;
 
 use super::channel::{Channel, ChannelKey};
 use super::client::{Client, Subscription};
+use super::pages;
 use super::playlist::HttpChannel;
 use super::server::HttpServer;
 
@@ -127,17 +128,20 @@ pub(super) fn schema() -> mcast_json::RecordSchema {
     mcast_json::RecordSchema::new::<Status>("relay-http-status", title)
 }
 
-const STYLE: &str = "body{font-family:sans-serif}table{border-collapse:collapse}td,th{padding:.2em .8em;\
-    border-bottom:1px solid #ccc;text-align:right}td:first-child,th:first-child{text-align:left}";
-
 impl HttpServer {
     /// Returns the status, and its content type.
-    pub(super) fn status(&self, now: ClockTime, listener: SocketAddr, json: bool) -> (&'static str, String) {
+    pub(super) fn status(
+        &self,
+        now: ClockTime,
+        listener: SocketAddr,
+        json: bool,
+        root: &str,
+    ) -> (&'static str, String) {
         let status = self.current(now, listener);
         match json {
             // Strings and numbers can always be written.
             true => ("application/json", serde_json::to_string(&status).unwrap_or_default() + "\n"),
-            false => ("text/html; charset=utf-8", status.page()),
+            false => (pages::HTML, pages::status(root, &status.tables())),
         }
     }
 
@@ -200,27 +204,22 @@ impl HttpServer {
 }
 
 impl Status {
-    fn page(&self) -> String {
+    fn tables(&self) -> String {
         let mut page = format!(
-            "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>mcast relay</title><link rel=\"icon\" href=\"data:,\">\
-             <style>{STYLE}</style></head><body>\n<h1>mcast relay</h1>\n"
+            "<p>Served {}, sent {} bytes</p>\n",
+            counted(self.served, "stream"),
+            grouped(self.sent_bytes)
         );
-        let rules: Vec<_> = self.rules.iter().map(RuleStatus::cells).collect();
-        table(&mut page, "Rules", &["traffic", "from", "to", "usable"], &rules);
-        let groups: Vec<_> = self.groups.iter().map(GroupStatus::cells).collect();
+        let rules = self.rules.iter().map(RuleStatus::cells);
+        table(&mut page, "Rules", &["traffic", "from", "to", "usable"], 4, rules);
         let columns =
             ["group", "from", "clients", "datagrams", "kbit/s", "lost here", "RTP missing", "RTP discarded"];
-        table(&mut page, "Groups", &columns, &groups);
-        let clients: Vec<_> = self.clients.iter().map(ClientStatus::cells).collect();
+        table(&mut page, "Groups", &columns, 2, self.groups.iter().map(GroupStatus::cells));
         let columns = ["client", "form", "group", "seconds", "bytes sent", "waiting", "skipped"];
-        table(&mut page, "Clients", &columns, &clients);
-        let refused: Vec<_> = self
-            .refused
-            .iter()
-            .map(|refused| vec![refused.reason.into(), refused.count.to_string()])
-            .collect();
-        table(&mut page, "Refused or dropped", &["reason", "number"], &refused);
-        page + "</body></html>\n"
+        table(&mut page, "Clients", &columns, 3, self.clients.iter().map(ClientStatus::cells));
+        let refused = self.refused.iter().map(|refused| vec![refused.reason.into(), grouped(refused.count)]);
+        table(&mut page, "Refused or dropped", &["reason", "number"], 1, refused);
+        page
     }
 }
 
@@ -243,7 +242,7 @@ impl GroupStatus {
         let numbers =
             [self.datagrams, self.bits_per_second / 1_000, self.lost, self.rtp_missing, self.rtp_discarded];
         let first = [self.group.clone(), self.from.clone(), self.clients.to_string()];
-        first.into_iter().chain(numbers.map(|number| number.to_string())).collect()
+        first.into_iter().chain(numbers.map(grouped)).collect()
     }
 }
 
@@ -252,7 +251,7 @@ impl ClientStatus {
         let first =
             [self.address.clone(), self.form.into(), self.group.clone(), format!("{:.0}", self.seconds)];
         let numbers = [self.sent_bytes, self.waiting, self.skipped];
-        first.into_iter().chain(numbers.map(|number| number.to_string())).collect()
+        first.into_iter().chain(numbers.map(grouped)).collect()
     }
 }
 
@@ -260,18 +259,48 @@ fn text(key: &ChannelKey) -> String {
     key.membership().to_string()
 }
 
-fn table(page: &mut String, title: &str, columns: &[&str], rows: &[Vec<String>]) {
-    let row = |tag: &str, cells: &mut dyn Iterator<Item = &str>| {
-        let cells: String = cells.map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect();
-        format!("<tr>{cells}</tr>\n")
-    };
+/// Adds a table, of whose columns the first ones are text and the others numbers.
+fn table(
+    page: &mut String,
+    title: &str,
+    columns: &[&str],
+    texts: usize,
+    rows: impl Iterator<Item = Vec<String>>,
+) {
+    let class = |column: usize| if column < texts { "" } else { " class=\"number\"" };
     // Writing to a string does not fail.
-    let _ = writeln!(page, "<h2>{title}</h2>\n<table>");
-    page.push_str(&row("th", &mut columns.iter().copied()));
-    rows.iter().for_each(|cells| page.push_str(&row("td", &mut cells.iter().map(String::as_str))));
-    page.push_str("</table>\n");
+    let _ = writeln!(page, "<h2>{title}</h2>\n<table>\n<thead><tr>");
+    for (number, column) in columns.iter().enumerate() {
+        let _ = write!(page, "<th{}>{column}</th>", class(number));
+    }
+    page.push_str("</tr></thead>\n<tbody>\n");
+    let mut count = 0;
+    for row in rows {
+        page.push_str("<tr>");
+        for (number, (column, cell)) in columns.iter().zip(&row).enumerate() {
+            let _ = write!(page, "<td data-label=\"{column}\"{}>{}</td>", class(number), escape(cell));
+        }
+        page.push_str("</tr>\n");
+        count += 1;
+    }
+    if count == 0 {
+        let _ = writeln!(page, "<tr><td class=\"quiet\" colspan=\"{}\">none</td></tr>", columns.len());
+    }
+    page.push_str("</tbody>\n</table>\n");
+}
+
+/// Returns a number with its noun, in the plural unless it is one.
+fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// Returns a number with its digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -639,7 +639,21 @@ fn the_status_lists_clients_and_groups() {
     lan.text(stream);
     let page = lan.get("/status");
     let page = lan.text(page);
-    assert!(page.contains("<td>239.1.2.3:5000</td>") && page.contains("text/html"), "{page}");
+    assert!(page.contains("text/html") && page.contains("href=\"/\">Channels"), "{page}");
+    assert!(page.contains("<td data-label=\"group\">239.1.2.3:5000</td>"), "{page}");
+    assert!(page.contains("Served 1 stream, sent 30,"), "{page}");
+}
+
+#[test]
+fn a_request_for_an_icon_is_not_a_refusal() {
+    let mut lan = Lan::new(&[GROUP]);
+    lan.server.set_access(lan.now, Some("s3cret".to_owned()), Playlist::default());
+    let icon = lan.get("/favicon.ico");
+    assert!(lan.text(icon).starts_with("HTTP/1.1 204 "));
+    assert_eq!(lan.server.counts().refusals().count(), 0);
+    let other = lan.get("/other.ico");
+    assert!(lan.text(other).starts_with("HTTP/1.1 401 "));
+    assert_eq!(lan.server.counts().refusals().count(), 1);
 }
 
 #[test]

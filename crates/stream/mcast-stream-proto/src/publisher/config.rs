@@ -10,7 +10,9 @@ use alloc::sync::Arc;
 use crate::seal::Keys;
 #[cfg(feature = "signatures")]
 use crate::sign::Signer;
-use crate::wire::{FlowControl, Incarnation, MessageNumber, Origin, StreamId};
+#[cfg(feature = "history")]
+use crate::wire::Origin;
+use crate::wire::{FlowControl, Incarnation, MessageNumber, StreamId};
 
 /// Settings of a [`PublisherMachine`](super::PublisherMachine).
 #[derive(Clone, Debug)]
@@ -23,6 +25,7 @@ pub struct PublisherConfig {
     /// The number of the first message. Default: 0.
     pub first_message: MessageNumber,
     /// Where the messages come from, if the publisher reads them from an engine. Default: `None`.
+    #[cfg(feature = "history")]
     pub origin: Option<Origin>,
     /// The longest time between two heartbeats, at most 1 s. Default: 1 s.
     pub idle_interval: Duration,
@@ -184,6 +187,7 @@ impl PublisherConfig {
             stream,
             incarnation,
             first_message: MessageNumber(0),
+            #[cfg(feature = "history")]
             origin: None,
             idle_interval: Duration::from_secs(1),
             datagram: 1232,

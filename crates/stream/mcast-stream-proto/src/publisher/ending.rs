@@ -138,7 +138,7 @@ impl PublisherMachine {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.is_sent()
-            && !self.awaits_claims()
+            && !self.continuation.awaits_claims()
             && self.behind().next().is_none()
             && !self.subscribers.ending.is_expecting()
     }

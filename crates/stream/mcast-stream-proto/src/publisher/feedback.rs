@@ -10,7 +10,7 @@ use crate::ClockTime;
 use crate::outbox::Target;
 use crate::wire::{
     Acknowledgement, AddressToken, DatagramView, Flags, FlowControl, HEADER_LENGTH, Header, Heartbeat,
-    KeyEpoch, Kind, Nak, Probe, Reset, ResetReason, ServedHistory, Status, SubscriberId, TAG_LENGTH,
+    KeyEpoch, Kind, Nak, Probe, Reset, ResetReason, Status, SubscriberId, TAG_LENGTH,
 };
 
 /// Bytes that the salt and the tag add to a sealed datagram of the publisher.
@@ -182,10 +182,7 @@ impl PublisherMachine {
     /// Schedules a heartbeat for a subscriber that joins, if the bytes of such requests have paid for it.
     fn heartbeat_on_demand(&mut self, now: ClockTime, paid: usize) {
         let sealed = if self.context.seals() { SEALED_EXTRA } else { 0 };
-        let origin = self.context.config.origin.map_or(0, |origin| origin.extension_length());
-        let recalled = self.recalled_to_show(0).extension_length();
-        let history = self.history_to_show().map_or(0, |_| ServedHistory::LENGTH);
-        let extensions = origin + recalled + history + self.signature_length();
+        let extensions = self.provenance_to_show(0).extension_length() + self.signature_length();
         let length = HEADER_LENGTH + extensions + Heartbeat::LENGTH + sealed;
         let price = (length * usize::from(self.context.config.paths.max(1))) as u64;
         self.scheduler.heartbeats.request(now, paid as u64, price);

@@ -13,8 +13,8 @@ use super::signing::Signing;
 use super::{Context, Refusal};
 use crate::ClockTime;
 use crate::wire::{
-    DatagramView, DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey,
-    MessageNumber, Sequence, TAG_LENGTH, batch_overhead,
+    DatagramWriter, ExtensionKind, Flags, HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber,
+    Sequence, TAG_LENGTH, batch_overhead,
 };
 
 const TOTAL_EXTENSION: usize = 8;
@@ -337,37 +337,9 @@ impl Intake {
         ring.message_at(sequence, next_message)
     }
 
-    /// Returns the last datagram up to this one in which a message begins, and that message.
-    pub(super) fn beginning_at_or_before(
-        &self,
-        sequence: Sequence,
-        ring: &Ring,
-    ) -> Option<(Sequence, MessageNumber)> {
-        let mut at = sequence;
-        while ring.contains(at) {
-            let view = DatagramView::parse(ring.get(at)).ok()?;
-            let flags = view.header.flags;
-            if view.header.kind == Kind::Data && (flags.has(Flags::BATCH) || flags.has(Flags::BEGIN)) {
-                return Some((at, ring.message_at(at, self.next_message)));
-            }
-            at = Sequence(at.0.checked_sub(1)?);
-        }
-        None
-    }
-
-    /// Returns the first message of which a part is in this datagram or after it.
-    pub(super) fn first_unfinished(&self, sequence: Sequence, ring: &Ring) -> MessageNumber {
-        for at in Sequence::each(sequence..ring.next) {
-            if let Ok(view) = DatagramView::parse(ring.get(at))
-                && view.header.kind == Kind::Data
-            {
-                return self.next_message.nearest(view.header.message);
-            }
-        }
-        match self.long_message {
-            Some(long) => long.number,
-            None => self.message_at(ring.next, ring),
-        }
+    /// Returns the number of a long message that is being written.
+    pub(super) fn long_message(&self) -> Option<MessageNumber> {
+        self.long_message.map(|long| long.number)
     }
 }
 

@@ -11,8 +11,8 @@
 //! Messages pass them from top to bottom, reports of subscribers from bottom to top: `feedback.rs` reads these. The
 //! machine asks the layers in turn: `transmit.rs` for the next datagram, and `state.rs` when a timer is due.
 //!
-//! Options are layers of their own, each in a folder or file: `acknowledgements`, `auto_rate`, `directory.rs`, `parity`,
-//! `signing.rs`. What stands for one that is left out is in `off`.
+//! Options are layers of their own, each in a folder or file: `acknowledgements`, `auto_rate`, `continuation.rs`,
+//! `directory.rs`, `parity`, `signing.rs`. What stands for one that is left out is in `off`.
 
 #[cfg(feature = "acknowledgements")]
 mod acknowledgements;
@@ -26,6 +26,11 @@ mod auto_rate;
 #[path = "off/auto_rate.rs"]
 mod auto_rate;
 mod config;
+#[cfg(feature = "history")]
+mod continuation;
+#[cfg(not(feature = "history"))]
+#[path = "off/continuation.rs"]
+mod continuation;
 #[cfg(feature = "local-repair")]
 mod directory;
 #[cfg(not(feature = "local-repair"))]
@@ -37,7 +42,6 @@ mod feedback;
 mod flow;
 mod heartbeats;
 mod intake;
-mod log_needs;
 mod members;
 mod pacing;
 #[cfg(feature = "parity")]
@@ -45,6 +49,7 @@ mod parity;
 #[cfg(not(feature = "parity"))]
 #[path = "off/parity.rs"]
 mod parity;
+#[cfg(feature = "acknowledgements")]
 mod quorum;
 mod ranking;
 mod repair_flow;
@@ -70,10 +75,11 @@ pub use config::Fec;
 #[cfg(feature = "auto-rate")]
 pub use config::{AutoRate, Congestion};
 pub use config::{ConfigError, PublisherConfig, PublisherRate};
+#[cfg(feature = "history")]
+pub use continuation::LogNeeds;
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
 pub use intake::OutgoingMessage;
-pub use log_needs::LogNeeds;
-
+#[cfg(feature = "acknowledgements")]
 pub use quorum::{
     AckLevel, AckProgress, AckState, AckWait, Acknowledgers, Quorum, QuorumLoss, SubscriberPresence,
     Watermarks,
@@ -83,16 +89,16 @@ pub use transmit::Transmit;
 use crate::ClockTime;
 use crate::seal::Keys;
 use crate::wire::{
-    HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber, Sequence, ServedHistory, TAG_LENGTH,
-    batch_overhead,
+    HEADER_LENGTH, Header, KeyEpoch, Kind, MessageKey, MessageNumber, Sequence, TAG_LENGTH, batch_overhead,
 };
 use auto_rate::LinkRates;
+use continuation::Continuation;
 use event::EventQueue;
 use intake::{FRAGMENTED_EXTRA, Intake, KEYED_EXTENSION, Writing};
 use members::Members;
 use pacing::Pacer;
 use repair_scheduler::RepairScheduler;
-use ring::{Recalled, Ring};
+use ring::Ring;
 use scheduler::Scheduler;
 use sealer::{SALT_EXTENSION, Sealer};
 use signing::Signing;
@@ -158,9 +164,7 @@ pub struct PublisherMachine {
     sealer: Sealer,
     signing: Option<Signing>,
     scratch: Vec<u8>,
-    /// The history of the stream that it serves.
-    history: Option<ServedHistory>,
-    recalled: Recalled,
+    continuation: Continuation,
     check_at: ClockTime,
 }
 
@@ -185,8 +189,7 @@ impl PublisherMachine {
             sealer: Sealer::new(config.seed),
             signing: Signing::of(&config, now),
             scratch: Vec::new(),
-            history: None,
-            recalled: Recalled::NOTHING,
+            continuation: Continuation::NONE,
             check_at: now,
             context: Context {
                 config,
@@ -325,12 +328,6 @@ impl PublisherMachine {
             self.scheduler.heartbeats.restart(now);
         }
         Ok(())
-    }
-
-    /// Shows subscribers that the publisher serves the history of its stream. A publisher whose
-    /// [messages come out of engines](PublisherConfig::origin) does not show it: servers of these announce themselves.
-    pub const fn serve_history(&mut self, history: Option<ServedHistory>) {
-        self.history = history;
     }
 
     /// Seals with the greatest epoch in `keys` from the next datagram on, and opens with all of them. Give subscribers
@@ -496,7 +493,7 @@ impl PublisherMachine {
             }
             None => sent,
         };
-        let keep = self.recalled.kept().map_or(keep, |kept| keep.min(kept));
+        let keep = self.continuation.kept().map_or(keep, |kept| keep.min(kept));
         if self.ring.has_room(count, keep) {
             if self.subscribers.flow.is_blocked() && self.data_limit(now) > sent {
                 self.subscribers.flow.unblock();

@@ -1,5 +1,5 @@
 //! Ring: the retransmission buffer. Datagrams are in one circular block of memory, back to back, so that consecutive datagrams
-//! of equal length are contiguous for segmentation offload. What a former publisher had accepted is in it as if it had been sent.
+//! of equal length are contiguous for segmentation offload.
 //!
 //! Input: datagrams of the intake. Output: their bytes, for as long as they are retained, and the state of their repairs.
 //!
@@ -11,15 +11,9 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::time::Duration;
 
-use super::PublisherMachine;
-use super::event::Refusal;
 use crate::ClockTime;
-use crate::times::publisher::CLAIM_TIME;
-use crate::wire::{
-    DatagramView, Flags, FlowControl, Header, MessageKey, MessageNumber, RecallIndex, Sequence, SubscriberId,
-};
+use crate::wire::{DatagramView, Flags, Header, MessageNumber, Sequence, SubscriberId};
 
 /// A datagram costs an index entry, however short it is: there is at most one entry for this many bytes of the buffer.
 const BYTES_PER_ENTRY: usize = 64;
@@ -226,123 +220,6 @@ impl Ring {
     #[inline]
     fn index(&self, sequence: Sequence) -> Option<usize> {
         sequence.offset_from(self.oldest_retained).and_then(|index| usize::try_from(index).ok())
-    }
-}
-
-/// The datagrams that were recalled.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Recalled {
-    first: Sequence,
-    /// Some of them, and the first one after them.
-    index: RecallIndex,
-    /// Until when subscribers may claim them; `None` once that is over.
-    claimed_until: Option<ClockTime>,
-    /// The first message that must stay in the log until a subscriber reports.
-    pub(super) needed: Option<MessageNumber>,
-}
-
-impl Recalled {
-    pub(super) const NOTHING: Self =
-        Self { first: Sequence(1), index: RecallIndex::EMPTY, claimed_until: None, needed: None };
-
-    /// Returns the first datagram that must not be overwritten, because a subscriber may be about to request it.
-    pub(super) fn kept(&self) -> Option<Sequence> {
-        self.claimed_until.map(|_| self.first)
-    }
-
-    /// Returns the index as long as some of what was recalled is retained.
-    pub(super) fn index(&self, oldest_retained: Sequence) -> RecallIndex {
-        let is_retained = self.index.iter().any(|(sequence, _)| sequence > oldest_retained);
-        if is_retained { self.index } else { RecallIndex::EMPTY }
-    }
-
-    /// Ends the time for claims when it is over.
-    pub(super) fn expire(&mut self, now: ClockTime) {
-        self.claimed_until = self.claimed_until.filter(|until| now < *until);
-    }
-
-    /// Notes that this process did not run for some time, in which no claim was read.
-    pub(super) fn extend_deadlines(&mut self, pause: Duration) {
-        self.claimed_until = self.claimed_until.map(|until| until + pause);
-    }
-}
-
-impl PublisherMachine {
-    /// Puts a message into the retransmission buffer that a former publisher of this stream has accepted, and perhaps sent.
-    /// It is not sent: subscribers request it if they lack it. If the buffer is full, the oldest ones are dropped. Call
-    /// this, and [`skip_to`](Self::skip_to) for what is missing, before anything is published, and
-    /// [`end_recall`](Self::end_recall) afterwards.
-    ///
-    /// # Errors
-    /// As [`publish`](Self::publish), if the message can never be accepted.
-    pub fn recall(
-        &mut self,
-        now: ClockTime,
-        key: Option<MessageKey>,
-        message: &[u8],
-    ) -> Result<MessageNumber, Refusal> {
-        let before = self.context.statistics;
-        let mut recalled = self.publish(now, (key, message));
-        if recalled.is_err_and(Refusal::is_temporary) {
-            self.count_as_sent(now);
-            recalled = self.publish(now, (key, message));
-        }
-        self.context.statistics = before;
-        recalled
-    }
-
-    /// Ends the recall, also if there was nothing to recall. For a second from now on, nothing in the buffer is overwritten:
-    /// the subscribers of the former publisher report to this one within that time, and then it waits for them as for all
-    /// others.
-    pub fn end_recall(&mut self, now: ClockTime) {
-        self.expect_acknowledgers(now);
-        self.count_as_sent(now);
-        let mut index = RecallIndex::EMPTY;
-        let end = self.ring.next;
-        index.add(end, self.intake.next_message());
-        let mut distance = 1;
-        while let Some(target) =
-            end.0.checked_sub(distance).map(Sequence).filter(|at| self.ring.contains(*at))
-        {
-            if let Some((sequence, message)) = self.intake.beginning_at_or_before(target, &self.ring)
-                && !index.add(sequence, message)
-            {
-                break;
-            }
-            distance *= 2;
-        }
-        let (first, claimed_until) = (self.ring.oldest_retained, Some(now + CLAIM_TIME));
-        self.recalled = Recalled { first, index, claimed_until, needed: None };
-    }
-
-    /// Returns whether subscribers of the former publisher still have time to report to this one: until then it is not known
-    /// whether any of them lacks something.
-    #[must_use]
-    pub const fn awaits_claims(&self) -> bool {
-        self.recalled.claimed_until.is_some()
-    }
-
-    /// Returns the number before which all subscribers that this publisher waits for have all messages; `None` while it
-    /// waits for none, or may not know all of them yet. It goes back when a subscriber joins that has less. Without
-    /// feedback, it is the first message that was not sent.
-    #[must_use]
-    pub fn confirmed(&mut self) -> Option<MessageNumber> {
-        if self.awaits_claims() {
-            return None;
-        }
-        if self.context.config.flow == FlowControl::OneWay {
-            return Some(self.intake.first_unfinished(self.ring.sent, &self.ring));
-        }
-        let (_, next) = self.subscribers.members.slowest()?;
-        let next = next.clamp(self.ring.oldest_retained, self.ring.next);
-        Some(self.intake.first_unfinished(next, &self.ring))
-    }
-
-    /// Counts everything in the buffer as sent.
-    fn count_as_sent(&mut self, now: ClockTime) {
-        self.flush_all(now);
-        self.ring.sent = self.ring.next;
-        self.record_recalled(self.ring.next);
     }
 }
 

@@ -3,17 +3,15 @@
 use alloc::vec::Vec;
 
 use super::members::Departure;
-use super::sealer::SALT_EXTENSION;
 use super::signing::{is_signed, write_room};
 use super::{PublisherEvent, PublisherMachine};
 use crate::ClockTime;
 use crate::outbox::Target;
-use crate::sign::SIGNATURE_EXTENSION;
 use crate::span::wire_micros;
 use crate::times::publisher::{CHECK_INTERVAL, MAX_CHECK_DELAY};
 use crate::wire::{
-    Announce, DatagramWriter, Flags, FlowControl, HEADER_LENGTH, Heartbeat, Kind, LONGEST_HEADER, MINOR,
-    RecallIndex, ResetReason, ServedHistory, SubscriberId, WriteError,
+    Announce, DatagramWriter, Flags, FlowControl, Heartbeat, Kind, MINOR, ResetReason, SubscriberId,
+    WriteError,
 };
 
 impl PublisherMachine {
@@ -33,9 +31,9 @@ impl PublisherMachine {
             let pause = now.since(self.check_at);
             if pause >= MAX_CHECK_DELAY {
                 self.subscribers.extend_deadlines(now, pause);
-                self.recalled.extend_deadlines(pause);
+                self.continuation.extend_deadlines(pause);
             }
-            self.recalled.expire(now);
+            self.continuation.expire(now);
             self.check_at = now + CHECK_INTERVAL;
             self.remove_silent_subscribers(now);
             let verified = self.signed().verified_through;
@@ -89,14 +87,11 @@ impl PublisherMachine {
         let acknowledge =
             if self.subscribers.acknowledgements.is_some() { Flags::ACKNOWLEDGE } else { Flags(0) };
         let flags = end.with(acknowledge).with(self.requested_statuses(now));
-        let (origin, repairers) = (self.context.config.origin, self.repairers_to_list(now));
-        let history = self.history_to_show();
-        let recalled = self.recalled_to_show(repairers.extension_length());
+        let repairers = self.repairers_to_list(now);
+        let provenance = self.provenance_to_show(repairers.extension_length());
         self.push_control(Target::Group, Kind::Heartbeat, flags, |writer| {
-            origin.map_or(Ok(()), |origin| origin.write(writer))?;
-            recalled.write(writer)?;
+            provenance.write(writer)?;
             repairers.write(writer)?;
-            history.map_or(Ok(()), |history| history.write(writer))?;
             heartbeat.write(writer)
         });
         self.scheduler.parity.record_announced();
@@ -171,23 +166,6 @@ impl PublisherMachine {
                 && sealer.seal_control(&context.config.keys, &header, bytes)
         };
         scheduler.outbox.push(to, &header, whole, seal) as u64
-    }
-
-    /// Returns what heartbeats show of recalled messages, as far as there is room in a header beside repairers of this length.
-    pub(super) fn recalled_to_show(&self, repairers: usize) -> RecallIndex {
-        let origin = self.context.config.origin.map_or(0, |origin| origin.extension_length());
-        let signature = if self.signing.is_some() { SIGNATURE_EXTENSION } else { 0 };
-        let others = HEADER_LENGTH + SALT_EXTENSION + signature + origin + repairers + ServedHistory::LENGTH;
-        self.recalled.index(self.ring.oldest_retained).within(LONGEST_HEADER.saturating_sub(others))
-    }
-
-    /// Returns the history that heartbeats show. Extensions are not encrypted, so that those of a sealed stream only show that
-    /// there is one.
-    pub(super) fn history_to_show(&self) -> Option<ServedHistory> {
-        // A trail of engines and this do not fit the header beside all others.
-        let has_trail = self.context.config.origin.is_some_and(|origin| !origin.engines.is_empty());
-        let history = self.history.filter(|_| !has_trail);
-        history.map(|history| if self.context.seals() { ServedHistory { port: 0 } } else { history })
     }
 
     fn remove_silent_subscribers(&mut self, now: ClockTime) {

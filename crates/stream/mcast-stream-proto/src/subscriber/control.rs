@@ -11,8 +11,7 @@ use super::incarnations::IncarnationIdentity;
 use crate::span::nanos;
 use crate::times::subscriber::MAX_SKEW;
 use crate::wire::{
-    DatagramView, ExtensionKind, Flags, Heartbeat, KeyEpoch, Kind, Ncf, Probe, Reset, ResetReason,
-    ServedHistory, WireError,
+    DatagramView, ExtensionKind, Flags, Heartbeat, KeyEpoch, Kind, Ncf, Probe, Reset, ResetReason, WireError,
 };
 
 impl SubscriberMachine {
@@ -117,7 +116,7 @@ impl SubscriberMachine {
             reporter.record_heartbeat(context, sequencer, header.flags);
         }
         sequencer.record_repairers(context, view);
-        context.publisher.incarnations.history = ServedHistory::of(view);
+        context.publisher.incarnations.provenance.update(view);
     }
 
     /// Takes the token that proves this subscriber's address, and measures the round trip.

@@ -5,10 +5,10 @@ use core::net::SocketAddr;
 
 use crate::ClockTime;
 use crate::proof::Counts;
+use crate::provenance::Provenance;
 use crate::times::subscriber::RIVAL_TIME;
 use crate::wire::{
-    DatagramView, Flags, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, MessageNumber, Origin,
-    RecallIndex, Sequence, ServedHistory,
+    DatagramView, Flags, Header, Heartbeat, Incarnation, IncarnationSalt, KeyEpoch, MessageNumber, Sequence,
 };
 
 /// What identifies an incarnation of the publisher, from the header of one of its heartbeats.
@@ -19,10 +19,7 @@ pub(super) struct IncarnationIdentity {
     pub(super) epoch: KeyEpoch,
     /// The sequence of that heartbeat.
     pub(super) count: u64,
-    pub(super) origin: Option<Origin>,
-    pub(super) history: Option<ServedHistory>,
-    /// Where the messages of the former publisher are.
-    pub(super) recalled: RecallIndex,
+    pub(super) provenance: Provenance,
     pub(super) requests_acknowledgements: bool,
 }
 
@@ -34,9 +31,7 @@ impl IncarnationIdentity {
             salt: view.salt(),
             epoch,
             count,
-            origin: Origin::of(view),
-            history: ServedHistory::of(view),
-            recalled: RecallIndex::of(view, (heartbeat.next, heartbeat.next_message)),
+            provenance: Provenance::of(view, heartbeat),
             requests_acknowledgements: flags.has(Flags::ACKNOWLEDGE),
         }
     }
@@ -70,9 +65,7 @@ pub(super) struct Incarnations {
     /// The epoch of the key that it seals with.
     pub(super) epoch: KeyEpoch,
     /// Where its messages come from.
-    pub(super) origin: Option<Origin>,
-    /// The history that its publisher serves.
-    pub(super) history: Option<ServedHistory>,
+    pub(super) provenance: Provenance,
     /// The counts of its control datagrams.
     counts: Counts,
     /// A new one, which is followed once the rest of the current one is delivered.
@@ -89,8 +82,7 @@ impl Incarnations {
             current: None,
             salt: IncarnationSalt::NONE,
             epoch: KeyEpoch::CLEAR,
-            origin: None,
-            history: None,
+            provenance: Provenance::NONE,
             counts: Counts::default(),
             successor: None,
             former: FormerIncarnations::default(),
@@ -115,14 +107,12 @@ impl Incarnations {
 
     /// Whether this one has the messages of the current one, with the same numbers.
     pub(super) fn is_continued_by(&self, identity: &IncarnationIdentity) -> bool {
-        let origins = self.origin.zip(identity.origin);
-        origins.is_some_and(|(origin, other)| origin.is_same_content(&other))
+        self.provenance.is_same_content(&identity.provenance)
     }
 
     /// Whether this one has messages from before those of the current one, which subscribers have delivered.
     pub(super) fn is_ahead_of(&self, identity: &IncarnationIdentity) -> bool {
-        let origins = self.origin.zip(identity.origin);
-        origins.is_some_and(|(own, other)| own.stream == other.stream && own.incarnation > other.incarnation)
+        self.provenance.is_ahead_of(&identity.provenance)
     }
 
     /// Whether the successor has the messages of the current one, with the same numbers.
@@ -154,7 +144,7 @@ impl Incarnations {
     pub(super) fn follow(&mut self, identity: IncarnationIdentity) {
         self.current = Some(identity.incarnation);
         (self.salt, self.epoch, self.counts) = (identity.salt, identity.epoch, Counts::default());
-        (self.origin, self.history) = (identity.origin, identity.history);
+        self.provenance = identity.provenance;
     }
 
     /// Notes the incarnation to follow next; of several, the latest.

@@ -61,9 +61,9 @@ use crate::outbox::Control;
 use crate::seal::Keys;
 #[cfg(feature = "signatures")]
 use crate::sign::PinnedKeys;
-use crate::wire::{
-    Incarnation, MessageKey, MessageNumber, Origin, ServedHistory, Status, StreamId, SubscriberId,
-};
+use crate::wire::{Incarnation, MessageKey, MessageNumber, Status, StreamId, SubscriberId};
+#[cfg(feature = "history")]
+use crate::wire::{Origin, ServedHistory};
 use arrived::Lent;
 use assembler::Assembler;
 use context::Context;
@@ -267,15 +267,17 @@ impl SubscriberMachine {
     }
 
     /// Returns where the messages of that incarnation come from, if its publisher reads them from an engine.
+    #[cfg(feature = "history")]
     #[must_use]
     pub const fn origin(&self) -> Option<Origin> {
-        self.context.publisher.incarnations.origin
+        self.context.publisher.incarnations.provenance.origin
     }
 
     /// Returns the history of the stream that that publisher serves.
+    #[cfg(feature = "history")]
     #[must_use]
     pub const fn served_history(&self) -> Option<ServedHistory> {
-        self.context.publisher.incarnations.history
+        self.context.publisher.incarnations.provenance.history
     }
 
     /// Returns when the last heartbeat of that publisher arrived; `None` if there is no publisher.

@@ -113,7 +113,7 @@ impl PublisherState {
     /// Returns the incarnation that positions of messages have: that of the origin, if the publisher reads them from an
     /// engine.
     pub(super) fn content_incarnation(&self) -> Option<Incarnation> {
-        self.incarnations.origin.map(|origin| origin.incarnation).or_else(|| self.incarnations.current())
+        self.incarnations.provenance.content_incarnation().or_else(|| self.incarnations.current())
     }
 
     /// Where a stream has ended that was delivered as far as `base`.

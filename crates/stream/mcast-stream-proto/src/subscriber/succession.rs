@@ -142,7 +142,7 @@ fn first_needed(expected: MessageNumber, identity: &IncarnationIdentity, heartbe
     if expected >= heartbeat.next_message {
         return heartbeat.next;
     }
-    let known = identity.recalled.first_needed(expected).unwrap_or(heartbeat.oldest_retained);
+    let known = identity.provenance.first_needed(expected).unwrap_or(heartbeat.oldest_retained);
     known.clamp(heartbeat.oldest_retained, heartbeat.next)
 }
 

@@ -24,13 +24,13 @@ mod heartbeat;
 mod identity;
 mod nak;
 mod options;
-mod origin;
 mod status;
 mod view;
 
 pub use announce::{Announce, AnnouncedPath};
 #[cfg(feature = "history")]
 pub(crate) use announce::{put_socket, read_socket};
+#[cfg(feature = "history")]
 pub(crate) use header::LONGEST_HEADER;
 pub use header::{
     Extension, ExtensionKind, Extensions, Flags, HEADER_LENGTH, Header, Kind, MAGIC, MAJOR, MINOR, WireError,
@@ -42,9 +42,8 @@ pub use identity::{
 };
 pub(crate) use nak::{CROWD_NAK_RATE, DATAGRAMS_PER_CROWD_NAK, NAK_INTERVAL};
 pub use nak::{Nak, NakWriter, Ncf, Ranges};
-#[cfg(any(feature = "dissect", feature = "local-repair", feature = "parity", feature = "signatures"))]
+#[cfg(any(feature = "history", feature = "local-repair", feature = "parity", feature = "signatures"))]
 pub use options::*;
-pub use origin::{EngineKey, Origin, RecallIndex, ServedHistory, VisitedEngines};
 pub use status::{Acknowledgement, Status, SubscriberName, SubscriberNameError};
 pub use view::{DatagramView, DatagramWriter, Messages, WriteError, batch_overhead, push_message};
 

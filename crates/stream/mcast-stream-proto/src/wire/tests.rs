@@ -94,6 +94,7 @@ fn heartbeat() {
     assert_eq!(Heartbeat::read(&written[32..]), Ok(heartbeat));
 }
 
+#[cfg(feature = "history")]
 #[test]
 fn heartbeat_of_a_publisher_that_serves_its_history() {
     let history = ServedHistory { port: 7768 };
@@ -114,6 +115,7 @@ fn heartbeat_of_a_publisher_that_serves_its_history() {
     assert_eq!(ServedHistory::of(&DatagramView::parse(&written).unwrap()), Some(history));
 }
 
+#[cfg(feature = "history")]
 #[test]
 fn heartbeat_with_an_origin() {
     let origin = Origin {
@@ -139,6 +141,7 @@ fn heartbeat_with_an_origin() {
     assert_eq!(Origin::of(&DatagramView::parse(&written).unwrap()), Some(origin));
 }
 
+#[cfg(feature = "history")]
 #[test]
 fn heartbeat_with_recalled_messages() {
     let mut index = RecallIndex::EMPTY;
@@ -638,6 +641,7 @@ fn an_unknown_extension_is_passed_over_unless_it_is_critical() {
 }
 
 proptest! {
+    #[cfg(feature = "history")]
     #[test]
     fn origins_are_read_as_they_were_written(
         stream: u64,
@@ -659,6 +663,7 @@ proptest! {
         prop_assert_eq!(Origin::of(&DatagramView::parse(&buffer[..length]).unwrap()), Some(origin));
     }
 
+    #[cfg(feature = "history")]
     #[test]
     fn an_origin_of_another_length_is_none(value in prop::collection::vec(any::<u8>(), 0..80)) {
         let mut buffer = [0; 160];

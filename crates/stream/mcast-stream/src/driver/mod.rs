@@ -8,6 +8,7 @@ mod discovery;
 mod discovery_group;
 mod error;
 mod health;
+#[cfg(feature = "history")]
 mod heartbeats;
 #[cfg(feature = "history")]
 mod history;
@@ -39,6 +40,7 @@ pub use discovery::{AnnouncedStream, Announcements, discover, find_stream};
 pub use discovery_group::{DISCOVERY_V4, DISCOVERY_V6};
 pub use error::{StreamError, StreamStep, UnusedSetting};
 pub use health::{HostStatus, PathChange};
+#[cfg(feature = "history")]
 pub use heartbeats::{HeardHeartbeat, HeartbeatListener};
 #[cfg(feature = "history")]
 pub use history::{

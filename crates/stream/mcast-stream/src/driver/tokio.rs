@@ -22,7 +22,7 @@ use super::spinning::Spinning;
 use super::subscriber::Poll;
 use super::until::Until;
 use crate::ClockTime;
-use crate::publisher::{AckState, OutgoingMessage, Refusal};
+use crate::publisher::{OutgoingMessage, Refusal};
 use crate::seal::Keys;
 #[cfg(feature = "signatures")]
 use crate::sign::PinnedKeys;
@@ -133,6 +133,7 @@ impl Publisher {
             Until::Sent => Ok(self.until(left, crate::PublisherMachine::is_sent).await),
             Until::Received => Ok(self.until(left, crate::PublisherMachine::is_complete).await),
             Until::Read => Ok(self.until(left, crate::PublisherMachine::is_read).await),
+            #[cfg(feature = "acknowledgements")]
             Until::Acknowledged => {
                 let settled = |machine: &crate::PublisherMachine| {
                     machine.ack_progress().is_none_or(|progress| progress.is_settled())
@@ -141,11 +142,16 @@ impl Publisher {
                 let progress = self.run(|machine, _| machine.ack_progress()).await;
                 progress.map(|progress| progress.is_complete()).ok_or(StreamError::AcksNotRequired)
             }
+            #[cfg(feature = "acknowledgements")]
             Until::MessageAcknowledged(message) => {
+                use crate::publisher::AckState;
+
                 self.until(left, |machine| machine.ack_state(message) != Some(AckState::Pending)).await;
                 let state = self.run(|machine, _| machine.ack_state(message)).await;
                 state.map(|state| state == AckState::Acknowledged).ok_or(StreamError::AcksNotRequired)
             }
+            #[cfg(not(feature = "acknowledgements"))]
+            Until::Acknowledged | Until::MessageAcknowledged(_) => Err(StreamError::AcksNotRequired),
         }
     }
 

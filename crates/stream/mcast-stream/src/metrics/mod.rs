@@ -50,6 +50,7 @@ pub use mcast_metrics::{Exposition, MetricFamily, MetricKind, MetricSample, Metr
 
 #[cfg(feature = "history")]
 use crate::SnapshotServer;
+#[cfg(feature = "acknowledgements")]
 use crate::publisher::{AckProgress, SubscriberPresence, Watermarks};
 use crate::{Publisher, Subscriber};
 
@@ -77,6 +78,7 @@ impl Publisher {
             )
             .sample(labels, statistics.queueing.as_secs_f64());
         }
+        #[cfg(feature = "acknowledgements")]
         if let Some(progress) = self.ack_progress() {
             add_acks(metrics, labels, &progress);
             self.add_watermarks(metrics, labels);
@@ -84,6 +86,7 @@ impl Publisher {
     }
 
     /// Adds what the present subscribers that have a name have acknowledged. Others have no label that stays the same.
+    #[cfg(feature = "acknowledgements")]
     fn add_watermarks(&self, metrics: &mut Exposition, labels: &Labels<'_>) {
         for watermarks in self.watermarks().iter().filter(|each| each.presence == SubscriberPresence::Present)
         {
@@ -148,6 +151,7 @@ impl SnapshotServer {
 const PUBLISHER: &str = "mcast_stream_publisher_";
 const SUBSCRIBER: &str = "mcast_stream_subscriber_";
 
+#[cfg(feature = "acknowledgements")]
 fn add_acks(metrics: &mut Exposition, labels: &Labels<'_>, progress: &AckProgress) {
     let mut counter = |name: &str, help, value: u64| {
         metrics.family(&[PUBLISHER, name].concat(), MetricKind::Counter, help).sample(labels, value);

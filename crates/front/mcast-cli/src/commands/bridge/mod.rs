@@ -253,8 +253,8 @@ Examples:
   mcast bridge --config /etc/mcast/bridge-feeds.bridges --check
   mcast bridge redis://10.0.0.9?key=mcast:prices to 239.255.1.3:7000 --announce again --stay
   mcast bridge nats://10.0.0.9?stream=prices to 239.255.1.3:7000 --name again --from 24h --speed 10
-  mcast bridge 239.1.2.3:5000 to redis://10.0.0.9?key=sensors --datagrams -i eth0
-  mcast bridge redis://10.0.0.9?key=sensors to 239.1.2.4:5000 --from 1h --speed 2";
+  mcast bridge 239.255.1.3:5000 to redis://10.0.0.9?key=sensors --datagrams -i eth0
+  mcast bridge redis://10.0.0.9?key=sensors to 239.255.1.4:5000 --from 1h --speed 2";
 
 fn parse_to(word: &str) -> Result<String, String> {
     match word {

@@ -127,7 +127,7 @@ fn print_outcomes(undone: &UndoneEntry, console: &Console) {
 pub(super) fn change(pid: u32, text: &str, console: &Console) -> anyhow::Result<Outcome> {
     let invalid = || {
         Failure::usage(format!("\"{text}\" is not a change of a socket")).remedy(
-            "write the inode of the socket and the change, as a finding suggests: '31337 join 239.1.2.3%2'",
+            "write the inode of the socket and the change, as a finding suggests: '31337 join 239.255.1.3%2'",
         )
     };
     let (socket, change) = text.trim().split_once(' ').ok_or_else(invalid)?;

@@ -36,17 +36,16 @@ use text::Progress;
 #[command(after_help = EXAMPLES)]
 #[command(mut_args(|option| hide(option, HIDDEN)))]
 pub(crate) struct Arguments {
-    /// What should arrive: join it and listen [default: examine this machine, and each
-    /// program that has joined groups]
+    /// What should arrive: join it and listen [default: examine this machine, and every program that has joined groups]
     #[arg(value_name = "GROUP:PORT")]
     memberships: Vec<String>,
 
-    /// Run this program and examine its sockets, and those of the processes that it starts
+    /// Run this program and examine its sockets, and those of its child processes
     ///
     /// All are stopped afterwards. Their output goes to standard error.
     ///
-    /// With --watch or --repair it runs as without mcast, until it ends, with its own input, output and exit status, and
-    /// also if mcast is stopped; what mcast finds goes to standard error
+    /// With --watch or --repair it keeps its own input, output and exit status, and runs until it ends, even if mcast
+    /// is stopped; mcast reports on standard error
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
@@ -58,7 +57,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     admission: Admission,
 
-    /// Make no experiments: no temporary nftables rules that count packets, and no second report for a silent group
+    /// Change nothing on this machine or network: no temporary nftables rules that count packets, and no second report
+    /// for a silent group
     #[arg(long)]
     no_experiments: bool,
 
@@ -95,7 +95,7 @@ struct OtherSubject {
     #[arg(long, value_name = "PORT", conflicts_with_all = ["memberships", "command", "pid"])]
     port: Option<u16>,
 
-    /// Read packets from this file, pcap or pcapng, also compressed (.gz), and examine them
+    /// Examine the packets in this file, pcap or pcapng, also compressed (.gz)
     ///
     /// With a group without ports, such as vrrp, its packets are examined.
     #[arg(short, long = "read", value_name = "FILE", conflicts_with_all = ["command", "pid", "port"])]
@@ -106,8 +106,8 @@ struct OtherSubject {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Test the path between two machines")]
 struct PathOptions {
-    /// Receive and answer the probes of another machine, until Ctrl-C; by default on two well-known
-    /// groups, one IPv4 and one IPv6
+    /// Receive and answer another machine's probes, until Ctrl-C; by default on two well-known groups, one IPv4 and one
+    /// IPv6
     #[arg(long, conflicts_with_all = ["probe", "pid", "port", "read", "command", "soak", "watch", "apply", "json"])]
     listen: bool,
 
@@ -130,16 +130,17 @@ struct PathOptions {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How long")]
 struct TimingOptions {
-    /// Stop listening after TIME [default: 5s, or 3s once 50 datagrams have arrived, 2s if none of 20 gets to the socket; with --listen until Ctrl-C]
+    /// Stop listening after TIME [default: 5s, or 3s once 50 datagrams have arrived, 2s if none of 20 reaches the
+    /// socket; with --listen until Ctrl-C]
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// Listen until memberships that no querier refreshes have expired (275 s); with --fleet, probe again after that time,
-    /// or after TIME (`--soak=300s`), which shows whether switches forget memberships
+    /// Listen until memberships expire that no querier refreshes (275 s), or for TIME (`--soak=300s`); with --fleet,
+    /// probe again after that time, which shows whether switches forget memberships
     #[arg(long, value_name = "TIME", value_parser = parse_duration, num_args = 0..=1, require_equals = true, conflicts_with = "read")]
     soak: Option<Option<Duration>>,
 
-    /// Keep running: repeat the examination every minute (or TIME: `--watch=5m`), and report what has changed
+    /// Keep running: repeat the examination every minute (or TIME: `--watch=5m`), and report changes
     #[arg(
         long,
         value_name = "TIME",
@@ -152,8 +153,8 @@ struct TimingOptions {
     )]
     watch: Option<Duration>,
 
-    /// Record each examination of --watch in this file, and report since when something is wrong; without --watch,
-    /// print the history in the file
+    /// Record each examination of --watch in this file, and report since when something fails; without --watch, print
+    /// this history
     #[arg(long, value_name = "FILE", conflicts_with_all = ["read", "apply", "listen", "probe"])]
     journal: Option<PathBuf>,
 
@@ -170,29 +171,30 @@ struct ResultOptions {
     #[arg(long)]
     strict: bool,
 
-    /// Apply the remedy of this finding after asking, and examine again; undo it if datagrams still do not arrive
+    /// Ask, apply the remedy of this finding, and examine again; undo it if datagrams still do not arrive
     ///
     /// Repeatable, for faults that hide each other.
     #[arg(long, value_name = "FINDING", conflicts_with_all = ["read", "json"])]
     apply: Vec<Id>,
 
-    /// With --watch or a program to run, apply the remedy of this finding whenever it is found, without asking, for as long as
-    /// that runs: also when the program is started again. Repeatable
+    /// With --watch or a program to run, apply the remedy of this finding whenever it occurs, and do not ask: also
+    /// after the program has restarted. Repeatable
     #[arg(long, value_name = "FINDING", conflicts_with_all = ["read", "apply"])]
     repair: Vec<Id>,
 
-    /// Do not ask. A remedy that cannot be undone is not applied
+    /// Do not ask, and apply only remedies that can be undone
     #[arg(long, requires = "apply")]
     yes: bool,
 
-    /// Undo what --apply and --change have left in this network namespace, except what was changed since
+    /// Undo the changes that --apply and --change have made in this network namespace, except those that were changed
+    /// again since
     ///
-    /// What an --apply that was killed has left is undone, too
+    /// Changes of a killed --apply are undone, too
     #[arg(long, conflicts_with_all = ["memberships", "command", "pid", "port", "read", "apply", "watch", "listen", "probe", "soak"])]
     undo: bool,
 
-    /// Change one option or membership of a socket of the process of --pid, which continues to run (Linux). A finding states
-    /// the change: `INODE join GROUP%INTERFACE`, `INODE hops ipv4 16`
+    /// Change one option or membership of a socket of the running process of --pid (Linux). A finding states the
+    /// change: `INODE join GROUP%INTERFACE`, `INODE hops ipv4 16`
     #[arg(long, value_name = "CHANGE", requires = "pid", conflicts_with_all = ["apply", "watch", "json", "soak"])]
     change: Option<String>,
 
@@ -214,25 +216,25 @@ the configuration of ssh.
 
 Examples:
   mcast doctor                                this machine: interfaces, routes, settings
-  mcast doctor 239.1.2.3:5000                 why this does not arrive
+  mcast doctor 239.255.1.3:5000               why this does not arrive
   mcast doctor 10.0.0.7@232.1.2.3%eth1:5000   from this source, on this interface
-  mcast doctor 239.1.2.3:5000 --soak          why it stops after four minutes
+  mcast doctor 239.255.1.3:5000 --soak        why it stops after four minutes
   mcast doctor vrrp%eth1                      packets of a protocol without UDP and ports
   mcast doctor --port 5000                    why the program on that port does not receive
   mcast doctor --pid 4711 --strict            why this process does not receive; warnings count as faults
-  mcast doctor -- ./player udp://@239.1.2.3:5000    start this program, and examine it
-  mcast doctor --repair not-joined -- ./player      run it, and let its sockets join what it lacks
+  mcast doctor -- ./player udp://@239.255.1.3:5000  start this program, and examine it
+  mcast doctor --repair not-joined -- ./player      run it, and join the groups that it does not join
   mcast doctor -r capture.pcapng              what a capture shows
   mcast doctor --listen                       wait for the probes of another machine
   mcast doctor --probe -t 8                   probe the path from that machine, across routers
   mcast doctor --fleet a,b,c                  the paths between all of these, over ssh
   mcast doctor --fleet a,b,c --watch --journal FILE   since when a path fails
-  mcast doctor --apply reverse-path-filter 239.1.2.3:5000   apply the remedy
-  mcast doctor --pid 4711 --apply not-joined  let a program that runs join the group
-  mcast doctor --port 5000 --watch --repair not-joined   also when it is started again
-  mcast doctor --undo                         undo what --apply has left
+  mcast doctor --apply reverse-path-filter 239.255.1.3:5000   apply the remedy
+  mcast doctor --pid 4711 --apply not-joined  let a running program join the group
+  mcast doctor --port 5000 --watch --repair not-joined   also after it has restarted
+  mcast doctor --undo                         undo the changes of --apply
   mcast doctor --json --watch                 for programs, repeatedly
-  mcast doctor 239.1.2.3:5000 --watch --metrics :9478   for Prometheus";
+  mcast doctor 239.255.1.3:5000 --watch --metrics :9478   for Prometheus";
 
 /// The options that the notes describe; scripts and tests use them.
 const HIDDEN: &[&str] = &["lldp", "sources", "ssh_config", "v4", "v6"];
@@ -480,7 +482,7 @@ mod tests {
     /// This program accepts its own commands that the doctor suggests, in both families.
     #[test]
     fn suggested_commands_of_mcast_are_accepted() {
-        for (to, source) in [("239.1.2.3:5000", "10.0.0.7"), ("[ff15::1234]:5000", "fd00::7")] {
+        for (to, source) in [("239.255.1.3:5000", "10.0.0.7"), ("[ff15::1234]:5000", "fd00::7")] {
             let sources = [source.parse().unwrap(), source.parse().unwrap()];
             for words in mcast_doctor::suggestions(to.parse().unwrap(), &sources, "eth0") {
                 let line = ["mcast".to_owned()].into_iter().chain(words.clone()).map(Into::into);

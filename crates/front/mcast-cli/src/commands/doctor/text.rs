@@ -80,7 +80,7 @@ fn grounds(report: &Report) -> String {
     format!("{verdict}{}; nothing shows {} other causes", reasons.join(""), report.unfound())
 }
 
-/// Returns a flow, how far it came, by which counts, and what explains it: `10.0.0.7:6000 to 239.1.2.3:5000 on eth0: on the wire,
+/// Returns a flow, how far it came, by which counts, and what explains it: `10.0.0.7:6000 to 239.255.1.3:5000 on eth0: on the wire,
 /// not accepted by the IP layer (50 on the wire, 0 received), explained by reverse-path-filter`.
 fn description(report: &Report, flow: &FlowStatus) -> String {
     let source = flow.sender().map_or_else(|| "any source".to_owned(), |source| source.to_string());
@@ -153,7 +153,7 @@ pub(super) fn write_finding(
     writeln!(out, "{:INDENT$}{dim}{:<LABEL$}{dim:#}{references}mcast explain {}", "", "see", finding.id)
 }
 
-/// Returns the subject of a finding: ` on eth0, 239.1.2.3:5000, from 10.0.0.7, player (4711)`.
+/// Returns the subject of a finding: ` on eth0, 239.255.1.3:5000, from 10.0.0.7, player (4711)`.
 pub(super) fn about(finding: &Finding) -> String {
     match finding.subject.to_string() {
         subject if subject.is_empty() => subject,

@@ -29,7 +29,7 @@ use crate::sys::{self, Capability};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Only these groups: an address, a range (`239.1.2.0/24`) or a name (`mdns`); exit status 1 unless
+    /// Only these groups: an address, a range (`239.255.1.0/24`) or a name (`mdns`); exit status 1 unless
     /// all of them are joined
     #[arg(value_name = "GROUP")]
     groups: Vec<Pattern>,
@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     #[arg(short, long = "interface", value_name = "INTERFACE")]
     interfaces: Vec<InterfaceSelector>,
 
-    /// Also show what the kernel joins on its own: all hosts, all nodes, solicited nodes
+    /// Also show groups that the kernel joins automatically: all hosts, all nodes, solicited nodes
     #[arg(short, long)]
     all: bool,
 

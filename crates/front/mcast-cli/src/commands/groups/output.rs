@@ -279,7 +279,7 @@ record! {
         pid: u32 = action.pid,
         /// Inode number of the socket
         inode: u64 = action.socket,
-        /// What was changed, such as `join 239.1.2.3%2` or `hops ipv4 16`; interfaces are indices
+        /// What was changed, such as `join 239.255.1.3%2` or `hops ipv4 16`; interfaces are indices
         change: String = action.change.to_string(),
         /// The user and the process that changed it
         by: &'a str = &entry.by,

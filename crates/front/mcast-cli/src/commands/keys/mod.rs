@@ -14,9 +14,9 @@ use crate::output::write_record;
 
 /// Make, show and rotate secrets and signing keys
 ///
-/// A group secret seals a stream: all members share it. A signing key proves that a publisher, and no other member of the
-/// group, sent a message: only the publisher has it, and subscribers are given its public key. A tunnel key proves which
-/// relay is at an end of a tunnel: only that relay has it, and the relays at the other ends are given its public key.
+/// A group secret seals a stream; all members share it. A signing key proves that the publisher sent a message, and no
+/// other member of the group; subscribers need only its public key. A tunnel key authenticates one relay of a tunnel;
+/// its peers need only the public key.
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(crate) enum Arguments {
@@ -27,11 +27,11 @@ pub(crate) enum Arguments {
         #[arg(value_name = "FILE")]
         file: PathBuf,
 
-        /// Make a signing key of a publisher, not a secret of a group, and print its public key
+        /// Make a publisher's signing key instead of a group secret, and print its public key
         #[arg(long)]
         signing: bool,
 
-        /// Make the key of a relay for tunnels, and print its public key
+        /// Make a relay's tunnel key, and print its public key
         #[arg(long, conflicts_with = "signing")]
         tunnel: bool,
 
@@ -40,8 +40,8 @@ pub(crate) enum Arguments {
     },
     /// Show what a key file contains, without the secrets
     ///
-    /// Of a group secret: its epoch, its algorithm, and a fingerprint by which two files can be compared. Of a signing key: its
-    /// public key, for `subscribe --signed-by`. Of a tunnel key: its public key, for the line `peer` of the other ends' files.
+    /// For a group secret: its epoch, algorithm, and a fingerprint to compare two files. For a signing key: its public
+    /// key, for `subscribe --signed-by`. For a tunnel key: its public key, for the line `peer` in the peers' files.
     #[command(after_help = SHOW_EXAMPLES)]
     Show {
         /// The key file
@@ -53,8 +53,8 @@ pub(crate) enum Arguments {
     },
     /// Add a new key to a key file
     ///
-    /// A running publisher uses it once it rereads the file, on SIGHUP. Give it to all subscribers before that: the group
-    /// secret itself, or the public key of a signing key.
+    /// A running publisher uses it from the next SIGHUP on. Before that, give all subscribers the new group secret, or
+    /// the public key of a signing key.
     #[command(after_help = ROTATE_EXAMPLES)]
     Rotate {
         /// The key file

@@ -52,10 +52,9 @@ enum Action {
 
 /// Start a network and run the programs that its file lists for each host
 ///
-/// Each line of their output is printed with the name of the host in front. The exit status is 0 if
-/// all of them ended in time, each with the status that the file expects (by default 0), and 1
-/// otherwise. In these commands, `mcast` is this program. Ctrl-C stops all of them and removes the
-/// network.
+/// Each line of their output is prefixed with the name of the host. The exit status is 0 if all of them ended in time,
+/// each with the expected status (by default 0), and 1 otherwise. In these commands, `mcast` is this program. Ctrl-C
+/// stops all of them and removes the network.
 #[derive(Debug, clap::Args)]
 #[command(after_help = RUN_EXAMPLES, after_long_help = [RUN_EXAMPLES, FILE].concat())]
 pub(crate) struct RunArguments {
@@ -90,7 +89,7 @@ A topology file:
 
     [hosts.a]
     routes = [{ to = "224.0.0.0/4", interface = "eth0" }]
-    run = [{ command = "mcast send 239.1.2.3:5000 hello", wait_for = ["b"] }]
+    run = [{ command = "mcast send 239.255.1.3:5000 hello", wait_for = ["b"] }]
     [hosts.a.interfaces.eth0]
     switch = "lan"
     addresses = ["10.0.0.1/24", "fd00::1/64"]
@@ -98,8 +97,8 @@ A topology file:
     [hosts.b]
     [[hosts.b.run]]
     name = "b"
-    command = "mcast recv 239.1.2.3:5000 -c 1"
-    joined = "239.1.2.3"
+    command = "mcast recv 239.255.1.3:5000 -c 1"
+    joined = "239.255.1.3"
     [hosts.b.interfaces.eth0]
     switch = "lan"
     addresses = ["10.0.0.2/24"]

@@ -15,7 +15,7 @@ use crate::exit::{Failure, Outcome};
 
 /// Show, check, export and prune the log of a stream
 ///
-/// A log is a directory of segment files, in which a publisher stores its messages. All of this also works while the
+/// A log is a directory of segment files in which a publisher stores its messages. These commands also work while the
 /// publisher runs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -185,9 +185,9 @@ mod prune {
 
     /// Remove the oldest segments of a log
     ///
-    /// Whole segments are removed, and never the newest one. Subscribers that request removed messages get the oldest ones
-    /// that are left. Messages stay that the publisher, or the next one, still has to send, that are not acknowledged as
-    /// `publish --ack` requires, or that a subscriber of it has not received.
+    /// Only whole segments are removed, and never the newest one. Subscribers that request removed messages get the
+    /// oldest remaining ones. Messages are kept that are not sent yet, not acknowledged as `publish --ack` requires, or
+    /// not received by a subscriber.
     #[derive(Debug, clap::Args)]
     #[command(after_help = EXAMPLES, group = clap::ArgGroup::new("limit").required(true).multiple(true))]
     pub(super) struct Arguments {
@@ -204,7 +204,7 @@ mod prune {
         #[arg(long, value_name = "TIME", value_parser = parse_duration, group = "limit")]
         max_age: Option<Duration>,
 
-        /// Also remove messages that were never sent, or not acknowledged as required: nobody gets them any more
+        /// Also remove messages that were never sent, or not acknowledged as required; they are lost
         #[arg(long)]
         unsent: bool,
 

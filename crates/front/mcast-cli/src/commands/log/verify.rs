@@ -19,8 +19,8 @@ use crate::output::{SafeText, count_of, record, rfc3339, write_record};
 
 /// Check every record of a log
 ///
-/// Checksums are compared, seals are opened, and numbers must follow each other. Exit status 1 if something is damaged,
-/// missing, or cannot be opened.
+/// Checksums must match, sealed records must decrypt, and numbers must be consecutive. Exit status 1 if something is
+/// damaged, missing, or cannot be decrypted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {

@@ -243,20 +243,20 @@ pub(super) fn key_of(message: &[u8]) -> MessageKey {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Log")]
 pub(super) struct LogArguments {
-    /// Store the messages in this directory before they are sent; the next publisher with it continues the stream,
-    /// also after a crash; needs --name or --announce
+    /// Store the messages in this directory before they are sent; the next publisher with it continues the stream, even
+    /// after a crash; needs --name or --announce
     #[arg(long = "log", value_name = "DIR", conflicts_with = "state")]
     pub(super) directory: Option<PathBuf>,
 
-    /// When messages are synced to the disk: `each` before it is sent, at an INTERVAL (`100ms`), or `none`: when the
-    /// system does it
+    /// When messages are synced to the disk: `each` before it is sent, at an INTERVAL (`100ms`), or `none`: left to the
+    /// kernel
     #[arg(long, value_name = "WHEN", requires = "directory", default_value = "each", value_parser = parse_sync)]
     sync: SyncPolicy,
 
     /// Remove segments while the log is larger than SIZE, except those with messages that were not sent, or not acknowledged
     /// as required
     ///
-    /// While those make the log larger, nothing more is accepted
+    /// While these alone exceed SIZE, no messages are accepted
     #[arg(long, value_name = "SIZE", requires = "directory", value_parser = parse_size)]
     max_size: Option<usize>,
 
@@ -264,9 +264,9 @@ pub(super) struct LogArguments {
     #[arg(long, value_name = "TIME", requires = "directory", value_parser = parse_duration)]
     max_age: Option<Duration>,
 
-    /// Serve what is stored to subscribers at this TCP address, and announce it to them, for `mcast subscribe` with
-    /// `--from` or `--heal`; port 0 selects a free one. Together they get at most RATE (at least 8Mbit), so that the
-    /// stream has room beside them [default rate: 512Mbit]
+    /// Serve the log to subscribers at this TCP address, and announce it, for `mcast subscribe` with `--from` or
+    /// `--heal`; port 0 selects a free one. All readers share RATE (at least 8Mbit), so that they do not disturb the
+    /// stream [default rate: 512Mbit]
     #[arg(long, value_name = "ADDRESS:PORT[:RATE]", requires = "directory")]
     serve_history: Option<ServedHistoryAt>,
 }

@@ -42,7 +42,7 @@ use session::Session;
 #[command(after_help = EXAMPLES)]
 #[command(mut_args(|option| hide(option, HIDDEN)))]
 pub(crate) struct Arguments {
-    /// Where to publish: `GROUP[%INTERFACE]:PORT`, or a URL (`udp://GROUP:PORT`); or without multicast a host
+    /// Where to publish: `GROUP[%INTERFACE]:PORT`, or a URL (`udp://GROUP:PORT`); or, without multicast, a host
     /// (`10.0.0.5:7000`)
     #[arg(value_name = "GROUP:PORT")]
     destination: String,
@@ -51,8 +51,8 @@ pub(crate) struct Arguments {
     #[arg(value_name = "MESSAGE")]
     messages: Vec<OsString>,
 
-    /// Also publish to this group (redundant path), of which subscribers keep the first copy, or, without multicast, to
-    /// these hosts, whose port is that of the first; repeatable
+    /// Also publish to this group (redundant path; subscribers keep the first copy) or, without multicast, to these
+    /// hosts, with the port of the first one; repeatable
     #[arg(long = "path", value_name = "GROUP:PORT", value_delimiter = ',')]
     paths: Vec<String>,
 
@@ -74,8 +74,9 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     families: Families,
 
-    /// What the messages are: `lines` of standard input, without line ends; `records` from standard input, each a 4-byte
-    /// big-endian length, then the message; or `files` that the arguments name [default: the arguments, or else lines]
+    /// What the messages are: `lines` of standard input, without line ends; `records` from standard input, each a
+    /// 4-byte big-endian length, then the message; or the `files` named as arguments [default: the arguments, or else
+    /// lines]
     #[arg(long, value_name = "FORM", hide_possible_values = true, help_heading = "What to publish")]
     input: Option<InputForm>,
 
@@ -86,20 +87,19 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     stream: StreamOptions,
 
-    /// Require that N subscribers, `all` that are present, or those with these names (`subscribe --as NAME`) acknowledge
-    /// each message; exit status 1 if any is not acknowledged
+    /// Require that N subscribers, `all` present ones, or those with these names (`subscribe --as NAME`) acknowledge
+    /// each message; exit status 1 if one is not acknowledged
     ///
-    /// What acknowledges a message is that a subscriber has
-    /// received it, or with `:processed` that it has written it, or that its --exec command has succeeded. If a message
-    /// cannot be acknowledged, because subscribers are absent, evicted or have lost it, nothing more is published until it
-    /// can, or with `:report` it is reported
+    /// A subscriber acknowledges a message when it has received it, or with `:processed` when it has written it or its
+    /// --exec command has succeeded. If a message cannot be acknowledged, because subscribers are absent, evicted or
+    /// have lost it, nothing more is published until it can; with `:report`, it is only reported
     #[arg(long, value_name = "N|all|NAME,...[:processed][:report]", value_parser = parse_quorum, help_heading = "How to publish")]
     ack: Option<Quorum>,
 
     /// Send parity, from which subscribers recover lost datagrams: `off`, `crowd` (only if more than eight subscribers
-    /// lose different datagrams, and many of them), `auto` (as much as the measured losses require), or K+M (M symbols
-    /// after each block of K datagrams, which survives any M losses). A block waits for 10 ms, or for TIME, to be full:
-    /// with a longer time, a slow stream needs less parity, and what is lost is recovered later
+    /// lose many different datagrams), `auto` (as much as the measured losses require), or K+M (M symbols after each
+    /// block of K datagrams, which survives any M losses). A block waits 10 ms, or TIME, to be full: with a longer
+    /// time, a slow stream needs less parity, but recovery takes longer
     #[arg(
         long,
         value_name = "off|crowd|auto|K+M[:TIME]",
@@ -115,7 +115,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADDRESS", help_heading = "How to publish")]
     metrics: Option<ExporterAddress>,
 
-    /// Print who was refused, and the closing report, as JSON objects on standard output, one per line
+    /// Print refusals, and the closing report, as JSON objects on standard output, one per line
     #[arg(long)]
     json: bool,
 }
@@ -134,8 +134,8 @@ struct StreamOptions {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// Keep the incarnation of the stream in this file, so that subscribers follow a restart even after the clock
-    /// was set back; needs --name or --announce
+    /// Store the stream's incarnation in this file, so that subscribers follow a restart even after the clock was set
+    /// back; needs --name or --announce
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
 
@@ -144,17 +144,16 @@ struct StreamOptions {
     #[arg(long, value_name = "NAME", value_parser = parse_stream_name)]
     announce: Option<String>,
 
-    /// Serve snapshots for `mcast subscribe --from snapshot`, on this TCP port or any free one: the content of this file,
-    /// or the output of this shell command, at the time of the request; it must cover all messages published before
-    /// the request
+    /// Serve snapshots for `mcast subscribe --from snapshot`, on this TCP port or any free one: the content of this
+    /// file, or the output of this shell command, when requested; it must cover all messages published before the
+    /// request
     #[arg(long, value_name = "[PORT:]FILE|COMMAND", requires = "announce", value_parser = StateSource::parse)]
     snapshot: Option<StateSource>,
 
-    /// Pace evenly: messages per second (`1000pps`), bits per second on the wire (`10Mbit`), or `auto`: what the path
-    /// to the slowest subscriber carries, fair to other traffic
+    /// Pace evenly: messages per second (`1000pps`), bits per second on the wire (`10Mbit`), or `auto`: the capacity of
+    /// the path to the slowest subscriber, fair to other traffic
     ///
-    /// With `auto:2Mbit`, a subscriber whose path carries less than 2 Mbit/s is evicted if those of others carry more,
-    /// instead of slowing down for it.
+    /// With `auto:2Mbit`, a subscriber whose path carries less than 2 Mbit/s is evicted if other paths carry more.
     #[arg(long, value_name = "RATE")]
     rate: Option<StreamRate>,
 
@@ -162,14 +161,13 @@ struct StreamOptions {
     #[arg(long, value_name = "SIZE", value_parser = parse_history)]
     history: Option<usize>,
 
-    /// Length of the longest datagram in bytes of UDP payload, where a link on the way has a smaller MTU than the interface
-    /// [default: what the MTU of the interface admits]
+    /// Longest datagram, in bytes of UDP payload, for a path with a smaller MTU than the interface [default: the MTU of
+    /// the interface]
     #[arg(long, value_name = "SIZE", value_parser = parse_positive_size)]
     datagram: Option<usize>,
 
     /// Flow control: wait for the `slowest` subscriber, or for `none`; `slowest:keep-rate` and `none:keep-rate` do not
-    /// slow down when the network cannot carry the stream; with `one-way`, subscribers send nothing, and nothing is
-    /// repaired
+    /// slow down when the network is congested; with `one-way`, subscribers send nothing, and nothing is repaired
     #[arg(long, value_name = "MODE", default_value = "slowest")]
     flow: FlowMode,
 
@@ -192,7 +190,7 @@ struct StreamOptions {
 
     /// At the end, wait at most TIME until all subscribers have everything
     ///
-    /// What they read from the log is included.
+    /// This includes what they read from the log.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
     linger: Duration,
 }
@@ -239,7 +237,7 @@ const EXAMPLES: &str = "\
 The command ends when all subscribers have received everything. Otherwise it reports those that have
 not, with exit status 1: also those that left before the last message, on their own
 (`subscribe -c N`) or because of an error. With --flow one-way, it ends when everything is sent, and what subscribers
-received is unknown. After Ctrl-C or SIGTERM, subscribers get what they still lack, for at most 2 s. With
+received is unknown. After Ctrl-C or SIGTERM, it sends repairs for at most 2 s. With
 --log, these do not end the stream: the next publisher with the same log continues it, and first sends
 what the last one had accepted.
 

@@ -95,7 +95,7 @@ struct Output {
     #[arg(long, value_name = "LIMIT", value_parser = session::parse_limit, value_delimiter = ',')]
     rotate: Vec<Limit>,
 
-    /// Keep the newest N files, counting those of earlier runs, and delete older ones
+    /// Keep the newest N files, including those of earlier runs, and delete older ones
     #[arg(long, value_name = "N", requires = "rotate", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
 }

@@ -50,8 +50,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     wire: WireOption,
 
-    /// Receive through this relay of AMT (RFC 7450) instead of from interfaces: an address, a name, `driad` for the one
-    /// that the operator of the source names in the DNS, or `anycast`
+    /// Receive through this AMT relay (RFC 7450) instead of from interfaces: an address, a name, `driad` for the one
+    /// that the source's operator names in the DNS, or `anycast`
     #[arg(long, value_name = "RELAY", conflicts_with_all = ["interfaces", "follow", "buffer", "wire", "exec_reply"])]
     amt: Option<AmtRelayName>,
 
@@ -82,8 +82,8 @@ struct ReceiveOutput {
     #[arg(long)]
     discard: bool,
 
-    /// Run this shell command per datagram: the payload is its standard input, and MCAST_GROUP,
-    /// MCAST_SOURCE and more are in its environment
+    /// Run this shell command per datagram, with the payload as standard input, and MCAST_GROUP, MCAST_SOURCE and more
+    /// in the environment
     #[arg(long, value_name = "COMMAND", conflicts_with = "discard")]
     exec: Option<String>,
 
@@ -96,8 +96,8 @@ struct ReceiveOutput {
     exec_limit: u16,
 }
 
-const WHAT: &str = "What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.1.2.0/28:5000`, \
-                    `239.1.2.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), a URL \
+const WHAT: &str = "What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.255.1.0/28:5000`, \
+                    `239.255.1.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), a URL \
                     (`udp://@GROUP:PORT`), or a session description (`FILE.sdp`); or without multicast an address of \
                     this host (`0.0.0.0:5000` for all of them)";
 

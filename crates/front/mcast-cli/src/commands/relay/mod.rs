@@ -122,7 +122,7 @@ Rules:
   TRAFFIC between LEG and LEG         both ways
 
 Traffic:
-  239.1.2.0/24:5000                   groups and a port; also [ff15::1]:5000-5003
+  239.255.1.0/24:5000                 groups and a port; also [ff15::1]:5000-5003
   10.0.0.7@232.1.2.3:5000             from one source
   broadcast:6000                      IPv4 broadcasts to a port
   239.0.0.0/8:*                       any port, for HTTP clients
@@ -166,11 +166,11 @@ and the event names their address.
 Examples:
   mcast relay mdns between eth0 and eth1
   mcast relay --profile home lan iot
-  mcast relay '239.1.2.0/24:5000 from vlan10 to vlan20,vlan30' 'ssdp between vlan10 and vlan20'
+  mcast relay '239.255.1.0/24:5000 from vlan10 to vlan20,vlan30' 'ssdp between vlan10 and vlan20'
   mcast relay 10.0.0.7@232.1.2.3:5000 from eth0 to udp://10.9.0.5:5000
   mcast relay mdns between eth0 and docker:web
-  mcast relay 239.1.2.3:5000 from eth0 to tunnel:paris --tunnel paris=hub.example:5700 --tunnel-key paris.key
-  mcast relay 239.1.2.0/24:5000 from eth0 to http://localhost:4022
+  mcast relay 239.255.1.3:5000 from eth0 to tunnel:paris --tunnel paris=hub.example:5700 --tunnel-key paris.key
+  mcast relay 239.255.1.0/24:5000 from eth0 to http://localhost:4022
   mcast relay playlist from eth0 to http://192.168.1.1:4022 --http-playlist tv.m3u
   mcast relay 10.0.0.7@232.1.2.3:5000 from amt:relay.example.net to eth0
   mcast relay --config /etc/mcast/relay-home.rules --check";
@@ -348,11 +348,11 @@ mod tests {
         };
         let complete = |text: &str| options.complete(text.parse().unwrap()).unwrap().to_string();
         assert_eq!(
-            complete("239.1.2.3:5000 from a to b rate 10Mbit"),
-            "239.1.2.3:5000 from a to b rate 10000000bit always"
+            complete("239.255.1.3:5000 from a to b rate 10Mbit"),
+            "239.255.1.3:5000 from a to b rate 10000000bit always"
         );
         assert_eq!(complete("mdns between a and b"), "mdns between a and b rate 5000pps");
-        let http = "239.1.2.3:5000 from a to http://127.0.0.1:4022";
+        let http = "239.255.1.3:5000 from a to http://127.0.0.1:4022";
         assert_eq!(complete(http), format!("{http} rate 5000pps"), "joined on request");
         assert!(
             options.complete("239.0.0.0/8:5000 from a to b".parse().unwrap()).is_err(),

@@ -84,7 +84,7 @@ impl TunnelArguments {
         }
         if let Some(name) = dialed.difference(&named).next() {
             return Err(Failure::usage(format!("no rule names tunnel:{name}"))
-                .remedy(format!("write a rule, such as '239.1.2.3:5000 from eth0 to tunnel:{name}'"))
+                .remedy(format!("write a rule, such as '239.255.1.3:5000 from eth0 to tunnel:{name}'"))
                 .into());
         }
         let mut listened = named.difference(&dialed);
@@ -97,7 +97,7 @@ impl TunnelArguments {
             ))
             .into()),
             (None, Some(address)) => Err(Failure::usage(format!("no rule names a tunnel to listen for at {address}"))
-                .remedy("write a rule, such as '239.1.2.3:5000 from eth0 to tunnel:paris'")
+                .remedy("write a rule, such as '239.255.1.3:5000 from eth0 to tunnel:paris'")
                 .into()),
             _ if !named.is_empty() && self.tunnel_key.is_none() => {
                 Err(Failure::usage("tunnels are sealed, and --tunnel-key is missing")
@@ -208,10 +208,10 @@ mod tests {
             let rules = mcast_relay::parse_rules(rules).unwrap();
             arguments.check(&rules).err().map(|error| error.to_string()).unwrap_or_default()
         };
-        let rule = "239.1.2.3:5000 between eth0 and tunnel:paris";
+        let rule = "239.255.1.3:5000 between eth0 and tunnel:paris";
         assert_eq!(check(rule, &["paris=hub:1"], None, true), "");
         assert_eq!(check(rule, &[], Some("0.0.0.0:1"), true), "");
-        assert_eq!(check("239.1.2.3:5000 from eth0 to eth1", &[], None, false), "");
+        assert_eq!(check("239.255.1.3:5000 from eth0 to eth1", &[], None, false), "");
         for (error, expected) in [
             (check(rule, &[], None, true), "neither dials it nor listens for it"),
             (check(rule, &["rome=hub:1"], Some("0.0.0.0:1"), true), "no rule names tunnel:rome"),

@@ -28,14 +28,13 @@ use crate::sending::{self, Count, Dispatch, Pace, Target};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub(crate) struct Arguments {
-    /// Where to send: `GROUP[%INTERFACE]:PORT`, a range, a name (`mdns`) or a URL
-    /// (`udp://GROUP:PORT`), or without multicast a host (`10.0.0.5:5000`, `receiver.example:5000`); then the
-    /// messages, one datagram each
-    /// [default: standard input]
+    /// Where to send: `GROUP[%INTERFACE]:PORT`, a range, a name (`mdns`) or a URL (`udp://GROUP:PORT`), or, without
+    /// multicast, a host (`10.0.0.5:5000`, `receiver.example:5000`); then the messages, one datagram each [default:
+    /// standard input]
     #[arg(required = true, value_name = "GROUP:PORT… [MESSAGE…]")]
     words: Vec<OsString>,
 
-    /// Messages, after `--`: then every word before is a group
+    /// Messages, after `--`: then every word before it is a group
     #[arg(last = true, value_name = "MESSAGE", hide = true)]
     messages: Vec<OsString>,
 
@@ -420,38 +419,38 @@ mod tests {
 
     #[test]
     fn groups_come_first() {
-        assert_eq!(split_words(&["239.1.2.3:5000"], &[]).unwrap(), (1, vec![]));
-        assert_eq!(split_words(&["239.1.2.3:5000", "hello", "239.1.2.3:5"], &[]).unwrap().0, 1);
+        assert_eq!(split_words(&["239.255.1.3:5000"], &[]).unwrap(), (1, vec![]));
+        assert_eq!(split_words(&["239.255.1.3:5000", "hello", "239.255.1.3:5"], &[]).unwrap().0, 1);
         assert_eq!(
-            split_words(&["239.1.2.3:5000", "[ff15::1]:5000", "hi"], &[]).unwrap(),
+            split_words(&["239.255.1.3:5000", "[ff15::1]:5000", "hi"], &[]).unwrap(),
             (2, vec!["hi".into()])
         );
         assert_eq!(split_words(&["10.0.0.5:5000", "[fe80::6%eth0]:5000", "hi"], &[]).unwrap().0, 2);
         assert_eq!(split_words(&["mdns", "ssdp"], &[]).unwrap(), (1, vec!["ssdp".into()]));
-        assert_eq!(split_words(&["239.1.2.3:5000", "udp://239.1.2.4:1", "12:30"], &[]).unwrap().0, 2);
+        assert_eq!(split_words(&["239.255.1.3:5000", "udp://239.255.1.4:1", "12:30"], &[]).unwrap().0, 2);
     }
 
     #[test]
     fn after_two_dashes_everything_is_a_message() {
         assert_eq!(
-            split_words(&["mdns", "ssdp"], &["239.1.2.3:1"]).unwrap(),
-            (2, vec!["239.1.2.3:1".into()])
+            split_words(&["mdns", "ssdp"], &["239.255.1.3:1"]).unwrap(),
+            (2, vec!["239.255.1.3:1".into()])
         );
     }
 
     #[test]
     fn a_mistyped_group_is_not_sent_as_a_message() {
         for word in [
-            "239.1.2.4",
-            "239.1.2.4:",
-            "239.1.2.4:99999",
-            "239.1.2.4%eth0",
+            "239.255.1.4",
+            "239.255.1.4:",
+            "239.255.1.4:99999",
+            "239.255.1.4%eth0",
             "[ff15::1]",
             "10.0.0.1@232.1.1.1:5",
         ] {
-            let error = split_words(&["239.1.2.3:5000", word, "hello"], &[]).unwrap_err();
+            let error = split_words(&["239.255.1.3:5000", word, "hello"], &[]).unwrap_err();
             assert!(error.to_string().starts_with(&format!("\"{word}\"")), "{error}");
         }
-        split_words(&["239.1.2.3:5000", "10.0.0.1"], &[]).unwrap();
+        split_words(&["239.255.1.3:5000", "10.0.0.1"], &[]).unwrap();
     }
 }

@@ -28,7 +28,7 @@ use crate::sys;
 #[command(mut_arg("expect", |option| option.help("Exit status 1 if fewer than N packets arrived; with 0, none need to arrive")))]
 #[command(mut_arg("max_loss", |option| option.help("Exit status 1 if this host dropped more than PERCENT of the packets, such as 0.1%")))]
 pub(crate) struct Arguments {
-    /// Only these: a group, a range (`239.1.2.0/24`), a name (`mdns`), or a membership as in `mcast recv`,
+    /// Only these: a group, a range (`239.255.1.0/24`), a name (`mdns`), or a membership as in `mcast recv`,
     /// with port, interface and sources [default: all multicast]
     #[arg(value_name = "GROUP|MEMBERSHIP")]
     targets: Vec<String>,
@@ -101,10 +101,10 @@ addresses and text. Broadcasts are counted separately.
 
 Examples:
   mcast sniff                                     all multicast, until Ctrl-C
-  mcast sniff 239.1.2.3 -i eth0 --hexdump         one group, with its bytes
+  mcast sniff 239.255.1.3 -i eth0 --hexdump       one group, with its bytes
   mcast sniff --control                           joins, leaves, queries and routers
   mcast sniff --join 192.0.2.7@232.1.2.3:5000     behind a snooping switch
-  mcast sniff --messages 239.1.2.3                a publisher and its subscribers
+  mcast sniff --messages 239.255.1.3              a publisher and its subscribers
   mcast sniff -w all.pcapng                       for Wireshark; prints nothing
   mcast sniff -r all.pcapng mdns --json           from a file, for programs";
 

@@ -213,7 +213,7 @@ fn remarks(counts: PacketCounts) -> String {
     parts.into_iter().flatten().map(|part| format!("; {part}")).collect()
 }
 
-/// Returns `239.1.2.3:5000`, or without a port the protocol in its place.
+/// Returns `239.255.1.3:5000`, or without a port the protocol in its place.
 fn target(flow: &PacketFlow) -> String {
     let group = flow.destination;
     match (flow.port, flow.protocol) {

@@ -47,8 +47,8 @@ use policy::{From, PolicyArgument, ResumeFile, Stored};
 #[command(mut_arg("expect", |option| option.help("Exit status 1 if fewer than N messages arrived; with 0, none need to arrive")))]
 #[command(mut_arg("max_loss", |option| option.help(MAX_LOSS)))]
 pub(crate) struct Arguments {
-    /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL or a session description;
-    /// or the name that its publisher announces; or without multicast an address of this host (`0.0.0.0:7000`)
+    /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL or a session description; or the name
+    /// that its publisher announces; or, without multicast, an address of this host (`0.0.0.0:7000`)
     #[arg(value_name = "MEMBERSHIP|NAME")]
     place: String,
 
@@ -84,7 +84,8 @@ struct StreamOptions {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// Name of this subscriber, for `publish --ack`; a claim, which only --key restricts to members of the group
+    /// Name of this subscriber, for `publish --ack`; not authenticated, but with --key only members of the group can
+    /// use it
     #[arg(long = "as", value_name = "NAME")]
     own_name: Option<SubscriberName>,
 
@@ -95,19 +96,20 @@ struct StreamOptions {
     #[arg(long, value_name = "WHERE", default_value = "now", value_parser = policy::parse_from)]
     from: From,
 
-    /// Keep in this file which messages were processed (with --exec, --confirm, or written to a file or a terminal), and
-    /// continue after them, with a history if necessary; the first time, --from applies
+    /// Store the position in this file, and continue there, with a history if necessary: after the messages that were
+    /// processed (with --exec, --confirm, or written to a file or a terminal). --from applies only while FILE does not
+    /// exist
     ///
-    /// After a crash, messages that were processed since the last write are delivered again.
+    /// After a crash, messages processed since the last write are delivered again.
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
 
-    /// Request messages that the publisher can no longer repair from a history before reporting them as lost
+    /// Fetch messages that the publisher can no longer repair from a history, before reporting them as lost
     #[arg(long)]
     heal: bool,
 
-    /// Read the history from the server at this TCP address (see `--serve-history` of publish and bridge) instead of
-    /// one that is announced; repeatable
+    /// Read the history from the server at this TCP address (see `--serve-history` of publish and bridge) instead of an
+    /// announced one; repeatable
     #[arg(long = "history-server", value_name = "ADDRESS:PORT")]
     history_servers: Vec<SocketAddr>,
 
@@ -119,15 +121,14 @@ struct StreamOptions {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
-    /// Deliver only what the publisher with this public key has signed: `ed25519:...`, or a file with one per line, which
-    /// SIGHUP rereads; `mcast keys show` prints it; or `announced`: the key that the first announcement of NAME contains;
-    /// nothing proves whose that is
+    /// Deliver only messages signed with this public key: `ed25519:...`, or a file with one per line, which SIGHUP
+    /// rereads; `mcast keys show` prints it. Or `announced`: trust the first key announced for NAME (not authenticated)
     #[cfg(feature = "seal")]
     #[arg(long, value_name = "FILE|KEY|announced")]
     signed_by: Option<TrustedKeys>,
 
-    /// Repair for other subscribers, which then need fewer repairs from the publisher: retain SIZE of the stream
-    /// (`--repair-for-others=64M`), and answer their NAKs [default: 8M]
+    /// Repair for other subscribers, to relieve the publisher: retain SIZE of the stream (`--repair-for-others=64M`),
+    /// and answer their NAKs [default: 8M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, num_args = 0..=1, require_equals = true, default_missing_value = "8M")]
     repair_for_others: Option<usize>,
 
@@ -164,14 +165,14 @@ struct SubscribeOutput {
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<ExporterAddress>,
 
-    /// Count a message as processed, for --resume and `publish --ack WHO:processed`, when the reader of the messages has
-    /// confirmed it on file descriptor FD: per line, the number of a message, which includes all before it, or nothing, for
-    /// the next one. Or as soon as it is handed over to a `pipe`: what is in the pipe when its reader crashes is lost
+    /// Count a message as processed, for --resume and `publish --ack WHO:processed`, when the reader has confirmed it
+    /// on file descriptor FD: each line is the number of a message, which includes all before it, or empty, for the
+    /// next one. Or as soon as it is written to a `pipe`: messages in the pipe are lost if its reader crashes
     #[arg(long, value_name = "FD|pipe", conflicts_with = "exec")]
     confirm: Option<Confirmation>,
 
-    /// Run this shell command per message, one after the other: the message is its standard input, and
-    /// MCAST_STREAM, MCAST_SEQUENCE and MCAST_LENGTH are in its environment, for a snapshot MCAST_SNAPSHOT=1
+    /// Run this shell command per message, one after the other, with the message as standard input, and MCAST_STREAM,
+    /// MCAST_SEQUENCE and MCAST_LENGTH in the environment, for a snapshot MCAST_SNAPSHOT=1
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
 }
@@ -288,9 +289,9 @@ Examples:
   mcast subscribe prices --from snapshot                    first the state, then the updates
   mcast subscribe 239.255.1.2:7000 --from oldest -c 10      ten messages, starting with the oldest
   mcast subscribe prices --from 24h                         the history of a day, then the stream
-  mcast subscribe prices --resume position --exec ./store   continue where it ended, also after a crash
+  mcast subscribe prices --resume position --exec ./store   continue at the position, also after a crash
   mcast subscribe prices --resume position --confirm 3 3<done | ./store >done    the same; done is a FIFO
-  mcast subscribe prices --heal                             what repairs cannot bring from the history
+  mcast subscribe prices --heal                             fetch from history what can no longer be repaired
   mcast subscribe 239.255.1.2:7000 --repair-for-others      also repair for others on this network
   mcast subscribe 239.255.1.2:7000 --key prices.key --json  sealed; for programs
   mcast subscribe 239.255.1.2:7000 --signed-by publisher.pub  only what its publisher has signed

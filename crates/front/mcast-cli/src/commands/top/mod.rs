@@ -34,7 +34,7 @@ use text::Column;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Only these streams: a group, a range (`239.1.2.0/24`), a name (`mdns`), or a membership as in
+    /// Only these streams: a group, a range (`239.255.1.0/24`), a name (`mdns`), or a membership as in
     /// `mcast recv` (`[SOURCE@]GROUP[%INTERFACE]:PORT`) [default: all]
     #[arg(value_name = "MEMBERSHIP")]
     memberships: Vec<String>,
@@ -119,7 +119,7 @@ Examples:
   mcast top                                    all streams of all interfaces
   mcast top 239.1.0.0/16 -i 127.0.0.1          these groups on the loopback interface
   mcast top --once -W 5                        one table, measured over 5 s
-  mcast top --once --json 239.1.2.3:5000       one stream, for a script; exit status 1 if there is none
+  mcast top --once --json 239.255.1.3:5000     one stream, for a script; exit status 1 if there is none
   mcast top --announced                        also streams that announce themselves
   mcast top --seq 0:4                          count loss by the first 4 bytes of payloads
   mcast top -r capture.pcapng --once           the streams of a capture file

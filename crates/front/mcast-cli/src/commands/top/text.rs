@@ -124,7 +124,7 @@ pub(super) fn members(picture: &MonitorReport, row: &Row) -> Vec<String> {
     members
 }
 
-/// ` at 239.1.2.3:5000, snapshots from 10.0.0.1:4000, at most 8.0 Mbit/s`: the text after the name.
+/// ` at 239.255.1.3:5000, snapshots from 10.0.0.1:4000, at most 8.0 Mbit/s`: the text after the name.
 pub(super) fn announced(content: &AnnouncementContent) -> String {
     let mut text = match content.memberships().as_slice() {
         [] => String::new(),

@@ -1,13 +1,11 @@
 //! Without the feature `acknowledgements`, no message has to be acknowledged.
 
-use core::iter;
 use core::time::Duration;
 
 use super::PublisherMachine;
 use super::config::PublisherConfig;
-use super::quorum::{AckProgress, AckState, AckWait, Watermarks};
 use crate::ClockTime;
-use crate::wire::{DatagramView, MessageNumber, Status, SubscriberId, SubscriberName};
+use crate::wire::{DatagramView, MessageNumber, Status, SubscriberId};
 
 #[derive(Debug, Default)]
 pub(super) struct Names(());
@@ -51,35 +49,6 @@ impl Acknowledgements {
 }
 
 impl PublisherMachine {
-    /// Returns `None`: no message has to be acknowledged without the feature `acknowledgements`.
-    #[must_use]
-    pub const fn ack_progress(&self) -> Option<AckProgress> {
-        None
-    }
-
-    /// Returns `None`: no message has to be acknowledged without the feature `acknowledgements`.
-    #[must_use]
-    pub const fn ack_state(&self, _: MessageNumber) -> Option<AckState> {
-        None
-    }
-
-    /// Returns `None`: no message has to be acknowledged without the feature `acknowledgements`.
-    #[must_use]
-    pub const fn ack_wait(&self) -> Option<AckWait> {
-        None
-    }
-
-    /// Returns nothing: no message has to be acknowledged without the feature `acknowledgements`.
-    pub fn watermarks(&self) -> impl Iterator<Item = Watermarks> {
-        iter::empty()
-    }
-
-    /// Returns `None`: names are for acknowledgements.
-    #[must_use]
-    pub const fn name_of(&self, _: SubscriberId) -> Option<SubscriberName> {
-        None
-    }
-
     pub(super) const fn record_acknowledgement(
         &mut self,
         _: ClockTime,

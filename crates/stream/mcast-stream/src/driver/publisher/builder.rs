@@ -21,7 +21,9 @@ use crate::publisher::{PublisherConfig, PublisherRate};
 use crate::seal::Keys;
 #[cfg(feature = "signatures")]
 use crate::sign::Signer;
-use crate::wire::{FlowControl, Incarnation, MessageNumber, Origin, StreamId};
+use crate::wire::{FlowControl, Incarnation, StreamId};
+#[cfg(feature = "history")]
+use crate::wire::{MessageNumber, Origin};
 use crate::{StreamError, StreamStep};
 
 /// How long dropping waits: the same as the default eviction time.
@@ -415,6 +417,7 @@ impl PublisherBuilder {
 
     /// Sets where the messages come from, and the number of the first one: for a publisher that reads them from elsewhere, such
     /// as an engine. Default: from nowhere, and 0.
+    #[cfg(feature = "history")]
     pub fn origin(mut self, origin: Origin, first_message: MessageNumber) -> Self {
         self.config.origin = Some(origin);
         self.config.first_message = first_message;

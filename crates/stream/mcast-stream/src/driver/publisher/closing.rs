@@ -1,5 +1,4 @@
-//! Waiting for subscribers: until they have acknowledged messages, and at the end of the stream; and what dropping a
-//! publisher does.
+//! Waiting for subscribers, and what dropping a publisher does.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,10 +8,10 @@ use std::time::Duration;
 use super::Publisher;
 use super::shared::{LISTEN_INTERVAL, Shared};
 use crate::driver::until::Until;
-use crate::publisher::{
-    AckProgress, AckState, AckWait, Audience, PublisherStatistics, SubscriberProgress, Watermarks,
-};
-use crate::wire::{FlowControl, MessageNumber, SubscriberId, SubscriberName};
+#[cfg(feature = "acknowledgements")]
+use crate::publisher::{AckProgress, Watermarks};
+use crate::publisher::{Audience, PublisherStatistics, SubscriberProgress};
+use crate::wire::{FlowControl, SubscriberId};
 use crate::{ClockTime, StreamError};
 
 /// What dropping a publisher does.
@@ -46,9 +45,11 @@ pub struct Closing {
     /// Messages that are only in the [log](crate::LoggedPublisher): the next publisher sends them.
     pub unsent_messages: u64,
     /// How far messages were acknowledged as required; `None` if nothing is.
+    #[cfg(feature = "acknowledgements")]
     pub acknowledged: Option<AckProgress>,
     /// What each subscriber has acknowledged, if acknowledgements are required. Of subscribers that have left, only the last
     /// few thousand are listed.
+    #[cfg(feature = "acknowledgements")]
     pub watermarks: Vec<Watermarks>,
     /// The publisher's final counters.
     pub statistics: PublisherStatistics,
@@ -83,7 +84,9 @@ impl Closing {
             is_one_way: machine.config().flow == FlowControl::OneWay,
             unsent: machine.unsent(),
             unsent_messages: 0,
+            #[cfg(feature = "acknowledgements")]
             acknowledged: machine.ack_progress(),
+            #[cfg(feature = "acknowledgements")]
             watermarks: machine.watermarks().collect(),
             statistics: machine.statistics(),
         }
@@ -111,33 +114,17 @@ impl Publisher {
             Until::Sent => Ok(self.shared.wait_until(timeout, crate::PublisherMachine::is_sent)),
             Until::Received => Ok(self.wait_received(timeout)),
             Until::Read => Ok(self.shared.wait_until(timeout, crate::PublisherMachine::is_read)),
-            Until::Acknowledged => self.wait_all_acked(timeout).map(|progress| progress.is_complete()),
-            Until::MessageAcknowledged(message) => {
-                self.wait_acked(message, timeout).map(|state| state == AckState::Acknowledged)
-            }
+            #[cfg(feature = "acknowledgements")]
+            Until::Acknowledged => self.wait_all_acked(timeout),
+            #[cfg(feature = "acknowledgements")]
+            Until::MessageAcknowledged(message) => self.wait_acked(message, timeout),
+            #[cfg(not(feature = "acknowledgements"))]
+            Until::Acknowledged | Until::MessageAcknowledged(_) => Err(StreamError::AcksNotRequired),
         }
     }
 
     fn wait_received(&self, timeout: Duration) -> bool {
         self.shared.wait_until(timeout, crate::PublisherMachine::is_complete)
-    }
-
-    fn wait_acked(&self, message: MessageNumber, timeout: Duration) -> Result<AckState, StreamError> {
-        let mut state = None;
-        self.shared.wait_until(timeout, |machine| {
-            state = machine.ack_state(message);
-            state != Some(AckState::Pending)
-        });
-        state.ok_or(StreamError::AcksNotRequired)
-    }
-
-    fn wait_all_acked(&self, timeout: Duration) -> Result<AckProgress, StreamError> {
-        let mut progress = None;
-        self.shared.wait_until(timeout, |machine| {
-            progress = machine.ack_progress();
-            progress.is_none_or(|progress| progress.is_settled())
-        });
-        progress.ok_or(StreamError::AcksNotRequired)
     }
 
     /// Ends the stream without waiting for subscribers: nothing more can be published. Published messages are still
@@ -256,38 +243,4 @@ fn time_to_send(machine: &crate::PublisherMachine) -> Duration {
     let bytes = machine.unsent().saturating_mul(config.datagram as u64);
     let rate = machine.statistics().rate.unwrap_or(u64::MAX).max(1);
     Duration::from_secs_f64(bytes as f64 / rate as f64)
-}
-
-impl Publisher {
-    /// Returns whether a message is acknowledged as [required](super::PublisherBuilder::acknowledge), or given up; `None` if
-    /// nothing is required.
-    #[must_use]
-    pub fn ack_state(&self, message: MessageNumber) -> Option<AckState> {
-        self.shared.core().machine.ack_state(message)
-    }
-
-    /// Returns how far messages are acknowledged as required; `None` if nothing is.
-    #[must_use]
-    pub fn ack_progress(&self) -> Option<AckProgress> {
-        self.shared.core().machine.ack_progress()
-    }
-
-    /// Returns what the first message that is not settled waits for; `None` if nothing is waited for.
-    #[must_use]
-    pub fn ack_wait(&self) -> Option<AckWait> {
-        self.shared.core().machine.ack_wait()
-    }
-
-    /// Returns what each subscriber has acknowledged, if acknowledgements are required. Of subscribers that have left, only
-    /// the last few thousand are listed.
-    #[must_use]
-    pub fn watermarks(&self) -> Vec<Watermarks> {
-        self.shared.core().machine.watermarks().collect()
-    }
-
-    /// Returns the name that a subscriber claims, if it has one.
-    #[must_use]
-    pub fn name_of(&self, subscriber: SubscriberId) -> Option<SubscriberName> {
-        self.shared.core().machine.name_of(subscriber)
-    }
 }

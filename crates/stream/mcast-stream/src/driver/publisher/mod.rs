@@ -1,5 +1,7 @@
 //! Publishing a stream. The caller's thread sends; the publisher's own threads receive feedback and run timers.
 
+#[cfg(feature = "acknowledgements")]
+mod acknowledgements;
 mod builder;
 mod closing;
 mod shared;
@@ -33,7 +35,7 @@ use super::transmit::{Endpoint, EndpointSocket, PublisherSockets};
 use super::unicast::UnicastSockets;
 use crate::ClockTime;
 use crate::publisher::{
-    Audience, LogNeeds, OutgoingMessage, PublisherEvent, PublisherRate, PublisherStatistics, Refusal,
+    Audience, OutgoingMessage, PublisherEvent, PublisherRate, PublisherStatistics, Refusal,
     SubscriberProgress,
 };
 use crate::seal::Keys;
@@ -364,6 +366,7 @@ impl Publisher {
 
     /// Returns the number before which all subscribers that the publisher waits for have everything, if it is known, and the
     /// one before which messages are acknowledged as required, or given up, if that is required.
+    #[cfg(feature = "log")]
     pub(in crate::driver) fn confirmed(&self) -> (Option<MessageNumber>, Option<MessageNumber>) {
         let mut core = self.shared.core();
         let settled = core.machine.ack_progress().map(|progress| progress.settled);
@@ -371,7 +374,8 @@ impl Publisher {
     }
 
     /// Returns which messages must still be in the log.
-    pub(in crate::driver) fn log_needs(&self) -> LogNeeds {
+    #[cfg(feature = "log")]
+    pub(in crate::driver) fn log_needs(&self) -> crate::publisher::LogNeeds {
         self.shared.core().machine.log_needs()
     }
 

@@ -26,7 +26,9 @@ use crate::seal::Keys;
 #[cfg(feature = "signatures")]
 use crate::sign::PinnedKeys;
 use crate::subscriber::{Item, PathStatistics, Position, Step, SubscriberConfig, SubscriberStatistics};
-use crate::wire::{Acknowledgement, MessageNumber, Origin, StreamId};
+#[cfg(feature = "history")]
+use crate::wire::Origin;
+use crate::wire::{Acknowledgement, MessageNumber, StreamId};
 pub use builder::SubscriberBuilder;
 pub use select::StallCause;
 use select::{OtherStreams, Paths, StreamSelector};
@@ -459,6 +461,7 @@ impl Subscriber {
 
     /// Returns where the messages of the followed publisher come from, if it reads them from an engine.
     #[must_use]
+    #[cfg(feature = "history")]
     pub fn origin(&self) -> Option<Origin> {
         self.machine.as_ref()?.origin()
     }

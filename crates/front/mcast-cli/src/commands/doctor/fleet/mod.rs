@@ -36,22 +36,22 @@ pub(super) use text::schemas;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Test the paths between many machines, over ssh")]
 pub(super) struct FleetOptions {
-    /// Let these machines probe each other and examine themselves: [user@]host[:port], or @FILE with one per line, which
-    /// may be followed by interface=NAME
+    /// Let these machines probe each other and examine themselves: [user@]host[:port], or @FILE with one per line,
+    /// optionally with interface=NAME
     #[arg(long, value_name = "HOST,...|@FILE", value_delimiter = ',', group = "prober", conflicts_with_all = [
         "listen", "pid", "port", "read", "command", "sources", "metrics", "apply", "timeout",
     ])]
     fleet: Vec<Machines>,
 
-    /// How to run mcast on the machines; with sudo, they see what they lose themselves
+    /// How to run mcast on the machines; with sudo, they can see their own drops
     #[arg(long, value_name = "[sudo ]PATH", requires = "fleet", default_value = "mcast")]
     remote_command: String,
 
-    /// Use this configuration of ssh instead of your own
+    /// Use this ssh configuration instead of your own
     #[arg(long, value_name = "FILE", requires = "fleet")]
     ssh_config: Option<PathBuf>,
 
-    /// Wait up to TIME for LLDP, which names switch ports, if a path fails
+    /// If a path fails, wait up to TIME for LLDP, which names switch ports
     #[arg(long, value_name = "TIME", requires = "fleet", value_parser = parse_duration, default_value = "30s")]
     lldp: Duration,
 

@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     wire: WireOption,
 
-    /// Receive single datagrams, not coalesced by the system (UDP GRO)
+    /// Receive single datagrams, not coalesced by the kernel (UDP GRO)
     #[arg(long)]
     no_gro: bool,
 

@@ -195,7 +195,7 @@ pub(super) fn describe_recording(recording: &RecordingStatus) -> String {
     }
 }
 
-/// Returns a name such as `mcast-239.1.2.3-5000-20240501T123456Z.pcapng`, without colons, which not every file system
+/// Returns a name such as `mcast-239.255.1.3-5000-20240501T123456Z.pcapng`, without colons, which not every file system
 /// supports.
 fn file_name(key: &StreamKey, now: SystemTime) -> PathBuf {
     let group = key.group.to_string().replace(':', "_");

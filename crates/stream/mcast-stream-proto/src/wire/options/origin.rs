@@ -3,9 +3,9 @@
 use core::fmt;
 use core::net::SocketAddr;
 
-use super::header::{ExtensionKind, u32_at, u64_at};
-use super::identity::{Incarnation, MessageNumber, Sequence, StreamId};
-use super::view::{DatagramView, DatagramWriter, WriteError};
+use super::super::header::{ExtensionKind, u32_at, u64_at};
+use super::super::identity::{Incarnation, MessageNumber, Sequence, StreamId};
+use super::super::view::{DatagramView, DatagramWriter, WriteError};
 
 /// A publisher serves the history of its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod board;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -92,6 +94,59 @@ fn alerts_and_board_name_metrics_that_exist() {
         let unknown: Vec<&String> =
             named.iter().filter(|name| !exist.contains(*name) && !is_declared(name)).collect();
         assert!(named.len() > 10 && unknown.is_empty(), "{file}: {unknown:?} of {}", named.len());
+    }
+}
+
+#[test]
+fn the_board_is_what_its_list_describes() {
+    let (path, written) =
+        (packaged("grafana/mcast.json"), serde_json::to_string_pretty(&board::board()).unwrap() + "\n");
+    if std::env::var_os("MCAST_BLESS").is_some() {
+        std::fs::write(&path, &written).unwrap();
+    }
+    assert!(
+        read(&path) == written,
+        "MCAST_BLESS=1 cargo test -p mcast-metrics --test monitoring writes the board"
+    );
+}
+
+#[test]
+fn the_board_shows_what_alerts_with_the_same_thresholds() {
+    let (rules, board) =
+        (read(&packaged("prometheus/mcast.rules.yml")), read(&packaged("grafana/mcast.json")));
+    let mut thresholds = 0;
+    for expression in rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")) {
+        let metrics = names(expression);
+        for metric in &metrics {
+            assert!(board.contains(&format!("{metric}{{")), "{metric} alerts and is on no panel");
+        }
+        let threshold = expression.rsplit_once(" > ").and_then(|(_, value)| value.parse().ok());
+        if let Some(value) = threshold.filter(|value| *value > 0.0) {
+            assert!(metrics.iter().all(|metric| board::shows_threshold(metric, value)), "{expression}");
+            thresholds += 1;
+        }
+    }
+    assert_eq!(thresholds, 3);
+}
+
+#[test]
+fn every_query_of_the_board_is_about_the_selected_instances() {
+    let board = board::board();
+    let targets = board["panels"].as_array().unwrap().iter().flat_map(|panel| panel["targets"].as_array());
+    let expressions: Vec<&str> = targets.flatten().map(|target| target["expr"].as_str().unwrap()).collect();
+    assert!(expressions.len() > 30);
+    for expression in expressions {
+        for series in names(expression).iter().map(String::as_str).chain(["ALERTS", "up"]) {
+            let ends = expression
+                .match_indices(series)
+                .map(|(at, _)| (&expression[..at], &expression[at + series.len()..]));
+            let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+            for (_, rest) in
+                ends.filter(|(before, rest)| !before.ends_with(is_name) && !rest.starts_with(is_name))
+            {
+                assert!(rest.starts_with("{instance=~\"$instance\""), "{series} of {expression}");
+            }
+        }
     }
 }
 
