@@ -304,6 +304,9 @@ fn networks_are_listed_and_shown() {
     let shown = lab(&["show", "two-lans"]);
     let file = File::new(text(&shown.stdout));
     assert_status(&lab(&["run", file.path()]), 0);
+    let drawn = lab(&["show", "--svg", file.path()]);
+    assert!(text(&drawn.stdout).starts_with("<svg ") && text(&drawn.stdout).contains(">gateway</text>"));
+    assert_eq!(drawn.stdout, lab(&["show", "--svg", "two-lans"]).stdout);
 }
 
 #[test]

@@ -42,6 +42,7 @@ mod address;
 mod bad_link;
 mod cable;
 mod command;
+pub mod drawing;
 mod error;
 mod host;
 mod impairment;

@@ -190,6 +190,15 @@ fn assert_shown(page: &Path, element: &str, count: usize) {
     let shown = String::from_utf8_lossy(&output.stdout);
     assert_eq!(shown.matches(element).count(), count, "{output:?}");
     assert!(!String::from_utf8_lossy(&output.stderr).contains("CONSOLE"), "{output:?}");
+    // To look at it.
+    if let Some(pictures) = std::env::var_os("MCAST_PICTURES") {
+        let picture = format!("--screenshot={}", Path::new(&pictures).join("fleet.png").display());
+        let mut command = Command::new(browser);
+        let options =
+            ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=900,640"];
+        let output = command.args(options).args([&profile, &picture, &page]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
 }
 
 /// Asserts that every element of a page is closed, in order, and that it needs no script and no other file.

@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod drawing;
 mod file;
 mod program_run;
 

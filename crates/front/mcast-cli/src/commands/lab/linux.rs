@@ -38,9 +38,13 @@ pub(super) fn run(action: &Action, console: &Console) -> anyhow::Result<Outcome>
 }
 
 fn show(show: &ShowArguments, console: &Console) -> anyhow::Result<Outcome> {
-    let Some(text) = shipped(&show.name) else {
-        let unknown = Failure::usage(format!("mcast has no built-in network '{}'", show.name));
-        return Err(unknown.remedy(format!("the built-in networks are {}", names_listed())).into());
+    let text = match shipped(&show.name) {
+        _ if show.svg => topology(&show.name)?.to_svg(),
+        Some(text) => text.to_owned(),
+        None => {
+            let unknown = Failure::usage(format!("mcast has no built-in network '{}'", show.name));
+            return Err(unknown.remedy(format!("the built-in networks are {}", names_listed())).into());
+        }
     };
     let mut output = console.output();
     output.write_all(text.as_bytes())?;

@@ -163,18 +163,24 @@ Examples, in the shell that `mcast lab shell four-hosts eastny` opens:
   mcast lab on midwood mcast send 224.1.1.5:50001 hello
   mcast lab on flatbush mcast interfaces";
 
-/// Print the file of a network that comes with mcast, as a template for your own
+/// Print the file of a network that comes with mcast, as a template for your own, or draw a network
 #[derive(Debug, clap::Args)]
 #[command(after_help = SHOW_EXAMPLES)]
 pub(crate) struct ShowArguments {
-    /// The name of the network
+    /// The name of the network; with --svg, also a topology file
+    #[arg(value_name = "NAME|FILE")]
     name: String,
+
+    /// Draw the network as SVG
+    #[arg(long)]
+    svg: bool,
 }
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
   mcast lab show two-lans > mine.toml
-  mcast lab run mine.toml";
+  mcast lab run mine.toml
+  mcast lab show mine.toml --svg > mine.svg";
 
 /// List the networks that come with mcast
 #[derive(Debug, clap::Args)]
@@ -208,7 +214,7 @@ mod unsupported {
             Action::Run(RunArguments { topology, timeout: _, json: _ })
             | Action::Shell(ShellArguments { topology, host: _, command: _ }) => topology,
             Action::On(OnArguments { host, command: _ }) => host,
-            Action::Show(ShowArguments { name }) => name,
+            Action::Show(ShowArguments { name, svg: _ }) => name,
             Action::List(ListArguments { json: _ }) => "networks",
         };
         Err(Failure::environment(format!("cannot create {what}: labs need Linux network namespaces"))
