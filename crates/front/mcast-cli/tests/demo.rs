@@ -2,6 +2,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code)]
+#[path = "command/film.rs"]
+mod film;
 #[path = "command/schemas.rs"]
 mod schemas;
 
@@ -227,7 +230,7 @@ fn the_picture_shows_what_is_printed() {
     let lines: Vec<_> = text.lines().take(end).collect();
     let text = lines.join("\n");
     assert_data_eq!(
-        text.trim_end().to_owned(),
-        file!["../../../../docs/pictures/demo.term.svg": TermSvg].raw()
+        film::still(text.trim_end().to_owned()),
+        file!["../../../../docs/pictures/demo.term.svg": Text].raw()
     );
 }

@@ -1,4 +1,4 @@
-//! Moving pictures of a terminal: all frames are in one SVG, one below the other, and a browser shows one at a time.
+//! Pictures of a terminal. Of a moving one, all frames are in one SVG, one below the other, and a browser shows one at a time.
 
 use std::fmt::Write;
 
@@ -10,12 +10,21 @@ const ROOM: usize = 10;
 /// Where the first line begins: its letters reach below the position of the line.
 const TOP: usize = ROOM + 4;
 
+/// Dark colours of a terminal that can hardly be read on black, and what is shown instead.
+const READABLE: [(&str, &str); 3] = [("#0000AA", "#5F87FF"), ("#AA0000", "#FF6B6B"), ("#AA00AA", "#E07BE0")];
+
+/// Returns the SVG of a text with the colours of a terminal.
+pub(crate) fn still(text: String) -> String {
+    let svg = text.raw().coerce_to(DataFormat::TermSvg).to_string();
+    READABLE.iter().fold(svg, |svg, (dark, bright)| svg.replace(dark, bright))
+}
+
 /// Returns the SVG of these frames: how long each is shown in seconds, and its text with the colours of a terminal. Where motion is not
 /// wanted, the last one is shown.
 pub(crate) fn film(frames: &[(f64, String)]) -> String {
     let tallest = frames.iter().map(|(_, text)| text.lines().count()).max().unwrap_or(0);
     let strip = frames.iter().map(|(_, text)| padded(text, tallest)).collect::<Vec<_>>().join("\n");
-    let still = strip.raw().coerce_to(DataFormat::TermSvg).to_string();
+    let still = still(strip);
     let height = tallest * LINE;
     let total: f64 = frames.iter().map(|(seconds, _)| seconds).sum();
     let (mut motion, mut at) = (String::new(), 0.0);
@@ -37,8 +46,6 @@ pub(crate) fn film(frames: &[(f64, String)]) -> String {
     let whole = format!("height=\"{}px\"", frames.len() * height + 2 * ROOM);
     assert!(still.contains(&whole), "{whole}");
     still
-        // Blue on black can hardly be read.
-        .replace("#0000AA", "#5F87FF")
         .replacen(&whole, &format!("height=\"{}px\"", height + 2 * ROOM), 1)
         .replacen("  </style>", &style, 1)
         .replacen("  <text ", &format!("  <svg y=\"{TOP}px\" height=\"{height}px\" overflow=\"hidden\">\n  <g class=\"film\">\n  <text "), 1)
