@@ -1,6 +1,6 @@
 //! Charts as SVG: bars from zero on a linear axis, or dots on a logarithmic one, with quartiles, labels and units.
 
-use std::fmt::Write;
+use mcast_lab::drawing::{Anchor, Drawing, Ink};
 
 use super::statistics::Spread;
 
@@ -81,23 +81,17 @@ impl Chart {
         let labels = longest(&mut groups().flat_map(|group| &group.marks).map(|mark| mark.label.as_str()));
         let left = MARGIN + names + if labels > 0.0 { labels + 10.0 } else { 0.0 } + 8.0;
         let area = Area { names: MARGIN + names, left, right: WIDTH - MARGIN - VALUES };
-        let mut body = String::new();
+        let mut drawing = Drawing::default();
         let mut y = 6.0;
         for title in wrapped(&self.title, TITLE) {
             y += 20.0;
-            text(&mut body, (MARGIN, y), "start", " font-weight=\"bold\" font-size=\"15\"", &title);
+            let attributes = " font-weight=\"bold\" font-size=\"15\"";
+            drawing.text_with((MARGIN, y), Anchor::Start, attributes, &title);
         }
         for panel in &panels {
-            y = panel.draw(&mut body, &area, &Axis::of(panel, &panels), y + 8.0);
+            y = panel.draw(&mut drawing, &area, &Axis::of(panel, &panels), y + 8.0);
         }
-        let height = y + 4.0;
-        Some(format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
-             height=\"{height}\" font-family=\"system-ui,sans-serif\" font-size=\"13\">\n\
-             <title>{}</title>\n<style>{STYLE}</style>\n\
-             <rect class=\"b\" width=\"100%\" height=\"100%\" rx=\"6\"/>\n{body}</svg>\n",
-            escaped(&self.title)
-        ))
+        Some(drawing.to_svg_with(&self.title, (WIDTH, y + 4.0), STYLE))
     }
 }
 
@@ -111,40 +105,41 @@ struct Area {
 
 impl Panel {
     /// Draws it from here down; returns where it ends.
-    fn draw(&self, svg: &mut String, area: &Area, axis: &Axis, top: f64) -> f64 {
+    fn draw(&self, svg: &mut Drawing, area: &Area, axis: &Axis, top: f64) -> f64 {
         let place = |value: f64| area.left + (area.right - area.left) * axis.part(value);
         let mut y = top;
         if !self.heading.is_empty() {
             y += 16.0;
-            text(svg, (MARGIN, y), "start", " font-weight=\"bold\"", &self.heading);
+            svg.heading((MARGIN, y), Anchor::Start, &self.heading);
         }
         y += 6.0;
         let rows: usize = self.groups.iter().map(|group| group.marks.len()).sum();
         let bottom = y + rows as f64 * ROW + self.groups.len() as f64 * BETWEEN_GROUPS;
         for tick in &axis.ticks {
             let x = place(*tick);
-            line(svg, "g", (x, y), (x, bottom));
-            text(svg, (x, bottom + 16.0), "middle", " class=\"m\"", &tick_label(*tick, self.notation));
+            svg.line_with((x, y), (x, bottom), "g", "");
+            let label = tick_label(*tick, self.notation);
+            svg.text((x, bottom + 16.0), Anchor::Middle, Ink::Muted, &label);
         }
         for group in &self.groups {
             y += BETWEEN_GROUPS / 2.0;
             let middle = y + ROW * group.marks.len() as f64 / 2.0;
-            text(svg, (area.names, middle + 4.5), "end", "", &group.name);
+            svg.text((area.names, middle + 4.5), Anchor::End, Ink::Plain, &group.name);
             for mark in &group.marks {
                 self.mark(svg, area, (y, &place), (group, mark));
                 y += ROW;
             }
             y += BETWEEN_GROUPS / 2.0;
         }
-        line(svg, "a", (area.left, bottom), (area.right, bottom));
+        svg.line_with((area.left, bottom), (area.right, bottom), "a", "");
         let middle = f64::midpoint(area.left, area.right);
-        text(svg, (middle, bottom + 34.0), "middle", "", &self.axis);
+        svg.text((middle, bottom + 34.0), Anchor::Middle, Ink::Plain, &self.axis);
         bottom + 42.0
     }
 
     fn mark(
         &self,
-        svg: &mut String,
+        svg: &mut Drawing,
         area: &Area,
         (y, place): (f64, &dyn Fn(f64) -> f64),
         (group, mark): (&Group, &Mark),
@@ -153,25 +148,24 @@ impl Panel {
         let (middle, at) = (y + ROW / 2.0, place(spread.median));
         let class = if group.is_ours() { "o" } else { "t" };
         let baseline = middle + 4.5;
-        text(svg, (area.left - 6.0, baseline), "end", " class=\"m\"", label);
+        svg.text((area.left - 6.0, baseline), Anchor::End, Ink::Muted, label);
         let (from, to) = (place(spread.lower), place(spread.upper));
         if self.scale == Scale::Linear {
             let (x, width) = (area.left, (at - area.left).max(1.0));
-            let _ = writeln!(
-                svg,
+            svg.add(format_args!(
                 "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\"/>",
                 y + 3.0,
                 ROW - 6.0
-            );
+            ));
         }
         if to - from >= 1.0 {
-            line(svg, "q", (from, middle), (to, middle));
+            svg.line_with((from, middle), (to, middle), "q", "");
         }
         if self.scale == Scale::Logarithmic {
-            let _ = writeln!(svg, "<circle class=\"{class}\" cx=\"{at:.1}\" cy=\"{middle:.1}\" r=\"5\"/>");
+            svg.add(format_args!("<circle class=\"{class}\" cx=\"{at:.1}\" cy=\"{middle:.1}\" r=\"5\"/>"));
         }
         let value = (self.notation)(spread.median);
-        text(svg, (to.max(at) + 8.0, baseline), "start", "", &value);
+        svg.text((to.max(at) + 8.0, baseline), Anchor::Start, Ink::Plain, &value);
     }
 }
 
@@ -255,27 +249,6 @@ fn wrapped(text: &str, longest: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, attributes: &str, text: &str) {
-    if !text.is_empty() {
-        let text = escaped(text);
-        let _ = writeln!(
-            svg,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\"{attributes}>{text}</text>"
-        );
-    }
-}
-
-fn line(svg: &mut String, class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) {
-    let _ = writeln!(
-        svg,
-        "<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>"
-    );
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
