@@ -66,7 +66,7 @@ pub use probes::{AcceptedReply, ProbeResults, ProbeSession, RespondingHost, Size
 #[cfg(feature = "std")]
 pub use replier::{MessageArrival, Replier, ReplierHost, ReplierKind};
 #[cfg(feature = "std")]
-pub use session::{Session, SessionTotals, SystemCounters};
+pub use session::{Session, SessionInterval, SessionTotals, SystemCounters};
 #[cfg(feature = "std")]
 pub use sessions::{EndedSession, RunTally, SessionKey, SessionProgress, Sessions};
 #[cfg(feature = "std")]

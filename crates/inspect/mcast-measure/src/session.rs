@@ -74,8 +74,21 @@ pub struct Session {
     /// The system's counters before the session.
     before: SystemCounters,
     reports: u32,
-    /// The totals at the last call of `progress`.
+    /// The totals at the end of the last interval.
     shown: SessionTotals,
+    /// The end of the last interval, from the first arrival on.
+    shown_until: Duration,
+}
+
+/// What a session has received in an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionInterval {
+    /// Its start, from the first arrival of the session on. It is the end of the interval before.
+    pub from: Duration,
+    /// Its end.
+    pub to: Duration,
+    /// What was received in it.
+    pub totals: SessionTotals,
 }
 
 #[derive(Debug)]
@@ -189,10 +202,24 @@ impl Session {
         totals
     }
 
-    /// Returns what has been received since the last call.
-    pub fn progress(&mut self) -> SessionTotals {
+    /// Returns the interval that ends at `time`, if a multiple of `length` has passed since the first arrival and since the
+    /// last interval. Once all streams are closed, what is left is [`rest`](Self::rest).
+    pub fn interval(&mut self, time: UnixNanos, length: Duration) -> Option<SessionInterval> {
+        let since = u64::try_from(time.since(self.first?)).map_or(Duration::ZERO, Duration::from_nanos);
+        let multiples = |span: Duration| span.as_nanos().checked_div(length.as_nanos());
+        let is_over = multiples(since) > multiples(self.shown_until);
+        (!self.is_closed() && is_over).then(|| self.until(since))
+    }
+
+    /// Returns the interval from the last one to the last arrival.
+    pub fn rest(&mut self) -> SessionInterval {
+        self.until(self.elapsed().max(self.shown_until))
+    }
+
+    fn until(&mut self, to: Duration) -> SessionInterval {
         let totals = self.totals();
-        totals.since(&std::mem::replace(&mut self.shown, totals))
+        let from = std::mem::replace(&mut self.shown_until, to);
+        SessionInterval { from, to, totals: totals.since(&std::mem::replace(&mut self.shown, totals)) }
     }
 
     /// Returns the next report of a receiver with this random id, whose system now has these counters.
@@ -231,15 +258,6 @@ impl Session {
     pub fn elapsed(&self) -> Duration {
         let elapsed = self.first.map_or(0, |first| self.last.since(first));
         Duration::from_nanos(u64::try_from(elapsed).unwrap_or(0))
-    }
-
-    /// Returns how long the session was active between two moments: from the first arrival on, and until the
-    /// last one if it is closed.
-    #[must_use]
-    pub fn active(&self, from: UnixNanos, to: UnixNanos) -> Duration {
-        let Some(first) = self.first else { return Duration::ZERO };
-        let end = if self.is_closed() { to.min(self.last) } else { to };
-        Duration::from_nanos(u64::try_from(end.since(from.max(first))).unwrap_or(0))
     }
 
     /// Returns the interarrival jitter of the stream with the highest.

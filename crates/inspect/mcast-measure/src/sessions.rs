@@ -7,7 +7,7 @@ use std::time::Duration;
 use mcast_pace::ClockTime;
 
 use crate::wire::{ReceiverReport, SessionHeader, SessionId, SessionSettings, UnixNanos};
-use crate::{Session, SessionTotals, SystemCounters};
+use crate::{Session, SessionInterval, SystemCounters};
 
 /// Maximum number of sessions tracked at once, and of their streams in total.
 const MAX_SESSIONS: usize = 64;
@@ -41,6 +41,8 @@ pub struct EndedSession {
     pub session: Session,
     /// The report.
     pub report: ReceiverReport,
+    /// What it has received since the last interval that was returned.
+    pub rest: SessionInterval,
 }
 
 /// What a session has received in an interval.
@@ -51,9 +53,7 @@ pub struct SessionProgress<'a> {
     /// Its statistics since it started.
     pub session: &'a Session,
     /// What it has received in the interval.
-    pub totals: SessionTotals,
-    /// The part of the interval in which it was active.
-    pub active: Duration,
+    pub interval: SessionInterval,
 }
 
 /// The results of all runs that have ended.
@@ -86,8 +86,6 @@ pub struct Sessions {
     tally: RunTally,
     /// When a step of a sweep ended after which more may follow, and the number of sessions started by then.
     between_steps: Option<(ClockTime, u64)>,
-    /// The time of the last call of `progress`.
-    shown: UnixNanos,
     /// The system's counters when there was no session.
     before: SystemCounters,
 }
@@ -110,7 +108,6 @@ impl Sessions {
             rejected: 0,
             tally: RunTally::default(),
             between_steps: None,
-            shown: UnixNanos::default(),
             before: counters,
         }
     }
@@ -194,19 +191,19 @@ impl Sessions {
         }
     }
 
-    /// Returns what each session has received since the last call. `counters` is called if there is none.
+    /// Returns the intervals of sessions of which a multiple of `length` has passed since their first arrival. `counters` is called if there is no session.
     pub fn progress(
         &mut self,
         time: UnixNanos,
+        length: Duration,
         counters: impl FnOnce() -> SystemCounters,
     ) -> impl Iterator<Item = SessionProgress<'_>> {
         if self.active.is_empty() {
             self.before = counters();
         }
-        let before = std::mem::replace(&mut self.shown, time);
-        self.active.iter_mut().map(move |(key, session)| {
-            let totals = session.progress();
-            SessionProgress { key: *key, active: session.active(before, time), session, totals }
+        self.active.iter_mut().filter_map(move |(key, session)| {
+            let interval = session.interval(time, length)?;
+            Some(SessionProgress { key: *key, session, interval })
         })
     }
 
@@ -264,7 +261,7 @@ impl Sessions {
             self.tally.runs += u64::from(!has_successor);
             self.tally.datagrams += report.received;
             self.tally.worst_loss = self.tally.worst_loss.max(report.lost_percent());
-            EndedSession { key, session, report }
+            EndedSession { key, rest: session.rest(), session, report }
         };
         ended.into_iter().map(&mut report).collect()
     }
@@ -396,20 +393,37 @@ mod tests {
         let [ended] = &sessions.take_ended(at(1_000), || counters(109))[..] else { panic!("no end") };
         assert_eq!(ended.report.drops.at(DropPoint::Socket), Some(9));
         // What was dropped before the next session is not its loss.
-        let _ = sessions.progress(UnixNanos(0), || counters(203)).count();
+        let _ = sessions.progress(UnixNanos(0), IDLE, || counters(203)).count();
         run(&mut sessions, 2, false, at(1_000));
         let [ended] = &sessions.take_ended(at(2_000), || counters(205))[..] else { panic!("no end") };
         assert_eq!((ended.report.drops.at(DropPoint::Socket), ended.report.receive_calls), (Some(2), 0));
     }
 
     #[test]
-    fn progress_is_what_was_received_since_the_last_call() {
+    fn intervals_start_at_the_first_arrival_and_add_up() {
+        const SECOND: Duration = Duration::from_secs(1);
         let mut sessions = sessions();
-        run(&mut sessions, 1, false, at(1_000));
-        let mut progress = |time| {
-            sessions.progress(UnixNanos(time), || counters(0)).map(|one| one.totals.lost).collect::<Vec<_>>()
-        };
-        assert_eq!((progress(2_000_000_000), progress(3_000_000_000)), (vec![1], vec![0]));
+        let (key, mut ends) = (key(1), Vec::new());
+        for number in 0..30 {
+            // From 700 ms on, a datagram each 100 ms.
+            let arrival = UnixNanos(700_000_000 + number * 100_000_000);
+            let header = SessionHeader {
+                sequence: number,
+                time: arrival,
+                ..SessionHeader::new(MessageType::Data, key.session)
+            };
+            sessions.data(key, &header, 100, arrival, ClockTime(arrival.0));
+            let now = UnixNanos(arrival.0 + 1);
+            ends.extend(sessions.progress(now, SECOND, || counters(0)).map(|one| one.interval));
+        }
+        let [ended] = &sessions.take_all(at(4_000), || counters(0))[..] else { panic!("no end") };
+        ends.push(ended.rest);
+
+        let lengths: Vec<_> = ends.iter().map(|one| (one.to - one.from).as_millis()).collect();
+        assert_eq!(lengths, [1_000, 1_000, 899], "{ends:?}");
+        assert_eq!(ends.iter().map(|one| one.totals.received).sum::<u64>(), 30);
+        assert!(ends.windows(2).all(|pair| pair[0].to == pair[1].from), "{ends:?}");
+        assert_eq!(ended.rest.to, ended.session.elapsed());
     }
 
     #[test]

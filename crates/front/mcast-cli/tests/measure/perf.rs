@@ -40,6 +40,28 @@ fn both_ends_count_the_same_and_all_of_it() {
 }
 
 #[test]
+fn the_intervals_of_a_run_start_with_it_and_add_up() {
+    let lan = Lan::new();
+    let receiver = perf_recv(&lan.b, &[GROUP]);
+    perf_send(&lan.a, &[GROUP, "--duration", "2.5s", "--rate", "1kpps"]).end().succeeded();
+    let received = receiver.end().succeeded();
+    let lines = received.lines();
+    let intervals: Vec<(f64, f64, bool)> = lines
+        .iter()
+        .filter_map(|line| {
+            let (interval, rest) = line.split_once(" s  10.0.0.1  ")?;
+            let (from, to) = interval.trim().split_once(" to ")?;
+            Some((from.parse().unwrap(), to.parse().unwrap(), rest.ends_with("(partial)")))
+        })
+        .collect();
+    let [(0.0, first, false), (second, third, false), (fourth, end, true)] = intervals[..] else {
+        panic!("{received:?}")
+    };
+    assert_eq!((first, third), (second, fourth), "{received:?}");
+    assert!((2.3..=2.7).contains(&end), "{received:?}");
+}
+
+#[test]
 fn a_pace_is_kept() {
     let lan = Lan::new();
     let receiver = perf_recv(&lan.b, &[GROUP, "--json"]);

@@ -356,18 +356,19 @@ impl Listener {
         state.replier.sessions().take_all(self.now(), || system_counters(&self.receiver, calls))
     }
 
-    /// Calls `show` with what each session of a sender has received since the last call, until it fails.
+    /// Calls `show` with the intervals of sessions of senders, whose ends are multiples of `length`, until it fails.
     ///
     /// # Errors
     /// Those of `show`.
     pub fn progress<E>(
         &self,
+        length: Duration,
         show: impl FnMut(SessionProgress<'_>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let mut state = self.state();
         let calls = state.calls;
         let counters = || system_counters(&self.receiver, calls);
-        state.replier.sessions().progress(UnixNanos::now(), counters).try_for_each(show)
+        state.replier.sessions().progress(UnixNanos::now(), length, counters).try_for_each(show)
     }
 
     /// Returns the results of the runs of senders that have ended.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mcast::{InterfaceIndex, Receiver, ReceiverBuilder};
-use mcast_measure::{EndedSession, Session, SessionProgress, SessionTotals};
+use mcast_measure::{EndedSession, Session, SessionInterval, SessionKey, SessionProgress, SessionTotals};
 use mcast_path::Listener;
 use mcast_terminal::{Console, Output};
 
@@ -174,16 +174,13 @@ fn listen(
     limits: &Limits,
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
-    let mut next_line = SECOND;
-    let keep_going = |now: Duration| -> anyhow::Result<bool> {
+    let keep_going = |_| -> anyhow::Result<bool> {
         if interrupt.has_arrived() {
             return Ok(false);
         }
-        if now >= next_line {
-            next_line += SECOND * (1 + (now - next_line).as_secs() as u32);
-            listener.progress(|session| printer.line(now, &session))?;
-            printer.flush()?;
-        }
+        listener.progress(SECOND, |SessionProgress { key, session, interval, .. }| {
+            printer.line(&key, session, interval, "")
+        })?;
         printer.summaries(&listener.take_ended())?;
         let is_enough = !limits.keep && listener.tally().runs >= limits.count && listener.is_idle();
         Ok(!is_enough)
@@ -229,7 +226,7 @@ struct RunPrinter<'a> {
 }
 
 record! {
-    fn new(EndedSession { key, session, report }: &EndedSession, interface: String) {
+    fn new(EndedSession { key, session, report, .. }: &EndedSession, interface: String) {
         let settings = session.settings();
     }
 
@@ -258,31 +255,33 @@ impl<'a> RunPrinter<'a> {
         Self { console, out: console.output(), names: InterfaceNames::new(), json }
     }
 
-    /// Shows what was printed.
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-
-    /// Prints what a session has received since the last line.
-    fn line(&mut self, now: Duration, progress: &SessionProgress<'_>) -> io::Result<()> {
+    /// Prints what a session has received in an interval.
+    fn line(
+        &mut self,
+        key: &SessionKey,
+        session: &Session,
+        interval: SessionInterval,
+        mark: &str,
+    ) -> io::Result<()> {
         /// The shortest time for which a rate is meaningful.
         const SHORTEST: Duration = Duration::from_millis(50);
 
-        let SessionProgress { key, session, totals, active } = progress;
-        let SessionTotals { received, sent, lost, duplicated, reordered, bytes, .. } = *totals;
-        if self.json || (received == 0 && session.is_closed()) {
+        let SessionInterval { from, to, totals } = interval;
+        let SessionTotals { received, sent, lost, duplicated, reordered, bytes, .. } = totals;
+        if self.json {
             return Ok(());
         }
-        let arrivals = match rates(received, "datagram", bytes, *active) {
-            rates if *active >= SHORTEST => rates,
+        let arrivals = match rates(received, "datagram", bytes, to - from) {
+            rates if to - from >= SHORTEST => rates,
             _ => count_of(received, "datagram"),
         };
         let delay = session.delays().and_then(|delays| delays.quantile(0.5));
         let delay = delay.map(|delay| format!("  delay {}", short_time(delay))).unwrap_or_default();
         writeln!(
             self.out,
-            "{:>6.1} s  {}  {}  lost {}  duplicated {}  reordered {}  jitter {}{delay}",
-            now.as_secs_f64(),
+            "{:>5.1} to {:.1} s  {}  {}  lost {}  duplicated {}  reordered {}  jitter {}{delay}{mark}",
+            from.as_secs_f64(),
+            to.as_secs_f64(),
             key.source,
             arrivals,
             share(lost, sent),
@@ -294,12 +293,27 @@ impl<'a> RunPrinter<'a> {
 
     /// Prints the summaries of runs that have ended.
     fn summaries(&mut self, ended: &[EndedSession]) -> io::Result<()> {
-        ended.iter().try_for_each(|ended| self.summary(ended))?;
+        for ended in ended {
+            self.end(ended)?;
+            self.summary(ended)?;
+        }
         self.out.flush()
     }
 
+    /// Prints what a session has received since its last line, so that its intervals add up.
+    fn end(&mut self, EndedSession { key, session, rest, .. }: &EndedSession) -> io::Result<()> {
+        /// An interval may end early by the time between two checks.
+        const NEARLY: Duration = Duration::from_millis(900);
+
+        // A run of less than a second is what the summary describes.
+        if rest.from.is_zero() || rest.totals.received == 0 {
+            return Ok(());
+        }
+        self.line(key, session, *rest, if rest.to - rest.from < NEARLY { "  (partial)" } else { "" })
+    }
+
     fn summary(&mut self, ended: &EndedSession) -> io::Result<()> {
-        let EndedSession { key, session, report } = ended;
+        let EndedSession { key, session, report, .. } = ended;
         let interface = InterfaceIndex::new(key.interface).map(|index| self.names.of(index).to_string());
         let interface = interface.unwrap_or_default();
         if self.json {
