@@ -20,7 +20,7 @@ pub(crate) use packet_filter::{
 };
 pub(crate) use quantities::{
     Goal, Limits, ServedHistoryAt, parse_bits, parse_count, parse_dscp, parse_duration, parse_moment,
-    parse_percent, parse_positive_size, parse_size, parse_speed, with_dscp,
+    parse_percent, parse_positive_duration, parse_positive_size, parse_size, parse_speed, with_dscp,
 };
 pub(crate) use selected::{
     Admission, Egress, Families, on_each, read_description, select_destination, select_destinations,

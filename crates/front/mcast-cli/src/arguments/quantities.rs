@@ -31,6 +31,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds_of_unit).map_err(|_| "this time is too long".into())
 }
 
+/// Parses a time that is not 0.
+pub(crate) fn parse_positive_duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("must be more than zero".into()),
+        time => Ok(time),
+    }
+}
+
 /// Parses a time such as `2026-11-22T09:30:00Z`, or an age such as `24h`; returns milliseconds since 1970.
 pub(crate) fn parse_moment(text: &str) -> Option<u64> {
     if let Some(time) = parse_time(text) {

@@ -11,7 +11,7 @@ use mcast::{Destination, Family, InterfaceSelector, Membership, SourceFilter};
 use mcast_terminal::Console;
 
 use crate::exit::Failure;
-use crate::output::count_of;
+use crate::output::{count, count_of};
 
 /// `-4` and `-6`.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -97,6 +97,9 @@ pub(crate) struct Selected<T> {
     pub(crate) hop_limit: Option<u8>,
 }
 
+/// The number of groups from which on networks may not carry all of them.
+const MANY_GROUPS: usize = 1_024;
+
 /// Returns the memberships that these texts name. `interfaces` and `sources` apply to texts that name none.
 pub(crate) fn select_memberships(
     texts: &[String],
@@ -121,6 +124,14 @@ pub(crate) fn select_memberships(
             };
             selected.items.extend(on_each(membership, interfaces));
         }
+    }
+    if selected.items.len() > MANY_GROUPS {
+        console.warn(format_args!(
+            "{}: routers and snooping switches keep each of them, and many have room for about {}; `mcast sniff` captures a \
+             range without joining it",
+            count_of(selected.items.len() as u64, "membership"),
+            count(MANY_GROUPS as u64)
+        ));
     }
     Ok(selected)
 }

@@ -40,6 +40,9 @@ error: "239.255.1.3" has no port: write GROUP:PORT
         let expected = format!("error: invalid value '{count}' for '--count <N>': must be at least 1");
         assert_eq!((ended.status, ended.stderr.lines().next()), (Some(2), Some(&expected[..])), "{ended:?}");
     }
+    let doctor = mcast(&alone.host, &["doctor", "239.255.1.3:5000", "-W", "0"]);
+    let expected = "error: invalid value '0' for '--timeout <TIME>': must be more than zero";
+    assert_eq!((doctor.status, doctor.stderr.lines().next()), (Some(2), Some(expected)), "{doctor:?}");
     let listen = mcast(&alone.host, &["listen", "239.255.1.3:5000"]);
     assert!(listen.stderr.ends_with("  tip: the command for that is `mcast recv`\n"), "{listen:?}");
     alone.fails(

@@ -1,5 +1,7 @@
 //! `mcast recv`.
 
+use std::time::{Duration, Instant};
+
 use crate::support::{Lan, MCAST, eventually, mcast, program, recv, send, start};
 
 const GROUP: &str = "239.255.1.2:5000";
@@ -243,6 +245,19 @@ fn many_groups_are_one_argument() {
     groups.sort();
     groups.dedup();
     assert_eq!(groups.len(), 32);
+}
+
+#[test]
+fn very_many_groups_are_warned_of_and_left_quickly() {
+    let lan = Lan::new();
+    let receiving = start(&lan.b, &["recv", "239.254.0.0/18:5000"]);
+    receiving.stderr.wait_for("joined");
+    let before = Instant::now();
+    let ended = receiving.signalled(libc::SIGINT);
+    let taken = before.elapsed();
+    assert!(ended.stderr.contains("warning: 16,384 memberships: routers and snooping switches"), "{ended:?}");
+    // From the oldest on, it takes more than half a minute.
+    assert!(taken < Duration::from_secs(12), "{taken:?}");
 }
 
 #[test]

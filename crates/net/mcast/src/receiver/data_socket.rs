@@ -398,6 +398,13 @@ struct MembershipSocket {
     full: bool,
 }
 
+/// Closes the newest one first, as `Sockets` do.
+impl Drop for MembershipSockets {
+    fn drop(&mut self) {
+        while self.sockets.pop().is_some() {}
+    }
+}
+
 impl MembershipSockets {
     /// Joins a group with this filter, replacing what was held of it.
     pub(crate) fn hold(

@@ -49,6 +49,14 @@ pub(crate) struct Sockets {
 /// A number of groups by family and port.
 type Groups = BTreeMap<(Family, u16), usize>;
 
+/// Closes the newest socket first: Linux finds a membership in a list of all of the interface, with the newest at its head.
+/// 16,384 are left in 0.14 s, and in 36 s from the oldest on.
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        while self.data.pop().is_some() {}
+    }
+}
+
 fn bind_target((address, interface): Key) -> BindTarget {
     (address, mcast_sys::layout::is_scoped(address.group).then_some(interface))
 }

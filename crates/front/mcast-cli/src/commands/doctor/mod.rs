@@ -21,7 +21,7 @@ use mcast_doctor::{Effect, Error, HostError, Id, IpProtocol, Options, Report, Se
 use mcast_metrics::ExporterAddress;
 use mcast_terminal::Console;
 
-use crate::arguments::{Admission, hide, parse_duration};
+use crate::arguments::{Admission, hide, parse_duration, parse_positive_duration};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::{Interrupt, Service};
 use crate::metrics;
@@ -132,7 +132,7 @@ struct PathOptions {
 struct TimingOptions {
     /// Stop listening after TIME [default: 5s, or 3s once 50 datagrams have arrived, 2s if none of 20 reaches the
     /// socket; with --listen until Ctrl-C]
-    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_positive_duration)]
     timeout: Option<Duration>,
 
     /// Listen until memberships expire that no querier refreshes (275 s), or for TIME (`--soak=300s`); with --fleet,
