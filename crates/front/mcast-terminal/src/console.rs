@@ -523,7 +523,8 @@ impl Palette {
             heading: style(Style::new().bold()),
             group: colour(AnsiColor::Cyan),
             address: colour(AnsiColor::Green),
-            interface: colour(AnsiColor::Blue),
+            // The darker one can hardly be read on black.
+            interface: colour(AnsiColor::BrightBlue),
             dim: style(Style::new().dimmed()),
             good: style(AnsiColor::Green.on_default().bold()),
             warning: style(AnsiColor::Yellow.on_default().bold()),
@@ -544,7 +545,7 @@ impl Palette {
             AnsiColor::Green,
             AnsiColor::Magenta,
             AnsiColor::Yellow,
-            AnsiColor::Blue,
+            AnsiColor::BrightBlue,
             AnsiColor::Red,
         ];
         if self.coloured { COLOURS[number % COLOURS.len()].on_default() } else { Style::new() }

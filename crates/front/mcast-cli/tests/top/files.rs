@@ -170,6 +170,24 @@ fn a_pipe_without_data_can_be_interrupted() {
     assert!(!output.stdout.is_empty());
 }
 
+#[test]
+fn chosen_columns_are_printed_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("two.pcapng");
+    write(&path);
+    let path = path.to_str().unwrap();
+    let output = top(&["--once", "-r", path, "--sort", "group", "--columns", "loss,group,loss-trend"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["loss", "group", "lost"]);
+    assert_eq!(lines[1][..2], ["9.99%", "239.1.2.3:5000"]);
+    assert!(lines[1][2].chars().all(|bar| bar == '█'), "{text}");
+    assert_eq!(lines[2], ["–", "239.9.9.9:5000"]);
+    for refused in [["--columns", "losses"], ["--bad-loss", "101%"]] {
+        assert_eq!(top(&[&["--once", "-r", path], &refused[..]].concat()).status.code(), Some(2));
+    }
+}
+
 /// The picture of the README.
 #[test]
 fn the_picture_shows_what_is_printed() {

@@ -237,9 +237,13 @@ fn the_screen_adapts_to_a_new_size() {
     });
     assert!(lines[39].starts_with("q quit"), "{lines:#?}");
     scene.screen.resize(40, 10);
-    scene.screen.wait_until("few columns", |lines| {
+    let lines = scene.screen.wait_until("few columns", |lines| {
         lines[9].starts_with("q quit") && lines.iter().any(|line| line.contains("239.1.2.3:5000"))
     });
+    // The rate and the loss stay; a tenth is missing.
+    assert_eq!(row(&lines, "group")[..2], ["group", "source"]);
+    assert!(["bit/s", "loss"].iter().all(|title| row(&lines, "group").contains(title)), "{lines:#?}");
+    assert!(row(&lines, "239.1.2.3:5000").last().unwrap().ends_with('%'), "{lines:#?}");
     scene.screen.resize(12, 8);
     scene
         .screen
@@ -253,6 +257,42 @@ fn the_screen_adapts_to_a_new_size() {
     });
     scene.screen.press("q");
     assert_eq!(scene.screen.end(), Some(0));
+}
+
+#[test]
+fn chosen_columns_are_shown_in_their_order_with_the_trend_of_loss() {
+    let scene = Scene::new((80, 24), &["--columns", "loss-trend,loss,group", "--bad-loss", "50%"]);
+    let lines = scene.screen.wait_until("a bar of loss", |lines| {
+        lines.iter().any(|line| line.contains("239.1.2.3:5000") && line.contains('█'))
+    });
+    assert_eq!(row(&lines, "group"), ["lost", "loss", "group"]);
+    assert_eq!(row(&lines, "239.1.2.3:5000").last(), Some(&"239.1.2.3:5000"));
+    // A tenth is less than half, and shown in yellow.
+    let bytes = scene.screen.bytes();
+    let has = |number: u8| {
+        let colours = [format!("38;5;{number};"), format!("38;5;{number}m")];
+        colours.iter().any(|colour| contains(&bytes, colour.as_bytes()))
+    };
+    assert!(has(3) && !has(1));
+    scene.screen.press("s");
+    scene.screen.wait_for("sorted by loss");
+    scene.screen.press("q");
+    assert_eq!(scene.screen.end(), Some(0));
+}
+
+#[test]
+fn a_narrow_screen_without_a_stream_shows_the_whole_sentence() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let screen = Terminal::start(&lan.b, (40, 12), folder.path(), &["top"]);
+    let lines = screen.wait_for("No stream yet");
+    let text = lines.join(" ").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("groups that this machine has joined: `mcast recv --discard GROUP:PORT`"),
+        "{text}"
+    );
+    screen.press("q");
+    assert_eq!(screen.end(), Some(0));
 }
 
 #[test]

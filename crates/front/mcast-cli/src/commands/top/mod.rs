@@ -22,7 +22,9 @@ use mcast_watch::live::{
     HeldMemberships, InterfaceFollower, LiveError, LiveFrames, LocalMembersWatcher, Monitor, MonitorOptions,
 };
 
-use crate::arguments::{FilterOptions, PacketInput, on_each, open_file, parse_duration, read_targets};
+use crate::arguments::{
+    FilterOptions, PacketInput, on_each, open_file, parse_percent, parse_positive_duration, read_targets,
+};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::{Interrupt, Service};
 use crate::metrics;
@@ -95,6 +97,21 @@ struct TopOutput {
     /// Sort by this column
     #[arg(long, value_name = "COLUMN", default_value = "bits")]
     sort: Column,
+
+    /// Show these columns (those of --sort), in this order, separated by commas
+    /// [default: all that fit; trends only on the screen]
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        value_delimiter = ',',
+        hide_possible_values = true,
+        conflicts_with = "json"
+    )]
+    columns: Vec<Column>,
+
+    /// Show loss of PERCENT or more in red, less in yellow
+    #[arg(long, value_name = "PERCENT", default_value = "1%", value_parser = parse_percent)]
+    bad_loss: f64,
 }
 
 const EXAMPLES: &str = "\
@@ -122,6 +139,7 @@ Examples:
   mcast top --once --json 239.255.1.3:5000     one stream, for a script; exit status 1 if there is none
   mcast top --announced                        also streams that announce themselves
   mcast top --seq 0:4                          count loss by the first 4 bytes of payloads
+  mcast top --columns group,bits,loss,loss-trend --bad-loss 0.1%
   mcast top -r capture.pcapng --once           the streams of a capture file
   mcast top --metrics :9477                    for Prometheus";
 
@@ -130,13 +148,17 @@ const RIGHTS_TO_RECORD: [Capability; 1] = [Capability::DacOverride];
 
 /// What to do, resolved from the arguments.
 #[derive(Clone, Copy, Debug)]
-struct TopPlan {
+struct TopPlan<'a> {
     watch: WatchOptions,
     display: Display,
     /// Whether to stop after one table.
     once: bool,
     timeout: Option<Duration>,
     sort: Column,
+    /// The columns to show; none for the default ones.
+    columns: &'a [Column],
+    /// The loss that is shown as bad, in percent.
+    bad_loss: f64,
     /// Whether the frames are read from a file.
     is_file: bool,
 }
@@ -217,8 +239,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     Ok(Outcome::of(!is_missing))
 }
 
-impl TopPlan {
-    fn new(arguments: &Arguments) -> Result<Self, Failure> {
+impl<'a> TopPlan<'a> {
+    fn new(arguments: &'a Arguments) -> Result<Self, Failure> {
         let Arguments { timeout, ref show, .. } = *arguments;
         if arguments.interval < Duration::from_millis(10) {
             return Err(Failure::usage("--interval must be at least 10ms"));
@@ -249,7 +271,8 @@ impl TopPlan {
             TopOutput { metrics: Some(_), .. } => Display::Headless,
             _ => Display::Table,
         };
-        Ok(Self { watch, display, once: show.once, timeout, sort: show.sort, is_file })
+        let TopOutput { once, sort, ref columns, bad_loss, .. } = *show;
+        Ok(Self { watch, display, once, timeout, sort, columns, bad_loss, is_file })
     }
 }
 
@@ -271,8 +294,7 @@ fn print_start(monitor: &Monitor, exporter: Option<&Exporter>, console: &Console
 /// Parses an interval. Zero would make rates undefined, and very long ones would exceed the range of the clock.
 fn parse_interval(text: &str) -> Result<Duration, String> {
     const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
-    match parse_duration(text)? {
-        Duration::ZERO => Err("must be more than zero".into()),
+    match parse_positive_duration(text)? {
         time if time > LONGEST => Err("must be at most a hundred years".into()),
         time => Ok(time),
     }

@@ -8,7 +8,7 @@ use mcast_stream::wire::StreamId;
 use mcast_terminal::{Console, Output};
 use mcast_watch::Row;
 
-use super::text::{self, Column};
+use super::text::{self, Column, LossLevel};
 use super::{Display, TopPlan, Watched, faults};
 use crate::arguments::Goal;
 use crate::exit::Failure;
@@ -24,7 +24,7 @@ const INTERFACE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Prints at each interval until the timeout or Ctrl-C.
 pub(super) fn run(
-    plan: &TopPlan,
+    plan: &TopPlan<'_>,
     watched: Watched<'_>,
     interrupt: &Interrupt,
     console: &Console,
@@ -138,7 +138,7 @@ fn sleep_until(moment: SystemTime, interrupt: &Interrupt) -> bool {
 }
 
 struct TablePrinter<'a> {
-    plan: &'a TopPlan,
+    plan: &'a TopPlan<'a>,
     monitor: &'a Monitor,
     console: &'a Console,
     out: Output,
@@ -175,9 +175,12 @@ impl TablePrinter<'_> {
         if rows.is_empty() {
             return self.announced(picture);
         }
-        let columns = Column::SHOWN.into_iter().filter(|column| *column != Column::Trend);
-        let columns: Vec<_> =
-            columns.filter(|column| rows.iter().any(|row| !column.text(row, picture).is_empty())).collect();
+        let mut columns = self.plan.columns.to_vec();
+        if columns.is_empty() {
+            let is_trend = |column: &Column| matches!(column, Column::Trend | Column::LossTrend);
+            let has_text = |column: &Column| rows.iter().any(|row| !column.text(row, picture).is_empty());
+            columns.extend(Column::SHOWN.iter().filter(|column| !is_trend(column) && has_text(column)));
+        }
         let titles: Vec<_> = columns.iter().map(|column| column.title()).collect();
         let mut table = Table::new(&titles, palette.heading);
         for row in rows {
@@ -226,7 +229,11 @@ impl TablePrinter<'_> {
             Column::Group => cell.style(palette.group),
             Column::Source => cell.style(palette.address),
             Column::Interface => cell.style(palette.interface),
-            Column::Loss if row.numbers.is_some_and(|numbers| numbers.missing > 0) => cell.style(palette.bad),
+            Column::Loss | Column::LossTrend => match text::loss_level(row, self.plan.bad_loss) {
+                LossLevel::None => cell,
+                LossLevel::Some => cell.style(palette.warning),
+                LossLevel::Bad => cell.style(palette.bad),
+            },
             _ => cell,
         }
     }

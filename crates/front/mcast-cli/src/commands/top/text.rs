@@ -51,10 +51,34 @@ pub(super) fn loss(numbers: Option<&SequenceStatistics>) -> String {
 fn loss_of(row: &Row) -> String {
     match row.incomplete {
         incomplete if incomplete > 0 && row.numbers.is_none() => {
-            let share = incomplete as f64 / (row.datagrams + incomplete) as f64;
-            format!("≥{:.1}%", share * 100.0)
+            format!("≥{:.1}%", incomplete_share(row) * 100.0)
         }
         _ => loss(row.numbers.as_ref()),
+    }
+}
+
+/// Returns the share of datagrams of which fragments are missing.
+fn incomplete_share(row: &Row) -> f64 {
+    match row.incomplete {
+        0 => 0.0,
+        incomplete => incomplete as f64 / (row.datagrams + incomplete) as f64,
+    }
+}
+
+/// How bad the loss of a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LossLevel {
+    None,
+    Some,
+    Bad,
+}
+
+/// Returns how bad the loss of a stream is, if `bad` percent or more is bad.
+pub(super) fn loss_level(row: &Row, bad: f64) -> LossLevel {
+    match row.numbers.map_or_else(|| incomplete_share(row), |numbers| numbers.loss()) * 100.0 {
+        percent if percent <= 0.0 => LossLevel::None,
+        percent if percent < bad => LossLevel::Some,
+        _ => LossLevel::Bad,
     }
 }
 
@@ -171,6 +195,8 @@ pub(super) enum Column {
     Loss,
     /// The rate in the last intervals
     Trend,
+    /// What was lost in the last intervals
+    LossTrend,
     /// The TTL or hop limit on arrival
     Ttl,
     /// The jitter
@@ -183,7 +209,7 @@ pub(super) enum Column {
 
 impl Column {
     /// The order on the screen.
-    pub(super) const SHOWN: [Self; 12] = [
+    pub(super) const SHOWN: [Self; 13] = [
         Self::Group,
         Self::Name,
         Self::Source,
@@ -192,6 +218,7 @@ impl Column {
         Self::Bits,
         Self::Trend,
         Self::Loss,
+        Self::LossTrend,
         Self::Ttl,
         Self::Jitter,
         Self::Payload,
@@ -199,20 +226,26 @@ impl Column {
     ];
 
     /// The order of importance, if there is no room for all.
-    pub(super) const NEEDED: [Self; 12] = [
+    const NEEDED: [Self; 13] = [
         Self::Group,
+        Self::Bits,
+        Self::Loss,
         Self::Source,
         Self::Interface,
         Self::Datagrams,
-        Self::Bits,
-        Self::Loss,
         Self::Trend,
-        Self::Ttl,
         Self::Name,
+        Self::LossTrend,
+        Self::Ttl,
         Self::Jitter,
         Self::Payload,
         Self::Joined,
     ];
+
+    /// Returns these columns, the most important one first.
+    pub(super) fn by_importance(shown: &[Self]) -> Vec<Self> {
+        Self::NEEDED.into_iter().filter(|column| shown.contains(column)).collect()
+    }
 
     pub(super) const fn title(self) -> &'static str {
         match self {
@@ -224,6 +257,7 @@ impl Column {
             Self::Bits => "bit/s",
             Self::Loss => "loss",
             Self::Trend => "trend",
+            Self::LossTrend => "lost",
             Self::Ttl => "ttl",
             Self::Jitter => "jitter",
             Self::Payload => "payload",
@@ -248,6 +282,7 @@ impl Column {
             Self::Bits => short(rate.bits_per_second),
             Self::Loss => loss_of(row),
             Self::Trend => sparkline(&trend(row), Self::TREND_WIDTH),
+            Self::LossTrend => loss_trend(row, Self::TREND_WIDTH).unwrap_or_default(),
             Self::Ttl => row.hop_limit.to_string(),
             Self::Jitter => jitter(row.jitter),
             Self::Payload => row.format.map(|format| format.to_string()).unwrap_or_default(),
@@ -270,6 +305,7 @@ impl Column {
             Self::Datagrams => Rank::highest(Some(picture.rate(row).datagrams_per_second)),
             Self::Bits | Self::Trend => Rank::highest(Some(picture.rate(row).bits_per_second)),
             Self::Loss => Rank::highest(row.numbers.map(|numbers| numbers.loss())),
+            Self::LossTrend => Rank::highest(Some(row.lost_now as f64)),
             Self::Ttl => Rank::Lowest(row.hop_limit),
             Self::Jitter => Rank::highest(row.jitter.map(|jitter| jitter.jitter.as_secs_f64())),
         }
@@ -310,6 +346,12 @@ pub(super) fn sort<T>(
 /// Returns the bytes in each interval.
 pub(super) fn trend(row: &Row) -> Vec<f64> {
     row.history.iter().map(|slot| slot.bytes.max(slot.datagrams.into()) as f64).collect()
+}
+
+/// Returns a bar for what was lost in each interval; `None` if nothing was, as far as intervals are retained.
+pub(super) fn loss_trend(row: &Row, width: usize) -> Option<String> {
+    let lost: Vec<f64> = row.history.iter().map(|slot| slot.lost.into()).collect();
+    lost.iter().any(|lost| *lost > 0.0).then(|| sparkline(&lost, width))
 }
 
 #[cfg(test)]

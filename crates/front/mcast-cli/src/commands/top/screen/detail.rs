@@ -35,6 +35,9 @@ fn describe(row: &Row, picture: &MonitorReport, theme: Theme, width: usize) -> V
     joined(&mut lines, row, picture);
     let bars = text::sparkline(&trend(row), width.saturating_sub(LABEL).min(row.history.len().max(1)));
     lines.add("trend", bars, theme.trend);
+    if let Some(bars) = text::loss_trend(row, row.history.len()) {
+        lines.add("lost", bars, theme.bad);
+    }
     lines.lines
 }
 

@@ -33,14 +33,14 @@ const INTERRUPTED: u8 = 130;
 
 /// Shows the screen until `q`, Ctrl-C, a request to terminate, or the timeout.
 pub(super) fn run(
-    plan: &TopPlan,
+    plan: &TopPlan<'_>,
     watched: Watched<'_>,
     interrupt: &Interrupt,
     exporter: Option<&Exporter>,
     console: &Console,
 ) -> anyhow::Result<Option<Outcome>> {
     let Watched { monitor, named } = watched;
-    let mut state = State::new(plan.sort, monitor, console);
+    let mut state = State::new(*plan, monitor, console);
     if let Some(exporter) = exporter {
         state.show_message(format!("metrics at http://{}/metrics", exporter.address()));
     }
@@ -59,7 +59,7 @@ fn show(
     screen: &mut Screen,
     state: &mut State<'_>,
     named: &[Interface],
-    plan: &TopPlan,
+    plan: &TopPlan<'_>,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Option<Outcome>> {
     let mut silent_interfaces = SilentInterfaces::default();
@@ -171,7 +171,7 @@ impl Theme {
             heading: bold.add_modifier(Modifier::UNDERLINED),
             group: colour(plain, Color::Cyan),
             address: colour(plain, Color::Green),
-            interface: colour(plain, Color::Blue),
+            interface: colour(plain, Color::LightBlue),
             trend: colour(plain, Color::Cyan),
             dim: plain.add_modifier(Modifier::DIM),
             warning: colour(bold, Color::Yellow),
@@ -303,11 +303,12 @@ const KEYS: [(&str, &str); 11] = [
     ("", ""),
 ];
 
-const COLUMNS: [(&str, &str); 9] = [
+const COLUMNS: [(&str, &str); 10] = [
     ("dgram/s, bit/s", "in the last interval; bits are those of the payload"),
     ("trend", "bytes in each of the last intervals, the highest full"),
     ("loss", "share that is missing, by sequence numbers: RTP, MPEG-TS,"),
     ("", "MoldUDP64, mcast perf, or --seq; – where there are none"),
+    ("lost", "what was missing in each of the last intervals, the highest full"),
     ("ttl", "TTL or hop limit on arrival here"),
     ("jitter", "as in RFC 3550 where datagrams have a timestamp, such as RTP in"),
     ("", "formats whose clock is known; ~ jitter of the gaps between them"),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast_terminal::Console;
 use mcast_watch::{Row, StreamKey};
 
+use super::super::TopPlan;
 use super::super::text::{self, Column};
 use super::Theme;
 use crate::output::{count_of, rfc3339};
@@ -28,6 +29,7 @@ pub(super) struct State<'a> {
     pub(super) theme: Theme,
     pub(super) picture: MonitorReport,
     pub(super) view: View,
+    pub(super) plan: TopPlan<'a>,
     pub(super) sort: Column,
     pub(super) reversed: bool,
     /// Only streams that contain this text, in lowercase.
@@ -54,13 +56,14 @@ impl<'a> State<'a> {
     /// How long a message stays.
     const MESSAGE: Duration = Duration::from_secs(8);
 
-    pub(super) fn new(sort: Column, monitor: &'a Monitor, console: &Console) -> Self {
+    pub(super) fn new(plan: TopPlan<'a>, monitor: &'a Monitor, console: &Console) -> Self {
         let mut state = Self {
             monitor,
             theme: Theme::new(console.palette().is_coloured()),
             picture: monitor.report(SystemTime::now()),
             view: View::Streams,
-            sort,
+            plan,
+            sort: plan.sort,
             reversed: false,
             filter: String::new(),
             is_typing: false,
@@ -122,9 +125,17 @@ impl<'a> State<'a> {
         self.position = position;
     }
 
+    /// Returns the columns that are shown if there is room, in their order.
+    pub(super) fn columns(&self) -> &'a [Column] {
+        match self.plan.columns {
+            [] => &Column::SHOWN,
+            chosen => chosen,
+        }
+    }
+
     /// Sorts by the next column, or the previous one.
     pub(super) fn sort_by_next(&mut self, by: isize) {
-        let columns = Column::SHOWN;
+        let columns = self.columns();
         let position = columns.iter().position(|column| *column == self.sort).unwrap_or(0);
         let next = position.cast_signed().saturating_add(by).rem_euclid(columns.len().cast_signed());
         self.sort = columns[next.unsigned_abs()];

@@ -14,11 +14,11 @@ use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span, Text};
-use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table};
+use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table, Wrap};
 
 use super::Theme;
 use super::state::{State, View, describe_recording};
-use crate::commands::top::text::{self, Column, short, sources, span};
+use crate::commands::top::text::{self, Column, LossLevel, short, sources, span};
 use crate::output::{SafeText, clock_time, count, count_of};
 
 pub(super) fn draw_head(frame: &mut Frame<'_>, area: Rect, state: &State<'_>) {
@@ -148,7 +148,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
     state.page = page;
     let rows = state.rows();
     if rows.is_empty() {
-        frame.render_widget(Paragraph::new(empty_text(state)), area);
+        frame.render_widget(Paragraph::new(empty_text(state)).wrap(Wrap { trim: true }), area);
         return;
     }
     let selected = rows.iter().position(|row| Some(row.key) == state.selected);
@@ -192,28 +192,35 @@ fn empty_text(state: &State<'_>) -> String {
 fn columns(rows: &[&Row], state: &State<'_>, width: u16) -> Vec<(Column, u16)> {
     let mut left = width;
     let mut chosen = Vec::new();
-    for column in Column::NEEDED {
+    for column in Column::by_importance(state.columns()) {
         let widest =
             rows.iter().map(|row| column.text(row, &state.picture).chars().count()).max().unwrap_or(0);
-        if widest == 0 {
+        if widest == 0 && state.plan.columns.is_empty() {
             continue;
         }
         let (least, most) = bounds(column);
         let preferred =
             u16::try_from(widest.max(column.title().len())).unwrap_or(u16::MAX).clamp(least, most);
         let room = left.saturating_sub(if chosen.is_empty() { 0 } else { GAP });
-        // The first column is shown at any width, and the last one gets the remaining width.
-        let can_be_cut = matches!(column, Column::Group | Column::Joined);
-        let granted = if can_be_cut { preferred.min(room) } else { preferred };
+        let granted = match column {
+            // It is shown at any width, and leaves room for rate and loss if that is possible.
+            Column::Group if room > RATE_AND_LOSS * 2 => preferred.min(room - RATE_AND_LOSS),
+            // The last one gets the remaining width.
+            Column::Group | Column::Joined => preferred.min(room),
+            _ => preferred,
+        };
         if granted > room || granted < least {
             continue;
         }
         left = room - granted;
         chosen.push((column, granted));
     }
-    chosen.sort_by_key(|(column, _)| Column::SHOWN.iter().position(|shown| shown == column));
+    chosen.sort_by_key(|(column, _)| state.columns().iter().position(|shown| shown == column));
     chosen
 }
+
+/// The width of the rate and the loss, with their gaps.
+const RATE_AND_LOSS: u16 = bounds(Column::Bits).1 + bounds(Column::Loss).1 + 2 * GAP;
 
 /// Returns the minimum and maximum width of a column.
 const fn bounds(column: Column) -> (u16, u16) {
@@ -224,7 +231,7 @@ const fn bounds(column: Column) -> (u16, u16) {
         Column::Interface => (2, 15),
         Column::Datagrams | Column::Bits => (7, 7),
         Column::Loss => (6, 6),
-        Column::Trend => (Column::TREND_WIDTH as u16, Column::TREND_WIDTH as u16),
+        Column::Trend | Column::LossTrend => (Column::TREND_WIDTH as u16, Column::TREND_WIDTH as u16),
         Column::Ttl => (3, 3),
         Column::Jitter => (8, 10),
         Column::Payload => (7, 11),
@@ -246,8 +253,11 @@ fn cell(column: Column, width: u16, row: &Row, state: &State<'_>) -> Cell<'stati
         Column::Source => theme.address,
         Column::Interface => theme.interface,
         Column::Trend => theme.trend,
-        Column::Loss if row.lost_now > 0 => theme.bad,
-        Column::Loss if row.numbers.is_some_and(|numbers| numbers.missing > 0) => theme.warning,
+        Column::Loss | Column::LossTrend => match text::loss_level(row, state.plan.bad_loss) {
+            LossLevel::None => Style::new(),
+            LossLevel::Some => theme.warning,
+            LossLevel::Bad => theme.bad,
+        },
         _ => Style::new(),
     };
     Cell::from(aligned(column, text)).style(style)
