@@ -11,6 +11,7 @@ use mcast_sys::service::journal_reads;
 
 use crate::background::{BackgroundWriter, CAPACITY, Mishap, Reporter, Sink, Stream};
 use crate::same_file;
+use crate::table::columns;
 
 /// The output streams, with their verbosity and colours.
 ///
@@ -296,6 +297,10 @@ impl Console {
             Some(part) => line.to_string().lines().map(|line| format!("{part}: {line}\n")).collect(),
             None => format!("{line}\n"),
         };
+        let line = match width_of_notes() {
+            Some(width) => line.lines().map(|line| fit_note(line, width) + "\n").collect(),
+            None => line,
+        };
         if self.levels { with_level(level, &line) } else { line }
     }
 
@@ -476,11 +481,44 @@ pub fn width() -> Option<usize> {
     terminal.or_else(from_environment).filter(|columns| *columns > 0)
 }
 
+/// Returns the width of the terminal that standard error goes to; `None` if it is none.
+fn width_of_notes() -> Option<usize> {
+    terminal_size::terminal_size_of(io::stderr()).map(|(columns, _)| usize::from(columns.0))
+}
+
+/// Breaks a note at words, so that it fits. Commands, which are indented or in backquotes, stay whole, so that they can be
+/// copied.
+fn fit_note(note: &str, width: usize) -> String {
+    const COMMAND: &str = "    ";
+
+    if note.starts_with(COMMAND) {
+        return note.to_owned();
+    }
+    let mut is_quoted = false;
+    let ends_word = |letter: char| {
+        is_quoted ^= letter == '`';
+        letter == ' ' && !is_quoted
+    };
+    let mut words = note.split(ends_word);
+    let mut text = words.next().unwrap_or_default().to_owned();
+    let mut taken = columns(&text);
+    for word in words {
+        let length = columns(word);
+        if taken + 1 + length > width {
+            text.push_str("\n ");
+            taken = 1;
+        }
+        text.push(' ');
+        text.push_str(word);
+        taken += 1 + length;
+    }
+    text
+}
+
 /// Returns the start of this line of text that fits in the terminal that standard error goes to, and leaves its last column free, where
 /// some terminals break the line.
 pub fn fit_notes(line: &str) -> &str {
-    let terminal = terminal_size::terminal_size_of(io::stderr());
-    let width = terminal.map_or(usize::MAX, |(columns, _)| usize::from(columns.0).max(2) - 1);
+    let width = width_of_notes().map_or(usize::MAX, |columns| columns.max(2) - 1);
     line.char_indices().nth(width).map_or(line, |(end, _)| &line[..end])
 }
 
@@ -555,6 +593,20 @@ impl Palette {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn notes_break_at_words_and_commands_stay_whole() {
+        let note =
+            "sent with ttl 1: this stays in this network; `mcast send -t 8 239.1.2.3:5000` crosses routers";
+        assert_eq!(
+            fit_note(note, 44),
+            "sent with ttl 1: this stays in this network;\n  `mcast send -t 8 239.1.2.3:5000` crosses\n  routers"
+        );
+        assert_eq!(fit_note(note, 100), note);
+        let command = "    sudo sysctl -w net.ipv4.conf.all.rp_filter=2";
+        assert_eq!(fit_note(command, 20), command);
+        assert_eq!(fit_note("incomprehensibilities", 7), "incomprehensibilities");
+    }
 
     #[test]
     fn every_line_starts_with_its_level_for_the_journal() {

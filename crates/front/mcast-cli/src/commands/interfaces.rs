@@ -26,8 +26,8 @@ pub(crate) struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-The column `wire` says whether datagrams can be taken off the interface past the network stack (`recv --wire`), or why
-not (Linux).
+With -v, the column `wire` says whether datagrams can be taken off the interface past the network stack (`recv --wire`),
+or why not (Linux).
 
 Examples:
   mcast interfaces                    all, and the default one for multicast
@@ -87,7 +87,7 @@ fn show_all(
             }
         }
     } else {
-        table(interfaces, defaults, console.palette()).write(out)?;
+        table(interfaces, defaults, console).write(out)?;
     }
     Ok(defaults)
 }
@@ -200,7 +200,8 @@ impl Defaults {
     }
 }
 
-fn table(interfaces: &[Interface], defaults: Defaults, palette: &Palette) -> Table {
+fn table(interfaces: &[Interface], defaults: Defaults, console: &Console) -> Table {
+    let palette = console.palette();
     let titles = [
         "name",
         "index",
@@ -213,11 +214,13 @@ fn table(interfaces: &[Interface], defaults: Defaults, palette: &Palette) -> Tab
         "note",
         "wire",
     ];
-    let mut table = Table::new(&titles, palette.heading);
+    // The widest column matters to few.
+    let shown = titles.len() - usize::from(!console.is_verbose());
+    let mut table = Table::new(&titles[..shown], palette.heading);
     for interface in interfaces {
         let state_style = if interface.running { palette.good } else { palette.dim };
         let warnings = interface.warnings().iter().map(|each| note(each, interfaces)).collect::<Vec<_>>();
-        table.row([
+        let row = [
             Cell::new(&interface.name).style(palette.interface),
             Cell::new(interface.index.to_string()).right(),
             Cell::new(state(interface)).style(state_style),
@@ -229,7 +232,8 @@ fn table(interfaces: &[Interface], defaults: Defaults, palette: &Palette) -> Tab
             Cell::of_lines(warnings).style(palette.warning),
             Cell::new(wire(interface).map_or_else(String::new, |support| support.to_string()))
                 .style(palette.dim),
-        ]);
+        ];
+        table.row(row.into_iter().take(shown));
     }
     table
 }

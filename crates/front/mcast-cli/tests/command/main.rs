@@ -14,6 +14,8 @@ mod interop;
 mod limits;
 mod log;
 mod narrow;
+#[path = "../top/pseudoterminal.rs"]
+mod pseudoterminal;
 mod recv;
 mod schema_conventions;
 mod schemas;

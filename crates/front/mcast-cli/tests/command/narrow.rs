@@ -1,9 +1,11 @@
 //! Output fits the width of the terminal.
 
-use std::process::Command;
+use std::io::Read;
+use std::process::{Command, Stdio};
 
 use snapbox::{assert_data_eq, file};
 
+use crate::pseudoterminal::open_terminal;
 use crate::support::{Lan, MCAST, program, send};
 
 /// What `mcast` prints where lines have this many columns.
@@ -128,16 +130,40 @@ fn explanations_fit_the_terminal() {
 #[test]
 fn tables_fit_the_terminal() {
     let lan = Lan::new();
-    let run = |columns: &str| {
+    let run = |columns: &str, options: &[&str]| {
         let variable = format!("COLUMNS={columns}");
-        program(&lan.a, "env", &[&variable, MCAST, "interfaces"], false).end().succeeded().text().to_owned()
+        let arguments = [&[&variable, MCAST, "interfaces"], options].concat();
+        program(&lan.a, "env", &arguments, false).end().succeeded().text().to_owned()
     };
-    let (narrow, wide) = (run("60"), run("200"));
+    let (narrow, wide) = (run("60", &["-v"]), run("200", &["-v"]));
     assert_fits(&narrow, 60, |_| false);
     assert!(narrow.contains("    addresses: 10.0.0.1/24, fd00::1/64"), "{narrow}");
     assert!(wide.lines().next().unwrap().ends_with(" wire"), "{wide}");
-    let unlimited = program(&lan.a, MCAST, &["interfaces"], false).end().succeeded();
+    // Why frames cannot be taken off an interface is what few need.
+    assert!(!run("200", &[]).contains("wire"));
+    let unlimited = program(&lan.a, MCAST, &["interfaces", "-v"], false).end().succeeded();
     assert_eq!(unlimited.text(), wide);
+}
+
+#[test]
+fn notes_break_at_words_and_data_lines_stay_whole() {
+    let lan = Lan::new();
+    for columns in [44, 80] {
+        let (mut person, program) = open_terminal(columns, 24);
+        let mut command = lan.a.command(MCAST).unwrap();
+        command.args(["send", "239.1.2.3:5000", "hello"]).env_remove("CLICOLOR_FORCE");
+        let mut sending = command.stdout(Stdio::null()).stderr(Stdio::from(program)).spawn().unwrap();
+        assert_eq!(sending.wait().unwrap().code(), Some(0));
+        drop(command);
+        let mut text = Vec::new();
+        // On Linux, the end of a terminal is an error.
+        let _ = person.read_to_end(&mut text);
+        let text = String::from_utf8(text).unwrap().replace("\r\n", "\n");
+        assert_fits(&text, columns.into(), |_| false);
+        assert!(text.contains("\n  "), "{text}");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("stays in this network"), "{text}");
+    }
 }
 
 #[test]
