@@ -86,7 +86,7 @@ mod system {
         match scope.trim() {
             "" | "0" => "run as root, with CAP_SYS_PTRACE, or as the user of the program".to_owned(),
             "3" => {
-                "the system allows no tracing until it boots again (kernel.yama.ptrace_scope is 3)".to_owned()
+                "the kernel allows no tracing until the next boot (kernel.yama.ptrace_scope is 3)".to_owned()
             }
             value => format!(
                 "run as root or with CAP_SYS_PTRACE: kernel.yama.ptrace_scope is {value}, so that users may not trace their own programs"

@@ -166,7 +166,7 @@ fn malformed_packets_finding(
     let (source, to) = (flow.source.ip(), interest.destination());
     let what = flow.drops.first().and_then(|drop| meaning(&drop.reason)).unwrap_or("damaged");
     let cause = format!(
-        "The datagrams from {source} to {to} arrive on {interface} damaged ({what}), so the system drops them: {} while listening.",
+        "The datagrams from {source} to {to} arrive on {interface} damaged ({what}), so the kernel drops them: {} while listening.",
         flow.packets
     );
     Finding::fault(Id::MalformedPackets, cause)
@@ -179,7 +179,7 @@ fn malformed_packets_finding(
 
 fn advice(source: IpAddr) -> String {
     format!(
-        "Capture on the sender ({source}) and behind each device on the way: tcpdump -nvv shows where the header becomes wrong. Then correct the program that builds the packets, or update the driver or device that changes them; on the sender, ethtool -K INTERFACE tx off shows whether its network card computes checksums wrongly."
+        "Capture on the sender ({source}) and behind each device on the path: tcpdump -nvv shows where the header becomes wrong. Then correct the program that builds the packets, or update the driver or device that changes them; on the sender, ethtool -K INTERFACE tx off shows whether its NIC computes checksums wrongly."
     )
 }
 
@@ -199,7 +199,7 @@ fn defective_flow(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let source = flow.key.source;
     let interface = observation.link_name(flow.key.interface);
     let is_file = matches!(observation.target, ExaminationTarget::File);
-    let consequence = if is_file { "receivers drop them" } else { "the system drops them" };
+    let consequence = if is_file { "receivers drop them" } else { "the kernel drops them" };
     let counters =
         counters(*defect, Family::of(flow.key.group)).iter().filter_map(|name| observation.increase_of(name));
     let finding = Finding::new(

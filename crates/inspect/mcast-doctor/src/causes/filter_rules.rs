@@ -391,7 +391,7 @@ pub(super) fn loss_at<'a>(
     Some(HookLoss { flows: vec![flow], hook, reached, passed, suspects, effect })
 }
 
-/// Returns what the rules of the old iptables do with the lost datagrams of a flow, as far as it follows from counters:
+/// Returns what the rules of legacy iptables do with the lost datagrams of a flow, as far as it follows from counters:
 /// what is delivered all the same was not dropped.
 fn by_legacy_rule(observation: &Observation, flow: &Flow, hook: Hook, lost: u64) -> Option<RuleEffect> {
     let family = Family::of(flow.key.group);

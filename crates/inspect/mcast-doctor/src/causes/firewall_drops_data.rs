@@ -448,7 +448,7 @@ fn admit(
     let commands: Vec<_> = there.map(insert).collect();
     if rule.is_none() && !commands.is_empty() {
         let advice = format!(
-            "This machine has rules of the old iptables (`{program}-legacy-save` shows them). Let the datagrams pass there: {}.",
+            "This machine has rules of legacy iptables (`{program}-legacy-save` shows them). Let the datagrams pass there: {}.",
             commands.join(" and ")
         );
         remedies.insert(0, Remedy::advice(Tool::Nft, advice));

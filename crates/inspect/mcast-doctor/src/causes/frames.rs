@@ -36,7 +36,7 @@ fn frames_to_another_host(observation: &Observation) -> Vec<Finding> {
 fn ahead(observation: &Observation, flow: &Flow) -> Option<Finding> {
     let mac = host_address(flow).filter(|_| !flow.key.outgoing && is_foreign(observation, flow))?;
     let cause = format!(
-        "The datagrams from {} to {} arrive on {} in frames for another host, {mac}, so the system drops them.",
+        "The datagrams from {} to {} arrive on {} in frames for another host, {mac}, so the kernel drops them.",
         flow.key.source.ip(),
         flow.destination(),
         observation.link_name(flow.key.interface)
@@ -65,7 +65,7 @@ fn by_reason(observation: &Observation, interest: &Interest<'_>) -> Option<Findi
     let right = MacAddress::of_group(interest.group);
     let source = flow.source.ip();
     let cause = format!(
-        "The datagrams from {source} to {to} arrive on {interface} in frames for another host: their Ethernet destination is {mac} instead of {right}, so the system drops them."
+        "The datagrams from {source} to {to} arrive on {interface} in frames for another host: their Ethernet destination is {mac} instead of {right}, so the kernel drops them."
     );
     let finding = Finding::fault(Id::FramesToAnotherHost, cause)
         .on_interface(&interface)
@@ -110,7 +110,7 @@ fn address_of_another_group(observation: &Observation, interest: &Interest<'_>) 
 
 fn another_group(flow: &Flow, mac: MacAddress) -> String {
     format!(
-        "The frames from {} to {} carry the Ethernet address of another group, {mac}: network cards that filter, and switches, do not deliver them to members.",
+        "The frames from {} to {} carry the Ethernet address of another group, {mac}: NICs that filter, and switches, do not deliver them to members.",
         flow.key.source.ip(),
         flow.destination()
     )

@@ -181,17 +181,17 @@ fn refused(observation: &Observation) -> Option<Finding> {
     let sources = trial.membership.sources.sources().len();
     let too_many_sources = || {
         let group = trial.group();
-        format!("The membership of {group} names {sources} sources, more than the system allows.")
+        format!("The membership of {group} names {sources} sources, more than the kernel allows.")
     };
     let (setting, cause) = match (trial.group().family(), sources) {
         (Family::V4, 2..) => (SOURCES, too_many_sources()),
         (Family::V6, 2..) => ("net.ipv6.mld_max_msf", too_many_sources()),
         (Family::V4, _) => {
-            (MEMBERSHIPS, "The socket has reached the system's limit of memberships.".to_owned())
+            (MEMBERSHIPS, "The socket has reached the kernel's limit of memberships.".to_owned())
         }
         (Family::V6, _) => (
             "net.core.optmem_max",
-            "The socket has reached the system's limit of memory for memberships.".to_owned(),
+            "The socket has reached the kernel's limit of memory for memberships.".to_owned(),
         ),
     };
     let value = observation.after.setting(setting).unwrap_or("unknown");
@@ -244,7 +244,7 @@ fn full(observation: &Observation, program: &Program, socket: &ProgramSocket) ->
         ),
     };
     let cause = format!(
-        "A socket of {} has joined {count} groups, the most that the system allows per socket: the next join fails.{lacks}",
+        "A socket of {} has joined {count} groups, the most that the kernel allows per socket: the next join fails.{lacks}",
         program.name
     );
     let finding = Finding::new(Id::MembershipLimit, severity, cause)
@@ -302,7 +302,7 @@ fn full_of_sources(observation: &Observation, program: &Program, socket: &Progra
         Id::MembershipLimit,
         severity,
         format!(
-            "{} names {limit} sources for {}, the most that the system allows: the next source is refused.",
+            "{} names {limit} sources for {}, the most that the kernel allows: the next source is refused.",
             program.name, full.address.group
         ),
     )

@@ -221,7 +221,7 @@ fn of_any_program(observation: &Observation) -> Option<Finding> {
     let (before, after) = observation.values(name).filter(|(before, after)| after > before)?;
     let finding = Finding::warning(
         Id::ReceiveBufferOverflow,
-        format!("{} datagrams were dropped while listening because the receive buffer of some program was full. The system does not report which.", after - before),
+        format!("{} datagrams were dropped while listening because the receive buffer of some program was full. The kernel does not report which.", after - before),
     )
     .change(EvidenceKind::Counter, "netstat -s -p udp, dropped due to full socket buffers", before, after)
     .with_remedies(buffer_remedies(observation));

@@ -371,7 +371,7 @@ fn without_route(observation: &Observation, interest: &Interest<'_>) -> Option<F
     is_concerned.then(|| {
         let (name, to) = (link.name(), interest.destination());
         let cause = format!(
-            "{name} has no route for IPv6 groups, so the system discards what arrives there for {to}."
+            "{name} has no route for IPv6 groups, so the kernel discards what arrives there for {to}."
         );
         without_group_route(cause, link)
             .for_group(to)

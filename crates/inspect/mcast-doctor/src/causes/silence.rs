@@ -108,7 +108,7 @@ fn hints(observation: &Observation, silent: &ExpectedFlow<'_>) -> Vec<String> {
     });
     let link = observation.link(interest.interface);
     let macvlan = link.filter(|link| link.kind.as_deref() == Some("macvlan")).map(|link| {
-        format!(" {} is a macvlan: it exchanges nothing with the host whose interface it is on.", link.name())
+        format!(" {} is a macvlan: it exchanges nothing with the host of its lower interface.", link.name())
     });
     let elsewhere = between::elsewhere(observation, interest);
     let carrier = carriers::hint(observation, interest);

@@ -53,7 +53,7 @@ fn source_zero_finding(observation: &Observation, flow: &Flow) -> Finding {
     let macs = flow.mac_list();
     Finding::fault(
                 Id::SourceZero,
-                format!("Datagrams for {} arrive on {interface} without a source address ({}), so the system drops them.", flow.destination(), flow.key.source.ip()),
+                format!("Datagrams for {} arrive on {interface} without a source address ({}), so the kernel drops them.", flow.destination(), flow.key.source.ip()),
             )
             .about_flow(&interface, flow)
             .evidence(EvidenceKind::Packet, &interface, format!("{} datagrams from {}, sent by {macs}", flow.datagrams, flow.key.source))
@@ -156,10 +156,10 @@ fn source_is_local_finding(observation: &Observation, flows: &[&Flow]) -> Findin
     let (source, to) = (flow.key.source.ip(), flow.destination());
     let cause = match observation.before.is_own(source) {
         true => format!(
-            "Datagrams for {to} arrive on {interface} with this machine's own address {source} as their source, so the system drops them."
+            "Datagrams for {to} arrive on {interface} with this machine's own address {source} as their source, so the kernel drops them."
         ),
         false => format!(
-            "Datagrams for {to} arrive on {interface} from {source}, which this machine takes for an address of its own, because a route of type local covers it: the system drops them."
+            "Datagrams for {to} arrive on {interface} from {source}, which this machine takes for an address of its own, because a route of type local covers it: the kernel drops them."
         ),
     };
     let route = (!observation.before.is_own(source)).then(|| {
@@ -373,7 +373,7 @@ fn described(
 ) -> Finding {
     let (source, to) = (flow.key.source.ip(), flow.destination());
     let cause = format!(
-        "Datagrams for {to} arrive on {interface} from {source}, which is {kind} and not a host's address, so the system drops them."
+        "Datagrams for {to} arrive on {interface} from {source}, which is {kind} and not a host's address, so the kernel drops them."
     );
     Finding::fault(Id::InvalidSource, cause)
         .about_flow(interface, flow)

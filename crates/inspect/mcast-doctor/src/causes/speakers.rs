@@ -82,7 +82,7 @@ impl Subject<'_> {
             );
             self.finding(Id::BadChecksum, Severity::Fault, cause).from_source(*source).advise(
                 Tool::Program,
-                "Update the sender, and see whether a device on the way changes the packets.",
+                "Update the sender, and see whether a device on the path changes the packets.",
             )
         };
         damaged.map(finding).collect()
@@ -103,7 +103,7 @@ impl Subject<'_> {
             .collect();
         let (terms, first) = (list(said.keys()), texts.first()?);
         let cause = format!(
-            "The senders of {} differ in {terms}, and discard the packets of each other: {} {}.",
+            "The senders of {} differ in {terms}, and discard each other's packets: {} {}.",
             self.text(),
             first.0,
             first.1
@@ -127,7 +127,7 @@ impl Subject<'_> {
         }
         let sources = list(speakers.keys());
         let cause = format!(
-            "{} is sent by {sources} at the same time, of which only one should: they do not receive, or do not accept, the packets of each other.",
+            "{} is sent by {sources} at the same time, of which only one should: they do not receive, or do not accept, each other's packets.",
             self.text()
         );
         let finding = self.finding(Id::TwoMasters, Severity::Fault, cause);

@@ -230,7 +230,7 @@ fn stream_stopped_finding(observation: &Observation, flow: &Flow, silence: Durat
     });
     let why = match stayed_silent {
         true => {
-            "It did not come back when the group was reported again: its sender has stopped, or a device on the way no longer forwards it."
+            "It did not come back when the group was reported again: its sender has stopped, or a device on the path no longer forwards it."
         }
         false => "Its sender has stopped, or the network no longer forwards it.",
     };

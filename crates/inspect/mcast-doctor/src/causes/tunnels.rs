@@ -168,7 +168,7 @@ fn allow(priority: u32, source: &str, to: SocketAddr) -> Remedy {
     let policy = Change::Policy { selector, priority: priority.to_string(), is_there: true };
     Remedy::now_changing(Tool::Ip, policy).with_scope(
         RemedyScope::new(format!("datagrams from {source} to {to}"))
-            .warning("they are accepted without encryption and without proof of their origin"),
+            .warning("they are accepted unencrypted and unauthenticated"),
     )
 }
 

@@ -245,7 +245,7 @@ fn report_socket(observation: &Observation, report: &mut Report) {
     extend_limited(&mut report.observations, "socket", "sources", lines);
     if trial.rejoin == Some(RejoinOutcome::StayedSilent) {
         let what = format!(
-            "{} stopped and stayed silent after rejoining: its sender has stopped, or a device on the way no longer forwards it",
+            "{} stopped and stayed silent after rejoining: its sender has stopped, or a device on the path no longer forwards it",
             trial.destination()
         );
         report.observations.push(LayerObservation::new("socket", what));
@@ -340,7 +340,7 @@ fn unknown_reading(observation: &Observation, flow: &FlowStatus) -> OpenQuestion
             "{seen} datagrams were on the wire of {}, and programs of this machine read {read} datagrams of any kind",
             flow.interface
         ),
-        _ => "the system does not count the datagrams that programs read".to_owned(),
+        _ => "the kernel does not count the datagrams that programs read".to_owned(),
     };
     OpenQuestion::new(what, why).with_effect(Effect::NoAnswer)
 }

@@ -41,7 +41,7 @@ pub fn snapshot() -> Result<HostSnapshot> {
     let mut parts = Vec::new();
     // Without `CAP_NET_ADMIN`, there is no evidence of rules.
     let mut ruleset = read("nftables rules", nftables::ruleset(), &mut parts);
-    // The rules of the old iptables are not nftables rules.
+    // The rules of legacy iptables are not nftables rules.
     legacy_tables::add_to(&mut ruleset);
     if !ruleset.legacy_tables.is_empty() {
         let names = ruleset.legacy_tables.join(", ");
