@@ -4,6 +4,7 @@
 //! that forward have the other processor, which also runs the receiver's stack. No program receives: what has arrived is
 //! what the receiver's interface counts.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -108,17 +109,39 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, link: Link) -> Result<Figures>
                  counted by the receiver's interface. Then half of that rate is sent again, and what is lost is counted.";
     let network = &RoutedNetwork::new(link)?;
     let mut figures = bench.figures(plan, about.to_owned(), "rate", Forwarder::Kernel.name());
-    let mut turns = Vec::new();
     // Only frames of one datagram each can be taken.
     let takes_part = |forwarder: &Forwarder| *forwarder != Forwarder::Wire || link == Link::Frames;
-    for forwarder in Forwarder::ALL.into_iter().filter(takes_part) {
-        match bench.missing(forwarder.need()) {
-            Some(why) => drop(figures.absent.insert(forwarder.name().to_owned(), why.to_owned())),
-            None => turns.push(Turn {
-                name: forwarder.name().to_owned(),
-                run: Box::new(move || run_once(network, bench, forwarder, link)),
-            }),
+    let ways = Forwarder::ALL.into_iter().filter(takes_part).map(|forwarder| Forwarding {
+        name: forwarder.name(),
+        what: forwarder.what(),
+        need: forwarder.need(),
+        run: Box::new(move || run_once(network, bench, forwarder, link)),
+    });
+    compare(bench, &mut figures, ways)?;
+    Ok(figures)
+}
+
+/// A way to forward that is measured beside others.
+pub(super) struct Forwarding<'a> {
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    pub(super) need: Need,
+    pub(super) run: Box<dyn Fn() -> Result<Values> + 'a>,
+}
+
+/// Measures those that are available in turn, and adds them to the figures.
+pub(super) fn compare<'a>(
+    bench: &Bench,
+    figures: &mut Figures,
+    ways: impl IntoIterator<Item = Forwarding<'a>>,
+) -> Result<()> {
+    let (mut turns, mut texts) = (Vec::new(), BTreeMap::new());
+    for Forwarding { name, what, need, run } in ways {
+        match bench.missing(need) {
+            Some(why) => drop(figures.absent.insert(name.to_owned(), why.to_owned())),
+            None => turns.push(Turn { name: name.to_owned(), run }),
         }
+        texts.insert(name, what);
     }
     let options = RoundOptions {
         rounds: bench.options.rounds(),
@@ -126,11 +149,8 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, link: Link) -> Result<Figures>
         keep_all: bench.options.keep_all || bench.options.quick,
     };
     let rounds = take_turns(&turns, options)?;
-    fill(&mut figures, rounds, |name| {
-        let forwarder = Forwarder::ALL.into_iter().find(|forwarder| forwarder.name() == name);
-        forwarder.map_or("", Forwarder::what).to_owned()
-    });
-    Ok(figures)
+    fill(figures, rounds, |name| texts.get(name).copied().unwrap_or_default().to_owned());
+    Ok(())
 }
 
 fn groups() -> impl Iterator<Item = Ipv4Addr> {

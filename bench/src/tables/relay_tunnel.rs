@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use super::Bench;
 use super::plan::Plan;
-use super::relay::interface_received;
-use super::rounds::{RoundOptions, Turn, Values, take_turns};
-use super::{Bench, fill};
+use super::relay::{Forwarding, compare, interface_received};
+use super::rounds::Values;
 use crate::network::{DOWNSTREAM, INTERFACE, Link, TunnelNetwork};
 use crate::report::Figures;
 use crate::run::{Cpu, start, start_with_input};
@@ -114,26 +114,13 @@ pub(super) fn measure(bench: &Bench, plan: &Plan, link: Link) -> Result<Figures>
                  microseconds.";
     let network = &TunnelNetwork::new(link)?;
     let mut figures = bench.figures(plan, about.to_owned(), "rate", Carrier::Tunnel.name());
-    let mut turns = Vec::new();
-    for carrier in Carrier::ALL {
-        match bench.missing(carrier.need()) {
-            Some(why) => drop(figures.absent.insert(carrier.name().to_owned(), why.to_owned())),
-            None => turns.push(Turn {
-                name: carrier.name().to_owned(),
-                run: Box::new(move || run_once(network, bench, carrier, link)),
-            }),
-        }
-    }
-    let options = RoundOptions {
-        rounds: bench.options.rounds(),
-        steady_by: Some("rate"),
-        keep_all: bench.options.keep_all || bench.options.quick,
-    };
-    let rounds = take_turns(&turns, options)?;
-    fill(&mut figures, rounds, |name| {
-        let carrier = Carrier::ALL.into_iter().find(|carrier| carrier.name() == name);
-        carrier.map_or("", Carrier::what).to_owned()
+    let ways = Carrier::ALL.into_iter().map(|carrier| Forwarding {
+        name: carrier.name(),
+        what: carrier.what(),
+        need: carrier.need(),
+        run: Box::new(move || run_once(network, bench, carrier, link)),
     });
+    compare(bench, &mut figures, ways)?;
     Ok(figures)
 }
 
