@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::command::{command_line, finish, rustup, succeeds};
+use crate::command::{cargo, command_line, finish, succeeds};
 use crate::products;
-use crate::step::{Lane, Outcome, RunOptions, Step};
+use crate::step::{Outcome, RunOptions, Step};
+use crate::verify::documentation;
 
 /// The folder of the lists.
 const FOLDER: &str = "docs/api";
@@ -16,8 +18,7 @@ const FOLDER: &str = "docs/api";
 /// Writes the lists, and removes those of crates that are not published. If one does not compile, nothing has changed.
 pub(crate) fn write() -> Result<bool> {
     let folder = crate::root().join(FOLDER);
-    let lists = products::published()?.into_iter().map(|name| Ok((list_of(&name), public_api(&name)?)));
-    let lists: Vec<(PathBuf, String)> = lists.collect::<Result<_>>()?;
+    let lists: Vec<_> = public_api()?.into_iter().map(|(name, list)| (list_of(&name), list)).collect();
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("emptying {}", folder.display()))?;
     }
@@ -31,20 +32,19 @@ pub(crate) fn write() -> Result<bool> {
 
 /// A step that fails if the lists are not those of the sources.
 pub(crate) fn step() -> Step {
-    Step::new("api", "the lists of the public API are up to date", check).on(Lane::Beside)
+    Step::new("api", "the lists of the public API are up to date", check)
 }
 
 fn check(_: &RunOptions) -> Result<Outcome> {
-    if !is_available() {
+    if !succeeds(cargo(["public-api", "--version"])) {
         return Ok(Outcome::unsupported(
-            "cargo-public-api and a nightly toolchain are needed (`cargo install --locked cargo-public-api`, \
-             `rustup toolchain install nightly`)",
+            "cargo-public-api is not installed (`cargo install --locked cargo-public-api`)",
         ));
     }
     let mut differences = String::new();
-    for name in products::published()? {
+    for (name, list) in public_api()? {
         let committed = fs::read_to_string(list_of(&name)).unwrap_or_default();
-        for line in changed_lines(&committed, &public_api(&name)?) {
+        for line in changed_lines(&committed, &list) {
             differences += &format!("{name}: {line}\n");
         }
     }
@@ -54,25 +54,28 @@ fn check(_: &RunOptions) -> Result<Outcome> {
     })
 }
 
-fn is_available() -> bool {
-    succeeds(rustup(&["run", "nightly", "cargo", "public-api", "--version"]))
-}
-
 fn list_of(name: &str) -> PathBuf {
     crate::root().join(FOLDER).join(format!("{name}.txt"))
 }
 
-/// Lists what a crate exports, one item per line, without what the compiler derives.
-fn public_api(name: &str) -> Result<String> {
-    // In a folder of its own: cargo would compile everything again after another compiler.
-    let target = crate::root().join("target/api");
-    let head = ["run", "nightly", "cargo", "public-api", "--all-features", "-sss", "--color", "never"];
-    let mut command = rustup(&head);
-    command.args(["--package", name]).env("CARGO_TARGET_DIR", target);
+/// Lists what each published crate exports, by its name: one item per line, without what the compiler derives.
+fn public_api() -> Result<Vec<(String, String)>> {
+    output_of(documentation())?;
+    let folder = products::target_directory()?.join("doc");
+    let list = |name: String| {
+        let file = folder.join(format!("{}.json", name.replace('-', "_")));
+        let mut command = cargo(["public-api", "-sss", "--color", "never", "--rustdoc-json"]);
+        command.arg(file);
+        Ok((name, items(&output_of(command)?)))
+    };
+    products::published()?.into_iter().map(list).collect()
+}
+
+fn output_of(command: Command) -> Result<String> {
     let line = command_line(&command);
     let finished = finish(command, false)?;
     ensure!(finished.success, "`{line}` failed, {}:\n{}", finished.status, finished.output);
-    Ok(items(&finished.output))
+    Ok(finished.output)
 }
 
 /// Returns the items, without what cargo says before them. The functions of an implementation are those that its trait lists; it

@@ -119,6 +119,11 @@ fn product_of(package: &Package) -> Option<&'static str> {
 }
 
 /// Returns the packages of the workspace, without those of others.
+/// Returns the folder in which cargo builds.
+pub(crate) fn target_directory() -> Result<PathBuf> {
+    Ok(metadata()?.target_directory.into_std_path_buf())
+}
+
 fn metadata() -> Result<Metadata> {
     let manifest = crate::root().join("Cargo.toml");
     MetadataCommand::new().manifest_path(manifest).no_deps().exec().context("reading the workspace")

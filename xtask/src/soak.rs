@@ -20,7 +20,7 @@ use crate::command::{cargo, finish, succeeds};
 use crate::report;
 use crate::step::{Outcome, RunOptions, Step};
 use crate::verify::tests::{self, Suite};
-use crate::verify::{chosen, instructions, kernel, packages, python, targets, wine};
+use crate::verify::{chosen, instructions, kernel, packages, postponed, python, targets, wine};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -80,7 +80,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         advisories(),
         kernel::step(),
     ];
-    // What `cargo verify` leaves to this command: packages, instructions, programs for Windows.
+    // What `cargo verify` leaves to this command.
+    steps.extend(postponed());
     steps.extend([packages::system_step(), python::build_step(), packages::wheel_step()]);
     steps.extend(packages::released());
     steps.extend([instructions::build_step(), instructions::step(), wine::build_step()]);

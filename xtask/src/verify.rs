@@ -15,6 +15,7 @@ mod skips;
 mod sources;
 pub(crate) mod targets;
 pub(crate) mod tests;
+mod variants;
 pub(crate) mod wine;
 
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ use crate::report::Elsewhere;
 use crate::step::{RunOptions, Step};
 use crate::{api, docs, report, site};
 use changed::Changed;
+pub(crate) use sources::documentation;
 pub(crate) use targets::host;
 
 #[derive(Debug, clap::Args)]
@@ -105,12 +107,11 @@ fn steps() -> Vec<Step> {
     steps.extend(environment::steps());
     // The lane beside. The second lane waits for its first step.
     steps.push(python::build_step());
-    steps.push(api::step());
     steps.extend(targets::steps());
     steps.extend(sources::of_text());
     steps.extend(dependencies::of_text());
-    steps.push(dependencies::minimum_version_step());
     steps.extend(sources::compiled());
+    steps.push(api::step());
     steps.extend(tests::steps());
     // The second lane.
     steps.extend(python::steps());
@@ -140,12 +141,25 @@ fn steps_of(product: &Product) -> Result<Vec<Step>> {
 pub(crate) fn on_request() -> Vec<Step> {
     let mut steps = vec![packages::system_step(), instructions::build_step(), wine::build_step()];
     steps.extend(targets::other_systems());
+    steps.extend(postponed());
     steps.push(kernel::step());
     steps.push(instructions::step());
     steps.push(packages::wheel_step());
     steps.extend(wine::steps());
     steps.extend(packages::tested());
     steps
+}
+
+/// Steps that compile dependencies again, with another compiler or other features, and the seeds and tests that the step `tests`
+/// leaves out.
+pub(crate) fn postponed() -> [Step; 5] {
+    [
+        dependencies::minimum_version_step(),
+        sources::fuzz_step(),
+        tests::core_step(),
+        tests::second_half_step(),
+        tests::variants_step(),
+    ]
 }
 
 /// Returns the names of these steps; a family of which none is among `others` is one name.
@@ -166,7 +180,7 @@ fn steps_for(base: &str) -> Result<Vec<Step>> {
     steps.extend(dependencies::of_text());
     if !changed.touched.is_empty() || changed.has_pages {
         steps.push(sources::clippy_step());
-        steps.extend(tests::steps_for(&changed));
+        steps.extend(tests::steps_for(&changed)?);
     }
     Ok(steps)
 }
@@ -238,7 +252,10 @@ mod checks {
     fn what_runs_elsewhere_is_named_by_family_where_no_member_runs_here() {
         let names = names(&on_request(), &steps());
 
-        assert_eq!(names, "cross:x86_64-unknown-freebsd, instructions, kernel, packages, wine");
+        assert_eq!(
+            names,
+            "core, cross:aarch64-apple-darwin, cross:x86_64-unknown-freebsd, fuzz-clippy, instructions, kernel, msrv, packages, seeds, variants, wine"
+        );
     }
 
     #[test]

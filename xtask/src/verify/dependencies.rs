@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::sources::check;
 use crate::command::{cargo, rustup, succeeds};
-use crate::step::{Lane, Outcome, RunOptions, Step, Verdict};
+use crate::step::{Outcome, RunOptions, Step, Verdict};
 use crate::{circles, products};
 
 /// Those that compile nothing.
@@ -27,9 +27,9 @@ pub(super) fn of_text() -> Vec<Step> {
     ]
 }
 
-pub(super) fn minimum_version_step() -> Step {
+/// Compiles all dependencies with another compiler. At each merge, clippy reports what is newer in the standard library.
+pub(crate) fn minimum_version_step() -> Step {
     Step::new("msrv", "the published crates compile with the minimum version of Rust", minimum_version)
-        .on(Lane::Beside)
 }
 
 fn minimum_version(options: &RunOptions) -> Result<Outcome> {

@@ -72,8 +72,8 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 pub(super) fn install(is_confirmed: bool) -> Result<()> {
     let packages = missing_packages()?;
     let tools: Vec<_> = TOOLS.into_iter().filter(|(name, _)| !has_tool(name)).collect();
-    let toolchains = missing_toolchains()?;
-    if packages.is_empty() && tools.is_empty() && toolchains.is_empty() {
+    let toolchain = missing_toolchain()?;
+    if packages.is_empty() && tools.is_empty() && toolchain.is_none() {
         return Ok(());
     }
     let width = packages.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -84,7 +84,7 @@ pub(super) fn install(is_confirmed: bool) -> Result<()> {
     for (name, version) in &tools {
         anstream::println!("  {name} {version}, by cargo");
     }
-    for name in &toolchains {
+    if let Some(name) = &toolchain {
         anstream::println!("  Rust {name}, by rustup");
     }
     if !is_confirmed && !is_ci() && !confirm()? {
@@ -94,7 +94,7 @@ pub(super) fn install(is_confirmed: bool) -> Result<()> {
         let names: Vec<_> = packages.iter().map(|(name, _)| *name).collect();
         install_packages(&names)?;
     }
-    for name in &toolchains {
+    if let Some(name) = &toolchain {
         // Where rustup cannot install one, such as without its server, the steps that need it say so.
         if let Err(error) = run(program("rustup", ["toolchain", "install", name, "--profile", "minimal"])) {
             anstream::eprintln!("Rust {name} cannot be installed: {error:#}");
@@ -126,11 +126,10 @@ fn missing(known: &str) -> Vec<(&'static str, &'static str)> {
     PACKAGES.into_iter().filter(|(name, _)| !is_installed(name)).collect()
 }
 
-/// Returns the toolchains that are not installed: one lists the public API, the other is the oldest that must compile it.
-fn missing_toolchains() -> Result<Vec<String>> {
-    let needed = ["nightly".to_owned(), products::minimum_version()?];
+/// Returns the oldest toolchain that must compile the published crates, unless it is installed.
+fn missing_toolchain() -> Result<Option<String>> {
     let is_missing = |name: &String| !succeeds(rustup(&["run", name, "rustc", "--version"]));
-    Ok(needed.into_iter().filter(is_missing).collect())
+    Ok(Some(products::minimum_version()?).filter(is_missing))
 }
 
 fn has_tool(name: &str) -> bool {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::command::{cargo, command_line, finish};
+use crate::command::{cargo, command_line, finish, program};
 use crate::step::{Outcome, RunOptions, Step, Verdict};
 
 /// The fuzz targets are a workspace of their own.
@@ -13,6 +13,9 @@ const FUZZ: &str = "fuzz/Cargo.toml";
 
 /// The libraries whose features can all be left out.
 const PLAIN: [&str; 3] = ["mcast", "mcast-stream", "mcast-stream-proto"];
+
+/// The options of clippy. With others, it checks everything again.
+const WARNINGS_ARE_ERRORS: [&str; 2] = ["--deny", "warnings"];
 
 /// Those that compile nothing.
 pub(super) fn of_text() -> Vec<Step> {
@@ -61,11 +64,15 @@ pub(super) fn compiled() -> Vec<Step> {
             let selection: Vec<_> = libraries.chain(["--lib", "--no-default-features"]).collect();
             check(clippy(&selection), options)
         }),
-        Step::new("fuzz-clippy", "no warning in the fuzz targets", fuzz_targets),
         Step::new("doc", "the documentation builds without a warning", |options| {
             check(documentation(), options)
         }),
     ]
+}
+
+/// Compiles the dependencies of the fuzz targets, which are a workspace of their own, with other features.
+pub(crate) fn fuzz_step() -> Step {
+    Step::new("fuzz-clippy", "no warning in the fuzz targets", fuzz_targets)
 }
 
 pub(super) fn clippy_step() -> Step {
@@ -77,7 +84,7 @@ pub(super) fn clippy_step() -> Step {
 /// A command that runs clippy on the selected packages and targets, with all warnings as errors.
 pub(super) fn clippy(selection: &[&str]) -> Command {
     let head = ["clippy", "--quiet", "--keep-going"].iter();
-    cargo(head.chain(selection).chain(&["--", "--deny", "warnings"]))
+    cargo(head.chain(selection).chain(&["--"]).chain(&WARNINGS_ARE_ERRORS))
 }
 
 fn fuzz_targets(options: &RunOptions) -> Result<Outcome> {
@@ -99,9 +106,16 @@ pub(super) fn check(command: Command, options: &RunOptions) -> Result<Outcome> {
     })
 }
 
-fn documentation() -> Command {
-    let mut command = cargo(["doc", "--quiet", "--workspace", "--no-deps", "--all-features"]);
-    command.env("RUSTDOCFLAGS", "--deny warnings");
+/// Writes the documentation as JSON, from which the step `api` lists the public API. What it links to must exist, as in pages.
+///
+/// All that it needs is compiled by the step `clippy`: the example is selected because cargo then chooses for dependencies the
+/// features that they have with tests.
+pub(crate) fn documentation() -> Command {
+    let runner = |name| crate::root().join("xtask/runners").join(name);
+    let mut command = program("cargo-clippy", ["clippy", "--quiet", "--workspace", "--all-features"]);
+    command.args(["--lib", "--bin", "xtask", "--example", "generate-docs", "--"]).args(WARNINGS_ARE_ERRORS);
+    command.env("CARGO", runner("clippy-doc")).env("RUSTDOC", runner("rustdoc-json"));
+    command.env("RUSTDOCFLAGS", "--deny warnings -Z unstable-options --output-format json");
     command
 }
 

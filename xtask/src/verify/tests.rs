@@ -10,6 +10,7 @@ use super::changed::{Changed, READER};
 use super::environment;
 use super::skips::Skips;
 use super::sources::check;
+use super::variants;
 use crate::command::{Finished, cargo, command_line, finish, program, succeeds};
 use crate::step::{Count, Outcome, RunOptions, Step, Verdict};
 
@@ -20,13 +21,31 @@ pub(super) fn steps() -> Vec<Step> {
     vec![
         Step::new("tests", "unit, property and lab tests", every_test),
         Step::new("doc-tests", "the examples in the documentation", doc_tests),
-        Step::new("core", "the protocol of messages passes its tests without its options", |options| {
-            let selection =
-                ["--package", "mcast-stream-proto", "--no-default-features", "--lib", "--test", "core"];
-            check(cargo(["test", "--quiet"].iter().chain(&selection)), options)
-        }),
         Step::new("demo", "the demonstration passes", demo),
     ]
+}
+
+/// The crate of which the step `core` tests what is left without options.
+const CORE: &str = "mcast-stream-proto";
+
+/// Compiles the dependencies of its tests with other features. At each merge, clippy compiles the library without options.
+pub(crate) fn core_step() -> Step {
+    Step::new("core", "the protocol of messages passes its tests without its options", |options| {
+        let selection = ["--package", CORE, "--no-default-features", "--lib", "--test", "core"];
+        check(cargo(["test", "--quiet"].iter().chain(&selection)), options)
+    })
+}
+
+/// Injects the causes that `cargo verify` leaves out.
+pub(crate) fn variants_step() -> Step {
+    Step::new("variants", "the doctor names each cause, however it is injected", |options| {
+        let by_cargo = ["--package", variants::PACKAGE].map(str::to_owned).into();
+        let selected = Selected { by_nextest: filtered(variants::filter()?), by_cargo };
+        if !environment::has_namespaces() {
+            return Ok(Outcome::skipped(environment::NO_NAMESPACES));
+        }
+        run_of(&selected, Suite::All, &[], options)
+    })
 }
 
 /// A selection of the tests of all crates.
@@ -53,16 +72,20 @@ pub(super) fn steps_of(packages: Vec<String>) -> Vec<Step> {
 }
 
 /// Returns the steps that test the crates that a change concerns.
-pub(super) fn steps_for(changed: &Changed) -> Vec<Step> {
-    let selected = Selected::of(changed);
-    vec![
+pub(super) fn steps_for(changed: &Changed) -> Result<Vec<Step>> {
+    let selected = Selected::of(changed)?;
+    let mut steps = vec![
         Step::new(
             "tests",
             "unit, property and lab tests of the changed crates and those above",
             move |options| every_test_of(&selected, options),
         ),
         Step::new("doc-tests", "the examples in the documentation", doc_tests),
-    ]
+    ];
+    if changed.touched.contains(CORE) {
+        steps.push(core_step());
+    }
+    Ok(steps)
 }
 
 /// The packages to test, as options of the runners.
@@ -79,7 +102,7 @@ impl Selected {
 
     /// nextest builds the whole workspace, as the other steps do, and runs some of it: with fewer packages, cargo would choose other
     /// features for their dependencies, and compile nearly everything a second time.
-    fn of(changed: &Changed) -> Self {
+    fn of(changed: &Changed) -> Result<Self> {
         let names = changed.touched.iter().chain(&changed.above);
         let mut filters: Vec<_> = names.map(|name| format!("package(={name})")).collect();
         let mut by_cargo = changed.packages();
@@ -89,9 +112,16 @@ impl Selected {
             // Without nextest, all tests of that crate.
             by_cargo.extend(["--package".to_owned(), package.to_owned()]);
         }
-        let mut by_nextest = workspace();
-        by_nextest.extend(["--filterset".to_owned(), filters.join(" | ")]);
-        Self { by_nextest, by_cargo }
+        let filter = match changed.touched.contains(variants::PACKAGE) {
+            true => filters.join(" | "),
+            false => format!("({}) - ({})", filters.join(" | "), variants::filter()?),
+        };
+        Ok(Self { by_nextest: filtered(filter), by_cargo })
+    }
+
+    /// Without nextest, all tests.
+    fn of_each_merge() -> Result<Self> {
+        Ok(Self { by_nextest: filtered(format!("not ({})", variants::filter()?)), ..Self::workspace() })
     }
 }
 
@@ -99,16 +129,55 @@ fn workspace() -> Vec<String> {
     vec!["--workspace".to_owned()]
 }
 
+/// Returns the options of nextest that select tests of the workspace by a filter.
+fn filtered(filter: String) -> Vec<String> {
+    [workspace(), vec!["--filterset".to_owned(), filter]].concat()
+}
+
 fn every_test(options: &RunOptions) -> Result<Outcome> {
-    every_test_of(&Selected::workspace(), options)
+    every_test_of(&Selected::of_each_merge()?, options)
+}
+
+/// Selects half of the seeds of each simulation.
+const HALF: &str = "MCAST_HALF";
+/// The crates with simulations.
+const SIMULATED: [&str; 7] = [
+    "mcast-bridge",
+    "mcast-log",
+    "mcast-packet",
+    "mcast-relay",
+    "mcast-sim",
+    "mcast-stream-proto",
+    "mcast-tunnel",
+];
+
+/// Simulates the networks that `cargo verify` leaves out.
+pub(crate) fn second_half_step() -> Step {
+    Step::new("seeds", "the simulations hold for the second half of their seeds", |options| {
+        let crates = SIMULATED.map(|name| format!("package({name})")).join(" | ");
+        let selected = Selected {
+            // The servers of engines are not simulated. The doctor's networks are drawn by seed, too.
+            by_nextest: filtered(format!(
+                "(({crates}) - binary(engines)) | (package({}) & binary(lab) & test(/^drawn::/))",
+                variants::PACKAGE
+            )),
+            by_cargo: SIMULATED
+                .iter()
+                .chain([&variants::PACKAGE])
+                .flat_map(|name| ["--package".to_owned(), (*name).to_owned()])
+                .collect(),
+        };
+        run_of(&selected, Suite::All, &[(HALF, "2".to_owned())], options)
+    })
 }
 
 /// Runs all tests; without network namespaces, only unit tests, because most others need labs.
 fn every_test_of(selected: &Selected, options: &RunOptions) -> Result<Outcome> {
+    let half = [(HALF, "1".to_owned())];
     if environment::has_namespaces() {
-        return run_of(selected, Suite::All, &[], options);
+        return run_of(selected, Suite::All, &half, options);
     }
-    let mut outcome = run_of(selected, Suite::Unit, &[], options)?;
+    let mut outcome = run_of(selected, Suite::Unit, &half, options)?;
     outcome.skips.push(format!("integration tests, most of which need labs: {}", environment::NO_NAMESPACES));
     outcome.count.skipped += 1;
     Ok(outcome)
@@ -295,6 +364,15 @@ mod checks {
             ));
             assert!(found, "there is no test {name}");
         }
+    }
+
+    #[test]
+    fn the_second_half_of_all_seeds_is_simulated() {
+        let search = ["grep", "--files-with-matches", "for_seeds(", "--", "crates/*.rs"];
+        let found = finish(crate::command::program("git", search), false).unwrap();
+        let crates: BTreeSet<_> = found.output.lines().filter_map(|path| path.split('/').nth(2)).collect();
+
+        assert_eq!(crates, BTreeSet::from(SIMULATED));
     }
 
     /// rustdoc ignores the examples of a crate without `doctest`.

@@ -12,6 +12,7 @@
 
 mod queue;
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 pub use queue::EventQueue;
@@ -92,8 +93,30 @@ pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Calls `check` for `default` seeds, and prints the first one for which it panics. `MCAST_SEEDS` sets another number of
-/// seeds, `MCAST_FIRST_SEED` the first one, and `MCAST_SEED` a single one. With `MCAST_SURVEY=1`, the other seeds run even if
+/// Returns the seeds to try: `default` of them, from 0 on. `MCAST_SEEDS` sets another number of seeds, and `MCAST_FIRST_SEED`
+/// the first one. Of these, [`chosen`] ones are tried.
+#[must_use]
+pub fn seeds(default: u64) -> Range<u64> {
+    let first = number("MCAST_FIRST_SEED").unwrap_or(0);
+    chosen(first..first + number("MCAST_SEEDS").unwrap_or(default))
+}
+
+/// Returns the first half of these seeds with `MCAST_HALF=1`, the second half with `MCAST_HALF=2`, and otherwise all.
+#[must_use]
+pub fn chosen(seeds: Range<u64>) -> Range<u64> {
+    half(seeds, number("MCAST_HALF"))
+}
+
+fn half(seeds: Range<u64>, which: Option<u64>) -> Range<u64> {
+    let middle = seeds.end - (seeds.end - seeds.start) / 2;
+    match which {
+        Some(1) => seeds.start..middle,
+        Some(2) => middle..seeds.end,
+        _ => seeds,
+    }
+}
+
+/// Calls `check` for [`seeds`], and prints the first one for which it panics. `MCAST_SEED` sets a single one. With `MCAST_SURVEY=1`, the other seeds run even if
 /// one fails, and those that failed are printed at the end.
 ///
 /// # Panics
@@ -103,10 +126,9 @@ pub fn for_seeds(default: u64, check: impl Fn(u64)) {
     if let Some(seed) = number("MCAST_SEED") {
         return check(seed);
     }
-    let first = number("MCAST_FIRST_SEED").unwrap_or(0);
     let is_survey = number("MCAST_SURVEY").is_some();
     let mut failed = Vec::new();
-    for seed in first..first + number("MCAST_SEEDS").unwrap_or(default) {
+    for seed in seeds(default) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(seed))) {
             eprintln!("seed {seed} failed: run it with MCAST_SEED={seed}");
             if !is_survey {
@@ -116,4 +138,20 @@ pub fn for_seeds(default: u64, check: impl Fn(u64)) {
         }
     }
     assert!(failed.is_empty(), "{} seeds failed: {failed:?}", failed.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::half;
+
+    #[test]
+    fn two_halves_are_all_seeds() {
+        for all in [0..0, 3..4, 0..7, 100..200] {
+            let (first, second) = (half(all.clone(), Some(1)), half(all.clone(), Some(2)));
+
+            assert_eq!(half(all.clone(), None), all);
+            assert_eq!((first.start, first.end, second.end), (all.start, second.start, all.end));
+            assert!(first.clone().count().abs_diff(second.clone().count()) <= 1, "{first:?}, {second:?}");
+        }
+    }
 }

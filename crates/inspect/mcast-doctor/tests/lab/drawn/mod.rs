@@ -23,7 +23,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mcast_doctor::{Finding, Id, Report, Severity, Verdict};
-use mcast_sim::{Dice, number};
+use mcast_sim::{Dice, chosen, number};
 
 use crate::net::{describe, has_programs};
 use captures::Capture;
@@ -369,13 +369,15 @@ fn for_drawn(examine: impl Fn(u64) -> Result<(), String> + Sync) {
         return;
     }
     let one = number("MCAST_INJECTION");
-    let count = if one.is_some() { 1 } else { number("MCAST_INJECTIONS").unwrap_or(DRAWN) };
     let first = one.or_else(|| number("MCAST_FIRST_SEED")).unwrap_or(1);
-    let (next, failed) = (AtomicU64::new(first), Mutex::new(Vec::new()));
+    let all = first..first + number("MCAST_INJECTIONS").unwrap_or(DRAWN);
+    let seeds = one.map_or_else(|| chosen(all), |one| one..one + 1);
+    let count = seeds.end - seeds.start;
+    let (next, failed) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + count {
+            if seed >= seeds.end {
                 break;
             }
             let result = catch_unwind(AssertUnwindSafe(|| examine(seed)));
