@@ -317,7 +317,7 @@ fn the_file_in_the_help_works() {
     let output = lab(&["run", File::new(example).path()]);
     assert_status(&output, 0);
     let lines = lines(&output);
-    assert!(lines.len() == 1 && lines[0].0 == "b" && lines[0].1.ends_with("hello"), "{lines:?}");
+    assert!(lines.len() == 1 && lines[0].0 == "b" && lines[0].1.ends_with("hi"), "{lines:?}");
 }
 
 #[test]

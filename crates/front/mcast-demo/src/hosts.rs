@@ -41,7 +41,7 @@ const FLOODING_PICTURE: &str = "
 ";
 
 const FLOODING_WHY: &str = "Why: this switch does not know groups and copies every frame to all ports. So bushwick's \
-    capture, which shows what its network card receives, contains it. Its receiver joined another group, and \
+    capture, which shows what its NIC receives, contains it. Its receiver joined another group, and \
     receives only what is sent to that group:";
 
 fn play_flooding(stage: &mut Stage<'_>) -> Result<(), DemoError> {

@@ -449,7 +449,7 @@ fn mistakes_with_tunnels_are_refused_with_a_remedy() {
     let rule = "239.1.2.3:5000 from eth0 to tunnel:oslo";
     let key = sites.key(&site, &[rule]);
     for (arguments, expected) in [
-        (&[rule, "--tunnel-key", &key][..], "neither dials it nor listens for it"),
+        (&[rule, "--tunnel-key", &key][..], "neither connects it nor listens for it"),
         (&[rule, "--tunnel", "oslo=hub:5700"], "--tunnel-key is missing"),
         (&[rule, "--tunnel", "oslo", "--tunnel-key", &key], "write NAME=HOST:PORT"),
         (

@@ -89,7 +89,7 @@ A topology file:
 
     [hosts.a]
     routes = [{ to = "224.0.0.0/4", interface = "eth0" }]
-    run = [{ command = "mcast send 239.255.1.3:5000 hello", wait_for = ["b"] }]
+    run = [{ command = "mcast send 239.255.1.3:5000 hi", wait_for = ["b"] }]
     [hosts.a.interfaces.eth0]
     switch = "lan"
     addresses = ["10.0.0.1/24", "fd00::1/64"]

@@ -29,11 +29,11 @@ pub(super) struct ClientOptions {
     #[arg(long, value_name = "N", default_value = "256", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) http_clients: u16,
 
-    /// Drop a client that takes nothing, or remains too far behind, for TIME
+    /// Disconnect a client that reads nothing, or stays too far behind, for TIME
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(super) http_stall: Duration,
 
-    /// Serve requests for this name of the host too, not only for its addresses and localhost; repeatable
+    /// Also serve requests for this host name, not only for addresses and localhost; repeatable
     #[arg(long, value_name = "NAME", value_parser = parse_host)]
     pub(super) http_host: Vec<String>,
 
@@ -50,7 +50,7 @@ pub(super) struct ClientOptions {
     #[arg(long, value_name = "FILE")]
     pub(super) http_playlist: Option<PathBuf>,
 
-    /// Begin the addresses in playlists with URL (https://tv.example/iptv), where a reverse proxy serves this
+    /// Begin the URLs in playlists with URL (https://tv.example/iptv), for a reverse proxy
     #[arg(long, value_name = "URL")]
     pub(super) http_public_url: Option<PublicUrl>,
 

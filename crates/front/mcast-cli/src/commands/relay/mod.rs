@@ -153,8 +153,8 @@ Options of a rule:
 
 Profiles:
   home                                mdns, ssdp and wsd, for HomeKit, Matter, AirPlay, Chromecast,
-                                      speakers, printers, scanners, cameras and televisions, without
-                                      what is of use on one network only
+                                      speakers, printers, scanners, cameras and televisions;
+                                      not services that only make sense on one network
 
 With --wire, groups that are forwarded one way only are taken off their interface. Those that several
 legs receive, as by `between`, and the announcements of relays stay with the sockets.

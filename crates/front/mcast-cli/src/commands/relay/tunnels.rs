@@ -90,10 +90,10 @@ impl TunnelArguments {
         let mut listened = named.difference(&dialed);
         match (listened.next(), self.listen_tunnel) {
             (Some(name), None) => Err(Failure::usage(format!(
-                "a rule names tunnel:{name}, and this relay neither dials it nor listens for it"
+                "a rule names tunnel:{name}, and this relay neither connects it nor listens for it"
             ))
             .remedy(format!(
-                "dial its other end with --tunnel {name}=HOST:PORT, or listen for it with --listen-tunnel 0.0.0.0:5700"
+                "connect it with --tunnel {name}=HOST:PORT, or listen for it with --listen-tunnel 0.0.0.0:5700"
             ))
             .into()),
             (None, Some(address)) => Err(Failure::usage(format!("no rule names a tunnel to listen for at {address}"))
@@ -155,12 +155,12 @@ impl Profile {
              scanners and cameras (wsd)",
         );
         console.note(format_args!(
-            "home: omits {LOCAL_SERVICES}, and addresses that are valid in one network only; connections to what was found are \
-             a matter of your router and firewall"
+            "home: omits {LOCAL_SERVICES}, and addresses that are valid in one network only; your router and firewall must allow \
+             the connections themselves"
         ));
         for leg in legs_without_prefix(rules) {
             console.warn(format_args!(
-                "{leg} has no IPv6 address that is valid beyond its network: Matter devices there will be found, and cannot be \
+                "{leg} has no IPv6 address that is valid beyond its network: Matter devices there will be found, but cannot be \
                  reached; let your router announce a prefix there"
             ));
         }
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(check(rule, &[], Some("0.0.0.0:1"), true), "");
         assert_eq!(check("239.255.1.3:5000 from eth0 to eth1", &[], None, false), "");
         for (error, expected) in [
-            (check(rule, &[], None, true), "neither dials it nor listens for it"),
+            (check(rule, &[], None, true), "neither connects it nor listens for it"),
             (check(rule, &["rome=hub:1"], Some("0.0.0.0:1"), true), "no rule names tunnel:rome"),
             (check(rule, &["paris=hub:1", "paris=hub:2"], None, true), "names a tunnel twice"),
             (check(rule, &["paris=hub:1"], Some("0.0.0.0:1"), true), "no rule names a tunnel to listen for"),

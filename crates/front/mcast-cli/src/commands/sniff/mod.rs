@@ -25,7 +25,7 @@ use crate::sys;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_arg("count", |option| option.help("Stop after N packets")))]
-#[command(mut_arg("expect", |option| option.help("Exit status 1 if fewer than N packets arrived; with 0, none need to arrive")))]
+#[command(mut_arg("expect", |option| option.help("Exit status 1 if fewer than N packets arrived; 0 requires none")))]
 #[command(mut_arg("max_loss", |option| option.help("Exit status 1 if this host dropped more than PERCENT of the packets, such as 0.1%")))]
 pub(crate) struct Arguments {
     /// Only these: a group, a range (`239.255.1.0/24`), a name (`mdns`), or a membership as in `mcast recv`,

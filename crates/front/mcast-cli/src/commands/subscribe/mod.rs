@@ -44,7 +44,7 @@ use policy::{From, PolicyArgument, ResumeFile, Stored};
 #[command(after_help = EXAMPLES)]
 #[command(mut_args(|option| hide(option, HIDDEN)))]
 #[command(mut_arg("count", |option| option.help("Stop after N messages")))]
-#[command(mut_arg("expect", |option| option.help("Exit status 1 if fewer than N messages arrived; with 0, none need to arrive")))]
+#[command(mut_arg("expect", |option| option.help("Exit status 1 if fewer than N messages arrived; 0 requires none")))]
 #[command(mut_arg("max_loss", |option| option.help(MAX_LOSS)))]
 pub(crate) struct Arguments {
     /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL or a session description; or the name
@@ -84,8 +84,7 @@ struct StreamOptions {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// Name of this subscriber, for `publish --ack`; not authenticated, but with --key only members of the group can
-    /// use it
+    /// Name of this subscriber, for `publish --ack`; any member of the group can claim it
     #[arg(long = "as", value_name = "NAME")]
     own_name: Option<SubscriberName>,
 
@@ -96,11 +95,11 @@ struct StreamOptions {
     #[arg(long, value_name = "WHERE", default_value = "now", value_parser = policy::parse_from)]
     from: From,
 
-    /// Store the position in this file, and continue there, with a history if necessary: after the messages that were
-    /// processed (with --exec, --confirm, or written to a file or a terminal). --from applies only while FILE does not
-    /// exist
+    /// Store the position in this file, and continue there, with a history if necessary; --from applies only while FILE
+    /// does not exist
     ///
-    /// After a crash, messages processed since the last write are delivered again.
+    /// The position follows the messages that were processed: with --exec, --confirm, or written to a file or a
+    /// terminal. After a crash, messages processed since the last write are delivered again.
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
 

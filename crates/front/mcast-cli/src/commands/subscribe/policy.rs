@@ -267,7 +267,7 @@ const LONGEST: usize = 128;
 
 fn unusable(path: &Path, error: &io::Error) -> Failure {
     Failure::environment(format!("cannot keep the position in {}: {error}", path.display()))
-        .remedy("name a file that can be written, in a folder where files can be created")
+        .remedy("name a file that can be written, in a directory where files can be created")
 }
 
 #[cfg(test)]

@@ -395,7 +395,7 @@ fn of_tunnel(tunnel: &LinkStatus) -> EventReport {
                 .with("peer", address.to_string())
         }
         None => {
-            let text = format!("{leg} is down: its other end does not answer or dial, or refuses it");
+            let text = format!("{leg} is down: its peer does not answer or connect, or refuses it");
             EventReport::new("tunnel-down", text).with("leg", leg)
         }
     }
