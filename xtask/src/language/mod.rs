@@ -1,5 +1,5 @@
 //! Checks the language of sources, documents and JSON schemas: no banned names, no banned phrases, and no public type
-//! name in two crates.
+//! name in two crates. Pages for users must also use the terms of network engineers.
 //!
 //! The lists are in `docs/design/language/`.
 
@@ -18,6 +18,8 @@ struct Rules {
     names: BTreeSet<String>,
     /// Banned phrases in lower case, each with its replacement.
     phrases: Vec<(String, String)>,
+    /// Phrases that are banned in pages for users only.
+    page_phrases: Vec<(String, String)>,
     /// Idioms that contain a banned phrase.
     allowed: Vec<String>,
     shared_names: BTreeSet<String>,
@@ -32,21 +34,30 @@ impl Rules {
         Ok(Self {
             names: lines("names.txt")?.into_iter().collect(),
             phrases: lines("phrases.txt")?.iter().map(|line| phrase(line)).collect(),
+            page_phrases: lines("page-phrases.txt")?.iter().map(|line| phrase(line)).collect(),
             allowed: lines("idioms.txt")?,
             shared_names: lines("shared-names.txt")?.into_iter().collect(),
         })
     }
 
-    /// Returns the banned phrases in `text`, matched as whole words.
-    fn phrases_in<'a>(&'a self, text: &str) -> impl Iterator<Item = &'a (String, String)> {
+    /// Returns the banned phrases in the `text` of the file `name`, matched as whole words.
+    fn phrases_in<'a>(&'a self, text: &str, name: &str) -> impl Iterator<Item = &'a (String, String)> {
         let text = text.to_lowercase();
         let text = self.allowed.iter().fold(text, |text, idiom| text.replace(idiom, "…"));
-        self.phrases.iter().filter(move |(phrase, _)| has_words(&text, phrase))
+        let of_pages = if is_page(name) { self.page_phrases.as_slice() } else { &[] };
+        self.phrases.iter().chain(of_pages).filter(move |(phrase, _)| has_words(&text, phrase))
     }
 
     fn bans_name(&self, name: &str) -> bool {
         self.names.contains(name)
     }
+}
+
+/// Returns whether a file is a page that users read: what contributors read may say how the code names things.
+fn is_page(name: &str) -> bool {
+    let folders = ["docs/how-to/", "docs/explanation/", "docs/python/", "docs/rust/"];
+    let pages = ["README.md", "docs/index.md", "docs/tutorial.md", "docs/price-feed.md", "docs/platforms.md"];
+    folders.iter().any(|folder| name.starts_with(folder)) || pages.contains(&name) || name.contains("/pages/")
 }
 
 /// Returns whether `text` contains `phrase` as whole words.
@@ -112,7 +123,7 @@ pub(crate) fn violations() -> Result<Vec<String>> {
             paragraphs(&text)
         };
         for (line, text) in prose {
-            violations.extend(rules.phrases_in(&text).map(|(phrase, instead)| {
+            violations.extend(rules.phrases_in(&text, &name).map(|(phrase, instead)| {
                 let advice = if instead.is_empty() { String::new() } else { format!(": {instead}") };
                 format!("{name}:{line}: \"{phrase}\"{advice}")
             }));
@@ -190,6 +201,7 @@ mod checks {
         Rules {
             names: ["Wanted".to_owned()].into(),
             phrases: vec![("tick off".to_owned(), "check".to_owned())],
+            page_phrases: vec![("tick box".to_owned(), "check box".to_owned())],
             allowed: vec!["a tick offset".to_owned(), "tick off items".to_owned()],
             shared_names: BTreeSet::new(),
         }
@@ -198,10 +210,24 @@ mod checks {
     #[test]
     fn phrases_are_found_as_whole_words() {
         let rules = rules();
-        assert_eq!(rules.phrases_in("They Tick off messages").count(), 1);
-        assert_eq!(rules.phrases_in("untick offline").count(), 0);
-        assert_eq!(rules.phrases_in("tick offset").count(), 0);
-        assert_eq!(rules.phrases_in("tick off items").count(), 0, "an idiom");
+        assert_eq!(rules.phrases_in("They Tick off messages", "xtask/src/main.rs").count(), 1);
+        assert_eq!(rules.phrases_in("untick offline", "README.md").count(), 0);
+        assert_eq!(rules.phrases_in("tick offset", "README.md").count(), 0);
+        assert_eq!(rules.phrases_in("tick off items", "README.md").count(), 0, "an idiom");
+    }
+
+    #[test]
+    fn phrases_of_pages_are_found_in_pages_only() {
+        let rules = rules();
+        for (name, found) in [
+            ("README.md", 1),
+            ("docs/how-to/services.md", 1),
+            ("crates/inspect/mcast-doctor/pages/no-querier.md", 1),
+            ("docs/design/glossary.md", 0),
+            ("crates/net/mcast/src/lib.rs", 0),
+        ] {
+            assert_eq!(rules.phrases_in("a tick box", name).count(), found, "{name}");
+        }
     }
 
     #[test]
@@ -209,7 +235,7 @@ mod checks {
         let rules = rules();
         let paragraphs = paragraphs("# Title\n\nThey tick\noff.\n");
         assert_eq!(paragraphs[1], (3, "They tick off.".to_owned()));
-        assert_eq!(rules.phrases_in(&paragraphs[1].1).count(), 1);
+        assert_eq!(rules.phrases_in(&paragraphs[1].1, "README.md").count(), 1);
     }
 
     #[test]
