@@ -30,9 +30,24 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     #[command(flatten)]
     Work(Box<commands::Command>),
+    Config(ConfigArguments),
     Help(HelpArguments),
     Completions(CompletionArguments),
 }
+
+/// Show the settings in force, and where they come from
+///
+/// The settings file has defaults for interfaces, colours and columns, and names for feeds: `mcast recv prices`. Arguments
+/// override it. It is `~/.config/mcast/config.toml` (in `$XDG_CONFIG_HOME`, on Windows in `%APPDATA%`), or the one that
+/// MCAST_CONFIG names; if that is empty, there is none.
+#[derive(Debug, clap::Args)]
+#[command(after_help = CONFIG_EXAMPLES)]
+pub(crate) struct ConfigArguments {}
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  mcast config
+  MCAST_CONFIG=./config.toml mcast config";
 
 /// Print this help, or the help of a command
 #[derive(Debug, clap::Args)]
@@ -102,7 +117,7 @@ pub const HEADINGS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Diagnose and measure", &["doctor", "querier", "ping", "perf"]),
-    ("Help", &["help", "completions"]),
+    ("Help", &["config", "help", "completions"]),
 ];
 
 const STYLES: Styles = Styles::styled()
@@ -145,7 +160,14 @@ pub fn source() -> clap::Command {
 }
 
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    parse_with(arguments.into_iter().collect(), |command| command)
+}
+
+/// Parses the arguments by a definition to which `prepare` has added something.
+pub(crate) fn parse_with(
+    arguments: Vec<OsString>,
+    prepare: impl FnOnce(clap::Command) -> clap::Command,
+) -> Result<Cli, clap::Error> {
     // clap would lay out `--help` in another way if options were hidden from `-h` alone.
     let command =
         match arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "-h") {
@@ -155,7 +177,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
     let subcommand =
         arguments.iter().skip(1).find_map(|argument| argument.to_str().filter(|text| !text.starts_with('-')));
     let subcommand = subcommand.unwrap_or_default().to_owned();
-    let matches = command
+    let matches = prepare(command)
         .try_get_matches_from(arguments)
         .map_err(|error| replaced::name_successor(error, &subcommand))?;
     <Cli as clap::FromArgMatches>::from_arg_matches(&matches)
@@ -190,7 +212,7 @@ fn overview(command: &clap::Command) -> String {
             text += &format!("  {}  {about}\n", subcommand.get_name());
         }
     }
-    text += "\nRun `mcast COMMAND --help` for the options of a command, with examples.\n\nExit status: ";
+    text += "\nRun `mcast COMMAND --help` for the options of a command, with examples. Exit status: ";
     let statuses: Vec<_> =
         exit::STATUSES.iter().map(|(status, meaning)| format!("{status} {meaning}")).collect();
     text + &statuses.join("; ") + "; doctor also 5, 6."
@@ -229,7 +251,10 @@ const DAILY: &[(&str, &[&str])] = &[
         &["interface", "read", "write", "join", "port", "protocol", "count", "timeout", "hexdump", "json"],
     ),
     ("subscribe", &["interface", "from", "resume", "as", "policy", "key", "count", "timeout", "json"]),
-    ("top", &["interface", "read", "join", "once", "interval", "timeout", "sort", "json", "metrics"]),
+    (
+        "top",
+        &["interface", "read", "join", "once", "interval", "timeout", "sort", "columns", "json", "metrics"],
+    ),
 ];
 
 const EXAMPLES: usize = 2;

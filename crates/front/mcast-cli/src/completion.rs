@@ -13,6 +13,7 @@ use mcast_relay::DiscoveryProtocol;
 
 use crate::cli::{self, Shell};
 use crate::commands;
+use crate::settings::Settings;
 
 /// The environment variable that a completion script sets when it requests candidates; its value names the shell.
 const VARIABLE: &str = "MCAST_COMPLETE";
@@ -290,10 +291,13 @@ fn in_rule(before: &[String]) -> Vec<CompletionCandidate> {
 }
 
 fn groups() -> Vec<CompletionCandidate> {
+    // What is wrong with the settings is reported by the command that uses them.
+    let settings = Settings::read(&cli::source()).unwrap_or_default();
     let mut names: Vec<&str> = WellKnown::all().iter().map(|known| known.name).collect();
+    names.extend(settings.feed_names());
     names.sort_unstable();
     names.dedup();
-    names.into_iter().map(CompletionCandidate::new).collect()
+    names.into_iter().map(|name| CompletionCandidate::new(name.to_owned())).collect()
 }
 
 fn findings() -> Vec<CompletionCandidate> {

@@ -43,6 +43,10 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "MCAST_LOG",
         "prints what the libraries record, to standard error: a level (error, warn, info, debug, trace), or levels of crates, for instance `mcast_stream=debug,mcast_relay=info`",
     ),
+    (
+        "MCAST_CONFIG",
+        "the settings file, instead of `~/.config/mcast/config.toml` (in `$XDG_CONFIG_HOME` if that is set, on Windows in `%APPDATA%`); if it is empty, no settings are read",
+    ),
     ("COLUMNS", "the width of lines where standard output is not a terminal"),
 ];
 

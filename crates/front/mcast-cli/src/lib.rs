@@ -25,6 +25,7 @@ mod receiving;
 mod replaced;
 mod sending;
 mod session;
+mod settings;
 mod sys;
 mod worker;
 
@@ -35,6 +36,7 @@ use std::process::ExitCode;
 use mcast_terminal::Console;
 
 use crate::exit::Outcome;
+use crate::settings::Settings;
 
 pub use cli::{HEADINGS, command, source as definition};
 #[cfg(feature = "schema")]
@@ -63,11 +65,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(true) => return exit::SUCCESS,
         Err(error) => return exit::print_usage_error(&error),
     }
-    let cli = match cli::parse(arguments) {
+    let cli = match cli::parse(arguments.iter().cloned()) {
         Ok(cli) => cli,
         Err(error) => return exit::print_usage_error(&error),
     };
+    let (cli, description) = match &cli.command {
+        cli::Command::Work(_) => match with_settings(cli, arguments) {
+            Ok(parsed) => parsed,
+            Err(status) => return status,
+        },
+        _ => (cli, String::new()),
+    };
     let console = Console::new(cli.quiet, cli.verbose);
+    if !description.is_empty() {
+        console.detail(&description);
+    }
     if let Err(error) = tracing::start(&console) {
         return exit::print_failure(&error, &console);
     }
@@ -78,16 +90,50 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let status = match status {
         Ok(outcome) => outcome.into(),
-        Err(error) => exit::print_failure(&error, &console),
+        Err(error) => {
+            let status = exit::print_failure(&error, &console);
+            if status != exit::SUCCESS && !description.is_empty() && !cli.verbose {
+                console.note(&description);
+            }
+            status
+        }
     };
     // It has been reported already, and a failure of its own.
     let _ = console.finish();
     status
 }
 
+/// Parses the arguments again, with the settings of the user. Also returns what the settings added.
+fn with_settings(cli: cli::Cli, arguments: Vec<OsString>) -> Result<(cli::Cli, String), u8> {
+    let console = Console::new(cli.quiet, cli.verbose);
+    let failed = |error: anyhow::Error| exit::print_failure(&error, &console);
+    let definition = definition();
+    let settings = Settings::read(&definition).map_err(failed)?;
+    settings.set_colours();
+    settings.warn_if_not_trusted(&console);
+    let parse = |words| definition.clone().try_get_matches_from(words);
+    let applied = settings.apply(arguments, &definition, parse).map_err(|failure| failed(failure.into()))?;
+    if applied.description.is_empty() {
+        return Ok((cli, String::new()));
+    }
+    let prepare = |command| applied.add_defaults(command);
+    match cli::parse_with(applied.words.clone(), prepare) {
+        Ok(cli) => Ok((cli, applied.description)),
+        Err(error) => {
+            let status = exit::print_usage_error(&error);
+            console.note(&applied.description);
+            Err(status)
+        }
+    }
+}
+
 fn execute(command: &cli::Command, console: &Console) -> anyhow::Result<Outcome> {
     match command {
         cli::Command::Work(command) => commands::run(command, console),
+        cli::Command::Config(_) => {
+            Settings::read(&definition())?.show(console)?;
+            Ok(Outcome::Yes)
+        }
         cli::Command::Help(help) => Ok(print_help(&help.command)),
         cli::Command::Completions(completions) => {
             let mut out = console.output();

@@ -20,6 +20,7 @@ mod recv;
 mod schema_conventions;
 mod schemas;
 mod send;
+mod settings;
 mod stalled;
 mod support;
 mod traced;

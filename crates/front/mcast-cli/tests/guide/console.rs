@@ -9,12 +9,13 @@
 //!
 //! A block of `sh` is a script that must succeed; one of `sh elsewhere` names what the reader has (`elsewhere.rs`). A block with
 //! `file=NAME` is written to that file first; one with `from=PATH` is an excerpt of that file of the project, which has
-//! tests of its own. `<!-- lab: NAME -->` on a page selects that network, and `<!-- needs: PROGRAM -->` names a program of
+//! tests of its own. Settings are those of `file=.config/mcast/config.toml`. `<!-- lab: NAME -->` on a page selects that network, and `<!-- needs: PROGRAM -->` names a program of
 //! others without which it cannot be followed. `<!-- broker: kafka -->` starts a broker of Kafka on the host *other*, and needs
 //! its client and the feature `kafka`.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
@@ -160,7 +161,11 @@ fn start(step: &Step, network: &Network, folder: &Path) -> Running {
     // A pipeline has no single process that Ctrl-C could be meant for.
     let exec = if step.command.contains(['|', ';', '&', '>']) { "" } else { "exec " };
     let engines = engines().display().to_string();
-    let script = format!("PATH={programs}:{engines}:$PATH; cd {}; {exec}{}", folder.display(), step.command);
+    let folder = folder.display();
+    let script = format!(
+        "PATH={programs}:{engines}:$PATH; export XDG_CONFIG_HOME={folder}/.config; unset MCAST_CONFIG; cd {folder}; {exec}{}",
+        step.command
+    );
     program(network.host(&step.host), "sh", &["-c", &script], false)
 }
 
@@ -252,7 +257,11 @@ impl Block {
 fn perform(block: &Block, network: &Network, folder: &Path) -> Option<Result<(), String>> {
     let words: Vec<&str> = block.info.split_whitespace().collect();
     if let Some(name) = words.iter().find_map(|word| word.strip_prefix("file=")) {
-        let written = fs::write(folder.join(name), block.lines.join("\n") + "\n");
+        let path = folder.join(name);
+        let written = path.parent().map_or(Ok(()), fs::create_dir_all);
+        let written = written.and_then(|()| fs::write(&path, block.lines.join("\n") + "\n"));
+        // A settings file that others can write is refused.
+        let written = written.and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o644)));
         return Some(written.map_err(|error| format!("{name}: {error}")));
     }
     if let Some(path) = words.iter().find_map(|word| word.strip_prefix("from=")) {

@@ -26,6 +26,7 @@ use crate::interrupt::Interrupt;
 use crate::output::{
     Palette, Payload, count_of, rfc3339, seconds, text_width, wrap, write_json, write_record,
 };
+use crate::settings;
 
 pub(super) fn run(action: &Action, console: &Console) -> anyhow::Result<Outcome> {
     match action {
@@ -126,6 +127,9 @@ fn run_programs(run: &RunArguments, console: &Console) -> anyhow::Result<Outcome
     Ok(interrupt.outcome().unwrap_or_else(|| Outcome::of(as_expected && links_kept_up)))
 }
 
+/// In a lab, the interfaces of the settings do not exist.
+const NO_SETTINGS: &str = "";
+
 /// Runs all programs to their end, and asks them to end after Ctrl-C or the time limit. Returns whether all ended as
 /// expected.
 fn run_to_end(
@@ -136,7 +140,7 @@ fn run_to_end(
 ) -> anyhow::Result<bool> {
     let path = path()?;
     let mut run = network.run(move |_: &Program, command: &mut Command| {
-        command.env("PATH", &path);
+        command.env("PATH", &path).env(settings::VARIABLE, NO_SETTINGS);
     });
     if let Some(timeout) = timeout {
         run = run.time_limit(timeout);
@@ -171,7 +175,7 @@ fn shell(shell: &ShellArguments, console: &Console) -> anyhow::Result<Outcome> {
     let network = topology.build().map_err(failed)?;
     let host = network.host(&shell.host).with_context(|| format!("'{}' was not created", shell.host))?;
     let mut command = command(host, shell)?;
-    command.env("PATH", path()?).env("MCAST_LAB_HOST", &shell.host);
+    command.env("PATH", path()?).env("MCAST_LAB_HOST", &shell.host).env(settings::VARIABLE, NO_SETTINGS);
     command.grant_access_to(topology.hosts().filter_map(|name| network.host(name))).map_err(failed)?;
     leave_interrupts_to_the_command()?;
     if shell.command.is_empty() {
