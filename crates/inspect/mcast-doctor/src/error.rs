@@ -143,7 +143,7 @@ impl Error {
 fn of_host(error: &HostError) -> Option<String> {
     match error {
         HostError::NoProgram(_) => Some(
-            "name the process that has the socket, once it is open: `mcast groups` lists the programs and their groups; a port is the one to which a program is bound, not the one to which it sends".into(),
+            "name the process that has the socket, once it is open: `mcast groups` lists the programs and their groups".into(),
         ),
         HostError::OtherNamespace { pid, .. } => {
             Some(format!("nsenter --net=/proc/{pid}/ns/net mcast doctor --pid {pid}"))

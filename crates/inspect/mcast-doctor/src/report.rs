@@ -222,7 +222,14 @@ impl Report {
 
     /// Returns what became of the datagrams, or that nothing is wrong if none were expected.
     fn outcome(&self) -> Option<String> {
+        let is_for_some = || {
+            let mut faults = self.findings.iter().filter(|finding| finding.severity == Severity::Fault);
+            faults.all(|finding| finding.subject.program.is_some())
+        };
         let outcome = match self.arrival {
+            ArrivalStatus::Arrives if self.worst() == Some(Severity::Fault) && is_for_some() => {
+                "datagrams arrive, but not at every program"
+            }
             // Such as copies of what this machine sends, of which its queue drops others.
             ArrivalStatus::Arrives if self.worst() == Some(Severity::Fault) => "some datagrams arrive",
             ArrivalStatus::Arrives => "datagrams arrive",

@@ -1,7 +1,7 @@
 //! Memberships: groups that are not joined, joined on another interface than they arrive on, or beyond a limit.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mcast::{ErrorKind, Family, InterfaceSelector, Membership, SourceFilter};
 
@@ -21,7 +21,7 @@ pub(super) const NOT_JOINED: Cause = Cause::new(Check::Observation(not_joined), 
     .offering(Placeholders::join);
 
 fn not_joined(observation: &Observation) -> Vec<Finding> {
-    let Some(program) = observation.program() else { return Vec::new() };
+    let Some(program) = observation.program() else { return not_joined_beside(observation) };
     // Another socket of the program may hold the membership for the one that receives.
     let is_member =
         |socket: &ProgramSocket| !socket.memberships.is_empty() || !socket.memberships_after.is_empty();
@@ -29,6 +29,23 @@ fn not_joined(observation: &Observation) -> Vec<Finding> {
         return Vec::new();
     }
     program.sockets.iter().filter_map(|socket| judge_not_joined(observation, program, socket)).collect()
+}
+
+/// Judges the programs on this machine that have the port open and have joined no group: they receive what the doctor has joined.
+fn not_joined_beside(observation: &Observation) -> Vec<Finding> {
+    let sockets = observation.trial().map(|trial| trial.other_sockets.as_slice()).unwrap_or_default();
+    let is_member =
+        |owner: &str| sockets.iter().any(|other| other.owner == owner && !other.memberships.is_empty());
+    let bound = sockets.iter().filter(|socket| !is_member(&socket.owner));
+    let judged = bound.filter_map(|socket| {
+        let flow = observation.wire.flows.iter().find(|flow| observation.depends_on_doctor(socket, flow))?;
+        let finding = not_joined_finding(observation, &socket.owner, socket, flow.key.group, Some(flow))?;
+        // A socket that is bound to no group may be for unicast.
+        let severity = if socket.bound_group().is_some() { Severity::Fault } else { Severity::Warning };
+        let cause = finding.cause.clone() + &while_examined(&socket.owner);
+        Some(Finding { severity, cause, ..finding })
+    });
+    judged.collect()
 }
 
 fn judge_not_joined(observation: &Observation, program: &Program, socket: &ProgramSocket) -> Option<Finding> {
@@ -46,6 +63,17 @@ fn judge_not_joined(observation: &Observation, program: &Program, socket: &Progr
     if observation.after.joined.iter().any(|joined| joined.group == group) {
         return None;
     }
+    not_joined_finding(observation, &program.name, socket, group, flow)
+}
+
+fn not_joined_finding(
+    observation: &Observation,
+    program: &str,
+    socket: &ProgramSocket,
+    group: IpAddr,
+    flow: Option<&Flow>,
+) -> Option<Finding> {
+    let local = socket.local?;
     let interface = flow.map(|flow| observation.link_name(flow.key.interface));
     let packets = flow.map(|flow| observation.packets_of(flow));
     let join = flow.and_then(|flow| {
@@ -60,10 +88,10 @@ fn judge_not_joined(observation: &Observation, program: &Program, socket: &Progr
     });
     let finding = Finding::fault(
         Id::NotJoined,
-        format!("{} has port {} open, but no program on this machine has joined {group}.", program.name, local.port()),
+        format!("{program} has port {} open, but no program on this machine has joined {group}.", local.port()),
     )
-    .for_group(std::net::SocketAddr::new(group, local.port()))
-    .in_program(&program.name)
+    .for_group(SocketAddr::new(group, local.port()))
+    .in_program(program)
     .evidence(EvidenceKind::Socket, format!("socket {}", socket.inode), format!("bound to {local}, no memberships"))
     .with_all_evidence(packets)
     .with_remedies(join)
@@ -430,7 +458,16 @@ fn others(observation: &Observation) -> Vec<Finding> {
     let judged = trial.other_sockets.iter().filter_map(|socket| {
         let same = socket.interests().filter(|interest| interest.address() == trial.membership.address);
         let mismatch = Mismatch::of(observation, &same.collect::<Vec<_>>())?;
-        let finding = mismatch.finding(observation, Severity::Warning).in_program(&socket.owner);
+        // Where another program has joined, this one may be meant for another network.
+        let key = &mismatch.flow.key;
+        let severity = match observation.before.is_joined(key.group, key.interface) {
+            true => Severity::Warning,
+            false => Severity::Fault,
+        };
+        let mut finding = mismatch.finding(observation, severity).in_program(&socket.owner);
+        if observation.depends_on_doctor(socket, mismatch.flow) {
+            finding.cause += &while_examined(&socket.owner);
+        }
         let own = remedies::mcast::examine_port(trial.port());
         Some(finding.with_remedies([own]).with_remedies(mismatch.for_program(observation)))
     });
@@ -441,6 +478,13 @@ fn others(observation: &Observation) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Returns the sentence that a program receives a group only as long as the doctor is a member.
+fn while_examined(program: &str) -> String {
+    format!(
+        " While mcast listens, {program} receives it, too: the system delivers a group to all sockets on its port, whichever of them has joined."
+    )
 }
 
 /// A group that arrives on one interface and is joined on others.
@@ -590,6 +634,7 @@ mod tests {
     use super::super::fixtures::{ETH0, ETH1, flow, joined_socket, membership, program, severities};
     use super::super::source_filters;
     use super::*;
+    use crate::snapshot::JoinedGroup;
 
     #[test]
     fn source_beyond_the_limit_is_reported_only_as_a_limit() {
@@ -651,6 +696,7 @@ mod tests {
     fn other_program_joined_on_another_interface_is_a_warning() {
         let outcome = |interface| {
             let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 10);
+            observation.before.joined = observation.after.joined.clone();
             observation.trial_mut().other_sockets = vec![socket(interface)];
             joined_other_interface(&observation)
         };
@@ -659,6 +705,30 @@ mod tests {
         assert_eq!(findings[0].subject.program.as_deref(), Some("player (7)"));
         assert_eq!(findings[0].severity, Severity::Warning);
         assert_eq!(findings[0].remedies[0].command().unwrap(), "mcast doctor --port 5000");
+    }
+
+    /// A member on `eth0` beside the doctor, or none, and a program that has joined on `eth1`, or nowhere.
+    #[test]
+    fn program_that_depends_on_the_doctor_is_a_fault() {
+        let outcome = |has_member, joins: bool| {
+            let mut other = socket(ETH1);
+            if !joins {
+                (other.memberships, other.memberships_after) = (Vec::new(), Vec::new());
+            }
+            let mut observation = membership(TO, vec![flow(ETH0, "10.9.0.1:6000", TO)], 10);
+            observation.trial_mut().other_sockets = vec![other];
+            let group = TO.parse::<SocketAddr>().unwrap().ip();
+            observation.before.joined = [JoinedGroup { group, interface: ETH0 }].into();
+            observation.before.joined.retain(|_| has_member);
+            let findings = [joined_other_interface(&observation), not_joined(&observation)].concat();
+            let lent =
+                findings.iter().any(|finding| finding.cause.contains("While mcast listens, player (7)"));
+            (findings.iter().map(|finding| (finding.id, finding.severity)).collect::<Vec<_>>(), lent)
+        };
+        assert_eq!(outcome(true, true), (vec![(Id::JoinedOtherInterface, Severity::Warning)], false));
+        assert_eq!(outcome(false, true), (vec![(Id::JoinedOtherInterface, Severity::Fault)], true));
+        assert_eq!(outcome(true, false), (vec![], false));
+        assert_eq!(outcome(false, false), (vec![(Id::NotJoined, Severity::Warning)], true));
     }
 
     #[test]

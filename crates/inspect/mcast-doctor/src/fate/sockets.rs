@@ -10,7 +10,7 @@ use mcast::{Family, InterfaceIndex};
 
 use crate::observation::{ExaminationTarget, Observation, ProgramSocket, index_of};
 use crate::snapshot::{Counter, Snapshot};
-use crate::wire::Flow;
+use crate::wire::{Flow, FlowKey};
 use crate::{Evidence, EvidenceKind, Finding, Id, Severity};
 
 /// A datagram that has reached UDP.
@@ -162,6 +162,11 @@ impl ProgramSocket {
         }
     }
 
+    /// Returns whether the socket takes a flow, once any program has joined the group where it arrives.
+    pub(crate) fn takes(&self, flow: &Flow, machine: &Snapshot) -> bool {
+        self.refusal(&Arrival::of(flow), machine).is_none()
+    }
+
     pub(crate) fn is_v6_only(&self) -> bool {
         self.options.as_ref().is_some_and(|options| options.v6_only)
     }
@@ -190,9 +195,20 @@ impl Observation {
             flow.key.vlan.is_none()
                 && flow.sound() > 0
                 && self.before.is_joined(flow.key.group, flow.key.interface)
-                && socket.refusal(&Arrival::of(flow), &self.before).is_none()
+                && socket.takes(flow, &self.before)
         };
         self.wire.flows.iter().filter(is_taken).collect()
+    }
+
+    /// Returns whether a socket receives a flow only as long as the doctor is a member: the kernel delivers a group to every
+    /// socket on its port, once any program has joined it where it arrives.
+    pub(crate) fn depends_on_doctor(&self, socket: &ProgramSocket, flow: &Flow) -> bool {
+        let FlowKey { interface, group, vlan, outgoing, .. } = flow.key;
+        let joined =
+            self.trial().filter(|trial| trial.group().addr() == group && !outgoing && vlan.is_none());
+        joined.is_some_and(|trial| trial.joined.contains(&interface))
+            && !self.before.is_joined(group, interface)
+            && socket.takes(flow, &self.before)
     }
 
     /// Returns why the sockets of the examined program would not take a flow, even though something else keeps it from

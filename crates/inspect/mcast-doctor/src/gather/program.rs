@@ -288,7 +288,7 @@ fn not_found(target: ProgramSelector) -> HostError {
     match target {
         ProgramSelector::Process(pid) => processes::not_found_error(pid, &processes::family(pid)),
         ProgramSelector::Port(port) => processes::elsewhere(port).unwrap_or_else(|| {
-            HostError::NoProgram(format!("no UDP socket on this machine is bound to port {port}"))
+            HostError::NoProgram(format!("no UDP socket on this machine is bound to port {port} (the ports to which programs send do not count)"))
         }),
     }
 }

@@ -5,6 +5,7 @@
 mod alone;
 mod answers;
 mod behind;
+mod beside;
 mod boxes;
 mod combined;
 mod copies;
