@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use mcast_stream_proto::history::HistoryQuery;
+use mcast_stream_proto::history::{AnswerFrame, AnswerStatus, HistoryQuery};
 
 use crate::link::{RetransmissionTimeout, is_in};
 use crate::plan::{FeedFault, MILLISECOND, SECOND, Traffic};
@@ -68,14 +68,14 @@ impl World<'_> {
     }
 
     /// Returns the connection of a client that has not closed it.
-    fn connection(&mut self, of: ClientOf) -> Option<&mut Connection> {
+    pub(crate) fn connection(&mut self, of: ClientOf) -> Option<&mut Connection> {
         let reader = &mut self.readers[of.index];
         let process = reader.process.as_mut().filter(|_| reader.lives == of.life)?;
         process.connection.as_mut().filter(|connection| connection.number == of.connection)
     }
 
     /// When the publisher's process runs again, if it is stopped.
-    fn server_resumes_at(&self) -> Option<u64> {
+    pub(crate) fn server_resumes_at(&self) -> Option<u64> {
         let stall = |fault: &FeedFault| match fault {
             FeedFault::Stall(span) if is_in(*span, self.now) => Some(span.1),
             _ => None,
@@ -89,7 +89,12 @@ impl World<'_> {
         if self.feed.process.is_some()
             && self.server_resumes_at().is_none()
             && link.passes(self.now, Traffic::Tcp)
+            && self.connection(to).is_some()
         {
+            if let Err(again) = self.admit(to) {
+                again.into_iter().for_each(|at| self.queue.push(at, Event::Greet(to, id)));
+                return;
+            }
             self.queue
                 .push(self.now + self.readers[to.index].plan.delay, Event::Answer(to, Report::Part(id)));
         }
@@ -104,6 +109,19 @@ impl World<'_> {
             // Nobody listens.
             return self.reset(to, query.id);
         }
+        if self.connection(to).is_none() {
+            return;
+        }
+        let client = match self.admit(to) {
+            Ok(client) => client,
+            Err(again) => {
+                return again.into_iter().for_each(|at| self.queue.push(at, Event::Request(to, query)));
+            }
+        };
+        if let Some(wait) = self.ask(client) {
+            self.send_frame(to, query.id, AnswerFrame::later(wait));
+            return self.close(to);
+        }
         let frames = self.feed.answer(query.start, query.count).into();
         self.send_frames(Answering { to, id: query.id, frames, server: self.feed.lives() });
     }
@@ -117,7 +135,15 @@ impl World<'_> {
         if !is_same || self.connection(answering.to).is_none() {
             return;
         }
-        while let Some(frame) = answering.frames.pop_front() {
+        while !answering.frames.is_empty() {
+            let Some(is_over) = self.continue_turn(answering.to) else { return };
+            if is_over {
+                answering.frames = [AnswerFrame::end(AnswerStatus::More, "")].into();
+            }
+            let Some(frame) = answering.frames.pop_front() else { return };
+            if let Ok(AnswerFrame::End { status, .. }) = AnswerFrame::read(&frame) {
+                self.end_answer(answering.to, status == AnswerStatus::Edge);
+            }
             let length = frame.len();
             self.send_frame(answering.to, answering.id, frame);
             if let Some(rate) = self.plan.feed.serve_rate {

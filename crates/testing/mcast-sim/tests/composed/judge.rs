@@ -3,6 +3,7 @@
 use mcast_stream_proto::publisher::SubscriberProgress;
 use mcast_stream_proto::subscriber::Cause;
 
+use crate::admission::service_bound;
 use crate::audit::Audit;
 use crate::link::is_in;
 use crate::plan::{Begin, FeedFault, Gaps, ReaderFault, ReaderPlan, SECOND, Traffic};
@@ -67,6 +68,7 @@ pub(crate) fn judge(world: &World<'_>, is_interrupted: &[bool]) -> Vec<String> {
         judge_paths(world, index, &mut violations);
         judge_narrow(world, index, &mut violations);
         judge_start(world, index, &mut violations);
+        judge_service(world, index, &mut violations);
         let seconds = (world.now.saturating_sub(reader.plan.joins)) / SECOND + 1;
         // What is lost in the queue of a narrow link is requested again, and what is processed is acknowledged.
         let has_more = is_narrow(&reader.plan) || world.plan.feed.acks.is_some();
@@ -202,6 +204,25 @@ fn judge_start(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
     if *first > ready + START_BOUND {
         let late = (first - ready) / 1_000_000;
         violations.push(format!("subscriber {index} starts {:?} {late} ms late", plan.begin));
+    }
+}
+
+/// However many strangers ask the history server, and whatever places one network takes, a subscriber is answered in time.
+fn judge_service(world: &World<'_>, index: usize, violations: &mut Vec<String>) {
+    let (plan, reader, feed) = (&world.plan.readers[index], &world.readers[index], &world.plan.feed);
+    let is_undisturbed = feed.faults.is_empty()
+        && plan.faults.is_empty()
+        && plan.narrow.is_none()
+        && plan.loss + plan.loss_up + plan.loss_of_announcements == 0.0;
+    let Some(crowd) = feed.crowd.filter(|_| is_undisturbed && plan.begin == Begin::Oldest) else { return };
+    if let Some(at) = reader.answered_at
+        && at > plan.joins + service_bound(crowd)
+    {
+        let late = (at - plan.joins) / 1_000_000;
+        violations.push(format!(
+            "subscriber {index} is answered after {late} ms beside {} strangers",
+            crowd.strangers
+        ));
     }
 }
 

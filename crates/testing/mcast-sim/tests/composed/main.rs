@@ -3,6 +3,7 @@
 //! are together, because what was wrong was between them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod admission;
 mod audit;
 mod connection;
 mod defects;

@@ -50,7 +50,16 @@ pub(crate) struct FeedPlan {
     /// Nothing comes back: each block of eight datagrams has four parity symbols.
     pub(crate) one_way: bool,
     pub(crate) acks: Option<AckPlan>,
+    pub(crate) crowd: Option<CrowdPlan>,
     pub(crate) faults: Vec<FeedFault>,
+}
+
+/// Strangers that ask the history server, which has room for fewer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct CrowdPlan {
+    /// Every second one is hostile; those have addresses of one network, and hold what they get.
+    pub(crate) strangers: usize,
+    pub(crate) span: Span,
 }
 
 /// Which acknowledgements are required.
@@ -219,6 +228,7 @@ impl FeedPlan {
         unlogged: false,
         one_way: false,
         acks: None,
+        crowd: None,
         faults: Vec::new(),
     };
 
@@ -254,6 +264,7 @@ impl ComposedPlan {
             unlogged: false,
             one_way: false,
             acks: None,
+            crowd: None,
             linger: 60 * SECOND,
             faults: Vec::new(),
         };
@@ -283,7 +294,18 @@ impl ComposedPlan {
         plan.draw_state(&mut Dice::new(seed ^ 0x7374_6174));
         plan.draw_outages(&mut Dice::new(seed ^ 0x6f75_7461));
         plan.draw_retention();
+        plan.draw_crowd(&mut Dice::new(seed ^ 0x6372_6f77));
         plan
+    }
+
+    /// Draws a crowd at the history server when the first subscriber needs it, or may need it.
+    fn draw_crowd(&mut self, dice: &mut Dice) {
+        let joins =
+            self.readers.iter().filter(|reader| reader.uses_history()).map(|reader| reader.joins).min();
+        if let Some(joins) = joins.filter(|_| dice.chance(0.15)) {
+            let span = (joins, joins + 60 * SECOND);
+            self.feed.crowd = Some(CrowdPlan { strangers: dice.pick(&[12, 24, 48]), span });
+        }
     }
 
     /// Draws cuts and stops of any length up to a minute, at any moment of a start, a heal or a resume, which a slow server
@@ -427,6 +449,7 @@ impl ComposedPlan {
             });
         }
         add(&|plan| plan.feed.acks = None);
+        add(&|plan| plan.feed.crowd = None);
         add(&|plan| plan.feed.rate = None);
         add(&|plan| plan.feed.parity = false);
         add(&|plan| plan.feed.waits = false);

@@ -525,6 +525,7 @@ impl Process {
             match report {
                 Report::Frame(id, frame) => {
                     let is_end = matches!(AnswerFrame::read(&frame), Ok(AnswerFrame::End { .. }));
+                    let is_away = matches!(AnswerFrame::read(&frame), Ok(AnswerFrame::Retry { .. }));
                     if let Client::Asking { id: of, until } = &mut self.client
                         && *of == id
                     {
@@ -533,7 +534,7 @@ impl Process {
                     if is_end && matches!(self.client, Client::Asking { id: of, .. } if of == id) {
                         self.client = Client::Idle;
                     }
-                    self.is_answered = true;
+                    self.is_answered |= !is_away;
                     history.handle_frame(time, id, crate::world::FEED, frame);
                 }
                 Report::Part(_) | Report::Closed => {}

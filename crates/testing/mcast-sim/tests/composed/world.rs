@@ -9,6 +9,7 @@ use mcast_stream_proto::history::HistoryQuery;
 use mcast_stream_proto::seal::{Algorithm, GroupSecret, Keys};
 use mcast_stream_proto::wire::{DatagramWriter, Header, Incarnation, KeyEpoch, Kind, Probe, SubscriberId};
 
+use crate::admission::Clients;
 use crate::connection::{Answering, ClientOf};
 use crate::feed::{Destination, Feed, STREAM};
 use crate::judge;
@@ -59,6 +60,8 @@ pub(crate) enum Event {
     /// A request for the state of the publisher arrives, of this subscriber and its life.
     Fetch(usize, u64, StateRequest),
     State(usize, u64, StateRequest, u64),
+    /// A stranger at the history server acts.
+    Stranger(usize),
     /// A stranger probes the publisher, or a subscriber.
     Probe(Option<usize>, Span, u64),
 }
@@ -73,6 +76,7 @@ pub(crate) struct World<'p> {
     reader_wakes_at: Vec<u64>,
     /// The number of the last connection to the history server.
     pub(crate) last_connection: u64,
+    pub(crate) clients: Clients,
     strangers: u32,
     /// How often in succession each process was due at once again: the publisher, and the subscribers.
     spins: Vec<u32>,
@@ -145,6 +149,7 @@ impl<'p> World<'p> {
             feed_wakes_at: u64::MAX,
             reader_wakes_at: vec![u64::MAX; readers.len()],
             last_connection: 0,
+            clients: Clients::new(plan.feed.crowd),
             spins: vec![0; readers.len() + 1],
             readers,
             strangers: 0,
@@ -176,6 +181,9 @@ impl<'p> World<'p> {
                 FeedFault::Stall((_, to)) => self.queue.push(to, Event::FeedResumes),
                 FeedFault::Forge(_) => {}
             }
+        }
+        if let Some(crowd) = self.plan.feed.crowd {
+            (0..crowd.strangers).for_each(|index| self.queue.push(crowd.span.0, Event::Stranger(index)));
         }
         for (index, plan) in self.plan.readers.iter().enumerate() {
             self.queue.push(plan.joins, Event::ReaderStarts(index));
@@ -352,6 +360,7 @@ impl<'p> World<'p> {
                     }
                 }
             }
+            Event::Stranger(index) => self.move_stranger(index),
             Event::Probe(target, span, interval) => self.probe(target, span, interval),
         }
     }
