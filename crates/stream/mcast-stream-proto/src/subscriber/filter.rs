@@ -91,6 +91,8 @@ impl Filter {
         };
         let (reported, event) = match self.ciphers.find(&context.config.keys, Purpose::of(header, sealed)) {
             Some(cipher) => {
+                // A copy: parity and local repair keep the sealed bytes, which are known to be genuine only now, and what
+                // does not open is left undefined.
                 self.decrypted.clear();
                 self.decrypted.extend_from_slice(datagram);
                 if let Some(end) = seal::open(cipher, header, &mut self.decrypted) {
