@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
 
+use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use mcast_group::SafeText;
@@ -11,7 +12,6 @@ use mcast_sys::service::journal_reads;
 
 use crate::background::{BackgroundWriter, CAPACITY, Mishap, Reporter, Sink, Stream};
 use crate::same_file;
-use crate::table::columns;
 
 /// The output streams, with their verbosity and colours.
 ///
@@ -513,6 +513,12 @@ fn fit_note(note: &str, width: usize) -> String {
         taken += 1 + length;
     }
     text
+}
+
+/// Returns the number of terminal columns that a text takes: its characters without styles. Every character counts
+/// as one column; wide ones (in some scripts) only shift what follows.
+pub fn columns(text: &str) -> usize {
+    strip_str(text).map(|part| part.chars().count()).sum()
 }
 
 /// Returns the start of this line of text that fits in the terminal that standard error goes to, and leaves its last column free, where

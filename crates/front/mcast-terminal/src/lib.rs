@@ -18,7 +18,7 @@ mod same_file;
 mod table;
 
 pub use crate::console::Palette;
-pub use crate::table::{columns, fit_line, text_width, wrap};
+pub use crate::table::{fit_line, text_width, wrap};
 pub use background::dropped_lines;
-pub use console::{Console, Level, NoteWriter, Output, fit_notes, is_terminal, width};
+pub use console::{Console, Level, NoteWriter, Output, columns, fit_notes, is_terminal, width};
 pub use table::{Cell, Table};

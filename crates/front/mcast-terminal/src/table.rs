@@ -2,10 +2,9 @@
 
 use std::io::{self, Write};
 
-use anstream::adapter::strip_str;
 use anstyle::Style;
 
-use crate::console;
+use crate::console::{self, columns};
 
 /// Spaces between two columns.
 const GAP: usize = 2;
@@ -172,12 +171,6 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-/// Returns the number of terminal columns that a text takes: its characters without styles. Every character counts
-/// as one column; wide ones (in some scripts) only shift what follows.
-pub fn columns(text: &str) -> usize {
-    strip_str(text).map(|part| part.chars().count()).sum()
 }
 
 /// Breaks a long line after at most `width` columns; the rest continues below, indented.
