@@ -30,7 +30,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod events;
 #[cfg(feature = "schema")]
 mod schema;
 
@@ -43,7 +42,9 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-pub use events::{EventDeclaration, EventField, EventReport, EventSeverity, EventValue, FieldKind};
+pub use mcast_metrics::{
+    EventDeclaration, EventField, EventReport, EventSeverity, EventValue, count, count_of, events,
+};
 #[cfg(feature = "schema")]
 pub use schema::RecordSchema;
 
@@ -58,13 +59,13 @@ macro_rules! record {
 
         $(#[$attribute:meta])*
         $visibility:vis struct $name:ident $(<$life:lifetime>)? {
-            $($(#[$field_attribute:meta])* $field:ident: $type:ty = $value:expr,)*
+            $($(#[$field_attribute:meta])* $seen:vis $field:ident: $type:ty = $value:expr,)*
         }
     ) => {
         $(#[$attribute])*
         #[derive(serde::Serialize)]
         $visibility struct $name $(<$life>)? {
-            $($(#[$field_attribute])* $field: $type,)*
+            $($(#[$field_attribute])* $seen $field: $type,)*
         }
 
         impl $(<$life>)? $name $(<$life>)? {
@@ -76,6 +77,22 @@ macro_rules! record {
         }
     };
 }
+
+/// What a field of an event contains, where it applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    /// A text.
+    Text,
+    /// One of these names.
+    Name(&'static [&'static str]),
+    /// A whole number.
+    Number,
+    /// A time in seconds.
+    Seconds,
+    /// A list of addresses.
+    Addresses,
+}
+
 /// Writes an object as one line.
 ///
 /// # Errors
@@ -141,29 +158,6 @@ pub fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::
 #[must_use]
 pub fn rfc3339(time: SystemTime) -> String {
     format!("{:.9}", timestamp(time))
-}
-
-/// Returns a number with its digits in groups: `12,345`.
-#[must_use]
-pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (position, digit) in digits.char_indices() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Returns how many things there are: `1 datagram`, `12,345 datagrams`.
-#[must_use]
-pub fn count_of(number: u64, thing: &str) -> String {
-    match number {
-        1 => format!("1 {thing}"),
-        _ => format!("{} {thing}s", count(number)),
-    }
 }
 
 /// The time of day in UTC with microseconds: `12:34:56.123456`.

@@ -90,6 +90,15 @@ impl RecordSchema {
         self
     }
 
+    /// Adds fields that only some of the records have, each with what it contains and its description.
+    #[must_use]
+    pub fn fields(mut self, fields: &[(&str, FieldKind, &str)]) -> Self {
+        for (field, kind, description) in fields {
+            self.value["properties"][*field] = kind.schema_if_present(description);
+        }
+        self
+    }
+
     /// Describes the record, if the documentation of its type says something else.
     #[must_use]
     pub fn about(mut self, description: &str) -> Self {
@@ -135,15 +144,26 @@ impl RecordSchema {
 
 impl FieldKind {
     fn schema(self, description: &str) -> Value {
-        match self {
-            Self::Text => json!({"type": ["string", "null"], "description": description}),
-            Self::Number => json!({"type": ["integer", "null"], "description": description}),
-            Self::Addresses => json!({
-                "type": ["array", "null"],
-                "description": description,
-                "items": {"type": "string", "description": "An address"},
-            }),
+        let mut schema = self.schema_if_present(description);
+        schema["type"] = json!([schema["type"], "null"]);
+        schema
+    }
+
+    fn schema_if_present(self, description: &str) -> Value {
+        let mut schema = json!({"description": description});
+        schema["type"] = match self {
+            Self::Text | Self::Name(_) => "string",
+            Self::Number => "integer",
+            Self::Seconds => "number",
+            Self::Addresses => "array",
         }
+        .into();
+        match self {
+            Self::Name(names) => schema["enum"] = names.into(),
+            Self::Addresses => schema["items"] = json!({"type": "string", "description": "An address"}),
+            _ => {}
+        }
+        schema
     }
 }
 

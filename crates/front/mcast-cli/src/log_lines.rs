@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use mcast_metrics::{Exposition, MetricKind};
+use mcast_metrics::{EventReport, EventSeverity, Exposition, MetricKind};
 use mcast_pace::{ClockTime, ReportLimiter, ReportQuota, WithheldReport};
 use mcast_terminal::Console;
 
@@ -127,6 +127,16 @@ impl<'a> LogLines<'a> {
     #[track_caller]
     pub(crate) fn advise(&self, line: impl Display, remedy: Option<String>) {
         self.print(Location::caller(), Line { is_warning: true, text: line.to_string(), remedy });
+    }
+
+    /// Prints an event. Events with its name are of one kind.
+    pub(crate) fn event(&self, report: &EventReport, severity: EventSeverity) {
+        let lines = self.of(report.name);
+        match severity {
+            EventSeverity::Problem => lines.advise(&report.text, report.remedy.clone()),
+            EventSeverity::Note => lines.note(&report.text),
+            EventSeverity::Detail => lines.detail(&report.text),
+        }
     }
 
     /// Prints a detail, which only `-v` shows: all of them.

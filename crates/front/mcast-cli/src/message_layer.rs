@@ -5,7 +5,6 @@ use std::time::SystemTime;
 use mcast_stream::publisher::PublisherStatistics;
 use mcast_stream::wire::{Incarnation, MessageKey, MessageNumber, StreamId};
 use mcast_stream::{HistoryListener, HistoryServerStatistics, RefusedRequest, StreamError};
-use serde::Serialize;
 
 use crate::arguments::ServedHistoryAt;
 use crate::output::{Payload, SafeText, bytes, count_of, record, rfc3339};
@@ -62,33 +61,27 @@ record! {
     }
 }
 
-/// The repairs that a publisher has sent.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(crate) struct Repairs {
-    /// Datagrams sent again to the group
-    pub(crate) multicast: u64,
-    /// Datagrams sent again to a single subscriber
-    pub(crate) unicast: u64,
-    /// Bytes in all repairs
-    pub(crate) bytes: u64,
-    /// NAKs received
-    pub(crate) naks: u64,
-    /// Datagrams requested after they had left the retransmission buffer
-    pub(crate) unavailable: u64,
+record! {
+    pub(crate) fn of(statistics: &PublisherStatistics) {}
+
+    /// The repairs that a publisher has sent.
+    #[derive(Clone, Copy, Debug, Default)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(crate) struct Repairs {
+        /// Datagrams sent again to the group
+        pub(crate) multicast: u64 = statistics.group_repairs,
+        /// Datagrams sent again to a single subscriber
+        pub(crate) unicast: u64 = statistics.single_repairs,
+        /// Bytes in all repairs
+        pub(crate) bytes: u64 = statistics.repair_bytes,
+        /// NAKs received
+        pub(crate) naks: u64 = statistics.naks,
+        /// Datagrams requested after they had left the retransmission buffer
+        pub(crate) unavailable: u64 = statistics.unrecoverable,
+    }
 }
 
 impl Repairs {
-    pub(crate) const fn of(statistics: &PublisherStatistics) -> Self {
-        Self {
-            multicast: statistics.group_repairs,
-            unicast: statistics.single_repairs,
-            bytes: statistics.repair_bytes,
-            naks: statistics.naks,
-            unavailable: statistics.unrecoverable,
-        }
-    }
-
     pub(crate) const fn count(&self) -> u64 {
         self.multicast + self.unicast
     }

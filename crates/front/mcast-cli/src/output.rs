@@ -11,6 +11,7 @@ use mcast_capture::UnexaminedFrames;
 pub(crate) use mcast_json::{
     PayloadRecord as Payload, as_text, clock_time, count, count_of, record, rfc3339, write_json, write_record,
 };
+pub(crate) use mcast_metrics::seconds;
 pub(crate) use mcast_terminal::{Cell, Palette, Table, columns, fit_line, text_width, wrap};
 
 /// Returns how many frames carry packets that were not decoded, and why.
@@ -37,20 +38,6 @@ pub(crate) fn excess_loss(lost: f64, allowed: Option<f64>) -> Option<String> {
 /// Formats bytes: `1 byte`, `12,345 bytes`.
 pub(crate) fn bytes(number: u64) -> String {
     count_of(number, "byte")
-}
-
-/// `0.532 s`, `12.4 s`, `230 µs`.
-pub(crate) fn seconds(time: Duration) -> String {
-    let seconds = time.as_secs_f64();
-    let (value, unit) = match seconds {
-        _ if seconds < 0.001 => (format!("{:.0}", seconds * 1e6), "µs"),
-        _ if seconds < 0.1 => (format!("{:.2}", seconds * 1e3), "ms"),
-        _ if seconds < 10.0 => (format!("{seconds:.3}"), "s"),
-        _ => (format!("{seconds:.1}"), "s"),
-    };
-    // `1 s`, not `1.000 s`.
-    let value = if value.contains('.') { value.trim_end_matches('0').trim_end_matches('.') } else { &value };
-    format!("{value} {unit}")
 }
 
 /// `12.3 Mbit/s`; `None` if `time` is zero.

@@ -1,4 +1,9 @@
 //! The main loop of commands that run until something ends them: what ends, reloads and watches them stands here once.
+//!
+//! Three commands have a loop of their own, because this one would have to know more than it saves them. `publish` waits in
+//! phases (for subscribers, for acknowledgements, for the end), and Ctrl-C shortens each to 2 s instead of ending it. `perf`
+//! prints its last interval at the very deadline, which the engine that measures keeps. `bridge` is ready once its engine
+//! is, and stores for 2 s after Ctrl-C what it has received.
 
 use std::time::Duration;
 

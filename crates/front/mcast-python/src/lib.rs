@@ -70,6 +70,8 @@ mod _pymcast {
     use super::{_statistics, run_command};
 
     use super::statistics::add_attributes;
+    use super::stream::document_kinds;
+    use mcast_stream::subscriber::SubscriberEvent;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -78,6 +80,8 @@ mod _pymcast {
         add_attributes::<SendStatistics>(py)?;
         add_attributes::<PublisherStatistics>(py)?;
         add_attributes::<SubscriberStatistics>(py)?;
+        document_kinds::<StreamEvent>(py, &SubscriberEvent::declared())?;
+        document_kinds::<PublisherEvent>(py, &mcast_stream::publisher::PublisherEvent::declared())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

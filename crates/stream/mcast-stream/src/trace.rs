@@ -1,5 +1,6 @@
 //! Events of publishers and subscribers for the feature `tracing`: those that applications can fetch, fetched or not.
 
+use mcast_metrics::EventSeverity;
 use mcast_sys::trace::{Described, Span};
 use mcast_sys::trace_event;
 
@@ -9,52 +10,24 @@ use crate::subscriber::SubscriberEvent;
 
 /// Records an event of a subscriber.
 pub(crate) fn subscriber_event(span: &Span, event: &SubscriberEvent) {
-    use SubscriberEvent::{
-        Evicted, Forged, Full, HistoryFailed, HistoryWaiting, InternalError, KeyMissing, KeyWrong, Lost,
-        LostUnknown, NotVerified, PathSilent, PublisherSilent, SecondPublisher, Signed, Stale, Stalled,
-    };
-    let details = Described(event);
-    match event {
-        InternalError(_) => trace_event!(span, ERROR, event.name(), details = details),
-        Evicted
-        | Forged { .. }
-        | Full
-        | HistoryFailed { .. }
-        | HistoryWaiting { .. }
-        | KeyMissing(_)
-        | KeyWrong(_)
-        | Lost { .. }
-        | LostUnknown { .. }
-        | NotVerified(_)
-        | PathSilent(_)
-        | PublisherSilent
-        | SecondPublisher { .. }
-        | Signed
-        | Stale
-        | Stalled { .. } => trace_event!(span, WARN, event.name(), details = details),
-        _ => trace_event!(span, INFO, event.name(), details = details),
+    let (name, details) = (event.name(), Described(event));
+    match event.severity() {
+        _ if matches!(event, SubscriberEvent::InternalError(_)) => {
+            trace_event!(span, ERROR, name, details = details);
+        }
+        EventSeverity::Problem => trace_event!(span, WARN, name, details = details),
+        _ => trace_event!(span, INFO, name, details = details),
     }
 }
 
 /// Records an event of a publisher.
 pub(crate) fn publisher_event(span: &Span, event: &PublisherEvent) {
-    use PublisherEvent::{
-        InternalError, NameShared, QuorumLost, SubscriberEvicted, SubscriberFailed, SubscriberIncomplete,
-        SubscriberRefused, SubscriberSilent, Superseded, Unacknowledged, Unrecoverable,
-    };
     let details = Described(event);
-    match event {
-        InternalError(_) => trace_event!(span, ERROR, "event", details = details),
-        NameShared { .. }
-        | QuorumLost
-        | SubscriberEvicted(..)
-        | SubscriberFailed(_)
-        | SubscriberIncomplete { .. }
-        | SubscriberRefused(..)
-        | SubscriberSilent(_)
-        | Superseded(_)
-        | Unacknowledged { .. }
-        | Unrecoverable(..) => trace_event!(span, WARN, "event", details = details),
+    match event.severity() {
+        _ if matches!(event, PublisherEvent::InternalError(_)) => {
+            trace_event!(span, ERROR, "event", details = details);
+        }
+        EventSeverity::Problem => trace_event!(span, WARN, "event", details = details),
         _ => trace_event!(span, INFO, "event", details = details),
     }
 }

@@ -6,7 +6,9 @@ mod stream_event;
 mod wire;
 
 pub(crate) use silent_interfaces::SilentInterfaces;
-pub(crate) use stream_event::{EventRecord, Importance, describe};
+pub(crate) use stream_event::EventRecord;
+#[cfg(feature = "schema")]
+pub(crate) use stream_event::FIELDS;
 pub(crate) use wire::{WireGroup, WireNotes, check_hosts, wire_groups};
 
 use std::hash::Hash;

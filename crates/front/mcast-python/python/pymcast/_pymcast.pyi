@@ -1122,23 +1122,34 @@ class StreamEvent:
     """An event of a stream, delivered in order with the messages; str() describes it."""
     @property
     def kind(self) -> str:
-        """"joined" (messages follow, starting with `message`), "lost" (messages from `message` up to but not including
-        `end` are lost, because of `cause`), "lost-unknown" (an unknown number of messages from `message` on may be
-        lost, because the publisher's previous incarnation did not end its stream), "snapshot-wanted" (the subscriber
-        needs a snapshot that includes all messages before `message`), "restarted" (the publisher restarted as
-        `incarnation`, and numbers messages from 0 again), "continued" (another publisher, with `incarnation`, continues
-        the stream for the former one), "ended" (after `message` messages), "stalled" (delivery waits
-        for a gap), "path-silent", "path-back", "publisher-silent", "publisher-back", "internal-error" (a bug: please report it), "evicted" (this subscriber was too slow
-        for the publisher), "full" (the publisher accepts no more subscribers), "rival" (ignoring another publisher of
-        the stream, with `incarnation`), "key-missing" (the key of `epoch`), "key-wrong" (datagrams name the key of
-        `epoch` but were not sealed with it), "signed" (the stream is signed, which is not verified: see signed_by),
-        "not-verified" (ignoring datagrams that no key in signed_by has signed, because of `cause`), "forged" (`count`
-        datagrams were discarded that the publisher did not sign), "other-stream" (ignoring another stream on the group,
-        from `sender`), "stream-changed" (the followed stream is silent or has ended, and another one is followed), "stale"
-        (ignoring a publisher whose clock is off by minutes), "history-queued" (waiting for the history server `server`,
-        which serves others first, for about `expected` seconds), "history-waiting" (no history server answers; what only
-        a history has is still awaited), or "history-failed" (no history server can be used; what only a history has is
-        lost).
+        """The kind of event:
+        "joined": Messages follow, from this number on.
+        "lost": Messages are lost, from the first to before the end.
+        "lost-unknown": An unknown number of messages, from this one on, may be lost: the publisher's former incarnation did not end its stream.
+        "snapshot-wanted": A snapshot is needed that includes all messages before this one.
+        "restarted": The publisher has restarted as this incarnation, and numbers messages from 0 again.
+        "continued": Another publisher, with this incarnation, continues the stream for the former one.
+        "ended": The stream has ended after this number of messages.
+        "stalled": Delivery waits for a gap.
+        "path-silent": Nothing arrives on this path, while another one is active.
+        "path-back": The path is active again.
+        "publisher-silent": The publisher has gone silent.
+        "publisher-back": Datagrams of the publisher arrive again.
+        "internal-error": A bug: please report it.
+        "evicted": This subscriber was too slow for the publisher.
+        "full": The publisher accepts no more subscribers.
+        "rival": Another publisher of the stream, with this incarnation, is ignored.
+        "key-missing": Datagrams are sealed with the key of this epoch, which is missing.
+        "key-wrong": Datagrams name the key of this epoch, but were not sealed with it.
+        "signed": The stream is signed, which is not verified.
+        "not-verified": Datagrams are ignored that no trusted key has signed.
+        "forged": Datagrams were discarded that the publisher did not sign.
+        "other-stream": Another stream on the group is ignored.
+        "stream-changed": The followed stream is silent or has ended, and another one is followed.
+        "history-queued": The subscriber waits for a history server, which serves others first.
+        "history-waiting": No history server answers; what only a history has is still awaited.
+        "history-failed": No history server can be used; what only a history has is lost.
+        "stale": A publisher is ignored whose clock is off by minutes.
         """
     @property
     def message(self) -> int | None:
@@ -1168,7 +1179,7 @@ class StreamEvent:
         """Of "not-verified": the id of the key that datagrams name, four hexadecimal digits; None if they are not signed."""
     @property
     def count(self) -> int | None:
-        """Of "forged": the number of datagrams."""
+        """Of "forged" and "stalled": the number of datagrams."""
     @property
     def server(self) -> str | None:
         """Of "history-queued": the server, as "ADDRESS:PORT"."""
@@ -1182,14 +1193,26 @@ class PublisherEvent:
     """An event of a publisher; str() describes it."""
     @property
     def kind(self) -> str:
-        """"joined", "left", "failed" (left because of an error), "superseded" (it follows another publisher of the stream; reported once), "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
-        "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
-        left the retransmission buffer), "slowed" (it lost datagrams, so the rate was lowered to `count` bytes per second),
-        "limited" (its path limits the automatic rate, to `count` bytes per second at present),
-        "quorum-lost" (messages cannot be acknowledged as required), "quorum-present" (they can again), "unacknowledged"
-        (`count` messages were given up), "name-shared" (another present subscriber uses the same name: acknowledgements count both
-        as one), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams, or lost as many messages), "internal-error" (a bug: please report it), or "missed" (`count`
-        events were discarded because they were not fetched).
+        """The kind of event:
+        "joined": A subscriber has joined.
+        "left": A subscriber has left.
+        "silent": Nothing was received from a subscriber for too long.
+        "evicted": A subscriber was too slow; it was this number of datagrams behind.
+        "returned": An evicted subscriber has caught up.
+        "refused": There are too many subscribers.
+        "slowed": A subscriber lost datagrams, so the rate was lowered to this number of bytes per second.
+        "limited": The path to this subscriber limits the automatic rate, to this number of bytes per second at present.
+        "superseded": A subscriber follows another publisher of the stream. Reported once.
+        "failed": A subscriber has left because of an error.
+        "recovered": The rate is as configured again.
+        "unrecoverable": A subscriber missed this number of datagrams, which have left the retransmission buffer.
+        "incomplete": A subscriber has given up this number of datagrams, or lost this number of messages.
+        "name-shared": Another present subscriber uses the same name: acknowledgements count both as one.
+        "quorum-lost": Messages cannot be acknowledged as required.
+        "quorum-present": Messages can be acknowledged as required again.
+        "unacknowledged": This number of messages was given up.
+        "internal-error": A bug: please report it.
+        "missed": This number of events was discarded, because they were not fetched.
         """
     @property
     def subscriber(self) -> int | None:

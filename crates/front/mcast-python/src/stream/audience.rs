@@ -14,14 +14,7 @@ use crate::statistics::{AttributeValue, Attributes, statistics_class};
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PublisherEvent {
-    /// "joined", "left", "failed" (left because of an error), "superseded" (it follows another publisher of the stream; reported once), "silent" (no status for too long), "evicted" (too slow; it was `count` datagrams behind),
-    /// "returned" (caught up), "refused" (too many subscribers), "unrecoverable" (missed `count` datagrams that have
-    /// left the retransmission buffer), "slowed" (it lost datagrams, so the rate was lowered to `count` bytes per second),
-    /// "limited" (its path limits the automatic rate, to `count` bytes per second at present),
-    /// "quorum-lost" (messages cannot be acknowledged as required), "quorum-present" (they can again), "unacknowledged"
-    /// (`count` messages were given up), "name-shared" (another present subscriber uses the same name: acknowledgements count both
-    /// as one), "recovered" (the rate is as configured again), "incomplete" (has given up `count` datagrams, or lost as many messages), "internal-error" (a bug: please report it), or "missed" (`count`
-    /// events were discarded because they were not fetched).
+    // `document_kinds` documents it.
     kind: &'static str,
     /// The subscriber that it is about.
     subscriber: Option<u64>,
@@ -33,31 +26,13 @@ pub(crate) struct PublisherEvent {
 
 impl From<Event> for PublisherEvent {
     fn from(event: Event) -> Self {
-        let (subscriber, address, count) = match event {
-            Event::SubscriberJoined(subscriber, address) | Event::SubscriberRefused(subscriber, address) => {
-                (Some(subscriber), Some(address.to_string()), None)
-            }
-            Event::SubscriberEvicted(subscriber, behind) => (Some(subscriber), None, Some(behind)),
-            Event::Unrecoverable(subscriber, first, end) => {
-                (Some(subscriber), None, Some(end.ahead_of(first)))
-            }
-            Event::SubscriberIncomplete { subscriber, datagrams, messages } => {
-                (Some(subscriber), None, Some(datagrams.max(messages)))
-            }
-            Event::Slowed { subscriber, rate, .. } | Event::Limited { subscriber, rate } => {
-                (Some(subscriber), None, Some(rate))
-            }
-            Event::SubscriberLeft(subscriber)
-            | Event::SubscriberSilent(subscriber)
-            | Event::SubscriberReturned(subscriber)
-            | Event::SubscriberFailed(subscriber)
-            | Event::Superseded(subscriber)
-            | Event::NameShared { first: subscriber, .. } => (Some(subscriber), None, None),
-            Event::Unacknowledged { first, end } => (None, None, Some(end.ahead_of(first))),
-            Event::Missed(events) => (None, None, Some(events)),
-            _ => (None, None, None),
-        };
-        Self { kind: event.name(), subscriber: subscriber.map(|subscriber| subscriber.0), address, count }
+        let report = event.report(&());
+        Self {
+            kind: report.name,
+            subscriber: report.number_of("subscriber"),
+            address: report.text_of("address"),
+            count: report.number_of("count"),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The items that a subscriber returns: messages and events.
 
+use mcast_metrics::{EventDeclaration, EventValue};
 use mcast_stream::subscriber::{Item, Position, SubscriberEvent};
 use mcast_stream::wire::{Incarnation, MessageNumber};
 use pyo3::IntoPyObjectExt;
@@ -38,23 +39,7 @@ impl Message {
 #[pyclass(frozen, eq, get_all, module = "pymcast")]
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StreamEvent {
-    /// "joined" (messages follow, starting with `message`), "lost" (messages from `message` up to but not including
-    /// `end` are lost, because of `cause`), "lost-unknown" (an unknown number of messages from `message` on may be
-    /// lost, because the publisher's previous incarnation did not end its stream), "snapshot-wanted" (the subscriber
-    /// needs a snapshot that includes all messages before `message`), "restarted" (the publisher restarted as
-    /// `incarnation`, and numbers messages from 0 again), "continued" (another publisher, with `incarnation`, continues
-    /// the stream for the former one), "ended" (after `message` messages), "stalled" (delivery waits
-    /// for a gap), "path-silent", "path-back", "publisher-silent", "publisher-back", "internal-error" (a bug: please report it), "evicted" (this subscriber was too slow
-    /// for the publisher), "full" (the publisher accepts no more subscribers), "rival" (ignoring another publisher of
-    /// the stream, with `incarnation`), "key-missing" (the key of `epoch`), "key-wrong" (datagrams name the key of
-    /// `epoch` but were not sealed with it), "signed" (the stream is signed, which is not verified: see signed_by),
-    /// "not-verified" (ignoring datagrams that no key in signed_by has signed, because of `cause`), "forged" (`count`
-    /// datagrams were discarded that the publisher did not sign), "other-stream" (ignoring another stream on the group,
-    /// from `sender`), "stream-changed" (the followed stream is silent or has ended, and another one is followed), "stale"
-    /// (ignoring a publisher whose clock is off by minutes), "history-queued" (waiting for the history server `server`,
-    /// which serves others first, for about `expected` seconds), "history-waiting" (no history server answers; what only
-    /// a history has is still awaited), or "history-failed" (no history server can be used; what only a history has is
-    /// lost).
+    // `document_kinds` documents it.
     kind: &'static str,
     /// The number of a message, or the number of messages.
     message: Option<u64>,
@@ -62,18 +47,18 @@ pub(crate) struct StreamEvent {
     end: Option<u64>,
     /// Of "lost": "unrecoverable", "deadline", "not-repaired", "restart", "unreadable", "abandoned",
     /// "publisher-gone", "not-in-history" or "history-unreachable". Of "not-verified": "unsigned", "unknown-key" or "wrong-signature".
-    cause: Option<&'static str>,
+    cause: Option<String>,
     /// The incarnation of the publisher.
-    incarnation: Option<u32>,
+    incarnation: Option<u64>,
     /// Of "joined", "continued" and "other-stream": the publisher's source address, as "ADDRESS:PORT".
     sender: Option<String>,
     /// The path, counted from 0.
-    path: Option<u8>,
+    path: Option<u64>,
     /// The epoch of the key that is missing or wrong.
-    epoch: Option<u16>,
+    epoch: Option<u64>,
     /// Of "not-verified": the id of the key that datagrams name, four hexadecimal digits; None if they are not signed.
     signer: Option<String>,
-    /// Of "forged": the number of datagrams.
+    /// Of "forged" and "stalled": the number of datagrams.
     count: Option<u64>,
     /// Of "history-queued": the server, as "ADDRESS:PORT".
     server: Option<String>,
@@ -87,7 +72,7 @@ impl StreamEvent {
         let details = [
             self.message.map(|number| format!("message {number}")),
             self.end.map(|number| format!("end {number}")),
-            self.cause.map(str::to_owned),
+            self.cause.clone(),
             self.incarnation.map(|number| format!("incarnation {number}")),
             self.sender.as_ref().map(|address| format!("sender {address}")),
             self.path.map(|number| format!("path {number}")),
@@ -111,61 +96,44 @@ impl StreamEvent {
 
 impl From<&SubscriberEvent> for StreamEvent {
     fn from(event: &SubscriberEvent) -> Self {
-        let plain = Self {
-            kind: event.name(),
-            message: None,
-            end: None,
-            cause: None,
-            incarnation: None,
-            sender: None,
-            path: None,
-            epoch: None,
-            signer: None,
-            count: None,
-            server: None,
-            expected: None,
+        let report = event.report(false);
+        let (number, text) = (|field| report.number_of(field), |field| report.text_of(field));
+        let (message, end, count) = match (event, number("sequence"), number("count")) {
+            (SubscriberEvent::Ended { .. }, _, messages) => (messages, None, None),
+            (_, Some(first), messages) => (Some(first), messages.map(|messages| first + messages), None),
+            (_, None, count) => (None, None, count),
         };
-        match *event {
-            SubscriberEvent::Joined { incarnation, publisher, message } => Self {
-                message: Some(message.0),
-                incarnation: Some(incarnation.0),
-                sender: Some(publisher.to_string()),
-                ..plain
+        Self {
+            kind: report.name,
+            message,
+            end,
+            cause: text("cause").or_else(|| text("reason")),
+            incarnation: number("incarnation"),
+            sender: text("publisher"),
+            path: number("path"),
+            epoch: number("epoch"),
+            signer: text("signer"),
+            count,
+            server: text("server"),
+            expected: match report.field("expected_seconds") {
+                Some(EventValue::Time(time)) => Some(time.as_secs_f64()),
+                _ => None,
             },
-            SubscriberEvent::Lost { first, end, cause } => {
-                Self { message: Some(first.0), end: Some(end.0), cause: Some(cause.name()), ..plain }
-            }
-            SubscriberEvent::SnapshotWanted { message } => Self { message: Some(message.0), ..plain },
-            SubscriberEvent::Restarted { to, .. } => Self { incarnation: Some(to.0), ..plain },
-            SubscriberEvent::Continued { to, publisher, .. } => {
-                Self { incarnation: Some(to.0), sender: Some(publisher.to_string()), ..plain }
-            }
-            SubscriberEvent::Ended { messages } => Self { message: Some(messages), ..plain },
-            SubscriberEvent::PathSilent(path) | SubscriberEvent::PathBack(path) => {
-                Self { path: Some(path), ..plain }
-            }
-            SubscriberEvent::LostUnknown { first } => Self { message: Some(first.0), ..plain },
-            SubscriberEvent::SecondPublisher { ignored, .. } => {
-                Self { incarnation: Some(ignored.0), ..plain }
-            }
-            SubscriberEvent::KeyMissing(epoch) | SubscriberEvent::KeyWrong(epoch) => {
-                Self { epoch: Some(epoch.0), ..plain }
-            }
-            SubscriberEvent::NotVerified(distrust) => Self {
-                cause: Some(distrust.name()),
-                signer: distrust.signer().map(|signer| signer.to_string()),
-                ..plain
-            },
-            SubscriberEvent::Forged { datagrams } => Self { count: Some(datagrams), ..plain },
-            SubscriberEvent::OtherStream { publisher, .. } => {
-                Self { sender: Some(publisher.to_string()), ..plain }
-            }
-            SubscriberEvent::HistoryQueued { server, expected } => {
-                Self { server: Some(server.to_string()), expected: Some(expected.as_secs_f64()), ..plain }
-            }
-            _ => plain,
         }
     }
+}
+
+/// Documents the attribute `kind` of a class of events: all kinds, as the library declares them.
+pub(crate) fn document_kinds<Class: pyo3::PyClass>(
+    py: Python<'_>,
+    declared: &[EventDeclaration],
+) -> PyResult<()> {
+    let class = py.get_type::<Class>();
+    let kinds = declared.iter().map(|event| format!("\n\"{}\": {}", event.name, event.meaning));
+    let kinds = format!("The kind of event:{}", kinds.collect::<String>());
+    let get = class.getattr("kind")?.getattr("__get__")?;
+    let property = py.import("builtins")?.getattr("property")?;
+    class.setattr("kind", property.call1((get, py.None(), py.None(), kinds))?)
 }
 
 /// Converts an item to a `Message` or a `StreamEvent`.

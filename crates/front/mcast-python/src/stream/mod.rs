@@ -10,7 +10,7 @@ mod subscriber;
 
 pub(crate) use audience::{Closing, PublisherEvent, PublisherStatistics, SubscriberStatistics, Watermark};
 pub(crate) use discovery::{Announcements, FoundStream};
-pub(crate) use event::{Message, StreamEvent};
+pub(crate) use event::{Message, StreamEvent, document_kinds};
 pub(crate) use keys::PyKeys;
 pub(crate) use publisher::Publisher;
 pub(crate) use snapshot::Snapshot;

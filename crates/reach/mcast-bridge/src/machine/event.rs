@@ -106,7 +106,7 @@ events! {
             cause: matches!(loss, LossCause::Evicted { .. }).then_some("evicted"),
         }: loss_text(*before, *now, loss, *pause, *given_up, unit),
         /// The engine removes old records on its own: reported at a connection, and again when its rules change.
-        Retention(retention: EngineRetention) is Note "retention" {
+        Retention(retention: EngineRetention) is Detail "retention" {
             reason: retention_text(retention),
         }: reason.clone(),
         /// The engine may remove what was just stored: reported as [`Retention`](Self::Retention).

@@ -222,7 +222,7 @@ impl Driver {
         let text = Described(&event);
         match event.severity() {
             EventSeverity::Problem => trace_event!(self.span, WARN, text),
-            EventSeverity::Note => trace_event!(self.span, INFO, text),
+            EventSeverity::Note | EventSeverity::Detail => trace_event!(self.span, INFO, text),
         }
         Some(event)
     }

@@ -1,9 +1,16 @@
 //! Events and statistics of a publisher.
 
+use alloc::collections::VecDeque;
+#[cfg(feature = "reports")]
+use alloc::{
+    format,
+    string::{String, ToString},
+};
+use core::net::SocketAddr;
 use core::time::Duration;
 
-use alloc::collections::VecDeque;
-use core::net::SocketAddr;
+#[cfg(feature = "reports")]
+use mcast_metrics::count_of;
 
 use crate::wire::{MessageNumber, Sequence, SubscriberId, SubscriberName};
 
@@ -126,31 +133,150 @@ pub enum PublisherEvent {
     Missed(u64),
 }
 
-impl PublisherEvent {
-    /// Returns its name, for instance `quorum-lost`, as in Python. Names never change.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::SubscriberJoined(..) => "joined",
-            Self::SubscriberLeft(_) => "left",
-            Self::SubscriberSilent(_) => "silent",
-            Self::SubscriberEvicted(..) => "evicted",
-            Self::SubscriberReturned(_) => "returned",
-            Self::SubscriberRefused(..) => "refused",
-            Self::Slowed { .. } => "slowed",
-            Self::Limited { .. } => "limited",
-            Self::Superseded(_) => "superseded",
-            Self::SubscriberFailed(_) => "failed",
-            Self::Recovered => "recovered",
-            Self::Unrecoverable(..) => "unrecoverable",
-            Self::SubscriberIncomplete { .. } => "incomplete",
-            Self::NameShared { .. } => "name-shared",
-            Self::QuorumLost => "quorum-lost",
-            Self::QuorumPresent => "quorum-present",
-            Self::Unacknowledged { .. } => "unacknowledged",
-            Self::InternalError(_) => "internal-error",
-            Self::Missed(_) => "missed",
+#[cfg(feature = "reports")]
+mcast_metrics::event_reports! {
+    pub impl PublisherEvent for known: &dyn KnownSubscribers {
+        /// A subscriber has joined.
+        &Self::SubscriberJoined(id, address) =>
+            is Note "joined" { subscriber: id.0, address: address }:
+            format!("subscriber {} joined", known.shown(id, Some(address))),
+        /// A subscriber has left.
+        &Self::SubscriberLeft(id) => is Note "left" { subscriber: id.0 }:
+            format!("subscriber {} left", known.shown(id, None)),
+        /// Nothing was received from a subscriber for too long.
+        &Self::SubscriberSilent(id) => is Problem "silent" { subscriber: id.0 }:
+            format!("subscriber {} has gone silent", known.shown(id, None)),
+        /// A subscriber was too slow; it was this number of datagrams behind.
+        &Self::SubscriberEvicted(id, behind) => is Problem "evicted" { subscriber: id.0, count: behind }: match behind {
+            0 => format!(
+                "evicted subscriber {}: its application does not read what it has received (--evict-after allows more time)",
+                known.shown(id, None)
+            ),
+            _ => format!(
+                "evicted subscriber {}: {} behind without progress: too slow, or the group no longer arrives there \
+                 (--evict-after allows more time)",
+                known.shown(id, None),
+                count_of(behind, "datagram")
+            ),
+        },
+        /// An evicted subscriber has caught up.
+        &Self::SubscriberReturned(id) => is Note "returned" { subscriber: id.0 }:
+            format!("subscriber {} has caught up", known.shown(id, None)),
+        /// There are too many subscribers.
+        &Self::SubscriberRefused(id, address) => is Problem "refused" { subscriber: id.0, address: address }: format!(
+            "subscriber {id} at {address} exceeds the limit of subscribers: it is not waited for, and gets no repairs"
+        ),
+        /// A subscriber lost datagrams, so the rate was lowered to this number of bytes per second.
+        &Self::Slowed { subscriber: id, loss, rate } => is Problem "slowed" { subscriber: id.0, count: rate }: format!(
+            "slowed down to {:.1} Mbit/s: subscriber {} loses {:.1} % (--flow slowest:keep-rate keeps the rate)",
+            rate as f64 * 8.0 / 1e6,
+            known.shown(id, None),
+            f64::from(loss) / 1e4
+        ),
+        /// The path to this subscriber limits the automatic rate, to this number of bytes per second at present.
+        &Self::Limited { subscriber: id, rate } => is Note "limited" { subscriber: id.0, count: rate }:
+            format!("subscriber {} limits the rate: {:.1} Mbit/s", known.shown(id, None), rate as f64 * 8e-6),
+        /// A subscriber follows another publisher of the stream. Reported once.
+        &Self::Superseded(id) => is Problem "superseded" { subscriber: id.0 }: format!(
+            "superseded: another publisher of this stream was started later, and subscriber {} follows it: what this one still \
+             publishes does not reach it; stop one of the two, or publish under another --name",
+            known.shown(id, None)
+        ),
+        /// A subscriber has left because of an error.
+        &Self::SubscriberFailed(id) => is Problem "failed" { subscriber: id.0 }:
+            format!("subscriber {} left because of an error", known.shown(id, None)),
+        /// The rate is as configured again.
+        Self::Recovered => is Note "recovered" {}: "as fast as before again",
+        /// A subscriber missed this number of datagrams, which have left the retransmission buffer.
+        &Self::Unrecoverable(id, first, end) =>
+            is Problem "unrecoverable" { subscriber: id.0, count: end.ahead_of(first) }: format!(
+                "subscriber {} missed {}, no longer in the retransmission buffer ({} enlarges it)",
+                known.shown(id, None),
+                count_of(count, "datagram"),
+                known.buffer_option()
+            ),
+        /// A subscriber has given up this number of datagrams, or lost this number of messages.
+        &Self::SubscriberIncomplete { subscriber: id, datagrams, messages } =>
+            is Problem "incomplete" { subscriber: id.0, count: datagrams.max(messages) }: format!(
+                "subscriber {} {} so far: it will not have everything",
+                known.shown(id, None),
+                lacking(datagrams, messages)
+            ),
+        /// Another present subscriber uses the same name: acknowledgements count both as one.
+        &Self::NameShared { name, first, second } => is Problem "name-shared" { subscriber: first.0 }: format!(
+            "subscribers {} and {} use the name {name} at the same time: --ack counts them as one; give each its own with \
+             subscribe --as",
+            known.located(first),
+            known.located(second)
+        ),
+        /// Messages cannot be acknowledged as required.
+        Self::QuorumLost => is Problem "quorum-lost" {}: "messages cannot be acknowledged as --ack requires",
+        /// Messages can be acknowledged as required again.
+        Self::QuorumPresent => is Note "quorum-present" {}: "messages may be acknowledged as --ack requires again",
+        /// This number of messages was given up.
+        &Self::Unacknowledged { first, end } =>
+            is Problem "unacknowledged" { count: end.ahead_of(first) }: match count {
+                1 => format!("message {first} cannot be acknowledged as --ack requires"),
+                _ => format!("messages {first} to {} cannot be acknowledged as --ack requires", end.0.saturating_sub(1)),
+            },
+        /// A bug: please report it.
+        Self::InternalError(what) => is Problem "internal-error" {}:
+            format!("a bug in this program: {what}; please report it"),
+        /// This number of events was discarded, because they were not fetched.
+        &Self::Missed(events) => is Detail "missed" { count: events }:
+            format!("{} were not reported", count_of(events, "event")),
+    }
+}
+
+/// What is known of subscribers, to name them in the reports of a publisher.
+#[cfg(feature = "reports")]
+pub trait KnownSubscribers {
+    /// Returns the address of a subscriber.
+    fn address_of(&self, _subscriber: SubscriberId) -> Option<SocketAddr> {
+        None
+    }
+
+    /// Returns the name of a subscriber.
+    fn name_of(&self, _subscriber: SubscriberId) -> Option<SubscriberName> {
+        None
+    }
+
+    /// Returns the option that enlarges the retransmission buffer.
+    fn buffer_option(&self) -> &'static str {
+        "--history"
+    }
+
+    /// Returns a subscriber in words, at this address unless another one is known: name and address, or its id.
+    fn shown(&self, subscriber: SubscriberId, address: Option<SocketAddr>) -> String {
+        let address = self.address_of(subscriber).or(address).map(|address| address.ip());
+        match (self.name_of(subscriber), address) {
+            (Some(name), Some(address)) => format!("{name} ({address})"),
+            (Some(name), None) => name.to_string(),
+            (None, Some(address)) => address.to_string(),
+            (None, None) => subscriber.to_string(),
         }
+    }
+
+    /// Returns the address and port of a subscriber, or its id.
+    fn located(&self, subscriber: SubscriberId) -> String {
+        self.address_of(subscriber).map_or_else(|| subscriber.to_string(), |address| address.to_string())
+    }
+}
+
+/// Nothing is known of them.
+#[cfg(feature = "reports")]
+impl KnownSubscribers for () {}
+
+/// Describes what a subscriber will never have: of one that reads a history, only messages are counted.
+#[cfg(feature = "reports")]
+#[must_use]
+pub fn lacking(datagrams: u64, messages: u64) -> String {
+    let lost = || format!("lost {}", count_of(messages, "message"));
+    match (datagrams, messages) {
+        (0, 0) => "lost an unknown number of messages".into(),
+        (_, 0) => format!("lacks {}", count_of(datagrams, "datagram")),
+        (0, _) => lost(),
+        (_, _) => format!("lacks {}: {}", count_of(datagrams, "datagram"), lost()),
     }
 }
 
@@ -268,5 +394,40 @@ mcast_metrics::figures! {
             /// See [`limiting`](Self::limiting).
             pub queueing: Duration,
         }
+    }
+}
+
+#[cfg(feature = "reports")]
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    struct Ada;
+
+    impl KnownSubscribers for Ada {
+        fn name_of(&self, subscriber: SubscriberId) -> Option<SubscriberName> {
+            (subscriber == SubscriberId(7)).then(|| "ada".parse().unwrap())
+        }
+    }
+
+    #[test]
+    fn a_subscriber_is_named_by_what_is_known_of_it() {
+        let joined = |id| PublisherEvent::SubscriberJoined(SubscriberId(id), ([10, 0, 0, 1], 5).into());
+        assert_eq!(joined(7).report(&Ada).text, "subscriber ada (10.0.0.1) joined");
+        assert_eq!(joined(8).report(&Ada).text, "subscriber 10.0.0.1 joined");
+        let left = PublisherEvent::SubscriberLeft(SubscriberId(8)).report(&());
+        assert_eq!(left.text, format!("subscriber {} left", SubscriberId(8)));
+        assert_eq!(left.number_of("subscriber"), Some(8));
+    }
+
+    #[test]
+    fn messages_that_are_given_up_are_named_by_their_numbers() {
+        let given_up = |end| {
+            let event = PublisherEvent::Unacknowledged { first: MessageNumber(3), end: MessageNumber(end) };
+            event.report(&()).text
+        };
+        assert_eq!(given_up(4), "message 3 cannot be acknowledged as --ack requires");
+        assert_eq!(given_up(6), "messages 3 to 5 cannot be acknowledged as --ack requires");
     }
 }

@@ -77,6 +77,8 @@ pub use config::{AutoRate, Congestion};
 pub use config::{ConfigError, PublisherConfig, PublisherRate};
 #[cfg(feature = "history")]
 pub use continuation::LogNeeds;
+#[cfg(feature = "reports")]
+pub use event::{KnownSubscribers, lacking};
 pub use event::{PublisherEvent, PublisherStatistics, Refusal};
 pub use intake::OutgoingMessage;
 #[cfg(feature = "acknowledgements")]

@@ -447,9 +447,10 @@ impl History {
 #[cfg(feature = "schema")]
 pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
     use crate::message_layer::SnapshotRecord;
-    use crate::receiving::EventRecord;
+    use crate::receiving::{EventRecord, FIELDS};
     use bridges::Labelled;
     use mcast_json::RecordSchema;
+    use mcast_stream::subscriber::SubscriberEvent;
     use text::{BridgeRecord, KeepingSummary};
 
     let own = vec![
@@ -487,36 +488,8 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
         )
         .or::<SnapshotRecord<'_>>()
         .event("snapshot")
-        .events([
-            "joined",
-            "lost",
-            "snapshot-wanted",
-            "snapshot",
-            "restarted",
-            "continued",
-            "ended",
-            "stalled",
-            "path-silent",
-            "path-back",
-            "internal-error",
-            "publisher-silent",
-            "publisher-back",
-            "evicted",
-            "key-missing",
-            "stale",
-            "other-stream",
-            "lost-unknown",
-            "full",
-            "rival",
-            "key-wrong",
-            "stream-changed",
-            "history-waiting",
-            "history-failed",
-            "history-queued",
-            "signed",
-            "not-verified",
-            "forged",
-        ])
+        .events(SubscriberEvent::declared().iter().map(|event| event.name).chain(["snapshot"]))
+        .fields(&FIELDS)
         .describe("event", "Event")
         .describe("text", "Snapshot: state, if it is valid UTF-8")
         .describe("base64", "Snapshot: state in base64 (RFC 4648, section 4), if it is not valid UTF-8"),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use mcast::{InterfaceIndex, Receiver};
-use mcast_bridge::{BridgeConfig, BridgeEvent, BridgeNotice, StreamBridge};
+use mcast_bridge::{BridgeConfig, BridgeNotice, StreamBridge};
 use mcast_metrics::BoundExporter;
 use mcast_stream::wire::StreamId;
 use mcast_stream::{HistoryServerStatistics, RefusedRequest};
@@ -22,8 +22,8 @@ use crate::interrupt::Interrupt;
 use crate::log_lines::{LogLimiter, and_more};
 use crate::message_layer::{ServedHistory, refusal_text};
 use crate::metrics;
-use crate::output::{InterfaceNames, rfc3339};
-use crate::receiving::{EventRecord, Importance, describe, print_memberships};
+use crate::output::InterfaceNames;
+use crate::receiving::{EventRecord, print_memberships};
 
 /// The interval of notes on a backlog, and its least age.
 const BACKLOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -170,18 +170,13 @@ impl<'a> Session<'a> {
     fn handle(&mut self, notice: &BridgeNotice) -> anyhow::Result<()> {
         match notice {
             BridgeNotice::Stream(event) => {
-                let (importance, text) = describe(event, self.around.arguments.stream.key.is_some());
-                let lines = self.around.lines.of(event.name());
-                match importance {
-                    Importance::Warning => lines.warn(text),
-                    Importance::Note => lines.note(text),
-                    Importance::Detail => lines.detail(text),
-                }
-                self.around.print(&EventRecord::new(event, rfc3339(SystemTime::now())))
+                let report = event.report(self.around.arguments.stream.key.is_some());
+                self.around.lines.event(&report, event.severity());
+                self.around.print(&EventRecord::new(report))
             }
             BridgeNotice::StreamBridge(event) => {
                 let report = event.report(self.unit);
-                self.around.show(&report, event.severity(), matches!(event, BridgeEvent::Retention(_)));
+                self.around.lines.event(&report, event.severity());
                 self.around.print(&BridgeRecord::of(report))
             }
             BridgeNotice::Connected => {

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use mcast_bridge::{BridgeError, EngineError};
-use mcast_json::{EventReport, EventSeverity};
 use mcast_metrics::{BoundExporter, Exporter};
 use mcast_stream::seal::Keys;
 use mcast_terminal::{Console, Output};
@@ -134,16 +133,6 @@ impl<'a> Surroundings<'a> {
     /// The latest problem is over; returns whether there was one.
     pub(super) fn settle_problem(&mut self) -> bool {
         self.problem.take().is_some()
-    }
-
-    /// Shows an event in words, or only with `-v` if it `is_detail`.
-    pub(super) fn show(&self, report: &EventReport, severity: EventSeverity, is_detail: bool) {
-        let lines = self.lines.of(report.name);
-        match severity {
-            EventSeverity::Problem => lines.advise(&report.text, report.remedy.clone()),
-            EventSeverity::Note if is_detail => lines.detail(&report.text),
-            EventSeverity::Note => lines.note(&report.text),
-        }
     }
 
     /// Writes a record of an event, if records are wanted.

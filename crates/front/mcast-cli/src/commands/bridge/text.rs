@@ -7,7 +7,6 @@ use mcast_bridge::{BridgeStatistics, EngineError};
 use mcast_json::{EventReport, EventValue};
 use mcast_stream::wire::MessageNumber;
 use mcast_stream::{HistoryServerStatistics, RefusedRequest};
-use serde::Serialize;
 
 use crate::message_layer::ServedHistory;
 use crate::output::{bytes, count_of, record, rfc3339, seconds};
@@ -47,77 +46,65 @@ pub(super) fn summary_text(statistics: &BridgeStatistics, unit: &str, time: Dura
     )
 }
 
-/// One object per event of the bridge; events of the stream are as those of `mcast subscribe --json`. Fields that
-/// do not apply to an event are null.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(super) struct BridgeRecord {
-    /// Event: there is a connection to the engine (`connected`), or the engine cannot be used at present and
-    /// messages are buffered (`disconnected`); the bridge lacks messages and waits in case another bridge has them
-    /// (`waiting`), or another bridge keeps the datagrams of a plain group there (`other-bridge`), or recorded that
-    /// they are missing (`gap`); messages arrive of an incarnation that is older than what is stored
-    /// (`superseded`), or far ahead of the clock (`ahead-of-clock`); the engine lost records that it had stored
-    /// (`engine-lost`), or has them again (`engine-healed`); it removes records on its own
-    /// (`retention`), or can never take a message, for which a gap is recorded (`unstorable`); the history server is ready (`serving-history`), or
-    /// has refused a request (`history-refused`: at most 10 in 10 s, 3 of them of one address, and then the latest
-    /// every 10 s); a bridge of a file has failed (`failed`), the file was read again (`reloaded`, with the number
-    /// of bridges), or is not valid and the bridges stay as they are (`not-reloaded`)
-    event: &'static str,
-    /// Time of the record (RFC 3339, UTC, with nanoseconds)
-    time: String,
-    /// The key and the address of the engine, with `connected` and `disconnected`
-    engine: Option<String>,
-    /// Address of the history server, with `serving-history`; of its client, with `history-refused`
-    address: Option<SocketAddr>,
-    /// Incarnation of the messages; with `engine-lost`, that of the last record that is left
-    incarnation: Option<u32>,
-    /// Number of the first missing message; with `engine-lost` and `engine-healed`, that of the last record
-    #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
-    sequence: Option<MessageNumber>,
-    /// Number of missing messages, null if it is unknown; with `engine-lost`, number of messages that are not
-    /// appended again, because the engine lost them too often; with `history-refused`, number of requests that were
-    /// refused so far
-    count: Option<u64>,
-    /// Why the messages of a `gap` are missing: as for `lost` of `mcast subscribe --json`, or no bridge was there
-    /// when they were published (`joined-late`), or the engine lost them (`engine-lost`), or the system dropped
-    /// datagrams of a plain group because the receive buffer was full (`receive-buffer-full`), or the engine can
-    /// never take them (`too-large`, `refused`), as with `unstorable`; with `engine-lost`, that the engine counts
-    /// evictions since (`evicted`), null if the reason is unknown
-    cause: Option<String>,
-    /// Why the engine cannot be used, or the request was refused; with `retention` and `unstorable`, what the engine
-    /// removes or does not take
-    reason: Option<String>,
-    /// What to do about it
-    remedy: Option<String>,
-    /// Only with `history-refused`, and only if present: number of others that were refused within the 10 s before
-    /// it and are not reported
-    #[serde(skip_serializing_if = "Option::is_none")]
-    more: Option<u64>,
+record! {
+    /// Returns the record of an event.
+    pub(super) fn of(report: EventReport) {
+        let (number, text) = (|name| report.number_of(name), |name| report.text_of(name));
+    }
+
+    /// One object per event of the bridge; events of the stream are as those of `mcast subscribe --json`. Fields that
+    /// do not apply to an event are null.
+    #[derive(Clone, Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(super) struct BridgeRecord {
+        /// Event: there is a connection to the engine (`connected`), or the engine cannot be used at present and
+        /// messages are buffered (`disconnected`); the bridge lacks messages and waits in case another bridge has them
+        /// (`waiting`), or another bridge keeps the datagrams of a plain group there (`other-bridge`), or recorded that
+        /// they are missing (`gap`); messages arrive of an incarnation that is older than what is stored
+        /// (`superseded`), or far ahead of the clock (`ahead-of-clock`); the engine lost records that it had stored
+        /// (`engine-lost`), or has them again (`engine-healed`); it removes records on its own
+        /// (`retention`), or can never take a message, for which a gap is recorded (`unstorable`); the history server is ready (`serving-history`), or
+        /// has refused a request (`history-refused`: at most 10 in 10 s, 3 of them of one address, and then the latest
+        /// every 10 s); a bridge of a file has failed (`failed`), the file was read again (`reloaded`, with the number
+        /// of bridges), or is not valid and the bridges stay as they are (`not-reloaded`)
+        event: &'static str = report.name,
+        /// Time of the record (RFC 3339, UTC, with nanoseconds)
+        time: String = rfc3339(SystemTime::now()),
+        /// The key and the address of the engine, with `connected` and `disconnected`
+        engine: Option<String> = text("engine"),
+        /// Address of the history server, with `serving-history`; of its client, with `history-refused`
+        address: Option<SocketAddr> = match report.field("address") {
+            Some(EventValue::Endpoint(address)) => Some(*address),
+            _ => None,
+        },
+        /// Incarnation of the messages; with `engine-lost`, that of the last record that is left
+        incarnation: Option<u32> = number("incarnation").and_then(|number| number.try_into().ok()),
+        /// Number of the first missing message; with `engine-lost` and `engine-healed`, that of the last record
+        #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
+        sequence: Option<MessageNumber> = number("sequence").map(MessageNumber),
+        /// Number of missing messages, null if it is unknown; with `engine-lost`, number of messages that are not
+        /// appended again, because the engine lost them too often; with `history-refused`, number of requests that were
+        /// refused so far
+        count: Option<u64> = number("count"),
+        /// Why the messages of a `gap` are missing: as for `lost` of `mcast subscribe --json`, or no bridge was there
+        /// when they were published (`joined-late`), or the engine lost them (`engine-lost`), or the system dropped
+        /// datagrams of a plain group because the receive buffer was full (`receive-buffer-full`), or the engine can
+        /// never take them (`too-large`, `refused`), as with `unstorable`; with `engine-lost`, that the engine counts
+        /// evictions since (`evicted`), null if the reason is unknown
+        cause: Option<String> = text("cause"),
+        /// Why the engine cannot be used, or the request was refused; with `retention` and `unstorable`, what the engine
+        /// removes or does not take
+        reason: Option<String> = text("reason"),
+        /// What to do about it
+        remedy: Option<String> = report.remedy.clone(),
+        /// Only with `history-refused`, and only if present: number of others that were refused within the 10 s before
+        /// it and are not reported
+        #[serde(skip_serializing_if = "Option::is_none")]
+        more: Option<u64> = number("more"),
+    }
 }
 
 impl BridgeRecord {
-    /// Returns the record of an event.
-    pub(super) fn of(report: EventReport) -> Self {
-        let (number, text) = (|name| number(&report, name), |name| text(&report, name));
-        let address = match report.field("address") {
-            Some(EventValue::Endpoint(address)) => Some(*address),
-            _ => None,
-        };
-        Self {
-            event: report.name,
-            time: rfc3339(SystemTime::now()),
-            engine: text("engine"),
-            address,
-            incarnation: number("incarnation").and_then(|number| number.try_into().ok()),
-            sequence: number("sequence").map(MessageNumber),
-            count: number("count"),
-            cause: text("cause"),
-            reason: text("reason"),
-            more: number("more"),
-            remedy: report.remedy,
-        }
-    }
-
     pub(super) fn serving_history(at: SocketAddr) -> Self {
         Self::of(report("serving-history").with("address", at))
     }
@@ -140,22 +127,6 @@ impl BridgeRecord {
 
     pub(super) fn not_reloaded(reason: String) -> Self {
         Self::of(report("not-reloaded").with("reason", reason))
-    }
-}
-
-/// Returns the field of an event with this name, if it is a number.
-pub(super) fn number(report: &EventReport, name: &str) -> Option<u64> {
-    match report.field(name) {
-        Some(EventValue::Number(number)) => Some(*number),
-        _ => None,
-    }
-}
-
-/// Returns the field of an event with this name, if it is a text.
-pub(super) fn text(report: &EventReport, name: &str) -> Option<String> {
-    match report.field(name) {
-        Some(EventValue::Text(text)) => Some(text.clone()),
-        _ => None,
     }
 }
 

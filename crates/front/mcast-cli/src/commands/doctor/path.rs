@@ -13,13 +13,12 @@ use mcast_measure::RespondingHost;
 use mcast_measure::wire::SessionId;
 use mcast_path::{Listener, PathTest};
 use mcast_terminal::{Console, Output};
-use serde::Serialize;
 
 use super::{Arguments, RIGHTS, json, text as findings};
 use crate::arguments::{select_destinations, select_memberships};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::output::{Cell, Palette, Table, count, write_json};
+use crate::output::{Cell, Palette, Table, count, record, write_json};
 use crate::probe::{distance, millis, round_trip};
 use crate::sending::{self, Target};
 use crate::sys::{self, Capability};
@@ -218,41 +217,48 @@ fn times(listener: &RespondingHost, case: usize) -> [Option<Duration>; 2] {
     [times.min(), times.mean()]
 }
 
-/// A result as JSON: `schemas/doctor-path.json`.
-#[derive(Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct Object {
-    /// Record type
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["path"])))]
-    event: &'static str,
-    /// Address from which the listener replies
-    address: IpAddr,
-    /// Random ID of the listener, in hexadecimal; several listeners can share an address
-    listener: String,
-    /// Probed group and port
-    group: String,
-    /// Interface on which the probes were sent; null if none was selected
-    interface: Option<String>,
-    /// Payload bytes per probe
-    size: usize,
-    /// Hop limit of the probes
-    ttl: u8,
-    /// Minimum number of routers on the path; null unless both hosts report hop limits
-    hops: Option<u8>,
-    /// Probes sent; 0 if the system refused to send probes of this size
-    sent: u64,
-    /// Probes that the listener replied to
-    received: u64,
-    /// Duplicate replies received
-    duplicated: u64,
-    /// Unicast probes of this size sent to the listener; null if it is not probed by unicast
-    unicast_sent: Option<u64>,
-    /// Unicast probes of this size that the listener replied to; null if it is not probed by unicast
-    unicast_received: Option<u64>,
-    /// Minimum round-trip time, in milliseconds; null without replies
-    rtt_min_ms: Option<f64>,
-    /// Mean round-trip time, in milliseconds; null without replies
-    rtt_mean_ms: Option<f64>,
+record! {
+    fn new(one: &PathTest, listener: &RespondingHost, case: usize) {
+        let tried = &one.session.cases()[case];
+        let [rtt_min_ms, rtt_mean_ms] = times(listener, case).map(|time| time.map(millis));
+        let unicast = one.unicast_results(listener, case);
+    }
+
+    /// A result as JSON: `schemas/doctor-path.json`.
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    struct Object {
+        /// Record type
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["path"])))]
+        event: &'static str = "path",
+        /// Address from which the listener replies
+        address: IpAddr = listener.address,
+        /// Random ID of the listener, in hexadecimal; several listeners can share an address
+        listener: String = format!("{:016x}", listener.id),
+        /// Probed group and port
+        group: String = one.address.to_string(),
+        /// Interface on which the probes were sent; null if none was selected
+        interface: Option<String> = one.interface.clone(),
+        /// Payload bytes per probe
+        size: usize = tried.size,
+        /// Hop limit of the probes
+        ttl: u8 = tried.hop_limit,
+        /// Minimum number of routers on the path; null unless both hosts report hop limits
+        hops: Option<u8> = listener.hops.map(|(fewest, _)| fewest),
+        /// Probes sent; 0 if the system refused to send probes of this size
+        sent: u64 = one.session.sent(case),
+        /// Probes that the listener replied to
+        received: u64 = listener.multicast(case).received(),
+        /// Duplicate replies received
+        duplicated: u64 = listener.multicast(case).duplicated(),
+        /// Unicast probes of this size sent to the listener; null if it is not probed by unicast
+        unicast_sent: Option<u64> = unicast.map(|(_, sent)| sent),
+        /// Unicast probes of this size that the listener replied to; null if it is not probed by unicast
+        unicast_received: Option<u64> = unicast.map(|(received, _)| received),
+        /// Minimum round-trip time, in milliseconds; null without replies
+        rtt_min_ms: Option<f64> = rtt_min_ms,
+        /// Mean round-trip time, in milliseconds; null without replies
+        rtt_mean_ms: Option<f64> = rtt_mean_ms,
+    }
 }
 
 /// The schemas of its records.
@@ -268,27 +274,8 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
 
 fn objects(one: &PathTest, out: &mut Output) -> io::Result<()> {
     for listener in one.session.responders() {
-        for (case, tried) in one.session.cases().iter().enumerate() {
-            let [rtt_min_ms, rtt_mean_ms] = times(listener, case).map(|time| time.map(millis));
-            let unicast = one.unicast_results(listener, case);
-            let object = Object {
-                event: "path",
-                address: listener.address,
-                listener: format!("{:016x}", listener.id),
-                group: one.address.to_string(),
-                interface: one.interface.clone(),
-                size: tried.size,
-                ttl: tried.hop_limit,
-                hops: listener.hops.map(|(fewest, _)| fewest),
-                sent: one.session.sent(case),
-                received: listener.multicast(case).received(),
-                duplicated: listener.multicast(case).duplicated(),
-                unicast_sent: unicast.map(|(_, sent)| sent),
-                unicast_received: unicast.map(|(received, _)| received),
-                rtt_min_ms,
-                rtt_mean_ms,
-            };
-            write_json(out, &object)?;
+        for case in 0..one.session.cases().len() {
+            write_json(out, &Object::new(one, listener, case))?;
         }
     }
     Ok(())

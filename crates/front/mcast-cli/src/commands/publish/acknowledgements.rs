@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use mcast_stream::Publisher;
 use mcast_stream::publisher::{
-    AckLevel, AckProgress, AckWait, Acknowledgers, PublisherConfig, Quorum, QuorumLoss, SubscriberPresence,
-    Watermarks,
+    AckLevel, AckProgress, AckWait, Acknowledgers, KnownSubscribers, PublisherConfig, Quorum, QuorumLoss,
+    SubscriberPresence, Watermarks,
 };
 use mcast_stream::wire::{SubscriberId, SubscriberName};
 use mcast_terminal::Console;
@@ -146,7 +146,7 @@ fn names(
     remark: impl Fn(SubscriberId) -> Option<&'static str>,
 ) -> String {
     let name = |id: &SubscriberId| {
-        let name = name_of(publisher, *id);
+        let name = publisher.shown(*id, None);
         match remark(*id) {
             Some(remark) => format!("{name} ({remark})"),
             None => name,
@@ -157,17 +157,6 @@ fn names(
         all.push(format!("{} more", count(more as u64)));
     }
     all.join(", ")
-}
-
-/// Returns the name of a subscriber with its address, or what is known of them.
-pub(super) fn name_of(publisher: &Publisher, subscriber: SubscriberId) -> String {
-    let address = publisher.address_of(subscriber).map(|address| address.ip().to_string());
-    match (publisher.name_of(subscriber), address) {
-        (Some(name), Some(address)) => format!("{name} ({address})"),
-        (Some(name), None) => name.to_string(),
-        (None, Some(address)) => address,
-        (None, None) => subscriber.to_string(),
-    }
 }
 
 record! {

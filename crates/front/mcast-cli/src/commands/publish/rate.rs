@@ -4,13 +4,13 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use mcast::Rate;
-use mcast_stream::publisher::{AutoRate, Fec, PublisherStatistics};
+use mcast_stream::publisher::{AutoRate, Fec, KnownSubscribers, PublisherStatistics};
 use mcast_stream::{Publisher, PublisherBuilder};
 use serde::Serialize;
 
-use super::acknowledgements::name_of;
 use crate::arguments::{parse_bits, parse_duration};
 use crate::log_lines::LogLines;
+use crate::output::record;
 
 /// The time between two reports of the automatic rate.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -79,7 +79,7 @@ impl RateReporter {
             lines.note(format_args!(
                 "{:.1} Mbit/s, limited by subscriber {}, whose path has a queue of {queueing:.1} ms",
                 rate as f64 * 8e-6,
-                name_of(publisher, subscriber),
+                publisher.shown(subscriber, None),
             ));
         }
     }
@@ -147,25 +147,19 @@ fn parse_fec(text: &str) -> Result<Fec, String> {
     }
 }
 
-/// The parity that was sent without a request.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(super) struct ParityReport {
-    /// Parity datagrams sent without a request
-    pub(super) datagrams: u64,
-    /// Bytes of these datagrams
-    bytes: u64,
-    /// Multicast repairs that were parity
-    requested: u64,
-}
+record! {
+    pub(super) fn of(statistics: &PublisherStatistics) {}
 
-impl ParityReport {
-    pub(super) const fn of(statistics: &PublisherStatistics) -> Self {
-        Self {
-            datagrams: statistics.parity,
-            bytes: statistics.parity_bytes,
-            requested: statistics.parity_repairs,
-        }
+    /// The parity that was sent without a request.
+    #[derive(Clone, Copy, Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(super) struct ParityReport {
+        /// Parity datagrams sent without a request
+        pub(super) datagrams: u64 = statistics.parity,
+        /// Bytes of these datagrams
+        bytes: u64 = statistics.parity_bytes,
+        /// Multicast repairs that were parity
+        requested: u64 = statistics.parity_repairs,
     }
 }
 

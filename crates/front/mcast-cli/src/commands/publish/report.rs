@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mcast_stream::publisher::{Audience, PublisherEvent, SubscriberProgress};
+use mcast_stream::publisher::{Audience, PublisherEvent, SubscriberProgress, lacking};
 use mcast_stream::wire::{StreamId, SubscriberId};
 use mcast_stream::{Closing, HistoryServer, HostStatus, PathChange, Publisher};
 use mcast_terminal::Console;
-use serde::Serialize;
 
-use super::acknowledgements::{AckReport, name_of};
+use super::acknowledgements::AckReport;
 use super::rate::{ParityReport, RateReport};
 use crate::log_lines::LogLines;
 use crate::message_layer::{Repairs, ServedHistory};
@@ -24,115 +23,10 @@ const ONE_WAY: &str = "one-way: what subscribers received is unknown";
 
 /// Reports an event: that a subscriber joined or left, for instance.
 pub(super) fn event(event: &PublisherEvent, publisher: &Publisher, lines: &LogLines<'_>) {
-    let name = |subscriber: SubscriberId| name_of(publisher, subscriber);
-    let address = |subscriber: SubscriberId| {
-        publisher.address_of(subscriber).map_or_else(|| subscriber.to_string(), |address| address.to_string())
-    };
-    let lines = &lines.about(
-        subscriber_of(event).and_then(|subscriber| publisher.address_of(subscriber)).map(|it| it.ip()),
-    );
-    match *event {
-        PublisherEvent::SubscriberJoined(subscriber, _) => {
-            lines.note(format_args!("subscriber {} joined", name(subscriber)));
-        }
-        PublisherEvent::SubscriberLeft(subscriber) => {
-            lines.note(format_args!("subscriber {} left", name(subscriber)));
-        }
-        PublisherEvent::SubscriberFailed(subscriber) => {
-            lines.warn(format_args!("subscriber {} left because of an error", name(subscriber)));
-        }
-        PublisherEvent::Superseded(subscriber) => lines.warn(format_args!(
-            "superseded: another publisher of this stream was started later, and subscriber {} follows it: what this one still \
-             publishes does not reach it; stop one of the two, or publish under another --name",
-            name(subscriber)
-        )),
-        PublisherEvent::SubscriberSilent(subscriber) => {
-            lines.warn(format_args!("subscriber {} has gone silent", name(subscriber)));
-        }
-        PublisherEvent::SubscriberEvicted(subscriber, 0) => lines.warn(format_args!(
-            "evicted subscriber {}: its application does not read what it has received (--evict-after allows more time)",
-            name(subscriber)
-        )),
-        PublisherEvent::SubscriberEvicted(subscriber, missing) => {
-            lines.warn(format_args!(
-                "evicted subscriber {}: {} behind without progress: too slow, or the group no longer arrives there (--evict-after allows \
-                 more time)",
-                name(subscriber),
-                count_of(missing, "datagram")
-            ));
-        }
-        PublisherEvent::SubscriberReturned(subscriber) => {
-            lines.note(format_args!("subscriber {} has caught up", name(subscriber)));
-        }
-        PublisherEvent::Slowed { subscriber, loss, rate } => lines.warn(format_args!(
-            "slowed down to {:.1} Mbit/s: subscriber {} loses {:.1} % (--flow slowest:keep-rate keeps the rate)",
-            rate as f64 * 8.0 / 1e6,
-            name(subscriber),
-            f64::from(loss) / 1e4
-        )),
-        PublisherEvent::Limited { subscriber, rate } => lines.note(format_args!(
-            "subscriber {} limits the rate: {:.1} Mbit/s",
-            name(subscriber),
-            rate as f64 * 8e-6
-        )),
-        PublisherEvent::Recovered => lines.note("as fast as before again"),
-        PublisherEvent::Unrecoverable(subscriber, first, end) => lines.warn(format_args!(
-            "subscriber {} missed {}, no longer in the retransmission buffer (--history enlarges it)",
-            name(subscriber),
-            count_of(end.ahead_of(first), "datagram")
-        )),
-        PublisherEvent::SubscriberIncomplete { subscriber, datagrams, messages } => {
-            let lacking = lacking(datagrams, messages);
-            lines
-                .warn(format_args!("subscriber {} {lacking} so far: it will not have everything", name(subscriber)));
-        }
-        PublisherEvent::NameShared { name: shared, first, second } => lines.warn(format_args!(
-            "subscribers {} and {} use the name {shared} at the same time: --ack counts them as one; give each its own with \
-             subscribe --as",
-            address(first),
-            address(second)
-        )),
-        PublisherEvent::Unacknowledged { first, end } if end == first + 1 => {
-            lines.warn(format_args!("message {first} cannot be acknowledged as --ack requires"));
-        }
-        PublisherEvent::Unacknowledged { first, end } => lines
-            .warn(format_args!("messages {first} to {} cannot be acknowledged as --ack requires", end.0 - 1)),
-        PublisherEvent::InternalError(what) => {
-            lines.warn(format_args!("a bug in this program: {what}; please report it"));
-        }
-        PublisherEvent::Missed(events) => {
-            lines.detail(format_args!("{} were not reported", count_of(events, "event")));
-        }
-        _ => {}
-    }
-}
-
-const fn subscriber_of(event: &PublisherEvent) -> Option<SubscriberId> {
-    match *event {
-        PublisherEvent::SubscriberJoined(subscriber, _)
-        | PublisherEvent::SubscriberLeft(subscriber)
-        | PublisherEvent::SubscriberFailed(subscriber)
-        | PublisherEvent::Superseded(subscriber)
-        | PublisherEvent::SubscriberSilent(subscriber)
-        | PublisherEvent::SubscriberEvicted(subscriber, _)
-        | PublisherEvent::SubscriberReturned(subscriber)
-        | PublisherEvent::Unrecoverable(subscriber, _, _)
-        | PublisherEvent::Slowed { subscriber, .. }
-        | PublisherEvent::Limited { subscriber, .. }
-        | PublisherEvent::SubscriberIncomplete { subscriber, .. } => Some(subscriber),
-        _ => None,
-    }
-}
-
-/// Describes what a subscriber will never have: of one that reads a history, only messages are counted.
-fn lacking(datagrams: u64, messages: u64) -> String {
-    let lost = || format!("lost {}", count_of(messages, "message"));
-    match (datagrams, messages) {
-        (0, 0) => "lost an unknown number of messages".to_owned(),
-        (_, 0) => format!("lacks {}", count_of(datagrams, "datagram")),
-        (0, _) => lost(),
-        (_, _) => format!("lacks {}: {}", count_of(datagrams, "datagram"), lost()),
-    }
+    let report = event.report(publisher);
+    let subscriber = report.number_of("subscriber").map(SubscriberId);
+    let about = subscriber.and_then(|subscriber| publisher.address_of(subscriber));
+    lines.about(about.map(|address| address.ip())).event(&report, event.severity());
 }
 
 /// Reports that a path went down, or works again.
@@ -257,28 +151,9 @@ record! {
     }
 }
 
-/// Subscriber
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct Member {
-    /// ID of the subscriber
-    subscriber: String,
-    /// Address and port of the subscriber
-    address: String,
-    /// State of the subscriber: `complete` (has received everything), `unread` (its application is still reading
-    /// what it has received, or a history), `behind` (has not confirmed everything), `incomplete` (has permanently
-    /// lost data), `left` (left before the end), `failed` (left because of an error) or `unknown` (fell silent)
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["complete", "unread", "behind", "incomplete", "left", "failed", "unknown"])))]
-    state: &'static str,
-    /// Datagrams that the subscriber has not confirmed (`behind`) or has given up (`incomplete`)
-    missing: u64,
-    /// Messages that the subscriber has reported as lost to its application
-    lost_messages: u64,
-}
-
-impl Member {
-    fn new((subscriber, address, standing): &(SubscriberId, SocketAddr, SubscriberProgress)) -> Self {
-        let (state, missing, lost_messages) = match *standing {
+record! {
+    fn new((subscriber, address, standing): &(SubscriberId, SocketAddr, SubscriberProgress)) {
+        let (name, missing, lost) = match *standing {
             SubscriberProgress::Complete => ("complete", 0, 0),
             SubscriberProgress::Unread => ("unread", 0, 0),
             SubscriberProgress::Behind { datagrams } => ("behind", datagrams, 0),
@@ -287,15 +162,29 @@ impl Member {
             SubscriberProgress::Failed => ("failed", 0, 0),
             _ => ("unknown", 0, 0),
         };
-        Self {
-            subscriber: subscriber.to_string(),
-            address: address.to_string(),
-            state,
-            missing,
-            lost_messages,
-        }
     }
 
+    /// Subscriber
+    #[derive(Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    struct Member {
+        /// ID of the subscriber
+        subscriber: String = subscriber.to_string(),
+        /// Address and port of the subscriber
+        address: String = address.to_string(),
+        /// State of the subscriber: `complete` (has received everything), `unread` (its application is still reading
+        /// what it has received, or a history), `behind` (has not confirmed everything), `incomplete` (has permanently
+        /// lost data), `left` (left before the end), `failed` (left because of an error) or `unknown` (fell silent)
+        #[cfg_attr(feature = "schema", schemars(extend("enum" = ["complete", "unread", "behind", "incomplete", "left", "failed", "unknown"])))]
+        state: &'static str = name,
+        /// Datagrams that the subscriber has not confirmed (`behind`) or has given up (`incomplete`)
+        missing: u64 = missing,
+        /// Messages that the subscriber has reported as lost to its application
+        lost_messages: u64 = lost,
+    }
+}
+
+impl Member {
     /// Returns a description; `None` for a subscriber that has everything.
     fn description(&self) -> Option<String> {
         let Self { state, missing, lost_messages, .. } = self;

@@ -343,6 +343,8 @@ impl<'a> Session<'a> {
                 PublisherEvent::SubscriberRefused(subscriber, address) => {
                     self.refusals.subscriber(subscriber, address);
                 }
+                // The report of acknowledgements names the subscribers that are missing.
+                PublisherEvent::QuorumLost | PublisherEvent::QuorumPresent => {}
                 _ => report::event(&event, publisher, &self.lines),
             }
         }

@@ -22,7 +22,7 @@ use crate::interrupt::{Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::metrics::StreamMetrics;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
-use crate::receiving::{Importance, SilentInterfaces, WireNotes, describe, print_hosts, print_memberships};
+use crate::receiving::{SilentInterfaces, WireNotes, print_hosts, print_memberships};
 use crate::session::{Control, End, SessionSteps, Step};
 
 /// What the manager of a service shows.
@@ -649,15 +649,10 @@ impl Sink<'_> {
     }
 
     fn event(&mut self, event: &SubscriberEvent, remedy: Option<String>) -> anyhow::Result<()> {
-        self.printer.event(self.output.buffer(), event)?;
+        let report = event.report(self.has_key_file);
+        self.printer.event(self.output.buffer(), &report)?;
         self.tally.note(event);
-        let (importance, text) = describe(event, self.has_key_file);
-        let lines = self.lines.of(event.name());
-        match importance {
-            Importance::Warning => lines.advise(text, remedy),
-            Importance::Note => lines.note(text),
-            Importance::Detail => lines.detail(text),
-        }
+        self.lines.event(&report.with_remedy(remedy), event.severity());
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use mcast::Waker;
+use mcast_metrics::EventReport;
 use mcast_stream::subscriber::{Message, Position, SubscriberEvent, SubscriberStatistics};
 use mcast_stream::wire::{Incarnation, StreamId};
 use mcast_stream::{Snapshot, Subscriber};
@@ -20,7 +21,7 @@ use crate::execute::Call;
 use crate::exit::Failure;
 use crate::framing;
 use crate::message_layer::{MessageRecord, SnapshotRecord};
-use crate::output::{SafeText, count_of, record, rfc3339, write_json, write_record};
+use crate::output::{SafeText, count_of, record, write_json, write_record};
 use crate::receiving::{EventRecord, WireGroup, wire_groups};
 use crate::worker::{JobContext, Worker};
 
@@ -459,9 +460,9 @@ impl MessagePrinter {
         }
     }
 
-    pub(super) fn event(&self, out: &mut impl Write, event: &SubscriberEvent) -> io::Result<()> {
+    pub(super) fn event(&self, out: &mut impl Write, report: &EventReport) -> io::Result<()> {
         match self.format {
-            OutputFormat::Json => write_json(out, &EventRecord::new(event, rfc3339(SystemTime::now()))),
+            OutputFormat::Json => write_json(out, &EventRecord::new(report.clone())),
             _ => Ok(()),
         }
     }

@@ -10,7 +10,9 @@ use super::shared::{LISTEN_INTERVAL, Shared};
 use crate::driver::until::Until;
 #[cfg(feature = "acknowledgements")]
 use crate::publisher::{AckProgress, Watermarks};
-use crate::publisher::{Audience, PublisherStatistics, SubscriberProgress};
+use crate::publisher::{Audience, KnownSubscribers, PublisherStatistics, SubscriberProgress};
+#[cfg(feature = "acknowledgements")]
+use crate::wire::SubscriberName;
 use crate::wire::{FlowControl, SubscriberId};
 use crate::{ClockTime, StreamError};
 
@@ -243,4 +245,15 @@ fn time_to_send(machine: &crate::PublisherMachine) -> Duration {
     let bytes = machine.unsent().saturating_mul(config.datagram as u64);
     let rate = machine.statistics().rate.unwrap_or(u64::MAX).max(1);
     Duration::from_secs_f64(bytes as f64 / rate as f64)
+}
+
+impl KnownSubscribers for Publisher {
+    fn address_of(&self, subscriber: SubscriberId) -> Option<SocketAddr> {
+        self.address_of(subscriber)
+    }
+
+    #[cfg(feature = "acknowledgements")]
+    fn name_of(&self, subscriber: SubscriberId) -> Option<SubscriberName> {
+        self.name_of(subscriber)
+    }
 }

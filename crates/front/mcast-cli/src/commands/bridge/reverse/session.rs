@@ -14,7 +14,7 @@ use mcast_stream::wire::StreamId;
 use mcast_terminal::Console;
 
 use super::text;
-use super::text::{EventRecord, ReverseSummary};
+use super::text::{EventRecord, ReverseSummary, UnknownSubscribers};
 use crate::arguments::select_destinations;
 use crate::commands::bridge::figures::{Latest, PublishingState};
 use crate::commands::bridge::surroundings::Surroundings;
@@ -66,11 +66,11 @@ impl<'a> Session<'a> {
         match notice {
             ReverseNotice::Bridge(event) => {
                 let report = event.report(self.bridge.unit());
-                self.around.show(&report, event.severity(), false);
+                self.around.lines.event(&report, event.severity());
                 self.around.print(&EventRecord::of(report))
             }
             ReverseNotice::Publisher(event) => {
-                text::print_publisher(event, &self.around.lines);
+                self.around.lines.event(&event.report(&UnknownSubscribers), event.severity());
                 Ok(())
             }
             ReverseNotice::Connected => {

@@ -4,34 +4,18 @@ use std::time::{Duration, SystemTime};
 
 use mcast_bridge::ReverseStatistics;
 use mcast_json::EventReport;
-use mcast_stream::publisher::PublisherEvent;
+use mcast_stream::publisher::KnownSubscribers;
 use mcast_stream::wire::{MessageNumber, StreamId};
-use serde::Serialize;
 
-use crate::commands::bridge::text::{gaps_text, number, text};
-use crate::log_lines::LogLines;
+use crate::commands::bridge::text::gaps_text;
 use crate::output::{bytes, count_of, record, rfc3339, seconds};
 
-/// Prints an event of the publisher.
-pub(super) fn print_publisher(event: &PublisherEvent, lines: &LogLines<'_>) {
-    match *event {
-        PublisherEvent::SubscriberJoined(_, address) => {
-            lines.about(Some(address.ip())).note(format_args!("subscriber {} joined", address.ip()));
-        }
-        PublisherEvent::SubscriberEvicted(subscriber, missing) => lines.warn(format_args!(
-            "evicted subscriber {subscriber}: {} behind without progress: too slow, or the group no longer arrives there \
-             (--evict-after allows more time)",
-            count_of(missing, "datagram")
-        )),
-        PublisherEvent::Superseded(subscriber) => lines.warn(format_args!(
-            "superseded: another bridge, or a publisher of the same name, was started later, and subscriber {subscriber} follows it; \
-             stop one of the two"
-        )),
-        PublisherEvent::Unrecoverable(subscriber, first, end) => lines.warn(format_args!(
-            "subscriber {subscriber} missed {}, no longer in the retransmission buffer (--buffer enlarges it)",
-            count_of(end.ahead_of(first), "datagram")
-        )),
-        _ => lines.detail(format_args!("{event:?}")),
+/// The subscribers of a bridge, which reports them by their ids.
+pub(super) struct UnknownSubscribers;
+
+impl KnownSubscribers for UnknownSubscribers {
+    fn buffer_option(&self) -> &'static str {
+        "--buffer"
     }
 }
 
@@ -47,56 +31,44 @@ pub(super) fn summary(statistics: &ReverseStatistics, unit: &str, time: Duration
     )
 }
 
-/// One object per event. Fields that do not apply to an event are null.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(super) struct EventRecord {
-    /// Event: there is a connection to the engine (`connected`), or the engine cannot be used at present
-    /// (`disconnected`); another bridge publishes the stream (`standing-by`); this bridge publishes from now on
-    /// (`began`), in place of another one (`took-over`), and has waited for subscribers for 5 s
-    /// (`waiting-for-subscribers`); messages are missing in the engine (`gap`); the stream in the engine was closed
-    /// (`ended`)
-    event: &'static str,
-    /// Time of the record (RFC 3339, UTC, with nanoseconds)
-    time: String,
-    /// The key and the address of the engine, with `connected` and `disconnected`
-    engine: Option<String>,
-    /// Incarnation that this bridge publishes under (`began`, `took-over`), or another one (`standing-by`)
-    publisher_incarnation: Option<u32>,
-    /// Incarnation of the messages in the engine
-    incarnation: Option<u32>,
-    /// Number of the first message that is published, or of the first missing one
-    #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
-    sequence: Option<MessageNumber>,
-    /// Number of missing messages, null if it is unknown; with `waiting-for-subscribers`, how many more it waits
-    /// for; with `ended`, the number of messages
-    count: Option<u64>,
-    /// Why the messages of a `gap` are missing: as in the gap record, or records were removed from the engine
-    /// (`removed`)
-    cause: Option<String>,
-    /// Why the engine cannot be used
-    reason: Option<String>,
-    /// What to do about it
-    remedy: Option<String>,
-}
-
-impl EventRecord {
+record! {
     /// Returns the record of an event.
-    pub(super) fn of(report: EventReport) -> Self {
-        let (number, text) = (|name| number(&report, name), |name| text(&report, name));
+    pub(super) fn of(report: EventReport) {
+        let (number, text) = (|name| report.number_of(name), |name| report.text_of(name));
         let incarnation = |name| number(name).and_then(|number| number.try_into().ok());
-        Self {
-            event: report.name,
-            time: rfc3339(SystemTime::now()),
-            engine: text("engine"),
-            publisher_incarnation: incarnation("publisher_incarnation"),
-            incarnation: incarnation("incarnation"),
-            sequence: number("sequence").map(MessageNumber),
-            count: number("count"),
-            cause: text("cause"),
-            reason: text("reason"),
-            remedy: report.remedy,
-        }
+    }
+
+    /// One object per event. Fields that do not apply to an event are null.
+    #[derive(Clone, Debug)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    pub(super) struct EventRecord {
+        /// Event: there is a connection to the engine (`connected`), or the engine cannot be used at present
+        /// (`disconnected`); another bridge publishes the stream (`standing-by`); this bridge publishes from now on
+        /// (`began`), in place of another one (`took-over`), and has waited for subscribers for 5 s
+        /// (`waiting-for-subscribers`); messages are missing in the engine (`gap`); the stream in the engine was closed
+        /// (`ended`)
+        event: &'static str = report.name,
+        /// Time of the record (RFC 3339, UTC, with nanoseconds)
+        time: String = rfc3339(SystemTime::now()),
+        /// The key and the address of the engine, with `connected` and `disconnected`
+        engine: Option<String> = text("engine"),
+        /// Incarnation that this bridge publishes under (`began`, `took-over`), or another one (`standing-by`)
+        publisher_incarnation: Option<u32> = incarnation("publisher_incarnation"),
+        /// Incarnation of the messages in the engine
+        incarnation: Option<u32> = incarnation("incarnation"),
+        /// Number of the first message that is published, or of the first missing one
+        #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
+        sequence: Option<MessageNumber> = number("sequence").map(MessageNumber),
+        /// Number of missing messages, null if it is unknown; with `waiting-for-subscribers`, how many more it waits
+        /// for; with `ended`, the number of messages
+        count: Option<u64> = number("count"),
+        /// Why the messages of a `gap` are missing: as in the gap record, or records were removed from the engine
+        /// (`removed`)
+        cause: Option<String> = text("cause"),
+        /// Why the engine cannot be used
+        reason: Option<String> = text("reason"),
+        /// What to do about it
+        remedy: Option<String> = report.remedy.clone(),
     }
 }
 

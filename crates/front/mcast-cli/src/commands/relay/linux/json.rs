@@ -370,7 +370,7 @@ mod tests {
     fn the_kinds_of_events_are_of_rules_and_reasons_and_not_of_addresses() {
         let report = |reason: &str, address: [u8; 4]| {
             EventRecord::new(
-                EventReport::new("not-forwarded", "text".into())
+                EventReport::new("not-forwarded", "text")
                     .with("rule", "a > b")
                     .with("reason", reason)
                     .with("address", IpAddr::from(address)),

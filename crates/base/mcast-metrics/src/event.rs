@@ -1,8 +1,13 @@
-//! Events that are declared once: type, names, fields, sentences and their schema derive from the declaration.
+//! Events that are declared once: names, fields and sentences, from which text, JSON, its schema and attributes derive.
 
-use std::net::{IpAddr, SocketAddr};
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 
-use serde::Serialize;
+use crate::number::seconds;
 
 /// Declares the events of a part, each once: its variant, how severe it is, its name, its fields, the sentence that shows
 /// it, and what to do about it, if anything helps. The documentation of a variant is its meaning in schemas.
@@ -12,7 +17,7 @@ use serde::Serialize;
 /// declaration, a variant may be `through` the events that it contains.
 ///
 /// ```
-/// mcast_json::events! {
+/// mcast_metrics::events! {
 ///     /// An event of a cable.
 ///     #[derive(Debug)]
 ///     pub enum CableEvent for owner: &str {
@@ -54,20 +59,74 @@ macro_rules! events {
             )*
         }
 
+        $crate::event_reports! {
+            $visibility impl $name for $context: $context_type {
+                $(
+                    $(#[doc = $doc])+
+                    Self::$variant { $($($member,)*)? $(0: $inner,)? } =>
+                        $(through $nested: $target($argument))?
+                        $(is $severity $event { $($field: $value),* }: $text $(; $remedy)?)?,
+                )*
+            }
+        }
+    };
+}
+
+/// Declares how the events of a type are shown that is declared elsewhere, as [`events!`](crate::events) does: for each
+/// pattern its severity, name, fields, sentence and remedy. The compiler demands all events of the type.
+///
+/// ```
+/// pub enum DoorEvent {
+///     Opened(u64),
+/// }
+///
+/// mcast_metrics::event_reports! {
+///     pub impl DoorEvent for house: &str {
+///         Self::Opened(count) => is Note "opened" { count: *count }: format!("the door of {house} was opened"),
+///     }
+/// }
+///
+/// let event = DoorEvent::Opened(7);
+/// assert_eq!((event.name(), event.report("Ada").text), ("opened", "the door of Ada was opened".to_owned()));
+/// ```
+#[macro_export]
+macro_rules! event_reports {
+    (
+        $visibility:vis impl $name:ident for $context:ident: $context_type:ty {
+            $(
+                $(#[doc = $doc:literal])*
+                $event_pattern:pat =>
+                    $(through $nested:ty: $target:ident($argument:expr))?
+                    $(is $severity:ident $event:literal { $($field:ident: $value:expr),* $(,)? }: $text:expr $(; $remedy:expr)?)?,
+            )*
+        }
+    ) => {
         impl $name {
             /// Returns the event as it is shown.
-            #[allow(clippy::redundant_locals)]
+            #[allow(clippy::redundant_locals, unused_variables)]
             #[must_use]
             $visibility fn report(&self, $context: $context_type) -> $crate::EventReport {
                 match self {
-                    $(Self::$variant { $($($member,)*)? $(0: $inner,)? } => {
+                    $($event_pattern => {
                         $(
                             $(let $field = $value;)*
-                            let (text, remedy): (String, Option<String>) = ($text, None $(.or($remedy))?);
+                            let (text, remedy) = ($text, None $(.or($remedy))?);
                             let fields = [$((stringify!($field), $crate::EventField::value(&$field)),)*];
                             $crate::EventReport::new($event, text).with_fields(fields).with_remedy(remedy)
                         )?
                         $($target.report($argument))?
+                    })*
+                }
+            }
+
+            /// Returns the name of the event, as in its report. Names never change.
+            #[allow(unused_variables)]
+            #[must_use]
+            $visibility fn name(&self) -> &'static str {
+                match self {
+                    $($event_pattern => {
+                        $($event)?
+                        $($target.name())?
                     })*
                 }
             }
@@ -77,7 +136,7 @@ macro_rules! events {
             #[must_use]
             $visibility fn severity(&self) -> $crate::EventSeverity {
                 match self {
-                    $(Self::$variant { $($($member,)*)? $(0: $inner,)? } => {
+                    $($event_pattern => {
                         $($crate::EventSeverity::$severity)?
                         $($target.severity())?
                     })*
@@ -87,15 +146,15 @@ macro_rules! events {
             /// Returns all events that there are.
             #[allow(unused_variables)]
             #[must_use]
-            $visibility fn declared() -> Vec<$crate::EventDeclaration> {
+            $visibility fn declared() -> $crate::EventDeclarations {
                 [$({
-                    let meaning: &str = concat!($($doc),+).trim_ascii_start();
-                    let declared: Vec<$crate::EventDeclaration>;
-                    $(declared = vec![$crate::EventDeclaration {
+                    let meaning = concat!($($doc),*).trim_ascii_start();
+                    let declared: $crate::EventDeclarations;
+                    $(declared = $crate::EventDeclarations::from([$crate::EventDeclaration {
                         name: $event,
                         meaning,
                         fields: &[$(stringify!($field)),*],
-                    }];)?
+                    }]);)?
                     $(declared = <$nested>::declared();)?
                     declared
                 }),*].concat()
@@ -107,6 +166,8 @@ macro_rules! events {
 /// How severe an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventSeverity {
+    /// It is worth knowing for who looks closely.
+    Detail,
     /// It is worth knowing.
     Note,
     /// Something does not work that did, or should.
@@ -124,6 +185,9 @@ pub struct EventDeclaration {
     pub fields: &'static [&'static str],
 }
 
+/// What is known of several events.
+pub type EventDeclarations = Vec<EventDeclaration>;
+
 /// An event as it is shown, in words and by its fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventReport {
@@ -139,8 +203,8 @@ pub struct EventReport {
 impl EventReport {
     /// Creates a report without fields.
     #[must_use]
-    pub const fn new(name: &'static str, text: String) -> Self {
-        Self { name, text, remedy: None, fields: Vec::new() }
+    pub fn new(name: &'static str, text: impl Into<String>) -> Self {
+        Self { name, text: text.into(), remedy: None, fields: Vec::new() }
     }
 
     /// Adds a field, if it has a value.
@@ -170,11 +234,26 @@ impl EventReport {
     pub fn field(&self, name: &str) -> Option<&EventValue> {
         self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value)
     }
+
+    /// Returns the value of a field that is a number.
+    #[must_use]
+    pub fn number_of(&self, field: &str) -> Option<u64> {
+        match self.field(field)? {
+            EventValue::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Returns the value of a field as text.
+    #[must_use]
+    pub fn text_of(&self, field: &str) -> Option<String> {
+        self.field(field).map(ToString::to_string)
+    }
 }
 
 /// The value of a field.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(untagged))]
 pub enum EventValue {
     /// A text, such as a name.
     Text(String),
@@ -186,17 +265,29 @@ pub enum EventValue {
     Endpoint(SocketAddr),
     /// Several addresses.
     Addresses(Vec<IpAddr>),
+    /// A time, in JSON in seconds.
+    Time(#[cfg_attr(feature = "serde", serde(serialize_with = "as_seconds"))] Duration),
 }
 
-/// What a field contains, where it applies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldKind {
-    /// A text.
-    Text,
-    /// A whole number.
-    Number,
-    /// A list of addresses.
-    Addresses,
+#[cfg(feature = "serde")]
+fn as_seconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
+impl fmt::Display for EventValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => text.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Address(address) => address.fmt(f),
+            Self::Endpoint(endpoint) => endpoint.fmt(f),
+            Self::Addresses(addresses) => addresses.iter().enumerate().try_for_each(|(position, address)| {
+                let separator = if position == 0 { "" } else { ", " };
+                write!(f, "{separator}{address}")
+            }),
+            Self::Time(time) => seconds(*time).fmt(f),
+        }
+    }
 }
 
 /// What a field may be; without a value, the field does not apply to the event.
@@ -219,10 +310,14 @@ macro_rules! fields {
 fields! {
     &str: text => EventValue::Text((*text).to_owned()),
     String: text => EventValue::Text(text.clone()),
+    u8: number => EventValue::Number((*number).into()),
+    u16: number => EventValue::Number((*number).into()),
+    u32: number => EventValue::Number((*number).into()),
     u64: number => EventValue::Number(*number),
     IpAddr: address => EventValue::Address(*address),
     SocketAddr: endpoint => EventValue::Endpoint(*endpoint),
     Vec<IpAddr>: addresses => EventValue::Addresses(addresses.clone()),
+    Duration: time => EventValue::Time(*time),
 }
 
 impl<T: EventField> EventField for Option<T> {
@@ -266,6 +361,7 @@ mod tests {
         let event = WholeEvent::Part(PartEvent::Lost { since: Some(7) });
         let report = event.report("Ada");
         assert_eq!((event.severity(), &*report.text), (EventSeverity::Problem, "Ada lost it"));
+        assert_eq!((event.name(), WholeEvent::Works.name()), ("lost", "works"));
         assert_eq!(report.field("since"), Some(&EventValue::Number(7)));
         assert_eq!(WholeEvent::Works.report("Ada").remedy.as_deref(), Some("nothing"));
         assert_eq!(WholeEvent::Works.severity(), EventSeverity::Note);
@@ -273,7 +369,9 @@ mod tests {
 
     #[test]
     fn a_field_without_a_value_does_not_apply() {
-        let report = PartEvent::Lost { since: None }.report("Ada");
+        let event = PartEvent::Lost { since: None };
+        let report = event.report("Ada");
+        assert_eq!(event.name(), report.name);
         assert_eq!(report.field("since"), None);
         assert_eq!(report.field("owner"), Some(&EventValue::Text("Ada".into())));
     }
