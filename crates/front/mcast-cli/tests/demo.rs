@@ -91,6 +91,21 @@ fn output_is_the_same_every_time_and_fits_the_screen() {
 }
 
 #[test]
+fn a_narrow_terminal_shows_all_but_the_drawings() {
+    let output = Command::new(MCAST).arg("demo").env("COLUMNS", "40").output().unwrap();
+    assert_plays(&output);
+    // A command to paste stays whole.
+    let lines = text(&output.stdout).lines().filter(|line| !line.contains("mcast lab shell"));
+    let long: Vec<&str> = lines.filter(|line| line.chars().count() > 40).collect();
+    assert!(long.is_empty(), "{long:#?}");
+    assert!(
+        text(&output.stdout).contains("\n    0028  53 C9 48 65 6C 6C 6F 2C\n"),
+        "{}",
+        text(&output.stdout)
+    );
+}
+
+#[test]
 fn plain_is_ascii() {
     let output = demo(&["--plain"]);
     assert_plays(&output);

@@ -16,6 +16,8 @@ use serde::{Serialize, Serializer};
 const MOST_WIDTH: usize = 84;
 /// The column of the rest of a sentence, after the mark, the host and the verb.
 const REST: usize = 22;
+/// The width of a hexdump of 16 bytes a line, with its indentation.
+const HEXDUMP: usize = 76;
 
 /// The output format of the demonstration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,17 +126,30 @@ impl<'a> Narrator<'a> {
     pub(crate) fn show(&mut self, scene: Scene<'_>) -> io::Result<()> {
         let heading = self.palette.heading;
         match scene {
-            Scene::Title(about) => self.line(&format!("{heading}mcast demo{heading:#}  {about}")),
+            Scene::Title(about) => {
+                let about = fitted(about, "mcast demo  ".len());
+                self.line(&format!("{heading}mcast demo{heading:#}  {about}"))
+            }
             Scene::Act { name, title } => {
                 self.act = name;
+                let title = match title.split_once("  ") {
+                    Some((number, rest)) => format!("{number}  {}", fitted(rest, number.len() + 2)),
+                    None => fitted(title, 0),
+                };
                 self.paragraph(&format!("{heading}{title}{heading:#}"))
             }
-            Scene::Picture(picture) => self.paragraph(&self.paint(picture.trim_matches('\n'))),
-            Scene::Explanation(text) => {
-                let lines = wrap(text, width() - 2);
-                let text: Vec<String> = lines.iter().map(|line| format!("  {line}")).collect();
-                self.paragraph(&self.paint(&text.join("\n")))
+            Scene::Picture(picture) => {
+                let picture = picture.trim_matches('\n');
+                let needed = picture.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+                match needed <= width() {
+                    true => self.paragraph(&self.paint(picture)),
+                    false => {
+                        let text = format!("The network is drawn in terminals of {needed} columns or more.");
+                        self.paragraph(&format!("  {}", fitted(&text, 2)))
+                    }
+                }
             }
+            Scene::Explanation(text) => self.paragraph(&format!("  {}", self.paint(&fitted(text, 2)))),
             Scene::Step { host, event, expected } => self.step(host, event, expected),
         }
     }
@@ -170,7 +185,10 @@ impl<'a> Narrator<'a> {
             write_json(&mut self.output, &Verdict { event: "verdict", environment, checks, failed })?;
         } else if failed == 0 {
             let good = self.palette.good;
-            self.line(&format!("{good}All {checks} checks passed.{good:#} {advice}"))?;
+            let result = format!("All {checks} checks passed.");
+            // The command in the advice stays whole.
+            let gap = if result.len() + 1 + advice.len() <= width() { " " } else { "\n" };
+            self.line(&format!("{good}{result}{good:#}{gap}{advice}"))?;
         } else {
             let bad = self.palette.bad;
             self.line(&format!("{bad}{failed} of {checks} checks failed.{bad:#}"))?;
@@ -183,12 +201,15 @@ impl<'a> Narrator<'a> {
     fn sentence(&mut self, mark: &str, style: Style, host: &str, event: &Event) -> io::Result<()> {
         let (colour, dim, verb) = (self.colour(host), self.palette.dim, event.verb());
         let begin = format!("  {style}{mark}{style:#} {colour}{host:<8}{colour:#} {dim}{verb:<8}{dim:#} ");
-        let rest = wrap(&event.to_string(), width() - REST).join(&format!("\n{:REST$}", ""));
+        let rest = fitted(&event.to_string(), REST);
         self.line(&format!("{begin}{rest}"))?;
         if event.bytes().is_empty() {
             return Ok(());
         }
-        let dump = hexdump(event.bytes()).to_string();
+        let dump = match width() < HEXDUMP {
+            true => narrow_hexdump(event.bytes()),
+            false => hexdump(event.bytes()).to_string(),
+        };
         dump.lines().try_for_each(|line| self.line(&format!("    {dim}{line}{dim:#}")))
     }
 
@@ -234,6 +255,20 @@ impl Form {
     fn wrong(self) -> &'static str {
         if self == Self::Ascii { "!" } else { "✗" }
     }
+}
+
+/// Returns a text in lines that begin in this column.
+fn fitted(text: &str, column: usize) -> String {
+    wrap(text, width() - column).join(&format!("\n{:column$}", ""))
+}
+
+/// Returns the bytes in hexadecimal, eight a line.
+fn narrow_hexdump(bytes: &[u8]) -> String {
+    let line = |(number, bytes): (usize, &[u8])| {
+        let bytes: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+        format!("{:04x}  {}\n", number * 8, bytes.join(" "))
+    };
+    bytes.chunks(8).enumerate().map(line).collect()
 }
 
 /// Replaces line-drawing characters with ASCII.
