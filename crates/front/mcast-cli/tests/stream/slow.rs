@@ -57,6 +57,33 @@ fn a_subscriber_keeps_receiving_while_its_output_is_not_read() {
 }
 
 #[test]
+fn the_end_of_the_stream_is_noted_after_its_messages() {
+    let lan = Lan::new();
+    let script = format!("{MCAST} subscribe -i eth0 {GROUP} --exec 'sleep 0.2; cat; echo' 2>&1");
+    let running = program(&lan.b, "sh", &["-c", &script], false);
+    running.stdout.wait_for("joined");
+    publisher(&lan.a, &[GROUP, "--wait-for", "1", "a", "b"]).end().succeeded();
+    let ended = running.end().succeeded();
+    let lines: Vec<&str> = ended.text().lines().collect();
+    let place = |line: &str| lines.iter().position(|each| *each == line);
+    let end = place("the stream has ended after 2 messages");
+    assert!(place("a") < place("b") && place("b").is_some() && place("b") < end, "{lines:?}");
+}
+
+#[test]
+fn the_end_of_the_stream_is_noted_although_nobody_takes_its_messages() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (open, wait) = gate(&folder);
+    let running = subscriber(&lan.b, &[GROUP, "--exec", &format!("{wait}; cat; echo")]);
+    publisher(&lan.a, &[GROUP, "--wait-for", "1", "--linger", "1s", "a"]).end();
+    running.stderr.wait_for("the stream has ended after 1 message");
+    assert_eq!(running.stdout.text(), "");
+    fs::write(open, "").unwrap();
+    assert_eq!(running.end().succeeded().text(), "a\n");
+}
+
+#[test]
 fn a_closed_pipe_ends_it_without_an_error() {
     let lan = Lan::new();
     let script = format!("{MCAST} subscribe -i eth0 {GROUP} --stay | head -n 1");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mcast::Drops;
+use mcast_metrics::{EventReport, EventSeverity};
 use mcast_stream::subscriber::{Cause, Item, Message, SubscriberEvent};
 use mcast_stream::wire::{MessageNumber, StreamId};
 use mcast_stream::{Snapshot, SnapshotFetcher, StreamError, Subscriber};
@@ -85,6 +86,8 @@ struct Sink<'a> {
     command: Option<Arc<str>>,
     has_key_file: bool,
     tally: Tally,
+    /// The note that the stream has ended, until the messages before it are written, and since when.
+    ending: Option<(EventReport, Instant)>,
 }
 
 impl<'a> Listener<'a> {
@@ -122,6 +125,7 @@ impl<'a> Listener<'a> {
             command: show.exec.as_deref().map(Arc::from),
             has_key_file: key_file.is_some(),
             tally: Tally::default(),
+            ending: None,
         };
         let serve = |address| StreamMetrics::serve(address, console);
         let metrics = show.metrics.as_ref().map(serve).transpose()?;
@@ -174,6 +178,7 @@ impl<'a> Listener<'a> {
         let end = control.run(self).and_then(|end| self.account_for_remaining(end, control).map(|()| end));
         // Even after a failure, so that earlier data is printed.
         let unfinished = self.finish_output(control);
+        self.sink.release_ending();
         self.acknowledge()?;
         if let Some(resume) = &mut self.resume {
             resume.write(self.subscriber.stream().or(self.selected))?;
@@ -608,6 +613,7 @@ impl SessionSteps for Listener<'_> {
     }
 
     fn maintain(&mut self) -> anyhow::Result<()> {
+        self.sink.note_ending();
         self.sink.lines.poll();
         self.reread_keys();
         self.note_wire();
@@ -652,8 +658,28 @@ impl Sink<'_> {
         let report = event.report(self.has_key_file);
         self.printer.event(self.output.buffer(), &report)?;
         self.tally.note(event);
+        self.release_ending();
+        if matches!(event, SubscriberEvent::Ended { .. }) {
+            self.output.flush();
+            self.ending = Some((report, Instant::now()));
+            self.note_ending();
+            return Ok(());
+        }
         self.lines.event(&report.with_remedy(remedy), event.severity());
         Ok(())
+    }
+
+    /// Notes that the stream has ended once its messages are written, or if their reader is slow.
+    fn note_ending(&mut self) {
+        if self.ending.as_ref().is_some_and(|(_, since)| !self.output.is_busy() || since.elapsed() >= GRACE) {
+            self.release_ending();
+        }
+    }
+
+    fn release_ending(&mut self) {
+        if let Some((report, _)) = self.ending.take() {
+            self.lines.event(&report, EventSeverity::Note);
+        }
     }
 }
 
