@@ -1,6 +1,6 @@
 //! A group: an IP address known to be multicast; the flags of an IPv6 group; and why text cannot be parsed.
 
-use alloc::borrow::Cow;
+use alloc::format;
 use alloc::string::String;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -213,7 +213,7 @@ pub struct ParseError {
     text: String,
     part: Option<String>,
     problem: &'static str,
-    remedy: Option<Cow<'static, str>>,
+    remedy: Option<String>,
 }
 
 impl ParseError {
@@ -222,8 +222,8 @@ impl ParseError {
     }
 
     /// Adds what to write instead.
-    pub(crate) fn with_remedy(self, remedy: impl Into<Cow<'static, str>>) -> Self {
-        Self { remedy: Some(remedy.into()), ..self }
+    pub(crate) fn with_remedy(self, form: impl fmt::Display) -> Self {
+        Self { remedy: Some(format!("write {form}")), ..self }
     }
 
     /// Extends the error to the whole text. The text reported so far becomes the part.
@@ -262,11 +262,11 @@ impl ParseError {
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\" {}", self.text, self.problem)?;
-        if let Some(part) = &self.part {
+        if let Some(part) = self.part.as_ref().filter(|part| !part.is_empty()) {
             write!(f, " (\"{part}\")")?;
         }
         match &self.remedy {
-            Some(remedy) => write!(f, ": write {remedy}"),
+            Some(remedy) => write!(f, ": {remedy}"),
             None => Ok(()),
         }
     }

@@ -244,6 +244,6 @@ mod tests {
         let text = Membership::new(address).from_sources(SourceFilter::NONE).to_string();
         let error = text.parse::<Membership>().unwrap_err();
         assert_eq!(error.problem(), "has no source before the @");
-        assert_eq!(error.remedy(), Some("SOURCE@GROUP:PORT, or GROUP:PORT to admit every source"));
+        assert_eq!(error.remedy(), Some("write SOURCE@GROUP:PORT, or GROUP:PORT to admit every source"));
     }
 }

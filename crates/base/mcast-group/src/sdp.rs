@@ -573,7 +573,7 @@ mod tests {
             assert!(error(body).contains(expected), "{body}: {}", error(body));
         }
         let other = "[Unit]\nDescription=x\n".parse::<SessionDescription>().unwrap_err();
-        assert_eq!((other.line(), other.error().remedy()), (1, Some("v=0")));
+        assert_eq!((other.line(), other.error().remedy()), (1, Some("write v=0")));
         assert!("".parse::<SessionDescription>().is_err());
     }
 }

@@ -130,7 +130,7 @@ impl<'py> FromPyObject<'_, 'py> for Membership {
         if let Ok(membership) = object.cast::<PyMembership>() {
             return Ok(Self(membership.get().0.clone()));
         }
-        text_or_pair(object, "a membership is text, a Membership or a pair of group and port").map(Self)
+        text_or_pair(object, "a membership is text, a Membership or a pair of group and port; several are several arguments: Receiver(*memberships)").map(Self)
     }
 }
 

@@ -306,6 +306,8 @@ mod tests {
             ("239.1.2.3:5003-5000", "write 5000-5003"),
             ("239.1.2.3:0", "is port 0"),
             ("239.1.2.3:+80", "is not a valid port"),
+            ("239.1.2.3:-80", "is not a valid port (\"-80\")"),
+            ("239.1.2.3:80-", "is not a valid port (\"80-\")"),
             ("239.1.2.3:65536", "is not a valid port"),
             ("ff15::1", "write [GROUP]:PORT"),
             ("ff15::1%eth0:5000", "write [GROUP]:PORT"),

@@ -143,7 +143,8 @@ fn number(text: &str) -> Option<u128> {
 
 /// Parses `5000` or `5000-5003`.
 fn parse_ports(text: &str) -> Result<RangeInclusive<u16>, ParseError> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let range = text.split_once('-').filter(|(first, last)| !first.is_empty() && !last.is_empty());
+    let (first, last) = range.unwrap_or((text, text));
     let (first, last) = (parse_port(first)?, parse_port(last)?);
     if first > last {
         let error = ParseError::new(text, "is a range of ports whose end is before its start");
