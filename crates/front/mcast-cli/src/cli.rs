@@ -7,7 +7,7 @@ use clap::builder::StyledStr;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{CommandFactory, Parser};
 
-use crate::{commands, exit, notes, replaced};
+use crate::{commands, exit, notes, replaced, tips};
 
 /// Show, send, receive and explain IP multicast.
 #[derive(Debug, Parser)]
@@ -96,28 +96,23 @@ pub(crate) enum Shell {
     Elvish,
 }
 
-/// The headings of `mcast --help`, each with its subcommands.
+/// The headings of `mcast --help`, each with its subcommands: first what one who is new here needs.
 pub const HEADINGS: &[(&str, &[&str])] = &[
-    ("Start here", &["demo", "lab"]),
-    ("Inspect", &["interfaces", "groups", "sniff", "top", "explain", "pick", "plan"]),
-    (
-        "Send and receive",
-        &[
-            "send",
-            "recv",
-            "ask",
-            "publish",
-            "subscribe",
-            "record",
-            "replay",
-            "relay",
-            "bridge",
-            "log",
-            "keys",
-        ],
-    ),
-    ("Diagnose and measure", &["doctor", "querier", "ping", "perf"]),
+    ("Start here", &["demo", "doctor", "interfaces", "send", "recv"]),
+    ("See what is there", &["top", "sniff", "groups", "querier", "explain"]),
+    ("Messages that all arrive", &["publish", "subscribe", "log", "keys"]),
+    ("To other networks and systems", &["relay", "bridge"]),
+    ("Test, measure and practise", &["ping", "perf", "ask", "record", "replay", "pick", "plan", "lab"]),
     ("Help", &["config", "help", "completions"]),
+];
+
+/// What people look for by these words, and where it is.
+const LOOKED_FOR: &[(&str, &str)] = &[
+    ("Chromecast, AirPlay, Sonos, printers, mDNS between VLANs", "relay"),
+    ("IPTV over HTTP, as with udpxy", "relay"),
+    ("Kafka, RabbitMQ, Redis, NATS", "bridge"),
+    ("IGMP snooping, querier", "doctor, querier"),
+    ("Prometheus", "--metrics of doctor, top, relay, bridge"),
 ];
 
 const STYLES: Styles = Styles::styled()
@@ -134,16 +129,24 @@ const MAX_WIDTH: usize = 100;
 /// Returns the definition of the command, with its help laid out for the width of the terminal.
 #[must_use]
 pub fn command() -> clap::Command {
-    command_of_width(source(), help_width())
+    command_of_width(source(), help_width(), Overview::Complete)
 }
 
 fn help_width() -> usize {
     mcast_terminal::width().unwrap_or(DEFAULT_WIDTH).min(MAX_WIDTH)
 }
 
+/// How much the overview of all subcommands contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overview {
+    /// The subcommands only.
+    Short,
+    Complete,
+}
+
 /// Returns the definition `command` with its help laid out for `width` columns.
-pub(crate) fn command_of_width(command: clap::Command, width: usize) -> clap::Command {
-    let overview = overview(&command);
+pub(crate) fn command_of_width(command: clap::Command, width: usize, detail: Overview) -> clap::Command {
+    let overview = overview(&command, detail);
     let command = with_notes(command.term_width(width), width);
     let overview = notes::lay_out(&notes::parse(&overview), width, NOTES);
     let header = STYLES.get_header();
@@ -171,15 +174,15 @@ pub(crate) fn parse_with(
     // clap would lay out `--help` in another way if options were hidden from `-h` alone.
     let command =
         match arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "-h") {
-            true => command_of_width(with_short_help(source()), help_width()),
+            true => command_of_width(with_short_help(source()), help_width(), Overview::Short),
             false => command(),
         };
     let subcommand =
         arguments.iter().skip(1).find_map(|argument| argument.to_str().filter(|text| !text.starts_with('-')));
     let subcommand = subcommand.unwrap_or_default().to_owned();
     let matches = prepare(command)
-        .try_get_matches_from(arguments)
-        .map_err(|error| replaced::name_successor(error, &subcommand))?;
+        .try_get_matches_from(&arguments)
+        .map_err(|error| tips::correct(replaced::name_successor(error, &subcommand), &arguments))?;
     <Cli as clap::FromArgMatches>::from_arg_matches(&matches)
 }
 
@@ -203,7 +206,7 @@ fn with_notes(command: clap::Command, width: usize) -> clap::Command {
 }
 
 /// Returns the list of subcommands under their headings, in the source format of notes.
-fn overview(command: &clap::Command) -> String {
+fn overview(command: &clap::Command, detail: Overview) -> String {
     let mut text = String::new();
     for (heading, names) in HEADINGS {
         text += &format!("{heading}:\n");
@@ -212,10 +215,15 @@ fn overview(command: &clap::Command) -> String {
             text += &format!("  {}  {about}\n", subcommand.get_name());
         }
     }
-    text += "\nRun `mcast COMMAND --help` for the options of a command, with examples. Exit status: ";
+    text += "\nRun `mcast COMMAND --help` for the options of a command, with examples.";
+    if detail == Overview::Short {
+        return text;
+    }
+    let looked_for: Vec<_> = LOOKED_FOR.iter().map(|(words, place)| format!("{words}: {place}")).collect();
+    text += &format!("\n\nLooking for {}.", looked_for.join("; "));
     let statuses: Vec<_> =
         exit::STATUSES.iter().map(|(status, meaning)| format!("{status} {meaning}")).collect();
-    text + &statuses.join("; ") + "; doctor also 5, 6."
+    text + "\n\nExit status: " + &statuses.join("; ") + "; doctor also 5, 6."
 }
 
 /// The subcommands with more options than fit one screen, and those of their options that `-h` shows.

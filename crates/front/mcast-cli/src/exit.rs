@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitStatus;
 
-use clap::error::{ContextKind, ContextValue};
 use mcast::ErrorKind;
 use mcast::group::WellKnown;
 use mcast_doctor::{Instructions, Persistence};
@@ -14,6 +13,8 @@ use mcast_sys::{ClassifiedError, FailureClass};
 use mcast_terminal::Console;
 use mcast_traffic::TrafficError;
 use mcast_watch::live::LiveError;
+
+use crate::words;
 
 /// The exit statuses with their meanings, as help and the manual describe them.
 pub const STATUSES: &[(&str, &str)] = &[
@@ -325,18 +326,8 @@ fn suggested_name(error: &mcast::ParseError) -> Option<String> {
             format!("`mcast sniff {name}` shows its packets (IP protocol {protocol}); sockets without root receive UDP only")
         });
     }
-    let name = closest(text, WellKnown::all().iter().map(|known| known.name))?;
-    Some(format!("did you mean `{name}`? `mcast explain --names` lists all names"))
-}
-
-/// Returns the most similar word, if one is similar enough.
-pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const MIN_SIMILARITY: f64 = 0.6;
-
-    let word = word.to_lowercase();
-    let rated = known.into_iter().map(|known| (strsim::normalized_damerau_levenshtein(&word, known), known));
-    let best = rated.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    best.filter(|(similarity, _)| *similarity >= MIN_SIMILARITY).map(|(_, known)| known)
+    let (_, hint) = words::group(text)?;
+    Some(format!("{hint} `mcast explain --names` lists all names"))
 }
 
 /// Prints why the command failed, and returns the exit status.
@@ -375,36 +366,16 @@ pub(crate) fn print_usage_error(error: &clap::Error) -> u8 {
         let text =
             error.render().ansi().to_string().replace("invalid digit found in string", "not a whole number");
         let _ = write!(anstream::stderr(), "{text}");
-        if let Some(command) = command_of_others(error) {
-            let _ = writeln!(anstream::stderr(), "  tip: the command for that is `mcast {command}`");
-        }
-    } else {
+        return USAGE;
+    }
+    match error.print() {
         // A broken pipe cannot be reported: its reader has gone.
-        let _ = error.print();
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(anstream::stderr(), "error: cannot write to standard output: {error}");
+            ENVIRONMENT
+        }
+        _ => SUCCESS,
     }
-    match error.exit_code() {
-        0 => SUCCESS,
-        _ => USAGE,
-    }
-}
-
-/// Returns the subcommand for a word by which other tools call what it does.
-fn command_of_others(error: &clap::Error) -> Option<&'static str> {
-    const WORDS: [(&str, &str); 11] = [
-        ("capture", "sniff"),
-        ("diagnose", "doctor"),
-        ("dump", "sniff"),
-        ("forward", "relay"),
-        ("iperf", "perf"),
-        ("join", "recv"),
-        ("listen", "recv"),
-        ("maddr", "groups"),
-        ("members", "groups"),
-        ("play", "replay"),
-        ("receive", "recv"),
-    ];
-    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
-    WORDS.iter().find(|(other, _)| other == word).map(|(_, command)| *command)
 }
 
 /// Returns the chain of causes as one line. A cause that is already part of its effect is omitted.
@@ -458,15 +429,6 @@ mod tests {
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         let error = mcast_doctor::Error::System { what: "a table".into(), source: denied };
         assert_eq!(judged(error).0, PERMISSION);
-    }
-
-    #[test]
-    fn misspelled_words_are_recognized_and_other_words_are_not() {
-        let closest = |word| closest(word, ["mdns", "ssdp", "ptp", "no-querier"]);
-        assert_eq!(closest("mdsn"), Some("mdns"));
-        assert_eq!(closest("SDSP"), Some("ssdp"));
-        assert_eq!(closest("no-queirer"), Some("no-querier"));
-        assert_eq!(closest("weather"), None);
     }
 
     #[test]

@@ -27,6 +27,8 @@ mod sending;
 mod session;
 mod settings;
 mod sys;
+mod tips;
+mod words;
 mod worker;
 
 use std::ffi::OsString;

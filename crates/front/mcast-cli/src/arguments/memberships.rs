@@ -8,7 +8,8 @@ use mcast::{Family, HostAddr, InterfaceSelector, Membership, Wire};
 use mcast_terminal::Console;
 
 use super::selected::{Admission, Families, Selected, is_description, select_memberships};
-use crate::exit::{Failure, closest};
+use crate::exit::Failure;
+use crate::words::closest;
 
 /// The memberships of `recv`, `record` and `perf recv`.
 #[derive(Debug, clap::Args)]

@@ -28,10 +28,87 @@ fn subcommands() -> Vec<String> {
 fn the_overview_fits_one_screen() {
     let output = plain(&["--help"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.lines().count() <= 47, "{} lines", text.lines().count());
+    assert!(text.lines().count() <= 55, "{} lines", text.lines().count());
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let short = String::from_utf8(plain(&["-h"]).stdout).unwrap();
+    assert!(short.lines().count() <= 45, "{} lines", short.lines().count());
     for subcommand in subcommands() {
-        assert!(text.contains(&format!("\n  {subcommand} ")), "{subcommand} is missing");
+        for text in [&text, &short] {
+            assert!(text.contains(&format!("\n  {subcommand} ")), "{subcommand} is missing");
+        }
+    }
+}
+
+/// The words by which people call what they need, whatever the command calls it.
+#[test]
+fn words_that_people_search_for_are_in_the_help_and_in_the_readme() {
+    let help = String::from_utf8(plain(&["--help"]).stdout).unwrap();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../..");
+    let readme = std::fs::read_to_string(format!("{root}/README.md")).unwrap();
+    let words = [
+        "Kafka",
+        "RabbitMQ",
+        "Redis",
+        "NATS",
+        "IPTV",
+        "udpxy",
+        "HTTP",
+        "Chromecast",
+        "AirPlay",
+        "Sonos",
+        "printers",
+        "mDNS",
+        "Prometheus",
+        "IGMP",
+        "snooping",
+        "querier",
+    ];
+    for word in words {
+        assert!(help.contains(word) && readme.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn words_of_other_tools_lead_to_the_command() {
+    let cases = [
+        (&["help", "kafka"][..], "the command for that is `mcast bridge`"),
+        (&["chromecast"], "the command for that is `mcast relay`"),
+        (
+            &["relay", "chromecast", "between", "a", "b"],
+            "such devices are found by `mdns`. `mcast relay mdns between a b`",
+        ),
+        (&["relay", "mdsn", "between", "a", "b"], "did you mean `mdns`? `mcast relay mdns between a b`"),
+        (&["recv", "sonos"], "such devices are found by `ssdp`."),
+        (&["explain", "INADDR_ANY"], "`mcast explain joined-other-interface` is about that"),
+        (&["explain", "rp_filter"], "`mcast explain reverse-path-filter` is about that"),
+        (&["explain", "nosuchfinding"], "`mcast explain --findings` findings; terms are anycast"),
+        (&["doctor", "--apply", "reverse-path-filte"], "did you mean `reverse-path-filter`?"),
+        (&["doctor", "--pid", "999999999"], "`mcast groups` lists the programs and their groups\n"),
+        (&["recv", "239.1.2.3:-1"], "is not a valid port (\"-1\")"),
+    ];
+    for (arguments, answer) in cases {
+        let output = plain(arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_ne!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(error.contains(answer), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn help_that_cannot_be_written_fails() {
+    for arguments in [&["--help"][..], &["-h"], &["recv", "--help"], &["--version"], &["help", "kafka"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = Command::new(MCAST).args(arguments).stdout(full).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        match arguments {
+            // An error, which is not written there.
+            ["help", "kafka"] => assert_eq!(output.status.code(), Some(2), "{error}"),
+            _ => {
+                assert_eq!(output.status.code(), Some(4), "{arguments:?}: {error}");
+                assert!(error.starts_with("error: cannot write to standard output: "), "{error}");
+            }
+        }
     }
 }
 
@@ -73,7 +150,7 @@ fn without_a_subcommand_the_overview_is_shown_as_an_error() {
     let output = plain(&[]);
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(output.stdout, b"");
-    assert!(String::from_utf8(output.stderr).unwrap().contains("Send and receive:"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("Start here:"));
 }
 
 #[test]

@@ -6,14 +6,15 @@ use std::ops::ControlFlow;
 
 use anstyle::Style;
 use mcast_doctor::{
-    ArrivalStatus, Depth, ExaminedPart, Finding, FlowStatus, Instructions, Options, Persistence,
-    Progress as Step, Remedy, Report, Severity, Tool, Verdict,
+    ArrivalStatus, Depth, Effect, ExaminedPart, Finding, FlowStatus, Instructions, OpenQuestion, Options,
+    Persistence, Progress as Step, Remedy, Report, Severity, Tool, Verdict,
 };
 use mcast_terminal::{Console, Output};
 
 use super::Doctor;
 use crate::interrupt::{Interrupt, Service};
-use crate::output::{Palette, SafeText, count, seconds, text_width, wrap};
+use crate::output::{Palette, SafeText, count, count_of, seconds, text_width, wrap};
+use crate::sys::{Capability, holds_capability};
 
 /// The width of the labels at the left of a finding.
 const LABEL: usize = 10;
@@ -50,8 +51,17 @@ pub(super) fn write(
         }
         labelled("verdict", palette.dim, &grounds(report), 0, out)?;
     }
-    for question in &report.open_questions {
+    let is_minor = |question: &&OpenQuestion| is_brief && question.effect == Effect::Minor;
+    for question in report.open_questions.iter().filter(|question| !is_minor(question)) {
         labelled("open", palette.warning, &question.to_string(), 0, out)?;
+    }
+    match report.open_questions.iter().filter(is_minor).count() {
+        0 => {}
+        hidden => {
+            let hidden = count_of(hidden as u64, "question");
+            let text = format!("{hidden} that cannot change the verdict: -v shows more");
+            labelled("open", palette.dim, &text, 0, out)?;
+        }
     }
     if report.arrival != ArrivalStatus::Arrives && !is_brief || console.is_verbose() {
         write_examined(&report.examined, palette, out)?;
@@ -266,6 +276,10 @@ impl<'a> Progress<'a> {
             self.console.detail(&line);
         } else {
             self.console.note(&line);
+            // Who watches the firewall sees them.
+            if self.is_live && options.experiments && holds_capability(Capability::NetAdmin) {
+                self.console.note("temporary nftables rules count packets (--no-experiments: none)");
+            }
         }
         self.announced = Some(line);
     }

@@ -20,8 +20,9 @@ use mcast_terminal::{Console, Output};
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 use crate::arguments::{Families, read_description};
-use crate::exit::{Failure, Outcome, closest};
+use crate::exit::{Failure, Outcome};
 use crate::output::{Cell, Palette, Table, count, text_width, wrap, write_record};
+use crate::words::{self, closest};
 use records::{ExplanationRecord, NameRecord, PageRecord, RangeRecord, TermRecord};
 
 /// Explain a multicast address, a range, a term or a finding
@@ -152,6 +153,11 @@ fn subjects_of(text: &str, console: &Console) -> anyhow::Result<Vec<Subject>> {
     if let Some(range) = range_of(text)? {
         return Ok(vec![Subject::Range(range)]);
     }
+    if let Some(subject) = words::subject(text) {
+        return Err(Failure::usage(format!("\"{text}\" is not a group, a finding or a term"))
+            .remedy(format!("`mcast explain {subject}` is about that"))
+            .into());
+    }
     let known = || terms().chain(WellKnown::all().iter().map(|known| known.name));
     if known().all(|name| name != text)
         && let Some(term) = closest(text, known()).filter(|name| terms().any(|term| term == *name))
@@ -175,7 +181,31 @@ fn subjects_of(text: &str, console: &Console) -> anyhow::Result<Vec<Subject>> {
             .remedy(format!("{meant}`mcast explain --findings` lists all findings"))
             .into());
     }
-    Ok(groups_of(text, console)?.into_iter().map(Subject::Group).collect())
+    let groups = groups_of(text, console).map_err(|error| match is_word(text) {
+        true => no_subject(text),
+        false => error,
+    })?;
+    Ok(groups.into_iter().map(Subject::Group).collect())
+}
+
+/// Whether a text is a single word, which may be a finding or a term as well as a group.
+fn is_word(text: &str) -> bool {
+    text.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter))
+}
+
+/// Returns the failure for a word that names nothing, with what else can be explained.
+fn no_subject(text: &str) -> anyhow::Error {
+    let meant =
+        closest(text, Id::ALL.iter().map(|id| id.as_str())).map(|name| format!("did you mean `{name}`?"));
+    let meant = words::group(text).map(|(_, hint)| hint).or(meant);
+    let meant = meant.map(|meant| format!("{meant} ")).unwrap_or_default();
+    let terms = terms().collect::<Vec<_>>().join(", ");
+    Failure::usage(format!("\"{text}\" is neither an address nor the name of a group, a finding or a term"))
+        .remedy(format!(
+            "{meant}`mcast explain --names` lists groups, `mcast explain --findings` findings; terms are {terms}"
+        ))
+        .into()
 }
 
 /// Returns the range that a text such as `224.0.0.0/24` means; `None` if it does not have that form, or has a port as memberships

@@ -21,12 +21,13 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use super::{Action, ListArguments, OnArguments, RunArguments, ShellArguments, ShowArguments};
-use crate::exit::{Failure, Outcome, closest};
+use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::output::{
     Palette, Payload, count_of, rfc3339, seconds, text_width, wrap, write_json, write_record,
 };
 use crate::settings;
+use crate::words::closest;
 
 pub(super) fn run(action: &Action, console: &Console) -> anyhow::Result<Outcome> {
     match action {

@@ -19,6 +19,7 @@ use unsupported as platform;
 
 use anyhow::Context;
 use mcast::Rate;
+use mcast::group::WellKnown;
 use mcast_metrics::ExporterAddress;
 use mcast_relay::http::Playlist;
 use mcast_relay::{Authenticator, PortBlock, Rule};
@@ -27,10 +28,11 @@ use mcast_tunnel::TunnelKeys;
 
 use crate::arguments::{WireOption, parse_duration, read_keys};
 use crate::exit::{Failure, Outcome};
+use crate::words;
 use clients::ClientOptions;
 use tunnels::{Profile, TunnelArguments};
 
-/// Forward multicast between networks, containers and VLANs
+/// Forward multicast between VLANs and sites, and IPTV to HTTP
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -256,9 +258,15 @@ fn rule_texts(arguments: &[String]) -> Vec<String> {
 
 fn parse(text: &str) -> anyhow::Result<Rule> {
     text.parse().map_err(|error| {
-        Failure::usage(format!("\"{text}\" is not a valid rule: {error}"))
-            .remedy("`mcast relay --help` describes the form of rules")
-            .into()
+        // A rule begins with what it forwards.
+        let traffic = text.split_whitespace().next().unwrap_or_default();
+        let is_word = traffic.chars().all(|letter| letter.is_ascii_alphabetic());
+        let meant = words::group(traffic).filter(|_| is_word && WellKnown::named(traffic).is_empty());
+        let remedy = match meant {
+            Some((name, hint)) => format!("{hint} `mcast relay {}`", text.replacen(traffic, name, 1)),
+            None => "`mcast relay --help` describes the form of rules".to_owned(),
+        };
+        Failure::usage(format!("\"{text}\" is not a valid rule: {error}")).remedy(remedy).into()
     })
 }
 
