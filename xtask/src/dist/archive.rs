@@ -15,11 +15,18 @@ pub(super) fn write(release: &Release, build: &Build, program: &Path, out: &Path
     let name = release.name(build.label);
     let windows = build.file.ends_with(".exe");
     let files = contents(release, &name, build, program)?;
-    let (path, bytes) = match windows {
-        true => (out.join(format!("{name}.zip")), zip(release, &files)?),
-        false => (out.join(format!("{name}.tar.gz")), tree::gzip(&tar(release, &files)?)?),
+    let bytes = match windows {
+        true => zip(release, &files)?,
+        false => tree::gzip(&tar(release, &files)?)?,
     };
+    let path = out.join(file_name(&name, build));
     fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
+}
+
+/// Returns the file name of an archive with this name.
+fn file_name(name: &str, build: &Build) -> String {
+    let extension = if build.file.ends_with(".exe") { "zip" } else { "tar.gz" };
+    format!("{name}.{extension}")
 }
 
 fn contents(release: &Release, name: &str, build: &Build, program: &Path) -> Result<Vec<File>> {
@@ -104,6 +111,7 @@ pub(super) fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod checks {
     use super::*;
+    use crate::dist::PROGRAMS;
 
     #[test]
     fn days_become_dates() {
@@ -124,5 +132,66 @@ mod checks {
         let mut text = String::new();
         std::io::Read::read_to_string(&mut archive.by_name("a/b.txt").unwrap(), &mut text).unwrap();
         assert_eq!(text, "hello");
+    }
+
+    /// Replaces the variables of cargo-binstall in a text of the metadata, for a target.
+    fn rendered(text: &str, release: &Release, target: &str) -> String {
+        let architecture = target.split('-').next().unwrap();
+        let extension = if target.contains("windows") { ".exe" } else { "" };
+        let values = [
+            ("{ repo }", "REPOSITORY"),
+            ("{ version }", release.version.as_str()),
+            ("{ target-arch }", architecture),
+            ("{ bin }", "mcast"),
+            ("{ binary-ext }", extension),
+        ];
+        let text = values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
+        assert!(!text.contains('{'), "{text}");
+        text
+    }
+
+    #[test]
+    fn binstall_finds_each_archive_and_the_program_in_it() {
+        let release = Release::of(&crate::root()).unwrap();
+        let package =
+            release.metadata.packages.iter().find(|package| package.name.as_str() == "mcast-cli").unwrap();
+        let own = &package.metadata["binstall"];
+        let targets = [
+            ("x86_64-unknown-linux-gnu", "x86_64-linux"),
+            ("x86_64-unknown-linux-musl", "x86_64-linux"),
+            ("aarch64-unknown-linux-gnu", "aarch64-linux"),
+            ("aarch64-unknown-linux-musl", "aarch64-linux"),
+            ("x86_64-pc-windows-gnu", "x86_64-windows"),
+            ("x86_64-pc-windows-msvc", "x86_64-windows"),
+        ];
+        for build in &PROGRAMS {
+            assert!(targets.iter().any(|(_, label)| *label == build.label), "{}", build.label);
+        }
+        for (target, label) in targets {
+            let build = PROGRAMS.iter().find(|build| build.label == label).unwrap();
+            let name = release.name(label);
+            let of = |key: &str| own["overrides"][target].get(key).unwrap_or(&own[key]).as_str().unwrap();
+            let url =
+                format!("REPOSITORY/releases/download/v{}/{}", release.version, file_name(&name, build));
+            assert_eq!(rendered(of("pkg-url"), &release, target), url);
+            assert_eq!(rendered(of("bin-dir"), &release, target), format!("{name}/{}", build.file));
+            let format = if build.file.ends_with(".exe") { "zip" } else { "tgz" };
+            assert_eq!(of("pkg-fmt"), format);
+        }
+    }
+
+    /// The workflow of a release builds with the compilers and targets that the programs need.
+    #[test]
+    fn workflow_of_a_release_installs_what_the_programs_are_built_with() {
+        let workflow = std::fs::read_to_string(crate::root().join(".github/workflows/release.yml")).unwrap();
+        for build in &PROGRAMS {
+            assert!(workflow.contains(build.target()), "{}", build.label);
+        }
+        for package in
+            ["gcc-aarch64-linux-gnu", "gcc-mingw-w64-x86-64", "musl-tools", "dpkg-dev", "python3-venv"]
+        {
+            assert!(workflow.contains(package), "{package}");
+        }
+        assert!(workflow.contains("cargo dist-local") && workflow.contains("--draft"), "{workflow}");
     }
 }

@@ -63,6 +63,11 @@ impl Build {
         self.label == format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS)
     }
 
+    #[cfg(test)]
+    pub(super) const fn target(&self) -> &'static str {
+        self.target
+    }
+
     /// Returns a message if the fallback target is used.
     pub(super) fn fallback_note(&self) -> Option<String> {
         let chosen = self.chosen_target().filter(|chosen| *chosen != self.target)?;
