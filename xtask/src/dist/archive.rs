@@ -170,7 +170,8 @@ mod checks {
         for (target, label) in targets {
             let build = PROGRAMS.iter().find(|build| build.label == label).unwrap();
             let name = release.name(label);
-            let of = |key: &str| own["overrides"][target].get(key).unwrap_or(&own[key]).as_str().unwrap();
+            let of =
+                |key: &str| own["overrides"][target].get(key).unwrap_or_else(|| &own[key]).as_str().unwrap();
             let url =
                 format!("REPOSITORY/releases/download/v{}/{}", release.version, file_name(&name, build));
             assert_eq!(rendered(of("pkg-url"), &release, target), url);

@@ -96,7 +96,7 @@ pub(crate) enum Shell {
     Elvish,
 }
 
-/// The headings of `mcast --help`, each with its subcommands: first what one who is new here needs.
+/// The headings of `mcast --help`, each with its subcommands: first what a newcomer needs.
 pub const HEADINGS: &[(&str, &[&str])] = &[
     ("Start here", &["demo", "doctor", "interfaces", "send", "recv"]),
     ("See what is there", &["top", "sniff", "groups", "querier", "explain"]),
@@ -182,7 +182,7 @@ pub(crate) fn parse_with(
     let subcommand = subcommand.unwrap_or_default().to_owned();
     let matches = prepare(command)
         .try_get_matches_from(&arguments)
-        .map_err(|error| tips::correct(replaced::name_successor(error, &subcommand), &arguments))?;
+        .map_err(|error| tips::correct(replaced::name_successor(error, &subcommand), &arguments, source))?;
     <Cli as clap::FromArgMatches>::from_arg_matches(&matches)
 }
 

@@ -6,13 +6,17 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use mcast_doctor::Id;
 
-use crate::{cli, words};
+use crate::words;
 
 /// Other subcommands that are named for an option that they have.
 const SHOWN: usize = 3;
 
-/// Corrects the tips of an error about these arguments, the name of the program first.
-pub(crate) fn correct(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+/// Corrects the tips of an error about these arguments of a command, the name of the program first.
+pub(crate) fn correct(
+    mut error: clap::Error,
+    arguments: &[OsString],
+    definition: fn() -> clap::Command,
+) -> clap::Error {
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let word = text_of(&error, ContextKind::InvalidSubcommand).unwrap_or_default();
@@ -38,7 +42,7 @@ pub(crate) fn correct(mut error: clap::Error, arguments: &[OsString]) -> clap::E
         ErrorKind::UnknownArgument if is_about_hyphens(&error) => {
             let unknown = text_of(&error, ContextKind::InvalidArg).unwrap_or_default();
             error.remove(ContextKind::Suggested);
-            match tip_for_option(&unknown, arguments) {
+            match tip_for_option(&unknown, arguments, definition) {
                 Some(tip) => with_tip(error, tip),
                 None => error,
             }
@@ -65,8 +69,12 @@ fn is_about_hyphens(error: &clap::Error) -> bool {
 }
 
 /// Returns a tip about an option that the subcommand of these arguments does not have.
-fn tip_for_option(unknown: &str, arguments: &[OsString]) -> Option<String> {
-    let definition = cli::source();
+fn tip_for_option(
+    unknown: &str,
+    arguments: &[OsString],
+    definition: fn() -> clap::Command,
+) -> Option<String> {
+    let definition = definition();
     let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
     let mut subcommand = &definition;
     for word in &words {
