@@ -215,10 +215,11 @@ fn overview(command: &clap::Command, detail: Overview) -> String {
             text += &format!("  {}  {about}\n", subcommand.get_name());
         }
     }
-    text += "\nRun `mcast COMMAND --help` for the options of a command, with examples.";
+    let options = "Run `mcast COMMAND --help` for the options of a command, with examples.";
     if detail == Overview::Short {
-        return text;
+        return text + options;
     }
+    text += &format!("\n{options}");
     let looked_for: Vec<_> = LOOKED_FOR.iter().map(|(words, place)| format!("{words}: {place}")).collect();
     text += &format!("\n\nLooking for {}.", looked_for.join("; "));
     let statuses: Vec<_> =
