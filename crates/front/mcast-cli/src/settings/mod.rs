@@ -166,7 +166,11 @@ fn open(path: &Path, is_named: bool) -> anyhow::Result<Result<String, Source>> {
         }
     }
     let mut text = String::new();
-    file.take(MAX_LENGTH).read_to_string(&mut text).with_context(failed)?;
+    let length = file.take(MAX_LENGTH + 1).read_to_string(&mut text).with_context(failed)?;
+    if length as u64 > MAX_LENGTH {
+        let message = format!("the settings in {} are longer than 1 MiB", path.display());
+        return Err(Failure::usage(message).remedy(format!("name another file with {VARIABLE}")).into());
+    }
     Ok(Ok(text))
 }
 
