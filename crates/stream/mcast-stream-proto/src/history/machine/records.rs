@@ -77,13 +77,15 @@ impl HistoryMachine {
     fn take_record(&mut self, record: HistoryRecord<Range<usize>>) {
         let (first, end, front) = (record.first, record.end(), self.backlog.front());
         if let Some(front) = front.filter(|front| first >= *front) {
-            // From there on, the live stream has them.
+            // From there on, the live stream has them. The records after this one must not be taken, even if the live stream
+            // loses or discards what it had: they would show a gap that the history does not have.
             if self.delivery.position.is_some() {
-                return self.delivery.skip_to(front, Cause::NotInHistory);
+                self.delivery.skip_to(front, Cause::NotInHistory);
+            } else {
+                self.delivery.enter(front);
+                self.delivery.position = Some(front);
             }
-            self.delivery.enter(front);
-            self.delivery.position = Some(front);
-            return;
+            return self.finish_reading();
         }
         if self.delivery.live.is_some_and(|live| first.incarnation > live.identity.content) {
             // The live stream will show it, if it exists.
@@ -252,5 +254,170 @@ impl HistoryMachine {
     /// Whether it starts with the oldest message, and has not found it yet.
     fn is_at_oldest(&self) -> bool {
         self.config.start == Some(HistoryStart::Oldest) && self.delivery.position.is_none()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::super::super::record::{GapCause, HistoryConfig, LiveIdentity};
+    use super::super::super::wire::{AnswerFrame, AnswerStatus, FrameWriter};
+    use super::super::delivery::UNKNOWN;
+    use super::*;
+    use crate::subscriber::{Item, Message};
+    use crate::wire::Incarnation;
+
+    const NOW: ClockTime = ClockTime(1_000_000_000);
+    /// Two messages and an event fit.
+    const BACKLOG: usize = 320;
+    const FORMER: Incarnation = Incarnation(7);
+    const NEXT: Incarnation = Incarnation(8);
+
+    fn message(incarnation: Incarnation, number: u64) -> HistoryRecord<Vec<u8>> {
+        let first = Position::new(incarnation, MessageNumber(number));
+        HistoryRecord { first, content: HistoryContent::Message { key: None, bytes: vec![7] } }
+    }
+
+    /// A subscriber that heals losses, and has delivered message 0 of the former incarnation.
+    struct Subscriber {
+        machine: HistoryMachine,
+        now: ClockTime,
+        messages: Vec<Position>,
+        events: Vec<SubscriberEvent>,
+    }
+
+    impl Subscriber {
+        fn new() -> Self {
+            let config = HistoryConfig { heal: true, backlog: BACKLOG, ..HistoryConfig::default() };
+            let machine = HistoryMachine::new(config, NOW);
+            let mut subscriber = Self { machine, now: NOW, messages: Vec::new(), events: Vec::new() };
+            subscriber.join(FORMER, 0);
+            subscriber.lose(FORMER, 0, 1);
+            subscriber.answer_all(&[message(FORMER, 0)]);
+            subscriber
+        }
+
+        fn live(&mut self, incarnation: Incarnation, event: SubscriberEvent) {
+            let identity = LiveIdentity { content: incarnation, own: incarnation };
+            self.events.extend(self.machine.handle_live_event(self.now, identity, event));
+        }
+
+        fn join(&mut self, incarnation: Incarnation, first: u64) {
+            let message = MessageNumber(first);
+            self.live(incarnation, SubscriberEvent::Joined { incarnation, publisher: UNKNOWN, message });
+        }
+
+        fn lose(&mut self, incarnation: Incarnation, first: u64, end: u64) {
+            let (first, end, cause) = (MessageNumber(first), MessageNumber(end), Cause::Unrecoverable);
+            self.live(incarnation, SubscriberEvent::Lost { first, end, cause });
+        }
+
+        fn message(&mut self, incarnation: Incarnation, number: u64) {
+            let identity = LiveIdentity { content: incarnation, own: incarnation };
+            let message = Message { incarnation, number: MessageNumber(number), key: None, bytes: b"live" };
+            self.machine.handle_live_message(self.now, identity, &message);
+        }
+
+        /// Takes the next item; returns whether there was one.
+        fn step(&mut self) -> bool {
+            let Some(step) = self.machine.poll_step(self.now) else { return false };
+            self.events.extend(step.event());
+            if let Some(Item::Message(message)) = self.machine.item() {
+                self.messages.push(Position::new(message.incarnation, message.number));
+            }
+            true
+        }
+
+        fn request(&mut self) -> u64 {
+            while self.step() {}
+            self.machine.poll_query(self.now).unwrap().id
+        }
+
+        /// Passes these records in one frame for each part without a gap.
+        fn pass(&mut self, id: u64, records: &[HistoryRecord<Vec<u8>>]) {
+            for records in records.chunk_by(|former, next| former.end() == next.first) {
+                let mut writer = FrameWriter::default();
+                assert!(records.iter().all(|record| writer.push(record)));
+                assert!(self.machine.handle_frame(self.now, id, UNKNOWN, writer.take().unwrap()));
+            }
+        }
+
+        fn end(&mut self, id: u64) {
+            let end = AnswerFrame::end(AnswerStatus::Edge, "");
+            assert!(self.machine.handle_frame(self.now, id, UNKNOWN, end));
+        }
+
+        /// Continues until it is live, with a server that has these records.
+        fn answer_all(&mut self, records: &[HistoryRecord<Vec<u8>>]) {
+            for _ in 0..1_000 {
+                self.machine.handle_heartbeat(self.now);
+                while self.step() {}
+                if let Some(query) = self.machine.poll_query(self.now) {
+                    self.pass(query.id, records);
+                    self.end(query.id);
+                }
+                self.now = self.now + core::time::Duration::from_millis(10);
+            }
+            assert!(self.machine.is_live());
+        }
+
+        /// Checks that the next incarnation is delivered from its first message on, and that nothing is lost.
+        #[track_caller]
+        fn assert_complete(&self) {
+            let is_lost = |event: &&SubscriberEvent| matches!(event, SubscriberEvent::Lost { .. });
+            assert_eq!(self.events.iter().find(is_lost), None, "{:?}", self.events);
+            let of_next: Vec<_> = (0..4).map(|number| Position::new(NEXT, MessageNumber(number))).collect();
+            assert_eq!(self.messages[1..], of_next);
+        }
+    }
+
+    fn stored() -> Vec<HistoryRecord<Vec<u8>>> {
+        let first = Position::new(FORMER, MessageNumber(1));
+        let open = HistoryRecord { first, content: HistoryContent::OpenGap { cause: GapCause::JoinedLate } };
+        [open].into_iter().chain((0..3).map(|number| message(NEXT, number))).collect()
+    }
+
+    #[test]
+    fn what_was_left_to_the_live_stream_and_lost_by_it_is_requested() {
+        let mut subscriber = Subscriber::new();
+        subscriber.live(FORMER, SubscriberEvent::LostUnknown { first: MessageNumber(1) });
+        subscriber.join(NEXT, 3);
+        let id = subscriber.request();
+        subscriber.pass(id, &stored());
+        subscriber.end(id);
+        // The application is busy after the first event, and the live stream loses what the history has brought.
+        assert!(subscriber.step());
+        subscriber.lose(NEXT, 0, 3);
+        subscriber.message(NEXT, 3);
+
+        subscriber.answer_all(&stored());
+
+        subscriber.assert_complete();
+    }
+
+    #[test]
+    fn what_was_left_to_the_live_stream_and_is_discarded_of_a_full_backlog_is_requested() {
+        let mut subscriber = Subscriber::new();
+        subscriber.live(FORMER, SubscriberEvent::LostUnknown { first: MessageNumber(1) });
+        subscriber.join(NEXT, 0);
+        subscriber.message(NEXT, 0);
+        let id = subscriber.request();
+        subscriber.pass(id, &stored());
+        subscriber.end(id);
+        // The application is busy after the first event.
+        assert!(subscriber.step());
+        let mut of_live = (1..4).peekable();
+        while let Some(number) = of_live.next_if(|_| subscriber.machine.has_room()) {
+            subscriber.message(NEXT, number);
+        }
+        while subscriber.step() {}
+        of_live.for_each(|number| subscriber.message(NEXT, number));
+
+        subscriber.answer_all(&stored());
+
+        subscriber.assert_complete();
     }
 }
