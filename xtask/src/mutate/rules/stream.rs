@@ -626,8 +626,13 @@ pub(super) const RULES: &[Rule] = &[
     ),
     STREAM.rule(
         "losses that wait behind one that no server answers have the same timeout",
-        "self.unanswered_since.map_or_else(|| self.clock.now(), |since| since.max(noticed));",
-        "self.clock.now();",
+        ".map_or_else(|| self.clock.now(), |since| self.asking.moment(since.max(noticed)));",
+        ".map_or_else(|| self.clock.now(), |_| self.clock.now());",
+    ),
+    STREAM.rule(
+        "the time in which a busy application keeps a loss from being requested counts for no timeout",
+        "self.asking.stop(self.clock.now());",
+        "",
     ),
     STREAM.rule(
         "the time in which the process does not run counts for no timeout",

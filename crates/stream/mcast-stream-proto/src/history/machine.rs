@@ -14,7 +14,7 @@ use core::time::Duration;
 use contact::Contact;
 use delivery::{Delivery, Reported, Stored};
 
-use super::reading::{LONGEST_WAIT, Reading, RunTime, RunningClock, SHORTEST_WAIT};
+use super::reading::{AskingClock, LONGEST_WAIT, Reading, RunTime, RunningClock, SHORTEST_WAIT};
 use super::record::{HistoryConfig, HistoryStart, HistoryStatistics};
 use super::search::Search;
 use super::wire::{AnswerFrame, AnswerStatus, RecordReader, RequestedStart};
@@ -143,8 +143,10 @@ pub struct HistoryMachine {
     has_stream_ended: bool,
     /// Whether a server has answered, and was not given up since.
     is_reached: bool,
-    /// Since when no server has answered, although one was asked or searched.
-    unanswered_since: Option<RunTime>,
+    /// Runs while the history is read.
+    asking: AskingClock,
+    /// Since when no server has answered, by that clock.
+    unanswered_since: Option<Duration>,
     random: Random,
 }
 
@@ -153,8 +155,10 @@ impl HistoryMachine {
     #[must_use]
     pub fn new(config: HistoryConfig, now: ClockTime) -> Self {
         let clock = RunningClock::new(now);
+        let mut asking = AskingClock::new(clock.now());
         let (source, healing) = match config.start {
             Some(_) => {
+                asking.start(clock.now());
                 let reading = Reading::new(now, clock.now(), Cause::NotInHistory);
                 (Source::History(Box::new(reading)), Healing::CatchingUp)
             }
@@ -174,6 +178,7 @@ impl HistoryMachine {
             publisher: Contact::new(clock.now()),
             has_stream_ended: false,
             is_reached: false,
+            asking,
             unanswered_since: None,
             random: Random::new(config.seed),
             config,
@@ -789,5 +794,44 @@ mod tests {
             // Losses behind another one do not wait for longer, so that the live stream is not delayed further and further.
             assert!((noticed + timeout..noticed + timeout + 20).contains(&reported), "{noticed}: {reported}");
         }
+    }
+
+    #[test]
+    fn a_loss_is_requested_although_its_timeout_has_passed_while_the_application_was_busy() {
+        let config = HistoryConfig { heal: true, ..HistoryConfig::default() };
+        let mut machine = HistoryMachine::new(config, START);
+        let joined =
+            SubscriberEvent::Joined { incarnation: CONTENT, publisher: UNKNOWN, message: MessageNumber(0) };
+        machine.handle_live_event(START, IDENTITY, joined);
+        let lose = |machine: &mut HistoryMachine, now, first: MessageNumber| {
+            let lost = SubscriberEvent::Lost { first, end: first + 1, cause: Cause::Unrecoverable };
+            assert_eq!(machine.handle_live_event(now, IDENTITY, lost), None);
+            let (number, bytes) = (first + 1, &b"live"[..]);
+            let message = Message { incarnation: CONTENT, number, key: None, bytes };
+            machine.handle_live_message(now, IDENTITY, &message);
+        };
+        let mut now = START + Duration::from_secs(3);
+        lose(&mut machine, START, MessageNumber(0));
+        run(&mut machine, START, now, Shown::Nothing);
+        lose(&mut machine, now, MessageNumber(2));
+        // No server answers until the first loss is reported, and the application gets the message after it.
+        while machine.item().is_none() {
+            now = now + Duration::from_millis(10);
+            machine.handle_heartbeat(now);
+            if let Some(query) = machine.poll_query(now) {
+                machine.handle_failure(now, query.id);
+            }
+            machine.poll_step(now);
+        }
+        for _ in 0..1_000 {
+            now = now + Duration::from_millis(10);
+            machine.handle_heartbeat(now);
+            machine.handle_timeout(now);
+        }
+
+        assert_eq!(machine.poll_step(now), None, "nothing is reported before a server was asked");
+
+        let start = RequestedStart::At(Position::new(CONTENT, MessageNumber(2)));
+        assert_eq!(machine.poll_query(now).map(|query| query.start), Some(start));
     }
 }

@@ -315,6 +315,41 @@ impl RunningClock {
     }
 }
 
+/// Counts the time in which servers are asked or searched: that between two readings, in which the application may be busy, is
+/// left out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AskingClock {
+    /// When it was 0, if it had run since then.
+    zero: RunTime,
+    stopped_at: Option<RunTime>,
+}
+
+impl AskingClock {
+    /// Returns a clock that does not run.
+    pub(super) const fn new(run: RunTime) -> Self {
+        Self { zero: run, stopped_at: Some(run) }
+    }
+
+    pub(super) fn start(&mut self, run: RunTime) {
+        if let Some(at) = self.stopped_at.take() {
+            self.zero = self.zero + run.since(at);
+        }
+    }
+
+    pub(super) const fn stop(&mut self, run: RunTime) {
+        self.stopped_at = Some(run);
+    }
+
+    pub(super) fn at(&self, run: RunTime) -> Duration {
+        self.stopped_at.unwrap_or(run).since(self.zero)
+    }
+
+    /// Returns when it would have shown this time, if it had not stopped since.
+    pub(super) fn moment(&self, asked: Duration) -> RunTime {
+        self.zero + asked
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,8 +3,9 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::net::SocketAddr;
+use core::time::Duration;
 
-use super::super::reading::{Reading, RunTime};
+use super::super::reading::Reading;
 use super::super::record::LiveIdentity;
 use super::delivery::{Stored, message_length};
 use super::{Healing, HistoryMachine, STALL, Source};
@@ -211,11 +212,15 @@ impl HistoryMachine {
 
     /// Requests what is missing from the position on from the history, if losses for this reason are. It was noticed at
     /// this time.
-    fn start_healing(&mut self, now: ClockTime, cause: Cause, noticed: RunTime) -> bool {
+    fn start_healing(&mut self, now: ClockTime, cause: Cause, noticed: Duration) -> bool {
         let heals = self.heals(cause);
         if heals {
-            // The timeouts of all losses that wait while no server answers run together.
-            let since = self.unanswered_since.map_or_else(|| self.clock.now(), |since| since.max(noticed));
+            // The timeouts of all losses that wait while no server answers run together. While the application is busy between two
+            // of them, no server is asked, so that they do not run.
+            self.asking.start(self.clock.now());
+            let since = self
+                .unanswered_since
+                .map_or_else(|| self.clock.now(), |since| self.asking.moment(since.max(noticed)));
             self.source = Source::History(Box::new(Reading::new(now, since, cause)));
         }
         heals
@@ -249,7 +254,7 @@ impl HistoryMachine {
     }
 
     fn push_live(&mut self, at: Position, content: LiveContent) {
-        self.backlog.push(LiveItem { at, content, arrived: self.clock.now() });
+        self.backlog.push(LiveItem { at, content, arrived: self.asking.at(self.clock.now()) });
     }
 
     fn record_live(&mut self, identity: LiveIdentity, publisher: Option<SocketAddr>) {
@@ -292,8 +297,8 @@ const ITEM: usize = 104;
 pub(super) struct LiveItem {
     pub(super) at: Position,
     pub(super) content: LiveContent,
-    /// When it arrived.
-    pub(super) arrived: RunTime,
+    /// When it arrived, by the clock that runs while the history is read.
+    pub(super) arrived: Duration,
 }
 
 #[derive(Debug)]

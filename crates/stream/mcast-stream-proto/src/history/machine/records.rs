@@ -164,7 +164,7 @@ impl HistoryMachine {
             }
             self.search.record_failure();
             self.is_reached = false;
-            self.unanswered_since.get_or_insert(progress_at);
+            self.unanswered_since.get_or_insert_with(|| self.asking.at(progress_at));
         }
         let cause = if is_abandoned { Cause::Abandoned } else { cause };
         match (self.delivery.position, self.config.start) {
@@ -191,6 +191,7 @@ impl HistoryMachine {
 
     fn finish_reading(&mut self) {
         self.source = Source::Live;
+        self.asking.stop(self.clock.now());
         self.search.stop();
     }
 
