@@ -63,7 +63,7 @@ impl PyGroup {
         self.0.is_source_specific()
     }
 
-    /// The Ethernet address that it maps to: "01:00:5e:01:02:03".
+    /// The Ethernet address that it maps to: "01:00:5e:7f:01:03".
     #[getter]
     fn ethernet_address(&self) -> String {
         self.0.ethernet_address().to_string()

@@ -23,7 +23,7 @@ const SLICE: Duration = Duration::from_millis(50);
 
 /// Sends datagrams to groups, and on networks without multicast to hosts.
 ///
-/// Each destination is text ("239.1.2.3:7000", "[ff15::1%eth0]:7000") or a pair of group and port;
+/// Each destination is text ("239.255.1.3:7000", "[ff15::1%eth0]:7000") or a pair of group and port;
 /// without any, each datagram names its own. The constructor opens it; use it in a `with` statement, or
 /// close it.
 ///

@@ -23,7 +23,7 @@ use crate::values::{Bytes, Port};
 /// Receives the datagrams of the memberships that it joined, and no others: each once, with its group, interface and
 /// source.
 ///
-/// Each membership is text ("239.1.2.3:7000", "10.0.0.7@232.1.2.3%eth1:7000"), a Membership, or a
+/// Each membership is text ("239.255.1.3:7000", "10.0.0.7@232.1.2.3%eth1:7000"), a Membership, or a
 /// pair of group and port. The constructor opens it; use it in a `with` statement, or close it.
 ///
 /// interface: where to join memberships that name no interface: a name, index, address or Interface, or several.

@@ -33,7 +33,7 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Publishes a reliable stream of messages: lost datagrams are retransmitted, and slow subscribers are waited for.
 ///
-/// Each destination is text ("239.1.2.3%eth0:7000") or a pair of group and port. With several, at most
+/// Each destination is text ("239.255.1.3%eth0:7000") or a pair of group and port. With several, at most
 /// four, the stream is sent to each (redundant paths). Use it in a `with` statement, or close it.
 ///
 /// interface: the egress interface for destinations that name none: a name, index, address or Interface, or

@@ -32,7 +32,7 @@ use crate::values::{Bytes, MessageNumber, Port};
 const SLICE: Duration = Duration::from_millis(50);
 
 /// Receives the messages of a stream in order, each once, and reports every loss:
-/// `for item in pymcast.Subscriber("239.1.2.3:7000")`.
+/// `for item in pymcast.Subscriber("239.255.1.3:7000")`.
 ///
 /// Items are Message and StreamEvent objects. Each membership, at most four, is a path of the stream; the first copy of
 /// a datagram counts. Instead of memberships, the result of find_stream may be given. Use it in a `with` statement, or
