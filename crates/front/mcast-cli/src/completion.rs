@@ -91,7 +91,7 @@ fn with_values(of: &str, argument: Arg, before: &Arc<[String]>) -> Arg {
         ("help", Some("COMMAND")) => Some(Values::Subcommands),
         ("shell", Some("HOST")) => Some(Values::HostsOfLab),
         ("on", Some("HOST")) => Some(Values::HostsOfThisShell),
-        ("show", Some("NAME")) => Some(Values::BuiltInLabs),
+        ("show", Some("NAME|FILE")) => Some(Values::BuiltInLabs),
         (_, name) => name.and_then(Values::named),
     };
     let Some(values) = values else { return argument };
@@ -332,6 +332,7 @@ mod tests {
         "N",
         "N|all|NAME,...[:processed][:report]",
         "NAME",
+        "NAME|FILE",
         "OFFSET:SIZE",
         "ORIGIN",
         "PATH",

@@ -112,7 +112,7 @@ fn with_settings(cli: cli::Cli, arguments: Vec<OsString>) -> Result<(cli::Cli, S
     let definition = definition();
     let settings = Settings::read(&definition).map_err(failed)?;
     settings.set_colours();
-    settings.warn_if_not_trusted(&console);
+    settings.warn_if_not_used(&console);
     let parse = |words| definition.clone().try_get_matches_from(words);
     let applied = settings.apply(arguments, &definition, parse).map_err(|failure| failed(failure.into()))?;
     if applied.description.is_empty() {

@@ -59,7 +59,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("watch", "Keep running"),
     ("write", " to this file"),
     // Both ends name a redundant path as they name their own group.
-    ("path", "(redundant path)"),
+    ("path", "(redundant path"),
     // Each end of `perf --stream` refers to the other.
     ("stream", "essages"),
     // One shows only its packets, the other expects them.

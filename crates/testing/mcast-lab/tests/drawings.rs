@@ -115,7 +115,7 @@ fn where_a_datagram_can_die() {
             drawing.text((width + 92.0, middle + 4.5), Start, Bad, &findings.join(", "));
         }
         for finding in *findings {
-            let page = docs().join(format!("findings/{finding}.md"));
+            let page = docs().join(format!("../crates/inspect/mcast-doctor/pages/{finding}.md"));
             assert!(page.exists(), "{finding} is not a finding");
         }
         y += pitch;

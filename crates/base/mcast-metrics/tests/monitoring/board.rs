@@ -8,8 +8,7 @@ use Kind::{Figure, Series, States, Table};
 
 /// Metrics of which every process of a kind serves one with each label that variables choose by.
 const INSTANCES: &str = "label_values({__name__=~\"mcast_.+\"}, instance)";
-const STREAMS: &str =
-    "label_values({__name__=~\"mcast_stream_(publisher|subscriber)_messages_total\"}, stream)";
+const STREAMS: &str = "label_values({__name__=~\"mcast_stream_publisher_messages_total|mcast_stream_subscriber_messages_total\"}, stream)";
 const GROUPS: &str = "label_values(mcast_stream_bytes_total, group)";
 
 const GREEN: &str = "green";

@@ -36,6 +36,8 @@ enum Source {
     Absent(PathBuf),
     /// The file of the user who ran `sudo`.
     NotTrusted(PathBuf),
+    /// The usual place is in a folder that this user cannot read, such as that of another user whose `HOME` is kept.
+    Denied(PathBuf),
     /// [`VARIABLE`] is empty, or the system has no place for settings.
     #[default]
     None,
@@ -84,12 +86,18 @@ impl Settings {
     }
 
     /// Notes that a file is not used.
-    pub(crate) fn warn_if_not_trusted(&self, console: &Console) {
-        if let Source::NotTrusted(path) = &self.source {
-            let path = path.display();
-            console.warn(format_args!(
-                "not reading {path}, which belongs to another user than root: {VARIABLE}={path} reads it"
-            ));
+    pub(crate) fn warn_if_not_used(&self, console: &Console) {
+        match &self.source {
+            Source::NotTrusted(path) => {
+                let path = path.display();
+                console.warn(format_args!(
+                    "not reading {path}, which belongs to another user than root: {VARIABLE}={path} reads it"
+                ));
+            }
+            // Whether it exists is not known, and mostly it does not.
+            Source::Denied(path) => console
+                .detail(format_args!("no settings: this user cannot look for a file in {}", path.display())),
+            Source::File(_) | Source::Absent(_) | Source::None => {}
         }
     }
 
@@ -111,6 +119,7 @@ impl Settings {
             Source::File(path) => path.display().to_string(),
             Source::Absent(path) => format!("{} (does not exist)", path.display()),
             Source::NotTrusted(path) => format!("{} (not read: it belongs to another user)", path.display()),
+            Source::Denied(path) => format!("{} (this user cannot look for it)", path.display()),
             Source::None => "none".into(),
         };
         add("file", file, None);
@@ -152,6 +161,9 @@ fn open(path: &Path, is_named: bool) -> anyhow::Result<Result<String, Source>> {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_named => {
             return Ok(Err(Source::Absent(path.to_owned())));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && !is_named && !path.exists() => {
+            return Ok(Err(Source::Denied(path.to_owned())));
         }
         Err(error) => return Err(error).with_context(failed),
     };

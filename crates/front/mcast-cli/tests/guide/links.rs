@@ -90,7 +90,7 @@ fn leads_somewhere(file: &Path, text: &str, link: &str, generated: &Path) -> boo
     let target = file.parent().unwrap().join(path);
     let text = match path.is_empty() {
         true => text.to_owned(),
-        false if target.is_dir() => return true,
+        false if anchor.is_empty() => return target.exists(),
         false => match fs::read_to_string(&target) {
             Ok(text) => text,
             Err(_) => return false,

@@ -88,10 +88,10 @@ fn the_relay_of_each_node_forwards_what_a_pod_joins_with_no_right_but_net_raw() 
     assert_eq!(probe(&node, "/live"), "200");
     let joined = |group: &str| node.read_proc_net("igmp").unwrap().contains(group);
     assert!(!joined("0302"), "no pod has joined a group");
-    let receiver = mcast_recv(&pod, "239.1.2.3:5000");
+    let receiver = mcast_recv(&pod, "239.255.1.3:5000");
     let socket = sender(&outside, address(1, 1));
     eventually("a datagram in the pod", || {
-        socket.send_to(b"price", "239.1.2.3:5000").unwrap();
+        socket.send_to(b"price", "239.255.1.3:5000").unwrap();
         receiver.stdout.text().contains("price")
     });
     receiver.signalled(libc::SIGINT);
@@ -160,7 +160,7 @@ fn the_relay_beside_a_program_fetches_what_it_requests_without_any_right() {
     let reader = program(&pod, "curl", &arguments, false);
     let socket: UdpSocket = sender(&outside, address(1, 1));
     eventually("a datagram in the program", || {
-        socket.send_to(b"price", "239.1.2.3:5000").unwrap();
+        socket.send_to(b"price", "239.255.1.3:5000").unwrap();
         reader.stdout.text().contains("price")
     });
     assert!(!pod.read_proc_net("igmp").unwrap().contains("030201EF"), "nothing is joined in the pod");

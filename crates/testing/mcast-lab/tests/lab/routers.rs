@@ -94,7 +94,7 @@ fn ipv6_groups_are_forwarded() {
 #[test]
 fn other_groups_and_sources_are_not_forwarded() {
     let TwoLans { router, near: (a, a0), far: (b, b0), .. } = &two_lans();
-    let (other_source, unrouted) = ("239.1.2.4".parse().unwrap(), "239.1.2.5".parse().unwrap());
+    let (other_source, unrouted) = ("239.255.1.4".parse().unwrap(), "239.255.1.5".parse().unwrap());
     let absent = Some("10.1.0.99".parse().unwrap());
     router.route_group(RouteGroup { source: absent, ..route(other_source) }).unwrap();
     router.route_group(RouteGroup { source: Some("10.1.0.1".parse().unwrap()), ..route(GROUP) }).unwrap();
@@ -113,7 +113,7 @@ fn other_groups_and_sources_are_not_forwarded() {
 #[test]
 fn rules_can_be_added_and_removed_while_datagrams_arrive() {
     let TwoLans { router, near: (a, a0), far: (b, b0), .. } = &two_lans();
-    let other = "239.1.2.4".parse().unwrap();
+    let other = "239.255.1.4".parse().unwrap();
     let (first, second) = (receiver(b, b0, GROUP), receiver(b, b0, other));
     router.route_group(route(other)).unwrap();
     let sender = sender(a, a0);

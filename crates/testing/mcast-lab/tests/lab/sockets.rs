@@ -10,7 +10,7 @@ use mcast_lab::{Host, HostInterface};
 /// How long an expected event may take.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const PORT: u16 = 5000;
-pub(crate) const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 1, 2, 3));
+pub(crate) const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 1, 3));
 
 /// Returns a socket bound to a group that it has joined on an interface of a host.
 pub(crate) fn receiver(host: &Host, interface: &HostInterface, group: IpAddr) -> UdpSocket {

@@ -82,7 +82,7 @@ fn send_again(host: &Host) {
 fn a_snooping_switch_forwards_groups_to_their_members_only() {
     let ThreeHosts { lan, hosts: [(h1, p1), (h2, p2), (h3, p3)], .. } =
         &three_hosts(SwitchOptions::managed());
-    for group in ["239.1.2.3", "ff15::1234"].map(|group| group.parse().unwrap()) {
+    for group in ["239.255.1.3", "ff15::1234"].map(|group| group.parse().unwrap()) {
         let member = receiver(h2, p2, group);
         let other_group = OTHER[usize::from(group.is_ipv6())].parse().unwrap();
         let other = receiver(h3, p3, other_group);

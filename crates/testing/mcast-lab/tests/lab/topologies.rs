@@ -103,7 +103,7 @@ fn programs_have_names_and_an_order() {
         [hosts.zeta]
         run = ["echo first", { name = "second", command = "echo second", after = ["zeta.1"], expect = 3 }]
         [hosts.alpha]
-        run = [{ command = "echo third", wait_for = ["second"], joined = "239.1.2.3", background = true }]
+        run = [{ command = "echo third", wait_for = ["second"], joined = "239.255.1.3", background = true }]
         "#,
     )
     .unwrap();
@@ -113,7 +113,7 @@ fn programs_have_names_and_an_order() {
     assert_eq!(names, [("zeta.1", "zeta"), ("second", "zeta"), ("alpha.1", "alpha")]);
     assert_eq!((&programs[1].after, programs[1].expect), (&vec![0], 3));
     assert_eq!((&programs[2].wait_for, programs[2].background), (&vec![1], true));
-    assert_eq!(programs[2].ready, ReadyWhen::Joined("239.1.2.3".parse().unwrap()));
+    assert_eq!(programs[2].ready, ReadyWhen::Joined("239.255.1.3".parse().unwrap()));
 }
 
 #[test]
@@ -193,13 +193,13 @@ fn the_time_limit_stops_all_programs_even_those_that_ignore_signals() {
 fn a_program_that_has_joined_is_ready() {
     let python = "import socket, struct\\n\\
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\\n\\
-        s.bind(('239.1.2.3', 5000))\\n\\
-        s.setsockopt(0, socket.IP_ADD_MEMBERSHIP, struct.pack('4s4s', socket.inet_aton('239.1.2.3'), socket.inet_aton('10.0.0.2')))\\n\\
+        s.bind(('239.255.1.3', 5000))\\n\\
+        s.setsockopt(0, socket.IP_ADD_MEMBERSHIP, struct.pack('4s4s', socket.inet_aton('239.255.1.3'), socket.inet_aton('10.0.0.2')))\\n\\
         print(s.recv(100).decode())";
     let send = "import socket\\n\\
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\\n\\
         s.setsockopt(0, socket.IP_MULTICAST_IF, socket.inet_aton('10.0.0.1'))\\n\\
-        s.sendto(b'hello', ('239.1.2.3', 5000))";
+        s.sendto(b'hello', ('239.255.1.3', 5000))";
     let (events, _) = run(&format!(
         r#"
         [switches.lan]
@@ -210,7 +210,7 @@ fn a_program_that_has_joined_is_ready() {
         run = [{{ command = """python3 -c "{send}" """, wait_for = ["b.1"] }}]
         [hosts.b]
         interfaces.eth0 = {{ switch = "lan", addresses = ["10.0.0.2/24"] }}
-        run = [{{ command = """python3 -c "{python}" """, joined = "239.1.2.3" }}]
+        run = [{{ command = """python3 -c "{python}" """, joined = "239.255.1.3" }}]
         "#
     ));
     position(&events, |event| *event == line(1, OutputStream::Stdout, "hello"));

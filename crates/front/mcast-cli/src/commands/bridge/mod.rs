@@ -145,9 +145,9 @@ struct EngineOptions {
     #[arg(long, hide = true)]
     accept_ahead: bool,
 
-    /// Serve what is stored to subscribers at this TCP address, and announce it to them, for `mcast subscribe` with
-    /// `--from` or `--heal`; port 0 selects a free one. Together they get at most RATE (at least 8Mbit), so that the
-    /// stream has room beside them [default rate: 512Mbit]
+    /// Serve what is stored to subscribers at this TCP address, and announce it, for `mcast subscribe` with `--from` or
+    /// `--heal`; port 0 selects a free one. All readers share RATE (at least 8Mbit), so that they do not disturb the
+    /// stream [default rate: 512Mbit]
     #[arg(long, value_name = "ADDRESS:PORT[:RATE]")]
     serve_history: Option<ServedHistoryAt>,
 }

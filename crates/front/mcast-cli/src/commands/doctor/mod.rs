@@ -95,7 +95,7 @@ struct OtherSubject {
     #[arg(long, value_name = "PORT", conflicts_with_all = ["memberships", "command", "pid"])]
     port: Option<u16>,
 
-    /// Examine the packets in this file, pcap or pcapng, also compressed (.gz)
+    /// Read packets from this file, pcap or pcapng, also compressed (.gz)
     ///
     /// With a group without ports, such as vrrp, its packets are examined.
     #[arg(short, long = "read", value_name = "FILE", conflicts_with_all = ["command", "pid", "port"])]

@@ -264,7 +264,7 @@ pub(super) struct LogArguments {
     #[arg(long, value_name = "TIME", requires = "directory", value_parser = parse_duration)]
     max_age: Option<Duration>,
 
-    /// Serve the log to subscribers at this TCP address, and announce it, for `mcast subscribe` with `--from` or
+    /// Serve what is stored to subscribers at this TCP address, and announce it, for `mcast subscribe` with `--from` or
     /// `--heal`; port 0 selects a free one. All readers share RATE (at least 8Mbit), so that they do not disturb the
     /// stream [default rate: 512Mbit]
     #[arg(long, value_name = "ADDRESS:PORT[:RATE]", requires = "directory")]
