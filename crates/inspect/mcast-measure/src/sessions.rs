@@ -405,7 +405,7 @@ mod tests {
         let mut sessions = sessions();
         let (key, mut ends) = (key(1), Vec::new());
         for number in 0..30 {
-            // From 700 ms on, a datagram each 100 ms.
+            // The first datagram arrives at 0.7 s, and one every 100 ms after it.
             let arrival = UnixNanos(700_000_000 + number * 100_000_000);
             let header = SessionHeader {
                 sequence: number,

@@ -165,6 +165,11 @@ fn open(path: &Path, is_named: bool) -> anyhow::Result<Result<String, Source>> {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && !is_named && !path.exists() => {
             return Ok(Err(Source::Denied(path.to_owned())));
         }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Failure::environment(format!("the settings file {} does not exist", path.display()))
+                .remedy(format!("{VARIABLE} names it: correct or unset the variable"))
+                .into());
+        }
         Err(error) => return Err(error).with_context(failed),
     };
     match owner::trust(&file, is_named).with_context(failed)? {

@@ -239,6 +239,14 @@ fn shells_complete_the_names_of_feeds() {
 }
 
 #[test]
+fn a_named_file_that_does_not_exist_is_an_error() {
+    let (status, _, error) = run(&["interfaces"], &[("MCAST_CONFIG", "/nowhere/config.toml")]);
+    let expected = "error: the settings file /nowhere/config.toml does not exist\n\
+                    remedy: MCAST_CONFIG names it: correct or unset the variable\n";
+    assert_eq!((status, &error[..]), (Some(4), expected));
+}
+
+#[test]
 fn a_file_that_others_can_write_is_refused() {
     let settings = Configured::new("");
     fs::set_permissions(&settings.path, fs::Permissions::from_mode(0o620)).unwrap();

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::support::{Lan, MCAST, program};
+use crate::support::{Lan, MCAST, Running, program};
 use crate::{GROUP, publisher, subscriber};
 
 /// A file that is not there yet, and the shell command that waits for it.
@@ -13,6 +13,14 @@ fn gate(folder: &tempfile::TempDir) -> (PathBuf, String) {
     let path = folder.path().join("open");
     let wait = format!("until [ -e {} ]; do sleep 0.05; done", path.display());
     (path, wait)
+}
+
+/// Starts a subscriber whose output is not read before `wait` has ended.
+fn unread(lan: &Lan, wait: &str) -> Running {
+    let script = format!("{MCAST} subscribe -i eth0 {GROUP} --output raw | {{ {wait}; cat; }}");
+    let running = program(&lan.b, "sh", &["-c", &script], false);
+    running.stderr.wait_for("joined");
+    running
 }
 
 #[test]
@@ -40,9 +48,7 @@ fn a_subscriber_keeps_receiving_while_its_output_is_not_read() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let (open, wait) = gate(&folder);
-    let script = format!("{MCAST} subscribe -i eth0 {GROUP} --output raw | {{ {wait}; cat; }}");
-    let running = program(&lan.b, "sh", &["-c", &script], false);
-    running.stderr.wait_for("joined");
+    let running = unread(&lan, &wait);
     let content: Vec<u8> = (0..3_000_000_u32).map(|number| ((number * 7) >> 3) as u8).collect();
     let path = folder.path().join("content");
     fs::write(&path, &content).unwrap();
@@ -75,9 +81,7 @@ fn the_end_of_the_stream_is_noted_although_nobody_takes_its_messages() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let (open, wait) = gate(&folder);
-    let script = format!("{MCAST} subscribe -i eth0 {GROUP} --output raw | {{ {wait}; cat; }}");
-    let running = program(&lan.b, "sh", &["-c", &script], false);
-    running.stderr.wait_for("joined");
+    let running = unread(&lan, &wait);
     // More than a pipe holds, and less than the command buffers.
     let content = vec![b'x'; 200_000];
     let path = folder.path().join("content");
