@@ -45,6 +45,7 @@
 
 mod announcements;
 mod clock;
+pub mod discovery;
 mod flows;
 mod ledger;
 #[cfg(feature = "live")]

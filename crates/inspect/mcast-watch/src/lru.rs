@@ -22,7 +22,7 @@ pub(crate) struct Lru<K: Eq + Hash, V> {
 /// Unbounded, because the limits are on both lists. Hashed with a random key, because packets determine the keys.
 type List<K, V> = LruCache<K, V, RandomState>;
 
-impl<K: Copy + Eq + Hash, V> Lru<K, V> {
+impl<K: Clone + Eq + Hash, V> Lru<K, V> {
     /// Creates a map for at most `capacity` entries; at least 4.
     pub(crate) fn new(capacity: usize) -> Self {
         let list = || List::unbounded_with_hasher(RandomState::new());
@@ -37,11 +37,33 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
         self.proven.peek(key).or_else(|| self.newcomers.peek(key))
     }
 
+    /// Returns a value without changing what is evicted first.
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.proven.peek_mut(key).or_else(|| self.newcomers.peek_mut(key))
+    }
+
+    /// Makes an entry the most recently used one of its list.
+    pub(crate) fn promote(&mut self, key: &K) {
+        self.proven.promote(key);
+        self.newcomers.promote(key);
+    }
+
+    pub(crate) fn has_newcomers(&self) -> bool {
+        !self.newcomers.is_empty()
+    }
+
+    /// Returns the key that would be evicted first.
+    pub(crate) fn first_to_evict(&self) -> Option<&K> {
+        self.newcomers.peek_lru().or_else(|| self.proven.peek_lru()).map(|(key, _)| key)
+    }
+
     /// Returns the value for `key`, inserting `make()` if it is absent, and whether another entry was evicted
     /// for it. The entry becomes the most recently used one of its list.
     pub(crate) fn touch(&mut self, key: K, make: impl FnOnce() -> V) -> (&mut V, bool) {
-        if self.latest_proven == Some(key) || self.proven.contains(&key) {
-            self.latest_proven = Some(key);
+        if self.latest_proven.as_ref() == Some(&key) || self.proven.contains(&key) {
+            if self.latest_proven.as_ref() != Some(&key) {
+                self.latest_proven = Some(key.clone());
+            }
             return (self.proven.get_or_insert_mut(key, make), false);
         }
         let evicted = self.len() >= self.capacity && !self.newcomers.contains(&key) && self.evict();
@@ -82,7 +104,7 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
     /// Removes all entries for which `keep` returns false.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
         let removed: Vec<K> =
-            self.iter().filter(|(key, value)| !keep(key, value)).map(|(key, _)| *key).collect();
+            self.iter().filter(|(key, value)| !keep(key, value)).map(|(key, _)| key.clone()).collect();
         for key in removed {
             self.remove(&key);
         }

@@ -1,0 +1,362 @@
+//! What is known of one thing that announces itself, and of where it was announced.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use mcast_group::{InterfaceIndex, SafeText};
+use mcast_packet::MacAddress;
+
+use crate::clock::Time;
+
+/// A thing that announces itself on a network: a service, a device, a stream, a clock, a router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Discovered {
+    /// Identifies it.
+    pub key: DiscoveryKey,
+    /// What it is.
+    pub kind: DiscoveredKind,
+    /// The name that a person knows it by, such as `Office printer`.
+    pub name: UntrustedText,
+    /// The type that its protocol states, such as `_ipp._tcp` or `domain 0`; empty if there is none.
+    pub service: UntrustedText,
+    /// The name of its host; empty if it is not announced.
+    pub host: UntrustedText,
+    /// The addresses where it can be reached, as announced.
+    pub addresses: Vec<IpAddr>,
+    /// The port where it can be reached.
+    pub port: Option<u16>,
+    /// Its URL; empty if none is announced.
+    pub url: UntrustedText,
+    /// The sender of the latest announcement.
+    pub source: DiscoverySource,
+    /// Everything else that was announced, in the order of the protocol.
+    pub fields: Vec<DiscoveredField>,
+    /// When it was first announced.
+    pub first_seen: Time,
+    /// When it was last announced.
+    pub last_seen: Time,
+    /// When it lapses unless it is announced again; `None` if its protocol has no lifetime.
+    pub expires: Option<Time>,
+    /// How many announcements of it arrived.
+    pub announcements: u64,
+}
+
+/// A named value of an announcement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscoveredField {
+    /// The name, such as `model`.
+    pub name: UntrustedText,
+    /// The value.
+    pub value: UntrustedText,
+}
+
+/// Identifies a thing: the same identifier on two networks is two things.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DiscoveryKey {
+    /// The protocol of its announcements.
+    pub protocol: DiscoveryProtocol,
+    /// Where they arrive.
+    pub place: DiscoveryPlace,
+    /// What its protocol identifies it by, such as the name of a service or the identity of a clock.
+    pub id: UntrustedText,
+}
+
+/// A network: an interface, and a VLAN on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DiscoveryPlace {
+    /// The interface on which an announcement arrived.
+    pub interface: InterfaceIndex,
+    /// The VLAN that it was tagged with.
+    pub vlan: Option<u16>,
+}
+
+/// The sender of an announcement. Senders can be forged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DiscoverySource {
+    /// The address of an IP packet, with the port of a datagram, otherwise port 0.
+    Ip(SocketAddr),
+    /// The address of a frame without IP.
+    Mac(MacAddress),
+}
+
+/// Text from the network. It is shown with escapes, so that it cannot change a terminal, and is cut at
+/// [`Self::MAX_LENGTH`] bytes.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UntrustedText(Box<[u8]>);
+
+/// What announces itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum DiscoveredKind {
+    /// A service of a host.
+    Service,
+    /// A host with a name.
+    Host,
+    /// A device.
+    Device,
+    /// A session of audio or video.
+    Session,
+    /// A participant of a DDS domain.
+    Participant,
+    /// A reader or writer of a DDS topic.
+    Endpoint,
+    /// A clock.
+    Clock,
+    /// A universe of lights.
+    Universe,
+    /// A switch, or another neighbor on the same link.
+    Neighbor,
+    /// An IGMP or MLD querier.
+    Querier,
+    /// A router.
+    Router,
+    /// A stream of messages, or a history of one.
+    Stream,
+    /// A relay of multicast.
+    Relay,
+    /// A group with traffic or members.
+    Group,
+}
+
+/// A protocol by which things announce themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum DiscoveryProtocol {
+    /// mDNS and DNS-SD (RFC 6762, RFC 6763).
+    Mdns,
+    /// LLMNR (RFC 4795).
+    Llmnr,
+    /// SSDP, of UPnP.
+    Ssdp,
+    /// WS-Discovery (OASIS).
+    WsDiscovery,
+    /// SAP (RFC 2974).
+    Sap,
+    /// RTPS, the wire protocol of DDS (OMG).
+    Rtps,
+    /// PTP version 2 (IEEE 1588-2008 and later).
+    Ptp,
+    /// PTP version 1 (IEEE 1588-2002).
+    PtpV1,
+    /// sACN (ANSI E1.31).
+    Sacn,
+    /// Art-Net.
+    ArtNet,
+    /// CoAP (RFC 7252).
+    Coap,
+    /// KNXnet/IP.
+    Knx,
+    /// LLDP (IEEE 802.1AB).
+    Lldp,
+    /// CDP, of Cisco.
+    Cdp,
+    /// IGMP (RFC 3376).
+    Igmp,
+    /// MLD (RFC 3810).
+    Mld,
+    /// PIM (RFC 7761).
+    Pim,
+    /// VRRP (RFC 9568).
+    Vrrp,
+    /// HSRP, of Cisco.
+    Hsrp,
+    /// OSPF (RFC 2328, RFC 5340).
+    Ospf,
+    /// AVTP (IEEE 1722).
+    Avtp,
+    /// The message layer of mcast.
+    Mcast,
+    /// Datagrams to a group.
+    Traffic,
+}
+
+impl UntrustedText {
+    /// The longest text that is kept, in bytes.
+    pub const MAX_LENGTH: usize = 1_024;
+
+    /// Keeps the beginning of `bytes`.
+    #[must_use]
+    pub fn new(bytes: impl AsRef<[u8]>) -> Self {
+        let bytes = bytes.as_ref();
+        Self(bytes[..bytes.len().min(Self::MAX_LENGTH)].into())
+    }
+
+    /// Returns the bytes as they arrived. They are not safe for a terminal.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Returns whether there is no text.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for UntrustedText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SafeText::new(&self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for UntrustedText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+impl From<&str> for UntrustedText {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for UntrustedText {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl DiscoveredField {
+    /// Creates a field.
+    #[must_use]
+    pub fn new(name: impl Into<UntrustedText>, value: impl fmt::Display) -> Self {
+        Self { name: name.into(), value: value.to_string().into() }
+    }
+}
+
+impl DiscoverySource {
+    /// Returns the address of an IP packet.
+    #[must_use]
+    pub const fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address.ip()),
+            Self::Mac(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for DiscoverySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) if address.port() == 0 => address.ip().fmt(f),
+            Self::Ip(address) => address.fmt(f),
+            Self::Mac(address) => address.fmt(f),
+        }
+    }
+}
+
+impl DiscoveredKind {
+    /// All kinds.
+    pub const ALL: [Self; 14] = [
+        Self::Service,
+        Self::Host,
+        Self::Device,
+        Self::Session,
+        Self::Participant,
+        Self::Endpoint,
+        Self::Clock,
+        Self::Universe,
+        Self::Neighbor,
+        Self::Querier,
+        Self::Router,
+        Self::Stream,
+        Self::Relay,
+        Self::Group,
+    ];
+
+    /// Returns its name, as on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Host => "host",
+            Self::Device => "device",
+            Self::Session => "session",
+            Self::Participant => "participant",
+            Self::Endpoint => "endpoint",
+            Self::Clock => "clock",
+            Self::Universe => "universe",
+            Self::Neighbor => "neighbor",
+            Self::Querier => "querier",
+            Self::Router => "router",
+            Self::Stream => "stream",
+            Self::Relay => "relay",
+            Self::Group => "group",
+        }
+    }
+}
+
+impl DiscoveryProtocol {
+    /// All protocols.
+    pub const ALL: [Self; 23] = [
+        Self::Mdns,
+        Self::Llmnr,
+        Self::Ssdp,
+        Self::WsDiscovery,
+        Self::Sap,
+        Self::Rtps,
+        Self::Ptp,
+        Self::PtpV1,
+        Self::Sacn,
+        Self::ArtNet,
+        Self::Coap,
+        Self::Knx,
+        Self::Lldp,
+        Self::Cdp,
+        Self::Igmp,
+        Self::Mld,
+        Self::Pim,
+        Self::Vrrp,
+        Self::Hsrp,
+        Self::Ospf,
+        Self::Avtp,
+        Self::Mcast,
+        Self::Traffic,
+    ];
+
+    /// Returns its name, as on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mdns => "mdns",
+            Self::Llmnr => "llmnr",
+            Self::Ssdp => "ssdp",
+            Self::WsDiscovery => "ws-discovery",
+            Self::Sap => "sap",
+            Self::Rtps => "dds",
+            Self::Ptp => "ptp",
+            Self::PtpV1 => "ptpv1",
+            Self::Sacn => "sacn",
+            Self::ArtNet => "artnet",
+            Self::Coap => "coap",
+            Self::Knx => "knx",
+            Self::Lldp => "lldp",
+            Self::Cdp => "cdp",
+            Self::Igmp => "igmp",
+            Self::Mld => "mld",
+            Self::Pim => "pim",
+            Self::Vrrp => "vrrp",
+            Self::Hsrp => "hsrp",
+            Self::Ospf => "ospf",
+            Self::Avtp => "avtp",
+            Self::Mcast => "mcast",
+            Self::Traffic => "traffic",
+        }
+    }
+}
+
+impl fmt::Display for DiscoveredKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl fmt::Display for DiscoveryProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

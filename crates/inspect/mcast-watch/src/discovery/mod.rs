@@ -1,0 +1,202 @@
+//! What announces itself on the networks of this machine: services, devices, streams, clocks, routers and switches.
+//!
+//! [`DiscoveryTable`] uses neither sockets nor clocks. Datagrams and frames go in, from a capture or from sockets; entries and
+//! events come out, and with [`DiscoveryTable::ask`] also questions to send. Each protocol is a module with an observer,
+//! which turns what it reads into announcements; the registry keeps them, with lifetimes, in bounded memory.
+
+mod entry;
+#[cfg_attr(not(test), expect(dead_code, reason = "the observers of protocols follow"))]
+mod registry;
+
+use std::net::SocketAddr;
+
+use mcast_packet::{Packet, Transport};
+
+pub use entry::{
+    Discovered, DiscoveredField, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol,
+    DiscoverySource, UntrustedText,
+};
+use registry::Registry;
+pub use registry::{DepartureReason, DiscoveryCounts, DiscoveryEvent};
+
+use crate::clock::Time;
+
+/// A datagram that may contain an announcement.
+#[derive(Clone, Copy, Debug)]
+pub struct DiscoveryDatagram<'a> {
+    /// Where it arrived.
+    pub place: DiscoveryPlace,
+    /// The address that it was sent from.
+    pub source: SocketAddr,
+    /// The address that it was sent to: a group, or a host.
+    pub destination: SocketAddr,
+    /// Its hop limit, if it is known.
+    pub hop_limit: Option<u8>,
+    /// Whether this machine sent it.
+    pub outgoing: bool,
+    /// Its payload.
+    pub payload: &'a [u8],
+}
+
+/// A question to send to a group, on each interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscoveryQuestion {
+    /// The protocol.
+    pub protocol: DiscoveryProtocol,
+    /// Where to send it.
+    pub place: Option<DiscoveryPlace>,
+    /// The group and port to send it to.
+    pub destination: SocketAddr,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
+/// What one protocol reads.
+trait Observer: std::fmt::Debug + Send {
+    /// Reads a datagram of the protocol; others are ignored.
+    fn handle_datagram(&mut self, _now: Time, _datagram: &DiscoveryDatagram<'_>, _registry: &mut Registry) {}
+
+    /// Reads a packet or frame that is not UDP.
+    fn handle_packet(&mut self, _now: Time, _packet: &DiscoveryPacket<'_>, _registry: &mut Registry) {}
+
+    /// Does what is due.
+    fn handle_timeout(&mut self, _now: Time, _registry: &mut Registry) {}
+
+    /// Returns when [`Self::handle_timeout`] is due.
+    fn poll_timeout(&self) -> Option<Time> {
+        None
+    }
+
+    /// Starts to ask, if the protocol has questions.
+    fn ask(&mut self, _now: Time) {}
+
+    /// Returns the next question to send.
+    fn poll_transmit(&mut self, _now: Time, _registry: &Registry) -> Option<DiscoveryQuestion> {
+        None
+    }
+}
+
+/// A packet or frame that may contain an announcement.
+#[derive(Clone, Copy, Debug)]
+pub struct DiscoveryPacket<'a> {
+    /// Where it arrived.
+    pub place: DiscoveryPlace,
+    /// Whether this machine sent it.
+    pub outgoing: bool,
+    /// Its decoded layers.
+    pub packet: &'a Packet<'a>,
+}
+
+/// What announces itself, by all protocols.
+#[derive(Debug)]
+pub struct DiscoveryTable {
+    registry: Registry,
+    observers: Vec<Box<dyn Observer>>,
+}
+
+impl Default for DiscoveryTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DiscoveryTable {
+    /// Creates an empty table.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { registry: Registry::new(), observers: observers() }
+    }
+
+    /// Reads a datagram.
+    pub fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>) {
+        self.registry.handle_timeout(now);
+        for observer in &mut self.observers {
+            observer.handle_datagram(now, datagram, &mut self.registry);
+        }
+    }
+
+    /// Reads a captured packet, which is whole. That of a datagram is read as [`Self::handle_datagram`] does.
+    pub fn handle_packet(&mut self, now: Time, packet: &DiscoveryPacket<'_>) {
+        if let (Some(ip), Some(Transport::Udp(udp))) = (packet.packet.ip_layer(), &packet.packet.transport) {
+            return self.handle_datagram(
+                now,
+                &DiscoveryDatagram {
+                    place: packet.place,
+                    source: SocketAddr::new(ip.source, udp.source_port),
+                    destination: SocketAddr::new(ip.destination, udp.destination_port),
+                    hop_limit: Some(ip.hop_limit),
+                    outgoing: packet.outgoing,
+                    payload: udp.payload,
+                },
+            );
+        }
+        self.registry.handle_timeout(now);
+        for observer in &mut self.observers {
+            observer.handle_packet(now, packet, &mut self.registry);
+        }
+    }
+
+    /// Removes what has lapsed, and does what is due.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.registry.handle_timeout(now);
+        for observer in &mut self.observers {
+            observer.handle_timeout(now, &mut self.registry);
+        }
+    }
+
+    /// Returns when [`Self::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let due = self.observers.iter().filter_map(|observer| observer.poll_timeout());
+        due.chain(self.registry.poll_timeout()).min()
+    }
+
+    /// Starts to ask by all protocols that have questions.
+    pub fn ask(&mut self, now: Time) {
+        for observer in &mut self.observers {
+            observer.ask(now);
+        }
+    }
+
+    /// Returns the next question to send.
+    pub fn poll_transmit(&mut self, now: Time) -> Option<DiscoveryQuestion> {
+        let registry = &self.registry;
+        self.observers.iter_mut().find_map(|observer| observer.poll_transmit(now, registry))
+    }
+
+    /// Returns the next change.
+    pub fn poll_event(&mut self) -> Option<DiscoveryEvent> {
+        self.registry.poll_event()
+    }
+
+    /// Returns all entries, ordered by place, protocol and name.
+    #[must_use]
+    pub fn entries(&self) -> Vec<&Discovered> {
+        let mut entries: Vec<&Discovered> = self.registry.entries().collect();
+        entries.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
+        entries
+    }
+
+    /// Returns one entry.
+    #[must_use]
+    pub fn get(&self, key: &DiscoveryKey) -> Option<&Discovered> {
+        self.registry.get(key)
+    }
+
+    /// Returns what was dropped to keep memory bounded, and what could not be read.
+    #[must_use]
+    pub const fn counts(&self) -> DiscoveryCounts {
+        self.registry.counts
+    }
+}
+
+impl Discovered {
+    fn order(&self) -> (DiscoveryPlace, DiscoveryProtocol, &UntrustedText, &UntrustedText) {
+        (self.key.place, self.key.protocol, &self.name, &self.key.id)
+    }
+}
+
+/// Returns an observer of each protocol.
+fn observers() -> Vec<Box<dyn Observer>> {
+    Vec::new()
+}
