@@ -146,7 +146,7 @@ impl Registry {
         let Some(shelf) = self.shelves.get_mut(announced.key.protocol as usize) else { return };
         let key = Arc::new(announced.key.clone());
         if let Some(held) = shelf.entries.get_mut(&key) {
-            let before = held.entry.clone();
+            let before = (!announced.is_content_of(&held.entry)).then(|| held.entry.clone());
             announced.apply(&mut held.entry, now, expires);
             shelf.bytes = shelf.bytes + bytes - held.bytes;
             held.bytes = bytes;
@@ -160,8 +160,7 @@ impl Registry {
                 self.lapses.insert((expires, Arc::clone(&key)));
             }
             let is_lasting = now.since(held.entry.first_seen) >= Self::LASTING;
-            let changed = (!same_content(&before, &held.entry))
-                .then(|| DiscoveryEvent::Changed { before, now: held.entry.clone() });
+            let changed = before.map(|before| DiscoveryEvent::Changed { before, now: held.entry.clone() });
             if is_lasting {
                 shelf.entries.prove(&key);
             }
@@ -344,6 +343,20 @@ impl Announced {
         }
     }
 
+    /// Returns whether the entry has this content already. A sender may have several addresses, and their order is not content.
+    fn is_content_of(&self, entry: &Discovered) -> bool {
+        let has_addresses = self.addresses.len() == entry.addresses.len()
+            && self.addresses.iter().all(|address| entry.addresses.contains(address));
+        has_addresses
+            && self.kind == entry.kind
+            && self.name == entry.name
+            && self.service == entry.service
+            && self.host == entry.host
+            && self.port == entry.port
+            && self.url == entry.url
+            && self.fields == entry.fields
+    }
+
     fn apply(self, to: &mut Discovered, now: Time, expires: Option<Time>) {
         let (first_seen, announcements) = (to.first_seen, to.announcements);
         *to = Discovered { first_seen, expires, announcements: announcements + 1, ..self.entry(now) };
@@ -356,15 +369,209 @@ impl DiscoveredField {
     }
 }
 
-/// Returns whether two announcements state the same. The sender may have several addresses, and order is not content.
-fn same_content(a: &Discovered, b: &Discovered) -> bool {
-    let addresses = |entry: &Discovered| entry.addresses.iter().copied().collect::<BTreeSet<_>>();
-    a.kind == b.kind
-        && a.name == b.name
-        && a.service == b.service
-        && a.host == b.host
-        && a.port == b.port
-        && a.url == b.url
-        && a.fields == b.fields
-        && addresses(a) == addresses(b)
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use mcast_group::InterfaceIndex;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::discovery::DiscoveryPlace;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(second: u64) -> Time {
+        Time::from_secs(1_000 + second)
+    }
+
+    fn from(last: u8) -> DiscoverySource {
+        DiscoverySource::Ip(([10, 0, 0, last], 5353).into())
+    }
+
+    fn key(protocol: DiscoveryProtocol, id: &str) -> DiscoveryKey {
+        let place = DiscoveryPlace { interface: InterfaceIndex::new(2).unwrap(), vlan: None };
+        DiscoveryKey { protocol, place, id: id.into() }
+    }
+
+    fn announced(id: &str, lifetime: Option<u64>) -> Announced {
+        Announced {
+            key: key(DiscoveryProtocol::Ssdp, id),
+            kind: DiscoveredKind::Device,
+            name: id.into(),
+            service: UntrustedText::default(),
+            host: UntrustedText::default(),
+            addresses: vec![[10, 0, 0, 1].into()],
+            port: Some(80),
+            url: UntrustedText::default(),
+            source: from(1),
+            fields: Vec::new(),
+            lifetime: lifetime.map(Duration::from_secs),
+        }
+    }
+
+    fn names(registry: &Registry) -> Vec<String> {
+        let mut names: Vec<String> = registry.entries().map(|entry| entry.name.to_string()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn events(registry: &mut Registry) -> Vec<String> {
+        let polled = std::iter::from_fn(|| registry.poll_event());
+        let text = |event| match event {
+            DiscoveryEvent::Appeared(entry) => format!("+{}", entry.name),
+            DiscoveryEvent::Changed { now, .. } => format!("~{}", now.name),
+            DiscoveryEvent::Departed { entry, reason } => format!("-{} {reason:?}", entry.name),
+            DiscoveryEvent::Omitted(number) => format!("omitted {number}"),
+        };
+        polled.map(text).collect()
+    }
+
+    #[test]
+    fn an_entry_appears_once_changes_with_its_content_and_lapses_after_its_latest_lifetime() {
+        let mut registry = Registry::new();
+        registry.announce(at(0), announced("a", Some(10)));
+        registry.announce(at(8), announced("a", Some(10)));
+        assert_eq!(events(&mut registry), ["+a"]);
+        registry.handle_timeout(at(10));
+        assert_eq!(registry.poll_timeout(), Some(at(18)));
+        registry.announce(at(12), Announced { port: Some(81), ..announced("a", Some(2)) });
+        assert_eq!(registry.poll_timeout(), Some(at(14)));
+        registry.handle_timeout(at(14));
+        assert_eq!(events(&mut registry), ["~a", "-a Expired"]);
+        assert_eq!((names(&registry).len(), registry.poll_timeout()), (0, None));
+    }
+
+    #[test]
+    fn the_order_of_addresses_is_no_change() {
+        let mut registry = Registry::new();
+        let [first, second] = [[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
+        registry.announce(at(0), Announced { addresses: vec![first, second], ..announced("a", None) });
+        registry.announce(at(1), Announced { addresses: vec![second, first], ..announced("a", None) });
+        assert_eq!(events(&mut registry), ["+a"]);
+    }
+
+    #[test]
+    fn only_a_sender_of_the_announcement_or_one_of_its_addresses_can_withdraw_it() {
+        let mut registry = Registry::new();
+        registry.announce(at(0), Announced { addresses: vec![[10, 0, 0, 2].into()], ..announced("a", None) });
+        registry.goodbye(&key(DiscoveryProtocol::Ssdp, "a"), from(9));
+        assert_eq!((names(&registry).len(), registry.counts.foreign_goodbyes), (1, 1));
+        registry.goodbye(&key(DiscoveryProtocol::Ssdp, "a"), from(2));
+        assert_eq!(events(&mut registry), ["+a", "-a Goodbye"]);
+        registry.goodbye(&key(DiscoveryProtocol::Ssdp, "never announced"), from(2));
+        assert_eq!(registry.counts.foreign_goodbyes, 1);
+    }
+
+    #[test]
+    fn a_flood_displaces_neither_lasting_entries_nor_those_of_another_protocol() {
+        let mut registry = Registry::new();
+        let clock = || Announced { key: key(DiscoveryProtocol::Ptp, "clock"), ..announced("clock", None) };
+        registry.announce(at(0), clock());
+        for second in 0..2 {
+            registry.announce(at(second), announced("printer", None));
+        }
+        for number in 0..10_000 {
+            registry.announce(at(3), announced(&format!("forged {number}"), Some(4_000_000_000)));
+        }
+        let names = names(&registry);
+        assert!(names.contains(&"clock".into()) && names.contains(&"printer".into()));
+        assert_eq!(names.len(), 2_000 + 1);
+        assert_eq!(registry.counts.evicted, 10_001 - 2_000);
+        assert!(names.contains(&"forged 9999".into()), "the latest newcomer has a place");
+    }
+
+    #[test]
+    fn an_entry_is_cut_to_its_limits_and_counted() {
+        let mut registry = Registry::new();
+        let long = "x".repeat(2_000);
+        let field = DiscoveredField::new("text", &long);
+        let fields = vec![field; 100];
+        registry.announce(at(0), Announced { fields, name: long.into(), ..announced("a", None) });
+        let entry = registry.entries().next().unwrap();
+        assert!((1..Registry::MAX_FIELDS).contains(&entry.fields.len()));
+        assert_eq!(entry.name.as_bytes().len(), UntrustedText::MAX_LENGTH);
+        assert_eq!(registry.counts.truncated, 1);
+    }
+
+    #[test]
+    fn events_that_nobody_polls_are_counted_and_reported_in_their_place() {
+        let mut registry = Registry::new();
+        for number in 0..Registry::MAX_EVENTS + 10 {
+            registry.announce(at(0), Announced { port: Some(number as u16), ..announced("a", None) });
+        }
+        let events = events(&mut registry);
+        assert_eq!(events.len(), Registry::MAX_EVENTS + 1);
+        assert_eq!(events.last().unwrap(), "omitted 10");
+        assert_eq!(registry.counts.events_omitted, 10);
+    }
+
+    /// What may arrive.
+    #[derive(Clone, Debug)]
+    enum Input {
+        Announce { id: u8, port: u16, lifetime: Option<u64> },
+        Goodbye { id: u8 },
+        Wait(u64),
+    }
+
+    fn input() -> impl Strategy<Value = Input> {
+        prop_oneof![
+            (0..6_u8, 80..83_u16, proptest::option::of(1..20_u64))
+                .prop_map(|(id, port, lifetime)| Input::Announce { id, port, lifetime }),
+            (0..6_u8).prop_map(|id| Input::Goodbye { id }),
+            (0..15_u64).prop_map(Input::Wait),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn entries_and_events_equal_a_map_with_lifetimes(inputs in proptest::collection::vec(input(), 0..80)) {
+            let mut registry = Registry::new();
+            let mut model: HashMap<String, (u16, Option<Time>)> = HashMap::new();
+            let mut from_events: HashMap<String, u16> = HashMap::new();
+            let mut now = at(0);
+            for input in inputs {
+                match input {
+                    Input::Announce { id, port, lifetime } => {
+                        let name = id.to_string();
+                        registry.announce(now, Announced { port: Some(port), ..announced(&name, lifetime) });
+                        model.insert(name, (port, lifetime.map(|lifetime| now.after(SECOND * lifetime as u32))));
+                    }
+                    Input::Goodbye { id } => {
+                        registry.goodbye(&key(DiscoveryProtocol::Ssdp, &id.to_string()), from(1));
+                        model.remove(&id.to_string());
+                    }
+                    Input::Wait(seconds) => {
+                        now = now.after(SECOND * seconds as u32);
+                        registry.handle_timeout(now);
+                        model.retain(|_, (_, expires)| expires.is_none_or(|expires| expires > now));
+                    }
+                }
+                while let Some(event) = registry.poll_event() {
+                    match event {
+                        DiscoveryEvent::Appeared(entry) => {
+                            prop_assert_eq!(from_events.insert(entry.name.to_string(), entry.port.unwrap()), None);
+                        }
+                        DiscoveryEvent::Changed { before, now } => {
+                            let known = from_events.insert(now.name.to_string(), now.port.unwrap());
+                            prop_assert_eq!(known, before.port);
+                            prop_assert_ne!(before.port, now.port);
+                        }
+                        DiscoveryEvent::Departed { entry, .. } => {
+                            prop_assert_eq!(from_events.remove(&entry.name.to_string()), entry.port);
+                        }
+                        DiscoveryEvent::Omitted(_) => prop_assert!(false, "all events were polled"),
+                    }
+                }
+                let listed: HashMap<String, u16> =
+                    registry.entries().map(|entry| (entry.name.to_string(), entry.port.unwrap())).collect();
+                let expected: HashMap<String, u16> =
+                    model.iter().map(|(name, (port, _))| (name.clone(), *port)).collect();
+                prop_assert_eq!(&listed, &expected);
+                prop_assert_eq!(&listed, &from_events);
+                let due = model.values().filter_map(|(_, expires)| *expires).min();
+                prop_assert!(registry.poll_timeout() <= due || due.is_none());
+            }
+        }
+    }
 }
