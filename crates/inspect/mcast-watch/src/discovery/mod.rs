@@ -51,6 +51,26 @@ pub struct DiscoveryQuestion {
     pub payload: Vec<u8>,
 }
 
+impl DiscoveryQuestion {
+    /// Returns the port that it must be sent from; `None` if any port will do. Responders answer mDNS questions from another
+    /// port by unicast, and only briefly (RFC 6762 section 6.7).
+    #[must_use]
+    pub fn source_port(&self) -> Option<u16> {
+        (self.protocol == DiscoveryProtocol::Mdns).then_some(self.destination.port())
+    }
+}
+
+/// What to ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DiscoveryRequest {
+    /// The name of a thing, or a type of service such as `_ipp._tcp`. Without one, everything is asked for. Protocols that
+    /// cannot ask for one thing ask for everything.
+    pub name: Option<String>,
+    /// The networks to ask on. Without any, questions state no place, and are for every interface.
+    pub places: Vec<DiscoveryPlace>,
+}
+
 /// What one protocol reads.
 trait Observer: std::fmt::Debug + Send {
     /// Reads a datagram of the protocol; others are ignored.
@@ -69,6 +89,11 @@ trait Observer: std::fmt::Debug + Send {
 
     /// Starts to ask, if the protocol has questions.
     fn ask(&mut self, _now: Time) {}
+
+    /// Starts to ask for this.
+    fn ask_for(&mut self, now: Time, _request: &DiscoveryRequest) {
+        self.ask(now);
+    }
 
     /// Returns the next question to send.
     fn poll_transmit(&mut self, _now: Time, _registry: &Registry) -> Option<DiscoveryQuestion> {
@@ -153,8 +178,13 @@ impl DiscoveryTable {
 
     /// Starts to ask by all protocols that have questions.
     pub fn ask(&mut self, now: Time) {
+        self.ask_for(now, &DiscoveryRequest::default());
+    }
+
+    /// Starts to ask for this by all protocols that have questions.
+    pub fn ask_for(&mut self, now: Time, request: &DiscoveryRequest) {
         for observer in &mut self.observers {
-            observer.ask(now);
+            observer.ask_for(now, request);
         }
     }
 

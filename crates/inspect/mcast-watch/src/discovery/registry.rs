@@ -138,8 +138,20 @@ impl Registry {
     }
 
     /// Records an announcement.
-    pub(crate) fn announce(&mut self, now: Time, mut announced: Announced) {
+    pub(crate) fn announce(&mut self, now: Time, announced: Announced) {
         self.counts.announcements += 1;
+        self.record(now, announced, true);
+    }
+
+    /// Records what is known of an entry after a part of it has changed, such as the address of its host. The entry is not
+    /// announced by that, and one that is not known stays unknown.
+    pub(crate) fn revise(&mut self, now: Time, announced: Announced) {
+        if self.get(&announced.key).is_some() {
+            self.record(now, announced, false);
+        }
+    }
+
+    fn record(&mut self, now: Time, mut announced: Announced, is_announcement: bool) {
         self.counts.truncated += u64::from(announced.limit());
         let expires = announced.lifetime.map(|lifetime| now.after(lifetime));
         let bytes = announced.bytes();
@@ -147,7 +159,11 @@ impl Registry {
         let key = Arc::new(announced.key.clone());
         if let Some(held) = shelf.entries.get_mut(&key) {
             let before = (!announced.is_content_of(&held.entry)).then(|| held.entry.clone());
+            let latest = (held.entry.announcements, held.entry.last_seen, held.entry.source);
             announced.apply(&mut held.entry, now, expires);
+            if !is_announcement {
+                (held.entry.announcements, held.entry.last_seen, held.entry.source) = latest;
+            }
             shelf.bytes = shelf.bytes + bytes - held.bytes;
             held.bytes = bytes;
             // A shorter lifetime takes effect at once; a longer one when the earlier time comes.
@@ -159,7 +175,7 @@ impl Registry {
                 }
                 self.lapses.insert((expires, Arc::clone(&key)));
             }
-            let is_lasting = now.since(held.entry.first_seen) >= Self::LASTING;
+            let is_lasting = is_announcement && now.since(held.entry.first_seen) >= Self::LASTING;
             let changed = before.map(|before| DiscoveryEvent::Changed { before, now: held.entry.clone() });
             if is_lasting {
                 shelf.entries.prove(&key);
@@ -199,6 +215,14 @@ impl Registry {
             self.remove(&Arc::new(key.clone()), DepartureReason::Goodbye);
         } else {
             self.counts.foreign_goodbyes += 1;
+        }
+    }
+
+    /// Removes an entry for a reason that its observer knows.
+    pub(crate) fn depart(&mut self, key: &DiscoveryKey, reason: DepartureReason) {
+        if self.get(key).is_some() {
+            self.counts.evicted += u64::from(reason == DepartureReason::Evicted);
+            self.remove(&Arc::new(key.clone()), reason);
         }
     }
 
