@@ -1,9 +1,13 @@
 //! DNS messages (RFC 1035 section 4) as used by mDNS (RFC 6762).
 
+mod writer;
+
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::list::{array_at, u8_at, u16_at, u32_at};
+
+pub use writer::DnsWriter;
 
 /// A DNS message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +16,8 @@ pub struct Dns<'a> {
     pub id: u16,
     /// Whether this is a response; otherwise it is a query.
     pub is_response: bool,
+    /// Why a query failed; zero if it did not. Receivers ignore mDNS messages with another code (RFC 6762 section 18.11).
+    pub response_code: u8,
     /// The stated number of questions.
     pub question_count: u16,
     /// The stated number of answers.
@@ -54,6 +60,7 @@ impl<'a> Dns<'a> {
         let mut dns = Self {
             id: u16_at(message, 0)?,
             is_response: flags & 0x8000 != 0,
+            response_code: (flags & 0x000f) as u8,
             question_count: u16_at(message, 4)?,
             answer_count: u16_at(message, 6)?,
             authority_count: u16_at(message, 8)?,
@@ -166,6 +173,8 @@ pub enum DnsValue<'a> {
     },
     /// TXT: usually `key=value` strings (RFC 6763 section 6).
     Texts(DnsTexts<'a>),
+    /// NSEC: the only types of which the name has records (RFC 6762 section 6.1).
+    OnlyTypes(DnsTypes<'a>),
     /// Another type, or data that is not valid for its type.
     Other(&'a [u8]),
 }
@@ -187,6 +196,43 @@ impl<'a> Iterator for DnsTexts<'a> {
     }
 }
 
+/// The set of types in an NSEC record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnsTypes<'a> {
+    /// The types below 256, which are all that mDNS has.
+    bitmap: &'a [u8],
+}
+
+impl<'a> DnsTypes<'a> {
+    /// Reads the data of an NSEC record: a name, then the block of the types below 256.
+    fn read(data: &'a [u8]) -> Option<Self> {
+        let mut rest = data;
+        loop {
+            let (&length, tail) = rest.split_first()?;
+            // A pointer has two bytes, and ends the name.
+            let after = match length {
+                0..=63 => usize::from(length),
+                64..=191 => return None,
+                192.. => 1,
+            };
+            rest = tail.get(after..)?;
+            if !(1..=63).contains(&length) {
+                break;
+            }
+        }
+        let (&[block, length], rest) = rest.split_first_chunk()?;
+        (block == 0).then_some(())?;
+        Some(Self { bitmap: rest.get(..usize::from(length))? })
+    }
+
+    /// Returns whether a record type is in the set. Types from 256 are not.
+    #[must_use]
+    pub fn contains(&self, kind: u16) -> bool {
+        let byte = self.bitmap.get(usize::from(kind / 8)).copied().unwrap_or_default();
+        byte & (0x80 >> (kind % 8)) != 0
+    }
+}
+
 impl<'a> DnsRecord<'a> {
     /// Decodes the data.
     #[must_use]
@@ -197,6 +243,7 @@ impl<'a> DnsRecord<'a> {
             (kind::A, _) => array_at::<4>(self.data, 0).map(|octets| DnsValue::Address(octets.into())),
             (kind::AAAA, _) => array_at::<16>(self.data, 0).map(|octets| DnsValue::Address(octets.into())),
             (kind::TXT, _) => Some(DnsValue::Texts(DnsTexts { rest: self.data })),
+            (kind::NSEC, _) => DnsTypes::read(self.data).map(DnsValue::OnlyTypes),
             _ => None,
         };
         value.unwrap_or(DnsValue::Other(self.data))
@@ -286,6 +333,21 @@ impl<'a> Iterator for DnsRecords<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DnsKind(pub u16);
 
+impl DnsKind {
+    /// An IPv4 address.
+    pub const A: Self = Self(kind::A);
+    /// Another name.
+    pub const PTR: Self = Self(kind::PTR);
+    /// Texts.
+    pub const TXT: Self = Self(kind::TXT);
+    /// An IPv6 address.
+    pub const AAAA: Self = Self(kind::AAAA);
+    /// The host and port of a service.
+    pub const SRV: Self = Self(kind::SRV);
+    /// The types that a name has.
+    pub const NSEC: Self = Self(kind::NSEC);
+}
+
 impl fmt::Display for DnsKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
@@ -320,7 +382,7 @@ impl fmt::Display for DnsRecord<'_> {
                 write_text(f, text)?;
                 f.write_str("\"")
             })?,
-            DnsValue::Other(_) => {}
+            DnsValue::OnlyTypes(_) | DnsValue::Other(_) => {}
         }
         if self.time_to_live == 0 { f.write_str(" goodbye") } else { Ok(()) }
     }
@@ -392,6 +454,14 @@ impl<'a> Name<'a> {
         let mut walker = LabelWalker { message, offset, lowest: offset, length: 0, end: None };
         while walker.next_label()?.is_some() {}
         Some((Self { message, offset }, walker.end?))
+    }
+
+    /// Reads a name that is not part of a message: labels, each after its length, then a zero. Returns `None` if it is
+    /// truncated, too long, or followed by other bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &'a [u8]) -> Option<Self> {
+        let (name, end) = Self::read(bytes, 0)?;
+        (end == bytes.len()).then_some(name)
     }
 
     /// Returns the labels of the name, the most specific one first.
@@ -556,6 +626,20 @@ mod tests {
         message[192] = 61;
         message[192 + 62] = 0;
         assert!(read(&message, 0).is_some());
+    }
+
+    #[test]
+    fn types_of_a_denial_are_read_after_its_name() {
+        let types =
+            |data| DnsTypes::read(data).map(|types| [1, 16, 28, 33, 300].map(|kind| types.contains(kind)));
+        assert_eq!(types(b"\xc0\x0c\x00\x01\x40"), Some([true, false, false, false, false]));
+        let named = b"\x01a\x05local\x00\x00\x05\x00\x00\x80\x00\x40";
+        assert_eq!(types(named), Some([false, true, false, true, false]));
+        for invalid in
+            [&b"\xc0"[..], b"\xc0\x0c", b"\x01", b"\x00\x00\x05\x01", b"\x00\x01\x01\x40", b"\x40\x00"]
+        {
+            assert_eq!(types(invalid), None, "{invalid:?}");
+        }
     }
 
     #[test]

@@ -20,7 +20,8 @@ mod ssdp;
 pub use amt::{AmtMac, AmtMessage};
 pub use announcements::{OspfHello, VrrpAdvertisement, VrrpChecksum};
 pub use dns::{
-    Dns, DnsKind, DnsQuestion, DnsQuestions, DnsRecord, DnsRecords, DnsSection, DnsTexts, DnsValue, Name,
+    Dns, DnsKind, DnsQuestion, DnsQuestions, DnsRecord, DnsRecords, DnsSection, DnsTexts, DnsTypes, DnsValue,
+    DnsWriter, Name,
 };
 pub use mold_udp64::{MoldMessages, MoldUdp64};
 pub use mpeg_ts::{ContinuityCounts, ContinuityTracker, MpegTs, PidCounts, TsPacket, TsPackets};
