@@ -73,6 +73,22 @@ pub struct SdpError {
 impl SessionDescription {
     /// The maximum number of streams in a description. It bounds memory for malformed files.
     pub const MAX_STREAMS: usize = 65_536;
+
+    /// Parses a description from the network, which may have at most this many streams. One line can describe 65,536 streams, so the
+    /// memory that a short text needs is bounded by this only.
+    ///
+    /// # Errors
+    /// As for a file, and if it describes more streams.
+    pub fn parse_bounded(text: &str, max_streams: usize) -> Result<Self, SdpError> {
+        let mut parser = Parser::default();
+        let mut number = 0;
+        for line in text.strip_prefix('\u{feff}').unwrap_or(text).lines() {
+            number += 1;
+            parser.parse_line(number, line.trim_end()).map_err(|error| SdpError { line: number, error })?;
+        }
+        let finished = parser.finish(max_streams.min(Self::MAX_STREAMS));
+        finished.map_err(|(line, error)| SdpError { line: line.unwrap_or(number + 1), error })
+    }
 }
 
 impl SdpError {
@@ -105,13 +121,7 @@ impl FromStr for SessionDescription {
     type Err = SdpError;
 
     fn from_str(text: &str) -> Result<Self, SdpError> {
-        let mut parser = Parser::default();
-        let mut number = 0;
-        for line in text.strip_prefix('\u{feff}').unwrap_or(text).lines() {
-            number += 1;
-            parser.parse_line(number, line.trim_end()).map_err(|error| SdpError { line: number, error })?;
-        }
-        parser.finish().map_err(|(line, error)| SdpError { line: line.unwrap_or(number + 1), error })
+        Self::parse_bounded(text, Self::MAX_STREAMS)
     }
 }
 
@@ -196,19 +206,16 @@ impl<'a> Parser<'a> {
     }
 
     /// Builds the description. The error holds the line number, or `None` if something is missing at the end.
-    fn finish(self) -> Result<SessionDescription, (Option<usize>, ParseError)> {
+    fn finish(self, max_streams: usize) -> Result<SessionDescription, (Option<usize>, ParseError)> {
         let mut description =
             SessionDescription { name: self.name.to_owned(), streams: Vec::new(), skipped_media: Vec::new() };
         for media in &self.media {
-            let streams = self.streams(media).map_err(|error| (Some(media.line), error))?;
+            let room = max_streams - description.streams.len();
+            let streams = self.streams(media, room).map_err(|error| (Some(media.line), error))?;
             if streams.is_empty() {
                 description.skipped_media.push(format!("m={}", media.text));
             }
             description.streams.extend(streams);
-            if description.streams.len() > SessionDescription::MAX_STREAMS {
-                let error = ParseError::new(media.text, "exceeds the maximum number of streams");
-                return Err((Some(media.line), error.with_remedy("fewer groups or ports")));
-            }
         }
         if description.streams.is_empty() {
             let error = ParseError::new(self.name, "describes no stream that is sent to a group");
@@ -217,7 +224,7 @@ impl<'a> Parser<'a> {
         Ok(description)
     }
 
-    fn streams(&self, media: &Media<'a>) -> Result<Vec<DescribedStream>, ParseError> {
+    fn streams(&self, media: &Media<'a>, room: usize) -> Result<Vec<DescribedStream>, ParseError> {
         if media.port == 0 || !media.is_udp() {
             return Ok(Vec::new());
         }
@@ -225,7 +232,11 @@ impl<'a> Parser<'a> {
         let own = &media.section.connections;
         let connections = if own.is_empty() { &self.session.connections } else { own };
         let groups = connections.iter().flatten().flat_map(Connection::groups);
-        let groups: Vec<_> = groups.take(SessionDescription::MAX_STREAMS + 1).collect();
+        let groups: Vec<_> = groups.take(room + 1).collect();
+        if !groups.is_empty() && groups.len().max(media.ports.into()) > room {
+            let error = ParseError::new(media.text, "exceeds the maximum number of streams");
+            return Err(error.with_remedy("fewer groups or ports"));
+        }
         let pairs = media.pair(groups.len())?;
         let stream = |(group, port): (usize, u16)| {
             let (group, hop_limit) = *groups.get(group)?;
@@ -459,6 +470,22 @@ mod tests {
 
     fn error(body: &str) -> String {
         (HEAD.to_owned() + body).parse::<SessionDescription>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_description_from_the_network_has_at_most_as_many_streams_as_its_reader_admits() {
+        let parse = |body: &str| SessionDescription::parse_bounded(&(HEAD.to_owned() + body), 4);
+        let media = "m=audio 5000 udp 0\n";
+        let streams = |body: String| parse(&body).map(|description| description.streams.len());
+        assert_eq!(streams(format!("c=IN IP4 239.1.2.1/9/4\n{media}")), Ok(4));
+        for body in [
+            format!("c=IN IP4 239.1.2.1/9/5\n{media}"),
+            format!("c=IN IP4 239.1.2.1/9/3\n{media}{media}"),
+            "c=IN IP4 239.1.2.1/9\nm=audio 5000/5 udp 0\n".to_owned(),
+            "c=IN IP4 239.0.0.0/9/65536\nm=audio 1/65535 udp 0\n".to_owned(),
+        ] {
+            assert!(parse(&body).unwrap_err().to_string().contains("maximum number of streams"), "{body}");
+        }
     }
 
     #[test]

@@ -9,26 +9,38 @@ use core::net::IpAddr;
 
 mod amt;
 mod announcements;
+mod coap;
 mod dns;
+mod knx;
+mod lighting;
 mod mold_udp64;
 mod mpeg_ts;
 mod ptp;
 mod rtp;
+mod sap;
 mod service;
 mod ssdp;
+mod ws_discovery;
+mod xml;
 
 pub use amt::{AmtMac, AmtMessage};
 pub use announcements::{OspfHello, VrrpAdvertisement, VrrpChecksum};
+pub use coap::{Coap, CoapLink, CoapLinks, CoapOptions};
 pub use dns::{
     Dns, DnsKind, DnsQuestion, DnsQuestions, DnsRecord, DnsRecords, DnsSection, DnsTexts, DnsTypes, DnsValue,
     DnsWriter, Name,
 };
+pub use knx::{Knx, KnxDevice};
+pub use lighting::{ArtNet, ArtPollReply, Sacn, SacnContent};
 pub use mold_udp64::{MoldMessages, MoldUdp64};
 pub use mpeg_ts::{ContinuityCounts, ContinuityTracker, MpegTs, PidCounts, TsPacket, TsPackets};
 pub use ptp::{Ptp, PtpKind};
 pub use rtp::Rtp;
+pub use sap::Sap;
 pub use service::{Service, ServiceProtocol};
 pub use ssdp::{Ssdp, SsdpHeaders, SsdpKind};
+pub use ws_discovery::{WsDiscovery, WsDiscoveryKind, WsEndpoint, WsEndpoints};
+pub use xml::{XmlScan, XmlToken};
 
 /// The payload of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

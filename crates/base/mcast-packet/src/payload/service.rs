@@ -53,6 +53,8 @@ pub enum ServiceProtocol {
     WsDiscovery,
     /// RTPS, the wire protocol of DDS (OMG).
     Rtps,
+    /// KNXnet/IP (EN 13321-2).
+    Knx,
     /// sACN, DMX512 over IP (ANSI E1.31).
     Sacn,
     /// Art-Net, DMX512 over IP.
@@ -82,8 +84,8 @@ pub enum ServiceProtocol {
 }
 
 use ServiceProtocol::{
-    ArtNet, Babel, Bfd, Coap, Dhcpv6, Dvmrp, Eigrp, Glbp, Hncp, Hsrp, Ldp, Llmnr, Mtrace, Ndp, Ntp, Ospf,
-    Pgm, PimV1, PtpV1, Rgmp, Rip, Rpl, Rtcp, Rtps, Sacn, Sap, Slp, Vrrp, WsDiscovery,
+    ArtNet, Babel, Bfd, Coap, Dhcpv6, Dvmrp, Eigrp, Glbp, Hncp, Hsrp, Knx, Ldp, Llmnr, Mtrace, Ndp, Ntp,
+    Ospf, Pgm, PimV1, PtpV1, Rgmp, Rip, Rpl, Rtcp, Rtps, Sacn, Sap, Slp, Vrrp, WsDiscovery,
 };
 use routers::igmp_type;
 
@@ -108,6 +110,7 @@ impl ServiceProtocol {
             Coap => "CoAP",
             WsDiscovery => "WS-Discovery",
             Rtps => "RTPS",
+            Knx => "KNXnet/IP",
             Sacn => "sACN",
             ArtNet => "Art-Net",
             PtpV1 => "PTPv1",
@@ -137,6 +140,7 @@ impl ServiceProtocol {
             (9875, _) => Sap,
             (5683, _) => Coap,
             (3702, _) => WsDiscovery,
+            (3671, _) => Knx,
             (5568, _) => Sacn,
             (6454, _) => ArtNet,
             (319 | 320, _) => PtpV1,
@@ -207,13 +211,14 @@ impl<'a> Service<'a> {
             Ntp => length >= 48 && matches!(first >> 3 & 7, 1..=4) && matches!(first & 7, 1..=5),
             Dhcpv6 => length >= 4 && matches!(first, 1..=13),
             Llmnr => Dns::parse(bytes).is_some(),
-            Sap => length >= 8 && first >> 5 == 1,
+            Sap => super::Sap::parse(bytes).is_some(),
             Rtcp => is_compound_rtcp(bytes),
-            Coap => length >= 4 && first >> 6 == 1 && first & 0x0f <= 8,
-            WsDiscovery => ws_discovery_message(bytes).is_some(),
+            Coap => super::Coap::parse(bytes).is_some(),
+            WsDiscovery => super::WsDiscovery::parse(bytes).is_some(),
+            Knx => super::Knx::parse(bytes).is_some(),
             Rtps => length >= 20 && bytes.starts_with(b"RTPS"),
-            Sacn => length >= 44 && bytes.get(4..16) == Some(b"ASC-E1.17\0\0\0"),
-            ArtNet => length >= 10 && bytes.starts_with(b"Art-Net\0"),
+            Sacn => super::Sacn::parse(bytes).is_some(),
+            ArtNet => super::ArtNet::parse(bytes).is_some(),
             PtpV1 => self.is_valid_ptp_v1(),
             Babel => length >= 4 && self.u16(0) == 0x2a02 && usize::from(self.u16(2)) + 4 <= length,
             Ldp => length >= 10 && self.u16(0) == 1 && usize::from(self.u16(2)) + 4 <= length,
@@ -275,46 +280,6 @@ fn is_compound_rtcp(bytes: &[u8]) -> bool {
     !is_first
 }
 
-/// Returns the name of a message of WS-Discovery: the local name of the element that has one of these.
-fn ws_discovery_message(bytes: &[u8]) -> Option<&'static str> {
-    const MESSAGES: [&str; 6] = ["ProbeMatches", "ResolveMatches", "Probe", "Resolve", "Hello", "Bye"];
-    let is_discovery = find(bytes, b"ws/2005/04/discovery").or_else(|| find(bytes, b"ws-dd/ns/discovery"));
-    is_discovery?;
-    MESSAGES.into_iter().find(|name| {
-        let mut rest = bytes;
-        while let Some(at) = find(rest, name.as_bytes()) {
-            let before = at.checked_sub(1).and_then(|at| rest.get(at));
-            let after = rest.get(at + name.len());
-            if matches!(before, Some(b'<' | b':'))
-                && matches!(after, Some(b'>' | b' ' | b'/' | b'\r' | b'\n'))
-            {
-                return true;
-            }
-            rest = rest.get(at + name.len()..).unwrap_or_default();
-        }
-        false
-    })
-}
-
-/// Returns the text of the first element with this local name.
-fn element<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let mut rest = bytes;
-    while let Some(at) = find(rest, name.as_bytes()) {
-        let before = at.checked_sub(1).and_then(|at| rest.get(at));
-        let after = rest.get(at + name.len()..)?;
-        if matches!(before, Some(b'<' | b':')) && matches!(after.first(), Some(b'>' | b' ')) {
-            let start = after.get(find(after, b">")? + 1..)?;
-            return start.get(..find(start, b"<")?);
-        }
-        rest = after;
-    }
-    None
-}
-
-fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).position(|window| window == what)
-}
-
 impl fmt::Display for Service<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.protocol.name())?;
@@ -336,19 +301,14 @@ impl fmt::Display for Service<'_> {
                 Some(dns) => write!(f, " {dns}"),
                 None => Ok(()),
             },
-            Sap => self.sap(f),
+            Sap => summary(super::Sap::parse(self.bytes), |message| message.summary(f)),
             Rtcp => self.rtcp(f),
-            Coap => self.coap(f),
-            WsDiscovery => {
-                write!(f, " {}", ws_discovery_message(self.bytes).unwrap_or_default())?;
-                match element(self.bytes, "Types") {
-                    Some(types) => write!(f, ", types {}", EscapedText { bytes: types, max_length: 64 }),
-                    None => Ok(()),
-                }
-            }
+            Coap => summary(super::Coap::parse(self.bytes), |message| message.summary(f)),
+            WsDiscovery => summary(super::WsDiscovery::parse(self.bytes), |message| message.summary(f)),
+            Knx => summary(super::Knx::parse(self.bytes), |message| message.summary(f)),
             Rtps => self.rtps(f),
-            Sacn => self.sacn(f),
-            ArtNet => self.art_net(f),
+            Sacn => summary(super::Sacn::parse(self.bytes), |message| message.summary(f)),
+            ArtNet => summary(super::ArtNet::parse(self.bytes), |message| message.summary(f)),
             PtpV1 => self.ptp_v1(f),
             Babel => self.babel(f),
             Ldp => self.ldp(f),
@@ -362,6 +322,11 @@ impl fmt::Display for Service<'_> {
             Rgmp => self.rgmp(f),
         }
     }
+}
+
+/// Writes the summary of a message, which was recognized before.
+fn summary<T>(message: Option<T>, write: impl FnOnce(T) -> fmt::Result) -> fmt::Result {
+    message.map_or(Ok(()), write)
 }
 
 /// The fields of each protocol.
@@ -518,30 +483,6 @@ impl Service<'_> {
         }
     }
 
-    fn sap(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let flags = self.u8(0);
-        let kind = if flags & 0x04 == 0 { "announcement" } else { "deletion" };
-        write!(f, " {kind}, hash {:#06x}, from ", self.u16(2))?;
-        let is_v6 = flags & 0x10 != 0;
-        let after = if is_v6 { 20 } else { 8 };
-        if is_v6 {
-            write!(f, "{}", self.v6(4))?;
-        } else {
-            write!(f, "{}", self.v4(4))?;
-        }
-        if flags & 0x03 != 0 {
-            return f.write_str(", compressed or encrypted");
-        }
-        let body = self.bytes.get(after + usize::from(self.u8(1)) * 4..).unwrap_or_default();
-        match body.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"s=")) {
-            Some(name) => {
-                let name = name.strip_suffix(b"\r").unwrap_or(name);
-                write!(f, ", session {}", EscapedText { bytes: name, max_length: 64 })
-            }
-            None => Ok(()),
-        }
-    }
-
     fn rtcp(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.bytes;
         let mut separator = " ";
@@ -561,52 +502,6 @@ impl Service<'_> {
             rest = rest.get((usize::from(words) + 1) * 4..).unwrap_or_default();
         }
         write!(f, ", SSRC {:#010x}", self.u32(4))
-    }
-
-    fn coap(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.u8(0) >> 4 & 3 {
-            0 => "CON",
-            1 => "NON",
-            2 => "ACK",
-            _ => "RST",
-        };
-        write!(f, " {kind} ")?;
-        match self.u8(1) {
-            0 => f.write_str("empty")?,
-            1 => f.write_str("GET")?,
-            2 => f.write_str("POST")?,
-            3 => f.write_str("PUT")?,
-            4 => f.write_str("DELETE")?,
-            code => write!(f, "{}.{:02}", code >> 5, code & 0x1f)?,
-        }
-        write!(f, ", message {}", self.u16(2))?;
-        let mut is_first = true;
-        self.coap_path(|segment| {
-            let separator = if is_first { ", /" } else { "/" };
-            is_first = false;
-            write!(f, "{separator}{}", EscapedText { bytes: segment, max_length: 64 })
-        })
-    }
-
-    /// Calls a function with each segment of the path (RFC 7252 section 3.1).
-    fn coap_path(&self, mut call: impl FnMut(&[u8]) -> fmt::Result) -> fmt::Result {
-        const URI_PATH: u32 = 11;
-        let mut rest = self.bytes.get(4 + usize::from(self.u8(0) & 0x0f)..).unwrap_or_default();
-        let mut number = 0;
-        while let Some((&head, tail)) = rest.split_first() {
-            if head == 0xff {
-                break;
-            }
-            let (Some((delta, tail)), length) = (extended(head >> 4, tail), head & 0x0f) else { break };
-            let Some((length, tail)) = extended(length, tail) else { break };
-            let Some((value, tail)) = tail.split_at_checked(length as usize) else { break };
-            number += delta;
-            if number == URI_PATH {
-                call(value)?;
-            }
-            rest = tail;
-        }
-        Ok(())
     }
 
     fn rtps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -642,39 +537,5 @@ impl Service<'_> {
             rest = rest.get(4 + usize::from(length)..).unwrap_or_default();
         }
         Ok(())
-    }
-
-    fn sacn(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Synchronization and discovery have no universe (ANSI E1.31 section 5).
-        if self.u32(18) != 4 {
-            return f.write_str(" synchronization or discovery");
-        }
-        let (universe, sequence, priority) = (self.u16(113), self.u8(111), self.u8(108));
-        let slots = self.u16(123).saturating_sub(1);
-        write!(f, " universe {universe}, number {sequence}, priority {priority}, {slots} slots")?;
-        write!(f, ", source {}", self.text(44, 64))
-    }
-
-    fn art_net(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let operation = u16::from_le_bytes(array_at(self.bytes, 8).unwrap_or_default());
-        match operation {
-            0x2000 => f.write_str(" poll"),
-            0x2100 => write!(f, " poll reply, {}", self.v4(10)),
-            0x5000 => {
-                let universe = u16::from_le_bytes(array_at(self.bytes, 14).unwrap_or_default());
-                write!(f, " DMX, universe {universe}, number {}, {} slots", self.u8(12), self.u16(16))
-            }
-            other => write!(f, " operation {other:#06x}"),
-        }
-    }
-}
-
-/// Reads an option delta or length of CoAP that may continue in further bytes.
-fn extended(nibble: u8, bytes: &[u8]) -> Option<(u32, &[u8])> {
-    match nibble {
-        13 => Some((u32::from(u8_at(bytes, 0)?) + 13, bytes.get(1..)?)),
-        14 => Some((u32::from(u16_at(bytes, 0)?) + 269, bytes.get(2..)?)),
-        15 => None,
-        value => Some((value.into(), bytes)),
     }
 }

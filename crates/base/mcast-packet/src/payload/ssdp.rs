@@ -1,6 +1,7 @@
 //! SSDP, the discovery protocol of UPnP (UPnP Device Architecture 2.0 section 1): HTTP headers in a datagram.
 
 use core::fmt;
+use core::time::Duration;
 
 use super::EscapedText;
 
@@ -32,11 +33,16 @@ impl<'a> Ssdp<'a> {
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (first, headers) = split_line(bytes);
-        let kind = match first {
-            b"NOTIFY * HTTP/1.1" => SsdpKind::Notify,
-            b"M-SEARCH * HTTP/1.1" => SsdpKind::Search,
-            _ if first.starts_with(b"HTTP/1.1 200") => SsdpKind::Response,
-            _ => return None,
+        // Devices vary the case, the version of HTTP and the white space at the end.
+        let starts = |start: &[u8]| first.get(..start.len()).is_some_and(|it| it.eq_ignore_ascii_case(start));
+        let kind = if starts(b"NOTIFY * HTTP/1.") {
+            SsdpKind::Notify
+        } else if starts(b"M-SEARCH * HTTP/1.") {
+            SsdpKind::Search
+        } else if starts(b"HTTP/1.1 200") || starts(b"HTTP/1.0 200") {
+            SsdpKind::Response
+        } else {
+            return None;
         };
         Some(Self { kind, headers })
     }
@@ -64,6 +70,20 @@ impl<'a> Ssdp<'a> {
     #[must_use]
     pub fn unique_name(&self) -> Option<&'a [u8]> {
         self.header("USN")
+    }
+
+    /// Returns how long the announcement holds (`CACHE-CONTROL: max-age=`); `None` if that is not stated. White space around the equals
+    /// sign, which UPnP itself prints in its examples, and other directives are allowed.
+    #[must_use]
+    pub fn max_age(&self) -> Option<Duration> {
+        let directives = self.header("CACHE-CONTROL")?.split(|byte| matches!(byte, b',' | b';'));
+        let mut seconds = directives.filter_map(|directive| {
+            let (name, value) = core::str::from_utf8(directive).ok()?.split_once('=')?;
+            name.trim()
+                .eq_ignore_ascii_case("max-age")
+                .then(|| value.trim().trim_matches('"').parse::<u32>().ok())?
+        });
+        seconds.next().map(|seconds| Duration::from_secs(seconds.into()))
     }
 
     /// Returns whether the message withdraws a device or service (`ssdp:byebye`).
