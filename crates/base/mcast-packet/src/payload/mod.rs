@@ -17,6 +17,7 @@ mod mold_udp64;
 mod mpeg_ts;
 mod ptp;
 mod rtp;
+mod rtps;
 mod sap;
 mod service;
 mod ssdp;
@@ -36,6 +37,10 @@ pub use mold_udp64::{MoldMessages, MoldUdp64};
 pub use mpeg_ts::{ContinuityCounts, ContinuityTracker, MpegTs, PidCounts, TsPacket, TsPackets};
 pub use ptp::{Ptp, PtpKind};
 pub use rtp::Rtp;
+pub use rtps::{
+    Rtps, RtpsData, RtpsGuid, RtpsLocator, RtpsLocatorUse, RtpsParameter, RtpsParameters, RtpsPrefix,
+    RtpsStrings, RtpsSubmessage, RtpsSubmessages, RtpsVendor,
+};
 pub use sap::Sap;
 pub use service::{Service, ServiceProtocol};
 pub use ssdp::{Ssdp, SsdpHeaders, SsdpKind};

@@ -216,7 +216,7 @@ impl<'a> Service<'a> {
             Coap => super::Coap::parse(bytes).is_some(),
             WsDiscovery => super::WsDiscovery::parse(bytes).is_some(),
             Knx => super::Knx::parse(bytes).is_some(),
-            Rtps => length >= 20 && bytes.starts_with(b"RTPS"),
+            Rtps => super::Rtps::parse(bytes).is_some(),
             Sacn => super::Sacn::parse(bytes).is_some(),
             ArtNet => super::ArtNet::parse(bytes).is_some(),
             PtpV1 => self.is_valid_ptp_v1(),
@@ -505,37 +505,9 @@ impl Service<'_> {
     }
 
     fn rtps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, " {}.{}, participant ", self.u8(4), self.u8(5))?;
-        for byte in self.bytes.get(8..20).unwrap_or_default() {
-            write!(f, "{byte:02x}")?;
-        }
-        let mut rest = self.bytes.get(20..).unwrap_or_default();
-        while let (Some(kind), Some(flags)) = (u8_at(rest, 0), u8_at(rest, 1)) {
-            let name = match kind {
-                0x01 => "PAD",
-                0x06 => "ACKNACK",
-                0x07 => "HEARTBEAT",
-                0x08 => "GAP",
-                0x09 => "INFO_TS",
-                0x0c => "INFO_SRC",
-                0x0d => "INFO_REPLY_IP4",
-                0x0e => "INFO_DST",
-                0x0f => "INFO_REPLY",
-                0x12 => "NACK_FRAG",
-                0x13 => "HEARTBEAT_FRAG",
-                0x15 => "DATA",
-                0x16 => "DATA_FRAG",
-                _ => "other",
-            };
-            write!(f, ", {name}")?;
-            let length = array_at(rest, 2).unwrap_or_default();
-            let length = if flags & 1 == 0 { u16::from_be_bytes(length) } else { u16::from_le_bytes(length) };
-            // A length of 0 means up to the end, except where it is the length.
-            if length == 0 && !matches!(kind, 0x01 | 0x09) {
-                break;
-            }
-            rest = rest.get(4 + usize::from(length)..).unwrap_or_default();
-        }
-        Ok(())
+        let Some(message) = super::Rtps::parse(self.bytes) else { return Ok(()) };
+        let (major, minor) = message.version;
+        write!(f, " {major}.{minor}, participant {}", message.participant)?;
+        message.submessages().try_for_each(|submessage| write!(f, ", {}", submessage.name()))
     }
 }
