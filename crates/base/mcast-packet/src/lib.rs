@@ -5,7 +5,8 @@
 //! view of the bytes of one frame. [`Packet::malformed`] reports the layer that could not be decoded; the
 //! layers before it remain available. IGMP and MLD have the same messages with addresses of different widths,
 //! so one [`gmp::GmpMessage`] serves both, for parsing and building. [`pim::PimMessage`] does the same for
-//! PIM. [`Lldp`] names the switch port at the other end of a link. [`payload`] recognizes RTP, MPEG-TS, MoldUDP64,
+//! PIM. [`Lldp`] and [`Cdp`] name the switch port at the other end of a link, [`Avtp`] the streams and devices of
+//! Ethernet audio. [`payload`] recognizes RTP, MPEG-TS, MoldUDP64,
 //! PTP, mDNS, SSDP and AMT, and [`sequence`] counts losses by sequence number.
 //!
 //! ```
@@ -27,6 +28,8 @@
 #[cfg(test)]
 extern crate std;
 
+mod avtp;
+mod cdp;
 mod checksum;
 mod compose;
 mod cooked;
@@ -44,6 +47,8 @@ pub mod sequence;
 mod summary;
 mod udp;
 
+pub use avtp::{Avtp, AvtpDevice, AvtpFormat};
+pub use cdp::Cdp;
 pub use checksum::{ChecksumStatus, Checksums, InternetChecksum};
 pub use compose::{ControlFrame, ControlPacket, PimFrame, Segments, UdpFrame, UdpPacket, fill_udp_checksum};
 pub use cooked::{Cooked, CookedKind, Wireless, WirelessKind};

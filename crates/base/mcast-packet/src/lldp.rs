@@ -1,6 +1,7 @@
 //! LLDP (IEEE 802.1AB): which port of which switch a link leads to.
 
 use core::fmt;
+use core::net::IpAddr;
 
 use crate::link::MacAddress;
 use crate::list::u16_at;
@@ -24,6 +25,10 @@ pub struct Lldp<'a> {
     pub port_vlan: Option<u16>,
     /// The maximum frame size at the port (IEEE 802.3 clause 79.3.4).
     pub max_frame_size: Option<u16>,
+    /// What the system is, if it says so: the bits of IEEE 802.1AB table 8-4 that are enabled.
+    pub capabilities: Option<u16>,
+    /// The fields after the mandatory ones.
+    fields: &'a [u8],
 }
 
 /// The identifier of a chassis or a port.
@@ -54,6 +59,8 @@ mod field {
     pub(super) const PORT_DESCRIPTION: u8 = 4;
     pub(super) const SYSTEM_NAME: u8 = 5;
     pub(super) const SYSTEM_DESCRIPTION: u8 = 6;
+    pub(super) const CAPABILITIES: u8 = 7;
+    pub(super) const MANAGEMENT_ADDRESS: u8 = 8;
     pub(super) const ORGANIZATION: u8 = 127;
 }
 
@@ -85,9 +92,20 @@ impl<'a> Lldp<'a> {
             system_description: None,
             port_vlan: None,
             max_frame_size: None,
+            capabilities: None,
+            fields: fields.bytes,
         };
         fields.for_each(|(kind, value)| unit.set(kind, value));
         Some(unit)
+    }
+
+    /// Returns the addresses by which the switch is managed.
+    pub fn management_addresses(&self) -> impl Iterator<Item = IpAddr> + use<'a> {
+        let fields = Fields { bytes: self.fields };
+        fields.filter(|(kind, _)| *kind == field::MANAGEMENT_ADDRESS).filter_map(|(_, value)| {
+            let (length, rest) = value.split_first()?;
+            network_address(rest.get(..usize::from(*length))?)
+        })
     }
 
     fn set(&mut self, kind: u8, value: &'a [u8]) {
@@ -96,6 +114,7 @@ impl<'a> Lldp<'a> {
             field::PORT_DESCRIPTION => self.port_description = text,
             field::SYSTEM_NAME => self.system_name = text,
             field::SYSTEM_DESCRIPTION => self.system_description = text,
+            field::CAPABILITIES => self.capabilities = u16_at(value, 2),
             field::ORGANIZATION if value.starts_with(&PORT_VLAN) => {
                 self.port_vlan = u16_at(value, PORT_VLAN.len());
             }
@@ -147,29 +166,27 @@ impl<'a> LldpId<'a> {
         let (subtype, bytes) = value.split_first().filter(|(_, bytes)| !bytes.is_empty())?;
         let kind = match *subtype {
             subtype if subtype == mac && bytes.len() == 6 => IdKind::Mac,
-            subtype if subtype == network && is_address(bytes) => IdKind::Network,
+            subtype if subtype == network && network_address(bytes).is_some() => IdKind::Network,
             _ => IdKind::Text,
         };
         Some(Self { kind, bytes })
     }
 }
 
-/// Returns whether these bytes are an address family and an IPv4 or IPv6 address.
-fn is_address(bytes: &[u8]) -> bool {
-    matches!((bytes.first(), bytes.len()), (Some(1), 5) | (Some(2), 17))
+/// Reads an address family and an IPv4 or IPv6 address.
+fn network_address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.split_first()? {
+        (1, address) => <[u8; 4]>::try_from(address).ok().map(IpAddr::from),
+        (2, address) => <[u8; 16]>::try_from(address).ok().map(IpAddr::from),
+        _ => None,
+    }
 }
 
 impl fmt::Display for LldpId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.kind, self.bytes) {
             (IdKind::Mac, &[a, b, c, d, e, g]) => MacAddress([a, b, c, d, e, g]).fmt(f),
-            (IdKind::Network, [_, address @ ..]) => {
-                match (<[u8; 4]>::try_from(address), <[u8; 16]>::try_from(address)) {
-                    (Ok(v4), _) => core::net::Ipv4Addr::from(v4).fmt(f),
-                    (_, Ok(v6)) => core::net::Ipv6Addr::from(v6).fmt(f),
-                    _ => Ok(()),
-                }
-            }
+            (IdKind::Network, bytes) => network_address(bytes).iter().try_for_each(|address| address.fmt(f)),
             _ => LldpText(self.bytes).fmt(f),
         }
     }
@@ -236,6 +253,9 @@ mod tests {
             tlv(4, b"uplink to rack 4"),
             tlv(5, b"sw3"),
             tlv(6, b"Switch OS 1.2"),
+            tlv(7, &[0, 0x1c, 0, 0x04]),
+            tlv(8, &[5, 1, 10, 0, 0, 7, 2, 0, 0, 0, 1, 0]),
+            tlv(8, &[200, 1, 10, 0, 0, 8]),
             tlv(127, &[0x00, 0x80, 0xc2, 1, 0, 42]),
             tlv(127, &[0x00, 0x12, 0x0f, 4, 0x24, 0]),
         ];
@@ -244,6 +264,8 @@ mod tests {
         assert_eq!(unit.to_string(), "Gi1/0/7 of sw3");
         assert_eq!((unit.lifetime, unit.port_vlan, unit.max_frame_size), (120, Some(42), Some(9216)));
         assert_eq!(unit.system_description.unwrap().to_string(), "Switch OS 1.2");
+        assert_eq!(unit.capabilities, Some(4));
+        assert_eq!(unit.management_addresses().collect::<Vec<_>>(), ["10.0.0.7".parse::<IpAddr>().unwrap()]);
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! What routers announce of themselves: messages of VRRP and OSPF.
+//! What routers announce of themselves: messages of VRRP, HSRP and OSPF.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use crate::InternetChecksum;
 use crate::ip::protocol;
-use crate::list::{u8_at, u16_at, u32_at};
+use crate::list::{array_at, u8_at, u16_at, u32_at};
 
 /// An advertisement of the master of a virtual router (RFC 3768, RFC 9568).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,109 @@ impl VrrpAdvertisement {
                 _ => Duration::from_millis(u64::from(timing & 0x0fff) * 10),
             },
             authentication: (version == 2).then_some(authentication),
+        })
+    }
+}
+
+impl VrrpAdvertisement {
+    /// Returns the addresses of the virtual router in an advertisement from this address.
+    pub fn addresses(bytes: &[u8], from: IpAddr) -> impl Iterator<Item = IpAddr> + '_ {
+        let count = usize::from(u8_at(bytes, 3).unwrap_or_default());
+        (0..count).map_while(move |number| match from {
+            IpAddr::V4(_) => Some(IpAddr::from(array_at::<4>(bytes, 8 + number * 4)?)),
+            IpAddr::V6(_) => Some(IpAddr::from(array_at::<16>(bytes, 8 + number * 16)?)),
+        })
+    }
+}
+
+/// A message of HSRP (RFC 2281, and version 2): a router of a group, which has a virtual address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HsrpMessage {
+    /// The version: 1 or 2.
+    pub version: u8,
+    /// Whether the router resigns.
+    pub resigns: bool,
+    /// The state of the router.
+    pub state: HsrpState,
+    /// The group.
+    pub group: u16,
+    /// The priority: the highest wins.
+    pub priority: u32,
+    /// The time between two messages.
+    pub interval: Duration,
+    /// The time without a message after which the router counts as gone.
+    pub hold_time: Duration,
+    /// The virtual address.
+    pub address: IpAddr,
+}
+
+/// The state of a router in HSRP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HsrpState {
+    /// It forwards.
+    Active,
+    /// It forwards if the active router fails.
+    Standby,
+    /// Another one.
+    Other(&'static str),
+}
+
+impl HsrpMessage {
+    /// Parses the payload of a datagram; `None` if this is not a message about a group.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        match (u8_at(bytes, 0)?, u8_at(bytes, 1)?) {
+            (0, operation @ ..=2) => Some(Self {
+                version: 1,
+                resigns: operation == 2,
+                state: match u8_at(bytes, 2)? {
+                    0 => HsrpState::Other("initial"),
+                    1 => HsrpState::Other("learn"),
+                    2 => HsrpState::Other("listen"),
+                    4 => HsrpState::Other("speak"),
+                    8 => HsrpState::Standby,
+                    16 => HsrpState::Active,
+                    _ => HsrpState::Other("unknown state"),
+                },
+                group: u8_at(bytes, 6)?.into(),
+                priority: u8_at(bytes, 5)?.into(),
+                interval: Duration::from_secs(u8_at(bytes, 3)?.into()),
+                hold_time: Duration::from_secs(u8_at(bytes, 4)?.into()),
+                address: IpAddr::from(array_at::<4>(bytes, 16)?),
+            }),
+            (1, 40..) => Some(Self {
+                version: 2,
+                resigns: u8_at(bytes, 3)? == 2,
+                state: match u8_at(bytes, 4)? {
+                    0 => HsrpState::Other("disabled"),
+                    1 => HsrpState::Other("initial"),
+                    2 => HsrpState::Other("learn"),
+                    3 => HsrpState::Other("listen"),
+                    4 => HsrpState::Other("speak"),
+                    5 => HsrpState::Standby,
+                    6 => HsrpState::Active,
+                    _ => HsrpState::Other("unknown state"),
+                },
+                group: u16_at(bytes, 6)?,
+                priority: u32_at(bytes, 14)?,
+                interval: Duration::from_millis(u32_at(bytes, 18)?.into()),
+                hold_time: Duration::from_millis(u32_at(bytes, 22)?.into()),
+                address: match u8_at(bytes, 5)? {
+                    6 => Ipv6Addr::from(array_at::<16>(bytes, 26)?).into(),
+                    _ => Ipv4Addr::from(array_at::<4>(bytes, 26)?).into(),
+                },
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for HsrpState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Standby => "standby",
+            Self::Other(name) => name,
         })
     }
 }
@@ -123,6 +227,9 @@ impl OspfHello {
 
 #[cfg(test)]
 mod tests {
+    use std::string::ToString;
+    use std::vec::Vec;
+
     use super::*;
 
     /// Router 51, priority 100, every second, one address, as keepalived sends it.
@@ -155,6 +262,39 @@ mod tests {
         assert_eq!(of(&with_checksum(&SECOND, InternetChecksum::new())), VrrpChecksum::Message);
         assert_eq!(of(&with_checksum(&SECOND, addresses)), VrrpChecksum::PseudoHeader);
         assert_eq!(of(&SECOND), VrrpChecksum::Wrong);
+    }
+
+    #[test]
+    fn addresses_of_a_virtual_router_have_the_family_of_its_sender() {
+        let addresses = |bytes: &[u8], from: &str| {
+            let from = from.parse().unwrap();
+            VrrpAdvertisement::addresses(bytes, from).map(|address| address.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(addresses(&SECOND, "10.9.0.1"), ["10.9.0.9"]);
+        let third = [&[0x31, 51, 100, 2, 0, 25, 0, 0, 0xfe, 0x80][..], &[0; 13], &[9], &[0; 3]].concat();
+        assert_eq!(addresses(&third, "fe80::1"), ["fe80::9"]);
+    }
+
+    #[test]
+    fn message_of_hsrp_is_parsed_by_its_version() {
+        let mut first = [0; 20];
+        first[..7].copy_from_slice(&[0, 0, 16, 3, 10, 110, 5]);
+        first[16..].copy_from_slice(&[10, 0, 0, 254]);
+        let message = HsrpMessage::parse(&first).unwrap();
+        assert_eq!((message.version, message.state, message.group), (1, HsrpState::Active, 5));
+        assert_eq!((message.priority, message.hold_time), (110, Duration::from_secs(10)));
+        assert_eq!((message.address, message.resigns), (IpAddr::from([10, 0, 0, 254]), false));
+        first[1] = 3;
+        assert_eq!(HsrpMessage::parse(&first), None);
+        let mut second = [0; 42];
+        second[..8].copy_from_slice(&[1, 40, 2, 2, 5, 6, 1, 0]);
+        second[14..26].copy_from_slice(&[0, 0, 0, 100, 0, 0, 0x0b, 0xb8, 0, 0, 0x27, 0x10]);
+        second[26..].copy_from_slice(&[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        let message = HsrpMessage::parse(&second).unwrap();
+        assert_eq!((message.version, message.state, message.group), (2, HsrpState::Standby, 256));
+        assert_eq!((message.interval, message.hold_time), (Duration::from_secs(3), Duration::from_secs(10)));
+        assert_eq!((message.address.to_string(), message.resigns), ("fe80::1".into(), true));
+        assert_eq!(HsrpMessage::parse(&second[..41]), None);
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod ws_discovery;
 mod xml;
 
 pub use amt::{AmtMac, AmtMessage};
+pub use announcements::{HsrpMessage, HsrpState, OspfHello, VrrpAdvertisement, VrrpChecksum};
 pub use announcements::{OspfHello, VrrpAdvertisement, VrrpChecksum};
 pub use coap::{Coap, CoapLink, CoapLinks, CoapOptions};
 pub use dns::{
@@ -35,7 +36,7 @@ pub use knx::{Knx, KnxDevice};
 pub use lighting::{ArtNet, ArtPollReply, Sacn, SacnContent};
 pub use mold_udp64::{MoldMessages, MoldUdp64};
 pub use mpeg_ts::{ContinuityCounts, ContinuityTracker, MpegTs, PidCounts, TsPacket, TsPackets};
-pub use ptp::{Ptp, PtpKind};
+pub use ptp::{Ptp, PtpAnnounce, PtpClock, PtpDataSet, PtpKind, PtpV1Sync};
 pub use rtp::Rtp;
 pub use rtps::{
     Rtps, RtpsData, RtpsGuid, RtpsLocator, RtpsLocatorUse, RtpsParameter, RtpsParameters, RtpsPrefix,

@@ -5,7 +5,7 @@ mod routers;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Dns, EscapedText};
+use super::{Dns, EscapedText, HsrpMessage};
 use crate::ip::protocol;
 use crate::link::MacAddress;
 use crate::list::{array_at, u8_at, u16_at, u32_at};
@@ -392,42 +392,15 @@ impl Service<'_> {
     }
 
     fn hsrp(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.u8(0) == 0 {
-            let kind = match self.u8(1) {
-                0 => "hello",
-                1 => "coup",
-                2 => "resign",
-                3 => return f.write_str(" advertise"),
-                _ => "message",
-            };
-            let state = match self.u8(2) {
-                0 => "initial",
-                1 => "learn",
-                2 => "listen",
-                4 => "speak",
-                8 => "standby",
-                16 => "active",
-                _ => "unknown state",
-            };
-            let (group, priority) = (self.u8(6), self.u8(5));
-            return write!(f, " {kind}, group {group}, {state}, priority {priority}, {}", self.v4(16));
-        }
-        let state = match self.u8(4) {
-            0 => "disabled",
-            1 => "initial",
-            2 => "learn",
-            3 => "listen",
-            4 => "speak",
-            5 => "standby",
-            6 => "active",
-            _ => "unknown state",
+        let Some(message) = HsrpMessage::parse(self.bytes) else { return f.write_str(" advertise") };
+        let HsrpMessage { group, state, priority, address, .. } = message;
+        let kind = match (message.version, self.u8(1)) {
+            (2, _) => "v2",
+            (_, 0) => " hello,",
+            (_, 1) => " coup,",
+            _ => " resign,",
         };
-        let (group, priority) = (self.u16(6), self.u32(14));
-        write!(f, "v2 group {group}, {state}, priority {priority}, ")?;
-        match self.u8(5) {
-            6 => write!(f, "{}", self.v6(26)),
-            _ => write!(f, "{}", self.v4(26)),
-        }
+        write!(f, "{kind} group {group}, {state}, priority {priority}, {address}")
     }
 
     fn rip(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
