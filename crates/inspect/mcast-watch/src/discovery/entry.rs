@@ -172,6 +172,15 @@ pub enum DiscoveryProtocol {
     Traffic,
 }
 
+impl Discovered {
+    /// Returns the value of the first field with this name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&UntrustedText> {
+        let field = self.fields.iter().find(|field| field.name.as_bytes() == name.as_bytes());
+        field.map(|field| &field.value)
+    }
+}
+
 impl UntrustedText {
     /// The longest text that is kept, in bytes.
     pub const MAX_LENGTH: usize = 1_024;

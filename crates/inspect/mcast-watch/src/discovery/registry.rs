@@ -5,6 +5,7 @@
 //! the place of the oldest newcomer. What was evicted or refused is counted.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,6 +202,45 @@ impl Registry {
         self.make_room(&key);
     }
 
+    /// Records that an entry is still there, by something else than an announcement of it.
+    pub(crate) fn renew(&mut self, now: Time, key: &DiscoveryKey, lifetime: Option<Duration>) {
+        let shelf = self.shelves.get_mut(key.protocol as usize);
+        let Some(held) = shelf.and_then(|shelf| shelf.entries.get_mut(&Arc::new(key.clone()))) else {
+            return;
+        };
+        held.entry.last_seen = now;
+        // The place in `lapses` is put back when its time comes.
+        held.entry.expires = lifetime.map(|lifetime| now.after(lifetime));
+    }
+
+    /// Sets a field of an entry, or removes it.
+    pub(crate) fn set_field(&mut self, key: &DiscoveryKey, name: &str, value: Option<UntrustedText>) {
+        let Some(shelf) = self.shelves.get_mut(key.protocol as usize) else { return };
+        let Some(held) = shelf.entries.get_mut(&Arc::new(key.clone())) else { return };
+        let fields = &mut held.entry.fields;
+        let at = fields.iter().position(|field| field.name.as_bytes() == name.as_bytes());
+        if at.and_then(|at| fields.get(at)).map(|field| &field.value) == value.as_ref() {
+            return;
+        }
+        let before = held.entry.clone();
+        let fields = &mut held.entry.fields;
+        let old = at.map(|at| fields.remove(at));
+        let new = value.map(|value| DiscoveredField { name: name.into(), value });
+        let bytes = |field: &Option<DiscoveredField>| field.as_ref().map_or(0, DiscoveredField::bytes);
+        held.bytes = held.bytes + bytes(&new) - bytes(&old);
+        shelf.bytes = shelf.bytes + bytes(&new) - bytes(&old);
+        fields.extend(new);
+        let now = held.entry.clone();
+        self.push(DiscoveryEvent::Changed { before, now });
+        self.make_room(key);
+    }
+
+    /// Removes an entry that depends on another one, which has left or was removed for this reason.
+    pub(crate) fn remove_dependent(&mut self, key: &DiscoveryKey, reason: DepartureReason) {
+        self.counts.evicted += u64::from(reason == DepartureReason::Evicted);
+        self.remove(&Arc::new(key.clone()), reason);
+    }
+
     /// Records that an entry was withdrawn. A goodbye from an address that has not announced the entry is ignored: any host can
     /// send one.
     pub(crate) fn goodbye(&mut self, key: &DiscoveryKey, source: DiscoverySource) {
@@ -322,6 +362,35 @@ impl Shelf {
 }
 
 impl Announced {
+    /// Creates an announcement of the thing with this key, named by its identifier, with nothing else.
+    pub(crate) fn new(key: DiscoveryKey, kind: DiscoveredKind, source: DiscoverySource) -> Self {
+        let none = UntrustedText::default;
+        Self {
+            name: key.id.clone(),
+            service: none(),
+            host: none(),
+            url: none(),
+            addresses: Vec::new(),
+            port: None,
+            fields: Vec::new(),
+            lifetime: None,
+            key,
+            kind,
+            source,
+        }
+    }
+
+    pub(crate) fn field(&mut self, name: &str, value: impl fmt::Display) {
+        self.fields.push(DiscoveredField::new(name, value));
+    }
+
+    /// Adds a field with the bytes as they arrived, unless there are none.
+    pub(crate) fn text(&mut self, name: &str, value: &[u8]) {
+        if !value.is_empty() {
+            self.fields.push(DiscoveredField { name: name.into(), value: UntrustedText::new(value) });
+        }
+    }
+
     /// Cuts what is longer than an entry may be; returns whether anything was cut.
     fn limit(&mut self) -> bool {
         let before = (self.fields.len(), self.addresses.len());

@@ -1,0 +1,79 @@
+//! Which of the things that should be alone in their role are not.
+
+use std::time::Duration;
+
+use super::entry::{DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, UntrustedText};
+use super::registry::{Announced, Registry};
+use crate::clock::Time;
+use crate::lru::Lru;
+
+/// The field with what should not be as it is found.
+const REMARK: &str = "remark";
+
+/// A role, such as the master of a domain of clocks.
+pub(super) type Role = (DiscoveryPlace, DiscoveryProtocol, UntrustedText);
+
+/// Who has announced a role of late.
+#[derive(Debug)]
+pub(super) struct Rivals(Lru<Role, Vec<(DiscoveryKey, Time)>>);
+
+impl Rivals {
+    const MAX_ROLES: usize = 1_024;
+    /// Of more, the first are named.
+    const MAX: usize = 8;
+
+    pub(super) fn new() -> Self {
+        Self(Lru::new(Self::MAX_ROLES))
+    }
+
+    /// Records that an entry has announced a role for a time, and returns all that have, itself included.
+    pub(super) fn announce(
+        &mut self,
+        now: Time,
+        role: Role,
+        key: &DiscoveryKey,
+        lifetime: Duration,
+    ) -> Vec<DiscoveryKey> {
+        let (known, _) = self.0.touch(role, Vec::new);
+        known.retain(|(other, until)| other != key && *until > now);
+        if known.len() < Self::MAX {
+            known.push((key.clone(), now.after(lifetime)));
+        }
+        known.sort_unstable();
+        known.iter().map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Records that an entry has given up a role.
+    pub(super) fn resign(&mut self, role: &Role, key: &DiscoveryKey) {
+        if let Some(known) = self.0.get_mut(role) {
+            known.retain(|(other, _)| other != key);
+        }
+    }
+}
+
+/// Announces an entry of which there should be one in its role, and notes with it and with its rivals which others there are;
+/// `describe` writes the remark.
+pub(super) fn announce_rival(
+    now: Time,
+    mut announced: Announced,
+    rivals: &[DiscoveryKey],
+    registry: &mut Registry,
+    describe: impl Fn(&str) -> String,
+) {
+    let own = announced.key.clone();
+    let remark = |registry: &Registry, key: &DiscoveryKey| {
+        let others = rivals.iter().filter(|other| *other != key);
+        let names = others.filter_map(|other| registry.get(other)).map(|entry| entry.name.to_string());
+        let names = names.collect::<Vec<_>>().join(", ");
+        (!names.is_empty()).then(|| describe(&names))
+    };
+    // As part of the announcement, it is no change if it was there before.
+    if let Some(remark) = remark(registry, &own) {
+        announced.field(REMARK, remark);
+    }
+    registry.announce(now, announced);
+    for key in rivals.iter().filter(|key| **key != own) {
+        let remark = remark(registry, key).map(Into::into);
+        registry.set_field(key, REMARK, remark);
+    }
+}
