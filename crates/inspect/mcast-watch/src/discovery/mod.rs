@@ -4,9 +4,13 @@
 //! events come out, and with [`DiscoveryTable::ask`] also questions to send. Each protocol is a module with an observer,
 //! which turns what it reads into announcements; the registry keeps them, with lifetimes, in bounded memory.
 
+mod avtp;
 mod entry;
-#[cfg_attr(not(test), expect(dead_code, reason = "the observers of protocols follow"))]
+mod neighbors;
+mod ptp;
 mod registry;
+mod rivals;
+mod rtps;
 
 use std::net::SocketAddr;
 
@@ -228,5 +232,10 @@ impl Discovered {
 
 /// Returns an observer of each protocol.
 fn observers() -> Vec<Box<dyn Observer>> {
-    Vec::new()
+    vec![
+        Box::new(avtp::AvtpObserver::new()),
+        Box::new(neighbors::NeighborObserver),
+        Box::new(ptp::PtpObserver::new()),
+        Box::new(rtps::RtpsObserver::new()),
+    ]
 }

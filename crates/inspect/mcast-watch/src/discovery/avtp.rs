@@ -1,0 +1,81 @@
+//! Devices and streams of Ethernet audio and video (AVTP), which use no IP.
+
+use std::time::Duration;
+
+use mcast_packet::{Avtp, Network, ether_type};
+
+use super::entry::{DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource};
+use super::registry::{Announced, Registry};
+use super::{DiscoveryPacket, Observer};
+use crate::clock::Time;
+use crate::lru::Lru;
+
+/// Reads what devices announce and send.
+#[derive(Debug)]
+pub(super) struct AvtpObserver {
+    /// When streams were last announced to the registry: they have thousands of frames per second.
+    streams: Lru<(DiscoveryPlace, u64), Time>,
+}
+
+impl AvtpObserver {
+    /// A stream without frames for this time has ended.
+    const STREAM: Duration = Duration::from_secs(10);
+    const REPEAT: Duration = Duration::from_secs(1);
+
+    pub(super) fn new() -> Self {
+        Self { streams: Lru::new(1_024) }
+    }
+}
+
+impl Observer for AvtpObserver {
+    fn handle_packet(&mut self, now: Time, packet: &DiscoveryPacket<'_>, registry: &mut Registry) {
+        let Some(Network::Other { ether_type: ether_type::AVTP, payload }) = packet.packet.network else {
+            return;
+        };
+        let Some((to, from)) = packet.packet.hardware_addresses() else { return };
+        let source = DiscoverySource::Mac(from);
+        match Avtp::parse(payload) {
+            Some(Avtp::Device(device)) => {
+                let key = key(packet.place, "device", device.device);
+                let mut announced = Announced::new(key, DiscoveredKind::Device, source);
+                announced.name = format!("{:016x}", device.device).into();
+                announced.lifetime = Some(Duration::from_secs(u64::from(device.lifetime).max(2)));
+                announced.field("model", format_args!("{:016x}", device.model));
+                announced.field("talker streams", device.talker_streams);
+                announced.field("listener streams", device.listener_streams);
+                if device.is_controller {
+                    announced.field("controller", "yes");
+                }
+                announced.field("grandmaster", format_args!("{:016x}", device.grandmaster));
+                registry.announce(now, announced);
+            }
+            Some(Avtp::Departing { device }) => {
+                registry.goodbye(&key(packet.place, "device", device), source);
+            }
+            Some(Avtp::Stream { stream, format }) => {
+                let place = (packet.place, stream);
+                let (latest, _) = self.streams.touch(place, Time::default);
+                if now.since(*latest) < Self::REPEAT {
+                    return;
+                }
+                if std::mem::replace(latest, now) != Time::default() {
+                    self.streams.prove(&place);
+                }
+                let mut announced =
+                    Announced::new(key(packet.place, "stream", stream), DiscoveredKind::Stream, source);
+                announced.name = format!("{stream:016x}").into();
+                announced.service = format.to_string().into();
+                announced.lifetime = Some(Self::STREAM);
+                announced.field("format", format);
+                announced.field("destination", to);
+                registry.announce(now, announced);
+            }
+            Some(_) => {}
+            None => registry.counts.malformed += 1,
+        }
+    }
+}
+
+fn key(place: DiscoveryPlace, kind: &str, number: u64) -> DiscoveryKey {
+    DiscoveryKey { protocol: DiscoveryProtocol::Avtp, place, id: format!("{kind} {number:016x}").into() }
+}

@@ -1,0 +1,393 @@
+//! DDS: participants, and the topics that they read and write, as they announce them by RTPS.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mcast_packet::payload::{
+    Rtps, RtpsData, RtpsGuid, RtpsLocator, RtpsLocatorUse, RtpsParameter, RtpsPrefix, RtpsVendor,
+};
+
+use super::entry::{DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource};
+use super::registry::{Announced, DepartureReason, Registry};
+use super::{DiscoveryDatagram, Observer};
+use crate::clock::Time;
+use crate::lru::Lru;
+
+/// Reads what participants announce.
+#[derive(Debug)]
+pub(super) struct RtpsObserver {
+    participants: Lru<Place, Participant>,
+    /// When a participant may have lapsed.
+    due: Option<Time>,
+}
+
+type Place = (DiscoveryPlace, RtpsPrefix);
+
+/// A participant, by what it has sent so far.
+#[derive(Debug)]
+struct Participant {
+    first_seen: Time,
+    last_seen: Time,
+    lease: Option<Duration>,
+    domain: Option<u32>,
+    /// The readers and writers that are listed.
+    endpoints: BTreeSet<u32>,
+}
+
+/// What the announcement of a participant, a reader or a writer states.
+#[derive(Debug, Default)]
+struct Description<'a> {
+    guid: Option<RtpsGuid>,
+    is_gone: bool,
+    domain: Option<u32>,
+    domain_tag: &'a [u8],
+    lease: Option<Option<Duration>>,
+    name: &'a [u8],
+    topic: &'a [u8],
+    type_name: &'a [u8],
+    is_reliable: Option<bool>,
+    durability: u32,
+    partitions: Vec<&'a [u8]>,
+    properties: Vec<(&'a [u8], &'a [u8])>,
+    locators: Vec<(RtpsLocatorUse, RtpsLocator)>,
+    vendor: Option<RtpsVendor>,
+    version: Option<(u8, u8)>,
+}
+
+impl RtpsObserver {
+    const MAX_PARTICIPANTS: usize = 2_000;
+    /// The readers and writers of one participant that are listed.
+    const MAX_ENDPOINTS: usize = 512;
+    /// The lease of a participant that states none (RTPS 2.5, table 9.14).
+    const LEASE: Duration = Duration::from_secs(100);
+    /// Participants with a longer lease are forgotten after this time without a message.
+    const MAX_LEASE: Duration = Duration::from_secs(3_600);
+    /// Messages that follow sooner after another one renew nothing.
+    const RENEWAL: Duration = Duration::from_millis(500);
+
+    pub(super) fn new() -> Self {
+        Self { participants: Lru::new(usize::MAX), due: None }
+    }
+
+    /// Returns what is known of a participant. If there are too many, the oldest newcomer is forgotten.
+    fn participant(&mut self, now: Time, place: Place, registry: &mut Registry) -> &mut Participant {
+        if self.participants.get(&place).is_none()
+            && self.participants.len() >= Self::MAX_PARTICIPANTS
+            && let Some(oldest) = self.participants.first_to_evict().copied()
+        {
+            self.forget(&oldest, registry, DepartureReason::Evicted);
+        }
+        let new = || Participant {
+            first_seen: now,
+            last_seen: now,
+            lease: Some(Self::LEASE),
+            domain: None,
+            endpoints: BTreeSet::new(),
+        };
+        let (participant, _) = self.participants.touch(place, new);
+        participant
+    }
+
+    /// Removes the readers and writers of a participant that is gone.
+    fn forget(&mut self, place: &Place, registry: &mut Registry, reason: DepartureReason) {
+        let Some(participant) = self.participants.remove(place) else { return };
+        for entity in participant.endpoints {
+            registry
+                .remove_dependent(&key(place.0, RtpsGuid { prefix: place.1, entity }.to_string()), reason);
+        }
+    }
+
+    /// Any message shows that its participant is there.
+    fn renew(&mut self, now: Time, place: Place, registry: &mut Registry) {
+        let Some(participant) = self.participants.get_mut(&place) else { return };
+        if now.since(participant.last_seen) < Self::RENEWAL {
+            return;
+        }
+        participant.last_seen = now;
+        let is_lasting = now.since(participant.first_seen) >= Registry::LASTING;
+        registry.renew(now, &key(place.0, place.1.to_string()), participant.lease);
+        if is_lasting {
+            self.participants.prove(&place);
+        }
+    }
+
+    fn announce_participant(
+        &mut self,
+        now: Time,
+        datagram: &DiscoveryDatagram<'_>,
+        prefix: RtpsPrefix,
+        description: &Description<'_>,
+        registry: &mut Registry,
+    ) {
+        let place = (datagram.place, prefix);
+        let key = key(datagram.place, prefix.to_string());
+        let source = DiscoverySource::Ip(datagram.source);
+        if description.is_gone {
+            let was_there = registry.get(&key).is_some();
+            registry.goodbye(&key, source);
+            if was_there && registry.get(&key).is_none() {
+                self.forget(&place, registry, DepartureReason::Goodbye);
+            }
+            return;
+        }
+        let domain = description.domain(datagram);
+        let lease = description.lease.unwrap_or(Some(Self::LEASE));
+        let lease = lease.unwrap_or(Self::MAX_LEASE).min(Self::MAX_LEASE);
+        let participant = self.participant(now, place, registry);
+        (participant.last_seen, participant.lease) = (now, Some(lease));
+        participant.domain = domain;
+        let due = now.after(lease);
+        self.due = Some(self.due.map_or(due, |known| known.min(due)));
+
+        let property =
+            |name: &str| description.properties.iter().find(|(known, _)| *known == name.as_bytes());
+        let named =
+            |names: &[&str]| names.iter().find_map(|name| property(name)).map_or(&[][..], |(_, value)| value);
+        let host = named(&["__Hostname", "fastdds.physical_data.host", "dds.sys_info.hostname"]);
+        let process =
+            named(&["__ProcessName", "fastdds.physical_data.process", "dds.sys_info.executable_filepath"]);
+        let pid = named(&["__Pid", "dds.sys_info.process_id"]);
+        let mut announced = Announced::new(key, DiscoveredKind::Participant, source);
+        if let Some(name) = [description.name, process].into_iter().find(|name| !name.is_empty()) {
+            announced.name = super::UntrustedText::new(name);
+        }
+        announced.host = super::UntrustedText::new(host);
+        if let Some(domain) = domain {
+            announced.service = format!("domain {domain}").into();
+        }
+        announced.lifetime = Some(lease);
+        let unicast = description.locators.iter().filter(|(usage, _)| *usage == RtpsLocatorUse::Unicast);
+        let unicast: Vec<SocketAddr> = unicast.filter_map(|(_, locator)| locator.udp()).collect();
+        announced.addresses = unicast.iter().map(SocketAddr::ip).collect();
+        announced.port = unicast.first().map(SocketAddr::port);
+        if let Some(domain) = domain {
+            announced.field("domain", domain);
+        }
+        announced.text("domain tag", description.domain_tag);
+        if let Some(vendor) = description.vendor {
+            announced.field("vendor", vendor);
+        }
+        if let Some((major, minor)) = description.version {
+            announced.field("version", format_args!("{major}.{minor}"));
+        }
+        announced.field("participant", prefix);
+        announced.text("process", process);
+        announced.text("pid", pid);
+        for (usage, locator) in &description.locators {
+            announced.field(locator_name(*usage), locator);
+        }
+        announced.field("lease", format_args!("{} s", lease.as_secs_f64()));
+        registry.announce(now, announced);
+    }
+
+    fn announce_endpoint(
+        &mut self,
+        now: Time,
+        datagram: &DiscoveryDatagram<'_>,
+        guid: RtpsGuid,
+        is_writer: bool,
+        description: &Description<'_>,
+        registry: &mut Registry,
+    ) {
+        let key = key(datagram.place, guid.to_string());
+        let source = DiscoverySource::Ip(datagram.source);
+        let place = (datagram.place, guid.prefix);
+        if description.is_gone {
+            registry.goodbye(&key, source);
+            if registry.get(&key).is_none()
+                && let Some(participant) = self.participants.get_mut(&place)
+            {
+                participant.endpoints.remove(&guid.entity);
+            }
+            return;
+        }
+        let participant = self.participant(now, place, registry);
+        if participant.endpoints.len() >= Self::MAX_ENDPOINTS && !participant.endpoints.contains(&guid.entity)
+        {
+            registry.counts.refused += 1;
+            return;
+        }
+        participant.endpoints.insert(guid.entity);
+        let domain = description.domain(datagram).or(participant.domain);
+        let due = now.after(participant.lease.unwrap_or(Self::MAX_LEASE));
+        self.due = Some(self.due.map_or(due, |known| known.min(due)));
+
+        let mut announced = Announced::new(key, DiscoveredKind::Endpoint, source);
+        announced.name = super::UntrustedText::new(description.topic);
+        announced.service = super::UntrustedText::new(description.type_name);
+        let addresses = description.locators.iter().filter_map(|(_, locator)| locator.udp());
+        let addresses: Vec<SocketAddr> = addresses.filter(|address| !address.ip().is_multicast()).collect();
+        announced.addresses = addresses.iter().map(SocketAddr::ip).collect();
+        announced.port = addresses.first().map(SocketAddr::port);
+        announced.field("role", if is_writer { "writer" } else { "reader" });
+        announced.field("participant", guid.prefix);
+        if let Some(domain) = domain {
+            announced.field("domain", domain);
+        }
+        if let Some((kind, name)) = ros_name(description.topic) {
+            announced.text(kind, name);
+        }
+        // What is not stated has the default: readers are best-effort, writers reliable (DDS 1.4 section 2.2.3).
+        let is_reliable = description.is_reliable.unwrap_or(is_writer);
+        announced.field("reliability", if is_reliable { "reliable" } else { "best effort" });
+        announced.field(
+            "durability",
+            match description.durability {
+                0 => "volatile",
+                1 => "transient local",
+                2 => "transient",
+                _ => "persistent",
+            },
+        );
+        for partition in &description.partitions {
+            announced.text("partition", partition);
+        }
+        for (usage, locator) in &description.locators {
+            announced.field(locator_name(*usage), locator);
+        }
+        registry.announce(now, announced);
+    }
+}
+
+impl Observer for RtpsObserver {
+    fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>, registry: &mut Registry) {
+        let Some(message) = Rtps::parse(datagram.payload) else { return };
+        self.renew(now, (datagram.place, message.participant), registry);
+        for data in message.data() {
+            let kind = match data.writer.entity {
+                RtpsGuid::PARTICIPANT_WRITER => None,
+                RtpsGuid::PUBLICATIONS_WRITER => Some(true),
+                RtpsGuid::SUBSCRIPTIONS_WRITER => Some(false),
+                _ => continue,
+            };
+            let description = Description::of(&data);
+            let Some(guid) = description.guid else {
+                registry.counts.malformed += 1;
+                continue;
+            };
+            match kind {
+                None => self.announce_participant(now, datagram, guid.prefix, &description, registry),
+                Some(is_writer) => {
+                    self.announce_endpoint(now, datagram, guid, is_writer, &description, registry);
+                }
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time, registry: &mut Registry) {
+        const AT_LEAST: Duration = Duration::from_millis(100);
+        if self.due.is_none_or(|due| due > now) {
+            return;
+        }
+        let lapses = |participant: &Participant| {
+            participant.last_seen.after(participant.lease.unwrap_or(Self::MAX_LEASE))
+        };
+        let lapsed: Vec<Place> = self
+            .participants
+            .iter()
+            .filter(|(_, participant)| lapses(participant) <= now)
+            .map(|(place, _)| *place)
+            .collect();
+        for place in lapsed {
+            self.forget(&place, registry, DepartureReason::Expired);
+        }
+        let next = self.participants.iter().map(|(_, participant)| lapses(participant)).min();
+        self.due = next.map(|due| due.max(now.after(AT_LEAST)));
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.due
+    }
+}
+
+impl<'a> Description<'a> {
+    const MAX_LOCATORS: usize = 24;
+    const MAX_PARTITIONS: usize = 8;
+    const MAX_PROPERTIES: usize = 64;
+
+    fn of(data: &RtpsData<'a>) -> Self {
+        let mut description = Self::default();
+        for parameter in data.inline_qos.chain(data.parameters) {
+            description.set(parameter);
+        }
+        description
+    }
+
+    fn set(&mut self, parameter: RtpsParameter<'a>) {
+        match parameter {
+            RtpsParameter::Lease(lease) => self.lease = Some(lease),
+            RtpsParameter::Domain(domain) => self.domain = Some(domain),
+            RtpsParameter::DomainTag(tag) => self.domain_tag = tag,
+            RtpsParameter::Version(major, minor) => self.version = Some((major, minor)),
+            RtpsParameter::Vendor(vendor) => self.vendor = Some(vendor),
+            RtpsParameter::Participant(guid) | RtpsParameter::KeyHash(guid) => {
+                self.guid.get_or_insert(guid);
+            }
+            RtpsParameter::Endpoint(guid) => self.guid = Some(guid),
+            RtpsParameter::EntityName(name) => self.name = name,
+            RtpsParameter::Locator(usage, locator)
+                if self.locators.len() < Self::MAX_LOCATORS && !self.locators.contains(&(usage, locator)) =>
+            {
+                self.locators.push((usage, locator));
+            }
+            RtpsParameter::Topic(topic) => self.topic = topic,
+            RtpsParameter::Type(name) => self.type_name = name,
+            RtpsParameter::IsReliable(is_reliable) => self.is_reliable = Some(is_reliable),
+            RtpsParameter::Durability(durability) => self.durability = durability,
+            RtpsParameter::Partitions(names) => {
+                self.partitions = names.take(Self::MAX_PARTITIONS).collect();
+            }
+            RtpsParameter::Properties(mut texts) => {
+                let pairs = std::iter::from_fn(|| Some((texts.next()?, texts.next()?)));
+                self.properties = pairs.take(Self::MAX_PROPERTIES).collect();
+            }
+            RtpsParameter::IsGone(is_gone) => self.is_gone = is_gone,
+            _ => {}
+        }
+    }
+
+    /// Returns the domain: as stated, or by the ports, which older implementations rely on.
+    fn domain(&self, datagram: &DiscoveryDatagram<'_>) -> Option<u32> {
+        let of_group = |address: SocketAddr| match Rtps::domain_of_port(address.port()) {
+            Some((domain, true)) if address.ip().is_multicast() => Some(domain),
+            _ => None,
+        };
+        let of_locator = |usage| {
+            let locators = self.locators.iter().filter(move |(found, _)| *found == usage);
+            locators.filter_map(|(_, locator)| locator.udp())
+        };
+        let of_unicast = || {
+            of_locator(RtpsLocatorUse::DiscoveryUnicast)
+                .find_map(|address| Rtps::domain_of_port(address.port()).map(|(domain, _)| domain))
+        };
+        self.domain
+            .or_else(|| of_group(datagram.destination))
+            .or_else(|| of_locator(RtpsLocatorUse::DiscoveryMulticast).find_map(of_group))
+            .or_else(of_unicast)
+    }
+}
+
+fn key(place: DiscoveryPlace, id: String) -> DiscoveryKey {
+    DiscoveryKey { protocol: DiscoveryProtocol::Rtps, place, id: id.into() }
+}
+
+const fn locator_name(usage: RtpsLocatorUse) -> &'static str {
+    match usage {
+        RtpsLocatorUse::Unicast => "unicast",
+        RtpsLocatorUse::Multicast => "multicast",
+        RtpsLocatorUse::DiscoveryUnicast => "discovery unicast",
+        RtpsLocatorUse::DiscoveryMulticast => "discovery multicast",
+    }
+}
+
+/// Returns what a topic is in ROS 2, and its name there (ROS 2 design, "Topic and Service name mapping to DDS").
+fn ros_name(topic: &[u8]) -> Option<(&'static str, &[u8])> {
+    let name = topic.get(2..).filter(|name| name.starts_with(b"/"))?;
+    match topic.first_chunk()? {
+        b"rt" => Some(("ROS topic", name)),
+        b"rq" => Some(("ROS service", name.strip_suffix(b"Request").unwrap_or(name))),
+        b"rr" => Some(("ROS service", name.strip_suffix(b"Reply").unwrap_or(name))),
+        _ => None,
+    }
+}
