@@ -63,6 +63,8 @@ pub use announcements::{AnnouncementContent, StreamAnnouncement};
 pub use clock::{IntervalCounts, JitterBasis, JitterValue, Time};
 pub use flows::{FragmentPorts, RtpFlows};
 pub use ledger::{SequenceInfo, StreamIdentity};
+#[cfg(feature = "live")]
+pub use live::Discovery;
 pub use members::{GroupMember, LogEntry};
 pub use queriers::{
     ObservedQuerier, ObservedQuery, PimNeighbor, Protocol, QuerierTable, RouterAdvertisement,

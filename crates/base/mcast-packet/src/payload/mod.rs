@@ -26,7 +26,6 @@ mod xml;
 
 pub use amt::{AmtMac, AmtMessage};
 pub use announcements::{HsrpMessage, HsrpState, OspfHello, VrrpAdvertisement, VrrpChecksum};
-pub use announcements::{OspfHello, VrrpAdvertisement, VrrpChecksum};
 pub use coap::{Coap, CoapLink, CoapLinks, CoapOptions};
 pub use dns::{
     Dns, DnsKind, DnsQuestion, DnsQuestions, DnsRecord, DnsRecords, DnsSection, DnsTexts, DnsTypes, DnsValue,

@@ -32,7 +32,8 @@ pub struct DiscoveryDatagram<'a> {
     pub place: DiscoveryPlace,
     /// The address that it was sent from.
     pub source: SocketAddr,
-    /// The address that it was sent to: a group, or a host.
+    /// The address that it was sent to: a group, or a host. Of an answer to a question that was sent from a port of its
+    /// own, the port to which the question was sent, so that protocols are recognized.
     pub destination: SocketAddr,
     /// Its hop limit, if it is known.
     pub hop_limit: Option<u8>,

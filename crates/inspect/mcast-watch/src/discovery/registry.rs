@@ -43,7 +43,7 @@ pub enum DiscoveryEvent {
     /// Something was announced with other content.
     Changed {
         /// What was known before.
-        before: Discovered,
+        before: Box<Discovered>,
         /// What is known now.
         now: Discovered,
     },
@@ -177,7 +177,8 @@ impl Registry {
                 self.lapses.insert((expires, Arc::clone(&key)));
             }
             let is_lasting = is_announcement && now.since(held.entry.first_seen) >= Self::LASTING;
-            let changed = before.map(|before| DiscoveryEvent::Changed { before, now: held.entry.clone() });
+            let changed = before
+                .map(|before| DiscoveryEvent::Changed { before: Box::new(before), now: held.entry.clone() });
             if is_lasting {
                 shelf.entries.prove(&key);
             }
@@ -231,7 +232,7 @@ impl Registry {
         shelf.bytes = shelf.bytes + bytes(&new) - bytes(&old);
         fields.extend(new);
         let now = held.entry.clone();
-        self.push(DiscoveryEvent::Changed { before, now });
+        self.push(DiscoveryEvent::Changed { before: Box::new(before), now });
         self.make_room(key);
     }
 

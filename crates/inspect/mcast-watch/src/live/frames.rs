@@ -28,6 +28,7 @@ enum Origin {
 #[derive(Debug)]
 struct LiveCapture {
     capture: Capture,
+    filter: Filter,
     interfaces: Vec<Interface>,
     /// From the follower.
     changes: Option<mpsc::Receiver<InterfaceChange>>,
@@ -49,6 +50,7 @@ struct InterfaceChange {
 pub struct InterfaceFollower {
     watcher: InterfaceWatcher,
     selectors: Vec<InterfaceSelector>,
+    filter: Filter,
     captured: HashSet<InterfaceIndex>,
     changes: mpsc::Sender<InterfaceChange>,
 }
@@ -59,9 +61,22 @@ impl LiveFrames {
     /// # Errors
     /// [`LiveError`].
     pub fn capture(selectors: &[InterfaceSelector]) -> Result<Self, LiveError> {
+        Self::open(selectors, Filter::Multicast)
+    }
+
+    /// Captures multicast, broadcasts, and frames to groups of Ethernet without IP, such as LLDP.
+    ///
+    /// # Errors
+    /// [`LiveError`].
+    pub fn capture_group_addressed(selectors: &[InterfaceSelector]) -> Result<Self, LiveError> {
+        Self::open(selectors, Filter::GroupAddressed)
+    }
+
+    fn open(selectors: &[InterfaceSelector], filter: Filter) -> Result<Self, LiveError> {
         let interfaces = interfaces(selectors)?;
-        let capture = capture_on(&interfaces, interfaces.len() <= MAX_RINGS)?;
-        Ok(Self(Origin::Live(Box::new(LiveCapture { capture, interfaces, changes: None, changed: None }))))
+        let capture = capture_on(&interfaces, filter, interfaces.len() <= MAX_RINGS)?;
+        let live = LiveCapture { capture, filter, interfaces, changes: None, changed: None };
+        Ok(Self(Origin::Live(Box::new(live))))
     }
 
     /// Follows interfaces that appear and vanish, once the follower runs. `selectors` are those of [`Self::capture`].
@@ -72,10 +87,12 @@ impl LiveFrames {
         let watcher = InterfaceWatcher::new()?;
         let (sender, receiver) = mpsc::channel();
         let captured = self.interfaces().iter().map(|interface| interface.index).collect();
+        let mut filter = Filter::Multicast;
         if let Origin::Live(live) = &mut self.0 {
             live.changes = Some(receiver);
+            filter = live.filter;
         }
-        Ok(InterfaceFollower { watcher, selectors, captured, changes: sender })
+        Ok(InterfaceFollower { watcher, selectors, filter, captured, changes: sender })
     }
 
     /// Returns whether the frames are those of a file.
@@ -181,7 +198,7 @@ impl InterfaceFollower {
                 continue;
             }
             // If an interface has vanished again, another change follows.
-            let Ok(added) = capture_on(&new, false) else { continue };
+            let Ok(added) = capture_on(&new, self.filter, false) else { continue };
             self.captured = interfaces.iter().map(|interface| interface.index).collect();
             if self.changes.send(InterfaceChange { added, interfaces }).is_err() {
                 return;
@@ -191,9 +208,9 @@ impl InterfaceFollower {
 }
 
 /// Starts to capture on these interfaces: in blocks, or one frame per system call.
-fn capture_on(interfaces: &[Interface], in_blocks: bool) -> mcast_capture::Result<Capture> {
+fn capture_on(interfaces: &[Interface], filter: Filter, in_blocks: bool) -> mcast_capture::Result<Capture> {
     let options = CaptureOptions::on_names(interfaces.iter().map(|interface| &interface.name));
-    let options = options.filter(Filter::Multicast).all_multicast(true).loopback_once(true);
+    let options = options.filter(filter).all_multicast(true).loopback_once(true);
     Capture::open(options.in_blocks(in_blocks))
 }
 

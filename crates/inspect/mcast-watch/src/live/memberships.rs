@@ -84,7 +84,7 @@ fn with_requested_port(error: mcast::Error, memberships: &[Membership]) -> mcast
 }
 
 /// Returns a port that is currently unused.
-fn unused_port() -> io::Result<u16> {
+pub(super) fn unused_port() -> io::Result<u16> {
     let any = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))];
     Ok(UdpSocket::bind(&any[..])?.local_addr()?.port())
 }

@@ -18,6 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod discovery;
 mod frames;
 mod group_frames;
 mod memberships;
@@ -38,11 +39,13 @@ use std::{error, io};
 
 use mcast_sys::{ClassifiedError, FailureClass};
 
+pub use discovery::{Discovery, DiscoveryCoverage, DiscoveryOptions, DiscoverySources};
 pub use frames::{InterfaceFollower, LiveFrames};
 pub use group_frames::{
     FrameLosses, GroupFrameKind, GroupFrames, GroupFramesOptions, NextGroupFrame, SocketFrames, WireFrames,
 };
 pub use memberships::{HeldMemberships, LocalMember, LocalMembers, LocalMembersWatcher, TrafficMonitor};
+use monitor::is_transient;
 pub use monitor::{Monitor, MonitorOptions, MonitorReport, RecordingStatus, sequence_info};
 #[cfg(feature = "json")]
 pub use packet_json::{PacketRecord, PacketSummaryRecord};
@@ -72,6 +75,12 @@ pub enum LiveError {
     /// A capture failed.
     #[error(transparent)]
     Capture(#[from] mcast_capture::Error),
+    /// A file could not be read, or not to its end.
+    #[error(transparent)]
+    Source(mcast_capture::SourceError),
+    /// The system cannot start a thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
 }
 
 impl ClassifiedError for LiveError {
@@ -92,6 +101,7 @@ impl ClassifiedError for LiveError {
         match self {
             Self::Multicast(error) => Some(error),
             Self::Capture(error) => Some(error),
+            Self::Source(error) => Some(error),
             _ => None,
         }
     }

@@ -312,7 +312,7 @@ fn names(frames: &LiveFrames) -> Option<String> {
 
 /// Returns whether a capture continues after an error: an interface that is down may come back, and the others still
 /// work.
-fn is_transient(error: &SourceError) -> bool {
+pub(super) fn is_transient(error: &SourceError) -> bool {
     matches!(error, SourceError::Capture(error) if error.kind() == ErrorKind::InterfaceDown)
 }
 

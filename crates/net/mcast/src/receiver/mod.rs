@@ -11,11 +11,12 @@ mod table;
 mod waiting;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use mcast_group::{Family, HostAddr, Membership, SourceFilter};
+use mcast_group::{Family, GroupAddr, HostAddr, InterfaceIndex, Membership, SourceFilter};
 
 pub use builder::ReceiverBuilder;
 pub use reader::Reader;
@@ -229,6 +230,22 @@ impl Receiver {
     /// # Errors
     /// If the receiver has no socket for the group any more, or the system cannot send.
     pub fn reply(&self, to: &Arrival, payload: &[u8]) -> Result<()> {
+        self.send_from(to, payload, None)
+    }
+
+    /// Sends a datagram to a joined group, by this interface and from the group's port, so that the answers of
+    /// protocols such as mDNS are sent to the group, too. The hop limit is 255, as protocols that stay on the link
+    /// use it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotJoined`] if the group is not joined, or the system cannot send.
+    pub fn ask(&self, group: GroupAddr, interface: InterfaceIndex, payload: &[u8]) -> Result<()> {
+        let group = SocketAddr::new(group.group.addr(), group.port);
+        self.send_from(&Arrival::new(group, interface, group), payload, Some(255))
+    }
+
+    /// Sends a datagram to the source of `to` from the socket that received it.
+    fn send_from(&self, to: &Arrival, payload: &[u8], hop_limit: Option<u8>) -> Result<()> {
         let failed = |error: Error| error.on_address(to.destination).on_interface(to.interface);
         let sockets = self.sockets();
         let (family, port) = (Family::of(to.destination.ip()), to.destination.port());
@@ -238,14 +255,14 @@ impl Receiver {
             .find(|data| serving(data) && data.has(to))
             .or_else(|| sockets.iter().find(serving))
             .ok_or_else(|| failed(Error::new(Operation::Send, ErrorKind::NotJoined)))?;
-        // Every datagram that the socket sends is a reply, which names its interface.
+        // Every datagram that the socket sends names its interface.
         data.socket.set_default_interface(to.interface);
         let transmit = SendRequest {
             payload,
             to: to.source,
             interface: Some(to.interface),
             source: None,
-            hop_limit: None,
+            hop_limit,
             traffic_class: None,
             launch: None,
         };
