@@ -1,5 +1,6 @@
 //! What is known of one thing that announces itself, and of where it was announced.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -226,6 +227,25 @@ impl From<&str> for UntrustedText {
 impl From<String> for UntrustedText {
     fn from(text: String) -> Self {
         Self::new(text)
+    }
+}
+
+impl Discovered {
+    /// Returns the names of the fields in which a later state of it differs.
+    #[must_use]
+    pub fn differences(&self, later: &Self) -> Vec<&'static str> {
+        let addresses = |entry: &Self| entry.addresses.iter().copied().collect::<BTreeSet<_>>();
+        let differing = [
+            ("kind", self.kind != later.kind),
+            ("name", self.name != later.name),
+            ("service", self.service != later.service),
+            ("host", self.host != later.host),
+            ("addresses", addresses(self) != addresses(later)),
+            ("port", self.port != later.port),
+            ("url", self.url != later.url),
+            ("fields", self.fields != later.fields),
+        ];
+        differing.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
     }
 }
 

@@ -70,6 +70,18 @@ pub enum DepartureReason {
     Evicted,
 }
 
+impl DepartureReason {
+    /// Returns its name, as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Goodbye => "goodbye",
+            Self::Expired => "expired",
+            Self::Evicted => "evicted",
+        }
+    }
+}
+
 /// What was dropped to keep memory bounded, and what could not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

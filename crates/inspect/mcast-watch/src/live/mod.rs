@@ -39,6 +39,10 @@ use std::{error, io};
 
 use mcast_sys::{ClassifiedError, FailureClass};
 
+#[cfg(feature = "schema")]
+pub use discovery::discovery_schemas;
+#[cfg(feature = "json")]
+pub use discovery::{DiscoveredFieldRecord, DiscoveredRecord, DiscoveryEventRecord, DiscoverySummaryRecord};
 pub use discovery::{Discovery, DiscoveryCoverage, DiscoveryOptions, DiscoverySources};
 pub use frames::{InterfaceFollower, LiveFrames};
 pub use group_frames::{

@@ -1,6 +1,8 @@
 //! Discovery on live networks: a capture and sockets that fill a [`DiscoveryTable`] on a thread of its own.
 
 mod groups;
+#[cfg(feature = "json")]
+mod json;
 mod sockets;
 
 use std::collections::{BTreeSet, HashMap};
@@ -23,6 +25,10 @@ use crate::discovery::{
     Discovered, DiscoveryCounts, DiscoveryDatagram, DiscoveryEvent, DiscoveryPacket, DiscoveryPlace,
     DiscoveryProtocol, DiscoveryTable,
 };
+#[cfg(feature = "schema")]
+pub use json::schemas as discovery_schemas;
+#[cfg(feature = "json")]
+pub use json::{DiscoveredFieldRecord, DiscoveredRecord, DiscoveryEventRecord, DiscoverySummaryRecord};
 use sockets::DiscoverySockets;
 
 /// The longest wait for a frame or datagram before questions, answers and lifetimes get their turn.
