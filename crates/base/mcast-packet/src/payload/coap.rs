@@ -26,6 +26,8 @@ mod option {
     pub(super) const URI_PATH: u32 = 11;
     pub(super) const CONTENT_FORMAT: u32 = 12;
     pub(super) const MAX_AGE: u32 = 14;
+    /// RFC 7959.
+    pub(super) const BLOCK2: u32 = 23;
 }
 
 impl<'a> Coap<'a> {
@@ -83,11 +85,22 @@ impl<'a> Coap<'a> {
         Duration::from_secs(self.unsigned(option::MAX_AGE).unwrap_or(60).into())
     }
 
-    /// Returns the links of a list of resources, or none if the message is not a response with such a list.
+    /// Returns whether the payload continues in further blocks (RFC 7959 section 2.2).
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.unsigned(option::BLOCK2).is_some_and(|block| block & 8 != 0)
+    }
+
+    /// Returns the links of a list of resources, or `None` if the message is not a response with such a list. Some servers omit its
+    /// format.
     #[must_use]
     pub fn links(&self) -> Option<CoapLinks<'a>> {
-        let is_list = self.code == Self::CONTENT && self.content_format() == Some(Self::LINK_FORMAT);
-        is_list.then(|| CoapLinks { rest: self.payload() })
+        let rest = self.payload();
+        let is_list = match self.content_format() {
+            Some(format) => format == Self::LINK_FORMAT,
+            None => rest.starts_with(b"</") && rest.contains(&b'>'),
+        };
+        (is_list && self.code == Self::CONTENT).then_some(CoapLinks { rest })
     }
 
     fn unsigned(&self, wanted: u32) -> Option<u32> {

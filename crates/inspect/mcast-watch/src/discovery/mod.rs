@@ -5,12 +5,19 @@
 //! which turns what it reads into announcements; the registry keeps them, with lifetimes, in bounded memory.
 
 mod avtp;
+mod coap;
 mod entry;
+mod knx;
+mod lighting;
 mod neighbors;
 mod ptp;
 mod registry;
 mod rivals;
 mod rtps;
+mod sap;
+mod ssdp;
+mod support;
+mod wsd;
 
 use std::net::SocketAddr;
 
@@ -235,8 +242,15 @@ impl Discovered {
 fn observers() -> Vec<Box<dyn Observer>> {
     vec![
         Box::new(avtp::AvtpObserver::new()),
+        Box::new(coap::CoapObserver::new()),
+        Box::new(knx::KnxObserver::new()),
+        Box::new(lighting::ArtNetObserver::new()),
+        Box::new(lighting::SacnObserver),
         Box::new(neighbors::NeighborObserver),
         Box::new(ptp::PtpObserver::new()),
         Box::new(rtps::RtpsObserver::new()),
+        Box::new(sap::SapObserver::new()),
+        Box::new(ssdp::SsdpObserver::new()),
+        Box::new(wsd::WsDiscoveryObserver::new()),
     ]
 }

@@ -1,0 +1,102 @@
+//! KNXnet/IP: interfaces and routers of KNX, which respond to a search.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use mcast_packet::payload::Knx;
+
+use super::entry::{DiscoveredField, DiscoveredKind, DiscoveryProtocol};
+use super::registry::Registry;
+use super::support::{Asking, announced_by, is_of_port};
+use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
+use crate::clock::Time;
+
+const GROUPS: [SocketAddr; 1] = [SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(224, 0, 23, 12), Knx::PORT))];
+
+/// A search request. Its endpoint is zero, so that responses return to the address that it comes from.
+const SEARCH_REQUEST: [u8; 14] = [6, 0x10, 2, 1, 0, 14, 8, 1, 0, 0, 0, 0, 0, 0];
+
+/// Reads KNXnet/IP.
+#[derive(Debug)]
+pub(super) struct KnxObserver {
+    asking: Asking,
+}
+
+impl KnxObserver {
+    pub(super) const fn new() -> Self {
+        Self { asking: Asking::new(DiscoveryProtocol::Knx, &GROUPS, 1) }
+    }
+}
+
+impl Observer for KnxObserver {
+    fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>, registry: &mut Registry) {
+        if !is_of_port(datagram, Knx::PORT) {
+            return;
+        }
+        let Some(message) = Knx::parse(datagram.payload) else {
+            registry.counts.malformed += 1;
+            return;
+        };
+        if !message.is_search_response() {
+            return;
+        }
+        let Some(endpoint) = message.endpoint() else {
+            registry.counts.malformed += 1;
+            return;
+        };
+        // Behind a translation of addresses, the endpoint is zero.
+        let address = match endpoint.ip() {
+            ip if ip.is_unspecified() => datagram.source.ip(),
+            ip => IpAddr::V4(*ip),
+        };
+        let port = if endpoint.port() == 0 { datagram.source.port() } else { endpoint.port() };
+        let device = message.device();
+        let id = match &device {
+            Some(device) if device.serial != [0; 6] => hexadecimal(&device.serial),
+            _ => SocketAddr::new(address, port).to_string(),
+        };
+        let mut announced = announced_by(datagram, DiscoveryProtocol::Knx, DiscoveredKind::Device, id);
+        announced.addresses = vec![address];
+        announced.port = Some(port);
+        announced.lifetime = self.asking.lifetime();
+        announced.name = address.to_string().into();
+        let families: Vec<_> = message.families().collect();
+        let offered =
+            families.iter().map(|(name, _)| *name).filter(|name| matches!(*name, "tunneling" | "routing"));
+        announced.service = offered.collect::<Vec<_>>().join(" ").into();
+        if let Some(device) = device {
+            if !device.name.is_empty() {
+                announced.name = device.name.iter().map(|byte| char::from(*byte)).collect::<String>().into();
+            }
+            let (area, line, number) = device.address;
+            announced.fields = vec![
+                DiscoveredField::new("individual address", format_args!("{area}.{line}.{number}")),
+                DiscoveredField::new("serial number", hexadecimal(&device.serial)),
+                DiscoveredField::new("mac", device.mac),
+                DiscoveredField::new("group", device.group),
+            ];
+            if device.is_programming {
+                announced.fields.push(DiscoveredField::new("programming mode", "on"));
+            }
+        }
+        let families =
+            families.iter().map(|(name, version)| DiscoveredField::new(*name, format_args!("v{version}")));
+        announced.fields.extend(families);
+        registry.announce(now, announced);
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.asking.due()
+    }
+
+    fn ask(&mut self, now: Time) {
+        self.asking.start(now);
+    }
+
+    fn poll_transmit(&mut self, now: Time, _: &Registry) -> Option<DiscoveryQuestion> {
+        self.asking.poll(now, |_, _, _| SEARCH_REQUEST.to_vec())
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,225 @@
+//! What observers of text protocols share: when to ask, addresses from URLs, and text with escapes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::entry::{
+    Discovered, DiscoveredField, DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource,
+    UntrustedText,
+};
+use super::registry::{Announced, Registry};
+use super::{DiscoveryDatagram, DiscoveryQuestion};
+use crate::clock::Time;
+
+/// When to send the questions of a protocol: at once, again after [`Self::REPETITION`] in case they or the answers were lost, and then
+/// every [`Self::INTERVAL`], so that what has gone is noticed.
+#[derive(Debug)]
+pub(super) struct Asking {
+    protocol: DiscoveryProtocol,
+    destinations: &'static [SocketAddr],
+    /// The number of different questions to each destination.
+    variants: usize,
+    due: Option<Time>,
+    /// The questions sent since the start.
+    sent: usize,
+}
+
+impl Asking {
+    const REPETITION: Duration = Duration::from_secs(1);
+    const INTERVAL: Duration = Duration::from_secs(60);
+    /// Two rounds may be lost.
+    const LIFETIME: Duration = Duration::from_secs(150);
+
+    pub(super) const fn new(
+        protocol: DiscoveryProtocol,
+        destinations: &'static [SocketAddr],
+        variants: usize,
+    ) -> Self {
+        Self { protocol, destinations, variants, due: None, sent: 0 }
+    }
+
+    pub(super) fn start(&mut self, now: Time) {
+        (self.due, self.sent) = (Some(now), 0);
+    }
+
+    pub(super) const fn due(&self) -> Option<Time> {
+        self.due
+    }
+
+    /// Returns how long an answer holds of a protocol that states no lifetime: unlimited unless questions are repeated.
+    pub(super) fn lifetime(&self) -> Option<Duration> {
+        self.due.map(|_| Self::LIFETIME)
+    }
+
+    /// Returns the next question that is due. `payload` is called with the destination, the variant, and a number that
+    /// identifies the question.
+    pub(super) fn poll(
+        &mut self,
+        now: Time,
+        payload: impl FnOnce(SocketAddr, usize, usize) -> Vec<u8>,
+    ) -> Option<DiscoveryQuestion> {
+        self.due.filter(|due| *due <= now)?;
+        let round = self.destinations.len() * self.variants;
+        let destination = *self.destinations.get(self.sent % round / self.variants)?;
+        let payload = payload(destination, self.sent % self.variants, self.sent);
+        self.sent += 1;
+        if self.sent.is_multiple_of(round) {
+            let wait = if self.sent == round { Self::REPETITION } else { Self::INTERVAL };
+            self.due = Some(now.after(wait));
+        }
+        Some(DiscoveryQuestion { protocol: self.protocol, place: None, destination, payload })
+    }
+}
+
+/// Returns an announcement by the sender of a datagram of which only the identifier is known.
+pub(super) fn announced_by(
+    datagram: &DiscoveryDatagram<'_>,
+    protocol: DiscoveryProtocol,
+    kind: DiscoveredKind,
+    id: impl Into<UntrustedText>,
+) -> Announced {
+    Announced {
+        key: DiscoveryKey { protocol, place: datagram.place, id: id.into() },
+        kind,
+        name: UntrustedText::default(),
+        service: UntrustedText::default(),
+        host: UntrustedText::default(),
+        addresses: vec![datagram.source.ip()],
+        port: None,
+        url: UntrustedText::default(),
+        source: DiscoverySource::Ip(datagram.source),
+        fields: Vec::new(),
+        lifetime: None,
+    }
+}
+
+/// Returns whether a datagram was sent to or from the port of a protocol.
+pub(super) const fn is_of_port(datagram: &DiscoveryDatagram<'_>, port: u16) -> bool {
+    datagram.destination.port() == port || datagram.source.port() == port
+}
+
+/// How a thing was reached before, as announced.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reached<'a> {
+    source: DiscoverySource,
+    addresses: &'a [IpAddr],
+    url: &'a UntrustedText,
+    port: Option<u16>,
+}
+
+impl<'a> From<&'a Discovered> for Reached<'a> {
+    fn from(known: &'a Discovered) -> Self {
+        Self { source: known.source, addresses: &known.addresses, url: &known.url, port: known.port }
+    }
+}
+
+impl<'a> From<&'a Announced> for Reached<'a> {
+    fn from(known: &'a Announced) -> Self {
+        Self { source: known.source, addresses: &known.addresses, url: &known.url, port: known.port }
+    }
+}
+
+/// Keeps what is known of a thing that is announced by IPv4 and by IPv6: its addresses of the other family, and its URL and port
+/// of IPv4, which would otherwise alternate with those of IPv6. An announcement without a URL changes none.
+pub(super) fn keep_other_family<'a>(announced: &mut Announced, before: impl Into<Reached<'a>>) {
+    let before = before.into();
+    let Some(from) = announced.source.ip() else { return };
+    let others = before.addresses.iter().filter(|address| address.is_ipv4() != from.is_ipv4());
+    for address in others.take(Registry::MAX_ADDRESSES) {
+        if !announced.addresses.contains(address) {
+            announced.addresses.push(*address);
+        }
+    }
+    announced.addresses.sort_unstable();
+    let is_of_v4 = before.source.ip().is_some_and(|ip| ip.is_ipv4())
+        || authority(before.url.as_bytes()).is_some_and(|(address, _)| address.is_ipv4());
+    if announced.url.is_empty() || (from.is_ipv6() && is_of_v4 && !before.url.is_empty()) {
+        announced.url = before.url.clone();
+        announced.port = before.port;
+    }
+}
+
+/// Returns the address and port of a URL whose host is an address.
+pub(super) fn authority(url: &[u8]) -> Option<(IpAddr, u16)> {
+    let text = std::str::from_utf8(url).ok()?;
+    let (scheme, rest) = text.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let default_port = match scheme.to_ascii_lowercase().as_str() {
+        "http" => 80,
+        "https" => 443,
+        "coap" => 5683,
+        _ => return None,
+    };
+    if let Some(v6) = authority.strip_prefix('[') {
+        let (address, port) = v6.split_once(']')?;
+        // The zone of a link-local address has a meaning on its own host only (RFC 6874).
+        let address = address.split('%').next()?.parse().ok()?;
+        let port = if port.is_empty() { default_port } else { port.strip_prefix(':')?.parse().ok()? };
+        return Some((IpAddr::V6(address), port));
+    }
+    let (address, port) = match authority.split_once(':') {
+        Some((address, port)) => (address, port.parse().ok()?),
+        None => (authority, default_port),
+    };
+    Some((IpAddr::V4(address.parse().ok()?), port))
+}
+
+/// Decodes `%20` and the like. What is not a valid escape stays.
+pub(super) fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let escape = after.first_chunk::<2>().filter(|_| byte == b'%');
+        let value = escape.and_then(|digits| {
+            let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        decoded.push(value.unwrap_or(byte));
+        rest = if value.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    decoded
+}
+
+/// Decodes the references that XML defines, such as `&amp;` and `&#228;`. Others stay: they can only be defined by a document type,
+/// which is not read.
+pub(super) fn xml_decoded(text: &[u8]) -> Vec<u8> {
+    /// The longest reference, without `&` and `;`.
+    const MAX_REFERENCE: usize = 10;
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let end = after.iter().take(MAX_REFERENCE + 1).position(|byte| *byte == b';');
+        let reference = end.filter(|_| byte == b'&').and_then(|end| after.get(..end));
+        match reference.and_then(referenced) {
+            Some(character) => {
+                decoded.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = end.and_then(|end| after.get(end + 1..)).unwrap_or_default();
+            }
+            None => {
+                decoded.push(byte);
+                rest = after;
+            }
+        }
+    }
+    decoded
+}
+
+fn referenced(name: &[u8]) -> Option<char> {
+    match name {
+        b"amp" => Some('&'),
+        b"lt" => Some('<'),
+        b"gt" => Some('>'),
+        b"quot" => Some('"'),
+        b"apos" => Some('\''),
+        _ => {
+            let number = std::str::from_utf8(name.strip_prefix(b"#")?).ok()?;
+            let (digits, radix) = number.strip_prefix('x').map_or((number, 10), |digits| (digits, 16));
+            char::from_u32(u32::from_str_radix(digits, radix).ok()?)
+        }
+    }
+}
+
+/// Creates a field from bytes of the network.
+pub(super) fn field(name: &str, value: &[u8]) -> DiscoveredField {
+    DiscoveredField { name: name.into(), value: UntrustedText::new(value) }
+}

@@ -1,0 +1,184 @@
+//! WS-Discovery: printers, scanners, cameras of ONVIF, and computers that share files.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use mcast_packet::payload::{WsDiscovery, WsDiscoveryKind, WsEndpoint};
+
+use super::entry::{DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText};
+use super::registry::Registry;
+use super::support::{
+    Asking, announced_by, authority, field, is_of_port, keep_other_family, percent_decoded, xml_decoded,
+};
+use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
+use crate::clock::Time;
+
+const GROUPS: [SocketAddr; 2] = [
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(239, 255, 255, 250), WsDiscovery::PORT)),
+    SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xc), WsDiscovery::PORT, 0, 0)),
+];
+
+/// The namespaces of a question, and the type asked for. Devices implement the draft of 2005 or version 1.1, and some answer only
+/// questions for a type.
+const PROBES: [[&str; 3]; 3] = [
+    [DRAFT, DRAFT_ADDRESSING, ""],
+    [
+        DRAFT,
+        DRAFT_ADDRESSING,
+        "<d:Types xmlns:p=\"http://schemas.xmlsoap.org/ws/2006/02/devprof\">p:Device</d:Types>",
+    ],
+    ["http://docs.oasis-open.org/ws-dd/ns/discovery/2009/01", "http://www.w3.org/2005/08/addressing", ""],
+];
+const DRAFT: &str = "http://schemas.xmlsoap.org/ws/2005/04/discovery";
+const DRAFT_ADDRESSING: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing";
+
+/// Reads WS-Discovery.
+#[derive(Debug)]
+pub(super) struct WsDiscoveryObserver {
+    asking: Asking,
+}
+
+impl WsDiscoveryObserver {
+    pub(super) const fn new() -> Self {
+        Self { asking: Asking::new(DiscoveryProtocol::WsDiscovery, &GROUPS, PROBES.len()) }
+    }
+
+    fn announce(
+        &self,
+        now: Time,
+        datagram: &DiscoveryDatagram<'_>,
+        endpoint: &WsEndpoint<'_>,
+        registry: &mut Registry,
+    ) {
+        let (protocol, kind) = (DiscoveryProtocol::WsDiscovery, DiscoveredKind::Device);
+        let mut announced = announced_by(datagram, protocol, kind, UntrustedText::new(endpoint.address));
+        let known = registry.get(&announced.key);
+        announced.lifetime = self.asking.lifetime();
+        // A device that is translated, or has several networks, states addresses of each; the one on this network is first.
+        let urls = || words(endpoint.urls).take(Registry::MAX_ADDRESSES);
+        let from = datagram.source.ip();
+        let own = urls().find(|url| authority(url).is_some_and(|(address, _)| address == from));
+        if let Some(url) = own.or_else(|| urls().next()) {
+            announced.url = UntrustedText::new(xml_decoded(url));
+            announced.port = authority(url).map(|(_, port)| port);
+        }
+        for (address, _) in urls().filter_map(authority) {
+            if !announced.addresses.contains(&address) {
+                announced.addresses.push(address);
+            }
+        }
+        let types = words(endpoint.types).map(local_name).filter(|name| *name != b"Device");
+        let mut types: Vec<&[u8]> = types.take(Registry::MAX_FIELDS).collect();
+        if types.is_empty() && !endpoint.types.is_empty() {
+            types.push(b"Device");
+        }
+        let scope = |name: &str| {
+            let found = words(endpoint.scopes).find_map(|scope| onvif_scope(scope, name));
+            found.map(|value| percent_decoded(&xml_decoded(value)))
+        };
+        announced.service = UntrustedText::new(types.join(&b' '));
+        let id = endpoint.address.strip_prefix(b"urn:").unwrap_or(endpoint.address);
+        let id = id.strip_prefix(b"uuid:").unwrap_or(id);
+        let named = scope("name").or_else(|| scope("hardware"));
+        announced.name = UntrustedText::new(match (&named, types.first()) {
+            (Some(name), _) => name,
+            (None, Some(name)) => *name,
+            (None, None) => id,
+        });
+        for (name, value) in [("hardware", scope("hardware")), ("location", scope("location"))] {
+            announced.fields.extend(value.map(|value| field(name, &value)));
+        }
+        let version = endpoint.metadata_version;
+        announced.fields.extend((!version.is_empty()).then(|| field("metadata version", version)));
+        announced.fields.extend(types.iter().map(|name| field("type", name)));
+        announced
+            .fields
+            .extend(words(endpoint.scopes).take(Registry::MAX_FIELDS).map(|scope| field("scope", scope)));
+        announced.fields.extend(urls().map(|url| field("url", url)));
+        if let Some(known) = known {
+            // A message may leave out what another has stated (WS-Discovery 1.1 section 4.1).
+            if endpoint.types.is_empty() && endpoint.scopes.is_empty() && announced.name != known.name {
+                announced.name = known.name.clone();
+                announced.service = known.service.clone();
+                announced.fields.clone_from(&known.fields);
+            } else if endpoint.urls.is_empty() {
+                let urls = known.fields.iter().filter(|field| field.name.as_bytes() == b"url");
+                announced.fields.extend(urls.cloned());
+            }
+            keep_other_family(&mut announced, known);
+        }
+        registry.announce(now, announced);
+    }
+}
+
+impl Observer for WsDiscoveryObserver {
+    fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>, registry: &mut Registry) {
+        if !is_of_port(datagram, WsDiscovery::PORT) {
+            return;
+        }
+        let Some(message) = WsDiscovery::parse(datagram.payload) else {
+            registry.counts.malformed += 1;
+            return;
+        };
+        let endpoints = message.endpoints().filter(|endpoint| !endpoint.address.is_empty());
+        match message.kind {
+            WsDiscoveryKind::Probe | WsDiscoveryKind::Resolve => {}
+            WsDiscoveryKind::Bye => {
+                for endpoint in endpoints {
+                    let id = UntrustedText::new(endpoint.address);
+                    let key =
+                        DiscoveryKey { protocol: DiscoveryProtocol::WsDiscovery, place: datagram.place, id };
+                    registry.goodbye(&key, DiscoverySource::Ip(datagram.source));
+                }
+            }
+            WsDiscoveryKind::Hello | WsDiscoveryKind::ProbeMatches | WsDiscoveryKind::ResolveMatches => {
+                endpoints.for_each(|endpoint| self.announce(now, datagram, &endpoint, registry));
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.asking.due()
+    }
+
+    fn ask(&mut self, now: Time) {
+        self.asking.start(now);
+    }
+
+    fn poll_transmit(&mut self, now: Time, _: &Registry) -> Option<DiscoveryQuestion> {
+        self.asking.poll(now, |_, variant, number| {
+            let [namespace, addressing, types] = PROBES.get(variant).copied().unwrap_or_default();
+            let to = match namespace {
+                DRAFT => "urn:schemas-xmlsoap-org:ws:2005:04:discovery",
+                _ => "urn:docs-oasis-open-org:ws-dd:ns:discovery:2009:01",
+            };
+            // The identifier must be unique, and need not be secret: answers are read whoever asked.
+            let (nanos, number) = (now.as_nanos(), number & 0xfff);
+            let (high, low) = (nanos >> 32, nanos & 0xffff_ffff);
+            format!(
+                "<?xml version=\"1.0\" encoding=\"utf-8\"?><s:Envelope \
+                 xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\" xmlns:a=\"{addressing}\" \
+                 xmlns:d=\"{namespace}\"><s:Header><a:Action>{namespace}/Probe</a:Action>\
+                 <a:MessageID>urn:uuid:{high:08x}-0000-4{number:03x}-8000-0000{low:08x}</a:MessageID>\
+                 <a:To>{to}</a:To></s:Header><s:Body><d:Probe>{types}</d:Probe></s:Body></s:Envelope>"
+            )
+            .into_bytes()
+        })
+    }
+}
+
+fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
+}
+
+/// Returns the name without its prefix.
+fn local_name(name: &[u8]) -> &[u8] {
+    name.rsplit(|byte| *byte == b':').next().unwrap_or(name)
+}
+
+/// Returns the value of a scope such as `onvif://www.onvif.org/name/Gate` (ONVIF Core Specification section 7.3.2.2).
+fn onvif_scope<'a>(scope: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let rest = scope.strip_prefix(b"onvif://www.onvif.org/")?;
+    let value = rest.get(..name.len()).filter(|it| it.eq_ignore_ascii_case(name.as_bytes()));
+    let value = value.and_then(|_| rest.get(name.len()..))?.strip_prefix(b"/")?;
+    (!value.is_empty()).then_some(value)
+}
