@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use mcast_packet::payload::Knx;
 
-use super::entry::{DiscoveredField, DiscoveredKind, DiscoveryProtocol};
+use super::entry::{DiscoveredKind, DiscoveryProtocol};
 use super::registry::Registry;
 use super::support::{Asking, announced_by, is_of_port};
 use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
@@ -68,19 +68,17 @@ impl Observer for KnxObserver {
                 announced.name = device.name.iter().map(|byte| char::from(*byte)).collect::<String>().into();
             }
             let (area, line, number) = device.address;
-            announced.fields = vec![
-                DiscoveredField::new("individual address", format_args!("{area}.{line}.{number}")),
-                DiscoveredField::new("serial number", hexadecimal(&device.serial)),
-                DiscoveredField::new("mac", device.mac),
-                DiscoveredField::new("group", device.group),
-            ];
+            announced.field("individual address", format_args!("{area}.{line}.{number}"));
+            announced.field("serial number", hexadecimal(&device.serial));
+            announced.field("mac", device.mac);
+            announced.field("group", device.group);
             if device.is_programming {
-                announced.fields.push(DiscoveredField::new("programming mode", "on"));
+                announced.field("programming mode", "on");
             }
         }
-        let families =
-            families.iter().map(|(name, version)| DiscoveredField::new(*name, format_args!("v{version}")));
-        announced.fields.extend(families);
+        for (name, version) in families {
+            announced.field(name, format_args!("v{version}"));
+        }
         registry.announce(now, announced);
     }
 

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use mcast_packet::payload::{ArtNet, ArtPollReply, Sacn, SacnContent};
 
-use super::entry::{
-    Discovered, DiscoveredField, DiscoveredKind, DiscoveryProtocol, DiscoverySource, UntrustedText,
-};
+use super::entry::{Discovered, DiscoveredKind, DiscoveryProtocol, DiscoverySource, UntrustedText};
 use super::registry::{Announced, Registry};
 use super::support::{Asking, announced_by, is_of_port};
 use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
@@ -44,12 +42,12 @@ impl Observer for SacnObserver {
             SacnContent::Data { universe, priority, synchronization, is_preview, .. } => {
                 let mut announced = universe_of(datagram, &packet, universe);
                 announced.lifetime = Some(Self::DATA_LOSS);
-                announced.fields.push(DiscoveredField::new("priority", priority));
+                announced.field("priority", priority);
                 if synchronization != 0 {
-                    announced.fields.push(DiscoveredField::new("synchronization universe", synchronization));
+                    announced.field("synchronization universe", synchronization);
                 }
                 if is_preview {
-                    announced.fields.push(DiscoveredField::new("preview", "yes"));
+                    announced.field("preview", "yes");
                 }
                 let is_recorded = |known: &Discovered| {
                     now.since(known.last_seen) < Self::REFRESH
@@ -84,7 +82,7 @@ fn universe_of(datagram: &DiscoveryDatagram<'_>, packet: &Sacn<'_>, universe: u1
         name => UntrustedText::new(name),
     };
     announced.service = format!("universe {universe}").into();
-    announced.fields.push(DiscoveredField::new("cid", source));
+    announced.field("cid", source);
     announced
 }
 
@@ -139,17 +137,15 @@ impl ArtNetObserver {
         let ports = ports.iter().filter(|(_, universes)| !universes.is_empty());
         announced.service =
             ports.clone().map(|(name, list)| format!("{name} {list}")).collect::<Vec<_>>().join("; ").into();
-        announced.fields.extend(ports.map(|(name, universes)| DiscoveredField::new(*name, universes)));
-        let text = |name: &str, value: &[u8]| DiscoveredField {
-            name: name.into(),
-            value: UntrustedText::new(value),
-        };
-        announced.fields.push(text("short name", node.short_name));
+        for (name, universes) in ports {
+            announced.field(name, universes);
+        }
+        announced.text("short name", node.short_name);
         // The report counts answers, so it changes with each.
-        announced.fields.push(DiscoveredField::new("firmware", format_args!("{:#06x}", node.firmware)));
-        announced.fields.push(DiscoveredField::new("oem", format_args!("{:#06x}", node.oem)));
-        announced.fields.push(DiscoveredField::new("mac", node.mac));
-        announced.fields.push(DiscoveredField::new("bind index", node.bind_index));
+        announced.field("firmware", format_args!("{:#06x}", node.firmware));
+        announced.field("oem", format_args!("{:#06x}", node.oem));
+        announced.field("mac", node.mac);
+        announced.field("bind index", node.bind_index);
         registry.announce(now, announced);
     }
 }

@@ -4,11 +4,9 @@ use mcast_group::SessionDescription;
 use mcast_packet::payload::Sap;
 use std::time::Duration;
 
-use super::entry::{
-    DiscoveredField, DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
-};
+use super::entry::{DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText};
 use super::registry::Registry;
-use super::support::{announced_by, field};
+use super::support::announced_by;
 use super::{DiscoveryDatagram, Observer};
 use crate::clock::Time;
 use crate::lru::Lru;
@@ -78,17 +76,16 @@ impl SapObserver {
                     if !announced.addresses.contains(&group) {
                         announced.addresses.push(group);
                     }
-                    announced.fields.push(DiscoveredField::new("stream", &stream.membership));
+                    announced.field("stream", &stream.membership);
                 }
-                let skipped = description.skipped_media.iter();
-                announced.fields.extend(skipped.map(|media| field("other media", media.as_bytes())));
+                for media in &description.skipped_media {
+                    announced.text("other media", media.as_bytes());
+                }
             }
-            Err(problem) => announced.fields.push(DiscoveredField::new("not read", problem)),
+            Err(problem) => announced.field("not read", problem),
         }
         for (start, name) in LINES {
-            announced
-                .fields
-                .extend(message.lines(start).take(Registry::MAX_FIELDS).map(|line| field(name, line)));
+            message.lines(start).take(Registry::MAX_FIELDS).for_each(|line| announced.text(name, line));
         }
         // The key of a hash is that of the session, if its text had no origin line.
         let by_hash = DiscoveryKey { id: hash_id(message), ..announced.key.clone() };

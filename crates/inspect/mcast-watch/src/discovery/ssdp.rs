@@ -13,7 +13,7 @@ use super::entry::{
     Discovered, DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
 };
 use super::registry::{Announced, Registry};
-use super::support::{Asking, announced_by, authority, field, is_of_port, keep_other_family};
+use super::support::{Asking, announced_by, authority, is_of_port, keep_other_family};
 use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
 use crate::clock::Time;
 
@@ -240,11 +240,12 @@ impl Gathered {
             (_, Some(product)) if !product.is_empty() => UntrustedText::new(product),
             _ => announced.key.id.clone(),
         };
-        let headers = KEPT.iter().zip(&headers).filter(|(_, value)| !value.is_empty());
-        announced.fields = headers.map(|((_, name), value)| field(name, value.as_bytes())).collect();
+        for ((_, name), value) in KEPT.iter().zip(&headers) {
+            announced.text(name, value.as_bytes());
+        }
         for name in TYPES {
             let named = types.iter().filter(|value| type_field(value.as_bytes()) == name);
-            announced.fields.extend(named.map(|value| field(name, value.as_bytes())));
+            named.for_each(|value| announced.text(name, value.as_bytes()));
         }
         announced
     }

@@ -4,8 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::entry::{
-    Discovered, DiscoveredField, DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource,
-    UntrustedText,
+    Discovered, DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
 };
 use super::registry::{Announced, Registry};
 use super::{DiscoveryDatagram, DiscoveryQuestion};
@@ -78,19 +77,9 @@ pub(super) fn announced_by(
     kind: DiscoveredKind,
     id: impl Into<UntrustedText>,
 ) -> Announced {
-    Announced {
-        key: DiscoveryKey { protocol, place: datagram.place, id: id.into() },
-        kind,
-        name: UntrustedText::default(),
-        service: UntrustedText::default(),
-        host: UntrustedText::default(),
-        addresses: vec![datagram.source.ip()],
-        port: None,
-        url: UntrustedText::default(),
-        source: DiscoverySource::Ip(datagram.source),
-        fields: Vec::new(),
-        lifetime: None,
-    }
+    let key = DiscoveryKey { protocol, place: datagram.place, id: id.into() };
+    let addresses = vec![datagram.source.ip()];
+    Announced { addresses, ..Announced::new(key, kind, DiscoverySource::Ip(datagram.source)) }
 }
 
 /// Returns whether a datagram was sent to or from the port of a protocol.
@@ -217,9 +206,4 @@ fn referenced(name: &[u8]) -> Option<char> {
             char::from_u32(u32::from_str_radix(digits, radix).ok()?)
         }
     }
-}
-
-/// Creates a field from bytes of the network.
-pub(super) fn field(name: &str, value: &[u8]) -> DiscoveredField {
-    DiscoveredField { name: name.into(), value: UntrustedText::new(value) }
 }

@@ -7,7 +7,7 @@ use mcast_packet::payload::{WsDiscovery, WsDiscoveryKind, WsEndpoint};
 use super::entry::{DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText};
 use super::registry::Registry;
 use super::support::{
-    Asking, announced_by, authority, field, is_of_port, keep_other_family, percent_decoded, xml_decoded,
+    Asking, announced_by, authority, is_of_port, keep_other_family, percent_decoded, xml_decoded,
 };
 use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
 use crate::clock::Time;
@@ -84,16 +84,13 @@ impl WsDiscoveryObserver {
             (None, Some(name)) => *name,
             (None, None) => id,
         });
-        for (name, value) in [("hardware", scope("hardware")), ("location", scope("location"))] {
-            announced.fields.extend(value.map(|value| field(name, &value)));
+        for name in ["hardware", "location"] {
+            announced.text(name, &scope(name).unwrap_or_default());
         }
-        let version = endpoint.metadata_version;
-        announced.fields.extend((!version.is_empty()).then(|| field("metadata version", version)));
-        announced.fields.extend(types.iter().map(|name| field("type", name)));
-        announced
-            .fields
-            .extend(words(endpoint.scopes).take(Registry::MAX_FIELDS).map(|scope| field("scope", scope)));
-        announced.fields.extend(urls().map(|url| field("url", url)));
+        announced.text("metadata version", endpoint.metadata_version);
+        types.iter().for_each(|name| announced.text("type", name));
+        words(endpoint.scopes).take(Registry::MAX_FIELDS).for_each(|scope| announced.text("scope", scope));
+        urls().for_each(|url| announced.text("url", url));
         if let Some(known) = known {
             // A message may leave out what another has stated (WS-Discovery 1.1 section 4.1).
             if endpoint.types.is_empty() && endpoint.scopes.is_empty() && announced.name != known.name {
