@@ -16,6 +16,7 @@ mod lighting;
 mod mold_udp64;
 mod mpeg_ts;
 mod ptp;
+mod relay;
 mod rtp;
 mod rtps;
 mod sap;
@@ -36,6 +37,7 @@ pub use lighting::{ArtNet, ArtPollReply, Sacn, SacnContent};
 pub use mold_udp64::{MoldMessages, MoldUdp64};
 pub use mpeg_ts::{ContinuityCounts, ContinuityTracker, MpegTs, PidCounts, TsPacket, TsPackets};
 pub use ptp::{Ptp, PtpAnnounce, PtpClock, PtpDataSet, PtpKind, PtpV1Sync};
+pub use relay::RelayGreeting;
 pub use rtp::Rtp;
 pub use rtps::{
     Rtps, RtpsData, RtpsGuid, RtpsLocator, RtpsLocatorUse, RtpsParameter, RtpsParameters, RtpsPrefix,

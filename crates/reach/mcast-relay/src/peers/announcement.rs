@@ -22,10 +22,13 @@
 use std::fmt;
 use std::net::IpAddr;
 
-const MAGIC: &[u8; 4] = b"MCRL";
-const VERSION: u8 = 1;
-const GOODBYE: u8 = 1;
-const AUTHENTICATED: u8 = 2;
+use mcast_packet::payload::RelayGreeting;
+
+// What `mcast discover` reads, too, is defined with its parser.
+const MAGIC: [u8; 4] = RelayGreeting::MAGIC;
+const VERSION: u8 = RelayGreeting::VERSION;
+const GOODBYE: u8 = RelayGreeting::GOODBYE;
+const AUTHENTICATED: u8 = RelayGreeting::AUTHENTICATED;
 const KEEPS_SOURCES: u8 = 4;
 /// The number of the leg of a pair that goes to a unicast target.
 pub(crate) const UNICAST: u8 = 255;
@@ -130,7 +133,7 @@ impl Announcement {
         let flags = flag(self.goodbye, GOODBYE)
             | flag(authenticator.is_some(), AUTHENTICATED)
             | flag(self.keeps_sources, KEEPS_SOURCES);
-        bytes.extend_from_slice(MAGIC);
+        bytes.extend(MAGIC);
         bytes.extend([VERSION, flags, self.priority, self.leg]);
         bytes.extend(self.relay.0.to_be_bytes());
         bytes.extend(self.nonce.to_be_bytes());
@@ -165,7 +168,7 @@ impl Announcement {
         authenticator: Option<&dyn Authenticator>,
     ) -> Result<Self, AnnouncementError> {
         let mut reader = Reader(bytes);
-        if reader.take::<4>()? != *MAGIC || reader.byte()? != VERSION {
+        if reader.take::<4>()? != MAGIC || reader.byte()? != VERSION {
             return Err(AnnouncementError::Version);
         }
         let [flags, priority, leg] = reader.take()?;
@@ -346,6 +349,10 @@ mod tests {
             let bytes = announcement.emit(None);
             // IPv6 and UDP have 48 bytes of headers.
             prop_assert!(bytes.len() + TAG_LENGTH <= 1_280 - 48);
+            let greeting = RelayGreeting::parse(&bytes).unwrap();
+            prop_assert_eq!(greeting.addresses().collect::<Vec<_>>(), &announcement.addresses[..]);
+            prop_assert_eq!((greeting.relay, greeting.leg), (announcement.relay.0, announcement.leg));
+            prop_assert_eq!((greeting.is_goodbye, greeting.priority), (announcement.goodbye, announcement.priority));
             prop_assert_eq!(Announcement::parse(&bytes, None), Ok(announcement));
             for length in 0..bytes.len() {
                 prop_assert!(Announcement::parse(&bytes[..length], None).is_err());
