@@ -77,7 +77,7 @@ pub(crate) struct Members {
 impl Members {
     /// Time after which a host that sends no further reports is no longer considered a member: the group
     /// membership interval of RFC 3376 section 8.4 with its defaults.
-    const LIFETIME: Duration = Duration::from_secs(260);
+    pub(crate) const LIFETIME: Duration = Duration::from_secs(260);
 
     pub(crate) fn new(capacity: usize) -> Self {
         Self { members: Lru::new(capacity), evicted: 0 }
@@ -97,6 +97,17 @@ impl Members {
             }
             GmpMessage::Query(_) | GmpMessage::RouterDiscovery(_) => {}
         }
+    }
+
+    /// Returns whether a host wants a group, by its reports so far.
+    pub(crate) fn is_member(
+        &self,
+        group: Group,
+        interface: InterfaceIndex,
+        vlan: Option<u16>,
+        host: IpAddr,
+    ) -> bool {
+        self.members.get(&MemberKey { group, interface, vlan, host }).is_some()
     }
 
     pub(crate) fn evicted(&self) -> u64 {

@@ -162,7 +162,7 @@ impl ObservedQuery {
     }
 
     /// Returns the other querier present interval (RFC 3376 section 8.5).
-    fn lifetime(&self) -> Duration {
+    pub(crate) fn lifetime(&self) -> Duration {
         let response_time = Some(self.general_response_time());
         QuerierSettings::default().other_querier_present_interval(
             self.robustness,
@@ -322,10 +322,17 @@ pub(crate) struct RouterKey {
 #[derive(Clone, Copy, Debug)]
 struct HelloState {
     last: Time,
-    hold_time: Option<Duration>,
-    dr_priority: Option<u32>,
-    generation_id: Option<u32>,
+    facts: HelloFacts,
     outgoing: bool,
+}
+
+/// What a PIM Hello message states.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HelloFacts {
+    /// How long it remains valid; `None` means forever.
+    pub(crate) hold_time: Option<Duration>,
+    pub(crate) dr_priority: Option<u32>,
+    pub(crate) generation_id: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -362,25 +369,10 @@ impl Routers {
     }
 
     pub(crate) fn pim(&mut self, origin: PacketOrigin, message: &PimMessage<'_>) {
-        let PimMessage::Hello(options) = message else { return };
-        let mut hello = HelloState {
-            last: origin.time,
-            hold_time: Some(HelloState::DEFAULT_HOLD_TIME),
-            dr_priority: None,
-            generation_id: None,
-            outgoing: origin.outgoing,
-        };
-        for option in options.iter() {
-            match option {
-                HelloOption::HoldTime(u16::MAX) => hello.hold_time = None,
-                HelloOption::HoldTime(seconds) => hello.hold_time = Some(Duration::from_secs(seconds.into())),
-                HelloOption::DrPriority(priority) => hello.dr_priority = Some(priority),
-                HelloOption::GenerationId(id) => hello.generation_id = Some(id),
-                _ => {}
-            }
-        }
+        let Some(facts) = HelloFacts::of(message) else { return };
+        let hello = HelloState { last: origin.time, facts, outgoing: origin.outgoing };
         let key = key(origin);
-        if hello.hold_time == Some(Duration::ZERO) {
+        if facts.is_goodbye() {
             self.neighbors.remove(&key);
             return;
         }
@@ -389,9 +381,10 @@ impl Routers {
 
     pub(crate) fn remove_expired(&mut self, now: Time) {
         self.queriers.remove_expired(now);
-        self.neighbors
-            .retain(|_, hello| hello.hold_time.is_none_or(|hold_time| now.since(hello.last) < hold_time));
-        self.advertisements.retain(|_, state| now.since(state.last) < state.lifetime());
+        self.neighbors.retain(|_, hello| {
+            hello.facts.hold_time.is_none_or(|hold_time| now.since(hello.last) < hold_time)
+        });
+        self.advertisements.retain(|_, state| now.since(state.last) < advertisement_lifetime(state.interval));
     }
 
     pub(crate) fn clear(&mut self) {
@@ -405,9 +398,9 @@ impl Routers {
             interface: key.interface,
             vlan: key.vlan,
             address: key.address,
-            hold_time: hello.hold_time,
-            dr_priority: hello.dr_priority,
-            generation_id: hello.generation_id,
+            hold_time: hello.facts.hold_time,
+            dr_priority: hello.facts.dr_priority,
+            generation_id: hello.facts.generation_id,
             is_this_machine: hello.outgoing,
             quiet: now.since(hello.last),
         };
@@ -437,16 +430,37 @@ pub(crate) fn sorted<V>(map: &Lru<RouterKey, V>) -> impl Iterator<Item = (&Route
     entries.into_iter()
 }
 
-impl HelloState {
+impl HelloFacts {
     /// The hold time of a Hello message without that option (RFC 7761 section 4.11).
     const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(105);
+
+    /// Returns what a message states; `None` if it is no Hello.
+    pub(crate) fn of(message: &PimMessage<'_>) -> Option<Self> {
+        let PimMessage::Hello(options) = message else { return None };
+        let mut facts =
+            Self { hold_time: Some(Self::DEFAULT_HOLD_TIME), dr_priority: None, generation_id: None };
+        for option in options.iter() {
+            match option {
+                HelloOption::HoldTime(u16::MAX) => facts.hold_time = None,
+                HelloOption::HoldTime(seconds) => facts.hold_time = Some(Duration::from_secs(seconds.into())),
+                HelloOption::DrPriority(priority) => facts.dr_priority = Some(priority),
+                HelloOption::GenerationId(id) => facts.generation_id = Some(id),
+                _ => {}
+            }
+        }
+        Some(facts)
+    }
+
+    /// Returns whether the router leaves.
+    pub(crate) fn is_goodbye(&self) -> bool {
+        self.hold_time == Some(Duration::ZERO)
+    }
 }
 
-impl AdvertisementState {
-    /// Returns the time after which the router is considered gone: three intervals (RFC 4286 section 4.3).
-    fn lifetime(&self) -> Duration {
-        self.interval.max(Duration::from_secs(1)) * 3
-    }
+/// Returns the time after which a router with this interval between advertisements is considered gone: three intervals (RFC 4286
+/// section 4.3).
+pub(crate) fn advertisement_lifetime(interval: Duration) -> Duration {
+    interval.max(Duration::from_secs(1)) * 3
 }
 
 #[cfg(test)]

@@ -13,10 +13,13 @@ mod neighbors;
 mod ptp;
 mod registry;
 mod rivals;
+mod routers;
 mod rtps;
 mod sap;
 mod ssdp;
+mod streams;
 mod support;
+mod traffic;
 mod wsd;
 
 use std::net::SocketAddr;
@@ -30,6 +33,7 @@ pub use entry::{
 use registry::Registry;
 pub use registry::{DepartureReason, DiscoveryCounts, DiscoveryEvent};
 
+use crate::announcements::StreamAnnouncement;
 use crate::clock::Time;
 
 /// A datagram that may contain an announcement.
@@ -173,6 +177,26 @@ impl DiscoveryTable {
         }
     }
 
+    /// Records a stream of the message layer that announced itself, on this VLAN of its interface.
+    pub fn handle_stream(&mut self, now: Time, vlan: Option<u16>, stream: &StreamAnnouncement) {
+        self.registry.handle_timeout(now);
+        streams::stream(now, vlan, stream, &mut self.registry);
+    }
+
+    /// Records a history of the stream with this number that announced itself from `source`. The address of its server may be
+    /// unspecified; then it is that of `source`.
+    pub fn handle_history(
+        &mut self,
+        now: Time,
+        place: DiscoveryPlace,
+        source: SocketAddr,
+        stream: u64,
+        server: SocketAddr,
+    ) {
+        self.registry.handle_timeout(now);
+        streams::history(now, place, source, stream, server, &mut self.registry);
+    }
+
     /// Removes what has lapsed, and does what is due.
     pub fn handle_timeout(&mut self, now: Time) {
         self.registry.handle_timeout(now);
@@ -248,9 +272,12 @@ fn observers() -> Vec<Box<dyn Observer>> {
         Box::new(lighting::SacnObserver),
         Box::new(neighbors::NeighborObserver),
         Box::new(ptp::PtpObserver::new()),
+        Box::new(routers::RouterObserver::new()),
         Box::new(rtps::RtpsObserver::new()),
         Box::new(sap::SapObserver::new()),
         Box::new(ssdp::SsdpObserver::new()),
         Box::new(wsd::WsDiscoveryObserver::new()),
+        Box::new(streams::RelayObserver),
+        Box::new(traffic::GroupObserver::new()),
     ]
 }

@@ -1,0 +1,176 @@
+//! Groups with traffic, and groups with members.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use mcast_group::Group;
+use mcast_packet::Transport;
+use mcast_packet::gmp::{Address, GmpMessage};
+
+use super::entry::{DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource};
+use super::registry::{Announced, Registry};
+use super::{DiscoveryDatagram, DiscoveryPacket, Observer};
+use crate::clock::Time;
+use crate::lru::Lru;
+use crate::members::{Members, PacketOrigin};
+
+/// Watches groups.
+#[derive(Debug)]
+pub(super) struct GroupObserver {
+    groups: Lru<(DiscoveryPlace, IpAddr), GroupState>,
+    members: Members,
+}
+
+/// What is known of one group.
+#[derive(Debug)]
+struct GroupState {
+    /// The senders with the port that they send to, and when the latest datagram was recorded.
+    senders: BTreeMap<(IpAddr, u16), Time>,
+    members: BTreeMap<IpAddr, Time>,
+    first_seen: Time,
+    announced: Option<Time>,
+}
+
+impl GroupObserver {
+    const MAX_GROUPS: usize = 2_000;
+    /// Of more, these are listed.
+    const MAX_SENDERS: usize = 16;
+    const MAX_MEMBERS: usize = 16;
+    /// A group is announced to the registry no more often, whatever its rate.
+    const REPEAT: Duration = Duration::from_secs(1);
+    /// A sender without datagrams for this time has ended.
+    const SENDER: Duration = Duration::from_secs(10);
+
+    pub(super) fn new() -> Self {
+        Self { groups: Lru::new(Self::MAX_GROUPS), members: Members::new(4_096) }
+    }
+
+    fn group(&mut self, now: Time, place: DiscoveryPlace, group: IpAddr) -> &mut GroupState {
+        let new = || GroupState {
+            senders: BTreeMap::new(),
+            members: BTreeMap::new(),
+            first_seen: now,
+            announced: None,
+        };
+        self.groups.touch((place, group), new).0
+    }
+
+    fn record_members<A: Address>(
+        &mut self,
+        now: Time,
+        packet: &DiscoveryPacket<'_>,
+        host: IpAddr,
+        message: &GmpMessage<'_, A>,
+        registry: &mut Registry,
+    ) {
+        let place = packet.place;
+        let origin = PacketOrigin {
+            time: now,
+            interface: place.interface,
+            vlan: place.vlan,
+            source: host,
+            outgoing: packet.outgoing,
+        };
+        self.members.observe(origin, message);
+        let mut changed = |group: A| {
+            let address = group.into();
+            let Ok(group) = Group::new(address) else { return };
+            let is_member = self.members.is_member(group, place.interface, place.vlan, host);
+            if !is_member && self.groups.get(&(place, address)).is_none() {
+                return;
+            }
+            let state = self.group(now, place, address);
+            let was_member = state.members.contains_key(&host);
+            if is_member && (was_member || state.members.len() < Self::MAX_MEMBERS) {
+                state.members.insert(host, now);
+            } else {
+                state.members.remove(&host);
+            }
+            if was_member != is_member {
+                state.announced = None;
+            }
+            self.announce(now, place, address, host, registry);
+        };
+        match message {
+            GmpMessage::V1Report { group } | GmpMessage::Report { group } | GmpMessage::Leave { group } => {
+                changed(*group);
+            }
+            GmpMessage::V3Report(records) => records.iter().for_each(|record| changed(record.group)),
+            GmpMessage::Query(_) | GmpMessage::RouterDiscovery(_) => {}
+        }
+    }
+
+    /// Announces a group with what is known of it, unless that was just done.
+    fn announce(
+        &mut self,
+        now: Time,
+        place: DiscoveryPlace,
+        group: IpAddr,
+        source: IpAddr,
+        registry: &mut Registry,
+    ) {
+        let Some(state) = self.groups.get_mut(&(place, group)) else { return };
+        if state.announced.is_some_and(|announced| now.since(announced) < Self::REPEAT) {
+            return;
+        }
+        state.announced = Some(now);
+        state.senders.retain(|_, latest| now.since(*latest) < Self::SENDER);
+        state.members.retain(|_, latest| now.since(*latest) < Members::LIFETIME);
+        let key = DiscoveryKey { protocol: DiscoveryProtocol::Traffic, place, id: group.to_string().into() };
+        let source = DiscoverySource::Ip(SocketAddr::new(source, 0));
+        if state.senders.is_empty() && state.members.is_empty() {
+            // The last member has left; nobody else states that.
+            registry.remove_dependent(&key, super::DepartureReason::Goodbye);
+            self.groups.remove(&(place, group));
+            return;
+        }
+        let mut announced = Announced::new(key, DiscoveredKind::Group, source);
+        announced.addresses = vec![group];
+        announced.port = state.senders.keys().next().map(|(_, port)| *port);
+        announced.lifetime = Some(if state.members.is_empty() { Self::SENDER } else { Members::LIFETIME });
+        for (sender, port) in state.senders.keys() {
+            announced.field("sender", format_args!("{sender} to port {port}"));
+        }
+        for member in state.members.keys() {
+            announced.field("member", member);
+        }
+        let is_lasting = now.since(state.first_seen) >= Registry::LASTING;
+        registry.announce(now, announced);
+        if is_lasting {
+            self.groups.prove(&(place, group));
+        }
+    }
+}
+
+impl Observer for GroupObserver {
+    fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>, registry: &mut Registry) {
+        let group = datagram.destination.ip();
+        if !group.is_multicast() {
+            return;
+        }
+        let source = datagram.source.ip();
+        let state = self.group(now, datagram.place, group);
+        let sender = (source, datagram.destination.port());
+        if let Some(latest) = state.senders.get_mut(&sender) {
+            *latest = now;
+        } else if state.senders.len() < Self::MAX_SENDERS {
+            state.senders.insert(sender, now);
+            state.announced = None;
+        }
+        self.announce(now, datagram.place, group, source, registry);
+    }
+
+    fn handle_packet(&mut self, now: Time, packet: &DiscoveryPacket<'_>, registry: &mut Registry) {
+        let Some(ip) = packet.packet.ip_layer() else { return };
+        match &packet.packet.transport {
+            Some(Transport::Igmp(control)) if !control.checksum.is_invalid() => {
+                self.record_members(now, packet, ip.source, &control.message, registry);
+            }
+            Some(Transport::Mld(control)) if !control.checksum.is_invalid() && ip.hop_limit == 1 => {
+                self.record_members(now, packet, ip.source, &control.message, registry);
+            }
+            _ => {}
+        }
+    }
+}
