@@ -185,6 +185,14 @@ pub struct DnsTexts<'a> {
     rest: &'a [u8],
 }
 
+impl<'a> DnsTexts<'a> {
+    /// Reads the data of a TXT record.
+    #[must_use]
+    pub const fn new(data: &'a [u8]) -> Self {
+        Self { rest: data }
+    }
+}
+
 impl<'a> Iterator for DnsTexts<'a> {
     type Item = &'a [u8];
 

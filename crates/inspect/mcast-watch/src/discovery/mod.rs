@@ -9,6 +9,8 @@ mod coap;
 mod entry;
 mod knx;
 mod lighting;
+mod llmnr;
+mod mdns;
 mod neighbors;
 mod ptp;
 mod registry;
@@ -270,6 +272,8 @@ fn observers() -> Vec<Box<dyn Observer>> {
         Box::new(knx::KnxObserver::new()),
         Box::new(lighting::ArtNetObserver::new()),
         Box::new(lighting::SacnObserver),
+        Box::new(llmnr::Llmnr),
+        Box::new(mdns::Mdns::new()),
         Box::new(neighbors::NeighborObserver),
         Box::new(ptp::PtpObserver::new()),
         Box::new(routers::RouterObserver::new()),
