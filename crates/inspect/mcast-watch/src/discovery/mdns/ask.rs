@@ -90,7 +90,7 @@ impl Asker {
     const FIRST_INTERVAL: Duration = Duration::from_secs(1);
     const LONGEST_INTERVAL: Duration = Duration::from_secs(3_600);
     /// How many times a missing record is asked for.
-    const TRIES: u8 = 3;
+    pub(super) const TRIES: u8 = 3;
     /// Questions that are due this soon are asked in the same message.
     const TOGETHER: Duration = Duration::from_millis(20);
     const TYPES: &str = "_services._dns-sd._udp.local";
@@ -208,19 +208,22 @@ impl Asker {
             [(Some(key), [DnsKind::SRV, DnsKind::TXT]), (host.as_ref(), [DnsKind::A, DnsKind::AAAA])]
         {
             let Some(key) = key else { continue };
-            kinds.into_iter().filter(|kind| missing(key, *kind)).for_each(|kind| self.want(now, key, kind));
+            kinds
+                .into_iter()
+                .filter(|kind| missing(key, *kind))
+                .for_each(|kind| self.want(now, key, kind, Self::TRIES));
         }
     }
 
-    /// Asks for a record that is missing or about to lapse.
-    pub(super) fn want(&mut self, now: Time, key: &NameKey, kind: DnsKind) {
+    /// Asks for a record that is missing or about to lapse, up to this many times.
+    pub(super) fn want(&mut self, now: Time, key: &NameKey, kind: DnsKind, tries: u8) {
         if !self.is_asked_for(key) && key.name.role() != NameRole::Host {
             return;
         }
         if self.is_asked_at(key.place) {
             let question = Question { place: Some(key.place), name: key.name.clone(), kind: kind.0 };
             let due = now.after(self.delay());
-            self.schedule(due, question, Some(Self::TRIES), false);
+            self.schedule(due, question, Some(tries), false);
         }
     }
 
@@ -277,6 +280,8 @@ impl Asker {
         let mut buffer = [0; Self::MAX_MESSAGE];
         let Some(mut writer) = DnsWriter::new(&mut buffer, 0, 0) else { return };
         let mut asked = Vec::new();
+        // Up to 2 %, the same for all, so that they stay together.
+        let more = (self.random() % 20) as u32;
         for (time, question) in due {
             let is_wanted = self.is_wanted(&question, cache);
             let is_written = is_wanted
@@ -288,7 +293,7 @@ impl Asker {
                 break;
             }
             self.due.remove(&(time, question.clone()));
-            self.reschedule(now, &question, is_written);
+            self.reschedule(now, &question, is_written, more);
             if is_written {
                 asked.push(question);
             }
@@ -349,9 +354,9 @@ impl Asker {
         }
     }
 
-    /// Schedules a question that was asked for the next time: after twice the interval, and up to 2 % more.
-    fn reschedule(&mut self, now: Time, question: &Question, was_asked: bool) {
-        let more = self.random() % 20;
+    /// Schedules a question that was asked for the next time: after the interval and this many thousandths of it. Then the
+    /// interval doubles.
+    fn reschedule(&mut self, now: Time, question: &Question, was_asked: bool, more: u32) {
         let Some(schedule) = self.schedules.get_mut(question) else { return };
         schedule.left = schedule.left.map(|left| left.saturating_sub(1));
         if !was_asked || schedule.left == Some(0) {
@@ -360,7 +365,7 @@ impl Asker {
         }
         let interval = schedule.interval;
         schedule.interval = (interval * 2).min(Self::LONGEST_INTERVAL);
-        self.due.insert((now.after(interval + interval * more as u32 / 1_000), question.clone()));
+        self.due.insert((now.after(interval + interval * more / 1_000), question.clone()));
     }
 
     /// Returns 20 to 120 ms.

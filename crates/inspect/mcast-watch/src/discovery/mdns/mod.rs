@@ -110,7 +110,7 @@ impl Mdns {
                 registry.depart(&service::discovery_key(&lapsed.key), reason);
             }
             for kind in lapsed.stale {
-                self.asker.want(now, &lapsed.key, kind);
+                self.asker.want(now, &lapsed.key, kind, 1);
             }
         }
     }
