@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
+use mcast_http::HttpService;
 use mcast_pace::ClockTime;
 use mcast_relay::http::{HttpConfig, HttpDatagram, HttpRule, HttpServer};
 use mcast_relay::{LegId, Rule};

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use mcast_http::HttpClock;
 use mcast_pace::ClockTime;
 
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +12,11 @@ impl Clock {
     /// Creates a clock that starts now.
     pub(super) fn new() -> Self {
         Self(Instant::now())
+    }
+
+    /// Returns the same clock for HTTP.
+    pub(super) const fn http(self) -> HttpClock {
+        HttpClock::since(self.0)
     }
 
     #[inline]

@@ -6,12 +6,13 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use mcast_group::{GroupAddr, SafeText};
+use mcast_http::{HttpEvent, HttpRefusal};
 use mcast_json::{count_of, events};
 use mcast_sys::{ClassifiedError, FailureClass};
 use mcast_tunnel::{DownReason, LinkStatus, RefusedBy};
 
 use crate::amt::GatewayEvent;
-use crate::http::{HttpEvent, HttpRefusal, HttpRule};
+use crate::http::HttpRule;
 use crate::{Leg, LegId, Namespace, PairStatus, PeerStatus, RelayEvent, RelayId, RelayNames, TooManyLegs};
 
 events! {

@@ -1,25 +1,22 @@
 //! HTTP clients: their rules, the groups that they request, and the datagrams for them. They are served by a thread of
 //! their own, so that none of them delays a leg.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use mcast_group::GroupAddr;
+use mcast_http::{HttpDriver, HttpEvent, HttpWaker};
 use mcast_pace::ClockTime;
-use mcast_sys::poller::{Interest, Poller};
-use mcast_sys::ready::{READY_AT_ONCE, Ready};
-use socket2::{SockRef, TcpKeepalive};
+use mcast_sys::poller::Poller;
 
 use super::clock::Clock;
 use super::{Driver, DriverError, DriverEvent, describe, gather};
 use crate::http::{
-    HttpClientId, HttpConfig, HttpCounts, HttpDatagram, HttpDemand, HttpEvent, HttpLapse, HttpRejoin,
-    HttpRule, HttpServer, Playlist,
+    HttpConfig, HttpCounts, HttpDatagram, HttpDemand, HttpLapse, HttpRejoin, HttpRule, HttpServer, Playlist,
 };
 use crate::{LegId, Relay, RuleTarget};
 
@@ -32,6 +29,8 @@ pub(super) struct HttpSide {
     /// `None` if nobody can connect.
     config: Option<HttpConfig>,
     exchange: Option<Arc<Exchange>>,
+    /// The sockets, until the thread starts.
+    sockets: Option<HttpDriver>,
     thread: Option<JoinHandle<()>>,
     clock: Clock,
     waker: Arc<Poller>,
@@ -57,7 +56,7 @@ pub(super) struct ServedArrival {
 
 /// What the driver and the thread pass to each other.
 pub(super) struct Exchange {
-    pub(super) poller: Poller,
+    waker: HttpWaker,
     driver: Arc<Poller>,
     inbox: Mutex<Inbox>,
     outbox: Mutex<ServerReport>,
@@ -97,9 +96,8 @@ pub(super) struct ServerReport {
 }
 
 impl Exchange {
-    fn new(driver: &Arc<Poller>) -> io::Result<Self> {
-        let (inbox, outbox) = (Mutex::default(), Mutex::default());
-        Ok(Self { poller: Poller::new()?, driver: Arc::clone(driver), inbox, outbox })
+    fn new(waker: HttpWaker, driver: &Arc<Poller>) -> Self {
+        Self { waker, driver: Arc::clone(driver), inbox: Mutex::default(), outbox: Mutex::default() }
     }
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
@@ -136,8 +134,7 @@ impl Exchange {
     }
 
     fn wake(&self) {
-        // If this fails, the thread looks at its next deadline.
-        let _ = self.poller.wake();
+        self.waker.wake();
     }
 }
 
@@ -146,6 +143,7 @@ impl HttpSide {
         Self {
             config,
             exchange: None,
+            sockets: None,
             thread: None,
             clock,
             waker: Arc::clone(waker),
@@ -161,10 +159,9 @@ impl HttpSide {
     /// Starts the thread, if clients can connect. Until then, connections wait: rights are dropped in between, and
     /// each thread has its own.
     pub(super) fn start(&mut self) -> io::Result<()> {
-        let (None, Some(exchange), Some(config)) = (&self.thread, &self.exchange, &self.config) else {
-            return Ok(());
-        };
-        let thread = HttpThread::new(config.clone(), Arc::clone(exchange), self.clock);
+        let (Some(exchange), Some(config)) = (&self.exchange, &self.config) else { return Ok(()) };
+        let Some(sockets) = self.sockets.take() else { return Ok(()) };
+        let thread = HttpThread::new(config.clone(), Arc::clone(exchange), sockets, self.clock);
         self.thread = Some(std::thread::Builder::new().name("http".into()).spawn(move || thread.run())?);
         Ok(())
     }
@@ -172,7 +169,7 @@ impl HttpSide {
     /// Replaces what requests must have, and the playlist.
     pub(super) fn set_access(&mut self, token: Option<String>, playlist: Playlist) {
         let Some(config) = &mut self.config else { return };
-        (config.token, config.playlist) = (token.clone(), playlist.clone());
+        (config.access.token, config.playlist) = (token.clone(), playlist.clone());
         if let Some(exchange) = &self.exchange {
             exchange.inbox().access = Some((token, playlist));
             exchange.wake();
@@ -232,7 +229,10 @@ impl HttpSide {
         match &mut self.exchange {
             Some(exchange) => Ok(exchange),
             none => {
-                let exchange = Exchange::new(&self.waker).map_err(DriverError::system("create a poller"))?;
+                let sockets =
+                    HttpDriver::new(self.clock.http()).map_err(DriverError::system("create a poller"))?;
+                let exchange = Exchange::new(sockets.waker(), &self.waker);
+                self.sockets = Some(sockets);
                 Ok(none.insert(Arc::new(exchange)))
             }
         }
@@ -346,92 +346,52 @@ pub(super) fn http_rules(relay: &Relay, is_up: impl Fn(LegId) -> bool) -> impl I
     })
 }
 
-/// Tokens of listeners start here, those of clients at 0.
-const LISTENERS: usize = usize::MAX / 2;
-/// Connections that are accepted, and writes to one client, before others are served.
-const AT_ONCE: usize = 16;
-const READ_BYTES: usize = 4_096;
-/// What the system keeps for a client; without this it would be several megabytes for one that takes nothing.
-const SEND_BUFFER: usize = 512 << 10;
-/// The time after which a connection without traffic is tested, and one that answers nothing is given up.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// The time in which datagrams gather after others, so that those of fast streams are written together. The first one after
 /// a pause does not wait.
 const PAUSE: Duration = gather::LONGEST;
-/// The time without accepting connections after that failed, for example without free descriptors.
-const RECOVERY: Duration = Duration::from_millis(100);
 /// The time that clients have to take the end when the relay stops.
 const STOPPING: Duration = Duration::from_millis(300);
 
 pub(super) struct HttpThread {
     server: HttpServer,
     exchange: Arc<Exchange>,
+    sockets: HttpDriver,
     clock: Clock,
-    listeners: BTreeMap<usize, (SocketAddr, TcpListener)>,
-    next_listener: usize,
-    /// Until when no connection is accepted.
-    resting: Option<ClockTime>,
     /// When it looks for datagrams.
     pausing: Option<ClockTime>,
-    connections: HashMap<HttpClientId, Connection>,
     stop_at: Option<ClockTime>,
 }
 
-struct Connection {
-    stream: TcpStream,
-    /// Whether it takes nothing at present.
-    is_full: bool,
-    is_shut_down: bool,
-}
-
 impl HttpThread {
-    pub(super) fn new(config: HttpConfig, exchange: Arc<Exchange>, clock: Clock) -> Self {
-        Self {
-            server: HttpServer::new(config),
-            exchange,
-            clock,
-            listeners: BTreeMap::new(),
-            next_listener: LISTENERS,
-            resting: None,
-            pausing: None,
-            connections: HashMap::new(),
-            stop_at: None,
-        }
+    pub(super) fn new(
+        config: HttpConfig,
+        exchange: Arc<Exchange>,
+        sockets: HttpDriver,
+        clock: Clock,
+    ) -> Self {
+        Self { server: HttpServer::new(config), exchange, sockets, clock, pausing: None, stop_at: None }
     }
 
     pub(super) fn run(mut self) {
-        while self.stop_at.is_none_or(|stop| self.now() < stop && !self.connections.is_empty()) {
+        while self.stop_at.is_none_or(|stop| self.clock.now() < stop && self.sockets.has_connections()) {
             self.take_inbox();
-            let now = self.now();
-            if self.resting.is_some_and(|until| now >= until) {
-                self.resting = None;
-                self.accept_from(Interest::Readable);
-            }
-            self.server.handle_timeout(now);
-            let ids: Vec<_> = self.connections.keys().copied().collect();
-            ids.into_iter().for_each(|id| self.flush(id));
+            self.sockets.flush(&mut self.server);
             self.report();
-            self.wait();
+            let deadline = self.pausing.into_iter().chain(self.stop_at).min();
+            self.sockets.wait(&mut self.server, deadline);
         }
-    }
-
-    fn now(&self) -> ClockTime {
-        self.clock.now()
     }
 
     fn take_inbox(&mut self) {
         let inbox = self.exchange.take_inbox();
-        let now = self.now();
+        let now = self.clock.now();
         self.pausing = inbox.needs_pause().then(|| now + PAUSE);
         for (address, listener) in inbox.listeners {
-            let added = self.exchange.poller.add_descriptor(listener.as_fd(), self.next_listener);
-            if added.is_ok() {
-                self.listeners.insert(self.next_listener, (address, listener));
-                self.next_listener += 1;
-            }
+            // One that cannot be waited for is closed.
+            let _ = self.sockets.add_listener(address, listener);
         }
         if let Some(rules) = inbox.rules {
-            self.listeners.retain(|_, (address, _)| rules.iter().any(|rule| rule.listener == *address));
+            self.sockets.retain_listeners(|address| rules.iter().any(|rule| rule.listener == address));
             self.server.set_rules(now, rules);
         }
         if let Some((token, playlist)) = inbox.access {
@@ -439,7 +399,7 @@ impl HttpThread {
         }
         inbox.datagrams.iter().for_each(|datagram| self.server.handle_datagram(now, datagram));
         if inbox.is_stopping {
-            self.listeners.clear();
+            self.sockets.retain_listeners(|_| false);
             self.server.set_rules(now, Vec::new());
             self.stop_at = Some(now + STOPPING);
         }
@@ -452,153 +412,6 @@ impl HttpThread {
         let (demand, counts) = (self.server.poll_demand(), self.server.counts());
         self.exchange.report(ServerReport { demand, rejoins, lapses, events, counts });
     }
-
-    fn wait(&mut self) {
-        let deadline = [self.server.poll_timeout(), self.resting, self.pausing, self.stop_at]
-            .into_iter()
-            .flatten()
-            .min();
-        let timeout = deadline.map(|deadline| deadline - self.now());
-        let mut ready = Ready::empty();
-        // A signal ends the wait early. What else could fail would fail again: the loop continues with its deadlines.
-        if self.exchange.poller.wait(timeout).is_err()
-            || self.exchange.poller.ready(READY_AT_ONCE, &mut ready).is_err()
-        {
-            return;
-        }
-        for token in ready.sockets() {
-            match token.checked_sub(LISTENERS) {
-                Some(_) => self.accept(*token),
-                None => self.serve(HttpClientId(*token as u64)),
-            }
-        }
-    }
-
-    fn accept(&mut self, token: usize) {
-        for _ in 0..AT_ONCE {
-            let Some((address, listener)) = self.listeners.get(&token) else { return };
-            let address = *address;
-            match listener.accept() {
-                Ok((stream, client)) => self.connect(address, stream, client),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // The client has gone again.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(_) => {
-                    self.resting = Some(self.now() + RECOVERY);
-                    self.accept_from(Interest::Nothing);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn accept_from(&self, interest: Interest) {
-        for (token, (_, listener)) in &self.listeners {
-            // This only fails for a descriptor that is not registered.
-            let _ = self.exchange.poller.set_interest(listener.as_fd(), *token, interest);
-        }
-    }
-
-    fn connect(&mut self, listener: SocketAddr, stream: TcpStream, client: SocketAddr) {
-        let now = self.now();
-        if set_up(&stream).is_err() {
-            return;
-        }
-        let Some(id) = self.server.handle_connect(now, listener, client) else { return };
-        let token = usize::try_from(id.0).ok().filter(|token| *token < LISTENERS);
-        let added = token.map(|token| self.exchange.poller.add_descriptor(stream.as_fd(), token));
-        match added {
-            Some(Ok(())) => {
-                self.connections.insert(id, Connection { stream, is_full: false, is_shut_down: false });
-            }
-            Some(Err(_)) | None => self.server.handle_disconnected(now, id),
-        }
-    }
-
-    /// Reads from a client that is readable, or has become writable.
-    fn serve(&mut self, id: HttpClientId) {
-        let now = self.now();
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        if std::mem::take(&mut connection.is_full) {
-            self.wait_for(id, Interest::Readable);
-        }
-        let mut buffer = [0; READ_BYTES];
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        match connection.stream.read(&mut buffer) {
-            Ok(0) => self.close(id),
-            Ok(count) => self.server.handle_bytes(now, id, &buffer[..count]),
-            Err(error) if is_transient(&error) => {}
-            Err(_) => self.close(id),
-        }
-    }
-
-    /// Writes what there is for a client.
-    fn flush(&mut self, id: HttpClientId) {
-        for _ in 0..AT_ONCE {
-            let now = self.now();
-            let Some(connection) = self.connections.get_mut(&id).filter(|connection| !connection.is_full)
-            else {
-                break;
-            };
-            let slices = self.server.poll_transmit(now, id);
-            let length: usize = slices.iter().map(|slice| slice.len()).sum();
-            if length == 0 {
-                break;
-            }
-            match connection.stream.write_vectored(&slices) {
-                Ok(count) => {
-                    self.server.handle_written(now, id, count);
-                    if count < length {
-                        self.wait_for(id, Interest::ReadableOrWritable);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_transient(&error) => self.wait_for(id, Interest::ReadableOrWritable),
-                Err(_) => self.close(id),
-            }
-        }
-        self.end_if_due(id);
-    }
-
-    /// Ends a connection whose response is complete, or that must be dropped. The client sees an ordinary end after what
-    /// the system has taken.
-    fn end_if_due(&mut self, id: HttpClientId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        if self.server.is_ending(id) && !std::mem::replace(&mut connection.is_shut_down, true) {
-            // It fails if the client is gone, which is noticed when it is read from.
-            let _ = connection.stream.shutdown(Shutdown::Write);
-        }
-        if self.server.is_gone(id) {
-            self.close(id);
-        }
-    }
-
-    fn wait_for(&mut self, id: HttpClientId, interest: Interest) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.is_full = interest == Interest::ReadableOrWritable;
-        let (stream, token) = (connection.stream.as_fd(), id.0 as usize);
-        if self.exchange.poller.set_interest(stream, token, interest).is_err() {
-            self.close(id);
-        }
-    }
-
-    fn close(&mut self, id: HttpClientId) {
-        self.connections.remove(&id);
-        self.server.handle_disconnected(self.now(), id);
-    }
-}
-
-fn set_up(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nonblocking(true)?;
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_send_buffer_size(SEND_BUFFER)?;
-    socket.set_tcp_user_timeout(Some(KEEP_ALIVE))?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE))
-}
-
-fn is_transient(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 #[cfg(test)]
@@ -611,17 +424,14 @@ mod tests {
         let driver = Arc::new(Poller::new().unwrap());
         let mut side = HttpSide::new(Some(HttpConfig::new(7)), Clock::new(), &driver);
         let exchange = Arc::clone(side.exchange().unwrap());
+        let (mut sockets, mut server) = (side.sockets.take().unwrap(), HttpServer::new(HttpConfig::new(7)));
         let mut pass = || {
             let (address, source) = ("239.1.2.3:5000".parse().unwrap(), "10.0.0.1:4000".parse().unwrap());
             let payload = Arc::from([0x47; 188]);
             side.batch.push(HttpDatagram { leg: LegId(0), address, source, time: None, lost: 0, payload });
             side.pass(false);
         };
-        let is_woken = || {
-            let is_ready = exchange.poller.wait(Some(Duration::ZERO)).unwrap();
-            exchange.poller.ready(READY_AT_ONCE, &mut Ready::empty()).unwrap();
-            is_ready
-        };
+        let mut is_woken = || sockets.wait(&mut server, Some(ClockTime::START));
 
         pass();
         assert!(is_woken(), "the first one is sent at once");

@@ -39,12 +39,3 @@ fn with_colon(text: &str) -> Cow<'_, str> {
         _ => text.into(),
     }
 }
-
-/// Splits a label off, which some lists add to an address and some players send with it: `239.1.2.3:5000$HD`. What players fill
-/// in (`${start}`) is not one.
-pub(super) fn split_label(text: &str) -> (&str, Option<&str>) {
-    match text.rsplit_once('$') {
-        Some((rest, label)) if !label.contains(['{', '}']) => (rest, Some(label)),
-        _ => (text, None),
-    }
-}

@@ -1,12 +1,12 @@
 //! A group that is received for clients, in each form that they want, and which groups a server wants to receive.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mcast_group::{GroupAddr, Membership, SourceFilter};
+use mcast_http::{Feed, FeedChunk, FeedCursor, event_id, number_of};
 use mcast_pace::ClockTime;
 use mcast_packet::payload::{MpegTs, Rtp};
 
@@ -71,7 +71,7 @@ struct Stream {
     clients: usize,
     /// When the last client has left.
     idle_since: Option<ClockTime>,
-    reorder: Option<Reorder<Chunk>>,
+    reorder: Option<Reorder<FeedChunk>>,
     /// The position of the first chunk that a client lacks.
     needed: u64,
 }
@@ -86,7 +86,7 @@ struct RateMeter {
 /// Where a new client starts.
 #[derive(Debug)]
 pub(super) struct Start {
-    pub(super) cursor: Cursor,
+    pub(super) cursor: FeedCursor,
     /// The report of datagrams that are gone.
     pub(super) gap: Vec<u8>,
 }
@@ -108,17 +108,17 @@ impl Channel {
         for (kind, stream) in &mut self.streams {
             match kind {
                 StreamKind::Udp => {
-                    stream.feed.push(Chunk::whole(Arc::clone(&datagram.payload)), self.last, capacity);
+                    stream.feed.push(FeedChunk::whole(Arc::clone(&datagram.payload)), self.last, capacity);
                 }
                 StreamKind::Rtp => stream.receive_rtp(now, &datagram.payload, capacity),
                 StreamKind::Sse | StreamKind::WebSocket | StreamKind::RawWebSocket => {
                     if datagram.lost > 0 {
                         let (id, lost) = (event_id(self.epoch, before), Some(datagram.lost));
                         let gap = encode::gap(*kind, &id, GapReason::Lost, lost);
-                        stream.feed.push(Chunk::whole(gap), before, capacity);
+                        stream.feed.push(FeedChunk::whole(gap), before, capacity);
                     }
                     let event = encode::datagram(*kind, &event_id(self.epoch, self.last), datagram);
-                    stream.feed.push(Chunk::whole(event), self.last, capacity);
+                    stream.feed.push(FeedChunk::whole(event), self.last, capacity);
                 }
             }
         }
@@ -152,7 +152,7 @@ impl Channel {
     }
 
     /// Moves a client that has fallen behind. Returns how many datagrams it misses, and the report for it.
-    pub(super) fn catch_up(&self, kind: StreamKind, cursor: &mut Cursor) -> Option<(u64, Vec<u8>)> {
+    pub(super) fn catch_up(&self, kind: StreamKind, cursor: &mut FeedCursor) -> Option<(u64, Vec<u8>)> {
         let missed = self.streams.get(&kind)?.feed.catch_up(cursor);
         let gap = || encode::gap(kind, &event_id(self.epoch, cursor.number), GapReason::Slow, Some(missed));
         (missed > 0).then(|| (missed, gap()))
@@ -237,10 +237,10 @@ impl Stream {
         match (Rtp::parse(payload), &mut self.reorder) {
             (Some(packet), Some(reorder)) => {
                 let end = packet.payload.as_ptr().addr() - payload.as_ptr().addr();
-                let chunk = Chunk::part(Arc::clone(payload), end..end + packet.payload.len());
+                let chunk = FeedChunk::part(Arc::clone(payload), end..end + packet.payload.len());
                 reorder.push(now, &packet, chunk, &mut out);
             }
-            _ if MpegTs::parse(payload).is_some() => out.push(Chunk::whole(Arc::clone(payload))),
+            _ if MpegTs::parse(payload).is_some() => out.push(FeedChunk::whole(Arc::clone(payload))),
             _ => {}
         }
         self.send(out, capacity);
@@ -255,7 +255,7 @@ impl Stream {
     }
 
     /// Adds chunks that have numbers of their own.
-    fn send(&mut self, chunks: Vec<Chunk>, capacity: usize) {
+    fn send(&mut self, chunks: Vec<FeedChunk>, capacity: usize) {
         for chunk in chunks {
             self.feed.push(chunk, self.feed.last() + 1, capacity);
         }
@@ -276,16 +276,6 @@ impl RateMeter {
     fn bits(&self, now: ClockTime) -> f64 {
         if now < self.start + 3 * RATE_WINDOW { self.rate } else { 0.0 }
     }
-}
-
-fn event_id(epoch: u64, number: u64) -> String {
-    format!("{epoch:016x}-{number}")
-}
-
-/// Returns the number in an identifier of this epoch.
-fn number_of(epoch: u64, id: &str) -> Option<u64> {
-    let (given, number) = id.split_once('-')?;
-    (u64::from_str_radix(given, 16).ok()? == epoch).then(|| number.parse().ok())?
 }
 
 /// The groups that clients receive, each with its sources and the number of the rule.
@@ -315,186 +305,5 @@ impl HttpDemand {
     /// Returns the legs with groups to receive.
     pub fn legs(&self) -> impl Iterator<Item = LegId> {
         self.0.keys().map(|(leg, _)| *leg)
-    }
-}
-
-/// What a chunk costs beside its bytes.
-const OVERHEAD: usize = 128;
-
-/// Bytes that are sent to clients: a datagram or a part of it, or an event.
-#[derive(Clone, Debug)]
-pub(super) struct Chunk {
-    bytes: Arc<[u8]>,
-    range: Range<usize>,
-    /// The number of the last datagram that it contains or stands for.
-    pub(super) number: u64,
-}
-
-impl Chunk {
-    /// Creates a chunk of a part of these bytes, all of which are kept.
-    pub(super) fn part(bytes: Arc<[u8]>, range: Range<usize>) -> Self {
-        Self { bytes, range, number: 0 }
-    }
-
-    pub(super) fn whole(bytes: impl Into<Arc<[u8]>>) -> Self {
-        let bytes = bytes.into();
-        let range = 0..bytes.len();
-        Self::part(bytes, range)
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.bytes.get(self.range.clone()).unwrap_or_default()
-    }
-
-    fn cost(&self) -> usize {
-        self.bytes.len() + OVERHEAD
-    }
-}
-
-/// Where a client is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cursor {
-    /// The position of the next chunk.
-    pub(super) position: u64,
-    /// The number of the last datagram that was sent to the client, or reported as missed.
-    pub(super) number: u64,
-}
-
-/// The latest chunks of a stream.
-#[derive(Debug)]
-pub(super) struct Feed {
-    chunks: VecDeque<Chunk>,
-    /// The position of the oldest one.
-    first: u64,
-    /// The number of the last datagram before it.
-    gone: u64,
-    /// The number of the last datagram.
-    last: u64,
-    cost: usize,
-}
-
-impl Feed {
-    /// Creates a feed that starts after the datagram with this number.
-    pub(super) const fn after(number: u64) -> Self {
-        Self { chunks: VecDeque::new(), first: 0, gone: number, last: number, cost: 0 }
-    }
-
-    /// Adds a chunk, which stands for datagrams up to this number, and forgets the oldest ones above the capacity. An
-    /// empty chunk is not kept.
-    pub(super) fn push(&mut self, chunk: Chunk, number: u64, capacity: usize) {
-        self.last = number;
-        if chunk.bytes().is_empty() {
-            return;
-        }
-        self.cost += chunk.cost();
-        self.chunks.push_back(Chunk { number, ..chunk });
-        self.trim(capacity);
-    }
-
-    /// Forgets the oldest chunks above the capacity, except for the latest chunk.
-    pub(super) fn trim(&mut self, capacity: usize) {
-        while self.cost > capacity && self.chunks.len() > 1 {
-            self.forget_oldest();
-        }
-    }
-
-    /// Forgets the chunks before this position.
-    fn forget_before(&mut self, position: u64) {
-        while self.first < position && !self.chunks.is_empty() {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        if let Some(oldest) = self.chunks.pop_front() {
-            self.cost -= oldest.cost();
-            self.gone = oldest.number;
-            self.first += 1;
-        }
-    }
-
-    /// Returns the number of the last datagram.
-    pub(super) const fn last(&self) -> u64 {
-        self.last
-    }
-
-    /// Returns the position after the latest chunk.
-    pub(super) fn end(&self) -> u64 {
-        self.first + self.chunks.len() as u64
-    }
-
-    /// Returns a cursor after the latest chunk.
-    pub(super) fn live(&self) -> Cursor {
-        Cursor { position: self.end(), number: self.last }
-    }
-
-    /// Returns a cursor after the datagram with this number, or as close after it as chunks are kept.
-    fn after_number(&self, number: u64) -> Cursor {
-        let before = self.chunks.partition_point(|chunk| chunk.number <= number);
-        Cursor { position: self.first + before as u64, number }
-    }
-
-    /// Moves a cursor that has fallen behind to the oldest chunk. Returns how many datagrams it misses.
-    pub(super) fn catch_up(&self, cursor: &mut Cursor) -> u64 {
-        let missed = self.gone.saturating_sub(cursor.number);
-        if cursor.position < self.first || missed > 0 {
-            *cursor =
-                Cursor { position: cursor.position.max(self.first), number: cursor.number.max(self.gone) };
-        }
-        missed
-    }
-
-    /// Returns the chunks at a cursor and after it.
-    pub(super) fn from(&self, cursor: Cursor) -> impl Iterator<Item = &Chunk> {
-        let start = usize::try_from(cursor.position.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        self.chunks.range(start.min(self.chunks.len())..)
-    }
-
-    #[cfg(test)]
-    pub(super) const fn cost(&self) -> usize {
-        self.cost
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_reader_gets_every_number_once_or_is_told_that_it_missed_it(
-            steps in prop::collection::vec((0_usize..2_000, 0_usize..4), 1..200), capacity in 500_usize..5_000
-        ) {
-            let mut feed = Feed::after(10);
-            let (mut cursor, mut read, mut missed) = (feed.live(), 0, 0);
-            for (number, (length, reads)) in (11..).zip(&steps) {
-                feed.push(Chunk::whole(vec![0; *length + 1]), number, capacity);
-                prop_assert!(feed.cost() <= capacity.max(*length + 1 + OVERHEAD));
-                for _ in 0..*reads {
-                    missed += feed.catch_up(&mut cursor);
-                    let Some(chunk) = feed.from(cursor).next() else { break };
-                    prop_assert_eq!(chunk.number, cursor.number + 1);
-                    cursor = Cursor { position: cursor.position + 1, number: chunk.number };
-                    read += 1;
-                }
-            }
-            missed += feed.catch_up(&mut cursor);
-            let rest = feed.from(cursor).count() as u64;
-            prop_assert_eq!(read + missed + rest, steps.len() as u64);
-            prop_assert_eq!(feed.catch_up(&mut cursor), 0);
-        }
-
-        #[test]
-        fn a_reader_resumes_after_any_number(kept in 1_u64..40, asked in 0_u64..60) {
-            let mut feed = Feed::after(10);
-            // Twenty chunks at most.
-            (11..11 + kept).for_each(|number| feed.push(Chunk::whole([0]), number, 20 * (1 + OVERHEAD)));
-            let mut cursor = feed.after_number(asked);
-            let missed = feed.catch_up(&mut cursor);
-            let first = feed.from(cursor).next().map(|chunk| chunk.number);
-            prop_assert_eq!(first, (asked < feed.last()).then_some(asked + missed + 1));
-        }
     }
 }

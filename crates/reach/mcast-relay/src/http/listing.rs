@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use mcast_group::{AddrRange, GroupAddr, Membership, SourceFilter};
+use mcast_http::{HttpRefusal, Refusal, split_label};
 
 use super::channel::ChannelKey;
 use super::playlist::{self, Playlist, PlaylistEntry};
-use super::refusal::{HttpRefusal, Refusal};
 use super::resource::StreamKind;
-use super::{HttpChannel, HttpRule, address};
+use super::{HttpChannel, HttpRule};
 use crate::rule::{Selection, check_address};
 
 /// The rules and the playlist, and the entries of each listener that follow from both: pages are requested more often than these
@@ -92,7 +92,7 @@ impl Listing {
 
     /// Returns the stream of the channel with this name. Of several with one name, a label that follows it selects one.
     pub(super) fn stream_of(&self, listener: SocketAddr, name: &str) -> Option<(StreamKind, Membership)> {
-        let (name, label) = address::split_label(name);
+        let (name, label) = split_label(name);
         let of_name = || self.listed(listener).filter(|channel| channel.has_name(name));
         let of_label = label.and_then(|label| of_name().find(|channel| channel.has_label(label)));
         let channel = of_label.or_else(|| of_name().next())?;

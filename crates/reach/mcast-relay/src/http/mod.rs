@@ -25,20 +25,15 @@
 //! 4. Datagrams that a client of `/sse` or `/ws` misses are reported as a gap, with their number unless the group was not
 //!    received in between.
 
-mod access;
 mod address;
 mod channel;
-mod client;
+mod counts;
 mod encode;
 mod listing;
 mod pages;
 mod playlist;
-mod public_url;
-mod refusal;
 mod reorder;
-mod request;
 mod resource;
-mod response;
 mod server;
 mod silence;
 mod status;
@@ -48,14 +43,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mcast_group::GroupAddr;
+use mcast_http::AccessRules;
 
 use crate::{LegId, Traffic};
 
 pub use channel::HttpDemand;
+pub use counts::HttpCounts;
 pub use playlist::{HttpChannel, OddLine, PassedOver, Playlist};
-pub use public_url::{InvalidProxyNetwork, InvalidPublicUrl, ProxyNetwork, PublicUrl};
-pub use refusal::{HttpCounts, HttpRefusal};
-pub use server::{HttpClientId, HttpServer};
+pub use server::HttpServer;
 pub use silence::{HttpLapse, HttpRejoin};
 
 /// Returns the schemas of the events and of the status that clients receive as JSON. Needs the feature `schema`.
@@ -72,17 +67,8 @@ pub struct HttpConfig {
     pub max_clients: usize,
     /// A client is dropped if it takes nothing, or remains behind, for this time.
     pub stall: Duration,
-    /// Names of this host, beside its addresses and `localhost`. Requests for others are refused.
-    pub hosts: Vec<String>,
-    /// Origins (`https://tv.example`) whose pages may read the streams, or `*` for all. Pages of this server may.
-    pub origins: Vec<String>,
-    /// What a request must have as `?token=TOKEN`, as `Authorization: Bearer TOKEN`, as the cookie `token`, or as `token/TOKEN` in
-    /// `User-Agent`. `None`: nothing.
-    pub token: Option<String>,
-    /// What addresses in playlists begin with, if not with the host of the request.
-    pub public_url: Option<PublicUrl>,
-    /// Proxies of which the headers `X-Forwarded-…` count.
-    pub proxies: Vec<ProxyNetwork>,
+    /// Who may read what is served. Addresses in playlists begin with its public URL, if not with the host of the request.
+    pub access: AccessRules,
     /// Channels with names, which the pages list if a rule serves them.
     pub playlist: Playlist,
     /// A random number, another one for each start: identifiers of events contain it.
@@ -96,11 +82,11 @@ impl HttpConfig {
         Self {
             max_clients: 256,
             stall: Duration::from_secs(5),
-            hosts: Vec::new(),
-            origins: Vec::new(),
-            token: None,
-            public_url: None,
-            proxies: Vec::new(),
+            access: AccessRules {
+                host_advice: ", or start the relay with --http-host",
+                origin_advice: ": start the relay with --http-origin to allow it",
+                ..AccessRules::default()
+            },
             playlist: Playlist::default(),
             seed,
         }
@@ -139,22 +125,6 @@ pub struct HttpDatagram {
     pub lost: u64,
     /// The payload.
     pub payload: Arc<[u8]>,
-}
-
-/// Something that an operator may want to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpEvent {
-    /// The address that the client was connected to.
-    pub listener: SocketAddr,
-    /// The client; the last one, if the event stands for several refusals.
-    pub client: SocketAddr,
-    /// What was refused.
-    pub reason: HttpRefusal,
-    /// How many refusals with the same reason it stands for: more than 1 if there were more than
-    /// [`ReportQuota::LOG`](mcast_pace::ReportQuota::LOG) allows.
-    pub count: u64,
-    /// The reason in words, as the client receives it.
-    pub text: String,
 }
 
 #[cfg(test)]

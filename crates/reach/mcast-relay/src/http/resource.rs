@@ -1,10 +1,9 @@
 //! What the path of a request stands for.
 
 use mcast_group::Membership;
+use mcast_http::{HttpRefusal, HttpRequest, Refusal, split_label};
 
 use super::address;
-use super::refusal::{HttpRefusal, Refusal};
-use super::request::Request;
 
 /// The form in which a group is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,7 +63,7 @@ pub(super) enum Resource {
 }
 
 /// Returns what the request is about. The path is that below the prefix of the server.
-pub(super) fn find(request: &Request, path: &str) -> Result<Resource, Refusal> {
+pub(super) fn find(request: &HttpRequest, path: &str) -> Result<Resource, Refusal> {
     let path = path.trim_matches('/');
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     let kind = match first {
@@ -80,7 +79,7 @@ pub(super) fn find(request: &Request, path: &str) -> Result<Resource, Refusal> {
         "ws" => StreamKind::WebSocket,
         _ => return Ok(Resource::Channel(path.to_owned())),
     };
-    let (group, _) = address::split_label(rest);
+    let (group, _) = split_label(rest);
     let group = group.split('/').next().unwrap_or_default();
     let membership = address::parse(group).map_err(|text| Refusal::new(HttpRefusal::Invalid, text))?;
     Ok(Resource::Stream { kind, membership })
@@ -99,7 +98,7 @@ mod tests {
 
     fn found(path: &str) -> Result<Resource, HttpRefusal> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let request = Request { query: query.into(), ..Request::default() };
+        let request = HttpRequest { query: query.into(), ..HttpRequest::default() };
         find(&request, path).map_err(|refusal| {
             assert!(!refusal.text.contains('\n'));
             refusal.reason

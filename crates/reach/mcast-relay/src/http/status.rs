@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use mcast_http::{HttpConnection, Subscription};
 use mcast_pace::ClockTime;
 
 use super::channel::{Channel, ChannelKey};
-use super::client::{Client, Subscription};
 use super::pages;
 use super::playlist::HttpChannel;
-use super::server::HttpServer;
+use super::server::{HttpServer, StreamOf};
 
 /// One object.
 #[derive(Serialize)]
@@ -146,9 +146,9 @@ impl HttpServer {
     }
 
     fn current(&self, now: ClockTime, listener: SocketAddr) -> Status {
-        let counts = &self.counts;
+        let counts = self.counts();
         let refused = counts.refusals().map(|(reason, count)| RefusedCount { reason: reason.name(), count });
-        let client = |client: &Client| {
+        let client = |(_, client): (_, &HttpConnection<StreamOf>)| {
             let subscription = client.subscription()?;
             Some(self.client_status(now, client, subscription))
         };
@@ -160,7 +160,7 @@ impl HttpServer {
         });
         Status {
             event: "status",
-            clients: self.clients.values().filter_map(client).collect(),
+            clients: self.connections.iter().filter_map(client).collect(),
             groups: self.channels.iter().map(|(key, channel)| self.group_status(now, key, channel)).collect(),
             channels: self.listing.channels(listener, self.channels.keys()).map(ChannelStatus::of).collect(),
             rules: rules.collect(),
@@ -172,13 +172,18 @@ impl HttpServer {
         }
     }
 
-    fn client_status(&self, now: ClockTime, client: &Client, subscription: &Subscription) -> ClientStatus {
-        let feed =
-            self.channels.get(&subscription.channel).and_then(|channel| channel.feed(subscription.kind));
+    fn client_status(
+        &self,
+        now: ClockTime,
+        client: &HttpConnection<StreamOf>,
+        subscription: &Subscription<StreamOf>,
+    ) -> ClientStatus {
+        let StreamOf { channel, kind, .. } = &subscription.of;
+        let feed = self.channels.get(channel).and_then(|channel| channel.feed(*kind));
         ClientStatus {
             address: client.address.to_string(),
-            form: subscription.kind.name(),
-            group: text(&subscription.channel),
+            form: kind.name(),
+            group: text(channel),
             seconds: (now - client.since).as_secs_f64(),
             sent_bytes: client.sent,
             skipped: subscription.skipped,

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use mcast_http::{AccessRules, Feed, HttpClientId, HttpRefusal, HttpService};
 use mcast_pace::ClockTime;
 use proptest::prelude::*;
 
-use super::channel::Feed;
 use super::resource::StreamKind;
 use super::*;
 use crate::Rule;
@@ -110,6 +110,10 @@ impl Lan {
     }
 }
 
+fn with_token(rules: AccessRules) -> AccessRules {
+    AccessRules { token: Some("s3cret".into()), ..rules }
+}
+
 fn body(response: &str) -> &str {
     response.split_once("\r\n\r\n").unwrap().1
 }
@@ -151,7 +155,7 @@ fn the_pages_list_channels_that_rules_serve_with_their_names() {
     let text = "#EXTINF:-1,News\nrtp://@239.1.2.7:5000\n#EXTINF:-1,Elsewhere\nudp://@239.9.9.9:5000\n\
                 #EXTINF:-1,One source\nudp://@232.1.2.3:5000\n#EXTINF:-1,No source\nudp://@232.9.9.9:5000\n";
     let playlist = Playlist::read(text.as_bytes());
-    let config = HttpConfig { playlist, token: Some("s3cret".into()), ..HttpConfig::new(7) };
+    let config = HttpConfig { playlist, access: with_token(AccessRules::default()), ..HttpConfig::new(7) };
     // What clients cannot receive is not listed.
     let rules = ["239.1.2.0/24:5000", "239.8.8.8:6000", "10.0.0.7@232.1.2.3:5000", "232.9.9.9:5000"];
     let mut lan = Lan::with(config, &rules);
@@ -591,7 +595,7 @@ fn connections_without_a_request_do_not_keep_others_out() {
         let gone: Vec<HttpClientId> = gone;
         gone.into_iter().for_each(|id| lan.server.handle_disconnected(lan.now, id));
         flood = open;
-        assert!(lan.server.clients.len() <= 4 + 64, "{}", lan.server.clients.len());
+        assert!(lan.server.connections.ids().len() <= 4 + 64, "{}", lan.server.connections.ids().len());
     }
     let late = connect(&mut lan, "10.0.0.4:1");
     for id in [own, late] {
@@ -782,7 +786,10 @@ fn a_playlist_that_has_not_changed_is_not_sent_again() {
 #[test]
 fn a_browser_learns_what_it_may_send_for_an_allowed_page_and_needs_no_token_to_ask() {
     let origins = vec!["https://tv.example".to_owned()];
-    let config = HttpConfig { origins, token: Some("s3cret".into()), ..HttpConfig::new(7) };
+    let config = HttpConfig {
+        access: with_token(AccessRules { origins, ..AccessRules::default() }),
+        ..HttpConfig::new(7)
+    };
     let mut lan = Lan::with(config, &[GROUP]);
     let preflight = |lan: &mut Lan, origin: &str| {
         let headers = format!(
@@ -812,7 +819,11 @@ fn a_browser_learns_what_it_may_send_for_an_allowed_page_and_needs_no_token_to_a
 #[test]
 fn behind_a_proxy_addresses_are_those_of_the_proxy_and_limits_those_of_its_clients() {
     let proxies = vec!["10.0.0.1".parse().unwrap()];
-    let config = HttpConfig { proxies, max_clients: 4, token: Some("s3cret".into()), ..HttpConfig::new(7) };
+    let config = HttpConfig {
+        access: with_token(AccessRules { proxies, ..AccessRules::default() }),
+        max_clients: 4,
+        ..HttpConfig::new(7)
+    };
     let mut lan = Lan::with(config, &[GROUP]);
     let forwarded = |client: &str| {
         format!(
@@ -838,7 +849,7 @@ fn behind_a_proxy_addresses_are_those_of_the_proxy_and_limits_those_of_its_clien
         assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{client}: {response}");
     }
     // Without the option, anybody could write these headers.
-    lan.server.config.proxies.clear();
+    lan.server.config.access.proxies.clear();
     let list = get(&mut lan, "/playlist.m3u", "203.0.113.7");
     assert!(list.contains("\nhttp://10.0.0.9:4022/udp/239.1.2.3:5000/?token=s3cret\n"), "{list}");
 }
@@ -859,7 +870,7 @@ fn a_long_playlist_reaches_a_slow_client_and_clients_that_take_nothing_are_bound
     assert!(taken > 6_000_000 && lan.server.is_gone(slow), "{taken}");
     // Several times as much as may wait.
     let stalled: Vec<_> = (0..40).map(|_| lan.get("/playlist.m3u")).collect();
-    let waiting: usize = lan.server.clients.values().map(|client| client.outbox.own_len()).sum();
+    let waiting: usize = lan.server.connections.waiting();
     assert!(waiting <= 64 << 20, "{waiting}");
     assert!(stalled.iter().any(|id| !lan.server.is_gone(*id)));
     lan.pass(Duration::from_secs(3));

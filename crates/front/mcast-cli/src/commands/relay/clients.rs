@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use mcast_relay::http::{Playlist, ProxyNetwork, PublicUrl};
+use mcast_http::{ProxyNetwork, PublicUrl};
+use mcast_relay::http::Playlist;
 use mcast_relay::{Rule, Selection};
 use mcast_terminal::Console;
 

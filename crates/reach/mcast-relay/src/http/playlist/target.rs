@@ -1,6 +1,7 @@
 //! The address of an entry.
 
 use mcast_group::Membership;
+use mcast_http::split_label;
 
 use super::super::address;
 
@@ -59,7 +60,7 @@ fn of_server(rest: &str) -> Option<Target> {
 }
 
 fn group(is_rtp: bool, rest: &str) -> Result<Target, String> {
-    let (rest, label) = address::split_label(rest);
+    let (rest, label) = split_label(rest);
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let place = place.split(['/', '|', '#']).next().unwrap_or_default().trim();
     // As ffmpeg writes the sources of a group.

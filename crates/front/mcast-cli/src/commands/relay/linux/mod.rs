@@ -67,17 +67,17 @@ fn open(plan: &RelayPlan<'_>, console: &Console) -> anyhow::Result<Driver> {
         ..RelayConfig::new(plan.rules.clone(), seed)
     };
     let clients = &plan.arguments.clients;
-    let http = HttpConfig {
+    let mut http = HttpConfig {
         max_clients: clients.http_clients.into(),
         stall: clients.http_stall,
-        hosts: clients.http_host.clone(),
-        origins: clients.http_origin.clone(),
-        token: plan.token.clone(),
-        public_url: clients.http_public_url.clone(),
-        proxies: clients.http_proxy.clone(),
         playlist: plan.playlist.clone(),
         ..HttpConfig::new(seed)
     };
+    http.access.hosts.clone_from(&clients.http_host);
+    http.access.origins.clone_from(&clients.http_origin);
+    http.access.token.clone_from(&plan.token);
+    http.access.public_url.clone_from(&clients.http_public_url);
+    http.access.proxies.clone_from(&clients.http_proxy);
     Ok(Driver::open(DriverOptions {
         relay,
         containers: Arc::new(process_of),

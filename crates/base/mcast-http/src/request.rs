@@ -5,17 +5,18 @@ use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
-use super::refusal::{HttpRefusal, Refusal};
+use crate::{HttpRefusal, Refusal};
 
 /// The longest head. Browsers send less than 1 KiB to a server that sets one cookie.
-pub(super) const MAX_HEAD: usize = 8 << 10;
+pub(crate) const MAX_HEAD: usize = 8 << 10;
 const MAX_HEADERS: usize = 64;
 /// The name of the token as a cookie and in the query.
-pub(super) const TOKEN: &str = "token";
+pub(crate) const TOKEN: &str = "token";
 
-/// What must be done.
+/// What a request is to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Method {
+pub enum HttpMethod {
+    /// Return what is at the path.
     #[default]
     Get,
     /// The same without the body.
@@ -24,47 +25,59 @@ pub(super) enum Method {
     Options,
 }
 
-/// A request that was received whole.
+/// The head of a request that was received whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) method: Method,
+pub struct HttpRequest {
+    /// What to do.
+    pub method: HttpMethod,
     /// The path, decoded.
-    pub(super) path: String,
-    pub(super) query: String,
-    pub(super) host: Option<String>,
-    pub(super) origin: Option<String>,
+    pub path: String,
+    /// What follows `?`, with escapes.
+    pub query: String,
+    /// The host that it names.
+    pub host: Option<String>,
+    /// The origin of the page that caused it.
+    pub origin: Option<String>,
     /// Whether a page of another site caused it, according to the browser, other than by a link.
-    pub(super) is_cross_site: bool,
-    pub(super) accepts_json: bool,
+    pub is_cross_site: bool,
+    /// Whether the client accepts JSON.
+    pub accepts_json: bool,
     /// Tokens in headers: of `Authorization: Bearer`, of the cookie, and of `User-Agent`, for players that can set only that.
-    pub(super) tokens: Vec<String>,
-    pub(super) last_event_id: Option<String>,
-    pub(super) if_none_match: Option<String>,
+    pub tokens: Vec<String>,
+    /// The last event that the client of a stream has received.
+    pub last_event_id: Option<String>,
+    /// The versions of the page that the client has.
+    pub if_none_match: Option<String>,
     /// The key of a WebSocket's handshake.
-    pub(super) websocket_key: Option<String>,
-    pub(super) preflight: Preflight,
-    pub(super) forwarded: Forwarded,
+    pub websocket_key: Option<String>,
+    /// What a browser asks before it sends the request.
+    pub preflight: Preflight,
+    /// What a proxy says about it.
+    pub forwarded: Forwarded,
     /// The number of bytes.
-    pub(super) length: usize,
+    pub length: usize,
 }
 
 /// What a browser wants to send for a page of another origin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Preflight {
-    pub(super) headers: Option<String>,
+pub struct Preflight {
+    /// The headers that it wants to send.
+    pub headers: Option<String>,
     /// Whether the page is from the Internet and this server is not.
-    pub(super) is_to_private_network: bool,
+    pub is_to_private_network: bool,
 }
 
 /// What a proxy says about the request. Anybody can send this: it counts if a trusted proxy does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Forwarded {
-    pub(super) proto: Option<String>,
+pub struct Forwarded {
+    /// The scheme that the client used.
+    pub proto: Option<String>,
     host: Option<String>,
     port: Option<String>,
-    pub(super) prefix: Option<String>,
+    /// The path under which the proxy has the server.
+    pub prefix: Option<String>,
     /// The addresses of the client and of proxies, the latest last.
-    pub(super) clients: Vec<IpAddr>,
+    pub clients: Vec<IpAddr>,
 }
 
 /// Headers that are evaluated together.
@@ -78,8 +91,7 @@ struct Details {
     key: Option<String>,
 }
 
-/// Parses the head of a request; returns `None` if it is not complete.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<HttpRequest>, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut headers);
     let length = match head.parse(bytes) {
@@ -91,15 +103,15 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Request>, Refusal> {
         Err(error) => return Err(invalid(format!("this is not a request of HTTP/1.1: {error}"))),
     };
     let method = match head.method.unwrap_or_default() {
-        "GET" => Method::Get,
-        "HEAD" => Method::Head,
-        "OPTIONS" => Method::Options,
+        "GET" => HttpMethod::Get,
+        "HEAD" => HttpMethod::Head,
+        "OPTIONS" => HttpMethod::Options,
         _ => return Err(Refusal::new(HttpRefusal::Method, "only GET and HEAD are served here")),
     };
     let (authority, target) = split_target(head.path.unwrap_or_default());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let path = decode(path).ok_or_else(|| invalid("the path is not valid UTF-8"))?.into_owned();
-    let mut request = Request { method, path, query: query.to_owned(), length, ..Request::default() };
+    let mut request = HttpRequest { method, path, query: query.to_owned(), length, ..HttpRequest::default() };
     let mut details = Details::default();
     for header in head.headers.iter() {
         read_header(&mut request, &mut details, header)?;
@@ -128,7 +140,7 @@ fn split_target(target: &str) -> (Option<&str>, &str) {
 }
 
 fn read_header(
-    request: &mut Request,
+    request: &mut HttpRequest,
     details: &mut Details,
     header: &httparse::Header<'_>,
 ) -> Result<(), Refusal> {
@@ -187,15 +199,26 @@ fn token_of_product(product: &str) -> Option<String> {
     is_token.then(|| token.to_owned())
 }
 
-impl Request {
-    pub(super) fn is_head(&self) -> bool {
-        self.method == Method::Head
+impl HttpRequest {
+    /// Parses the head of a request; returns `None` if it is not complete.
+    ///
+    /// # Errors
+    /// If it is not a valid request (RFC 9112), has too many headers, or has another method than GET, HEAD and OPTIONS.
+    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, Refusal> {
+        parse(bytes)
+    }
+
+    /// Returns whether only the head of the response is requested.
+    #[must_use]
+    pub fn is_head(&self) -> bool {
+        self.method == HttpMethod::Head
     }
 
     /// Returns the value of a parameter of the query; an empty one if it has none.
-    pub(super) fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
         // A player may leave the label of a channel there, which follows everything else.
-        let (query, _) = super::address::split_label(&self.query);
+        let (query, _) = split_label(&self.query);
         let mut parts = query.split('&').map(|part| part.split_once('=').unwrap_or((part, "")));
         parts.find(|(key, _)| *key == name).and_then(|(_, value)| decode(value))
     }
@@ -203,7 +226,8 @@ impl Request {
 
 impl Forwarded {
     /// Returns the host with its port. Some proxies pass them apart.
-    pub(super) fn host(&self) -> Option<Cow<'_, str>> {
+    #[must_use]
+    pub fn host(&self) -> Option<Cow<'_, str>> {
         let host = self.host.as_deref()?;
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
         let is_default = |port: &str| ["80", "443"].contains(&port);
@@ -211,6 +235,16 @@ impl Forwarded {
             Some(port) => Some(format!("{host}:{port}").into()),
             None => Some(host.into()),
         }
+    }
+}
+
+/// Splits a label off, which some lists add to an address and some players send with it: `239.1.2.3:5000$HD`. What players fill
+/// in (`${start}`) is not one.
+#[must_use]
+pub fn split_label(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once('$') {
+        Some((rest, label)) if !label.contains(['{', '}']) => (rest, Some(label)),
+        _ => (text, None),
     }
 }
 
@@ -227,7 +261,7 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
 mod tests {
     use super::*;
 
-    fn parsed(head: &str) -> Request {
+    fn parsed(head: &str) -> HttpRequest {
         parse(format!("{head}\r\n\r\n").as_bytes()).unwrap().unwrap()
     }
 

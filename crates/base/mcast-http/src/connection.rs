@@ -5,34 +5,37 @@ use std::net::SocketAddr;
 
 use mcast_pace::ClockTime;
 
-use super::channel::{Channel, ChannelKey, Chunk, Cursor, Feed};
-use super::encode::FrameReader;
-use super::resource::StreamKind;
+use crate::{Feed, FeedChunk, FeedCursor};
 
 /// The largest number of chunks that are written together.
 const TOGETHER: usize = 64;
 /// The most that is kept for a client beside the streams: more is only due if it does not take what it requests.
-pub(super) const MAX_OWN: usize = 16 << 10;
+const MAX_OWN: usize = 16 << 10;
 
+/// A connection of a client.
 #[derive(Debug)]
-pub(super) struct Client {
-    pub(super) listener: SocketAddr,
-    pub(super) address: SocketAddr,
-    pub(super) state: ClientState,
-    pub(super) outbox: Outbox,
-    /// When it connected, and when something was sent to it.
-    pub(super) since: ClockTime,
-    pub(super) last_sent: ClockTime,
+pub struct HttpConnection<T> {
+    /// The address that the client is connected to.
+    pub listener: SocketAddr,
+    /// The client; for one of a trusted proxy, the client of that, with port 0.
+    pub address: SocketAddr,
+    /// When it connected.
+    pub since: ClockTime,
+    /// Bytes sent to it.
+    pub sent: u64,
+    pub(crate) state: ConnectionState<T>,
+    pub(crate) outbox: Outbox,
+    /// When something was sent to it.
+    pub(crate) last_sent: ClockTime,
     /// Since when it takes nothing, although there is something.
-    pub(super) blocked_since: Option<ClockTime>,
-    pub(super) sent: u64,
+    pub(crate) blocked_since: Option<ClockTime>,
 }
 
 #[derive(Debug)]
-pub(super) enum ClientState {
+pub(crate) enum ConnectionState<T> {
     /// Its request is not complete.
     Request(Vec<u8>),
-    Stream(Subscription),
+    Stream(Subscription<T>),
     /// Its response is being sent since this time, and the connection ends after it.
     Ending(ClockTime),
     /// The connection ends now.
@@ -41,48 +44,78 @@ pub(super) enum ClientState {
 
 /// A client of a stream.
 #[derive(Debug)]
-pub(super) struct Subscription {
-    pub(super) channel: ChannelKey,
-    pub(super) kind: StreamKind,
-    pub(super) cursor: Cursor,
+pub struct Subscription<T> {
+    /// Which stream, for the service.
+    pub of: T,
+    /// Where the client is in the feed of the stream.
+    pub cursor: FeedCursor,
+    /// How many items it has missed because it had fallen behind.
+    pub skipped: u64,
     /// Since when it has not caught up after it had fallen behind.
-    pub(super) behind_since: Option<ClockTime>,
-    pub(super) skipped: u64,
-    pub(super) frames: FrameReader,
+    pub(crate) behind_since: Option<ClockTime>,
 }
 
 /// What is sent before the next chunk of a stream.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     /// A chunk of which some bytes have been sent.
-    current: Option<(Chunk, usize)>,
+    current: Option<(FeedChunk, usize)>,
     own: Vec<u8>,
     own_sent: usize,
 }
 
-impl Client {
-    pub(super) fn new(now: ClockTime, listener: SocketAddr, address: SocketAddr) -> Self {
+impl<T> Subscription<T> {
+    /// Creates a client that starts at this place.
+    pub const fn new(of: T, cursor: FeedCursor) -> Self {
+        Self { of, cursor, skipped: 0, behind_since: None }
+    }
+}
+
+impl<T> HttpConnection<T> {
+    pub(crate) fn new(now: ClockTime, listener: SocketAddr, address: SocketAddr) -> Self {
         Self {
             listener,
             address,
-            state: ClientState::Request(Vec::new()),
-            outbox: Outbox::default(),
             since: now,
+            sent: 0,
+            state: ConnectionState::Request(Vec::new()),
+            outbox: Outbox::default(),
             last_sent: now,
             blocked_since: None,
-            sent: 0,
         }
     }
 
-    pub(super) const fn subscription(&self) -> Option<&Subscription> {
+    /// Returns the stream that it receives.
+    #[must_use]
+    pub const fn subscription(&self) -> Option<&Subscription<T>> {
         match &self.state {
-            ClientState::Stream(subscription) => Some(subscription),
-            ClientState::Request(_) | ClientState::Ending(_) | ClientState::Gone => None,
+            ConnectionState::Stream(subscription) => Some(subscription),
+            ConnectionState::Request(_) | ConnectionState::Ending(_) | ConnectionState::Gone => None,
         }
     }
 
-    /// Returns whether there is something to write.
-    pub(super) fn has_pending(&self, feed: Option<&Feed>) -> bool {
+    /// Returns the stream that it receives, to change it.
+    pub const fn subscription_mut(&mut self) -> Option<&mut Subscription<T>> {
+        match &mut self.state {
+            ConnectionState::Stream(subscription) => Some(subscription),
+            ConnectionState::Request(_) | ConnectionState::Ending(_) | ConnectionState::Gone => None,
+        }
+    }
+
+    /// Sends bytes before the next chunk of its stream.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.outbox.push(bytes);
+    }
+
+    /// Returns whether more waits for it than one request may cause.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.outbox.own.len() > MAX_OWN
+    }
+
+    /// Returns whether there is something to write, with the feed of its stream.
+    #[must_use]
+    pub fn has_pending(&self, feed: Option<&Feed>) -> bool {
         let has_chunks = || {
             let subscription = self.subscription();
             feed.zip(subscription).is_some_and(|(feed, own)| own.cursor.position < feed.end())
@@ -90,10 +123,19 @@ impl Client {
         !self.outbox.is_empty() || has_chunks()
     }
 
-    /// Returns what to write.
-    pub(super) fn slices<'a>(&'a self, feed: Option<&'a Feed>) -> Vec<IoSlice<'a>> {
+    /// Records that it has fallen behind by this many items.
+    pub fn fell_behind(&mut self, now: ClockTime, missed: u64) {
+        if let Some(subscription) = self.subscription_mut() {
+            subscription.skipped += missed;
+            subscription.behind_since.get_or_insert(now);
+        }
+    }
+
+    /// Returns what to write, with the feed of its stream.
+    #[must_use]
+    pub fn slices<'a>(&'a self, feed: Option<&'a Feed>) -> Vec<IoSlice<'a>> {
         let chunks = feed.zip(self.subscription()).map(|(feed, own)| feed.from(own.cursor));
-        let chunks = chunks.into_iter().flatten().map(Chunk::bytes);
+        let chunks = chunks.into_iter().flatten().map(FeedChunk::bytes);
         self.outbox
             .parts()
             .into_iter()
@@ -105,16 +147,17 @@ impl Client {
     }
 
     /// Records that this many bytes have been written.
-    pub(super) fn wrote(&mut self, now: ClockTime, count: usize, feed: Option<&Feed>) {
+    pub(crate) fn wrote(&mut self, now: ClockTime, count: usize, feed: Option<&Feed>) {
         self.sent += count as u64;
         (self.last_sent, self.blocked_since) = (now, None);
         let mut rest = self.outbox.advance(count);
-        let (ClientState::Stream(subscription), Some(feed)) = (&mut self.state, feed) else { return };
+        let (ConnectionState::Stream(subscription), Some(feed)) = (&mut self.state, feed) else { return };
         for chunk in feed.from(subscription.cursor) {
             if rest == 0 {
                 break;
             }
-            subscription.cursor = Cursor { position: subscription.cursor.position + 1, number: chunk.number };
+            let position = subscription.cursor.position + 1;
+            subscription.cursor = FeedCursor { position, number: chunk.number };
             match rest.checked_sub(chunk.bytes().len()) {
                 Some(left) => rest = left,
                 None => {
@@ -128,37 +171,20 @@ impl Client {
             subscription.behind_since = None;
         }
     }
-
-    /// Moves on if it has fallen behind. Returns how many datagrams it misses.
-    pub(super) fn catch_up(&mut self, now: ClockTime, channel: &Channel) -> u64 {
-        let Self { state: ClientState::Stream(subscription), outbox, .. } = self else { return 0 };
-        let Some((missed, gap)) = channel.catch_up(subscription.kind, &mut subscription.cursor) else {
-            return 0;
-        };
-        subscription.skipped += missed;
-        subscription.behind_since.get_or_insert(now);
-        outbox.push(&gap);
-        missed
-    }
 }
 
 impl Outbox {
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.own.extend(bytes);
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.current.is_none() && self.own.is_empty()
     }
 
     /// Returns the number of bytes that are kept for this client alone.
-    pub(super) const fn own_len(&self) -> usize {
+    pub(crate) const fn own_len(&self) -> usize {
         self.own.len()
-    }
-
-    /// Returns whether more than a request may cause is waiting.
-    pub(super) const fn is_full(&self) -> bool {
-        self.own.len() > MAX_OWN
     }
 
     fn parts(&self) -> [&[u8]; 2] {

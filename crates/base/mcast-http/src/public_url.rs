@@ -21,12 +21,14 @@ pub struct InvalidPublicUrl;
 
 impl PublicUrl {
     /// Returns the address of a host without a proxy.
-    pub(super) fn of_host(authority: &str) -> Self {
+    #[must_use]
+    pub fn of_host(authority: &str) -> Self {
         Self { is_secure: false, authority: authority.to_owned(), prefix: String::new() }
     }
 
     /// Returns the address with what a proxy says about it. What is not valid is ignored.
-    pub(super) fn forwarded(self, proto: Option<&str>, host: Option<&str>, prefix: Option<&str>) -> Self {
+    #[must_use]
+    pub fn forwarded(self, proto: Option<&str>, host: Option<&str>, prefix: Option<&str>) -> Self {
         let is_secure = match proto {
             Some(proto) if proto.eq_ignore_ascii_case("https") => true,
             Some(proto) if proto.eq_ignore_ascii_case("http") => false,
@@ -38,25 +40,33 @@ impl PublicUrl {
     }
 
     /// Returns the origin of pages that are there.
-    pub(super) fn origin(&self) -> String {
+    #[must_use]
+    pub fn origin(&self) -> String {
         let scheme = if self.is_secure { "https" } else { "http" };
         format!("{scheme}://{}", self.authority)
     }
 
-    pub(super) fn authority(&self) -> &str {
+    /// Returns the host with its port.
+    #[must_use]
+    pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    pub(super) fn prefix(&self) -> &str {
+    /// Returns the path under which the server is, without a slash at its end; empty if there is none.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    pub(super) const fn is_secure(&self) -> bool {
+    /// Returns whether clients use TLS.
+    #[must_use]
+    pub const fn is_secure(&self) -> bool {
         self.is_secure
     }
 
     /// Returns a path below the prefix. Proxies pass it with or without the prefix.
-    pub(super) fn within<'a>(&self, path: &'a str) -> &'a str {
+    #[must_use]
+    pub fn within<'a>(&self, path: &'a str) -> &'a str {
         let rest = path.strip_prefix(&self.prefix).filter(|_| !self.prefix.is_empty());
         rest.filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path)
     }

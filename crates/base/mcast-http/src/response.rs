@@ -4,10 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha1::{Digest, Sha1};
 
-use super::access::Access;
-use super::refusal::Refusal;
-use super::request::{Preflight, Request};
-use super::resource::StreamKind;
+use crate::{HttpAccess, HttpRefusal, HttpRequest, Preflight, Refusal};
 
 /// On every response: each connection serves one request, and nothing may reinterpret it.
 const COMMON: &str = "X-Content-Type-Options: nosniff\r\nConnection: close\r\n";
@@ -17,26 +14,42 @@ const LIVE: &str = "Cache-Control: no-store\r\n";
 const CHECKED: &str = "Cache-Control: private, no-cache\r\n";
 
 /// Returns the head of a stream, which lasts until the connection ends.
-pub(super) fn stream_head(kind: StreamKind, access: &Access) -> Vec<u8> {
+#[must_use]
+pub fn stream_head(content_type: &str, access: &HttpAccess) -> Vec<u8> {
     let origin = allow(access.origin.as_deref());
-    format!("HTTP/1.1 200 OK\r\nContent-Type: {}\r\n{origin}{LIVE}{COMMON}\r\n", kind.content_type())
-        .into_bytes()
+    format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n{origin}{LIVE}{COMMON}\r\n").into_bytes()
 }
 
 /// Returns the response to the handshake of a WebSocket.
-pub(super) fn upgrade(accept: &str) -> Vec<u8> {
+#[must_use]
+pub fn upgrade(accept: &str) -> Vec<u8> {
     let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
     format!("{head}Sec-WebSocket-Accept: {accept}\r\n\r\n").into_bytes()
 }
 
 /// Returns a whole page, without its body for HEAD.
-pub(super) fn page(content_type: &str, body: &str, access: &Access, request: &Request) -> Vec<u8> {
-    let headers = format!("{}{}{LIVE}", allow(access.origin.as_deref()), access.cookie());
-    whole("200 OK", content_type, &headers, body, request.is_head())
+#[must_use]
+pub fn page(content_type: &str, body: &str, access: &HttpAccess, request: &HttpRequest) -> Vec<u8> {
+    page_with("200 OK", content_type, "", body, access, request)
+}
+
+/// Returns a whole page with this status and further headers, each of which ends its line.
+#[must_use]
+pub fn page_with(
+    status: &str,
+    content_type: &str,
+    headers: &str,
+    body: &str,
+    access: &HttpAccess,
+    request: &HttpRequest,
+) -> Vec<u8> {
+    let headers = format!("{}{}{headers}{LIVE}", allow(access.origin.as_deref()), access.cookie());
+    whole(status, content_type, &headers, body, request.is_head())
 }
 
 /// Returns a page that a client may keep, or that what it has is still right.
-pub(super) fn kept_page(content_type: &str, body: &str, access: &Access, request: &Request) -> Vec<u8> {
+#[must_use]
+pub fn kept_page(content_type: &str, body: &str, access: &HttpAccess, request: &HttpRequest) -> Vec<u8> {
     let tag = URL_SAFE_NO_PAD.encode(Sha1::digest(body));
     let origin = allow(access.origin.as_deref());
     let headers = format!("{origin}{}ETag: \"{tag}\"\r\n{CHECKED}", access.cookie());
@@ -51,7 +64,8 @@ pub(super) fn kept_page(content_type: &str, body: &str, access: &Access, request
 }
 
 /// Returns what a browser may send for a page of this origin; without one, what anybody may.
-pub(super) fn preflight(preflight: &Preflight, origin: Option<&str>) -> Vec<u8> {
+#[must_use]
+pub fn preflight(preflight: &Preflight, origin: Option<&str>) -> Vec<u8> {
     // They become a line as they are. What is not a list of names is not sent by a browser.
     let is_list =
         |headers: &&str| headers.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_, ".contains(&byte));
@@ -72,14 +86,19 @@ pub(super) fn preflight(preflight: &Preflight, origin: Option<&str>) -> Vec<u8> 
 }
 
 /// Returns the response to a request for an icon: there is none.
-pub(super) fn no_icon() -> Vec<u8> {
+#[must_use]
+pub fn no_icon() -> Vec<u8> {
     format!("HTTP/1.1 204 No Content\r\nCache-Control: max-age=86400\r\n{COMMON}\r\n").into_bytes()
 }
 
-/// Returns the response that states a refusal.
-pub(super) fn refusal(refusal: &Refusal, is_head: bool) -> Vec<u8> {
+/// Returns the response that states a refusal. `realm` names the server for clients that it asks for a token.
+pub(crate) fn refusal(refusal: &Refusal, realm: &str, is_head: bool) -> Vec<u8> {
     let (status, header) = (refusal.reason.status(), refusal.reason.header());
-    let headers = format!("{header}{LIVE}");
+    let token = match refusal.reason {
+        HttpRefusal::Token => format!("WWW-Authenticate: Bearer realm=\"{realm}\"\r\n"),
+        _ => String::new(),
+    };
+    let headers = format!("{header}{token}{LIVE}");
     whole(status, "text/plain; charset=utf-8", &headers, &format!("{}\n", refusal.text), is_head)
 }
 

@@ -1,12 +1,14 @@
 //! Why a request is refused or a client is dropped, and how often that happened.
 
+use std::net::SocketAddr;
+
 /// Why a request was refused, or a client dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum HttpRefusal {
-    /// It is not valid HTTP, or does not name a group.
+    /// It is not valid HTTP, or names nothing that can be served.
     Invalid,
-    /// No rule names the group.
+    /// It names a group that is not served.
     Group,
     /// It names another host: with DNS rebinding, a page elsewhere could read what is served here.
     Host,
@@ -26,7 +28,7 @@ pub enum HttpRefusal {
     Upgrade,
     /// There are too many clients or streams.
     Busy,
-    /// The interface of the rule cannot be used.
+    /// The interface from which it would be served cannot be used.
     LegDown,
     /// The client did not take what was sent to it.
     Stalled,
@@ -71,7 +73,8 @@ impl HttpRefusal {
     }
 
     /// Returns the status line of the response, without its version.
-    pub(super) const fn status(self) -> &'static str {
+    #[must_use]
+    pub const fn status(self) -> &'static str {
         match self {
             Self::Invalid => "400 Bad Request",
             Self::Group | Self::Host | Self::Origin => "403 Forbidden",
@@ -86,9 +89,8 @@ impl HttpRefusal {
     }
 
     /// Returns the header that the status requires, as a line.
-    pub(super) const fn header(self) -> &'static str {
+    pub(crate) const fn header(self) -> &'static str {
         match self {
-            Self::Token => "WWW-Authenticate: Bearer realm=\"mcast relay\"\r\n",
             Self::Method => "Allow: GET, HEAD, OPTIONS\r\n",
             Self::Upgrade => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             Self::Busy | Self::LegDown => "Retry-After: 5\r\n",
@@ -99,53 +101,56 @@ impl HttpRefusal {
 
 /// A refusal, with what to do about it in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) reason: HttpRefusal,
-    pub(super) text: String,
+pub struct Refusal {
+    /// The reason.
+    pub reason: HttpRefusal,
+    /// The reason and the remedy in words, as the client receives them.
+    pub text: String,
+}
+
+/// Something that was refused, for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpEvent {
+    /// The address that the client was connected to.
+    pub listener: SocketAddr,
+    /// The client; the last one, if the event stands for several refusals.
+    pub client: SocketAddr,
+    /// What was refused.
+    pub reason: HttpRefusal,
+    /// How many refusals with the same reason it stands for: more than 1 if there were more than
+    /// [`ReportQuota::LOG`](mcast_pace::ReportQuota::LOG) allows.
+    pub count: u64,
+    /// The reason in words, as the client receives it.
+    pub text: String,
 }
 
 impl Refusal {
-    pub(super) fn new(reason: HttpRefusal, text: impl Into<String>) -> Self {
+    /// Creates a refusal.
+    #[must_use]
+    pub fn new(reason: HttpRefusal, text: impl Into<String>) -> Self {
         Self { reason, text: text.into() }
     }
 }
 
-mcast_metrics::figures! {
-    /// What an [`HttpServer`](super::HttpServer) has served and refused.
-    #[derive(Clone, Debug, Default, PartialEq, Eq)]
-    pub struct HttpCounts {
-        /// HTTP clients that receive a stream at present.
-        level clients: usize,
-        /// Groups that are received for HTTP clients at present, each from one leg and for one set of sources.
-        level groups: usize,
-        /// Streams that HTTP clients have received.
-        count served: u64,
-        /// Datagrams received for HTTP clients.
-        count datagrams: u64,
-        /// Bytes sent to HTTP clients.
-        count sent_bytes: u64,
-        /// Datagrams that were not sent to an HTTP client because it had fallen behind.
-        count skipped as "skipped_datagrams": u64,
-        other {
-            refused: [u64; HttpRefusal::COUNT],
-        }
-    }
-}
+/// How often something was refused, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RefusalCounts([u64; HttpRefusal::COUNT]);
 
-impl HttpCounts {
+impl RefusalCounts {
+    pub(crate) const NONE: Self = Self([0; HttpRefusal::COUNT]);
+
     /// Returns how often something was refused for this reason.
     #[must_use]
-    pub fn refused(&self, reason: HttpRefusal) -> u64 {
-        self.refused[reason as usize]
+    pub const fn of(&self, reason: HttpRefusal) -> u64 {
+        self.0[reason as usize]
     }
 
     /// Returns every reason for which something was refused, with the number.
-    pub fn refusals(&self) -> impl Iterator<Item = (HttpRefusal, u64)> {
-        HttpRefusal::ALL.into_iter().zip(self.refused).filter(|(_, count)| *count > 0)
+    pub fn iter(&self) -> impl Iterator<Item = (HttpRefusal, u64)> + use<> {
+        HttpRefusal::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
     }
 
-    /// Counts a refusal.
-    pub(super) const fn refuse(&mut self, reason: HttpRefusal) {
-        self.refused[reason as usize] += 1;
+    pub(crate) const fn add(&mut self, reason: HttpRefusal) {
+        self.0[reason as usize] += 1;
     }
 }
