@@ -58,6 +58,20 @@ const LIMITS: HttpLimits = HttpLimits {
     busy_advice: "try again later",
 };
 
+impl BoundExporter {
+    /// Returns the address, with the port that the system chose for port 0.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the listener, for a program that serves something else at such an address.
+    #[must_use]
+    pub fn into_listener(self) -> TcpListener {
+        self.listener
+    }
+}
+
 impl Exporter {
     /// Starts a thread that calls `figures` for each request.
     ///

@@ -20,9 +20,11 @@ use mcast_stream_proto::dissect::opened;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{self, Announce, Flags, Heartbeat, KeyEpoch, Kind, WireError};
 
+use super::discovery;
 use super::frames::LiveFrames;
 use super::memberships::{LocalMember, LocalMembers, LocalMembersWatcher};
 use super::recording::Recording;
+use crate::discovery::{DiscoveryCounts, DiscoveryEvent, DiscoveryTable};
 use crate::{
     AnnouncementContent, ObservedPacket, PacketState, Row, SequenceInfo, StreamAnnouncement, StreamIdentity,
     StreamKey, StreamRate, Time, Watch, WatchOptions, WatchReport,
@@ -52,6 +54,8 @@ pub struct MonitorOptions {
     pub keys: Keys,
     /// The members on this machine; `None` if reports need not contain them.
     pub local_members: Option<LocalMembersWatcher>,
+    /// Whether to read what announces itself in the captured packets, too: see [`Monitor::discovered`].
+    pub discovers: bool,
 }
 
 #[derive(Debug)]
@@ -216,6 +220,20 @@ impl Monitor {
         let mut recording = self.shared.lock_first().feed.table.recording.take()?;
         recording.flush();
         Some(RecordingStatus::of(&recording))
+    }
+
+    /// Returns what has appeared, changed or departed since the last call, of what announces itself on the captured
+    /// interfaces, and what was dropped so far. Whatever streams are selected, all of it is read; nothing unless
+    /// [`MonitorOptions::discovers`] is set.
+    #[must_use]
+    pub fn discovered(&self, now: SystemTime) -> (Vec<DiscoveryEvent>, DiscoveryCounts) {
+        let mut state = self.shared.lock_first();
+        let is_file = state.is_file;
+        let Some(table) = &mut state.feed.table.discovery else { return Default::default() };
+        if !is_file {
+            table.handle_timeout(now.into());
+        }
+        (std::iter::from_fn(|| table.poll_event()).collect(), table.counts())
     }
 
     /// Resets all counters.
@@ -400,6 +418,7 @@ pub(super) struct Feed {
 #[derive(Debug)]
 pub(super) struct FeedTable {
     pub(super) watch: Watch,
+    discovery: Option<DiscoveryTable>,
     legs: OutgoingLegs,
     pub(super) names: HashMap<InterfaceIndex, Arc<str>>,
     /// The interface of the latest frame, whose name is known.
@@ -419,9 +438,10 @@ struct StreamPacket<'a> {
 
 impl Feed {
     pub(super) fn new(options: MonitorOptions) -> Self {
-        let MonitorOptions { watch, filter, keys, .. } = options;
+        let MonitorOptions { watch, filter, keys, discovers, .. } = options;
         let table = FeedTable {
             watch: Watch::new(watch),
+            discovery: discovers.then(DiscoveryTable::new),
             legs: OutgoingLegs::default(),
             names: HashMap::new(),
             latest_interface: None,
@@ -472,6 +492,9 @@ impl FeedTable {
     /// Adds a packet, which is in `frame` unless it was given up.
     fn take(&mut self, unwrapped: &UnwrappedPacket<'_>, frame: Option<&Frame<'_>>) {
         let packet = unwrapped.packet;
+        if let Some(discovery) = &mut self.discovery {
+            discovery::take(discovery, unwrapped.time.into(), unwrapped);
+        }
         let state = match unwrapped.part {
             Part::Whole => PacketState::Whole,
             Part::Reassembled { .. } => PacketState::Reassembled,

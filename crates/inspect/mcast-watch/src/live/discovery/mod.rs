@@ -528,7 +528,7 @@ fn add_names(names: &mut HashMap<InterfaceIndex, Arc<str>>, sockets: &DiscoveryS
 }
 
 /// Adds a packet to the table. Fragments are added when they are whole.
-fn take(table: &mut DiscoveryTable, now: Time, unwrapped: &UnwrappedPacket<'_>) {
+pub(super) fn take(table: &mut DiscoveryTable, now: Time, unwrapped: &UnwrappedPacket<'_>) {
     if !matches!(unwrapped.part, Part::Whole | Part::Reassembled { .. }) {
         return;
     }
