@@ -1,5 +1,6 @@
 //! sACN (ANSI E1.31-2018) and Art-Net 4: universes with their sources, and nodes.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
@@ -176,6 +177,8 @@ impl Observer for ArtNetObserver {
     }
 }
 
+/// Lists universes without repetitions.
 fn list(universes: impl Iterator<Item = u16>) -> String {
-    universes.map(|universe| universe.to_string()).collect::<Vec<_>>().join(", ")
+    let universes: BTreeSet<u16> = universes.collect();
+    universes.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
 }

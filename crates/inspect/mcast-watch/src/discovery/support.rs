@@ -119,7 +119,7 @@ pub(super) fn keep_other_family<'a>(announced: &mut Announced, before: impl Into
             announced.addresses.push(*address);
         }
     }
-    announced.addresses.sort_unstable();
+    announced.addresses.sort_by_key(IpAddr::is_ipv6);
     let is_of_v4 = before.source.ip().is_some_and(|ip| ip.is_ipv4())
         || authority(before.url.as_bytes()).is_some_and(|(address, _)| address.is_ipv4());
     if announced.url.is_empty() || (from.is_ipv6() && is_of_v4 && !before.url.is_empty()) {
