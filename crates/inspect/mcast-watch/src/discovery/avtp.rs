@@ -79,3 +79,48 @@ impl Observer for AvtpObserver {
 fn key(place: DiscoveryPlace, kind: &str, number: u64) -> DiscoveryKey {
     DiscoveryKey { protocol: DiscoveryProtocol::Avtp, place, id: format!("{kind} {number:016x}").into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Bench;
+    use super::*;
+
+    const GROUP: [u8; 6] = [0x91, 0xe0, 0xf0, 1, 0, 0];
+
+    fn device(message: u8) -> Vec<u8> {
+        let mut bytes = vec![0; 68];
+        bytes[..4].copy_from_slice(&[0xfa, message, 10 << 3, 56]);
+        bytes[4..12].copy_from_slice(&[0, 0x1b, 0x92, 0xff, 0xfe, 1, 2, 3]);
+        bytes[25] = 8;
+        bytes
+    }
+
+    #[test]
+    fn device_is_listed_for_the_time_that_it_states_or_until_it_leaves() {
+        let mut bench = Bench::new();
+        bench.frame(GROUP, ether_type::AVTP, &device(0));
+        let entry = bench.only(DiscoveryProtocol::Avtp);
+        assert_eq!(
+            (entry.name.to_string(), entry.value("talker streams")),
+            ("001b92fffe010203".into(), "8".into())
+        );
+        bench.wait(20.1);
+        assert_eq!(bench.names(DiscoveryProtocol::Avtp).len(), 0);
+        bench.frame(GROUP, ether_type::AVTP, &device(0));
+        bench.frame(GROUP, ether_type::AVTP, &device(1));
+        assert_eq!(bench.names(DiscoveryProtocol::Avtp).len(), 0);
+    }
+
+    #[test]
+    fn stream_is_announced_once_per_second() {
+        let mut bench = Bench::new();
+        for _ in 0..100 {
+            bench.frame(GROUP, ether_type::AVTP, &[2, 0x81, 0, 0, 0, 0x1b, 0x92, 1, 2, 3, 0, 9]);
+            bench.wait(0.05);
+        }
+        let entry = bench.only(DiscoveryProtocol::Avtp);
+        assert_eq!((entry.value("format"), entry.announcements), ("AAF audio".into(), 5));
+        bench.wait(11.0);
+        assert_eq!(bench.names(DiscoveryProtocol::Avtp).len(), 0);
+    }
+}

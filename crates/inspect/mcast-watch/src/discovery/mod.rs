@@ -21,6 +21,8 @@ mod sap;
 mod ssdp;
 mod streams;
 mod support;
+#[cfg(test)]
+mod testing;
 mod traffic;
 mod wsd;
 

@@ -117,3 +117,65 @@ fn names(capabilities: u16) -> String {
     let set = NAMES.iter().enumerate().filter(|(bit, _)| capabilities & 1 << bit != 0);
     set.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Bench;
+    use super::*;
+
+    fn unit(port: &[u8], lifetime: u16) -> Vec<u8> {
+        let tlv = |kind: u8, value: &[u8]| [&[kind << 1, value.len() as u8], value].concat();
+        let fields = [
+            tlv(1, &[4, 2, 0, 0, 0, 0, 7]),
+            tlv(2, port),
+            tlv(3, &lifetime.to_be_bytes()),
+            tlv(5, b"sw3"),
+            tlv(7, &[0, 0x14, 0, 0x14]),
+            tlv(8, &[5, 1, 10, 0, 0, 7, 2, 0, 0, 0, 1, 0]),
+            tlv(0, &[]),
+        ];
+        fields.concat()
+    }
+
+    #[test]
+    fn switch_is_listed_with_its_port_until_its_lifetime_ends_or_it_leaves() {
+        let mut bench = Bench::new();
+        bench.frame(Lldp::DESTINATION.0, ether_type::LLDP, &unit(b"\x05Gi1/0/7", 120));
+        bench.frame(Lldp::DESTINATION.0, ether_type::LLDP, &unit(b"\x05Gi1/0/8", 30));
+        let entry = bench.of(DiscoveryProtocol::Lldp).next().unwrap();
+        assert_eq!((entry.name.to_string(), entry.value("port")), ("sw3".into(), "Gi1/0/7".into()));
+        assert_eq!(entry.value("capabilities"), "bridge, router");
+        assert_eq!(entry.addresses, ["10.0.0.7".parse::<std::net::IpAddr>().unwrap()]);
+        bench.wait(31.0);
+        assert_eq!(bench.only(DiscoveryProtocol::Lldp).value("port"), "Gi1/0/7");
+        bench.frame(Lldp::DESTINATION.0, ether_type::LLDP, &unit(b"\x05Gi1/0/7", 0));
+        assert_eq!(bench.names(DiscoveryProtocol::Lldp).len(), 0);
+        bench.frame(Lldp::DESTINATION.0, ether_type::LLDP, &[2, 7]);
+        assert_eq!(bench.table.counts().malformed, 1);
+    }
+
+    #[test]
+    fn switch_that_speaks_cdp_is_listed_and_padding_is_ignored() {
+        let field = |kind: u8, value: &[u8]| [&[0, kind, 0, value.len() as u8 + 4], value].concat();
+        let head = [0xaa, 0xaa, 3, 0, 0, 0x0c, 0x20, 0, 2, 180, 0, 0];
+        let message = [&head[..], &field(1, b"sw4"), &field(3, b"Gi0/1"), &field(10, &[0, 42])].concat();
+        let padded = [&message[..], &field(1, b"padding")].concat();
+        let mut bench = Bench::new();
+        bench.frame(Cdp::DESTINATION.0, message.len() as u16, &padded);
+        let entry = bench.only(DiscoveryProtocol::Cdp);
+        assert_eq!((entry.name.to_string(), entry.value("port")), ("sw4".into(), "Gi0/1".into()));
+        assert_eq!(entry.value("VLAN"), "42");
+    }
+
+    #[test]
+    fn flood_of_neighbors_is_bounded() {
+        let mut bench = Bench::new();
+        for number in 0..5_000_u16 {
+            let port = [&b"\x05port"[..], number.to_string().as_bytes()].concat();
+            bench.frame(Lldp::DESTINATION.0, ether_type::LLDP, &unit(&port, u16::MAX));
+        }
+        let counts = bench.table.counts();
+        assert_eq!(bench.names(DiscoveryProtocol::Lldp).len() as u64 + counts.evicted, 5_000);
+        assert!(counts.evicted >= 3_000);
+    }
+}

@@ -17,6 +17,14 @@ pub(super) type Role = (DiscoveryPlace, DiscoveryProtocol, UntrustedText);
 #[derive(Debug)]
 pub(super) struct Rivals(Lru<Role, Vec<(DiscoveryKey, Time)>>);
 
+/// Those that have announced a role and still hold it.
+#[derive(Debug)]
+pub(super) struct Announcers {
+    pub(super) keys: Vec<DiscoveryKey>,
+    /// Whether they are others than before.
+    pub(super) have_changed: bool,
+}
+
 impl Rivals {
     const MAX_ROLES: usize = 1_024;
     /// Of more, the first are named.
@@ -26,21 +34,27 @@ impl Rivals {
         Self(Lru::new(Self::MAX_ROLES))
     }
 
-    /// Records that an entry has announced a role for a time, and returns all that have, itself included.
+    /// Records that an entry has announced a role for a time.
     pub(super) fn announce(
         &mut self,
         now: Time,
         role: Role,
         key: &DiscoveryKey,
         lifetime: Duration,
-    ) -> Vec<DiscoveryKey> {
+    ) -> Announcers {
         let (known, _) = self.0.touch(role, Vec::new);
-        known.retain(|(other, until)| other != key && *until > now);
-        if known.len() < Self::MAX {
-            known.push((key.clone(), now.after(lifetime)));
+        let until = now.after(lifetime);
+        let before = known.len();
+        known.retain(|(_, until)| *until > now);
+        let mut have_changed = known.len() != before;
+        if let Some((_, known)) = known.iter_mut().find(|(other, _)| other == key) {
+            *known = until;
+        } else if known.len() < Self::MAX {
+            known.push((key.clone(), until));
+            known.sort_unstable();
+            have_changed = true;
         }
-        known.sort_unstable();
-        known.iter().map(|(key, _)| key.clone()).collect()
+        Announcers { keys: known.iter().map(|(key, _)| key.clone()).collect(), have_changed }
     }
 
     /// Records that an entry has given up a role.
@@ -56,13 +70,13 @@ impl Rivals {
 pub(super) fn announce_rival(
     now: Time,
     mut announced: Announced,
-    rivals: &[DiscoveryKey],
+    rivals: &Announcers,
     registry: &mut Registry,
     describe: impl Fn(&str) -> String,
 ) {
     let own = announced.key.clone();
     let remark = |registry: &Registry, key: &DiscoveryKey| {
-        let others = rivals.iter().filter(|other| *other != key);
+        let others = rivals.keys.iter().filter(|other| *other != key);
         let names = others.filter_map(|other| registry.get(other)).map(|entry| entry.name.to_string());
         let names = names.collect::<Vec<_>>().join(", ");
         (!names.is_empty()).then(|| describe(&names))
@@ -72,7 +86,7 @@ pub(super) fn announce_rival(
         announced.field(REMARK, remark);
     }
     registry.announce(now, announced);
-    for key in rivals.iter().filter(|key| **key != own) {
+    for key in rivals.keys.iter().filter(|key| **key != own && rivals.have_changed) {
         let remark = remark(registry, key).map(Into::into);
         registry.set_field(key, REMARK, remark);
     }

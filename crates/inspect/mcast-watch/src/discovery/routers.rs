@@ -101,10 +101,10 @@ impl RouterObserver {
             let address = registry.get(key).and_then(|entry| entry.source.ip()).unwrap_or(source);
             (address.is_unspecified(), address)
         };
-        let elected = queriers.iter().min_by_key(|key| rank(key, origin.source, registry)).cloned();
+        let elected = queriers.keys.iter().min_by_key(|key| rank(key, origin.source, registry)).cloned();
         let yes_or_no = |key: &DiscoveryKey| if elected.as_ref() == Some(key) { "yes" } else { "no" };
         announced.field(ELECTED, yes_or_no(&announced.key));
-        for other in queriers.iter().filter(|other| **other != announced.key) {
+        for other in queriers.keys.iter().filter(|other| **other != announced.key) {
             registry.set_field(other, ELECTED, Some(yes_or_no(other).into()));
         }
         registry.announce(origin.now, announced);
@@ -246,4 +246,116 @@ fn ospf_hello(origin: Origin, bytes: &[u8], registry: &mut Registry) {
 
 fn seconds(time: Duration) -> String {
     format!("{} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Bench;
+    use super::*;
+    use mcast_packet::InternetChecksum;
+
+    fn with_checksum(mut bytes: Vec<u8>, at: usize) -> Vec<u8> {
+        let sum = InternetChecksum::new().bytes(&bytes).finish();
+        bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+        bytes
+    }
+
+    fn query(bench: &mut Bench, last: u8) {
+        let bytes = with_checksum(vec![0x11, 100, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0], 2);
+        bench.packet(protocol::IGMP, [10, 0, 0, last], [224, 0, 0, 1], &bytes);
+    }
+
+    fn vrrp(bench: &mut Bench, last: u8, priority: u8) {
+        let bytes = vec![0x31, 51, priority, 1, 0, 100, 0, 0, 10, 0, 0, 254];
+        bench.packet(protocol::VRRP, [10, 0, 0, last], [224, 0, 0, 18], &bytes);
+    }
+
+    #[test]
+    fn querier_with_the_lowest_address_is_elected() {
+        let mut bench = Bench::new();
+        query(&mut bench, 9);
+        assert_eq!(bench.only(DiscoveryProtocol::Igmp).value("elected"), "yes");
+        query(&mut bench, 2);
+        let elected: Vec<_> = bench
+            .of(DiscoveryProtocol::Igmp)
+            .map(|entry| (entry.name.to_string(), entry.value("elected")))
+            .collect();
+        assert_eq!(elected, [("10.0.0.2".into(), "yes".into()), ("10.0.0.9".into(), "no".into())]);
+        assert!(bench.of(DiscoveryProtocol::Igmp).all(|entry| entry.value("interval") == "125 s"));
+    }
+
+    #[test]
+    fn two_masters_of_a_virtual_router_are_remarked_until_one_resigns() {
+        let mut bench = Bench::new();
+        for _ in 0..3 {
+            vrrp(&mut bench, 1, 100);
+            vrrp(&mut bench, 2, 90);
+            bench.wait(1.0);
+        }
+        let remarks: Vec<_> = bench.of(DiscoveryProtocol::Vrrp).map(|entry| entry.value("remark")).collect();
+        assert_eq!(
+            remarks,
+            [
+                "more than one master of virtual router 51: also 10.0.0.2",
+                "more than one master of virtual router 51: also 10.0.0.1"
+            ]
+        );
+        vrrp(&mut bench, 2, 0);
+        vrrp(&mut bench, 1, 100);
+        let entry = bench.only(DiscoveryProtocol::Vrrp);
+        assert_eq!(
+            (entry.value("remark"), entry.value("virtual address")),
+            (String::new(), "10.0.0.254".into())
+        );
+        bench.wait(4.1);
+        assert_eq!(bench.names(DiscoveryProtocol::Vrrp).len(), 0);
+    }
+
+    #[test]
+    fn ospf_routers_are_listed_for_their_dead_interval() {
+        let mut hello = vec![0; 44];
+        hello[..12].copy_from_slice(&[2, 1, 0, 44, 10, 9, 9, 1, 0, 0, 0, 3]);
+        hello[24..40].copy_from_slice(&[255, 255, 255, 0, 0, 10, 2, 1, 0, 0, 0, 40, 10, 0, 0, 1]);
+        let mut bench = Bench::new();
+        bench.packet(protocol::OSPF, [10, 0, 0, 1], [224, 0, 0, 5], &hello);
+        let entry = bench.only(DiscoveryProtocol::Ospf);
+        assert_eq!((entry.name.to_string(), entry.value("area")), ("10.9.9.1".into(), "0.0.0.3".into()));
+        bench.wait(41.0);
+        assert_eq!(bench.names(DiscoveryProtocol::Ospf).len(), 0);
+    }
+
+    #[test]
+    fn pim_router_is_listed_until_it_leaves() {
+        let hello = |seconds: u16| {
+            let mut bytes = vec![0x20, 0, 0, 0, 0, 1, 0, 2];
+            bytes.extend(seconds.to_be_bytes());
+            with_checksum(bytes, 2)
+        };
+        let mut bench = Bench::new();
+        bench.packet(protocol::PIM, [10, 0, 0, 1], [224, 0, 0, 13], &hello(105));
+        assert_eq!(bench.only(DiscoveryProtocol::Pim).value("hold time"), "105 s");
+        bench.packet(protocol::PIM, [10, 0, 0, 1], [224, 0, 0, 13], &hello(0));
+        assert_eq!(bench.names(DiscoveryProtocol::Pim).len(), 0);
+    }
+
+    #[test]
+    fn hsrp_group_has_one_active_router_and_standby_is_no_rival() {
+        let message = |state: u8| {
+            let mut bytes = [0; 20];
+            bytes[..7].copy_from_slice(&[0, 0, state, 3, 10, 110, 5]);
+            bytes[16..].copy_from_slice(&[10, 0, 0, 254]);
+            bytes
+        };
+        let mut bench = Bench::new();
+        bench.datagram("10.0.0.1:1985", "224.0.0.2:1985", &message(16));
+        bench.datagram("10.0.0.2:1985", "224.0.0.2:1985", &message(8));
+        let states: Vec<_> = bench
+            .of(DiscoveryProtocol::Hsrp)
+            .map(|entry| (entry.value("state"), entry.value("remark")))
+            .collect();
+        assert_eq!(states, [("active".into(), String::new()), ("standby".into(), String::new())]);
+        bench.datagram("10.0.0.2:1985", "224.0.0.2:1985", &message(16));
+        let entry = bench.of(DiscoveryProtocol::Hsrp).next().unwrap();
+        assert_eq!(entry.value("remark"), "more than one active router in group 5: also 10.0.0.2");
+    }
 }

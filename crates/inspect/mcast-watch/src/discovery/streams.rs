@@ -96,3 +96,57 @@ pub(super) fn history(
 fn key(place: DiscoveryPlace, kind: &str, number: u64) -> DiscoveryKey {
     DiscoveryKey { protocol: DiscoveryProtocol::Mcast, place, id: format!("{kind} {number:016x}").into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Bench, place};
+    use super::*;
+    use crate::announcements::AnnouncementContent;
+    use crate::ledger::StreamIdentity;
+
+    #[test]
+    fn stream_and_its_history_are_listed_until_they_are_silent() {
+        let mut bench = Bench::new();
+        let announcement = StreamAnnouncement {
+            time: bench.now,
+            interface: place().interface,
+            source: ([10, 0, 0, 1], 4000).into(),
+            identity: StreamIdentity { stream: 7, incarnation: 2, sealed: false },
+            content: Some(AnnouncementContent {
+                name: "prices".into(),
+                paths: vec![(None, ([239, 1, 2, 3], 5000).into())],
+                snapshot: None,
+                rate: Some(125_000),
+            }),
+        };
+        bench.table.handle_stream(bench.now, None, &announcement);
+        let server = ([0, 0, 0, 0], 9000).into();
+        bench.table.handle_history(bench.now, place(), ([10, 0, 0, 5], 4001).into(), 7, server);
+        assert_eq!(bench.names(DiscoveryProtocol::Mcast), ["history of 0000000000000007", "prices"]);
+        let stream = bench.of(DiscoveryProtocol::Mcast).nth(1).unwrap();
+        assert_eq!(
+            (stream.value("path"), stream.value("rate")),
+            ("239.1.2.3:5000".into(), "1000000 bit/s".into())
+        );
+        let history = bench.of(DiscoveryProtocol::Mcast).next().unwrap();
+        assert_eq!((history.addresses[0].to_string(), history.port), ("10.0.0.5".into(), Some(9000)));
+        bench.wait(4.1);
+        assert_eq!(bench.names(DiscoveryProtocol::Mcast).len(), 0);
+    }
+
+    #[test]
+    fn relay_is_listed_until_it_leaves() {
+        let mut bench = Bench::new();
+        let mut bytes = b"MCRL\x01\x00\x64\x00".to_vec();
+        bytes.extend(9_u64.to_be_bytes());
+        bytes.extend([0; 8]);
+        bytes.extend([0xf0, 0, 4, 0, 0, 1, 1, 0, 0, 4, 10, 0, 0, 1]);
+        bench.datagram("10.0.0.1:7650", "239.255.2.1:7650", &bytes);
+        let relay = bench.only(DiscoveryProtocol::Mcast);
+        assert_eq!((relay.kind, relay.value("priority")), (DiscoveredKind::Relay, "100".into()));
+        assert_eq!(relay.value("address"), "10.0.0.1");
+        bytes[5] = 1;
+        bench.datagram("10.0.0.1:7650", "239.255.2.1:7650", &bytes);
+        assert_eq!(bench.names(DiscoveryProtocol::Mcast).len(), 0);
+    }
+}

@@ -174,3 +174,75 @@ impl Observer for GroupObserver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Bench;
+    use super::*;
+    use mcast_packet::{InternetChecksum, protocol};
+
+    const TRAFFIC: DiscoveryProtocol = DiscoveryProtocol::Traffic;
+
+    fn report(bench: &mut Bench, last: u8, kind: u8) {
+        let mut bytes = vec![kind, 0, 0, 0, 239, 1, 2, 3];
+        let sum = InternetChecksum::new().bytes(&bytes).finish();
+        bytes[2..4].copy_from_slice(&sum.to_be_bytes());
+        bench.packet(protocol::IGMP, [10, 0, 0, last], [239, 1, 2, 3], &bytes);
+    }
+
+    #[test]
+    fn group_is_listed_with_its_senders_and_members() {
+        let mut bench = Bench::new();
+        report(&mut bench, 9, 0x16);
+        for _ in 0..50 {
+            bench.datagram("10.0.0.1:4000", "239.1.2.3:5000", b"data");
+            bench.wait(0.1);
+        }
+        let group = bench.only(TRAFFIC);
+        assert_eq!((group.name.to_string(), group.port), ("239.1.2.3".into(), Some(5000)));
+        assert_eq!(
+            (group.value("sender"), group.value("member")),
+            ("10.0.0.1 to port 5000".into(), "10.0.0.9".into())
+        );
+        // Of fifty datagrams, one per second is recorded.
+        assert!(group.announcements <= 7, "{}", group.announcements);
+        report(&mut bench, 9, 0x17);
+        assert_eq!(bench.only(TRAFFIC).values("member"), [""; 0]);
+        bench.wait(10.1);
+        assert_eq!(bench.names(TRAFFIC).len(), 0);
+    }
+
+    #[test]
+    fn group_without_senders_ends_with_its_last_member() {
+        let mut bench = Bench::new();
+        report(&mut bench, 9, 0x16);
+        report(&mut bench, 8, 0x16);
+        assert_eq!(bench.only(TRAFFIC).values("member"), ["10.0.0.8", "10.0.0.9"]);
+        report(&mut bench, 9, 0x17);
+        report(&mut bench, 8, 0x17);
+        assert_eq!(bench.names(TRAFFIC).len(), 0);
+        // A leave of a group that is not known creates nothing.
+        report(&mut bench, 8, 0x17);
+        assert_eq!(bench.names(TRAFFIC).len(), 0);
+    }
+
+    #[test]
+    fn flood_of_groups_and_senders_is_bounded_and_leaves_a_lasting_group() {
+        let mut bench = Bench::new();
+        for _ in 0..3 {
+            bench.datagram("10.0.0.1:4000", "239.1.2.3:5000", b"data");
+            bench.wait(1.1);
+        }
+        for number in 0..10_000_u32 {
+            let [_, a, b, c] = number.to_be_bytes();
+            bench.datagram("10.0.0.66:4000", &format!("239.{a}.{b}.{c}:5000"), b"flood");
+            bench.datagram(&format!("10.{a}.{b}.{c}:4000"), "239.200.0.1:5000", b"flood");
+        }
+        let names = bench.names(TRAFFIC);
+        assert!(names.len() <= 2_000 && names.contains(&"239.1.2.3".into()), "{}", names.len());
+        bench.wait(1.1);
+        bench.datagram("10.0.0.66:4000", "239.200.0.1:5000", b"flood");
+        let senders = bench.of(TRAFFIC).map(|group| group.fields.len()).max();
+        assert_eq!(senders, Some(16));
+    }
+}
