@@ -6,6 +6,7 @@
 
 mod avtp;
 mod coap;
+mod description;
 mod entry;
 mod knx;
 mod lighting;
@@ -30,6 +31,7 @@ use std::net::SocketAddr;
 
 use mcast_packet::{Packet, Transport};
 
+pub use description::{DescriptionError, DescriptionRequest};
 pub use entry::{
     Discovered, DiscoveredField, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol,
     DiscoverySource, UntrustedText,

@@ -109,7 +109,7 @@ impl<'a> From<&'a Announced> for Reached<'a> {
 }
 
 /// Keeps what is known of a thing that is announced by IPv4 and by IPv6: its addresses of the other family, and its URL and port
-/// of IPv4, which would otherwise alternate with those of IPv6. An announcement without a URL changes none.
+/// of IPv4, with the sender that stated them, which would otherwise alternate with those of IPv6. An announcement without a URL changes none.
 pub(super) fn keep_other_family<'a>(announced: &mut Announced, before: impl Into<Reached<'a>>) {
     let before = before.into();
     let Some(from) = announced.source.ip() else { return };
@@ -122,9 +122,10 @@ pub(super) fn keep_other_family<'a>(announced: &mut Announced, before: impl Into
     announced.addresses.sort_by_key(IpAddr::is_ipv6);
     let is_of_v4 = before.source.ip().is_some_and(|ip| ip.is_ipv4())
         || authority(before.url.as_bytes()).is_some_and(|(address, _)| address.is_ipv4());
-    if announced.url.is_empty() || (from.is_ipv6() && is_of_v4 && !before.url.is_empty()) {
+    if !before.url.is_empty() && (announced.url.is_empty() || (from.is_ipv6() && is_of_v4)) {
         announced.url = before.url.clone();
         announced.port = before.port;
+        announced.source = before.source;
     }
 }
 

@@ -18,6 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod describe;
 mod discovery;
 mod frames;
 mod group_frames;
@@ -39,6 +40,7 @@ use std::{error, io};
 
 use mcast_sys::{ClassifiedError, FailureClass};
 
+pub use describe::{DescribeError, describe};
 #[cfg(feature = "schema")]
 pub use discovery::discovery_schemas;
 #[cfg(feature = "json")]

@@ -1,5 +1,6 @@
 //! What SSDP, WS-Discovery, SAP, CoAP, KNXnet/IP, sACN and Art-Net announce: situations of public reports, and hostile networks.
 
+mod description;
 mod hostile;
 mod messages;
 mod reports;
