@@ -99,7 +99,7 @@ pub(crate) enum Shell {
 /// The headings of `mcast --help`, each with its subcommands: first what a newcomer needs.
 pub const HEADINGS: &[(&str, &[&str])] = &[
     ("Start here", &["demo", "doctor", "interfaces", "send", "recv"]),
-    ("See what is there", &["top", "sniff", "groups", "querier", "explain"]),
+    ("See what is there", &["discover", "top", "sniff", "groups", "querier", "explain"]),
     ("Messages that all arrive", &["publish", "subscribe", "log", "keys"]),
     ("To other networks and systems", &["relay", "bridge"]),
     ("Test, measure and practise", &["ping", "perf", "ask", "record", "replay", "pick", "plan", "lab"]),

@@ -23,6 +23,7 @@ mod probe;
 mod read_ahead;
 mod receiving;
 mod replaced;
+mod screen;
 mod sending;
 mod session;
 mod settings;

@@ -35,6 +35,17 @@ pub(crate) fn excess_loss(lost: f64, allowed: Option<f64>) -> Option<String> {
     Some(format!("lost {lost:.3}%, more than the allowed {allowed}%"))
 }
 
+/// `12 s`, `3 min`, `2 h`.
+pub(crate) fn span(time: Duration) -> String {
+    match time.as_secs() {
+        0 if time.is_zero() => "0 s".into(),
+        0 => format!("{} ms", time.as_millis()),
+        seconds @ 1..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3_600),
+    }
+}
+
 /// Formats bytes: `1 byte`, `12,345 bytes`.
 pub(crate) fn bytes(number: u64) -> String {
     count_of(number, "byte")

@@ -2,6 +2,7 @@
 
 mod ask;
 mod bridge;
+mod discover;
 mod doctor;
 mod explain;
 mod groups;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Groups(groups::Arguments),
     Sniff(sniff::Arguments),
     Top(top::Arguments),
+    Discover(discover::Arguments),
     Explain(explain::Arguments),
     Pick(pick::Arguments),
     Plan(plan::Arguments),
@@ -87,7 +89,9 @@ impl Command {
             Self::Bridge(arguments) => continues(!arguments.only_checks()),
             Self::Doctor(arguments) => continues(arguments.watches()),
             Self::Top(arguments) if arguments.reports_live() => UnreadOutput::Continues,
+            Self::Discover(arguments) if arguments.reports_live() => UnreadOutput::Continues,
             Self::Top(_)
+            | Self::Discover(_)
             | Self::Interfaces(_)
             | Self::Groups(_)
             | Self::Sniff(_)
@@ -125,6 +129,7 @@ pub(crate) fn run(command: &Command, console: &Console) -> anyhow::Result<Outcom
         Command::Groups(arguments) => groups::run(arguments, console),
         Command::Sniff(arguments) => arguments.limits.judge_reader(sniff::run(arguments, console)),
         Command::Top(arguments) => top::run(arguments, console),
+        Command::Discover(arguments) => discover::run(arguments, console),
         Command::Explain(arguments) => explain::run(arguments, console),
         Command::Pick(arguments) => pick::run(arguments, console),
         Command::Plan(arguments) => plan::run(arguments, console),
@@ -155,6 +160,7 @@ pub fn schemas() -> Vec<mcast_json::RecordSchema> {
     let schemas = [
         ask::schemas(),
         bridge::schemas(),
+        discover::schemas(),
         doctor::schemas(),
         explain::schemas(),
         groups::schemas(),

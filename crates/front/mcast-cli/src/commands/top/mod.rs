@@ -29,6 +29,7 @@ use crate::exit::{Failure, Outcome};
 use crate::interrupt::{Interrupt, Service};
 use crate::metrics;
 use crate::output::count_of;
+use crate::screen::can_show_a_screen;
 use crate::sys::{self, Capability};
 use text::Column;
 
@@ -274,11 +275,6 @@ impl<'a> TopPlan<'a> {
         let TopOutput { once, sort, ref columns, bad_loss, .. } = *show;
         Ok(Self { watch, display, once, timeout, sort, columns, bad_loss, is_file })
     }
-}
-
-/// Returns whether standard output is a terminal that supports a screen.
-fn can_show_a_screen() -> bool {
-    mcast_terminal::is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Notes what is watched.

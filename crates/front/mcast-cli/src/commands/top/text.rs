@@ -112,17 +112,6 @@ pub(super) fn jitter(jitter: Option<JitterValue>) -> String {
     }
 }
 
-/// `12 s`, `3 min`, `2 h`.
-pub(super) fn span(time: Duration) -> String {
-    match time.as_secs() {
-        0 if time.is_zero() => "0 s".into(),
-        0 => format!("{} ms", time.as_millis()),
-        seconds @ 1..120 => format!("{seconds} s"),
-        seconds @ 120..7_200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3_600),
-    }
-}
-
 /// `any`, `10.0.0.7`, `not 10.0.0.9`.
 pub(super) fn sources(filter: &SourceFilter, more: bool) -> String {
     let mut listed: Vec<_> = filter.sources().map(|source| source.to_string()).collect();

@@ -9,11 +9,11 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::super::faults;
-use super::super::text::{self, short, sources, span, trend};
-use super::Theme;
+use super::super::text::{self, short, sources, trend};
 use super::state::State;
 use super::streams::scrolled;
-use crate::output::{SafeText, count, count_of};
+use crate::output::{SafeText, count, count_of, span};
+use crate::screen::Theme;
 use mcast_watch::live::MonitorReport;
 
 /// The width of labels.

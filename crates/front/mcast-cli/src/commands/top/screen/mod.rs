@@ -4,20 +4,16 @@ mod detail;
 mod state;
 mod streams;
 
-use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use mcast::interface::Interface;
 use mcast_metrics::Exporter;
 use mcast_terminal::Console;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use ratatui::crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
-use ratatui::crossterm::{execute, queue};
+use ratatui::Frame;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind};
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::{DefaultTerminal, Frame};
 use state::{State, View};
 use streams::scrolled;
 
@@ -25,6 +21,7 @@ use super::{TopPlan, Watched};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::receiving::SilentInterfaces;
+use crate::screen::{KeyAction, Screen, Typing, is_control, typed};
 
 /// The longest wait for a key before checking for a request to terminate.
 const WAIT: Duration = Duration::from_millis(100);
@@ -110,87 +107,6 @@ fn draw(frame: &mut Frame<'_>, state: &mut State<'_>) {
     streams::draw_foot(frame, foot, state);
 }
 
-/// The terminal while it shows the screen. Dropping it restores the terminal; a panic restores it before the message is
-/// printed.
-struct Screen {
-    terminal: DefaultTerminal,
-}
-
-impl Screen {
-    fn open() -> io::Result<Self> {
-        match ratatui::try_init() {
-            Ok(terminal) => Ok(Self { terminal }),
-            Err(error) => {
-                // The setup may have been done in part.
-                let _ = ratatui::try_restore();
-                Err(error)
-            }
-        }
-    }
-
-    /// Draws a picture. Terminals with synchronized updates show it only when it is complete.
-    fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
-        queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
-        let drawn = self.terminal.draw(render).map(drop);
-        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
-        drawn
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        // Errors cannot be reported anywhere.
-        let _ = self.terminal.show_cursor();
-        let _ = ratatui::try_restore();
-    }
-}
-
-/// A style for each kind of output; all are plain without colours.
-#[derive(Clone, Copy, Debug)]
-struct Theme {
-    title: Style,
-    heading: Style,
-    group: Style,
-    address: Style,
-    interface: Style,
-    trend: Style,
-    dim: Style,
-    warning: Style,
-    bad: Style,
-    selected: Style,
-    key: Style,
-}
-
-impl Theme {
-    fn new(coloured: bool) -> Self {
-        let plain = Style::new();
-        let bold = plain.add_modifier(Modifier::BOLD);
-        let colour = |style: Style, colour| if coloured { style.fg(colour) } else { style };
-        Self {
-            title: bold,
-            heading: bold.add_modifier(Modifier::UNDERLINED),
-            group: colour(plain, Color::Cyan),
-            address: colour(plain, Color::Green),
-            interface: colour(plain, Color::LightBlue),
-            trend: colour(plain, Color::Cyan),
-            dim: plain.add_modifier(Modifier::DIM),
-            warning: colour(bold, Color::Yellow),
-            bad: colour(bold, Color::Red),
-            selected: plain.add_modifier(Modifier::REVERSED),
-            key: bold,
-        }
-    }
-}
-
-/// What to do after a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum KeyAction {
-    Continue,
-    Quit,
-    /// Ctrl-C.
-    Interrupted,
-}
-
 /// The number of columns by which long lines move.
 const SIDEWAYS: usize = 16;
 
@@ -225,10 +141,6 @@ fn handle(state: &mut State<'_>, event: &Event) -> KeyAction {
         code => go(state, code),
     }
     KeyAction::Continue
-}
-
-fn is_control(key: &KeyEvent) -> bool {
-    key.modifiers.contains(KeyModifiers::CONTROL)
 }
 
 /// Shows a view, or returns to the streams if it is already shown.
@@ -268,25 +180,20 @@ fn go(state: &mut State<'_>, code: KeyCode) {
 }
 
 fn type_filter(state: &mut State<'_>, code: KeyCode) {
-    const LONGEST: usize = 64;
-    match code {
-        KeyCode::Enter => state.is_typing = false,
-        KeyCode::Esc => {
+    match typed(code) {
+        Typing::Done => state.is_typing = false,
+        Typing::Cancelled => {
             state.is_typing = false;
             state.filter(String::clear);
         }
-        KeyCode::Backspace => state.filter(|text| text.truncate(text.len() - last_length(text))),
-        KeyCode::Char(character) if state.filter.chars().count() < LONGEST => {
-            state.filter(|text| text.extend(character.to_lowercase()));
+        Typing::Changed(change) => state.filter(|text| change.apply(text)),
+        Typing::Other
+            if matches!(code, KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown) =>
+        {
+            go(state, code);
         }
-        KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown => go(state, code),
-        _ => {}
+        Typing::Other => {}
     }
-}
-
-/// Returns the length of the last character in bytes.
-fn last_length(text: &str) -> usize {
-    text.chars().next_back().map_or(0, char::len_utf8)
 }
 
 const KEYS: [(&str, &str); 11] = [

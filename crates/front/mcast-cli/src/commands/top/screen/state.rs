@@ -8,8 +8,8 @@ use mcast_watch::{Row, StreamKey};
 
 use super::super::TopPlan;
 use super::super::text::{self, Column};
-use super::Theme;
 use crate::output::{count_of, rfc3339};
+use crate::screen::Theme;
 use mcast_watch::live::{Monitor, MonitorReport, RecordingStatus};
 
 /// The view in the middle of the screen.

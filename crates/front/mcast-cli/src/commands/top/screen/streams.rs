@@ -16,10 +16,10 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table, Wrap};
 
-use super::Theme;
 use super::state::{State, View, describe_recording};
-use crate::commands::top::text::{self, Column, LossLevel, short, sources, span};
-use crate::output::{SafeText, clock_time, count, count_of};
+use crate::commands::top::text::{self, Column, LossLevel, short, sources};
+use crate::output::{SafeText, clock_time, count, count_of, span};
+use crate::screen::{Theme, cut};
 
 pub(super) fn draw_head(frame: &mut Frame<'_>, area: Rect, state: &State<'_>) {
     let lines = vec![title(state), status(state)];
@@ -265,14 +265,6 @@ fn cell(column: Column, width: u16, row: &Row, state: &State<'_>) -> Cell<'stati
 
 fn aligned(column: Column, text: String) -> Text<'static> {
     Text::from(text).alignment(if column.is_right() { Alignment::Right } else { Alignment::Left })
-}
-
-/// Cuts a text to a width, and marks it if it was cut.
-fn cut(text: String, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text;
-    }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// The maximum number of messages below the members.

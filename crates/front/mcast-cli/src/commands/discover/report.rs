@@ -1,0 +1,198 @@
+//! A table or objects at the end, and changes as they happen.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::time::{Duration, Instant, SystemTime};
+
+use mcast_terminal::{Console, Output};
+use mcast_watch::Discovery;
+use mcast_watch::discovery::{Discovered, DiscoveredKind, DiscoveryEvent};
+use mcast_watch::live::{DiscoveredRecord, DiscoveryEventRecord, DiscoverySummaryRecord};
+
+use super::{DiscoverPlan, Display, text};
+use crate::arguments::Goal;
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use crate::output::{count_of, seconds, write_record};
+use crate::session::{Control, End, SessionSteps, Step};
+
+/// The longest wait for a change before looking for an interrupt.
+const WAIT: Duration = Duration::from_millis(50);
+
+pub(super) fn run(
+    plan: &DiscoverPlan<'_>,
+    discovery: &Discovery,
+    interrupt: Interrupt,
+    start: Instant,
+    console: &Console,
+) -> anyhow::Result<Outcome> {
+    let mut session = DiscoverSession { plan, discovery, console, out: console.output(), shown: 0 };
+    session.print_start();
+    let mut control = Control::new(interrupt, Goal::until(plan.timeout, start), console);
+    let end = control.run(&mut session)?;
+    if let Some(error) = discovery.failure() {
+        return Err(error.into());
+    }
+    let found = session.finish(start.elapsed())?;
+    Ok(match end {
+        End::Interrupted => control.interrupt.outcome().unwrap_or(Outcome::Yes),
+        End::ReaderGone => Outcome::Yes,
+        _ => Outcome::of(found || (plan.selection.is_everything() && plan.resolve.is_none())),
+    })
+}
+
+struct DiscoverSession<'a> {
+    plan: &'a DiscoverPlan<'a>,
+    discovery: &'a Discovery,
+    console: &'a Console,
+    out: Output,
+    /// The number of changes printed.
+    shown: u64,
+}
+
+impl SessionSteps for DiscoverSession<'_> {
+    fn step(&mut self, _control: &mut Control<'_>, wait: Duration) -> anyhow::Result<Step> {
+        let Some(event) = self.discovery.next_event(Some(wait)) else {
+            let is_over = self.discovery.is_over();
+            return Ok(if is_over { Step::Over(End::SourceEnded) } else { Step::Idle });
+        };
+        if let Display::Watch { json } = self.plan.display {
+            self.print_change(&event, json)?;
+        }
+        if self.plan.resolve.is_some() && !self.plan.is_file && !self.resolved().is_empty() {
+            return Ok(Step::Over(End::Enough));
+        }
+        Ok(Step::Handled)
+    }
+
+    fn longest_wait(&mut self) -> Duration {
+        WAIT
+    }
+
+    fn is_unflushed(&self) -> bool {
+        true
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(self.out.flush()?)
+    }
+}
+
+impl DiscoverSession<'_> {
+    /// Notes what it does, and for how long.
+    fn print_start(&self) {
+        let coverage = self.discovery.coverage();
+        if coverage.is_file || self.plan.resolve.is_some() {
+            return;
+        }
+        let on = coverage.interfaces.join(", ");
+        let time = self.plan.timeout.map(|time| format!(" for {}", seconds(time))).unwrap_or_default();
+        if self.plan.asks {
+            self.console.note(format_args!("asking on {on}, and listening{time}"));
+        } else {
+            self.console.note(format_args!("listening on {on}{time}; --ask also asks"));
+        }
+        text::describe_coverage(coverage, self.console);
+    }
+
+    fn print_change(&mut self, event: &DiscoveryEvent, json: bool) -> anyhow::Result<()> {
+        let entry = match event {
+            DiscoveryEvent::Appeared(entry)
+            | DiscoveryEvent::Changed { now: entry, .. }
+            | DiscoveryEvent::Departed { entry, .. } => entry,
+            _ => return Ok(()),
+        };
+        if !self.plan.selection.admits(entry) {
+            return Ok(());
+        }
+        self.shown += 1;
+        let now = SystemTime::now();
+        if json {
+            let interface = self.discovery.interface(entry.key.place.interface);
+            if let Some((event, record)) = DiscoveryEventRecord::of(now, event, &interface) {
+                write_record(&mut self.out, event, &record)?;
+            }
+        } else if let Some(line) = text::change(now, event, self.discovery, self.console.palette()) {
+            writeln!(self.out, "{line}")?;
+        }
+        Ok(())
+    }
+
+    /// Returns the entries that the name means, with what they need to be reached.
+    fn resolved(&self) -> Vec<Discovered> {
+        let Some(name) = self.plan.resolve else { return Vec::new() };
+        let needs_port = |kind| !matches!(kind, DiscoveredKind::Host | DiscoveredKind::Device);
+        let is_reachable = |entry: &Discovered| {
+            !entry.addresses.is_empty() && (entry.port.is_some() || !needs_port(entry.kind))
+        };
+        let mut entries = self.discovery.entries();
+        entries.retain(|entry| name.means(entry) && is_reachable(entry) && self.plan.selection.admits(entry));
+        entries
+    }
+
+    /// Prints the entries, and what was dropped; returns whether there are any.
+    fn finish(&mut self, elapsed: Duration) -> anyhow::Result<bool> {
+        let entries = match self.plan.resolve {
+            Some(_) => self.resolved(),
+            None => {
+                let mut entries = self.discovery.entries();
+                entries.retain(|entry| self.plan.selection.admits(entry));
+                entries
+            }
+        };
+        let found = entries.len() as u64;
+        match self.plan.display {
+            Display::Once { json: true } => {
+                for entry in &entries {
+                    let interface = self.discovery.interface(entry.key.place.interface);
+                    write_record(&mut self.out, "present", &DiscoveredRecord::new(entry, &interface))?;
+                }
+            }
+            Display::Once { json: false } if self.plan.resolve.is_some() => {
+                let mut printed = BTreeSet::new();
+                for endpoint in entries.iter().flat_map(|entry| text::addresses(entry, self.discovery)) {
+                    if printed.insert(endpoint.clone()) {
+                        writeln!(self.out, "{endpoint}")?;
+                    }
+                }
+            }
+            Display::Once { json: false } if found > 0 => {
+                text::table(&entries, self.discovery, self.console).write(&mut self.out)?;
+            }
+            _ => {}
+        }
+        if matches!(self.plan.display, Display::Once { json: true } | Display::Watch { json: true }) {
+            let summary = DiscoverySummaryRecord::new(self.discovery, found, elapsed.as_secs_f64());
+            write_record(&mut self.out, "summary", &summary)?;
+        }
+        self.out.flush()?;
+        self.print_end(found, elapsed);
+        Ok(found > 0 || self.shown > 0)
+    }
+
+    fn print_end(&self, found: u64, elapsed: Duration) {
+        let coverage = self.discovery.coverage();
+        let place = match coverage.is_file {
+            true => "in the file".to_owned(),
+            false => format!("in {} on {}", seconds(elapsed), coverage.interfaces.join(", ")),
+        };
+        match (self.plan.resolve, found) {
+            (Some(name), 0) => {
+                self.console.note(format_args!("{name} was not found {place}"));
+                text::describe_coverage(coverage, self.console);
+            }
+            (Some(_), _) => {}
+            (None, 0) if self.plan.selection.is_everything() => {
+                self.console.note(format_args!("nothing announced itself {place}"));
+            }
+            (None, 0) => {
+                let all = count_of(self.discovery.entries().len() as u64, "other announcement");
+                self.console.note(format_args!("nothing selected announced itself {place}; {all}"));
+            }
+            (None, found) => self.console.note(format_args!("{} {place}", count_of(found, "announcement"))),
+        }
+        if let Some(drops) = text::drops(self.discovery) {
+            self.console.warn(drops);
+        }
+    }
+}

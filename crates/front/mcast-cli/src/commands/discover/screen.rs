@@ -1,0 +1,484 @@
+//! The live list on a terminal.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use mcast_terminal::Console;
+use mcast_watch::Discovery;
+use mcast_watch::discovery::{Discovered, DiscoveryKey};
+use ratatui::Frame;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind};
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Cell, Paragraph, Row, Table, Wrap};
+
+use super::{DiscoverPlan, selection, text};
+use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
+use crate::output::{count, count_of};
+use crate::screen::{KeyAction, Screen, Theme, Typing, cut, is_control, typed};
+
+/// The longest wait for a key before checking for a request to terminate.
+const WAIT: Duration = Duration::from_millis(100);
+/// How often the list is updated.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// The exit status after SIGINT. On the screen, Ctrl-C is a key.
+const INTERRUPTED: u8 = 130;
+/// The width of names in the details.
+const LABEL: usize = 16;
+
+/// Shows the screen until `q`, Ctrl-C, a request to terminate, or the timeout.
+pub(super) fn run(
+    plan: &DiscoverPlan<'_>,
+    discovery: &Discovery,
+    interrupt: &Interrupt,
+    console: &Console,
+) -> anyhow::Result<Outcome> {
+    let mut state = State {
+        discovery,
+        theme: Theme::new(console.palette().is_coloured()),
+        plan,
+        entries: Vec::new(),
+        shown: Vec::new(),
+        view: View::List,
+        filter: String::new(),
+        is_typing: false,
+        is_paused: false,
+        asks: plan.asks,
+        selected: None,
+        position: 0,
+        top: 0,
+        page: 1,
+        scroll: 0,
+    };
+    let mut screen = Screen::open().context("cannot show a screen on this terminal")?;
+    let outcome = show(&mut screen, &mut state, interrupt);
+    drop(screen);
+    let outcome = outcome?;
+    discovery.failure().map_or(Ok(outcome), |error| Err(error.into()))
+}
+
+fn show(screen: &mut Screen, state: &mut State<'_>, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
+    let start = Instant::now();
+    let mut due = start;
+    loop {
+        let now = Instant::now();
+        let mut has_changed = now >= due;
+        if has_changed {
+            state.refresh();
+            // In the first second much appears.
+            let interval = if start.elapsed() < INTERVAL { WAIT } else { INTERVAL };
+            due = (due + interval).max(now);
+        }
+        while event::poll(Duration::ZERO).context("cannot read the keyboard")? {
+            has_changed = true;
+            match state.handle(&event::read().context("cannot read the keyboard")?) {
+                KeyAction::Continue => {}
+                KeyAction::Quit => return Ok(Outcome::Yes),
+                KeyAction::Interrupted => return Ok(Outcome::Interrupted(INTERRUPTED)),
+            }
+        }
+        if has_changed {
+            screen.draw(|frame| state.draw(frame)).context("cannot draw on the terminal")?;
+        }
+        if let Some(outcome) = interrupt.outcome() {
+            return Ok(outcome);
+        }
+        let is_over = state.plan.timeout.is_some_and(|timeout| start.elapsed() >= timeout);
+        if is_over || state.discovery.is_over() {
+            return Ok(Outcome::Yes);
+        }
+        let wait = due.saturating_duration_since(Instant::now()).min(WAIT);
+        event::poll(wait).context("cannot read the keyboard")?;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    List,
+    /// One entry.
+    Detail,
+    Help,
+}
+
+struct State<'a> {
+    discovery: &'a Discovery,
+    theme: Theme,
+    plan: &'a DiscoverPlan<'a>,
+    entries: Vec<Discovered>,
+    /// The indexes of the entries shown.
+    shown: Vec<usize>,
+    view: View,
+    /// Only entries that contain this text, in lowercase.
+    filter: String,
+    /// Whether the filter is being typed.
+    is_typing: bool,
+    is_paused: bool,
+    /// Whether it has asked.
+    asks: bool,
+    selected: Option<DiscoveryKey>,
+    /// The number of the selected row, which is selected next when the entry is gone.
+    position: usize,
+    /// The number of the first row that is shown.
+    top: usize,
+    /// The number of rows that fit.
+    page: usize,
+    /// The scroll position of the other views.
+    scroll: usize,
+}
+
+const KEYS: [(&str, &str); 7] = [
+    ("q, Ctrl-C", "quit"),
+    ("↑ ↓ PgUp PgDn Home End", "select an entry, scroll"),
+    ("Enter", "everything that the selected entry announced; again: back"),
+    ("/", "show only entries with this text"),
+    ("Esc", "back; in the list: show all again"),
+    ("a", "ask now, by the protocols that have questions"),
+    ("p, Space", "pause the screen; listening continues"),
+];
+
+impl State<'_> {
+    fn refresh(&mut self) {
+        // The list is read as a whole, so single changes are of no interest.
+        while self.discovery.next_event(Some(Duration::ZERO)).is_some() {}
+        if !self.is_paused {
+            self.entries = self.discovery.entries();
+            self.arrange();
+        }
+    }
+
+    fn arrange(&mut self) {
+        let admits = |entry: &Discovered| {
+            self.plan.selection.admits(entry)
+                && (self.filter.is_empty() || selection::holds(entry, &self.filter) || self.shows(entry))
+        };
+        let shown = self.entries.iter().enumerate().filter(|(_, entry)| admits(entry));
+        self.shown = shown.map(|(place, _)| place).collect();
+    }
+
+    /// Returns whether the filter is in a column that names the kind, place or protocol.
+    fn shows(&self, entry: &Discovered) -> bool {
+        let columns =
+            [text::kind(entry), text::place(entry, self.discovery), entry.key.protocol.name().to_owned()];
+        columns.iter().any(|column| column.to_lowercase().contains(&self.filter))
+    }
+
+    /// Returns the number of the selected row.
+    fn selected_row(&self) -> usize {
+        let selected = self.selected.as_ref();
+        let row = selected.and_then(|key| {
+            self.shown
+                .iter()
+                .position(|place| self.entries.get(*place).is_some_and(|entry| entry.key == *key))
+        });
+        row.unwrap_or(self.position).min(self.shown.len().saturating_sub(1))
+    }
+
+    fn entry(&self, row: usize) -> Option<&Discovered> {
+        self.entries.get(*self.shown.get(row)?)
+    }
+
+    fn step(&mut self, by: isize) {
+        let last = self.shown.len().saturating_sub(1);
+        self.position = self.selected_row().saturating_add_signed(by).min(last);
+        self.selected = self.entry(self.position).map(|entry| entry.key.clone());
+    }
+
+    fn handle(&mut self, event: &Event) -> KeyAction {
+        let Event::Key(key) = event else { return KeyAction::Continue };
+        if key.kind == KeyEventKind::Release {
+            return KeyAction::Continue;
+        }
+        if is_control(key) {
+            return if key.code == KeyCode::Char('c') { KeyAction::Interrupted } else { KeyAction::Continue };
+        }
+        if self.is_typing {
+            self.type_filter(key.code);
+            return KeyAction::Continue;
+        }
+        match key.code {
+            KeyCode::Char('q') => return KeyAction::Quit,
+            KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.switch(View::Help),
+            KeyCode::Enter => self.switch(View::Detail),
+            KeyCode::Esc if self.view == View::List => {
+                self.filter.clear();
+                self.arrange();
+            }
+            KeyCode::Esc => self.view = View::List,
+            KeyCode::Char('/') => {
+                self.view = View::List;
+                self.is_typing = true;
+            }
+            KeyCode::Char('a') => {
+                self.asks = true;
+                self.discovery.ask();
+            }
+            KeyCode::Char('p' | ' ') => self.is_paused = !self.is_paused,
+            code => self.go(code),
+        }
+        KeyAction::Continue
+    }
+
+    fn switch(&mut self, view: View) {
+        self.view = if self.view == view { View::List } else { view };
+        self.scroll = 0;
+        // From now on the selection follows the entry, even if its row moves.
+        self.step(0);
+    }
+
+    fn go(&mut self, code: KeyCode) {
+        let page = self.page.cast_signed().max(1);
+        let by = match code {
+            KeyCode::Down | KeyCode::Char('j') => 1,
+            KeyCode::Up | KeyCode::Char('k') => -1,
+            KeyCode::PageDown => page,
+            KeyCode::PageUp => -page,
+            KeyCode::Home | KeyCode::Char('g') => isize::MIN,
+            KeyCode::End | KeyCode::Char('G') => isize::MAX,
+            _ => return,
+        };
+        match self.view {
+            View::List => self.step(by),
+            _ => self.scroll = self.scroll.saturating_add_signed(by),
+        }
+    }
+
+    fn type_filter(&mut self, code: KeyCode) {
+        match typed(code) {
+            Typing::Done => self.is_typing = false,
+            Typing::Cancelled => {
+                self.is_typing = false;
+                self.filter.clear();
+            }
+            Typing::Changed(change) => change.apply(&mut self.filter),
+            Typing::Other => self.go(code),
+        }
+        self.arrange();
+    }
+
+    fn draw(&mut self, frame: &mut Frame<'_>) {
+        let rows = Layout::vertical([Constraint::Length(2), Constraint::Min(1), Constraint::Length(1)]);
+        let [head, body, foot] = rows.areas(frame.area());
+        frame.render_widget(Paragraph::new(vec![self.title(), self.status()]), head);
+        match self.view {
+            View::List => self.draw_list(frame, body),
+            View::Detail => {
+                let lines = self.details();
+                self.draw_lines(frame, body, lines);
+            }
+            View::Help => {
+                let line = |(key, what): (&str, &str)| {
+                    Line::from(vec![
+                        Span::styled(format!("{key:<24}"), self.theme.key),
+                        Span::raw(what.to_owned()),
+                    ])
+                };
+                let lines = KEYS.into_iter().map(line).collect();
+                self.draw_lines(frame, body, lines);
+            }
+        }
+        let keys = [
+            ("q", "quit"),
+            ("?", "help"),
+            ("Enter", "details"),
+            ("/", "filter"),
+            ("a", "ask"),
+            ("p", "pause"),
+        ];
+        let spans = keys.iter().flat_map(|(key, what)| {
+            [Span::styled(*key, self.theme.key), Span::styled(format!(" {what}  "), self.theme.dim)]
+        });
+        frame.render_widget(Line::from(spans.collect::<Vec<_>>()), foot);
+    }
+
+    fn title(&self) -> Line<'static> {
+        let on = self.discovery.coverage().interfaces.join(", ");
+        let all = count(self.shown.len() as u64);
+        let mut line = Line::from(vec![
+            Span::styled("mcast discover", self.theme.title),
+            Span::raw("  "),
+            Span::styled(on, self.theme.interface),
+            Span::raw(format!("  {all} of {}", count_of(self.entries.len() as u64, "announcement"))),
+        ]);
+        if self.is_paused {
+            line.push_span(Span::styled("  paused", self.theme.warning));
+        }
+        line
+    }
+
+    /// Returns the most important status.
+    fn status(&self) -> Line<'static> {
+        if self.is_typing {
+            return Line::styled(format!("only with: {}▏", self.filter), self.theme.key);
+        }
+        if let Some(drops) = text::drops(self.discovery) {
+            return Line::styled(drops, self.theme.warning);
+        }
+        if !self.filter.is_empty() {
+            return Line::styled(format!("only with: {}  (Esc shows all)", self.filter), self.theme.dim);
+        }
+        let unseen = self.discovery.coverage().unseen();
+        let mut status =
+            if self.asks { "asked and listening".to_owned() } else { "listening; a asks".to_owned() };
+        if !unseen.is_empty() {
+            let names: Vec<_> = unseen.iter().map(|protocol| protocol.name()).collect();
+            status += &format!("; not seen without the right to capture: {}", names.join(", "));
+        }
+        Line::styled(status, self.theme.dim)
+    }
+
+    fn draw_list(&mut self, frame: &mut Frame<'_>, area: Rect) {
+        let page = usize::from(area.height).saturating_sub(1).max(1);
+        self.page = page;
+        if self.shown.is_empty() {
+            let why = match self.entries.len() {
+                0 => "Nothing has announced itself yet. Some protocols announce rarely; a asks.",
+                _ => "No entry is selected by this text. Esc shows all.",
+            };
+            return frame.render_widget(Paragraph::new(why).wrap(Wrap { trim: true }), area);
+        }
+        let selected = self.selected_row();
+        let least = (selected + 1).saturating_sub(page);
+        let top = self.top.clamp(least, selected).min(self.shown.len().saturating_sub(page));
+        let rows: Vec<_> = (top..self.shown.len().min(top + page))
+            .filter_map(|row| Some((row, self.cells(self.entry(row)?))))
+            .collect();
+        let widths = widths(rows.iter().map(|(_, cells)| cells), area.width);
+        let styles = self.styles();
+        let table_rows = rows.into_iter().map(|(row, cells)| {
+            let shown = cells.into_iter().zip(widths).zip(styles);
+            let cells = shown
+                .filter(|((_, width), _)| *width > 0)
+                .map(|((text, width), style)| Cell::from(cut(text, usize::from(width))).style(style));
+            let style = if row == selected { self.theme.selected } else { Style::new() };
+            Row::new(cells.collect::<Vec<_>>()).style(style)
+        });
+        let titles = TITLES.iter().zip(widths).filter(|(_, width)| *width > 0);
+        let header = Row::new(titles.map(|(title, _)| Cell::from(*title).style(self.theme.title)));
+        let shown_widths = widths.into_iter().filter(|width| *width > 0).map(Constraint::Length);
+        let table = Table::new(table_rows.collect::<Vec<_>>(), shown_widths.collect::<Vec<_>>())
+            .header(header)
+            .column_spacing(GAP);
+        frame.render_widget(table, area);
+        (self.top, self.position) = (top, selected);
+    }
+
+    fn cells(&self, entry: &Discovered) -> [String; COLUMNS] {
+        [
+            text::name(entry),
+            text::kind(entry),
+            text::address(entry, self.discovery),
+            text::place(entry, self.discovery),
+            text::seen(entry.first_seen, self.discovery),
+            text::seen(entry.last_seen, self.discovery),
+            entry.key.protocol.name().to_owned(),
+        ]
+    }
+
+    fn styles(&self) -> [Style; COLUMNS] {
+        let Theme { group, address, interface, dim, .. } = self.theme;
+        [group, Style::new(), address, interface, dim, dim, dim]
+    }
+
+    fn details(&self) -> Vec<Line<'static>> {
+        let Some(entry) = self.entry(self.selected_row()) else {
+            return vec![Line::raw("No entry is selected.")];
+        };
+        let line = |name: &str, value: String, style| {
+            Line::from(vec![
+                Span::styled(format!("{name:<LABEL$} "), self.theme.dim),
+                Span::styled(value, style),
+            ])
+        };
+        let mut lines = vec![
+            line("name", text::name(entry), self.theme.group),
+            line("kind", text::kind(entry), Style::new()),
+            line("interface", text::place(entry, self.discovery), self.theme.interface),
+        ];
+        let addresses = text::addresses(entry, self.discovery);
+        lines.extend(addresses.into_iter().map(|address| line("address", address, self.theme.address)));
+        let seen = [("first seen", entry.first_seen), ("last seen", entry.last_seen)];
+        lines.extend(seen.map(|(name, time)| {
+            line(name, format!("{} ago", text::seen(time, self.discovery)), Style::new())
+        }));
+        lines.push(line("announcements", count(entry.announcements), Style::new()));
+        lines.push(line("by", entry.key.protocol.name().to_owned(), Style::new()));
+        lines.extend(text::details(entry).into_iter().map(|(name, value)| line(&name, value, Style::new())));
+        lines
+    }
+
+    /// Draws lines at the scroll position, which is limited to their end.
+    fn draw_lines(&mut self, frame: &mut Frame<'_>, area: Rect, lines: Vec<Line<'static>>) {
+        self.page = usize::from(area.height);
+        self.scroll = self.scroll.min(lines.len().saturating_sub(self.page));
+        let shown: Vec<_> = lines.into_iter().skip(self.scroll).collect();
+        frame.render_widget(Paragraph::new(shown).wrap(Wrap { trim: false }), area);
+    }
+}
+
+const COLUMNS: usize = 7;
+const TITLES: [&str; COLUMNS] = ["name", "kind", "address", "interface", "first", "last", "by"];
+/// Spaces between two columns.
+const GAP: u16 = 1;
+
+/// Returns the width of each column; 0 if it has no room. The name gets what is left.
+fn widths<'a>(rows: impl Iterator<Item = &'a [String; COLUMNS]>, width: u16) -> [u16; COLUMNS] {
+    /// The widest that a column becomes.
+    const MOST: [usize; COLUMNS] = [60, 28, 30, 18, 7, 7, 12];
+    /// The order in which columns get room: the name, address, kind, interface, last seen, protocol, first seen.
+    const ORDER: [usize; COLUMNS] = [0, 2, 1, 3, 5, 6, 4];
+    /// What the name keeps for the others.
+    const NAME: u16 = 20;
+
+    let mut widest = TITLES.map(str::len);
+    for row in rows {
+        for (most, text) in widest.iter_mut().zip(row) {
+            *most = (*most).max(text.chars().count());
+        }
+    }
+    let mut wanted = [0_u16; COLUMNS];
+    for (place, (most, limit)) in widest.iter().zip(MOST).enumerate() {
+        wanted[place] = u16::try_from((*most).min(limit)).unwrap_or(u16::MAX);
+    }
+    let mut widths = [0; COLUMNS];
+    let mut left = width;
+    for place in ORDER {
+        let gap = if place == 0 { 0 } else { GAP };
+        let granted = if place == 0 { wanted[0].min(NAME).min(left) } else { wanted[place] };
+        if granted + gap > left {
+            continue;
+        }
+        widths[place] = granted;
+        left -= granted + gap;
+    }
+    widths[0] += left.min(wanted[0].saturating_sub(widths[0]));
+    widths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_fit_every_width() {
+        let row = [
+            "a".repeat(50),
+            "b".repeat(20),
+            "c".repeat(22),
+            "eth0".into(),
+            "2 min".into(),
+            "3 s".into(),
+            "mdns".into(),
+        ];
+        for width in 1..200 {
+            let widths = widths([&row].into_iter(), width);
+            let shown = widths.iter().filter(|width| **width > 0).count() as u16;
+            assert!(
+                widths[0] > 0 && widths.iter().sum::<u16>() + (shown - 1) * GAP <= width,
+                "{width}: {widths:?}"
+            );
+        }
+        assert_eq!(widths([&row].into_iter(), 199), [50, 20, 22, 9, 5, 4, 4]);
+    }
+}

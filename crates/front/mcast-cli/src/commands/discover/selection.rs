@@ -1,0 +1,149 @@
+//! Which entries are shown, and which one a name means.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+use mcast_watch::discovery::{Discovered, DiscoveredKind, DiscoveryProtocol};
+
+/// The entries to show.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    kinds: Vec<DiscoveredKind>,
+    protocols: Vec<DiscoveryProtocol>,
+    /// One of these suffices; none means all.
+    words: Vec<Word>,
+}
+
+/// What one word on the command line selects.
+#[derive(Debug, PartialEq, Eq)]
+enum Word {
+    Kind(DiscoveredKind),
+    Protocol(DiscoveryProtocol),
+    /// A text, in lowercase.
+    Text(String),
+}
+
+impl Selection {
+    pub(super) fn new(words: &[String], kinds: &[DiscoveredKind], protocols: &[DiscoveryProtocol]) -> Self {
+        Self {
+            kinds: kinds.to_vec(),
+            protocols: protocols.to_vec(),
+            words: words.iter().map(|word| Word::new(word)).collect(),
+        }
+    }
+
+    pub(super) fn kind(name: &str) -> Option<DiscoveredKind> {
+        DiscoveredKind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    pub(super) fn protocol(name: &str) -> Option<DiscoveryProtocol> {
+        DiscoveryProtocol::ALL.into_iter().find(|protocol| protocol.name() == name)
+    }
+
+    /// Returns whether everything is shown.
+    pub(super) const fn is_everything(&self) -> bool {
+        self.kinds.is_empty() && self.protocols.is_empty() && self.words.is_empty()
+    }
+
+    /// Returns the type of service that is the only one to ask for, if there is one.
+    pub(super) fn service_type(&self) -> Option<String> {
+        match &self.words[..] {
+            [Word::Text(text)] if text.starts_with('_') => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn admits(&self, entry: &Discovered) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&entry.kind))
+            && (self.protocols.is_empty() || self.protocols.contains(&entry.key.protocol))
+            && (self.words.is_empty() || self.words.iter().any(|word| word.admits(entry)))
+    }
+}
+
+impl Word {
+    fn new(word: &str) -> Self {
+        let word = word.to_lowercase();
+        // Several of them are what people type.
+        let singular = word.strip_suffix('s').unwrap_or(&word);
+        Selection::kind(&word)
+            .or_else(|| Selection::kind(singular))
+            .map(Self::Kind)
+            .or_else(|| Selection::protocol(&word).map(Self::Protocol))
+            .unwrap_or(Self::Text(word))
+    }
+
+    fn admits(&self, entry: &Discovered) -> bool {
+        match self {
+            Self::Kind(kind) => entry.kind == *kind,
+            Self::Protocol(protocol) => entry.key.protocol == *protocol,
+            Self::Text(text) => holds(entry, text),
+        }
+    }
+}
+
+/// Returns whether an entry has a text, in lowercase, in what identifies it.
+pub(super) fn holds(entry: &Discovered, text: &str) -> bool {
+    let texts = [&entry.name, &entry.service, &entry.host, &entry.url, &entry.key.id];
+    texts.iter().any(|held| held.to_string().to_lowercase().contains(text))
+        || entry.addresses.iter().any(|address| address.to_string().contains(text))
+        || entry.source.to_string().contains(text)
+}
+
+/// The name of one thing, as a person types it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EntryName(String);
+
+impl EntryName {
+    /// Returns whether this is the name, the full name or the host of an entry. Case does not matter (RFC 6762 section
+    /// 16), and `.local` may be omitted.
+    pub(super) fn means(&self, entry: &Discovered) -> bool {
+        let wanted = bare(&self.0);
+        [&entry.name, &entry.key.id, &entry.host].iter().any(|text| bare(&text.to_string()) == wanted)
+    }
+}
+
+fn bare(name: &str) -> String {
+    let name = name.trim_end_matches('.').to_lowercase();
+    name.strip_suffix(".local").map_or_else(|| name.clone(), Into::into)
+}
+
+impl FromStr for EntryName {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for EntryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_kinds_protocols_or_texts() {
+        let word = Word::new;
+        assert_eq!(word("services"), Word::Kind(DiscoveredKind::Service));
+        assert_eq!(word("DDS"), Word::Protocol(DiscoveryProtocol::Rtps));
+        assert_eq!(word("Office"), Word::Text("office".into()));
+        let selection = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(ToString::to_string).collect();
+            Selection::new(&words, &[], &[])
+        };
+        assert_eq!(selection(&["_ipp._tcp"]).service_type().as_deref(), Some("_ipp._tcp"));
+        assert_eq!(selection(&["_ipp._tcp", "_http._tcp"]).service_type(), None);
+        assert_eq!(selection(&["office"]).service_type(), None);
+    }
+
+    #[test]
+    fn names_ignore_case_and_the_local_domain() {
+        assert_eq!(bare("Printer.LOCAL."), bare("printer"));
+        assert_ne!(bare("printer2"), bare("printer"));
+    }
+}
