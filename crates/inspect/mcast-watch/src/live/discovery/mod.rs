@@ -23,7 +23,7 @@ use super::{LiveError, is_transient};
 use crate::clock::Time;
 use crate::discovery::{
     Discovered, DiscoveryCounts, DiscoveryDatagram, DiscoveryEvent, DiscoveryPacket, DiscoveryPlace,
-    DiscoveryProtocol, DiscoveryTable,
+    DiscoveryProtocol, DiscoveryRequest, DiscoveryTable,
 };
 #[cfg(feature = "schema")]
 pub use json::schemas as discovery_schemas;
@@ -43,6 +43,9 @@ pub struct DiscoveryOptions {
     pub interfaces: Vec<InterfaceSelector>,
     /// Whether to ask, by the protocols that have questions. Default: no, only listen.
     pub ask: bool,
+    /// What to ask for, where a protocol can ask for one thing: a name, or a type of service such as `_ipp._tcp`.
+    /// Default: everything.
+    pub name: Option<String>,
     /// Whether to capture, where that is permitted. Without it, protocols without UDP are not seen. Default: yes.
     pub capture: bool,
     /// Whether to join the groups of the protocols also where a capture is permitted, so that switches with
@@ -60,6 +63,7 @@ impl Default for DiscoveryOptions {
         Self {
             interfaces: Vec::new(),
             ask: false,
+            name: None,
             capture: true,
             join: true,
             domains: 0..=9,
@@ -116,6 +120,7 @@ pub struct DiscoverySources {
     sockets: Option<DiscoverySockets>,
     coverage: DiscoveryCoverage,
     ask: bool,
+    name: Option<String>,
 }
 
 impl DiscoverySources {
@@ -144,7 +149,7 @@ impl DiscoverySources {
         let refused = sockets.refused.iter();
         coverage.refused =
             refused.map(|(protocol, group, error)| (*protocol, *group, error.to_string())).collect();
-        Ok(Self { frames, sockets: Some(sockets), coverage, ask: options.ask })
+        Ok(Self { frames, sockets: Some(sockets), coverage, ask: options.ask, name: options.name.clone() })
     }
 
     /// Follows the interfaces of the capture as they come and go, once the follower runs; `None` without a capture.
@@ -169,7 +174,7 @@ impl DiscoverySources {
 impl From<CaptureFile> for DiscoverySources {
     fn from(file: CaptureFile) -> Self {
         let coverage = DiscoveryCoverage { is_file: true, ..DiscoveryCoverage::default() };
-        Self { frames: Some(file.into()), sockets: None, coverage, ask: false }
+        Self { frames: Some(file.into()), sockets: None, coverage, ask: false, name: None }
     }
 }
 
@@ -240,7 +245,7 @@ impl Discovery {
     /// # Errors
     /// [`LiveError::Thread`].
     pub fn start(sources: DiscoverySources) -> Result<Self, LiveError> {
-        let DiscoverySources { frames, sockets, coverage, ask } = sources;
+        let DiscoverySources { frames, sockets, coverage, ask, name } = sources;
         let state = State {
             table: DiscoveryTable::new(),
             names: HashMap::new(),
@@ -258,6 +263,8 @@ impl Discovery {
             shared: Arc::clone(&shared),
             frames,
             sockets,
+            name,
+            has_asked: false,
             unwrapper: Unwrapper::new(),
             clock: DriverClock::new(),
         };
@@ -398,6 +405,10 @@ struct Driver {
     shared: Arc<Shared>,
     frames: Option<LiveFrames>,
     sockets: Option<DiscoverySockets>,
+    /// What to ask for.
+    name: Option<String>,
+    /// Whether it asks, on interfaces that appear, too.
+    has_asked: bool,
     unwrapper: Unwrapper,
     clock: DriverClock,
 }
@@ -489,13 +500,18 @@ impl Driver {
         if sockets.refresh()? {
             let mut state = self.shared.lock();
             add_names(&mut state.names, sockets);
+            state.asks |= self.has_asked;
         }
         let shared = &self.shared;
         let handle = |datagram: &DiscoveryDatagram<'_>| shared.lock().table.handle_datagram(now, datagram);
         sockets.receive(WAIT, handle)?;
         let mut state = self.shared.lock();
         if std::mem::take(&mut state.asks) {
-            state.table.ask(now);
+            self.has_asked = true;
+            let mut request = DiscoveryRequest::default();
+            request.name.clone_from(&self.name);
+            request.places = sockets.places();
+            state.table.ask_for(now, &request);
         }
         while let Some(question) = state.table.poll_transmit(now) {
             drop(state);

@@ -17,7 +17,7 @@ use super::DiscoveryOptions;
 use super::groups::groups;
 use crate::discovery::{DiscoveryDatagram, DiscoveryPlace, DiscoveryProtocol, DiscoveryQuestion};
 
-/// The port of mDNS. Questions from it are answered to the group, for all to hear (RFC 6762 section 6.7).
+/// The port of mDNS, from which it asks.
 const MDNS: u16 = 5353;
 /// The port of Art-Net, at which its nodes expect each other, and answer.
 const ART_NET: u16 = 6454;
@@ -117,6 +117,12 @@ impl DiscoverySockets {
         })
     }
 
+    /// Returns the networks on which it asks.
+    pub(super) fn places(&self) -> Vec<DiscoveryPlace> {
+        let place = |interface: &Interface| DiscoveryPlace { interface: interface.index, vlan: None };
+        self.interfaces.iter().map(place).collect()
+    }
+
     /// Receives what has arrived, waiting at most this time for the first datagram.
     pub(super) fn receive(
         &mut self,
@@ -176,13 +182,13 @@ impl DiscoverySockets {
         let (destination, family) = (question.destination, Family::of(question.destination.ip()));
         for interface in &self.interfaces {
             let index = interface.index_for(family);
-            let is_place = question.place.is_none_or(|place| place.interface == index);
+            let is_place = question.place.is_none_or(|place| place.interface == interface.index);
             if !is_place || interface.addresses_of(family).next().is_none() {
                 continue;
             }
             // An interface that refuses a question is silent; the others are asked.
             if let Ok(group) = GroupAddr::try_from(destination)
-                && group.port == MDNS
+                && question.source_port() == Some(group.port)
                 && let Some(receiver) = &self.receiver
             {
                 let _ = receiver.ask(group, index, &question.payload);
