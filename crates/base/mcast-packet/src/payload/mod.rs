@@ -40,8 +40,8 @@ pub use ptp::{Ptp, PtpAnnounce, PtpClock, PtpDataSet, PtpKind, PtpV1Sync};
 pub use relay::RelayGreeting;
 pub use rtp::Rtp;
 pub use rtps::{
-    Rtps, RtpsData, RtpsGuid, RtpsLocator, RtpsLocatorUse, RtpsParameter, RtpsParameters, RtpsPrefix,
-    RtpsStrings, RtpsSubmessage, RtpsSubmessages, RtpsVendor,
+    Rtps, RtpsData, RtpsGuid, RtpsHeartbeat, RtpsLocator, RtpsLocatorUse, RtpsParameter, RtpsParameters,
+    RtpsPrefix, RtpsStrings, RtpsSubmessage, RtpsSubmessages, RtpsVendor,
 };
 pub use sap::Sap;
 pub use service::{Service, ServiceProtocol};

@@ -51,10 +51,21 @@ pub struct RtpsSubmessage<'a> {
 pub struct RtpsData<'a> {
     /// The writer.
     pub writer: RtpsGuid,
+    /// The number of the change, which the writer counts.
+    pub sequence: u64,
     /// What the writer adds to the sample, such as its status.
     pub inline_qos: RtpsParameters<'a>,
     /// The sample, if it is a list of parameters, as those of discovery are.
     pub parameters: RtpsParameters<'a>,
+}
+
+/// What a reliable writer has: readers request what they lack of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RtpsHeartbeat {
+    /// The writer.
+    pub writer: RtpsGuid,
+    /// The numbers of the first and the last change that it has; the last is less than the first if it has none.
+    pub range: (u64, u64),
 }
 
 /// A list of parameters. Iterating over it ends at its end mark, or where the list is damaged.
@@ -145,8 +156,11 @@ pub struct RtpsStrings<'a> {
 /// The types of submessages that are read.
 mod kind {
     pub(super) const PAD: u8 = 0x01;
+    pub(super) const ACKNACK: u8 = 0x06;
+    pub(super) const HEARTBEAT: u8 = 0x07;
     pub(super) const INFO_TS: u8 = 0x09;
     pub(super) const INFO_SRC: u8 = 0x0c;
+    pub(super) const INFO_DST: u8 = 0x0e;
     pub(super) const DATA: u8 = 0x15;
 }
 
@@ -204,6 +218,120 @@ impl<'a> Rtps<'a> {
     }
 }
 
+impl Rtps<'_> {
+    /// Returns the heartbeats that are for this participant alone.
+    pub fn heartbeats_for(&self, reader: RtpsPrefix) -> impl Iterator<Item = RtpsHeartbeat> + '_ {
+        let mut is_for_reader = false;
+        self.submessages().filter_map(move |submessage| {
+            let RtpsSubmessage { kind, flags, body } = submessage;
+            if kind == kind::INFO_DST {
+                is_for_reader = array_at(body, 0) == Some(reader.0);
+            }
+            if kind != kind::HEARTBEAT || !is_for_reader {
+                return None;
+            }
+            let is_little = flags & 1 == 1;
+            Some(RtpsHeartbeat {
+                writer: RtpsGuid { prefix: self.participant, entity: u32::from_be_bytes(array_at(body, 4)?) },
+                range: (number64(body, 8, is_little)?, number64(body, 16, is_little)?),
+            })
+        })
+    }
+}
+
+/// Questions about the participants of a domain, and about their readers and writers. A program asks as a participant that only
+/// listens.
+impl RtpsPrefix {
+    /// The length in bytes of [`Self::greeting`].
+    pub const GREETING_LENGTH: usize = 140;
+    /// The length in bytes of [`Self::request`]: no longer than the heartbeat that it answers.
+    pub const REQUEST_LENGTH: usize = 68;
+
+    /// Returns the announcement of this participant in a domain. Others answer with theirs, to the address of the sender, and
+    /// offer what they know of their readers and writers. They forget it after `lease` seconds. The name ends with a 0.
+    #[must_use]
+    pub fn greeting(self, domain: u32, name: &[u8; 16], lease: u32) -> [u8; Self::GREETING_LENGTH] {
+        const DETECTS_PARTICIPANTS_READERS_AND_WRITERS: u32 = 2 | 8 | 32;
+        let mut bytes = [0; Self::GREETING_LENGTH];
+        let mut writer = Little::new(&mut bytes, self);
+        // Data for all readers, by the writer of participants, the first change.
+        writer.submessage(kind::DATA, 5, 116);
+        writer.put(&[0, 0, 16, 0, 0, 0, 0, 0]);
+        writer.put(&RtpsGuid::PARTICIPANT_WRITER.to_be_bytes());
+        writer.put(&[0, 0, 0, 0, 1, 0, 0, 0, 0, 3, 0, 0]);
+        writer.parameter(0x0015, &[&[2, 2, 0, 0]]);
+        writer.parameter(0x0016, &[&[0; 4]]);
+        writer.parameter(0x0050, &[&self.0, &[0, 0, 1, 0xc1]]);
+        writer.parameter(0x0002, &[&lease.to_le_bytes(), &[0; 4]]);
+        writer.parameter(0x0058, &[&DETECTS_PARTICIPANTS_READERS_AND_WRITERS.to_le_bytes()]);
+        writer.parameter(0x000f, &[&domain.to_le_bytes()]);
+        writer.parameter(0x0062, &[&16_u32.to_le_bytes(), name]);
+        writer.put(&[1, 0, 0, 0]);
+        bytes
+    }
+
+    /// Returns the request to another participant for what one of its two writers of discovery has after the change `known`, up
+    /// to `last`.
+    #[must_use]
+    pub fn request(self, writer: RtpsGuid, known: u64, last: u64, count: u32) -> [u8; Self::REQUEST_LENGTH] {
+        const FINAL: u8 = 2;
+        let mut bytes = [0; Self::REQUEST_LENGTH];
+        let missing = u32::try_from(last.saturating_sub(known).min(32)).unwrap_or_default();
+        let bits = if missing == 0 { 0 } else { u32::MAX << (32 - missing) };
+        let base = known.saturating_add(1);
+        let mut message = Little::new(&mut bytes, self);
+        message.submessage(kind::INFO_DST, 1, 12);
+        message.put(&writer.prefix.0);
+        message.submessage(kind::ACKNACK, 1 | FINAL, 28);
+        // The reader of each writer has its number and another kind.
+        message.put(&writer.entity.wrapping_add(5).to_be_bytes());
+        message.put(&writer.entity.to_be_bytes());
+        for half in [base >> 32, base & 0xffff_ffff] {
+            message.put(&(half as u32).to_le_bytes());
+        }
+        for word in [missing.max(1), bits, count] {
+            message.put(&word.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// Writes a message into a buffer that is long enough.
+struct Little<'a> {
+    buffer: &'a mut [u8],
+    position: usize,
+}
+
+impl<'a> Little<'a> {
+    fn new(buffer: &'a mut [u8], from: RtpsPrefix) -> Self {
+        let mut writer = Self { buffer, position: 0 };
+        writer.put(b"RTPS\x02\x02\x00\x00");
+        writer.put(&from.0);
+        writer
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let end = self.position + bytes.len();
+        debug_assert!(end <= self.buffer.len());
+        if let Some(place) = self.buffer.get_mut(self.position..end) {
+            place.copy_from_slice(bytes);
+        }
+        self.position = end;
+    }
+
+    fn submessage(&mut self, kind: u8, flags: u8, length: u16) {
+        self.put(&[kind, flags]);
+        self.put(&length.to_le_bytes());
+    }
+
+    fn parameter(&mut self, id: u16, value: &[&[u8]]) {
+        let length: usize = value.iter().map(|part| part.len()).sum();
+        self.put(&id.to_le_bytes());
+        self.put(&(length as u16).to_le_bytes());
+        value.iter().for_each(|part| self.put(part));
+    }
+}
+
 /// An iterator over the submessages of a message. It ends where one is cut off.
 #[derive(Clone, Debug)]
 pub struct RtpsSubmessages<'a> {
@@ -231,13 +359,13 @@ impl<'a> RtpsSubmessage<'a> {
     pub const fn name(&self) -> &'static str {
         match self.kind {
             kind::PAD => "PAD",
-            0x06 => "ACKNACK",
-            0x07 => "HEARTBEAT",
+            kind::ACKNACK => "ACKNACK",
+            kind::HEARTBEAT => "HEARTBEAT",
             0x08 => "GAP",
             kind::INFO_TS => "INFO_TS",
             kind::INFO_SRC => "INFO_SRC",
             0x0d => "INFO_REPLY_IP4",
-            0x0e => "INFO_DST",
+            kind::INFO_DST => "INFO_DST",
             0x0f => "INFO_REPLY",
             0x12 => "NACK_FRAG",
             0x13 => "HEARTBEAT_FRAG",
@@ -260,6 +388,7 @@ impl<'a> RtpsSubmessage<'a> {
         let mut rest = self.body.get(4 + usize::from(number16(self.body, 2, is_little)?)..)?;
         let mut data = RtpsData {
             writer: RtpsGuid { prefix, entity },
+            sequence: number64(self.body, 12, is_little)?,
             inline_qos: RtpsParameters::default(),
             parameters: RtpsParameters::default(),
         };
@@ -531,6 +660,12 @@ fn number16(bytes: &[u8], offset: usize, is_little: bool) -> Option<u16> {
     array_at(bytes, offset).map(if is_little { u16::from_le_bytes } else { u16::from_be_bytes })
 }
 
+/// Reads a number whose upper half comes first, whatever the order of bytes.
+fn number64(bytes: &[u8], offset: usize, is_little: bool) -> Option<u64> {
+    let half = |offset| number32(bytes, offset, is_little).map(u64::from);
+    Some(half(offset)? << 32 | half(offset + 4)?)
+}
+
 fn number32(bytes: &[u8], offset: usize, is_little: bool) -> Option<u32> {
     array_at(bytes, offset).map(if is_little { u32::from_le_bytes } else { u32::from_be_bytes })
 }
@@ -744,6 +879,51 @@ mod tests {
         };
         assert_eq!(partitions.collect::<Vec<_>>(), [b"a"]);
         assert_eq!(pairs.count(), 0);
+    }
+
+    #[test]
+    fn greeting_is_read_as_a_participant_and_fills_its_buffer() {
+        let own = RtpsPrefix([7; 12]);
+        let bytes = own.greeting(3, b"mcast discover \0", 20);
+        let message = Rtps::parse(&bytes).unwrap();
+        assert_eq!((message.participant, message.submessages().count()), (own, 1));
+        let data = message.data().next().unwrap();
+        let parameters: Vec<_> = data.parameters.collect();
+        for expected in [
+            RtpsParameter::Participant(RtpsGuid { prefix: own, entity: 0x1c1 }),
+            RtpsParameter::Lease(Some(Duration::from_secs(20))),
+            RtpsParameter::Domain(3),
+            RtpsParameter::EntityName(b"mcast discover "),
+        ] {
+            assert!(parameters.contains(&expected), "{expected:?} is not in {parameters:?}");
+        }
+        assert_eq!(data.parameters.rest(), Some(&[][..]));
+    }
+
+    #[test]
+    fn heartbeats_are_read_by_those_that_they_are_for_and_answers_are_no_longer() {
+        let own = RtpsPrefix([7; 12]);
+        let writer = RtpsGuid { prefix: RtpsPrefix([9; 12]), entity: RtpsGuid::PUBLICATIONS_WRITER };
+        let mut heartbeat = b"RTPS\x02\x02\x01\x10".to_vec();
+        heartbeat.extend(writer.prefix.0);
+        heartbeat.extend([0x0e, 1, 12, 0]);
+        heartbeat.extend(own.0);
+        heartbeat.extend([7, 1, 28, 0, 0, 0, 3, 0xc7, 0, 0, 3, 0xc2]);
+        heartbeat.extend([0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0]);
+        let message = Rtps::parse(&heartbeat).unwrap();
+        assert_eq!(
+            message.heartbeats_for(own).collect::<Vec<_>>(),
+            [RtpsHeartbeat { writer, range: (1, 5) }]
+        );
+        assert_eq!(message.heartbeats_for(writer.prefix).count(), 0);
+        let request = own.request(writer, 2, 5, 1);
+        assert!(request.len() <= heartbeat.len());
+        let names: Vec<_> = Rtps::parse(&request).unwrap().submessages().map(|part| part.name()).collect();
+        assert_eq!(names, ["INFO_DST", "ACKNACK"]);
+        // Base 3, three bits.
+        assert_eq!(request[48..64], [0, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0xe0]);
+        assert_eq!(own.request(writer, 5, 5, 1)[52..64], [6, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(own.request(writer, 0, u64::MAX, 1)[56..64], [32, 0, 0, 0, 255, 255, 255, 255]);
     }
 
     #[test]

@@ -248,12 +248,6 @@ impl Registry {
         self.make_room(key);
     }
 
-    /// Removes an entry that depends on another one, which has left or was removed for this reason.
-    pub(crate) fn remove_dependent(&mut self, key: &DiscoveryKey, reason: DepartureReason) {
-        self.counts.evicted += u64::from(reason == DepartureReason::Evicted);
-        self.remove(&Arc::new(key.clone()), reason);
-    }
-
     /// Records that an entry was withdrawn. A goodbye from an address that has not announced the entry is ignored: any host can
     /// send one.
     pub(crate) fn goodbye(&mut self, key: &DiscoveryKey, source: DiscoverySource) {

@@ -121,7 +121,7 @@ impl GroupObserver {
         let source = DiscoverySource::Ip(SocketAddr::new(source, 0));
         if state.senders.is_empty() && state.members.is_empty() {
             // The last member has left; nobody else states that.
-            registry.remove_dependent(&key, super::DepartureReason::Goodbye);
+            registry.depart(&key, super::DepartureReason::Goodbye);
             self.groups.remove(&(place, group));
             return;
         }

@@ -11,6 +11,8 @@ use mcast::{
     Sender,
 };
 
+use mcast_packet::payload::Rtps;
+
 use super::super::memberships::unused_port;
 use super::super::{LiveError, selected_interfaces};
 use super::DiscoveryOptions;
@@ -192,7 +194,7 @@ impl DiscoverySockets {
                 && let Some(receiver) = &self.receiver
             {
                 let _ = receiver.ask(group, index, &question.payload);
-            } else if let Some(sender) = sender(&mut self.senders, destination) {
+            } else if let Some(sender) = sender(&mut self.senders, family, port_of_socket(question)) {
                 let to = Outgoing::new(&question.payload).to_address(destination).by(index);
                 let _ = sender.send_one(&to);
             }
@@ -232,15 +234,22 @@ impl DiscoverySockets {
 }
 
 /// Returns the sender of questions to this port, from an unused port, or from the one where the protocol answers.
-fn sender(senders: &mut BTreeMap<(Family, u16), Sender>, to: SocketAddr) -> Option<&Sender> {
-    let family = Family::of(to.ip());
-    match senders.entry((family, to.port())) {
+fn sender(senders: &mut BTreeMap<(Family, u16), Sender>, family: Family, port: u16) -> Option<&Sender> {
+    match senders.entry((family, port)) {
         Entry::Occupied(known) => Some(known.into_mut()),
         Entry::Vacant(place) => {
             let builder = Sender::builder().broadcast(true);
-            let builder = if to.port() == ART_NET { builder.source_port(ART_NET) } else { builder };
+            let builder = if port == ART_NET { builder.source_port(ART_NET) } else { builder };
             Some(place.insert(builder.build().ok()?))
         }
+    }
+}
+
+/// Returns the port by which the socket of a question is known. Requests to participants of DDS have many ports, and one socket.
+fn port_of_socket(question: &DiscoveryQuestion) -> u16 {
+    match question.protocol {
+        DiscoveryProtocol::Rtps if !question.destination.ip().is_multicast() => Rtps::FIRST_PORT,
+        _ => question.destination.port(),
     }
 }
 

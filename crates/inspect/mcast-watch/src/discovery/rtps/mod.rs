@@ -1,5 +1,7 @@
 //! DDS: participants, and the topics that they read and write, as they announce them by RTPS.
 
+mod asking;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,9 +10,10 @@ use mcast_packet::payload::{
     Rtps, RtpsData, RtpsGuid, RtpsLocator, RtpsLocatorUse, RtpsParameter, RtpsPrefix, RtpsVendor,
 };
 
+use self::asking::RtpsAsking;
 use super::entry::{DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol, DiscoverySource};
 use super::registry::{Announced, DepartureReason, Registry};
-use super::{DiscoveryDatagram, Observer};
+use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
 use crate::clock::Time;
 use crate::lru::Lru;
 
@@ -20,6 +23,7 @@ pub(super) struct RtpsObserver {
     participants: Lru<Place, Participant>,
     /// When a participant may have lapsed.
     due: Option<Time>,
+    asking: RtpsAsking,
 }
 
 type Place = (DiscoveryPlace, RtpsPrefix);
@@ -67,7 +71,7 @@ impl RtpsObserver {
     const RENEWAL: Duration = Duration::from_millis(500);
 
     pub(super) fn new() -> Self {
-        Self { participants: Lru::new(usize::MAX), due: None }
+        Self { participants: Lru::new(usize::MAX), due: None, asking: RtpsAsking::new() }
     }
 
     /// Returns what is known of a participant. If there are too many, the oldest newcomer is forgotten.
@@ -93,8 +97,7 @@ impl RtpsObserver {
     fn forget(&mut self, place: &Place, registry: &mut Registry, reason: DepartureReason) {
         let Some(participant) = self.participants.remove(place) else { return };
         for entity in participant.endpoints {
-            registry
-                .remove_dependent(&key(place.0, RtpsGuid { prefix: place.1, entity }.to_string()), reason);
+            registry.depart(&key(place.0, RtpsGuid { prefix: place.1, entity }.to_string()), reason);
         }
     }
 
@@ -132,6 +135,9 @@ impl RtpsObserver {
             return;
         }
         let domain = description.domain(datagram);
+        if let Some(domain) = domain {
+            self.asking.add_domain(domain, now);
+        }
         let lease = description.lease.unwrap_or(Some(Self::LEASE));
         let lease = lease.unwrap_or(Self::MAX_LEASE).min(Self::MAX_LEASE);
         let participant = self.participant(now, place, registry);
@@ -252,7 +258,11 @@ impl RtpsObserver {
 
 impl Observer for RtpsObserver {
     fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>, registry: &mut Registry) {
-        let Some(message) = Rtps::parse(datagram.payload) else { return };
+        let Some(message) = Rtps::parse(datagram.payload).filter(|message| !self.asking.is_own(message))
+        else {
+            return;
+        };
+        self.asking.answer(&message, datagram, registry);
         self.renew(now, (datagram.place, message.participant), registry);
         for data in message.data() {
             let kind = match data.writer.entity {
@@ -261,6 +271,7 @@ impl Observer for RtpsObserver {
                 RtpsGuid::SUBSCRIPTIONS_WRITER => Some(false),
                 _ => continue,
             };
+            self.asking.received(&data);
             let description = Description::of(&message, &data);
             let Some(guid) = description.guid else {
                 registry.counts.malformed += 1;
@@ -297,7 +308,15 @@ impl Observer for RtpsObserver {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.due
+        self.due.into_iter().chain(self.asking.due()).min()
+    }
+
+    fn ask(&mut self, now: Time) {
+        self.asking.start(now);
+    }
+
+    fn poll_transmit(&mut self, now: Time, _registry: &Registry) -> Option<DiscoveryQuestion> {
+        self.asking.poll(now)
     }
 }
 
@@ -351,7 +370,10 @@ impl<'a> Description<'a> {
     /// Returns the domain: as stated, or by the ports, which older implementations rely on.
     fn domain(&self, datagram: &DiscoveryDatagram<'_>) -> Option<u32> {
         let of_group = |address: SocketAddr| match Rtps::domain_of_port(address.port()) {
-            Some((domain, true)) if address.ip().is_multicast() => Some(domain),
+            // Answers to a question arrive at no group, and have its port.
+            Some((domain, true)) if address.ip().is_multicast() || address.ip().is_unspecified() => {
+                Some(domain)
+            }
             _ => None,
         };
         let of_locator = |usage| {
@@ -470,6 +492,47 @@ mod tests {
         assert_eq!(domain(robot().locator(0x33, "239.255.0.1:7650"), "10.0.0.9:50000"), "1");
         assert_eq!(domain(robot().locator(0x32, "10.0.0.1:7662"), "10.0.0.9:50000"), "1");
         assert_eq!(domain(robot(), "10.0.0.9:50000"), "");
+    }
+
+    #[test]
+    fn program_that_asks_requests_what_heartbeats_offer() {
+        let mut bench = Bench::new();
+        bench.table.ask(bench.now);
+        let question = |bench: &mut Bench| {
+            let mut all = std::iter::from_fn(|| bench.table.poll_transmit(bench.now));
+            all.find(|question| question.protocol == RTPS)
+        };
+        let greeting = question(&mut bench).unwrap();
+        assert_eq!(greeting.destination, GROUP.parse().unwrap());
+        // Its own question is no participant.
+        bench.datagram("10.0.0.9:50000", GROUP, &greeting.payload);
+        assert_eq!(bench.names(RTPS), [""; 0]);
+        let heartbeat = |last: u8| {
+            let mut message = b"RTPS\x02\x02\x01\x10".to_vec();
+            message.extend([1; 12]);
+            message.extend([0x0e, 1, 12, 0]);
+            message.extend_from_slice(&greeting.payload[8..20]);
+            message.extend([7, 1, 28, 0, 0, 0, 3, 0xc7, 0, 0, 3, 0xc2]);
+            message.extend([0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, last, 0, 0, 0, 1, 0, 0, 0]);
+            message
+        };
+        bench.datagram("10.0.0.1:40000", "0.0.0.0:7400", &heartbeat(1));
+        let request = question(&mut bench).unwrap();
+        assert_eq!(request.destination, "10.0.0.1:40000".parse().unwrap());
+        assert!(request.payload.len() <= heartbeat(1).len());
+        assert_eq!(request.payload[52..57], [1, 0, 0, 0, 1]);
+        bench.datagram("10.0.0.1:40000", "0.0.0.0:7400", &DdsSample::writer(1, 0x103, "rt/chatter").bytes());
+        assert_eq!(bench.names(RTPS), ["rt/chatter"]);
+        bench.datagram("10.0.0.1:40000", "0.0.0.0:7400", &heartbeat(1));
+        assert_eq!(question(&mut bench).unwrap().payload[52..57], [2, 0, 0, 0, 1]);
+        // One for another participant is not answered.
+        let mut other = heartbeat(1);
+        other[24] ^= 1;
+        bench.datagram("10.0.0.1:40000", "0.0.0.0:7400", &other);
+        assert_eq!(question(&mut bench), None);
+        // A new domain is greeted at once.
+        bench.datagram("10.0.0.2:40000", "239.255.0.1:7650", &DdsSample::participant(2).bytes());
+        assert_eq!(question(&mut bench).unwrap().destination.port(), 7650);
     }
 
     #[test]

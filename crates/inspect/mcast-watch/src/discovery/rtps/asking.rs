@@ -1,0 +1,142 @@
+//! Asks for the participants of DDS, and for their readers and writers, as a participant that only listens.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mcast_packet::payload::{Rtps, RtpsData, RtpsGuid, RtpsPrefix};
+
+use super::super::entry::DiscoveryProtocol;
+use super::super::registry::Registry;
+use super::super::{DiscoveryDatagram, DiscoveryQuestion};
+use crate::clock::Time;
+use crate::lru::Lru;
+
+/// The questions to participants. Everything that arrives may be forged, so an answer to it is no longer than it is, and
+/// none is sent to those that do not know the number of this participant.
+#[derive(Debug)]
+pub(super) struct RtpsAsking {
+    /// The identity of this participant.
+    own: RtpsPrefix,
+    domains: Vec<u32>,
+    /// The next domain to greet.
+    next: usize,
+    due: Option<Time>,
+    /// The last change that was read of each writer without a gap.
+    known: Lru<RtpsGuid, u64>,
+    requests: VecDeque<DiscoveryQuestion>,
+    count: u32,
+}
+
+impl RtpsAsking {
+    const NAME: [u8; 16] = *b"mcast discover \0";
+    /// How long others remember this participant, in seconds, and how often it must greet.
+    const LEASE: u32 = 20;
+    const INTERVAL: Duration = Duration::from_secs(8);
+    const MAX_DOMAINS: usize = 16;
+    const MAX_REQUESTS: usize = 256;
+    const MAX_WRITERS: usize = 4_096;
+
+    pub(super) fn new() -> Self {
+        let [random, more] = [0, 1].map(|number| RandomState::new().hash_one(number).to_be_bytes());
+        let mut own = [0; 12];
+        own.iter_mut().skip(2).zip(random.iter().chain(&more)).for_each(|(to, from)| *to = *from);
+        Self {
+            own: RtpsPrefix(own),
+            domains: vec![0],
+            next: 0,
+            due: None,
+            known: Lru::new(Self::MAX_WRITERS),
+            requests: VecDeque::new(),
+            count: 0,
+        }
+    }
+
+    /// Returns whether a message is one of its own questions.
+    pub(super) fn is_own(&self, message: &Rtps<'_>) -> bool {
+        message.participant == self.own
+    }
+
+    pub(super) fn start(&mut self, now: Time) {
+        (self.due, self.next) = (Some(now), 0);
+    }
+
+    pub(super) const fn due(&self) -> Option<Time> {
+        self.due
+    }
+
+    /// Notes that there are participants in a domain. A new one is greeted at once.
+    pub(super) fn add_domain(&mut self, domain: u32, now: Time) {
+        // The ports of domains end here.
+        const LAST: u32 = 232;
+        if domain <= LAST && self.domains.len() < Self::MAX_DOMAINS && !self.domains.contains(&domain) {
+            self.domains.push(domain);
+            if self.due.is_some() && self.next == 0 {
+                (self.due, self.next) = (Some(now), self.domains.len() - 1);
+            }
+        }
+    }
+
+    /// Notes a change that arrived from a writer of discovery.
+    pub(super) fn received(&mut self, data: &RtpsData<'_>) {
+        if self.due.is_none() {
+            return;
+        }
+        let (known, _) = self.known.touch(data.writer, || 0);
+        if data.sequence == known.saturating_add(1) {
+            *known = data.sequence;
+        }
+    }
+
+    /// Answers the heartbeats in a message with requests for what is missing.
+    pub(super) fn answer(
+        &mut self,
+        message: &Rtps<'_>,
+        datagram: &DiscoveryDatagram<'_>,
+        registry: &mut Registry,
+    ) {
+        if self.due.is_none() {
+            return;
+        }
+        for heartbeat in message.heartbeats_for(self.own) {
+            let (writer, (first, last)) = (heartbeat.writer, heartbeat.range);
+            if !matches!(writer.entity, RtpsGuid::PUBLICATIONS_WRITER | RtpsGuid::SUBSCRIPTIONS_WRITER) {
+                continue;
+            }
+            if self.requests.len() >= Self::MAX_REQUESTS {
+                registry.counts.refused += 1;
+                return;
+            }
+            let (known, _) = self.known.touch(writer, || 0);
+            // What is gone cannot be requested.
+            *known = (*known).max(first.saturating_sub(1)).min(last.max(first.saturating_sub(1)));
+            self.count = self.count.wrapping_add(1);
+            self.requests.push_back(DiscoveryQuestion {
+                protocol: DiscoveryProtocol::Rtps,
+                place: Some(datagram.place),
+                destination: datagram.source,
+                payload: self.own.request(writer, *known, last, self.count).to_vec(),
+            });
+        }
+    }
+
+    pub(super) fn poll(&mut self, now: Time) -> Option<DiscoveryQuestion> {
+        if let Some(request) = self.requests.pop_front() {
+            return Some(request);
+        }
+        self.due.filter(|due| *due <= now)?;
+        let Some(domain) = self.domains.get(self.next).copied() else {
+            (self.due, self.next) = (Some(now.after(Self::INTERVAL)), 0);
+            return None;
+        };
+        self.next += 1;
+        let port = u16::try_from(u32::from(Rtps::FIRST_PORT) + 250 * domain).ok()?;
+        Some(DiscoveryQuestion {
+            protocol: DiscoveryProtocol::Rtps,
+            place: None,
+            destination: SocketAddr::from((Rtps::GROUP, port)),
+            payload: self.own.greeting(domain, &Self::NAME, Self::LEASE).to_vec(),
+        })
+    }
+}
