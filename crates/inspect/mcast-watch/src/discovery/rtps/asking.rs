@@ -34,7 +34,9 @@ impl RtpsAsking {
     /// How long others remember this participant, in seconds, and how often it must greet.
     const LEASE: u32 = 20;
     const INTERVAL: Duration = Duration::from_secs(8);
-    const MAX_DOMAINS: usize = 16;
+    /// The domains that are asked before anything is known of others. Most networks use 0, and those of ROS a small number.
+    const FIRST_DOMAINS: u32 = 10;
+    const MAX_DOMAINS: usize = 32;
     const MAX_REQUESTS: usize = 256;
     const MAX_WRITERS: usize = 4_096;
 
@@ -44,7 +46,7 @@ impl RtpsAsking {
         own.iter_mut().skip(2).zip(random.iter().chain(&more)).for_each(|(to, from)| *to = *from);
         Self {
             own: RtpsPrefix(own),
-            domains: vec![0],
+            domains: (0..Self::FIRST_DOMAINS).collect(),
             next: 0,
             due: None,
             known: Lru::new(Self::MAX_WRITERS),

@@ -1,0 +1,167 @@
+//! Participants and topics, as Cyclone DDS lists them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use mcast_lab::{Host, Lab};
+use mcast_sim::{Dice, for_seeds};
+use mcast_watch::discovery::{DiscoveredKind, DiscoveryProtocol};
+
+use super::{Conversation, agree, discover, entries, field};
+
+/// A participant: the domain, and `w:TOPIC` or `r:TOPIC` for each writer and reader. It ends with its standard input.
+const NODE: &str = r#"
+import sys
+from dataclasses import dataclass
+from cyclonedds.domain import DomainParticipant
+from cyclonedds.topic import Topic
+from cyclonedds.pub import DataWriter
+from cyclonedds.sub import DataReader
+from cyclonedds.idl import IdlStruct
+@dataclass
+class Sample(IdlStruct, typename="demo::Sample"):
+    text: str
+participant = DomainParticipant(int(sys.argv[1]))
+topics = {name: Topic(participant, name, Sample) for name in {arg[2:] for arg in sys.argv[2:]}}
+ends = [(DataWriter if arg[0] == "w" else DataReader)(participant, topics[arg[2:]]) for arg in sys.argv[2:]]
+print(participant.guid, flush=True)
+sys.stdin.read()
+"#;
+
+/// Prints its own identity, and for each line that it reads what it sees.
+const SPECIALIST: &str = r#"
+import sys
+from cyclonedds.domain import DomainParticipant
+from cyclonedds.builtin import BuiltinDataReader, BuiltinTopicDcpsParticipant
+from cyclonedds.builtin import BuiltinTopicDcpsPublication, BuiltinTopicDcpsSubscription
+from cyclonedds.core import InstanceState
+participant = DomainParticipant(int(sys.argv[1]))
+kinds = [("participant", BuiltinTopicDcpsParticipant), ("writer", BuiltinTopicDcpsPublication),
+         ("reader", BuiltinTopicDcpsSubscription)]
+readers = [(name, BuiltinDataReader(participant, kind)) for name, kind in kinds]
+print(participant.guid, flush=True)
+for line in sys.stdin:
+    seen = []
+    for name, reader in readers:
+        for sample in reader.read(N=1000):
+            if sample.sample_info.instance_state == InstanceState.Alive:
+                topic = "" if name == "participant" else sample.topic_name + " " + sample.type_name
+                seen.append(f"{name} {sample.key} {topic}".strip())
+    print("|".join(seen), flush=True)
+"#;
+
+/// Returns an interpreter that has the library, or skips the test.
+fn python() -> Option<String> {
+    let engines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/engines/bin/python");
+    let candidates =
+        [std::env::var("MCAST_DDS_PYTHON").ok(), Some(engines.display().to_string()), Some("python3".into())];
+    let has_library = |python: &String| {
+        Command::new(python)
+            .args(["-c", "import cyclonedds"])
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    let found = candidates.into_iter().flatten().find(has_library);
+    if found.is_none() {
+        mcast_lab::skip("DDS beside Cyclone DDS: Python's cyclonedds is not installed");
+    }
+    found
+}
+
+fn node(host: &Host, python: &str, domain: u32, ends: &[String]) -> Conversation {
+    let domain = domain.to_string();
+    let ends = ends.iter().map(String::as_str);
+    let arguments: Vec<_> = ["-c", NODE, &domain].into_iter().chain(ends).collect();
+    let mut node = Conversation::start(host, python, &arguments);
+    node.line();
+    node
+}
+
+fn draw_ends(dice: &mut Dice) -> Vec<String> {
+    let count = dice.below(4);
+    (0..count)
+        .map(|_| format!("{}:rt/topic{}", if dice.chance(0.5) { "w" } else { "r" }, dice.below(3)))
+        .collect()
+}
+
+/// Draws a network, in which participants appear and leave, and compares what both see after each change.
+fn both_list_the_same(seed: u64) {
+    let Some(python) = python() else { return };
+    let mut dice = Dice::new(seed);
+    let lab = Lab::new().unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let hosts: Vec<Host> = ["a", "b", "c"].map(|name| lab.host(name).unwrap()).into();
+    for (number, host) in hosts.iter().enumerate() {
+        host.connect("eth0", &lan, &[&format!("10.0.0.{}/24", number + 1)]).unwrap();
+        host.add_route("224.0.0.0/4", "eth0").unwrap();
+    }
+    let domain = dice.below(2) as u32;
+    let mut nodes: Vec<Conversation> = Vec::new();
+    // Those that were there before know nothing of the observer until it asks.
+    for _ in 0..1 + dice.below(3) {
+        let host = &hosts[dice.below(2) as usize];
+        nodes.push(node(host, &python, domain, &draw_ends(&mut dice)));
+    }
+    let mut specialist = Conversation::start(&hosts[0], &python, &["-c", SPECIALIST, &domain.to_string()]);
+    let own = specialist.line().replace('-', "");
+    let discovery = discover(&hosts[2], true);
+    for step in 0..4 {
+        let count = nodes.len();
+        if step == 0 {
+            let start = Instant::now();
+            let participants = || {
+                let all = entries(&discovery, DiscoveryProtocol::Rtps);
+                all.iter().filter(|entry| entry.kind == DiscoveredKind::Participant).count()
+            };
+            // The specialist is one, too.
+            while participants() < count + 1 {
+                assert!(start.elapsed() < Duration::from_secs(10), "{} of {count} answered", participants());
+                drop(discovery.next_event(Some(Duration::from_millis(50))));
+            }
+            assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+            println!("seed {seed}: {count} participants answered within {:?}", start.elapsed());
+        }
+        let took = agree(
+            &format!("seed {seed}, domain {domain}, step {step}, {count} participants"),
+            &discovery,
+            Duration::from_secs(20),
+            || {
+                let seen = specialist.ask().replace('-', "");
+                // Without itself, and without the observer, whose number is of no vendor.
+                let is_other =
+                    |line: &&str| !line.is_empty() && !line.contains(&own[..24]) && !line.contains(" 0000");
+                seen.split('|').filter(is_other).map(str::to_owned).collect::<BTreeSet<String>>()
+            },
+            || {
+                let all = entries(&discovery, DiscoveryProtocol::Rtps).into_iter();
+                let all = all.filter(|entry| !entry.key.id.to_string().starts_with(&own[..24]));
+                all.map(|entry| match entry.kind {
+                    DiscoveredKind::Participant => format!("participant {}000001c1", entry.key.id),
+                    _ => {
+                        let id = entry.key.id.to_string().replace(':', "");
+                        format!("{} {id} {} {}", field(&entry, "role"), entry.name, entry.service)
+                    }
+                })
+                .collect()
+            },
+            |seen| seen.iter().filter(|line| line.starts_with("participant")).count() == count,
+        );
+        println!("seed {seed}, step {step}: {count} participants, agreed after {took:?}");
+        if step == 0 {
+            assert!(took < Duration::from_secs(10), "{took:?}");
+        }
+        if dice.chance(0.5) && !nodes.is_empty() {
+            let gone = dice.below(nodes.len() as u64) as usize;
+            nodes.remove(gone).end();
+        } else {
+            nodes.push(node(&hosts[dice.below(2) as usize], &python, domain, &draw_ends(&mut dice)));
+        }
+    }
+}
+
+#[test]
+fn participants_and_topics_are_those_that_cyclone_dds_lists_in_networks_drawn_by_seed() {
+    for_seeds(2, both_list_the_same);
+}
