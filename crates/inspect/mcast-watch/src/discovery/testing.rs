@@ -173,6 +173,28 @@ impl DdsSample {
         self.parameter(id, &[&kind.to_le_bytes()[..], &port.to_le_bytes(), &octets].concat())
     }
 
+    /// Sets the number of seconds and fractions of the lease to infinity.
+    pub(super) fn without_end(self) -> Self {
+        self.parameter(0x02, &[0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff])
+    }
+
+    pub(super) fn reliability(self, is_reliable: bool) -> Self {
+        let kind = 1 + i32::from(is_reliable);
+        self.parameter(0x1a, &[&kind.to_le_bytes()[..], &[0; 8]].concat())
+    }
+
+    pub(super) fn durability(self, kind: u32) -> Self {
+        self.parameter(0x1d, &kind.to_le_bytes())
+    }
+
+    pub(super) fn partition(self, name: &str) -> Self {
+        let length = name.len() as u32 + 1;
+        self.parameter(
+            0x29,
+            &[&1_u32.to_le_bytes()[..], &length.to_le_bytes(), name.as_bytes(), &[0]].concat(),
+        )
+    }
+
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut body = vec![0, 0, 16, 0, 0, 0, 0, 0];
         body.extend(self.writer.to_be_bytes());

@@ -388,6 +388,8 @@ impl<'a> Description<'a> {
             .or_else(|| of_group(datagram.destination))
             .or_else(|| of_locator(RtpsLocatorUse::DiscoveryMulticast).find_map(of_group))
             .or_else(of_unicast)
+            // Without multicast, announcements are sent to the ports of the first participants of each host.
+            .or_else(|| Rtps::domain_of_port(datagram.destination.port()).map(|(domain, _)| domain))
     }
 }
 
@@ -414,6 +416,9 @@ fn ros_name(topic: &[u8]) -> Option<(&'static str, &[u8])> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod reports;
 
 #[cfg(test)]
 mod tests {
@@ -491,7 +496,8 @@ mod tests {
         assert_eq!(domain(robot(), "239.255.0.1:17900"), "42");
         assert_eq!(domain(robot().locator(0x33, "239.255.0.1:7650"), "10.0.0.9:50000"), "1");
         assert_eq!(domain(robot().locator(0x32, "10.0.0.1:7662"), "10.0.0.9:50000"), "1");
-        assert_eq!(domain(robot(), "10.0.0.9:50000"), "");
+        assert_eq!(domain(robot(), "10.0.0.9:7660"), "1");
+        assert_eq!(domain(robot(), "10.0.0.9:7000"), "");
     }
 
     #[test]

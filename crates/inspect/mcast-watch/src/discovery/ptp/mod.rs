@@ -1,6 +1,6 @@
 //! Clocks that distribute or follow the time by PTP, over UDP and over Ethernet.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use mcast_packet::payload::{Ptp, PtpAnnounce, PtpClock, PtpDataSet, PtpKind, PtpV1Sync};
@@ -90,7 +90,10 @@ impl PtpObserver {
         properties(&mut announced, &announce.grandmaster);
         announced.field("steps removed", announce.steps_removed);
         announced.field("time source", time_source(announce.time_source));
+        // Programs that ignore what is valid are wrong by this many seconds (IEEE 1588-2019 table 37).
+        announced.field("timescale", if header.flags & 0x0008 != 0 { "PTP" } else { "arbitrary" });
         announced.field("UTC offset", format_args!("{} s", announce.utc_offset));
+        announced.field("UTC offset valid", if header.flags & 0x0004 != 0 { "yes" } else { "no" });
         announced.field("interval", format_args!("{} s", interval(header.log_interval).as_secs_f64()));
         let domain = header.domain;
         let role = (place, DiscoveryProtocol::Ptp, format!("{domain}/{profile}").into());
@@ -193,6 +196,14 @@ fn clock(
     announced.service = format!("domain {domain}").into();
     announced.addresses = source.ip().into_iter().collect();
     announced.field("domain", domain);
+    announced.field(
+        "transport",
+        match source.ip() {
+            Some(IpAddr::V4(_)) => "UDP over IPv4",
+            Some(IpAddr::V6(_)) => "UDP over IPv6",
+            None => "Ethernet",
+        },
+    );
     if profile != 0 {
         announced.field("profile", profile);
     }
@@ -332,14 +343,17 @@ impl std::fmt::Display for Uuid {
 }
 
 #[cfg(test)]
+mod reports;
+
+#[cfg(test)]
 mod tests {
-    use super::super::testing::Bench;
     use super::*;
+    use crate::discovery::testing::Bench;
 
     const PTP: DiscoveryProtocol = DiscoveryProtocol::Ptp;
     const GENERAL: &str = "224.0.1.129:320";
 
-    fn message(kind: PtpKind, clock: u64, domain: u8, body: &[u8]) -> Vec<u8> {
+    pub(super) fn message(kind: PtpKind, clock: u64, domain: u8, body: &[u8]) -> Vec<u8> {
         let length = Ptp::HEADER_LENGTH + body.len();
         let header = Ptp {
             kind,
