@@ -109,6 +109,7 @@ pub const HEADINGS: &[(&str, &[&str])] = &[
 /// What people look for by these words, and where it is.
 const LOOKED_FOR: &[(&str, &str)] = &[
     ("Chromecast, AirPlay, Sonos, printers, mDNS between VLANs", "relay"),
+    ("devices, switch ports, ROS and DDS participants, PTP clocks", "discover"),
     ("IPTV over HTTP, as with udpxy", "relay"),
     ("Kafka, RabbitMQ, Redis, NATS", "bridge"),
     ("IGMP snooping, querier", "doctor, querier"),
@@ -230,6 +231,7 @@ fn overview(command: &clap::Command, detail: Overview) -> String {
 /// The subcommands with more options than fit one screen, and those of their options that `-h` shows.
 const DAILY: &[(&str, &[&str])] = &[
     ("bridge", &["name", "key", "from", "timeout", "json"]),
+    ("discover", &["interface", "kind", "ask", "read", "resolve", "timeout", "once", "watch", "json"]),
     ("doctor", &["interface", "pid", "read", "probe", "watch", "apply", "timeout", "json"]),
     ("perf recv", &["interface", "reply", "stream", "repeat", "max-loss", "json"]),
     ("perf send", &["interface", "size", "rate", "duration", "count", "sweep", "latency", "stream", "json"]),

@@ -5,6 +5,10 @@ use mcast::group::WellKnown;
 /// The subcommand for what other tools call by these words.
 const COMMANDS: &[(&[&str], &str)] = &[
     (&["kafka", "redis", "nats", "rabbitmq", "jetstream", "broker"], "bridge"),
+    (
+        &["browse", "find", "devices", "services", "avahi-browse", "dns-sd", "lldp", "lldpctl", "neighbors"],
+        "discover",
+    ),
     (&["diagnose", "debug", "why", "snooping", "igmp-snooping"], "doctor"),
     (&["maddr", "members", "memberships", "igmp"], "groups"),
     (&["nics", "ifaces", "ifconfig"], "interfaces"),

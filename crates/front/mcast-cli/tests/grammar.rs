@@ -44,6 +44,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("metrics", "Serve Prometheus metrics at http://ADDRESS/metrics"),
     ("name", "the stream"),
     ("no-loopback", "Do not deliver to "),
+    ("once", "Print one table"),
     ("port", "his UDP port"),
     ("rate", "evenly"),
     ("read", "Read packets from this file, pcap or pcapng"),

@@ -6,6 +6,7 @@
 
 mod capture;
 mod datagram;
+mod discovery;
 mod doctor;
 mod error;
 mod group;
@@ -45,6 +46,8 @@ mod _pymcast {
     use super::datagram::PyOutgoing;
     #[pymodule_export]
     use super::datagram::{_datagram, Datagram};
+    #[pymodule_export]
+    use super::discovery::DiscoveryHandle;
     #[pymodule_export]
     use super::doctor::examine;
     #[pymodule_export]

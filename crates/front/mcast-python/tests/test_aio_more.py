@@ -18,7 +18,7 @@ def test_a_stream_is_found_by_name(other: lab.Host, port: int) -> None:
         try:
             found = await aio.find_stream("aio prices", timeout=20, interface="one")
             assert found.stream == publisher.stream
-            assert "aio prices" in [each.name for each in await aio.discover(timeout=5)]
+            assert "aio prices" in [each.name for each in await aio.find_streams(timeout=5)]
             async with aio.Subscriber(found, start="oldest") as subscriber:
                 publisher.publish(b"hello")
                 async for item in subscriber:

@@ -38,9 +38,9 @@ def test_each_stream_is_listed_once_and_sealed_streams_need_keys(other: lab.Host
     ]
     publishers.append(other.run(lambda: pymcast.Publisher(f"239.31.0.2%one:{port}", name="sealed", keys=keys)))
     try:
-        assert [found.name for found in pymcast.discover(timeout=5, interface="one")] == names
-        assert [found.name for found in pymcast.discover(timeout=5, keys=keys)] == ["sealed"]
-        assert pymcast.discover(timeout=1.2, family=6) == []
+        assert [found.name for found in pymcast.find_streams(timeout=5, interface="one")] == names
+        assert [found.name for found in pymcast.find_streams(timeout=5, keys=keys)] == ["sealed"]
+        assert pymcast.find_streams(timeout=1.2, family=6) == []
     finally:
         for publisher in publishers:
             publisher.close(0)

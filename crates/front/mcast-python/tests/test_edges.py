@@ -554,7 +554,7 @@ def test_type_hints_can_be_resolved() -> None:
     for kind in (aio.Receiver, aio.Sender, aio.Publisher, aio.Subscriber, aio.Capture, pymcast.Writer):
         for _, method in inspect.getmembers(kind, inspect.isfunction):
             typing.get_type_hints(method)
-    for function in (aio.find_stream, aio.discover, aio.doctor, pymcast.capture, pymcast.find_stream):
+    for function in (aio.find_stream, aio.find_streams, aio.doctor, pymcast.capture, pymcast.find_stream):
         typing.get_type_hints(function)
 
 

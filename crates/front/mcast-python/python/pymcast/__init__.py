@@ -11,7 +11,8 @@
 Contents:
 
 - `Receiver` and `Sender`: datagrams;
-- `Publisher` and `Subscriber`: reliable messages; `find_stream` and `discover`: streams by name;
+- `Publisher` and `Subscriber`: reliable messages; `find_stream` and `find_streams`: streams by name;
+- `discover` and `Discovery`: what announces itself on the network, by all usual protocols;
 - `pymcast.aio`: all of these for asyncio;
 - `interfaces`, `find_interface`, `default_interface`: the interfaces of this machine;
 - `Group`, `explain`, `pick`: what an address means, and which one to use;
@@ -29,7 +30,8 @@ are in seconds, sizes in bytes; a hop limit is what IPv4 calls TTL.
 from __future__ import annotations
 
 from pymcast._capture import capture
-from pymcast._discovery import discover, find_stream
+from pymcast._discovered import Discovered, Discovery, DiscoveryEvent, discover
+from pymcast._discovery import find_stream, find_streams
 from pymcast._doctor import Evidence, Finding, Observation, OpenQuestion, Remedy, Report, doctor
 from pymcast._errors import (
     AddressInUseError,
@@ -124,6 +126,9 @@ __all__ = [
     "ControlMessage",
     "ControlRecord",
     "Datagram",
+    "Discovered",
+    "Discovery",
+    "DiscoveryEvent",
     "Error",
     "Evidence",
     "Explanation",
@@ -155,11 +160,11 @@ __all__ = [
     "PublisherEvent",
     "PublisherStatistics",
     "QueueFullError",
-    "RouteRejectsError",
     "Reader",
     "Receiver",
     "Remedy",
     "Report",
+    "RouteRejectsError",
     "SendStatistics",
     "Sender",
     "ShortName",
@@ -182,6 +187,7 @@ __all__ = [
     "explain",
     "find_interface",
     "find_stream",
+    "find_streams",
     "interface_towards",
     "interfaces",
     "pick",

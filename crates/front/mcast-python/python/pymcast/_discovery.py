@@ -22,7 +22,7 @@ def find_stream(name: str, timeout: float = 10.0, **options: Unpack[Announcement
     raise not_announced(name)
 
 
-def discover(timeout: float = 1.5, **options: Unpack[AnnouncementKeywords]) -> list[FoundStream]:
+def find_streams(timeout: float = 1.5, **options: Unpack[AnnouncementKeywords]) -> list[FoundStream]:
     """Returns the streams that are announced within `timeout` seconds, sorted by name.
 
     The options are those of `Announcements`.

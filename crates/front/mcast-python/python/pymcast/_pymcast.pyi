@@ -1548,7 +1548,7 @@ class Announcements:
     signed_by: a public key, or the path of a file of public keys, to find only streams that are announced by a publisher
         with one of them.
 
-    `find_stream` and `discover` are based on it. Raises the same exceptions as Receiver.
+    `find_stream` and `find_streams` are based on it. Raises the same exceptions as Receiver.
     """
     def __new__(
         cls,
@@ -1860,6 +1860,26 @@ def pick(
     one link. `in_use` lists groups to avoid. Raises ValueError when the scope has no groups to pick from, or all of
     them are in use.
     """
+@final
+class DiscoveryHandle:
+    """For pymcast.Discovery: the list, and its changes as JSON."""
+    def __new__(
+        cls,
+        interfaces: Sequence[InterfaceLike],
+        ask: bool,
+        name: str | None,
+        file: str | PathLike[str] | None,
+    ) -> Self: ...
+    def next(self, timeout: float | None) -> tuple[str, str] | None:
+        """Returns the next change as its name and JSON, or None at the end of a file."""
+    def entries(self) -> list[str]:
+        """Returns all entries as JSON."""
+    def ask(self) -> None:
+        """Asks again."""
+    def unseen(self) -> list[str]:
+        """Returns the protocols of which nothing can be seen."""
+    def close(self) -> None:
+        """Stops."""
 def examine(
     membership: MembershipLike | None,
     pid: int | None,

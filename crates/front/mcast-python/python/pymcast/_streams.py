@@ -24,7 +24,7 @@ from pymcast._keywords import (
 from pymcast._receiving import Receiving
 from pymcast._typing import Self, Unpack
 
-__all__ = ["Publisher", "Subscriber", "discover", "find_stream"]
+__all__ = ["Publisher", "Subscriber", "find_stream", "find_streams"]
 
 # How often to poll for space in the retransmission buffer, or for subscribers, in seconds.
 _POLL_INTERVAL = 0.001
@@ -241,8 +241,8 @@ async def find_stream(
     raise not_announced(name)
 
 
-async def discover(timeout: float = 1.5, **options: Unpack[AnnouncementKeywords]) -> list[pymcast.FoundStream]:
-    """Returns the streams that are announced within this time, as `pymcast.discover`."""
+async def find_streams(timeout: float = 1.5, **options: Unpack[AnnouncementKeywords]) -> list[pymcast.FoundStream]:
+    """Returns the streams that are announced within this time, as `pymcast.find_streams`."""
     return newest([found async for found in _announced(timeout, **options)])
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from os import PathLike
@@ -37,11 +37,12 @@ from pymcast._keywords import (
     SourceLike,
 )
 from pymcast._receiving import Receiving
-from pymcast._streams import Publisher, Subscriber, discover, find_stream
+from pymcast._streams import Publisher, Subscriber, find_stream, find_streams
 from pymcast._typing import Self, Unpack
 
 __all__ = [
     "Capture",
+    "Discovery",
     "Publisher",
     "Receiver",
     "Sender",
@@ -49,6 +50,7 @@ __all__ = [
     "discover",
     "doctor",
     "find_stream",
+    "find_streams",
 ]
 
 T = TypeVar("T")
@@ -209,6 +211,71 @@ class Capture(Receiving["pymcast.Packet"]):
     def _wait(self) -> None:
         # There is no way to wait for a packet without taking it.
         time.sleep(_POLL_INTERVAL)
+
+
+class Discovery:
+    """A list of what announces itself, for coroutines: `async for event in aio.Discovery()`.
+
+    The arguments, and what is raised, are those of `pymcast.Discovery`.
+    """
+
+    def __init__(
+        self,
+        interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
+        *,
+        ask: bool = False,
+        name: str | None = None,
+        file: str | PathLike[str] | None = None,
+    ) -> None:
+        self._discovery = pymcast.Discovery(interface, ask=ask, name=name, file=file)
+
+    async def next(self) -> pymcast.DiscoveryEvent | None:
+        """Waits for the next change, and returns it; None at the end of a file.
+
+        For a timeout, use `asyncio.wait_for(discovery.next(), seconds)`. A call that is cancelled may lose a change, but
+        `entries` has its result.
+        """
+        while True:
+            try:
+                # A thread waits, and frequently checks whether to continue.
+                return await asyncio.to_thread(self._discovery.next, _SLICE)
+            except TimeoutError:
+                continue
+
+    def entries(self) -> list[pymcast.Discovered]:
+        """Returns all entries, ordered by interface, protocol and name."""
+        return self._discovery.entries()
+
+    def ask(self) -> None:
+        """Asks again, by all protocols that have questions."""
+        self._discovery.ask()
+
+    def close(self) -> None:
+        """Stops listening. Closing twice has no effect."""
+        self._discovery.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        self.close()
+
+    async def __aiter__(self) -> AsyncIterator[pymcast.DiscoveryEvent]:
+        while (event := await self.next()) is not None:
+            yield event
+
+
+async def discover(
+    timeout: float = 2.0,
+    interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
+    *,
+    ask: bool = True,
+    name: str | None = None,
+) -> list[pymcast.Discovered]:
+    """Returns what announces itself within `timeout` seconds, as `pymcast.discover`."""
+    async with Discovery(interface, ask=ask, name=name) as discovery:
+        await asyncio.sleep(timeout)
+        return discovery.entries()
 
 
 async def doctor(

@@ -115,7 +115,7 @@ impl FoundStream {
 /// signed_by: a public key, or the path of a file of public keys, to find only streams that are announced by a publisher
 ///     with one of them.
 ///
-/// `find_stream` and `discover` are based on it. Raises the same exceptions as Receiver.
+/// `find_stream` and `find_streams` are based on it. Raises the same exceptions as Receiver.
 #[pyclass(frozen, weakref, module = "pymcast")]
 #[derive(Debug)]
 pub(crate) struct Announcements {

@@ -70,6 +70,19 @@ pub enum DepartureReason {
     Evicted,
 }
 
+impl DiscoveryEvent {
+    /// Returns what is known of the entry now, or was known last; `None` if the event is not about one.
+    #[must_use]
+    pub const fn entry(&self) -> Option<&Discovered> {
+        match self {
+            Self::Appeared(entry) | Self::Changed { now: entry, .. } | Self::Departed { entry, .. } => {
+                Some(entry)
+            }
+            Self::Omitted(_) => None,
+        }
+    }
+}
+
 impl DepartureReason {
     /// Returns its name, as in JSON.
     #[must_use]

@@ -96,15 +96,9 @@ impl DiscoverSession<'_> {
     }
 
     fn print_change(&mut self, event: &DiscoveryEvent, json: bool) -> anyhow::Result<()> {
-        let entry = match event {
-            DiscoveryEvent::Appeared(entry)
-            | DiscoveryEvent::Changed { now: entry, .. }
-            | DiscoveryEvent::Departed { entry, .. } => entry,
-            _ => return Ok(()),
-        };
-        if !self.plan.selection.admits(entry) {
+        let Some(entry) = event.entry().filter(|entry| self.plan.selection.admits(entry)) else {
             return Ok(());
-        }
+        };
         self.shown += 1;
         let now = SystemTime::now();
         if json {

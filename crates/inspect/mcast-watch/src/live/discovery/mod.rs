@@ -36,6 +36,9 @@ const WAIT: Duration = Duration::from_millis(50);
 /// The number of frames handled before that.
 const FRAMES_PER_TURN: usize = 512;
 
+/// For longer than this, no protocol gathers messages before it announces what they state.
+const GATHERED: Duration = Duration::from_secs(1);
+
 /// Where and how to look for what announces itself.
 #[derive(Clone, Debug)]
 pub struct DiscoveryOptions {
@@ -445,7 +448,11 @@ impl Driver {
                 Err(error) => break End::Failed(Some(error)),
             }
         };
+        let end_of_file = self.now().after(GATHERED);
         let mut state = self.shared.lock();
+        if self.frames.as_ref().is_some_and(LiveFrames::is_file) {
+            state.table.handle_timeout(end_of_file);
+        }
         state.end = end;
         self.shared.wake(&mut state);
     }
@@ -488,6 +495,10 @@ impl Driver {
             let mut state = self.shared.lock();
             state.add_name(&frame);
             let table = &mut state.table;
+            // On a live network every turn does what is due.
+            if is_file && table.poll_timeout().is_some_and(|due| due <= now) {
+                table.handle_timeout(now);
+            }
             self.unwrapper.visit(&frame, &mut |packet| take(table, now, packet));
         }
         Ok(false)

@@ -1,0 +1,118 @@
+//! The table, objects, changes, and one name.
+
+use mcast_lab::Host;
+
+use crate::notify;
+use crate::schemas::assert_valid;
+use crate::support::{Ended, Lan, Running, eventually, mcast, start};
+
+/// `mcast discover` with these arguments on a host, once it listens.
+fn discover(host: &Host, arguments: &[&str]) -> Running {
+    let running = start(host, &[&["discover"], arguments].concat());
+    running.stderr.wait_for("listening");
+    running
+}
+
+/// `mcast discover` on one host while the other announces a device.
+fn discovered(lan: &Lan, arguments: &[&str]) -> Ended {
+    let running = discover(&lan.b, arguments);
+    notify(&lan.a, "lamp", "alive");
+    notify(&lan.a, "radio", "alive");
+    running.end()
+}
+
+#[test]
+fn what_announces_itself_is_listed() {
+    let lan = Lan::new();
+    let ended = discovered(&lan, &["--once", "-W", "2", "device"]).succeeded();
+    let row = |name: &str| ended.lines().into_iter().find(|line| line.contains(name)).map(str::to_owned);
+    for name in ["lamp", "radio"] {
+        let row = row(name).unwrap_or_else(|| panic!("{name} is missing: {ended:?}"));
+        for part in ["device", "10.0.0.1:8080", "eth0", "ssdp"] {
+            assert!(row.contains(part), "{part}: {row}");
+        }
+    }
+    assert!(ended.stderr.contains("listening on eth0 for 2 s"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("not seen"), "{}", ended.stderr);
+}
+
+#[test]
+fn objects_have_the_schema_and_a_summary_ends_them() {
+    let lan = Lan::new();
+    let ended = discovered(&lan, &["--json", "-W", "2", "lamp"]).succeeded();
+    let objects = ended.json();
+    assert_valid("discovered", &objects[0]);
+    assert_valid("discovery-summary", objects.last().unwrap());
+    let [lamp, summary] = &objects[..] else { panic!("{objects:?}") };
+    assert_eq!(
+        (&lamp["event"], &lamp["kind"], &lamp["port"]),
+        (&"present".into(), &"device".into(), &8080.into())
+    );
+    assert_eq!((&summary["event"], &summary["entries"]), (&"summary".into(), &1.into()));
+    assert!(summary["protocols"].as_array().unwrap().contains(&"lldp".into()));
+}
+
+#[test]
+fn changes_are_reported_until_it_departs() {
+    let lan = Lan::new();
+    let running = discover(&lan.b, &["--watch", "device"]);
+    notify(&lan.a, "lamp", "alive");
+    running.stdout.wait_for("appeared");
+    notify(&lan.a, "lamp", "byebye");
+    running.stdout.wait_for("departed");
+    let ended = running.signalled(libc::SIGINT);
+    assert_eq!(ended.status, Some(130));
+    assert!(ended.lines()[1].ends_with("on eth0 (ssdp): goodbye"), "{ended:?}");
+}
+
+#[test]
+fn nothing_selected_is_status_1_and_says_what_was_listened_to() {
+    let lan = Lan::new();
+    let ended = mcast(&lan.b, &["discover", "--once", "-W", "0.3", "toaster"]);
+    assert_eq!((ended.status, ended.text()), (Some(1), ""));
+    assert!(ended.stderr.contains("nothing selected announced itself in"), "{}", ended.stderr);
+    let ended = mcast(&lan.b, &["discover", "--resolve", "toaster", "-W", "0.3"]);
+    assert_eq!((ended.status, ended.text()), (Some(1), ""));
+    assert!(ended.stderr.contains("toaster was not found in"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_name_is_resolved_to_where_it_can_be_reached() {
+    let lan = Lan::new();
+    let listed = discovered(&lan, &["--json", "-W", "2", "lamp"]).json();
+    let name = listed[0]["name"].as_str().unwrap().to_uppercase();
+    let running = start(&lan.b, &["discover", "--resolve", &name, "-W", "20"]);
+    eventually("the name", || {
+        notify(&lan.a, "lamp", "alive");
+        !running.stdout.text().is_empty()
+    });
+    assert_eq!(running.end().succeeded().text(), "10.0.0.1:8080\n");
+}
+
+/// Without the right to capture, sockets receive it, and what they cannot see is stated once.
+#[test]
+fn an_ordinary_user_sees_what_sockets_receive() {
+    let lan = Lan::new();
+    let arguments = ["discover", "--once", "-W", "2", "device"];
+    let (_folder, running) = crate::support::start_with_processes(&lan.b, 1_000, &arguments);
+    running.stderr.wait_for("listening");
+    notify(&lan.a, "lamp", "alive");
+    let ended = running.end().succeeded();
+    assert!(ended.text().contains("10.0.0.1:8080"), "{ended:?}");
+    let unseen = ended.stderr.matches("not seen without the right to capture").count();
+    assert!(unseen == 1 && ended.stderr.contains("lldp, cdp"), "{ended:?}");
+}
+
+#[test]
+fn a_capture_file_is_read_to_its_end() {
+    let lan = Lan::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lan.pcapng").display().to_string();
+    let recorder = start(&lan.b, &["sniff", "-w", &path, "-c", "1"]);
+    recorder.stderr.wait_for("capturing on");
+    notify(&lan.a, "lamp", "alive");
+    recorder.end().succeeded();
+    let ended = mcast(&lan.b, &["discover", "-r", &path, "device"]).succeeded();
+    assert!(ended.text().contains("10.0.0.1:8080"), "{ended:?}");
+    assert!(ended.stderr.contains("in the file"), "{ended:?}");
+}

@@ -1,0 +1,181 @@
+"""What announces itself on the networks of this machine."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from pymcast._pymcast import DiscoveryHandle
+
+if TYPE_CHECKING:
+    from os import PathLike
+    from types import TracebackType
+
+    from pymcast._keywords import InterfaceLike
+    from pymcast._typing import Self
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """A thing that announces itself. Its texts are those that the network states, escaped: any host can announce anything."""
+
+    name: str
+    """The name by which a person knows it."""
+    kind: str
+    """What it is: "service", "host", "device", "session", "participant", "clock", "neighbor"..."""
+    protocol: str
+    """The protocol of its announcements: "mdns", "ssdp", "dds", "ptp", "lldp"..."""
+    id: str
+    """Its identifier in its protocol, such as the full name of a service."""
+    interface: str
+    """The name of the interface on which it is announced."""
+    index: int
+    """The index of that interface."""
+    source: str
+    """The sender of the latest announcement."""
+    first_seen: str
+    """When it was first announced (RFC 3339, UTC)."""
+    last_seen: str
+    """When it was last announced (RFC 3339, UTC)."""
+    announcements: int
+    """How many announcements of it arrived."""
+    service: str | None = None
+    """The type that its protocol states, such as "_ipp._tcp"."""
+    host: str | None = None
+    """The name of its host."""
+    addresses: tuple[str, ...] = ()
+    """The addresses at which it can be reached, as announced."""
+    port: int | None = None
+    """The port at which it can be reached."""
+    url: str | None = None
+    """Its URL."""
+    vlan: int | None = None
+    """The VLAN of the announcements."""
+    expires: str | None = None
+    """When it lapses unless it is announced again (RFC 3339, UTC); None if its protocol has no lifetime."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """Everything else that was announced: names and values."""
+
+
+@dataclass(frozen=True)
+class DiscoveryEvent:
+    """Something appeared, changed or departed."""
+
+    event: Literal["appeared", "changed", "departed"]
+    """What happened."""
+    entry: Discovered
+    """What is known after the change; of what departed, what was known last."""
+    changed: tuple[str, ...] = field(default=())
+    """What differs, if it changed: names of attributes."""
+    reason: Literal["goodbye", "expired", "evicted"] | None = None
+    """Why it departed."""
+
+
+class Discovery:
+    """A list of what announces itself, which a thread keeps up to date: `for event in pymcast.Discovery()`.
+
+    interface: the interface, or several. Default: all that are up and can multicast, but not loopback.
+    ask: also ask, by the protocols that have questions, instead of only listening.
+    name: what to ask for where a protocol can ask for one thing: a name, or a type of service such as "_ipp._tcp".
+    file: a capture file to read instead; loops end with it.
+
+    With the right to capture (CAP_NET_RAW) it sees all protocols; without, those that `unseen` lists are missing. It
+    joins the groups of the protocols. Use it in a `with` statement, or close it. Raises the same exceptions as Receiver.
+    """
+
+    def __init__(
+        self,
+        interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
+        *,
+        ask: bool = False,
+        name: str | None = None,
+        file: str | PathLike[str] | None = None,
+    ) -> None:
+        self._handle = DiscoveryHandle(_interfaces(interface), ask, name, file)
+
+    def next(self, timeout: float | None = None) -> DiscoveryEvent | None:
+        """Waits for the next change, and returns it; None at the end of a file.
+
+        Raises TimeoutError if nothing changes within `timeout` seconds.
+        """
+        change = self._handle.next(timeout)
+        if change is None:
+            return None
+        event, record = change
+        fields = cast("dict[str, Any]", json.loads(record))
+        fields.pop("time")
+        changed, reason = tuple(fields.pop("changed")), fields.pop("reason")
+        return DiscoveryEvent(cast("Any", event), _entry(fields), changed, reason)
+
+    def entries(self) -> list[Discovered]:
+        """Returns all entries, ordered by interface, protocol and name."""
+        return [_entry(json.loads(record)) for record in self._handle.entries()]
+
+    def ask(self) -> None:
+        """Asks again, by all protocols that have questions."""
+        self._handle.ask()
+
+    @property
+    def unseen(self) -> list[str]:
+        """The protocols of which nothing can be seen without the right to capture."""
+        return self._handle.unseen()
+
+    def close(self) -> None:
+        """Stops listening. Closing twice has no effect."""
+        self._handle.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[DiscoveryEvent]:
+        while (event := self.next()) is not None:
+            yield event
+
+
+def discover(
+    timeout: float = 2.0,
+    interface: InterfaceLike | Iterable[InterfaceLike] | None = None,
+    *,
+    ask: bool = True,
+    name: str | None = None,
+) -> list[Discovered]:
+    """Returns what announces itself within `timeout` seconds: services, devices, streams, clocks, switches, routers.
+
+    By default it asks. What has no questions, such as PTP or LLDP, takes its own interval to appear. The arguments are
+    those of `Discovery`.
+    """
+    with Discovery(interface, ask=ask, name=name) as discovery:
+        end = time.monotonic() + timeout
+        while (left := end - time.monotonic()) > 0:
+            try:
+                discovery.next(left)
+            except TimeoutError:
+                break
+        return discovery.entries()
+
+
+def _entry(fields: dict[str, Any]) -> Discovered:
+    fields["addresses"] = tuple(fields["addresses"])
+    fields["fields"] = tuple((each["name"], each["value"]) for each in fields["fields"])
+    return Discovered(**fields)
+
+
+def _interfaces(
+    interface: InterfaceLike | Iterable[InterfaceLike] | None,
+) -> Sequence[InterfaceLike]:
+    if interface is None:
+        return []
+    if isinstance(interface, Iterable) and not isinstance(interface, str):
+        return list(interface)
+    return [interface]

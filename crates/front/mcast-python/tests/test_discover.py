@@ -1,0 +1,76 @@
+"""What announces itself on the network."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import lab
+import pymcast
+import pytest
+from pymcast import aio
+
+SSDP = "239.255.255.250:1900"
+
+
+def notify(other: lab.Host, name: str, kind: str) -> None:
+    """Announces a device by SSDP, or withdraws it."""
+    message = (
+        f"NOTIFY * HTTP/1.1\r\nHOST: {SSDP}\r\nCACHE-CONTROL: max-age=1800\r\n"
+        f"LOCATION: http://{lab.address('one', 2)}:8080/{name}.xml\r\nNT: upnp:rootdevice\r\n"
+        f"NTS: ssdp:{kind}\r\nUSN: uuid:{name}::upnp:rootdevice\r\n\r\n"
+    )
+
+    def send() -> None:
+        with pymcast.Sender(SSDP, interface="one") as sender:
+            sender.send(message.encode())
+
+    other.run(send)
+
+
+def found(entries: list[pymcast.Discovered], name: str) -> pymcast.Discovered | None:
+    return next((each for each in entries if name in each.id), None)
+
+
+def test_what_appears_and_departs_is_reported(other: lab.Host) -> None:
+    with pymcast.Discovery("one") as discovery:
+        assert "ssdp" not in discovery.unseen
+        notify(other, "lamp", "alive")
+        while (event := discovery.next(timeout=20)) is not None and "lamp" not in event.entry.id:
+            pass
+        assert event is not None
+        assert (event.event, event.entry.kind, event.entry.port) == ("appeared", "device", 8080)
+        assert event.entry.addresses == (lab.address("one", 2),)
+        assert found(discovery.entries(), "lamp") == event.entry
+        notify(other, "lamp", "byebye")
+        while (event := discovery.next(timeout=20)) is not None and event.event != "departed":
+            pass
+        assert event is not None
+        assert (event.reason, found(discovery.entries(), "lamp")) == ("goodbye", None)
+        with pytest.raises(TimeoutError):
+            while True:
+                discovery.next(timeout=0.1)
+    with pytest.raises(pymcast.ClosedError):
+        discovery.entries()
+
+
+def test_a_coroutine_discovers(other: lab.Host) -> None:
+    async def watch() -> pymcast.DiscoveryEvent:
+        async with aio.Discovery("one") as discovery:
+            notify(other, "radio", "alive")
+            async for event in discovery:
+                if "radio" in event.entry.id:
+                    return event
+        raise AssertionError("it ended")
+
+    event = asyncio.run(asyncio.wait_for(watch(), 20))
+    assert event.entry.interface == "one"
+    assert isinstance(asyncio.run(aio.discover(timeout=0.1, interface="one")), list)
+    assert isinstance(pymcast.discover(timeout=0.1, interface="one"), list)
+
+
+def test_what_cannot_be_opened_raises(tmp_path: Path) -> None:
+    with pytest.raises(pymcast.NoSuchInterfaceError):
+        pymcast.Discovery("nowhere")
+    with pytest.raises(pymcast.CaptureFileError):
+        pymcast.Discovery(file=tmp_path / "missing.pcap")
