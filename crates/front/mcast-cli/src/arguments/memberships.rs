@@ -7,6 +7,7 @@ use mcast::group::{Expand, WellKnown};
 use mcast::{Family, HostAddr, InterfaceSelector, Membership, Wire};
 use mcast_terminal::Console;
 
+use super::announced::{announced_memberships, is_announced_name};
 use super::selected::{Admission, Families, Selected, is_description, select_memberships};
 use crate::exit::Failure;
 use crate::words::closest;
@@ -16,7 +17,7 @@ use crate::words::closest;
 pub(crate) struct MembershipArguments {
     /// What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.255.1.0/28:5000`,
     /// `239.255.1.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), a URL
-    /// (`udp://@GROUP:PORT`), or a session description (`FILE.sdp`)
+    /// (`udp://@GROUP:PORT`), a session description (`FILE.sdp`), or the name of an announced session or stream
     #[arg(required = true, value_name = "MEMBERSHIP")]
     pub(crate) memberships: Vec<String>,
 
@@ -52,7 +53,19 @@ impl MembershipArguments {
     }
 
     fn select(&self, texts: &[String], console: &Console) -> anyhow::Result<Selected<Membership>> {
-        select_memberships(texts, &self.interfaces, &self.admission.sources, self.admission.families, console)
+        let Self { interfaces, admission: Admission { sources, families }, .. } = self;
+        let (names, groups): (Vec<_>, Vec<_>) =
+            texts.iter().cloned().partition(|text| is_announced_name(text));
+        let mut selected = select_memberships(&groups, interfaces, sources, *families, console)?;
+        if !names.is_empty() && !sources.is_empty() {
+            return Err(Failure::usage("an announcement already names the sources to join")
+                .remedy("remove --source, or give the groups instead of the name")
+                .into());
+        }
+        for name in &names {
+            selected.items.extend(announced_memberships(name, interfaces, *families, console)?);
+        }
+        Ok(selected)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Argument types that several subcommands share.
 
+mod announced;
 mod keys;
 mod memberships;
 mod packet_filter;

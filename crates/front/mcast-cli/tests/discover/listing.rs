@@ -73,7 +73,7 @@ fn nothing_selected_is_status_1_and_says_what_was_listened_to() {
     assert!(ended.stderr.contains("nothing selected announced itself in"), "{}", ended.stderr);
     let ended = mcast(&lan.b, &["discover", "--resolve", "toaster", "-W", "0.3"]);
     assert_eq!((ended.status, ended.text()), (Some(1), ""));
-    assert!(ended.stderr.contains("toaster was not found in"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("\"toaster\" was not found in"), "{}", ended.stderr);
 }
 
 #[test]

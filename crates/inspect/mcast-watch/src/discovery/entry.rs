@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use mcast_group::{InterfaceIndex, SafeText};
+use mcast_group::{InterfaceIndex, InterfaceSelector, Membership, SafeText};
 use mcast_packet::MacAddress;
 
 use crate::clock::Time;
@@ -231,6 +231,28 @@ impl From<String> for UntrustedText {
 }
 
 impl Discovered {
+    /// Returns whether this is its name, its full name or its host. Case does not matter (RFC 6762 section 16), and the domain
+    /// `.local` may be omitted.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        let bare = |name: &str| {
+            let name = name.trim_end_matches('.').to_lowercase();
+            name.strip_suffix(".local").map(str::to_owned).unwrap_or(name)
+        };
+        let wanted = bare(name);
+        [&self.name, &self.key.id, &self.host].iter().any(|text| bare(&text.to_string()) == wanted)
+    }
+
+    /// Returns the memberships that a session or a stream announces, on the interface of its announcement.
+    #[must_use]
+    pub fn memberships(&self) -> Vec<Membership> {
+        let on = InterfaceSelector::Index(self.key.place.interface);
+        let is_path = |field: &&DiscoveredField| [&b"stream"[..], b"path"].contains(&field.name.as_bytes());
+        let paths = self.fields.iter().filter(is_path);
+        let memberships = paths.filter_map(|path| str::from_utf8(path.value.as_bytes()).ok()?.parse().ok());
+        memberships.map(|membership: Membership| membership.on(on.clone())).collect()
+    }
+
     /// Returns the names of the fields in which a later state of it differs.
     #[must_use]
     pub fn differences(&self, later: &Self) -> Vec<&'static str> {

@@ -17,6 +17,7 @@ use mcast_capture::{
 use mcast_group::SafeText;
 use mcast_packet::{CookedKind, LinkType, MacAddress, Transport};
 use mcast_stream_proto::dissect::opened;
+use mcast_stream_proto::history::HistoryAnnouncement;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{self, Announce, Flags, Heartbeat, KeyEpoch, Kind, WireError};
 
@@ -431,7 +432,7 @@ pub(super) struct FeedTable {
 }
 
 /// A datagram of the message layer. Its header is clear even if its body is sealed.
-struct StreamPacket<'a> {
+pub(super) struct StreamPacket<'a> {
     payload: &'a [u8],
     view: wire::DatagramView<'a>,
 }
@@ -510,16 +511,13 @@ impl FeedTable {
         let is_whole = state != PacketState::Incomplete;
         if let (Some(ip), Some(Transport::Udp(udp))) = (packet.ip_layer(), &packet.transport) {
             // Before the selection, because announcements contain the names of selected streams.
-            if let Some(stream) = of_stream.as_ref().filter(|stream| stream.is(Kind::Announce) && is_whole)
-                && let Ok(content) = stream.announced(&self.keys)
-            {
-                self.watch.announce(StreamAnnouncement {
-                    time: Time::from(unwrapped.time),
-                    interface: unwrapped.interface,
-                    source: SocketAddr::new(ip.source, udp.source_port),
-                    identity: stream.identity(),
-                    content,
-                });
+            if let Some(stream) = of_stream.as_ref().filter(|_| is_whole) {
+                let source = SocketAddr::new(ip.source, udp.source_port);
+                let (time, interface) = (unwrapped.time.into(), unwrapped.interface);
+                stream
+                    .announcement(time, interface, source, &self.keys)
+                    .into_iter()
+                    .for_each(|announced| self.watch.announce(announced));
             }
             if !self.filter.admits(packet, &unwrapped.context(Some(udp.destination_port))) {
                 return;
@@ -597,7 +595,7 @@ fn name_of(frame: &Frame<'_>) -> Arc<str> {
 }
 
 impl<'a> StreamPacket<'a> {
-    fn read(payload: &'a [u8]) -> Option<Self> {
+    pub(super) fn read(payload: &'a [u8]) -> Option<Self> {
         Some(Self { payload, view: wire::DatagramView::parse(payload).ok()? })
     }
 
@@ -625,6 +623,24 @@ impl<'a> StreamPacket<'a> {
         }
         let mut bytes = opened(self.payload, keys)?;
         Some(Cow::Owned(bytes.split_off(self.view.head.len().min(bytes.len()))))
+    }
+
+    /// Returns what it announces, if it is an announcement of a stream that can be read.
+    pub(super) fn announcement(
+        &self,
+        time: Time,
+        interface: InterfaceIndex,
+        source: SocketAddr,
+        keys: &Keys,
+    ) -> Option<StreamAnnouncement> {
+        let content = self.is(Kind::Announce).then(|| self.announced(keys))?.ok()?;
+        Some(StreamAnnouncement { time, interface, source, identity: self.identity(), content })
+    }
+
+    /// Returns the stream whose history it announces, and the address of its server, if it is such an announcement.
+    pub(super) fn history(&self) -> Option<(u64, SocketAddr)> {
+        let announced = self.is(Kind::History).then(|| HistoryAnnouncement::read(self.view.body))?.ok()?;
+        Some((self.view.header.stream.0, announced.address))
     }
 
     /// Returns the content of an announcement; `None` if it cannot be opened.

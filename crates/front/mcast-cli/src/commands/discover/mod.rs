@@ -22,7 +22,7 @@ use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::screen::can_show_a_screen;
 use crate::sys::{self, Capability};
-use selection::{EntryName, Selection};
+use selection::Selection;
 
 /// Show what announces itself: services, devices, streams, clocks, switches, routers
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,7 @@ pub(crate) struct Arguments {
     /// Ask for NAME, and print the addresses and ports at which it can be reached, one per line; exit status 1 if it
     /// is not found in time
     #[arg(long, value_name = "NAME", conflicts_with_all = ["watch", "once"])]
-    resolve: Option<EntryName>,
+    resolve: Option<String>,
 
     /// Stop after TIME [default: 10s, with --ask 2s, with --resolve 3s; the screen and --watch continue]
     #[arg(short = 'W', long, value_name = "TIME", value_parser = parse_positive_duration)]
@@ -104,7 +104,8 @@ router, stream, relay, group. Protocols: mdns, llmnr, ssdp, ws-discovery, sap, d
 artnet, coap, knx, lldp, cdp, igmp, mld, pim, vrrp, hsrp, ospf, avtp, mcast, traffic.
 
 Names and texts are those that the network states: any host can announce anything. They are escaped,
-and an entry that lapses or says goodbye is removed. -v shows everything that was announced.
+and an entry that lapses or says goodbye is removed. -v shows everything that was announced; with
+--ask and --once, also what UPnP devices state in their descriptions, which are fetched from them.
 
 Examples:
   mcast discover                               a live list of everything
@@ -112,6 +113,7 @@ Examples:
   mcast discover _ipp._tcp _ipps._tcp --ask    printers
   mcast discover neighbor -v                   the switch and port of each interface (LLDP, CDP)
   mcast discover clock participant -i eth0     clocks and DDS participants on one interface
+  mcast discover group                         groups with traffic or members
   mcast discover --watch --json                what appears, changes and departs, for programs
   mcast discover --resolve 'Office printer'    10.0.0.7:631
   mcast discover -r capture.pcapng             what announces itself in a capture file";
@@ -120,7 +122,7 @@ Examples:
 #[derive(Debug)]
 struct DiscoverPlan<'a> {
     selection: Selection,
-    resolve: Option<&'a EntryName>,
+    resolve: Option<&'a str>,
     display: Display,
     timeout: Option<Duration>,
     asks: bool,
@@ -172,7 +174,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 impl<'a> DiscoverPlan<'a> {
     fn new(arguments: &'a Arguments) -> Self {
         let Arguments { filters, kinds, protocols, show, .. } = arguments;
-        let resolve = arguments.resolve.as_ref();
+        let resolve = arguments.resolve.as_deref();
         let is_file = arguments.read.is_some();
         let DiscoverOutput { once, watch, json } = *show;
         let display = match () {
@@ -204,8 +206,9 @@ impl<'a> DiscoverPlan<'a> {
         DiscoveryOptions {
             interfaces: arguments.interfaces.clone(),
             ask: self.asks,
-            name: self.resolve.map(ToString::to_string).or_else(|| self.selection.service_type()),
+            name: self.resolve.map(str::to_owned).or_else(|| self.selection.service_type()),
             join: !arguments.no_join,
+            protocols: self.selection.protocols().to_vec(),
             ..DiscoveryOptions::default()
         }
     }

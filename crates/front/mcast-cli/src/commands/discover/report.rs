@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast_terminal::{Console, Output};
 use mcast_watch::Discovery;
-use mcast_watch::discovery::{Discovered, DiscoveredKind, DiscoveryEvent};
-use mcast_watch::live::{DiscoveredRecord, DiscoveryEventRecord, DiscoverySummaryRecord};
+use mcast_watch::discovery::{Discovered, DiscoveredKind, DiscoveryEvent, DiscoveryProtocol};
+use mcast_watch::live::{DiscoveredRecord, DiscoveryEventRecord, DiscoverySummaryRecord, describe};
 
 use super::{DiscoverPlan, Display, text};
 use crate::arguments::Goal;
@@ -120,13 +121,14 @@ impl DiscoverSession<'_> {
             !entry.addresses.is_empty() && (entry.port.is_some() || !needs_port(entry.kind))
         };
         let mut entries = self.discovery.entries();
-        entries.retain(|entry| name.means(entry) && is_reachable(entry) && self.plan.selection.admits(entry));
+        entries
+            .retain(|entry| entry.is_named(name) && is_reachable(entry) && self.plan.selection.admits(entry));
         entries
     }
 
     /// Prints the entries, and what was dropped; returns whether there are any.
     fn finish(&mut self, elapsed: Duration) -> anyhow::Result<bool> {
-        let entries = match self.plan.resolve {
+        let mut entries = match self.plan.resolve {
             Some(_) => self.resolved(),
             None => {
                 let mut entries = self.discovery.entries();
@@ -134,6 +136,9 @@ impl DiscoverSession<'_> {
                 entries
             }
         };
+        if self.plan.asks && self.console.is_verbose() {
+            add_descriptions(&mut entries);
+        }
         let found = entries.len() as u64;
         match self.plan.display {
             Display::Once { json: true } => {
@@ -164,6 +169,7 @@ impl DiscoverSession<'_> {
         Ok(found > 0 || self.shown > 0)
     }
 
+    /// Notes how much was found, and what was dropped.
     fn print_end(&self, found: u64, elapsed: Duration) {
         let coverage = self.discovery.coverage();
         let place = match coverage.is_file {
@@ -172,7 +178,7 @@ impl DiscoverSession<'_> {
         };
         match (self.plan.resolve, found) {
             (Some(name), 0) => {
-                self.console.note(format_args!("{name} was not found {place}"));
+                self.console.note(format_args!("\"{name}\" was not found {place}"));
                 text::describe_coverage(coverage, self.console);
             }
             (Some(_), _) => {}
@@ -185,8 +191,33 @@ impl DiscoverSession<'_> {
             }
             (None, found) => self.console.note(format_args!("{} {place}", count_of(found, "announcement"))),
         }
+        let entries = self.discovery.entries();
+        let groups = entries.iter().filter(|entry| self.plan.selection.hides(entry)).count() as u64;
+        if groups > 0 {
+            let groups = count_of(groups, "group");
+            self.console
+                .note(format_args!("{groups} with traffic or members not shown (`mcast discover group`)"));
+        }
         if let Some(drops) = text::drops(self.discovery) {
             self.console.warn(drops);
         }
     }
+}
+
+/// Adds the descriptions of UPnP devices, which are fetched from all at the same time, in at most 5 s.
+fn add_descriptions(entries: &mut [Discovered]) {
+    /// As many devices are asked; any host can announce more.
+    const MAX: usize = 64;
+
+    let is_described =
+        |entry: &&mut Discovered| entry.key.protocol == DiscoveryProtocol::Ssdp && !entry.url.is_empty();
+    thread::scope(|scope| {
+        for entry in entries.iter_mut().filter(is_described).take(MAX) {
+            scope.spawn(|| {
+                // A device that does not describe itself is listed without a description.
+                let described = describe(entry).unwrap_or_default();
+                entry.fields.extend(described);
+            });
+        }
+    });
 }

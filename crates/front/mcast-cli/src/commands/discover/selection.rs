@@ -1,8 +1,4 @@
-//! Which entries are shown, and which one a name means.
-
-use std::convert::Infallible;
-use std::fmt;
-use std::str::FromStr;
+//! Which entries are shown.
 
 use mcast_watch::discovery::{Discovered, DiscoveredKind, DiscoveryProtocol};
 
@@ -58,6 +54,17 @@ impl Selection {
         (self.kinds.is_empty() || self.kinds.contains(&entry.kind))
             && (self.protocols.is_empty() || self.protocols.contains(&entry.key.protocol))
             && (self.words.is_empty() || self.words.iter().any(|word| word.admits(entry)))
+            && !self.hides(entry)
+    }
+
+    /// Returns whether an entry is shown only if something selects it: every membership of this machine is a group, too.
+    pub(super) fn hides(&self, entry: &Discovered) -> bool {
+        self.is_everything() && entry.kind == DiscoveredKind::Group
+    }
+
+    /// Returns the protocols of `--protocol`.
+    pub(super) fn protocols(&self) -> &[DiscoveryProtocol] {
+        &self.protocols
     }
 }
 
@@ -90,38 +97,6 @@ pub(super) fn holds(entry: &Discovered, text: &str) -> bool {
         || entry.source.to_string().contains(text)
 }
 
-/// The name of one thing, as a person types it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct EntryName(String);
-
-impl EntryName {
-    /// Returns whether this is the name, the full name or the host of an entry. Case does not matter (RFC 6762 section
-    /// 16), and `.local` may be omitted.
-    pub(super) fn means(&self, entry: &Discovered) -> bool {
-        let wanted = bare(&self.0);
-        [&entry.name, &entry.key.id, &entry.host].iter().any(|text| bare(&text.to_string()) == wanted)
-    }
-}
-
-fn bare(name: &str) -> String {
-    let name = name.trim_end_matches('.').to_lowercase();
-    name.strip_suffix(".local").map_or_else(|| name.clone(), Into::into)
-}
-
-impl FromStr for EntryName {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for EntryName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,11 +114,5 @@ mod tests {
         assert_eq!(selection(&["_ipp._tcp"]).service_type().as_deref(), Some("_ipp._tcp"));
         assert_eq!(selection(&["_ipp._tcp", "_http._tcp"]).service_type(), None);
         assert_eq!(selection(&["office"]).service_type(), None);
-    }
-
-    #[test]
-    fn names_ignore_case_and_the_local_domain() {
-        assert_eq!(bare("Printer.LOCAL."), bare("printer"));
-        assert_ne!(bare("printer2"), bare("printer"));
     }
 }

@@ -98,8 +98,8 @@ struct ReceiveOutput {
 
 const WHAT: &str = "What to join: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, a range (`239.255.1.0/28:5000`, \
                     `239.255.1.3+10:5000`, `…:5000-5003`), a name (`mdns`, `ssdp`, `ptp`), a URL \
-                    (`udp://@GROUP:PORT`), or a session description (`FILE.sdp`); or without multicast an address of \
-                    this host (`0.0.0.0:5000` for all of them)";
+                    (`udp://@GROUP:PORT`), a session description (`FILE.sdp`), or the name of an announced session or \
+                    stream; or without multicast an address of this host (`0.0.0.0:5000` for all of them)";
 
 const EXAMPLES: &str = "\
 Formats:

@@ -7,6 +7,7 @@ mod sockets;
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,8 +18,10 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast::{GroupAddr, InterfaceIndex, InterfaceSelector};
 use mcast_capture::{CaptureFile, ErrorKind, Frame, Part, SourceError, UnwrappedPacket, Unwrapper};
 use mcast_group::SafeText;
+use mcast_stream_proto::seal::Keys;
 
 use super::frames::{InterfaceFollower, LiveFrames};
+use super::monitor::StreamPacket;
 use super::{LiveError, is_transient};
 use crate::clock::Time;
 use crate::discovery::{
@@ -54,6 +57,8 @@ pub struct DiscoveryOptions {
     /// Whether to join the groups of the protocols also where a capture is permitted, so that switches with
     /// snooping forward them. This sends IGMP and MLD reports. Without a capture, they are always joined. Default: yes.
     pub join: bool,
+    /// The protocols whose groups are joined; none means all.
+    pub protocols: Vec<DiscoveryProtocol>,
     /// The DDS domains whose groups are joined. A capture sees all. Default: 0 to 9.
     pub domains: RangeInclusive<u8>,
     /// The sACN universes whose groups are joined. A capture sees all. Default: none; each source announces the list
@@ -69,6 +74,7 @@ impl Default for DiscoveryOptions {
             name: None,
             capture: true,
             join: true,
+            protocols: Vec::new(),
             domains: 0..=9,
             universes: Vec::new(),
         }
@@ -514,7 +520,11 @@ impl Driver {
             state.asks |= self.has_asked;
         }
         let shared = &self.shared;
-        let handle = |datagram: &DiscoveryDatagram<'_>| shared.lock().table.handle_datagram(now, datagram);
+        let handle = |datagram: &DiscoveryDatagram<'_>| {
+            let table = &mut shared.lock().table;
+            table.handle_datagram(now, datagram);
+            take_stream(table, now, datagram.place, datagram.source, datagram.payload);
+        };
         sockets.receive(WAIT, handle)?;
         let mut state = self.shared.lock();
         if std::mem::take(&mut state.asks) {
@@ -564,6 +574,25 @@ pub(super) fn take(table: &mut DiscoveryTable, now: Time, unwrapped: &UnwrappedP
     let place = DiscoveryPlace { interface: unwrapped.interface, vlan };
     let outgoing = unwrapped.direction.is_outgoing();
     table.handle_packet(now, &DiscoveryPacket { place, outgoing, packet: unwrapped.packet });
+    if let (Some(ip), Some(udp)) = (unwrapped.packet.ip_layer(), unwrapped.packet.udp()) {
+        take_stream(table, now, place, SocketAddr::new(ip.source, udp.source_port), udp.payload);
+    }
+}
+
+/// Adds a stream of the message layer, or its history, if a datagram announces it.
+fn take_stream(
+    table: &mut DiscoveryTable,
+    now: Time,
+    place: DiscoveryPlace,
+    source: SocketAddr,
+    payload: &[u8],
+) {
+    let Some(stream) = StreamPacket::read(payload) else { return };
+    if let Some(announced) = stream.announcement(now, place.interface, source, &Keys::none()) {
+        table.handle_stream(now, place.vlan, &announced);
+    } else if let Some((stream, server)) = stream.history() {
+        table.handle_history(now, place, source, stream, server);
+    }
 }
 
 fn escaped(name: &str) -> String {
