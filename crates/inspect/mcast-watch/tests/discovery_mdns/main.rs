@@ -1,0 +1,381 @@
+//! The services that are listed equal those that avahi and zeroconf list on the same wire, in networks drawn by seed.
+#![cfg(all(feature = "live", target_os = "linux"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mcast_lab::{Host, Lab, Switch};
+use mcast_watch::discovery::{DiscoveredKind, DiscoveryProtocol};
+use mcast_watch::live::{Discovery, DiscoveryOptions};
+use tempfile::TempDir;
+
+/// The name and type of a service.
+type Service = (String, String);
+
+const TYPES: [&str; 4] = ["_ipp._tcp", "_http._tcp", "_matterc._udp", "_x-rare._tcp"];
+const NAMES: [&str; 6] = ["Printer", "Büro 2.OG", "a b", "KITCHEN", "Light (1)", "日本"];
+/// How long a change may take until all list it, on a machine with other work.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const DAEMON: &str = "[server]\nhost-name=HOST\nuse-ipv4=yes\nuse-ipv6=yes\nallow-interfaces=eth0\nenable-dbus=BUS\n\
+    [publish]\npublish-hinfo=no\npublish-workstation=no\n";
+const BUS: &str = r#"<busconfig><type>system</type><listen>unix:path=FOLDER/bus</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy>
+</busconfig>"#;
+
+/// A program on a host. Dropping it kills it.
+struct Program {
+    child: mcast_lab::Child,
+    input: std::process::ChildStdin,
+    lines: Receiver<String>,
+}
+
+impl Program {
+    /// Starts a program, and reads the lines that it writes to both outputs.
+    fn start(host: &Host, program: &str, arguments: &[&str]) -> Self {
+        let mut command = host.command(program).unwrap();
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (send, lines) = channel();
+        let outputs: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for output in outputs {
+            let send = send.clone();
+            thread::spawn(move || {
+                BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| send.send(line))
+            });
+        }
+        let input = child.stdin.take().unwrap();
+        Self { child, input, lines }
+    }
+
+    fn wait_for(&self, text: &str) {
+        let mut seen = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(text) => return,
+                Ok(line) => seen.push(line),
+                Err(_) => panic!("no {text:?}: {seen:#?}"),
+            }
+        }
+    }
+
+    /// Writes a command, and returns the line that answers.
+    fn answer(&mut self, words: &[&str]) -> String {
+        writeln!(self.input, "{}", words.join("\t")).unwrap();
+        self.lines.recv_timeout(PATIENCE).unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+/// An avahi daemon that publishes the files of a folder; with a bus, it can be browsed.
+struct Avahi<'a> {
+    host: &'a Host,
+    folder: TempDir,
+    daemon: Option<Program>,
+    bus: Option<Program>,
+}
+
+impl<'a> Avahi<'a> {
+    fn new(host: &'a Host, with_bus: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display().to_string();
+        fs::create_dir(folder.path().join("services")).unwrap();
+        fs::write(folder.path().join("bus.conf"), BUS.replace("FOLDER", &path)).unwrap();
+        let daemon = DAEMON.replace("HOST", host.name()).replace("BUS", if with_bus { "yes" } else { "no" });
+        fs::write(folder.path().join("avahi.conf"), daemon).unwrap();
+        let bus = with_bus.then(|| {
+            let settings = format!("{path}/bus.conf");
+            let bus =
+                Program::start(host, "dbus-daemon", &["--nofork", "--nopidfile", "--config-file", &settings]);
+            let end = Instant::now() + PATIENCE;
+            while !folder.path().join("bus").exists() {
+                assert!(Instant::now() < end, "no bus");
+                thread::yield_now();
+            }
+            bus
+        });
+        let mut avahi = Self { host, folder, daemon: None, bus };
+        avahi.restart();
+        avahi
+    }
+
+    /// Starts the daemon; one that runs is killed without a goodbye.
+    fn restart(&mut self) {
+        drop(self.daemon.take());
+        let path = self.folder.path().display();
+        // The daemon has its socket and its process id below /run.
+        let script = format!(
+            "mount -t tmpfs tmpfs /run && mount --bind {path}/services /etc/avahi/services && \
+             PATH=$PATH:/usr/sbin exec avahi-daemon -f {path}/avahi.conf --no-drop-root --no-chroot --no-rlimits"
+        );
+        let bus = format!("DBUS_SYSTEM_BUS_ADDRESS=unix:path={path}/bus");
+        let daemon = Program::start(self.host, "env", &[&bus, "unshare", "-m", "sh", "-c", &script]);
+        daemon.wait_for("Server startup complete");
+        self.daemon = Some(daemon);
+    }
+
+    fn file(&self, (name, kind): &Service) -> std::path::PathBuf {
+        let number = NAMES.iter().position(|known| known == name).unwrap();
+        self.folder.path().join("services").join(format!("{number}{kind}.service"))
+    }
+
+    fn publish(&self, service: &Service, port: u16) {
+        let (name, kind) = service;
+        let text = format!(
+            "<service-group><name>{name}</name><service><type>{kind}</type><port>{port}</port>\
+             <txt-record>ty=Model 7</txt-record></service></service-group>"
+        );
+        // Complete before the daemon sees it.
+        let draft = self.folder.path().join("draft");
+        fs::write(&draft, text).unwrap();
+        fs::rename(draft, self.file(service)).unwrap();
+    }
+
+    fn remove(&self, service: &Service) {
+        fs::remove_file(self.file(service)).unwrap();
+    }
+
+    /// Returns what the daemon lists.
+    fn browse(&self) -> BTreeSet<Service> {
+        let bus = format!("DBUS_SYSTEM_BUS_ADDRESS=unix:path={}/bus", self.folder.path().display());
+        assert!(self.bus.is_some());
+        let output = self
+            .host
+            .command("env")
+            .unwrap()
+            .args([&bus, "avahi-browse", "-a", "-p", "-t", "-k"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let rows = text.lines().map(|line| line.split(';').collect::<Vec<_>>());
+        rows.filter(|row| row[0] == "+").map(|row| (unescaped(row[3]), row[4].to_owned())).collect()
+    }
+}
+
+/// Reads the escapes of avahi: `\032` for a byte, `\.` for a dot.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let escaped = if byte == b'\\' { rest.next().unwrap() } else { byte };
+        if byte == b'\\' && escaped.is_ascii_digit() {
+            let digits = [escaped, rest.next().unwrap(), rest.next().unwrap()];
+            bytes.push(std::str::from_utf8(&digits).unwrap().parse().unwrap());
+        } else {
+            bytes.push(escaped);
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// A switch with hosts that publish by avahi and zeroconf, and hosts that browse by each of them and by us.
+struct Network {
+    _lab: Lab,
+    _switch: Switch,
+    hosts: Vec<Host>,
+}
+
+impl Network {
+    fn new() -> Self {
+        let lab = Lab::new().unwrap();
+        let switch = lab.switch("s").unwrap();
+        let hosts = (1..=5_u8).map(|number| {
+            let host = lab.host(&format!("h{number}")).unwrap();
+            let addresses = [format!("10.0.0.{number}/24"), format!("fd00::{number}/64")];
+            host.connect("eth0", &switch, &addresses.each_ref().map(String::as_str)).unwrap();
+            host
+        });
+        Self { hosts: hosts.collect(), _switch: switch, _lab: lab }
+    }
+
+    fn discover(&self, ask: bool) -> Discovery {
+        let options = DiscoveryOptions { ask, ..DiscoveryOptions::default() };
+        self.hosts[0].run(|| Discovery::open(&options)).unwrap().unwrap()
+    }
+
+    fn zeroconf(&self, python: &str, number: usize) -> Program {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/discovery_mdns/peer.py");
+        let address = format!("10.0.0.{}", number + 1);
+        let host = &self.hosts[number];
+        let peer = Program::start(host, python, &[script, host.name(), &address]);
+        peer.wait_for("ready");
+        peer
+    }
+}
+
+fn listed(discovery: &Discovery) -> BTreeSet<Service> {
+    let entries = discovery.entries().into_iter().filter(|entry| {
+        entry.key.protocol == DiscoveryProtocol::Mdns && entry.kind == DiscoveredKind::Service
+    });
+    entries
+        .map(|entry| (String::from_utf8(entry.name.as_bytes().to_vec()).unwrap(), entry.service.to_string()))
+        .collect()
+}
+
+/// Returns the Python that has zeroconf, if that and avahi are installed.
+fn specialists() -> Option<&'static str> {
+    let is_installed = |program: &&str| {
+        let paths = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&paths).any(|folder| folder.join(program).exists())
+            || Path::new("/usr/sbin").join(program).exists()
+    };
+    let has_zeroconf = |python: &&str| {
+        Command::new(python)
+            .args(["-c", "import zeroconf"])
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    let programs = ["avahi-daemon", "avahi-browse", "dbus-daemon", "unshare"];
+    if let Some(missing) = programs.iter().find(|program| !is_installed(program)) {
+        mcast_lab::skip(format_args!("mDNS beside avahi and zeroconf: {missing} is not installed"));
+        return None;
+    }
+    let python = ["python3", "/usr/bin/python3"].into_iter().find(has_zeroconf);
+    if python.is_none() {
+        mcast_lab::skip("mDNS beside avahi and zeroconf: python3 has no zeroconf");
+    }
+    python
+}
+
+/// A generator of the steps of a network (xorshift, Marsaglia 2003).
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as usize % limit
+    }
+
+    fn service(&mut self) -> Service {
+        (NAMES[self.below(NAMES.len())].to_owned(), TYPES[self.below(TYPES.len())].to_owned())
+    }
+}
+
+/// Services come, go, are renamed and survive the crash of their host; after each step, all list the same.
+fn assert_lists_equal(python: &str, seed: u64) {
+    const STEPS: usize = 8;
+    let network = Network::new();
+    let browser = Avahi::new(&network.hosts[1], true);
+    let mut avahi = Avahi::new(&network.hosts[2], false);
+    let mut browsing = network.zeroconf(python, 3);
+    let mut peer = network.zeroconf(python, 4);
+    assert_eq!(browsing.answer(&[&["browse"], &TYPES[..]].concat()), "done");
+    let discovery = network.discover(true);
+    let mut draw = Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let (mut by_avahi, mut by_peer) = (BTreeSet::new(), BTreeSet::new());
+    for step in 0..STEPS {
+        let service = draw.service();
+        let port = 1_000 + step as u16;
+        let action = draw.below(6);
+        match action {
+            // Twice as many come as go.
+            0 | 1 if !by_peer.contains(&service) && by_avahi.insert(service.clone()) => {
+                avahi.publish(&service, port);
+            }
+            // zeroconf writes a dot as the end of a label, which avahi does not list.
+            2 | 3
+                if !service.0.contains('.')
+                    && !by_avahi.contains(&service)
+                    && by_peer.insert(service.clone()) =>
+            {
+                assert_eq!(peer.answer(&["add", &service.0, &service.1, &port.to_string()]), "done");
+            }
+            4 => avahi.restart(),
+            _ => {
+                if let Some(service) = by_avahi.pop_first() {
+                    avahi.remove(&service);
+                }
+                if let Some((name, kind)) = by_peer.pop_last() {
+                    assert_eq!(peer.answer(&["remove", &name, &kind]), "done");
+                }
+            }
+        }
+        println!("seed {seed}, step {step}, action {action}: {service:?}");
+        let expected: BTreeSet<_> = by_avahi.union(&by_peer).cloned().collect();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let ours = listed(&discovery);
+            let of_zeroconf: BTreeSet<Service> = browsing
+                .answer(&["list"])
+                .split('\t')
+                .filter_map(|row| row.split_once('|'))
+                .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+                .collect();
+            let of_avahi = browser.browse();
+            if ours == of_avahi && ours == of_zeroconf && ours == expected {
+                break;
+            }
+            assert!(
+                Instant::now() < end,
+                "{expected:?} is published\nlisted {ours:?}\navahi  {of_avahi:?}\nzeroconf {of_zeroconf:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn services_equal_those_of_avahi_and_zeroconf() {
+    let Some(python) = specialists() else { return };
+    let count = std::env::var("MCAST_MDNS_NETWORKS").ok().and_then(|count| count.parse().ok()).unwrap_or(2);
+    (1..=count).for_each(|seed| assert_lists_equal(python, seed));
+}
+
+#[test]
+fn services_are_found_within_two_seconds_of_asking_and_resolved() {
+    let Some(python) = specialists() else { return };
+    let network = Network::new();
+    let avahi = Avahi::new(&network.hosts[2], false);
+    let mut peer = network.zeroconf(python, 4);
+    let printer = ("Büro 2.OG".to_owned(), "_ipp._tcp".to_owned());
+    let rare = ("a b".to_owned(), "_x-rare._tcp".to_owned());
+    avahi.publish(&printer, 631);
+    assert_eq!(peer.answer(&["add", &rare.0, &rare.1, "8080"]), "done");
+    // Until another has listed both, they may not be published yet.
+    let passive = network.discover(false);
+    let mut control = network.zeroconf(python, 3);
+    assert_eq!(control.answer(&[&["browse"], &TYPES[..]].concat()), "done");
+    let end = Instant::now() + PATIENCE;
+    while control.answer(&["list"]).split('\t').count() < 2 {
+        assert!(Instant::now() < end, "nothing is published");
+    }
+    drop(passive);
+    let (start, discovery) = (Instant::now(), network.discover(true));
+    let is_complete = |name: &str, port: u16, model: &str| {
+        discovery.entries().iter().any(|entry| {
+            entry.name.as_bytes() == name.as_bytes()
+                && entry.port == Some(port)
+                && entry.addresses.iter().any(std::net::IpAddr::is_ipv4)
+                && entry.fields.iter().any(|field| field.value.as_bytes() == model.as_bytes())
+        })
+    };
+    while !(is_complete(&printer.0, 631, "Model 7") && is_complete(&rare.0, 8_080, "Model 7")) {
+        assert!(start.elapsed() < PATIENCE, "{:#?}", discovery.entries());
+        let _event = discovery.next_event(Some(Duration::from_millis(50)));
+    }
+    let spent = start.elapsed();
+    println!("found and resolved after {spent:?}");
+    assert!(spent < Duration::from_secs(2), "{spent:?}");
+    let binary = discovery.entries().iter().any(|entry| {
+        entry
+            .fields
+            .iter()
+            .any(|field| field.name.as_bytes() == b"raw" && field.value.as_bytes() == b"\x00\xff\n")
+    });
+    assert!(binary, "a binary value");
+}
