@@ -20,3 +20,4 @@ mod streams;
 #[path = "../command/support.rs"]
 mod support;
 mod terminal;
+mod web;

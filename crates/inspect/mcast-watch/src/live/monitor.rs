@@ -25,7 +25,7 @@ use super::discovery;
 use super::frames::LiveFrames;
 use super::memberships::{LocalMember, LocalMembers, LocalMembersWatcher};
 use super::recording::Recording;
-use crate::discovery::{DiscoveryCounts, DiscoveryEvent, DiscoveryTable};
+use crate::discovery::{Discovered, DiscoveryCounts, DiscoveryEvent, DiscoveryTable};
 use crate::{
     AnnouncementContent, ObservedPacket, PacketState, Row, SequenceInfo, StreamAnnouncement, StreamIdentity,
     StreamKey, StreamRate, Time, Watch, WatchOptions, WatchReport,
@@ -235,6 +235,14 @@ impl Monitor {
             table.handle_timeout(now.into());
         }
         (std::iter::from_fn(|| table.poll_event()).collect(), table.counts())
+    }
+
+    /// Returns all that announces itself at present, likewise.
+    #[must_use]
+    pub fn discovered_entries(&self) -> Vec<Discovered> {
+        let state = self.shared.lock_first();
+        let table = state.feed.table.discovery.as_ref();
+        table.map(|table| table.entries().into_iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Resets all counters.

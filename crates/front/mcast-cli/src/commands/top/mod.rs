@@ -4,6 +4,7 @@ mod faults;
 mod report;
 mod screen;
 mod text;
+mod web;
 
 use std::sync::Arc;
 use std::thread;
@@ -32,6 +33,7 @@ use crate::output::count_of;
 use crate::screen::can_show_a_screen;
 use crate::sys::{self, Capability};
 use text::Column;
+use web::{ServedPage, WebAddress};
 
 /// Watch live streams: rates, loss, jitter, who joined
 #[derive(Debug, clap::Args)]
@@ -95,6 +97,18 @@ struct TopOutput {
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["once", "read"])]
     metrics: Option<ExporterAddress>,
 
+    /// Serve a page that shows the network live; without a terminal, print nothing. Elsewhere than on this machine, only
+    /// with the token in the URL that is printed [default ADDRESS: localhost:9478]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = web::DEFAULT_ADDRESS,
+        conflicts_with_all = ["once", "read"]
+    )]
+    web: Option<WebAddress>,
+
     /// Sort by this column
     #[arg(long, value_name = "COLUMN", default_value = "bits")]
     sort: Column,
@@ -142,7 +156,9 @@ Examples:
   mcast top --seq 0:4                          count loss by the first 4 bytes of payloads
   mcast top --columns group,bits,loss,loss-trend --bad-loss 0.1%
   mcast top -r capture.pcapng --once           the streams of a capture file
-  mcast top --metrics :9477                    for Prometheus";
+  mcast top --metrics :9477                    for Prometheus
+  mcast top --web                              a page at http://localhost:9478/
+  mcast top --web=:9478                        the same for other machines, with a token";
 
 /// The capability to create files in folders of other users, which root expects.
 const RIGHTS_TO_RECORD: [Capability; 1] = [Capability::DacOverride];
@@ -171,6 +187,23 @@ struct Watched<'a> {
     named: &'a [Interface],
 }
 
+/// What is served beside the display.
+#[derive(Clone, Copy, Debug)]
+struct Served<'a> {
+    exporter: Option<&'a Exporter>,
+    page: Option<&'a ServedPage>,
+}
+
+impl Served<'_> {
+    /// Returns where it is.
+    fn places(&self) -> Vec<String> {
+        let metrics =
+            self.exporter.map(|exporter| format!("metrics at http://{}/metrics", exporter.address()));
+        let page = self.page.map(|page| format!("page at {page}"));
+        metrics.into_iter().chain(page).collect()
+    }
+}
+
 /// How to show the streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Display {
@@ -192,6 +225,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let is_headless = plan.display == Display::Headless;
     let named = if arguments.interfaces.is_empty() { Vec::new() } else { frames.interfaces().to_vec() };
     let bound = arguments.show.metrics.as_ref().map(metrics::bind).transpose()?;
+    // It examines this machine with the rights of the doctor.
+    let page = arguments.show.web.as_ref().map(WebAddress::bind).transpose()?;
     let keys = arguments.input.keys(console)?;
     let memberships = arguments.join(console)?;
     // A service with selected interfaces ends when they vanish; the service manager restarts it.
@@ -208,7 +243,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     sys::keep_rights(kept)?;
     let interrupt = Interrupt::catch(|| {})?;
     let service = Service::begin();
-    let options = MonitorOptions { watch: plan.watch, filter, keys, local_members };
+    let options =
+        MonitorOptions { watch: plan.watch, filter, keys, local_members, discovers: page.is_some() };
     let monitor = Monitor::start(frames, options).context("cannot start the thread that captures")?;
     let exporter = bound
         .map(|bound| {
@@ -216,12 +252,14 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
             metrics::start(bound, move || monitor.report(SystemTime::now()).exposition())
         })
         .transpose()?;
+    let page = page.map(|page| page.serve(monitor.clone())).transpose()?;
+    let served = Served { exporter: exporter.as_ref(), page: page.as_ref() };
     if plan.display != Display::Screen {
-        print_start(&monitor, exporter.as_ref(), console);
+        print_start(&monitor, served, console);
     }
     let watched = Watched { monitor: &monitor, named: &named };
     let ran = match plan.display {
-        Display::Screen => screen::run(&plan, watched, &interrupt, exporter.as_ref(), console),
+        Display::Screen => screen::run(&plan, watched, &interrupt, served, console),
         Display::Headless => report::wait(plan.timeout, watched, &interrupt, service, console).map(|()| None),
         Display::Table | Display::Json => report::run(&plan, watched, &interrupt, console).map(|()| None),
     };
@@ -269,7 +307,7 @@ impl<'a> TopPlan<'a> {
         let display = match show {
             TopOutput { json: true, .. } => Display::Json,
             TopOutput { once: false, .. } if can_show_a_screen() => Display::Screen,
-            TopOutput { metrics: Some(_), .. } => Display::Headless,
+            TopOutput { metrics: Some(_), .. } | TopOutput { web: Some(_), .. } => Display::Headless,
             _ => Display::Table,
         };
         let TopOutput { once, sort, ref columns, bad_loss, .. } = *show;
@@ -278,13 +316,11 @@ impl<'a> TopPlan<'a> {
 }
 
 /// Notes what is watched.
-fn print_start(monitor: &Monitor, exporter: Option<&Exporter>, console: &Console) {
+fn print_start(monitor: &Monitor, served: Served<'_>, console: &Console) {
     if let Some(interfaces) = monitor.interfaces() {
         console.note(format_args!("watching {interfaces}"));
     }
-    if let Some(exporter) = exporter {
-        console.note(format_args!("metrics at http://{}/metrics", exporter.address()));
-    }
+    served.places().iter().for_each(|place| console.note(place));
 }
 
 /// Parses an interval. Zero would make rates undefined, and very long ones would exceed the range of the clock.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use mcast::interface::Interface;
-use mcast_metrics::Exporter;
 use mcast_terminal::Console;
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind};
@@ -17,7 +16,7 @@ use ratatui::text::{Line, Span};
 use state::{State, View};
 use streams::scrolled;
 
-use super::{TopPlan, Watched};
+use super::{Served, TopPlan, Watched};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::receiving::SilentInterfaces;
@@ -33,13 +32,14 @@ pub(super) fn run(
     plan: &TopPlan<'_>,
     watched: Watched<'_>,
     interrupt: &Interrupt,
-    exporter: Option<&Exporter>,
+    served: Served<'_>,
     console: &Console,
 ) -> anyhow::Result<Option<Outcome>> {
     let Watched { monitor, named } = watched;
     let mut state = State::new(*plan, monitor, console);
-    if let Some(exporter) = exporter {
-        state.show_message(format!("metrics at http://{}/metrics", exporter.address()));
+    let places = served.places();
+    if !places.is_empty() {
+        state.show_message(places.join("; "));
     }
     let mut screen = Screen::open().context("cannot show a screen on this terminal")?;
     let ended = show(&mut screen, &mut state, named, plan, interrupt);

@@ -1,0 +1,136 @@
+//! `mcast top --web`: a page that shows the network live, in any browser.
+//!
+//! One thread serves it. Once per second it takes a report of the monitor, and makes one event of what has changed, which all
+//! browsers share. Nothing on the page changes the machine.
+
+mod changes;
+mod examiner;
+mod section;
+mod site;
+mod trends;
+mod views;
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use mcast_http::{AccessRules, HttpClock, HttpDriver, HttpLimits, SiteServer};
+use mcast_metrics::{ExporterAddress, InvalidAddress};
+use mcast_watch::live::Monitor;
+
+use crate::exit::Failure;
+use crate::sys;
+use examiner::Examiner;
+use site::Site;
+
+/// Where the page is by default.
+pub(super) const DEFAULT_ADDRESS: &str = "localhost:9478";
+
+/// The largest number of browsers that follow the page, and of other connections: a browser opens six for one page.
+const BROWSERS: usize = 128;
+const SPARE: usize = 64;
+
+/// The address of the page: `ADDRESS:PORT`, `NAME:PORT`, or `:PORT` for every address of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WebAddress(ExporterAddress);
+
+impl FromStr for WebAddress {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        text.parse().map(Self)
+    }
+}
+
+/// A page that is bound, and is not served yet.
+#[derive(Debug)]
+pub(super) struct BoundPage {
+    listener: TcpListener,
+    address: SocketAddr,
+    /// The host as it was given.
+    host: String,
+    examiner: Examiner,
+}
+
+/// A page that is served until the process ends.
+#[derive(Debug)]
+pub(super) struct ServedPage {
+    address: SocketAddr,
+    host: String,
+    token: Option<String>,
+}
+
+impl WebAddress {
+    /// Starts to listen, and to examine the machine with the present rights.
+    pub(super) fn bind(&self) -> anyhow::Result<BoundPage> {
+        let text = self.0.to_string();
+        let bound = self.0.bind().map_err(|error| {
+            Failure::environment(format!("cannot serve a page at {text}: {error}"))
+                .remedy(format!("name a free port and an address of this machine, such as {DEFAULT_ADDRESS}"))
+        })?;
+        let host = text.rsplit_once(':').map_or(text.as_str(), |(host, _)| host).to_owned();
+        let address = bound.address();
+        Ok(BoundPage { listener: bound.into_listener(), address, host, examiner: Examiner::start()? })
+    }
+}
+
+impl BoundPage {
+    /// Starts to serve the page, on a thread with the rights of the calling one.
+    pub(super) fn serve(self, monitor: Monitor) -> anyhow::Result<ServedPage> {
+        let Self { listener, address, host, examiner } = self;
+        let token = (!address.ip().is_loopback()).then(new_token);
+        let is_name = host.parse::<IpAddr>().is_err() && !host.is_empty() && !host.starts_with('[');
+        let access = AccessRules {
+            hosts: if is_name { vec![host.clone()] } else { Vec::new() },
+            token: token.clone(),
+            host_advice: ", or start it with --web=NAME:PORT",
+            ..AccessRules::default()
+        };
+        let limits = HttpLimits {
+            max_clients: BROWSERS,
+            spare: SPARE,
+            stall: Duration::from_secs(10),
+            max_waiting: 32 << 20,
+            realm: "mcast top",
+            busy_advice: "try again later",
+        };
+        let failed = "cannot start the thread that serves the page";
+        let mut sockets = HttpDriver::new(HttpClock::since(Instant::now())).context(failed)?;
+        sockets.add_listener(address, listener).context(failed)?;
+        let epoch = RandomState::new().hash_one(address);
+        let mut server = SiteServer::new(Site::new(monitor, Some(examiner)), Some(access), limits, epoch);
+        sys::spawn("page", move || sockets.run(&mut server, || true))?;
+        Ok(ServedPage { address, host, token })
+    }
+}
+
+impl fmt::Display for ServedPage {
+    /// Writes the URL, with the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let port = self.address.port();
+        match &self.host {
+            host if !host.is_empty() && !self.address.ip().is_unspecified() => {
+                write!(f, "http://{host}:{port}/")?
+            }
+            _ => write!(f, "http://{}/", SocketAddr::new(own_address(self.address.ip()), port))?,
+        }
+        self.token.as_ref().map_or(Ok(()), |token| write!(f, "?token={token}"))
+    }
+}
+
+/// Returns an address of this machine under which others may reach one that stands for all of them.
+fn own_address(address: IpAddr) -> IpAddr {
+    let interfaces = mcast::interface::list().unwrap_or_default();
+    let mut own = interfaces.iter().flat_map(|interface| &interface.addresses).map(|own| own.address);
+    let is_global = |own: &IpAddr| !own.is_loopback() && own.is_ipv4();
+    if address.is_unspecified() { own.find(is_global).unwrap_or(address) } else { address }
+}
+
+/// Returns a token of 128 bits that cannot be guessed: hashes with keys that are random numbers of the system.
+fn new_token() -> String {
+    let half = |number: u8| RandomState::new().hash_one(number);
+    format!("{:016x}{:016x}", half(0), half(1))
+}

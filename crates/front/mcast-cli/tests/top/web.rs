@@ -1,0 +1,208 @@
+//! `mcast top --web`: the page, its state and events, who may read them, and how it looks in a browser.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use mcast_lab::Host;
+use serde_json::Value;
+
+use crate::streams::{GROUP, Television, send_query, socket, top};
+use crate::support::{Lan, Running, TIMEOUT, eventually, program};
+
+/// A name that would be a script, would end the script that contains the state of a snapshot, and would turn the text around it.
+const HOSTILE: &str =
+    "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>\u{202e}\u{1b}[31m";
+
+/// Returns the URL that the running command reports.
+fn url(running: &Running) -> String {
+    running.stderr.wait_for("page at http://");
+    let text = running.stderr.text();
+    let start = text.find("http://").unwrap();
+    text[start..].split_whitespace().next().unwrap().to_owned()
+}
+
+/// A URL in parts: the address, the token.
+fn parts(url: &str) -> (String, Option<String>) {
+    let rest = url.strip_prefix("http://").unwrap();
+    let (address, path) = rest.split_once('/').unwrap();
+    (address.to_owned(), path.strip_prefix("?token=").map(str::to_owned))
+}
+
+/// Requests a path, and returns the connection after the request.
+fn request(host: &Host, address: &str, path: &str, headers: &str) -> TcpStream {
+    let head = format!("GET {path} HTTP/1.1\r\n{headers}\r\n");
+    host.run(|| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    })
+    .unwrap()
+}
+
+/// Returns the head and the body of a response.
+fn get(host: &Host, address: &str, path: &str, headers: &str) -> (String, String) {
+    let mut response = String::new();
+    request(host, address, path, headers).read_to_string(&mut response).unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+fn state(host: &Host, address: &str) -> Value {
+    let (head, body) = get(host, address, "/state.json", &format!("Host: {address}\r\n"));
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    serde_json::from_str(&body).unwrap()
+}
+
+/// Announces a service with this name by SSDP, as a device does.
+fn announce(host: &Host, name: &str) {
+    let message = format!(
+        "NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nCACHE-CONTROL: max-age=1800\r\nNTS: ssdp:alive\r\n\
+         NT: upnp:rootdevice\r\nUSN: uuid:{name}::upnp:rootdevice\r\nSERVER: {name}\r\nLOCATION: http://10.0.0.1:80/d.xml\r\n\r\n"
+    );
+    socket(host).send_to(message.as_bytes(), "239.255.255.250:1900").unwrap();
+}
+
+#[test]
+fn a_page_has_streams_with_loss_services_and_findings_and_continues_after_an_event() {
+    let lan = Lan::new();
+    let running = top(&lan.b, &["--web=127.0.0.1:0"]);
+    let (address, token) = parts(&url(&running));
+    assert_eq!(token, None, "only this machine can connect");
+    let _television = Television::start(&lan.a, GROUP);
+    announce(&lan.a, "printer");
+    send_query(&lan.a);
+    let mut now = Value::Null;
+    eventually("a stream with loss, a service, a querier and an examination", || {
+        now = state(&lan.b, &address);
+        let has_loss = |numbers: &Value| numbers[4].as_u64().is_some_and(|lost| lost > 0);
+        now["n"].as_object().is_some_and(|numbers| numbers.values().any(has_loss))
+            && now["services"].to_string().contains("printer")
+            && now["routers"].to_string().contains("IGMP querier")
+            && now["examined"]["verdict"].is_string()
+    });
+    let stream = now["streams"].as_object().unwrap().values().find(|stream| stream["group"] == "239.1.2.3");
+    assert_eq!((&stream.unwrap()["source"], &stream.unwrap()["if"]), (&"10.0.0.1".into(), &"eth0".into()));
+    let changes = now["changes"].to_string();
+    assert!(
+        changes.contains("239.1.2.3:5000 from 10.0.0.1 on eth0") && changes.contains("lost"),
+        "{changes}"
+    );
+
+    let (head, page) = get(&lan.b, &address, "/", &format!("Host: {address}\r\n"));
+    assert!(head.contains("Content-Security-Policy: default-src 'none'; script-src 'self'"), "{head}");
+    assert!(
+        !page.contains("https://") && !page.contains("<script>"),
+        "nothing from elsewhere, nothing inline"
+    );
+    let last = now["last"].as_str().unwrap();
+    let events =
+        request(&lan.b, &address, "/events", &format!("Host: {address}\r\nLast-Event-ID: {last}\r\n"));
+    let mut lines = BufReader::new(events).lines().map(Result::unwrap);
+    let data = lines.find_map(|line| line.strip_prefix("data: ").map(str::to_owned)).unwrap();
+    let event: Value = serde_json::from_str(&data).unwrap();
+    let numbers = |value: &Value| value["time"].as_u64().unwrap();
+    assert!((1..5_000).contains(&(numbers(&event) - numbers(&now))), "the event after the state: {event}");
+    assert!(event["n"].as_object().is_some_and(|numbers| !numbers.is_empty()), "{event}");
+    let ended = running.signalled(libc::SIGINT);
+    assert_eq!(ended.status, Some(130), "{ended:?}");
+}
+
+#[test]
+fn other_machines_need_the_token_and_a_name_of_this_one() {
+    let lan = Lan::new();
+    let running = top(&lan.b, &["--web=10.0.0.2:0"]);
+    let (address, token) = parts(&url(&running));
+    let token = token.unwrap();
+    assert_eq!(token.len(), 32);
+    let host = format!("Host: {address}\r\n");
+    for (path, headers, status) in [
+        ("/".to_owned(), host.clone(), "401"),
+        ("/state.json".into(), host.clone(), "401"),
+        ("/events".into(), host.clone(), "401"),
+        ("/snapshot.html".into(), host.clone(), "401"),
+        (format!("/?token={token}x"), host.clone(), "401"),
+        (format!("/?token={token}"), host.clone(), "200"),
+        ("/state.json".into(), format!("{host}Cookie: token={token}\r\n"), "200"),
+        ("/state.json".into(), format!("{host}Authorization: Bearer {token}\r\n"), "200"),
+        (format!("/state.json?token={token}"), "Host: evil.example\r\n".into(), "403"),
+        (format!("/state.json?token={token}"), format!("{host}Origin: http://evil.example\r\n"), "403"),
+    ] {
+        let (head, _) = get(&lan.c, &address, &path, &headers);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {headers}: {head}");
+        assert_eq!(head.contains("Set-Cookie: token="), path.starts_with("/?") && status == "200", "{head}");
+    }
+    drop(running);
+}
+
+/// Returns the browser that is there.
+fn browser() -> Option<&'static str> {
+    let has = |name: &&&str| Command::new(name).arg("--version").stdout(Stdio::null()).status().is_ok();
+    let found = ["chromium", "chromium-browser", "google-chrome"].iter().find(has).copied();
+    if found.is_none() {
+        mcast_lab::skip("this test needs chromium");
+    }
+    found
+}
+
+/// Opens a page until the expression holds, at several widths and in light and dark if there is a folder for pictures.
+fn opened(host: &Host, browser: &str, url: &str, expression: &str, pictures: Option<&Path>) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("browser.py");
+    std::fs::write(&script, include_str!("../relay/browser.py")).unwrap();
+    let (script, profile) = (script.display().to_string(), folder.path().display().to_string());
+    let pictures = pictures.map(|folder| folder.display().to_string());
+    let arguments = [&script, browser, &profile, url, expression].into_iter().chain(pictures.as_deref());
+    let ended = program(host, "python3", &arguments.collect::<Vec<_>>(), false).end();
+    assert_eq!(ended.status, Some(0), "{url}: {ended:?}");
+    ended.text().to_owned()
+}
+
+/// Holds of a page that fits the width of the screen and has the colours of the screen.
+const FITS: &str = "(() => {
+    const root = document.documentElement;
+    const light = getComputedStyle(root).backgroundColor.match(/\\d+/g).slice(0, 3).every(part => part > 128);
+    return root.scrollWidth <= innerWidth && light !== matchMedia('(prefers-color-scheme: dark)').matches;
+})()";
+
+#[test]
+fn the_page_fits_every_screen_and_hostile_names_stay_text_there_and_in_a_snapshot() {
+    let Some(browser) = browser() else { return };
+    let lan = Lan::new();
+    let running = top(&lan.b, &["--web=127.0.0.1:0", "--join", GROUP]);
+    let url = url(&running);
+    let (address, _) = parts(&url);
+    let _television = Television::start(&lan.a, GROUP);
+    announce(&lan.a, HOSTILE);
+    announce(&lan.c, "An office printer with a name that is longer than a line of a phone");
+    send_query(&lan.a);
+    let temporary = tempfile::tempdir().unwrap();
+    let folder =
+        std::env::var_os("MCAST_PICTURES").map_or_else(|| temporary.path().to_owned(), PathBuf::from);
+    let pictures = folder.join("top-web");
+    std::fs::create_dir_all(&pictures).unwrap();
+    let holds = format!(
+        "document.body.innerText.includes('{GROUP}') && document.querySelector('td.spark svg path')
+        && document.querySelectorAll('.segment svg .node').length >= 2
+        && document.body.innerText.includes('window.hacked=1') && document.body.innerText.includes('office printer')
+        && !document.querySelector('main img') && window.hacked === undefined && {FITS}"
+    );
+    opened(&lan.b, browser, &url, &holds, Some(&pictures));
+    assert_eq!(std::fs::read_dir(&pictures).unwrap().count(), 6);
+
+    let plot = "(() => { const row = document.querySelector('tr.stream'); if (row && !window.clicked) { window.clicked = 1; row.click(); }
+        return document.querySelector('dialog[open] svg path') !== null; })()";
+    opened(&lan.b, browser, &url, plot, None);
+
+    let (head, file) = get(&lan.b, &address, "/snapshot.html", &format!("Host: {address}\r\n"));
+    assert!(head.contains("Content-Disposition: attachment; filename=\"multicast-"), "{head}");
+    let path = temporary.path().join("snapshot.html");
+    std::fs::write(&path, file).unwrap();
+    running.signalled(libc::SIGINT);
+    // It needs neither the command nor the network.
+    let saved = format!("file://{}", path.display());
+    let text = opened(&lan.c, browser, &saved, &holds, None);
+    assert!(text.contains("snapshot of"), "{text}");
+}
