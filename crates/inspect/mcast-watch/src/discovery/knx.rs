@@ -50,10 +50,8 @@ impl Observer for KnxObserver {
         };
         let port = if endpoint.port() == 0 { datagram.source.port() } else { endpoint.port() };
         let device = message.device();
-        let id = match &device {
-            Some(device) if device.serial != [0; 6] => hexadecimal(&device.serial),
-            _ => SocketAddr::new(address, port).to_string(),
-        };
+        // Servers in software share a serial number.
+        let id = SocketAddr::new(address, port).to_string();
         let mut announced = announced_by(datagram, DiscoveryProtocol::Knx, DiscoveredKind::Device, id);
         announced.addresses = vec![address];
         announced.port = Some(port);

@@ -118,14 +118,17 @@ impl Observer for SapObserver {
     }
 }
 
-/// Returns what identifies a session: its origin line without the version (RFC 8866 section 5.2).
+/// Returns what identifies a session: its origin line without the version (RFC 8866 section 5.2), on the host that announces it. A line
+/// that does not identify the session, such as that of ffmpeg, which is the same on all hosts, is not used.
 fn session_id(message: &Sap<'_>) -> Option<UntrustedText> {
-    let origin = message.lines("o=").next()?;
+    let line = message.lines("o=").next()?;
     let words: Vec<&[u8]> =
-        origin.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).take(7).collect();
+        line.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).take(7).collect();
     match words.as_slice() {
+        [_, b"0", ..] => None,
         [user, id, _, rest @ ..] if !rest.is_empty() => {
-            Some(UntrustedText::new([&[*user, *id], rest].concat().join(&b' ')))
+            let origin = message.origin.to_string();
+            Some(UntrustedText::new([&[origin.as_bytes(), *user, *id], rest].concat().join(&b' ')))
         }
         _ => None,
     }

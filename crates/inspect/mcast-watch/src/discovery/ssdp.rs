@@ -16,6 +16,7 @@ use super::registry::{Announced, Registry};
 use super::support::{Asking, announced_by, authority, is_of_port, keep_other_family};
 use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
 use crate::clock::Time;
+use crate::lru::Lru;
 
 const GROUPS: [SocketAddr; 3] = [
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(239, 255, 255, 250), Ssdp::PORT)),
@@ -47,6 +48,8 @@ pub(super) struct SsdpObserver {
     gathered: BTreeMap<DiscoveryKey, Gathered>,
     /// The keys of `gathered` in the order in which they are due.
     order: VecDeque<(Time, DiscoveryKey)>,
+    /// When devices said goodbye. An answer to a search may arrive after that, because devices delay them.
+    gone: Lru<DiscoveryKey, Time>,
 }
 
 /// What the messages of a device state.
@@ -68,12 +71,16 @@ impl SsdpObserver {
     /// A device that states no lifetime, although it must, has the shortest that UPnP recommends.
     const DEFAULT_LIFETIME: Duration = Duration::from_secs(1_800);
     const LIFETIMES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(86_400));
+    /// How long an answer may be delayed: the time that most searches state, and a reserve.
+    const LATE: Duration = Duration::from_secs(4);
+    const MAX_GONE: usize = 512;
 
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             asking: Asking::new(DiscoveryProtocol::Ssdp, &GROUPS, 2),
             gathered: BTreeMap::new(),
             order: VecDeque::new(),
+            gone: Lru::new(Self::MAX_GONE),
         }
     }
 
@@ -92,6 +99,12 @@ impl SsdpObserver {
         };
         let mut announced =
             announced_by(datagram, DiscoveryProtocol::Ssdp, DiscoveredKind::Device, UntrustedText::new(id));
+        let gone = self.gone.get(&announced.key).copied();
+        match (message.kind, gone) {
+            (SsdpKind::Response, Some(gone)) if now.since(gone) < Self::LATE => return,
+            (_, Some(_)) => drop(self.gone.remove(&announced.key)),
+            _ => {}
+        }
         let known = registry.get(&announced.key);
         announced.url = UntrustedText::new(location);
         if let Some((address, port)) = authority(location) {
@@ -143,7 +156,13 @@ impl SsdpObserver {
         }
     }
 
-    fn goodbye(&mut self, datagram: &DiscoveryDatagram<'_>, message: &Ssdp<'_>, registry: &mut Registry) {
+    fn goodbye(
+        &mut self,
+        now: Time,
+        datagram: &DiscoveryDatagram<'_>,
+        message: &Ssdp<'_>,
+        registry: &mut Registry,
+    ) {
         let Some(id) = identifier(message) else {
             registry.counts.malformed += 1;
             return;
@@ -155,12 +174,14 @@ impl SsdpObserver {
         let id = UntrustedText::new(id);
         let key = DiscoveryKey { protocol: DiscoveryProtocol::Ssdp, place: datagram.place, id };
         let source = datagram.source.ip();
-        let own =
+        let is_gathered =
             self.gathered.get(&key).is_some_and(|gathered| gathered.announced.addresses.contains(&source));
-        if own {
-            self.gathered.remove(&key);
-        }
+        let is_listed = registry.get(&key).is_some();
         registry.goodbye(&key, DiscoverySource::Ip(datagram.source));
+        if is_gathered || (is_listed && registry.get(&key).is_none()) {
+            self.gathered.remove(&key);
+            *self.gone.touch(key, || now).0 = now;
+        }
     }
 }
 
@@ -175,7 +196,7 @@ impl Observer for SsdpObserver {
         };
         match message.kind {
             SsdpKind::Search => {}
-            SsdpKind::Notify if message.is_goodbye() => self.goodbye(datagram, &message, registry),
+            SsdpKind::Notify if message.is_goodbye() => self.goodbye(now, datagram, &message, registry),
             SsdpKind::Notify | SsdpKind::Response => self.gather(now, datagram, &message, registry),
         }
     }

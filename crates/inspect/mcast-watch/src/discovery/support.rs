@@ -10,8 +10,8 @@ use super::registry::{Announced, Registry};
 use super::{DiscoveryDatagram, DiscoveryQuestion};
 use crate::clock::Time;
 
-/// When to send the questions of a protocol: at once, again after [`Self::REPETITION`] in case they or the answers were lost, and then
-/// every [`Self::INTERVAL`], so that what has gone is noticed.
+/// When to send the questions of a protocol: at once, again after 1 s and 4 s in case they or the answers were lost, and then every
+/// [`Self::INTERVAL`], so that what has gone is noticed.
 #[derive(Debug)]
 pub(super) struct Asking {
     protocol: DiscoveryProtocol,
@@ -24,7 +24,6 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    const REPETITION: Duration = Duration::from_secs(1);
     const INTERVAL: Duration = Duration::from_secs(60);
     /// Two rounds may be lost.
     const LIFETIME: Duration = Duration::from_secs(150);
@@ -63,8 +62,11 @@ impl Asking {
         let payload = payload(destination, self.sent % self.variants, self.sent);
         self.sent += 1;
         if self.sent.is_multiple_of(round) {
-            let wait = if self.sent == round { Self::REPETITION } else { Self::INTERVAL };
-            self.due = Some(now.after(wait));
+            self.due = Some(now.after(match self.sent / round {
+                1 => Duration::from_secs(1),
+                2 => Duration::from_secs(3),
+                _ => Self::INTERVAL,
+            }));
         }
         Some(DiscoveryQuestion { protocol: self.protocol, place: None, destination, payload })
     }

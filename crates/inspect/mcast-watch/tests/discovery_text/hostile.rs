@@ -210,9 +210,9 @@ fn questions_are_few_and_small_and_stop_nothing() {
     }
     for protocol in [DiscoveryProtocol::Ssdp, DiscoveryProtocol::Knx, DiscoveryProtocol::ArtNet] {
         let of_protocol = network.asked.iter().filter(|question| question.protocol == protocol);
-        // At once, after 1 s, and then each minute; SSDP has two questions for each of three groups.
+        // At once, after 1 s and 4 s, and then each minute; SSDP has two questions for each of three groups.
         let each = if protocol == DiscoveryProtocol::Ssdp { 6 } else { 1 };
-        assert_eq!(of_protocol.count(), each * 11, "{protocol}");
+        assert_eq!(of_protocol.count(), each * 12, "{protocol}");
     }
-    assert!(network.asked.len() < 11 * 60, "{}", network.asked.len());
+    assert!(network.asked.len() < 12 * 60, "{}", network.asked.len());
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use mcast_group::InterfaceIndex;
 use mcast_watch::Time;
 use mcast_watch::discovery::{
-    Discovered, DiscoveryDatagram, DiscoveryEvent, DiscoveryPlace, DiscoveryQuestion, DiscoveryTable,
+    Discovered, DiscoveryDatagram, DiscoveryEvent, DiscoveryPlace, DiscoveryProtocol, DiscoveryQuestion,
+    DiscoveryTable,
 };
 
 /// A table that is fed with datagrams, one at a time.
@@ -63,8 +64,9 @@ impl Network {
         self.pass(Duration::from_secs(seconds));
     }
 
+    /// Returns the entries of the protocols that are tested here; groups with traffic are entries, too.
     fn entries(&self) -> Vec<Discovered> {
-        self.table.entries().into_iter().cloned().collect()
+        self.table.entries().into_iter().filter(|entry| is_tested(entry)).cloned().collect()
     }
 
     /// Returns the only entry.
@@ -82,14 +84,24 @@ impl Network {
     /// Returns changes since the last call, such as `+NAME`, `~NAME` and `-NAME Goodbye`.
     fn events(&mut self) -> Vec<String> {
         let table = &mut self.table;
-        let text = |event| match event {
-            DiscoveryEvent::Appeared(entry) => format!("+{}", entry.name),
-            DiscoveryEvent::Changed { now, .. } => format!("~{}", now.name),
-            DiscoveryEvent::Departed { entry, reason } => format!("-{} {reason:?}", entry.name),
-            other => format!("{other:?}"),
+        let text = |event| {
+            let (entry, text) = match event {
+                DiscoveryEvent::Appeared(entry) => (entry.clone(), format!("+{}", entry.name)),
+                DiscoveryEvent::Changed { now, .. } => (now.clone(), format!("~{}", now.name)),
+                DiscoveryEvent::Departed { entry, reason } => {
+                    (entry.clone(), format!("-{} {reason:?}", entry.name))
+                }
+                other => return Some(format!("{other:?}")),
+            };
+            is_tested(&entry).then_some(text)
         };
-        std::iter::from_fn(|| table.poll_event()).map(text).collect()
+        std::iter::from_fn(|| table.poll_event()).filter_map(text).collect()
     }
+}
+
+fn is_tested(entry: &Discovered) -> bool {
+    use DiscoveryProtocol::{ArtNet, Coap, Knx, Sacn, Sap, Ssdp, WsDiscovery};
+    [ArtNet, Coap, Knx, Sacn, Sap, Ssdp, WsDiscovery].contains(&entry.key.protocol)
 }
 
 fn address(text: &str) -> SocketAddr {

@@ -193,6 +193,17 @@ fn a_session_whose_text_cannot_be_read_is_listed_with_the_reason() {
 }
 
 #[test]
+fn sessions_whose_origin_lines_are_all_the_same_differ_by_host_and_hash() {
+    let mut network = Network::new();
+    let text = |name: &str| format!("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns={name}\r\nt=0 0\r\n{AUDIO}");
+    network.receive("10.0.0.7:9875", SAP, sap(0, 1, "application/sdp", &text("One")));
+    network.receive("10.0.0.7:9875", SAP, sap(0, 2, "application/sdp", &text("Two")));
+    assert_eq!(network.names(), ["One", "Two"]);
+    network.receive("10.0.0.7:9875", SAP, sap(4, 1, "application/sdp", &text("One")));
+    assert_eq!(network.names(), ["Two"]);
+}
+
+#[test]
 fn a_session_lapses_an_hour_after_its_last_announcement() {
     let mut network = Network::new();
     for _ in 0..3 {

@@ -231,6 +231,26 @@ fn a_goodbye_needs_neither_location_nor_lifetime_and_a_device_may_return_at_once
 }
 
 #[test]
+fn an_answer_that_was_delayed_until_after_the_goodbye_brings_no_device_back() {
+    let mut network = Network::new();
+    let answer = "ST: x\nUSN: uuid:a::x\nCACHE-CONTROL: max-age=60";
+    network.answers("10.0.0.7:1900", answer);
+    network.pass_seconds(1);
+    network.announces("10.0.0.7:1900", "byebye", "NT: x\nUSN: uuid:a::x");
+    network.answers("10.0.0.7:1900", answer);
+    network.pass_seconds(1);
+    assert_eq!(network.events(), ["+x", "-x Goodbye"]);
+    // An announcement does, and later an answer.
+    network.announces("10.0.0.7:1900", "alive", "NT: x\nUSN: uuid:a::x");
+    network.pass_seconds(1);
+    network.announces("10.0.0.7:1900", "byebye", "NT: x\nUSN: uuid:a::x");
+    network.pass_seconds(5);
+    network.answers("10.0.0.7:1900", answer);
+    network.pass_seconds(1);
+    assert_eq!(network.events(), ["+x", "-x Goodbye", "+x"]);
+}
+
+#[test]
 fn a_goodbye_of_a_service_leaves_the_device_and_one_before_it_was_listed_cancels_it() {
     let mut network = Network::new();
     for line in lines("a") {
