@@ -20,7 +20,8 @@ pub(super) struct PtpObserver {
     domains: Vec<u8>,
     /// The next domain to ask in.
     next: usize,
-    is_asking: bool,
+    /// When to ask.
+    due: Option<Time>,
 }
 
 impl PtpObserver {
@@ -28,12 +29,14 @@ impl PtpObserver {
     const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 1, 129);
     /// A clock that does not distribute the time is forgotten after this time without a message. It may send one in 32 s.
     const FOLLOWER: Duration = Duration::from_secs(100);
+    /// The time between two rounds of questions.
+    const ASKING: Duration = Duration::from_secs(30);
     const MAX_DOMAINS: usize = 16;
     /// The identity in questions: of no vendor.
     const SELF: u64 = 0x0200_00ff_fe6d_6374;
 
     pub(super) fn new() -> Self {
-        Self { masters: Rivals::new(), domains: vec![0], next: 0, is_asking: false }
+        Self { masters: Rivals::new(), domains: vec![0], next: 0, due: None }
     }
 
     fn message(
@@ -162,12 +165,20 @@ impl Observer for PtpObserver {
         }
     }
 
-    fn ask(&mut self, _now: Time) {
-        (self.is_asking, self.next) = (true, 0);
+    fn poll_timeout(&self) -> Option<Time> {
+        self.due
     }
 
-    fn poll_transmit(&mut self, _now: Time, _registry: &Registry) -> Option<DiscoveryQuestion> {
-        let domain = *self.domains.get(self.next).filter(|_| self.is_asking)?;
+    fn ask(&mut self, now: Time) {
+        (self.due, self.next) = (Some(now), 0);
+    }
+
+    fn poll_transmit(&mut self, now: Time, _registry: &Registry) -> Option<DiscoveryQuestion> {
+        self.due.filter(|due| *due <= now)?;
+        let Some(domain) = self.domains.get(self.next).copied() else {
+            (self.due, self.next) = (Some(now.after(Self::ASKING)), 0);
+            return None;
+        };
         self.next += 1;
         Some(DiscoveryQuestion {
             protocol: DiscoveryProtocol::Ptp,
@@ -452,7 +463,8 @@ mod tests {
     fn answer_to_a_question_describes_a_follower() {
         let mut bench = Bench::new();
         bench.table.ask(bench.now);
-        let question = bench.table.poll_transmit(bench.now).unwrap();
+        let mut questions = std::iter::from_fn(|| bench.table.poll_transmit(bench.now));
+        let question = questions.find(|question| question.protocol == PTP).unwrap();
         assert_eq!(question.destination, GENERAL.parse().unwrap());
         let mut body = [0; 40];
         body[..20].copy_from_slice(&question.payload[34..54]);
