@@ -13,8 +13,12 @@ pub(super) fn steps() -> Vec<Step> {
         interop("socat", "the tests against socat"),
         interop("tshark", "the tests against tshark's dissectors"),
         interop("tcpdump", "the tests against tcpdump's captures"),
-        scapy(),
-        interop("/usr/sbin/avahi-daemon", "the test of a relay between avahi daemons"),
+        python_module("scapy", "the tests of AMT with gateways and relays of others"),
+        python_module("zeroconf", "the test of services that others list"),
+        interop(
+            "/usr/sbin/avahi-daemon",
+            "the tests of a relay between avahi daemons, and of services that others list",
+        ),
         interop("/usr/sbin/igmpproxy", "the test of a relay behind a multicast router"),
         interop("iperf", "the test of a relay into a network namespace"),
         interop("redis-server", "the tests of bridges to Redis"),
@@ -53,14 +57,14 @@ fn namespaces() -> Outcome {
     }
 }
 
-fn scapy() -> Step {
-    let serves = "the tests of AMT with gateways and relays of others";
-    Step::new("has:scapy", format!("scapy, for {serves}"), move |_| {
+fn python_module(name: &'static str, serves: &'static str) -> Step {
+    Step::new(format!("has:{name}"), format!("{name}, for {serves}"), move |_| {
         // Another Python than that of the system may be the first one.
-        let has_scapy = |python: &&str| succeeds(program(python, ["-c", "import scapy"]));
-        Ok(match ["python3", "/usr/bin/python3"].iter().any(has_scapy) {
+        let import = format!("import {name}");
+        let has_module = |python: &&str| succeeds(program(python, ["-c", &import]));
+        Ok(match ["python3", "/usr/bin/python3"].iter().any(has_module) {
             true => Outcome::passed("installed"),
-            false => Outcome::skipped(format!("scapy is not installed, so {serves} cannot run")),
+            false => Outcome::skipped(format!("{name} is not installed, so {serves} cannot run")),
         })
     })
 }

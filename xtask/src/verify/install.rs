@@ -11,9 +11,9 @@ use crate::command::{cargo, command_line, finish, is_ci, program, rustup, succee
 use crate::products;
 
 /// Packages, and what the checks do with them. A linker is not among them: this program could not be built without one.
-const PACKAGES: [(&str, &str); 41] = [
-    ("avahi-daemon", "finds services through a relay"),
-    ("avahi-utils", "finds services through a relay"),
+const PACKAGES: [(&str, &str); 42] = [
+    ("avahi-daemon", "finds services through a relay, and beside ours"),
+    ("avahi-utils", "finds services through a relay, and beside ours"),
     ("bsdutils", "has a terminal for the console of Wine"),
     ("chromium", "shows the page of a fleet, and plays a stream by HTTP"),
     ("curl", "is a client by HTTP"),
@@ -40,6 +40,7 @@ const PACKAGES: [(&str, &str); 41] = [
     ("python3", "runs the tests of the bindings, and against Python's sockets"),
     ("python3-scapy", "is the other end of AMT"),
     ("python3-venv", "keeps the bindings apart"),
+    ("python3-zeroconf", "lists services beside ours"),
     ("rabbitmq-server", "stores what a bridge appends"),
     ("redis-server", "stores what a bridge appends"),
     ("socat", "sends and receives as others do"),
