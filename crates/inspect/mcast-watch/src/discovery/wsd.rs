@@ -18,13 +18,13 @@ const GROUPS: [SocketAddr; 2] = [
 ];
 
 /// The namespaces of a question, and the type asked for. Devices implement the draft of 2005 or version 1.1, and some answer only
-/// questions for a type.
+/// questions for a type; wsdd knows it by this prefix only.
 const PROBES: [[&str; 3]; 3] = [
     [DRAFT, DRAFT_ADDRESSING, ""],
     [
         DRAFT,
         DRAFT_ADDRESSING,
-        "<d:Types xmlns:p=\"http://schemas.xmlsoap.org/ws/2006/02/devprof\">p:Device</d:Types>",
+        "<d:Types xmlns:wsdp=\"http://schemas.xmlsoap.org/ws/2006/02/devprof\">wsdp:Device</d:Types>",
     ],
     ["http://docs.oasis-open.org/ws-dd/ns/discovery/2009/01", "http://www.w3.org/2005/08/addressing", ""],
 ];

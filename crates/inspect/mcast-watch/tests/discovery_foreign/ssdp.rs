@@ -1,0 +1,227 @@
+//! SSDP with GSSDP, the stack of GNOME, and its browser `gssdp-discover`; and miniupnpd, the one of many routers.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use mcast_lab::Host;
+use mcast_sim::Dice;
+use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
+use mcast_watch::live::describe;
+
+use crate::{Running, Segment, found, has_modules, has_programs, output, wait_until};
+
+/// Announces resources, each `TARGET|USN|LOCATION`, until it is asked to end; then says goodbye.
+const DEVICES: &str = r#"
+import signal, sys
+import gi
+gi.require_version("GSSDP", "1.6")
+from gi.repository import GLib, GSSDP
+client = GSSDP.Client.new_full("eth0", None, 0, GSSDP.UDAVersion.VERSION_1_0)
+client.set_server_id("Foreign/1.0")
+group = GSSDP.ResourceGroup.new(client)
+group.set_max_age(int(sys.argv[1]))
+group.set_message_delay(10)
+for resource in sys.argv[2:]:
+    target, usn, location = resource.split("|")
+    group.add_resource_simple(target, usn, location)
+group.set_available(True)
+loop = GLib.MainLoop()
+def end(*_):
+    group.set_available(False)
+    GLib.timeout_add(1000, loop.quit)
+    return False
+GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGTERM, end)
+print("ready", flush=True)
+loop.run()
+"#;
+
+/// A device with an identifier, and the types that it has beside `upnp:rootdevice`.
+#[derive(Clone)]
+struct Device {
+    id: String,
+    types: Vec<String>,
+}
+
+impl Device {
+    fn drawn(dice: &mut Dice, number: usize) -> Self {
+        let id = format!("{:08x}-0000-4000-8000-{number:012}", dice.next() & 0xffff_ffff);
+        let mut types = vec![format!("urn:schemas-upnp-org:device:Kind{}:1", dice.below(5))];
+        types.extend(
+            (0..dice.below(4)).map(|service| format!("urn:schemas-upnp-org:service:Service{service}:1")),
+        );
+        Self { id, types }
+    }
+
+    /// Returns the identifier with each type.
+    fn facts(&self) -> impl Iterator<Item = (String, String)> {
+        let types = self.types.iter().cloned().chain(["upnp:rootdevice".to_owned()]);
+        types.map(|kind| (self.id.clone(), kind))
+    }
+
+    fn start(&self, host: &Host, max_age: u32) -> Running {
+        let location = format!("http://{}:80/d.xml", host.interface_address());
+        let mut resources = vec![format!("uuid:{0}|uuid:{0}|{location}", self.id)];
+        resources.extend(self.facts().map(|(id, kind)| format!("{kind}|uuid:{id}::{kind}|{location}")));
+        let age = max_age.to_string();
+        let mut arguments = vec!["-c", DEVICES, &age];
+        arguments.extend(resources.iter().map(String::as_str));
+        Running::ready(host, "/usr/bin/python3", &arguments)
+    }
+}
+
+trait Address {
+    fn interface_address(&self) -> String;
+}
+
+impl Address for Host {
+    fn interface_address(&self) -> String {
+        format!("10.0.0.{}", &self.name()[1..])
+    }
+}
+
+fn facts(entry: &Discovered) -> Vec<(String, String)> {
+    let id = entry.key.id.to_string();
+    let types = entry
+        .fields
+        .iter()
+        .filter(|field| [b"device".as_slice(), b"service", b"type"].contains(&field.name.as_bytes()));
+    types.map(|field| (id.clone(), field.value.to_string())).collect()
+}
+
+/// Returns what `gssdp-discover` shows: each identifier with each type.
+fn specialist(host: &Host) -> BTreeSet<(String, String)> {
+    let text = output(host, "gssdp-discover", &["-i", "eth0", "-n", "3", "-m", "available"]);
+    let names = text.lines().filter_map(|line| line.trim().strip_prefix("USN:"));
+    let pairs = names.filter_map(|name| name.trim().strip_prefix("uuid:")?.split_once("::"));
+    pairs.map(|(id, kind)| (id.to_owned(), kind.to_owned())).collect()
+}
+
+fn is_installed() -> bool {
+    has_programs(&["gssdp-discover"]) && has_modules("/usr/bin/python3", &["gi"])
+}
+
+fn of_all(devices: &[Device]) -> BTreeSet<(String, String)> {
+    devices.iter().flat_map(Device::facts).collect()
+}
+
+#[test]
+fn devices_of_gssdp_are_those_that_its_browser_shows_while_they_come_change_and_go() {
+    if !is_installed() {
+        return;
+    }
+    for seed in 0..3 {
+        let mut dice = Dice::new(seed);
+        let loss = if seed == 2 { 0.1 } else { 0.0 };
+        let segment = Segment::new(4, loss, seed);
+        let mut devices: Vec<Device> = (0..4).map(|number| Device::drawn(&mut dice, number)).collect();
+        let mut running: Vec<Option<Running>> = devices
+            .iter()
+            .zip(&segment.hosts)
+            .map(|(device, host)| Some(device.start(host, 1_800)))
+            .collect();
+        // With a capture and by sockets alone, after the devices have announced themselves: they have to be asked.
+        let discoveries = [segment.discover(true, true), segment.discover(true, false)];
+        let expect = |what: &str, expected: &BTreeSet<(String, String)>| {
+            for discovery in &discoveries {
+                let find = || found(discovery, DiscoveryProtocol::Ssdp, facts);
+                let took = wait_until(&format!("seed {seed}: {what}"), discovery, expected, find);
+                eprintln!("seed {seed}: {what} after {took:?}");
+            }
+        };
+        expect("asked", &of_all(&devices));
+        if loss == 0.0 {
+            assert_eq!(specialist(&segment.watcher), of_all(&devices), "seed {seed}: the specialist");
+        }
+        // One goes with a goodbye, which may be lost; one appears; one restarts with other services.
+        let away = running[0].take().unwrap();
+        away.end();
+        if loss == 0.0 {
+            expect("one less", &of_all(&devices[1..]));
+        }
+        let again = Device::drawn(&mut dice, 9);
+        devices[0] = again;
+        running[0] = Some(devices[0].start(&segment.hosts[0], 1_800));
+        running[1].take().unwrap().end();
+        devices[1].types.push("urn:schemas-upnp-org:service:Extra:1".to_owned());
+        running[1] = Some(devices[1].start(&segment.hosts[1], 1_800));
+        if loss == 0.0 {
+            expect("one new, one with another service", &of_all(&devices));
+            assert_eq!(specialist(&segment.watcher), of_all(&devices), "seed {seed}: the specialist");
+        } else {
+            for discovery in &discoveries {
+                let has_all = || {
+                    let found = found(discovery, DiscoveryProtocol::Ssdp, facts);
+                    BTreeSet::from([of_all(&devices).difference(&found).count()])
+                };
+                discovery.ask();
+                wait_until("all with losses", discovery, &BTreeSet::from([0]), has_all);
+            }
+        }
+        drop(running);
+        drop(segment.lab);
+    }
+}
+
+#[test]
+fn a_device_that_is_killed_lapses_after_its_lifetime() {
+    if !is_installed() {
+        return;
+    }
+    let segment = Segment::new(1, 0.0, 0);
+    let device = Device::drawn(&mut Dice::new(7), 0);
+    let discovery = segment.discover(false, true);
+    // GSSDP repeats announcements before they lapse, and has a shortest lifetime of its own.
+    let running = device.start(&segment.hosts[0], 5);
+    let find = || found(&discovery, DiscoveryProtocol::Ssdp, facts);
+    let took = wait_until("announced", &discovery, &of_all(std::slice::from_ref(&device)), find);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    running.kill();
+    wait_until("lapsed", &discovery, &BTreeSet::new(), find);
+}
+
+/// The settings of miniupnpd, which would translate addresses between two interfaces.
+const SETTINGS: &str = "ext_ifname=eth0\nlistening_ip=eth0\nport=5555\nenable_natpmp=no\nenable_upnp=yes\n\
+    ext_ip=8.8.8.8\nfriendly_name=A foreign router\nmanufacturer_name=M & Co\nuuid=00000000-0000-4000-8000-00000000000";
+
+#[test]
+fn routers_of_miniupnpd_are_those_that_the_browser_shows_and_describe_themselves() {
+    if !has_programs(&["miniupnpd", "gssdp-discover"]) {
+        return;
+    }
+    let segment = Segment::new(2, 0.0, 0);
+    let folder = tempfile::tempdir().unwrap();
+    let running: Vec<Running> = segment
+        .hosts
+        .iter()
+        .enumerate()
+        .map(|(number, host)| {
+            let file = folder.path().join(format!("{number}.conf"));
+            std::fs::write(&file, format!("{SETTINGS}{number}\n")).unwrap();
+            let process = folder.path().join(format!("{number}.pid"));
+            let arguments = ["-d", "-f", file.to_str().unwrap(), "-P", process.to_str().unwrap()];
+            Running::start(host, "/usr/sbin/miniupnpd", &arguments)
+        })
+        .collect();
+    let discovery = segment.discover(true, false);
+    let find = || found(&discovery, DiscoveryProtocol::Ssdp, facts);
+    let routers = || {
+        let is_router = |entry: &Discovered| entry.name.to_string() == "InternetGatewayDevice";
+        found(&discovery, DiscoveryProtocol::Ssdp, |entry| vec![is_router(entry).then(|| entry.source.ip())])
+    };
+    let both = segment.hosts.iter().map(|host| Some(Some(host.interface_address().parse().unwrap())));
+    // Each router has devices within it, which are entries of their own.
+    let both: BTreeSet<_> = both.chain([None]).collect();
+    wait_until("both routers", &discovery, &both, routers);
+    let shown = specialist(&segment.watcher);
+    assert!(!shown.is_empty());
+    wait_until("the set of the specialist", &discovery, &shown, find);
+    let entries = discovery.entries();
+    let router = entries.iter().find(|entry| entry.name.to_string() == "InternetGatewayDevice").unwrap();
+    let fields = segment.watcher.run(|| describe(router)).unwrap().unwrap();
+    let value = |name: &str| {
+        let field = fields.iter().find(|field| field.name.as_bytes() == name.as_bytes());
+        field.map(|field| field.value.to_string()).unwrap_or_default()
+    };
+    assert_eq!(value("friendly name"), "A foreign router");
+    drop(running);
+}
