@@ -66,6 +66,8 @@ pub struct RtpsHeartbeat {
     pub writer: RtpsGuid,
     /// The numbers of the first and the last change that it has; the last is less than the first if it has none.
     pub range: (u64, u64),
+    /// Whether the message names the participant that it is for.
+    pub is_named: bool,
 }
 
 /// A list of parameters. Iterating over it ends at its end mark, or where the list is damaged.
@@ -219,21 +221,22 @@ impl<'a> Rtps<'a> {
 }
 
 impl Rtps<'_> {
-    /// Returns the heartbeats that are for this participant alone.
+    /// Returns the heartbeats that are for this participant, and those for none in particular.
     pub fn heartbeats_for(&self, reader: RtpsPrefix) -> impl Iterator<Item = RtpsHeartbeat> + '_ {
-        let mut is_for_reader = false;
+        let mut to = None;
         self.submessages().filter_map(move |submessage| {
             let RtpsSubmessage { kind, flags, body } = submessage;
             if kind == kind::INFO_DST {
-                is_for_reader = array_at(body, 0) == Some(reader.0);
+                to = array_at(body, 0).filter(|prefix| *prefix != [0; 12]);
             }
-            if kind != kind::HEARTBEAT || !is_for_reader {
+            if kind != kind::HEARTBEAT || to.is_some_and(|prefix| prefix != reader.0) {
                 return None;
             }
             let is_little = flags & 1 == 1;
             Some(RtpsHeartbeat {
                 writer: RtpsGuid { prefix: self.participant, entity: u32::from_be_bytes(array_at(body, 4)?) },
                 range: (number64(body, 8, is_little)?, number64(body, 16, is_little)?),
+                is_named: to.is_some(),
             })
         })
     }
@@ -243,19 +246,19 @@ impl Rtps<'_> {
 /// listens.
 impl RtpsPrefix {
     /// The length in bytes of [`Self::greeting`].
-    pub const GREETING_LENGTH: usize = 140;
-    /// The length in bytes of [`Self::request`]: no longer than the heartbeat that it answers.
-    pub const REQUEST_LENGTH: usize = 68;
+    pub const GREETING_LENGTH: usize = 168;
+    /// The greatest length in bytes of [`Self::request`].
+    pub const MAX_REQUEST_LENGTH: usize = 68;
 
-    /// Returns the announcement of this participant in a domain. Others answer with theirs, to the address of the sender, and
-    /// offer what they know of their readers and writers. They forget it after `lease` seconds. The name ends with a 0.
+    /// Returns the announcement of this participant in a domain. Others answer with theirs, to the address of the sender or to
+    /// the group, and offer what they know of their readers and writers. They forget it after `lease` seconds. The name ends with a 0.
     #[must_use]
     pub fn greeting(self, domain: u32, name: &[u8; 16], lease: u32) -> [u8; Self::GREETING_LENGTH] {
         const DETECTS_PARTICIPANTS_READERS_AND_WRITERS: u32 = 2 | 8 | 32;
         let mut bytes = [0; Self::GREETING_LENGTH];
         let mut writer = Little::new(&mut bytes, self);
         // Data for all readers, by the writer of participants, the first change.
-        writer.submessage(kind::DATA, 5, 116);
+        writer.submessage(kind::DATA, 5, 144);
         writer.put(&[0, 0, 16, 0, 0, 0, 0, 0]);
         writer.put(&RtpsGuid::PARTICIPANT_WRITER.to_be_bytes());
         writer.put(&[0, 0, 0, 0, 1, 0, 0, 0, 0, 3, 0, 0]);
@@ -265,23 +268,33 @@ impl RtpsPrefix {
         writer.parameter(0x0002, &[&lease.to_le_bytes(), &[0; 4]]);
         writer.parameter(0x0058, &[&DETECTS_PARTICIPANTS_READERS_AND_WRITERS.to_le_bytes()]);
         writer.parameter(0x000f, &[&domain.to_le_bytes()]);
+        // Some answer to the group only, which must be stated; others to the sender, if no address of a host is.
+        let port = u32::from(Rtps::FIRST_PORT) + 250 * domain;
+        writer.parameter(0x0033, &[&[1, 0, 0, 0], &port.to_le_bytes(), &[0; 12], &Rtps::GROUP.octets()]);
         writer.parameter(0x0062, &[&16_u32.to_le_bytes(), name]);
         writer.put(&[1, 0, 0, 0]);
         bytes
     }
 
-    /// Returns the request to another participant for what one of its two writers of discovery has after the change `known`, up
-    /// to `last`.
-    #[must_use]
-    pub fn request(self, writer: RtpsGuid, known: u64, last: u64, count: u32) -> [u8; Self::REQUEST_LENGTH] {
+    /// Writes the request to another participant for what one of its two writers of discovery has after the change `known`. It is
+    /// no longer than the message with the heartbeat.
+    pub fn request<'a>(
+        self,
+        heartbeat: &RtpsHeartbeat,
+        known: u64,
+        count: u32,
+        buffer: &'a mut [u8; Self::MAX_REQUEST_LENGTH],
+    ) -> &'a [u8] {
         const FINAL: u8 = 2;
-        let mut bytes = [0; Self::REQUEST_LENGTH];
+        let RtpsHeartbeat { writer, range: (_, last), is_named } = heartbeat;
         let missing = u32::try_from(last.saturating_sub(known).min(32)).unwrap_or_default();
         let bits = if missing == 0 { 0 } else { u32::MAX << (32 - missing) };
         let base = known.saturating_add(1);
-        let mut message = Little::new(&mut bytes, self);
-        message.submessage(kind::INFO_DST, 1, 12);
-        message.put(&writer.prefix.0);
+        let mut message = Little::new(buffer, self);
+        if *is_named {
+            message.submessage(kind::INFO_DST, 1, 12);
+            message.put(&writer.prefix.0);
+        }
         message.submessage(kind::ACKNACK, 1 | FINAL, 28);
         // The reader of each writer has its number and another kind.
         message.put(&writer.entity.wrapping_add(5).to_be_bytes());
@@ -292,7 +305,8 @@ impl RtpsPrefix {
         for word in [missing.max(1), bits, count] {
             message.put(&word.to_le_bytes());
         }
-        bytes
+        let length = message.position;
+        buffer.get(..length).unwrap_or_default()
     }
 }
 
@@ -893,6 +907,10 @@ mod tests {
             RtpsParameter::Participant(RtpsGuid { prefix: own, entity: 0x1c1 }),
             RtpsParameter::Lease(Some(Duration::from_secs(20))),
             RtpsParameter::Domain(3),
+            RtpsParameter::Locator(
+                RtpsLocatorUse::DiscoveryMulticast,
+                RtpsLocator::Udp(SocketAddr::from((Rtps::GROUP, 8150))),
+            ),
             RtpsParameter::EntityName(b"mcast discover "),
         ] {
             assert!(parameters.contains(&expected), "{expected:?} is not in {parameters:?}");
@@ -904,26 +922,38 @@ mod tests {
     fn heartbeats_are_read_by_those_that_they_are_for_and_answers_are_no_longer() {
         let own = RtpsPrefix([7; 12]);
         let writer = RtpsGuid { prefix: RtpsPrefix([9; 12]), entity: RtpsGuid::PUBLICATIONS_WRITER };
-        let mut heartbeat = b"RTPS\x02\x02\x01\x10".to_vec();
-        heartbeat.extend(writer.prefix.0);
-        heartbeat.extend([0x0e, 1, 12, 0]);
-        heartbeat.extend(own.0);
-        heartbeat.extend([7, 1, 28, 0, 0, 0, 3, 0xc7, 0, 0, 3, 0xc2]);
-        heartbeat.extend([0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0]);
-        let message = Rtps::parse(&heartbeat).unwrap();
-        assert_eq!(
-            message.heartbeats_for(own).collect::<Vec<_>>(),
-            [RtpsHeartbeat { writer, range: (1, 5) }]
-        );
-        assert_eq!(message.heartbeats_for(writer.prefix).count(), 0);
-        let request = own.request(writer, 2, 5, 1);
-        assert!(request.len() <= heartbeat.len());
-        let names: Vec<_> = Rtps::parse(&request).unwrap().submessages().map(|part| part.name()).collect();
-        assert_eq!(names, ["INFO_DST", "ACKNACK"]);
-        // Base 3, three bits.
-        assert_eq!(request[48..64], [0, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0xe0]);
-        assert_eq!(own.request(writer, 5, 5, 1)[52..64], [6, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(own.request(writer, 0, u64::MAX, 1)[56..64], [32, 0, 0, 0, 255, 255, 255, 255]);
+        let message = |is_named: bool| {
+            let mut heartbeat = b"RTPS\x02\x02\x01\x10".to_vec();
+            heartbeat.extend(writer.prefix.0);
+            if is_named {
+                heartbeat.extend([0x0e, 1, 12, 0]);
+                heartbeat.extend(own.0);
+            }
+            heartbeat.extend([7, 1, 28, 0, 0, 0, 3, 0xc7, 0, 0, 3, 0xc2]);
+            heartbeat.extend([0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0]);
+            heartbeat
+        };
+        let mut buffer = [0; RtpsPrefix::MAX_REQUEST_LENGTH];
+        for is_named in [true, false] {
+            let bytes = message(is_named);
+            let heartbeat = RtpsHeartbeat { writer, range: (1, 5), is_named };
+            let read = Rtps::parse(&bytes).unwrap();
+            assert_eq!(read.heartbeats_for(own).collect::<Vec<_>>(), [heartbeat]);
+            assert_eq!(read.heartbeats_for(writer.prefix).count(), usize::from(!is_named));
+            let request = own.request(&heartbeat, 2, 1, &mut buffer);
+            assert_eq!(request.len(), bytes.len());
+            let parts: Vec<_> = Rtps::parse(request).unwrap().submessages().collect();
+            let (last, before) = parts.split_last().unwrap();
+            assert_eq!((last.name(), before.len()), ("ACKNACK", usize::from(is_named)));
+            // Base 3, three bits.
+            assert_eq!(last.body[8..24], [0, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0xe0]);
+        }
+        let mut tail = |known, last| {
+            let heartbeat = RtpsHeartbeat { writer, range: (1, last), is_named: false };
+            own.request(&heartbeat, known, 1, &mut buffer)[36..48].to_vec()
+        };
+        assert_eq!(tail(5, 5), [6, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(tail(0, u64::MAX)[4..], [32, 0, 0, 0, 255, 255, 255, 255]);
     }
 
     #[test]

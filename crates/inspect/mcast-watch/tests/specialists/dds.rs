@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use mcast_lab::{Host, Lab};
 use mcast_sim::{Dice, for_seeds};
+use mcast_watch::Discovery;
 use mcast_watch::discovery::{DiscoveredKind, DiscoveryProtocol};
 
 use super::{Conversation, agree, discover, entries, field};
@@ -52,8 +53,24 @@ for line in sys.stdin:
     print("|".join(seen), flush=True)
 "#;
 
-/// Returns an interpreter that has the library, or skips the test.
-fn python() -> Option<String> {
+/// Participants of other implementations, with endpoints of their own.
+const FAST_DDS: &str = r#"
+import sys
+import pi_fastdds
+node = pi_fastdds.Comm({"device_name": "robot", "device_id": 7})
+print("up", flush=True)
+sys.stdin.read()
+"#;
+const DUST_DDS: &str = r#"
+import sys
+import dust_dds
+node = dust_dds.DomainParticipantFactory.get_instance().create_participant(0)
+print("up", flush=True)
+sys.stdin.read()
+"#;
+
+/// Returns an interpreter that has the libraries, or skips the test.
+fn python(libraries: &str) -> Option<String> {
     let engines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/engines/bin/python");
     let candidates =
         [std::env::var("MCAST_DDS_PYTHON").ok(), Some(engines.display().to_string()), Some("python3".into())];
@@ -65,7 +82,7 @@ fn python() -> Option<String> {
     };
     let found = candidates.into_iter().flatten().find(has_library);
     if found.is_none() {
-        mcast_lab::skip("DDS beside Cyclone DDS: Python's cyclonedds is not installed");
+        mcast_lab::skip(format_args!("DDS beside others: Python's {libraries} is not installed"));
     }
     found
 }
@@ -86,9 +103,47 @@ fn draw_ends(dice: &mut Dice) -> Vec<String> {
         .collect()
 }
 
+/// Waits until both list the same, with this number of participants and at least this number of others, and returns how long that took.
+fn agree_on(
+    what: &str,
+    discovery: &Discovery,
+    specialist: &mut Conversation,
+    own: &str,
+    (participants, others): (usize, usize),
+) -> Duration {
+    agree(
+        what,
+        discovery,
+        Duration::from_secs(20),
+        || {
+            let seen = specialist.ask().replace('-', "");
+            // Without itself, and without the observer, whose number is of no vendor.
+            let is_other =
+                |line: &&str| !line.is_empty() && !line.contains(&own[..24]) && !line.contains(" 0000");
+            seen.split('|').filter(is_other).map(str::to_owned).collect::<BTreeSet<String>>()
+        },
+        || {
+            let all = entries(discovery, DiscoveryProtocol::Rtps).into_iter();
+            let all = all.filter(|entry| !entry.key.id.to_string().starts_with(&own[..24]));
+            all.map(|entry| match entry.kind {
+                DiscoveredKind::Participant => format!("participant {}000001c1", entry.key.id),
+                _ => {
+                    let id = entry.key.id.to_string().replace(':', "");
+                    format!("{} {id} {} {}", field(&entry, "role"), entry.name, entry.service)
+                }
+            })
+            .collect()
+        },
+        |seen| {
+            let count = seen.iter().filter(|line| line.starts_with("participant")).count();
+            count == participants && seen.len() - count >= others
+        },
+    )
+}
+
 /// Draws a network, in which participants appear and leave, and compares what both see after each change.
 fn both_list_the_same(seed: u64) {
-    let Some(python) = python() else { return };
+    let Some(python) = python("cyclonedds") else { return };
     let mut dice = Dice::new(seed);
     let lab = Lab::new().unwrap();
     let lan = lab.switch("lan").unwrap();
@@ -123,31 +178,8 @@ fn both_list_the_same(seed: u64) {
             assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
             println!("seed {seed}: {count} participants answered within {:?}", start.elapsed());
         }
-        let took = agree(
-            &format!("seed {seed}, domain {domain}, step {step}, {count} participants"),
-            &discovery,
-            Duration::from_secs(20),
-            || {
-                let seen = specialist.ask().replace('-', "");
-                // Without itself, and without the observer, whose number is of no vendor.
-                let is_other =
-                    |line: &&str| !line.is_empty() && !line.contains(&own[..24]) && !line.contains(" 0000");
-                seen.split('|').filter(is_other).map(str::to_owned).collect::<BTreeSet<String>>()
-            },
-            || {
-                let all = entries(&discovery, DiscoveryProtocol::Rtps).into_iter();
-                let all = all.filter(|entry| !entry.key.id.to_string().starts_with(&own[..24]));
-                all.map(|entry| match entry.kind {
-                    DiscoveredKind::Participant => format!("participant {}000001c1", entry.key.id),
-                    _ => {
-                        let id = entry.key.id.to_string().replace(':', "");
-                        format!("{} {id} {} {}", field(&entry, "role"), entry.name, entry.service)
-                    }
-                })
-                .collect()
-            },
-            |seen| seen.iter().filter(|line| line.starts_with("participant")).count() == count,
-        );
+        let what = format!("seed {seed}, domain {domain}, step {step}, {count} participants");
+        let took = agree_on(&what, &discovery, &mut specialist, &own, (count, 0));
         println!("seed {seed}, step {step}: {count} participants, agreed after {took:?}");
         if step == 0 {
             assert!(took < Duration::from_secs(10), "{took:?}");
@@ -164,4 +196,29 @@ fn both_list_the_same(seed: u64) {
 #[test]
 fn participants_and_topics_are_those_that_cyclone_dds_lists_in_networks_drawn_by_seed() {
     for_seeds(2, both_list_the_same);
+}
+
+#[test]
+fn participants_of_other_implementations_answer_and_are_those_that_cyclone_dds_lists() {
+    let Some(python) = python("cyclonedds, dust_dds, pi_fastdds") else { return };
+    let lab = Lab::new().unwrap();
+    let lan = lab.switch("lan").unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|name| lab.host(name).unwrap());
+    for (number, host) in [&a, &b, &c].into_iter().enumerate() {
+        host.connect("eth0", &lan, &[&format!("10.0.0.{}/24", number + 1)]).unwrap();
+        host.add_route("224.0.0.0/4", "eth0").unwrap();
+    }
+    let mut nodes = [(&a, FAST_DDS), (&b, DUST_DDS)]
+        .map(|(host, program)| Conversation::start(host, &python, &["-c", program]));
+    for node in &mut nodes {
+        node.line();
+    }
+    let mut specialist = Conversation::start(&b, &python, &["-c", SPECIALIST, "0"]);
+    let own = specialist.line().replace('-', "");
+    let discovery = discover(&c, true);
+    let took = agree_on("other implementations", &discovery, &mut specialist, &own, (2, 6));
+    let all = entries(&discovery, DiscoveryProtocol::Rtps);
+    let vendors: BTreeSet<_> = all.iter().map(|entry| field(entry, "vendor")).collect();
+    assert!(vendors.contains("Fast DDS") && vendors.contains("Dust DDS"), "{vendors:?}");
+    println!("{} entries, agreed after {took:?}", all.len());
 }

@@ -91,17 +91,21 @@ impl RtpsAsking {
         }
     }
 
-    /// Answers the heartbeats in a message with requests for what is missing.
+    /// Answers the heartbeats in a message with requests for what is missing, to this address of the participant. Those for no
+    /// participant in particular are answered if the datagram was for this one.
     pub(super) fn answer(
         &mut self,
         message: &Rtps<'_>,
         datagram: &DiscoveryDatagram<'_>,
+        to: SocketAddr,
         registry: &mut Registry,
     ) {
         if self.due.is_none() {
             return;
         }
-        for heartbeat in message.heartbeats_for(self.own) {
+        let is_direct = !datagram.destination.ip().is_multicast();
+        for heartbeat in message.heartbeats_for(self.own).filter(|heartbeat| heartbeat.is_named || is_direct)
+        {
             let (writer, (first, last)) = (heartbeat.writer, heartbeat.range);
             if !matches!(writer.entity, RtpsGuid::PUBLICATIONS_WRITER | RtpsGuid::SUBSCRIPTIONS_WRITER) {
                 continue;
@@ -114,11 +118,12 @@ impl RtpsAsking {
             // What is gone cannot be requested.
             *known = (*known).max(first.saturating_sub(1)).min(last.max(first.saturating_sub(1)));
             self.count = self.count.wrapping_add(1);
+            let mut buffer = [0; RtpsPrefix::MAX_REQUEST_LENGTH];
             self.requests.push_back(DiscoveryQuestion {
                 protocol: DiscoveryProtocol::Rtps,
                 place: Some(datagram.place),
-                destination: datagram.source,
-                payload: self.own.request(writer, *known, last, self.count).to_vec(),
+                destination: to,
+                payload: self.own.request(&heartbeat, *known, self.count, &mut buffer).to_vec(),
             });
         }
     }

@@ -35,6 +35,8 @@ struct Participant {
     last_seen: Time,
     lease: Option<Duration>,
     domain: Option<u32>,
+    /// Where it receives discovery at the address that it sends from: some implementations send from other ports.
+    discovery: Option<SocketAddr>,
     /// The readers and writers that are listed.
     endpoints: BTreeSet<u32>,
 }
@@ -87,6 +89,7 @@ impl RtpsObserver {
             last_seen: now,
             lease: Some(Self::LEASE),
             domain: None,
+            discovery: None,
             endpoints: BTreeSet::new(),
         };
         let (participant, _) = self.participants.touch(place, new);
@@ -143,6 +146,12 @@ impl RtpsObserver {
         let participant = self.participant(now, place, registry);
         (participant.last_seen, participant.lease) = (now, Some(lease));
         participant.domain = domain;
+        let discovery =
+            description.locators.iter().filter(|(usage, _)| *usage == RtpsLocatorUse::DiscoveryUnicast);
+        // An announced address of another host would be one to send to on behalf of an attacker.
+        participant.discovery = discovery
+            .filter_map(|(_, locator)| locator.udp())
+            .find(|address| address.ip() == datagram.source.ip());
         let due = now.after(lease);
         self.due = Some(self.due.map_or(due, |known| known.min(due)));
 
@@ -262,7 +271,9 @@ impl Observer for RtpsObserver {
         else {
             return;
         };
-        self.asking.answer(&message, datagram, registry);
+        let participant = self.participants.get(&(datagram.place, message.participant));
+        let to = participant.and_then(|participant| participant.discovery).unwrap_or(datagram.source);
+        self.asking.answer(&message, datagram, to, registry);
         self.renew(now, (datagram.place, message.participant), registry);
         for data in message.data() {
             let kind = match data.writer.entity {
