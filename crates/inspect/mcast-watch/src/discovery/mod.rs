@@ -6,6 +6,7 @@
 
 mod avtp;
 mod coap;
+mod dds;
 mod description;
 mod entry;
 mod knx;
@@ -31,6 +32,7 @@ use std::net::SocketAddr;
 
 use mcast_packet::{Packet, Transport};
 
+pub use dds::{DdsMismatch, DdsObstacle, DdsSetting, dds_obstacles};
 pub use description::{DescriptionError, DescriptionRequest};
 pub use entry::{
     Discovered, DiscoveredField, DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoveryProtocol,

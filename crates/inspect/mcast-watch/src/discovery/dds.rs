@@ -1,0 +1,374 @@
+//! Why participants of DDS do not find each other, or find each other and exchange nothing, by what they announce.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use super::entry::{Discovered, DiscoveredKind, DiscoveryProtocol, UntrustedText};
+
+/// What keeps two participants apart, or the writer and the reader of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DdsObstacle {
+    /// They are in different domains.
+    Domain {
+        /// That of the first one.
+        first: u32,
+        /// That of the second one.
+        second: u32,
+    },
+    /// They are in one domain, kept apart by tags.
+    DomainTag {
+        /// That of the first one; empty for none.
+        first: UntrustedText,
+        /// That of the second one.
+        second: UntrustedText,
+    },
+    /// One announces only addresses at which its own host receives: loopback, or shared memory.
+    LocalOnly {
+        /// The participant.
+        participant: UntrustedText,
+    },
+    /// One announces only link-local addresses of IPv6, which some implementations cannot use.
+    LinkLocalOnly {
+        /// The participant.
+        participant: UntrustedText,
+    },
+    /// One announces only addresses that the other one does not reach.
+    Unreachable {
+        /// The participant.
+        participant: UntrustedText,
+        /// The addresses.
+        addresses: Vec<IpAddr>,
+    },
+    /// A writer and a reader of one topic do not match.
+    Topic {
+        /// The topic.
+        topic: UntrustedText,
+        /// The first reason in the order in which implementations check them.
+        reason: DdsMismatch,
+    },
+}
+
+/// Why a writer and a reader of one topic do not match (DDS 1.4 section 2.2.3).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DdsMismatch {
+    /// The types have different names.
+    Type {
+        /// That of the writer.
+        writer: UntrustedText,
+        /// That of the reader.
+        reader: UntrustedText,
+    },
+    /// The writer is best-effort, and the reader wants all samples.
+    Reliability,
+    /// The reader wants samples from before, which the writer does not keep.
+    Durability {
+        /// What the writer keeps.
+        writer: UntrustedText,
+        /// What the reader wants.
+        reader: UntrustedText,
+    },
+    /// They have no partition in common.
+    Partition {
+        /// Those of the writer; none means the one without a name.
+        writer: Vec<UntrustedText>,
+        /// Those of the reader.
+        reader: Vec<UntrustedText>,
+    },
+}
+
+/// Returns what keeps two participants apart. Both are entries of [`DiscoveredKind::Participant`]; `all` has their readers and
+/// writers. `reaches` says whether the second one's host can send to an address of the first one, and vice versa.
+#[must_use]
+pub fn dds_obstacles(
+    first: &Discovered,
+    second: &Discovered,
+    all: &[Discovered],
+    reaches: impl Fn(&Discovered, IpAddr) -> bool,
+) -> Vec<DdsObstacle> {
+    let mut obstacles = Vec::new();
+    if let (Some(first), Some(second)) = (domain(first), domain(second))
+        && first != second
+    {
+        // Nothing else matters before this is repaired.
+        return vec![DdsObstacle::Domain { first, second }];
+    }
+    let tag = |entry: &Discovered| entry.field("domain tag").cloned().unwrap_or_default();
+    if tag(first) != tag(second) {
+        return vec![DdsObstacle::DomainTag { first: tag(first), second: tag(second) }];
+    }
+    // On one host, loopback and shared memory do.
+    if first.source.ip() != second.source.ip() {
+        obstacles.extend(addresses(first, |address| reaches(second, address)));
+        obstacles.extend(addresses(second, |address| reaches(first, address)));
+    }
+    let endpoints = |participant: &Discovered| {
+        let id = participant.key.id.to_string();
+        let is_own = move |entry: &&Discovered| {
+            entry.kind == DiscoveredKind::Endpoint
+                && entry.field("participant").is_some_and(|owner| owner.to_string() == id)
+        };
+        all.iter().filter(is_own).collect::<Vec<_>>()
+    };
+    let (of_first, of_second) = (endpoints(first), endpoints(second));
+    obstacles.extend(mismatches(&of_first, &of_second));
+    obstacles.extend(mismatches(&of_second, &of_first));
+    obstacles.dedup();
+    obstacles
+}
+
+/// Returns the domain of a participant, a reader or a writer.
+fn domain(entry: &Discovered) -> Option<u32> {
+    entry.field("domain").and_then(|domain| domain.to_string().parse().ok())
+}
+
+/// Returns what is wrong with all addresses at which a participant receives. One that can be reached is enough.
+fn addresses(participant: &Discovered, reaches: impl Fn(IpAddr) -> bool) -> Option<DdsObstacle> {
+    debug_assert_eq!(participant.key.protocol, DiscoveryProtocol::Rtps);
+    let locators = participant.fields.iter().filter(|field| field.name.as_bytes() == b"unicast");
+    let locators: Vec<String> = locators.map(|field| field.value.to_string()).collect();
+    let parsed =
+        locators.iter().filter_map(|locator| locator.trim_start_matches("tcp ").parse::<SocketAddr>().ok());
+    let addresses: BTreeSet<IpAddr> = parsed.map(|locator| locator.ip()).collect();
+    let name = participant.name.clone();
+    if locators.is_empty() || addresses.iter().any(|address| reaches(*address) && !is_local(*address)) {
+        return None;
+    }
+    let remote: Vec<IpAddr> = addresses.into_iter().filter(|address| !is_local(*address)).collect();
+    Some(match remote.as_slice() {
+        [] => DdsObstacle::LocalOnly { participant: name },
+        all if all.iter().all(is_link_local) => DdsObstacle::LinkLocalOnly { participant: name },
+        _ => DdsObstacle::Unreachable { participant: name, addresses: remote },
+    })
+}
+
+const fn is_local(address: IpAddr) -> bool {
+    address.is_loopback()
+}
+
+fn is_link_local(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// Returns why readers do not match the writers of their topics. A reader with a writer that matches lacks nothing of it.
+fn mismatches(writers: &[&Discovered], readers: &[&Discovered]) -> Vec<DdsObstacle> {
+    let role = |role: &'static str| {
+        move |entry: &&&Discovered| {
+            entry.field("role").is_some_and(|found| found.as_bytes() == role.as_bytes())
+        }
+    };
+    let mut found = BTreeSet::new();
+    for reader in readers.iter().filter(role("reader")) {
+        let of_topic = writers.iter().filter(role("writer")).filter(|writer| writer.name == reader.name);
+        found.extend(of_topic.filter_map(|writer| {
+            let reason = mismatch(writer, reader)?;
+            Some(DdsObstacle::Topic { topic: reader.name.clone(), reason })
+        }));
+    }
+    found.into_iter().collect()
+}
+
+fn mismatch(writer: &Discovered, reader: &Discovered) -> Option<DdsMismatch> {
+    const RELIABLE: &[u8] = b"reliable";
+    const DURABILITIES: [&[u8]; 4] = [b"volatile", b"transient local", b"transient", b"persistent"];
+    if writer.service != reader.service {
+        return Some(DdsMismatch::Type { writer: writer.service.clone(), reader: reader.service.clone() });
+    }
+    let value = |entry: &Discovered, name: &str| entry.field(name).cloned().unwrap_or_default();
+    let is_reliable = |entry: &Discovered| value(entry, "reliability").as_bytes() == RELIABLE;
+    if is_reliable(reader) && !is_reliable(writer) {
+        return Some(DdsMismatch::Reliability);
+    }
+    let durability = |entry: &Discovered| {
+        let value = value(entry, "durability");
+        DURABILITIES.iter().position(|name| *name == value.as_bytes())
+    };
+    if durability(reader) > durability(writer) {
+        let [writer, reader] = [writer, reader].map(|entry| value(entry, "durability"));
+        return Some(DdsMismatch::Durability { writer, reader });
+    }
+    let partitions = |entry: &Discovered| {
+        let named = entry.fields.iter().filter(|field| field.name.as_bytes() == b"partition");
+        named.map(|field| field.value.clone()).collect::<Vec<_>>()
+    };
+    let (of_writer, of_reader) = (partitions(writer), partitions(reader));
+    let has_pattern = |names: &[UntrustedText]| names.iter().any(|name| name.as_bytes().contains(&b'*'));
+    let is_common = (of_writer.is_empty() && of_reader.is_empty())
+        || of_writer.iter().any(|name| of_reader.contains(name))
+        // Names may be patterns, which are not judged here.
+        || has_pattern(&of_writer)
+        || has_pattern(&of_reader);
+    (!is_common).then_some(DdsMismatch::Partition { writer: of_writer, reader: of_reader })
+}
+
+/// The setting of an implementation that restricts a participant to the network of an address of its host, for the
+/// environment of its program. Writes it as for a shell; that of Fast DDS is a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DdsSetting {
+    /// Cyclone DDS: the variable `CYCLONEDDS_URI`.
+    Cyclone(IpAddr),
+    /// Fast DDS: a file of profiles, which the variable `FASTDDS_DEFAULT_PROFILES_FILE` names.
+    FastDds(IpAddr),
+}
+
+impl DdsSetting {
+    /// Returns the setting for a participant that should announce the address from which its announcements arrive; `None` for
+    /// other implementations.
+    #[must_use]
+    pub fn of(participant: &Discovered) -> Option<Self> {
+        let address = participant.source.ip()?;
+        match participant.field("vendor")?.as_bytes() {
+            b"Cyclone DDS" => Some(Self::Cyclone(address)),
+            b"Fast DDS" => Some(Self::FastDds(address)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for DdsSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cyclone(address) => write!(
+                f,
+                "CYCLONEDDS_URI='<CycloneDDS><Domain><General><Interfaces><NetworkInterface address=\"{address}\"/>\
+                 </Interfaces></General></Domain></CycloneDDS>'"
+            ),
+            Self::FastDds(address) => write!(
+                f,
+                "<dds xmlns=\"http://www.eprosima.com\"><profiles><transport_descriptors><transport_descriptor>\
+                 <transport_id>lan</transport_id><type>UDPv{}</type><interfaceWhiteList><address>{address}</address>\
+                 </interfaceWhiteList></transport_descriptor></transport_descriptors><participant \
+                 profile_name=\"lan\" is_default_profile=\"true\"><rtps><userTransports><transport_id>lan</transport_id>\
+                 </userTransports><useBuiltinTransports>false</useBuiltinTransports></rtps></participant></profiles></dds>",
+                if address.is_ipv4() { 4 } else { 6 }
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discovery::testing::{Bench, DdsSample};
+
+    const PC: &str = "192.168.1.5:40000";
+    const ROBOT: &str = "192.168.1.9:40000";
+
+    /// Announces what each host has, and returns what keeps the participants 1 and 2 apart. Both reach 192.168.1.0/24.
+    fn between(robot: &[DdsSample], pc: &[DdsSample]) -> Vec<DdsObstacle> {
+        between_hosts((ROBOT, robot), (PC, pc))
+    }
+
+    fn between_hosts(one: (&str, &[DdsSample]), two: (&str, &[DdsSample])) -> Vec<DdsObstacle> {
+        let mut bench = Bench::new();
+        for (from, samples) in [one, two] {
+            for sample in samples {
+                bench.datagram(from, "239.255.0.1:7400", &sample.bytes());
+            }
+        }
+        let all: Vec<Discovered> = bench.table.entries().into_iter().cloned().collect();
+        let participant = |number: u8| {
+            let id = format!("{number:02x}").repeat(12);
+            all.iter().find(|entry| entry.key.id.to_string() == id).unwrap()
+        };
+        let reaches = |_: &Discovered, address: IpAddr| address.to_string().starts_with("192.168.1.");
+        dds_obstacles(participant(1), participant(2), &all, reaches)
+    }
+
+    fn robot() -> DdsSample {
+        DdsSample::participant(1).text(0x62, "robot").unicast("192.168.1.9:7411")
+    }
+
+    fn pc() -> DdsSample {
+        DdsSample::participant(2).text(0x62, "pc").unicast("192.168.1.5:7411")
+    }
+
+    fn topic(reason: DdsMismatch) -> Vec<DdsObstacle> {
+        vec![DdsObstacle::Topic { topic: "rt/a".into(), reason }]
+    }
+
+    #[test]
+    fn participants_with_matching_ends_have_no_obstacle() {
+        let writer = DdsSample::writer(1, 0x103, "rt/a").durability(1).partition("left");
+        let reader = DdsSample::reader(2, 0x104, "rt/a").reliability(true).partition("left");
+        assert_eq!(between(&[robot(), writer], &[pc(), reader]), []);
+        // One address that can be reached is enough.
+        assert_eq!(between(&[robot().unicast("172.17.0.1:7411").unicast("127.0.0.1:7411")], &[pc()]), []);
+        // What announces no address receives by multicast.
+        assert_eq!(between(&[DdsSample::participant(1)], &[pc()]), []);
+    }
+
+    #[test]
+    fn domains_and_tags_are_the_first_obstacle() {
+        let obstacles = between(&[robot().domain(42)], &[pc().domain(0)]);
+        assert_eq!(obstacles, [DdsObstacle::Domain { first: 42, second: 0 }]);
+        let obstacles = between(&[robot().text(0x4014, "alpha")], &[pc()]);
+        assert_eq!(obstacles, [DdsObstacle::DomainTag { first: "alpha".into(), second: "".into() }]);
+    }
+
+    #[test]
+    fn addresses_that_the_other_host_does_not_reach_are_an_obstacle() {
+        let name = || UntrustedText::from("robot");
+        let at = |addresses: &[&str]| {
+            let bare = DdsSample::participant(1).text(0x62, "robot");
+            let robot = addresses.iter().fold(bare, |robot, address| robot.unicast(address));
+            between(&[robot], &[pc()])
+        };
+        let unreachable = |addresses: &[&str]| {
+            let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+            vec![DdsObstacle::Unreachable { participant: name(), addresses }]
+        };
+        assert_eq!(at(&["172.17.0.2:7411"]), unreachable(&["172.17.0.2"]));
+        assert_eq!(at(&["172.17.0.2:7411", "127.0.0.1:7411"]), unreachable(&["172.17.0.2"]));
+        assert_eq!(at(&["127.0.0.1:7411"]), [DdsObstacle::LocalOnly { participant: name() }]);
+        assert_eq!(at(&["[fe80::9]:7411"]), [DdsObstacle::LinkLocalOnly { participant: name() }]);
+        // Between programs of one host, loopback does.
+        let local = DdsSample::participant(1).unicast("127.0.0.1:7411");
+        assert_eq!(between_hosts((PC, &[local]), (PC, &[pc()])), []);
+    }
+
+    #[test]
+    fn writers_and_readers_that_never_match_are_an_obstacle() {
+        let between = |writer: DdsSample, reader: DdsSample| between(&[robot(), writer], &[pc(), reader]);
+        let writer = || DdsSample::writer(1, 0x103, "rt/a");
+        let reader = || DdsSample::reader(2, 0x104, "rt/a");
+        assert_eq!(
+            between(writer().reliability(false), reader().reliability(true)),
+            topic(DdsMismatch::Reliability)
+        );
+        let [writer_keeps, reader_wants] = ["volatile", "transient local"].map(UntrustedText::from);
+        assert_eq!(
+            between(writer(), reader().durability(1)),
+            topic(DdsMismatch::Durability { writer: writer_keeps, reader: reader_wants })
+        );
+        assert_eq!(
+            between(writer().partition("left"), reader()),
+            topic(DdsMismatch::Partition { writer: vec!["left".into()], reader: Vec::new() })
+        );
+        assert_eq!(
+            between(writer(), reader().text(0x07, "other::Type")),
+            topic(DdsMismatch::Type { writer: "demo::Type".into(), reader: "other::Type".into() })
+        );
+        // The other direction, a pattern, and topics of other names.
+        let other_way = super::tests::between(
+            &[robot(), DdsSample::reader(1, 0x104, "rt/a").reliability(true)],
+            &[pc(), DdsSample::writer(2, 0x103, "rt/a").reliability(false)],
+        );
+        assert_eq!(other_way, topic(DdsMismatch::Reliability));
+        assert_eq!(between(writer().partition("robot*"), reader().partition("robot1")), []);
+        assert_eq!(between(writer(), DdsSample::reader(2, 0x104, "rt/b").durability(1)), []);
+    }
+
+    #[test]
+    fn setting_names_the_address_from_which_announcements_arrive() {
+        let mut bench = Bench::new();
+        bench.datagram(ROBOT, "239.255.0.1:7400", &robot().bytes());
+        let entry = bench.only(DiscoveryProtocol::Rtps);
+        let setting = DdsSetting::of(entry).unwrap().to_string();
+        assert!(setting.contains("<NetworkInterface address=\"192.168.1.9\"/>"), "{setting}");
+        let fast = DdsSetting::FastDds("192.168.1.9".parse().unwrap()).to_string();
+        assert!(fast.contains("<type>UDPv4</type>") && fast.contains("<address>192.168.1.9</address>"));
+    }
+}
