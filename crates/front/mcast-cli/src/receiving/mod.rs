@@ -13,7 +13,7 @@ pub(crate) use wire::{WireGroup, WireNotes, check_hosts, wire_groups};
 
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mcast::group::Scope;
 use mcast::{
@@ -262,11 +262,14 @@ struct Flow {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     flows: FlowVolumes<Flow>,
+    /// When the first datagram was counted.
+    begun: Option<Instant>,
     truncated: u64,
 }
 
 impl Tally {
     pub(crate) fn add(&mut self, arrival: &Arrival) {
+        self.begun.get_or_insert_with(Instant::now);
         self.truncated += u64::from(arrival.truncated);
         let flow = Flow {
             destination: arrival.destination,
@@ -289,6 +292,7 @@ impl Tally {
         self.flows.others().count
     }
 
+    /// Prints the summary. Rates exclude the wait for the first datagram, which depends on when the sender began.
     pub(crate) fn print(
         &self,
         statistics: &Statistics,
@@ -300,7 +304,7 @@ impl Tally {
             return;
         }
         let TrafficVolume { count: datagrams, bytes: volume } = self.flows.total();
-        let received = traffic_in(datagrams, "datagram", volume, time, 1);
+        let received = traffic_in(datagrams, "datagram", volume, since_first(self.begun, time), 2);
         console.note(format_args!("received {received}; {}", self.losses(statistics)));
         if !self.flows.is_empty() {
             console.note(self.table(names, console));
@@ -344,6 +348,11 @@ impl Tally {
     ) -> ReceiveSummary {
         ReceiveSummary::new(self, statistics, time, wire, names)
     }
+}
+
+/// Returns the part of `time`, which ends now, since the first arrival; all of it if nothing arrived.
+pub(crate) fn since_first(begun: Option<Instant>, time: Duration) -> Duration {
+    begun.map_or(time, |begun| begun.elapsed().min(time))
 }
 
 /// Returns the number of dropped datagrams as text.

@@ -23,7 +23,7 @@ use crate::interrupt::{Interrupt, Service};
 use crate::log_lines::LogLines;
 use crate::metrics::StreamMetrics;
 use crate::output::{bits_per_second, bytes, count, count_of, seconds};
-use crate::receiving::{SilentInterfaces, WireNotes, print_hosts, print_memberships};
+use crate::receiving::{SilentInterfaces, WireNotes, print_hosts, print_memberships, since_first};
 use crate::session::{Control, End, SessionSteps, Step};
 
 /// What the manager of a service shows.
@@ -491,8 +491,10 @@ impl<'a> Listener<'a> {
 
     fn summarize(&self) {
         let Tally { messages, bytes: length, lost, failed, .. } = self.sink.tally;
-        let time = self.begun.elapsed();
-        let rate = bits_per_second(length, time).map(|rate| format!(" ({rate})")).unwrap_or_default();
+        // The wait for the first message depends on when the publisher began.
+        let time = since_first(self.sink.tally.begun, self.begun.elapsed());
+        let rate = bits_per_second(length, time).filter(|_| messages > 1);
+        let rate = rate.map(|rate| format!(" ({rate})")).unwrap_or_default();
         let statistics = self.subscriber.statistics();
         let history = match statistics.from_history {
             0 => String::new(),
@@ -642,6 +644,7 @@ impl Sink<'_> {
     fn message(&mut self, stream: Option<StreamId>, message: &Message<'_>) -> anyhow::Result<()> {
         let stream = stream.unwrap_or(StreamId(0));
         self.printer.message(self.output.buffer(), stream, self.tally.incarnation, message)?;
+        self.tally.begun.get_or_insert_with(Instant::now);
         self.tally.messages += 1;
         self.tally.bytes += message.bytes.len() as u64;
         match &self.command {

@@ -273,7 +273,7 @@ Policies:
 
 With --from oldest, a number or a time, messages that the publisher no longer retains come from a
 history: the publisher's log (`mcast publish --log DIR --serve-history ADDRESS:PORT`), or an engine
-(`mcast bridge NAME to ENGINE --serve-history ADDRESS:PORT`). Then the live stream follows without a
+(`mcast bridge NAME to BROKER --serve-history ADDRESS:PORT`). Then the live stream follows without a
 gap. What the history does not have is reported as lost. A number is that of a message since the
 publisher was started, or since it began its log. A history that is not announced is named with
 --history-server ADDRESS:PORT, also for --heal.
@@ -294,7 +294,7 @@ Examples:
   mcast subscribe 239.255.1.2:7000 --repair-for-others      also repair for others on this network
   mcast subscribe 239.255.1.2:7000 --key prices.key --json  sealed; for programs
   mcast subscribe 239.255.1.2:7000 --signed-by publisher.pub  only what its publisher has signed
-  mcast subscribe 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000   on two networks (redundant paths)
+  mcast subscribe 239.255.1.1%eth0:7000 --path 239.255.1.2%eth1:7000   on two networks (redundant paths)
   mcast subscribe 239.255.1.2:7000 --policy deadline=50ms   skip messages that are not repaired within 50 ms
   mcast subscribe 239.255.1.2:7000 --exec 'jq .price'       one command per message
   mcast subscribe 0.0.0.0:7000                              published to this host, without multicast";

@@ -557,6 +557,8 @@ record! {
 
 #[derive(Debug, Default)]
 pub(super) struct Tally {
+    /// When the first message was delivered.
+    pub(super) begun: Option<Instant>,
     pub(super) messages: u64,
     pub(super) bytes: u64,
     pub(super) lost: u64,
