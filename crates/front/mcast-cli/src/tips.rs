@@ -41,6 +41,9 @@ pub(crate) fn correct(
         }
         ErrorKind::UnknownArgument if is_about_hyphens(&error) => {
             let unknown = text_of(&error, ContextKind::InvalidArg).unwrap_or_default();
+            if let Some(refused) = refused_value(&unknown, arguments, definition) {
+                return refused;
+            }
             error.remove(ContextKind::Suggested);
             match tip_for_option(&unknown, arguments, definition) {
                 Some(tip) => with_tip(error, tip),
@@ -68,6 +71,27 @@ fn is_about_hyphens(error: &clap::Error) -> bool {
     matches!(error.get(ContextKind::Suggested), Some(ContextValue::StyledStrs(tips)) if tips.iter().any(|tip| tip.to_string().starts_with("to pass")))
 }
 
+/// Returns the error of an option whose value begins with a hyphen, if the option refuses that value however it is written. A word
+/// with two hyphens is rather a slip in an option than a value.
+fn refused_value(
+    unknown: &str,
+    arguments: &[OsString],
+    definition: fn() -> clap::Command,
+) -> Option<clap::Error> {
+    let is_value = |word: &OsString| word.to_str().is_some_and(|word| word.starts_with(unknown));
+    let position = arguments.iter().position(is_value).filter(|position| *position > 1)?;
+    let (option, value) = (arguments[position - 1].to_str()?, arguments[position].to_str()?);
+    if value.starts_with("--") {
+        return None;
+    }
+    let separator = if option.starts_with("--") { "=" } else { "" };
+    let mut joined = arguments.to_vec();
+    joined.splice(position - 1..=position, [format!("{option}{separator}{value}").into()]);
+    let error = definition().try_get_matches_from(joined).err()?;
+    let is_about_it = text_of(&error, ContextKind::InvalidValue).is_some_and(|refused| refused == value);
+    is_about_it.then_some(error)
+}
+
 /// Returns a tip about an option that the subcommand of these arguments does not have.
 fn tip_for_option(
     unknown: &str,
@@ -84,6 +108,9 @@ fn tip_for_option(
     let word = position.and_then(|position| words.get(position)).copied().unwrap_or(unknown);
     let before = position.and_then(|position| words.get(position.checked_sub(1)?)).copied();
     if let Some(option) = before.filter(|before| is_option(subcommand, before, takes_value)) {
+        if word.starts_with("--") {
+            return Some(format!("{option} needs a value, and {word} is not an option here"));
+        }
         let separator = if option.starts_with("--") { "=" } else { "" };
         return Some(format!(
             "{option} needs a value: one that begins with a hyphen is written {option}{separator}{word}"
@@ -144,11 +171,15 @@ mod tests {
     #[test]
     fn a_tip_names_what_is_meant() {
         let cases = [
+            ("mcast recv 239.255.1.2:5000 -W -5", "invalid value '-5' for '--timeout <TIME>'"),
             (
-                "mcast recv 239.1.2.3:5000 -W -5",
-                "tip: -W needs a value: one that begins with a hyphen is written -W-5",
+                "mcast recv 239.255.1.2:5000 -W --frob",
+                "tip: -W needs a value, and --frob is not an option here",
             ),
-            ("mcast recv 239.1.2.3:5000 --timeout -5s", "is written --timeout=-5s"),
+            ("mcast recv 239.255.1.2:5000 --timeout -5", "invalid value '-5' for '--timeout <TIME>'"),
+            ("mcast recv 239.255.1.2:5000 --timeout -5s", "invalid value '-5s' for '--timeout <TIME>'"),
+            ("mcast recv 239.255.1.2:5000 --format -f", "invalid value '-f' for '--format <FORMAT>'"),
+            ("mcast recv 239.255.1.2:5000 --exec -f", "is written --exec=-f"),
             ("mcast send --size", "tip: --size is an option of `mcast ping` and `mcast perf send`"),
             ("mcast publish -W", "tip: -W is an option of other commands: "),
             ("mcast send 239.1.2.3:5000 -x", "tip: to pass '-x' as a message, write it behind `--`"),
