@@ -42,11 +42,16 @@ pub(crate) enum Command {
 /// MCAST_CONFIG names; if that is empty, there is none.
 #[derive(Debug, clap::Args)]
 #[command(after_help = CONFIG_EXAMPLES)]
-pub(crate) struct ConfigArguments {}
+pub(crate) struct ConfigArguments {
+    /// Print one JSON object per setting, the file first
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 const CONFIG_EXAMPLES: &str = "\
 Examples:
   mcast config
+  mcast config --json
   MCAST_CONFIG=./config.toml mcast config";
 
 /// Print this help, or the help of a command

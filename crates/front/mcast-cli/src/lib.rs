@@ -133,8 +133,8 @@ fn with_settings(cli: cli::Cli, arguments: Vec<OsString>) -> Result<(cli::Cli, S
 fn execute(command: &cli::Command, console: &Console) -> anyhow::Result<Outcome> {
     match command {
         cli::Command::Work(command) => commands::run(command, console),
-        cli::Command::Config(_) => {
-            Settings::read(&definition())?.show(console)?;
+        cli::Command::Config(config) => {
+            Settings::read(&definition())?.show(config.json, console)?;
             Ok(Outcome::Yes)
         }
         cli::Command::Help(help) => Ok(print_help(&help.command)),

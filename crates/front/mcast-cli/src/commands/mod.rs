@@ -183,6 +183,7 @@ pub fn schemas() -> Vec<mcast_json::RecordSchema> {
         relay::schemas(),
         replay::schemas(),
         send::schemas(),
+        crate::settings::schemas(),
         subscribe::schemas(),
         mcast_demo::schemas(),
         mcast_relay::http::schemas(),

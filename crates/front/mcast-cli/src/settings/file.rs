@@ -246,13 +246,6 @@ impl Feed {
     }
 }
 
-impl fmt::Display for Feed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.texts(true, true).join(" "))?;
-        self.options.iter().try_for_each(|(long, value)| write!(f, " --{long} {value}"))
-    }
-}
-
 impl Problem {
     fn new(line: usize, message: impl Into<String>) -> Self {
         Self { line, message: message.into() }

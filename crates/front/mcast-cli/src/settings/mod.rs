@@ -14,6 +14,7 @@ use anyhow::Context;
 use mcast_terminal::{Cell, Console, Table};
 
 use crate::exit::Failure;
+use crate::output::write_record;
 use file::{Colour, Content, OptionSetting};
 use owner::Trust;
 
@@ -107,34 +108,105 @@ impl Settings {
     }
 
     /// Prints the settings, with the line of each in the file.
-    pub(crate) fn show(&self, console: &Console) -> std::io::Result<()> {
+    pub(crate) fn show(&self, is_json: bool, console: &Console) -> std::io::Result<()> {
         let palette = console.palette();
         let mut out = console.output();
-        let mut table = Table::new(&["line", "setting", "value"], palette.heading);
-        let mut add = |name: &str, value: String, line: Option<usize>| {
-            let line = Cell::new(line.map_or_else(String::new, |line| line.to_string())).right();
-            table.row([line, Cell::new(name).style(palette.group), Cell::new(value)]);
-        };
-        let file = match &self.source {
-            Source::File(path) => path.display().to_string(),
-            Source::Absent(path) => format!("{} (does not exist)", path.display()),
-            Source::NotTrusted(path) => format!("{} (not read: it belongs to another user)", path.display()),
-            Source::Denied(path) => format!("{} (this user cannot look for it)", path.display()),
-            Source::None => "none".into(),
-        };
-        add("file", file, None);
-        let Content { interface, colour, top, feeds } = &self.content;
-        interface.iter().for_each(|one| add("interface", one.values.join(", "), Some(one.line)));
-        colour.iter().for_each(|(colour, line)| add("colour", colour.name().into(), Some(*line)));
-        for OptionSetting { long, values, line } in top {
-            add(&format!("top --{long}"), values.join(","), Some(*line));
+        let records = self.records();
+        if is_json {
+            records.iter().try_for_each(|record| write_record(&mut out, "setting", record))?;
+            return std::io::Write::flush(&mut out);
         }
-        for (name, feed) in feeds {
-            add(&format!("feed {name}"), feed.to_string(), Some(feed.line));
+        let mut table = Table::new(&["line", "setting", "value"], palette.heading);
+        for record in &records {
+            let line = Cell::new(record.line.map_or_else(String::new, |line| line.to_string())).right();
+            table.row([line, Cell::new(&record.setting).style(palette.group), Cell::new(record.text())]);
         }
         table.write(&mut out)?;
         std::io::Write::flush(&mut out)
     }
+
+    /// Returns the file and its settings, in the order in which they are printed.
+    fn records(&self) -> Vec<SettingRecord> {
+        let Content { interface, colour, top, feeds } = &self.content;
+        let record = |setting: &str, values: &[String], line| SettingRecord {
+            setting: setting.into(),
+            values: values.to_vec(),
+            options: Vec::new(),
+            line: Some(line),
+            problem: None,
+        };
+        let mut all = vec![self.source.record()];
+        all.extend(interface.iter().map(|one| record("interface", &one.values, one.line)));
+        all.extend(colour.iter().map(|(colour, line)| record("colour", &[colour.name().into()], *line)));
+        let top = top
+            .iter()
+            .map(|one: &OptionSetting| record(&format!("top --{}", one.long), &one.values, one.line));
+        all.extend(top);
+        all.extend(feeds.iter().map(|(name, feed)| SettingRecord {
+            options: feed.options.iter().map(|(long, value)| format!("--{long} {value}")).collect(),
+            ..record(&format!("feed {name}"), &feed.texts(true, true), feed.line)
+        }));
+        all
+    }
+}
+
+impl Source {
+    fn record(&self) -> SettingRecord {
+        let (path, problem) = match self {
+            Self::File(path) => (Some(path), None),
+            Self::Absent(path) => (Some(path), Some("does not exist")),
+            Self::NotTrusted(path) => (Some(path), Some("not read: it belongs to another user")),
+            Self::Denied(path) => (Some(path), Some("this user cannot look for it")),
+            Self::None => (None, None),
+        };
+        SettingRecord {
+            setting: "file".into(),
+            values: path.map(|path| path.display().to_string()).into_iter().collect(),
+            options: Vec::new(),
+            line: None,
+            problem,
+        }
+    }
+}
+
+/// One object per setting, the file first.
+#[derive(Debug, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct SettingRecord {
+    /// `file`, `interface`, `colour`, `top --OPTION` or `feed NAME`
+    setting: String,
+    /// Values; of a feed, its memberships; of `file`, its path, or nothing if no file is read
+    values: Vec<String>,
+    /// Options that a feed adds to commands
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    options: Vec<String>,
+    /// Line in the file
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    /// Why the file is not read
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'static str>,
+}
+
+impl SettingRecord {
+    /// Returns the value as the table shows it.
+    fn text(&self) -> String {
+        match (self.values.as_slice(), self.problem) {
+            ([], _) => "none".into(),
+            ([path], Some(problem)) => format!("{path} ({problem})"),
+            (values, _) if self.setting.starts_with("top ") => values.join(","),
+            (values, _) => [values, &self.options].concat().join(" "),
+        }
+    }
+}
+
+/// The schemas of its records.
+#[cfg(feature = "schema")]
+pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
+    vec![
+        mcast_json::RecordSchema::new::<SettingRecord>("config", "Setting (`mcast config --json`)")
+            .event("setting"),
+    ]
 }
 
 #[cfg(windows)]

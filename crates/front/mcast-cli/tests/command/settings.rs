@@ -200,6 +200,26 @@ fn config_shows_the_settings_and_where_they_come_from() {
 }
 
 #[test]
+fn config_prints_the_settings_as_objects() {
+    let settings = Configured::new(FILE);
+    let (status, text, _) = settings.run(&["config", "--json"]);
+    assert_eq!(status, Some(0));
+    let all: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        all[0],
+        serde_json::json!({"event": "setting", "setting": "file", "values": [settings.path()]})
+    );
+    let columns = all.iter().find(|one| one["setting"] == "top --columns").unwrap();
+    assert_eq!(columns["values"], serde_json::json!(["loss", "group"]));
+    let feed = all.iter().find(|one| one["setting"] == "feed prices").unwrap();
+    assert_eq!((&feed["values"], &feed["line"]), (&serde_json::json!(["239.255.1.2%eth0:5000"]), &8.into()));
+    assert!(feed["options"][0].as_str().unwrap().ends_with("prices.key"), "{feed}");
+
+    let (status, text, _) = run(&["config", "--json"], &[("MCAST_CONFIG", "")]);
+    assert_eq!((status, text.trim()), (Some(0), r#"{"event":"setting","setting":"file","values":[]}"#));
+}
+
+#[test]
 fn the_file_is_in_the_folder_for_settings_unless_the_environment_names_another() {
     let settings = Configured::new("interface = \"usual0\"");
     let usual = settings.folder.path().to_str().unwrap();
