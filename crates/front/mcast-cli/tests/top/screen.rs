@@ -275,9 +275,33 @@ fn chosen_columns_are_shown_in_their_order_with_the_trend_of_loss() {
     };
     assert!(has(3) && !has(1));
     scene.screen.press("s");
-    scene.screen.wait_for("sorted by loss");
+    scene.screen.wait_for("sorted by lost");
     scene.screen.press("q");
     assert_eq!(scene.screen.end(), Some(0));
+}
+
+#[test]
+fn columns_are_shown_and_hidden_while_it_runs() {
+    let scene = Scene::new((100, 24), &["--columns", "group,bits"]);
+    let header =
+        |lines: &[String]| lines.iter().find(|line| line.contains("group")).cloned().unwrap_or_default();
+    scene.screen.wait_until("two columns", |lines| header(lines).split_whitespace().eq(["group", "bit/s"]));
+    let home = "\x1b[H";
+    scene.screen.press(&["c", &DOWN.repeat(5), " ", home, DOWN, DOWN, " "].concat());
+    scene.screen.wait_for("[x] source");
+    scene.screen.press(ESCAPE);
+    scene
+        .screen
+        .wait_until("other columns", |lines| header(lines).split_whitespace().eq(["group", "source"]));
+    // They are sorted by a column that is hidden, which the screen names, until `s` takes the first one.
+    scene.screen.wait_for("by bit/s");
+    scene.screen.press("s");
+    scene.screen.wait_for("sorted by group");
+    // The cursor is at the source still.
+    scene.screen.press("c ");
+    scene.screen.wait_for("[ ] source");
+    scene.screen.press(&[home, " "].concat());
+    scene.screen.wait_for("one column remains");
 }
 
 #[test]

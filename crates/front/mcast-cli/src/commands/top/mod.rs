@@ -149,7 +149,7 @@ Capturing needs root or CAP_NET_RAW.
 
 Examples:
   mcast top                                    all streams of all interfaces
-  mcast top 239.1.0.0/16 -i 127.0.0.1          these groups on the loopback interface
+  mcast top 239.255.0.0/16 -i 127.0.0.1          these groups on the loopback interface
   mcast top --once -W 5                        one table, measured over 5 s
   mcast top --once --json 239.255.1.3:5000     one stream, for a script; exit status 1 if there is none
   mcast top --announced                        also streams that announce themselves

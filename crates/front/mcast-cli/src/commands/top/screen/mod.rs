@@ -16,6 +16,7 @@ use ratatui::text::{Line, Span};
 use state::{State, View};
 use streams::scrolled;
 
+use super::text::Column;
 use super::{Served, TopPlan, Watched};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
@@ -102,6 +103,7 @@ fn draw(frame: &mut Frame<'_>, state: &mut State<'_>) {
         View::Streams => streams::draw(frame, body, state),
         View::Detail => detail::draw(frame, body, state),
         View::Network => streams::draw_network(frame, body, state),
+        View::Columns => streams::draw_columns(frame, body, state),
         View::Help => draw_help(frame, body, state),
     }
     streams::draw_foot(frame, foot, state);
@@ -132,6 +134,8 @@ fn handle(state: &mut State<'_>, event: &Event) -> KeyAction {
             state.view = View::Streams;
             state.is_typing = true;
         }
+        KeyCode::Char('c') => switch(state, View::Columns),
+        KeyCode::Char(' ') if state.view == View::Columns => state.toggle_column(),
         KeyCode::Char('p' | ' ') => state.is_paused = !state.is_paused,
         KeyCode::Char('s') => state.sort_by_next(1),
         KeyCode::Char('S') => state.sort_by_next(-1),
@@ -175,6 +179,10 @@ fn go(state: &mut State<'_>, code: KeyCode) {
     };
     match state.view {
         View::Streams => state.step(by),
+        View::Columns => {
+            let last = Column::SHOWN.len() - 1;
+            state.column = state.column.saturating_add_signed(by).min(last);
+        }
         _ => state.scroll = state.scroll.saturating_add_signed(by),
     }
 }
@@ -196,13 +204,14 @@ fn type_filter(state: &mut State<'_>, code: KeyCode) {
     }
 }
 
-const KEYS: [(&str, &str); 11] = [
+const KEYS: [(&str, &str); 12] = [
     ("q, Ctrl-C", "quit"),
     ("↑ ↓ PgUp PgDn Home End", "select a stream, scroll; ← → move long lines"),
     ("Enter", "details of the selected stream; again: back"),
     ("Tab, n", "queriers, routers, members, messages; again: back"),
     ("Esc", "back; among the streams: show all again"),
     ("s, S; r", "sort by the next column, the previous one; reverse the order"),
+    ("c", "choose columns: Space shows or hides one"),
     ("/", "show only streams with this text in a column"),
     ("p, Space", "pause the screen; counting continues"),
     ("w", "record the selected stream to a file; again: end it"),

@@ -20,6 +20,8 @@ pub(super) enum View {
     Detail,
     /// Queriers, routers, members, messages.
     Network,
+    /// Which columns are shown.
+    Columns,
     Help,
 }
 
@@ -30,6 +32,10 @@ pub(super) struct State<'a> {
     pub(super) picture: MonitorReport,
     pub(super) view: View,
     pub(super) plan: TopPlan<'a>,
+    /// The columns that are shown if there is room, in their order.
+    pub(super) columns: Vec<Column>,
+    /// The number of the selected one of all columns.
+    pub(super) column: usize,
     pub(super) sort: Column,
     pub(super) reversed: bool,
     /// Only streams that contain this text, in lowercase.
@@ -63,6 +69,11 @@ impl<'a> State<'a> {
             picture: monitor.report(SystemTime::now()),
             view: View::Streams,
             plan,
+            columns: match plan.columns {
+                [] => Column::SHOWN.to_vec(),
+                chosen => chosen.to_vec(),
+            },
+            column: 0,
             sort: plan.sort,
             reversed: false,
             filter: String::new(),
@@ -125,19 +136,27 @@ impl<'a> State<'a> {
         self.position = position;
     }
 
-    /// Returns the columns that are shown if there is room, in their order.
-    pub(super) fn columns(&self) -> &'a [Column] {
-        match self.plan.columns {
-            [] => &Column::SHOWN,
-            chosen => chosen,
+    /// Shows or hides the selected column. One remains.
+    pub(super) fn toggle_column(&mut self) {
+        let column = Column::SHOWN[self.column.min(Column::SHOWN.len() - 1)];
+        match self.columns.iter().position(|shown| *shown == column) {
+            Some(_) if self.columns.len() == 1 => self.show_message("one column remains".into()),
+            Some(position) => drop(self.columns.remove(position)),
+            None => self.columns.push(column),
+        }
+        if self.plan.columns.is_empty() {
+            self.columns.sort_by_key(|shown| Column::SHOWN.iter().position(|column| column == shown));
         }
     }
 
     /// Sorts by the next column, or the previous one.
     pub(super) fn sort_by_next(&mut self, by: isize) {
-        let columns = self.columns();
-        let position = columns.iter().position(|column| *column == self.sort).unwrap_or(0);
-        let next = position.cast_signed().saturating_add(by).rem_euclid(columns.len().cast_signed());
+        let columns = &self.columns;
+        // From a column that is hidden, the next one is the first.
+        let position =
+            columns.iter().position(|column| *column == self.sort).map(|position| position.cast_signed());
+        let position = position.unwrap_or(if by > 0 { -1 } else { 0 });
+        let next = position.saturating_add(by).rem_euclid(columns.len().cast_signed());
         self.sort = columns[next.unsigned_abs()];
         self.arrange();
         self.show_message(format!("sorted by {}", self.sort.title()));

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
 use mcast::group::GroupKind;
 use mcast_stream::wire::StreamId;
 use mcast_watch::live::MonitorReport;
@@ -133,8 +134,10 @@ fn keys(state: &State<'_>) -> Line<'static> {
             ("p", "pause"),
             ("w", "record"),
             ("x", "reset"),
+            ("c", "columns"),
         ],
         View::Detail => &[("q", "quit"), ("Esc", "back"), ("↑↓", "scroll"), ("w", "record"), ("p", "pause")],
+        View::Columns => &[("q", "quit"), ("Esc", "back"), ("↑↓", "select"), ("Space", "show or hide")],
         View::Network | View::Help => &[("q", "quit"), ("Esc", "back"), ("↑↓", "scroll"), ("p", "pause")],
     };
     let spans = keys.iter().flat_map(|(key, what)| {
@@ -174,6 +177,21 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
 /// Spaces between two columns.
 const GAP: u16 = 1;
 
+/// Draws the list of all columns, with those that are shown marked.
+pub(super) fn draw_columns(frame: &mut Frame<'_>, area: Rect, state: &mut State<'_>) {
+    let line = |(number, column): (usize, Column)| {
+        let mark = if state.columns.contains(&column) { 'x' } else { ' ' };
+        let help = column.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string));
+        let text = format!("[{mark}] {:<8} {}", column.title(), help.unwrap_or_default());
+        Line::styled(text, if number == state.column { state.theme.selected } else { Style::new() })
+    };
+    let lines: Vec<_> = Column::SHOWN.into_iter().enumerate().map(line).collect();
+    // The selected one stays visible on a low screen.
+    let page = usize::from(area.height).max(1);
+    state.scroll = state.scroll.clamp((state.column + 1).saturating_sub(page), state.column);
+    scrolled(frame, area, state, lines);
+}
+
 /// Returns why no streams are shown.
 fn empty_text(state: &State<'_>) -> String {
     if !state.filter.is_empty() {
@@ -192,7 +210,7 @@ fn empty_text(state: &State<'_>) -> String {
 fn columns(rows: &[&Row], state: &State<'_>, width: u16) -> Vec<(Column, u16)> {
     let mut left = width;
     let mut chosen = Vec::new();
-    for column in Column::by_importance(state.columns()) {
+    for column in Column::by_importance(&state.columns) {
         let widest =
             rows.iter().map(|row| column.text(row, &state.picture).chars().count()).max().unwrap_or(0);
         if widest == 0 && state.plan.columns.is_empty() {
@@ -215,7 +233,7 @@ fn columns(rows: &[&Row], state: &State<'_>, width: u16) -> Vec<(Column, u16)> {
         left = room - granted;
         chosen.push((column, granted));
     }
-    chosen.sort_by_key(|(column, _)| state.columns().iter().position(|shown| shown == column));
+    chosen.sort_by_key(|(column, _)| state.columns.iter().position(|shown| shown == column));
     chosen
 }
 
