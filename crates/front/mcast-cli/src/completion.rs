@@ -319,7 +319,7 @@ mod tests {
         "CHANGE",
         "COLUMN",
         "DSCP",
-        "ENGINE",
+        "BROKER",
         "FACTOR",
         "FIRST-LAST",
         "FROM=TO",

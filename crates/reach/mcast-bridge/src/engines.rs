@@ -56,7 +56,7 @@ pub fn engine_at(
         }
         Some(scheme) if SCHEMES.contains(&scheme) => Err(any::not_built(
             format_args!("client for {scheme}://"),
-            "build it with the feature of this engine, such as: cargo install mcast-cli --features kafka (on Linux and other \
+            "build it with the feature of this broker, such as: cargo install mcast-cli --features kafka (on Linux and other \
              Unix systems)",
         )),
         // What follows may be a password.

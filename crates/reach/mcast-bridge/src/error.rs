@@ -75,9 +75,9 @@ pub(crate) mod any {
         Transient unreadable(what, file, cause): "cannot read {what} in {file}: {cause}", "check the path and who may read it";
         Permanent invalid_url(engine, why, form): "not a URL of {engine}: {why}", "write {form}";
         Permanent invalid_name(name, what, remedy): "\"{name}\" cannot be the name of {what}", "{remedy}";
-        Permanent unnamed(what, parameter): "the {what} in the engine needs a name", "add {parameter} to the URL";
+        Permanent unnamed(what, parameter): "the {what} in the broker needs a name", "add {parameter} to the URL";
         Permanent foreign(record, remedy): "no bridge wrote {record}", "{remedy}";
-        Permanent other_stream(known, found): "a record there belongs to stream {found}, not to stream {known}", "give each stream one of its own in the engine, and start the bridge again";
+        Permanent other_stream(known, found): "a record there belongs to stream {found}, not to stream {known}", "give each stream one of its own in the broker, and start the bridge again";
         Permanent tls_without_tls(form): "there are options of TLS, but the URL is one without TLS", "write {form}";
         Permanent no_engine(what): "{what} URL of Kafka, NATS, RabbitMQ or Redis", "write kafka://HOST[:PORT][/TOPIC], nats://HOST[:PORT][?stream=STREAM], rabbitmq-stream://HOST[:PORT][/VHOST][?stream=STREAM] or redis://HOST[:PORT][/DB][?key=KEY]";
         Permanent not_built(what, remedy): "this build of mcast has no {what}", "{remedy}";

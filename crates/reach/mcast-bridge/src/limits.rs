@@ -48,7 +48,7 @@ impl UnstorableRecord {
     pub fn sizes(&self) -> String {
         match (self.size, self.most) {
             (Some(size), Some(most)) => {
-                format!(": it has {size} bytes as the engine counts them, and at most {most} are allowed")
+                format!(": it has {size} bytes as the broker counts them, and at most {most} are allowed")
             }
             (Some(size), None) => format!(": it has {size} bytes"),
             (None, Some(most)) => format!(": at most {most} bytes are allowed"),

@@ -33,7 +33,7 @@ fn a_clock_that_is_set_by_an_hour_neither_delays_nor_loses_messages_of_a_sealed_
     for (round, ahead) in (0..).zip(AHEAD) {
         clock.set(ahead);
         write(&mut publisher, 100 * round..100 * (round + 1));
-        eventually("messages in the engine", || redis.length() == 100 * (round + 1));
+        eventually("messages in the broker", || redis.length() == 100 * (round + 1));
         subscriber.stdout.wait_for(&format!("message {} ", 100 * round + 99));
         // The bridge reads the clock that was set.
         let stored: i64 = redis.entries().last().unwrap().field("t").unwrap().parse().unwrap();

@@ -129,7 +129,7 @@ fn a_bridge_follows_the_primary_that_sentinels_name_and_stores_what_the_old_one_
     publisher.end().succeeded();
     let ended = bridge.end();
     assert_eq!(ended.status, Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("messages are buffered until the engine can be used"), "{ended:?}");
+    assert!(ended.stderr.contains("messages are buffered until the broker can be used"), "{ended:?}");
     let entries = parse_entries(&replica.cli(&["--json", "XRANGE", "prices", "-", "+"]));
     let audit = audit(&entries, |_, number| Some(text(number)));
     assert_eq!((audit.messages, audit.gaps.len()), (rounds * MESSAGES, 0), "{audit:?}");
@@ -376,7 +376,7 @@ fn a_bridge_uses_another_server_of_a_cluster_of_nats() {
     publisher.end().succeeded();
     let ended = bridge.end();
     assert_eq!(ended.status, Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("messages are buffered until the engine can be used"), "{ended:?}");
+    assert!(ended.stderr.contains("messages are buffered until the broker can be used"), "{ended:?}");
     let stdout = String::from_utf8_lossy(&ended.stdout);
     assert!(stdout.contains(&format!(r#""appended":{}"#, MESSAGES + 1)), "{ended:?}");
 }
@@ -396,7 +396,7 @@ fn a_bridge_is_live_and_ready_only_while_it_is_connected() {
     eventually("a bridge that is ready", || get("/ready").ends_with("\r\n\r\nready\n"));
     engine.kill();
     eventually("a bridge that is not ready", || {
-        get("/ready").ends_with("\r\n\r\nnot ready: there is no connection to the engine\n")
+        get("/ready").ends_with("\r\n\r\nnot ready: there is no connection to the broker\n")
     });
     assert!(get("/live").starts_with("HTTP/1.1 200 "));
     engine.restart();

@@ -173,7 +173,7 @@ fn while_there_is_no_engine_nothing_is_said_to_be_stored_again<T: Engine>() {
     let bridge = network.bridge(0, &engine, &[]);
     engine.kill();
     // The bridge has nothing that is not stored. It tries to connect several times, and looks each second.
-    bridge.stderr.wait_for("buffered until the engine can be used");
+    bridge.stderr.wait_for("buffered until the broker can be used");
     let since = Instant::now();
     eventually("two seconds", || {
         assert!(!bridge.stderr.text().contains("stored again"), "{}", bridge.stderr.text());

@@ -24,7 +24,7 @@ fn a_bridge_stores_messages_while_its_events_cannot_be_written_and_writes_them_l
         write(&mut publisher, 0..100);
         close(&mut publisher);
         publisher.end().succeeded();
-        eventually("messages in the engine", || redis.length() == count);
+        eventually("messages in the broker", || redis.length() == count);
     }
     let mut output = disk.make_room(&bridge);
     let ended = bridge.signalled(libc::SIGINT);

@@ -194,7 +194,7 @@ fn a_bridge_follows_the_leader_of_a_stream_in_a_cluster_of_rabbitmq() {
     let ended = bridge.end();
     assert_eq!(ended.status, Some(0), "{ended:?}");
     // It wrote to the leader, which no URL named, and found the next one.
-    assert!(ended.stderr.contains("messages are buffered until the engine can be used"), "{ended:?}");
+    assert!(ended.stderr.contains("messages are buffered until the broker can be used"), "{ended:?}");
     let summary = ended.json().pop().unwrap_or_default();
     // What the killed leader had stored without confirming it was sent to the next one again.
     let stored = summary["appended"].as_u64().zip(summary["already_stored"].as_u64());

@@ -478,7 +478,7 @@ fn the_bridge_of_a_pod_keeps_a_stream_and_is_ready() {
     assert!(get("/live").starts_with("HTTP/1.1 200 "));
     finish(publish(&engines.network, &["--name", "prices"]));
     let stored = || redis_cli(engines.network.host("other"), "7001", &["XRANGE", "prices", "-", "+"]);
-    eventually("the message in the engine", || stored().contains("oil 81"));
+    eventually("the message in the broker", || stored().contains("oil 81"));
     // As the kubelet ends it.
     let ended = bridge.signalled(libc::SIGTERM);
     assert_eq!(ended.status, Some(143), "{ended:?}");

@@ -29,7 +29,7 @@ pub enum BridgeError {
     Group(#[from] mcast::Error),
     /// Datagrams that are sent again are stored again.
     #[error(
-        "the engine stores the datagrams that are sent from there: a bridge of their group keeps them there"
+        "the broker stores the datagrams that are sent from there: a bridge of their group keeps them there"
     )]
     FeedbackLoop,
     /// The group carries another stream than the one that the bridge has begun with.
@@ -41,7 +41,7 @@ pub enum BridgeError {
         to: StreamId,
     },
     /// The messages came out of the engine that they must be stored in.
-    #[error("the messages of this stream came out of this key of the engine, and are not written back")]
+    #[error("the messages of this stream came out of this key of the broker, and are not written back")]
     WriteBack,
     /// The stream must not be published.
     #[error("{refusal}{}", .publisher.map(|publisher| format!(" (at {publisher})")).unwrap_or_default())]
@@ -83,16 +83,16 @@ impl ClassifiedError for BridgeError {
                     "remove a bridge: the messages may be going round in a circle".into()
                 }
             }),
-            Self::WriteBack => Some("keep it in another engine, or elsewhere in this one: ?key=KEY in Redis, ?stream=STREAM in NATS and RabbitMQ, /TOPIC in Kafka".into()),
+            Self::WriteBack => Some("keep it in another broker, or elsewhere in this one: ?key=KEY in Redis, ?stream=STREAM in NATS and RabbitMQ, /TOPIC in Kafka".into()),
             Self::FeedbackLoop => Some("send them to another group, or stop the other bridge".into()),
             Self::Refused(BridgeRefusal::OtherBridge | BridgeRefusal::TakenOver(_)) => Some(
-                "give each bridge of a plain group one of its own in the engine (?key=KEY in Redis, ?stream=STREAM in \
+                "give each bridge of a plain group one of its own in the broker (?key=KEY in Redis, ?stream=STREAM in \
                  NATS and RabbitMQ, /TOPIC in Kafka), or stop the other bridge"
                     .into(),
             ),
             Self::Refused(BridgeRefusal::Unstorable(record)) => Some(record.remedy.into()),
             Self::Refused(_) => Some(
-                "give each stream one of its own in the engine: ?key=KEY in Redis, ?stream=STREAM in NATS and RabbitMQ, /TOPIC in Kafka"
+                "give each stream one of its own in the broker: ?key=KEY in Redis, ?stream=STREAM in NATS and RabbitMQ, /TOPIC in Kafka"
                     .into(),
             ),
             Self::StreamChanged { .. } => Some(

@@ -74,7 +74,7 @@ events! {
         } is Problem "superseded" { incarnation: u64::from(incarnation.0) }: format!(
             "messages of incarnation {incarnation} are not stored, because incarnation {stored} is stored already: \
              the publisher's clock was set back (see publish --state), or another bridge has stored them"
-        ); Some("to store them, use another key of the engine, or delete this one".to_owned()),
+        ); Some("to store them, use another key of the broker, or delete this one".to_owned()),
         /// Messages arrive of an incarnation that is far ahead of the clock. They are not stored, because nothing after them
         /// could be: the clock of the publisher or of this machine is wrong, or somebody forges the stream.
         Ahead {
@@ -119,8 +119,8 @@ events! {
             sequence: record.position.number.0,
             count: 1_u64,
             cause: record.why.cause().name(),
-            reason: format!("the engine does not take it{}", record.sizes()),
-        }: format!("the engine does not take {}{}; a gap is recorded instead", record.position, record.sizes());
+            reason: format!("the broker does not take it{}", record.sizes()),
+        }: format!("the broker does not take {}{}; a gap is recorded instead", record.position, record.sizes());
             Some(record.remedy.to_owned()),
         /// The engine has stored again what it had lost.
         EngineHealed {
@@ -129,7 +129,7 @@ events! {
         } is Note "engine-healed" {
             incarnation: u64::from(now.incarnation.0),
             sequence: now.number.0,
-        }: format!("the engine has again what it had lost, up to {now}"),
+        }: format!("the broker has again what it had lost, up to {now}"),
     }
 }
 
@@ -149,13 +149,13 @@ impl std::fmt::Display for ShownCause {
             None => "they were removed from it",
             Some(GapCause::JoinedLate) => "no bridge was there when they were published",
             Some(GapCause::EngineLost) => {
-                "the engine lost them, and they are not appended again (see --buffer)"
+                "the broker lost them, and they are not appended again (see --buffer)"
             }
             Some(GapCause::ReceiveBufferFull) => {
                 "the system dropped them, because the receive buffer was full"
             }
-            Some(GapCause::TooLarge) => "they are larger than the engine or the stream allows",
-            Some(GapCause::Refused) => "the engine refuses them",
+            Some(GapCause::TooLarge) => "they are larger than the broker or the stream allows",
+            Some(GapCause::Refused) => "the broker refuses them",
             Some(GapCause::Lost(_)) => "no bridge received them",
         })
     }
@@ -186,7 +186,7 @@ fn loss_text(
             format!("; {} that it lost before are recorded as a gap", count_of(given_up, unit))
         }
     };
-    format!("the engine {why}{left}, where its last record was {before}{again}")
+    format!("the broker {why}{left}, where its last record was {before}{again}")
 }
 
 /// Returns what an engine removes on its own: only what endangers what was just stored, if something does.
@@ -199,7 +199,7 @@ fn retention_text(retention: &EngineRetention) -> String {
     let rules: Vec<String> =
         retention.rules.iter().filter(|rule| rule.is_hasty == is_hasty).map(of_rule).collect();
     let start =
-        if is_hasty { "the engine may remove what was just stored" } else { "the engine removes records" };
+        if is_hasty { "the broker may remove what was just stored" } else { "the broker removes records" };
     format!("{start}: {}", rules.join("; "))
 }
 
@@ -274,7 +274,7 @@ pub enum BridgeRefusal {
     #[error("another bridge has begun to keep datagrams there, under incarnation {0}")]
     TakenOver(Incarnation),
     /// The engine can never take the next message, and everything before it is stored.
-    #[error("the engine does not take {}{}", .0.position, .0.sizes())]
+    #[error("the broker does not take {}{}", .0.position, .0.sizes())]
     Unstorable(UnstorableRecord),
 }
 

@@ -140,7 +140,7 @@ events! {
             sequence: from.number.0,
             count: end.ahead_of(from.number),
             cause: ShownCause(*cause),
-        }: format!("the engine lacks {}, starting with {from}: {cause}", count_of(count, unit)),
+        }: format!("the broker lacks {}, starting with {from}: {cause}", count_of(count, unit)),
         /// An unknown number of messages may be missing in the engine. Subscribers report that when the next incarnation
         /// begins.
         OpenGap {
@@ -152,7 +152,7 @@ events! {
             incarnation: u64::from(position.incarnation.0),
             sequence: position.number.0,
             cause: ShownCause(Some(*cause)),
-        }: format!("the engine may lack {unit}s, starting with {position}: {cause}"),
+        }: format!("the broker may lack {unit}s, starting with {position}: {cause}"),
         /// The stream in the engine was closed.
         Ended {
             /// The incarnation.
@@ -172,7 +172,7 @@ pub enum ReverseRefusal {
     NotABridge,
     /// The stream is published by a bridge that reads another stream.
     #[error(
-        "the stream is published already by a bridge that reads stream {there}, and the engine holds stream {here}"
+        "the stream is published already by a bridge that reads stream {there}, and the broker holds stream {here}"
     )]
     OtherContent {
         /// The stream in the engine.
@@ -181,10 +181,10 @@ pub enum ReverseRefusal {
         there: StreamId,
     },
     /// The stream in the engine is the one that must be published.
-    #[error("the engine holds stream {0} itself, so that its publisher and this bridge would be mixed up")]
+    #[error("the broker holds stream {0} itself, so that its publisher and this bridge would be mixed up")]
     SameStream(StreamId),
     /// The engine holds another stream than before.
-    #[error("the engine held stream {from}, and now holds stream {to}")]
+    #[error("the broker held stream {from}, and now holds stream {to}")]
     StreamChanged {
         /// The stream that it held.
         from: StreamId,

@@ -59,7 +59,7 @@ pub(super) fn run(path: &Path, arguments: &Arguments, console: &Console) -> anyh
     bridges.run(&hangup, &interrupt)
 }
 
-/// Shows what the engine of each bridge holds.
+/// Shows what the broker of each bridge holds.
 fn check_all(entries: &[Entry], console: &Console) -> anyhow::Result<Outcome> {
     let mut answer = true;
     for Entry { name, arguments, .. } in entries {
@@ -344,7 +344,7 @@ impl Bridge {
         self.was_tried
     }
 
-    /// Whether it runs, and has something to finish: not while it looks for its stream or its engine.
+    /// Whether it runs, and has something to finish: not while it looks for its stream or its broker.
     fn must_finish(&self) -> bool {
         let has_begun = matches!(self.seat.figures.latest(), Latest::Keeping(_) | Latest::Publishing(_));
         matches!(self.state, State::Running(..)) && has_begun

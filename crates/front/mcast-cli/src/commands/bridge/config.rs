@@ -58,7 +58,7 @@ pub(super) fn read(path: &Path, of_all: &Arguments, console: &Console) -> anyhow
     }
     if faults.is_empty() && entries.is_empty() {
         return Err(Failure::usage(format!("{} contains no bridge", path.display()))
-            .remedy("write a line for each bridge: NAME: STREAM to ENGINE")
+            .remedy("write a line for each bridge: NAME: STREAM to BROKER")
             .into());
     }
     if !faults.is_empty() {
@@ -78,7 +78,7 @@ fn parse_line(line: &str, console: &Console) -> anyhow::Result<Option<Entry>> {
     let first = words.remove(0);
     let name = first.strip_suffix(':').filter(|name| is_name(name)).ok_or_else(|| {
         Failure::usage(format!("\"{first}\" is not the name of a bridge with a colon"))
-            .remedy("begin each line with a name of letters, digits or `-._`: NAME: STREAM to ENGINE")
+            .remedy("begin each line with a name of letters, digits or `-._`: NAME: STREAM to BROKER")
     })?;
     let parsed = Line::try_parse_from(&words).map_err(|error| name_successor(error, "bridge"));
     let Line { arguments } = parsed.map_err(|error| usage_error(&error))?;
@@ -161,7 +161,7 @@ mod tests {
             (4, "the word `to` is missing"),
             (5, "is not a URL of Kafka"),
             (6, "--json applies to all bridges"),
-            (7, "--announce applies only out of an engine"),
+            (7, "--announce applies only out of a broker"),
             (8, "is not closed"),
         ] {
             let of_line = error.lines().find(|text| text.contains(&format!(": line {line}: ")));

@@ -1,4 +1,4 @@
-//! The engine that a URL names, how it is reached, and what it holds (`--check`).
+//! The broker that a URL names, how it is reached, and what it holds (`--check`).
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -18,46 +18,46 @@ use crate::arguments::is_stream_name;
 use crate::exit::{Failure, Outcome};
 use crate::output::rfc3339;
 
-/// A stream in an engine.
+/// A stream in a broker.
 #[derive(Clone)]
 pub(super) struct Target(Arc<dyn Engine>);
 
 impl Target {
-    /// Parses the URL of an engine that a stream is kept in.
+    /// Parses the URL of a broker that a stream is kept in.
     pub(super) fn parse(arguments: &Arguments) -> anyhow::Result<Self> {
         let announced = arguments.place.as_deref().filter(|place| is_stream_name(place));
         let name = arguments.stream.name.as_deref().or(announced);
         Self::parse_url(arguments.engine(), arguments, name)
     }
 
-    /// Parses the URL of an engine that a stream is published from.
+    /// Parses the URL of a broker that a stream is published from.
     pub(super) fn parse_source(arguments: &Arguments) -> anyhow::Result<Self> {
         Self::parse_url(arguments.place(), arguments, None)
     }
 
     fn parse_url(url: &str, arguments: &Arguments, name: Option<&str>) -> anyhow::Result<Self> {
         let engine = engine_at(url, arguments.access.read()?, name).map_err(|error| {
-            let failure = Failure::usage(format!("cannot bridge to this engine: {}", error.what));
+            let failure = Failure::usage(format!("cannot bridge to this broker: {}", error.what));
             failure.remedy(error.remedy.unwrap_or_default())
         });
         Ok(Self(engine?))
     }
 
-    /// Returns the engine and the stream in it, without secrets.
+    /// Returns the broker and the stream in it, without secrets.
     pub(super) fn description(&self) -> String {
         format!("\"{}\" at {}", self.0.name(), self.0.address())
     }
 
-    /// Returns the name of the stream in the engine.
+    /// Returns the name of the stream in the broker.
     pub(super) fn key(&self) -> &str {
         self.0.name()
     }
 
-    /// Returns the position of the record that the engine shows with this id.
+    /// Returns the position of the record that the broker shows with this id.
     pub(super) fn record_position(&self, id: &str) -> anyhow::Result<Position> {
         let position = self.0.position(id);
         Ok(position
-            .ok_or_else(|| Failure::usage(format!("\"{id}\" is not an id of a record in this engine")))?)
+            .ok_or_else(|| Failure::usage(format!("\"{id}\" is not an id of a record in this broker")))?)
     }
 
     pub(super) fn engine(&self) -> Arc<dyn Engine> {
@@ -65,14 +65,14 @@ impl Target {
     }
 }
 
-/// The environment variable with the password of the engine.
+/// The environment variable with the password of the broker.
 const PASSWORD: &str = "MCAST_ENGINE_PASSWORD";
 
-/// Options of the access to an engine.
+/// Options of the access to a broker.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Access to the engine")]
+#[command(next_help_heading = "Access to the broker")]
 pub(super) struct AccessOptions {
-    /// Read the password of the engine from the first line of this file, again for each connection; for NATS without a
+    /// Read the password of the broker from the first line of this file, again for each connection; for NATS without a
     /// user, a token, or credentials as `nsc` makes them, or the seed of an nkey [default: the environment variable
     /// MCAST_ENGINE_PASSWORD, if it is set]
     #[arg(long, value_name = "FILE")]
@@ -146,7 +146,7 @@ impl AccessOptions {
     }
 }
 
-/// Prints what the engine holds. It succeeds if that can be continued or published.
+/// Prints what the broker holds. It succeeds if that can be continued or published.
 pub(super) fn check(arguments: &Arguments, console: &Console) -> anyhow::Result<Outcome> {
     let is_source = arguments.is_reverse();
     let target = match is_source {
@@ -184,18 +184,18 @@ pub(super) fn check(arguments: &Arguments, console: &Console) -> anyhow::Result<
         return Ok(Outcome::of(true));
     };
     console.warn(format_args!("it is not the stream \"{name}\", which cannot be stored there"));
-    console.advise("name another place in the engine, or the stream that it holds");
+    console.advise("name another place in the broker, or the stream that it holds");
     Ok(Outcome::of(false))
 }
 
 type LastStored = (StoredStream, StreamRecord, Option<StoredKind>);
 
-/// Says what the engine removes on its own.
+/// Says what the broker removes on its own.
 fn report_retention(retention: &EngineRetention, console: &Console) {
     for rule in &retention.rules {
         match rule.is_hasty {
             true => {
-                console.warn(format_args!("the engine may remove what was just stored: {}", rule.what));
+                console.warn(format_args!("the broker may remove what was just stored: {}", rule.what));
                 console.advise(rule.remedy);
             }
             false => console.note(&rule.what),
@@ -205,7 +205,7 @@ fn report_retention(retention: &EngineRetention, console: &Console) {
         console.note(format_args!("it has evicted {evicted} keys since it started"));
     }
     if let Some(why) = &retention.unknown {
-        console.note(format_args!("it is not known what the engine removes: {why}"));
+        console.note(format_args!("it is not known what the broker removes: {why}"));
     }
 }
 
@@ -228,10 +228,10 @@ mod tests {
     #[test]
     fn settings_of_tls_are_options_and_a_certificate_needs_its_key() {
         assert_eq!(options(&[]).unwrap(), None);
-        let all = options(&["ca=a.pem", "certificate=b.pem", "key=b.key", "name=engine"]).unwrap().unwrap();
+        let all = options(&["ca=a.pem", "certificate=b.pem", "key=b.key", "name=broker"]).unwrap().unwrap();
         assert_eq!(all.authorities, Some("a.pem".into()));
         assert_eq!(all.certificate, Some(("b.pem".into(), "b.key".into())));
-        assert_eq!(all.server_name.as_deref(), Some("engine"));
+        assert_eq!(all.server_name.as_deref(), Some("broker"));
         assert!(options(&["certificate=b.pem"]).is_err() && options(&["key=b.key"]).is_err());
         for text in ["", "ca", "ca=", "authority=a.pem"] {
             assert!(parse_tls(text).is_err(), "{text}");

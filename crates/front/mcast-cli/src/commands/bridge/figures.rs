@@ -18,7 +18,7 @@ pub(super) struct Figures(Arc<Mutex<Latest>>);
 pub(super) enum Latest {
     #[default]
     Starting,
-    /// It keeps a stream in an engine.
+    /// It keeps a stream in a broker.
     Keeping(KeepingState),
     /// It publishes one from there.
     Publishing(PublishingState),
@@ -68,7 +68,7 @@ impl Latest {
             Self::Keeping(state) => state.pulse,
             Self::Publishing(state) => state.pulse,
         };
-        pulse.health((!self.is_connected()).then(|| "there is no connection to the engine".into()))
+        pulse.health((!self.is_connected()).then(|| "there is no connection to the broker".into()))
     }
 }
 
@@ -89,7 +89,7 @@ pub(super) fn exposition(bridges: &[(Name<'_>, Latest)]) -> Exposition {
     if !published.is_empty() {
         add_publishing(&published, &mut out);
     }
-    let help = "1 while there is a connection to the engine.";
+    let help = "1 while there is a connection to the broker.";
     let family = out.family("mcast_bridge_engine_connected", MetricKind::Gauge, help);
     for (name, latest) in bridges {
         family.sample(&labels(name), u8::from(latest.is_connected()));
@@ -112,7 +112,7 @@ pub(super) fn health(bridges: &[(Arc<str>, Latest)]) -> Health {
     worst
 }
 
-/// The latest figures of a bridge into an engine.
+/// The latest figures of a bridge into a broker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeepingState {
     statistics: BridgeStatistics,
@@ -143,7 +143,7 @@ fn add_keeping(states: &[(Name<'_>, &KeepingState)], out: &mut Exposition) {
     states.iter().for_each(|(of, state)| family.sample(&labels(of), state.lag.as_secs_f64()));
 }
 
-/// The latest figures of a bridge out of an engine.
+/// The latest figures of a bridge out of a broker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PublishingState {
     pub(super) statistics: ReverseStatistics,

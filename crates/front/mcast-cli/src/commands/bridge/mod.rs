@@ -1,4 +1,4 @@
-//! `mcast bridge`: keeps a stream in a durable engine, or publishes one from there.
+//! `mcast bridge`: keeps a stream in a durable broker, or publishes one from there.
 
 mod bridges;
 mod config;
@@ -41,7 +41,7 @@ use surroundings::Surroundings;
 #[command(mut_arg("v4", |option| option.hide(true)), mut_arg("v6", |option| option.hide(true)))]
 pub(crate) struct Arguments {
     /// Where the stream is published: `[SOURCE@]GROUP[%INTERFACE]:PORT`, a URL or a session description;
-    /// or the name that its publisher announces; or an engine to publish from; with --datagrams, groups that carry no
+    /// or the name that its publisher announces; or a broker to publish from; with --datagrams, groups that carry no
     /// stream
     #[arg(value_name = "MEMBERSHIP|NAME", required_unless_present = "config")]
     place: Option<String>,
@@ -54,8 +54,8 @@ pub(crate) struct Arguments {
     /// `nats://[USER@]HOST[:PORT][?stream=S]` or
     /// `rabbitmq-stream://[USER@]HOST[:PORT][/VHOST][?stream=S]` [default S: NAME], or
     /// `kafka://[USER@]HOST[:PORT][/TOPIC]` [default topic: NAME], each with more hosts after commas; with TLS,
-    /// `rediss`, `tls` (NATS) or `ENGINE+tls`; out of an engine, `GROUP[%INTERFACE]:PORT` to publish to
-    #[arg(value_name = "ENGINE", required_unless_present = "config")]
+    /// `rediss`, `tls` (NATS) or `BROKER+tls`; out of a broker, `GROUP[%INTERFACE]:PORT` to publish to
+    #[arg(value_name = "BROKER", required_unless_present = "config")]
     engine: Option<String>,
 
     /// Run the bridges in FILE, each `NAME: ARGUMENTS` on a line; SIGHUP rereads it
@@ -89,7 +89,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     reverse: reverse::ReverseOptions,
 
-    /// Show what the engine holds, and store and publish nothing; exit status 1 if it is not the stream of --name
+    /// Show what the broker holds, and store and publish nothing; exit status 1 if it is not the stream of --name
     #[arg(long, conflicts_with_all = ["timeout", "json", "metrics"])]
     check: bool,
 
@@ -123,20 +123,20 @@ struct StreamOptions {
     stay: bool,
 }
 
-/// Options of the engine.
+/// Options of the broker.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Engine")]
+#[command(next_help_heading = "Broker")]
 struct EngineOptions {
     /// Wait TIME for another bridge before recording that messages are missing
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
     hole_wait: Duration,
 
-    /// Keep messages in a buffer of SIZE [default: 64M]: those that are not stored, and the latest stored ones, which an engine
-    /// may lose; out of an engine, the retransmission buffer, also for late joiners [default: 8M]
+    /// Keep messages in a buffer of SIZE [default: 64M]: those that are not stored, and the latest stored ones, which a broker
+    /// may lose; out of a broker, the retransmission buffer, also for late joiners [default: 8M]
     #[arg(long, value_name = "SIZE", value_parser = parse_positive_size)]
     buffer: Option<usize>,
 
-    /// When the engine can never take a message, for instance because it is too large: record a gap and continue, or stop
+    /// When the broker can never take a message, for instance because it is too large: record a gap and continue, or stop
     #[arg(long, value_name = "ACTION", default_value = "gap")]
     oversize: Oversize,
 
@@ -152,7 +152,7 @@ struct EngineOptions {
     serve_history: Option<ServedHistoryAt>,
 }
 
-/// The default size of the buffer into an engine.
+/// The default size of the buffer into a broker.
 const BUFFER: usize = 64 << 20;
 
 impl EngineOptions {
@@ -161,7 +161,7 @@ impl EngineOptions {
     }
 }
 
-/// What a bridge does about a message that an engine can never take.
+/// What a bridge does about a message that a broker can never take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Oversize {
     /// It records a gap, and continues.
@@ -185,18 +185,18 @@ const OF_ONE_BRIDGE: [&str; 10] = [
 ];
 
 const EXAMPLES: &str = "\
-The engine holds each message once and in order, and a record for each gap. Any number of bridges
+The broker holds each message once and in order, and a record for each gap. Any number of bridges
 may keep the same stream at the same time, and each may be killed at any moment: the last record in
-the engine is the only state. A bridge starts with the oldest message that the publisher retains,
+the broker is the only state. A bridge starts with the oldest message that the publisher retains,
 and continues after what is stored.
 
-Out of an engine, the messages keep their numbers, and a gap in the engine is reported by
+Out of a broker, the messages keep their numbers, and a gap in the broker is reported by
 subscribers. Of several bridges of one stream, one publishes and the others stand by: after 2 s of
 silence one of them takes over, and subscribers miss nothing and deliver nothing twice. The stream
-needs a name other than that of the stream in the engine [default: the key].
+needs a name other than that of the stream in the broker [default: the key].
 
 The command ends when the publisher closes the stream; exit status 1 if it had to record a gap.
-While the engine cannot be reached, messages are buffered; when the buffer is full, the publisher
+While the broker cannot be reached, messages are buffered; when the buffer is full, the publisher
 waits for this bridge or evicts it (see `publish --flow`). An incarnation of the publisher that is
 more than an hour ahead of the clock is stored only with --accept-ahead, because nothing of an
 earlier one can be stored after it. -4 and -6 select the group of a name, as in `mcast recv`.
@@ -236,7 +236,7 @@ kernel received it, in nanoseconds since 1970), `ttl` and `dscp`, in NATS with t
 `Mcast-Source`, `Mcast-Group`, `Mcast-Interface`, `Mcast-Kernel-Time`, `Mcast-TTL` and `Mcast-DSCP`.
 Datagrams that the system dropped are recorded as a gap. Two bridges cannot be merged, because the
 datagrams have no numbers of their own: a key that another bridge keeps datagrams in is refused. Out
-of the engine, such records are sent again as datagrams, at the recorded speed unless --speed is
+of the broker, such records are sent again as datagrams, at the recorded speed unless --speed is
 given, and the command ends behind the last one unless --stay is given.
 
 Examples:
@@ -247,7 +247,7 @@ Examples:
   mcast bridge 239.255.1.2:7000 --name prices to redis://10.0.0.9/2?key=prices --stay
   mcast bridge prices to redis://feeds@10.0.0.9 --password-file /etc/mcast/redis.password
   mcast bridge prices to rediss://10.0.0.9 --tls ca=/etc/mcast/ca.pem
-  mcast bridge 239.1.1.1%eth0:7000 to redis://10.0.0.9?key=prices --path 239.1.1.2%eth1:7000
+  mcast bridge 239.255.1.1%eth0:7000 to redis://10.0.0.9?key=prices --path 239.255.1.2%eth1:7000
   mcast bridge prices to redis://10.0.0.9 --serve-history 0.0.0.0:7768
   mcast bridge prices to redis://10.0.0.9 --metrics 127.0.0.1:9480 --json
   mcast bridge --config /etc/mcast/bridge-feeds.bridges --check
@@ -272,7 +272,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
 }
 
 impl Arguments {
-    /// Returns whether it only looks at the engine.
+    /// Returns whether it only looks at the broker.
     pub(crate) const fn only_checks(&self) -> bool {
         self.check
     }
@@ -287,7 +287,7 @@ impl Arguments {
         self.engine.as_deref().unwrap_or_default()
     }
 
-    /// Whether a stream is published from an engine.
+    /// Whether a stream is published from a broker.
     fn is_reverse(&self) -> bool {
         mcast_bridge::is_engine_url(self.place())
     }
@@ -296,19 +296,19 @@ impl Arguments {
     fn check(&self) -> anyhow::Result<()> {
         let keeps_a_stream = !self.is_reverse() && !self.datagrams;
         if self.keeping.serve_history.is_some() && !keeps_a_stream {
-            return Err(Failure::usage("--serve-history applies only to a stream that is kept in an engine")
+            return Err(Failure::usage("--serve-history applies only to a stream that is kept in a broker")
                 .remedy("remove the option")
                 .into());
         }
         if self.is_reverse() && self.datagrams {
-            return Err(Failure::usage("--datagrams applies only into an engine")
-                .remedy("remove the option: the records in the engine show whether they are datagrams")
+            return Err(Failure::usage("--datagrams applies only into a broker")
+                .remedy("remove the option: the records in the broker show whether they are datagrams")
                 .into());
         }
         match self.reverse.given().filter(|_| !self.is_reverse()) {
             None => Ok(()),
-            Some(option) => Err(Failure::usage(format!("{option} applies only out of an engine"))
-                .remedy("remove the option, or name the engine first: mcast bridge ENGINE to GROUP:PORT")
+            Some(option) => Err(Failure::usage(format!("{option} applies only out of a broker"))
+                .remedy("remove the option, or name the broker first: mcast bridge BROKER to GROUP:PORT")
                 .into()),
         }
     }

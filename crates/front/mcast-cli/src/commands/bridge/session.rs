@@ -1,4 +1,4 @@
-//! The main loop of a bridge into an engine, and the plain groups that it keeps.
+//! The main loop of a bridge into a broker, and the plain groups that it keeps.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -36,9 +36,9 @@ pub(super) struct Surroundings<'a> {
     pub(super) start: Instant,
     end: Option<Instant>,
     next_figures: Instant,
-    /// Whether the engine could be used.
+    /// Whether the broker could be used.
     pub(super) was_connected: bool,
-    /// The latest reason why the engine cannot be used, which is reported once.
+    /// The latest reason why the broker cannot be used, which is reported once.
     problem: Option<String>,
     pub(super) interrupt: Interrupt,
     pub(super) service: Service,
@@ -107,13 +107,13 @@ impl<'a> Surroundings<'a> {
         is_due
     }
 
-    /// The engine can be used; returns whether that is so for the first time.
+    /// The broker can be used; returns whether that is so for the first time.
     pub(super) fn on_connected(&mut self) -> bool {
         self.service.ready(STATUS);
         !std::mem::replace(&mut self.was_connected, true)
     }
 
-    /// The engine cannot be used. Returns whether that must be reported: the same reason is reported once.
+    /// The broker cannot be used. Returns whether that must be reported: the same reason is reported once.
     ///
     /// # Errors
     /// If it could never be used.
@@ -126,7 +126,7 @@ impl<'a> Surroundings<'a> {
         }
         self.problem = Some(error.what.clone());
         self.lines
-            .advise(format!("{consequence} until the engine can be used: {error}"), error.remedy.clone());
+            .advise(format!("{consequence} until the broker can be used: {error}"), error.remedy.clone());
         Ok(true)
     }
 

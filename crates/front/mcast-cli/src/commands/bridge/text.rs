@@ -1,4 +1,4 @@
-//! What a bridge into an engine reports, as text and as JSON.
+//! What a bridge into a broker reports, as text and as JSON.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -57,11 +57,11 @@ record! {
     #[derive(Clone, Debug)]
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct BridgeRecord {
-        /// Event: there is a connection to the engine (`connected`), or the engine cannot be used at present and
+        /// Event: there is a connection to the broker (`connected`), or the broker cannot be used at present and
         /// messages are buffered (`disconnected`); the bridge lacks messages and waits in case another bridge has them
         /// (`waiting`), or another bridge keeps the datagrams of a plain group there (`other-bridge`), or recorded that
         /// they are missing (`gap`); messages arrive of an incarnation that is older than what is stored
-        /// (`superseded`), or far ahead of the clock (`ahead-of-clock`); the engine lost records that it had stored
+        /// (`superseded`), or far ahead of the clock (`ahead-of-clock`); the broker lost records that it had stored
         /// (`engine-lost`), or has them again (`engine-healed`); it removes records on its own
         /// (`retention`), or can never take a message, for which a gap is recorded (`unstorable`); the history server is ready (`serving-history`), or
         /// has refused a request (`history-refused`: at most 10 in 10 s, 3 of them of one address, and then the latest
@@ -70,7 +70,7 @@ record! {
         event: &'static str = report.name,
         /// Time of the record (RFC 3339, UTC, with nanoseconds)
         time: String = rfc3339(SystemTime::now()),
-        /// The key and the address of the engine, with `connected` and `disconnected`
+        /// The key and the address of the broker, with `connected` and `disconnected`
         engine: Option<String> = text("engine"),
         /// Address of the history server, with `serving-history`; of its client, with `history-refused`
         address: Option<SocketAddr> = match report.field("address") {
@@ -83,16 +83,16 @@ record! {
         #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
         sequence: Option<MessageNumber> = number("sequence").map(MessageNumber),
         /// Number of missing messages, null if it is unknown; with `engine-lost`, number of messages that are not
-        /// appended again, because the engine lost them too often; with `history-refused`, number of requests that were
+        /// appended again, because the broker lost them too often; with `history-refused`, number of requests that were
         /// refused so far
         count: Option<u64> = number("count"),
         /// Why the messages of a `gap` are missing: as for `lost` of `mcast subscribe --json`, or no bridge was there
-        /// when they were published (`joined-late`), or the engine lost them (`engine-lost`), or the system dropped
-        /// datagrams of a plain group because the receive buffer was full (`receive-buffer-full`), or the engine can
-        /// never take them (`too-large`, `refused`), as with `unstorable`; with `engine-lost`, that the engine counts
+        /// when they were published (`joined-late`), or the broker lost them (`engine-lost`), or the system dropped
+        /// datagrams of a plain group because the receive buffer was full (`receive-buffer-full`), or the broker can
+        /// never take them (`too-large`, `refused`), as with `unstorable`; with `engine-lost`, that the broker counts
         /// evictions since (`evicted`), null if the reason is unknown
         cause: Option<String> = text("cause"),
-        /// Why the engine cannot be used, or the request was refused; with `retention` and `unstorable`, what the engine
+        /// Why the broker cannot be used, or the request was refused; with `retention` and `unstorable`, what the broker
         /// removes or does not take
         reason: Option<String> = text("reason"),
         /// What to do about it
@@ -130,12 +130,12 @@ impl BridgeRecord {
     }
 }
 
-/// There is a connection to the engine.
+/// There is a connection to the broker.
 pub(super) fn connected(engine: &str) -> EventReport {
     report("connected").with("engine", engine)
 }
 
-/// The engine cannot be used at present.
+/// The broker cannot be used at present.
 pub(super) fn disconnected(engine: &str, error: &EngineError) -> EventReport {
     let report = report("disconnected").with("engine", engine).with("reason", error.what.clone());
     report.with_remedy(error.remedy.clone())
@@ -159,7 +159,7 @@ record! {
     #[derive(Debug)]
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct KeepingSummary {
-        /// The key and the address of the engine
+        /// The key and the address of the broker
         engine: String = engine.to_owned(),
         /// Stream as 16 hexadecimal digits; null if none was found
         stream: Option<String> = stream,
@@ -173,19 +173,19 @@ record! {
         appended: u64 = statistics.appended,
         /// Records that had been stored before
         already_stored: u64 = statistics.already_stored,
-        /// Batches that the engine refused, because another bridge was first
+        /// Batches that the broker refused, because another bridge was first
         refused: u64 = statistics.refused,
         /// Gap records that this bridge appended
         gaps: u64 = statistics.gaps,
         /// Messages in them, where their number is known
         missing: u64 = statistics.missing,
-        /// How often the engine lost stored records
+        /// How often the broker lost stored records
         engine_losses: u64 = statistics.engine_losses,
         /// How often of these it had evicted streams
         evictions: u64 = statistics.evictions,
-        /// Messages that were not appended again, because the engine had lost them too often
+        /// Messages that were not appended again, because the broker had lost them too often
         given_up: u64 = statistics.given_up,
-        /// Messages that the engine can never take
+        /// Messages that the broker can never take
         unstorable: u64 = statistics.unstorable,
         /// Messages that were not stored, because they are of an incarnation that was over
         superseded: u64 = statistics.superseded,

@@ -1,4 +1,4 @@
-//! `mcast bridge ENGINE to GROUP:PORT`: publishes a stream that an engine holds.
+//! `mcast bridge BROKER to GROUP:PORT`: publishes a stream that a broker holds.
 
 mod session;
 mod text;
@@ -23,11 +23,11 @@ use crate::exit::{Failure, Outcome};
 use crate::metrics;
 use session::{Running, Session};
 
-/// Options that apply out of an engine.
+/// Options that apply out of a broker.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Out of an engine")]
+#[command(next_help_heading = "Out of a broker")]
 pub(super) struct ReverseOptions {
-    /// Where to start: `now`, at the `oldest` message available, with a message NUMBER, an ID of the engine, or a TIME
+    /// Where to start: `now`, at the `oldest` message available, with a message NUMBER, an ID of the broker, or a TIME
     /// (`2026-11-22T09:30:00Z`, or `24h` ago) [default: oldest]
     #[arg(long, value_name = "WHERE", value_parser = parse)]
     from: Option<StartOption>,
@@ -61,7 +61,7 @@ pub(super) struct ReverseOptions {
 const LINGER: Duration = Duration::from_secs(10);
 
 impl ReverseOptions {
-    /// Returns the name of an option that applies only out of an engine, and was given.
+    /// Returns the name of an option that applies only out of a broker, and was given.
     pub(super) fn given(&self) -> Option<&'static str> {
         let given = [
             (self.from.is_some(), "--from"),
@@ -176,12 +176,12 @@ fn publisher(plan: &ReversePlan, arguments: &Arguments) -> impl Fn() -> Publishe
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum StartOption {
     At(StartAt),
-    /// With the record of this id, which each engine numbers in its own way.
+    /// With the record of this id, which each broker numbers in its own way.
     Id(String),
 }
 
 impl StartOption {
-    /// Returns where that is in this engine.
+    /// Returns where that is in this broker.
     fn resolve(&self, target: &Target) -> anyhow::Result<StartAt> {
         match self {
             Self::At(start) => Ok(*start),
@@ -190,7 +190,7 @@ impl StartOption {
     }
 }
 
-/// Parses `oldest`, `now`, a message number, an id as the engine shows it, a time of day or an age.
+/// Parses `oldest`, `now`, a message number, an id as the broker shows it, a time of day or an age.
 fn parse(text: &str) -> Result<StartOption, String> {
     match text {
         "oldest" => return Ok(StartOption::At(StartAt::Oldest)),
@@ -208,7 +208,7 @@ fn parse(text: &str) -> Result<StartOption, String> {
     }
     match parse_moment(text) {
         Some(time) => Ok(StartOption::At(StartAt::Time(UnixMillis(time)))),
-        None => Err("write oldest, now, a message number, an id of the engine, a time such as \
+        None => Err("write oldest, now, a message number, an id of the broker, a time such as \
                      2026-11-22T09:30:00Z, or an age such as 24h"
             .into()),
     }
@@ -224,7 +224,7 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
     vec![
         RecordSchema::new::<Labelled<'_, EventRecord>>(
             "bridge-publish-event",
-            "Event of a bridge out of an engine (`mcast bridge ENGINE to GROUP --json`)",
+            "Event of a bridge out of a broker (`mcast bridge BROKER to GROUP --json`)",
         )
         .events([
             "connected",
@@ -238,7 +238,7 @@ pub(super) fn schemas() -> Vec<mcast_json::RecordSchema> {
         ]),
         RecordSchema::new::<Labelled<'_, ReverseSummary>>(
             "bridge-publish-summary",
-            "Summary of a bridge out of an engine (`mcast bridge ENGINE to GROUP --json`)",
+            "Summary of a bridge out of a broker (`mcast bridge BROKER to GROUP --json`)",
         )
         .event("summary")
         .describe("event", "Type of the object"),

@@ -1,4 +1,4 @@
-//! The main loop of a bridge out of an engine, which publishes messages or sends datagrams.
+//! The main loop of a bridge out of a broker, which publishes messages or sends datagrams.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::metrics::Pulse;
 
-/// The state of `mcast bridge` out of an engine.
+/// The state of `mcast bridge` out of a broker.
 pub(super) struct Session<'a> {
     bridge: Running,
     around: Surroundings<'a>,
@@ -46,7 +46,7 @@ impl<'a> Session<'a> {
         Ok(self.around.interrupt.outcome().unwrap_or_else(|| Outcome::of(is_complete && !has_gaps)))
     }
 
-    /// Publishes until the end of the stream in the engine, the end of the time, or an interrupt.
+    /// Publishes until the end of the stream in the broker, the end of the time, or an interrupt.
     fn publish(&mut self) -> anyhow::Result<()> {
         while !self.bridge.is_over()
             && let Some(timeout) = self.around.wait_at_most()
@@ -109,7 +109,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A running bridge out of an engine.
+/// A running bridge out of a broker.
 pub(super) enum Running {
     Stream(Box<ReverseBridge>),
     Datagrams(Box<GroupReplay>),
@@ -207,7 +207,7 @@ impl Running {
     }
 }
 
-/// Returns whether an engine holds datagrams of a plain group. One that holds nothing yet is taken for that of a stream.
+/// Returns whether a broker holds datagrams of a plain group. One that holds nothing yet is taken for that of a stream.
 pub(super) fn are_stored(target: &engine::Target) -> anyhow::Result<bool> {
     let kind = || stored_kind(&mut *target.engine().source()?);
     Ok(kind().map_err(BridgeError::Engine)? == Some(StoredKind::Datagrams))
@@ -221,7 +221,7 @@ pub(super) fn start(
 ) -> anyhow::Result<Running> {
     if let Some(option) = option_of_streams(arguments) {
         let problem =
-            format!("{option} applies to a stream, and the engine holds datagrams of a plain group");
+            format!("{option} applies to a stream, and the broker holds datagrams of a plain group");
         return Err(Failure::usage(problem).remedy("remove the option").into());
     }
     let options = &arguments.reverse;

@@ -1,4 +1,4 @@
-//! What a bridge out of an engine reports, as text and as JSON.
+//! What a bridge out of a broker reports, as text and as JSON.
 
 use std::time::{Duration, SystemTime};
 
@@ -42,19 +42,19 @@ record! {
     #[derive(Clone, Debug)]
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct EventRecord {
-        /// Event: there is a connection to the engine (`connected`), or the engine cannot be used at present
+        /// Event: there is a connection to the broker (`connected`), or the broker cannot be used at present
         /// (`disconnected`); another bridge publishes the stream (`standing-by`); this bridge publishes from now on
         /// (`began`), in place of another one (`took-over`), and has waited for subscribers for 5 s
-        /// (`waiting-for-subscribers`); messages are missing in the engine (`gap`); the stream in the engine was closed
+        /// (`waiting-for-subscribers`); messages are missing in the broker (`gap`); the stream in the broker was closed
         /// (`ended`)
         event: &'static str = report.name,
         /// Time of the record (RFC 3339, UTC, with nanoseconds)
         time: String = rfc3339(SystemTime::now()),
-        /// The key and the address of the engine, with `connected` and `disconnected`
+        /// The key and the address of the broker, with `connected` and `disconnected`
         engine: Option<String> = text("engine"),
         /// Incarnation that this bridge publishes under (`began`, `took-over`), or another one (`standing-by`)
         publisher_incarnation: Option<u32> = incarnation("publisher_incarnation"),
-        /// Incarnation of the messages in the engine
+        /// Incarnation of the messages in the broker
         incarnation: Option<u32> = incarnation("incarnation"),
         /// Number of the first message that is published, or of the first missing one
         #[cfg_attr(feature = "schema", schemars(with = "Option<u64>"))]
@@ -62,10 +62,10 @@ record! {
         /// Number of missing messages, null if it is unknown; with `waiting-for-subscribers`, how many more it waits
         /// for; with `ended`, the number of messages
         count: Option<u64> = number("count"),
-        /// Why the messages of a `gap` are missing: as in the gap record, or records were removed from the engine
+        /// Why the messages of a `gap` are missing: as in the gap record, or records were removed from the broker
         /// (`removed`)
         cause: Option<String> = text("cause"),
-        /// Why the engine cannot be used
+        /// Why the broker cannot be used
         reason: Option<String> = text("reason"),
         /// What to do about it
         remedy: Option<String> = report.remedy.clone(),
@@ -85,7 +85,7 @@ record! {
     #[derive(Debug)]
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
     pub(super) struct ReverseSummary {
-        /// The key and the address of the engine
+        /// The key and the address of the broker
         engine: String = engine.to_owned(),
         /// Stream that was published, as 16 hexadecimal digits; null if datagrams of a plain group were sent
         stream: Option<String> = stream.map(|stream| stream.to_string()),
@@ -95,7 +95,7 @@ record! {
         messages: u64 = statistics.messages,
         /// Bytes of messages published
         bytes: u64 = statistics.message_bytes,
-        /// Gaps in the engine
+        /// Gaps in the broker
         gaps: u64 = statistics.gaps,
         /// Messages in them, where their number is known
         missing: u64 = statistics.missing,
