@@ -18,7 +18,7 @@ use crate::{Family, InterfaceIndex, InterfaceSelector, ParseError};
 ///
 /// let host: HostAddr = "[fe80::5%eth0]:5000".parse()?;
 /// assert_eq!((host.port, host.to_string()), (5000, "[fe80::5%eth0]:5000".into()));
-/// assert!("239.1.2.3:5000".parse::<HostAddr>().is_err());
+/// assert!("239.255.2.3:5000".parse::<HostAddr>().is_err());
 /// assert_eq!(HostAddr::broadcast(5000).to_string(), "255.255.255.255:5000");
 /// # Ok::<(), mcast_group::ParseError>(())
 /// ```

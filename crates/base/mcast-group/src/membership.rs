@@ -10,7 +10,7 @@ use crate::{Group, InterfaceIndex, InterfaceSelector, NotMulticast, ParseError, 
 /// What a receiver joins: a group and port, the interfaces to join on, and the sources to admit.
 ///
 /// Text form: `[SOURCE[,SOURCE…]@]GROUP[%INTERFACE]:PORT`, with a leading `!` to exclude the sources instead:
-/// `239.1.2.3:5000`, `[ff15::1%eth1]:5000`, `10.0.0.7@232.1.2.3%eth1:5000`, `!10.0.0.9@239.1.2.3:5000`.
+/// `239.255.2.3:5000`, `[ff15::1%eth1]:5000`, `10.0.0.7@232.1.2.3%eth1:5000`, `!10.0.0.9@239.255.2.3:5000`.
 /// `FromStr` parses the output of `Display` to the same value, except for a filter that admits no source,
 /// which has no valid text form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,7 +108,7 @@ impl fmt::Display for Membership {
     }
 }
 
-/// A group and a UDP port. Text form: `239.1.2.3:5000`, `[ff15::1]:5000`.
+/// A group and a UDP port. Text form: `239.255.2.3:5000`, `[ff15::1]:5000`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupAddr {
     /// The group.

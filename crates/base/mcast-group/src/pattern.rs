@@ -6,14 +6,14 @@ use core::str::FromStr;
 
 use crate::{Family, Group, GroupRange, NotMulticast, WellKnown};
 
-/// One or several groups, as users type them: an address, a range such as `239.1.2.0/24`, or a [`WellKnown`] name, which
+/// One or several groups, as users type them: an address, a range such as `239.255.2.0/24`, or a [`WellKnown`] name, which
 /// stands for its groups of both families.
 ///
 /// ```
 /// use mcast_group::GroupPattern;
 ///
-/// let pattern: GroupPattern = "239.1.2.0/23".parse()?;
-/// assert!(pattern.contains("239.1.3.255".parse().unwrap()));
+/// let pattern: GroupPattern = "239.255.2.0/23".parse()?;
+/// assert!(pattern.contains("239.255.3.255".parse().unwrap()));
 /// # Ok::<(), mcast_group::GroupPatternError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

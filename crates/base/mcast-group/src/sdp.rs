@@ -323,7 +323,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Parses `IN IP4 239.1.2.3/16/3` or `IN IP6 ff15::1/3`. Returns `None` for a unicast address.
+    /// Parses `IN IP4 239.255.2.3/16/3` or `IN IP6 ff15::1/3`. Returns `None` for a unicast address.
     fn parse(text: &str) -> Result<Option<Self>, ParseError> {
         let error = |problem| ParseError::new(text, problem);
         let mut words = text.split_ascii_whitespace();

@@ -15,7 +15,7 @@
 //! let exporter = Exporter::start(address.bind()?, || {
 //!     let mut exposition = Exposition::default();
 //!     let received = exposition.family("datagrams_total", MetricKind::Counter, "Datagrams received.");
-//!     received.sample(&[("group", &"239.1.2.3")], 7_u64);
+//!     received.sample(&[("group", &"239.255.2.3")], 7_u64);
 //!     exposition
 //! })?;
 //! println!("metrics at http://{}/metrics", exporter.address());

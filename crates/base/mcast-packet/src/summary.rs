@@ -14,7 +14,7 @@ use crate::payload::{self, Ptp};
 use crate::pim::PimMessage;
 use crate::udp::Udp;
 
-/// Returns a one-line summary of an Ethernet frame: `Ether / IP / UDP 10.0.0.1:5000 > 239.1.2.3:5000 / Raw`.
+/// Returns a one-line summary of an Ethernet frame: `Ether / IP / UDP 10.0.0.1:5000 > 239.255.2.3:5000 / Raw`.
 #[must_use]
 pub fn summary(frame: &[u8]) -> impl fmt::Display + '_ {
     Packet::ethernet(frame)
@@ -34,7 +34,7 @@ impl Packet<'_> {
     }
 
     /// Returns the summary of a packet inside others: `Ether / IP 192.0.2.1 > 192.0.2.2 / GRE / IP / UDP 10.0.0.1:5000 >
-    /// 239.1.2.3:5000 / Raw`. `payload` describes the UDP payload of this packet, if the caller knows more about it.
+    /// 239.255.2.3:5000 / Raw`. `payload` describes the UDP payload of this packet, if the caller knows more about it.
     pub fn summary_within<'s>(
         &'s self,
         enclosing: Option<&'s Enclosing<'s>>,

@@ -6,7 +6,7 @@
 //!
 //! let console = Console::new(false, false);
 //! let mut table = Table::new(&["GROUP", "SOURCE"], console.palette().heading);
-//! table.row([Cell::new("239.1.2.3"), Cell::new("192.168.56.103").style(console.palette().address)]);
+//! table.row([Cell::new("239.255.2.3"), Cell::new("192.168.56.103").style(console.palette().address)]);
 //! table.write(&mut console.output())?;
 //! # Ok::<(), std::io::Error>(())
 //! ```

@@ -42,7 +42,7 @@ pub struct SocketAction {
     pub pid: u32,
     /// Inode of the socket, as `/proc/PID/fd` shows it
     pub socket: u64,
-    /// Change of the socket, such as `join 239.1.2.3%2` or `hops ipv4 16`
+    /// Change of the socket, such as `join 239.255.2.3%2` or `hops ipv4 16`
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     #[serde(with = "as_text")]
     pub change: SocketChange,

@@ -332,7 +332,7 @@ impl Finding {
     }
 }
 
-/// Writes the fields that apply: `on eth0, 239.1.2.3:5000, from 10.0.0.7, player (4711)`.
+/// Writes the fields that apply: `on eth0, 239.255.2.3:5000, from 10.0.0.7, player (4711)`.
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let interface = self.interface().map(|interface| format!("on {interface}"));

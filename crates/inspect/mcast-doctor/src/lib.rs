@@ -8,7 +8,7 @@
 //! use mcast_doctor::{Options, examine_membership};
 //! use std::ops::ControlFlow;
 //!
-//! let membership = "239.1.2.3%eth0:5000".parse()?;
+//! let membership = "239.255.2.3%eth0:5000".parse()?;
 //! let report = examine_membership(&membership, &Options::default(), &mut |_| ControlFlow::Continue(()))?;
 //! for finding in &report.findings {
 //!     println!("{}: {}: {}", finding.severity, finding.id, finding.cause);
@@ -95,7 +95,7 @@ pub use started_program::StartedProgram;
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// if let Err(error) = mcast::Sender::to("239.1.2.3:7000".parse()?)?.send(b"hello") {
+/// if let Err(error) = mcast::Sender::to("239.255.2.3:7000".parse()?)?.send(b"hello") {
 ///     eprintln!("{error}");
 ///     mcast_doctor::explain_error(&error).into_iter().for_each(|finding| eprintln!("{}", finding.cause));
 /// }

@@ -40,7 +40,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// use mcast_doctor::{Options, StartedProgram};
 ///
 /// let mut command = Command::new("player");
-/// let mut program = StartedProgram::start(command.arg("udp://@239.1.2.3:5000"))?;
+/// let mut program = StartedProgram::start(command.arg("udp://@239.255.2.3:5000"))?;
 /// let report = match program.wait_until_joined(|| false) {
 ///     Ok(()) => program.examine(&Options::default(), &mut |_| ControlFlow::Continue(()))?,
 ///     Err(error) => program.explain(error)?,

@@ -9,7 +9,7 @@
 //! use mcast_traffic::{Dispatch, Pace, StopSignal, resolve_targets};
 //!
 //! let sender = Sender::builder().build()?;
-//! let targets = resolve_targets(&["239.1.2.3:5000".parse()?], &["eth0".parse()?])?;
+//! let targets = resolve_targets(&["239.255.2.3:5000".parse()?], &["eth0".parse()?])?;
 //! let mut pace = Pace::new(Some(Rate::Datagrams(10.0)), targets.len(), None, StopSignal::default());
 //! let mut dispatch = Dispatch::new(&sender);
 //! let round: Vec<_> = targets.iter().map(|target| target.outgoing(b"hello")).collect();

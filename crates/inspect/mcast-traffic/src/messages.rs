@@ -101,7 +101,7 @@ pub struct PublishReport {
 /// use mcast_stream::Publisher;
 /// use mcast_traffic::{MessagePublisher, PublishPlan, StopSignal};
 ///
-/// let publisher = Publisher::builder().to("239.1.2.3%eth0:5000".parse()?).build()?;
+/// let publisher = Publisher::builder().to("239.255.2.3%eth0:5000".parse()?).build()?;
 /// let plan =
 ///     PublishPlan { size: 1344, rate: Some(20e3), count: None, duration: Duration::from_secs(10), clock: 0 };
 /// let stop = StopSignal::default();
@@ -273,7 +273,7 @@ const RECEIVE_POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// use mcast_stream::Subscriber;
 /// use mcast_traffic::{MessageRun, StopSignal};
 ///
-/// let mut subscriber = Subscriber::builder().join("239.1.2.3%eth0:5000".parse()?).build()?;
+/// let mut subscriber = Subscriber::builder().join("239.255.2.3%eth0:5000".parse()?).build()?;
 /// let mut run = MessageRun::new(0);
 /// let idle = Duration::from_secs(3);
 /// run.listen(&mut subscriber, idle, None, &StopSignal::default(), |event| println!("{event:?}"))?;

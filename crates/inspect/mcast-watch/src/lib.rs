@@ -16,7 +16,7 @@
 //!     mac: MacAddress([2, 0, 0, 0, 0, 1]),
 //!     source: "10.0.0.7".parse()?,
 //!     source_port: 4000,
-//!     group: "239.1.2.3".parse()?,
+//!     group: "239.255.2.3".parse()?,
 //!     destination_port: 5000,
 //!     hop_limit: 4,
 //!     payload: b"hello",

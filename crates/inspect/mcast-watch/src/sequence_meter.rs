@@ -79,7 +79,7 @@ pub struct SequenceStatistics {
 /// let mut meter = SequenceMeter::default();
 /// for number in [1_u16, 2, 3, 7] {
 ///     let field = "0:2".parse()?;
-///     meter.observe("239.1.2.3".parse()?, 5000, &number.to_be_bytes(), Some(field), None);
+///     meter.observe("239.255.2.3".parse()?, 5000, &number.to_be_bytes(), Some(field), None);
 /// }
 /// assert_eq!(meter.numbers().map(|numbers| numbers.missing), Some(3));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -201,7 +201,7 @@ impl fmt::Debug for OwnedDatagram {
 ///
 /// ```
 /// use mcast::Outgoing;
-/// let to = "239.1.2.3:7000".parse()?;
+/// let to = "239.255.2.3:7000".parse()?;
 /// let outgoing = Outgoing::new(b"hello").to(to).hop_limit(4);
 /// # Ok::<(), mcast::ParseError>(())
 /// ```

@@ -5,8 +5,8 @@
 //! use mcast::{Receiver, Sender};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let receiver = Receiver::join_one("239.1.2.3%eth0:7000".parse()?)?;
-//! let sender = Sender::to("239.1.2.3%eth0:7000".parse()?)?;
+//! let receiver = Receiver::join_one("239.255.2.3%eth0:7000".parse()?)?;
+//! let sender = Sender::to("239.255.2.3%eth0:7000".parse()?)?;
 //! sender.send(b"hello")?;
 //!
 //! let mut buffer = [0; 65_536];

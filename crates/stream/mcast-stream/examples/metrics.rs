@@ -1,5 +1,5 @@
 //! Publishes, and prints the metrics that a recorder receives: `metrics GROUP:PORT`, for instance
-//! `metrics 239.1.2.3%eth0:7000`.
+//! `metrics 239.255.2.3%eth0:7000`.
 //!
 //! The recorder here prints. To serve Prometheus, install the recorder of `metrics-exporter-prometheus` instead.
 

@@ -47,7 +47,7 @@
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).init();
-//! let publisher = mcast_stream::Publisher::to("239.1.2.3%eth0:7000".parse()?)?;
+//! let publisher = mcast_stream::Publisher::to("239.255.2.3%eth0:7000".parse()?)?;
 //! publisher.publish(b"hello")?;
 //! # Ok(()) }
 //! ```

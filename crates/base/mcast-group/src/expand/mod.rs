@@ -14,13 +14,13 @@ use crate::{Destination, Family, GroupAddr, InterfaceSelector, Membership, Parse
 ///
 /// | text | expands to |
 /// |---|---|
-/// | `239.1.2.3:5000`, `10.0.0.7@232.1.2.3%eth1:5000` | one [`Membership`] |
-/// | `239.1.2.0/28:5000`, `[ff15::/126]:5000` | every group of a range |
-/// | `239.1.2.3+10:5000`, `[ff15::1]+10:5000` | ten consecutive groups, starting with this one |
-/// | `239.1.2.3:5000-5003` | every port of a range |
+/// | `239.255.2.3:5000`, `10.0.0.7@232.1.2.3%eth1:5000` | one [`Membership`] |
+/// | `239.255.2.0/28:5000`, `[ff15::/126]:5000` | every group of a range |
+/// | `239.255.2.3+10:5000`, `[ff15::1]+10:5000` | ten consecutive groups, starting with this one |
+/// | `239.255.2.3:5000-5003` | every port of a range |
 /// | `mdns`, `mdns%eth0`, `ptp:320` | a [`WellKnown`](crate::WellKnown) name, with its own ports unless one is given |
 /// | `10.0.0.7,232.1.2.3:5000` | a source and a group, in the syntax of mcjoin |
-/// | `udp://@239.1.2.3:5000`, `rtp://10.0.0.7@232.1.2.3:5000?ttl=4` | a URL in the syntax of media players |
+/// | `udp://@239.255.2.3:5000`, `rtp://10.0.0.7@232.1.2.3:5000?ttl=4` | a URL in the syntax of media players |
 ///
 /// The query of a URL may contain `ttl`, `localaddr` (the address of an interface), `iface` or `miface`
 /// (an interface), `sources` (to include) and `block` (to exclude). Other keys are reported in
@@ -64,9 +64,9 @@ impl Expand {
     ///
     /// ```
     /// use mcast_group::Expand;
-    /// let expansion = Expand::default().memberships("239.1.2.0/30:5000-5001")?;
+    /// let expansion = Expand::default().memberships("239.255.2.0/30:5000-5001")?;
     /// assert_eq!(expansion.items.len(), 8);
-    /// assert_eq!(expansion.items[7].to_string(), "239.1.2.3:5001");
+    /// assert_eq!(expansion.items[7].to_string(), "239.255.2.3:5001");
     ///
     /// let mdns = Expand::default().memberships("mdns%eth0")?;
     /// assert_eq!(mdns.items[0].to_string(), "224.0.0.251%eth0:5353");
@@ -90,8 +90,8 @@ impl Expand {
     ///
     /// ```
     /// use mcast_group::Expand;
-    /// let expansion = Expand::default().destinations("udp://239.1.2.3:5000?ttl=4")?;
-    /// assert_eq!(expansion.items[0].to_string(), "239.1.2.3:5000");
+    /// let expansion = Expand::default().destinations("udp://239.255.2.3:5000?ttl=4")?;
+    /// assert_eq!(expansion.items[0].to_string(), "239.255.2.3:5000");
     /// assert_eq!(expansion.hints.hop_limit, Some(4));
     /// # Ok::<(), mcast_group::ParseError>(())
     /// ```

@@ -89,8 +89,8 @@ impl GroupRange {
     /// ```
     /// use mcast_group::GroupRange;
     ///
-    /// let range = GroupRange::of_prefix("239.1.2.3".parse()?, 24);
-    /// assert_eq!(range.to_string(), "239.1.2.0-239.1.2.255");
+    /// let range = GroupRange::of_prefix("239.255.2.3".parse()?, 24);
+    /// assert_eq!(range.to_string(), "239.255.2.0-239.255.2.255");
     /// # Ok::<(), mcast_group::ParseError>(())
     /// ```
     #[must_use]

@@ -300,7 +300,7 @@ pub struct NetworkId {
 }
 
 /// A change of one option or membership of a socket. Its text form is read back by [`FromStr`]:
-/// `join 10.0.0.7@239.1.2.3%2`, `send-by ipv4 3 instead-of route`, `hops ipv6 16`.
+/// `join 10.0.0.7@239.255.2.3%2`, `send-by ipv4 3 instead-of route`, `hops ipv6 16`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SocketChange {
     /// Join a group on an interface, from any source or from one (`MCAST_JOIN_GROUP`, `MCAST_JOIN_SOURCE_GROUP`).

@@ -348,7 +348,7 @@ impl HistoryEntry {
     }
 }
 
-/// Returns a finding with its subject: `no-route  on eth0, 239.1.2.3:5000`.
+/// Returns a finding with its subject: `no-route  on eth0, 239.255.2.3:5000`.
 fn description(finding: &Finding) -> String {
     match finding.subject.to_string() {
         subject if subject.is_empty() => finding.id.to_string(),

@@ -125,7 +125,7 @@ fn forget_oldest<K: Ord + Clone>(heard: &mut BTreeMap<K, Timestamp>) {
     }
 }
 
-/// `since 2026-11-21 02:14:05Z (healthy until 02:13:05Z): 239.1.2.3:5000 from 10.0.0.7:6000 on eth0 last heard …`.
+/// `since 2026-11-21 02:14:05Z (healthy until 02:13:05Z): 239.255.2.3:5000 from 10.0.0.7:6000 on eth0 last heard …`.
 impl fmt::Display for Onset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "since {}", date_and_time(self.since))?;

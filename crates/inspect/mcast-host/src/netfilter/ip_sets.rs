@@ -432,7 +432,7 @@ impl fmt::Display for IpSetElement {
     }
 }
 
-/// Writes it as evidence: `the set `NAME` of ipset: contains 239.1.2.3`.
+/// Writes it as evidence: `the set `NAME` of ipset: contains 239.255.2.3`.
 impl fmt::Display for IpSetFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the set `{}` of ipset: {}", self.set, self.membership)

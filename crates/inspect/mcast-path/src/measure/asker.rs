@@ -32,7 +32,7 @@ const HOST_HOP_LIMIT: u8 = 64;
 /// let schedule =
 ///     PingSchedule { every: second, wait: second, count: Some(3), timeout: None, expected: None };
 /// let mut pings = Pings::new(SessionId::random(), ProbeCase { size: 64, hop_limit: 1 }, schedule);
-/// let (sender, targets) = (Sender::builder().build()?, [Outgoing::new(&[]).to("239.1.2.3:5000".parse()?)]);
+/// let (sender, targets) = (Sender::builder().build()?, [Outgoing::new(&[]).to("239.255.2.3:5000".parse()?)]);
 /// let mut asker = Asker::new(&sender, &targets);
 /// asker.run(&mut pings, || true, |pings, reply| {
 ///     println!("{}: {:?}", pings.session().responders()[reply.responder].address, reply.round_trip);

@@ -37,7 +37,7 @@ pub const UNICAST_PROBE_PORT: u16 = 24_788;
 /// use mcast_doctor::Error;
 /// use mcast_path::Listener;
 ///
-/// let listener = Listener::probes(vec!["239.1.2.3%eth0:5000".parse()?], None)?;
+/// let listener = Listener::probes(vec!["239.255.2.3%eth0:5000".parse()?], None)?;
 /// listener.run(None, |_| Ok::<_, Error>(true), |prober| println!("probes from {prober}"))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -86,7 +86,7 @@ impl Drop for WorkerEnd<'_> {
 /// use mcast::{Outgoing, Sender};
 /// use mcast_path::{PerfSendPlan, PerfSender};
 ///
-/// let targets = [Outgoing::new(&[]).to("239.1.2.3:5000".parse()?)];
+/// let targets = [Outgoing::new(&[]).to("239.255.2.3:5000".parse()?)];
 /// let mut sender = PerfSender::new(&targets, 1, 1_400, || Sender::builder().details(false).build())?;
 /// let plan = PerfSendPlan { count: Some(1_000), ..PerfSendPlan::default() };
 /// let result = sender.run(&plan, &|| true, |_| Ok::<_, mcast_doctor::Error>(()))?;

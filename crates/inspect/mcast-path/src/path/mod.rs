@@ -37,7 +37,7 @@ const DEFAULT_MTU: u32 = 1_500;
 /// use mcast_measure::ClockTime;
 /// use mcast_measure::wire::SessionId;
 ///
-/// let mut test = PathTest::new("239.1.2.3:5000".parse()?, None, 1, SessionId(7));
+/// let mut test = PathTest::new("239.255.2.3:5000".parse()?, None, 1, SessionId(7));
 /// for case in 0..test.session.cases().len() {
 ///     let probe = test.session.probe(ClockTime(0), case).unwrap();
 ///     // Send the probe here.

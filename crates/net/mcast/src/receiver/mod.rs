@@ -54,7 +54,7 @@ use wire::Wires;
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let receiver = mcast::Receiver::builder()
-///     .join("239.1.2.3:7000".parse()?)
+///     .join("239.255.2.3:7000".parse()?)
 ///     .join("10.0.0.7@232.1.2.3%eth1:7000".parse()?)
 ///     .build()?;
 /// for status in receiver.memberships() {
@@ -213,7 +213,7 @@ impl Receiver {
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let receiver = mcast::Receiver::join_one("239.1.2.3:7000".parse()?)?;
+    /// # let receiver = mcast::Receiver::join_one("239.255.2.3:7000".parse()?)?;
     /// let mut reader = receiver.reader();
     /// while let Some(datagram) = reader.next()? {
     ///     println!("{} from {}", datagram.length, datagram.source.ip());

@@ -39,7 +39,7 @@ const ONE: Sent = Sent { datagrams: 1, segmented: 0 };
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let sender = mcast::Sender::to("239.1.2.3%eth1:7000".parse()?)?;
+/// let sender = mcast::Sender::to("239.255.2.3%eth1:7000".parse()?)?;
 /// sender.send(b"hello")?;
 /// # Ok(()) }
 /// ```

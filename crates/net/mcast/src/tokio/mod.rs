@@ -48,7 +48,7 @@ use readiness::{Readable, Sockets};
 ///
 /// ```no_run
 /// # async fn receive() -> Result<(), Box<dyn std::error::Error>> {
-/// let receiver = mcast::Receiver::join_one("239.1.2.3:7000".parse()?)?;
+/// let receiver = mcast::Receiver::join_one("239.255.2.3:7000".parse()?)?;
 /// let receiver = mcast::tokio::Receiver::new(receiver)?;
 /// let mut buffer = [0; 65_536];
 /// loop {
@@ -149,7 +149,7 @@ impl Receiver {
 ///
 /// ```no_run
 /// # async fn send() -> Result<(), Box<dyn std::error::Error>> {
-/// let sender = mcast::Sender::to("239.1.2.3%eth0:7000".parse()?)?;
+/// let sender = mcast::Sender::to("239.255.2.3%eth0:7000".parse()?)?;
 /// let sender = mcast::tokio::Sender::new(sender);
 /// sender.send(b"hello").await?;
 /// # Ok(()) }

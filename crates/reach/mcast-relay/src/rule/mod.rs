@@ -26,7 +26,7 @@ pub use traffic::{DiscoveryProtocol, Rewrite, RewriteTarget, Selection, Traffic}
 ///
 /// | part | forms |
 /// |---|---|
-/// | `TRAFFIC` | `239.1.2.0/24:5000`, `10.0.0.7@232.1.2.3:5000`, `[ff15::1]:5000-5003`, `broadcast:6000`, or a discovery protocol: `mdns`, `ssdp`, `wsd`, `llmnr`, `coap`, `knx`; for HTTP clients also `239.0.0.0/8:*` with any port, and `playlist` |
+/// | `TRAFFIC` | `239.255.2.0/24:5000`, `10.0.0.7@232.1.2.3:5000`, `[ff15::1]:5000-5003`, `broadcast:6000`, or a discovery protocol: `mdns`, `ssdp`, `wsd`, `llmnr`, `coap`, `knx`; for HTTP clients also `239.0.0.0/8:*` with any port, and `playlist` |
 /// | `LEG` | an interface: `eth0`, `netns:NAME/eth0`, `netns:PID/eth0`, `docker:NAME/eth0`; a tunnel to another site: `tunnel:NAME`; after `from` also `amt:RELAY`, a relay of AMT |
 /// | `TARGET` | a leg, `udp://ADDRESS:PORT` for unicast, `http://ADDRESS:PORT` to serve clients there, or `amt-listen:ADDRESS[:PORT]` for gateways of AMT |
 /// | `OPTION` | `as GROUP:PORT`, `as :PORT`, `as broadcast:PORT`, `ttl N`, `rate 10Mbit`, `allow SERVICE,…`, `deny SERVICE,…`, `repair 200ms`, `always`, `no-replies`, `keep-source` |
@@ -34,7 +34,7 @@ pub use traffic::{DiscoveryProtocol, Rewrite, RewriteTarget, Selection, Traffic}
 /// ```
 /// use mcast_relay::Rule;
 ///
-/// let rule: Rule = "239.1.2.0/24:5000 from vlan10 to vlan20,vlan30 rate 10Mbit".parse()?;
+/// let rule: Rule = "239.255.2.0/24:5000 from vlan10 to vlan20,vlan30 rate 10Mbit".parse()?;
 /// assert_eq!(rule.legs().count(), 3);
 /// assert!("224.0.0.5:5000 from eth0 to eth1".parse::<Rule>().is_err());
 /// # Ok::<(), mcast_relay::RuleError>(())

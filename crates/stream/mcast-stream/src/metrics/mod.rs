@@ -7,7 +7,7 @@
 //! every second.
 //!
 //! Each name begins with `mcast_stream_publisher_`, `mcast_stream_subscriber_`, `mcast_stream_history_` or `mcast_stream_snapshot_`, and has the label
-//! `stream` (16 hexadecimal digits). Those of publishers and subscribers also have the labels `group` (`239.1.2.3:7000`; several are separated by commas) and `interface` (the name that was
+//! `stream` (16 hexadecimal digits). Those of publishers and subscribers also have the labels `group` (`239.255.2.3:7000`; several are separated by commas) and `interface` (the name that was
 //! given; empty if the system chose).
 //!
 //! Each number of [`PublisherStatistics`](crate::publisher::PublisherStatistics),

@@ -45,16 +45,16 @@ pub const SHIPPED: &[(&str, &str)] = &[
 /// interfaces.eth0 = { switch = "lan", addresses = ["10.0.0.1/24", "fd00::1/64"] }
 /// routes = [{ to = "224.0.0.0/4", interface = "eth0" }, { to = "10.2.0.0/24", via = "10.0.0.254" }]
 /// sysctls = { "net/ipv4/conf/all/rp_filter" = 1 }
-/// run = [{ command = "mcast send 239.1.2.3:5000 hello", wait_for = ["listen"] }]
+/// run = [{ command = "mcast send 239.255.2.3:5000 hello", wait_for = ["listen"] }]
 ///
 /// [hosts.b]
 /// interfaces.eth0 = { switch = "lan", addresses = ["10.0.0.2/24"], impairment = { loss = 0.01, seed = 7 } }
-/// run = [{ name = "listen", command = "mcast recv 239.1.2.3:5000 -c 1", joined = "239.1.2.3" }]
+/// run = [{ name = "listen", command = "mcast recv 239.255.2.3:5000 -c 1", joined = "239.255.2.3" }]
 ///
 /// [routers.r]                                 # a host that forwards, with `groups` as well
 /// interfaces.r0 = { switch = "lan", addresses = ["10.0.0.254/24"] }
 /// interfaces.r1 = { switch = "wan", addresses = ["10.2.0.254/24"], mtu = 1400 }
-/// groups = [{ group = "239.1.2.3", from = "r0", to = ["r1"] }]      # also source, ttl_threshold
+/// groups = [{ group = "239.255.2.3", from = "r0", to = ["r1"] }]      # also source, ttl_threshold
 ///
 /// [switches.wan]
 ///

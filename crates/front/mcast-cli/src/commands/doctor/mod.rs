@@ -210,6 +210,9 @@ socket. The last line says whether datagrams arrive. Exit status 0 if they do, 1
 line begins with unknown, and the exit status is 3 if only a permission is missing (the wire needs root
 or CAP_NET_RAW), else 6.
 
+Several groups are examined one after the other, because all of them share the counters of the kernel:
+with --watch, an interval is at least the sum of their times (-W).
+
 -s SOURCE accepts only a source, as SOURCE@ before the group does, and -4 and -6 select the family of a name. With --fleet,
 --lldp TIME is how long to wait for LLDP, which names switch ports, if a path fails (30 s), and --ssh-config FILE replaces
 the configuration of ssh.

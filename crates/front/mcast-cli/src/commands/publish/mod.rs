@@ -259,7 +259,7 @@ Examples:
                       late joiners start with the state
   mcast publish 239.255.1.2:7000 --key prices.key secret    sealed (see `mcast keys`)
   mcast publish 239.255.1.2:7000 --sign signing.key hello   signed
-  mcast publish 239.1.1.1%eth0:7000 --path 239.1.1.2%eth1:7000 twice    on two networks (redundant paths)
+  mcast publish 239.255.1.1%eth0:7000 --path 239.255.1.2%eth1:7000 twice    on two networks (redundant paths)
   mcast publish 10.0.0.5:7000 --path 10.0.0.6,10.0.0.7 hello   to three hosts, without multicast
   mcast publish --broadcast 7000 -i eth0 hello              to all hosts on the link";
 

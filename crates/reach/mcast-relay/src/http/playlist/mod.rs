@@ -98,7 +98,7 @@ impl Playlist {
     /// ```
     /// use mcast_relay::http::Playlist;
     ///
-    /// let playlist = Playlist::read(b"#EXTM3U\n#EXTINF:-1,News\nrtp://@239.1.2.3:5000\nrtp://239.1.2.4\n");
+    /// let playlist = Playlist::read(b"#EXTM3U\n#EXTINF:-1,News\nrtp://@239.255.2.3:5000\nrtp://239.255.2.4\n");
     /// let news = playlist.channels().next().unwrap();
     /// assert_eq!((news.name.as_str(), news.is_rtp), ("News", true));
     /// assert_eq!(playlist.passed_over().first()[0].line, 4);

@@ -60,7 +60,7 @@ pub struct LoggedPublisherBuilder {
 /// use mcast_stream::wire::StreamId;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let builder = Publisher::builder().to("239.1.2.3%eth0:7000".parse()?).stream(StreamId::named("prices"));
+/// let builder = Publisher::builder().to("239.255.2.3%eth0:7000".parse()?).stream(StreamId::named("prices"));
 /// let publisher = builder.log(Path::new("/var/lib/prices"), LogOptions::default()).build()?;
 /// publisher.publish(b"EUR 1.08")?;
 /// // It is on the disk now, and on its way.

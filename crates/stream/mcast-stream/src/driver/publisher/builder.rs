@@ -260,7 +260,7 @@ impl PublisherBuilder {
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let publisher = Publisher::builder()
-    ///     .to("239.1.2.3%eth0:7000".parse()?)
+    ///     .to("239.255.2.3%eth0:7000".parse()?)
     ///     .fec(Fec::Fixed { data: 20, parity: 4 })
     ///     .flow(FlowControl::OneWay)
     ///     .rate(1_250_000)
@@ -310,7 +310,7 @@ impl PublisherBuilder {
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let quorum = Quorum::new(Acknowledgers::Count(2));
-    /// let publisher = Publisher::builder().to("239.1.2.3%eth0:7000".parse()?).acknowledge(quorum).build()?;
+    /// let publisher = Publisher::builder().to("239.255.2.3%eth0:7000".parse()?).acknowledge(quorum).build()?;
     /// // Blocks until two subscribers are present.
     /// let number = publisher.publish(b"hello")?;
     /// assert!(publisher.wait(Until::MessageAcknowledged(number), Duration::from_secs(1))?);

@@ -56,7 +56,7 @@ use shared::{Core, Progress, Shared};
 /// use mcast_stream::Publisher;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let publisher = Publisher::to("239.1.2.3%eth0:7000".parse()?)?;
+/// let publisher = Publisher::to("239.255.2.3%eth0:7000".parse()?)?;
 /// publisher.publish(b"hello")?;
 /// let closing = publisher.close(std::time::Duration::from_secs(5));
 /// assert!(closing.behind.is_empty(), "a subscriber does not have everything");

@@ -265,7 +265,7 @@ impl SubscriberBuilder {
     /// use mcast_stream::Subscriber;
     /// use mcast_stream::history::HistoryStart;
     ///
-    /// let builder = Subscriber::builder().join("239.1.2.3%eth0:7000".parse()?);
+    /// let builder = Subscriber::builder().join("239.255.2.3%eth0:7000".parse()?);
     /// let mut subscriber = builder.history_from(HistoryStart::Oldest).build()?;
     /// while let Some(item) = subscriber.next()? {
     ///     println!("{item:?}");

@@ -51,7 +51,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// use mcast_stream::{Subscriber, subscriber::Item};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let mut subscriber = Subscriber::join_one("239.1.2.3%eth0:7000".parse()?)?;
+/// let mut subscriber = Subscriber::join_one("239.255.2.3%eth0:7000".parse()?)?;
 /// while let Some(item) = subscriber.next()? {
 ///     match item {
 ///         Item::Message(message) => println!("{}: {} bytes", message.number, message.bytes.len()),
