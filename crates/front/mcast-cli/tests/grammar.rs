@@ -250,3 +250,44 @@ A file:
   [host]   # kept"
     );
 }
+
+/// The settings of services in the guide and in the comments of units, with the command of their unit. systemd would show a mistake
+/// only when the service does not start.
+#[test]
+fn example_settings_of_services_are_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+    let units = root.join("packaging/systemd");
+    let pages = [units.clone(), root.join("docs/how-to")].map(|folder| fs::read_dir(folder).unwrap());
+    let mut checked = 0;
+    for page in pages.into_iter().flatten().map(|entry| entry.unwrap().path()) {
+        let file = page.file_name().and_then(|name| name.to_str()).unwrap();
+        let mut unit = file
+            .strip_prefix("mcast-")
+            .and_then(|name| name.split('@').next())
+            .unwrap_or_default()
+            .to_owned();
+        for line in fs::read_to_string(&page).unwrap().lines() {
+            let named = line.split_once("/etc/mcast/").and_then(|(_, name)| name.split_once('-'));
+            if let Some((name, _)) =
+                named.filter(|(name, _)| units.join(format!("mcast-{name}@.service")).exists())
+            {
+                unit = name.to_owned();
+            }
+            let Some((_, settings)) =
+                line.split_once("ARGUMENTS=").filter(|(_, settings)| !settings.is_empty())
+            else {
+                continue;
+            };
+            let settings = settings.split('`').next().unwrap();
+            let text = fs::read_to_string(units.join(format!("mcast-{unit}@.service"))).unwrap();
+            let start = text.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/")).unwrap();
+            let filled =
+                start.replace("$ARGUMENTS", settings).replace("%i", "eth0").replace("${METRICS}", ":9478");
+            if let Err(error) = command().try_get_matches_from(filled.split_whitespace()) {
+                panic!("{}: {line}: {error}", page.display());
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 15, "{checked}");
+}
