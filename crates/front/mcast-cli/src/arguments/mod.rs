@@ -6,6 +6,7 @@ mod memberships;
 mod packet_filter;
 mod quantities;
 mod selected;
+mod token;
 
 #[cfg(feature = "seal")]
 pub(crate) use keys::signatures::{PublicKeys, SignedBy, SigningFile};
@@ -27,6 +28,7 @@ pub(crate) use selected::{
     Admission, Egress, Families, on_each, read_description, select_destination, select_destinations,
     select_memberships,
 };
+pub(crate) use token::read_token;
 
 /// Hides an option from help and completion if it is one of these, which notes describe instead.
 pub(crate) fn hide(option: clap::Arg, ids: &[&str]) -> clap::Arg {

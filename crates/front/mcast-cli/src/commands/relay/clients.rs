@@ -11,14 +11,10 @@ use mcast_relay::http::Playlist;
 use mcast_relay::{Rule, Selection};
 use mcast_terminal::Console;
 
-use crate::arguments::{parse_duration, warn_if_readable};
+use crate::arguments::{parse_duration, read_token};
 use crate::exit::Failure;
 use crate::output::count_of;
 
-/// A shorter token is refused: it can be found with the requests that a relay answers in a day.
-const SHORTEST_TOKEN: usize = 8;
-/// A random token of this length cannot be guessed. People have shorter ones in their players.
-const SAFE_TOKEN: usize = 16;
 /// The most of a playlist that is read: a byte more than what is used, which shows that there is more.
 const MAX_PLAYLIST: u64 = (16 << 20) + 1;
 
@@ -75,29 +71,7 @@ impl ClientOptions {
     /// Returns what requests must have.
     pub(super) fn read_token(&self, console: &Console) -> anyhow::Result<Option<String>> {
         let Some(path) = &self.http_token_file else { return Ok(None) };
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let token = text.lines().next().unwrap_or_default().trim();
-        let make = "head -c 24 /dev/urandom | base64 | tr '+/' '-_'";
-        let remedy = format!("make one: (umask 077; {make} > {})", path.display());
-        // A space would end it in a header.
-        if token.len() < SHORTEST_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let text = format!(
-                "the first line of {} is not a token: at least {SHORTEST_TOKEN} letters, digits or signs of ASCII",
-                path.display()
-            );
-            return Err(Failure::usage(text).remedy(remedy).into());
-        }
-        if token.len() < SAFE_TOKEN {
-            console.warn(format_args!(
-                "the token in {} has {} characters: it may be guessed",
-                path.display(),
-                token.len()
-            ));
-            console.help(&remedy);
-        }
-        warn_if_readable(&mcast_stream::KeyFile::new(path), path, console);
-        Ok(Some(token.to_owned()))
+        read_token(path, console).map(Some)
     }
 
     /// Returns the channels with names.

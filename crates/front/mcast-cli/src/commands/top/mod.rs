@@ -6,6 +6,7 @@ mod screen;
 mod text;
 mod web;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -25,6 +26,7 @@ use mcast_watch::live::{
 
 use crate::arguments::{
     FilterOptions, PacketInput, on_each, open_file, parse_percent, parse_positive_duration, read_targets,
+    read_token,
 };
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::{Interrupt, Service};
@@ -108,6 +110,10 @@ struct TopOutput {
         conflicts_with_all = ["once", "read"]
     )]
     web: Option<WebAddress>,
+
+    /// Require the token in the first line of FILE, instead of another one after each start
+    #[arg(long, value_name = "FILE", requires = "web")]
+    web_token_file: Option<PathBuf>,
 
     /// Sort by this column
     #[arg(long, value_name = "COLUMN", default_value = "bits")]
@@ -226,7 +232,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console) -> anyhow::Result<Ou
     let named = if arguments.interfaces.is_empty() { Vec::new() } else { frames.interfaces().to_vec() };
     let bound = arguments.show.metrics.as_ref().map(metrics::bind).transpose()?;
     // It examines this machine with the rights of the doctor.
-    let page = arguments.show.web.as_ref().map(WebAddress::bind).transpose()?;
+    let token = arguments.show.web_token_file.as_deref().map(|path| read_token(path, console)).transpose()?;
+    let page = arguments.show.web.as_ref().map(|address| address.bind(token)).transpose()?;
     let keys = arguments.input.keys(console)?;
     let memberships = arguments.join(console)?;
     // A service with selected interfaces ends when they vanish; the service manager restarts it.

@@ -24,11 +24,13 @@ pub(super) struct Examination {
 }
 
 impl Examiner {
-    /// Starts to examine, on a thread with the rights of the calling one.
+    /// Starts to examine, on a thread with the rights to inspect processes and the packet filter, as far as the calling one has them.
     pub(super) fn start() -> anyhow::Result<Self> {
         let examiner = Self::default();
         let latest = examiner.clone();
         sys::spawn("examiner", move || {
+            // What it lacks is a part that is not examined.
+            let _ = sys::keep_rights(&sys::INSPECT_PROCESSES);
             loop {
                 let report = examine_machine().map_err(|error| error.to_string());
                 latest.put(Examination { at: SystemTime::now(), report });

@@ -17,7 +17,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use mcast_http::{AccessRules, HttpClock, HttpDriver, HttpLimits, SiteServer};
+use mcast_http::{AccessRules, HttpClock, HttpDriver, HttpLimits, SiteServer, escaped_token};
 use mcast_metrics::{ExporterAddress, InvalidAddress};
 use mcast_watch::live::Monitor;
 
@@ -52,6 +52,7 @@ pub(super) struct BoundPage {
     address: SocketAddr,
     /// The host as it was given.
     host: String,
+    token: Option<String>,
     examiner: Examiner,
 }
 
@@ -64,8 +65,8 @@ pub(super) struct ServedPage {
 }
 
 impl WebAddress {
-    /// Starts to listen, and to examine the machine with the present rights.
-    pub(super) fn bind(&self) -> anyhow::Result<BoundPage> {
+    /// Starts to listen, and to examine the machine with the present rights. Other machines need this token, or else a new one.
+    pub(super) fn bind(&self, token: Option<String>) -> anyhow::Result<BoundPage> {
         let text = self.0.to_string();
         let bound = self.0.bind().map_err(|error| {
             Failure::environment(format!("cannot serve a page at {text}: {error}"))
@@ -73,15 +74,15 @@ impl WebAddress {
         })?;
         let host = text.rsplit_once(':').map_or(text.as_str(), |(host, _)| host).to_owned();
         let address = bound.address();
-        Ok(BoundPage { listener: bound.into_listener(), address, host, examiner: Examiner::start()? })
+        let token = token.or_else(|| (!address.ip().is_loopback()).then(new_token));
+        Ok(BoundPage { listener: bound.into_listener(), address, host, token, examiner: Examiner::start()? })
     }
 }
 
 impl BoundPage {
     /// Starts to serve the page, on a thread with the rights of the calling one.
     pub(super) fn serve(self, monitor: Monitor) -> anyhow::Result<ServedPage> {
-        let Self { listener, address, host, examiner } = self;
-        let token = (!address.ip().is_loopback()).then(new_token);
+        let Self { listener, address, host, token, examiner } = self;
         let is_name = host.parse::<IpAddr>().is_err() && !host.is_empty() && !host.starts_with('[');
         let access = AccessRules {
             hosts: if is_name { vec![host.clone()] } else { Vec::new() },
@@ -117,7 +118,7 @@ impl fmt::Display for ServedPage {
             }
             _ => write!(f, "http://{}/", SocketAddr::new(own_address(self.address.ip()), port))?,
         }
-        self.token.as_ref().map_or(Ok(()), |token| write!(f, "?token={token}"))
+        self.token.as_ref().map_or(Ok(()), |token| write!(f, "?token={}", escaped_token(token)))
     }
 }
 

@@ -132,9 +132,8 @@ function tiles() {
     tile.className = 'tile ' + (level || '');
     text(tile.children[0], value); text(tile.children[1], label);
   });
-  const { omitted = {}, failed, over } = state.sum, trouble = [];
-  if (failed) trouble.push('The capture has failed: ' + failed);
-  else if (over) trouble.push('The capture has ended.');
+  const { omitted = {}, over } = state.sum, trouble = [];
+  if (over) trouble.push('The capture has ended.');
   if (omitted.streams) trouble.push(counted(omitted.streams, 'stream') + ' omitted: the table is full.');
   if (omitted.members) trouble.push(counted(omitted.members, 'member') + ' omitted: the table is full.');
   if (omitted.announcements) trouble.push(counted(omitted.announcements, 'announcement') + ' dropped: there are too many.');
@@ -227,7 +226,7 @@ function spark(rates, losses, width, height) {
   if (rates.length < 2) return root;
   const top = Math.max(...rates, 1), step = width / (MINUTE - 1), from = width - (rates.length - 1) * step;
   const points = rates.map((rate, number) => `${(from + number * step).toFixed(1)},${(height - 1 - rate / top * (height - 4)).toFixed(1)}`);
-  root.append(svg('path', { class: 'rate', d: `M${from.toFixed(1)},${height} L${points.join(' L')} L${width},${height}` }));
+  root.append(svg('path', { class: 'area', d: `M${from.toFixed(1)},${height} L${points.join(' L')} L${width},${height}` }), svg('path', { class: 'rate', d: 'M' + points.join(' L') }));
   losses.forEach((loss, number) => {
     if (loss > 0) root.append(svg('rect', { class: 'loss', x: (from + number * step - step / 2).toFixed(1), y: 0, width: step.toFixed(1), height: Math.max(3, Math.min(loss / 10, 1) * height).toFixed(1) }));
   });
@@ -253,8 +252,8 @@ async function plot(id, opens) {
     }
   }
   if (!body.children.length) return;
-  body.children[0].replaceChildren(chart(state.minutes[id] || [[], []], 1, 'last minute'));
-  if (opens) body.children[1].replaceChildren((state.hours[id]?.[0].length || 0) > 1 ? chart(state.hours[id], 10, 'last hour') : '');
+  body.children[0].replaceChildren(chart(state.minutes[id] || [[], []], 1, body.clientWidth));
+  if (opens) body.children[1].replaceChildren((state.hours[id]?.[0].length || 0) > 1 ? chart(state.hours[id], 10, body.clientWidth) : '');
   const n = state.n[id] || [], members = values('members').filter(member => member.group === stream.group && member.if === stream.if);
   const facts = { name: stream.name, payload: stream.format, interface: segment(stream), tunnel: stream.tunnel, TTL: stream.ttl, rate: bits(n[0] || 0) + ', ' + (n[1] || 0) + ' datagrams/s',
     loss: n[4] === null ? 'not known: the datagrams are not numbered' : percent(n[3]) + ', ' + counted(n[4] || 0, 'datagram'), jitter: micros(n[5]),
@@ -262,8 +261,9 @@ async function plot(id, opens) {
   body.children[2].replaceChildren(...Object.entries(facts).filter(([, value]) => value || value === 0).flatMap(([name, value]) => [make('dt', {}, name), make('dd', {}, String(value))]));
 }
 
-function chart([rates, losses], seconds, label) {
-  const width = 860, height = 190, left = 78, bottom = 22, top = 16, most = Math.max(...rates, 1), worst = Math.max(...losses, 0);
+function chart([rates, losses], seconds, room) {
+  const length = rates.length * seconds, label = length > 120 ? 'last ' + Math.round(length / 60) + ' min' : 'last ' + length + ' s';
+  const width = Math.max(280, room), height = 190, left = 78, bottom = 22, top = 16, most = Math.max(...rates, 1), worst = Math.max(...losses, 0);
   const x = number => left + (rates.length < 2 ? 0 : number / (rates.length - 1)) * (width - left - 8), y = rate => top + (1 - rate / most) * (height - top - bottom);
   const root = svg('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': label });
   for (const part of [0, 0.5, 1]) {
@@ -273,9 +273,10 @@ function chart([rates, losses], seconds, label) {
   losses.forEach((loss, number) => {
     if (loss > 0) root.append(svg('rect', { class: 'loss', x: x(number) - 1.5, y: top, width: 3, height: Math.max(4, loss / Math.max(worst, 1) * (height - top - bottom)) }));
   });
-  if (rates.length > 1) root.append(svg('path', { class: 'rate', d: `M${x(0)},${y(0)} L${rates.map((rate, number) => `${x(number).toFixed(1)},${y(rate).toFixed(1)}`).join(' L')} L${x(rates.length - 1)},${y(0)}` }));
-  root.append(svg('text', { class: 'tick', x: left, y: height - 5 }, label + ': ' + counted(rates.length * seconds, 'second')),
-    svg('text', { class: 'tick', x: width - 8, y: height - 5, 'text-anchor': 'end' }, worst > 0 ? 'red: loss, at most ' + percent(worst) : 'no loss seen'));
+  const line = rates.map((rate, number) => `${x(number).toFixed(1)},${y(rate).toFixed(1)}`).join(' L');
+  if (rates.length > 1) root.append(svg('path', { class: 'area', d: `M${x(0)},${y(0)} L${line} L${x(rates.length - 1)},${y(0)}` }), svg('path', { class: 'rate', d: 'M' + line }));
+  root.append(svg('text', { class: 'tick', x: left, y: height - 5 }, label),
+    svg('text', { class: 'tick', x: width - 8, y: height - 5, 'text-anchor': 'end' }, worst > 0 ? 'red: loss ≤ ' + percent(worst) : 'no loss seen'));
   return root;
 }
 
@@ -338,8 +339,8 @@ function drawSegment({ routers, hosts }, width) {
   const bus = y;
   y += gap;
   rows(lower, false);
-  for (const [x, end] of wires) root.prepend(svg('line', { class: 'wire', x1: x, x2: x, y1: bus, y2: end }));
   root.prepend(svg('line', { class: 'bus', x1: 6, x2: width - 6, y1: bus, y2: bus }));
+  for (const [x, end] of wires) root.prepend(svg('line', { class: 'wire', x1: x, x2: x, y1: bus, y2: end }));
   const more = hosts.size - lower.length;
   if (more > 0) { root.append(svg('text', { class: 'tick', x: 6, y: y + 4 }, 'and ' + counted(more, 'more host'))); y += 14; }
   root.setAttribute('height', y);

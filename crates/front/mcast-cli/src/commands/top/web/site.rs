@@ -9,7 +9,7 @@ use mcast_http::{HttpRequest, HttpSite, SiteReply};
 use mcast_pace::ClockTime;
 use mcast_watch::discovery::{DiscoveredKind, DiscoveryCounts, DiscoveryEvent};
 use mcast_watch::live::{Monitor, MonitorReport};
-use mcast_watch::{Row, StreamKey};
+use mcast_watch::{Row, SequenceStatistics, StreamKey};
 
 use super::changes::{ChangeLog, milliseconds};
 use super::examiner::{Examination, Examiner};
@@ -64,7 +64,8 @@ pub(super) struct Site {
 struct KnownStream {
     id: u32,
     trends: Trends,
-    received: u64,
+    /// Datagrams received and missing at the last update, if they are numbered.
+    numbers: Option<(u64, u64)>,
     is_silent: bool,
     /// Datagrams lost since its loss began, and seconds since the latest of them; `None` if nothing is being lost.
     losing: Option<(u64, u32)>,
@@ -161,7 +162,7 @@ impl Site {
                 .or_insert_with(|| KnownStream { id: next, ..KnownStream::default() });
             self.next_stream += u32::from(known.id == next);
             let item = views::stream(row, picture);
-            let moment = known.measure(row, picture);
+            let (moment, lost) = known.measure(row, picture);
             known.trends.push(moment);
             self.numbers.insert(known.id, numbers(row, picture, moment));
             let is_silent = !picture.is_file && row.quiet >= SILENT;
@@ -170,7 +171,7 @@ impl Site {
                 (true, false) => back.push(item.label.clone()),
                 _ => {}
             }
-            match known.follow_loss(row.lost_now) {
+            match known.follow_loss(lost) {
                 Some(LossChange::Began(lost)) => lossy.push(format!("{}: lost {lost}", item.label)),
                 Some(LossChange::Ended(lost)) => whole.push(format!("{}: lost {lost} in all", item.label)),
                 None => {}
@@ -262,7 +263,6 @@ impl Site {
     fn summarize(&self, picture: &MonitorReport) -> String {
         let rate = picture.total_rate();
         let (totals, dropped) = (&picture.watch.totals, &self.dropped);
-        let failed = self.monitor.failure().map(|error| error.to_string());
         let summary = serde_json::json!({
             "interfaces": self.monitor.interfaces(),
             "bits": rate.bits_per_second.round(),
@@ -273,7 +273,6 @@ impl Site {
                 "announcements": dropped.evicted + dropped.refused + totals.announcements_omitted,
                 "packets": picture.lost,
             },
-            "failed": failed,
             "over": picture.is_over,
         });
         summary.to_string()
@@ -341,14 +340,17 @@ enum LossChange {
 }
 
 impl KnownStream {
-    fn measure(&mut self, row: &Row, picture: &MonitorReport) -> Moment {
+    /// Returns the rate, and the loss since the last update, with the number of lost datagrams.
+    fn measure(&mut self, row: &Row, picture: &MonitorReport) -> (Moment, u64) {
         let bits = picture.rate(row).bits_per_second as f32;
-        let Some(numbers) = row.numbers else { return Moment { bits, loss: 0.0 } };
-        let received =
-            numbers.received.saturating_sub(std::mem::replace(&mut self.received, numbers.received));
-        let all = received + row.lost_now;
-        let loss = if all > 0 { row.lost_now as f32 / all as f32 * 100.0 } else { 0.0 };
-        Moment { bits, loss }
+        let Some(SequenceStatistics { received, missing, .. }) = row.numbers else {
+            return (Moment { bits, loss: 0.0 }, 0);
+        };
+        // What is missing becomes less when it arrives late.
+        let (before, lost_before) = self.numbers.replace((received, missing)).unwrap_or_default();
+        let (received, lost) = (received.saturating_sub(before), missing.saturating_sub(lost_before));
+        let loss = if lost > 0 { lost as f32 / (received + lost) as f32 * 100.0 } else { 0.0 };
+        (Moment { bits, loss }, lost)
     }
 
     /// Notices that a stream begins to lose datagrams, and that it has stopped.
