@@ -25,7 +25,7 @@ pub struct Lldp<'a> {
     pub port_vlan: Option<u16>,
     /// The maximum frame size at the port (IEEE 802.3 clause 79.3.4).
     pub max_frame_size: Option<u16>,
-    /// What the system is, if it says so: the bits of IEEE 802.1AB table 8-4 that are enabled.
+    /// What the system states to be: the bits of IEEE 802.1AB table 8-4 that are enabled.
     pub capabilities: Option<u16>,
     /// The fields after the mandatory ones.
     fields: &'a [u8],

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use mcast_lab::{Host, Lab};
 use mcast_sim::{Dice, for_seeds};
 use mcast_watch::Discovery;
-use mcast_watch::discovery::{DiscoveredKind, DiscoveryProtocol};
+use mcast_watch::discovery::{
+    DdsMismatch, DdsObstacle, DdsSetting, Discovered, DiscoveredKind, DiscoveryProtocol, dds_obstacles,
+};
 
 use super::{Conversation, agree, discover, entries, field};
 
@@ -221,4 +223,94 @@ fn participants_of_other_implementations_answer_and_are_those_that_cyclone_dds_l
     let vendors: BTreeSet<_> = all.iter().map(|entry| field(entry, "vendor")).collect();
     assert!(vendors.contains("Fast DDS") && vendors.contains("Dust DDS"), "{vendors:?}");
     println!("{} entries, agreed after {took:?}", all.len());
+}
+
+/// Hosts on one network: a robot, a PC and an observer.
+fn robot_pc_and_observer(lab: &Lab) -> [Host; 3] {
+    let lan = lab.switch("lan").unwrap();
+    let hosts = ["robot", "pc", "observer"].map(|name| lab.host(name).unwrap());
+    for (number, host) in hosts.iter().enumerate() {
+        host.connect("eth0", &lan, &[&format!("10.0.0.{}/24", number + 1)]).unwrap();
+        host.add_route("224.0.0.0/4", "eth0").unwrap();
+    }
+    hosts
+}
+
+/// Returns what keeps the participants of the robot and the PC apart, once both and this number of their ends are known.
+fn obstacles(discovery: &Discovery, ends: usize) -> (Vec<DdsObstacle>, Discovered) {
+    let start = Instant::now();
+    loop {
+        let all = entries(discovery, DiscoveryProtocol::Rtps);
+        let of = |address: &str| {
+            let address: std::net::IpAddr = address.parse().unwrap();
+            let is_of = |entry: &&Discovered| entry.source.ip() == Some(address);
+            all.iter().filter(is_of).find(|entry| entry.kind == DiscoveredKind::Participant)
+        };
+        let known = all.iter().filter(|entry| entry.kind == DiscoveredKind::Endpoint).count();
+        if let (Some(robot), Some(pc)) = (of("10.0.0.1"), of("10.0.0.2"))
+            && known >= ends
+        {
+            let is_on_link =
+                |_: &Discovered, address: std::net::IpAddr| address.to_string().starts_with("10.0.0.");
+            return (dds_obstacles(robot, pc, &all, is_on_link), robot.clone());
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "only {all:#?}");
+        drop(discovery.next_event(Some(Duration::from_millis(100))));
+    }
+}
+
+#[test]
+fn setting_that_is_printed_lets_a_pc_find_the_topics_of_a_robot_that_announces_a_wrong_address() {
+    let Some(python) = python("cyclonedds") else { return };
+    let lab = Lab::new().unwrap();
+    let [robot, pc, observer] = robot_pc_and_observer(&lab);
+    let start = |uri: &str| {
+        let uri = format!("CYCLONEDDS_URI={uri}");
+        let mut node = Conversation::start(&robot, "env", &[&uri, &python, "-c", NODE, "0", "w:rt/scan"]);
+        node.line();
+        node
+    };
+    let wrong = "<CycloneDDS><Domain><General><ExternalNetworkAddress>172.17.0.2</ExternalNetworkAddress>\
+                 </General></Domain></CycloneDDS>";
+    let node = start(wrong);
+    let mut specialist = Conversation::start(&pc, &python, &["-c", SPECIALIST, "0"]);
+    specialist.line();
+    let discovery = discover(&observer, true);
+    let (found, entry) = obstacles(&discovery, 0);
+    let addresses = vec!["172.17.0.2".parse().unwrap()];
+    assert_eq!(found, [DdsObstacle::Unreachable { participant: entry.name.clone(), addresses }]);
+    assert!(!specialist.ask().contains("rt/scan"), "the PC finds it at a wrong address");
+    node.child.kill().unwrap();
+    let setting = DdsSetting::of(&entry).unwrap().to_string();
+    let uri = setting.strip_prefix("CYCLONEDDS_URI='").and_then(|uri| uri.strip_suffix('\'')).unwrap();
+    let _node = start(uri);
+    let begin = Instant::now();
+    while !specialist.ask().contains("rt/scan") {
+        assert!(begin.elapsed() < Duration::from_secs(10), "the PC does not find it with {setting}");
+        drop(discovery.next_event(Some(Duration::from_millis(100))));
+    }
+}
+
+#[test]
+fn ends_of_a_topic_that_never_match_are_named() {
+    let Some(python) = python("cyclonedds") else { return };
+    let lab = Lab::new().unwrap();
+    let [robot, pc, observer] = robot_pc_and_observer(&lab);
+    // Writers keep nothing, and readers want what was sent before.
+    let wanting = NODE.replace(
+        "participant, topics[arg[2:]])",
+        "participant, topics[arg[2:]], qos=Qos(Policy.Durability.TransientLocal if arg[0] == 'r' else Policy.Durability.Volatile))",
+    );
+    let wanting = format!("from cyclonedds.core import Qos, Policy\n{wanting}");
+    let start = |host: &Host, end: &str| {
+        let mut node = Conversation::start(host, &python, &["-c", &wanting, "0", end]);
+        node.line();
+        node
+    };
+    let _nodes = [start(&robot, "w:rt/map"), start(&pc, "r:rt/map")];
+    let discovery = discover(&observer, true);
+    let (found, _) = obstacles(&discovery, 2);
+    let [writer, reader] = ["volatile", "transient local"].map(Into::into);
+    let reason = DdsMismatch::Durability { writer, reader };
+    assert_eq!(found, [DdsObstacle::Topic { topic: "rt/map".into(), reason }]);
 }

@@ -342,7 +342,7 @@ const CASES: [Case; 22] = [
 ];
 
 #[test]
-fn what_public_reports_describe_is_listed_as_it_is() {
+fn what_public_reports_describe_is_listed_so() {
     for case in CASES {
         let mut bench = Bench::new();
         (case.make)(&mut bench);

@@ -146,12 +146,13 @@ impl RtpsObserver {
         let participant = self.participant(now, place, registry);
         (participant.last_seen, participant.lease) = (now, Some(lease));
         participant.domain = domain;
-        let discovery =
-            description.locators.iter().filter(|(usage, _)| *usage == RtpsLocatorUse::DiscoveryUnicast);
-        // An announced address of another host would be one to send to on behalf of an attacker.
-        participant.discovery = discovery
-            .filter_map(|(_, locator)| locator.udp())
-            .find(|address| address.ip() == datagram.source.ip());
+        let usage = RtpsLocatorUse::DiscoveryUnicast;
+        let locators = description.locators.iter().filter(|(found, _)| *found == usage);
+        let locators: Vec<SocketAddr> = locators.filter_map(|(_, locator)| locator.udp()).collect();
+        let sender = datagram.source.ip();
+        let own = locators.iter().find(|locator| locator.ip() == sender).or_else(|| locators.first());
+        // Requests to the address of another host would be sent on behalf of an attacker.
+        participant.discovery = own.map(|locator| SocketAddr::new(sender, locator.port()));
         let due = now.after(lease);
         self.due = Some(self.due.map_or(due, |known| known.min(due)));
 

@@ -234,7 +234,7 @@ const CASES: [Case; 24] = [
 ];
 
 #[test]
-fn what_public_reports_describe_is_listed_as_it_is() {
+fn what_public_reports_describe_is_listed_so() {
     for case in CASES {
         let mut bench = Bench::new();
         (case.make)(&mut bench);
