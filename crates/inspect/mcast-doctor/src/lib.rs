@@ -45,6 +45,7 @@ mod remedies;
 mod remedy;
 mod report;
 mod representatives;
+mod service;
 mod socket_change;
 mod speakers;
 mod started_program;
@@ -88,6 +89,7 @@ pub use querier_log::{QuerierLog, QuerierSighting};
 pub use remedies::mcast::suggestions;
 pub use remedy::{Effective, Instructions, Persistence, Remedy, RemedyScope, Tool};
 pub use report::{Effect, LayerObservation, OpenQuestion, Report, Verdict};
+pub use service::ServiceTarget;
 pub use started_program::StartedProgram;
 
 /// Returns why this machine refuses to send to a group, or to join it, from its interfaces, routes, rules for routing and packet filter;

@@ -39,6 +39,7 @@ mod sending;
 mod sending_sockets;
 mod sent_elsewhere;
 mod sent_to_another_group;
+pub(crate) mod services;
 pub(crate) mod silence;
 mod sizes;
 mod snooping;
@@ -317,6 +318,11 @@ causes! {
     speakers::TWO_MASTERS: TwoMasters = "two-masters";
     speakers::PROTOCOL_MISMATCH: ProtocolMismatch = "protocol-mismatch";
     binding::NOT_BOUND: NotBound = "not-bound";
+    services::NOT_ANNOUNCED: NotAnnounced = "not-announced";
+    services::ANNOUNCED_ELSEWHERE: AnnouncedElsewhere = "announced-elsewhere";
+    services::UNREACHABLE_ADDRESS: UnreachableAddress = "unreachable-address";
+    services::LINK_LOCAL_ONLY: LinkLocalOnly = "link-local-only";
+    services::SERVICE_SILENT: ServiceSilent = "service-silent";
 }
 
 impl Id {

@@ -174,8 +174,34 @@ pub enum DiscoveryProtocol {
 }
 
 impl Discovered {
-    /// Returns the value of the first field with this name.
+    /// Creates an entry that was announced once, at `time`, without what is optional.
     #[must_use]
+    pub fn new(
+        key: DiscoveryKey,
+        kind: DiscoveredKind,
+        name: impl Into<UntrustedText>,
+        source: DiscoverySource,
+        time: Time,
+    ) -> Self {
+        Self {
+            key,
+            kind,
+            name: name.into(),
+            service: UntrustedText::default(),
+            host: UntrustedText::default(),
+            addresses: Vec::new(),
+            port: None,
+            url: UntrustedText::default(),
+            source,
+            fields: Vec::new(),
+            first_seen: time,
+            last_seen: time,
+            expires: None,
+            announcements: 1,
+        }
+    }
+
+    /// Returns the value of the first field with this name.
     pub fn field(&self, name: &str) -> Option<&UntrustedText> {
         let field = self.fields.iter().find(|field| field.name.as_bytes() == name.as_bytes());
         field.map(|field| &field.value)

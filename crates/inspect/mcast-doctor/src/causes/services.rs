@@ -1,0 +1,582 @@
+//! Judges what was observed of a name that a person looks for: whether it is announced, where, and whether this machine reaches it.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use mcast::InterfaceIndex;
+use mcast::interface::InterfaceAddress;
+use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
+
+use super::{Cause, Check};
+use crate::finding::list;
+use crate::observation::Observation;
+use crate::service::{Connection, ServiceSearch};
+use crate::{
+    ArrivalStatus, Effect, EvidenceKind, ExaminedPart, Finding, Id, LayerObservation, OpenQuestion, Remedy,
+    Report, Severity, Tool,
+};
+
+/// The longest list of names in a sentence.
+const MAX_NAMED: usize = 3;
+/// How alike a name is that may have been meant; 1 for equal.
+const MIN_LIKENESS: f64 = 0.6;
+
+const MDNS: &[&str] = &["RFC 6762 section 3", "RFC 6763 section 4", "UPnP Device Architecture 2.0 section 1"];
+
+/// Nothing with the name is announced here.
+pub(super) const NOT_ANNOUNCED: Cause = Cause::new(Check::Protocol, MDNS).without_loss();
+
+/// The name is announced in another network of this machine than that of the programs.
+pub(super) const ANNOUNCED_ELSEWHERE: Cause = Cause::new(Check::Protocol, MDNS).without_loss();
+
+/// The announced addresses are not those of a host that this machine reaches.
+pub(super) const UNREACHABLE_ADDRESS: Cause =
+    Cause::new(Check::Protocol, &["RFC 6762 section 6.2", "RFC 1122 section 3.3.1"]).without_loss();
+
+/// Only link-local addresses of IPv6 are announced.
+pub(super) const LINK_LOCAL_ONLY: Cause =
+    Cause::new(Check::Protocol, &["RFC 4007 section 11", "RFC 6762 section 15.1"]).without_loss();
+
+/// It is announced, and does not take connections.
+pub(super) const SERVICE_SILENT: Cause =
+    Cause::new(Check::Protocol, &["RFC 9293 section 3.5"]).without_loss();
+
+/// What an announced address is for this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reach {
+    /// In the network where it was announced.
+    OnLink,
+    /// Link-local in IPv6: programs need the interface, too.
+    LinkLocal,
+    /// Behind a router.
+    Routed(InterfaceIndex),
+    /// In the network of another interface.
+    OtherNetwork(InterfaceIndex),
+    /// An address of this machine, which the announcing host has, too.
+    Own(InterfaceIndex),
+    Loopback,
+    /// No route leads there.
+    NoRoute,
+    /// It was not looked up.
+    Unknown,
+}
+
+struct Judgement<'a> {
+    observation: &'a Observation,
+    search: &'a ServiceSearch,
+}
+
+/// Returns the report on a name. The observation is that of the machine.
+pub(crate) fn report(observation: &Observation, search: &ServiceSearch) -> Report {
+    let judgement = Judgement { observation, search };
+    let here: Vec<&Discovered> =
+        search.found.iter().filter(|entry| search.wanted.contains(&entry.key.place.interface)).collect();
+    let mut findings = Vec::new();
+    match (here.is_empty(), search.found.is_empty()) {
+        (true, true) => findings.push(judgement.not_announced()),
+        (true, false) => findings.push(judgement.announced_elsewhere()),
+        (false, _) => here.iter().for_each(|entry| findings.extend(judgement.reachability(entry))),
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings.iter_mut().flat_map(|finding| &mut finding.remedies).for_each(Remedy::add_undo);
+    let mut report = Report {
+        arrival: ArrivalStatus::NotObserved,
+        observations: judgement.observations(&here),
+        examined: vec![ExaminedPart::new(format!(
+            "announcements on {}, for {:.1} s",
+            judgement.names(&search.listened_on),
+            search.listened.as_secs_f64()
+        ))],
+        findings: super::grouped(findings),
+        ..Report::default()
+    };
+    let is_found = !here.is_empty();
+    report.open_questions.extend(search.gaps.iter().map(|gap| {
+        // What was not seen matters only if the name was not found.
+        let effect = if is_found { Effect::Minor } else { Effect::NeedsRights };
+        OpenQuestion::new("what announces itself by other protocols", gap.clone()).with_effect(effect)
+    }));
+    report
+}
+
+impl Judgement<'_> {
+    fn name(&self, interface: InterfaceIndex) -> String {
+        self.observation.link_name(interface)
+    }
+
+    fn names(&self, interfaces: &[InterfaceIndex]) -> String {
+        list(interfaces.iter().map(|interface| self.name(*interface)).collect::<BTreeSet<_>>())
+    }
+
+    fn observations(&self, here: &[&Discovered]) -> Vec<LayerObservation> {
+        let announced = here.iter().map(|entry| {
+            let at = match self.destinations(entry).as_slice() {
+                [] => String::new(),
+                all => format!(", at {}", list(all)),
+            };
+            let from = entry.source;
+            LayerObservation::new(
+                "announcement",
+                format!("{} on {}, from {from}{at}", title(entry), self.name(entry.key.place.interface)),
+            )
+        });
+        let connected = self.search.connections.iter().map(|(address, connection)| {
+            let text = match connection {
+                Connection::Accepted => "accepts connections",
+                Connection::Refused => "refuses connections: nothing listens on the port",
+                Connection::Silent => "does not answer",
+                Connection::Unreachable(why) => {
+                    return LayerObservation::new("connection", format!("{address} is unreachable: {why}"));
+                }
+            };
+            LayerObservation::new("connection", format!("{address} {text}"))
+        });
+        announced.chain(connected).collect()
+    }
+
+    /// Returns the addresses with the port, if there is one.
+    fn destinations(&self, entry: &Discovered) -> Vec<String> {
+        let at = |address: &IpAddr| match entry.port {
+            Some(port) => SocketAddr::new(*address, port).to_string(),
+            None => address.to_string(),
+        };
+        entry.addresses.iter().map(at).collect()
+    }
+
+    fn not_announced(&self) -> Finding {
+        let search = self.search;
+        let others = match search.others.len() {
+            0 => "No other host announced anything".to_owned(),
+            1 => "One other thing was announced".to_owned(),
+            number => format!("{number} other things were announced"),
+        };
+        let cause = format!(
+            "Nothing with the name {} is announced on {}. {others} in {:.1} s.",
+            search.target,
+            self.names(&search.listened_on),
+            search.listened.as_secs_f64()
+        );
+        let mut finding = Finding::fault(Id::NotAnnounced, cause)
+            .on_interfaces(search.listened_on.iter().map(|interface| self.name(*interface)));
+        for protocol in DiscoveryProtocol::ALL {
+            let number = search.others.iter().filter(|entry| entry.key.protocol == protocol).count();
+            if number > 0 {
+                let seen = format!("{number} announced, none with this name");
+                finding = finding.evidence(EvidenceKind::Packet, protocol.to_string(), seen);
+            }
+        }
+        let similar = self.similar();
+        if !similar.is_empty() {
+            finding = finding.advise(
+                Tool::Mcast,
+                format!("Check the name. What is announced is called {}.", list(similar)),
+            );
+        }
+        finding.advise(
+            Tool::Network,
+            "Announcements do not leave their network. If it is in another VLAN or behind a router, run `mcast discover` on a machine there, and carry announcements between the two with `mcast relay --profile home`. If it is in this one, see whether it is on, and whether the access point isolates its clients.",
+        )
+    }
+
+    /// Returns the most similar names.
+    fn similar(&self) -> Vec<String> {
+        let wanted = self.search.target.name.to_lowercase();
+        let rated = self.search.others.iter().map(|entry| {
+            let name = entry.name.to_string();
+            (strsim::normalized_damerau_levenshtein(&wanted, &name.to_lowercase()), name)
+        });
+        let mut rated: Vec<_> = rated.filter(|(likeness, _)| *likeness >= MIN_LIKENESS).collect();
+        rated.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        rated.dedup_by(|a, b| a.1 == b.1);
+        rated.into_iter().take(MAX_NAMED).map(|(_, name)| format!("\"{name}\"")).collect()
+    }
+
+    fn announced_elsewhere(&self) -> Finding {
+        let search = self.search;
+        let places: BTreeSet<_> = search.found.iter().map(|entry| entry.key.place.interface).collect();
+        let places: Vec<_> = places.into_iter().collect();
+        let wanted: Vec<_> = search.wanted.iter().copied().collect();
+        let (there, here) = (self.names(&places), self.names(&wanted));
+        let cause = format!(
+            "{} is announced on {there}, and not on {here}: announcements do not leave their network.",
+            search.target
+        );
+        let finding = Finding::fault(Id::AnnouncedElsewhere, cause)
+            .on_interfaces(wanted.iter().map(|interface| self.name(*interface)));
+        let finding = search.found.iter().take(MAX_NAMED).fold(finding, |finding, entry| {
+            let place = self.name(entry.key.place.interface);
+            finding.evidence(
+                EvidenceKind::Packet,
+                place,
+                format!("{} announced by {}", title(entry), entry.source),
+            )
+        });
+        let between = places.iter().chain(&wanted).map(|interface| self.name(*interface)).collect::<Vec<_>>();
+        finding
+            .with_remedies([Remedy::now(
+                Tool::Mcast,
+                ["relay", "--profile", "home"].into_iter().chain(between.iter().map(String::as_str)),
+            )
+            .as_root()])
+            .advise(Tool::Program, format!("Let the program look for it on {there}, or move it there."))
+    }
+
+    /// Judges whether this machine reaches what is announced.
+    fn reachability(&self, entry: &Discovered) -> Vec<Finding> {
+        let reach: Vec<_> =
+            entry.addresses.iter().map(|address| (*address, self.reach(entry, *address))).collect();
+        let mut findings = Vec::new();
+        findings.extend(self.without_address(entry));
+        findings.extend(self.link_local(entry, &reach));
+        findings.extend(self.bad_addresses(entry, &reach));
+        if findings.iter().all(|finding| finding.severity < Severity::Fault) {
+            findings.extend(self.silent(entry));
+        }
+        findings
+    }
+
+    fn reach(&self, entry: &Discovered, address: IpAddr) -> Reach {
+        let machine = &self.observation.after;
+        let announced_on = entry.key.place.interface;
+        let is_foreign = entry.source.ip().is_none_or(|source| !machine.is_own(source));
+        let having = |wanted: &dyn Fn(&InterfaceAddress) -> bool| {
+            let has = |link: &&crate::snapshot::Link| link.interface.addresses.iter().any(wanted);
+            let mut links: Vec<_> =
+                machine.links.iter().filter(has).map(crate::snapshot::Link::index).collect();
+            // The network of the announcement, if several have the address.
+            links.sort_by_key(|index| *index != announced_on);
+            links.first().copied()
+        };
+        if address.is_loopback() {
+            return if is_foreign { Reach::Loopback } else { Reach::OnLink };
+        }
+        if let Some(owner) = having(&|own| own.address == address) {
+            return if is_foreign { Reach::Own(owner) } else { Reach::OnLink };
+        }
+        if let IpAddr::V6(v6) = address
+            && v6.is_unicast_link_local()
+        {
+            return Reach::LinkLocal;
+        }
+        match having(&|own| own.contains(address)) {
+            Some(interface) if interface == announced_on => Reach::OnLink,
+            Some(interface) => Reach::OtherNetwork(interface),
+            None => match self.observation.source_routes.get(&address) {
+                Some(Some(interface)) => Reach::Routed(*interface),
+                Some(None) => Reach::NoRoute,
+                None => Reach::Unknown,
+            },
+        }
+    }
+
+    fn about(&self, id: Id, severity: Severity, entry: &Discovered, cause: String) -> Finding {
+        let finding = Finding::new(id, severity, cause).on_interface(self.name(entry.key.place.interface));
+        match entry.source {
+            mcast_watch::discovery::DiscoverySource::Ip(source) => finding.from_source(source.ip()),
+            mcast_watch::discovery::DiscoverySource::Mac(_) => finding,
+        }
+    }
+
+    /// A service without an address: programs see its name, and cannot connect.
+    fn without_address(&self, entry: &Discovered) -> Option<Finding> {
+        if !entry.addresses.is_empty() || entry.port.is_none() {
+            return None;
+        }
+        let host = if entry.host.is_empty() { "its host".to_owned() } else { entry.host.to_string() };
+        let cause = format!(
+            "{} is announced without an address of {host}: programs list it, and cannot connect.",
+            title(entry)
+        );
+        Some(self.about(Id::UnreachableAddress, Severity::Fault, entry, cause).advise(
+            Tool::Program,
+            format!("Restart the responder on that host (avahi-daemon, mDNSResponder, systemd-resolved), and let it announce {host} on this network, too."),
+        ))
+    }
+
+    fn link_local(&self, entry: &Discovered, reach: &[(IpAddr, Reach)]) -> Option<Finding> {
+        let is_only = !reach.is_empty() && reach.iter().all(|(_, reach)| *reach == Reach::LinkLocal);
+        if !is_only {
+            return None;
+        }
+        let addresses = list(reach.iter().map(|(address, _)| address));
+        let interface = self.name(entry.key.place.interface);
+        let cause = format!(
+            "{} is announced with the link-local address {addresses} only: a program that does not pass on the interface ({addresses}%{interface}) cannot connect.",
+            title(entry)
+        );
+        Some(self.about(Id::LinkLocalOnly, Severity::Warning, entry, cause).advise(
+            Tool::Network,
+            "Give its host an IPv4 address, or an IPv6 prefix by router advertisements (a unique local one, fd00::/8, is enough), or write the interface after the address.",
+        ))
+    }
+
+    fn bad_addresses(&self, entry: &Discovered, reach: &[(IpAddr, Reach)]) -> Option<Finding> {
+        let is_good = |reach: &Reach| {
+            matches!(reach, Reach::OnLink | Reach::LinkLocal | Reach::Routed(_) | Reach::Unknown)
+        };
+        let bad: Vec<_> = reach.iter().filter(|(_, reach)| !is_good(reach)).collect();
+        if bad.is_empty() {
+            return None;
+        }
+        let why = |(address, reach): &&(IpAddr, Reach)| match reach {
+            Reach::Own(interface) => format!(
+                "{address} is an address of this machine, on {}: both have the same private network, as those of containers",
+                self.name(*interface)
+            ),
+            Reach::Loopback => format!("{address} is the loopback address"),
+            Reach::OtherNetwork(interface) => {
+                format!("{address} belongs to the network of {}, where connections go", self.name(*interface))
+            }
+            _ => format!("no route leads to {address}"),
+        };
+        let reasons: Vec<_> = bad.iter().map(why).collect();
+        let good = reach.iter().filter(|(_, reach)| is_good(reach)).map(|(address, _)| address);
+        let good: Vec<_> = good.collect();
+        let (severity, effect) = match good.as_slice() {
+            [] => (Severity::Fault, "no program on this machine can connect".to_owned()),
+            good => (
+                Severity::Warning,
+                format!(
+                    "a program that tries this address first waits, or fails; {} can be reached",
+                    list(good)
+                ),
+            ),
+        };
+        let cause = format!(
+            "{} is announced on {} with an address that leads elsewhere: {}; {effect}.",
+            title(entry),
+            self.name(entry.key.place.interface),
+            reasons.join("; ")
+        );
+        let finding = self.about(Id::UnreachableAddress, severity, entry, cause);
+        let finding = bad.iter().fold(finding, |finding, (address, _)| {
+            finding.evidence(EvidenceKind::Packet, "announcement", format!("address {address}"))
+        });
+        Some(finding.advise(
+            Tool::Program,
+            "On that host, let the responder announce only the interface of this network: for avahi-daemon, `allow-interfaces=` or `deny-interfaces=docker0` in avahi-daemon.conf; for a program in a container, host networking or its option for the advertised address. A host name that /etc/hosts maps to 127.0.1.1 is announced with that address by some programs.",
+        ))
+    }
+
+    /// It is announced, and its port does not take connections.
+    fn silent(&self, entry: &Discovered) -> Option<Finding> {
+        let port = entry.port?;
+        let tried = entry.addresses.iter().filter_map(|address| {
+            let address = SocketAddr::new(*address, port);
+            Some((address, self.search.connections.get(&address)?))
+        });
+        let tried: Vec<_> = tried.collect();
+        if tried.is_empty() || tried.iter().any(|(_, connection)| **connection == Connection::Accepted) {
+            return None;
+        }
+        let refused = tried.iter().filter(|(_, connection)| **connection == Connection::Refused);
+        let refused: Vec<_> = refused.map(|(address, _)| address).collect();
+        let addresses = list(tried.iter().map(|(address, _)| address));
+        let finding = |cause| {
+            let finding = self.about(Id::ServiceSilent, Severity::Fault, entry, cause);
+            tried.iter().fold(finding, |finding, (address, connection)| {
+                let answer = match connection {
+                    Connection::Accepted => "accepted".to_owned(),
+                    Connection::Refused => "refused".to_owned(),
+                    Connection::Silent => "no answer".to_owned(),
+                    Connection::Unreachable(why) => why.clone(),
+                };
+                finding.evidence(EvidenceKind::Answer, format!("TCP connection to {address}"), answer)
+            })
+        };
+        Some(match refused.is_empty() {
+            false => finding(format!(
+                "{} is announced, and nothing listens at {}: its host refuses connections.",
+                title(entry),
+                list(refused)
+            ))
+            .advise(
+                Tool::Program,
+                "Start the service on that host, or see which address and port it listens on: `ss -ltn` there. An announcement from a file (avahi's /etc/avahi/services) stays when the service has stopped.",
+            ),
+            true => finding(format!(
+                "{} is announced by multicast, and {addresses} does not answer: unicast between it and this machine is blocked.",
+                title(entry)
+            ))
+            .advise(
+                Tool::Network,
+                "See the firewall of that host, the rules between the VLANs of the two (allow connections to that port, and replies), and client isolation of the access point. A relay carries announcements only: connections need a route in both directions.",
+            ),
+        })
+    }
+}
+
+/// Returns what a person knows it by: `"Office" (_ipp._tcp)`.
+fn title(entry: &Discovered) -> String {
+    match entry.service.is_empty() {
+        true => format!("\"{}\" ({}, {})", entry.name, entry.kind, entry.key.protocol),
+        false => format!("\"{}\" ({})", entry.name, entry.service),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use mcast_watch::Time;
+    use mcast_watch::discovery::{DiscoveredKind, DiscoveryKey, DiscoveryPlace, DiscoverySource};
+
+    use super::*;
+    use crate::causes::fixtures::{ETH0, ETH1, machine};
+    use crate::service::ServiceTarget;
+    use crate::snapshot::Snapshot;
+
+    const PRINTER: &str = "Office printer";
+
+    /// Returns a printer that announces these addresses.
+    fn printer(interface: InterfaceIndex, addresses: &[&str]) -> Discovered {
+        let place = DiscoveryPlace { interface, vlan: None };
+        let key = DiscoveryKey { protocol: DiscoveryProtocol::Mdns, place, id: PRINTER.into() };
+        let source = DiscoverySource::Ip(([10, 9, 0, 77], 5353).into());
+        let entry = Discovered::new(key, DiscoveredKind::Service, PRINTER, source, Time::from_secs(1));
+        let mut entry = entry;
+        entry.service = "_ipp._tcp".into();
+        entry.host = "printer.local".into();
+        entry.port = Some(631);
+        entry.addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        entry
+    }
+
+    fn search(found: Vec<Discovered>) -> ServiceSearch {
+        ServiceSearch {
+            target: ServiceTarget::new(PRINTER),
+            wanted: [ETH0].into(),
+            found,
+            others: Vec::new(),
+            listened_on: vec![ETH0, ETH1],
+            listened: Duration::from_secs(5),
+            gaps: Vec::new(),
+            connections: BTreeMap::new(),
+        }
+    }
+
+    /// Returns a machine with these addresses.
+    fn with(addresses: &[(InterfaceIndex, &str, u8)]) -> Observation {
+        let mut machine: Snapshot = machine();
+        for link in &mut machine.links {
+            link.interface.addresses = addresses
+                .iter()
+                .filter(|(index, ..)| *index == link.index())
+                .map(|(_, address, prefix)| InterfaceAddress::new(address.parse().unwrap(), *prefix))
+                .collect();
+        }
+        Observation { before: machine.clone(), after: machine, ..Observation::default() }
+    }
+
+    fn host() -> Observation {
+        with(&[(ETH0, "10.9.0.2", 24), (ETH1, "172.17.0.1", 16)])
+    }
+
+    fn ids(report: &Report) -> Vec<(&'static str, Severity)> {
+        report.findings.iter().map(|finding| (finding.id.as_str(), finding.severity)).collect()
+    }
+
+    fn judged(observation: &Observation, found: Vec<Discovered>) -> Vec<(&'static str, Severity)> {
+        ids(&report(observation, &search(found)))
+    }
+
+    #[test]
+    fn what_is_announced_here_with_an_address_of_the_network_is_healthy() {
+        assert_eq!(judged(&host(), vec![printer(ETH0, &["10.9.0.77"])]), []);
+        let both = printer(ETH0, &["10.9.0.77", "fe80::77"]);
+        assert_eq!(judged(&host(), vec![both]), []);
+    }
+
+    #[test]
+    fn what_is_not_announced_is_a_fault_that_lists_similar_names() {
+        let mut other = printer(ETH0, &["10.9.0.77"]);
+        other.name = "Office printr".into();
+        let observed = ServiceSearch { others: vec![other], ..search(Vec::new()) };
+        let report = report(&host(), &observed);
+        assert_eq!(ids(&report), [("not-announced", Severity::Fault)]);
+        assert!(
+            report.findings[0].remedies.iter().any(|remedy| format!("{remedy:?}").contains("Office printr"))
+        );
+        assert!(report.findings[0].cause.contains("One other thing was announced in 5.0 s"));
+    }
+
+    #[test]
+    fn what_another_network_announces_is_offered_to_a_relay() {
+        let report = report(&host(), &search(vec![printer(ETH1, &["172.17.0.9"])]));
+        assert_eq!(ids(&report), [("announced-elsewhere", Severity::Fault)]);
+        let [crate::Action::Run { args, .. }] = report.findings[0].remedies[0].actions() else { panic!() };
+        assert_eq!(args.join(" "), "relay --profile home eth1 eth0");
+    }
+
+    /// What public reports describe: each with the addresses that a device announced, and what is wrong.
+    #[test]
+    fn addresses_that_lead_elsewhere_are_named() {
+        let fault = ("unreachable-address", Severity::Fault);
+        let warning = ("unreachable-address", Severity::Warning);
+        for (addresses, expected) in [
+            // The bridge of its containers comes first, its own address second.
+            (&["172.17.0.1", "10.9.0.77"][..], Some(warning)),
+            (&["172.17.0.1"], Some(fault)),
+            // The network of this machine's containers, not of the device.
+            (&["172.17.0.5"], Some(fault)),
+            // Its hosts file maps its name to loopback.
+            (&["127.0.1.1"], Some(fault)),
+            (&["127.0.1.1", "10.9.0.77"], Some(warning)),
+            (&["::1", "10.9.0.77"], Some(warning)),
+            // A service whose host announces no address.
+            (&[], Some(fault)),
+            (&["fe80::77"], Some(("link-local-only", Severity::Warning))),
+            (&["fe80::77", "172.17.0.1"], Some(warning)),
+            (&["10.9.0.77"], None),
+        ] {
+            let found = judged(&host(), vec![printer(ETH0, addresses)]);
+            assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{addresses:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_behind_a_router_is_healthy_and_one_without_a_route_is_not() {
+        let mut observation = host();
+        let address: IpAddr = "192.168.7.7".parse().unwrap();
+        observation.source_routes.insert(address, Some(ETH0));
+        assert_eq!(judged(&observation, vec![printer(ETH0, &["192.168.7.7"])]), []);
+        observation.source_routes.insert(address, None);
+        let found = judged(&observation, vec![printer(ETH0, &["192.168.7.7"])]);
+        assert_eq!(found, [("unreachable-address", Severity::Fault)]);
+    }
+
+    #[test]
+    fn the_service_of_this_machine_is_announced_with_its_own_address() {
+        let mut own = printer(ETH0, &["10.9.0.2", "172.17.0.1"]);
+        own.source = DiscoverySource::Ip(([10, 9, 0, 2], 5353).into());
+        assert_eq!(judged(&host(), vec![own]), []);
+    }
+
+    #[test]
+    fn a_port_that_refuses_or_does_not_answer_is_a_fault_unless_another_address_accepts() {
+        let addresses = ["10.9.0.77:631", "10.9.0.78:631"].map(|address| address.parse().unwrap());
+        let tried = |outcomes: &[Connection]| {
+            let connections = addresses.into_iter().zip(outcomes.iter().cloned()).collect();
+            let found = vec![printer(ETH0, &["10.9.0.77", "10.9.0.78"])];
+            let report = report(&host(), &ServiceSearch { connections, ..search(found) });
+            report.findings.iter().map(|finding| finding.cause.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(tried(&[Connection::Silent, Connection::Accepted]), Vec::<String>::new());
+        assert!(tried(&[Connection::Silent, Connection::Silent])[0].contains("unicast between"));
+        assert!(
+            tried(&[Connection::Silent, Connection::Refused])[0].contains("nothing listens at 10.9.0.78")
+        );
+    }
+
+    #[test]
+    fn what_could_not_be_seen_leaves_an_absence_open() {
+        let gaps = vec!["no right to capture".to_owned()];
+        let open = |found| {
+            let report = report(&host(), &ServiceSearch { gaps: gaps.clone(), ..search(found) });
+            report.open_questions[0].effect
+        };
+        assert_eq!(open(Vec::new()), Effect::NeedsRights);
+        assert_eq!(open(vec![printer(ETH0, &["10.9.0.77"])]), Effect::Minor);
+    }
+}
