@@ -48,8 +48,14 @@ pub(crate) fn group(word: &str) -> Option<(&'static str, String)> {
     if let Some(name) = row(DEVICES, &word.to_lowercase()) {
         return Some((name, format!("such devices are found by `{name}`.")));
     }
-    let name = closest(word, WellKnown::all().iter().map(|known| known.name))?;
+    let name = misspelled_group(word)?;
     Some((name, format!("did you mean `{name}`?")))
+}
+
+/// Returns the name of the group that is meant by a misspelled one.
+pub(crate) fn misspelled_group(word: &str) -> Option<&'static str> {
+    let is_device = row(DEVICES, &word.to_lowercase()).is_some();
+    if is_device { None } else { closest(word, WellKnown::all().iter().map(|known| known.name)) }
 }
 
 /// Returns the finding or the term that explains a word.

@@ -19,6 +19,9 @@ pub enum Error {
     /// A live capture failed.
     #[error(transparent)]
     Capture(#[from] mcast_capture::Error),
+    /// What announces itself could not be listened to.
+    #[error(transparent)]
+    Discovery(#[from] mcast_watch::live::LiveError),
     /// A capture file could not be read.
     #[error(transparent)]
     File(#[from] mcast_capture::FileError),
@@ -115,6 +118,7 @@ impl Error {
         match self {
             Self::Multicast(error) => error.remedy(),
             Self::Capture(error) => error.remedy().map(str::to_owned),
+            Self::Discovery(error) => error.remedy(),
             Self::Host(error) => of_host(error),
             Self::Socket { remedy, .. } => remedy.clone(),
             Self::Ended { .. } => Some("its output may show why".into()),
@@ -192,6 +196,7 @@ impl ClassifiedError for Error {
         match self {
             Self::Multicast(error) => Some(error),
             Self::Capture(error) => Some(error),
+            Self::Discovery(error) => Some(error),
             Self::File(error) => Some(error),
             _ => None,
         }

@@ -75,7 +75,7 @@ pub use change::ChangeOutcome;
 pub use error::Error;
 pub use examine::{
     examine_machine, examine_membership, examine_program, examine_programs, examine_protocol,
-    explain_capture, explain_capture_of,
+    examine_service, explain_capture, explain_capture_of,
 };
 pub use fate::depth::{ArrivalStatus, Depth, FlowStatus};
 pub use finding::{Endpoint, Evidence, EvidenceKind, ExplainedFlow, Finding, Severity, Subject};

@@ -25,8 +25,8 @@ pub(crate) use quantities::{
     parse_percent, parse_positive_duration, parse_positive_size, parse_size, parse_speed, with_dscp,
 };
 pub(crate) use selected::{
-    Admission, Egress, Families, on_each, read_description, select_destination, select_destinations,
-    select_memberships,
+    Admission, Egress, Families, is_description, on_each, read_description, select_destination,
+    select_destinations, select_memberships,
 };
 pub(crate) use token::read_token;
 

@@ -93,7 +93,7 @@ enum Check {
     Unexplained(fn(&Observation, &[ExpectedFlow<'_>]) -> Vec<Finding>),
     /// Judged by the path tests of `mcast-path`, because an observation of one machine does not show it.
     PathTest,
-    /// Judged from the packets of a protocol without ports.
+    /// Judged from the packets of a protocol without ports, or from the announcements of a name.
     Protocol,
 }
 

@@ -213,11 +213,10 @@ impl Judgement<'_> {
         });
         let between = places.iter().chain(&wanted).map(|interface| self.name(*interface)).collect::<Vec<_>>();
         finding
-            .with_remedies([Remedy::now(
+            .advise(
                 Tool::Mcast,
-                ["relay", "--profile", "home"].into_iter().chain(between.iter().map(String::as_str)),
+                format!("Carry announcements between the networks, on this machine: `mcast relay --profile home {}`.", between.join(" ")),
             )
-            .as_root()])
             .advise(Tool::Program, format!("Let the program look for it on {there}, or move it there."))
     }
 
@@ -505,8 +504,8 @@ mod tests {
     fn what_another_network_announces_is_offered_to_a_relay() {
         let report = report(&host(), &search(vec![printer(ETH1, &["172.17.0.9"])]));
         assert_eq!(ids(&report), [("announced-elsewhere", Severity::Fault)]);
-        let [crate::Action::Run { args, .. }] = report.findings[0].remedies[0].actions() else { panic!() };
-        assert_eq!(args.join(" "), "relay --profile home eth1 eth0");
+        let remedy = format!("{:?}", report.findings[0].remedies[0]);
+        assert!(remedy.contains("`mcast relay --profile home eth1 eth0`"), "{remedy}");
     }
 
     /// What public reports describe: each with the addresses that a device announced, and what is wrong.

@@ -2,6 +2,7 @@
 
 mod membership;
 mod protocols;
+mod services;
 mod summary;
 
 use std::path::Path;
@@ -22,6 +23,7 @@ use crate::{ArrivalStatus, Depth, Effect, ExaminedPart, Id, OpenQuestion, Report
 pub use membership::{examine_membership, examine_program, examine_programs};
 pub(crate) use membership::{examine_started, explain_failure};
 pub use protocols::{examine_protocol, explain_capture_of};
+pub use services::examine_service;
 
 /// Examines this machine: its interfaces, routes, settings, bridges and sockets. Joins nothing, sends
 /// nothing, and does not listen.

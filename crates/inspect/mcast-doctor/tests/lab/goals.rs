@@ -14,7 +14,9 @@ use mcast_doctor::{Evidence, Finding, Report, Severity};
 
 use crate::net::is_blessing;
 use crate::table::{self, Case, NOT_IN_A_LAB};
-use crate::{boxes, drawn, filters, healthy, pairs, programs, sockets, streams, treatment, unusual, wire};
+use crate::{
+    boxes, drawn, filters, healthy, pairs, programs, services, sockets, streams, treatment, unusual, wire,
+};
 
 /// The smallest share of injections whose cause is named, in percent.
 const NAMED_PERCENT: f64 = 97.0;
@@ -55,6 +57,7 @@ networks! {
     healthy::fragmented_datagrams_that_all_arrive,
     healthy::a_sender_that_repeats_the_same_payload,
     healthy::a_fast_sender_that_uses_segmentation_offload,
+    services::a_printer_that_is_announced_and_accepts_connections,
     streams::sender_that_ends_after_a_burst,
     streams::one_transport_stream_on_two_paths,
     streams::several_participants_that_send_rtp,
@@ -275,7 +278,8 @@ pub(crate) fn assert_remedies(case: &Case, report: &Report) {
     // Cases of several modules may be described alike.
     let mut rows = page.lines().filter(|line| line.starts_with(&begin));
     let is_listed = rows.any(|row| row.rsplit(" | ").nth(1) == found);
-    assert!(is_listed, "{found:?}; run with MCAST_BLESS=1 if that is right: {begin}");
+    let row = Injected::new(case, report, None).row;
+    assert!(is_listed, "run with MCAST_BLESS=1 if that is right, or add this row: {row}");
 }
 
 /// Returns the kind of a piece of evidence, as in JSON.

@@ -41,6 +41,7 @@ mod routers;
 mod routing;
 mod rules;
 mod senders;
+mod services;
 mod several;
 mod sockets;
 mod started;

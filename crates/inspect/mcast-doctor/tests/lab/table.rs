@@ -6,7 +6,7 @@ use crate::net::assert_only;
 use crate::{
     alone, answers, boxes, depth, drops, files, filters, firewall, fleet, interfaces, ipsec, ipv6,
     misaddressed, path, places, programs, protocols, relays, remedies, routers, routing, rules, senders,
-    sockets, started, streams, switches, translation, wire,
+    services, sockets, started, streams, switches, translation, wire,
 };
 
 /// An injection and the cause that must be found.
@@ -65,6 +65,7 @@ pub(crate) fn all() -> Vec<&'static Case> {
         routing::CASES,
         rules::CASES,
         senders::CASES,
+        services::CASES,
         sockets::CASES,
         started::CASES,
         streams::CASES,

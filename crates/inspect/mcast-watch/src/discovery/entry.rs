@@ -201,7 +201,23 @@ impl Discovered {
         }
     }
 
+    /// Returns whether a text is its name or a part of it, in any case: that of the thing, its host, its type, or what
+    /// its protocol identifies it by. An address matches if it is one of its own.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return self.addresses.contains(&address) || self.source.ip() == Some(address);
+        }
+        let wanted = text.trim_end_matches('.').to_lowercase();
+        let names = [&self.name, &self.host, &self.service, &self.key.id];
+        !wanted.is_empty()
+            && names
+                .iter()
+                .any(|name| String::from_utf8_lossy(name.as_bytes()).to_lowercase().contains(&wanted))
+    }
+
     /// Returns the value of the first field with this name.
+    #[must_use]
     pub fn field(&self, name: &str) -> Option<&UntrustedText> {
         let field = self.fields.iter().find(|field| field.name.as_bytes() == name.as_bytes());
         field.map(|field| &field.value)

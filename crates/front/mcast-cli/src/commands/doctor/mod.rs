@@ -36,8 +36,9 @@ use text::Progress;
 #[command(after_help = EXAMPLES)]
 #[command(mut_args(|option| hide(option, HIDDEN)))]
 pub(crate) struct Arguments {
-    /// What should arrive: join it and listen [default: examine this machine, and every program that has joined groups]
-    #[arg(value_name = "GROUP:PORT")]
+    /// What should arrive: join it and listen; or the name of a service, device or host that should be found
+    /// [default: examine this machine, and every program that has joined groups]
+    #[arg(value_name = "GROUP:PORT|NAME")]
     memberships: Vec<String>,
 
     /// Run this program and examine its sockets, and those of its child processes

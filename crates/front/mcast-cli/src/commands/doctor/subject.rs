@@ -8,15 +8,16 @@ use mcast::group::WellKnown;
 use mcast::{Family, Group, InterfaceSelector, Membership};
 use mcast_doctor::{
     ArrivalStatus, Effect, Id, IpProtocol, LayerObservation, Options, ProgramSelector, ProtocolTarget,
-    Report, StartedProgram, examine_membership, examine_program, examine_programs, examine_protocol,
-    explain_capture, explain_capture_of,
+    Report, ServiceTarget, StartedProgram, examine_membership, examine_program, examine_programs,
+    examine_protocol, examine_service, explain_capture, explain_capture_of,
 };
 use mcast_terminal::Console;
 
 use super::text::Progress;
 use super::{Arguments, path};
-use crate::arguments::{Families, select_memberships};
+use crate::arguments::{Families, is_description, select_memberships};
 use crate::exit::Failure;
+use crate::words;
 
 /// The subject of an examination.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(super) enum Target {
     Udp(Membership),
     /// The packets of another IP protocol, and the name by which they were chosen, if it was not the group.
     Protocol(ProtocolTarget, Option<String>),
+    /// Announcements of a service, a device or a host.
+    Service(ServiceTarget),
 }
 
 impl Target {
@@ -93,6 +96,10 @@ impl Subject {
                     return Err(Failure::usage("--source selects the senders of UDP datagrams").into());
                 }
                 all.extend(named(text, of_this_machine(text, targets, admission.families)?));
+                continue;
+            }
+            if is_announced_name(text) {
+                all.push(Target::Service(ServiceTarget::new(text).on(interfaces.iter().cloned())));
                 continue;
             }
             for family in families_of(text, admission.families)? {
@@ -184,6 +191,19 @@ fn families_of(text: &str, chosen: Families) -> anyhow::Result<Vec<Families>> {
         }
     }
     Ok(if here.is_empty() { vec![chosen] } else { here })
+}
+
+/// Returns whether a text is the name of something that announces itself, such as `Office printer`: not that of a group or a
+/// file, nor a misspelled one of a group, nor an address.
+fn is_announced_name(text: &str) -> bool {
+    let is_of_groups = || {
+        !WellKnown::named(text).is_empty()
+            || is_description(text)
+            || words::misspelled_group(text).is_some()
+            || !text.chars().any(char::is_alphabetic)
+            || text.contains([':', '@', '/', '%', '[', ']', '{', '*'])
+    };
+    text.contains(' ') || !is_of_groups()
 }
 
 /// Returns the groups that a text names without a port: `vrrp`, `224.0.0.18`, `[ff02::12%eth0]`; empty if it is one for UDP. The
@@ -302,6 +322,10 @@ fn examine_each(
             Target::Protocol(target, _) => {
                 progress.begin(target, options);
                 examine_protocol(target, options, &mut |step| progress.show(step))?
+            }
+            Target::Service(target) => {
+                progress.begin(target, options);
+                examine_service(target, options, &mut |step| progress.show(step))?
             }
         };
         if let (Target::Udp(membership), true) = (target, targets.len() > 1) {

@@ -1,0 +1,99 @@
+//! Examination of a name that is looked for: whether it is announced, whether announcements get to sockets, and whether what it
+//! announces can be reached.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use mcast::{GroupAddr, InterfaceSelector, Membership};
+use mcast_watch::discovery::DiscoveryProtocol;
+
+use crate::gather::{services, snapshot, source_routes};
+use crate::observation::Observation;
+use crate::service::{ServiceSearch, ServiceTarget};
+use crate::{
+    ArrivalStatus, Id, LayerObservation, Options, ProgressCallback, Report, Result, causes,
+    examine_membership,
+};
+
+/// How long to examine whether announcements get to sockets.
+const AT_SOCKETS: Duration = Duration::from_secs(3);
+
+/// Looks for a service, a device or a host by its name, and reports why it is not found or cannot be reached.
+///
+/// It asks by the protocols of [`mcast_watch::Discovery`] and listens on all interfaces, examines whether the announcements get
+/// to sockets, and connects to the announced addresses.
+///
+/// Without the right to capture (`CAP_NET_RAW`), protocols without UDP are not seen, and the report says so.
+///
+/// # Errors
+/// Returns an error if the system does not list its interfaces, if an interface does not exist, or if listening fails.
+pub fn examine_service(
+    target: &ServiceTarget,
+    options: &Options,
+    report_progress: ProgressCallback<'_>,
+) -> Result<Report> {
+    let before = snapshot()?;
+    let search = services::search(target, &before, options, report_progress)?;
+    let at_sockets = at_sockets(&search, options, report_progress)?;
+    let after = snapshot()?;
+    let addresses = search.found.iter().flat_map(|entry| entry.addresses.iter().copied());
+    let observation = Observation {
+        source_routes: source_routes(addresses.collect::<BTreeSet<_>>()),
+        before,
+        after,
+        options: options.clone(),
+        ..Observation::default()
+    };
+    Ok(causes::services::report(&observation, &search).and(at_sockets))
+}
+
+/// Examines the group of the announcements on the interfaces of the programs, while sockets ask.
+fn at_sockets(
+    search: &ServiceSearch,
+    options: &Options,
+    report_progress: ProgressCallback<'_>,
+) -> Result<Report> {
+    let Some(group) = group_of(search) else { return Ok(Report::default()) };
+    let asking = services::ask_by_sockets(&search.target)?;
+    let options = options.clone().listening(AT_SOCKETS.min(options.listen));
+    let mut reports = Vec::new();
+    // One after the other, because all read the same counters.
+    for interface in &search.wanted {
+        asking.ask();
+        let membership = Membership::new(group).on(InterfaceSelector::Index(*interface));
+        reports.push(examine_membership(&membership, &options, report_progress)?);
+    }
+    let mut report = reports.into_iter().reduce(Report::and).unwrap_or_default();
+    // A network in which nothing is announced for some seconds is not at fault.
+    report.findings.retain(|finding| !matches!(finding.id, Id::NothingArrives | Id::StreamStopped));
+    report.arrival = ArrivalStatus::NotObserved;
+    report.flows.retain(|flow| !flow.depth.is_silent());
+    let is_received = asking.entries().iter().any(|entry| entry.matches(&search.target.name));
+    if !search.found.is_empty() {
+        let (name, what) = (&search.target, if is_received { "received" } else { "did not receive" });
+        report.observations.push(LayerObservation::new(
+            "socket",
+            format!("a socket that asks {what} announcements of {name}"),
+        ));
+    }
+    Ok(report)
+}
+
+/// Returns the group of the announcements of what was found; that of mDNS if nothing was.
+fn group_of(search: &ServiceSearch) -> Option<GroupAddr> {
+    let first = search.found.first();
+    let is_v6 = first.and_then(|entry| entry.source.ip()).is_some_and(|source| source.is_ipv6());
+    let protocol = first.map_or(DiscoveryProtocol::Mdns, |entry| entry.key.protocol);
+    let (v4, v6, port) = match protocol {
+        DiscoveryProtocol::Mdns => (Ipv4Addr::new(224, 0, 0, 251), 0xfb, 5353),
+        DiscoveryProtocol::Ssdp => (Ipv4Addr::new(239, 255, 255, 250), 0xc, 1900),
+        DiscoveryProtocol::WsDiscovery => (Ipv4Addr::new(239, 255, 255, 250), 0xc, 3702),
+        _ => return None,
+    };
+    let group: IpAddr = match is_v6 {
+        true => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, v6).into(),
+        false => v4.into(),
+    };
+    Some(GroupAddr::new(mcast::Group::new(group).ok()?, port))
+}

@@ -1,0 +1,173 @@
+//! Looks for what has a name, and connects to where it is announced.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mcast::{InterfaceIndex, InterfaceSelector};
+use mcast_watch::Discovery;
+use mcast_watch::discovery::{Discovered, DiscoveryProtocol};
+use mcast_watch::live::DiscoveryOptions;
+
+use crate::service::{Connection, ServiceSearch, ServiceTarget};
+use crate::snapshot::Snapshot;
+use crate::{Options, Progress, ProgressCallback, Result};
+
+/// How often progress is reported.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+/// How long to listen after the name was found, for the addresses and for the same name on other networks. Responders delay their
+/// answers by up to 0.5 s (RFC 6762 section 6).
+const SETTLING: Duration = Duration::from_millis(1_500);
+/// A host that does not answer a connection within this time drops it: the first repetition is after 1 s (RFC 6298 section 2).
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// The most connections: announced addresses can be forged.
+const MAX_CONNECTIONS: usize = 4;
+
+/// Listens and asks, until the name is found or the time is over. What is announced may come from anybody: it is looked at, and
+/// nothing is sent to it but the request for a connection.
+pub(crate) fn search(
+    target: &ServiceTarget,
+    machine: &Snapshot,
+    options: &Options,
+    report_progress: ProgressCallback<'_>,
+) -> Result<ServiceSearch> {
+    let (begin, of) = (Instant::now(), options.duration());
+    let discovery = Discovery::open(&DiscoveryOptions {
+        interfaces: all_and(&target.interfaces),
+        ask: true,
+        ..DiscoveryOptions::default()
+    })?;
+    let mut found_at: Option<Instant> = None;
+    loop {
+        while discovery.next_event(Some(Duration::ZERO)).is_some() {}
+        let (found, others) = by_name(discovery.entries(), &target.name);
+        if !found.is_empty() {
+            found_at.get_or_insert_with(Instant::now);
+        }
+        let is_settled = found_at.is_some_and(|since| since.elapsed() >= SETTLING);
+        let progress = Progress {
+            elapsed: begin.elapsed(),
+            of,
+            on_wire: u64::try_from(found.len() + others.len()).unwrap_or(u64::MAX),
+            ..Progress::default()
+        };
+        let is_over = is_settled || begin.elapsed() >= of;
+        if report_progress(progress).is_break() || is_over {
+            return finish(target, machine, &discovery, (found, others), begin.elapsed());
+        }
+        drop(discovery.next_event(Some(PROGRESS_INTERVAL)));
+    }
+}
+
+/// Separates what has the name from the rest: what is called exactly so, otherwise all that contains it.
+fn by_name(entries: Vec<Discovered>, name: &str) -> (Vec<Discovered>, Vec<Discovered>) {
+    let is_exact = entries.iter().any(|entry| entry.is_named(name));
+    entries.into_iter().partition(|entry| if is_exact { entry.is_named(name) } else { entry.matches(name) })
+}
+
+/// Returns whether sockets see the name, as those of other programs do: without a capture.
+pub(crate) fn ask_by_sockets(target: &ServiceTarget) -> Result<Discovery> {
+    Ok(Discovery::open(&DiscoveryOptions {
+        interfaces: all_and(&target.interfaces),
+        ask: true,
+        capture: false,
+        ..DiscoveryOptions::default()
+    })?)
+}
+
+/// The name may be announced on other interfaces than those that are asked about.
+fn all_and(chosen: &[InterfaceSelector]) -> Vec<InterfaceSelector> {
+    match chosen {
+        [] => Vec::new(),
+        chosen => std::iter::once(&InterfaceSelector::All).chain(chosen).cloned().collect(),
+    }
+}
+
+fn finish(
+    target: &ServiceTarget,
+    machine: &Snapshot,
+    discovery: &Discovery,
+    (found, others): (Vec<Discovered>, Vec<Discovered>),
+    listened: Duration,
+) -> Result<ServiceSearch> {
+    let coverage = discovery.coverage();
+    let is_listened_on =
+        |link: &&crate::snapshot::Link| coverage.interfaces.iter().any(|name| *name == link.interface.name);
+    let listened_on: Vec<_> =
+        machine.links.iter().filter(is_listened_on).map(crate::snapshot::Link::index).collect();
+    let mut wanted: BTreeSet<InterfaceIndex> = BTreeSet::new();
+    for selector in &target.interfaces {
+        match selector {
+            InterfaceSelector::All => wanted.extend(&listened_on),
+            selector => wanted.extend([mcast::interface::find(selector)?.index]),
+        }
+    }
+    if target.interfaces.is_empty() {
+        wanted.extend(&listened_on);
+    }
+    let is_foreign = |entry: &Discovered| {
+        entry.source.ip().is_none_or(|source| !machine.is_own(source))
+            && entry.key.protocol != DiscoveryProtocol::Traffic
+    };
+    let unseen: Vec<_> = coverage.unseen().iter().map(ToString::to_string).collect();
+    let refusal = coverage.capture_refusal.iter();
+    let gap = refusal.map(|why| format!("{why}, so {} cannot be seen", unseen.join(", ")));
+    Ok(ServiceSearch {
+        target: target.clone(),
+        wanted,
+        connections: connect(machine, &found),
+        others: others.into_iter().filter(is_foreign).collect(),
+        found,
+        listened_on,
+        listened,
+        gaps: gap.collect(),
+    })
+}
+
+/// Connects to the first announced addresses, all at once.
+fn connect(machine: &Snapshot, found: &[Discovered]) -> BTreeMap<SocketAddr, Connection> {
+    let at = |entry: &Discovered| {
+        let port = entry.port.filter(|_| takes_connections(entry));
+        let addresses = entry.addresses.clone();
+        port.into_iter().flat_map(move |port| {
+            addresses.clone().into_iter().map(move |address| SocketAddr::new(address, port))
+        })
+    };
+    let is_elsewhere = |address: &SocketAddr| {
+        let ip = address.ip();
+        let is_link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        !(is_link_local || ip.is_loopback() || ip.is_multicast() || ip.is_unspecified() || machine.is_own(ip))
+    };
+    let addresses: BTreeSet<_> = found.iter().flat_map(at).filter(is_elsewhere).collect();
+    thread::scope(|scope| {
+        let tries = addresses.into_iter().take(MAX_CONNECTIONS).map(|address| {
+            let trial = scope.spawn(move || outcome(TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)));
+            (address, trial)
+        });
+        // All start before the first is waited for.
+        let tries: Vec<_> = tries.collect();
+        tries.into_iter().filter_map(|(address, trial)| Some((address, trial.join().ok()?))).collect()
+    })
+}
+
+fn outcome(result: std::io::Result<TcpStream>) -> Connection {
+    match result {
+        Ok(_) => Connection::Accepted,
+        Err(error) => match error.kind() {
+            ErrorKind::ConnectionRefused => Connection::Refused,
+            ErrorKind::TimedOut | ErrorKind::WouldBlock => Connection::Silent,
+            _ => Connection::Unreachable(error.to_string()),
+        },
+    }
+}
+
+/// Returns whether its port is one of TCP.
+fn takes_connections(entry: &Discovered) -> bool {
+    match entry.key.protocol {
+        DiscoveryProtocol::Mdns => entry.service.as_bytes().windows(5).any(|part| part == b"._tcp"),
+        DiscoveryProtocol::Ssdp | DiscoveryProtocol::WsDiscovery => !entry.url.is_empty(),
+        _ => false,
+    }
+}
