@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mcast::{Destination, Family, HostAddr, InterfaceSelector, Rate, SenderBuilder};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::datagram::{
     InterfaceNames, Item, Payload, SendOptions, nanoseconds, seconds, socket_address, source_address,
@@ -16,7 +16,7 @@ use crate::error::{OrRaise, already_open_error, closed_error, timeout_error, val
 use crate::membership::{Address, Hosts, Selector, Selectors, Target};
 use crate::receiver::Timeout;
 use crate::statistics::{Attributes, statistics_class};
-use crate::values::{Bytes, HopLimit, Port, TrafficClass};
+use crate::values::{Bytes, HopLimit, Port, TrafficClass, refuse_keywords};
 
 /// How often a wait for replies checks for signals.
 const SLICE: Duration = Duration::from_millis(50);
@@ -61,7 +61,7 @@ impl Sender {
         *destinations, interface=None, hosts=None, broadcast=false, hop_limit=None, loopback=true, traffic_class=None,
         source_port=Port(0),
         source_address=None, send_buffer=None, dont_fragment=false, segmentation=true, rate=None,
-        bit_rate=None, follow=false
+        bit_rate=None, follow=false, **unknown
     ), text_signature = "(*destinations, interface=None, hosts=None, broadcast=False, hop_limit=None, \
         loopback=True, traffic_class=None, source_port=0, source_address=None, send_buffer=None, dont_fragment=False, segmentation=True, \
         rate=None, bit_rate=None, follow=False)")]
@@ -84,7 +84,9 @@ impl Sender {
         rate: Option<f64>,
         bit_rate: Option<f64>,
         follow: bool,
+        unknown: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
+        refuse_keywords("Sender", unknown)?;
         let targets = destinations.iter().map(|each| Ok(each.extract::<Target>()?.0));
         let settings = Settings {
             destinations: targets.collect::<PyResult<_>>()?,

@@ -4,9 +4,30 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::value_error;
+
+/// Names of arguments in other packages for multicast, and what they are here.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("iface", "interface"),
+    ("iface_ip", "interface"),
+    ("iface_ips", "interface"),
+    ("ifaces", "interface"),
+    // Only senders have one.
+    ("ttl", "hop_limit"),
+];
+
+/// Refuses keyword arguments that a constructor does not have.
+pub(crate) fn refuse_keywords(class: &str, unknown: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+    let Some((name, _)) = unknown.and_then(|unknown| unknown.iter().next()) else { return Ok(()) };
+    let name: String = name.extract()?;
+    let here =
+        ELSEWHERE.iter().find(|(other, here)| *other == name && (*here == "interface" || class == "Sender"));
+    let hint =
+        here.map(|(_, here)| format!("; write {here}=, or use pymcast.multicast_expert")).unwrap_or_default();
+    Err(PyTypeError::new_err(format!("{class}() got an unexpected keyword argument '{name}'{hint}")))
+}
 
 macro_rules! numbers {
     ($($(#[$doc:meta])* $name:ident($type:ty): $what:literal;)+) => {$(

@@ -29,6 +29,10 @@ are in seconds, sizes in bytes; a hop limit is what IPv4 calls TTL.
 
 from __future__ import annotations
 
+from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
+from typing import TYPE_CHECKING
+
 from pymcast._capture import capture
 from pymcast._discovered import Discovered, Discovery, DiscoveryEvent, discover
 from pymcast._discovery import find_stream, find_streams
@@ -106,6 +110,18 @@ from pymcast._pymcast import (
     pick,
 )
 from pymcast._writer import Writer
+
+if TYPE_CHECKING:
+    from pymcast import aio as aio
+    from pymcast import multicast_expert as multicast_expert
+
+
+def __getattr__(name: str) -> _ModuleType:
+    # Imported when it is used: asyncio takes longer to import than everything else here.
+    if name in {"aio", "multicast_expert"}:
+        return _import_module(f"pymcast.{name}")
+    raise AttributeError(f"module 'pymcast' has no attribute '{name}'")
+
 
 __all__ = [
     "AddressInUseError",

@@ -11,14 +11,14 @@ use mcast::{HostAddr, InterfaceSelector, ReceiverBuilder, SourceFilter};
 use open::Open;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView, PyTuple};
 
 use crate::datagram::{Datagram, Payload};
 use crate::error::{OrRaise, already_open_error, closed_error, timeout_error, value_error};
 use crate::membership::{Address, Hosts, Membership, PyMembership, Selectors, set_of};
 use crate::statistics::{AttributeValue, Attributes, statistics_class};
 use crate::sys;
-use crate::values::{Bytes, Port};
+use crate::values::{Bytes, Port, refuse_keywords};
 
 /// Receives the datagrams of the memberships that it joined, and no others: each once, with its group, interface and
 /// source.
@@ -58,8 +58,9 @@ impl Receiver {
     #[new]
     #[pyo3(signature = (
         *memberships, interface=None, listen=None, listen_broadcast=None, receive_buffer=None, loopback=None,
-        follow=false, allow_any_source=false, merging=true, details=true
-    ))]
+        follow=false, allow_any_source=false, merging=true, details=true, **unknown
+    ), text_signature = "(*memberships, interface=None, listen=None, listen_broadcast=None, receive_buffer=None, \
+        loopback=None, follow=False, allow_any_source=False, merging=True, details=True)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments")]
     fn new(
         py: Python<'_>,
@@ -73,7 +74,9 @@ impl Receiver {
         allow_any_source: bool,
         merging: bool,
         details: bool,
+        unknown: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
+        refuse_keywords("Receiver", unknown)?;
         let memberships: Vec<Membership> =
             memberships.iter().map(|each| each.extract()).collect::<PyResult<_>>()?;
         let interfaces = interface.map_or_else(Vec::new, |interfaces| interfaces.0);
