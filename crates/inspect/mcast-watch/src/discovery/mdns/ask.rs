@@ -95,9 +95,11 @@ impl Asker {
     const TOGETHER: Duration = Duration::from_millis(20);
     const TYPES: &str = "_services._dns-sd._udp.local";
 
-    /// Starts to ask, after a random delay of 20 to 120 ms: others may have been started by the same event.
+    /// Starts to ask, or starts again, after a random delay of 20 to 120 ms: others may have been started by the same event.
     pub(super) fn start(&mut self, now: Time, request: &DiscoveryRequest) {
         self.random = now.as_nanos() | 1;
+        self.schedules.clear();
+        self.due.clear();
         let places = match request.places.as_slice() {
             [] => vec![None],
             places => places.iter().copied().map(Some).collect(),
@@ -217,9 +219,6 @@ impl Asker {
 
     /// Asks for a record that is missing or about to lapse, up to this many times.
     pub(super) fn want(&mut self, now: Time, key: &NameKey, kind: DnsKind, tries: u8) {
-        if !self.is_asked_for(key) && key.name.role() != NameRole::Host {
-            return;
-        }
         if self.is_asked_at(key.place) {
             let question = Question { place: Some(key.place), name: key.name.clone(), kind: kind.0 };
             let due = now.after(self.delay());
@@ -227,7 +226,7 @@ impl Asker {
         }
     }
 
-    fn is_asked_for(&self, key: &NameKey) -> bool {
+    pub(super) fn is_asked_for(&self, key: &NameKey) -> bool {
         self.request.as_ref().is_some_and(|request| match &request.subject {
             Subject::Everything => true,
             Subject::Type(name) => key.name.service_type().as_ref() == Some(name),

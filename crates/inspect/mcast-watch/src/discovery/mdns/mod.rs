@@ -99,6 +99,15 @@ impl Mdns {
         Some(())
     }
 
+    /// Returns whether an instance, or one of a host, is asked for.
+    fn is_asked_for(&self, key: &NameKey) -> bool {
+        const MAX_INSTANCES: usize = 16;
+        let mut instances = self.cache.linked(key, None).take(MAX_INSTANCES);
+        self.asker.is_asked_for(key)
+            || instances
+                .any(|name| self.asker.is_asked_for(&NameKey { place: key.place, name: name.clone() }))
+    }
+
     fn lapse(&mut self, now: Time, registry: &mut Registry) {
         while let Some(lapsed) = self.cache.lapse(now) {
             if lapsed.addresses {
@@ -109,8 +118,8 @@ impl Mdns {
                     if lapsed.is_goodbye { DepartureReason::Goodbye } else { DepartureReason::Expired };
                 registry.depart(&service::discovery_key(&lapsed.key), reason);
             }
-            for kind in lapsed.stale {
-                self.asker.want(now, &lapsed.key, kind, 1);
+            if !lapsed.stale.is_empty() && self.is_asked_for(&lapsed.key) {
+                lapsed.stale.iter().for_each(|kind| self.asker.want(now, &lapsed.key, *kind, 1));
             }
         }
     }

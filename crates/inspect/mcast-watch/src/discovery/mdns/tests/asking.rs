@@ -22,6 +22,9 @@ impl Listener {
             self.now = self.now.max(due);
             self.table.handle_timeout(self.now);
             while let Some(question) = self.table.poll_transmit(self.now) {
+                if question.protocol != DiscoveryProtocol::Mdns {
+                    continue;
+                }
                 assert_eq!((question.source_port(), question.destination.port()), (Some(5353), 5353));
                 assert!(question.payload.len() <= 1_440);
                 if question.destination.is_ipv4() {
@@ -195,6 +198,26 @@ fn answered_services_stay_complete_for_as_long_as_is_asked() {
         }
         assert_eq!(listener.services(), ["Office _ipp._tcp printer.local:631 10.0.0.7 fe80::7"]);
     }
+}
+
+#[test]
+fn asking_again_asks_at_once() {
+    let mut listener = Listener::new();
+    listener.ask(None);
+    assert_eq!(listener.questions(100_000).times(TYPES).len(), 7);
+    listener.ask(None);
+    assert_eq!(listener.questions(1_000).times(TYPES).len(), 1);
+}
+
+#[test]
+fn only_hosts_of_requested_services_are_refreshed() {
+    let mut listener = Listener::new();
+    listener.ask(Some("_ipp._tcp"));
+    listener.hear("10.0.0.7", &PRINTER);
+    listener.hear("10.0.0.8", &["Web._http._tcp.local;!SRV;120;web.local:80", "web.local;!A;120;10.0.0.8"]);
+    let asked = listener.questions(120_000);
+    assert!(!asked.times("printer.local A").is_empty());
+    assert!(asked.times("web.local A").is_empty() && asked.times("Web._http._tcp.local SRV").is_empty());
 }
 
 #[test]

@@ -86,9 +86,9 @@ fn flood_of_hosts_and_networks_is_bounded() {
         let payload = message(DnsWriter::RESPONSE, &[&format!("h{number}.local;A;120;10.0.0.7")]);
         listener.receive_at(vlan, "10.0.0.66:5353".parse().unwrap(), "224.0.0.251:5353", Some(255), &payload);
     }
-    assert!(listener.table.entries().len() <= 10_000);
+    assert!(listener.entries().len() <= 10_000);
     listener.wait(121_000);
-    assert_eq!(listener.table.entries().len(), 0);
+    assert_eq!(listener.entries().len(), 0);
 }
 
 #[test]
@@ -121,12 +121,7 @@ fn new_address_of_a_host_reaches_all_of_its_services_without_much_work_at_once()
     }
     listener.hear("10.0.0.7", &["server.local;!A;120;10.0.0.7"]);
     let with_address = |listener: &Listener| {
-        listener
-            .table
-            .entries()
-            .iter()
-            .filter(|entry| entry.port.is_some() && !entry.addresses.is_empty())
-            .count()
+        listener.entries().iter().filter(|entry| entry.port.is_some() && !entry.addresses.is_empty()).count()
     };
     assert_eq!(with_address(&listener), 32, "at once");
     listener.wait(1_000);
@@ -158,5 +153,5 @@ fn any_bytes_are_read_or_counted() {
         }
     }
     listener.wait(10_000_000);
-    assert_eq!(listener.table.entries().len(), 0);
+    assert_eq!(listener.entries().len(), 0);
 }

@@ -154,7 +154,7 @@ fn questions_known_answers_and_probes_announce_nothing() {
     listener.receive("10.0.0.9", &message(0, &lines));
     let probe = ["Office._ipp._tcp.local;255", "?Office._ipp._tcp.local;SRV;120;printer.local:631"];
     listener.receive("10.0.0.9", &message(0, &probe));
-    assert_eq!(listener.table.entries().len(), 0);
+    assert_eq!(listener.entries().len(), 0);
     assert_eq!(listener.table.counts().malformed, 0);
     listener.hear("10.0.0.7", &PRINTER);
     assert_eq!(listener.services().len(), 1);
@@ -182,7 +182,7 @@ fn failed_and_other_operations_are_ignored() {
     for flags in [DnsWriter::RESPONSE | 3, DnsWriter::RESPONSE | 0x2800] {
         let mut listener = Listener::new();
         listener.receive("10.0.0.7", &message(flags, &PRINTER));
-        assert_eq!(listener.table.entries().len(), 0, "{flags:#06x}");
+        assert_eq!(listener.entries().len(), 0, "{flags:#06x}");
     }
 }
 
@@ -215,7 +215,7 @@ fn two_hosts_with_one_name_of_a_host_are_a_conflict() {
     let mut listener = Listener::new();
     listener.hear("10.0.0.7", &["pi.local;!A;120;10.0.0.7"]);
     listener.hear("10.0.0.8", &["pi.local;!A;120;10.0.0.8"]);
-    let hosts = listener.table.entries();
+    let hosts = listener.entries();
     assert_eq!(hosts.len(), 1);
     assert!(field(hosts[0], "conflict").unwrap().starts_with("10.0.0."));
     assert_eq!(listener.list(DiscoveredKind::Host), ["pi.local pi.local 10.0.0.7 10.0.0.8"]);
@@ -274,7 +274,7 @@ fn pointers_to_what_is_no_instance_of_the_type_are_ignored() {
             "printer.local;!A;120;0.0.0.0",
         ],
     );
-    assert_eq!(listener.table.entries().len(), 0);
+    assert_eq!(listener.entries().len(), 0);
     listener.hear("10.0.0.7", &PRINTER[..1]);
     assert_eq!(listener.services().len(), 1);
 }
@@ -286,11 +286,10 @@ fn llmnr_answers_name_hosts() {
         let payload = message(flags, lines);
         let source = SocketAddr::new("10.0.0.7".parse().unwrap(), port);
         listener.receive_at(place(2), source, "10.0.0.9:50123", None, &payload);
-        let fields: Vec<_> =
-            listener.table.entries().iter().filter_map(|entry| field(entry, "conflict")).collect();
+        let fields: Vec<_> = listener.entries().iter().filter_map(|entry| field(entry, "conflict")).collect();
         let listed = listener.list(DiscoveredKind::Host);
         listener.wait(30_000);
-        assert_eq!(listener.table.entries().len(), 0, "its time to live is 30 s");
+        assert_eq!(listener.entries().len(), 0, "its time to live is 30 s");
         (listed, fields.len())
     };
     let lines = ["PC7;A", "pc7;A;30;10.0.0.7", "pc7;A;30;10.0.0.8"];

@@ -16,7 +16,7 @@ use super::name::OwnedName;
 use crate::clock::Time;
 use crate::discovery::{
     DepartureReason, Discovered, DiscoveredKind, DiscoveryDatagram, DiscoveryEvent, DiscoveryPlace,
-    DiscoveryTable,
+    DiscoveryProtocol, DiscoveryTable,
 };
 
 const START: Time = Time::from_nanos(1_700_000_000_123_456_789);
@@ -138,20 +138,26 @@ impl Listener {
         self.table.handle_timeout(end);
     }
 
+    /// Returns the entries of mDNS and LLMNR; others observe the same datagrams.
+    pub(super) fn entries(&self) -> Vec<&Discovered> {
+        let protocols = [DiscoveryProtocol::Mdns, DiscoveryProtocol::Llmnr];
+        let entries = self.table.entries().into_iter();
+        entries.filter(|entry| protocols.contains(&entry.key.protocol)).collect()
+    }
+
     pub(super) fn services(&self) -> Vec<String> {
         self.list(DiscoveredKind::Service)
     }
 
     pub(super) fn list(&self, kind: DiscoveredKind) -> Vec<String> {
-        let entries = self.table.entries().into_iter().filter(|entry| entry.kind == kind);
+        let entries = self.entries().into_iter().filter(|entry| entry.kind == kind);
         let mut lines: Vec<_> = entries.map(line).collect();
         lines.sort();
         lines
     }
 
     pub(super) fn only(&self) -> &Discovered {
-        let mut services =
-            self.table.entries().into_iter().filter(|entry| entry.kind == DiscoveredKind::Service);
+        let mut services = self.entries().into_iter().filter(|entry| entry.kind == DiscoveredKind::Service);
         let only = services.next().expect("no service");
         assert_eq!(services.next(), None);
         only
@@ -160,7 +166,9 @@ impl Listener {
     pub(super) fn departures(&mut self) -> Vec<(String, DepartureReason)> {
         let events = std::iter::from_fn(|| self.table.poll_event());
         let departed = events.filter_map(|event| match event {
-            DiscoveryEvent::Departed { entry, reason } => Some((entry.name.to_string(), reason)),
+            DiscoveryEvent::Departed { entry, reason } if entry.key.protocol == DiscoveryProtocol::Mdns => {
+                Some((entry.name.to_string(), reason))
+            }
             _ => None,
         });
         departed.collect()

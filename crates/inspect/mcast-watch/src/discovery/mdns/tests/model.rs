@@ -157,7 +157,7 @@ proptest! {
             model.wait(step.wait);
             listener.hear("10.0.0.7", &[&step.record.line(step.flush, step.seconds)]);
             model.receive(&step);
-            let entries = listener.table.entries();
+            let entries = listener.entries();
             let of_kind = |kind| entries.iter().filter(move |entry| entry.kind == kind);
             let services: BTreeSet<_> = of_kind(DiscoveredKind::Service)
                 .map(|entry| format!("{}.{}.local", entry.name, entry.service))
