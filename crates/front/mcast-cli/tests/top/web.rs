@@ -186,7 +186,8 @@ fn the_page_fits_every_screen_and_hostile_names_stay_text_there_and_in_a_snapsho
     let holds = format!(
         "document.body.innerText.includes('{GROUP}') && document.querySelector('td.spark svg path')
         && document.querySelectorAll('.segment svg .node').length >= 2
-        && document.body.innerText.includes('window.hacked=1') && document.body.innerText.includes('office printer')
+        && document.querySelector('#services').textContent.includes('window.hacked=1')
+        && document.querySelector('#services').textContent.includes('office printer')
         && !document.querySelector('main img') && window.hacked === undefined && {FITS}"
     );
     opened(&lan.b, browser, &url, &holds, Some(&pictures));

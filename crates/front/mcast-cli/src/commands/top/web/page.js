@@ -117,20 +117,21 @@ function tiles() {
   const severities = values('findings').map(finding => finding.severity);
   const faults = severities.filter(severity => severity === 'fault').length, warnings = severities.filter(severity => severity === 'warning').length;
   const hosts = new Set(values('members').map(member => member.host)).size;
+  const tile = (number, noun) => counted(number, noun).split(' ');
   const list = [
-    [values('streams').length.toLocaleString('en'), 'streams'],
+    tile(values('streams').length, 'stream'),
     [bits(state.sum.bits || 0), short(state.sum.rate || 0).trim() + ' datagrams/s'],
     [String(losing), 'losing now', losing ? 'bad' : 'good'],
-    [String(hosts), hosts === 1 ? 'member' : 'members'],
-    [values('services').length.toLocaleString('en'), 'services'],
+    tile(hosts, 'member'),
+    tile(values('services').length, 'service'),
     state.examined ? [faults ? counted(faults, 'fault') : warnings ? counted(warnings, 'warning') : 'healthy', 'this machine', faults ? 'bad' : warnings ? 'warn' : 'good'] : ['…', 'this machine'],
   ];
   const box = byId('tiles');
   while (box.children.length < list.length) box.append(make('div', {}, make('b'), make('span')));
   list.forEach(([value, label, level], number) => {
-    const tile = box.children[number];
-    tile.className = 'tile ' + (level || '');
-    text(tile.children[0], value); text(tile.children[1], label);
+    const one = box.children[number];
+    one.className = 'tile ' + (level || '');
+    text(one.children[0], value); text(one.children[1], label);
   });
   const { omitted = {}, over } = state.sum, trouble = [];
   if (over) trouble.push('The capture has ended.');
@@ -228,7 +229,7 @@ function spark(rates, losses, width, height) {
   const points = rates.map((rate, number) => `${(from + number * step).toFixed(1)},${(height - 1 - rate / top * (height - 4)).toFixed(1)}`);
   root.append(svg('path', { class: 'area', d: `M${from.toFixed(1)},${height} L${points.join(' L')} L${width},${height}` }), svg('path', { class: 'rate', d: 'M' + points.join(' L') }));
   losses.forEach((loss, number) => {
-    if (loss > 0) root.append(svg('rect', { class: 'loss', x: (from + number * step - step / 2).toFixed(1), y: 0, width: step.toFixed(1), height: Math.max(3, Math.min(loss / 10, 1) * height).toFixed(1) }));
+    if (loss > 0) root.append(svg('rect', { class: 'loss', x: (from + number * step - step / 2).toFixed(1), y: 0, width: step.toFixed(1), height: Math.max(3, Math.min(loss / 10, 0.6) * height).toFixed(1) }));
   });
   return root;
 }
