@@ -66,7 +66,7 @@ impl Network {
 
     /// Returns the entries of the protocols that are tested here; groups with traffic are entries, too.
     fn entries(&self) -> Vec<Discovered> {
-        self.table.entries().into_iter().filter(|entry| is_tested(entry)).cloned().collect()
+        self.table.entries().into_iter().filter(|entry| is_tested(entry.key.protocol)).cloned().collect()
     }
 
     /// Returns the only entry.
@@ -93,15 +93,15 @@ impl Network {
                 }
                 other => return Some(format!("{other:?}")),
             };
-            is_tested(&entry).then_some(text)
+            is_tested(entry.key.protocol).then_some(text)
         };
         std::iter::from_fn(|| table.poll_event()).filter_map(text).collect()
     }
 }
 
-fn is_tested(entry: &Discovered) -> bool {
+fn is_tested(protocol: DiscoveryProtocol) -> bool {
     use DiscoveryProtocol::{ArtNet, Coap, Knx, Sacn, Sap, Ssdp, WsDiscovery};
-    [ArtNet, Coap, Knx, Sacn, Sap, Ssdp, WsDiscovery].contains(&entry.key.protocol)
+    [ArtNet, Coap, Knx, Sacn, Sap, Ssdp, WsDiscovery].contains(&protocol)
 }
 
 fn address(text: &str) -> SocketAddr {
