@@ -113,8 +113,8 @@ fn a_program_that_runs_is_repaired_and_the_change_is_listed_and_undone() {
     assert!(ended.stderr.contains("not-joined is gone: datagrams arrive"), "{ended:?}");
     let groups = ward.mcast(&["groups"]).end().succeeded();
     assert!(
-        String::from_utf8_lossy(&groups.stdout).contains("239.1.2.3")
-            && groups.stderr.contains("borrowed: `join 239.1.2.3%"),
+        String::from_utf8_lossy(&groups.stdout).contains("239.255.2.3")
+            && groups.stderr.contains("borrowed: `join 239.255.2.3%"),
         "{groups:?}"
     );
     let changes = objects(&ward.mcast(&["groups", "--json"]).end().succeeded(), "borrowed");
@@ -122,7 +122,7 @@ fn a_program_that_runs_is_repaired_and_the_change_is_listed_and_undone() {
     assert_valid("socket-change", &changes[0]);
     ward.doctor(&["--undo"]).succeeded();
     let groups = ward.mcast(&["groups"]).end().succeeded();
-    assert!(!String::from_utf8_lossy(&groups.stdout).contains("239.1.2.3"), "{groups:?}");
+    assert!(!String::from_utf8_lossy(&groups.stdout).contains("239.255.2.3"), "{groups:?}");
     let _ = reader.signalled(libc::SIGKILL);
 }
 
@@ -224,7 +224,7 @@ fn datagrams_are_accepted_before_a_rule_of_the_old_iptables() {
     assert!(sh.args(["-c", rules]).status().unwrap().success());
     let ended = ward.doctor(&[GROUP, "-W", "1s", "--apply", "firewall-drops-data", "--yes"]).succeeded();
     let command =
-        "running: iptables-legacy -t filter -I INPUT 2 -i eth0 -d 239.1.2.3 -p udp --dport 5000 -j ACCEPT";
+        "running: iptables-legacy -t filter -I INPUT 2 -i eth0 -d 239.255.2.3 -p udp --dport 5000 -j ACCEPT";
     assert!(ended.stderr.contains(command), "{ended:?}");
     let text = String::from_utf8(ended.stdout.clone()).unwrap();
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -246,7 +246,7 @@ fn reports_are_accepted_before_the_rule_that_drops_them() {
                  nft add rule inet own leaving meta l4proto igmp counter drop";
     let mut sh = ward.lan.b.command("sh").unwrap();
     assert!(sh.args(["-c", rules]).status().unwrap().success());
-    let on_eth0 = ["239.1.2.3%eth0:5000", "-W", "1s", "--apply", "firewall-drops-igmp", "--yes"];
+    let on_eth0 = ["239.255.2.3%eth0:5000", "-W", "1s", "--apply", "firewall-drops-igmp", "--yes"];
     let ended = ward.doctor(&on_eth0).succeeded();
     assert!(ended.stderr.contains("running: nft insert rule inet own leaving"), "{ended:?}");
 }

@@ -13,8 +13,8 @@ use crate::support::{Ended, TIMEOUT, mcast, program, start};
 const SILENT: &str = "\
 import socket, signal
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(('239.1.2.4', 5001))
-s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('239.1.2.4') + socket.inet_aton('10.0.0.2'))
+s.bind(('239.255.2.4', 5001))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('239.255.2.4') + socket.inet_aton('10.0.0.2'))
 print('ready', flush=True)
 signal.pause()";
 
@@ -53,7 +53,7 @@ fn the_last_line_says_whether_datagrams_arrive() {
     };
     let ward = Ward::new().streaming();
     assert!(last(&ward, &[GROUP], 0).ends_with("datagrams arrive"));
-    let silent = last(&ward, &["239.1.2.4%eth0:5000"], 1);
+    let silent = last(&ward, &["239.255.2.4%eth0:5000"], 1);
     assert!(silent.contains("nothing arrives; 1 fault"), "{silent}");
     let listener = program(&ward.lan.b, "python3", &["-c", SILENT], false);
     listener.stdout.wait_for("ready");
@@ -68,7 +68,7 @@ fn a_fault_has_evidence_remedies_and_references() {
     let ended = ward.doctor(&[GROUP, "-W", "1s"]);
     assert_eq!(ended.status, Some(1), "{ended:?}");
     let text = ended.text();
-    assert!(text.starts_with("fault     reverse-path-filter  on eth0, 239.1.2.3:5000"), "{text}");
+    assert!(text.starts_with("fault     reverse-path-filter  on eth0, 239.255.2.3:5000"), "{text}");
     let line = |begin: &str| text.lines().any(|line| line.trim_start().starts_with(begin));
     assert!(line("because   /proc/net/netstat") && text.contains(" -> "), "{text}");
     assert!(line("now       ") && line("permanent ") && line("examined  "), "{text}");
@@ -144,14 +144,14 @@ fn warnings_have_a_status_of_their_own_and_are_faults_with_strict() {
 #[test]
 fn several_groups_are_examined_one_after_the_other() {
     let ward = Ward::new().streaming_from_afar().filtering();
-    let ended = ward.doctor(&[GROUP, "239.1.2.4:5000", "-W", "500ms", "--json"]);
+    let ended = ward.doctor(&[GROUP, "239.255.2.4:5000", "-W", "500ms", "--json"]);
     let about: Vec<_> =
         events(&ended, "finding").iter().map(|finding| finding["subject"]["group"].clone()).collect();
     assert!(about.contains(&GROUP.into()), "{ended:?}");
     assert!(
         events(&ended, "observation")
             .iter()
-            .any(|each| each["message"].as_str().unwrap().starts_with("239.1.2.4:5000"))
+            .any(|each| each["message"].as_str().unwrap().starts_with("239.255.2.4:5000"))
     );
 }
 
@@ -213,7 +213,7 @@ fn a_group_without_a_port_is_examined_in_a_file() {
         assert_eq!(silent.status, Some(6), "{silent:?}");
         assert!(silent.stderr.contains("vrrp may be silent for 1 s"), "{silent:?}");
     }
-    let udp = examined("239.1.2.3:5000");
+    let udp = examined("239.255.2.3:5000");
     assert_eq!(udp.status, Some(2), "{udp:?}");
     assert!(udp.stderr.contains("is not a group without a port"), "{udp:?}");
 }
@@ -223,8 +223,8 @@ fn invalid_combinations_are_refused() {
     let ward = Ward::new();
     let wrong: [&[&str]; 8] = [
         &["--pid", "1", "--port", "5000"],
-        &["239.1.2.3:5000", "--pid", "1"],
-        &["239.1.2.3:5000", "--", "true"],
+        &["239.255.2.3:5000", "--pid", "1"],
+        &["239.255.2.3:5000", "--", "true"],
         &["10.0.0.1:5000"],
         &["--apply", "nothing-such"],
         &["--yes"],
@@ -277,7 +277,7 @@ fn a_silent_group_without_a_capture_is_unknown() {
     let ended = examine(&[]);
     assert_eq!(ended.status, Some(3), "{ended:?}");
     let last = ended.stderr.lines().last().unwrap();
-    assert!(last.contains("unknown: whether anything for 239.1.2.3:5000 reaches this machine"), "{last}");
+    assert!(last.contains("unknown: whether anything for 239.255.2.3:5000 reaches this machine"), "{last}");
     assert!(!ended.stderr.contains("nothing wrong"), "{ended:?}");
     let ended = examine(&["--json"]);
     assert_eq!(events(&ended, "verdict")[0]["verdict"], "unknown", "{ended:?}");
@@ -328,7 +328,7 @@ import socket, signal
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 s.bind(('', 5000))
-s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('239.1.2.3') + socket.inet_aton('127.0.0.1'))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('239.255.2.3') + socket.inet_aton('127.0.0.1'))
 print('ready', flush=True)
 signal.pause()";
     let ward = Ward::new().streaming();

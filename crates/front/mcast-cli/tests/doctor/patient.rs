@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::schemas::assert_valid;
 use crate::support::{Ended, Lan, Running, eventually, program, start};
 
-pub(crate) const GROUP: &str = "239.1.2.3:5000";
+pub(crate) const GROUP: &str = "239.255.2.3:5000";
 
 /// Three hosts, of which `a` sends to the group from 192.0.2.1, an address that `b` has no route to.
 pub(crate) struct Ward {
@@ -24,7 +24,7 @@ impl Ward {
 
     /// Makes `a` send twenty times per second from now on.
     pub(crate) fn streaming(mut self) -> Self {
-        let stream = start(&self.lan.a, &["send", "239.1.2.3%eth0:5000", "hello", "--every", "50ms"]);
+        let stream = start(&self.lan.a, &["send", "239.255.2.3%eth0:5000", "hello", "--every", "50ms"]);
         stream.stderr.wait_for("hop limit 1");
         self.stream = Some(stream);
         self

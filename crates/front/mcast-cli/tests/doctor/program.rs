@@ -8,7 +8,7 @@ const BOUND_TO_UNICAST: &str = "\
 import socket, signal
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(('10.0.0.2', 5000))
-s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('239.1.2.3') + socket.inet_aton('10.0.0.2'))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('239.255.2.3') + socket.inet_aton('10.0.0.2'))
 print('ready', flush=True)
 signal.pause()";
 
@@ -202,7 +202,7 @@ fn options_that_do_not_fit_a_program_are_refused() {
     let ward = Ward::new();
     for (options, remedy) in [
         (&["--apply", "not-joined", "--yes", "--", "true"][..], "use --repair instead"),
-        (&["--repair", "not-joined", "239.1.2.3:5000"], "-- COMMAND"),
+        (&["--repair", "not-joined", "239.255.2.3:5000"], "-- COMMAND"),
         (&["--repair", "not-joined", "--json", "--", "true"], "--pid or --port"),
     ] {
         let ended = ward.doctor(options);

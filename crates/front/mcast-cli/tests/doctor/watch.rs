@@ -34,7 +34,7 @@ fn text_output_has_a_line_per_change() {
     let ended = running.signalled(libc::SIGINT);
     let line =
         ended.lines().into_iter().find(|line| line.contains("reverse-path-filter")).unwrap().to_owned();
-    assert!(line.contains(" found fault reverse-path-filter  on eth0, 239.1.2.3:5000"), "{line}");
+    assert!(line.contains(" found fault reverse-path-filter  on eth0, 239.255.2.3:5000"), "{line}");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn each_new_verdict_is_reported_once_and_an_unknown_one_with_its_question() {
             && json.stdout.text().contains("\"verdict\":\"healthy\"")
     });
     let (text, json) = (text.signalled(libc::SIGINT), json.signalled(libc::SIGINT));
-    let unknown = " verdict unknown: whether anything for 239.1.2.3:5000 reaches this machine: ";
+    let unknown = " verdict unknown: whether anything for 239.255.2.3:5000 reaches this machine: ";
     assert_eq!(text.text().matches(unknown).count(), 1, "{text:?}");
     let verdicts = events(&json, "verdict");
     assert_eq!(verdicts[0]["verdict"], "unknown", "{json:?}");
@@ -100,7 +100,7 @@ fn the_history_says_since_when_a_stream_is_missing_and_when_the_querier_was_last
 
     let shown = mcast(&ward.lan.b, &["doctor", "--journal", file]);
     assert_eq!(shown.status, Some(1), "{shown:?}");
-    assert!(shown.text().contains("239.1.2.3:5000 from 10.0.0.1:"), "{shown:?}");
+    assert!(shown.text().contains("239.255.2.3:5000 from 10.0.0.1:"), "{shown:?}");
     assert!(shown.text().contains("querier 10.0.0.3 on eth0 last heard "), "{shown:?}");
     let objects = mcast(&ward.lan.b, &["doctor", "--journal", file, "--json"]);
     assert_eq!(events(&objects, "since").len(), 1, "{objects:?}");

@@ -55,10 +55,10 @@ fn write_some(path: &Path, numbers: impl Iterator<Item = u16>) {
         writer.write(&frame).unwrap();
     };
     for number in numbers {
-        put(u64::from(number) * 10, 1, "239.1.2.3", &rtp(number));
+        put(u64::from(number) * 10, 1, "239.255.2.3", &rtp(number));
     }
-    put(5_000, 2, "239.9.9.9", b"alone");
-    put(5_001, 2, "239.255.0.1", b"neither sACN nor DDS, which use other ports");
+    put(5_000, 2, "239.255.9.9", b"alone");
+    put(5_001, 2, "239.255.10.1", b"neither sACN nor DDS, which use other ports");
     writer.flush().unwrap();
 }
 
@@ -89,7 +89,7 @@ fn rates_of_a_file_are_over_its_whole_time() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let streams = streams(&output);
     assert_eq!(streams.len(), 3);
-    assert_eq!((&streams[2]["group"], &streams[2]["name"]), (&"239.255.0.1".into(), &Value::Null));
+    assert_eq!((&streams[2]["group"], &streams[2]["name"]), (&"239.255.10.1".into(), &Value::Null));
     assert_eq!((&streams[0]["interface"], &streams[1]["interface"]), (&"left".into(), &"right".into()));
     assert_eq!((&streams[0]["datagrams"], &streams[0]["lost"]), (&901.into(), &100.into()));
     assert_eq!(streams[0]["datagrams_per_second"], 90.1);
@@ -99,7 +99,7 @@ fn rates_of_a_file_are_over_its_whole_time() {
     let table = top(&["-r", path, "--once", "--sort", "group"]);
     let text = String::from_utf8(table.stdout).unwrap();
     let row: Vec<_> = text.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!(row[..6], ["239.1.2.3:5000", "10.0.0.1", "left", "90.1", "153k", "9.99%"]);
+    assert_eq!(row[..6], ["239.255.2.3:5000", "10.0.0.1", "left", "90.1", "153k", "9.99%"]);
 }
 
 #[test]
@@ -112,11 +112,11 @@ fn an_interface_of_the_file_can_be_chosen() {
         let output = top(&["-r", path, "--json", "-i", interface]);
         streams(&output).iter().map(|stream| stream["group"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(on("right"), ["239.255.0.1", "239.9.9.9"]);
-    assert_eq!(on("left"), ["239.1.2.3"]);
+    assert_eq!(on("right"), ["239.255.10.1", "239.255.9.9"]);
+    assert_eq!(on("left"), ["239.255.2.3"]);
     assert_eq!(on("none"), [""; 0]);
     assert_eq!((on("1"), on("2")), (on("left"), on("right")), "by number in the file");
-    assert_eq!(top(&["-r", path, "239.9.9.9%left:5000"]).status.code(), Some(1));
+    assert_eq!(top(&["-r", path, "239.255.9.9%left:5000"]).status.code(), Some(1));
 }
 
 #[test]
@@ -180,9 +180,9 @@ fn chosen_columns_are_printed_in_their_order() {
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[0], ["loss", "group", "lost"]);
-    assert_eq!(lines[1][..2], ["9.99%", "239.1.2.3:5000"]);
+    assert_eq!(lines[1][..2], ["9.99%", "239.255.2.3:5000"]);
     assert!(lines[1][2].chars().all(|bar| bar == '█'), "{text}");
-    assert_eq!(lines[2], ["–", "239.9.9.9:5000"]);
+    assert_eq!(lines[2], ["–", "239.255.9.9:5000"]);
     for refused in [["--columns", "losses"], ["--bad-loss", "101%"]] {
         assert_eq!(top(&[&["--once", "-r", path], &refused[..]].concat()).status.code(), Some(2));
     }
