@@ -272,7 +272,7 @@ Policies:
   latest          deliver only the latest message of each key
 
 With --from oldest, a number or a time, messages that the publisher no longer retains come from a
-history: the publisher's log (`mcast publish --log DIR --serve-history ADDRESS:PORT`), or an engine
+history: the publisher's log (`mcast publish --log DIR --serve-history ADDRESS:PORT`), or a broker
 (`mcast bridge NAME to BROKER --serve-history ADDRESS:PORT`). Then the live stream follows without a
 gap. What the history does not have is reported as lost. A number is that of a message since the
 publisher was started, or since it began its log. A history that is not announced is named with
