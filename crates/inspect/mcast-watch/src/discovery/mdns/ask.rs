@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use mcast_packet::payload::{Dns, DnsKind, DnsQuestion, DnsRecord, DnsSection, DnsWriter};
 
-use super::cache::{Cache, Data, NameKey, Record};
-use super::name::{NameRole, OwnedName};
+use super::cache::Cache;
+use super::name::{NameKey, NameRole, OwnedName};
+use super::record::{Data, Record};
 use super::service::KNOWN;
 use crate::clock::Time;
 use crate::discovery::{DiscoveryPlace, DiscoveryProtocol, DiscoveryQuestion, DiscoveryRequest};

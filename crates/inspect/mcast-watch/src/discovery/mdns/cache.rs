@@ -5,74 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Duration;
 
-use mcast_packet::payload::{DnsKind, DnsRecord, DnsValue};
+use mcast_packet::payload::{DnsKind, DnsRecord};
 
-use super::name::{NameRole, OwnedName};
+use super::name::{NameKey, OwnedName};
+use super::record::{Data, GRACE, Leaving, Node, Record};
 use crate::clock::Time;
-use crate::discovery::DiscoveryPlace;
 use crate::discovery::registry::Registry;
 use crate::lru::Lru;
-
-/// A name on a network.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct NameKey {
-    pub(super) place: DiscoveryPlace,
-    pub(super) name: OwnedName,
-}
-
-/// What is known of a name.
-#[derive(Debug)]
-pub(super) struct Node {
-    /// The name as it was first announced.
-    pub(super) name: OwnedName,
-    pub(super) records: Vec<Record>,
-    /// Whether a PTR record has pointed to it. If so, it is listed as long as one does.
-    pub(super) was_pointed_to: bool,
-    /// The hop limit of the latest response with a record of it.
-    pub(super) hop_limit: Option<u8>,
-    first_seen: Time,
-    /// When its place in `due` comes.
-    due: Option<Time>,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) data: Data,
-    /// The time to live, limited, in seconds.
-    pub(super) time_to_live: u32,
-    pub(super) received: Time,
-    pub(super) expires: Time,
-    pub(super) leaving: Option<Leaving>,
-    /// The latest sender by IPv4, and by IPv6.
-    sources: [Option<IpAddr>; 2],
-    /// How many questions to keep it were due.
-    refreshes: u8,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Data {
-    /// A PTR record of this name, a type or subtype, points here.
-    Pointer(OwnedName),
-    /// SRV.
-    Service { host: OwnedName, port: u16 },
-    /// TXT, undecoded.
-    Text(Box<[u8]>),
-    /// A and AAAA.
-    Address(IpAddr),
-    /// NSEC: whether there are records of each of these.
-    Only { v4: bool, v6: bool, service: bool, text: bool },
-}
-
-/// Why a record lapses before its time to live ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leaving {
-    Goodbye,
-    /// Another record has taken its place.
-    Flushed,
-}
 
 /// What a record has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,12 +49,8 @@ pub(super) struct Lapsed {
 impl Cache {
     const MAX_NODES: usize = 24_000;
     const MAX_BYTES: usize = 12 << 20;
-    const MAX_RECORDS: usize = 32;
-    const MAX_TEXT: usize = 2_048;
     /// The longest time to live that is believed, in seconds. RFC 6762 section 10 recommends 75 minutes and less.
     pub(super) const MAX_TIME_TO_LIVE: u32 = 7_200;
-    /// How long a record stays after a goodbye (RFC 6762 section 10.1) or a flush (section 10.2).
-    pub(super) const GRACE: Duration = Duration::from_secs(1);
 
     pub(super) fn new() -> Self {
         Self {
@@ -183,7 +119,7 @@ impl Cache {
                 node.records.iter_mut().filter(|other| other.data.kind() == data.kind() && other.data != data)
             {
                 // Those of the latest second are of the same announcement, or of a host that claims the same name.
-                if now.since(other.received) > Self::GRACE {
+                if now.since(other.received) > GRACE {
                     other.leave(now, Leaving::Flushed);
                 }
             }
@@ -337,202 +273,5 @@ impl Cache {
     #[cfg(test)]
     pub(super) fn size(&self) -> (usize, usize) {
         (self.nodes.len(), self.bytes)
-    }
-}
-
-impl Node {
-    fn new(now: Time, name: OwnedName) -> Self {
-        // Its bytes are counted once it has records.
-        Self {
-            name,
-            records: Vec::with_capacity(1),
-            was_pointed_to: false,
-            hop_limit: None,
-            first_seen: now,
-            due: None,
-            bytes: 0,
-        }
-    }
-
-    /// Adds a record, or begins its time to live again. Returns whether there was room.
-    fn renew(&mut self, now: Time, source: IpAddr, time_to_live: u32, data: Data) -> bool {
-        let expires = now.after(Duration::from_secs(time_to_live.into()));
-        let known = self.records.iter().position(|record| record.data == data);
-        let position = match known {
-            Some(position) => position,
-            None if self.records.len() >= Cache::MAX_RECORDS => return false,
-            None => {
-                self.records.push(Record {
-                    data,
-                    time_to_live,
-                    received: now,
-                    expires,
-                    leaving: None,
-                    sources: [None; 2],
-                    refreshes: 0,
-                });
-                self.records.len() - 1
-            }
-        };
-        if let Some(record) = self.records.get_mut(position) {
-            (record.time_to_live, record.received, record.expires) = (time_to_live, now, expires);
-            (record.leaving, record.refreshes) = (None, 0);
-            record.sources[usize::from(source.is_ipv6())] = Some(source);
-        }
-        true
-    }
-
-    fn has(&self, data: &Data) -> bool {
-        self.records.iter().any(|record| record.data == *data)
-    }
-
-    /// Returns until when an instance is listed unless it is withdrawn; `None` if it is not.
-    pub(super) fn listed_until(&self) -> Option<Time> {
-        let decides = |record: &&Record| match record.data {
-            Data::Pointer(_) => true,
-            Data::Service { .. } => !self.was_pointed_to,
-            _ => false,
-        };
-        self.records.iter().filter(decides).map(Record::stated_end).max()
-    }
-
-    /// Returns the records of one type that have not been replaced.
-    pub(super) fn current(&self, kind: DnsKind) -> impl Iterator<Item = &Record> {
-        self.records.iter().filter(move |record| {
-            record.data.kind() == Some(kind) && record.leaving != Some(Leaving::Flushed)
-        })
-    }
-
-    /// Returns whether the host has stated that it has no records of this type.
-    pub(super) fn denies(&self, kind: DnsKind) -> bool {
-        self.records.iter().any(|record| match (&record.data, kind) {
-            (Data::Only { v4, .. }, DnsKind::A) => !v4,
-            (Data::Only { v6, .. }, DnsKind::AAAA) => !v6,
-            (Data::Only { service, .. }, DnsKind::SRV) => !service,
-            (Data::Only { text, .. }, DnsKind::TXT) => !text,
-            _ => false,
-        })
-    }
-
-    /// Returns the bytes that the node needs, with its places in the tables.
-    fn count_bytes(&self, key: &NameKey) -> usize {
-        const TABLES: usize = size_of::<(NameKey, Node)>() + 3 * size_of::<(Time, NameKey)>();
-        const LINK: usize = size_of::<(NameKey, OwnedName)>();
-        let records = self.records.iter().map(|record| {
-            let data = match &record.data {
-                Data::Pointer(name) | Data::Service { host: name, .. } => name.len() + LINK,
-                Data::Text(text) => text.len(),
-                Data::Address(_) | Data::Only { .. } => 0,
-            };
-            size_of::<Record>() + data
-        });
-        TABLES + key.name.len() + records.sum::<usize>()
-    }
-}
-
-impl Record {
-    pub(super) fn address(&self) -> Option<IpAddr> {
-        match self.data {
-            Data::Address(address) if self.leaving != Some(Leaving::Flushed) => Some(address),
-            _ => None,
-        }
-    }
-
-    /// Returns when its time to live ends.
-    pub(super) fn stated_end(&self) -> Time {
-        self.received.after(Duration::from_secs(self.time_to_live.into()))
-    }
-
-    /// Returns whether others sent this record than another one. Hosts may send by IPv4 and IPv6.
-    pub(super) fn is_from_others(&self, other: &Self) -> bool {
-        let families = || self.sources.iter().zip(&other.sources);
-        let differs = |(a, b): (&Option<IpAddr>, &Option<IpAddr>)| a.is_some() && b.is_some() && a != b;
-        families().any(differs) && !families().any(|(a, b)| a.is_some() && a == b)
-    }
-
-    /// Returns its latest sender.
-    pub(super) fn source(&self) -> Option<IpAddr> {
-        self.sources.into_iter().flatten().next()
-    }
-
-    /// Returns whether the time to live is more than half over, so that an answer is of use (RFC 6762 section 7.1).
-    pub(super) fn is_half_over(&self, now: Time) -> bool {
-        self.leaving.is_some()
-            || now.since(self.received) * 2 >= Duration::from_secs(self.time_to_live.into())
-    }
-
-    /// Returns whether its refreshing has begun.
-    pub(super) const fn is_stale(&self) -> bool {
-        self.refreshes > 0
-    }
-
-    /// Returns when a question is due to keep the record: at 80, 85, 90 and 95 % of its time to live, and up to 2 % later
-    /// (RFC 6762 section 5.2).
-    fn refresh_due(&self) -> Option<Time> {
-        const PER_MILLE: [u64; 4] = [800, 850, 900, 950];
-        let is_refreshed =
-            self.leaving.is_none() && !matches!(self.data, Data::Pointer(_) | Data::Only { .. });
-        let per_mille = PER_MILLE.get(usize::from(self.refreshes)).filter(|_| is_refreshed)?;
-        let later = self.received.as_nanos() / 1_000 % 20;
-        Some(self.received.after(Duration::from_millis(u64::from(self.time_to_live) * (per_mille + later))))
-    }
-
-    fn leave(&mut self, now: Time, leaving: Leaving) {
-        self.expires = self.expires.min(now.after(Cache::GRACE));
-        self.leaving = Some(leaving);
-    }
-}
-
-impl Data {
-    /// Reads what is kept of a record of this name, and the name that it describes.
-    pub(super) fn read(record: &DnsRecord<'_>) -> Option<(OwnedName, Self)> {
-        let owner = OwnedName::new(record.name);
-        let data = match record.value() {
-            DnsValue::Name(target) if record.kind == DnsKind::PTR.0 => {
-                let target = OwnedName::new(target);
-                let is_instance = matches!(owner.role(), NameRole::Type | NameRole::Subtype)
-                    && target.role() == NameRole::Instance
-                    && target.service_type() == owner.service_type();
-                return is_instance.then_some((target, Self::Pointer(owner)));
-            }
-            DnsValue::Service { target, port } => Self::Service { host: OwnedName::new(target), port },
-            DnsValue::Texts(_) => {
-                Self::Text(record.data.get(..Cache::MAX_TEXT).unwrap_or(record.data).into())
-            }
-            DnsValue::Address(address) => Self::Address(address),
-            DnsValue::OnlyTypes(types) => Self::Only {
-                v4: types.contains(DnsKind::A.0),
-                v6: types.contains(DnsKind::AAAA.0),
-                service: types.contains(DnsKind::SRV.0),
-                text: types.contains(DnsKind::TXT.0),
-            },
-            _ => return None,
-        };
-        let is_known = match (&data, owner.role()) {
-            (Self::Address(address), NameRole::Host) => !address.is_unspecified() && !address.is_multicast(),
-            (Self::Service { .. } | Self::Text(_), NameRole::Instance) => true,
-            (Self::Only { .. }, NameRole::Instance | NameRole::Host) => true,
-            _ => false,
-        };
-        is_known.then_some((owner, data))
-    }
-
-    /// Returns the type of the record, if its name has one set of this type.
-    fn kind(&self) -> Option<DnsKind> {
-        Some(match self {
-            Self::Pointer(_) => return None,
-            Self::Service { .. } => DnsKind::SRV,
-            Self::Text(_) => DnsKind::TXT,
-            Self::Address(IpAddr::V4(_)) => DnsKind::A,
-            Self::Address(IpAddr::V6(_)) => DnsKind::AAAA,
-            Self::Only { .. } => DnsKind::NSEC,
-        })
-    }
-
-    fn link(&self) -> Option<&OwnedName> {
-        match self {
-            Self::Pointer(name) | Self::Service { host: name, .. } => Some(name),
-            _ => None,
-        }
     }
 }

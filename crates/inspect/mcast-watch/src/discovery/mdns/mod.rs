@@ -7,6 +7,7 @@
 mod ask;
 mod cache;
 mod name;
+mod record;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -19,8 +20,9 @@ use super::registry::Registry;
 use super::{DepartureReason, DiscoveryDatagram, DiscoveryQuestion, DiscoveryRequest, Observer};
 use crate::clock::Time;
 use ask::Asker;
-use cache::{Cache, Data, Learned, NameKey};
-use name::OwnedName;
+use cache::{Cache, Learned};
+use name::{NameKey, OwnedName};
+use record::Data;
 
 /// What is known by mDNS.
 #[derive(Debug)]

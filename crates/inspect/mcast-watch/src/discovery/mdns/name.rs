@@ -6,12 +6,19 @@ use std::sync::Arc;
 
 use mcast_packet::payload::Name;
 
-use crate::discovery::UntrustedText;
+use crate::discovery::{DiscoveryPlace, UntrustedText};
 
 /// A name as labels, each after its length, then a zero. Names are compared without regard to the case of ASCII letters
 /// (RFC 6762 section 16); no length is that of a letter.
 #[derive(Clone, Debug)]
 pub(super) struct OwnedName(Arc<[u8]>);
+
+/// A name on a network.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct NameKey {
+    pub(super) place: DiscoveryPlace,
+    pub(super) name: OwnedName,
+}
 
 /// What a name below `local` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

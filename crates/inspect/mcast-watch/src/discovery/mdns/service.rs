@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use mcast_packet::payload::{DnsKind, DnsTexts};
 
-use super::cache::{Cache, Data, NameKey, Node, Record};
-use super::name::NameRole;
+use super::cache::Cache;
+use super::name::{NameKey, NameRole};
+use super::record::{Data, Node, Record};
 use crate::clock::Time;
 use crate::discovery::registry::{Announced, Registry};
 use crate::discovery::{
