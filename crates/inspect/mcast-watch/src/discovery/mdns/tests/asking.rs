@@ -61,7 +61,7 @@ const TYPES: &str = "_services._dns-sd._udp.local PTR";
 #[test]
 fn types_are_asked_for_after_a_delay_and_then_at_doubling_intervals() {
     let mut listener = Listener::new();
-    assert_eq!(listener.questions(10_000).all(), Vec::<String>::new(), "nothing is asked unless told to");
+    assert_eq!(listener.questions(10_000).all(), Vec::<String>::new(), "nothing is asked unless requested");
     let start = listener.now.since(START).as_millis() as u64;
     listener.ask(None);
     let asked = listener.questions(100_000);
