@@ -33,7 +33,8 @@ fuzz_target!(|bytes: &[u8]| {
             },
             source: SocketAddr::new([10, 0, 0, source % 8].into(), port),
             destination: SocketAddr::new([239, 255, 255, 250].into(), port),
-            hop_limit: Some(1),
+            // That of mDNS by unicast.
+            hop_limit: Some(255),
             outgoing: false,
             payload,
         };
