@@ -257,7 +257,7 @@ pub(crate) fn read_description(
 }
 
 /// Returns whether the text is the name of a session description.
-pub(super) fn is_description(text: &str) -> bool {
+pub(crate) fn is_description(text: &str) -> bool {
     let has_extension = text.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case("sdp"));
     has_extension && !text.contains("://")
 }
