@@ -7,7 +7,7 @@ use mcast_packet::payload::Coap;
 
 use super::entry::{DiscoveredField, DiscoveredKind, DiscoveryProtocol, UntrustedText};
 use super::registry::Registry;
-use super::support::{Asking, announced_by, is_of_port};
+use super::support::{Asking, announced_by, read};
 use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
 use crate::clock::Time;
 
@@ -34,13 +34,7 @@ impl CoapObserver {
 
 impl Observer for CoapObserver {
     fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>, registry: &mut Registry) {
-        if !is_of_port(datagram, Coap::PORT) {
-            return;
-        }
-        let Some(message) = Coap::parse(datagram.payload) else {
-            registry.counts.malformed += 1;
-            return;
-        };
+        let Some(message) = read(datagram, Coap::PORT, registry, Coap::parse) else { return };
         let Some(links) = message.links() else { return };
         let id = datagram.source.to_string();
         let mut announced = announced_by(datagram, DiscoveryProtocol::Coap, DiscoveredKind::Service, id);

@@ -6,7 +6,7 @@ use mcast_packet::payload::Knx;
 
 use super::entry::{DiscoveredKind, DiscoveryProtocol};
 use super::registry::Registry;
-use super::support::{Asking, announced_by, is_of_port};
+use super::support::{Asking, announced_by, read};
 use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
 use crate::clock::Time;
 
@@ -29,13 +29,7 @@ impl KnxObserver {
 
 impl Observer for KnxObserver {
     fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>, registry: &mut Registry) {
-        if !is_of_port(datagram, Knx::PORT) {
-            return;
-        }
-        let Some(message) = Knx::parse(datagram.payload) else {
-            registry.counts.malformed += 1;
-            return;
-        };
+        let Some(message) = read(datagram, Knx::PORT, registry, Knx::parse) else { return };
         if !message.is_search_response() {
             return;
         }

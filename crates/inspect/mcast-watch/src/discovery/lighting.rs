@@ -8,7 +8,7 @@ use mcast_packet::payload::{ArtNet, ArtPollReply, Sacn, SacnContent};
 
 use super::entry::{Discovered, DiscoveredKind, DiscoveryProtocol, DiscoverySource, UntrustedText};
 use super::registry::{Announced, Registry};
-use super::support::{Asking, announced_by, is_of_port};
+use super::support::{Asking, announced_by, read};
 use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
 use crate::clock::Time;
 
@@ -27,13 +27,7 @@ impl SacnObserver {
 
 impl Observer for SacnObserver {
     fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>, registry: &mut Registry) {
-        if datagram.destination.port() != Sacn::PORT {
-            return;
-        }
-        let Some(packet) = Sacn::parse(datagram.payload) else {
-            registry.counts.malformed += 1;
-            return;
-        };
+        let Some(packet) = read(datagram, Sacn::PORT, registry, Sacn::parse) else { return };
         match packet.content {
             SacnContent::Synchronization(_) => {}
             SacnContent::Data { universe, is_terminated: true, .. } => {
@@ -153,14 +147,10 @@ impl ArtNetObserver {
 
 impl Observer for ArtNetObserver {
     fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>, registry: &mut Registry) {
-        if !is_of_port(datagram, ArtNet::PORT) {
-            return;
-        }
-        match ArtNet::parse(datagram.payload) {
+        match read(datagram, ArtNet::PORT, registry, ArtNet::parse) {
             Some(ArtNet::Poll) if !datagram.outgoing => self.polled = Some(now),
             Some(ArtNet::PollReply(node)) => self.announce(now, datagram, &node, registry),
-            Some(_) => {}
-            None => registry.counts.malformed += 1,
+            _ => {}
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::entry::{DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText};
 use super::registry::Registry;
-use super::support::announced_by;
+use super::support::{announced_by, read};
 use super::{DiscoveryDatagram, Observer};
 use crate::clock::Time;
 use crate::lru::Lru;
@@ -96,13 +96,7 @@ impl SapObserver {
 
 impl Observer for SapObserver {
     fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>, registry: &mut Registry) {
-        if datagram.destination.port() != Sap::PORT {
-            return;
-        }
-        let Some(message) = Sap::parse(datagram.payload) else {
-            registry.counts.malformed += 1;
-            return;
-        };
+        let Some(message) = read(datagram, Sap::PORT, registry, Sap::parse) else { return };
         if !message.is_deletion {
             return self.announce(now, datagram, &message, registry);
         }

@@ -13,7 +13,7 @@ use super::entry::{
     Discovered, DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText,
 };
 use super::registry::{Announced, Registry};
-use super::support::{Asking, announced_by, authority, is_of_port, keep_other_family};
+use super::support::{Asking, announced_by, authority, keep_other_family, read};
 use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
 use crate::clock::Time;
 use crate::lru::Lru;
@@ -187,13 +187,7 @@ impl SsdpObserver {
 
 impl Observer for SsdpObserver {
     fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>, registry: &mut Registry) {
-        if !is_of_port(datagram, Ssdp::PORT) {
-            return;
-        }
-        let Some(message) = Ssdp::parse(datagram.payload) else {
-            registry.counts.malformed += 1;
-            return;
-        };
+        let Some(message) = read(datagram, Ssdp::PORT, registry, Ssdp::parse) else { return };
         match message.kind {
             SsdpKind::Search => {}
             SsdpKind::Notify if message.is_goodbye() => self.goodbye(now, datagram, &message, registry),

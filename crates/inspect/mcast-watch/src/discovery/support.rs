@@ -84,9 +84,21 @@ pub(super) fn announced_by(
     Announced { addresses, ..Announced::new(key, kind, DiscoverySource::Ip(datagram.source)) }
 }
 
-/// Returns whether a datagram was sent to or from the port of a protocol.
-pub(super) const fn is_of_port(datagram: &DiscoveryDatagram<'_>, port: u16) -> bool {
-    datagram.destination.port() == port || datagram.source.port() == port
+/// Reads a datagram that was sent to or from the port of a protocol. One to the port that cannot be read is counted; one from it may be
+/// of a program that has the port by chance.
+pub(super) fn read<'a, T>(
+    datagram: &DiscoveryDatagram<'a>,
+    port: u16,
+    registry: &mut Registry,
+    parse: impl FnOnce(&'a [u8]) -> Option<T>,
+) -> Option<T> {
+    let is_to_port = datagram.destination.port() == port;
+    if !is_to_port && datagram.source.port() != port {
+        return None;
+    }
+    let message = parse(datagram.payload);
+    registry.counts.malformed += u64::from(is_to_port && message.is_none());
+    message
 }
 
 /// How a thing was reached before, as announced.

@@ -7,7 +7,7 @@ use mcast_packet::payload::{WsDiscovery, WsDiscoveryKind, WsEndpoint};
 use super::entry::{DiscoveredKind, DiscoveryKey, DiscoveryProtocol, DiscoverySource, UntrustedText};
 use super::registry::Registry;
 use super::support::{
-    Asking, announced_by, authority, is_of_port, keep_other_family, percent_decoded, xml_decoded,
+    Asking, announced_by, authority, keep_other_family, percent_decoded, read, xml_decoded,
 };
 use super::{DiscoveryDatagram, DiscoveryQuestion, Observer};
 use crate::clock::Time;
@@ -109,13 +109,7 @@ impl WsDiscoveryObserver {
 
 impl Observer for WsDiscoveryObserver {
     fn handle_datagram(&mut self, now: Time, datagram: &DiscoveryDatagram<'_>, registry: &mut Registry) {
-        if !is_of_port(datagram, WsDiscovery::PORT) {
-            return;
-        }
-        let Some(message) = WsDiscovery::parse(datagram.payload) else {
-            registry.counts.malformed += 1;
-            return;
-        };
+        let Some(message) = read(datagram, WsDiscovery::PORT, registry, WsDiscovery::parse) else { return };
         let endpoints = message.endpoints().filter(|endpoint| !endpoint.address.is_empty());
         match message.kind {
             WsDiscoveryKind::Probe | WsDiscoveryKind::Resolve => {}

@@ -215,3 +215,12 @@ fn questions_are_few_and_small_and_stop_nothing() {
     let counts = [Ssdp, WsDiscovery, Coap, Knx, ArtNet, Sap, Sacn].map(count);
     assert_eq!(counts, [3 * 2 * 12, 2 * 3 * 12, 3 * 12, 12, 12, 0, 0]);
 }
+
+#[test]
+fn a_program_that_has_a_port_by_chance_is_not_malformed() {
+    let mut network = Network::new();
+    for port in [1900, 3702, 9875, 5683, 3671, 5568, 6454] {
+        network.receive(&format!("10.0.0.7:{port}"), "239.1.2.3:40000", b"\xff\xfe nonsense");
+    }
+    assert_eq!(network.table.counts().malformed, 0);
+}
