@@ -73,8 +73,13 @@ impl LiveFrames {
     }
 
     fn open(selectors: &[InterfaceSelector], filter: Filter) -> Result<Self, LiveError> {
-        let interfaces = interfaces(selectors)?;
-        let capture = capture_on(&interfaces, filter, interfaces.len() <= MAX_RINGS)?;
+        let mut interfaces = interfaces(selectors)?;
+        let mut capture = capture_on(&interfaces, filter, interfaces.len() <= MAX_RINGS)?;
+        let ports = ports_without_ip(filter, &interfaces);
+        if !ports.is_empty() {
+            capture.append(capture_on(&ports, Filter::OtherProtocols, false)?)?;
+            interfaces.extend(ports);
+        }
         let live = LiveCapture { capture, filter, interfaces, changes: None, changed: None };
         Ok(Self(Origin::Live(Box::new(live))))
     }
@@ -191,20 +196,45 @@ impl InterfaceFollower {
     pub fn run(mut self, mut changed: impl FnMut()) {
         while let Ok(Some(_)) = self.watcher.wait(None) {
             changed();
-            let interfaces = present(&self.selectors);
+            let mut interfaces = present(&self.selectors);
+            let ports = ports_without_ip(self.filter, &interfaces);
             let is_new = |interface: &&Interface| !self.captured.contains(&interface.index);
             let new: Vec<_> = interfaces.iter().filter(is_new).cloned().collect();
-            if new.is_empty() {
+            let new_ports: Vec<_> = ports.iter().filter(is_new).cloned().collect();
+            if new.is_empty() && new_ports.is_empty() {
                 continue;
             }
+            interfaces.extend(ports);
             // If an interface has vanished again, another change follows.
-            let Ok(added) = capture_on(&new, self.filter, false) else { continue };
+            let added = match (new.is_empty(), new_ports.is_empty()) {
+                (false, true) => capture_on(&new, self.filter, false),
+                (true, _) => capture_on(&new_ports, Filter::OtherProtocols, false),
+                (false, false) => capture_on(&new, self.filter, false).and_then(|mut added| {
+                    added.append(capture_on(&new_ports, Filter::OtherProtocols, false)?)?;
+                    Ok(added)
+                }),
+            };
+            let Ok(added) = added else { continue };
             self.captured = interfaces.iter().map(|interface| interface.index).collect();
             if self.changes.send(InterfaceChange { added, interfaces }).is_err() {
                 return;
             }
         }
     }
+}
+
+/// Returns the ports of these bridges and bonds, if frames without IP are wanted: LLDP and the like stay on a port.
+fn ports_without_ip(filter: Filter, interfaces: &[Interface]) -> Vec<Interface> {
+    if filter != Filter::GroupAddressed {
+        return Vec::new();
+    }
+    let is_port = |interface: &Interface| {
+        let bridge = interface.port_of.filter(|_| interface.up);
+        bridge.is_some_and(|bridge| interfaces.iter().any(|captured| captured.index == bridge))
+            && interfaces.iter().all(|captured| captured.index != interface.index)
+    };
+    // Without a list, the bridge alone is captured.
+    mcast::interface::list().unwrap_or_default().into_iter().filter(is_port).collect()
 }
 
 /// Starts to capture on these interfaces: in blocks, or one frame per system call.

@@ -122,7 +122,7 @@ impl DiscoveryCoverage {
 }
 
 /// An open capture and sockets, from which a [`Discovery`] starts. A program that drops capabilities does so between
-/// the two, because what comes from the network may be hostile.
+/// the two, because packets from the network may be hostile.
 #[derive(Debug)]
 pub struct DiscoverySources {
     frames: Option<LiveFrames>,
