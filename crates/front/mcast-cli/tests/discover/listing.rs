@@ -1,6 +1,6 @@
 //! The table, objects, changes, and one name.
 
-use mcast_lab::Host;
+use mcast_lab::{Host, Lab};
 
 use crate::notify;
 use crate::schemas::assert_valid;
@@ -108,11 +108,42 @@ fn a_capture_file_is_read_to_its_end() {
     let lan = Lan::new();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lan.pcapng").display().to_string();
-    let recorder = start(&lan.b, &["sniff", "-w", &path, "-c", "1"]);
+    let recorder = start(&lan.b, &["sniff", crate::SSDP, "-w", &path, "-c", "1"]);
     recorder.stderr.wait_for("capturing on");
     notify(&lan.a, "lamp", "alive");
     recorder.end().succeeded();
     let ended = mcast(&lan.b, &["discover", "-r", &path, "device"]).succeeded();
     assert!(ended.text().contains("10.0.0.1:8080"), "{ended:?}");
     assert!(ended.stderr.contains("in the file"), "{ended:?}");
+}
+
+/// Sends a frame of LLDP: chassis, port ge-0/0/7, 120 s, name switch7.
+const LLDP: &str = "import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(('eth0', 0))
+s.send(bytes.fromhex('0180c200000e 020000000001 88cc 0207 04 020000000001 0409 05') + b'ge-0/0/7'
+    + bytes.fromhex('0602 0078 0a07') + b'switch7' + bytes(26))";
+
+/// A switch port speaks LLDP to the port of a bridge, which does not forward it to the bridge.
+#[test]
+fn neighbors_of_a_port_of_a_bridge_are_found() {
+    let lab = Lab::new().unwrap();
+    let (switch, server) = (lab.host("switch").unwrap(), lab.host("server").unwrap());
+    lab.link(&switch, "eth0", &["10.0.0.1/24"], &server, "eth0", &[]).unwrap();
+    let run = |host: &Host, words: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        crate::support::program(host, words[0], &words[1..], false).end().succeeded();
+    };
+    run(&server, "ip link add br0 type bridge");
+    run(&server, "ip link set eth0 master br0");
+    run(&server, "ip link set br0 up");
+    run(&server, "ip addr add 10.0.0.9/24 dev br0");
+    let running = discover(&server, &["--watch", "neighbor"]);
+    running.stderr.wait_for("listening on br0");
+    eventually("the switch", || {
+        crate::support::program(&switch, "python3", &["-c", LLDP], false).end().succeeded();
+        running.stdout.text().contains("switch7")
+    });
+    let ended = running.signalled(libc::SIGINT);
+    assert!(ended.text().contains("on eth0 (lldp)"), "{ended:?}");
 }

@@ -28,7 +28,7 @@ fn notify(host: &Host, name: &str, kind: &str) {
     let location = format!("http://10.0.0.1:8080/{name}.xml");
     let message = format!(
         "NOTIFY * HTTP/1.1\r\nHOST: {SSDP}\r\nCACHE-CONTROL: max-age=1800\r\nLOCATION: {location}\r\n\
-         NT: upnp:rootdevice\r\nNTS: ssdp:{kind}\r\nSERVER: test/1.0\r\nUSN: uuid:{name}::upnp:rootdevice\r\n\r\n"
+         NT: upnp:rootdevice\r\nNTS: ssdp:{kind}\r\nSERVER: {name}/1.0\r\nUSN: uuid:{name}::upnp:rootdevice\r\n\r\n"
     );
     send(host, &[SSDP, &message]);
 }

@@ -17,10 +17,13 @@ fn a_screen_shows_what_appears_and_its_details() {
     screen.press("\r");
     screen.wait_for("lamp.xml");
     screen.press("\x1b");
+    // Escape and a key at once would be another key.
+    screen.wait_for("10.0.0.1:8080");
     screen.press("/");
     screen.press("nothing like it");
     screen.wait_for("No entry is selected by this text");
     screen.press("\x1b");
+    screen.wait_for("10.0.0.1:8080");
     screen.press("q");
     screen.end();
 }

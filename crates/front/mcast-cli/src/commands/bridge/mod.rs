@@ -35,7 +35,7 @@ use engine::AccessOptions;
 use session::Session;
 use surroundings::Surroundings;
 
-/// Copy a stream into Redis, NATS, Kafka or RabbitMQ, or publish it from there
+/// Copy a stream into Redis, NATS, Kafka or RabbitMQ, and back
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 #[command(mut_arg("v4", |option| option.hide(true)), mut_arg("v6", |option| option.hide(true)))]

@@ -24,7 +24,7 @@ use crate::screen::can_show_a_screen;
 use crate::sys::{self, Capability};
 use selection::Selection;
 
-/// Show what announces itself: services, devices, streams, clocks, switches, routers
+/// Show what announces itself: services, devices, clocks, switches
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -102,6 +102,9 @@ of mDNS, LLMNR, SSDP, WS-Discovery, SAP, DDS (domains 0 to 9), PTP, sACN, CoAP, 
 Kinds: service, host, device, session, participant, endpoint, clock, universe, neighbor, querier,
 router, stream, relay, group. Protocols: mdns, llmnr, ssdp, ws-discovery, sap, dds, ptp, ptpv1, sacn,
 artnet, coap, knx, lldp, cdp, igmp, mld, pim, vrrp, hsrp, ospf, avtp, mcast, traffic.
+
+Groups with traffic or members are shown if they are selected (`mcast discover group`), because each
+membership of this machine is one.
 
 Names and texts are those that the network states: any host can announce anything. They are escaped,
 and an entry that lapses or says goodbye is removed. -v shows everything that was announced; with

@@ -193,7 +193,7 @@ impl DiscoverSession<'_> {
         }
         let entries = self.discovery.entries();
         let groups = entries.iter().filter(|entry| self.plan.selection.hides(entry)).count() as u64;
-        if groups > 0 {
+        if groups > 0 && self.plan.resolve.is_none() && matches!(self.plan.display, Display::Once { .. }) {
             let groups = count_of(groups, "group");
             self.console
                 .note(format_args!("{groups} with traffic or members not shown (`mcast discover group`)"));

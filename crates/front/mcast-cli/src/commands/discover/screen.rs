@@ -144,14 +144,14 @@ impl State<'_> {
         while self.discovery.next_event(Some(Duration::ZERO)).is_some() {}
         if !self.is_paused {
             self.entries = self.discovery.entries();
+            self.entries.retain(|entry| self.plan.selection.admits(entry));
             self.arrange();
         }
     }
 
     fn arrange(&mut self) {
         let admits = |entry: &Discovered| {
-            self.plan.selection.admits(entry)
-                && (self.filter.is_empty() || selection::holds(entry, &self.filter) || self.shows(entry))
+            self.filter.is_empty() || selection::holds(entry, &self.filter) || self.shows(entry)
         };
         let shown = self.entries.iter().enumerate().filter(|(_, entry)| admits(entry));
         self.shown = shown.map(|(place, _)| place).collect();
