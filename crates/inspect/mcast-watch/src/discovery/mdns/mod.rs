@@ -39,6 +39,7 @@ pub(super) struct Mdns {
 impl Mdns {
     /// Entries that are revised at a time, with those of a datagram and at each timeout.
     const REVISIONS: [usize; 2] = [32, 512];
+    const MAX_CHANGED_HOSTS: usize = 4_096;
     const CONTINUE_AFTER: std::time::Duration = std::time::Duration::from_millis(20);
 
     pub(super) fn new() -> Self {
@@ -60,7 +61,7 @@ impl Mdns {
             let learned = self.cache.learn(now, &key, datagram.source.ip(), &record, data, registry);
             if let Learned::Announced { is_new_address } = learned {
                 if is_new_address {
-                    self.changed_hosts.insert(key.clone(), None);
+                    self.note_changed(&key, registry);
                 }
                 self.cache.set_hop_limit(&key, datagram.hop_limit);
                 announced.insert(key);
@@ -76,6 +77,18 @@ impl Mdns {
             self.asker.want_missing(now, &key, &self.cache);
         }
         self.revise_services(now, Self::REVISIONS[0], registry);
+    }
+
+    /// Notes that a host has other addresses now. During a flood, services learn that when they are announced again.
+    fn note_changed(&mut self, host: &NameKey, registry: &mut Registry) {
+        if self.cache.linked(host, None).next().is_none() {
+            return;
+        }
+        if self.changed_hosts.len() < Self::MAX_CHANGED_HOSTS {
+            self.changed_hosts.insert(host.clone(), None);
+        } else {
+            registry.counts.truncated += 1;
+        }
     }
 
     /// Revises the entries of services whose hosts have other addresses now.
@@ -113,7 +126,7 @@ impl Mdns {
     fn lapse(&mut self, now: Time, registry: &mut Registry) {
         while let Some(lapsed) = self.cache.lapse(now) {
             if lapsed.addresses {
-                self.changed_hosts.insert(lapsed.key.clone(), None);
+                self.note_changed(&lapsed.key, registry);
             }
             if self.revise(now, &lapsed.key, registry).is_none() {
                 let reason =

@@ -155,3 +155,22 @@ fn any_bytes_are_read_or_counted() {
     listener.wait(10_000_000);
     assert_eq!(listener.entries().len(), 0);
 }
+
+#[test]
+fn flood_of_new_addresses_is_bounded() {
+    let mut listener = Listener::new();
+    for number in 0..200_u32 {
+        let lines: Vec<_> = (0..60)
+            .flat_map(|n| {
+                let name = format!("{number}x{n}");
+                [format!("{name}._a._udp.local;SRV;9;{name}.local:1"), format!("{name}.local;A;9;10.0.0.7")]
+            })
+            .collect();
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        listener.hear("10.0.0.66", &lines);
+    }
+    // 32 of 60 are revised with each message.
+    assert!(listener.table.counts().truncated > 0);
+    listener.wait(20_000);
+    assert_eq!(listener.entries().len(), 0);
+}
