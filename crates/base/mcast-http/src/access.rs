@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::request::TOKEN;
-use crate::{HttpMethod, HttpRefusal, HttpRequest, ProxyNetwork, PublicUrl, Refusal};
+use crate::{HttpMethod, HttpRefusal, HttpRefused, HttpRequest, ProxyNetwork, PublicUrl};
 
 /// What is escaped of a token in an address and in a cookie.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -67,7 +67,12 @@ impl AccessRules {
     ///
     /// # Errors
     /// If it names a host or comes from an origin that is not allowed, or lacks the token.
-    pub fn check(&self, request: &HttpRequest, peer: IpAddr, base: PublicUrl) -> Result<HttpAccess, Refusal> {
+    pub fn check(
+        &self,
+        request: &HttpRequest,
+        peer: IpAddr,
+        base: PublicUrl,
+    ) -> Result<HttpAccess, HttpRefused> {
         self.check_host(request, peer)?;
         // A browser asks without the token.
         if request.method != HttpMethod::Options {
@@ -79,7 +84,7 @@ impl AccessRules {
     }
 
     /// A trusted proxy decides itself for which names it is there.
-    fn check_host(&self, request: &HttpRequest, peer: IpAddr) -> Result<(), Refusal> {
+    fn check_host(&self, request: &HttpRequest, peer: IpAddr) -> Result<(), HttpRefused> {
         // Programs with HTTP/1.0 may omit it. Browsers do not.
         let Some(host) = request.host.as_deref().filter(|_| !self.is_proxy(peer)) else { return Ok(()) };
         let public = self.public_url.as_ref().map(PublicUrl::authority);
@@ -87,10 +92,10 @@ impl AccessRules {
             return Ok(());
         }
         let text = format!("the name {host:?} is not allowed: use the address{}", self.host_advice);
-        Err(Refusal::new(HttpRefusal::Host, text))
+        Err(HttpRefused::new(HttpRefusal::Host, text))
     }
 
-    fn check_token(&self, request: &HttpRequest) -> Result<(), Refusal> {
+    fn check_token(&self, request: &HttpRequest) -> Result<(), HttpRefused> {
         let Some(token) = &self.token else { return Ok(()) };
         let in_query = request.parameter(TOKEN);
         let mut given = request.tokens.iter().map(String::as_str).chain(in_query.as_deref());
@@ -98,12 +103,12 @@ impl AccessRules {
             return Ok(());
         }
         let text = "this server requires a token: add ?token=TOKEN to the address, or the header `Authorization: Bearer TOKEN`";
-        Err(Refusal::new(HttpRefusal::Token, text))
+        Err(HttpRefused::new(HttpRefusal::Token, text))
     }
 
     /// Returns the origin to which the response may be shown, if the request names one that is allowed.
-    fn check_origin(&self, request: &HttpRequest, base: &PublicUrl) -> Result<Option<String>, Refusal> {
-        let foreign = |text: String| Err(Refusal::new(HttpRefusal::Origin, text));
+    fn check_origin(&self, request: &HttpRequest, base: &PublicUrl) -> Result<Option<String>, HttpRefused> {
+        let foreign = |text: String| Err(HttpRefused::new(HttpRefusal::Origin, text));
         match request.origin.as_deref() {
             Some(origin) if self.origins.iter().any(|allowed| allowed == origin || allowed == "*") => {
                 Ok(Some(origin.to_owned()))

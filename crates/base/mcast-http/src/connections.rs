@@ -1,4 +1,4 @@
-//! The connections of a server: who is admitted, what a request must be, and who is dropped.
+//! The connections of a server: which clients are admitted, what a request must be, and which clients are dropped.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -8,7 +8,7 @@ use mcast_pace::{ClockTime, ReportLimiter, ReportQuota, WithheldReport};
 
 use crate::connection::{ConnectionState, HttpConnection, Outbox, Subscription};
 use crate::request::MAX_HEAD;
-use crate::{Feed, HttpEvent, HttpRefusal, HttpRequest, Refusal, RefusalCounts, response};
+use crate::{Feed, HttpEvent, HttpRefusal, HttpRefused, HttpRequest, RefusalCounts, response};
 
 /// The time in which a request must be complete.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ pub enum Due {
     Nothing,
     /// It does not take what is sent, so its stream must end.
     Drop,
-    /// Nothing has been sent for so long that something should be.
+    /// Nothing has been sent for a while, so something should be.
     KeepAlive,
 }
 
@@ -137,7 +137,7 @@ impl<T> Connections<T> {
         let parsed = match HttpRequest::parse(&head) {
             Ok(None) if head.len() > MAX_HEAD => {
                 let text = format!("the request is longer than {MAX_HEAD} bytes");
-                Err(Refusal::new(HttpRefusal::TooLarge, text))
+                Err(HttpRefused::new(HttpRefusal::TooLarge, text))
             }
             parsed => parsed,
         };
@@ -206,7 +206,7 @@ impl<T> Connections<T> {
         match &client.state {
             ConnectionState::Request(_) if now >= client.since + REQUEST_TIME => {
                 let text = format!("the request was not complete within {} s", REQUEST_TIME.as_secs());
-                self.refuse(now, id, &Refusal::new(HttpRefusal::Timeout, text), false);
+                self.refuse(now, id, &HttpRefused::new(HttpRefusal::Timeout, text), false);
             }
             ConnectionState::Ending(since)
                 if now >= *since + RESPONSE_TIME || now >= client.last_sent.max(*since) + ENDING_TIME =>
@@ -263,7 +263,7 @@ impl<T> Connections<T> {
         let text = why(client.subscription()?);
         let (listener, address) = (client.listener, client.address);
         let state = std::mem::replace(&mut client.state, ConnectionState::Gone);
-        self.refused(now, listener, address, &Refusal::new(HttpRefusal::Stalled, text));
+        self.refused(now, listener, address, &HttpRefused::new(HttpRefusal::Stalled, text));
         match state {
             ConnectionState::Stream(subscription) => Some(subscription),
             ConnectionState::Request(_) | ConnectionState::Ending(_) | ConnectionState::Gone => None,
@@ -271,7 +271,7 @@ impl<T> Connections<T> {
     }
 
     /// Refuses a request.
-    pub fn refuse(&mut self, now: ClockTime, id: HttpClientId, refusal: &Refusal, is_head: bool) {
+    pub fn refuse(&mut self, now: ClockTime, id: HttpClientId, refusal: &HttpRefused, is_head: bool) {
         let Some(client) = self.clients.get(&id) else { return };
         self.refused(now, client.listener, client.address, refusal);
         self.end(now, id, &response::refusal(refusal, self.limits.realm, is_head));
@@ -300,7 +300,7 @@ impl<T> Connections<T> {
     ///
     /// # Errors
     /// If there are too many, or this address has half of them.
-    pub fn admit(&self, address: IpAddr) -> Result<(), Refusal> {
+    pub fn admit(&self, address: IpAddr) -> Result<(), HttpRefused> {
         let streams = self.clients.values().filter(|client| client.subscription().is_some());
         let (mut all, mut own) = (0, 0);
         for client in streams {
@@ -318,8 +318,8 @@ impl<T> Connections<T> {
 
     /// Returns the refusal of what would be too much.
     #[must_use]
-    pub fn busy(&self, problem: &str) -> Refusal {
-        Refusal::new(HttpRefusal::Busy, format!("{problem}: {}", self.limits.busy_advice))
+    pub fn busy(&self, problem: &str) -> HttpRefused {
+        HttpRefused::new(HttpRefusal::Busy, format!("{problem}: {}", self.limits.busy_advice))
     }
 
     /// Returns whether nothing more is written to a client, so that its connection must be shut down for writing.
@@ -403,8 +403,8 @@ impl<T> Connections<T> {
     }
 
     /// Counts a refusal, and reports it if that is due.
-    fn refused(&mut self, now: ClockTime, listener: SocketAddr, client: SocketAddr, refusal: &Refusal) {
-        let Refusal { reason, ref text } = *refusal;
+    fn refused(&mut self, now: ClockTime, listener: SocketAddr, client: SocketAddr, refusal: &HttpRefused) {
+        let HttpRefused { reason, ref text } = *refusal;
         self.refused.add(reason);
         let event = HttpEvent { listener, client, reason, count: 1, text: text.clone() };
         self.events.extend(self.reports.handle_report(now, reason, Some(client.ip()), event));

@@ -1,6 +1,6 @@
 //! A small HTTP server for live data, with clients that may be hostile, slow, or many.
 //!
-//! The decisions are state machines: [`Connections`] admits clients, reads requests, and drops who does not take what is sent;
+//! The decisions are state machines: [`Connections`] admits clients, reads requests, and drops clients that do not take what is sent;
 //! [`AccessRules`] decide who may read; a [`Feed`] keeps what several clients receive once. A [`SiteServer`] serves the pages and
 //! the events of an [`HttpSite`]. With the feature `driver`, an [`HttpDriver`] carries bytes between sockets and any
 //! [`HttpService`], in one thread.
@@ -52,7 +52,7 @@ pub use connections::{Arrived, Connections, Due, HttpClientId, HttpLimits};
 pub use driver::{HttpClock, HttpDriver, HttpWaker};
 pub use feed::{Feed, FeedChunk, FeedCursor};
 pub use public_url::{InvalidProxyNetwork, InvalidPublicUrl, ProxyNetwork, PublicUrl};
-pub use refusal::{HttpEvent, HttpRefusal, Refusal, RefusalCounts};
+pub use refusal::{HttpEvent, HttpRefusal, HttpRefused, RefusalCounts};
 pub use request::{Forwarded, HttpMethod, HttpRequest, Preflight, split_label};
 pub use service::HttpService;
 pub use site::{HttpSite, SiteReply, SiteServer, event_id, number_of};

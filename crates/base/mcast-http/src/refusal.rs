@@ -101,7 +101,7 @@ impl HttpRefusal {
 
 /// A refusal, with what to do about it in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct HttpRefused {
     /// The reason.
     pub reason: HttpRefusal,
     /// The reason and the remedy in words, as the client receives them.
@@ -124,7 +124,7 @@ pub struct HttpEvent {
     pub text: String,
 }
 
-impl Refusal {
+impl HttpRefused {
     /// Creates a refusal.
     #[must_use]
     pub fn new(reason: HttpRefusal, text: impl Into<String>) -> Self {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
-use crate::{HttpRefusal, Refusal};
+use crate::{HttpRefusal, HttpRefused};
 
 /// The longest head. Browsers send less than 1 KiB to a server that sets one cookie.
 pub(crate) const MAX_HEAD: usize = 8 << 10;
@@ -91,14 +91,14 @@ struct Details {
     key: Option<String>,
 }
 
-pub(crate) fn parse(bytes: &[u8]) -> Result<Option<HttpRequest>, Refusal> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<HttpRequest>, HttpRefused> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut headers);
     let length = match head.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => {
-            return Err(Refusal::new(HttpRefusal::TooLarge, "the request has too many headers"));
+            return Err(HttpRefused::new(HttpRefusal::TooLarge, "the request has too many headers"));
         }
         Err(error) => return Err(invalid(format!("this is not a request of HTTP/1.1: {error}"))),
     };
@@ -106,7 +106,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<HttpRequest>, Refusal> {
         "GET" => HttpMethod::Get,
         "HEAD" => HttpMethod::Head,
         "OPTIONS" => HttpMethod::Options,
-        _ => return Err(Refusal::new(HttpRefusal::Method, "only GET and HEAD are served here")),
+        _ => return Err(HttpRefused::new(HttpRefusal::Method, "only GET and HEAD are served here")),
     };
     let (authority, target) = split_target(head.path.unwrap_or_default());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -143,7 +143,7 @@ fn read_header(
     request: &mut HttpRequest,
     details: &mut Details,
     header: &httparse::Header<'_>,
-) -> Result<(), Refusal> {
+) -> Result<(), HttpRefused> {
     let name = header.name.to_ascii_lowercase();
     let value = || String::from_utf8_lossy(header.value).trim().to_owned();
     // Each proxy of a chain adds its own at the end.
@@ -204,7 +204,7 @@ impl HttpRequest {
     ///
     /// # Errors
     /// If it is not a valid request (RFC 9112), has too many headers, or has another method than GET, HEAD and OPTIONS.
-    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, Refusal> {
+    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, HttpRefused> {
         parse(bytes)
     }
 
@@ -248,8 +248,8 @@ pub fn split_label(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn invalid(text: impl Into<String>) -> Refusal {
-    Refusal::new(HttpRefusal::Invalid, text)
+fn invalid(text: impl Into<String>) -> HttpRefused {
+    HttpRefused::new(HttpRefusal::Invalid, text)
 }
 
 /// Replaces `%XX`. What is not of that form stays as it is.

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha1::{Digest, Sha1};
 
-use crate::{HttpAccess, HttpRefusal, HttpRequest, Preflight, Refusal};
+use crate::{HttpAccess, HttpRefusal, HttpRefused, HttpRequest, Preflight};
 
 /// On every response: each connection serves one request, and nothing may reinterpret it.
 const COMMON: &str = "X-Content-Type-Options: nosniff\r\nConnection: close\r\n";
@@ -92,7 +92,7 @@ pub fn no_icon() -> Vec<u8> {
 }
 
 /// Returns the response that states a refusal. `realm` names the server for clients that it asks for a token.
-pub(crate) fn refusal(refusal: &Refusal, realm: &str, is_head: bool) -> Vec<u8> {
+pub(crate) fn refusal(refusal: &HttpRefused, realm: &str, is_head: bool) -> Vec<u8> {
     let (status, header) = (refusal.reason.status(), refusal.reason.header());
     let token = match refusal.reason {
         HttpRefusal::Token => format!("WWW-Authenticate: Bearer realm=\"{realm}\"\r\n"),

@@ -8,7 +8,7 @@ use mcast_pace::ClockTime;
 
 use crate::{
     AccessRules, Arrived, Connections, Due, Feed, FeedChunk, FeedCursor, HttpAccess, HttpClientId,
-    HttpLimits, HttpMethod, HttpRefusal, HttpRequest, HttpService, Refusal, Subscription, response,
+    HttpLimits, HttpMethod, HttpRefusal, HttpRefused, HttpRequest, HttpService, Subscription, response,
 };
 
 /// The bytes of events that are kept for clients that come back.
@@ -97,7 +97,7 @@ impl<S: HttpSite> SiteServer<S> {
         &self.connections
     }
 
-    fn answer(&mut self, now: ClockTime, id: HttpClientId, request: &HttpRequest) -> Result<(), Refusal> {
+    fn answer(&mut self, now: ClockTime, id: HttpClientId, request: &HttpRequest) -> Result<(), HttpRefused> {
         let Some(client) = self.connections.get(id) else { return Ok(()) };
         let (peer, listener) = (client.address.ip(), client.listener.to_string());
         let open = AccessRules::default();
@@ -119,7 +119,7 @@ impl<S: HttpSite> SiteServer<S> {
                 self.connections.end(now, id, &page);
             }
             SiteReply::Events => self.open_events(now, id, request, &access)?,
-            SiteReply::Nothing(text) => return Err(Refusal::new(HttpRefusal::NotFound, text)),
+            SiteReply::Nothing(text) => return Err(HttpRefused::new(HttpRefusal::NotFound, text)),
         }
         Ok(())
     }
@@ -130,7 +130,7 @@ impl<S: HttpSite> SiteServer<S> {
         id: HttpClientId,
         request: &HttpRequest,
         access: &HttpAccess,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), HttpRefused> {
         let Some(client) = self.connections.get(id) else { return Ok(()) };
         let mut head = response::stream_head("text/event-stream", access);
         if request.is_head() {

@@ -21,11 +21,12 @@ use mcast_stream_proto::history::HistoryAnnouncement;
 use mcast_stream_proto::seal::Keys;
 use mcast_stream_proto::wire::{self, Announce, Flags, Heartbeat, KeyEpoch, Kind, WireError};
 
-use super::discovery;
 use super::frames::LiveFrames;
 use super::memberships::{LocalMember, LocalMembers, LocalMembersWatcher};
 use super::recording::Recording;
-use crate::discovery::{Discovered, DiscoveryCounts, DiscoveryEvent, DiscoveryTable};
+use crate::discovery::{
+    Discovered, DiscoveryCounts, DiscoveryEvent, DiscoveryPacket, DiscoveryPlace, DiscoveryTable,
+};
 use crate::{
     AnnouncementContent, ObservedPacket, PacketState, Row, SequenceInfo, StreamAnnouncement, StreamIdentity,
     StreamKey, StreamRate, Time, Watch, WatchOptions, WatchReport,
@@ -502,7 +503,7 @@ impl FeedTable {
     fn take(&mut self, unwrapped: &UnwrappedPacket<'_>, frame: Option<&Frame<'_>>) {
         let packet = unwrapped.packet;
         if let Some(discovery) = &mut self.discovery {
-            discovery::take(discovery, unwrapped.time.into(), unwrapped);
+            discover(discovery, unwrapped.time.into(), unwrapped);
         }
         let state = match unwrapped.part {
             Part::Whole => PacketState::Whole,
@@ -546,6 +547,37 @@ impl FeedTable {
         if let (Some(recording), Some(frame)) = (&mut self.recording, frame) {
             recording.write(frame, packet, key);
         }
+    }
+}
+
+/// Adds a packet to the table. Fragments are added when they are whole.
+pub(super) fn discover(table: &mut DiscoveryTable, now: Time, unwrapped: &UnwrappedPacket<'_>) {
+    if !matches!(unwrapped.part, Part::Whole | Part::Reassembled { .. }) {
+        return;
+    }
+    // Identifier 0 means that the tag carries only a priority.
+    let vlan = unwrapped.packet.vlans().map(|tag| tag.id).find(|id| *id != 0);
+    let place = DiscoveryPlace { interface: unwrapped.interface, vlan };
+    let outgoing = unwrapped.direction.is_outgoing();
+    table.handle_packet(now, &DiscoveryPacket { place, outgoing, packet: unwrapped.packet });
+    if let (Some(ip), Some(udp)) = (unwrapped.packet.ip_layer(), unwrapped.packet.udp()) {
+        discover_stream(table, now, place, SocketAddr::new(ip.source, udp.source_port), udp.payload);
+    }
+}
+
+/// Adds a stream of the message layer, or its history, if a datagram announces it.
+pub(super) fn discover_stream(
+    table: &mut DiscoveryTable,
+    now: Time,
+    place: DiscoveryPlace,
+    source: SocketAddr,
+    payload: &[u8],
+) {
+    let Some(stream) = StreamPacket::read(payload) else { return };
+    if let Some(announced) = stream.announcement(now, place.interface, source, &Keys::none()) {
+        table.handle_stream(now, place.vlan, &announced);
+    } else if let Some((stream, server)) = stream.history() {
+        table.handle_history(now, place, source, stream, server);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use mcast_group::{AddrRange, GroupAddr, Membership, SourceFilter};
-use mcast_http::{HttpRefusal, Refusal, split_label};
+use mcast_http::{HttpRefusal, HttpRefused, split_label};
 
 use super::channel::ChannelKey;
 use super::playlist::{self, Playlist, PlaylistEntry};
@@ -67,7 +67,7 @@ impl Listing {
         &self,
         listener: SocketAddr,
         membership: &Membership,
-    ) -> Result<(usize, ChannelKey), Refusal> {
+    ) -> Result<(usize, ChannelKey), HttpRefused> {
         let address = membership.address;
         let mut named = self.serving(listener, membership).peekable();
         let Some((first, _)) = named.peek() else {
@@ -77,15 +77,15 @@ impl Listing {
                 ),
                 Err(error) => format!("{address} is not served: {error}"),
             };
-            return Err(Refusal::new(HttpRefusal::Group, text));
+            return Err(HttpRefused::new(HttpRefusal::Group, text));
         };
         let down = format!("{} cannot be used at present: try again later", first.leg_name);
         let Some((rule, key)) = named.find(|(rule, _)| rule.is_up) else {
-            return Err(Refusal::new(HttpRefusal::LegDown, down));
+            return Err(HttpRefused::new(HttpRefusal::LegDown, down));
         };
         if key.lacks_source() {
             let text = format!("{} is source-specific: request SOURCE@{address}", address.group);
-            return Err(Refusal::new(HttpRefusal::Invalid, text));
+            return Err(HttpRefused::new(HttpRefusal::Invalid, text));
         }
         Ok((rule.rule, key))
     }

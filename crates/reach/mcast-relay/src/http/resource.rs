@@ -1,7 +1,7 @@
 //! What the path of a request stands for.
 
 use mcast_group::Membership;
-use mcast_http::{HttpRefusal, HttpRequest, Refusal, split_label};
+use mcast_http::{HttpRefusal, HttpRefused, HttpRequest, split_label};
 
 use super::address;
 
@@ -63,7 +63,7 @@ pub(super) enum Resource {
 }
 
 /// Returns what the request is about. The path is that below the prefix of the server.
-pub(super) fn find(request: &HttpRequest, path: &str) -> Result<Resource, Refusal> {
+pub(super) fn find(request: &HttpRequest, path: &str) -> Result<Resource, HttpRefused> {
     let path = path.trim_matches('/');
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     let kind = match first {
@@ -81,15 +81,15 @@ pub(super) fn find(request: &HttpRequest, path: &str) -> Result<Resource, Refusa
     };
     let (group, _) = split_label(rest);
     let group = group.split('/').next().unwrap_or_default();
-    let membership = address::parse(group).map_err(|text| Refusal::new(HttpRefusal::Invalid, text))?;
+    let membership = address::parse(group).map_err(|text| HttpRefused::new(HttpRefusal::Invalid, text))?;
     Ok(Resource::Stream { kind, membership })
 }
 
 /// Returns the refusal of a path at which there is nothing.
-pub(super) fn nothing() -> Refusal {
+pub(super) fn nothing() -> HttpRefused {
     let text = "there is nothing here: request /udp/GROUP:PORT/, /rtp/GROUP:PORT/, /sse/GROUP:PORT, /ws/GROUP:PORT, the name of a \
                 channel, /playlist.m3u or /status";
-    Refusal::new(HttpRefusal::NotFound, text)
+    HttpRefused::new(HttpRefusal::NotFound, text)
 }
 
 #[cfg(test)]

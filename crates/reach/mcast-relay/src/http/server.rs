@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use mcast_group::{Membership, SourceFilter};
 use mcast_http::{
     Arrived, Connections, Due, Feed, HttpAccess, HttpClientId, HttpConnection, HttpEvent, HttpLimits,
-    HttpMethod, HttpRefusal, HttpRequest, HttpService, Refusal, Subscription, escaped_token, response,
+    HttpMethod, HttpRefusal, HttpRefused, HttpRequest, HttpService, Subscription, escaped_token, response,
 };
 use mcast_pace::ClockTime;
 
@@ -201,7 +201,7 @@ impl HttpServer {
         self.channels.values().map(Channel::streams).sum()
     }
 
-    fn answer(&mut self, now: ClockTime, id: HttpClientId, request: &HttpRequest) -> Result<(), Refusal> {
+    fn answer(&mut self, now: ClockTime, id: HttpClientId, request: &HttpRequest) -> Result<(), HttpRefused> {
         let Some(client) = self.connections.get_mut(id) else { return Ok(()) };
         let (peer, listener) = (client.address.ip(), client.listener);
         let rules = &self.config.access;
@@ -257,7 +257,7 @@ impl HttpServer {
         kind: StreamKind,
         membership: &Membership,
         access: &HttpAccess,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), HttpRefused> {
         let Some(client) = self.connections.get(id) else { return Ok(()) };
         let (rule, key) = self.listing.find(client.listener, membership)?;
         let mut head = match (kind.is_websocket(), &request.websocket_key) {
@@ -457,7 +457,7 @@ fn feed_of<'a>(
     channels.get(&of.channel)?.feed(of.kind)
 }
 
-fn not_a_websocket() -> Refusal {
+fn not_a_websocket() -> HttpRefused {
     let text = "this is a WebSocket: open it with a program for those, or request /sse/ instead of /ws/";
-    Refusal::new(HttpRefusal::Upgrade, text)
+    HttpRefused::new(HttpRefusal::Upgrade, text)
 }

@@ -7,7 +7,6 @@ mod sockets;
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,17 +15,16 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use mcast::{GroupAddr, InterfaceIndex, InterfaceSelector};
-use mcast_capture::{CaptureFile, ErrorKind, Frame, Part, SourceError, UnwrappedPacket, Unwrapper};
+use mcast_capture::{CaptureFile, ErrorKind, Frame, SourceError, Unwrapper};
 use mcast_group::SafeText;
-use mcast_stream_proto::seal::Keys;
 
 use super::frames::{InterfaceFollower, LiveFrames};
-use super::monitor::StreamPacket;
+use super::monitor::{discover, discover_stream};
 use super::{LiveError, is_transient};
 use crate::clock::Time;
 use crate::discovery::{
-    Discovered, DiscoveryCounts, DiscoveryDatagram, DiscoveryEvent, DiscoveryPacket, DiscoveryPlace,
-    DiscoveryProtocol, DiscoveryRequest, DiscoveryTable,
+    Discovered, DiscoveryCounts, DiscoveryDatagram, DiscoveryEvent, DiscoveryProtocol, DiscoveryRequest,
+    DiscoveryTable,
 };
 #[cfg(feature = "schema")]
 pub use json::schemas as discovery_schemas;
@@ -505,7 +503,7 @@ impl Driver {
             if is_file && table.poll_timeout().is_some_and(|due| due <= now) {
                 table.handle_timeout(now);
             }
-            self.unwrapper.visit(&frame, &mut |packet| take(table, now, packet));
+            self.unwrapper.visit(&frame, &mut |packet| discover(table, now, packet));
         }
         Ok(false)
     }
@@ -523,7 +521,7 @@ impl Driver {
         let handle = |datagram: &DiscoveryDatagram<'_>| {
             let table = &mut shared.lock().table;
             table.handle_datagram(now, datagram);
-            take_stream(table, now, datagram.place, datagram.source, datagram.payload);
+            discover_stream(table, now, datagram.place, datagram.source, datagram.payload);
         };
         sockets.receive(WAIT, handle)?;
         let mut state = self.shared.lock();
@@ -562,37 +560,6 @@ impl State {
 
 fn add_names(names: &mut HashMap<InterfaceIndex, Arc<str>>, sockets: &DiscoverySockets) {
     names.extend(sockets.names().map(|(index, name)| (index, escaped(name).into())));
-}
-
-/// Adds a packet to the table. Fragments are added when they are whole.
-pub(super) fn take(table: &mut DiscoveryTable, now: Time, unwrapped: &UnwrappedPacket<'_>) {
-    if !matches!(unwrapped.part, Part::Whole | Part::Reassembled { .. }) {
-        return;
-    }
-    // Identifier 0 means that the tag carries only a priority.
-    let vlan = unwrapped.packet.vlans().map(|tag| tag.id).find(|id| *id != 0);
-    let place = DiscoveryPlace { interface: unwrapped.interface, vlan };
-    let outgoing = unwrapped.direction.is_outgoing();
-    table.handle_packet(now, &DiscoveryPacket { place, outgoing, packet: unwrapped.packet });
-    if let (Some(ip), Some(udp)) = (unwrapped.packet.ip_layer(), unwrapped.packet.udp()) {
-        take_stream(table, now, place, SocketAddr::new(ip.source, udp.source_port), udp.payload);
-    }
-}
-
-/// Adds a stream of the message layer, or its history, if a datagram announces it.
-fn take_stream(
-    table: &mut DiscoveryTable,
-    now: Time,
-    place: DiscoveryPlace,
-    source: SocketAddr,
-    payload: &[u8],
-) {
-    let Some(stream) = StreamPacket::read(payload) else { return };
-    if let Some(announced) = stream.announcement(now, place.interface, source, &Keys::none()) {
-        table.handle_stream(now, place.vlan, &announced);
-    } else if let Some((stream, server)) = stream.history() {
-        table.handle_history(now, place, source, stream, server);
-    }
 }
 
 fn escaped(name: &str) -> String {
