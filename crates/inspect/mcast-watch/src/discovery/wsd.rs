@@ -142,7 +142,7 @@ impl Observer for WsDiscoveryObserver {
                 DRAFT => "urn:schemas-xmlsoap-org:ws:2005:04:discovery",
                 _ => "urn:docs-oasis-open-org:ws-dd:ns:discovery:2009:01",
             };
-            // The identifier must be unique, and need not be secret: answers are read whoever asked.
+            // The identifier must be unique, and need not be secret: answers to the questions of others are read, too.
             let (nanos, number) = (now.as_nanos(), number & 0xfff);
             let (high, low) = (nanos >> 32, nanos & 0xffff_ffff);
             format!(

@@ -1,5 +1,7 @@
 //! What SSDP, WS-Discovery, SAP, CoAP, KNXnet/IP, sACN and Art-Net announce: situations of public reports, and hostile networks.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod description;
 mod hostile;
 mod messages;
@@ -117,7 +119,7 @@ fn values(entry: &Discovered, name: &str) -> Vec<String> {
 /// Returns where an entry can be reached: its addresses, separated by spaces, and its port.
 fn reach(entry: &Discovered) -> String {
     let addresses: Vec<String> = entry.addresses.iter().map(ToString::to_string).collect();
-    let port = entry.port.map_or("-".to_owned(), |port| port.to_string());
+    let port = entry.port.map_or_else(|| "-".to_owned(), |port| port.to_string());
     format!("{} port {port}", addresses.join(" "))
 }
 
