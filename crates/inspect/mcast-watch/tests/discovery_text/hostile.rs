@@ -178,7 +178,7 @@ fn messages_that_are_costly_to_read_are_read_in_linear_time_and_kept_in_bounded_
     }
     let counts = network.table.counts();
     assert!(counts.truncated > 0 && counts.malformed > 0, "{counts:?}");
-    // A document type is not read, so the bomb is no entry.
+    // A document type is not read, so the bomb is not listed.
     assert!(!network.entries().iter().any(|entry| entry.key.id.as_bytes().starts_with(b"urn:uuid:&b")));
 }
 

@@ -225,7 +225,7 @@ fn each_server_of_coap_that_answers_is_an_entry_with_its_resources() {
     // Some servers omit the format; some state that the list continues.
     network.receive("10.0.0.6:5683", "0.0.0.0:5683", coap(&[], "</light>;rt=\"lamp\""));
     network.receive("[fe80::7]:5683", "[::]:5683", coap(&[(12, &[40]), (23, &[0x0e])], "</a>,</b>,"));
-    // Other content is no list.
+    // Other content is not a list.
     network.receive("10.0.0.8:5683", "10.0.0.1:40000", coap(&[(12, &[50])], "{\"a\":1}"));
     network.receive("10.0.0.8:5683", "10.0.0.1:40000", coap(&[], "22.3 C"));
     let entries = network.entries();

@@ -65,7 +65,7 @@ fn one_answer_of_a_device_yields_its_name_service_address_and_lifetime() {
             ),
         ),
         (
-            "a type that is no URN, and a location of HTTPS",
+            "a type that is not a URN, and a location of HTTPS",
             "192.168.1.33:1900",
             "Server: Buildroot/2019.11.1 UPnP/1.0 ssdpd/1.7\nLocation: https://192.168.1.33:443\n\
              ST: SL-10-HTTPS\nUSN: uuid:3dd4aa94::SL-10-HTTPS\nCache-Control: max-age=1800",
@@ -197,7 +197,7 @@ fn the_messages_of_a_device_are_one_entry_which_appears_once() {
     assert_eq!(values(&entry, "device"), [PLAYER]);
     assert_eq!(values(&entry, "service"), ["urn:schemas-upnp-org:service:AVTransport:1"]);
     assert_eq!(values(&entry, "type"), ["upnp:rootdevice"]);
-    // A search for one type is answered with one line. That is no change.
+    // A search for one type is answered with one line. That changes nothing.
     network.answers("10.0.0.7:1900", &format!("{ROOT}ST: {PLAYER}\nUSN: uuid:a::{PLAYER}"));
     network.pass_seconds(1);
     assert_eq!(network.events(), [""; 0]);
