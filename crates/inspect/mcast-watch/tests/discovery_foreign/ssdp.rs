@@ -109,9 +109,10 @@ fn devices_of_gssdp_are_those_that_its_browser_shows_while_they_come_change_and_
     if !is_installed() {
         return;
     }
-    for seed in 0..3 {
+    let seeds = std::env::var("MCAST_SSDP_NETWORKS").map_or(3, |seeds| seeds.parse().unwrap());
+    for seed in 0..seeds {
         let mut dice = Dice::new(seed);
-        let loss = if seed == 2 { 0.1 } else { 0.0 };
+        let loss = if seed % 3 == 2 { 0.1 } else { 0.0 };
         let segment = Segment::new(4, loss, seed);
         let mut devices: Vec<Device> = (0..4).map(|number| Device::drawn(&mut dice, number)).collect();
         let mut running: Vec<Option<Running>> = devices
