@@ -133,10 +133,17 @@ impl SsdpObserver {
         gathered.announced = announced;
         // The identifier is announced, too.
         let target = message.target().filter(|target| !target.is_empty() && !starts_with(target, b"uuid:"));
-        if let Some(target) = target
-            && gathered.types.len() < Self::MAX_TYPES
+        if let Some(target) = target.map(UntrustedText::new).filter(|target| !gathered.types.contains(target))
         {
-            gathered.types.insert(UntrustedText::new(target));
+            // An entry has no room for more, so it is not gathered, either.
+            let held: usize = gathered.types.iter().map(|held| held.as_bytes().len()).sum();
+            let has_room = gathered.types.len() < Self::MAX_TYPES
+                && held + target.as_bytes().len() <= Registry::MAX_ENTRY_BYTES;
+            if has_room {
+                gathered.types.insert(target);
+            } else {
+                registry.counts.truncated += 1;
+            }
         }
         for ((header, _), value) in KEPT.iter().zip(&mut gathered.headers) {
             if let Some(stated) = message.header(header) {

@@ -224,3 +224,17 @@ fn a_program_that_has_a_port_by_chance_is_not_malformed() {
     }
     assert_eq!(network.table.counts().malformed, 0);
 }
+
+#[test]
+fn a_device_with_thousands_of_long_types_is_kept_in_bounded_memory() {
+    let mut network = Network::new();
+    for number in 0..5_000 {
+        let kind = format!("urn:x:service:{number:05}{}:1", "a".repeat(900));
+        let message =
+            format!("NOTIFY * HTTP/1.1\r\nNTS: ssdp:alive\r\nNT: {kind}\r\nUSN: uuid:a::{kind}\r\n\r\n");
+        network.receive("10.0.0.7:40000", "239.255.255.250:1900", message);
+    }
+    network.pass(Duration::from_secs(1));
+    assert!((1..=4).contains(&values(&network.entry(), "service").len()));
+    assert!(network.table.counts().truncated >= 4_990);
+}
