@@ -224,7 +224,7 @@ Examples:
   mcast doctor 10.0.0.7@232.1.2.3%eth1:5000   from this source, on this interface
   mcast doctor 239.255.1.3:5000 --soak        why it stops after four minutes
   mcast doctor vrrp%eth1                      packets of a protocol without UDP and ports
-  mcast doctor "Office printer"               why this is not found, or cannot be reached
+  mcast doctor 'Office printer'               why this is not found, or cannot be reached
   mcast doctor --port 5000                    why the program on that port does not receive
   mcast doctor --pid 4711 --strict            why this process does not receive; warnings count as faults
   mcast doctor -- ./player udp://@239.255.1.3:5000  start this program, and examine it
