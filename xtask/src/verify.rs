@@ -13,6 +13,7 @@ pub(crate) mod packages;
 pub(crate) mod python;
 mod skips;
 mod sources;
+mod specialists;
 pub(crate) mod targets;
 pub(crate) mod tests;
 mod variants;
@@ -78,7 +79,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         return Ok(true);
     }
     if arguments.install {
-        install::install(arguments.yes)?;
+        let needs_specialists = arguments.only.iter().any(|name| name == "specialists");
+        install::install(needs_specialists, arguments.yes)?;
     }
     let (steps, elsewhere) = match (&arguments.product, &arguments.changed) {
         (Some(product), _) => (steps_of(Product::named(product)?)?, None),
@@ -142,6 +144,7 @@ pub(crate) fn on_request() -> Vec<Step> {
     let mut steps = vec![packages::system_step(), instructions::build_step(), wine::build_step()];
     steps.extend(targets::other_systems());
     steps.extend(postponed());
+    steps.push(specialists::step());
     steps.push(kernel::step());
     steps.push(instructions::step());
     steps.push(packages::wheel_step());

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::ordinary_user::is_root;
+use super::specialists;
 use crate::command::{cargo, command_line, finish, is_ci, program, rustup, succeeds};
 use crate::products;
 
@@ -73,9 +74,9 @@ const TOOLS: [(&str, &str); 4] = [
 /// its own.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Installs what is missing, after the list was shown and, on a terminal, confirmed.
-pub(super) fn install(is_confirmed: bool) -> Result<()> {
-    let packages = missing_packages()?;
+/// Installs what is missing, with the programs of the step `specialists` if that is selected, after the list was shown and, on a terminal, confirmed.
+pub(super) fn install(needs_specialists: bool, is_confirmed: bool) -> Result<()> {
+    let packages = missing_packages(needs_specialists)?;
     let tools: Vec<_> = TOOLS.into_iter().filter(|(name, _)| !has_tool(name)).collect();
     let toolchain = missing_toolchain()?;
     if packages.is_empty() && tools.is_empty() && toolchain.is_none() {
@@ -108,27 +109,31 @@ pub(super) fn install(is_confirmed: bool) -> Result<()> {
     tools.iter().try_for_each(|(name, version)| install_tool(name, version))
 }
 
-fn names() -> impl Iterator<Item = &'static str> {
-    PACKAGES.into_iter().map(|(name, _)| name)
+/// Returns the packages, with those of the step `specialists` if it is selected.
+fn wanted(needs_specialists: bool) -> Vec<(&'static str, &'static str)> {
+    let more = specialists::PACKAGES.into_iter().filter(|_| needs_specialists);
+    PACKAGES.into_iter().chain(more).collect()
 }
 
 /// Returns the packages that are not installed.
-fn missing_packages() -> Result<Vec<(&'static str, &'static str)>> {
+fn missing_packages(needs_specialists: bool) -> Result<Vec<(&'static str, &'static str)>> {
+    let wanted = wanted(needs_specialists);
+    let names: Vec<_> = wanted.iter().map(|(name, _)| *name).collect();
     let mut query = program("dpkg-query", ["--show", "--showformat", "${Package} ${db:Status-Status}\n"]);
-    query.args(names());
+    query.args(&names);
     let Ok(known) = finish(query, false) else {
         bail!(
             "--install is for Debian and its relatives, and there is no dpkg here: install what corresponds to {}",
-            names().collect::<Vec<_>>().join(", ")
+            names.join(", ")
         );
     };
-    Ok(missing(&known.output))
+    Ok(missing(wanted, &known.output))
 }
 
 /// Returns the packages that are not installed, from what `dpkg-query` says of those that it knows.
-fn missing(known: &str) -> Vec<(&'static str, &'static str)> {
+fn missing(wanted: Vec<(&'static str, &'static str)>, known: &str) -> Vec<(&'static str, &'static str)> {
     let is_installed = |name: &str| known.lines().any(|line| line == format!("{name} installed"));
-    PACKAGES.into_iter().filter(|(name, _)| !is_installed(name)).collect()
+    wanted.into_iter().filter(|(name, _)| !is_installed(name)).collect()
 }
 
 /// Returns the oldest toolchain that must compile the published crates, unless it is installed.
@@ -204,7 +209,9 @@ mod checks {
     fn a_package_is_missing_unless_it_is_installed() {
         let known: String =
             PACKAGES.iter().filter(|(name, _)| *name != "socat").map(|(name, _)| line(name)).collect();
-        let missing = |known: &str| missing(known).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let missing = |known: &str| {
+            missing(PACKAGES.into(), known).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
 
         assert_eq!(missing(&format!("{known}socat config-files\n")), ["socat"]);
         assert_eq!(missing(&format!("{known}dpkg-query: no packages found matching socat\n")), ["socat"]);

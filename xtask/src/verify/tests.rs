@@ -10,7 +10,7 @@ use super::changed::{Changed, READER};
 use super::environment;
 use super::skips::Skips;
 use super::sources::check;
-use super::variants;
+use super::{specialists, variants};
 use crate::command::{Finished, cargo, command_line, finish, program, succeeds};
 use crate::step::{Count, Outcome, RunOptions, Step, Verdict};
 
@@ -39,12 +39,10 @@ pub(crate) fn core_step() -> Step {
 /// Injects the causes that `cargo verify` leaves out.
 pub(crate) fn variants_step() -> Step {
     Step::new("variants", "the doctor names each cause, however it is injected", |options| {
-        let by_cargo = ["--package", variants::PACKAGE].map(str::to_owned).into();
-        let selected = Selected { by_nextest: filtered(variants::filter()?), by_cargo };
         if !environment::has_namespaces() {
             return Ok(Outcome::skipped(environment::NO_NAMESPACES));
         }
-        run_of(&selected, Suite::All, &[], options)
+        run_selected(variants::filter()?, variants::PACKAGE, &[], options)
     })
 }
 
@@ -116,12 +114,14 @@ impl Selected {
             true => filters.join(" | "),
             false => format!("({}) - ({})", filters.join(" | "), variants::filter()?),
         };
+        let filter = format!("({filter}) - ({})", specialists::filter());
         Ok(Self { by_nextest: filtered(filter), by_cargo })
     }
 
     /// Without nextest, all tests.
     fn of_each_merge() -> Result<Self> {
-        Ok(Self { by_nextest: filtered(format!("not ({})", variants::filter()?)), ..Self::workspace() })
+        let postponed = format!("not ({}) - ({})", variants::filter()?, specialists::filter());
+        Ok(Self { by_nextest: filtered(postponed), ..Self::workspace() })
     }
 }
 
@@ -186,6 +186,17 @@ fn every_test_of(selected: &Selected, options: &RunOptions) -> Result<Outcome> {
 /// Runs `suite` of all packages, with nextest if it is installed, with additional environment variables.
 pub(crate) fn run(suite: Suite, environment: &[(&str, String)], options: &RunOptions) -> Result<Outcome> {
     run_of(&Selected::workspace(), suite, environment, options)
+}
+
+/// Runs the tests that a filter selects, of which all are in one package.
+pub(super) fn run_selected(
+    filter: String,
+    package: &str,
+    environment: &[(&str, String)],
+    options: &RunOptions,
+) -> Result<Outcome> {
+    let by_cargo = ["--package", package].map(str::to_owned).into();
+    run_of(&Selected { by_nextest: filtered(filter), by_cargo }, Suite::All, environment, options)
 }
 
 fn run_of(
