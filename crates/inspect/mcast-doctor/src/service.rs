@@ -49,6 +49,8 @@ pub(crate) struct ServiceSearch {
     pub(crate) found: Vec<Discovered>,
     /// What else was announced by other hosts.
     pub(crate) others: Vec<Discovered>,
+    /// What this machine announces by DDS.
+    pub(crate) own: Vec<Discovered>,
     /// The interfaces that were listened on.
     pub(crate) listened_on: Vec<InterfaceIndex>,
     pub(crate) listened: Duration,

@@ -9,6 +9,7 @@ mod binding;
 mod bridge_ports;
 pub(crate) mod carriers;
 mod damage;
+mod dds;
 mod duplicates;
 mod early_filters;
 pub(crate) mod filter_rules;
@@ -323,6 +324,8 @@ causes! {
     services::UNREACHABLE_ADDRESS: UnreachableAddress = "unreachable-address";
     services::LINK_LOCAL_ONLY: LinkLocalOnly = "link-local-only";
     services::SERVICE_SILENT: ServiceSilent = "service-silent";
+    dds::DIFFERENT_DDS_DOMAIN: DifferentDdsDomain = "different-dds-domain";
+    dds::DDS_MISMATCH: DdsMismatch = "dds-mismatch";
 }
 
 impl Id {

@@ -43,7 +43,7 @@ pub(super) const SERVICE_SILENT: Cause =
 
 /// What an announced address is for this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Reach {
+pub(super) enum Reach {
     /// In the network where it was announced.
     OnLink,
     /// Link-local in IPv6: programs need the interface, too.
@@ -61,9 +61,9 @@ enum Reach {
     Unknown,
 }
 
-struct Judgement<'a> {
-    observation: &'a Observation,
-    search: &'a ServiceSearch,
+pub(super) struct Judgement<'a> {
+    pub(super) observation: &'a Observation,
+    pub(super) search: &'a ServiceSearch,
 }
 
 /// Returns the report on a name. The observation is that of the machine.
@@ -75,7 +75,10 @@ pub(crate) fn report(observation: &Observation, search: &ServiceSearch) -> Repor
     match (here.is_empty(), search.found.is_empty()) {
         (true, true) => findings.push(judgement.not_announced()),
         (true, false) => findings.push(judgement.announced_elsewhere()),
-        (false, _) => here.iter().for_each(|entry| findings.extend(judgement.reachability(entry))),
+        (false, _) => {
+            here.iter().for_each(|entry| findings.extend(judgement.reachability(entry)));
+            findings.extend(super::dds::findings(&judgement, &here));
+        }
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings.iter_mut().flat_map(|finding| &mut finding.remedies).for_each(Remedy::add_undo);
@@ -100,7 +103,7 @@ pub(crate) fn report(observation: &Observation, search: &ServiceSearch) -> Repor
 }
 
 impl Judgement<'_> {
-    fn name(&self, interface: InterfaceIndex) -> String {
+    pub(super) fn name(&self, interface: InterfaceIndex) -> String {
         self.observation.link_name(interface)
     }
 
@@ -221,7 +224,7 @@ impl Judgement<'_> {
     }
 
     /// Judges whether this machine reaches what is announced.
-    fn reachability(&self, entry: &Discovered) -> Vec<Finding> {
+    pub(super) fn reachability(&self, entry: &Discovered) -> Vec<Finding> {
         let reach: Vec<_> =
             entry.addresses.iter().map(|address| (*address, self.reach(entry, *address))).collect();
         let mut findings = Vec::new();
@@ -234,7 +237,7 @@ impl Judgement<'_> {
         findings
     }
 
-    fn reach(&self, entry: &Discovered, address: IpAddr) -> Reach {
+    pub(super) fn reach(&self, entry: &Discovered, address: IpAddr) -> Reach {
         let machine = &self.observation.after;
         let announced_on = entry.key.place.interface;
         let is_foreign = entry.source.ip().is_none_or(|source| !machine.is_own(source));
@@ -268,7 +271,7 @@ impl Judgement<'_> {
         }
     }
 
-    fn about(&self, id: Id, severity: Severity, entry: &Discovered, cause: String) -> Finding {
+    pub(super) fn about(&self, id: Id, severity: Severity, entry: &Discovered, cause: String) -> Finding {
         let finding = Finding::new(id, severity, cause).on_interface(self.name(entry.key.place.interface));
         match entry.source {
             mcast_watch::discovery::DiscoverySource::Ip(source) => finding.from_source(source.ip()),
@@ -351,6 +354,9 @@ impl Judgement<'_> {
         let finding = bad.iter().fold(finding, |finding, (address, _)| {
             finding.evidence(EvidenceKind::Packet, "announcement", format!("address {address}"))
         });
+        if entry.key.protocol == DiscoveryProtocol::Rtps {
+            return Some(super::dds::with_setting(finding, entry));
+        }
         Some(finding.advise(
             Tool::Program,
             "On that host, let the responder announce only the interface of this network: for avahi-daemon, `allow-interfaces=` or `deny-interfaces=docker0` in avahi-daemon.conf; for a program in a container, host networking or its option for the advertised address. A host name that /etc/hosts maps to 127.0.1.1 is announced with that address by some programs.",
@@ -406,7 +412,7 @@ impl Judgement<'_> {
 }
 
 /// Returns what a person knows it by: `"Office" (_ipp._tcp)`.
-fn title(entry: &Discovered) -> String {
+pub(super) fn title(entry: &Discovered) -> String {
     match entry.service.is_empty() {
         true => format!("\"{}\" ({}, {})", entry.name, entry.kind, entry.key.protocol),
         false => format!("\"{}\" ({})", entry.name, entry.service),
@@ -448,6 +454,7 @@ mod tests {
             wanted: [ETH0].into(),
             found,
             others: Vec::new(),
+            own: Vec::new(),
             listened_on: vec![ETH0, ETH1],
             listened: Duration::from_secs(5),
             gaps: Vec::new(),

@@ -111,6 +111,11 @@ fn finish(
         entry.source.ip().is_none_or(|source| !machine.is_own(source))
             && entry.key.protocol != DiscoveryProtocol::Traffic
     };
+    let is_own_dds = |entry: &&Discovered| {
+        entry.key.protocol == DiscoveryProtocol::Rtps
+            && entry.source.ip().is_some_and(|source| machine.is_own(source))
+    };
+    let own = found.iter().chain(&others).filter(is_own_dds).cloned().collect();
     let unseen: Vec<_> = coverage.unseen().iter().map(ToString::to_string).collect();
     let refusal = coverage.capture_refusal.iter();
     let gap = refusal.map(|why| format!("{why}, so {} cannot be seen", unseen.join(", ")));
@@ -120,6 +125,7 @@ fn finish(
         connections: connect(machine, &found),
         others: others.into_iter().filter(is_foreign).collect(),
         found,
+        own,
         listened_on,
         listened,
         gaps: gap.collect(),

@@ -15,7 +15,8 @@ use mcast_doctor::{Evidence, Finding, Report, Severity};
 use crate::net::is_blessing;
 use crate::table::{self, Case, NOT_IN_A_LAB};
 use crate::{
-    boxes, drawn, filters, healthy, pairs, programs, services, sockets, streams, treatment, unusual, wire,
+    boxes, dds, drawn, filters, healthy, pairs, programs, services, sockets, streams, treatment, unusual,
+    wire,
 };
 
 /// The smallest share of injections whose cause is named, in percent.
@@ -57,6 +58,7 @@ networks! {
     healthy::fragmented_datagrams_that_all_arrive,
     healthy::a_sender_that_repeats_the_same_payload,
     healthy::a_fast_sender_that_uses_segmentation_offload,
+    dds::nodes_of_one_domain_whose_topics_match,
     services::a_printer_that_is_announced_and_accepts_connections,
     streams::sender_that_ends_after_a_burst,
     streams::one_transport_stream_on_two_paths,

@@ -9,6 +9,7 @@ mod beside;
 mod boxes;
 mod combined;
 mod copies;
+mod dds;
 mod depth;
 mod drawn;
 mod drops;

@@ -4,7 +4,7 @@ use mcast_doctor::{Id, Report};
 
 use crate::net::assert_only;
 use crate::{
-    alone, answers, boxes, depth, drops, files, filters, firewall, fleet, interfaces, ipsec, ipv6,
+    alone, answers, boxes, dds, depth, drops, files, filters, firewall, fleet, interfaces, ipsec, ipv6,
     misaddressed, path, places, programs, protocols, relays, remedies, routers, routing, rules, senders,
     services, sockets, started, streams, switches, translation, wire,
 };
@@ -45,6 +45,7 @@ pub(crate) fn all() -> Vec<&'static Case> {
         alone::CASES,
         answers::CASES,
         boxes::CASES,
+        dds::CASES,
         depth::CASES,
         drops::CASES,
         files::CASES,

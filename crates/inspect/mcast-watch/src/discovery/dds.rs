@@ -225,6 +225,15 @@ impl DdsSetting {
             _ => None,
         }
     }
+
+    /// Returns the same for another address of the host.
+    #[must_use]
+    pub const fn at(self, address: IpAddr) -> Self {
+        match self {
+            Self::Cyclone(_) => Self::Cyclone(address),
+            Self::FastDds(_) => Self::FastDds(address),
+        }
+    }
 }
 
 impl fmt::Display for DdsSetting {
