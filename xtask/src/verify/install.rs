@@ -12,7 +12,7 @@ use crate::command::{cargo, command_line, finish, is_ci, program, rustup, succee
 use crate::products;
 
 /// Packages, and what the checks do with them. A linker is not among them: this program could not be built without one.
-const PACKAGES: [(&str, &str); 46] = [
+const PACKAGES: [(&str, &str); 42] = [
     ("avahi-daemon", "finds services through a relay, and beside ours"),
     ("avahi-utils", "finds services through a relay, and beside ours"),
     ("bsdutils", "has a terminal for the console of Wine"),
@@ -26,14 +26,11 @@ const PACKAGES: [(&str, &str); 46] = [
     ("fish", "completes commands as its users do"),
     ("g++", "builds the client of Kafka"),
     ("gcc-mingw-w64-x86-64", "links programs for Windows"),
-    ("gir1.2-gssdp-1.6", "announces devices as programs of GNOME do"),
     ("golang-go", "receives as programs of Go do"),
-    ("gupnp-tools", "shows the devices that are announced"),
     ("igmpproxy", "routes beside a relay"),
     ("iperf", "sends into a network namespace"),
     ("iproute2", "makes the network of Wine"),
     ("iptables", "filters in labs as it did before nftables"),
-    ("libcoap3-bin", "serves CoAP, and shows its resources"),
     ("libssl-dev", "is TLS of the client of Kafka"),
     ("lintian", "says whether a package is one"),
     ("make", "builds the client of Kafka"),
@@ -42,7 +39,6 @@ const PACKAGES: [(&str, &str); 46] = [
     ("openssh-server", "receives the connections of a fleet"),
     ("prometheus", "checks alert rules"),
     ("python3", "runs the tests of the bindings, and against Python's sockets"),
-    ("python3-gi", "announces devices as programs of GNOME do"),
     ("python3-scapy", "is the other end of AMT"),
     ("python3-venv", "keeps the bindings apart"),
     ("python3-zeroconf", "lists services beside ours"),
@@ -74,7 +70,8 @@ const TOOLS: [(&str, &str); 4] = [
 /// its own.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Installs what is missing, with the programs of the step `specialists` if that is selected, after the list was shown and, on a terminal, confirmed.
+/// Installs what is missing, with the programs of the step `specialists` if that is selected, after the list was shown and,
+/// on a terminal, confirmed.
 pub(super) fn install(needs_specialists: bool, is_confirmed: bool) -> Result<()> {
     let packages = missing_packages(needs_specialists)?;
     let tools: Vec<_> = TOOLS.into_iter().filter(|(name, _)| !has_tool(name)).collect();

@@ -4,14 +4,12 @@
 use std::env;
 use std::ffi::OsString;
 use std::iter;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::environment;
 use super::tests::run_selected;
-use crate::command::{finish, program};
-use crate::step::{Outcome, RunOptions, Step};
+use super::{engines, environment};
+use crate::step::{Outcome, Step, Verdict};
 
 /// Packages of Debian that only these tests need, and what they show.
 pub(super) const PACKAGES: [(&str, &str); 12] = [
@@ -29,8 +27,6 @@ pub(super) const PACKAGES: [(&str, &str); 12] = [
     ("wsdd", "announces and finds hosts by WS-Discovery"),
 ];
 
-/// Packages of Python.
-const MODULES: [&str; 4] = ["cyclonedds", "dust-dds", "pi-fastdds", "sacn"];
 pub(super) const PACKAGE: &str = "mcast-watch";
 
 /// Returns a filter of nextest that selects the tests.
@@ -43,48 +39,17 @@ pub(crate) fn step() -> Step {
         if !environment::has_namespaces() {
             return Ok(Outcome::skipped(environment::NO_NAMESPACES));
         }
-        match install_modules(options)? {
-            Some(skipped) => Ok(skipped),
-            None => {
-                let python = home().join("bin/python").display().to_string();
-                let path = path()?.to_string_lossy().into_owned();
-                let environment = [("MCAST_DDS_PYTHON", python), ("PATH", path)];
-                run_selected(filter(), PACKAGE, &environment, options)
-            }
+        let installed = engines::install(options)?;
+        if !matches!(installed.verdict, Verdict::Passed) {
+            return Ok(installed);
         }
+        let environment = [("PATH", path()?.to_string_lossy().into_owned())];
+        run_selected(filter(), PACKAGE, &environment, options)
     })
 }
 
-fn home() -> PathBuf {
-    crate::root().join("target/specialists")
-}
-
-/// Returns the path with the virtual environment first.
+/// Returns the path, with the Python first that has the modules.
 fn path() -> Result<OsString> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::join_paths(iter::once(home().join("bin")).chain(env::split_paths(&path))).context("PATH")
-}
-
-/// Installs the packages of Python in a virtual environment; returns why the tests are skipped if it cannot.
-fn install_modules(options: &RunOptions) -> Result<Option<Outcome>> {
-    if home().join("installed").exists() {
-        return Ok(None);
-    }
-    let mut environment = program("python3", ["-m", "venv", "--clear"]);
-    environment.arg(home());
-    if !finish(environment, options.verbose)?.success {
-        return Ok(Some(Outcome::skipped("Python's venv is not installed (Debian's python3-venv)")));
-    }
-    let mut pip = program(
-        home().join("bin/python"),
-        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"],
-    );
-    pip.args(MODULES);
-    let fetched = finish(pip, options.verbose)?;
-    if !fetched.success {
-        let why = fetched.output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        return Ok(Some(Outcome::skipped(format!("pip cannot install {}: {why}", MODULES.join(", ")))));
-    }
-    std::fs::write(home().join("installed"), "").context("writing target/specialists/installed")?;
-    Ok(None)
+    env::join_paths(iter::once(engines::home().join("bin")).chain(env::split_paths(&path))).context("PATH")
 }
