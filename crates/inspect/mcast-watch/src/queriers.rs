@@ -434,7 +434,7 @@ impl HelloFacts {
     /// The hold time of a Hello message without that option (RFC 7761 section 4.11).
     const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(105);
 
-    /// Returns what a message states; `None` if it is no Hello.
+    /// Returns what a message states; `None` if it is another message.
     pub(crate) fn of(message: &PimMessage<'_>) -> Option<Self> {
         let PimMessage::Hello(options) = message else { return None };
         let mut facts =

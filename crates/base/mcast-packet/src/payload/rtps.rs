@@ -81,7 +81,7 @@ pub struct RtpsParameters<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RtpsParameter<'a> {
-    /// How long the participant is there without another announcement; `None` for ever.
+    /// How long the participant is there without another announcement; `None` means forever.
     Lease(Option<Duration>),
     /// The number of the domain.
     Domain(u32),

@@ -13,7 +13,7 @@ const REMARK: &str = "remark";
 /// A role, such as the master of a domain of clocks.
 pub(super) type Role = (DiscoveryPlace, DiscoveryProtocol, UntrustedText);
 
-/// Who has announced a role of late.
+/// The entries that have announced a role of late.
 #[derive(Debug)]
 pub(super) struct Rivals(Lru<Role, Vec<(DiscoveryKey, Time)>>);
 
@@ -81,7 +81,7 @@ pub(super) fn announce_rival(
         let names = names.collect::<Vec<_>>().join(", ");
         (!names.is_empty()).then(|| describe(&names))
     };
-    // As part of the announcement, it is no change if it was there before.
+    // As part of the announcement, it changes nothing if it was there before.
     if let Some(remark) = remark(registry, &own) {
         announced.field(REMARK, remark);
     }

@@ -267,7 +267,7 @@ const CASES: [Case; 22] = [
         seen: &[],
     },
     Case {
-        situation: "an interval that is no number",
+        situation: "an interval that is not a number",
         make: |bench| {
             from_a(bench, Announce { interval: 127, ..announce(A) });
             bench.wait(100.0);

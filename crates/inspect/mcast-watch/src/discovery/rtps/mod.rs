@@ -20,13 +20,13 @@ use crate::lru::Lru;
 /// Reads what participants announce.
 #[derive(Debug)]
 pub(super) struct RtpsObserver {
-    participants: Lru<Place, Participant>,
+    participants: Lru<ParticipantPlace, Participant>,
     /// When a participant may have lapsed.
     due: Option<Time>,
     asking: RtpsAsking,
 }
 
-type Place = (DiscoveryPlace, RtpsPrefix);
+type ParticipantPlace = (DiscoveryPlace, RtpsPrefix);
 
 /// A participant, by what it has sent so far.
 #[derive(Debug)]
@@ -77,7 +77,12 @@ impl RtpsObserver {
     }
 
     /// Returns what is known of a participant. If there are too many, the oldest newcomer is forgotten.
-    fn participant(&mut self, now: Time, place: Place, registry: &mut Registry) -> &mut Participant {
+    fn participant(
+        &mut self,
+        now: Time,
+        place: ParticipantPlace,
+        registry: &mut Registry,
+    ) -> &mut Participant {
         if self.participants.get(&place).is_none()
             && self.participants.len() >= Self::MAX_PARTICIPANTS
             && let Some(oldest) = self.participants.first_to_evict().copied()
@@ -97,7 +102,7 @@ impl RtpsObserver {
     }
 
     /// Removes the readers and writers of a participant that is gone.
-    fn forget(&mut self, place: &Place, registry: &mut Registry, reason: DepartureReason) {
+    fn forget(&mut self, place: &ParticipantPlace, registry: &mut Registry, reason: DepartureReason) {
         let Some(participant) = self.participants.remove(place) else { return };
         for entity in participant.endpoints {
             registry.depart(&key(place.0, RtpsGuid { prefix: place.1, entity }.to_string()), reason);
@@ -105,7 +110,7 @@ impl RtpsObserver {
     }
 
     /// Any message shows that its participant is there.
-    fn renew(&mut self, now: Time, place: Place, registry: &mut Registry) {
+    fn renew(&mut self, now: Time, place: ParticipantPlace, registry: &mut Registry) {
         let Some(participant) = self.participants.get_mut(&place) else { return };
         if now.since(participant.last_seen) < Self::RENEWAL {
             return;
@@ -306,7 +311,7 @@ impl Observer for RtpsObserver {
         let lapses = |participant: &Participant| {
             participant.last_seen.after(participant.lease.unwrap_or(Self::MAX_LEASE))
         };
-        let lapsed: Vec<Place> = self
+        let lapsed: Vec<ParticipantPlace> = self
             .participants
             .iter()
             .filter(|(_, participant)| lapses(participant) <= now)
@@ -522,7 +527,7 @@ mod tests {
         };
         let greeting = question(&mut bench).unwrap();
         assert_eq!(greeting.destination, GROUP.parse().unwrap());
-        // Its own question is no participant.
+        // Its own question is not listed.
         while question(&mut bench).is_some() {}
         bench.datagram("10.0.0.9:50000", GROUP, &greeting.payload);
         assert_eq!(bench.names(RTPS), [""; 0]);
