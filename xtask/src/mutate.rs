@@ -16,8 +16,8 @@ use crate::command::{finish, program};
 use crate::products;
 use anchor::Source;
 use package::{
-    AMT, BRIDGE, COMPOSED, FAIRNESS, HTTP, KAFKA, LOG, NATS, Package, RABBITMQ, RELAY, REVERSE, STREAM,
-    TUNNEL,
+    AMT, BRIDGE, COMPOSED, FAIRNESS, HTTP, KAFKA, LOG, NATS, Package, RABBITMQ, RELAY, REVERSE, SERVER,
+    STREAM, TUNNEL,
 };
 use rules::Rule;
 use trial::{Trial, Verdict};
@@ -43,8 +43,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let only = &arguments.only;
     let selected = |rule: &&Rule| only.is_empty() || only.iter().any(|name| rule.name.contains(name));
     for package in [
-        &COMPOSED, &STREAM, &FAIRNESS, &RELAY, &TUNNEL, &AMT, &HTTP, &BRIDGE, &REVERSE, &RABBITMQ, &KAFKA,
-        &NATS, &LOG,
+        &COMPOSED, &STREAM, &FAIRNESS, &RELAY, &TUNNEL, &AMT, &HTTP, &SERVER, &BRIDGE, &REVERSE, &RABBITMQ,
+        &KAFKA, &NATS, &LOG,
     ] {
         if rules::all().filter(selected).any(|rule| rule.package == package)
             && let Verdict::Caught { by, .. } = trial.run(package)?
@@ -112,7 +112,7 @@ fn is_same(one: &Path, other: &Path) -> bool {
 /// Returns the source files of a package below `root`.
 fn sources_of(root: &Path, package: &Package) -> Result<Vec<(PathBuf, Source)>> {
     let mut files = Vec::new();
-    let mut folders = vec![root.join(products::folder_of(package.name)?).join("src")];
+    let mut folders = vec![root.join(products::folder_of(package.place())?).join("src")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {
             let path = entry?.path();
@@ -147,9 +147,9 @@ mod tests {
     #[test]
     fn the_code_of_each_rule_is_found() {
         let mut failed = Vec::new();
-        for package in [&STREAM, &RELAY, &TUNNEL, &BRIDGE, &LOG] {
+        for package in [&STREAM, &RELAY, &SERVER, &TUNNEL, &BRIDGE, &LOG] {
             let sources = sources_of(&crate::root(), package).unwrap();
-            for rule in rules::all().filter(|rule| rule.package.name == package.name) {
+            for rule in rules::all().filter(|rule| rule.package.place() == package.place()) {
                 assert_ne!(rule.code, rule.broken, "{}", rule.name);
                 if let Err(error) = anchor::find(&sources, rule.code) {
                     failed.push(format!("{}: {error}", rule.name));
@@ -163,9 +163,9 @@ mod tests {
     #[test]
     fn rules_survive_the_renaming_of_a_name_that_they_quote() {
         let (mut survived, mut lost) = (0, Vec::new());
-        for package in [&STREAM, &RELAY, &TUNNEL, &BRIDGE, &LOG] {
+        for package in [&STREAM, &RELAY, &SERVER, &TUNNEL, &BRIDGE, &LOG] {
             let mut sources = sources_of(&crate::root(), package).unwrap();
-            for rule in rules::all().filter(|rule| rule.package.name == package.name) {
+            for rule in rules::all().filter(|rule| rule.package.place() == package.place()) {
                 let place = anchor::find(&sources, rule.code).unwrap();
                 let renamed = sources[place.source].1.with_renamed(&place, "renamed");
                 let original = std::mem::replace(&mut sources[place.source].1, renamed);

@@ -257,7 +257,7 @@ mod checks {
 
         assert_eq!(
             names,
-            "core, cross:aarch64-apple-darwin, cross:x86_64-unknown-freebsd, fuzz-clippy, instructions, kernel, msrv, packages, seeds, variants, wine"
+            "core, cross:aarch64-apple-darwin, cross:x86_64-unknown-freebsd, fuzz-clippy, instructions, kernel, msrv, packages, seeds, specialists, variants, wine"
         );
     }
 

@@ -4,6 +4,8 @@
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Package {
     pub(super) name: &'static str,
+    /// The package that has the rules, if its users have the tests that notice.
+    pub(super) sources: Option<&'static str>,
     /// Its unit tests, as a target.
     pub(super) library: &'static str,
     /// The test besides the simulation.
@@ -17,6 +19,11 @@ pub(super) struct Package {
 }
 
 impl Package {
+    /// Returns the package that has the rules.
+    pub(super) fn place(&self) -> &'static str {
+        self.sources.unwrap_or(self.name)
+    }
+
     /// Returns a package whose own tests notice broken rules.
     const fn new(
         name: &'static str,
@@ -24,12 +31,12 @@ impl Package {
         other: &'static str,
         features: &'static [&'static str],
     ) -> Self {
-        Self { name, library, other, selected: "", features, is_composed: false }
+        Self { name, sources: None, library, other, selected: "", features, is_composed: false }
     }
 
     /// Returns a package whose rules the composed simulation notices.
     const fn composed(name: &'static str, library: &'static str) -> Self {
-        Self { name, library, other: "", selected: "", features: &[], is_composed: true }
+        Self { name, sources: None, library, other: "", selected: "", features: &[], is_composed: true }
     }
 }
 
@@ -45,6 +52,11 @@ pub(super) static RELAY: Package = Package::new("mcast-relay", "mcast_relay", "r
 pub(super) static AMT: Package = Package::new("mcast-relay", "mcast_relay", "amt", &["seal"]);
 /// What serves HTTP clients, and the keys of announcements.
 pub(super) static HTTP: Package = Package::new("mcast-relay", "mcast_relay", "relay", &["http", "seal"]);
+/// Connections, access and what is kept for clients, of which the relay has the simulation.
+pub(super) static SERVER: Package = Package {
+    sources: Some("mcast-http"),
+    ..Package::new("mcast-relay", "mcast_relay", "relay", &["http", "seal"])
+};
 pub(super) static LOG: Package = Package::new("mcast-log", "mcast_log", "directory", &[]);
 pub(super) static BRIDGE: Package = Package::new("mcast-bridge", "mcast_bridge", "machine", &[]);
 /// Bridges out of engines.

@@ -29,7 +29,7 @@ const HOST_ONLY: &str = "xtask";
 
 /// All features except the ciphers, TLS and the client of Kafka, whose C and assembly code needs a compiler for each target.
 const FEATURES: &str = "mcast-bridge/nats,mcast-bridge/rabbitmq,mcast-bridge/redis,mcast-bridge/tracing,mcast-doctor/tracing,\
-    mcast-group/serde,mcast-host/fixtures,mcast-measure/std,mcast-metrics/serde,mcast-metrics/server,mcast-relay/driver,mcast-relay/http,\
+    mcast-group/serde,mcast-host/fixtures,mcast-http/driver,mcast-measure/std,mcast-metrics/serde,mcast-metrics/server,mcast-relay/driver,mcast-relay/http,\
     mcast-relay/tracing,mcast-stream-proto/acknowledgements,mcast-stream-proto/auto-rate,mcast-stream-proto/dissect,mcast-stream-proto/history,mcast-stream-proto/local-repair,\
     mcast-stream-proto/parity,mcast-stream-proto/reports,mcast-stream-proto/serde,mcast-stream-proto/signatures,mcast-stream/acknowledgements,mcast-stream/auto-rate,\
     mcast-stream/dissect,mcast-stream/futures,mcast-stream/history,mcast-stream/local-repair,mcast-stream/log,\

@@ -141,7 +141,7 @@ fn every_test(options: &RunOptions) -> Result<Outcome> {
 /// Selects half of the seeds of each simulation.
 const HALF: &str = "MCAST_HALF";
 /// The crates with simulations.
-const SIMULATED: [&str; 7] = [
+const SIMULATED: [&str; 8] = [
     "mcast-bridge",
     "mcast-log",
     "mcast-packet",
@@ -149,6 +149,7 @@ const SIMULATED: [&str; 7] = [
     "mcast-sim",
     "mcast-stream-proto",
     "mcast-tunnel",
+    "mcast-watch",
 ];
 
 /// Simulates the networks that `cargo verify` leaves out.
@@ -158,7 +159,8 @@ pub(crate) fn second_half_step() -> Step {
         let selected = Selected {
             // The servers of engines are not simulated. The doctor's networks are drawn by seed, too.
             by_nextest: filtered(format!(
-                "(({crates}) - binary(engines)) | (package({}) & binary(lab) & test(/^drawn::/))",
+                "(({crates}) - binary(engines) - ({})) | (package({}) & binary(lab) & test(/^drawn::/))",
+                specialists::filter(),
                 variants::PACKAGE
             )),
             by_cargo: SIMULATED

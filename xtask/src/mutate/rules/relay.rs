@@ -1,7 +1,7 @@
 //! The rules of the relay and of tunnels.
 
 use super::Rule;
-use crate::mutate::package::{AMT, HTTP, RELAY, TUNNEL};
+use crate::mutate::package::{AMT, HTTP, RELAY, SERVER, TUNNEL};
 
 pub(super) const RULES: &[Rule] = &[
     AMT.rule(
@@ -84,9 +84,9 @@ pub(super) const RULES: &[Rule] = &[
         "Some(Transport::Igmp(control)) if is_whole && control.checksum == ChecksumStatus::Valid => {",
         "Some(Transport::Igmp(control)) if is_whole => {",
     ),
-    HTTP.rule(
+    SERVER.rule(
         "a name that is not of this host is refused",
-        "if is_own(host, &config.hosts) || public.is_some_and(|public| public.eq_ignore_ascii_case(host)) {",
+        "if is_own(host, &self.hosts) || public.is_some_and(|public| public.eq_ignore_ascii_case(host)) {",
         "if !host.is_empty() || public.is_some_and(|public| public.eq_ignore_ascii_case(host)) {",
     ),
     HTTP.rule(
@@ -99,15 +99,15 @@ pub(super) const RULES: &[Rule] = &[
         "if matches!(kind, StreamKind::Udp | StreamKind::Rtp) {",
         "if true {",
     ),
-    HTTP.rule(
+    SERVER.rule(
         "pages of other sites read nothing",
         "Some(origin) if origin.strip_prefix(\"http://\") == request.host.as_deref() => Ok(None),",
         "Some(origin) if origin.starts_with(\"http://\") => Ok(None),",
     ),
-    HTTP.rule(
+    SERVER.rule(
         "pages of other sites cause no joins",
-        "None if request.is_cross_site && !config.origins.iter().any(|allowed| allowed == \"*\") => {",
-        "None if request.is_cross_site && config.origins.len() > 100 => {",
+        "None if request.is_cross_site && !self.origins.iter().any(|allowed| allowed == \"*\") => {",
+        "None if request.is_cross_site && self.origins.len() > 100 => {",
     ),
     HTTP.rule(
         "HTTP clients receive only groups of the rules",
@@ -119,32 +119,32 @@ pub(super) const RULES: &[Rule] = &[
         "SourceFilter::Include(sources) => sources.iter().all(|source| named.admits(*source)),",
         "SourceFilter::Include(_) => true,",
     ),
-    HTTP.rule(
+    SERVER.rule(
         "a request is limited in time",
-        "ClientState::Request(_) if now >= client.since + REQUEST_TIME => {",
-        "ClientState::Request(_) if now >= client.since + REQUEST_TIME * 1_000 => {",
+        "ConnectionState::Request(_) if now >= client.since + REQUEST_TIME => {",
+        "ConnectionState::Request(_) if now >= client.since + REQUEST_TIME * 1_000 => {",
     ),
-    HTTP.rule(
+    SERVER.rule(
         "a request is limited in length",
         "Ok(None) if head.len() > MAX_HEAD => {",
         "Ok(None) if head.len() > MAX_HEAD * 1_000 => {",
     ),
-    HTTP.rule(
+    SERVER.rule(
         "connections without a request do not keep others out",
-        "self.idlest().filter(|_| has_room)?.state = ClientState::Gone;",
-        "self.idlest().filter(|_| !has_room)?.state = ClientState::Gone;",
+        "self.idlest().filter(|_| has_room)?.state = ConnectionState::Gone;",
+        "self.idlest().filter(|_| !has_room)?.state = ConnectionState::Gone;",
     ),
-    HTTP.rule(
+    SERVER.rule(
         "a connection is closed in favour of others of another address",
         "let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count)?;",
         "let (most, _) = counts.into_iter().min_by_key(|(_, count)| *count)?;",
     ),
-    HTTP.rule(
+    SERVER.rule(
         "a client that takes nothing is dropped",
         "is_over(client.blocked_since) || is_over(own.behind_since)",
         "is_over(own.behind_since)",
     ),
-    HTTP.rule(
+    SERVER.rule(
         "a client that remains behind is dropped",
         "if is_over(client.blocked_since) || is_over(own.behind_since) => {",
         "if is_over(client.blocked_since) => {",
@@ -154,7 +154,7 @@ pub(super) const RULES: &[Rule] = &[
         "self.end_stream(now, id, CloseCode::GoingAway);\n        }\n    }",
         "let _ = (now, id);\n        }\n    }",
     ),
-    HTTP.rule(
+    SERVER.rule(
         "what is kept for HTTP clients is bounded",
         "while self.cost > capacity && self.chunks.len() > 1 {",
         "while self.cost > capacity * 100 && self.chunks.len() > 1 {",
@@ -169,7 +169,7 @@ pub(super) const RULES: &[Rule] = &[
         "stream.idle_since = (stream.clients == 0).then_some(now);",
         "stream.idle_since = None;",
     ),
-    HTTP.rule(
+    SERVER.rule(
         "an identifier of another life is unknown",
         "(u64::from_str_radix(given, 16).ok()? == epoch).then(|| number.parse().ok())?",
         "(u64::from_str_radix(given, 16).is_ok()).then(|| number.parse().ok())?",
@@ -186,7 +186,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     HTTP.rule(
         "pings of a client are bounded",
-        "ClientFrame::Ping(payload) if !client.outbox.is_full() => {",
+        "ClientFrame::Ping(payload) if !client.is_full() => {",
         "ClientFrame::Ping(payload) => {",
     ),
     HTTP.rule(
