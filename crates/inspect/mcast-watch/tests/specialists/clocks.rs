@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mcast_lab::{Child, Host, Lab, has_program};
 use mcast_sim::{Dice, for_seeds};
+use mcast_watch::Discovery;
 use mcast_watch::discovery::DiscoveryProtocol;
 
 use super::{agree, discover, entries, field};
@@ -73,6 +74,20 @@ fn specialist(host: &Host, transport: Transport, domains: &[u8]) -> BTreeSet<(St
     seen
 }
 
+/// Returns whether every master is the best clock of its domain, and alone. One that has just started may not have heard of the others yet.
+fn is_best_elected(discovery: &Discovery, clocks: &[(u8, u8, Child)]) -> bool {
+    let best = |domain: &str| {
+        let of_domain = clocks.iter().filter(|(of, ..)| of.to_string() == domain);
+        of_domain.map(|(_, priority, _)| priority.to_string()).min()
+    };
+    let all = entries(discovery, DiscoveryProtocol::Ptp);
+    let mut masters = all.iter().filter(|entry| field(entry, "state") == "master");
+    // A remark about the one before goes with the next announcement.
+    masters.all(|entry| {
+        best(&field(entry, "domain")) == Some(field(entry, "priority 1")) && entry.field("remark").is_none()
+    })
+}
+
 fn both_list_the_same(seed: u64) {
     let purpose = "clocks beside linuxptp";
     if !has_program("ptp4l", "-v", purpose) || !has_program("pmc", "-v", purpose) {
@@ -122,13 +137,10 @@ fn both_list_the_same(seed: u64) {
             },
             |seen| {
                 let masters = seen.iter().filter(|(.., is_master)| *is_master).count();
-                seen.len() == count && masters == domains_left.len()
+                seen.len() == count && masters == domains_left.len() && is_best_elected(&discovery, &clocks)
             },
         );
         println!("seed {seed}, {transport:?}, {step}: {count} clocks, agreed after {took:?}");
-        assert!(
-            entries(&discovery, DiscoveryProtocol::Ptp).iter().all(|entry| entry.field("remark").is_none())
-        );
         // The best clock of its domain fails.
         let (.., child) = clocks.remove(0);
         child.kill().unwrap();
