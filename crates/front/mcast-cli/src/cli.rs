@@ -269,7 +269,7 @@ const DAILY: &[(&str, &[&str])] = &[
     ("subscribe", &["interface", "from", "resume", "as", "policy", "key", "count", "timeout", "json"]),
     (
         "top",
-        &["interface", "read", "join", "once", "interval", "timeout", "sort", "columns", "json", "metrics"],
+        &["interface", "read", "join", "once", "interval", "timeout", "sort", "json", "metrics", "web"],
     ),
 ];
 

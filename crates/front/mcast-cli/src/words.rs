@@ -18,7 +18,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["forward", "proxy", "reflector", "iptv", "udpxy", "http", "mcproxy", "smcroute"], "relay"),
     (&["play"], "replay"),
     (&["capture", "dump", "tcpdump", "wireshark"], "sniff"),
-    (&["watch", "monitor", "prometheus", "metrics"], "top"),
+    (&["watch", "monitor", "prometheus", "metrics", "dashboard"], "top"),
 ];
 
 /// The group by which devices and programs with these names are found.

@@ -99,8 +99,10 @@ struct TopOutput {
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["once", "read"])]
     metrics: Option<ExporterAddress>,
 
-    /// Serve a page that shows the network live; without a terminal, print nothing. Elsewhere than on this machine, only
-    /// with the token in the URL that is printed [default ADDRESS: localhost:9478]
+    /// Serve a page that shows the network live [default ADDRESS: localhost:9478]
+    ///
+    /// Without a terminal, print nothing. At an address that other machines can reach, browsers need the token in the URL
+    /// that is printed.
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
