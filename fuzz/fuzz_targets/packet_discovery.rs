@@ -9,7 +9,9 @@ use mcast_packet::payload::{ArtNet, Coap, Knx, Sacn, SacnContent, Sap, Ssdp, WsD
 fuzz_target!(|bytes: &[u8]| {
     assert!(XmlScan::new(bytes).count() <= 2 * bytes.len());
     if let Some(message) = Ssdp::parse(bytes) {
-        assert!(message.headers().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= bytes.len());
+        assert!(
+            message.headers().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= bytes.len()
+        );
         let _ = (message.max_age(), message.is_goodbye(), message.target());
     }
     if let Some(message) = WsDiscovery::parse(bytes) {

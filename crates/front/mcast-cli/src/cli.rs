@@ -267,10 +267,7 @@ const DAILY: &[(&str, &[&str])] = &[
         &["interface", "read", "write", "join", "port", "protocol", "count", "timeout", "hexdump", "json"],
     ),
     ("subscribe", &["interface", "from", "resume", "as", "policy", "key", "count", "timeout", "json"]),
-    (
-        "top",
-        &["interface", "read", "join", "once", "interval", "timeout", "sort", "json", "metrics", "web"],
-    ),
+    ("top", &["interface", "read", "join", "once", "interval", "timeout", "sort", "json", "metrics", "web"]),
 ];
 
 const EXAMPLES: usize = 2;

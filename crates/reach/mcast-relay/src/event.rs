@@ -12,7 +12,7 @@ use mcast_tunnel::RelayPath;
 use crate::names::RelayNames;
 use crate::paths::{PathId, PathPort, PathSide};
 use crate::peers::RelayId;
-use crate::rule::{DiscoveryProtocol, LegId, Rule};
+use crate::rule::{LegId, LocalDiscovery, Rule};
 
 /// What the driver has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -496,7 +496,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn new(rule: &Rule) -> Self {
-        let limiter = |_| Limiter::new(DiscoveryProtocol::EACH_SOURCE, DiscoveryProtocol::ALL_SOURCES);
+        let limiter = |_| Limiter::new(LocalDiscovery::EACH_SOURCE, LocalDiscovery::ALL_SOURCES);
         let bucket = |rate: Rate| {
             let (tokens, smallest) = match rate {
                 Rate::Datagrams(rate) => (rate * DATAGRAM as f64, MIN_BURST_DATAGRAMS),

@@ -68,7 +68,7 @@ pub use peers::AnnouncementKey;
 pub use peers::{AnnouncementError, Authenticator, PeerStatus, PortBlock, RelayId};
 pub use relay::{PairState, PairStatus, Relay, RelayConfig, Subnet, TooManyLegs};
 pub use rule::{
-    DiscoveryProtocol, Leg, LegId, Namespace, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleFileError,
+    Leg, LegId, LocalDiscovery, Namespace, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleFileError,
     RuleTarget, Selection, ServiceFilter, Traffic, parse_rules,
 };
 

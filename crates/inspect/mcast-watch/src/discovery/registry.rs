@@ -130,14 +130,14 @@ pub(crate) struct Registry {
 /// The entries of one protocol.
 #[derive(Debug)]
 struct Shelf {
-    entries: Lru<Arc<DiscoveryKey>, Held>,
+    entries: Lru<Arc<DiscoveryKey>, HeldEntry>,
     bytes: usize,
     max_entries: usize,
     max_bytes: usize,
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldEntry {
     entry: Discovered,
     bytes: usize,
     /// When its place in `lapses` is due.
@@ -220,7 +220,7 @@ impl Registry {
         let mut entry = announced.entry(now);
         entry.expires = expires;
         shelf.bytes += bytes;
-        shelf.entries.touch(Arc::clone(&key), || Held { entry: entry.clone(), bytes, due: expires });
+        shelf.entries.touch(Arc::clone(&key), || HeldEntry { entry: entry.clone(), bytes, due: expires });
         if let Some(expires) = expires {
             self.lapses.insert((expires, Arc::clone(&key)));
         }
@@ -323,7 +323,7 @@ impl Registry {
         self.events.pop_front()
     }
 
-    fn held(&self, key: &DiscoveryKey) -> Option<&Held> {
+    fn held(&self, key: &DiscoveryKey) -> Option<&HeldEntry> {
         self.shelves.get(key.protocol as usize)?.entries.get(&Arc::new(key.clone()))
     }
 

@@ -15,7 +15,7 @@ use mcast_pace::ClockTime;
 use mcast_packet::MacAddress;
 
 use crate::arrival::{LegArrival, OwnedArrival};
-use crate::rule::DiscoveryProtocol;
+use crate::rule::LocalDiscovery;
 use allowance::Rate;
 use contents::{ContentArrival, Contents, HeldRepeats, MAX_GAIN, ROUND_TRIP};
 pub(crate) use contents::{ContentKey, LegSource, PendingRepeat};
@@ -98,7 +98,7 @@ impl Guard {
     pub(crate) fn arrive(
         &mut self,
         now: ClockTime,
-        protocol: Option<DiscoveryProtocol>,
+        protocol: Option<LocalDiscovery>,
         arrival: &LegArrival<'_>,
     ) -> GuardVerdict {
         let source = LegSource { leg: arrival.leg, address: arrival.source.ip() };
@@ -163,7 +163,7 @@ impl Guard {
     }
 
     /// Records an arrival that is not forwarded now, so that a later repeat is recognized.
-    pub(crate) fn note(&mut self, now: ClockTime, protocol: DiscoveryProtocol, arrival: &LegArrival<'_>) {
+    pub(crate) fn note(&mut self, now: ClockTime, protocol: LocalDiscovery, arrival: &LegArrival<'_>) {
         let of_request = protocol.requests_reply(arrival.source, arrival.payload);
         let source = LegSource { leg: arrival.leg, address: arrival.source.ip() };
         self.remember(

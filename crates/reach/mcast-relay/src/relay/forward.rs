@@ -14,7 +14,7 @@ use crate::mdns::{FilteredMessage, filter};
 use crate::paths::{PairKey, PathKey, PathPort, PathSide, can_reply_to};
 use crate::relay::rules::PairState;
 use crate::relay::{PathId, Relay};
-use crate::rule::{DiscoveryProtocol, is_of_link};
+use crate::rule::{LocalDiscovery, is_of_link};
 
 impl Relay {
     /// Handles a datagram for a group or for all hosts. All outputs of earlier calls must have been taken.
@@ -233,7 +233,7 @@ impl Relay {
             GuardVerdict::Echo => return Err(RefusalReason::Echo),
         };
         // What another relay sends may be a name of this very segment.
-        if protocol == Some(DiscoveryProtocol::Mdns) && !self.peers.has_address(arrival.source.ip()) {
+        if protocol == Some(LocalDiscovery::Mdns) && !self.peers.has_address(arrival.source.ip()) {
             self.names.learn(now, arrival.leg, arrival.payload);
         }
         Ok(Some(content))
@@ -374,11 +374,11 @@ impl Relay {
             return Err(RefusalReason::NotWanted);
         }
         let rule = &self.rules[self.pairs[index].rule].rule;
-        if rule.traffic.protocol != Some(DiscoveryProtocol::Mdns) {
+        if rule.traffic.protocol != Some(LocalDiscovery::Mdns) {
             return Ok(Copy { destination, hop_limit: Some(hop_limit), payload: payload.clone() });
         }
         // Copies of datagrams from port 5353 are sent from that port, where a unicast answer would end at this relay.
-        let clear_unicast = Some(arrival.source.port()) == DiscoveryProtocol::Mdns.source_port();
+        let clear_unicast = Some(arrival.source.port()) == LocalDiscovery::Mdns.source_port();
         let is_claimed = |name: mcast_packet::payload::Name<'_>| self.names.is_claimed(now, to, name);
         let payload = match filter(arrival.payload, &rule.services, clear_unicast, is_claimed) {
             FilteredMessage::Nothing => return Err(RefusalReason::Filtered),
@@ -426,7 +426,7 @@ impl Relay {
         let (protocol, repair) = (rule.traffic.protocol, rule.repair);
         // A request from another port is answered to that port, so it needs a path of its own.
         let shared =
-            protocol.and_then(DiscoveryProtocol::source_port).filter(|port| *port == arrival.source.port());
+            protocol.and_then(LocalDiscovery::source_port).filter(|port| *port == arrival.source.port());
         let sender = shared.is_none().then_some(arrival.source);
         let family = Family::of(copy.destination.ip());
         let (side, number) = (pair.key.to, pair.rule);

@@ -9,7 +9,7 @@ use super::traffic::is_of_link;
 use super::{Leg, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleTarget, Selection, ServiceFilter};
 use crate::ANNOUNCEMENT_PORT;
 use crate::amt::AmtRelayName;
-use crate::rule::DiscoveryProtocol;
+use crate::rule::LocalDiscovery;
 
 /// The largest number of groups that a rule joins while nobody has joined them.
 pub(crate) const MAX_ALWAYS: usize = 4_096;
@@ -34,7 +34,7 @@ pub(super) fn check(rule: &Rule) -> Result<(), RuleError> {
         check_traffic(rule)?;
     }
     check_http(rule)?;
-    if rule.services != ServiceFilter::All && rule.traffic.protocol != Some(DiscoveryProtocol::Mdns) {
+    if rule.services != ServiceFilter::All && rule.traffic.protocol != Some(LocalDiscovery::Mdns) {
         return Err(RuleError::ServicesWithoutMdns);
     }
     if let Some(rewrite) = &rule.rewrite {
@@ -275,11 +275,9 @@ fn check_kept_source(rule: &Rule) -> Result<(), &'static str> {
         Route::OneWay { to, .. } if to.iter().any(|target| !matches!(target, RuleTarget::Leg(_))) => {
             Err("only copies to groups and broadcasts on an interface can have it")
         }
-        _ if matches!(rule.traffic.protocol, Some(DiscoveryProtocol::Mdns | DiscoveryProtocol::Llmnr)) => {
-            Err(
-                "hosts ignore what does not come from their own network (RFC 6762 section 11, RFC 4795 section 2)",
-            )
-        }
+        _ if matches!(rule.traffic.protocol, Some(LocalDiscovery::Mdns | LocalDiscovery::Llmnr)) => Err(
+            "hosts ignore what does not come from their own network (RFC 6762 section 11, RFC 4795 section 2)",
+        ),
         _ if !groups.is_none_or(has_family) => Err("a datagram has a source and a destination of one family"),
         _ if rule.no_replies => Err("replies go to the sender without the relay, which cannot drop them"),
         _ => Ok(()),

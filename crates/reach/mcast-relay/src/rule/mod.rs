@@ -17,7 +17,7 @@ pub use leg::{Leg, LegId, Namespace, RuleError, RuleFileError};
 use parse::Separated;
 pub use parse::parse_rules;
 pub(crate) use traffic::is_of_link;
-pub use traffic::{DiscoveryProtocol, Rewrite, RewriteTarget, Selection, Traffic};
+pub use traffic::{LocalDiscovery, Rewrite, RewriteTarget, Selection, Traffic};
 
 /// One entry of the allow-list: only what a rule names is forwarded.
 ///

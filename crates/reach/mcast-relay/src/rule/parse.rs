@@ -11,7 +11,7 @@ use mcast_group::{Expand, Family, Group, SourceFilter};
 
 use super::traffic::{ANY_PORT, PLAYLIST};
 use super::{
-    DiscoveryProtocol, Leg, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleFileError, RuleTarget,
+    Leg, LocalDiscovery, Rewrite, RewriteTarget, Route, Rule, RuleError, RuleFileError, RuleTarget,
     Selection, ServiceFilter, Traffic, check,
 };
 use crate::amt::AmtRelayName;
@@ -109,7 +109,7 @@ impl FromStr for Traffic {
             Some((sources, rest)) => (Some(sources), rest),
             None => (None, text),
         };
-        if let Some(protocol) = DiscoveryProtocol::named(rest) {
+        if let Some(protocol) = LocalDiscovery::named(rest) {
             return discovery(protocol, sources);
         }
         if let Some(port) = rest.strip_prefix("broadcast:") {
@@ -129,7 +129,7 @@ impl FromStr for Traffic {
 }
 
 /// Returns the traffic of a discovery protocol: its groups of both families, or of that of the sources.
-fn discovery(protocol: DiscoveryProtocol, sources: Option<&str>) -> Result<Traffic, RuleError> {
+fn discovery(protocol: LocalDiscovery, sources: Option<&str>) -> Result<Traffic, RuleError> {
     let filter = parse_sources(sources)?;
     let of_sources = filter.sources().next().map(Family::of);
     let mut ranges = Vec::new();

@@ -15,7 +15,7 @@ pub struct Traffic {
     /// The sources to forward.
     pub sources: SourceFilter,
     /// The discovery protocol that the rule names.
-    pub protocol: Option<DiscoveryProtocol>,
+    pub protocol: Option<LocalDiscovery>,
 }
 
 /// Destination addresses of the datagrams that a rule names.
@@ -106,7 +106,7 @@ fn prefix_length(first: Group, count: u128) -> Option<u32> {
 
 /// A discovery protocol. Repeats of its datagrams within a quarter of a second are harmless, so the relay may drop them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum DiscoveryProtocol {
+pub enum LocalDiscovery {
     /// Multicast DNS (RFC 6762).
     Mdns,
     /// SSDP of UPnP.
@@ -121,7 +121,7 @@ pub enum DiscoveryProtocol {
     Knx,
 }
 
-impl DiscoveryProtocol {
+impl LocalDiscovery {
     /// All of them.
     pub const ALL: [Self; 6] =
         [Self::Mdns, Self::Ssdp, Self::WsDiscovery, Self::Llmnr, Self::Coap, Self::Knx];

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use mcast::interface::Interface;
-use mcast_relay::{DiscoveryProtocol, Namespace, Rule};
+use mcast_relay::{LocalDiscovery, Namespace, Rule};
 use mcast_terminal::Console;
 use mcast_tunnel::TunnelKeys;
 
@@ -169,7 +169,7 @@ impl Profile {
 
 /// Returns the interfaces of this machine that have no IPv6 address with a scope beyond their link.
 fn legs_without_prefix(rules: &[Rule]) -> BTreeSet<String> {
-    let is_mdns = |rule: &&Rule| rule.traffic.protocol == Some(DiscoveryProtocol::Mdns);
+    let is_mdns = |rule: &&Rule| rule.traffic.protocol == Some(LocalDiscovery::Mdns);
     let legs =
         rules.iter().filter(is_mdns).flat_map(Rule::legs).filter(|leg| leg.namespace == Namespace::Own);
     // What is wrong with an interface that cannot be found is reported as for every rule.

@@ -1,7 +1,7 @@
 //! The records that are known, as RFC 6762 section 10 keeps them, in bounded memory.
 //!
 //! Records are kept with the name that they describe. A PTR record describes the instance that it points to: so a type with
-//! 5,000 instances is no long list, and what is known of an instance is in one place.
+//! 5,000 instances needs no list, and what is known of an instance is in one place.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -22,7 +22,7 @@ use mcast_relay::driver::{
 };
 use mcast_relay::http::{HttpConfig, HttpRule};
 use mcast_relay::{
-    DiscoveryProtocol, Leg, Namespace, PairState, PairStatus, PathSide, PeerStatus, RelayConfig, RelayEvent,
+    Leg, LocalDiscovery, Namespace, PairState, PairStatus, PathSide, PeerStatus, RelayConfig, RelayEvent,
     RelayId, RelayNames, Rule,
 };
 use mcast_terminal::Console;
@@ -404,7 +404,7 @@ fn of_tunnel(tunnel: &LinkStatus) -> EventReport {
 /// Returns where unicast answers of hosts go, and that in words; `None` if there are none, or they are to the group.
 fn answers(rule: &Rule, pair: &PairStatus, from: &str, to: &str) -> Option<(&'static str, String)> {
     // Hosts answer these to the group.
-    let is_by_group = rule.traffic.protocol == Some(DiscoveryProtocol::Mdns);
+    let is_by_group = rule.traffic.protocol == Some(LocalDiscovery::Mdns);
     if is_by_group || rule.no_replies || !matches!(pair.to, PathSide::Leg(_)) {
         return None;
     }

@@ -13,19 +13,19 @@ const HOSTS: [&str; 2] = ["h.local", "k.local"];
 #[derive(Clone, Debug)]
 struct Step {
     wait: u64,
-    record: Known,
+    record: KnownRecord,
     flush: bool,
     seconds: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Known {
+enum KnownRecord {
     Pointer { service: usize, instance: char },
     Service { service: usize, instance: char, host: usize, port: u16 },
     Address { host: usize, last: u8 },
 }
 
-impl Known {
+impl KnownRecord {
     /// Returns the name that the record is of, for PTR the one that it points to.
     fn name(&self) -> String {
         match self {
@@ -57,7 +57,7 @@ impl Known {
 #[derive(Default)]
 struct Model {
     now: u64,
-    records: Vec<(Known, u64, u64)>,
+    records: Vec<(KnownRecord, u64, u64)>,
     pointed_to: BTreeSet<String>,
 }
 
@@ -78,7 +78,7 @@ impl Model {
             }
             return;
         }
-        if step.flush && !matches!(step.record, Known::Pointer { .. }) {
+        if step.flush && !matches!(step.record, KnownRecord::Pointer { .. }) {
             for (record, received, expires) in &mut self.records {
                 if record.is_same_set(&step.record) && *record != step.record && self.now - *received > 1_000
                 {
@@ -90,29 +90,30 @@ impl Model {
             self.records.remove(position);
         }
         self.records.push((step.record.clone(), self.now, self.now + u64::from(step.seconds) * 1_000));
-        if matches!(step.record, Known::Pointer { .. }) {
+        if matches!(step.record, KnownRecord::Pointer { .. }) {
             self.pointed_to.insert(step.record.name());
         }
     }
 
     fn services(&self) -> BTreeSet<String> {
         let listed = self.records.iter().filter(|(record, ..)| match record {
-            Known::Pointer { .. } => true,
-            Known::Service { .. } => !self.pointed_to.contains(&record.name()),
-            Known::Address { .. } => false,
+            KnownRecord::Pointer { .. } => true,
+            KnownRecord::Service { .. } => !self.pointed_to.contains(&record.name()),
+            KnownRecord::Address { .. } => false,
         });
         listed.map(|(record, ..)| record.name()).collect()
     }
 
     fn hosts(&self) -> BTreeSet<String> {
-        let addresses = self.records.iter().filter(|(record, ..)| matches!(record, Known::Address { .. }));
+        let addresses =
+            self.records.iter().filter(|(record, ..)| matches!(record, KnownRecord::Address { .. }));
         addresses.map(|(record, ..)| record.name()).collect()
     }
 
     /// Returns all ports that a service may have.
     fn ports(&self, service: &str) -> BTreeSet<u16> {
         let ports = self.records.iter().filter_map(|(record, ..)| match record {
-            Known::Service { port, .. } if record.name() == service => Some(*port),
+            KnownRecord::Service { port, .. } if record.name() == service => Some(*port),
             _ => None,
         });
         ports.collect()
@@ -120,20 +121,24 @@ impl Model {
 
     fn addresses(&self, host: &str) -> BTreeSet<IpAddr> {
         let addresses = self.records.iter().filter_map(|(record, ..)| match record {
-            Known::Address { last, .. } if record.name() == host => Some(IpAddr::from([10, 0, 0, *last])),
+            KnownRecord::Address { last, .. } if record.name() == host => {
+                Some(IpAddr::from([10, 0, 0, *last]))
+            }
             _ => None,
         });
         addresses.collect()
     }
 }
 
-fn known() -> impl Strategy<Value = Known> {
+fn known() -> impl Strategy<Value = KnownRecord> {
     let instance = prop::sample::select(vec!['A', 'B']);
     prop_oneof![
-        (0..2_usize, instance.clone()).prop_map(|(service, instance)| Known::Pointer { service, instance }),
-        (0..2_usize, instance, 0..2_usize, 1..4_u16)
-            .prop_map(|(service, instance, host, port)| Known::Service { service, instance, host, port }),
-        (0..2_usize, 1..4_u8).prop_map(|(host, last)| Known::Address { host, last }),
+        (0..2_usize, instance.clone())
+            .prop_map(|(service, instance)| KnownRecord::Pointer { service, instance }),
+        (0..2_usize, instance, 0..2_usize, 1..4_u16).prop_map(|(service, instance, host, port)| {
+            KnownRecord::Service { service, instance, host, port }
+        }),
+        (0..2_usize, 1..4_u8).prop_map(|(host, last)| KnownRecord::Address { host, last }),
     ]
 }
 
