@@ -144,7 +144,7 @@ pub(crate) fn on_request() -> Vec<Step> {
     let mut steps = vec![packages::system_step(), instructions::build_step(), wine::build_step()];
     steps.extend(targets::other_systems());
     steps.extend(postponed());
-    steps.push(specialists::step());
+    steps.push(tests::specialists_step());
     steps.push(kernel::step());
     steps.push(instructions::step());
     steps.push(packages::wheel_step());

@@ -7,9 +7,7 @@ use std::iter;
 
 use anyhow::{Context, Result};
 
-use super::tests::run_selected;
-use super::{engines, environment};
-use crate::step::{Outcome, Step, Verdict};
+use super::engines;
 
 /// Packages of Debian that only these tests need, and what they show.
 pub(super) const PACKAGES: [(&str, &str); 12] = [
@@ -34,22 +32,8 @@ pub(super) fn filter() -> String {
     format!("package({PACKAGE}) & (binary(discovery_foreign) | binary(specialists))")
 }
 
-pub(crate) fn step() -> Step {
-    Step::new("specialists", "what is discovered is what the programs for each protocol show", |options| {
-        if !environment::has_namespaces() {
-            return Ok(Outcome::skipped(environment::NO_NAMESPACES));
-        }
-        let installed = engines::install(options)?;
-        if !matches!(installed.verdict, Verdict::Passed) {
-            return Ok(installed);
-        }
-        let environment = [("PATH", path()?.to_string_lossy().into_owned())];
-        run_selected(filter(), PACKAGE, &environment, options)
-    })
-}
-
 /// Returns the path, with the Python first that has the modules.
-fn path() -> Result<OsString> {
+pub(super) fn path() -> Result<OsString> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::join_paths(iter::once(engines::home().join("bin")).chain(env::split_paths(&path))).context("PATH")
 }

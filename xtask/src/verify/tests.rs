@@ -10,7 +10,7 @@ use super::changed::{Changed, READER};
 use super::environment;
 use super::skips::Skips;
 use super::sources::check;
-use super::{specialists, variants};
+use super::{engines, specialists, variants};
 use crate::command::{Finished, cargo, command_line, finish, program, succeeds};
 use crate::step::{Count, Outcome, RunOptions, Step, Verdict};
 
@@ -43,6 +43,21 @@ pub(crate) fn variants_step() -> Step {
             return Ok(Outcome::skipped(environment::NO_NAMESPACES));
         }
         run_selected(variants::filter()?, variants::PACKAGE, &[], options)
+    })
+}
+
+/// Compares what is discovered with what other programs show.
+pub(crate) fn specialists_step() -> Step {
+    Step::new("specialists", "what is discovered is what the programs for each protocol show", |options| {
+        if !environment::has_namespaces() {
+            return Ok(Outcome::skipped(environment::NO_NAMESPACES));
+        }
+        let installed = engines::install(options)?;
+        if !matches!(installed.verdict, Verdict::Passed) {
+            return Ok(installed);
+        }
+        let environment = [("PATH", specialists::path()?.to_string_lossy().into_owned())];
+        run_selected(specialists::filter(), specialists::PACKAGE, &environment, options)
     })
 }
 

@@ -9,7 +9,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathComplete
 use clap_complete::env::{Bash, CompleteEnv, Elvish, EnvCompleter, Fish, Powershell, Zsh};
 use mcast::group::WellKnown;
 use mcast_doctor::Id;
-use mcast_relay::DiscoveryProtocol;
+use mcast_relay::LocalDiscovery;
 
 use crate::cli::{self, Shell};
 use crate::commands;
@@ -277,7 +277,7 @@ fn in_rule(before: &[String]) -> Vec<CompletionCandidate> {
     let has = |word: &str| before.contains(&word);
     match before.last().copied() {
         Some("relay") => {
-            let names = DiscoveryProtocol::ALL.map(DiscoveryProtocol::name);
+            let names = LocalDiscovery::ALL.map(LocalDiscovery::name);
             let others =
                 groups().into_iter().filter(|group| !names.iter().any(|name| group.get_value() == *name));
             names.map(CompletionCandidate::new).into_iter().chain(others).collect()

@@ -2,20 +2,29 @@
 
 use std::time::{Duration, Instant};
 
+use mcast::group::Expand;
 use mcast::{Family, InterfaceSelector, Membership};
 use mcast_terminal::Console;
 use mcast_watch::Discovery;
 use mcast_watch::discovery::DiscoveryProtocol;
 use mcast_watch::live::DiscoveryOptions;
 
-use super::memberships::is_stream_name;
-use super::selected::Families;
+use super::selected::{Families, is_description};
 use crate::exit::Failure;
 use crate::output::seconds;
 use crate::words;
 
 /// How long to wait for an announcement: programs repeat theirs every few seconds, and a publisher each second.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Returns whether this is the name of a stream, and not a membership or a misspelled one.
+pub(crate) fn is_stream_name(text: &str) -> bool {
+    let is_reserved = |character: char| character.is_control() || ":@%/".contains(character);
+    !text.contains(is_reserved)
+        && text.contains(char::is_alphabetic)
+        && !is_description(text)
+        && Expand::default().memberships(text).is_err()
+}
 
 /// Returns whether a text is the name of a session or stream, and not a misspelled name of a group.
 pub(super) fn is_announced_name(text: &str) -> bool {

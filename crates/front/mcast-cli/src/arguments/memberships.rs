@@ -3,12 +3,12 @@
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
-use mcast::group::{Expand, WellKnown};
+use mcast::group::WellKnown;
 use mcast::{Family, HostAddr, InterfaceSelector, Membership, Wire};
 use mcast_terminal::Console;
 
-use super::announced::{announced_memberships, is_announced_name};
-use super::selected::{Admission, Families, Selected, is_description, select_memberships};
+use super::announced::{announced_memberships, is_announced_name, is_stream_name};
+use super::selected::{Admission, Families, Selected, select_memberships};
 use crate::exit::Failure;
 use crate::words::closest;
 
@@ -113,15 +113,6 @@ pub(crate) fn parse_stream_name(text: &str) -> Result<String, String> {
              name of a protocol (such as mdns)"
         )),
     }
-}
-
-/// Returns whether this is the name of a stream, and not a membership or a misspelled one.
-pub(crate) fn is_stream_name(text: &str) -> bool {
-    let is_reserved = |character: char| character.is_control() || ":@%/".contains(character);
-    !text.contains(is_reserved)
-        && text.contains(char::is_alphabetic)
-        && !is_description(text)
-        && Expand::default().memberships(text).is_err()
 }
 
 /// `--broadcast` of the subcommands that send to hosts or listen at them.

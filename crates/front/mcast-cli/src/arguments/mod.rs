@@ -8,14 +8,14 @@ mod quantities;
 mod selected;
 mod token;
 
+pub(crate) use announced::is_stream_name;
 #[cfg(feature = "seal")]
 pub(crate) use keys::signatures::{PublicKeys, SignedBy, SigningFile};
 pub(crate) use keys::{
     KeyFile, KeyReload, create_tunnel_key, is_tunnel_key, read_keys, read_tunnel_keys, warn_if_readable,
 };
 pub(crate) use memberships::{
-    BroadcastOption, MembershipArguments, WireOption, hosts_on_each, is_host, is_stream_name,
-    parse_stream_name, resolve_host,
+    BroadcastOption, MembershipArguments, WireOption, hosts_on_each, is_host, parse_stream_name, resolve_host,
 };
 pub(crate) use packet_filter::{
     FilterOptions, PacketInput, Pattern, Target, interface_name, open_file, read_targets,

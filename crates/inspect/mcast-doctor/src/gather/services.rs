@@ -93,8 +93,7 @@ fn finish(
     listened: Duration,
 ) -> Result<ServiceSearch> {
     let coverage = discovery.coverage();
-    let is_listened_on =
-        |link: &&crate::snapshot::Link| coverage.interfaces.iter().any(|name| *name == link.interface.name);
+    let is_listened_on = |link: &&crate::snapshot::Link| coverage.interfaces.contains(&link.interface.name);
     let listened_on: Vec<_> =
         machine.links.iter().filter(is_listened_on).map(crate::snapshot::Link::index).collect();
     let mut wanted: BTreeSet<InterfaceIndex> = BTreeSet::new();

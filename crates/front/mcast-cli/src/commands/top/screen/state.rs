@@ -153,8 +153,7 @@ impl<'a> State<'a> {
     pub(super) fn sort_by_next(&mut self, by: isize) {
         let columns = &self.columns;
         // From a column that is hidden, the next one is the first.
-        let position =
-            columns.iter().position(|column| *column == self.sort).map(|position| position.cast_signed());
+        let position = columns.iter().position(|column| *column == self.sort).map(usize::cast_signed);
         let position = position.unwrap_or(if by > 0 { -1 } else { 0 });
         let next = position.saturating_add(by).rem_euclid(columns.len().cast_signed());
         self.sort = columns[next.unsigned_abs()];

@@ -114,7 +114,7 @@ impl fmt::Display for ServedPage {
         let port = self.address.port();
         match &self.host {
             host if !host.is_empty() && !self.address.ip().is_unspecified() => {
-                write!(f, "http://{host}:{port}/")?
+                write!(f, "http://{host}:{port}/")?;
             }
             _ => write!(f, "http://{}/", SocketAddr::new(own_address(self.address.ip()), port))?,
         }
