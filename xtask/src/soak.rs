@@ -108,7 +108,7 @@ fn model() -> Step {
         "model",
         "failover, restart and key changes keep the guarantees in every order of events",
         |options| {
-            let head = ["test", "--quiet", "--profile", "soak", "--package", "mcast-stream-proto"];
+            let head = ["test", "--quiet", "--release", "--package", "mcast-stream-proto"];
             let mut command = cargo(head.iter().chain(&["--test", "model"]));
             command.env("MCAST_MODEL_DEEPER", "2");
             tests::outcome(command, "cargo test", options)

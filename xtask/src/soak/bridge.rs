@@ -107,8 +107,7 @@ pub(super) fn joining() -> Step {
             if installed.verdict != Verdict::Passed {
                 return Ok(installed);
             }
-            let head =
-                ["test", "--quiet", "--profile", "soak", "--package", "mcast-cli", "--test", "bridge", "--"];
+            let head = ["test", "--quiet", "--release", "--package", "mcast-cli", "--test", "bridge", "--"];
             let which = ["--nocapture", "--ignored", "--test-threads", "1", "joining::"];
             let mut command = cargo(head.iter().chain(&which));
             command.env("MCAST_REQUIRE_ALL", "1");

@@ -15,8 +15,7 @@ pub(super) fn step() -> Step {
 }
 
 fn run(options: &RunOptions) -> Result<Outcome> {
-    let head =
-        ["test", "--quiet", "--profile", "soak", "--package", "mcast-stream-proto", "--test", "simulation"];
+    let head = ["test", "--quiet", "--release", "--package", "mcast-stream-proto", "--test", "simulation"];
     let mut measured = Vec::new();
     // In a process each: one measures its memory.
     for (test, figure) in [("members::", "bytes of memory".into()), ("crowd::", format!("| {SUBSCRIBERS} |"))]

@@ -24,7 +24,7 @@ pub(super) fn step(networks: u32, seed: u32) -> Step {
         // Do not overlap with the seeds of the tests.
         let first = 1_000_000 + u64::from(seed) * 1_000_000;
         let simulate = |package: &str, networks: u32| {
-            let head = ["test", "--quiet", "--profile", "soak", "--package", package];
+            let head = ["test", "--quiet", "--release", "--package", package];
             let mut command = cargo(head.iter().chain(&["--test", "simulation"]));
             command.env("MCAST_FIRST_SEED", first.to_string()).env("MCAST_SEEDS", networks.to_string());
             finish(command, options.verbose)
@@ -59,7 +59,7 @@ pub(super) fn composed_step(networks: u32, seed: u32) -> Step {
     let about = format!("the parts of the message layer keep their promises together in {networks} networks");
     Step::new("composed", about, move |options| {
         let first = 1_000_000 + u64::from(seed) * 1_000_000;
-        let head = ["test", "--quiet", "--profile", "soak", "--package", "mcast-sim", "--test", "composed"];
+        let head = ["test", "--quiet", "--release", "--package", "mcast-sim", "--test", "composed"];
         let mut command = cargo(head);
         command.env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
         command.env("MCAST_FIRST_SEED", first.to_string()).env("MCAST_SEEDS", networks.to_string());
