@@ -205,7 +205,9 @@ impl SettingRecord {
 pub(crate) fn schemas() -> Vec<mcast_json::RecordSchema> {
     vec![
         mcast_json::RecordSchema::new::<SettingRecord>("config", "Setting (`mcast config --json`)")
-            .event("setting"),
+            .event("setting")
+            .describe("values[]", "Value")
+            .describe("options[]", "Argument"),
     ]
 }
 

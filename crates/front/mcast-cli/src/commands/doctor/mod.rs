@@ -36,8 +36,8 @@ use text::Progress;
 #[command(after_help = EXAMPLES)]
 #[command(mut_args(|option| hide(option, HIDDEN)))]
 pub(crate) struct Arguments {
-    /// What should arrive: join it and listen; or the name of a service, device or host that should be found
-    /// [default: examine this machine, and every program that has joined groups]
+    /// What should arrive, or the name of a service, device or host to find [default: examine this machine, and every
+    /// program that has joined groups]
     #[arg(value_name = "GROUP:PORT|NAME")]
     memberships: Vec<String>,
 

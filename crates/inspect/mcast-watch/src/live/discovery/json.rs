@@ -183,6 +183,7 @@ pub fn schemas() -> Vec<mcast_json::RecordSchema> {
             "discovery-event",
             "Appearance, change or departure (`mcast discover --watch --json`)",
         )
+        .event("appeared")
         .events(["appeared", "changed", "departed"])
         .describe("addresses[]", "Address")
         .describe("changed[]", "Name of a field"),
