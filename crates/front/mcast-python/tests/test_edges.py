@@ -57,14 +57,15 @@ def test_the_modules_of_the_package_need_no_import_of_their_own() -> None:
     program = "import pymcast, sys; assert 'asyncio' not in sys.modules; pymcast.aio.Receiver, pymcast.multicast_expert"
     subprocess.run([sys.executable, "-c", program], check=True)
     with pytest.raises(AttributeError, match="no attribute 'asyncio'"):
-        pymcast.asyncio  # type: ignore[attr-defined]
+        getattr(pymcast, "asyncio")
 
 
 @pytest.mark.parametrize("keyword", ["iface", "iface_ip", "ifaces"])
 def test_the_keywords_of_multicast_expert_are_named_as_they_are_here(keyword: str) -> None:
+    keywords: dict[str, typing.Any] = {keyword: "lo"}
     for make in (pymcast.Receiver, pymcast.Sender, aio.Receiver, aio.Sender):
         with pytest.raises(TypeError, match=f"unexpected keyword argument '{keyword}'; write interface=, or use"):
-            make("239.40.0.1:7000", **{keyword: "lo"})
+            make("239.40.0.1:7000", **keywords)
     with pytest.raises(TypeError, match="write hop_limit="):
         pymcast.Sender("239.40.0.1:7000", ttl=4)  # type: ignore[call-arg]
     # A receiver has none, so there is nothing to write instead.

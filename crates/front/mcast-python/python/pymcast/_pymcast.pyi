@@ -38,6 +38,7 @@ __all__ = [
     "ControlMessage",
     "ControlRecord",
     "Datagram",
+    "DiscoveryHandle",
     "Explanation",
     "FileInterface",
     "FoundStream",
