@@ -161,6 +161,7 @@ impl Values {
             "INTERFACE" => Self::Interfaces,
             "GROUP"
             | "GROUP:PORT"
+            | "GROUP:PORT|NAME"
             | "GROUP:PORT… [MESSAGE…]"
             | "GROUP|MEMBERSHIP"
             | "MEMBERSHIP"
@@ -313,6 +314,7 @@ mod tests {
     /// Value names without candidates.
     const FREE: &[&str] = &[
         "ADDRESS:PORT",
+        "NAME|KIND",
         "ADDRESS:PORT[:RATE]",
         "NAME=HOST:PORT",
         "ADDRESS",

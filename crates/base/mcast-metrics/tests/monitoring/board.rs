@@ -301,7 +301,7 @@ const ROWS: [(&str, &[Panel]); 7] = [
             ),
             panel(
                 ("Who publishes", States("stands by", "publishes"), "none", 12),
-                "Of several bridges out of an engine, one publishes.",
+                "Of several bridges out of a broker, one publishes.",
                 &[("mcast_bridge_publishing{i}", "{{bridge}} {{instance}}")],
                 &[],
             ),
@@ -333,7 +333,7 @@ const ROWS: [(&str, &[Panel]); 7] = [
                     ("increase(mcast_bridge_gap_records_total{i}[$__rate_interval])", "gaps {{instance}}"),
                     (
                         "increase(mcast_bridge_engine_losses_total{i}[$__rate_interval])",
-                        "losses of the engine {{instance}}",
+                        "losses of the broker {{instance}}",
                     ),
                     ("mcast_bridge_not_stored_messages{i}", "stored nowhere {{instance}}"),
                 ],

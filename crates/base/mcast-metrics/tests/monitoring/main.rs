@@ -47,13 +47,14 @@ fn exported(folder: &Path, all: &mut BTreeSet<String>) {
 }
 
 /// What stands before the names of declared figures, and where these are declared.
-const DECLARED: [(&str, &str); 10] = [
+const DECLARED: [(&str, &str); 11] = [
     ("mcast_bridge_", "reach/mcast-bridge/src/machine/event.rs"),
     ("mcast_bridge_", "reach/mcast-bridge/src/reverse/config.rs"),
     ("mcast_bridge_history_", "stream/mcast-stream/src/driver/history/server.rs"),
     ("mcast_relay_", "reach/mcast-relay/src/driver/event.rs"),
     ("mcast_relay_", "reach/mcast-relay/src/event.rs"),
-    ("mcast_relay_http_", "reach/mcast-relay/src/http/refusal.rs"),
+    ("mcast_relay_http_", "base/mcast-http/src/refusal.rs"),
+    ("mcast_relay_http_", "reach/mcast-relay/src/http/counts.rs"),
     ("mcast_stream_history_", "stream/mcast-stream/src/driver/history/server.rs"),
     ("mcast_stream_publisher_", "stream/mcast-stream-proto/src/publisher/event.rs"),
     ("mcast_stream_publisher_", "stream/mcast-stream/src/metrics/mod.rs"),
