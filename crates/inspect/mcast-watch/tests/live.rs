@@ -71,9 +71,10 @@ mod in_a_lab {
     use std::net::UdpSocket;
 
     use mcast_lab::Lab;
+    use mcast_watch::Discovery;
     use mcast_watch::live::{
-        GroupFrameKind, GroupFrames, GroupFramesOptions, LiveError, NextGroupFrame, SocketFrames,
-        TrafficMonitor, WireFrames,
+        DiscoveryOptions, GroupFrameKind, GroupFrames, GroupFramesOptions, LiveError, NextGroupFrame,
+        SocketFrames, TrafficMonitor, WireFrames,
     };
 
     use super::*;
@@ -119,5 +120,28 @@ mod in_a_lab {
     #[test]
     fn frames_from_sockets_are_those_of_joined_groups() {
         assert_only_joined_datagrams_are_returned(SocketFrames::open);
+    }
+
+    /// Returns how many UDP sockets are on the port of mDNS, and how many packet sockets there are.
+    fn open_sockets() -> (usize, usize) {
+        let table = |name: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap();
+        let on_port = |name: &str| table(name).lines().filter(|line| line.contains(":14E9 ")).count();
+        (on_port("udp") + on_port("udp6"), table("packet").lines().count() - 1)
+    }
+
+    #[test]
+    fn closing_a_discovery_closes_its_sockets() {
+        let lab = Lab::new().unwrap();
+        let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+        lab.link(&a, "eth0", &["10.0.0.1/24"], &b, "eth0", &["10.0.0.2/24"]).unwrap();
+        let looked = a.run(|| {
+            let discovery = Discovery::open(&DiscoveryOptions { ask: true, ..Default::default() }).unwrap();
+            let open = open_sockets();
+            discovery.close();
+            (open, open_sockets())
+        });
+        let (open, closed) = looked.unwrap();
+        assert!(open.0 > 0 && open.1 > 0, "{open:?}");
+        assert_eq!(closed, (0, 0));
     }
 }

@@ -70,6 +70,7 @@ fn at_sockets(
     report.arrival = ArrivalStatus::NotObserved;
     report.flows.retain(|flow| !flow.depth.is_silent());
     let is_received = asking.entries().iter().any(|entry| entry.matches(&search.target.name));
+    asking.close();
     if !search.found.is_empty() {
         let (name, what) = (&search.target, if is_received { "received" } else { "did not receive" });
         report.observations.push(LayerObservation::new(

@@ -55,7 +55,10 @@ pub(crate) fn search(
         };
         let is_over = is_settled || begin.elapsed() >= of;
         if report_progress(progress).is_break() || is_over {
-            return finish(target, machine, &discovery, (found, others), begin.elapsed());
+            let search = finish(target, machine, &discovery, (found, others), begin.elapsed());
+            // What is examined next would take its sockets for those of programs.
+            discovery.close();
+            return search;
         }
         drop(discovery.next_event(Some(PROGRESS_INTERVAL)));
     }

@@ -1,7 +1,7 @@
 //! The frames of interfaces that appear and vanish, or of a file.
 
 use std::collections::HashSet;
-use std::sync::mpsc;
+use std::sync::{Arc, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use mcast::interface::{Interface, InterfaceWatcher};
@@ -13,6 +13,9 @@ use super::{LiveError, selected_interfaces};
 /// The maximum number of interfaces with a ring of 8 MiB each, which the kernel allocates in full. With more, each frame
 /// takes a system call.
 const MAX_RINGS: usize = 4;
+
+/// How soon a follower ends after its capture.
+const CHECK: Duration = Duration::from_secs(2);
 
 /// The frames of interfaces, or of a file.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ struct LiveCapture {
     interfaces: Vec<Interface>,
     /// From the follower.
     changes: Option<mpsc::Receiver<InterfaceChange>>,
+    /// The follower ends with it.
+    exists: Arc<()>,
     /// When the interfaces changed, and those after it, until the caller has taken all frames that were buffered before.
     changed: Option<(Instant, Vec<Interface>)>,
 }
@@ -53,6 +58,7 @@ pub struct InterfaceFollower {
     filter: Filter,
     captured: HashSet<InterfaceIndex>,
     changes: mpsc::Sender<InterfaceChange>,
+    capture: Weak<()>,
 }
 
 impl LiveFrames {
@@ -80,7 +86,8 @@ impl LiveFrames {
             capture.append(capture_on(&ports, Filter::OtherProtocols, false)?)?;
             interfaces.extend(ports);
         }
-        let live = LiveCapture { capture, filter, interfaces, changes: None, changed: None };
+        let live =
+            LiveCapture { capture, filter, interfaces, changes: None, exists: Arc::new(()), changed: None };
         Ok(Self(Origin::Live(Box::new(live))))
     }
 
@@ -93,11 +100,13 @@ impl LiveFrames {
         let (sender, receiver) = mpsc::channel();
         let captured = self.interfaces().iter().map(|interface| interface.index).collect();
         let mut filter = Filter::Multicast;
+        let mut capture = Weak::new();
         if let Origin::Live(live) = &mut self.0 {
             live.changes = Some(receiver);
+            capture = Arc::downgrade(&live.exists);
             filter = live.filter;
         }
-        Ok(InterfaceFollower { watcher, selectors, filter, captured, changes: sender })
+        Ok(InterfaceFollower { watcher, selectors, filter, captured, changes: sender, capture })
     }
 
     /// Returns whether the frames are those of a file.
@@ -194,7 +203,13 @@ impl InterfaceFollower {
     /// Captures on further interfaces whenever some appear, until the [`LiveFrames`] are dropped. An interface that
     /// vanishes is only silent. Calls `changed` after each change of interfaces, before it captures.
     pub fn run(mut self, mut changed: impl FnMut()) {
-        while let Ok(Some(_)) = self.watcher.wait(None) {
+        while let Ok(changes) = self.watcher.wait(Some(CHECK)) {
+            if self.capture.strong_count() == 0 {
+                return;
+            }
+            if changes.is_none() {
+                continue;
+            }
             changed();
             let mut interfaces = present(&self.selectors);
             let ports = ports_without_ip(self.filter, &interfaces);

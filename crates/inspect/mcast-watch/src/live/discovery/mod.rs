@@ -205,7 +205,14 @@ impl From<CaptureFile> for DiscoverySources {
 pub struct Discovery {
     shared: Arc<Shared>,
     coverage: DiscoveryCoverage,
+    /// Ends the thread when it is dropped.
+    stop: Stop,
+    thread: thread::JoinHandle<()>,
 }
+
+/// Asks a thread to end when it is dropped.
+#[derive(Debug)]
+struct Stop(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -275,11 +282,19 @@ impl Discovery {
             unwrapper: Unwrapper::new(),
             clock: DriverClock::new(),
         };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("discovery".into())
             .spawn(move || driver.run())
             .map_err(LiveError::Thread)?;
-        Ok(Self { shared, coverage })
+        Ok(Self { stop: Stop(Arc::clone(&shared)), shared, coverage, thread })
+    }
+
+    /// Ends it, and waits until its sockets are closed, which takes about 50 ms; a pipe that it reads may take longer. Dropping it does
+    /// not wait.
+    pub fn close(self) {
+        drop(self.stop);
+        // A thread that panicked has closed them, too.
+        let _ = self.thread.join();
     }
 
     /// Returns the next change. Waits at most `timeout` (`None`: without limit), and then returns `None`; also at the end
@@ -388,9 +403,9 @@ impl Iterator for Discovery {
     }
 }
 
-impl Drop for Discovery {
+impl Drop for Stop {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
+        self.0.stop.store(true, Ordering::Release);
     }
 }
 
