@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use ratatui::crossterm::{execute, queue};
 use ratatui::style::{Color, Modifier, Style};
@@ -94,9 +94,16 @@ pub(crate) enum KeyAction {
     Interrupted,
 }
 
-/// Returns whether a key is pressed together with Control.
-pub(crate) fn is_control(key: &KeyEvent) -> bool {
-    key.modifiers.contains(KeyModifiers::CONTROL)
+/// Returns the key that was pressed, or what to do if it means the same on every screen.
+pub(crate) fn pressed(event: &Event) -> Result<KeyCode, KeyAction> {
+    let Event::Key(key) = event else { return Err(KeyAction::Continue) };
+    let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
+    match key.code {
+        _ if key.kind == KeyEventKind::Release => Err(KeyAction::Continue),
+        KeyCode::Char('c') if is_control => Err(KeyAction::Interrupted),
+        _ if is_control => Err(KeyAction::Continue),
+        code => Ok(code),
+    }
 }
 
 /// What a key does while a text is typed.

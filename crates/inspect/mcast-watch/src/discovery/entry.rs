@@ -201,19 +201,17 @@ impl Discovered {
         }
     }
 
-    /// Returns whether a text is its name or a part of it, in any case: that of the thing, its host, its type, or what
-    /// its protocol identifies it by. An address matches if it is one of its own.
+    /// Returns whether a text is a part of its name, in any case: of the thing, its host, its type, its URL, an address, or what its
+    /// protocol identifies it by. Names may be written as people type them, see [`Self::is_named`].
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return self.addresses.contains(&address) || self.source.ip() == Some(address);
-        }
-        let wanted = text.trim_end_matches('.').to_lowercase();
-        let names = [&self.name, &self.host, &self.service, &self.key.id];
+        let wanted = as_typed(text);
+        let holds = |held: String| as_typed(&held).contains(&wanted);
+        let texts = [&self.name, &self.host, &self.service, &self.url, &self.key.id];
         !wanted.is_empty()
-            && names
-                .iter()
-                .any(|name| String::from_utf8_lossy(name.as_bytes()).to_lowercase().contains(&wanted))
+            && (texts.iter().any(|held| holds(held.to_string()))
+                || self.addresses.iter().any(|address| holds(address.to_string()))
+                || holds(self.source.to_string()))
     }
 
     /// Returns the value of the first field with this name.
@@ -222,6 +220,28 @@ impl Discovered {
         let field = self.fields.iter().find(|field| field.name.as_bytes() == name.as_bytes());
         field.map(|field| &field.value)
     }
+}
+
+/// Returns a name in lowercase, without a dot at its end, as people type it: apostrophes, hyphens and spaces that keyboards do not
+/// have become plain ones, and the escapes with three digits that other tools print (RFC 1035 section 5.1) characters.
+fn as_typed(name: &str) -> String {
+    let bytes = name.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let digits = bytes.get(at + 1..at + 4).filter(|digits| *byte == b'\\' && digits.is_ascii());
+        let code = digits.and_then(|digits| str::from_utf8(digits).ok()?.parse::<u8>().ok());
+        plain.push(code.unwrap_or(*byte));
+        at += if code.is_some() { 4 } else { 1 };
+    }
+    let plain = String::from_utf8_lossy(&plain).to_lowercase();
+    let character = |character| match character {
+        '\u{2018}' | '\u{2019}' | '\u{2b9}' | '\u{2bc}' => '\'',
+        '\u{2010}'..='\u{2014}' => '-',
+        '\u{a0}' | '\u{202f}' => ' ',
+        other => other,
+    };
+    plain.trim_end_matches('.').chars().map(character).collect()
 }
 
 impl UntrustedText {
@@ -273,14 +293,18 @@ impl From<String> for UntrustedText {
 }
 
 impl Discovered {
-    /// Returns whether this is its name, its full name or its host. Case does not matter (RFC 6762 section 16), and the domain
-    /// `.local` may be omitted.
+    /// Returns whether this is its name, its full name, its host or an address of it. Case does not matter (RFC 6762 section 16), the domain
+    /// `.local` may be omitted, and the name may be written as people type it: with plain apostrophes, hyphens and spaces, or with
+    /// the escapes of other tools (`Office\\032printer`).
     #[must_use]
     pub fn is_named(&self, name: &str) -> bool {
         let bare = |name: &str| {
-            let name = name.trim_end_matches('.').to_lowercase();
+            let name = as_typed(name);
             name.strip_suffix(".local").map(str::to_owned).unwrap_or(name)
         };
+        if let Ok(address) = name.parse::<IpAddr>() {
+            return self.addresses.contains(&address) || self.source.ip() == Some(address);
+        }
         let wanted = bare(name);
         [&self.name, &self.key.id, &self.host].iter().any(|text| bare(&text.to_string()) == wanted)
     }
@@ -451,5 +475,48 @@ impl fmt::Display for DiscoveredKind {
 impl fmt::Display for DiscoveryProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Discovered {
+        let place = DiscoveryPlace { interface: InterfaceIndex::new(2).unwrap(), vlan: None };
+        let key = DiscoveryKey { protocol: DiscoveryProtocol::Mdns, place, id: "x._ipp._tcp.local".into() };
+        let source = DiscoverySource::Ip(([10, 0, 0, 7], 5353).into());
+        let mut entry = Discovered::new(key, DiscoveredKind::Service, name, source, Time::from_secs(1));
+        entry.host = "Printer.local.".into();
+        entry.addresses = vec![[10, 0, 0, 77].into()];
+        entry
+    }
+
+    /// As users of public reports wrote names that their devices have, or copied them.
+    #[test]
+    fn names_are_found_as_people_type_or_copy_them() {
+        for (name, typed) in [
+            ("Bob\u{2019}s iPhone", "bob's iphone"),
+            ("Bob\u{2019}s iPhone", "Bob\u{2019}s iPhone"),
+            ("Living\u{a0}room", "living room"),
+            ("Office printer", "Office\\032printer"),
+            ("Caf\u{e9}", "Caf\\195\\169"),
+            ("TV \u{2013} hall", "TV - hall"),
+            ("Printer", "printer.local"),
+        ] {
+            assert!(named(name).is_named(typed), "{name} {typed}");
+        }
+        assert!(named("Printer").is_named("10.0.0.77") && !named("Printer").is_named("10.0.0.8"));
+        assert!(!named("Office printer").is_named("Office"));
+        assert!(!named("Office printer").is_named("Office\\999printer"));
+    }
+
+    #[test]
+    fn parts_of_names_and_addresses_match() {
+        let entry = named("Bob\u{2019}s printer");
+        for part in ["bob's", "PRINT", "_ipp", "10.0.0.77", "10.0.0.7"] {
+            assert!(entry.matches(part), "{part}");
+        }
+        assert!(!entry.matches("10.0.0.9") && !entry.matches("") && !entry.matches("alice"));
     }
 }

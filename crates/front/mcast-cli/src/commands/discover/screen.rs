@@ -7,17 +7,17 @@ use mcast_terminal::Console;
 use mcast_watch::Discovery;
 use mcast_watch::discovery::{Discovered, DiscoveryKey};
 use ratatui::Frame;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind};
+use ratatui::crossterm::event::{self, Event, KeyCode};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Table, Wrap};
 
-use super::{DiscoverPlan, selection, text};
+use super::{DiscoverPlan, text};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::output::{count, count_of};
-use crate::screen::{KeyAction, Screen, Theme, Typing, cut, is_control, typed};
+use crate::screen::{KeyAction, Screen, Theme, Typing, cut, pressed, typed};
 
 /// The longest wait for a key before checking for a request to terminate.
 const WAIT: Duration = Duration::from_millis(100);
@@ -150,9 +150,8 @@ impl State<'_> {
     }
 
     fn arrange(&mut self) {
-        let admits = |entry: &Discovered| {
-            self.filter.is_empty() || selection::holds(entry, &self.filter) || self.shows(entry)
-        };
+        let admits =
+            |entry: &Discovered| self.filter.is_empty() || entry.matches(&self.filter) || self.shows(entry);
         let shown = self.entries.iter().enumerate().filter(|(_, entry)| admits(entry));
         self.shown = shown.map(|(place, _)| place).collect();
     }
@@ -186,18 +185,15 @@ impl State<'_> {
     }
 
     fn handle(&mut self, event: &Event) -> KeyAction {
-        let Event::Key(key) = event else { return KeyAction::Continue };
-        if key.kind == KeyEventKind::Release {
-            return KeyAction::Continue;
-        }
-        if is_control(key) {
-            return if key.code == KeyCode::Char('c') { KeyAction::Interrupted } else { KeyAction::Continue };
-        }
+        let code = match pressed(event) {
+            Ok(code) => code,
+            Err(action) => return action,
+        };
         if self.is_typing {
-            self.type_filter(key.code);
+            self.type_filter(code);
             return KeyAction::Continue;
         }
-        match key.code {
+        match code {
             KeyCode::Char('q') => return KeyAction::Quit,
             KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.switch(View::Help),
             KeyCode::Enter => self.switch(View::Detail),

@@ -84,17 +84,9 @@ impl Word {
         match self {
             Self::Kind(kind) => entry.kind == *kind,
             Self::Protocol(protocol) => entry.key.protocol == *protocol,
-            Self::Text(text) => holds(entry, text),
+            Self::Text(text) => entry.matches(text),
         }
     }
-}
-
-/// Returns whether an entry has a text, in lowercase, in what identifies it.
-pub(super) fn holds(entry: &Discovered, text: &str) -> bool {
-    let texts = [&entry.name, &entry.service, &entry.host, &entry.url, &entry.key.id];
-    texts.iter().any(|held| held.to_string().to_lowercase().contains(text))
-        || entry.addresses.iter().any(|address| address.to_string().contains(text))
-        || entry.source.to_string().contains(text)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use anyhow::Context;
 use mcast::interface::Interface;
 use mcast_terminal::Console;
 use ratatui::Frame;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind};
+use ratatui::crossterm::event::{self, Event, KeyCode};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use state::{State, View};
@@ -21,7 +21,7 @@ use super::{Served, TopPlan, Watched};
 use crate::exit::Outcome;
 use crate::interrupt::Interrupt;
 use crate::receiving::SilentInterfaces;
-use crate::screen::{KeyAction, Screen, Typing, is_control, typed};
+use crate::screen::{KeyAction, Screen, Typing, pressed, typed};
 
 /// The longest wait for a key before checking for a request to terminate.
 const WAIT: Duration = Duration::from_millis(100);
@@ -113,18 +113,15 @@ fn draw(frame: &mut Frame<'_>, state: &mut State<'_>) {
 const SIDEWAYS: usize = 16;
 
 fn handle(state: &mut State<'_>, event: &Event) -> KeyAction {
-    let Event::Key(key) = event else { return KeyAction::Continue };
-    if key.kind == KeyEventKind::Release {
-        return KeyAction::Continue;
-    }
-    if is_control(key) {
-        return if key.code == KeyCode::Char('c') { KeyAction::Interrupted } else { KeyAction::Continue };
-    }
+    let code = match pressed(event) {
+        Ok(code) => code,
+        Err(action) => return action,
+    };
     if state.is_typing {
-        type_filter(state, key.code);
+        type_filter(state, code);
         return KeyAction::Continue;
     }
-    match key.code {
+    match code {
         KeyCode::Char('q') => return KeyAction::Quit,
         KeyCode::Char('?' | 'h') | KeyCode::F(1) => switch(state, View::Help),
         KeyCode::Tab | KeyCode::Char('n') => switch(state, View::Network),
