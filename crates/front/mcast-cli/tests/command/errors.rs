@@ -35,6 +35,15 @@ error: "239.255.1.3" has no port: write GROUP:PORT
 
 "#]],
     );
+    // Any other word may be the name of something that announces itself.
+    alone.fails(
+        &["doctor", "lo"],
+        str![[r#"
+error: lo is an interface of this machine
+remedy: `mcast doctor` examines it with the rest of the machine; `mcast doctor GROUP:PORT -i lo`, what arrives on it
+
+"#]],
+    );
     for count in ["0", "-1"] {
         let ended = mcast(&alone.host, &["recv", "239.255.1.3:5000", "-c", count]);
         let expected = format!("error: invalid value '{count}' for '--count <N>': must be at least 1");

@@ -118,9 +118,17 @@ impl Judgement<'_> {
                 all => format!(", at {}", list(all)),
             };
             let from = entry.source;
+            let remarks = ["conflict", "remark"]
+                .iter()
+                .filter_map(|name| Some(format!("; {name}: {}", entry.field(name)?)));
+            let remarks: String = remarks.collect();
             LayerObservation::new(
                 "announcement",
-                format!("{} on {}, from {from}{at}", title(entry), self.name(entry.key.place.interface)),
+                format!(
+                    "{} on {}, from {from}{at}{remarks}",
+                    title(entry),
+                    self.name(entry.key.place.interface)
+                ),
             )
         });
         let connected = self.search.connections.iter().map(|(address, connection)| {
@@ -154,7 +162,7 @@ impl Judgement<'_> {
             number => format!("{number} other things were announced"),
         };
         let cause = format!(
-            "Nothing with the name {} is announced on {}. {others} in {:.1} s.",
+            "Nothing with the name {} was announced on {} in {:.1} s, although it was asked for. {others}.",
             search.target,
             self.names(&search.listened_on),
             search.listened.as_secs_f64()
@@ -175,6 +183,10 @@ impl Judgement<'_> {
                 format!("Check the name. What is announced is called {}.", list(similar)),
             );
         }
+        let finding = finding.advise(
+            Tool::Mcast,
+            "Switches (LLDP), sessions (SAP) and lights (sACN) cannot be asked, and announce themselves every 10 s to 5 min: listen longer, with `-W 5m`.",
+        );
         finding.advise(
             Tool::Network,
             "Announcements do not leave their network. If it is in another VLAN or behind a router, run `mcast discover` on a machine there, and carry announcements between the two with `mcast relay --profile home`. If it is in this one, see whether it is on, and whether the access point isolates its clients.",
@@ -504,7 +516,11 @@ mod tests {
         assert!(
             report.findings[0].remedies.iter().any(|remedy| format!("{remedy:?}").contains("Office printr"))
         );
-        assert!(report.findings[0].cause.contains("One other thing was announced in 5.0 s"));
+        let cause = &report.findings[0].cause;
+        assert!(
+            cause.contains("in 5.0 s, although it was asked for. One other thing was announced."),
+            "{cause}"
+        );
     }
 
     #[test]

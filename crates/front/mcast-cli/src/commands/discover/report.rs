@@ -97,6 +97,11 @@ impl DiscoverSession<'_> {
     }
 
     fn print_change(&mut self, event: &DiscoveryEvent, json: bool) -> anyhow::Result<()> {
+        if let DiscoveryEvent::Omitted(number) = event {
+            self.console.warn(format_args!(
+                "{number} changes are not shown: they came faster than they were printed"
+            ));
+        }
         let Some(entry) = event.entry().filter(|entry| self.plan.selection.admits(entry)) else {
             return Ok(());
         };

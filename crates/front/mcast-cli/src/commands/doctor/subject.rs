@@ -98,6 +98,13 @@ impl Subject {
                 all.extend(named(text, of_this_machine(text, targets, admission.families)?));
                 continue;
             }
+            if mcast::interface::find(&InterfaceSelector::Name(text.clone())).is_ok() {
+                return Err(Failure::usage(format!("{text} is an interface of this machine"))
+                    .remedy(format!(
+                        "`mcast doctor` examines it with the rest of the machine; `mcast doctor GROUP:PORT -i {text}`, what arrives on it"
+                    ))
+                    .into());
+            }
             if is_announced_name(text) {
                 all.push(Target::Service(ServiceTarget::new(text).on(interfaces.iter().cloned())));
                 continue;
