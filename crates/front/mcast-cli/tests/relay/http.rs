@@ -4,8 +4,6 @@ use std::fs::Permissions;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +11,7 @@ use std::time::{Duration, Instant};
 use mcast_lab::{Host, Lab, SwitchOptions};
 use serde_json::Value;
 
+use crate::browser::{browser, opened, picture_folder};
 use crate::network::{Network, address, of_type, records, relay, relay_unready, sender, stop, texts};
 use crate::schemas::assert_valid;
 use crate::support::{Ended, Running, TIMEOUT, eventually, mcast, program, recv, start};
@@ -575,15 +574,6 @@ fn serve_page(host: &Host) -> mpsc::Receiver<String> {
     reports
 }
 
-fn browser() -> Option<&'static str> {
-    let has = |name: &&&str| Command::new(name).arg("--version").stdout(Stdio::null()).status().is_ok();
-    let browser = ["chromium", "chromium-browser", "google-chrome"].iter().find(has).copied();
-    if browser.is_none() {
-        mcast_lab::skip("a live page: chromium is not installed");
-    }
-    browser
-}
-
 #[test]
 fn the_token_and_the_playlist_are_reread_on_a_hangup() {
     let network = Network::new(1);
@@ -661,26 +651,6 @@ fn chromium_shows_the_channels_of_a_playlist_to_who_has_the_token() {
     stop(relay);
 }
 
-/// Opens a page until the expression holds there, at several widths and in light and dark if there is a folder for pictures; returns its
-/// text.
-fn opened_in_chromium(
-    host: &Host,
-    browser: &str,
-    url: &str,
-    expression: &str,
-    pictures: Option<&Path>,
-) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let script = folder.path().join("browser.py");
-    std::fs::write(&script, include_str!("browser.py")).unwrap();
-    let (script, profile) = (script.display().to_string(), folder.path().display().to_string());
-    let pictures = pictures.map(|folder| folder.display().to_string());
-    let arguments = [&script, browser, &profile, url, expression].into_iter().chain(pictures.as_deref());
-    let ended = program(host, "python3", &arguments.collect::<Vec<_>>(), false).end();
-    assert_eq!(ended.status, Some(0), "{url}: {ended:?}");
-    ended.text().to_owned()
-}
-
 /// Holds of a page that fits the width of the screen, with each link in view, in dark colours on a dark screen, and without a player that does
 /// not play.
 const IS_READABLE: &str = "(() => {
@@ -694,16 +664,6 @@ const IS_READABLE: &str = "(() => {
     return root.scrollWidth <= width && inside && light !== matchMedia('(prefers-color-scheme: dark)').matches
         && (!video || getComputedStyle(video).display === 'none');
 })()";
-
-/// Returns a folder for pictures, which stays if somebody wants to look at them.
-fn picture_folder(name: &str) -> (tempfile::TempDir, PathBuf) {
-    let temporary = tempfile::tempdir().unwrap();
-    let folder =
-        std::env::var_os("MCAST_PICTURES").map_or_else(|| temporary.path().to_owned(), PathBuf::from);
-    let folder = folder.join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    (temporary, folder)
-}
 
 #[test]
 fn the_pages_fit_a_phone_and_a_wide_screen_in_light_and_dark() {
@@ -728,8 +688,7 @@ fn the_pages_fit_a_phone_and_a_wide_screen_in_light_and_dark() {
     ] {
         let (_temporary, pictures) = picture_folder(name);
         let is_there = format!("document.body.innerText.includes('{expected}') && {IS_READABLE}");
-        let text =
-            opened_in_chromium(&b, browser, &format!("{SERVER}{path}"), &is_there, Some(pictures.as_path()));
+        let text = opened(&b, browser, &format!("{SERVER}{path}"), &is_there, Some(pictures.as_path()));
         assert!(text.contains(expected), "{text}");
         assert_eq!(std::fs::read_dir(&pictures).unwrap().count(), 6);
     }
@@ -754,7 +713,7 @@ fn played_in_chromium(host: &Host, browser: &str, group: &str, expression: &str)
     );
     let wanted = std::env::var_os("MCAST_PICTURES").map(|_| picture_folder(&format!("playing-{group}")));
     let pictures = wanted.as_ref().map(|(_, folder)| folder.as_path());
-    opened_in_chromium(host, browser, &format!("{SERVER}/"), &expression, pictures)
+    opened(host, browser, &format!("{SERVER}/"), &expression, pictures)
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod amt;
 mod avahi;
 mod bound;
+mod browser;
 mod clock;
 mod combinations;
 mod forwarding;

@@ -2,6 +2,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../relay/browser.rs"]
+mod browser;
 mod captures;
 mod files;
 #[path = "../command/film.rs"]

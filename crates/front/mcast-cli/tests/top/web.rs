@@ -2,14 +2,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use mcast_lab::Host;
 use serde_json::Value;
 
+use crate::browser::{browser, opened, picture_folder};
 use crate::streams::{GROUP, Television, send_query, socket, top};
-use crate::support::{Lan, Running, TIMEOUT, eventually, program};
+use crate::support::{Lan, Running, TIMEOUT, eventually};
 
 /// A name that would be a script, would end the script that contains the state of a snapshot, and would turn the text around it.
 const HOSTILE: &str =
@@ -137,29 +136,6 @@ fn other_machines_need_the_token_and_a_name_of_this_one() {
     drop(running);
 }
 
-/// Returns the browser that is there.
-fn browser() -> Option<&'static str> {
-    let has = |name: &&&str| Command::new(name).arg("--version").stdout(Stdio::null()).status().is_ok();
-    let found = ["chromium", "chromium-browser", "google-chrome"].iter().find(has).copied();
-    if found.is_none() {
-        mcast_lab::skip("this test needs chromium");
-    }
-    found
-}
-
-/// Opens a page until the expression holds, at several widths and in light and dark if there is a folder for pictures.
-fn opened(host: &Host, browser: &str, url: &str, expression: &str, pictures: Option<&Path>) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let script = folder.path().join("browser.py");
-    std::fs::write(&script, include_str!("../relay/browser.py")).unwrap();
-    let (script, profile) = (script.display().to_string(), folder.path().display().to_string());
-    let pictures = pictures.map(|folder| folder.display().to_string());
-    let arguments = [&script, browser, &profile, url, expression].into_iter().chain(pictures.as_deref());
-    let ended = program(host, "python3", &arguments.collect::<Vec<_>>(), false).end();
-    assert_eq!(ended.status, Some(0), "{url}: {ended:?}");
-    ended.text().to_owned()
-}
-
 /// Holds of a page that fits the width of the screen and has the colours of the screen.
 const FITS: &str = "(() => {
     const root = document.documentElement;
@@ -178,11 +154,7 @@ fn the_page_fits_every_screen_and_hostile_names_stay_text_there_and_in_a_snapsho
     announce(&lan.a, HOSTILE);
     announce(&lan.c, "An office printer with a name that is longer than a line of a phone");
     send_query(&lan.a);
-    let temporary = tempfile::tempdir().unwrap();
-    let folder =
-        std::env::var_os("MCAST_PICTURES").map_or_else(|| temporary.path().to_owned(), PathBuf::from);
-    let pictures = folder.join("top-web");
-    std::fs::create_dir_all(&pictures).unwrap();
+    let (temporary, pictures) = picture_folder("top-web");
     let holds = format!(
         "document.body.innerText.includes('{GROUP}') && document.querySelector('td.spark svg path')
         && document.querySelectorAll('.segment svg .node').length >= 2
