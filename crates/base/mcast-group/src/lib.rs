@@ -47,6 +47,7 @@ mod group;
 mod host;
 mod kind;
 mod membership;
+mod named;
 mod pattern;
 mod pick;
 mod plan;

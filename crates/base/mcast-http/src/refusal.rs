@@ -2,76 +2,44 @@
 
 use std::net::SocketAddr;
 
-/// Why a request was refused, or a client dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum HttpRefusal {
-    /// It is not valid HTTP, or names nothing that can be served.
-    Invalid,
-    /// It names a group that is not served.
-    Group,
-    /// It names another host: with DNS rebinding, a page elsewhere could read what is served here.
-    Host,
-    /// It comes from a page of another origin.
-    Origin,
-    /// It does not have the token that this server requires.
-    Token,
-    /// There is nothing at this path.
-    NotFound,
-    /// Only GET and HEAD are served.
-    Method,
-    /// The request took too long.
-    Timeout,
-    /// The request is too long.
-    TooLarge,
-    /// A WebSocket was requested without its handshake.
-    Upgrade,
-    /// There are too many clients or streams.
-    Busy,
-    /// The interface from which it would be served cannot be used.
-    LegDown,
-    /// The client did not take what was sent to it.
-    Stalled,
+mcast_group::named! {
+    /// Why a request was refused, or a client dropped.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    pub enum HttpRefusal {
+        /// It is not valid HTTP, or names nothing that can be served.
+        Invalid => "invalid",
+        /// It names a group that is not served.
+        Group => "group",
+        /// It names another host: with DNS rebinding, a page elsewhere could read what is served here.
+        Host => "host",
+        /// It comes from a page of another origin.
+        Origin => "origin",
+        /// It does not have the token that this server requires.
+        Token => "token",
+        /// There is nothing at this path.
+        NotFound => "not-found",
+        /// Only GET and HEAD are served.
+        Method => "method",
+        /// The request took too long.
+        Timeout => "timeout",
+        /// The request is too long.
+        TooLarge => "too-large",
+        /// A WebSocket was requested without its handshake.
+        Upgrade => "upgrade",
+        /// There are too many clients or streams.
+        Busy => "busy",
+        /// The interface from which it would be served cannot be used.
+        LegDown => "leg-down",
+        /// The client did not take what was sent to it.
+        Stalled => "stalled",
+    }
+    const ALL;
+    /// Returns its name in JSON and metrics.
+    pub fn name;
 }
 
 impl HttpRefusal {
-    const COUNT: usize = Self::Stalled as usize + 1;
-    const ALL: [Self; Self::COUNT] = [
-        Self::Invalid,
-        Self::Group,
-        Self::Host,
-        Self::Origin,
-        Self::Token,
-        Self::NotFound,
-        Self::Method,
-        Self::Timeout,
-        Self::TooLarge,
-        Self::Upgrade,
-        Self::Busy,
-        Self::LegDown,
-        Self::Stalled,
-    ];
-
-    /// Returns its name in JSON and metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Invalid => "invalid",
-            Self::Group => "group",
-            Self::Host => "host",
-            Self::Origin => "origin",
-            Self::Token => "token",
-            Self::NotFound => "not-found",
-            Self::Method => "method",
-            Self::Timeout => "timeout",
-            Self::TooLarge => "too-large",
-            Self::Upgrade => "upgrade",
-            Self::Busy => "busy",
-            Self::LegDown => "leg-down",
-            Self::Stalled => "stalled",
-        }
-    }
-
     /// Returns the status line of the response, without its version.
     #[must_use]
     pub const fn status(self) -> &'static str {
@@ -134,10 +102,10 @@ impl HttpRefused {
 
 /// How often something was refused, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RefusalCounts([u64; HttpRefusal::COUNT]);
+pub struct RefusalCounts([u64; HttpRefusal::ALL.len()]);
 
 impl RefusalCounts {
-    pub(crate) const NONE: Self = Self([0; HttpRefusal::COUNT]);
+    pub(crate) const NONE: Self = Self([0; HttpRefusal::ALL.len()]);
 
     /// Returns how often something was refused for this reason.
     #[must_use]

@@ -274,100 +274,56 @@ events! {
     }
 }
 
-/// Why a datagram was not forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum RefusalReason {
-    /// This relay had sent it.
-    OwnCopy,
-    /// Another relay had sent it.
-    CopyOfPeer,
-    /// Another relay forwards the rule.
-    Standby,
-    /// This relay has just started, and waits for the announcements of others.
-    Starting,
-    /// All legs it would be sent on are down, or on the segment it arrived on.
-    NoLeg,
-    /// Nobody downstream has joined its group.
-    NotWanted,
-    /// It repeats a datagram of a discovery protocol.
-    Repeat,
-    /// A box that also relays had sent it back.
-    Echo,
-    /// Too many repeats of its source are held back until it is clear whether they are a loop.
-    TooManyRepeats,
-    /// Its hop limit is used up. With `ttl N`, the rule forwards such datagrams.
-    HopLimit,
-    /// The rule or the source sends more than its limit.
-    RateLimit,
-    /// There are too many paths.
-    TooManyPaths,
-    /// It contains nothing that the rule forwards.
-    Filtered,
-    /// The unicast target cannot be reached at present.
-    Unreachable,
-    /// It came back through tunnels to a relay that it had passed.
-    Returned,
-    /// It has already come through another tunnel.
-    Duplicate,
-    /// It has passed too many relays.
-    TooManyHops,
-    /// It is the copy of a router.
-    Routed,
-    /// It is a reply, which the rule does not return.
-    Reply,
+mcast_group::named! {
+    /// Why a datagram was not forwarded.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    pub enum RefusalReason {
+        /// This relay had sent it.
+        OwnCopy => "own-copy",
+        /// Another relay had sent it.
+        CopyOfPeer => "copy-of-peer",
+        /// Another relay forwards the rule.
+        Standby => "standby",
+        /// This relay has just started, and waits for the announcements of others.
+        Starting => "starting",
+        /// All legs it would be sent on are down, or on the segment it arrived on.
+        NoLeg => "no-leg",
+        /// Nobody downstream has joined its group.
+        NotWanted => "not-wanted",
+        /// It repeats a datagram of a discovery protocol.
+        Repeat => "repeat",
+        /// A box that also relays had sent it back.
+        Echo => "echo",
+        /// Too many repeats of its source are held back until it is clear whether they are a loop.
+        TooManyRepeats => "too-many-repeats",
+        /// Its hop limit is used up. With `ttl N`, the rule forwards such datagrams.
+        HopLimit => "hop-limit",
+        /// The rule or the source sends more than its limit.
+        RateLimit => "rate-limit",
+        /// There are too many paths.
+        TooManyPaths => "too-many-paths",
+        /// It contains nothing that the rule forwards.
+        Filtered => "filtered",
+        /// The unicast target cannot be reached at present.
+        Unreachable => "unreachable",
+        /// It came back through tunnels to a relay that it had passed.
+        Returned => "returned",
+        /// It has already come through another tunnel.
+        Duplicate => "duplicate",
+        /// It has passed too many relays.
+        TooManyHops => "too-many-hops",
+        /// It is the copy of a router.
+        Routed => "routed",
+        /// It is a reply, which the rule does not return.
+        Reply => "reply",
+    }
+    pub(crate) const ALL;
+    /// Returns its name in JSON and metrics.
+    pub fn name;
 }
 
 impl RefusalReason {
-    pub(crate) const COUNT: usize = Self::Reply as usize + 1;
-    pub(crate) const ALL: [Self; Self::COUNT] = [
-        Self::OwnCopy,
-        Self::CopyOfPeer,
-        Self::Standby,
-        Self::Starting,
-        Self::NoLeg,
-        Self::NotWanted,
-        Self::Repeat,
-        Self::Echo,
-        Self::TooManyRepeats,
-        Self::HopLimit,
-        Self::RateLimit,
-        Self::TooManyPaths,
-        Self::Filtered,
-        Self::Unreachable,
-        Self::Returned,
-        Self::Duplicate,
-        Self::TooManyHops,
-        Self::Routed,
-        Self::Reply,
-    ];
-
-    /// Returns its name in JSON and metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::OwnCopy => "own-copy",
-            Self::CopyOfPeer => "copy-of-peer",
-            Self::Standby => "standby",
-            Self::Starting => "starting",
-            Self::NoLeg => "no-leg",
-            Self::NotWanted => "not-wanted",
-            Self::Repeat => "repeat",
-            Self::Echo => "echo",
-            Self::TooManyRepeats => "too-many-repeats",
-            Self::HopLimit => "hop-limit",
-            Self::RateLimit => "rate-limit",
-            Self::TooManyPaths => "too-many-paths",
-            Self::Filtered => "filtered",
-            Self::Unreachable => "unreachable",
-            Self::Returned => "returned",
-            Self::Duplicate => "duplicate",
-            Self::TooManyHops => "too-many-hops",
-            Self::Routed => "routed",
-            Self::Reply => "reply",
-        }
-    }
-
     /// Returns it in words, as they follow "not forwarded".
     #[must_use]
     pub const fn why(self) -> &'static str {
@@ -441,8 +397,8 @@ mcast_metrics::figures! {
         /// Replies sent to senders, and answers of senders to these.
         count replies: u64,
         other {
-            refused: [u64; RefusalReason::COUNT],
-            reported: [Option<(ClockTime, u64)>; RefusalReason::COUNT],
+            refused: [u64; RefusalReason::ALL.len()],
+            reported: [Option<(ClockTime, u64)>; RefusalReason::ALL.len()],
         }
     }
 }

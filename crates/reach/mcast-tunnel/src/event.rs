@@ -190,49 +190,28 @@ mcast_metrics::figures! {
     }
 }
 
-/// Why a datagram that arrived at the socket of a tunnel was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum DropReason {
-    /// It is not a datagram of this protocol.
-    Malformed,
-    /// It belongs to no session, as after a restart of this end.
-    UnknownSession,
-    /// It is not sealed by the other end, was modified, or has been received before.
-    Unsealed,
-    /// A handshake with a key that is not that of a peer.
-    WrongKey,
-    /// A handshake for a name that no rule has, or that the key is not for.
-    UnknownName,
-    /// A handshake for a tunnel that another relay uses.
-    InUse,
-    /// A handshake while too many others were not finished.
-    Busy,
-}
-
-impl DropReason {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Malformed,
-        Self::UnknownSession,
-        Self::Unsealed,
-        Self::WrongKey,
-        Self::UnknownName,
-        Self::InUse,
-        Self::Busy,
-    ];
-
-    /// Returns its name in JSON and metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::UnknownSession => "unknown-session",
-            Self::Unsealed => "unsealed",
-            Self::WrongKey => "wrong-key",
-            Self::UnknownName => "unknown-name",
-            Self::InUse => "in-use",
-            Self::Busy => "busy",
-        }
+mcast_group::named! {
+    /// Why a datagram that arrived at the socket of a tunnel was dropped.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    pub enum DropReason {
+        /// It is not a datagram of this protocol.
+        Malformed => "malformed",
+        /// It belongs to no session, as after a restart of this end.
+        UnknownSession => "unknown-session",
+        /// It is not sealed by the other end, was modified, or has been received before.
+        Unsealed => "unsealed",
+        /// A handshake with a key that is not that of a peer.
+        WrongKey => "wrong-key",
+        /// A handshake for a name that no rule has, or that the key is not for.
+        UnknownName => "unknown-name",
+        /// A handshake for a tunnel that another relay uses.
+        InUse => "in-use",
+        /// A handshake while too many others were not finished.
+        Busy => "busy",
     }
+    /// All of them.
+    pub const ALL;
+    /// Returns its name in JSON and metrics.
+    pub fn name;
 }

@@ -42,124 +42,69 @@ pub enum PlanSeverity {
     Fault,
 }
 
-/// What a plan is checked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum PlanCheck {
-    /// The line cannot be parsed.
-    Unreadable,
-    /// Another line has the same name.
-    NameTwice,
-    /// Receivers of another line receive the same datagrams.
-    Overlap,
-    /// The address does not have the form that its block requires.
-    Malformed,
-    /// The group is reserved.
-    Reserved,
-    /// The group is in a block that is assigned group by group, and has no assignment.
-    Unassigned,
-    /// The group is for documentation.
-    Documentation,
-    /// The group is source-specific, and the line gives no source.
-    SsmWithoutSource,
-    /// The group has the Ethernet address of a control group.
-    MacAliasOfControl,
-    /// The group stays on its network, and the line's hop limit is larger.
-    ScopeTooSmall,
-    /// The pair has only one feed.
-    PairAlone,
-    /// Feeds of a pair have the same group.
-    PairSameGroup,
-    /// Feeds of a pair have groups with the same Ethernet address.
-    PairAlias,
-    /// The group is registered for a protocol.
-    Registered,
-    /// A protocol uses the group without registration.
-    InUse,
-    /// The block of the group is assigned to another organization.
-    NotYours,
-    /// The group has the Ethernet address of another line's group.
-    MacAlias,
-    /// Another line has the group on another port.
-    SameGroup,
-    /// Feeds of a pair have the same port.
-    PairSamePort,
-    /// Feeds of a pair have the same interface.
-    PairSameInterface,
-    /// Feeds of a pair have the same source.
-    PairSameSource,
-    /// Feeds of a pair have different scopes.
-    PairScopes,
-    /// The group is in the block of its scope that is for protocols of the whole scope.
-    ScopeTop,
-    /// The block of the group is kept for the expansion of a scope.
-    Kept,
-    /// Another line has the same port.
-    SharedPort,
+crate::named! {
+    /// What a plan is checked for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    pub enum PlanCheck {
+        /// The line cannot be parsed.
+        Unreadable => "unreadable",
+        /// Another line has the same name.
+        NameTwice => "name-twice",
+        /// Receivers of another line receive the same datagrams.
+        Overlap => "overlap",
+        /// The address does not have the form that its block requires.
+        Malformed => "malformed",
+        /// The group is reserved.
+        Reserved => "reserved",
+        /// The group is in a block that is assigned group by group, and has no assignment.
+        Unassigned => "unassigned",
+        /// The group is for documentation.
+        Documentation => "documentation",
+        /// The group is source-specific, and the line gives no source.
+        SsmWithoutSource => "ssm-without-source",
+        /// The group has the Ethernet address of a control group.
+        MacAliasOfControl => "mac-alias-of-control",
+        /// The group stays on its network, and the line's hop limit is larger.
+        ScopeTooSmall => "scope-too-small",
+        /// The pair has only one feed.
+        PairAlone => "pair-alone",
+        /// Feeds of a pair have the same group.
+        PairSameGroup => "pair-same-group",
+        /// Feeds of a pair have groups with the same Ethernet address.
+        PairAlias => "pair-alias",
+        /// The group is registered for a protocol.
+        Registered => "registered",
+        /// A protocol uses the group without registration.
+        InUse => "in-use",
+        /// The block of the group is assigned to another organization.
+        NotYours => "not-yours",
+        /// The group has the Ethernet address of another line's group.
+        MacAlias => "mac-alias",
+        /// Another line has the group on another port.
+        SameGroup => "same-group",
+        /// Feeds of a pair have the same port.
+        PairSamePort => "pair-same-port",
+        /// Feeds of a pair have the same interface.
+        PairSameInterface => "pair-same-interface",
+        /// Feeds of a pair have the same source.
+        PairSameSource => "pair-same-source",
+        /// Feeds of a pair have different scopes.
+        PairScopes => "pair-scopes",
+        /// The group is in the block of its scope that is for protocols of the whole scope.
+        ScopeTop => "scope-top",
+        /// The block of the group is kept for the expansion of a scope.
+        Kept => "kept",
+        /// Another line has the same port.
+        SharedPort => "shared-port",
+    }
+    /// All checks, the most severe first.
+    pub const ALL;
+    /// Returns the id, which `allow=` in a line refers to.
+    pub fn id;
 }
 
 impl PlanCheck {
-    /// All checks, the most severe first.
-    pub const ALL: [Self; 25] = [
-        Self::Unreadable,
-        Self::NameTwice,
-        Self::Overlap,
-        Self::Malformed,
-        Self::Reserved,
-        Self::Unassigned,
-        Self::Documentation,
-        Self::SsmWithoutSource,
-        Self::MacAliasOfControl,
-        Self::ScopeTooSmall,
-        Self::PairAlone,
-        Self::PairSameGroup,
-        Self::PairAlias,
-        Self::Registered,
-        Self::InUse,
-        Self::NotYours,
-        Self::MacAlias,
-        Self::SameGroup,
-        Self::PairSamePort,
-        Self::PairSameInterface,
-        Self::PairSameSource,
-        Self::PairScopes,
-        Self::ScopeTop,
-        Self::Kept,
-        Self::SharedPort,
-    ];
-
-    /// Returns the id, which `allow=` in a line refers to.
-    #[must_use]
-    pub const fn id(self) -> &'static str {
-        match self {
-            Self::Unreadable => "unreadable",
-            Self::NameTwice => "name-twice",
-            Self::Overlap => "overlap",
-            Self::Malformed => "malformed",
-            Self::Reserved => "reserved",
-            Self::Unassigned => "unassigned",
-            Self::Documentation => "documentation",
-            Self::SsmWithoutSource => "ssm-without-source",
-            Self::MacAliasOfControl => "mac-alias-of-control",
-            Self::ScopeTooSmall => "scope-too-small",
-            Self::PairAlone => "pair-alone",
-            Self::PairSameGroup => "pair-same-group",
-            Self::PairAlias => "pair-alias",
-            Self::Registered => "registered",
-            Self::InUse => "in-use",
-            Self::NotYours => "not-yours",
-            Self::MacAlias => "mac-alias",
-            Self::SameGroup => "same-group",
-            Self::PairSamePort => "pair-same-port",
-            Self::PairSameInterface => "pair-same-interface",
-            Self::PairSameSource => "pair-same-source",
-            Self::PairScopes => "pair-scopes",
-            Self::ScopeTop => "scope-top",
-            Self::Kept => "kept",
-            Self::SharedPort => "shared-port",
-        }
-    }
-
     /// Returns how severe a finding of this check is.
     #[must_use]
     pub const fn severity(self) -> PlanSeverity {

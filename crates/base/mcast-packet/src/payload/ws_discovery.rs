@@ -14,21 +14,26 @@ pub struct WsDiscovery<'a> {
     content: XmlScan<'a>,
 }
 
-/// The type of a WS-Discovery message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum WsDiscoveryKind {
-    /// Announces a service.
-    Hello,
-    /// Withdraws a service.
-    Bye,
-    /// Searches for services.
-    Probe,
-    /// Responds to a search.
-    ProbeMatches,
-    /// Asks for the addresses of a service.
-    Resolve,
-    /// Responds with the addresses of a service.
-    ResolveMatches,
+mcast_group::named! {
+    /// The type of a WS-Discovery message.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum WsDiscoveryKind {
+        /// Announces a service.
+        Hello => "Hello",
+        /// Withdraws a service.
+        Bye => "Bye",
+        /// Searches for services.
+        Probe => "Probe",
+        /// Responds to a search.
+        ProbeMatches => "ProbeMatches",
+        /// Asks for the addresses of a service.
+        Resolve => "Resolve",
+        /// Responds with the addresses of a service.
+        ResolveMatches => "ResolveMatches",
+    }
+    const ALL;
+    /// Returns the name of its element.
+    pub fn name;
 }
 
 /// A service of which a WS-Discovery message informs. What is not stated is empty.
@@ -44,24 +49,6 @@ pub struct WsEndpoint<'a> {
     pub urls: &'a [u8],
     /// The version of its metadata, which increases when they change.
     pub metadata_version: &'a [u8],
-}
-
-impl WsDiscoveryKind {
-    const ALL: [Self; 6] =
-        [Self::Hello, Self::Bye, Self::Probe, Self::ProbeMatches, Self::Resolve, Self::ResolveMatches];
-
-    /// Returns the name of its element.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Hello => "Hello",
-            Self::Bye => "Bye",
-            Self::Probe => "Probe",
-            Self::ProbeMatches => "ProbeMatches",
-            Self::Resolve => "Resolve",
-            Self::ResolveMatches => "ResolveMatches",
-        }
-    }
 }
 
 impl<'a> WsDiscovery<'a> {

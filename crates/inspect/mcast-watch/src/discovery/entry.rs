@@ -86,91 +86,103 @@ pub enum DiscoverySource {
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UntrustedText(Box<[u8]>);
 
-/// What announces itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum DiscoveredKind {
-    /// A service of a host.
-    Service,
-    /// A host with a name.
-    Host,
-    /// A device.
-    Device,
-    /// A session of audio or video.
-    Session,
-    /// A participant of a DDS domain.
-    Participant,
-    /// A reader or writer of a DDS topic.
-    Endpoint,
-    /// A clock.
-    Clock,
-    /// A universe of lights.
-    Universe,
-    /// A switch, or another neighbor on the same link.
-    Neighbor,
-    /// An IGMP or MLD querier.
-    Querier,
-    /// A router.
-    Router,
-    /// A stream of messages, or a history of one.
-    Stream,
-    /// A relay of multicast.
-    Relay,
-    /// A group with traffic or members.
-    Group,
+mcast_group::named! {
+    /// What announces itself.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    pub enum DiscoveredKind {
+        /// A service of a host.
+        Service => "service",
+        /// A host with a name.
+        Host => "host",
+        /// A device.
+        Device => "device",
+        /// A session of audio or video.
+        Session => "session",
+        /// A participant of a DDS domain.
+        Participant => "participant",
+        /// A reader or writer of a DDS topic.
+        Endpoint => "endpoint",
+        /// A clock.
+        Clock => "clock",
+        /// A universe of lights.
+        Universe => "universe",
+        /// A switch, or another neighbor on the same link.
+        Neighbor => "neighbor",
+        /// An IGMP or MLD querier.
+        Querier => "querier",
+        /// A router.
+        Router => "router",
+        /// A stream of messages, or a history of one.
+        Stream => "stream",
+        /// A relay of multicast.
+        Relay => "relay",
+        /// A group with traffic or members.
+        Group => "group",
+    }
+    /// All kinds.
+    pub const ALL;
+    /// Returns its name, as on the command line.
+    pub fn name;
 }
 
-/// A protocol by which things announce themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum DiscoveryProtocol {
-    /// mDNS and DNS-SD (RFC 6762, RFC 6763).
-    Mdns,
-    /// LLMNR (RFC 4795).
-    Llmnr,
-    /// SSDP, of UPnP.
-    Ssdp,
-    /// WS-Discovery (OASIS).
-    WsDiscovery,
-    /// SAP (RFC 2974).
-    Sap,
-    /// RTPS, the wire protocol of DDS (OMG).
-    Rtps,
-    /// PTP version 2 (IEEE 1588-2008 and later).
-    Ptp,
-    /// PTP version 1 (IEEE 1588-2002).
-    PtpV1,
-    /// sACN (ANSI E1.31).
-    Sacn,
-    /// Art-Net.
-    ArtNet,
-    /// CoAP (RFC 7252).
-    Coap,
-    /// KNXnet/IP.
-    Knx,
-    /// LLDP (IEEE 802.1AB).
-    Lldp,
-    /// CDP, of Cisco.
-    Cdp,
-    /// IGMP (RFC 3376).
-    Igmp,
-    /// MLD (RFC 3810).
-    Mld,
-    /// PIM (RFC 7761).
-    Pim,
-    /// VRRP (RFC 9568).
-    Vrrp,
-    /// HSRP, of Cisco.
-    Hsrp,
-    /// OSPF (RFC 2328, RFC 5340).
-    Ospf,
-    /// AVTP (IEEE 1722).
-    Avtp,
-    /// The message layer of mcast.
-    Mcast,
-    /// Datagrams to a group.
-    Traffic,
+mcast_group::named! {
+    /// A protocol by which things announce themselves.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    #[repr(u8)]
+    pub enum DiscoveryProtocol {
+        /// mDNS and DNS-SD (RFC 6762, RFC 6763).
+        Mdns => "mdns",
+        /// LLMNR (RFC 4795).
+        Llmnr => "llmnr",
+        /// SSDP, of UPnP.
+        Ssdp => "ssdp",
+        /// WS-Discovery (OASIS).
+        WsDiscovery => "ws-discovery",
+        /// SAP (RFC 2974).
+        Sap => "sap",
+        /// RTPS, the wire protocol of DDS (OMG).
+        Rtps => "dds",
+        /// PTP version 2 (IEEE 1588-2008 and later).
+        Ptp => "ptp",
+        /// PTP version 1 (IEEE 1588-2002).
+        PtpV1 => "ptpv1",
+        /// sACN (ANSI E1.31).
+        Sacn => "sacn",
+        /// Art-Net.
+        ArtNet => "artnet",
+        /// CoAP (RFC 7252).
+        Coap => "coap",
+        /// KNXnet/IP.
+        Knx => "knx",
+        /// LLDP (IEEE 802.1AB).
+        Lldp => "lldp",
+        /// CDP, of Cisco.
+        Cdp => "cdp",
+        /// IGMP (RFC 3376).
+        Igmp => "igmp",
+        /// MLD (RFC 3810).
+        Mld => "mld",
+        /// PIM (RFC 7761).
+        Pim => "pim",
+        /// VRRP (RFC 9568).
+        Vrrp => "vrrp",
+        /// HSRP, of Cisco.
+        Hsrp => "hsrp",
+        /// OSPF (RFC 2328, RFC 5340).
+        Ospf => "ospf",
+        /// AVTP (IEEE 1722).
+        Avtp => "avtp",
+        /// The message layer of mcast.
+        Mcast => "mcast",
+        /// Datagrams to a group.
+        Traffic => "traffic",
+    }
+    /// All protocols.
+    pub const ALL;
+    /// Returns its name, as on the command line.
+    pub fn name;
 }
 
 impl Discovered {
@@ -362,106 +374,6 @@ impl fmt::Display for DiscoverySource {
             Self::Ip(address) if address.port() == 0 => address.ip().fmt(f),
             Self::Ip(address) => address.fmt(f),
             Self::Mac(address) => address.fmt(f),
-        }
-    }
-}
-
-impl DiscoveredKind {
-    /// All kinds.
-    pub const ALL: [Self; 14] = [
-        Self::Service,
-        Self::Host,
-        Self::Device,
-        Self::Session,
-        Self::Participant,
-        Self::Endpoint,
-        Self::Clock,
-        Self::Universe,
-        Self::Neighbor,
-        Self::Querier,
-        Self::Router,
-        Self::Stream,
-        Self::Relay,
-        Self::Group,
-    ];
-
-    /// Returns its name, as on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Service => "service",
-            Self::Host => "host",
-            Self::Device => "device",
-            Self::Session => "session",
-            Self::Participant => "participant",
-            Self::Endpoint => "endpoint",
-            Self::Clock => "clock",
-            Self::Universe => "universe",
-            Self::Neighbor => "neighbor",
-            Self::Querier => "querier",
-            Self::Router => "router",
-            Self::Stream => "stream",
-            Self::Relay => "relay",
-            Self::Group => "group",
-        }
-    }
-}
-
-impl DiscoveryProtocol {
-    /// All protocols.
-    pub const ALL: [Self; 23] = [
-        Self::Mdns,
-        Self::Llmnr,
-        Self::Ssdp,
-        Self::WsDiscovery,
-        Self::Sap,
-        Self::Rtps,
-        Self::Ptp,
-        Self::PtpV1,
-        Self::Sacn,
-        Self::ArtNet,
-        Self::Coap,
-        Self::Knx,
-        Self::Lldp,
-        Self::Cdp,
-        Self::Igmp,
-        Self::Mld,
-        Self::Pim,
-        Self::Vrrp,
-        Self::Hsrp,
-        Self::Ospf,
-        Self::Avtp,
-        Self::Mcast,
-        Self::Traffic,
-    ];
-
-    /// Returns its name, as on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mdns => "mdns",
-            Self::Llmnr => "llmnr",
-            Self::Ssdp => "ssdp",
-            Self::WsDiscovery => "ws-discovery",
-            Self::Sap => "sap",
-            Self::Rtps => "dds",
-            Self::Ptp => "ptp",
-            Self::PtpV1 => "ptpv1",
-            Self::Sacn => "sacn",
-            Self::ArtNet => "artnet",
-            Self::Coap => "coap",
-            Self::Knx => "knx",
-            Self::Lldp => "lldp",
-            Self::Cdp => "cdp",
-            Self::Igmp => "igmp",
-            Self::Mld => "mld",
-            Self::Pim => "pim",
-            Self::Vrrp => "vrrp",
-            Self::Hsrp => "hsrp",
-            Self::Ospf => "ospf",
-            Self::Avtp => "avtp",
-            Self::Mcast => "mcast",
-            Self::Traffic => "traffic",
         }
     }
 }

@@ -168,12 +168,6 @@ impl Relay {
     pub fn peers(&self, now: ClockTime) -> Vec<PeerStatus> {
         self.peers.statuses(now)
     }
-
-    /// Returns whether two legs are on the same segment.
-    #[must_use]
-    pub fn is_same_segment(&self, one: LegId, other: LegId) -> bool {
-        self.share_segment(one, other)
-    }
 }
 
 /// Time between two events about the same neighbour.

@@ -104,27 +104,30 @@ fn prefix_length(first: Group, count: u128) -> Option<u32> {
     (count.is_power_of_two() && bits & (count - 1) == 0).then(|| width - count.trailing_zeros())
 }
 
-/// A discovery protocol. Repeats of its datagrams within a quarter of a second are harmless, so the relay may drop them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LocalDiscovery {
-    /// Multicast DNS (RFC 6762).
-    Mdns,
-    /// SSDP of UPnP.
-    Ssdp,
-    /// WS-Discovery.
-    WsDiscovery,
-    /// LLMNR (RFC 4795).
-    Llmnr,
-    /// CoAP discovery (RFC 7252).
-    Coap,
-    /// KNXnet/IP discovery.
-    Knx,
+mcast_group::named! {
+    /// A discovery protocol. Repeats of its datagrams within a quarter of a second are harmless, so the relay may drop them.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum LocalDiscovery {
+        /// Multicast DNS (RFC 6762).
+        Mdns => "mdns",
+        /// SSDP of UPnP.
+        Ssdp => "ssdp",
+        /// WS-Discovery.
+        WsDiscovery => "wsd",
+        /// LLMNR (RFC 4795).
+        Llmnr => "llmnr",
+        /// CoAP discovery (RFC 7252).
+        Coap => "coap",
+        /// KNXnet/IP discovery.
+        Knx => "knx",
+    }
+    /// All of them.
+    pub const ALL;
+    /// Returns its name in rules.
+    pub fn name;
 }
 
 impl LocalDiscovery {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Mdns, Self::Ssdp, Self::WsDiscovery, Self::Llmnr, Self::Coap, Self::Knx];
     /// The limits of traffic that stays on one link where it is used as intended.
     pub(crate) const EACH_SOURCE: Quota = Quota { per_second: 100, burst: 200 };
     pub(crate) const ALL_SOURCES: Quota = Quota { per_second: 1_000, burst: 2_000 };
@@ -133,19 +136,6 @@ impl LocalDiscovery {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(name))
-    }
-
-    /// Returns its name in rules.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Mdns => "mdns",
-            Self::Ssdp => "ssdp",
-            Self::WsDiscovery => "wsd",
-            Self::Llmnr => "llmnr",
-            Self::Coap => "coap",
-            Self::Knx => "knx",
-        }
     }
 
     /// Returns its name in the registry of groups.

@@ -231,19 +231,6 @@ impl PublisherMachine {
         self.claim_with(now, None, length)
     }
 
-    /// Does the same as [`claim`](Self::claim) for a message with a key.
-    ///
-    /// # Errors
-    /// As [`claim`](Self::claim).
-    pub fn claim_keyed(
-        &mut self,
-        now: ClockTime,
-        key: MessageKey,
-        length: usize,
-    ) -> Result<&mut [u8], Refusal> {
-        self.claim_with(now, Some(key), length)
-    }
-
     /// Publishes the claimed message, and returns its number.
     ///
     /// # Errors
