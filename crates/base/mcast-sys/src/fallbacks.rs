@@ -65,18 +65,112 @@ pub(crate) mod gso {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) mod plain {
     //! The fallbacks for systems without GRO, batched receives and membership notices: one call per datagram, and waiting.
+    //! On all of them, a socket receives only the groups that it joined itself, and the interface and the hop limit of
+    //! outgoing multicast are options of the whole socket.
 
     use std::io;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
     use std::time::Duration;
 
-    use mcast_group::InterfaceIndex;
+    use mcast_group::{Family, InterfaceIndex};
+    use socket2::{Domain, Protocol, SockAddr, Type};
 
     use crate::ReceiveBuffer;
     use crate::Received;
     use crate::poller::Poller;
     use crate::socket::Socket;
 
+    /// The socket options for outgoing multicast.
+    #[derive(Debug)]
+    pub(crate) struct MulticastOptions {
+        /// The default hop limit of the socket.
+        pub(crate) hop_limit: u8,
+        /// The hop limit that is set now.
+        pub(crate) hop_limit_set: u8,
+        /// The interface that is set now; `None` for the routing table's choice.
+        pub(crate) interface_set: Option<InterfaceIndex>,
+    }
+
+    impl MulticastOptions {
+        /// The options of a new socket.
+        pub(crate) const INITIAL: Self = Self { hop_limit: 1, hop_limit_set: 1, interface_set: None };
+    }
+
+    /// Opens an unbound, nonblocking UDP socket of this family.
+    pub(crate) fn open_udp(family: Family) -> io::Result<socket2::Socket> {
+        let domain = match family {
+            Family::V4 => Domain::IPV4,
+            Family::V6 => Domain::IPV6,
+        };
+        let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        if family == Family::V6 {
+            socket.set_only_v6(true)?;
+        }
+        Ok(socket)
+    }
+
+    pub(crate) fn unspecified(family: Family) -> IpAddr {
+        match family {
+            Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+
+    pub(crate) mod layout {
+        //! What these systems have in common in the distribution of groups over sockets.
+
+        use mcast_group::Family;
+
+        /// These systems bind sockets only to addresses of the machine itself.
+        pub const BINDS_TO_BROADCAST: bool = false;
+
+        /// A socket only receives what it joined itself, so other sockets cannot hold its memberships.
+        pub const HOLDS_APART: bool = false;
+
+        /// Never; see [`HOLDS_APART`].
+        pub fn held_above(_family: Family) -> usize {
+            usize::MAX
+        }
+
+        /// The system considers the interface when it filters sources, for both families.
+        pub const FILTERS_BY_INTERFACE_V6: bool = true;
+
+        /// The receiver never relies on a socket to receive on one interface only.
+        pub fn implies_interface(_family: Family) -> bool {
+            false
+        }
+
+        /// These systems do not count drops per socket.
+        pub const COUNTS_DROPS: bool = false;
+    }
+
     impl Socket {
+        /// Opens a receiving socket for all groups that it joins on this port.
+        pub fn wildcard(family: Family, port: u16) -> io::Result<Self> {
+            let socket = Self::open(family)?;
+            socket.share_port()?;
+            socket.receive_details()?;
+            socket.bind(SocketAddr::new(unspecified(family), port))?;
+            Ok(socket)
+        }
+
+        /// Binds to this address; with port 0 the system chooses the port.
+        pub fn bind(&self, address: SocketAddr) -> io::Result<()> {
+            self.socket.bind(&SockAddr::from(address))
+        }
+
+        /// Returns the address that the socket is bound to.
+        pub fn local_address(&self) -> io::Result<SocketAddr> {
+            let address = self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+            Ok(SocketAddr::new(address.ip(), address.port()))
+        }
+
+        /// Excludes groups that only other sockets have joined. These systems always exclude them.
+        pub fn only_own_memberships(&self, only: bool) -> io::Result<()> {
+            if only { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+        }
+
         /// These systems do not coalesce datagrams.
         pub const COALESCES: bool = false;
 
@@ -400,20 +494,7 @@ pub mod wire {
 
     use crate::poller::Poller;
     use crate::socket::Socket;
-
-    /// Settings of an interface's rings.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct WireSettings {
-        /// The number of frames that each ring holds.
-        pub slots: u32,
-        /// Whether to note the time of each frame.
-        pub times: bool,
-    }
-
-    impl WireSettings {
-        /// The number of frames that receivers request unless they have a receive buffer of another size.
-        pub const DEFAULT_SLOTS: u32 = 8_192;
-    }
+    pub use crate::values::wire::{WireFeatures, WireProbe, WireSettings};
 
     /// Never exists.
     #[derive(Debug)]
@@ -438,30 +519,6 @@ pub mod wire {
         pub bytes: &'a [u8],
         /// When the driver received it.
         pub time: Option<u64>,
-    }
-
-    /// Never exists.
-    #[derive(Debug)]
-    #[non_exhaustive]
-    pub struct WireProbe {
-        /// The name of the driver.
-        pub driver: String,
-        /// What the driver offers.
-        pub features: Option<WireFeatures>,
-        /// Why nothing can be taken.
-        pub refusal: Option<WireRefusal>,
-    }
-
-    /// Never exists.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[non_exhaustive]
-    pub struct WireFeatures {
-        /// It runs XDP programs itself.
-        pub native: bool,
-        /// Programs may see frames that occupy several buffers.
-        pub multi_buffer: bool,
-        /// It can receive directly into the memory of a socket.
-        pub zero_copy: bool,
     }
 
     impl WireProbe {

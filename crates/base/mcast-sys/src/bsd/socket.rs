@@ -6,20 +6,21 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use libc::{IPPROTO_IP, IPPROTO_IPV6, c_int, c_uint};
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
-use socket2::{Domain, Protocol, SockAddr, Type};
+use socket2::SockAddr;
 
 use super::address::request_address;
 use super::layout::is_scoped;
 use super::os;
 use crate::cmsg::{self, Space, Value, Writer};
 pub use crate::fallbacks::plain::ReceiveSlots;
+use crate::fallbacks::plain::{MulticastOptions, open_udp};
 use crate::option_table::option_table;
 use crate::{Interface, Received, SendRequest};
 unsafe extern "C" {
@@ -42,22 +43,11 @@ const SEND_BUFFER: usize = 256 * 1024;
 /// A nonblocking UDP socket.
 #[derive(Debug)]
 pub struct Socket {
-    pub(super) socket: socket2::Socket,
+    pub(crate) socket: socket2::Socket,
     pub(super) family: Family,
     /// Whether it is bound to a group. These kernels would use the group's address as the source.
     pub(super) bound_to_group: bool,
-    pub(super) multicast_v4: Mutex<MulticastV4>,
-}
-
-/// The socket options for outgoing IPv4 multicast.
-#[derive(Debug)]
-pub(super) struct MulticastV4 {
-    /// The default hop limit of the socket.
-    pub(super) hop_limit: u8,
-    /// The hop limit that is set now.
-    pub(super) hop_limit_set: u8,
-    /// The interface that is set now; `None` for the routing table's choice.
-    pub(super) interface_set: Option<InterfaceIndex>,
+    pub(super) multicast_v4: Mutex<MulticastOptions>,
 }
 
 option_table! {
@@ -86,17 +76,8 @@ option_table! {
 impl Socket {
     /// Opens an unbound socket of this family.
     pub fn open(family: Family) -> io::Result<Self> {
-        let domain = match family {
-            Family::V4 => Domain::IPV4,
-            Family::V6 => Domain::IPV6,
-        };
-        let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
-        if family == Family::V6 {
-            socket.set_only_v6(true)?;
-        }
-        let multicast_v4 = MulticastV4 { hop_limit: 1, hop_limit_set: 1, interface_set: None };
-        let socket = Self { socket, family, bound_to_group: false, multicast_v4: Mutex::new(multicast_v4) };
+        let (socket, multicast_v4) = (open_udp(family)?, Mutex::new(MulticastOptions::INITIAL));
+        let socket = Self { socket, family, bound_to_group: false, multicast_v4 };
         socket.set_send_buffer(SEND_BUFFER)?;
         Ok(socket)
     }
@@ -116,23 +97,9 @@ impl Socket {
         Ok(Self { bound_to_group: true, ..socket })
     }
 
-    /// Opens a receiving socket for all groups that it joins on this port.
-    pub fn wildcard(family: Family, port: u16) -> io::Result<Self> {
-        let socket = Self::open(family)?;
-        socket.share_port()?;
-        socket.receive_details()?;
-        socket.bind(SocketAddr::new(unspecified(family), port))?;
-        Ok(socket)
-    }
-
     /// Opens a socket that only holds memberships and receives nothing.
     pub fn holder(family: Family) -> io::Result<Self> {
         Self::open(family)
-    }
-
-    /// Binds to this address; with port 0 the system chooses the port.
-    pub fn bind(&self, address: SocketAddr) -> io::Result<()> {
-        self.socket.bind(&SockAddr::from(address))
     }
 
     /// Allows other sockets to bind to the same port. These systems also require `SO_REUSEPORT`
@@ -140,12 +107,6 @@ impl Socket {
     pub fn share_port(&self) -> io::Result<()> {
         self.socket.set_reuse_address(true)?;
         self.socket.set_reuse_port(true)
-    }
-
-    /// Returns the address that the socket is bound to.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        let address = self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
-        Ok(SocketAddr::new(address.ip(), address.port()))
     }
 
     /// Makes the kernel report group, interface, hop limit, traffic class and time.
@@ -161,11 +122,6 @@ impl Socket {
                 .iter()
                 .try_for_each(|option| self.set(libc::IPPROTO_IPV6, *option, 1 as libc::c_int)),
         }
-    }
-
-    /// Excludes groups that only other sockets have joined. These kernels always exclude them.
-    pub fn only_own_memberships(&self, only: bool) -> io::Result<()> {
-        if only { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
     }
 
     /// Sets the hop limit of outgoing multicast.
@@ -246,13 +202,6 @@ fn request_buffer(bytes: usize, mut set_size: impl FnMut(usize) -> io::Result<()
             }
             result => return result,
         }
-    }
-}
-
-fn unspecified(family: Family) -> IpAddr {
-    match family {
-        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
-        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 
@@ -450,7 +399,11 @@ impl Socket {
     }
 
     /// Sets the interface for outgoing IPv4 multicast, unless it is already set.
-    fn use_interface(&self, options: &mut MulticastV4, interface: Option<InterfaceIndex>) -> io::Result<()> {
+    fn use_interface(
+        &self,
+        options: &mut MulticastOptions,
+        interface: Option<InterfaceIndex>,
+    ) -> io::Result<()> {
         if options.interface_set == interface {
             return Ok(());
         }
@@ -466,7 +419,7 @@ impl Socket {
     }
 
     /// Sets the hop limit for IPv4 multicast, unless it is already set.
-    pub(super) fn use_hop_limit(&self, options: &mut MulticastV4, hops: u8) -> io::Result<()> {
+    pub(super) fn use_hop_limit(&self, options: &mut MulticastOptions, hops: u8) -> io::Result<()> {
         if options.hop_limit_set == hops {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 mod error;
 mod holding;
 mod interface;
+pub(crate) mod wire;
 
 pub use error::{ClassifiedError, ErrorKind, FailureClass, Operation, Warning};
 pub use holding::{

@@ -13,7 +13,8 @@ use windows_sys::Win32::Networking::WinSock::{
 use super::errors::last_socket_error;
 use super::interface;
 use super::receive::Space;
-use super::socket::{MAX_SEGMENTS, MulticastOptions, Socket, address_of, in_addr};
+use super::socket::{MAX_SEGMENTS, Socket, address_of, in_addr};
+use crate::fallbacks::plain::MulticastOptions;
 use crate::gso::{Lesson, Refused, segmentable_count};
 use crate::{OutgoingDatagram, SendRequest, Sent};
 

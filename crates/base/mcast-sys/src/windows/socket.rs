@@ -7,13 +7,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::c_void;
 use std::mem::size_of;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{io, ptr};
 
 use mcast_group::{Family, Group, InterfaceIndex, SourceFilter};
-use socket2::{Domain, Protocol, SockAddr, Type};
+use socket2::SockAddr;
 use windows_sys::Win32::Networking::WinSock::{
     GROUP_REQ, GROUP_SOURCE_REQ, IN_ADDR, IN_ADDR_0, IN6_ADDR, IN6_ADDR_0, IP_ADD_MEMBERSHIP,
     IP_DONTFRAGMENT, IP_DROP_MEMBERSHIP, IP_MREQ, IP_MULTICAST_LOOP, IP_PKTINFO, IP_RECVTOS, IP_RECVTTL,
@@ -27,6 +27,7 @@ use windows_sys::Win32::Networking::WinSock::{
 use super::errors::last_socket_error;
 use super::interface;
 pub use crate::fallbacks::plain::ReceiveSlots;
+use crate::fallbacks::plain::{MulticastOptions, open_udp, unspecified};
 use crate::gso::Offload;
 use crate::option_table::option_table;
 
@@ -37,7 +38,7 @@ pub(super) const MAX_SEGMENTS: usize = 64;
 /// A nonblocking UDP socket.
 #[derive(Debug)]
 pub struct Socket {
-    pub(super) socket: socket2::Socket,
+    pub(crate) socket: socket2::Socket,
     pub(super) family: Family,
     pub(super) multicast: Mutex<MulticastOptions>,
     /// The joined groups. A filter is changed by its difference from the previous one.
@@ -46,17 +47,6 @@ pub struct Socket {
     pub(super) listener: Mutex<Option<Box<Self>>>,
     /// The limits of segmentation found so far.
     pub(super) offload: Offload,
-}
-
-/// The socket options for outgoing multicast.
-#[derive(Debug)]
-pub(super) struct MulticastOptions {
-    /// The default hop limit of the socket.
-    pub(super) hop_limit: u8,
-    /// The hop limit that is set now.
-    pub(super) hop_limit_set: u8,
-    /// The interface that is set now; `None` for the routing table's choice.
-    pub(super) interface_set: Option<InterfaceIndex>,
 }
 
 option_table! {
@@ -84,21 +74,13 @@ option_table! {
 impl Socket {
     /// Opens an unbound socket of this family.
     pub fn open(family: Family) -> io::Result<Self> {
-        let domain = match family {
-            Family::V4 => Domain::IPV4,
-            Family::V6 => Domain::IPV6,
-        };
-        let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
-        if family == Family::V6 {
-            socket.set_only_v6(true)?;
-        }
+        let socket = open_udp(family)?;
         let most = if supports_segmentation(&socket) { MAX_SEGMENTS } else { 1 };
         let socket = Self {
             offload: Offload::new(most),
             socket,
             family,
-            multicast: Mutex::new(MulticastOptions { hop_limit: 1, hop_limit_set: 1, interface_set: None }),
+            multicast: Mutex::new(MulticastOptions::INITIAL),
             joined: Mutex::default(),
             listener: Mutex::default(),
         };
@@ -115,15 +97,6 @@ impl Socket {
         Err(io::Error::new(io::ErrorKind::Unsupported, "Windows cannot bind a socket to a group"))
     }
 
-    /// Opens a receiving socket for all groups that it joins on this port.
-    pub fn wildcard(family: Family, port: u16) -> io::Result<Self> {
-        let socket = Self::open(family)?;
-        socket.share_port()?;
-        socket.receive_details()?;
-        socket.bind(SocketAddr::new(unspecified(family), port))?;
-        Ok(socket)
-    }
-
     /// Opens a socket that only holds memberships and receives nothing. It is bound to a port that
     /// the system chooses, because Windows only joins groups on bound sockets.
     pub fn holder(family: Family) -> io::Result<Self> {
@@ -132,20 +105,9 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Binds to this address; with port 0 the system chooses the port.
-    pub fn bind(&self, address: SocketAddr) -> io::Result<()> {
-        self.socket.bind(&SockAddr::from(address))
-    }
-
     /// Allows other sockets to bind to the same port.
     pub fn share_port(&self) -> io::Result<()> {
         self.socket.set_reuse_address(true)
-    }
-
-    /// Returns the address that the socket is bound to.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        let address = self.socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
-        Ok(SocketAddr::new(address.ip(), address.port()))
     }
 
     /// Makes the system report group and interface, and if possible hop limit and traffic class.
@@ -163,11 +125,6 @@ impl Socket {
             }
         }
         Ok(())
-    }
-
-    /// Excludes groups that only other sockets have joined. Windows always excludes them.
-    pub fn only_own_memberships(&self, only: bool) -> io::Result<()> {
-        if only { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
     }
 
     /// Sets the hop limit of outgoing multicast.
@@ -280,13 +237,6 @@ fn supports_segmentation(socket: &socket2::Socket) -> bool {
         )
     };
     result == 0
-}
-
-fn unspecified(family: Family) -> IpAddr {
-    match family {
-        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
-        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
-    }
 }
 
 impl Socket {
