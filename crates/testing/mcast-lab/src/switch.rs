@@ -362,69 +362,60 @@ impl SwitchOptions {
     /// Sets whether the switch forwards groups only to the ports of their members (RFC 4541). Snooping needs a querier
     /// on the LAN. Without one a Linux bridge floods, because it does not learn the members.
     #[must_use]
-    pub fn snooping(mut self, snooping: bool) -> Self {
-        self.snooping = snooping;
-        self
+    pub fn snooping(self, snooping: bool) -> Self {
+        Self { snooping, ..self }
     }
 
     /// Sets whether the switch is a querier, which sends general queries to the hosts. With snooping it limits groups
     /// to their members from the start, whereas a kernel bridge would first flood for
     /// [`query_response_interval`](Self::query_response_interval).
     #[must_use]
-    pub fn querier(mut self, querier: bool) -> Self {
-        self.querier = querier;
-        self
+    pub fn querier(self, querier: bool) -> Self {
+        Self { querier, ..self }
     }
 
     /// Sets the IGMP version of the querier: 2 or 3 (the default).
     #[must_use]
-    pub fn igmp_version(mut self, version: u8) -> Self {
-        self.igmp_version = version;
-        self
+    pub fn igmp_version(self, version: u8) -> Self {
+        Self { igmp_version: version, ..self }
     }
 
     /// Sets the MLD version of the querier: 1 or 2 (the default).
     #[must_use]
-    pub fn mld_version(mut self, version: u8) -> Self {
-        self.mld_version = version;
-        self
+    pub fn mld_version(self, version: u8) -> Self {
+        Self { mld_version: version, ..self }
     }
 
     /// Sets the maximum number of groups in the table of the switch, 65,536 by default (the kernel's own default is
     /// 4,096). When the table is full the kernel turns snooping off.
     #[must_use]
-    pub fn hash_max(mut self, groups: u32) -> Self {
-        self.hash_max = groups;
-        self
+    pub fn hash_max(self, groups: u32) -> Self {
+        Self { hash_max: groups, ..self }
     }
 
     /// Sets the time between general queries, 125 s by default (RFC 9776, section 8.2).
     #[must_use]
-    pub fn query_interval(mut self, interval: Duration) -> Self {
-        self.query_interval = interval;
-        self
+    pub fn query_interval(self, interval: Duration) -> Self {
+        Self { query_interval: interval, ..self }
     }
 
     /// Sets the time within which hosts respond to a query, 10 s by default (RFC 9776, section 8.3).
     #[must_use]
-    pub fn query_response_interval(mut self, interval: Duration) -> Self {
-        self.query_response_interval = interval;
-        self
+    pub fn query_response_interval(self, interval: Duration) -> Self {
+        Self { query_response_interval: interval, ..self }
     }
 
     /// Sets the time after which a membership expires that is not reported again, 260 s by default (RFC 9776,
     /// section 8.4).
     #[must_use]
-    pub fn membership_interval(mut self, interval: Duration) -> Self {
-        self.membership_interval = interval;
-        self
+    pub fn membership_interval(self, interval: Duration) -> Self {
+        Self { membership_interval: interval, ..self }
     }
 
     /// Sets the source address of the querier's IGMP queries, 0.0.0.0 by default.
     #[must_use]
-    pub fn querier_address(mut self, address: CidrAddress) -> Self {
-        self.querier_address = Some(address);
-        self
+    pub fn querier_address(self, address: CidrAddress) -> Self {
+        Self { querier_address: Some(address), ..self }
     }
 
     pub(crate) fn is_snooping(&self) -> bool {

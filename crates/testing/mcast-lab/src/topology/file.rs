@@ -270,42 +270,39 @@ fn split(text: &str) -> Option<(f64, &str)> {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = Time;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a time with its unit, such as \"20ms\", \"1.5s\" or \"2min\"")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Time, E> {
-                Time::parse(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
-            }
-        }
-        deserializer.deserialize_str(Visitor)
+        let expected = "a time with its unit, such as \"20ms\", \"1.5s\" or \"2min\"";
+        deserializer.deserialize_any(Quantity { expected, parse: Self::parse, number: |_| None })
     }
 }
 
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = Rate;
+        let expected = "a rate, such as \"10Mbit\", \"200kbit\" or a number of bits per second";
+        let number = |bits| u64::try_from(bits).ok().filter(|bits| *bits > 0).map(Self);
+        deserializer.deserialize_any(Quantity { expected, parse: Self::parse, number })
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a rate, such as \"10Mbit\", \"200kbit\" or a number of bits per second")
-            }
+/// Reads a quantity from a text with its unit, or from a number.
+struct Quantity<T> {
+    expected: &'static str,
+    parse: fn(&str) -> Option<T>,
+    number: fn(i64) -> Option<T>,
+}
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Rate, E> {
-                Rate::parse(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
-            }
+impl<T> de::Visitor<'_> for Quantity<T> {
+    type Value = T;
 
-            fn visit_i64<E: de::Error>(self, bits: i64) -> Result<Rate, E> {
-                let positive = u64::try_from(bits).ok().filter(|bits| *bits > 0);
-                positive.map(Rate).ok_or_else(|| E::invalid_value(de::Unexpected::Signed(bits), &self))
-            }
-        }
-        deserializer.deserialize_any(Visitor)
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.parse)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        (self.number)(number).ok_or_else(|| E::invalid_value(de::Unexpected::Signed(number), &self))
     }
 }
 
