@@ -69,6 +69,25 @@ def test_a_coroutine_discovers(other: lab.Host) -> None:
     assert isinstance(pymcast.discover(timeout=0.1, interface="one"), list)
 
 
+def test_a_change_is_not_lost_when_a_call_is_cancelled(other: lab.Host) -> None:
+    async def watch() -> None:
+        async with aio.Discovery("one") as discovery:
+            for number in range(5):
+                cancelled = asyncio.create_task(discovery.next())
+                # The task starts, and its thread waits for a quarter of a second, also after it is cancelled.
+                await asyncio.sleep(0)
+                cancelled.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await cancelled
+                notify(other, f"clock-{number}", "alive")
+                while (event := await asyncio.wait_for(discovery.next(), 20)) is not None:
+                    if f"clock-{number}" in event.entry.id:
+                        break
+                assert event is not None
+
+    asyncio.run(watch())
+
+
 def test_what_cannot_be_opened_raises(tmp_path: Path) -> None:
     with pytest.raises(pymcast.NoSuchInterfaceError):
         pymcast.Discovery("nowhere")

@@ -17,11 +17,12 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from os import PathLike
 from types import TracebackType
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import pymcast
 from pymcast._errors import closed
@@ -61,6 +62,45 @@ _SLICE = 0.25
 _BATCH = 256
 # How often a thread polls for packets where a capture has no descriptor, in seconds.
 _POLL_INTERVAL = 0.01
+
+
+class _Waits(Generic[T]):
+    """Waits in a thread for what comes one by one. What a cancelled call waited for is returned by the next call."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._thread: ThreadPoolExecutor | None = None
+        self._pending: Future[T] | None = None
+        self._lock = asyncio.Lock()
+
+    async def wait(self, take: Callable[[float], T], timeout: float | None = None) -> T:
+        """Returns what `take` returns; it waits for at most the seconds that it is given, and raises TimeoutError then."""
+        loop = asyncio.get_running_loop()
+        end = None if timeout is None else loop.time() + timeout
+        async with self._lock:
+            while True:
+                left = _SLICE if end is None else max(0.0, min(_SLICE, end - loop.time()))
+                pending = self._pending or self._executor().submit(take, left)
+                self._pending = pending
+                with suppress(Exception):
+                    await asyncio.shield(asyncio.wrap_future(pending))
+                self._pending = None
+                try:
+                    return pending.result()
+                except TimeoutError:
+                    if end is not None and loop.time() >= end:
+                        raise
+
+    def close(self) -> None:
+        self._pending = None
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+            self._thread = None
+
+    def _executor(self) -> ThreadPoolExecutor:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, self._name)
+        return self._thread
 
 
 class Receiver(Receiving["pymcast.Datagram"]):
@@ -228,19 +268,15 @@ class Discovery:
         file: str | PathLike[str] | None = None,
     ) -> None:
         self._discovery = pymcast.Discovery(interface, ask=ask, name=name, file=file)
+        self._changes: _Waits[pymcast.DiscoveryEvent | None] = _Waits("pymcast discovery")
 
     async def next(self) -> pymcast.DiscoveryEvent | None:
         """Waits for the next change, and returns it; None at the end of a file.
 
-        For a timeout, use `asyncio.wait_for(discovery.next(), seconds)`. A call that is cancelled may lose a change, but
-        `entries` has its result.
+        For a timeout, use `asyncio.wait_for(discovery.next(), seconds)`. A change that arrives while the call is cancelled
+        is returned by the next call.
         """
-        while True:
-            try:
-                # A thread waits, and frequently checks whether to continue.
-                return await asyncio.to_thread(self._discovery.next, _SLICE)
-            except TimeoutError:
-                continue
+        return await self._changes.wait(self._discovery.next)
 
     def entries(self) -> list[pymcast.Discovered]:
         """Returns all entries, ordered by interface, protocol and name."""
@@ -253,6 +289,7 @@ class Discovery:
     def close(self) -> None:
         """Stops listening. Closing twice has no effect."""
         self._discovery.close()
+        self._changes.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -306,9 +343,7 @@ class Sender:
         self._sender = pymcast.Sender(*destinations, **settings)
         # Sends that have to wait run in this thread, one after another.
         self._send_thread: ThreadPoolExecutor | None = None
-        self._reply_thread: ThreadPoolExecutor | None = None
-        self._pending_reply: asyncio.Future[pymcast.Answer | None] | None = None
-        self._reply_lock = asyncio.Lock()
+        self._replies: _Waits[pymcast.Answer] = _Waits("pymcast replies")
 
     async def send(
         self,
@@ -357,19 +392,7 @@ class Sender:
         Raises TimeoutError if none arrives within `timeout` seconds, and `pymcast.ClosedError` if the sender is closed
         meanwhile. A reply that arrives while the call is cancelled is delivered to the next call.
         """
-        loop = asyncio.get_running_loop()
-        end = None if timeout is None else loop.time() + timeout
-        async with self._reply_lock:
-            while True:
-                left = _SLICE if end is None else max(0.0, min(_SLICE, end - loop.time()))
-                if self._pending_reply is None:
-                    self._pending_reply = loop.run_in_executor(self._reply_executor(), self._wait_for_reply, left, family)
-                answer = await asyncio.shield(self._pending_reply)
-                self._pending_reply = None
-                if answer is not None:
-                    return answer
-                if end is not None and loop.time() >= end:
-                    raise TimeoutError("timed out: nothing was received")
+        return await self._replies.wait(partial(self._sender.recv_answer, family=family), timeout)
 
     @property
     def statistics(self) -> pymcast.SendStatistics:
@@ -392,10 +415,10 @@ class Sender:
     def close(self) -> None:
         """Closes the sockets. Calls that wait raise `pymcast.ClosedError`."""
         self._sender.close()
-        for thread in (self._send_thread, self._reply_thread):
-            if thread is not None:
-                thread.shutdown(wait=False)
-        self._send_thread = self._reply_thread = None
+        self._replies.close()
+        if self._send_thread is not None:
+            self._send_thread.shutdown(wait=False)
+            self._send_thread = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -421,14 +444,3 @@ class Sender:
             return await loop.run_in_executor(self._send_thread, work, abandoned.is_set)
         finally:
             abandoned.set()
-
-    def _reply_executor(self) -> ThreadPoolExecutor:
-        if self._reply_thread is None:
-            self._reply_thread = ThreadPoolExecutor(1, "pymcast replies")
-        return self._reply_thread
-
-    def _wait_for_reply(self, timeout: float, family: int | None) -> pymcast.Answer | None:
-        try:
-            return self._sender.recv_answer(timeout, family=family)
-        except TimeoutError:
-            return None
