@@ -1,34 +1,56 @@
-//! One list of the values of an enum with their names.
+//! Enumerations whose variants have names.
 
-/// Declares an enum whose values have names, `ALL` of its values in their order, and the function that returns the name.
-#[doc(hidden)]
+/// Declares an enumeration with the name of each of its variants, so that they are listed once. It has `ALL`, in this order, the
+/// function that returns the name, and [`Display`](core::fmt::Display), which writes it.
+///
+/// ```
+/// mcast_group::named! {
+///     /// A direction.
+///     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///     pub enum Direction {
+///         /// Away from here.
+///         Out = "outgoing",
+///         /// To here.
+///         In = "incoming",
+///     }
+///     /// Returns its name, as in JSON.
+///     fn name;
+/// }
+/// assert_eq!(Direction::ALL.map(Direction::name), ["outgoing", "incoming"]);
+/// assert_eq!(Direction::In.to_string(), "incoming");
+/// ```
 #[macro_export]
 macro_rules! named {
     (
         $(#[$meta:meta])*
-        $vis:vis enum $type:ident {
-            $($(#[$doc:meta])* $value:ident => $name:literal,)*
+        $visibility:vis enum $type:ident {
+            $($(#[$doc:meta])* $variant:ident = $name:literal,)+
         }
-        $(#[$of_all:meta])*
-        $vis_of_all:vis const ALL;
         $(#[$of_name:meta])*
-        $vis_of_name:vis fn $name_of:ident;
+        fn $function:ident;
     ) => {
         $(#[$meta])*
-        $vis enum $type {
-            $($(#[$doc])* $value,)*
+        $visibility enum $type {
+            $($(#[$doc])* $variant,)+
         }
 
         impl $type {
-            $(#[$of_all])*
-            $vis_of_all const ALL: [Self; [$($name),*].len()] = [$(Self::$value),*];
+            /// All of them, in the order of their declaration.
+            #[allow(dead_code, reason = "some are never listed")]
+            $visibility const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
 
             $(#[$of_name])*
             #[must_use]
-            $vis_of_name const fn $name_of(self) -> &'static str {
+            $visibility const fn $function(self) -> &'static str {
                 match self {
-                    $(Self::$value => $name,)*
+                    $(Self::$variant => $name,)+
                 }
+            }
+        }
+
+        impl core::fmt::Display for $type {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.pad(self.$function())
             }
         }
     };

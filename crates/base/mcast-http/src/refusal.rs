@@ -8,35 +8,34 @@ mcast_group::named! {
     #[non_exhaustive]
     pub enum HttpRefusal {
         /// It is not valid HTTP, or names nothing that can be served.
-        Invalid => "invalid",
+        Invalid = "invalid",
         /// It names a group that is not served.
-        Group => "group",
+        Group = "group",
         /// It names another host: with DNS rebinding, a page elsewhere could read what is served here.
-        Host => "host",
+        Host = "host",
         /// It comes from a page of another origin.
-        Origin => "origin",
+        Origin = "origin",
         /// It does not have the token that this server requires.
-        Token => "token",
+        Token = "token",
         /// There is nothing at this path.
-        NotFound => "not-found",
+        NotFound = "not-found",
         /// Only GET and HEAD are served.
-        Method => "method",
+        Method = "method",
         /// The request took too long.
-        Timeout => "timeout",
+        Timeout = "timeout",
         /// The request is too long.
-        TooLarge => "too-large",
+        TooLarge = "too-large",
         /// A WebSocket was requested without its handshake.
-        Upgrade => "upgrade",
+        Upgrade = "upgrade",
         /// There are too many clients or streams.
-        Busy => "busy",
+        Busy = "busy",
         /// The interface from which it would be served cannot be used.
-        LegDown => "leg-down",
+        LegDown = "leg-down",
         /// The client did not take what was sent to it.
-        Stalled => "stalled",
+        Stalled = "stalled",
     }
-    const ALL;
     /// Returns its name in JSON and metrics.
-    pub fn name;
+    fn name;
 }
 
 impl HttpRefusal {

@@ -41,54 +41,58 @@ pub struct EncapsulationId {
     pub id: Option<u32>,
 }
 
-/// A protocol that carries packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum EncapsulationProtocol {
-    /// GRE (RFC 2784, RFC 2890).
-    Gre,
-    /// The encapsulated mirror port of Cisco, type I, which has no header of its own.
-    Erspan1,
-    /// The same, type II.
-    Erspan2,
-    /// The same, type III.
-    Erspan3,
-    /// VXLAN (RFC 7348), with or without the generic protocol extension.
-    Vxlan,
-    /// GENEVE (RFC 8926).
-    Geneve,
-    /// IPv4 or IPv6 in IPv4 or IPv6 (RFC 2003, RFC 2473, RFC 4213).
-    IpInIp,
-    /// Ethernet in IP (RFC 3378, RFC 8986).
-    EtherIp,
-    /// MPLS (RFC 3032), with IP or Ethernet behind the labels.
-    Mpls,
-    /// A session of PPPoE (RFC 2516).
-    Pppoe,
-    /// PPTP (RFC 2637).
-    Pptp,
-    /// SNAP (IEEE 802, RFC 1042).
-    Snap,
-    /// More VLAN tags than [`Ethernet::VLANS`].
-    Vlan,
-    /// The multicast data and the control messages of AMT (RFC 7450).
-    Amt,
-    /// TZSP, the mirror port of RouterOS.
-    Tzsp,
-    /// ESP (RFC 4303).
-    Esp,
-    /// MACsec (IEEE 802.1AE).
-    Macsec,
-    /// WireGuard.
-    WireGuard,
-    /// L2TP (RFC 2661, RFC 3931).
-    L2tp,
-    /// GTP, the tunnels of mobile networks (3GPP TS 29.281).
-    Gtp,
-    /// Ethernet in Ethernet (IEEE 802.1ah).
-    ProviderBackbone,
-    /// TRILL (RFC 6325).
-    Trill,
+mcast_group::named! {
+    /// A protocol that carries packets.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    pub enum EncapsulationProtocol {
+        /// GRE (RFC 2784, RFC 2890).
+        Gre = "GRE",
+        /// The encapsulated mirror port of Cisco, type I, which has no header of its own.
+        Erspan1 = "ERSPAN I",
+        /// The same, type II.
+        Erspan2 = "ERSPAN II",
+        /// The same, type III.
+        Erspan3 = "ERSPAN III",
+        /// VXLAN (RFC 7348), with or without the generic protocol extension.
+        Vxlan = "VXLAN",
+        /// GENEVE (RFC 8926).
+        Geneve = "GENEVE",
+        /// IPv4 or IPv6 in IPv4 or IPv6 (RFC 2003, RFC 2473, RFC 4213).
+        IpInIp = "IP in IP",
+        /// Ethernet in IP (RFC 3378, RFC 8986).
+        EtherIp = "EtherIP",
+        /// MPLS (RFC 3032), with IP or Ethernet behind the labels.
+        Mpls = "MPLS",
+        /// A session of PPPoE (RFC 2516).
+        Pppoe = "PPPoE",
+        /// PPTP (RFC 2637).
+        Pptp = "PPTP",
+        /// SNAP (IEEE 802, RFC 1042).
+        Snap = "SNAP",
+        /// More VLAN tags than [`Ethernet::VLANS`].
+        Vlan = "802.1Q",
+        /// The multicast data and the control messages of AMT (RFC 7450).
+        Amt = "AMT",
+        /// TZSP, the mirror port of RouterOS.
+        Tzsp = "TZSP",
+        /// ESP (RFC 4303).
+        Esp = "ESP",
+        /// MACsec (IEEE 802.1AE).
+        Macsec = "MACsec",
+        /// WireGuard.
+        WireGuard = "WireGuard",
+        /// L2TP (RFC 2661, RFC 3931).
+        L2tp = "L2TP",
+        /// GTP, the tunnels of mobile networks (3GPP TS 29.281).
+        Gtp = "GTP",
+        /// Ethernet in Ethernet (IEEE 802.1ah).
+        ProviderBackbone = "802.1ah",
+        /// TRILL (RFC 6325).
+        Trill = "TRILL",
+    }
+    /// Returns its usual name.
+    fn name;
 }
 
 /// Why something that a packet carries was not decoded.
@@ -111,37 +115,6 @@ use EncapsulationProtocol::{
     Amt, Erspan1, Erspan2, Erspan3, Esp, EtherIp, Geneve, Gre, Gtp, IpInIp, L2tp, Macsec, Mpls, Pppoe, Pptp,
     ProviderBackbone, Snap, Trill, Tzsp, Vlan as VlanTags, Vxlan, WireGuard,
 };
-
-impl EncapsulationProtocol {
-    /// Returns its usual name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Gre => "GRE",
-            Erspan1 => "ERSPAN I",
-            Erspan2 => "ERSPAN II",
-            Erspan3 => "ERSPAN III",
-            Vxlan => "VXLAN",
-            Geneve => "GENEVE",
-            IpInIp => "IP in IP",
-            EtherIp => "EtherIP",
-            Mpls => "MPLS",
-            Pppoe => "PPPoE",
-            Pptp => "PPTP",
-            Snap => "SNAP",
-            VlanTags => "802.1Q",
-            Amt => "AMT",
-            Tzsp => "TZSP",
-            Esp => "ESP",
-            Macsec => "MACsec",
-            WireGuard => "WireGuard",
-            L2tp => "L2TP",
-            Gtp => "GTP",
-            ProviderBackbone => "802.1ah",
-            Trill => "TRILL",
-        }
-    }
-}
 
 impl<'a> Packet<'a> {
     /// Returns what the packet carries, if it is of a protocol that carries packets. A fragment carries nothing: only the
@@ -572,12 +545,6 @@ impl core::hash::Hasher for Fnv {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
-    }
-}
-
-impl fmt::Display for EncapsulationProtocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

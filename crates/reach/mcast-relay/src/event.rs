@@ -280,47 +280,46 @@ mcast_group::named! {
     #[non_exhaustive]
     pub enum RefusalReason {
         /// This relay had sent it.
-        OwnCopy => "own-copy",
+        OwnCopy = "own-copy",
         /// Another relay had sent it.
-        CopyOfPeer => "copy-of-peer",
+        CopyOfPeer = "copy-of-peer",
         /// Another relay forwards the rule.
-        Standby => "standby",
+        Standby = "standby",
         /// This relay has just started, and waits for the announcements of others.
-        Starting => "starting",
+        Starting = "starting",
         /// All legs it would be sent on are down, or on the segment it arrived on.
-        NoLeg => "no-leg",
+        NoLeg = "no-leg",
         /// Nobody downstream has joined its group.
-        NotWanted => "not-wanted",
+        NotWanted = "not-wanted",
         /// It repeats a datagram of a discovery protocol.
-        Repeat => "repeat",
+        Repeat = "repeat",
         /// A box that also relays had sent it back.
-        Echo => "echo",
+        Echo = "echo",
         /// Too many repeats of its source are held back until it is clear whether they are a loop.
-        TooManyRepeats => "too-many-repeats",
+        TooManyRepeats = "too-many-repeats",
         /// Its hop limit is used up. With `ttl N`, the rule forwards such datagrams.
-        HopLimit => "hop-limit",
+        HopLimit = "hop-limit",
         /// The rule or the source sends more than its limit.
-        RateLimit => "rate-limit",
+        RateLimit = "rate-limit",
         /// There are too many paths.
-        TooManyPaths => "too-many-paths",
+        TooManyPaths = "too-many-paths",
         /// It contains nothing that the rule forwards.
-        Filtered => "filtered",
+        Filtered = "filtered",
         /// The unicast target cannot be reached at present.
-        Unreachable => "unreachable",
+        Unreachable = "unreachable",
         /// It came back through tunnels to a relay that it had passed.
-        Returned => "returned",
+        Returned = "returned",
         /// It has already come through another tunnel.
-        Duplicate => "duplicate",
+        Duplicate = "duplicate",
         /// It has passed too many relays.
-        TooManyHops => "too-many-hops",
+        TooManyHops = "too-many-hops",
         /// It is the copy of a router.
-        Routed => "routed",
+        Routed = "routed",
         /// It is a reply, which the rule does not return.
-        Reply => "reply",
+        Reply = "reply",
     }
-    pub(crate) const ALL;
     /// Returns its name in JSON and metrics.
-    pub fn name;
+    fn name;
 }
 
 impl RefusalReason {

@@ -196,22 +196,20 @@ mcast_group::named! {
     #[non_exhaustive]
     pub enum DropReason {
         /// It is not a datagram of this protocol.
-        Malformed => "malformed",
+        Malformed = "malformed",
         /// It belongs to no session, as after a restart of this end.
-        UnknownSession => "unknown-session",
+        UnknownSession = "unknown-session",
         /// It is not sealed by the other end, was modified, or has been received before.
-        Unsealed => "unsealed",
+        Unsealed = "unsealed",
         /// A handshake with a key that is not that of a peer.
-        WrongKey => "wrong-key",
+        WrongKey = "wrong-key",
         /// A handshake for a name that no rule has, or that the key is not for.
-        UnknownName => "unknown-name",
+        UnknownName = "unknown-name",
         /// A handshake for a tunnel that another relay uses.
-        InUse => "in-use",
+        InUse = "in-use",
         /// A handshake while too many others were not finished.
-        Busy => "busy",
+        Busy = "busy",
     }
-    /// All of them.
-    pub const ALL;
     /// Returns its name in JSON and metrics.
-    pub fn name;
+    fn name;
 }

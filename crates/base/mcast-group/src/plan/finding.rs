@@ -48,60 +48,58 @@ crate::named! {
     #[non_exhaustive]
     pub enum PlanCheck {
         /// The line cannot be parsed.
-        Unreadable => "unreadable",
+        Unreadable = "unreadable",
         /// Another line has the same name.
-        NameTwice => "name-twice",
+        NameTwice = "name-twice",
         /// Receivers of another line receive the same datagrams.
-        Overlap => "overlap",
+        Overlap = "overlap",
         /// The address does not have the form that its block requires.
-        Malformed => "malformed",
+        Malformed = "malformed",
         /// The group is reserved.
-        Reserved => "reserved",
+        Reserved = "reserved",
         /// The group is in a block that is assigned group by group, and has no assignment.
-        Unassigned => "unassigned",
+        Unassigned = "unassigned",
         /// The group is for documentation.
-        Documentation => "documentation",
+        Documentation = "documentation",
         /// The group is source-specific, and the line gives no source.
-        SsmWithoutSource => "ssm-without-source",
+        SsmWithoutSource = "ssm-without-source",
         /// The group has the Ethernet address of a control group.
-        MacAliasOfControl => "mac-alias-of-control",
+        MacAliasOfControl = "mac-alias-of-control",
         /// The group stays on its network, and the line's hop limit is larger.
-        ScopeTooSmall => "scope-too-small",
+        ScopeTooSmall = "scope-too-small",
         /// The pair has only one feed.
-        PairAlone => "pair-alone",
+        PairAlone = "pair-alone",
         /// Feeds of a pair have the same group.
-        PairSameGroup => "pair-same-group",
+        PairSameGroup = "pair-same-group",
         /// Feeds of a pair have groups with the same Ethernet address.
-        PairAlias => "pair-alias",
+        PairAlias = "pair-alias",
         /// The group is registered for a protocol.
-        Registered => "registered",
+        Registered = "registered",
         /// A protocol uses the group without registration.
-        InUse => "in-use",
+        InUse = "in-use",
         /// The block of the group is assigned to another organization.
-        NotYours => "not-yours",
+        NotYours = "not-yours",
         /// The group has the Ethernet address of another line's group.
-        MacAlias => "mac-alias",
+        MacAlias = "mac-alias",
         /// Another line has the group on another port.
-        SameGroup => "same-group",
+        SameGroup = "same-group",
         /// Feeds of a pair have the same port.
-        PairSamePort => "pair-same-port",
+        PairSamePort = "pair-same-port",
         /// Feeds of a pair have the same interface.
-        PairSameInterface => "pair-same-interface",
+        PairSameInterface = "pair-same-interface",
         /// Feeds of a pair have the same source.
-        PairSameSource => "pair-same-source",
+        PairSameSource = "pair-same-source",
         /// Feeds of a pair have different scopes.
-        PairScopes => "pair-scopes",
+        PairScopes = "pair-scopes",
         /// The group is in the block of its scope that is for protocols of the whole scope.
-        ScopeTop => "scope-top",
+        ScopeTop = "scope-top",
         /// The block of the group is kept for the expansion of a scope.
-        Kept => "kept",
+        Kept = "kept",
         /// Another line has the same port.
-        SharedPort => "shared-port",
+        SharedPort = "shared-port",
     }
-    /// All checks, the most severe first.
-    pub const ALL;
     /// Returns the id, which `allow=` in a line refers to.
-    pub fn id;
+    fn id;
 }
 
 impl PlanCheck {
@@ -161,12 +159,6 @@ impl PlanLine {
 impl fmt::Display for PlanLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.number)
-    }
-}
-
-impl fmt::Display for PlanCheck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.id())
     }
 }
 

@@ -17,70 +17,74 @@ pub struct Service<'a> {
     bytes: &'a [u8],
 }
 
-/// A protocol that uses groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum ServiceProtocol {
-    /// VRRP (RFC 3768, RFC 9568).
-    Vrrp,
-    /// OSPF (RFC 2328, RFC 5340).
-    Ospf,
-    /// EIGRP (RFC 7868).
-    Eigrp,
-    /// Neighbor discovery of IPv6 (RFC 4861).
-    Ndp,
-    /// HSRP (RFC 2281, and version 2).
-    Hsrp,
-    /// GLBP.
-    Glbp,
-    /// RIP (RFC 2453, RFC 2080).
-    Rip,
-    /// BFD (RFC 5880).
-    Bfd,
-    /// NTP (RFC 5905).
-    Ntp,
-    /// DHCPv6 (RFC 8415).
-    Dhcpv6,
-    /// LLMNR (RFC 4795).
-    Llmnr,
-    /// SAP (RFC 2974).
-    Sap,
-    /// RTCP (RFC 3550 section 6).
-    Rtcp,
-    /// CoAP (RFC 7252).
-    Coap,
-    /// WS-Discovery (OASIS).
-    WsDiscovery,
-    /// RTPS, the wire protocol of DDS (OMG).
-    Rtps,
-    /// KNXnet/IP (EN 13321-2).
-    Knx,
-    /// sACN, DMX512 over IP (ANSI E1.31).
-    Sacn,
-    /// Art-Net, DMX512 over IP.
-    ArtNet,
-    /// PTP version 1 (IEEE 1588-2002), which Dante uses.
-    PtpV1,
-    /// Babel (RFC 8966).
-    Babel,
-    /// Discovery of LDP (RFC 5036).
-    Ldp,
-    /// HNCP (RFC 7788).
-    Hncp,
-    /// SLP (RFC 2165, RFC 2608).
-    Slp,
-    /// RPL (RFC 6550).
-    Rpl,
-    /// PGM (RFC 3208).
-    Pgm,
-    /// DVMRP (RFC 1075).
-    Dvmrp,
-    /// PIM version 1, which has the protocol number of IGMP.
-    PimV1,
-    /// The multicast traceroute that has the protocol number of IGMP.
-    Mtrace,
-    /// RGMP (RFC 3488).
-    Rgmp,
+mcast_group::named! {
+    /// A protocol that uses groups.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[non_exhaustive]
+    pub enum ServiceProtocol {
+        /// VRRP (RFC 3768, RFC 9568).
+        Vrrp = "VRRP",
+        /// OSPF (RFC 2328, RFC 5340).
+        Ospf = "OSPF",
+        /// EIGRP (RFC 7868).
+        Eigrp = "EIGRP",
+        /// Neighbor discovery of IPv6 (RFC 4861).
+        Ndp = "NDP",
+        /// HSRP (RFC 2281, and version 2).
+        Hsrp = "HSRP",
+        /// GLBP.
+        Glbp = "GLBP",
+        /// RIP (RFC 2453, RFC 2080).
+        Rip = "RIP",
+        /// BFD (RFC 5880).
+        Bfd = "BFD",
+        /// NTP (RFC 5905).
+        Ntp = "NTP",
+        /// DHCPv6 (RFC 8415).
+        Dhcpv6 = "DHCPv6",
+        /// LLMNR (RFC 4795).
+        Llmnr = "LLMNR",
+        /// SAP (RFC 2974).
+        Sap = "SAP",
+        /// RTCP (RFC 3550 section 6).
+        Rtcp = "RTCP",
+        /// CoAP (RFC 7252).
+        Coap = "CoAP",
+        /// WS-Discovery (OASIS).
+        WsDiscovery = "WS-Discovery",
+        /// RTPS, the wire protocol of DDS (OMG).
+        Rtps = "RTPS",
+        /// KNXnet/IP (EN 13321-2).
+        Knx = "KNXnet/IP",
+        /// sACN, DMX512 over IP (ANSI E1.31).
+        Sacn = "sACN",
+        /// Art-Net, DMX512 over IP.
+        ArtNet = "Art-Net",
+        /// PTP version 1 (IEEE 1588-2002), which Dante uses.
+        PtpV1 = "PTPv1",
+        /// Babel (RFC 8966).
+        Babel = "Babel",
+        /// Discovery of LDP (RFC 5036).
+        Ldp = "LDP",
+        /// HNCP (RFC 7788).
+        Hncp = "HNCP",
+        /// SLP (RFC 2165, RFC 2608).
+        Slp = "SLP",
+        /// RPL (RFC 6550).
+        Rpl = "RPL",
+        /// PGM (RFC 3208).
+        Pgm = "PGM",
+        /// DVMRP (RFC 1075).
+        Dvmrp = "DVMRP",
+        /// PIM version 1, which has the protocol number of IGMP.
+        PimV1 = "PIMv1",
+        /// The multicast traceroute that has the protocol number of IGMP.
+        Mtrace = "mtrace",
+        /// RGMP (RFC 3488).
+        Rgmp = "RGMP",
+    }
+    /// Returns its usual name.
+    fn name;
 }
 
 use ServiceProtocol::{
@@ -90,43 +94,6 @@ use ServiceProtocol::{
 use routers::igmp_type;
 
 impl ServiceProtocol {
-    /// Returns its usual name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Vrrp => "VRRP",
-            Ospf => "OSPF",
-            Eigrp => "EIGRP",
-            Ndp => "NDP",
-            Hsrp => "HSRP",
-            Glbp => "GLBP",
-            Rip => "RIP",
-            Bfd => "BFD",
-            Ntp => "NTP",
-            Dhcpv6 => "DHCPv6",
-            Llmnr => "LLMNR",
-            Sap => "SAP",
-            Rtcp => "RTCP",
-            Coap => "CoAP",
-            WsDiscovery => "WS-Discovery",
-            Rtps => "RTPS",
-            Knx => "KNXnet/IP",
-            Sacn => "sACN",
-            ArtNet => "Art-Net",
-            PtpV1 => "PTPv1",
-            Babel => "Babel",
-            Ldp => "LDP",
-            Hncp => "HNCP",
-            Slp => "SLP",
-            Rpl => "RPL",
-            Pgm => "PGM",
-            Dvmrp => "DVMRP",
-            PimV1 => "PIMv1",
-            Mtrace => "mtrace",
-            Rgmp => "RGMP",
-        }
-    }
-
     /// Returns the protocol of UDP datagrams to this port, if the port is its own.
     const fn at_port(port: u16, to: IpAddr) -> Option<Self> {
         Some(match (port, to) {

@@ -19,21 +19,20 @@ mcast_group::named! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum WsDiscoveryKind {
         /// Announces a service.
-        Hello => "Hello",
+        Hello = "Hello",
         /// Withdraws a service.
-        Bye => "Bye",
+        Bye = "Bye",
         /// Searches for services.
-        Probe => "Probe",
+        Probe = "Probe",
         /// Responds to a search.
-        ProbeMatches => "ProbeMatches",
+        ProbeMatches = "ProbeMatches",
         /// Asks for the addresses of a service.
-        Resolve => "Resolve",
+        Resolve = "Resolve",
         /// Responds with the addresses of a service.
-        ResolveMatches => "ResolveMatches",
+        ResolveMatches = "ResolveMatches",
     }
-    const ALL;
     /// Returns the name of its element.
-    pub fn name;
+    fn name;
 }
 
 /// A service of which a WS-Discovery message informs. What is not stated is empty.

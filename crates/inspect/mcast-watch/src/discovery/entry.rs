@@ -92,38 +92,36 @@ mcast_group::named! {
     #[non_exhaustive]
     pub enum DiscoveredKind {
         /// A service of a host.
-        Service => "service",
+        Service = "service",
         /// A host with a name.
-        Host => "host",
+        Host = "host",
         /// A device.
-        Device => "device",
+        Device = "device",
         /// A session of audio or video.
-        Session => "session",
+        Session = "session",
         /// A participant of a DDS domain.
-        Participant => "participant",
+        Participant = "participant",
         /// A reader or writer of a DDS topic.
-        Endpoint => "endpoint",
+        Endpoint = "endpoint",
         /// A clock.
-        Clock => "clock",
+        Clock = "clock",
         /// A universe of lights.
-        Universe => "universe",
+        Universe = "universe",
         /// A switch, or another neighbor on the same link.
-        Neighbor => "neighbor",
+        Neighbor = "neighbor",
         /// An IGMP or MLD querier.
-        Querier => "querier",
+        Querier = "querier",
         /// A router.
-        Router => "router",
+        Router = "router",
         /// A stream of messages, or a history of one.
-        Stream => "stream",
+        Stream = "stream",
         /// A relay of multicast.
-        Relay => "relay",
+        Relay = "relay",
         /// A group with traffic or members.
-        Group => "group",
+        Group = "group",
     }
-    /// All kinds.
-    pub const ALL;
     /// Returns its name, as on the command line.
-    pub fn name;
+    fn name;
 }
 
 mcast_group::named! {
@@ -133,56 +131,54 @@ mcast_group::named! {
     #[repr(u8)]
     pub enum DiscoveryProtocol {
         /// mDNS and DNS-SD (RFC 6762, RFC 6763).
-        Mdns => "mdns",
+        Mdns = "mdns",
         /// LLMNR (RFC 4795).
-        Llmnr => "llmnr",
+        Llmnr = "llmnr",
         /// SSDP, of UPnP.
-        Ssdp => "ssdp",
+        Ssdp = "ssdp",
         /// WS-Discovery (OASIS).
-        WsDiscovery => "ws-discovery",
+        WsDiscovery = "ws-discovery",
         /// SAP (RFC 2974).
-        Sap => "sap",
+        Sap = "sap",
         /// RTPS, the wire protocol of DDS (OMG).
-        Rtps => "dds",
+        Rtps = "dds",
         /// PTP version 2 (IEEE 1588-2008 and later).
-        Ptp => "ptp",
+        Ptp = "ptp",
         /// PTP version 1 (IEEE 1588-2002).
-        PtpV1 => "ptpv1",
+        PtpV1 = "ptpv1",
         /// sACN (ANSI E1.31).
-        Sacn => "sacn",
+        Sacn = "sacn",
         /// Art-Net.
-        ArtNet => "artnet",
+        ArtNet = "artnet",
         /// CoAP (RFC 7252).
-        Coap => "coap",
+        Coap = "coap",
         /// KNXnet/IP.
-        Knx => "knx",
+        Knx = "knx",
         /// LLDP (IEEE 802.1AB).
-        Lldp => "lldp",
+        Lldp = "lldp",
         /// CDP, of Cisco.
-        Cdp => "cdp",
+        Cdp = "cdp",
         /// IGMP (RFC 3376).
-        Igmp => "igmp",
+        Igmp = "igmp",
         /// MLD (RFC 3810).
-        Mld => "mld",
+        Mld = "mld",
         /// PIM (RFC 7761).
-        Pim => "pim",
+        Pim = "pim",
         /// VRRP (RFC 9568).
-        Vrrp => "vrrp",
+        Vrrp = "vrrp",
         /// HSRP, of Cisco.
-        Hsrp => "hsrp",
+        Hsrp = "hsrp",
         /// OSPF (RFC 2328, RFC 5340).
-        Ospf => "ospf",
+        Ospf = "ospf",
         /// AVTP (IEEE 1722).
-        Avtp => "avtp",
+        Avtp = "avtp",
         /// The message layer of mcast.
-        Mcast => "mcast",
+        Mcast = "mcast",
         /// Datagrams to a group.
-        Traffic => "traffic",
+        Traffic = "traffic",
     }
-    /// All protocols.
-    pub const ALL;
     /// Returns its name, as on the command line.
-    pub fn name;
+    fn name;
 }
 
 impl Discovered {
@@ -375,18 +371,6 @@ impl fmt::Display for DiscoverySource {
             Self::Ip(address) => address.fmt(f),
             Self::Mac(address) => address.fmt(f),
         }
-    }
-}
-
-impl fmt::Display for DiscoveredKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl fmt::Display for DiscoveryProtocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }
 

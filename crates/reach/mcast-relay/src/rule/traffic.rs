@@ -109,22 +109,20 @@ mcast_group::named! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum LocalDiscovery {
         /// Multicast DNS (RFC 6762).
-        Mdns => "mdns",
+        Mdns = "mdns",
         /// SSDP of UPnP.
-        Ssdp => "ssdp",
+        Ssdp = "ssdp",
         /// WS-Discovery.
-        WsDiscovery => "wsd",
+        WsDiscovery = "wsd",
         /// LLMNR (RFC 4795).
-        Llmnr => "llmnr",
+        Llmnr = "llmnr",
         /// CoAP discovery (RFC 7252).
-        Coap => "coap",
+        Coap = "coap",
         /// KNXnet/IP discovery.
-        Knx => "knx",
+        Knx = "knx",
     }
-    /// All of them.
-    pub const ALL;
     /// Returns its name in rules.
-    pub fn name;
+    fn name;
 }
 
 impl LocalDiscovery {
