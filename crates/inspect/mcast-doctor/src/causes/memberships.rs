@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use mcast::{ErrorKind, Family, InterfaceSelector, Membership, SourceFilter};
 
-use super::{Cause, Check, Placeholders};
+use super::{Cause, Check, Placeholders, filter_rules};
 use crate::fate::Stage;
 use crate::fate::sockets::ExaminedSocket;
 use crate::finding::list;
@@ -174,6 +174,27 @@ fn left_group_finding(
         Tool::Program,
         "See when it leaves: `strace -f -e trace=setsockopt,close -p PID`, or `mcast groups --watch`. A membership ends when the program leaves the group or closes the socket.",
     )
+}
+
+/// The kernel was built without IGMP: it joins IPv4 groups, and reports none of them.
+pub(super) const KERNEL_WITHOUT_IGMP: Cause =
+    Cause::new(Check::Observation(kernel_without_igmp), &["RFC 9776 section 5", "ip-sysctl: igmp_qrv"]);
+
+fn kernel_without_igmp(observation: &Observation) -> Vec<Finding> {
+    let concerns = |interest: &Interest<'_>| {
+        interest.group.addr().is_ipv4() && filter_rules::is_reported(interest.group.addr())
+    };
+    let is_concerned = observation.is_about_machine() || observation.interests().iter().any(concerns);
+    if !is_concerned || !observation.after.lacks_igmp() {
+        return Vec::new();
+    }
+    let cause = "The kernel of this machine was built without IGMP: it joins IPv4 groups, but reports none of them, so a switch that snoops and a router do not forward them to this machine.";
+    let finding = Finding::warning(Id::KernelWithoutIgmp, cause)
+        .evidence(EvidenceKind::Setting, "net.ipv4.igmp_qrv", "does not exist")
+        .evidence(EvidenceKind::Table, "/proc/net/igmp", "does not exist")
+        .advise(Tool::Network, "On WSL 2, join the group on Windows, too, in the mirrored mode: `mcast recv GROUP:PORT --discard` there reports it.")
+        .advise(Tool::Program, "Or use an IPv6 group, which this kernel reports, or a kernel that was built with CONFIG_IP_MULTICAST.");
+    vec![finding]
 }
 
 /// The limit of memberships per socket, or of sources per membership, is reached.
@@ -635,6 +656,25 @@ mod tests {
     use super::super::source_filters;
     use super::*;
     use crate::snapshot::JoinedGroup;
+
+    #[test]
+    fn kernel_without_igmp_is_reported_for_groups_that_need_reports() {
+        let outcome = |to: &str, settings: &[&str]| {
+            let mut observation = membership(to, Vec::new(), 0);
+            let settings = settings.iter().map(|name| (format!("net.ipv4.{name}"), "2".to_owned()));
+            observation.after.settings = settings.collect();
+            kernel_without_igmp(&observation).len()
+        };
+        let (limit, both) = (["igmp_max_memberships"], ["igmp_max_memberships", "igmp_qrv"]);
+        assert_eq!((outcome(TO, &limit), outcome(TO, &both)), (1, 0));
+        assert_eq!(outcome(TO, &[]), 0, "settings that are hidden, or those of another system");
+        assert_eq!((outcome("224.0.0.251:5353", &limit), outcome("[ff15::1]:5000", &limit)), (0, 0));
+
+        let mut old = membership(TO, Vec::new(), 0);
+        old.after.settings.insert("net.ipv4.igmp_max_memberships".into(), "20".into());
+        old.after.igmp_versions.insert("eth0".into(), 3);
+        assert_eq!(kernel_without_igmp(&old), [], "Linux before 3.18 has no igmp_qrv");
+    }
 
     #[test]
     fn source_beyond_the_limit_is_reported_only_as_a_limit() {

@@ -326,6 +326,7 @@ causes! {
     services::SERVICE_SILENT: ServiceSilent = "service-silent";
     dds::DIFFERENT_DDS_DOMAIN: DifferentDdsDomain = "different-dds-domain";
     dds::DDS_MISMATCH: DdsMismatch = "dds-mismatch";
+    memberships::KERNEL_WITHOUT_IGMP: KernelWithoutIgmp = "kernel-without-igmp";
 }
 
 impl Id {

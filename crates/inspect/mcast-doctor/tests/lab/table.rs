@@ -89,7 +89,8 @@ pub(crate) fn assert_named(cases: &[Case], name: &str) {
 }
 
 /// Causes that a lab cannot create; unit tests cover them.
-pub(crate) const NOT_IN_A_LAB: &[Id] = &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops];
+pub(crate) const NOT_IN_A_LAB: &[Id] =
+    &[Id::CloudNetwork, Id::Wireless, Id::BacklogDrops, Id::KernelWithoutIgmp];
 
 /// Causes that only the kernel's drop reasons show, which not every user may read.
 const NEEDS_TRACING: &[Id] = &[Id::TcDrops, Id::XdpDrops, Id::MalformedPackets, Id::DroppedWhenSending];

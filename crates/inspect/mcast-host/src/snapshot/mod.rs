@@ -138,6 +138,13 @@ impl HostSnapshot {
         self.setting(name)?.trim().parse().ok()
     }
 
+    /// Returns whether the kernel was built without IGMP (`CONFIG_IP_MULTICAST`), as that of WSL 2 is. Kernels before Linux 3.18
+    /// lack the setting, and list the groups.
+    pub fn lacks_igmp(&self) -> bool {
+        let has = |name| self.setting(name).is_some();
+        has("net.ipv4.igmp_max_memberships") && !has("net.ipv4.igmp_qrv") && self.igmp_versions.is_empty()
+    }
+
     /// Returns whether an interface lacks a route for IPv6 groups, without which it neither sends nor receives them.
     pub fn lacks_v6_group_route(&self, interface: &str) -> bool {
         self.v6_group_routes.as_ref().is_some_and(|names| !names.contains(interface))

@@ -34,12 +34,15 @@ pub fn table() -> io::Result<Vec<TableEntry>> {
     Ok(entries.filter(|entry| seen.insert((entry.group, entry.interface))).collect())
 }
 
-/// Reads a table; empty on a kernel without this family.
+/// Reads a table; empty on a kernel without IPv6. A kernel without IGMP joins IPv4 groups, and does not list them.
 fn read(name: &str) -> io::Result<String> {
+    const WITHOUT_IGMP: &str =
+        "the kernel was built without IGMP (CONFIG_IP_MULTICAST), and lists no IPv4 memberships";
     match fs::read(format!("/proc/thread-self/net/{name}")) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound && fs::exists("/proc/thread-self/net")? => {
-            Ok(String::new())
+            let without_igmp = || io::Error::new(io::ErrorKind::Unsupported, WITHOUT_IGMP);
+            if name == "igmp" { Err(without_igmp()) } else { Ok(String::new()) }
         }
         Err(error) => Err(error),
     }

@@ -179,13 +179,14 @@ fn net_table(name: &str) -> String {
 
 /// Reads the settings that the causes use, for the machine and each interface.
 fn settings(links: &[Link]) -> BTreeMap<String, String> {
-    const MACHINE: [&str; 11] = [
+    const MACHINE: [&str; 12] = [
         "net.bridge.bridge-nf-call-iptables",
         "net.bridge.bridge-nf-call-ip6tables",
         "net.ipv4.ip_forward",
         "net.ipv6.conf.all.forwarding",
         "net.ipv4.igmp_max_memberships",
         "net.ipv4.igmp_max_msf",
+        "net.ipv4.igmp_qrv",
         "net.ipv4.igmp_link_local_mcast_reports",
         "net.ipv6.mld_max_msf",
         "net.core.rmem_max",
