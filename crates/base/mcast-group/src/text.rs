@@ -35,10 +35,10 @@ pub(crate) fn parse_sources(list: &str) -> Result<SourceFilter, ParseError> {
 
 fn parse_source(text: &str) -> Result<IpAddr, ParseError> {
     let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    let source: IpAddr = bracketed
-        .unwrap_or(text)
-        .parse()
-        .map_err(|_| ParseError::new(text, "is not a valid source: it is not an IP address"))?;
+    let source: IpAddr = bracketed.unwrap_or(text).parse().map_err(|_| {
+        ParseError::new(text, "is not a valid source: it is not an IP address")
+            .with_remedy("SOURCE@GROUP:PORT")
+    })?;
     if let IpAddr::V6(address) = source
         && let Some(mapped) = address.to_ipv4_mapped()
     {

@@ -96,7 +96,7 @@ fn parse_groups(endpoint: &Endpoint<'_>) -> Result<Option<GroupRange>, ParseErro
         })?,
         Some(_) => {
             let error = ParseError::new(extent, "is between the group and the port");
-            return Err(error.with_remedy("GROUP/LENGTH:PORT or GROUP+COUNT:PORT"));
+            return Err(error.with_remedy("[GROUP]:PORT, GROUP/LENGTH:PORT or GROUP+COUNT:PORT"));
         }
     };
     let Some(last) = first.plus(count - 1) else {
